@@ -3,7 +3,7 @@
 //! The BPF instructions are the same on both, so one object serves both. The architecture is known when the object is
 //! loaded ([`on_arm`]); the verifier removes the code of the other one.
 
-use crate::read::{konst, read_user, read_user_str};
+use crate::read::{at, konst, put, read_user, read_user_str};
 use tracetui_shared::offsets::arch;
 use tracetui_shared::record::open::abi;
 
@@ -42,19 +42,16 @@ pub fn untagged(address: u64) -> u64 {
 /// Reads `size` bytes, at most `MOST`, at an address that the caller of a system call passed. On aarch64 the address
 /// may have a tag. Returns 0, or a negative number if some byte cannot be read.
 #[inline(always)]
-pub unsafe fn read_passed<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
-    // SAFETY: `dst` has `size` bytes, which the verifier checks. User memory is read by helper, which does not fault.
-    unsafe {
-        let result = read_user(dst, size, untagged(src));
-        if on_arm() && result != 0 { read_tagged::<MOST>(dst, size, src) } else { result }
-    }
+pub fn read_passed<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
+    let result = read_user(dst, size, untagged(src));
+    if on_arm() && result != 0 { read_tagged::<MOST>(dst, size, src) } else { result }
 }
 
 /// Reads `size` bytes, at most `MOST`, at an address with a tag. It is needed if the memory has that tag and a tag
 /// check (MTE) refuses the address without it. `bpf_probe_read_user_str` accepts the tag; each call reads one byte or
 /// finds that it cannot be read. Returns 0, or a negative number if some byte cannot be read.
 #[inline(always)]
-unsafe fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
+fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
     if !on_arm() || src == untagged(src) {
         return -1;
     }
@@ -62,11 +59,8 @@ unsafe fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64
     let mut i = 0;
     while i < MOST && i < size {
         let mut byte = [0u8; 8];
-        // SAFETY: the helper writes at most two bytes, and `byte` has eight. The caller's `dst` has `size` bytes.
-        unsafe {
-            result |= read_user_str((&raw mut byte).cast(), 2, src.wrapping_add(i));
-            dst.add(i as usize).write(byte[0]);
-        }
+        result |= read_user_str(&mut byte, 2, src.wrapping_add(i));
+        put(at(dst, i), byte[0]);
         i += 1;
     }
     if result < 0 { -1 } else { 0 }

@@ -6,6 +6,7 @@ use crate::calls::{ALL, Calls, NONE};
 use crate::read::{self, forgotten, has, ld, load_at};
 use crate::task::current;
 use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::programs::{ProbeContext, TracePointContext};
 use core::ffi::c_void;
@@ -128,28 +129,25 @@ fn in_table(entry: u32, table: u8) -> Option<u8> {
 /// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`. `context` is that of the
 /// program.
 #[inline(always)]
-pub unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
-    // SAFETY: `regs` is a BTF pointer to `struct pt_regs`. Each half reads at the offsets of its own architecture.
-    unsafe { if on_arm() { arm::select(context, regs, ret) } else { x86::select(context, regs, ret) } }
+pub fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
+    if on_arm() { arm::select(context, regs, ret) } else { x86::select(context, regs, ret) }
 }
 
 /// The fifth argument of a system call.
 #[inline(always)]
-pub unsafe fn fifth_argument(call: &Call) -> u64 {
-    // SAFETY: `call.regs` is a BTF pointer to `struct pt_regs`.
-    unsafe { load_at(call.regs, if on_arm() { arm::X4 } else { x86::fifth_argument(call.abi) }) }
+pub fn fifth_argument(call: &Call) -> u64 {
+    load_at(call.regs, if on_arm() { arm::X4 } else { x86::fifth_argument(call.abi) })
 }
 
 /// One of these calls that ended, at a classic tracepoint `syscalls:sys_exit_*`: `int __syscall_nr`, `long ret`
 /// ([`SYSCALL_METADATA`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/syscalls.h)). It does not run for
 /// calls of the 32-bit table.
 #[inline(always)]
-pub unsafe fn at_tracepoint(ctx: &TracePointContext, calls: &Calls) -> Option<Call> {
+pub fn at_tracepoint(ctx: &TracePointContext, calls: &Calls) -> Option<Call> {
     /// Offset in bytes of the result, after the common fields and the number (`struct syscall_trace_exit`,
     /// [`kernel/trace/trace.h`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/trace.h)).
     const RET: usize = 16;
-    // SAFETY: `RET` is an offset in the tracepoint's record, which the verifier checks.
-    unsafe { select(ctx.as_ptr(), registers(), read::field(ctx, RET)).filter(|call| call.is_of(calls)) }
+    select(ctx.as_ptr(), registers(), read::field(ctx, RET)).filter(|call| call.is_of(calls))
 }
 
 /// One of these calls that ended, at the return of the function behind it, of any table:
@@ -159,72 +157,56 @@ pub unsafe fn at_tracepoint(ctx: &TracePointContext, calls: &Calls) -> Option<Ca
 /// kprobe_multi link
 /// ([`kprobe_multi_link_prog_run`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)).
 #[inline(always)]
-pub unsafe fn at_return(ctx: &ProbeContext, calls: &Calls) -> Option<Call> {
-    // SAFETY: the context is the registers at the function's return.
-    unsafe { select(ctx.as_ptr(), registers(), returned(ctx)).filter(|call| call.is_of(calls)) }
+pub fn at_return(ctx: &ProbeContext, calls: &Calls) -> Option<Call> {
+    select(ctx.as_ptr(), registers(), returned(ctx)).filter(|call| call.is_of(calls))
 }
 
 /// Whether the current task is in this call of a kind (5.15+).
 #[inline(always)]
-pub unsafe fn is_in(calls: &Calls, which: u8) -> bool {
-    // SAFETY: the registers are those of the current task.
-    unsafe { select(core::ptr::null_mut(), registers(), 0) }
-        .is_some_and(|call| call.is_of(calls) && call.which() == which)
+pub fn is_in(calls: &Calls, which: u8) -> bool {
+    select(core::ptr::null_mut(), registers(), 0).is_some_and(|call| call.is_of(calls) && call.which() == which)
 }
 
 /// Whether a task is in one of these calls, judged by the number alone: another table may use it for another call.
 #[inline(always)]
-pub unsafe fn may_be_in(task: u64, calls: &Calls) -> bool {
-    // SAFETY: `task` is a BTF pointer to a task, which the helper takes.
-    unsafe {
-        let regs = bpf_task_pt_regs(task as *mut _) as u64;
-        let found = if on_arm() { arm::number(regs) } else { x86::number(regs) };
-        let is = |table: u32| (found >> (8 * table)) as u8 >> WHICH_BITS == calls.kind as u8;
-        is(0) || is(1) || is(2)
-    }
+pub fn may_be_in(task: u64, calls: &Calls) -> bool {
+    let regs = registers_of(task as *mut _);
+    let found = if on_arm() { arm::number(regs) } else { x86::number(regs) };
+    let is = |table: u32| (found >> (8 * table)) as u8 >> WHICH_BITS == calls.kind as u8;
+    is(0) || is(1) || is(2)
 }
 
 /// The registers with which the current task entered the kernel
 /// ([`bpf_task_pt_regs`](https://elixir.bootlin.com/linux/v5.15/source/kernel/trace/bpf_trace.c), 5.15+).
 #[inline(always)]
-unsafe fn registers() -> u64 {
-    // SAFETY: the helper takes the current task, a BTF pointer on every kernel that has the helper.
-    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
+fn registers() -> u64 {
+    // SAFETY: the helper has no arguments. The kernel has it if it has `bpf_task_pt_regs`.
+    registers_of(unsafe { bpf_get_current_task_btf() })
 }
 
-/// The number of the 64-bit system call that the current task is in, and its second argument (5.15+). In another table, the numbers of
-/// the calls that send messages are those of calls that do not.
+/// The registers of a task, a typed pointer.
 #[inline(always)]
-pub unsafe fn in_progress() -> (u32, u64) {
-    // SAFETY: the registers are those of the current task. Each half reads at the offsets of its own architecture.
-    unsafe {
-        let regs = registers();
-        if on_arm() {
-            (load_at(regs, arm::SYSCALLNO), load_at(regs, arm::X1))
-        } else {
-            (load_at::<u64>(regs, x86::ORIG_AX) as u32, load_at(regs, x86::SI))
-        }
-    }
+fn registers_of(task: *mut task_struct) -> u64 {
+    // SAFETY: the verifier checks that the helper gets a typed pointer to a task.
+    unsafe { bpf_task_pt_regs(task) as u64 }
 }
 
 /// The return value of a function. The context is the registers at its return.
 #[inline(always)]
-unsafe fn returned(ctx: &ProbeContext) -> i64 {
-    // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
-    unsafe { if on_arm() { first_word(ctx) as i64 } else { read::field(ctx, x86::AX as usize) } }
+fn returned(ctx: &ProbeContext) -> i64 {
+    if on_arm() { first_word(ctx) as i64 } else { read::field(ctx, x86::AX as usize) }
 }
 
 /// The first argument of a function. The context is the registers at its entry.
 #[inline(always)]
-pub unsafe fn first_argument(ctx: &ProbeContext) -> u64 {
-    // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
-    unsafe { if on_arm() { first_word(ctx) } else { read::field(ctx, x86::DI as usize) } }
+pub fn first_argument(ctx: &ProbeContext) -> u64 {
+    if on_arm() { first_word(ctx) } else { read::field(ctx, x86::DI as usize) }
 }
 
 /// `regs[0]` of aarch64. It is read in assembly, because the compiler would join this load with the one of x86-64 and
 /// compute its address. The verifier refuses a context pointer with an offset that is not constant.
 #[inline(always)]
-unsafe fn first_word(ctx: &ProbeContext) -> u64 {
+fn first_word(ctx: &ProbeContext) -> u64 {
     #[cfg(target_arch = "bpf")]
     // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
     unsafe {
@@ -249,22 +231,18 @@ unsafe fn first_word(ctx: &ProbeContext) -> u64 {
 /// ([`force_sig_seccomp`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c) unblocks it). A killed task is in the mode
 /// after that of filters ([`is_killed`]).
 #[inline(always)]
-unsafe fn is_trapped(task: u64) -> bool {
+fn is_trapped(task: u64) -> bool {
     const SIGSYS: u64 = 1 << 30;
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe {
-        ld::<u64>(task, field::TaskPending) & SIGSYS != 0
-            && has(field::TaskSeccompMode)
-            && ld::<u32>(task, field::TaskSeccompMode) >= SECCOMP_MODE_FILTER
-            && ld::<u64>(task, field::TaskBlocked) & SIGSYS == 0
-    }
+    ld::<u64>(task, field::TaskPending) & SIGSYS != 0
+        && has(field::TaskSeccompMode)
+        && ld::<u32>(task, field::TaskSeccompMode) >= SECCOMP_MODE_FILTER
+        && ld::<u64>(task, field::TaskBlocked) & SIGSYS == 0
 }
 
 /// Whether seccomp killed the task in this call (`SECCOMP_MODE_DEAD`, 5.17+). Nothing else sets that mode.
 #[inline(always)]
-unsafe fn is_killed(task: u64) -> bool {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe { has(field::TaskSeccompMode) && ld::<u32>(task, field::TaskSeccompMode) > SECCOMP_MODE_FILTER }
+fn is_killed(task: u64) -> bool {
+    has(field::TaskSeccompMode) && ld::<u32>(task, field::TaskSeccompMode) > SECCOMP_MODE_FILTER
 }
 
 /// The mode of a task with filters (include/uapi/linux/seccomp.h).
@@ -297,47 +275,43 @@ mod x86 {
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
-        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
-        unsafe {
-            let nr = load_at::<u64>(regs, ORIG_AX) as u32;
-            let n = nr & !X32;
-            let entry = entry(&TABLES, n);
-            if entry == 0 || is_dismissed(abi::X86_64, n, || low(regs, SI)) {
+    pub(super) fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
+        let nr = load_at::<u64>(regs, ORIG_AX) as u32;
+        let n = nr & !X32;
+        let entry = entry(&TABLES, n);
+        if entry == 0 || is_dismissed(abi::X86_64, n, || low(regs, SI)) {
+            return None;
+        }
+        let task = current();
+        let abi = if ld::<u32>(task, field::TaskCompat) & TS_COMPAT != 0 {
+            // That bit of a number means nothing to i386: there is no such call.
+            if nr != n {
                 return None;
             }
-            let task = current();
-            let abi = if ld::<u32>(task, field::TaskCompat) & TS_COMPAT != 0 {
-                // That bit of a number means nothing to i386: there is no such call.
-                if nr != n {
-                    return None;
-                }
-                abi::I386
-            } else if nr & X32 != 0 {
-                abi::X32
-            } else {
-                abi::X86_64
-            };
-            let entry = in_table(entry, abi)?;
-            let (entry, abi) = settled(entry, abi, ret);
-            // After a trap the register of the result holds the number.
-            let trapped = ret as u32 == load_at::<u64>(regs, ORIG_AX) as u32 && is_trapped(task);
-            let killed = trapped && is_killed(task);
-            let args = if forgotten(abi.into(), ret as u64) as u8 == abi::I386 {
-                // The kernel ignores the upper halves, in which 64-bit code that makes 32-bit calls may leave anything.
-                [low(regs, BX), low(regs, CX), low(regs, DX), low(regs, SI)]
-            } else {
-                [load_at(regs, DI), load_at(regs, SI), load_at(regs, DX), load_at(regs, R10)]
-            };
-            Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
-        }
+            abi::I386
+        } else if nr & X32 != 0 {
+            abi::X32
+        } else {
+            abi::X86_64
+        };
+        let entry = in_table(entry, abi)?;
+        let (entry, abi) = settled(entry, abi, ret);
+        // After a trap the register of the result holds the number.
+        let trapped = ret as u32 == load_at::<u64>(regs, ORIG_AX) as u32 && is_trapped(task);
+        let killed = trapped && is_killed(task);
+        let args = if forgotten(abi.into(), ret as u64) as u8 == abi::I386 {
+            // The kernel ignores the upper halves, in which 64-bit code that makes 32-bit calls may leave anything.
+            [low(regs, BX), low(regs, CX), low(regs, DX), low(regs, SI)]
+        } else {
+            [load_at(regs, DI), load_at(regs, SI), load_at(regs, DX), load_at(regs, R10)]
+        };
+        Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
     }
 
     /// The entries of the call's number.
     #[inline(always)]
-    pub(super) unsafe fn number(regs: u64) -> u32 {
-        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`.
-        entry(&TABLES, unsafe { load_at::<u64>(regs, ORIG_AX) } as u32 & !X32)
+    pub(super) fn number(regs: u64) -> u32 {
+        entry(&TABLES, load_at::<u64>(regs, ORIG_AX) as u32 & !X32)
     }
 
     /// Offset in bytes of the fifth argument in `struct pt_regs`.
@@ -348,9 +322,8 @@ mod x86 {
 
     /// The lower half of a register.
     #[inline(always)]
-    unsafe fn low(regs: u64, at: u64) -> u64 {
-        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`.
-        u64::from(unsafe { load_at::<u32>(regs, at) })
+    fn low(regs: u64, at: u64) -> u64 {
+        u64::from(load_at::<u32>(regs, at))
     }
 }
 
@@ -377,38 +350,34 @@ mod arm {
 
     /// The entries of the call's number.
     #[inline(always)]
-    pub(super) unsafe fn number(regs: u64) -> u32 {
-        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`.
-        entry(&TABLES, unsafe { load_at(regs, SYSCALLNO) })
+    pub(super) fn number(regs: u64) -> u32 {
+        entry(&TABLES, load_at(regs, SYSCALLNO))
     }
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
-        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
-        unsafe {
-            let n: u32 = load_at(regs, SYSCALLNO);
-            let entry = entry(&TABLES, n);
-            if entry == 0 || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into()) {
-                return None;
-            }
-            let task = current();
-            let narrow = ld::<u32>(task, field::TaskCompat) & TIF_32BIT != 0;
-            let entry = in_table(entry, if narrow { 1 } else { 0 })?;
-            let abi = if narrow { abi::ARM } else { abi::AARCH64 };
-            let (entry, abi) = settled(entry, abi, ret);
-            let first: u64 = load_at(regs, ORIG_X0);
-            // After a trap the register of the result holds the first argument.
-            let trapped = ret as u32 == first as u32 && is_trapped(task);
-            let killed = trapped && is_killed(task);
-            let args = [first, load_at(regs, X1), load_at(regs, X2), load_at(regs, X3)];
-            // Older kernels do not sign-extend the result of a 32-bit caller.
-            let (args, ret) = if forgotten(abi.into(), ret as u64) as u8 == abi::ARM {
-                (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32))
-            } else {
-                (args, ret)
-            };
-            Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
+    pub(super) fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
+        let n: u32 = load_at(regs, SYSCALLNO);
+        let entry = entry(&TABLES, n);
+        if entry == 0 || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into()) {
+            return None;
         }
+        let task = current();
+        let narrow = ld::<u32>(task, field::TaskCompat) & TIF_32BIT != 0;
+        let entry = in_table(entry, if narrow { 1 } else { 0 })?;
+        let abi = if narrow { abi::ARM } else { abi::AARCH64 };
+        let (entry, abi) = settled(entry, abi, ret);
+        let first: u64 = load_at(regs, ORIG_X0);
+        // After a trap the register of the result holds the first argument.
+        let trapped = ret as u32 == first as u32 && is_trapped(task);
+        let killed = trapped && is_killed(task);
+        let args = [first, load_at(regs, X1), load_at(regs, X2), load_at(regs, X3)];
+        // Older kernels do not sign-extend the result of a 32-bit caller.
+        let (args, ret) = if forgotten(abi.into(), ret as u64) as u8 == abi::ARM {
+            (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32))
+        } else {
+            (args, ret)
+        };
+        Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
     }
 }

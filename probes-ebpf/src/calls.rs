@@ -71,11 +71,9 @@ pub mod bpf {
         pub const SECCOMP: u8 = 3;
         /// prctl(2).
         pub const PRCTL: u8 = 4;
-        /// unshare(2).
-        pub const UNSHARE: u8 = 5;
     }
 
-    /// The system calls that may load, attach or detach a program, or create a network namespace.
+    /// The system calls that may load, attach or detach a program.
     pub const CALLS: Calls = Calls {
         kind: Kind::Bpf,
         rows: &[
@@ -87,7 +85,6 @@ pub mod bpf {
             (what::PRCTL, [157, 172, 157, 167, 172]),
             (what::SECCOMP, [317, 354, 317, 277, 383]),
             (what::SETSOCKOPT, [54, 366, 541, 208, 294]),
-            (what::UNSHARE, [272, 310, 272, 97, 337]),
         ],
     };
 

@@ -23,13 +23,14 @@
 use crate::call::Call;
 use crate::capture;
 use crate::files::is_fresh;
-use crate::maps::{RING, RINGS, this_cpu};
-use crate::read::{at_most, forgotten, get, konst, opaque, set};
+use crate::maps::{Pointer, RING, RINGS, this_cpu};
+use crate::read::{at, at_most, boot_ns, forgotten, get, konst, opaque, set};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP};
-use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
+use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ringbuf_output, bpf_ringbuf_query};
 use aya_ebpf::maps::Array;
 use core::ffi::c_void;
+use tracetui_shared::capture::TICK_NS;
 use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Shows, Slot};
@@ -56,8 +57,8 @@ pub struct Frame<T> {
 
 /// An event that has taken its number.
 pub struct Event {
-    state: *mut CpuState,
-    counters: *mut SlotCounters,
+    state: Pointer<CpuState>,
+    counters: Pointer<SlotCounters>,
     time: u64,
     cpu: u32,
     slot: Slot,
@@ -71,57 +72,48 @@ pub struct Event {
 
 /// Counts a new process for which a captured tree has no room.
 #[inline(always)]
-pub unsafe fn count_tree_full() {
-    let Some((_, state)) = this_cpu() else { return };
-    // SAFETY: `state` is this CPU's element of the map.
-    unsafe { (*state).tree_full += 1 };
-}
-
-/// Counts what may hide a change of an attachment by netlink ([`CpuState::unseen`]).
-#[inline(always)]
-pub unsafe fn count_unseen() {
-    let Some((_, state)) = this_cpu() else { return };
-    // SAFETY: `state` is this CPU's element of the map.
-    unsafe { (*state).unseen += 1 };
+pub fn count_tree_full() {
+    let Some((_, mut state)) = this_cpu() else { return };
+    state.tree_full += 1;
 }
 
 /// Counts events that are not sent, for a reason.
 #[inline(always)]
-pub unsafe fn count_dropped(slot: Slot, reason: Reason, events: u64) {
+pub fn count_dropped(slot: Slot, reason: Reason, events: u64) {
     let Some((_, state)) = this_cpu() else { return };
-    // SAFETY: `state` is this CPU's element of the map. The calling program fills the slot.
-    unsafe {
-        let counters = slot_of(state, slot);
-        (*counters).met += events;
-        (*counters).dropped[reason as usize] += events;
-    }
+    let counters = slot_of(state, slot).value();
+    counters.met += events;
+    counters.dropped[reason as usize] += events;
 }
 
 /// The counters of a slot on one CPU.
 #[inline(always)]
-unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
-    // SAFETY: `state` is an element of the map, whose `slots` have an entry for each variant of `Slot`.
-    unsafe { (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize) }
+fn slot_of(state: Pointer<CpuState>, slot: Slot) -> Pointer<SlotCounters> {
+    Pointer::to(&mut state.value().slots[slot as usize])
 }
 
-/// Whether the calling process is one of tracetui's.
+/// Whether the calling process is one of tracetui's. The inspector may end before the probes do, and another process may
+/// get its id. tracetui itself ends with them.
 #[inline(always)]
 pub fn is_own(who: &Who) -> bool {
     let tgid = u64::from(who.tgid);
-    tgid == konst!(SelfTgid) || tgid == konst!(InspectorTgid)
+    tgid == konst!(SelfTgid)
+        || tgid == konst!(InspectorTgid) && {
+            let start = konst!(InspectorStartHigh) << 32 | konst!(InspectorStart) & 0xffff_ffff;
+            task::start_of(who.task).wrapping_sub(start) < TICK_NS
+        }
 }
 
 impl Event {
     /// Counts an event and takes its number. `None` if the event is not to be sent.
     #[inline(always)]
-    pub unsafe fn begin(slot: Slot, context: *mut c_void, who: &Who, failed: bool) -> Option<Event> {
-        // SAFETY: the same as for `begin_unless`.
-        unsafe { Event::begin_unless(slot, context, who, failed, || false) }
+    pub fn begin(slot: Slot, context: *mut c_void, who: &Who, failed: bool) -> Option<Event> {
+        Event::begin_unless(slot, context, who, failed, || false)
     }
 
     /// [`begin`](Self::begin) unless the call was `trapped`. The event then did not fail, and is dropped.
     #[inline(always)]
-    unsafe fn begin_unless(
+    fn begin_unless(
         slot: Slot,
         context: *mut c_void,
         who: &Who,
@@ -130,39 +122,37 @@ impl Event {
     ) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
         let kind = slot.kind();
-        // SAFETY: `state` is this CPU's element of the map.
-        unsafe {
-            let counters = slot_of(state, slot);
-            (*counters).met += 1;
-            if is_own(who) {
-                (*counters).own += 1;
-                return None;
-            }
-            let bookkeeping = !capture::wanted(kind, who, failed && !trapped());
-            let seq;
-            if trapped() {
-                if bookkeeping {
-                    (*counters).filtered += 1;
-                } else {
-                    (*counters).dropped[Reason::Trapped as usize] += 1;
-                }
-                return None;
-            } else if !bookkeeping {
-                seq = (*counters).wanted;
-                (*counters).wanted = seq + 1;
-            } else if keeps_the_table(slot) && !capture::is_outside(who)
-                || slot.ends_a_request() && capture::wanted(kind, who, true)
-            {
-                // A request is reported before its outcome is known. If only the test for failure rejects its end,
-                // the end is reported too.
-                seq = (*counters).bookkeeping;
-                (*counters).bookkeeping = seq + 1;
-            } else {
-                (*counters).filtered += 1;
-                return None;
-            }
-            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, context, seq, bookkeeping })
+        let place = slot_of(state, slot);
+        let counters = place.value();
+        counters.met += 1;
+        if is_own(who) {
+            counters.own += 1;
+            return None;
         }
+        let bookkeeping = !capture::wanted(kind, who, failed && !trapped());
+        let seq;
+        if trapped() {
+            if bookkeeping {
+                counters.filtered += 1;
+            } else {
+                counters.dropped[Reason::Trapped as usize] += 1;
+            }
+            return None;
+        } else if !bookkeeping {
+            seq = counters.wanted;
+            counters.wanted = seq + 1;
+        } else if keeps_the_table(slot) && !capture::is_outside(who)
+            || slot.ends_a_request() && capture::wanted(kind, who, true)
+        {
+            // A request is reported before its outcome is known. If only the test for failure rejects its end,
+            // the end is reported too.
+            seq = counters.bookkeeping;
+            counters.bookkeeping = seq + 1;
+        } else {
+            counters.filtered += 1;
+            return None;
+        }
+        Some(Event { state, counters: place, time: boot_ns(), cpu, slot, context, seq, bookkeeping })
     }
 
     /// [`begin`](Self::begin) for a system call. A call that seccomp trapped was never made, and is dropped.
@@ -171,163 +161,143 @@ impl Event {
     /// call (`F_SETSIG`), and a result that equals the call's number. The result is then a new descriptor. Nothing makes a call
     /// look as if it killed the process.
     #[inline(always)]
-    pub unsafe fn of_call(slot: Slot, who: &Who, call: &Call) -> Option<Event> {
-        // SAFETY: `call.task` is the current task. The calling program fills the slot, so it alone changes the
-        // counters.
-        unsafe {
-            let trapped = u64::from(call.killed || call.trapped && !is_fresh(call.task, call.ret));
-            Event::begin_unless(slot, call.context, who, call.ret < 0, || forgotten(trapped, call.ret as u64) != 0)
-        }
+    pub fn of_call(slot: Slot, who: &Who, call: &Call) -> Option<Event> {
+        let trapped = u64::from(call.killed || call.trapped && !is_fresh(call.task, call.ret));
+        Event::begin_unless(slot, call.context, who, call.ret < 0, || forgotten(trapped, call.ret as u64) != 0)
     }
 
     /// Counts an event that the capture filter wants or not, and takes its number. `None` if it is not to be sent.
     #[inline(always)]
-    pub unsafe fn decided(slot: Slot, wanted: bool) -> Option<Event> {
+    pub fn decided(slot: Slot, wanted: bool) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
-        // SAFETY: `state` is this CPU's element of the map.
-        unsafe {
-            let counters = slot_of(state, slot);
-            (*counters).met += 1;
-            if !wanted {
-                (*counters).filtered += 1;
-                return None;
-            }
-            let seq = (*counters).wanted;
-            (*counters).wanted = seq + 1;
-            let (time, context) = (bpf_ktime_get_boot_ns(), core::ptr::null_mut());
-            Some(Event { state, counters, time, cpu, slot, context, seq, bookkeeping: false })
+        let place = slot_of(state, slot);
+        let counters = place.value();
+        counters.met += 1;
+        if !wanted {
+            counters.filtered += 1;
+            return None;
         }
+        let seq = counters.wanted;
+        counters.wanted = seq + 1;
+        let (time, context) = (boot_ns(), core::ptr::null_mut());
+        Some(Event { state, counters: place, time, cpu, slot, context, seq, bookkeeping: false })
     }
 
     /// Counts a request and takes its number. A request is reported for the event that it leads to, whose outcome is
     /// still unknown. `None` if the request is not to be sent.
     #[inline(always)]
-    pub unsafe fn request(slot: Slot, who: &Who) -> Option<Event> {
-        // SAFETY: the same as for `request_if`.
-        unsafe { Event::request_if::<true>(slot, who) }
+    pub fn request(slot: Slot, who: &Who) -> Option<Event> {
+        Event::request_if::<true>(slot, who)
     }
 
     /// [`request`](Self::request) whatever the capture filter says: user space needs all of them.
     #[inline(always)]
-    pub unsafe fn unfiltered(slot: Slot, who: &Who) -> Option<Event> {
-        // SAFETY: the same as for `request_if`.
-        unsafe { Event::request_if::<false>(slot, who) }
+    pub fn unfiltered(slot: Slot, who: &Who) -> Option<Event> {
+        Event::request_if::<false>(slot, who)
     }
 
     #[inline(always)]
-    unsafe fn request_if<const FILTERED: bool>(slot: Slot, who: &Who) -> Option<Event> {
+    fn request_if<const FILTERED: bool>(slot: Slot, who: &Who) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
-        // SAFETY: `state` is this CPU's element of the map.
-        unsafe {
-            let counters = slot_of(state, slot);
-            (*counters).met += 1;
-            if is_own(who) {
-                (*counters).own += 1;
-                return None;
-            }
-            if FILTERED && !capture::wanted(slot.kind(), who, true) {
-                (*counters).filtered += 1;
-                return None;
-            }
-            let seq = (*counters).bookkeeping;
-            (*counters).bookkeeping = seq + 1;
-            let time = bpf_ktime_get_boot_ns();
-            let context = core::ptr::null_mut();
-            Some(Event { state, counters, time, cpu, slot, context, seq, bookkeeping: true })
+        let place = slot_of(state, slot);
+        let counters = place.value();
+        counters.met += 1;
+        if is_own(who) {
+            counters.own += 1;
+            return None;
         }
+        if FILTERED && !capture::wanted(slot.kind(), who, true) {
+            counters.filtered += 1;
+            return None;
+        }
+        let seq = counters.bookkeeping;
+        counters.bookkeeping = seq + 1;
+        let time = boot_ns();
+        let context = core::ptr::null_mut();
+        Some(Event { state, counters: place, time, cpu, slot, context, seq, bookkeeping: true })
     }
 
     /// The element in which the program assembles its record: this CPU's element of the program's own map. If it is
     /// missing, the event is dropped.
     #[inline(always)]
-    pub unsafe fn place<T>(&self, scratch: &Array<T>) -> Option<*mut T> {
+    pub fn place<'a, T>(&self, scratch: &'a Array<T>) -> Option<&'a mut T> {
+        self.pointer_to_place(scratch).map(|place| Pointer::to(place).value())
+    }
+
+    /// [`place`](Self::place), as a pointer.
+    #[inline(always)]
+    pub fn pointer_to_place<T>(&self, scratch: &Array<T>) -> Option<*mut T> {
         let place = scratch.get_ptr_mut(self.cpu);
         if place.is_none() {
-            // SAFETY: `counters` is in this CPU's element of the map, and this program fills the slot.
-            unsafe { self.give_back(Reason::NoPlace) };
+            self.give_back(Reason::NoPlace);
         }
         place
     }
 
     /// Returns the event's number, so that the numbering has no gap, and counts the event as dropped.
     #[inline(always)]
-    unsafe fn give_back(&self, reason: Reason) {
-        // SAFETY: `counters` is in this CPU's element of the map. No number was taken since, so the next event takes
-        // this one.
-        unsafe {
-            if self.bookkeeping {
-                (*self.counters).bookkeeping = self.seq;
-            } else {
-                (*self.counters).wanted = self.seq;
-            }
-            (*self.counters).dropped[reason as usize] += 1;
+    fn give_back(&self, reason: Reason) {
+        let counters = self.counters.value();
+        if self.bookkeeping {
+            counters.bookkeeping = self.seq;
+        } else {
+            counters.wanted = self.seq;
         }
+        counters.dropped[reason as usize] += 1;
     }
 
     /// Asks the ring whether a frame of `most` bytes, more than [`SMALL`], may be sent.
     #[inline(always)]
-    pub unsafe fn ask_room(&self, most: u64) -> bool {
+    pub fn ask_room(&self, most: u64) -> bool {
         self.has_half(most)
     }
 
     /// Counts the event as cut short because the ring lacks room.
     #[inline(always)]
-    pub unsafe fn count_cut_short(&self) {
-        // SAFETY: `counters` is in this CPU's element of the map.
-        unsafe { (*self.counters).cut_short += 1 };
+    pub fn count_cut_short(&self) {
+        self.counters.value().cut_short += 1;
     }
 
     /// Writes the header except its length.
     #[inline(always)]
-    pub unsafe fn head(&self, header: *mut FrameHeader, who: &Who) {
-        // SAFETY: `header` points into a map value or the stack; `who.task` is a task, a BTF pointer where the kernel
-        // has them.
-        unsafe {
-            self.stamp(header);
-            task::fill(header, who, self.cpu, self.time);
-        }
+    pub fn head(&self, header: &mut FrameHeader, who: &Who) {
+        self.stamp(header);
+        task::fill(header, who, self.cpu, self.time);
     }
 
     /// Writes the fields of the event itself into a header that already has the identity of the thread.
     #[inline(always)]
-    pub unsafe fn stamp(&self, header: *mut FrameHeader) {
-        // SAFETY: `header` points into a map value or the stack, which the verifier checks.
-        unsafe {
-            (*header).kind = self.slot.kind() as u16;
-            (*header).slot = self.slot as u16;
-            let request = if self.slot.is_request() { flag::REQUEST } else { 0 };
-            (*header).flags = if self.bookkeeping { flag::BOOKKEEPING | request } else { 0 };
-            (*header).seq = self.seq;
-            (*header).cpu = self.cpu;
-            (*header).time = BootNanos(self.time);
-        }
+    pub fn stamp(&self, header: &mut FrameHeader) {
+        header.kind = self.slot.kind() as u16;
+        header.slot = self.slot as u16;
+        let request = if self.slot.is_request() { flag::REQUEST } else { 0 };
+        header.flags = if self.bookkeeping { flag::BOOKKEEPING | request } else { 0 };
+        header.seq = self.seq;
+        header.cpu = self.cpu;
+        header.time = BootNanos(self.time);
     }
 
     /// Sends `len` bytes and the kernel stack if requested, or counts the event as lost. `most` is the size of the
     /// frame's buffer in bytes. [`stack::ROOM`] bytes follow it in the buffer of an event with a context.
     #[inline(always)]
-    pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
-        // SAFETY: the same as for `send_if`.
-        unsafe { self.send_if(frame, len, most, || false) }
+    pub fn send(&self, frame: &mut FrameHeader, len: u64, most: u64) -> bool {
+        self.send_if(frame, len, most, || false)
     }
 
     /// [`send`](Self::send), for a frame that may have been granted room ([`ask_room`](Self::ask_room)).
     #[inline(always)]
-    pub unsafe fn send_if(&self, frame: *mut FrameHeader, len: u64, most: u64, granted: impl Fn() -> bool) -> bool {
+    pub fn send_if(&self, frame: &mut FrameHeader, len: u64, most: u64, granted: impl Fn() -> bool) -> bool {
         let len = at_most(len, most);
-        // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
-        unsafe {
-            let len = if self.has_stack() && !is_bookkeeping(frame) { self.append_stack(frame, len) } else { len };
-            (*frame).len = len as u32;
-            let sent = (granted() || self.has_room(frame)) && self.output(frame, len);
-            match (is_bookkeeping(frame), sent) {
-                (false, true) => (*self.counters).sent += 1,
-                (false, false) => (*self.counters).lost_ring += 1,
-                (true, true) => (*self.counters).sent_bookkeeping += 1,
-                (true, false) => (*self.counters).lost_bookkeeping += 1,
-            }
-            sent
+        let len = if self.has_stack() && !is_bookkeeping(frame) { self.append_stack(frame, len) } else { len };
+        frame.len = len as u32;
+        let sent = (granted() || self.has_room(frame)) && self.output(frame, len);
+        match (is_bookkeeping(frame), sent) {
+            (false, true) => self.counters.value().sent += 1,
+            (false, false) => self.counters.value().lost_ring += 1,
+            (true, true) => self.counters.value().sent_bookkeeping += 1,
+            (true, false) => self.counters.value().lost_bookkeeping += 1,
         }
+        sent
     }
 
     /// Whether the stack is sent with the event. The constant decides, so the verifier removes the code where it is not.
@@ -338,101 +308,85 @@ impl Event {
 
     /// Puts the kernel stack after the `len` bytes of a frame. Returns the new length.
     #[inline(always)]
-    unsafe fn append_stack(&self, frame: *mut FrameHeader, len: u64) -> u64 {
-        // SAFETY: the context is the program's; `ROOM` bytes follow the frame in its buffer, which the verifier checks.
-        unsafe {
-            let to = frame.cast::<u8>().add(len as usize);
-            let got = bpf_get_stack(self.context, to.cast(), stack::ASKED as u32, 0) as u64;
-            // An error is negative.
-            let got = opaque(got);
-            let bytes = if got > stack::ASKED { 0 } else { got };
-            set(to.add(bytes as usize).cast::<u32>(), bytes as u32 / 8);
-            (*frame).flags |= flag::STACK;
-            len + bytes + stack::COUNT as u64
-        }
+    fn append_stack(&self, frame: &mut FrameHeader, len: u64) -> u64 {
+        let to = at((&raw mut *frame).cast::<u8>(), len);
+        // SAFETY: the context is the program's. The verifier checks that `to` has so many bytes.
+        let got = unsafe { bpf_get_stack(self.context, to.cast(), stack::ASKED as u32, 0) } as u64;
+        // An error is negative.
+        let got = opaque(got);
+        let bytes = if got > stack::ASKED { 0 } else { got };
+        set(at(to, bytes).cast::<u32>(), bytes as u32 / 8);
+        frame.flags |= flag::STACK;
+        len + bytes + stack::COUNT as u64
     }
 
     /// Sends a continuation of this event if the ring has room for it.
     #[inline(always)]
-    pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
+    pub fn send_more(&self, frame: &mut FrameHeader, len: u64, most: u64) -> bool {
         let len = at_most(len, most);
-        // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
-        unsafe {
-            (*frame).len = len as u32;
-            (*frame).flags |= flag::CONTINUES;
-            let sent = self.has_half(room(frame)) && self.output(frame, len);
-            if sent {
-                (*self.counters).sent_chunks += 1;
-            }
-            sent
+        frame.len = len as u32;
+        frame.flags |= flag::CONTINUES;
+        let sent = self.has_half(room(frame)) && self.output(frame, len);
+        if sent {
+            self.counters.value().sent_chunks += 1;
         }
+        sent
     }
 
     /// Sends a small continuation that marks the end of the event. Without it, user space holds the event until the
     /// next one of this CPU arrives.
     #[inline(always)]
-    pub unsafe fn send_end(&self, frame: *mut FrameHeader, len: u64) -> bool {
-        // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
-        unsafe {
-            (*frame).len = len as u32;
-            (*frame).flags |= flag::CONTINUES;
-            let sent = self.output(frame, len);
-            if sent {
-                (*self.counters).sent_chunks += 1;
-            }
-            sent
+    pub fn send_end(&self, frame: &mut FrameHeader, len: u64) -> bool {
+        frame.len = len as u32;
+        frame.flags |= flag::CONTINUES;
+        let sent = self.output(frame, len);
+        if sent {
+            self.counters.value().sent_chunks += 1;
         }
+        sent
     }
 
     /// Whether a first frame may be sent. Its size and its kind decide.
     #[inline(always)]
-    unsafe fn has_room(&self, frame: *const FrameHeader) -> bool {
-        // SAFETY: `frame` points into a map value or the stack, which the verifier checks.
-        unsafe {
-            let need = room(frame);
-            if need > SMALL + RING_HEADER + 7 {
-                return self.has_half(need);
-            }
-            // Whoever owns an interface can make any number of notifications.
-            !(self.slot.kind().floods() || matches!(self.slot, Slot::BpfNetlink | Slot::BpfXdp | Slot::BpfSent))
-                || self.has_credit(frame)
+    fn has_room(&self, frame: &FrameHeader) -> bool {
+        let need = room(frame);
+        if need > SMALL + RING_HEADER + 7 {
+            return self.has_half(need);
         }
+        // Whoever owns an interface can make any number of notifications.
+        !(self.slot.kind().floods() || matches!(self.slot, Slot::BpfNetlink | Slot::BpfXdp)) || self.has_credit(frame)
     }
 
     /// Whether an event of a kind that floods may use the ring for its frame. The ring is queried only when the last
     /// granted credit is used up: a query takes 50 ns, about as much as its answer is worth.
     #[inline(always)]
-    unsafe fn has_credit(&self, frame: *const FrameHeader) -> bool {
-        // SAFETY: `state` is this CPU's element of the map.
-        unsafe {
-            let need = room(frame);
-            let credit = (*self.state).credit;
-            if credit >= need {
-                (*self.state).credit = credit - need;
-                return true;
-            }
-            let fill = self.fill();
-            let limit = konst!(OpenLimit);
-            if fill + need > limit {
-                return false;
-            }
-            let left = limit - fill;
-            let grant = if left < konst!(Credit) { left } else { konst!(Credit) };
-            (*self.state).credit = grant.saturating_sub(need);
-            true
+    fn has_credit(&self, frame: &FrameHeader) -> bool {
+        let need = room(frame);
+        let state = self.state.value();
+        let credit = state.credit;
+        if credit >= need {
+            state.credit = credit - need;
+            return true;
         }
+        let fill = self.fill();
+        let limit = konst!(OpenLimit);
+        if fill + need > limit {
+            return false;
+        }
+        let left = limit - fill;
+        let grant = if left < konst!(Credit) { left } else { konst!(Credit) };
+        state.credit = grant.saturating_sub(need);
+        true
     }
 
     /// Copies a frame into the ring. The kernel wakes a reader that waits ([the reader](../../crates/live/src/ring.rs) decides
     /// when). Large frames also wake one that polls, once the ring fills up.
     #[inline(always)]
-    unsafe fn output(&self, frame: *mut FrameHeader, len: u64) -> bool {
-        // SAFETY: the helper takes the ring buffer, a map of this object; the verifier checks that `frame` has `len` bytes.
-        unsafe {
-            let urgent = room(frame) > SMALL && self.fill() > konst!(RingSize) / URGENT;
-            let flags = if urgent { BPF_RB_FORCE_WAKEUP } else { 0 };
-            bpf_ringbuf_output(self.ring(), frame.cast(), len, u64::from(flags)) == 0
-        }
+    fn output(&self, frame: &mut FrameHeader, len: u64) -> bool {
+        let urgent = room(frame) > SMALL && self.fill() > konst!(RingSize) / URGENT;
+        let flags = if urgent { BPF_RB_FORCE_WAKEUP } else { 0 };
+        // SAFETY: the helper takes a ring buffer. The verifier checks that `frame` has `len` bytes.
+        unsafe { bpf_ringbuf_output(self.ring(), (&raw mut *frame).cast(), len, u64::from(flags)) == 0 }
     }
 
     /// Whether the ring has room for `need` bytes outside of the reserve for small frames. Each CPU may exceed the limit by
@@ -464,36 +418,32 @@ impl Event {
 /// Whether a frame is sent only for the process table. The flag is read from memory, so that the verifier need not
 /// follow both answers all the way from the capture filter.
 #[inline(always)]
-pub unsafe fn is_bookkeeping(frame: *const FrameHeader) -> bool {
-    // SAFETY: `frame` points into a map value or the stack, which the verifier checks.
-    unsafe { get(&raw const (*frame).flags) & flag::BOOKKEEPING != 0 }
+pub fn is_bookkeeping(frame: &FrameHeader) -> bool {
+    get(&frame.flags) & flag::BOOKKEEPING != 0
 }
 
 /// Copies a header word by word.
 #[inline(always)]
-pub unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
-    // SAFETY: both headers lie in map values of this program. A header is a whole number of words.
-    unsafe { copy_words::<{ size_of::<FrameHeader>() / 8 }>(to.cast(), from.cast()) };
+pub fn copy_header(to: &mut FrameHeader, from: &FrameHeader) {
+    copy_words::<{ size_of::<FrameHeader>() / 8 }>((&raw mut *to).cast(), (&raw const *from).cast());
 }
 
 /// Copies words between map values.
 #[inline(always)]
-pub unsafe fn copy_words<const WORDS: usize>(to: *mut u64, from: *const u64) {
+pub fn copy_words<const WORDS: usize>(to: *mut u64, from: *const u64) {
     let mut i = 0;
     while i < WORDS {
-        // SAFETY: both have so many words, which the verifier checks.
-        unsafe { set(to.add(i), get(from.add(i))) };
+        set(at(to, i as u64), get(at(from.cast_mut(), i as u64)));
         i += 1;
     }
 }
 
 /// Writes zeros. The compiler would call a function.
 #[inline(always)]
-pub unsafe fn zero_words<const WORDS: usize>(to: *mut u64) {
+pub fn zero_words<const WORDS: usize>(to: *mut u64) {
     let mut i = 0;
     while i < WORDS {
-        // SAFETY: there are so many words, which the verifier checks.
-        unsafe { set(to.add(i), 0) };
+        set(at(to, i as u64), 0);
         i += 1;
     }
 }
@@ -507,7 +457,6 @@ const fn keeps_the_table(slot: Slot) -> bool {
 /// Upper limit of the bytes of the ring that a frame takes. The length is read back from memory: the verifier of 6.12
 /// forgets the bounds of a number when a sum that contains it is compared.
 #[inline(always)]
-unsafe fn room(frame: *const FrameHeader) -> u64 {
-    // SAFETY: `frame` points into a map value or the stack, which the verifier checks.
-    u64::from(unsafe { get(&raw const (*frame).len) }) + RING_HEADER + 7
+fn room(frame: &FrameHeader) -> u64 {
+    u64::from(get(&frame.len)) + RING_HEADER + 7
 }

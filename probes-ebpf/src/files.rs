@@ -21,52 +21,43 @@ pub struct FileView {
 /// Reads path and flags of the `struct file` at any address. One helper call suffices if they lie close together, as on
 /// every known kernel.
 #[inline(always)]
-pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
-    // SAFETY: `w` is in this program's map value. The offsets are constants to the verifier, which checks them against
-    // the scratch.
-    unsafe {
-        if casts() {
-            let file = typed_as(file, field::FileFlags);
-            return FileView {
-                path: Place { mnt: typed(file, sum::FileMnt), dentry: typed(file, sum::FileDentry) },
-                flags: typed(file, field::FileFlags),
-            };
-        }
-        let (mnt, dentry) = (offset(sum::FileMnt), offset(sum::FileDentry));
-        let (path, flags) = (offset(field::FilePath), offset(field::FileFlags));
-        let low = if path < flags { path } else { flags };
-        let bytes = Walk::scratch(w);
-        if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
-            read_kernel(bytes, FILE as u64, file.wrapping_add(low));
-            let place = Place { mnt: load_at(bytes as u64, mnt - low), dentry: load_at(bytes as u64, dentry - low) };
-            return FileView { path: place, flags: load_at(bytes as u64, flags - low) };
-        }
-        let place = Place { mnt: rd(file.wrapping_add(mnt)), dentry: rd(file.wrapping_add(dentry)) };
-        FileView { path: place, flags: rd(file.wrapping_add(flags)) }
+pub fn view_file(file: u64, w: &mut Walk) -> FileView {
+    if casts() {
+        let file = typed_as(file, field::FileFlags);
+        return FileView {
+            path: Place { mnt: typed(file, sum::FileMnt), dentry: typed(file, sum::FileDentry) },
+            flags: typed(file, field::FileFlags),
+        };
     }
+    let (mnt, dentry) = (offset(sum::FileMnt), offset(sum::FileDentry));
+    let (path, flags) = (offset(field::FilePath), offset(field::FileFlags));
+    let low = if path < flags { path } else { flags };
+    let bytes = w.scratch();
+    if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
+        read_kernel(bytes, FILE as u64, file.wrapping_add(low));
+        let place = Place { mnt: load_at(bytes as u64, mnt - low), dentry: load_at(bytes as u64, dentry - low) };
+        return FileView { path: place, flags: load_at(bytes as u64, flags - low) };
+    }
+    let place = Place { mnt: rd(file.wrapping_add(mnt)), dentry: rd(file.wrapping_add(dentry)) };
+    FileView { path: place, flags: rd(file.wrapping_add(flags)) }
 }
 
 /// Whether a file has more than one reference. A file that was just opened has one, unless another thread already used
 /// its descriptor. In that case the thread may also have put the file there from elsewhere.
 #[inline(always)]
-pub unsafe fn is_shared(file: u64) -> bool {
-    // SAFETY: the same as for `other_references`.
-    unsafe { other_references(file) != 0 }
+pub fn is_shared(file: u64) -> bool {
+    other_references(file) != 0
 }
 
 /// A number that is not 0 if a file has more than one reference ([`is_shared`]).
 #[inline(always)]
-pub unsafe fn other_references(file: u64) -> u64 {
-    // SAFETY: the file is read through a cast pointer or by helper; both yield zeros on a fault. `f_ref` (6.13+,
-    // include/linux/file_ref.h) counts from 0, `f_count` from 1.
-    unsafe {
-        if has(field::FileRef) {
-            any::<u64>(file, field::FileRef)
-        } else if has(field::FileCount) {
-            any::<u64>(file, field::FileCount) >> 1
-        } else {
-            0
-        }
+pub fn other_references(file: u64) -> u64 {
+    if has(field::FileRef) {
+        any::<u64>(file, field::FileRef)
+    } else if has(field::FileCount) {
+        any::<u64>(file, field::FileCount) >> 1
+    } else {
+        0
     }
 }
 
@@ -97,125 +88,102 @@ impl Anonymous {
 /// so no process can give another file both. `private_data` of a file of another kind is another object, which may have
 /// any content. `true` if the kernel's fields are unknown.
 #[inline(always)]
-pub unsafe fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
+pub fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
     const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
     if !has(field::DentrySb) || !has(field::SbMagic) {
         return true;
     }
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe {
-        let dentry: u64 = rd(file.wrapping_add(offset(sum::FileDentry)));
-        let magic: u64 = rd_field(rd_field(dentry, field::DentrySb), field::SbMagic);
-        let name: [u64; 2] = rd(rd_field(dentry, field::DentryName));
-        let differs = (name[0] ^ kind.name[0]) & kind.mask[0] | (name[1] ^ kind.name[1]) & kind.mask[1];
-        // One test, which makes fewer paths for the verifier than three.
-        differs | magic ^ ANON_INODE_FS_MAGIC == 0
-    }
+    let dentry: u64 = rd(file.wrapping_add(offset(sum::FileDentry)));
+    let magic: u64 = rd_field(rd_field(dentry, field::DentrySb), field::SbMagic);
+    let name: [u64; 2] = rd(rd_field(dentry, field::DentryName));
+    let differs = (name[0] ^ kind.name[0]) & kind.mask[0] | (name[1] ^ kind.name[1]) & kind.mask[1];
+    // One test, which makes fewer paths for the verifier than three.
+    differs | magic ^ ANON_INODE_FS_MAGIC == 0
 }
 
 /// Whether a file is of the character device of tun and tap interfaces (10:200, Documentation/admin-guide/devices.txt).
 /// `true` if the kernel's fields are unknown.
 #[inline(always)]
-pub unsafe fn is_tun(file: u64) -> bool {
+pub fn is_tun(file: u64) -> bool {
     const TUN: u32 = 10 << 20 | 200;
     if !has(field::DentryInode) || !has(field::InodeRdev) {
         return true;
     }
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe {
-        let dentry: u64 = rd(file.wrapping_add(offset(sum::FileDentry)));
-        rd_field::<u32>(rd_field(dentry, field::DentryInode), field::InodeRdev) == TUN
-    }
+    let dentry: u64 = rd(file.wrapping_add(offset(sum::FileDentry)));
+    rd_field::<u32>(rd_field(dentry, field::DentryInode), field::InodeRdev) == TUN
 }
 
 /// The number of a file's inode; 0 if the kernel's fields are unknown.
 #[inline(always)]
-pub unsafe fn inode_of(file: u64) -> u64 {
+pub fn inode_of(file: u64) -> u64 {
     if !has(field::DentryInode) || !has(field::InodeIno) {
         return 0;
     }
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe { rd_field(rd_field(rd_field(file, sum::FileDentry), field::DentryInode), field::InodeIno) }
+    rd_field(rd_field(rd_field(file, sum::FileDentry), field::DentryInode), field::InodeIno)
 }
 
 /// Describes the inode behind a dentry, if the kernel's fields are known.
 #[inline(always)]
-pub unsafe fn identify(dentry: u64, out: *mut Identity) {
+pub fn identify(dentry: u64, out: &mut Identity) {
     if !has(field::InodeIno) || !has(field::InodeSize) || !has(field::InodeCtime) || !has(field::InodeSb) {
-        // SAFETY: `out` points into a map value.
-        return unsafe { zero(out) };
+        return zero(out);
     }
-    // SAFETY: kernel addresses are read through a cast pointer or by helper; both yield zeros on a fault. `out` points into a map
-    // value.
-    unsafe {
-        let inode: u64 = any(dentry, field::DentryInode);
-        (*out).ino = any(inode, field::InodeIno);
-        (*out).size = any(inode, field::InodeSize);
-        (*out).changed = any::<u64>(inode, field::InodeCtime) as i64;
-        (*out).changed_ns = any(inode, field::InodeCtimeNs);
-        (*out).device = any(any(inode, field::InodeSb), field::SbDev);
-    }
+    let inode: u64 = any(dentry, field::DentryInode);
+    out.ino = any(inode, field::InodeIno);
+    out.size = any(inode, field::InodeSize);
+    out.changed = any::<u64>(inode, field::InodeCtime) as i64;
+    out.changed_ns = any(inode, field::InodeCtimeNs);
+    out.device = any(any(inode, field::InodeSb), field::SbDev);
 }
 
 /// The open descriptors of the current task below 64, as bits.
 #[inline(always)]
-pub unsafe fn open_below_64(task: u64) -> u64 {
+pub fn open_below_64(task: u64) -> u64 {
     if !has(field::FdtableOpenFds) {
         return 0;
     }
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. The bits are read by helper.
-    unsafe { rd(ld(ld(ld(task, field::TaskFiles), field::FilesFdt), field::FdtableOpenFds)) }
+    rd(ld(ld(ld(task, field::TaskFiles), field::FilesFdt), field::FdtableOpenFds))
 }
 
 /// Whether no other task can change the current task's table of descriptors: each is the same as at the start of the call.
 #[inline(always)]
-pub unsafe fn owns_table(task: u64) -> bool {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe { has(field::FilesCount) && ld::<u32>(ld(task, field::TaskFiles), field::FilesCount) == 1 }
+pub fn owns_table(task: u64) -> bool {
+    has(field::FilesCount) && ld::<u32>(ld(task, field::TaskFiles), field::FilesCount) == 1
 }
 
 /// The file behind a descriptor of the current task; 0 if it is closed.
 #[inline(always)]
-pub unsafe fn file_at(task: u64, fd: u64) -> u64 {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe { at_slot(slot_of(task, fd)) }
+pub fn file_at(task: u64, fd: u64) -> u64 {
+    at_slot(slot_of(task, fd))
 }
 
 /// Whether the current call may just have made a descriptor: it has a file to which nothing else refers.
 #[inline(always)]
-pub unsafe fn is_fresh(task: u64, fd: i64) -> bool {
+pub fn is_fresh(task: u64, fd: i64) -> bool {
     if fd < 0 {
         return false;
     }
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe {
-        let file = file_at(task, fd as u64);
-        file != 0 && !is_shared(file)
-    }
+    let file = file_at(task, fd as u64);
+    file != 0 && !is_shared(file)
 }
 
 /// Address of a descriptor's entry in the current task's table (`struct fdtable`, include/linux/fdtable.h); 0 beyond
 /// its end.
 #[inline(always)]
-pub unsafe fn slot_of(task: u64, fd: u64) -> u64 {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe {
-        let table: u64 = ld(ld(task, field::TaskFiles), field::FilesFdt);
-        if fd >= u64::from(ld::<u32>(table, field::FdtableMaxFds)) {
-            return 0;
-        }
-        let slots: u64 = ld(table, field::FdtableFd);
-        slots.wrapping_add(fd << 3)
+pub fn slot_of(task: u64, fd: u64) -> u64 {
+    let table: u64 = ld(ld(task, field::TaskFiles), field::FilesFdt);
+    if fd >= u64::from(ld::<u32>(table, field::FdtableMaxFds)) {
+        return 0;
     }
+    let slots: u64 = ld(table, field::FdtableFd);
+    slots.wrapping_add(fd << 3)
 }
 
 /// The file in an entry of a descriptor table; 0 if the entry is empty.
 #[inline(always)]
-pub unsafe fn at_slot(slot: u64) -> u64 {
+pub fn at_slot(slot: u64) -> u64 {
     if slot == 0 {
         return 0;
     }
-    // SAFETY: the entry is read through a cast pointer or by helper; both yield 0 on a fault. Any structure that starts
-    // with a pointer serves for the cast.
-    unsafe { any(slot, field::PathMnt) }
+    any(slot, field::PathMnt)
 }

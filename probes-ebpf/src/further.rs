@@ -98,6 +98,5 @@ btf! {
     "fexit" 0: uring_quiet;
     ".text.further" 1:
         walk_further walk_piece walk_further_quiet walk_piece_quiet
-        arguments_btf arguments_btf_piece arguments_tp arguments_tp_piece scan_further scan_pieces scan_piece
-        links_further links_piece link_is_new;
+        arguments_btf arguments_btf_piece arguments_tp arguments_tp_piece scan_further scan_pieces scan_piece;
 }

@@ -7,6 +7,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
+use core::ops::{Deref, DerefMut};
 use tracetui_shared::capture::{Capture, MAX_CGROUPS, MAX_KIN, MAX_PIDS, MAX_TREE, MAX_UIDS, ProcessKey};
 use tracetui_shared::counters::CpuState;
 
@@ -101,8 +102,70 @@ pub static CAPTURE_CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_CGR
 
 /// The number of the current CPU, and its counters. A program may be preempted, but it never migrates to another CPU.
 #[inline(always)]
-pub fn this_cpu() -> Option<(u32, *mut CpuState)> {
+pub fn this_cpu() -> Option<(u32, Pointer<CpuState>)> {
     // SAFETY: the helper has no arguments and no precondition.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    Some((cpu, CPUS.get_ptr_mut(cpu)?))
+    Some((cpu, Pointer(CPUS.get_ptr_mut(cpu)?)))
+}
+
+/// The element of the current CPU in a map of the program that runs ([`per_cpu`]).
+#[inline(always)]
+pub fn this_element<T>(map: &Array<T>) -> Option<&mut T> {
+    pointer_to_element(map).map(|element| Pointer::to(element).value())
+}
+
+/// [`this_element`], as a pointer.
+#[inline(always)]
+pub fn pointer_to_element<T>(map: &Array<T>) -> Option<*mut T> {
+    let (cpu, _) = this_cpu()?;
+    map.get_ptr_mut(cpu)
+}
+
+/// A pointer to a map value. Several may point to the same value: programs of several CPUs and user space may use it at the
+/// same time. They agree on who writes which word, and each access is one load or store of a word.
+///
+/// The verifier checks each access, as it does those of [`read`](crate::read). References to a value may overlap: for the
+/// compiler too, a reference is not the only way to it (`scripts/build-probes.sh`).
+pub struct Pointer<T>(*mut T);
+
+impl<T> Pointer<T> {
+    /// A pointer to a value that a lookup found, or to a part of it.
+    #[inline(always)]
+    pub fn to(value: *mut T) -> Pointer<T> {
+        Pointer(value)
+    }
+
+    /// The value.
+    #[inline(always)]
+    pub fn value<'a>(self) -> &'a mut T {
+        // SAFETY: the verifier checks each access.
+        unsafe { &mut *self.0 }
+    }
+}
+
+impl<T> Clone for Pointer<T> {
+    #[inline(always)]
+    fn clone(&self) -> Pointer<T> {
+        *self
+    }
+}
+
+impl<T> Copy for Pointer<T> {}
+
+impl<T> Deref for Pointer<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the verifier checks each access.
+        unsafe { &*self.0 }
+    }
+}
+
+impl<T> DerefMut for Pointer<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the verifier checks each access.
+        unsafe { &mut *self.0 }
+    }
 }

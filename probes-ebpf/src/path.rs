@@ -9,10 +9,10 @@
 //! verifier. If addresses can be cast ([`casts`]), a level costs no helper call, else one.
 
 use crate::further::{self, further};
-use crate::maps::{per_cpu, this_cpu};
+use crate::maps::{per_cpu, this_element};
 use crate::read::{
-    any, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, rd, rd_field, read_kernel, read_kernel_str,
-    set, store_word, typed, typed_as, typed_word,
+    any, at, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, put, rd, rd_field, read_kernel,
+    read_kernel_str, set, store_word, typed, typed_as, typed_word,
 };
 use aya_ebpf::maps::Array;
 use core::mem::offset_of;
@@ -73,9 +73,8 @@ pub struct Walk {
 impl Walk {
     /// [`SCRATCH`] bytes that are unused between walks.
     #[inline(always)]
-    pub unsafe fn scratch(walk: *mut Walk) -> *mut u8 {
-        // SAFETY: the field is in the walk, to which the caller has a pointer.
-        unsafe { (&raw mut (*walk).scratch).cast() }
+    pub fn scratch(&mut self) -> *mut u8 {
+        self.scratch.as_mut_ptr().cast()
     }
 }
 
@@ -139,56 +138,49 @@ pub struct Names {
 
 /// The root directory of a task: `fs->root` (include/linux/fs_struct.h).
 #[inline(always)]
-pub unsafe fn root_of(fs: u64) -> Place {
-    // SAFETY: `fs` is the current task's, a BTF pointer where the kernel has them.
-    unsafe { place_in(fs, sum::RootMnt, sum::RootDentry) }
+pub fn root_of(fs: u64) -> Place {
+    place_in(fs, sum::RootMnt, sum::RootDentry)
 }
 
 /// The working directory of a task: `fs->pwd`.
 #[inline(always)]
-pub unsafe fn cwd_of(fs: u64) -> Place {
-    // SAFETY: `fs` is the current task's, a BTF pointer where the kernel has them.
-    unsafe { place_in(fs, sum::PwdMnt, sum::PwdDentry) }
+pub fn cwd_of(fs: u64) -> Place {
+    place_in(fs, sum::PwdMnt, sum::PwdDentry)
 }
 
 #[inline(always)]
-unsafe fn place_in(base: u64, mnt: impl Member, dentry: impl Member) -> Place {
-    // SAFETY: `base` is a BTF pointer where the kernel has them; elsewhere it is read by helper.
-    unsafe { Place { mnt: ld(base, mnt), dentry: ld(base, dentry) } }
+fn place_in(base: u64, mnt: impl Member, dentry: impl Member) -> Place {
+    Place { mnt: ld(base, mnt), dentry: ld(base, dentry) }
 }
 
 /// The first mount of the task's mount namespace (`mnt_namespace.root`, fs/mount.h), at which every path of the
 /// namespace begins; 0 if unknown.
 #[inline(always)]
-pub unsafe fn top_of(task: u64) -> u64 {
+pub fn top_of(task: u64) -> u64 {
     if !has(field::MntNsRoot) {
         return 0;
     }
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe { ld(ld(ld(task, field::TaskNsproxy), field::NsproxyMntNs), field::MntNsRoot) }
+    ld(ld(ld(task, field::TaskNsproxy), field::NsproxyMntNs), field::MntNsRoot)
 }
 
 /// Whether nothing is above a task's root. It then is the root of the first mount of its mount namespace, or of a mount
 /// that covers that one (as `switch_root` leaves it). `false` may also mean that only a walk could find out.
 #[inline(always)]
-pub unsafe fn is_top(top: u64, place: Place) -> bool {
+pub fn is_top(top: u64, place: Place) -> bool {
     if !has(field::MntNsRoot) {
         return false;
     }
-    // SAFETY: `top` is a BTF pointer where the kernel has them. Other mounts are only read where they can be cast.
-    unsafe {
-        let mount = place.mnt.wrapping_sub(offset(field::MountMnt));
-        if mount == top {
-            return ld::<u64>(top, sum::MountRoot) == place.dentry;
-        }
-        if !casts() {
-            return false;
-        }
-        let mount = typed_as(mount, field::MountParent);
-        typed::<u64>(mount, field::MountParent) == top
-            && typed::<u64>(mount, sum::MountRoot) == place.dentry
-            && typed::<u64>(mount, field::MountMountpoint) == ld::<u64>(top, sum::MountRoot)
+    let mount = place.mnt.wrapping_sub(offset(field::MountMnt));
+    if mount == top {
+        return ld::<u64>(top, sum::MountRoot) == place.dentry;
     }
+    if !casts() {
+        return false;
+    }
+    let mount = typed_as(mount, field::MountParent);
+    typed::<u64>(mount, field::MountParent) == top
+        && typed::<u64>(mount, sum::MountRoot) == place.dentry
+        && typed::<u64>(mount, field::MountMountpoint) == ld::<u64>(top, sum::MountRoot)
 }
 
 /// Walks from `from` up to `top`, the first mount of the caller's mount namespace ([`top_of`]), and writes the names
@@ -203,70 +195,62 @@ pub unsafe fn is_top(top: u64, place: Place) -> bool {
 /// the caller's root can be opened by a descriptor. Of another path, the names are those within its file system
 /// ([`walk_inside`]), and a [`FileSystem`] follows them.
 #[inline(always)]
-pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
-    w: *mut Walk,
+pub fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
+    w: &mut Walk,
     buf: *mut u8,
     start: u64,
     from: Place,
     root: Place,
     top: u64,
 ) -> Names {
-    // SAFETY: as for `walk_by`.
-    unsafe { walk_by::<MASK, PREEMPTIBLE, DEPTH>(w, buf, start, from, root, top) }
+    walk_by::<MASK, PREEMPTIBLE, DEPTH>(w, buf, start, from, root, top)
 }
 
 /// [`walk`], of which the program itself walks `FIRST` levels.
 #[inline(always)]
-pub unsafe fn walk_by<const MASK: u64, const PREEMPTIBLE: bool, const FIRST: u32>(
-    w: *mut Walk,
+pub fn walk_by<const MASK: u64, const PREEMPTIBLE: bool, const FIRST: u32>(
+    w: &mut Walk,
     buf: *mut u8,
     start: u64,
     from: Place,
     root: Place,
     top: u64,
 ) -> Names {
-    // SAFETY: `w` and `buf` are in one map value; the verifier checks every offset into them. Kernel addresses are read
-    // by helper or through cast pointers, which yield zeros on a fault.
-    unsafe {
-        set(&raw mut (*w).off, start);
-        let limit = start + NAMES_MAX;
-        set(&raw mut (*w).limit, if limit > MASK + 1 { MASK + 1 } else { limit });
-        set(&raw mut (*w).dentry, from.dentry);
-        set(&raw mut (*w).root_dentry, root.dentry);
-        set(&raw mut (*w).root_mnt, root.mnt);
-        set(&raw mut (*w).root_off, NOT_MET);
-        set(&raw mut (*w).at_leaf, 1);
-        set(&raw mut (*w).marks, u64::from(mark::CUT));
-        set(&raw mut (*w).start, start);
-        set(&raw mut (*w).top, top);
-        set(&raw mut (*w).from_dentry, from.dentry);
-        set(&raw mut (*w).from_mnt, from.mnt);
-        enter_mount(w, from.mnt);
-        set(&raw mut (*w).turns, 0);
-        if !climb::<MASK, FIRST>(w, buf) && konst!(MayGoto) == 0 {
-            climb_further::<MASK, PREEMPTIBLE>(w, buf);
-        }
-        let marks = get(&raw const (*w).marks) as u8;
-        let mut root = get(&raw const (*w).root_off);
-        if marks & mark::UNREACHABLE != 0 {
-            root = NOT_MET;
-            put_file_system::<MASK>(w, buf);
-        }
-        Names { end: get(&raw const (*w).off), root: if root == NOT_MET { None } else { Some(root) }, marks }
+    set(&mut w.off, start);
+    let limit = start + NAMES_MAX;
+    set(&mut w.limit, if limit > MASK + 1 { MASK + 1 } else { limit });
+    set(&mut w.dentry, from.dentry);
+    set(&mut w.root_dentry, root.dentry);
+    set(&mut w.root_mnt, root.mnt);
+    set(&mut w.root_off, NOT_MET);
+    set(&mut w.at_leaf, 1);
+    set(&mut w.marks, u64::from(mark::CUT));
+    set(&mut w.start, start);
+    set(&mut w.top, top);
+    set(&mut w.from_dentry, from.dentry);
+    set(&mut w.from_mnt, from.mnt);
+    enter_mount(w, from.mnt);
+    set(&mut w.turns, 0);
+    if !climb::<MASK, FIRST>(w, buf) && konst!(MayGoto) == 0 {
+        climb_further::<MASK, PREEMPTIBLE>(w, buf);
     }
+    let marks = get(&w.marks) as u8;
+    let mut root = get(&w.root_off);
+    if marks & mark::UNREACHABLE != 0 {
+        root = NOT_MET;
+        put_file_system::<MASK>(w, buf);
+    }
+    Names { end: get(&w.off), root: if root == NOT_MET { None } else { Some(root) }, marks }
 }
 
 /// Walks to the end, or as far as the loop's iterations permit: then `false`.
 #[inline(always)]
-unsafe fn climb<const MASK: u64, const FIRST: u32>(w: *mut Walk, buf: *mut u8) -> bool {
-    // SAFETY: `w` and `buf` are in map values; the verifier checks every offset into them.
-    unsafe {
-        let mut turn = 0;
-        loop {
-            may_turn!(turn, FIRST);
-            if !step::<MASK, false>(w, buf) {
-                return true;
-            }
+fn climb<const MASK: u64, const FIRST: u32>(w: &mut Walk, buf: *mut u8) -> bool {
+    let mut turn = 0;
+    loop {
+        may_turn!(turn, FIRST);
+        if !step::<MASK, false>(w, buf) {
+            return true;
         }
     }
     false
@@ -274,45 +258,34 @@ unsafe fn climb<const MASK: u64, const FIRST: u32>(w: *mut Walk, buf: *mut u8) -
 
 /// Continues the walk in [`walk_further`], and copies its result back.
 #[inline(always)]
-unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, buf: *mut u8) {
+fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: &mut Walk, buf: *mut u8) {
     const { assert!(MASK <= DEEP_MASK) };
     const STATE: u64 = size_of::<Walk>() as u64;
-    let Some(deep) = deep(if PREEMPTIBLE { &DEEP_QUIET } else { &DEEP }) else { return };
-    // SAFETY: `w`, `buf` and `deep` are in map values, where reads do not fault; the verifier checks every offset into
-    // them.
-    unsafe {
-        let before = get(&raw const (*w).off);
-        let marks = get(&raw const (*w).marks);
-        read_kernel((&raw mut (*deep).walk).cast(), STATE, w as u64);
-        if PREEMPTIBLE {
-            walk_further_quiet()
-        } else {
-            walk_further()
-        };
-        read_kernel(w.cast(), STATE, (&raw const (*deep).walk) as u64);
-        // A walk that began anew there has all its names there.
-        let anew = (marks ^ get(&raw const (*w).marks)) & u64::from(mark::UNREACHABLE) != 0;
-        let before = if anew { get(&raw const (*w).start) } else { before };
-        let names = at_most(get(&raw const (*w).off).wrapping_sub(before), NAMES_MAX);
-        let from = (&raw const (*deep).buf) as u64 + (before & MASK);
-        read_kernel(buf.add((before & MASK) as usize), names, from);
-    }
-}
-
-/// This CPU's element of the map.
-#[inline(always)]
-fn deep(map: &Array<Deep>) -> Option<*mut Deep> {
-    map.get_ptr_mut(this_cpu()?.0)
+    let Some(deep) = this_element(if PREEMPTIBLE { &DEEP_QUIET } else { &DEEP }) else { return };
+    let before = get(&w.off);
+    let marks = get(&w.marks);
+    read_kernel((&raw mut deep.walk).cast::<u8>(), STATE, (&raw const *w) as u64);
+    if PREEMPTIBLE {
+        walk_further_quiet()
+    } else {
+        walk_further()
+    };
+    read_kernel((&raw mut *w).cast::<u8>(), STATE, (&raw const deep.walk) as u64);
+    // A walk that began anew there has all its names there.
+    let anew = (marks ^ get(&w.marks)) & u64::from(mark::UNREACHABLE) != 0;
+    let before = if anew { get(&w.start) } else { before };
+    let names = at_most(get(&w.off).wrapping_sub(before), NAMES_MAX);
+    let from = deep.buf.as_ptr() as u64 + (before & MASK);
+    read_kernel(at(buf, before & MASK), names, from);
 }
 
 /// A part of a walk; `true` at the end of the walk.
 #[inline(always)]
 fn go_on(map: &Array<Deep>) -> bool {
-    let Some(deep) = deep(map) else { return true };
+    let Some(deep) = this_element(map) else { return true };
     let mut turn = 0;
     while turn < further::TURNS {
-        // SAFETY: `deep` is this CPU's element of the map; the verifier checks every offset into it.
-        if unsafe { !step::<DEEP_MASK, true>(&raw mut (*deep).walk, (&raw mut (*deep).buf).cast()) } {
+        if !step::<DEEP_MASK, true>(&mut deep.walk, deep.buf.as_mut_ptr()) {
             return true;
         }
         turn += 1;
@@ -324,242 +297,213 @@ fn go_on(map: &Array<Deep>) -> bool {
 /// walk does not need, for the verifier's sake: its leaf was read, its iterations are counted, and names need not be
 /// read fast.
 #[inline(always)]
-unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8) -> bool {
-    // SAFETY: `w` and `buf` are in map values; the verifier checks every offset into them.
-    unsafe {
-        let dentry = get(&raw const (*w).dentry);
-        let vfsmount = get(&raw const (*w).vfsmount);
-        let off = get(&raw const (*w).off);
-        if dentry == get(&raw const (*w).root_dentry) && vfsmount == get(&raw const (*w).root_mnt) {
-            set(&raw mut (*w).root_off, off);
-        }
-        let turns = get(&raw const (*w).turns);
-        set(&raw mut (*w).turns, turns + 1);
-        if dentry == get(&raw const (*w).mount_root) && (FURTHER || turns < LEVELS) {
-            if !FURTHER && get(&raw const (*w).at_leaf) != 0 {
-                look_at_leaf(w, view_dentry(w, dentry), dentry);
-            }
-            let parent = get(&raw const (*w).mount_parent);
-            if parent.wrapping_add(offset(field::MountMnt)) == vfsmount || parent == 0 {
-                return walk_inside(w);
-            }
-            set(&raw mut (*w).dentry, get(&raw const (*w).mountpoint));
-            enter_mount(w, parent.wrapping_add(offset(field::MountMnt)));
-            return true;
-        }
-        if !FURTHER && turns >= LEVELS {
-            return false;
-        }
-        let view = view_dentry(w, dentry);
-        let seq: u32 = typed(view, field::DentrySeq);
-        let parent: u64 = typed(view, field::DentryParent);
-        // Both are tested anew each time: the verifier then need not follow the two answers separately.
-        let at_leaf = || !FURTHER && get(&raw const (*w).at_leaf) != 0;
-        let is_top = || opaque(parent) == dentry || opaque(parent) == 0;
-        if !at_leaf() && is_top() {
-            return walk_inside(w);
-        }
-        let fits = take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
-        if seq & 1 != 0 || seq_of(dentry) != seq {
-            // The dentry was renamed meanwhile: read it again.
-            set(&raw mut (*w).off, off);
-            return true;
-        }
-        if at_leaf() {
+fn step<const MASK: u64, const FURTHER: bool>(w: &mut Walk, buf: *mut u8) -> bool {
+    let dentry = get(&w.dentry);
+    let vfsmount = get(&w.vfsmount);
+    let off = get(&w.off);
+    if dentry == get(&w.root_dentry) && vfsmount == get(&w.root_mnt) {
+        set(&mut w.root_off, off);
+    }
+    let turns = get(&w.turns);
+    set(&mut w.turns, turns + 1);
+    if dentry == get(&w.mount_root) && (FURTHER || turns < LEVELS) {
+        if !FURTHER && get(&w.at_leaf) != 0 {
+            let view = view_dentry(w, dentry);
             look_at_leaf(w, view, dentry);
         }
-        if is_top() {
-            unmark(w, mark::CUT);
-            mark_as(w, mark::PSEUDO);
-            return false;
+        let parent = get(&w.mount_parent);
+        if parent.wrapping_add(offset(field::MountMnt)) == vfsmount || parent == 0 {
+            return walk_inside(w);
         }
-        set(&raw mut (*w).dentry, parent);
-        fits
+        set(&mut w.dentry, get(&w.mountpoint));
+        enter_mount(w, parent.wrapping_add(offset(field::MountMnt)));
+        return true;
     }
+    if !FURTHER && turns >= LEVELS {
+        return false;
+    }
+    let view = view_dentry(w, dentry);
+    let seq: u32 = typed(view, field::DentrySeq);
+    let parent: u64 = typed(view, field::DentryParent);
+    // Both are tested anew each time: the verifier then need not follow the two answers separately.
+    let leaf = &raw const w.at_leaf;
+    let at_leaf = || !FURTHER && get(leaf) != 0;
+    let is_top = || opaque(parent) == dentry || opaque(parent) == 0;
+    if !at_leaf() && is_top() {
+        return walk_inside(w);
+    }
+    let fits = take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
+    if seq & 1 != 0 || seq_of(dentry) != seq {
+        // The dentry was renamed meanwhile: read it again.
+        set(&mut w.off, off);
+        return true;
+    }
+    if at_leaf() {
+        look_at_leaf(w, view, dentry);
+    }
+    if is_top() {
+        unmark(w, mark::CUT);
+        mark_as(w, mark::PSEUDO);
+        return false;
+    }
+    set(&mut w.dentry, parent);
+    fits
 }
 
 /// Ends the walk; `false`. If it did not end at the first mount of the caller's mount namespace, or did not meet the
 /// caller's root where that mount is unknown, it starts over, without regard to mounts: `true`. It then ends at the
 /// root of the file system.
 #[inline(always)]
-unsafe fn walk_inside(w: *mut Walk) -> bool {
-    // SAFETY: `w` is in a map value, which the verifier checks.
-    unsafe {
-        let top = get(&raw const (*w).top);
-        let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(field::MountMnt));
-        let arrived = if top == 0 { get(&raw const (*w).root_off) != NOT_MET } else { last == top };
-        if arrived || get(&raw const (*w).marks) & u64::from(mark::UNREACHABLE) != 0 {
-            unmark(w, mark::CUT);
-            return false;
-        }
-        mark_as(w, mark::UNREACHABLE);
-        set(&raw mut (*w).off, get(&raw const (*w).start));
-        set(&raw mut (*w).limit, get(&raw const (*w).limit) - size_of::<FileSystem>() as u64);
-        set(&raw mut (*w).dentry, get(&raw const (*w).from_dentry));
-        set(&raw mut (*w).vfsmount, get(&raw const (*w).from_mnt));
-        set(&raw mut (*w).mount_root, 0);
-        set(&raw mut (*w).mount_parent, 0);
-        set(&raw mut (*w).turns, 0);
-        true
+fn walk_inside(w: &mut Walk) -> bool {
+    let top = get(&w.top);
+    let last = get(&w.vfsmount).wrapping_sub(offset(field::MountMnt));
+    let arrived = if top == 0 { get(&w.root_off) != NOT_MET } else { last == top };
+    if arrived || get(&w.marks) & u64::from(mark::UNREACHABLE) != 0 {
+        unmark(w, mark::CUT);
+        return false;
     }
+    mark_as(w, mark::UNREACHABLE);
+    set(&mut w.off, get(&w.start));
+    set(&mut w.limit, get(&w.limit) - size_of::<FileSystem>() as u64);
+    set(&mut w.dentry, get(&w.from_dentry));
+    set(&mut w.vfsmount, get(&w.from_mnt));
+    set(&mut w.mount_root, 0);
+    set(&mut w.mount_parent, 0);
+    set(&mut w.turns, 0);
+    true
 }
 
 /// Appends the [`FileSystem`] of the place at which the walk began.
 #[inline(always)]
-unsafe fn put_file_system<const MASK: u64>(w: *mut Walk, buf: *mut u8) {
+fn put_file_system<const MASK: u64>(w: &mut Walk, buf: *mut u8) {
     const BYTES: u64 = size_of::<FileSystem>() as u64;
-    // SAFETY: `NAME_SLACK` bytes follow any masked offset in `buf`. Kernel addresses are read by helper, which
-    // zero-fills on a fault.
-    unsafe {
-        let sb: u64 = rd_field(get(&raw const (*w).from_dentry), field::DentrySb);
-        if sb == 0 {
-            return;
-        }
-        let mount = get(&raw const (*w).from_mnt).wrapping_sub(offset(field::MountMnt));
-        let off = get(&raw const (*w).off);
-        let dst = buf.add((off & MASK) as usize);
-        let device: u32 = rd_field(sb, field::SbDev);
-        let mount_id: u32 = rd_field(mount, field::MountId);
-        store_word(dst, u64::from(FileSystem::MARK) | u64::from(device) << 32);
-        store_word(dst.add(8), mount_id.into());
-        store_word(dst.add(16), 0);
-        store_word(dst.add(24), 0);
-        let name: u64 = rd_field(rd_field(sb, field::SbType), field::FsTypeName);
-        read_kernel_str(dst.add(offset_of!(FileSystem, name)), FileSystem::NAME_MAX as u64, name);
-        set(&raw mut (*w).off, off + BYTES);
+    let sb: u64 = rd_field(get(&w.from_dentry), field::DentrySb);
+    if sb == 0 {
+        return;
     }
+    let mount = get(&w.from_mnt).wrapping_sub(offset(field::MountMnt));
+    let off = get(&w.off);
+    let dst = at(buf, off & MASK);
+    let device: u32 = rd_field(sb, field::SbDev);
+    let mount_id: u32 = rd_field(mount, field::MountId);
+    store_word(dst, u64::from(FileSystem::MARK) | u64::from(device) << 32);
+    store_word(at(dst, 8), mount_id.into());
+    store_word(at(dst, 16), 0);
+    store_word(at(dst, 24), 0);
+    let name: u64 = rd_field(rd_field(sb, field::SbType), field::FsTypeName);
+    read_kernel_str(at(dst, offset_of!(FileSystem, name) as u64), FileSystem::NAME_MAX as u64, name);
+    set(&mut w.off, off + BYTES);
 }
 
 /// `dentry->d_seq.sequence`: odd while name and parent change, and a different number afterwards
 /// ([`__d_move`](https://elixir.bootlin.com/linux/v6.12/source/fs/dcache.c)).
 #[inline(always)]
-unsafe fn seq_of(dentry: u64) -> u32 {
-    // SAFETY: the dentry is read through a cast pointer or by helper; both yield zeros on a fault.
-    unsafe { any(dentry, field::DentrySeq) }
+fn seq_of(dentry: u64) -> u32 {
+    any(dentry, field::DentrySeq)
 }
 
 /// The base address for reading a dentry's fields with [`typed`]: the cast dentry, or a copy of its first bytes.
 #[inline(always)]
-unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
+fn view_dentry(w: &mut Walk, dentry: u64) -> u64 {
     if casts() {
         return typed_as(dentry, field::DentryParent);
     }
-    // SAFETY: `w` is in a map value; kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe {
-        let bytes = (&raw mut (*w).scratch).cast::<u8>();
-        read_kernel(bytes, DENTRY as u64, dentry);
-        bytes as u64
-    }
+    let bytes = w.scratch();
+    read_kernel(bytes, DENTRY as u64, dentry);
+    bytes as u64
 }
 
 /// Appends a dentry's name; `false` if there is no room for it.
 #[inline(always)]
-unsafe fn take_name<const MASK: u64, const FURTHER: bool>(
-    w: *mut Walk,
+fn take_name<const MASK: u64, const FURTHER: bool>(
+    w: &mut Walk,
     buf: *mut u8,
     bytes: u64,
     dentry: u64,
     off: u64,
 ) -> bool {
-    // SAFETY: a name has at most 255 bytes, and `NAME_SLACK` bytes follow any masked offset in `buf`.
-    unsafe {
-        let name: u64 = typed(bytes, field::DentryName);
-        let len = u64::from(typed::<u32>(bytes, field::DentryNameLen) & 0xff);
-        if off + len >= get(&raw const (*w).limit) - 1 {
-            return false;
-        }
-        let inline = offset(field::DentryInline);
-        let dst = buf.add((off & MASK) as usize);
-        let room = konst!(InlineNameLen);
-        if !FURTHER
-            && has(field::DentryInline)
-            && inline.is_multiple_of(8)
-            && inline + room <= DENTRY as u64
-            && name == dentry.wrapping_add(inline)
-        {
-            store_word(dst, typed_word::<0>(bytes, field::DentryInline));
-            if len >= 8 {
-                copy_word::<1>(dst, bytes);
-                copy_word::<2>(dst, bytes);
-                copy_word::<3>(dst, bytes);
-                copy_word::<4>(dst, bytes);
-            }
-        } else {
-            read_kernel(dst, len, name);
-        }
-        *dst.add(len as usize) = 0;
-        set(&raw mut (*w).off, off + len + 1);
-        true
+    let name: u64 = typed(bytes, field::DentryName);
+    let len = u64::from(typed::<u32>(bytes, field::DentryNameLen) & 0xff);
+    if off + len >= get(&w.limit) - 1 {
+        return false;
     }
+    let inline = offset(field::DentryInline);
+    let dst = at(buf, off & MASK);
+    let room = konst!(InlineNameLen);
+    if !FURTHER
+        && has(field::DentryInline)
+        && inline.is_multiple_of(8)
+        && inline + room <= DENTRY as u64
+        && name == dentry.wrapping_add(inline)
+    {
+        store_word(dst, typed_word::<0>(bytes, field::DentryInline));
+        if len >= 8 {
+            copy_word::<1>(dst, bytes);
+            copy_word::<2>(dst, bytes);
+            copy_word::<3>(dst, bytes);
+            copy_word::<4>(dst, bytes);
+        }
+    } else {
+        read_kernel(dst, len, name);
+    }
+    put(at(dst, len), 0);
+    set(&mut w.off, off + len + 1);
+    true
 }
 
 /// Copies a word of the inline name, if the name extends to it. The last word may extend beyond the name's end.
 #[inline(always)]
-unsafe fn copy_word<const WORD: usize>(dst: *mut u8, bytes: u64) {
-    let at = 8 * WORD as u64;
-    // SAFETY: `NAME_SLACK` bytes follow `dst`. The word lies in the dentry's first `DENTRY` bytes.
-    unsafe {
-        if at < konst!(InlineNameLen) && offset(field::DentryInline) + at + 8 <= DENTRY as u64 {
-            store_word(dst.add(at as usize), typed_word::<WORD>(bytes, field::DentryInline));
-        }
+fn copy_word<const WORD: usize>(dst: *mut u8, bytes: u64) {
+    let begin = 8 * WORD as u64;
+    if begin < konst!(InlineNameLen) && offset(field::DentryInline) + begin + 8 <= DENTRY as u64 {
+        store_word(at(dst, begin), typed_word::<WORD>(bytes, field::DentryInline));
     }
 }
 
 /// Loads the fields of a mount that the walk needs (`struct mount`, fs/mount.h). They are neighbours on every known
 /// kernel, and are then read at once.
 #[inline(always)]
-unsafe fn enter_mount(w: *mut Walk, vfsmount: u64) {
+fn enter_mount(w: &mut Walk, vfsmount: u64) {
     let mount = vfsmount.wrapping_sub(offset(field::MountMnt));
-    // SAFETY: `w` is in a map value. The mount is read through a cast pointer or by helper; both yield zeros on a
-    // fault.
-    unsafe {
-        set(&raw mut (*w).vfsmount, vfsmount);
-        if casts() {
-            let mount = typed_as(mount, field::MountParent);
-            set(&raw mut (*w).mount_parent, typed(mount, field::MountParent));
-            set(&raw mut (*w).mountpoint, typed(mount, field::MountMountpoint));
-            set(&raw mut (*w).mount_root, typed(mount, sum::MountRoot));
-            return;
-        }
-        let (parent, point, root) =
-            (offset(field::MountParent), offset(field::MountMountpoint), offset(sum::MountRoot));
-        if point == parent + 8 && root == parent + 16 {
-            let bytes = (&raw mut (*w).scratch).cast::<u64>();
-            read_kernel(bytes.cast(), 24, mount.wrapping_add(parent));
-            set(&raw mut (*w).mount_parent, get(bytes));
-            set(&raw mut (*w).mountpoint, get(bytes.add(1)));
-            set(&raw mut (*w).mount_root, get(bytes.add(2)));
-        } else {
-            set(&raw mut (*w).mount_parent, rd(mount.wrapping_add(parent)));
-            set(&raw mut (*w).mountpoint, rd(mount.wrapping_add(point)));
-            set(&raw mut (*w).mount_root, rd(mount.wrapping_add(root)));
-        }
+    set(&mut w.vfsmount, vfsmount);
+    if casts() {
+        let mount = typed_as(mount, field::MountParent);
+        set(&mut w.mount_parent, typed(mount, field::MountParent));
+        set(&mut w.mountpoint, typed(mount, field::MountMountpoint));
+        set(&mut w.mount_root, typed(mount, sum::MountRoot));
+        return;
+    }
+    let (parent, point, root) = (offset(field::MountParent), offset(field::MountMountpoint), offset(sum::MountRoot));
+    if point == parent + 8 && root == parent + 16 {
+        read_kernel(&mut w.scratch, 24, mount.wrapping_add(parent));
+        set(&mut w.mount_parent, get(&w.scratch[0]));
+        set(&mut w.mountpoint, get(&w.scratch[1]));
+        set(&mut w.mount_root, get(&w.scratch[2]));
+    } else {
+        set(&mut w.mount_parent, rd(mount.wrapping_add(parent)));
+        set(&mut w.mountpoint, rd(mount.wrapping_add(point)));
+        set(&mut w.mount_root, rd(mount.wrapping_add(root)));
     }
 }
 
 /// Marks a deleted leaf ([`d_unlinked`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/dcache.h)): it is
 /// unhashed and not the root of its own tree.
 #[inline(always)]
-unsafe fn look_at_leaf(w: *mut Walk, bytes: u64, dentry: u64) {
-    // SAFETY: `bytes` comes from `view_dentry`: a cast pointer, or a copy in the walk's scratch.
-    unsafe {
-        set(&raw mut (*w).at_leaf, 0);
-        let pprev: u64 = typed(bytes, field::DentryHashPprev);
-        let parent: u64 = typed(bytes, field::DentryParent);
-        if pprev == 0 && parent != dentry {
-            mark_as(w, mark::DELETED);
-        }
+fn look_at_leaf(w: &mut Walk, bytes: u64, dentry: u64) {
+    set(&mut w.at_leaf, 0);
+    let pprev: u64 = typed(bytes, field::DentryHashPprev);
+    let parent: u64 = typed(bytes, field::DentryParent);
+    if pprev == 0 && parent != dentry {
+        mark_as(w, mark::DELETED);
     }
 }
 
 #[inline(always)]
-unsafe fn mark_as(w: *mut Walk, bit: u8) {
-    // SAFETY: `w` is in a map value, which the verifier checks.
-    unsafe { set(&raw mut (*w).marks, get(&raw const (*w).marks) | u64::from(bit)) }
+fn mark_as(w: &mut Walk, bit: u8) {
+    set(&mut w.marks, get(&w.marks) | u64::from(bit))
 }
 
 #[inline(always)]
-unsafe fn unmark(w: *mut Walk, bit: u8) {
-    // SAFETY: `w` is in a map value, which the verifier checks.
-    unsafe { set(&raw mut (*w).marks, get(&raw const (*w).marks) & !u64::from(bit)) }
+fn unmark(w: &mut Walk, bit: u8) {
+    set(&mut w.marks, get(&w.marks) & !u64::from(bit))
 }

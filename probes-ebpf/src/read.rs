@@ -18,10 +18,19 @@
 //!
 //! No null pointer needs a test in any of these ways: it reads as zeros.
 //!
+//! # Why these functions are safe
+//! They take addresses and pointers of any value, but the kernel loads no program that could misuse one. The verifier
+//! follows every path of a program. It refuses a load or a store unless it lies in a map value, on the stack, in the
+//! program's context or behind a typed pointer. It refuses the call of a helper that may write more bytes than its
+//! destination has. Other addresses only reach helpers and cast pointers, for which a fault is no error. So a wrong
+//! address yields zeros, or a program that is not loaded. The values have types for which all bytes are valid
+//! ([`FromBytes`]).
+//!
 //! [`Const::Cast`]: tracetui_shared::offsets::Const::Cast
 //! [`Const::ByHelper`]: tracetui_shared::offsets::Const::ByHelper
 
 use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 #[cfg(target_arch = "bpf")]
 use core::hint::assert_unchecked;
 use core::mem::{MaybeUninit, size_of, transmute, transmute_copy};
@@ -31,6 +40,7 @@ use tracetui_shared::offsets::Member;
 use tracetui_shared::offsets::{
     CAST_PLACEHOLDER, CONST_COUNT, MEMBER_COUNT, load_placeholder, move_placeholder, type_of,
 };
+use zerocopy::{FromBytes, FromZeros};
 
 /// The number with an index ([`move_placeholder`]), with sign. The instruction is not `pure`: the compiler would keep
 /// one result for all uses, on the stack.
@@ -127,12 +137,11 @@ fn check_width<T, M: Member>(_: M) {
 /// It is written in assembly. The compiler would join loads in two branches and compute the address, but the verifier
 /// demands that the offset from a typed pointer is constant.
 #[inline(always)]
-unsafe fn load<T: Copy, M: Member, const WORD: usize>(base: u64, _: M) -> T {
+fn load<T: FromBytes, M: Member, const WORD: usize>(base: u64, _: M) -> T {
     const { assert!(size_of::<T>() <= 8) };
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the verifier checks that `base` is such a pointer and that the member lies in its structure or value. A load
-    // that faults yields 0 (`BPF_PROBE_MEM`, include/linux/filter.h). It clears the bytes beyond those that it reads,
-    // and BPF is little-endian here.
+    // SAFETY: the verifier checks the load. One that faults yields 0 (`BPF_PROBE_MEM`, include/linux/filter.h). It clears
+    // the bytes beyond those that it reads, and BPF is little-endian here.
     unsafe {
         let value: u64;
         macro_rules! load {
@@ -159,117 +168,127 @@ unsafe fn load<T: Copy, M: Member, const WORD: usize>(base: u64, _: M) -> T {
 
 /// A member behind a typed pointer, or in a map value that holds a copy of the structure.
 #[inline(always)]
-pub unsafe fn typed<T: Copy>(base: u64, member: impl Member) -> T {
+pub fn typed<T: FromBytes>(base: u64, member: impl Member) -> T {
     check_width::<T, _>(member);
-    // SAFETY: as for `load`.
-    unsafe { load::<T, _, 0>(base, member) }
+    load::<T, _, 0>(base, member)
 }
 
 /// A word of a member, as [`typed`].
 #[inline(always)]
-pub unsafe fn typed_word<const WORD: usize>(base: u64, member: impl Member) -> u64 {
-    // SAFETY: as for `load`.
-    unsafe { load::<u64, _, WORD>(base, member) }
+pub fn typed_word<const WORD: usize>(base: u64, member: impl Member) -> u64 {
+    load::<u64, _, WORD>(base, member)
 }
 
 /// A member in a structure at any address.
 #[inline(always)]
-pub unsafe fn any<T: Copy>(address: u64, member: impl Member) -> T {
-    // SAFETY: a cast pointer may be loaded from at any offset in its structure. A read by helper yields zeros on a
-    // fault.
-    unsafe { if casts() { typed(typed_as(address, member), member) } else { rd(address.wrapping_add(offset(member))) } }
+pub fn any<T: FromBytes>(address: u64, member: impl Member) -> T {
+    if casts() { typed(typed_as(address, member), member) } else { rd(address.wrapping_add(offset(member))) }
 }
 
 /// A word of a member in a structure at any address, as [`any`].
 #[inline(always)]
-pub unsafe fn any_word<const WORD: usize>(address: u64, member: impl Member) -> u64 {
-    // SAFETY: as for `any`.
-    unsafe {
-        if casts() {
-            typed_word::<WORD>(typed_as(address, member), member)
-        } else {
-            rd(address.wrapping_add(offset(member) + 8 * WORD as u64))
-        }
+pub fn any_word<const WORD: usize>(address: u64, member: impl Member) -> u64 {
+    if casts() {
+        typed_word::<WORD>(typed_as(address, member), member)
+    } else {
+        rd(address.wrapping_add(offset(member) + 8 * WORD as u64))
     }
 }
 
 /// A member behind a typed pointer. It is loaded; before 5.11, where the current task is untyped, it is read by helper.
 #[inline(always)]
-pub unsafe fn ld<T: Copy>(base: u64, member: impl Member) -> T {
-    // SAFETY: `base` is a typed pointer where it is loaded through; elsewhere it is read by helper, which zero-fills on
-    // a fault.
-    unsafe { if konst!(ByHelper) == 0 { typed(base, member) } else { rd(base.wrapping_add(offset(member))) } }
+pub fn ld<T: FromBytes>(base: u64, member: impl Member) -> T {
+    if konst!(ByHelper) == 0 { typed(base, member) } else { rd(base.wrapping_add(offset(member))) }
 }
 
 /// A word of a member, as [`ld`].
 #[inline(always)]
-pub unsafe fn ld_word<const WORD: usize>(base: u64, member: impl Member) -> u64 {
-    // SAFETY: as for `ld`.
-    unsafe {
-        if konst!(ByHelper) == 0 {
-            typed_word::<WORD>(base, member)
-        } else {
-            rd(base.wrapping_add(offset(member) + 8 * WORD as u64))
-        }
+pub fn ld_word<const WORD: usize>(base: u64, member: impl Member) -> u64 {
+    if konst!(ByHelper) == 0 {
+        typed_word::<WORD>(base, member)
+    } else {
+        rd(base.wrapping_add(offset(member) + 8 * WORD as u64))
     }
 }
 
 /// A member behind any kernel address; zeros if it cannot be read or if the kernel does not have the member.
 #[inline(always)]
-pub unsafe fn rd_field<T: Copy>(base: u64, member: impl Member) -> T {
+pub fn rd_field<T: FromBytes>(base: u64, member: impl Member) -> T {
     check_width::<T, _>(member);
     let at = offset(member);
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault. Zeros are a valid value of every `T` in
-    // use.
-    unsafe { if at != u64::MAX { rd(base.wrapping_add(at)) } else { MaybeUninit::zeroed().assume_init() } }
+    if at != u64::MAX { rd(base.wrapping_add(at)) } else { T::new_zeroed() }
 }
 
 /// A load at a constant offset from a typed pointer to `struct pt_regs`, or from a map value.
 #[inline(always)]
-pub unsafe fn load_at<T: Copy>(base: u64, at: u64) -> T {
-    // SAFETY: the verifier checks that `base` is such a pointer and that `at` lies in its structure or value.
+pub fn load_at<T: FromBytes>(base: u64, at: u64) -> T {
+    // SAFETY: the verifier checks the load, and all bytes are valid in a `T`.
     unsafe { read_volatile((base as *const u8).wrapping_add(at as usize).cast()) }
 }
 
 /// A value at any kernel address; zeros if it cannot be read.
 #[inline(always)]
-pub unsafe fn rd<T: Copy>(address: u64) -> T {
+pub fn rd<T: FromBytes>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
+    read_kernel(value.as_mut_ptr(), size_of::<T>() as u64, address);
     // SAFETY: the helper writes every byte of `value`, zeros on a fault. So its result needs no test, which would
-    // double the verifier's paths. `T` is a plain number or an array of them, for which every value is valid.
-    unsafe {
-        read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u64, address);
-        value.assume_init()
-    }
+    // double the verifier's paths. All bytes are valid in a `T`.
+    unsafe { value.assume_init() }
 }
 
 /// A volatile load from a map value or the stack. It keeps the verifier from tracking values across loop iterations.
 /// The iterations then look alike to it and are checked once.
 #[inline(always)]
-pub unsafe fn get<T: Copy>(p: *const T) -> T {
-    // SAFETY: `p` points into a map value or the stack, which the verifier checks.
+pub fn get<T: FromBytes>(p: *const T) -> T {
+    // SAFETY: the verifier checks the load, and all bytes are valid in a `T`.
     unsafe { read_volatile(p) }
 }
 
 /// The volatile store that corresponds to [`get`].
 #[inline(always)]
-pub unsafe fn set<T: Copy>(p: *mut T, value: T) {
-    // SAFETY: `p` points into a map value or the stack, which the verifier checks.
+pub fn set<T>(p: *mut T, value: T) {
+    // SAFETY: the verifier checks the store.
     unsafe { write_volatile(p, value) }
+}
+
+/// The store of a value, which the compiler may divide or join with others.
+#[inline(always)]
+pub fn put<T>(p: *mut T, value: T) {
+    // SAFETY: the verifier checks the store.
+    unsafe { p.write(value) }
+}
+
+/// [`put`] at an address that need not be aligned.
+#[inline(always)]
+pub fn put_unaligned<T>(p: *mut T, value: T) {
+    // SAFETY: the verifier checks the store.
+    unsafe { p.write_unaligned(value) }
+}
+
+/// The address of an element of an array in a map value.
+#[inline(always)]
+pub fn at<T>(array: *mut T, index: u64) -> *mut T {
+    // SAFETY: the verifier refuses an address beyond the map value.
+    unsafe { array.add(index as usize) }
 }
 
 /// Fills a structure of 8-byte words with zeros. Word by word, because the compiler would call `memset`.
 #[inline(always)]
-pub unsafe fn zero<T>(out: *mut T) {
+pub fn zero<T: FromZeros>(out: *mut T) {
     const { assert!(size_of::<T>().is_multiple_of(8)) };
-    // SAFETY: `out` points into a map value, which the verifier checks. Zeros are a valid value of every `T` in use.
-    unsafe {
-        let mut word = 0;
-        while word < size_of::<T>() / 8 {
-            set(out.cast::<u64>().add(word), 0);
-            word += 1;
-        }
+    let mut word = 0;
+    while word < size_of::<T>() / 8 {
+        set(out.cast::<u64>().wrapping_add(word), 0);
+        word += 1;
     }
+}
+
+/// Fills a place on the stack with zeros, as [`zero`].
+#[inline(always)]
+pub fn zeroed<T: FromZeros>(place: &mut MaybeUninit<T>) -> &mut T {
+    zero(place.as_mut_ptr());
+    // SAFETY: all bytes are written, and zeros are valid in a `T`.
+    unsafe { place.assume_init_mut() }
 }
 
 /// Limits a length to `most`, so that the verifier sees the bound. The origin of the length is hidden from the
@@ -323,8 +342,11 @@ pub fn forgotten(number: u64, by: u64) -> u64 {
 macro_rules! may_turn {
     ($turn:ident, $most:expr) => {
         if $crate::read::konst!(MayGoto) != 0 {
+            // SAFETY: the instruction only leaves the loop.
             #[cfg(target_arch = "bpf")]
-            core::arch::asm!("may_goto {end}", end = label { break }, options(nostack));
+            unsafe {
+                core::arch::asm!("may_goto {end}", end = label { break }, options(nostack));
+            }
         } else {
             if $turn >= $most {
                 break;
@@ -340,12 +362,12 @@ macro_rules! readers {
         $(#[$doc])*
         /// Returns the helper's result.
         #[inline(always)]
-        pub unsafe fn $name(dst: *mut u8, size: u64, src: u64) -> i64 {
+        pub fn $name<T: FromBytes>(dst: *mut T, size: u64, src: u64) -> i64 {
             // SAFETY: `$id` is the helper's number in the kernel's ABI (include/uapi/linux/bpf.h). Sizes are 64-bit
             // here, which avoids the shifts of a 32-bit size. The verifier checks that `dst` has `size` bytes.
             unsafe {
                 let helper: unsafe extern "C" fn(*mut u8, u64, u64) -> i64 = transmute($id as usize);
-                helper(dst, size, src)
+                helper(dst.cast(), size, src)
             }
         }
     )* };
@@ -368,14 +390,14 @@ readers! {
 
 /// A field of a tracepoint's record at a constant offset. It is one load; aya's `read_at` is a helper call.
 #[inline(always)]
-pub unsafe fn field<T: Copy>(ctx: &impl EbpfContext, at: usize) -> T {
-    // SAFETY: the verifier checks the offset against the size of the program's context.
+pub fn field<T: FromBytes>(ctx: &impl EbpfContext, at: usize) -> T {
+    // SAFETY: the verifier checks the offset against the size of the program's context. All bytes are valid in a `T`.
     unsafe { read_volatile(ctx.as_ptr().cast::<u8>().add(at).cast()) }
 }
 
 /// Stores 8 bytes at an address that need not be aligned. It is one instruction; the compiler would make eight.
 #[inline(always)]
-pub unsafe fn store_word(dst: *mut u8, word: u64) {
+pub fn store_word(dst: *mut u8, word: u64) {
     #[cfg(target_arch = "bpf")]
     // SAFETY: the verifier checks that `dst` has 8 bytes. Neither x86-64 nor aarch64 requires alignment.
     unsafe {
@@ -383,4 +405,18 @@ pub unsafe fn store_word(dst: *mut u8, word: u64) {
     }
     #[cfg(not(target_arch = "bpf"))]
     let _ = (dst, word);
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds.
+#[inline(always)]
+pub fn boot_ns() -> u64 {
+    // SAFETY: the helper has no arguments and no precondition.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+#[inline(always)]
+pub fn monotonic_ns() -> u64 {
+    // SAFETY: the helper has no arguments and no precondition.
+    unsafe { bpf_ktime_get_ns() }
 }

@@ -5,8 +5,8 @@
 //! `bpf_prog.insnsi` has the instructions of all functions of the program, even if it is compiled. A tail call is an instruction of
 //! its own.
 
-use crate::maps::{per_cpu, this_cpu};
-use crate::read::{at_most, get, may_turn, offset, rd_field, read_kernel, set};
+use crate::maps::{per_cpu, this_element};
+use crate::read::{at, at_most, get, may_turn, offset, rd_field, read_kernel, set};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use tracetui_shared::helper::{FUNCTIONS, TAIL_CALL};
@@ -62,38 +62,34 @@ const KNOWN: u32 = 0;
 /// A program that may not call functions (`FURTHER`) examines only as many instructions as `may_goto` permits, and [`TURNS`]
 /// before 6.9.
 #[inline(always)]
-pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
-    let Some((cpu, _)) = this_cpu() else { return (0, scan::NONE) };
-    let Some(s) = SCANS.get_ptr_mut(cpu) else { return (0, scan::NONE) };
+pub fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
+    let Some(s) = this_element(&SCANS) else { return (0, scan::NONE) };
     if HELPER_CALLS.get_ptr(KNOWN).is_none() {
         return (0, scan::NO_ADDRESSES);
     }
-    // SAFETY: `s` is an element of a map. Kernel addresses are read by helper.
-    unsafe {
-        set(&raw mut (*s).at, prog.wrapping_add(offset(field::ProgInsns)));
-        set(&raw mut (*s).left, u64::from(rd_field::<u32>(prog, field::ProgLen)));
-        set(&raw mut (*s).found, 0);
-        set(&raw mut (*s).continues, 0);
-        set(&raw mut (*s).next, 0);
-        set(&raw mut (*s).filled, 0);
-        if FURTHER {
-            scan_further();
-        } else {
-            let mut turn = 0u32;
-            loop {
-                may_turn!(turn, TURNS);
-                if !step(s) {
-                    break;
-                }
+    set(&mut s.at, prog.wrapping_add(offset(field::ProgInsns)));
+    set(&mut s.left, u64::from(rd_field::<u32>(prog, field::ProgLen)));
+    set(&mut s.found, 0);
+    set(&mut s.continues, 0);
+    set(&mut s.next, 0);
+    set(&mut s.filled, 0);
+    if FURTHER {
+        scan_further();
+    } else {
+        let mut turn = 0u32;
+        loop {
+            may_turn!(turn, TURNS);
+            if !step(s) {
+                break;
             }
         }
-        let examined = match (get(&raw const (*s).left), get(&raw const (*s).continues)) {
-            (0, 0) => scan::WHOLE,
-            (0, _) => scan::TAIL_CALL,
-            _ => scan::CUT,
-        };
-        (get(&raw const (*s).found), examined)
     }
+    let examined = match (get(&s.left), get(&s.continues)) {
+        (0, 0) => scan::WHOLE,
+        (0, _) => scan::TAIL_CALL,
+        _ => scan::CUT,
+    };
+    (get(&s.found), examined)
 }
 
 /// Examines instructions until none is left. A global function, which the verifier checks once (see `further.rs`).
@@ -102,13 +98,10 @@ pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
 #[inline(never)]
 pub extern "C" fn scan_further() -> i32 {
     let mut call = 0;
-    // SAFETY: `may_goto` leaves the loop.
-    unsafe {
-        loop {
-            may_turn!(call, CALLS);
-            if scan_pieces() != 0 {
-                break;
-            }
+    loop {
+        may_turn!(call, CALLS);
+        if scan_pieces() != 0 {
+            break;
         }
     }
     0
@@ -120,13 +113,10 @@ pub extern "C" fn scan_further() -> i32 {
 #[inline(never)]
 extern "C" fn scan_pieces() -> i32 {
     let mut call = 0;
-    // SAFETY: `may_goto` leaves the loop.
-    unsafe {
-        loop {
-            may_turn!(call, PIECES);
-            if scan_piece() != 0 {
-                return 1;
-            }
+    loop {
+        may_turn!(call, PIECES);
+        if scan_piece() != 0 {
+            return 1;
         }
     }
     0
@@ -137,16 +127,12 @@ extern "C" fn scan_pieces() -> i32 {
 #[unsafe(link_section = ".text.further")]
 #[inline(never)]
 extern "C" fn scan_piece() -> i32 {
-    let Some((cpu, _)) = this_cpu() else { return 1 };
-    let Some(s) = SCANS.get_ptr_mut(cpu) else { return 1 };
-    // SAFETY: `s` is an element of a map; the verifier checks every offset into it.
-    unsafe {
-        let mut turn = 0u32;
-        loop {
-            may_turn!(turn, PIECE);
-            if !step(s) {
-                return 1;
-            }
+    let Some(s) = this_element(&SCANS) else { return 1 };
+    let mut turn = 0u32;
+    loop {
+        may_turn!(turn, PIECE);
+        if !step(s) {
+            return 1;
         }
     }
     0
@@ -154,43 +140,37 @@ extern "C" fn scan_piece() -> i32 {
 
 /// Examines an instruction; `false` at the end. All state is in memory, so that the iterations look alike to the verifier.
 #[inline(always)]
-unsafe fn step(s: *mut Scan) -> bool {
-    // SAFETY: `s` is this CPU's element of the map, and the index is masked. Kernel addresses are read by helper.
-    unsafe {
-        let next = get(&raw const (*s).next);
-        if next == get(&raw const (*s).filled) {
-            return fill(s);
-        }
-        let insn: u64 = get((&raw const (*s).chunk).cast::<u64>().add(next as usize & (CHUNK - 1)));
-        set(&raw mut (*s).next, next + 1);
-        let left = get(&raw const (*s).left);
-        set(&raw mut (*s).left, left - 1);
-        // The code and the registers: a call of a helper.
-        if insn & 0xffff == 0x85
-            && let Some(bit) = HELPER_CALLS.get_ptr((insn >> 32) as u32)
-        {
-            set(&raw mut (*s).found, get(&raw const (*s).found) | get(bit));
-        }
-        if insn as u8 == TAIL_CALL {
-            set(&raw mut (*s).continues, 1);
-        }
-        true
+fn step(s: &mut Scan) -> bool {
+    let next = get(&s.next);
+    if next == get(&s.filled) {
+        return fill(s);
     }
+    let insn: u64 = get(at(s.chunk.as_mut_ptr(), next & (CHUNK as u64 - 1)));
+    set(&mut s.next, next + 1);
+    let left = get(&s.left);
+    set(&mut s.left, left - 1);
+    // The code and the registers: a call of a helper.
+    if insn & 0xffff == 0x85
+        && let Some(bit) = HELPER_CALLS.get_ptr((insn >> 32) as u32)
+    {
+        set(&mut s.found, get(&s.found) | get(bit));
+    }
+    if insn as u8 == TAIL_CALL {
+        set(&mut s.continues, 1);
+    }
+    true
 }
 
 /// Reads the next chunk; `false` at the end, or if it cannot be read.
 #[inline(always)]
-unsafe fn fill(s: *mut Scan) -> bool {
-    // SAFETY: `s` is this CPU's element of the map. Kernel addresses are read by helper.
-    unsafe {
-        let (at, left) = (get(&raw const (*s).at), get(&raw const (*s).left));
-        let bytes = at_most(left * INSN, CHUNK as u64 * INSN);
-        if left == 0 || read_kernel((&raw mut (*s).chunk).cast(), bytes, at) != 0 {
-            return false;
-        }
-        set(&raw mut (*s).at, at.wrapping_add(bytes));
-        set(&raw mut (*s).next, 0);
-        set(&raw mut (*s).filled, bytes / INSN);
-        true
+fn fill(s: &mut Scan) -> bool {
+    let (begin, left) = (get(&s.at), get(&s.left));
+    let bytes = at_most(left * INSN, CHUNK as u64 * INSN);
+    if left == 0 || read_kernel(&mut s.chunk, bytes, begin) != 0 {
+        return false;
     }
+    set(&mut s.at, begin.wrapping_add(bytes));
+    set(&mut s.next, 0);
+    set(&mut s.filled, bytes / INSN);
+    true
 }

@@ -1,6 +1,6 @@
 //! The identity of the calling thread, and the header of its records.
 
-use crate::read::{any, casts, has, konst, ld, ld_word, offset, typed_as};
+use crate::read::{any, casts, has, konst, ld, ld_word, offset, put, typed_as};
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
@@ -28,107 +28,86 @@ pub struct Who {
 /// The current task: a BTF pointer where the kernel has them (5.11+).
 #[inline(always)]
 pub fn current() -> u64 {
-    // SAFETY: the helpers have no arguments. Those that are not called on this kernel are dead code to the verifier.
-    unsafe {
-        if konst!(ByHelper) == 0 && !casts() {
-            bpf_get_current_task_btf() as u64
-        } else {
-            typed_as(bpf_get_current_task(), field::TaskTgid)
-        }
+    if konst!(ByHelper) == 0 && !casts() {
+        // SAFETY: the helper has no arguments. Where the kernel lacks it, this is dead code to the verifier.
+        unsafe { bpf_get_current_task_btf() as u64 }
+    } else {
+        // SAFETY: the helper has no arguments.
+        typed_as(unsafe { bpf_get_current_task() }, field::TaskTgid)
     }
 }
 
 impl Who {
     /// Reads the fields that the capture filter tests.
     #[inline(always)]
-    pub unsafe fn of(task: u64) -> Who {
-        // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
-        unsafe {
-            let cred: u64 = ld(task, field::TaskCred);
-            Who { task, cred, tgid: ld(task, field::TaskTgid), uid: ld(cred, field::CredUid), comm: comm_of(task) }
-        }
+    pub fn of(task: u64) -> Who {
+        let cred: u64 = ld(task, field::TaskCred);
+        Who { task, cred, tgid: ld(task, field::TaskTgid), uid: ld(cred, field::CredUid), comm: comm_of(task) }
     }
 }
 
 /// A thread's name, as two words.
 #[inline(always)]
-pub unsafe fn comm_of(task: u64) -> [u64; 2] {
-    // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
-    unsafe { [ld_word::<0>(task, field::TaskComm), ld_word::<1>(task, field::TaskComm)] }
+pub fn comm_of(task: u64) -> [u64; 2] {
+    [ld_word::<0>(task, field::TaskComm), ld_word::<1>(task, field::TaskComm)]
 }
 
 /// The start of a process in nanoseconds: its leader's `start_boottime`.
 #[inline(always)]
-pub unsafe fn start_of(task: u64) -> u64 {
-    // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
-    unsafe { ld(ld(task, field::TaskGroupLeader), field::TaskStartBoottime) }
+pub fn start_of(task: u64) -> u64 {
+    ld(ld(task, field::TaskGroupLeader), field::TaskStartBoottime)
 }
 
 /// Writes every field of a header except `len`, `kind`, `flags`, `slot` and `seq`.
 #[inline(always)]
-pub unsafe fn fill(header: *mut FrameHeader, who: &Who, cpu: u32, time: u64) {
+pub fn fill(header: &mut FrameHeader, who: &Who, cpu: u32, time: u64) {
     let task = who.task;
-    // SAFETY: `header` points into a map value or the stack. The tasks are BTF pointers where the kernel has them.
-    unsafe {
-        (*header).version = VERSION;
-        (*header).cpu = cpu;
-        (*header).time = BootNanos(time);
-        (*header).tgid = Tgid(who.tgid);
-        (*header).tid = Tid(ld(task, field::TaskPid));
-        (*header).uid = Uid(who.uid);
-        (*header).gid = Gid(ld(who.cred, field::CredGid));
-        let comm = (&raw mut (*header).comm).cast::<u64>();
-        comm.write(who.comm[0]);
-        comm.add(1).write(who.comm[1]);
-        (*header).ppid = Tgid(ld(ld(task, field::TaskRealParent), field::TaskTgid));
-        let leader: u64 = ld(task, field::TaskGroupLeader);
-        (*header).start = BootNanos(ld(leader, field::TaskStartBoottime));
-        pid_view(header, leader);
-        (*header).mnt_ns = NsInum(mnt_ns(task));
-        (*header).cgroup = CgroupId(cgroup(task));
-    }
+    header.version = VERSION;
+    header.cpu = cpu;
+    header.time = BootNanos(time);
+    header.tgid = Tgid(who.tgid);
+    header.tid = Tid(ld(task, field::TaskPid));
+    header.uid = Uid(who.uid);
+    header.gid = Gid(ld(who.cred, field::CredGid));
+    put((&raw mut header.comm).cast(), who.comm);
+    header.ppid = Tgid(ld(ld(task, field::TaskRealParent), field::TaskTgid));
+    let leader: u64 = ld(task, field::TaskGroupLeader);
+    header.start = BootNanos(ld(leader, field::TaskStartBoottime));
+    pid_view(header, leader);
+    header.mnt_ns = NsInum(mnt_ns(task));
+    header.cgroup = CgroupId(cgroup(task));
 }
 
 /// The inode number of the mount namespace; 0 for a task that has left its namespaces (exit).
 #[inline(always)]
-unsafe fn mnt_ns(task: u64) -> u32 {
-    // SAFETY: `task` is a task, a BTF pointer where the kernel has them. A null pointer reads as zeros.
-    unsafe {
-        let ns: u64 = ld(ld(task, field::TaskNsproxy), field::NsproxyMntNs);
-        ld(ns, field::MntNsInum)
-    }
+fn mnt_ns(task: u64) -> u32 {
+    let ns: u64 = ld(ld(task, field::TaskNsproxy), field::NsproxyMntNs);
+    ld(ns, field::MntNsInum)
 }
 
 /// The id of the cgroup in the v2 hierarchy; 0 if unknown.
 #[inline(always)]
-pub unsafe fn cgroup(task: u64) -> u64 {
-    // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
-    unsafe {
-        if !(has(field::TaskCgroups) && has(field::CssSetDflCgrp) && has(field::CgroupKn) && has(field::KernfsNodeId)) {
-            return 0;
-        }
-        let cgroup: u64 = ld(ld(task, field::TaskCgroups), field::CssSetDflCgrp);
-        ld(ld(cgroup, field::CgroupKn), field::KernfsNodeId)
+pub fn cgroup(task: u64) -> u64 {
+    if !(has(field::TaskCgroups) && has(field::CssSetDflCgrp) && has(field::CgroupKn) && has(field::KernfsNodeId)) {
+        return 0;
     }
+    let cgroup: u64 = ld(ld(task, field::TaskCgroups), field::CssSetDflCgrp);
+    ld(ld(cgroup, field::CgroupKn), field::KernfsNodeId)
 }
 
 /// Writes the innermost pid namespace and the process's id in it.
 #[inline(always)]
-unsafe fn pid_view(header: *mut FrameHeader, leader: u64) {
-    // SAFETY: `header` points into a map value or the stack; `leader` is a BTF pointer where the kernel has them. Only
-    // the first element of `numbers` is at a constant offset; any other is read through a cast pointer or by helper.
-    unsafe {
-        let pid: u64 = ld(leader, field::TaskThreadPid);
-        let level: u32 = ld(pid, field::PidLevel);
-        let ns: u64;
-        if level == 0 {
-            (*header).ns_pid = Tgid(ld(pid, sum::PidNr));
-            ns = ld(pid, sum::PidNs);
-        } else {
-            let upid = pid.wrapping_add(offset(field::PidNumbers)).wrapping_add(u64::from(level) * UPID);
-            (*header).ns_pid = Tgid(any(upid, field::UpidNr));
-            ns = any(upid, field::UpidNs);
-        }
-        (*header).pid_ns = NsInum(any(ns, field::PidNsInum));
+fn pid_view(header: &mut FrameHeader, leader: u64) {
+    let pid: u64 = ld(leader, field::TaskThreadPid);
+    let level: u32 = ld(pid, field::PidLevel);
+    let ns: u64;
+    if level == 0 {
+        header.ns_pid = Tgid(ld(pid, sum::PidNr));
+        ns = ld(pid, sum::PidNs);
+    } else {
+        let upid = pid.wrapping_add(offset(field::PidNumbers)).wrapping_add(u64::from(level) * UPID);
+        header.ns_pid = Tgid(any(upid, field::UpidNr));
+        ns = any(upid, field::UpidNs);
     }
+    header.pid_ns = NsInum(any(ns, field::PidNsInum));
 }

@@ -154,11 +154,8 @@ pub struct CpuState {
     pub tree_full: u64,
     /// Address of the `struct io_kiocb` of the io_uring request that was last submitted on this CPU.
     pub last_request: u64,
-    /// What may hide a change of an attachment by netlink, while there are programs at the ends of bpf(2) calls: network namespaces that
-    /// clone(2) or unshare(2) created, and messages to rtnetlink that `bpf_sent` could not follow.
-    pub unseen: u64,
     /// Not used; 0. Pads the state of each CPU to whole cache lines.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 3],
 }
 
 const _: () = assert!(size_of::<CpuState>() == SLOTS * 128 + 64);
@@ -177,14 +174,13 @@ impl CpuState {
         reserved_2: [0; 2],
         tree_full: 0,
         last_request: 0,
-        unseen: 0,
-        reserved: [0; 2],
+        reserved: [0; 3],
     };
 
     /// The 64-bit words of a counters frame. Those that are used during the trace alone are 0. The slots from [`FIRST_SLOTS`] on follow
     /// all others.
     pub fn words(&self) -> [u64; size_of::<CpuState>() / 8] {
-        let counters = CpuState { credit: 0, last_request: 0, unseen: 0, ..*self };
+        let counters = CpuState { credit: 0, last_request: 0, ..*self };
         let mut words: [u64; size_of::<CpuState>() / 8] = zerocopy::transmute!(counters);
         words[FIRST_SLOTS * SLOT_WORDS..].rotate_right(OTHER_WORDS);
         words

@@ -206,8 +206,7 @@ mod tests {
         let symbols: BTreeMap<_, _> = functions().collect();
         assert_eq!((names.len(), numbers.len()), (HELPERS.len(), HELPERS.len()));
         assert_eq!(symbols.len(), functions().count(), "each function belongs to one helper");
-        let groups = HELPERS.iter().filter(|helper| Changes::ALL.contains(&helper.changes)).count();
-        assert_eq!(groups, HELPERS.len());
+        assert_eq!(HELPERS.iter().filter(|helper| Changes::ALL.contains(&helper.changes)).count(), HELPERS.len());
     }
 
     /// The names of `__BPF_FUNC_MAPPER` in a header, each with its number.
@@ -227,10 +226,8 @@ mod tests {
         let header = std::fs::read_to_string("/usr/include/linux/bpf.h").unwrap_or_default();
         for (name, number) in mapper(&header) {
             let known = all.get(&*name).unwrap_or_else(|| panic!("helper {number} {name} is not in the table"));
-            assert!(
-                known.is_none_or(|known| usize::from(known) == number),
-                "{name} has number {number}, not {known:?}"
-            );
+            let is_right = known.is_none_or(|known| usize::from(known) == number);
+            assert!(is_right, "{name} has number {number}, not {known:?}");
         }
         if header.is_empty() {
             std::eprintln!("not checked: /usr/include/linux/bpf.h cannot be read");

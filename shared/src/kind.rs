@@ -1,7 +1,7 @@
 //! The tables of kinds and slots: what a frame may contain, and the program that makes it.
 //!
 //! All lists of kinds and of slots are derived from the two tables in this file, `kinds!` and `slots!`. A new kind is a
-//! row in each. `docs/ARCHITECTURE.md` describes what else it needs.
+//! row in each. `CONTRIBUTING.md` describes what else it needs.
 
 use core::fmt;
 use core::ops::{BitAnd, BitAndAssign, BitOr, Not};
@@ -381,9 +381,6 @@ slots! {
         BpfMulti = 13:       "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
         BpfNetlink = 35:     "bpf_netlink"        Request, "Changes of attachments by rtnetlink, from its notifications.";
         BpfXdp = 36:         "bpf_xdp"            Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
-        BpfSent = 37:        "bpf_sent"           Request, "The same, from the BTF tracepoint `sock_send_length`.";
-        BpfMade = 38:        "sys_exit_btf"       Request, "Further links that a program made, from the end of bpf(BPF_PROG_TEST_RUN).";
-        BpfMadeTp = 39:      "bpf_tp"             Request, "The same, from `bpf_tp`.";
     }
     Tcp {
         TcpState = 22:       "tcp_state_btf"      Most,    "`tcp` from the BTF tracepoint `inet_sock_set_state`.";
@@ -506,9 +503,6 @@ mod tests {
             (Kind::Tcp, "tcp_begun"),
             (Kind::Bpf, "bpf_netlink"),
             (Kind::Bpf, "bpf_xdp"),
-            (Kind::Bpf, "bpf_sent"),
-            (Kind::Bpf, "sys_exit_btf"),
-            (Kind::Bpf, "bpf_tp"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, made) in (0..).zip(slots) {

@@ -262,8 +262,6 @@ fields! {
     NetDeviceIfindex = "net_device" "ifindex";
     NetDeviceNet = "net_device" "nd_net.net";
     NetDeviceXdpState = "net_device" "xdp_state";
-    NetDeviceIndexHlist = "net_device" "index_hlist";
-    NetDevIndexHead = "net" "dev_index_head";
     NetInum = "net" "ns.inum";
     NsproxyNetNs = "nsproxy" "net_ns";
     MapType = "bpf_map" "map_type";
@@ -404,7 +402,7 @@ widths! {
         IoOpenFilename FilenameName PerfEventPmu PerfEventId PmuName TraceProbeEventProbes TraceKprobeSymbol TraceKprobeHandler TraceKprobeAddr
         TraceUprobeFilename TraceUprobeOffset TraceUprobeRet CgroupLinkCgroup XdpLinkDev NetnsLinkNet TcxLinkDev
         NetkitLinkDev StructOpsLinkMap IterLinkTinfo IterTargetRegInfo IterRegTarget SockmapLinkMap TracingLinkTgtProg
-        KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs NetDeviceNet NetDevIndexHead DentryInode InodeIno TaskSeccompFilter
+        KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs NetDeviceNet DentryInode InodeIno TaskSeccompFilter
         SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg
         KiocbCtx KiocbUserData KiocbFile IoConnectAddr SkNet SkFlags SkSocket SkBacklogHead TcpBytesReceived TcpBytesSent TcpBytesRetrans
         TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm
@@ -413,7 +411,7 @@ widths! {
         InodeSb InodeSize InodeCtime FdtableOpenFds UnixPeer UnixAddr;
     Bytes(16): TaskThreadNode SignalThreadHead;
     Either(4, 8): TaskCompat KiocbFlags InodeCtimeNs;
-    AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName NetDeviceIndexHlist SkDaddr6 SkSaddr6 TtyName;
+    AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName SkDaddr6 SkSaddr6 TtyName;
     AtLeast(32): SignalPids;
     AtLeast(128): AuxKsymName;
     AtLeast(24): IoOpenHow NetDeviceXdpState;
@@ -509,6 +507,9 @@ pub enum Const {
     SelfTgid,
     /// The process that takes inventories, likewise; `u32::MAX` without one.
     InspectorTgid,
+    /// When it started, to a clock tick: the low and the high half of the earliest nanosecond.
+    InspectorStart,
+    InspectorStartHigh,
     /// 0: tasks are read as typed pointers (5.11+). 1: by `bpf_probe_read_kernel`. The instruction that a test of it
     /// leaves behind is the cheapest if it is 0.
     ByHelper,

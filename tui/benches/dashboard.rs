@@ -131,11 +131,9 @@ fn filtered(filter: &str, app: &mut App) {
     screen(app);
     let first = at.passed();
     work(app);
-    println!(
-        "filter {filter:<12} a screen after {first} ms, all after {} ms: {} events",
-        at.passed(),
-        app.events().rows()
-    );
+    let all = at.passed();
+    let events = app.events().rows();
+    println!("filter {filter:<12} a screen after {first} ms, all after {all} ms: {events} events");
 }
 
 /// Draws screens while events arrive, and prints the times.

@@ -13,7 +13,7 @@ use tracetui_events::frame::host::{Clock, Host, HostFrame, Trace};
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::synthetic::{Maker, payload};
+use tracetui_events::synthetic::{Maker, Scratch, payload};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KindSet, Slot};
 use tracetui_shared::record::open::OpenRecord;
@@ -24,8 +24,7 @@ const OPENS: u64 = 400;
 fn main() -> io::Result<()> {
     let mut numbers = std::env::args().filter_map(|arg| arg.replace('_', "").parse().ok());
     let (events, names) = (numbers.next().unwrap_or(10_000_000), numbers.next().unwrap_or(4_000));
-    let dir = std::env::temp_dir().join(format!("tracetui-diff-{}", std::process::id()));
-    std::fs::create_dir(&dir)?;
+    let dir = Scratch::new("diff");
     let files = [dir.join("a.ttr"), dir.join("b.ttr")];
     build(&files[0], (events, names), 100_000, "/home/me/one", None)?;
     build(&files[1], (events, names), 2_000_000, "/srv/two", Some(7))?;
@@ -34,7 +33,7 @@ fn main() -> io::Result<()> {
     let status = child.wait()?;
     println!("{events} events each, {names} names: {:.1} s, {status}", began.elapsed().as_secs_f64());
     println!("{}", usage());
-    std::fs::remove_dir_all(&dir)
+    Ok(())
 }
 
 /// The processor time and the most memory of the children.

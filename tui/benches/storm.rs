@@ -48,12 +48,10 @@ fn load(paths: u32, pids: u32) -> Batch {
         match at % 50 {
             0 if pids > 10 => made.exec(pid, "cc", &["cc", "-c", "main.c"], 0),
             49 if pids > 10 => made.exit(pid, "cc", 0),
-            _ => made.open(
-                pid,
-                "cc",
-                &format!("/usr/include/linux/file-{}", at % paths),
-                if at % 3 == 0 { -2 } else { 3 },
-            ),
+            _ => {
+                let path = format!("/usr/include/linux/file-{}", at % paths);
+                made.open(pid, "cc", &path, if at % 3 == 0 { -2 } else { 3 });
+            }
         }
     }
     made.batch()

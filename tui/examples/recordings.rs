@@ -1,16 +1,16 @@
-//! Figures of recordings: makes a long one out of a real one, and measures what `replay` and `print` do with it.
+//! Figures of recordings: makes a long one out of a real one, and measures how a replay moves in it.
 //!
-//! `cargo run --release --example recordings -- grow FROM TO BYTES` repeats a recording, with times and numbers moved on, until
-//! the file has so many bytes. One event, at nine tenths, has the comm `needle`: something rare to look for. `… seek FILE [N]` goes to N places. `… open FILE` opens it as `replay` does. `… read FILE` reads
-//! all frames. `… write FILE` writes its frames again, without a disk. `… bytes FILE` prints what its bytes are for.
+//! `cargo run --release --example recordings -- grow FROM TO BYTES` repeats a recording, with times and numbers moved on, until the file
+//! has so many bytes. One event, at nine tenths, has the comm `needle`: something rare to look for. `… seek FILE [N]` goes to N places.
+//! `… bytes FILE` prints what its bytes are for. `… rewrite FROM TO` writes a recording again, with states of this version: for the files
+//! of tests, after the encoding of states changed.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::time::{Duration, Instant};
 use tracetui_events::event::EventContext;
 use tracetui_events::frame::host::{CounterChanges, Counters, FIRST_KIND, HostFrame};
@@ -34,10 +34,8 @@ fn main() -> Result<()> {
         ["grow", from, to, bytes] => grow(from, to, bytes.parse()?),
         ["seek", file] => seek(file, 200),
         ["seek", file, count] => seek(file, count.parse()?),
-        ["open", file] => open(file),
-        ["read", file] => read(file),
-        ["write", file] => write(file),
         ["bytes", file] => bytes(file),
+        ["rewrite", from, to] => rewrite(from, to),
         other => Err(format!("not understood: {}", other.join(" ")).into()),
     }
 }
@@ -117,6 +115,34 @@ fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// Writes a state where the recording has one.
+fn rewrite(from: &str, to: &str) -> Result<()> {
+    let bytes = std::fs::read(from)?;
+    let header = FileHeader::read(&bytes)?;
+    let (mut at, mut states) = (HEADER, std::collections::VecDeque::new());
+    while let Some(block) = bytes.get(at..).and_then(|rest| BlockHeader::read(rest, header.short_id())) {
+        if Contents::from(block.contents) == Contents::State && block.part == 0 {
+            states.push_back(at as u64);
+        }
+        at += HEADER + block.padded();
+    }
+    let mut frames = FrameReader::new(bytes.as_slice())?;
+    let mut writer = Writer::new(File::create_new(to)?, &header, keys_of)?;
+    let mut pipeline = Pipeline::default();
+    while let Some(next) = frames.next()? {
+        let Next::Frames(batch) = next else { continue };
+        if states.pop_front_if(|state| *state < frames.reader().offset()).is_some() {
+            writer.state(&pipeline.state())?;
+        }
+        writer.batch(batch.bytes())?;
+        pipeline.feed(batch);
+        pipeline.next(None, &mut |_, _| Disposition::Delivered);
+        while pipeline.spare().is_some() {}
+    }
+    writer.end(&pipeline.state())?;
+    Ok(())
+}
+
 type Numbers = std::collections::HashMap<(u16, u32, bool), u64>;
 
 fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers, comm: &mut Option<[u8; 16]>) -> Batch {
@@ -148,49 +174,6 @@ fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers, comm: &mut Optio
     moved
 }
 
-/// Reads of a file, counted.
-struct Counted<'a> {
-    file: &'a File,
-    at: u64,
-    read: u64,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(bytes, self.at)?;
-        (self.at, self.read) = (self.at + read as u64, self.read + read as u64);
-        Ok(read)
-    }
-}
-
-/// What `replay` does before its first screen: header, first batch, map, overview.
-fn open(file: &str) -> Result<()> {
-    for _ in 0..5 {
-        let began = Instant::now();
-        let file = File::open(file)?;
-        let before = bytes_read()?;
-        let mut frames = FrameReader::new(Counted { file: &file, at: 0, read: 0 })?;
-        frames.next()?;
-        let first = began.elapsed();
-        let map = Map::open(file.try_clone()?)?;
-        let mapped = began.elapsed();
-        let (overview, all) = map.overview()?;
-        if all && overview.len() <= 64 {
-            overview.iter().try_for_each(|(at, _)| map.index_entries(*at).map(drop))?;
-        }
-        let (done, read) = (began.elapsed(), bytes_read()? - before);
-        println!("first batch {first:?}, map {mapped:?}, overview of {} {done:?}; {read} bytes read", overview.len());
-    }
-    Ok(())
-}
-
-/// Bytes that this process has read.
-fn bytes_read() -> Result<u64> {
-    let io = std::fs::read_to_string("/proc/self/io")?;
-    let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).ok_or("no rchar")?;
-    Ok(line.parse()?)
-}
-
 /// Goes to places: opens the map, reads the state before and the frames up to there.
 fn seek(file: &str, count: u64) -> Result<()> {
     let file = File::open(file)?;
@@ -205,8 +188,9 @@ fn seek(file: &str, count: u64) -> Result<()> {
         let map = Map::open(file.try_clone()?)?;
         let place = map.state_before(ns)?.unwrap_or(HEADER as u64);
         let found = began.elapsed();
-        let counted = Counted { file: &file, at: place, read: 0 };
-        let mut reader = Reader::resume(counted, *map.header(), map.file().unsealer_at(place), place);
+        let mut at = &file;
+        at.seek(SeekFrom::Start(place))?;
+        let mut reader = Reader::resume(at, *map.header(), map.file().unsealer_at(place), place);
         let mut pipeline = Pipeline::default();
         if place != HEADER as u64
             && let Some(Item::State(state)) = reader.next()?
@@ -237,33 +221,6 @@ fn seek(file: &str, count: u64) -> Result<()> {
     println!("median {:?}, 99 % {:?}, most {:?}", at(50), at(99), at(100));
     println!("mean: finding the state {found:?}, reading it {restored:?}, folding {folded:?}");
     println!("bytes of the file: median {}, most {}", reads[reads.len() / 2], reads[reads.len() - 1]);
-    Ok(())
-}
-
-/// Reads all frames; then feeds them to a pipeline too.
-fn read(file: &str) -> Result<()> {
-    for feeds in [false, true] {
-        let began = Instant::now();
-        let mut frames = FrameReader::new(File::open(file)?)?;
-        let (mut pipeline, mut bytes, mut events) = (Pipeline::default(), 0, 0u64);
-        while let Some(next) = frames.next()? {
-            let Next::Frames(batch) = next else { continue };
-            bytes += batch.len();
-            events += batch.frames().filter(|frame| frame.header.kind < FIRST_KIND).count() as u64;
-            if feeds {
-                pipeline.feed(batch);
-                pipeline.next(None, &mut |_, _| Disposition::Delivered);
-                while pipeline.spare().is_some() {}
-            }
-        }
-        let s = began.elapsed().as_secs_f64();
-        let what = if feeds { "through a pipeline" } else { "frames" };
-        println!(
-            "{what}: {:.2} M records/s, {:.0} MiB/s of frames",
-            events as f64 / s / 1e6,
-            bytes as f64 / s / 1048576.0
-        );
-    }
     Ok(())
 }
 
@@ -347,19 +304,4 @@ fn named(frame: &FrameRef<'_>) -> String {
         (.., Some(state)) => debug(format!("{state:?}")),
         _ => frame.header.kind.to_string(),
     }
-}
-
-/// Writes the frames of a recording again: columns, zstd and index, without a disk.
-fn write(file: &str) -> Result<()> {
-    let batches = batches(file)?;
-    let events: usize = batches.iter().map(|b| b.frames().filter(|frame| frame.header.kind < FIRST_KIND).count()).sum();
-    for _ in 0..3 {
-        let began = Instant::now();
-        let mut writer = Writer::new(io::sink(), &FileHeader::new([1; 16], 0), keys_of)?;
-        batches.iter().try_for_each(|batch| writer.batch(batch.bytes()))?;
-        writer.flush()?;
-        let s = began.elapsed().as_secs_f64();
-        println!("{:.0} ns a record, {} bytes for {events} records", s * 1e9 / events as f64, writer.written());
-    }
-    Ok(())
 }

@@ -3,6 +3,8 @@
 //!
 //! A function panics if the bytes make the parser panic, or if what it gives breaks a rule that is stated there.
 
+mod read;
+
 use crate::app::replay::{Replay, Speed, Target};
 use crate::app::{App, Effect, Input, Preferences, Settings, Tick};
 use crate::cli::size::ByteSize;
@@ -11,9 +13,6 @@ use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
 use tracetui_events::diff::{Run, Show, compare};
@@ -23,24 +22,18 @@ use tracetui_events::frame::host::{Cgroup, Clock, HostFrame, User};
 use tracetui_events::frame::{Batch, FrameRef, Frames, HEADER as FRAME_HEADER};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::timeline::{Density, End, Facts};
-use tracetui_events::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, VERSION};
-use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::index::{IndexEntry, Sought};
-use tracetui_events::recording::keys;
-use tracetui_events::recording::{Item, Map, Reader, Writer};
-use tracetui_events::sink::parquet::Parquet;
-use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};
-use tracetui_events::sink::{FormatName, Sink, to_writer};
-use tracetui_events::symbols::{CodeImage, ImageKind, Snapshot, SymbolChange, Symbols};
+use tracetui_events::recording::block::{BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, VERSION};
+use tracetui_events::sink::FormatName;
+use tracetui_events::symbols::{CodeImage, ImageChange, Snapshot, Symbols};
 use tracetui_events::synthetic::{Maker, payload};
-use tracetui_events::text::time::Moment;
+use tracetui_events::text::time::{Moment, Zone};
 use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
 use tracetui_host::{btf, clock, kallsyms, ksymbols, machine, mounts, named, procfs, users};
 use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
-use tracetui_shared::id::{CgroupId, KernelAddr, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, KernelAddr, Uid};
 use tracetui_shared::record::tcp::{TcpRecord, op, outcome};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes as _;
@@ -91,7 +84,7 @@ pub fn config(bytes: &[u8]) {
 pub fn filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     // Without dates: their parser is that of humantime.
-    _ = (Moment::parse(text).map(|moment| moment.unix_ns(0, -3600)), text.parse::<ByteSize>());
+    _ = (Moment::parse(text).map(|moment| moment.unix_ns((0, 0), Zone(|_| -3600))), text.parse::<ByteSize>());
     let one = || vec![text.to_owned()];
     let options = [
         FilterOptions { filter: one(), failed: true, ..FilterOptions::default() },
@@ -111,8 +104,7 @@ pub fn filter(bytes: &[u8]) {
     let mut scratch = Scratch::default();
     let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
         let holds = filter.matches(seen, &mut scratch);
-        let again = same.each_ref().map(|same| same.matches(seen, &mut scratch));
-        assert_eq!([holds; 2], again, "{written}");
+        assert_eq!([holds; 2], same.each_ref().map(|same| same.matches(seen, &mut scratch)), "{written}");
         filter.surely_matches(seen, &mut scratch);
         for compiled in compiled.iter().flatten() {
             compiled.passes(seen, &mut scratch);
@@ -156,24 +148,38 @@ fn events() -> Batch {
 pub fn frames(bytes: &[u8]) -> String {
     let bytes = whole_frames(bytes);
     let batches = halves(&bytes);
-    let print = |format, restored| lines(&batches, format, restored);
-    let json = print(FormatName::Json, false);
-    // A state leaves out processes that ended long before, so later events of one, which no kernel makes, are paired otherwise.
+    let json = read::printed(&batches);
+    // A state leaves out processes that ended long before, so later events of one, which no kernel makes, are paired otherwise, and
+    // its name may be another.
     let unpaired = |lines: &str| match (lines.find(r#""pairing":{"#), lines.rfind(r#""kinds":{"#)) {
         (Some(from), Some(to)) if from < to => [&lines[..from], &lines[to..]].concat(),
         _ => lines.to_owned(),
     };
-    assert!(unpaired(&json) == unpaired(&print(FormatName::Json, true)), "a state gives the same lines");
-    print(FormatName::Text, false);
-    print(FormatName::Csv, false);
-    let files = || -> OpenFile<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
-    let sinks: [Box<dyn Sink>; 2] = [
-        Box::new(Parquet::new(io::sink()).expect("room")),
-        Box::new(Perfetto::new(files(), Room { bytes: 2000, ..Room::ALL })),
-    ];
-    sinks.into_iter().for_each(|sink| _ = print_to(&batches, sink, false));
-    recorded(&bytes);
+    let restored = read::lines(&batches, FormatName::Json, Some(1));
+    let (json_of, restored_of) = (unpaired(&json), unpaired(&restored));
+    assert!(unnamed(&json_of) == unnamed(&restored_of), "a state gives the same lines");
+    read::recorded(&bytes);
     json
+}
+
+/// Lines of JSON without the names of processes.
+fn unnamed(lines: &str) -> String {
+    let mut pieces = lines.split(",\"process");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |mut out, piece| {
+        // The end of the string, or of `null`. A quote in it has an odd number of backslashes before it.
+        let start = piece.find(':').map_or(0, |colon| colon + 1);
+        let value = piece.get(start..).unwrap_or_default();
+        let is_end = |at: usize| value[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0;
+        let end = match value.strip_prefix('"') {
+            Some(_) => {
+                (1..value.len()).find(|at| value.as_bytes()[*at] == b'"' && is_end(*at)).map_or(0, |end| end + 1)
+            }
+            None => "null".len().min(value.len()),
+        };
+        out.push_str(value.get(end..).unwrap_or_default());
+        out
+    })
 }
 
 /// Any bytes from the inspector: only frames of inventories pass, and the division into reads makes no difference.
@@ -211,62 +217,6 @@ fn whole_frames(bytes: &[u8]) -> Vec<u8> {
     whole
 }
 
-/// What is printed of batches, and the account. If `restored`, the second batch goes to a pipeline that starts from the state of
-/// the first.
-fn lines(batches: &[Batch], format: FormatName, restored: bool) -> String {
-    let mut out = Vec::new();
-    let account = print_to(batches, to_writer(format, &mut out), restored);
-    let text = String::from_utf8(out).expect("UTF-8");
-    // CSV contains names unescaped, but quoted: it is for programs.
-    assert!(format == FormatName::Csv || !text.contains(is_control), "a control character in {text:?}");
-    text + &account
-}
-
-fn print_to(batches: &[Batch], mut sink: Box<dyn Sink + '_>, restored: bool) -> String {
-    let mut pipeline = Pipeline::default();
-    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
-        if let Some(process) = seen.process {
-            seen.world.in_tree(process, Tgid(8));
-        }
-        sink.event(seen).expect("it takes everything");
-        Disposition::Delivered
-    };
-    for (number, batch) in batches.iter().enumerate() {
-        if restored && number > 0 {
-            let state = pipeline.state();
-            pipeline = Pipeline::default();
-            pipeline.restore(&state);
-        }
-        pipeline.feed(batch.clone());
-        pipeline.next(None, &mut take);
-    }
-    pipeline.end();
-    pipeline.next(None, &mut take);
-    sink.finish().expect("it takes everything");
-    drop(sink);
-    pipeline.account().json()
-}
-
-/// Columns give back what they took.
-fn recorded(bytes: &[u8]) {
-    let mut writer = Writer::new(Vec::new(), &FileHeader::new([1; 16], 7), keys::keys_of).expect("memory");
-    writer.batch(bytes).expect("memory");
-    let (file, _) = writer.end(&Batch::default()).expect("memory");
-    let mut reader = Reader::new(&file[..]).expect("a recording");
-    let mut read = Vec::new();
-    while let Some(item) = reader.next().expect("readable") {
-        match item {
-            Item::Batch(batch) => read.extend_from_slice(batch.bytes()),
-            Item::Hole(hole) => panic!("{hole:?}"),
-            Item::State(_) | Item::End(_) => {}
-        }
-    }
-    let mut whole = Batch::default();
-    Frames::of(bytes).for_each(|frame| whole.append(frame.bytes));
-    // A frame of the kind that ends batches is taken for one.
-    assert!(Frames::of(bytes).any(|frame| frame.header.kind == BATCH_END) || read == whole.bytes());
-}
-
 /// Two runs, each of a half of the frames, that are compared. Gives the lines of JSON, for the caller to parse.
 pub fn diff(bytes: &[u8]) -> String {
     let [mut a, mut b] = halves(&whole_frames(bytes)).map(|batch| {
@@ -295,34 +245,8 @@ pub fn diff(bytes: &[u8]) -> String {
 /// A recording, with the checksums made right: what `print`, `info` and `replay` do. Gives the lines of JSON, for the caller to parse.
 pub fn recording(bytes: &[u8]) -> String {
     let file = sealed(bytes);
-    walk(&file);
-    let Ok(mut frames) = FrameReader::new(&file[..]) else { return String::new() };
-    let mut pipeline = Pipeline::default();
-    let mut out = Vec::new();
-    let mut sink = to_writer(FormatName::Json, &mut out);
-    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
-        if let Some(process) = seen.process {
-            seen.world.in_tree(process, Tgid(8));
-        }
-        sink.event(seen).expect("a Vec takes everything");
-        Disposition::Delivered
-    };
-    while let Some(next) = frames.next().expect("readable") {
-        match next {
-            Next::NotYet => break,
-            Next::State(state) => pipeline.restore(&state),
-            Next::Frames(batch) => pipeline.feed(batch),
-        }
-        pipeline.next(None, &mut take);
-    }
-    pipeline.end();
-    pipeline.next(None, &mut take);
-    let account = pipeline.account().json();
-    sink.finish().expect("a Vec takes everything");
-    drop(sink);
-    let text = String::from_utf8(out).expect("UTF-8");
-    assert!(!text.contains(is_control), "a control character in {text:?}");
-    text + &account
+    read::walk(&file);
+    read::recording(&file)
 }
 
 /// The file with the id and the checksums that its header and its blocks need. A payload that was meant to be compressed and is not
@@ -336,12 +260,13 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
         let Ok((block, after)) = BlockHeader::read_from_prefix(&rest[at..]) else { break };
         let (payload, after) = after.split_at(after.len().min(block.stored as usize));
         let packed = match block.codec {
-            // With the checksum of the block that it follows.
-            3 | 4 | 6
-                if payload.get(4..8) != Some(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()[..]) && block.part == 0 =>
-            {
-                let (before, columns) = payload.split_at(payload.len().min(4));
-                [before, &zstd::bulk::compress(columns, 1).expect("memory")].concat()
+            // After the checksum of the block that it follows, and the length of the threads.
+            3 if payload.get(8..12) != Some(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()[..]) && block.part == 0 => {
+                let (head, rest) = payload.split_at(payload.len().min(8));
+                let threads = head.last_chunk().map_or(0, |length| u32::from_le_bytes(*length)) as usize;
+                let (threads, rows) = rest.split_at(threads.min(rest.len()));
+                let [threads, rows] = [threads, rows].map(|part| zstd::bulk::compress(part, 1).expect("memory"));
+                [&head[..head.len().min(4)], &(threads.len() as u32).to_le_bytes(), &threads, &rows].concat()
             }
             1 | 2 if !payload.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()) => {
                 zstd::bulk::compress(payload, 1).expect("memory")
@@ -368,36 +293,6 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
 fn with_checksum(header: &(impl zerocopy::IntoBytes + zerocopy::Immutable)) -> Vec<u8> {
     let bytes = &header.as_bytes()[..HEADER - 4];
     [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat()
-}
-
-fn walk(bytes: &[u8]) {
-    let mut file = File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).expect("a file"));
-    file.write_all(bytes).expect("room");
-    let Ok(map) = Map::open(file) else { return };
-    let (overview, _) = map.overview().expect("readable");
-    for (at, _) in overview.iter().take(64) {
-        let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| has(Sought::Key(7)) && has(Sought::Key(u64::MAX));
-        if let Some(block) = map.index_block(*at).expect("readable") {
-            let mut unsealer = map.file().unsealer_at(u64::MAX);
-            let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));
-            block.marked(&wanted).iter().for_each(|(entry, _)| read(entry));
-        }
-        map.index_entries(*at).expect("readable");
-    }
-    for ns in [0, 1, map.totals().last_ns, 100_010_000_000, u64::MAX] {
-        if let Some(at) = map.state_before(ns).expect("readable") {
-            let rest = bytes.get(at as usize..).unwrap_or_default();
-            if let Some(Item::State(state)) =
-                Reader::resume(rest, *map.header(), map.file().unsealer_at(at), at).next().expect("readable")
-            {
-                Pipeline::default().restore(&state);
-            }
-        }
-    }
-    let texts = vec![regex::bytes::Regex::new("(?i)stdio").expect("a regex")];
-    if let Ok(Some(mut search)) = tracetui_events::recording::search::Candidates::new(map, keys::keys_of, texts, 0) {
-        while search.next(0, &|_, has| has(Sought::Text(0)) || has(Sought::Key(7))).is_some() {}
-    }
 }
 
 // ----------------------------------------------------------------------------------------------------------- dashboard
@@ -537,33 +432,28 @@ pub fn symbols(bytes: &[u8]) {
     for (second, (text, modules)) in (1u64..).zip(texts) {
         let Some((builder, images)) = kallsyms::parse(text, modules) else { continue };
         let (began, ended) = (BootNanos(second * 10), BootNanos(second * 10 + 5));
-        let table = Arc::new(builder.build());
-        let mut name = Vec::new();
-        let names = text.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(2));
-        let places: Vec<_> = names.flat_map(|name| table.named(name)).map(|place| (place.start, place.size)).collect();
+        let table = builder.build();
+        let places: Vec<_> = table.iter().map(|symbol| (symbol.start.0, symbol.size)).collect();
         for image in &images {
             let loaded = CodeImage { length: image.length.wrapping_mul(3), ..image.clone() };
-            symbols.apply(BootNanos(second), SymbolChange::Loaded(loaded));
+            symbols.apply(BootNanos(second), ImageChange::Loaded(loaded));
         }
-        symbols.apply(BootNanos(second * 10 + 1), SymbolChange::ModuleLoaded(modules[..modules.len().min(4)].into()));
-        symbols.apply(ended, SymbolChange::Read(Snapshot { began, ended, table, images: images.clone() }));
-        symbols.apply(BootNanos(second * 10 + 7), SymbolChange::ModuleUnloaded(b"nf_tables"[..].into()));
+        symbols.replace(Snapshot { began, table, images: images.clone() });
+        symbols.end_module(ended, b"nf_tables");
         for (start, size) in places.iter().copied().chain(images.iter().map(|image| (image.address.0, 1))) {
             for address in [start.wrapping_sub(1), start, start.saturating_add(size / 2), start.saturating_add(size)] {
                 for at in [0, second * 10, second * 10 + 9, u64::MAX] {
-                    if let Ok(symbol) = symbols.lookup(KernelAddr(address), BootNanos(at), &mut name) {
-                        assert!(
-                            symbol.offset < symbol.size && symbol.start.0 <= address,
-                            "{symbol:?} has {address:#x}"
-                        );
+                    if let Some(symbol) = symbols.find(KernelAddr(address), BootNanos(at)) {
+                        let offset = address.checked_sub(symbol.start.0);
+                        assert!(offset.is_some_and(|offset| offset < symbol.size), "{symbol:?} has {address:#x}");
+                        assert!(symbol.from <= BootNanos(at) && !symbol.name.is_empty(), "{symbol:?} at {at}");
                     }
                 }
             }
         }
         if let Some(image) = images.first() {
-            symbols.apply(BootNanos(second * 10 + 8), SymbolChange::Unloaded(image.clone()));
-            symbols.apply(BootNanos(second * 10 + 9), SymbolChange::Lost { since: BootNanos(second) });
-            assert!(matches!(image.kind, ImageKind::Bpf | ImageKind::OutOfLine));
+            symbols.apply(BootNanos(second * 10 + 8), ImageChange::Unloaded(image.clone()));
+            symbols.apply(BootNanos(second * 10 + 9), ImageChange::Lost);
         }
     }
 }
@@ -594,10 +484,8 @@ pub fn host(bytes: &[u8]) {
         b'o' => _ = (clock::parse_offsets(bytes), machine::Lockdown::parse(bytes)),
         b'p' => {
             let names = users::AccountNames::parse(bytes, bytes);
-            assert!(
-                names.users().len() <= names.groups().len()
-                    && names.groups().len() <= tracetui_events::limits::ACCOUNTS
-            );
+            let (users, groups) = (names.users().len(), names.groups().len());
+            assert!(users <= groups && groups <= tracetui_events::limits::ACCOUNTS);
         }
         b't' => _ = attach::has_field(&String::from_utf8_lossy(bytes), &("filename", 16, 8)),
         b'l' => _ = (bpf::network::read_answers(bytes), bpf::inet::read_answers(bytes)),
@@ -638,12 +526,8 @@ fn check_shown(text: &str) {
     assert!(!text.contains(|letter: char| letter != '\n' && is_hostile(letter)), "{text:?} cannot be shown");
 }
 
-fn is_control(letter: char) -> bool {
-    letter.is_control() && letter != '\n'
-}
-
 #[cfg(test)]
-mod tests {
+mod corpus {
     use std::path::Path;
 
     /// Runs a target on its corpus.
@@ -667,53 +551,24 @@ mod tests {
         });
     }
 
-    #[test]
-    fn the_corpus_of_btf() {
-        check("btf", super::btf);
+    macro_rules! corpora {
+        ($($target:ident $run:expr;)*) => { $(
+            #[test]
+            fn $target() {
+                check(stringify!($target), $run);
+            }
+        )* };
     }
-
-    #[test]
-    fn the_corpus_of_config() {
-        check("config", super::config);
-    }
-
-    #[test]
-    fn the_corpus_of_filter() {
-        check("filter", super::filter);
-    }
-
-    #[test]
-    fn the_corpus_of_frames() {
-        check("frames", |bytes| check_json(&super::frames(bytes)));
-    }
-
-    #[test]
-    fn the_corpus_of_inspector() {
-        check("inspector", |bytes| check_json(&super::inspector(bytes)));
-    }
-
-    #[test]
-    fn the_corpus_of_recording() {
-        check("recording", |bytes| check_json(&super::recording(bytes)));
-    }
-
-    #[test]
-    fn the_corpus_of_diff() {
-        check("diff", |bytes| check_json(&super::diff(bytes)));
-    }
-
-    #[test]
-    fn the_corpus_of_dashboard() {
-        check("dashboard", super::dashboard);
-    }
-
-    #[test]
-    fn the_corpus_of_symbols() {
-        check("symbols", super::symbols);
-    }
-
-    #[test]
-    fn the_corpus_of_host() {
-        check("host", super::host);
+    corpora! {
+        btf super::btf;
+        config super::config;
+        filter super::filter;
+        frames |bytes| check_json(&super::frames(bytes));
+        inspector |bytes| check_json(&super::inspector(bytes));
+        recording |bytes| check_json(&super::recording(bytes));
+        diff |bytes| check_json(&super::diff(bytes));
+        dashboard super::dashboard;
+        symbols super::symbols;
+        host super::host;
     }
 }

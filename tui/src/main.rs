@@ -5,6 +5,7 @@ mod bytes;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use rustix::process::{Resource, getrlimit};
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -13,8 +14,9 @@ use tracetui::command;
 use tracetui::command::read::replay_of;
 use tracetui::command::say::{name, say};
 use tracetui_events::budget;
-use tracetui_host::files;
-use tracetui_live::inspector;
+use tracetui_host::machine::Capabilities;
+use tracetui_host::{confine, files};
+use tracetui_live::{inspector, shelter};
 
 /// With the allocator of musl, commands take 30 to 60 % more CPU time.
 #[cfg(target_env = "musl")]
@@ -23,10 +25,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BAD_USAGE: u8 = 2;
 
+/// Bytes of stack that the program needs.
+const STACK: usize = 2 << 20;
+
 fn main() -> ExitCode {
     budget::give_back_when_freed();
-    if std::env::args_os().next().is_some_and(|name| name == inspector::NAME) {
-        return inspector::run();
+    let small = getrlimit(Resource::Stack).current.is_some_and(|bytes| bytes < STACK as u64);
+    // The limit of the shell (`ulimit -s`) also applies to COMMAND, so it stays as it is.
+    match small.then(|| std::thread::Builder::new().stack_size(STACK).spawn(program)) {
+        Some(Ok(thread)) => {
+            // This thread only waits.
+            let _ = confine::hold(Capabilities(0));
+            thread.join().unwrap_or(ExitCode::FAILURE)
+        }
+        _ => program(),
+    }
+}
+
+fn program() -> ExitCode {
+    match std::env::args_os().next() {
+        Some(name) if name == inspector::NAME => return inspector::run(),
+        Some(name) if name == shelter::NAME => return shelter::run(),
+        _ => {}
     }
     let cli = match arguments() {
         Ok(cli) => cli,

@@ -28,7 +28,7 @@ mod tests;
 
 /// How long a write to a file may take. After that it has failed: the disk or the mount does not respond. A busy disk, or a machine
 /// whose processors are all taken, needs seconds.
-const STALLED: Duration = Duration::from_secs(10);
+const STALLED: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 
 /// How long a write to a stream may take. A network may pause, so this is longer.
 const STREAM_STALLED: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ const PIECE: usize = 4096;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How long frames may wait for a full block.
-const FLUSH: Duration = Duration::from_secs(1);
+const FLUSH: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 1000 });
 
 #[derive(Debug)]
 pub struct Recorder {

@@ -4,11 +4,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use tracetui_events::synthetic::Scratch;
 
 /// An empty directory that everybody can read.
-fn dir(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("tracetui-configured-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
+fn dir(name: &str) -> Scratch {
+    let dir = Scratch::new(&format!("configured-{name}"));
     fs::create_dir_all(dir.join(".config/tracetui")).expect("room");
     for part in ["", ".config", ".config/tracetui"] {
         fs::set_permissions(dir.join(part), Permissions::from_mode(0o755)).expect("ours");
@@ -39,8 +39,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[track_caller]
 fn check_refused(done: &Output, said: &str) {
-    let stderr = text(&done.stderr);
-    assert_eq!((done.status.code(), stderr.as_str()), (Some(2), said));
+    assert_eq!((done.status.code(), text(&done.stderr).as_str()), (Some(2), said));
     assert!(done.stdout.is_empty());
 }
 
@@ -59,7 +58,6 @@ fn keys_are_listed_as_they_are_configured() {
     fs::write(&other, "[keys]\npause = \"F12\"\n").expect("room");
     let keys = text(&tracetui(&home, &["keys", "--config", &other.display().to_string()]).stdout);
     assert!(keys.contains("  F12 ") && !keys.contains("F9"), "{keys}");
-    fs::remove_dir_all(&home).expect("ours");
 }
 
 #[test]
@@ -83,9 +81,7 @@ fn a_wrong_file_stops_the_start_with_its_place_and_the_remedy() {
         );
         check_refused(&tracetui(&home, &["keys", "--config", &given]), &said);
     }
-    let both = tracetui(&home, &["keys", "--config", "x", "--no-config"]);
-    assert_eq!(both.status.code(), Some(2));
-    fs::remove_dir_all(&home).expect("ours");
+    assert_eq!(tracetui(&home, &["keys", "--config", "x", "--no-config"]).status.code(), Some(2));
 }
 
 /// The variables of sudo make root read the file of that user, as that user.
@@ -104,7 +100,7 @@ fn under_sudo_no_message_shows_what_only_root_may_read() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
         command.args(args).env("HOME", "/root").env("LC_ALL", "C.UTF-8").env_remove("XDG_CONFIG_HOME");
         // An id that has no account: its home is that which sudo says.
-        command.env("SUDO_UID", "47111").env("SUDO_GID", "47111").env("SUDO_HOME", &home);
+        command.env("SUDO_UID", "47111").env("SUDO_GID", "47111").env("SUDO_HOME", &*home);
         command.output().expect("tracetui runs")
     };
     let path = home.join(".config/tracetui/config.toml");
@@ -120,5 +116,4 @@ fn under_sudo_no_message_shows_what_only_root_may_read() {
     fs::remove_file(&path).expect("ours");
     write(&home, "[keys]\npause = \"F9\"\n");
     assert!(text(&run(&["keys"]).stdout).contains("  F9 "));
-    fs::remove_dir_all(&home).expect("ours");
 }

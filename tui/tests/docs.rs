@@ -3,6 +3,8 @@
 mod schema;
 
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -34,18 +36,42 @@ fn shape(shape: Shape) -> &'static str {
     }
 }
 
-fn table(fields: &[Field], prefix: &str, out: &mut String) {
+/// Appends the rows of fields. Of fields that an earlier table has, named by its title in `seen`, the names follow the rows.
+fn table(
+    fields: &'static [Field],
+    title: &'static str,
+    seen: &mut HashMap<[&str; 2], &'static str>,
+    page: &mut String,
+) {
+    // Writing to a String cannot fail.
+    let _ = write!(page, "\n## {title}\n\n| field | in filters | description and kernel source |\n|---|---|---|\n");
+    let mut known = BTreeMap::<_, Vec<_>>::new();
     for field in fields {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "| `{prefix}{}` | {} | {} |", field.name, shape(field.shape), field.doc);
-        table(field.sub, &format!("{prefix}{}.", field.name), out);
+        match seen.entry([field.name, field.doc]) {
+            Entry::Occupied(earlier) => known.entry(*earlier.get()).or_default().push(format!("`{}`", field.name)),
+            Entry::Vacant(first) => {
+                first.insert(title);
+                row(field, "", page);
+            }
+        }
+    }
+    for (title, names) in known {
+        let _ = writeln!(page, "\nAs in {title}: {}.", names.join(", "));
+    }
+}
+
+/// Appends the row of a field and, unless it is the same as another, those of its fields.
+fn row(field: &Field, prefix: &str, page: &mut String) {
+    let _ = writeln!(page, "| `{prefix}{}` | {} | {} |", field.name, shape(field.shape), field.doc);
+    for sub in field.sub.iter().filter(|_| !field.doc.starts_with("The same as ")) {
+        row(sub, &format!("{prefix}{}.", field.name), page);
     }
 }
 
 #[test]
 fn events_page_is_fresh() {
     let mut page = String::from(
-        "# Events and their fields\n\nGenerated from `crates/events/src/event/`, as is the JSON Schema [events.schema.json](events.schema.json). In JSON, every key of a kind is always present, except `stack`, which is present in\n`bpf` events and where `--stack` asks for it. If a value is unknown, `<field>_why` gives the reason. A stack is a list of calls,\ninnermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program), null if unknown.\n\n`print --why` adds `why` to opens, execs and `tcp`: null if they did not fail, else `text`, `component` (the part of the path that\nrefused, or the remote address and port), `cause`, `near` (the nearest existing name; or the address and port on which a process\nlistens, see [Why it failed](ARCHITECTURE.md#why-it-failed)), `place` (where it was looked up, if not at the process), and\n`checked_after_ns` (nanoseconds after the event; null without a lookup) or `proven` (true: the event proves it).\n",
+        "# Events and their fields\n\nGenerated from `crates/events/src/event/`, as is the JSON Schema [events.schema.json](events.schema.json). In JSON, every key of a kind\nis always present, except `stack`, which is present in `bpf` events and where `--stack` asks for it. If a value is unknown,\n`<field>_why` gives the reason. A stack is a list of calls, innermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a\nprogram), null if unknown.\n\n`print --why` adds `why` to opens, execs and `tcp`: null if they did not fail, else `text`, `component` (the part of the path that\nrefused, or the remote address and port), `cause`, `near` (the nearest existing name; or the address and port on which a process\nlistens), `place` (where it was looked up, if not at the process), and `checked_after_ns` (nanoseconds after the event; null without a\nlookup) or `proven` (true: the event proves it). See [Why it failed](FAILURES.md#why-it-failed).\n",
     );
     let titles = tracetui_events::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
     let causes: Vec<_> = tracetui_events::why::Cause::ALL.iter().map(|cause| cause.word()).collect();
@@ -54,13 +80,10 @@ fn events_page_is_fresh() {
         page,
         "\nFilters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
     );
-    let head = "| field | in filters | description and kernel source |\n|---|---|---|\n";
-    page.push_str("\n## Every event\n\n");
-    page.push_str(head);
-    table(COMMON, "", &mut page);
+    let mut seen = HashMap::new();
+    table(COMMON, "Every event", &mut seen, &mut page);
     for kind in Kind::ALL {
-        let _ = write!(page, "\n## `{}`\n\n{head}", kind.name());
-        table(fields_of(kind), "", &mut page);
+        table(fields_of(kind), kind.name(), &mut seen, &mut page);
     }
     check_fresh("EVENTS.md", &page);
 }
@@ -137,9 +160,7 @@ fn every_line_of_a_recording_has_the_schema() {
     let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
     let printed = Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["print", recording, "--format", "json"]).output();
     let mut lines = String::from_utf8(printed.expect("it runs").stdout).expect("UTF-8");
-    for file in ["v1", "v2", "v2-rows"] {
-        lines.push_str(&std::fs::read_to_string(format!("{data}/{file}.json")).expect("there"));
-    }
+    lines.push_str(&std::fs::read_to_string(format!("{data}/v1.json")).expect("there"));
     assert!(lines.lines().count() > 500);
     for line in lines.lines() {
         schema::check(&serde_json::from_str(line).expect("JSON"));
@@ -177,8 +198,8 @@ fn unlinked(doc: &str) -> String {
     out + rest
 }
 
-/// Appends the structs that `wire_struct!` declares in a source file of frames: each with its fields, and what they mean if `whole`.
-fn frame_structs(source: &str, whole: bool, page: &mut String) {
+/// Appends the structs that `wire_struct!` declares in a source file of frames, each with its fields.
+fn frame_structs(source: &str, page: &mut String) {
     let kind = |name: &str| {
         source.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(" = ")?.strip_suffix(';'))
     };
@@ -192,32 +213,18 @@ fn frame_structs(source: &str, whole: bool, page: &mut String) {
             let number = kind(name).map(|kind| format!(" ({kind})")).unwrap_or_default();
             let _ = write!(page, "\n**{name}**{number}: {}\n\n", std::mem::take(&mut doc));
         } else if let Some((name, of)) = line.strip_suffix(',').and_then(|field| field.split_once(": ")) {
-            fields.push((name.to_owned(), wire_type(of), std::mem::take(&mut doc)));
-        } else if line == "}" && whole {
-            described(&std::mem::take(&mut fields), page);
+            fields.push((name.to_owned(), wire_type(of)));
+            doc.clear();
         } else if line == "}" {
             listed(&std::mem::take(&mut fields), page);
         }
     }
 }
 
-/// Appends a line for each field: its name, its type and what it means.
-fn described(fields: &[(String, String, String)], page: &mut String) {
-    let names = fields.iter().map(|field| field.0.len()).max().unwrap_or_default();
-    let types = fields.iter().map(|field| field.1.len()).max().unwrap_or_default();
-    for (name, of, doc) in fields {
-        let row = format!(
-            "    {name:names$}  {of:types$}  {}",
-            doc.replace('\n', &format!("\n{:1$}", "", names + types + 8))
-        );
-        let _ = writeln!(page, "{}", row.trim_end());
-    }
-}
-
 /// Appends the names and types of the fields, several in a line.
-fn listed(fields: &[(String, String, String)], page: &mut String) {
+fn listed(fields: &[(String, String)], page: &mut String) {
     let mut line = String::new();
-    for (at, (name, of, _)) in fields.iter().enumerate() {
+    for (at, (name, of)) in fields.iter().enumerate() {
         let comma = if at + 1 < fields.len() { "," } else { "" };
         if line.len() + name.len() + of.len() > 110 {
             let _ = writeln!(page, "   {}", std::mem::take(&mut line));
@@ -230,16 +237,10 @@ fn listed(fields: &[(String, String, String)], page: &mut String) {
 #[test]
 fn frames_page_is_fresh() {
     let mut page = String::from(
-        "# Frames made in user space\n\nGenerated from `wire_struct!` in `crates/events/src/frame/`. A payload contains the fields in this order, without padding,\nlittle-endian. Fields are only ever appended: a reader ignores unknown ones, and missing ones are 0 or empty.\n\n`bool` is a byte, `time` a u64 (CLOCK_BOOTTIME, nanoseconds). `bytes` and `text` (UTF-8) follow their length (u32), the\nelements of `T[]` their number (u32). `T?` is a byte, 1 if the value follows. A struct without a number is a part of others.\n",
+        "# Frames made in user space\n\nGenerated from `wire_struct!` in `crates/events/src/frame/host.rs`, which describes each field. `state.rs` beside it has the frames of a\nstate, which other readers skip. A payload contains the fields in this order, without padding, little-endian. Fields are only ever\nappended: a reader ignores unknown ones, and missing ones are 0 or empty.\n\n`bool` is a byte, `time` a u64 (CLOCK_BOOTTIME, nanoseconds). `bytes` and `text` (UTF-8) follow their length (u32), the\nelements of `T[]` their number (u32). `T?` is a byte, 1 if the value follows. A struct without a number is a part of others.\n",
     );
-    let state =
-        "Frames of a state\n\nOther readers skip them. `crates/events/src/frame/state.rs` describes the fields.";
-    for (title, file) in [("Host frames", "host.rs"), (state, "state.rs")] {
-        let _ = writeln!(page, "\n## {title}");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/events/src/frame").join(file);
-        let source = std::fs::read_to_string(path).expect("the source of the frames");
-        frame_structs(&source, file == "host.rs", &mut page);
-    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/events/src/frame/host.rs");
+    frame_structs(&std::fs::read_to_string(path).expect("the source of the frames"), &mut page);
     check_fresh("FRAMES.md", &page);
 }
 

@@ -1,4 +1,4 @@
-//! Hours of churn in a minute. Any data that is kept stays within `--memory`, and the memory that tracetui reports is
+//! Hours of churn in seconds. Any data that is kept stays within `--memory`, and the memory that tracetui reports is
 //! the memory that it uses. An allocator counts every byte of this process.
 
 #![allow(clippy::print_stdout, reason = "figures go to whoever runs the tests")]
@@ -244,20 +244,20 @@ impl<T: Target> Checked<T> {
     }
 }
 
-/// Exercises everything that grows, twice.
+/// Exercises everything that grows: each part until it is larger than its share of 24 MiB, and then again.
 fn exhaust<T: Target>(checked: &mut Checked<T>) {
     checked.churn("host", 1, |churn, _| churn.host(&HostFrame::Host(Host::default())));
-    checked.churn("accounts", 100_000, |churn, i| {
+    checked.churn("accounts", 15_000, |churn, i| {
         churn.host(&HostFrame::User(User { uid: Uid(i), name: format!("a-user-with-a-name-{i}") }));
         churn.host(&HostFrame::Group(Group { gid: Gid(i), name: format!("a-group-with-a-name-{i}") }));
     });
-    checked.churn("processes that are there", 20_000, |churn, i| {
+    checked.churn("processes that are there", 6_000, |churn, i| {
         let seed =
             ProcessSeed { tgid: Tgid(1_000_000 + i), start: BootNanos(1), exe: vec![b'x'; 500], ..Default::default() };
         churn.host(&HostFrame::ProcessSeed(seed));
     });
-    for round in 0..2 {
-        checked.churn("cgroups", 20_000, |churn, i| {
+    for (round, part) in [(0, 1), (1, 2)] {
+        checked.churn("cgroups", 1_500 / part, |churn, i| {
             let path = format!("/{round}/{i}/{}", "c".repeat((i as usize * 7) % 3000)).into_bytes();
             churn.host(&HostFrame::Cgroup(Cgroup {
                 id: CgroupId(u64::from(round * 100_000 + i)),
@@ -265,38 +265,38 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
                 container: None,
             }));
         });
-        checked.churn("execs of 2 MiB", 200, |churn, _| long_exec(churn));
-        checked.churn("processes with long names", 3_000, |churn, _| {
+        checked.churn("execs of 2 MiB", 40 / part, |churn, _| long_exec(churn));
+        checked.churn("processes with long names", 1_000 / part, |churn, _| {
             let pid = churn.next_pid();
             churn.fork(1, pid);
             churn.exec(pid, 4000, 5000, 5000);
             churn.exit(pid);
         });
-        checked.churn("processes that stay", 15_000, |churn, _| {
+        checked.churn("processes that stay", 6_000 / part, |churn, _| {
             let pid = churn.next_pid();
             churn.fork(1, pid);
             churn.exec(pid, 200, 100, 100);
         });
-        checked.churn("forks", 50_000, |churn, _| {
+        checked.churn("forks", 12_000 / part, |churn, _| {
             let pid = churn.next_pid();
             churn.fork(pid - 1, pid);
             churn.exit(pid - 1);
         });
-        checked.churn("execs without end, on many CPUs", 3_000, |churn, i| {
+        checked.churn("execs without end, on many CPUs", 300 / part, |churn, i| {
             let pid = churn.next_pid();
             let first = churn.maker.header(Slot::ExecBtf, pid, COMM);
             let record = ExecRecord { argv_len: ARGV_MAX, argv_total: ARGV_MAX, ..ExecRecord::default() };
             churn.maker.made.push(FrameHeader { cpu: i * 1000, ..first }, record.as_bytes());
         });
-        checked.churn("numbers of many CPUs", 50_000, |churn, i| {
+        checked.churn("numbers of many CPUs", 8_000 / part, |churn, i| {
             let header = churn.maker.header(Slot::ExitTp, 7, COMM);
             let header = FrameHeader { cpu: i.wrapping_mul(12_345), slot: (i % 1000) as u16, ..header };
             churn.maker.made.push(header, ExitRecord::default().as_bytes());
         });
-        checked.churn("opens", 60_000, |churn, i| churn.open(i % 100));
+        checked.churn("opens", 25_000 / part, |churn, i| churn.open(i % 100));
     }
     // One event stays in the pipeline for ever from here on, and so does its batch.
-    checked.churn("an event far in the future", 20_000, |churn, i| {
+    checked.churn("an event far in the future", 8_000, |churn, i| {
         if i == 0 {
             let header = churn.maker.header(Slot::OpenTp, 1, COMM);
             churn
@@ -344,7 +344,7 @@ fn the_pipeline_stays_within_its_memory() {
     let _alone = alone();
     let mut checked = Checked::new(|| Counted::new(Budget::new(24 << 20)));
     exhaust(&mut checked);
-    assert!(checked.target.events > 200_000);
+    assert!(checked.target.events > 60_000);
 }
 
 #[test]
@@ -353,10 +353,10 @@ fn long_arguments_leave_nothing_behind_and_are_whole() {
     let mut checked = Checked::new(|| Counted::new(Budget::default()));
     checked.churn("execs of 2 MiB", 20, |churn, _| long_exec(churn));
     let after_few = LIVE.load(Relaxed);
-    checked.churn("execs of 2 MiB", 500, |churn, _| long_exec(churn));
+    checked.churn("execs of 2 MiB", 150, |churn, _| long_exec(churn));
     let more = LIVE.load(Relaxed).saturating_sub(after_few);
     // The table keeps a few KiB of each process, no more for long arguments.
-    assert!(more < 500 * (6 << 10), "{} KiB more", more >> 10);
+    assert!(more < 150 * (6 << 10), "{} KiB more", more >> 10);
     let Counted { pipeline, .. } = &mut checked.target;
     let mut whole = true;
     pipeline.end();
@@ -365,6 +365,6 @@ fn long_arguments_leave_nothing_behind_and_are_whole() {
         Disposition::Delivered
     });
     let account = pipeline.account();
-    assert_eq!((account.kind(Kind::Exec).delivered, account.cut, whole), (520, 0, true));
+    assert_eq!((account.kind(Kind::Exec).delivered, account.cut, whole), (170, 0, true));
     assert_eq!(account.shortage, Default::default(), "there is room for all that");
 }

@@ -1,35 +1,38 @@
-//! Mutated blocks, frames, index blocks and states with right checksums: no panic, no hang, bounded memory.
+//! For any bytes as frames, and for changed blocks, frames, index blocks and states with right checksums: no panic, no hang, bounded
+//! memory.
 //!
-//! Each target begins with inputs that are made here and with the files in `tests/corpus/TARGET/`, and changes them for
+//! Each target of changes begins with inputs that are made here and with the files in `tests/corpus/TARGET/`, and changes them for
 //! `TRACETUI_FUZZ_SECONDS` (default: half a second). An input that fails is kept in the directory for temporary files of the
 //! tests, and its name is said.
 
 #![allow(clippy::print_stdout, reason = "figures for whoever runs the tests")]
 
 mod forge;
+#[path = "../src/fuzz/read.rs"]
+mod read;
 
 use forge::*;
+use proptest::prelude::*;
 use std::fs;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tracetui_events::event::EventContext;
+use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{Cgroup, Clock, Host, HostFrame, Layout, Probe, ProcessSeed, Trace, User};
-use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::limits;
 use tracetui_events::pipeline::{Disposition, Pipeline};
+use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::{BlockHeader, HEADER};
-use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry, Sought};
-use tracetui_events::recording::{Item, Map, Reader};
-use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry};
+use tracetui_events::recording::keys::keys_of;
+use tracetui_events::sink::FormatName;
 use tracetui_events::synthetic::Maker;
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{CgroupId, Tgid, Uid};
-use tracetui_shared::kind::KindSet;
+use tracetui_shared::kind::{KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-/// More than any input takes.
+/// More processor time than any input takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of an input, at most.
@@ -91,11 +94,27 @@ fn change(dice: &mut Dice, input: &mut Vec<u8>, others: &[Vec<u8>]) {
     input.truncate(MOST);
 }
 
-/// Runs a target on its corpus, and then on changed inputs.
-fn fuzz(name: &str, mut inputs: Vec<Vec<u8>>, target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
-    let limit = libc::rlimit { rlim_cur: 4 << 30, rlim_max: libc::RLIM_INFINITY };
+/// Limits the memory of this process, so that a few bytes cannot make it allocate gigabytes.
+fn limit_memory() {
+    let limit = libc::rlimit { rlim_cur: 2 << 30, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: `limit` is a valid rlimit that outlives the call.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0, "RLIMIT_AS cannot be set");
+}
+
+fn check_json(lines: &str) {
+    lines.lines().for_each(|line| {
+        serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
+    });
+}
+
+/// Prints a recording.
+fn print(bytes: &[u8]) {
+    check_json(&read::recording(bytes));
+}
+
+/// Runs a target on its corpus, and then on changed inputs.
+fn fuzz(name: &str, mut inputs: Vec<Vec<u8>>, target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
+    limit_memory();
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
     let mut kept: Vec<PathBuf> =
         fs::read_dir(corpus).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -104,12 +123,13 @@ fn fuzz(name: &str, mut inputs: Vec<Vec<u8>>, target: impl Fn(&[u8]) + std::pani
     let seconds = std::env::var("TRACETUI_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
     let time = seconds.map_or(Duration::from_millis(500), Duration::from_secs);
     let run = |input: &[u8]| {
-        let begun = Instant::now();
+        let begun = thread_time();
         let survived = std::panic::catch_unwind(|| target(input)).is_ok();
-        if !survived || begun.elapsed() > PATIENCE {
+        let took = thread_time() - begun;
+        if !survived || took > PATIENCE {
             let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{:08x}", crc32fast::hash(input)));
             fs::write(&path, input).expect("room");
-            panic!("{name} fails on {} ({:?})", path.display(), begun.elapsed());
+            panic!("{name} fails on {} ({took:?})", path.display());
         }
     };
     inputs.iter().for_each(|input| run(input));
@@ -135,8 +155,7 @@ fn opens() -> Batch {
 }
 
 fn host() -> Batch {
-    let mut batch = Batch::default();
-    let frames = [
+    host_frames([
         HostFrame::Trace(Trace {
             kinds: KindSet::ALL.bits(),
             command: Tgid(8),
@@ -150,9 +169,7 @@ fn host() -> Batch {
         HostFrame::Cgroup(Cgroup { id: CgroupId(3), path: b"/a/b".to_vec(), container: None }),
         HostFrame::Probe(Probe { name: "open_tp".into(), attached: true, ..Probe::default() }),
         HostFrame::ProcessSeed(ProcessSeed { tgid: Tgid(8), start: BootNanos(5), ..ProcessSeed::default() }),
-    ];
-    frames.into_iter().for_each(|frame| frame.push(BootNanos(1), &mut batch));
-    batch
+    ])
 }
 
 /// The frames inside of the state of a pipeline.
@@ -170,77 +187,13 @@ fn state() -> Batch {
     inner
 }
 
-fn memory_file(bytes: &[u8]) -> File {
-    let mut file = File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).expect("a file"));
-    file.write_all(bytes).expect("room");
-    file
-}
-
-/// All that is printed of a recording. Lines are text, whatever the frames say.
-fn print(bytes: &[u8]) {
-    let Ok(mut frames) = FrameReader::new(bytes) else { return };
-    let mut pipeline = Pipeline::default();
-    let mut out = Vec::new();
-    let mut sink = to_writer(FormatName::Json, &mut out);
-    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
-        if let Some(process) = seen.process {
-            seen.world.in_tree(process, Tgid(8));
-        }
-        sink.event(seen).expect("a Vec takes everything");
-        Disposition::Delivered
-    };
-    while let Some(next) = frames.next().expect("readable") {
-        match next {
-            Next::NotYet => break,
-            Next::State(state) => pipeline.restore(&state),
-            Next::Frames(batch) => pipeline.feed(batch),
-        }
-        pipeline.next(None, &mut take);
-    }
-    pipeline.end();
-    pipeline.next(None, &mut take);
-    pipeline.account().json();
-    sink.finish().expect("a Vec takes everything");
-    drop(sink);
-    std::str::from_utf8(&out).expect("UTF-8").lines().for_each(|line| {
-        serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
-    });
-}
-
-/// What a replay does.
-fn walk(bytes: &[u8]) {
-    let Ok(map) = Map::open(memory_file(bytes)) else { return };
-    let (overview, _) = map.overview().expect("readable");
-    for (at, _) in overview {
-        let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| has(Sought::Key(7)) && has(Sought::Key(u64::MAX));
-        if let Some(block) = map.index_block(at).expect("readable") {
-            let mut unsealer = map.file().unsealer_at(u64::MAX);
-            let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));
-            block.marked(&wanted).iter().for_each(|(entry, _)| read(entry));
-        }
-        map.index_entries(at).expect("readable");
-    }
-    for ns in [0, 1, map.totals().last_ns, 100_010_000_000, u64::MAX] {
-        if let Some(at) = map.state_before(ns).expect("readable") {
-            let rest = bytes.get(at as usize..).unwrap_or_default();
-            if let Some(Item::State(state)) =
-                Reader::resume(rest, *map.header(), map.file().unsealer_at(at), at).next().expect("readable")
-            {
-                Pipeline::default().restore(&state);
-            }
-        }
-    }
-}
-
 #[test]
 fn blocks() {
     let packed = |batch: &Batch, contents: u16| {
         let payload = zstd::bulk::compress(batch.bytes(), 1).expect("memory");
         [header(contents, ZSTD, payload.len(), batch.len()).as_bytes(), &payload].concat()
     };
-    let mut writer =
-        tracetui_events::recording::Writer::new(Vec::new(), &file_header(), tracetui_events::recording::keys::keys_of)
-            .expect("memory");
+    let mut writer = Writer::new(Vec::new(), &file_header(), keys_of).expect("memory");
     writer.batch(opens().bytes()).expect("memory");
     let (written, _) = writer.end(&state()).expect("memory");
     let inputs = vec![packed(&opens(), FRAMES), packed(&state(), STATE), written[HEADER..].to_vec(), vec![0; 64]];
@@ -260,7 +213,7 @@ fn blocks() {
         forge.block(right, &again);
         forge.frames(&opens());
         print(&forge.bytes);
-        walk(&forge.bytes);
+        read::walk(&forge.bytes);
     });
 }
 
@@ -273,32 +226,7 @@ fn frames() {
         forge.packed(FRAMES, input);
         forge.packed(FRAMES, opens().bytes());
         print(&forge.bytes);
-        // Columns give back what they took.
-        let mut writer = tracetui_events::recording::Writer::new(
-            Vec::new(),
-            &file_header(),
-            tracetui_events::recording::keys::keys_of,
-        )
-        .expect("memory");
-        writer.batch(input).expect("memory");
-        let (file, _) = writer.end(&Batch::default()).expect("memory");
-        let whole: Vec<u8> = tracetui_events::frame::Frames::of(input).fold(Vec::new(), |mut all, frame| {
-            all.extend_from_slice(frame.bytes);
-            all.resize(all.len().next_multiple_of(8), 0);
-            all
-        });
-        let mut reader = Reader::new(&file[..]).expect("a recording");
-        let mut read = Vec::new();
-        while let Some(item) = reader.next().expect("readable") {
-            match item {
-                Item::Batch(batch) => read.extend_from_slice(batch.bytes()),
-                Item::Hole(hole) => panic!("{hole:?}"),
-                _ => {}
-            }
-        }
-        // A frame of the kind that ends batches is taken for one.
-        let ends = tracetui_events::frame::Frames::of(input).any(|frame| frame.header.kind == 96);
-        assert!(ends || read == whole);
+        read::recorded(input);
     });
 }
 
@@ -329,10 +257,10 @@ fn index_blocks() {
             let at = forge.block(header(INDEX, PLAIN, payload.len(), payload.len()), payload);
             forge.index = at;
             forge.state(STATE, &opens());
-            walk(&forge.bytes);
+            read::walk(&forge.bytes);
         }
         forge.summary(IndexSummary::default());
-        walk(&forge.bytes);
+        read::walk(&forge.bytes);
         print(&forge.bytes);
     });
 }
@@ -345,16 +273,107 @@ fn states() {
         forge.frames(&opens());
         forge.state(END, &Batch::from_bytes(input.to_vec()));
         print(&forge.bytes);
-        walk(&forge.bytes);
+        read::walk(&forge.bytes);
         // A state of what was restored gives the same again.
         let mut pipeline = Pipeline::default();
-        let mut part = Batch::default();
-        let frames = input.to_vec();
-        HostFrame::StatePart(tracetui_events::frame::host::StatePart { frames }).push(BootNanos(1), &mut part);
-        pipeline.restore(&part);
+        pipeline.restore(&state_of(input));
         let first = pipeline.state();
         let mut again = Pipeline::default();
         again.restore(&first);
         again.state();
     });
+}
+
+/// Mostly a header that the probes could send.
+fn frame_header() -> impl Strategy<Value = FrameHeader> {
+    let kind = prop_oneof![8 => 0u16..8, 2 => 60u16..92, 1 => any::<u16>()];
+    let slot = prop_oneof![8 => 0u16..Slot::ALL.len() as u16, 1 => any::<u16>()];
+    let seq = prop_oneof![8 => 0u64..20, 1 => any::<u64>()];
+    let time = prop_oneof![8 => 0u64..100_000_000, 1 => any::<u64>()];
+    let cpu = prop_oneof![8 => 0u32..2, 1 => any::<u32>()];
+    (kind, 0u16..4, slot, seq, time, cpu, any::<[u8; 16]>(), any::<[u32; 4]>()).prop_map(
+        |(kind, flags, slot, seq, time, cpu, comm, ids)| FrameHeader {
+            kind,
+            flags,
+            slot,
+            seq,
+            time: BootNanos(time),
+            cpu,
+            comm,
+            tgid: Tgid(ids[0] % 8),
+            start: BootNanos(u64::from(ids[1] % 4)),
+            ppid: Tgid(ids[2] % 8),
+            cgroup: CgroupId(ids[3].into()),
+            ..FrameHeader::default()
+        },
+    )
+}
+
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    // Small numbers result in lengths that are sometimes valid. Short payloads end within each field.
+    let byte = || prop_oneof![4 => 0u8..4, 1 => any::<u8>()];
+    prop_oneof![prop::collection::vec(byte(), 0..40), prop::collection::vec(byte(), 0..400)]
+}
+
+/// A record with a wrong length, or any bytes.
+fn record() -> impl Strategy<Value = Vec<u8>> {
+    let lying = (frame_header(), any::<u32>(), payload())
+        .prop_map(|(header, len, payload)| [FrameHeader { len, ..header }.as_bytes(), &payload].concat());
+    prop_oneof![lying, prop::collection::vec(any::<u8>(), 0..300)]
+}
+
+/// Prints the frames in every format.
+fn check_printed(batches: &[Batch]) {
+    limit_memory();
+    check_json(&read::printed(batches));
+}
+
+proptest! {
+    #[test]
+    fn a_state_of_any_frames_is_restored(
+        frames in prop::collection::vec((frame_header(), payload()), 0..40),
+        (size, split) in (1usize..20, 0usize..20),
+    ) {
+        limit_memory();
+        let batch = |frames: &[(FrameHeader, Vec<u8>)]| {
+            let mut batch = Batch::default();
+            // A state has no processes that ended long before.
+            let time = |ns: u64| BootNanos(ns % limits::ENDED_IN_STATE_NS);
+            let soon = |header: FrameHeader| FrameHeader { time: time(header.time.0), ..header };
+            frames.iter().for_each(|(header, payload)| batch.push(soon(*header), payload));
+            batch
+        };
+        let batches: Vec<Batch> = frames.chunks(size).map(batch).collect();
+        let lines = |restored| read::lines(&batches, FormatName::Json, restored);
+        prop_assert_eq!(lines(Some(split)), lines(None));
+    }
+
+    #[test]
+    fn states_that_lie(frames in prop::collection::vec((64u16..110, payload()), 0..40)) {
+        limit_memory();
+        let mut nested = Batch::default();
+        frames.iter().for_each(|(kind, payload)| nested.push(FrameHeader { kind: *kind, ..FrameHeader::default() }, payload));
+        let mut pipeline = Pipeline::default();
+        pipeline.restore(&state_of(nested.bytes()));
+        let again = pipeline.state();
+        pipeline.feed(again);
+        pipeline.end();
+        pipeline.next(None, &mut |_, _| Disposition::Delivered);
+    }
+
+    #[test]
+    fn frames_with_any_payload(frames in prop::collection::vec((frame_header(), payload()), 0..40), split in 0usize..40) {
+        let mut batches = vec![Batch::default(), Batch::default()];
+        for (i, (header, payload)) in frames.into_iter().enumerate() {
+            batches[usize::from(i >= split)].push(header, &payload);
+        }
+        check_printed(&batches);
+    }
+
+    #[test]
+    fn records_that_lie_about_their_length_or_are_any_bytes(records in prop::collection::vec(record(), 0..20)) {
+        let mut batch = Batch::default();
+        records.iter().for_each(|record| batch.push_raw(record));
+        check_printed(&[batch]);
+    }
 }

@@ -17,11 +17,11 @@ use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::recording::Writer;
-use tracetui_events::recording::block::{FileHeader, INDEXED};
+use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::keys::keys_of;
 use tracetui_events::sink::{FormatName, to_writer};
-use tracetui_events::synthetic::Maker;
-
+use tracetui_events::synthetic::{Maker, Scratch, payload};
+use tracetui_events::text::time::Zone;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::{CgroupId, Gid, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
@@ -224,8 +224,7 @@ impl Story {
             Happens::Book { pid: by } => {
                 let mut header = maker.header(Slot::ForkBtf, pid(by), "booked");
                 header.flags = flag::BOOKKEEPING;
-                let payload =
-                    tracetui_events::synthetic::payload::fork((pid(by), header.start), (pid(by) + 10, header.start));
+                let payload = payload::fork((pid(by), header.start), (pid(by) + 10, header.start));
                 maker.made.push(header, &payload);
             }
             Happens::Seed { pid: id, parent, exact } => {
@@ -459,14 +458,18 @@ proptest! {
     ) {
         let mut story = Story::new(command, preemptible);
         happens.iter().for_each(|happens| story.add(happens));
-        let batches = story.end();
-        check(&batches, split);
+        check(&story.end(), split);
     }
 }
 
+/// A trace of which nothing is passed over: it may have other files.
+const WHOLE: [u8; 8] = [1; 8];
+/// A trace in one file.
+const INDEXED: [u8; 8] = [0; 8];
+
 /// Writes batches as a recording. After some, a block ends; after some of these, a state is written.
-fn write(file: &Path, batches: &[Batch], flags: u32, ends: &[u8]) {
-    let header = FileHeader { flags, ..FileHeader::new([7; 16], 7) }.part_of([0; 8], 0);
+fn write(file: &Path, batches: &[Batch], run: [u8; 8], ends: &[u8]) {
+    let header = FileHeader::new([7; 16], 7).part_of(run, 0);
     let mut writer = Writer::new(File::create(file).expect("room"), &header, keys_of).expect("room");
     let mut pipeline = pipeline();
     for (batch, end) in batches.iter().zip(ends.iter().cycle()) {
@@ -501,7 +504,7 @@ fn printed_as(
     let mut playback = Playback::open(&[file.to_owned()], filters, budget, AtEnd::Stop).expect("a recording");
     if let Some((from, to)) = span {
         let (from, to) = (Moment::Since(from * 1_000_000), Moment::Since(to * 1_000_000));
-        playback.between(Some(from), Some(to), 0).expect("a time span");
+        playback.between(Some(from), Some(to), Zone::UTC).expect("a time span");
     }
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
@@ -576,11 +579,10 @@ proptest! {
             part.into_iter().filter(|happens| !quiet || !odd(happens)).collect()
         }).collect();
         let batches = Story::batches_of(&happens, command, preemptible);
-        let dir = std::env::temp_dir();
-        let file = |what| dir.join(format!("tracetui-state-{what}-{}", std::process::id()));
-        let (indexed, plain) = (file("indexed"), file("plain"));
+        let dir = Scratch::new("state-filters");
+        let (indexed, plain) = (dir.join("indexed"), dir.join("plain"));
         write(&indexed, &batches, INDEXED, &ends);
-        write(&plain, &batches, 0, &ends);
+        write(&plain, &batches, WHOLE, &ends);
         for filter in filters {
             let kind = vec!["exec,exit,open,fork,lost".to_owned()];
             let filters = FilterOptions { filter: vec![filter.clone()], kind, ..FilterOptions::default() };
@@ -591,7 +593,6 @@ proptest! {
             // Looked into, and then read.
             prop_assert!(blocks <= 2 * all, "{} of {}", blocks, all);
         }
-        let _ = (std::fs::remove_file(indexed), std::fs::remove_file(plain));
     }
 }
 
@@ -604,20 +605,19 @@ fn word_of(line: &str, from: prop::sample::Index, length: usize) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     /// Words of the rows, of which some are in names, and others only in tables and numbers.
     #[test]
     fn words_that_are_passed_over_are_in_no_row(
         happens in prop::collection::vec(prop::collection::vec(happens(), 0..40), 12),
         ends in prop::collection::vec(0u8..6, 20),
-        places in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1usize..12), 12),
+        places in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1usize..12), 6),
     ) {
         let batches = Story::batches_of(&happens, false, false);
-        let dir = std::env::temp_dir();
-        let file = |what| dir.join(format!("tracetui-state-word-{what}-{}", std::process::id()));
-        let (indexed, plain) = (file("indexed"), file("plain"));
+        let dir = Scratch::new("state-words");
+        let (indexed, plain) = (dir.join("indexed"), dir.join("plain"));
         write(&indexed, &batches, INDEXED, &ends);
-        write(&plain, &batches, 0, &ends);
+        write(&plain, &batches, WHOLE, &ends);
         let kind = vec!["exec,exit,open,fork,bpf,tcp,lost".to_owned()];
         let all = FilterOptions { kind, ..FilterOptions::default() };
         let text = printed_as(FormatName::Text, &plain, &all, None, usize::MAX).0;
@@ -635,70 +635,47 @@ proptest! {
             };
             prop_assert_eq!(first(&indexed), first(&plain), "the first {} of {}", length, word);
         }
-        let _ = (std::fs::remove_file(indexed), std::fs::remove_file(plain));
     }
 }
 
-/// Only the parts with a word are read, whether it is in a path, a name, or arguments in several frames.
+/// Prints a recording with an index and without one: the lines and the account are the same. Returns the lines, and the numbers of
+/// blocks that were read.
+fn check_indexed(name: &str, batches: &[Batch], ends: &[u8], filter: &str, most: usize) -> (String, [u64; 2]) {
+    let dir = Scratch::new(&format!("state-{name}"));
+    let file = dir.join("file");
+    let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
+    let [indexed, plain] = [INDEXED, WHOLE].map(|run| {
+        write(&file, batches, run, ends);
+        printed_as(FormatName::Json, &file, &filters, None, most)
+    });
+    assert_eq!((&indexed.0, indexed.1), (&plain.0, plain.1), "{filter}");
+    (indexed.0, [indexed.2, plain.2])
+}
+
+/// Only the parts with a word are read, whether it is in a path, a name, or arguments in several frames. Of a process, its part and
+/// the start and the end are read; after the last wanted event, only the end.
 #[test]
-fn a_rare_word_is_found_without_reading_all() {
+fn what_is_rare_is_found_without_reading_all() {
     let opens = |_| (0..9).map(|path| Happens::Open { pid: 1, path, ret: 3 }).collect();
     let mut happens = (0..60).map(opens).collect::<Vec<Vec<_>>>();
     happens[40].push(Happens::LongExec { pid: 2, parts: 2, sent: 2 });
     let batches = Story::batches_of(&happens, false, false);
-    let file = std::env::temp_dir().join(format!("tracetui-state-rare-word-{}", std::process::id()));
+    let process = format!("pid={}", pid_of(5, 1));
     // Later states have the processes with a found name. Errors have the letters of the last word: EMFILE.
-    for (word, count, parts) in [
-        ("OPENER5", 0, 5),
-        ("opener5", 99, 1),
-        ("opener5x", 0, 5),
-        ("opener5/Qx", 0, 5),
-        ("argumentarg", 1, 2),
-        ("ile-5-", 9, 0),
+    for (filter, most, count, parts) in [
+        ("\"OPENER5\"", usize::MAX, 0, 5),
+        ("\"opener5\"", usize::MAX, 99, 1),
+        ("\"opener5x\"", usize::MAX, 0, 5),
+        ("\"opener5/Qx\"", usize::MAX, 0, 5),
+        ("\"argumentarg\"", usize::MAX, 1, 2),
+        ("\"ile-5-\"", usize::MAX, 9, 0),
+        (&process, usize::MAX, 9, 5),
+        ("", 9, 9, 5),
     ] {
-        let filters = FilterOptions { filter: vec![format!("\"{word}\"")], ..FilterOptions::default() };
-        write(&file, &batches, INDEXED, &[2]);
-        let (lines, account, blocks) = printed(&file, &filters, None);
-        assert_eq!(lines.lines().count(), count, "{word}: {lines}");
-        write(&file, &batches, 0, &[2]);
-        let (all_lines, all_account, all) = printed(&file, &filters, None);
-        assert_eq!((lines, account), (all_lines, all_account), "{word}");
-        assert!(all > 120 && blocks * parts < all, "{word}: {blocks} of {all}");
+        let (lines, [blocks, all]) = check_indexed("rare", &batches, &[2], filter, most);
+        assert_eq!(lines.lines().count(), count, "{filter}: {lines}");
+        assert!(all > 120 && blocks * parts < all, "{filter}: {blocks} of {all}");
     }
-    let _ = std::fs::remove_file(file);
-}
-
-/// One part of a story is read, and the start and the end.
-#[test]
-fn a_rare_process_is_found_without_reading_all() {
-    let opens = |_| (0..9).map(|path| Happens::Open { pid: 1, path, ret: 3 }).collect();
-    let batches = Story::batches_of(&(0..60).map(opens).collect::<Vec<Vec<_>>>(), false, false);
-    let file = std::env::temp_dir().join(format!("tracetui-state-rare-{}", std::process::id()));
-    write(&file, &batches, INDEXED, &[2]);
-    let filters = FilterOptions { filter: vec![format!("pid={}", pid_of(5, 1))], ..FilterOptions::default() };
-    let (lines, account, blocks) = printed(&file, &filters, None);
-    assert_eq!(lines.lines().count(), 9, "{lines}");
-    write(&file, &batches, 0, &[2]);
-    let (all_lines, all_account, all) = printed(&file, &filters, None);
-    assert_eq!((lines, account), (all_lines, all_account));
-    assert!(all > 120 && blocks < all / 5, "{blocks} of {all}");
-    let _ = std::fs::remove_file(file);
-}
-
-/// After the last wanted event, only the end is read.
-#[test]
-fn the_first_events_are_found_without_reading_all() {
-    let opens = |_| (0..9).map(|path| Happens::Open { pid: 1, path, ret: 3 }).collect();
-    let batches = Story::batches_of(&(0..60).map(opens).collect::<Vec<Vec<_>>>(), false, false);
-    let file = std::env::temp_dir().join(format!("tracetui-state-first-{}", std::process::id()));
-    let first = |flags| {
-        write(&file, &batches, flags, &[2]);
-        printed_as(FormatName::Json, &file, &FilterOptions::default(), None, 9)
-    };
-    let ((lines, account, blocks), (all_lines, all_account, all)) = (first(INDEXED), first(0));
-    assert_eq!((lines.lines().count(), &lines, account), (9, &all_lines, all_account));
-    assert!(all > 120 && blocks < all / 5, "{blocks} of {all}");
-    let _ = std::fs::remove_file(file);
 }
 
 /// A request, an end and counters may show that another request was lost: that row passes whatever the filter looks for.
@@ -711,7 +688,6 @@ fn a_lost_request_is_not_passed_over() {
     let exit = Happens::Exit { pid: 1, status: 0 };
     let after_exit = [vec![exit], counters()].concat();
     let shows = [(true, vec![request(false)]), (true, vec![end]), (true, counters()), (false, after_exit)];
-    let file = std::env::temp_dir().join(format!("tracetui-state-lost-{}", std::process::id()));
     let mut ends = [0; 20];
     ends[11] = 2;
     for (quiet, shows) in shows {
@@ -721,13 +697,7 @@ fn a_lost_request_is_not_passed_over() {
         happens[1].push(open());
         happens[3].push(open());
         let batches = Story::batches_of(&happens, false, false);
-        let filters = FilterOptions { filter: vec!["comm=nobody".to_owned()], ..FilterOptions::default() };
-        let [lines, expected] = [INDEXED, 0].map(|flags| {
-            write(&file, &batches, flags, &ends);
-            printed(&file, &filters, None).0
-        });
-        assert!(expected.contains("\"cause\":\"probe\""), "{shows:?}: {expected}");
-        assert_eq!(lines, expected, "{shows:?}");
+        let (lines, _) = check_indexed("lost", &batches, &ends, "comm=nobody", usize::MAX);
+        assert!(lines.contains("\"cause\":\"probe\""), "{shows:?}: {lines}");
     }
-    let _ = std::fs::remove_file(file);
 }

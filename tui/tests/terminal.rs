@@ -78,11 +78,15 @@ struct Terminal {
 impl Terminal {
     /// Runs a command on a terminal of 80 columns, as the leader of a session.
     fn start(command: &mut Command) -> Terminal {
+        Terminal::start_with(command, size(80, 24), "xterm-256color")
+    }
+
+    fn start_with(command: &mut Command, size: Winsize, term: &str) -> Terminal {
         let (ours, theirs) = pty::open();
-        tcsetwinsize(&theirs, size(80, 24)).expect("a size");
+        tcsetwinsize(&theirs, size).expect("a size");
         let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
         command.stdin(to()).stdout(to()).stderr(to());
-        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env_remove("TMUX");
+        command.env("TERM", term).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env_remove("TMUX");
         command.env_remove("NO_COLOR").env_remove("RUST_BACKTRACE");
         // SAFETY: between fork and exec the closure only makes system calls.
         unsafe {
@@ -300,16 +304,16 @@ fn go(terminal: &mut Terminal, (name, keys, shown): (&str, &str, &str)) {
 }
 
 /// Writes a recording of two events, and between them this many MiB of COMMAND's output in so many seconds.
-fn much_output(path: &Path, mib: u64) {
+fn much_output(path: &Path, mib: u64, (columns, rows): (u16, u16), piece: &[u8]) {
     let mut maker = Maker::default();
     let file = File::create(path).expect("room");
     let mut writer = Writer::new(file, &FileHeader::new([7; 16], 0), keys_of).expect("room");
     maker.open(7, "make", "/first", -13);
-    let bytes = b"\x1b[32mword\x1b[m of output\r\n".repeat((1 << 20) / 24);
+    let bytes = piece.repeat((1 << 20) / piece.len());
     for _ in 0..mib {
         maker.ns += 1_000_000_000;
         let bytes = bytes.clone();
-        maker.host(&HostFrame::CommandOutput(CommandOutput { columns: 80, rows: 24, bytes, missing: 0 }));
+        maker.host(&HostFrame::CommandOutput(CommandOutput { columns, rows, bytes, missing: 0 }));
         writer.batch(maker.batch().bytes()).expect("room");
     }
     maker.open(7, "make", "/last", -13);
@@ -320,7 +324,7 @@ fn much_output(path: &Path, mib: u64) {
 #[test]
 fn much_output_is_loaded_with_progress_and_is_left_at_once() {
     let path = std::env::temp_dir().join(format!("tracetui-output-{}.ttr", std::process::id()));
-    much_output(&path, 60);
+    much_output(&path, 60, (80, 24), b"\x1b[32mword\x1b[m of output\r\n");
     let replay = |args: &[&str]| {
         let tracetui = Path::new(env!("CARGO_BIN_EXE_tracetui"));
         Terminal::start(Command::new(tracetui).args(["replay", "--no-config"]).arg(&path).args(args))
@@ -332,8 +336,23 @@ fn much_output_is_loaded_with_progress_and_is_left_at_once() {
         terminal.send("q");
         assert!(terminal.ended().success());
         // The output would take a minute without optimisation.
-        assert!(began.elapsed() < Duration::from_secs(10), "{args:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{args:?}: {:?}", began.elapsed());
         terminal.check_left("q");
+    }
+    std::fs::remove_file(path).expect("ours");
+}
+
+#[test]
+fn output_that_makes_its_terminal_work_does_not_keep_the_dashboard() {
+    let path = std::env::temp_dir().join(format!("tracetui-work-{}.ttr", std::process::id()));
+    for piece in [&b"\x1b[500L"[..], b"\x1b[2J", b"x\x1b[999b", b"\x1b[500@", b"\x1bc"] {
+        much_output(&path, 1, (1000, 500), piece);
+        let mut terminal =
+            Terminal::start(Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["replay", "--no-config"]).arg(&path));
+        terminal.until("it is drawn", Terminal::is_drawn);
+        kill_process(terminal.pid(), Signal::TERM).expect("it runs");
+        assert!(terminal.ended().success(), "{}", piece.escape_ascii());
+        terminal.check_left("SIGTERM");
     }
     std::fs::remove_file(path).expect("ours");
 }
@@ -431,6 +450,50 @@ fn any_size_and_any_number_of_changes_are_survived() {
 }
 
 #[test]
+fn a_terminal_without_a_size_has_the_one_in_the_environment_until_it_has_another() {
+    for (variables, columns, lines) in [
+        (&[][..], 80, 24),
+        (&[("COLUMNS", "100"), ("LINES", "30")], 100, 30),
+        (&[("COLUMNS", "0"), ("LINES", "many")], 80, 24),
+        (&[("COLUMNS", "132")], 132, 24),
+        (&[("LINES", "65536")], 80, 24),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
+        command.env_remove("COLUMNS").env_remove("LINES").envs(variables.iter().copied());
+        command.args(["replay", "--no-config"]).arg(recording());
+        let mut terminal = Terminal::start_with(&mut command, size(0, 0), "xterm");
+        terminal.screen = vt100::Parser::new(rows(lines), rows(columns), 0);
+        terminal.until("it is drawn", Terminal::is_drawn);
+        assert!(terminal.line(0).trim_end().chars().count() == usize::from(columns) - 1, "{}", terminal.text());
+        terminal.screen.screen_mut().set_size(rows(20), rows(70));
+        tcsetwinsize(&terminal.theirs, size(70, 20)).expect("a size");
+        terminal.until("it fits", |terminal| terminal.is_drawn() && terminal.line(0).trim_end().chars().count() == 69);
+    }
+}
+
+#[test]
+fn a_terminal_that_cannot_show_the_dashboard_is_refused() {
+    let run = r#""$0" replay --no-config "$1" </dev/null"#;
+    for (term, program, said) in [
+        ("dumb", &["sh", "-c", run][..], "(TERM=dumb); tracetui print writes"),
+        ("unknown", &["sh", "-c", run], "(TERM=unknown); tracetui print writes"),
+        ("xterm", &["setsid", "-w", "sh", "-c", run], "tracetui: no terminal for keys: /dev/tty: "),
+        (
+            "xterm",
+            &["setsid", "-w", "sh", "-c", r#"cat "$1" | "$0" replay --no-config -"#],
+            "no terminal for keys: /dev/tty: ",
+        ),
+    ] {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_tracetui")).arg(recording());
+        let mut terminal = Terminal::start_with(&mut command, size(200, 24), term);
+        terminal.screen = vt100::Parser::new(rows(24), rows(200), 0);
+        assert_eq!(terminal.ended().code(), Some(1), "{term} {program:?}: {}", terminal.text());
+        assert!(terminal.text().contains(said) && terminal.stream.clears == 0, "{term}: {}", terminal.text());
+    }
+}
+
+#[test]
 fn every_way_out_restores_the_terminal() {
     thread::scope(|scope| {
         for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
@@ -466,7 +529,7 @@ fn a_terminal_that_is_closed_ends_it() {
         terminal.ours = other.into();
         let began = Instant::now();
         let status = terminal.ended();
-        assert!(status.success() && began.elapsed() < Duration::from_secs(10), "SIGHUP ignored: {ignored}, {status}");
+        assert!(status.success() && began.elapsed() < Duration::from_secs(30), "SIGHUP ignored: {ignored}, {status}");
     }
 }
 

@@ -10,66 +10,14 @@
 
 pub(crate) mod ledger;
 
-use crate::enrich::pairing::Pairing;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
+pub use crate::frame::state::{Arrived, Counted, LostBy, Pairing};
 use crate::limits;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use tracetui_shared::counters::{REASONS, Reason, SlotCounters};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
-
-/// The counts of the pipeline and its sink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Delivered to the user: printed, recorded, kept.
-    pub delivered: u64,
-    /// Rejected by a filter in user space.
-    pub filtered: u64,
-    /// tracetui's own events, included in `filtered`: its COMMAND before the first exec.
-    pub own: u64,
-    /// Arrived, but not decodable.
-    pub unread: u64,
-    /// Wanted, but their lines or frames could not be written.
-    pub unwritten: u64,
-    /// Bookkeeping records that the process table took.
-    pub kept: u64,
-    /// Bookkeeping records that could not be decoded.
-    pub kept_unread: u64,
-    /// Delivered with a truncated field.
-    pub cut: u64,
-    /// Rejected by a filter, with a truncated field.
-    pub cut_filtered: u64,
-    /// io_uring requests received: each is a part of an event.
-    pub requests: u64,
-    /// io_uring requests that never completed in the trace.
-    pub unseen: u64,
-    /// Delivered without the request's arguments, because the request was not captured.
-    pub hollow: u64,
-    /// Lost, according to the `lost` rows of an excerpt.
-    pub lost_rows: LostBy,
-    /// Reported only by the kernel's own stream of programs.
-    pub streamed: u64,
-    /// Lost reports of that stream. The number of events behind them is unknown: at most this many.
-    pub stream_lost: u64,
-}
-
-/// Records that arrived for one (slot, CPU), counted as they are read from the ring.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Arrived {
-    /// Wanted events: first records.
-    pub wanted: u64,
-    /// Missing numbers of wanted events.
-    pub gaps: u64,
-    /// Missing numbers of wanted events that are in an unreadable part of a recording.
-    pub unread: u64,
-    pub bookkeeping: u64,
-    /// Missing numbers of bookkeeping records.
-    pub bookkeeping_gaps: u64,
-    pub chunks: u64,
-    /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
-    pub cut_short: u64,
-}
 
 /// What arrived, by slot and CPU.
 pub type Streams = BTreeMap<(u16, u32), Arrived>;
@@ -116,19 +64,6 @@ impl fmt::Display for Discrepancy {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LostBy {
-    /// No room in the ring.
-    pub ring: u64,
-    /// The kernel skipped the program or has no attach point that shows the event, or the program could not report the event
-    /// ([`Reason::is_loss`]).
-    pub probe: u64,
-    /// Arrived, but not decodable.
-    pub read: u64,
-    /// Wanted, but could not be printed or recorded: nobody read the output, or it failed.
-    pub unwritten: u64,
-}
-
 impl LostBy {
     pub fn sum(&self) -> u64 {
         add(add(self.ring, self.probe), add(self.read, self.unwritten))
@@ -146,6 +81,15 @@ pub struct KindAccount {
 }
 
 impl KindAccount {
+    fn combined(&self, other: &KindAccount, with: fn(u64, u64) -> u64) -> KindAccount {
+        KindAccount {
+            seen: with(self.seen, other.seen),
+            delivered: with(self.delivered, other.delivered),
+            filtered: with(self.filtered, other.filtered),
+            lost: self.lost.combined(&other.lost, with),
+        }
+    }
+
     /// The difference of the two sides: 0 if the account adds up.
     pub fn off_by(&self) -> i128 {
         i128::from(self.seen) - i128::from(self.delivered) - i128::from(self.filtered) - i128::from(self.lost.sum())
@@ -185,22 +129,12 @@ pub struct Account {
     pub late: u64,
     /// Processes older than the trace whose arguments could not be read in time.
     pub processes_unread: u64,
-    /// The times in which attachments of BPF programs by netlink may have been missed.
-    pub bpf_unseen: Windows,
     /// BPF programs and attachments that did not fit into memory. The ends of these attachments may be missing.
     pub bpf_left_out: u64,
     /// Data that did not fit into memory.
     pub shortage: Shortage,
     /// Starts and ends of processes that did not pair up.
     pub pairing: Pairing,
-}
-
-/// Some times of a trace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Windows {
-    pub count: u64,
-    /// Their length in nanoseconds.
-    pub ns: u64,
 }
 
 /// Data that was evicted because its share of memory was full. No events are lost, but less is known about their
@@ -320,13 +254,7 @@ impl Account {
 
     fn combined(mut self, other: &Account, with: fn(u64, u64) -> u64) -> Account {
         for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
-            sum.seen = with(sum.seen, kind.seen);
-            sum.delivered = with(sum.delivered, kind.delivered);
-            sum.filtered = with(sum.filtered, kind.filtered);
-            sum.lost.ring = with(sum.lost.ring, kind.lost.ring);
-            sum.lost.probe = with(sum.lost.probe, kind.lost.probe);
-            sum.lost.read = with(sum.lost.read, kind.lost.read);
-            sum.lost.unwritten = with(sum.lost.unwritten, kind.lost.unwritten);
+            *sum = sum.combined(kind, with);
         }
         self.asked = self.asked | other.asked;
         for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
@@ -345,8 +273,6 @@ impl Account {
             (&mut self.not_read, other.not_read),
             (&mut self.late, other.late),
             (&mut self.processes_unread, other.processes_unread),
-            (&mut self.bpf_unseen.count, other.bpf_unseen.count),
-            (&mut self.bpf_unseen.ns, other.bpf_unseen.ns),
             (&mut self.bpf_left_out, other.bpf_left_out),
             (&mut self.shortage.processes, other.shortage.processes),
             (&mut self.shortage.cgroups, other.shortage.cgroups),
@@ -355,7 +281,7 @@ impl Account {
         for (sum, count) in sums {
             *sum = with(*sum, count);
         }
-        self.pairing = self.pairing.combined(other.pairing, with);
+        self.pairing = self.pairing.combined(&other.pairing, with);
         let room = limits::DISCREPANCIES.saturating_sub(self.discrepancies.len());
         self.discrepancies.extend(other.discrepancies.iter().take(room));
         self
@@ -518,17 +444,7 @@ impl Account {
     }
 
     pub fn sum(&self) -> KindAccount {
-        self.kinds.iter().fold(KindAccount::default(), |sum, k| KindAccount {
-            seen: add(sum.seen, k.seen),
-            delivered: add(sum.delivered, k.delivered),
-            filtered: add(sum.filtered, k.filtered),
-            lost: LostBy {
-                ring: add(sum.lost.ring, k.lost.ring),
-                probe: add(sum.lost.probe, k.lost.probe),
-                read: add(sum.lost.read, k.lost.read),
-                unwritten: add(sum.lost.unwritten, k.lost.unwritten),
-            },
-        })
+        self.kinds.iter().fold(KindAccount::default(), |sum, kind| sum.combined(kind, add))
     }
 
     /// Why a filter that no event passed might still match an event of the trace; `None` if it cannot.
@@ -621,7 +537,7 @@ impl Account {
             self.shortage.cgroups,
             self.shortage.unsettled
         );
-        let pairing: Vec<String> = self.pairing.each().iter().map(|(name, n)| format!("\"{name}\":{n}")).collect();
+        let pairing: Vec<String> = self.pairing.each().map(|(name, n)| format!("\"{name}\":{n}")).collect();
         out.push_str(&pairing.join(","));
         out.push_str(r#"},"kinds":{"#);
         for (i, kind) in Kind::PROBED.iter().enumerate() {
@@ -653,14 +569,8 @@ impl Account {
         out.push_str(&dropped.join(","));
         let _ = write!(
             out,
-            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"bpf_unseen_windows":{{"count":{},"ns":{}}},"bpf_left_out":{},"discrepancies":["#,
-            self.hollow,
-            self.not_read,
-            self.late,
-            self.processes_unread,
-            self.bpf_unseen.count,
-            self.bpf_unseen.ns,
-            self.bpf_left_out
+            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"bpf_left_out":{},"discrepancies":["#,
+            self.hollow, self.not_read, self.late, self.processes_unread, self.bpf_left_out
         );
         // These texts need no escapes.
         let sums = self.discrepancies.iter();

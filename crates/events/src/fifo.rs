@@ -1,20 +1,20 @@
 //! A map with limits on entries and bytes that evicts the oldest entries.
 
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::collections::VecDeque;
 use std::hash::Hash;
 
 /// Keys with values, in the order of insertion.
 #[derive(Debug)]
 pub struct Fifo<K, V> {
-    entries: FxHashMap<K, (V, usize)>,
+    entries: HashMap<K, (V, usize)>,
     oldest_first: VecDeque<K>,
     bytes: usize,
 }
 
 impl<K, V> Default for Fifo<K, V> {
     fn default() -> Fifo<K, V> {
-        Fifo { entries: FxHashMap::default(), oldest_first: VecDeque::new(), bytes: 0 }
+        Fifo { entries: HashMap::default(), oldest_first: VecDeque::new(), bytes: 0 }
     }
 }
 

@@ -81,11 +81,14 @@ pub const ENDED_IN_STATE_NS: u64 = 1_000_000_000;
 /// event. With `--cgroup` the kernel's map has the same size.
 pub const CGROUPS: usize = 65_536;
 
-/// Users, and groups, whose names are read at the start. Further ones are shown as numbers.
+/// Users, and groups, whose names are read. Further ones are shown as numbers.
 pub const ACCOUNTS: usize = 65_536;
 
 /// Columns and rows of the screen. The rest of a larger terminal stays empty.
 pub const SCREEN: (u16, u16) = (1000, 500);
+
+/// The same for COMMAND's terminal. A recording may claim any size.
+pub const COMMAND_SCREEN: (u16, u16) = (512, 256);
 
 /// CPUs: the maximum of the kernel (`NR_CPUS`). The numbers of records with a higher CPU are not checked.
 pub const CPUS: u32 = 8_192;
@@ -249,6 +252,9 @@ pub const STREAM_NS: u64 = 30_000_000_000;
 /// Bytes of the window of these streams, as a power of two.
 pub const STREAM_WINDOW: u32 = 22;
 
+/// The same for the streams of threads, which are much shorter.
+pub const THREADS_WINDOW: u32 = 17;
+
 /// Batches that wait for the writer of a recording.
 pub const BLOCKS_QUEUED: usize = 8;
 
@@ -333,18 +339,6 @@ pub const FILTER_REGEXES: usize = 128;
 /// Bytes of a compiled regex, and of its cache. A larger regex is an error; a full cache is cleared.
 pub const FILTER_REGEX_SIZE: usize = 1 << 20;
 
-/// Rows in a row group of a Parquet file: the number that DuckDB reads in one piece.
-pub const PARQUET_ROWS: usize = 122_880;
-
-/// Bytes of texts in a row group of a Parquet file. A row group may exceed it by one event.
-pub const PARQUET_TEXT: usize = 32 << 20;
-
-/// Bytes of the dictionary of a column of a row group. Further rows have their texts in full.
-pub const PARQUET_DICTIONARY: usize = 1 << 20;
-
-/// Bytes of the least and the greatest text of a column in the footer of a Parquet file. A longer one is cut.
-pub const PARQUET_BOUND: usize = 64;
-
 /// Bytes of a file of a Perfetto trace. Beyond it, the next file begins.
 pub const PERFETTO_FILE: u64 = 512 << 20;
 
@@ -395,9 +389,6 @@ pub const BPF_PROGRAMS: usize = 65_536;
 /// Elements of maps that an inventory reads to find the programs in them.
 pub const BPF_MAP_ENTRIES: usize = 16_384;
 
-/// Functions of BPF programs whose symbols are compared with the programs.
-pub const BPF_FUNCTIONS: usize = 1 << 20;
-
 /// Instructions of a BPF program that are scanned: the most that the kernel loads, with those that the verifier adds. The calls of
 /// a longer program are unknown.
 pub const BPF_INSTRUCTIONS: usize = 4 << 20;
@@ -419,21 +410,18 @@ pub const BPF_HOLDERS_KEPT: usize = 64;
 /// Network namespaces that an inventory examines. Further ones are left out, and a message says so.
 pub const BPF_NAMESPACES: usize = 1024;
 
-/// How many program ids, up to the last one, are tried at the start to find unlisted BPF programs: about 1 us each. The other views
-/// find older programs.
-pub const BPF_NUMBERS: u32 = 16_384;
-
-/// Symbols in a table: the entries have numbers of 24 bits, and each symbol may need a second one for its end. Further
-/// ones are left out, and counted.
+/// Symbols of the kernel, and ends of sections. Further ones are left out.
 pub const SYMBOLS: usize = 1 << 23;
 
-/// Bytes of a symbol whose size is unknown. Addresses beyond it have no symbol. The largest function of the kernel has some 20 KiB,
+/// Bytes of a symbol. Addresses beyond it have no symbol. The largest function of the kernel has some 20 KiB,
 /// and an alignment of 1 MiB between two functions would otherwise belong to the first.
 pub const SYMBOL_UNSIZED: u64 = 256 << 10;
 
-/// Bytes of the current and former BPF images. The image that was unloaded first is forgotten first. An address then has no symbol
-/// for its time.
-pub const IMAGES_BYTES: usize = 8 << 20;
+/// Bytes of the names of BPF images. Further images have no name.
+pub const IMAGES_BYTES: usize = 4 << 20;
+
+/// Unloaded BPF images whose names are kept. The oldest is forgotten.
+pub const IMAGES_UNLOADED: usize = 1024;
 
 /// Bytes of an image. A longer one is cut: the kernel makes none (a program has at most a million instructions).
 pub const IMAGE_LENGTH: u32 = 16 << 20;
@@ -450,15 +438,6 @@ pub const STACK_CHANGES: usize = 65_536;
 /// Symbols that begin below an address and are examined to find the one that contained it at a time. Beyond it, the address has no
 /// name.
 pub const STACK_SYMBOLS_NEAR: usize = 1024;
-
-/// Times in which records of images were lost. Beyond it, the first two are combined with the time between them.
-pub const IMAGE_GAPS: usize = 64;
-
-/// Unloaded modules whose symbols are kept. The oldest is forgotten.
-pub const PAST_MODULES: usize = 256;
-
-/// Bytes of the symbols of unloaded modules. The oldest module is forgotten.
-pub const PAST_MODULES_BYTES: usize = 8 << 20;
 
 /// Bytes that are read from /proc/kallsyms, and from /proc/modules. The rest is left out.
 pub const KALLSYMS_BYTES: u64 = 256 << 20;

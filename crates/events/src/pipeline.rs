@@ -31,6 +31,7 @@ use crate::filter::Filter;
 use crate::frame::host::{Excerpt, FIRST_KIND, Layout, Trace, Window};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
+use crate::text::time::Zone;
 use assemble::Assembler;
 use command::CommandTree;
 use deliver::Deliver;
@@ -100,6 +101,11 @@ impl Pipeline {
 
     pub fn budget(&self) -> Budget {
         self.budget
+    }
+
+    /// See [`World::set_zone`].
+    pub fn set_zone(&mut self, zone: Zone) {
+        self.world.set_zone(zone);
     }
 
     /// Sets the end of the recording that the frames are from.

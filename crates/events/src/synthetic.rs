@@ -2,6 +2,8 @@
 
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame};
+use std::fs;
+use std::path::{Path, PathBuf};
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
@@ -132,6 +134,46 @@ impl Maker {
         let (ring_used, ring_size) = self.ring;
         let counters = Counters { last, cpus: vec![cpu], programs: Vec::new(), ring_used, ring_size };
         self.host(&HostFrame::CounterChanges(counters.into()));
+    }
+}
+
+/// An empty directory, until the drop.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Creates a directory with this name for temporary files. No other test of the process may use the name.
+    pub fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("tracetui-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("room");
+        Scratch(path)
+    }
+
+    /// The path of a name in it.
+    pub fn at(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// The names in it, sorted.
+    pub fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("it is there").map(|entry| entry.expect("readable").file_name());
+        let mut files: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+        files.sort();
+        files
+    }
+}
+
+impl std::ops::Deref for Scratch {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

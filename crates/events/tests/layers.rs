@@ -74,6 +74,22 @@ fn a_module_uses_only_those_before_it() {
     assert!(paths.len() > 60 && wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Others choose the keys of tables, and would make all of them collide.
+#[test]
+fn no_hash_is_without_a_random_key() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (mut paths, mut wrong) = (Vec::new(), Vec::new());
+    ["crates", "tui/src", "shared"].iter().for_each(|dir| files(&root.join(dir), &mut paths));
+    paths.retain(|path| path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests/layers.rs"));
+    for path in &paths {
+        let text = code(path);
+        let fixed = ["rustc_hash", "FxHash", "fnv::", "Fnv", "FixedState", "BuildHasherDefault", "DefaultHasher"];
+        let found = fixed.iter().filter(|word| text.contains(**word));
+        wrong.extend(found.map(|word| format!("{}: {word}", path.display())));
+    }
+    assert!(paths.len() > 300 && wrong.is_empty(), "{wrong:#?}");
+}
+
 /// The paths in a list of imports, without braces: `a::{b, c::d}` are `a::b` and `a::c::d`.
 fn paths(prefix: &str, list: &str, to: &mut Vec<String>) {
     let (mut depth, mut start) = (0, 0);
@@ -96,7 +112,7 @@ fn paths(prefix: &str, list: &str, to: &mut Vec<String>) {
     }
 }
 
-/// The files that each file of a crate imports from, as modules. Imports from the folders that a file is in do not count.
+/// The files that each file of a crate imports from or names, as modules. Imports from the folders that a file is in do not count.
 fn imports(root: &Path) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let (mut files_of, mut found) = (Vec::new(), BTreeMap::new());
     files(root, &mut files_of);
@@ -106,8 +122,15 @@ fn imports(root: &Path) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
         module.pop_if(|last| matches!(last.as_str(), "mod" | "lib" | "main"));
         if !module.iter().any(|part| part.starts_with("test")) {
             let uses = found.entry(module).or_insert_with(Vec::new);
-            for list in code(path).split(';').filter_map(|line| line.rsplit_once("use ")) {
+            let code = code(path);
+            for list in code.split(';').filter_map(|line| line.rsplit_once("use ")) {
                 paths("", list.1, uses);
+            }
+            for (at, _) in ["crate::", "super::"].iter().flat_map(|word| code.match_indices(*word)) {
+                let is_name = |c: &char| c.is_alphanumeric() || matches!(c, '_' | ':');
+                if !code[..at].ends_with(|c| is_name(&c)) {
+                    uses.push(code[at..].chars().take_while(is_name).collect());
+                }
             }
         }
     }
@@ -152,10 +175,12 @@ fn reached(from: &Vec<String>, all: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let crates = ["shared", "crates/events", "crates/host", "crates/inspect", "crates/live", "tui", "probes-ebpf"];
+    let crates = fs::read_dir(root.join("crates")).expect("a directory");
+    let crates = crates.map(|entry| entry.expect("an entry").path().join("src"));
+    let others = ["shared/src", "tui/src", "tui/benches/peers", "probes-ebpf/src"].map(|dir| root.join(dir));
     let (mut circles, mut count) = (BTreeSet::new(), 0);
-    for name in crates {
-        let all = imports(&root.join(name).join("src"));
+    for dir in crates.chain(others) {
+        let (name, all) = (dir.display(), imports(&dir));
         count += all.values().flatten().count();
         let reached: BTreeMap<_, _> = all.keys().map(|module| (module, reached(module, &all))).collect();
         for (module, of) in reached.iter().filter(|(module, of)| of.contains(**module)) {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// BPF_TRACE_ITER, an attach type.
 pub const TRACE_ITER: u32 = 28;
@@ -106,18 +106,9 @@ pub fn link_iterator(program: impl AsFd) -> io::Result<OwnedFd> {
 
 /// The same, of an iterator over the elements of a map.
 pub fn link_map_iterator(program: impl AsFd, map: impl AsFd) -> io::Result<OwnedFd> {
-    link_iterator_to(program, [number(map), 0, 0, 0])
-}
-
-/// The same, of an iterator over all cgroups of the v2 hierarchy (6.1+).
-pub fn link_cgroup_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    const BPF_CGROUP_ITER_DESCENDANTS_PRE: u32 = 2;
-    link_iterator_to(program, [BPF_CGROUP_ITER_DESCENDANTS_PRE, 0, 0, 0])
-}
-
-/// `info` is `union bpf_iter_link_info`.
-fn link_iterator_to(program: impl AsFd, info: [u32; 4]) -> io::Result<OwnedFd> {
     const BPF_LINK_CREATE: libc::c_int = 28;
+    // `union bpf_iter_link_info`.
+    let info = [number(map), 0, 0, 0];
     let mut attr = Bytes::zeroed().with32(0, number(program)).with32(8, TRACE_ITER);
     attr.set64(16, info.as_ptr() as u64);
     attr.set32(24, size_of_val(&info) as u32);

@@ -8,7 +8,7 @@
 use super::confine::{Role, enter};
 use super::mounts::{Mount, Mounts};
 use super::open_below;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use rustix::fs::{Dir, DirEntry, FileType, OFlags};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -29,6 +29,9 @@ use tracetui_shared::id::CgroupId;
 
 /// The maximum number of remembered ids of removed cgroups. The oldest id is evicted, and would be looked up again.
 const VANISHED: usize = 8192;
+
+/// The most levels of the hierarchy in one step up. Their path (`../../…`) fits PATH_MAX.
+const LEVELS: usize = 1024;
 
 /// The minimum time between two walks of the tree.
 const WALK_EVERY: Duration = Duration::from_secs(1);
@@ -62,7 +65,7 @@ pub struct CgroupResolver {
     /// The maximum number of bytes of all paths of a walk.
     room: usize,
     /// The result of the last walk, if handles cannot be opened.
-    found: FxHashMap<CgroupId, Vec<u8>>,
+    found: HashMap<CgroupId, Vec<u8>>,
     /// The ids of removed cgroups, at most [`VANISHED`].
     vanished: Fifo<CgroupId, ()>,
 }
@@ -113,7 +116,7 @@ impl CgroupResolver {
             by_handle: Access::Granted,
             walked: None,
             room: Budget::default().share(limits::CGROUPS_SHARE),
-            found: FxHashMap::default(),
+            found: HashMap::default(),
             vanished: Fifo::default(),
         })
     }
@@ -147,13 +150,18 @@ impl CgroupResolver {
     /// Every cgroup as in [`seed`](Self::seed), and whether all were within the limits ([`limits::CGROUPS`],
     /// [`limits::CGROUPS_SHARE`]). [`look_up`](Self::look_up) finds the others.
     pub fn tree(&self) -> (Vec<Cgroup>, bool) {
+        self.tree_of(|parent| children(&self.dir, parent))
+    }
+
+    /// The tree with these children. Reads no more than fit.
+    fn tree_of<I: Iterator<Item = (CgroupId, Vec<u8>)>>(&self, children: impl Fn(&[u8]) -> I) -> (Vec<Cgroup>, bool) {
         let root = self.dir.metadata().map(|meta| CgroupId(meta.ino()));
         let mut found: Vec<_> =
             root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b""), container: None }).collect();
         let mut waiting = VecDeque::from([Vec::new()]);
         let mut bytes = 0;
         while let Some(parent) = waiting.pop_front() {
-            for (id, path) in children(&self.dir, &parent) {
+            for (id, path) in children(&parent) {
                 let cgroup = Cgroup { id, path: self.mount.path_of(&path), container: None };
                 bytes += cgroup.bytes();
                 if found.len() >= limits::CGROUPS || bytes > self.room {
@@ -202,7 +210,7 @@ impl CgroupResolver {
     fn path_of(&mut self, id: CgroupId, opened: io::Result<OwnedFd>) -> Option<Vec<u8>> {
         match opened {
             Ok(cgroup) => {
-                let link = fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).ok()?;
+                let Ok(link) = link_of(&cgroup) else { return self.first_components(cgroup) };
                 // The link ends with " (deleted)" if the cgroup was removed after it was opened, or if a cgroup has
                 // such a name.
                 let named_so = || fs::symlink_metadata(&link).is_ok_and(|now| now.ino() == id.0);
@@ -219,6 +227,26 @@ impl CgroupResolver {
         }
     }
 
+    /// The path of the nearest ancestor whose path the kernel writes (up to 4,096 bytes), followed by `/…`. The unit and mostly the
+    /// container are in these components.
+    fn first_components(&self, mut cgroup: OwnedFd) -> Option<Vec<u8>> {
+        let mut levels = LEVELS;
+        for _ in 0..LEVELS {
+            let above = open_below(&cgroup, Path::new(&"../".repeat(levels)), OFlags::PATH | OFlags::DIRECTORY);
+            match above.map(|above| (link_of(&above), above)) {
+                Ok((Ok(link), _)) if levels == 1 => {
+                    let path = self.mount.path_at(link.as_os_str().as_bytes())?;
+                    return Some([&path, "/…".as_bytes()].concat());
+                }
+                Ok((Err(error), above)) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => cgroup = above,
+                // Too far.
+                _ if levels > 1 => levels /= 2,
+                _ => return None,
+            }
+        }
+        None
+    }
+
     fn walk(&mut self, id: CgroupId) -> Option<Vec<u8>> {
         let stale = self.walked.is_none_or(|walked| walked.elapsed() >= WALK_EVERY);
         if stale && !self.found.contains_key(&id) {
@@ -229,21 +257,38 @@ impl CgroupResolver {
     }
 }
 
+fn link_of(open: &OwnedFd) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", open.as_raw_fd()))
+}
+
 /// The directory of a cgroup, by its path below the mount (`/a/b`, or empty).
 pub(super) fn open_cgroup(mount: &File, below: &[u8]) -> io::Result<OwnedFd> {
-    let below = Path::new(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)));
-    open_below(mount, below, OFlags::RDONLY | OFlags::DIRECTORY)
+    let mut rest = below.strip_prefix(b"/").unwrap_or(below);
+    let mut dir = None;
+    let open = |dir: Option<OwnedFd>, path: &[u8]| {
+        let (path, flags) = (Path::new(OsStr::from_bytes(path)), OFlags::RDONLY | OFlags::DIRECTORY);
+        dir.map_or_else(|| open_below(mount, path, flags), |dir| open_below(dir, path, flags))
+    };
+    // Paths of cgroups can be longer than those that a system call takes.
+    while rest.len() >= libc::PATH_MAX as usize
+        && let Some(slash) = rest[..libc::PATH_MAX as usize].iter().rposition(|byte| *byte == b'/')
+    {
+        dir = Some(open(dir, &rest[..slash])?);
+        rest = &rest[slash + 1..];
+    }
+    open(dir, rest)
 }
 
 /// The children of a cgroup, with their paths below the mount. The inode numbers of the entries are the ids.
-fn children(mount: &File, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
-    // The cgroup was removed, or may not be listed.
-    let Ok(entries) = open_cgroup(mount, parent).and_then(|dir| Ok(Dir::new(dir)?)) else { return Vec::new() };
+fn children(mount: &File, parent: &[u8]) -> impl Iterator<Item = (CgroupId, Vec<u8>)> + use<> {
+    // An error means that the cgroup was removed, or may not be listed.
+    let entries = open_cgroup(mount, parent).and_then(|dir| Ok(Dir::new(dir)?)).into_iter().flatten();
     let is_child = |entry: &DirEntry| {
         entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..")
     };
     let entries = entries.filter_map(Result::ok).filter(is_child);
-    entries.map(|entry| (CgroupId(entry.ino()), [parent, b"/", entry.file_name().to_bytes()].concat())).collect()
+    let parent = parent.to_vec();
+    entries.map(move |entry| (CgroupId(entry.ino()), [&parent, &b"/"[..], entry.file_name().to_bytes()].concat()))
 }
 
 impl Mount {
@@ -284,7 +329,8 @@ fn open_by_id(mount: &File, id: CgroupId) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustc_hash::FxHashSet;
+    use foldhash::HashSet;
+    use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
 
     #[test]
     fn a_directory_below_the_mount_has_a_path() {
@@ -326,7 +372,7 @@ mod tests {
     fn the_tree_has_its_root_first_and_each_id_once() {
         let Some(resolver) = resolver() else { return };
         let tree = resolver.seed();
-        let ids: FxHashSet<_> = tree.iter().map(|cgroup| cgroup.id).collect();
+        let ids: HashSet<_> = tree.iter().map(|cgroup| cgroup.id).collect();
         assert_eq!(ids.len(), tree.len());
         assert_eq!(tree[0].path, resolver.mount.path_of(b""));
     }
@@ -339,6 +385,26 @@ mod tests {
         resolver.set_budget(Budget::new(1));
         let (found, whole) = resolver.tree();
         assert_eq!((found.len(), whole), (1, false), "the root, which is there before all others");
+    }
+
+    #[test]
+    fn a_cgroup_with_endless_children_is_cut() {
+        let Some(mut resolver) = resolver() else { return };
+        let most = |resolver: &CgroupResolver, name: usize| {
+            let names = move |parent: &[u8]| {
+                (2..).map({
+                    let path = [parent, b"/", &vec![b'a'; name]].concat();
+                    move |id| (CgroupId(id), path.clone())
+                })
+            };
+            resolver.tree_of(names)
+        };
+        resolver.set_budget(Budget::new(1 << 30));
+        let (found, whole) = most(&resolver, 1);
+        assert_eq!((found.len(), whole), (limits::CGROUPS, false));
+        resolver.set_budget(Budget::new(64 << 20));
+        let (found, whole) = most(&resolver, 3900);
+        assert!(!whole && found.iter().map(Cgroup::bytes).sum::<usize>() <= 2 << 20, "{}", found.len());
     }
 
     #[test]
@@ -367,6 +433,35 @@ mod tests {
     impl Drop for Made {
         fn drop(&mut self) {
             let _ = fs::remove_dir(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_path_that_the_kernel_does_not_write_begins_with_its_first_components() {
+        let Some(mut resolver) = resolver() else { return };
+        let Some(top) = Made::new(&resolver, "tracetui test deep.scope") else { return };
+        for (name, depth) in [("d".repeat(200), 24), ("a".to_owned(), 2300)] {
+            let begins = resolver.mount.path_at(top.0.as_os_str().as_bytes()).expect("below the mount");
+            let mut dirs = vec![File::open(&top.0).expect("just made")];
+            while dirs.len() <= depth
+                && mkdirat(&dirs[dirs.len() - 1], &name, Mode::from(0o755)).is_ok()
+                && let Ok(dir) = open_below(&dirs[dirs.len() - 1], Path::new(&name), OFlags::RDONLY | OFlags::DIRECTORY)
+            {
+                dirs.push(dir.into());
+            }
+            if dirs.len() > depth {
+                let id = CgroupId(dirs[depth].metadata().expect("open").ino());
+                let path = resolver.look_up(id).expect("it is there").path;
+                assert!(path.starts_with(&begins) && path.ends_with("/…".as_bytes()), "{}", path.escape_ascii());
+                assert!((4000..4120).contains(&path.len()), "{}", path.len());
+                let (all, is_whole) = resolver.tree();
+                assert!(!is_whole || all.iter().any(|cgroup| cgroup.id == id && cgroup.path.starts_with(&begins)));
+            } else {
+                crate::not_checked("no cgroups so deep");
+            }
+            for dir in dirs.iter().rev().skip(1) {
+                unlinkat(dir, &name, AtFlags::REMOVEDIR).expect("ours");
+            }
         }
     }
 

@@ -2,9 +2,10 @@
 
 use super::{decimal, read_bounded};
 use rustix::time::{ClockId, clock_gettime};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 use tracetui_events::frame::host::Clock;
+use tracetui_events::text::time::{Zone, civil_seconds};
 use tracetui_shared::time::BootNanos;
 
 /// `PROC_TIME_INIT_INO`
@@ -43,24 +44,30 @@ pub fn sample() -> Clock {
     Clock { offset_ns: offset + namespace_offset_ns() }
 }
 
-/// The number of seconds that local time is ahead of UTC at a time (seconds since 1970), by the current TZ or
-/// /etc/localtime. 0 if the C library cannot convert the time.
-pub(crate) fn local_offset_s(unix_s: i64) -> i32 {
+/// The local time zone, by TZ or /etc/localtime as they are at the first call. Later changes of the files do not count: a confined
+/// process cannot read them.
+pub fn zone() -> Zone {
     unsafe extern "C" {
         fn tzset();
     }
+    static READ: Once = Once::new();
     // SAFETY: tzset(3) has no arguments. It reads the environment, which tracetui never changes.
-    unsafe { tzset() };
+    READ.call_once(|| unsafe { tzset() });
+    Zone(local_offset_s)
+}
+
+/// The number of seconds that local time is ahead of UTC at a time (seconds since 1970). 0 if the C library cannot convert the time.
+fn local_offset_s(unix_s: i64) -> i32 {
     // SAFETY: `tm` consists of integers and a pointer, for which all zeros is a valid value.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers refer to live variables.
-    let filled = unsafe { libc::localtime_r(&unix_s, &mut local) };
-    if filled.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
-}
-
-/// The number of seconds that local time is ahead of UTC now; see [`local_offset_s`].
-pub fn local_offset_now_s() -> i32 {
-    local_offset_s(read_clock(ClockId::Realtime) / 1_000_000_000)
+    if unsafe { libc::localtime_r(&unix_s, &mut local) }.is_null() {
+        return 0;
+    }
+    // Not tm_gmtoff, which does not have the leap seconds of the zones in zoneinfo/right.
+    let date = (i64::from(local.tm_year) + 1900, local.tm_mon as u32 + 1, local.tm_mday as u32);
+    let time = (i64::from(local.tm_hour), i64::from(local.tm_min), i64::from(local.tm_sec));
+    i32::try_from(civil_seconds(date, time) - unix_s).unwrap_or(0)
 }
 
 /// CLOCK_REALTIME, in nanoseconds.
@@ -121,10 +128,8 @@ mod tests {
 
     #[test]
     fn the_namespace_offset_is_read_to_the_nanosecond() {
-        assert_eq!(
-            parse_offsets(b"monotonic           7         8\nboottime          -2         5\n"),
-            Some(-1_999_999_995)
-        );
+        let offsets = b"monotonic           7         8\nboottime          -2         5\n";
+        assert_eq!(parse_offsets(offsets), Some(-1_999_999_995));
         assert_eq!(parse_offsets(b"boottime 99999999999999999 0\n"), None);
         assert_eq!(parse_offsets(b"boottime"), None);
         assert_eq!(parse_offsets(b""), None);

@@ -7,9 +7,9 @@
 
 use super::cgroup::{CgroupResolver, open_cgroup};
 use super::confine::{Role, enter};
-use super::json::Json;
 use super::open_below;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use serde::Deserialize;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -212,24 +212,76 @@ fn read(dir: &Path, path: &str, user: u32) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The texts at these keys of an object; empty if there is none.
-fn texts<const N: usize>(object: Option<Json<'_>>, keys: [&str; N]) -> [Vec<u8>; N] {
-    keys.map(|key| object.and_then(|object| object.get(key)?.text()).unwrap_or_default())
+/// The pod of a container, in the labels of Docker and the annotations of CRI-O.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Notes {
+    #[serde(rename = "io.kubernetes.container.name")]
+    name: String,
+    #[serde(rename = "io.kubernetes.cri-o.ImageName")]
+    image: String,
+    #[serde(rename = "io.kubernetes.pod.name")]
+    pod_name: String,
+    #[serde(rename = "io.kubernetes.pod.namespace")]
+    pod_namespace: String,
+    #[serde(rename = "io.kubernetes.pod.uid")]
+    pod_uid: String,
+}
+
+/// The same in the annotations of containerd.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CriNotes {
+    #[serde(rename = "io.kubernetes.cri.container-name")]
+    name: String,
+    #[serde(rename = "io.kubernetes.cri.image-name")]
+    image: String,
+    #[serde(rename = "io.kubernetes.cri.sandbox-name")]
+    pod_name: String,
+    #[serde(rename = "io.kubernetes.cri.sandbox-namespace")]
+    pod_namespace: String,
+    #[serde(rename = "io.kubernetes.cri.sandbox-uid")]
+    pod_uid: String,
+    #[serde(rename = "nerdctl/name")]
+    nerdctl: String,
+}
+
+/// The `config.json` of an OCI bundle.
+#[derive(Deserialize)]
+struct Bundle<N> {
+    annotations: Option<N>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerFile {
+    name: String,
+    config: Option<DockerConfig>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct DockerConfig {
+    image: String,
+    labels: Option<Notes>,
 }
 
 fn docker(dir: &Path, user: u32, id: &str) -> Option<Container> {
     let file = read(dir, &format!("{id}/config.v2.json"), user)?;
-    let json = Json::new(&file);
+    let DockerFile { name, config } = serde_json::from_slice(&file).ok()?;
+    let DockerConfig { image, labels } = config.unwrap_or_default();
+    let notes = labels.unwrap_or_default();
     // Docker writes a slash before the name.
-    let name = json.get("Name")?.text()?;
-    let config = json.get("Config");
-    let [image] = texts(config, ["Image"]);
-    let labels = config.and_then(|config| config.get("Labels"));
-    let keys = ["io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid"];
-    let [pod_name, pod_namespace, pod_uid] = texts(labels, keys);
-    let [of_pod] = texts(labels, ["io.kubernetes.container.name"]);
-    let name = if of_pod.is_empty() { name.strip_prefix(b"/").unwrap_or(&name).to_vec() } else { of_pod };
-    Some(Container { runtime: b"docker".into(), name, image, pod_name, pod_namespace, pod_uid, id: Vec::new() })
+    let name = if notes.name.is_empty() { name.strip_prefix('/').unwrap_or(&name).to_owned() } else { notes.name };
+    Some(Container {
+        runtime: b"docker".into(),
+        name: name.into(),
+        image: image.into(),
+        pod_name: notes.pod_name.into(),
+        pod_namespace: notes.pod_namespace.into(),
+        pod_uid: notes.pod_uid.into(),
+        id: Vec::new(),
+    })
 }
 
 fn containerd(id: &str) -> Option<Container> {
@@ -240,14 +292,16 @@ fn containerd(id: &str) -> Option<Container> {
     let file = tasks("/run/containerd", "k8s.io")
         .or_else(|| tasks("/run/k3s/containerd", "k8s.io"))
         .or_else(|| tasks("/run/containerd", "default"))?;
-    let notes = Json::new(&file).get("annotations");
-    let cri = "io.kubernetes.cri.";
-    let keys = ["container-name", "image-name", "sandbox-name", "sandbox-namespace", "sandbox-uid"];
-    let keys = keys.map(|key| format!("{cri}{key}"));
-    let [name, image, pod_name, pod_namespace, pod_uid] = texts(notes, keys.each_ref().map(String::as_str));
-    let [of_nerdctl] = texts(notes, ["nerdctl/name"]);
-    let name = if name.is_empty() { of_nerdctl } else { name };
-    Some(Container { runtime: b"containerd".into(), name, image, pod_name, pod_namespace, pod_uid, id: Vec::new() })
+    let notes = serde_json::from_slice::<Bundle<CriNotes>>(&file).ok()?.annotations.unwrap_or_default();
+    Some(Container {
+        runtime: b"containerd".into(),
+        name: if notes.name.is_empty() { notes.nerdctl } else { notes.name }.into(),
+        image: notes.image.into(),
+        pod_name: notes.pod_name.into(),
+        pod_namespace: notes.pod_namespace.into(),
+        pod_uid: notes.pod_uid.into(),
+        id: Vec::new(),
+    })
 }
 
 fn crio(id: &str) -> Option<Container> {
@@ -255,16 +309,33 @@ fn crio(id: &str) -> Option<Container> {
     let run = Path::new("/run/containers/storage/overlay-containers");
     let path = format!("{id}/userdata/config.json");
     let file = read(dir, &path, 0).or_else(|| read(run, &path, 0))?;
-    let notes = Json::new(&file).get("annotations");
-    let keys = [
-        "io.kubernetes.container.name",
-        "io.kubernetes.cri-o.ImageName",
-        "io.kubernetes.pod.name",
-        "io.kubernetes.pod.namespace",
-        "io.kubernetes.pod.uid",
-    ];
-    let [name, image, pod_name, pod_namespace, pod_uid] = texts(notes, keys);
-    Some(Container { runtime: b"cri-o".into(), name, image, pod_name, pod_namespace, pod_uid, id: Vec::new() })
+    let notes = serde_json::from_slice::<Bundle<Notes>>(&file).ok()?.annotations.unwrap_or_default();
+    Some(Container {
+        runtime: b"cri-o".into(),
+        name: notes.name.into(),
+        image: notes.image.into(),
+        pod_name: notes.pod_name.into(),
+        pod_namespace: notes.pod_namespace.into(),
+        pod_uid: notes.pod_uid.into(),
+        id: Vec::new(),
+    })
+}
+
+/// An entry in the list of podman.
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+    /// JSON in a string.
+    #[serde(default)]
+    metadata: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Metadata {
+    image_name: String,
 }
 
 /// A container in the list of podman (containers/storage), by the name of its storage driver.
@@ -274,12 +345,15 @@ fn storage(dir: &Path, user: u32, id: &str) -> Option<Container> {
     });
     lists.into_iter().find_map(|list| {
         let file = read(dir, &list, user)?;
-        let is_it = |json: &Json<'_>| json.get("id").and_then(Json::text).is_some_and(|it| it == id.as_bytes());
-        let entry = Json::new(&file).elements().find(is_it)?;
-        let name = entry.get("names").and_then(|names| names.elements().next()?.text()).unwrap_or_default();
-        let inner = entry.get("metadata").and_then(Json::text).unwrap_or_default();
-        let [image] = texts(Some(Json::new(&inner)), ["image-name"]);
-        Some(Container { runtime: b"podman".into(), name, image, ..Container::default() })
+        let listed: Vec<Listed> = serde_json::from_slice(&file).ok()?;
+        let Listed { names, metadata, .. } = listed.into_iter().find(|listed| listed.id == id)?;
+        let image = serde_json::from_str(&metadata).map(|Metadata { image_name }| image_name);
+        Some(Container {
+            runtime: b"podman".into(),
+            name: names.into_iter().next().unwrap_or_default().into(),
+            image: image.unwrap_or_default().into(),
+            ..Container::default()
+        })
     })
 }
 
@@ -299,17 +373,17 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, symlink};
+    use tracetui_events::synthetic::Scratch;
 
     const ID: &str = "4f1c9a0e2b7d4a5c8e3f6d1b0a9c8e7f6d5c4b3a29181706f5e4d3c2b1a09f8e";
 
     /// A directory that is removed at the end, and the user to whom it belongs.
-    struct Dir(PathBuf, u32);
+    struct Dir(Scratch, u32);
 
     impl Dir {
         fn new(name: &str) -> Dir {
-            let dir = std::env::temp_dir().join(format!("tracetui-{name}-{}", std::process::id()));
-            fs::create_dir_all(&dir).expect("room");
-            let owner = fs::metadata(&dir).expect("there").uid();
+            let dir = Scratch::new(name);
+            let owner = fs::metadata(&*dir).expect("there").uid();
             Dir(dir, owner)
         }
 
@@ -317,12 +391,6 @@ mod tests {
             let path = self.0.join(path);
             fs::create_dir_all(path.parent().expect("a directory")).expect("room");
             fs::write(path, text).expect("room");
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 

@@ -136,11 +136,11 @@ pub struct ProgramStream {
 }
 
 impl ProgramStream {
-    /// Begins to follow changes. `pages` is the size of each CPU's ring, a power of two. `opener` opens the rings;
-    /// without one, the caller does.
+    /// Begins to follow changes. `pages` is the size of each CPU's ring, a power of two.
     /// Fails without CAP_PERFMON, and before 5.1.
-    pub fn open(pages: usize, opener: Option<Spawner>) -> io::Result<ProgramStream> {
-        let mut stream = ProgramStream { rings: Vec::new(), pages, lost: 0, broken: 0, record: Vec::new(), opener };
+    pub fn open(pages: usize) -> io::Result<ProgramStream> {
+        let mut stream =
+            ProgramStream { rings: Vec::new(), pages, lost: 0, broken: 0, record: Vec::new(), opener: None };
         stream.follow_cpus()?;
         if stream.rings.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no CPU is online"));
@@ -505,7 +505,7 @@ mod tests {
     /// A CPU without a ring gets one, and an offline CPU loses its ring. Nothing else changes.
     #[test]
     fn cpus_are_followed() {
-        let Ok(mut stream) = ProgramStream::open(1, None) else {
+        let Ok(mut stream) = ProgramStream::open(1) else {
             return crate::not_checked("no privileges");
         };
         let cpus = |stream: &ProgramStream| stream.rings.iter().map(|ring| ring.cpu).collect::<Vec<_>>();

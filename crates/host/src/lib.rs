@@ -10,7 +10,6 @@ pub mod container;
 pub mod files;
 pub mod ftrace;
 pub mod invoker;
-mod json;
 pub mod kallsyms;
 pub mod ksymbols;
 pub mod lockdown;

@@ -240,7 +240,7 @@ impl Machine {
             own,
             initial_user_ns: std::fs::read_link("/proc/self/ns/user")
                 .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
-            capabilities: value("/proc/self/status").and_then(|text| Capabilities::parse(&text)),
+            capabilities: value("/proc/thread-self/status").and_then(|text| Capabilities::parse(&text)),
             lockdown: value("/sys/kernel/security/lockdown")
                 .and_then(|text| Lockdown::parse(&text))
                 .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
@@ -356,8 +356,7 @@ mod tests {
         assert_eq!(machine.uname.machine, std::env::consts::ARCH);
         assert!(Release::running().is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
         assert!(machine.cpus >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
-        let host = machine.host();
-        assert_eq!(host.boot_id.len(), 36);
+        assert_eq!(machine.host().boot_id.len(), 36);
         match machine.own {
             Ok(own) if machine.pid_ns == procfs::INITIAL_PID_NS => assert_eq!(own.0, std::process::id()),
             Ok(own) => assert_ne!(own.0, 0),

@@ -123,7 +123,8 @@ mod tests {
         let (Ok(namer), Ok(symbols)) = (Namer::load(), kallsyms::snapshot(&mut Pieces::new(None))) else {
             return crate::not_checked("no privileges, no symbols, or before 5.13");
         };
-        let start = symbols.kernel_symbol("do_exit").expect("every kernel has it").0;
+        let [start] = symbols.table.addresses(["do_exit"]);
+        let start = start.expect("every kernel has it").0;
         let named = namer.name(start + 5).expect("a name");
         assert_eq!((named.name.as_slice(), named.offset, named.module.as_slice()), (&b"do_exit"[..], 5, &b""[..]));
         assert_eq!(namer.name(start).map(|named| named.offset), Some(0), "each question has its own answer");

@@ -86,8 +86,7 @@ mod tests {
 
     #[test]
     fn calm_work_has_pauses() {
-        let pace = Pace::default();
-        assert!(work(Some(&pace), 10) >= (1 + PAUSE) * 10 * PIECE);
+        assert!(work(Some(&Pace::default()), 10) >= (1 + PAUSE) * 10 * PIECE);
     }
 
     #[test]

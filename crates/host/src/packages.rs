@@ -1,9 +1,10 @@
 //! The packages that installed files belong to: dpkg's by its files, rpm's by the program rpm.
 
+use foldhash::{HashMap, HashSet};
 use memchr::memmem::find;
-use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -12,8 +13,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The maximum size of a file of dpkg. The list of all packages has about 1 KB for each.
-const FILE_MAX: u64 = 256 << 20;
+/// The maximum size of all files of dpkg. The list of all packages has about 1 KB for each, and the lists of files of a
+/// large installation have 50 MiB. The limit of what rpm prints.
+const MOST: u64 = 256 << 20;
+
+/// The maximum number of installed packages. Two files are opened for each.
+const PACKAGES: usize = 250_000;
 
 const INFO: &str = "var/lib/dpkg/info";
 
@@ -21,7 +26,7 @@ const INFO: &str = "var/lib/dpkg/info";
 const MERGED: [&[u8]; 6] = [b"/bin/", b"/sbin/", b"/lib/", b"/lib32/", b"/lib64/", b"/libx32/"];
 
 /// By the path of a requested file: the number of its package.
-type Owners = FxHashMap<Vec<u8>, usize>;
+type Owners = HashMap<Vec<u8>, usize>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Package {
@@ -41,20 +46,25 @@ pub struct Packages {
     pub packages: Vec<Package>,
     pub owners: Owners,
     /// The requested paths that are directories of packages.
-    pub directories: FxHashSet<Vec<u8>>,
+    pub directories: HashSet<Vec<u8>>,
     /// How many installed packages have no list of files.
     pub unlisted: u64,
 }
 
 /// A file system whose symbolic links stay below its root.
-struct Root(OwnedFd);
+struct Root {
+    dir: OwnedFd,
+    /// How many bytes may still be read.
+    left: Cell<u64>,
+}
 
 impl Root {
     /// A regular file; `None` if it does not exist.
     fn read(&self, path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
         let (path, mut bytes) = (path.as_ref(), Vec::new());
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = openat2(&self.0, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS);
+        let opened =
+            openat2(&self.dir, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS);
         let failed = |why: &str| io::Error::other(format!("/{}: {why}", path.display()));
         let file = match opened {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -63,10 +73,9 @@ impl Root {
         if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
             return Err(failed("not a regular file"));
         }
-        File::from(file).take(FILE_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > FILE_MAX {
-            return Err(failed("too large"));
-        }
+        File::from(file).take(self.left.get() + 1).read_to_end(&mut bytes)?;
+        let left = self.left.get().checked_sub(bytes.len() as u64);
+        self.left.set(left.ok_or_else(|| failed("the files of dpkg are too large"))?);
         Ok(Some(bytes))
     }
 }
@@ -77,15 +86,11 @@ impl Root {
 ///
 /// `root` is no directory, or a database is there but cannot be read.
 pub fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
-    let files = Root(openat2(
-        CWD,
-        root,
-        OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::empty(),
-    )?);
+    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+    let dir = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::empty())?;
+    let files = Root { dir, left: Cell::new(MOST) };
     let mut found = Packages { system: system(&files)?, ..Packages::default() };
-    let mut open: FxHashSet<&[u8]> = wanted.iter().copied().collect();
+    let mut open: HashSet<&[u8]> = wanted.iter().copied().collect();
     let is_merged = root.join("bin").is_symlink();
     let mut take = |path: &[u8]| {
         let may_have_moved = || is_merged && MERGED.iter().any(|dir| path.starts_with(dir));
@@ -101,7 +106,11 @@ pub fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
     found.manager = "deb";
     let diverted = files.read("var/lib/dpkg/diversions")?.unwrap_or_default();
     let diverted = diversions(&diverted);
-    for package in installed(&status) {
+    let installed = installed(&status);
+    if installed.len() > PACKAGES {
+        return Err(io::Error::other(format!("/var/lib/dpkg/status: more than {PACKAGES} packages")));
+    }
+    for package in installed {
         let names = [format!("{}:{}.list", package.name, package.arch), format!("{}.list", package.name)];
         let mut lists =
             names.iter().filter(|name| !name.contains('/')).map(|name| files.read(Path::new(INFO).join(name)));
@@ -158,7 +167,7 @@ fn installed(status: &[u8]) -> Vec<Package> {
 }
 
 /// dpkg-divert(1): by a path, where the file of other packages is, and the package whose own file is at the path.
-fn diversions(file: &[u8]) -> FxHashMap<&[u8], (&[u8], String)> {
+fn diversions(file: &[u8]) -> HashMap<&[u8], (&[u8], String)> {
     let lines: Vec<&[u8]> = file.trim_ascii_end().split(|b| *b == b'\n').collect();
     let triples = lines.chunks_exact(3).filter_map(|lines| match lines {
         [path, to, by] => Some((*path, (*to, String::from_utf8_lossy(by).into_owned()))),
@@ -180,8 +189,10 @@ fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Opt
         child => child?,
     };
     found.manager = "rpm";
-    let mut numbers = FxHashMap::<Package, usize>::default();
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|out| out.split(b'\n')) {
+    let mut numbers = HashMap::<Package, usize>::default();
+    for line in
+        child.stdout.take().map(|out| BufReader::new(out.take(MOST))).into_iter().flat_map(|out| out.split(b'\n'))
+    {
         let line = line?;
         let mut parts = line.splitn(4, |b| *b == b'\t');
         let mut text = || Some(String::from_utf8_lossy(parts.next()?).into_owned());
@@ -224,10 +235,11 @@ impl Packages {
 mod tests {
     use super::*;
     use std::fs;
+    use tracetui_events::synthetic::Scratch;
 
     #[test]
     fn dpkg_owns_what_its_lists_say() {
-        let root = std::env::temp_dir().join(format!("tracetui-packages-{}", std::process::id()));
+        let root = Scratch::new("packages");
         let info = root.join("var/lib/dpkg/info");
         fs::create_dir_all(&info).expect("a directory");
         fs::create_dir_all(root.join("usr/bin")).expect("a directory");
@@ -252,7 +264,6 @@ mod tests {
             b"/usr/bin/sh.distrib",
         ];
         let found = of(&root, &wanted).expect("readable");
-        fs::remove_dir_all(&root).expect("removed");
         let owner = |path: &[u8]| found.owners.get(path).map(|number| found.packages[*number].name.as_str());
         assert_eq!(wanted.map(owner), [None, Some("dash"), Some("dash"), Some("libc6"), None, None, Some("libc6")]);
         assert_eq!((found.directories.iter().collect::<Vec<_>>(), found.unlisted), (vec![&b"/usr/bin".to_vec()], 0));
@@ -261,5 +272,17 @@ mod tests {
         assert_eq!(url, "pkg:deb/debian/x");
         assert_eq!(found.url(&found.packages[1]), "pkg:deb/debian/libc6@1%3A2.36?arch=amd64");
         assert_eq!(found.url(&found.packages[0]), "pkg:deb/debian/dash@0.5%2B1?arch=amd64");
+    }
+
+    #[test]
+    fn all_files_together_are_bounded() {
+        let dir = Scratch::new("lists");
+        fs::write(dir.join("list"), [b'x'; 60]).expect("written");
+        std::os::unix::fs::symlink("list", dir.join("same")).expect("a link");
+        let root = Root { dir: File::open(&*dir).expect("a directory").into(), left: Cell::new(120) };
+        let read = |name: &str| root.read(name).map(|bytes| bytes.map_or(0, |bytes| bytes.len()));
+        let said = |error: io::Error| error.to_string();
+        assert_eq!(["list", "same", "none"].map(|name| read(name).map_err(said)), [Ok(60), Ok(60), Ok(0)]);
+        assert_eq!(read("list").map_err(said), Err("/list: the files of dpkg are too large".to_owned()));
     }
 }

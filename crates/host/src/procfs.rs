@@ -7,7 +7,7 @@
 //! Only the arguments are in the memory of the process, which can delay their read forever ([`Arguments`]).
 
 use super::{clock, decimal, read_bounded};
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -22,6 +22,7 @@ use std::time::Duration;
 use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::frame::host::ProcessSeed;
 use tracetui_events::limits;
+use tracetui_shared::capture::TICK_NS;
 use tracetui_shared::id::{Gid, NsInum, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
@@ -259,7 +260,7 @@ impl Scanner {
     }
 
     fn start(&self, ticks: u64, exact: Option<BootNanos>) -> (BootNanos, bool) {
-        let cut = ticks.saturating_mul(self.tick_ns).saturating_add_signed(self.boot_offset_ns.saturating_neg());
+        let cut = cut_start(ticks, self.tick_ns, self.boot_offset_ns);
         match exact {
             Some(exact) if exact.0.wrapping_sub(cut) < self.tick_ns => (exact, true),
             _ => (BootNanos(cut), false),
@@ -300,6 +301,17 @@ pub(crate) fn lives(tgid: u32) -> bool {
 pub fn runs(tgid: Tgid, start: BootNanos) -> bool {
     let Ok(scanner) = Scanner::new() else { return false };
     stat_of(tgid).is_ok_and(|stat| !stat.ended() && scanner.is_start(start, &stat))
+}
+
+/// The start of the calling process, rounded down to a clock tick.
+pub fn own_start() -> Option<BootNanos> {
+    let stat = Stat::parse(&read_bounded("/proc/self/stat", FIELDS_MAX as u64).ok()?)?;
+    Some(BootNanos(cut_start(stat.start_ticks, TICK_NS, clock::namespace_offset_ns())))
+}
+
+/// A start in /proc, as the probes see it.
+fn cut_start(ticks: u64, tick_ns: u64, boot_offset_ns: i64) -> u64 {
+    ticks.saturating_mul(tick_ns).saturating_add_signed(boot_offset_ns.saturating_neg())
 }
 
 /// The used fields of a process's stat. An error if the process does not exist or may not be read.
@@ -398,7 +410,7 @@ fn terminated(mut cmdline: Vec<u8>) -> Vec<u8> {
 fn parents_first(kin: &[Listed]) -> Vec<Tgid> {
     let mut kin = kin.to_vec();
     kin.sort_by_key(|kin| (kin.start_ticks, kin.tgid));
-    let place: FxHashMap<Tgid, usize> = kin.iter().enumerate().map(|(i, kin)| (kin.tgid, i)).collect();
+    let place: HashMap<Tgid, usize> = kin.iter().enumerate().map(|(i, kin)| (kin.tgid, i)).collect();
     let mut order = Vec::with_capacity(kin.len());
     let mut placed = vec![false; kin.len()];
     let mut line = Vec::new();
@@ -595,8 +607,7 @@ mod tests {
         let seeds = seeds(&scanner);
         let own = seeds.iter().find(|seed| Ok(seed.tgid) == initial_self()).expect("we run");
         assert_eq!(own.ppid.0, std::os::unix::process::parent_id());
-        let ids = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        assert_eq!((own.uid.0, own.gid.0), ids);
+        assert_eq!((own.uid.0, own.gid.0), (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
         assert_eq!(own.exe, std::env::current_exe().expect("readable").as_os_str().as_bytes());
         assert_eq!(own.cwd, std::env::current_dir().expect("readable").as_os_str().as_bytes());
         assert!(own.argv.starts_with(std::env::args().next().expect("a name").as_bytes()));
@@ -604,8 +615,7 @@ mod tests {
         assert!(own.start.0.is_multiple_of(own.tick_ns));
         let (_, resident) = scanner.used(own.tgid, own.start).expect("we run");
         assert!(resident > 100_000, "{resident}");
-        let another = BootNanos(own.start.0 + own.tick_ns);
-        assert_eq!(scanner.used(own.tgid, another), None, "a process that had the id");
+        assert_eq!(scanner.used(own.tgid, BootNanos(own.start.0 + own.tick_ns)), None, "a process that had the id");
     }
 
     #[test]
@@ -635,7 +645,7 @@ mod tests {
     fn on_this_machine_parents_come_first() {
         let Some(scanner) = scanner() else { return };
         let seeds = seeds(&scanner);
-        let place: FxHashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
+        let place: HashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
         for (i, seed) in seeds.iter().enumerate() {
             assert!(place.get(&seed.ppid).is_none_or(|parent| *parent < i), "{seed:?}");
         }

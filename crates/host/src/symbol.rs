@@ -74,7 +74,7 @@ mod tests {
         let names = ["__bpf_call_base", "tt_no_such_symbol", "bpf_probe_write_user", "bpf_send_signal"];
         match (addresses(names), kallsyms::snapshot(&mut Pieces::new(None))) {
             (Ok(found), Ok(listed)) => {
-                assert_eq!(found, names.map(|name| listed.kernel_symbol(name)));
+                assert_eq!(found, listed.table.addresses(names));
                 assert!(found[0].is_some() && found[1].is_none());
             }
             (asked, listed) => crate::not_checked(&format!("{:?}, {:?}", asked.err(), listed.err())),

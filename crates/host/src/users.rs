@@ -1,11 +1,15 @@
-//! Names of users and groups, from /etc/passwd and /etc/group, read once at the start. The name service is not used,
-//! because its modules may access the network and block. It is only used for a typed name that is not in these files.
+//! Names of users and groups, from /etc/passwd and /etc/group, read again when these files change. The name service is not
+//! used, because its modules may access the network and block. It is only used for a typed name that is not in these files.
 
 use super::{decimal, read_bounded};
 use nix::errno::Errno;
 use nix::unistd;
+use std::collections::BTreeMap;
 use std::io;
-use tracetui_events::frame::host::{Group, User};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use tracetui_events::frame::FrameRef;
+use tracetui_events::frame::host::{Group, HostFrame, User};
 use tracetui_events::limits;
 use tracetui_shared::id::{Gid, Uid};
 
@@ -26,6 +30,60 @@ pub enum NameError {
     Service(String, io::Error),
 }
 
+/// The files of users and of groups.
+const FILES: [&str; 2] = ["/etc/passwd", "/etc/group"];
+
+/// What differs after each change of a file: device, inode, size, time of the change.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+fn stamps(files: [&Path; 2]) -> [Stamp; 2] {
+    files.map(|file| {
+        let found = std::fs::metadata(file).ok()?;
+        Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
+    })
+}
+
+/// The accounts that a trace knows, to find new and renamed ones.
+#[derive(Debug)]
+pub struct Accounts {
+    files: [PathBuf; 2],
+    stamps: [Stamp; 2],
+    users: BTreeMap<Uid, String>,
+    groups: BTreeMap<Gid, String>,
+}
+
+impl Accounts {
+    /// The accounts in the frames of a trace so far.
+    pub fn of<'a>(frames: impl Iterator<Item = FrameRef<'a>>) -> Accounts {
+        let (mut users, mut groups) = (BTreeMap::new(), BTreeMap::new());
+        for frame in frames {
+            match HostFrame::decode(&frame) {
+                Some(HostFrame::User(User { uid, name })) => drop(users.insert(uid, name)),
+                Some(HostFrame::Group(Group { gid, name })) => drop(groups.insert(gid, name)),
+                _ => {}
+            }
+        }
+        Accounts { files: FILES.map(PathBuf::from), stamps: Default::default(), users, groups }
+    }
+
+    /// The accounts that are new or have another name, if a file has changed since the last call. An id without an account keeps its
+    /// last name.
+    pub fn changed(&mut self) -> Vec<HostFrame> {
+        let [passwd, group] = &self.files;
+        let stamps = stamps([passwd, group]);
+        if stamps == std::mem::replace(&mut self.stamps, stamps) {
+            return Vec::new();
+        }
+        let read = |file| read_bounded(file, FILE_MAX).unwrap_or_default();
+        let names = AccountNames::parse(&read(passwd), &read(group));
+        let (users, groups) = (&mut self.users, &mut self.groups);
+        let new_user = |user: &User| users.insert(user.uid, user.name.clone()).as_ref() != Some(&user.name);
+        let new_group = |group: &Group| groups.insert(group.gid, group.name.clone()).as_ref() != Some(&group.name);
+        let new_users: Vec<_> = names.users().into_iter().filter(new_user).map(HostFrame::User).collect();
+        new_users.into_iter().chain(names.groups().into_iter().filter(new_group).map(HostFrame::Group)).collect()
+    }
+}
+
 /// The accounts of /etc/passwd and /etc/group in the order of the files, at most [`limits::ACCOUNTS`] of each.
 #[derive(Clone, Debug, Default)]
 pub struct AccountNames {
@@ -37,8 +95,8 @@ impl AccountNames {
     /// Reads both files. A file that is missing or unreadable has no accounts, and their ids are shown as numbers.
     pub fn read() -> AccountNames {
         AccountNames::parse(
-            &read_bounded("/etc/passwd", FILE_MAX).unwrap_or_default(),
-            &read_bounded("/etc/group", FILE_MAX).unwrap_or_default(),
+            &read_bounded(FILES[0], FILE_MAX).unwrap_or_default(),
+            &read_bounded(FILES[1], FILE_MAX).unwrap_or_default(),
         )
     }
 
@@ -116,6 +174,9 @@ fn found<T>(answer: nix::Result<Option<T>>) -> io::Result<Option<T>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use tracetui_events::frame::Batch;
+    use tracetui_events::synthetic::Scratch;
+    use tracetui_shared::time::BootNanos;
 
     const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/root:/bin/sh\n# note\n+@nis::::::\n\
         short:x\nnot:x:number:5\n\xff\xfe:x:7:7:::\nlast:x:4294967294:1:::/bin/false";
@@ -128,6 +189,41 @@ mod tests {
         assert_eq!(names.groups(), [Group { gid: Gid(10), name: "wheel".to_owned() }]);
         assert_eq!(names.uid("toor").expect("a second name of root"), Uid(0));
         assert_eq!(names.gid("wheel").expect("in the file"), Gid(10));
+    }
+
+    #[test]
+    fn accounts_made_or_renamed_during_a_trace_are_found_once() {
+        let dir = Scratch::new("users");
+        let files = ["passwd", "group"].map(|name| dir.join(name));
+        let write = |at: usize, text: &str| {
+            std::fs::write(files[at].with_extension("new"), text).expect("room");
+            std::fs::rename(files[at].with_extension("new"), &files[at]).expect("ours");
+        };
+        let mut first = Batch::default();
+        HostFrame::User(User { uid: Uid(5), name: "ana".to_owned() }).push(BootNanos(0), &mut first);
+        let mut accounts = Accounts { files: files.clone(), ..Accounts::of(first.frames()) };
+        let mut check = |expected: &[(u32, &str)]| {
+            let found = accounts.changed().into_iter().map(|frame| match frame {
+                HostFrame::User(user) => (user.uid.0, user.name),
+                HostFrame::Group(group) => (group.gid.0, group.name),
+                other => panic!("{other:?}"),
+            });
+            let expected: Vec<_> = expected.iter().map(|(id, name)| (*id, (*name).to_owned())).collect();
+            assert_eq!(found.collect::<Vec<_>>(), expected);
+        };
+        write(0, "ana:x:5:\n");
+        write(1, "wheel:x:10:\n");
+        check(&[(10, "wheel")]);
+        check(&[]);
+        write(0, "ana:x:5:\nben:x:6:\n");
+        check(&[(6, "ben")]);
+        // A deleted account, and an id that is used again.
+        write(0, "ben:x:6:\n");
+        check(&[]);
+        write(0, "eve:x:5:\nben:x:6:\n");
+        check(&[(5, "eve")]);
+        write(1, "wheel:x:10:\nstaff:x:11:ana\n");
+        check(&[(11, "staff")]);
     }
 
     #[test]

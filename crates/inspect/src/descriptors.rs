@@ -2,7 +2,6 @@
 //! threads, through the iterators `task_file` and `task` (5.8+). /proc has the same, but takes a system call or more for each
 //! descriptor.
 
-use super::answers::{Listed, event_of};
 use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field};
 use super::processes::{Held, Kind, SeenEvent, Socket, comm_of};
 use std::io;
@@ -319,18 +318,6 @@ impl Descriptors {
         self.tasks.run(|record| held.namespace_of(record.id(), NsInum(record.u32_at(12))))?;
         Ok(held)
     }
-
-    /// The programs of perf events. Fails if the ring was too small.
-    pub(super) fn events(&mut self) -> Result<Listed, String> {
-        let mut listed = Listed::default();
-        self.files.run(|record| {
-            if record.u32_at(12).cast_signed() == PERF_EVENT {
-                let place = event_of(record.u32_at(20), record.u32_at(24));
-                *listed.entry((place, ProgId(record.id()))).or_default() += 1;
-            }
-        })?;
-        Ok(listed)
-    }
 }
 
 impl Held {
@@ -365,7 +352,7 @@ mod tests {
     use crate::processes;
     use crate::view::Unlooked;
     use crate::{Collector, RunStatistics, sys};
-    use rustc_hash::FxHashSet;
+    use foldhash::HashSet;
     use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
     use std::process::Command;
     use tracetui_events::bpf::{HeldBy, Holder};
@@ -455,7 +442,7 @@ mod tests {
         let id = descriptors.files.ids.0;
         let mut runs = |collector: &mut Collector| {
             descriptors.read().expect("all records");
-            let inventory = collector.take(&FxHashSet::default()).expect("it may list programs");
+            let inventory = collector.take(&HashSet::default()).expect("it may list programs");
             inventory.program(id).expect("the iterator").run_count
         };
         let first = runs(&mut collector);

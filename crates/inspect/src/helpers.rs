@@ -7,12 +7,12 @@
 //! need more than 32 bits (`bpf_jit_supports_far_kfunc_call`), it is the id of its BTF type, which is not looked up.
 
 use super::programs::{CALL, Called, called, instructions};
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::os::fd::AsFd as _;
 use tracetui_events::bpf::{HelperCalls, NotScanned};
-use tracetui_events::symbols::{Snapshot, Table};
+use tracetui_events::symbols::Table;
 use tracetui_host::program::{self, Instruction};
-use tracetui_shared::helper::{TAIL_CALL_NUMBER, functions};
+use tracetui_shared::helper::{FUNCTIONS, TAIL_CALL_NUMBER, functions};
 use tracetui_shared::id::KernelAddr;
 
 /// The base of all distances.
@@ -33,14 +33,14 @@ pub(super) struct Helpers {
     /// The distances, each with an index, ascending. Several functions may be at one address.
     distances: Vec<(i32, usize)>,
     /// The names of the kfuncs that programs called so far; empty if unknown.
-    kfuncs: FxHashMap<i32, String>,
+    kfuncs: HashMap<i32, String>,
     why: Option<NotScanned>,
 }
 
 impl Helpers {
     /// Takes the distances from the symbols, and checks them with a program of tracetui: its call must have the
     /// distance that the symbols give. `known`: see [`known_distance`].
-    pub(super) fn new(symbols: Option<&Snapshot>, known: Result<i32, NotScanned>) -> Helpers {
+    pub(super) fn new(symbols: Option<&Table>, known: Result<i32, NotScanned>) -> Helpers {
         let found = symbols.ok_or(NotScanned::NoSymbols).and_then(|symbols| distances(symbols, known?));
         match found {
             Ok(distances) => Helpers { distances, ..Helpers::default() },
@@ -79,16 +79,18 @@ impl Helpers {
     /// Looks up the names of the kfuncs that the programs call.
     pub(super) fn name<'a>(
         &mut self,
-        symbols: Option<&Snapshot>,
+        symbols: Option<&Table>,
         all: impl Iterator<Item = &'a Result<Called, NotScanned>>,
     ) {
-        let symbols = symbols.and_then(|symbols| Some((symbols.kernel_symbol(BASE)?, &*symbols.table)));
+        let symbols = symbols.and_then(|symbols| {
+            let [base] = symbols.addresses([BASE]);
+            Some((base?, symbols))
+        });
         for distance in all.flatten().flat_map(|called| &called.kfuncs) {
             let name = |(base, table): &(KernelAddr, &Table)| {
-                let symbol = table.at(base.0.wrapping_add_signed((*distance).into())).next()?;
-                let mut name = Vec::new();
-                table.name(symbol.symbol, &mut name);
-                String::from_utf8(name).ok()
+                let start = KernelAddr(base.0.wrapping_add_signed((*distance).into()));
+                let symbol = table.containing(start).filter(|symbol| symbol.start == start)?;
+                str::from_utf8(symbol.name).ok().map(str::to_owned)
             };
             let known = self.kfuncs.len() < KFUNCS_KEPT || self.kfuncs.contains_key(distance);
             if known && *distance != 0 {
@@ -117,14 +119,18 @@ pub(super) fn known_distance() -> Result<i32, NotScanned> {
     }
 }
 
-fn distances(symbols: &Snapshot, reported: i32) -> Result<Vec<(i32, usize)>, NotScanned> {
-    let base = symbols.kernel_symbol(BASE).ok_or(NotScanned::NoSymbols)?;
+fn distances(symbols: &Table, reported: i32) -> Result<Vec<(i32, usize)>, NotScanned> {
+    let mut names = [BASE; FUNCTIONS + 2];
+    names.iter_mut().zip(functions()).for_each(|(name, (function, _))| *name = function);
+    names[FUNCTIONS + 1] = KNOWN;
+    let [helpers @ .., base, known] = symbols.addresses(names);
+    let base = base.ok_or(NotScanned::NoSymbols)?;
     let distance = |addr: KernelAddr| addr.0.wrapping_sub(base.0) as i32;
-    if symbols.kernel_symbol(KNOWN).map(distance) != Some(reported) {
+    if known.map(distance) != Some(reported) {
         return Err(NotScanned::NoSymbols);
     }
-    let of = |(function, helper)| Some((distance(symbols.kernel_symbol(function)?), helper));
-    let mut distances: Vec<_> = functions().filter_map(of).collect();
+    let helpers = helpers.into_iter().zip(functions());
+    let mut distances: Vec<_> = helpers.filter_map(|(addr, (_, helper))| Some((distance(addr?), helper))).collect();
     distances.sort_unstable();
     Ok(distances)
 }

@@ -7,22 +7,19 @@
 //! last. A missing record is therefore noticed, and nothing is concluded from that run.
 //!
 //! The iterators can be compared with bpf(2) even while objects are loaded and unloaded. An object that is listed
-//! before and after a walk over the ids existed all the time. A program or link cannot be unloaded while tracetui holds
-//! a descriptor of it.
+//! before and after a walk over the ids existed all the time.
 
-use super::answers::Listed;
-use super::attached::{Attached, AttachedLayout};
 use super::descriptors::{DescriptorLayout, Descriptors, EventLayout, WORD, offset, read};
 use super::links::link_type;
 use super::lister::{Body, ENTRY, Lister, NAME_AT, ON_STACK, asm, field};
+use super::namespaces;
 use super::processes::Held;
 use super::programs::Read;
 use super::sys::{self, ObjectKind};
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use rustix::param::page_size;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use tracetui_events::bpf::{Hidden, Inventory, Link, Unseen, View};
 use tracetui_events::limits;
 use tracetui_host::btf::Btf;
@@ -58,7 +55,7 @@ pub(super) struct Layout {
     /// Whether there are links to perf events.
     has_event_links: bool,
     descriptors: Option<DescriptorLayout>,
-    attached: AttachedLayout,
+    namespaces: Option<(u32, Body)>,
 }
 
 impl Layout {
@@ -99,7 +96,7 @@ impl Layout {
             links: links(),
             has_event_links: perf_link.is_some(),
             descriptors: DescriptorLayout::of(btf),
-            attached: AttachedLayout::of(btf),
+            namespaces: namespaces::of(btf),
         }
     }
 }
@@ -168,7 +165,7 @@ impl Object {
     }
 }
 
-type Objects = FxHashMap<u32, Object>;
+type Objects = HashMap<u32, Object>;
 
 pub(super) struct Iterators {
     programs: Lister,
@@ -176,8 +173,8 @@ pub(super) struct Iterators {
     /// Whether `links` shows the perf event of each link, or there are no such links.
     knows_events: bool,
     descriptors: Option<Descriptors>,
-    /// `None` if the kernel refuses one, as before 6.9.
-    attached: Option<Attached>,
+    /// The network namespaces. `None` if the kernel refuses the iterator, as before 6.9.
+    namespaces: Option<Lister>,
 }
 
 /// The differences between bpf(2) and an iterator.
@@ -188,8 +185,6 @@ struct Compared {
     not_walked: Vec<(u32, Object)>,
     /// Those in the walk that could not be opened between the two runs, although nothing can have removed them.
     not_opened: Vec<(u32, Object)>,
-    /// Objects in the inventory that tracetui holds, but that the iterator does not list.
-    not_listed: Vec<u32>,
 }
 
 impl Iterators {
@@ -209,7 +204,10 @@ impl Iterators {
             links: links.transpose().map_err(refused)?,
             knows_events: !layout.has_event_links || layout.links.is_some_and(|links| links.event.is_some()),
             descriptors: layout.descriptors.as_ref().and_then(|layout| Descriptors::load(layout, ring_size).ok()),
-            attached: Attached::load(&layout.attached, ring_size / 4).ok(),
+            namespaces: layout
+                .namespaces
+                .as_ref()
+                .and_then(|(function, body)| Lister::load("tt_netns", *function, body, ring_size / 4).ok()),
         }))
     }
 
@@ -218,7 +216,7 @@ impl Iterators {
         self.programs.ids.0 == id
             || self.links.as_ref().is_some_and(|links| links.ids.0 == id)
             || self.descriptors.as_ref().is_some_and(|descriptors| descriptors.has(id))
-            || self.attached.as_ref().is_some_and(|attached| attached.has(id))
+            || self.namespaces.as_ref().is_some_and(|namespaces| namespaces.ids.0 == id)
     }
 
     /// What the descriptors of all processes refer to. `None` if the kernel lacks an iterator, if there are too many, and for process
@@ -228,31 +226,24 @@ impl Iterators {
     }
 
     /// The perf events of links. `None` if the kernel does not show them.
-    pub(super) fn linked_events(&mut self) -> Option<FxHashSet<u32>> {
-        let mut events = FxHashSet::default();
+    pub(super) fn linked_events(&mut self) -> Option<HashSet<u32>> {
+        let mut events = HashSet::default();
         if let Some(links) = self.links.as_mut().filter(|_| self.knows_events) {
             links.run(|record| _ = events.insert(record.u32_at(24))).ok()?;
         }
         self.knows_events.then_some(events)
     }
 
-    /// The attached programs in the kernel's own lists. Empty if the kernel lacks the iterators.
-    /// After an error, the iterators must be loaded again.
-    pub(super) fn attached(&mut self) -> Result<Listed, String> {
-        let mut listed = self.attached.as_mut().map_or_else(|| Ok(Listed::default()), Attached::read)?;
-        // With too many descriptors, inventories read /proc.
-        listed.extend(self.descriptors.as_mut().and_then(|descriptors| descriptors.events().ok()).unwrap_or_default());
-        Ok(listed)
-    }
-
-    /// All network namespaces but that of the first process. Empty if the kernel lacks the iterator.
+    /// All network namespaces but that of the first process. Empty if the kernel lacks the iterator, or records were lost.
     pub(super) fn namespaces(&mut self) -> Vec<NsInum> {
-        self.attached.as_mut().and_then(Attached::namespaces).unwrap_or_default()
+        let mut found = Vec::new();
+        let run = self.namespaces.as_mut().map(|lister| lister.run(|record| found.push(NsInum(record.id()))));
+        if run.is_some_and(|run| run.is_ok()) { found } else { Vec::new() }
     }
 
     /// The network namespaces that cannot be entered: those that existed before the others were found, and still do. `None` if there
     /// are none.
-    pub(super) fn unreachable(&mut self, before: Vec<NsInum>, reachable: &FxHashMap<NsInum, File>) -> Option<Unseen> {
+    pub(super) fn unreachable(&mut self, before: Vec<NsInum>, reachable: &HashMap<NsInum, File>) -> Option<Unseen> {
         let missing: Vec<_> = before.into_iter().filter(|inum| !reachable.contains_key(inum)).collect();
         let after = if missing.is_empty() { Vec::new() } else { self.namespaces() };
         let count = missing.iter().filter(|inum| after.contains(inum)).count();
@@ -260,13 +251,8 @@ impl Iterators {
         (count > 0).then_some(Unseen { what: "network namespaces", why, remedy: "" })
     }
 
-    /// The programs and links that only one of bpf(2) and the iterators shows, and programs of `known` with other facts.
-    /// After an error, the iterators must be loaded again.
-    pub(super) fn hidden(
-        &mut self,
-        inventory: &Inventory,
-        known: &FxHashMap<u32, Read>,
-    ) -> Result<Vec<Hidden>, String> {
+    /// The programs and links that the iterators show and bpf(2) does not, and programs of `known` with other facts.
+    pub(super) fn hidden(&mut self, inventory: &Inventory, known: &HashMap<u32, Read>) -> Result<Vec<Hidden>, String> {
         let ids = inventory.programs.iter().map(|program| program.id.0);
         let programs = compare(&mut self.programs, ObjectKind::Program, ids)?;
         let of_program = |missing_in| {
@@ -282,34 +268,18 @@ impl Iterators {
         let not_opened = programs.not_opened.into_iter().map(of_program(View::FdById));
         let not_walked = programs.not_walked.into_iter().map(of_program(View::NextId));
         let mut found: Vec<_> = not_walked.chain(not_opened).chain(differ).collect();
-        found.extend(programs.not_listed.into_iter().map(|id| Hidden {
-            id: Some(ProgId(id)),
-            seen_by: View::NextId,
-            missing_in: View::IterProg,
-            ..Hidden::default()
-        }));
         let Some(lister) = &mut self.links else { return Ok(found) };
-        let known = inventory.attachments.iter().filter_map(|attachment| Some((attachment.link?, attachment.program)));
-        let known: Vec<(Link, ProgId)> = known.collect();
-        let links = compare(lister, ObjectKind::Link, known.iter().map(|(link, _)| link.id.0))?;
-        let hidden = |link, program: u32| Hidden {
-            id: (program != 0).then_some(ProgId(program)),
-            link: Some(link),
-            ..Hidden::default()
-        };
+        let known = inventory.attachments.iter().filter_map(|attachment| Some(attachment.link?.id.0));
+        let links = compare(lister, ObjectKind::Link, known)?;
         for (objects, missing_in) in [(links.not_walked, View::NextId), (links.not_opened, View::FdById)] {
             found.extend(objects.into_iter().map(|(id, object)| Hidden {
+                id: (object.other != 0).then_some(ProgId(object.other as u32)),
+                link: Some(Link { id: LinkId(id), link_type: object.object_type }),
                 seen_by: View::IterLink,
                 missing_in,
-                ..hidden(Link { id: LinkId(id), link_type: object.object_type }, object.other as u32)
+                ..Hidden::default()
             }));
         }
-        let not_listed = known.iter().filter(|(link, _)| links.not_listed.contains(&link.id.0));
-        found.extend(not_listed.map(|(link, program)| Hidden {
-            seen_by: View::NextId,
-            missing_in: View::IterLink,
-            ..hidden(*link, program.0)
-        }));
         Ok(found)
     }
 }
@@ -323,7 +293,7 @@ const LEAST: usize = 4096;
 /// Room beyond the expected number, for objects that are loaded meanwhile or that nobody knows of.
 const SPARE: usize = 1024;
 
-/// All objects of an iterator. After an error, the lister must be loaded again.
+/// All objects of an iterator.
 fn list(lister: &mut Lister) -> Result<Objects, String> {
     let mut objects = Objects::default();
     lister.run(|record| {
@@ -335,24 +305,20 @@ fn list(lister: &mut Lister) -> Result<Objects, String> {
 
 fn compare(lister: &mut Lister, kind: ObjectKind, known: impl Iterator<Item = u32>) -> Result<Compared, String> {
     let before = list(lister)?;
-    // A held object cannot be unloaded, so the next run lists it.
-    let hold = |id: u32| Some((id, sys::open(kind, id).ok().flatten()?));
-    let known: FxHashSet<u32> = known.collect();
-    let held: Vec<(u32, OwnedFd)> =
-        known.iter().copied().filter(|id| !before.contains_key(id)).filter_map(hold).collect();
+    let known: HashSet<u32> = known.collect();
     let (walked, all) = sys::ids(kind, limits::BPF_PROGRAMS).map_err(|error| error.to_string())?;
     let is_refused = |id: &u32| matches!(sys::open(kind, *id), Ok(None));
-    let refused: FxHashSet<u32> = walked.iter().copied().filter(|id| !known.contains(id)).filter(is_refused).collect();
+    let refused: HashSet<u32> = walked.iter().copied().filter(|id| !known.contains(id)).filter(is_refused).collect();
     let after = list(lister)?;
     // A walk that ends early because ids do not ascend is falsified. A walk that ends because of too many ids is only
     // incomplete.
     let is_walked = |id: &u32| walked.binary_search(id).is_ok() || !all && walked.len() >= limits::BPF_PROGRAMS;
-    let not_listed = held.iter().map(|(id, _)| *id).filter(|id| !after.contains_key(id)).collect();
     let stayed = before.into_iter().filter(|(id, object)| after.get(id) == Some(object));
-    let (walked, mut not_walked): (Vec<_>, Vec<_>) = stayed.partition(|(id, _)| is_walked(id));
-    not_walked.sort_unstable_by_key(|(id, _)| *id);
+    let mut stayed: Vec<_> = stayed.collect();
+    stayed.sort_unstable_by_key(|(id, _)| *id);
+    let (walked, not_walked): (Vec<_>, Vec<_>) = stayed.into_iter().partition(|(id, _)| is_walked(id));
     let not_opened = walked.iter().filter(|(id, _)| refused.contains(id)).cloned().collect();
-    Ok(Compared { walked, not_walked, not_opened, not_listed })
+    Ok(Compared { walked, not_walked, not_opened })
 }
 
 #[cfg(test)]
@@ -375,7 +341,7 @@ mod tests {
     fn the_iterators_have_what_bpf_lists() {
         let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
-        let inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
+        let inventory = Collector::default().take(&HashSet::default()).expect("it may list programs");
         let listed = list(&mut iterators.programs).expect("all records");
         let (mut same, mut ours) = (0, 0);
         for program in &inventory.programs {
@@ -399,7 +365,7 @@ mod tests {
     fn a_namespace_that_only_a_socket_keeps_is_found() {
         let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
-        if iterators.attached.as_mut().and_then(Attached::namespaces).is_none() {
+        if iterators.namespaces.is_none() {
             return tracetui_host::not_checked("no iterator over network namespaces");
         }
         let other = || {
@@ -420,11 +386,10 @@ mod tests {
         assert!(exists(true));
         let mut collector = Collector::default();
         let mut unseen = || {
-            let inventory = collector.take_and_compare(&FxHashSet::default()).expect("it may list programs");
+            let inventory = collector.take(&HashSet::default()).expect("it may list programs");
             inventory.unseen.iter().any(|unseen| unseen.what == "network namespaces")
         };
-        // The first inventory is taken before its iterators are loaded.
-        assert_eq!([unseen(), unseen()], [true; 2]);
+        assert!(unseen());
         drop(socket);
         assert!(exists(false) && !unseen());
     }
@@ -444,16 +409,13 @@ mod tests {
         assert!(lost.is_err(), "the numbers have a gap: {lost:?}");
     }
 
+    /// The list of another process is not falsified.
     #[test]
-    fn what_one_of_both_lacks_is_found() {
+    fn both_views_have_the_same_objects() {
         let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
         let mut collector = Collector::default();
-        let mut inventory = collector.take(&FxHashSet::default()).expect("it may list programs");
-        let known = std::mem::take(&mut collector.known);
-        assert_eq!(iterators.hidden(&inventory, &known), Ok(vec![]));
-        // These programs are in the walk and only missing in the inventory, which has other explanations.
-        inventory.programs.retain(|program| !iterators.has(program.id));
-        assert_eq!(iterators.hidden(&inventory, &known), Ok(vec![]));
+        let inventory = collector.take(&HashSet::default()).expect("it may list programs");
+        assert_eq!(iterators.hidden(&inventory, &collector.known), Ok(vec![]));
     }
 }

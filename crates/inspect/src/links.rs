@@ -1,9 +1,10 @@
 //! The links, by id: `struct bpf_link_info`. Kernels before 6.6 do not name the target of a link to a perf event, and
 //! report zeros.
 
+use super::map_info::map_name;
 use super::programs::{Read, btf_of, kernel_btf_name};
 use super::sys::{self, Bytes, ObjectKind};
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -49,9 +50,9 @@ const TEXT: usize = libc::PATH_MAX as usize;
 
 /// The tables in which names are looked up.
 pub(super) struct LookupTables<'a> {
-    pub(super) programs: &'a FxHashMap<u32, Read>,
+    pub(super) programs: &'a HashMap<u32, Read>,
     /// The paths of cgroups, by id.
-    pub(super) cgroups: &'a FxHashMap<u64, Vec<u8>>,
+    pub(super) cgroups: &'a HashMap<u64, Vec<u8>>,
     pub(super) types: &'a mut Types,
 }
 
@@ -59,7 +60,7 @@ pub(super) struct LookupTables<'a> {
 #[derive(Default)]
 pub(super) struct Types {
     vmlinux: Option<Option<Btf>>,
-    objects: FxHashMap<u32, Option<Vec<u8>>>,
+    objects: HashMap<u32, Option<Vec<u8>>>,
 }
 
 impl Types {
@@ -314,19 +315,9 @@ fn uprobe_multi(fd: &OwnedFd) -> io::Result<(Bytes, Vec<u8>, Option<u64>)> {
 }
 
 /// The path of a cgroup, or its id.
-pub(super) fn cgroup_path(cgroups: &FxHashMap<u64, Vec<u8>>, id: u64) -> Vec<u8> {
+pub(super) fn cgroup_path(cgroups: &HashMap<u64, Vec<u8>>, id: u64) -> Vec<u8> {
     match cgroups.get(&id) {
         Some(path) => path.clone(),
         None => format!("cgroup {id}").into_bytes(),
     }
 }
-
-pub(super) fn map_name(id: u32) -> Vec<u8> {
-    let info = sys::open(ObjectKind::Map, id).ok().flatten().and_then(|fd| sys::info(fd.as_fd()).ok());
-    let mut name = info.map(|info| until_nul(&info.0[MAP_NAME..MAP_NAME + 16]).to_vec()).unwrap_or_default();
-    name.extend_from_slice(format!("{}map {id}", if name.is_empty() { "" } else { " " }).as_bytes());
-    name
-}
-
-/// The offset of `name` in `struct bpf_map_info`.
-pub(super) const MAP_NAME: usize = 24;

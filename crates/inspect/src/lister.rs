@@ -4,7 +4,7 @@ use super::sys;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tracetui_host::bpf::{link_iterator, run_iterator};
@@ -63,11 +63,6 @@ pub(super) mod asm {
     /// Loads a number of 64 bits. Takes two instructions.
     pub(crate) const fn set64(to: u8, value: u64) -> [Instruction; 2] {
         [(0x18, to, 0, value as i32), (0, 0, 0, (value >> 32) as i32)]
-    }
-
-    /// Adds the register `from`.
-    pub(crate) const fn add_register(to: u8, from: u8) -> Instruction {
-        (0x0f, from << 4 | to, 0, 0)
     }
 
     /// The head of a loop (`may_goto`, 6.9+). The kernel jumps over `count` instructions when the loop has run too long.
@@ -180,24 +175,13 @@ pub(super) struct Lister {
 impl Lister {
     /// `function` is the iterator's function in the kernel's BTF.
     pub(super) fn load(name: &str, function: u32, body: &Body, ring_size: u32) -> io::Result<Lister> {
-        Lister::link(name, function, body, ring_size, |program| link_iterator(program))
-    }
-
-    /// `link` creates the link.
-    pub(super) fn link(
-        name: &str,
-        function: u32,
-        body: &Body,
-        ring_size: u32,
-        link: fn(BorrowedFd<'_>) -> io::Result<OwnedFd>,
-    ) -> io::Result<Lister> {
         let count = NewMap::array(16).create()?;
         // Only the program may change the count.
         freeze(count.as_fd())?;
         let ring = Ring::new(ring_size)?;
         let code = whole(body, count.as_raw_fd(), ring.map.as_raw_fd());
         let program = program::load_as(name, &code, ProgramKind::Iterator(function))?;
-        let link = link(program.as_fd())?;
+        let link = link_iterator(program.as_fd())?;
         let ids = (ProgId(sys::info(program.as_fd())?.u32(4)), LinkId(sys::info(link.as_fd())?.u32(4)));
         // The link holds the program.
         Ok(Lister { link, ids, ring, number: 0, _count: count })

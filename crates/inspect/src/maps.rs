@@ -1,18 +1,16 @@
 //! The programs in maps: of sockets, of programs, of interfaces and processors, and of functions that the kernel calls.
 
-use super::answers::Answers;
-use super::links::{MAP_NAME, Types, link_type, map_name};
+use super::links::{Types, link_type};
+use super::map_info::{at, map_name};
 use super::places::attached;
 use super::programs::Read;
 use super::sys::{self, Bytes, ObjectKind};
 use super::view::Unlooked;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use tracetui_events::bpf::{AttachFacts, Hook, SOCKMAPS, Via, View};
-use tracetui_events::frame::host::BpfMap;
+use tracetui_events::bpf::{AttachFacts, Hook, SOCKMAPS, Via};
 use tracetui_events::limits;
-use tracetui_shared::header::until_nul;
 use tracetui_shared::id::ProgId;
 
 /// BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT, BPF_SK_MSG_VERDICT, BPF_SK_SKB_VERDICT.
@@ -32,20 +30,6 @@ mod map_type {
     pub(super) const STRUCT_OPS: u32 = 26;
 }
 
-/// The offsets of `struct bpf_map_info`.
-mod at {
-    pub(super) const TYPE: usize = 0;
-    pub(super) const VALUE_SIZE: usize = 12;
-    pub(super) const MAX_ENTRIES: usize = 16;
-    pub(super) const VALUE_TYPE: usize = 44;
-}
-
-/// A map, from its `struct bpf_map_info`.
-pub(super) fn described(info: &Bytes, id: u32) -> BpfMap {
-    let name = until_nul(&info.0[MAP_NAME..MAP_NAME + 16]).to_vec();
-    BpfMap { id, map_type: info.u32(at::TYPE), name, max_entries: info.u32(at::MAX_ENTRIES) }
-}
-
 /// The size of `struct bpf_devmap_val` and `struct bpf_cpumap_val` with a program, whose id is their second half (5.8, 5.9).
 const WITH_PROGRAM: usize = 8;
 
@@ -59,9 +43,8 @@ const TABLE: usize = 64 << 10;
 /// The programs of every map.
 pub(super) fn programs(
     links: &[AttachFacts],
-    programs: &FxHashMap<u32, Read>,
+    programs: &HashMap<u32, Read>,
     types: &mut Types,
-    answers: &mut Answers,
     unlooked: &mut Unlooked,
 ) -> Vec<AttachFacts> {
     let mut found = Vec::new();
@@ -89,8 +72,7 @@ pub(super) fn programs(
             // They can be queried from 5.15 on.
             map_type::SOCKMAP | map_type::SOCKHASH => {
                 for attach_type in OF_SOCKET_MAPS {
-                    let place = (View::IterMap, id.into(), 0);
-                    let programs = answers.query(place, map.as_raw_fd().cast_unsigned(), attach_type);
+                    let programs = sys::query(map.as_raw_fd().cast_unsigned(), attach_type);
                     let is_refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
                     if attach_type == STREAM_VERDICT && programs.as_ref().is_err_and(is_refused) {
                         unlooked.add(SOCKMAPS, "BPF_PROG_QUERY shows them from 5.15 on".to_owned(), "");

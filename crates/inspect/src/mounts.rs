@@ -4,7 +4,7 @@
 use super::processes::{add_namespace, net_inum};
 use super::sys;
 use super::view::Unlooked;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use rustix::fs::{Dir, FileType, OFlags};
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr};
@@ -22,7 +22,7 @@ use tracetui_host::open_below;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 
 /// The named network namespaces that are not among `known`.
-pub(super) fn add_namespaces(mounts: &Mounts, known: &mut FxHashMap<NsInum, File>, unlooked: &mut Unlooked) {
+pub(super) fn add_namespaces(mounts: &Mounts, known: &mut HashMap<NsInum, File>, unlooked: &mut Unlooked) {
     for mount in mounts.of_type(b"nsfs") {
         if let Some(inum) = net_inum(&mount.root)
             && known.len() < limits::BPF_NAMESPACES

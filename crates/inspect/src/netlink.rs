@@ -1,17 +1,18 @@
 //! Netlink requests and their answers, read with bounds checks. Messages come from the kernel, but lengths in them are not trusted.
 
+use rustix::io::Errno;
 use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
     AddressFamily, Protocol, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, bind, recvfrom, recvmsg, send, sendmsg,
-    shutdown, socket_with, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, bind, recvfrom, recvmsg, send,
+    sendmsg, shutdown, socket_with, sockopt,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracetui_host::confine::{Role, Spawner};
@@ -146,8 +147,7 @@ fn receive(from: &OwnedFd, message: &mut [u8]) -> io::Result<Option<OwnedFd>> {
     if received.bytes == len { Ok(fd) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Reports changes of interfaces or tc. Covers the namespace of the thread that opened it, and the namespaces that have
-/// an id there.
+/// Reports changes of interfaces or tc in the network namespace of the thread that opened it.
 pub struct RouteChanges {
     socket: OwnedFd,
     buffer: Vec<u8>,
@@ -158,13 +158,6 @@ impl RouteChanges {
         let socket = RouteChanges::socket()?;
         // At most `rmem_max`.
         let _ = sockopt::set_socket_recv_buffer_size(&socket, BUFFER * 64);
-        let (on, size) = (1i32, size_of::<i32>() as u32);
-        // SAFETY: `on` is live, and has the size that is passed. If the call fails, changes in other namespaces are not
-        // reported.
-        let _ = unsafe {
-            let value = (&raw const on).cast();
-            libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID, value, size)
-        };
         Ok(RouteChanges { socket, buffer: vec![0; BUFFER] })
     }
 
@@ -176,46 +169,23 @@ impl RouteChanges {
         Ok(socket)
     }
 
-    /// Passes on the pending datagrams, each with the id that tracetui's namespace has for its namespace (`None` for itself).
-    /// Returns whether some were lost.
-    pub(super) fn read(&mut self, mut each: impl FnMut(Option<i32>, &[u8])) -> bool {
+    /// Passes on the pending datagrams of the kernel: with CAP_NET_ADMIN, processes can send notifications too. Returns whether some were
+    /// lost.
+    pub(super) fn read(&mut self, mut each: impl FnMut(&[u8])) -> bool {
         let mut lost = false;
         for _ in 0..MESSAGES {
-            match self.next() {
-                Ok(None) => {}
-                Ok(Some((namespace, len))) => each(namespace, self.buffer.get(..len).unwrap_or_default()),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            match recvfrom(&self.socket, &mut *self.buffer, RecvFlags::empty()) {
+                Ok((_, len, sender)) => {
+                    if is_kernel(sender) {
+                        each(self.buffer.get(..len).unwrap_or_default());
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::NOBUFS) => lost = true,
                 Err(_) => break,
             }
         }
         lost
-    }
-
-    /// The next datagram. `None` if it is not of the kernel: with CAP_NET_ADMIN, processes can send notifications too.
-    fn next(&mut self) -> io::Result<Option<(Option<i32>, usize)>> {
-        let mut piece = libc::iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: self.buffer.len() };
-        // `struct cmsghdr` and the id.
-        let mut control = [0u64; 4];
-        // SAFETY: all of the structures may be zero.
-        let (mut message, mut sender): (libc::msghdr, libc::sockaddr_nl) = unsafe { std::mem::zeroed() };
-        (message.msg_name, message.msg_namelen) = ((&raw mut sender).cast(), size_of_val(&sender) as _);
-        (message.msg_iov, message.msg_iovlen) = (&raw mut piece, 1);
-        (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of_val(&control) as _);
-        // SAFETY: the buffers are live, writable, and have the sizes in the structure.
-        let len = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0) };
-        let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: the kernel filled the structure, and its buffer is live.
-        let namespace = unsafe {
-            libc::CMSG_FIRSTHDR(&raw const message).as_ref().filter(|first| {
-                (first.cmsg_level, first.cmsg_type) == (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID)
-            })
-        }
-        .map(|first| {
-            // SAFETY: such a message has an id of 4 bytes.
-            unsafe { libc::CMSG_DATA(first).cast::<i32>().read_unaligned() }
-        });
-        Ok((sender.nl_pid == KERNEL).then_some((namespace.filter(|id| *id >= 0), len)))
     }
 }
 
@@ -285,10 +255,9 @@ impl Netlink {
     fn datagram(&mut self) -> io::Result<&[u8]> {
         for _ in 0..MESSAGES {
             let (_, len, sender) = recvfrom(&self.socket, &mut *self.buffer, RecvFlags::empty())?;
-            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
             if len == 0 {
                 break;
-            } else if sender.is_some_and(|sender| sender.pid() == KERNEL) {
+            } else if is_kernel(sender) {
                 return Ok(self.buffer.get(..len.min(BUFFER)).unwrap_or_default());
             }
         }
@@ -323,6 +292,10 @@ impl Netlink {
             }
         }
     }
+}
+
+fn is_kernel(sender: Option<SocketAddrAny>) -> bool {
+    sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok()).is_some_and(|sender| sender.pid() == KERNEL)
 }
 
 /// The error in a message of the type [`NLMSG_ERROR`]: −errno.

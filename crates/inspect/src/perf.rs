@@ -4,7 +4,7 @@ use super::links::{event_name, link_type};
 use super::processes::{PerfFd, SeenEvent};
 use super::programs::Read;
 use super::sys;
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
 use tracetui_shared::id::{KernelAddr, ProgId};
 
@@ -49,11 +49,11 @@ pub(super) fn join(
 /// Adds the perf_event programs that ioctl(2) attached. `linked`: the perf events of links.
 pub(super) fn add(
     found: Vec<(SeenEvent, HeldBy)>,
-    linked: &FxHashSet<u32>,
+    linked: &HashSet<u32>,
     rest: &mut Vec<AttachFacts>,
     holders: &mut Vec<Holder>,
 ) {
-    let (mut seen, mut names) = (FxHashSet::default(), FxHashMap::default());
+    let (mut seen, mut names) = (HashSet::default(), HashMap::default());
     for (SeenEvent { program, event, event_type, config }, by) in found {
         if linked.contains(&event) {
             continue;
@@ -85,19 +85,19 @@ pub(super) fn without_links(
     mut unresolved: Vec<UnresolvedAttachment>,
     links: &[AttachFacts],
     holders: &[Holder],
-    programs: &FxHashMap<u32, Read>,
+    programs: &HashMap<u32, Read>,
 ) -> Vec<UnresolvedAttachment> {
     let is_of_event = |facts: &&AttachFacts| {
         facts.link.is_some_and(|link| link.link_type == link_type::PERF_EVENT)
             && programs.get(&facts.program.0).is_some_and(|read| read.facts.prog_type == PERF_EVENT)
     };
-    let of_events: FxHashSet<_> = links.iter().filter(is_of_event).filter_map(|facts| Some(facts.link?.id)).collect();
-    let mut left: FxHashMap<_, i64> = FxHashMap::default();
+    let of_events: HashSet<_> = links.iter().filter(is_of_event).filter_map(|facts| Some(facts.link?.id)).collect();
+    let mut left: HashMap<_, i64> = HashMap::default();
     let held = holders.iter().filter_map(|holder| match (holder.object, &holder.by) {
         (Object::Link(link), HeldBy::Process { pid, .. }) if of_events.contains(&link) => Some((*pid, link)),
         _ => None,
     });
-    held.collect::<FxHashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
+    held.collect::<HashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
     let is_event = |unresolved: &UnresolvedAttachment| unresolved.hook == Hook::PerfEvent;
     unresolved.iter().filter(|one| is_event(one)).for_each(|event| *left.entry(event.pid).or_default() += 1);
     unresolved.retain(|one| !is_event(one) || left.get(&one.pid).is_some_and(|left| *left > 0));

@@ -1,17 +1,16 @@
 //! The programs of cgroups, by BPF_PROG_QUERY. Also looks up names: of cgroups, of the subsystems of tracepoints, and of the
 //! files of uprobes.
 
-use super::answers::Answers;
 use super::links::cgroup_path;
 use super::processes::net_inum;
 use super::sys;
 use super::view::Unlooked;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via, View};
+use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
 use tracetui_host::mounts::found_below;
 use tracetui_shared::id::{CgroupId, NsInum, ProgId};
@@ -28,7 +27,7 @@ const ALLOW_MULTI: u32 = 2;
 /// The cgroups of the v2 hierarchy.
 pub(super) struct Cgroups {
     resolver: Option<CgroupResolver>,
-    paths: FxHashMap<u64, Vec<u8>>,
+    paths: HashMap<u64, Vec<u8>>,
 }
 
 impl Cgroups {
@@ -50,20 +49,22 @@ impl Cgroups {
     }
 
     /// The paths of the cgroups, by id.
-    pub(super) fn paths(&self) -> &FxHashMap<u64, Vec<u8>> {
+    pub(super) fn paths(&self) -> &HashMap<u64, Vec<u8>> {
         &self.paths
     }
 
     /// The programs attached to each cgroup, with or without links. Inherited programs are not repeated.
-    pub(super) fn attached(&self, answers: &mut Answers, unlooked: &mut Unlooked) -> Vec<AttachFacts> {
+    pub(super) fn attached(&self, unlooked: &mut Unlooked) -> Vec<AttachFacts> {
         let mut found = Vec::new();
         let Some(resolver) = &self.resolver else { return found };
         let mut types = OF_CGROUPS.to_vec();
-        for (id, path) in &self.paths {
+        let mut paths: Vec<_> = self.paths.iter().collect();
+        paths.sort_unstable();
+        for (id, path) in paths {
             // The cgroup was removed meanwhile.
             let Some(dir) = resolver.open_dir(path) else { continue };
             let fd = dir.as_raw_fd().cast_unsigned();
-            types.retain(|attach_type| match answers.query((View::IterCgroup, *id, 0), fd, *attach_type) {
+            types.retain(|attach_type| match sys::query(fd, *attach_type) {
                 Ok(programs) => {
                     let target = cgroup_path(&self.paths, *id);
                     found.extend(programs.into_iter().map(|queried| AttachFacts {
@@ -148,8 +149,8 @@ pub(super) fn name_files(links: &mut [AttachFacts], rest: &mut [AttachFacts], ho
 }
 
 /// The subsystem of each event; `None` if there are several.
-fn subsystems() -> FxHashMap<Vec<u8>, Option<Vec<u8>>> {
-    let mut found: FxHashMap<Vec<u8>, Option<Vec<u8>>> = FxHashMap::default();
+fn subsystems() -> HashMap<Vec<u8>, Option<Vec<u8>>> {
+    let mut found: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::default();
     let roots = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
     let Some(root) = roots.into_iter().find_map(|root| fs::read_dir(root).ok()) else { return found };
     for subsystem in root.flatten() {

@@ -1,10 +1,9 @@
 //! Reads the descriptors of all processes and threads, to find holders of programs and links, and perf events. Also
 //! finds their network namespaces.
 
-use super::answers::{Answers, event_of};
 use super::sys;
 use super::view::Unlooked;
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, open, openat, readlinkat_raw, statat};
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
@@ -57,11 +56,9 @@ pub(super) struct Held {
     pub(super) perf: Vec<PerfFd>,
     /// The perf events whose program BPF_TASK_FD_QUERY does not name, and their holders.
     pub(super) events: Vec<(SeenEvent, HeldBy)>,
-    /// The programs of perf events.
-    pub(super) answers: Answers,
     pub(super) unresolved: Vec<UnresolvedAttachment>,
     /// One file for each network namespace of the processes.
-    pub(super) namespaces: FxHashMap<NsInum, File>,
+    pub(super) namespaces: HashMap<NsInum, File>,
     /// The number of processes whose descriptors may not be read.
     pub(super) refused: u64,
 }
@@ -214,10 +211,7 @@ impl Held {
     /// `seen`: the event, if an iterator shows it.
     pub(super) fn perf_event(&mut self, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32), seen: Option<SeenEvent>) {
         match sys::task_fd(tid, fd) {
-            Ok(query) => {
-                self.answers.set(event_of(tid, fd), std::iter::once(ProgId(query.program)));
-                self.perf.push(PerfFd { query, pid, comm, fd });
-            }
+            Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => match seen {
                 Some(seen) => self.events.push((seen, HeldBy::Perf { pid, comm, fd })),
                 None => {
@@ -226,16 +220,13 @@ impl Held {
                 }
             },
             // There is no program, or the process ended.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                self.answers.set(event_of(tid, fd), std::iter::empty());
-            }
             Err(_) => {}
         }
     }
 }
 
 /// Adds a network namespace by its file. Another one may have been at the path when its number was read there.
-pub(super) fn add_namespace(known: &mut FxHashMap<NsInum, File>, file: File) {
+pub(super) fn add_namespace(known: &mut HashMap<NsInum, File>, file: File) {
     if let Ok(status) = fstat(&file) {
         known.entry(NsInum(status.st_ino as u32)).or_insert(file);
     }
@@ -248,8 +239,8 @@ pub(super) fn sockets(
     holders: &mut Vec<Holder>,
     unresolved: &mut Vec<UnresolvedAttachment>,
 ) {
-    let mut seen = FxHashSet::default();
-    let mut comms: FxHashMap<Tgid, Vec<u8>> = FxHashMap::default();
+    let mut seen = HashSet::default();
+    let mut comms: HashMap<Tgid, Vec<u8>> = HashMap::default();
     for Socket { inode, programs: [filter, of_group], group, pid, fd } in found {
         let socket = AttachPoint::Numbered("socket", inode.into()).to_string().into_bytes();
         let of_filter = AttachFacts { hook: Hook::SocketFilter, target: socket.clone(), ..AttachFacts::default() };
@@ -346,10 +337,8 @@ mod tests {
     #[test]
     fn fdinfo_names_the_object() {
         let info = b"pos:\t0\nlink_type:\tperf\nlink_id:\t7\nprog_tag:\t00\nprog_id:\t12\n";
-        assert_eq!(
-            (field(info, b"link_id:"), field(info, b"prog_id:"), field(info, b"map_id:")),
-            (Some(7), Some(12), None)
-        );
+        let numbers = [b"link_id:".as_slice(), b"prog_id:", b"map_id:"].map(|name| field(info, name));
+        assert_eq!(numbers, [Some(7), Some(12), None]);
         assert_eq!(net_inum(b"net:[4026531840]"), Some(NsInum(4_026_531_840)));
         assert_eq!(net_inum(b"pid:[4026531840]"), None);
     }

@@ -1,7 +1,8 @@
 //! The programs, by id.
 
+use super::map_info::described;
 use super::sys::{self, Bytes, ObjectKind};
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tracetui_events::bpf::{HelperCalls, NotScanned, ProgramFacts};
@@ -27,7 +28,6 @@ const MAPS: usize = 64;
 /// The offsets of `struct bpf_prog_info`.
 mod at {
     pub(super) const TYPE: usize = 0;
-    pub(super) const ID: usize = 4;
     pub(super) const TAG: usize = 8;
     pub(super) const JITED_LEN: usize = 16;
     pub(super) const XLATED_LEN: usize = 20;
@@ -53,8 +53,6 @@ mod at {
 /// A program, with facts that only the collection needs.
 pub(super) struct Read {
     pub(super) facts: ProgramFacts,
-    /// Its id according to itself (`bpf_prog_aux.id`).
-    pub(super) says: ProgId,
     /// The name as loaded, without BTF.
     pub(super) loaded_as: Vec<u8>,
     /// The BTF with the function that the program attaches to. 0 if that function is in a program, or there is none.
@@ -69,9 +67,9 @@ pub(super) struct Read {
 pub(super) struct ProgramReader {
     instructions: Vec<u64>,
     /// The names of functions with more than 15 bytes, by BTF and type.
-    names: FxHashMap<(u32, u32), Vec<u8>>,
+    names: HashMap<(u32, u32), Vec<u8>>,
     /// The maps of the programs, by id. Programs share maps.
-    maps: FxHashMap<u32, BpfMap>,
+    maps: HashMap<u32, BpfMap>,
 }
 
 impl ProgramReader {
@@ -146,7 +144,7 @@ impl ProgramReader {
             own: false,
         };
         let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
-        Ok(Read { facts, says: ProgId(info.u32(at::ID)), loaded_as, attach_btf_obj, attach_btf, called })
+        Ok(Read { facts, loaded_as, attach_btf_obj, attach_btf, called })
     }
 
     /// A map. `None` if it was removed or cannot be read.
@@ -155,7 +153,7 @@ impl ProgramReader {
             return Some(map.clone());
         }
         let info = sys::info(sys::open(ObjectKind::Map, id).ok()??.as_fd()).ok()?;
-        let map = super::maps::described(&info, id);
+        let map = described(&info, id);
         if self.maps.len() >= limits::BPF_PROGRAMS {
             self.maps.clear();
         }

@@ -19,7 +19,6 @@ use tracetui_host::ksymbols::open_tracepoint;
 use tracetui_host::machine::Release;
 use tracetui_host::program::ProgramKind;
 use tracetui_inspect::RouteChanges;
-use tracetui_shared::kind::Kind;
 
 /// An attached program; detaches when dropped.
 pub(super) struct Link {
@@ -261,10 +260,6 @@ impl Attacher<'_> {
         };
         let program = loaded.map_err(|rejected| refusal(&probe.place.name(self.arch), &rejected))?;
         let (links, note) = self.attach(&program, &probe.place)?;
-        let is_link = !matches!(probe.place, AttachPoint::Notified);
-        if let Some(link) = links.last().filter(|_| is_link && probe.kinds().contains(Kind::Bpf)) {
-            self.maps.begin_links(link);
-        }
         let link = |held| Link { program: probe.name(), held, at_functions: kind == ProgramKind::Functions };
         // Events that the kernel skips at a return are not counted here. Their requests have no completion, and are
         // counted as requests without one.

@@ -19,7 +19,7 @@ use super::tasks::{Task, Tasks, Unit};
 use super::{CaptureError, Plain, Started, elements};
 use crate::StartError;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap as HashTable, HashSet};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use tracetui_events::capture::{CaptureFilter, NAMELESS_CGROUPS};
@@ -39,7 +39,7 @@ pub(super) struct CaptureMaps {
     /// The filter in force, or the one being set.
     filter: CaptureFilter,
     /// The processes of the filter's roots, by id.
-    roots: FxHashMap<u32, ProcessKey>,
+    roots: HashTable<u32, ProcessKey>,
     tasks: Tasks,
     /// The processes listed before the roots were added.
     before: Vec<Task>,
@@ -58,7 +58,7 @@ impl CaptureMaps {
             kin: HashMap::try_from(maps.take("CAPTURE_KIN")?)?,
             cgroups: HashMap::try_from(maps.take("CAPTURE_CGROUPS")?)?,
             filter: CaptureFilter::NOTHING,
-            roots: FxHashMap::default(),
+            roots: HashTable::default(),
             tasks,
             before: Vec::new(),
             admitted: Vec::new(),
@@ -96,8 +96,8 @@ impl CaptureMaps {
     }
 
     /// The processes with the ids of the roots, and the list of processes if one was needed.
-    fn find_roots(&self, ids: &[u32]) -> Result<(FxHashMap<u32, ProcessKey>, Vec<Task>), CaptureError> {
-        let mut roots: FxHashMap<u32, ProcessKey> = self.roots.clone();
+    fn find_roots(&self, ids: &[u32]) -> Result<(HashTable<u32, ProcessKey>, Vec<Task>), CaptureError> {
+        let mut roots: HashTable<u32, ProcessKey> = self.roots.clone();
         roots.retain(|id, _| ids.contains(id));
         if ids.iter().all(|id| roots.contains_key(id)) {
             return Ok((roots, Vec::new()));
@@ -107,7 +107,7 @@ impl CaptureMaps {
         // parent of its children.
         let parents = tasks.iter().map(|task| task.parent).filter(|parent| parent.tgid != 0);
         let known = parents.chain(tasks.iter().map(|task| task.key));
-        let by_id: FxHashMap<u32, ProcessKey> = known.map(|process| (process.tgid, process)).collect();
+        let by_id: HashTable<u32, ProcessKey> = known.map(|process| (process.tgid, process)).collect();
         for id in ids {
             if !roots.contains_key(id) {
                 let missing = || match self.tasks.unit() {
@@ -214,7 +214,7 @@ impl CaptureMaps {
             return Ok(());
         }
         let listed = self.tasks.list().map_err(CaptureError::Processes)?;
-        let there: FxHashSet<ProcessKey> = listed.iter().map(|task| task.key).collect();
+        let there: HashSet<ProcessKey> = listed.iter().map(|task| task.key).collect();
         Ok(remove(&mut self.tree, admitted.iter().filter(|process| !there.contains(*process)).map(|key| Plain(*key)))?)
     }
 
@@ -289,7 +289,7 @@ const LOOKS: i32 = 100;
 
 /// The descendants of some roots, found in several passes.
 struct Family {
-    found: FxHashMap<ProcessKey, Found>,
+    found: HashTable<ProcessKey, Found>,
 }
 
 /// The data of a descendant.
@@ -322,7 +322,7 @@ impl Family {
     /// passes ago. If the pass after the addition of a parent did not record a child, the child was forked later, so
     /// the fork probe added it.
     fn look(&mut self, look: i32, parents: impl Iterator<Item = (ProcessKey, ProcessKey)>) -> Vec<ProcessKey> {
-        let mut children: FxHashMap<ProcessKey, Vec<ProcessKey>> = FxHashMap::default();
+        let mut children: HashTable<ProcessKey, Vec<ProcessKey>> = HashTable::default();
         for (child, parent) in parents.filter(|(child, _)| !self.has(*child)) {
             children.entry(parent).or_default().push(child);
         }

@@ -1,13 +1,13 @@
 //! Loads and unloads of programs as host frames, from the kernel's own stream ([`tracetui_host::ksymbols`]).
 
 use super::status::ProbeStatus;
-use rustc_hash::FxHashSet;
+use foldhash::HashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{HostFrame, ProgramChange, ProgramChangesLost};
 use tracetui_events::limits;
-use tracetui_events::symbols::{CodeImage, ImageKind, SymbolChange};
+use tracetui_events::symbols::{CodeImage, ImageChange};
 use tracetui_host::clock;
 use tracetui_host::confine::Spawner;
 use tracetui_host::ksymbols::{ProgramStream, StreamChange, StreamEvent};
@@ -40,7 +40,7 @@ struct Found {
     /// another CPU.
     symbols: Vec<Symbol>,
     /// All added and removed symbols.
-    images: Vec<(BootNanos, SymbolChange)>,
+    images: Vec<(BootNanos, ImageChange)>,
 }
 
 /// The stream, and the state to tell tracetui's programs from others.
@@ -48,7 +48,7 @@ pub(super) struct Changes {
     stream: ProgramStream,
     found: Found,
     /// tracetui's loaded programs.
-    own: FxHashSet<ProgId>,
+    own: HashSet<ProgId>,
     /// The process ids of tracetui and its inspector as they appear in the stream.
     pids: [u32; 2],
     /// Whether the stream uses the ids of the initial pid namespace.
@@ -67,10 +67,10 @@ impl Changes {
     /// `programs`: whether [`read`](Self::read) and [`count`](Self::count) append frames.
     pub(super) fn open(programs: bool) -> io::Result<Changes> {
         Ok(Changes {
-            stream: ProgramStream::open(PAGES, None)?,
+            stream: ProgramStream::open(PAGES)?,
             found: Found::default(),
             programs,
-            own: FxHashSet::default(),
+            own: HashSet::default(),
             pids: [std::process::id(); 2],
             initial: procfs::pid_namespace("/proc/self/ns/pid").is_some_and(|own| own == INITIAL_PID_NS),
             counted_losses: 0,
@@ -95,7 +95,7 @@ impl Changes {
         self.stream.events()
     }
 
-    pub(super) fn own(&self) -> &FxHashSet<ProgId> {
+    pub(super) fn own(&self) -> &HashSet<ProgId> {
         &self.own
     }
 
@@ -140,12 +140,12 @@ impl Changes {
             if self.programs {
                 HostFrame::ProgramChangesLost(ProgramChangesLost { count, since }).push(now, batch);
             }
-            self.found.images.push((now, SymbolChange::Lost { since }));
+            self.found.images.push((now, ImageChange::Lost));
         }
     }
 
     /// The symbols added and removed since the last call, in order of time.
-    pub(super) fn take_symbols(&mut self) -> Vec<(BootNanos, SymbolChange)> {
+    pub(super) fn take_symbols(&mut self) -> Vec<(BootNanos, ImageChange)> {
         let mut changes = std::mem::take(&mut self.found.images);
         changes.sort_by_key(|(time, _)| *time);
         changes
@@ -167,11 +167,7 @@ impl Found {
             StreamChange::Loaded { id, tag } => (true, id, tag),
             StreamChange::Unloaded { id, tag } => (false, id, tag),
             StreamChange::Symbol { addr, len, name, added } => {
-                self.add_image(
-                    event.time,
-                    CodeImage { address: addr, length: len, kind: ImageKind::Bpf, name: name.into() },
-                    added,
-                );
+                self.add_image(event.time, CodeImage { address: addr, length: len, name: name.into() }, added);
                 // Trampolines and dispatchers have other names.
                 if name.starts_with(b"bpf_prog_") && self.symbols.len() < limits::BPF_SYMBOLS_WAITING {
                     let (time, tid) = (event.time, event.tid);
@@ -185,9 +181,9 @@ impl Found {
     }
 
     fn add_image(&mut self, time: BootNanos, image: CodeImage, added: bool) {
-        let change = if added { SymbolChange::Loaded(image) } else { SymbolChange::Unloaded(image) };
+        let change = if added { ImageChange::Loaded(image) } else { ImageChange::Unloaded(image) };
         match self.images.len() {
-            limits::STACK_CHANGES => self.images.push((time, SymbolChange::Lost { since: time })),
+            limits::STACK_CHANGES => self.images.push((time, ImageChange::Lost)),
             0..limits::STACK_CHANGES => self.images.push((time, change)),
             _ => {}
         }

@@ -16,7 +16,7 @@ use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::limits;
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::priority::{is_lent, raise_priority};
-use tracetui_host::{cgroup::CgroupResolver, clock, container::Containers};
+use tracetui_host::{cgroup::CgroupResolver, clock, container::Containers, users::Accounts};
 use tracetui_shared::header::flag;
 use tracetui_shared::id::{CgroupId, KernelAddr};
 use tracetui_shared::kind::{Kind, Slot};
@@ -57,6 +57,7 @@ pub struct LiveSource {
     cgroups: Option<CgroupResolver>,
     containers: Option<Containers>,
     known_cgroups: Fifo<CgroupId, ()>,
+    accounts: Accounts,
 }
 
 impl LiveSource {
@@ -69,7 +70,8 @@ impl LiveSource {
         first: &[Batch],
         budget: Budget,
     ) -> LiveSource {
-        LiveSource { live, inspector, cgroups, containers, known_cgroups: known_cgroups(first, budget) }
+        let accounts = Accounts::of(first.iter().flat_map(Batch::frames));
+        LiveSource { live, inspector, cgroups, containers, known_cgroups: known_cgroups(first, budget), accounts }
     }
 }
 
@@ -84,7 +86,7 @@ impl Source for LiveSource {
         if enter(Role::Ring { inspector }).is_err() {
             return;
         }
-        let LiveSource { live, inspector, cgroups, containers, known_cgroups } = self;
+        let LiveSource { live, inspector, cgroups, containers, known_cgroups, accounts } = self;
         let reader = Reader {
             live,
             inspector,
@@ -93,8 +95,8 @@ impl Source for LiveSource {
             containers,
             last_cgroup: CgroupId(0),
             known_cgroups,
+            accounts,
             clock_offset: i64::MIN,
-            unseen: 0,
             counters: Counters::default(),
             reports: Batch::default(),
             reported: Instant::now(),
@@ -171,6 +173,7 @@ impl Asked {
 
 struct Reader {
     live: Live,
+    /// Dropped after the probes.
     inspector: Option<Inspector>,
     out: FrameSender,
     cgroups: Option<CgroupResolver>,
@@ -179,9 +182,8 @@ struct Reader {
     /// The cgroups that the pipeline knows. The pipeline evicts by the same rule
     /// ([`World::apply_host`](tracetui_events::enrich::World::apply_host)).
     known_cgroups: Fifo<CgroupId, ()>,
+    accounts: Accounts,
     clock_offset: i64,
-    /// What may have hidden changes by netlink so far ([`CpuState::unseen`](tracetui_shared::counters::CpuState::unseen)).
-    unseen: u64,
     /// The counters as last sent to the pipeline.
     counters: Counters,
     /// The latest time of a record.
@@ -248,6 +250,8 @@ impl Reader {
                 counted = Instant::now();
                 let mut batch = self.out.batch();
                 self.clock(&mut batch);
+                let now = clock::now_boot();
+                self.accounts.changed().iter().for_each(|account| account.push(now, &mut batch));
                 self.inspector.iter_mut().for_each(|inspector| inspector.check(&mut batch));
                 self.count(false, &mut batch);
                 if !self.out.send(batch) {
@@ -344,22 +348,12 @@ impl Reader {
         if changed || bpf {
             inspector.changed();
         }
-        Self::tell_unseen(&self.live, &mut self.unseen, inspector);
-    }
-
-    /// Asks the inspector to count a window if it may have missed changes by netlink since the last call.
-    fn tell_unseen(live: &Live, known: &mut u64, inspector: &Inspector) {
-        let unseen = live.cpus.unseen();
-        if unseen != std::mem::replace(known, unseen) {
-            inspector.unseen();
-        }
     }
 
     fn end(mut self) {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
-        if let Some(inspector) = self.inspector.take() {
-            Self::tell_unseen(&self.live, &mut self.unseen, &inspector);
+        if let Some(inspector) = &mut self.inspector {
             inspector.end(&mut self.reports);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.

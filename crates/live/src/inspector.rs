@@ -6,26 +6,28 @@
 //! and requests in the other, and the netlink sockets for lookups ([`Sockets::serve`]).
 
 use super::Live;
-use super::inventory::{Helpers, Requests, Taker};
-use rustc_hash::FxHashSet;
+use super::inventory::{Helpers, INTERVAL, Requests, Taker};
+use foldhash::HashSet;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, set_parent_process_death_signal, setrlimit, waitid,
+};
 use rustix::thread::set_name;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _, stdin, stdout};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tracetui_events::frame::host::{BpfInventory, HostFrame};
 use tracetui_events::frame::{Batch, FrameRef, HEADER};
 use tracetui_events::text::without_codes;
-use tracetui_host::confine::{Role, Spawner, enter, hold};
-use tracetui_host::{clock, files, own_id};
+use tracetui_host::confine::{Role, enter, hold};
+use tracetui_host::{clock, files, own_id, procfs};
 use tracetui_inspect::{Pins, Sockets, link_ids};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
@@ -64,10 +66,8 @@ mod request {
     /// A program was loaded.
     pub(super) const LOADED: u32 = 4;
     pub(super) const END: u32 = 5;
-    /// Changes by netlink may have been hidden.
-    pub(super) const UNSEEN: u32 = 6;
-    /// No probe sees the changes of XDP programs at interfaces that are down. Comes before [`BEGIN`].
-    pub(super) const BLIND: u32 = 7;
+    /// The interval of inventories in milliseconds. Comes before [`BEGIN`].
+    pub(super) const INTERVAL: u32 = 6;
 }
 
 /// The ids of the inspector.
@@ -77,9 +77,12 @@ pub struct InspectorIds {
     pub pid: u32,
     /// As the probes see it.
     pub tgid: Tgid,
+    /// Its start, as the probes see it, rounded down to a clock tick.
+    pub start: BootNanos,
 }
 
-/// The running inspector, as the trace sees it.
+/// The inspector, as the trace sees it. It is reaped when this is dropped, after the probes, so that no other process
+/// gets its id during the trace.
 #[derive(Debug)]
 pub struct Inspector {
     child: Child,
@@ -106,6 +109,9 @@ impl Inspector {
         let (lookups, its_lookups) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let sockets = Sockets::of(lookups)?;
+        // If SIGCHLD is ignored, as the shell may have set it, the kernel reaps.
+        // SAFETY: the call takes numbers.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         // The group keeps the keys of the terminal from it.
         let child = Command::new("/proc/self/exe")
             .arg0(NAME)
@@ -139,23 +145,24 @@ impl Inspector {
 
     /// Waits until the process runs.
     pub fn ids(&mut self) -> io::Result<InspectorIds> {
-        let mut tgid = [0; 4];
+        let (mut tgid, mut start) = ([0; 4], [0; 8]);
         self.answer(&mut tgid)?;
-        Ok(InspectorIds { pid: self.child.id(), tgid: Tgid(u32::from_ne_bytes(tgid)) })
+        self.answer(&mut start)?;
+        let start = BootNanos(u64::from_ne_bytes(start));
+        Ok(InspectorIds { pid: self.child.id(), tgid: Tgid(u32::from_ne_bytes(tgid)), start })
     }
 
-    /// Lets it take the first inventory. Waits until it follows changes.
-    pub fn begin(&mut self, live: &Live) -> Result<(), String> {
+    /// Lets it take the first inventory. Waits until it follows changes. `interval` replaces the interval of inventories.
+    pub fn begin(&mut self, live: &Live, interval: Option<Duration>) -> Result<(), String> {
         let links = link_ids().map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => "cannot list BPF links: run as root with all capabilities (CAP_SYS_ADMIN)".to_owned(),
             _ => format!("cannot list BPF links: {error}"),
         })?;
         let own = live.own_programs().into_iter().map(|own| [request::OWN, own.0]);
-        let blind = (!live.sees_xdp()).then_some([request::BLIND, 0]);
         let begin = [request::BEGIN, links.last().copied().unwrap_or_default()];
-        let requests: Vec<u8> = own.chain(blind).chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
+        let interval = interval.map(|time| [request::INTERVAL, u32::try_from(time.as_millis()).unwrap_or(u32::MAX)]);
+        let requests: Vec<u8> = own.chain(interval).chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
         self.heard = Instant::now();
-        self.frames.last.to = clock::now_boot();
         let begun = (&self.socket).write_all(&requests).and_then(|()| self.attached());
         begun.map_err(|error| format!("the inspector does not begin: {error}"))
     }
@@ -222,11 +229,6 @@ impl Inspector {
         self.changed();
     }
 
-    /// Changes by netlink may have been hidden since the last inventory.
-    pub(crate) fn unseen(&self) {
-        self.ask([request::UNSEEN, 0]);
-    }
-
     pub(crate) fn loaded(&self, id: ProgId) {
         self.ask([request::LOADED, id.0]);
     }
@@ -242,7 +244,7 @@ impl Inspector {
                 Ok(false) => {
                     let status = self.status();
                     match status {
-                        Some(status) if self.ending && status.success() => self.over = true,
+                        Some(status) if self.ending && status.exit_status() == Some(0) => self.over = true,
                         status => self.give_up(&ended(status), batch),
                     }
                 }
@@ -261,7 +263,7 @@ impl Inspector {
     }
 
     /// Takes the last inventory if something changed, and appends it.
-    pub(crate) fn end(mut self, batch: &mut Batch) {
+    pub(crate) fn end(&mut self, batch: &mut Batch) {
         self.ending = true;
         if let Some(why) = self.missing.take() {
             return self.miss(&why, batch);
@@ -288,11 +290,12 @@ impl Inspector {
         let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Timespec::try_from(at_most).ok().as_ref());
     }
 
-    /// The exit status; `None` if it still runs.
-    fn status(&mut self) -> Option<ExitStatus> {
+    /// How it ended; `None` if it still runs.
+    fn status(&self) -> Option<WaitIdStatus> {
         let end = Instant::now() + END;
+        let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         loop {
-            match self.child.try_wait() {
+            match waitid(WaitId::Pid(self.pid()?), how) {
                 Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
                 status => return status.ok().flatten(),
             }
@@ -313,8 +316,6 @@ impl Inspector {
     fn miss(&self, why: &str, batch: &mut Batch) {
         let now = clock::now_boot();
         let mut taken = BpfInventory { to: now, whole: false, complete: false, ..self.frames.last.clone() };
-        taken.windows = taken.windows.saturating_add(1);
-        taken.windows_ns = taken.windows_ns.saturating_add(now.since(self.frames.last.to));
         taken.unseen.push(without_codes(&format!("later programs and attachments: the inspector {why}")));
         HostFrame::BpfInventory(taken).push(now, batch);
     }
@@ -324,17 +325,19 @@ impl Drop for Inspector {
     fn drop(&mut self) {
         if !self.over {
             let _ = self.child.kill();
-            let _ = self.status();
+        }
+        if let (Some(_), Some(pid)) = (self.status(), self.pid()) {
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
         }
     }
 }
 
 /// The end of a process, to continue a sentence about it.
-fn ended(status: Option<ExitStatus>) -> String {
+fn ended(status: Option<WaitIdStatus>) -> String {
     match status {
-        Some(status) => match status.signal() {
+        Some(status) => match status.terminating_signal() {
             Some(signal) => format!("was ended by signal {signal}"),
-            None => format!("ended with status {}", status.code().unwrap_or_default()),
+            None => format!("ended with status {}", status.exit_status().unwrap_or_default()),
         },
         None => "closed its socket, and was killed".to_owned(),
     }
@@ -429,26 +432,23 @@ fn inspect() -> io::Result<()> {
     let _ = set_name(c"inspector");
     let mut trace = File::from(stdin().as_fd().try_clone_to_owned()?);
     trace.write_all(&own_id::own_tgid().map_or(0, |tgid| tgid.0).to_ne_bytes())?;
+    trace.write_all(&procfs::own_start().unwrap_or_default().0.to_ne_bytes())?;
     // The trace loads its probes meanwhile. These threads have other rights than those that are kept.
-    let helpers = Helpers {
-        pins: Pins::start()?,
-        sockets: Sockets::start()?,
-        streams: Spawner::start("streams", Role::streams_of_inspector())?,
-    };
+    let helpers = Helpers { pins: Pins::start()?, sockets: Sockets::start()? };
     helpers.sockets.serve(stdout().as_fd().try_clone_to_owned()?)?;
     hold(Role::Inventory.capabilities())?;
     // The change of the user id above would reset it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let (mut own, mut blind) = (FxHashSet::default(), false);
+    let (mut own, mut interval) = (HashSet::default(), INTERVAL);
     let last = loop {
         match read_request(&mut trace)? {
             [request::OWN, id] => _ = own.insert(ProgId(id)),
-            [request::BLIND, _] => blind = true,
+            [request::INTERVAL, millis] => interval = Duration::from_millis(millis.into()),
             [request::BEGIN, last] => break LinkId(last),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
     };
-    let (mut taker, requests) = Taker::new(own, blind, last, helpers, trace.try_clone()?)?;
+    let (mut taker, requests) = Taker::new(own, interval, last, helpers, trace.try_clone()?)?;
     taker.follow()?;
     std::thread::Builder::new().name("requests".into()).spawn(move || follow(trace, &requests))?;
     taker.run();
@@ -462,7 +462,6 @@ fn follow(mut trace: File, requests: &Requests) {
             match what {
                 request::CHANGED => requests.changed(number != 0),
                 request::LOADED => requests.loaded(ProgId(number)),
-                request::UNSEEN => requests.unseen(),
                 request::END => requests.end(),
                 _ => break,
             }
@@ -536,9 +535,14 @@ mod tests {
 
     #[test]
     fn the_end_of_a_process_is_described() {
-        let status = |raw| ended(Some(ExitStatus::from_raw(raw)));
-        assert_eq!(status(9), "was ended by signal 9");
-        assert_eq!(status(1 << 8), "ended with status 1");
-        assert!(ended(None).contains("closed its socket"));
+        let (socket, _) = UnixStream::pair().expect("sockets");
+        for (script, said) in [("kill -9 $$", "was ended by signal 9"), ("exit 1", "ended with status 1")] {
+            let child = Command::new("sh").args(["-c", script]).spawn().expect("it starts");
+            let inspector = Inspector::of(child, socket.try_clone().expect("a socket"));
+            // Its id stays taken.
+            assert_eq!([(); 2].map(|()| ended(inspector.status())), [said; 2]);
+        }
+        let child = Command::new("sleep").arg("60").spawn().expect("it starts");
+        assert!(ended(Inspector::of(child, socket).status()).contains("closed its socket"));
     }
 }

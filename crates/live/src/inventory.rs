@@ -2,7 +2,7 @@
 //! ([`super::inspector`]) takes them at the start and after changes.
 
 use crate::wake::Waker;
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
-use tracetui_events::bpf::{AttachFacts, InterfacePart, Part, ProgramFacts};
+use tracetui_events::bpf::{AttachFacts, InterfacePart, Part};
 use tracetui_events::frame::Batch;
 use tracetui_host::clock;
-use tracetui_host::confine::{Role, Spawner, enter};
+use tracetui_host::confine::{Role, enter};
 use tracetui_host::pace::Pace;
 use tracetui_inspect::network::xdp_links;
 use tracetui_inspect::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids};
@@ -23,17 +23,11 @@ use tracetui_shared::id::{LinkId, ProgId};
 
 /// How long changes are collected before an inventory. A loaded program is usually attached at once.
 const QUIET: Duration = Duration::from_millis(100);
-/// The pause after an inventory, as a multiple of the processor time that it took. At most [`LONGEST`].
+/// The pause after an inventory, as a multiple of the processor time that it took. At most [`INTERVAL`].
 const PAUSE: u32 = 10;
-/// The same if there are more than [`MANY`] programs: with the comparisons, inventories of 10,000 programs then take less than 1 % of a
-/// processor.
+/// The same if there are more than [`MANY`] programs: inventories of 10,000 programs then take less than 1 % of a processor.
 const PAUSE_OF_MANY: u32 = 120;
 const MANY: usize = 2000;
-/// The minimum interval between comparisons of the kernel's views, unless there are [`MANY`] programs.
-const COMPARE: Duration = Duration::from_secs(10);
-/// The interval after which the views are compared even without a change. Most of the work is reading the kernel's
-/// symbols.
-const COMPARE_ANYWAY: Duration = Duration::from_secs(60);
 /// How often the first inventory is tried while links are created and released.
 const FIRST: u32 = 5;
 /// The number of programs that are read as soon as they are loaded. If more are loaded at once, the inventory covers
@@ -43,17 +37,17 @@ const LOADS: usize = 64;
 /// released links.
 const LOOK: Duration = Duration::from_secs(1);
 /// The interval after which an inventory is taken even without a change, because attachments without a link are
-/// detached without a report.
-const LONGEST: Duration = Duration::from_secs(10);
+/// detached without a report. Tests set less.
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// The interval at which runs are counted.
 const COUNT: Duration = Duration::from_secs(1);
+
 /// What the trace requests of the thread that takes inventories.
 pub(super) struct Requests {
     poke: Waker,
     loads: SyncSender<ProgId>,
     ends: Arc<AtomicBool>,
     counts: Arc<AtomicBool>,
-    unseen: Arc<AtomicBool>,
     pace: Arc<Pace>,
 }
 
@@ -61,12 +55,6 @@ impl Requests {
     /// Something changed. `counts`: whether runs should be counted.
     pub(super) fn changed(&self, counts: bool) {
         self.counts.store(counts, Ordering::Release);
-        self.hurry();
-    }
-
-    /// Changes by netlink may have been hidden.
-    pub(super) fn unseen(&self) {
-        self.unseen.store(true, Ordering::Release);
         self.hurry();
     }
 
@@ -92,14 +80,14 @@ pub(super) struct Helpers {
     pub(super) pins: Pins,
     /// Opens netlink sockets.
     pub(super) sockets: Sockets,
-    /// Opens rings of changes.
-    pub(super) streams: Spawner,
 }
 
 pub(super) struct Taker {
     poke: Waker,
     /// tracetui's programs.
-    own: FxHashSet<ProgId>,
+    own: HashSet<ProgId>,
+    /// See [`INTERVAL`].
+    interval: Duration,
     ends: Arc<AtomicBool>,
     /// Whether runs should be counted.
     counts: Arc<AtomicBool>,
@@ -112,7 +100,7 @@ pub(super) struct Taker {
     pace: Arc<Pace>,
     /// Receives the frames.
     trace: File,
-    /// Changes of network interfaces. If `None`, they are found after [`LONGEST`].
+    /// Changes of network interfaces. If `None`, they are found after [`INTERVAL`].
     routes: Option<RouteChanges>,
     collector: Collector,
     described: Described,
@@ -120,42 +108,30 @@ pub(super) struct Taker {
     links: Vec<u32>,
     /// Whether links were created or released during the last inventory, so that another one must follow.
     unsteady: bool,
-    /// Whether notifications were lost since the last inventory.
-    lost: bool,
-    /// Whether changes by netlink may have been hidden since the last inventory
-    /// ([`CpuState::unseen`](tracetui_shared::counters::CpuState::unseen)).
-    unseen: Arc<AtomicBool>,
-    /// Whether no probe sees the changes of XDP programs at interfaces that are down.
-    blind: bool,
-    /// Whether a program that netlink attaches existed in the last inventory or since.
-    attachable: bool,
     /// Programs loaded since the last read.
     loaded: Receiver<ProgId>,
-    /// The time of the last comparison of views.
-    compared: Option<Instant>,
-    /// Whether something changed since the last comparison.
-    changed: bool,
-    /// The programs of the last inventory. A program that is missing later may have been hidden.
-    listed: Vec<ProgId>,
+    /// The number of programs in the last inventory. `None` before the first.
+    programs: Option<usize>,
 }
 
 impl Taker {
     /// `last` is the last link that exists.
     pub(super) fn new(
-        own: FxHashSet<ProgId>,
-        blind: bool,
+        own: HashSet<ProgId>,
+        interval: Duration,
         last: LinkId,
-        Helpers { pins, sockets, streams }: Helpers,
+        Helpers { pins, sockets }: Helpers,
         trace: File,
     ) -> io::Result<(Taker, Requests)> {
         let poke = Waker::new()?;
         let (loads, loaded) = sync_channel(LOADS);
-        let [ends, counts, unseen] = [(); 3].map(|()| Arc::<AtomicBool>::default());
+        let [ends, counts] = [(); 2].map(|()| Arc::<AtomicBool>::default());
         let pace = Arc::<Pace>::default();
         let newest = own.iter().copied().max().unwrap_or_default();
         let taker = Taker {
             poke: poke.clone(),
             own,
+            interval,
             ends: ends.clone(),
             counts: counts.clone(),
             counting: false,
@@ -164,20 +140,14 @@ impl Taker {
             pace: Arc::clone(&pace),
             trace,
             routes: None,
-            collector: Collector::with_threads(pins, sockets, streams, Arc::clone(&pace)),
-            described: Described::since(last, newest, clock::now_boot()),
+            collector: Collector::with_threads(pins, sockets, Arc::clone(&pace)),
+            described: Described::since(last, newest),
             links: Vec::new(),
             unsteady: false,
-            lost: false,
-            unseen: unseen.clone(),
-            blind,
-            attachable: false,
             loaded,
-            compared: None,
-            changed: false,
-            listed: Vec::new(),
+            programs: None,
         };
-        Ok((taker, Requests { poke, loads, ends, counts, unseen, pace }))
+        Ok((taker, Requests { poke, loads, ends, counts, pace }))
     }
 
     /// Follows the changes of network interfaces from now on. Then writes to the trace what is attached by netlink, after its length.
@@ -186,7 +156,7 @@ impl Taker {
         let attached = self.routes.is_some().then(|| self.collector.attached_by_netlink()).flatten();
         let mut batch = Batch::default();
         if let Some((own, attached)) = attached {
-            let links = if attached.is_empty() { FxHashMap::default() } else { xdp_links() };
+            let links = if attached.is_empty() { HashMap::default() } else { xdp_links() };
             // The kernel does not report the namespaces of links, so some of these may have none.
             let is_of_link =
                 |facts: &AttachFacts| links.contains_key(&(facts.program, facts.ifindex.unwrap_or_default()));
@@ -212,17 +182,13 @@ impl Taker {
         let mut last = Instant::now();
         loop {
             let now = Instant::now();
-            let nap = due.map_or(LOOK, |due| due.saturating_duration_since(now).min(LOOK));
+            let look = LOOK.min(self.interval);
+            let nap = due.map_or(look, |due| due.saturating_duration_since(now).min(look));
             let news = self.wait(nap) || self.unsteady || self.links_changed();
-            self.changed |= news;
             let ends = self.ends.load(Ordering::Acquire);
-            // The last inventory has how long changes could be missed.
-            if ends && self.misses() {
-                due = Some(Instant::now());
-            }
             self.read_loaded();
             self.count_runs();
-            if (news || self.compares() || last.elapsed() > LONGEST) && due.is_none() {
+            if (news || last.elapsed() > self.interval) && due.is_none() {
                 due = Some((Instant::now() + QUIET).max(rested));
             }
             if news {
@@ -232,7 +198,7 @@ impl Taker {
                 let start = clock::now_thread();
                 self.collector.took_aside();
                 // The initial state is not reported as changes, so it must be complete.
-                let tries = if self.compared.is_none() { FIRST } else { 1 };
+                let tries = if self.programs.is_none() { FIRST } else { 1 };
                 let taken = (0..tries).find_map(|nth| self.take(nth + 1 == tries).transpose());
                 if !matches!(taken, Some(Ok(()))) {
                     return;
@@ -240,8 +206,8 @@ impl Taker {
                 self.pace.calm();
                 (due, last) = (None, Instant::now());
                 let took = clock::now_thread().saturating_sub(start) + self.collector.took_aside();
-                let pause = if self.listed.len() > MANY { PAUSE_OF_MANY } else { PAUSE };
-                rested = last + (took * pause).min(LONGEST);
+                let pause = if self.programs > Some(MANY) { PAUSE_OF_MANY } else { PAUSE };
+                rested = last + (took * pause).min(self.interval);
             }
             if ends {
                 return;
@@ -272,9 +238,8 @@ impl Taker {
     fn changed_parts(&mut self) -> (Vec<InterfacePart>, bool) {
         let Some(routes) = &mut self.routes else { return (Vec::new(), false) };
         let (mut parts, lost) = self.collector.changed_parts(routes);
-        self.lost |= lost;
         let removed = parts.iter().filter(|part| part.part == Part::All).map(|part| (part.netns, part.ifindex));
-        let removed: FxHashSet<_> = removed.collect();
+        let removed: HashSet<_> = removed.collect();
         // Read once for all, since reading them takes long.
         let mut links = None;
         for InterfacePart { netns, ifindex, part, programs } in &mut parts {
@@ -289,12 +254,6 @@ impl Taker {
             programs.retain(|facts| !is_xdp || self.described.lists(facts) || !has_link(facts.program));
         }
         (parts, lost)
-    }
-
-    /// Whether netlink attachments can come and go without a notification.
-    fn misses(&self) -> bool {
-        let unseen = self.attachable && (self.blind || self.unseen.load(Ordering::Acquire));
-        unseen || self.lost || self.routes.is_none() || self.collector.is_silent()
     }
 
     /// Reports the programs at parts of interfaces.
@@ -312,13 +271,6 @@ impl Taker {
         self.send(&batch);
     }
 
-    /// Whether it is time to compare the views of the kernel again.
-    fn compares(&self) -> bool {
-        let is_soon = self.changed && self.listed.len() <= MANY;
-        let pause = if is_soon { COMPARE } else { COMPARE_ANYWAY };
-        self.compared.is_none_or(|compared| compared.elapsed() >= pause)
-    }
-
     fn links_changed(&self) -> bool {
         link_ids().is_ok_and(|links| links != self.links)
     }
@@ -327,11 +279,7 @@ impl Taker {
     fn read_loaded(&mut self) {
         let mut batch = Batch::default();
         for id in self.loaded.try_iter() {
-            self.collector.saw(id);
-            let facts = self.collector.program(id, &self.own);
-            // The type of one that is gone is not known.
-            self.attachable |= facts.as_ref().is_none_or(is_attachable);
-            if let Some(facts) = facts {
+            if let Some(facts) = self.collector.program(id, &self.own) {
                 self.described.add_program(&facts, clock::now_boot(), &mut batch);
             }
         }
@@ -367,15 +315,11 @@ impl Taker {
         self.links = link_ids().unwrap_or_default();
         let (before, _) = self.changed_parts();
         self.change(&before);
-        let (from, was_silent) = (clock::now_boot(), self.collector.is_silent());
-        let compares = self.compares();
+        let from = clock::now_boot();
         if self.counting || RunStatistics::are_on() {
             self.collector.follow_counters();
         }
-        let inventory = match compares {
-            true => self.collector.take_and_compare(&self.own)?,
-            false => self.collector.take(&self.own)?,
-        };
+        let inventory = self.collector.take(&self.own)?;
         // A link that could not be opened was just created or released. The inventory may show its attachment without
         // the link.
         // An interface whose programs changed meanwhile may have been read before or after that.
@@ -387,32 +331,13 @@ impl Taker {
             self.change(&parts);
             return Ok(None);
         }
-        let listed: Vec<_> = inventory.programs.iter().map(|program| program.id).collect();
-        if compares {
-            // Look again soon at anything that could not be read.
-            (self.compared, self.changed) = (Some(Instant::now()), !inventory.unseen.is_empty());
-        } else if listed != self.listed {
-            self.changed = true;
-        }
-        self.listed = listed;
+        self.programs = Some(inventory.programs.len());
         let mut batch = Batch::default();
         let now = clock::now_boot();
         self.read_loaded();
-        let attachable = inventory.programs.iter().any(is_attachable);
-        self.attachable |= attachable;
-        self.described.missed(was_silent || self.misses(), now);
-        (self.lost, self.attachable) = (false, attachable);
-        self.unseen.store(false, Ordering::Release);
         self.described.update(&inventory, steady, (from, now), &mut batch);
         self.send(&batch);
         self.change(&parts);
         Ok(Some(()))
     }
-}
-
-/// Whether netlink attaches a program of somebody else. Other attachments are made by calls that are seen.
-fn is_attachable(program: &ProgramFacts) -> bool {
-    /// `BPF_PROG_TYPE_SCHED_CLS`, `BPF_PROG_TYPE_SCHED_ACT`, `BPF_PROG_TYPE_XDP` (include/uapi/linux/bpf.h).
-    const TYPES: [u32; 3] = [3, 4, 6];
-    !program.own && TYPES.contains(&program.prog_type)
 }

@@ -17,6 +17,7 @@
 //! | [`stacks`] | the symbols of the addresses on stacks, as host frames |
 //! | [`inventory`] | inventories of programs and attachments, as host frames |
 //! | [`inspector`] | the process that takes them |
+//! | [`shelter`] | a cgroup of root for the trace |
 //! | [`engine`] | the source of live frames: ring records and host data |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //! | [`feed`] | runs a source on a thread; the queue of its frames |
@@ -42,6 +43,7 @@ mod multi;
 mod object;
 mod reach;
 mod ring;
+pub mod shelter;
 mod stacks;
 mod status;
 mod tasks;
@@ -67,9 +69,9 @@ pub const NO_THREAD: &str =
 use crate::inspector::InspectorIds;
 use crate::wake::Waker;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
+use foldhash::HashSet;
 use loss::CpuStates;
 use object::Maps;
-use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread::ScopedJoinHandle;
@@ -268,14 +270,13 @@ impl Live {
         let Prepared { mut capture, cpus, mut helpers, begun, rings } = prepared?;
         let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let attached = attach::all(&object, &maps, loaded, options.requested(), facts, options.way)?;
-        maps.freeze_links()?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
         let lists = ["tcp_callers", LIST];
         attached.links.iter().filter(|link| lists.contains(&link.program)).for_each(attach::Link::run);
-        let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(|symbols| helpers::calls(&symbols));
+        let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(helpers::calls);
         // Without these addresses, `write_user` is unknown.
         for (immediate, bits) in calls.or_else(|| names.as_mut().and_then(by_symbols)).into_iter().flatten() {
             helpers.insert(immediate, bits, 0)?;
@@ -386,7 +387,7 @@ impl Live {
     pub fn name_stacks(&mut self, from: Option<usize>, batch: &mut Batch) -> bool {
         let Some(names) = &mut self.names else { return true };
         let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
-        names.change(changes, batch);
+        names.change(changes);
         let Some(from) = from else { return true };
         if names.known() {
             names.name(from, batch);
@@ -415,25 +416,19 @@ impl Live {
     /// Starts the thread that opens the rings of program changes from now on, if changes are followed.
     pub fn open_streams_aside(&mut self) -> io::Result<()> {
         let Some(changes) = &mut self.changes else { return Ok(()) };
-        changes.set_opener(Spawner::start("streams", Role::Streams { admin: false })?);
+        changes.set_opener(Spawner::start("streams", Role::Streams)?);
         Ok(())
     }
 
-    /// Whether a probe sees the changes of XDP programs at interfaces that are down.
-    pub(crate) fn sees_xdp(&self) -> bool {
-        let slots = [Slot::BpfXdp, Slot::BpfSent];
-        self.probes.iter().any(|probe| probe.attached && slots.iter().any(|slot| slot.program() == probe.name))
-    }
-
-    pub fn own_programs(&self) -> FxHashSet<ProgId> {
+    pub fn own_programs(&self) -> HashSet<ProgId> {
         self.changes.as_ref().map(|changes| changes.own().clone()).unwrap_or_default()
     }
 
-    /// Appends the number of change reports lost since the last call, and the ends of symbols of unloaded modules. Call
+    /// Appends the number of change reports lost since the last call. Reads the symbols again if modules were loaded or unloaded. Call
     /// it each second.
     pub fn count_changes(&mut self, batch: &mut Batch) {
         self.changes.iter_mut().for_each(|changes| changes.count(batch));
-        self.names.iter_mut().for_each(|names| names.follow_modules(batch));
+        self.names.iter_mut().for_each(stacks::StackNames::follow_modules);
     }
 
     /// Appends the state of the probes at functions if function tracing was turned off or on since the last call. Call

@@ -332,6 +332,9 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     let mut put = |constant: Const, value: u32| constants[constant as usize] = value;
     put(Const::SelfTgid, own_tgid());
     put(Const::InspectorTgid, options.inspector.map_or(u32::MAX, |inspector| inspector.tgid.0));
+    let start = options.inspector.map_or(0, |inspector| inspector.start.0);
+    put(Const::InspectorStart, start as u32);
+    put(Const::InspectorStartHigh, (start >> 32) as u32);
     put(Const::ByHelper, u32::from(!facts.typed_task));
     put(Const::MayGoto, u32::from(facts.may_goto));
     put(Const::Cast, u32::from(facts.cast.is_some()));
@@ -372,10 +375,11 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::{GROUPS, Group};
     use crate::reach::reached;
     use aya_obj::{Object, ProgramSection};
     use tracetui_events::environment::Keeper;
-    use tracetui_shared::kind::{KindSet, Slot};
+    use tracetui_shared::kind::{Kind, KindSet, Slot};
     use tracetui_shared::offsets::FARTHEST;
     use tracetui_shared::offsets::NUMBER_COUNT;
 
@@ -542,15 +546,11 @@ mod tests {
     fn a_lacking_field_is_named() {
         let mut facts = facts(None, true);
         facts.offsets[Field::MmExeFile as usize] = ABSENT;
-        assert_eq!(
-            facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(),
-            Some("this kernel has no mm_struct.exe_file")
-        );
+        let lacks = facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]);
+        assert_eq!(lacks.as_deref(), Some("this kernel has no mm_struct.exe_file"));
         facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
-        assert_eq!(
-            facts.lacks(&[&[Field::MmExeFile]]).as_deref(),
-            Some("mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8")
-        );
+        let differs = "mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8";
+        assert_eq!(facts.lacks(&[&[Field::MmExeFile]]).as_deref(), Some(differs));
         assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
     }
 
@@ -572,6 +572,36 @@ mod tests {
         named.sort();
         assert!(!calling.is_empty());
         assert_eq!(calling, named, "programs that call functions, and those in btf! (further.rs)");
+    }
+
+    /// A kernel that has only the required fields can load the program: no load of another field is left.
+    #[test]
+    fn programs_require_every_field_that_they_load() {
+        const CLASS: u8 = 0x07;
+        const LDX: u8 = 0x01;
+        const FRAME_POINTER: u8 = 10;
+        let cast = || Some(Cast { function: 7, types: [1; TYPE_COUNT] });
+        // Programs of several kinds do not require the fields of TCP. Without that kind, they do not load them.
+        let kinds = !KindSet::from(Kind::Tcp);
+        let options = LiveOptions { kinds, fds: true, identities: true, ..options(1 << 20) };
+        let mut missing = Vec::new();
+        for probe in GROUPS.iter().flat_map(Group::probes) {
+            let mut facts = KernelFacts { offsets: [ABSENT; FIELD_COUNT], ..facts(cast(), true) };
+            for field in probe.needs.iter().copied().flatten() {
+                facts.offsets[*field as usize] = 8;
+            }
+            let mut object = Object::parse(&with_numbers(&facts, &numbers(&options, &facts, 1))).expect("an object");
+            let sections = object.functions.keys().map(|(section, _)| *section).collect();
+            object.relocate_calls(&sections).expect("calls of functions");
+            let function = &object.functions[&object.programs[probe.name()].function_key()];
+            let left = reached(&function.instructions, &function.func_info.func_info).expect("known instructions");
+            let absent = left.code.iter().filter(|insn| {
+                insn.code & CLASS == LDX && insn.off == load_offset(ABSENT, 0) && insn.src_reg() != FRAME_POINTER
+            });
+            missing.push((probe.name(), absent.count()));
+        }
+        missing.retain(|(_, loads)| *loads > 0);
+        assert_eq!(missing, [], "programs, and their loads of fields that the table of kinds/ does not list");
     }
 
     #[test]

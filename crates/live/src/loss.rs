@@ -41,12 +41,6 @@ impl CpuStates {
         (0..self.cpus).map(|cpu| zerocopy::transmute!(self.words::<WORDS>(cpu * WORDS))).collect()
     }
 
-    /// See [`CpuState::unseen`].
-    pub(super) fn unseen(&self) -> u64 {
-        const AT: usize = std::mem::offset_of!(CpuState, unseen) / size_of::<u64>();
-        (0..self.cpus).map(|cpu| self.words::<1>(cpu * WORDS + AT)[0]).sum()
-    }
-
     /// Whether every event that was met has its outcome, so that no program is between the two. An event that is met
     /// later takes its time later. An event that was met before has its record in the ring, or is lost.
     pub(super) fn are_balanced(&self) -> bool {

@@ -17,13 +17,12 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use tracetui_events::{capture, limits};
-use tracetui_host::bpf::{bpf_fd, info};
+use tracetui_host::bpf::bpf_fd;
 use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
 use tracetui_host::program::{NewProgram, ProgramKind};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::Const;
-use tracetui_shared::record::bpf::LINKS_KNOWN;
 
 /// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
 /// the last.
@@ -53,9 +52,6 @@ const NO_PREALLOC: u32 = 1;
 const PER_CPU: u32 = 0;
 
 const CONSTANTS: &str = ".rodata";
-
-/// The links that the probes remember. Frozen when they run ([`Maps::freeze_links`]).
-const LINKS: &str = "LINKS";
 
 /// The number of tracetui's network namespace.
 const NETWORK: &str = "NETLINK_NETNS";
@@ -175,14 +171,6 @@ impl Maps {
         self.left.get(name).map(OwnedFd::as_fd)
     }
 
-    /// Makes this link the last one that the probes do not report.
-    pub(super) fn begin_links(&self, link: &OwnedFd) {
-        // Before 5.15, an event of tracefs has no link. Then the inventory reports those that a program makes.
-        let (Some(map), Ok(info)) = (self.fd(LINKS), info(link)) else { return };
-        // SAFETY: the values have four bytes.
-        let _ = unsafe { set(map, LINKS_KNOWN, &info.u32(4).to_ne_bytes()) };
-    }
-
     /// Writes the number of the network namespace whose changes `bpf_netlink` reports: tracetui's. Without it, the changes have no
     /// process.
     fn begin_network(&self) {
@@ -191,16 +179,11 @@ impl Maps {
         self.fd(NETWORK).map(|map| unsafe { set(map, 0, &netns.to_ne_bytes()) });
     }
 
-    /// Freezes the map of links.
-    pub(super) fn freeze_links(&self) -> Result<(), StartError> {
-        self.fd(LINKS).map_or(Ok(()), freeze).map_err(StartError::Freeze)
-    }
-
     /// Freezes the maps that user space has not taken. Only the programs change these: the maps of records, processes
     /// and requests. The constants are already frozen.
     pub(super) fn freeze(&self) -> Result<(), StartError> {
         self.begin_network();
-        let mut maps = self.left.iter().filter(|(name, _)| ![CONSTANTS, LINKS].contains(&name.as_str()));
+        let mut maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
         maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
     }
 }

@@ -301,11 +301,8 @@ mod tests {
     fn several_rings_are_merged_by_time() {
         let mut rings = rings(vec![ring(&[1, 4, 9], None), ring(&[], None), ring(&[2, 3, 5, 8], None)]);
         assert_eq!(drained(&mut rings, 3 * size_of::<FrameHeader>(), 7), (vec![1, 2, 3], true));
-        assert_eq!(
-            drained(&mut rings, usize::MAX, 7),
-            (vec![4, 5], false),
-            "what is after 7 may have an earlier one behind it"
-        );
+        // What is after 7 may have an earlier one behind it.
+        assert_eq!(drained(&mut rings, usize::MAX, 7), (vec![4, 5], false));
         assert_eq!(drained(&mut rings, usize::MAX, u64::MAX), (vec![8, 9], false));
         assert_eq!(rings.fill(), (0, 3 * SIZE as u64));
     }

@@ -13,7 +13,7 @@
 use super::Started;
 use super::load::{ITERATOR, KernelFacts};
 use super::object::ProbeObject;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use tracetui_host::bpf::{link_iterator, open_iterator};
@@ -131,7 +131,7 @@ fn read(link: &OwnedFd) -> io::Result<Vec<TaskStart>> {
 /// the id was reused.
 fn of_proc() -> io::Result<Vec<Task>> {
     let list = procfs::list()?;
-    let starts: FxHashMap<u32, u64> = list.iter().map(|process| (process.tgid.0, process.start_ticks)).collect();
+    let starts: HashMap<u32, u64> = list.iter().map(|process| (process.tgid.0, process.start_ticks)).collect();
     let parent = |process: &procfs::Listed| {
         let start = starts.get(&process.ppid.0).copied().filter(|start| *start <= process.start_ticks);
         start.map_or(ProcessKey::new(0, 0), |start| ProcessKey::new(process.ppid.0, start))

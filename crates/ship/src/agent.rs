@@ -1,5 +1,6 @@
 //! Ships closed recordings in rounds.
 
+use crate::bounded::ROW;
 use crate::convert::{Contents, convert, start_of};
 use crate::keep;
 use crate::manifest::{self, Kind, Row};
@@ -8,13 +9,13 @@ use crate::part::{Identity, Part, own_host};
 use crate::say::say;
 use crate::spool::{Scan, Spool, Unreadable};
 use crate::state::{State, Trace};
-use crate::store::{Created, ROW, Store};
+use crate::store::{Created, Store};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use tracetui_events::recording::follow::RecordingFile;
-use tracetui_events::sink::parquet::{Options, metadata_of};
 use tracetui_events::text::{counted, size};
+use tracetui_export::{Options, metadata_of};
 
 /// The most files that are remembered as settled. Others cost a request each time.
 const SETTLED: usize = 100_000;

@@ -1,7 +1,6 @@
 //! HTTP with bounded answers, and without redirects: object_store reads an error's body whole, however long it is, and reqwest sends
 //! the token of a session to whatever host a server names.
 
-use crate::store::{FOOTER, ROW};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -12,6 +11,10 @@ use object_store::{ClientConfigKey, ClientOptions};
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use std::time::Duration;
+
+/// The most bytes of a manifest's row or an error, and of the end of a Parquet file or any other answer.
+pub(crate) const ROW: u64 = 64 << 10;
+pub(crate) const FOOTER: u64 = 64 << 20;
 
 /// How long one request may take. A slow server takes a part of 30 MB at 50 kB/s. reqwest's limit for silence would also apply while a
 /// part is sent.

@@ -13,7 +13,7 @@ use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Step};
 use tracetui_events::recording::follow::RecordingFile;
 use tracetui_events::sink::Sink as _;
-use tracetui_events::sink::parquet::{Options, Parquet};
+use tracetui_export::{Options, Parquet};
 
 /// The largest object that S3 takes in one request, in bytes. A part may become larger only if somebody made it for that.
 const MOST: u64 = 5 << 30;

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracetui_events::sink::parquet::Options;
 use tracetui_events::text::{counted, size};
+use tracetui_export::Options;
 use tracetui_host::confine::{ShipperDirectories, denied, enter_shipper};
 
 /// The pause between two looks at the spool.

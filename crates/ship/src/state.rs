@@ -201,26 +201,20 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use tracetui_events::synthetic::Scratch;
 
     /// A spool that is removed at the end.
-    struct Spool(PathBuf, OwnedFd);
+    struct Spool(Scratch, OwnedFd);
 
     impl Spool {
         fn new(name: &str) -> Spool {
-            let path = std::env::temp_dir().join(format!("tracetui-ship-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).expect("room");
-            let directory = File::open(&path).expect("there").into();
+            let path = Scratch::new(&format!("ship-{name}"));
+            let directory = File::open(&*path).expect("there").into();
             Spool(path, directory)
         }
 
         fn state(&self) -> Result<State> {
             State::open(None, self.1.as_fd())
-        }
-    }
-
-    impl Drop for Spool {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 

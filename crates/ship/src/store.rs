@@ -1,6 +1,6 @@
 //! The object storage. Objects are created, and never replaced.
 
-use crate::bounded::{Connector, REQUEST};
+use crate::bounded::{Connector, FOOTER, REQUEST, ROW};
 use crate::profile;
 use crate::say::say;
 use anyhow::{Context, Result, anyhow, bail};
@@ -18,10 +18,6 @@ use tracetui_events::text::grouped;
 
 /// Requests are repeated this often at once. The agent repeats them later with its own pauses.
 const RETRIES: usize = 2;
-
-/// The most bytes of a manifest's row or an error, and of the end of a Parquet file or any other answer.
-pub(crate) const ROW: u64 = 64 << 10;
-pub(crate) const FOOTER: u64 = 64 << 20;
 
 /// The most objects of a listing, and of a page of it. A server may send pages without end: an empty page counts as half of the
 /// objects that it could have, and one that object_store refuses as `REFUSED` objects.

@@ -22,10 +22,9 @@ macro_rules! of_calls {
 
         /// Passes a call to the code of its kind.
         #[inline(always)]
-        unsafe fn ended(call: &Call) {
+        fn ended(call: &Call) {
             $(if call.is_of(&calls::$kind::CALLS) {
-                // SAFETY: `call` is a call that ended just now.
-                return unsafe { $kind::ended(call) };
+                return $kind::ended(call);
             })+
         }
     };

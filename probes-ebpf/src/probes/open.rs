@@ -7,7 +7,7 @@ use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, get, has, konst, ld, opaque, read_user_str, set, zero};
+use crate::read::{any, at, get, has, konst, ld, opaque, read_user_str, set, zero};
 use crate::task::Who;
 use aya_ebpf::macros::{kprobe, tracepoint};
 use aya_ebpf::maps::Array;
@@ -55,20 +55,16 @@ per_cpu! {
 
 /// Reports an open from `sys_exit_btf`.
 #[inline(always)]
-pub unsafe fn ended(call: &Call) {
-    // SAFETY: `call` is a call that ended just now.
-    unsafe { open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, call) };
+pub fn ended(call: &Call) {
+    open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, call);
 }
 
 /// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.
 #[tracepoint]
 #[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
-    unsafe {
-        if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
-            open(Slot::OpenTp, &OPEN_TP_SCRATCH, &call);
-        }
+    if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
+        open(Slot::OpenTp, &OPEN_TP_SCRATCH, &call);
     }
     0
 }
@@ -77,45 +73,38 @@ pub fn open_tp(ctx: TracePointContext) -> u32 {
 #[kprobe]
 #[inline(always)]
 pub fn open_multi(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the registers at the function's return.
-    unsafe {
-        if let Some(call) = call::at_return(&ctx, &CALLS) {
-            open(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, &call);
-        }
+    if let Some(call) = call::at_return(&ctx, &CALLS) {
+        open(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, &call);
     }
     0
 }
 
 /// Reports an open that ended.
 #[inline(always)]
-unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call) {
-    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
-    // this program's own map; the verifier checks every offset into it.
-    unsafe {
-        let who = Who::of(call.task);
-        let Some(event) = Event::of_call(slot, &who, call) else { return };
-        let Some(s) = event.place(scratch) else { return };
-        event.head(&raw mut (*s).frame.header, &who);
-        let record = &raw mut (*s).frame.record;
-        (*record).ret = call.ret as i32;
-        set(&raw mut (*record).via, call.which());
-        (*record).abi = call.abi;
-        (*record).uring = 0;
-        let path = request(s, call);
-        let (end, _) = resolved::<0, false>(s, call.task, |reach| reach == Reach::Here);
-        let path_len = as_asked(s, end, path);
-        send(s, &event, end, path_len);
-    }
+fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call) {
+    let who = Who::of(call.task);
+    let Some(event) = Event::of_call(slot, &who, call) else { return };
+    let Some(s) = event.place(scratch) else { return };
+    event.head(&mut s.frame.header, &who);
+    let record = &mut s.frame.record;
+    record.ret = call.ret as i32;
+    set(&mut record.via, call.which());
+    record.abi = call.abi;
+    record.uring = 0;
+    record.euid = ld(who.cred, field::CredEuid);
+    record.has_euid = 1;
+    let path = request(s, call);
+    let (end, _) = resolved::<0, false>(s, call.task, |reach| reach == Reach::Here);
+    let path_len = as_asked(s, end, path);
+    send(s, &event, end, path_len);
 }
 
 /// Sends the assembled record. `end` is where the names end in the buffer, `path_len` the length of the path, both in
 /// bytes.
 #[inline(always)]
-pub unsafe fn send(s: *mut OpenScratch, event: &Event, end: u64, path_len: u64) {
+pub fn send(s: &mut OpenScratch, event: &Event, end: u64, path_len: u64) {
     const FIXED: u64 = size_of::<Frame<OpenRecord>>() as u64;
-    // SAFETY: `s` is this CPU's element of this program's own map. `Event::send` limits the length to the size of the
-    // frame.
-    unsafe { event.send((&raw mut (*s).frame).cast(), FIXED + end + path_len, FIXED + NAMES_MAX + ASK) };
+    event.send(&mut s.frame.header, FIXED + end + path_len, FIXED + NAMES_MAX + ASK);
 }
 
 /// Where the opened file can be found.
@@ -129,44 +118,41 @@ pub enum Reach {
 
 /// Writes the arguments of the call. Returns the user address of the path, or 0 without a path.
 #[inline(always)]
-unsafe fn request(s: *mut OpenScratch, call: &Call) -> u64 {
+fn request(s: &mut OpenScratch, call: &Call) -> u64 {
     let [a, b, c, d] = call.args;
-    // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper, which does not fault.
-    unsafe {
-        let record = &raw mut (*s).frame.record;
-        (*record).how_marks = 0;
-        (*record).resolve = 0;
-        let via = get(&raw const (*record).via);
-        if via == via::OPENAT {
-            (*record).dirfd = a as i32;
-            (*record).flags = c & 0xffff_ffff;
-            (*record).mode = d as u32;
-            b
-        } else if via == via::OPENAT2 {
-            (*record).dirfd = a as i32;
-            let how = &raw mut (*s).how;
-            // The kernel refuses a shorter one (`OPEN_HOW_SIZE_VER0`, include/linux/fcntl.h).
-            const SIZE: u64 = size_of::<[u64; 3]>() as u64;
-            let fault = read_passed::<SIZE>(how.cast(), SIZE, c) != 0 || d < SIZE;
-            (*record).how_marks = if fault { mark::FAULT } else { 0 };
-            (*record).flags = (*how)[0];
-            (*record).mode = (*how)[1] as u32;
-            (*record).resolve = (*how)[2];
-            b
-        } else if via == via::OPEN_BY_HANDLE_AT {
-            // The arguments are `mount_fd, handle, flags`. There is no path, and the descriptor only identifies the
-            // file system.
-            (*record).dirfd = a as i32;
-            (*record).flags = c & 0xffff_ffff;
-            (*record).mode = 0;
-            0
-        } else {
-            let creat = via == via::CREAT;
-            (*record).dirfd = AT_FDCWD;
-            (*record).flags = if creat { CREAT_FLAGS } else { b & 0xffff_ffff };
-            (*record).mode = if creat { b as u32 } else { c as u32 };
-            a
-        }
+    let record = &mut s.frame.record;
+    record.how_marks = 0;
+    record.resolve = 0;
+    let via = get(&record.via);
+    if via == via::OPENAT {
+        record.dirfd = a as i32;
+        record.flags = c & 0xffff_ffff;
+        record.mode = d as u32;
+        b
+    } else if via == via::OPENAT2 {
+        record.dirfd = a as i32;
+        let how = &mut s.how;
+        // The kernel refuses a shorter one (`OPEN_HOW_SIZE_VER0`, include/linux/fcntl.h).
+        const SIZE: u64 = size_of::<[u64; 3]>() as u64;
+        let fault = read_passed::<SIZE>(how.as_mut_ptr().cast(), SIZE, c) != 0 || d < SIZE;
+        record.how_marks = if fault { mark::FAULT } else { 0 };
+        record.flags = how[0];
+        record.mode = how[1] as u32;
+        record.resolve = how[2];
+        b
+    } else if via == via::OPEN_BY_HANDLE_AT {
+        // The arguments are `mount_fd, handle, flags`. There is no path, and the descriptor only identifies the
+        // file system.
+        record.dirfd = a as i32;
+        record.flags = c & 0xffff_ffff;
+        record.mode = 0;
+        0
+    } else {
+        let creat = via == via::CREAT;
+        record.dirfd = AT_FDCWD;
+        record.flags = if creat { CREAT_FLAGS } else { b & 0xffff_ffff };
+        record.mode = if creat { b as u32 } else { c as u32 };
+        a
     }
 }
 
@@ -178,54 +164,49 @@ unsafe fn request(s: *mut OpenScratch, call: &Call) -> u64 {
 /// What is tested more than once is read from memory each time: the verifier then need not follow the two answers
 /// separately up to the end.
 #[inline(always)]
-pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
-    s: *mut OpenScratch,
+pub fn resolved<const START: u64, const PREEMPTIBLE: bool>(
+    s: &mut OpenScratch,
     task: u64,
     reach: impl Fn(Reach) -> bool,
 ) -> (u64, u64) {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
-    // program's own map.
-    unsafe {
-        let record = &raw mut (*s).frame.record;
-        let ret = &raw const (*record).ret;
-        let is_open = || get(ret) >= 0;
-        let fs: u64 = ld(task, field::TaskFs);
-        let (root, top) = (path::root_of(fs), path::top_of(task));
-        (*record).names_len = 0;
-        zero(&raw mut (*record).file);
-        (*record).root_off = if is_open() || root.dentry == 0 { u16::MAX } else { 0 };
-        set(&raw mut (*record).names_marks, 0);
-        let from = if is_open() {
-            if reach(Reach::Here) {
-                opened(s, task, get(ret).into())
-            } else {
-                let direct = reach(Reach::NoDescriptor);
-                set(&raw mut (*record).names_marks, if direct { mark::NOT_COLLECTED } else { mark::RACED });
-                Place::NONE
-            }
-        } else if path::is_top(top, root) {
-            Place::NONE
+    let ret = &raw const s.frame.record.ret;
+    let is_open = || get(ret) >= 0;
+    let fs: u64 = ld(task, field::TaskFs);
+    let (root, top) = (path::root_of(fs), path::top_of(task));
+    s.frame.record.names_len = 0;
+    zero(&mut s.frame.record.file);
+    s.frame.record.root_off = if is_open() || root.dentry == 0 { u16::MAX } else { 0 };
+    set(&mut s.frame.record.names_marks, 0);
+    let from = if is_open() {
+        if reach(Reach::Here) {
+            opened(s, task, get(ret).into())
         } else {
-            root
-        };
-        if from.dentry == 0 {
-            return (START, 0);
+            let direct = reach(Reach::NoDescriptor);
+            set(&mut s.frame.record.names_marks, if direct { mark::NOT_COLLECTED } else { mark::RACED });
+            Place::NONE
         }
-        if konst!(Identities) != 0 && is_open() {
-            files::identify(from.dentry, &raw mut (*record).file);
-        }
-        let buf = (&raw mut (*s).buf).cast();
-        let names = path::walk::<MASK, PREEMPTIBLE>(&raw mut (*s).walk, buf, START, from, root, top);
-        (*record).names_len = (names.end - START) as u16;
-        (*record).root_off = match names.root {
-            Some(at) => (at - START) as u16,
-            // The walk did not meet the root. If nothing is above the root, it is at the end of every path.
-            None if is_open() && path::is_top(top, root) => (names.end - START) as u16,
-            None => u16::MAX,
-        };
-        set(&raw mut (*record).names_marks, get(&raw const (*record).names_marks) | names.marks);
-        (names.end & MASK, if is_open() { from.dentry } else { 0 })
+    } else if path::is_top(top, root) {
+        Place::NONE
+    } else {
+        root
+    };
+    if from.dentry == 0 {
+        return (START, 0);
     }
+    if konst!(Identities) != 0 && is_open() {
+        files::identify(from.dentry, &mut s.frame.record.file);
+    }
+    let buf = s.buf.as_mut_ptr();
+    let names = path::walk::<MASK, PREEMPTIBLE>(&mut s.walk, buf, START, from, root, top);
+    s.frame.record.names_len = (names.end - START) as u16;
+    s.frame.record.root_off = match names.root {
+        Some(at) => (at - START) as u16,
+        // The walk did not meet the root. If nothing is above the root, it is at the end of every path.
+        None if is_open() && path::is_top(top, root) => (names.end - START) as u16,
+        None => u16::MAX,
+    };
+    set(&mut s.frame.record.names_marks, get(&s.frame.record.names_marks) | names.marks);
+    (names.end & MASK, if is_open() { from.dentry } else { 0 })
 }
 
 /// How many times the entry of a new descriptor is read. Another task that shares the table could put a file there and
@@ -240,97 +221,85 @@ const LOOKS: u32 = 8;
 /// references (`dup2`, or a descriptor that was received). A file that the other task newly opened with the same flags
 /// looks the same. A table that has one user now proves nothing: the other user may have left.
 #[inline(always)]
-unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> Place {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
-    // program's own map. The descriptor table is freed after a grace period, which cannot end while the program runs.
-    unsafe {
-        let slot = files::slot_of(task, fd as u64);
-        let file = files::at_slot(slot);
-        if file == 0 {
-            set(&raw mut (*s).frame.record.names_marks, mark::RACED);
-            return Place::NONE;
-        }
-        let view = files::view_file(file, &raw mut (*s).walk);
-        let asked = (*s).frame.record.flags;
-        let differ = asked ^ u64::from(view.flags);
-        // An open file keeps these flags as requested. fcntl(2) changes others, and `do_dentry_open` (fs/open.c,
-        // https://elixir.bootlin.com/linux/v6.12/source/fs/open.c) clears those that matter only while opening.
-        let kept = arch::o_directory_nofollow() | O_PATH;
-        // The flags of openat2 are in the caller's memory until they are read here. Another process may have changed
-        // them, so a difference proves nothing.
-        let unproven = get(&raw const (*s).frame.record.via) == via::OPENAT2;
-        let same = unproven || differ & kept == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
-        // Nothing that is found is kept in a register, where it would multiply the verifier's paths.
-        let marks = &raw mut (*s).frame.record.names_marks;
-        set(marks, if same { 0 } else { mark::RACED });
-        if has(field::FileMode) && (unproven || asked & O_CREAT != 0) {
-            let mode: u32 = any(file, field::FileMode);
-            let how = &raw mut (*s).frame.record.how_marks;
-            // By arithmetic: a branch would double the verifier's paths.
-            set(how, get(how) | (EXISTED - (mode >> FMODE_CREATED & 1) as u8));
-        }
-        let mut others = 0;
-        let mut look = 0;
-        while look < LOOKS {
-            others |= files::other_references(file);
-            if files::at_slot(slot) != file {
-                set(marks, mark::RACED);
-            }
-            look += 1;
-        }
-        // A larger table may have replaced the one that was read.
-        if files::file_at(task, fd as u64) != file {
+fn opened(s: &mut OpenScratch, task: u64, fd: i64) -> Place {
+    let slot = files::slot_of(task, fd as u64);
+    let file = files::at_slot(slot);
+    if file == 0 {
+        set(&mut s.frame.record.names_marks, mark::RACED);
+        return Place::NONE;
+    }
+    let view = files::view_file(file, &mut s.walk);
+    let asked = s.frame.record.flags;
+    let differ = asked ^ u64::from(view.flags);
+    // An open file keeps these flags as requested. fcntl(2) changes others, and `do_dentry_open` (fs/open.c,
+    // https://elixir.bootlin.com/linux/v6.12/source/fs/open.c) clears those that matter only while opening.
+    let kept = arch::o_directory_nofollow() | O_PATH;
+    // The flags of openat2 are in the caller's memory until they are read here. Another process may have changed
+    // them, so a difference proves nothing.
+    let unproven = get(&s.frame.record.via) == via::OPENAT2;
+    let same = unproven || differ & kept == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
+    // Nothing that is found is kept in a register, where it would multiply the verifier's paths.
+    let marks = &mut s.frame.record.names_marks;
+    set(marks, if same { 0 } else { mark::RACED });
+    if has(field::FileMode) && (unproven || asked & O_CREAT != 0) {
+        let mode: u32 = any(file, field::FileMode);
+        let how = &mut s.frame.record.how_marks;
+        // By arithmetic: a branch would double the verifier's paths.
+        set(how, get(how) | (EXISTED - (mode >> FMODE_CREATED & 1) as u8));
+    }
+    let mut others = 0;
+    let mut look = 0;
+    while look < LOOKS {
+        others |= files::other_references(file);
+        if files::at_slot(slot) != file {
             set(marks, mark::RACED);
         }
-        if opaque(others) != 0 {
-            set(marks, get(marks) | mark::SHARED);
-            if is_near(s, task, view.path.dentry) {
-                (*s).frame.record.how_marks |= NEAR;
-            }
-        }
-        view.path
+        look += 1;
     }
+    // A larger table may have replaced the one that was read.
+    if files::file_at(task, fd as u64) != file {
+        set(marks, mark::RACED);
+    }
+    if opaque(others) != 0 {
+        set(marks, get(marks) | mark::SHARED);
+        if is_near(s, task, view.path.dentry) {
+            s.frame.record.how_marks |= NEAR;
+        }
+    }
+    view.path
 }
 
 /// Whether a file is directly in the directory at which a relative path starts.
 #[inline(always)]
-unsafe fn is_near(s: *mut OpenScratch, task: u64, dentry: u64) -> bool {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
-    // program's own map.
-    unsafe {
-        let dirfd = (*s).frame.record.dirfd;
-        let start = if dirfd == AT_FDCWD {
-            path::cwd_of(ld(task, field::TaskFs))
-        } else {
-            files::view_file(files::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path
-        };
-        let parent: u64 = any(dentry, field::DentryParent);
-        parent != 0 && parent == start.dentry
-    }
+fn is_near(s: &mut OpenScratch, task: u64, dentry: u64) -> bool {
+    let dirfd = s.frame.record.dirfd;
+    let start = if dirfd == AT_FDCWD {
+        path::cwd_of(ld(task, field::TaskFs))
+    } else {
+        files::view_file(files::file_at(task, u64::from(dirfd as u32)), &mut s.walk).path
+    };
+    let parent: u64 = any(dentry, field::DentryParent);
+    parent != 0 && parent == start.dentry
 }
 
 /// Appends the path as passed, without its NUL. Returns its length in bytes.
 #[inline(always)]
-unsafe fn as_asked(s: *mut OpenScratch, at: u64, path: u64) -> u64 {
-    // SAFETY: `s` is this CPU's element of this program's own map, and `ASK` bytes follow any masked offset in `buf`.
-    // User memory is read by helper.
-    unsafe {
-        let dst = (&raw mut (*s).buf).cast::<u8>().add(at as usize);
-        let n = read_user_str(dst, ASK, path);
-        let record = &raw mut (*s).frame.record;
-        (*record).path_marks = if get(&raw const (*record).via) == via::OPEN_BY_HANDLE_AT {
-            0
-        } else if n < 0 {
-            mark::FAULT
-        } else if n == ASK as i64 {
-            mark::CUT
-        } else {
-            0
-        };
-        let longest = u64::from(PATH_MAX) - 1;
-        let len = if n <= 0 { 0 } else { n as u64 - 1 };
-        let len = if len > longest { longest } else { len };
-        (*record).path_len = len as u16;
-        len
-    }
+fn as_asked(s: &mut OpenScratch, start: u64, path: u64) -> u64 {
+    let dst = at(s.buf.as_mut_ptr(), start);
+    let n = read_user_str(dst, ASK, path);
+    let record = &mut s.frame.record;
+    record.path_marks = if get(&record.via) == via::OPEN_BY_HANDLE_AT {
+        0
+    } else if n < 0 {
+        mark::FAULT
+    } else if n == ASK as i64 {
+        mark::CUT
+    } else {
+        0
+    };
+    let longest = u64::from(PATH_MAX) - 1;
+    let len = if n <= 0 { 0 } else { n as u64 - 1 };
+    let len = if len > longest { longest } else { len };
+    record.path_len = len as u16;
+    len
 }

@@ -11,11 +11,8 @@ use aya_ebpf::programs::BtfTracePointContext;
 #[btf_tracepoint]
 #[inline(always)]
 pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the first argument of the tracepoint is a BTF pointer to `struct pt_regs`.
-    unsafe {
-        if let Some(call) = call::select(ctx.as_ptr(), ctx.arg(0), ctx.arg(1)) {
-            super::ended(&call);
-        }
+    if let Some(call) = call::select(ctx.as_ptr(), ctx.arg(0), ctx.arg(1)) {
+        super::ended(&call);
     }
     0
 }

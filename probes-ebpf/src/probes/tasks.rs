@@ -14,31 +14,28 @@ use tracetui_shared::record::task::TaskStart;
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn task_starts(ctx: *mut c_void) -> i32 {
     let ctx = ctx as u64;
-    // SAFETY: the context is the iterator's, whose two pointers are BTF pointers. The verifier requires the test for
-    // null.
-    unsafe {
-        let task: u64 = load_at(ctx, 8);
-        if task == 0 {
-            return 0;
-        }
-        let task = typed_as(task, field::TaskTgid);
-        let tgid: u32 = typed(task, field::TaskTgid);
-        if typed::<u32>(task, field::TaskPid) != tgid {
-            return 0;
-        }
-        let parent: u64 = typed(task, field::TaskRealParent);
-        let parent_leader: u64 = typed(parent, field::TaskGroupLeader);
-        let signal: u64 = typed(task, field::TaskSignal);
-        let start = TaskStart {
-            tgid,
-            parent: typed(parent, field::TaskTgid),
-            start: typed(task, field::TaskStartBoottime),
-            parent_start: typed(parent_leader, field::TaskStartBoottime),
-            live: typed(signal, field::SignalLive),
-            reserved: 0,
-        };
-        let seq: u64 = load_at(load_at(ctx, 0), 0);
-        bpf_seq_write(seq as *mut _, (&raw const start).cast(), size_of::<TaskStart>() as u32);
+    let task: u64 = load_at(ctx, 8);
+    if task == 0 {
+        return 0;
     }
+    let task = typed_as(task, field::TaskTgid);
+    let tgid: u32 = typed(task, field::TaskTgid);
+    if typed::<u32>(task, field::TaskPid) != tgid {
+        return 0;
+    }
+    let parent: u64 = typed(task, field::TaskRealParent);
+    let parent_leader: u64 = typed(parent, field::TaskGroupLeader);
+    let signal: u64 = typed(task, field::TaskSignal);
+    let start = TaskStart {
+        tgid,
+        parent: typed(parent, field::TaskTgid),
+        start: typed(task, field::TaskStartBoottime),
+        parent_start: typed(parent_leader, field::TaskStartBoottime),
+        live: typed(signal, field::SignalLive),
+        reserved: 0,
+    };
+    let seq: u64 = load_at(load_at(ctx, 0), 0);
+    // SAFETY: the verifier checks that the helper gets the `seq_file`. `start` has so many bytes.
+    unsafe { bpf_seq_write(seq as *mut _, (&raw const start).cast(), size_of::<TaskStart>() as u32) };
     0
 }

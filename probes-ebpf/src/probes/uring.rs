@@ -61,8 +61,7 @@ per_cpu! {
 #[btf_tracepoint]
 #[inline(always)]
 pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the argument is the address of the request.
-    unsafe { submitted(Slot::UringSubmit, &URING_SUBMIT_SCRATCH, ctx.arg(0)) };
+    submitted(Slot::UringSubmit, &URING_SUBMIT_SCRATCH, ctx.arg(0));
     0
 }
 
@@ -70,8 +69,7 @@ pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 #[inline(always)]
 pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: `REQ` is an offset in the record, which user space compared with the tracepoint's format.
-    unsafe { submitted(Slot::UringSubmitTp, &URING_SUBMIT_TP_SCRATCH, field(&ctx, REQ)) };
+    submitted(Slot::UringSubmitTp, &URING_SUBMIT_TP_SCRATCH, field(&ctx, REQ));
     0
 }
 
@@ -80,8 +78,7 @@ pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
 #[btf_tracepoint]
 #[inline(always)]
 pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the argument is the address of the request.
-    unsafe { refused(Slot::UringRefused, &URING_REFUSED_SCRATCH, ctx.arg(1)) };
+    refused(Slot::UringRefused, &URING_REFUSED_SCRATCH, ctx.arg(1));
     0
 }
 
@@ -89,8 +86,7 @@ pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 #[inline(always)]
 pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: `REQ` is an offset in the record, which user space compared with the tracepoint's format.
-    unsafe { refused(Slot::UringRefusedTp, &URING_REFUSED_TP_SCRATCH, field(&ctx, REQ)) };
+    refused(Slot::UringRefusedTp, &URING_REFUSED_TP_SCRATCH, field(&ctx, REQ));
     0
 }
 
@@ -101,25 +97,21 @@ pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
     let (ring, req): (u64, u64) = (ctx.arg(0), ctx.arg(1));
-    // SAFETY: the argument is the address of the request, or null, which reads as zeros. `struct io_uring_cqe`
-    // (include/uapi/linux/io_uring.h) has the same fields.
-    unsafe {
-        let opcode = opcode_of(req);
-        let completion = || {
-            if konst!(UringCqe) != 0 {
-                let [user_data, rest] = rd::<[u64; 2]>(ctx.arg(2));
-                Completion { ring, user_data, res: rest as i32, flags: (rest >> 32) as u32 }
-            } else {
-                let (res, flags): (u64, u64) = (ctx.arg(3), ctx.arg(4));
-                Completion { ring, user_data: ctx.arg(2), res: res as i32, flags: flags as u32 }
-            }
-        };
-        // No request does both: the verifier walks through the one or the other.
-        if is_open(opcode) {
-            ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
+    let opcode = opcode_of(req);
+    let completion = || {
+        if konst!(UringCqe) != 0 {
+            let [user_data, rest] = rd::<[u64; 2]>(ctx.arg(2));
+            Completion { ring, user_data, res: rest as i32, flags: (rest >> 32) as u32 }
         } else {
-            tcp::uring::ended(Slot::TcpUring, &TCP_URING_BTF_SCRATCH, req, opcode, completion, || submitter(req));
+            let (res, flags): (u64, u64) = (ctx.arg(3), ctx.arg(4));
+            Completion { ring, user_data: ctx.arg(2), res: res as i32, flags: flags as u32 }
         }
+    };
+    // No request does both: the verifier walks through the one or the other.
+    if is_open(opcode) {
+        ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
+    } else {
+        tcp::uring::ended(Slot::TcpUring, &TCP_URING_BTF_SCRATCH, req, opcode, completion, || submitter(req));
     }
     0
 }
@@ -129,21 +121,18 @@ pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 #[inline(always)]
 pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: these are offsets in the record, which user space compared with the tracepoint's format.
-    unsafe {
-        let req = field(&ctx, REQ);
-        let opcode = opcode_of(req);
-        let completion = || Completion {
-            ring: field(&ctx, 8),
-            user_data: field(&ctx, 24),
-            res: field(&ctx, 32),
-            flags: field(&ctx, 36),
-        };
-        if is_open(opcode) {
-            ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
-        } else {
-            tcp::uring::ended(Slot::TcpUringTp, &TCP_URING_TP_SCRATCH, req, opcode, completion, || submitter(req));
-        }
+    let req = field(&ctx, REQ);
+    let opcode = opcode_of(req);
+    let completion = || Completion {
+        ring: field(&ctx, 8),
+        user_data: field(&ctx, 24),
+        res: field(&ctx, 32),
+        flags: field(&ctx, 36),
+    };
+    if is_open(opcode) {
+        ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
+    } else {
+        tcp::uring::ended(Slot::TcpUringTp, &TCP_URING_TP_SCRATCH, req, opcode, completion, || submitter(req));
     }
     0
 }
@@ -156,14 +145,10 @@ pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 pub fn uring_quiet(ctx: FExitContext) -> i32 {
     let (req, ret): (u64, u64) = (ctx.arg(0), ctx.arg(2));
-    // SAFETY: the first argument is the address of the request. Kernel addresses are read by helper, which zero-fills
-    // on a fault.
-    unsafe {
-        let opcode = opcode_of(req);
-        let succeeds = || rd::<i32>(req.wrapping_add(offset(field::KiocbCqeRes))) >= 0;
-        if is_open(opcode) && ret as i32 == 0 && is_quiet(req) && succeeds() {
-            ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req, opcode);
-        }
+    let opcode = opcode_of(req);
+    let succeeds = || rd::<i32>(req.wrapping_add(offset(field::KiocbCqeRes))) >= 0;
+    if is_open(opcode) && ret as i32 == 0 && is_quiet(req) && succeeds() {
+        ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req, opcode);
     }
     0
 }
@@ -172,16 +157,14 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
 const REQ: usize = 16;
 
 #[inline(always)]
-unsafe fn is_quiet(req: u64) -> bool {
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe { rd::<u32>(req.wrapping_add(offset(field::KiocbFlags))) & CQE_SKIP != 0 }
+fn is_quiet(req: u64) -> bool {
+    rd::<u32>(req.wrapping_add(offset(field::KiocbFlags))) & CQE_SKIP != 0
 }
 
 /// The opcode of a request; 0 (`IORING_OP_NOP`) without one.
 #[inline(always)]
-unsafe fn opcode_of(req: u64) -> u8 {
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe { rd(req.wrapping_add(offset(field::KiocbOpcode))) }
+fn opcode_of(req: u64) -> u8 {
+    rd(req.wrapping_add(offset(field::KiocbOpcode)))
 }
 
 /// Whether a request opens a file.
@@ -192,10 +175,9 @@ fn is_open(opcode: u8) -> bool {
 
 /// Stores which request of any kind was submitted last on this CPU.
 #[inline(always)]
-unsafe fn note_submitted(req: u64) {
-    let Some((_, state)) = this_cpu() else { return };
-    // SAFETY: `state` is this CPU's element of the map.
-    unsafe { set(&raw mut (*state).last_request, req) };
+fn note_submitted(req: u64) {
+    let Some((_, mut state)) = this_cpu() else { return };
+    set(&mut state.last_request, req);
 }
 
 /// Whether the descriptor of a request that has its result may already belong to another file.
@@ -205,182 +187,154 @@ unsafe fn note_submitted(req: u64) {
 /// Requests in between may have closed the descriptor and opened another file there. So the descriptor is certain only
 /// for the request that was submitted last. A worker posts each completion by itself.
 #[inline(always)]
-unsafe fn is_late(req: u64) -> bool {
+fn is_late(req: u64) -> bool {
     let Some((_, state)) = this_cpu() else { return true };
-    // SAFETY: `state` is this CPU's element of the map.
-    unsafe { task_of(req) == current() && get(&raw const (*state).last_request) != req }
+    task_of(req) == current() && get(&state.last_request) != req
 }
 
 /// The address of the task that submitted a request; of the current task if that is unknown.
 #[inline(always)]
-unsafe fn task_of(req: u64) -> u64 {
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe {
-        if has(field::KiocbTask) {
-            rd(req.wrapping_add(offset(field::KiocbTask)))
-        } else if has(field::KiocbTctx) && has(field::IoUringTaskTask) {
-            rd(rd::<u64>(req.wrapping_add(offset(field::KiocbTctx))).wrapping_add(offset(field::IoUringTaskTask)))
-        } else {
-            current()
-        }
+fn task_of(req: u64) -> u64 {
+    if has(field::KiocbTask) {
+        rd(req.wrapping_add(offset(field::KiocbTask)))
+    } else if has(field::KiocbTctx) && has(field::IoUringTaskTask) {
+        rd(rd::<u64>(req.wrapping_add(offset(field::KiocbTctx))).wrapping_add(offset(field::IoUringTaskTask)))
+    } else {
+        current()
     }
 }
 
 /// The task that submitted a request if it can be read as a typed task (6.2+), else the current task. That is a thread
 /// of the same process, unless several processes share the ring.
 #[inline(always)]
-unsafe fn submitter(req: u64) -> u64 {
-    // SAFETY: the address is cast to a typed pointer, through which a load yields 0 on a fault.
-    unsafe {
-        let task = task_of(req);
-        if casts() && task != 0 { typed_as(task, field::TaskTgid) } else { current() }
-    }
+fn submitter(req: u64) -> u64 {
+    let task = task_of(req);
+    if casts() && task != 0 { typed_as(task, field::TaskTgid) } else { current() }
 }
 
 /// Writes the arguments of a request. They are still in the request when it ends.
 #[inline(always)]
-unsafe fn asked(record: *mut OpenRecord, req: u64, opcode: u8) {
-    // SAFETY: `record` is in this program's map value; kernel addresses are read by helper, which zero-fills on a
-    // fault.
-    unsafe {
-        let how = req.wrapping_add(offset(field::IoOpenHow));
-        (*record).via = via::IO_URING;
-        (*record).abi = native_abi();
-        // The kernel adds this flag (`__io_openat_prep`, io_uring/openclose.c).
-        (*record).flags = rd::<u64>(how) & !o_largefile();
-        (*record).mode = rd::<u64>(how.wrapping_add(8)) as u32;
-        (*record).resolve = rd(how.wrapping_add(16));
-        (*record).dirfd = rd(req.wrapping_add(offset(field::IoOpenDfd)));
-        (*record).how_marks = 0;
-        let by_openat2 = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
-        let direct = if rd::<u32>(req.wrapping_add(offset(field::IoOpenFileSlot))) != 0 { uring::DIRECT } else { 0 };
-        let quiet = if is_quiet(req) { uring::QUIET } else { 0 };
-        (*record).uring = by_openat2 | direct | quiet;
-    }
+fn asked(record: &mut OpenRecord, req: u64, opcode: u8) {
+    let how = req.wrapping_add(offset(field::IoOpenHow));
+    record.via = via::IO_URING;
+    record.abi = native_abi();
+    // The kernel adds this flag (`__io_openat_prep`, io_uring/openclose.c).
+    record.flags = rd::<u64>(how) & !o_largefile();
+    record.mode = rd::<u64>(how.wrapping_add(8)) as u32;
+    record.resolve = rd(how.wrapping_add(16));
+    record.dirfd = rd(req.wrapping_add(offset(field::IoOpenDfd)));
+    record.how_marks = 0;
+    let by_openat2 = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
+    let direct = if rd::<u32>(req.wrapping_add(offset(field::IoOpenFileSlot))) != 0 { uring::DIRECT } else { 0 };
+    let quiet = if is_quiet(req) { uring::QUIET } else { 0 };
+    record.uring = by_openat2 | direct | quiet;
 }
 
 /// Begins the report of a request: everything except the path.
 #[inline(always)]
-unsafe fn begin(
+fn begin(
     slot: Slot,
     scratch: &Array<RequestScratch>,
     req: u64,
     opcode: u8,
-) -> Option<(Event, *mut RequestScratch, u64)> {
-    // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map. `req` is read by helper.
-    unsafe {
-        let task = current();
-        let who = Who::of(task);
-        let event = Event::request(slot, &who)?;
-        let s = event.place(scratch)?;
-        event.head(&raw mut (*s).frame.header, &who);
-        let record = &raw mut (*s).frame.record;
-        asked(record, req, opcode);
-        (*record).ret = 0;
-        zero(&raw mut (*record).file);
-        (*record).names_len = 0;
-        (*record).root_off = u16::MAX;
-        (*record).names_marks = 0;
-        (*record).path_len = 0;
-        Some((event, s, task))
-    }
+) -> Option<(Event, &mut RequestScratch, u64)> {
+    let task = current();
+    let who = Who::of(task);
+    let event = Event::request(slot, &who)?;
+    let s = event.place(scratch)?;
+    event.head(&mut s.frame.header, &who);
+    let record = &mut s.frame.record;
+    asked(record, req, opcode);
+    record.ret = 0;
+    zero(&mut record.file);
+    record.names_len = 0;
+    record.root_off = u16::MAX;
+    record.names_marks = 0;
+    record.path_len = 0;
+    Some((event, s, task))
 }
 
 #[inline(always)]
-unsafe fn send(s: *mut RequestScratch, event: &Event, req: u64, place: u64, path_len: u64) {
+fn send(s: &mut RequestScratch, event: &Event, req: u64, place: u64, path_len: u64) {
     const FIXED: u64 = (size_of::<Frame<OpenRecord>>() + size_of::<RequestPart>()) as u64;
-    // SAFETY: `s` is this CPU's element of this program's own map. `Event::send` limits the length to the size of the
-    // frame.
-    unsafe {
-        // Written after the path, because an unsuccessful read of the path may write before its first byte
-        // (`read_kernel_str`).
-        set(&raw mut (*s).part, RequestPart { request: req, place });
-        event.send((&raw mut (*s).frame).cast(), FIXED + path_len, FIXED + u64::from(PATH_MAX));
-    }
+    // Written after the path, because an unsuccessful read of the path may write before its first byte
+    // (`read_kernel_str`).
+    set(&mut s.part, RequestPart { request: req, place });
+    event.send(&mut s.frame.header, FIXED + path_len, FIXED + u64::from(PATH_MAX));
 }
 
 #[inline(always)]
-unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
-    // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
-    // read by helper.
-    unsafe {
-        note_submitted(req);
-        let opcode = opcode_of(req);
-        tcp::uring::submitted(req, opcode);
-        if !is_open(opcode) {
-            return;
-        }
-        let Some((event, s, task)) = begin(slot, scratch, req, opcode) else { return };
-        let record = &raw mut (*s).frame.record;
-        let filename: u64 = rd(req.wrapping_add(offset(field::IoOpenFilename)));
-        let name: u64 = rd(filename.wrapping_add(offset(field::FilenameName)));
-        let n = read_kernel_str((&raw mut (*s).path).cast(), u64::from(PATH_MAX), name);
-        let len = if n > 0 { at_most(n as u64 - 1, u64::from(PATH_MAX) - 1) } else { 0 };
-        (*record).path_len = len as u16;
-        (*record).path_marks = if n > 0 { 0 } else { mark::FAULT };
-        let dirfd = (*record).dirfd;
-        let start = if dirfd == AT_FDCWD {
-            path::cwd_of(ld(task, field::TaskFs)).dentry
-        } else {
-            files::view_file(files::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path.dentry
-        };
-        send(s, &event, req, start, len);
+fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
+    note_submitted(req);
+    let opcode = opcode_of(req);
+    tcp::uring::submitted(req, opcode);
+    if !is_open(opcode) {
+        return;
     }
+    let Some((event, s, task)) = begin(slot, scratch, req, opcode) else { return };
+    let record = &mut s.frame.record;
+    let filename: u64 = rd(req.wrapping_add(offset(field::IoOpenFilename)));
+    let name: u64 = rd(filename.wrapping_add(offset(field::FilenameName)));
+    let n = read_kernel_str(&mut s.path, u64::from(PATH_MAX), name);
+    let len = if n > 0 { at_most(n as u64 - 1, u64::from(PATH_MAX) - 1) } else { 0 };
+    record.path_len = len as u16;
+    record.path_marks = if n > 0 { 0 } else { mark::FAULT };
+    let dirfd = record.dirfd;
+    let start = if dirfd == AT_FDCWD {
+        path::cwd_of(ld(task, field::TaskFs)).dentry
+    } else {
+        files::view_file(files::file_at(task, u64::from(dirfd as u32)), &mut s.walk).path.dentry
+    };
+    send(s, &event, req, start, len);
 }
 
 /// Reports a refused request, so that the arguments of an earlier request at the same address are not taken for its
 /// own.
 #[inline(always)]
-unsafe fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
-    // SAFETY: `s` is this CPU's element of this program's own map; kernel addresses are read by helper.
-    unsafe {
-        let opcode = opcode_of(req);
-        if !is_open(opcode) {
-            return;
-        }
-        let Some((event, s, _)) = begin(slot, scratch, req, opcode) else { return };
-        let record = &raw mut (*s).frame.record;
-        // The preparation may have failed before it wrote the arguments.
-        (*record).how_marks = UNKNOWN;
-        (*record).path_marks = mark::NOT_COLLECTED;
-        send(s, &event, req, 0, 0);
+fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
+    let opcode = opcode_of(req);
+    if !is_open(opcode) {
+        return;
     }
+    let Some((event, s, _)) = begin(slot, scratch, req, opcode) else { return };
+    let record = &mut s.frame.record;
+    // The preparation may have failed before it wrote the arguments.
+    record.how_marks = UNKNOWN;
+    record.path_marks = mark::NOT_COLLECTED;
+    send(s, &event, req, 0, 0);
 }
 
 /// Reports the result of a request that opens a file.
 #[inline(always)]
-unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8) {
-    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
-    // zero-fills on a fault.
-    unsafe {
-        let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
-        let task = current();
-        let here: u32 = ld(task, field::TaskTgid);
-        let who = Who::of(submitter(req));
-        let Some(event) = Event::begin(slot, core::ptr::null_mut(), &who, ret < 0) else { return };
-        let Some(s) = event.place(scratch) else { return };
-        event.head(&raw mut (*s).frame.header, &who);
-        let record = &raw mut (*s).frame.record;
-        asked(record, req, opcode);
-        (*record).ret = ret;
-        let how = &raw const (*record).uring;
-        let reach = |reach| {
-            let direct = get(how) & uring::DIRECT != 0;
-            match reach {
-                open::Reach::NoDescriptor => direct,
-                open::Reach::Here => !direct && here == who.tgid,
-            }
-        };
-        let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, reach);
-        if !matches!(slot, Slot::OpenUringQuiet) && reach(open::Reach::Here) && get(&raw const (*record).ret) >= 0 {
-            (*record).names_marks |= if is_late(req) { mark::RACED } else { mark::SHARED };
+fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8) {
+    let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
+    let task = current();
+    let here: u32 = ld(task, field::TaskTgid);
+    let who = Who::of(submitter(req));
+    let Some(event) = Event::begin(slot, core::ptr::null_mut(), &who, ret < 0) else { return };
+    let Some(s) = event.place(scratch) else { return };
+    event.head(&mut s.frame.header, &who);
+    asked(&mut s.frame.record, req, opcode);
+    s.frame.record.ret = ret;
+    s.frame.record.euid = ld(who.cred, field::CredEuid);
+    s.frame.record.has_euid = 1;
+    let how = &raw const s.frame.record.uring;
+    let reach = |reach| {
+        let direct = get(how) & uring::DIRECT != 0;
+        match reach {
+            open::Reach::NoDescriptor => direct,
+            open::Reach::Here => !direct && here == who.tgid,
         }
-        let place = if file != 0 { any(file, field::DentryParent) } else { 0 };
-        set((&raw mut (*s).buf).cast(), RequestPart { request: req, place });
-        (*record).path_len = 0;
-        (*record).path_marks = mark::NOT_COLLECTED;
-        open::send(s, &event, end, 0);
+    };
+    let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, reach);
+    if !matches!(slot, Slot::OpenUringQuiet) && reach(open::Reach::Here) && get(&s.frame.record.ret) >= 0 {
+        s.frame.record.names_marks |= if is_late(req) { mark::RACED } else { mark::SHARED };
     }
+    let place = if file != 0 { any(file, field::DentryParent) } else { 0 };
+    set(s.buf.as_mut_ptr().cast(), RequestPart { request: req, place });
+    s.frame.record.path_len = 0;
+    s.frame.record.path_marks = mark::NOT_COLLECTED;
+    open::send(s, &event, end, 0);
 }
 
 /// Bytes before the names in the report of a request's end.

@@ -4,8 +4,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of each of the two target strings.
 pub const TARGET_LEN: usize = 128;
-/// How many links the probes remember. The element after them in their map has the id up to which links are not new.
-pub const LINKS_KNOWN: u32 = 4096;
 /// Bytes of a program's name with its NUL: `BPF_OBJ_NAME_LEN` (include/uapi/linux/bpf.h).
 pub const NAME_LEN: usize = 16;
 
@@ -66,8 +64,6 @@ pub mod cmd {
     pub const PROG_ATTACH: u16 = 8;
     /// `BPF_PROG_DETACH`.
     pub const PROG_DETACH: u16 = 9;
-    /// `BPF_PROG_TEST_RUN`. The links that the program makes are reported as if by `BPF_LINK_CREATE`, without [`super::has::ATTR`].
-    pub const PROG_TEST_RUN: u16 = 10;
     /// `BPF_RAW_TRACEPOINT_OPEN`.
     pub const RAW_TRACEPOINT_OPEN: u16 = 17;
     /// `BPF_LINK_CREATE`.
@@ -213,8 +209,7 @@ pub struct NetlinkRecord {
     pub programs: [u32; 3],
 }
 
-/// The payload of [`BpfXdp`](crate::kind::Slot::BpfXdp): the interface after a change of an XDP program. [`BpfSent`](crate::kind::Slot::BpfSent)
-/// has it after a message that asks for such a change. Other calls may then have changed the interface meanwhile.
+/// The payload of [`BpfXdp`](crate::kind::Slot::BpfXdp): the interface after a change of an XDP program.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct XdpRecord {
@@ -222,21 +217,6 @@ pub struct XdpRecord {
     pub change: NetlinkRecord,
     /// `net_device.name`, NUL-terminated.
     pub name: [u8; NAME_LEN],
-    /// The program that the message names; 0 if it detaches one, and in [`BpfXdp`](crate::kind::Slot::BpfXdp).
-    pub named: u32,
-}
-
-/// The payload of [`BpfMade`](crate::kind::Slot::BpfMade): a link that a program made, beside the one of the event of the call.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct MadeRecord {
-    /// `bpf_link.id`.
-    pub link: u32,
-    /// `bpf_link.type`.
-    pub link_type: u32,
-    /// `bpf_prog_aux.id` of its program; 0 without one.
-    pub program: u32,
-    pub zero: u32,
 }
 
 /// Bytes of the text after a record, with its NUL: a path, or the name of a function.

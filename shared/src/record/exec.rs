@@ -75,7 +75,8 @@ pub struct ExecRecord {
     pub file: Identity,
     /// Bytes of the other descriptors.
     pub fds_len: u32,
-    /// [`super::mark::NOT_COLLECTED`]: the other descriptors were not requested, or the program was not started. `CUT` or
+    /// [`super::mark::NOT_COLLECTED`]: the other descriptors were not requested, or the program was not started. There is still the
+    /// one by which a script was passed as `/dev/fd/N` or `/proc/self/fd/N`, unless it is a standard one. `CUT` or
     /// [`NO_ROOM`]: some of them are missing.
     pub fds_marks: u32,
 }

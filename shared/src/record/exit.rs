@@ -26,9 +26,13 @@ pub struct ExitRecord {
     pub cost: Cost,
     /// The session of the process.
     pub session: Session,
+    /// `cred->euid`: the effective user id. Meaningless without [`fact::EUID`].
+    pub euid: u32,
+    /// Not used; 0.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<ExitRecord>() == 128);
+const _: () = assert!(size_of::<ExitRecord>() == 136);
 
 /// What the threads of a process used until its last one reached the probe, as the kernel counts it.
 #[repr(C)]
@@ -53,7 +57,8 @@ pub struct Cost {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Sent {
-    /// `si_addr` of a signal that the processor caused.
+    /// The first word after `si_code`: `si_addr` of a signal that the processor caused, `si_pid` and `si_uid` of one from a
+    /// process; 0 without `siginfo`.
     pub address: u64,
     /// The name of the current process: `current->group_leader->comm`.
     pub comm: [u8; COMM_LEN],
@@ -87,4 +92,8 @@ pub mod fact {
     pub const COST: u32 = 128;
     /// The kernel counts bytes of storage (`CONFIG_TASK_IO_ACCOUNTING`).
     pub const IO: u32 = 256;
+    /// The effective user id was read.
+    pub const EUID: u32 = 512;
+    /// The current thread had a seccomp filter, or was in strict mode, when the signal was sent.
+    pub const FILTER: u32 = 1024;
 }

@@ -117,6 +117,10 @@ pub struct OpenRecord {
     pub uring: u8,
     /// The opened file.
     pub file: Identity,
+    /// `cred->euid`: the effective user id.
+    pub euid: u32,
+    /// 1 if `euid` is known, else 0.
+    pub has_euid: u32,
 }
 
-const _: () = assert!(size_of::<OpenRecord>() == 72);
+const _: () = assert!(size_of::<OpenRecord>() == 80);

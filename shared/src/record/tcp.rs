@@ -67,6 +67,22 @@ pub mod flag {
     pub const OLDER: u16 = 32;
 }
 
+/// The form of a remote address, or why there is none ([`TcpRecord::form`]).
+pub mod form {
+    /// The address of the socket, in its family.
+    pub const SOCKET: u8 = 0;
+    /// A `struct sockaddr_in` that was passed.
+    pub const INET: u8 = 2;
+    /// A `struct sockaddr_in6` that was passed.
+    pub const INET6: u8 = 10;
+    /// The address that was passed is of another family.
+    pub const OTHER_FAMILY: u8 = 253;
+    /// The length that was passed is too small for the family.
+    pub const TOO_SHORT: u8 = 254;
+    /// The memory of the address could not be read.
+    pub const UNREADABLE: u8 = 255;
+}
+
 /// States of a connection (`include/net/tcp_states.h`).
 pub mod state {
     #[allow(missing_docs)]
@@ -105,7 +121,8 @@ pub struct TcpRecord {
     pub closer_start: BootNanos,
     /// The local address: 4 bytes of `skc_rcv_saddr`, or 16 of `skc_v6_rcv_saddr` (include/net/sock.h).
     pub laddr: [u8; 16],
-    /// The remote address: `skc_daddr` or `skc_v6_daddr`. That of the request if no route led to it.
+    /// The remote address: `skc_daddr` or `skc_v6_daddr`. The one that was passed if the request failed before it was sent
+    /// ([`form`](Self::form)).
     pub raddr: [u8; 16],
     /// The local port: `inet_sock.inet_sport`.
     pub lport: u16,
@@ -141,8 +158,10 @@ pub struct TcpRecord {
     pub state: u8,
     /// The family of the socket: `AF_INET` (2) or `AF_INET6` (10).
     pub family: u8,
+    /// One of [`form`]: of `raddr` and `rport`.
+    pub form: u8,
     /// Not used; 0.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 const _: () = assert!(size_of::<TcpRecord>() == 112);

@@ -2,9 +2,8 @@
 //!
 //! `cargo bench --bench peers` (as root) prints the table. Its options:
 //! `--rounds N`; `--rows` and `--tools` with names from `ROWS` and `TOOLS`, separated by commas; `--configure DIR`, a source tree
-//! with a `configure`; `--noisy`, to measure on a busy machine. `cost` prints the time per run of each program of tracetui during
-//! the first row (kernel.bpf_stats_enabled=1). `TRACETUI_BIN` is another tracetui to measure, and `TRACETUI_OTHER` one for the tool
-//! `other`, which records.
+//! with a `configure`; `--noisy`, to measure on a busy machine. `TRACETUI_BIN` is another tracetui to measure, and `TRACETUI_OTHER` one
+//! for the tool `other`, which records. `tracetui bpf --stats` shows the time per run of each program meanwhile.
 //!
 //! Only ratios within one run are meaningful, because the untraced times of two runs differ.
 
@@ -21,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use tool::{TOOLS, Tool};
+use tracetui_events::synthetic::Scratch;
 use work::{ROWS, Row};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -30,7 +30,6 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["work", row, dir, part] => work::child(row, Path::new(dir), part),
-        ["cost", rest @ ..] => Options::read(rest).and_then(|options| cost(&options)),
         rest => Options::read(rest).and_then(|options| table::print(&options)),
     };
     done.map_or_else(
@@ -78,12 +77,11 @@ fn named<T>(all: &'static [T], name: fn(&T) -> &'static str, names: &str) -> Res
 }
 
 /// A directory with the files of the workloads and the output of the tools.
-struct Place(PathBuf);
+struct Place(Scratch);
 
 impl Place {
     fn new(configure: Option<&Path>) -> Result<Place> {
-        let place = Place(std::env::temp_dir().join(format!("tracetui-peers-{}", std::process::id())));
-        fs::create_dir(&place.0)?;
+        let place = Place(Scratch::new("peers"));
         (0..work::THREADS).try_for_each(|thread| fs::write(place.0.join(format!("there{thread}")), ""))?;
         let source = place.0.join("source");
         match configure {
@@ -111,17 +109,11 @@ impl Place {
             }
             None => Command::new(this),
         };
-        let output = command.args(["work", row.name]).arg(&self.0).arg(part.to_string()).output()?;
+        let output = command.args(["work", row.name]).arg(&*self.0).arg(part.to_string()).output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim().into());
         }
         Ok(String::from_utf8(output.stdout)?.trim().parse()?)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -131,30 +123,4 @@ fn programs() -> Result<Vec<serde_json::Value>> {
     let list: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|_| String::from_utf8_lossy(&output.stderr).trim().to_owned())?;
     Ok(list["programs"].as_array().cloned().unwrap_or_default())
-}
-
-const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-/// Prints the time per run of each program of tracetui, according to the kernel.
-fn cost(options: &Options) -> Result<()> {
-    let (row, tool) = (options.rows[0], options.tools[0]);
-    let place = Place::new(options.configure.as_deref())?;
-    let others = programs()?;
-    let stats = fs::read_to_string(STATS)?;
-    fs::write(STATS, "1")?;
-    let running = running::Running::start(tool, row, &place)?;
-    let before = programs()?;
-    let worked = place.work(row, 1, None);
-    let after = programs();
-    fs::write(STATS, stats)?;
-    worked?;
-    println!("program            runs  ns/run");
-    let same = |a: &serde_json::Value, list: &[serde_json::Value]| list.iter().position(|b| a["id"] == b["id"]);
-    for program in after?.iter().filter(|program| same(program, &others).is_none()) {
-        let earlier = same(program, &before).map(|at| &before[at]);
-        let count = |key| program[key].as_u64().unwrap_or(0) - earlier.and_then(|p| p[key].as_u64()).unwrap_or(0);
-        let (runs, ns) = (count("run_count"), count("run_time_ns"));
-        println!("{:<15} {runs:>7} {:>7.0}", program["name"].as_str().unwrap_or("-"), ns as f64 / runs.max(1) as f64);
-    }
-    running.end().map(drop)
 }

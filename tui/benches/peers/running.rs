@@ -61,7 +61,7 @@ impl Running {
         command.stdout(File::create(place.file("output"))?).stderr(File::create(place.file("errors"))?);
         let began = Instant::now();
         let child = command.spawn()?;
-        let (execs, dir) = (tool.shows_execs(row.subject), place.0.clone());
+        let (execs, dir) = (tool.shows_execs(row.subject), place.0.to_path_buf());
         let zero = Duration::ZERO;
         let mut running = Running { child, tool, execs, dir, ready_after: zero, start_cpu: zero };
         running.ready_after = running.wait_until_ready(began)?;

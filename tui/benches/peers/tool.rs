@@ -1,18 +1,9 @@
 //! The columns of the table: how to run each tool.
 
 use crate::Place;
-use crate::work::{Measure, Row};
+use crate::work::{Measure, Row, Subject};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-
-/// What a tool that can choose traces.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subject {
-    Opens,
-    Execs,
-    /// Opens, execs, exits and connects.
-    All,
-}
 
 const OPENS: &str = r#"tracepoint:syscalls:sys_enter_openat { printf("%s %s\n", comm, str(args->filename)); }"#;
 const EXECS: &str = r#"tracepoint:sched:sched_process_exec { printf("%s %s\n", comm, str(args->filename)); }"#;

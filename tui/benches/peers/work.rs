@@ -1,13 +1,21 @@
 //! The rows of the table, and their workloads, which run in a process of their own.
 
 use crate::Result;
-use crate::tool::Subject;
 use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
 use std::time::Instant;
+
+/// What a tool that can choose traces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Opens,
+    Execs,
+    /// Opens, execs, exits and connects.
+    All,
+}
 
 /// A row of the table.
 pub(crate) struct Row {

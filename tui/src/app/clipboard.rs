@@ -1,5 +1,6 @@
 //! Copies the selected row to the terminal's clipboard.
 
+use super::copy::Wrap;
 use super::row::TimeBase;
 use super::screen::Screen;
 use super::views::View;
@@ -80,7 +81,11 @@ impl Screen {
             }
             Some(text) => {
                 let bytes = grouped(text.len() as u64);
-                self.say(format!("{what} sent to the terminal's clipboard (OSC 52): {bytes} bytes"), now);
+                let to = match self.wrap {
+                    Wrap::None => "the terminal's clipboard (OSC 52)",
+                    Wrap::Tmux => "tmux (OSC 52), which needs set-clipboard on",
+                };
+                self.say(format!("{what} sent to {to}: {bytes} bytes"), now);
                 Some(Effect::Copy(text.into_bytes()))
             }
         };

@@ -194,27 +194,20 @@ mod tests {
                 .map(|column| column.0)
                 .collect::<Vec<_>>()
         };
-        keys(&mut app, "C");
-        assert_eq!(shown(&app), ["time", "kind", "pid", "comm", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "C")), ["time", "kind", "pid", "comm", "result", "detail"]);
         // Hides the second column, which moves to the hidden ones.
-        keys(&mut app, "j ");
-        assert_eq!(shown(&app), ["time", "pid", "comm", "result", "detail"]);
-        keys(&mut app, "\n");
-        assert_eq!(shown(&app), ["time", "kind", "pid", "comm", "result", "detail"]);
-        keys(&mut app, "ll");
-        assert_eq!(shown(&app), ["time", "pid", "comm", "kind", "result", "detail"]);
-        keys(&mut app, "hhhhhh");
-        assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "j ")), ["time", "pid", "comm", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "\n")), ["time", "kind", "pid", "comm", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "ll")), ["time", "pid", "comm", "kind", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "hhhhhh")), ["kind", "time", "pid", "comm", "result", "detail"]);
         // A fixed column stays, and the cursor stops at the end of the list.
-        keys(&mut app, "jjjjj ");
-        assert!(shown(&app).contains(&"detail") && app.screen.message().is_some());
+        assert!(shown(keys(&mut app, "jjjjj ")).contains(&"detail") && app.screen.message().is_some());
         keys(&mut app, "jjjjjjjjjjj ");
         assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail", "login_uid"]);
         // The other views keep their columns.
         keys(&mut app, "\x1b2");
         assert_eq!(app.screen.columns.of(app.views.shown), None);
-        keys(&mut app, "C ");
-        assert_eq!(shown(&app), ["state", "lived", "opens", "failed"]);
+        assert_eq!(shown(keys(&mut app, "C ")), ["state", "lived", "opens", "failed"]);
         keys(&mut app, "\x1b1");
         assert_eq!(app.screen.columns.of(app.views.shown).map(<[_]>::len), Some(7));
         app.update(crate::app::Input::Key(crate::app::device::KeyEvent::new(

@@ -1,9 +1,9 @@
 //! Completion in the filter line: names of fields, and values that are known or occur in events.
 
 use super::edit::Line;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use tracetui_events::enrich::World;
-use tracetui_events::event::Tables;
+use tracetui_events::event::EventContext;
 use tracetui_events::event::describe::{self, Shape, Value};
 use tracetui_events::filter::complete::{self, Ending, FieldName, Of};
 use tracetui_events::store::Store;
@@ -40,7 +40,7 @@ pub(crate) struct Offer {
 }
 
 /// Values, each with the number of its occurrences and its meaning.
-type Counts = FxHashMap<Vec<u8>, (u32, Vec<u8>)>;
+type Counts = HashMap<Vec<u8>, (u32, Vec<u8>)>;
 
 impl Completion {
     /// The completions of a text; `None` if there are none.
@@ -118,6 +118,7 @@ fn values(field: &FieldName, typed: &[u8], store: &Store, world: &World) -> Vec<
         (Shape::User, _) => world.user_names().for_each(|name| known(name.as_bytes(), b"")),
         (Shape::Group, _) => world.group_names().for_each(|name| known(name.as_bytes(), b"")),
         (_, "comm") => world.processes.entries().for_each(|entry| known(&entry.process.comm, b"")),
+        (_, "process") => world.processes.entries().for_each(|entry| known(entry.process.name(), b"")),
         (_, "pid" | "tree") => {
             for entry in world.processes.entries() {
                 known(entry.process.key.tgid.0.to_string().as_bytes(), &entry.process.comm);
@@ -149,7 +150,7 @@ fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, c
                     Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).for_each(&mut add),
                     Value::Words(words) => words.for_each(|word| add(word.as_bytes())),
                     Value::Time(ns) => add(ns.to_string().as_bytes()),
-                    value => match name(field.shape(), value, world) {
+                    value => match name(field.shape(), value, seen) {
                         Some(name) => add(name.as_bytes()),
                         None => add(&value.text().unwrap_or_default()),
                     },
@@ -159,11 +160,11 @@ fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, c
     }
 }
 
-fn name<'w>(shape: Shape, value: &Value<'_>, world: &'w World) -> Option<&'w str> {
+fn name<'a>(shape: Shape, value: &Value<'_>, seen: &EventContext<'a>) -> Option<&'a str> {
     let id = || value.number().and_then(|number| u32::try_from(number).ok());
     match shape {
-        Shape::User => world.user(Uid(id()?)),
-        Shape::Group => world.group(Gid(id()?)),
+        Shape::User => seen.user(Uid(id()?)),
+        Shape::Group => seen.group(Gid(id()?)),
         _ => None,
     }
 }
@@ -195,8 +196,7 @@ mod tests {
 
     /// A dashboard with events of a few processes.
     fn some() -> App {
-        let mut app = app(80, 24, 64 << 20);
-        let mut made = Maker::default();
+        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
         made.host(&HostFrame::User(User { uid: Uid(1000), name: "ana".to_owned() }));
         made.host(&HostFrame::User(User { uid: Uid(33), name: "www data".to_owned() }));
         made.exec(48_213, "make", &["make", "all"], 0);
@@ -290,34 +290,24 @@ mod tests {
     fn tab_completes_then_shows_then_goes_round() {
         let mut app = some();
         let line = |app: &App| app.filter.line().map(|line| line.text()).unwrap_or_default();
-        keys(&mut app, "fkin\t");
-        assert_eq!(line(&app), "kind=");
-        keys(&mut app, "ex\t");
-        assert_eq!((line(&app).as_str(), app.filter.completion().is_some()), ("kind=ex", true));
-        keys(&mut app, "\t");
-        assert_eq!((line(&app).as_str(), app.events().events()), ("kind=exec", 1), "it is applied");
-        keys(&mut app, "\t");
-        assert_eq!(line(&app), "kind=exit");
-        keys(&mut app, "\t");
-        assert_eq!(line(&app), "kind=exec");
+        assert_eq!(line(keys(&mut app, "fkin\t")), "kind=");
+        assert_eq!((line(keys(&mut app, "ex\t")).as_str(), app.filter.completion().is_some()), ("kind=ex", true));
+        assert_eq!((line(keys(&mut app, "\t")).as_str(), app.events().events()), ("kind=exec", 1), "it is applied");
+        assert_eq!(line(keys(&mut app, "\t")), "kind=exit");
+        assert_eq!(line(keys(&mut app, "\t")), "kind=exec");
         // Esc restores the typed text, and goes no further.
-        keys(&mut app, "\x1b");
-        assert_eq!((line(&app).as_str(), app.filter.completion().is_none()), ("kind=ex", true));
-        keys(&mut app, "\t\t,op\t");
-        assert_eq!(line(&app), "kind=exec,open");
+        assert_eq!((line(keys(&mut app, "\x1b")).as_str(), app.filter.completion().is_none()), ("kind=ex", true));
+        assert_eq!(line(keys(&mut app, "\t\t,op\t")), "kind=exec,open");
         // Typing continues after a completion.
-        keys(&mut app, " co\t");
-        assert_eq!(line(&app), "kind=exec,open co", "comm, core");
+        assert_eq!(line(keys(&mut app, " co\t")), "kind=exec,open co", "comm, core");
         keys(&mut app, "mm=c\t\t\n");
         assert_eq!((app.filter.text().as_str(), app.filter.line().is_none()), ("kind=exec,open comm=cc1", true));
-        keys(&mut app, "fzzz\t");
-        assert!(app.screen.message().is_some_and(|message| message.contains("no completions")));
+        assert!(keys(&mut app, "fzzz\t").screen.message().is_some_and(|message| message.contains("no completions")));
     }
 
     #[test]
     fn many_values_are_counted_in_bounds() {
-        let mut app = app(80, 24, 64 << 20);
-        let mut made = Maker::default();
+        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
         for i in 0..VALUES + 500 {
             made.open(7, "cat", &format!("/f/{i}"), 3);
         }

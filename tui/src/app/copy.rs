@@ -13,10 +13,11 @@ use tracetui_shared::record::mark;
 /// The maximum number of bytes that are copied: as base64, as much as terminals accept in a sequence (100,000 bytes).
 pub(crate) const MOST: usize = 74_994;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Wrap {
     /// Through tmux, which may need a wrapped sequence.
     Tmux,
+    #[default]
     None,
 }
 
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn a_command_is_what_the_shell_was_given() {
         check_command(b"cc\0-O2\0-std=c17\0a b.c\0", b"/usr/bin/cc", "cc -O2 -std=c17 'a b.c'");
-        check_command(b"sh\0-c\0echo $HOME; rm -rf 'x'\0", b"/bin/sh", r"sh -c 'echo $HOME; rm -rf '\''x'\'''");
+        check_command(b"sh\0-c\0echo $HOME; rm -rf 'x'\0", b"/bin/sh", r#"sh -c 'echo $HOME; rm -rf '"'"'x'"'"''"#);
         check_command(b"printf\0\0~\0", b"", "printf '' '~'");
         check_command(b"A=b\0if\0", b"", "'A=b' if");
         check_command(b"if\0", b"", "'if'");
@@ -167,7 +168,7 @@ mod tests {
     fn what_is_pasted_has_no_control_bytes() {
         check_command(b"echo\0a\nb\x1b[2J\xff'\0", b"", r"echo $'a\nb\033[2J\377\''");
         check_command("echo\0a\u{202e}b\0".as_bytes(), b"", r"echo $'a\342\200\256b'");
-        check_command("echo\0é\0".as_bytes(), b"", "echo 'é'");
+        check_command("echo\0é\0".as_bytes(), b"", "echo é");
     }
 
     #[test]
@@ -196,15 +197,11 @@ mod tests {
         };
         let (read, write, append) = (libc::O_RDONLY, libc::O_WRONLY, libc::O_WRONLY | libc::O_APPEND);
         let file = |flags| opened(FILE, flags);
-        assert_eq!(
-            of([file(read), file(write), state(stdio::SAME + 1)], [b"in\0", b"a b\0tmp\0", b""]),
-            " </in >'/tmp/a b' 2>&1"
-        );
+        let of_files = [file(read), file(write), state(stdio::SAME + 1)];
+        assert_eq!(of(of_files, [b"in\0", b"a b\0tmp\0", b""]), " </in >'/tmp/a b' 2>&1");
         let null = Stdio { device: 1 << 20 | 3, ..opened(libc::S_IFCHR, libc::O_RDWR) };
-        assert_eq!(
-            of([null, state(stdio::SAME), file(append)], [b"null\0dev\0", b"", b"log\0"]),
-            " <>/dev/null >&0 2>>/log"
-        );
+        let appended = of([null, state(stdio::SAME), file(append)], [b"null\0dev\0", b"", b"log\0"]);
+        assert_eq!(appended, " <>/dev/null >&0 2>>/log");
         let tty = Stdio { device: 136 << 20, ..opened(libc::S_IFCHR, libc::O_RDWR) };
         let pipe = Stdio { names_marks: mark::PSEUDO, ..opened(libc::S_IFIFO, write) };
         assert_eq!(of([tty, pipe, state(stdio::SAME)], [b"0\0pts\0dev\0", b"", b""]), "");

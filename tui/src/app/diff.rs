@@ -8,7 +8,7 @@ use super::keymap::{Action, Press};
 use super::views::View;
 use super::views::diff::{Item, Running};
 use super::{App, Compared, Effect, Effects, Failures};
-use tracetui_events::diff::{DiffLine, Which};
+use tracetui_events::diff::{DiffLine, Side};
 use tracetui_events::filter;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet};
@@ -143,14 +143,14 @@ impl App {
             Item::Role(role) => role,
             _ => line.map_or(0, |line| line.role),
         };
-        let alone = line.filter(|line| line.which == Which::OnlyB).and_then(|line| line.alone.as_ref());
+        let alone = line.filter(|line| line.only == Some(Side::B)).and_then(|line| line.alone.as_ref());
         let process = alone.map(|program| program.process);
         let process = process.or_else(|| compared.report.roles.get(role).map(|role| role.b.process));
         let Some(Tgid(pid)) = process.filter(|process| process.0 != 0) else {
             return self.say("this row is not about one process");
         };
         let sought = line.and_then(sought);
-        let absent = line.is_some_and(|line| line.which == Which::OnlyA && sought.is_none());
+        let absent = line.is_some_and(|line| line.only == Some(Side::A) && sought.is_none());
         let kinds = sought.as_ref().map_or(self.screen.kinds, |(kind, _)| self.screen.kinds | KindSet::from(*kind));
         (self.screen.kinds, self.screen.failures) = (kinds, Failures::Off);
         self.show_events(|filter, world| filter.replace(&format!("pid={pid}"), world));
@@ -172,7 +172,7 @@ fn sought(line: &DiffLine) -> Option<(Kind, String)> {
         let name = path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())?;
         Some(filter::ends_in(name))
     };
-    let absent = line.which == Which::OnlyA;
+    let absent = line.only == Some(Side::A);
     let of = |kind: Kind| (kind, format!("kind={}", kind.name()));
     Some(match line.kind {
         // The failed open, or the failed exec of a program.
@@ -209,8 +209,7 @@ mod tests {
     fn compared() -> App {
         let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
         build(&mut made, false);
-        feed(&mut app, &mut made);
-        keys(&mut app, "Dgood.ttr");
+        keys(feed(&mut app, &mut made), "Dgood.ttr");
         assert_eq!(pressed(&mut app, KeyCode::Enter), [Effect::Compare(Some("good.ttr".into()))]);
         app.update(Input::Compared(Ok(differences())));
         app
@@ -227,8 +226,7 @@ mod tests {
     fn a_pipe_is_refused_before_a_name_is_typed() {
         let mut app = app(80, 24, 64 << 20);
         app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
-        keys(&mut app, "D");
-        let said = app.screen.message().map(str::to_owned);
+        let said = keys(&mut app, "D").screen.message().map(str::to_owned);
         assert_eq!(said.as_deref(), Some("a recording from a pipe cannot be read again to compare it"));
         assert!(app.views.diff.prompt.line.is_none());
     }
@@ -238,20 +236,16 @@ mod tests {
         let mut app = app(80, 24, 64 << 20);
         let line = |app: &App| app.views.diff.prompt.line.as_ref().map(Line::text).unwrap_or_default();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        keys(&mut app, "D/tmp/go");
-        assert_eq!(pressed(&mut app, KeyCode::Tab), [Effect::ListFiles("/tmp/go".into())]);
+        assert_eq!(pressed(keys(&mut app, "D/tmp/go"), KeyCode::Tab), [Effect::ListFiles("/tmp/go".into())]);
         app.update(Input::Listed("/tmp/go".into(), names(&[".gone.ttr", "go/", "good-1.ttr", "good-2.ttr", "x.ttr"])));
         assert_eq!(
             (line(&app).as_str(), screen(&mut app)[22].trim_end()),
             ("/tmp/go", &*format!(" go/  good-1.ttr  good-2.ttr{:>51}", 3))
         );
-        keys(&mut app, "\t\t");
-        assert_eq!(line(&app), "/tmp/good-1.ttr");
-        keys(&mut app, "\x1b");
-        assert_eq!(line(&app), "/tmp/go");
+        assert_eq!(line(keys(&mut app, "\t\t")), "/tmp/good-1.ttr");
+        assert_eq!(line(keys(&mut app, "\x1b")), "/tmp/go");
         // A list that comes after more was typed is for another text.
-        keys(&mut app, "od-2");
-        app.update(Input::Listed("/tmp/go".into(), names(&["go/"])));
+        keys(&mut app, "od-2").update(Input::Listed("/tmp/go".into(), names(&["go/"])));
         assert_eq!(line(&app), "/tmp/good-2");
         app.update(Input::Listed("/tmp/good-2".into(), names(&["good-2.ttr"])));
         assert_eq!(line(&app), "/tmp/good-2.ttr");
@@ -261,8 +255,7 @@ mod tests {
         app.update(Input::Compared(Err("/tmp/good-2.ttr: no such recording".into())));
         // The name can be corrected.
         assert_eq!((line(&app).as_str(), app.views.shown), ("/tmp/good-2.ttr", View::Events));
-        keys(&mut app, "\x1bD\u{2191}");
-        assert_eq!(line(&app), "/tmp/good-2.ttr");
+        assert_eq!(line(keys(&mut app, "\x1bD\u{2191}")), "/tmp/good-2.ttr");
     }
 
     #[test]
@@ -271,27 +264,23 @@ mod tests {
         let first = |app: &mut App| screen(app)[3].clone();
         let line = first(&mut app);
         // The line for the name begins empty, and Up recalls the last one.
-        keys(&mut app, "Dnone.ttr");
-        assert_eq!(pressed(&mut app, KeyCode::Enter), [Effect::Compare(Some("none.ttr".into()))]);
+        assert_eq!(pressed(keys(&mut app, "Dnone.ttr"), KeyCode::Enter), [Effect::Compare(Some("none.ttr".into()))]);
         assert!(first(&mut app).contains("comparing with none.ttr"));
         app.update(Input::Compared(Err("none.ttr: no such recording".into())));
         assert_eq!((first(&mut app), app.is_typing()), (line.clone(), true));
-        keys(&mut app, "\x1bDother.ttr\n");
-        assert_eq!(pressed(&mut app, KeyCode::Esc), [Effect::Compare(None)]);
+        assert_eq!(pressed(keys(&mut app, "\x1bDother.ttr\n"), KeyCode::Esc), [Effect::Compare(None)]);
         assert_eq!((first(&mut app), app.views.shown), (line, View::Diff));
         // Listed lines are not counted as lines that may follow.
         let follow = |app: &mut App| screen(app).iter().any(|line| line.contains("may follow from these"));
         assert!(follow(&mut app));
-        keys(&mut app, "a");
-        assert!(!follow(&mut app));
+        assert!(!follow(keys(&mut app, "a")));
     }
 
     #[test]
     fn a_comparison_with_a_running_trace_is_marked_when_that_ends() {
         let mut app = compared();
         let notes = vec![crate::app::compared::STILL_RUNS.to_owned(), "the runs differ".to_owned()];
-        keys(&mut app, "Dagain.ttr\n");
-        app.update(Input::Compared(Ok(Box::new(Compared { notes, ..*differences() }))));
+        keys(&mut app, "Dagain.ttr\n").update(Input::Compared(Ok(Box::new(Compared { notes, ..*differences() }))));
         let has = |app: &mut App, part: &str| screen(app).iter().any(|line| line.contains(part));
         assert!(has(&mut app, "B is still running"));
         app.update(Input::SourceEnded);
@@ -301,23 +290,20 @@ mod tests {
     #[test]
     fn a_comparison_shows_its_progress_and_can_be_cancelled() {
         let mut app = app(80, 24, 64 << 20);
-        keys(&mut app, "2Dgood.ttr\n");
-        app.update(Input::Comparing([34, 80]));
+        keys(&mut app, "2Dgood.ttr\n").update(Input::Comparing([34, 80]));
         let progress = "  comparing with good.ttr: A 34 %, B 80 % read; Esc cancels";
         assert_eq!((screen(&mut app)[3].as_str(), app.views.shown), (progress, View::Diff));
         app.update(Input::Comparing([100, 100]));
         let progress = "  comparing with good.ttr: both are read, looking for differences; Esc cancels";
         assert_eq!(screen(&mut app)[3].as_str(), progress);
         // It goes on while another view is shown.
-        keys(&mut app, "1D");
-        assert_eq!((app.views.shown, app.is_typing()), (View::Diff, false));
+        assert_eq!((keys(&mut app, "1D").views.shown, app.is_typing()), (View::Diff, false));
         assert_eq!(pressed(&mut app, KeyCode::Esc), [Effect::Compare(None)]);
         assert_eq!((app.views.shown, app.views.diff.is_open()), (View::Events, false));
         // It came too late.
         app.update(Input::Compared(Ok(differences())));
         assert!(!app.views.diff.is_open());
-        keys(&mut app, "\t\t\t\t");
-        assert_eq!(app.views.shown, View::Events, "there is nothing to show");
+        assert_eq!(keys(&mut app, "\t\t\t\t").views.shown, View::Events, "there is nothing to show");
     }
 
     #[test]
@@ -325,17 +311,12 @@ mod tests {
         let mut app = compared();
         check_selected(&mut app, "- missing  v.h by cc1 -quiet f1.c");
         let all = app.views.diff.list.rows().len();
-        keys(&mut app, "a");
-        let more = app.views.diff.list.rows().len();
+        let more = keys(&mut app, "a").views.diff.list.rows().len();
         assert!(more > all, "{more} {all}");
-        keys(&mut app, "a/f1.c\nn");
-        check_selected(&mut app, "v cc1 -quiet f1.c -O1");
-        keys(&mut app, "h");
-        check_selected(&mut app, "> cc1 -quiet f1.c -O1  (");
-        keys(&mut app, "h");
-        check_selected(&mut app, "v make");
-        keys(&mut app, "hl");
-        check_selected(&mut app, "v make");
+        check_selected(keys(&mut app, "a/f1.c\nn"), "v cc1 -quiet f1.c -O1");
+        check_selected(keys(&mut app, "h"), "> cc1 -quiet f1.c -O1  (");
+        check_selected(keys(&mut app, "h"), "v make");
+        check_selected(keys(&mut app, "hl"), "v make");
         assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
         app.update(Input::Tick(Tick::default()));
     }
@@ -343,18 +324,14 @@ mod tests {
     #[test]
     fn a_difference_leads_to_its_event_and_back() {
         let mut app = compared();
-        keys(&mut app, "/exit \nn");
-        check_selected(&mut app, "exit     ");
-        keys(&mut app, "\x1bp");
-        assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "pid=101"));
+        check_selected(keys(&mut app, "/exit \nn"), "exit     ");
+        assert_eq!((keys(&mut app, "\x1bp").views.shown, app.filter.text().as_str()), (View::Events, "pid=101"));
         let event = app.selected().and_then(|stored| stored.with(app.world(), |seen| seen.event.kind()));
         assert_eq!(event, Some(Kind::Exit));
-        keys(&mut app, "\x1b");
-        assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Diff, ""));
+        assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Diff, ""));
         assert!(app.search.pattern().is_none());
         // Only A has it: the parent's events.
-        keys(&mut app, "a/ld -o prog\n\x1bp");
-        assert_eq!(app.filter.text(), "pid=100");
+        assert_eq!(keys(&mut app, "a/ld -o prog\n\x1bp").filter.text(), "pid=100");
         assert!(app.screen.message().is_some_and(|message| message.starts_with("only A has this")));
     }
 }

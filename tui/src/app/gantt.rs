@@ -202,8 +202,7 @@ mod tests {
         made.ns += 5_000_000;
         made.open(104, "daemon", "/x", 3);
         let mut app = app(160, 45, 64 << 20);
-        feed(&mut app, &mut made);
-        keys(&mut app, "2");
+        keys(feed(&mut app, &mut made), "2");
         app.prepare();
         keys(&mut app, "g");
         let tree = &app.views.tree;
@@ -219,12 +218,10 @@ mod tests {
         assert_eq!(waited, chart.bars[1].to - chart.bars[1].from);
         assert!((10_000_000..20_000_000).contains(&waited), "{waited}");
         assert!(chart.parallel >= 2 && !chart.is_cut && chart.span().0 < begin);
-        keys(&mut app, "V");
-        let shown = screen(&mut app).join("\n");
+        let shown = screen(keys(&mut app, "V")).join("\n");
         assert!(shown.contains("waited for") && shown.contains("█") && shown.contains("━"), "{shown}");
         // Enter leads to the process of the selected bar.
-        keys(&mut app, "jjj\n");
-        assert!(app.screen.overlay.is_none());
+        assert!(keys(&mut app, "jjj\n").screen.overlay.is_none());
         app.prepare();
         assert_eq!(app.views.tree.selected().map(|seen| seen.process.key.tgid), Some(Tgid(103)));
     }

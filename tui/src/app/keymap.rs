@@ -7,6 +7,7 @@ use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
 use crate::app::named::named;
 pub(crate) use action::Action;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::str::FromStr;
 use tracetui_events::text::is_hostile;
 use tracetui_shared::kind::{Kind, KindSet};
@@ -130,128 +131,6 @@ fn of_kind(kind: Kind) -> Binding {
     }
 }
 
-const OF_TREE: &[Binding] = &[
-    bind(Section::Tree, &[ENTER], Action::SubtreeEvents, "events", "events of the process and its descendants"),
-    bind(Section::Tree, &[LEFT, key('h'), key('-')], Action::Fold, "", "fold or unfold; fold again: to the parent"),
-    bind(
-        Section::Tree,
-        &[RIGHT, key('l'), key('+')],
-        Action::Unfold,
-        "unfold",
-        "fold or unfold; fold again: to the parent",
-    ),
-    bind(Section::Tree, &[key('s'), f(6)], Action::Sort, "sort", "sort by the next column; reverse"),
-    bind(Section::Tree, &[key('S')], Action::Reverse, "", "sort by the next column; reverse"),
-    bind(Section::Tree, &[key('V')], Action::Gantt, "chart", "chart: what ran when, what waited"),
-    bind(Section::Tree, &[key('i')], Action::Idle, "idle", "show or hide processes without events"),
-];
-
-const OF_TOP: &[Binding] = &[
-    bind(Section::Top, &[ENTER], Action::TopEvents, "these", "show the events of the row"),
-    bind(Section::Top, &[key('x')], Action::TopHide, "hide", "hide the events of the row"),
-    bind(Section::Top, &[RIGHT, key('l')], Action::NextBy, "by", "count by another property"),
-    bind(Section::Top, &[LEFT, key('h')], Action::PreviousBy, "", "count by another property"),
-    bind(Section::Top, &[key('s'), f(6)], Action::TopSort, "sort", "sort by the next column; reverse"),
-    bind(Section::Top, &[key('S')], Action::TopReverse, "", "sort by the next column; reverse"),
-    bind(Section::Top, &[key('W')], Action::TopWindow, "60 s", "the last 60 s; from now on"),
-    bind(Section::Top, &[key('z')], Action::TopZero, "zero", "the last 60 s; from now on"),
-];
-
-const OF_BPF: &[Binding] = &[
-    bind(Section::Bpf, &[key('p')], Action::BpfEvents, "events", "events of the program"),
-    bind(Section::Bpf, &[key('s'), f(6)], Action::BpfSort, "sort", "sort by the next column; reverse"),
-    bind(Section::Bpf, &[key('S')], Action::BpfReverse, "", "sort by the next column; reverse"),
-    bind(Section::Bpf, &[key('a')], Action::BpfGone, "gone", "hide or show unloaded programs"),
-];
-
-const OF_DIFF: &[Binding] = &[
-    bind(Section::Diff, &[key('p')], Action::DiffEvents, "events", "events of the process"),
-    bind(Section::Diff, &[key('a')], Action::DiffAll, "all", "show or hide what follows"),
-];
-
-const OF_REPLAY: &[Binding] = &[
-    bind(Section::Replay, &[key(' ')], Action::Play, "play", "play or pause"),
-    bind(Section::Replay, &[key('<')], Action::Slower, "", "slower or faster"),
-    bind(Section::Replay, &[key('>')], Action::Faster, "speed", "slower or faster"),
-    bind(Section::Replay, &[key(',')], Action::EventBack, "", "previous or next event"),
-    bind(Section::Replay, &[key('.')], Action::EventForward, "event", "previous or next event"),
-];
-
-/// Ways through time, live and in a replay.
-const OF_TIME: &[Binding] = &[
-    bind(Section::Move, &[key('[')], Action::Back10, "", "go by time; marks a-z"),
-    bind(Section::Move, &[key(']')], Action::Forward10, "10 s", "go by time; marks a-z"),
-    bind(Section::Move, &[key('{')], Action::Back60, "", "go by time; marks a-z"),
-    bind(Section::Move, &[key('}')], Action::Forward60, "1 min", "go by time; marks a-z"),
-    bind(Section::Move, &[key('T')], Action::GoTo, "go to time", "go by time; marks a-z"),
-    bind(Section::Move, &[key('m')], Action::Mark, "", "go by time; marks a-z"),
-    bind(Section::Move, &[key('\'')], Action::GoToMark, "", "go by time; marks a-z"),
-];
-
-const BEFORE_KINDS: &[Binding] = &[
-    bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
-    bind(Section::View, &[key('1')], Action::ShowEvents, "", "events tree top BPF"),
-    bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events tree top BPF"),
-    bind(Section::View, &[key('3'), f(8)], Action::ShowTop, "", "events tree top BPF"),
-    bind(Section::View, &[key('4')], Action::ShowBpf, "", "events tree top BPF"),
-    bind(Section::Move, &[TAB], Action::NextView, "", "next or previous view"),
-    bind(Section::Move, &[BACK_TAB], Action::PreviousView, "", "next or previous view"),
-    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; next"),
-    bind(Section::Find, &[key('n')], Action::Next, "", "a regex or comm=cc1; next"),
-    bind(Section::Find, &[key('N')], Action::Previous, "", "a regex or comm=cc1; next"),
-    bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; Tab completes"),
-    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "pid tree comm dir user"),
-    bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "pid tree comm dir user"),
-    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "pid tree comm dir user"),
-    bind(Section::Selected, &[key('d')], Action::OnlyDir, "", "pid tree comm dir user"),
-    bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "hide; why; watch"),
-    bind(Section::Detail, &[key('u')], Action::ToParent, "to parent", "to the parent; tabs"),
-    bind(Section::Detail, &[TAB], Action::NextTab, "tab", "to the parent; tabs"),
-    bind(Section::Detail, &[BACK_TAB], Action::PreviousTab, "", "to the parent; tabs"),
-    bind(Section::Move, &[ENTER], Action::Enter, "detail", "details, full; go there"),
-    bind(Section::Detail, &[key('J')], Action::PaneDown, "row", "select row; scroll"),
-    bind(Section::Detail, &[key('K')], Action::PaneUp, "", "select row; scroll"),
-    bind(Section::View, &[key(' ')], Action::Pause, "pause", "pause (keeps tracing)"),
-    bind(Section::Move, &[key('F')], Action::Follow, "follow", "go to the newest; follow"),
-    bind(Section::Filter, &[key('e')], Action::Failures, "failed", "only failures; fold repeats"),
-    bind(Section::Filter, &[key('a')], Action::FoldAll, "unfold", "only failures; fold repeats"),
-    bind(Section::View, &[key('t')], Action::TimeMode, "time", "time; columns; reset"),
-    bind(Section::View, &[key('C')], Action::Columns, "", "time; columns; reset"),
-    bind(Section::View, &[key('v')], Action::Strip, "strip", "side strip; its rows"),
-    bind(Section::View, &[key(')')], Action::StripDown, "", "side strip; its rows"),
-    bind(Section::View, &[key('(')], Action::StripUp, "", "side strip; its rows"),
-    bind(Section::Selected, &[key('W')], Action::Why, "why", "hide; why; watch"),
-    bind(Section::Selected, &[key('A')], Action::Watch, "", "hide; why; watch"),
-    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "pid tree comm dir user"),
-    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy in four formats"),
-    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy in four formats"),
-    bind(Section::Selected, &[ctrl('y')], Action::CopyJson, "", "copy in four formats"),
-    bind(Section::Selected, &[key('L')], Action::CopyCall, "", "copy in four formats"),
-];
-
-const AFTER_KINDS: &[Binding] = &[
-    bind(Section::View, &[key('!')], Action::LossReport, "loss", "loss diff output run"),
-    bind(Section::View, &[key('w'), f(7)], Action::Record, "record", "record on or off"),
-    bind(Section::View, &[key('D')], Action::Diff, "", "loss diff output run"),
-    bind(Section::View, &[key('o')], Action::Output, "", "loss diff output run"),
-    bind(Section::View, &[key('r')], Action::RunAgain, "", "loss diff output run"),
-    bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
-    bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "go back; remove filters"),
-    bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down or up"),
-    bind(Section::Move, &[key('k'), code(KeyCode::Up)], Action::Up, "", "down or up"),
-    bind(Section::Move, &[code(KeyCode::PageDown)], Action::PageDown, "", "page down or up"),
-    bind(Section::Move, &[code(KeyCode::PageUp)], Action::PageUp, "", "page down or up"),
-    bind(Section::Move, &[ctrl('d')], Action::HalfDown, "", "half page down or up"),
-    bind(Section::Move, &[ctrl('u')], Action::HalfUp, "", "half page down or up"),
-    bind(Section::Move, &[key('g'), code(KeyCode::Home)], Action::Start, "", "go to the oldest"),
-    bind(Section::Move, &[key('G'), code(KeyCode::End)], Action::End, "", "go to the newest; follow"),
-    bind(Section::Move, &[key('h'), LEFT], Action::Left, "", "fold or unfold; scroll"),
-    bind(Section::Move, &[key('l'), RIGHT], Action::Right, "", "fold or unfold; scroll"),
-    bind(Section::View, &[ctrl('r')], Action::Reset, "", "time; columns; reset"),
-    bind(Section::View, &[ctrl('l')], Action::Redraw, "", "redraw; suspend"),
-    bind(Section::View, &[ctrl('z')], Action::Suspend, "", "redraw; suspend"),
-];
-
 pub(crate) fn pressed(event: &KeyEvent) -> Press {
     Press { code: event.code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL) }
 }
@@ -264,11 +143,10 @@ pub struct Keymap {
 
 impl Default for Keymap {
     fn default() -> Keymap {
-        let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        let mut keymap = Keymap {
-            bindings: [OF_TREE, OF_TOP, OF_BPF, OF_DIFF, OF_REPLAY, OF_TIME, BEFORE_KINDS, &kinds, AFTER_KINDS]
-                .concat(),
-        };
+        let mut bindings = action::BINDINGS.to_vec();
+        let after = bindings.iter().position(|binding| binding.action == Action::LossReport).unwrap_or_default();
+        bindings.splice(after..after, Kind::DEFAULT_FIRST.map(of_kind));
+        let mut keymap = Keymap { bindings };
         keymap.name_hidden_kinds();
         keymap
     }
@@ -301,6 +179,10 @@ impl Keymap {
         self.bindings.iter()
     }
 
+    fn binding(&self, action: Action) -> Option<&Binding> {
+        self.iter().find(|binding| binding.action == action)
+    }
+
     /// The action of a key in the first of these scopes in which it has one.
     pub(crate) fn lookup(&self, press: Press, scopes: &[Scope]) -> Option<Action> {
         let find = |scope| self.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
@@ -309,101 +191,68 @@ impl Keymap {
 
     /// The name of the first key of an action, for messages; `-` if it has none.
     pub(crate) fn first(&self, action: Action) -> String {
-        let key = self.iter().find(|binding| binding.action == action).and_then(|binding| binding.keys.first());
-        key.map_or_else(|| "-".to_owned(), |key| key.name())
+        self.binding(action).and_then(|binding| binding.keys.first()).map_or_else(|| "-".to_owned(), |key| key.name())
     }
 
     pub(crate) fn action(&self, name: &str) -> Option<Action> {
         self.iter().map(|binding| binding.action).find(|action| action.name() == name)
     }
 
-    /// Assigns keys to actions, in place of their previous keys. Another action of the same scope loses a key that is assigned,
-    /// unless it is its last one.
-    /// Fails if two actions of a scope have the same key, one would lose its last key unsaid, or no key would be left to quit or for help.
+    /// Assigns keys to actions, in place of their previous keys. Another action of the same scope loses a key that is assigned.
+    /// Fails if two actions of a scope have the same key, one would lose its last key unsaid, a key for everywhere has another meaning
+    /// in one view unsaid, or no key would be left to quit or for help.
     pub(crate) fn assign(&mut self, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
+        let conflict = |at, press, message| Err(Conflict { at, press, message });
+        let said = |action| assigned.iter().any(|(one, _)| *one == action);
         let mut changed = self.clone();
-        // The keys that were assigned, with their scope and the number of the assignment.
-        let mut taken: Vec<(Scope, Press, usize)> = Vec::new();
+        // The numbers of the assignments.
+        let mut taken: HashMap<(Scope, Press), usize> = HashMap::new();
         for (at, (action, keys)) in assigned.iter().enumerate() {
             let Some(binding) = changed.bindings.iter_mut().find(|binding| binding.action == *action) else { continue };
             for press in keys {
-                let other = taken.iter().find(|(scope, key, _)| *scope == binding.scope && key == press);
-                if let Some((_, _, other)) = other {
-                    let (key, other) = (press.name(), assigned[*other].0.name());
-                    let message = match action.name() {
-                        name if name == other => format!("`{key}` is listed twice"),
-                        name => format!("`{key}` is assigned to both `{other}` and `{name}`"),
-                    };
-                    return Err(Conflict { at, press: Some(*press), message });
-                }
-                taken.push((binding.scope, *press, at));
+                let Some(other) = taken.insert((binding.scope, *press), at) else { continue };
+                let (key, name, other) = (press.name(), action.name(), assigned[other].0.name());
+                let twice = format!("`{key}` is listed twice");
+                let both = format!("`{key}` is assigned to both `{other}` and `{name}`");
+                return conflict(at, Some(*press), if name == other { twice } else { both });
             }
             binding.keys = keys.clone().into();
         }
         let mut robbed = None;
-        for binding in changed.bindings.iter_mut().filter(|b| assigned.iter().all(|(action, _)| *action != b.action)) {
-            let taker = |press: &Press| taken.iter().find(|(scope, key, _)| *scope == binding.scope && key == press);
-            let by = binding.keys.iter().find_map(taker);
+        for binding in changed.bindings.iter_mut().filter(|binding| !said(binding.action)) {
+            let taker = |press: &Press| taken.get(&(binding.scope, *press));
+            let by = binding.keys.iter().find_map(|press| taker(press).map(|at| (*at, *press, binding.action)));
             binding.keys = binding.keys.iter().copied().filter(|press| taker(press).is_none()).collect();
-            robbed = robbed.or(by.filter(|_| binding.keys.is_empty()).map(|by| (*by, binding.action)));
+            robbed = robbed.or(by.filter(|_| binding.keys.is_empty()));
         }
-        changed.check_needed(self, assigned)?;
-        if let Some(((_, press, at), action)) = robbed {
+        let alone = |action, press: &Press| changed.iter().all(|b| b.action == action || !b.keys.contains(press));
+        let keys = |keymap: &Keymap, action| keymap.binding(action).map_or_else(Vec::new, |b| b.keys.to_vec());
+        if let Some(action) = NEEDED.into_iter().find(|a| !keys(&changed, *a).iter().any(|press| alone(*a, press))) {
+            let (name, lost) = (action.name(), keys(self, action));
+            let own = assigned.iter().position(|(one, _)| *one == action);
+            let taker = || assigned.iter().position(|(_, keys)| keys.iter().any(|press| lost.contains(press)));
+            let why = "it needs a key that has no other meaning in any view";
+            let at = own.or_else(taker).unwrap_or_default();
+            return conflict(at, None, format!("no key would be left for `{name}`: {why}"));
+        }
+        if let Some((at, press, action)) = robbed {
             let (key, name) = (press.name(), action.name());
             let message = format!("`{key}` is the only key of `{name}`: assign that another key, or write {name} = []");
-            return Err(Conflict { at, press: Some(press), message });
+            return conflict(at, Some(press), message);
         }
-        changed.check_precedence(self, assigned)?;
+        for (at, (action, keys)) in assigned.iter().enumerate() {
+            let Some(was) = self.binding(*action).filter(|b| b.scope == Scope::Everywhere) else { continue };
+            for press in keys.iter().filter(|press| !was.keys.contains(press)) {
+                let narrower = |b: &&Binding| b.scope != Scope::Everywhere && b.keys.contains(press) && !said(b.action);
+                let Some(other) = changed.iter().find(narrower) else { continue };
+                let (key, name, place) = (press.name(), other.action.name(), other.scope.place());
+                let remedy = format!("assign that another key, or write {name} = \"{key}\" to keep both");
+                return conflict(at, Some(*press), format!("`{key}` is the key of `{name}` {place}: {remedy}"));
+            }
+        }
         changed.name_hidden_kinds();
         *self = changed;
         Ok(())
-    }
-
-    /// Checks that a key newly assigned for everywhere has no other meaning in one view, unless that was assigned too.
-    fn check_precedence(&self, before: &Keymap, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
-        let of = |keymap: &Keymap, action| keymap.bindings.iter().find(|binding| binding.action == action).cloned();
-        for (at, (action, keys)) in assigned.iter().enumerate() {
-            let was = of(before, *action).filter(|binding| binding.scope == Scope::Everywhere);
-            let Some(was) = was else { continue };
-            for press in keys.iter().filter(|press| !was.keys.contains(press)) {
-                let narrower = self.iter().find(|binding| {
-                    binding.scope != Scope::Everywhere
-                        && binding.keys.contains(press)
-                        && assigned.iter().all(|(action, _)| *action != binding.action)
-                });
-                if let Some(other) = narrower {
-                    let (key, name, place) = (press.name(), other.action.name(), other.scope.place());
-                    let message = format!(
-                        "`{key}` is the key of `{name}` {place}: assign that another key, or write {name} = \"{key}\" to keep both"
-                    );
-                    return Err(Conflict { at, press: Some(*press), message });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that there are keys to quit and for help everywhere. `before`: without the assignments.
-    fn check_needed(&self, before: &Keymap, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
-        let keys = |keymap: &Keymap, action| -> Vec<Press> {
-            keymap
-                .iter()
-                .filter(|binding| binding.action == action)
-                .flat_map(|binding| binding.keys.iter().copied())
-                .collect()
-        };
-        let only = |press: &Press, action| self.iter().all(|b| b.action == action || !b.keys.contains(press));
-        let Some(action) = NEEDED.into_iter().find(|a| !keys(self, *a).iter().any(|press| only(press, *a))) else {
-            return Ok(());
-        };
-        let own = assigned.iter().position(|(assigned, _)| *assigned == action);
-        let lost = keys(before, action);
-        let taker = || assigned.iter().position(|(_, keys)| keys.iter().any(|press| lost.contains(press)));
-        let message = format!(
-            "no key would be left for `{}`: it needs a key that has no other meaning in any view",
-            action.name()
-        );
-        Err(Conflict { at: own.or_else(taker).unwrap_or_default(), press: None, message })
     }
 
     /// Lets the help of the keys of kinds name the kinds that are hidden by default.
@@ -596,10 +445,9 @@ mod tests {
         assert_eq!(assign(&mut keymap, &[("toggle-open", &["P"]), ("only-tree", &["O"])]), Ok(()));
         assert_eq!(keymap.lookup(key('P'), LIVE), Some(Action::Toggle(Kind::Open)));
         assert_eq!(keymap.lookup(key('O'), LIVE), Some(Action::OnlyTree));
-        assert_eq!(
-            assign(&mut keymap, &[("time-mode", &[]), ("pause", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])]),
-            Ok(())
-        );
+        let keys: [(&str, &[&str]); 4] =
+            [("time-mode", &[]), ("pause", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])];
+        assert_eq!(assign(&mut keymap, &keys), Ok(()));
         assert_eq!(keymap.first(Action::TimeMode), "-");
         assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
         assert!(keymap.rows(Section::View, false).contains(&("C Ctrl-R".to_owned(), "time; columns; reset")));

@@ -420,10 +420,9 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
+    use crate::app::Effect;
     use crate::app::kept::KeptEvents;
-    use crate::app::testing::{app, feed, keys};
-    use crate::app::{Effect, Input};
+    use crate::app::testing::{app, feed, keys, press};
     use tracetui_events::pipeline::{Disposition, Pipeline};
     use tracetui_events::synthetic::Maker;
 
@@ -434,20 +433,14 @@ mod tests {
         made.open(7, "cat", "/a", 3);
         made.open(8, "dog", "/b", 3);
         feed(&mut app, &mut made);
-        let press = |app: &mut crate::app::App, letter| {
-            app.update(Input::Key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE)))
-        };
         assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");
         keys(&mut app, "fpid=7\n");
         for (answer, wanted) in
             [('a', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
         {
             assert!(!press(&mut app, 'w').contains(&Effect::Record));
-            assert!(
-                app.screen.message().is_some_and(|text| text.contains("s: save only what is shown")),
-                "{:?}",
-                app.screen.message()
-            );
+            let message = app.screen.message().unwrap_or_default();
+            assert!(message.contains("s: save only what is shown"), "{message:?}");
             let effects = press(&mut app, answer);
             let asked = effects.into_iter().find(|effect| matches!(effect, Effect::Record | Effect::SaveShown));
             assert_eq!(asked, wanted, "{answer}");

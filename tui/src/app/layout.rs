@@ -2,6 +2,7 @@
 
 use super::views::detail::Size;
 pub(crate) use ratatui::layout::{Position, Rect};
+use tracetui_events::limits;
 
 /// The screen width from which the detail pane is on the right.
 const SIDE_BY_SIDE: u16 = 140;
@@ -40,7 +41,8 @@ impl Areas {
     /// The columns and rows of COMMAND's terminal: the body without the title of the pane.
     pub(crate) fn command_window(&self) -> (u16, u16) {
         let body = self.body();
-        (body.width, body.height.saturating_sub(1))
+        let (columns, rows) = limits::COMMAND_SCREEN;
+        (body.width.min(columns), body.height.saturating_sub(1).min(rows))
     }
 }
 

@@ -79,6 +79,7 @@ use tracetui_events::filter::FilterError;
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::search::Searches;
 use tracetui_events::store::{Id, Store, Stored};
+use tracetui_events::text::time::Zone;
 use tracetui_events::text::{counted, grouped};
 use tracetui_shared::kind::{Kind, KindSet};
 use views::detail::{Detail, Subject, Tab};
@@ -93,8 +94,7 @@ pub struct Settings {
     pub budget: Budget,
     /// The kinds that are shown at the start.
     pub kinds: KindSet,
-    /// Seconds east of UTC.
-    pub zone_s: i32,
+    pub zone: Zone,
     /// What is captured, in words ("all", "comm=cc1").
     pub capture: String,
     /// The display filter at the start.
@@ -112,7 +112,7 @@ impl Default for Settings {
         Settings {
             budget: Budget::default(),
             kinds: KindSet::BY_DEFAULT,
-            zone_s: 0,
+            zone: Zone::UTC,
             capture: "all".to_owned(),
             filter: String::new(),
             filters: Vec::new(),
@@ -301,6 +301,7 @@ impl App {
     /// Creates a dashboard. Hidden kinds are collected too, so that their keys can show earlier events.
     pub fn new(settings: Settings) -> Result<App, FilterError> {
         let mut pipeline = Pipeline::new(settings.budget);
+        pipeline.set_zone(settings.zone);
         let mut filter = FilterState::default();
         filter.history = History::of(settings.filters.clone());
         filter.set(&settings.filter, pipeline.world())?;
@@ -474,7 +475,7 @@ impl TimeBase {
         let above = row.checked_sub(1).and_then(|above| app.events.row(above));
         TimeBase {
             mode: app.screen.time,
-            zone_s: app.settings.zone_s,
+            zone: app.settings.zone,
             start_ns: app.rates.start_ns.unwrap_or_default(),
             above_ns: above.and_then(|id| app.loaded().time_of(id)),
         }

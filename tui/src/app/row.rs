@@ -110,7 +110,7 @@ fn result(seen: &EventContext<'_>, out: &mut impl Parts) {
 }
 
 fn user(uid: Uid, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-    match seen.world.user(uid) {
+    match seen.user(uid) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
         None => number(uid.0, out),
     }
@@ -178,8 +178,7 @@ named! {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TimeBase {
     pub mode: TimeMode,
-    /// Seconds east of UTC.
-    pub zone_s: i32,
+    pub zone: time::Zone,
     /// CLOCK_BOOTTIME of the first event, ns.
     pub start_ns: u64,
     /// CLOCK_BOOTTIME of the row above, ns.
@@ -192,7 +191,7 @@ pub(crate) fn time_text(boot_ns: u64, clock_offset: i64, base: &TimeBase) -> Str
     match base.mode {
         TimeMode::Clock => {
             let mut out = Vec::new();
-            time::clock_millis(i128::from(boot_ns) + i128::from(clock_offset), base.zone_s, &mut out);
+            time::clock_millis(i128::from(boot_ns) + i128::from(clock_offset), base.zone, &mut out);
             String::from_utf8(out).unwrap_or_default()
         }
         TimeMode::SinceStart => seconds(since(base.start_ns), 3),

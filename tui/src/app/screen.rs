@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::columns::{Columns, all, automatic, needed};
+use super::copy::Wrap;
 use super::edit::Line;
 use super::input::{Effect, Effects};
 use super::keymap::Action;
@@ -45,6 +46,8 @@ pub(crate) struct Screen {
     pub time: TimeMode,
     pub columns: Columns,
     pub overlay: Option<Overlay>,
+    /// How copied text reaches the clipboard.
+    pub wrap: Wrap,
     pub help: HelpSearch,
     /// When the bell rang last.
     pub rang: Option<Duration>,
@@ -63,6 +66,7 @@ impl Screen {
             time: settings.preferences.time,
             columns: settings.preferences.columns.clone(),
             overlay: None,
+            wrap: Wrap::default(),
             help: HelpSearch::default(),
             rang: None,
             message: None,

@@ -282,7 +282,7 @@ impl App {
         let typed = self.time.key(press);
         match (typed, self.loaded().span()) {
             (Some(Ok(aim)), Some(span)) => {
-                let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone_s);
+                let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone);
                 if ns > span.1 {
                     let ends = "the recording ends before that";
                     self.say(if self.replay.is_some() { ends } else { "that time is still to come" });

@@ -1,6 +1,6 @@
 //! Synthetic frames, for tests.
 
-use super::{App, Compared, Input, Preferences, Settings, Tick};
+use super::{App, Compared, Effect, Effects, Input, Preferences, Settings, Tick};
 use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
 use tracetui_events::budget::Budget;
@@ -23,8 +23,15 @@ pub(crate) fn lost(made: &mut Maker, count: u64) {
     let (from_ns, to_ns) = (made.ns - 36_000_000, made.ns + 1_000_000);
     made.ns = to_ns;
     let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
-    let header = FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..made.like };
-    made.made.push(header, record.as_bytes());
+    made.made.push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..made.like }, record.as_bytes());
+}
+
+/// Opens of these paths, which are separated by blanks. Each has the result 3, or the one after its colon.
+pub(crate) fn open_all(made: &mut Maker, pid: u32, comm: &str, paths: &str) {
+    for path in paths.split(' ') {
+        let (path, ret) = path.split_once(':').unwrap_or((path, "3"));
+        made.open(pid, comm, path, ret.parse().expect("a number"));
+    }
 }
 
 /// A dashboard of this size.
@@ -44,18 +51,19 @@ pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Prefer
 }
 
 /// Feeds the frames made so far, and completes all work.
-pub(crate) fn feed(app: &mut App, made: &mut Maker) {
+pub(crate) fn feed<'a>(app: &'a mut App, made: &mut Maker) -> &'a mut App {
     app.update(Input::Batch(made.batch()));
-    work(app);
+    work(app)
 }
 
-pub(crate) fn work(app: &mut App) {
+pub(crate) fn work(app: &mut App) -> &mut App {
     for _ in 0..10_000 {
         if !app.busy() {
-            return;
+            break;
         }
         app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     }
+    app
 }
 
 /// A build: make starts a compiler for each source, and links. `good`: the header is found.
@@ -107,8 +115,21 @@ pub(crate) fn differences() -> Box<Compared> {
     })
 }
 
+/// Presses the key of a letter. Returns its effects.
+pub(crate) fn press(app: &mut App, letter: char) -> Effects {
+    app.update(Input::Key(KeyCode::Char(letter).into()))
+}
+
+/// The text that effects copy.
+pub(crate) fn copied(effects: Effects) -> Option<String> {
+    effects.into_iter().find_map(|effect| match effect {
+        Effect::Copy(text) => String::from_utf8(text).ok(),
+        _ => None,
+    })
+}
+
 /// Presses keys: letters, and control characters for the keys that produce them.
-pub(crate) fn keys(app: &mut App, text: &str) {
+pub(crate) fn keys<'a>(app: &'a mut App, text: &str) -> &'a mut App {
     for letter in text.chars() {
         let (code, ctrl) = match letter {
             '\n' => (KeyCode::Enter, false),
@@ -121,5 +142,5 @@ pub(crate) fn keys(app: &mut App, text: &str) {
         let modifiers = if ctrl { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
         app.update(Input::Key(KeyEvent::new(code, modifiers)));
     }
-    work(app);
+    work(app)
 }

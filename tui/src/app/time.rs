@@ -8,7 +8,7 @@ use crate::app::device::KeyCode;
 use std::collections::BTreeMap;
 pub(crate) use strip::Bin;
 pub(super) use strip::Strip;
-use tracetui_events::text::time::{Moment, duration};
+use tracetui_events::text::time::{Moment, Zone, duration};
 
 /// Times are CLOCK_BOOTTIME in ns.
 #[derive(Debug, Default)]
@@ -80,7 +80,9 @@ impl Time {
                 let aim = Aim::parse(&text);
                 // The user can correct the text.
                 if aim.is_none() && !text.trim().is_empty() {
-                    return Some(Err(format!("invalid time {text}; write 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%")));
+                    return Some(Err(format!(
+                        "invalid time {text}; write 14:02:11, 2026-11-20 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%"
+                    )));
                 }
                 self.line = None;
                 aim.map(|aim| {
@@ -116,11 +118,11 @@ impl Aim {
     }
 
     /// The time in a recording (CLOCK_BOOTTIME, ns). `span`: its first and last one. `offset`: what that clock is behind the wall
-    /// clock, which is `zone_s` seconds before the time of day.
-    pub(super) fn boot_ns(self, (start, end): (u64, u64), offset: i128, zone_s: i32) -> u64 {
+    /// clock.
+    pub(super) fn boot_ns(self, (start, end): (u64, u64), offset: i128, zone: Zone) -> u64 {
         match self {
             Aim::Moment(moment) => {
-                let unix = moment.unix_ns(i128::from(start) + offset, zone_s);
+                let unix = moment.unix_ns((i128::from(start) + offset, i128::from(end) + offset), zone);
                 u64::try_from((unix - offset).max(1)).unwrap_or(u64::MAX - 1)
             }
             Aim::BeforeEnd(ns) => end.saturating_sub(ns).max(start),

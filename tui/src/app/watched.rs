@@ -108,10 +108,8 @@ mod tests {
         assert!(!app.update(Input::Batch(made.batch())).contains(&Effect::Bell), "within a second");
         let shown = screen(&mut app).join("\n");
         assert!(shown.contains("ssh 3"), "{shown}");
-        assert!(
-            shown.contains("/root/.ssh/id") && shown.contains("[ssh]") && !shown.contains("/etc/passwd"),
-            "{shown}"
-        );
+        assert!(shown.contains("/root/.ssh/id") && shown.contains("[ssh]"), "{shown}");
+        assert!(!shown.contains("/etc/passwd"), "{shown}");
         app.update(Input::Tick(Tick { now: Duration::from_secs(9), usage: None }));
         made.open(7, "cat", "/root/.ssh/id", 3);
         assert!(app.update(Input::Batch(made.batch())).contains(&Effect::Bell));
@@ -121,14 +119,11 @@ mod tests {
     fn a_key_watches_what_the_row_is_about_and_ends_that() {
         let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
         made.open(7, "cat", "/etc/shadow", -13);
-        feed(&mut app, &mut made);
-        keys(&mut app, "A");
+        keys(feed(&mut app, &mut made), "A");
         made.open(8, "less", "/etc/shadow", -13);
-        feed(&mut app, &mut made);
-        let shown = screen(&mut app).join("\n");
+        let shown = screen(feed(&mut app, &mut made)).join("\n");
         assert!(shown.contains("shadow 1") && shown.contains("[shadow]"), "{shown}");
-        keys(&mut app, "A");
-        assert!(screen(&mut app).join("\n").contains("watch shadow ended after 1 match"));
+        assert!(screen(keys(&mut app, "A")).join("\n").contains("watch shadow ended after 1 match"));
         assert_eq!(app.watches.iter().count(), 0);
     }
 }

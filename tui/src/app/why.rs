@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::enrich::World;
 use tracetui_events::event::Body;
-use tracetui_events::event::open::Open;
 use tracetui_events::limits;
-use tracetui_events::search::{Failure, LIBRARY, Searched, argument, found_later, missed, place, place_of, searched};
+use tracetui_events::search::{Failure, LIBRARY, Searched, argument, base, found_later, missed, place, searched};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::why::{self, AT_FDCWD, Answer, Cwd, Lookup};
 use tracetui_shared::kind::Kind;
@@ -69,8 +68,7 @@ impl Reasons {
         let Some(mut lookup) = stored.with(world, why::question).flatten() else { return };
         if let Lookup::Path(question) = &mut lookup {
             if let Some(search) = self.search(id).filter(|search| search.found.is_none()) {
-                let own = place_of(&stored).map(|(place, _)| place);
-                question.others = search.first.iter().filter(|place| Some(*place) != own.as_ref()).cloned().collect();
+                question.others.clone_from(&search.first);
                 question.places = search.places;
             }
             let relative = |path: &[u8]| !path.starts_with(b"/");
@@ -78,6 +76,9 @@ impl Reasons {
                 && let Some(base) = base_around(store, id)
             {
                 question.cwd = Cwd::Around(base);
+            }
+            if relative(&question.path) && question.call.dirfd() != AT_FDCWD {
+                question.below = directory_of(store, id, question.call.dirfd());
             }
         }
         self.asked = Some(id);
@@ -144,18 +145,21 @@ fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8
     })
 }
 
-/// The directory that a relative path of an open starts at: the opened file minus the path. `None` if the event does not show it.
-fn base<'a>(open: &Open<'a>) -> Option<Vec<u8>> {
-    let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
-    let at_cwd = open.record.dirfd == AT_FDCWD && open.record.how_marks & (mark::FAULT | UNKNOWN) == 0;
-    let known = open.record.ret >= 0 && open.names.absent().is_none() && !open.names.deleted();
-    if !at_cwd || !known || open.root().is_some() || !open.path.split(|byte| *byte == b'/').all(plain) {
-        return None;
-    }
-    let mut file = Vec::new();
-    open.names.write(&mut file);
-    let above = file.strip_suffix(open.path)?.strip_suffix(b"/")?;
-    Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
+/// The directory that a descriptor of the process is at an event: the last open of its program that returned this number.
+fn directory_of(store: &Store, id: Id, dirfd: i32) -> Option<Vec<u8>> {
+    let stored = store.get(id)?;
+    let process = stored.process?;
+    let opened = |other: Id| {
+        let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
+        other.process.filter(|its| its.key == process.key && Arc::ptr_eq(&its.image, &process.image))?;
+        let known = other.header().mnt_ns == stored.header().mnt_ns;
+        let open = other.open().filter(|open| open.record.ret == dirfd)?;
+        let known = known && open.root().is_none() && open.names.absent().is_none() && !open.names.deleted();
+        let mut path = Vec::new();
+        open.names.write(&mut path);
+        Some(Some(path).filter(|path| known && path.starts_with(b"/")))
+    };
+    (store.first_id().max(id.saturating_sub(limits::SEARCH_AROUND))..id).rev().find_map(opened)?
 }
 
 /// The working directory around a failed open, if other events show it. The program must have started there. So must the path of the first
@@ -168,7 +172,10 @@ fn base_around(store: &Store, id: Id) -> Option<Vec<u8>> {
         let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
         let its = other.process.filter(|its| its.key == process.key)?;
         let same = Arc::ptr_eq(&its.image, &process.image) && place(&other) == place(&stored);
-        base(&other.open().filter(|_| same)?)
+        let open = other.open().filter(|open| {
+            same && open.record.dirfd == AT_FDCWD && open.record.how_marks & (mark::FAULT | UNKNOWN) == 0
+        })?;
+        base(&open)
     };
     let before = (store.first_id().max(id.saturating_sub(limits::SEARCH_AROUND))..id).rev().find_map(base_at);
     let after = (id + 1..store.next_id().min(id.saturating_add(limits::SEARCH_AROUND))).find_map(base_at)?;
@@ -221,7 +228,7 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::testing::{app, feed, keys};
+    use crate::app::testing::{app, feed, keys, open_all};
     use crate::app::{Effect, Input, Tick};
     use crossterm::event::{KeyCode, KeyEvent};
     use tracetui_events::synthetic::{Maker, payload};
@@ -276,24 +283,19 @@ mod tests {
         feed(&mut app, &mut made);
         let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
         assert_eq!((cause(3), cause(6), cause(1)), (Some(1), None, None));
-        keys(&mut app, "gjjj\n");
-        assert!(app.reasons.asks(1));
+        assert!(keys(&mut app, "gjjj\n").reasons.asks(1));
     }
 
     #[test]
     fn an_exit_after_a_name_that_was_not_found_is_explained_by_it() {
         let mut made = Maker::default();
         made.exec(7, "cc1", &["cc1", "x.c"], 0);
-        made.open(7, "cc1", "/usr/include/stdio.h", 3);
-        made.open(7, "cc1", "/a/config.h", -2);
-        made.open(7, "cc1", "/b/config.h", -2);
+        open_all(&mut made, 7, "cc1", "/usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
         // Opens for the error message.
-        made.open(7, "cc1", "x.c", 4);
-        made.open(7, "cc1", "/usr/share/locale/de/LC_MESSAGES/gcc.mo", -2);
+        open_all(&mut made, 7, "cc1", "x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
         made.exit(7, "cc1", 1 << 8);
         // Not a reason: a name found later, a miss followed by many opens, a miss without an error after it.
-        made.open(8, "a", "/a/x", -2);
-        made.open(8, "a", "/b/x", 3);
+        open_all(&mut made, 8, "a", "/a/x:-2 /b/x");
         made.exit(8, "a", 1 << 8);
         made.open(9, "b", "/a/x", -2);
         (0..3).for_each(|_| made.open(9, "b", "/y", 3));
@@ -333,25 +335,20 @@ mod tests {
         assert_eq!(question.others.len(), 32, "a bounded number");
         assert_eq!(question.others[1].path(b"utli.h"), b"/inc1/utli.h");
         // The search continues, so its answer no longer holds.
-        let answer = Answer::not_looked_up("");
-        app.update(Input::Looked(39, answer));
+        app.update(Input::Looked(39, Answer::not_looked_up("")));
         made.open(7, "cc1", "/inc40/utli.h", -2);
-        feed(&mut app, &mut made);
-        let later = app.update(Input::Tick(Tick { now: Duration::from_secs(9), usage: None }));
+        let later = feed(&mut app, &mut made).update(Input::Tick(Tick { now: Duration::from_secs(9), usage: None }));
         assert_eq!(asked(later).map(|question| question.places), Some(41));
         made.open(7, "cc1", "/inc41/utli.h", 3);
-        feed(&mut app, &mut made);
-        app.update(Input::Looked(39, Answer::not_looked_up("")));
+        feed(&mut app, &mut made).update(Input::Looked(39, Answer::not_looked_up("")));
         let found = app.update(Input::Tick(Tick { now: Duration::from_secs(19), usage: None }));
         assert_eq!(asked(found).map(|question| question.others.len()), Some(0));
     }
 
     #[test]
     fn a_failure_in_the_pane_is_asked_about_once() {
-        let mut app = app(80, 24, 64 << 20);
-        let mut made = Maker::default();
-        made.open(7, "a", "/a/x", -2);
-        made.open(7, "a", "/a/y", 3);
+        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
+        open_all(&mut made, 7, "a", "/a/x:-2 /a/y");
         feed(&mut app, &mut made);
         let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));
         let asked = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Look(..)));

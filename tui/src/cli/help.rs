@@ -15,6 +15,7 @@ macro_rules! filters {
 Filter expressions: adjacent terms are ANDed; combine them with or, not, ( ).
   comm=cc1 path~\\.h$    err uid=1000    tree=48213    not comm=bash    dur>2s
   = glob, ~ regex, != !~ < > <= >=; a bare word searches all columns; err: failed
+  process=nginx: all threads of processes with this name; comm: the thread's
   comm=gcc,cc1: any of them. Put a value with white space, && or || in double
   quotes, also one with a comma (not after ~): comm=\"a,b\""
     };
@@ -48,7 +49,8 @@ Examples:
   sudo tracetui print --format json --filter 'path=/etc/* err' | jq .path
   sudo tracetui print --format csv -n 1000 >events.csv
   sudo tracetui print --kind exec -- make
-  sudo tracetui print --expect-none 'path~/[.]ssh/' -- make
+  sudo tracetui print --expect-none 'path~/[.]ssh(/|$)' -- make
+  sudo tracetui print --expect-no-open ~/.ssh/id_ed25519 -- make
   tracetui print --follow build.ttr --failed
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
@@ -57,7 +59,14 @@ the process group of COMMAND gets SIGTERM. On a terminal, Ctrl-C goes to COMMAND
 alone; SIGTERM to tracetui ends both.
 
 With --expect-none, the exit status is 3 if an event matched, and 1 if none did
-but events are missing; otherwise it is as without.
+but events are missing; otherwise it is as without. A path does not prove which
+file was opened: a hard link, a rename or a bind mount gives a file another
+name. --expect-no-open compares the file itself, as it is at the start and at
+each event. An open with O_PATH counts, a refused one does not. It does not
+recognise copies, descriptors opened before the trace, and another file system
+that shows FILE, such as an overlay. An exec counts by its executable, not by
+its script or ELF interpreter. At the first match, the process group of
+COMMAND gets SIGTERM. What is still running when COMMAND ends is not checked.
 
 Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end.

@@ -17,7 +17,7 @@ use size::{ByteSize, RingCount, RingSize};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use tracetui_events::environment::EnvMode;
-use tracetui_events::filter::Glob;
+use tracetui_events::filter::{FilterOptions, Glob};
 use tracetui_events::limits;
 use tracetui_events::sink::FormatName;
 pub use tracetui_events::text::time::Moment;
@@ -129,6 +129,9 @@ pub struct Print {
     /// Output format: text, json (one object per line) or csv
     #[arg(long, value_name = "FORMAT", value_parser = format_name(), default_value = "text", hide_possible_values = true)]
     pub format: FormatName,
+    /// csv: add a last column, json, with the whole event
+    #[arg(long)]
+    pub json_column: bool,
     /// Show why opens, execs and connects failed; live only, it looks up files and sockets; text and json
     #[arg(long)]
     pub why: bool,
@@ -141,7 +144,10 @@ pub struct Print {
     /// Stop at the first event that matches EXPR, with status 3; with status 1 if events are lost
     #[arg(long, value_name = "EXPR", conflicts_with_all = ["count", "filter", "follow"])]
     pub expect_none: Option<String>,
-    /// Start at a time in the recording: since the first event (30s, 3:12) or by the clock (14:02:11)
+    /// The same for an open or exec of FILE under any name: compares device and inode; live only, repeatable
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["recordings", "expect_none", "count", "kind", "failed", "unanswered"])]
+    pub expect_no_open: Vec<PathBuf>,
+    /// Start at a time in the recording: since the first event (30s, 3:12) or by the local clock (14:02:11, nearest to the recording, or with a date); 14:02 is a time of day in a shorter recording and from a pipe
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub from: Option<Moment>,
     /// Stop at a time in the recording, like --from
@@ -163,10 +169,12 @@ impl From<Dashboard> for Print {
             follow: false,
             write: dashboard.write,
             format: FormatName::Text,
+            json_column: false,
             why: false,
             unanswered: false,
             count: None,
             expect_none: None,
+            expect_no_open: Vec::new(),
             from: None,
             to: None,
             color: dashboard.screen.color,
@@ -185,7 +193,7 @@ pub struct Replay {
     /// Playback speed, such as 2x, 16x or 1/4x
     #[arg(long, value_name = "SPEED", default_value_t)]
     pub speed: crate::app::replay::Speed,
-    /// Go to a time: since the start (30s, 3:12) or by the clock (14:02:11)
+    /// Go to a time: since the start (30s, 3:12) or by the local clock (14:02:11, nearest to the recording, or with a date); 14:02 is a time of day in a shorter recording and from a pipe
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub from: Option<Moment>,
     #[command(flatten)]
@@ -227,14 +235,15 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
-    Moment::parse(text)
-        .ok_or_else(|| "write a time such as 30s, 0.05, 3:12, 14:02:11 or 2026-11-20T14:02:11Z".to_owned())
+    Moment::parse(text).ok_or_else(|| {
+        "write a time such as 30s, 0.05, 3:12, 14:02:11, 2026-11-20T14:02:11 or 2026-11-20T14:02:11+02:00".to_owned()
+    })
 }
 
 /// The events of a time span.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Span {
-    /// Start at a time: since the first event (30s, 3:12) or by the clock (14:02:11)
+    /// Start at a time: since the first event (30s, 3:12) or by the local clock (14:02:11, nearest to the recording, or with a date); 14:02 is a time of day in a shorter recording and from a pipe
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub from: Option<Moment>,
     /// Stop at a time, like --from
@@ -272,6 +281,9 @@ pub struct Export {
     /// Output format: perfetto, parquet, json or csv
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub format: ExportFormat,
+    /// csv: add a last column, json, with the whole event
+    #[arg(long)]
+    pub json_column: bool,
     /// The file to write; - is stdout
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
@@ -477,9 +489,9 @@ pub enum Env {
     /// The names of variables that are new or gone
     #[default]
     Names,
-    /// Also the values of new and changed ones, except those that look secret
+    /// Also the values of new and changed ones that are harmless: paths, locales, compiler flags, the loader's variables
     Diff,
-    /// Also those that look secret
+    /// Also all other values, and with them secrets
     All,
 }
 
@@ -508,6 +520,9 @@ pub struct TraceArgs {
     /// Number of ring buffers, a power of two that the CPUs share [default: 1 up to 8 CPUs, else one per CPU, at most 64]
     #[arg(long, value_name = "N", env = "TRACETUI_RINGS", hide_env = true)]
     pub rings: Option<RingCount>,
+    /// Interval of BPF inventories, for tests
+    #[arg(long, value_name = "TIME", env = "TRACETUI_INVENTORY", hide = true, value_parser = duration)]
+    pub inventory: Option<std::time::Duration>,
     /// Where the probes attach
     #[arg(long, value_name = "WAY", value_enum, default_value_t, hide_default_value = true)]
     pub probes: Attach,
@@ -601,6 +616,9 @@ pub struct FilterArgs {
     /// Thread names (comm)
     #[arg(long, value_name = "GLOB")]
     pub comm: Vec<String>,
+    /// Names of processes: of the leader (its comm) or of the executable, for the events of all threads
+    #[arg(long, value_name = "GLOB")]
+    pub process: Vec<String>,
     /// User names or ids
     #[arg(long, value_name = "USER")]
     pub uid: Vec<String>,
@@ -623,10 +641,11 @@ pub struct FilterArgs {
     pub filter: Vec<String>,
 }
 
-impl From<&FilterArgs> for tracetui_events::filter::FilterOptions {
-    fn from(typed: &FilterArgs) -> tracetui_events::filter::FilterOptions {
-        let FilterArgs { pid, tree, comm, uid, cgroup, unit, container, kind, failed, filter } = typed.clone();
-        tracetui_events::filter::FilterOptions { pid, tree, comm, uid, cgroup, unit, container, kind, failed, filter }
+impl From<&FilterArgs> for FilterOptions {
+    fn from(typed: &FilterArgs) -> FilterOptions {
+        let FilterArgs { pid, tree, comm, process, uid, cgroup, unit, container, kind, failed, filter } = typed.clone();
+        let zone = tracetui_host::clock::zone();
+        FilterOptions { pid, tree, comm, process, uid, cgroup, unit, container, kind, failed, filter, zone }
     }
 }
 

@@ -180,8 +180,7 @@ mod tests {
             assert_eq!(count.to_string().parse(), Ok(RingCount(count)));
         }
         for text in ["0", "3", "128", "-1", "", "all"] {
-            let error = text.parse::<RingCount>().expect_err(text);
-            assert_eq!(error.to_string(), "expected a power of two, at most 64");
+            assert_eq!(text.parse::<RingCount>().expect_err(text).to_string(), "expected a power of two, at most 64");
         }
     }
 

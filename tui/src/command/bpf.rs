@@ -3,8 +3,8 @@
 use super::say::{charset, paint};
 use crate::cli::{self, ReportFormat};
 use anyhow::{Result, anyhow};
+use foldhash::HashSet;
 use nix::unistd::{Uid, User};
-use rustc_hash::FxHashSet;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
     let statistics = args.stats.then(RunStatistics::enable).transpose();
     let statistics = statistics
         .map_err(|error| anyhow!("cannot count runs: {error}; run as root on the host: sudo tracetui bpf --stats"))?;
-    let mut inventory = Collector::default().take_and_compare(&FxHashSet::default())?;
+    let mut inventory = Collector::default().take(&HashSet::default())?.without_own();
     let window = statistics.as_ref().map(|_| {
         let start = Instant::now();
         update_counters(&mut inventory);

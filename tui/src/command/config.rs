@@ -286,6 +286,7 @@ pub(super) fn parts() -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Scratch;
     use super::*;
     use std::ffi::CString;
     use std::fs::{self, Permissions};
@@ -294,11 +295,9 @@ mod tests {
     use tracetui_host::clock;
     use tracetui_shared::id::{Gid, Uid};
 
-    fn dir(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("tracetui-config-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
-        fs::set_permissions(&dir, Permissions::from_mode(0o755)).expect("ours");
+    fn dir(name: &str) -> Scratch {
+        let dir = Scratch::new(&format!("config-{name}"));
+        fs::set_permissions(&*dir, Permissions::from_mode(0o755)).expect("ours");
         dir
     }
 
@@ -372,7 +371,6 @@ mod tests {
         for name in ["none", "file/below", "dangling", "none/below"] {
             assert!(matches!(read(&path(name)), Err(Unread::Absent(_))), "{name}");
         }
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
@@ -394,15 +392,23 @@ mod tests {
         symlink("/proc/kallsyms", path("kernel")).expect("room");
         symlink("/proc/1/maps", path("maps")).expect("room");
         symlink("/proc/1/environ", path("environ")).expect("room");
+        symlink("/proc/1/comm", path("process")).expect("room");
         assert_eq!(read("public").expect("the user may read it"), b"mouse = true");
-        for name in ["secret", "link", "shadow", "maps", "environ"] {
-            assert!(matches!(read(name), Err(Unread::Refused(_))), "{name}");
+        // Where /proc hides the processes of others (hidepid), the user cannot see whether there is one.
+        let is_hidden = matches!(read("process"), Err(Unread::Absent(_)));
+        for (name, is_hidden) in
+            [("secret", false), ("link", false), ("shadow", false), ("maps", is_hidden), ("environ", is_hidden)]
+        {
+            match read(name) {
+                Err(Unread::Refused(_)) => assert!(!is_hidden, "{name}"),
+                Err(Unread::Absent(_)) => assert!(is_hidden, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
         }
         assert_eq!(read("kernel").expect("all may open it"), b"", "nothing of it");
         // The user cannot see whether there is one.
         assert!(matches!(read("closed/file"), Err(Unread::Absent(_))));
         // This thread is as before.
         assert_eq!(fs::read(path("secret")).expect("root reads it"), b"root:secret");
-        fs::remove_dir_all(&dir).expect("ours");
     }
 }

@@ -29,7 +29,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let redact = redact(&args.redact)?;
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
-    playback.between(args.span.from, args.span.to, clock::local_offset_now_s())?;
+    playback.between(args.span.from, args.span.to, clock::zone())?;
     let mut cut = Cut::new(args, &playback, budget, redact)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {

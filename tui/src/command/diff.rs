@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use tracetui_events::diff::{DiffReport, Show, Status};
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::playback::{AtEnd, Playback};
-use tracetui_events::text::json;
+use tracetui_events::text::{counted, json};
 use tracetui_shared::kind::Kind;
 
 /// Compares recordings.
@@ -26,9 +26,24 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
+        if playback.recordings().iter().any(|recording| recording.kinds().1.contains(Kind::Fork)) {
+            let text =
+                format!("{}: forks are not compared; select other kinds: --kind exec,exit,open,bpf,tcp", name(file));
+            return Err(BadUsage(text).into());
+        }
         Side::read(playback, name(file), memory, |_| true)
     };
+    let is_filtered = filters != FilterOptions { zone: filters.zone, ..FilterOptions::default() };
     let mut sides = all(args.files.iter().map(|file| -> Read<'_> { Box::new(|| read(file)) }).collect())?;
+    let only_ends = |(side, _): &(&Side, &PathBuf)| is_filtered && side.run.only_ended() > 0;
+    if let Some((side, file)) = sides.iter().zip(&args.files).find(only_ends) {
+        let ended = counted(side.run.only_ended(), ["connection ends", "connections end"]);
+        let text = format!(
+            "{}: {ended} in this filter, which must also pass the beginning (op=connect or op=accept): beginnings are compared",
+            name(file)
+        );
+        return Err(BadUsage(text).into());
+    }
     // Compare with the good run that lacks the least.
     let mut files: Vec<&PathBuf> = args.files.iter().collect();
     let base = (0..sides.len() - 1).rev().max_by_key(|at| sides[*at].run.completeness()).unwrap_or_default();
@@ -36,7 +51,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     files[..=base].rotate_right(1);
     let whole = sides.iter().all(Side::is_whole);
     let summary: Vec<_> = files.iter().zip(&sides).map(|(file, side)| side_json(side, file)).collect();
-    let (report, mut notes) = compare(sides, &args.ignore, filters != FilterOptions::default(), &|| true)?;
+    let (report, mut notes) = compare(sides, &args.ignore, is_filtered, &|| true)?;
     let result = notes.pop();
     notes.iter().for_each(say);
     let show = Show { rest: args.all, noise: args.noise, slower: args.slower };

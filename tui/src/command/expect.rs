@@ -1,4 +1,4 @@
-//! `tracetui print`, and its `--expect-none`.
+//! `tracetui print`, and its `--expect-none` and `--expect-no-open`.
 
 use super::say::say;
 use super::usage::{BadUsage, is_bad_usage};
@@ -7,35 +7,41 @@ use crate::cli;
 use anyhow::Result;
 use std::process::ExitCode;
 
-/// The exit status if an event matched `--expect-none`.
+/// The exit status if an unexpected event came.
 const MATCHED: u8 = 3;
 
 /// Prints events, live or of recordings.
 pub async fn print(mut args: cli::Print) -> Result<ExitCode> {
-    let expects_none = args.expect_none.is_some();
-    if let Some(expr) = &args.expect_none {
-        args.trace.filters.filter = vec![expr.clone()];
-        args.count = Some(1);
-    }
+    let expects = match &args.expect_none {
+        Some(expr) => {
+            args.trace.filters.filter = vec![expr.clone()];
+            Some("--expect-none")
+        }
+        None if args.expect_no_open.is_empty() => None,
+        None => {
+            args.trace.filters.kind = vec!["exec,open".to_owned()];
+            args.trace.identity = Some(cli::Switch::On);
+            Some("--expect-no-open")
+        }
+    };
+    args.count = args.count.or(expects.map(|_| 1));
     let printed = match args.recordings.is_empty() {
         true => print::run(&args).await,
         false => read::print(&args),
     };
-    let printed = printed.map_err(|error| match expects_none && is_bad_usage(&error) {
+    let printed = printed.map_err(|error| match args.expect_none.is_some() && is_bad_usage(&error) {
         true => BadUsage(error.to_string().replacen("--filter", "--expect-none", 1)).into(),
         false => error,
     })?;
-    if !expects_none {
-        return Ok(printed.code);
-    }
+    let Some(option) = expects else { return Ok(printed.code) };
     if printed.matched {
-        say("an event matches --expect-none");
+        say(format_args!("an event matches {option}"));
         return Ok(MATCHED.into());
     }
     if let Some(doubt) = printed.doubt {
-        say(format_args!("no event matches --expect-none, but {doubt}: one may match"));
+        say(format_args!("no event matches {option}, but {doubt}: one may match"));
         return Ok(ExitCode::FAILURE);
     }
-    say("no event matches --expect-none");
+    say(format_args!("no event matches {option}"));
     Ok(printed.code)
 }

@@ -23,13 +23,19 @@ const MOST: Duration = Duration::from_millis(750);
 /// See [`MOST`].
 const SPAN: Duration = Duration::from_secs(1);
 
-/// Refuses a format that has no place for reasons.
-pub(super) fn check(args: &cli::Print) -> Result<()> {
-    match args.why && args.format == FormatName::Csv {
-        true => Err(BadUsage("--why: csv has no column for reasons; use --format json".to_owned()).into()),
-        false => Ok(()),
+/// The format of the lines. Refuses one that has no place for reasons, or for JSON.
+pub(super) fn format(args: &cli::Print) -> Result<FormatName, BadUsage> {
+    match args.format {
+        FormatName::Csv if args.why => {
+            Err(BadUsage("--why: csv has no column for reasons; use --format json".to_owned()))
+        }
+        FormatName::Csv if args.json_column => Ok(FormatName::CsvWithJson),
+        _ if args.json_column => Err(BadUsage(JSON_COLUMN.to_owned())),
+        format => Ok(format),
     }
 }
+
+pub(super) const JSON_COLUMN: &str = "--json-column: only --format csv has columns";
 
 /// What events prove: for recordings. Only JSON says of each other event that its reason is unknown.
 pub(super) fn from_events(format: FormatName) -> Explain {
@@ -49,7 +55,7 @@ pub(super) fn live(threads: lookup::Threads) -> Explain {
         let age = clock::now_boot().since(seen.event.header.time);
         Some(match why::question(seen) {
             Some(question) => lookups.ask(question, age),
-            None => why::proven(seen).unwrap_or_else(|| Answer::unknown("the path could not be read", age)),
+            None => why::proven(seen).unwrap_or_else(|| Answer::unknown("its path or address was not read", age)),
         })
     })
 }

@@ -1,8 +1,10 @@
 //! `tracetui export`: recordings as files for other programs.
 
+use super::explain::JSON_COLUMN;
 use super::print::{Flow, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
+use super::usage::BadUsage;
 use super::write::{self, Existing};
 use crate::cli::{self, ExportFormat};
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,20 +18,23 @@ use tracetui_events::budget::Budget;
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
-use tracetui_events::sink::parquet::Parquet;
 use tracetui_events::sink::perfetto::{Perfetto, Room};
 use tracetui_events::sink::{self, FormatName, Sink};
+use tracetui_export::Parquet;
 use tracetui_host::clock;
 
 /// Converts recordings. On failure, removes the files it created.
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
+    if args.json_column && args.format != ExportFormat::Csv {
+        return Err(BadUsage(JSON_COLUMN.to_owned()).into());
+    }
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.span.from, args.span.to, clock::local_offset_now_s())?;
+    playback.between(args.span.from, args.span.to, clock::zone())?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;
-    match convert(args.format, &mut playback, &out) {
+    match convert(args, &mut playback, &out) {
         Ok(code) => Ok(code),
         Err(error) => {
             out.remove();
@@ -38,8 +43,8 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
     }
 }
 
-fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> Result<ExitCode> {
-    let mut sink = sink(format, playback.recordings().len() > 1, out)?;
+fn convert(args: &cli::Export, playback: &mut Playback, out: &Output<'_>) -> Result<ExitCode> {
+    let mut sink = sink(args, playback.recordings().len() > 1, out)?;
     sink.set_charset(charset());
     let mut lines = Lines::new(sink, Box::new(|_| true), None);
     let mut times: Option<(i128, i128)> = None;
@@ -57,7 +62,7 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }
-    if format == ExportFormat::Parquet {
+    if args.format == ExportFormat::Parquet {
         lines.sink.set_metadata(playback.metadata(times));
     }
     lines.finish();
@@ -72,9 +77,10 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn sink<'o>(format: ExportFormat, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
-    Ok(match format {
+fn sink<'o>(args: &cli::Export, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
+    Ok(match args.format {
         ExportFormat::Json => lines_of(FormatName::Json, several, out)?,
+        ExportFormat::Csv if args.json_column => lines_of(FormatName::CsvWithJson, several, out)?,
         ExportFormat::Csv => lines_of(FormatName::Csv, several, out)?,
         ExportFormat::Parquet => Box::new(Parquet::new(out.file(0)?).with_context(|| out.cannot_write())?),
         ExportFormat::Perfetto => {

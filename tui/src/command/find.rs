@@ -149,10 +149,10 @@ fn literal(regex: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::write;
+    use super::super::testing::{Scratch, write};
     use super::*;
     use regex::bytes::Regex;
-    use std::fs::{self, File};
+    use std::fs::File;
     use std::path::Path;
     use tracetui_events::frame::Batch;
     use tracetui_events::pipeline::Pipeline;
@@ -194,9 +194,7 @@ mod tests {
 
     #[test]
     fn the_next_and_the_previous_match_are_found() {
-        let dir = std::env::temp_dir().join(format!("tracetui-find-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
+        let dir = Scratch::new("find");
         let (batches, times) = batches();
         let one = dir.join("one");
         write_with_states(&one, &batches);
@@ -204,7 +202,6 @@ mod tests {
         let parts = write(&dir, "part", &batches, 9);
         assert_eq!(parts.len(), 5);
         check_finds(&parts, &times);
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[track_caller]
@@ -231,8 +228,7 @@ mod tests {
             check(Way::Down, 0, u64::MAX, &pattern, filter, Some(times[0]));
             check(Way::Down, times[0] + 1, u64::MAX, &pattern, filter, Some(times[1]));
             check(Way::Down, times[3] + 1, u64::MAX, &pattern, filter, None);
-            let end = times[3] + 10_000_000_000;
-            check(Way::Up, 0, end, &pattern, filter, Some(times[3]));
+            check(Way::Up, 0, times[3] + 10_000_000_000, &pattern, filter, Some(times[3]));
             check(Way::Up, 0, times[3] - 1, &pattern, filter, Some(times[2]));
             check(Way::Up, 0, times[0] - 1, &pattern, filter, None);
         }

@@ -68,10 +68,11 @@ fn open(path: &Path) -> io::Result<SavedFilters> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use tracetui_events::synthetic::Scratch;
 
     #[test]
     fn filters_are_there_in_the_next_session() {
-        let dir = std::env::temp_dir().join(format!("tracetui-filters-{}", std::process::id()));
+        let dir = Scratch::new("filters");
         let path = dir.join("a/b/filters");
         let session = |added: &[&str]| {
             let saved = open(&path).expect("the file");
@@ -91,6 +92,5 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         std::os::unix::fs::symlink("/etc/passwd", &path).expect("a link");
         assert!(open(&path).is_err());
-        std::fs::remove_dir_all(&dir).expect("removed");
     }
 }

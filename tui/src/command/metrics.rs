@@ -49,11 +49,6 @@ pub(super) fn of_trace(account: &Account, figures: &Figures<'_>) -> String {
         }
     }
     add(&mut out, "truncated_events_total", "counter", "Recorded events with a truncated field.", account.cut);
-    let unseen = account.bpf_unseen;
-    let help = "Times in which attachments of BPF programs may have been missed.";
-    add(&mut out, "bpf_unseen_windows_total", "counter", help, unseen.count);
-    let help = "The length of these times.";
-    add(&mut out, "bpf_unseen_seconds_total", "counter", help, unseen.ns as f64 / 1e9);
     add(&mut out, "written_bytes_total", "counter", "Bytes of recordings written.", figures.bytes);
     add(&mut out, "lag_seconds", "gauge", "The age of these counts of events.", format_args!("{:.3}", figures.lag));
     let help = "Unread bytes in the ring buffers, if all were as full as the fullest.";

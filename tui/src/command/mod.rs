@@ -38,5 +38,6 @@ pub(crate) mod signals;
 mod testing;
 mod trace;
 mod unanswered;
+mod unwanted;
 pub mod usage;
 mod write;

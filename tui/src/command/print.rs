@@ -9,6 +9,7 @@ use super::trace::request::Request;
 use super::trace::running::{Frames, Happening, RunningTrace, signals};
 use super::trace::start::start;
 use super::unanswered::{self, Unanswered};
+use super::unwanted::{self, Unwanted};
 use super::write;
 use crate::cli;
 use crate::cli::size::RingSize;
@@ -32,7 +33,8 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 
 /// Prints live events until a signal, the end of COMMAND, the requested number, or the end of the output. The account is of the end.
 pub async fn run(args: &cli::Print) -> Result<Printed> {
-    explain::check(args)?;
+    let format = explain::format(args)?;
+    let unwanted = unwanted::find(&args.expect_no_open)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let signals = signals(held.is_some())?;
@@ -55,9 +57,9 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
             Some(outlet.progress()),
             false,
         ),
-        false => sink::to_queue(args.format, outlet.inlet(), outlet.progress()),
+        false => sink::to_queue(format, outlet.inlet(), outlet.progress()),
     };
-    sink.set_zone(clock::local_offset_now_s());
+    sink.set_zone(clock::zone());
     sink.set_charset(charset());
     sink.set_paint(paint(args.color));
     let mut scratch = Scratch::default();
@@ -65,7 +67,9 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     pipeline.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
-    printer.lines.unanswered = args.unanswered.then(|| Unanswered::new(Some(unanswered::LIVE_NS)));
+    printer.lines.unanswered = args.unanswered.then(|| Unanswered::new(Some(unanswered::LIVE_NS), options.budget));
+    printer.lines.unwanted = (!args.expect_no_open.is_empty())
+        .then(|| Unwanted::new(&args.expect_no_open, unwanted, started.lookups.spawner));
     say(&started.ready);
     let mut pump = Pump {
         trace: RunningTrace::start(started.feed, held, signals, recorder)?.with_output(&args.run),
@@ -98,10 +102,11 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     remarks(&options, &account, printer.pipeline.discrepancy()).iter().for_each(say);
     match args.format {
         FormatName::Json => say(account.json()),
-        FormatName::Text | FormatName::Csv => say(account.line()),
+        _ => say(account.line()),
     }
     let matched = printer.lines.is_done();
-    Ok(Printed { code, matched, doubt: account.doubt().map(str::to_owned) })
+    let unidentified = printer.lines.unwanted.as_ref().and_then(Unwanted::doubt);
+    Ok(Printed { code, matched, doubt: account.doubt().map(str::to_owned).or(unidentified) })
 }
 
 /// How printing ended.
@@ -287,6 +292,8 @@ pub(super) struct Lines<S> {
     left: Option<u64>,
     /// The failures that wait for an answer, if only those without one are wanted.
     pub(super) unanswered: Option<Unanswered>,
+    /// The files to which wanted events are limited.
+    unwanted: Option<Unwanted>,
     error: Option<io::Error>,
     /// Why nothing more is written; `None` while the output works.
     ended: Option<End>,
@@ -366,7 +373,17 @@ impl<S: Sink> Lines<S> {
     /// A writer of lines for the wanted events, at most `count`.
     pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
         let (unwritten, answered) = (ByKind::default(), ByKind::default());
-        Lines { sink, wanted, left: count, unanswered: None, error: None, ended: None, unwritten, answered }
+        Lines {
+            sink,
+            wanted,
+            left: count,
+            unanswered: None,
+            unwanted: None,
+            error: None,
+            ended: None,
+            unwritten,
+            answered,
+        }
     }
 
     /// Queues the line of an event if the event is wanted.
@@ -374,7 +391,7 @@ impl<S: Sink> Lines<S> {
         if self.ended == Some(End::Closed) || self.is_done() {
             return Disposition::Filtered;
         }
-        let wanted = (self.wanted)(seen);
+        let wanted = (self.wanted)(seen) && self.unwanted.as_mut().is_none_or(|unwanted| unwanted.meets(seen));
         if let Some(unanswered) = &mut self.unanswered {
             let waits = unanswered.take(seen, wanted, &mut self.sink);
             self.release(false);
@@ -550,12 +567,8 @@ mod tests {
     }
 
     fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<Box<dyn Sink>> {
-        let mut printer = Printer::new(
-            asked_for_opens(),
-            to_writer(format, out.clone()),
-            Box::new(|_: &EventContext<'_>| true) as Predicate,
-            count,
-        );
+        let all = Box::new(|_: &EventContext<'_>| true) as Predicate;
+        let mut printer = Printer::new(asked_for_opens(), to_writer(format, out.clone()), all, count);
         let mut clock = Batch::default();
         HostFrame::Clock(Clock::default()).push(BootNanos(0), &mut clock);
         assert_eq!(printer.feed(clock).expect("nothing to write"), Flow::Continue);
@@ -572,8 +585,7 @@ mod tests {
         assert_eq!(out.lines(), 100);
         printer.feed(last_counters(100, 0)).expect("written");
         printer.finish().expect("written");
-        let account = printer.account();
-        assert_eq!(account.line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
+        assert_eq!(printer.account().line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
     }
 
     #[test]
@@ -588,10 +600,8 @@ mod tests {
     fn after_the_count_events_are_filtered_and_the_account_adds_up() {
         let out = Out::default();
         let mut printer = printer(FormatName::Text, Some(3), &out);
-        assert_eq!(
-            feed_all([drained(opens(0, 10, None), 100), opens(10, 20, None)], &mut printer).expect("written"),
-            Flow::Done
-        );
+        let batches = [drained(opens(0, 10, None), 100), opens(10, 20, None)];
+        assert_eq!(feed_all(batches, &mut printer).expect("written"), Flow::Done);
         assert_eq!(out.lines(), 3);
         assert_eq!(printer.feed(opens(10, 20, None)).expect("written"), Flow::Done);
         printer.feed(last_counters(20, 0)).expect("written");
@@ -644,8 +654,7 @@ mod tests {
 
         let out = Out { fails: Some((0, ErrorKind::StorageFull)), ..Out::default() };
         let mut full = printer(FormatName::Csv, None, &out);
-        let error = full.feed(drained(opens(0, 10, None), 100)).expect_err("full");
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert_eq!(full.feed(drained(opens(0, 10, None), 100)).expect_err("full").kind(), ErrorKind::StorageFull);
         assert!(full.finish().is_ok(), "reported once");
         full.feed(last_counters(10, 0)).expect("reported once");
         assert_eq!(full.settle(), 10);

@@ -90,9 +90,7 @@ mod tests {
         let most = Figures { events: u64::MAX, bytes: u64::MAX, lost: u64::MAX };
         assert!(line(Duration::MAX, Duration::ZERO, Figures::default(), most).is_ascii());
         assert!(line(Duration::ZERO, Duration::MAX, most, Figures::default()).contains("(0/s)"));
-        assert_eq!(
-            (clock(3602), size(0), size(1023), size(1536)),
-            ("1:00:02".into(), "0 B".into(), "1023 B".into(), "1.5 KiB".into())
-        );
+        assert_eq!(clock(3602), "1:00:02");
+        assert_eq!([0, 1023, 1536].map(size), ["0 B", "1023 B", "1.5 KiB"]);
     }
 }

@@ -15,7 +15,6 @@ use std::process::ExitCode;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
-use tracetui_events::event::describe::Value;
 use tracetui_events::event::exit::Ended;
 use tracetui_events::filter::{Filter, FilterOptions};
 use tracetui_events::frame::host::{Label, Probe, Window};
@@ -37,12 +36,13 @@ use tracetui_shared::time::BootNanos;
 
 /// Prints the events of recordings, merged by time.
 pub fn print(args: &cli::Print) -> Result<Printed> {
-    explain::check(args)?;
+    let format = explain::format(args)?;
     let filters = FilterOptions::from(&args.trace.filters);
     let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
-    let playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory().0), at_end);
+    let budget = Budget::new(args.trace.memory().0);
+    let playback = Playback::open(&args.recordings, &filters, budget, at_end);
     let mut playback = playback.map_err(with_tip)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s())?;
+    playback.between(args.from, args.to, clock::zone())?;
     if args.follow {
         Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     }
@@ -51,15 +51,15 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         say("--why: recordings have only the reasons that events prove; a live trace looks up the others");
     }
     let mut sink = match args.why {
-        true => sink::explained(args.format, explain::from_events(args.format), io::stdout(), None, several),
-        false if several => sink::of_several(args.format, io::stdout()),
-        false => sink::to_writer(args.format, io::stdout()),
+        true => sink::explained(format, explain::from_events(format), io::stdout(), None, several),
+        false if several => sink::of_several(format, io::stdout()),
+        false => sink::to_writer(format, io::stdout()),
     };
-    sink.set_zone(clock::local_offset_now_s());
+    sink.set_zone(clock::zone());
     sink.set_charset(charset());
     sink.set_paint(paint(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
-    lines.unanswered = args.unanswered.then(|| Unanswered::new(args.follow.then_some(unanswered::LIVE_NS)));
+    lines.unanswered = args.unanswered.then(|| Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget));
     let (mut said, mut any, mut done) = (false, false, false);
     let all = loop {
         let mut take = |played: &Played<'_>| {
@@ -104,7 +104,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     let times = [args.from, args.to];
     if !any && times.iter().any(Option::is_some) {
         // The user may have meant a time of day where tracetui read a time since the start.
-        let minutes = |time: &Moment| matches!(time, Moment::Since(60_000_000_000..));
+        let minutes = |time: &Moment| matches!(time.since(), Some(60_000_000_000..));
         match times.iter().flatten().any(minutes) {
             true => say(format_args!("no event in this time span passes the filter ({SORTS_OF_TIME})")),
             false => say("no event in this time span passes the filter"),
@@ -117,7 +117,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         account.filter(&lines.answered);
         match args.format {
             FormatName::Json => say(account.json()),
-            FormatName::Text | FormatName::Csv => say(account.line()),
+            _ => say(account.line()),
         }
     }
     let code = if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS };
@@ -365,8 +365,9 @@ impl Facts {
                 Some(ended) => format!("killed by {ended}"),
                 None => "end not recorded".to_owned(),
             };
-            let argv = Value::Args(argv).text().unwrap_or_default();
-            line("command", &format!("{} ({ended})", clean(&String::from_utf8_lossy(&argv))));
+            let mut words = Vec::new();
+            shell::words(argv, &mut words);
+            line("command", &format!("{} ({ended})", clean(&String::from_utf8_lossy(&words))));
         }
         for Label { name, value } in &recording.trace().labels {
             line("label", &clean(&format!("{name}={value}")));
@@ -450,7 +451,7 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{batches, write_blocks};
+    use super::super::testing::{Scratch, batches, write_blocks};
     use super::*;
     use std::fs;
 
@@ -463,9 +464,7 @@ mod tests {
 
     #[test]
     fn info_is_the_same_whether_all_is_decompressed_or_not() {
-        let dir = std::env::temp_dir().join(format!("tracetui-info-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
+        let dir = Scratch::new("info");
         let path = dir.join("x.ttr");
         let blocks = write_blocks(&path, &batches());
         let (text, json, passed) = shown(&path, Way::Short);
@@ -480,6 +479,5 @@ mod tests {
             assert_eq!(damaged, shown(&path, Way::Whole).0, "{contents:?} at {at}");
             assert_ne!(damaged, text, "{contents:?} at {at}: the damage is seen");
         }
-        fs::remove_dir_all(&dir).expect("ours");
     }
 }

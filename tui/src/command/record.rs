@@ -6,7 +6,7 @@ use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
 use super::say::{self, say};
 use super::trace::remarks::remarks;
-use super::trace::request::{Request, TraceOptions};
+use super::trace::request::{Request, TraceOptions, check_ids};
 use super::trace::running::{Frames, Happening, RunningTrace, signals};
 use super::trace::start::start;
 use super::usage::{BadUsage, compile};
@@ -119,7 +119,9 @@ async fn due(metrics: &mut Option<Interval>) {
 /// The filter of `--around`.
 fn matching(expr: &str) -> Result<Compiled> {
     let filters = cli::FilterArgs { filter: vec![expr.to_owned()], ..cli::FilterArgs::default() };
-    compile(&filters).map_err(|BadUsage(text)| BadUsage(text.replacen("--filter", "--around", 1)).into())
+    check_ids(&filters)
+        .and_then(|()| compile(&filters))
+        .map_err(|BadUsage(text)| BadUsage(text.replacen("--filter", "--around", 1)).into())
 }
 
 fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options: &TraceOptions) -> Wanted {

@@ -2,7 +2,7 @@
 
 use super::config::{Loaded, own_home};
 use super::dashboard::event_loop::{self, Trace};
-use super::dashboard::look;
+use super::dashboard::{self, look};
 use super::history::SavedFilters;
 use super::say::say;
 use super::usage::{BadUsage, HostNames};
@@ -20,7 +20,7 @@ use tracetui_events::playback::remarks::of_holes;
 use tracetui_events::playback::timeline::Timeline;
 use tracetui_events::playback::{AtEnd, Files, both_filters};
 use tracetui_events::recording::frames::Next;
-use tracetui_events::text::time::Moment;
+use tracetui_events::text::time::{Moment, Zone};
 use tracetui_host::clock;
 use tracetui_live::feed::Feed;
 
@@ -32,10 +32,11 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     if !io::stdout().is_terminal() {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
+    dashboard::terminal::check()?;
     let loaded = Loaded::read(&args.screen.config)?;
     let mut saved = SavedFilters::open(!loaded.config.no_history);
     let earlier = std::mem::take(&mut saved.lines);
-    let (app, timeline, feed) = start(args, &loaded, earlier, clock::local_offset_now_s())?;
+    let (app, timeline, feed) = start(args, &loaded, earlier, clock::zone())?;
     let troubles = timeline.troubles().clone();
     let trace = Trace { timeline: Some(timeline), home: own_home(), ..Trace::from(feed) };
     let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
@@ -47,19 +48,19 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 }
 
 /// The dashboard, the recording, and the frames from the first place shown.
-fn start(args: &cli::Replay, loaded: &Loaded, filters: Vec<String>, zone_s: i32) -> Result<(App, Timeline, Feed)> {
+fn start(args: &cli::Replay, loaded: &Loaded, filters: Vec<String>, zone: Zone) -> Result<(App, Timeline, Feed)> {
     let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
     let budget = Budget::new(memory);
     let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, AtEnd::Stop, SEVERAL)?, budget)?;
     let facts = timeline.facts();
     let span = facts.span;
     let preferences = loaded.config.preferences.clone();
-    let settings = Settings { budget, zone_s, capture: String::new(), filters, preferences, ..Settings::default() };
+    let settings = Settings { budget, zone, capture: String::new(), filters, preferences, ..Settings::default() };
     let mut app = App::new(settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(facts, Target::First, args.speed));
     begin(&mut app, &mut input, &args.filters, loaded)?;
     if let Some(from) = args.from {
-        let ns = boot_ns(from, span, app.world(), zone_s)?;
+        let ns = boot_ns(from, span, app.world(), zone)?;
         app.replay.iter_mut().for_each(|replay| replay.transport.aim(Target::At(ns)));
         let place = timeline.seek(ns)?;
         app.update(app::Input::Restore(place.state, place.from_start));
@@ -116,19 +117,22 @@ impl NameLookup for Names<'_> {
     fn end(&self) -> Option<i128> {
         self.0.end()
     }
+    fn zone(&self) -> Zone {
+        self.0.zone()
+    }
 }
 
 /// The CLOCK_BOOTTIME of a moment in nanoseconds, according to the clock at the start of the recording.
-fn boot_ns(moment: Moment, span: Option<(u64, u64)>, world: &World, zone_s: i32) -> Result<u64> {
-    let (first, _) = span.ok_or_else(|| anyhow!("--from needs a recording file with events, not a pipe"))?;
+fn boot_ns(moment: Moment, span: Option<(u64, u64)>, world: &World, zone: Zone) -> Result<u64> {
+    let (first, last) = span.ok_or_else(|| anyhow!("--from needs a recording file with events, not a pipe"))?;
     let offset = i128::from(world.clock_offset());
-    let ns = moment.unix_ns(i128::from(first) + offset, zone_s) - offset;
+    let ns = moment.unix_ns((i128::from(first) + offset, i128::from(last) + offset), zone) - offset;
     Ok(u64::try_from(ns.max(1)).unwrap_or(u64::MAX - 1))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::testing::{batches, write};
+    use super::super::testing::{Scratch, batches, write};
     use super::*;
     use crate::app::replay::Speed;
     use std::fs;
@@ -143,7 +147,7 @@ pub(crate) mod tests {
 
     /// The dashboard with all of a recording, as far as it fits.
     pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
-        let (mut app, _, mut feed) = start(args, &Loaded::default(), Vec::new(), 0)?;
+        let (mut app, _, mut feed) = start(args, &Loaded::default(), Vec::new(), Zone::UTC)?;
         while let Some(batch) = feed.next().await {
             app.update(app::Input::Batch(batch));
         }
@@ -151,16 +155,9 @@ pub(crate) mod tests {
         Ok(app)
     }
 
-    fn dir(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("tracetui-replay-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
-        dir
-    }
-
     #[test]
     fn what_is_in_a_missing_file_is_lost() {
-        let dir = dir("missing");
+        let dir = Scratch::new("replay-missing");
         let mut parts = write(&dir, "part", &batches(), 9);
         let opened = |files: &[PathBuf]| {
             let input = Files::open(files, AtEnd::Stop, SEVERAL).expect("recordings");
@@ -184,12 +181,11 @@ pub(crate) mod tests {
         assert_eq!((some.seen, some.off_by(), whole.lost.read), (whole.seen, 0, 0));
         // Events that wait at the end of a file are in the state of the next one.
         assert!(some.lost.read > missing / 2 && some.lost.read < missing * 2, "{some:?} {missing}");
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn the_recorded_filter_applies_also_if_the_first_block_is_damaged() {
-        let dir = dir("damaged");
+        let dir = Scratch::new("replay-damaged");
         let (mut batches, filter) = (batches(), "path=/src/3/*".to_owned());
         batches[0] = Batch::default();
         let trace = host::Trace { kinds: KindSet::ALL.bits(), filter: filter.clone(), ..host::Trace::default() };
@@ -205,12 +201,11 @@ pub(crate) mod tests {
             begin(&mut app, &mut input, &cli::FilterArgs::default(), &Loaded::default()).expect("a recording");
             assert_eq!((app.filter.text(), app.pipeline.account().sum().lost.read > 0), (filter.clone(), damaged));
         }
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn the_configured_filter_is_added_to_the_recorded_one_unless_another_is_given() {
-        let dir = dir("configured");
+        let dir = Scratch::new("replay-configured");
         let (mut batches, config) = (batches(), dir.join("config.toml"));
         batches[0] = Batch::default();
         let trace = host::Trace { kinds: KindSet::ALL.bits(), filter: "comm=a".to_owned(), ..host::Trace::default() };
@@ -235,18 +230,14 @@ pub(crate) mod tests {
         assert!(said.starts_with(&format!("{}:2:13: filter: unknown field `foo`", config.display())), "{said}");
         assert!(said.ends_with("\n--no-config starts without the file"), "{said}");
         assert_eq!(shown("filter = \"a foo=1\"", &given).expect("it is not used"), "comm=a comm=b");
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn several_recordings_are_refused() {
-        let dir = dir("several");
+        let dir = Scratch::new("replay-several");
         let files = [write(&dir, "a", &batches(), usize::MAX), write(&dir, "b", &batches(), usize::MAX)].concat();
         let error = Files::open(&files, AtEnd::Stop, SEVERAL).err().expect("two recordings");
-        assert!(
-            matches!(error, tracetui_events::playback::Error::Usage(_))
-                && error.to_string().contains("tracetui print FILE...")
-        );
-        fs::remove_dir_all(&dir).expect("ours");
+        assert!(matches!(error, tracetui_events::playback::Error::Usage(_)));
+        assert!(error.to_string().contains("tracetui print FILE..."));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::metrics;
 use super::say::name;
-use super::write::{locked, random_id};
+use super::write::{Watched, locked, random_id};
 use crate::cli::{Record, Rotate};
 use crate::recorder::Recorder;
 use crate::recorder::RecordingFiles;
@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracetui_events::recording::block::FileHeader;
@@ -246,9 +246,9 @@ impl Series {
 }
 
 impl RecordingFiles for Series {
-    type File = File;
+    type File = Watched;
 
-    fn next(&mut self) -> io::Result<(File, FileHeader)> {
+    fn next(&mut self) -> io::Result<(Watched, FileHeader)> {
         let file = self.create()?;
         // Together with the new file and the one before it, this is the number of files to keep.
         if let Err(error) = self.leave((self.rotate.count.get() as usize).saturating_sub(2)) {
@@ -257,7 +257,7 @@ impl RecordingFiles for Series {
             return Err(error);
         }
         let header = locked(&file, self.header());
-        Ok((file, header))
+        Ok((Watched::new(file, name(self.names.file(self.number))), header))
     }
 
     fn size(&self) -> Option<u64> {
@@ -274,9 +274,9 @@ impl RecordingFiles for Series {
         self.unwritten = self.write_metrics(&text).err();
     }
 
-    fn ended(&mut self, file: File) -> io::Result<()> {
+    fn ended(&mut self, file: Watched) -> io::Result<()> {
         if let Some(before) = self.before.take() {
-            let identity = Identity::from(rustix::fs::fstat(file.as_fd())?);
+            let identity = Identity::from(rustix::fs::fstat(&file.file)?);
             self.largest = self.largest.max(identity.bytes());
             self.ended.push_back(Written { number: before.number, identity });
         }
@@ -368,61 +368,38 @@ fn failed(what: &str, file: &OsStr, error: rustix::io::Errno) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Scratch;
     use super::*;
     use std::fs;
-    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::os::unix::fs::symlink;
     use zerocopy::IntoBytes;
 
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Scratch {
-            let path = std::env::temp_dir().join(format!("tracetui-rotate-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir(&path).expect("room");
-            Scratch(path)
-        }
-
-        fn series(&self, count: u32) -> Series {
-            Series {
-                directory: None,
-                metrics: None,
-                group_read: false,
-                names: FileNames::of(&self.0.join("a.ttr")).expect("a name"),
-                rotate: format!("64KiB,{count}").parse().expect("good usage"),
-                resume: false,
-                earlier: 0,
-                existing: Vec::new(),
-                id: [7; 16],
-                part: 0,
-                number: 0,
-                opened: None,
-                before: None,
-                ended: VecDeque::new(),
-                removed: 0,
-                gone: 0,
-                kept_on: Vec::new(),
-                largest: 0,
-                unwritten: None,
-            }
-        }
-
-        fn files(&self) -> Vec<String> {
-            let entries = fs::read_dir(&self.0).expect("it is there").map(|entry| entry.expect("readable").file_name());
-            let mut files: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
-            files.sort();
-            files
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+    fn series(dir: &Scratch, count: u32) -> Series {
+        Series {
+            directory: None,
+            metrics: None,
+            group_read: false,
+            names: FileNames::of(&dir.join("a.ttr")).expect("a name"),
+            rotate: format!("64KiB,{count}").parse().expect("good usage"),
+            resume: false,
+            earlier: 0,
+            existing: Vec::new(),
+            id: [7; 16],
+            part: 0,
+            number: 0,
+            opened: None,
+            before: None,
+            ended: VecDeque::new(),
+            removed: 0,
+            gone: 0,
+            kept_on: Vec::new(),
+            largest: 0,
+            unwritten: None,
         }
     }
 
     /// Opens files one after another, as a recording does.
-    fn go_on(series: &mut Series, current: &mut Option<File>) -> io::Result<FileHeader> {
+    fn go_on(series: &mut Series, current: &mut Option<Watched>) -> io::Result<FileHeader> {
         let (mut file, header) = series.next()?;
         file.write_all(b"frames")?;
         if let Some(before) = current.replace(file) {
@@ -432,65 +409,47 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_files_are_kept() {
-        for count in 1..4 {
-            let dir = Scratch::new(&format!("kept{count}"));
-            let (mut series, mut current) = (dir.series(count), None);
-            let headers: Vec<_> = (0..5).map(|_| go_on(&mut series, &mut current).expect("room")).collect();
-            let names: Vec<_> = (6 - count..=5).map(|number| format!("a.00000{number}.ttr")).collect();
-            assert_eq!(dir.files(), names);
-            let mode = fs::metadata(dir.0.join(&names[0])).expect("there").mode();
-            assert_eq!(mode & 0o777, 0o600);
-            let parts: Vec<_> = headers.iter().map(FileHeader::part).collect();
-            let run = parts[0].expect("a part").0;
-            assert_eq!(parts, (0..5).map(|part| Some((run, part))).collect::<Vec<_>>());
-            assert!(headers.iter().all(|header| header.short_id() != headers[0].short_id() || header.part == 0));
-        }
-    }
-
-    #[test]
     fn numbers_go_on_after_those_that_are_there() {
-        let dir = Scratch::new("numbers");
-        fs::write(dir.0.join("a.000041.ttr"), "other").expect("room");
-        fs::write(dir.0.join("target"), "precious").expect("room");
-        symlink("target", dir.0.join("a.000043.ttr")).expect("room");
-        let (mut series, mut current) = (dir.series(1), None);
+        let dir = Scratch::new("rotate-numbers");
+        fs::write(dir.join("a.000041.ttr"), "other").expect("room");
+        fs::write(dir.join("target"), "precious").expect("room");
+        symlink("target", dir.join("a.000043.ttr")).expect("room");
+        let (mut series, mut current) = (series(&dir, 1), None);
         (0..3).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
         assert_eq!(dir.files(), ["a.000041.ttr", "a.000043.ttr", "a.000046.ttr", "target"]);
         // A file and a link that come to be in the place of the next files.
-        fs::write(dir.0.join("a.000047.ttr"), "other").expect("room");
-        symlink("target", dir.0.join("a.000048.ttr")).expect("room");
+        fs::write(dir.join("a.000047.ttr"), "other").expect("room");
+        symlink("target", dir.join("a.000048.ttr")).expect("room");
         go_on(&mut series, &mut current).expect("room");
         assert!(dir.files().contains(&"a.000049.ttr".to_owned()));
-        assert_eq!(fs::read(dir.0.join("a.000047.ttr")).expect("there"), b"other");
-        assert_eq!(fs::read(dir.0.join("target")).expect("there"), b"precious");
+        assert_eq!(fs::read(dir.join("a.000047.ttr")).expect("there"), b"other");
+        assert_eq!(fs::read(dir.join("target")).expect("there"), b"precious");
     }
 
     #[test]
     fn names_that_another_process_takes_in_advance_do_not_end_it() {
-        let dir = Scratch::new("taken");
-        let (mut series, mut current) = (dir.series(1), None);
+        let dir = Scratch::new("rotate-taken");
+        let (mut series, mut current) = (series(&dir, 1), None);
         // It leaves no numbers after it.
-        fs::write(dir.0.join(format!("a.{}.ttr", "9".repeat(DIGITS_MOST))), "other").expect("room");
+        fs::write(dir.join(format!("a.{}.ttr", "9".repeat(DIGITS_MOST))), "other").expect("room");
         for _ in 0..3 {
             go_on(&mut series, &mut current).expect("a name");
             let after = series.number;
             for number in after + 1..=after + 200 {
-                fs::write(dir.0.join(series.names.file(number)), "other").expect("room");
+                fs::write(dir.join(series.names.file(number)), "other").expect("room");
             }
             go_on(&mut series, &mut current).expect("a name that is not taken");
             assert!(series.number > after + 200);
         }
         assert!(series.number < LAST, "{}", series.number);
-        let others = dir.files().len() - 1;
-        assert_eq!(others, 601, "none of them was removed");
+        assert_eq!(dir.files().len() - 1, 601, "none of them was removed");
     }
 
     #[test]
     fn files_of_earlier_traces_count_if_they_are_recordings() {
-        let dir = Scratch::new("resumed");
+        let dir = Scratch::new("rotate-resumed");
         let recording = FileHeader::new([9; 16], 7);
-        let path = |number: u32| dir.0.join(format!("a.{number:06}.ttr"));
+        let path = |number: u32| dir.join(format!("a.{number:06}.ttr"));
         for number in [2, 3, 5, 6] {
             fs::write(path(number), recording.as_bytes()).expect("room");
         }
@@ -499,7 +458,7 @@ mod tests {
         // Another recorder writes this one.
         let other = File::options().write(true).open(path(6)).expect("there");
         fs::write(path(6), locked(&other, recording).as_bytes()).expect("room");
-        let mut series = Series { resume: true, ..dir.series(3) };
+        let mut series = Series { resume: true, ..series(&dir, 3) };
         let mut current = None;
         go_on(&mut series, &mut current).expect("room");
         assert_eq!(dir.files(), [1, 4, 5, 6, 7].map(|number| format!("a.{number:06}.ttr")));
@@ -508,32 +467,28 @@ mod tests {
         assert_eq!(dir.files(), [1, 4, 6, 7, 8, 9].map(|number| format!("a.{number:06}.ttr")));
         assert_eq!(series.removed, 3);
         let said = series.remarks(30);
-        assert_eq!(
-            said,
-            [
-                "a.000007.ttr to a.000009.ttr: 3 files, 30 bytes; 3 older ones were removed; 30 bytes were written in total"
-            ]
-        );
+        let sizes = "3 files, 30 bytes; 3 older ones were removed; 30 bytes were written in total";
+        assert_eq!(said, [format!("a.000007.ttr to a.000009.ttr: {sizes}")]);
     }
 
     #[test]
     fn metrics_are_replaced_as_a_whole() {
-        let dir = Scratch::new("metrics");
-        let mut series = Series { metrics: Some(dir.0.clone()), ..dir.series(3) };
+        let dir = Scratch::new("rotate-metrics");
+        let mut series = Series { metrics: Some(dir.to_path_buf()), ..series(&dir, 3) };
         let mut current = None;
         go_on(&mut series, &mut current).expect("room");
-        fs::write(dir.0.join("target"), "precious").expect("room");
-        symlink("target", dir.0.join("a.prom")).expect("room");
-        symlink("target", dir.0.join("a.prom.new")).expect("room");
+        fs::write(dir.join("target"), "precious").expect("room");
+        symlink("target", dir.join("a.prom")).expect("room");
+        symlink("target", dir.join("a.prom.new")).expect("room");
         for _ in 0..2 {
             series.metrics("x 1\n");
-            let text = fs::read_to_string(dir.0.join("a.prom")).expect("there");
+            let text = fs::read_to_string(dir.join("a.prom")).expect("there");
             assert!(text.starts_with("x 1\n") && text.contains("\ntracetui_files 1\n"), "{text}");
         }
         assert_eq!(dir.files(), ["a.000001.ttr", "a.prom", "target"]);
-        assert_eq!(fs::read(dir.0.join("target")).expect("there"), b"precious");
-        fs::remove_file(dir.0.join("a.prom")).expect("ours");
-        fs::create_dir(dir.0.join("a.prom")).expect("room");
+        assert_eq!(fs::read(dir.join("target")).expect("there"), b"precious");
+        fs::remove_file(dir.join("a.prom")).expect("ours");
+        fs::create_dir(dir.join("a.prom")).expect("room");
         series.metrics("x 1\n");
         let said = series.remarks(1000);
         assert!(said[1].starts_with("--metrics: cannot write a.prom: "), "{said:?}");
@@ -541,10 +496,10 @@ mod tests {
 
     #[test]
     fn a_file_that_another_process_changed_is_not_removed() {
-        let dir = Scratch::new("changed");
-        let (mut series, mut current) = (dir.series(2), None);
+        let dir = Scratch::new("rotate-changed");
+        let (mut series, mut current) = (series(&dir, 2), None);
         (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
-        let first = dir.0.join("a.000001.ttr");
+        let first = dir.join("a.000001.ttr");
         fs::remove_file(&first).expect("there");
         fs::write(&first, "something else").expect("room");
         (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
@@ -554,37 +509,29 @@ mod tests {
         let sizes = "2 files, 988 bytes; 1 older one was removed; 1,000 bytes were written in total";
         assert_eq!(said[1], format!("a.000003.ttr to a.000004.ttr: {sizes}"));
         // One that was removed already is no error.
-        fs::remove_file(dir.0.join("a.000003.ttr")).expect("there");
+        fs::remove_file(dir.join("a.000003.ttr")).expect("there");
         go_on(&mut series, &mut current).expect("room");
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000004.ttr", "a.000005.ttr"]);
     }
 
     #[test]
-    fn a_directory_may_be_renamed_but_not_removed() {
-        let dir = Scratch::new("moved");
-        let inner = dir.0.join("inner");
-        fs::create_dir(&inner).expect("room");
-        let mut series = Series { names: FileNames::of(&inner.join("a.ttr")).expect("a name"), ..dir.series(1) };
-        let mut current = None;
+    fn in_a_directory_that_was_removed_is_no_next_file() {
+        let dir = Scratch::new("rotate-removed");
+        let (mut series, mut current) = (series(&dir, 1), None);
         go_on(&mut series, &mut current).expect("room");
-        let moved = dir.0.join("moved");
-        fs::rename(&inner, &moved).expect("ours");
-        go_on(&mut series, &mut current).expect("room");
-        assert!(moved.join("a.000002.ttr").exists() && !inner.exists());
-        fs::remove_dir_all(&moved).expect("ours");
+        fs::remove_dir_all(&*dir).expect("ours");
         let error = go_on(&mut series, &mut current).expect_err("no directory").to_string();
-        assert_eq!(error, "cannot create a.000003.ttr: the directory was removed");
+        assert_eq!(error, "cannot create a.000002.ttr: the directory was removed");
     }
 
     #[test]
     fn a_file_that_cannot_be_begun_is_withdrawn() {
-        let dir = Scratch::new("withdrawn");
-        let (mut series, mut current) = (dir.series(3), None);
+        let dir = Scratch::new("rotate-withdrawn");
+        let (mut series, mut current) = (series(&dir, 3), None);
         (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
         series.next().expect("room");
         assert!(series.withdraw().expect("ours"));
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000002.ttr"]);
-        let said = series.remarks(1000);
-        assert_eq!(said, ["a.000001.ttr to a.000002.ttr: 2 files, 1,000 bytes"]);
+        assert_eq!(series.remarks(1000), ["a.000001.ttr to a.000002.ttr: 2 files, 1,000 bytes"]);
     }
 }

@@ -98,24 +98,24 @@ impl SelfTest {
                 break;
             }
         }
-        // Events of these would need a change of an interface, or a program that attaches others.
-        let needs_more = [Slot::BpfXdp, Slot::BpfSent, Slot::BpfMade, Slot::BpfMadeTp];
-        let slots = || Slot::ALL.iter().filter(|slot| !needs_more.contains(slot));
-        let came = |program: &str| slots().filter(|slot| slot.program() == program).all(|slot| seen.contains(slot));
-        let mut programs: Vec<&str> = slots().map(|slot| slot.program()).filter(|program| came(program)).collect();
+        let slots = Slot::ALL.iter();
+        let came =
+            |program: &str| slots.clone().filter(|slot| slot.program() == program).all(|slot| seen.contains(slot));
+        let mut programs: Vec<&str> =
+            slots.clone().map(|slot| slot.program()).filter(|program| came(program)).collect();
         programs.dedup();
         programs.extend(sees_a_load(live).then_some(tracetui_live::STREAM));
         programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
         programs.extend(["uring_refused_btf", "uring_refused_tp"].iter().filter(|_| refused));
         programs.extend(prepared.then_some("exec_bprm_multi"));
-        programs.extend(sent.then_some("signal_btf"));
+        programs.extend(["signal_btf", "deliver_btf"].iter().filter(|_| sent));
         // These report only what other programs missed.
         let tcp = [Slot::TcpState, Slot::TcpStateTp].iter().any(|slot| seen.contains(slot));
         let quiet = ["tcp_destroy_btf", "tcp_destroy_tp", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
         programs.extend(quiet.into_iter().filter(|_| tcp));
-        // These too would need a change of an interface.
+        // These would need a change of an interface.
         let bpf = seen.iter().any(|slot| slot.kind() == Kind::Bpf);
-        programs.extend(["bpf_netlink", "bpf_xdp", "bpf_sent"].into_iter().filter(|_| bpf));
+        programs.extend(["bpf_netlink", "bpf_xdp"].into_iter().filter(|_| bpf));
         programs
     }
 

@@ -4,6 +4,7 @@
 //! for as long as a search may take. All lines wait equally long, so they stay in order.
 
 use std::collections::VecDeque;
+use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
 use tracetui_events::search::Searches;
 use tracetui_events::sink::{Line, Sink};
@@ -13,9 +14,6 @@ use tracetui_shared::time::BootNanos;
 
 /// How long a line waits live, in nanoseconds.
 pub(super) const LIVE_NS: u64 = 5_000_000_000;
-
-/// Bytes of lines that may wait. Beyond it, the oldest ones wait no longer.
-const MOST: usize = 64 << 20;
 
 struct Waiting {
     id: Id,
@@ -29,6 +27,8 @@ pub(super) struct Unanswered {
     next: Id,
     waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// Bytes of lines that may wait. Beyond it, the oldest ones wait no longer.
+    most: usize,
     /// How long lines wait; `None`: until the end.
     patience_ns: Option<u64>,
     /// The time that the trace has reached.
@@ -36,9 +36,9 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
-    pub(super) fn new(patience_ns: Option<u64>) -> Unanswered {
-        let (searches, waiting) = (Searches::default(), VecDeque::new());
-        Unanswered { searches, next: 0, waiting, bytes: 0, patience_ns, now: BootNanos(0) }
+    pub(super) fn new(patience_ns: Option<u64>, budget: Budget) -> Unanswered {
+        let (searches, waiting, most) = (Searches::default(), VecDeque::new(), budget.share(4));
+        Unanswered { searches, next: 0, waiting, bytes: 0, most, patience_ns, now: BootNanos(0) }
     }
 
     /// Takes an event. Returns whether its line waits. `wanted`: whether it passes the filter.
@@ -69,7 +69,7 @@ impl Unanswered {
     /// The next line that has waited long enough, and whether it was answered. `all`: each line has.
     pub(super) fn next(&mut self, all: bool) -> Option<(Line, bool)> {
         let waited = |first: &Waiting| self.patience_ns.is_some_and(|patience| self.now.since(first.time) >= patience);
-        self.waiting.front().filter(|first| all || self.bytes > MOST || waited(first))?;
+        self.waiting.front().filter(|first| all || self.bytes > self.most || waited(first))?;
         let first = self.waiting.pop_front()?;
         self.bytes -= first.line.text.len() + size_of::<Waiting>();
         Some((first.line, first.answered))
@@ -85,13 +85,14 @@ mod tests {
     use tracetui_events::synthetic::Maker;
 
     /// The paths of the lines, and how many events there were before each.
-    fn shown(patience_ns: Option<u64>, make: impl FnOnce(&mut Maker)) -> Vec<(usize, String)> {
+    fn shown(patience_ns: Option<u64>, memory: u64, make: impl FnOnce(&mut Maker)) -> Vec<(usize, String)> {
         let (mut made, mut pipeline) = (Maker::default(), Pipeline::default());
         make(&mut made);
         pipeline.feed(made.batch());
         pipeline.end();
         let mut sink = to_writer(FormatName::Text, io::sink());
-        let (mut unanswered, mut lines, mut events) = (Unanswered::new(patience_ns), Vec::new(), 0);
+        let mut unanswered = Unanswered::new(patience_ns, Budget::new(memory));
+        let (mut lines, mut events) = (Vec::new(), 0);
         let mut release = |unanswered: &mut Unanswered, events: usize, all: bool| {
             while let Some((line, answered)) = unanswered.next(all) {
                 let text = String::from_utf8(line.text).expect("UTF-8");
@@ -122,7 +123,9 @@ mod tests {
         };
         let named =
             |lines: &[(usize, &str)]| lines.iter().map(|(at, path)| (*at, (*path).to_owned())).collect::<Vec<_>>();
-        assert_eq!(shown(Some(LIVE_NS), make), named(&[(5, "/etc/key"), (5, "/a/y.h")]));
-        assert_eq!(shown(None, make), named(&[(6, "/a/y.h")]), "of a recording all is known");
+        assert_eq!(shown(Some(LIVE_NS), 1 << 20, make), named(&[(5, "/etc/key"), (5, "/a/y.h")]));
+        assert_eq!(shown(None, 1 << 20, make), named(&[(6, "/a/y.h")]), "of a recording all is known");
+        let refused = |made: &mut Maker| (0..3).for_each(|at| made.open(8, "sh", &format!("/{at}"), -13));
+        assert_eq!(shown(None, 0, refused), named(&[(1, "/0"), (2, "/1"), (3, "/2")]), "without room, none waits");
     }
 }

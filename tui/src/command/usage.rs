@@ -4,11 +4,13 @@ use crate::cli;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracetui_events::filter::{self, Compiled};
 use tracetui_events::playback;
+use tracetui_events::text::time::Zone;
+use tracetui_host::clock;
 use tracetui_host::users::AccountNames;
 /// Invalid filter options: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct BadUsage(pub(super) String);
+pub(crate) struct BadUsage(pub(in crate::command) String);
 
 pub fn is_bad_usage(error: &anyhow::Error) -> bool {
     error.is::<BadUsage>() || matches!(error.downcast_ref(), Some(playback::Error::Usage(_)))
@@ -37,5 +39,8 @@ impl filter::NameLookup for HostNames {
     }
     fn end(&self) -> Option<i128> {
         SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_nanos() as i128)
+    }
+    fn zone(&self) -> Zone {
+        clock::zone()
     }
 }

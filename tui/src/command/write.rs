@@ -8,7 +8,7 @@ use crate::recorder::Recorder;
 use crate::recorder::{Failed, RecordingFiles};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,8 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     // A file that existed before is not removed.
     let found = file.metadata()?;
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
-    let files = OneFile { path: path.to_owned(), made, file: Some((file.try_clone()?, header)) };
+    let watched = Watched::new(file.try_clone()?, name.clone());
+    let files = OneFile { path: path.to_owned(), made, file: Some((watched, header)) };
     let invoker = Invoker::of_environment()?;
     let dir = directory(path).to_owned();
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Remove(&dir));
@@ -68,17 +69,60 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     })
 }
 
+/// The file of a recording. Writing and flushing fail once another program has removed or truncated it.
+pub(super) struct Watched {
+    pub(super) file: File,
+    name: String,
+    written: u64,
+}
+
+/// The message about a file that another program has removed or truncated.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Lost(String);
+
+impl Watched {
+    /// `name` is for messages. The file is empty.
+    pub(super) fn new(file: File, name: String) -> Watched {
+        Watched { file, name, written: 0 }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let found = rustix::fs::fstat(&self.file)?;
+        let what = match u64::try_from(found.st_size) {
+            _ if found.st_nlink == 0 => "removed",
+            Ok(size) if size < self.written => "truncated",
+            _ => return Ok(()),
+        };
+        Err(io::Error::other(Lost(format!("another program {what} {}", self.name))))
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A write after the end of a truncated file would make its size right again.
+        self.check()?;
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.check()
+    }
+}
+
 struct OneFile {
     path: PathBuf,
     /// The device and inode of a new file; `None` if the file existed before.
     made: Option<(u64, u64)>,
-    file: Option<(File, FileHeader)>,
+    file: Option<(Watched, FileHeader)>,
 }
 
 impl RecordingFiles for OneFile {
-    type File = File;
+    type File = Watched;
 
-    fn next(&mut self) -> io::Result<(File, FileHeader)> {
+    fn next(&mut self) -> io::Result<(Watched, FileHeader)> {
         self.file.take().ok_or_else(|| io::Error::other("there is only one file"))
     }
 
@@ -272,9 +316,14 @@ pub(super) fn say_written(recorder: &Recorder, bytes: u64) {
 
 pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
     let name = recorder.name();
-    let text = format!(
-        "tracetui: cannot write {name}: {failed}; the recording is truncated: everything written before is readable"
-    );
+    let text = match failed {
+        Failed::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Lost>()) => {
+            format!("tracetui: the recording is lost: {error}")
+        }
+        failed => format!(
+            "tracetui: cannot write {name}: {failed}; the recording is truncated: everything written before is readable"
+        ),
+    };
     [vec![text], recorder.remarks()].concat().join("\n")
 }
 
@@ -320,7 +369,10 @@ impl Opener {
         let file = self.act(move || open(&own, Existing::Refuse)).await?;
         let found = file.metadata()?;
         let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
-        let recorder = header.and_then(|header| Recorder::start(file, super::say::name(path), &header));
+        let recorder = header.and_then(|header| {
+            let name = super::say::name(path);
+            Recorder::start(Watched::new(file, name.clone()), name, &header)
+        });
         if recorder.is_err() {
             // The file is empty. If this fails, it remains. The first error is the one to report.
             let (own, made) = (path.to_owned(), (found.dev(), found.ino()));
@@ -345,32 +397,25 @@ impl Opener {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Scratch;
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    fn dir(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("tracetui-write-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
-        dir
-    }
-
     #[test]
     fn recordings_of_the_same_second_have_different_names() {
-        let dir = dir("second");
+        let dir = Scratch::new("write-second");
         let names = [(); 3].map(|()| {
             let path = free(dir.join(default_name("a.b", 0)));
             fs::write(&path, "").expect("room");
             path.file_name().expect("a name").to_owned()
         });
         assert_eq!(names, ["a.b-19700101T000000Z.ttr", "a.b-19700101T000000Z-2.ttr", "a.b-19700101T000000Z-3.ttr"]);
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn what_is_never_replaced_is_named() {
-        let dir = dir("named");
+        let dir = Scratch::new("write-named");
         let path = |name: &str| dir.join(name);
         fs::write(path("file"), "old").expect("room");
         symlink(path("file"), path("link")).expect("room");
@@ -383,7 +428,7 @@ mod tests {
                 (path("link"), "is a symbolic link, which is not followed: give its target"),
                 (path("dangling"), "is a symbolic link"),
                 (path("one"), "has other hard links"),
-                (dir.clone(), "is a directory"),
+                (dir.to_path_buf(), "is a directory"),
                 (PathBuf::from("/dev/full"), "/dev/full is not a regular file: choose another name"),
             ] {
                 let said = refused(&other, existing);
@@ -393,12 +438,11 @@ mod tests {
         assert!(refused(&path("file"), Existing::Refuse).ends_with("exists; --force replaces it"));
         assert!(refused(&path("file"), Existing::RefuseAlways).ends_with("already exists: choose another name"));
         assert_eq!(fs::read(path("file")).expect("there"), b"old");
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn a_file_that_another_program_has_locked_is_replaced_by_one_that_is_locked_here() {
-        let dir = dir("locked");
+        let dir = Scratch::new("write-locked");
         let path = dir.join("a.ttr");
         fs::write(&path, "x".repeat(100)).expect("room");
         let other = File::options().read(true).write(true).open(&path).expect("there");
@@ -409,6 +453,32 @@ mod tests {
         let third = create(&path, Existing::Replace).expect_err("it is written");
         assert!(third.to_string().contains("another process is writing it"), "{third}");
         assert_eq!(other.metadata().expect("open").nlink(), 0);
-        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_file_that_another_program_removes_or_truncates_ends_the_recording() {
+        let dir = Scratch::new("write-watched");
+        let path = dir.join("a.ttr");
+        let written = |name: &str, act: &dyn Fn()| {
+            let mut watched = Watched::new(create(&path, Existing::RefuseAlways).expect("room"), name.to_owned());
+            watched.write_all(&[b'x'; 1000]).and_then(|()| watched.flush()).expect("room");
+            act();
+            let idle = watched.flush().map_err(|error| error.to_string());
+            assert_eq!(idle, watched.write_all(b"y").map_err(|error| error.to_string()));
+            let _ = fs::remove_file(&path);
+            idle
+        };
+        let said = |what: &str| Err(format!("another program {what} a.ttr"));
+        let truncate = |size: u64| File::options().write(true).open(&path).and_then(|file| file.set_len(size));
+        assert_eq!(written("a.ttr", &|| {}), Ok(()));
+        assert_eq!(written("a.ttr", &|| fs::remove_file(&path).expect("there")), said("removed"));
+        let replaced = || drop(fs::write(dir.join("b"), "").and_then(|()| fs::rename(dir.join("b"), &path)));
+        assert_eq!(written("a.ttr", &replaced), said("removed"));
+        assert_eq!(written("a.ttr", &|| fs::write(&path, "").expect("there")), said("truncated"));
+        assert_eq!(written("a.ttr", &|| truncate(999).expect("there")), said("truncated"));
+        // It is still the recording.
+        assert_eq!(written("a.ttr", &|| fs::rename(&path, dir.join("c")).expect("there")), Ok(()));
+        let moved = || drop(fs::hard_link(&path, dir.join("d")).and_then(|()| fs::remove_file(&path)));
+        assert_eq!(written("a.ttr", &moved), Ok(()));
     }
 }

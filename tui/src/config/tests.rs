@@ -38,8 +38,7 @@ fn every_entry_is_read() {
     assert_eq!(config.looks, looks);
     for entry in &ENTRIES {
         let named = |error: ConfigError| error.message.contains(entry.name) && !error.message.contains("unknown");
-        let wrong = Config::parse(format!("{} = 1979-05-27\n", entry.name).as_bytes());
-        assert!(wrong.is_err_and(named), "{}", entry.name);
+        assert!(Config::parse(format!("{} = 1979-05-27\n", entry.name).as_bytes()).is_err_and(named), "{}", entry.name);
     }
     for time in TIMES {
         assert_eq!(read(&format!("time = \"{}\"", time.0)).preferences.time, time.1);
@@ -51,8 +50,7 @@ fn every_entry_is_read() {
         let needed = columns::needed(view);
         for name in columns::all(view).iter().copied().filter(|name| Some(*name) != needed) {
             let names: Vec<_> = [name].into_iter().chain(needed).collect();
-            let columns = read(&format!("[columns]\n{list} = {names:?}")).preferences.columns;
-            assert_eq!(columns.of(view), Some(&names[..]));
+            assert_eq!(read(&format!("[columns]\n{list} = {names:?}")).preferences.columns.of(view), Some(&names[..]));
         }
     }
     for binding in Keymap::default().iter() {
@@ -293,11 +291,7 @@ fn the_configured_keys_are_pressed_and_shown() {
     let none = KeyModifiers::NONE;
     press(&mut app, KeyCode::Char(' '), none);
     assert!(!app.events().paused());
-    assert!(
-        app.screen.message().is_some_and(|text| text == "Space is not bound here; press F1 for the keys"),
-        "{:?}",
-        app.screen.message()
-    );
+    assert_eq!(app.screen.message(), Some("Space is not bound here; press F1 for the keys"));
     press(&mut app, KeyCode::F(9), none);
     assert!(app.events().paused());
     press(&mut app, KeyCode::F(2), none);
@@ -339,8 +333,7 @@ fn the_configured_columns_are_shown_in_their_order() {
             "\"detail\", \"cwd\", \"result\", \"time\"",
         ] {
             let mut app = dashboard(&format!("strip = false\n[columns]\nevents = [{list}]"), width);
-            keys(&mut app, "k");
-            let lines = screen(&mut app);
+            let lines = screen(keys(&mut app, "k"));
             let detail = lines[2].find("DETAIL").map(|at| {
                 lines[2][at..].find("CWD").or(lines[2][at..].find("RESULT")).unwrap_or(usize::from(width) - at)
             });
@@ -359,10 +352,8 @@ fn the_configured_columns_are_shown_in_their_order() {
 fn folding_and_times_begin_as_configured_and_return_to_that() {
     let mut app = dashboard("fold = false\ntime = \"start\"", 80);
     assert!(!app.events().folds() && screen(&mut app)[2].contains("SINCE"));
-    keys(&mut app, "at");
-    assert!(app.events().folds() && screen(&mut app)[2].contains("DELTA"));
-    keys(&mut app, "\x12");
-    assert!(!app.events().folds() && screen(&mut app)[2].contains("SINCE"));
+    assert!(keys(&mut app, "at").events().folds() && screen(&mut app)[2].contains("DELTA"));
+    assert!(!keys(&mut app, "\x12").events().folds() && screen(&mut app)[2].contains("SINCE"));
 }
 
 #[test]

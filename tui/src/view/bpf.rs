@@ -1,7 +1,7 @@
 //! The BPF programs and their attachments.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::detail::{Page, border, command, mark_more};
 use super::events::{fitted, marked, selected};

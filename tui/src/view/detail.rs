@@ -9,7 +9,6 @@ mod raw;
 use super::events::selected;
 use super::theme::Theme;
 use super::{Piece, clock, page, put};
-use crate::app::views::View;
 use crate::app::views::detail::{Detail, Size, Subject, Tab};
 use crate::app::{App, Extent};
 use ratatui::Frame;
@@ -20,7 +19,7 @@ use tracetui_events::event::describe::{Value, args};
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{EventContext, names};
-use tracetui_events::text::{self, Charset, grouped};
+use tracetui_events::text::{self, Charset, grouped, shell};
 use tracetui_events::why::{self};
 use tracetui_shared::id::Tgid;
 
@@ -31,17 +30,6 @@ type Listed = (Vec<Line<'static>>, Option<usize>);
 
 /// Draws the pane, and sets its fields in the extent.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, extent: &mut Extent) {
-    if area.is_empty() {
-        return;
-    }
-    match app.views.shown {
-        View::Bpf => extent.detail = super::bpf::detail(frame, area, app, theme),
-        View::Diff => extent.detail = super::diff::detail(frame, area, app, theme),
-        View::Events | View::Tree | View::Top => of_event(frame, area, app, theme, extent),
-    }
-}
-
-fn of_event(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, extent: &mut Extent) {
     let at_side = area.x > 0;
     let area = if at_side { border(frame, area, theme) } else { area };
     let Some(subject) = app.detail.subject(app.events().selected()) else { return };
@@ -321,7 +309,8 @@ impl Page<'_> {
 /// The command line of a process, or what is known of it.
 pub(super) fn command(process: &Process, theme: Theme) -> String {
     let image = &process.image;
-    let command = Value::Args(&image.argv).text().unwrap_or_default();
+    let mut command = Vec::new();
+    shell::words(&image.argv, &mut command);
     match (command.is_empty(), image.exe.is_empty()) {
         (false, _) => safe(&command, theme),
         (true, false) => safe(&image.exe, theme),

@@ -15,7 +15,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::HashMap;
-use tracetui_events::diff::{DiffLine, DiffProgram, Status, Which};
+use tracetui_events::diff::{DiffLine, DiffProgram, Side, Status};
 use tracetui_events::text::{self, counted, grouped};
 
 /// The minimum number of cells for the kind.
@@ -55,11 +55,11 @@ pub(super) fn progress(app: &App) -> Option<String> {
     Some(format!("comparing with {with}: {read}{cancels}"))
 }
 
-fn sign(which: Which) -> &'static str {
-    match which {
-        Which::OnlyA => "-",
-        Which::OnlyB => "+",
-        Which::Both => "~",
+fn sign(only: Option<Side>) -> &'static str {
+    match only {
+        Some(Side::A) => "-",
+        Some(Side::B) => "+",
+        None => "~",
     }
 }
 
@@ -87,8 +87,8 @@ fn line(row: &Row, width: u16, app: &App, theme: Theme) -> Line<'static> {
     let stem_style = if row.cause { theme.failure() } else { theme.quiet() };
     let mark = match (row.item, difference) {
         (Item::Role(_), _) => (if row.folded { "> " } else { "v " }).to_owned(),
-        (Item::Line(_), Some(line)) => format!("{} {kind:KIND$} ", sign(line.which)),
-        (Item::First, Some(line)) => format!("{} {kind:KIND$} ", sign(line.which)),
+        (Item::Line(_), Some(line)) => format!("{} {kind:KIND$} ", sign(line.only)),
+        (Item::First, Some(line)) => format!("{} {kind:KIND$} ", sign(line.only)),
         _ if kind.is_empty() => String::new(),
         _ => format!("  {kind:KIND$} "),
     };
@@ -197,10 +197,9 @@ fn sides(diff: &Diff, row: &Row, compared: &Compared, page: &Page<'_>) -> Vec<Li
     let Some(of) = report.roles.get(role).filter(|_| role > 0 || line.is_some_and(|line| line.alone.is_some())) else {
         return lines;
     };
-    match line.and_then(|line| Some((line.which, line.alone.as_ref()?))) {
-        Some((which, program)) => {
-            let side = if which == Which::OnlyA { "A" } else { "B" };
-            lines.extend(of_program(side, program, &DiffProgram::default(), false, page));
+    match line.and_then(|line| line.only.zip(line.alone.as_ref())) {
+        Some((side, program)) => {
+            lines.extend(of_program(side.name(), program, &DiffProgram::default(), false, page));
         }
         None if of.a.exe == of.b.exe && of.a.argv == of.b.argv && of.a.cwd == of.b.cwd => {
             lines.extend(of_program("both", &of.a, &of.b, false, page));

@@ -15,8 +15,9 @@ use std::ops::Range;
 use tracetui_events::text::{self, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// Draws the line, with the cursor in the text being typed. Returns the cells of the tabs and of the chips.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
+/// Draws the line, with the cursor in the text being typed. `counts`: those of a view without chips. Returns the cells of the tabs and of
+/// the chips.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
     let none = (Tabs::default(), Chips::default());
     if let Some(line) = &app.time.line {
         typed(frame, area, "go to time> ", line, app, theme);
@@ -33,7 +34,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
     match (app.filter.line(), app.search.line()) {
         (Some(line), _) => typed(frame, area, "filter> ", line, app, theme),
         (None, Some(line)) => typed(frame, area, "/", line, app, theme),
-        (None, None) => return shown(frame, area, app, theme),
+        (None, None) => return shown(frame, area, app, counts, theme),
     }
     none
 }
@@ -66,7 +67,7 @@ pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, Stri
     Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
 }
 
-fn counts(app: &App, width: u16) -> Piece {
+fn count(app: &App, width: u16) -> Piece {
     let word = if width >= 130 { "shown " } else { "" };
     let gaps = match app.events().gaps() {
         0 => String::new(),
@@ -77,7 +78,7 @@ fn counts(app: &App, width: u16) -> Piece {
     Piece::plain(format!("{word}{} of {}{gaps}{calm}", short(app.events().events()), short(app.store().kept())))
 }
 
-fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, Chips) {
+fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
     // The filter and the search need the room more than the titles of other views, or the number of kept events.
     let filter = if app.views.shown.is_of_events() { app.filter.text() } else { String::new() };
     let searches = app.search.pattern().is_some();
@@ -95,11 +96,8 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (Tabs, C
         View::Events if names == Names::None => {
             [chips(app, chip_width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
         }
-        View::Events => [chips(app, chip_width, theme), vec![counts(app, area.width)]].concat(),
-        View::Tree => super::tree::counts(app, area.width, theme),
-        View::Top => super::top::choice(app, area.width, theme),
-        View::Bpf => super::bpf::counts(app, area.width, theme),
-        View::Diff => super::diff::counts(app, theme),
+        View::Events => [chips(app, chip_width, theme), vec![count(app, area.width)]].concat(),
+        View::Tree | View::Top | View::Bpf | View::Diff => counts,
     };
     let (mut left, tabs) = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
@@ -291,8 +289,8 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     let (before, after) = line.parts();
     let search = app.search.line().and(app.search.pattern());
     let right = match search {
-        Some(_) => vec![Piece::new(matches(app), theme.strong()), counts(app, area.width)],
-        None => vec![counts(app, area.width)],
+        Some(_) => vec![Piece::new(matches(app), theme.strong()), count(app, area.width)],
+        None => vec![count(app, area.width)],
     };
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
     let wrong = wrong(app).unwrap_or_default();
@@ -406,8 +404,7 @@ mod tests {
 
     /// A dashboard of this width with a few opens.
     fn opens(width: u16) -> App {
-        let mut app = app(width, 10, 64 << 20);
-        let mut made = Maker::default();
+        let (mut app, mut made) = (app(width, 10, 64 << 20), Maker::default());
         for comm in ["cc1", "collect2", "\x1b]0;x\x07", "cp"] {
             made.open(7, comm, "/f", 3);
         }
@@ -436,16 +433,13 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_is_said() {
         let mut app = opens(80);
-        keys(&mut app, "f");
-        app.update(Input::Paste(format!("path={}", "x".repeat(LINE))));
+        keys(&mut app, "f").update(Input::Paste(format!("path={}", "x".repeat(LINE))));
         assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
         (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
         assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
-        keys(&mut app, " (x");
-        let status = lines(&mut app, Colours::Sixteen).2;
+        let status = lines(keys(&mut app, " (x"), Colours::Sixteen).2;
         assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
-        keys(&mut app, "\x1b/");
-        app.update(Input::Paste("y".repeat(LINE + 1)));
+        keys(&mut app, "\x1b/").update(Input::Paste("y".repeat(LINE + 1)));
         assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
     }
 
@@ -469,12 +463,10 @@ mod tests {
         }
         let hint = " did you mean `comm`? to search for the text, put it in double quotes";
         let mut app = opens(86);
-        keys(&mut app, "fcomn=1");
-        assert_eq!(screen(&mut app)[9], ends_of(hint, "Esc revert", 86));
+        assert_eq!(screen(keys(&mut app, "fcomn=1"))[9], ends_of(hint, "Esc revert", 86));
         app.update(Input::Resize(80, 10));
         assert_eq!(screen(&mut app)[9], hint, "there is no room for a key");
-        keys(&mut app, "\x1bf\u{e4}x=1");
-        assert_eq!(lines(&mut app, Colours::Sixteen).1, "", "a word is no error");
+        assert_eq!(lines(keys(&mut app, "\x1bf\u{e4}x=1"), Colours::Sixteen).1, "", "a word is no error");
     }
 
     #[test]
@@ -482,16 +474,13 @@ mod tests {
         let mut app = opens(40);
         keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
         assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
-        keys(&mut app, "\n");
-        let line = screen(&mut app)[1].clone();
+        let line = screen(keys(&mut app, "\n"))[1].clone();
         assert_eq!(line, " 1 │ …/usr/include/* not pid=7 EXOBI  0");
-        keys(&mut app, "/cc1\n");
-        let line = screen(&mut app)[1].clone();
+        let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
         assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
         // A hidden error is marked at the cut.
         let mut app = opens(40);
-        keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
-        let (line, marked, status) = lines(&mut app, Colours::Sixteen);
+        let (line, marked, status) = lines(keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a"), Colours::Sixteen);
         assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
         assert_eq!(status, " unknown field `foo`");
         assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
@@ -500,12 +489,10 @@ mod tests {
     #[test]
     fn what_completes_the_line_is_shown_below() {
         let mut app = opens(80);
-        keys(&mut app, "fcomm=\t");
-        let (line, marked, status) = lines(&mut app, Colours::Sixteen);
+        let (line, marked, status) = lines(keys(&mut app, "fcomm=\t"), Colours::Sixteen);
         assert_eq!((line.as_str(), marked.as_str()), (ends_of(" filter> comm=", "0 of 4", 80).as_str(), ""));
         assert_eq!(status, ends_of(r#" "\x1b]0;x\x07"  cc1  collect2  cp"#, "4", 80));
-        keys(&mut app, "\t\t");
-        let (line, _, status) = lines(&mut app, Colours::Sixteen);
+        let (line, _, status) = lines(keys(&mut app, "\t\t"), Colours::Sixteen);
         assert!(line.starts_with(" filter> comm=cc1 ") && status.ends_with(" 2/4"), "{line}\n{status}");
         let buffer = drawn(&mut app, Theme::default());
         let chosen = (0..80).filter(|x| buffer[(*x, 8)].modifier.contains(Modifier::REVERSED));
@@ -513,13 +500,11 @@ mod tests {
         assert_eq!(screen(&mut app)[9], " Tab next Shift-Tab previous Enter keep Esc as typed");
         // The chosen offer is always visible.
         let mut app = opens(40);
-        keys(&mut app, "f\t");
-        let status = lines(&mut app, Colours::Sixteen).2;
-        assert!(status.starts_with(" comm=  kind=  err=  path= ") && status.contains('…'), "{status}");
+        let status = lines(keys(&mut app, "f\t"), Colours::Sixteen).2;
+        assert!(status.starts_with(" comm=  process=  kind=  err= ") && status.contains('…'), "{status}");
         let all: usize = status.rsplit(' ').next().and_then(|all| all.parse().ok()).expect("a number");
         for at in 1..=all {
-            keys(&mut app, "\t");
-            let (line, _, status) = lines(&mut app, Colours::Sixteen);
+            let (line, _, status) = lines(keys(&mut app, "\t"), Colours::Sixteen);
             let chosen = app.filter.line().map(Line::text).unwrap_or_default();
             assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
             assert!(status.ends_with(&format!(" {at}/{all}")), "{status}");
@@ -529,16 +514,12 @@ mod tests {
     #[test]
     fn a_chip_has_the_key_within_the_name() {
         let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork, Kind::Tcp];
-        assert_eq!(
-            kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true)),
-            ["Exec", "eXit", "Open", "Bpf", "forK", "I:tcp"]
-        );
+        let chips = kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true));
+        assert_eq!(chips, ["Exec", "eXit", "Open", "Bpf", "forK", "I:tcp"]);
         let hidden = kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));
         assert_eq!(hidden, ["exec", "exit", "open", "bpf", "fork", "i:tcp"]);
-        assert_eq!(
-            ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key)),
-            [Some('O'), Some('O'), Some('O'), Some('Z')]
-        );
+        let letters = ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key));
+        assert_eq!(letters, [Some('O'), Some('O'), Some('O'), Some('Z')]);
         assert_eq!(["F2", "1", "o", "-"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 4]);
         assert_eq!([true, false].map(|shown| chip_text(Kind::Open, "Z", shown)), ["Z:open", "z:open"]);
     }

@@ -10,7 +10,7 @@ mod stream;
 use super::theme::Theme;
 use crate::app::App;
 use crate::app::testing::{app, feed, keys};
-use ratatui::backend::{CrosstermBackend, TestBackend};
+use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
@@ -170,7 +170,7 @@ fn inventory(made: &mut Maker, name: &[u8]) {
         let holders = vec![holder.clone()];
         made.host(&HostFrame::BpfHolders(BpfHolders { program: ProgId(program), link, count: 1, holders }));
     }
-    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 2, ..BpfHidden::default() }));
+    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 3, ..BpfHidden::default() }));
     let to = BootNanos(made.ns);
     made.host(&HostFrame::BpfInventory(BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() }));
 }
@@ -213,18 +213,15 @@ impl Screen {
 
     /// Draws the changes by sending them to the terminal. Returns the intended screen.
     fn draw(&mut self) -> Buffer {
-        let (width, height) = (self.app.screen.width, self.app.screen.height);
         self.app.prepare();
-        let (app, theme) = (&self.app, self.theme);
-        self.terminal.draw(|frame| _ = super::draw(frame, app, theme)).expect("it takes everything");
-        let mut meant = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
-        let mut extent = Default::default();
-        meant.draw(|frame| extent = super::draw(frame, app, theme)).expect("draws");
+        let (app, theme, mut extent) = (&self.app, self.theme, Default::default());
+        let drawn = self.terminal.draw(|frame| extent = super::draw(frame, app, theme)).expect("it takes everything");
+        let meant = drawn.buffer.clone();
         self.app.drew(extent);
         let bytes = std::mem::take(&mut *self.written.0.borrow_mut());
         self.stream.take(&bytes);
         self.shown.process(&bytes);
-        meant.backend().buffer().clone()
+        meant
     }
 
     /// Checks the bytes, the cells and the columns.
@@ -286,8 +283,7 @@ fn columns(screen: &Buffer, width: u16, what: &str) {
     for start in starts {
         let after = (start..width).find(|x| title(*x) == " ").unwrap_or(width);
         let name: String = (start..after).map(title).collect();
-        let before = blank(start - 1);
-        assert!(before || after < width && blank(after), "{name} of {what}\n{}", text(screen));
+        assert!(blank(start - 1) || after < width && blank(after), "{name} of {what}\n{}", text(screen));
     }
 }
 

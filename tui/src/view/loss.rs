@@ -1,12 +1,12 @@
 //! The report on lost events: first the verdict and the remedy, then numbers, gaps, CPUs and probes.
 
 use super::theme::Theme;
-use super::{clock, duration, gap};
+use super::{clock, gap};
 use crate::app::keymap::Action;
 use crate::app::{App, Memory};
 use ratatui::text::Line;
 use std::fmt::Display;
-use tracetui_events::account::{Account, Shortage, Windows};
+use tracetui_events::account::{Account, Shortage};
 use tracetui_events::event::Body;
 use tracetui_events::event::lost::Cause;
 use tracetui_events::frame::host::Counters;
@@ -255,11 +255,6 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     let dropped = (!named.is_empty()).then(|| format!("dropped or incomplete: {}", named.join(", ")));
     let late = (account.late > 0)
         .then(|| format!("order: {} arrived after later ones were shown", counted(account.late, ["event", "events"])));
-    let Windows { count: windows, ns } = account.bpf_unseen;
-    let unseen = (windows > 0).then(|| {
-        let windows = counted(windows, ["window", "windows"]);
-        format!("BPF: attachments by netlink may be missing: {windows}, {} in all", duration(ns))
-    });
     let others = format!(
         "not lost: hidden {} (filter), evicted {} (memory), cut {} (truncated field), own {}",
         grouped(app.loaded().hidden()),
@@ -267,7 +262,7 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         grouped(account.cut),
         grouped(account.own)
     );
-    [skips, books, tree, account.unread_text(), dropped, late, unseen, Some(others)].into_iter().flatten().collect()
+    [skips, books, tree, account.unread_text(), dropped, late, Some(others)].into_iter().flatten().collect()
 }
 
 /// The use of `--memory`, and the data that did not fit.

@@ -50,7 +50,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(replay) => replay::header(frame, areas.header, app, replay, theme),
         None => header::draw(frame, areas.header, app, theme),
     }
-    let (tabs, chips) = filterline::draw(frame, areas.filter, app, theme);
+    let counts = match app.views.shown {
+        View::Events => Vec::new(),
+        View::Tree => tree::counts(app, areas.filter.width, theme),
+        View::Top => top::choice(app, areas.filter.width, theme),
+        View::Bpf => bpf::counts(app, areas.filter.width, theme),
+        View::Diff => diff::counts(app, theme),
+    };
+    let (tabs, chips) = filterline::draw(frame, areas.filter, app, counts, theme);
     let mut extent = Extent { scroll: app.detail.scroll, tabs, chips, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
         let drawn = match app.views.shown {
@@ -61,7 +68,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
         };
         side::draw(frame, areas.side, app, theme);
-        detail::draw(frame, areas.detail, app, theme, extent);
+        match app.views.shown {
+            _ if areas.detail.is_empty() => {}
+            View::Bpf => extent.detail = bpf::detail(frame, areas.detail, app, theme),
+            View::Diff => extent.detail = diff::detail(frame, areas.detail, app, theme),
+            View::Events | View::Tree | View::Top => detail::draw(frame, areas.detail, app, theme, extent),
+        }
         drawn
     };
     match app.screen.overlay {
@@ -253,7 +265,7 @@ impl From<Piece> for Span<'static> {
 
 /// A wall-clock time in the list's format.
 fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
-    let base = TimeBase { mode: TimeMode::Clock, zone_s: app.settings.zone_s, ..TimeBase::default() };
+    let base = TimeBase { mode: TimeMode::Clock, zone: app.settings.zone, ..TimeBase::default() };
     time_text(boot_ns, offset, &base)
 }
 

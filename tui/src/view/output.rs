@@ -59,6 +59,10 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
         0 => String::new(),
         bytes => format!(", {} bytes after it not recorded", text::grouped(bytes)),
     };
+    let left_out = match terminal.left_out() {
+        0 => String::new(),
+        count => format!(", {} sequences left out: too much work", text::grouped(count)),
+    };
     let of = match (output.name.as_str(), app.replay.as_ref()) {
         ("", Some(_)) => String::new(),
         _ => format!(" of {name}"),
@@ -77,7 +81,7 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
         false if !output.runs() => "  Esc closes".to_owned(),
         false => format!("  {} types into it, Esc closes", app.key_of(Action::Enter)),
     };
-    format!(" OUTPUT{of} ({state}{dropped}{missing}{nothing}){keys}")
+    format!(" OUTPUT{of} ({state}{dropped}{missing}{left_out}{nothing}){keys}")
 }
 
 /// The rows of a screen up to the last one with text or the cursor.
@@ -264,8 +268,7 @@ mod tests {
         assert_eq!(spans(bytes, Theme::default()), [Span::raw("a "), Span::styled("error", red), Span::raw(": b")]);
         assert_eq!(spans(b"\x1b[31;41mx", Theme::default()), [Span::raw("x")]);
         let plain = Theme { colours: Colours::None, ..Theme::default() };
-        let weight = Style::new().add_modifier(Modifier::BOLD);
-        assert_eq!(spans(b"\x1b[1;31mx", plain), [Span::styled("x", weight)]);
+        assert_eq!(spans(b"\x1b[1;31mx", plain), [Span::styled("x", Style::new().add_modifier(Modifier::BOLD))]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line as Drawn;
+use tracetui_events::event::EventContext;
 use tracetui_events::event::parts::Role;
-use tracetui_events::event::{EventContext, Tables as _};
 use tracetui_events::store::Stored;
 use tracetui_events::text::{self, short};
 use tracetui_shared::kind::Kind;
@@ -82,7 +82,8 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
             let started = seen.process.key.start.0.saturating_add(seen.process.held_ns);
             let started = clock(started, app.world().clock_offset(), app);
             let lived = duration(app.views.tree.lived(seen));
-            let user = app.world().user(seen.process.uid).map_or_else(|| seen.process.uid.0.to_string(), str::to_owned);
+            let user = seen.home.user(seen.process.uid, app.world());
+            let user = user.map_or_else(|| seen.process.uid.0.to_string(), str::to_owned);
             let user = text::value_in(user.as_bytes(), theme.charset, 16);
             vec![
                 Piece::plain(format!("  lived {lived}")),

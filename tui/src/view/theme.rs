@@ -430,10 +430,8 @@ mod tests {
         assert_eq!(look("green bold"), on(Some(Color::Green), None, BOLD));
         assert_eq!(look(" bold  dim green "), on(Some(Color::Green), None, BOLD | DIM));
         assert_eq!(look("black on bright-white"), on(Some(Color::Black), Some(Color::White), Modifier::empty()));
-        assert_eq!(
-            look("on 236 #a0B0c0"),
-            on(Some(Color::Rgb(160, 176, 192)), Some(Color::Indexed(236)), Modifier::empty())
-        );
+        let expected = on(Some(Color::Rgb(160, 176, 192)), Some(Color::Indexed(236)), Modifier::empty());
+        assert_eq!(look("on 236 #a0B0c0"), expected);
         assert_eq!(look("plain"), Ok(Look::default()));
         for (text, at, wrong) in [
             ("greem", 0..5, WrongLook::Word("greem".into())),

@@ -94,7 +94,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
     let (now, most) = (app.views.top.now_ns(), app.views.top.most);
     let Figures { events, kinds, failed, cpu_ns, memory } = group.figures(now);
-    let value = text::value_in(&app.views.top.by.shown(&group.value, app.world()), theme.charset, 4096);
+    let value = text::value_in(&app.views.top.by.shown(group, app.world()), theme.charset, 4096);
     let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
@@ -185,7 +185,7 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if width >= 130 && top.others > 0 {
         pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
     }
-    let room = if pieces.is_empty() { 102 } else { 132 };
+    let room = if pieces.is_empty() { 110 } else { 140 };
     match width {
         width if width >= room => {
             pieces.push(Piece::new("by", theme.quiet()));

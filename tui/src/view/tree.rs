@@ -92,7 +92,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 /// Whether the rows differ in their CGROUP text. A process without an event has no cgroup and does not count.
 fn differ<'a>(rows: impl Iterator<Item = &'a Row>, app: &App) -> bool {
     let seen = rows.filter_map(|row| app.views.tree.seen(row));
-    let mut cgroups = seen.filter_map(|seen| app.world().cgroup(seen.cgroup, seen.process));
+    let mut cgroups = seen.filter_map(|seen| app.world().cgroup(seen.home.cgroup, seen.process));
     let first = cgroups.next();
     cgroups.any(|cgroup| Some(cgroup) != first)
 }
@@ -178,7 +178,8 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Pid => process.key.tgid.0.to_string(),
         Column::Ppid => process.parent.map_or_else(|| "-".to_owned(), |parent| parent.tgid.0.to_string()),
         Column::User => {
-            let name = app.world().user(process.uid).map(str::to_owned).unwrap_or_else(|| process.uid.0.to_string());
+            let name = seen.home.user(process.uid, app.world());
+            let name = name.map_or_else(|| process.uid.0.to_string(), str::to_owned);
             text::value_in(name.as_bytes(), theme.charset, 8)
         }
         Column::State => String::new(),
@@ -197,7 +198,7 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Conns => count(Kind::Tcp, seen.counts.conns, app),
         Column::Failed => short(seen.counts.failed),
         Column::Cgroup => {
-            let path = app.world().cgroup(seen.cgroup, process).unwrap_or_default();
+            let path = app.world().cgroup(seen.home.cgroup, process).unwrap_or_default();
             text::cut_middle(&text::value_in(path, theme.charset, 4096), CGROUP, theme.charset)
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "not every test needs everything")]
 
+use std::time::Duration;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{HostFrame, StatePart};
 use tracetui_events::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FileHeader, HEADER};
@@ -10,6 +11,12 @@ use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
+/// The processor time of this thread, which grows no faster on a busy machine.
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// The id of the files.
 pub(crate) const ID: [u8; 16] = *b"0123456789abcdef";
 
@@ -17,13 +24,13 @@ pub(crate) const ID: [u8; 16] = *b"0123456789abcdef";
 pub(crate) const FRAMES: u16 = 1;
 pub(crate) const STATE: u16 = 2;
 pub(crate) const END: u16 = 3;
-pub(crate) const INDEX: u16 = 6;
-pub(crate) const SUMMARY: u16 = 7;
+pub(crate) const INDEX: u16 = 4;
+pub(crate) const SUMMARY: u16 = 5;
 
 /// How payloads are stored.
 pub(crate) const PLAIN: u16 = 0;
 pub(crate) const ZSTD: u16 = 1;
-pub(crate) const COLUMNS: u16 = 2;
+pub(crate) const ROWS: u16 = 3;
 
 /// The first bytes of each file.
 pub(crate) fn file_header() -> FileHeader {
@@ -52,6 +59,17 @@ pub(crate) fn sealed(header: BlockHeader, payload: &[u8]) -> Vec<u8> {
     let mut block = [header.as_bytes(), payload].concat();
     block.resize(block.len().next_multiple_of(8), 0);
     block
+}
+
+/// A state with these frames.
+pub(crate) fn state_of(frames: &[u8]) -> Batch {
+    host_frames([HostFrame::StatePart(StatePart { frames: frames.to_vec() })])
+}
+
+pub(crate) fn host_frames(frames: impl IntoIterator<Item = HostFrame>) -> Batch {
+    let mut batch = Batch::default();
+    frames.into_iter().for_each(|frame| frame.push(BootNanos(1), &mut batch));
+    batch
 }
 
 /// A recording that is being made.
@@ -86,6 +104,13 @@ impl Forge {
         self.block(header(contents, ZSTD, payload.len(), plain.len()), &payload)
     }
 
+    /// Adds a block of frames with these threads and rows, which begins a stream.
+    pub(crate) fn rows(&mut self, threads: &[u8], rows: &[u8], plain: usize) -> u64 {
+        let [threads, rows] = [threads, rows].map(|part| zstd::bulk::compress(part, 1).expect("memory"));
+        let payload = [&[0; 4], (threads.len() as u32).as_bytes(), &threads, &rows].concat();
+        self.block(header(FRAMES, ROWS, payload.len(), plain), &payload)
+    }
+
     /// Adds a batch of frames as a block.
     pub(crate) fn frames(&mut self, batch: &Batch) -> u64 {
         let mut batch = batch.clone();
@@ -95,9 +120,13 @@ impl Forge {
 
     /// Adds a state of one block, with these frames.
     pub(crate) fn state(&mut self, contents: u16, frames: &Batch) -> u64 {
-        let mut state = Batch::default();
-        HostFrame::StatePart(StatePart { frames: frames.bytes().to_vec() }).push(BootNanos(1), &mut state);
-        self.packed(contents, state.bytes())
+        self.packed(contents, state_of(frames.bytes()).bytes())
+    }
+
+    /// Adds one of the `parts` blocks of a state, compressed.
+    pub(crate) fn state_part(&mut self, contents: u16, (part, parts): (u16, u16), state: &Batch) {
+        let packed = zstd::bulk::compress(state.bytes(), 1).expect("memory");
+        self.block(BlockHeader { part, parts, ..header(contents, ZSTD, packed.len(), state.len()) }, &packed);
     }
 
     /// Adds an index block.

@@ -1,7 +1,7 @@
 //! Recordings of what surrounds a match.
 
-use crate::recording::{read, text, traced};
-use crate::traced::{Dir, alone, may_trace, tracetui};
+use crate::recording::{info, lines, read, text, traced};
+use crate::traced::{Dir, alone, alone_as_root, tracetui};
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
@@ -11,10 +11,6 @@ use tracetui_host::cgroup::CgroupResolver;
 /// Matches at about 3 s and 8 s, and opens each 100 ms.
 const WORK: &str = "ticks() { for i in $(seq $1); do cat /etc/hostname; sleep 0.1; done >/dev/null; }
     ticks 30; cat /no/match 2>/dev/null; ticks 50; cat /no/match 2>/dev/null; ticks 20; true";
-
-fn lines(output: &[u8]) -> Vec<Value> {
-    text(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
 
 fn ns(line: &Value) -> u64 {
     line["ns"].as_u64().expect("a time")
@@ -55,12 +51,11 @@ fn only_what_surrounds_a_match_is_recorded() {
     let account = &account["account"];
     assert_eq!((&account["delivered"], &account["lost"]), (&events.len().into(), &0.into()));
     assert!(said.contains(&format!("delivered {} filtered", events.len())), "{said}");
-    let info: Value = serde_json::from_slice(&read(&["info", &file, "--format", "json"]).stdout).expect("JSON");
+    let info = info(&file);
     let windows = info["windows"].as_array().expect("a list");
     assert_eq!((windows.len(), &info["complete"]), (2, &Value::Bool(true)));
-    assert!(
-        windows.iter().all(|window| window["matches"] == 1 && window["short"] == false && window["to"].is_string())
-    );
+    assert!(windows.iter().all(|window| window["matches"] == 1 && window["short"] == false));
+    assert!(windows.iter().all(|window| window["to"].is_string()));
     let filtered = read(&["print", &file, "--format", "json", "--filter", "path=/no/match"]);
     assert_eq!(lines(&filtered.stdout).len(), 2);
 }
@@ -116,7 +111,7 @@ fn without_memory_windows_begin_later() {
     let Some(done) = traced(&args, |_| {}) else { return };
     let said = text(&done.stderr);
     assert!(said.contains("--memory 4 MiB is too small for --before: 1 window starts late"), "{said}");
-    let info: Value = serde_json::from_slice(&read(&["info", &file, "--format", "json"]).stdout).expect("JSON");
+    let info = info(&file);
     assert_eq!(info["windows"][0]["short"], true);
     let events = lines(&read(&["print", &file, "--format", "json"]).stdout);
     assert!(events.len() > 1000 && events.iter().any(is_match));
@@ -124,10 +119,7 @@ fn without_memory_windows_begin_later() {
 
 #[test]
 fn a_kill_leaves_the_windows() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let file = dir.at("a.ttr");
     let work = "cat /no/match; for i in $(seq 3000); do cat /etc/hostname; done";
@@ -141,6 +133,6 @@ fn a_kill_leaves_the_windows() {
     child.wait().expect("it ended");
     let printed = read(&["print", &file, "--format", "json"]);
     assert!(printed.status.success() && lines(&printed.stdout).iter().any(is_match), "{}", text(&printed.stderr));
-    let info: Value = serde_json::from_slice(&read(&["info", &file, "--format", "json"]).stdout).expect("JSON");
+    let info = info(&file);
     assert_eq!((&info["windows"][0]["to"], &info["complete"]), (&Value::Null, &Value::Bool(false)));
 }

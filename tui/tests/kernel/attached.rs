@@ -1,22 +1,16 @@
 //! The programs that are attached, according to the kernel: only those that the requested kinds need.
 
-use crate::bpf::Attr;
+use crate::bpf;
+use crate::forged::{PROG, by_id};
 use crate::inspector::inspector_of;
 use crate::sys;
 use crate::traced::{Traced, alone, not_checked, release};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// `BPF_PROG_GET_FD_BY_ID`, `BPF_OBJ_GET_INFO_BY_FD` (UAPI).
-const PROG: u64 = 13;
-const INFO: u64 = 15;
-
 /// The name of a program, of which the kernel keeps 15 bytes. Offset 64 of `struct bpf_prog_info` (UAPI).
 fn name(id: u32) -> String {
-    let program = sys::owned(Attr::new().u32(0, id).call(PROG));
-    let mut info = Attr::new();
-    let mut attr = Attr::new().u32(0, sys::raw(&program) as u32).u32(4, 128).u64(8, info.0.as_mut_ptr() as u64);
-    assert_eq!(attr.call(INFO), 0);
+    let info = bpf::info(&by_id(PROG, id));
     let name = info.0[64..80].split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8(name.to_vec()).expect("a name")
 }
@@ -34,7 +28,7 @@ fn linked(pid: i32) -> BTreeSet<String> {
 fn purpose(program: &str) -> &'static str {
     match program {
         "exit_btf" | "exit_tp" => "exits",
-        "signal_btf" => "senders of signals",
+        "signal_btf" | "deliver_btf" => "senders of signals",
         "exec_btf" | "exec_tp" => "execs",
         "fork_btf" | "fork_multi" => "forks",
         "exec_bprm_multi" => "interpreters",
@@ -42,12 +36,12 @@ fn purpose(program: &str) -> &'static str {
         "exec_fail_tp" | "exec_fail_multi" => "failed execs",
         "open_tp" | "open_multi" => "opens",
         "bpf_tp" | "bpf_multi" => "bpf",
-        "bpf_xdp" | "bpf_sent" => "changes of XDP programs",
+        "bpf_xdp" => "changes of XDP programs",
         // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
         // first inventory may be under way when the trace is ready.
         "task_starts" | "tt_programs" | "tt_links" | "tt_files" | "tt_tasks" => "lists",
         "tt_cgroups" | "tt_namespaces" | "tt_sockmaps" => "lists",
-        "tcp_list" | "tcp_sweep" | "tcp_callers" => "lists",
+        "tcp_list" | "tcp_sweep" | "tcp_callers" => "lists of connections",
         "tcp_tp" | "tcp_multi" | "tcp_begun" => "tcp",
         states if states.starts_with("tcp_state_") || states.starts_with("tcp_destroy_") => "states of connections",
         uring if uring.starts_with("uring_") => "io_uring",
@@ -80,6 +74,7 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
     assert!(uring || !rings || release() < (5, 19), "{args:?}: io_uring is missing: {programs:?}");
     let states = served.remove("states of connections");
     assert_eq!(states, calls.contains(&"tcp"), "{args:?}: {programs:?}");
+    assert!(!served.remove("lists of connections") || states, "{args:?}: no connections are wanted: {programs:?}");
     let senders = served.remove("senders of signals");
     let exits = args.iter().any(|arg| arg.contains("exit")) || calls.len() > 1;
     assert_eq!(senders, exits, "{args:?}: {programs:?}");

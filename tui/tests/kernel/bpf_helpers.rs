@@ -1,7 +1,7 @@
 //! The helpers and kfuncs that programs call, compared with `bpftool prog dump xlated`; the table of helpers, with the kernel's.
 
-use crate::attachments::{btf_id, load_as};
 use crate::bpf::{Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, id_and_tag};
+use crate::bpf_ways::{BPF_MAP_CREATE, MOV_R0_1, SCHED_CLS, SK_LOOKUP, SK_SKB, XDP, btf_id, load_as};
 use crate::sys;
 use crate::traced::{Dir, alone, not_checked, trace, tracetui};
 use serde_json::{Value, json};
@@ -13,21 +13,13 @@ use std::process::{Command, Stdio};
 use tracetui_host::btf;
 use tracetui_shared::helper::{HELPERS, functions};
 
-const BPF_MAP_CREATE: u64 = 0;
 const PROG_ARRAY: u32 = 3;
 const DEVMAP: u32 = 14;
 
-const SCHED_CLS: u32 = 3;
-const XDP: u32 = 6;
-const SK_SKB: u32 = 14;
 const CGROUP_SOCK_ADDR: u32 = 18;
-const SK_LOOKUP: u32 = 30;
 
 const CGROUP_INET4_CONNECT: u32 = 10;
 const AT_SK_LOOKUP: u32 = 36;
-
-/// `mov64 r0, 1`.
-const MOV_R0_1: u64 = 0x1_0000_00b7;
 
 /// An instruction.
 const fn insn(code: u8, registers: u8, offset: i16, immediate: i32) -> u64 {

@@ -1,227 +1,35 @@
 //! The inventory of BPF programs, compared with bpftool and with what the tests attached.
 
-use crate::attachments::{set_option, udp_socket};
 use crate::bpf::{
-    Attr, BPF_LINK_CREATE, BPF_PERF_EVENT, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT,
-    MOV_R0, id_and_tag, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
+    BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event,
+    raw_tracepoint_open, set_bpf, tracepoint_id,
 };
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, alone, may_trace, not_checked, release, tracetui, wait_at_most};
-use rustc_hash::FxHashSet;
+use crate::bpf_ends;
+use crate::bpf_ways::Way::{self, *};
+use crate::bpf_ways::{COOKIE, FLOW_DISSECTOR, Places, SCHED_CLS, SOCKET_FILTER, expected, pin_at, prog_attach, run};
+use crate::sys::{self, Actor};
+use crate::traced::{Dir, alone, alone_as_root, may_trace, not_checked, release, trace_with, tracetui, wait_at_most};
+use foldhash::HashSet;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tracetui_events::bpf::{Inventory, Unseen};
+use tracetui_events::bpf::{Inventory, VIEWS};
 use tracetui_host::ksymbols::{ProgramStream, StreamChange};
 use tracetui_inspect::Collector;
 use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::time::BootNanos;
 
-pub(crate) const BPF_MAP_CREATE: u64 = 0;
-pub(crate) const BPF_OBJ_PIN: u64 = 6;
-const BPF_PROG_ATTACH: u64 = 8;
-const BPF_PROG_DETACH: u64 = 9;
-
-pub(crate) const SOCKET_FILTER: u32 = 1;
-pub(crate) const KPROBE: u32 = 2;
-pub(crate) const SCHED_CLS: u32 = 3;
-pub(crate) const XDP: u32 = 6;
-pub(crate) const PERF_EVENT: u32 = 7;
-pub(crate) const CGROUP_SKB: u32 = 8;
-pub(crate) const SK_SKB: u32 = 14;
-pub(crate) const FLOW_DISSECTOR: u32 = 22;
-pub(crate) const SK_LOOKUP: u32 = 30;
-pub(crate) const NETFILTER: u32 = 32;
-
-/// `mov64 r0, 1`.
-pub(crate) const MOV_R0_1: u64 = 0x1_0000_00b7;
-
-/// Loads a program that returns 0 or 1, with an expected attach type.
-pub(crate) fn load_for(prog_type: u32, expected: u32, name: &str, insn: u64) -> i64 {
-    let (licence, insns) = (c("GPL"), [insn, EXIT]);
-    let attr = Attr::of_load(prog_type, name, (2, insns.as_ptr() as u64), licence.as_ptr() as u64);
-    attr.u32(68, expected).call(BPF_PROG_LOAD)
-}
-
 /// A program that calls a helper with r1 = 9 (as a signal: SIGKILL), but never runs.
 fn load_calling(helper: i32, name: &str) -> i64 {
     let call = 0x85 | u64::from(helper.cast_unsigned()) << 32;
     load(BPF_PROG_TYPE_TRACEPOINT, name, &[0x9_0000_01b7, call, MOV_R0, EXIT])
-}
-
-/// BPF_LINK_CREATE: program, target, attach type, flags, and what follows at 16.
-pub(crate) fn create(prog: &OwnedFd, target: u32, attach_type: u32, rest: impl FnOnce(Attr) -> Attr) -> i64 {
-    let attr = Attr::new().u32(0, sys::raw(prog) as u32).u32(4, target).u32(8, attach_type);
-    rest(attr).call(BPF_LINK_CREATE)
-}
-
-pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
-    Attr::new().u32(0, target).u32(4, sys::raw(prog) as u32).u32(8, attach_type).call(BPF_PROG_ATTACH)
-}
-
-/// A perf event of any kind.
-pub(crate) fn event(event_type: u32, config: u64, path: Option<&std::ffi::CString>, offset: u64) -> i64 {
-    let path = path.map_or(0, |path| path.as_ptr() as u64);
-    let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
-    sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
-}
-
-pub(crate) fn index_of(interface: &str) -> u32 {
-    // SAFETY: the name is a C string that outlives the call.
-    unsafe { libc::if_nametoindex(c(interface).as_ptr()) }
-}
-
-/// What was attached: the program's id, or −errno if this kernel refuses it. Descriptors stay open.
-#[derive(Default)]
-struct Attached {
-    ids: Vec<i64>,
-    kept: Vec<OwnedFd>,
-}
-
-impl Attached {
-    /// Notes a program and the result of its attachment.
-    fn note(&mut self, prog: i64, attach: impl FnOnce(&OwnedFd) -> i64, result: Returned) {
-        if prog < 0 {
-            return self.ids.push(prog);
-        }
-        let prog = sys::owned(prog);
-        let done = attach(&prog);
-        if done >= 0 && result == Returned::Fd {
-            self.kept.push(sys::owned(done));
-        }
-        self.ids.push(if done < 0 { done } else { id_and_tag(&prog)[0] });
-        self.kept.push(prog);
-    }
-}
-
-/// What a successful attachment returns.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Returned {
-    Fd,
-    Nothing,
-}
-
-pub(crate) fn run(program: &str, args: &[&str]) -> i64 {
-    let done = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if done.is_ok_and(|status| status.success()) { 0 } else { -i64::from(libc::ENOSYS) }
-}
-
-/// What a way must look like: attach type in our words, mechanism, target, and a field with its value.
-type Way = (&'static str, &'static str, &'static str, Option<(&'static str, Value)>);
-
-/// The ways, in the order of [`attach_all`].
-fn ways() -> Vec<Way> {
-    vec![
-        ("tracepoint", "link", "sched:sched_process_exit", None),
-        ("tracepoint", "ioctl", "sched:sched_process_exit", None),
-        ("raw_tracepoint", "link", "sched_process_exit", None),
-        ("uprobe", "ioctl", "FILE", Some(("offset", 0x1000.into()))),
-        ("uretprobe", "link", "FILE", Some(("offset", 0x1008.into()))),
-        ("uprobe", "link", "FILE", Some(("multi", 2.into()))),
-        ("perf_event", "link", "cpu-clock", None),
-        ("perf_event", "ioctl", "task-clock", None),
-        ("xdp", "link", "lo", Some(("ifindex", 1.into()))),
-        ("xdp", "netlink", "tt0", Some(("flags", "generic".into()))),
-        ("tc", "netlink", "lo", Some(("flags", "ingress direct-action prio 49152".into()))),
-        ("tcx", "link", "lo", Some(("attach_type", "tcx_ingress".into()))),
-        ("tcx", "prog_attach", "lo", Some(("attach_type", "tcx_egress".into()))),
-        ("cgroup", "prog_attach", "CGROUP", Some(("attach_type", "cgroup_inet_egress".into()))),
-        ("cgroup", "link", "CGROUP", Some(("attach_type", "cgroup_inet_ingress".into()))),
-        ("sockmap", "prog_attach", "tt_sockmap", Some(("attach_type", "sk_skb_stream_verdict".into()))),
-        ("flow_dissector", "prog_attach", "NETNS", None),
-        ("sk_lookup", "link", "NETNS", None),
-        ("netfilter", "link", "ip output priority 7", None),
-        ("socket_filter", "setsockopt", "socket:", None),
-        ("reuseport", "setsockopt", "", None),
-    ]
-}
-
-/// Attaches in every way that user space can look up. In its own network and mount namespaces, with `/bpf` and tracefs.
-fn attach_all(bpffs: &str, tracefs: &str, file: &str, cgroup: &str) -> Attached {
-    use Returned::{Fd, Nothing};
-    let mut all = Attached::default();
-    let tracepoint = tracepoint_id(tracefs, "sched/sched_process_exit");
-    let trace = |name: &str| load(BPF_PROG_TYPE_TRACEPOINT, name, &[MOV_R0, EXIT]);
-    let events: Vec<_> = (0..2).map(|_| perf_event(tracepoint)).collect();
-    all.note(trace("tt_linked"), |prog| link_create(prog, sys::raw(&events[0]), 5), Fd);
-    all.note(trace("tt_set"), |prog| set_bpf(prog, &events[1]), Nothing);
-    all.kept.extend(events);
-    let raw = load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]);
-    all.note(raw, |prog| raw_tracepoint_open(prog, "sched_process_exit"), Fd);
-
-    let uprobe_type = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").unwrap_or_default();
-    let uprobe_type: u32 = uprobe_type.trim().parse().unwrap_or(u32::MAX);
-    let path = c(file);
-    let probe = |name: &str| load(KPROBE, name, &[MOV_R0, EXIT]);
-    let (entry, returned) = (event(uprobe_type, 0, Some(&path), 0x1000), event(uprobe_type, 1, Some(&path), 0x1008));
-    let (entry, returned) = (sys::owned(entry), sys::owned(returned));
-    all.note(probe("tt_uprobe"), |prog| set_bpf(prog, &entry), Nothing);
-    all.note(probe("tt_uretprobe"), |prog| link_create(prog, sys::raw(&returned), 0), Fd);
-    all.kept.extend([entry, returned]);
-    let offsets = [0x1010u64, 0x1018];
-    let multi = |attr: Attr| attr.u64(16, path.as_ptr() as u64).u64(24, offsets.as_ptr() as u64).u32(48, 2);
-    all.note(load_for(KPROBE, 48, "tt_multi", MOV_R0), |prog| create(prog, 0, 48, multi), Fd);
-    let clock = sys::owned(event(1, 0, None, 0));
-    let linked = |prog: &OwnedFd| create(prog, sys::raw(&clock) as u32, BPF_PERF_EVENT, |attr| attr);
-    all.note(load(PERF_EVENT, "tt_clock", &[MOV_R0, EXIT]), linked, Fd);
-    let other = sys::owned(event(1, 1, None, 0));
-    all.note(load(PERF_EVENT, "tt_other", &[MOV_R0, EXIT]), |prog| set_bpf(prog, &other), Nothing);
-    all.kept.extend([clock, other]);
-
-    sys::unshare(libc::CLONE_NEWNET);
-    run("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
-    let lo = index_of("lo");
-    all.note(load_for(XDP, 37, "tt_xdp", MOV_R0), |prog| create(prog, lo, 37, |attr| attr.u32(12, 2)), Fd);
-    let xdp = |prog: &OwnedFd| {
-        let id = id_and_tag(prog)[0].to_string();
-        run("bpftool", &["net", "attach", "xdpgeneric", "id", &id, "dev", "tt0"])
-    };
-    all.note(load(XDP, "tt_xdp_nl", &[MOV_R0, EXIT]), xdp, Nothing);
-    let classify = |name: &str| load(SCHED_CLS, name, &[MOV_R0, EXIT]);
-    let tc = |prog: &OwnedFd| {
-        let pin = format!("{bpffs}/tt_tc");
-        let pinned = c(pin.as_str());
-        Attr::new().u64(0, pinned.as_ptr() as u64).u32(8, sys::raw(prog) as u32).call(BPF_OBJ_PIN);
-        run("tc", &["qdisc", "add", "dev", "lo", "clsact"]);
-        run("tc", &["filter", "add", "dev", "lo", "ingress", "bpf", "da", "object-pinned", &pin])
-    };
-    all.note(classify("tt_tc"), tc, Nothing);
-    all.note(classify("tt_tcx"), |prog| create(prog, lo, 46, |attr| attr), Fd);
-    all.note(classify("tt_tcx_at"), |prog| prog_attach(prog, lo, 47), Nothing);
-
-    let dir = File::open(cgroup).expect("a cgroup");
-    let fd = dir.as_raw_fd() as u32;
-    all.note(load_for(CGROUP_SKB, 1, "tt_cg", MOV_R0_1), |prog| prog_attach(prog, fd, 1), Nothing);
-    all.note(load_for(CGROUP_SKB, 0, "tt_cg_link", MOV_R0_1), |prog| create(prog, fd, 0, |attr| attr), Fd);
-    let map = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).put(28, b"tt_sockmap").call(BPF_MAP_CREATE);
-    let map = sys::owned(map);
-    all.note(load_for(SK_SKB, 5, "tt_skb", MOV_R0_1), |prog| prog_attach(prog, sys::raw(&map) as u32, 5), Nothing);
-    all.kept.push(map);
-    all.note(load(FLOW_DISSECTOR, "tt_flow", &[MOV_R0, EXIT]), |prog| prog_attach(prog, 0, 17), Nothing);
-    let netns = File::open("/proc/self/ns/net").expect("a namespace");
-    let lookup = |prog: &OwnedFd| create(prog, netns.as_raw_fd() as u32, 36, |attr| attr);
-    all.note(load_for(SK_LOOKUP, 36, "tt_lookup", MOV_R0_1), lookup, Fd);
-    let hook = |attr: Attr| attr.u32(16, 2).u32(20, 3).u32(24, 7);
-    all.note(load_for(NETFILTER, 45, "tt_nf", MOV_R0_1), |prog| create(prog, 0, 45, hook), Fd);
-    let sockets = [0; 2].map(|_| udp_socket());
-    let option = |socket: usize, option, value: u32| set_option(&sockets[socket], option, value);
-    let filter = |prog: &OwnedFd| option(0, libc::SO_ATTACH_BPF, sys::raw(prog) as u32);
-    all.note(load(SOCKET_FILTER, "tt_socket", &[MOV_R0, EXIT]), filter, Nothing);
-    let group = |prog: &OwnedFd| {
-        option(1, libc::SO_REUSEPORT, 1);
-        option(1, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(prog) as u32)
-    };
-    all.note(load(SOCKET_FILTER, "tt_group", &[MOV_R0, EXIT]), group, Nothing);
-    // A second descriptor makes no second attachment.
-    all.kept.push(sockets[0].try_clone().expect("a descriptor"));
-    all.kept.extend(sockets);
-    all
 }
 
 pub(crate) fn json_of(path: &str) -> Value {
@@ -253,115 +61,210 @@ fn all_numbers(value: &Value, key: &str) -> BTreeSet<i64> {
     found
 }
 
+/// A field that distinguishes an attachment from others of its type.
+fn field(way: Way) -> Option<(&'static str, Value)> {
+    Some(match way {
+        TracepointLink => ("cookie", COOKIE.into()),
+        UprobeIoctl | UretprobeIoctl => ("offset", 0x1000.into()),
+        UprobeLink | UretprobeLink => ("offset", 0x1008.into()),
+        UprobeMulti | UretprobeMulti => ("multi", 2.into()),
+        XdpLink | XdpNetlink => ("ifindex", 1.into()),
+        TcxLink => ("attach_type", "tcx_ingress".into()),
+        TcxAttach => ("attach_type", "tcx_egress".into()),
+        CgroupLink => ("attach_type", "cgroup_inet_ingress".into()),
+        CgroupAttach => ("attach_type", "cgroup_inet_egress".into()),
+        SockmapLink | Sockmap => ("attach_type", "sk_skb_stream_verdict".into()),
+        _ => return None,
+    })
+}
+
+/// The flags of an attachment in an inventory.
+fn flags(way: Way) -> Option<&'static str> {
+    match way {
+        XdpLink | XdpNetlink => Some("generic"),
+        TcIngress => Some("ingress direct-action prio 1"),
+        TcEgress => Some("egress direct-action prio 1"),
+        _ => None,
+    }
+}
+
+/// The address of a kernel function.
+pub(crate) fn symbol(name: &str) -> u64 {
+    let symbols = fs::read_to_string("/proc/kallsyms").expect("symbols");
+    let line = symbols.lines().find(|line| line.split(' ').nth(2) == Some(name)).expect("a function");
+    u64::from_str_radix(&line[..16], 16).expect("hex")
+}
+
+/// Each way once: its events, and the inventory while it exists. The programs are attached at once, as far as their places allow it.
 #[test]
 fn every_way_of_attaching_is_in_the_inventory() {
     let _alone = alone();
-    if !may_trace() {
-        return;
-    }
     let dir = Dir::new();
     let (bpffs, tracefs, cgroups) = (dir.dir("bpffs"), dir.dir("tracefs"), dir.dir("cgroups"));
-    let cgroup_path = format!("/tt-inventory-{}", sys::pid());
-    let cgroup = format!("{cgroups}{cgroup_path}");
-    let file = dir.at("program");
+    // A long path is whole. Uprobes are attached by a symbolic link.
+    let deep = (0..12).fold(dir.dir("deep"), |path, _| {
+        let path = format!("{path}/{}", "d".repeat(60));
+        fs::create_dir(&path).expect("room");
+        path
+    });
+    let [file, link] = ["program", "link"].map(|name| format!("{deep}/{name}"));
     fs::copy("/bin/true", &file).expect("a copy");
-    // Uprobes are attached by this name, and shown by the other.
-    let link = dir.at("link");
     std::os::unix::fs::symlink("program", &link).expect("a link");
-    let outer = File::open("/proc/self/ns/net").expect("a namespace");
-    let output = |name: &str| dir.at(name);
-    let actor = Actor::new(|| {
-        sys::own_mounts();
+    let output = |round: usize, name: &str| dir.at(&format!("{name}{round}"));
+    let cases = bpf_ends::each_way();
+    let acted = trace_with(&["--kind", "bpf"], |trace| {
+        let places = Places::new(&tracefs, &cgroups, &link);
         sys::mount("bpf", &bpffs, "bpf", 0);
         sys::mount_tracefs();
-        sys::mount("cgroup2", &cgroups, "cgroup2", 0);
-        fs::create_dir(&cgroup).expect("a cgroup");
-        let mut all = attach_all(&bpffs, &tracefs, &link, &cgroup);
-        let into = |name: &str| File::create(output(name)).expect("a file");
-        // tracetui runs in the network namespace that the test came from.
-        let mut ours = tracetui();
-        let enter = outer.as_raw_fd();
-        // SAFETY: between fork and exec only setns(2) is called.
-        unsafe {
-            ours.pre_exec(move || match libc::setns(enter, libc::CLONE_NEWNET) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
-        };
-        let status = ours.args(["bpf", "--format", "json"]).stdout(into("ours")).stderr(into("stderr")).status();
-        all.ids.push(status.expect("tracetui starts").code().unwrap_or(-1).into());
-        let peers: [(&str, &[&str]); 5] = [
-            ("prog", &["-j", "prog"]),
-            ("link", &["-j", "link"]),
-            ("net", &["-j", "net"]),
-            ("perf", &["-j", "perf"]),
-            ("cgroup", &["-j", "cgroup", "show", &cgroup]),
-        ];
-        for (name, args) in peers {
-            let _ = Command::new("bpftool").args(args).stdout(into(name)).stderr(Stdio::null()).status();
-        }
-        let namespace = fs::metadata("/proc/self/ns/net").expect("a namespace");
-        all.ids.push(std::os::unix::fs::MetadataExt::ino(&namespace) as i64);
-        fs::remove_dir(&cgroup).expect("it is empty");
-        all.ids
+        let mut statuses = vec![];
+        let ids = bpf_ends::make_all(&places, &cases, trace, |round, held| {
+            for held in held.iter().filter(|held| held.case.way == TcIngress) {
+                pin_at(&held.program, &format!("{bpffs}/tt_tc"));
+            }
+            let into = |name: &str| File::create(output(round, name)).expect("a file");
+            // tracetui runs in the network namespace that the test came from.
+            let mut ours = tracetui();
+            let enter = places.outer.as_raw_fd();
+            // SAFETY: between fork and exec only setns(2) is called.
+            unsafe {
+                ours.pre_exec(move || match libc::setns(enter, libc::CLONE_NEWNET) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                })
+            };
+            let status = ours.args(["bpf", "--format", "json"]).stdout(into("ours")).stderr(into("stderr")).status();
+            statuses.push(i64::from(status.expect("tracetui starts").code().unwrap_or(-1)));
+            let cgroup = held.iter().find(|held| held.case.way == CgroupLink).map(|held| held.case.name());
+            let cgroup = format!("{}/{}", places.cgroups, cgroup.unwrap_or_default());
+            let peers: [(&str, &[&str]); 5] = [
+                ("prog", &["-j", "prog"]),
+                ("link", &["-j", "link"]),
+                ("net", &["-j", "net"]),
+                ("perf", &["-j", "perf"]),
+                ("cgroup", &["-j", "cgroup", "show", &cgroup]),
+            ];
+            for (name, args) in peers {
+                let _ = Command::new("bpftool").args(args).stdout(into(name)).stderr(Stdio::null()).status();
+            }
+            let _ = fs::remove_file(format!("{bpffs}/tt_tc"));
+        });
+        fs::remove_dir(&places.cgroups).expect("it is empty");
+        let namespace = places.netns.metadata().expect("a namespace");
+        let done = statuses.iter().all(|status| *status == 0);
+        [ids, vec![statuses.len() as i64, done.into(), namespace.ino() as i64]].concat()
     });
-    let pid = actor.pid;
-    let mut ids = actor.run();
-    let (namespace, status) = (ids.pop().expect("a number"), ids.pop().expect("a number"));
-    let said = fs::read_to_string(output("stderr")).expect("an output");
-    assert_eq!(status, 0, "{said}");
-    let ours = json_of(&output("ours"));
-    let programs = ours["programs"].as_array().expect("a list");
-    assert_eq!(ids.len(), ways().len());
-    for ((kind, via, target, field), id) in ways().into_iter().zip(&ids) {
-        if *id < 0 {
-            let _ = writeln!(std::io::stderr(), "not checked: {kind} by {via}: error {id}");
+    let Some((run, pid, mut numbers)) = acted else { return };
+    let [rounds, done, namespace] = numbers.split_off(numbers.len() - 3)[..] else { panic!("three numbers") };
+    assert_eq!(done, 1, "{}", fs::read_to_string(output(0, "stderr")).expect("an output"));
+    let reports: Vec<Value> = (0..rounds as usize).map(|round| json_of(&output(round, "ours"))).collect();
+    let events: Vec<Value> = run.lines().filter(|event| event["kind"] == "bpf").collect();
+    for (case, ids) in cases.iter().zip(numbers.chunks_exact(2)) {
+        let (way, id) = (case.way, ids[0]);
+        if id < 0 {
+            let _ = writeln!(std::io::stderr(), "not checked: {way:?}: error {id}");
             continue;
         }
-        let program = programs.iter().find(|program| program["id"] == *id).expect("the program");
-        let target = match target {
-            "FILE" => file.clone(),
-            "CGROUP" => cgroup_path.clone(),
-            "NETNS" => format!("net:[{namespace}]"),
-            other => other.to_owned(),
-        };
-        let attached = program["attached"].as_array().expect("a list");
-        let is_unlisted = match (kind, via) {
-            ("sockmap", _) => release() < (5, 15),
-            ("perf_event", "ioctl") => ((5, 15)..(5, 19)).contains(&release()),
-            _ => false,
-        };
-        if is_unlisted {
-            assert_eq!((attached.len(), &program["attached_why"]), (0, &"not_collected".into()), "{program}");
-            continue;
+        let place = expected(way, &case.name(), pid, &link, namespace);
+        bpf_ends::check(&events, pid, case, ids, &place).unwrap_or_else(|why| panic!("{way:?}: {why}"));
+        let of = |op: &str| events.iter().find(|e| e["op"] == op && e["prog"]["id"] == id);
+        if let Some(event) = of("attach") {
+            check_event(event, way, &place[2]);
         }
-        assert_eq!(attached.len(), 1, "once each: {program}");
-        let attached = &attached[0];
-        assert_eq!((&attached["type"], &attached["via"]), (&kind.into(), &via.into()), "{program}");
-        // Before 6.6 a link to a perf event does not say what it is.
-        if kind == "perf_event" && attached["target_why"] == "no_field" {
-            continue;
-        }
-        let shown = attached["target"].as_str().unwrap_or_default();
-        let numbered = matches!(kind, "sockmap" | "socket_filter");
-        assert!(shown == target || numbered && shown.starts_with(&target), "{target}: {program}");
-        if let Some((name, value)) = field {
-            assert_eq!(attached[name], value, "{program}");
-        }
-        if matches!(kind, "xdp" | "tc" | "tcx") {
-            assert_eq!(attached["netns"], namespace, "{program}");
-        }
-        let held = program["held_by"].as_array().expect("a list");
-        assert!(held.iter().any(|by| by["pid"] == pid), "{program}");
-        assert_eq!(held.iter().any(|by| by["link"].is_u64()), via == "link", "{program}");
-        assert_eq!(held.iter().any(|by| by["perf_event"] == true), via == "ioctl", "{program}");
-        assert_eq!(held.iter().any(|by| by["socket"] == true), via == "setsockopt", "{program}");
+        let report = reports.iter().position(|report| of_id(report, id).is_object()).expect("an inventory has it");
+        check_inventory(&reports[report], way, id, &expected(way, &case.name(), pid, &file, namespace), namespace, pid);
+        check_places(&reports[report], id, &|name| output(report, name));
         let pin = format!("{bpffs}/tt_tc");
-        assert_eq!(held.iter().any(|by| by["pin"] == pin.as_str()), kind == "tc", "{program}");
+        let program = of_id(&reports[report], id);
+        let held = program["held_by"].as_array().expect("a list");
+        assert_eq!(held.iter().any(|by| by["pin"] == pin.as_str()), way == TcIngress, "{program}");
+        const KEYS: [&str; 4] = ["name", "type", "tag", "uid"];
+        for (event, key) in ["load", "attach"].iter().flat_map(|op| of(op)).flat_map(|e| KEYS.map(|key| (e, key))) {
+            // The symbol of such a program, and so its load on 5.10, has the name of its function.
+            if way == Freplace && key == "name" && event["prog"][key] == "tt_main" {
+                continue;
+            }
+            assert_eq!(event["prog"][key], program[key], "{key}: {event} {program}");
+        }
     }
-    assert_eq!(ours["hidden"], Value::Array(vec![]), "{ours}");
-    check_peers(&ours, &output);
-    check_places(&ours, &ids, &output);
+    for (round, report) in reports.iter().enumerate() {
+        assert_eq!(report["hidden"], Value::Array(vec![]), "{report}");
+        check_peers(report, &|name| output(round, name));
+    }
+}
+
+/// Checks what the event of an attachment says beside its place.
+fn check_event(event: &Value, way: Way, target: &str) {
+    let attach = &event["attach"];
+    // Events have no attach type of their own.
+    if let Some((name, value)) = field(way).filter(|(name, _)| *name != "attach_type") {
+        assert_eq!(attach[name], value, "{way:?}: {event}");
+    }
+    if matches!(way, UprobeMulti | UretprobeMulti) {
+        assert_eq!(attach["offset"], 0x1018, "the first: {event}");
+    }
+    if matches!(way, KprobeIoctl | KretprobeIoctl) {
+        assert_eq!(attach["symbol"], target, "{event}");
+        // With ENDBR, or with ftrace's call before it, the probe stands some bytes later.
+        let at = u64::from_str_radix(&attach["addr"].as_str().expect("an address")[2..], 16).expect("hex");
+        let address = symbol(target);
+        assert!((address..address + 16).contains(&at), "{event} {address:#x}");
+    }
+}
+
+/// Checks the attachment of a program in an inventory, and who holds it.
+fn check_inventory(report: &Value, way: Way, id: i64, place: &[String; 3], namespace: i64, pid: i32) {
+    let program = of_id(report, id);
+    let attached = program["attached"].as_array().expect("a list");
+    let is_unlisted = match way {
+        Sockmap | SockmapLink => release() < (5, 15),
+        PerfIoctl => ((5, 15)..(5, 19)).contains(&release()),
+        _ => false,
+    };
+    if is_unlisted {
+        assert_eq!((attached.len(), &program["attached_why"]), (0, &"not_collected".into()), "{program}");
+        return;
+    }
+    assert_eq!(attached.len(), 1, "once each: {program}");
+    let attached = &attached[0];
+    let [kind, via, target] = place.each_ref().map(String::as_str);
+    // A table of functions is a map, whatever registers it.
+    let via = if kind == "struct_ops" { "map" } else { via };
+    assert_eq!((&attached["type"], &attached["via"]), (&kind.into(), &via.into()), "{program}");
+    // Before 6.6 a link to a perf event does not say what it is, and before 5.13 a trampoline does not say where. Names of several
+    // functions are only in events.
+    let unnamed = match way {
+        KprobeMulti | KretprobeMulti => Some("not_collected"),
+        Fentry | Fexit | FmodRet | Lsm | Freplace if release() < (5, 13) => Some("no_field"),
+        _ => (kind == "perf_event" && attached["target_why"] == "no_field").then_some("no_field"),
+    };
+    if let Some(why) = unnamed {
+        assert_eq!((&attached["target"], &attached["target_why"]), (&Value::Null, &why.into()), "{program}");
+        return;
+    }
+    let target = match way {
+        TcxAttach => "lo",
+        NetkitAttach => "tt_nk",
+        Freplace => "tt_target",
+        Reuseport => "",
+        _ => target,
+    };
+    let shown = attached["target"].as_str().unwrap_or_default();
+    let numbered = matches!(kind, "sockmap" | "struct_ops") || target.is_empty();
+    assert!(bpf_ends::is_place(shown, target) || numbered && shown.starts_with(target), "{target}: {program}");
+    if let Some((name, value)) = field(way) {
+        assert_eq!(attached[name], value, "{program}");
+    }
+    if let Some(flags) = flags(way) {
+        assert_eq!(attached["flags"], flags, "{program}");
+    }
+    if matches!(kind, "xdp" | "tc" | "tcx") {
+        assert_eq!(attached["netns"], namespace, "{program}");
+    }
+    let held = program["held_by"].as_array().expect("a list");
+    assert!(held.iter().any(|by| by["pid"] == pid), "{program}");
+    assert_eq!(held.iter().any(|by| by["link"].is_u64()), via == "link", "{program}");
+    assert_eq!(held.iter().any(|by| by["perf_event"] == true), via == "ioctl", "{program}");
+    assert_eq!(held.iter().any(|by| by["socket"] == true), via == "setsockopt", "{program}");
 }
 
 /// The objects in an output of bpftool that are about a program.
@@ -379,8 +282,8 @@ fn about<'a>(value: &'a Value, id: i64, found: &mut Vec<&'a Value>) {
     }
 }
 
-/// Prints a line for each way: ours, and what bpftool shows. Where it shows a place, it is ours.
-fn check_places(ours: &Value, ids: &[i64], output: &dyn Fn(&str) -> String) {
+/// Prints a line: ours, and what bpftool shows. Where it shows a place, it is ours.
+fn check_places(ours: &Value, id: i64, output: &dyn Fn(&str) -> String) {
     // Keys of bpftool and of ours.
     const SAME: [(&str, &str); 8] = [
         ("devname", "target"),
@@ -392,39 +295,37 @@ fn check_places(ours: &Value, ids: &[i64], output: &dyn Fn(&str) -> String) {
         ("offset", "offset"),
         ("attach_type", "attach_type"),
     ];
-    let programs = ours["programs"].as_array().expect("a list");
-    for ((kind, via, ..), id) in ways().into_iter().zip(ids) {
-        let program = programs.iter().find(|program| program["id"] == *id);
-        let Some(attached) = program.map(|program| &program["attached"][0]).filter(|attached| attached.is_object())
-        else {
-            continue;
-        };
-        let mut shown = vec![];
-        for name in ["link", "net", "perf", "cgroup"] {
-            let (theirs, mut objects) = (json_of(&output(name)), vec![]);
-            about(&theirs, *id, &mut objects);
-            for object in objects {
-                // bpftool shows a type that it does not know as a number.
-                let is_same =
-                    |one: &Value, other: &Value| one.is_string() && other.is_string() || one.is_u64() && other.is_u64();
-                let both: Vec<_> = SAME.iter().filter(|(key, our)| is_same(&object[*key], &attached[*our])).collect();
-                for (key, our) in &both {
-                    // Symbolic links are resolved in ours.
-                    let file = object[*key].as_str().and_then(|path| fs::canonicalize(path).ok());
-                    let theirs = file.map_or_else(|| object[*key].clone(), |file| file.to_str().into());
-                    assert_eq!(theirs, attached[*our], "{kind} by {via}, {name}: {object} {attached}");
-                }
-                if name == "link" {
-                    assert_eq!(object["id"], attached["link_id"], "{kind} by {via}: {object}");
-                }
-                let words = both.iter().map(|(key, _)| format!(" {key} {}", object[*key]));
-                shown.push(format!("{name}{}", words.collect::<String>()));
-            }
-        }
-        let (target, link) = (&attached["target"], &attached["link_id"]);
-        let shown = if shown.is_empty() { "no place".to_owned() } else { shown.join("; ") };
-        println!("{kind:<14} {via:<11} program {id} link {link} at {target} | bpftool: {shown}");
+    let program = of_id(ours, id);
+    let attached = &program["attached"][0];
+    if !attached.is_object() {
+        return;
     }
+    let [kind, via] = ["type", "via"].map(|key| attached[key].as_str().unwrap_or_default());
+    let mut shown = vec![];
+    for name in ["link", "net", "perf", "cgroup"] {
+        let (theirs, mut objects) = (json_of(&output(name)), vec![]);
+        about(&theirs, id, &mut objects);
+        for object in objects {
+            // bpftool shows a type that it does not know as a number.
+            let is_same =
+                |one: &Value, other: &Value| one.is_string() && other.is_string() || one.is_u64() && other.is_u64();
+            let both: Vec<_> = SAME.iter().filter(|(key, our)| is_same(&object[*key], &attached[*our])).collect();
+            for (key, our) in &both {
+                // Symbolic links are resolved in ours.
+                let file = object[*key].as_str().and_then(|path| fs::canonicalize(path).ok());
+                let theirs = file.map_or_else(|| object[*key].clone(), |file| file.to_str().into());
+                assert_eq!(theirs, attached[*our], "{kind} by {via}, {name}: {object} {attached}");
+            }
+            if name == "link" {
+                assert_eq!(object["id"], attached["link_id"], "{kind} by {via}: {object}");
+            }
+            let words = both.iter().map(|(key, _)| format!(" {key} {}", object[*key]));
+            shown.push(format!("{name}{}", words.collect::<String>()));
+        }
+    }
+    let (target, link) = (&attached["target"], &attached["link_id"]);
+    let shown = if shown.is_empty() { "no place".to_owned() } else { shown.join("; ") };
+    println!("{kind:<14} {via:<11} program {id} link {link} at {target} | bpftool: {shown}");
 }
 
 /// Everything that bpftool shows is in ours.
@@ -457,14 +358,11 @@ fn check_peers(ours: &Value, output: &dyn Fn(&str) -> String) {
 
 #[test]
 fn helpers_are_found_in_the_instructions() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let Some(quiet) = loaded(load(BPF_PROG_TYPE_TRACEPOINT, "tt_quiet", &[MOV_R0, EXIT])) else { return };
     let Some(kills) = loaded(load_calling(109, "tt_kills")) else { return };
     let Some(knows) = loaded(load_calling(14, "tt_knows")) else { return };
-    let inventory = Collector::default().take(&FxHashSet::from_iter([id(&quiet)])).expect("an inventory");
+    let inventory = Collector::default().take(&HashSet::from_iter([id(&quiet)])).expect("an inventory");
     let program = |prog: &OwnedFd| inventory.program(id(prog)).expect("it is there").clone();
     let restricted = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
     if restricted.trim() == "2" {
@@ -479,7 +377,7 @@ fn helpers_are_found_in_the_instructions() {
     let writes = load_writing();
     if writes >= 0 {
         let writes = sys::owned(writes);
-        let inventory = Collector::default().take(&FxHashSet::default()).expect("an inventory");
+        let inventory = Collector::default().take(&HashSet::default()).expect("an inventory");
         let program = inventory.program(id(&writes)).expect("it is there");
         assert_eq!(program.calls.write_user(), Ok(true), "{program:?}");
     } else {
@@ -510,10 +408,7 @@ const MANY: usize = 500;
 
 #[test]
 fn a_thousand_programs_and_links_are_listed_fast() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let mut kept = Vec::new();
     let mut expected = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..MANY {
@@ -529,7 +424,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
         kept.extend([prog, link]);
     }
     let mut collector = Collector::default();
-    let own = FxHashSet::default();
+    let own = HashSet::default();
     let mut times = Vec::new();
     let mut inventory = Inventory::default();
     for _ in 0..5 {
@@ -544,12 +439,9 @@ fn a_thousand_programs_and_links_are_listed_fast() {
     let on_it = inventory.attachments.iter().filter(|attach| attach.target == b"cgroup_remount").count();
     assert!(on_it >= MANY);
     println!("{} programs, {} links: first {:?}, then {:?}", programs.len(), links.len(), times[0], &times[1..]);
-    let start = Instant::now();
-    let compared = Collector::default().take_and_compare(&own).expect("an inventory");
-    println!("with a comparison of all views: {:?}", start.elapsed());
-    assert_eq!(compared.hidden, []);
+    assert_eq!(inventory.hidden, []);
     let best = times.iter().min().expect("some");
-    assert!(*best < Duration::from_secs(2), "{best:?}");
+    assert!(*best < Duration::from_secs(20), "{best:?}");
 }
 
 #[test]
@@ -576,33 +468,14 @@ fn programs_that_come_and_go_are_not_hidden() {
                 loads
             }
         };
-        // A program that stays while its attachment comes and goes.
-        let map = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).call(BPF_MAP_CREATE);
-        let ends = &ends;
-        let places = move || {
-            let (map, prog) = (sys::owned(map), sys::owned(load_for(SK_SKB, 5, "tt_moves", MOV_R0_1)));
-            let mut attached = 0u64;
-            while !ends.load(Ordering::Relaxed) {
-                attached += u64::from(prog_attach(&prog, sys::raw(&map) as u32, 5) == 0);
-                std::thread::sleep(Duration::from_millis(attached % 30));
-                Attr::new()
-                    .u32(0, sys::raw(&map) as u32)
-                    .u32(4, sys::raw(&prog) as u32)
-                    .u32(8, 5)
-                    .call(BPF_PROG_DETACH);
-                std::thread::sleep(Duration::from_millis(attached % 7));
-            }
-            attached
-        };
-        let churn = [scope.spawn(churn(false)), scope.spawn(churn(true)), scope.spawn(places)];
+        let churn = [scope.spawn(churn(false)), scope.spawn(churn(true))];
         let mut collector = Collector::default();
         let (mut whole, mut all) = (0, 0);
         let begun = Instant::now();
-        while begun.elapsed() < CHURN {
-            let inventory = collector.take_and_compare(&FxHashSet::default()).expect("an inventory");
+        while (all < COMPARISONS || whole == 0) && begun.elapsed() < Duration::from_secs(60) {
+            let inventory = collector.take(&HashSet::default()).expect("an inventory");
             assert_eq!(inventory.hidden, [], "vanished {}, {:?}", inventory.vanished, inventory.unseen);
-            let lacks = |unseen: &Unseen| unseen.what == "hidden programs by iterators";
-            whole += usize::from(!inventory.unseen.iter().any(lacks));
+            whole += usize::from(!inventory.unseen.iter().any(|unseen| unseen.what == VIEWS));
             all += 1;
         }
         ends.store(true, Ordering::Relaxed);
@@ -612,12 +485,12 @@ fn programs_that_come_and_go_are_not_hidden() {
     });
 }
 
-/// How long programs come and go while the views are compared.
-const CHURN: Duration = Duration::from_secs(15);
+/// The number of comparisons while programs come and go.
+const COMPARISONS: usize = 20;
 
 /// A stream, or the reason why there is none.
 fn stream(pages: usize) -> Option<ProgramStream> {
-    match ProgramStream::open(pages, None) {
+    match ProgramStream::open(pages) {
         Ok(stream) => Some(stream),
         Err(error) => {
             not_checked(&format!("no stream of programs: {error}"));
@@ -635,10 +508,7 @@ fn boot_now() -> BootNanos {
 
 #[test]
 fn the_kernels_own_stream_has_each_load_and_unload() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let Some(mut stream) = stream(32) else { return };
     let before = boot_now();
     let mut expected = Vec::new();
@@ -649,9 +519,9 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
         let [id, tag] = id_and_tag(&prog);
         expected.push((ProgId(id as u32), tag.cast_unsigned(), format!("bpf_prog_{tag:016x}_tt_s{n}")));
     }
-    assert!(stream.wait(Duration::from_secs(5)).expect("no signal"), "records wake the reader");
+    assert!(stream.wait(Duration::from_secs(60)).expect("no signal"), "records wake the reader");
     let mut seen: Vec<(char, ProgId, u64, String)> = Vec::new();
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     // The kernel may unload a program a little later than its last descriptor is closed.
     while seen.iter().filter(|(what, ..)| *what == 'u').count() < 20 && Instant::now() < end {
         stream.drain(&mut |event| {
@@ -677,11 +547,8 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
     assert_eq!((stream.lost(), stream.broken()), (0, 0));
     for (id, tag, name) in expected {
         for what in ['l', 'u'] {
-            assert_eq!(
-                seen.iter().filter(|e| **e == (what, id, tag, String::new())).count(),
-                1,
-                "{what} {id:?}: {seen:?}"
-            );
+            let count = seen.iter().filter(|e| **e == (what, id, tag, String::new())).count();
+            assert_eq!(count, 1, "{what} {id:?}: {seen:?}");
         }
         for what in ['+', '-'] {
             assert_eq!(seen.iter().filter(|e| e.0 == what && e.3 == name).count(), 1, "{what} {name}: {seen:?}");
@@ -692,12 +559,9 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
 
 #[test]
 fn a_small_ring_loses_and_says_how_much() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let Some(mut stream) = stream(1) else { return };
-    let mut ids = FxHashSet::default();
+    let mut ids = HashSet::default();
     let loads = 400 * sys::page() / 4096;
     for _ in 0..loads {
         let Some(prog) = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_flood", &[MOV_R0, EXIT])) else { return };
@@ -727,10 +591,7 @@ fn a_small_ring_loses_and_says_how_much() {
 
 #[test]
 fn the_report_can_be_read_and_needs_root() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let Some(prog) = loaded(load(SOCKET_FILTER, "tt_shown", &[MOV_R0, EXIT])) else { return };
     let output = tracetui().args(["bpf", "--stats"]).output().expect("it starts");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -776,10 +637,7 @@ fn places(program: &Value) -> Vec<String> {
 
 #[test]
 fn every_filter_of_tc_is_a_place() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let (bpffs, output) = (dir.dir("bpffs"), dir.at("inventory"));
     let ids = Actor::new(|| {
@@ -788,8 +646,7 @@ fn every_filter_of_tc_is_a_place() {
         sys::mount("bpf", &bpffs, "bpf", 0);
         let prog = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
         let pin = format!("{bpffs}/pin");
-        let path = c(pin.as_str());
-        Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
+        pin_at(&prog, &pin);
         let tc = |text: &str| run("tc", &text.split(' ').collect::<Vec<_>>());
         let made = run("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"])
             | tc("qdisc add dev tt0 ingress_block 22 clsact")
@@ -816,10 +673,7 @@ fn every_filter_of_tc_is_a_place() {
 
 #[test]
 fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let (tracefs, output) = (dir.dir("tracefs"), dir.at("inventory"));
     let actor = Actor::new(|| {

@@ -1,10 +1,10 @@
 //! The programs in maps, and perf events: what an inventory shows of them, compared with bpftool.
 
-use crate::attachments::load_as;
 use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_create, set_bpf};
+use crate::bpf_ways::{self, BPF_MAP_CREATE, PERF_EVENT, XDP, load_as};
 use crate::sys;
-use crate::traced::{Traced, alone, may_trace, not_checked};
-use rustc_hash::FxHashSet;
+use crate::traced::{Traced, alone, alone_as_root, not_checked};
+use foldhash::HashSet;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -15,7 +15,6 @@ use tracetui_host::btf::Btf;
 use tracetui_inspect::Collector;
 use tracetui_shared::id::{ProgId, Tgid};
 
-const BPF_MAP_CREATE: u64 = 0;
 const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_MAP_DELETE_ELEM: u64 = 3;
 const BPF_BTF_LOAD: u64 = 18;
@@ -26,8 +25,6 @@ pub(crate) const CPUMAP: u32 = 16;
 const DEVMAP_HASH: u32 = 25;
 const STRUCT_OPS_MAP: u32 = 26;
 
-const XDP: u32 = 6;
-const PERF_EVENT: u32 = 7;
 const STRUCT_OPS: u32 = 27;
 
 pub(crate) const XDP_DEVMAP: u32 = 33;
@@ -63,7 +60,7 @@ pub(crate) fn delete(map: &OwnedFd, key: u32) -> i64 {
 }
 
 fn inventory() -> Inventory {
-    Collector::default().take(&FxHashSet::default()).expect("an inventory")
+    Collector::default().take(&HashSet::default()).expect("an inventory")
 }
 
 fn places(inventory: &Inventory, program: ProgId) -> Vec<&AttachFacts> {
@@ -90,10 +87,7 @@ fn dumped(map: u32) -> BTreeSet<(u32, u32)> {
 
 #[test]
 fn programs_in_maps_are_attached_at_their_index() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let lo = 1_u32;
     let cases = [
         (PROG_ARRAY, 0, 2, Hook::ProgArray),
@@ -207,10 +201,7 @@ impl FunctionTable {
 
 #[test]
 fn functions_that_the_kernel_calls_without_a_link_are_attached() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let table = match FunctionTable::new("tcp_congestion_ops", "tt_cc", &["ssthresh", "cong_avoid", "undo_cwnd"], 0) {
         Ok(table) => table,
         Err(error) => return not_checked(&format!("this kernel refuses struct_ops for TCP: error {error}")),
@@ -245,23 +236,20 @@ fn functions_that_the_kernel_calls_without_a_link_are_attached() {
 
 /// A perf event on a clock.
 fn clock() -> OwnedFd {
-    const SOFTWARE: u32 = 1;
-    let mut attr = Attr::new().u32(0, SOFTWARE).u32(4, 112).u64(8, 0).u64(16, 1_000_000_000);
-    sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, 0, !0, !0, 8]))
+    sys::owned(bpf_ways::event(1, 0, None, 0))
 }
 
 #[test]
 fn the_perf_event_of_a_link_is_not_unresolved() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let Ok(prog) = load_as(PERF_EVENT, 0, 0, "tt_clock", &[MOV_R0, EXIT]) else {
         return not_checked("this kernel refuses programs of perf events");
     };
-    let unresolved = || {
-        let own = Tgid(std::process::id());
-        inventory().unresolved.iter().filter(|known| known.pid == own).map(|known| known.fd as i32).collect::<Vec<_>>()
+    // Only iterators name the program of an event without a link.
+    let shown = || {
+        let (all, own) = (inventory(), Tgid(std::process::id()));
+        let named = all.attachments.iter().filter(|facts| facts.program == id(&prog) && facts.via == Via::Ioctl);
+        named.count() + all.unresolved.iter().filter(|known| known.pid == own).count()
     };
     let linked = clock();
     let link = link_create(&prog, sys::raw(&linked), 0);
@@ -269,12 +257,12 @@ fn the_perf_event_of_a_link_is_not_unresolved() {
         return not_checked(&format!("links to perf events: error {link}"));
     }
     let link = sys::owned(link);
-    assert_eq!(unresolved(), Vec::<i32>::new(), "its link shows its program");
+    assert_eq!(shown(), 0, "its link shows its program");
     let set = clock();
     assert_eq!(set_bpf(&prog, &set), 0);
-    assert!(unresolved().contains(&sys::raw(&set)), "nothing shows its program");
+    assert_eq!(shown(), 1);
     drop(set);
-    assert_eq!(unresolved(), Vec::<i32>::new());
+    assert_eq!(shown(), 0);
     drop(link);
 }
 

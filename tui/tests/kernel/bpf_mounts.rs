@@ -1,19 +1,16 @@
 //! `tracetui bpf` waits neither for what covers a mount, nor for a file system that does not answer.
 
-use crate::attachments::pmu;
-use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, load, perf_event_of, set_bpf};
-use crate::bpf_inventory::{BPF_OBJ_PIN, KPROBE, SOCKET_FILTER, json_of, list_into, of_id};
+use crate::bpf::{EXIT, MOV_R0, id_and_tag, load, set_bpf};
+use crate::bpf_inventory::{json_of, list_into, of_id};
+use crate::bpf_ways::{KPROBE, SOCKET_FILTER, event, pin_at, pmu};
 use crate::fuse;
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, alone, may_trace, not_checked};
+use crate::traced::{Dir, alone_as_root, not_checked};
 use std::fs::{self, File};
 
 #[test]
 fn what_covers_a_mount_is_not_opened() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let (point, fifo, bpffs, output) = (dir.at("netns"), dir.at("fifo"), dir.dir("bpffs"), dir.at("inventory"));
     let ids = Actor::new(|| {
@@ -22,8 +19,7 @@ fn what_covers_a_mount_is_not_opened() {
         fs::create_dir(format!("{bpffs}/sub")).expect("a directory");
         let prog = sys::owned(load(SOCKET_FILTER, "tt_pinned", &[MOV_R0, EXIT]));
         for pin in [format!("{bpffs}/sub/pin"), format!("{bpffs}/covered")] {
-            let path = c(pin);
-            Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
+            pin_at(&prog, &pin);
         }
         File::create(&point).expect("a file");
         let path = c(fifo.as_str());
@@ -43,10 +39,7 @@ fn what_covers_a_mount_is_not_opened() {
 
 #[test]
 fn a_file_system_that_does_not_answer_is_not_entered() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let (place, output) = (dir.dir("fuse"), dir.at("inventory"));
     let [bpffs, file] = ["dir", "file"].map(|name| format!("{place}/{name}"));
@@ -57,7 +50,7 @@ fn a_file_system_that_does_not_answer_is_not_entered() {
         let path = c(file.as_str());
         let probe = pmu("uprobe").map(|pmu| {
             let prog = sys::owned(load(KPROBE, "tt_silent", &[MOV_R0, EXIT]));
-            let event = perf_event_of(pmu, 0, [path.as_ptr() as u64, 0]);
+            let event = sys::owned(event(pmu, 0, Some(&path), 0));
             assert_eq!(set_bpf(&prog, &event), 0, "it attaches");
             (prog, event)
         });

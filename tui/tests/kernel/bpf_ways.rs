@@ -1,13 +1,8 @@
 //! The ways to attach a program, each for real, and to end the attachment.
 
-use crate::attachments::{load_as, set_option, udp_socket};
 use crate::bpf::{
-    Attr, BPF_PERF_EVENT, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0,
-    link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
-};
-use crate::bpf_inventory::{
-    BPF_MAP_CREATE, CGROUP_SKB, FLOW_DISSECTOR, KPROBE, MOV_R0_1, NETFILTER, PERF_EVENT, SCHED_CLS, SK_LOOKUP, SK_SKB,
-    SOCKET_FILTER, XDP, create, event, index_of, load_for, prog_attach,
+    Attr, BPF_LINK_CREATE, BPF_PERF_EVENT, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT,
+    MOV_R0, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::bpf_maps::{self, FunctionTable};
 use crate::sys::{self, c};
@@ -15,15 +10,29 @@ use crate::tcp::net;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::process::{Command, Stdio};
 use tracetui_host::btf::Btf;
 
-const BPF_PROG_DETACH: u64 = 9;
+pub(crate) const BPF_MAP_CREATE: u64 = 0;
+const BPF_OBJ_PIN: u64 = 6;
+pub(crate) const BPF_PROG_ATTACH: u64 = 8;
+pub(crate) const BPF_PROG_DETACH: u64 = 9;
 const BPF_RAW_TRACEPOINT_OPEN: u64 = 17;
 const BPF_LINK_DETACH: u64 = 34;
 
+pub(crate) const SOCKET_FILTER: u32 = 1;
+pub(crate) const KPROBE: u32 = 2;
+pub(crate) const SCHED_CLS: u32 = 3;
+pub(crate) const XDP: u32 = 6;
+pub(crate) const PERF_EVENT: u32 = 7;
+pub(crate) const CGROUP_SKB: u32 = 8;
+pub(crate) const SK_SKB: u32 = 14;
+pub(crate) const FLOW_DISSECTOR: u32 = 22;
 const TRACING: u32 = 26;
 const EXT: u32 = 28;
 const LSM: u32 = 29;
+pub(crate) const SK_LOOKUP: u32 = 30;
+const NETFILTER: u32 = 32;
 
 const TRACE_RAW_TP: u32 = 23;
 const TRACE_FENTRY: u32 = 24;
@@ -36,6 +45,12 @@ const LSM_CGROUP: u32 = 43;
 const STRUCT_OPS: u32 = 44;
 const TRACE_UPROBE_MULTI: u32 = 48;
 const NETKIT_PRIMARY: u32 = 54;
+
+/// The cookie of a link to a tracepoint.
+pub(crate) const COOKIE: u64 = 0x1234_5678_9abc;
+
+/// `mov64 r0, 1`.
+pub(crate) const MOV_R0_1: u64 = 0x1_0000_00b7;
 
 /// A lirc device (remote controls) is on no machine of ours. Filters of classic BPF, which have no id, and those of seccomp and tun are
 /// in `attachments.rs`.
@@ -170,42 +185,28 @@ pub(crate) struct Places {
     pub(crate) cgroups: String,
     pub(crate) netns: File,
     /// The network namespace that tracetui is in.
-    outer: File,
+    pub(crate) outer: File,
     /// The ids of [`FUNCTIONS`], and of the type of a tracepoint.
     functions: Vec<Option<u32>>,
     raw_tracepoint: Option<u32>,
 }
 
 impl Places {
-    /// Moves this process, which has one thread, to its own mount and network namespaces. tracetui's network namespace then has an id
-    /// for the latter, and gets its notifications.
+    /// Moves this process, which has one thread, to its own mount and network namespaces.
     pub(crate) fn new(tracefs: &str, cgroups: &str, file: &str) -> Places {
-        let outer = File::open("/proc/self/ns/net").expect("a namespace");
+        let outer = File::open("/proc/thread-self/ns/net").expect("a namespace");
         let tracepoint = tracepoint_id(tracefs, "sched/sched_process_exit");
         sys::mount("cgroup2", cgroups, "cgroup2", 0);
         let cgroups = format!("{cgroups}/tt-ends-{}", sys::pid());
         fs::create_dir(&cgroups).expect("a cgroup");
         net::own_net();
-        let netns = File::open("/proc/self/ns/net").expect("a namespace");
+        let netns = File::open("/proc/thread-self/ns/net").expect("a namespace");
         let btf = Btf::running().ok();
         let functions = btf.as_ref().map_or_else(|| vec![None; FUNCTIONS.len()], |btf| btf.funcs(&FUNCTIONS));
         let raw_tracepoint = btf.and_then(|btf| btf.typedef("btf_trace_sched_process_exit"));
-        let pmu = |name: &str| {
-            let text = fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).unwrap_or_default();
-            text.trim().parse().unwrap_or(u32::MAX)
-        };
-        let (uprobe, kprobe, file) = (pmu("uprobe"), pmu("kprobe"), file.to_owned());
-        Places { tracepoint, uprobe, kprobe, file, cgroups, netns, outer, functions, raw_tracepoint }.numbered()
-    }
-
-    fn numbered(self) -> Places {
-        let number = || {
-            // SAFETY: takes numbers.
-            assert_eq!(unsafe { libc::setns(self.outer.as_raw_fd(), libc::CLONE_NEWNET) }, 0, "setns(2)");
-            net::number_first();
-        };
-        std::thread::scope(|scope| scope.spawn(number).join()).expect("no panic");
-        self
+        let [uprobe, kprobe] = ["uprobe", "kprobe"].map(|name| pmu(name).unwrap_or(u32::MAX));
+        let file = file.to_owned();
+        Places { tracepoint, uprobe, kprobe, file, cgroups, netns, outer, functions, raw_tracepoint }
     }
 
     fn function(&self, name: &str) -> Result<u32, i64> {
@@ -231,7 +232,7 @@ pub(crate) fn expected(way: Way, name: &str, pid: i32, file: &str, netns: i64) -
         UprobeLink | UprobeMulti => ("uprobe", "link", file.to_owned()),
         UretprobeLink | UretprobeMulti => ("uretprobe", "link", file.to_owned()),
         PerfLink => ("perf_event", "link", "cpu-clock".to_owned()),
-        PerfIoctl => ("perf_event", "ioctl", "cpu-clock".to_owned()),
+        PerfIoctl => ("perf_event", "ioctl", "task-clock".to_owned()),
         Fentry => ("fentry", "link", FUNCTIONS[0].to_owned()),
         Fexit => ("fexit", "link", FUNCTIONS[0].to_owned()),
         FmodRet => ("fmod_ret", "link", FUNCTIONS[1].to_owned()),
@@ -253,7 +254,7 @@ pub(crate) fn expected(way: Way, name: &str, pid: i32, file: &str, netns: i64) -
         FlowDissectorLink => ("flow_dissector", "link", netns()),
         FlowDissector => ("flow_dissector", "prog_attach", netns()),
         SkLookup => ("sk_lookup", "link", netns()),
-        Netfilter => ("netfilter", "link", "ip output priority 7".to_owned()),
+        Netfilter => ("netfilter", "link", "ip output priority -128".to_owned()),
         Socket => ("socket_filter", "setsockopt", "socket:".to_owned()),
         Reuseport => ("reuseport", "setsockopt", "socket:".to_owned()),
         StructOpsLink | SchedExt => ("struct_ops", "link", name.to_owned()),
@@ -275,8 +276,86 @@ pub(crate) struct Made {
 }
 
 /// The descriptor, or −errno.
-fn opened(fd: i64) -> Result<OwnedFd, i64> {
+pub(crate) fn opened(fd: i64) -> Result<OwnedFd, i64> {
     if fd < 0 { Err(fd) } else { Ok(sys::owned(fd)) }
+}
+
+/// Loads a program. `Err` contains −errno if the kernel refuses it.
+pub(crate) fn load_as(
+    prog_type: u32,
+    attach_type: u32,
+    btf_id: u32,
+    name: &str,
+    insns: &[u64],
+) -> Result<OwnedFd, i64> {
+    let licence = c("GPL");
+    let attr = Attr::of_load(prog_type, name, (insns.len(), insns.as_ptr() as u64), licence.as_ptr() as u64);
+    opened(attr.u32(68, attach_type).u32(108, btf_id).call(BPF_PROG_LOAD))
+}
+
+/// Like [`load_as`], a program that only returns what `insn` sets.
+pub(crate) fn load_for(prog_type: u32, attach_type: u32, name: &str, insn: u64) -> Result<OwnedFd, i64> {
+    load_as(prog_type, attach_type, 0, name, &[insn, EXIT])
+}
+
+/// BPF_LINK_CREATE: program, target, attach type, flags, and what follows at 16.
+pub(crate) fn create(prog: &OwnedFd, target: u32, attach_type: u32, rest: impl FnOnce(Attr) -> Attr) -> i64 {
+    let attr = Attr::new().u32(0, sys::raw(prog) as u32).u32(4, target).u32(8, attach_type);
+    rest(attr).call(BPF_LINK_CREATE)
+}
+
+pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
+    Attr::new().u32(0, target).u32(4, sys::raw(prog) as u32).u32(8, attach_type).call(BPF_PROG_ATTACH)
+}
+
+/// A perf event of any kind.
+pub(crate) fn event(event_type: u32, config: u64, path: Option<&CString>, offset: u64) -> i64 {
+    let path = path.map_or(0, |path| path.as_ptr() as u64);
+    let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
+    sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
+}
+
+pub(crate) fn index_of(interface: &str) -> u32 {
+    // SAFETY: the name is a C string that outlives the call.
+    unsafe { libc::if_nametoindex(c(interface).as_ptr()) }
+}
+
+/// Pins a program at a path in a bpffs.
+pub(crate) fn pin_at(program: &OwnedFd, path: &str) {
+    let path = c(path);
+    Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(program) as u32).call(BPF_OBJ_PIN);
+}
+
+pub(crate) fn run(program: &str, args: &[&str]) -> i64 {
+    let done = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if done.is_ok_and(|status| status.success()) { 0 } else { -i64::from(libc::ENOSYS) }
+}
+
+/// A socket for UDP.
+pub(crate) fn udp_socket() -> OwnedFd {
+    sys::owned(sys::call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0, 0]))
+}
+
+/// `setsockopt(SOL_SOCKET)` of a number.
+pub(crate) fn set_option(socket: &OwnedFd, option: i32, value: u32) -> i64 {
+    let at = (&raw const value) as u64;
+    sys::call(libc::SYS_setsockopt, [sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
+}
+
+/// The type of a perf PMU; `None` if the kernel does not have it.
+pub(crate) fn pmu(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).ok()?;
+    text.trim().parse().ok()
+}
+
+/// The id of a function in the kernel's BTF.
+pub(crate) fn btf_id(function: &str) -> Option<u32> {
+    Btf::running().ok()?.func(function)
+}
+
+/// A map of sockets.
+pub(crate) fn sockmap() -> Result<OwnedFd, i64> {
+    opened(Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).put(28, b"tt_sockmap").call(BPF_MAP_CREATE))
 }
 
 /// A program that can be attached in this way, and what it needs.
@@ -290,8 +369,8 @@ fn loaded(way: Way, name: &str, places: &Places) -> Result<(OwnedFd, Vec<OwnedFd
         BtfTracepoint => tracing(TRACE_RAW_TP, places.raw_tracepoint.ok_or(-i64::from(libc::ENOENT))),
         KprobeIoctl | KretprobeIoctl | KprobeLink | KretprobeLink => plain(KPROBE),
         UprobeIoctl | UretprobeIoctl | UprobeLink | UretprobeLink => plain(KPROBE),
-        KprobeMulti | KretprobeMulti => opened(load_for(KPROBE, TRACE_KPROBE_MULTI, name, MOV_R0)),
-        UprobeMulti | UretprobeMulti => opened(load_for(KPROBE, TRACE_UPROBE_MULTI, name, MOV_R0)),
+        KprobeMulti | KretprobeMulti => load_for(KPROBE, TRACE_KPROBE_MULTI, name, MOV_R0),
+        UprobeMulti | UretprobeMulti => load_for(KPROBE, TRACE_UPROBE_MULTI, name, MOV_R0),
         PerfLink | PerfIoctl => plain(PERF_EVENT),
         Fentry => tracing(TRACE_FENTRY, places.function(FUNCTIONS[0])),
         Fexit => tracing(TRACE_FEXIT, places.function(FUNCTIONS[0])),
@@ -303,19 +382,19 @@ fn loaded(way: Way, name: &str, places: &Places) -> Result<(OwnedFd, Vec<OwnedFd
             return Ok((with_btf(EXT, name, Some(&target))?, vec![target]));
         }
         Iter => tracing(TRACE_ITER, places.function(FUNCTIONS[4])),
-        XdpLink => opened(load_for(XDP, 37, name, MOV_R0)),
+        XdpLink => load_for(XDP, 37, name, MOV_R0),
         XdpNetlink => plain(XDP),
         TcIngress | TcEgress | TcxLink | TcxAttach | NetkitLink | NetkitAttach => plain(SCHED_CLS),
-        CgroupLink => opened(load_for(CGROUP_SKB, 0, name, MOV_R0_1)),
-        CgroupAttach => opened(load_for(CGROUP_SKB, 1, name, MOV_R0_1)),
-        SockmapLink | Sockmap => opened(load_for(SK_SKB, 5, name, MOV_R0_1)),
+        CgroupLink => load_for(CGROUP_SKB, 0, name, MOV_R0_1),
+        CgroupAttach => load_for(CGROUP_SKB, 1, name, MOV_R0_1),
+        SockmapLink | Sockmap => load_for(SK_SKB, 5, name, MOV_R0_1),
         FlowDissectorLink | FlowDissector => plain(FLOW_DISSECTOR),
-        SkLookup => opened(load_for(SK_LOOKUP, 36, name, MOV_R0_1)),
-        Netfilter => opened(load_for(NETFILTER, 45, name, MOV_R0_1)),
+        SkLookup => load_for(SK_LOOKUP, 36, name, MOV_R0_1),
+        Netfilter => load_for(NETFILTER, 45, name, MOV_R0_1),
         Socket | Reuseport => plain(SOCKET_FILTER),
         ProgArray => plain(XDP),
-        Devmap => opened(load_for(XDP, bpf_maps::XDP_DEVMAP, name, MOV_R0)),
-        Cpumap => opened(load_for(XDP, bpf_maps::XDP_CPUMAP, name, MOV_R0)),
+        Devmap => load_for(XDP, bpf_maps::XDP_DEVMAP, name, MOV_R0),
+        Cpumap => load_for(XDP, bpf_maps::XDP_CPUMAP, name, MOV_R0),
         StructOpsLink | StructOps | SchedExt => unreachable!("loaded with their table"),
     };
     Ok((program?, vec![]))
@@ -365,6 +444,16 @@ pub(crate) fn by_attach(prog: &OwnedFd, target: u32, attach_type: u32, kept: Vec
         { attr }.call(BPF_PROG_DETACH)
     };
     without_link(done, kept, detach)
+}
+
+/// Where BPF_PROG_ATTACH attaches in a way: type of the program, its expected attach type, attach type, target.
+pub(crate) fn place_of(way: Way, cgroup: &OwnedFd, map: &OwnedFd) -> (u32, u32, u32, u32) {
+    match way {
+        CgroupAttach => (CGROUP_SKB, 1, 1, sys::raw(cgroup) as u32),
+        Sockmap => (SK_SKB, 5, 5, sys::raw(map) as u32),
+        FlowDissector => (FLOW_DISSECTOR, 0, 17, 0),
+        _ => (SCHED_CLS, 0, 47, index_of("lo")),
+    }
 }
 
 /// Puts a program into a map.
@@ -428,7 +517,7 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
         TracepointIoctl => set(Ok(perf_event(places.tracepoint))),
         TracepointLink => {
             let event = perf_event(places.tracepoint);
-            by_link(link_create(prog, sys::raw(&event), 5), vec![event])
+            by_link(link_create(prog, sys::raw(&event), COOKIE), vec![event])
         }
         RawTracepoint => by_link(raw_tracepoint_open(prog, "sched_process_exit"), vec![]),
         BtfTracepoint | Fentry | Fexit | FmodRet | Lsm | Freplace => {
@@ -449,13 +538,13 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
         UprobeLink => linked(uprobe(0, 0x1008)),
         UretprobeLink => linked(uprobe(1, 0x1008)),
         UprobeMulti | UretprobeMulti => {
-            let offsets = [0x1010u64, 0x1018];
+            let offsets = [0x1018u64, 0x1010];
             let returns = u32::from(way == UretprobeMulti);
             let multi = |attr: Attr| attr.u64(16, file.as_ptr() as u64).u64(24, offsets.as_ptr() as u64);
             by_link(create(prog, 0, TRACE_UPROBE_MULTI, |attr| multi(attr).u32(48, 2).u32(52, returns)), vec![])
         }
         PerfLink => linked(opened(event(1, 0, None, 0))),
-        PerfIoctl => set(opened(event(1, 0, None, 0))),
+        PerfIoctl => set(opened(event(1, 1, None, 0))),
         Iter => by_link(create(prog, 0, TRACE_ITER, |attr| attr), vec![]),
         XdpLink => by_link(create(prog, lo, 37, |attr| attr.u32(12, 2)), vec![]),
         XdpNetlink => without_link(net::set_xdp(lo, sys::raw(prog)), vec![], move || net::set_xdp(lo, -1)),
@@ -496,8 +585,7 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
             }
         }
         SockmapLink | Sockmap => {
-            let map = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).put(28, b"tt_sockmap").call(BPF_MAP_CREATE);
-            let map = opened(map)?;
+            let map = sockmap()?;
             match way {
                 Sockmap => by_attach(prog, sys::raw(&map) as u32, 5, vec![map]),
                 _ => by_link(create(prog, sys::raw(&map) as u32, 5, |attr| attr), vec![map]),
@@ -506,7 +594,9 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
         FlowDissectorLink => by_link(create(prog, netns(), 17, |attr| attr), vec![]),
         FlowDissector => by_attach(prog, 0, 17, vec![]),
         SkLookup => by_link(create(prog, netns(), 36, |attr| attr), vec![]),
-        Netfilter => by_link(create(prog, 0, 45, |attr| attr.u32(16, 2).u32(20, 3).u32(24, 7)), vec![]),
+        Netfilter => {
+            by_link(create(prog, 0, 45, |attr| attr.u32(16, 2).u32(20, 3).u32(24, (-128i32).cast_unsigned())), vec![])
+        }
         Socket | Reuseport => {
             let socket = udp_socket();
             let again = socket.try_clone().expect("a descriptor");

@@ -2,7 +2,7 @@
 
 use crate::command::{leads_session, print};
 use crate::pty;
-use crate::traced::{Dir, alone, cannot_run, may_trace, neutral, not_checked, tracetui};
+use crate::traced::{Dir, alone, alone_as_root, cannot_run, may_trace, neutral, not_checked, tracetui};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
@@ -245,10 +245,7 @@ const PUSHES: &str = "for (@ARGV) { open(my $at, \"+<\", $_) or do { print \"$_:
 #[test]
 fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
     const SETTING: &str = "/proc/sys/dev/tty/legacy_tiocsti";
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let before = std::fs::read(SETTING).ok();
     if before.is_some() && std::fs::write(SETTING, "1").is_err() {
         return not_checked("TIOCSTI: dev.tty.legacy_tiocsti cannot be set");
@@ -334,10 +331,7 @@ fn the_account_begins_a_new_line_where_the_user_sees_one() {
 
 #[test]
 fn a_recording_on_stdout_has_nothing_of_it() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let mut command = tracetui();
     command.args(["record", "-o", "-", "--", "sh", "-c", "echo text of the COMMAND"]).stdin(Stdio::null());
     let done = command.output().expect("tracetui runs");

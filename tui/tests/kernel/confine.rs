@@ -5,13 +5,15 @@ use crate::inspector::inspector_of;
 use crate::pty;
 use crate::recording::text;
 use crate::sys;
-use crate::traced::{Dir, alone, cannot_run, may_trace, not_checked, tracetui};
+use crate::traced::{Dir, alone, alone_as_root, cannot_run, may_trace, not_checked, tracetui};
+use crate::trees::Cgroup;
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The user of a trace that root started.
@@ -21,8 +23,54 @@ const CAP_SYS_PTRACE: u64 = 1 << 19;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_NET_ADMIN: u64 = 1 << 12;
 
+/// The user of a cgroup cannot freeze or kill a trace in it.
+#[test]
+fn a_trace_leaves_the_cgroups_of_other_users() {
+    let Some(_alone) = alone_as_root() else { return };
+    let Some(users) = Cgroup::new("tracetui-users") else { return not_checked("no cgroup v2 hierarchy") };
+    let scope = Cgroup::at(format!("{}/scope", users.0)).expect("below it");
+    for (owner, leaves) in [(None, false), (Some(&users.0), true), (Some(&scope.0), true)] {
+        let owned = |uid| owner.iter().for_each(|path| std::os::unix::fs::chown(path, Some(uid), None).expect("root"));
+        owned(sys::NOBODY);
+        let dir = Dir::new();
+        let out = dir.at("command");
+        let is_in = |text: &str, path: &str| {
+            text.lines().filter_map(|line| line.strip_prefix("0::")).any(|found| path.ends_with(found) && found != "/")
+        };
+        let mut command = tracetui();
+        let script = format!("cat /proc/self/cgroup >{out}; cat /proc/$PPID/cgroup >{out}.trace; sleep 60");
+        command.args(["print", "--kind", "exit", "--", "sh", "-c", &script]).stdin(Stdio::null());
+        let scope_of = scope.0.clone();
+        // SAFETY: nothing else runs in the child of the test.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
+                fs::write(format!("{scope_of}/cgroup.procs"), "0")
+            });
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let began = Instant::now();
+        let read = |path: String| fs::read_to_string(path).unwrap_or_default();
+        while read(format!("{out}.trace")).is_empty() && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(is_in(&read(out.clone()), &scope.0), "COMMAND stays");
+        let trace = read(format!("{out}.trace"));
+        assert_eq!(is_in(&trace, &scope.0), !leaves, "{owner:?}: {trace}");
+        assert_eq!(trace.contains(&format!("/tracetui-{}", child.id())), leaves, "{owner:?}: {trace}");
+        sys::kill(child.id() as i32, libc::SIGTERM);
+        child.wait().expect("it ends");
+        let place = |path: &str| Path::new(path).parent().expect("a parent").join(format!("tracetui-{}", child.id()));
+        let gone = || !place(&users.0).exists() && !place(&scope.0).exists();
+        while !gone() && began.elapsed() < 2 * PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(gone(), "it is removed");
+        owned(0);
+    }
+}
+
 /// How long threads may take to give up what they do not need.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A thread.
 #[derive(Clone, Debug)]
@@ -463,7 +511,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         let admin = if inspects { CAP_SYS_ADMIN | CAP_NET_ADMIN } else { 0 };
         let admin = if (process, name) == (inspector, "sockets") { CAP_SYS_ADMIN } else { admin };
         assert_eq!(held & (CAP_SYS_ADMIN | CAP_NET_ADMIN), admin, "{name} of {process}");
-        let sees_others = inspects || ["scan", "lookups", "why"].contains(&name);
+        let sees_others = inspects || ["scan", "arguments", "lookups", "why"].contains(&name);
         assert_eq!(held & CAP_SYS_PTRACE != 0, sees_others, "{name}");
         let reads_all = sees_others || ["cgroups", "containers", "pins"].contains(&name);
         assert_eq!(held & CAP_DAC_READ_SEARCH != 0, reads_all, "{name}");
@@ -541,10 +589,7 @@ fn stop(mut child: Guarded, dir: &Dir) -> String {
 
 #[test]
 fn each_act_is_possible_for_root() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     // The actor ends before the victim: as its tracer it would hold up its end.
     let (dir, victim) = (Dir::new(), Guarded::sleeper());
     let actor = Guarded(Command::new("sleep").arg("600").current_dir(dir.path()).spawn().expect("sleep"));
@@ -622,11 +667,14 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     let Some(child) = start else { return };
     drop(theirs);
     let mut screen = File::from(ours.try_clone().expect("a descriptor"));
-    let shown = std::thread::spawn(move || {
-        let mut shown = Vec::new();
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&shown);
+    let reader = std::thread::spawn(move || {
+        let mut part = [0; 4096];
         // The error at the end says that the other side is closed.
-        let _ = screen.read_to_end(&mut shown);
-        text(&shown)
+        while let Ok(read @ 1..) = screen.read(&mut part) {
+            all.lock().expect("no panic").extend_from_slice(&part[..read]);
+        }
     });
     std::thread::sleep(Duration::from_secs(2));
     check_threads(child.pid(), &["opener"], "0");
@@ -635,17 +683,24 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
         rustix::io::write(&ours, key).expect("a terminal");
         std::thread::sleep(Duration::from_secs(1));
     }
-    // `D` compares the trace with it: the name is completed, and the file is opened and read. Ctrl-L draws the whole screen.
-    for keys in [&b"D\t"[..], b"\r", b"\x0c"] {
+    // `D` compares the trace with it: the name is completed, and the file is opened and read.
+    for keys in [&b"D\t"[..], b"\r"] {
         rustix::io::write(&ours, keys).expect("a terminal");
         std::thread::sleep(Duration::from_secs(2));
+    }
+    let began = Instant::now();
+    while !text(&shown.lock().expect("no panic")).contains("running:") && began.elapsed() < PATIENCE {
+        // Ctrl-L draws the whole screen.
+        rustix::io::write(&ours, b"\x0c").expect("a terminal");
+        std::thread::sleep(Duration::from_millis(200));
     }
     rustix::io::write(&ours, b"q").expect("a terminal");
     let mut child = child;
     crate::traced::wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(!said.contains("seccomp denied"), "{said}");
-    let shown = shown.join().expect("no panic");
+    reader.join().expect("no panic");
+    let shown = text(&shown.lock().expect("no panic"));
     assert!(shown.contains("running:"), "{shown:?}");
     let made = fs::read_dir(dir.path()).expect("ours").flatten();
     assert_eq!(made.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr")).count(), 1, "{said}");

@@ -1,6 +1,6 @@
 //! Parts of recordings.
 
-use crate::recording::{read, text, traced};
+use crate::recording::{info, read, text, traced};
 use crate::traced::{Dir, alone};
 use std::fs;
 use tracetui_events::recording::frames::{FrameReader, Next};
@@ -20,13 +20,9 @@ fn check_same(whole: &str, cut: &str, filters: &[&str]) {
         assert!(of_cut.stdout == of_whole.stdout, "{filters:?} {format}: {}", text(&of_cut.stderr));
         assert!(of_cut.status.success() && !of_cut.stdout.is_empty(), "{filters:?} {format}");
     }
-    let info = read(&["info", cut, "--format", "json"]);
-    let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("JSON");
-    assert_eq!(
-        (&info["complete"], &info["account"]["discrepancies"]),
-        (&true.into(), &serde_json::json!([])),
-        "{info}"
-    );
+    let info = info(cut);
+    assert_eq!(info["complete"], true, "{info}");
+    assert_eq!(info["account"]["discrepancies"], serde_json::json!([]), "{info}");
 }
 
 /// Whether these bytes are in any frame of a recording, also in those of its states.
@@ -75,14 +71,14 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
     // Of a cut, a cut.
     let again = dir.at("again.ttr");
     check_same(&cut, &again, &["--kind", "open"]);
-    // The forked shells of `(exit $i)` have the arguments of their parent, and execute nothing.
+    // The forked shells of `(exit $i)` have the arguments of their parent, and execute nothing. Their exits show these arguments.
     check_same(&whole, &cut, &["--filter", "kind=exit exit=3"]);
-    assert!(!has(&cut, b"SECRET"), "nothing of the parent of a forked process");
+    assert!(has(&cut, b"SECRET-script") && !has(&cut, b"hostname\0"), "only the arguments");
+    check_same(&whole, &cut, &["--filter", "kind=exit comm=ls"]);
+    assert!(!has(&cut, b"SECRET"), "nothing of other processes");
     check_same(&whole, &cut, &["--filter", "kind=open not path~SECRET"]);
-    assert!(
-        !has(&cut, b"SECRET"),
-        "neither the arguments of a process whose exec is left out, nor those of the filter"
-    );
+    // Neither the arguments of a process whose exec is left out, nor those of the filter.
+    assert!(!has(&cut, b"SECRET"));
     let done = read(&["cut", "--force", &whole, "-o", &cut, "--redact", "SECRET-[a-z]+", "--redact", "SECRET"]);
     assert!(done.status.success() && text(&done.stderr).contains("; replacements: "), "{}", text(&done.stderr));
     assert!(!has(&cut, b"SECRET") && has(&cut, "…".as_bytes()), "redacted");
@@ -100,11 +96,7 @@ fn a_cut_keeps_the_places_of_losses() {
     }
     check_same(&whole, &cut, &[]);
     check_same(&whole, &cut, &["--comm", "cat"]);
-    let lost = |file: &str| {
-        let info = read(&["info", file, "--format", "json"]);
-        let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("JSON");
-        info["account"]["kinds"]["open"]["lost"]["ring"].as_u64()
-    };
+    let lost = |file: &str| info(file)["account"]["kinds"]["open"]["lost"]["ring"].as_u64();
     assert_eq!(lost(&cut), lost(&whole));
 }
 

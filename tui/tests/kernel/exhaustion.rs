@@ -66,9 +66,7 @@ fn a_forgotten_cgroup_is_found_again_and_that_is_said() {
         first.enter();
         sys::open_path("/nowhere/before");
         shared.at(0).store(1, SeqCst);
-        while shared.at(1).load(SeqCst) == 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        sys::wait_until(|| shared.at(1).load(SeqCst) != 0);
         // A fork, an exec or an exit causes the path of a cgroup to be sent.
         sys::wait(fork(|| ()));
         std::thread::sleep(Duration::from_millis(300));
@@ -77,9 +75,7 @@ fn a_forgotten_cgroup_is_found_again_and_that_is_said() {
     let args = ["--cgroup", "/tracetui-many*", "--kind", "open", "--memory", "1MiB"];
     let Some(traced) = Traced::start(&args) else { return };
     actor.go();
-    while shared.at(0).load(SeqCst) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    sys::wait_until(|| shared.at(0).load(SeqCst) != 0);
     for cgroup in &rest {
         let child = fork(|| {
             cgroup.enter();

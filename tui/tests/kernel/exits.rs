@@ -1,11 +1,12 @@
 //! The ends of processes, compared with the status from waitpid(2).
 
+use crate::cases::{Case, Told, check, event, none, with};
 use crate::sys::{self, Actor, Status, c, fork};
-use crate::traced::{Dir, Run, Traced, alone, emulated, n, not_checked};
+use crate::traced::{Dir, Traced, alone, emulated, n, not_checked};
 use crate::trees::Cgroup;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// `SIGRTMIN+3` as kill(1) counts. The number is fixed because C libraries reserve different signals for themselves.
@@ -24,6 +25,91 @@ fn exit_process(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// The kinds of the tables.
+pub(crate) const EXITS: [&str; 2] = ["--kind", "exec,exit,fork"];
+
+#[test]
+fn ends_are_those_of_wait() {
+    check(&EXITS, ENDS);
+}
+
+const ENDS: &[Case] = &[
+    ("codes", |_| {
+        let told = [0, 1, 42, 255, 256, -1].map(|code| {
+            let ended = watch(|| exit_process(code));
+            assert_eq!(ended.status.code(), Some(code & 0xff));
+            ended.told()
+        });
+        Ok(told.to_vec())
+    }),
+    ("signals", signals_and_core_dumps),
+    ("leader first", |_| {
+        let ended = watch(|| {
+            sys::set_comm(b"the leader");
+            std::thread::spawn(|| {
+                sys::set_comm(b"the last one");
+                std::thread::sleep(Duration::from_millis(60));
+                exit_thread(5);
+            });
+            exit_thread(7)
+        });
+        // It lived until its last thread ended.
+        Ok(vec![with(ended.lived_at_least(60), json!({"comm": "the leader"}))])
+    }),
+    ("threads", |_| {
+        let ended = watch(|| {
+            let threads: Vec<_> = (0..20).map(|i| std::thread::spawn(move || i)).collect();
+            threads.into_iter().for_each(|t| _ = t.join().expect("no panic"));
+        });
+        // They are no processes.
+        Ok(vec![none("fork", ended.pid), ended.told()])
+    }),
+    ("all at once", |_| {
+        let race = || {
+            let ended = watch(|| {
+                for _ in 0..4 {
+                    std::thread::spawn(|| exit_thread(3));
+                }
+                exit_thread(4)
+            });
+            ended.told()
+        };
+        Ok((0..50).map(|_| race()).collect())
+    }),
+    ("from outside", |_| {
+        let told = [libc::SIGKILL, libc::SIGTERM, REAL_TIME].map(|signal| {
+            let began = Instant::now();
+            let pid = fork(|| wait_for_ever());
+            sys::kill(pid, signal);
+            Ended { pid, status: sys::wait(pid), within: began.elapsed() }.told()
+        });
+        Ok(told.to_vec())
+    }),
+    ("thread execs", exec_by_a_thread),
+    ("leader execs", |_| {
+        let began = Instant::now();
+        let mut child = std::process::Command::new("/bin/sleep").arg("0.05").spawn().expect("a child");
+        child.wait().expect("a status");
+        let ended = Ended { pid: child.id() as i32, status: Status(0), within: began.elapsed() };
+        let exec = event("exec", ended.pid, json!({"old_tid": null}));
+        Ok(vec![exec, with(ended.lived_at_least(50), json!({"comm": "sleep"}))])
+    }),
+    ("out of memory", |_| {
+        let memory = limited_to(16 << 20).ok_or("a memory cgroup cannot be created")?;
+        let ended = watch(|| {
+            memory.enter();
+            let pages = (64 << 20) / sys::page();
+            let memory = sys::Pages::new(pages, 0);
+            (0..pages).for_each(|page| _ = memory.put(page * sys::page(), b"x"));
+        });
+        if ended.status.code() == Some(0) {
+            return Err("the memory cgroup has no effect".to_owned());
+        }
+        assert_eq!(ended.status, Status(libc::SIGKILL), "the kernel ended it");
+        Ok(vec![with(ended.told(), json!({"killed_by": {"cause": "oom"}}))])
+    }),
+];
+
 /// A process that was watched: its id, its status, and the time from before its fork to its end.
 pub(crate) struct Ended {
     pub(crate) pid: i32,
@@ -31,29 +117,32 @@ pub(crate) struct Ended {
     pub(crate) within: Duration,
 }
 
-pub(crate) fn watch(act: impl FnOnce() -> Vec<i64>) -> Ended {
+/// Runs a process to its end.
+pub(crate) fn watch(act: impl FnOnce()) -> Ended {
     let began = Instant::now();
-    let mut actor = Actor::new(act);
-    actor.go();
-    let pid = actor.pid;
-    let (status, _) = actor.end();
-    Ended { pid, status, within: began.elapsed() }
+    let pid = fork(act);
+    Ended { pid, status: sys::wait(pid), within: began.elapsed() }
 }
 
-/// Checks that the only exit event of a process matches the status from waitpid.
-pub(crate) fn check_exit(run: &Run, ended: &Ended) -> Value {
-    let exit = run.one("exit", ended.pid, |_| true);
-    assert_eq!(exit["exit_code"].as_i64().map(|c| c as i32), ended.status.code(), "{exit}");
-    assert_eq!(exit["signal"].as_str().map(number_of), ended.status.signal(), "{exit}");
-    assert_eq!(exit["core"], ended.status.core(), "{exit}");
-    assert_eq!(exit["tid"], ended.pid, "{exit}");
-    let lived = n(&exit["dur_ns"]);
-    assert_eq!(lived, n(&exit["ns"]) - n(&exit["start_ns"]), "{exit}");
-    assert!(u128::from(lived) <= ended.within.as_nanos(), "{exit} within {:?}", ended.within);
-    exit
+impl Ended {
+    /// Its only exit event.
+    pub(crate) fn told(&self) -> Value {
+        let signal = self.status.signal().map(name_of);
+        let exit = json!({
+            "exit_code": self.status.code(), "signal": signal, "core": self.status.core(), "tid": self.pid,
+            "dur_ns": {"?le": self.within.as_nanos() as u64},
+        });
+        event("exit", self.pid, exit)
+    }
+
+    fn lived_at_least(&self, ms: u64) -> Value {
+        let mut told = self.told();
+        told["dur_ns"]["?ge"] = (ms * 1_000_000).into();
+        told
+    }
 }
 
-fn number_of(signal: &str) -> i32 {
+fn name_of(signal: i32) -> &'static str {
     let known = [
         ("SIGKILL", libc::SIGKILL),
         ("SIGSEGV", libc::SIGSEGV),
@@ -68,30 +157,20 @@ fn number_of(signal: &str) -> i32 {
         ("SIGSYS", libc::SIGSYS),
         ("SIGRTMIN+3", REAL_TIME),
     ];
-    known.iter().find(|(name, _)| *name == signal).unwrap_or_else(|| panic!("a signal: {signal}")).1
+    known.iter().find(|(_, number)| *number == signal).unwrap_or_else(|| panic!("a signal: {signal}")).0
 }
 
-#[test]
-fn exit_codes_are_those_of_wait() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    let codes = [0, 1, 42, 255, 256, -1];
-    let ended = codes.map(|code| watch(move || exit_process(code)));
-    let run = traced.stop();
-    run.check();
-    for (ended, code) in ended.iter().zip(codes) {
-        assert_eq!(check_exit(&run, ended)["exit_code"], code & 0xff);
+pub(crate) fn wait_for_ever() -> ! {
+    loop {
+        // SAFETY: pause(2) has no arguments.
+        unsafe { libc::pause() };
     }
 }
 
-#[test]
-fn signals_and_core_dumps_are_those_of_wait() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    let by = |signal: i32| {
-        let place = c(dir.at(""));
-        watch(move || {
+fn signals_and_core_dumps(dir: &Dir) -> Told {
+    let place = c(dir.at(""));
+    let told = [libc::SIGKILL, libc::SIGSEGV, libc::SIGABRT, libc::SIGTERM].map(|signal| {
+        let ended = watch(|| {
             let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
             // SAFETY: the path is a C string and `limit` a valid rlimit; both outlive the calls. The signal ends this
             // child.
@@ -101,101 +180,18 @@ fn signals_and_core_dumps_are_those_of_wait() {
                 libc::signal(signal, libc::SIG_DFL);
                 libc::raise(signal);
             }
-            vec![]
-        })
-    };
-    let ended = [libc::SIGKILL, libc::SIGSEGV, libc::SIGABRT, libc::SIGTERM].map(by);
-    let run = traced.stop();
-    run.check();
-    for ended in &ended {
-        assert!(ended.status.signal().is_some(), "the child itself: {:?}", ended.status);
-        check_exit(&run, ended);
-    }
-    println!("SIGSEGV dumped a core: {}", ended[1].status.core());
-}
-
-#[test]
-fn a_leader_that_ends_before_its_thread_ends_no_process() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    let ended = watch(|| {
-        sys::set_comm(b"the leader");
-        std::thread::spawn(|| {
-            sys::set_comm(b"the last one");
-            std::thread::sleep(Duration::from_millis(60));
-            exit_thread(5);
         });
-        exit_thread(7)
+        assert!(ended.status.signal().is_some(), "the child itself: {:?}", ended.status);
+        ended.told()
     });
-    let run = traced.stop();
-    run.check();
-    let exit = check_exit(&run, &ended);
-    assert_eq!(exit["comm"], "the leader", "{exit}");
-    assert!(n(&exit["dur_ns"]) >= 60_000_000, "it lived until its last thread ended: {exit}");
+    Ok(told.to_vec())
 }
 
-#[test]
-fn threads_that_end_are_no_exits() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exec,exit,fork"]) else { return };
-    let ended = watch(|| {
-        let threads: Vec<_> = (0..20).map(|i| std::thread::spawn(move || i)).collect();
-        threads.into_iter().map(|t| t.join().expect("no panic")).collect()
-    });
-    let run = traced.stop();
-    run.check();
-    check_exit(&run, &ended);
-    assert_eq!(run.kind_of("fork", ended.pid), Vec::<Value>::new(), "threads are no processes");
-}
-
-#[test]
-fn all_threads_ending_at_once_make_one_exit() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    let race = || {
-        watch(|| {
-            for _ in 0..4 {
-                std::thread::spawn(|| exit_thread(3));
-            }
-            exit_thread(4)
-        })
-    };
-    let ended: Vec<Ended> = (0..50).map(|_| race()).collect();
-    let run = traced.stop();
-    run.check();
-    ended.iter().for_each(|ended| {
-        check_exit(&run, ended);
-    });
-}
-
-#[test]
-fn a_process_ended_from_outside_says_so() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    let began = Instant::now();
-    let signals = [libc::SIGKILL, libc::SIGTERM, REAL_TIME];
-    let ended = signals.map(|signal| {
-        let actor = Actor::new(Vec::new);
-        let pid = actor.pid;
-        sys::kill(pid, signal);
-        let (status, _) = actor.end();
-        Ended { pid, status, within: began.elapsed() }
-    });
-    let run = traced.stop();
-    run.check();
-    ended.iter().for_each(|ended| {
-        check_exit(&run, ended);
-    });
-}
-
-#[test]
-fn an_exec_by_a_thread_that_is_not_the_leader_keeps_the_process() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exec,exit,fork"]) else { return };
+/// An exec by a thread that is not the leader keeps the process.
+fn exec_by_a_thread(_: &Dir) -> Told {
     let (mut tids, tids_in) = std::io::pipe().expect("a pipe");
-    let ended = watch(move || {
+    let ended = watch(|| {
         std::thread::spawn(move || {
-            use std::io::Write as _;
             (&tids_in).write_all(&sys::tid().to_le_bytes()).expect("the test listens");
             let path = c("/bin/sh");
             let args = [c("sh"), c("-c"), c("exit 9")];
@@ -208,34 +204,12 @@ fn an_exec_by_a_thread_that_is_not_the_leader_keeps_the_process() {
         }
     });
     let mut tid = [0; 4];
-    std::io::Read::read_exact(&mut tids, &mut tid).expect("the thread's id");
+    tids.read_exact(&mut tid).expect("the thread's id");
     let tid = i32::from_le_bytes(tid);
-    let run = traced.stop();
-    run.check();
     assert_eq!(ended.status.code(), Some(9));
-    let exit = check_exit(&run, &ended);
-    let exec = run.one("exec", ended.pid, |_| true);
     assert_ne!(tid, ended.pid);
-    assert_eq!(exec["old_tid"], tid, "{exec}");
-    assert_eq!(exec["tid"], ended.pid, "{exec}");
-    assert_eq!(exec["start_ns"], exit["start_ns"], "the same process: {exec} {exit}");
-    assert_eq!(exec["argv"], serde_json::json!(["sh", "-c", "exit 9"]));
-}
-
-#[test]
-fn an_exec_by_the_leader_has_no_other_thread() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
-    let began = Instant::now();
-    let mut child = std::process::Command::new("/bin/sleep").arg("0.05").spawn().expect("a child");
-    child.wait().expect("a status");
-    let ended = Ended { pid: child.id() as i32, status: Status(0), within: began.elapsed() };
-    let run = traced.stop();
-    run.check();
-    assert_eq!(run.one("exec", ended.pid, |_| true)["old_tid"], Value::Null);
-    let exit = check_exit(&run, &ended);
-    assert!(n(&exit["dur_ns"]) >= 50_000_000, "{exit}");
-    assert_eq!(exit["comm"], "sleep");
+    let exec = json!({"old_tid": tid, "tid": ended.pid, "argv": ["sh", "-c", "exit 9"]});
+    Ok(vec![event("exec", ended.pid, exec), ended.told()])
 }
 
 /// A memory cgroup of the v1 or the v2 hierarchy. `None` if there is no such hierarchy, or no cgroup can be created in it.
@@ -316,30 +290,6 @@ fn processes_that_reuse_an_id_are_distinguished() {
     }
 }
 
-#[test]
-fn a_process_that_runs_out_of_memory_is_killed() {
-    let _alone = alone();
-    let Some(memory) = limited_to(16 << 20) else {
-        return crate::traced::cannot_run("a memory cgroup cannot be created");
-    };
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    let procs = format!("{}/cgroup.procs", memory.0);
-    let ended = watch(move || {
-        std::fs::write(procs, "0").expect("a process may move itself");
-        let pages = (64 << 20) / sys::page();
-        let memory = sys::Pages::new(pages, 0);
-        (0..pages).for_each(|page| _ = memory.put(page * sys::page(), b"x"));
-        vec![]
-    });
-    let run = traced.stop();
-    run.check();
-    if ended.status.code() == Some(0) {
-        return crate::traced::cannot_run("the memory cgroup has no effect");
-    }
-    assert_eq!(ended.status, Status(libc::SIGKILL), "the kernel ended it");
-    assert_eq!(check_exit(&run, &ended)["killed_by"]["cause"], "oom");
-}
-
 /// Uses the CPU for a time.
 fn compute(time: Duration) {
     let end = Instant::now() + time;
@@ -361,7 +311,16 @@ fn wait4(pid: i32) -> (i64, [u64; 3]) {
     (micros(used.ru_utime) + micros(used.ru_stime), counts.map(|count| count as u64))
 }
 
-/// What processes of several kinds used. The time of wait4(2) includes the end of the exit.
+/// The CPU time of this process in microseconds.
+fn cpu_time() -> i64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a live local.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+}
+
+/// What processes of several kinds used. The time of wait4(2) includes the end of the exit, which is long on a busy machine; the time
+/// that a process reads before its exit does not.
 #[test]
 fn costs_are_those_of_wait4() {
     let _alone = alone();
@@ -371,7 +330,8 @@ fn costs_are_those_of_wait4() {
     let used: Vec<_> = (0..processes)
         .map(|i| {
             let (time, path) = (Duration::from_micros(i * 37 % 2_000), dir.at("out"));
-            let child = fork(move || match i % 6 {
+            let (mut before, end) = std::io::pipe().expect("a pipe");
+            let act = move || match i % 6 {
                 0 => _ = std::hint::black_box(vec![1u8; 16 << 20]),
                 1 => {
                     let work: Vec<_> = (0..6).map(|_| std::thread::spawn(move || compute(time / 4))).collect();
@@ -380,28 +340,30 @@ fn costs_are_those_of_wait4() {
                         work.into_iter().for_each(|thread| thread.join().expect("it ends"));
                     }
                 }
-                2 => {
-                    let mut file = std::fs::File::create(path).expect("a file");
-                    file.write_all(&[1; 200 << 10]).expect("room");
-                    file.sync_all().expect("a disk");
-                }
+                // Blocks count when their pages become dirty, so nothing waits for the disk.
+                2 => std::fs::write(path, vec![1; 200 << 10]).expect("room"),
                 _ => compute(time),
+            };
+            let child = fork(move || {
+                act();
+                (&end).write_all(&cpu_time().to_le_bytes()).expect("the test listens");
             });
-            (child, wait4(child))
+            let mut micros = [0; 8];
+            before.read_exact(&mut micros).expect("its time");
+            (child, i64::from_le_bytes(micros), wait4(child))
         })
         .collect();
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let exits: BTreeMap<i32, Value> =
         run.lines().filter(|e| e["kind"] == "exit").map(|e| (n(&e["pid"]) as i32, e)).collect();
     let (mut short, mut sums) = (Vec::new(), [0, 0]);
-    for (pid, (micros, counts)) in used {
+    for (pid, before, (micros, counts)) in used {
         let exit = &exits[&pid];
         let blocks = |name: &str| n(&exit[name]) / 512;
         assert_eq!([n(&exit["max_rss_bytes"]), blocks("read_bytes"), blocks("written_bytes")], counts, "{exit}");
         let ours = (n(&exit["cpu_user_ns"]) + n(&exit["cpu_system_ns"])) as i64 / 1_000;
         short.push(micros - ours);
-        sums = [sums[0] + ours, sums[1] + micros];
+        sums = [sums[0] + ours, sums[1] + before];
     }
     short.sort_unstable();
     let at = |percent: usize| short[(short.len() - 1) * percent / 100];

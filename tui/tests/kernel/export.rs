@@ -1,6 +1,6 @@
 //! Exports of a recording have the events of the recording.
 
-use crate::recording::{read, record, text};
+use crate::recording::{lines, read, record, text};
 use crate::traced::{Dir, alone, neutral, tracetui};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
@@ -22,11 +22,6 @@ fn export(file: &str, format: &str, out: &str) -> Output {
     read(&["export", file, "--format", format, "-o", out])
 }
 
-fn lines(file: &str) -> Vec<Value> {
-    let printed = read(&["print", file, "--format", "json"]).stdout;
-    text(&printed).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
 #[test]
 fn an_export_has_the_events_of_the_recording() {
     let _alone = alone();
@@ -35,7 +30,7 @@ fn an_export_has_the_events_of_the_recording() {
     if recorded(&file).is_none() {
         return;
     }
-    let lines = lines(&file);
+    let lines = lines(&read(&["print", &file, "--format", "json"]).stdout);
     for kind in ["exec", "exit", "open", "fork"] {
         assert!(lines.iter().any(|line| line["kind"] == kind), "{kind}");
     }

@@ -122,6 +122,29 @@ fn comm_is_a_glob_on_the_whole_name() {
 }
 
 #[test]
+fn a_process_has_the_name_of_its_leader_or_of_its_executable() {
+    check_filter(&["--process", "tt-al*"], |e| is(e, "process", &["tt-alpha"]));
+    check_filter(&["--filter", "process=tt-beta,nothing"], |e| is(e, "process", &["tt-beta"]));
+    check_filter(&["--process", "tt"], |_| false);
+    // A process that is older than the trace, and a thread that names itself.
+    let _alone = alone();
+    let mut old = Actor::new(|| {
+        let open = || sys::open_path("/nowhere/thread");
+        let thread = std::thread::Builder::new().name("tt-worker".to_owned()).spawn(open).expect("a thread");
+        vec![thread.join().expect("no panic"), sys::open_path("/nowhere/leader")]
+    });
+    let exe = std::env::current_exe().expect("a program");
+    let name = exe.file_name().and_then(|name| name.to_str()).expect("text");
+    let Some(traced) = Traced::start(&["--process", name, "--filter", "path~^/nowhere/"]) else { return };
+    let pid = old.pid;
+    old.go();
+    old.end();
+    let run = traced.stop_and_check();
+    assert_eq!(run.open(pid, "/nowhere/thread")["comm"], "tt-worker");
+    run.open(pid, "/nowhere/leader");
+}
+
+#[test]
 fn uid_takes_a_number_or_a_name() {
     let nobodys = |e: &Value| e["uid"] == NOBODY;
     check_filter(&["--uid", "nobody"], nobodys);
@@ -174,10 +197,8 @@ fn a_bad_filter_names_the_place() {
         let output = tracetui().args(["print", "--filter", bad]).output().expect("tracetui starts");
         assert_eq!(output.status.code(), Some(2), "{bad}");
         let said = String::from_utf8(output.stderr).expect("UTF-8");
-        assert!(
-            said.lines().any(|line| !line.is_empty() && line.trim().trim_matches('^').is_empty()),
-            "a caret under the place: {said}"
-        );
+        let is_caret = |line: &str| !line.is_empty() && line.trim().trim_matches('^').is_empty();
+        assert!(said.lines().any(is_caret), "a caret under the place: {said}");
     }
 }
 
@@ -196,8 +217,7 @@ fn the_status_of_a_filtered_process_is_not_mistaken() {
     parent.go();
     let (status, numbers) = parent.end();
     assert_eq!(status, Status(0));
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     run.open(pid, "/nowhere/parent");
     assert_eq!(run.of(numbers[0] as i32), Vec::<Value>::new(), "--pid is one process, not its tree");
 }

@@ -166,7 +166,6 @@ fn no_other_process_can_change_the_maps_of_the_probes() {
     }
     let pid = actor.pid;
     actor.run();
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     assert_eq!(run.kind_of("open", pid).iter().filter(|e| e["err"] == Value::Null).count(), 2, "{}", run.account());
 }

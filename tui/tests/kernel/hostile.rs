@@ -1,13 +1,12 @@
 //! Names that can break a terminal, a parser or a probe. They are complete in JSON and escaped in text.
 
 use crate::bpf::{MOV_R0, id_and_tag};
-use crate::bpf_inventory::{XDP, load_for};
+use crate::bpf_ways::{XDP, load_for};
 use crate::fuse;
 use crate::recording::read;
-use crate::stream::wait_for;
 use crate::sys::{self, Actor, Pages, c, page};
 use crate::tcp::net;
-use crate::traced::{Dir, Traced, alone, may_trace, n, not_checked};
+use crate::traced::{Dir, Traced, alone, alone_as_root, n, not_checked};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
@@ -64,8 +63,7 @@ fn hostile_paths_come_out_whole_in_json() {
     let dir = Dir::new();
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
     let opened = open_hostile(&dir);
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let prefix = dir.at("");
     let events: Vec<Value> =
         run.of(sys::pid()).into_iter().filter(|e| e["path"].as_str().is_some_and(|p| p.starts_with(&prefix))).collect();
@@ -103,8 +101,7 @@ fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
         assert_eq!(actor.end().1, [-i64::from(libc::ENOENT)]);
         (pid, comm)
     });
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let exec = run.one("exec", child.id() as i32, |_| true);
     check_text(&exec, "filename", &program);
     check_text(&exec, "exe", &program);
@@ -140,6 +137,7 @@ fn text_output_is_free_of_control_bidi_and_zero_width_characters() {
     assert_eq!(actor.run(), [-i64::from(libc::ENOENT)]);
     let run = traced.stop();
     let text = harmless(&run.raw);
+    assert!(text.contains(r"\x1b]0;title\x07") && text.contains(r"`so` \\"), "{text}");
     let lines = text.lines().filter(|line| line.contains(&dir.at(""))).count();
     assert_eq!(lines, opened.len(), "one line an open, whatever its name holds");
 }
@@ -218,8 +216,7 @@ fn a_path_across_a_page_border_or_up_to_unmapped_memory_is_whole() {
     });
     let pid = actor.pid;
     assert!(actor.run().iter().all(|ret| *ret >= 0));
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let paths: Vec<Value> = run.kind_of("open", pid).into_iter().map(|e| e["path"].clone()).collect();
     assert_eq!(paths, vec![Value::from(path); 3]);
 }
@@ -238,8 +235,7 @@ fn a_path_that_cannot_be_read_is_empty_and_says_so() {
     });
     let pid = actor.pid;
     assert_eq!(actor.run(), [-i64::from(libc::EFAULT); 4]);
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let events = run.kind_of("open", pid);
     assert_eq!(events.len(), 4, "{events:#?}");
     for event in events {
@@ -260,8 +256,7 @@ fn empty_arguments_are_arguments() {
     };
     let cases: [&[&str]; 5] = [&["true", "", "", "x", ""], &[""], &["", ""], &["-login"], &["not its name", "a b"]];
     let pids = cases.map(start);
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     for (pid, argv) in pids.into_iter().zip(cases) {
         let exec = run.one("exec", pid, |_| true);
         check_argv(&exec, &argv.iter().map(|arg| arg.as_bytes()).collect::<Vec<_>>());
@@ -378,24 +373,20 @@ const INTERFACES: [&[u8]; 6] = [
 
 #[test]
 fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     sys::unshare(libc::CLONE_NEWNET);
     let dir = Dir::new();
     let file = dir.at("recording");
     let Some(traced) = Traced::start(&["--kind", "bpf", "-w", &file]) else { return };
     let mut ids = vec![];
     for (nth, name) in INTERFACES.iter().enumerate() {
-        let program = load_for(XDP, 0, "tt_named", MOV_R0);
-        if program < 0 {
-            return not_checked(&format!("this kernel refuses an XDP program: error {program}"));
-        }
-        let program = sys::owned(program);
+        let program = match load_for(XDP, 0, "tt_named", MOV_R0) {
+            Ok(program) => program,
+            Err(error) => return not_checked(&format!("this kernel refuses an XDP program: error {error}")),
+        };
         let id = id_and_tag(&program)[0];
         assert_eq!([net::rename(1, name), net::set_xdp(1, sys::raw(&program))], [0, 0]);
-        wait_for("attach", &[id], traced.output());
+        traced.output().wait_for("attach", &[id]);
         let other = other_than(nth);
         assert_eq!(net::rename(1, other), 0);
         let report = |format| read(&["bpf", "--format", format]).stdout;
@@ -408,11 +399,10 @@ fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
             harmless(&report("text"));
         }
         assert_eq!(net::set_xdp(1, -1), 0);
-        wait_for("detach", &[id], traced.output());
+        traced.output().wait_for("detach", &[id]);
         ids.push(id);
     }
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     json(&run.raw);
     harmless(run.stderr.join("\n").as_bytes());
     for (nth, id) in ids.into_iter().enumerate() {

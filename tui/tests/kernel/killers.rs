@@ -1,15 +1,144 @@
-//! The senders of signals that end processes, compared with what the tests sent.
+//! The senders of signals that end processes, compared with what the cases sent.
 
-use crate::exits::{Ended, check_exit, watch};
-use crate::sys::{self, fork};
-use crate::traced::{Run, Traced, alone};
+use crate::cases::{Case, Told, absent, check, event, with};
+use crate::exits::{EXITS, Ended, wait_for_ever, watch};
+use crate::stdio::wait_for;
+use crate::sys::{self, fork, wait};
+use crate::traced::Dir;
+use crate::trees::Shared;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Read as _;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+#[test]
+fn signals_that_end_processes_have_their_sender_and_cause() {
+    check(&EXITS, KILLED);
+}
+
+const KILLED: &[Case] = &[
+    ("senders", senders),
+    ("second sender", second_sender),
+    ("init ends", |_| {
+        // The kernel kills its namespace. Its child set no signal.
+        let ids = Shared::new();
+        let maker = fork(|| {
+            sys::unshare(libc::CLONE_NEWPID);
+            let init = fork(|| _ = prey(|| ids.at(0).store(host_pid(), Ordering::SeqCst)));
+            ids.at(1).store(init as u64, Ordering::SeqCst);
+            wait(init);
+        });
+        wait(maker);
+        let [child, init] = [0, 1].map(|at| ids.at(at).load(Ordering::SeqCst));
+        Ok(vec![killed(child as i32, json!({"pid": init, "cause": "kill"}))])
+    }),
+    ("parent ends", |_| {
+        let ids = Shared::new();
+        // SAFETY: prctl(2) with integers only. The orphan becomes a child of this process.
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+        let parent = fork(|| {
+            prey(|| {
+                // SAFETY: prctl(2) with integers only.
+                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+                ids.at(0).store(host_pid(), Ordering::SeqCst);
+            });
+        });
+        wait(parent);
+        let child = ids.at(0).load(Ordering::SeqCst) as i32;
+        wait(child);
+        Ok(vec![killed(child, json!({"pid": parent, "cause": "kill"}))])
+    }),
+    ("fault", |_| {
+        by_kernel("fault", || {
+            // SAFETY: the read faults, which ends this child.
+            unsafe { std::ptr::read_volatile(std::ptr::without_provenance::<u8>(8)) };
+        })
+    }),
+    ("abort", |_| by_kernel("kill", || std::process::abort())),
+    ("file size", |dir| {
+        let path = dir.at("file");
+        by_kernel("limit", || {
+            limit(Resource::Fsize, 10);
+            let file = std::fs::File::create(&path).expect("a file");
+            for _ in 0..2 {
+                let _ = std::io::Write::write(&mut &file, &[0; 10]);
+            }
+        })
+    }),
+    ("CPU time", |_| {
+        by_kernel("limit", || {
+            limit(Resource::Cpu, 1);
+            // SAFETY: the signal is ignored, so the hard limit ends this child.
+            unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(60) {}
+        })
+    }),
+    ("seccomp", |_| {
+        by_kernel("seccomp", || {
+            // SAFETY: prctl(2) with integers. The next call but read, write, exit and sigreturn ends this child.
+            unsafe {
+                libc::prctl(libc::PR_SET_SECCOMP, 1);
+                libc::syscall(libc::SYS_getpid);
+            }
+        })
+    }),
+    ("pipe", |_| {
+        by_kernel("other", || {
+            let (end, other) = std::io::pipe().expect("a pipe");
+            drop(end);
+            // SAFETY: the handler is the default one, and the descriptor is open.
+            unsafe {
+                libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+                libc::write(std::os::fd::AsRawFd::as_raw_fd(&other), [0u8].as_ptr().cast(), 1);
+            }
+        })
+    }),
+    ("alarm", |_| {
+        by_kernel("other", || {
+            // SAFETY: alarm(2) takes an integer.
+            unsafe { libc::alarm(1) };
+            wait_for_ever();
+        })
+    }),
+    ("tracer", made_by_a_tracer),
+];
+
+/// The exit of a process that a signal ended.
+fn killed(pid: i32, by: Value) -> Value {
+    event("exit", pid, json!({"killed_by": by, "killed_by_why": absent()}))
+}
+
+/// The exit of a process that a signal of this process ended.
+fn killed_by_this(pid: i32) -> Value {
+    killed(pid, by(sys::pid(), "senders"))
+}
+
+fn by(pid: i32, comm: &str) -> Value {
+    json!({"?whole": {"pid": pid, "comm": comm, "uid": 0, "cause": "kill"}})
+}
+
+/// A process that a signal of the kernel ends.
+fn by_kernel(cause: &str, act: impl FnOnce()) -> Told {
+    let ended = watch(act);
+    let sender = (cause == "kill").then_some(ended.pid);
+    Ok(vec![with(ended.told(), json!({"killed_by": {"cause": cause, "pid": sender}}))])
+}
+
+/// The id of this process in the namespace of the test.
+fn host_pid() -> u64 {
+    let own = std::fs::read_link("/proc/self").expect("procfs");
+    own.to_str().and_then(|pid| pid.parse().ok()).expect("a number")
+}
+
+/// Sets the soft and the hard limit of this process.
+fn limit(resource: Resource, most: u64) {
+    setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).expect("a lower limit");
+}
+
 /// A child that does something, and waits for the signal that ends it.
-fn prey(act: impl FnOnce() + 'static) -> i32 {
+fn prey(act: impl FnOnce()) -> i32 {
     let (mut ready, set) = std::io::pipe().expect("a pipe");
     let pid = fork(|| {
         act();
@@ -19,32 +148,6 @@ fn prey(act: impl FnOnce() + 'static) -> i32 {
     // The parent's end is closed, so this ends when the child has done it.
     assert_eq!(ready.read(&mut [0]).expect("a pipe"), 0);
     pid
-}
-
-fn wait_for_ever() -> ! {
-    loop {
-        // SAFETY: pause(2) has no arguments.
-        unsafe { libc::pause() };
-    }
-}
-
-fn wait(pid: i32) -> i32 {
-    let mut status = 0;
-    // SAFETY: the status is a valid place for an integer.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    status
-}
-
-fn killed_by(run: &Run, pid: i32) -> Value {
-    let exit = run.one("exit", pid, |_| true);
-    assert_eq!(exit.get("killed_by_why"), None, "{exit}");
-    exit["killed_by"].clone()
-}
-
-/// The object for a signal that this process sent.
-fn by_test() -> Value {
-    let comm = std::fs::read_to_string(format!("/proc/{}/comm", sys::pid())).expect("procfs");
-    serde_json::json!({ "pid": sys::pid(), "comm": comm.trim_end(), "uid": 0, "cause": "kill" })
 }
 
 fn block(signal: i32, how: i32) {
@@ -59,10 +162,7 @@ fn block(signal: i32, how: i32) {
 
 extern "C" fn ignore(_: i32) {}
 
-#[test]
-fn the_sender_of_a_fatal_signal_is_named() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+fn senders(_: &Dir) -> Told {
     let thread = || {
         std::thread::spawn(|| wait_for_ever());
     };
@@ -76,25 +176,35 @@ fn the_sender_of_a_fatal_signal_is_named() {
             std::thread::sleep(Duration::from_millis(20));
         }
         wait(pid);
-        pid
+        killed_by_this(pid)
     };
-    let by_this = [
+    let mut told = vec![
         killed(prey(|| ()), &[libc::SIGKILL]),
         killed(prey(thread), &[libc::SIGTERM]),
         killed(prey(handles), &[libc::SIGTERM, libc::SIGUSR1]),
         killed(prey(|| block(libc::SIGTERM, libc::SIG_BLOCK)), &[libc::SIGTERM, libc::SIGKILL]),
         killed(prey(|| ()), &[libc::SIGWINCH, libc::SIGURG, libc::SIGALRM]),
     ];
-    // It is blocked when it is sent, and ends the process after an exec.
+    // It is blocked when it is sent, and ends the process when it is no longer blocked.
+    let shared = Shared::new();
+    let (turn, begins) =
+        (shared.at(0), |turn| wait_for(|| (shared.at(0).load(Ordering::SeqCst) == turn).then_some(())));
     let late = fork(|| {
         block(libc::SIGTERM, libc::SIG_BLOCK);
-        std::thread::sleep(Duration::from_millis(200));
+        turn.store(1, Ordering::SeqCst);
+        begins(2);
         block(libc::SIGTERM, libc::SIG_UNBLOCK);
     });
-    std::thread::sleep(Duration::from_millis(50));
+    begins(1);
     sys::kill(late, libc::SIGTERM);
+    turn.store(2, Ordering::SeqCst);
     wait(late);
-    // One process sends what another one did not end by.
+    told.push(killed_by_this(late));
+    Ok(told)
+}
+
+/// One process sends what another one did not end by.
+fn second_sender(_: &Dir) -> Told {
     let held = prey(|| block(libc::SIGTERM, libc::SIG_BLOCK));
     sys::kill(held, libc::SIGTERM);
     let second = fork(move || {
@@ -103,126 +213,11 @@ fn the_sender_of_a_fatal_signal_is_named() {
     });
     wait(held);
     wait(second);
-    let run = traced.stop();
-    run.check();
-    for pid in by_this.into_iter().chain([late]) {
-        assert_eq!(killed_by(&run, pid), by_test(), "{pid}");
-    }
-    assert_eq!(
-        killed_by(&run, held),
-        serde_json::json!({ "pid": second, "comm": "the second", "uid": 0, "cause": "kill" })
-    );
-}
-
-#[test]
-fn the_init_of_a_pid_namespace_and_a_dying_parent_are_senders() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit,fork"]) else { return };
-    // The init ends: the kernel kills its namespace. Its child set no signal.
-    let maker = fork(|| {
-        sys::unshare(libc::CLONE_NEWPID);
-        let init = fork(|| {
-            prey(|| ());
-        });
-        wait(init);
-    });
-    wait(maker);
-    let parent = fork(|| {
-        prey(|| {
-            // SAFETY: prctl(2) with integers only.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
-        });
-    });
-    wait(parent);
-    std::thread::sleep(Duration::from_millis(100));
-    let run = traced.stop();
-    run.check();
-    let child = |of: i32| {
-        let fork = run.one("fork", of, |_| true);
-        fork["child_pid"].as_i64().expect("an id") as i32
-    };
-    let init = child(maker);
-    for sender in [init, parent] {
-        let by = killed_by(&run, child(sender));
-        assert_eq!((&by["pid"], &by["cause"]), (&sender.into(), &"kill".into()), "{by}");
-    }
-}
-
-/// Sets the soft and the hard limit of this process.
-fn limit(resource: Resource, most: u64) {
-    setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).expect("a lower limit");
-}
-
-#[test]
-fn signals_of_the_kernel_have_their_cause() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
-    // What a process does, and the cause.
-    let acts: [(&str, fn()); 7] = [
-        ("fault", || {
-            // SAFETY: the read faults, which ends this child.
-            unsafe { std::ptr::read_volatile(std::ptr::without_provenance::<u8>(8)) };
-        }),
-        ("kill", || std::process::abort()),
-        ("limit", || {
-            limit(Resource::Fsize, 10);
-            let file = std::fs::File::create(format!("/tmp/tracetui-limit-{}", sys::pid())).expect("a file");
-            std::fs::remove_file(format!("/tmp/tracetui-limit-{}", sys::pid())).expect("it is there");
-            for _ in 0..2 {
-                let _ = std::io::Write::write(&mut &file, &[0; 10]);
-            }
-        }),
-        ("limit", || {
-            limit(Resource::Cpu, 1);
-            // SAFETY: the signal is ignored, so the hard limit ends this child.
-            unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_secs(60) {}
-        }),
-        ("seccomp", || {
-            // SAFETY: prctl(2) with integers. The next call but read, write, exit and sigreturn ends this child.
-            unsafe {
-                libc::prctl(libc::PR_SET_SECCOMP, 1);
-                libc::syscall(libc::SYS_getpid);
-            }
-        }),
-        ("other", || {
-            let (end, other) = std::io::pipe().expect("a pipe");
-            drop(end);
-            // SAFETY: the handler is the default one, and the descriptor is open.
-            unsafe {
-                libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-                libc::write(std::os::fd::AsRawFd::as_raw_fd(&other), [0u8].as_ptr().cast(), 1);
-            }
-        }),
-        ("other", || {
-            // SAFETY: alarm(2) takes an integer.
-            unsafe { libc::alarm(1) };
-            wait_for_ever();
-        }),
-    ];
-    let ended = acts.map(|(cause, act)| {
-        let ended = watch(|| {
-            act();
-            vec![]
-        });
-        (cause, ended)
-    });
-    let run = traced.stop();
-    run.check();
-    for (cause, ended) in &ended {
-        let exit = check_exit(&run, ended);
-        assert_eq!(exit["killed_by"]["cause"], *cause, "{exit}");
-        let sender = if *cause == "kill" { Value::from(ended.pid) } else { Value::Null };
-        assert_eq!(exit["killed_by"]["pid"], sender, "{exit}");
-    }
+    Ok(vec![killed(held, by(second, "the second"))])
 }
 
 /// A tracer replaces the signal: the sender of the first one is not named, and no other.
-#[test]
-fn a_signal_that_a_tracer_makes_has_no_sender() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+fn made_by_a_tracer(_: &Dir) -> Told {
     let began = Instant::now();
     let pid = fork(|| {
         // SAFETY: ptrace(2) and kill(2) with integers. raise(3) of musl blocks the signal that the tracer makes.
@@ -234,9 +229,6 @@ fn a_signal_that_a_tracer_makes_has_no_sender() {
     wait(pid);
     // SAFETY: ptrace(2) of a stopped child.
     unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, libc::SIGTERM) };
-    let status = sys::Status(wait(pid));
-    let run = traced.stop();
-    run.check();
-    let exit = check_exit(&run, &Ended { pid, status, within: began.elapsed() });
-    assert_eq!((&exit["killed_by"], &exit["killed_by_why"]), (&Value::Null, &"not_collected".into()), "{exit}");
+    let ended = Ended { pid, status: wait(pid), within: began.elapsed() };
+    Ok(vec![with(ended.told(), json!({"killed_by": null, "killed_by_why": "not_collected"}))])
 }

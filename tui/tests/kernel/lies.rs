@@ -86,8 +86,7 @@ fn a_call_that_seccomp_kills_is_no_open() {
             killed.push((pid, usize::from(decoys)));
         }
     }
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     for (pid, opens) in killed {
         assert_eq!(run.kind_of("exit", pid).len(), 1, "it was traced");
         let seen = run.kind_of("open", pid);

@@ -71,15 +71,15 @@ impl Narrow {
         self.calls.push((number, args));
     }
 
-    /// Makes the calls. `None` if there are no 32-bit callers, which `arch::no_narrow` reports.
-    pub(crate) fn run(&self, dir: &Dir) -> Option<Caller> {
-        arch::run_narrow(self, dir)
+    /// Makes the calls. `Err`, with the reason, if there are no 32-bit callers.
+    pub(crate) fn run(&self, dir: &Dir) -> Result<Caller, String> {
+        arch::run_narrow(self, dir).ok_or_else(|| "this CPU or kernel runs no 32-bit callers".to_owned())
     }
 
     /// Makes the calls, and checks that all return.
-    pub(crate) fn run_to_its_end(&self, dir: &Dir) -> Option<Caller> {
+    pub(crate) fn run_to_its_end(&self, dir: &Dir) -> Result<Caller, String> {
         let caller = self.run(dir)?;
         assert_eq!((caller.status.code(), caller.rets.len()), (Some(0), self.calls.len()), "each call returned");
-        Some(caller)
+        Ok(caller)
     }
 }

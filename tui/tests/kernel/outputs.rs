@@ -4,7 +4,7 @@
 use crate::pty;
 use crate::sys;
 use crate::traced::{
-    Dir, KINDS, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most,
+    Dir, KINDS, Run, Traced, alone, alone_as_root, cannot_run, emulated, n, reads_ready, tracetui, wait_at_most,
 };
 use serde_json::Value;
 use std::fs::File;
@@ -16,12 +16,8 @@ use std::time::{Duration, Instant};
 
 /// The time within which the tracer must end if its output is not read.
 fn soon() -> Duration {
-    match () {
-        () if emulated() => Duration::from_secs(60),
-        // Without optimisation, decoding the waiting events takes long.
-        () if cfg!(debug_assertions) => Duration::from_secs(10),
-        () => Duration::from_secs(2),
-    }
+    // Decoding the waiting events takes long without optimisation and on a busy machine.
+    Duration::from_secs(if emulated() { 60 } else { 20 })
 }
 
 fn open_some(dir: &Dir, count: usize) {
@@ -68,10 +64,7 @@ fn lines(bytes: &[u8]) -> u64 {
 
 #[test]
 fn a_reader_of_stdout_and_stderr_that_leaves_ends_it_and_its_command() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let (ours, theirs) = std::io::pipe().expect("a pipe");
     let mut command = tracetui();
@@ -93,10 +86,7 @@ fn a_reader_of_stdout_and_stderr_that_leaves_ends_it_and_its_command() {
 
 #[test]
 fn stderr_that_is_gone_changes_nothing_else() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let mut command = tracetui();
     command.args(["print", "--kind", "exec,exit", "--", "sh", "-c", "sleep 0.5; exit 7"]).stdin(Stdio::null());
@@ -149,10 +139,7 @@ fn check_account(run: &Run, events: u64) {
 
 #[test]
 fn a_recording_into_a_pipe_that_nobody_reads_ends_by_one_signal() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let mut command = tracetui();
     command.args(["record", "-o", "-"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -201,10 +188,7 @@ fn a_slow_reader_gets_everything() {
 
 #[test]
 fn a_command_is_signalled_though_nobody_reads() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let mut command = tracetui();
     command.args(["print", "--"]).args(stubborn(&dir)).stdin(Stdio::null());
@@ -248,10 +232,7 @@ fn drawn(terminal: &OwnedFd, child: &mut Child) -> bool {
 
 #[test]
 fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     for with_command in [false, true] {
         let dir = Dir::new();
         let command = stubborn(&dir);
@@ -280,10 +261,7 @@ fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
 
 #[test]
 fn a_terminal_that_goes_away_ends_the_dashboard() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let (terminal, mut child) = dashboard(&dir, &[]);
     if !drawn(&terminal, &mut child) {
@@ -321,6 +299,7 @@ fn what_does_not_fit_on_the_disk_is_not_claimed() {
 enum Limit {
     FileSize,
     OpenFiles,
+    Stack,
 }
 
 /// `print` to a file, with a resource limit.
@@ -335,6 +314,7 @@ fn limited(dir: &Dir, args: &[&str], what: Limit, soft: u64, hard: u64) -> Comma
             match what {
                 Limit::FileSize => libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit),
                 Limit::OpenFiles => libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit),
+                Limit::Stack => libc::setrlimit(libc::RLIMIT_STACK, &raw const limit),
             };
             Ok(())
         });
@@ -344,10 +324,7 @@ fn limited(dir: &Dir, args: &[&str], what: Limit, soft: u64, hard: u64) -> Comma
 
 #[test]
 fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     const LIMIT: u64 = 20_000;
     let mut command = limited(&dir, &["--kind", "open"], Limit::FileSize, LIMIT, LIMIT);
@@ -374,32 +351,32 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
 }
 
 #[test]
-fn a_low_limit_of_open_files_is_raised_or_named() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+fn a_low_limit_is_raised_or_named() {
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
-    let words = ["--", "sh", "-c", "ulimit -n"];
-    let low = limited(&dir, &words, Limit::OpenFiles, 10, 10).output().expect("tracetui starts");
-    let said = String::from_utf8_lossy(&low.stderr);
-    match low.status.code() {
-        // With CAP_SYS_RESOURCE, tracetui may raise its own limit. The COMMAND has the limit of the shell.
-        Some(0) => assert!(said.lines().any(|line| line == "10"), "{said}"),
-        _ => assert!(said.contains("the open file limit is 10") && said.contains("ulimit -n"), "{said}"),
+    for (what, low, shown, high, option) in [
+        (Limit::OpenFiles, 10, "10", 4096, "ulimit -n"),
+        // The stack is another one, instead of raising the limit.
+        (Limit::Stack, 128 << 10, "128", 8 << 20, "ulimit -s"),
+    ] {
+        let words = ["--", "sh", "-c", option];
+        let hard = limited(&dir, &words, what, low, low).output().expect("tracetui starts");
+        let said = String::from_utf8_lossy(&hard.stderr);
+        match hard.status.code() {
+            // With CAP_SYS_RESOURCE, tracetui may raise its own limit. The COMMAND has the limit of the shell.
+            Some(0) => assert!(said.lines().any(|line| line == shown), "{said}"),
+            _ => assert!(said.contains("the open file limit is 10") && said.contains(option), "{said}"),
+        }
+        let soft = limited(&dir, &words, what, low, high).output().expect("tracetui starts");
+        let said = String::from_utf8_lossy(&soft.stderr);
+        assert!(said.lines().any(|line| line == shown), "{said}");
+        assert_eq!(soft.status.code(), Some(0), "{said}");
     }
-    let soft = limited(&dir, &words, Limit::OpenFiles, 10, 4096).output().expect("tracetui starts");
-    let said = String::from_utf8_lossy(&soft.stderr);
-    assert!(said.lines().any(|line| line == "10"), "{said}");
-    assert_eq!(soft.status.code(), Some(0), "{said}");
 }
 
 #[test]
 fn a_hangup_that_is_ignored_stays_so() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let dir = Dir::new();
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());

@@ -1,8 +1,8 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
 use crate::pty;
-use crate::recording::{read, text, traced};
-use crate::traced::{Dir, Mount, alone, may_trace, tracetui};
+use crate::recording::{info, read, text, traced};
+use crate::traced::{Dir, Mount, alone, alone_as_root, may_trace, n, tracetui};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -28,14 +28,6 @@ fn print(files: &[String]) -> Output {
     read(&args)
 }
 
-fn info(file: &str) -> serde_json::Value {
-    serde_json::from_slice(&read(&["info", file, "--format", "json"]).stdout).expect("JSON")
-}
-
-fn number(value: &serde_json::Value) -> u64 {
-    value.as_u64().expect("a number")
-}
-
 fn last_line(output: &Output) -> String {
     text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default()
 }
@@ -59,19 +51,17 @@ fn all_files_together_are_the_recording() {
     let account: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     let account = &account["account"];
     let lines = text(&together.stdout);
-    assert_eq!(
-        number(&account["delivered"]),
-        lines.lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64
-    );
-    let (seen, rest) = (number(&account["seen"]), ["delivered", "filtered", "lost"]);
-    assert_eq!(seen, rest.iter().map(|part| number(&account[*part])).sum::<u64>());
+    let events = lines.lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64;
+    assert_eq!(n(&account["delivered"]), events);
+    let (seen, rest) = (n(&account["seen"]), ["delivered", "filtered", "lost"]);
+    assert_eq!(seen, rest.iter().map(|part| n(&account[*part])).sum::<u64>());
     // The account of some of the files is that of what they have.
     let last = print(&files[files.len() - 1..]);
     let last_account: serde_json::Value = serde_json::from_str(&last_line(&last)).expect("JSON");
     let printed = text(&last.stdout).lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64;
-    let (of_last, delivered) = (&last_account["account"], number(&account["delivered"]));
-    assert_eq!((number(&of_last["delivered"]), number(&of_last["not_read"])), (printed, delivered - printed));
-    assert_eq!(number(&of_last["seen"]), rest.iter().map(|part| number(&of_last[*part])).sum::<u64>());
+    let (of_last, delivered) = (&last_account["account"], n(&account["delivered"]));
+    assert_eq!((n(&of_last["delivered"]), n(&of_last["not_read"])), (printed, delivered - printed));
+    assert_eq!(n(&of_last["seen"]), rest.iter().map(|part| n(&of_last[*part])).sum::<u64>());
     let live = last_line(&done);
     assert!(live.contains(&format!("seen {seen} delivered {}", account["delivered"])), "{live}");
     // Each by itself: nothing twice, nothing missing, and it says that the trace continues.
@@ -82,7 +72,7 @@ fn all_files_together_are_the_recording() {
         each.push_str(&text(&printed.stdout));
         let info = info(file);
         let goes_on = at + 1 < files.len();
-        assert_eq!((number(&info["part"]["number"]), &info["part"]["continues"]), (at as u64 + 1, &goes_on.into()));
+        assert_eq!((n(&info["part"]["number"]), &info["part"]["continues"]), (at as u64 + 1, &goes_on.into()));
         assert_eq!(info["complete"], true);
         assert_eq!(text(&printed.stderr).contains("the trace continues"), goes_on);
         let metadata = fs::metadata(file).expect("there");
@@ -110,7 +100,7 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
         let info = info(file);
         assert_eq!((&info["complete"], &info["labels"]["site"]), (&true.into(), &"fra1".into()));
         let metadata = fs::metadata(file).expect("there");
-        assert!(number(&info["events"]["open"]) >= 1 && metadata.len() < 1 << 20);
+        assert!(n(&info["events"]["open"]) >= 1 && metadata.len() < 1 << 20);
         assert_eq!(metadata.mode() & 0o777, 0o640);
     }
     let text_of = || fs::read_to_string(&metrics).expect("there");
@@ -123,10 +113,8 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
     let delivered = |kind: &str| metric(&format!(r#"tracetui_events_total{{kind="{kind}",outcome="recorded"}}"#));
     let (execs, exits) = (delivered("exec"), delivered("exit"));
     assert!(live.contains(&format!("exec {execs} exit {exits} ")), "{live}");
-    assert_eq!(
-        (metric("tracetui_files"), metric("tracetui_files_removed_total")),
-        (3.0, metric("tracetui_file_number") - 3.0)
-    );
+    assert_eq!(metric("tracetui_files"), 3.0);
+    assert_eq!(metric("tracetui_files_removed_total"), metric("tracetui_file_number") - 3.0);
     // The files of the first trace count in the second.
     let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));
@@ -166,7 +154,7 @@ fn the_limits_of_the_recording_are_those_of_all_files() {
     let out = dir.at("size.ttr");
     let opens = "for i in $(seq 8000); do cat /etc/hostname; done >/dev/null";
     let mut worker = Command::new("sh").args(["-c", opens]).spawn().expect("a shell");
-    let args = ["record", "-o", &out, "--rotate", "64KiB,2", "--max-size", "300KiB", "--duration", "20s"];
+    let args = ["record", "-o", &out, "--rotate", "64KiB,2", "--max-size", "300KiB", "--duration", "60s"];
     let begun = Instant::now();
     let by_size = traced(&args, |_| {});
     let took = begun.elapsed();
@@ -175,7 +163,7 @@ fn the_limits_of_the_recording_are_those_of_all_files() {
     worker.kill().expect("it runs");
     worker.wait().expect("it ended");
     let (Some(by_size), Some(by_time)) = (by_size, by_time) else { return };
-    assert!(by_size.status.success() && took < Duration::from_secs(20), "{}", text(&by_size.stderr));
+    assert!(by_size.status.success() && took < Duration::from_secs(60), "{}", text(&by_size.stderr));
     assert!(by_time.status.success(), "{}", text(&by_time.stderr));
     assert!(files(&dir.at("")).len() <= 4);
     assert!(text(&by_size.stderr).contains("removed; "), "{}", text(&by_size.stderr));
@@ -248,7 +236,9 @@ fn a_directory_that_is_removed_ends_the_recording() {
     let Some(done) = disturbed(&inner, move || fs::remove_dir_all(gone).expect("ours")) else { return };
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot create a.00000") && said.contains("the directory was removed"), "{said}");
+    // Its files are removed before it.
+    let lost = said.contains("another program removed a.00000");
+    assert!(lost || said.contains("cannot create a.00000") && said.contains("the directory was removed"), "{said}");
 }
 
 #[test]
@@ -336,10 +326,7 @@ fn a_full_disk_ends_the_recording() {
 
 #[test]
 fn a_killed_recorder_leaves_its_files() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     for round in 0..4 {
         let dir = Dir::new();
         let out = dir.at("a.ttr");

@@ -53,8 +53,7 @@ fn execs_and_exits_have_the_session_of_procfs() {
         sys::kill(pid, libc::SIGKILL);
         sys::wait(pid);
     }
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let audited = fs::exists("/proc/self/loginuid").expect("/proc is mounted");
     let tty = |path: &str| json!(path.strip_prefix("/dev/").expect("a terminal"));
     let name = tty(&name);

@@ -1,8 +1,9 @@
 //! stdin, stdout and stderr of new programs, compared with /proc/PID/fd of the programs that wait.
 
+use crate::cases::{Case, Told, check, event};
 use crate::sys::{self, c, fork};
 use crate::tcp::net;
-use crate::traced::{Dir, Run, Traced, alone, n, release};
+use crate::traced::{Dir, n, release};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -14,6 +15,26 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const NAMES: [&str; 3] = ["stdin", "stdout", "stderr"];
+
+#[test]
+fn descriptors_of_new_programs_are_those_of_procfs() {
+    let Some(account) = check(&["--kind", "exec", "--fds"], CASES) else { return };
+    assert_eq!(n(&account["lost"]), 0, "{account}");
+}
+
+const CASES: &[Case] = &[
+    ("pipeline", pipeline),
+    ("types", types_of_files),
+    ("others", other_descriptors),
+    ("peers", peers_of_unix_sockets),
+    ("failed", |_| {
+        let path = c("/nowhere/program");
+        // SAFETY: the list ends.
+        unsafe { libc::execv(path.as_ptr(), [path.as_ptr(), std::ptr::null()].as_ptr()) };
+        let none = NAMES.map(|name| [(name.to_owned(), Value::Null), (format!("{name}_why"), json!("failed"))]);
+        Ok(vec![event("exec", sys::pid(), none.into_iter().flatten().collect())])
+    }),
+];
 
 /// Waits until a condition holds.
 pub(crate) fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
@@ -54,31 +75,24 @@ fn shown(pid: i32, fd: usize) -> [Value; 3] {
     [json!(kind), json!(path), json!(ino.then_some(file.ino()))]
 }
 
-/// The descriptors of some waiting processes.
-fn all_shown(pids: &[i32]) -> Vec<[[Value; 3]; 3]> {
-    pids.iter().map(|pid| [0, 1, 2].map(|fd| shown(*pid, fd))).collect()
-}
-
-fn execed(run: &Run, pid: i32) -> Value {
-    run.one("exec", pid, |event| event["ret"] == 0)
-}
-
-fn check(run: &Run, pids: &[i32], all: &[[[Value; 3]; 3]]) {
-    for (pid, want) in pids.iter().zip(all) {
-        let event = execed(run, *pid);
-        for (name, [kind, path, ino]) in NAMES.iter().zip(want) {
-            let of = &event[name];
-            assert_eq!([&of["type"], &of["path"], &of["ino"]], [kind, path, ino], "{name} of {event}");
-        }
+/// The exec of a waiting process, with its descriptors as procfs shows them.
+fn execed(pid: i32) -> Value {
+    let mut exec = json!({"ret": 0});
+    for (fd, name) in NAMES.into_iter().enumerate() {
+        let [kind, path, ino] = shown(pid, fd);
+        exec[name] = json!({"type": kind, "path": path, "ino": ino});
     }
+    event("exec", pid, exec)
 }
 
-#[test]
-fn a_pipeline_has_the_descriptors_of_procfs() {
-    let _alone = alone();
-    let dir = Dir::new();
+/// Adds a field to each standard descriptor of an exec.
+fn each(mut exec: Value, field: &str, values: [Value; 3]) -> Value {
+    NAMES.into_iter().zip(values).for_each(|(name, value)| exec[name][field] = value);
+    exec
+}
+
+fn pipeline(dir: &Dir) -> Told {
     fs::write(dir.at("in"), "").expect("a file");
-    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
     let script =
         "sleep 1000 <in 2>>'the errors' | sleep 1001 2>&1 3<in | (sleep 1002 >out 2>/dev/null) | sleep 1003 2>&-";
     let mut shell = Command::new("sh").args(["-c", script]).current_dir(dir.path()).spawn().expect("a shell");
@@ -91,15 +105,15 @@ fn a_pipeline_has_the_descriptors_of_procfs() {
         let sleeps = children.flat_map(|pid| if is_sleep(pid) { vec![pid] } else { below(pid) });
         Some(sleeps.filter(|pid| is_sleep(*pid)).collect()).filter(|pids: &Vec<_>| pids.len() == 4)
     });
-    let all = all_shown(&pids);
+    let told: Vec<Value> = pids.iter().map(|pid| execed(*pid)).collect();
     pids.iter().for_each(|pid| sys::kill(*pid, libc::SIGKILL));
     shell.wait().expect("it ends");
-    let run = traced.stop();
-    run.check();
-    check(&run, &pids, &all);
-    let ends: Vec<_> = all.iter().map(|[input, output, _]| (&input[2], &output[2])).collect();
-    let joined = ends.windows(2).filter(|pair| !pair[0].1.is_null() && pair[0].1 == pair[1].0).count();
-    assert_eq!(joined, 2, "the third writes to a file: {ends:?}");
+    let is_joined = |pair: &&[Value]| {
+        let [output, input] = [&pair[0]["stdout"]["ino"], &pair[1]["stdin"]["ino"]];
+        !output.is_null() && output == input
+    };
+    assert_eq!(told.windows(2).filter(is_joined).count(), 2, "the third writes to a file: {told:?}");
+    Ok(told)
 }
 
 /// Makes a descriptor the standard one, in a child.
@@ -137,16 +151,23 @@ pub(crate) fn start(make: impl FnOnce()) -> i32 {
     })
 }
 
-#[test]
-fn every_type_of_file_is_that_of_procfs() {
-    let _alone = alone();
-    let dir = Dir::new();
+/// Kills processes that wait in sleep(1), after `look`.
+fn killed<T>(pids: &[i32], look: impl FnOnce() -> T) -> T {
+    pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
+    let seen = look();
+    for pid in pids {
+        sys::kill(*pid, libc::SIGKILL);
+        sys::wait(*pid);
+    }
+    seen
+}
+
+fn types_of_files(dir: &Dir) -> Told {
     let deep = (0..10).fold(dir.at("deep"), |path, _| format!("{path}/{}", "d".repeat(200)));
     fs::create_dir_all(&deep).expect("directories");
     let [fifo, gone] = ["fifo", "gone"].map(|name| dir.at(name));
     // SAFETY: the path outlives the call.
     assert_eq!(unsafe { libc::mkfifo(c(fifo.as_str()).as_ptr(), 0o600) }, 0);
-    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
     // A machine that was just booted does not have it up.
     net::up("lo");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -195,20 +216,12 @@ fn every_type_of_file_is_that_of_procfs() {
         }),
         start(|| (0..3).for_each(sys::close)),
     ];
-    pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
-    let all = all_shown(&pids);
-    for pid in pids {
-        sys::kill(pid, libc::SIGKILL);
-        sys::wait(pid);
-    }
-    let run = traced.stop();
-    run.check();
-    check(&run, &pids, &all);
-    let peers = |pid| NAMES.map(|name| execed(&run, pid)[name]["peer"].clone());
-    assert_eq!(peers(pids[3]), [json!(address.to_string()), Value::Null, Value::Null]);
+    let mut told = killed(&pids, || pids.map(execed));
     let six = six.map(|six| six.local_addr().expect("bound").to_string());
-    assert_eq!(peers(pids[4]), [json!("127.0.0.1:9"), json!(six), Value::Null]);
-    assert!(all[4][2][0] == "closed" && all[2][0][0] == "tty", "{all:?}");
+    told[3] = each(told[3].take(), "peer", [json!(address.to_string()), Value::Null, Value::Null]);
+    told[4] = each(told[4].take(), "peer", [json!("127.0.0.1:9"), json!(six), Value::Null]);
+    assert!(told[4]["stderr"]["type"] == "closed" && told[2]["stdin"]["type"] == "tty", "{told:?}");
+    Ok(told.to_vec())
 }
 
 /// The other descriptors of a waiting process: each with its path, and an operator by its access mode.
@@ -234,11 +247,7 @@ fn others_shown(pid: i32) -> Vec<String> {
     numbers.iter().filter(|fd| (3..64).contains(*fd)).map(text).collect()
 }
 
-#[test]
-fn the_other_descriptors_are_those_of_procfs() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let Some(traced) = Traced::start(&["--kind", "exec", "--fds"]) else { return };
+fn other_descriptors(dir: &Dir) -> Told {
     let file = |name: &str| dir.at(name);
     let pids = [
         start(|| {
@@ -257,35 +266,23 @@ fn the_other_descriptors_are_those_of_procfs() {
         }),
         start(|| (3..64).for_each(sys::close)),
     ];
-    pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
-    let shown = pids.map(others_shown);
-    for pid in pids {
-        sys::kill(pid, libc::SIGKILL);
-        sys::wait(pid);
-    }
-    let run = traced.stop();
-    run.check();
+    let shown = killed(&pids, || pids.map(others_shown));
     assert!(shown[0].len() >= 7 && shown[1].is_empty(), "{shown:?}");
-    for (pid, mut shown) in pids.into_iter().zip(shown) {
-        let event = execed(&run, pid);
+    let told = pids.into_iter().zip(shown).map(|(pid, shown)| {
         // Where the verifier walks through each descriptor, they are the first eight.
-        if event["fds_why"] == "cut" {
-            assert!(release() < (6, 9), "{event}");
-            shown.truncate(8);
-        }
-        assert_eq!(event["fds"], json!(shown), "{event}");
-    }
+        let first = &shown[..shown.len().min(8)];
+        let mut either = vec![json!({"fds": shown, "fds_why": {"?not": "cut"}})];
+        either.extend((release() < (6, 9)).then(|| json!({"fds": first, "fds_why": "cut"})));
+        event("exec", pid, json!({"ret": 0, "?or": either}))
+    });
+    Ok(told.collect())
 }
 
-#[test]
-fn the_peer_of_a_unix_socket_is_known() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
+fn peers_of_unix_sockets(dir: &Dir) -> Told {
     let path = dir.at("socket");
-    let (at_path, name) = (UnixListener::bind(&path).expect("a socket"), format!("tracetui-{}", std::process::id()));
+    let (at_path, name) = (UnixListener::bind(&path).expect("a socket"), format!("tracetui-{}", sys::pid()));
     let address = SocketAddr::from_abstract_name(&name).expect("short");
-    let abstracted = UnixListener::bind_addr(&address).expect("a socket");
+    let _abstracted = UnixListener::bind_addr(&address).expect("a socket");
     let (first, second) =
         (UnixStream::connect(&path).expect("it listens"), UnixStream::connect_addr(&address).expect("it listens"));
     let accepted = at_path.accept().expect("connected").0;
@@ -295,41 +292,12 @@ fn the_peer_of_a_unix_socket_is_known() {
         put(second.as_raw_fd(), 1);
         put(one.as_raw_fd(), 2);
     });
-    wait_for(|| is_sleep(pid).then_some(()));
-    sys::kill(pid, libc::SIGKILL);
-    sys::wait(pid);
-    let run = traced.stop();
-    run.check();
-    let event = execed(&run, pid);
     let ino = |socket: &dyn AsFd| {
         let file = fs::File::from(socket.as_fd().try_clone_to_owned().expect("a descriptor"));
         json!(file.metadata().expect("a socket").ino())
     };
-    let peers = NAMES.map(|name| [event[name]["peer"].clone(), event[name]["peer_ino"].clone()]);
-    let wanted = [
-        [json!(format!("unix:{path}")), ino(&accepted)],
-        // Nobody has accepted it, so its other end has no inode yet.
-        [json!(format!("abstract:{name}")), Value::Null],
-        [Value::Null, ino(&other)],
-    ];
-    assert_eq!(peers, wanted, "{event}");
-    drop(abstracted);
-}
-
-#[test]
-fn a_failed_exec_has_none() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
-    let pid = fork(|| {
-        let path = c("/nowhere/program");
-        // SAFETY: the list ends.
-        unsafe { libc::execv(path.as_ptr(), [path.as_ptr(), std::ptr::null()].as_ptr()) };
-    });
-    sys::wait(pid);
-    let run = traced.stop();
-    let event = run.one("exec", pid, |_| true);
-    NAMES.iter().for_each(|name| {
-        assert_eq!((&event[name], &event[format!("{name}_why")]), (&Value::Null, &json!("failed")), "{event}");
-    });
-    assert_eq!(n(&run.account()["lost"]), 0);
+    let peers = [json!(format!("unix:{path}")), json!(format!("abstract:{name}")), Value::Null];
+    let exec = killed(&[pid], || execed(pid));
+    // Nobody has accepted the second one, so its other end has no inode yet.
+    Ok(vec![each(each(exec, "peer", peers), "peer_ino", [ino(&accepted), Value::Null, ino(&other)])])
 }

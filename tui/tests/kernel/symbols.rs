@@ -1,12 +1,12 @@
 //! The symbols of the running kernel.
 
-use crate::traced::{alone, cannot_run, may_trace, not_checked, with_hidden_addresses};
+use crate::traced::{alone, alone_as_root, cannot_run, may_trace, not_checked, with_hidden_addresses};
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use tracetui_events::symbols::{SymbolChange, Symbols, Unavailable, Unresolved};
+use tracetui_events::symbols::{Symbols, Unavailable};
 use tracetui_host::kallsyms::{self, SymbolReader};
+use tracetui_host::pace::Pieces;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 
@@ -36,26 +36,33 @@ fn naive() -> BTreeMap<u64, Names> {
 
 fn read() -> Option<Symbols> {
     let mut symbols = Symbols::default();
-    match kallsyms::read() {
-        change @ SymbolChange::Read(_) => symbols.apply(BootNanos(1), change),
-        other => {
-            cannot_run(&format!("{other:?}"));
+    match kallsyms::snapshot(&mut Pieces::new(None)) {
+        Ok(snapshot) => symbols.replace(snapshot),
+        Err(why) => {
+            cannot_run(&why.to_string());
             return None;
         }
     }
     Some(symbols)
 }
 
+/// Whether this symbol marks the end of a section.
+fn ends_section(name: &[u8]) -> bool {
+    let name = str::from_utf8(name).unwrap_or_default();
+    let is_end = |end: &str| name == end || name.starts_with("__") && name.ends_with("_text_end");
+    ["_etext", "_einittext", "_end", "__init_end", "__inittext_end", "__exittext_end"].into_iter().any(is_end)
+}
+
 #[test]
 fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let Some(symbols) = read() else { return };
     let naive = naive();
-    let mut buffer = Vec::new();
     let table = symbols.table().expect("it was read");
+    let mut listed: BTreeMap<u64, Names> = BTreeMap::new();
+    for symbol in table.iter() {
+        listed.entry(symbol.start.0).or_default().push((symbol.name.to_vec(), symbol.owner.to_vec()));
+    }
     let mut labels = 0;
     for (start, names) in &naive {
         let transient = |module: &[u8]| module == b"bpf" || module.starts_with(b"__builtin__");
@@ -63,81 +70,69 @@ fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
             continue;
         }
         for address in [start - 1, *start, start + 1] {
-            let found = symbols.lookup(KernelAddr(address), NOW, &mut buffer);
+            let found = symbols.find(KernelAddr(address), NOW);
             let Some((below, expected)) = naive.range(..=address).next_back() else {
-                assert_eq!(found, Err(Unresolved::Outside), "{address:#x}");
+                assert_eq!(found, None, "{address:#x}");
                 continue;
             };
             match found {
-                Ok(found) => {
+                Some(found) => {
                     // The kernel prefers the first name of its table too.
-                    let (name, module) = &expected[0];
+                    let (name, module) = expected.iter().find(|(name, _)| !ends_section(name)).expect("a symbol");
                     assert_eq!((found.name, found.start.0), (&**name, *below), "{address:#x}");
-                    assert!(found.offset < found.size && found.offset == address - below, "{found:?}");
+                    assert!(address - below < found.size, "{found:?}");
                     assert!(transient(module) || found.owner == &**module, "{found:?}");
                 }
                 // Ends of sections, and the addresses between sections.
-                Err(why) => {
-                    assert_eq!(why, Unresolved::Outside, "{address:#x}");
-                    labels += 1;
-                }
+                None => labels += 1,
             }
         }
-        let all = table.at(*start).map(|place| {
-            let mut name = Vec::new();
-            table.name(place.symbol, &mut name);
-            name
-        });
-        let expected = names.iter().map(|(name, _)| name.clone());
-        assert_eq!(all.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{start:#x}");
-        for (name, module) in names {
-            assert!(table.named(name).any(|place| place.start == *start));
-            assert!(table.named_in(module, name).any(|place| place.start == *start));
-        }
+        let expected: Names = names.iter().filter(|(name, _)| !ends_section(name)).cloned().collect();
+        assert_eq!(listed.remove(start).unwrap_or_default(), expected, "{start:#x}");
     }
     assert!(labels < 100, "{labels} addresses have no symbol");
+    let names = ["do_exit", "__bpf_call_base", "tt_no_such_symbol"];
+    let of = |name: &str| {
+        let is_named = |(found, module): &(Vec<u8>, Vec<u8>)| found == name.as_bytes() && module.is_empty();
+        naive.iter().find(|(_, names)| names.iter().any(is_named)).map(|(start, _)| KernelAddr(*start))
+    };
+    assert_eq!(table.addresses(names), names.map(of));
     println!("{} addresses, {labels} of those beside them without a symbol", naive.len());
 }
 
 /// Asks again and again while another thread reads. A lookup that finds nothing causes no read.
 #[test]
 fn lookups_go_on_during_a_read_and_cause_none() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let Some(mut symbols) = read() else { return };
     let inside = naive().into_iter().nth(1_000).expect("more symbols").0;
-    let (results, arrived) = mpsc::channel();
-    let reader = SymbolReader::start(move |time, change| drop(results.send((time, change)))).expect("a thread");
-    let mut name = Vec::new();
+    let reader = SymbolReader::start().expect("a thread");
     let (mut lookups, mut replaced) = (0u64, 0);
     let began = Instant::now();
     while replaced < 2 && began.elapsed() < Duration::from_secs(120) {
-        if let Ok((time, change)) = arrived.try_recv() {
-            symbols.apply(time, change);
+        if let Some(read) = reader.poll() {
+            symbols.replace(read.expect("it was read before"));
             replaced += 1;
             reader.request();
         }
-        assert!(symbols.lookup(KernelAddr(inside), NOW, &mut name).is_ok());
-        assert_eq!(symbols.lookup(KernelAddr(0x1000), NOW, &mut name), Err(Unresolved::Outside));
+        assert!(symbols.find(KernelAddr(inside), NOW).is_some());
+        assert_eq!(symbols.find(KernelAddr(0x1000), NOW), None);
         lookups += 2;
     }
     // The third request waits for the pause.
-    assert_eq!((replaced, reader.reads()), (2, 2));
+    assert_eq!((replaced, reader.poll().is_none()), (2, true));
     assert!(lookups > 10_000, "{lookups}");
 }
 
 /// Reads the symbols where the kernel hides their addresses.
 fn check_hidden(expected: Unavailable) {
     let mut symbols = Symbols::default();
-    let change = kallsyms::read();
-    assert!(matches!(change, SymbolChange::Unavailable(why) if why == expected), "{change:?}");
-    symbols.apply(BootNanos(1), change);
-    let mut name = Vec::new();
+    let why = kallsyms::snapshot(&mut Pieces::new(None)).expect_err("addresses");
+    assert_eq!(why, expected);
+    symbols.set_unavailable(why);
+    assert_eq!(symbols.table().err(), Some(expected));
     for address in [0, 1, 0xffff_ffff_8100_0000, u64::MAX] {
-        let found = symbols.lookup(KernelAddr(address), NOW, &mut name);
-        assert_eq!(found, Err(Unresolved::Unavailable(expected)), "{address:#x}");
+        assert_eq!(symbols.find(KernelAddr(address), NOW), None, "{address:#x}");
     }
 }
 
@@ -168,9 +163,6 @@ fn without_the_capability_the_reason_is_given() {
 
 #[test]
 fn hidden_addresses_are_reported_to_root_too() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     with_hidden_addresses(|| check_hidden(Unavailable::KptrRestrict));
 }

@@ -1,12 +1,13 @@
 //! System calls without wrappers, so that a test knows each argument and result exactly, and processes that a test
 //! controls.
 
-use crate::traced::{Dir, alone, may_trace};
+use crate::traced::{Dir, alone, alone_as_root};
 use std::ffi::{CStr, CString};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 /// The effective user id.
 pub(crate) fn euid() -> u32 {
@@ -256,25 +257,24 @@ impl Status {
     }
 }
 
+/// Waits until a condition holds, longer than any takes on an emulated machine.
+#[track_caller]
+pub(crate) fn wait_until(holds: impl Fn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(180);
+    while !holds() {
+        assert!(Instant::now() < patience, "it never happens");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Forks. The child runs `act`, and exits with 0, or with 101 after a panic.
-pub(crate) fn fork(act: impl FnOnce()) -> i32 {
+pub(crate) fn fork<T>(act: impl FnOnce() -> T) -> i32 {
     // SAFETY: the child runs the closure and leaves by _exit. glibc makes its allocator usable after fork. Tests run one
     // at a time, so no other thread holds a lock that the closure takes.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
     if pid == 0 {
-        end_after(act);
-    }
-    pid
-}
-
-/// Forks by clone(2) with these flags. See [`fork`].
-pub(crate) fn fork_with(flags: i32, act: impl FnOnce()) -> i32 {
-    // SAFETY: as in [`fork`]; the child has a copy of the memory and its stack.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) } as i32;
-    assert!(pid >= 0, "clone: {}", std::io::Error::last_os_error());
-    if pid == 0 {
-        end_after(act);
+        end_after(|| _ = act());
     }
     pid
 }
@@ -421,10 +421,7 @@ fn a_failing_child_shows_its_message() {
 
 #[test]
 fn tracefs_may_be_mounted_already() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let child = Actor::new(|| {
         own_mounts();
         mount_tracefs();

@@ -10,15 +10,18 @@ mod races;
 mod told;
 mod unreported;
 
+use crate::cases::{act, judge};
 use crate::sys::{self, Actor};
-use crate::traced::{Run, Traced, alone, emulated, is_attached, may_trace, n, not_checked, skipped, tracetui};
+use crate::traced::{
+    Run, Traced, alone, alone_as_root, emulated, is_attached, may_trace, n, not_checked, skipped, tracetui,
+};
 use cases::Case;
 use net::{accept, connect, done, listen, name, receive, send, tcp, v4};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
-use told::{Told, accepted, closed, connected, failed};
+use told::{accepted, closed, connected, failed};
 
 /// Traces the kind while `act` runs. `None` if that is not possible, which is reported.
 fn traced<T>(args: &[&str], act: impl FnOnce(&Traced) -> T) -> Option<(Run, T)> {
@@ -36,56 +39,10 @@ const KIND: [&str; 2] = ["--kind", "tcp,lost"];
 /// Runs the cases and compares their events. Reports those that this machine cannot run.
 fn check(cases: &[Case]) {
     let _alone = alone();
-    let Some((run, acted)) = traced(&KIND, |_| act(cases)) else { return };
-    let account = run.check();
-    let mut wrong = Vec::new();
-    let mut cannot = Vec::new();
-    for (name, pid, told) in acted {
-        match told {
-            Ok(expected) => {
-                let events = of_case(&run, name, pid);
-                wrong.extend(told::compare(&expected, &events).into_iter().map(|line| format!("{name}: {line}")));
-            }
-            Err(reason) => cannot.push(format!("{name}: {reason}")),
-        }
-    }
-    let strangers: Vec<String> =
-        run.lines().filter(|line| line["kind"] == "lost").map(|line| line.to_string()).collect();
-    assert!(wrong.is_empty(), "\n{}\n{}\n{account}", wrong.join("\n"), strangers.join("\n"));
-    if !cannot.is_empty() {
-        not_checked(&cannot.join("; "));
-    }
-}
-
-/// Runs each case in a process, all at once. A failed process counts as a reason to fail the test.
-fn act(cases: &[Case]) -> Vec<(&'static str, i32, Told)> {
-    let actors = cases.iter().map(|(name, run)| {
-        let mut actor = Actor::new(move || {
-            sys::set_comm(name.as_bytes());
-            // SAFETY: alarm(2) takes an integer. Its signal ends a case that waits for ever.
-            unsafe { libc::alarm(if emulated() { 100 } else { 30 }) };
-            let told = match run() {
-                Ok(events) => Value::from(events),
-                Err(reason) => Value::from(reason),
-            };
-            told.to_string().bytes().map(i64::from).collect()
-        });
-        actor.go();
-        (*name, actor)
-    });
-    let actors: Vec<(&str, Actor)> = actors.collect();
-    let told = actors.into_iter().map(|(name, actor)| {
-        let pid = actor.pid;
-        let (status, bytes) = actor.end();
-        assert_eq!(status.code(), Some(0), "{name}: {status:?}");
-        let bytes: Vec<u8> = bytes.into_iter().map(|byte| byte as u8).collect();
-        let told = match serde_json::from_slice(&bytes).expect("JSON") {
-            Value::Array(events) => Ok(events),
-            other => Err(other.as_str().expect("a reason").to_owned()),
-        };
-        (name, pid, told)
-    });
-    told.collect()
+    let act = |_: &Traced| act(cases.iter().map(|(name, run)| (*name, run)));
+    let Some((run, acted)) = traced(&KIND, act) else { return };
+    run.check();
+    judge(acted, &run, |name, pid, expected| told::compare(expected, &of_case(&run, name, pid)));
 }
 
 fn events(run: &Run) -> impl Iterator<Item = Value> {
@@ -177,10 +134,7 @@ fn assert_told(expected: &[Value], events: &[Value]) {
 
 #[test]
 fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     net::up("lo");
     let (listener, to) = listen(v4());
     let client = tcp(to);
@@ -306,27 +260,6 @@ fn filters_select_connections() {
         found.sort();
         expected.sort();
         assert_eq!(found, expected, "{args:?}");
-    }
-}
-
-/// The names of the programs that a tracer keeps loaded.
-fn programs_of(tracer: i32) -> Vec<String> {
-    let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
-    let inventory: Value = serde_json::from_slice(&output.stdout).expect("one object");
-    let held = |program: &&Value| {
-        program["held_by"].as_array().is_some_and(|holders| holders.iter().any(|holder| holder["pid"] == tracer))
-    };
-    let programs = inventory["programs"].as_array().expect("a list").iter().filter(held);
-    programs.map(|program| program["name"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
-#[test]
-fn nothing_is_attached_for_connections_that_nobody_asked_for() {
-    let _alone = alone();
-    for (kind, expected) in [("exec", false), ("tcp", true)] {
-        let Some((_, programs)) = traced(&["--kind", kind], |traced| programs_of(traced.pid())) else { return };
-        let of_tcp: Vec<&String> = programs.iter().filter(|name| name.contains("tcp")).collect();
-        assert!(!programs.is_empty() && of_tcp.is_empty() != expected, "{kind}: {programs:?}");
     }
 }
 

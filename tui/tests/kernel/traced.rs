@@ -1,5 +1,6 @@
 //! Runs `tracetui print` during the actions of a test, and parses its output.
 
+use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, load, raw_tracepoint_open};
 use crate::sys::{self, Actor};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -34,10 +35,16 @@ pub(crate) fn tracetui() -> Command {
     command
 }
 
-/// A command in which tracetui has no configuration, and does not know who typed sudo to run the tests.
+/// The variable with the interval of BPF inventories.
+pub(crate) const INVENTORY: &str = "TRACETUI_INVENTORY";
+
+/// A command in which tracetui has no configuration, does not know who typed sudo to run the tests, and takes inventories often.
 pub(crate) fn neutral(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env("XDG_CONFIG_HOME", "/nonexistent");
+    if std::env::var_os(INVENTORY).is_none() {
+        command.env(INVENTORY, if emulated() { "3s" } else { "500ms" });
+    }
     for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_HOME", "DOAS_USER", "PKEXEC_UID"] {
         command.env_remove(variable);
     }
@@ -83,6 +90,11 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Like [`alone`], if this process may trace. If not, the reason is reported.
+pub(crate) fn alone_as_root() -> Option<MutexGuard<'static, ()>> {
+    may_trace().then(alone)
+}
+
 /// Reports why a test cannot check anything. The message bypasses the output capture of the test harness.
 pub(crate) fn cannot_run(reason: &str) {
     assert!(std::env::var("TRACETUI_REQUIRE_KERNEL").as_deref() != Ok("1"), "cannot run: {reason}");
@@ -94,6 +106,11 @@ pub(crate) fn cannot_run(reason: &str) {
 pub(crate) fn not_checked(what: &str) {
     let Some(traced) = Traced::start(&[]) else { return };
     traced.stop();
+    warn_not_checked(what);
+}
+
+/// Like [`not_checked`], after a trace.
+pub(crate) fn warn_not_checked(what: &str) {
     let _ = writeln!(std::io::stderr(), "not checked: {what}");
 }
 
@@ -126,7 +143,7 @@ pub(crate) struct Traced {
     said: Vec<String>,
     /// The line that reports that every probe is attached.
     pub(crate) ready: String,
-    output: Option<PathBuf>,
+    output: Option<Output>,
     shows_lost: bool,
     _dir: Dir,
 }
@@ -162,6 +179,7 @@ impl Traced {
         let stderr = lines_of(child.stderr.take().expect("piped"));
         let shows_lost = shows_lost(args);
         let (said, ready) = (Vec::new(), String::new());
+        let output = output.map(Output);
         let mut traced = Traced { child, stderr, said, ready, output, shows_lost, _dir: dir };
         match traced.wait_for_ready() {
             Ok(()) => Some(traced),
@@ -202,8 +220,8 @@ impl Traced {
     }
 
     /// The file that contains its lines.
-    pub(crate) fn output(&self) -> &Path {
-        self.output.as_deref().expect("started with a file")
+    pub(crate) fn output(&self) -> &Output {
+        self.output.as_ref().expect("started with a file")
     }
 
     /// Whether it reported that something is missing on this kernel.
@@ -235,13 +253,20 @@ impl Traced {
         run
     }
 
+    /// Ends it as [`stop`](Self::stop) does, and checks the properties of any run.
+    pub(crate) fn stop_and_check(self) -> Run {
+        let run = self.stop();
+        run.check();
+        run
+    }
+
     /// Waits until it ends, and reads its output.
     pub(crate) fn ended(mut self) -> Run {
         let status = wait_at_most(&mut self.child, PATIENCE);
         let mut stderr = std::mem::take(&mut self.said);
         stderr.push(std::mem::take(&mut self.ready));
         stderr.extend(self.stderr.iter());
-        let raw = self.output.as_ref().map(|path| std::fs::read(path).expect("the output")).unwrap_or_default();
+        let raw = self.output.as_ref().map(|output| std::fs::read(output).expect("the output")).unwrap_or_default();
         Run { status, stderr, raw, shows_lost: self.shows_lost }
     }
 }
@@ -300,13 +325,57 @@ pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus 
 
 /// Traces a child that runs `act`. Returns its process id and its numbers.
 pub(crate) fn trace(kinds: &str, act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    let traced = Traced::start(&["--kind", kinds])?;
-    let actor = Actor::new(act);
+    trace_with(&["--kind", kinds], |_| act())
+}
+
+/// Like [`trace`], with these arguments. `act` can wait for what tracetui writes.
+pub(crate) fn trace_with(args: &[&str], act: impl FnOnce(&Output) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(args)?;
+    let actor = Actor::new(|| act(traced.output()));
     let pid = actor.pid;
     let numbers = actor.run();
-    let run = traced.stop();
-    run.check();
-    Some((run, pid, numbers))
+    Some((traced.stop_and_check(), pid, numbers))
+}
+
+/// The file with the lines of a running `print`.
+pub(crate) struct Output(PathBuf);
+
+impl AsRef<Path> for Output {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Output {
+    /// Waits until the lines satisfy this. After [`PATIENCE`], the checks of the test report what is missing.
+    pub(crate) fn wait_until(&self, satisfies: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE && !std::fs::read_to_string(self).is_ok_and(|lines| satisfies(&lines)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until this operation is reported for each of the programs.
+    pub(crate) fn wait_for(&self, op: &str, ids: &[i64]) {
+        ids.iter().for_each(|id| self.wait_for_many(op, *id, 1));
+    }
+
+    /// Waits until this operation is reported so often for a program.
+    pub(crate) fn wait_for_many(&self, op: &str, id: i64, count: usize) {
+        let is_it = |event: &Value| event["op"] == op && event["prog"]["id"] == id;
+        self.wait_until(|lines| {
+            let of_op = lines.lines().filter(|line| line.contains(op));
+            let events = of_op.filter_map(|line| serde_json::from_str(line).ok());
+            events.filter(is_it).count() >= count
+        });
+    }
+
+    /// Waits until an inventory that began after this call is in the output: the end of a link is in no other event.
+    pub(crate) fn wait_for_inventory(&self) {
+        let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_inventory", &[MOV_R0, EXIT]));
+        sys::close(raw_tracepoint_open(&program, "sched_process_exit"));
+        self.wait_for("detach", &[id_and_tag(&program)[0]]);
+    }
 }
 
 /// The results of a `print`.
@@ -535,11 +604,13 @@ impl Dir {
         format!("{}/{name}", self.0.to_str().expect("UTF-8"))
     }
 
-    /// Creates an empty file in the directory.
+    /// Creates an empty file in the directory, without an open.
     pub(crate) fn file(&self, name: &str) -> String {
-        let path = self.at(name);
-        File::create(&path).expect("a file");
-        path
+        let path = sys::c(self.at(name));
+        // SAFETY: the path is a C string that outlives the call.
+        let made = unsafe { libc::mknod(path.as_ptr(), libc::S_IFREG | 0o644, 0) };
+        assert_eq!(made, 0, "{path:?}: {}", std::io::Error::last_os_error());
+        path.into_string().expect("UTF-8")
     }
 
     /// Creates a directory in the directory.

@@ -1,7 +1,10 @@
 //! Capture by the origin of processes: their ancestors and their cgroup.
 
+use crate::stdio::wait_for;
 use crate::sys::{self, Actor, fork};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace, n, neutral, not_checked, tracetui, wait_at_most};
+use crate::traced::{
+    Dir, Run, Traced, alone, alone_as_root, cannot_run, n, neutral, not_checked, tracetui, wait_at_most,
+};
 use std::fs::File;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,9 +126,7 @@ fn several_trees_are_either_and_a_root_counts_itself() {
     let actors = [1, 2, 3].map(|i| {
         Actor::new(move || {
             sys::open_path(&format!("/nowhere/root {i}"));
-            sys::wait(fork(|| {
-                sys::open_path(&format!("/nowhere/child {i}"));
-            }));
+            sys::wait(fork(|| sys::open_path(&format!("/nowhere/child {i}"))));
             vec![]
         })
     });
@@ -135,8 +136,7 @@ fn several_trees_are_either_and_a_root_counts_itself() {
     for actor in actors {
         actor.run();
     }
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let mut paths: Vec<_> = run.lines().map(|e| e["path"].as_str().unwrap_or_default().to_owned()).collect();
     paths.retain(|path| path.starts_with("/nowhere/"));
     assert_eq!(paths, ["/nowhere/root 1", "/nowhere/child 1", "/nowhere/root 3", "/nowhere/child 3"]);
@@ -162,12 +162,9 @@ impl Stage {
     }
 
     /// Waits for a turn, with a time limit.
+    #[track_caller]
     fn wait(self, turn: u64) {
-        let patience = std::time::Instant::now() + std::time::Duration::from_secs(180);
-        while self.0.at(Stage::TURN).load(Ordering::SeqCst) < turn {
-            assert!(std::time::Instant::now() < patience, "turn {turn} never begins");
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        sys::wait_until(|| self.0.at(Stage::TURN).load(Ordering::SeqCst) >= turn);
     }
 
     fn id(self, whose: usize) -> i32 {
@@ -189,23 +186,17 @@ impl Stage {
     fn member(self) {
         self.wait(3);
         sys::open_path("/nowhere/member");
-        sys::wait(fork(|| {
-            sys::open_path("/nowhere/child");
-        }));
+        sys::wait(fork(|| sys::open_path("/nowhere/child")));
         self.begin(4);
         self.wait(7);
-        sys::wait(fork(|| {
-            sys::open_path("/nowhere/late child");
-        }));
+        sys::wait(fork(|| sys::open_path("/nowhere/late child")));
         sys::open_path("/nowhere/late member");
     }
 
     /// Another process with a reused id, which opens a file, forks and executes.
     fn impostor(self) {
         sys::open_path("/nowhere/impostor");
-        sys::wait(fork(|| {
-            sys::open_path("/nowhere/impostor's child");
-        }));
+        sys::wait(fork(|| sys::open_path("/nowhere/impostor's child")));
         // SAFETY: all strings are NUL-terminated, and the lists end with null. The first call fails, and the second
         // replaces this child.
         unsafe {
@@ -309,28 +300,20 @@ impl Reused {
 #[test]
 fn an_id_that_is_used_again_is_not_in_the_tree() {
     let _alone = alone();
-    let reused = Reused::new();
-    let (pids, root) = ([reused.root(), reused.member()], reused.root().to_string());
-    let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--tree", &root]) else { return };
-    reused.act();
-    let really = reused.end();
-    let run = traced.stop();
-    Reused::check(&run, pids);
-    let account = run.check();
-    assert!(!really || n(&account["kinds"]["exec"]["filtered"]) >= 2, "the impostors' are counted: {account}");
-}
-
-#[test]
-fn an_id_that_is_used_again_is_not_shown_by_a_filter_for_the_tree() {
-    let _alone = alone();
-    let reused = Reused::new();
-    let (pids, root) = ([reused.root(), reused.member()], reused.root().to_string());
-    // The kernel side cannot evaluate this filter.
-    let filter = format!("tree={root} or comm=nobody");
-    let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--filter", &filter]) else { return };
-    reused.act();
-    reused.end();
-    Reused::check(&traced.stop(), pids);
+    // The kernel side cannot evaluate the filter.
+    for option in ["--tree", "--filter"] {
+        let reused = Reused::new();
+        let root = reused.root();
+        let pids = [root, reused.member()];
+        let value = if option == "--tree" { root.to_string() } else { format!("tree={root} or comm=nobody") };
+        let Some(traced) = Traced::start(&["--kind", "open,exec,exit", option, &value]) else { return };
+        reused.act();
+        let really = reused.end();
+        let run = traced.stop();
+        Reused::check(&run, pids);
+        let filtered = n(&run.account()["kinds"]["exec"]["filtered"]);
+        assert!(!really || option == "--filter" || filtered >= 2, "the impostors' are counted: {}", run.account());
+    }
 }
 
 #[test]
@@ -343,13 +326,7 @@ fn an_id_that_is_used_again_is_not_of_the_command() {
         while ! [ -e {done} ]; do sleep 0.1; done"
     );
     let Some(traced) = Traced::start(&["--kind", "open,exit", "--", "sh", "-c", &script]) else { return };
-    let wait_for = |file: &str| {
-        let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while !std::path::Path::new(file).exists() {
-            assert!(std::time::Instant::now() < patience, "the command makes {file}");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    };
+    let wait_for = |file: &str| wait_for(|| std::path::Path::new(file).exists().then_some(()));
     wait_for(&member);
     let pid: i32 = std::fs::read_to_string(&member).expect("readable").trim().parse().expect("a process id");
     sys::kill(pid, libc::SIGKILL);
@@ -382,9 +359,7 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
         // SAFETY: the process has one thread, and the child has a copy of the stack and leaves by _exit.
         if unsafe { libc::syscall(libc::SYS_clone, flags, nothing, nothing, nothing, nothing) } == 0 {
             sys::open_path("/nowhere/sibling");
-            sys::wait(fork(|| {
-                sys::open_path("/nowhere/sibling's child");
-            }));
+            sys::wait(fork(|| sys::open_path("/nowhere/sibling's child")));
             // SAFETY: _exit takes an integer and ends the child.
             unsafe { libc::_exit(0) };
         }
@@ -400,24 +375,16 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
         let Some(traced) = Traced::start(&["--kind", "open", filter, &value]) else { return };
         root.go();
         root.end();
-        let run = traced.stop();
-        run.check();
+        let run = traced.stop_and_check();
         let opened = |path: &str| run.lines().filter(|e| e["path"] == path).count();
-        assert_eq!(
-            (opened("/nowhere/sibling"), opened("/nowhere/sibling's child")),
-            (1, 1),
-            "{filter}: {}",
-            run.account()
-        );
+        let count = [opened("/nowhere/sibling"), opened("/nowhere/sibling's child")];
+        assert_eq!(count, [1, 1], "{filter}: {}", run.account());
     }
 }
 
 #[test]
 fn a_tree_needs_its_root() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     // Larger than any pid_max.
     const NOBODY: &str = "4194304";
     let said = |args: &[&str]| {
@@ -437,8 +404,7 @@ fn a_tree_needs_its_root() {
         return;
     };
     sys::open_path("/nowhere/at all");
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     assert_eq!(run.lines().filter(|e| e["kind"] == "open").count(), 0);
 }
 
@@ -570,15 +536,13 @@ fn a_container_is_captured_by_its_name() {
         vec![sys::open_path("/nowhere/late")]
     });
     actor.run();
-    let run = traced.stop();
-    run.check();
+    let run = traced.stop_and_check();
     let event = |path: &str| run.lines().find(|e| e["path"] == path);
     let seen = event("/nowhere/first").expect("it passes");
-    assert_eq!(
-        (&seen["container"]["name"], &seen["container"]["id"], &seen["container"]["runtime"]),
-        (&wanted.clone().into(), &id(1).into(), &"containerd".into()),
-        "{seen}"
-    );
+    let container = &seen["container"];
+    assert_eq!((&container["name"], &container["id"]), (&wanted.clone().into(), &id(1).into()), "{seen}");
+    assert_eq!(container["runtime"], "containerd", "{seen}");
+
     let unit = format!("tracetui-containers-{}/nerdctl-{}.scope", sys::pid(), id(1));
     assert_eq!(seen["unit"], unit);
     assert!(event("/nowhere/other").is_none() && event("/nowhere/forged").is_none());
@@ -588,10 +552,7 @@ fn a_container_is_captured_by_its_name() {
 
 #[test]
 fn without_a_v2_hierarchy_no_cgroup_vanished_and_a_filter_of_them_is_refused_or_explained() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let script = "while read -r _ at kind _; do [ \"$kind\" != cgroup2 ] || umount -l \"$at\" || exit 9; done </proc/mounts; exec \"$@\"";
     let run = |args: &[&str]| {
         let mut command = neutral("unshare");
@@ -637,21 +598,16 @@ fn a_cgroup_of_the_named_hierarchy_is_captured_where_the_v2_one_is_the_root() {
                 wanted.enter();
             }
             shared.at(1 + usize::from(inside)).store(1, Ordering::SeqCst);
-            while shared.at(PHASE).load(Ordering::SeqCst) == 0 {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-            let child = fork(|| {
-                sys::open_path(if inside { "/nowhere/inside, child" } else { "/nowhere/outside, child" });
-            });
+            sys::wait_until(|| shared.at(PHASE).load(Ordering::SeqCst) != 0);
+            let child =
+                fork(|| sys::open_path(if inside { "/nowhere/inside, child" } else { "/nowhere/outside, child" }));
             sys::wait(child);
             vec![sys::open_path(if inside { "/nowhere/inside" } else { "/nowhere/outside" })]
         })
     };
     let mut actors = [opener(true), opener(false)];
     actors.iter_mut().for_each(Actor::go);
-    while shared.at(1).load(Ordering::SeqCst) + shared.at(2).load(Ordering::SeqCst) < 2 {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    sys::wait_until(|| shared.at(1).load(Ordering::SeqCst) + shared.at(2).load(Ordering::SeqCst) == 2);
     let Some(traced) = Traced::start(&["--cgroup", "/tracetui-named-*", "--kind", "open"]) else { return };
     shared.at(PHASE).store(1, Ordering::SeqCst);
     for actor in actors {

@@ -4,8 +4,8 @@
 use crate::pty;
 use crate::sys::{self, Actor, fork};
 use crate::traced::{
-    Dir, alone, cannot_run, emulated, is_attached, may_trace, n, not_checked, release, tracetui, wait_at_most,
-    with_hidden_addresses,
+    Dir, alone, alone_as_root, cannot_run, emulated, is_attached, may_trace, n, not_checked, release, tracetui,
+    wait_at_most, with_hidden_addresses,
 };
 use crate::trees::Shared;
 use serde_json::Value;
@@ -254,17 +254,13 @@ fn a_tree_is_found_also_where_processes_are_hidden() {
             // SAFETY: prctl(2) takes integers here.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
             shared.at(0).store(1, Ordering::SeqCst);
-            while shared.at(1).load(Ordering::SeqCst) == 0 {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            sys::wait_until(|| shared.at(1).load(Ordering::SeqCst) != 0);
             sys::open_path("/nowhere/child");
         });
         vec![i64::from(child), i64::from(sys::wait(child).0)]
     });
     root.go();
-    while shared.at(0).load(Ordering::SeqCst) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    sys::wait_until(|| shared.at(0).load(Ordering::SeqCst) != 0);
     let tree = root.pid.to_string();
     let system = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: Some(hide_processes) };
     let mut numbers = Vec::new();
@@ -292,10 +288,7 @@ fn without_procfs() {
 
 #[test]
 fn tracefs_need_not_be_mounted() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let system = System { mounts: Some(without_tracefs), ..System::default() };
     let doctor = doctor_is_content(system);
     assert!(!doctor.contains("limited: ") && !doctor.contains("tracefs"), "{doctor}");
@@ -305,10 +298,7 @@ fn tracefs_need_not_be_mounted() {
 
 #[test]
 fn without_sysfs_it_says_what_to_mount() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let system = System { mounts: Some(without_sysfs), ..System::default() };
     let said = system.says(&["print"]);
     assert_eq!((said.code, said.stdout.as_str(), said.stderr.lines().count()), (Some(1), "", 1), "{}", said.stderr);
@@ -319,10 +309,7 @@ fn without_sysfs_it_says_what_to_mount() {
 
 #[test]
 fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     let system = System { mounts: Some(without_procfs), ..System::default() };
     let sentence = "/proc does not show the host's processes: ";
     let said = shows_an_open(system);
@@ -332,10 +319,7 @@ fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
 
 #[test]
 fn hidden_addresses_take_nothing_away() {
-    let _alone = alone();
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone_as_root() else { return };
     with_hidden_addresses(|| {
         let (doctor, said) = (doctor_is_content(System::default()), shows_an_open(System::default()));
         let events = System::default().says(&["doctor", "--probe"]);

@@ -235,11 +235,8 @@ fn trace(flags: u32, how: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, V
 
 fn check(event: &Value, ret: i64, path: &str, abs_path: &str) {
     assert!(ret >= 0, "the open itself: {ret}");
-    assert_eq!(
-        (&event["via"], &event["ret"], &event["err"]),
-        (&"io_uring".into(), &ret.into(), &Value::Null),
-        "{event}"
-    );
+    assert_eq!(event["via"], "io_uring", "{event}");
+    assert_eq!((&event["ret"], &event["err"]), (&ret.into(), &Value::Null), "{event}");
     assert_eq!((&event["path"], &event["abs_path"]), (&path.into(), &abs_path.into()), "{event}");
 }
 
@@ -376,9 +373,7 @@ fn an_open_that_makes_no_completion_is_seen_or_counted() {
         let worked = next_descriptor();
         numbers.push(worked);
         ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&by_worker) }, 0);
-        while sys::call(libc::SYS_fcntl, [worked as u64, libc::F_GETFD as u64, 0, 0, 0]) < 0 {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        sys::wait_until(|| sys::call(libc::SYS_fcntl, [worked as u64, libc::F_GETFD as u64, 0, 0, 0]) >= 0);
         numbers.push(ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)));
         numbers
     });

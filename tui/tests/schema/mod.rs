@@ -10,8 +10,7 @@ static SCHEMA: LazyLock<Value> =
 /// If the event violates the schema.
 #[track_caller]
 pub(crate) fn check(event: &Value) {
-    let violated = violation(event, &SCHEMA["$defs"][event["kind"].as_str().expect("a kind")], "event");
-    assert_eq!(violated, None, "{event}");
+    assert_eq!(violation(event, &SCHEMA["$defs"][event["kind"].as_str().expect("a kind")], "event"), None, "{event}");
 }
 
 /// The value that violates the schema.

@@ -1,10 +1,10 @@
 //! The ledger of a pipeline: the number of events that its stages received, passed, rejected or lost.
 
-use super::{Account, ByKind, Counted, LostBy, Shortage, Streams, Windows};
+use super::{Account, ByKind, Counted, Shortage, Streams};
 use crate::enrich::World;
 use crate::event::lost::LostRecord;
 use crate::frame::Batch;
-use crate::frame::state::{KindState, LostRows, Progress, StateFrame};
+use crate::frame::state::{KindState, Progress, StateFrame};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
@@ -247,8 +247,6 @@ impl Ledger {
         };
         account.late = self.late.0;
         account.processes_unread = self.unread_processes;
-        let windows = world.bpf.taken().map(|taken| Windows { count: taken.windows.into(), ns: taken.windows_ns });
-        account.bpf_unseen = windows.unwrap_or_default();
         account.bpf_left_out = world.bpf.left_out();
         account
     }
@@ -310,34 +308,16 @@ impl Ledger {
         self.late = (progress.late, progress.handed_on);
     }
 
-    pub(crate) fn write_state(&self, lost_rows: bool, latest: BootNanos, out: &mut Batch) {
+    pub(crate) fn write_state(&self, latest: BootNanos, out: &mut Batch) {
         for kind in Kind::PROBED {
-            let Counted { delivered, filtered, own, unread, kept, kept_unread, cut, lost_rows: lost, .. } =
-                self.counted(kind);
-            let Counted { streamed, stream_lost, .. } = self.counted(kind);
-            let kind = kind as u16;
-            let state =
-                KindState { kind, delivered, filtered, own, unread, kept, kept_unread, cut, streamed, stream_lost };
+            let state = KindState { kind: kind as u16, counted: self.counted(kind) };
             StateFrame::KindState(state).push(latest, out);
-            if lost_rows {
-                let LostBy { ring, probe, read, .. } = lost;
-                StateFrame::LostRows(LostRows { kind, ring, probe, read }).push(latest, out);
-            }
         }
     }
 
     pub(crate) fn restore(&mut self, state: &KindState) {
-        let Ok(kind) = Kind::try_from(state.kind) else { return };
-        let KindState { delivered, filtered, own, unread, kept, kept_unread, cut, streamed, stream_lost, .. } = *state;
-        self.count(kind, |counted| {
-            let rest = Counted { streamed, stream_lost, ..Counted::default() };
-            *counted = Counted { delivered, filtered, own, unread, kept, kept_unread, cut, ..rest };
-        });
-    }
-
-    pub(crate) fn restore_lost_rows(&mut self, LostRows { kind, ring, probe, read }: LostRows) {
-        if let Ok(kind) = Kind::try_from(kind) {
-            self.count(kind, |counted| counted.lost_rows = LostBy { ring, probe, read, unwritten: 0 });
+        if let Ok(kind) = Kind::try_from(state.kind) {
+            self.count(kind, |counted| *counted = state.counted);
         }
     }
 }

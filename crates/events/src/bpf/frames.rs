@@ -2,7 +2,7 @@
 
 use super::{
     AttachFacts, HeldBy, HelperCalls, Hidden, Hook, InterfacePart, Inventory, LINKS, Link, NotScanned, Object, PINS,
-    ProgramFacts, Unseen, Via, View,
+    ProgramFacts, Unseen, VIEWS, Via, View,
 };
 use crate::frame::Batch;
 use crate::frame::host::{
@@ -10,7 +10,7 @@ use crate::frame::host::{
     HostFrame,
 };
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::scan;
@@ -44,7 +44,6 @@ fn program(facts: &ProgramFacts) -> BpfProgram {
         helpers: facts.calls.helpers,
         kfuncs: facts.kfuncs.clone(),
         maps: facts.maps.clone(),
-        ..BpfProgram::default()
     }
 }
 
@@ -92,7 +91,7 @@ impl From<&BpfProgram> for ProgramFacts {
             xlated_len: frame.xlated_len,
             addresses: some(frame.addr).into_iter().collect(),
             calls: HelperCalls {
-                helpers: frame.helpers | HelperCalls::early(frame.altering),
+                helpers: frame.helpers,
                 unknown: (frame.unknown != 0).then(|| NotScanned::of(frame.unknown).unwrap_or(NotScanned::Withheld)),
             },
             kfuncs: frame.kfuncs.clone(),
@@ -150,7 +149,6 @@ impl From<&BpfHidden> for Hidden {
         Hidden {
             id: some(frame.id),
             link: some(frame.link).map(|id| Link { id, link_type: frame.link_type }),
-            addr: some(frame.addr),
             name: frame.name.clone(),
             seen_by: View::of(frame.seen_by).unwrap_or_default(),
             missing_in: View::of(frame.missing_in).unwrap_or_default(),
@@ -200,42 +198,29 @@ impl Same {
 #[derive(Default)]
 pub struct Described {
     programs: BTreeMap<ProgId, BpfProgram>,
-    attachments: FxHashMap<Same, BpfAttachment>,
+    attachments: HashMap<Same, BpfAttachment>,
     /// The changes in an inventory during which links came or went: attachments without a link that appeared or ended.
-    unsettled: FxHashSet<(Same, bool)>,
-    hidden: FxHashSet<BpfHiddenKey>,
+    unsettled: HashSet<(Same, bool)>,
+    hidden: HashSet<BpfHiddenKey>,
     holders: BTreeMap<Object, BpfHolders>,
-    runs: FxHashMap<ProgId, BpfRuns>,
+    runs: HashMap<ProgId, BpfRuns>,
     /// The places that could not be examined in the first inventory.
-    unseen: FxHashSet<&'static str>,
-    /// The number and the length of the times in which changes could be missed, and whether the last one continues.
-    windows: (u32, u64, bool),
-    /// The end of the last inventory.
-    taken: BootNanos,
+    unseen: HashSet<&'static str>,
     next_key: u32,
     whole: bool,
     /// The last link and the newest program at the start of the trace. Whatever is later is news, also before and in the first
     /// inventory.
     start: (LinkId, ProgId),
     /// The network namespace whose netlink attachments at the start are known, and those that may be of links.
-    begun: Option<(NsInum, FxHashSet<Same>)>,
+    begun: Option<(NsInum, HashSet<Same>)>,
 }
 
-type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>, View);
+type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, View);
 
 impl Described {
-    /// The state before the first frame. `last` is the last existing link, `newest` the newest program, and `now` the time.
-    pub fn since(last: LinkId, newest: ProgId, now: BootNanos) -> Described {
-        Described { start: (last, newest), taken: now, ..Described::default() }
-    }
-
-    /// Records whether changes could be missed since the last inventory. Call it before [`update`](Self::update).
-    pub fn missed(&mut self, missed: bool, now: BootNanos) {
-        let (count, ns, continues) = self.windows;
-        self.windows = match missed {
-            true => (count + u32::from(!continues), ns + now.since(self.taken), true),
-            false => (count, ns, false),
-        };
+    /// The state before the first frame. `last` is the last existing link, `newest` the newest program.
+    pub fn since(last: LinkId, newest: ProgId) -> Described {
+        Described { start: (last, newest), ..Described::default() }
     }
 
     /// Appends the netlink attachments of a network namespace at the start. Later ones there are news. `of_links`: those that may be of
@@ -255,7 +240,7 @@ impl Described {
     /// Whether an attachment was made after the start. A call reports those to older programs, unless netlink makes them.
     fn is_later(&self, facts: &AttachFacts) -> bool {
         let (last, newest) = self.start;
-        let is_begun = |(netns, of_links): &(NsInum, FxHashSet<Same>)| {
+        let is_begun = |(netns, of_links): &(NsInum, HashSet<Same>)| {
             facts.via == Via::Netlink
                 && facts.netns == Some(*netns)
                 && !of_links.contains(&Same::of(&attachment(facts)))
@@ -294,7 +279,7 @@ impl Described {
         let complete = self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
             let link = hidden.link.map(|link| link.id);
-            if self.hidden.insert((hidden.id, link, hidden.addr, hidden.missing_in)) {
+            if self.hidden.insert((hidden.id, link, hidden.missing_in)) {
                 HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
             }
         }
@@ -311,20 +296,7 @@ impl Described {
         let (programs, attachments) = counts;
         let vanished = inventory.vanished;
         let unseen = inventory.unseen.iter().map(Unseen::text).collect();
-        let (windows, windows_ns, _) = self.windows;
-        self.taken = to;
-        let taken = BpfInventory {
-            from,
-            to,
-            whole: !news,
-            programs,
-            attachments,
-            vanished,
-            complete,
-            unseen,
-            windows,
-            windows_ns,
-        };
+        let taken = BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete, unseen };
         HostFrame::BpfInventory(taken).push(to, batch);
     }
 
@@ -441,9 +413,9 @@ impl Described {
             self.unseen = unseen().collect();
         }
         // A failed read does not mean that an attachment is gone.
-        let whole = unseen().all(|what| matches!(what, LINKS | PINS) || self.unseen.contains(what));
+        let whole = unseen().all(|what| matches!(what, LINKS | PINS | VIEWS) || self.unseen.contains(what));
         let before = std::mem::take(&mut self.unsettled);
-        let mut unsettled = FxHashSet::default();
+        let mut unsettled = HashSet::default();
         let mut settled = |same: &Same, gone: bool| {
             let known = (same.clone(), gone);
             let settled = steady || matches!(same, Same::Link(_)) || before.contains(&known);
@@ -453,8 +425,8 @@ impl Described {
             settled
         };
         let attached = || inventory.attachments.iter().filter(|facts| !facts.detached);
-        let now: FxHashMap<_, _> = attached().map(attachment).map(|facts| (Same::of(&facts), facts)).collect();
-        let linked_tables: FxHashSet<_> = now
+        let now: HashMap<_, _> = attached().map(attachment).map(|facts| (Same::of(&facts), facts)).collect();
+        let linked_tables: HashSet<_> = now
             .values()
             .filter(|facts| facts.link.0 != 0 && is_table(facts))
             .map(|facts| facts.target.clone())
@@ -535,7 +507,6 @@ fn hidden_frame(hidden: &Hidden) -> BpfHidden {
     let link = hidden.link.unwrap_or_default();
     BpfHidden {
         id: hidden.id.unwrap_or_default(),
-        addr: hidden.addr.unwrap_or_default(),
         name: hidden.name.clone(),
         seen_by: hidden.seen_by as u8,
         missing_in: hidden.missing_in as u8,
@@ -627,7 +598,7 @@ mod tests {
             assert_eq!(HeldBy::from(&holder_frame(&by)), by);
         }
         for seen_by in (0..=u8::MAX).filter_map(View::of) {
-            let hidden = Hidden { id: Some(ProgId(7)), seen_by, missing_in: View::Fdinfo, ..Hidden::default() };
+            let hidden = Hidden { id: Some(ProgId(7)), seen_by, missing_in: View::FdById, ..Hidden::default() };
             assert_eq!(Hidden::from(&hidden_frame(&hidden)), hidden);
         }
     }
@@ -640,7 +611,7 @@ mod tests {
             link: link.map(|id| Link { id: LinkId(id), link_type: 1 }),
             ..AttachFacts::default()
         };
-        let mut known = Described::since(LinkId(7), ProgId(9), BootNanos(1));
+        let mut known = Described::since(LinkId(7), ProgId(9));
         let first = Inventory {
             programs: vec![of(1), of(2)],
             attachments: vec![on(1, Some(7)), on(2, None)],
@@ -656,11 +627,8 @@ mod tests {
         next.attachments = vec![];
         next.unseen = vec![Unseen { what: "processes", why: String::new(), remedy: "" }];
         next.attachments = vec![on(2, None)];
-        assert_eq!(
-            frames_of(&mut known, &next),
-            ["-#0 true", "-#2 true", "+#3 2 true", "=2 1 false"],
-            "links are gone"
-        );
+        let gone = ["-#0 true", "-#2 true", "+#3 2 true", "=2 1 false"];
+        assert_eq!(frames_of(&mut known, &next), gone, "links are gone");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["=2 1 false"], "it may be in what could not be read");
         next.unseen = vec![];
@@ -682,8 +650,7 @@ mod tests {
         assert_eq!([unsteady(&next), unsteady(&next)], [0, 1], "nor an end");
         next.attachments = vec![];
         next.unseen = vec![Unseen { what: LINKS, why: String::new(), remedy: "" }];
-        let changes = frames_of(&mut known, &next);
-        assert_eq!(changes, ["-#3 true", "-#4 true", "=2 0 false"], "no link hides these");
+        assert_eq!(frames_of(&mut known, &next), ["-#3 true", "-#4 true", "=2 0 false"], "no link hides these");
         next.unseen = vec![];
         next.attachments = vec![on(3, Some(9))];
         assert_eq!(frames_of(&mut known, &next), ["+#6 3 true", "=2 1 false"]);
@@ -717,7 +684,7 @@ mod tests {
         let mut known = Described::default();
         let first = Inventory { attachments: vec![on(1), on(2)], ..Inventory::default() };
         frames_of(&mut known, &first);
-        let unread_links = FxHashSet::from_iter([LinkId(2)]);
+        let unread_links = HashSet::from_iter([LinkId(2)]);
         let unseen = vec![Unseen { what: LINKS, why: String::new(), remedy: "" }];
         let next = Inventory { unread_links, unseen, ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &next), ["-#0 true", "=0 1 false"]);
@@ -733,7 +700,7 @@ mod tests {
             netns: Some(NsInum(7)),
             ..AttachFacts::default()
         };
-        let mut known = Described::since(LinkId(0), ProgId(5), BootNanos(1));
+        let mut known = Described::since(LinkId(0), ProgId(5));
         let frames = |known: &mut Described, programs: &[u32]| {
             let mut batch = Batch::default();
             let programs = programs.iter().copied().map(on).collect();
@@ -747,7 +714,7 @@ mod tests {
         let inventory = Inventory { attachments: vec![on(5), on(6), on(7)], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &inventory), ["-#2 true", "+#3 5 false", "+#4 7 true", "=0 3 true"]);
         // With the attachments at the start: 1, and 2, which may be of a link.
-        let mut known = Described::since(LinkId(0), ProgId(5), BootNanos(1));
+        let mut known = Described::since(LinkId(0), ProgId(5));
         let mut batch = Batch::default();
         known.begin(NsInum(7), vec![&on(1)], vec![&on(2)], BootNanos(1), &mut batch);
         assert_eq!(shown(&batch), ["+#0 1 false"]);
@@ -767,7 +734,7 @@ mod tests {
             netns: Some(NsInum(netns)),
             ..AttachFacts::default()
         };
-        let mut known = Described::since(LinkId(0), ProgId(99), BootNanos(0));
+        let mut known = Described::since(LinkId(0), ProgId(99));
         let first = Inventory { programs: vec![of(1)], attachments: vec![on("lo", 7)], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &first), ["+1", "+#0 1 false", "=1 1 true"]);
         let mut next = first.clone();
@@ -798,7 +765,7 @@ mod tests {
             number: number.map(Into::into),
             any_handle: true,
         };
-        let mut known = Described::since(LinkId(0), ProgId(99), BootNanos(0));
+        let mut known = Described::since(LinkId(0), ProgId(99));
         let mut change = |part, programs: &[AttachFacts]| {
             let part = InterfacePart { netns: NsInum(7), ifindex: 2, part, programs: programs.to_vec() };
             let (changed, mut batch) = (known.is_changed(&part), Batch::default());
@@ -840,7 +807,7 @@ mod tests {
             holders: vec![by(program, 3), by(link, 4), by(program, 5)],
             ..Inventory::default()
         };
-        let mut known = Described::since(LinkId(0), ProgId(99), BootNanos(0));
+        let mut known = Described::since(LinkId(0), ProgId(99));
         let first = frames_of(&mut known, &inventory);
         assert_eq!(first, ["+1", "+2", "held 1/0 2 0:7:3 0:7:5", "held 0/5 1 0:7:4", "ran 2 9 0 0", "=2 0 true"]);
         assert_eq!(frames_of(&mut known, &inventory), ["=2 0 false"]);

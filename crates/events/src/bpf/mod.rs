@@ -9,8 +9,8 @@ pub mod frames;
 pub mod place;
 
 use crate::frame::host::{BpfAttachment, BpfMap};
+use foldhash::HashSet;
 use frames::hook;
-use rustc_hash::FxHashSet;
 use tracetui_shared::helper::{Changes, HELPERS, PROBE_WRITE_USER};
 use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
@@ -61,10 +61,21 @@ pub struct Inventory {
     /// to `bpf_link_settle`; tcx waits for RCU in between, after the program was attached).
     pub unopened_links: Vec<LinkId>,
     /// The links that exist and could not be read.
-    pub unread_links: FxHashSet<LinkId>,
+    pub unread_links: HashSet<LinkId>,
 }
 
 impl Inventory {
+    /// Leaves out tracetui's programs, and their links and holders.
+    pub fn without_own(mut self) -> Inventory {
+        let mut own: HashSet<Object> = HashSet::default();
+        own.extend(self.programs.extract_if(.., |program| program.own).map(|program| Object::Program(program.id)));
+        let links = self.attachments.extract_if(.., |facts| own.contains(&Object::Program(facts.program)));
+        let links: Vec<_> = links.filter_map(|facts| facts.link).map(|link| Object::Link(link.id)).collect();
+        own.extend(links);
+        self.holders.retain(|holder| !own.contains(&holder.object));
+        self
+    }
+
     pub fn program(&self, id: ProgId) -> Option<&ProgramFacts> {
         self.programs.binary_search_by_key(&id, |program| program.id).ok().and_then(|at| self.programs.get(at))
     }
@@ -104,9 +115,6 @@ pub struct ProgramFacts {
     pub own: bool,
 }
 
-/// The bits of [`HELPERS`] for the bits of early recordings, which had one for each function.
-const EARLY: [u8; 22] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10, 11, 12, 13, 14, 12, 15, 15, 15, 15, 16];
-
 /// The result of a scan of a program's instructions. A scan in the kernel gives the same facts as one in user space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HelperCalls {
@@ -141,12 +149,6 @@ impl HelperCalls {
         let calls = Changes::ALL.into_iter().enumerate().filter(|(_, what)| self.helpers & changing(*what) != 0);
         let bits = calls.fold(0, |bits, (index, _)| bits | 1 << index);
         Words::new(bits, |bit| Changes::ALL.get(bit).map_or("unknown", |what| what.name()))
-    }
-
-    /// The bits of an early recording.
-    fn early(bits: u32) -> u64 {
-        let set = EARLY.iter().enumerate().filter(|(early, _)| bits >> early & 1 != 0);
-        set.fold(0, |bits, (_, bit)| bits | 1 << bit)
     }
 }
 
@@ -212,46 +214,20 @@ numbered! {
         Setsockopt = 5 "setsockopt",
     }
 
-    /// A way to learn which programs and links exist, and where programs are attached.
+    /// A way to learn which programs and links exist.
     #[derive(Default)]
     View {
         /// BPF_PROG_GET_NEXT_ID, or BPF_LINK_GET_NEXT_ID for links.
         #[default]
         NextId = 0 "next_id",
-        /// BPF_PROG_GET_FD_BY_ID.
+        /// BPF_PROG_GET_FD_BY_ID, or BPF_LINK_GET_FD_BY_ID.
         FdById = 1 "fd_by_id",
-        /// /proc/kallsyms.
-        Kallsyms = 2 "kallsyms",
-        /// /proc/PID/fdinfo.
-        Fdinfo = 3 "fdinfo",
-        /// The program of a link.
-        Link = 4 "link",
-        /// A program of the iterator `bpf_prog`, in the kernel.
-        IterProg = 5 "iter_prog",
-        /// A program of the iterator `bpf_link`, in the kernel.
-        IterLink = 6 "iter_link",
         /// BPF_OBJ_GET_INFO_BY_FD.
-        ObjInfo = 7 "obj_info",
-        /// BPF_PROG_QUERY.
-        ProgQuery = 8 "prog_query",
-        /// The programs of cgroups, by a program of the iterator `cgroup`.
-        IterCgroup = 9 "iter_cgroup",
-        /// The programs of network namespaces and interfaces, by a program of the iterator `task`.
-        IterTask = 10 "iter_task",
-        /// The programs of maps of sockets, by a program of the iterator `bpf_map`.
-        IterMap = 11 "iter_map",
-        /// A file in a bpffs.
-        Pin = 12 "pin",
-        /// BPF_TASK_FD_QUERY: the program of a perf event.
-        TaskFdQuery = 13 "task_fd_query",
-        /// rtnetlink: interfaces and filters of tc.
-        Netlink = 14 "netlink",
-        /// The elements of a map.
-        Map = 15 "map",
-        /// The programs of sockets, by a program of the iterator `task_file`.
-        IterFile = 16 "iter_file",
-        /// The XDP programs of interfaces, by a program of the iterator `task`.
-        IterNetdev = 17 "iter_netdev",
+        ObjInfo = 2 "obj_info",
+        /// A program of the iterator `bpf_prog`, in the kernel.
+        IterProg = 3 "iter_prog",
+        /// A program of the iterator `bpf_link`, in the kernel.
+        IterLink = 4 "iter_link",
     }
 }
 
@@ -529,9 +505,7 @@ pub struct Hidden {
     /// The id of the program, if a view shows it; `None` for a link without a program.
     pub id: Option<ProgId>,
     pub link: Option<Link>,
-    /// The address of one of its functions, if a view shows it.
-    pub addr: Option<KernelAddr>,
-    /// The name of its symbol, if a view shows it.
+    /// The name of its symbol; empty for a link.
     pub name: Vec<u8>,
     /// The view that shows it.
     pub seen_by: View,
@@ -551,7 +525,7 @@ pub struct UnresolvedAttachment {
     pub fd: u32,
 }
 
-/// The beginning of [`Unseen::what`] if views could not be compared. All attachments are known in that case.
+/// What [`Unseen`] says if views could not be compared. All attachments are known in that case.
 pub const VIEWS: &str = "hidden programs";
 
 impl Unseen {
@@ -595,13 +569,5 @@ mod tests {
         assert_eq!(calls.changes().collect::<Vec<_>>(), ["packet", "socket"]);
         assert_eq!(calls.that_change(Changes::Packet).collect::<Vec<_>>(), ["xdp_adjust_tail", "redirect_map"]);
         assert_eq!(HelperCalls { helpers: u64::MAX, unknown: None }.names().last(), Some("unknown"), "a later version");
-    }
-
-    #[test]
-    fn bits_of_early_recordings_keep_their_meaning() {
-        let names =
-            |early| HelperCalls { helpers: HelperCalls::early(early), unknown: None }.names().collect::<Vec<_>>();
-        assert_eq!(names(1 << 2 | 1 << 10), ["send_signal", "skb_store_bytes"]);
-        assert_eq!(names(1 << 13 | 1 << 16 | 1 << 18 | 1 << 20), ["redirect", "setsockopt"]);
     }
 }

@@ -94,10 +94,8 @@ mod tests {
     #[test]
     fn unknown_families_and_hooks_are_numbers() {
         let at = |family, hook, priority| AttachPoint::Netfilter { family, hook, priority }.to_string();
-        assert_eq!(
-            [at(2, 3, -128), at(10, 0, 0), at(7, 9, 1)],
-            ["ip output priority -128", "ip6 prerouting priority 0", "family 7 hook 9 priority 1"]
-        );
+        let places = [at(2, 3, -128), at(10, 0, 0), at(7, 9, 1)];
+        assert_eq!(places, ["ip output priority -128", "ip6 prerouting priority 0", "family 7 hook 9 priority 1"]);
         assert_eq!(perf_event(1, 5 << 32), Some("cpu-clock"), "the upper half is the unit");
         assert_eq!((perf_event(0, 10), perf_event(4, 0)), (None, None));
         assert_eq!((clock(b"cpu_clock"), clock(b"cpu")), (Some("cpu-clock"), None));

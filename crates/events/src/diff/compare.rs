@@ -1,187 +1,21 @@
-//! The differences between two trees, and which of them may follow from others.
+//! The differences between two trees.
 
 use super::access;
+use super::difference::{Difference, State, Topic};
 use super::environment::{self, Differing};
+use super::label::statuses;
 use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::Gaps;
-use super::search::{Place, is_absent, searches};
+use super::search::searches;
 use super::strings::{StringTable, each};
-use super::tree::{Alone, NodeId, Pair, RoleNode, Side, Tree, swapped, tokens};
-use super::uses::{Did, did};
+use super::tree::{Alone, Pair, RoleNode, Side, Tree, swapped, tokens};
+use super::uses::{Activity, Did, FileUses, did};
 use crate::filter::Glob;
 use crate::limits;
-use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet, fast::RandomState};
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use tracetui_shared::kind::Kind;
-
-/// The result of a role's use of a file in one run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub(super) enum Outcome {
-    Untouched,
-    /// It was opened or executed.
-    Found,
-    Failed(u8),
-}
-
-impl Outcome {
-    fn of(did: Did) -> Outcome {
-        if did.has(did::FOUND) { Outcome::Found } else { Outcome::Failed(did.errno) }
-    }
-
-    pub(super) fn at(place: Place) -> Outcome {
-        match place {
-            Place::Untried => Outcome::Untouched,
-            Place::At(_) => Outcome::Found,
-            Place::Nowhere { errno, .. } => Outcome::Failed(errno),
-        }
-    }
-}
-
-/// The side that has less, if its events may be lost.
-fn lacking(a: Outcome, b: Outcome, lost: impl Fn(Side) -> Option<Side>) -> Option<Side> {
-    match (a, b) {
-        (Outcome::Found, Outcome::Found) => lost(Side::B).or(lost(Side::A)),
-        (Outcome::Found, _) | (_, Outcome::Untouched) => lost(Side::B),
-        (_, Outcome::Found) | (Outcome::Untouched, _) => lost(Side::A),
-        _ => lost(Side::A).or(lost(Side::B)),
-    }
-}
-
-/// One difference in one role.
-#[derive(Clone, Debug)]
-pub(super) enum What {
-    /// A file or program was found on one side only, or the errors differ.
-    Missing {
-        path: u32,
-        program: bool,
-        a: Outcome,
-        b: Outcome,
-    },
-    /// A name was looked for in several directories, and found in another one, or on one side only.
-    Searched {
-        name: u32,
-        a: Place,
-        b: Place,
-    },
-    /// The arguments differ: those that only A has, and those that only B has.
-    Argv {
-        removed: Vec<u32>,
-        added: Vec<u32>,
-    },
-    Cwd,
-    /// A variable of the environment differs: the name, and its text in each run.
-    Env {
-        name: u32,
-        a: Option<u32>,
-        b: Option<u32>,
-    },
-    /// The user id at the exec.
-    User {
-        a: u32,
-        b: u32,
-    },
-    /// The number of execs differs.
-    Count {
-        a: u64,
-        b: u64,
-    },
-    /// The role is on one side only.
-    Alone {
-        side: Side,
-        node: NodeId,
-        /// It starts a program that both runs have.
-        wraps: bool,
-    },
-    /// A BPF program was loaded or attached a different number of times.
-    Bpf {
-        what: u32,
-        a: u64,
-        b: u64,
-    },
-    /// Connections to a peer, or to a port, were made on one side only, or the errors differ.
-    Tcp {
-        peer: u32,
-        a: Outcome,
-        b: Outcome,
-    },
-    Exit,
-    /// A file was opened on one side only.
-    Opened {
-        path: u32,
-        a: Outcome,
-        b: Outcome,
-    },
-    /// A file that both sides found was opened for other purposes, or created on one side only, or with another mode. The parts that
-    /// differ.
-    Access {
-        path: u32,
-        a: Did,
-        b: Did,
-    },
-    /// A kind of event was recorded on one side only.
-    Unrecorded {
-        kind: Kind,
-        side: Side,
-    },
-}
-
-impl What {
-    /// The results in A and B of a file that was looked for.
-    fn outcomes(&self) -> Option<(Outcome, Outcome)> {
-        match self {
-            What::Missing { a, b, .. } => Some((*a, *b)),
-            What::Searched { a, b, .. } => Some((Outcome::at(*a), Outcome::at(*b))),
-            _ => None,
-        }
-    }
-
-    /// The side that did not find the file.
-    pub(super) fn lacks(&self) -> Option<Side> {
-        match self.outcomes()? {
-            (Outcome::Found | Outcome::Untouched, Outcome::Failed(_)) => Some(Side::B),
-            (Outcome::Failed(_), Outcome::Found | Outcome::Untouched) => Some(Side::A),
-            // The file is absent in one run, and the other cannot open it.
-            (Outcome::Failed(a), Outcome::Failed(b)) if is_absent(a) != is_absent(b) => {
-                Some(if is_absent(a) { Side::B } else { Side::A })
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether the error is that there is no such file.
-    pub(super) fn is_absent(&self) -> bool {
-        let absent = |of: Outcome| matches!(of, Outcome::Failed(errno) if is_absent(errno));
-        self.outcomes().is_some_and(|(a, b)| absent(a) || absent(b))
-    }
-
-    /// Whether only one run looked for the file.
-    pub(super) fn is_new(&self) -> bool {
-        let untouched = |(a, b)| a == Outcome::Untouched || b == Outcome::Untouched;
-        !matches!(self, What::Missing { .. }) && self.outcomes().is_some_and(untouched)
-    }
-}
-
-/// How a difference relates to the others.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub(super) enum Rank {
-    /// It is what a process that failed by itself lacked.
-    First,
-    Cause,
-    /// Another difference may explain it.
-    Perhaps,
-    /// It follows from another difference.
-    Follows,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Difference {
-    pub(super) pair: usize,
-    pub(super) what: What,
-    pub(super) rank: Rank,
-    /// The side that lacks something, if that may have been lost.
-    pub(super) unknown: Option<Side>,
-}
 
 pub(super) struct Comparison<'a> {
     pub(super) trees: (&'a Tree, &'a Tree),
@@ -203,16 +37,23 @@ impl Comparison<'_> {
             goes_on().then_some(())?;
             self.of_pair(at, *pair, strings, &mut all);
         }
-        for alone in &self.counted_alone(strings) {
+        let counted = self.counted_alone(strings);
+        let mut unseen = Vec::new();
+        for alone in &counted {
             let tree = self.tree(alone.side);
             let node = &tree.nodes[alone.node];
-            let what = What::Alone { side: alone.side, node: alone.node, wraps: alone.wraps };
-            let lost = self.may_lack_processes(alone.side.other(), alone.pair) || node.orphan && self.may_misplace();
-            if self.compares(Kind::Exec) && tree.execs_below(alone.node) > 0 {
-                all.push(difference(alone.pair, what, lost.then(|| alone.side.other())));
+            let lost = |side| self.may_lack_processes(side, alone.pair) || node.did.orphan && self.may_misplace();
+            let execs = tree.execs_below(alone.node);
+            if self.compares(Kind::Exec) && execs > 0 || self.compares(Kind::Exit) && tree.exits_below(alone.node) > 0 {
+                let states = alone.side.placed(State::Number(execs), State::Absent);
+                let one = Difference::new(alone.pair, Topic::Alone, None, states).unless_lost(lost);
+                all.push(Difference { alone: Some(*alone), ..one });
+            } else {
+                unseen.push(*alone);
             }
             self.loads_alone(*alone, tree, &mut all);
         }
+        self.uses_alone(&counted, &unseen, strings, &mut all);
         self.drop_created_in_both(&mut all);
         self.drop_exchanged(&mut all);
         if !self.ignored.is_empty() {
@@ -256,7 +97,7 @@ impl Comparison<'_> {
 
     /// Whether the run goes on, and a process of the role has not ended. Above all, processes may always come.
     fn runs(&self, side: Side, pair: usize) -> bool {
-        self.gaps(side).running && (pair == 0 || self.node(pair, side).living > 0)
+        self.gaps(side).running && (pair == 0 || self.node(pair, side).did.living > 0)
     }
 
     /// Whether processes may be in the wrong place of a tree.
@@ -271,13 +112,15 @@ impl Comparison<'_> {
                 (false, true) => Side::B,
                 _ => continue,
             };
-            all.push(difference(0, What::Unrecorded { kind, side }, Some(side)));
+            let states = side.placed(State::Absent, State::Found);
+            let one = Difference::new(0, Topic::Unrecorded(kind), None, states);
+            all.push(Difference { unknown: Some(side), ..one });
         }
     }
 
     fn of_pair(&self, at: usize, pair: Pair, strings: &mut StringTable, all: &mut Vec<Difference>) {
         let (a, b) = (&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]);
-        let compares_execs = self.compares(Kind::Exec) && !a.forked && a.execs > 0 && b.execs > 0;
+        let compares_execs = self.compares(Kind::Exec) && !a.forked && a.did.execs > 0 && b.did.execs > 0;
         let (removed, added) = if pair.changed { self.words(pair, strings) } else { Default::default() };
         let (removed, added) = self.without_script(pair, (removed, added), strings);
         let only_chance = removed.is_empty() && added.is_empty() && self.in_order(pair, strings);
@@ -288,50 +131,56 @@ impl Comparison<'_> {
             true => (vec![a.exe], vec![b.exe]),
             false => (removed, added),
         };
+        let of_process = |topic: Topic, states: (State, State)| Difference::new(at, topic, None, states);
         if pair.changed && compares_execs && (!only_chance || !same_file) {
             let both = self.gaps.0.may_lack_processes() && self.gaps.1.may_lack_processes();
-            all.push(difference(at, What::Argv { removed, added }, both.then_some(Side::B)));
+            let words = (State::Words(removed), State::Words(added));
+            all.push(Difference { unknown: both.then_some(Side::B), ..of_process(Topic::Argv, words) });
         } else if compares_execs && a.cwd != b.cwd {
             let known = |cwd: u32| !strings.get(cwd).is_empty();
             let same = alike((strings.get(a.cwd), chances.0), (strings.get(b.cwd), chances.1));
             if known(a.cwd) && known(b.cwd) && !same {
-                all.push(difference(at, What::Cwd, None));
+                all.push(of_process(Topic::Cwd, (State::Text(a.cwd), State::Text(b.cwd))));
             }
         }
         if compares_execs {
             let of_parent = self.variables(&self.pairs[pair.parent], strings);
             let new = self.variables(&pair, strings).into_iter().filter(|one| !of_parent.contains(one));
-            all.extend(new.map(|(name, a, b)| difference(at, What::Env { name, a, b }, None)));
+            let state = |text: Option<u32>| text.map_or(State::Absent, State::Text);
+            all.extend(new.map(|(name, a, b)| Difference::new(at, Topic::Env, Some(name), (state(a), state(b)))));
         }
-        let users = (a.uid, b.uid);
-        if compares_execs && users.0 != users.1 && users.0.max(users.1) != u32::MAX {
-            all.push(difference(at, What::User { a: users.0, b: users.1 }, None));
+        if let (true, Some(one), Some(other)) = (compares_execs, a.did.uid, b.did.uid)
+            && one != other
+        {
+            all.push(of_process(Topic::User, (State::Number(one.into()), State::Number(other.into()))));
         }
-        if compares_execs && a.execs != b.execs {
-            let fewer = if a.execs < b.execs { Side::A } else { Side::B };
-            let unknown = self.may_lack_processes(fewer, pair.parent).then_some(fewer);
-            all.push(difference(at, What::Count { a: a.execs, b: b.execs }, unknown));
+        if compares_execs && a.did.execs != b.did.execs {
+            let counts = (State::Number(a.did.execs), State::Number(b.did.execs));
+            let lost = |side| self.may_lack_processes(side, pair.parent);
+            all.push(of_process(Topic::Count, counts).unless_lost(lost));
         }
         if self.compares(Kind::Exec) {
-            self.programs((&a.tries, &b.tries), at, strings, all);
+            self.programs((a.did.tries.list(), b.did.tries.list()), at, strings, all);
         }
         if self.compares(Kind::Open) {
-            self.files((&a.opens, &b.opens), at, strings, all);
+            self.files((a.did.opens.list(), b.did.opens.list()), at, strings, all);
         }
         if self.compares(Kind::Bpf) {
-            self.loads((&a.loads, &b.loads), at, all);
+            let list = |node: &RoleNode| node.did.loads.iter().map(|(what, count)| (*what, *count)).collect::<Vec<_>>();
+            self.loads((&list(a), &list(b)), at, all);
         }
         if self.compares(Kind::Tcp) {
-            self.peers((&a.peers, &b.peers), at, all);
+            self.peers((a.did.peers.list(), b.did.peers.list()), at, all);
         }
         if self.compares(Kind::Exit) && exits_differ(pair, self.trees) {
-            let whole = |exits: &[(u32, u64)]| exits.iter().map(|(_, count)| count).sum::<u64>();
+            let whole = |node: &RoleNode| node.did.exits.values().sum::<u64>() == node.did.execs;
             let side = match (self.gaps.0.may_lack(Kind::Exit), self.gaps.1.may_lack(Kind::Exit)) {
-                (true, _) if whole(&a.exits) != a.execs => Some(Side::A),
-                (_, true) if whole(&b.exits) != b.execs => Some(Side::B),
+                (true, _) if !whole(a) => Some(Side::A),
+                (_, true) if !whole(b) => Some(Side::B),
                 _ => None,
             };
-            all.push(difference(at, What::Exit, side));
+            let texts = [a, b].map(|node| State::Text(strings.id(&statuses(node))));
+            all.push(Difference { unknown: side, ..of_process(Topic::Exit, texts.into()) });
         }
     }
 
@@ -373,9 +222,9 @@ impl Comparison<'_> {
     fn words(&self, pair: Pair, strings: &mut StringTable) -> (Vec<u32>, Vec<u32>) {
         let (a, b) = self.trees;
         let (left, right) = (tokens(&a.nodes[pair.a], strings), tokens(&b.nodes[pair.b], strings));
-        let mut counts: FxHashMap<u32, i64> = FxHashMap::default();
-        right.iter().for_each(|word| *counts.entry(*word).or_default() += 1);
-        let rest = |words: &[u32], counts: &mut FxHashMap<u32, i64>| {
+        let only = |words: &[u32], others: &[u32]| {
+            let mut counts: HashMap<u32, i64> = HashMap::default();
+            others.iter().for_each(|word| *counts.entry(*word).or_default() += 1);
             let missing = words.iter().filter(|word| {
                 let count = counts.entry(**word).or_default();
                 *count -= 1;
@@ -383,10 +232,7 @@ impl Comparison<'_> {
             });
             missing.copied().collect::<Vec<u32>>()
         };
-        let mut removed = rest(&left, &mut counts);
-        counts.clear();
-        left.iter().for_each(|word| *counts.entry(*word).or_default() += 1);
-        let mut added = rest(&right, &mut counts);
+        let (mut removed, mut added) = (only(&left, &right), only(&right, &left));
         removed.retain(|word| {
             let same = |other: &u32| {
                 let texts = (strings.get(*word), strings.get(*other));
@@ -401,7 +247,7 @@ impl Comparison<'_> {
     /// Compares the programs that two roles could not execute. Compares names only, because execvp(3) tries the directories of
     /// PATH.
     fn programs(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
-        let lost = |side: Side| self.may_lack_processes(side, at).then_some(side);
+        let lost = |side| self.may_lack_processes(side, at);
         let by_name = |tries: &[(u32, Did)], strings: &mut StringTable| {
             let mut names: BTreeMap<u32, Did> = BTreeMap::new();
             for (path, did) in tries {
@@ -411,31 +257,30 @@ impl Comparison<'_> {
             names.into_iter().collect::<Vec<_>>()
         };
         let (a, b) = (by_name(a, strings), by_name(b, strings));
-        each(&a, &b, |path, left, right| {
-            let of = |did: Option<Did>| did.map_or(Outcome::Untouched, Outcome::of);
-            let (a, b) = (of(left), of(right));
-            // A program that was found has a role of its own.
-            let own = matches!((a, b), (Outcome::Found, Outcome::Untouched) | (Outcome::Untouched, Outcome::Found));
-            if a != b && !own {
-                all.push(difference(at, What::Missing { path, program: true, a, b }, lacking(a, b, lost)));
-            }
-        });
+        results(Topic::Program, (&a, &b), at, lost, all);
     }
 
     /// Compares the outcomes of connections.
-    fn peers(&self, (a, b): Both<'_, Did>, at: usize, all: &mut Vec<Difference>) {
-        let lost = |side: Side| self.may_lack(side, Kind::Tcp, at).then_some(side);
-        each(a, b, |peer, left, right| {
-            let of = |did: Option<Did>| did.map_or(Outcome::Untouched, Outcome::of);
-            let (a, b) = (of(left), of(right));
-            if a != b {
-                all.push(difference(at, What::Tcp { peer, a, b }, lacking(a, b, lost)));
-            }
-        });
+    fn peers(&self, lists: Both<'_, Did>, at: usize, all: &mut Vec<Difference>) {
+        results(Topic::Tcp, lists, at, |side| self.may_lack(side, Kind::Tcp, at), all);
     }
 
     pub(super) fn tree(&self, side: Side) -> &Tree {
         if side == Side::A { self.trees.0 } else { self.trees.1 }
+    }
+
+    /// The role of a pair on one side.
+    pub(super) fn node(&self, pair: usize, side: Side) -> &RoleNode {
+        let pair = self.pairs[pair];
+        if side == Side::A { &self.trees.0.nodes[pair.a] } else { &self.trees.1.nodes[pair.b] }
+    }
+
+    /// The role of a difference: that of run A, if both have it.
+    pub(super) fn role(&self, one: &Difference) -> &RoleNode {
+        match one.alone {
+            Some(alone) => &self.tree(alone.side).nodes[alone.node],
+            None => self.node(one.pair, Side::A),
+        }
     }
 
     pub(super) fn gaps(&self, side: Side) -> &Gaps {
@@ -444,16 +289,18 @@ impl Comparison<'_> {
 
     /// Compares the files of two roles.
     fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
-        let lost = |side: Side| self.may_lack(side, Kind::Open, at).then_some(side);
-        let (mut both, mut only_a, mut only_b, mut accesses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let lost = |side| self.may_lack(side, Kind::Open, at);
+        let mut found: Vec<Difference> = Vec::new();
+        let (mut only_a, mut only_b, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
         each(a, b, |path, left, right| match (left, right) {
             (Some(left), Some(right)) => {
-                let (a, b) = (Outcome::of(left), Outcome::of(right));
-                if a == Outcome::Found && b == Outcome::Found {
+                let (a, b) = (State::of(Some(left)), State::of(Some(right)));
+                if a == State::Found && b == State::Found {
                     let apart = access::apart(left, right).filter(|_| !volatile(strings.get(path)));
-                    accesses.extend(apart.map(|(a, b)| What::Access { path, a, b }));
+                    let states = apart.map(|(a, b)| (State::Used(a), State::Used(b)));
+                    accesses.extend(states.map(|states| Difference::new(at, Topic::Access, Some(path), states)));
                 } else if a != b && !volatile(strings.get(path)) {
-                    both.push((path, a, b));
+                    found.push(Difference::new(at, Topic::File, Some(path), (a, b)));
                 }
             }
             (Some(did), None) => only_a.push((path, did)),
@@ -467,29 +314,24 @@ impl Comparison<'_> {
         drop_journals(&mut only_a, a, strings);
         drop_journals(&mut only_b, b, strings);
         self.drop_alike(&mut only_a, &mut only_b, strings);
-        let only = only_a.into_iter().map(|(path, did)| (path, Outcome::of(did), Outcome::Untouched));
-        let only = only.chain(only_b.into_iter().map(|(path, did)| (path, Outcome::Untouched, Outcome::of(did))));
-        let only: Vec<_> = only.collect();
-        let differ: Vec<u32> = both.iter().chain(&only).map(|(path, ..)| *path).collect();
-        let differ: Vec<u32> = differ.into_iter().filter(|path| !is_message(strings.get(*path))).collect();
-        let failed = self.fails_more(at);
-        let failed = (failed == Some(Side::A), failed == Some(Side::B));
-        let searches = searches(&differ, (a, b), failed, strings);
-        let explained: FxHashSet<u32> = searches.iter().flat_map(|search| &search.paths).copied().collect();
-        for search in searches {
-            let (a, b) = (Outcome::at(search.a), Outcome::at(search.b));
+        for (files, side) in [(only_a, Side::A), (only_b, Side::B)] {
+            found.extend(files.into_iter().map(|(path, did)| {
+                let topic = if did.has(did::FOUND) { Topic::Opened } else { Topic::Tried };
+                Difference::new(at, topic, Some(path), side.placed(State::of(Some(did)), State::Absent))
+            }));
+        }
+        let differ = found.iter().filter_map(|one| one.subject).filter(|path| !is_message(strings.get(*path)));
+        let differ: Vec<u32> = differ.collect();
+        let searches = searches(&differ, (a, b), self.fails_more(at), strings);
+        let explained: HashSet<u32> = searches.iter().flat_map(|search| &search.paths).copied().collect();
+        found.retain(|one| one.subject.is_none_or(|path| !explained.contains(&path)));
+        let searched = searches.into_iter().map(|search| {
             let name = strings.id(&search.name);
-            all.push(difference(at, What::Searched { name, a: search.a, b: search.b }, lacking(a, b, lost)));
-        }
-        for (files, is_only) in [(both, false), (only, true)] {
-            for (path, a, b) in files.into_iter().filter(|(path, ..)| !explained.contains(path)) {
-                let what =
-                    if is_only { What::Opened { path, a, b } } else { What::Missing { path, program: false, a, b } };
-                all.push(difference(at, what, lacking(a, b, lost)));
-            }
-        }
-        let unknown = lost(Side::A).or(lost(Side::B));
-        all.extend(accesses.into_iter().map(|what| difference(at, what, unknown)));
+            Difference::new(at, search.topic, Some(name), search.states)
+        });
+        all.extend(searched.chain(found).map(|one| one.unless_lost(lost)));
+        let unknown = [Side::A, Side::B].into_iter().find(|side| lost(*side));
+        all.extend(accesses.into_iter().map(|one| Difference { unknown, ..one }));
     }
 
     /// Removes files that differ only in process ids and random names.
@@ -499,7 +341,7 @@ impl Comparison<'_> {
         }
         let chances = (&self.trees.0.chance, &self.trees.1.chance);
         // Files of the same shape follow each other. Only the hash is kept.
-        let hasher = FxBuildHasher;
+        let hasher = RandomState::default();
         let shapes = |files: &[(u32, Did)], chance: &Chance| {
             let mut text = Vec::new();
             let mut shapes: Vec<(u64, usize)> = (files.iter().enumerate())
@@ -513,14 +355,14 @@ impl Comparison<'_> {
             shapes
         };
         let (left, right) = (shapes(a, chances.0), shapes(b, chances.1));
-        let (mut same_a, mut same_b) = (FxHashSet::default(), FxHashSet::default());
+        let (mut same_a, mut same_b) = (HashSet::default(), HashSet::default());
         for (hash, one) in left {
             let start = right.partition_point(|(other, _)| *other < hash);
             let others = right[start..].iter().take_while(|(other, _)| *other == hash);
             for (_, other) in others.take(limits::DIFF_SIBLINGS) {
                 let ((path, did), (path_b, did_b)) = (&a[one], &b[*other]);
                 let texts = ((strings.get(*path), chances.0), (strings.get(*path_b), chances.1));
-                if Outcome::of(*did) == Outcome::of(*did_b) && alike(texts.0, texts.1) {
+                if State::of(Some(*did)) == State::of(Some(*did_b)) && alike(texts.0, texts.1) {
                     same_a.insert(*path);
                     same_b.insert(*path_b);
                 }
@@ -534,31 +376,70 @@ impl Comparison<'_> {
         each(a, b, |what, a, b| {
             let (a, b) = (a.unwrap_or(0), b.unwrap_or(0));
             if a != b {
-                let fewer = if a < b { Side::A } else { Side::B };
-                let unknown = self.may_lack(fewer, Kind::Bpf, at).then_some(fewer);
-                all.push(difference(at, What::Bpf { what, a, b }, unknown));
+                let counts = (State::count(a), State::count(b));
+                let lost = |side| self.may_lack(side, Kind::Bpf, at);
+                all.push(Difference::new(at, Topic::Bpf, Some(what), counts).unless_lost(lost));
             }
         });
+    }
+
+    /// The connections of processes that only one run has. Of those that no line is about, because a filter rejects their execs and
+    /// exits, also the files.
+    fn uses_alone(&self, counted: &[Alone], unseen: &[Alone], strings: &mut StringTable, all: &mut Vec<Difference>) {
+        type Lists = BTreeMap<usize, [BTreeMap<u32, Did>; 2]>;
+        let of = |list: &[Alone], of: fn(&Activity) -> &FileUses| {
+            let mut lists = Lists::new();
+            for alone in list {
+                let tree = self.tree(alone.side);
+                for (what, did) in tree.below(alone.node).flat_map(|node| of(&tree.nodes[node].did).list()) {
+                    let sides = lists.entry(alone.pair).or_default();
+                    sides[alone.side as usize].entry(*what).or_default().add(*did);
+                }
+            }
+            let sorted = |side: BTreeMap<u32, Did>| side.into_iter().collect::<Vec<_>>();
+            lists.into_iter().map(move |(pair, sides)| (pair, sides.map(sorted)))
+        };
+        let from = all.len();
+        for (pair, [a, b]) in of(counted, |did| &did.peers).filter(|_| self.compares(Kind::Tcp)) {
+            self.peers((&a, &b), pair, all);
+        }
+        for (pair, [a, b]) in of(unseen, |did| &did.tries).filter(|_| self.compares(Kind::Exec)) {
+            self.programs((&a, &b), pair, strings, all);
+        }
+        for (pair, [a, b]) in of(unseen, |did| &did.opens).filter(|_| self.compares(Kind::Open)) {
+            self.files((&a, &b), pair, strings, all);
+        }
+        for one in &mut all[from..] {
+            let lost = [Side::A, Side::B].into_iter().find(|side| self.may_lack_processes(*side, one.pair));
+            one.unknown = one.unknown.or(lost);
+        }
     }
 
     /// The BPF calls of processes that only one run has.
     fn loads_alone(&self, alone: Alone, tree: &Tree, all: &mut Vec<Difference>) {
         let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
         for node in tree.below(alone.node).filter(|_| self.compares(Kind::Bpf)) {
-            tree.nodes[node].loads.iter().for_each(|(what, count)| *sums.entry(*what).or_default() += count);
+            tree.nodes[node].did.loads.iter().for_each(|(what, count)| *sums.entry(*what).or_default() += count);
         }
-        let other = alone.side.other();
-        let lost = self.may_lack(other, Kind::Bpf, alone.pair) || self.may_lack_processes(other, alone.pair);
-        let lost = lost.then_some(other);
+        let lost = |side| self.may_lack(side, Kind::Bpf, alone.pair) || self.may_lack_processes(side, alone.pair);
         for (what, count) in sums {
-            let (a, b) = if alone.side == Side::A { (count, 0) } else { (0, count) };
-            all.push(difference(alone.pair, What::Bpf { what, a, b }, lost));
+            let counts = alone.side.placed(State::count(count), State::Absent);
+            all.push(Difference::new(alone.pair, Topic::Bpf, Some(what), counts).unless_lost(lost));
         }
     }
 }
 
-fn difference(pair: usize, what: What, unknown: Option<Side>) -> Difference {
-    Difference { pair, what, rank: Rank::Cause, unknown }
+/// Compares the results of the execs of programs, or of connections.
+fn results(topic: Topic, (a, b): Both<'_, Did>, at: usize, lost: impl Fn(Side) -> bool, all: &mut Vec<Difference>) {
+    each(a, b, |subject, left, right| {
+        let one = Difference::new(at, topic, Some(subject), (State::of(left), State::of(right)));
+        // A program that was found has a role of its own.
+        let own = topic == Topic::Program
+            && matches!((&one.a, &one.b), (State::Found, State::Absent) | (State::Absent, State::Found));
+        if one.a != one.b && !own {
+            all.push(one.unless_lost(&lost));
+        }
+    });
 }
 
 /// Removes what a program looked for in vain above the directory of its run, if the same was looked for above that of the other run.
@@ -576,7 +457,7 @@ fn drop_searches(
     if only.iter().all(|file| search(tree, file).is_none()) {
         return;
     }
-    let others: FxHashSet<&[u8]> = opens.iter().filter_map(|file| search(other, file)).collect();
+    let others: HashSet<&[u8]> = opens.iter().filter_map(|file| search(other, file)).collect();
     only.retain(|file| search(tree, file).is_none_or(|searched| !others.contains(searched)));
 }
 
@@ -611,28 +492,9 @@ fn volatile(path: &[u8]) -> bool {
     under.iter().any(|dir| path.starts_with(dir)) || leaf(path) == b"GMfifo*"
 }
 
-/// The exit statuses to compare. Depending on timing, a writer to a pipe gets SIGPIPE when the reader ends, so SIGPIPE counts as
-/// success. So does SIGTERM for a forked process, as in a pool of workers. The number of forked processes that ended successfully
-/// depends on the number of jobs.
-pub(super) fn exits(exits: &[(u32, u64)], forked: bool) -> BTreeMap<u32, u64> {
-    const SIGPIPE: u32 = 13;
-    const SIGTERM: u32 = 15;
-    let mut sums = BTreeMap::new();
-    for (status, count) in exits {
-        // A core dump depends on the limits of the machine.
-        let status = if *status & 0x7f == 0 { *status } else { *status & 0x7f };
-        let ended = status == SIGPIPE || status == (128 + SIGPIPE) << 8 || forked && status == SIGTERM;
-        let status = if ended { 0 } else { status };
-        if !(forked && status == 0) {
-            *sums.entry(status).or_default() += count;
-        }
-    }
-    sums
-}
-
 fn exits_differ(pair: Pair, trees: (&Tree, &Tree)) -> bool {
     let (left, right) = (&trees.0.nodes[pair.a], &trees.1.nodes[pair.b]);
-    let (a, b) = (exits(&left.exits, left.forked), exits(&right.exits, right.forked));
+    let (a, b) = (left.exits(), right.exits());
     if left.forked {
         return a != b;
     }

@@ -9,7 +9,7 @@ use super::strings::{StringTable, each};
 use super::tree::Tree;
 use super::uses::did;
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 
 /// Alternations of letters and digits that an intended name does not have.
 const ALTERNATIONS: usize = 2;
@@ -38,20 +38,20 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
     if made_a.is_empty() || made_b.is_empty() {
         return;
     }
-    let paths: FxHashSet<&[u8]> = made_a.iter().chain(&made_b).flat_map(|path| and_above(path)).collect();
+    let paths: HashSet<&[u8]> = made_a.iter().chain(&made_b).flat_map(|path| and_above(path)).collect();
     let (used_a, used_b) = (used(&left, &paths, strings), used(&right, &paths, strings));
-    let own = |made: &[&'_ [u8]], used: &FxHashMap<&[u8], Below>, other: &FxHashMap<&[u8], Below>| {
+    let own = |made: &[&'_ [u8]], used: &HashMap<&[u8], Below>, other: &HashMap<&[u8], Below>| {
         let is_own =
             |path: &&[u8]| used.get(path).is_some_and(|below| below.made && !below.read) && !other.contains_key(path);
         let names = made.iter().filter_map(|path| and_above(path).find(is_own)).map(leaf);
-        names.map(<[u8]>::to_vec).collect::<FxHashSet<_>>()
+        names.map(<[u8]>::to_vec).collect::<HashSet<_>>()
     };
     let (names_a, names_b) = (own(&made_a, &used_a, &used_b), own(&made_b, &used_b, &used_a));
     let (words_a, words_b) = (words(&names_a), words(&names_b));
     // Forms of words that alternate: what precedes the random characters, and the length.
     let alternating = words_a.symmetric_difference(&words_b).filter(|word| changes(word) >= ALTERNATIONS);
-    let forms: FxHashSet<_> = alternating.map(|word| form(word)).filter(|(start, _)| !start.is_empty()).collect();
-    let note = |names: &FxHashSet<Vec<u8>>, others: &FxHashSet<&[u8]>, chance: &mut Chance| {
+    let forms: HashSet<_> = alternating.map(|word| form(word)).filter(|(start, _)| !start.is_empty()).collect();
+    let note = |names: &HashSet<Vec<u8>>, others: &HashSet<&[u8]>, chance: &mut Chance| {
         for name in names {
             let differing = || words_of(name).filter(|word| !others.contains(*word));
             let alternate = differing().map(changes).sum::<usize>() >= ALTERNATIONS;
@@ -59,9 +59,9 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
         }
     };
     // A word that the other run has anywhere is not random: `cache` of a journal, and of another file.
-    let within = |words: &FxHashSet<&'_ [u8]>, only: &[(u32, u8)]| {
+    let within = |words: &HashSet<&'_ [u8]>, only: &[(u32, u8)]| {
         let all = only.iter().flat_map(|(path, _)| words_of(strings.get(*path)));
-        all.filter(|word| words.contains(word)).collect::<FxHashSet<_>>()
+        all.filter(|word| words.contains(word)).collect::<HashSet<_>>()
     };
     let (of_both_a, of_both_b) = (within(&words_a, &only_b), within(&words_b, &only_a));
     note(&names_a, &of_both_a, &mut a.chance);
@@ -71,7 +71,7 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
 /// The files of a run by number, with the bits of all roles.
 pub(super) fn files(tree: &Tree) -> Vec<(u32, u8)> {
     let mut files: Vec<_> =
-        tree.nodes.iter().flat_map(|node| &node.opens).map(|(path, did)| (*path, did.bits)).collect();
+        tree.nodes.iter().flat_map(|node| node.did.opens.list()).map(|(path, did)| (*path, did.bits)).collect();
     files.sort_unstable();
     files.dedup_by(|(path, bits), (kept, all)| {
         let same = path == kept;
@@ -94,8 +94,8 @@ fn only(these: &[(u32, u8)], those: &[(u32, u8)]) -> Vec<(u32, u8)> {
 }
 
 /// What a run did at and below each of these paths that it has. All directories above a path are in `paths` too.
-fn used<'p>(files: &[(u32, u8)], paths: &FxHashSet<&'p [u8]>, strings: &StringTable) -> FxHashMap<&'p [u8], Below> {
-    let mut found: FxHashMap<&[u8], Below> = FxHashMap::default();
+fn used<'p>(files: &[(u32, u8)], paths: &HashSet<&'p [u8]>, strings: &StringTable) -> HashMap<&'p [u8], Below> {
+    let mut found: HashMap<&[u8], Below> = HashMap::default();
     for (path, bits) in files {
         for path in and_above(strings.get(*path)).map_while(|path| paths.get(path)) {
             let below = found.entry(path).or_default();
@@ -111,7 +111,7 @@ fn and_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     (1..path.len()).filter(|at| path[*at] == b'/').map(|at| &path[..at]).chain([path])
 }
 
-fn words(names: &FxHashSet<Vec<u8>>) -> FxHashSet<&[u8]> {
+fn words(names: &HashSet<Vec<u8>>) -> HashSet<&[u8]> {
     names.iter().flat_map(|name| words_of(name)).collect()
 }
 

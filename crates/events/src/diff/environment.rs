@@ -3,9 +3,8 @@
 use super::names::{Chance, NameRules, alike};
 use super::strings::{StringTable, each};
 use crate::environment;
+use foldhash::HashMap;
 use foldhash::fast::RandomState;
-use rustc_hash::FxHashMap;
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -58,9 +57,9 @@ pub(super) struct Environments {
     lists: Vec<Variables>,
     ids: HashMap<Variables, u32>,
     /// The numbers of the lists by the hash of the environment that the recording has.
-    known: FxHashMap<u64, u32>,
+    known: HashMap<u64, u32>,
     hasher: RandomState,
-    merged: FxHashMap<[u32; 2], u32>,
+    merged: HashMap<[u32; 2], u32>,
     bytes: usize,
     /// Whether the recording has values, and not only names.
     pub(super) values: bool,
@@ -74,21 +73,24 @@ impl Environments {
             return *id;
         }
         let mut text = Vec::new();
-        let mut variables: Vec<_> = environment::named(raw)
-            .filter(|(name, _)| !VOLATILE.contains(name))
-            .map(|(name, value)| {
+        let mut all: Vec<_> =
+            environment::named(raw).filter(|(name, _)| !name.is_empty() && !VOLATILE.contains(name)).collect();
+        all.sort_by_key(|(name, _)| *name);
+        let repeated = all.chunk_by(|(one, _), (other, _)| one == other).flat_map(|named| named.iter().zip(1u32..));
+        let mut variables: Vec<_> = repeated
+            .map(|((name, value), number)| {
+                // The loader takes the last of a name, and getenv(3) the first.
+                let name = if number == 1 { name.to_vec() } else { [name, format!("#{number}").as_bytes()].concat() };
                 text.clear();
                 if let Some(value) = value {
                     self.values = true;
-                    names.word(&[name, b"=", value].concat(), &mut text);
+                    names.word(&[&name, b"=".as_slice(), value].concat(), &mut text);
                 }
-                let name = strings.id(name);
+                let name = strings.id(&name);
                 (name, if text.is_empty() { name } else { strings.id(&text) })
             })
             .collect();
-        // getenv(3) finds the first of a name.
-        variables.sort_by_key(|(name, _)| *name);
-        variables.dedup_by_key(|(name, _)| *name);
+        variables.sort_unstable();
         let id = self.intern(variables);
         self.bytes += KNOWN;
         self.known.insert(hash, id);
@@ -181,14 +183,11 @@ pub(super) fn value(name: u32, text: u32, strings: &StringTable) -> Option<&[u8]
     (text != VARIES).then(|| strings.get(text).get(strings.get(name).len() + 1..))?
 }
 
-/// How a variable is set in one run: its value, or that it has one.
-pub(super) fn describe(name: u32, text: Option<u32>, strings: &StringTable) -> Vec<u8> {
-    match text {
-        None => b"not set".to_vec(),
-        Some(text) => match value(name, text, strings) {
-            None => b"set".to_vec(),
-            Some([]) => b"empty".to_vec(),
-            Some(value) => value.to_vec(),
-        },
+/// How a variable is set in one run: to its value, if that is known.
+pub(super) fn describe(name: u32, text: u32, strings: &StringTable) -> &[u8] {
+    match value(name, text, strings) {
+        None => b"set",
+        Some([]) => b"empty",
+        Some(value) => value,
     }
 }

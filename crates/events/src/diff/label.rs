@@ -1,8 +1,11 @@
-//! The names of processes in lines of text.
+//! The names of processes and of exit statuses in lines of text.
 
 use super::names::leaf;
 use super::strings::StringTable;
 use super::tree::RoleNode;
+use crate::event::exit::{Ended, Exit};
+use crate::event::names;
+use crate::text::grouped;
 use std::collections::HashMap;
 
 /// The most characters of a command line in a line of text.
@@ -103,5 +106,34 @@ pub(super) fn shortened(text: &[u8], length: usize) -> Vec<u8> {
     match text.get(..end) {
         Some(start) if text.len() > length + 3 => [start, b"..."].concat(),
         _ => text.to_vec(),
+    }
+}
+
+/// Exit statuses: `0`, or with counts `0 (4 times), 1 (1 time)`.
+pub(super) fn statuses(node: &RoleNode) -> Vec<u8> {
+    let sums = node.exits();
+    if sums.is_empty() {
+        return if node.forked { b"0".to_vec() } else { b"none".to_vec() };
+    }
+    let single = sums.len() == 1;
+    let each = sums.iter().map(|(status, count)| {
+        let exit = Exit::of_status(*status);
+        let name = match exit.ended() {
+            Ended::Code(127) => "127 (command not found)".to_owned(),
+            Ended::Code(126) => "126 (cannot execute)".to_owned(),
+            Ended::Code(code) => code.to_string(),
+            Ended::Signal(signal) => names::signal(signal).map_or_else(|| format!("signal {signal}"), str::to_owned),
+        };
+        if single { name } else { format!("{name} ({})", times(*count)) }
+    });
+    each.collect::<Vec<_>>().join(" and ").into_bytes()
+}
+
+/// A count as in `executed 4 times`.
+pub(super) fn times(count: u64) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        count => format!("{} times", grouped(count)),
     }
 }

@@ -1,12 +1,14 @@
 //! The report as values, text and JSON. All names are bytes from outside, not escaped.
 
+use super::tree::Side;
 use crate::text::{Charset, counted, escaped, grouped, json};
 use std::collections::BTreeMap;
 use tracetui_shared::id::Tgid;
 
 /// Whether a difference is certain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Status {
+    #[default]
     Different,
     /// The events that one run lacks may have been lost.
     Unknown,
@@ -27,22 +29,14 @@ impl Status {
     }
 }
 
-/// Which run has what a difference is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Which {
-    OnlyA,
-    OnlyB,
-    /// Both have it, but not in the same way.
-    Both,
-}
-
 /// A difference in one or more roles.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DiffLine {
     /// `missing argv cwd env user exec bpf tcp exit opened tried access slower`.
     pub kind: &'static str,
     pub status: Status,
-    pub which: Which,
+    /// The run that alone has what the difference is about. `None` if both have it, but not in the same way.
+    pub only: Option<Side>,
     /// It is what a process that failed by itself lacked, or nothing explains it and no process failed by itself.
     pub cause: bool,
     /// It follows from another difference.
@@ -168,24 +162,6 @@ pub struct Show {
 }
 
 impl DiffLine {
-    /// A line without content.
-    pub(super) const EMPTY: DiffLine = DiffLine {
-        kind: "",
-        status: Status::Different,
-        which: Which::Both,
-        cause: false,
-        follows: false,
-        process: Vec::new(),
-        role: 0,
-        alone: None,
-        roles: 0,
-        subject: Vec::new(),
-        a: Vec::new(),
-        b: Vec::new(),
-        what: Vec::new(),
-        how: Vec::new(),
-    };
-
     /// The kind, or a status other than different.
     pub fn word(&self) -> &'static str {
         match self.status {

@@ -7,13 +7,14 @@
 //! | `run` | the fold over the events of a recording: roles, and what each did |
 //! | `tree` | both runs as trees, and the pairs of roles that correspond |
 //! | `compare` | the differences of each pair |
+//! | `difference` | one difference, and a table of their topics |
 //! | `access` | how both runs used a file |
 //! | `environment` | the variables that each role had |
 //! | `search` | names that a process looked for in several directories |
 //! | `parallel` | differences that the order of processes makes |
 //! | `noise` | differences that do not count |
 //! | `rank` | which differences may follow from others |
-//! | `label` | the names of processes in the lines |
+//! | `label` | the names of processes and exit statuses in the lines |
 //! | `slower` | processes that took longer in run B |
 //! | `report` | the lines |
 //! | `lines` | the lines and their roles as values, as text and as JSON |
@@ -25,6 +26,7 @@
 mod access;
 mod compare;
 mod created;
+mod difference;
 mod environment;
 mod label;
 mod lines;
@@ -42,11 +44,13 @@ mod tests;
 mod tree;
 mod uses;
 
-pub use lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Show, Status, Which};
+pub use lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Show, Status};
 pub use run::{Gaps, Run};
+pub use tree::Side;
 
 use crate::filter::Glob;
-use compare::{Comparison, Difference};
+use compare::Comparison;
+use difference::Difference;
 use noise::Noise;
 use strings::StringTable;
 use tree::Tree;
@@ -84,7 +88,7 @@ pub fn compare_while(
     of.compare(base, b, &mut strings, |comparison, all, strings| {
         let (mut all, noise) = noise.split(comparison, all, strings);
         comparison.rank(strings, &mut all);
-        report::Maker::new(comparison, strings).report(&all, &noise, same)
+        report::Maker::new(comparison, &all, strings).report(&all, &noise, same)
     })
 }
 

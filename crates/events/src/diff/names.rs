@@ -11,8 +11,7 @@
 //! these.
 
 use crate::limits;
-use rustc_hash::FxHashSet;
-use std::collections::HashMap;
+use foldhash::{HashMap, HashSet};
 
 const TEMPORARY: [&[u8]; 3] = [b"/tmp", b"/var/tmp", b"/dev/shm"];
 
@@ -328,7 +327,7 @@ fn is_mixed(text: &[u8]) -> bool {
 /// The random names and process ids of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chance {
-    pub(super) pids: FxHashSet<u32>,
+    pub(super) pids: HashSet<u32>,
     /// The words in the paths of written files, each with whether a file was created under a new name (`O_EXCL`).
     created: HashMap<Vec<u8>, bool>,
     /// Words of names that only this run has and that it made, each with whether it may be random.
@@ -337,7 +336,7 @@ pub(super) struct Chance {
 
 impl Chance {
     /// Of a run with these process ids.
-    pub(super) fn new(pids: FxHashSet<u32>) -> Chance {
+    pub(super) fn new(pids: HashSet<u32>) -> Chance {
         Chance { pids, ..Chance::default() }
     }
 

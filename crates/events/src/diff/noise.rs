@@ -1,23 +1,22 @@
 //! Differences that do not count: those that `--ignore` names, and those that several good runs have among themselves (noise).
 
-use super::compare::{Comparison, Difference, Outcome, What, exits};
+use super::compare::Comparison;
+use super::difference::{Difference, State, Tolerance, Topic};
 use super::names::{is_word, leaf, runs};
-use super::report::word;
-use super::search::Place;
 use super::strings::StringTable;
 use super::tree::{NodeId, RoleNode, Side, Tree};
 use crate::limits;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 
 /// The differences between the good run that B is compared with and the other good runs.
 #[derive(Debug, Default)]
 pub(super) struct Noise {
     /// What differs, with the results in the good runs, sorted.
-    exact: FxHashMap<Key, Vec<u32>>,
+    exact: HashMap<Key, Vec<u32>>,
     /// The names that only some good runs have, by their [`form`].
-    names: FxHashMap<Key, Vec<Name>>,
+    names: HashMap<Key, Vec<Name>>,
     /// What names of a form that replace each other have in common.
-    random: FxHashMap<Key, Vec<Pattern>>,
+    random: HashMap<Key, Vec<Pattern>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -98,16 +97,13 @@ impl Noise {
                 noise.push(one);
                 continue;
             }
-            if let What::Argv { removed, added } = &one.what {
-                let rest = |words: &[u32], side: Side| {
-                    let other = |word: &&u32| {
-                        let subject = Subject { text: strings.get(**word).to_vec(), side: Some(side) };
-                        !self.has(comparison, &one, &subject, &[])
-                    };
-                    words.iter().filter(other).copied().collect()
-                };
-                one.what = What::Argv { removed: rest(removed, Side::A), added: rest(added, Side::B) };
-            }
+            let is_other = |word: u32, side: Side| {
+                let subject = Subject { text: strings.get(word).to_vec(), side: Some(side) };
+                !self.has(comparison, &one, &subject, &[])
+            };
+            let a = one.a.with_words(|word| is_other(word, Side::A));
+            let b = one.b.with_words(|word| is_other(word, Side::B));
+            (one.a, one.b) = (a, b);
             others.push(one);
         }
         (others, noise)
@@ -115,11 +111,8 @@ impl Noise {
 
     fn has(&self, comparison: &Comparison<'_>, one: &Difference, subject: &Subject, results: &[u32]) -> bool {
         let key = |text: Vec<u8>| comparison.noise_key(one, text);
-        let fits = |seen: &[u32]| match one.what {
-            // Between the lowest and the highest count.
-            What::Count { .. } | What::Bpf { .. } => {
-                results.iter().all(|count| seen.first() <= Some(count) && Some(count) <= seen.last())
-            }
+        let fits = |seen: &[u32]| match one.topic.row().tolerance {
+            Tolerance::Between => results.iter().all(|count| seen.first() <= Some(count) && Some(count) <= seen.last()),
             _ => results.iter().all(|result| seen.contains(result)),
         };
         // A name that all good runs have is not random.
@@ -161,31 +154,18 @@ fn form(text: &[u8]) -> Vec<u8> {
 impl Comparison<'_> {
     /// Whether `--ignore` names what differs, or the program. Of arguments, only the others remain.
     pub(super) fn is_ignored(&self, one: &mut Difference, strings: &StringTable) -> bool {
-        let matches = |id: &u32| self.ignores(strings.get(*id));
+        let matches = |id: u32| self.ignores(strings.get(id));
         let program = &self.trees.0.nodes[self.pairs[one.pair].a];
-        let is_of_role = one.pair != 0 && !matches!(one.what, What::Alone { .. });
-        if is_of_role && self.ignores_program(program, strings) {
+        // Of a role of one run, the processes below it count, if its program is ignored.
+        if one.pair != 0 && one.alone.is_none() && self.ignores_program(program, strings) {
             return true;
         }
-        let ids = match &mut one.what {
-            What::Argv { removed, added } if !(removed.is_empty() && added.is_empty()) => {
-                removed.retain(|word| !matches(word));
-                added.retain(|word| !matches(word));
-                return removed.is_empty() && added.is_empty();
-            }
-            What::Missing { path, .. } | What::Opened { path, .. } | What::Access { path, .. } => vec![*path],
-            What::Searched { name, a, b } => {
-                let found = |place: &Place| if let Place::At(path) = place { Some(*path) } else { None };
-                [Some(*name), found(a), found(b)].into_iter().flatten().collect()
-            }
-            What::Bpf { what, .. } => vec![*what],
-            What::Tcp { peer, .. } => vec![*peer],
-            What::Env { name, a, b } => [Some(*name), *a, *b].into_iter().flatten().collect(),
-            // Of a role of one run, the processes below it count, if its program is ignored.
-            What::Alone { .. } | What::Argv { .. } | What::Unrecorded { .. } => Vec::new(),
-            What::Cwd | What::User { .. } | What::Count { .. } | What::Exit => Vec::new(),
-        };
-        ids.iter().any(matches)
+        if one.topic == Topic::Argv && one.texts().next().is_some() {
+            one.a = one.a.with_words(|word| !matches(word));
+            one.b = one.b.with_words(|word| !matches(word));
+            return one.texts().next().is_none();
+        }
+        one.subject.is_some_and(|subject| matches(subject) || one.texts().any(|(text, _)| matches(text)))
     }
 
     /// Whether `--ignore` names a program: by its file, the file's name, or the name that it was called by.
@@ -205,63 +185,45 @@ impl Comparison<'_> {
 
     /// What differs. Empty if the difference cannot be noise.
     fn subjects(&self, one: &Difference, strings: &StringTable) -> Vec<Subject> {
-        let of_sides = |ids: &[u32], side: Option<Side>| Subject {
-            text: ids.iter().map(|id| strings.get(*id)).collect::<Vec<_>>().join(&0),
-            side,
+        let of = |ids: &[u32], side: Option<Side>| {
+            let texts: Vec<&[u8]> = ids.iter().map(|id| strings.get(*id)).collect();
+            Subject { text: texts.join(&0), side }
         };
-        let of = |ids: &[u32], side: Side| of_sides(ids, Some(side));
-        let both = |ids: &[u32]| vec![of_sides(ids, None)];
-        match &one.what {
-            What::Unrecorded { .. } => Vec::new(),
-            What::Argv { removed, added } if !(removed.is_empty() && added.is_empty()) => {
-                let sides = removed.iter().map(|word| (word, Side::A)).chain(added.iter().map(|word| (word, Side::B)));
-                sides.map(|(word, side)| of(&[*word], side)).collect()
+        match one.topic {
+            Topic::Unrecorded(_) => Vec::new(),
+            Topic::Argv | Topic::Elsewhere if one.texts().next().is_some() => {
+                one.texts().map(|(text, side)| of(&[text], Some(side))).collect()
             }
-            What::Alone { side, node, .. } => {
-                let RoleNode { exe, argv, .. } = &self.tree(*side).nodes[*node];
-                vec![of(&[&[*exe], &argv[..]].concat(), *side)]
+            Topic::Alone => {
+                let RoleNode { exe, argv, .. } = self.role(one);
+                vec![of(&[&[*exe], &argv[..]].concat(), one.only())]
             }
-            What::Opened { path, a: Outcome::Untouched, .. } | What::Tcp { peer: path, a: Outcome::Untouched, .. } => {
-                vec![of(&[*path], Side::B)]
+            Topic::Opened | Topic::Tried | Topic::Tcp if one.a == State::Absent || one.b == State::Absent => {
+                vec![of(one.subject.as_slice(), one.only())]
             }
-            What::Opened { path, .. } | What::Tcp { peer: path, b: Outcome::Untouched, .. } => {
-                vec![of(&[*path], Side::A)]
-            }
-            What::Searched { a: Place::At(one), b: Place::At(other), .. } => {
-                vec![of(&[*one], Side::A), of(&[*other], Side::B)]
-            }
-            What::Missing { path, .. } | What::Access { path, .. } | What::Tcp { peer: path, .. } => both(&[*path]),
-            What::Searched { name, .. } => both(&[*name]),
-            What::Bpf { what, .. } => both(&[*what]),
-            What::Env { name, .. } => both(&[*name]),
-            What::Argv { .. } | What::Cwd | What::User { .. } | What::Count { .. } | What::Exit => both(&[]),
+            _ => vec![of(one.subject.as_slice(), None)],
         }
     }
 
     /// Numbers of the results in A and B. A new one is not noise.
     fn results(&self, one: &Difference) -> [Vec<u32>; 2] {
-        let of = |outcome: Outcome| match outcome {
-            Outcome::Untouched => vec![0],
-            Outcome::Found => vec![1],
-            Outcome::Failed(errno) => vec![2 + u32::from(errno)],
+        let number = |state: &State| match state {
+            State::Absent => 0,
+            State::Failed { errno, .. } => 2 + u32::from(*errno),
+            State::Number(number) => u32::try_from(*number).unwrap_or(u32::MAX),
+            State::Used(did) => u32::from(did.bits) << 16 | u32::from(did.mode),
+            State::Found | State::Text(_) | State::Words(_) => 1,
         };
-        let count = |count: u64| vec![u32::try_from(count).unwrap_or(u32::MAX)];
-        match &one.what {
-            What::Missing { a, b, .. } | What::Opened { a, b, .. } | What::Tcp { a, b, .. } => [of(*a), of(*b)],
-            What::Searched { a, b, .. } => [of(Outcome::at(*a)), of(Outcome::at(*b))],
-            What::User { a, b } => [vec![*a], vec![*b]],
-            What::Count { a, b } | What::Bpf { a, b, .. } => [count(*a), count(*b)],
-            What::Access { a, b, .. } => [*a, *b].map(|did| vec![u32::from(did.bits) << 16 | u32::from(did.mode)]),
+        match one.topic {
             // The wait statuses, and whether none is 0.
-            What::Exit => {
-                let pair = self.pairs[one.pair];
-                [&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]].map(|node| {
-                    let statuses = exits(&node.exits, node.forked);
-                    let never = (!node.forked && !statuses.contains_key(&0)).then_some(u32::MAX);
-                    statuses.into_keys().chain(never).collect()
-                })
-            }
-            _ => [Vec::new(), Vec::new()],
+            Topic::Exit => [Side::A, Side::B].map(|side| {
+                let node = self.node(one.pair, side);
+                let statuses = node.exits();
+                let never = (!node.forked && !statuses.contains_key(&0)).then_some(u32::MAX);
+                statuses.into_keys().chain(never).collect()
+            }),
+            topic if topic.row().tolerance == Tolerance::Anything => [Vec::new(), Vec::new()],
+            _ => [vec![number(&one.a)], vec![number(&one.b)]],
         }
     }
 
@@ -269,7 +231,7 @@ impl Comparison<'_> {
         let pair = self.pairs[one.pair];
         let forked = self.trees.0.nodes[pair.a].forked;
         let role = if forked { self.pairs[pair.parent].a } else { pair.a };
-        let kind = match word(&one.what) {
+        let kind = match one.topic.row().word {
             // A file that comes and goes may also be looked for in vain.
             "missing" | "tried" => "opened",
             kind => kind,

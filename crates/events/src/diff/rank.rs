@@ -1,15 +1,15 @@
 //! Which differences may follow from others.
 
-use super::compare::{Comparison, Difference, Outcome, Rank, What};
+use super::compare::Comparison;
 use super::created::{bits_of, files};
+use super::difference::{Difference, Rank, State, Topic, is_absent};
 use super::environment;
-use super::names::is_message;
-use super::search::Place;
+use super::names::{is_message, leaf};
 use super::strings::StringTable;
-use super::tree::{NodeId, RoleNode, Side, Tree};
+use super::tree::{Alone, NodeId, Side, Tree};
 use super::uses::did;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeSet;
+use foldhash::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The facts about a pair that decide which differences follow from which.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,9 +33,9 @@ struct Stops {
     /// Whether a file that the process did not find explains this.
     explained: Vec<bool>,
     /// The places in the list of differences of what a process lacked.
-    first: FxHashSet<usize>,
+    first: HashSet<usize>,
     /// Of what may be the reason.
-    perhaps: FxHashSet<usize>,
+    perhaps: HashSet<usize>,
 }
 
 impl Comparison<'_> {
@@ -46,50 +46,47 @@ impl Comparison<'_> {
         let stops = self.stops(&facts, &made, all, strings);
         let of = |at: usize| facts.get(at).copied().unwrap_or_default();
         let passed_on = variables(all, strings);
-        for (at, difference) in all.iter_mut().enumerate() {
-            let Difference { pair, what, .. } = &*difference;
-            let here = of(*pair);
-            let above = of(self.pairs[*pair].parent);
-            let rank = match what {
-                _ if stops.first.contains(&at) => Rank::First,
-                _ if stops.perhaps.contains(&at) => Rank::Perhaps,
-                What::Missing { .. } | What::Searched { .. } if is_output(what, &made) => Rank::Follows,
-                What::Searched { .. } if what.is_new() => Rank::Follows,
-                What::Searched { a: Place::At(one), b: Place::At(other), .. } => {
-                    let after = here.changed || here.exit || made.contains(one) || made.contains(other);
-                    by(after, here.disturbed)
+        for (at, one) in all.iter_mut().enumerate() {
+            let here = of(one.pair);
+            let above = of(self.pairs[one.pair].parent);
+            let is_made = |text: u32| made.contains(&text);
+            let broken = here.argv || here.exit || here.missing;
+            let near = here.changed || here.disturbed;
+            // Whether it follows from another difference, and whether it may do so.
+            let (follows, perhaps) = match one.topic {
+                _ if stops.perhaps.contains(&at) => (false, true),
+                Topic::Program | Topic::File | Topic::Search if is_output(one, &made) => (true, false),
+                Topic::Program | Topic::File if one.lacks().is_none() => (stops.explained[one.pair], false),
+                Topic::Sought => (true, false),
+                Topic::Elsewhere => {
+                    (here.changed || here.exit || one.texts().any(|(file, _)| is_made(file)), here.disturbed)
                 }
-                What::Missing { .. } | What::Searched { .. } if what.lacks().is_none() => {
-                    by(stops.explained[*pair], false)
-                }
-                What::Missing { .. } | What::Searched { .. } => Rank::Cause,
-                What::Argv { .. } | What::Cwd if *pair != 0 && above.changed => Rank::Follows,
-                What::Argv { removed, added } if passed_on.have(removed, added, strings) => Rank::Follows,
+                Topic::Argv | Topic::Cwd if one.pair != 0 && above.changed => (true, false),
+                Topic::Argv => (passed_on.have(one, strings), false),
                 // Programs pass on arguments in the environment.
-                What::Env { .. } => by(here.changed, false),
-                What::User { a, b } => by(self.parent_has_users(*pair, (*a, *b)), above.changed),
-                What::Access { .. } => by(here.argv || here.exit || here.missing, here.changed || here.disturbed),
-                What::Tcp { a: Outcome::Untouched, .. } | What::Tcp { b: Outcome::Untouched, .. } => {
-                    by(here.changed || here.exit || here.missing, here.disturbed)
+                Topic::Env => (here.changed, false),
+                Topic::User => (self.parent_differs_in(one), above.changed),
+                Topic::Access => (broken, near),
+                Topic::Tcp if one.a == State::Absent || one.b == State::Absent => {
+                    (here.changed || here.exit || here.missing, here.disturbed)
                 }
-                What::Bpf { .. } | What::Tcp { .. } | What::Unrecorded { .. } => Rank::Cause,
-                What::Argv { .. } | What::Cwd => Rank::Cause,
-                What::Count { .. } => by(here.argv || above.failing, here.changed || above.disturbed),
-                What::Alone { wraps: true, .. } => Rank::Cause,
-                What::Alone { .. } => by(here.failing, here.changed || here.disturbed),
-                What::Exit => Rank::Cause,
-                What::Opened { path, a, b } => {
-                    let after = here.argv || here.exit || here.missing || made.contains(path);
-                    let tried = matches!((a, b), (Outcome::Failed(_), _) | (_, Outcome::Failed(_)));
-                    by(after, tried || here.changed || here.disturbed)
-                }
+                Topic::Count => (here.argv || above.failing, here.changed || above.disturbed),
+                Topic::Alone if one.alone.is_none_or(|alone| !alone.wraps) => (here.failing, near),
+                Topic::Opened => (broken || one.subject.is_some_and(is_made), near),
+                Topic::Tried => (broken || one.subject.is_some_and(is_made), true),
+                _ => (false, false),
             };
-            difference.rank = rank;
+            one.rank = match (follows, perhaps) {
+                _ if stops.first.contains(&at) => Rank::First,
+                (true, _) => Rank::Follows,
+                (false, true) => Rank::Perhaps,
+                (false, false) => Rank::Cause,
+            };
         }
         only_tried(self.pairs.len(), all);
     }
 
-    fn stops(&self, facts: &[Facts], made: &FxHashSet<u32>, all: &[Difference], strings: &StringTable) -> Stops {
+    fn stops(&self, facts: &[Facts], made: &HashSet<u32>, all: &[Difference], strings: &StringTable) -> Stops {
         let mut below = vec![false; self.pairs.len()];
         for (at, pair) in self.pairs.iter().enumerate().skip(1).rev() {
             // A forked process is a part of its program.
@@ -111,7 +108,7 @@ impl Comparison<'_> {
     /// Notes the files that a failed process looked for in vain.
     fn missed(
         &self,
-        made: &FxHashSet<u32>,
+        made: &HashSet<u32>,
         uses: &[Vec<(u32, u8)>; 2],
         all: &[Difference],
         strings: &StringTable,
@@ -119,44 +116,42 @@ impl Comparison<'_> {
     ) {
         let certain = all.iter().enumerate().filter(|(_, one)| one.unknown.is_none());
         let stopped = certain.clone().filter_map(|(at, one)| Some((at, one, stops.side[one.pair]?)));
+        let answered = self.answered(stopped.clone(), strings);
+        let certain = certain.clone().filter(|(at, _)| !answered.contains(at));
+        let stopped = stopped.filter(|(at, ..)| !answered.contains(at));
         // Of the names that only one run looked for, the process stopped at the last.
-        let mut new: FxHashMap<usize, (usize, u32)> = FxHashMap::default();
+        let mut new: HashMap<usize, (usize, u32)> = HashMap::default();
         // After a failure, a program reads its own file, and looks for data about it.
-        let mut continued = FxHashSet::default();
+        let mut continued = HashSet::default();
         let (mut first, mut perhaps, mut explained) = (Vec::new(), Vec::new(), Vec::new());
         for (at, one, side) in stopped {
-            match &one.what {
-                What::Missing { .. } | What::Searched { .. } if is_output(&one.what, made) => {}
-                What::Searched { a, b, .. } if one.what.is_new() => {
-                    new.insert(one.pair, (at, a.directories().max(b.directories())));
-                }
+            let Some(path) = one.subject else { continue };
+            let is_made_here = bits_of(&uses[side as usize], path) & (did::WROTE | did::DIRECTORY) != 0;
+            match one.topic {
+                _ if is_output(one, made) => {}
+                Topic::Sought => _ = new.insert(one.pair, (at, one.directories())),
                 // The file that it found instead.
-                What::Searched { a: Place::At(_), b: Place::At(_), .. } => first.push(at),
-                what if what.lacks() == Some(side) => {
+                Topic::Elsewhere => first.push(at),
+                _ if one.lacks() == Some(side) => {
                     first.push(at);
                     explained.push(one.pair);
                 }
-                What::Missing { path, program: false, .. } if one.what.lacks().is_some() => {
-                    let bits = bits_of(&uses[side as usize], *path);
-                    perhaps.extend((bits & (did::WROTE | did::DIRECTORY) != 0).then_some(at));
-                }
-                What::Opened { path, a, b } if !is_message(strings.get(*path)) => {
-                    let found = if side == Side::A { *a } else { *b };
-                    let bits = bits_of(&uses[side as usize], *path);
-                    let is_input = found == Outcome::Found && bits & (did::WROTE | did::DIRECTORY) == 0;
-                    continued.extend((is_input && strings.get(*path).starts_with(b"./")).then_some(one.pair));
+                Topic::File if one.lacks().is_some() => perhaps.extend(is_made_here.then_some(at)),
+                Topic::Opened if one.only() == Some(side) && !is_made_here => {
+                    let name = strings.get(path);
+                    continued.extend((name.starts_with(b"./") && !is_message(name)).then_some(one.pair));
                 }
                 _ => {}
             }
         }
         explained.drain(..).for_each(|pair: usize| stops.explained[pair] = true);
         for (at, one) in certain {
-            let (What::Searched { name, a, b }, Some((last, most))) = (&one.what, new.get(&one.pair)) else { continue };
-            if !one.what.is_new() || stops.explained[one.pair] {
+            let (Some(name), Some((last, most))) = (one.subject, new.get(&one.pair)) else { continue };
+            if one.topic != Topic::Sought || stops.explained[one.pair] {
                 continue;
             }
-            let directories = a.directories().max(b.directories());
-            let own = strings.get(*name).starts_with(b"./") && !continued.contains(&one.pair);
+            let directories = one.directories();
+            let own = strings.get(name).starts_with(b"./") && !continued.contains(&one.pair);
             // Alternatives of a name are searched in the same directories: `libx.so` and `libx.a`.
             if directories > 1 && directories == *most || at == *last && own {
                 first.push(at);
@@ -168,6 +163,38 @@ impl Comparison<'_> {
         explained.into_iter().for_each(|pair| stops.explained[pair] = true);
         stops.first.extend(first);
         stops.perhaps.extend(perhaps);
+    }
+
+    /// The places of names that only a failed process looked for, and of which it then found another form: `libx.a` instead of
+    /// `libx.so`.
+    fn answered<'d>(
+        &self,
+        stopped: impl Iterator<Item = (usize, &'d Difference, Side)>,
+        strings: &StringTable,
+    ) -> HashSet<usize> {
+        fn stem(name: &[u8]) -> &[u8] {
+            name.split(|byte| *byte == b'.').next().unwrap_or_default()
+        }
+        let sought = stopped.filter(|(_, one, _)| one.topic == Topic::Sought);
+        let names = sought.filter_map(|(at, one, side)| Some((at, (one.pair, side), leaf(strings.get(one.subject?)))));
+        let names: Vec<_> = names.collect();
+        let pairs: HashSet<(usize, Side)> = names.iter().map(|(_, pair, _)| *pair).collect();
+        // Files have numbers in the order of their first use.
+        let (mut sought, mut found): (HashMap<_, u32>, HashMap<_, u32>) = Default::default();
+        for pair in pairs {
+            for (path, used) in self.node(pair.0, pair.1).did.opens.list() {
+                let name = leaf(strings.get(*path));
+                match used.has(did::FOUND) {
+                    true => _ = found.insert((pair, stem(name)), *path),
+                    false => _ = sought.entry((pair, name)).or_insert(*path),
+                }
+            }
+        }
+        let is_answered = |(_, pair, name): &(usize, _, &[u8])| {
+            let (sought, found) = (sought.get(&(*pair, *name)), found.get(&(*pair, stem(name))));
+            sought.zip(found).is_some_and(|(sought, found)| sought < found)
+        };
+        names.iter().filter(|name| is_answered(name)).map(|(at, ..)| *at).collect()
     }
 
     /// Notes the first program and the first file that a failed process did not reach, if nothing that it did explains the failure.
@@ -189,38 +216,35 @@ impl Comparison<'_> {
                 && (!facts[at].argv || executes[at])
                 && !self.killed(at, side.other())
         };
-        let mut continued = FxHashSet::default();
-        let mut inputs: FxHashMap<usize, (bool, u32, usize)> = FxHashMap::default();
-        let mut programs: FxHashMap<(usize, Side), (NodeId, usize)> = FxHashMap::default();
-        let mut outputs: FxHashMap<usize, BTreeSet<&[u8]>> = FxHashMap::default();
+        let mut continued = HashSet::default();
+        let mut inputs: HashMap<usize, (bool, u32, usize)> = HashMap::default();
+        let mut programs: HashMap<(usize, Side), (NodeId, usize)> = HashMap::default();
+        let mut outputs: HashMap<usize, BTreeSet<&[u8]>> = HashMap::default();
         let mut perhaps = Vec::new();
         for (at, one) in all.iter().enumerate().filter(|(_, one)| one.unknown.is_none()) {
-            match one.what {
-                What::Alone { side, node, .. } => {
-                    let first = programs.entry((one.pair, side)).or_insert((node, at));
-                    *first = (node, at).min(*first);
-                    perhaps.extend(open(one.pair, side).then_some(at));
-                }
-                What::Opened { path, a, b } => {
-                    let side = if b == Outcome::Untouched { Side::A } else { Side::B };
-                    if a.max(b) != Outcome::Found {
-                        // It looked for this in vain.
-                        perhaps.extend((open(one.pair, side.other()) && !is_message(strings.get(path))).then_some(at));
-                    } else if open(one.pair, side) {
-                        continued.insert(one.pair);
-                        let bits = |side: Side| bits_of(&uses[side as usize], path);
-                        // An input that no process of the failed run has.
-                        let is_input =
-                            bits(side) & (did::WROTE | did::DIRECTORY) == 0 && bits(side.other()) & did::FOUND == 0;
-                        let outputs = outputs.entry(one.pair).or_insert_with(|| self.outputs(one.pair, side, strings));
-                        let name = strings.get(path);
-                        // It was created as `x.tmp4711`.
-                        let is_renamed = outputs.range(name..).next().is_some_and(|next| next.starts_with(name));
-                        if is_input && !is_renamed {
-                            let this = (!name.starts_with(b"./"), path, at);
-                            let first = inputs.entry(one.pair).or_insert(this);
-                            *first = this.min(*first);
-                        }
+            if let Some(Alone { side, node, .. }) = one.alone {
+                let first = programs.entry((one.pair, side)).or_insert((node, at));
+                *first = (node, at).min(*first);
+                perhaps.extend(open(one.pair, side).then_some(at));
+            }
+            let (Some(side), Some(path)) = (one.only(), one.subject) else { continue };
+            match one.topic {
+                // It looked for this in vain.
+                Topic::Tried if open(one.pair, side.other()) && !is_message(strings.get(path)) => perhaps.push(at),
+                Topic::Opened if open(one.pair, side) => {
+                    continued.insert(one.pair);
+                    let bits = |side: Side| bits_of(&uses[side as usize], path);
+                    // An input that no process of the failed run has.
+                    let is_input =
+                        bits(side) & (did::WROTE | did::DIRECTORY) == 0 && bits(side.other()) & did::FOUND == 0;
+                    let outputs = outputs.entry(one.pair).or_insert_with(|| self.outputs(one.pair, side, strings));
+                    let name = strings.get(path);
+                    // It was created as `x.tmp4711`.
+                    let is_renamed = outputs.range(name..).next().is_some_and(|next| next.starts_with(name));
+                    if is_input && !is_renamed {
+                        let this = (!name.starts_with(b"./"), path, at);
+                        let first = inputs.entry(one.pair).or_insert(this);
+                        *first = this.min(*first);
                     }
                 }
                 _ => {}
@@ -240,16 +264,17 @@ impl Comparison<'_> {
     }
 
     /// Whether the parent of a process differs in the same user ids.
-    fn parent_has_users(&self, pair: usize, users: (u32, u32)) -> bool {
-        let parent = self.pairs[self.pairs[pair].parent];
-        (self.trees.0.nodes[parent.a].uid, self.trees.1.nodes[parent.b].uid) == users
+    fn parent_differs_in(&self, one: &Difference) -> bool {
+        let parent = self.pairs[one.pair].parent;
+        let has = |side: Side| self.node(parent, side).did.uid.map(u64::from) == Some(one.state(side).number());
+        has(Side::A) && has(Side::B)
     }
 
     /// The files that a process and those below it wrote.
     fn outputs<'s>(&self, pair: usize, side: Side, strings: &'s StringTable) -> BTreeSet<&'s [u8]> {
         let tree = self.tree(side);
         let top = if side == Side::A { self.pairs[pair].a } else { self.pairs[pair].b };
-        let opens = tree.below(top).flat_map(|node| &tree.nodes[node].opens);
+        let opens = tree.below(top).flat_map(|node| tree.nodes[node].did.opens.list());
         opens.filter(|(_, did)| did.has(did::WROTE)).map(|(path, _)| strings.get(*path)).collect()
     }
 
@@ -268,22 +293,17 @@ impl Comparison<'_> {
     }
 
     fn killed(&self, pair: usize, side: Side) -> bool {
-        self.exits(pair, side).iter().any(|(status, _)| status & 0x7f != 0)
+        self.exits(pair, side).keys().any(|status| status & 0x7f != 0)
     }
 
-    fn exits(&self, pair: usize, side: Side) -> &[(u32, u64)] {
-        &self.node(pair, side).exits
-    }
-
-    pub(super) fn node(&self, pair: usize, side: Side) -> &RoleNode {
-        let pair = self.pairs[pair];
-        if side == Side::A { &self.trees.0.nodes[pair.a] } else { &self.trees.1.nodes[pair.b] }
+    fn exits(&self, pair: usize, side: Side) -> &BTreeMap<u32, u64> {
+        &self.node(pair, side).did.exits
     }
 
     /// The side on which more processes of a pair failed.
     pub(super) fn fails_more(&self, pair: usize) -> Option<Side> {
         let failed = |side: Side| {
-            let failed = self.exits(pair, side).iter().filter(|(status, _)| *status != 0);
+            let failed = self.exits(pair, side).iter().filter(|(status, _)| **status != 0);
             failed.map(|(_, count)| *count).sum::<u64>()
         };
         match failed(Side::A).cmp(&failed(Side::B)) {
@@ -295,7 +315,7 @@ impl Comparison<'_> {
 
     /// Whether a process did not find a command: exit code 127, or 126 if it could not be executed.
     fn not_found(&self, pair: usize, side: Side) -> bool {
-        let failed = |side: Side| self.exits(pair, side).iter().any(|(status, _)| matches!(status >> 8, 126 | 127));
+        let failed = |side: Side| self.exits(pair, side).keys().any(|status| matches!(status >> 8, 126 | 127));
         failed(side) && !failed(side.other())
     }
 
@@ -303,11 +323,10 @@ impl Comparison<'_> {
         let mut facts = vec![Facts::default(); self.pairs.len()];
         for difference in all {
             let fact = &mut facts[difference.pair];
-            match &difference.what {
-                What::Argv { .. } | What::Cwd => fact.argv = true,
-                What::Searched { a: Place::At(_), b: Place::At(_), .. } => {}
-                What::Missing { .. } | What::Searched { .. } => fact.missing = true,
-                What::Exit => fact.exit = true,
+            match difference.topic {
+                Topic::Argv | Topic::Cwd => fact.argv = true,
+                topic if topic.is_missing() => fact.missing = true,
+                Topic::Exit => fact.exit = true,
                 _ => {}
             }
         }
@@ -326,10 +345,10 @@ impl Comparison<'_> {
     }
 
     /// The files written by processes that only one run has, or that failed or were started differently.
-    fn made_differently(&self, facts: &[Facts]) -> FxHashSet<u32> {
-        let mut made = FxHashSet::default();
+    fn made_differently(&self, facts: &[Facts]) -> HashSet<u32> {
+        let mut made = HashSet::default();
         let mut add = |tree: &Tree, node: NodeId| {
-            let wrote = tree.nodes[node].opens.iter().filter(|(_, did)| did.has(did::WROTE));
+            let wrote = tree.nodes[node].did.opens.list().iter().filter(|(_, did)| did.has(did::WROTE));
             made.extend(wrote.map(|(path, _)| *path));
         };
         for (fact, pair) in facts.iter().zip(self.pairs) {
@@ -347,25 +366,28 @@ impl Comparison<'_> {
 }
 
 /// Whether a file that one run did not find was written by a process that failed or changed.
-fn is_output(what: &What, made: &FxHashSet<u32>) -> bool {
-    match what {
-        What::Missing { path, .. } => made.contains(path) && what.is_absent(),
-        What::Searched { a: Place::At(path), b: Place::Nowhere { .. }, .. }
-        | What::Searched { a: Place::Nowhere { .. }, b: Place::At(path), .. } => made.contains(path),
+fn is_output(one: &Difference, made: &HashSet<u32>) -> bool {
+    let is_absent = |state: &State| matches!(state, State::Failed { errno, .. } if is_absent(*errno));
+    match one.topic {
+        Topic::Program | Topic::File if is_absent(&one.a) || is_absent(&one.b) => {
+            one.subject.is_some_and(|path| made.contains(&path))
+        }
+        Topic::Search => one.texts().any(|(path, _)| made.contains(&path)),
         _ => false,
     }
 }
 
 /// The words in the values of the variables that differ, in A and in B.
-struct PassedOn<'s>([FxHashSet<&'s [u8]>; 2]);
+struct PassedOn<'s>([HashSet<&'s [u8]>; 2]);
 
 fn variables<'s>(all: &[Difference], strings: &'s StringTable) -> PassedOn<'s> {
     let mut words = PassedOn(Default::default());
     for one in all {
-        let What::Env { name, a, b } = one.what else { continue };
-        for (words, text) in words.0.iter_mut().zip([a, b]) {
-            let value = text.and_then(|text| environment::value(name, text, strings));
-            words.extend(value.unwrap_or_default().split(u8::is_ascii_whitespace));
+        let Some(name) = one.subject.filter(|_| one.topic == Topic::Env) else { continue };
+        for side in [Side::A, Side::B] {
+            let text = one.state(side).texts().first();
+            let value = text.and_then(|text| environment::value(name, *text, strings)).unwrap_or_default();
+            words.0[side as usize].extend(value.split(u8::is_ascii_whitespace));
         }
     }
     words
@@ -373,10 +395,9 @@ fn variables<'s>(all: &[Difference], strings: &'s StringTable) -> PassedOn<'s> {
 
 impl PassedOn<'_> {
     /// Whether arguments that only one run has come from a variable.
-    fn have(&self, removed: &[u32], added: &[u32], strings: &StringTable) -> bool {
-        let [a, b] = &self.0;
-        let all = |words: &[u32], of: &FxHashSet<&[u8]>| words.iter().all(|word| of.contains(strings.get(*word)));
-        !(removed.is_empty() && added.is_empty()) && all(removed, a) && all(added, b)
+    fn have(&self, one: &Difference, strings: &StringTable) -> bool {
+        let has = |(word, side): (u32, Side)| self.0[side as usize].contains(strings.get(word));
+        one.texts().next().is_some() && one.texts().all(has)
     }
 }
 
@@ -384,15 +405,11 @@ impl PassedOn<'_> {
 fn only_tried(pairs: usize, all: &mut [Difference]) {
     let mut explained = vec![false; pairs];
     for difference in all.iter() {
-        explained[difference.pair] |= difference.rank <= Rank::Cause && !matches!(difference.what, What::Exit);
+        explained[difference.pair] |= difference.rank <= Rank::Cause && difference.topic != Topic::Exit;
     }
     let any = explained.contains(&true);
     for difference in all.iter_mut() {
-        let tried = matches!(
-            difference.what,
-            What::Opened { a: Outcome::Failed(_), .. } | What::Opened { b: Outcome::Failed(_), .. }
-        );
-        if tried && difference.rank == Rank::Perhaps {
+        if difference.topic == Topic::Tried && difference.rank == Rank::Perhaps {
             difference.rank = if explained[difference.pair] {
                 Rank::Follows
             } else if any {
@@ -401,13 +418,5 @@ fn only_tried(pairs: usize, all: &mut [Difference]) {
                 Rank::Cause
             };
         }
-    }
-}
-
-fn by(follows: bool, perhaps: bool) -> Rank {
-    match (follows, perhaps) {
-        (true, _) => Rank::Follows,
-        (false, true) => Rank::Perhaps,
-        (false, false) => Rank::Cause,
     }
 }

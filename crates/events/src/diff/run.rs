@@ -3,17 +3,15 @@
 use super::environment::Environments;
 use super::names::NameRules;
 use super::strings::StringTable;
-use super::uses::{Did, FileUses, HAS_MODE, Used, did};
+use super::uses::{Activity, Did, FileUses, HAS_MODE, Used, did};
 use crate::event::exec::Exec;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::tcp::Tcp;
 use crate::event::{Body, EventContext, Payload, describe, names};
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::{BTreeMap, HashMap};
+use foldhash::{HashMap, HashSet};
 use std::sync::Arc;
-use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED};
@@ -44,30 +42,9 @@ pub(super) enum RoleImage {
 pub(super) struct RunRole {
     pub(super) parent: RoleId,
     pub(super) image: RoleImage,
-    pub(super) execs: u64,
-    /// Its processes that have not ended, with those that it forked and that have not executed a program.
-    pub(super) living: u64,
-    /// The lowest user id at an exec; `u32::MAX` without one.
-    pub(super) uid: u32,
     /// The number of its environment, if the recording has it.
     pub(super) env: Option<u32>,
-    /// Wait statuses, each with its count.
-    pub(super) exits: BTreeMap<u32, u64>,
-    /// What the processes that ended in this role used.
-    pub(super) used: Used,
-    /// A process of the role: the first one that failed, otherwise the first one.
-    pub(super) process: Tgid,
-    pub(super) failed: bool,
-    /// Whether its parent is unknown because the fork was lost.
-    pub(super) orphan: bool,
-    /// The files that it opened or tried to open.
-    pub(super) opens: FileUses,
-    /// The programs that it, or a process forked from it, executed or tried to execute.
-    pub(super) tries: FileUses,
-    /// The BPF programs that it loaded or attached.
-    pub(super) loads: FxHashMap<u32, u64>,
-    /// The peers that it connected to, and the ports at which it accepted connections.
-    pub(super) peers: FileUses,
+    pub(super) did: Activity,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,14 +102,14 @@ struct Live {
     before: Vec<(u64, RoleId)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Run {
     pub(super) names: NameRules,
     pub(super) strings: StringTable,
     pub(super) argvs: Vec<Box<[u32]>>,
     pub(super) environments: Environments,
     pub(super) roles: Vec<RunRole>,
-    pub(super) pids: FxHashSet<u32>,
+    pub(super) pids: HashSet<u32>,
     processes: u64,
     /// Entries of the tables of all roles, and those of opened files.
     places: usize,
@@ -141,8 +118,8 @@ pub struct Run {
     files: u64,
     pub gaps: Gaps,
     argv_ids: HashMap<Box<[u32]>, u32>,
-    index: FxHashMap<(RoleId, RoleImage), RoleId>,
-    live: FxHashMap<ProcessKey, Live>,
+    index: HashMap<(RoleId, RoleImage), RoleId>,
+    live: HashMap<ProcessKey, Live>,
     /// The number of processes at which ended ones are removed.
     sweep_at: usize,
     /// Paths as passed, with the number of their directory, and their comparable forms.
@@ -151,6 +128,8 @@ pub struct Run {
     path: Vec<u8>,
     begun: bool,
     memory: usize,
+    /// Connections that began, and those that ended and began in the trace.
+    connections: [u64; 2],
 }
 
 /// Bytes of a place in a table of files, which may be less than half full.
@@ -165,28 +144,7 @@ const ROLE: usize = 376;
 impl Run {
     /// An empty run with this memory limit in bytes.
     pub fn new(memory: usize) -> Run {
-        Run {
-            names: NameRules::default(),
-            strings: StringTable::default(),
-            argvs: Vec::new(),
-            environments: Environments::default(),
-            roles: Vec::new(),
-            pids: FxHashSet::default(),
-            processes: 0,
-            places: 0,
-            settled: 0,
-            files: 0,
-            gaps: Gaps::default(),
-            argv_ids: HashMap::new(),
-            index: FxHashMap::default(),
-            live: FxHashMap::default(),
-            sweep_at: 2 * limits::DEAD_PROCESSES,
-            known: HashMap::new(),
-            scratch: Vec::new(),
-            path: Vec::new(),
-            begun: false,
-            memory,
-        }
+        Run { sweep_at: 2 * limits::DEAD_PROCESSES, memory, ..Run::default() }
     }
 
     /// The directory of the run, shown as `.`; empty for none.
@@ -200,6 +158,12 @@ impl Run {
         (!incomplete && !full && self.gaps.sum() == 0, self.roles.len())
     }
 
+    /// How many connections ended whose beginnings, which are compared, were not among the events. 0 if events are missing.
+    pub fn only_ended(&self) -> u64 {
+        let [began, ended] = self.connections;
+        if self.completeness().0 { ended.saturating_sub(began) } else { 0 }
+    }
+
     /// The number of processes and files to compare.
     pub fn counts(&self) -> (u64, u64) {
         (self.processes, self.files)
@@ -209,15 +173,23 @@ impl Run {
         if let Body::Lost(lost) = &seen.event.body {
             return self.gaps.note(lost.of(), lost.record.count);
         }
-        // A connection can outlive its process, and then belongs to no role.
-        let closed = matches!(&seen.event.body, Body::Tcp(tcp) if tcp.record.op == op::CLOSE);
-        let Some(process) = seen.process.filter(|_| !closed) else { return };
+        if let Body::Tcp(tcp) = &seen.event.body {
+            let [began, ended] = &mut self.connections;
+            let ends = tcp.record.op == op::CLOSE;
+            *began += u64::from(!ends && !seen.event.failed());
+            *ended += u64::from(ends && !tcp.is_older());
+            // A connection can outlive its process, and then belongs to no role.
+            if ends {
+                return;
+            }
+        }
+        let Some(process) = seen.process else { return };
         let Some(role) = self.role_of(process, seen) else { return };
         match &seen.event.body {
             Body::Exec(exec) if exec.record.ret == 0 => {
                 if let Some(role) = self.roles.get_mut(role as usize) {
-                    role.execs += 1;
-                    role.uid = role.uid.min(process.uid.0);
+                    role.did.execs += 1;
+                    role.did.executed_as(Some(process.uid.0));
                 }
                 self.environment(role, process, seen);
             }
@@ -225,12 +197,12 @@ impl Run {
             Body::Open(open) => self.opened(role, process, open),
             Body::Exit(exit) => {
                 self.lives(role, -1);
-                if let Some(role) = self.roles.get_mut(role as usize) {
+                if let Some(RunRole { did, .. }) = self.roles.get_mut(role as usize) {
                     let status = exit.record.status & 0xffff;
-                    *role.exits.entry(status).or_default() += 1;
-                    role.used.add(Used { cpu: exit.cost().map_or(0, |cost| cost.runtime), ran: seen.ran_ns() });
-                    if status != 0 && !std::mem::replace(&mut role.failed, true) {
-                        role.process = process.key.tgid;
+                    *did.exits.entry(status).or_default() += 1;
+                    did.used.add(Used { cpu: exit.cost().map_or(0, |cost| cost.runtime), ran: seen.ran_ns() });
+                    if status != 0 && !std::mem::replace(&mut did.failed, true) {
+                        did.process = process.key.tgid;
                     }
                 }
             }
@@ -246,7 +218,7 @@ impl Run {
                     let what = self.strings.id(&what);
                     let role = self.base(role) as usize;
                     if let Some(role) = self.roles.get_mut(role) {
-                        *role.loads.entry(what).or_default() += 1;
+                        *role.did.loads.entry(what).or_default() += 1;
                         self.places += 1;
                     }
                 }
@@ -282,9 +254,9 @@ impl Run {
     fn lives(&mut self, role: RoleId, change: i64) {
         let base = self.base(role) as usize;
         if let Some(role) = self.roles.get_mut(base) {
-            role.living = role.living.saturating_add_signed(change);
-            if role.living == 0 {
-                let settled = role.opens.settle();
+            role.did.living = role.did.living.saturating_add_signed(change);
+            if role.did.living == 0 {
+                let settled = role.did.opens.settle();
                 self.places -= settled;
                 self.settled += settled;
             }
@@ -392,25 +364,8 @@ impl Run {
         }
         let role = RoleId::try_from(self.roles.len()).ok().filter(|role| *role != TOP)?;
         let orphan = parent == TOP && matches!(process.origin, Origin::FirstSeen | Origin::Older);
-        let (exits, used, opens, tries, loads, peers) = Default::default();
-        let (process, failed, execs, uid) = (process.key.tgid, false, 0, u32::MAX);
-        self.roles.push(RunRole {
-            parent,
-            image,
-            execs,
-            living: 0,
-            uid,
-            env: None,
-            exits,
-            used,
-            process,
-            failed,
-            orphan,
-            opens,
-            tries,
-            loads,
-            peers,
-        });
+        let did = Activity { process: process.key.tgid, orphan, ..Activity::default() };
+        self.roles.push(RunRole { parent, image, env: None, did });
         self.index.insert((parent, image), role);
         Some(role)
     }
@@ -467,7 +422,7 @@ impl Run {
         }
         let cwd = self.live.get(&process.key).map_or_else(|| self.strings.id(&process.image.cwd), |live| live.cwd);
         if let Some(path) = self.file(cwd, exec.filename) {
-            self.note(caller, path, did, |role| &mut role.tries);
+            self.note(caller, path, did, |did| &mut did.tries);
         }
     }
 
@@ -492,7 +447,7 @@ impl Run {
             }
         }
         let did = Did { bits, errno: errno(open.record.ret), mode };
-        let new = self.note(self.base(role), path, did, |role| &mut role.opens);
+        let new = self.note(self.base(role), path, did, |did| &mut did.opens);
         self.files += u64::from(new);
     }
 
@@ -510,14 +465,14 @@ impl Run {
         if self.has_room() {
             let peer = self.strings.id(&peer);
             let did = Did { bits, errno: errno(-i32::from(tcp.record.err)), mode: 0 };
-            self.note(self.base(role), peer, did, |role| &mut role.peers);
+            self.note(self.base(role), peer, did, |did| &mut did.peers);
         }
         self.scratch = peer;
     }
 
     /// Records a role's use of a file. Returns whether the file is new to the role.
-    fn note(&mut self, role: RoleId, path: u32, did: Did, table: impl Fn(&mut RunRole) -> &mut FileUses) -> bool {
-        if let Some(known) = self.roles.get_mut(role as usize).and_then(|role| table(role).get_mut(path)) {
+    fn note(&mut self, role: RoleId, path: u32, did: Did, table: impl Fn(&mut Activity) -> &mut FileUses) -> bool {
+        if let Some(known) = self.roles.get_mut(role as usize).and_then(|role| table(&mut role.did).get_mut(path)) {
             known.add(did);
             return false;
         }
@@ -525,7 +480,7 @@ impl Run {
             return false;
         }
         if let Some(role) = self.roles.get_mut(role as usize) {
-            table(role).insert(path, did);
+            table(&mut role.did).insert(path, did);
             self.places += 1;
         }
         true

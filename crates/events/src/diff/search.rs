@@ -1,47 +1,24 @@
 //! Names that a process looked for in several directories: headers, libraries, modules.
 
+use super::difference::{State, Topic, is_absent};
 use super::names::leaf;
 use super::strings::{StringTable, each};
+use super::tree::Side;
 use super::uses::{Did, did};
 use crate::limits;
-use rustc_hash::{FxBuildHasher, FxHashSet};
+use foldhash::{HashSet, fast::RandomState};
 use std::hash::BuildHasher;
 
 /// The most components of a name that was looked for: `sys/types.h` has two.
 const COMPONENTS: usize = 4;
 
-/// The result of a search in one run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Place {
-    /// It did not look for the name.
-    Untried,
-    /// It opened this file.
-    At(u32),
-    /// It found none. The error is ENOENT, unless there was another.
-    Nowhere { directories: u32, errno: u8 },
-}
-
-impl Place {
-    /// The number of directories without the name.
-    pub(super) fn directories(self) -> u32 {
-        if let Place::Nowhere { directories, .. } = self { directories } else { 0 }
-    }
-
-    /// The same without the number of directories.
-    pub(super) fn any_number(self) -> Place {
-        match self {
-            Place::Nowhere { errno, .. } => Place::Nowhere { directories: 0, errno },
-            place => place,
-        }
-    }
-}
-
 /// A name that one run found elsewhere than the other, or only one.
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) name: Vec<u8>,
-    pub(super) a: Place,
-    pub(super) b: Place,
+    pub(super) topic: Topic,
+    /// The results in both runs. A file that was found is the text.
+    pub(super) states: (State, State),
     /// The paths that were tried.
     pub(super) paths: Vec<u32>,
 }
@@ -51,16 +28,17 @@ type File = (u32, Option<Did>, Option<Did>);
 /// The files of a role in one run.
 type Files<'a> = &'a [(u32, Did)];
 
-/// Finds the searches that explain these differing files. `failed`: whether the process failed in A, and in B. A name that only one
-/// run looked for is only an explanation if it failed there.
+/// Finds the searches that explain these differing files. `failed`: the run in which more processes of the role failed. A name that
+/// only one run looked for is only an explanation if it failed there.
 pub(super) fn searches(
     differ: &[u32],
     (a, b): (Files<'_>, Files<'_>),
-    failed: (bool, bool),
+    failed: Option<Side>,
     strings: &StringTable,
 ) -> Vec<Search> {
     // The names of the files as hashes, and the files by them.
-    let name = |path: u32| FxBuildHasher.hash_one(leaf(strings.get(path)));
+    let hasher = RandomState::default();
+    let name = |path: u32| hasher.hash_one(leaf(strings.get(path)));
     let mut names: Vec<u64> = differ.iter().map(|path| name(*path)).collect();
     names.sort_unstable();
     names.dedup();
@@ -71,7 +49,7 @@ pub(super) fn searches(
     });
     // Stable: the files of a name stay in their order.
     files.sort_by_key(|(name, _)| *name);
-    let mut explained: FxHashSet<u32> = FxHashSet::default();
+    let mut explained: HashSet<u32> = HashSet::default();
     let mut found = Vec::new();
     for path in differ {
         let name = name(*path);
@@ -79,7 +57,7 @@ pub(super) fn searches(
         let same = files[start..].iter().take_while(|(other, _)| *other == name).take(limits::DIFF_DIRECTORIES + 1);
         let same: Vec<File> = same.map(|(_, file)| *file).collect();
         // A file that was looked for in one place only explains a failure.
-        let may_explain = same.len() > 1 || failed.0 || failed.1;
+        let may_explain = same.len() > 1 || failed.is_some();
         if !may_explain || same.len() > limits::DIFF_DIRECTORIES || explained.contains(path) {
             continue;
         }
@@ -93,7 +71,7 @@ pub(super) fn searches(
 
 /// The search that a path is from. Tries the last component as the name, then more of them: `types.h` may be found elsewhere, and
 /// `sys/types.h` nowhere.
-fn search(path: &[u8], files: &[File], failed: (bool, bool), strings: &StringTable) -> Option<Search> {
+fn search(path: &[u8], files: &[File], failed: Option<Side>, strings: &StringTable) -> Option<Search> {
     let starts = (0..path.len()).rev().filter(|at| path[*at] == b'/').take(COMPONENTS);
     // Two files of which only the last component is known may have different names.
     let is_name = |at: usize, directories: usize| at == 0 || at == 1 && directories > 2;
@@ -105,18 +83,21 @@ fn search(path: &[u8], files: &[File], failed: (bool, bool), strings: &StringTab
         else {
             continue;
         };
-        let is = match (a, b) {
-            (Place::At(one), Place::At(other)) => one != other,
-            (Place::At(path), Place::Nowhere { directories, .. })
-            | (Place::Nowhere { directories, .. }, Place::At(path)) => directories > 1 && !is_refused(path, &same),
-            (Place::Untried, Place::Nowhere { .. }) => failed.1 && is_name(at, same.len()),
-            (Place::Nowhere { .. }, Place::Untried) => failed.0 && is_name(at, same.len()),
-            _ => false,
+        let in_vain = |side: Side| failed == Some(side) && is_name(at, same.len());
+        let topic = match (&a, &b) {
+            (State::Text(one), State::Text(other)) if one != other => Topic::Elsewhere,
+            (State::Text(path), State::Failed { directories, .. })
+            | (State::Failed { directories, .. }, State::Text(path))
+                if *directories > 1 && !is_refused(*path, &same) =>
+            {
+                Topic::Search
+            }
+            (State::Absent, State::Failed { .. }) if in_vain(Side::B) => Topic::Sought,
+            (State::Failed { .. }, State::Absent) if in_vain(Side::A) => Topic::Sought,
+            _ => continue,
         };
-        if is {
-            let paths = same.iter().map(|(path, ..)| *path).collect();
-            return Some(Search { name: common_end(&same, strings), a, b, paths });
-        }
+        let paths = same.iter().map(|(path, ..)| *path).collect();
+        return Some(Search { name: common_end(&same, strings), topic, states: (a, b), paths });
     }
     None
 }
@@ -127,27 +108,20 @@ fn is_refused(path: u32, files: &[File]) -> bool {
     files.iter().any(|(file, a, b)| *file == path && (refused(*a) || refused(*b)))
 }
 
-/// Whether an error means that there is no such file.
-pub(super) fn is_absent(errno: u8) -> bool {
-    const ENOENT: u8 = 2;
-    const ENOTDIR: u8 = 20;
-    matches!(errno, ENOENT | ENOTDIR)
-}
-
 /// The result of a search; `None` if it found several files, a directory, or a file that it created.
-fn place(files: impl Iterator<Item = (u32, Option<Did>)>) -> Option<Place> {
-    let mut place = Place::Untried;
+fn place(files: impl Iterator<Item = (u32, Option<Did>)>) -> Option<State> {
+    let mut place = State::Absent;
     for (path, did) in files.filter_map(|(path, did)| Some((path, did?))) {
         place = match (place, did.has(did::FOUND)) {
-            (Place::At(_), true) => return None,
+            (State::Text(_), true) => return None,
             (_, true) if did.has(did::WROTE | did::DIRECTORY) => return None,
-            (_, true) => Place::At(path),
-            (Place::At(at), false) => Place::At(at),
-            (Place::Nowhere { directories, errno }, false) => {
+            (_, true) => State::Text(path),
+            (State::Absent, false) => State::of(Some(did)),
+            (State::Failed { directories, errno }, false) => {
                 let errno = if is_absent(errno) { did.errno } else { errno };
-                Place::Nowhere { directories: directories + 1, errno }
+                State::Failed { directories: directories + 1, errno }
             }
-            (Place::Untried, false) => Place::Nowhere { directories: 1, errno: did.errno },
+            (found, false) => found,
         };
     }
     Some(place)

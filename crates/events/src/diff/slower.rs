@@ -17,14 +17,14 @@ pub(super) fn slower(pairs: &[Pair], trees: (&Tree, &Tree), gaps: (&Gaps, &Gaps)
         return Vec::new();
     }
     // Recordings of earlier versions have no CPU times.
-    let has_cpu = |tree: &Tree| tree.nodes.iter().any(|node| node.used.cpu > 0);
+    let has_cpu = |tree: &Tree| tree.nodes.iter().any(|node| node.did.used.cpu > 0);
     let has_cpu = has_cpu(trees.0) && has_cpu(trees.1);
     let mut found: Vec<_> = Vec::new();
     for (at, pair) in pairs.iter().enumerate().skip(1) {
         let (a, b) = (&trees.0.nodes[pair.a], &trees.1.nodes[pair.b]);
         let longer = |a: u64, b: u64| b.checked_sub(a).filter(|more| *more >= LEAST.max(a / PART)).unwrap_or_default();
-        let cpu = if has_cpu { longer(a.used.cpu, b.used.cpu) } else { 0 };
-        let ran = if is_leaf(a) && is_leaf(b) { longer(a.used.ran, b.used.ran) } else { 0 };
+        let cpu = if has_cpu { longer(a.did.used.cpu, b.did.used.cpu) } else { 0 };
+        let ran = if is_leaf(a) && is_leaf(b) { longer(a.did.used.ran, b.did.used.ran) } else { 0 };
         found.extend((cpu.max(ran) > 0).then_some((Reverse(cpu.max(ran)), at)));
     }
     found.sort_unstable();
@@ -38,12 +38,12 @@ fn is_leaf(node: &RoleNode) -> bool {
 /// The time of a role in one run: `3.4 s (CPU 3.3 s)`, or its CPU time alone if it had children in one of them.
 pub(super) fn text(node: &RoleNode, other: &RoleNode) -> Vec<u8> {
     let (mut cpu, mut text) = (b"CPU ".to_vec(), Vec::new());
-    short_duration(node.used.cpu, &mut cpu);
+    short_duration(node.did.used.cpu, &mut cpu);
     if !(is_leaf(node) && is_leaf(other)) {
         return cpu;
     }
-    short_duration(node.used.ran, &mut text);
-    if node.used.cpu > 0 {
+    short_duration(node.did.used.ran, &mut text);
+    if node.did.used.cpu > 0 {
         text.extend_from_slice(&[&b" ("[..], &cpu, b")"].concat());
     }
     text

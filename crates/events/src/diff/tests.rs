@@ -4,7 +4,7 @@ mod environment;
 mod slower;
 mod wrappers;
 
-use super::{DiffReport, Gaps, Run, Show, Status, Which, compare};
+use super::{DiffReport, Gaps, Run, Show, Side, Status, compare};
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
 use crate::synthetic::{Maker, payload};
@@ -118,14 +118,25 @@ impl Made {
     }
 
     /// The run of these frames, with this much memory.
-    fn run_in(mut self, memory: usize) -> Run {
+    fn run_in(self, memory: usize) -> Run {
+        self.run_with(memory, &Kind::ALL)
+    }
+
+    /// The run of the events of these kinds.
+    fn run_of(self, kinds: &[Kind]) -> Run {
+        self.run_with(usize::MAX, kinds)
+    }
+
+    fn run_with(mut self, memory: usize, kinds: &[Kind]) -> Run {
         self.maker.counters(true);
         let mut pipeline = Pipeline::default();
         pipeline.feed(self.maker.batch());
         let mut run = Run::new(memory);
         pipeline.end();
         pipeline.next(None, &mut |seen, _| {
-            run.take(seen);
+            if kinds.contains(&seen.event.kind()) {
+                run.take(seen);
+            }
             Disposition::Delivered
         });
         run.close();
@@ -333,8 +344,7 @@ fn names_that_a_run_made_correspond() {
     let a = || compile("rustcMARM3e", "s-hoirputn23-0ssrlde", true, "out.o");
     check(a(), compile("rustcgbhlvp", "s-hoirpqrstu-abcdefg", false, "out.o"), &[]);
     // Of the same form as one that alternates, and of no form.
-    let letters = compile("rustcogocov", "s-hoirpx7oac-1wk1cei", false, "out.o");
-    check(a(), letters, &[]);
+    check(a(), compile("rustcogocov", "s-hoirpx7oac-1wk1cei", false, "out.o"), &[]);
     let stamp = |name| compile("rustcMARM3e", "s-hoirputn23-0ssrlde", false, name);
     check(stamp("install.tmp052d1"), stamp("install.tmp182a1"), &[]);
     let uuids = ["15680004-972c-4337-bb1f-7c59ed6810b3", "7377a05c-1971-433f-a956-f037ea46e766"];
@@ -423,6 +433,21 @@ fn connections_are_compared_by_their_outcome() {
         none(),
         &["tcp      port 8080 by curl x: connected in A, not tried in B"],
     );
+    // Of a process that only one run has.
+    let helper = || {
+        run(&|made| {
+            let child = made.start(100, &["python3", "h.py"]);
+            made.connect(child, "10.0.0.9:25", 0);
+        })
+    };
+    check(
+        none(),
+        helper(),
+        &[
+            "exec     python3 h.py: executed only in B",
+            "tcp      10.0.0.9:25 by curl x: not tried in A, connected in B",
+        ],
+    );
     // The kernel assigned these ports.
     check(
         run(&|made| made.connect(100, "127.0.0.1:40001", 0)),
@@ -439,6 +464,42 @@ fn connections_are_compared_by_their_outcome() {
         check(none(), ended(op::CONNECT, outcome), &[]);
     }
     check(none(), ended(op::CLOSE, 0), &[]);
+    let only_ended = |times: usize| {
+        let close = payload::tcp(op::CLOSE, socket("10.0.0.5:51514"), socket("10.0.0.9:25"));
+        run(&|made| (0..times).for_each(|_| made.maker.tcp(100, "x", close))).run().only_ended()
+    };
+    assert_eq!((only_ended(1), only_ended(2)), (0, 1));
+}
+
+#[test]
+fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
+    let run = |kinds: &[Kind], more: bool| {
+        let mut made = Made::new("/a", 100, &["sh", "x"]);
+        made.open(100, "/etc/x", 3);
+        made.accept(100, "10.0.0.5:80");
+        if more {
+            let child = made.start(100, &["python3", "h.py"]);
+            made.open(child, "/etc/y", 3);
+            made.connect(child, "10.0.0.9:25", 0);
+            made.fails_to_exec(child, "/usr/bin/z");
+            made.exit(child, 0);
+        }
+        made.exit(100, 0);
+        let mut made = made.run_of(kinds);
+        for kind in Kind::PROBED.into_iter().filter(|kind| !kinds.contains(kind)) {
+            made.gaps.absent[kind.place().expect("a kind")] = true;
+        }
+        made
+    };
+    for (kinds, line) in [
+        (&[Kind::Tcp][..], "tcp      10.0.0.9:25 by sh x: not tried in A, connected in B"),
+        (&[Kind::Open], "opened   /etc/y by sh x: opened only in B"),
+        (&[Kind::Exit], "exec     python3 h.py: ended only in B"),
+    ] {
+        let report = between(run(kinds, false), run(kinds, true));
+        assert_eq!((text(&report), report.equal()), (format!("{line}\n"), false));
+        assert!(between(run(kinds, true), run(kinds, true)).equal());
+    }
 }
 
 #[test]
@@ -536,11 +597,11 @@ fn lines_have_a_role_and_a_side() {
     };
     let report = compare(run(true), Vec::new(), run(false), &[]);
     let lines = || report.lines.iter().chain(&report.rest);
-    let of: Vec<_> = lines().map(|line| (line.kind, line.which, line.cause, line.role, line.alone.is_some())).collect();
+    let of: Vec<_> = lines().map(|line| (line.kind, line.only, line.cause, line.role, line.alone.is_some())).collect();
     let expected = [
-        ("missing", Which::OnlyA, true, 2, false),
-        ("exit", Which::Both, false, 2, false),
-        ("exec", Which::OnlyA, false, 1, true),
+        ("missing", Some(Side::A), true, 2, false),
+        ("exit", None, false, 2, false),
+        ("exec", Some(Side::A), false, 1, true),
     ];
     assert_eq!(of, expected);
     let roles: Vec<_> = report.roles.iter().map(|role| (role.parent, &role.process[..], role.b.process.0)).collect();
@@ -549,7 +610,7 @@ fn lines_have_a_role_and_a_side() {
     // Without a failure, all that nothing explains is a cause.
     let flag = |flag| Made::new("/a", 100, &["cc1", flag]).run();
     let report = compare(flag("-O1"), Vec::new(), flag("-O2"), &[]);
-    assert!(matches!(&report.lines[..], [line] if line.cause && line.which == Which::Both), "{report:?}");
+    assert!(matches!(&report.lines[..], [line] if line.cause && line.only.is_none()), "{report:?}");
 }
 
 #[test]

@@ -4,13 +4,12 @@ use super::environment::{Variables, merge};
 use super::names::{Chance, alike, leaf, shape};
 use super::run::{RoleImage, Run, RunRole, TOP};
 use super::strings::StringTable;
-use super::uses::{Did, FileUses, Used, did};
+use super::uses::{Activity, did};
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::{HashMap, HashSet, VecDeque};
-use tracetui_shared::id::Tgid;
+use foldhash::{HashMap, HashSet};
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
 
-/// The number of a node in its tree. 0 is above all.
 pub(super) type NodeId = usize;
 
 /// A role, with the numbers of the common strings.
@@ -21,21 +20,9 @@ pub(super) struct RoleNode {
     pub(super) cwd: u32,
     pub(super) argv: Vec<u32>,
     pub(super) forked: bool,
-    pub(super) process: Tgid,
-    pub(super) orphan: bool,
-    pub(super) execs: u64,
-    /// Its processes that have not ended.
-    pub(super) living: u64,
-    /// The lowest user id at an exec; `u32::MAX` without one.
-    pub(super) uid: u32,
     /// Its environment, and that of the program from which it was forked. `None` if it is not known.
     pub(super) env: Option<Variables>,
-    pub(super) exits: Vec<(u32, u64)>,
-    pub(super) used: Used,
-    pub(super) opens: Vec<(u32, Did)>,
-    pub(super) tries: Vec<(u32, Did)>,
-    pub(super) loads: Vec<(u32, u64)>,
-    pub(super) peers: Vec<(u32, Did)>,
+    pub(super) did: Activity,
 }
 
 #[derive(Clone, Debug)]
@@ -57,14 +44,16 @@ pub(super) struct Pair {
     pub(super) changed: bool,
 }
 
+/// One of the two runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub(super) enum Side {
+pub enum Side {
     A,
     B,
 }
 
 impl Side {
-    pub(super) fn name(self) -> &'static str {
+    /// Its name in the lines.
+    pub fn name(self) -> &'static str {
         match self {
             Side::A => "A",
             Side::B => "B",
@@ -75,6 +64,14 @@ impl Side {
         match self {
             Side::A => Side::B,
             Side::B => Side::A,
+        }
+    }
+
+    /// What this side has and what the other has, as those of A and of B.
+    pub(super) fn placed<T>(self, this: T, other: T) -> (T, T) {
+        match self {
+            Side::A => (this, other),
+            Side::B => (other, this),
         }
     }
 }
@@ -117,7 +114,7 @@ pub(super) fn same_directories(a: &Run, b: &Run) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// The working directories of the programs, without repetition.
 fn directories(run: &Run) -> Vec<&[u8]> {
-    let mut found = FxHashSet::default();
+    let mut found = HashSet::default();
     let dirs = run.roles.iter().filter_map(|role| match role.image {
         RoleImage::Program { cwd, .. } if found.insert(cwd) => Some(run.strings.get(cwd)),
         _ => None,
@@ -185,11 +182,10 @@ impl Tree {
         let common = |id: u32| common.get(id as usize).copied().unwrap_or_default();
         let environments = run.environments.renumbered(common);
         let mut nodes = vec![RoleNode::default()];
-        let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::new();
+        let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::default();
         let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
         for role in run.roles {
-            let RunRole { parent, image, execs, living, uid, exits, process, failed, orphan, .. } = role;
-            let RunRole { opens, tries, loads, peers, used, env, .. } = role;
+            let RunRole { parent, image, env, did } = role;
             let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
             let (forked, exe, cwd, argv) = match image {
                 RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
@@ -199,16 +195,8 @@ impl Tree {
                 }
             };
             let id = *index.entry((parent, forked, exe, cwd, argv)).or_insert_with_key(|(_, _, _, _, argv)| {
-                nodes.push(RoleNode {
-                    forked,
-                    exe,
-                    cwd,
-                    argv: argv.clone(),
-                    process,
-                    orphan,
-                    uid: u32::MAX,
-                    ..RoleNode::default()
-                });
+                let did = Activity { process: did.process, orphan: did.orphan, ..Activity::default() };
+                nodes.push(RoleNode { forked, exe, cwd, argv: argv.clone(), did, ..RoleNode::default() });
                 nodes.len() - 1
             });
             if id == nodes.len() - 1 && !nodes[parent].children.ends_with(&[id]) {
@@ -216,51 +204,35 @@ impl Tree {
             }
             let above = nodes[parent].env.clone().filter(|_| forked);
             let node = &mut nodes[id];
-            if failed && node.exits.iter().all(|(status, _)| *status == 0) {
-                node.process = process;
-            }
-            node.execs += execs;
-            node.living += living;
-            node.uid = node.uid.min(uid);
             let env = env.and_then(|env| environments.get(env as usize)).or(above.as_ref());
             node.env = match (node.env.take(), env) {
                 (Some(one), Some(other)) if one != *other => Some(merge(&one, other).into()),
                 (one, other) => one.or_else(|| other.cloned()),
             };
-            node.exits.extend(exits);
-            node.used.add(used);
-            let files = |files: FileUses| files.into_iter().map(|(path, did)| (common(path), did));
-            node.opens.extend(files(opens));
-            node.tries.extend(files(tries));
-            node.peers.extend(files(peers));
-            for (what, count) in loads {
-                node.loads.push((common(what), count));
-            }
+            node.did.add(did, common);
             of_role.push(id);
         }
         let mut chance = Chance::new(run.pids);
         let above = run.names.above_root();
         for node in &mut nodes {
-            let wrote = node.opens.iter().filter(|(_, did)| did.has(did::WROTE));
+            let Activity { opens, tries, peers, .. } = &mut node.did;
+            opens.merge();
+            tries.merge();
+            peers.merge();
+            let wrote = opens.list().iter().filter(|(_, did)| did.has(did::WROTE));
             wrote.for_each(|(path, did)| chance.wrote(strings.get(*path), did.has(did::NEW)));
-            settle(&mut node.opens);
-            settle(&mut node.tries);
-            settle(&mut node.peers);
-            for counts in [&mut node.loads, &mut node.exits] {
-                counts.sort_unstable();
-                counts.dedup_by(|(this, count), (kept, sum)| {
-                    let same = this == kept;
-                    *sum += if same { *count } else { 0 };
-                    same
-                });
-            }
         }
         Tree { nodes, chance, root: run.names.root().to_vec(), above }
     }
 
     /// Successful execs in a node and below it.
     pub(super) fn execs_below(&self, node: NodeId) -> u64 {
-        self.below(node).map(|node| self.nodes[node].execs).sum()
+        self.below(node).map(|node| self.nodes[node].did.execs).sum()
+    }
+
+    /// Ends of processes in a node and below it, but for those of forked ones, whose number depends on the number of jobs.
+    pub(super) fn exits_below(&self, node: NodeId) -> u64 {
+        self.below(node).flat_map(|node| self.nodes[node].exits().into_values()).sum()
     }
 
     pub(super) fn below(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
@@ -271,19 +243,6 @@ impl Tree {
             Some(node)
         })
     }
-}
-
-/// Sorts files, and merges those that have become equal.
-fn settle(files: &mut Vec<(u32, Did)>) {
-    files.sort_unstable_by_key(|(path, _)| *path);
-    files.dedup_by(|(path, did), (kept, all)| {
-        let same = path == kept;
-        if same {
-            all.add(*did);
-        }
-        same
-    });
-    files.shrink_to_fit();
 }
 
 /// Pairs the roles of two runs from the top down: first equal roles, then roles that differ in process ids and random names, then
@@ -302,12 +261,13 @@ pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Ve
             right: b.nodes[parent.b].children.clone(),
             found: Vec::new(),
             lifted: Vec::new(),
-            wrappers: FxHashSet::default(),
+            wrappers: HashSet::default(),
         };
-        siblings.forked();
-        siblings.equal(RoleNode::key);
+        // The forked processes, whatever the arguments of their programs are.
+        siblings.by(|node, _| node.forked.then_some(()), |_, _| true);
+        siblings.by(|node, _| Some((node.forked, node.exe, node.cwd, &node.argv)), |_, _| true);
         // If one directory is unknown, or only the directory changed.
-        siblings.equal(|node| (node.forked, node.exe, u32::MAX, &node.argv));
+        siblings.by(|node, _| Some((node.forked, node.exe, &node.argv)), |_, _| true);
         siblings.alike(strings);
         siblings.changed(strings, at == 0);
         let Siblings { left, right, found, lifted, wrappers, .. } = siblings;
@@ -335,17 +295,32 @@ const INNER: usize = 250;
 fn complete(tree: &mut Tree, node: NodeId, other: &Tree, like: NodeId) {
     let has = |tree: &Tree, node: NodeId| tree.nodes[node].children.iter().any(|child| tree.nodes[*child].forked);
     if has(other, like) && !has(tree, node) {
-        let RoleNode { exe, cwd, process, ref argv, .. } = tree.nodes[node];
-        let argv = argv.clone();
-        tree.nodes.push(RoleNode { exe, cwd, argv, process, forked: true, ..RoleNode::default() });
+        let RoleNode { exe, cwd, ref argv, ref did, .. } = tree.nodes[node];
+        let did = Activity { process: did.process, ..Activity::default() };
+        tree.nodes.push(RoleNode { exe, cwd, argv: argv.clone(), did, forked: true, ..RoleNode::default() });
         let id = tree.nodes.len() - 1;
         tree.nodes[node].children.push(id);
     }
 }
 
 impl RoleNode {
-    fn key(&self) -> (bool, u32, u32, &Vec<u32>) {
-        (self.forked, self.exe, self.cwd, &self.argv)
+    /// The exit statuses to compare. Depending on timing, a writer to a pipe gets SIGPIPE when the reader ends, so SIGPIPE counts as
+    /// success. So does SIGTERM for a forked process, as in a pool of workers. The number of forked processes that ended successfully
+    /// depends on the number of jobs.
+    pub(super) fn exits(&self) -> BTreeMap<u32, u64> {
+        const SIGPIPE: u32 = 13;
+        const SIGTERM: u32 = 15;
+        let mut sums = BTreeMap::new();
+        for (status, count) in &self.did.exits {
+            // A core dump depends on the limits of the machine.
+            let status = if *status & 0x7f == 0 { *status } else { *status & 0x7f };
+            let ended = status == SIGPIPE || status == (128 + SIGPIPE) << 8 || self.forked && status == SIGTERM;
+            let status = if ended { 0 } else { status };
+            if !(self.forked && status == 0) {
+                *sums.entry(status).or_default() += count;
+            }
+        }
+        sums
     }
 }
 
@@ -359,7 +334,7 @@ struct Siblings<'a> {
     /// The programs that were paired although another one started them, and their parents.
     lifted: Vec<(Side, NodeId, NodeId)>,
     /// The children that started these.
-    wrappers: FxHashSet<(Side, NodeId)>,
+    wrappers: HashSet<(Side, NodeId)>,
 }
 
 /// A child without a counterpart, or a program that it started.
@@ -377,68 +352,52 @@ impl Candidate {
 }
 
 impl<'a> Siblings<'a> {
-    fn equal<K: Eq + std::hash::Hash>(&mut self, key: impl Fn(&'a RoleNode) -> K) {
+    /// Pairs each child with the first one of the other side that has the same key and corresponds. Those without a key are left.
+    fn by<K: Eq + Hash>(
+        &mut self,
+        key: impl Fn(&'a RoleNode, &'a Tree) -> Option<K>,
+        corresponds: impl Fn(&'a RoleNode, &'a RoleNode) -> bool,
+    ) {
+        if self.left.is_empty() || self.right.is_empty() {
+            return;
+        }
         let (a, b) = self.trees;
-        let mut known: HashMap<K, Vec<NodeId>> = HashMap::new();
+        let mut known: HashMap<K, Vec<NodeId>> = HashMap::default();
         for node in self.right.iter().rev() {
-            known.entry(key(&b.nodes[*node])).or_default().push(*node);
+            key(&b.nodes[*node], b).into_iter().for_each(|key| known.entry(key).or_default().push(*node));
         }
         let found = &mut self.found;
         self.left.retain(|node| {
-            let other = known.get_mut(&key(&a.nodes[*node])).and_then(Vec::pop);
+            let one = &a.nodes[*node];
+            let Some(key) = key(one, a) else { return true };
+            let Some(others) = known.get_mut(&key) else { return true };
+            let tried = others.len().saturating_sub(limits::DIFF_SIBLINGS);
+            let at = others[tried..].iter().rposition(|other| corresponds(one, &b.nodes[*other]));
+            let other = at.map(|at| others.remove(tried + at));
             found.extend(other.map(|other| (*node, other, false)));
             other.is_none()
         });
         self.forget();
     }
 
-    /// Pairs the forked processes, whatever the arguments of their programs are.
-    fn forked(&mut self) {
+    /// Pairs those that differ only in process ids and random names.
+    fn alike(&mut self, strings: &StringTable) {
         let (a, b) = self.trees;
-        let one = self.left.iter().find(|node| a.nodes[**node].forked);
-        let other = self.right.iter().find(|node| b.nodes[**node].forked);
-        if let (Some(one), Some(other)) = (one.copied(), other.copied()) {
-            self.found.push((one, other, false));
-            self.left.retain(|node| *node != one);
-            self.forget();
-        }
+        let same_text = |one: &u32, other: &u32| {
+            one == other || alike((strings.get(*one), &a.chance), (strings.get(*other), &b.chance))
+        };
+        let same = |one: &RoleNode, other: &RoleNode| {
+            one.argv.len() == other.argv.len()
+                && same_text(&one.exe, &other.exe)
+                && one.argv.iter().zip(&other.argv).all(|(one, other)| same_text(one, other))
+        };
+        self.by(|node, tree| Some(shape_of(node, &tree.chance, strings)), same);
     }
 
     /// Removes the paired children from the right side.
     fn forget(&mut self) {
-        let found: FxHashSet<NodeId> = self.found.iter().map(|(_, right, _)| *right).collect();
+        let found: HashSet<NodeId> = self.found.iter().map(|(_, right, _)| *right).collect();
         self.right.retain(|node| !found.contains(node));
-    }
-
-    fn alike(&mut self, strings: &StringTable) {
-        if self.left.is_empty() || self.right.is_empty() {
-            return;
-        }
-        let (a, b) = self.trees;
-        let mut known: HashMap<Vec<u8>, Vec<NodeId>> = HashMap::new();
-        for node in self.right.iter().rev() {
-            known.entry(shape_of(&b.nodes[*node], &b.chance, strings)).or_default().push(*node);
-        }
-        let found = &mut self.found;
-        self.left.retain(|node| {
-            let Some(others) = known.get_mut(&shape_of(&a.nodes[*node], &a.chance, strings)) else { return true };
-            let nodes = |other: &NodeId| (&a.nodes[*node], &b.nodes[*other]);
-            let same = |other: &NodeId| {
-                let (one, other) = nodes(other);
-                let words = one.argv.iter().chain([&one.exe]).zip(other.argv.iter().chain([&other.exe]));
-                let text = |id: &u32| strings.get(*id);
-                one.argv.len() == other.argv.len()
-                    && words
-                        .into_iter()
-                        .all(|(one, other)| one == other || alike((text(one), &a.chance), (text(other), &b.chance)))
-            };
-            let tried = others.len().saturating_sub(limits::DIFF_SIBLINGS);
-            let Some(at) = others[tried..].iter().rposition(same) else { return true };
-            let other = others.remove(tried + at);
-            found.push((*node, other, false));
-            false
-        });
-        self.forget();
     }
 
     /// Pairs the children, and programs that they started, with the most arguments in common.
@@ -468,7 +427,7 @@ impl<'a> Siblings<'a> {
             }
         }
         all.sort_unstable_by_key(|(apart, inner, one, other)| (*apart, *inner, one.node, other.node));
-        let mut paired = [FxHashSet::default(), FxHashSet::default()];
+        let mut paired = [HashSet::default(), HashSet::default()];
         for (apart, is_inner, one, other) in all {
             let sides = [(Side::A, one), (Side::B, other)];
             let is_free = |(side, of): &(Side, &Candidate)| {
@@ -525,7 +484,7 @@ fn candidates(tree: &Tree, list: &[NodeId], strings: &mut StringTable) -> (Vec<C
 
 /// The candidates that have a rare word in common. One that has none with any is compared with the first ones.
 fn near<'c>(left: &'c [Candidate], right: &'c [Candidate]) -> Vec<(&'c Candidate, &'c Candidate)> {
-    let mut holders: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+    let mut holders: HashMap<u32, Vec<usize>> = HashMap::default();
     for (at, other) in right.iter().enumerate() {
         for token in other.tokens.chunk_by(|x, y| x == y).filter_map(<[u32]>::first) {
             holders.entry(*token).or_default().push(at);

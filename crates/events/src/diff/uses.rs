@@ -1,9 +1,11 @@
-//! The files that a role used.
+//! What a role did, and the files that it used.
 
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
+use std::collections::BTreeMap;
+use tracetui_shared::id::Tgid;
 
 /// A role's use of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
 pub(super) struct Did {
     /// [`did`] bits.
     pub(super) bits: u8,
@@ -52,10 +54,10 @@ impl Did {
 }
 
 /// Files by the numbers of their paths. Those of ended processes are a sorted list, which takes half of the memory of a table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct FileUses {
     settled: Vec<(u32, Did)>,
-    new: FxHashMap<u32, Did>,
+    new: HashMap<u32, Did>,
 }
 
 impl FileUses {
@@ -82,14 +84,82 @@ impl FileUses {
         self.settled.sort_unstable_by_key(|(path, _)| *path);
         count
     }
+
+    /// Adds the files of another role under other numbers. [`merge`](Self::merge) puts them in order.
+    fn add(&mut self, other: FileUses, number: impl Fn(u32) -> u32) {
+        let files = other.settled.into_iter().chain(other.new);
+        self.settled.extend(files.map(|(path, did)| (number(path), did)));
+    }
+
+    /// Sorts added files, and merges those with the same number.
+    pub(super) fn merge(&mut self) {
+        self.settled.sort_unstable_by_key(|(path, _)| *path);
+        self.settled.dedup_by(|(path, did), (kept, all)| {
+            let same = path == kept;
+            if same {
+                all.add(*did);
+            }
+            same
+        });
+        self.settled.shrink_to_fit();
+    }
+
+    /// The sorted list.
+    pub(super) fn list(&self) -> &[(u32, Did)] {
+        &self.settled
+    }
 }
 
-impl IntoIterator for FileUses {
-    type Item = (u32, Did);
-    type IntoIter = std::iter::Chain<std::vec::IntoIter<(u32, Did)>, std::collections::hash_map::IntoIter<u32, Did>>;
+/// What the processes of a role did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Activity {
+    /// A process of the role: the first one that failed, otherwise the first one.
+    pub(super) process: Tgid,
+    pub(super) failed: bool,
+    /// Whether its parent is unknown because the fork was lost.
+    pub(super) orphan: bool,
+    pub(super) execs: u64,
+    /// Its processes that have not ended, with those that it forked and that have not executed a program.
+    pub(super) living: u64,
+    /// The lowest user id at an exec.
+    pub(super) uid: Option<u32>,
+    /// Wait statuses, each with its count.
+    pub(super) exits: BTreeMap<u32, u64>,
+    /// What the processes that ended in this role used.
+    pub(super) used: Used,
+    /// The files that it opened or tried to open.
+    pub(super) opens: FileUses,
+    /// The programs that it, or a process forked from it, executed or tried to execute.
+    pub(super) tries: FileUses,
+    /// The peers that it connected to, and the ports at which it accepted connections.
+    pub(super) peers: FileUses,
+    /// The BPF programs that it loaded or attached, each with its count.
+    pub(super) loads: BTreeMap<u32, u64>,
+}
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.settled.into_iter().chain(self.new)
+impl Activity {
+    /// Adds what the processes of an equal role did, whose strings have other numbers.
+    pub(super) fn add(&mut self, other: Activity, number: impl Fn(u32) -> u32) {
+        if other.failed && !self.failed {
+            (self.process, self.failed) = (other.process, true);
+        }
+        self.execs += other.execs;
+        self.living += other.living;
+        self.executed_as(other.uid);
+        for (status, count) in other.exits {
+            *self.exits.entry(status).or_default() += count;
+        }
+        self.used.add(other.used);
+        self.opens.add(other.opens, &number);
+        self.tries.add(other.tries, &number);
+        self.peers.add(other.peers, &number);
+        for (what, count) in other.loads {
+            *self.loads.entry(number(what)).or_default() += count;
+        }
+    }
+
+    pub(super) fn executed_as(&mut self, uid: Option<u32>) {
+        self.uid = self.uid.into_iter().chain(uid).min();
     }
 }
 
@@ -121,8 +191,9 @@ mod tests {
             assert_eq!(uses.settle(), settled, "{path}");
             uses.get_mut(path).expect("a file").add(did(path as u8 + 1));
         }
-        let mut all: Vec<_> = uses.into_iter().collect();
-        all.sort_unstable_by_key(|(path, _)| *path);
-        assert_eq!(all, (0..10).map(|path| (path, did(1))).collect::<Vec<_>>());
+        let mut all = FileUses::default();
+        all.add(uses, |path| path);
+        all.merge();
+        assert_eq!(all.list(), (0..10).map(|path| (path, did(1))).collect::<Vec<_>>());
     }
 }

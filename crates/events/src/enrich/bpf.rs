@@ -10,6 +10,7 @@ use crate::frame::host::{
 };
 use crate::frame::state::{BpfDoer, BpfLoad, BpfTold};
 use crate::limits;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Uid};
@@ -140,10 +141,16 @@ fn load_of(event: &Bpf<'_>, program: ProgId, time: BootNanos) -> BpfLoad {
         name: event.name().to_vec(),
         tag: u64::from_be_bytes(tag),
         uid: Uid(prog_uid),
-        altering: 0,
         unknown: unknown_of(scan),
         helpers,
     }
+}
+
+/// The program of a load event.
+fn program_of(load: &BpfLoad) -> BpfProgram {
+    let BpfLoad { program: id, time: loaded, prog_type, ref name, tag, uid, unknown, helpers } = *load;
+    let name = name.clone();
+    BpfProgram { id, prog_type, name, tag, uid, loaded, unknown, helpers, ..BpfProgram::default() }
 }
 
 fn bytes_of_program(program: &BpfProgram) -> usize {
@@ -237,6 +244,15 @@ impl Gone {
 impl Programs {
     pub fn program(&self, id: ProgId) -> Option<&BpfProgram> {
         self.programs.get(&id)
+    }
+
+    /// A program that is loaded, or was: as an inventory listed it, or else as the event of its load reported it.
+    pub(crate) fn known_program(&self, id: ProgId) -> Option<Cow<'_, BpfProgram>> {
+        let load = self.loads.get(&id);
+        // The id may have belonged to another program before.
+        let gone = || self.gone_program(id).filter(|gone| load.is_none_or(|load| gone.at >= load.time));
+        let listed = self.program(id).or_else(|| gone().map(|gone| &gone.facts));
+        listed.map(Cow::Borrowed).or_else(|| load.map(|load| Cow::Owned(program_of(load))))
     }
 
     /// All programs, by id.
@@ -511,12 +527,7 @@ impl Programs {
         // The id may have belonged to another program before.
         let met = self.programs.contains_key(&id) || self.gone_program(id).is_some_and(|gone| gone.at >= load.time);
         if !met {
-            let BpfLoad { program: id, time: loaded, prog_type, ref name, tag, uid, altering, unknown, helpers } =
-                *load;
-            let name = name.clone();
-            let facts =
-                BpfProgram { id, prog_type, name, tag, uid, loaded, altering, unknown, helpers, ..Default::default() };
-            self.add_program(facts);
+            self.add_program(program_of(load));
         }
     }
 

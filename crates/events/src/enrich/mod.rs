@@ -1,7 +1,6 @@
 //! Processes, users, cgroups and clocks: a pure fold over frames, without I/O.
 
 pub mod bpf;
-pub mod pairing;
 pub mod process;
 mod state;
 pub mod symbols;
@@ -15,10 +14,11 @@ use crate::frame::host::{BpfAttachment, Cgroup, Container, Counters, Host, HostF
 use crate::frame::state::Told;
 use crate::limits;
 use crate::terminal::Terminal;
+use crate::text::time::Zone;
+use foldhash::HashMap;
 use process::ProcessTable;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
 /// All tables. They are changed by frames only.
@@ -29,8 +29,8 @@ pub struct World {
     pub symbols: symbols::StackSymbols,
     host: Host,
     clock_offset: i64,
-    users: FxHashMap<Uid, String>,
-    groups: FxHashMap<Gid, String>,
+    users: HashMap<Uid, String>,
+    groups: HashMap<Gid, String>,
     /// Bytes of the names of users and groups.
     accounts: usize,
     cgroups: Fifo<CgroupId, KnownCgroup>,
@@ -41,6 +41,8 @@ pub struct World {
     counted_at: BootNanos,
     /// The end of the recording, if these are a part of one.
     ends_at: Option<BootNanos>,
+    /// The time zone of the reader.
+    zone: Zone,
     /// COMMAND's terminal, if its output is recorded.
     terminal: Option<Box<Terminal>>,
     /// Whether the output is not followed.
@@ -80,12 +82,14 @@ impl World {
             HostFrame::Clock(clock) => self.clock_offset = clock.offset_ns,
             HostFrame::ProcessSeed(seed) => self.processes.seed(&seed),
             HostFrame::User(user) => {
-                if self.takes_account(&user.name) {
+                let old = self.users.remove(&user.uid);
+                if self.takes_account(old, &user.name) {
                     self.users.insert(user.uid, user.name);
                 }
             }
             HostFrame::Group(group) => {
-                if self.takes_account(&group.name) {
+                let old = self.groups.remove(&group.gid);
+                if self.takes_account(old, &group.name) {
                     self.groups.insert(group.gid, group.name);
                 }
             }
@@ -117,7 +121,7 @@ impl World {
             HostFrame::BpfRuns(runs) => self.bpf.add_runs(runs),
             HostFrame::BpfCounted(counted) => self.bpf.counted(&counted),
             HostFrame::BpfInventory(taken) => self.bpf.take(taken),
-            HostFrame::KernelSymbol(symbol) => self.symbols.add(symbol),
+            HostFrame::KernelSymbol(symbol) => _ = self.symbols.add(symbol),
             HostFrame::CommandOutput(_) if self.without_terminal => {}
             HostFrame::CommandOutput(output) => {
                 self.terminal.get_or_insert_with(|| Box::new(Terminal::recorded())).apply(&output);
@@ -141,9 +145,9 @@ impl World {
         }
     }
 
-    /// Whether there is room for another user or group. A repeated id counts twice, but each comes only once, at the
-    /// start.
-    fn takes_account(&mut self, name: &str) -> bool {
+    /// Whether there is room for another user or group, instead of the one that had its id.
+    fn takes_account(&mut self, old: Option<String>, name: &str) -> bool {
+        self.accounts -= old.map_or(0, |old| ACCOUNT + old.len());
         let bytes = ACCOUNT + name.len();
         let fits = self.accounts + bytes <= self.budget.share(limits::ACCOUNTS_SHARE);
         self.accounts += if fits { bytes } else { 0 };
@@ -160,7 +164,7 @@ impl World {
     /// Applies the facts that an event of an excerpt contains beside its record.
     pub(crate) fn tell(&mut self, told: &Told) {
         self.clock_offset = told.clock_offset;
-        self.processes.told_env = told.env.clone().map(|env| Box::new(env.into()));
+        self.processes.told_env = told.env.clone();
         if let Some(process) = &told.process {
             self.processes.tell(process);
         }
@@ -255,6 +259,15 @@ impl World {
         self.ends_at = ends_at;
     }
 
+    /// Sets the time zone of the reader, for dates in filters.
+    pub fn set_zone(&mut self, zone: Zone) {
+        self.zone = zone;
+    }
+
+    pub fn zone(&self) -> Zone {
+        self.zone
+    }
+
     /// The end of the recording, or of the trace so far, in nanoseconds since 1970. `None` if no time is known yet.
     pub fn end(&self) -> Option<i128> {
         let end = self.ends_at.unwrap_or(self.counted_at);
@@ -304,10 +317,6 @@ impl Tables for World {
 
     fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]> {
         self.cgroups.get(&id).map(|known| &*known.path)
-    }
-
-    fn own_pid_ns(&self) -> NsInum {
-        self.host.pid_ns
     }
 
     fn in_tree(&self, process: &Process, root: Tgid) -> bool {

@@ -1,33 +1,28 @@
 //! The process table, keyed by (tgid, start). Every fork, exec and exit updates it, before any filter.
 //!
-//! Entries are immutable: an exec makes a new one, so the process of an earlier event does not change. Only a fork, a
-//! successful exec and an exit change the table. A thread never changes the entry of its leader.
+//! Entries are immutable: an exec makes a new one, so the process of an earlier event does not change. A fork, a
+//! successful exec and an exit change the table, and the first event of a leader with another name. A thread never
+//! changes the entry of its leader.
 
 mod size;
-pub(crate) mod state;
+mod state;
 
 use self::size::bytes_of;
-use super::pairing::Pairing;
 use crate::budget::Budget;
 use crate::environment::EnvChange;
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::event::{Body, Components, Event, exec::Exec};
 use crate::frame::host::ProcessSeed;
+use crate::frame::state::{Pairing, ProcessEnd};
 use crate::limits;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::record::tcp::op;
 use tracetui_shared::time::BootNanos;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessEnd {
-    pub time: BootNanos,
-    /// The status as wait(2) reports it.
-    pub status: u32,
-}
 
 #[derive(Clone, Debug)]
 pub struct ProcessEntry {
@@ -65,11 +60,11 @@ pub struct Ran {
 /// ([`limits::PROCESSES_SHARE`]).
 #[derive(Debug, Default)]
 pub struct ProcessTable {
-    entries: FxHashMap<ProcessKey, ProcessEntry>,
+    entries: HashMap<ProcessKey, ProcessEntry>,
     /// The current entry of a process id.
-    current: FxHashMap<Tgid, ProcessKey>,
+    current: HashMap<Tgid, ProcessKey>,
     /// The ticks (ns) of processes from the scan whose start is only known to the clock tick, by process id.
-    inexact: FxHashMap<Tgid, u64>,
+    inexact: HashMap<Tgid, u64>,
     /// Each parent with each of its children.
     children: BTreeSet<(ProcessKey, ProcessKey)>,
     /// Ended processes, oldest first.
@@ -79,10 +74,12 @@ pub struct ProcessTable {
     command: Option<(Tgid, Option<ProcessKey>)>,
     ran: Ran,
     /// The processes that the ids in `tree=ID` denote; `None` until a process has the id.
-    roots: FxHashMap<Tgid, Option<ProcessKey>>,
+    roots: HashMap<Tgid, Option<ProcessKey>>,
+    /// By a root, the processes of the table that are known to descend from it, or not to.
+    descents: RefCell<HashMap<ProcessKey, HashMap<ProcessKey, bool>>>,
     /// The keys of processes from the scan whose exact start became known: old key, new key. The `parent` of an entry
     /// may have an old key.
-    settled: FxHashMap<ProcessKey, ProcessKey>,
+    settled: HashMap<ProcessKey, ProcessKey>,
     /// The time when the probes were attached.
     since: BootNanos,
     /// What the next exec changes in the environment, if it is an event of an excerpt.
@@ -142,6 +139,7 @@ impl ProcessTable {
     /// Sets the ids in `tree=ID` terms. An id denotes the process that has it now, or had it last; if none is known,
     /// the first process that gets it. An id that is already followed keeps its process.
     pub fn follow(&mut self, ids: &[Tgid]) {
+        self.descents.get_mut().clear();
         self.roots.retain(|id, _| ids.contains(id));
         for id in ids {
             self.roots.entry(*id).or_insert_with(|| self.current.get(id).copied());
@@ -231,24 +229,54 @@ impl ProcessTable {
         let older = |key: Option<ProcessKey>, process: &Process| {
             Some(&*self.get(key.filter(|key| key.start <= process.key.start)?)?.process)
         };
+        let ancestry = |process: &Process| (process.maker, process.parent);
         let mut next = Some(process);
-        let mut start = None;
+        let (mut start, mut passed, mut found) = (None, Vec::new(), false);
+        // The event may be older than what the table knows of its process.
+        let mut current =
+            self.entries.get(&process.key).is_some_and(|entry| ancestry(&entry.process) == ancestry(process));
         while let Some(process) = next.filter(|_| *steps > 0) {
+            let known = || self.descents.borrow().get(&root)?.get(&process.key).copied();
+            if let Some(known) = current.then(known).flatten() {
+                found = known;
+                break;
+            }
+            passed.extend(std::mem::replace(&mut current, true).then_some(process.key));
             // Only processes of a scan start at the same time as their parents, or those that are their own ancestors.
             let same = start.replace(process.key.start) == Some(process.key.start);
             *steps = steps.saturating_sub(if same { GENERATIONS >> 8 } else { 1 });
-            if is_root(process.key) || process.maker.is_some_and(is_root) || process.parent.is_some_and(is_root) {
-                return true;
-            }
-            if process.maker != process.parent
-                && siblings > 0
-                && older(process.parent, process).is_some_and(|parent| self.descends(parent, root, siblings - 1, steps))
-            {
-                return true;
+            found = is_root(process.key)
+                || process.maker.is_some_and(is_root)
+                || process.parent.is_some_and(is_root)
+                || process.maker != process.parent
+                    && siblings > 0
+                    && older(process.parent, process)
+                        .is_some_and(|parent| self.descends(parent, root, siblings - 1, steps));
+            if found {
+                break;
             }
             next = older(process.maker, process);
         }
-        false
+        // A limited search that found nothing proves nothing.
+        if found || siblings == SIBLINGS && *steps > 0 {
+            let mut descents = self.descents.borrow_mut();
+            descents.entry(root).or_default().extend(passed.into_iter().map(|key| (key, found)));
+        }
+        found
+    }
+
+    /// Forgets which processes descend from a root through a process that is removed.
+    fn forget_descents(&mut self, key: ProcessKey) {
+        let mut descents = std::mem::take(&mut self.descents);
+        for known in descents.get_mut().values_mut() {
+            let mut waiting = vec![key];
+            while let Some(key) = waiting.pop() {
+                if known.remove(&key) == Some(true) {
+                    waiting.extend(self.links(key).map(|(_, child)| *child));
+                }
+            }
+        }
+        self.descents = descents;
     }
 
     /// Adds a process from the process scan. A process that an event has already added keeps the data of the event.
@@ -285,6 +313,8 @@ impl ProcessTable {
             self.note_evicted(key.start);
             return;
         }
+        // It may be an ancestor of others.
+        self.descents.get_mut().clear();
         self.insert(process, BootNanos(0));
         self.found_env(key, seed);
         if !seed.start_exact {
@@ -348,10 +378,13 @@ impl ProcessTable {
             Body::Exec(exec) if exec.env.is_some() || self.told_env.is_some() => Some(self.tried(&event.header, exec)),
             Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
             _ => {
+                // A connection has the name that its thread had at the request.
+                let is_old = matches!(&event.body, Body::Tcp(_));
                 // Usually the table has it.
                 if let Some(entry) = self.entries.get_mut(&key_of(&event.header)) {
                     entry.count(&event.header);
-                    return Some(Arc::clone(&entry.process));
+                    let process = Arc::clone(&entry.process);
+                    return Some(if is_old { process } else { self.renamed(process, &event.header) });
                 }
                 // A connection can outlive its process. A process without a further exit must not be added.
                 let key = key_of(&event.header);
@@ -359,7 +392,7 @@ impl ProcessTable {
                 if closed && self.settle_seed(key).is_none() {
                     return Some(Arc::new(self.first_seen(key, &event.header)));
                 }
-                let process = self.met(&event.header);
+                let process = if is_old { self.found(&event.header) } else { self.met(&event.header) };
                 if let Some(entry) = self.entries.get_mut(&process.key) {
                     entry.count(&event.header);
                 }
@@ -368,17 +401,32 @@ impl ProcessTable {
         }
     }
 
-    /// The process of a header. It is added if the table does not have it.
+    /// The process of a header, with its name at this event. It is added if the table does not have it.
     fn met(&mut self, header: &FrameHeader) -> Arc<Process> {
+        let process = self.found(header);
+        self.renamed(process, header)
+    }
+
+    /// The process of a header. It is added if the table does not have it.
+    fn found(&mut self, header: &FrameHeader) -> Arc<Process> {
         let key = key_of(header);
-        if let Some(entry) = self.entries.get(&key) {
-            return Arc::clone(&entry.process);
-        }
-        if let Some(process) = self.settle_seed(key) {
+        let known = self.entries.get(&key).map(|entry| Arc::clone(&entry.process));
+        if let Some(process) = known.or_else(|| self.settle_seed(key)) {
             return process;
         }
         let process = Arc::new(self.first_seen(key, header));
         self.insert(Arc::clone(&process), header.time);
+        process
+    }
+
+    /// The process with its name at an event of its leader.
+    fn renamed(&mut self, process: Arc<Process>, header: &FrameHeader) -> Arc<Process> {
+        let comm = header.comm();
+        if header.tid.0 != header.tgid.0 || comm.is_empty() || *process.comm == *comm {
+            return process;
+        }
+        let process = Arc::new(Process { comm: comm.into(), ..(*process).clone() });
+        self.replace(process.key, Arc::clone(&process));
         process
     }
 
@@ -400,6 +448,11 @@ impl ProcessTable {
         for (_, child) in children {
             self.children.remove(&(seeded, child));
             self.children.insert((key, child));
+        }
+        for known in self.descents.get_mut().values_mut() {
+            if let Some(descends) = known.remove(&seeded) {
+                known.insert(key, descends);
+            }
         }
         self.settled.insert(seeded, key);
         self.link(&process);
@@ -507,7 +560,7 @@ impl ProcessTable {
         if header.tid.0 != header.tgid.0 {
             self.pairing.tid_not_pid += 1;
         }
-        let before = self.met(header);
+        let before = self.found(header);
         let (old, is_whole) = (self.env(before.key), exec.record.env_marks == 0);
         let change = self.change(exec, old.as_deref());
         let same = |old: &Arc<[u8]>| exec.env == Some(&**old);
@@ -623,6 +676,9 @@ impl ProcessTable {
         if let Some(before) = self.entries.insert(process.key, entry) {
             (self.bytes, self.env_bytes) = (self.bytes - before.bytes(), self.env_bytes - before.env_bytes());
             self.unlink(&before.process);
+            if (before.process.maker, before.process.parent) != (process.maker, process.parent) {
+                self.descents.get_mut().clear();
+            }
         }
         self.link(&process);
     }
@@ -666,6 +722,7 @@ impl ProcessTable {
     }
 
     fn forget(&mut self, key: ProcessKey) {
+        self.forget_descents(key);
         if let Some(entry) = self.entries.remove(&key) {
             (self.bytes, self.env_bytes) = (self.bytes - entry.bytes(), self.env_bytes - entry.env_bytes());
             self.unlink(&entry.process);
@@ -727,4 +784,68 @@ fn path(names: Components<'_>) -> Box<[u8]> {
         names.write(&mut out);
     }
     out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of a chain of processes with these ids. Each is the parent of the next one.
+    fn chain(ids: std::ops::Range<u32>) -> ProcessTable {
+        let mut table = ProcessTable::new(Budget::new(1 << 40));
+        for id in ids {
+            let start = |id: u32| BootNanos(id.into());
+            table.seed(&ProcessSeed {
+                tgid: Tgid(id),
+                start: start(id),
+                start_exact: true,
+                ppid: Tgid(id - 1),
+                parent_start: start(id - 1),
+                comm: b"link".to_vec(),
+                ..ProcessSeed::default()
+            });
+        }
+        table
+    }
+
+    fn descends(table: &ProcessTable, id: u32, root: u32) -> bool {
+        let process = Arc::clone(&table.by_tgid(Tgid(id)).expect("it lives").process);
+        table.in_tree(&process, Tgid(root))
+    }
+
+    #[test]
+    fn a_long_chain_is_followed_once() {
+        let (table, began) = (chain(2..40_002), std::time::Instant::now());
+        for id in (2..40_002).rev() {
+            assert!(descends(&table, id, 2) && descends(&table, id, 40_001) == (id == 40_001));
+        }
+        // Else it is minutes.
+        assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_known_descent_ends_with_a_process_between() {
+        let mut table = chain(2..12);
+        let key = |id: u32| ProcessKey { tgid: Tgid(id), start: BootNanos(id.into()) };
+        let all = |table: &ProcessTable| [3, 5, 6, 7, 11].map(|id| descends(table, id, 2));
+        for _ in 0..2 {
+            assert_eq!((all(&table), descends(&table, 5, 6)), ([true; 5], false));
+        }
+        table.forget(key(4));
+        for _ in 0..2 {
+            assert_eq!(all(&table), [true, false, false, false, false]);
+        }
+        // The scan finds it again.
+        table.seed(&ProcessSeed {
+            tgid: Tgid(4),
+            start: BootNanos(4),
+            start_exact: true,
+            ppid: Tgid(3),
+            parent_start: BootNanos(3),
+            ..ProcessSeed::default()
+        });
+        assert_eq!(all(&table), [true; 5]);
+        table.follow_process(key(6));
+        assert_eq!([5, 6, 7].map(|id| descends(&table, id, 6)), [false, true, true]);
+    }
 }

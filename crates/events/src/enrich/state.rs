@@ -1,10 +1,9 @@
 //! Saves the world as frames and restores it ([`crate::frame::state`]).
 
 use super::World;
-use crate::event::process::ProcessKey;
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, Clock, CounterChanges, Group, HostFrame, User};
-use crate::frame::state::{Key, StateFrame, WorldState};
+use crate::frame::state::{StateFrame, WorldState};
 use crate::terminal::Terminal;
 use tracetui_shared::id::ProgId;
 use tracetui_shared::time::BootNanos;
@@ -63,17 +62,5 @@ impl World {
             StateFrame::TerminalState(terminal) => self.terminal = Some(Box::new(Terminal::restore(terminal))),
             frame => self.processes.restore(frame),
         }
-    }
-}
-
-impl From<ProcessKey> for Key {
-    fn from(key: ProcessKey) -> Key {
-        Key { tgid: key.tgid, start: key.start }
-    }
-}
-
-impl From<&Key> for ProcessKey {
-    fn from(key: &Key) -> ProcessKey {
-        ProcessKey { tgid: key.tgid, start: key.start }
     }
 }

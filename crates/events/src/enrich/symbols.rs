@@ -26,13 +26,31 @@ impl StackSymbols {
         found.max_by_key(|symbol| symbol.from)
     }
 
+    /// Changes the symbols so that [`find`](Self::find) returns this symbol, or none. Returns the changed symbols, without those that
+    /// do not fit into memory.
+    pub fn correct(&mut self, address: u64, at: BootNanos, symbol: Option<&KernelSymbol>) -> Vec<KernelSymbol> {
+        let known = self.find(address, at);
+        let is_right = match (known, symbol) {
+            (Some(a), Some(b)) => a.addr == b.addr && a.name == b.name && a.owner == b.owner,
+            (None, None) => true,
+            _ => false,
+        };
+        if is_right {
+            return Vec::new();
+        }
+        let ended = known.map(|known| KernelSymbol { to: at.max(BootNanos(1)), ..known.clone() });
+        let mut changed: Vec<_> = ended.into_iter().chain(symbol.cloned()).collect();
+        changed.retain(|symbol| self.add(symbol.clone()));
+        changed
+    }
+
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds a symbol. It replaces the one with the same start and `from`.
-    pub(super) fn add(&mut self, symbol: KernelSymbol) {
+    /// Adds a symbol. It replaces the one with the same start and `from`. Returns whether it fits into memory.
+    pub(super) fn add(&mut self, symbol: KernelSymbol) -> bool {
         let bytes = symbol.bytes();
         let symbols = self.places.entry(symbol.addr.0).or_default();
         let at = symbols.iter().position(|known| known.from == symbol.from);
@@ -41,7 +59,7 @@ impl StackSymbols {
             if symbols.is_empty() {
                 self.places.remove(&symbol.addr.0);
             }
-            return;
+            return false;
         }
         self.bytes = self.bytes - before + bytes;
         self.largest = self.largest.max(symbol.size.min(limits::IMAGE_LENGTH.into()));
@@ -49,6 +67,7 @@ impl StackSymbols {
             Some(known) => *known = symbol,
             None => symbols.push(symbol),
         }
+        true
     }
 
     pub(super) fn write_state(&self, time: BootNanos, out: &mut Batch) {
@@ -90,12 +109,37 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_gets_the_changes_finds_the_same() {
+        let (mut symbols, mut reader) = (StackSymbols::default(), StackSymbols::default());
+        let mut check_changes = |address, at, found: Option<KernelSymbol>, expected: usize| {
+            let changed = symbols.correct(address, BootNanos(at), found.as_ref());
+            assert_eq!(changed.len(), expected, "{changed:?}");
+            changed.into_iter().for_each(|symbol| assert!(reader.add(symbol)));
+            let name = |symbol: &KernelSymbol| symbol.name.clone();
+            assert_eq!(reader.find(address, BootNanos(at)).map(name), found.as_ref().map(name));
+            reader.find(0x1020, BootNanos(10)).map(name)
+        };
+        let a = || Some(symbol(0x1000, 0x100, 10, 0, "a"));
+        check_changes(0x1020, 10, a(), 1);
+        check_changes(0x1030, 15, a(), 0);
+        check_changes(0x9000, 15, None, 0);
+        // It ended, and others came.
+        check_changes(0x1020, 25, None, 1);
+        check_changes(0x1020, 26, None, 0);
+        check_changes(0x1020, 30, Some(symbol(0x0800, 0x1000, 30, 0, "b")), 1);
+        check_changes(0x1020, 40, Some(symbol(0x1000, 0x40, 0, 0, "c")), 2);
+        assert_eq!(check_changes(0x1020, 20, a(), 0), Some(b"a".to_vec()));
+    }
+
+    #[test]
     fn what_does_not_fit_is_left_out() {
         let mut symbols = StackSymbols::default();
         let count = limits::STACK_SYMBOLS as u64 / 64;
         for at in 0..count {
             symbols.add(symbol(at << 8, 0x100, 0, 0, "some_function"));
         }
+        let further = symbol(count << 8, 0x100, 0, 0, "some_function");
+        assert!(symbols.correct(count << 8, BootNanos(1), Some(&further)).is_empty());
         assert!(symbols.bytes() <= limits::STACK_SYMBOLS);
         assert!(symbols.find(0, BootNanos(1)).is_some());
         assert!(symbols.find((count - 1) << 8, BootNanos(1)).is_none());

@@ -134,7 +134,6 @@ mod tests {
         for term in [text(client).1, text(server).1, text(v6).1] {
             assert!(crate::filter::Filter::parse(&term, &crate::filter::NoNames).is_ok(), "{term}");
         }
-        let unknown = Tcp { record: TcpRecord { family: 0, ..client.record } };
-        assert!(!unknown.service(&mut Vec::new()));
+        assert!(!Tcp { record: TcpRecord { family: 0, ..client.record } }.service(&mut Vec::new()));
     }
 }

@@ -2,11 +2,13 @@
 //! the documentation are derived from these tables.
 
 use super::cgroup::{self, Unit};
+use super::process::{Origin, Process};
 use super::stack::Stack;
 use super::{Body, Components, EventContext};
 use crate::bpf::Words;
 use crate::bpf::place::AttachPoint;
 use crate::frame::host::Container;
+pub use crate::text::shell::args;
 use crate::text::time;
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -34,6 +36,10 @@ pub enum Why {
     Repaired,
     /// A program continues with others, which are not examined.
     TailCall,
+    /// An address of a family that the event has no place for.
+    OtherFamily,
+    /// The length that was passed is smaller than the value.
+    TooShort,
 }
 
 impl Why {
@@ -50,6 +56,8 @@ impl Why {
             Why::NotCollected => "not_collected",
             Why::Repaired => "repaired",
             Why::TailCall => "tail_call",
+            Why::OtherFamily => "other_family",
+            Why::TooShort => "too_short",
         }
     }
 }
@@ -112,8 +120,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as bytes, as compared by filters and shown on the screen (before escaping). `None` if absent.
-    /// Arguments are joined by spaces.
+    /// The value as bytes, as filters compare it. `None` if absent. Arguments are joined by spaces.
     pub fn text(&self) -> Option<Cow<'a, [u8]>> {
         let mut out = Vec::new();
         match self {
@@ -163,13 +170,6 @@ pub fn device(number: u32) -> String {
     format!("{}:{}", number >> 20, number & 0xf_ffff)
 }
 
-/// The arguments in an argument area: each up to its NUL.
-pub fn args(area: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let whole = area.strip_suffix(b"\0").unwrap_or(area);
-    let empty = area.is_empty();
-    whole.split(|b| *b == 0).filter(move |_| !empty)
-}
-
 fn join_args(area: &[u8], out: &mut Vec<u8>) {
     for (i, arg) in args(area).enumerate() {
         if i > 0 {
@@ -215,15 +215,14 @@ pub struct Field {
     /// Its own fields, for [`Shape::Object`].
     pub sub: &'static [Field],
     /// Bits of [`props`].
-    pub(crate) props: u16,
+    pub props: u16,
 }
 
 /// Properties of fields.
 pub mod props {
     /// It is a process or thread id.
     pub const PID: u16 = 1;
-    /// It depends on the thread only: on the header's fields from the start time on, on the pid namespace of tracetui, and on the path
-    /// of the cgroup.
+    /// It depends on the thread only: on the header's fields from the start time on, and on the path of the cgroup.
     pub const THREAD: u16 = 2;
     /// In a trace of Perfetto, it belongs to the life of the process.
     pub const LIFE: u16 = 4;
@@ -241,6 +240,8 @@ pub mod props {
     pub const UNSIGNED: u16 = 256;
     /// It came after the columns of Parquet had their places: its columns are the last ones.
     pub const LATER: u16 = 512;
+    /// [`LACKS`], but only the column with the reason came later.
+    pub const LACKS_LATER: u16 = 1024;
 }
 
 impl Field {
@@ -348,13 +349,10 @@ pub const COMMON: &[Field] = &[
     Field::new(
         "ns_pid",
         Shape::Number,
-        "The process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null in the namespace of tracetui.",
-        |s| {
-            let header = &s.event.header;
-            if s.process.is_none() || header.pid_ns == s.world.own_pid_ns() {
-                return Value::Null;
-            }
-            nonzero(s, header.ns_pid.0)
+        "The process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null if it is the same as pid.",
+        |s| match &s.event.header {
+            header if header.ns_pid == header.tgid => Value::Null,
+            header => nonzero(s, header.ns_pid.0),
         },
     ).with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS),
     Field::new(
@@ -381,7 +379,30 @@ pub const COMMON: &[Field] = &[
             |s| of_container(s, |c| if c.pod_uid.is_empty() && c.pod_name.is_empty() { Value::Null } else { Value::Object }),
         )
     }.with(props::THREAD | props::LIFE | props::LACKS | props::LATER),
+    Field::new(
+        "process",
+        Shape::Text,
+        "The name of the process: its leader's, or that of its executable if the kernel cut the leader's name. As filter, `process=GLOB` compares both names.",
+        |s| of_name(s, Process::name),
+    ).with(props::TRACK | props::LACKS | props::BYTES | props::LATER),
 ];
+
+/// The names of the process that a filter compares.
+pub(crate) const PROCESS_NAMES: &[Field] = &[
+    Field::new("process", Shape::Text, "", |s| of_name(s, |process| &process.comm)),
+    Field::new("process", Shape::Text, "", |s| of_name(s, Process::exe_name)),
+];
+
+/// A name of the process, or why it is not known. An event before the process scan takes what the scan found.
+fn of_name<'a>(seen: &EventContext<'a>, name: impl FnOnce(&'a Process) -> &'a [u8]) -> Value<'a> {
+    let Some(process) = seen.process else { return Value::Null };
+    let is_bare = process.image.exe.is_empty() && matches!(process.origin, Origin::Older | Origin::FirstSeen);
+    let scanned = is_bare.then(|| seen.world.process(process.key)).flatten();
+    match name(scanned.filter(|scanned| scanned.execs == process.execs).unwrap_or(process)) {
+        b"" => Value::Unknown(Why::NotCollected),
+        name => Value::Bytes(name),
+    }
+}
 
 /// What the path of the cgroup says; the reason, if the path is not known.
 fn of_cgroup<'a>(seen: &EventContext<'a>, say: impl FnOnce(&'a [u8]) -> Value<'a>) -> Value<'a> {
@@ -450,6 +471,11 @@ pub fn fields(kind: tracetui_shared::kind::Kind) -> impl Iterator<Item = &'stati
 /// A −errno as a field.
 pub(crate) fn err_value(ret: i32) -> Value<'static> {
     super::names::err(ret).map_or(Value::Null, Value::Word)
+}
+
+/// An effective user id, which older recordings lack.
+pub(crate) fn euid_value(euid: Option<u32>) -> Value<'static> {
+    euid.map_or(Value::Unknown(Why::NotCollected), |euid| Value::Uint(euid.into()))
 }
 
 /// The kernel addresses after a record. An event without a stack has none.

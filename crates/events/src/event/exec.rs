@@ -12,8 +12,9 @@ use super::{Body, Components, EventContext, Payload, Sections, exec, session, sp
 use crate::environment::EnvChange;
 use crate::frame::FrameRef;
 use crate::text::paint::Look;
+use crate::text::shell;
 use std::mem::offset_of;
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM, STDIO};
 use tracetui_shared::record::mark;
 use zerocopy::IntoBytes;
 
@@ -107,6 +108,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         let exec = Exec::decode(payload)?;
         to(exec.exe.leaf_or_name());
         to(exec.filename);
+        exec.script().into_iter().for_each(|script| to(script.names.leaf_or_name()));
         Some(())
     }
 
@@ -148,10 +150,9 @@ impl<'a> Payload<'a> for Exec<'a> {
         } else if self.failed() && !self.filename.is_empty() {
             // The attempted path: execvp(3) tries one per directory of PATH for the same command.
             let rest = self.argv.iter().position(|byte| *byte == 0).map_or(&[][..], |nul| &self.argv[nul + 1..]);
-            let tried = [self.filename, b"\0", rest].concat();
-            out.extend_from_slice(&Value::Args(&tried).text().unwrap_or_default());
+            shell::words(&[self.filename, b"\0", rest].concat(), out);
         } else {
-            out.extend_from_slice(&Value::Args(self.argv).text().unwrap_or_default());
+            shell::words(self.argv, out);
         }
         if self.cut() {
             out.extend_from_slice(b" ...");
@@ -175,7 +176,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         if !rest.is_empty() {
             out.part(Role::Plain, |out| {
                 out.push(b' ');
-                out.extend_from_slice(&Value::Args(rest).text().unwrap_or_default());
+                shell::words(rest, out);
             });
         }
         if self.cut() {
@@ -260,6 +261,13 @@ pub(crate) const FIELDS: &[Field] = &[
         })
     })
     .with(props::LACKS | props::BYTES),
+    Field::new(
+        "script",
+        Shape::Text,
+        "The file of a script that was passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; null for other files.",
+        |s| exec(s, |e| e.script().map_or(Value::Null, |script| script.path_value())),
+    )
+    .with(props::INDEXED | props::BYTES | props::LATER),
     Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
         exec(s, |e| match e.record.argv_marks & mark::FAULT {
             0 => Value::Args(e.argv),
@@ -349,7 +357,7 @@ pub(crate) const ENV: Field = Field {
         Field::new(
             "set",
             Shape::List,
-            "New variables by name; with --env diff or all, new and changed ones as NAME=VALUE. All of them if the earlier environment is unknown: of the COMMAND, or after an exec that the filter left out.",
+            "New variables by name; with --env all, new and changed ones as NAME=VALUE, with diff harmless ones, and the others as NAME=…. A string without a name is …, except with all. If a name is repeated, all its variables. All variables if the earlier environment is unknown: of the COMMAND, or after an exec that the filter left out.",
             |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
         )
         .with(props::LACKS | props::BYTES | props::LATER),
@@ -375,6 +383,15 @@ pub(crate) const ENV: Field = Field {
 };
 
 impl<'a> Exec<'a> {
+    /// The file of a script that was passed as a descriptor.
+    fn script(&self) -> Option<Descriptor<'a>> {
+        let passed = [b"/dev/fd/".as_slice(), b"/proc/self/fd/"];
+        let number = passed.iter().find_map(|directory| self.filename.strip_prefix(*directory))?;
+        let number = str::from_utf8(number).ok()?.parse().ok().filter(|_| !self.interp.is_empty())?;
+        let other = || self.fds.each().find(|(its, _)| *its == number).map(|(_, file)| file);
+        if number < STDIO { self.descriptor(number) } else { other() }
+    }
+
     /// stdin (0), stdout (1) or stderr (2). `None` if it is unknown.
     pub fn descriptor(&self, number: usize) -> Option<Descriptor<'a>> {
         stdio::descriptor(self.stdio, number)
@@ -431,12 +448,12 @@ pub(crate) const STDIN: Field = descriptor!(
 pub(crate) const STDOUT: Field = descriptor!(
     "stdout",
     1,
-    "Descriptor 1.",
+    "The same as `stdin`, for descriptor 1.",
     ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer.", "As stdin.peer_ino."]
 );
 pub(crate) const STDERR: Field = descriptor!(
     "stderr",
     2,
-    "Descriptor 2.",
+    "The same as `stdin`, for descriptor 2.",
     ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer.", "As stdin.peer_ino."]
 );

@@ -1,12 +1,13 @@
 //! `exit`: a process ended.
 
-use super::describe::{Field, STACK, Shape, Value, Why, props};
+use super::describe::{Field, STACK, Shape, Value, Why, euid_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::session::{LOGIN_UID, SESSION, TTY};
 use super::{EventContext, Payload, Sections, exit, names, session};
+use crate::limits;
 use crate::text::paint::Look;
-use crate::text::{self, time};
+use crate::text::{self, shell, time};
 use tracetui_shared::header::until_nul;
 use tracetui_shared::record::exit::{Cost, ExitRecord, Sent, fact};
 use zerocopy::{FromBytes, IntoBytes};
@@ -77,6 +78,11 @@ impl Payload<'_> for Exit {
         out.extend_from_slice(b"ran ");
         self.duration(seen, out);
         self.much(out);
+        self.by_other(seen, out);
+    }
+
+    fn command<'s>(&self, seen: &EventContext<'s>) -> &'s [u8] {
+        seen.process.map_or(&[], |process| &process.image.argv)
     }
 
     /// What ended the process, how long it ran, and its command.
@@ -90,9 +96,10 @@ impl Payload<'_> for Exit {
         out.part(if failed { Role::Failure } else { Role::Quiet }, |out| {
             self.duration(seen, out);
             self.much(out);
+            self.by_other(seen, out);
         });
         let Some(process) = seen.process else { return };
-        let argv = &process.image.argv;
+        let argv = self.command(seen);
         if argv.is_empty() && process.image.exe.is_empty() {
             return;
         }
@@ -100,7 +107,7 @@ impl Payload<'_> for Exit {
             out.extend_from_slice(b"  ");
             match argv.is_empty() {
                 true => out.extend_from_slice(&process.image.exe),
-                false => out.extend_from_slice(&Value::Args(argv).text().unwrap_or_default()),
+                false => shell::words(argv, out),
             }
         });
     }
@@ -165,13 +172,22 @@ impl Exit {
                 () if is("SIGXFSZ") => Cause::Limit,
                 () => Cause::Other,
             },
-            SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO => Cause::Other,
+            SI_TIMER | SI_MESGQ | SI_ASYNCIO => Cause::Other,
+            // A file made it (fcntl(2), F_SETSIG): the current process may have used the file, or been interrupted.
+            SI_SIGIO => return None,
+            // Only its delivery was seen.
+            ..=0 if sent.tgid.0 == 0 => return None,
             ..=0 => Cause::Kill(sent),
-            SYS_SECCOMP if is("SIGSYS") => Cause::Seccomp,
+            SYS_SECCOMP if is("SIGSYS") => match has(FILTER) || self.record.seccomp != 0 {
+                true => Cause::Seccomp,
+                // A process can queue itself any signal.
+                false => return None,
+            },
             code if ["SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"].into_iter().any(is) => {
                 Cause::Fault((code != SI_KERNEL).then_some(sent.address))
             }
             _ if is("SIGKILL") && has(OOM) => Cause::Oom,
+            POLL_IN..=POLL_HUP if !is("SIGSYS") => return None,
             _ => Cause::Other,
         })
     }
@@ -243,20 +259,34 @@ impl Exit {
         }
     }
 
+    /// Writes the effective user if it is not the real one.
+    fn by_other(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        if let Some(euid) = self.euid().filter(|euid| *euid != seen.event.header.uid.0) {
+            out.extend_from_slice(format!(", euid {euid}").as_bytes());
+        }
+    }
+
+    /// The effective user id. `None` if it was not collected.
+    fn euid(&self) -> Option<u32> {
+        (self.record.facts & fact::EUID != 0).then_some(self.record.euid)
+    }
+
     /// Whether a core was dumped: WCOREDUMP.
     pub fn core(&self) -> bool {
         self.record.status & 0x80 != 0
     }
 }
 
-/// `SI_KERNEL`, `SI_TIMER`, `SI_MESGQ`, `SI_ASYNCIO`, `SI_SIGIO`, `SYS_SECCOMP` of `si_code`
-/// (include/uapi/asm-generic/siginfo.h).
+/// `SI_KERNEL`, `SI_TIMER`, `SI_MESGQ`, `SI_ASYNCIO`, `SI_SIGIO`, `SYS_SECCOMP`, and the first and last of the codes of files
+/// (`send_sigio`, fs/fcntl.c), of `si_code` (include/uapi/asm-generic/siginfo.h).
 const SI_KERNEL: i32 = 0x80;
 const SI_TIMER: i32 = -2;
 const SI_MESGQ: i32 = -3;
 const SI_ASYNCIO: i32 = -4;
 const SI_SIGIO: i32 = -5;
 const SYS_SECCOMP: i32 = 1;
+const POLL_IN: i32 = 1;
+const POLL_HUP: i32 = 6;
 /// `SECCOMP_MODE_STRICT` (include/uapi/linux/seccomp.h) and `SECCOMP_MODE_DEAD` (kernel/seccomp.c).
 const STRICT: u32 = 1;
 const DEAD: u32 = 3;
@@ -330,7 +360,7 @@ pub(crate) const FIELDS: &[Field] = &[
         ..Field::new(
             "killed_by",
             Shape::Object,
-            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace or a tracer changed it.",
+            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, or if a file made it (fcntl(2), F_SETSIG).",
             |s| {
                 exit(s, |e| match (e.ended(), e.cause()) {
                     (Ended::Code(_), _) => Value::Null,
@@ -382,9 +412,26 @@ pub(crate) const FIELDS: &[Field] = &[
         |s| of_storage(s, |cost| cost.written),
     )
     .with(props::LACKS | props::LATER),
+    Field::new(
+        "argv",
+        Shape::List,
+        "The arguments of the process's program, as its exec has them; of a forked process without an exec, those of its parent.",
+        |s| {
+            exit(s, |e| match e.command(s) {
+                [] => Value::SomeArgs(&[], Why::NotCollected),
+                argv if argv.len() >= limits::KEPT_ARGV => Value::SomeArgs(argv, Why::Cut),
+                argv => Value::Args(argv),
+            })
+        },
+    )
+    .with(props::LACKS | props::BYTES | props::LATER),
     TTY,
     SESSION,
     LOGIN_UID,
+    Field::new("euid", Shape::User, "The effective user id at the exit: cred->euid.", |s| {
+        exit(s, |e| euid_value(e.euid()))
+    })
+    .with(props::LACKS_LATER),
     STACK,
 ];
 
@@ -447,7 +494,12 @@ mod tests {
             ((SEGV | 0x80, SI_KERNEL, SENT | SELF), "fault", "by a fault"),
             ((TRAP, 1, SENT | SELF), "fault", "at 0x10"),
             ((SEGV, 0, SENT), "kill", "by oomd[812]"),
-            ((SYS, SYS_SECCOMP, SENT | SELF), "seccomp", "by seccomp"),
+            ((SYS, SYS_SECCOMP, SENT | SELF | FILTER), "seccomp", "by seccomp"),
+            ((SYS, SYS_SECCOMP, SENT | SELF), "", ""),
+            // F_SETSIG.
+            ((KILL, POLL_IN, SENT), "", ""),
+            ((TERM, POLL_HUP, SENT | SELF), "", ""),
+            ((SEGV, SI_SIGIO, SENT), "", ""),
             ((SYS, 2, SENT | SELF), "other", "by the kernel"),
             ((TERM, 0, 0), "", ""),
             ((0, 0, SENT), "", ""),
@@ -462,6 +514,12 @@ mod tests {
         let of = |status, seccomp| cause(ExitRecord { seccomp, ..record(status, 0, 0) }).0;
         assert_eq!([of(SYS, 2), of(SYS, DEAD), of(KILL, STRICT), of(KILL, DEAD)], ["seccomp"; 4]);
         assert_eq!([of(SYS, 0), of(KILL, 2), of(KILL, 0), of(TERM, 2)], [""; 4]);
+        // Of a SIGSYS whose sending is forgotten, the delivery has the code.
+        let delivered = |code| {
+            let sent = Sent { code, ..Sent::default() };
+            cause(ExitRecord { seccomp: 2, sent, ..record(SYS, code, fact::SENT) }).0
+        };
+        assert_eq!([0, -6, SYS_SECCOMP].map(delivered), ["", "", "seccomp"]);
     }
 
     #[test]

@@ -7,8 +7,7 @@
 
 use super::unwritten;
 use crate::frame::Batch;
-use crate::frame::host::{FIRST_KIND, Layout, RecordLayout};
-use std::sync::LazyLock;
+use crate::frame::host::{Layout, RecordLayout};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::Kind;
 
@@ -54,15 +53,6 @@ impl Layout {
             }
         }
         translated
-    }
-
-    /// The size in bytes of the fixed part of an event's first record, as this version writes it; 0 for other frames.
-    pub(crate) fn fixed_of_own(kind: u16) -> usize {
-        static FIXED: LazyLock<Vec<usize>> = LazyLock::new(|| {
-            let own = Layout::own();
-            (0..FIRST_KIND).map(|kind| own.fixed(kind, FIRST).unwrap_or_default()).collect()
-        });
-        FIXED.get(usize::from(kind)).copied().unwrap_or_default()
     }
 
     fn fixed(&self, kind: u16, part: u16) -> Option<usize> {

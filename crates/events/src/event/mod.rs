@@ -169,6 +169,11 @@ pub trait Payload<'a>: Sized {
     /// The DETAIL column of a line. Raw bytes, not escaped.
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>);
 
+    /// The arguments that its row shows beside the detail, each followed by NUL.
+    fn command<'s>(&self, _: &EventContext<'s>) -> &'s [u8] {
+        &[]
+    }
+
     /// The DETAIL column of the dashboard.
     fn show(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
         out.part(Role::Quiet, |out| self.detail(seen, out));
@@ -214,7 +219,7 @@ macro_rules! kinds {
         }
 
         /// The fixed parts of a kind's records in which no field was written ([`Payload::unwritten`]).
-        pub(crate) fn unwritten(kind: Kind) -> Vec<Vec<u8>> {
+        pub fn unwritten(kind: Kind) -> Vec<Vec<u8>> {
             match kind {
                 $(Kind::$kind => $file::$kind::unwritten(),)+
             }
@@ -428,7 +433,7 @@ pub struct EventContext<'a> {
     pub clock_offset: i64,
 }
 
-impl EventContext<'_> {
+impl<'a> EventContext<'a> {
     /// The RESULT column: `ok`, a descriptor, an exit code, an error's or a signal's name. Raw bytes, not escaped.
     pub fn result(&self, out: &mut Vec<u8>) {
         of!(&self.event.body, payload => payload.result(out));
@@ -437,6 +442,11 @@ impl EventContext<'_> {
     /// The DETAIL column of a line. Raw bytes, not escaped.
     pub fn detail(&self, out: &mut Vec<u8>) {
         of!(&self.event.body, payload => payload.detail(self, out));
+    }
+
+    /// The arguments that the row shows beside the detail, each followed by NUL.
+    pub(crate) fn command(&self) -> &'a [u8] {
+        of!(&self.event.body, payload => payload.command(self))
     }
 
     /// The DETAIL column of the dashboard.
@@ -449,6 +459,16 @@ impl EventContext<'_> {
         of!(&self.event.body, payload => payload.title(self, out));
     }
 
+    /// The name of a user of the event.
+    pub fn user(&self, uid: Uid) -> Option<&'a str> {
+        Home { process: self.process, ..Home::of(&self.event.header) }.user(uid, self.world)
+    }
+
+    /// The name of a group of the event.
+    pub fn group(&self, gid: Gid) -> Option<&'a str> {
+        Home { process: self.process, ..Home::of(&self.event.header) }.group(gid, self.world)
+    }
+
     /// How long its process had run, in nanoseconds, excluding the time in which COMMAND was held.
     pub fn ran_ns(&self) -> u64 {
         let header = &self.event.header;
@@ -458,6 +478,41 @@ impl EventContext<'_> {
     /// The event's time by the wall clock: nanoseconds since 1970-01-01 UTC.
     pub fn unix_nanos(&self) -> i128 {
         i128::from(self.event.header.time.0) + i128::from(self.clock_offset)
+    }
+}
+
+/// Where a process runs, as far as it decides which accounts it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home<'a> {
+    pub pid_ns: NsInum,
+    /// 0 if unknown.
+    pub cgroup: CgroupId,
+    pub process: Option<&'a Arc<Process>>,
+}
+
+impl<'a> Home<'a> {
+    pub fn of(header: &FrameHeader) -> Home<'static> {
+        Home { pid_ns: header.pid_ns, cgroup: header.cgroup, process: None }
+    }
+
+    /// Whether it is a container or another pid namespace, which mostly has accounts of its own: there, the name that an id has here
+    /// would be a guess.
+    pub fn is_elsewhere(&self, world: &dyn Tables) -> bool {
+        let own = world.host().pid_ns;
+        let scanned = self.process.filter(|_| self.cgroup.0 == 0);
+        self.pid_ns != own && self.pid_ns.0 != 0 && own.0 != 0
+            || world.container(self.cgroup).is_some()
+            || scanned.is_some_and(|process| cgroup::container(&process.cgroup).is_some())
+    }
+
+    /// The name of a user there. `None` if it would be a guess. Root is root.
+    pub fn user<'w>(&self, uid: Uid, world: &'w dyn Tables) -> Option<&'w str> {
+        world.user(uid).filter(|_| uid.0 == 0 || !self.is_elsewhere(world))
+    }
+
+    /// The name of a group there, likewise.
+    pub fn group<'w>(&self, gid: Gid, world: &'w dyn Tables) -> Option<&'w str> {
+        world.group(gid).filter(|_| gid.0 == 0 || !self.is_elsewhere(world))
     }
 }
 
@@ -487,9 +542,6 @@ pub trait Tables: std::fmt::Debug {
 
     /// The path of a cgroup in the v2 hierarchy.
     fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]>;
-
-    /// The pid namespace of tracetui.
-    fn own_pid_ns(&self) -> NsInum;
 
     /// Whether a process is the one that the id in `tree=ID` denotes, or a descendant of it.
     fn in_tree(&self, process: &Process, root: Tgid) -> bool;

@@ -280,7 +280,7 @@ pub const O_TMPFILE: u64 = 0o20200000;
 pub const O_PATH: u64 = 0o10000000;
 
 /// Appends the flags in C syntax, access mode first. Bits without a name are written in hex.
-pub(crate) fn open_flags(flags: u64, out: &mut Vec<u8>) {
+pub fn open_flags(flags: u64, out: &mut Vec<u8>) {
     let access = match flags & O_ACCMODE {
         0 => "O_RDONLY",
         1 => "O_WRONLY",

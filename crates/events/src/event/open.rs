@@ -1,7 +1,7 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::abi;
-use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, props};
 use super::identity::FILE;
 use super::inside::{FS, FS_PATH};
 use super::parts::{Parts, Role};
@@ -9,6 +9,7 @@ use super::redact::{Redact, short};
 use super::request::Request;
 use super::{Components, EventContext, Payload, Sections, names, open};
 use crate::text::paint::Look;
+use tracetui_shared::id::Uid;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring, via};
@@ -23,7 +24,7 @@ pub struct Open<'a> {
 }
 
 // A record that grows may have a new text: redact it too, then change its size here.
-const _: () = assert!(size_of::<OpenRecord>() == 72);
+const _: () = assert!(size_of::<OpenRecord>() == 80);
 
 impl<'a> Payload<'a> for Open<'a> {
     #[inline]
@@ -132,12 +133,12 @@ impl<'a> Payload<'a> for Open<'a> {
         if self.record.ret >= 0 { "fd " } else { "" }
     }
 
-    fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
-        self.parts(out);
+    fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.parts(seen.event.header.uid, out);
     }
 
-    fn show(&self, _: &EventContext<'_>, out: &mut impl Parts) {
-        self.parts(out);
+    fn show(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
+        self.parts(seen.event.header.uid, out);
     }
 
     fn title(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -211,7 +212,7 @@ impl Request for OpenRecord {
 }
 
 impl<'a> Open<'a> {
-    fn parts(&self, out: &mut impl Parts) {
+    fn parts(&self, uid: Uid, out: &mut impl Parts) {
         let access = names::access_letters(self.flags());
         out.part(if access == "r" { Role::Quiet } else { Role::Plain }, |out| {
             out.extend_from_slice(access.as_bytes());
@@ -224,6 +225,14 @@ impl<'a> Open<'a> {
         if let Some(remark) = self.remark() {
             out.part(Role::Note, |out| out.extend_from_slice(remark.as_bytes()));
         }
+        if let Some(euid) = self.euid().filter(|euid| *euid != uid.0) {
+            out.part(Role::Note, |out| out.extend_from_slice(format!("  (euid {euid})").as_bytes()));
+        }
+    }
+
+    /// The effective user id. `None` if it was not collected.
+    pub fn euid(&self) -> Option<u32> {
+        (self.record.has_euid != 0).then_some(self.record.euid)
     }
 
     pub fn file(&self) -> File<'a> {
@@ -411,6 +420,9 @@ pub(crate) const FIELDS: &[Field] = &[
         "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags).",
         |s| open(s, |o| Value::Word(abi::word(o.record.abi))),
     ),
+    Field::new("euid", Shape::User, "The effective user id of the caller: cred->euid.", |s| {
+        open(s, |o| euid_value(o.euid()))
+    }).with(props::LACKS_LATER),
     STACK,
 ];
 
@@ -438,7 +450,7 @@ mod tests {
         for (path_marks, shown) in [(0, "r  \"\""), (mark::FAULT, "r  "), (mark::NOT_COLLECTED, "r  ")] {
             let record = OpenRecord { ret: -2, path_marks, ..OpenRecord::default() };
             let mut out = Vec::new();
-            Open::decode(record.as_bytes()).expect("whole").parts(&mut out);
+            Open::decode(record.as_bytes()).expect("whole").parts(Uid(0), &mut out);
             assert_eq!(String::from_utf8(out).expect("UTF-8"), shown);
         }
     }

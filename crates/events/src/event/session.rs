@@ -44,7 +44,7 @@ const LATER: u16 = props::LACKS | props::LATER;
 pub(crate) const TTY: Field = Field::new(
     "tty",
     Shape::Text,
-    "The controlling terminal, such as pts/3: signal_struct.tty->name; null without one.",
+    "The controlling terminal, such as pts/3: signal_struct.tty->name; null without one. Each devpts counts its own: the pts/3 of a container is not that of the host (mnt_ns).",
     |s| value(s, known::TTY, |session| tty(session).map_or(Value::Null, Value::Bytes)),
 )
 .with(LATER | props::BYTES);
@@ -58,7 +58,7 @@ pub(crate) const SESSION: Field = Field::new(
 pub(crate) const LOGIN_UID: Field = Field::new(
     "login_uid",
     Shape::User,
-    "The user who logged in, also after su(1) and sudo(8): task_struct.loginuid; null if nobody did.",
+    "The user who logged in, unchanged by su(1) and sudo(8): task_struct.loginuid; null if nobody did. The login program writes /proc/self/loginuid. Any process without a login and with CAP_AUDIT_CONTROL can write it, so a daemon's child that wrote 0 looks like a login of root.",
     |s| {
         value(s, known::LOGIN, |session| match session.login_uid.0 {
             u32::MAX => Value::Null,

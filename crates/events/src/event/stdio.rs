@@ -44,7 +44,7 @@ impl Type {
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptor<'a> {
     record: Stdio,
-    names: Components<'a>,
+    pub(super) names: Components<'a>,
     /// The lower descriptor that is the same open file.
     pub same: Option<usize>,
 }
@@ -335,10 +335,8 @@ mod tests {
         let got = json_of(&payload_of([of_unix(path), of_unix(name), of_unix(b"")], [path, name, b""]));
         let peers =
             ["stdin", "stdout", "stderr"].map(|name| [got[name]["peer"].clone(), got[name]["peer_ino"].clone()]);
-        assert_eq!(
-            peers,
-            [[json!("unix:/run/s"), json!(9)], [json!("abstract:name"), json!(9)], [Json::Null, json!(9)]]
-        );
+        let expected = [[json!("unix:/run/s"), json!(9)], [json!("abstract:name"), json!(9)], [Json::Null, json!(9)]];
+        assert_eq!(peers, expected);
         let forged = Further { number: 5, file: of_unix(b"\0a\x007</etc/shadow") };
         let listed = Others(&[forged.as_bytes(), b"\0a\x007</etc/shadow"].concat()).area();
         assert_eq!(&*listed, b"5<socket abstract:a@7</etc/shadow\0");
@@ -354,6 +352,31 @@ mod tests {
     }
 
     #[test]
+    fn a_script_that_is_passed_as_a_descriptor_has_its_file() {
+        let (sh, names) = (b"/bin/sh", b"memfd:x\0");
+        for (filename, interp, number, wanted) in [
+            (&b"/dev/fd/5"[..], &sh[..], 5, json!("memfd:x")),
+            (b"/proc/self/fd/300", sh, 300, json!("memfd:x")),
+            (b"/dev/fd/5", sh, 6, Json::Null),
+            (b"/dev/fd/5/x", sh, 5, Json::Null),
+            (b"/dev/fd/5", b"", 5, Json::Null),
+            (b"/proc/7/fd/5", sh, 5, Json::Null),
+        ] {
+            let file = Stdio { names_len: names.len() as u16, names_marks: mark::PSEUDO, ..opened(FILE, 0) };
+            let record = ExecRecord {
+                filename_len: filename.len() as u16,
+                interp_len: interp.len() as u16,
+                fds_len: (size_of::<Further>() + names.len()) as u32,
+                fds_marks: mark::NOT_COLLECTED.into(),
+                ..ExecRecord::default()
+            };
+            let further = Further { number, file };
+            let got = json_of(&[record.as_bytes(), filename, interp, further.as_bytes(), names].concat());
+            assert_eq!((&got["script"], got.get("fds")), (&wanted, None), "{got}");
+        }
+    }
+
+    #[test]
     fn unknown_descriptors_have_a_reason() {
         let failed = payload::Exec { ret: -2, ..payload::Exec::default() }.bytes();
         let why = |payload: &[u8]| json_of(payload)["stdin_why"].clone();
@@ -362,10 +385,8 @@ mod tests {
         for state in [[0, 0, 0], [3, 3, 5], [4, 4, 4], [9, 255, 255]] {
             let forged = payload_of(state.map(|state| Stdio { state, ..Stdio::default() }), [b""; 3]);
             assert_eq!(why(&forged), json!("not_collected"));
-            assert!(
-                (0..4).all(|number| Exec::decode(&forged).expect("an exec").descriptor(number).is_none()),
-                "{state:?}"
-            );
+            let exec = Exec::decode(&forged).expect("an exec");
+            assert!((0..4).all(|number| exec.descriptor(number).is_none()), "{state:?}");
         }
     }
 

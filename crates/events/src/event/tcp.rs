@@ -12,7 +12,7 @@ use libc::{
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state, via};
+use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -71,7 +71,7 @@ impl Payload<'_> for Tcp {
                 out.extend_from_slice(b"port ");
                 port(self.record.lport, out);
             }
-            false => self.peer(out, port),
+            false => self.peer_at(out, port),
         }
     }
 
@@ -95,17 +95,22 @@ impl Payload<'_> for Tcp {
     }
 
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        self.parts(seen, out);
+        self.parts(seen, out, Tcp::peer);
     }
 
+    /// Leaves out the client's port on a server's row: it differs for each connection.
     fn show(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
-        self.parts(seen, out);
+        self.parts(seen, out, |tcp, out| match tcp.raddr().filter(|_| tcp.has(flag::SERVER)) {
+            // Writing to a Vec cannot fail.
+            Some(address) => _ = write!(out, "{address}"),
+            None => tcp.peer(out),
+        });
     }
 
     fn title(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
-        self.peer(out, integer);
+        self.peer(out);
         out.push(b' ');
         self.result(out);
     }
@@ -169,49 +174,60 @@ impl Tcp {
 
     /// The local address; IPv4 if it is mapped to IPv6. `None` if the family is unknown.
     pub fn laddr(&self) -> Option<IpAddr> {
-        self.address(self.record.laddr).map(|address| address.to_canonical())
+        address(self.record.family, self.record.laddr).map(|address| address.to_canonical())
     }
 
-    /// The remote address, likewise.
+    /// The remote address, with a mapped IPv4 address as IPv4. `None` if the socket has none and the failed request passed none.
     pub fn raddr(&self) -> Option<IpAddr> {
-        self.raw_raddr().map(|address| address.to_canonical())
+        self.raw_raddr().ok().map(|address| address.to_canonical())
     }
 
-    /// The remote address in the family of the socket.
-    fn raw_raddr(&self) -> Option<IpAddr> {
-        self.address(self.record.raddr)
+    /// The remote address as the socket has it or as it was passed, or why there is none.
+    fn raw_raddr(&self) -> Result<IpAddr, Why> {
+        let family = match self.record.form {
+            form::SOCKET => self.record.family,
+            form::OTHER_FAMILY => return Err(Why::OtherFamily),
+            form::TOO_SHORT => return Err(Why::TooShort),
+            form::UNREADABLE => return Err(Why::Fault),
+            family => family,
+        };
+        address(family, self.record.raddr).ok_or(Why::NotCollected)
     }
 
-    fn address(&self, bytes: [u8; 16]) -> Option<IpAddr> {
-        let [a, b, c, d, ..] = bytes;
-        match self.record.family.into() {
-            AF_INET => Some(Ipv4Addr::new(a, b, c, d).into()),
-            AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
-            _ => None,
-        }
+    /// A value that follows from the remote address.
+    fn of_raddr<'a>(&self, value: impl FnOnce(IpAddr) -> Value<'a>) -> Value<'a> {
+        self.raw_raddr().map_or_else(Value::Unknown, value)
     }
 
-    /// The remote address and port: `10.0.0.7:51514`, `[::1]:443`.
-    fn peer(&self, out: &mut Vec<u8>, port: impl FnOnce(u16, &mut Vec<u8>)) {
+    /// The remote address and port: `10.0.0.7:51514`, `[::1]:443`. `?` if they are unknown.
+    fn peer(&self, out: &mut Vec<u8>) {
+        self.peer_at(out, integer);
+    }
+
+    fn peer_at(&self, out: &mut Vec<u8>, port: impl FnOnce(u16, &mut Vec<u8>)) {
         // Writing to a Vec cannot fail.
         _ = match self.raddr() {
             Some(IpAddr::V4(address)) => write!(out, "{address}:"),
             Some(IpAddr::V6(address)) => write!(out, "[{address}]:"),
-            None => write!(out, "?:"),
+            None => return out.push(b'?'),
         };
         port(self.record.rport, out);
     }
 
-    /// The peer, and what became of a connection that ended or failed: `-> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s, 1 resent,
-    /// closed by 812`, `-> 10.0.0.7:443  EACCES`, `-> 10.0.0.7:443  after 7.1 s`.
-    fn parts(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
+    /// The port of a server, the peer, and what became of a connection that ended or failed: `:80 <- 10.0.0.7:51514`,
+    /// `-> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s, 1 resent, closed by 812`, `-> 10.0.0.7:443  EACCES`,
+    /// `-> 10.0.0.7:443  after 7.1 s`.
+    fn parts(&self, seen: &EventContext<'_>, out: &mut impl Parts, peer: impl FnOnce(&Tcp, &mut Vec<u8>)) {
+        if self.has(flag::SERVER | flag::OLDER) {
+            out.part(Role::Plain, |out| out.extend_from_slice(format!(":{} ", self.record.lport).as_bytes()));
+        }
         let arrow: &[u8] = match (self.has(flag::OLDER), self.has(flag::SERVER)) {
             (true, _) => b"<-> ",
             (false, true) => b"<- ",
             (false, false) => b"-> ",
         };
         out.part(Role::Quiet, |out| out.extend_from_slice(arrow));
-        out.part(Role::Plain, |out| self.peer(out, integer));
+        out.part(Role::Plain, |out| peer(self, out));
         let time = self.duration(seen.event.header.time);
         match (self.record.op, self.outcome()) {
             (op::CLOSE, _) => out.part(Role::Quiet, |out| self.closed(seen.event.header.tgid, time, out)),
@@ -248,6 +264,11 @@ impl Tcp {
     }
 
     /// How long the request, the wait in the queue, or the connection took.
+    /// Whether the connection was there before the trace.
+    pub fn is_older(&self) -> bool {
+        self.has(flag::OLDER)
+    }
+
     fn duration(&self, now: BootNanos) -> Value<'static> {
         let (request, since, decided) = (self.is_request(), self.record.since, self.record.decided);
         match self.outcome() {
@@ -266,6 +287,16 @@ impl Tcp {
             _ if self.record.op != of => Value::Null,
             word => word.map_or(Value::Unknown(why), Value::Word),
         }
+    }
+}
+
+/// An address of a family; `None` for families without one.
+fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+    let [a, b, c, d, ..] = bytes;
+    match family.into() {
+        AF_INET => Some(Ipv4Addr::new(a, b, c, d).into()),
+        AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
+        _ => None,
     }
 }
 
@@ -334,17 +365,17 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "raddr",
         Shape::Address,
-        "The remote address: skc_daddr or skc_v6_daddr, or as requested if no route leads to it. One that is mapped to IPv6 is shown as IPv4.",
-        |s| tcp(s, |t| of_family(t.raddr(), Value::Ip)),
+        "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, the address that was passed; null if that is of another family (other_family), shorter than its family needs (too_short) or unreadable (fault). One that is mapped to IPv6 is shown as IPv4.",
+        |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))),
     ).with(props::LACKS),
-    Field::new("rport", Shape::Number, "The remote port: skc_dport.", |s| {
-        tcp(s, |t| Value::Uint(t.record.rport.into()))
-    }),
+    Field::new("rport", Shape::Number, "The remote port: skc_dport, or as passed, as raddr.", |s| {
+        tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into())))
+    }).with(props::LACKS_LATER),
     Field::new("family", Shape::Text, "The family of the socket: inet (IPv4) or inet6.", |s| {
-        tcp(s, |t| of_family(t.raw_raddr(), |address| Value::Word(if address.is_ipv4() { "inet" } else { "inet6" })))
+        tcp(s, |t| of_family(t.laddr(), |_| Value::Word(if t.record.family == AF_INET as u8 { "inet" } else { "inet6" })))
     }).with(props::LACKS),
     Field::new("v4_mapped", Shape::Bool, "Whether the remote address is an IPv4 address mapped to IPv6.", |s| {
-        tcp(s, |t| of_family(t.raw_raddr(), |address| Value::Bool(address != address.to_canonical())))
+        tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical())))
     }).with(props::LACKS),
     Field::new("net_ns", Shape::Number, "The network namespace: skc_net->ns.inum.", |s| {
         tcp(s, |t| match t.record.net_ns.0 {
@@ -583,13 +614,11 @@ mod tests {
             assert_eq!(field(ended(err, state), "end"), known(word), "{err} {state}");
         }
         assert_eq!(field(ended(0, 0), "end"), unknown("not_collected"));
-        let repaired = TcpRecord { flags: flag::REPAIRED, ..ended(0, 0) };
-        assert_eq!(field(repaired, "end"), unknown("repaired"));
+        assert_eq!(field(TcpRecord { flags: flag::REPAIRED, ..ended(0, 0) }, "end"), unknown("repaired"));
         assert_eq!(field(sample::tcp(op::ACCEPT), "end"), known(Json::Null));
         let closer = field(sample::tcp(op::CLOSE), "closer");
         assert_eq!(closer, known(json!({"pid": 48_214, "start_ns": 3_731_419_000_000_u64})));
-        let by_peer = TcpRecord { closer: Tgid(0), ..sample::tcp(op::CLOSE) };
-        assert_eq!(field(by_peer, "closer"), known(Json::Null));
+        assert_eq!(field(TcpRecord { closer: Tgid(0), ..sample::tcp(op::CLOSE) }, "closer"), known(Json::Null));
     }
 
     #[test]
@@ -600,8 +629,7 @@ mod tests {
         assert_eq!(field(close, "dur_ns"), known(31_000_000_000_u64));
         let undecided = TcpRecord { decided: BootNanos(0), ..connect };
         assert_eq!(field(undecided, "dur_ns"), unknown("not_collected"));
-        let waits = TcpRecord { outcome: outcome::IN_PROGRESS, ..undecided };
-        assert_eq!(field(waits, "dur_ns"), known(Json::Null));
+        assert_eq!(field(TcpRecord { outcome: outcome::IN_PROGRESS, ..undecided }, "dur_ns"), known(Json::Null));
         let older = TcpRecord { flags: flag::OLDER | flag::REPAIRED, via: via::SNAPSHOT, ..close };
         for name in ["dur_ns", "since_ns", "abi"] {
             assert_eq!(field(older, name), unknown("not_collected"), "{name}");
@@ -627,8 +655,32 @@ mod tests {
             assert_eq!(field(record, "family"), known(family), "{raddr}");
             assert_eq!(field(record, "v4_mapped"), known(v4_mapped), "{raddr}");
         }
-        for name in ["laddr", "raddr", "family", "v4_mapped"] {
+        for name in ["laddr", "raddr", "rport", "family", "v4_mapped"] {
             assert_eq!(field(TcpRecord { family: 1, ..mapped }, name), unknown("not_collected"), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_passed_has_its_own_form() {
+        let v6 = TcpRecord {
+            raddr: Ipv6Addr::LOCALHOST.octets(),
+            rport: 443,
+            ..request(outcome::DECIDED, libc::EAFNOSUPPORT)
+        };
+        for (form, raddr, rport, peer) in [
+            (form::SOCKET, known("0.0.0.0"), known(443), "0.0.0.0:443"),
+            (form::INET, known("0.0.0.0"), known(443), "0.0.0.0:443"),
+            (form::INET6, known("::1"), known(443), "[::1]:443"),
+            (form::OTHER_FAMILY, unknown("other_family"), unknown("other_family"), "?"),
+            (form::TOO_SHORT, unknown("too_short"), unknown("too_short"), "?"),
+            (form::UNREADABLE, unknown("fault"), unknown("fault"), "?"),
+        ] {
+            let record = TcpRecord { form, ..v6 };
+            assert_eq!((field(record, "raddr"), field(record, "rport")), (raddr, rport), "{form}");
+            assert_eq!(field(record, "family"), known("inet"), "that of the socket");
+            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = String::from_utf8(line).expect("text");
+            assert!(line.trim_end().ends_with(&format!("-> {peer}  EAFNOSUPPORT")), "{line}");
         }
     }
 
@@ -649,7 +701,6 @@ mod tests {
         let bytes = [TcpRecord { op: op::CLOSE + 1, ..sample::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
         assert!(Tcp::decode(&bytes).is_none());
         assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
-        let longer = [sample::tcp(op::CLOSE).as_bytes(), b"more"].concat();
-        assert!(Tcp::decode(&longer).is_some(), "of a later version");
+        assert!(Tcp::decode(&[sample::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
     }
 }

@@ -9,7 +9,7 @@ use tracetui_shared::kind::Kind;
 
 /// The words between values, and the words of values without a table here.
 const BETWEEN: &str = "ok fd exit signal ran core dumped by itself the OOM killer at a fault seccomp limit kernel child \
-    ns us ms kB MB GB TB KiB MiB GiB bytes cpu attach detach load unload update hidden link program places prog unknown cgroup \
+    ns us ms kB MB GB TB KiB MiB GiB bytes cpu euid attach detach load unload update hidden link program places prog unknown cgroup \
     ifindex map socket perf net ip family \
     hook priority prerouting input forward output postrouting tun deleted created connect accept close \
     after in out resent closed at most events lost here kernel ring full skipped no room not decodable \

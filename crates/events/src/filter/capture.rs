@@ -4,19 +4,23 @@
 //! `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one field, in a list or joined by `or`), `err` and any term
 //! about `kind` alone. The rest stays in [`Compiled::rest`], including lists and globs that are too long.
 //!
+//! `--process` stays: the kernel side does not know the names of executables.
+//!
 //! The kernel applies `--cgroup`, `--unit` and `--container` approximately, and they stay in [`Compiled::rest`] too: the
 //! kernel side compares ids, and the id of the v2 root does not identify a process in another hierarchy. A cgroup that is
 //! created during the trace passes from the time it is known, some 10 ms after its first process was seen.
 
 use super::ast::{Expr, Op, Spots, Test};
-use super::eval::{COMM_MAX, Check, Compiler, FilterNode};
+use super::eval::{Check, Compiler, FilterNode};
 use super::fields;
 use super::glob::{Glob, Piece};
 use super::time;
 use super::{Filter, FilterError, NameLookup, Scratch};
 use crate::capture::{CaptureFilter, CgroupTest};
+use crate::event::process::COMM_MAX;
 use crate::event::{Body, EventContext, cgroup};
 use crate::frame::host::Cgroup;
+use crate::text::time::Zone;
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -36,6 +40,8 @@ pub struct FilterOptions {
     pub tree: Vec<String>,
     /// `--comm GLOB`. A comma in a glob needs a backslash before it.
     pub comm: Vec<String>,
+    /// `--process GLOB`: the name of the leader or of the executable.
+    pub process: Vec<String>,
     /// `--uid USER`.
     pub uid: Vec<String>,
     /// `--cgroup GLOB`.
@@ -49,6 +55,8 @@ pub struct FilterOptions {
     pub failed: bool,
     /// `--filter EXPR`. Commas do not separate expressions.
     pub filter: Vec<String>,
+    /// The time zone of dates in a filter of recordings.
+    pub zone: Zone,
 }
 
 #[derive(Clone, Debug)]
@@ -94,8 +102,10 @@ impl FilterOptions {
         let whole = Filter::of(expr.clone(), expr.to_string(), names)?;
         let mut lowered = Lowered::new(self.kind.is_empty(), &expr, names);
         let mut rest = Vec::new();
+        // A call that succeeded may be the first event of a leader with its new name.
+        let named = whole.compares(&["process"]);
         for part in expr.into_parts() {
-            if !lowered.take(&part)? {
+            if named && part == Expr::Failed || !lowered.take(&part)? {
                 rest.push(part);
             }
         }
@@ -127,6 +137,7 @@ impl FilterOptions {
             ("--pid", "pid", &self.pid),
             ("--tree", "tree", &self.tree),
             ("--comm", "comm", &self.comm),
+            ("--process", "process", &self.process),
             ("--uid", "uid", &self.uid),
             ("--cgroup", "cgroup", &self.cgroup),
             ("--unit", "unit", &self.unit),

@@ -54,8 +54,9 @@ fn of_value(test: Test, without: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Opt
 }
 
 /// The most frequently used fields. They are offered first.
-const FIRST: [&str; 15] = [
+const FIRST: [&str; 16] = [
     "comm",
+    "process",
     "kind",
     "err",
     "path",

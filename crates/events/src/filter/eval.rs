@@ -10,6 +10,7 @@ use super::glob::Glob;
 use super::prefix::Prefix;
 use super::time;
 use crate::event::describe::{self, Shape, Value, props};
+use crate::event::process::COMM_MAX;
 use crate::event::{EventContext, names, tcp};
 use crate::limits;
 use regex::bytes::{Regex, RegexBuilder};
@@ -287,7 +288,7 @@ pub(super) fn columns(seen: &EventContext<'_>, out: &mut Vec<u8>) {
             // Writing to a Vec cannot fail.
             let _ = write!(out, "\0{id}");
         }
-        for name in [seen.world.user(header.uid).map(str::as_bytes), seen.world.cgroup(header.cgroup, process)] {
+        for name in [seen.user(header.uid).map(str::as_bytes), seen.world.cgroup(header.cgroup, process)] {
             out.push(0);
             out.extend_from_slice(name.unwrap_or_default());
         }
@@ -296,6 +297,9 @@ pub(super) fn columns(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     seen.result(out);
     out.push(0);
     seen.detail(out);
+    // The detail has the arguments in quotes, and an exit has none there.
+    out.push(0);
+    out.extend_from_slice(&Value::Args(seen.command()).text().unwrap_or_default());
 }
 
 // ----------------------------------------------------------------------------------------------------------- compile
@@ -602,7 +606,7 @@ fn text_equals(test: &Test) -> Result<Check, FilterError> {
     }
     if test.field == "comm" && glob.min_len() > COMM_MAX {
         return Err(at_value(test, format!("never matches: thread names have at most {COMM_MAX} bytes"))
-            .hint("the kernel truncates longer names; shorten it and add `*`, or use exe="));
+            .hint("the kernel truncates longer names; shorten it and add `*`, or use process="));
     }
     Ok(Check::Glob(glob))
 }
@@ -625,9 +629,6 @@ fn second_name(name: &[u8]) -> &[u8] {
         name => name,
     }
 }
-
-/// Bytes of a thread's name.
-pub(super) const COMM_MAX: usize = tracetui_shared::header::COMM_LEN - 1;
 
 /// Larger error numbers have no names of their own.
 const ERRNO_MAX: i32 = 600;

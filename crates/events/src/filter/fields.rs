@@ -47,6 +47,7 @@ fn named_in(kind: Kind, name: &str) -> Vec<&'static Field> {
     match name {
         // The file as passed, and as opened or loaded.
         "path" => describe::fields(kind).filter(|field| field.has(props::INDEXED)).collect(),
+        "process" => describe::PROCESS_NAMES.iter().collect(),
         "arg" => named_in(kind, "argv"),
         "dur" => named_in(kind, "dur_ns"),
         "prog" => named_in(kind, "prog.name"),

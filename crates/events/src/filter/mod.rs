@@ -7,7 +7,7 @@
 //! Terms side by side (or with `and`) must all hold; `or` binds weaker, `not` and `!` bind stronger. A term is
 //! `field op value` with `= != ~ !~ < > <= >=`, a bare word (searched for in the columns, smart case), or `err` alone (it
 //! failed). `=` on text is a [glob](Glob) on the whole value, `~` a regex. A comparison with an absent field is false,
-//! but `a!=b` is `not a=b`. `time` is compared with a date (UTC), or as in `time>-1m` with a time before now or before the
+//! but `a!=b` is `not a=b`. `time` is compared with a date, or as in `time>-1m` with a time before now or before the
 //! end of a recording. A number may be a size: `max_rss_bytes>100MiB`. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
 //!
 //! `=` and `!=` take several values: `comm=gcc,cc1` is `(comm=gcc or comm=cc1)`, and `comm!=gcc,cc1` is the opposite. A
@@ -47,6 +47,7 @@ pub use replace::{gives_way, shows_only};
 use crate::enrich::World;
 use crate::event::describe::Shape;
 use crate::event::{Body, EventContext};
+use crate::text::time::Zone;
 use ast::{Expr, Op};
 use eval::{Compiler, FilterNode};
 use tracetui_shared::id::Tgid;
@@ -74,6 +75,11 @@ pub trait NameLookup {
     fn end(&self) -> Option<i128> {
         None
     }
+
+    /// The time zone of dates without one.
+    fn zone(&self) -> Zone {
+        Zone::UTC
+    }
 }
 
 /// Without names: filters accept only numbers.
@@ -99,6 +105,9 @@ impl NameLookup for World {
     }
     fn end(&self) -> Option<i128> {
         self.end()
+    }
+    fn zone(&self) -> Zone {
+        self.zone()
     }
 }
 
@@ -152,6 +161,13 @@ impl Filter {
         let process =
             |part: &String| ["pid", "tree"].iter().any(|field| part.trim_start_matches('(').starts_with(field));
         capture::asks_for(Kind::Open, &self.expr, true, &NoNames) || self.parts().iter().any(process)
+    }
+
+    /// Whether it compares one of these fields.
+    pub fn compares(&self, names: &[&str]) -> bool {
+        let mut found = false;
+        self.expr.clone().change_tests(&mut |test| found |= names.contains(&&*test.field));
+        found
     }
 
     /// Whether it only compares fields. It then has no words and no trees. Trees depend on earlier events.

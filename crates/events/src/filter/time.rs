@@ -33,7 +33,7 @@ pub(super) fn of(test: &Test, names: &dyn NameLookup) -> Result<i128, FilterErro
         return Ok(end - before.as_nanos() as i128);
     }
     match Moment::parse(&text) {
-        Some(Moment::At(ns)) => Ok(ns),
+        Some(moment) if moment.is_dated() => Ok(moment.unix_ns((0, 0), names.zone())),
         Some(_) => Err(wrong("has no date")),
         None => Err(wrong("is not a time")),
     }

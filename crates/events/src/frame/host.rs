@@ -4,7 +4,7 @@
 //! A host frame has the header of every frame, of which only `len`, `kind`, `version` and `time` are used.
 //! `wire` describes the payload.
 
-use super::wire::{frames, wire_list, wire_struct};
+use super::wire::{frames, wire_struct};
 use crate::budget::cgroup_bytes;
 use crate::limits;
 use tracetui_shared::counters::{CpuState, Reason};
@@ -294,8 +294,6 @@ wire_struct! {
         xlated_len: u32,
         /// The main function's; 0 if the kernel hides it.
         addr: KernelAddr,
-        /// `helpers` of early recordings.
-        altering: u32,
         /// Why `helpers` may be incomplete: 0 complete, 1 hidden addresses, 2 instructions withheld, 3 too long, 4 no symbols,
         /// 5 removed, 6 tail call.
         unknown: u8,
@@ -305,7 +303,7 @@ wire_struct! {
         helpers: u64,
         /// The kfuncs that it calls; empty if unknown.
         kfuncs: Vec<String>,
-        /// The maps that it uses; empty if an earlier version wrote it.
+        /// The maps that it uses.
         maps: Vec<BpfMap>,
     }
 
@@ -356,22 +354,19 @@ wire_struct! {
         flags: Vec<u8>,
         /// In a saved state: when it appeared, 0 before the trace.
         came: BootNanos,
-        /// The cgroup, without a link; 0 if it is attached elsewhere, or if an earlier version wrote it.
+        /// The cgroup, without a link; 0 if it is attached elsewhere.
         cgroup: CgroupId,
-        /// The perf event, without a link; 0 if it is attached elsewhere, or if an earlier version wrote it.
+        /// The perf event, without a link; 0 if it is attached elsewhere.
         event: u32,
     }
 
     /// A program or link that one view of the kernel shows and another does not.
     BpfHidden {
-        /// 0 if no view shows it.
+        /// 0 for a link without a program.
         id: ProgId,
-        /// Of one of its functions; 0 if no view shows it.
-        addr: KernelAddr,
-        /// Its symbol's.
+        /// Its symbol's; empty for a link.
         name: Vec<u8>,
-        /// 0 next_id, 1 fd_by_id, 2 kallsyms, 3 fdinfo, 4 link, 5 iter_prog, 6 iter_link, 7 obj_info, 8 prog_query,
-        /// 9 iter_cgroup, 10 iter_task, 11 iter_map.
+        /// 0 next_id, 1 fd_by_id, 2 obj_info, 3 iter_prog, 4 iter_link.
         seen_by: u8,
         missing_in: u8,
         /// 0 if a program is hidden.
@@ -434,20 +429,16 @@ wire_struct! {
         complete: bool,
         /// What could not be read, and why.
         unseen: Vec<String>,
-        /// How often since the start of the trace there was a time in which attachments by netlink could be missed.
-        windows: u32,
-        /// The length of these times in nanoseconds.
-        windows_ns: u64,
     }
 
-    /// A kernel symbol, before the first event that needs it, and again when its end is known. It replaces the symbol with the same
-    /// address and `from`.
+    /// A kernel symbol, before the first event that needs it, and again before the first event that it ended for. It replaces the
+    /// symbol with the same address and `from`.
     KernelSymbol {
         addr: KernelAddr,
         size: u64,
         /// Since when it exists; 0 if unknown.
         from: BootNanos,
-        /// Until when it existed; 0 if it still does.
+        /// Until when it existed, or the time of the first event after its end; 0 if it still exists.
         to: BootNanos,
         name: Vec<u8>,
         /// The module, or `bpf`; empty for the kernel itself.
@@ -609,8 +600,6 @@ impl Trace {
     }
 }
 
-wire_list!(String Label CounterChange ProgramSkips RecordLayout BpfMap BpfHolder u16);
-
 frames! {
     /// A host frame, decoded.
     HostFrame {
@@ -666,8 +655,7 @@ mod tests {
         });
         let mut batch = Batch::default();
         seed.push(BootNanos(1), &mut batch);
-        let frame = batch.frames().next().expect("one frame");
-        assert_eq!(HostFrame::decode(&frame), Some(seed));
+        assert_eq!(HostFrame::decode(&batch.frames().next().expect("one frame")), Some(seed));
     }
 
     #[test]

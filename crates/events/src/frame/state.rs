@@ -3,94 +3,140 @@
 //! The frames are in [`StatePart`](super::host::StatePart)s, together with ordinary host frames: host, probes, clock,
 //! users, groups, cgroups and counters are saved as the host frames by which they came.
 
-use super::wire::{frames, wire_list, wire_struct};
+use super::wire::{Wire, counts, frames, wire_struct};
+use std::sync::Arc;
 use tracetui_shared::id::{Gid, LinkId, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
+counts! {
+    /// Events that did not pair up: counted, never corrected silently.
+    Pairing {
+        /// An exit of a process whose start was neither seen nor found in the process scan.
+        unpaired_exit,
+        /// A fork of a process that was in the table already.
+        repeated_start,
+        /// A successful exec, an exit or a fork's child whose thread id is not its process id.
+        tid_not_pid,
+        /// A process id whose start changed though no exit was seen between.
+        start_mismatch,
+        /// An exec of a process that had ended.
+        exit_before_exec,
+        /// An exit of a process that had ended.
+        exit_twice,
+    }
+
+    /// Lost events by the place of their loss.
+    LostBy {
+        /// No room in the ring.
+        ring,
+        /// The kernel skipped the program or has no attach point that shows the event, or the program could not report the event
+        /// ([`Reason::is_loss`](tracetui_shared::counters::Reason::is_loss)).
+        probe,
+        /// Arrived, but not decodable.
+        read,
+        /// Wanted, but could not be printed or recorded: nobody read the output, or it failed.
+        unwritten,
+    }
+
+    /// Records that arrived for one (slot, CPU), counted as they are read from the ring.
+    Arrived {
+        /// Wanted events: first records.
+        wanted,
+        /// Missing numbers of wanted events.
+        gaps,
+        /// Missing numbers of wanted events that are in an unreadable part of a recording.
+        unread,
+        /// Bookkeeping records.
+        bookkeeping,
+        /// Missing numbers of bookkeeping records.
+        bookkeeping_gaps,
+        /// Continuations.
+        chunks,
+        /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
+        cut_short,
+    }
+}
+
 wire_struct! {
-    /// The identity of a process.
-    #[derive(PartialOrd, Ord)]
-    Key {
+    /// The identity of a process. A pid alone is not sufficient: it is reused.
+    #[derive(Copy, Hash, PartialOrd, Ord)]
+    ProcessKey {
         tgid: Tgid,
         start: BootNanos,
     }
 
     /// The end of a process.
-    EndState {
+    #[derive(Copy)]
+    ProcessEnd {
         time: BootNanos,
-        /// The status as reported by wait(2).
+        /// The status as wait(2) reports it.
         status: u32,
+    }
+
+    /// A process between two execs. Immutable.
+    Process {
+        key: ProcessKey,
+        /// The parent at the fork (or in the process scan); kept when the parent ends.
+        parent: Option<ProcessKey>,
+        /// The process that forked: the parent, or with `CLONE_PARENT` a child of the parent.
+        maker: Option<ProcessKey>,
+        /// The leader's, as far as its events, a fork, an exec or the process scan show it.
+        comm: Box<[u8]>,
+        image: Arc<Image>,
+        uid: Uid,
+        gid: Gid,
+        /// The cgroup from the process scan, or inherited from there: for hosts without a v2 hierarchy in use.
+        cgroup: Arc<[u8]>,
+        origin: Origin,
+        execs: u32,
+        /// How long a run of the COMMAND waited for its first exec, in nanoseconds: it is held until the probes are attached, or the
+        /// user runs it again. 0 for other processes, and before that exec.
+        held_ns: u64,
+        /// Whether it is the COMMAND that tracetui started, or a descendant of it. Inherited at the fork, so it outlives the parents
+        /// and their entries in the table.
+        of_command: bool,
     }
 
     /// An entry of the process table.
     ProcessState {
-        key: Key,
+        process: Process,
         /// Whether the process id denotes this entry.
         current: bool,
-        /// The parent at the fork.
-        parent: Option<Key>,
-        /// The process that forked.
-        maker: Option<Key>,
-        /// The name of the thread group leader.
-        comm: Vec<u8>,
-        /// The executed file.
-        exe: Vec<u8>,
-        /// The arguments that the table keeps.
-        argv: Vec<u8>,
-        /// The working directory at the exec.
-        cwd: Vec<u8>,
-        /// The real user.
-        uid: Uid,
-        /// The real group.
-        gid: Gid,
-        /// The cgroup from the process scan.
-        cgroup: Vec<u8>,
-        /// 0 scan, 1 fork, 2 older, 3 first event.
-        origin: u8,
-        /// The number of execs.
-        execs: u32,
-        /// Whether it belongs to the COMMAND.
-        of_command: bool,
-        end: Option<EndState>,
+        end: Option<ProcessEnd>,
         /// The number of its events other than fork, exec and exit.
         others: u64,
         /// The time of its last event.
         latest: BootNanos,
-        /// For the COMMAND: how long it waited for its first exec, in nanoseconds.
-        held_ns: u64,
         /// The environment of its program.
         env: Option<Vec<u8>>,
         /// An earlier process of this state that has the same environment. `env` is then absent.
-        env_as: Option<Key>,
+        env_as: Option<ProcessKey>,
     }
 
-    /// A pair of keys of the process table.
-    #[derive(PartialOrd, Ord)]
-    KeyPair {
-        /// The replaced key, or the key whose id denotes the other.
-        from: Key,
-        /// The replacement, or the denoted process. Absent for a root without a process.
-        to: Option<Key>,
-    }
-
-    /// A process whose start is only known to the clock tick.
-    #[derive(PartialOrd, Ord)]
-    InexactStart {
-        tgid: Tgid,
-        /// Nanoseconds per tick.
-        tick_ns: u64,
+    /// What an exec changes in the environment.
+    #[derive(Hash)]
+    EnvChange {
+        /// The variables that are new or have another value, as far as values are kept, each followed by NUL: `NAME=VALUE`, `NAME=…`
+        /// for a secret one, or `NAME`. All of them if the environment before is not known.
+        set: Box<[u8]>,
+        /// The names of the variables that are gone, each followed by NUL.
+        unset: Box<[u8]>,
+        /// Whether all variables before and after are known, and so those that are gone.
+        known: bool,
+        /// The number of variables.
+        count: u32,
     }
 
     /// The lists of the process table. They come before its entries, whose parents may have replaced keys.
     ProcessLists {
         /// Ended processes, oldest first.
-        dead: Vec<Key>,
+        dead: Vec<ProcessKey>,
         /// Processes from the scan whose exact start became known: old key, new key.
-        settled: Vec<KeyPair>,
-        /// The processes that the ids in `tree=ID` denote. Only the id of `from` is used.
-        roots: Vec<KeyPair>,
-        /// Processes from the scan whose exact start is unknown.
-        inexact: Vec<InexactStart>,
+        settled: Vec<(ProcessKey, ProcessKey)>,
+        /// The ids in `tree=ID`, and the process that each denotes.
+        roots: Vec<(Tgid, Option<ProcessKey>)>,
+        /// Processes from the scan whose start is only known to the clock tick, and nanoseconds per tick.
+        inexact: Vec<(Tgid, u64)>,
     }
 
     /// The other state of the process table.
@@ -102,9 +148,8 @@ wire_struct! {
         /// The latest start of the evicted live processes.
         evicted_until: BootNanos,
         /// The process of the COMMAND, if known.
-        command: Option<Key>,
-        /// The counters of the account's `pairing`, in the same order.
-        pairing: Vec<u64>,
+        command: Option<ProcessKey>,
+        pairing: Pairing,
         /// The arguments of the COMMAND's first exec, each followed by NUL.
         command_argv: Vec<u8>,
         /// The status of the COMMAND as reported by wait(2), if it ended.
@@ -140,8 +185,6 @@ wire_struct! {
         tag: u64,
         /// Who loaded it; `u32::MAX` if unknown.
         uid: Uid,
-        /// As in [`super::host::BpfProgram`].
-        altering: u32,
         /// As in [`super::host::BpfProgram`].
         unknown: u8,
         /// As in [`super::host::BpfProgram`].
@@ -183,20 +226,7 @@ wire_struct! {
         latest: BootNanos,
         /// The next number of a bookkeeping record.
         next_bookkeeping: u64,
-        /// Events that arrived.
-        wanted: u64,
-        /// Missing events.
-        gaps: u64,
-        /// Bookkeeping records that arrived.
-        bookkeeping: u64,
-        /// Missing bookkeeping records.
-        bookkeeping_gaps: u64,
-        /// Continuations that arrived.
-        chunks: u64,
-        /// Events that arrived truncated, because of a full ring or missing continuations.
-        cut_short: u64,
-        /// Missing events that were in an unreadable part of a recording.
-        unread: u64,
+        arrived: Arrived,
         /// The number of unreadable parts before the latest event.
         holes: u64,
     }
@@ -206,55 +236,51 @@ wire_struct! {
         /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event, in nanoseconds.
         clock_offset: i64,
         /// Its process before the event, if it changed since the previous event.
-        process: Option<ProcessState>,
+        process: Option<Process>,
         /// What an exec changed in the environment.
-        env: Option<EnvState>,
+        env: Option<Box<EnvChange>>,
     }
 
-    /// What an exec changed in the environment: the fields of `EnvChange` (environment.rs). A NUL follows each text.
-    EnvState {
-        set: Vec<u8>,
-        unset: Vec<u8>,
-        known: bool,
-        count: u32,
-    }
-
-    /// The `lost` rows of a kind in an excerpt: the events that they count, by cause.
-    LostRows {
-        kind: u16,
-        ring: u64,
-        probe: u64,
-        read: u64,
-    }
-
-    /// The layout of the pending frames. It comes before the first [`PendingFrames`] if records of another layout follow the state.
-    PendingLayout {
-        /// Whether they have the layout of the version that wrote the state, not that of the records.
-        own: bool,
-    }
-
-    /// The counts of a kind.
-    KindState {
-        /// The number of the [`tracetui_shared::kind::Kind`].
-        kind: u16,
-        /// Delivered to the user.
+    /// The counts of the pipeline and its sink for a kind.
+    #[derive(Copy)]
+    Counted {
+        /// Delivered to the user: printed, recorded, kept.
         delivered: u64,
-        /// Rejected by a filter.
+        /// Rejected by a filter in user space.
         filtered: u64,
-        /// tracetui's own events, included in `filtered`.
+        /// tracetui's own events, included in `filtered`: its COMMAND before the first exec.
         own: u64,
         /// Arrived, but not decodable.
         unread: u64,
+        /// Wanted, but their lines or frames could not be written.
+        unwritten: u64,
         /// Bookkeeping records that the process table took.
         kept: u64,
         /// Bookkeeping records that could not be decoded.
         kept_unread: u64,
         /// Delivered with a truncated field.
         cut: u64,
-        /// Seen only by the kernel's own stream of programs.
+        /// Rejected by a filter, with a truncated field.
+        cut_filtered: u64,
+        /// io_uring requests received: each is a part of an event.
+        requests: u64,
+        /// io_uring requests that never completed in the trace.
+        unseen: u64,
+        /// Delivered without the request's arguments, because the request was not captured.
+        hollow: u64,
+        /// Lost, according to the `lost` rows of an excerpt.
+        lost_rows: LostBy,
+        /// Reported only by the kernel's own stream of programs.
         streamed: u64,
-        /// Lost reports of that stream.
+        /// Lost reports of that stream. The number of events behind them is unknown: at most this many.
         stream_lost: u64,
+    }
+
+    /// The counts of a kind.
+    KindState {
+        /// The number of the [`tracetui_shared::kind::Kind`].
+        kind: u16,
+        counted: Counted,
     }
 
     /// The loaded programs, oldest first.
@@ -264,29 +290,28 @@ wire_struct! {
         /// Programs that the COMMAND loaded.
         commands: Vec<ProgId>,
         /// Detachments that system calls reported, and the inventory did not yet.
-        reported: Vec<ReportedPlace>,
-        /// The times of these, in the same order.
-        times: Vec<u64>,
+        reported: Vec<ReportedEnd>,
         /// The programs that were unloaded last, oldest first.
-        unloaded: Vec<ProgId>,
-        /// The times of these, in the same order.
-        unload_times: Vec<u64>,
-        /// Of `reported`, in the same order: the number of the cgroup, socket, group of sockets, interface, map or namespace; 0
-        /// elsewhere.
-        spots: Vec<u64>,
+        unloaded: Vec<Unloaded>,
     }
 
-    /// An attachment that a system call made or ended.
-    ReportedPlace {
-        /// Whether it ended.
-        gone: bool,
+    /// An unload of a program.
+    Unloaded {
+        program: ProgId,
+        time: BootNanos,
+    }
+
+    /// The end of an attachment, from a system call.
+    ReportedEnd {
         /// 0 without a link.
         link: LinkId,
         /// 0 if unknown.
         program: ProgId,
         /// As in [`super::host::BpfAttachment`].
         via: u8,
-        count: u32,
+        /// The number of the cgroup, socket, group of sockets, interface, map or namespace; 0 elsewhere.
+        spot: u64,
+        time: BootNanos,
     }
 
     /// A program whose load an event reports. From `prog_type` on, as in [`tracetui_shared::record::bpf::BpfRecord`].
@@ -372,7 +397,64 @@ wire_struct! {
     }
 }
 
-wire_list!(BpfDoer BpfLoad BpfTold Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
+/// The program of a process; shared between the entries of a process and its children until an exec.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Image {
+    /// The program's file; empty if unknown.
+    pub exe: Box<[u8]>,
+    /// The arguments, each followed by NUL; kept up to [`KEPT_ARGV`](crate::limits::KEPT_ARGV) bytes.
+    pub argv: Box<[u8]>,
+    /// The working directory at the exec; empty if unknown.
+    pub cwd: Box<[u8]>,
+    /// What the exec changed in the environment; `None` if unknown. Not in a state.
+    pub env: Option<Box<EnvChange>>,
+    /// The descriptors other than stdin, stdout and stderr, as the field `fds` has them; empty if they were not requested. Not in a
+    /// state.
+    pub fds: Box<[u8]>,
+}
+
+impl Wire for Image {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.exe.put(out);
+        self.argv.put(out);
+        self.cwd.put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let [exe, argv, cwd] = [Wire::take(bytes)?, Wire::take(bytes)?, Wire::take(bytes)?];
+        Some(Image { exe, argv, cwd, ..Image::default() })
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        [&mut self.exe, &mut self.argv, &mut self.cwd].into_iter().for_each(|text| text.each_text(change));
+    }
+}
+
+/// The origin of an entry in the process table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Origin {
+    /// Older than the trace. The process scan found it.
+    Seed,
+    Fork,
+    /// Older than the trace, but it ended or made an event before the process scan found it. Or it was evicted.
+    #[default]
+    Older,
+    /// Added by its first event: its fork was lost.
+    FirstSeen,
+    /// Forked before the exec of a run of the COMMAND, for the next run. It waits for the user, and makes no event before its own exec.
+    NextRun,
+}
+
+impl Wire for Origin {
+    fn put(&self, out: &mut Vec<u8>) {
+        (*self as u8).put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let number = u8::take(bytes)?;
+        let all = [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen, Origin::NextRun];
+        Some(all.into_iter().find(|origin| *origin as u8 == number).unwrap_or_default())
+    }
+    fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
+}
 
 frames! {
     /// A frame of the state that is not a host frame.
@@ -386,9 +468,7 @@ frames! {
         PendingFrames = 102;
         Progress = 103;
         Told = 104;
-        LostRows = 105;
-        PendingLayout = 106;
-        ProgramsState = 107;
-        TerminalState = 108;
+        ProgramsState = 106;
+        TerminalState = 107;
     }
 }

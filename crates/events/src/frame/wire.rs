@@ -2,6 +2,7 @@
 //! bytes and lists preceded by a `u32` length. Fields are only ever appended; fields that a shorter payload lacks have
 //! their default value.
 
+use std::sync::Arc;
 use tracetui_shared::id::{CgroupId, Gid, KernelAddr, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::time::BootNanos;
 
@@ -82,6 +83,72 @@ impl Wire for Vec<u8> {
     }
 }
 
+impl Wire for Box<[u8]> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self, out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        take_bytes(bytes).map(Box::from)
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut bytes = std::mem::take(self).into_vec();
+        change(&mut bytes);
+        *self = bytes.into();
+    }
+}
+
+impl Wire for Arc<[u8]> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self, out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        take_bytes(bytes).map(Arc::from)
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut bytes = self.to_vec();
+        change(&mut bytes);
+        *self = bytes.into();
+    }
+}
+
+impl<T: Wire> Wire for Box<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        T::put(self, out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        T::take(bytes).map(Box::new)
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        T::each_text(self, change);
+    }
+}
+
+impl<T: Wire + Clone> Wire for Arc<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        T::put(self, out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        T::take(bytes).map(Arc::new)
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        Arc::make_mut(self).each_text(change);
+    }
+}
+
+impl<A: Wire, B: Wire> Wire for (A, B) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some((A::take(bytes)?, B::take(bytes)?))
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.0.each_text(change);
+        self.1.each_text(change);
+    }
+}
+
 impl<T: Wire> Wire for Option<T> {
     fn put(&self, out: &mut Vec<u8>) {
         self.is_some().put(out);
@@ -97,33 +164,36 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
-/// The encoding of lists whose elements determine their own length.
-macro_rules! wire_list {
-    ($($element:ty)*) => { $(
-        impl $crate::frame::wire::Wire for Vec<$element> {
-            fn put(&self, out: &mut Vec<u8>) {
-                $crate::frame::wire::Wire::put(&(self.len() as u32), out);
-                self.iter().for_each(|element| element.put(out));
+/// A value that lists have: not `u8`, since bytes are put as a whole.
+pub(super) trait Element: Wire {}
+
+impl Element for u16 {}
+impl Element for u64 {}
+impl Element for String {}
+impl Element for ProgId {}
+impl<A: Wire, B: Wire> Element for (A, B) {}
+
+impl<T: Element> Wire for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        self.iter().for_each(|element| element.put(out));
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let count = u32::take(bytes)?;
+        // The count is untrusted, so no memory is reserved for it. An element needs at least one remaining byte: without this check, a
+        // struct after the end of the bytes would be read as defaults, up to four billion times.
+        let mut list = Vec::new();
+        for _ in 0..count {
+            if bytes.is_empty() {
+                return None;
             }
-            fn take(bytes: &mut &[u8]) -> Option<Self> {
-                let count = <u32 as $crate::frame::wire::Wire>::take(bytes)?;
-                // The count is untrusted, so no memory is reserved for it. An element needs at least one remaining
-                // byte: without this check, a struct after the end of the bytes would be read as defaults, up to four
-                // billion times.
-                let mut list = Vec::new();
-                for _ in 0..count {
-                    if bytes.is_empty() {
-                        return None;
-                    }
-                    list.push(<$element>::take(bytes)?);
-                }
-                Some(list)
-            }
-            fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
-                self.iter_mut().for_each(|element| element.each_text(change));
-            }
+            list.push(T::take(bytes)?);
         }
-    )* };
+        Some(list)
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.iter_mut().for_each(|element| element.each_text(change));
+    }
 }
 
 fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
@@ -144,6 +214,8 @@ macro_rules! wire_struct {
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
 
+        impl $crate::frame::wire::Element for $name {}
+
         impl $crate::frame::wire::Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 $(self.$field.put(out);)*
@@ -156,6 +228,30 @@ macro_rules! wire_struct {
             }
         }
     )* };
+}
+
+/// Structs of counts, with what is done to all counts alike.
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* })*) => {
+        $crate::frame::wire::wire_struct! { $(
+            $(#[$doc])*
+            #[derive(Copy)]
+            $name { $($(#[$field_doc])* $field: u64,)* }
+        )* }
+        $(
+            impl $name {
+                /// Combines each count with that of another one, for example into sums.
+                pub fn combined(&self, other: &$name, with: fn(u64, u64) -> u64) -> $name {
+                    $name { $($field: with(self.$field, other.$field),)* }
+                }
+
+                /// Names and counts.
+                pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                    [$((stringify!($field), self.$field),)*].into_iter()
+                }
+            }
+        )*
+    };
 }
 
 /// An enum of the frames that are made in user space. Each variant is a struct of the same name, with its kind.
@@ -201,4 +297,4 @@ macro_rules! frames {
     };
 }
 
-pub(super) use {frames, wire_list, wire_struct};
+pub(super) use {counts, frames, wire_struct};

@@ -8,7 +8,7 @@ use crate::budget::Budget;
 use crate::event::stdio::names_len;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::mem::offset_of;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::Kind;
@@ -35,9 +35,9 @@ struct Waiting {
 /// The waiting execs, by (slot, CPU).
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
-    waiting: FxHashMap<(u16, u32), Waiting>,
+    waiting: HashMap<(u16, u32), Waiting>,
     /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
-    cut_short: FxHashMap<(u16, u32), u64>,
+    cut_short: HashMap<(u16, u32), u64>,
     /// Bytes of all waiting execs.
     bytes: usize,
     budget: Budget,

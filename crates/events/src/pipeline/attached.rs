@@ -11,7 +11,7 @@ use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::FrameRef;
 use crate::frame::host::{BpfAttachment, BpfInventory};
-use crate::frame::state::{ProgramsState, ReportedPlace};
+use crate::frame::state::{ProgramsState, ReportedEnd, Unloaded};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::id::{CgroupId, LinkId, NsInum, ProgId};
@@ -121,7 +121,7 @@ struct Reported {
     program: ProgId,
     /// Whether it has not ended. Afterwards, an inventory that began earlier may still list it.
     open: bool,
-    /// The payload of the event of its end. Empty if it comes from a state of an earlier version.
+    /// The payload of the event of its end.
     end: Box<[u8]>,
 }
 
@@ -256,13 +256,11 @@ impl Attached {
         Some(end.set_place(record))
     }
 
-    /// Handles a change of the XDP programs of an interface, which a call made. `now` are its programs afterwards. If
-    /// another call may have attached one of them meanwhile, `named` is the program of this call. `event` makes the payloads of
-    /// the events of begins and, if `true`, ends.
+    /// Handles a change of the XDP programs of an interface, which a call made. `now` are its programs afterwards. `event` makes the
+    /// payloads of the events of begins and, if `true`, ends.
     pub(super) fn changed(
         &mut self,
         now: &[BpfAttachment],
-        named: Option<ProgId>,
         (ifindex, netns): (u32, NsInum),
         time: BootNanos,
         world: &mut World,
@@ -301,21 +299,13 @@ impl Attached {
                 changes.push((place, event(facts, true, world)));
             }
         }
-        let is_new = |facts: &&BpfAttachment| {
-            !known.contains(&facts.program) && named.is_none_or(|named| named == facts.program)
-        };
-        for facts in now.iter().filter(is_new) {
+        for facts in now.iter().filter(|facts| !known.contains(&facts.program)) {
             let place = Place::of(facts, false);
             self.begin(place, Reported { time, program: facts.program, open: true, end: event(facts, true, world) });
             changes.push((place, event(facts, false, world)));
         }
         world.bpf.leave_out(self.make_room());
         changes
-    }
-
-    /// Handles a link that a program made. `end` is the payload of the event of its end.
-    pub(super) fn made(&mut self, place: Place, program: ProgId, time: BootNanos, end: Box<[u8]>) {
-        self.begin(place, Reported { time, program, open: true, end });
     }
 
     fn begin(&mut self, place: Place, reported: Reported) {
@@ -566,15 +556,13 @@ impl Attached {
         for reported in self.begun.values().flatten() {
             out(reported.time, reported.open, &reported.end);
         }
-        let ended = self.ended.iter().map(|(place, times)| {
-            let Place { gone, link, program, via, .. } = *place;
-            ReportedPlace { gone, link, program, via, count: times.len() as u32 }
+        let ended = self.ended.iter().flat_map(|(place, times)| {
+            let Place { link, program, via, spot, .. } = *place;
+            times.iter().map(move |time| ReportedEnd { link, program, via, spot, time: *time })
         });
         state.reported = ended.collect();
-        state.spots = self.ended.keys().map(|place| place.spot).collect();
-        state.times = self.ended.values().flatten().map(|time| time.0).collect();
-        state.unloaded = self.unloaded.iter().map(|(id, _)| *id).collect();
-        state.unload_times = self.unloaded.iter().map(|(_, time)| time.0).collect();
+        let unloaded = self.unloaded.iter().map(|(program, time)| Unloaded { program: *program, time: *time });
+        state.unloaded = unloaded.collect();
     }
 
     /// Restores an attachment.
@@ -587,21 +575,11 @@ impl Attached {
 
     /// Restores the rest.
     pub(super) fn restore(&mut self, state: &ProgramsState) {
-        let unloads = state.unloaded.iter().zip(&state.unload_times);
-        unloads.take(limits::BPF_UNLOADS_KNOWN).for_each(|(id, time)| self.unload(*id, BootNanos(*time)));
-        // A state of an earlier version has no times, or no events of ends.
-        let mut times = state.times.iter().copied().chain(std::iter::repeat(0)).map(BootNanos);
-        let spots = state.spots.iter().copied().chain(std::iter::repeat(0));
-        for (reported, spot) in state.reported.iter().zip(spots) {
-            let ReportedPlace { gone, link, program, via, count } = *reported;
-            let place = Place { gone, link, program, via, spot };
-            let room = limits::BPF_PLACES_KNOWN.saturating_sub(self.reports);
-            for time in times.by_ref().take(room.min(count as usize)) {
-                match gone {
-                    true => self.note_end(place, time),
-                    false => self.begin(place, Reported { time, program, open: true, end: Box::default() }),
-                }
-            }
+        let unloads = state.unloaded.iter().take(limits::BPF_UNLOADS_KNOWN);
+        unloads.for_each(|unload| self.unload(unload.program, unload.time));
+        for end in state.reported.iter().take(limits::BPF_PLACES_KNOWN.saturating_sub(self.reports)) {
+            let ReportedEnd { link, program, via, spot, time } = *end;
+            self.note_end(Place { gone: true, link, program, via, spot }, time);
         }
     }
 }

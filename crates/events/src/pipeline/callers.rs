@@ -7,7 +7,7 @@
 use crate::bpf::{Via, XDP};
 use crate::frame::FrameRef;
 use crate::limits;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::collections::VecDeque;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::bpf::{BpfRecord, NetlinkRecord, cmd, message, on};
@@ -30,7 +30,7 @@ pub(super) struct Callers {
     /// In order of arrival.
     calls: VecDeque<Call>,
     /// The number of the last record of each CPU.
-    numbers: FxHashMap<u32, u64>,
+    numbers: HashMap<u32, u64>,
     /// When records were missing last.
     blind: BootNanos,
 }
@@ -191,11 +191,8 @@ mod tests {
         assert_eq!(take(&mut callers(&[(1, LINK, 5), (1, LINK, 0), (2, LINK, 5)]), 9, XDP, ATTACH, 5), 0);
         // The first one may have been sent while an XDP link attached the program, and no record shows its end.
         assert_eq!(take(&mut callers(&[(1, LINK, 5), (2, LINK, 5)]), 9, XDP, ATTACH, 5), 0);
-        assert_eq!(
-            take(&mut callers(&[(1, LINK, 0), (2, LINK, 0)]), 9, XDP, DETACH, 5),
-            0,
-            "attached before the trace"
-        );
+        let mut before = callers(&[(1, LINK, 0), (2, LINK, 0)]);
+        assert_eq!(take(&mut before, 9, XDP, DETACH, 5), 0, "attached before the trace");
         // Attached before its interface was up.
         let mut silent = callers(&[(1, LINK, 5), (2, LINK, 5), (3, LINK, 0)]);
         silent.calls[0].1.first = 0;

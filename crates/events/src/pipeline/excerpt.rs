@@ -6,19 +6,19 @@
 //! frames delivers the same events.
 
 use crate::enrich::World;
-use crate::enrich::process::state::state_of;
+use crate::enrich::symbols::StackSymbols;
 use crate::event::process::{Image, Process, ProcessKey};
 use crate::event::redact::Redact;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext};
 use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
-use crate::frame::state::{EnvState, StateFrame, Told};
+use crate::frame::state::{EnvChange, StateFrame, Told};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::id::{CgroupId, Gid, KernelAddr, Uid};
+use tracetui_shared::id::{CgroupId, Gid, Uid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
@@ -29,12 +29,12 @@ pub struct Excerpt {
     latest: BootNanos,
     clock_offset: i64,
     /// The processes as a reader knows them.
-    known: FxHashMap<ProcessKey, Arc<Process>>,
-    users: FxHashSet<Uid>,
-    groups: FxHashSet<Gid>,
-    cgroups: FxHashSet<CgroupId>,
-    /// The symbols as a reader knows them, by address and `from`: size, `to`.
-    symbols: FxHashMap<(KernelAddr, BootNanos), (u64, BootNanos)>,
+    known: HashMap<ProcessKey, Arc<Process>>,
+    users: HashSet<Uid>,
+    groups: HashSet<Gid>,
+    cgroups: HashSet<CgroupId>,
+    /// The symbols as a reader knows them.
+    symbols: StackSymbols,
     /// The texts that the events show, if nothing else may be in the excerpt.
     shown: Option<Shown>,
     redact: Option<Redact>,
@@ -43,29 +43,24 @@ pub struct Excerpt {
 /// The texts of processes that events of an excerpt show.
 #[derive(Debug, Default)]
 struct Shown {
-    images: FxHashSet<Arc<Image>>,
-    comms: FxHashSet<Box<[u8]>>,
+    images: HashSet<Arc<Image>>,
 }
 
 impl Shown {
-    /// The process without the texts that neither this event nor an earlier one shows. `known` is the process as a reader knows it.
+    /// The process without the texts that neither this event nor an earlier one shows. Every event shows its names. `known` is the
+    /// process as a reader knows it.
     fn of(&mut self, seen: &EventContext<'_>, process: &Process, known: Option<&Process>, executed: bool) -> Process {
         let header = &seen.event.header;
-        if self.images.len().max(self.comms.len()) >= limits::DEAD_PROCESSES {
+        if self.images.len() >= limits::DEAD_PROCESSES {
             *self = Shown::default();
-        }
-        if !self.comms.contains(header.comm()) {
-            self.comms.insert(header.comm().into());
         }
         if executed {
             self.images.insert(Arc::clone(&process.image));
         }
         let mut process = process.clone();
-        if !self.comms.contains(&process.comm) {
-            process.comm = known.map_or_else(|| header.comm().into(), |known| known.comm.clone());
-        }
         if !self.images.contains(&process.image) {
-            process.image = Arc::default();
+            let (exe, argv) = (process.exe_name().into(), seen.command().into());
+            process.image = Arc::new(Image { exe, argv, ..Image::default() });
         }
         let shows_cgroup = seen.world.cgroup(header.cgroup, &process) == Some(&*process.cgroup);
         if !shows_cgroup && known.is_none_or(|known| known.cgroup != process.cgroup) {
@@ -90,11 +85,11 @@ impl Excerpt {
             batch,
             latest: BootNanos(0),
             clock_offset: world.clock_offset(),
-            known: FxHashMap::default(),
-            users: FxHashSet::default(),
-            groups: FxHashSet::default(),
-            cgroups: FxHashSet::default(),
-            symbols: FxHashMap::default(),
+            known: HashMap::default(),
+            users: HashSet::default(),
+            groups: HashSet::default(),
+            cgroups: HashSet::default(),
+            symbols: StackSymbols::default(),
             shown: None,
             redact: None,
         }
@@ -187,43 +182,34 @@ impl Excerpt {
             if self.known.len() >= limits::DEAD_PROCESSES {
                 self.known.clear();
             }
-            let mut state = state_of(&process);
+            let mut told = (*process).clone();
             self.known.insert(process.key, process);
             if executed {
                 // The event itself contains the rest.
-                state.execs = state.execs.saturating_sub(1);
-                (state.exe, state.argv, state.cwd) = Default::default();
+                told.execs = told.execs.saturating_sub(1);
+                told.image = Arc::default();
             }
-            Some(state)
+            Some(told)
         });
         let env = self.changed(seen);
         (new_clock || process.is_some() || env.is_some()).then_some(Told { clock_offset, process, env })
     }
 
     /// What an exec changed in the environment. An excerpt of only what events show has no values that look secret.
-    fn changed(&self, seen: &EventContext<'_>) -> Option<EnvState> {
+    fn changed(&self, seen: &EventContext<'_>) -> Option<Box<EnvChange>> {
         let Body::Exec(exec) = &seen.event.body else { return None };
         let change = exec.change(seen)?;
-        Some(if self.shown.is_some() { change.without_secrets() } else { change.clone() }.into())
+        Some(Box::new(if self.shown.is_some() { change.without_secrets() } else { change.clone() }))
     }
 
-    /// Writes the symbols of the stack and of the attach point of an event, the first time that each occurs.
+    /// Writes the symbols of the stack and of the attach point of an event that a reader does not know.
     fn symbols(&mut self, seen: &EventContext<'_>) {
         let calls = Stack::of(seen).into_iter().flat_map(|stack| stack.calls());
         let calls = calls.map(|call| (call.address.wrapping_sub(1), call.symbol));
         let place = address_of(&seen.event.body).map(|addr| (addr, seen.world.symbol(addr, seen.event.header.time)));
         for (address, symbol) in calls.chain(place) {
-            // If the address has no symbol any more, the end of its earlier symbol must be written.
-            let ended = || {
-                let known = self.symbols.iter().find(|((addr, _), (size, to))| {
-                    to.0 == 0 && address.checked_sub(addr.0).is_some_and(|offset| offset < *size)
-                });
-                known.and_then(|((_, from), _)| seen.world.symbol(address, *from))
-            };
-            let Some(symbol) = symbol.or_else(ended) else { continue };
-            let known = self.symbols.insert((symbol.addr, symbol.from), (symbol.size, symbol.to));
-            if known != Some((symbol.size, symbol.to)) {
-                self.put(HostFrame::KernelSymbol(symbol.clone()), seen.event.header.time);
+            for changed in self.symbols.correct(address, seen.event.header.time, symbol) {
+                self.put(HostFrame::KernelSymbol(changed), seen.event.header.time);
             }
         }
     }

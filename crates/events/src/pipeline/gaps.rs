@@ -3,13 +3,13 @@
 //! The probes assign numbers where the kernel never runs a program twice at once on a CPU, and all of them write to one
 //! ring. The numbers of a (slot, CPU) therefore arrive in order, and a gap can be reported at once.
 
-use crate::account::{Arrived, Streams, single_kind};
+use crate::account::{Streams, single_kind};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::Batch;
 use crate::frame::host::Counters;
-use crate::frame::state::{Progress, StateFrame, StreamState};
+use crate::frame::state::{Arrived, Progress, StateFrame, StreamState};
 use crate::limits;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::kind::{Kind, SLOTS, Slot};
 use tracetui_shared::time::BootNanos;
@@ -52,7 +52,7 @@ impl Stream {
 /// All streams, by (slot, CPU).
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
-    streams: FxHashMap<(u16, u32), Stream>,
+    streams: HashMap<(u16, u32), Stream>,
     counted_at: u64,
     holes: u64,
     /// The number of holes before the last state that follows one. The contents of these holes are known.
@@ -170,20 +170,13 @@ impl Gaps {
     pub(super) fn write_state(&self, arrived: &Streams, out: &mut Batch) {
         for ((slot, cpu), arrived) in arrived {
             let stream = self.streams.get(&(*slot, *cpu)).copied().unwrap_or_default();
-            let Arrived { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, cut_short } = *arrived;
             let state = StreamState {
                 slot: *slot,
                 cpu: *cpu,
                 next: stream.next,
                 latest: BootNanos(stream.last_ns),
                 next_bookkeeping: stream.next_bookkeeping,
-                wanted,
-                gaps,
-                bookkeeping,
-                bookkeeping_gaps,
-                chunks,
-                cut_short,
-                unread,
+                arrived: *arrived,
                 holes: stream.holes,
             };
             StateFrame::StreamState(state).push(BootNanos(stream.last_ns), out);
@@ -191,13 +184,17 @@ impl Gaps {
     }
 
     pub(super) fn restore(&mut self, state: &StreamState) {
-        let StreamState { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, holes, .. } = *state;
         if usize::from(state.slot) >= SLOTS || state.cpu >= limits::CPUS {
             return;
         }
-        let arrived = Arrived { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, cut_short: 0 };
-        let (next, next_bookkeeping, last_ns) = (state.next, state.next_bookkeeping, state.latest.0);
-        self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived, holes });
+        let stream = Stream {
+            next: state.next,
+            last_ns: state.latest.0,
+            next_bookkeeping: state.next_bookkeeping,
+            arrived: Arrived { cut_short: 0, ..state.arrived },
+            holes: state.holes,
+        };
+        self.streams.insert((state.slot, state.cpu), stream);
     }
 
     /// The time of the latest counters, and the holes.

@@ -109,7 +109,7 @@ pub(super) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) ->
 pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
     let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
     record.has = has::PROG;
-    (record.prog_id, record.addr) = (hidden.id.0, hidden.addr.0);
+    record.prog_id = hidden.id.0;
     (record.hooknum, record.priority) = (hidden.seen_by.into(), hidden.missing_in.into());
     if hidden.link.0 != 0 {
         record.has |= has::LINK;

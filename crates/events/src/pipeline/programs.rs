@@ -17,7 +17,7 @@ use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
-use crate::frame::host::{BpfAttachment, BpfInventory, BpfProgram, ProgramChange};
+use crate::frame::host::{BpfAttachment, BpfInventory, ProgramChange};
 use crate::frame::state::{KnownProgram, ProgramsState};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -25,9 +25,7 @@ use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, flag, until_nul};
 use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::record::bpf::{
-    BpfRecord, MadeRecord, NetlinkRecord, XdpRecord, attach, call, cmd, has, on, option,
-};
+use tracetui_shared::record::bpf::{BpfRecord, NetlinkRecord, XdpRecord, attach, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes};
 
@@ -67,8 +65,6 @@ pub(super) struct ProgramReports {
     attached: Attached,
     /// The calls by netlink that may have attached or detached a program.
     callers: Callers,
-    /// Whether `bpf_xdp` reports the changes of XDP programs.
-    knows_xdp: bool,
 }
 
 impl Waiting {
@@ -113,15 +109,11 @@ impl Waiting {
         let time = if self.keeps_time() { self.time } else { self.due().min(until) };
         for frame in self.event.frames() {
             let header = FrameHeader { time, ..by(&frame, self.called(), callers) };
-            if let Some(payload) = placed(frame.payload, world) {
-                made.push(header, &payload);
-                continue;
-            }
             let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
-            match unread.zip(known_program(program_of(&frame), world)) {
+            match unread.zip(world.bpf.known_program(program_of(&frame))) {
                 Some((bpf, program)) => {
                     let mut record = bpf.record();
-                    fill(&mut record, program);
+                    fill(&mut record, &program);
                     let text = frame.payload.get(size_of::<BpfRecord>()..).unwrap_or_default();
                     made.push(header, &[record.as_bytes(), text].concat());
                 }
@@ -134,42 +126,19 @@ impl Waiting {
 impl ProgramReports {
     /// Takes the record of a call by netlink.
     pub(super) fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
-        let slot = Slot::try_from(frame.header.slot);
-        if let (Ok(Slot::BpfMade | Slot::BpfMadeTp), Ok((record, _))) =
-            (slot, MadeRecord::read_from_prefix(frame.payload))
-        {
-            return self.link_made(&frame.header, record, world, made);
-        }
         match XdpRecord::read_from_prefix(frame.payload) {
-            Ok((record, _)) if slot != Ok(Slot::BpfNetlink) => self.xdp(&frame.header, &record, world, made),
+            Ok((record, _)) if frame.header.slot == Slot::BpfXdp as u16 => {
+                self.xdp(&frame.header, &record, world, made);
+            }
             _ => self.callers.add(frame),
         }
-    }
-
-    /// Handles a link that a program made. The event waits for its place, which an inventory may show.
-    fn link_made(&mut self, caller: &FrameHeader, record: MadeRecord, world: &mut World, made: &mut Batch) {
-        let (link, program, link_type) = (LinkId(record.link), ProgId(record.program), record.link_type);
-        let facts = BpfAttachment { link, program, link_type, ..BpfAttachment::default() };
-        let (place, known) = (Place::of(&facts, false), known_program(program, world));
-        self.attached.made(place, program, caller.time, place_event(&facts, true, known).into());
-        let FrameHeader { kind, version, slot, .. } = made_header(caller.time);
-        let header = FrameHeader { kind, version, slot, flags: 0, seq: 0, ..*caller };
-        let event = one(header, caller.time, &place_event(&facts, false, known));
-        self.wait(Waiting { of: Awaited::Place(place), time: caller.time, event }, world, made);
-        world.bpf.leave_out(self.attached.make_room());
     }
 
     /// Handles a call by netlink that changed the XDP programs of an interface. The events wait for the facts about the programs, like
     /// those of the inventory.
     fn xdp(&mut self, caller: &FrameHeader, record: &XdpRecord, world: &mut World, made: &mut Batch) {
         let NetlinkRecord { first, ifindex, netns, programs, .. } = record.change;
-        let is_exact = caller.slot == Slot::BpfXdp as u16;
-        self.knows_xdp |= is_exact;
-        if self.knows_xdp && !is_exact {
-            return;
-        }
         let (time, netns) = (caller.time, NsInum(netns));
-        let named = (!is_exact).then_some(ProgId(record.named));
         let modes = programs.into_iter().zip(["native", "generic", "offloaded"]);
         let attached = modes.filter(|(program, _)| *program != 0).map(|(program, mode)| BpfAttachment {
             program: ProgId(program),
@@ -184,9 +153,9 @@ impl ProgramReports {
         });
         let attached: Vec<_> = attached.filter(|facts| !is_own(facts.program, world)).collect();
         let payload = |facts: &BpfAttachment, gone, world: &World| {
-            place_event(facts, gone, known_program(facts.program, world)).into()
+            place_event(facts, gone, world.bpf.known_program(facts.program).as_deref()).into()
         };
-        let changes = self.attached.changed(&attached, named, (ifindex, netns), time, world, payload);
+        let changes = self.attached.changed(&attached, (ifindex, netns), time, world, payload);
         let caller = if first & 1 == 0 { FrameHeader::default() } else { *caller };
         let FrameHeader { kind, version, slot, .. } = made_header(time);
         let header = FrameHeader { kind, version, slot, flags: 0, seq: 0, ..caller };
@@ -197,7 +166,6 @@ impl ProgramReports {
                 && (begun.priority, begun.attach_type) == (Via::Netlink as i32, XDP)
                 && is_there
                 && programs.contains(&begun.prog_id)
-                && named.is_none_or(|named| named.0 == begun.prog_id)
         };
         for waiting in &mut self.waiting {
             let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0);
@@ -250,7 +218,7 @@ impl ProgramReports {
         let none = BpfRecord { prog_id: program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
         let detached = BpfRecord { cmd, has: set.has & !has::PROG, hooknum: 0, priority: 0, ..set };
         let mut detached = self.attached.with_known(with_program(detached, &none));
-        known_program(program, world).into_iter().for_each(|program| fill(&mut detached, program));
+        world.bpf.known_program(program).into_iter().for_each(|program| fill(&mut detached, &program));
         let time = BootNanos(frame.header.time.0.saturating_sub(1));
         let mut batch = Batch::default();
         batch.push(FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header }, detached.as_bytes());
@@ -277,7 +245,11 @@ impl ProgramReports {
             }
             (call::BPF, cmd::PROG_DETACH) if record.on & SINGLE != 0 && record.ret >= 0 => {
                 record = self.attached.of_unnamed(&bpf, BootNanos(0), world)?;
-                known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
+                world
+                    .bpf
+                    .known_program(ProgId(record.prog_id))
+                    .into_iter()
+                    .for_each(|program| fill(&mut record, &program));
             }
             // The kernel unloads the program within the call, unless something else holds it.
             (call::BPF, cmd::PROG_DETACH) if record.on & on::DEVICE != 0 && record.prog_id == 0 && record.ret >= 0 => {
@@ -285,7 +257,11 @@ impl ProgramReports {
                 let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
                 let ended = ended.map(|ended| with_program(record, &ended));
                 record = ended.or_else(|| self.attached.of_unnamed(&bpf, BootNanos(0), world))?;
-                known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
+                world
+                    .bpf
+                    .known_program(ProgId(record.prog_id))
+                    .into_iter()
+                    .for_each(|program| fill(&mut record, &program));
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
                 let ended = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
@@ -293,7 +269,11 @@ impl ProgramReports {
                 let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
                 let known = self.attached.of_unnamed(&bpf, unloaded.unwrap_or_default(), world);
                 record = known.or_else(|| ended.map(|ended| with_program(record, &ended)))?;
-                known_program(ProgId(record.prog_id), world).into_iter().for_each(|program| fill(&mut record, program));
+                world
+                    .bpf
+                    .known_program(ProgId(record.prog_id))
+                    .into_iter()
+                    .for_each(|program| fill(&mut record, &program));
             }
             _ => return None,
         }
@@ -359,7 +339,7 @@ impl ProgramReports {
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
             let reported = self.attached.unlisted(Place::of(facts, true));
             if reported.is_none() && !facts.is_part() {
-                push_place(facts, true, world.bpf.program(id), time, &mut events);
+                push_place(facts, true, world.bpf.known_program(id).as_deref(), time, &mut events);
             }
             ended.push((facts.key, reported.unwrap_or(time)));
         }
@@ -436,7 +416,7 @@ impl ProgramReports {
     /// Lets the event of an attachment that appeared or ended wait for the report of a system call.
     fn wait_for(&mut self, facts: &BpfAttachment, gone: bool, time: BootNanos, world: &World, made: &mut Batch) {
         let mut event = Batch::default();
-        push_place(facts, gone, known_program(facts.program, world), time, &mut event);
+        push_place(facts, gone, world.bpf.known_program(facts.program).as_deref(), time, &mut event);
         self.wait(Waiting { of: Awaited::Place(Place::of(facts, gone)), time, event }, world, made);
     }
 
@@ -650,21 +630,9 @@ fn replaced_by(set: &BpfRecord) -> Option<(u16, ProgId, Via)> {
     }
 }
 
-/// A program that is loaded, or was.
-fn known_program(id: ProgId, world: &World) -> Option<&BpfProgram> {
-    world.bpf.program(id).or_else(|| world.bpf.gone_program(id).map(|gone| &gone.facts))
-}
-
-/// The payload of the event of a link that a program made, with the place that an inventory shows. `None` without one.
-fn placed(payload: &[u8], world: &World) -> Option<Vec<u8>> {
-    let made = record(payload).filter(|made| made.has & has::LINK != 0 && made.hooknum == 0)?;
-    let facts = world.bpf.attachment_of_link(LinkId(made.link_id))?;
-    Some(place_event(facts, made.cmd == cmd::PROG_DETACH, known_program(facts.program, world)))
-}
-
 /// Whether a program belongs to tracetui.
 fn is_own(id: ProgId, world: &World) -> bool {
-    known_program(id, world).is_some_and(|program| program.own)
+    world.bpf.known_program(id).is_some_and(|program| program.own)
 }
 
 /// The program of an event.

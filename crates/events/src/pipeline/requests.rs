@@ -14,7 +14,7 @@ use crate::event::request::Request;
 use crate::frame::host::Counters;
 use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::collections::VecDeque;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::Tgid;
@@ -60,8 +60,8 @@ pub(super) type Requests = RequestsOf<OpenRecord>;
 /// The waiting requests of one kind, by address.
 #[derive(Debug, Default)]
 pub(super) struct RequestsOf<R> {
-    waiting: FxHashMap<u64, Waiting<R>>,
-    submitters: FxHashMap<Process, Submitter>,
+    waiting: HashMap<u64, Waiting<R>>,
+    submitters: HashMap<Process, Submitter>,
     /// The addresses and numbers of the requests, oldest first. Some of them may be completed.
     order: VecDeque<(u64, u64)>,
     bytes: usize,
@@ -331,8 +331,7 @@ mod tests {
         let flags = if slot.is_request() { flag::REQUEST | flag::BOOKKEEPING } else { 0 };
         let time = BootNanos(ms * MS);
         let header = FrameHeader { flags, tgid: Tgid(by), uid: Uid(by), time, ..synthetic::header(slot) };
-        let record = OpenRecord { via: via::IO_URING, ..record };
-        batch.push(header, &[record.as_bytes(), part.as_bytes(), rest].concat());
+        batch.push(header, &[OpenRecord { via: via::IO_URING, ..record }.as_bytes(), part.as_bytes(), rest].concat());
     }
 
     /// The arguments that a request contains until its completion.
@@ -517,11 +516,8 @@ mod tests {
             request(&mut batch, 1, address * 8, &path, 0);
             joined(&mut requests, &batch);
         }
-        assert!(
-            requests.bytes <= Budget::default().requests() && requests.waiting.len() > 1000,
-            "{}",
-            requests.waiting.len()
-        );
+        let waiting = requests.waiting.len();
+        assert!(requests.bytes <= Budget::default().requests() && waiting > 1000, "{waiting}");
         let mut batch = Batch::default();
         end(&mut batch, 2, 0, b"", 0);
         end(&mut batch, 2, 19_999 * 8, b"", 0);

@@ -7,7 +7,7 @@ use super::{Pipeline, programs};
 use crate::account::Shortage;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, Scanned, StatePart, Unfinished};
-use crate::frame::state::{PendingFrames, PendingLayout, Progress, StateFrame};
+use crate::frame::state::{PendingFrames, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
@@ -33,7 +33,7 @@ mod stage {
 }
 
 impl Pipeline {
-    /// The state as [`StatePart`]s, for [`restore`](Self::restore).
+    /// The state as [`StatePart`]s, for [`restore`](Self::restore). The records that follow it have the layout of this version.
     pub fn state(&self) -> Batch {
         let [mut facts, mut tables] = [Batch::default(), Batch::default()];
         self.write_state(&mut facts, &mut tables);
@@ -59,7 +59,7 @@ impl Pipeline {
     /// Restores the state of a pipeline that was fed all earlier frames. Call it only on a new pipeline, after its
     /// budget is set. Frames that do not belong to a state are ignored.
     pub fn restore(&mut self, state: &Batch) {
-        let (mut waiting, mut converted) = (Batch::default(), false);
+        let mut waiting = Batch::default();
         let frames_of = |part: FrameRef<'_>| match HostFrame::decode(&part) {
             Some(HostFrame::StatePart(of)) => {
                 Some((part.header.slot == StatePart::TABLES, Batch::from_bytes(of.frames)))
@@ -74,11 +74,10 @@ impl Pipeline {
                 .flat_map(|(_, frames)| frames.frames())
                 .filter(|frame| StateFrame::has(frame.header.kind) == of_state)
             {
-                match (StateFrame::decode(&frame), &self.layout) {
-                    (Some(StateFrame::PendingLayout(layout)), _) => converted = layout.own,
-                    (Some(StateFrame::PendingFrames(pending)), layout) => {
+                match StateFrame::decode(&frame) {
+                    Some(StateFrame::PendingFrames(pending)) => {
                         let mut frames = Batch::from_bytes(pending.frames);
-                        if let Some(layout) = layout.as_ref().filter(|_| !converted) {
+                        if let Some(layout) = &self.layout {
                             frames = layout.translate(&frames);
                         }
                         for frame in frames.frames() {
@@ -181,11 +180,7 @@ impl Pipeline {
     /// Writes the facts, which do not depend on the tables, and the tables: processes, names, BPF programs, symbols, the terminal.
     fn write_state(&self, out: &mut Batch, tables: &mut Batch) {
         let latest = self.order.latest();
-        HostFrame::Layout(self.layout.clone().unwrap_or_else(Layout::own)).push(latest, out);
-        // Frames are converted when they are fed.
-        if self.layout.is_some() {
-            StateFrame::PendingLayout(PendingLayout { own: true }).push(latest, out);
-        }
+        HostFrame::Layout(Layout::own()).push(latest, out);
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);
         }
@@ -200,7 +195,7 @@ impl Pipeline {
         }
         self.world.write_state(latest, out, tables);
         self.gaps.write_state(&self.arrived(), out);
-        self.ledger.write_state(self.excerpt.is_some(), latest, out);
+        self.ledger.write_state(latest, out);
         let mut pending = |stage, number, frames: &mut Batch| {
             if !frames.is_empty() {
                 let pending = PendingFrames { stage, number, frames: frames.bytes().to_vec() };
@@ -263,10 +258,9 @@ impl Pipeline {
         match StateFrame::decode(frame) {
             Some(StateFrame::StreamState(state)) => {
                 self.gaps.restore(&state);
-                self.assembler.restore_cut_short((state.slot, state.cpu), state.cut_short);
+                self.assembler.restore_cut_short((state.slot, state.cpu), state.arrived.cut_short);
             }
             Some(StateFrame::KindState(state)) => self.ledger.restore(&state),
-            Some(StateFrame::LostRows(rows)) => self.ledger.restore_lost_rows(rows),
             Some(StateFrame::ProgramsState(programs)) => self.programs.restore(&programs),
             Some(StateFrame::Progress(progress)) => self.restore_progress(&progress),
             Some(frame) => self.world.restore(&frame),

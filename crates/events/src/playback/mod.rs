@@ -34,7 +34,7 @@ use crate::frame::FrameRef;
 use crate::pipeline::Disposition;
 use crate::recording::block::HEADER;
 use crate::recording::follow::RecordingFile;
-use crate::text::time::Moment;
+use crate::text::time::{Moment, Zone};
 use crate::text::{Charset, escaped};
 use files::{Part, inputs, open_parts};
 use merge::Common;
@@ -149,19 +149,19 @@ impl Playback {
 
     /// Limits the events to a time span. Call it before the first step.
     /// Fails if the span ends before it begins.
-    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) -> Result<()> {
+    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone: Zone) -> Result<()> {
         if from.is_none() && to.is_none() {
             return Ok(());
         }
-        let starts = self.recordings.iter().map(Recording::first_ns);
-        let start = starts.reduce(|a, b| Some(a?.min(b?))).flatten();
+        let spans = self.recordings.iter().map(Recording::span);
+        let all = spans.reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)))).flatten();
         if let (Some(from), Some(to)) = (from, to) {
-            check_order(from, to, start, zone_s)?;
+            check_order(from, to, all, zone)?;
         }
         for recording in &mut self.recordings {
-            recording.span = Span { from, to, zone_s, bounds: None, ..recording.span };
-            if let Some(start) = start {
-                recording.span.start_at(start);
+            recording.span = Span { from, to, zone, bounds: None, ..recording.span };
+            if let Some(all) = all {
+                recording.span.set(all);
             }
             recording.skip = recording.new_skip();
         }

@@ -76,6 +76,7 @@ impl Recording {
             Some(Next::NotYet) | None => {}
         }
         let mut start = start.into_world();
+        start.set_zone(filters.zone);
         if filters.filter.iter().any(|text| text.contains("time")) {
             start.set_end(input.end());
         }
@@ -186,10 +187,17 @@ impl Recording {
         Skip::new(part.regular()?, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
     }
 
-    /// The time of [`first_event`] in nanoseconds since 1970. `None` for a pipe, or if there are no events.
-    pub(super) fn first_ns(&self) -> Option<i128> {
+    /// The time of [`first_event`] and the last time, in nanoseconds since 1970. `None` for a pipe, or if there are no events. A
+    /// recording that is followed has no end.
+    pub(super) fn span(&self) -> Option<(i128, i128)> {
         let part = self.input.parts.first().filter(|part| part.regular().is_some())?;
-        Some(i128::from(first_event(&part.path, self.budget)?) + i128::from(self.span.clock_offset))
+        let unix = |boot_ns: u64| i128::from(boot_ns) + i128::from(self.span.clock_offset);
+        let first = first_event(&part.path, self.budget)?;
+        let last = match self.input.at_end {
+            AtEnd::Wait => u64::MAX,
+            AtEnd::Stop => self.input.end().map_or(first, |end| end.0.max(first)),
+        };
+        Some((unix(first), unix(last)))
     }
 
     pub fn name(&self) -> &str {

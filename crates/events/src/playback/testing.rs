@@ -9,6 +9,7 @@ use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::{BlockHeader, Contents, FileHeader};
 use tracetui_events::recording::keys::keys_of;
 use tracetui_events::synthetic::Maker;
+pub(crate) use tracetui_events::synthetic::Scratch;
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 

@@ -1,5 +1,5 @@
 use super::remarks::{Remark, Stretch, missing};
-use super::testing::{batches, write, write_blocks};
+use super::testing::{Scratch, batches, write, write_blocks};
 use super::*;
 use crate::recording::block::Contents;
 use std::collections::BTreeMap;
@@ -32,9 +32,7 @@ fn the_last_file_may_have_no_frames() {
 
 #[track_caller]
 fn check_files(batches_in_file: usize) {
-    let dir = std::env::temp_dir().join(format!("tracetui-playback-{batches_in_file}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("room");
+    let dir = Scratch::new(&format!("playback-{batches_in_file}"));
     let batches = batches();
     let one = write(&dir, "one", &batches, usize::MAX);
     let mut parts = write(&dir, "part", &batches, batches_in_file);
@@ -68,8 +66,7 @@ fn check_files(batches_in_file: usize) {
     fs::copy(&parts[1], &copy).expect("room");
     let (lines, playback) = read(&[&parts[..2], &[copy]].concat(), "");
     assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
-    let events = events_of(&each[1].0);
-    assert_eq!(playback.common.counts, BTreeMap::from([((0, 1), events)]));
+    assert_eq!(playback.common.counts, BTreeMap::from([((0, 1), events_of(&each[1].0))]));
     assert!(read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "").1.common.counts.is_empty());
     let link = dir.join("link");
     std::os::unix::fs::symlink(&parts[1], &link).expect("room");
@@ -79,7 +76,6 @@ fn check_files(batches_in_file: usize) {
             Playback::open(&files, &FilterOptions::default(), Budget::default(), AtEnd::Stop).err().expect("bad usage");
         assert!(refused.to_string().contains(text) && matches!(refused, Error::Usage(_)), "{refused}");
     }
-    fs::remove_dir_all(&dir).expect("ours");
 }
 
 fn events_of(lines: &[String]) -> u64 {
@@ -127,9 +123,7 @@ fn check_accounts(parts: &[PathBuf], whole: &Account) {
 
 #[test]
 fn only_what_is_in_none_of_the_files_is_missing() {
-    let dir = std::env::temp_dir().join(format!("tracetui-playback-missing-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("room");
+    let dir = Scratch::new("playback-missing");
     let parts = write(&dir, "part", &batches(), 5);
     let looked_at = parts.iter().map(|part| {
         let mut playback = Playback::look(part, Budget::default()).expect("a recording");
@@ -145,50 +139,45 @@ fn only_what_is_in_none_of_the_files_is_missing() {
     let earlier = |number: usize, events: u64| Remark::Earlier(name(number), events);
     assert_eq!(of(&[2, 1]), [earlier(1, ends[0]), Remark::Continues(name(2))]);
     assert_eq!(of(&[last, 0, 1]), [Remark::Continues(name(1)), earlier(last, ends[last - 1] - ends[1])]);
-    let other = Stretch { trace: [1; 8], ..files[0].clone() };
-    assert_eq!(missing(vec![other, files[1].clone()]).len(), 3);
-    assert!(
-        Playback::look(&write(&dir, "one", &batches(), usize::MAX)[0], Budget::default())
-            .is_ok_and(|playback| playback.recordings[0].stretch().is_none())
-    );
-    fs::remove_dir_all(&dir).expect("ours");
+    assert_eq!(missing(vec![Stretch { trace: [1; 8], ..files[0].clone() }, files[1].clone()]).len(), 3);
+    let one = write(&dir, "one", &batches(), usize::MAX);
+    let looked = Playback::look(&one[0], Budget::default());
+    assert!(looked.is_ok_and(|playback| playback.recordings[0].stretch().is_none()));
 }
 
 #[test]
 fn a_time_span_that_ends_before_it_begins_is_refused() {
     let moment = |text: &str| Moment::parse(text).expect("a moment");
-    let start = Some(1_795_183_331_000_000_000); // 14:02:11 UTC
+    let start = Some((1_795_183_331_000_000_000, 1_795_183_631_000_000_000)); // 14:02:11 to 14:07:11 UTC
     for (from, to, start, refused) in [
         ("3s", "1s", start, true),
         ("3s", "3s", start, false),
         ("3s", "1s", None, true),
         ("14:05:00", "14:04:00", start, true),
-        // After midnight.
-        ("14:05:00", "14:01:00", start, false),
+        ("14:05:00", "14:01:00", start, true),
+        ("14:00:00", "15:00:00", start, false),
+        ("2026-11-20 14:05", "2026-11-20T14:04:00Z", None, true),
         ("14:05:00", "14:04:00", None, false),
         ("1h", "14:03:00", start, true),
         ("1h", "14:03:00", None, false),
         ("2026-11-20T14:05:00Z", "2026-11-20T14:04:00Z", None, true),
     ] {
-        let checked = check_order(moment(from), moment(to), start, 0);
+        let checked = check_order(moment(from), moment(to), start, Zone::UTC);
         assert_eq!(checked.is_err(), refused, "{from} {to}");
-        assert!(
-            checked.err().is_none_or(|error| matches!(error, Error::Usage(_)) && error.to_string().contains("--to"))
-        );
+        let is_usage = |error: Error| matches!(error, Error::Usage(_)) && error.to_string().contains("--to");
+        assert!(checked.err().is_none_or(is_usage));
     }
 }
 
 #[test]
 fn only_a_whole_file_that_is_not_followed_is_passed_over() {
-    let dir = std::env::temp_dir().join(format!("tracetui-playback-over-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("room");
+    let dir = Scratch::new("playback-over");
     let (one, parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
     let filters = FilterOptions { filter: vec!["comm=nobody".to_owned()], ..FilterOptions::default() };
     let skips = |files: &[PathBuf], at_end| {
         let mut playback = Playback::open(files, &filters, Budget::default(), at_end).expect("recordings");
         let before = playback.recordings[0].skip.is_some();
-        playback.between(Some(Moment::Since(0)), None, 0).expect("a time span");
+        playback.between(Some(Moment::Since(0)), None, Zone::UTC).expect("a time span");
         (before, playback.recordings[0].skip.is_some())
     };
     assert_eq!(skips(&one, AtEnd::Stop), (true, true));
@@ -198,14 +187,11 @@ fn only_a_whole_file_that_is_not_followed_is_passed_over() {
     let file = File::options().write(true).open(&one[0]).expect("there");
     file.set_len(file.metadata().expect("there").len() / 2).expect("ours");
     assert_eq!(skips(&one, AtEnd::Stop), (false, false));
-    fs::remove_dir_all(&dir).expect("ours");
 }
 
 #[test]
 fn what_was_in_a_damaged_block_is_counted() {
-    let dir = std::env::temp_dir().join(format!("tracetui-playback-damage-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("room");
+    let dir = Scratch::new("playback-damage");
     let (path, damaged) = (dir.join("whole"), dir.join("damaged"));
     let blocks = write_blocks(&path, &batches());
     let (whole, before) = read(std::slice::from_ref(&path), "");
@@ -239,14 +225,11 @@ fn what_was_in_a_damaged_block_is_counted() {
     let (_, playback) = read(std::slice::from_ref(&damaged), "");
     let sum = playback.account().sum();
     assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
-    fs::remove_dir_all(&dir).expect("ours");
 }
 
 #[test]
 fn a_trace_that_is_followed_goes_on_in_its_next_file() {
-    let dir = std::env::temp_dir().join(format!("tracetui-playback-next-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("room");
+    let dir = Scratch::new("playback-next");
     let batches = batches();
     let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
     let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
@@ -272,14 +255,11 @@ fn a_trace_that_is_followed_goes_on_in_its_next_file() {
     fs::remove_file(name(3)).expect("ours");
     let (some, goes_on) = follow(2);
     assert!(some > 0 && some < whole.len() && !goes_on);
-    fs::remove_dir_all(&dir).expect("ours");
 }
 
 #[test]
 fn a_file_whose_end_was_not_written_is_not_read_twice() {
-    let dir = std::env::temp_dir().join(format!("tracetui-playback-cut-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).expect("room");
+    let dir = Scratch::new("playback-cut");
     let batches = batches();
     let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
     let parts = write(&dir, "part", &batches, 20);
@@ -300,5 +280,4 @@ fn a_file_whose_end_was_not_written_is_not_read_twice() {
         }
     }
     assert!(ends.is_some());
-    fs::remove_dir_all(&dir).expect("ours");
 }

@@ -307,7 +307,7 @@ fn density(map: &Map) -> io::Result<Vec<Density>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{batches, write};
+    use super::super::testing::{Scratch, batches, write};
     use super::*;
     use crate::event::EventContext;
     use crate::frame::FrameRef;
@@ -316,13 +316,6 @@ mod tests {
     use std::fs;
     use tracetui_shared::kind::Kind;
     use tracetui_shared::time::BootNanos;
-
-    fn dir(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("tracetui-timeline-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
-        dir
-    }
 
     fn opened(files: &[PathBuf]) -> Timeline {
         let input = Files::open(files, AtEnd::Stop, "several").expect("recordings");
@@ -350,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_files_of_a_trace_are_one_recording() {
-        let dir = dir("files");
+        let dir = Scratch::new("timeline-files");
         let (one, mut parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
         let (whole, one) = (events(&opened(&one), START), opened(&one).facts());
         parts.rotate_left(2);
@@ -363,13 +356,12 @@ mod tests {
             let (rest, from_start) = events(&opened, (at, HEADER as u64));
             assert!(whole.0.ends_with(&rest) && rest.len() < whole.0.len() && !from_start, "{at}");
         }
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     /// As `print --from` counts.
     #[test]
     fn times_count_from_the_first_event_that_is_shown() {
-        let dir = dir("first");
+        let dir = Scratch::new("timeline-first");
         let mut batches = batches();
         batches[0] = Batch::default();
         let trace = Trace { kinds: Kind::Open.bit(), ..Trace::default() };
@@ -380,12 +372,11 @@ mod tests {
         let first = open.expect("an open").header.time.0;
         assert!(opened.totals().first_ns < first, "a fork is before it");
         assert_eq!(opened.facts().span.map(|(start, _)| start), Some(first));
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn a_recording_that_grows_is_looked_at_again() {
-        let dir = dir("grows");
+        let dir = Scratch::new("timeline-grows");
         let parts = write(&dir, "part", &batches(), 9);
         let path = |number: usize| dir.join(format!("x.{number:06}.ttr"));
         let first = fs::read(&parts[0]).expect("there");
@@ -402,6 +393,5 @@ mod tests {
         fs::write(path(2), &first[..100]).expect("room");
         assert_eq!(opened.look(), None);
         assert!(opened.failure().is_some_and(|why| why.contains("the file was truncated to 100 bytes")));
-        fs::remove_dir_all(&dir).expect("ours");
     }
 }

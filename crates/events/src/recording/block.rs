@@ -3,7 +3,7 @@
 //! All integers are little-endian. A checksum is CRC-32 (IEEE 802.3, as in gzip). Headers are 64 bytes; the payload of a
 //! block is padded with zeros to a multiple of 8 bytes.
 
-use super::{columns, rows};
+use super::rows;
 use crate::limits;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -15,8 +15,8 @@ pub const FILE_MAGIC: [u8; 8] = *b"\x89ttr\r\n\x1a\n";
 /// The first bytes of a block.
 pub const BLOCK_MAGIC: [u8; 4] = *b"TTRB";
 
-/// The version of the format. Later versions read earlier ones; a reader refuses a later one.
-pub const VERSION: u16 = 2;
+/// The version of the format.
+pub const VERSION: u16 = 1;
 
 /// Bytes of a file header and of a block header.
 pub const HEADER: usize = 64;
@@ -28,10 +28,6 @@ pub(super) const INDEX_HEAD: usize = 400;
 /// facts about the host apply from a batch on. A replay therefore needs the same batches.
 pub const BATCH_END: u16 = 96;
 
-/// A flag of a file header: the index counts gaps in the numbers and has a key for completions of io_uring. Without this flag, a
-/// reader cannot skip blocks.
-pub const INDEXED: u32 = 2;
-
 /// The first 64 bytes of a recording.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -42,7 +38,7 @@ pub struct FileHeader {
     pub version: u16,
     /// Bytes of this header.
     pub header: u16,
-    /// Bit 0: [`FileHeader::is_locked`]. Bit 1: [`INDEXED`]. The others are 0.
+    /// Bit 0: [`FileHeader::is_locked`]. The others are 0.
     pub flags: u32,
     /// A random number. Its first 8 bytes are repeated in each block.
     pub id: [u8; 16],
@@ -70,7 +66,7 @@ impl FileHeader {
             magic: FILE_MAGIC,
             version: VERSION,
             header: HEADER as u16,
-            flags: INDEXED,
+            flags: 0,
             id,
             created_ns,
             run: [0; 8],
@@ -117,7 +113,7 @@ impl FileHeader {
         if header.crc != crc(&header.as_bytes()[..HEADER - 4]) {
             return Err(NotARecording::Checksum);
         }
-        if header.version > VERSION || usize::from(header.header) != HEADER {
+        if header.version != VERSION || usize::from(header.header) != HEADER {
             return Err(NotARecording::Version(header.version));
         }
         Ok(header)
@@ -141,8 +137,8 @@ pub enum NotARecording {
     /// The file header is damaged.
     #[error("the header of the recording is damaged (bad checksum)")]
     Checksum,
-    /// A later version of tracetui wrote it.
-    #[error("the recording has format version {0}; this tracetui reads versions up to {VERSION}: use a newer tracetui")]
+    /// Another version of tracetui wrote it.
+    #[error("the recording has format version {0}, and this tracetui reads version {VERSION} only")]
     Version(u16),
 }
 
@@ -158,13 +154,9 @@ pub enum Contents {
     Index,
     /// The last block of a recording that ended properly ([`super::index::IndexSummary`]).
     Summary,
-    /// Contents that a later version writes, or index (4) and summary (5) of an early one, with room for 8 kinds. Readers skip such
-    /// blocks.
+    /// Contents that a later version writes. Readers skip such blocks.
     Unknown(u16),
 }
-
-/// The contents of the last block of an early recording. Readers use it as the end, and not its counts.
-pub(crate) const EARLY_SUMMARY: u16 = 5;
 
 impl From<u16> for Contents {
     fn from(value: u16) -> Contents {
@@ -172,8 +164,8 @@ impl From<u16> for Contents {
             1 => Contents::Frames,
             2 => Contents::State,
             3 => Contents::End,
-            6 => Contents::Index,
-            7 => Contents::Summary,
+            4 => Contents::Index,
+            5 => Contents::Summary,
             other => Contents::Unknown(other),
         }
     }
@@ -185,8 +177,8 @@ impl From<Contents> for u16 {
             Contents::Frames => 1,
             Contents::State => 2,
             Contents::End => 3,
-            Contents::Index => 6,
-            Contents::Summary => 7,
+            Contents::Index => 4,
+            Contents::Summary => 5,
             Contents::Unknown(other) => other,
         }
     }
@@ -194,21 +186,26 @@ impl From<Contents> for u16 {
 
 /// How the payload of a block is stored.
 pub(super) mod codec {
-    /// Uncompressed: summaries, and early index blocks.
+    /// Uncompressed: summaries.
     pub(in crate::recording) const PLAIN: u16 = 0;
+    /// Zstd: states.
     pub(in crate::recording) const ZSTD: u16 = 1;
-    /// In columns, then zstd.
-    pub(in crate::recording) const COLUMNS: u16 = 2;
-    /// In columns, then a part of a zstd stream that goes through several blocks.
-    pub(in crate::recording) const STREAM: u16 = 3;
-    /// In rows of numbers, then a part of such a stream.
-    pub(in crate::recording) const EARLY_ROWS: u16 = 4;
-    /// An index block: its start uncompressed, so that a reader of many of them reads no more, then zstd.
-    pub(in crate::recording) const INDEX: u16 = 5;
-    /// In rows, then a part of such a stream.
-    pub(in crate::recording) const ROWS: u16 = 6;
     /// Zstd with the frames of the first block of the file as dictionary: tables of a state.
-    pub(in crate::recording) const BASED: u16 = 7;
+    pub(in crate::recording) const BASED: u16 = 2;
+    /// Threads and rows, each a part of a zstd stream that goes through several blocks.
+    pub(in crate::recording) const ROWS: u16 = 3;
+    /// An index block: its start uncompressed, so that a reader of many of them reads no more, then zstd.
+    pub(in crate::recording) const INDEX: u16 = 4;
+}
+
+/// The start of the payload of a block of frames.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub(super) struct RowsHead {
+    /// The checksum of the payload before it in the stream; 0 for the first one.
+    pub(super) follows: u32,
+    /// Bytes of the compressed threads, which follow.
+    pub(super) threads: u32,
 }
 
 /// The first 64 bytes of a block.
@@ -219,8 +216,8 @@ pub struct BlockHeader {
     pub magic: [u8; 4],
     /// [`Contents`].
     pub contents: u16,
-    /// 0: uncompressed, 1: zstd, 2: in columns, then zstd, 3: in columns, then a part of a zstd stream, 4 and 6: in rows, then such a
-    /// part, 5: the start of an index block, then zstd, 7: zstd with the frames of the first block as dictionary.
+    /// 0: uncompressed, 1: zstd, 2: zstd with the frames of the first block as dictionary, 3: threads and rows in zstd streams, 4: the
+    /// start of an index block, then zstd.
     pub codec: u16,
     /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
     pub index: u64,
@@ -285,11 +282,10 @@ impl BlockHeader {
 #[derive(Default)]
 pub struct Unsealer {
     zstd: Option<zstd::bulk::Decompressor<'static>>,
-    stream: Option<DCtx<'static>>,
+    threads: Stream,
+    rows: Stream,
     /// The checksum of the payload that the next part of the stream follows. `None` if it was not read.
     before: Option<u32>,
-    columns: Vec<u8>,
-    decoder: columns::Decoder,
     model: rows::Model,
     /// With the frames of the first block of the file, if it was read.
     based: Option<zstd::bulk::Decompressor<'static>>,
@@ -313,32 +309,6 @@ impl Unsealer {
     /// # Errors
     /// If the payload is damaged or was stored in an unknown way.
     pub fn frames(&mut self, header: &BlockHeader, payload: &[u8], frames: &mut Vec<u8>) -> Result<(), Damage> {
-        self.read::<false>(header, payload, frames, &mut Vec::new())
-    }
-
-    /// Reads all texts in the frames of a payload: to `frames`, some or all of the frames, and to `texts` those of the others. Frames
-    /// of a stream may refer to texts of its earlier blocks, which are all read in this way. Otherwise like [`frames`](Self::frames).
-    ///
-    /// # Errors
-    /// If the payload is damaged or was stored in an unknown way.
-    pub(super) fn texts(
-        &mut self,
-        header: &BlockHeader,
-        payload: &[u8],
-        frames: &mut Vec<u8>,
-        texts: &mut Vec<u8>,
-    ) -> Result<(), Damage> {
-        texts.clear();
-        self.read::<true>(header, payload, frames, texts)
-    }
-
-    fn read<const TEXTS: bool>(
-        &mut self,
-        header: &BlockHeader,
-        payload: &[u8],
-        frames: &mut Vec<u8>,
-        texts: &mut Vec<u8>,
-    ) -> Result<(), Damage> {
         frames.clear();
         let before = self.before.take();
         header.check(payload)?;
@@ -352,59 +322,65 @@ impl Unsealer {
             codec::BASED if self.based.is_none() => return Err(Damage::Base),
             codec::BASED => decompress(&mut self.based, payload, plain, frames),
             codec::INDEX => payload.split_at_checked(INDEX_HEAD).and_then(|(head, rest)| {
-                decompress(&mut self.zstd, rest, plain.saturating_sub(INDEX_HEAD), &mut self.columns)?;
-                frames.extend_from_slice(head);
-                frames.extend_from_slice(&self.columns);
+                decompress(&mut self.zstd, rest, plain.saturating_sub(INDEX_HEAD), frames)?;
+                frames.splice(..0, head.iter().copied());
                 Some(())
             }),
-            codec::COLUMNS => decompress(&mut self.zstd, payload, columns::most(plain), &mut self.columns)
-                .and_then(|()| self.decoder.decode(&self.columns, plain, frames)),
-            codec::STREAM | codec::EARLY_ROWS | codec::ROWS => {
-                self.model.early = header.codec == codec::EARLY_ROWS;
-                let (follows, packed) = u32::read_from_prefix(payload).map_err(|_| Damage::Contents)?;
-                if header.part > 0 && before != Some(follows) {
+            codec::ROWS => {
+                let (head, rest) = RowsHead::read_from_prefix(payload).map_err(|_| Damage::Contents)?;
+                if header.part == 0 {
+                    self.model.restart();
+                } else if before != Some(head.follows) {
                     return Err(Damage::Base);
                 }
-                self.stream(header.part == 0, packed, columns::most(plain).max(rows::most(plain)))
-                    .and_then(|()| match header.codec {
-                        codec::STREAM => self.decoder.decode(&self.columns, plain, frames),
-                        _ if TEXTS => self.model.texts(&self.columns, plain, frames, texts),
-                        _ => self.model.decode(&self.columns, plain, frames),
+                rest.split_at_checked(head.threads as usize)
+                    .and_then(|(threads, rows)| {
+                        let threads = self.threads.read(header.part == 0, threads, plain)?;
+                        let rows = self.rows.read(header.part == 0, rows, rows::most(plain))?;
+                        self.model.decode(threads, rows, plain, frames)
                     })
                     .map(|()| self.before = Some(header.payload_crc))
             }
             other => return Err(Damage::Codec(other)),
         };
-        let part = TEXTS && matches!(header.codec, codec::EARLY_ROWS | codec::ROWS);
-        if read.is_some() && (part || frames.len() == plain) {
+        if read.is_some() && frames.len() == plain {
             return Ok(());
         }
         frames.clear();
         self.before = None;
         Err(Damage::Contents)
     }
+}
 
-    /// Decompresses a part of a zstd stream into `self.columns`, at most `most` bytes.
-    fn stream(&mut self, begins: bool, packed: &[u8], most: usize) -> Option<()> {
-        let stream = self.stream.get_or_insert_default();
+/// A zstd stream that goes through several blocks.
+#[derive(Default)]
+struct Stream {
+    zstd: Option<DCtx<'static>>,
+    /// The contents of the last block.
+    plain: Vec<u8>,
+}
+
+impl Stream {
+    /// Decompresses the next part: at most `most` bytes.
+    fn read(&mut self, begins: bool, packed: &[u8], most: usize) -> Option<&[u8]> {
+        let zstd = self.zstd.get_or_insert_default();
         if begins {
-            self.model.restart();
-            stream.reset(ResetDirective::SessionOnly).ok()?;
-            stream.set_parameter(DParameter::WindowLogMax(limits::STREAM_WINDOW)).ok()?;
+            zstd.reset(ResetDirective::SessionOnly).ok()?;
+            zstd.set_parameter(DParameter::WindowLogMax(limits::STREAM_WINDOW)).ok()?;
         }
-        self.columns.clear();
-        self.columns.reserve(most);
-        let (mut packed, mut out) = (InBuffer::around(packed), OutBuffer::around(&mut self.columns));
+        self.plain.clear();
+        self.plain.reserve(most);
+        let (mut packed, mut out) = (InBuffer::around(packed), OutBuffer::around(&mut self.plain));
         loop {
             let before = (packed.pos(), out.pos());
-            stream.decompress_stream(&mut out, &mut packed).ok()?;
+            zstd.decompress_stream(&mut out, &mut packed).ok()?;
             // Everything was flushed, so all that is left fits or is wrong.
             if before == (packed.pos(), out.pos()) {
                 break;
             }
         }
         let whole = packed.pos() == packed.src.len() && out.pos() <= most;
-        whole.then_some(())
+        whole.then_some(&self.plain)
     }
 }
 

@@ -7,7 +7,7 @@ use super::block::{BlockHeader, Contents, HEADER, INDEX_HEAD};
 use crate::frame::FrameRef;
 use crate::frame::host::{Counters, HostFrame};
 use crate::limits;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{KINDS, Kind, SLOTS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -342,7 +342,7 @@ pub(super) fn together(entries: &[IndexEntry]) -> IndexEntry {
 pub(super) struct Indexer {
     keys: KeysOf,
     /// The next number of each (slot, CPU), as the pipeline expects it.
-    numbers: FxHashMap<(u16, u32), u64>,
+    numbers: HashMap<(u16, u32), u64>,
     /// The counters of the probes so far, and the number of events that they report as lost.
     counters: Counters,
     lost: u64,
@@ -373,7 +373,7 @@ impl Indexer {
     pub(super) fn new(keys: KeysOf) -> Indexer {
         Indexer {
             keys,
-            numbers: FxHashMap::default(),
+            numbers: HashMap::default(),
             counters: Counters::default(),
             lost: 0,
             requests: false,

@@ -208,22 +208,6 @@ impl Map {
         self.file.contents(entry.offset, &header, unsealer)
     }
 
-    /// Reads the texts in the frames of a block ([`Unsealer::texts`]). Returns `false` like [`frames`](Self::frames).
-    pub(super) fn texts(
-        &self,
-        entry: &IndexEntry,
-        unsealer: &mut Unsealer,
-        frames: &mut Vec<u8>,
-        texts: &mut Vec<u8>,
-    ) -> io::Result<bool> {
-        let mut bytes = vec![0; (entry.bytes as usize).min(HEADER + limits::BLOCK_MAX)];
-        let length = read_at(&self.file, entry.offset, &mut bytes)?;
-        bytes.truncate(length);
-        let header = BlockHeader::read(&bytes, self.file.header().short_id());
-        let payload = header.and_then(|header| Some((header, bytes.get(HEADER..HEADER + header.stored as usize)?)));
-        Ok(payload.is_some_and(|(header, payload)| unsealer.texts(&header, payload, frames, texts).is_ok()))
-    }
-
     /// Reads the summary at the end. Returns the offset of the last index block.
     fn summary(&mut self, size: u64) -> io::Result<Option<u64>> {
         let Some(at) = size.checked_sub(SUMMARY as u64) else { return Ok(None) };

@@ -7,7 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`block`] | headers and checksums |
-//! | `rows`, `differs`, `planes`, `columns` | the form in which frames compress well, and that of earlier recordings |
+//! | `rows`, `planes` | the form in which frames compress well |
 //! | [`index`] | the contents of each block |
 //! | `seal`, [`writer`] | frames into blocks |
 //! | [`map`] | finding places in a file by its index |
@@ -19,8 +19,6 @@
 //! | [`search`], `texts` | the blocks that may contain wanted events |
 
 pub mod block;
-mod columns;
-mod differs;
 pub mod disk;
 pub mod follow;
 pub mod frames;

@@ -1,8 +1,6 @@
 //! Reads blocks from a file or a pipe. Damaged parts are reported and skipped, and a missing end is reported.
 
-use super::block::{
-    BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, EARLY_SUMMARY, FileHeader, HEADER, OpenError, Unsealer,
-};
+use super::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, FileHeader, HEADER, OpenError, Unsealer};
 use super::follow::Sparse;
 use super::holes::Hole;
 use crate::budget::Budget;
@@ -255,7 +253,7 @@ impl<R: Read> Reader<R> {
         self.input.skip(HEADER + block.padded());
         self.blocks += 1;
         match (checked, contents) {
-            (Ok(()), Contents::Summary | Contents::Unknown(EARLY_SUMMARY)) => (self.ended, self.summed) = (true, true),
+            (Ok(()), Contents::Summary) => (self.ended, self.summed) = (true, true),
             (_, Contents::Unknown(_)) | (Ok(()), Contents::Index | Contents::Frames) => {}
             (Err(why), _) => {
                 let frames = contents == Contents::Frames;

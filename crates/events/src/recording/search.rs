@@ -1,6 +1,6 @@
 //! Finds the blocks of a recording that may contain wanted events, by its index.
 
-use super::block::{Contents, HEADER, INDEXED, Unsealer};
+use super::block::{Contents, HEADER, Unsealer};
 use super::index::{IndexEntry, KeysOf, Sought, Wanted, filter, hashes_of};
 use super::map::Map;
 use super::texts::Texts;
@@ -54,7 +54,7 @@ impl Candidates {
     /// # Errors
     /// If the file cannot be read.
     pub fn new(map: Map, keys: KeysOf, texts: Vec<Regex>, from_ns: u64) -> io::Result<Option<Candidates>> {
-        let described = map.header().flags & INDEXED != 0 && map.is_complete() && map.rest().is_empty();
+        let described = map.is_complete() && map.rest().is_empty();
         if !described {
             return Ok(None);
         }

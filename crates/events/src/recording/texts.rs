@@ -1,4 +1,4 @@
-//! Finds texts in the blocks of a recording, without making all of its frames.
+//! Finds texts in the blocks of a recording.
 //!
 //! The names, paths and arguments in an event are in a frame or state since the last state before it, byte for byte.
 
@@ -7,8 +7,8 @@ use super::index::IndexEntry;
 use super::map::Map;
 use crate::event::split;
 use crate::frame::Frames;
+use foldhash::HashMap;
 use regex::bytes::Regex;
-use rustc_hash::FxHashMap;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::Tid;
 use tracetui_shared::kind::Kind;
@@ -25,10 +25,8 @@ pub(super) struct Texts {
     /// Blocks since the last state that were not read.
     unread: Vec<IndexEntry>,
     unsealer: Unsealer,
-    frames: Vec<u8>,
-    texts: Vec<u8>,
     /// By thread: the end of the last frame that may be continued.
-    ends: FxHashMap<Tid, Vec<u8>>,
+    ends: HashMap<Tid, Vec<u8>>,
 }
 
 impl Texts {
@@ -62,21 +60,20 @@ impl Texts {
             if self.found.iter().all(|found| *found) {
                 break;
             }
-            let Texts { unsealer, frames, texts, .. } = self;
-            if !matches!(map.texts(&entry, unsealer, frames, texts), Ok(true)) || !self.search() {
-                self.found.fill(true);
+            match map.frames(&entry, &mut self.unsealer) {
+                Ok(Some(frames)) if self.search(&frames) => {}
+                _ => self.found.fill(true),
             }
         }
     }
 
     /// Searches a block. `false` if the arguments that a frame continues are not known.
-    fn search(&mut self) -> bool {
-        let Texts { wanted, found, frames, texts, ends, .. } = self;
+    fn search(&mut self, frames: &[u8]) -> bool {
+        let Texts { wanted, found, ends, .. } = self;
         let mut look = |bytes: &[u8]| {
             wanted.iter().zip(&mut *found).for_each(|(wanted, found)| *found = *found || wanted.is_match(bytes));
         };
         look(frames);
-        look(texts);
         for frame in Frames::of(frames).filter(|frame| frame.header.kind == Kind::Exec as u16) {
             let Some((record, _)) = split(&frame) else { return false };
             let mut end = record.get(record.len().saturating_sub(SEAM)..).unwrap_or_default().to_vec();

@@ -77,13 +77,13 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes the frames that are not in a block yet.
+    /// Writes the frames that are not in a block yet. If there are none, flushes the output.
     ///
     /// # Errors
     /// If they cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
-            return Ok(());
+            return self.out.flush();
         }
         self.since_state += self.pending.len();
         let mut entry = self.indexer.look(Contents::Frames, &self.pending);

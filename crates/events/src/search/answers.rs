@@ -1,7 +1,10 @@
 //! Which failed calls nothing answered. FAILED counts these calls, and an exit names one of them as its cause.
 //!
 //! A later call of the process answers a failed one if it succeeds
-//! - for the same path, whatever the error was, unless it reads where the failed one would have written;
+//! - for the same path in the same mount namespace and directory, whatever the error was, if it asks for no less ([`rights`]): a read
+//!   does not answer a refused write, and `O_PATH` answers only `O_PATH`. A path below a descriptor only answers as the next call, because
+//!   the number may be given to another file;
+//! - as a shell that runs the path, if it was not in an executable format: what execvp(3) does;
 //! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH. At most [`BETWEEN`] other calls succeed
 //!   between, and at most [`SEARCH_NS`] pass;
 //! - for a spelling of the name in the same directory, as the next call: `GNUmakefile`, then `Makefile` ([`spelling`]);
@@ -20,15 +23,16 @@
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
 use super::exits::{Answered, Exits, SOON_NS};
-use super::{argument, common_name, place};
+use super::{argument, base, common_name, names_descriptor, place};
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
-use crate::event::{Body, EventContext, names};
+use crate::event::{Body, Event, EventContext, describe, names};
 use crate::limits;
 use crate::store::Id;
+use crate::why::AT_FDCWD;
+use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use memchr::memmem;
-use rustc_hash::FxHashMap;
 use std::hash::BuildHasher;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -76,8 +80,15 @@ pub fn ended_soon(process: &Process, at: BootNanos, end: BootNanos) -> bool {
 /// The target of a call, as hashes.
 #[derive(Clone, Copy, Default, Debug)]
 struct Wanted {
-    /// The whole path. For a BPF call, the program or place that it loads or attaches; for a connect, the address and port.
+    /// The mount namespace. For a connect, the network namespace.
+    ns: u32,
+    /// The whole path, with the directory at which it starts. For a BPF call, the program or place that it loads or attaches; for a
+    /// connect, the address and port.
     whole: u64,
+    /// Whether it starts at a descriptor.
+    at_descriptor: bool,
+    /// The same as `whole`, for the script that a shell runs.
+    script: Option<u64>,
     /// For a connect, whether the address is a loopback address.
     dir: u64,
     /// The directory above. For a connect, the family of the address.
@@ -86,7 +97,8 @@ struct Wanted {
     name: Option<u64>,
     /// What its spellings share.
     spelling: Option<u64>,
-    writes: bool,
+    /// What it asks for: see [`rights`].
+    rights: u8,
 }
 
 /// A failed call that waits for an answer.
@@ -108,14 +120,20 @@ impl Miss {
     /// Whether a successful call found what this one did not. `others`: how many succeeded between.
     fn is_answered(&self, kind: Kind, found: &Wanted, others: u32, now: BootNanos) -> bool {
         let wanted = &self.wanted;
+        if wanted.ns != found.ns {
+            return false;
+        }
+        let (passed, next) = (now.since(self.time), others == 0);
+        let is_script = self.kind == Kind::Exec && self.failure.err == "ENOEXEC";
         // A shell reads a script that the kernel cannot execute.
-        let is_script = self.kind == Kind::Exec && kind == Kind::Open && self.failure.err == "ENOEXEC";
-        if wanted.whole == found.whole && (self.kind == kind || is_script) && found.writes >= wanted.writes {
+        let like = self.kind == kind || is_script && kind == Kind::Open && found.rights & READ != 0;
+        let same = wanted.whole == found.whole && like && (next || !wanted.at_descriptor);
+        if same && found.rights & wanted.rights == wanted.rights || is_script && found.script == Some(wanted.whole) {
             return true;
         }
         let same_name = self.kind == kind && wanted.name.is_some_and(|name| found.name == Some(name));
-        let (passed, next) = (now.since(self.time), others == 0);
         same_name
+            && (found.rights != PATH || wanted.rights == PATH)
             && match kind {
                 Kind::Tcp => passed <= SOON_NS && wanted.dir == found.dir && (next || wanted.above != found.above),
                 _ => passed <= SEARCH_NS && others <= BETWEEN,
@@ -179,7 +197,10 @@ impl Waiting {
 
 /// The places of a target in [`Waiting::targets`].
 fn bits(wanted: &Wanted) -> impl Iterator<Item = (usize, u64)> {
-    [Some(wanted.whole), wanted.name].into_iter().flatten().map(|hash| (hash as usize % 32, 1 << (hash >> 5 & 63)))
+    [Some(wanted.whole), wanted.name, wanted.script]
+        .into_iter()
+        .flatten()
+        .map(|hash| (hash as usize % 32, 1 << (hash >> 5 & 63)))
 }
 
 /// The effect of an event on the failures before it.
@@ -192,12 +213,12 @@ pub struct Taken<'a> {
 /// The failed calls that wait for an answer of a later call of their process.
 #[derive(Debug, Default)]
 pub struct Searches {
-    waiting: FxHashMap<ProcessKey, Waiting>,
+    waiting: HashMap<ProcessKey, Waiting>,
     all: usize,
     exits: Exits,
     answered: Vec<Answered>,
     /// For each name, how many successful processes did not find it.
-    common: FxHashMap<u64, u8>,
+    common: HashMap<u64, u8>,
     /// Calls before this event cannot be causes, because their answers may be lost.
     since: Id,
     /// The time of the current event.
@@ -238,11 +259,13 @@ impl Searches {
 
     fn failed(&mut self, id: Id, seen: &EventContext<'_>, process: &Process) {
         let body = &seen.event.body;
-        let wanted = wanted(&self.hasher, body);
+        let wanted = wanted(&self.hasher, seen.event, process);
         let path = body.sought().unwrap_or_default();
         let failure = Failure::of(id, body.error());
         let named = argument(path, &process.image.argv).is_some();
-        let optional = !failure.real && !named && is_optional(path);
+        // Nobody writes a setting that need not exist.
+        let set = wanted.rights & WRITE != 0 && path.starts_with(b"/proc/");
+        let optional = !failure.real && !named && !set && is_optional(path);
         let (kind, time) = (seen.event.kind(), seen.event.header.time);
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
@@ -285,14 +308,15 @@ impl Searches {
             self.exits.went_on(parent, key.start, &mut self.answered);
         }
         let Some(waiting) = self.waiting.get_mut(&key) else { return };
-        let (found, now) = (wanted(&self.hasher, &seen.event.body), self.now);
+        let (found, now) = (wanted(&self.hasher, seen.event, process), self.now);
         let is_part = |miss: &Miss| {
             miss.kind == kind
                 && !miss.named
                 && miss.wanted.name.is_some()
                 && (miss.wanted.dir, miss.wanted.spelling) == (found.dir, found.spelling)
         };
-        let may_be = kind == Kind::Open && found.name.is_some() && found.spelling.is_some() && !found.writes;
+        let may_be =
+            kind == Kind::Open && found.name.is_some() && found.spelling.is_some() && found.rights & WRITE == 0;
         // The calls since the last success, if all of them tried the directory of this one.
         let alternative = may_be && waiting.latest().next().is_some() && waiting.latest().all(is_part);
         if waiting.optional || alternative || waiting.may_have(&found) {
@@ -315,7 +339,7 @@ impl Searches {
 
     fn add(&mut self, key: ProcessKey, miss: Miss) {
         if self.all >= limits::SEARCH_CALLS {
-            (self.waiting, self.all) = (FxHashMap::default(), 0);
+            (self.waiting, self.all) = (HashMap::default(), 0);
             self.exits.forgot = self.now;
         }
         let waiting = self.waiting.entry(key).or_default();
@@ -369,7 +393,7 @@ impl Searches {
         unneeded.sort_unstable();
         unneeded.dedup();
         if self.common.len() + unneeded.len() > limits::SEARCH_NAMES {
-            self.common = FxHashMap::default();
+            self.common = HashMap::default();
         }
         for name in unneeded {
             let processes = self.common.entry(name).or_default();
@@ -378,27 +402,69 @@ impl Searches {
     }
 }
 
+/// Bits of [`rights`].
+const READ: u8 = 1;
+const WRITE: u8 = 2;
+/// A file that does not exist yet (`O_EXCL`).
+const NEW: u8 = 4;
+/// The path alone. Every call asks for it; `O_PATH` asks for nothing else. An exec has no other bits.
+const PATH: u8 = 8;
+
+/// What a call asks for.
+fn rights(body: &Body<'_>) -> u8 {
+    let Body::Open(open) = body else { return PATH };
+    let flags = open.flags();
+    if flags & names::O_PATH != 0 {
+        return PATH;
+    }
+    let (reads, writes) = open.access();
+    let writes = writes || flags & names::O_TRUNC != 0;
+    let new = flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0;
+    [(reads, READ), (writes, WRITE), (new, NEW)]
+        .iter()
+        .fold(PATH, |all, (asks, bit)| if *asks { all | bit } else { all })
+}
+
 /// The target of a call. A call that may create its file has no name to find.
-fn wanted(hasher: &RandomState, body: &Body<'_>) -> Wanted {
+fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted {
+    let (header, body) = (&event.header, &event.body);
     let hash = |bytes: &[u8]| hasher.hash_one(bytes);
-    let mut wanted = Wanted { name: common_name(body).map(hash), ..Wanted::default() };
+    let mut wanted =
+        Wanted { ns: header.mnt_ns.0, name: common_name(body).map(hash), rights: rights(body), ..Wanted::default() };
     match (body, body.sought()) {
         (Body::Tcp(tcp), _) => {
             let (peer, port) = (tcp.raddr(), tcp.record.rport);
+            wanted.ns = tcp.record.net_ns.0;
             wanted.whole = hasher.hash_one((peer, port));
             wanted.name = tcp.is_request().then(|| hasher.hash_one(port));
             wanted.dir = peer.is_some_and(|peer| peer.is_loopback()).into();
             wanted.above = peer.is_some_and(|peer| peer.is_ipv6()).into();
         }
-        (_, Some(path)) => wanted.whole = hash(path),
+        (_, Some(path)) => {
+            let relative = !path.starts_with(b"/");
+            wanted.at_descriptor = relative && body.dirfd() != AT_FDCWD || names_descriptor(path);
+            // chdir(2) has no event. A failed open is assumed to start where its program did, and a successful one shows where it did.
+            let start = match body {
+                Body::Open(_) if wanted.at_descriptor => Vec::new(),
+                Body::Open(open) if open.record.ret >= 0 => base(open).unwrap_or_default(),
+                Body::Exec(exec) => {
+                    let mut cwd = Vec::new();
+                    exec.cwd.write(&mut cwd);
+                    cwd
+                }
+                _ => process.image.cwd.to_vec(),
+            };
+            let whole = |path: &[u8]| match path.starts_with(b"/") {
+                true => hash(path),
+                false => hasher.hash_one((body.dirfd(), &start, path)),
+            };
+            (wanted.script, wanted.whole) = (script(body).map(whole), whole(path));
+        }
         (_, None) => {
             let mut subject = Vec::new();
             body.subject(&mut subject);
             wanted.whole = hash(&subject);
         }
-    }
-    if let Body::Open(open) = body {
-        wanted.writes = open.flags() & names::O_ACCMODE != 0;
     }
     if let Some((dir, name)) = place(body) {
         let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
@@ -406,6 +472,18 @@ fn wanted(hasher: &RandomState, body: &Body<'_>) -> Wanted {
         wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
     }
     wanted
+}
+
+/// The script that a started shell runs: its first argument, or the first word after `-c`.
+fn script<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
+    const SHELLS: [&[u8]; 9] = [b"sh", b"bash", b"dash", b"ash", b"ksh", b"mksh", b"zsh", b"csh", b"tcsh"];
+    let Body::Exec(exec) = body else { return None };
+    let shell = exec.filename.rsplit(|byte| *byte == b'/').next().filter(|name| SHELLS.contains(name));
+    let mut args = describe::args(shell.map(|_| exec.argv)?).skip(1);
+    match args.next()? {
+        b"-c" => args.next()?.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()),
+        first => Some(first),
+    }
 }
 
 /// Whether programs ask for this file but can do without it: message catalogs and other files of a locale, the files that the
@@ -452,10 +530,8 @@ mod tests {
             let miss = Miss { failure, kind: Kind::Open, time, wanted, named: false, optional: false, after: 0 };
             searches.add(key(id as u32 % 1000), miss);
             assert_eq!(searches.all, searches.waiting.values().map(|waiting| waiting.misses.len()).sum::<usize>());
-            assert!(
-                searches.all <= limits::SEARCH_CALLS
-                    && searches.waiting.values().all(|waiting| waiting.misses.len() <= limits::SEARCH_OF_PROCESS)
-            );
+            assert!(searches.all <= limits::SEARCH_CALLS);
+            assert!(searches.waiting.values().all(|waiting| waiting.misses.len() <= limits::SEARCH_OF_PROCESS));
         }
         (0..1000).for_each(|tgid| drop(searches.forget(key(tgid))));
         assert_eq!(searches.all, 0);

@@ -8,7 +8,7 @@ use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
 use crate::limits;
 use crate::store::Id;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::collections::VecDeque;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -39,7 +39,7 @@ struct Children {
 /// The exits that are routine if the parent continues.
 #[derive(Debug, Default)]
 pub(super) struct Exits {
-    of: FxHashMap<ProcessKey, Children>,
+    of: HashMap<ProcessKey, Children>,
     /// The parents of exits, by the times of the exits.
     queue: VecDeque<(BootNanos, ProcessKey)>,
     /// When exits or failures were last forgotten for lack of room. No exit of a process that ran then is routine.

@@ -19,6 +19,7 @@ pub use exits::Answered;
 pub use places::{Searched, found_later, place_of, searched};
 
 use crate::event::Body;
+use crate::event::open::Open;
 use memchr::memmem;
 
 /// The option that names a library.
@@ -46,12 +47,30 @@ pub fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
     (!matches!(name, b"" | b"." | b"..")).then_some((dir, name))
 }
 
+/// Whether a path names a descriptor, such as `/dev/fd/3/x`: the next time, it may name another file.
+pub fn names_descriptor(path: &[u8]) -> bool {
+    memmem::find(path, b"/fd/").is_some()
+}
+
+/// The directory that a relative path of an open starts at: the opened file minus the path. `None` if the event does not show it.
+pub fn base(open: &Open<'_>) -> Option<Vec<u8>> {
+    let known = open.record.ret >= 0 && open.names.absent().is_none() && !open.names.deleted();
+    let names: Vec<_> = open.path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect();
+    if !known || open.root().is_some() || names.is_empty() || names.contains(&&b".."[..]) {
+        return None;
+    }
+    let mut file = Vec::new();
+    open.names.write(&mut file);
+    let above = file.strip_suffix(names.join(&b'/').as_slice())?.strip_suffix(b"/")?;
+    Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
+}
+
 /// The name that the calls of one search share: the [`stem`] of the last name. `None` if the call cannot be part of a search: it
 /// may create its file, or it found the file but was refused.
 fn common_name<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
-    // execvp(3) continues after a file that it may not execute.
-    let goes_on = matches!(body, Body::Exec(exec) if exec.record.ret == -libc::EACCES) || missed(body).is_some();
-    Some(stem(place(body).filter(|_| goes_on)?.1))
+    // execvp(3) continues its walk of PATH after a file that it may not execute.
+    let walks = matches!(body, Body::Exec(exec) if exec.record.ret == -libc::EACCES && exec.filename.starts_with(b"/"));
+    Some(stem(place(body).filter(|_| walks || missed(body).is_some())?.1))
 }
 
 /// Whether the first call did not find a name and the second one looks for the same name elsewhere. The list folds two neighbours

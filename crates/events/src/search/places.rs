@@ -4,7 +4,7 @@ use super::{common_name, place};
 use crate::limits;
 use crate::store::{Id, Store, Stored};
 use crate::why::{AT_FDCWD, SearchDir};
-use rustc_hash::FxHashSet;
+use foldhash::HashSet;
 use tracetui_shared::kind::Kind;
 
 /// A search: calls of one process with one last name that failed, up to the call that found it.
@@ -80,7 +80,7 @@ pub fn found_later(store: &Store, id: Id) -> Option<(Id, Vec<u8>)> {
 /// The places of a search without repetition, in the order of the calls.
 #[derive(Default)]
 struct Places {
-    known: FxHashSet<SearchDir>,
+    known: HashSet<SearchDir>,
     all: Vec<SearchDir>,
 }
 

@@ -8,7 +8,7 @@ use crate::store::{Id, Store};
 use crate::synthetic::{Maker, payload};
 use crate::why::{AT_FDCWD, SearchDir};
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::id::Tgid;
+use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
@@ -32,13 +32,20 @@ fn stored(made: &mut Maker) -> (Store, Option<Failure>) {
     (store, cause)
 }
 
+/// Opens of these paths, which are separated by blanks. Each has the result 3, or the one after its colon.
+fn open_all(made: &mut Maker, pid: u32, comm: &str, paths: &str) {
+    for path in paths.split(' ') {
+        let (path, ret) = path.split_once(':').unwrap_or((path, "3"));
+        made.open(pid, comm, path, ret.parse().expect("a number"));
+    }
+}
+
 /// Appends a report of lost events.
 fn lost(made: &mut Maker, count: u64) {
     let (from_ns, to_ns) = (made.ns, made.ns + 1_000_000);
     made.ns = to_ns;
     let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
-    let header = FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..made.like };
-    made.made.push(header, record.as_bytes());
+    made.made.push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..made.like }, record.as_bytes());
 }
 
 fn exec(made: &mut Maker, filename: &[u8], ret: i32) {
@@ -52,7 +59,7 @@ fn answered(store: &Store) -> Vec<Id> {
 }
 
 #[track_caller]
-fn check(make: impl FnOnce(&mut Maker), want: &[Id]) {
+fn check(want: &[Id], make: impl FnOnce(&mut Maker)) {
     let mut made = Maker::default();
     make(&mut made);
     assert_eq!(answered(&stored(&mut made).0), want);
@@ -60,99 +67,67 @@ fn check(make: impl FnOnce(&mut Maker), want: &[Id]) {
 
 #[test]
 fn a_search_is_answered_by_what_it_found() {
-    check(
-        |made| {
-            made.open(7, "cc1", "/a/x.h.gch", -2);
-            made.open(7, "cc1", "/a/x.h", -2);
-            made.open(8, "cc1", "/a/x.h", -2);
-            made.open(7, "cc1", "/b/x.h", 4);
-            made.open(7, "ld", "/a/libm.so", -2);
-            made.open(7, "ld", "/a/libm.a", 4);
-            exec(made, b"/a/ls", -2);
-            exec(made, b"/b/ls", 0);
-        },
-        &[0, 1, 4, 6],
-    );
+    check(&[0, 1, 4, 6], |made| {
+        open_all(made, 7, "cc1", "/a/x.h.gch:-2 /a/x.h:-2");
+        made.open(8, "cc1", "/a/x.h", -2);
+        made.open(7, "cc1", "/b/x.h", 4);
+        open_all(made, 7, "ld", "/a/libm.so:-2 /a/libm.a:4");
+        exec(made, b"/a/ls", -2);
+        exec(made, b"/b/ls", 0);
+    });
 }
 
 #[test]
 fn other_names_kinds_and_errors_are_no_answer() {
-    check(
-        |made| {
-            made.open(7, "cat", "/a/x", -2);
-            exec(made, b"/b/x", 0);
-            made.open(7, "cat", "/b/y", 3);
-            // A file that was refused was found.
-            made.open(7, "cat", "/a/z", -13);
-            made.open(7, "cat", "/b/z", 3);
-            made.open(7, "cat", "/a/w", -2);
-            made.exit(7, "cat", 1 << 8);
-            made.open(7, "cat", "/b/w", 3);
-        },
-        &[],
-    );
+    check(&[], |made| {
+        made.open(7, "cat", "/a/x", -2);
+        exec(made, b"/b/x", 0);
+        made.open(7, "cat", "/b/y", 3);
+        // A file that was refused was found.
+        open_all(made, 7, "cat", "/a/z:-13 /b/z /a/w:-2");
+        made.exit(7, "cat", 1 << 8);
+        made.open(7, "cat", "/b/w", 3);
+    });
 }
 
 #[test]
 fn another_success_between_does_not_end_a_search() {
-    check(
-        |made| {
-            made.open(7, "ld", "/a/libx.so", -2);
-            made.open(7, "ld", "/b/crt.o", 3);
-            made.open(7, "ld", "/c/libx.a", 4);
-        },
-        &[0],
-    );
+    check(&[0], |made| {
+        open_all(made, 7, "ld", "/a/libx.so:-2 /b/crt.o /c/libx.a:4");
+    });
 }
 
 #[test]
 fn a_path_that_succeeds_later_is_an_answer_whatever_the_error_was() {
-    check(
-        |made| {
-            made.open(7, "vi", "/a/x", -13);
-            made.open(7, "vi", "/a/x", 3);
-            // A shell reads a script that the kernel cannot execute.
-            exec(made, b"/a/script", -8);
-            made.open(7, "sh", "/a/script", 3);
-        },
-        &[0, 2],
-    );
+    check(&[0, 2], |made| {
+        open_all(made, 7, "vi", "/a/x:-13 /a/x");
+        // A shell reads a script that the kernel cannot execute.
+        exec(made, b"/a/script", -8);
+        made.open(7, "sh", "/a/script", 3);
+    });
 }
 
 #[test]
 fn the_first_of_two_names_in_one_directory_is_answered_by_the_other() {
-    check(
-        |made| {
-            made.open(7, "make", "GNUmakefile", -2);
-            made.open(7, "make", "makefile", -2);
-            made.open(7, "make", "Makefile", 3);
-            // The last name was not looked up there.
-            made.open(7, "cc1", "/src/x.h", -2);
-            made.open(7, "cc1", "/usr/include/x.h", -2);
-            made.open(7, "cc1", "/src/main.c", 3);
-        },
-        &[0, 1],
-    );
+    check(&[0, 1], |made| {
+        open_all(made, 7, "make", "GNUmakefile:-2 makefile:-2 Makefile");
+        // The last name was not looked up there.
+        open_all(made, 7, "cc1", "/src/x.h:-2 /usr/include/x.h:-2 /src/main.c");
+    });
 }
 
 #[test]
 fn what_need_not_be_there_is_no_failure_unless_the_arguments_name_it() {
-    check(
-        |made| {
-            made.open(7, "cat", "/usr/share/locale/de/LC_MESSAGES/libc.mo", -2);
-            made.open(7, "cat", "/etc/ld.so.preload", -2);
-            made.open(7, "cat", "/dev/tty", -6);
-            made.open(7, "cat", "/home/ana/.catrc", -2);
-            for dir in ["/a/b", "/a", ""] {
-                made.open(7, "node", &format!("{dir}/package.json"), -2);
-            }
-            made.exec(7, "cat", &["cat", "/dev/none", "/none"], 0);
-            made.open(7, "cat", "/dev/none", -2);
-            made.open(7, "cat", "/none", -2);
-            made.open(7, "cat", "/proc/sys/none", -13);
-        },
-        &[0, 1, 2, 3, 4, 5, 6],
-    );
+    check(&[0, 1, 2, 3, 4, 5, 6], |made| {
+        open_all(made, 7, "cat", "/usr/share/locale/de/LC_MESSAGES/libc.mo:-2 /etc/ld.so.preload:-2 /dev/tty:-6");
+        made.open(7, "cat", "/home/ana/.catrc", -2);
+        for dir in ["/a/b", "/a", ""] {
+            made.open(7, "node", &format!("{dir}/package.json"), -2);
+        }
+        made.exec(7, "cat", &["cat", "/dev/none", "/none"], 0);
+        open_all(made, 7, "cat", "/dev/none:-2 /none:-2 /proc/sys/none:-13");
+        opened(made, b"/proc/sys/none", -2, libc::O_WRONLY);
+    });
 }
 
 /// The failed call that an exit with this status names, after these events of process 7.
@@ -167,9 +142,7 @@ fn causes(status: u32, make: impl FnOnce(&mut Maker), want: Option<Id>) {
 #[test]
 fn an_exit_names_the_last_call_that_nothing_answered() {
     let missing = |made: &mut Maker| {
-        made.open(7, "cc1", "/src/zlib.h", -2);
-        made.open(7, "cc1", "/usr/include/zlib.h", -2);
-        made.open(7, "cc1", "/usr/share/locale/de/LC_MESSAGES/gcc.mo", -2);
+        open_all(made, 7, "cc1", "/src/zlib.h:-2 /usr/include/zlib.h:-2 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
     };
     causes(1 << 8, missing, Some(1));
     causes(0, missing, None);
@@ -203,7 +176,7 @@ fn a_refused_connection_is_answered_by_one_to_the_same_port() {
             connect(made, first, 111);
             connect(made, next, 0);
         };
-        check(both, if answers { &[0] } else { &[] });
+        check(if answers { &[0] } else { &[] }, both);
         causes(1 << 8, both, (!answers).then_some(0));
     }
     let mut made = Maker::default();
@@ -247,8 +220,7 @@ fn a_doubtful_cause_is_none() {
     // The last failure is not the cause, so no earlier one is.
     let other = |made: &mut Maker| {
         made.exec(7, "x", &["x", "/a"], 0);
-        made.open(7, "x", "/a", -2);
-        made.open(7, "x", "/b", -2);
+        open_all(made, 7, "x", "/a:-2 /b:-2");
         (0..3).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
     };
     causes(1 << 8, other, None);
@@ -297,8 +269,7 @@ fn a_run_of_failures_with_one_name_is_a_search() {
         made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
         made.open(8, "cc1", "/x/stdio.h", -2);
     }
-    made.open(7, "cc1", "/usr/include/stdio.h", 4);
-    made.open(7, "cc1", "/a/stdio.h", -2);
+    open_all(&mut made, 7, "cc1", "/usr/include/stdio.h:4 /a/stdio.h:-2");
     let first = ["/a", "/b", "/c", "/usr/include"].map(|dir| SearchDir { dir: dir.into(), dirfd: AT_FDCWD });
     let found = Searched {
         name: b"stdio.h".to_vec(),
@@ -321,13 +292,7 @@ fn a_miss_knows_what_its_search_found_later() {
     let mut made = Maker::default();
     made.open(7, "cc1", "/a/x.h", -2);
     made.open(8, "cc1", "/z/x.h", 3);
-    made.open(7, "cc1", "/b/x.h.gch", -2);
-    made.open(7, "cc1", "/b/x.h", 4);
-    made.open(7, "cc1", "/a/y.h", -2);
-    made.open(7, "cc1", "/a/z.h", 4);
-    made.open(7, "cc1", "/b/y.h", 4);
-    made.open(7, "cc1", "/a/denied", -13);
-    made.open(7, "cc1", "/b/denied", 4);
+    open_all(&mut made, 7, "cc1", "/b/x.h.gch:-2 /b/x.h:4 /a/y.h:-2 /a/z.h:4 /b/y.h:4 /a/denied:-13 /b/denied:4");
     made.open(7, "cc1", "/a/log", -2);
     let record = OpenRecord { ret: 4, flags: O_CREAT, names_marks: mark::RACED, ..OpenRecord::default() };
     made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, b"", b"/b/log"));
@@ -343,8 +308,7 @@ fn a_miss_knows_what_its_search_found_later() {
 #[test]
 fn a_search_that_found_nothing_ends_with_another_call_or_the_process() {
     let mut made = Maker::default();
-    made.open(7, "a", "/a/x", -2);
-    made.open(7, "a", "/b/x", -2);
+    open_all(&mut made, 7, "a", "/a/x:-2 /b/x:-2");
     let so_far = search_of(&mut made.clone(), 0).expect("two places");
     assert_eq!((so_far.places, so_far.found.clone(), so_far.ended), (2, None, false));
     let mut other = made.clone();
@@ -409,7 +373,7 @@ fn a_no_is_routine_if_its_process_failed_in_nothing_and_its_parent_continued() {
         child(made, 101, 1 << 8, |made| made.open(101, "grep", "/data/x", -13));
         made.exit(100, "sh", 0);
     };
-    check(failed, &[]);
+    check(&[], failed);
 }
 
 fn opened(made: &mut Maker, path: &[u8], ret: i32, flags: i32) {
@@ -424,7 +388,7 @@ fn a_refused_write_is_not_answered_by_a_read() {
             opened(made, b"/etc/passwd", -13, libc::O_WRONLY);
             opened(made, b"/etc/passwd", 3, flags);
         };
-        check(make, answered);
+        check(answered, make);
         causes(1 << 8, make, answered.is_empty().then_some(0));
     }
     // A program that may not be executed can be read.
@@ -432,24 +396,125 @@ fn a_refused_write_is_not_answered_by_a_read() {
         exec(made, b"/a/x", ret);
         made.open(7, "env", "/a/x", 3);
     };
-    check(|made| program(made, -libc::EACCES), &[]);
-    check(|made| program(made, -libc::ENOEXEC), &[0]);
+    check(&[], |made| program(made, -libc::EACCES));
+    // Nor can it be executed elsewhere.
+    for (path, dir, answered) in [("./x", "b\0", &[][..]), ("./x", "a\0", &[0]), ("/a/x", "b\0", &[0])] {
+        check(answered, |made| {
+            for (ret, cwd) in [(-libc::EACCES, "a\0"), (0, dir)] {
+                let (filename, cwd) = (path.as_bytes(), cwd.as_bytes());
+                let exec = payload::Exec { ret, filename, cwd, argv: b"x\0", ..payload::Exec::default() };
+                made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
+            }
+        });
+    }
+    check(&[0], |made| program(made, -libc::ENOEXEC));
+}
+
+#[test]
+fn a_shell_that_runs_a_script_answers_for_it() {
+    let case = |script: &[u8], shell: &[u8], argv: &[u8], err: i32| {
+        let make = |made: &mut Maker| {
+            exec(made, script, -err);
+            let exec = payload::Exec { filename: shell, argv, ..payload::Exec::default() };
+            made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
+        };
+        let mut made = Maker::default();
+        make(&mut made);
+        !answered(&stored(&mut made).0).is_empty()
+    };
+    // execvp(3), dash, and perl without it.
+    assert!(case(b"./s", b"/bin/sh", b"/bin/sh\0./s\0a\0", libc::ENOEXEC));
+    assert!(case(b"/a/s", b"/bin/bash", b"s\0/a/s\0", libc::ENOEXEC));
+    assert!(case(b"./s", b"/bin/sh", b"sh\0-c\0./s a\0", libc::ENOEXEC));
+    // Another script, another program, and another error.
+    assert!(!case(b"./s", b"/bin/sh", b"/bin/sh\0./t\0./s\0", libc::ENOEXEC));
+    assert!(!case(b"./s", b"/bin/rm", b"rm\0./s\0", libc::ENOEXEC));
+    assert!(!case(b"./s", b"/bin/sh", b"/bin/sh\0./s\0", libc::EACCES));
+    assert!(!case(b"./s", b"/bin/sh", b"./s\0", libc::ENOEXEC));
+    // bash reads the script itself.
+    let mut made = Maker::default();
+    let failed = payload::Exec { ret: -libc::ENOEXEC, filename: b"./s", cwd: b"w\0", ..payload::Exec::default() };
+    made.event(Slot::ExecBtf, 7, "bash", &failed.bytes());
+    let record = OpenRecord { ret: 3, dirfd: AT_FDCWD, ..OpenRecord::default() };
+    made.event(Slot::OpenTp, 7, "bash", &payload::open(record, b"s\0w", b"./s"));
+    assert_eq!(answered(&stored(&mut made).0), [0]);
+}
+
+/// An open, with the file that it reached unless it failed.
+#[derive(Clone, Copy)]
+struct Call {
+    path: &'static str,
+    flags: i32,
+    dirfd: i32,
+    mnt_ns: u32,
+    reached: &'static str,
+}
+
+const SHADOW: Call = Call { path: "/etc/shadow", flags: 0, dirfd: AT_FDCWD, mnt_ns: 1, reached: "/etc/shadow" };
+
+#[test]
+fn only_a_like_success_answers_a_refusal() {
+    let call = |made: &mut Maker, call: Call, ret: i32| {
+        made.like.mnt_ns = NsInum(call.mnt_ns);
+        let record = OpenRecord { ret, flags: call.flags as u64, dirfd: call.dirfd, ..OpenRecord::default() };
+        let names: Vec<u8> = call.reached.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
+        let names = if ret < 0 { b"" } else { names.strip_suffix(b"\0").unwrap_or_default() };
+        made.event(Slot::OpenTp, 7, "x", &payload::open(record, names, call.path.as_bytes()));
+    };
+    let case = |refused: Call, others: usize, next: Call| {
+        let mut made = Maker::default();
+        let exec = payload::Exec { filename: b"/bin/x", argv: b"x\0", cwd: b"w\0", ..payload::Exec::default() };
+        made.event(Slot::ExecBtf, 7, "x", &exec.bytes());
+        call(&mut made, refused, -libc::EACCES);
+        (0..others).for_each(|_| call(&mut made, Call { path: "/d", reached: "/d", ..SHADOW }, 3));
+        call(&mut made, next, 3);
+        !answered(&stored(&mut made).0).is_empty()
+    };
+    let (read, write, both) = (libc::O_RDONLY, libc::O_WRONLY, libc::O_RDWR);
+    for (refused, next, answers) in [
+        (read, read, true),
+        (read, libc::O_PATH, false),
+        (libc::O_PATH, libc::O_PATH, true),
+        (libc::O_PATH, read, true),
+        (write, read, false),
+        (read, write, false),
+        (both, write, false),
+        (write, both, true),
+        (libc::O_TRUNC, read, false),
+        (write | libc::O_CREAT | libc::O_EXCL, write, false),
+        (read | libc::O_NOATIME, read, true),
+    ] {
+        let with = |flags| Call { flags, ..SHADOW };
+        assert_eq!(case(with(refused), 1, with(next)), answers, "{refused:o} {next:o}");
+    }
+    assert!(!case(SHADOW, 0, Call { mnt_ns: 2, ..SHADOW }));
+    // The program started in /w.
+    let at = |reached| Call { path: "shadow", reached, ..SHADOW };
+    assert!(case(at(""), 1, at("/w/shadow")));
+    let dotted = |path, reached| Call { path, ..at(reached) };
+    assert!(case(dotted("./shadow", ""), 1, dotted("./shadow", "/w/shadow")));
+    assert!(case(dotted(".//a/./shadow", ""), 1, dotted(".//a/./shadow", "/w/a/shadow")));
+    assert!(!case(dotted("./shadow", ""), 0, dotted("./shadow", "/tmp/shadow")));
+    assert!(!case(dotted("../shadow", ""), 0, dotted("../shadow", "/shadow")));
+    assert!(!case(at(""), 0, at("/tmp/shadow")));
+    assert!(!case(at(""), 0, at("/tmp/target-of-a-link")));
+    // The descriptor may have been closed and reused for another directory.
+    let below = |reached| Call { dirfd: 5, ..at(reached) };
+    assert!(case(below(""), 0, below("/a/shadow")) && !case(below(""), 1, below("/a/shadow")));
+    assert!(!case(below(""), 0, Call { dirfd: 6, ..at("/a/shadow") }));
+    let stdin = Call { path: "/proc/self/fd/3", ..SHADOW };
+    assert!(!case(stdin, 1, stdin));
 }
 
 #[test]
 fn another_name_in_the_same_directory_is_no_answer() {
-    check(
-        |made| {
-            made.open(7, "app", "/srv/users.db", -2);
-            made.open(7, "app", "/srv/log.txt", 3);
-            // A log is no answer, whatever its name is.
-            opened(made, b"/srv/app.db", -2, libc::O_RDONLY);
-            opened(made, b"/srv/app.log", 3, libc::O_WRONLY);
-            made.open(7, "pkgconf", "/lib/zlib-uninstalled.pc", -2);
-            made.open(7, "pkgconf", "/lib/zlib.pc", 3);
-        },
-        &[4],
-    );
+    check(&[4], |made| {
+        open_all(made, 7, "app", "/srv/users.db:-2 /srv/log.txt");
+        // A log is no answer, whatever its name is.
+        opened(made, b"/srv/app.db", -2, libc::O_RDONLY);
+        opened(made, b"/srv/app.log", 3, libc::O_WRONLY);
+        open_all(made, 7, "pkgconf", "/lib/zlib-uninstalled.pc:-2 /lib/zlib.pc");
+    });
 }
 
 #[test]
@@ -474,9 +539,9 @@ fn only_directories_above_are_a_walk_up() {
     let walk = |dirs: &'static [&str]| {
         move |made: &mut Maker| dirs.iter().for_each(|dir| made.open(7, "x", &format!("{dir}/a.json"), -2))
     };
-    check(walk(&["/srv/b", "/opt", ""]), &[]);
-    check(walk(&["/srv/b", ""]), &[]);
-    check(walk(&["/srv/b", "/srv", ""]), &[0, 1, 2]);
+    check(&[], walk(&["/srv/b", "/opt", ""]));
+    check(&[], walk(&["/srv/b", ""]));
+    check(&[0, 1, 2], walk(&["/srv/b", "/srv", ""]));
     // If nothing else failed, the exit names it.
     causes(1 << 8, walk(&["/srv/b", "/srv", ""]), Some(2));
 }

@@ -10,7 +10,7 @@ use crate::text::json::{self, Strings, Utf8};
 use crate::text::paint::{Look, Paint};
 use crate::text::time::{rfc3339, short_duration};
 use crate::text::{Charset, counted, escape, grouped};
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::io::Write as _;
 use tracetui_shared::helper::Changes;
@@ -40,7 +40,7 @@ pub struct Window {
     /// Its length in nanoseconds.
     pub ns: u64,
     /// Runs and nanoseconds of each program at the start.
-    pub before: FxHashMap<ProgId, (u64, u64)>,
+    pub before: HashMap<ProgId, (u64, u64)>,
 }
 
 impl Window {
@@ -61,13 +61,13 @@ pub fn hook_name(facts: &AttachFacts) -> Option<&'static str> {
 
 /// The attachments and holders of each program and link.
 struct Index<'a> {
-    attached: FxHashMap<ProgId, Vec<&'a AttachFacts>>,
-    held: FxHashMap<Object, Vec<&'a Holder>>,
+    attached: HashMap<ProgId, Vec<&'a AttachFacts>>,
+    held: HashMap<Object, Vec<&'a Holder>>,
 }
 
 impl<'a> Index<'a> {
     fn new(inventory: &'a Inventory) -> Index<'a> {
-        let mut index = Index { attached: FxHashMap::default(), held: FxHashMap::default() };
+        let mut index = Index { attached: HashMap::default(), held: HashMap::default() };
         for attach in &inventory.attachments {
             index.attached.entry(attach.program).or_default().push(attach);
         }
@@ -279,7 +279,6 @@ impl InventoryReport<'_> {
             json.number("id", hidden.id.map(|id| id.0.into()));
             json.number("link_id", hidden.link.map(|link| link.id.0.into()));
             json.word("link_type", hidden.link.map(|link| names::link_type(link.link_type).unwrap_or("unknown")));
-            json.addr("addr", hidden.addr.map(|addr| addr.0));
             json.text("name", Some(hidden.name.as_slice()).filter(|name| !name.is_empty()));
             json.word("seen_by", Some(hidden.seen_by.name()));
             json.word("missing_in", Some(hidden.missing_in.name()));
@@ -396,20 +395,16 @@ pub fn not_attached(prog_type: u32, all_seen: bool) -> &'static str {
     }
 }
 
-/// `program 7 NAME at 0xffffffffc0001000: in kallsyms, but not in next_id`.
+/// `program 7 NAME: in iter_prog, but not in next_id`.
 pub fn hidden_text(hidden: &Hidden, charset: Charset, out: &mut Vec<u8>) {
     match (hidden.link, hidden.id) {
         (Some(link), None) => _ = write!(out, "link {}", link.id.0),
         (Some(link), Some(id)) => _ = write!(out, "link {} of program {}", link.id.0, id.0),
-        (None, Some(id)) => _ = write!(out, "program {}", id.0),
-        (None, None) => out.extend_from_slice(b"program"),
+        (None, id) => _ = write!(out, "program {}", id.unwrap_or_default().0),
     }
     if !hidden.name.is_empty() {
         out.push(b' ');
         escape(&hidden.name, charset.reversible(), out);
-    }
-    if let Some(addr) = hidden.addr {
-        let _ = write!(out, " at {:#x}", addr.0);
     }
     let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
 }
@@ -744,7 +739,7 @@ impl Json {
 mod tests {
     use super::*;
     use crate::bpf::{Link, NotScanned, Unseen, Via, View};
-    use tracetui_shared::id::{KernelAddr, Tgid};
+    use tracetui_shared::id::Tgid;
 
     fn inventory() -> Inventory {
         let program = ProgramFacts {
@@ -787,9 +782,9 @@ mod tests {
                 holder(Object::Program(ProgId(12)), HeldBy::Process { pid: Tgid(7), comm: b"b\na".to_vec(), fd: 3 }),
             ],
             hidden: vec![Hidden {
-                addr: Some(KernelAddr(0xffff_ffff_c000_1000)),
+                id: Some(ProgId(9)),
                 name: b"bpf_prog_0123456789abcdef_x".to_vec(),
-                seen_by: View::Kallsyms,
+                seen_by: View::IterProg,
                 ..Hidden::default()
             }],
             unseen: vec![Unseen { what: "links", why: "no".to_owned(), remedy: "be root" }],
@@ -814,7 +809,7 @@ mod tests {
         let inventory = inventory();
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
         for part in [
-            "HIDDEN program bpf_prog_0123456789abcdef_x at 0xffffffffc0001000: in kallsyms, but not in next_id\n",
+            "HIDDEN program 9 bpf_prog_0123456789abcdef_x: in iter_prog, but not in next_id\n",
             "12     kprobe         on_bash\n",
             "       on uprobe /tmp/a\\x1b\\xff+0x31380, link 4\n",
             "       on cgroup inet_egress /user.slice, prog_attach\n",
@@ -849,10 +844,8 @@ mod tests {
         assert_eq!(program["attached"][1]["type"], "cgroup");
         assert_eq!(program["attached"][1]["attach_type"], "cgroup_inet_egress");
         assert_eq!(program["held_by"], serde_json::json!([{"link": 4}, {"pid": 7, "comm": "b\na", "fd": 3}]));
-        assert_eq!(
-            (&program["run_count"], &program["run_count_why"]),
-            (&serde_json::Value::Null, &"not_collected".into())
-        );
+        assert_eq!(program["run_count"], serde_json::Value::Null);
+        assert_eq!(program["run_count_why"], "not_collected");
         let other = &json["programs"][1];
         assert_eq!((other["attached"].as_array(), &other["attached_why"]), (Some(&vec![]), &"not_collected".into()));
         assert_eq!((&other["write_user"], &other["write_user_why"]), (&"unknown".into(), &"not_permitted".into()));
@@ -860,8 +853,8 @@ mod tests {
         let link = &json["links"][0];
         assert_eq!((&link["id"], &link["type"], &link["prog"]), (&4.into(), &"perf_event".into(), &12.into()));
         assert_eq!(link["held_by"], serde_json::json!([{"pin": "/sys/fs/bpf/x"}]));
-        assert_eq!(json["hidden"][0]["addr"], "0xffffffffc0001000");
-        assert_eq!(json["hidden"][0]["missing_in"], "next_id");
+        let hidden = &json["hidden"][0];
+        assert_eq!((&hidden["seen_by"], &hidden["missing_in"]), (&"iter_prog".into(), &"next_id".into()));
     }
 
     #[test]
@@ -883,15 +876,13 @@ mod tests {
     fn runs_are_those_within_the_window() {
         let mut inventory = inventory();
         (inventory.programs[0].run_count, inventory.programs[0].run_time_ns) = (30, 6_000);
-        let window = Window { ns: 1_000_000_000, before: FxHashMap::from_iter([(ProgId(12), (10, 2_000))]) };
+        let window = Window { ns: 1_000_000_000, before: HashMap::from_iter([(ProgId(12), (10, 2_000))]) };
         let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };
         let text = String::from_utf8(with.text()).expect("UTF-8");
         assert!(text.contains("ran 20 times in 1.0 s, 200 ns on average, 0.00 % of a CPU\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&with.json()).expect("JSON");
-        assert_eq!(
-            (&json["programs"][0]["run_count"], &json["programs"][0]["window_run_count"]),
-            (&30.into(), &20.into())
-        );
+        let program = &json["programs"][0];
+        assert_eq!((&program["run_count"], &program["window_run_count"]), (&30.into(), &20.into()));
         assert_eq!(json["programs"][1]["window_run_count"], serde_json::Value::Null);
         inventory.programs.reverse();
         let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };

@@ -3,8 +3,8 @@
 use crate::event::EventContext;
 use crate::event::describe::{Field, props};
 use crate::limits;
-use rustc_hash::FxHasher;
-use std::hash::Hasher as _;
+use foldhash::fast::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::mem::offset_of;
 use tracetui_shared::header::FrameHeader;
 use zerocopy::IntoBytes as _;
@@ -51,6 +51,7 @@ type Key<'k> = [&'k [u8]; 3];
 pub(super) struct Memo {
     threads: Table,
     kinds: Table,
+    hasher: RandomState,
 }
 
 impl Default for Memo {
@@ -62,6 +63,7 @@ impl Default for Memo {
                 most: limits::FORMATTED_THREAD_BYTES,
             },
             kinds: Table { places: Vec::new(), count: limits::FORMATTED, most: limits::FORMATTED_BYTES },
+            hasher: RandomState::default(),
         }
     }
 }
@@ -70,7 +72,7 @@ impl Memo {
     /// Begins the line of an event.
     pub(super) fn line(&mut self, seen: &EventContext<'_>) -> CachedLine<'_> {
         let of_kind = seen.event.body.decisive().map(|key| {
-            let mut hasher = FxHasher::default();
+            let mut hasher = self.hasher.build_hasher();
             key.iter().for_each(|part| hasher.write(part));
             self.kinds.texts(hasher.finish() as usize, &key)
         });
@@ -84,9 +86,8 @@ fn of_thread<'m>(seen: &EventContext<'_>, threads: &'m mut Table) -> Option<Text
     let header = &seen.event.header;
     let cgroup = seen.world.cgroup(header.cgroup, process);
     let known = u8::from(cgroup.is_some()) << 1 | u8::from(seen.world.knows_cgroups());
-    let mut others = [known; 13];
-    others[..4].copy_from_slice(&seen.world.own_pid_ns().0.to_le_bytes());
-    others[4..12].copy_from_slice(&seen.world.cgroups_told().to_le_bytes());
+    let mut others = [known; 9];
+    others[..8].copy_from_slice(&seen.world.cgroups_told().to_le_bytes());
     let from_start = header.as_bytes().get(offset_of!(FrameHeader, start)..)?;
     Some(threads.texts(header.tid.0 as usize, &[from_start, &others, cgroup.unwrap_or_default()]))
 }

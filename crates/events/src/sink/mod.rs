@@ -1,4 +1,4 @@
-//! Formats events as lines (text, JSON and CSV), and as files for other programs ([`parquet`], [`perfetto`]).
+//! Formats events as lines (text, JSON and CSV), and as files for other programs ([`perfetto`]).
 //!
 //! A [`Format`] formats a line, [`Lines`] collects lines and writes them in large pieces. Events need no allocation:
 //! lines are appended to the output buffer, and values are copied aside only if they need escaping.
@@ -8,7 +8,6 @@ pub mod explained;
 pub mod inventory;
 mod memo;
 pub mod ndjson;
-pub mod parquet;
 pub mod perfetto;
 pub mod text;
 
@@ -16,6 +15,7 @@ use crate::event::EventContext;
 use crate::limits;
 use crate::text::Charset;
 use crate::text::paint::Paint;
+use crate::text::time::Zone;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -58,8 +58,8 @@ pub trait Sink {
     /// If the output cannot be written.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Sets the time zone from now on, in seconds that the reader's wall clock is ahead of UTC. Only text uses it.
-    fn set_zone(&mut self, _seconds: i32) {}
+    /// Sets the time zone of the reader. Only text uses it.
+    fn set_zone(&mut self, _zone: Zone) {}
 
     /// Sets the charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
     fn set_charset(&mut self, _charset: Charset) {}
@@ -113,8 +113,8 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     fn finish(&mut self) -> io::Result<()> {
         (**self).finish()
     }
-    fn set_zone(&mut self, seconds: i32) {
-        (**self).set_zone(seconds);
+    fn set_zone(&mut self, zone: Zone) {
+        (**self).set_zone(zone);
     }
     fn set_charset(&mut self, charset: Charset) {
         (**self).set_charset(charset);
@@ -139,7 +139,7 @@ pub trait Format {
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>);
 
     /// Sets the time zone, as [`Sink::set_zone`].
-    fn set_zone(&mut self, _seconds: i32) {}
+    fn set_zone(&mut self, _zone: Zone) {}
 
     /// Sets the charset, as [`Sink::set_charset`].
     fn set_charset(&mut self, _charset: Charset) {}
@@ -157,10 +157,12 @@ pub enum FormatName {
     Json,
     /// RFC 4180, with a header line.
     Csv,
+    /// The same, with the whole event as JSON in the last column.
+    CsvWithJson,
 }
 
 impl FormatName {
-    /// All formats, each with its name.
+    /// The formats that have a name.
     pub const ALL: [(&str, FormatName); 3] =
         [("text", FormatName::Text), ("json", FormatName::Json), ("csv", FormatName::Csv)];
 }
@@ -180,12 +182,16 @@ pub fn explained<'w>(
     }
 }
 
+fn csv(format: FormatName, several: bool) -> csv::Csv {
+    csv::Csv::new().with(several, format == FormatName::CsvWithJson)
+}
+
 /// A sink that writes lines in this format to `out`.
 pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
     match format {
         FormatName::Text => Box::new(Lines::new(text::Text::default(), out)),
         FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), out)),
-        FormatName::Csv => Box::new(Lines::new(csv::Csv::new(), out)),
+        FormatName::Csv | FormatName::CsvWithJson => Box::new(Lines::new(csv(format, false), out)),
     }
 }
 
@@ -194,7 +200,7 @@ pub fn of_several<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink 
     match format {
         FormatName::Text => to_writer(format, out),
         FormatName::Json => Box::new(Lines::new(ndjson::Json::new().with_host(), out)),
-        FormatName::Csv => Box::new(Lines::new(csv::Csv::new().with_host(), out)),
+        FormatName::Csv | FormatName::CsvWithJson => Box::new(Lines::new(csv(format, true), out)),
     }
 }
 
@@ -203,7 +209,9 @@ pub fn to_queue<'w>(format: FormatName, queue: impl Write + 'w, written: Arc<Ato
     match format {
         FormatName::Text => Box::new(Lines::new(text::Text::default(), queue).counted_by(written)),
         FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), queue).counted_by(written)),
-        FormatName::Csv => Box::new(Lines::new(csv::Csv::new(), queue).counted_by(written)),
+        FormatName::Csv | FormatName::CsvWithJson => {
+            Box::new(Lines::new(csv(format, false), queue).counted_by(written))
+        }
     }
 }
 
@@ -303,8 +311,8 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
         self.flush()
     }
 
-    fn set_zone(&mut self, seconds: i32) {
-        self.format.set_zone(seconds);
+    fn set_zone(&mut self, zone: Zone) {
+        self.format.set_zone(zone);
     }
 
     fn set_charset(&mut self, charset: Charset) {

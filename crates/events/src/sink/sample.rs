@@ -1,16 +1,17 @@
 //! Events for the tests of sinks and of commands that print through them.
 
-use super::{FormatName, Sink, to_writer};
-use crate::enrich::World;
-use crate::event::lost::{Cause, LostRecord};
-use crate::event::{Event, EventContext, unwritten};
-use crate::frame::Batch;
-use crate::frame::host::{Cgroup, Clock, Container, FIRST_KIND, Host, HostFrame};
-use crate::synthetic::comm;
-pub(crate) use crate::synthetic::payload::exit;
-use crate::synthetic::payload::{self, Exec};
-use crate::text::Charset;
-use proptest::prelude::{Just, Strategy, prop, prop_oneof};
+use proptest::prelude::{Strategy, prop};
+use tracetui_events::enrich::World;
+use tracetui_events::event::lost::{Cause, LostRecord};
+use tracetui_events::event::{Event, EventContext, unwritten};
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{Cgroup, Clock, Container, FIRST_KIND, Host, HostFrame};
+use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_events::synthetic::comm;
+pub(crate) use tracetui_events::synthetic::payload::exit;
+use tracetui_events::synthetic::payload::{self, Exec};
+use tracetui_events::text::Charset;
+use tracetui_events::text::time::Zone;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -190,7 +191,7 @@ pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader,
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
     sink.set_charset(charset);
-    sink.set_zone(4 * 3600);
+    sink.set_zone(Zone(|_| 4 * 3600));
     with_seen(header, payload, |seen| sink.event(seen).expect("a vector takes all"));
     sink.finish().expect("a vector takes all");
     drop(sink);
@@ -247,7 +248,7 @@ pub(crate) fn all() -> Vec<(FrameHeader, Vec<u8>)> {
 pub(crate) fn any() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
     let bytes = |most: usize| prop::collection::vec(proptest::prelude::any::<u8>(), 0..most);
     let kind = prop::sample::select(&Kind::ALL[..]);
-    let record = prop::collection::vec(prop_oneof![Just(0u8), proptest::prelude::any::<u8>()], 1024);
+    let record = (proptest::prelude::any::<u64>(), 0usize..2048).prop_map(noise);
     (kind, bytes(16), record, bytes(40), bytes(40), 0u64..4).prop_map(|(kind, comm, record, one, two, later)| {
         let mut header = named(kind, &comm);
         header.time.0 += later * 1_000_000_000;
@@ -265,6 +266,15 @@ pub(crate) fn any() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
         };
         (header, payload)
     })
+}
+
+/// The bytes of a record. Half of those before `end` are 0, and all after it. A strategy for each byte takes ten times as long.
+fn noise((mut seed, end): (u64, usize)) -> Vec<u8> {
+    let byte = |at| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if at < end && seed >> 63 == 0 { (seed >> 40) as u8 } else { 0 }
+    };
+    (0..1024).map(byte).collect()
 }
 
 fn read<T: FromBytes>(bytes: &[u8]) -> T {

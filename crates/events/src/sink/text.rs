@@ -10,7 +10,7 @@ use crate::event::lost::Lost;
 use crate::event::{self, Body, EventContext, names};
 use crate::limits;
 use crate::text::paint::{Look, Paint};
-use crate::text::time::clock_millis;
+use crate::text::time::{LocalClock, Zone};
 use crate::text::{Charset, escape, width};
 
 /// The widths of the padded columns, in cells.
@@ -40,7 +40,7 @@ enum Part {
 /// Writes rows.
 #[derive(Debug, Default)]
 struct Row {
-    zone_s: i32,
+    clock: LocalClock,
     charset: Charset,
     paint: Paint,
     raw: Vec<u8>,
@@ -68,7 +68,7 @@ impl Row {
     fn start(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         let kind = seen.event.kind();
         let alarm = |look| if seen.event.is_alarm() { Look::Bad } else { look };
-        self.paint.put(alarm(Look::Quiet), out, |out| clock_millis(seen.unix_nanos(), self.zone_s, out));
+        self.paint.put(alarm(Look::Quiet), out, |out| self.clock.write(seen.unix_nanos(), out));
         out.push(b' ');
         let name = |out: &mut Vec<u8>| out.extend(kind.name().bytes().map(|b| b.to_ascii_uppercase()));
         column(cells::KIND, (self.paint, alarm(event::look(kind))), out, name);
@@ -112,11 +112,11 @@ impl Row {
         lost.sentence(out);
         out.extend_from_slice(b", ");
         if lost.record.from_ns != 0 {
-            clock_millis(unix(lost.record.from_ns, seen), self.zone_s, out);
+            self.clock.write(unix(lost.record.from_ns, seen), out);
             out.push(b' ');
         }
         out.extend_from_slice(b".. ");
-        clock_millis(unix(lost.record.to_ns, seen), self.zone_s, out);
+        self.clock.write(unix(lost.record.to_ns, seen), out);
         out.push(b' ');
         let end = (start + cells::LOST).max(out.len() + 6);
         out.resize(end, b'-');
@@ -136,8 +136,8 @@ impl Format for Text {
         out.push(b'\n');
     }
 
-    fn set_zone(&mut self, seconds: i32) {
-        self.row.zone_s = seconds;
+    fn set_zone(&mut self, zone: Zone) {
+        self.row.clock = LocalClock::new(zone);
     }
 
     fn set_charset(&mut self, charset: Charset) {
@@ -238,22 +238,16 @@ mod tests {
             "14:02:11.500 OPEN   48214 cc              3       r  /usr/include/stdio.h",
         );
         check(Kind::Open, &missing, "14:02:11.500 OPEN   48214 cc              ENOENT  rw x");
-        check(
-            Kind::Exec,
-            &sample::execed(b"cc\0-c\0main.c\0"),
-            "14:02:11.500 EXEC   48214 cc              ok      cc -c main.c",
-        );
+        let exec = sample::execed(b"cc\0-c\0main.c\0");
+        check(Kind::Exec, &exec, "14:02:11.500 EXEC   48214 cc              ok      cc -c main.c");
         check(
             Kind::Exec,
             &sample::not_execed(b"/opt/bin/cc", b"cc\0-c\0main.c\0"),
             "14:02:11.500 EXEC   48214 cc              ENOENT  /opt/bin/cc -c main.c",
         );
         check(Kind::Exit, &sample::exit(0x100), "14:02:11.500 EXIT   48214 cc              1       ran 81 ms");
-        check(
-            Kind::Exit,
-            &sample::exit(0x86),
-            "14:02:11.500 EXIT   48214 cc              SIGABRT ran 81 ms, core dumped",
-        );
+        let ended = "14:02:11.500 EXIT   48214 cc              SIGABRT ran 81 ms, core dumped";
+        check(Kind::Exit, &sample::exit(0x86), ended);
         check(Kind::Fork, &sample::fork(48_300), "14:02:11.500 FORK   48214 cc              48300   child 48300");
         check(
             Kind::Bpf,
@@ -265,14 +259,14 @@ mod tests {
         for (payload, rest) in [
             (of(op::CONNECT), "ok      -> 10.0.0.7:443"),
             (sample::refused(), "refused -> 10.0.0.7:443"),
-            (of(op::ACCEPT), "5       <- 10.0.0.7:51514"),
+            (of(op::ACCEPT), "5       :80 <- 10.0.0.7:51514"),
             (of(op::CLOSE), "closed  -> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s"),
         ] {
             check(Kind::Tcp, &payload, &format!("14:02:11.500 TCP    48214 cc              {rest}"));
         }
         let [local, peer] = ["[::1]:9", "[fe80::1]:80"].map(|text| text.parse().expect("a socket address"));
         let aborted = TcpRecord { err: 113, flags: flag::OLDER, ..payload::tcp(op::CLOSE, local, peer) };
-        let rest = "aborted <-> [fe80::1]:80  0B in, 0B out";
+        let rest = "aborted :9 <-> [fe80::1]:80  0B in, 0B out";
         check(Kind::Tcp, aborted.as_bytes(), &format!("14:02:11.500 TCP    48214 cc              {rest}"));
     }
 
@@ -303,7 +297,7 @@ mod tests {
         check_line(
             sample::named(Kind::Exec, b"ev\nil\x1b[1m"),
             &sample::execed(b"a\\b\0\n\xff\0 \xe2\x80\xae\0"),
-            r"14:02:11.500 EXEC   48214 ev\nil\x1b[1m   ok      a\\b \n\xff  \u{202e}",
+            r"14:02:11.500 EXEC   48214 ev\nil\x1b[1m   ok      'a\\b' '\n\xff' ' \u{202e}'",
         );
     }
 

@@ -19,10 +19,10 @@ use crate::event::process::Process;
 use crate::event::{self, DecodeError, Event, EventContext, Payload, Tables};
 use crate::frame::{FrameRef, HEADER};
 use block::Block;
+use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use level::Level;
 use pins::Pins;
-use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;
@@ -75,7 +75,7 @@ pub struct Store {
     /// Copies of events that stay when their blocks are evicted.
     pins: Pins,
     /// The objects that the events share, by address.
-    charges: FxHashMap<usize, Charge>,
+    charges: HashMap<usize, Charge>,
     /// Bytes of these objects.
     charged: usize,
     /// Makes the hashes of files.
@@ -162,7 +162,7 @@ impl Store {
             next: 0,
             bound,
             pins: Pins::default(),
-            charges: FxHashMap::default(),
+            charges: HashMap::default(),
             charged: 0,
             hasher: RandomState::default(),
             kept: 0,
@@ -443,8 +443,7 @@ mod tests {
     fn an_event_comes_back_as_it_was() {
         let (store, world) = filled(1000, 64 << 20);
         let stored = store.get(777).expect("kept");
-        let path = stored.with(&world, |seen| open_path(seen.event)).expect("decodes");
-        assert_eq!(path, "/some/where/file-777");
+        assert_eq!(stored.with(&world, |seen| open_path(seen.event)).expect("decodes"), "/some/where/file-777");
         assert_eq!((stored.kind, stored.failed, stored.clock_offset), (Kind::Open, false, 5));
         assert!(stored.process.is_some());
         assert_eq!((store.kept(), store.evicted()), (1000, 0));
@@ -500,7 +499,7 @@ mod tests {
     /// Checks the sums of the store against its blocks.
     #[track_caller]
     pub(super) fn check_sums(store: &Store) {
-        let (mut shared, mut charged) = (FxHashMap::default(), 0);
+        let (mut shared, mut charged) = (HashMap::default(), 0);
         for process in store.range(0..store.next_id()).filter_map(|stored| stored.process) {
             let [own, image] = weights(process);
             for (object, bytes) in [(Arc::as_ptr(process) as usize, own), (Arc::as_ptr(&process.image) as usize, image)]

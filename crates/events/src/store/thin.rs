@@ -3,8 +3,8 @@
 use super::block::Block;
 use super::{Id, Stored};
 use crate::event::names::{O_ACCMODE, O_TRUNC};
+use foldhash::HashMap;
 use foldhash::fast::RandomState;
-use rustc_hash::FxHashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use tracetui_shared::kind::Kind;
@@ -32,9 +32,9 @@ struct Ends {
 pub(super) struct Plan {
     /// The group of each event.
     groups: Vec<Group>,
-    ends: FxHashMap<u64, Ends>,
+    ends: HashMap<u64, Ends>,
     /// The number of evicted events of each group since the last kept one.
-    evicted: FxHashMap<u64, u32>,
+    evicted: HashMap<u64, u32>,
     /// The position of the next event.
     next: usize,
 }
@@ -47,7 +47,7 @@ impl Plan {
         hasher: &RandomState,
         is_held: impl Fn(Id) -> bool,
     ) -> Plan {
-        let mut plan = Plan { groups: Vec::new(), ends: FxHashMap::default(), evicted: FxHashMap::default(), next: 0 };
+        let mut plan = Plan { groups: Vec::new(), ends: HashMap::default(), evicted: HashMap::default(), next: 0 };
         for (stored, at) in blocks.flat_map(Block::iter).zip(0..) {
             let mut group = Group::of(&stored, worth, hasher);
             if is_held(stored.id) {

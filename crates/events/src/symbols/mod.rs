@@ -1,110 +1,64 @@
 //! The symbols of the kernel: which one contained an address at a time.
 //!
-//! [`Symbols`] is a fold over [`SymbolChange`]s, and does no I/O. It has one owner, who applies the changes and looks
-//! addresses up, so a lookup waits for nobody. The reader of /proc/kallsyms
-//! (`kallsyms` of the crate `tracetui-host`) has a thread of its own. It builds a whole new [`Table`],
-//! which replaces the old one by an assignment.
-//!
-//! | what | where | from and to |
+//! | what | where | how it changes |
 //! |---|---|---|
-//! | the kernel itself, modules that are loaded | [`Table`] | a period per owner |
-//! | modules that were unloaded | a small [`Table`] each | its period |
-//! | BPF programs, trampolines, out-of-line text | `images.rs` | a period per image |
+//! | the kernel itself, its modules | [`Table`] | a new read of /proc/kallsyms replaces it |
+//! | BPF programs, trampolines | images | the kernel reports each load and unload |
 //!
-//! Only what is certain gets a name. A module whose load was not reported has its symbols from the time at which
-//! /proc/kallsyms was read, and after lost records no image has a name until it is read again.
-mod build;
-mod images;
-mod names;
+//! Only what is certain gets a name. A module that a later read shows first has its symbols from the time of that read, and after
+//! lost reports no image has a name until /proc/kallsyms is read again.
+//!
+//! Names of unloaded modules and programs are not kept for later events: whoever needs a name looks it up while it is known.
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Binding, Builder};
-pub use table::{Owner, OwnerId, SymbolId, SymbolRange, Table};
+pub use table::{Builder, Owner, Table, TableSymbol};
 
-use crate::limits::{PAST_MODULES, PAST_MODULES_BYTES};
-use images::{Images, Missing};
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use crate::limits::{IMAGE_LENGTH, IMAGES_BYTES, IMAGES_UNLOADED};
+use foldhash::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 
-/// A change of the kernel's symbols. Each has a time (CLOCK_BOOTTIME), and they are applied in order of time.
+/// A report of the kernel (PERF_RECORD_KSYMBOL). Each has a time (CLOCK_BOOTTIME), and they are applied in order of time.
 #[derive(Clone, Debug)]
-pub enum SymbolChange {
-    /// A BPF program or similar was loaded (PERF_RECORD_KSYMBOL).
+pub enum ImageChange {
     Loaded(CodeImage),
-    /// It was unloaded (PERF_RECORD_KSYMBOL with PERF_RECORD_KSYMBOL_FLAGS_UNREGISTER).
     Unloaded(CodeImage),
-    /// A module of this name was loaded.
-    ModuleLoaded(Box<[u8]>),
-    /// A module of this name was unloaded.
-    ModuleUnloaded(Box<[u8]>),
-    /// Reports of images were lost after this time.
-    Lost {
-        /// The time of the last report before the loss.
-        since: BootNanos,
-    },
-    Read(Snapshot),
-    /// The symbols cannot be read.
-    Unavailable(Unavailable),
+    /// Reports before this time were lost. The symbols must be read again.
+    Lost,
 }
 
-impl SymbolChange {
-    /// Whether the symbols must be read again. Changes of BPF programs do not require it.
-    pub fn needs_read(&self) -> bool {
-        matches!(self, SymbolChange::ModuleLoaded(_) | SymbolChange::ModuleUnloaded(_) | SymbolChange::Lost { .. })
-    }
-}
-
-/// Executable memory with one name.
+/// Executable memory with one name: a BPF program, trampoline or dispatcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeImage {
     pub address: KernelAddr,
     /// Its length in bytes.
     pub length: u32,
-    pub kind: ImageKind,
     /// `bpf_prog_TAG_NAME`, `bpf_trampoline_KEY`, …
     pub name: Box<[u8]>,
 }
 
-/// The type of an [`CodeImage`] (`enum perf_record_ksymbol_type`,
-/// [include/uapi/linux/perf_event.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageKind {
-    /// PERF_RECORD_KSYMBOL_TYPE_BPF: a program, trampoline or dispatcher.
-    Bpf,
-    /// PERF_RECORD_KSYMBOL_TYPE_OOL: instructions that the kernel moved for kprobes, and trampolines of ftrace.
-    OutOfLine,
-}
-
-impl ImageKind {
-    /// The owner of the symbol, as in /proc/kallsyms.
-    pub fn owner(self) -> &'static [u8] {
-        match self {
-            ImageKind::Bpf => b"bpf",
-            ImageKind::OutOfLine => b"__builtin__",
-        }
+impl CodeImage {
+    /// The first address after it.
+    pub fn end(&self) -> KernelAddr {
+        KernelAddr(self.address.0.saturating_add(self.length.clamp(1, IMAGE_LENGTH).into()))
     }
 }
 
-/// All symbols, as they were some time between `began` and `ended`.
+/// The owner of the symbol of an image, as in /proc/kallsyms.
+pub const BPF: &[u8] = b"bpf";
+
+/// All symbols, as a read of /proc/kallsyms found them.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The time at which the read began.
     pub began: BootNanos,
-    pub ended: BootNanos,
     /// The symbols of the kernel and its modules. The kernel is the owner without a name.
-    pub table: Arc<Table>,
+    pub table: Table,
     /// The images. Their lengths are lower bounds, which the report of a load corrects.
     pub images: Vec<CodeImage>,
-}
-
-impl Snapshot {
-    /// The address of a symbol of the kernel itself. If there are several, the lowest.
-    pub fn kernel_symbol(&self, name: &str) -> Option<KernelAddr> {
-        self.table.named_in(b"", name.as_bytes()).map(|place| KernelAddr(place.start)).next()
-    }
 }
 
 /// A symbol that contained an address.
@@ -113,8 +67,6 @@ pub struct Symbol<'a> {
     /// Its name, as the kernel has it.
     pub name: &'a [u8],
     pub start: KernelAddr,
-    /// The distance of the address from `start`, bytes.
-    pub offset: u64,
     /// Its size in bytes.
     pub size: u64,
     /// The module, `bpf`, or empty: the kernel itself.
@@ -123,23 +75,6 @@ pub struct Symbol<'a> {
     pub from: BootNanos,
     /// The time of its unload; 0 while it is loaded.
     pub to: BootNanos,
-}
-
-/// Why an address has no symbol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
-    /// No symbol contained the address.
-    #[error("no symbol")]
-    Outside,
-    /// The symbols of the kernel are not available.
-    #[error(transparent)]
-    Unavailable(Unavailable),
-    /// Reports of that time were lost.
-    #[error("kernel reports from that time were lost")]
-    Lost,
-    /// The data about that time is no longer in memory.
-    #[error("too long ago")]
-    Forgotten,
 }
 
 /// Why the symbols of the kernel are not available.
@@ -163,305 +98,223 @@ pub enum Unavailable {
     Unreadable(i32),
 }
 
-/// The symbols of the kernel through time.
+/// The symbols of the kernel.
 #[derive(Debug)]
 pub struct Symbols {
-    table: Result<Arc<Table>, Unavailable>,
-    /// The load and unload times of the owners of `table`, by number.
-    periods: Vec<Span>,
-    /// The time at which `table` was read.
-    read: (BootNanos, BootNanos),
-    /// Loads of modules that the table may not have yet.
-    loads: HashMap<Box<[u8]>, BootNanos>,
-    /// Modules that were unloaded, the oldest first.
-    past: VecDeque<PastModule>,
-    past_bytes: usize,
-    /// Modules unloaded at this time or before may be missing in `past`.
-    forgotten: Option<BootNanos>,
-    images: Images,
+    table: Result<Table, Unavailable>,
+    /// The owners of the symbols of `table`, by name.
+    modules: HashMap<Box<[u8]>, Module>,
+    /// The images by address. None overlaps another one.
+    images: BTreeMap<u64, Image>,
+    /// Bytes of `images`.
+    bytes: usize,
+    /// The addresses of unloaded images, the oldest first.
+    unloaded: VecDeque<u64>,
+    /// Images may be missing: a list of them that began at this time or later is complete.
+    incomplete: Option<BootNanos>,
 }
 
+#[derive(Debug)]
+struct Module {
+    /// The address of its first symbol.
+    first: KernelAddr,
+    period: Period,
+}
+
+#[derive(Debug)]
+struct Image {
+    end: u64,
+    name: Box<[u8]>,
+    period: Period,
+}
+
+/// The time during which something was loaded.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+struct Period {
     from: BootNanos,
-    /// [`ALWAYS`] while it is loaded.
+    /// [`LOADED`] while it is loaded.
     to: BootNanos,
 }
 
-const ALWAYS: BootNanos = BootNanos(u64::MAX);
+const LOADED: BootNanos = BootNanos(u64::MAX);
 
-impl Span {
-    fn holds(self, at: BootNanos) -> bool {
+impl Period {
+    fn since(from: BootNanos) -> Period {
+        Period { from, to: LOADED }
+    }
+
+    fn contains(self, at: BootNanos) -> bool {
         self.from <= at && at < self.to
+    }
+
+    /// Whether it began or ended after this time.
+    fn is_later(self, at: BootNanos) -> bool {
+        self.from > at || self.to > at && self.to != LOADED
+    }
+
+    /// Its end; 0 if it has none.
+    fn end(self) -> BootNanos {
+        if self.to == LOADED { BootNanos(0) } else { self.to }
     }
 }
 
-#[derive(Debug)]
-struct PastModule {
-    span: Span,
-    table: Table,
+impl Image {
+    /// About the bytes that it takes in memory.
+    fn bytes(&self) -> usize {
+        2 * size_of::<(u64, Image)>() + self.name.len()
+    }
 }
 
 impl Default for Symbols {
     fn default() -> Symbols {
         Symbols {
             table: Err(Unavailable::NotRead),
-            periods: Vec::new(),
-            read: Default::default(),
-            loads: HashMap::new(),
-            past: VecDeque::new(),
-            past_bytes: 0,
-            forgotten: None,
-            images: Images::default(),
+            modules: HashMap::default(),
+            images: BTreeMap::new(),
+            bytes: 0,
+            unloaded: VecDeque::new(),
+            incomplete: Some(BootNanos(0)),
         }
     }
 }
 
 impl Symbols {
-    /// Applies a change. Changes should come in order of time, but slight disorder does no harm.
-    pub fn apply(&mut self, at: BootNanos, change: SymbolChange) {
+    /// Applies a report. Reports should come in order of time, but slight disorder does no harm.
+    pub fn apply(&mut self, at: BootNanos, change: ImageChange) {
         match change {
-            SymbolChange::Loaded(image) => self.images.load(at, image),
-            SymbolChange::Unloaded(image) => self.images.unload(at, image),
-            SymbolChange::ModuleLoaded(name) => self.module_loaded(at, name),
-            SymbolChange::ModuleUnloaded(name) => self.module_unloaded(at, &name),
-            SymbolChange::Lost { since } => self.images.lose(since),
-            SymbolChange::Read(snapshot) => self.replace(snapshot),
-            SymbolChange::Unavailable(why) => {
-                if self.table.is_err() {
-                    self.table = Err(why);
-                }
+            ImageChange::Loaded(image) => self.load(at, image),
+            ImageChange::Unloaded(image) => self.unload(at, image),
+            ImageChange::Lost => {
+                self.images.clear();
+                self.unloaded.clear();
+                self.bytes = 0;
+                self.incomplete = Some(at);
             }
         }
     }
 
-    /// The symbol that contained the address at that time. The buffer receives the name if it has to be decoded.
-    pub fn lookup<'a>(
-        &'a self,
-        address: KernelAddr,
-        at: BootNanos,
-        name: &'a mut Vec<u8>,
-    ) -> Result<Symbol<'a>, Unresolved> {
-        if let Ok(table) = &self.table
-            && let Some(place) = self.current(table, address.0, at)
-        {
-            let span = self.periods.get(place.owner.0 as usize).copied().unwrap_or(Span { from: at, to: ALWAYS });
-            return Ok(symbol(table, place, span, address, name));
-        }
-        let past = self.past.iter().rev().filter(|module| module.span.holds(at));
-        let found = past.filter_map(|module| Some((module, module.table.containing(address.0)?))).next();
-        if let Some((module, place)) = found {
-            return Ok(symbol(&module.table, place, module.span, address, name));
-        }
-        match self.images.find(address.0, at) {
-            Ok((start, image)) => Ok(Symbol {
-                name: &image.name,
-                start: KernelAddr(start),
-                offset: address.0 - start,
-                size: image.length(),
-                owner: image.kind.owner(),
-                from: image.from,
-                to: until(image.to),
-            }),
-            Err(missing) => Err(self.why(at, missing)),
-        }
-    }
-
-    /// The current table: names and addresses of the kernel and its loaded modules.
-    pub fn table(&self) -> Result<&Table, Unavailable> {
-        self.table.as_deref().map_err(|why| *why)
-    }
-
-    /// The number of BPF images in memory, loaded or not.
-    pub fn images(&self) -> usize {
-        self.images.len()
-    }
-
-    /// Bytes in memory, about.
-    pub fn bytes(&self) -> usize {
-        self.table.as_ref().map_or(0, |table| table.bytes()) + self.past_bytes + self.images.bytes()
-    }
-
-    fn current(&self, table: &Table, address: u64, at: BootNanos) -> Option<SymbolRange> {
-        let first = table.containing(address)?;
-        if self.held(first.owner, at) {
-            return Some(first);
-        }
-        // The memory of a module may have belonged to another module before, with a name at the same address.
-        table.at(first.start).find(|place| address - place.start < place.size && self.held(place.owner, at))
-    }
-
-    fn held(&self, owner: OwnerId, at: BootNanos) -> bool {
-        self.periods.get(owner.0 as usize).is_some_and(|span| span.holds(at))
-    }
-
-    fn why(&self, at: BootNanos, missing: Missing) -> Unresolved {
-        match missing {
-            Missing::None => match self.table {
-                Err(why) => Unresolved::Unavailable(why),
-                Ok(_) if self.forgotten.is_some_and(|time| at <= time) => Unresolved::Forgotten,
-                Ok(_) => Unresolved::Outside,
-            },
-            Missing::Lost => Unresolved::Lost,
-            Missing::Forgotten => Unresolved::Forgotten,
-        }
-    }
-
-    fn module_loaded(&mut self, at: BootNanos, name: Box<[u8]>) {
-        let owner = self.table.as_ref().ok().and_then(|table| table.owner_named(&name));
-        if let Some(span) = owner.and_then(|owner| self.periods.get_mut(owner.0 as usize)) {
-            if span.to == ALWAYS && at <= self.read.1 {
-                // The table has it already.
-                span.from = at;
-                return;
-            }
-            if span.to == ALWAYS {
-                // The unload was not reported. The table's contents are certain only for the time at which it was read.
-                span.to = self.read.1;
-            }
-        }
-        if self.loads.len() < PAST_MODULES {
-            self.loads.insert(name, at);
-        }
-    }
-
-    fn module_unloaded(&mut self, at: BootNanos, name: &[u8]) {
-        if self.loads.get(name).is_some_and(|loaded| *loaded <= at) {
-            self.loads.remove(name);
-        }
-        let owner = self.table.as_ref().ok().and_then(|table| table.owner_named(name));
-        if let Some(span) = owner.and_then(|owner| self.periods.get_mut(owner.0 as usize)) {
-            span.to = span.to.min(at);
-        }
-    }
-
-    /// Replaces the table. Symbols that only the old one has are kept with their periods.
-    fn replace(&mut self, snapshot: Snapshot) {
-        let Snapshot { began, ended, table, images } = snapshot;
-        let old = self.table.as_ref().ok().cloned();
-        let periods: Vec<Span> = (0..table.owners().len() as u32)
-            .map(|owner| self.span(old.as_deref(), &table, OwnerId(owner), began, ended))
-            .collect();
-        if let Some(old) = old {
-            self.keep_past(&old, &table, &periods, began);
-        }
-        self.loads.retain(|_, at| *at > ended);
-        (self.table, self.periods, self.read) = (Ok(table), periods, (began, ended));
-        self.images.list(began, ended, images);
-    }
-
-    /// The load and unload times of an owner in a new table.
-    fn span(&self, old: Option<&Table>, new: &Table, owner: OwnerId, began: BootNanos, ended: BootNanos) -> Span {
-        let name = new.owner(owner).map_or(&b""[..], |owner| &owner.name);
-        let before = old.and_then(|old| Some((old, old.owner_named(name)?)));
-        let loaded = self.loads.get(name).copied().filter(|at| *at <= ended);
-        let from = match before {
-            _ if name.is_empty() => BootNanos(0),
-            Some((old, old_owner)) => {
-                let span = self.periods[old_owner.0 as usize];
-                match loaded {
-                    Some(at) if at >= span.to => at,
-                    None if span.to == ALWAYS && is_same(old, old_owner, new, owner) => span.from,
-                    // The module was being unloaded when the table was read.
-                    None if span.to != ALWAYS && is_same(old, old_owner, new, owner) => return span,
-                    _ => began,
-                }
-            }
-            None => loaded.unwrap_or(if old.is_some() { began } else { BootNanos(0) }),
+    /// Replaces the table. Adds the listed images if images are missing: otherwise the reports are complete and newer.
+    pub fn replace(&mut self, snapshot: Snapshot) {
+        let Snapshot { began, table, images } = snapshot;
+        let first = if self.table.is_ok() { began } else { BootNanos(0) };
+        let module = |owner: &Owner| {
+            let known = self.modules.get(&owner.name);
+            let same = known.filter(|known| known.first == owner.first && known.period.to == LOADED);
+            let period = same.map_or(Period::since(first), |same| same.period);
+            (owner.name.clone(), Module { first: owner.first, period })
         };
-        Span { from, to: ALWAYS }
-    }
-
-    /// Keeps the modules of the old table that the new one lacks, wholly or in part, with their periods.
-    fn keep_past(&mut self, old: &Table, new: &Table, periods: &[Span], began: BootNanos) {
-        for (number, owner) in old.owners().iter().enumerate() {
-            let old_owner = OwnerId(number as u32);
-            let mut span = self.periods[number];
-            let now = new.owner_named(&owner.name);
-            if let Some(now) = now {
-                let same = new.owner(now).is_some_and(|new| new.fingerprint == owner.fingerprint);
-                let continues = periods[now.0 as usize].from == span.from;
-                if owner.name.is_empty() || same && continues {
-                    continue;
-                }
-                if continues {
-                    // A module frees its initialization functions after it is initialized.
-                    span.to = span.to.min(began);
-                }
+        self.modules = table.owners().iter().map(module).collect();
+        self.table = Ok(table);
+        let Some(since) = self.incomplete.filter(|since| *since <= began) else { return };
+        self.incomplete = None;
+        // Before the first loss, an image without a report was there from the start.
+        let from = if since == BootNanos(0) { since } else { began };
+        for image in images {
+            // A report is newer than the list.
+            if self.overlapping(&image).is_empty() {
+                self.insert(image, Period::since(from));
             }
-            // Without a report, the module is certain only for the time at which the table was read.
-            span.to = if span.to == ALWAYS { self.read.1 } else { span.to };
-            self.push_past(PastModule { span, table: extract(old, old_owner) });
         }
     }
 
-    fn push_past(&mut self, module: PastModule) {
-        self.past_bytes += module.table.bytes();
-        self.past.push_back(module);
-        while self.past.len() > PAST_MODULES || self.past_bytes > PAST_MODULES_BYTES {
-            let Some(oldest) = self.past.pop_front() else { break };
-            self.past_bytes -= oldest.table.bytes();
-            self.forgotten = self.forgotten.max(Some(oldest.span.to));
+    /// The symbols cannot be read. Those read before stay.
+    pub fn set_unavailable(&mut self, why: Unavailable) {
+        if self.table.is_err() {
+            self.table = Err(why);
         }
     }
-}
 
-/// The end of a period; 0 if it has none.
-fn until(to: BootNanos) -> BootNanos {
-    if to == ALWAYS { BootNanos(0) } else { to }
-}
-
-fn symbol<'a>(
-    table: &'a Table,
-    place: SymbolRange,
-    span: Span,
-    address: KernelAddr,
-    name: &'a mut Vec<u8>,
-) -> Symbol<'a> {
-    table.name(place.symbol, name);
-    Symbol {
-        name,
-        start: KernelAddr(place.start),
-        offset: address.0 - place.start,
-        size: place.size,
-        owner: table.owner(place.owner).map_or(&b""[..], |owner| &owner.name),
-        from: span.from,
-        to: until(span.to),
+    /// A module was unloaded. Its symbols end.
+    pub fn end_module(&mut self, at: BootNanos, name: &[u8]) {
+        if let Some(module) = self.modules.get_mut(name) {
+            module.period.to = module.period.to.min(at);
+        }
     }
-}
 
-/// Whether an owner is loaded where it was: its first symbol has not moved. It may have fewer, after its initialization.
-fn is_same(old: &Table, old_owner: OwnerId, new: &Table, new_owner: OwnerId) -> bool {
-    if old.owners()[old_owner.0 as usize].fingerprint == new.owners()[new_owner.0 as usize].fingerprint {
-        return true;
+    /// The symbol that contained the address at that time. `None` if none is known.
+    pub fn find(&self, address: KernelAddr, at: BootNanos) -> Option<Symbol<'_>> {
+        // Until the next read, the table has modules whose memory became that of an image.
+        let both = [self.listed(address, at), self.image(address, at)];
+        both.into_iter().flatten().max_by_key(|symbol| symbol.from)
     }
-    let (mut name, mut other) = (Vec::new(), Vec::new());
-    new.owned(new_owner).next().is_some_and(|first| {
-        new.name(first.symbol, &mut name);
-        old.at(first.start).filter(|place| place.owner == old_owner).any(|place| {
-            old.name(place.symbol, &mut other);
-            name == other
-        })
-    })
-}
 
-fn extract(table: &Table, owner: OwnerId) -> Table {
-    let mut names = Vec::new();
-    let mut name = Vec::new();
-    let places: Vec<(SymbolRange, usize)> = table
-        .owned(owner)
-        .map(|place| {
-            table.name(place.symbol, &mut name);
-            names.extend_from_slice(&name);
-            (place, name.len())
-        })
-        .collect();
-    let mut builder = Builder::with_capacity(places.len());
-    let mut rest = names.as_slice();
-    for (place, length) in places {
-        let (name, after) = rest.split_at(length);
-        builder.symbol(place.start, Some(place.size), name, &table.owners()[owner.0 as usize].name, Binding::Strong);
-        rest = after;
+    /// The symbols of the kernel and its modules.
+    pub fn table(&self) -> Result<&Table, Unavailable> {
+        self.table.as_ref().map_err(|why| *why)
     }
-    builder.build()
+
+    fn listed(&self, address: KernelAddr, at: BootNanos) -> Option<Symbol<'_>> {
+        let TableSymbol { start, size, name, owner } = self.table.as_ref().ok()?.containing(address)?;
+        let period = self.modules.get(owner)?.period;
+        period.contains(at).then(|| Symbol { name, start, size, owner, from: period.from, to: period.end() })
+    }
+
+    fn image(&self, address: KernelAddr, at: BootNanos) -> Option<Symbol<'_>> {
+        let (start, image) = self.images.range(..=address.0).next_back()?;
+        let Image { end, name, period } = image;
+        let symbol = Symbol {
+            name,
+            start: KernelAddr(*start),
+            size: end - start,
+            owner: BPF,
+            from: period.from,
+            to: period.end(),
+        };
+        (address.0 < *end && period.contains(at)).then_some(symbol)
+    }
+
+    fn load(&mut self, at: BootNanos, image: CodeImage) {
+        let before = self.overlapping(&image);
+        // The report of what was there later came first.
+        if before.iter().any(|start| self.images[start].period.is_later(at)) {
+            return;
+        }
+        before.into_iter().for_each(|start| self.remove(start));
+        self.insert(image, Period::since(at));
+    }
+
+    fn unload(&mut self, at: BootNanos, image: CodeImage) {
+        let start = image.address.0;
+        if self.overlapping(&image).is_empty() {
+            // Its load was not reported, so it was there before.
+            let from = self.incomplete.unwrap_or_default();
+            self.insert(image, Period { from, to: at });
+        } else if let Some(known) = self.images.get_mut(&start)
+            && known.name == image.name
+            && known.period.contains(at)
+        {
+            known.period.to = at;
+        } else {
+            return;
+        }
+        self.unloaded.push_back(start);
+        if self.unloaded.len() > IMAGES_UNLOADED
+            && let Some(oldest) = self.unloaded.pop_front()
+            && self.images.get(&oldest).is_some_and(|image| image.period.to != LOADED)
+        {
+            self.remove(oldest);
+        }
+    }
+
+    /// The addresses of known images that overlap this one.
+    fn overlapping(&self, image: &CodeImage) -> Vec<u64> {
+        let below = self.images.range(..image.end().0).rev();
+        below.take_while(|(_, known)| known.end > image.address.0).map(|(start, _)| *start).collect()
+    }
+
+    fn insert(&mut self, image: CodeImage, period: Period) {
+        let (start, end) = (image.address.0, image.end().0);
+        let image = Image { end, name: image.name, period };
+        // Without room, its addresses have no name.
+        if start < end && period.from < period.to && self.bytes + image.bytes() <= IMAGES_BYTES {
+            self.bytes += image.bytes();
+            self.images.insert(start, image);
+        }
+    }
+
+    fn remove(&mut self, start: u64) {
+        if let Some(image) = self.images.remove(&start) {
+            self.bytes -= image.bytes();
+        }
+    }
 }

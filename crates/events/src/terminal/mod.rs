@@ -23,6 +23,17 @@ const SIZE: (u16, u16) = (80, 24);
 /// The most bytes of answers that wait for COMMAND. Further answers are dropped.
 const ANSWERS: usize = 4096;
 
+/// The cells that COMMAND's output may change beyond those that it writes, for each byte and for each piece of output. Without a limit,
+/// six bytes of a sequence change a whole screen.
+const CELLS_PER_BYTE: usize = 16;
+const CELLS_PER_PIECE: usize = 16 << 10;
+
+/// The most such cells that are saved for later.
+const CELLS_SAVED: usize = 4 << 20;
+
+/// The time to erase a cell, as a part of the time to move one.
+const ERASED: usize = 8;
+
 /// Bytes of a line above the screen in addition to its text: its slot in the queue, which may be half full, and the allocator's
 /// overhead.
 const PER_LINE: usize = 2 * size_of::<Above>() + 16;
@@ -50,6 +61,15 @@ struct Scrollback {
 }
 
 impl Scrollback {
+    fn new(most: usize) -> Scrollback {
+        Scrollback { lines: VecDeque::new(), bytes: 0, most, dropped: 0 }
+    }
+
+    /// The number of lines that have scrolled off the screen.
+    fn scrolled(&self) -> u64 {
+        self.dropped + self.lines.len() as u64
+    }
+
     fn push(&mut self, line: Above) {
         self.bytes += line.text.len() + PER_LINE;
         self.lines.push_back(line);
@@ -98,6 +118,10 @@ pub struct Terminal {
     answers: Vec<u8>,
     /// The number of bytes missing at the end.
     missing: u64,
+    /// The cells that sequences may still change.
+    cells: usize,
+    /// The number of sequences left out because they would change too many cells.
+    left_out: u64,
 }
 
 impl fmt::Debug for Terminal {
@@ -120,10 +144,11 @@ impl Clone for Terminal {
         let mut parser = parser(self.size(), self.parser.callbacks().clone());
         // The parser itself has no state between two pieces.
         self.parser.screen().clone_into(parser.screen_mut());
-        let Terminal { lexer, partial, last, graphics, shifted, answers, missing, .. } = self;
+        let Terminal { lexer, partial, last, graphics, shifted, answers, missing, cells, left_out, .. } = self;
         let (lexer, partial, answers) = (lexer.clone(), partial.clone(), answers.clone());
         let (last, graphics, shifted, missing) = (*last, *graphics, *shifted, *missing);
-        Terminal { parser, lexer, partial, last, graphics, shifted, answers, missing }
+        let (cells, left_out) = (*cells, *left_out);
+        Terminal { parser, lexer, partial, last, graphics, shifted, answers, missing, cells, left_out }
     }
 }
 
@@ -134,7 +159,7 @@ fn parser<C: vt100::Callbacks>((columns, rows): (u16, u16), callbacks: C) -> vt1
 
 /// Rows and columns. A wide character needs two columns.
 fn nonzero(columns: u16, rows: u16) -> [NonZeroU16; 2] {
-    let (most_columns, most_rows) = limits::SCREEN;
+    let (most_columns, most_rows) = limits::COMMAND_SCREEN;
     [rows.clamp(1, most_rows), columns.clamp(2, most_columns)]
         .map(|size| NonZeroU16::new(size).unwrap_or(NonZeroU16::MIN))
 }
@@ -142,9 +167,12 @@ fn nonzero(columns: u16, rows: u16) -> [NonZeroU16; 2] {
 impl Terminal {
     /// An empty terminal that keeps this many bytes of lines above its screen.
     pub(crate) fn new(most: usize) -> Terminal {
-        let scrollback = Scrollback { lines: VecDeque::new(), bytes: 0, most, dropped: 0 };
+        Terminal::sized(SIZE, most)
+    }
+
+    fn sized(size: (u16, u16), most: usize) -> Terminal {
         Terminal {
-            parser: parser(SIZE, scrollback),
+            parser: parser(size, Scrollback::new(most)),
             lexer: Lexer::default(),
             partial: Vec::new(),
             last: None,
@@ -152,6 +180,8 @@ impl Terminal {
             shifted: false,
             answers: Vec::new(),
             missing: 0,
+            cells: CELLS_SAVED,
+            left_out: 0,
         }
     }
 
@@ -161,8 +191,13 @@ impl Terminal {
     }
 
     pub fn apply(&mut self, output: &CommandOutput) {
-        if output.columns > 0 && output.rows > 0 {
-            self.resize(output.columns, output.rows);
+        let [rows, columns] = nonzero(output.columns, output.rows);
+        if output.columns > 0 && output.rows > 0 && (rows, columns) != self.screen().size() {
+            let cells = 4 * usize::from(columns.get()) * usize::from(rows.get());
+            // The next output has the size too.
+            if self.affords(cells + self.parser.callbacks().bytes) {
+                self.resize(output.columns, output.rows);
+            }
         }
         self.feed(&output.bytes);
         self.missing = self.missing.saturating_add(output.missing);
@@ -195,6 +230,11 @@ impl Terminal {
         self.missing
     }
 
+    /// The number of sequences left out because they would change too many cells.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let (columns, rows) = self.size();
@@ -211,6 +251,8 @@ impl Terminal {
     }
 
     pub fn feed(&mut self, mut bytes: &[u8]) {
+        let more = CELLS_PER_PIECE + bytes.len().saturating_mul(CELLS_PER_BYTE);
+        self.cells = self.cells.saturating_add(more).min(CELLS_SAVED);
         while let Some(piece) = self.lexer.next(&mut bytes) {
             match piece {
                 Piece::Text(text) => self.text(text),
@@ -219,18 +261,84 @@ impl Terminal {
         }
     }
 
+    /// Takes the cells from those that sequences may still change; whether there are enough.
+    fn affords(&mut self, cells: usize) -> bool {
+        let left = self.cells.checked_sub(cells);
+        self.cells = left.unwrap_or(self.cells);
+        self.left_out += u64::from(left.is_none());
+        left.is_some()
+    }
+
+    /// Changes the size. The lines of the primary screen and above it are wrapped again, so that nothing is cut off.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         let [rows, columns] = nonzero(columns, rows);
+        let (_, before) = self.screen().size();
         if (rows, columns) == self.screen().size() {
             return;
         }
         let alternate = self.screen().alternate_screen();
         // Reset the count of lines above. Otherwise a higher screen would begin with that many empty lines.
         self.parser.process(b"\x1b[?47l\x1b[3J");
-        self.parser.set_size(rows, columns);
+        match before == columns {
+            true => self.parser.set_size(rows, columns),
+            false => self.rewrap(rows, columns),
+        }
         if alternate {
             self.parser.process(b"\x1b[?47h");
         }
+    }
+
+    fn rewrap(&mut self, rows: NonZeroU16, columns: NonZeroU16) {
+        let screen = self.screen();
+        let (row, column) = screen.cursor_position();
+        let attributes = screen.attributes_formatted();
+        let is_blank = |column: &u16| {
+            let cell = screen.cell(row, *column);
+            cell.is_some_and(|cell| !cell.has_contents() && !cell.is_wide_continuation())
+        };
+        let after_text = (0..column).rev().take_while(is_blank).count();
+        let mut all = captured(screen, b"");
+        let mut before = captured(screen, b"\x1b[m\x1b[J");
+        before.truncate(usize::from(row) + 1);
+        let used = all.iter().rposition(|line| !line.text.is_empty()).map_or(0, |at| at + 1);
+        all.truncate(used.max(before.len()));
+        // The last line above may continue on the screen.
+        let begun = self.wrap_above(columns.get());
+        let before = begun.clone() + &joined(before) + &"\x1b[C".repeat(after_text);
+        let mut until_cursor = Terminal::sized((columns.get(), rows.get()), usize::MAX);
+        until_cursor.parser.process(before.as_bytes());
+        self.parser.process(b"\x1b[m\x1b[r\x1b[H\x1b[2J");
+        self.parser.set_size(rows, columns);
+        let above = self.parser.callbacks().scrolled();
+        self.parser.process((begun + &joined(all)).as_bytes());
+        let scrolled = self.parser.callbacks().scrolled() - above;
+        let (row, column) = until_cursor.screen().cursor_position();
+        let row = (u64::from(row) + until_cursor.parser.callbacks().scrolled()).saturating_sub(scrolled);
+        // Only the character of the last column moves the cursor beyond it.
+        if (row, column) != (u64::from(self.screen().cursor_position().0), self.screen().cursor_position().1) {
+            self.parser.process(format!("\x1b[{};{}H", row + 1, column + 1).as_bytes());
+        }
+        self.parser.process(attributes.as_bytes());
+    }
+
+    /// Wraps the lines above the screen at this many columns. Returns the last one instead if it continues on the screen.
+    fn wrap_above(&mut self, columns: u16) -> String {
+        let scrollback = self.parser.callbacks_mut();
+        let lines = std::mem::take(&mut scrollback.lines);
+        scrollback.bytes = 0;
+        let mut begun = String::new();
+        for line in lines {
+            if begun.is_empty() && !line.wrapped && fits(&line.text, columns) {
+                scrollback.push(line);
+                continue;
+            }
+            begun.push_str(&line.text);
+            begun.push_str("\x1b[m");
+            if !line.wrapped {
+                wrapped(&std::mem::take(&mut begun), columns).into_iter().for_each(|line| scrollback.push(line));
+            }
+        }
+        begun
     }
 
     fn text(&mut self, text: &[u8]) {
@@ -304,6 +412,10 @@ impl Terminal {
             [_, b'E'] => self.parser.process(b"\r\n"),
             [_, b'Z'] => self.answer("\x1b[?62;22c"),
             [_, b'c'] => {
+                let (columns, rows) = self.size();
+                if !self.affords(2 * usize::from(columns) * usize::from(rows)) {
+                    return;
+                }
                 (self.graphics, self.shifted, self.last) = ([false; 2], false, None);
                 self.parser.process(&sequence);
             }
@@ -316,6 +428,21 @@ impl Terminal {
         let number = || digits().fold(0_u16, |all, digit| all.saturating_mul(10).saturating_add(digit as u16)).max(1);
         let (row, column) = self.screen().cursor_position();
         let (columns, rows) = self.size();
+        let (width, height, count) = (usize::from(columns), usize::from(rows), usize::from(number()));
+        let cells = match last {
+            b'L' | b'M' | b'S' | b'T' => count.min(height) * width,
+            b'@' | b'P' => width,
+            b'X' => count.min(width),
+            // A character is more work than a cell.
+            b'b' => count.min(width) * 8,
+            b'K' => width / ERASED,
+            b'J' => width * height / ERASED,
+            b'h' => parameters.windows(4).filter(|mode| mode == b"1049").count() * width * height / ERASED,
+            _ => 0,
+        };
+        if !self.affords(cells) {
+            return;
+        }
         match (parameters, last) {
             ([b'0'..=b'9', ..] | [], b'b') => {
                 let repeated = self.last.map(|last| last.to_string().repeat(number().min(columns).into()));
@@ -402,11 +529,19 @@ impl Terminal {
         let mut terminal = Terminal::recorded();
         terminal.resize(state.columns, state.rows);
         terminal.feed(&state.screen);
+        let (columns, _) = terminal.size();
         let scrollback = terminal.parser.callbacks_mut();
         (scrollback.lines, scrollback.bytes) = (VecDeque::new(), 0);
         for line in String::from_utf8_lossy(&state.above).split_inclusive(['\n', '\r']) {
             let text = line.trim_end_matches(['\n', '\r']);
-            scrollback.push(Above { text: text.into(), wrapped: line.ends_with('\r') });
+            let continues = line.ends_with('\r');
+            if fits(text, columns) {
+                scrollback.push(Above { text: text.into(), wrapped: continues });
+                continue;
+            }
+            let mut lines = wrapped(text, columns);
+            lines.iter_mut().last().into_iter().for_each(|line| line.wrapped = continues);
+            lines.into_iter().for_each(|line| scrollback.push(line));
         }
         scrollback.dropped = state.dropped;
         terminal.feed(&state.pending);
@@ -430,6 +565,43 @@ impl Terminal {
         out.push_str(&self.screen().input_mode_formatted());
         out
     }
+}
+
+/// Whether a line above the screen is plain text that certainly fits into this many columns.
+fn fits(text: &str, columns: u16) -> bool {
+    text.len() <= columns.into() && text.bytes().all(|byte| (b' '..0x7f).contains(&byte))
+}
+
+/// The rows of a line in this many columns.
+fn wrapped(line: &str, columns: u16) -> VecDeque<Above> {
+    let mut terminal = Terminal::sized((columns, 2), usize::MAX);
+    terminal.feed(line.as_bytes());
+    let mut rows = captured(terminal.screen(), b"");
+    rows.truncate(usize::from(terminal.screen().cursor_position().0) + 1);
+    let scrollback = terminal.parser.callbacks_mut();
+    scrollback.lines.append(&mut rows);
+    std::mem::take(&mut scrollback.lines)
+}
+
+/// The rows of a screen after some further output.
+fn captured(screen: &vt100::Screen, output: &[u8]) -> VecDeque<Above> {
+    let (rows, columns) = screen.size();
+    let mut parser = parser((columns.get(), rows.get()), Scrollback::new(usize::MAX));
+    screen.clone_into(parser.screen_mut());
+    parser.process(output);
+    parser.process(format!("\x1b[r\x1b[{rows}S").as_bytes());
+    std::mem::take(&mut parser.callbacks_mut().lines)
+}
+
+/// The output that writes rows from the first column on.
+fn joined(rows: VecDeque<Above>) -> String {
+    let (mut out, mut ended) = (String::new(), false);
+    for row in rows {
+        out.push_str(if std::mem::replace(&mut ended, !row.wrapped) { "\r\n" } else { "" });
+        out.push_str(&row.text);
+        out.push_str("\x1b[m");
+    }
+    out
 }
 
 /// The output that draws the visible screen: its cells, its saved cursor and its margins.

@@ -64,8 +64,7 @@ fn lines_above_the_screen_are_kept_up_to_a_limit() {
     let long = fed(&[&[b'x'; 50][..], &b"\r\n".repeat(6)].concat());
     let wrapped: Vec<_> = long.above().iter().map(|line| (line.text.len(), line.wrapped)).collect();
     assert_eq!(wrapped[..3], [(20, true), (20, true), (10, false)]);
-    let alternate = fed(&[b"\x1b[?1049h", &b"a\r\n".repeat(50)[..]].concat());
-    assert!(alternate.above().is_empty());
+    assert!(fed(&[b"\x1b[?1049h", &b"a\r\n".repeat(50)[..]].concat()).above().is_empty());
 }
 
 #[test]
@@ -196,5 +195,142 @@ proptest! {
             }
         }
         prop_assert_eq!(divided.state(), whole.state());
+    }
+}
+
+/// Everything that a terminal keeps of the primary screen, a line for each line that was written.
+fn text_of(terminal: &Terminal) -> String {
+    let mut out = String::new();
+    let screen = terminal.primary();
+    let on_screen = captured(&screen, b"");
+    for line in terminal.above().iter().chain(&on_screen) {
+        let plain = fed_wide(line.text.as_bytes());
+        out.push_str(plain.trim_end_matches('\n'));
+        out.push_str(if line.wrapped { "" } else { "\n" });
+    }
+    out.trim_end_matches('\n').to_owned()
+}
+
+fn fed_wide(bytes: &[u8]) -> String {
+    let mut terminal = Terminal::sized((400, 2), 0);
+    terminal.feed(bytes);
+    terminal.screen().contents()
+}
+
+#[test]
+fn nothing_is_lost_while_a_terminal_is_narrow() {
+    let wide = "0123456789abcdefghij";
+    let lines = |count: usize| (0..count).map(|at| format!("{wide} line {at}\r\n")).collect::<String>();
+    for text in [
+        format!("{wide}{wide}"),
+        format!("{wide}\r\n\r\n$ "),
+        lines(3),
+        lines(40),
+        format!("{wide}{wide}{wide}{wide}{wide}{wide}{wide}{wide}{wide}{wide}{wide}{wide}{wide}"),
+        format!("\x1b[1;31m{wide}\x1b[44m{wide}\x1b[m\r\n\r\n\r\n\r\n\r\nend"),
+        format!("e\u{301}{wide}\x1b[5;3Hlow\x1b[2;2H"),
+        format!("{wide}\x1b[?1049halternate"),
+        format!("\x1b[2;4r\x1b[?6h{wide}\r\n{wide}"),
+    ] {
+        for narrow in [2, 3, 7, 13, 19] {
+            let mut terminal = Terminal::recorded();
+            terminal.resize(44, 6);
+            terminal.feed(text.as_bytes());
+            let before = text_of(&terminal);
+            terminal.resize(narrow, 6);
+            let width = |line: &Above| crate::text::width(&fed_wide(line.text.as_bytes()));
+            assert!(terminal.above().iter().all(|line| width(line) <= narrow.into()));
+            assert_eq!(text_of(&terminal), before, "{narrow}");
+            terminal.resize(44, 6);
+            assert_eq!(text_of(&terminal), before, "{narrow} and back");
+            terminal.resize(80, 3);
+            assert_eq!(text_of(&terminal), before, "{narrow} and wider");
+        }
+    }
+}
+
+#[test]
+fn a_wide_character_that_does_not_fit_into_the_last_column_is_kept() {
+    let mut terminal = fed("日本語日本語日本語x日本語\r\nxy".as_bytes());
+    for columns in [7, 3, 20, 2, 44] {
+        terminal.resize(columns, 5);
+        assert_eq!(text_of(&terminal).replace('\n', ""), "日本語日本語日本語x日本語xy", "{columns}");
+    }
+}
+
+#[test]
+fn output_continues_where_it_was_after_a_change_of_the_width() {
+    for (before, after, shown) in [
+        ("0123456789abc", "de", "012345678\n9abcde"),
+        ("0123456789abcdefghij", "\r\nx", "0123456789abcdefghij\nx"),
+        ("ab\r\n$ ", "ls", "ab\n$ ls"),
+        ("ab\x1b[8G", "c", "ab     c"),
+        ("one\r\ntwo\x1b[H", "O", "One\ntwo"),
+        ("\x1b[31mred", "der", "redder"),
+    ] {
+        let mut terminal = fed(before.as_bytes());
+        terminal.resize(9, 5);
+        terminal.feed(after.as_bytes());
+        assert_eq!(text_of(&terminal), shown.replacen("012345678\n9", "0123456789", 1), "{before:?}");
+    }
+    let mut terminal = fed(b"\x1b[31;1mred");
+    terminal.resize(2, 5);
+    terminal.feed(b"d");
+    assert_eq!(terminal.screen().cell(1, 1).expect("a cell").fgcolor(), vt100::Color::Idx(1));
+}
+
+#[test]
+fn output_cannot_make_the_terminal_work_without_end() {
+    let mut large = Terminal::recorded();
+    large.resize(9999, 9999);
+    assert_eq!(large.size(), limits::COMMAND_SCREEN);
+    let cells = 512 * 256;
+    for (sequence, cells) in [
+        ("\x1b[500L", cells),
+        ("\x1b[500M", cells),
+        ("\x1b[500S", cells),
+        ("\x1b[2;200r\x1b[500T", 512),
+        ("\x1b[500@", 512),
+        ("\x1b[500P", 512),
+        ("x\x1b[9999b", 8 * 512),
+        ("\x1b[2J", cells / 8),
+        ("\x1b[?J", cells / 8),
+        ("\x1bc", 2 * cells),
+        ("\x1b[?1049h", cells / 8),
+        ("\x1b[?1049;1049;1049;1049h", cells / 2),
+    ] {
+        let mut terminal = large.clone();
+        let count = 300;
+        terminal.cells = 0;
+        terminal.feed(sequence.repeat(count).as_bytes());
+        let done = count - terminal.left_out() as usize;
+        let most = CELLS_PER_PIECE + sequence.len() * count * CELLS_PER_BYTE;
+        assert!(done < count && done * cells <= most, "{sequence:?}: {done}");
+    }
+    let sizes =
+        [(512, 256), (511, 256)].map(|(columns, rows)| CommandOutput { columns, rows, ..CommandOutput::default() });
+    large.cells = 0;
+    for at in 0..1000 {
+        large.apply(&sizes[at % 2]);
+    }
+    // A size that was left out is the current one again in the next piece.
+    assert!(large.left_out() > 450, "{}", large.left_out());
+}
+
+#[test]
+fn usual_output_is_never_left_out() {
+    for (piece, columns, rows) in [
+        ("\x1b[H\x1b[2JSat Nov 28 21:47:26 UTC 2026\r\n", 512, 256),
+        ("\x1b[1;40r\x1b[40;1H\n\x1b[1;41rone line of a file\x1b[K", 200, 50),
+        ("\x1b[Mnext\x1b[L", 200, 50),
+        ("\x1b[?1049h\x1b[2J\x1b[H~\r\n~\x1b[?1049l", 200, 50),
+    ] {
+        let mut terminal = Terminal::recorded();
+        terminal.resize(columns, rows);
+        terminal.cells = 0;
+        for _ in 0..100 {
+            terminal.feed(piece.as_bytes());
+        }
+        assert_eq!(terminal.left_out(), 0, "{piece:?}");
     }
 }

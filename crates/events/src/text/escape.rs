@@ -270,8 +270,7 @@ pub(crate) mod tests {
         check_escape("\u{301}e", r"\u{301}e");
         check_escape("\n\u{301}", r"\n\u{301}");
         check_escape(b"\xff\xcc\x81", r"\xff\u{301}");
-        let heap = format!("e{}", "\u{301}".repeat(9));
-        check_escape(&heap, &format!("e{}\\u{{301}}", "\u{301}".repeat(8)));
+        check_escape(format!("e{}", "\u{301}".repeat(9)), &format!("e{}\\u{{301}}", "\u{301}".repeat(8)));
     }
 
     #[test]

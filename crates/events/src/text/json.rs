@@ -75,7 +75,7 @@ pub fn ascii(text: &str) -> String {
 }
 
 /// Appends two hex digits per byte.
-pub(crate) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+pub fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(*byte)]);
     }

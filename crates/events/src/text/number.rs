@@ -43,7 +43,6 @@ mod tests {
 
     #[test]
     fn counts_are_short() {
-        let counts = [7, 9_999, 45_310, 123_456, 1_234_567];
-        assert_eq!(counts.map(short), ["7", "9,999", "45.3k", "123k", "1.2M"]);
+        assert_eq!([7, 9_999, 45_310, 123_456, 1_234_567].map(short), ["7", "9,999", "45.3k", "123k", "1.2M"]);
     }
 }

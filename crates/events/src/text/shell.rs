@@ -2,25 +2,63 @@
 
 use super::is_hostile;
 
-/// The first word of a command, quoted if the shell would read it as a keyword.
+/// The first word of a command, quoted if the shell would read it as a keyword or an assignment.
 pub fn first_word(name: &[u8]) -> String {
-    if is_reserved(name) { format!("'{}'", String::from_utf8_lossy(name)) } else { word(name) }
+    if is_reserved(name) || name.contains(&b'=') && is_plain(name) {
+        return format!("'{}'", String::from_utf8_lossy(name));
+    }
+    word(name)
 }
 
 /// One word, quoted so that the shell takes it literally and the terminal receives no control characters.
 pub fn word(word: &[u8]) -> String {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+:,./-".contains(b);
-    if !word.is_empty() && word.iter().all(plain) {
-        return String::from_utf8_lossy(word).into_owned();
-    }
-    // An option like `--std=c17` needs no quotes: `=` is special only in a first word without a dash.
-    if word.starts_with(b"-") && word.iter().all(|b| plain(b) || *b == b'=') {
-        return String::from_utf8_lossy(word).into_owned();
-    }
     match std::str::from_utf8(word) {
-        Ok(text) if !text.chars().any(is_hostile) => format!("'{}'", text.replace('\'', r"'\''")),
+        Ok(text) if !text.chars().any(is_hostile) => {
+            let mut out = Vec::new();
+            quote(word, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        }
         _ => ansi_c(word),
     }
+}
+
+/// The arguments in an argument area: each up to its NUL.
+pub fn args(area: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = area.strip_suffix(b"\0").unwrap_or(area);
+    let empty = area.is_empty();
+    whole.split(|b| *b == 0).filter(move |_| !empty)
+}
+
+/// Appends an argument area as words with a space between them. Raw bytes, not escaped.
+pub fn words(area: &[u8], out: &mut Vec<u8>) {
+    for (number, word) in args(area).enumerate() {
+        if number > 0 {
+            out.push(b' ');
+        }
+        quote(word, out);
+    }
+}
+
+/// Appends a word, in quotes if the shell would take it apart.
+fn quote(word: &[u8], out: &mut Vec<u8>) {
+    if is_plain(word) {
+        return out.extend_from_slice(word);
+    }
+    // No backslashes: lines of text double them.
+    if word.contains(&b'\'') && !word.iter().any(|byte| b"\"$`\\!".contains(byte)) {
+        return out.extend_from_slice(&[b"\"", word, b"\""].concat());
+    }
+    out.push(b'\'');
+    for byte in word {
+        out.extend_from_slice(if *byte == b'\'' { br#"'"'"'"# } else { std::slice::from_ref(byte) });
+    }
+    out.push(b'\'');
+}
+
+/// Whether a word needs no quotes. zsh replaces one that begins with `=`.
+fn is_plain(word: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+:,./-=".contains(b) || !b.is_ascii();
+    !word.is_empty() && word[0] != b'=' && word.iter().all(plain)
 }
 
 fn is_reserved(word: &[u8]) -> bool {

@@ -213,8 +213,7 @@ mod tests {
         assert_eq!(file(0o640).allow(READ, &stranger), Unknown);
         assert_eq!(file(0o600).allow(READ, &stranger), Denied);
         assert_eq!(file(0o644).allow(READ, &stranger), Granted);
-        let unknown = Credentials { capabilities: None, ..who(0, 0, &[], 0) };
-        assert_eq!(file(0o600).allow(READ, &unknown), Unknown);
+        assert_eq!(file(0o600).allow(READ, &Credentials { capabilities: None, ..who(0, 0, &[], 0) }), Unknown);
     }
 
     #[test]
@@ -224,8 +223,7 @@ mod tests {
         assert_eq!(file(0o644).allow(EXECUTE, &root), Denied);
         assert_eq!(file(0o100).allow(EXECUTE, &root), Granted);
         // If no capability grants it, the capabilities need not be known.
-        let unknown = Credentials { capabilities: None, ..who(0, 0, &[], 0) };
-        assert_eq!(file(0o644).allow(EXECUTE, &unknown), Denied);
+        assert_eq!(file(0o644).allow(EXECUTE, &Credentials { capabilities: None, ..who(0, 0, &[], 0) }), Denied);
         let dir = Rights { mode: libc::S_IFDIR, ..file(0) };
         let reader = who(7, 7, &[], CAP_DAC_READ_SEARCH);
         assert_eq!((dir.allow(EXECUTE, &reader), dir.allow(WRITE, &reader)), (Granted, Denied));

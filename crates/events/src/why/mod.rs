@@ -11,6 +11,7 @@ pub use tcp::FailedConnect;
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, EventContext, names};
 use crate::text::without_codes;
+use memchr::memmem;
 use std::sync::Arc;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
 use tracetui_shared::record::mark;
@@ -127,7 +128,10 @@ impl Answer {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FailedCall {
-    Exec,
+    Exec {
+        /// The directory at which a relative path starts. An empty path is the file of the descriptor itself.
+        dirfd: i32,
+    },
     Open {
         /// The flags with the numbers that most architectures use.
         flags: u64,
@@ -136,6 +140,27 @@ pub enum FailedCall {
         /// The directory at which a relative path starts.
         dirfd: i32,
     },
+}
+
+impl FailedCall {
+    /// The descriptor at which a relative path starts, or [`AT_FDCWD`].
+    pub fn dirfd(&self) -> i32 {
+        match self {
+            FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } => *dirfd,
+        }
+    }
+
+    /// The exec of a path, and the path without the descriptor at which it starts: the kernel names a file below a descriptor
+    /// `/dev/fd/N/PATH` ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)).
+    fn exec(filename: &[u8]) -> (FailedCall, &[u8]) {
+        let below = || {
+            let rest = filename.strip_prefix(b"/dev/fd/")?;
+            let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+            let dirfd = str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
+            Some((FailedCall::Exec { dirfd }, rest.get(end + 1..).unwrap_or_default()))
+        };
+        below().unwrap_or((FailedCall::Exec { dirfd: AT_FDCWD }, filename))
+    }
 }
 
 /// The working directory, as far as the event shows it.
@@ -192,11 +217,13 @@ pub struct Question {
     /// The caller's root; `None` if unknown. Only opens have it.
     pub root: Option<Vec<u8>>,
     pub cwd: Cwd,
-    /// The effective ids for an exec, the real ones for an open.
+    /// The directory of the descriptor at which the path starts, if the opens around the call show it.
+    pub below: Option<Vec<u8>>,
+    /// The effective user id, or the real one if the event lacks it; the effective group id for an exec, the real one for an open.
     pub ids: (u32, u32),
     /// The answer that the event proves. Used if the lookup finds nothing.
     pub proven: Option<Answer>,
-    /// The other places of the call's search, if the call did not find its file.
+    /// The first places of the call's search, in order, if the call did not find its file.
     pub others: Vec<SearchDir>,
     /// The number of all places of this search. Not all of them are kept.
     pub places: usize,
@@ -262,7 +289,17 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
         Body::Exec(exec) => {
             let known = exec.record.filename_marks & mark::FAULT == 0;
             let cut = exec.record.filename_marks & mark::CUT != 0;
-            proven_by(exec.record.ret.saturating_neg(), &FailedCall::Exec, known.then_some(exec.filename), cut)
+            let (call, path) = FailedCall::exec(exec.filename);
+            let relative = !path.starts_with(b"/") && call.dirfd() == AT_FDCWD;
+            if exec.record.ret == -libc::ENOENT
+                && known
+                && relative
+                && exec.cwd.deleted()
+                && memmem::find(path, b"..").is_none()
+            {
+                return Some(Answer::proven(Cause::Missing, "the working directory was deleted"));
+            }
+            proven_by(exec.record.ret.saturating_neg(), &call, known.then_some(path), cut)
         }
         Body::Tcp(tcp) => tcp::proven(tcp),
         _ => None,
@@ -270,11 +307,11 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
 }
 
 pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) -> Option<Answer> {
-    let (flags, dirfd) = match call {
-        FailedCall::Exec => (0, AT_FDCWD),
-        FailedCall::Open { flags, dirfd, .. } => (*flags, *dirfd),
+    let (flags, is_exec) = match call {
+        FailedCall::Exec { .. } => (0, true),
+        FailedCall::Open { flags, .. } => (*flags, false),
     };
-    let is_exec = *call == FailedCall::Exec;
+    let dirfd = call.dirfd();
     let relative = path.is_some_and(|path| !path.starts_with(b"/"));
     Some(match errno {
         libc::ENAMETOOLONG => too_long(path?, cut)?,
@@ -282,7 +319,7 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
             Answer::proven(Cause::TooManyFiles, "the process reached its limit of open files (RLIMIT_NOFILE)")
         }
         libc::ENFILE => Answer::proven(Cause::TooManyFiles, "the system reached its limit of open files (fs.file-max)"),
-        libc::EBADF if !is_exec && relative && dirfd != AT_FDCWD => {
+        libc::EBADF if relative && dirfd != AT_FDCWD => {
             Answer::proven(Cause::BadDescriptor, format!("descriptor {dirfd} (dirfd) is not open"))
         }
         libc::ETXTBSY if is_exec => {
@@ -292,7 +329,9 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         libc::E2BIG if is_exec => {
             Answer::proven(Cause::TooLong, "the arguments and the environment exceed the limit of the kernel")
         }
-        libc::ENOENT if path == Some(b"") && !cut => Answer::proven(Cause::Missing, "the path is empty"),
+        libc::ENOENT if path == Some(b"") && !cut && !(is_exec && dirfd != AT_FDCWD) => {
+            Answer::proven(Cause::Missing, "the path is empty")
+        }
         libc::EEXIST if flags & names::O_EXCL != 0 => Answer {
             component: path.map(<[u8]>::to_vec),
             ..Answer::proven(Cause::Exists, "the file exists, and O_EXCL requires a new one")
@@ -354,7 +393,8 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
                 None => Some(b"/".to_vec()),
             };
             let call = FailedCall::Open { flags: open.flags(), resolve: record.resolve, dirfd: record.dirfd };
-            (call, open.path, record.ret.saturating_neg(), root, at_exec(seen.process), (header.uid.0, header.gid.0))
+            let ids = (open.euid().unwrap_or(header.uid.0), header.gid.0);
+            (call, open.path, record.ret.saturating_neg(), root, at_exec(seen.process), ids)
         }
         Body::Exec(exec) => {
             let record = &exec.record;
@@ -363,7 +403,8 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
             }
             let known = exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() && !exec.cwd.deleted();
             let cwd = if known { Cwd::AtEvent(written(exec.cwd)) } else { Cwd::Unknown };
-            (FailedCall::Exec, exec.filename, record.ret.saturating_neg(), None, cwd, (record.euid, record.egid))
+            let (call, path) = FailedCall::exec(exec.filename);
+            (call, path, record.ret.saturating_neg(), None, cwd, (record.euid, record.egid))
         }
         _ => return None,
     };
@@ -385,6 +426,7 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
         errno,
         root,
         cwd,
+        below: None,
         ids,
         proven,
         others: Vec::new(),
@@ -398,6 +440,7 @@ mod tests {
     use crate::sink::sample;
     use proptest::prelude::*;
 
+    const EXEC: FailedCall = FailedCall::Exec { dirfd: AT_FDCWD };
     const OPEN: FailedCall = FailedCall::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD };
 
     #[track_caller]
@@ -411,7 +454,7 @@ mod tests {
     fn some_errors_are_explained_by_the_event_alone() {
         let long = [b"/tmp/".as_slice(), &[b'x'; 256]].concat();
         check(libc::ENAMETOOLONG, &OPEN, &long, Some(Cause::TooLong));
-        check(libc::ENAMETOOLONG, &FailedCall::Exec, &long, Some(Cause::TooLong));
+        check(libc::ENAMETOOLONG, &EXEC, &long, Some(Cause::TooLong));
         check(libc::ENAMETOOLONG, &OPEN, &[b'/'; 4095], Some(Cause::TooLong));
         // A file system may allow less.
         check(libc::ENAMETOOLONG, &OPEN, b"/tmp/x", None);
@@ -422,9 +465,16 @@ mod tests {
         check(libc::ENOENT, &OPEN, b"", Some(Cause::Missing));
         check(libc::ENOENT, &OPEN, b"/x", None);
         check(libc::EACCES, &OPEN, b"/x", None);
-        check(libc::ETXTBSY, &FailedCall::Exec, b"/x", Some(Cause::TextBusy));
-        check(libc::E2BIG, &FailedCall::Exec, b"/x", Some(Cause::TooLong));
+        check(libc::ETXTBSY, &EXEC, b"/x", Some(Cause::TextBusy));
+        check(libc::E2BIG, &EXEC, b"/x", Some(Cause::TooLong));
         check(libc::E2BIG, &OPEN, b"/x", None);
+        let below = |filename| FailedCall::exec(filename);
+        assert_eq!(below(b"/dev/fd/9/x"), (FailedCall::Exec { dirfd: 9 }, &b"x"[..]));
+        assert_eq!(below(b"/dev/fd/9"), (FailedCall::Exec { dirfd: 9 }, &b""[..]));
+        assert_eq!(below(b"/dev/fd/-7/a/b"), (FailedCall::Exec { dirfd: -7 }, &b"a/b"[..]));
+        assert_eq!(below(b"/dev/fd/x/b"), (EXEC, &b"/dev/fd/x/b"[..]));
+        check(libc::EBADF, &FailedCall::Exec { dirfd: 9 }, b"x", Some(Cause::BadDescriptor));
+        check(libc::ENOENT, &FailedCall::Exec { dirfd: 9 }, b"", None);
         let new = FailedCall::Open { flags: names::O_CREAT | names::O_EXCL, resolve: 0, dirfd: AT_FDCWD };
         check(libc::EEXIST, &new, b"/x", Some(Cause::Exists));
     }

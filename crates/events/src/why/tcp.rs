@@ -99,8 +99,7 @@ mod tests {
         };
         let timeout = |text: &str| Some((Cause::Timeout, text.to_owned()));
         let waited = TcpRecord { since: BootNanos(1), decided: BootNanos(2_000_000_001), retransmits: 1, ..failed(0) };
-        let timed_out = TcpRecord { err: libc::ETIMEDOUT as u16, ..waited };
-        assert_eq!(said(timed_out), timeout("no answer to 2 SYNs in 2.0 s"));
+        assert_eq!(said(TcpRecord { err: libc::ETIMEDOUT as u16, ..waited }), timeout("no answer to 2 SYNs in 2.0 s"));
         assert_eq!(said(failed(libc::ETIMEDOUT)), timeout("no answer to 1 SYN"));
         let abandoned = TcpRecord { outcome: outcome::ABANDONED, ..waited };
         assert_eq!(said(abandoned), timeout("no answer to 2 SYNs in 2.0 s; then the process closed the socket"));
@@ -109,8 +108,7 @@ mod tests {
         let port = |text: &str| Some((Cause::NoPort, text.to_owned()));
         let none = failed(libc::EADDRNOTAVAIL);
         assert_eq!(said(none), port("no local port is free for a connection to [::1]:80"));
-        let used = TcpRecord { lport: 7, ..none };
-        assert_eq!(said(used), port("the local port 7 already has a connection to [::1]:80"));
+        assert_eq!(said(TcpRecord { lport: 7, ..none }), port("the local port 7 already has a connection to [::1]:80"));
         for other in [libc::ECONNREFUSED, libc::EACCES, 0] {
             assert_eq!(said(failed(other)), None);
         }

@@ -22,7 +22,6 @@ pub(super) static ARCH: Arch = Arch {
         "__arm64_sys_setsockopt",
         "__arm64_sys_seccomp",
         "__arm64_sys_prctl",
-        "__arm64_sys_unshare",
         "__arm64_compat_sys_ioctl",
     ],
     execs: &["__arm64_sys_execve", "__arm64_sys_execveat", "__arm64_compat_sys_execve", "__arm64_compat_sys_execveat"],

@@ -230,8 +230,7 @@ fn a_field_that_no_load_reaches_is_absent_and_says_so() {
     let (offsets, odd) = b.finish().resolve().usable();
     let of = |field: Field| offsets[field as usize];
     assert_eq!((of(Field::TaskPid), of(Field::TaskTgid)), (FARTHEST, ABSENT));
-    let said = format!("its offset is {}, more than {FARTHEST}", FARTHEST + 4);
-    assert_eq!(odd, [(Field::TaskTgid, said)]);
+    assert_eq!(odd, [(Field::TaskTgid, format!("its offset is {}, more than {FARTHEST}", FARTHEST + 4))]);
 }
 
 #[test]
@@ -356,13 +355,9 @@ fn other_files_are_refused_with_a_reason() {
 }
 
 #[test]
-fn a_file_that_is_not_there_has_the_error_of_the_system() {
+fn a_file_that_is_not_there_or_endless_has_an_error() {
     let error = Btf::from_file("/nonexistent/vmlinux").err();
     assert!(matches!(error, Some(BtfError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound));
-}
-
-#[test]
-fn an_endless_file_is_too_large() {
     assert!(matches!(Btf::from_file("/dev/zero"), Err(BtfError::TooLarge)));
 }
 
@@ -412,8 +407,7 @@ fn check_minimal_is_enough(btf: &Btf) {
 
 #[test]
 fn the_minimal_form_resolves_alike() {
-    let btf = Btf::parse(REAL.to_vec()).expect("committed");
-    check_minimal_is_enough(&btf);
+    check_minimal_is_enough(&Btf::parse(REAL.to_vec()).expect("committed"));
 }
 
 #[test]
@@ -442,10 +436,8 @@ fn the_minimal_form_keeps_bitfields_wide_enumerators_and_absences() {
     assert_eq!(resolved.decisions[Field::CredUid as usize].place, Err(Absence::NoMember));
     assert_eq!(resolved.decisions[Field::LinkId as usize].place, Err(Absence::NoStructure));
     let consts = resolved.consts;
-    assert_eq!(
-        [Const::InlineNameLen, Const::LinkTypePerf, Const::ExitHasGroupDead].map(|constant| consts.get(constant)),
-        [Some(36), Some(7), Some(1)]
-    );
+    let found = [Const::InlineNameLen, Const::LinkTypePerf, Const::ExitHasGroupDead].map(|name| consts.get(name));
+    assert_eq!(found, [Some(36), Some(7), Some(1)]);
     check_minimal_is_enough(&btf);
 }
 
@@ -459,8 +451,7 @@ fn check_survives(data: Vec<u8>) {
     let start = Instant::now();
     if let Ok(btf) = Btf::parse(data) {
         let resolved = btf.resolve();
-        let minimal = btf.minimal(&resolved, &attach_names());
-        assert!(minimal.len() <= 2 * REAL.len() + 4096 * FIELDS.len());
+        assert!(btf.minimal(&resolved, &attach_names()).len() <= 2 * REAL.len() + 4096 * FIELDS.len());
         btf.tracepoint_args("sched_process_exit");
         btf.funcs(&["bpf_link_prime", "x"]);
         (0..btf.len() as u32 + 2).for_each(|id| _ = btf.size_of(id));

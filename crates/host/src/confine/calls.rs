@@ -246,12 +246,12 @@ fn programs(what: For<'_>) -> Result<[BpfProgram; 3], Error> {
     };
     let mut unknown = List::default();
     unknown.calls(&[libc::SYS_clone3]);
-    if what == For::Role(Role::Inventory) {
-        // This role may not write, but openat2(2) could. The caller then walks with openat(2).
+    if matches!(what, For::Role(Role::Inventory | Role::Ring { .. })) {
+        // These roles may not write, but openat2(2) could. The caller then walks with openat(2).
         unknown.calls(&[libc::SYS_openat2]);
     }
     let mut refused = List::of_processes()?;
-    if matches!(what, For::Role(Role::Handles | Role::Streams { .. })) {
+    if matches!(what, For::Role(Role::Handles | Role::Streams)) {
         // The C library may read the number of processors. If that fails, it assumes another number.
         refused.opens(0)?;
     }
@@ -297,7 +297,7 @@ impl List {
         list.calls(EVERYWHERE);
         list.calls(EVERYWHERE_HERE);
         list.everywhere_if()?;
-        list.maps(matches!(what, For::Role(Role::Streams { .. })))?;
+        list.maps(matches!(what, For::Role(Role::Streams)))?;
         match what {
             For::Files(work) => list.files(work)?,
             For::Shipper => list.shipper()?,
@@ -309,11 +309,13 @@ impl List {
             }
             For::Role(Role::Ring { inspector }) => {
                 list.reads()?;
+                // It fails, as `programs` says.
+                list.calls(&[libc::SYS_openat2]);
                 list.any_of(libc::SYS_bpf, 0, bpf::RING)?;
                 if let Some(inspector) = inspector {
                     let inspector = inspector.as_raw_pid().cast_unsigned().into();
                     list.when(libc::SYS_kill, &[is(0, inspector), is(1, libc::SIGKILL as u64)])?;
-                    list.when(libc::SYS_wait4, &[is(0, inspector)])?;
+                    list.when(libc::SYS_waitid, &[is(0, libc::P_PID.into()), is(1, inspector)])?;
                 }
             }
             For::Role(Role::Handles) => {
@@ -349,7 +351,6 @@ impl List {
                 list.calls(&[libc::SYS_bind, libc::SYS_recvmsg, libc::SYS_sendmsg]);
                 // No socket filters. There are two options for the timeout, with words of both sizes.
                 for (level, option) in [
-                    (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID),
                     (libc::SOL_SOCKET, libc::SO_RCVBUF),
                     (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
                     (libc::SOL_SOCKET, SO_RCVTIMEO_NEW),
@@ -358,7 +359,7 @@ impl List {
                 }
                 list.enters_network_namespaces()?;
             }
-            For::Role(Role::Streams { .. }) => {
+            For::Role(Role::Streams) => {
                 list.opens(0)?;
                 list.calls(&[libc::SYS_perf_event_open]);
             }
@@ -525,7 +526,7 @@ impl List {
 
     fn inventory(&mut self) -> Result<(), Error> {
         self.reads()?;
-        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_recvfrom, libc::SYS_recvmsg]);
+        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_recvfrom]);
         // With an address, the kernel would not check who opened the socket.
         self.when(libc::SYS_sendto, &[is_null(4)])?;
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;

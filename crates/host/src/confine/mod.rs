@@ -15,15 +15,13 @@
 //!
 //! `tracetui-ship` is another program ([`enter_shipper`]), without capabilities.
 //!
-//! The inspector is a process of its own, with a thread `streams` and these:
+//! The inspector is a process of its own, with these:
 //!
 //! | thread | role | capabilities |
 //! |---|---|---|
 //! | `inspector`, `requests`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
-//! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
+//! | `sockets` | [`Role::Sockets`] | SYS_ADMIN |
 //! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
-//!
-//! If `kernel.perf_event_paranoid` is above 2, the inspector's thread `streams` also has SYS_ADMIN.
 //!
 //! A trace of `tcp` without `bpf` has no inspector, but a thread `sockets`.
 //!
@@ -81,7 +79,6 @@ mod writes;
 
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
-use super::{decimal, read_bounded};
 pub use calls::{MonitorCalls, denied};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
@@ -129,12 +126,9 @@ pub enum Role {
     /// Opens netlink sockets for [`Role::Inventory`] and [`Role::Processes`], which cannot do so themselves. The rights of
     /// the thread that opened a socket limit what can be sent by it.
     Sockets,
-    /// Opens the rings of program changes, for [`Role::Ring`] and [`Role::Inventory`], which read them. The same call
-    /// can change the code and the data of other processes (uprobes). Only this role maps memory that others write.
-    Streams {
-        /// Whether it has CAP_SYS_ADMIN ([`Role::streams_of_inspector`]).
-        admin: bool,
-    },
+    /// Opens the rings of program changes, for [`Role::Ring`], which reads them. The same call can change the code and the data of
+    /// other processes (uprobes). Only this role maps memory that others write.
+    Streams,
     /// Searches the pins of BPF objects.
     Pins,
 }
@@ -148,7 +142,7 @@ pub(crate) const ROLES: [(&str, Role); 11] = [
     ("containers", Role::Containers),
     ("scan, lookups, why", Role::Processes),
     ("symbols", Role::Symbols),
-    ("streams", Role::Streams { admin: false }),
+    ("streams", Role::Streams),
     ("inspector", Role::Inventory),
     ("inspector: sockets", Role::Sockets),
     ("inspector: pins", Role::Pins),
@@ -185,21 +179,10 @@ impl Role {
                 .with(Capability::Syslog)
                 .with(Capability::SysPtrace)
                 .with(Capability::DacReadSearch),
-            // The sockets are opened in each network namespace. NET_BROADCAST is for listening to broadcasts of other
-            // namespaces.
-            Role::Sockets => NONE.with(Capability::SysAdmin).with(Capability::NetBroadcast),
-            Role::Streams { admin: false } => NONE.with(Capability::Perfmon),
-            Role::Streams { admin: true } => NONE.with(Capability::Perfmon).with(Capability::SysAdmin),
+            // The sockets are opened in each network namespace.
+            Role::Sockets => NONE.with(Capability::SysAdmin),
+            Role::Streams => NONE.with(Capability::Perfmon),
             Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
-        }
-    }
-
-    /// The role that opens the streams of the inspector. If `kernel.perf_event_paranoid` is above 2, Debian's kernels want
-    /// CAP_SYS_ADMIN for perf_event_open(2), which the inspector has anyway.
-    pub fn streams_of_inspector() -> Role {
-        let level = read_bounded("/proc/sys/kernel/perf_event_paranoid", 16).ok();
-        Role::Streams {
-            admin: level.and_then(|level| decimal::<u8>(level.trim_ascii())).is_some_and(|level| level > 2),
         }
     }
 
@@ -224,7 +207,7 @@ pub fn enter(role: Role) -> io::Result<Enforced> {
         | Role::Containers
         | Role::Symbols
         | Role::Sockets
-        | Role::Streams { .. }
+        | Role::Streams
         | Role::Pins => writes::restrict(WriteAccess::Nowhere)?,
         // These roles read from other processes, which such a restriction would forbid.
         Role::Processes | Role::Inventory => false,

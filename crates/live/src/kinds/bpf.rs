@@ -8,16 +8,7 @@ pub(super) const TP: Probe = Probe::new(
     Slot::BpfTp,
     Classic(
         "syscalls",
-        |_| {
-            &[
-                "sys_exit_bpf",
-                "sys_exit_ioctl",
-                "sys_exit_setsockopt",
-                "sys_exit_seccomp",
-                "sys_exit_prctl",
-                "sys_exit_unshare",
-            ]
-        },
+        |_| &["sys_exit_bpf", "sys_exit_ioctl", "sys_exit_setsockopt", "sys_exit_seccomp", "sys_exit_prctl"],
         RET,
     ),
     &[HEADER, FILES, SYSCALL, FIELDS],
@@ -30,27 +21,16 @@ pub(super) const MULTI: Probe =
 /// The fields of an interface.
 const INTERFACE: &[Field] =
     &[ProgAux, AuxId, NetDeviceIfindex, NetDeviceName, NetDeviceNet, NetDeviceXdpState, NetInum];
-const DOWN: &str = "short XDP attachments at interfaces that are down";
-/// Changes of XDP programs by netlink, in all network namespaces. The second way runs for every message that any socket sends. Without
-/// both, the inspector reports most of the changes.
-pub(super) const XDP: Group = Group::listed(&[
-    (Way::Functions, &[Probe::new(Slot::BpfXdp, Exit("dev_change_xdp_fd"), &[HEADER, INTERFACE], &[DOWN])]),
-    (
-        Way::Typed,
-        &[Probe::new(
-            Slot::BpfSent,
-            Btf(&["sock_send_length"]),
-            &[
-                HEADER,
-                FILES,
-                INTERFACE,
-                &[FilePrivate, SkFamily, SkProtocol, SkNet, NetDevIndexHead, NetDeviceIndexHlist],
-            ],
-            &[DOWN],
-        )
-        .optional()],
-    ),
-]);
+/// Changes of XDP programs by netlink, in all network namespaces. Without it, the inventory reports most of the changes.
+pub(super) const XDP: Group = Group::listed(&[(
+    Way::Functions,
+    &[Probe::new(
+        Slot::BpfXdp,
+        Exit("dev_change_xdp_fd"),
+        &[HEADER, INTERFACE],
+        &["short XDP attachments at interfaces that are down or in other network namespaces"],
+    )],
+)]);
 
 /// Who attached or detached a program by netlink. Without it, the inventory reports the change without a process.
 pub(super) const NETLINK: Group = Group::wanted(&[(

@@ -15,7 +15,7 @@ const STARTED_BTF: Probe =
 const STARTED_TP: Probe = Probe::new(
     Slot::ExecTp,
     Classic("sched", |_| &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
-    &[HEADER, WALK, FILES, FIELDS, STDIO],
+    &[HEADER, WALK, FILES, FIELDS, BPRM, STDIO],
     &[STARTED],
 );
 

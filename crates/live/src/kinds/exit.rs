@@ -2,11 +2,25 @@
 
 use super::*;
 
-const FIELDS: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive];
+const FIELDS: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive, CredEuid];
+/// The fields from which the costs are summed. Bytes read and written are optional.
+const COST: &[Field] = &[
+    TaskExecStart,
+    TaskThreadNode,
+    TaskUtime,
+    TaskStime,
+    TaskRuntime,
+    SignalThreadHead,
+    SignalStatsSequence,
+    SignalUtime,
+    SignalStime,
+    SignalRuntime,
+    SignalMaxrss,
+];
 const WHAT: &str = "process exits";
-const BTF: Probe = Probe::new(Slot::ExitBtf, Btf(&["sched_process_exit"]), &[HEADER, FIELDS], &[WHAT]);
+const BTF: Probe = Probe::new(Slot::ExitBtf, Btf(&["sched_process_exit"]), &[HEADER, FIELDS, COST], &[WHAT]);
 const TP: Probe =
-    Probe::new(Slot::ExitTp, Classic("sched", |_| &["sched_process_exit"], &[]), &[HEADER, FIELDS], &[WHAT]);
+    Probe::new(Slot::ExitTp, Classic("sched", |_| &["sched_process_exit"], &[]), &[HEADER, FIELDS, COST], &[WHAT]);
 pub(super) const GROUP: Group = Group::always(&[(Way::Typed, &[BTF]), (Way::Classic, &[TP])]);
 
 /// Who ended a process. Signals are sent with interrupts disabled, so the program is never preempted.
@@ -21,4 +35,13 @@ const SIGNAL: Probe = Probe::part(
     &["who ended a process"],
 )
 .repaired();
-pub(super) const SIGNALS: Group = Group::wanted(&[(Way::Typed, &[SIGNAL])]);
+/// Which of several signals ended a process. Interrupts are disabled there, too.
+const DELIVER: Probe = Probe::part(
+    Slot::ExitBtf,
+    "deliver_btf",
+    Btf(&["signal_deliver"]),
+    &[&[TaskTgid, TaskGroupLeader, TaskStartBoottime], &[SiginfoCode, SiginfoAddress]],
+    &["the sender of a signal that a tracer replaced, or of one of several that waited"],
+)
+.repaired();
+pub(super) const SIGNALS: Group = Group::wanted(&[(Way::Typed, &[SIGNAL, DELIVER])]);

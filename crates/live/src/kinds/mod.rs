@@ -111,7 +111,7 @@ const WALK: &[Field] = &[
     VfsmountRoot,
 ];
 /// The fields on the way from a descriptor to its file.
-const FILES: &[Field] = &[TaskFiles, FilesFdt, FdtableFd, FdtableMaxFds];
+const FILES: &[Field] = &[TaskFiles, FilesFdt, FdtableFd, FdtableMaxFds, PathMnt];
 const SYSCALL: &[Field] = &[TaskCompat, TaskPending, TaskBlocked];
 
 /// The field with the result, in the records of `syscalls:sys_exit_*`.
@@ -220,7 +220,7 @@ impl Group {
     }
 
     /// Every program of every way.
-    fn probes(&self) -> impl Iterator<Item = &'static Probe> {
+    pub(super) fn probes(&self) -> impl Iterator<Item = &'static Probe> {
         self.ways.iter().flat_map(|(_, probes)| *probes)
     }
 }
@@ -367,7 +367,6 @@ impl Probe {
             TcpIsMptcp | MptcpFirst | SkSaddr6 | SkDaddr6 | KiocbCtx | KiocbUserData | KiocbFd | KiocbFile
             | IoConnectAddr | IoAcceptFileSlot => self.kinds().contains(Kind::Tcp),
             SignalOomMm | SignalLimits => self.kinds().contains(Kind::Exit),
-            NsproxyNetNs => self.kinds().contains(Kind::Bpf) || self.kinds().contains(Kind::Fork),
             KiocbTask | KiocbTctx | IoUringTaskTask => self.needs.contains(&uring::FIELDS),
             _ => self.kinds().contains(Kind::Bpf),
         }
@@ -454,7 +453,8 @@ mod tests {
         let wanted = |kinds: KindSet, way: Way| of(kinds, KindSet::ALL, way);
         assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Typed), ["exit_btf", "exec_btf", "fork_btf"]);
         assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Functions), ["fork_multi"]);
-        assert_eq!(wanted(Kind::Exit.into(), Way::Typed), ["exit_btf", "signal_btf", "exec_btf", "fork_btf"]);
+        let for_exits = ["exit_btf", "signal_btf", "deliver_btf", "exec_btf", "fork_btf"];
+        assert_eq!(wanted(Kind::Exit.into(), Way::Typed), for_exits);
         assert_eq!(wanted(Kind::Exit.into(), Way::Classic), ["exit_tp", "exec_tp"]);
         assert_eq!(wanted(Kind::Exit.into(), Way::Functions), ["fork_multi"]);
         assert_eq!(wanted(Kind::Exec.into(), Way::Typed), ["exit_btf", "exec_btf", "fork_btf", "sys_exit_btf"]);

@@ -2,14 +2,18 @@
 
 use super::*;
 
-pub(super) const FIELDS: &[Field] = &[];
+pub(super) const FIELDS: &[Field] = &[CredEuid];
 pub(super) const WHAT: &str = "file opens";
 pub(super) const TP: Probe = Probe::new(
     Slot::OpenTp,
     Classic("syscalls", |arch| arch.open_tracepoints, RET),
-    &[HEADER, WALK, FILES, SYSCALL],
+    &[HEADER, WALK, FILES, SYSCALL, FIELDS],
     &[WHAT],
 );
 
-pub(super) const MULTI: Probe =
-    Probe::new(Slot::OpenMulti, Functions(At::Return, |arch| arch.opens), &[HEADER, WALK, FILES, SYSCALL], &[WHAT]);
+pub(super) const MULTI: Probe = Probe::new(
+    Slot::OpenMulti,
+    Functions(At::Return, |arch| arch.opens),
+    &[HEADER, WALK, FILES, SYSCALL, FIELDS],
+    &[WHAT],
+);

@@ -33,14 +33,21 @@ const SOCK: &[Field] = &[
     TcpFastopenReq,
     FastopenData,
     NetInum,
+    FilePath,
+    FilePrivate,
+    PathDentry,
     DentryInode,
     InodeMode,
     TaskFlags,
 ];
+/// The fields that show who gives a request up.
+const ENDING: &[Field] = &[TaskSignal, SignalGroupExitCode];
 const ALL: &str = "TCP connections";
 const ENDS: &str = "the ends of TCP connections whose change of state was skipped";
 const STATE_BTF: Probe =
-    Probe::new(Slot::TcpState, Btf(&["inet_sock_set_state"]), &[HEADER, FILES, SOCK], &[ALL]).guarded().repaired();
+    Probe::new(Slot::TcpState, Btf(&["inet_sock_set_state"]), &[HEADER, FILES, SYSCALL, SOCK, ENDING], &[ALL])
+        .guarded()
+        .repaired();
 const STATE_TP: Probe = Probe::new(
     Slot::TcpStateTp,
     Classic(
@@ -48,7 +55,7 @@ const STATE_TP: Probe = Probe::new(
         |_| &["inet_sock_set_state"],
         &[("skaddr", 8, 8), ("oldstate", 16, 4), ("newstate", 20, 4), ("protocol", 30, 2)],
     ),
-    &[HEADER, FILES, SOCK],
+    &[HEADER, FILES, SYSCALL, SOCK, ENDING],
     &[ALL],
 )
 .repaired();

@@ -10,13 +10,19 @@ const COMPLETION: Record = &[("ctx", 8, 8), ("req", 16, 8), ("user_data", 24, 8)
 const REQUESTS: &str = "the arguments of io_uring opens";
 const REFUSALS: &str = "refusals by io_uring: a refused request may show the arguments of an earlier one";
 const WHAT: &str = "file opens and TCP connections through io_uring";
-const SUBMIT_BTF: Probe =
-    Probe::new(Slot::UringSubmit, Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]), &[HEADER, FIELDS], &[REQUESTS]);
+/// The fields of the place at which a relative path starts.
+const START: &[Field] = &[TaskFs, FsPwd, PathMnt, PathDentry, FilePath, FileFlags];
+const SUBMIT_BTF: Probe = Probe::new(
+    Slot::UringSubmit,
+    Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
+    &[HEADER, FILES, START, FIELDS],
+    &[REQUESTS],
+);
 
 const SUBMIT_TP: Probe = Probe::new(
     Slot::UringSubmitTp,
     Classic("io_uring", |_| &["io_uring_submit_req"], REQ),
-    &[HEADER, FIELDS],
+    &[HEADER, FILES, START, FIELDS],
     &[REQUESTS],
 );
 
@@ -31,18 +37,18 @@ const REFUSED_TP: Probe = Probe::new(
 .optional();
 
 const COMPLETE_BTF: Probe =
-    Probe::new(Slot::OpenUring, Btf(&["io_uring_complete"]), &[HEADER, WALK, FILES, FIELDS], &[WHAT]);
+    Probe::new(Slot::OpenUring, Btf(&["io_uring_complete"]), &[HEADER, WALK, FILES, open::FIELDS, FIELDS], &[WHAT]);
 const COMPLETE_TP: Probe = Probe::new(
     Slot::OpenUringTp,
     Classic("io_uring", |_| &["io_uring_complete"], COMPLETION),
-    &[HEADER, WALK, FILES, FIELDS],
+    &[HEADER, WALK, FILES, open::FIELDS, FIELDS],
     &[WHAT],
 );
 
 const QUIET_EXIT: Probe = Probe::new(
     Slot::OpenUringQuiet,
     Exit("io_openat2"),
-    &[HEADER, WALK, FILES, FIELDS],
+    &[HEADER, WALK, FILES, open::FIELDS, FIELDS],
     &["io_uring opens without a completion (IOSQE_CQE_SKIP_SUCCESS); counted as lost where requests are seen"],
 )
 .optional();

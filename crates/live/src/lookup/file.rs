@@ -35,6 +35,25 @@ mod magic {
     /// File systems on which a server or a process decides access: FUSE, NFS, 9P, CIFS, SMB2, AFS, Ceph.
     pub(super) const REMOTE: [u64; 8] =
         [0x6573_5546, 0x6969, 0x0102_1997, 0xff53_4d42, 0xfe53_4d42, 0x517b, 0x5346_414f, 0x00c3_6400];
+    /// File systems in which open(2) creates no files: procfs, devpts, binfmt_misc, pstore, fusectl, smackfs, openpromfs, resctrl,
+    /// nfsd, rpc_pipefs, binder, apparmorfs, zonefs, functionfs. Those of [`MADE`] do not either, except efivarfs.
+    pub(super) const FIXED: [u64; 14] = [
+        PROC,
+        0x1cd1,
+        0x4249_4e4d,
+        0x6165_676c,
+        0x6573_5543,
+        0x4341_5d53,
+        0x9fa1,
+        0x0765_5821,
+        0x6e66_7364,
+        0x6759_6969,
+        0x6c6f_6f70,
+        0x5a3c_69f0,
+        0x5a4f_4653,
+        0x0a64_7361,
+    ];
+    pub(super) const EFIVARFS: u64 = 0xde5e_81e4;
     /// File systems whose files are generated when they are read: sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2,
     /// bpf, selinux, efivarfs, configfs.
     pub(super) const MADE: [u64; 10] = [
@@ -46,7 +65,7 @@ mod magic {
         0x6367_7270,
         0xcafe_4a11,
         0xf97c_ff8c,
-        0xde5e_81e4,
+        EFIVARFS,
         0x6265_6570,
     ];
 }
@@ -155,6 +174,12 @@ impl FileNode {
         self.kind_of_fs == magic::AUTOFS
     }
 
+    /// Whether the file system has only the files that it makes itself.
+    pub(super) fn creates_no_files(&self) -> bool {
+        let made = magic::MADE.contains(&self.kind_of_fs) && self.kind_of_fs != magic::EFIVARFS;
+        made || magic::FIXED.contains(&self.kind_of_fs)
+    }
+
     /// Whether access depends on more than the mode and the ACL.
     pub(super) fn has_own_rules(&self) -> bool {
         self.is_of_proc() || magic::REMOTE.contains(&self.kind_of_fs)
@@ -185,15 +210,14 @@ impl FileNode {
 
     /// The name in this directory that is most similar to a missing one.
     pub(super) fn nearest(&self, missing: &[u8]) -> Option<Vec<u8>> {
-        if self.is_of_proc() {
-            return None;
-        }
         let names = Dir::new(self.reopen(OFlags::DIRECTORY).ok()?).ok()?;
         let mut nearest = Nearest::to(missing);
         for entry in names.take(NAMES) {
             let Ok(entry) = entry else { break };
             let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") {
+            // The number of a process is no misspelled one.
+            let is_number = self.is_of_proc() && name.iter().all(u8::is_ascii_digit);
+            if !matches!(name, b"." | b"..") && !is_number {
                 nearest.offer(name);
             }
         }

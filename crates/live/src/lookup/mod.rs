@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 use subject::Subject;
 use tracetui_events::why::name::distance;
-use tracetui_events::why::{Answer, Basis, Cause, FailedCall, Lookup, Question, error_text};
+use tracetui_events::why::{AT_FDCWD, Answer, Basis, Cause, FailedCall, Lookup, Question, SearchDir, error_text};
 use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::priority::give_up_raised;
 use tracetui_host::users::AccountNames;
@@ -84,7 +84,7 @@ fn name_of(names: &[(u32, String)], id: u32) -> String {
 /// Starts threads that look up why calls failed.
 #[derive(Clone, Debug)]
 pub struct Threads {
-    spawner: Spawner,
+    pub spawner: Spawner,
     sockets: Option<Sockets>,
 }
 
@@ -136,58 +136,75 @@ fn look(question: &Question) -> Answer {
     }
 }
 
-/// Searches for the nearest name in the other places of the search too, and reports it in the refusal. Each directory
-/// is read once. Returns a note on where the lookup took place.
+/// Reports in the refusal the nearest name of all places of the search, or else where the search began. Each directory is read once.
+/// Returns a note on where the lookup took place.
 fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) -> Option<Vec<u8>> {
     let name = question.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let own = question.path.strip_suffix(name).unwrap_or_default();
-    let own = own.strip_suffix(b"/").filter(|dir| !dir.is_empty()).unwrap_or(if own.is_empty() { b"." } else { own });
-    let rank = |near: &[u8]| distance(name, near);
-    // The name, its distance, and the directory as passed. Among equal distances, the first is the nearest.
-    let mut best =
-        refusal.near.clone().filter(|_| refusal.last).and_then(|near| Some((rank(&near)?, near, own.to_vec())));
-    let (mut checked, mut note) = (0, None);
-    for place in &question.others {
-        let call = match question.call {
-            FailedCall::Open { flags, resolve, .. } => FailedCall::Open { flags, resolve, dirfd: place.dirfd },
-            FailedCall::Exec => FailedCall::Exec,
+    let dir = question.path.strip_suffix(name).unwrap_or_default();
+    let dir = dir.strip_suffix(b"/").filter(|dir| !dir.is_empty()).unwrap_or(if dir.is_empty() { b"." } else { dir });
+    let own = SearchDir { dir: dir.to_vec(), dirfd: question.call.dirfd() };
+    let mut places = question.others.clone();
+    if !places.contains(&own) {
+        places.push(own.clone());
+    }
+    // The distance of the nearest name, its refusal and its directory. Among equal distances, the first is the nearest.
+    let mut best: Option<((usize, bool), Refusal, Vec<u8>)> = None;
+    let (mut first, mut checked, mut note) = (None, 0, None);
+    for (at, place) in places.iter().enumerate() {
+        let missing = match *place == own {
+            true => refusal.clone(),
+            // The directory of another descriptor is unknown.
+            false if place.dirfd != AT_FDCWD => continue,
+            false => {
+                let call = match question.call {
+                    FailedCall::Open { flags, resolve, .. } => FailedCall::Open { flags, resolve, dirfd: AT_FDCWD },
+                    FailedCall::Exec { .. } => FailedCall::Exec { dirfd: AT_FDCWD },
+                };
+                let other = Question { path: place.path(name), call, others: Vec::new(), ..question.clone() };
+                let Ok(subject) = Subject::find(&other) else { continue };
+                let found = Walk::new(&other, &subject, NAMES.get_or_init(Names::read), begun).run();
+                note = note.or(subject.note().map(<[u8]>::to_vec));
+                match found {
+                    Err(Stop::Refused(missing)) if missing.errno == libc::ENOENT => *missing,
+                    _ => continue,
+                }
+            }
         };
-        let other = Question { path: place.path(name), call, others: Vec::new(), ..question.clone() };
-        let Ok(subject) = Subject::find(&other) else { continue };
-        let found = Walk::new(&other, &subject, NAMES.get_or_init(Names::read), begun).run();
-        let Err(Stop::Refused(missing)) = found else { continue };
-        if missing.errno != libc::ENOENT {
-            continue;
-        }
         checked += 1;
-        note = note.or(subject.note().map(<[u8]>::to_vec));
-        if let Some(near) = missing.near.filter(|_| missing.last)
-            && let Some(distance) = rank(&near)
-            && best.as_ref().is_none_or(|(nearest, ..)| distance < *nearest)
+        let slash = missing.component.iter().rposition(|byte| *byte == b'/');
+        let (above, wanted) = missing.component.split_at(slash.map_or(0, |slash| slash + 1));
+        let dir = if missing.last { place.dir.as_slice() } else { above.strip_suffix(b"/").unwrap_or(above) };
+        let near = missing.near.as_deref().and_then(|near| distance(wanted, near));
+        if let Some(near) = near
+            && best.as_ref().is_none_or(|(nearest, ..)| near < *nearest)
         {
-            best = Some((distance, near, place.dir.clone()));
+            best = Some((near, missing.clone(), dir.to_vec()));
         }
+        first = first.or((at == 0).then_some(missing));
     }
-    let nearest = best.as_ref().map(|(_, near, dir)| [b"the nearest name is ", near.as_slice(), b" in ", dir].concat());
-    match (refusal.last, nearest) {
-        (true, nearest) => {
-            let all = match checked + 1 {
-                all if all >= question.places => all.to_string(),
-                some => format!("{some} of {}", question.places),
-            };
-            refusal.text = [b"no ", name, format!(" in {all} places").as_bytes()].concat();
-            nearest.into_iter().for_each(|text| refusal.text.extend_from_slice(&[b"; ", text.as_slice()].concat()));
+    let all = match checked {
+        all if all >= question.places => all.to_string(),
+        some => format!("{some} of {}", question.places),
+    };
+    let mut text = [b"no ", name, format!(" in {all} places").as_bytes()].concat();
+    let began = places.first().filter(|_| first.is_none());
+    let chosen = match (best, first) {
+        (Some((_, missing, dir)), _) => {
+            let near = missing.near.as_deref().unwrap_or_default();
+            text.extend_from_slice(&[b"; the nearest name is ", near, b" in ", &dir].concat());
+            Some(missing)
         }
-        (false, Some(nearest)) => {
-            let places = if checked == 1 { "place" } else { "places" };
-            refusal.text.extend_from_slice(format!("; in {checked} other {places}, ").as_bytes());
-            refusal.text.extend_from_slice(&nearest);
+        (None, Some(missing)) if !missing.last => {
+            text.extend_from_slice(&[b"; ", missing.text.as_slice(), b", where the search began"].concat());
+            Some(missing)
         }
-        (false, None) => {}
+        (None, first) => first,
+    };
+    if let Some(place) = began {
+        text.extend_from_slice(&[b"; the search began in ", place.dir.as_slice()].concat());
     }
-    if let Some((_, near, _)) = best.filter(|_| refusal.last) {
-        refusal.near = Some(near);
-    }
+    let chosen = chosen.unwrap_or_else(|| refusal.clone());
+    *refusal = Refusal { text, near: chosen.near, component: chosen.component, ..refusal.clone() };
     note
 }
 

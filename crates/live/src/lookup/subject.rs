@@ -52,17 +52,16 @@ impl Subject {
             return Err(b"the process has changed its root directory".to_vec());
         }
         // A path relative to a descriptor does not start at the working directory.
-        let relative = !question.path.starts_with(b"/")
-            && !matches!(question.call, FailedCall::Open { dirfd, .. } if dirfd != AT_FDCWD);
+        let relative = !question.path.starts_with(b"/") && question.call.dirfd() == AT_FDCWD;
         let cwd = match &question.cwd {
             Cwd::AtEvent(path) | Cwd::Around(path) if !own || link(&dir, "cwd").as_ref() != Some(path) => {
                 Some(path.clone())
             }
             _ => None,
         };
-        if !own && relative && cwd.is_none() {
-            // chdir(2) has no event, so the directory of the exec proves nothing.
-            let mut why = b"the process ended, and its directory at the call is unknown".to_vec();
+        if relative && !matches!(question.cwd, Cwd::AtEvent(_) | Cwd::Around(_)) {
+            // chdir(2) has no event, so neither the directory of the exec nor the current one proves anything.
+            let mut why = b"its directory at the call is unknown".to_vec();
             if let Cwd::AtExec(path) = &question.cwd {
                 why.extend_from_slice(&[b" (it started in ", path.as_slice(), b")"].concat());
             }
@@ -90,20 +89,20 @@ impl Subject {
 }
 
 fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
-    let relative = !question.path.starts_with(b"/");
+    let dirfd = question.call.dirfd();
+    let inferred = match &question.cwd {
+        _ if question.path.starts_with(b"/") => false,
+        _ if dirfd != AT_FDCWD => question.below.is_some(),
+        cwd => matches!(cwd, Cwd::Around(_)),
+    };
     let Some(ancestor) = ancestor else {
-        // The event of an exec has the directory, but the event of an open does not.
-        return match &question.cwd {
-            _ if !relative || question.call == FailedCall::Exec => None,
-            Cwd::AtEvent(_) => None,
-            Cwd::Around(_) => Some(b"from the directory inferred from other opens".to_vec()),
-            Cwd::AtExec(_) | Cwd::Unknown => Some(b"from the current directory of the process".to_vec()),
+        let held = dirfd != AT_FDCWD && !question.path.starts_with(b"/");
+        return match inferred {
+            true => Some(b"from the directory inferred from other opens".to_vec()),
+            false => held.then(|| format!("from descriptor {dirfd} as it is now").into_bytes()),
         };
     };
-    let around = match &question.cwd {
-        Cwd::Around(_) if relative => b", in the directory inferred from other opens".as_slice(),
-        _ => b"",
-    };
+    let around = if inferred { b", in the directory inferred from other opens".as_slice() } else { b"" };
     Some(
         [
             format!("process gone; looked up from the root of {} ", ancestor.key.tgid.0).as_bytes(),
@@ -145,12 +144,12 @@ fn credentials(dir: &str, question: &Question) -> Option<Credentials> {
     let status = read_bounded(format!("{dir}/status"), TEXT_MAX).ok()?;
     let ids = |name| numbers(&status, name).map(|words| words.filter_map(decimal).collect::<Vec<u32>>());
     let (uids, gids) = (ids("Uid:")?, ids("Gid:")?);
-    // The order of the ids: real, effective, saved, for files.
-    let at = if question.call == FailedCall::Exec { 1 } else { 0 };
-    if (uids.get(at), gids.get(at)) != (Some(&uid), Some(&gid)) {
+    // The order of the ids: real, effective, saved, for files. Only setfsuid(2), of which events say nothing, makes the last ones others.
+    let group = usize::from(matches!(question.call, FailedCall::Exec { .. }));
+    if (uids.get(1), uids.get(3), gids.get(group)) != (Some(&uid), Some(&uid), Some(&gid)) {
         return None;
     }
-    let (uid, gid) = (*uids.get(3)?, *gids.get(3)?);
+    let gid = *gids.get(3)?;
     let capabilities = numbers(&status, "CapEff:").and_then(|mut words| words.next());
     let capabilities = capabilities.and_then(|word| u64::from_str_radix(str::from_utf8(word).ok()?, 16).ok());
     let initial = namespace(dir, "user") == Some(INITIAL_USER_NS);

@@ -111,7 +111,9 @@ fn network_of(asked: &FailedConnect) -> Result<Option<File>, Vec<u8>> {
     let dirs = std::iter::once(format!("/proc/{}/task/{}", asked.tgid.0, asked.tid.0)).chain(processes());
     for dir in dirs.filter(|dir| is_its(dir)) {
         let file = File::open(format!("{dir}/ns/net"));
-        if let Some(file) = file.ok().filter(|file| file.metadata().is_ok_and(|of| of.ino() == asked.net_ns.0.into())) {
+        if let Some(file) =
+            file.ok().filter(|file| file.metadata().is_ok_and(|of| of.ino() == u64::from(asked.net_ns.0)))
+        {
             return Ok(Some(file));
         }
     }

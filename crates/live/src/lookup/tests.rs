@@ -11,6 +11,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::PathBuf;
 use tracetui_events::event::names::{O_CREAT, O_EXCL};
 use tracetui_events::event::process::ProcessKey;
+use tracetui_events::synthetic::Scratch;
 use tracetui_events::why::{AT_FDCWD, Answer, Cause, Cwd, FailedCall, Question, SearchDir, Who, proven_by};
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::procfs::Scanner;
@@ -50,6 +51,8 @@ enum Act {
     /// Opens a path relative to a descriptor that is not open.
     Nowhere(CString),
     Exec(CString, Vec<CString>),
+    /// Executes a path relative to a descriptor that is closed on exec.
+    ExecAt(CString, CString),
 }
 
 struct Case {
@@ -61,6 +64,8 @@ struct Case {
     near: Option<&'static str>,
     /// Whether the lookup happens after the process ended.
     ended: bool,
+    /// Whether other opens show where a relative path starts.
+    around: bool,
 }
 
 fn c(text: impl Into<Vec<u8>>) -> CString {
@@ -128,6 +133,12 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
             }
             Act::Nowhere(path) => libc::openat(777, path.as_ptr(), libc::O_RDONLY),
             Act::Exec(path, _) => libc::execve(path.as_ptr(), argv.as_ptr(), [std::ptr::null()].as_ptr()),
+            Act::ExecAt(dir, path) => {
+                let dir = libc::open(dir.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+                let none = [std::ptr::null::<libc::c_char>()];
+                let (argv, envp) = (none.as_ptr(), none.as_ptr());
+                libc::syscall(libc::SYS_execveat, dir, path.as_ptr(), argv, envp, libc::AT_EMPTY_PATH) as i32
+            }
         }
     };
     if result >= 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
@@ -186,15 +197,17 @@ impl Child {
         let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
         let path = match &case.act {
             Act::Open(path, _) | Act::At(_, path, _) | Act::Nowhere(path) | Act::Exec(path, _) => path,
+            Act::ExecAt(_, path) => path,
         };
         let (flags, dirfd) = match &case.act {
             Act::Open(_, flags) => (*flags as u64, AT_FDCWD),
             // The descriptor is the lowest free one after the test's, so it is the last one.
             Act::At(_, _, flags) => (*flags as u64, self.last_descriptor()),
+            Act::ExecAt(..) => (0, self.last_descriptor()),
             Act::Nowhere(_) => (0, 777),
             Act::Exec(..) => (0, AT_FDCWD),
         };
-        let is_exec = matches!(case.act, Act::Exec(..));
+        let is_exec = matches!(case.act, Act::Exec(..) | Act::ExecAt(..));
         let id = case.steps.iter().find_map(|step| match step {
             Step::User(id) => Some(*id),
             _ => None,
@@ -207,18 +220,20 @@ impl Child {
             mnt_ns: NsInum(ns),
             ns_pid: Tgid(self.pid as u32),
             time: super::clock::now_boot(),
-            call: if is_exec { FailedCall::Exec } else { FailedCall::Open { flags, resolve: 0, dirfd } },
+            call: if is_exec { FailedCall::Exec { dirfd } } else { FailedCall::Open { flags, resolve: 0, dirfd } },
             path: path.as_bytes().to_vec(),
             errno: self.errno,
             root: (!is_exec).then(|| self.link("root")),
             // The directory at the start of the program, before any chdir.
             cwd: match is_exec {
                 true => Cwd::AtEvent(self.link("cwd")),
+                false if case.around => Cwd::Around(self.link("cwd")),
                 false => {
                     let here = std::env::current_dir().expect("it is there");
                     Cwd::AtExec(here.as_os_str().as_bytes().to_vec())
                 }
             },
+            below: (case.around && dirfd != AT_FDCWD).then(|| self.link(&format!("fd/{dirfd}"))),
             ids: (id, id),
             proven: None,
             others: Vec::new(),
@@ -271,20 +286,18 @@ fn said(case: &Case) -> Option<Answer> {
     Some(answer)
 }
 
-struct Dir(PathBuf);
+struct Dir(Scratch);
 
 impl Dir {
     fn new(name: &str) -> Dir {
-        let dir = std::env::temp_dir().join(format!("tracetui-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
-        let dir = Dir(fs::canonicalize(dir).expect("it is there"));
+        let dir = Dir(Scratch::new(name));
         dir.mode("", 0o755);
         dir
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        if name.is_empty() { self.0.clone() } else { self.0.join(name) }
+        let dir = fs::canonicalize(&*self.0).expect("it is there");
+        if name.is_empty() { dir } else { dir.join(name) }
     }
 
     fn c(&self, name: &str) -> CString {
@@ -318,12 +331,6 @@ impl Dir {
     }
 }
 
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A program of this machine with a changed ELF header.
 fn program(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = fs::read("/bin/true").expect("coreutils");
@@ -350,13 +357,14 @@ const R: i32 = libc::O_RDONLY;
 const W: i32 = libc::O_WRONLY;
 
 fn open(name: &'static str, path: impl Into<Vec<u8>>, flags: i32, cause: Cause, says: impl Into<String>) -> Case {
-    Case { name, steps: Vec::new(), act: Act::Open(c(path), flags), cause, says: says.into(), near: None, ended: false }
+    let act = Act::Open(c(path), flags);
+    Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false, around: false }
 }
 
 fn exec(name: &'static str, path: impl Into<Vec<u8>>, cause: Cause, says: impl Into<String>) -> Case {
     let path = c(path);
     let act = Act::Exec(path.clone(), vec![path]);
-    Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false }
+    Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false, around: false }
 }
 
 impl Case {
@@ -371,6 +379,10 @@ impl Case {
 
     fn by_user(self) -> Case {
         self.after([Step::User(USER)])
+    }
+
+    fn around(self) -> Case {
+        Case { around: true, ..self }
     }
 
     fn ended(self) -> Case {
@@ -429,11 +441,8 @@ fn build(d: &Dir) {
     d.file("bin/foreign", 0o755, &program(|bytes| bytes[18..20].copy_from_slice(&foreign.to_le_bytes())));
     d.file("bin/object", 0o755, &program(|bytes| bytes[16] = 1));
     for number in 0..8 {
-        d.file(
-            &format!("bin/deep{number}"),
-            0o755,
-            format!("#!{}\n", d.s(&format!("bin/deep{}", number + 1))).as_bytes(),
-        );
+        let next = format!("#!{}\n", d.s(&format!("bin/deep{}", number + 1)));
+        d.file(&format!("bin/deep{number}"), 0o755, next.as_bytes());
     }
     d.file("bin/deep8", 0o755, b"#!/bin/sh\n");
     d.file("bin/busy", 0o755, &program(|_| {}));
@@ -462,13 +471,7 @@ fn opens(d: &Dir) -> Vec<Case> {
             DanglingLink,
             "is a symbolic link to /no-such-place/x: no directory no-such-place in /",
         ),
-        open(
-            "a dangling link in the middle",
-            d.s("dangledir/x"),
-            R,
-            DanglingLink,
-            "dangledir is a symbolic link to nowhere",
-        ),
+        open("dangling in the middle", d.s("dangledir/x"), R, DanglingLink, "dangledir is a symbolic link to nowhere"),
         open("a link to itself", d.s("loop"), R, Loop, "a loop"),
         open("two links", d.s("ping"), R, Loop, "a loop"),
         open("O_NOFOLLOW", d.s("tofile"), libc::O_NOFOLLOW, Loop, "O_NOFOLLOW"),
@@ -502,20 +505,54 @@ fn opens(d: &Dir) -> Vec<Case> {
             .by_user(),
         open("relative", "stdoi.h", R, Missing, format!("no stdoi.h in {}", d.s("include")))
             .near("stdio.h")
+            .after([Step::Chdir(d.c("include"))])
+            .around(),
+        open("relative, and perhaps from another directory", "stdoi.h", R, Unknown, "is unknown (it started in /")
             .after([Step::Chdir(d.c("include"))]),
         open("relative, upwards", "../fil", R, Missing, format!("no fil in {}", d.s("")))
             .near("file")
-            .after([Step::Chdir(d.c("include"))]),
-        open("a deleted working directory", "x", R, Missing, "was deleted")
+            .after([Step::Chdir(d.c("include"))])
+            .around(),
+        open("a deleted working directory", "x", R, Unknown, "is unknown (it started in /")
             .after([Step::Chdir(d.c("gone")), Step::Rmdir(d.c("gone"))]),
         Case {
             act: Act::At(d.c("include"), c("stdoi.h"), R),
-            ..open("relative to a descriptor", "x", R, Missing, format!("in {}", d.s("include"))).near("stdio.h")
+            ..open("relative to a descriptor", "x", R, Missing, format!("in {}", d.s("include")))
+                .near("stdio.h")
+                .around()
+        },
+        Case {
+            act: Act::At(d.c("include"), c("stdoi.h"), R),
+            ..open("relative to a descriptor that ended", "x", R, Missing, "no stdoi.h in")
+                .near("stdio.h")
+                .around()
+                .ended()
+        },
+        Case {
+            act: Act::At(d.c("include"), c("stdoi.h"), R),
+            ..open("relative to a descriptor that may be another one", "x", R, Unknown, "relative to a descriptor")
         },
         Case {
             act: Act::At(d.c("file"), c("x"), R),
-            ..open("relative to a file", "x", R, NotADirectory, "is not a directory")
+            ..open("relative to a file", "x", R, NotADirectory, "is not a directory").around()
         },
+        open(
+            "new in procfs",
+            "/proc/sys/net/ipv4/ip_forwrad",
+            create,
+            Missing,
+            "ipv4; this file system creates no files",
+        )
+        .near("ip_forward"),
+        open("new in sysfs", "/sys/kernel/notse", create, Missing, "no notse in /sys/kernel; this file system creates")
+            .near("notes"),
+        open("new in devpts", "/dev/pts/ptmxx", create, Missing, "no ptmxx in /dev/pts; this file system creates")
+            .near("ptmx"),
+        open("a new file in procfs, by a user", "/proc/mounst", create, Missing, "creates no files")
+            .near("mounts")
+            .by_user(),
+        open("missing in procfs", "/proc/sys/net/ipv4/ip_forwrad", R, Missing, "no ip_forwrad in /proc/sys/net/ipv4")
+            .near("ip_forward"),
         Case { act: Act::Nowhere(c("x")), ..open("no such descriptor", "x", R, BadDescriptor, "descriptor 777") },
         open("in a root of its own", "/etc/nothing-els", R, Missing, "no nothing-els in /etc")
             .near("nothing-else")
@@ -586,12 +623,7 @@ fn execs(d: &Dir) -> Vec<Case> {
         exec("an empty file", d.s("bin/empty"), WrongFormat, "is empty"),
         exec("no interpreter", d.s("bin/nothing"), WrongFormat, "names no interpreter"),
         exec("data", d.s("bin/data"), WrongFormat, "not in an executable format"),
-        exec(
-            "an interpreter that is no program",
-            d.s("bin/byplain"),
-            NotExecutable,
-            "plain: mode 0644, not executable",
-        ),
+        exec("a text as interpreter", d.s("bin/byplain"), NotExecutable, "plain: mode 0644, not executable"),
         exec("scripts of scripts", d.s("bin/deep0"), Loop, "5 deep"),
         exec("open for writing", d.s("bin/busy"), TextBusy, "open for writing"),
         exec("a dangling program", d.s("bin/dangling"), DanglingLink, "no gcc-99 in"),
@@ -604,6 +636,26 @@ fn execs(d: &Dir) -> Vec<Case> {
             .near("plain")
             .after([Step::Chdir(d.c("bin"))])
             .ended(),
+        Case {
+            act: Act::ExecAt(d.c("bin"), c("plian")),
+            ..exec("below a descriptor", "x", Missing, format!("no plian in {}", d.s("bin"))).near("plain")
+        },
+        Case {
+            act: Act::ExecAt(d.c("bin"), c("plain")),
+            ..exec("below a descriptor, without x", "x", NotExecutable, "plain: mode 0644, not executable")
+        },
+        Case {
+            act: Act::ExecAt(d.c("bin/text"), c("")),
+            ..exec("a descriptor", "x", WrongFormat, "without a #! line")
+        },
+        Case {
+            act: Act::ExecAt(d.c("bin/deep8"), c("")),
+            ..exec("a script by a descriptor", "x", NoInterpreter, "is close-on-exec")
+        },
+        Case {
+            act: Act::ExecAt(d.c("bin"), c("plian")),
+            ..exec("below a descriptor that ended", "x", Unknown, "ended process").ended()
+        },
         Case { act: Act::Exec(c("/bin/true"), vec![c(vec![b'x'; 200_000])]), ..long },
     ]
 }
@@ -616,12 +668,8 @@ fn real_failures_are_explained() {
     }
     let d = Dir::new("why");
     build(&d);
-    let acl = rustix::fs::setxattr(
-        d.at("acl"),
-        "system.posix_acl_access",
-        &acl_without_user(),
-        rustix::fs::XattrFlags::empty(),
-    );
+    let acl = acl_without_user();
+    let acl = rustix::fs::setxattr(d.at("acl"), "system.posix_acl_access", &acl, rustix::fs::XattrFlags::empty());
     let busy = fs::OpenOptions::new().append(true).open(d.at("bin/busy")).expect("ours");
     let mut running = std::process::Command::new(d.at("bin/running")).arg("60").spawn().expect("it runs");
     let (mut right, mut unknown, mut wrong) = (0, Vec::new(), Vec::new());
@@ -651,31 +699,38 @@ fn real_failures_are_explained() {
     assert!(right >= 40 && right * 100 >= all * 95, "{right} of {all} are right; unknown: {unknown:#?}");
 }
 
-#[test]
-fn another_error_than_that_of_the_event_is_no_answer() {
-    let question = Question {
-        process: Who { key: ProcessKey { tgid: Tgid(1), start: Default::default() }, comm: Vec::new() },
-        tid: Tid(1),
+/// A question of root about a name that was not found.
+fn asked(process: Who, mnt_ns: NsInum, call: FailedCall, path: &[u8]) -> Question {
+    Question {
+        tid: Tid(process.key.tgid.0),
         ancestors: Vec::new(),
-        mnt_ns: NsInum(1),
-        ns_pid: Tgid(1),
+        mnt_ns,
+        ns_pid: process.key.tgid,
+        process,
         time: Default::default(),
-        call: FailedCall::Exec,
-        path: b"/x".to_vec(),
-        errno: libc::EACCES,
+        call,
+        path: path.to_vec(),
+        errno: libc::ENOENT,
         root: None,
         cwd: Cwd::Unknown,
+        below: None,
         ids: (0, 0),
         proven: None,
         others: Vec::new(),
         places: 1,
-    };
+    }
+}
+
+#[test]
+fn another_error_than_that_of_the_event_is_no_answer() {
+    let process = Who { key: ProcessKey { tgid: Tgid(1), start: Default::default() }, comm: Vec::new() };
+    let call = FailedCall::Exec { dirfd: AT_FDCWD };
+    let question = Question { errno: libc::EACCES, ..asked(process, NsInum(1), call, b"/x") };
     let gone = super::Refusal::new(libc::ENOENT, Cause::Missing, b"/x", "no x in /");
     let said = answer(&question, Err(Stop::Refused(Box::new(gone))), 5);
     assert_eq!((said.cause, said.component), (Cause::Unknown, None));
     assert!(said.text.starts_with(b"now fails differently: No such file or directory"));
-    let said = answer(&question, Ok(Vec::new()), 5);
-    assert_eq!(said.cause, Cause::Unknown);
+    assert_eq!(answer(&question, Ok(Vec::new()), 5).cause, Cause::Unknown);
 }
 
 #[test]
@@ -692,22 +747,11 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
     let pid = std::process::id();
     let ns = fs::read_link("/proc/self/ns/mnt").expect("a link").into_os_string().into_string().expect("text");
     let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
+    let call = FailedCall::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD };
     let question = |dir: &str, others: &[&str], places: usize| Question {
-        process: who(pid),
-        tid: Tid(pid),
-        ancestors: Vec::new(),
-        mnt_ns: NsInum(ns),
-        ns_pid: Tgid(pid),
-        time: Default::default(),
-        call: FailedCall::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD },
-        path: format!("{}/utli.h", d.s(dir)).into_bytes(),
-        errno: libc::ENOENT,
-        root: None,
-        cwd: Cwd::Unknown,
-        ids: (0, 0),
-        proven: None,
         others: others.iter().map(|dir| of(dir)).collect(),
         places,
+        ..asked(who(pid), NsInum(ns), call.clone(), format!("{}/utli.h", d.s(dir)).as_bytes())
     };
     let said = |dir: &str, others: &[&str], places| {
         let answer = look(&question(dir, others, places));
@@ -718,13 +762,17 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
     assert_eq!(all, "no utli.h in 4 places; the nearest name is util.h in D/inc");
     assert_eq!(said("inc", &["src"], 2), all.replace('4', "2"));
     assert_eq!(said("empty", &["src"], 40), "no utli.h in 2 of 40 places; the nearest name is util.c in D/src");
-    assert_eq!(said("empty", &["gone"], 2), "no utli.h in 2 places");
-    let near = said("ink", &["empty", "src"], 3);
-    assert_eq!(
-        near,
-        "no directory ink in D; the nearest name is inc; in 2 other places, the nearest name is util.c in D/src"
-    );
+    let gone = "no utli.h in 2 places; no directory gone in D, where the search began";
+    assert_eq!(said("empty", &["gone"], 2), gone);
+    assert_eq!(said("other/app", &["gone", "other"], 3), gone.replace('2', "3"));
+    assert_eq!(said("gone", &["gone", "empty"], 2), gone);
+    // Not all places can be checked.
+    let unknown = SearchDir { dir: b"include/app".to_vec(), dirfd: AT_FDCWD };
+    let answer = look(&Question { others: vec![unknown], ..question("empty", &[], 2) });
+    assert_eq!(answer.text, b"no utli.h in 1 of 2 places; the search began in include/app");
+    assert_eq!(said("ink", &["empty", "src"], 3), "no utli.h in 3 places; the nearest name is inc in D");
     // The missing file exists by now.
     d.file("empty/utli.h", 0o644, b"");
-    assert_eq!(said("src", &["empty"], 2), "no utli.h in 1 of 2 places; the nearest name is util.c in D/src");
+    let began = "no utli.h in 1 of 2 places; the nearest name is util.c in D/src; the search began in D/empty";
+    assert_eq!(said("src", &["empty"], 2), began);
 }

@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
     /// All refusals at the end of the path, or the refusal of an earlier step.
     pub(super) fn run(mut self) -> Walked<Vec<Refusal>> {
         let refusals = match self.question.call {
-            FailedCall::Exec => self.exec()?,
+            FailedCall::Exec { dirfd } => self.exec(dirfd)?,
             FailedCall::Open { flags, resolve, dirfd } => self.open(flags, resolve, dirfd)?,
         };
         let explained = refusals.iter().any(|refusal| refusal.errno == self.question.errno);
@@ -142,25 +142,25 @@ impl<'a> Walk<'a> {
         if path.starts_with(b"/") {
             return self.root();
         }
-        if dirfd != AT_FDCWD {
-            return self.at_descriptor(dirfd);
-        }
-        let node = match &self.subject.cwd {
-            Some(cwd) => {
+        let dir = match dirfd {
+            AT_FDCWD => &self.subject.cwd,
+            _ => &self.question.below,
+        };
+        let node = match dir {
+            Some(dir) => {
                 // The process was in this directory, so the directories above it do not matter.
                 let mut node = self.root()?;
-                for name in cwd.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+                for name in dir.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
                     self.step()?;
                     node = match node.child(name) {
                         Ok(next) if next.is_dir() => next,
-                        _ => return unsure(&[b"its working directory ", cwd, b" no longer exists"]),
+                        Ok(next) if dirfd != AT_FDCWD => return not_at(dirfd, &next),
+                        _ => return unsure(&[b"its directory ", dir, b" no longer exists"]),
                     };
                 }
                 node
             }
-            None if !self.subject.own => {
-                return unsure(&[b"the process ended, and its directory at the call is unknown"]);
-            }
+            None if dirfd != AT_FDCWD => return self.at_descriptor(dirfd, path),
             None => {
                 let shown = subject::link(&self.subject.dir, "cwd").unwrap_or_default();
                 let shown = shown.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(shown);
@@ -176,21 +176,23 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn at_descriptor(&self, dirfd: i32) -> Walked<FileNode> {
+    /// The directory of a descriptor that the process still holds, or its file if the path is empty. A program that fails to open files
+    /// often reuses the number for the next directory; one that fails to execute a file rarely does.
+    fn at_descriptor(&self, dirfd: i32, path: &[u8]) -> Walked<FileNode> {
         if !self.subject.own {
             return unsure(&[b"the path is relative to a descriptor of an ended process"]);
+        }
+        if !matches!(self.question.call, FailedCall::Exec { .. }) {
+            return unsure(&[b"the path is relative to a descriptor, and its directory at the call is unknown"]);
         }
         let name = format!("fd/{dirfd}");
         let Some(shown) = subject::link(&self.subject.dir, &name) else {
             return unsure(&[b"the path is relative to a descriptor that was closed since"]);
         };
         let node = self.of_process(&name, shown)?;
-        match node.is_dir() {
+        match node.is_dir() || path.is_empty() {
             true => Ok(node),
-            false => {
-                let text = [format!("descriptor {dirfd} (dirfd) is not a directory: ").as_bytes(), &node.path].concat();
-                refuse(Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text))
-            }
+            false => not_at(dirfd, &node),
         }
     }
 
@@ -232,9 +234,20 @@ impl<'a> Walk<'a> {
             let node = match dir.child(&part.name) {
                 Ok(node) => node,
                 Err(Errno::NOENT) if parts.is_empty() && last.create && !slash => {
-                    return Ok(End { parent: dirs.pop(), node: None });
+                    let errno = self.question.errno;
+                    // Some file systems of this kind report a missing file, others a permission.
+                    return match dir.creates_no_files() && errno != libc::EROFS {
+                        true => refuse(Refusal {
+                            errno: if matches!(errno, libc::EACCES | libc::EPERM) { errno } else { libc::ENOENT },
+                            ..missing(dir, &part, "no ", "; this file system creates no files", &links)
+                        }),
+                        false => Ok(End { parent: dirs.pop(), node: None }),
+                    };
                 }
-                Err(Errno::NOENT) => return refuse(missing(dir, &part, !parts.is_empty(), &links)),
+                Err(Errno::NOENT) => {
+                    let no = if parts.is_empty() { "no " } else { "no directory " };
+                    return refuse(missing(dir, &part, no, "", &links));
+                }
                 Err(Errno::NAMETOOLONG) => return refuse(too_long(dir, &part)),
                 Err(error) => {
                     return unsure(&[&dir.path, b": ", &part.name, b": ", error_text(error.raw_os_error()).as_bytes()]);
@@ -297,7 +310,7 @@ impl<'a> Walk<'a> {
     fn follow(&self, dir: &FileNode, link: &FileNode, part: &Part) -> Walked<Vec<u8>> {
         let resolve = match self.question.call {
             FailedCall::Open { resolve, .. } => resolve,
-            FailedCall::Exec => 0,
+            FailedCall::Exec { .. } => 0,
         };
         let refused = |why: &str| {
             refuse(Refusal::at(&link.path, libc::ELOOP, Cause::Loop, &format!(" is a symbolic link; {why}")))
@@ -534,6 +547,11 @@ impl<'a> Walk<'a> {
     }
 }
 
+fn not_at(dirfd: i32, node: &FileNode) -> Walked<FileNode> {
+    let text = [format!("descriptor {dirfd} (dirfd) is not a directory: ").as_bytes(), &node.path].concat();
+    refuse(Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text))
+}
+
 /// The names of a path, last one first.
 fn parts(path: &[u8], link: Option<usize>) -> Vec<Part> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
@@ -547,10 +565,9 @@ fn failed<T>(node: &FileNode, error: &Errno) -> Walked<T> {
 }
 
 /// The refusal of a name that does not exist. For a link, it gives the target.
-fn missing(dir: &FileNode, part: &Part, within: bool, links: &[Link]) -> Refusal {
+fn missing(dir: &FileNode, part: &Part, no: &str, remark: &str, links: &[Link]) -> Refusal {
     let near = dir.nearest(&part.name);
-    let no = if within { b"no directory ".as_slice() } else { b"no " };
-    let mut text = [no, &part.name, b" in ", &dir.path].concat();
+    let mut text = [no.as_bytes(), &part.name, b" in ", &dir.path, remark.as_bytes()].concat();
     if let Some(near) = &near {
         text.extend_from_slice(&[b"; the nearest name is ", near.as_slice()].concat());
     }
@@ -562,7 +579,7 @@ fn missing(dir: &FileNode, part: &Part, within: bool, links: &[Link]) -> Refusal
         None => {
             let slash = if dir.path.ends_with(b"/") { b"".as_slice() } else { b"/" };
             let component = [&dir.path, slash, &part.name].concat();
-            Refusal { near, last: !within, ..Refusal::new(libc::ENOENT, Cause::Missing, &component, text) }
+            Refusal { near, last: no == "no ", ..Refusal::new(libc::ENOENT, Cause::Missing, &component, text) }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tracetui_events::recording::block::{FileHeader, HEADER};
+use tracetui_events::synthetic::Scratch;
 use zerocopy::IntoBytes as _;
 
 /// The trace of the parts.
@@ -24,14 +25,14 @@ pub(crate) fn part(run: [u8; 8], number: u32) -> Vec<u8> {
 }
 
 /// A directory that is removed at the end.
-pub(crate) struct Place(pub(crate) PathBuf);
+pub(crate) struct Place(pub(crate) Scratch);
 
 impl Place {
     pub(crate) fn new() -> Place {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tracetui-ship-{}-{number}", std::process::id()));
-        fs::create_dir_all(path.join("spool")).expect("a directory");
+        let path = Scratch::new(&format!("ship-{number}"));
+        fs::create_dir(path.join("spool")).expect("a directory");
         Place(path)
     }
 
@@ -99,12 +100,6 @@ impl Place {
     pub(crate) fn rows(&self) -> Vec<serde_json::Value> {
         let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).expect("a row")).expect("JSON");
         self.objects(".json").iter().map(read).collect()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

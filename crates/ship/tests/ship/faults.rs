@@ -110,8 +110,7 @@ fn a_clock_that_is_set_back_moves_parts_to_their_own_day() {
     };
     let [before, after] = ["dt=2026-11-22/hour=18", "dt=2026-11-23/hour=18"];
     for (end, name) in [(".parquet", "events"), (".json", "manifest")] {
-        let expected = [before, before, after].map(|hour| format!("{name}/{hour}"));
-        assert_eq!(hours(end), expected);
+        assert_eq!(hours(end), [before, before, after].map(|hour| format!("{name}/{hour}")));
     }
 }
 

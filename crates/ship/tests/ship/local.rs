@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 use tracetui_events::recording::block::{FileHeader, HEADER};
-use tracetui_events::sink::parquet::metadata_of;
+use tracetui_export::metadata_of;
 use zerocopy::IntoBytes as _;
 
 #[track_caller]
@@ -83,20 +83,28 @@ fn parts_removed_before_they_were_shipped_are_reported() {
 
 #[test]
 fn a_bound_removes_shipped_parts_first() {
-    // Each part has 38 kB.
-    let place = Place::with_parts(0..40);
+    let kept = kept_of_a_mib();
+    let all = kept + 13;
+    let place = Place::with_parts(0..all as u32);
     check_ok(&place.ship(&["--keep", "1MiB"]));
     let left = fs::read_dir(place.spool()).expect("it").count() - 1;
-    assert_eq!((left, place.objects(".parquet").len(), place.rows().len()), (27, 40, 40));
+    assert_eq!((left, place.objects(".parquet").len(), place.rows().len()), (kept, all, all));
     check_ok(&place.ship(&["--keep", "1MiB"]));
-    assert_eq!(place.rows().len(), 40);
+    assert_eq!(place.rows().len(), all);
+}
+
+/// How many parts have at most 1 MiB.
+fn kept_of_a_mib() -> usize {
+    (1 << 20) / part(RUN, 0).len()
 }
 
 #[test]
 fn a_bound_holds_without_a_store() {
-    let place = Place::with_parts(0..40);
+    let kept = kept_of_a_mib();
+    let newest = kept as u32 + 13;
+    let place = Place::with_parts(0..newest);
     check_ok(&place.ship(&[]));
-    place.put("h.000041.ttr", &part(RUN, 40));
+    place.put("h.newest.ttr", &part(RUN, newest));
     // The store is gone: only the bound can make room, and the newest part is not shipped.
     fs::remove_dir_all(place.store()).expect("removed");
     fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
@@ -105,14 +113,14 @@ fn a_bound_holds_without_a_store() {
     let mut child = child.spawn().expect("it runs");
     let parts = || fs::read_dir(place.spool()).expect("it").count() - 1;
     for _ in 0..200 {
-        if parts() == 27 {
+        if parts() == kept {
             break;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
     child.kill().expect("killed");
     child.wait().expect("ended");
-    assert_eq!(parts(), 27);
+    assert_eq!(parts(), kept);
     // The next part says how many events were dropped.
     check_ok(&place.ship(&[]));
     let gap = place.rows().into_iter().find(|row| row["kind"] == "gap").expect("a gap");

@@ -3,10 +3,10 @@
 use crate::arch::read_passed;
 use crate::call::{Call, at_return, at_tracepoint};
 use crate::calls::bpf::{CALLS, SET_BPF, attaches, what};
-use crate::emit::{Event, Frame, count_unseen};
+use crate::emit::{Event, Frame};
 use crate::files::{Anonymous, file_at, is_anonymous, is_tun, owns_table};
 use crate::maps::per_cpu;
-use crate::read::{at_most, forgotten, has as exists, rd_field, set};
+use crate::read::{at_most, forgotten, has as exists, rd_field, set, zero};
 use crate::task::Who;
 use asked::{ATTR, descriptors, finish, read_attr};
 use aya_ebpf::macros::{kprobe, tracepoint};
@@ -20,14 +20,13 @@ use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, option};
 use tracetui_shared::record::stack;
+use zerocopy::FromZeros;
 
 mod asked;
 mod link;
-mod made;
 mod netlink;
 mod object;
 mod perf;
-mod sent;
 mod target;
 
 /// The buffers in which a `bpf` record is assembled.
@@ -45,6 +44,7 @@ pub struct BpfScratch {
 
 /// The addresses of the kernel objects that a call names; 0 if absent.
 #[repr(C)]
+#[derive(FromZeros)]
 struct Found {
     /// The two descriptors that the call takes or makes; [`NO_FD`] if there is none.
     fd: u64,
@@ -80,9 +80,6 @@ per_cpu! {
     /// Records of `bpf_multi`.
     BPF_MULTI_SCRATCH: BpfScratch;
 }
-
-/// `CLONE_NEWNET` (include/uapi/linux/sched.h).
-const CLONE_NEWNET: u64 = 0x4000_0000;
 
 /// `BPF_MAP_TYPE_STRUCT_OPS` (`enum bpf_map_type`, include/uapi/linux/bpf.h).
 const MAP_STRUCT_OPS: u32 = 26;
@@ -122,20 +119,16 @@ fn concerns(call: &Call) -> bool {
 
 /// Reports a call from `sys_exit_btf`.
 #[inline(always)]
-pub unsafe fn ended(call: &Call) {
-    // SAFETY: `call` is a call that ended just now.
-    unsafe { bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, call) };
+pub fn ended(call: &Call) {
+    bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, call);
 }
 
-/// `syscalls:sys_exit_{bpf,ioctl,setsockopt,seccomp,prctl,unshare}`.
+/// `syscalls:sys_exit_{bpf,ioctl,setsockopt,seccomp,prctl}`.
 #[tracepoint]
 #[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
-    unsafe {
-        if let Some(call) = at_tracepoint(&ctx, &CALLS) {
-            bpf::<true>(Slot::BpfTp, &BPF_TP_SCRATCH, &call);
-        }
+    if let Some(call) = at_tracepoint(&ctx, &CALLS) {
+        bpf::<true>(Slot::BpfTp, &BPF_TP_SCRATCH, &call);
     }
     0
 }
@@ -144,11 +137,8 @@ pub fn bpf_tp(ctx: TracePointContext) -> u32 {
 #[kprobe]
 #[inline(always)]
 pub fn bpf_multi(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the registers at the function's return.
-    unsafe {
-        if let Some(call) = at_return(&ctx, &CALLS) {
-            bpf::<false>(Slot::BpfMulti, &BPF_MULTI_SCRATCH, &call);
-        }
+    if let Some(call) = at_return(&ctx, &CALLS) {
+        bpf::<false>(Slot::BpfMulti, &BPF_MULTI_SCRATCH, &call);
     }
     0
 }
@@ -166,84 +156,62 @@ fn how_called(call: &Call) -> u8 {
 
 // `FURTHER`: the program may call functions (`further.rs`). One that is attached to functions may not: it has no BTF.
 
-/// Reports a call that ended, if it loads, attaches or detaches a program. Counts it if it creates a network namespace. The kernel's side is
+/// Reports a call that ended, if it loads, attaches or detaches a program. The kernel's side is
 /// [`__sys_bpf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c),
 /// [`_perf_ioctl`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c),
 /// [`sk_setsockopt`](https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c) and
 /// [`seccomp_set_mode_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c).
 #[inline(always)]
-unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call) {
-    if call.which() == what::UNSHARE {
-        if call.ret == 0 && call.args[0] & CLONE_NEWNET != 0 {
-            // SAFETY: the counters are this CPU's.
-            unsafe { count_unseen() };
-        }
-        return;
-    }
+fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call) {
     if !concerns(call) {
         return;
     }
     let how = how_called(call);
-    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
-    // this program's own map; the verifier checks every offset into it.
-    unsafe {
-        // From 7.2 on this bit may be set in addition to the command (`BPF_COMMON_ATTRS`, include/uapi/linux/bpf.h).
-        let asked = call.args[0] as u32 & !0x1_0000;
-        let command = match how {
-            call::SETSOCKOPT => call.args[2] as u16,
-            call::TUN_IOCTL => call.args[1] as u16,
-            _ if asked <= 0xffff => asked as u16,
-            _ => 0,
-        };
-        let hidden = |number: u16| forgotten(number.into(), call.args[1]) as u16;
-        let command = hidden(command);
-        if how == call::BPF && !is_reported(hidden(command), call) {
-            return;
-        }
-        if matches!(how, call::PERF_IOCTL | call::TUN_IOCTL) && !may_attach(how, call) {
-            return;
-        }
-        let how = hidden(how.into()) as u8;
-        let mut call = *call;
-        call.ret = result(how, &call);
-        let runs = made::can_make() && how == call::BPF && command == cmd::PROG_TEST_RUN;
-        if runs {
-            // The link exists even if the call looks trapped.
-            (call.trapped, call.killed) = (false, false);
-            let Some(fd) = made::made::<FURTHER>(call.task, matches!(slot, Slot::BpfTp)) else { return };
-            call.ret = fd as i64;
-        } else if how == call::BPF && matches!(command, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) && call.ret >= 0 {
-            made::note(file_at(call.task, call.ret as u64));
-        }
-        let passed = hidden(u16::from(runs)) == 0;
-        let command = if passed { command } else { hidden(cmd::LINK_CREATE) };
-        let call = &call;
-        let who = Who::of(call.task);
-        let Some(event) = Event::of_call(slot, &who, call) else { return };
-        let Some(s) = event.place(scratch) else { return };
-        clear(s);
-        event.head(&raw mut (*s).frame.header, &who);
-        let record = &raw mut (*s).frame.record;
-        set(&raw mut (*record).ret, call.ret as i32);
-        set(&raw mut (*record).call, how);
-        set(&raw mut (*record).cmd, command);
-        (*record).prog_uid = u32::MAX;
-        (*record).target_fd = -1;
-        if how == call::BPF {
-            read_attr(s, call, passed);
-        }
-        descriptors(s, call);
-        objects(s, call.task);
-        find(s, call);
-        program::<FURTHER>(s);
-        link(s);
-        perf_event(s);
-        names(s);
-        finish(s, call);
-        const LEN: u64 = size_of::<Frame<BpfRecord>>() as u64;
-        let text = at_most(u64::from((*s).frame.record.text_len), TEXT_LEN as u64);
-        event.send((&raw mut (*s).frame).cast(), LEN + text, LEN + TEXT_LEN as u64);
+    // From 7.2 on this bit may be set in addition to the command (`BPF_COMMON_ATTRS`, include/uapi/linux/bpf.h).
+    let asked = call.args[0] as u32 & !0x1_0000;
+    let command = match how {
+        call::SETSOCKOPT => call.args[2] as u16,
+        call::TUN_IOCTL => call.args[1] as u16,
+        _ if asked <= 0xffff => asked as u16,
+        _ => 0,
+    };
+    let hidden = |number: u16| forgotten(number.into(), call.args[1]) as u16;
+    let command = hidden(command);
+    if how == call::BPF && !is_reported(hidden(command), call) {
+        return;
     }
+    if matches!(how, call::PERF_IOCTL | call::TUN_IOCTL) && !may_attach(how, call) {
+        return;
+    }
+    let how = hidden(how.into()) as u8;
+    let mut call = *call;
+    call.ret = result(how, &call);
+    let call = &call;
+    let who = Who::of(call.task);
+    let Some(event) = Event::of_call(slot, &who, call) else { return };
+    let Some(s) = event.place(scratch) else { return };
+    clear(s);
+    event.head(&mut s.frame.header, &who);
+    let record = &mut s.frame.record;
+    set(&mut record.ret, call.ret as i32);
+    set(&mut record.call, how);
+    set(&mut record.cmd, command);
+    record.prog_uid = u32::MAX;
+    record.target_fd = -1;
+    if how == call::BPF {
+        read_attr(s, call);
+    }
+    descriptors(s, call);
+    objects(s, call.task);
+    find(s, call);
+    program::<FURTHER>(s);
+    link(s);
+    perf_event(s);
+    names(s);
+    finish(s, call);
+    const LEN: u64 = size_of::<Frame<BpfRecord>>() as u64;
+    let text = at_most(u64::from(s.frame.record.text_len), TEXT_LEN as u64);
+    event.send(&mut s.frame.header, LEN + text, LEN + TEXT_LEN as u64);
 }
 
 /// The result of a call. seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC that fails returns the id of a thread, unless
@@ -258,10 +226,9 @@ fn result(how: u8, call: &Call) -> i64 {
     if is_thread { -ESRCH } else { call.ret }
 }
 
-/// Whether a command of bpf(2) makes events. Of the updates of maps, only those of struct_ops do. Of the runs of programs, only those
-/// of programs that can make links do.
+/// Whether a command of bpf(2) makes events. Of the updates of maps, only those of struct_ops do.
 #[inline(always)]
-unsafe fn is_reported(command: u16, call: &Call) -> bool {
+fn is_reported(command: u16, call: &Call) -> bool {
     match command {
         cmd::PROG_LOAD
         | cmd::PROG_ATTACH
@@ -270,23 +237,15 @@ unsafe fn is_reported(command: u16, call: &Call) -> bool {
         | cmd::LINK_CREATE
         | cmd::LINK_UPDATE
         | cmd::LINK_DETACH => true,
-        cmd::PROG_TEST_RUN if !made::can_make() => false,
-        cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM | cmd::PROG_TEST_RUN => {
-            // The map or the program.
+        cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => {
             let mut fd = 0u32;
-            // SAFETY: user memory is read by helper into a number. `call.task` is the current task.
-            unsafe {
-                read_passed::<4>((&raw mut fd).cast(), 4, call.args[1]);
-                let file = file_at(call.task, u64::from(fd));
-                if command == cmd::PROG_TEST_RUN {
-                    return made::may_make(file);
-                }
-                let map = private_of(file);
-                map != 0
-                    && exists(field::MapType)
-                    && rd_field::<u32>(map, field::MapType) == MAP_STRUCT_OPS
-                    && is_anonymous(file, &Anonymous::BPF_MAP)
-            }
+            read_passed::<4>((&raw mut fd).cast(), 4, call.args[1]);
+            let file = file_at(call.task, u64::from(fd));
+            let map = private_of(file);
+            map != 0
+                && exists(field::MapType)
+                && rd_field::<u32>(map, field::MapType) == MAP_STRUCT_OPS
+                && is_anonymous(file, &Anonymous::BPF_MAP)
         }
         _ => false,
     }
@@ -296,27 +255,14 @@ unsafe fn is_reported(command: u16, call: &Call) -> bool {
 /// number, and answer it as they like (FUSE). While another thread may have put another file at the descriptor, the call
 /// may have attached a program.
 #[inline(always)]
-unsafe fn may_attach(how: u8, call: &Call) -> bool {
-    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them.
-    unsafe {
-        let file = file_at(call.task, call.args[0] & 0xffff_ffff);
-        let takes = if how == call::TUN_IOCTL { is_tun(file) } else { is_anonymous(file, &Anonymous::PERF_EVENT) };
-        file == 0 || takes || !owns_table(call.task)
-    }
+fn may_attach(how: u8, call: &Call) -> bool {
+    let file = file_at(call.task, call.args[0] & 0xffff_ffff);
+    let takes = if how == call::TUN_IOCTL { is_tun(file) } else { is_anonymous(file, &Anonymous::PERF_EVENT) };
+    file == 0 || takes || !owns_table(call.task)
 }
 
 #[inline(always)]
-unsafe fn clear(s: *mut BpfScratch) {
-    let mut i = 0;
-    while i < size_of::<BpfRecord>() / 8 {
-        // SAFETY: `s` is this CPU's element of this program's own map. A record is a whole number of words.
-        unsafe { set((&raw mut (*s).frame.record).cast::<u64>().add(i), 0) };
-        i += 1;
-    }
-    i = 0;
-    while i < size_of::<Found>() / 8 {
-        // SAFETY: the same.
-        unsafe { set((&raw mut (*s).found).cast::<u64>().add(i), 0) };
-        i += 1;
-    }
+fn clear(s: &mut BpfScratch) {
+    zero(&mut s.frame.record);
+    zero(&mut s.found);
 }

@@ -4,7 +4,7 @@
 //! one that changed the program, and no other call pays for the program.
 
 use crate::emit::{Event, Frame};
-use crate::maps::per_cpu;
+use crate::maps::{Pointer, per_cpu};
 use crate::read::{has as exists, ld, may_turn, offset, rd, rd_field, read_kernel, set};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
@@ -16,6 +16,7 @@ use core::mem::MaybeUninit;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{NAME_LEN, NetlinkRecord, XdpRecord, message};
+use zerocopy::FromBytes;
 
 per_cpu! {
     /// Records of `bpf_netlink` and `bpf_xdp`, which run once at a time: whoever makes a change that they report holds the kernel's
@@ -30,14 +31,14 @@ static NETLINK_NETNS: Array<u32> = Array::with_max_entries(1, 0);
 /// Words of a notification that are read: `struct nlmsghdr` and `struct tcmsg`.
 const WORDS: usize = 9;
 /// Bytes of `struct nlmsghdr` and `struct ifinfomsg`, which attributes follow (include/uapi/linux/rtnetlink.h).
-pub(super) const LINK: u64 = 32;
+const LINK: u64 = 32;
 /// Bytes of `struct nlmsghdr` and `struct tcmsg`.
 const FILTER: u64 = 36;
 /// Attributes that are examined.
 const TURNS: u32 = 96;
 
 // Attributes (include/uapi/linux/if_link.h, rtnetlink.h, pkt_cls.h).
-pub(super) const IFLA_XDP: u32 = 43;
+const IFLA_XDP: u32 = 43;
 /// `IFLA_XDP_SKB_PROG_ID` and `IFLA_XDP_HW_PROG_ID` follow.
 const IFLA_XDP_DRV_PROG_ID: u32 = 5;
 const TCA_KIND: u32 = 1;
@@ -53,13 +54,9 @@ const KERNEL_THREAD: u32 = 0x20_0000;
 #[socket_filter]
 #[inline(always)]
 pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
-    // SAFETY: the context is that of a filter.
-    if let Some(record) = unsafe { change(&ctx) } {
-        // SAFETY: the program fills the slot, and runs in the task that makes the change.
-        unsafe {
-            let netns = NETLINK_NETNS.get(0).copied().unwrap_or_default();
-            report(Slot::BpfNetlink, &NETLINK_SCRATCH, NetlinkRecord { netns, ..record }, 0, 0);
-        }
+    if let Some(record) = change(&ctx) {
+        let netns = NETLINK_NETNS.get(0).copied().unwrap_or_default();
+        report(Slot::BpfNetlink, NetlinkRecord { netns, ..record }, 0);
     }
     0
 }
@@ -72,9 +69,7 @@ pub fn bpf_netlink(ctx: SkBuffContext) -> i64 {
 pub fn bpf_xdp(ctx: FExitContext) -> i32 {
     let (device, ret): (u64, u64) = (ctx.arg(0), ctx.arg(5));
     if ret as i32 == 0 {
-        // SAFETY: the first argument is the address of the interface. Kernel addresses are read by helper, which zero-fills on a fault.
-        // The program fills the slot, and runs in the task that makes the change.
-        unsafe { report(Slot::BpfXdp, &NETLINK_SCRATCH, programs_of(device), device, 0) };
+        report(Slot::BpfXdp, programs_of(device), device);
     }
     0
 }
@@ -82,170 +77,133 @@ pub fn bpf_xdp(ctx: FExitContext) -> i32 {
 /// The XDP programs of an interface without links. `net_device.xdp_state` has a program and a link (`struct bpf_xdp_entity`) for each of
 /// `XDP_MODE_SKB`, `XDP_MODE_DRV` and `XDP_MODE_HW` (include/linux/netdevice.h).
 #[inline(always)]
-pub(super) unsafe fn programs_of(device: u64) -> NetlinkRecord {
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe {
-        let states = device.wrapping_add(offset(field::NetDeviceXdpState));
-        let id = |mode: u64| {
-            let aux: u64 = rd_field(rd(states.wrapping_add(mode * 16)), field::ProgAux);
-            if aux == 0 { 0 } else { rd_field(aux, field::AuxId) }
-        };
-        let ifindex = rd_field(device, field::NetDeviceIfindex);
-        let netns = rd_field(rd_field(device, field::NetDeviceNet), field::NetInum);
-        NetlinkRecord { message: message::NEWLINK, first: 1, ifindex, netns, programs: [id(1), id(0), id(2)] }
-    }
+fn programs_of(device: u64) -> NetlinkRecord {
+    let states = device.wrapping_add(offset(field::NetDeviceXdpState));
+    let id = |mode: u64| {
+        let aux: u64 = rd_field(rd(states.wrapping_add(mode * 16)), field::ProgAux);
+        if aux == 0 { 0 } else { rd_field(aux, field::AuxId) }
+    };
+    let ifindex = rd_field(device, field::NetDeviceIfindex);
+    let netns = rd_field(rd_field(device, field::NetDeviceNet), field::NetInum);
+    NetlinkRecord { message: message::NEWLINK, first: 1, ifindex, netns, programs: [id(1), id(0), id(2)] }
 }
 
 /// What a notification says of programs; `None` if it says nothing. The next lines must only let through what holds `rtnl_mutex`: not
 /// what bridges send for their ports (AF_BRIDGE), nor what filters send that do without it (flower).
 #[inline(always)]
-unsafe fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
-    // SAFETY: the context is that of a filter.
-    unsafe {
-        // A process with CAP_NET_ADMIN can send such messages too.
-        if sender(ctx) != 0 {
-            return None;
-        }
-        let mut head = MaybeUninit::<[u32; WORDS]>::uninit();
-        if !load(ctx, 0, &mut head) {
-            return None;
-        }
-        let head = head.assume_init();
-        if head[4] & 0xff != 0 {
-            return None;
-        }
-        let (end, message) = (u64::from(ctx.len()), head[1] as u16);
-        let mut record = NetlinkRecord { message, first: 1, ifindex: head[5], netns: 0, programs: [0; 3] };
-        match message {
-            message::NEWLINK => {
-                // A change of flags is another's work. An interface that is down sends nothing when a program is attached.
-                record.first = u16::from(head[6] & UP != 0 && head[7] == 0);
-                let (at, end) = notified(ctx, LINK, end, IFLA_XDP)?;
-                let mut mode = 0;
-                while mode < 3 {
-                    record.programs[mode] = number(ctx, at, end, IFLA_XDP_DRV_PROG_ID + mode as u32);
-                    mode += 1;
-                }
-            }
-            message::NEWTFILTER => {
-                if number(ctx, FILTER, end, TCA_KIND) != u32::from_le_bytes(*b"bpf\0") {
-                    return None;
-                }
-                let (at, end) = notified(ctx, FILTER, end, TCA_OPTIONS)?;
-                record.programs[0] = number(ctx, at, end, TCA_BPF_ID);
-            }
-            _ => return None,
-        }
-        Some(record)
+fn change(ctx: &SkBuffContext) -> Option<NetlinkRecord> {
+    // A process with CAP_NET_ADMIN can send such messages too.
+    if sender(ctx) != 0 {
+        return None;
     }
+    let mut head = MaybeUninit::<[u32; WORDS]>::uninit();
+    if !load(ctx, 0, &mut head) {
+        return None;
+    }
+    // SAFETY: the helper has written all bytes.
+    let head = unsafe { head.assume_init() };
+    if head[4] & 0xff != 0 {
+        return None;
+    }
+    let (end, message) = (u64::from(ctx.len()), head[1] as u16);
+    let mut record = NetlinkRecord { message, first: 1, ifindex: head[5], netns: 0, programs: [0; 3] };
+    match message {
+        message::NEWLINK => {
+            // A change of flags is another's work. An interface that is down sends nothing when a program is attached.
+            record.first = u16::from(head[6] & UP != 0 && head[7] == 0);
+            let (at, end) = notified(ctx, LINK, end, IFLA_XDP)?;
+            let mut mode = 0;
+            while mode < 3 {
+                record.programs[mode] = number(ctx, at, end, IFLA_XDP_DRV_PROG_ID + mode as u32);
+                mode += 1;
+            }
+        }
+        message::NEWTFILTER => {
+            if number(ctx, FILTER, end, TCA_KIND) != u32::from_le_bytes(*b"bpf\0") {
+                return None;
+            }
+            let (at, end) = notified(ctx, FILTER, end, TCA_OPTIONS)?;
+            record.programs[0] = number(ctx, at, end, TCA_BPF_ID);
+        }
+        _ => return None,
+    }
+    Some(record)
 }
 
-/// `device`: the interface, whose name is added, and `named`, the program that a message names; 0 to add none.
+/// `device`: the interface, whose name is added; 0 to add none.
 #[inline(always)]
-pub(super) unsafe fn report(
-    slot: Slot,
-    scratch: &Array<Frame<XdpRecord>>,
-    record: NetlinkRecord,
-    device: u64,
-    named: u32,
-) {
-    // SAFETY: the current task is a BTF pointer where the kernel has them. `frame` is this CPU's element of this program's own map.
-    unsafe {
-        let who = Who::of(current());
-        let Some(event) = Event::unfiltered(slot, &who) else { return };
-        let Some(frame) = event.place(scratch) else { return };
-        event.head(&raw mut (*frame).header, &who);
-        let by_kernel = exists(field::TaskFlags) && ld::<u32>(who.task, field::TaskFlags) & KERNEL_THREAD != 0;
-        set(&raw mut (*frame).record.change, NetlinkRecord { first: record.first & u16::from(!by_kernel), ..record });
-        const LEN: u64 = size_of::<Frame<NetlinkRecord>>() as u64;
-        if device == 0 {
-            event.send(frame.cast(), LEN, LEN);
-            return;
-        }
-        let name = device.wrapping_add(offset(field::NetDeviceName));
-        read_kernel((&raw mut (*frame).record.name).cast(), NAME_LEN as u64, name);
-        (*frame).record.name[NAME_LEN - 1] = 0;
-        (*frame).record.named = named;
-        const WITH_NAME: u64 = size_of::<Frame<XdpRecord>>() as u64;
-        event.send(frame.cast(), WITH_NAME, WITH_NAME);
+fn report(slot: Slot, record: NetlinkRecord, device: u64) {
+    let who = Who::of(current());
+    let Some(event) = Event::unfiltered(slot, &who) else { return };
+    let Some(frame) = event.pointer_to_place(&NETLINK_SCRATCH) else { return };
+    let frame = Pointer::to(frame).value();
+    event.head(&mut frame.header, &who);
+    let by_kernel = exists(field::TaskFlags) && ld::<u32>(who.task, field::TaskFlags) & KERNEL_THREAD != 0;
+    set(&mut frame.record.change, NetlinkRecord { first: record.first & u16::from(!by_kernel), ..record });
+    const LEN: u64 = size_of::<Frame<NetlinkRecord>>() as u64;
+    if device == 0 {
+        event.send(&mut frame.header, LEN, LEN);
+        return;
     }
+    let name = device.wrapping_add(offset(field::NetDeviceName));
+    read_kernel(&mut frame.record.name, NAME_LEN as u64, name);
+    frame.record.name[NAME_LEN - 1] = 0;
+    const WITH_NAME: u64 = size_of::<Frame<XdpRecord>>() as u64;
+    event.send(&mut frame.header, WITH_NAME, WITH_NAME);
 }
 
 /// The port of the socket that sent the message; 0 if the kernel did.
 #[inline(always)]
-unsafe fn sender(ctx: &SkBuffContext) -> u32 {
+fn sender(ctx: &SkBuffContext) -> u32 {
     let mut port = u32::MAX;
-    // SAFETY: `port` has the size that is passed, and the helper reads any address.
-    unsafe { read_kernel((&raw mut port).cast(), 4, ctx.as_ptr() as u64 + u64::from(message::SENDER)) };
+    read_kernel(&mut port, 4, ctx.as_ptr() as u64 + u64::from(message::SENDER));
     port
 }
 
-/// Where the value of the first or last attribute of a type begins and ends in a message, and whether all of them were examined. `struct nlattr`
-/// (include/uapi/linux/netlink.h) is a length and a type. `read` reads a word of the message.
+/// Where the value of an attribute of a notification begins and ends. `struct nlattr` (include/uapi/linux/netlink.h) is a length and a
+/// type.
 #[inline(always)]
-pub(super) unsafe fn attribute<const LAST: bool, const TURNS: u32>(
-    mut at: u64,
-    end: u64,
-    wanted: u32,
-    read: impl Fn(u64) -> Option<u32>,
-) -> (Option<(u64, u64)>, bool) {
+fn notified(ctx: &SkBuffContext, mut at: u64, end: u64, wanted: u32) -> Option<(u64, u64)> {
     const HEAD: u64 = 4;
     /// `NLA_TYPE_MASK`.
     const TYPE: u32 = 0x3fff;
     let (mut found, mut len, mut turn) = (0u64, 0u64, 0u32);
-    // SAFETY: `may_goto` leaves the loop.
-    unsafe {
-        loop {
-            may_turn!(turn, TURNS);
-            if at >= end {
-                break;
-            }
-            let Some(head) = read(at) else { break };
-            let size = u64::from(head & 0xffff);
-            if size < HEAD {
-                break;
-            }
-            if head >> 16 & TYPE == wanted {
-                (found, len) = (at, size);
-                if !LAST {
-                    break;
-                }
-            }
-            at = at.wrapping_add((size + 3) & !3);
+    loop {
+        may_turn!(turn, TURNS);
+        if at >= end {
+            break;
         }
+        let Some(head) = word(ctx, at) else { break };
+        let size = u64::from(head & 0xffff);
+        if size < HEAD {
+            break;
+        }
+        if head >> 16 & TYPE == wanted {
+            (found, len) = (at, size);
+            break;
+        }
+        at = at.wrapping_add((size + 3) & !3);
     }
-    let value = (found.wrapping_add(HEAD), found.wrapping_add(len));
-    (if len == 0 { None } else { Some(value) }, at >= end)
-}
-
-/// The same in a notification, in which the kernel repeats no attribute.
-#[inline(always)]
-unsafe fn notified(ctx: &SkBuffContext, at: u64, end: u64, wanted: u32) -> Option<(u64, u64)> {
-    // SAFETY: the context is that of a filter.
-    unsafe { attribute::<false, TURNS>(at, end, wanted, |at| word(ctx, at)).0 }
+    if len == 0 { None } else { Some((found.wrapping_add(HEAD), found.wrapping_add(len))) }
 }
 
 /// The value of an attribute that is a number; 0 without it.
 #[inline(always)]
-unsafe fn number(ctx: &SkBuffContext, at: u64, end: u64, wanted: u32) -> u32 {
-    // SAFETY: the context is that of a filter.
-    unsafe {
-        let found = notified(ctx, at, end, wanted);
-        found.and_then(|(at, _)| word(ctx, at)).unwrap_or_default()
-    }
+fn number(ctx: &SkBuffContext, at: u64, end: u64, wanted: u32) -> u32 {
+    let found = notified(ctx, at, end, wanted);
+    found.and_then(|(at, _)| word(ctx, at)).unwrap_or_default()
 }
 
 /// Reads 4 bytes of a notification.
 #[inline(always)]
-unsafe fn word(ctx: &SkBuffContext, at: u64) -> Option<u32> {
+fn word(ctx: &SkBuffContext, at: u64) -> Option<u32> {
     let mut word = 0;
-    // SAFETY: the context is that of a filter.
-    unsafe { load(ctx, at as u32, &mut word).then_some(word) }
+    load(ctx, at as u32, &mut word).then_some(word)
 }
 
 /// Reads bytes of a notification. Returns `false` if it is shorter.
 #[inline(always)]
-unsafe fn load<T>(ctx: &SkBuffContext, at: u32, to: &mut T) -> bool {
-    // SAFETY: `to` has the size that is passed, and every content of integers is valid.
+fn load<T: FromBytes>(ctx: &SkBuffContext, at: u32, to: &mut T) -> bool {
+    // SAFETY: the verifier checks that `to` has so many bytes. All bytes are valid in a `T`.
     unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, (&raw mut *to).cast(), size_of::<T>() as u32) == 0 }
 }

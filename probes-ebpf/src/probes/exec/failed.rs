@@ -9,9 +9,9 @@ use crate::call::{self, Call};
 use crate::calls::exec::EXECVEAT;
 use crate::emit::Event;
 use crate::further::{self, further};
-use crate::maps::this_cpu;
+use crate::maps::this_element;
 use crate::path::{self, Place};
-use crate::read::{get, konst, ld, may_turn, read_user_str, set, store_word, zero};
+use crate::read::{at, get, konst, ld, may_turn, read_user_str, set, store_word, zero};
 use crate::session;
 use crate::task::Who;
 use aya_ebpf::maps::Array;
@@ -37,24 +37,21 @@ const DEV_FD: u64 = u64::from_le_bytes(*b"/dev/fd/");
 /// Reports a call that failed, unless it only checks whether an exec is permitted (`AT_EXECVE_CHECK`, 6.14+,
 /// include/uapi/linux/fcntl.h).
 #[inline(always)]
-pub(super) unsafe fn failed_exec(slot: Slot, scratch: &Array<ExecScratch>, call: &Call) {
+pub(super) fn failed_exec(slot: Slot, scratch: &Array<ExecScratch>, call: &Call) {
     const AT_EXECVE_CHECK: u64 = 0x10000;
     if call.ret >= 0 {
         return;
     }
     let [a, b, c, d] = call.args;
-    // SAFETY: `call.regs` is a BTF pointer to `struct pt_regs`; `call.task` is the current task.
-    unsafe {
-        let asked = if call.which() == EXECVEAT {
-            if call::fifth_argument(call) & AT_EXECVE_CHECK != 0 {
-                return;
-            }
-            Asked { dirfd: a as i32, path: b, argv: c, envp: d }
-        } else {
-            Asked { dirfd: AT_FDCWD, path: a, argv: b, envp: c }
-        };
-        failed(slot, scratch, call, &asked);
-    }
+    let asked = if call.which() == EXECVEAT {
+        if call::fifth_argument(call) & AT_EXECVE_CHECK != 0 {
+            return;
+        }
+        Asked { dirfd: a as i32, path: b, argv: c, envp: d }
+    } else {
+        Asked { dirfd: AT_FDCWD, path: a, argv: b, envp: c }
+    };
+    failed(slot, scratch, call, &asked);
 }
 
 /// The arguments of a failed exec.
@@ -76,186 +73,162 @@ struct Asked {
 /// ([`bprm_execve`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c) forces SIGSEGV), and only the file can be
 /// reported.
 #[inline(always)]
-unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &Asked) {
-    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
-    // this program's own map; the verifier checks every offset into it.
-    unsafe {
-        let who = Who::of(call.task);
-        let Some(event) = Event::of_call(slot, &who, call) else { return };
-        let Some(s) = event.place(scratch) else { return };
-        event.head(&raw mut (*s).frame.header, &who);
-        let record = &raw mut (*s).frame.record.exec;
-        measure(s, &event);
-        (*record).ret = call.ret as i32;
-        (*record).old_tid = 0;
-        (*record).euid = ld(who.cred, field::CredEuid);
-        (*record).egid = ld(who.cred, field::CredEgid);
-        session::describe(call.task, ld(call.task, field::TaskSignal), &raw mut (*record).session);
-        (*record).interp_len = 0;
-        zero(&raw mut (*record).file);
-        (*record).fds_len = 0;
-        (*record).fds_marks = mark::NOT_COLLECTED.into();
-        (*record).stdio_len = stdio::BYTES;
-        // Descriptors of failed execs are not collected.
-        zero(&raw mut (*s).frame.record.stdio);
-        set(&raw mut (*s).off, 0);
-        let fs: u64 = ld(call.task, field::TaskFs);
-        let (root, top) = (path::root_of(fs), path::top_of(call.task));
-        let gone = ld::<u64>(ld(call.task, field::TaskMm), field::MmArgEnd) == 0;
-        if gone {
-            // The new program may have something else at the path's address.
-            (*record).filename_len = 0;
-            (*record).filename_marks = mark::FAULT;
-        } else {
-            asked_path(s, asked);
-        }
-        let exe = if gone { exe_of(s, call.task) } else { Place::NONE };
-        ((*record).exe_len, (*record).exe_marks) = names(s, exe, root, top);
-        if !gone {
-            (*record).exe_marks = 0;
-        }
-        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
-        let start = get(&raw const (*s).off);
-        set(&raw mut (*s).end, if large(s) { u64::MAX } else { start + ARGV_FEW });
-        asked_texts(slot, s, asked, abi::is_narrow(call.abi), gone);
-        let end = get(&raw const (*s).off);
-        let arguments = get(&raw const (*s).arguments);
-        (*record).argv_total = (arguments - start) as u32;
-        (*record).argv_len = (arguments - start) as u32;
-        let cut =
-            (get(&raw const (*record).argv_marks) | get(&raw const (*record).env_marks)) & mark::CUT != 0 || any_cut(s);
-        send(s, &event, FIXED + end, cut);
+fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &Asked) {
+    let who = Who::of(call.task);
+    let Some(event) = Event::of_call(slot, &who, call) else { return };
+    let Some(s) = event.place(scratch) else { return };
+    event.head(&mut s.frame.header, &who);
+    measure(s, &event);
+    s.frame.record.exec.ret = call.ret as i32;
+    s.frame.record.exec.old_tid = 0;
+    s.frame.record.exec.euid = ld(who.cred, field::CredEuid);
+    s.frame.record.exec.egid = ld(who.cred, field::CredEgid);
+    session::describe(call.task, ld(call.task, field::TaskSignal), &mut s.frame.record.exec.session);
+    s.frame.record.exec.interp_len = 0;
+    zero(&mut s.frame.record.exec.file);
+    s.frame.record.exec.fds_len = 0;
+    s.frame.record.exec.fds_marks = mark::NOT_COLLECTED.into();
+    s.frame.record.exec.stdio_len = stdio::BYTES;
+    // Descriptors of failed execs are not collected.
+    zero(&mut s.frame.record.stdio);
+    set(&mut s.off, 0);
+    let fs: u64 = ld(call.task, field::TaskFs);
+    let (root, top) = (path::root_of(fs), path::top_of(call.task));
+    let gone = ld::<u64>(ld(call.task, field::TaskMm), field::MmArgEnd) == 0;
+    if gone {
+        // The new program may have something else at the path's address.
+        s.frame.record.exec.filename_len = 0;
+        s.frame.record.exec.filename_marks = mark::FAULT;
+    } else {
+        asked_path(s, asked);
     }
+    let exe = if gone { exe_of(s, call.task) } else { Place::NONE };
+    (s.frame.record.exec.exe_len, s.frame.record.exec.exe_marks) = names(s, exe, root, top);
+    if !gone {
+        s.frame.record.exec.exe_marks = 0;
+    }
+    (s.frame.record.exec.cwd_len, s.frame.record.exec.cwd_marks) = names(s, path::cwd_of(fs), root, top);
+    let start = get(&s.off);
+    set(&mut s.end, if large(s) { u64::MAX } else { start + ARGV_FEW });
+    asked_texts(slot, s, asked, abi::is_narrow(call.abi), gone);
+    let end = get(&s.off);
+    let arguments = get(&s.arguments);
+    s.frame.record.exec.argv_total = (arguments - start) as u32;
+    s.frame.record.exec.argv_len = (arguments - start) as u32;
+    let cut =
+        (get(&s.frame.record.exec.argv_marks) | get(&s.frame.record.exec.env_marks)) & mark::CUT != 0 || any_cut(s);
+    send(s, &event, FIXED + end, cut);
 }
 
 /// Appends the path as the kernel names it ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)):
 /// `/dev/fd/N/PATH` if it starts at a descriptor.
 #[inline(always)]
-unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
-    // SAFETY: `s` is this CPU's element of this program's own map, and `STRING_MAX` bytes follow any masked offset in
-    // `buf`. User memory is read by helper.
-    unsafe {
-        let record = &raw mut (*s).frame.record.exec;
-        let word = (&raw mut (*s).word).cast::<u8>();
-        read_passed::<1>(word, 1, asked.path);
-        let first = get(word);
-        if asked.dirfd != AT_FDCWD && first != b'/' {
-            store_word((&raw mut (*s).buf).cast(), DEV_FD);
-            set(&raw mut (*s).off, 8);
-            decimal(s, asked.dirfd);
-            if first != 0 {
-                put(s, b'/');
-            }
+fn asked_path(s: &mut ExecScratch, asked: &Asked) {
+    let word = (&raw mut s.word).cast::<u8>();
+    read_passed::<1>(word, 1, asked.path);
+    let first = get(word);
+    if asked.dirfd != AT_FDCWD && first != b'/' {
+        store_word(s.buf.as_mut_ptr(), DEV_FD);
+        set(&mut s.off, 8);
+        decimal(s, asked.dirfd);
+        if first != 0 {
+            put(s, b'/');
         }
-        let off = get(&raw const (*s).off);
-        let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
-        let n = read_user_str(dst, STRING_MAX, asked.path);
-        let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
-        (*record).filename_marks = if n < 0 { mark::FAULT } else { 0 };
-        if n == STRING_MAX as i64 {
-            read_passed::<1>(word, 1, asked.path + STRING_MAX - 1);
-            if get(word) != 0 {
-                (*record).filename_marks = mark::CUT;
-            }
-        }
-        let most = get(&raw const (*s).most);
-        let len = if len > most {
-            (*record).filename_marks = mark::CUT;
-            most
-        } else {
-            len
-        };
-        (*record).filename_len = (off + len) as u16;
-        set(&raw mut (*s).off, off + len);
     }
+    let off = get(&s.off);
+    let dst = at(s.buf.as_mut_ptr(), off & MASK);
+    let n = read_user_str(dst, STRING_MAX, asked.path);
+    let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
+    s.frame.record.exec.filename_marks = if n < 0 { mark::FAULT } else { 0 };
+    if n == STRING_MAX as i64 {
+        read_passed::<1>(word, 1, asked.path + STRING_MAX - 1);
+        if get(word) != 0 {
+            s.frame.record.exec.filename_marks = mark::CUT;
+        }
+    }
+    let most = get(&s.most);
+    let len = if len > most {
+        s.frame.record.exec.filename_marks = mark::CUT;
+        most
+    } else {
+        len
+    };
+    s.frame.record.exec.filename_len = (off + len) as u16;
+    set(&mut s.off, off + len);
 }
 
 #[inline(always)]
-unsafe fn put(s: *mut ExecScratch, byte: u8) {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe {
-        let off = get(&raw const (*s).off);
-        set((&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize), byte);
-        set(&raw mut (*s).off, off + 1);
-    }
+fn put(s: &mut ExecScratch, byte: u8) {
+    let off = get(&s.off);
+    set(at(s.buf.as_mut_ptr(), off & MASK), byte);
+    set(&mut s.off, off + 1);
 }
 
 /// Appends a number in decimal.
 #[inline(always)]
-unsafe fn decimal(s: *mut ExecScratch, number: i32) {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe {
-        if number < 0 {
-            put(s, b'-');
+fn decimal(s: &mut ExecScratch, number: i32) {
+    if number < 0 {
+        put(s, b'-');
+    }
+    // The state is in memory, so that the iterations look alike to the verifier.
+    set(&mut s.word, u64::from(number.unsigned_abs()));
+    set(&mut s.full, 0);
+    let mut unit = 1_000_000_000;
+    while unit > 0 {
+        let left = get(&s.word);
+        set(&mut s.word, left % unit);
+        let digit = left / unit;
+        if digit != 0 || unit == 1 || get(&s.full) != 0 {
+            set(&mut s.full, 1);
+            put(s, b'0' + digit as u8);
         }
-        // The state is in memory, so that the iterations look alike to the verifier.
-        set(&raw mut (*s).word, u64::from(number.unsigned_abs()));
-        set(&raw mut (*s).full, 0);
-        let mut unit = 1_000_000_000;
-        while unit > 0 {
-            let left = get(&raw const (*s).word);
-            set(&raw mut (*s).word, left % unit);
-            let digit = left / unit;
-            if digit != 0 || unit == 1 || get(&raw const (*s).full) != 0 {
-                set(&raw mut (*s).full, 1);
-                put(s, b'0' + digit as u8);
-            }
-            unit /= 10;
-        }
+        unit /= 10;
     }
 }
 
 /// Appends the strings that the caller's `argv[]` points to, each with its NUL, and then those of `envp[]` if they are requested, as
 /// far as there is room: at least 16 KiB. The rest of the arguments is counted.
 #[inline(always)]
-unsafe fn asked_texts(slot: Slot, s: *mut ExecScratch, asked: &Asked, narrow: bool, gone: bool) {
-    // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
-    // `buf`.
-    unsafe {
-        let record = &raw mut (*s).frame.record.exec;
-        set(&raw mut (*record).env_marks, if konst!(Environment) != 0 { mark::NOT_COLLECTED } else { 0 });
-        (*record).env_joined = 0;
-        (*record).env_len = 0;
-        set(&raw mut (*record).argv_marks, if gone { mark::FAULT } else { mark::CUT });
-        set(&raw mut (*record).argc, u32::MAX);
-        set(&raw mut (*s).arguments, get(&raw const (*s).off));
-        set(&raw mut (*s).pointer, asked.argv);
-        set(&raw mut (*s).envp, asked.envp);
-        set(&raw mut (*s).count, 0);
-        set(&raw mut (*s).full, 0);
-        if gone {
-            return;
-        }
-        if !take_texts(s, narrow) && konst!(MayGoto) == 0 {
-            set(&raw mut (*s).narrow, u64::from(narrow));
-            match slot {
-                Slot::ExecSysExit => arguments_btf(),
-                Slot::ExecFailTp => arguments_tp(),
-                // The programs of other slots run only on kernels where the loop needs no help.
-                _ => 0,
-            };
-        }
-        let full = get(&raw const (*s).full) as u8;
-        if get(&raw const (*record).env_joined) != 0 {
-            (*record).env_marks |= full;
-        } else {
-            set(&raw mut (*s).arguments, get(&raw const (*s).off));
-            (*record).argv_marks |= full;
-        }
+fn asked_texts(slot: Slot, s: &mut ExecScratch, asked: &Asked, narrow: bool, gone: bool) {
+    set(&mut s.frame.record.exec.env_marks, if konst!(Environment) != 0 { mark::NOT_COLLECTED } else { 0 });
+    s.frame.record.exec.env_joined = 0;
+    s.frame.record.exec.env_len = 0;
+    set(&mut s.frame.record.exec.argv_marks, if gone { mark::FAULT } else { mark::CUT });
+    set(&mut s.frame.record.exec.argc, u32::MAX);
+    set(&mut s.arguments, get(&s.off));
+    set(&mut s.pointer, asked.argv);
+    set(&mut s.envp, asked.envp);
+    set(&mut s.count, 0);
+    set(&mut s.full, 0);
+    if gone {
+        return;
+    }
+    if !take_texts(s, narrow) && konst!(MayGoto) == 0 {
+        set(&mut s.narrow, u64::from(narrow));
+        match slot {
+            Slot::ExecSysExit => arguments_btf(),
+            Slot::ExecFailTp => arguments_tp(),
+            // The programs of other slots run only on kernels where the loop needs no help.
+            _ => 0,
+        };
+    }
+    let full = get(&s.full) as u8;
+    if get(&s.frame.record.exec.env_joined) != 0 {
+        s.frame.record.exec.env_marks |= full;
+    } else {
+        set(&mut s.arguments, get(&s.off));
+        s.frame.record.exec.argv_marks |= full;
     }
 }
 
 /// Takes all strings, or as many as the loop's iterations permit: then `false`.
 #[inline(always)]
-unsafe fn take_texts(s: *mut ExecScratch, narrow: bool) -> bool {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe {
-        let mut turn = 0;
-        loop {
-            may_turn!(turn, ARGC_FEW);
-            if !asked_text(s, narrow) {
-                return true;
-            }
+fn take_texts(s: &mut ExecScratch, narrow: bool) -> bool {
+    let mut turn = 0;
+    loop {
+        may_turn!(turn, ARGC_FEW);
+        if !asked_text(s, narrow) {
+            return true;
         }
     }
     false
@@ -274,106 +247,92 @@ further! {
 /// Takes more strings; `true` if there are no more.
 #[inline(always)]
 fn take_more(scratch: &Array<ExecScratch>) -> bool {
-    let Some((cpu, _)) = this_cpu() else { return true };
-    let Some(s) = scratch.get_ptr_mut(cpu) else { return true };
-    // SAFETY: `s` is this CPU's element of the map of the calling program; the verifier checks every offset into it.
-    unsafe {
-        let narrow = get(&raw const (*s).narrow) != 0;
-        let mut turn = 0;
-        while turn < further::TURNS {
-            if !asked_text(s, narrow) {
-                return true;
-            }
-            turn += 1;
+    let Some(s) = this_element(scratch) else { return true };
+    let narrow = get(&s.narrow) != 0;
+    let mut turn = 0;
+    while turn < further::TURNS {
+        if !asked_text(s, narrow) {
+            return true;
         }
+        turn += 1;
     }
     false
 }
 
 /// Takes one string; `false` at the end.
 #[inline(always)]
-unsafe fn asked_text(s: *mut ExecScratch, narrow: bool) -> bool {
-    // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper.
-    unsafe {
-        let at = get(&raw const (*s).pointer);
-        let count = get(&raw const (*s).count);
-        let size = if narrow { 4 } else { 8 };
-        set(&raw mut (*s).word, 0);
-        if count >= ARGC_MAX {
-            return false;
-        }
-        // The kernel takes a null pointer for an empty list.
-        if at != 0 && read_passed::<8>((&raw mut (*s).word).cast(), size, at) != 0 {
-            set(&raw mut (*s).full, u64::from(mark::FAULT));
-            return false;
-        }
-        let string = get(&raw const (*s).word);
-        if string == 0 {
-            return end_list(s);
-        }
-        set(&raw mut (*s).pointer, at + size);
-        set(&raw mut (*s).count, count + 1);
-        if get(&raw const (*s).full) == 0 {
-            take_text(s, string);
-        }
-        true
+fn asked_text(s: &mut ExecScratch, narrow: bool) -> bool {
+    let at = get(&s.pointer);
+    let count = get(&s.count);
+    let size = if narrow { 4 } else { 8 };
+    set(&mut s.word, 0);
+    if count >= ARGC_MAX {
+        return false;
     }
+    // The kernel takes a null pointer for an empty list.
+    if at != 0 && read_passed::<8>((&raw mut s.word).cast(), size, at) != 0 {
+        set(&mut s.full, u64::from(mark::FAULT));
+        return false;
+    }
+    let string = get(&s.word);
+    if string == 0 {
+        return end_list(s);
+    }
+    set(&mut s.pointer, at + size);
+    set(&mut s.count, count + 1);
+    if get(&s.full) == 0 {
+        take_text(s, string);
+    }
+    true
 }
 
 /// Notes the end of `argv[]`, after which `envp[]` may follow, or that of `envp[]`. Returns whether a list follows.
 #[inline(always)]
-unsafe fn end_list(s: *mut ExecScratch) -> bool {
-    // SAFETY: `s` is this CPU's element of this program's own map.
-    unsafe {
-        let record = &raw mut (*s).frame.record.exec;
-        let full = get(&raw const (*s).full) as u8;
-        if get(&raw const (*record).env_joined) != 0 {
-            set(&raw mut (*record).env_marks, full);
-            return false;
-        }
-        set(&raw mut (*record).argv_marks, full);
-        set(&raw mut (*record).argc, get(&raw const (*s).count) as u32);
-        if konst!(Environment) == 0 {
-            return false;
-        }
-        set(&raw mut (*s).arguments, get(&raw const (*s).off));
-        set(&raw mut (*record).env_marks, mark::CUT);
-        set(&raw mut (*record).env_joined, 1);
-        set(&raw mut (*s).pointer, get(&raw const (*s).envp));
-        set(&raw mut (*s).count, 0);
-        full == 0
+fn end_list(s: &mut ExecScratch) -> bool {
+    let record = &mut s.frame.record.exec;
+    let full = get(&s.full) as u8;
+    if get(&record.env_joined) != 0 {
+        set(&mut record.env_marks, full);
+        return false;
     }
+    set(&mut record.argv_marks, full);
+    set(&mut record.argc, get(&s.count) as u32);
+    if konst!(Environment) == 0 {
+        return false;
+    }
+    set(&mut s.arguments, get(&s.off));
+    set(&mut record.env_marks, mark::CUT);
+    set(&mut record.env_joined, 1);
+    set(&mut s.pointer, get(&s.envp));
+    set(&mut s.count, 0);
+    full == 0
 }
 
 #[inline(always)]
-unsafe fn take_text(s: *mut ExecScratch, string: u64) {
-    // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
-    // `buf`. User memory is read by helper.
-    unsafe {
-        let off = get(&raw const (*s).off);
-        if off > MASK {
-            return set(&raw mut (*s).full, u64::from(mark::CUT));
-        }
-        let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
-        let n = read_user_str(dst, ARG_ASK, string);
-        if n < 0 {
-            return set(&raw mut (*s).full, u64::from(mark::FAULT));
-        }
-        // For an empty string, older kernels write the NUL but do not count it.
-        let n = n + i64::from(n == 0);
-        let to = off + (n as u64 & (2 * ARG_ASK - 1));
-        let end = get(&raw const (*s).end);
-        if to > end {
-            set(&raw mut (*s).off, end);
-            return set(&raw mut (*s).full, u64::from(mark::CUT));
-        }
-        set(&raw mut (*s).off, to);
-        if n == ARG_ASK as i64 {
-            // The string fills the room. It is whole only if its own NUL is where the helper put one.
-            let word = (&raw mut (*s).word).cast::<u8>();
-            if read_passed::<1>(word, 1, string + ARG_ASK - 1) != 0 || get(word) != 0 {
-                set(&raw mut (*s).full, u64::from(mark::CUT));
-            }
+fn take_text(s: &mut ExecScratch, string: u64) {
+    let off = get(&s.off);
+    if off > MASK {
+        return set(&mut s.full, u64::from(mark::CUT));
+    }
+    let dst = at(s.buf.as_mut_ptr(), off & MASK);
+    let n = read_user_str(dst, ARG_ASK, string);
+    if n < 0 {
+        return set(&mut s.full, u64::from(mark::FAULT));
+    }
+    // For an empty string, older kernels write the NUL but do not count it.
+    let n = n + i64::from(n == 0);
+    let to = off + (n as u64 & (2 * ARG_ASK - 1));
+    let end = get(&s.end);
+    if to > end {
+        set(&mut s.off, end);
+        return set(&mut s.full, u64::from(mark::CUT));
+    }
+    set(&mut s.off, to);
+    if n == ARG_ASK as i64 {
+        // The string fills the room. It is whole only if its own NUL is where the helper put one.
+        let word = (&raw mut s.word).cast::<u8>();
+        if read_passed::<1>(word, 1, string + ARG_ASK - 1) != 0 || get(word) != 0 {
+            set(&mut s.full, u64::from(mark::CUT));
         }
     }
 }

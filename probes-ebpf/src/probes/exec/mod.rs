@@ -86,6 +86,8 @@ pub struct ExecScratch {
     /// The open descriptors that are not described yet, as bits, and the one that is being described.
     open: u64,
     further: Further,
+    /// The descriptor by which a script was passed, and 1 more; else 0.
+    script: u64,
     /// For a failed exec: the address of the caller's `envp[]`.
     envp: u64,
 }
@@ -116,18 +118,15 @@ static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
 #[inline(always)]
 pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
     let bprm = typed_as(ctx.arg(2), field::BprmArgc);
-    // SAFETY: the arguments are the tracepoint's, which the kernel types; `p` is the current task.
-    unsafe {
-        let exec = Exec {
-            context: ctx.as_ptr(),
-            task: typed_as(ctx.arg(0), field::TaskTgid),
-            old_tid: ctx.arg::<u64>(1) as u32,
-            filename: ld(bprm, field::BprmFilename),
-            interp: Some(ld(bprm, field::BprmInterp)),
-            argc: ld(bprm, field::BprmArgc),
-        };
-        emit(Slot::ExecBtf, &EXEC_BTF_SCRATCH, &exec);
-    }
+    let exec = Exec {
+        context: ctx.as_ptr(),
+        task: typed_as(ctx.arg(0), field::TaskTgid),
+        old_tid: ctx.arg::<u64>(1) as u32,
+        filename: ld(bprm, field::BprmFilename),
+        interp: Some(ld(bprm, field::BprmInterp)),
+        argc: ld(bprm, field::BprmArgc),
+    };
+    emit(Slot::ExecBtf, &EXEC_BTF_SCRATCH, &exec);
     0
 }
 
@@ -138,13 +137,9 @@ pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
 #[kprobe]
 #[inline(always)]
 pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the registers at the function's entry; `current` is the current task, a BTF pointer where
-    // the kernel has them.
-    unsafe {
-        let tgid: u32 = ld(current(), field::TaskTgid);
-        // If the insertion fails, the event is reported without the fields of `bprm`.
-        let _ = EXEC_BPRMS.insert(tgid, first_argument(&ctx), 0);
-    }
+    let tgid: u32 = ld(current(), field::TaskTgid);
+    // If the insertion fails, the event is reported without the fields of `bprm`.
+    let _ = EXEC_BPRMS.insert(tgid, first_argument(&ctx), 0);
     0
 }
 
@@ -153,43 +148,35 @@ pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
 #[tracepoint]
 #[inline(always)]
 pub fn exec_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the offsets are the record's, which the verifier checks. The filename lies in the record, which is kernel
-    // memory.
-    unsafe {
-        let at = field::<u32>(&ctx, 8) & 0xffff;
-        let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
-        let (context, old_tid) = (ctx.as_ptr(), field(&ctx, 16));
-        let mut exec = Exec { context, task: current(), old_tid, filename, interp: None, argc: u32::MAX };
-        let tgid: u32 = ld(exec.task, field::TaskTgid);
-        if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
-            // The exec owns `bprm` until it returns.
-            let bprm = typed_as(get(bprm), field::BprmArgc);
-            exec.filename = ld(bprm, field::BprmFilename);
-            exec.interp = Some(ld(bprm, field::BprmInterp));
-            exec.argc = ld(bprm, field::BprmArgc);
-            let _ = EXEC_BPRMS.remove(tgid);
-        }
-        emit(Slot::ExecTp, &EXEC_TP_SCRATCH, &exec);
+    let at = field::<u32>(&ctx, 8) & 0xffff;
+    let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
+    let (context, old_tid) = (ctx.as_ptr(), field(&ctx, 16));
+    let mut exec = Exec { context, task: current(), old_tid, filename, interp: None, argc: u32::MAX };
+    let tgid: u32 = ld(exec.task, field::TaskTgid);
+    if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
+        // The exec owns `bprm` until it returns.
+        let bprm = typed_as(get(bprm), field::BprmArgc);
+        exec.filename = ld(bprm, field::BprmFilename);
+        exec.interp = Some(ld(bprm, field::BprmInterp));
+        exec.argc = ld(bprm, field::BprmArgc);
+        let _ = EXEC_BPRMS.remove(tgid);
     }
+    emit(Slot::ExecTp, &EXEC_TP_SCRATCH, &exec);
     0
 }
 
 /// Reports a failed exec from `sys_exit_btf`.
 #[inline(always)]
-pub unsafe fn ended(call: &Call) {
-    // SAFETY: `call` is a call that ended just now.
-    unsafe { failed_exec(Slot::ExecSysExit, &EXEC_SYS_SCRATCH, call) };
+pub fn ended(call: &Call) {
+    failed_exec(Slot::ExecSysExit, &EXEC_SYS_SCRATCH, call);
 }
 
 /// `syscalls:sys_exit_{execve,execveat}`.
 #[tracepoint]
 #[inline(always)]
 pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
-    unsafe {
-        if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
-            failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, &call);
-        }
+    if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
+        failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, &call);
     }
     0
 }
@@ -198,81 +185,64 @@ pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
 #[kprobe]
 #[inline(always)]
 pub fn exec_fail_multi(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the registers at the function's return.
-    unsafe {
-        if let Some(call) = call::at_return(&ctx, &CALLS) {
-            failed_exec(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, &call);
-        }
+    if let Some(call) = call::at_return(&ctx, &CALLS) {
+        failed_exec(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, &call);
     }
     0
 }
 
 /// Sets how large the record may be: [`LARGEST`] in all if the ring is less than half full.
 #[inline(always)]
-unsafe fn measure(s: *mut ExecScratch, event: &Event) {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe { set(&raw mut (*s).most, if event.ask_room(LARGEST) { STRING_MAX } else { FEW }) }
+fn measure(s: &mut ExecScratch, event: &Event) {
+    set(&mut s.most, if event.ask_room(LARGEST) { STRING_MAX } else { FEW })
 }
 
 /// Whether the record may be large.
 #[inline(always)]
-unsafe fn large(s: *mut ExecScratch) -> bool {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe { get(&raw const (*s).most) == STRING_MAX }
+fn large(s: &ExecScratch) -> bool {
+    get(&s.most) == STRING_MAX
 }
 
 /// Sends the record. If the ring lacks room, parts of it were cut: the record is then marked as cut, and counted if it
 /// arrives.
 #[inline(always)]
-unsafe fn send(s: *mut ExecScratch, event: &Event, len: u64, cut: bool) -> bool {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe {
-        let short = cut && !large(s);
-        (*s).frame.record.exec.argv_marks |= if short { NO_ROOM } else { 0 };
-        let sent = event.send_if((&raw mut (*s).frame).cast(), len, LARGEST, || large(s));
-        if sent && short {
-            event.count_cut_short();
-        }
-        sent
+fn send(s: &mut ExecScratch, event: &Event, len: u64, cut: bool) -> bool {
+    let short = cut && !large(s);
+    s.frame.record.exec.argv_marks |= if short { NO_ROOM } else { 0 };
+    let most = &raw const s.most;
+    let sent = event.send_if(&mut s.frame.header, len, LARGEST, || get(most) == STRING_MAX);
+    if sent && short {
+        event.count_cut_short();
     }
+    sent
 }
 
 /// Whether a string or a path was cut because the ring lacks room.
 #[inline(always)]
-unsafe fn any_cut(s: *mut ExecScratch) -> bool {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe {
-        let record = &raw const (*s).frame.record.exec;
-        let of = &raw const (*s).frame.record.stdio;
-        let stdio = (*of)[0].names_marks | (*of)[1].names_marks | (*of)[2].names_marks;
-        ((*record).filename_marks | (*record).exe_marks | (*record).cwd_marks | stdio) & mark::CUT != 0
-    }
+fn any_cut(s: &ExecScratch) -> bool {
+    let record = &s.frame.record.exec;
+    let of = &s.frame.record.stdio;
+    let stdio = of[0].names_marks | of[1].names_marks | of[2].names_marks;
+    (record.filename_marks | record.exe_marks | record.cwd_marks | stdio) & mark::CUT != 0
 }
 
 /// The path of the program's file: `mm->exe_file->f_path` (include/linux/mm_types.h).
 #[inline(always)]
-unsafe fn exe_of(s: *mut ExecScratch, task: u64) -> Place {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
-    // program's own map.
-    unsafe {
-        let file: u64 = ld(ld(task, field::TaskMm), field::MmExeFile);
-        files::view_file(file, &raw mut (*s).walk).path
-    }
+fn exe_of(s: &mut ExecScratch, task: u64) -> Place {
+    let file: u64 = ld(ld(task, field::TaskMm), field::MmExeFile);
+    files::view_file(file, &mut s.walk).path
 }
 
 /// Appends names. Returns their length in bytes and their marks.
 #[inline(always)]
-unsafe fn names(s: *mut ExecScratch, from: Place, root: Place, top: u64) -> (u16, u8) {
-    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe {
-        let start = get(&raw const (*s).off);
-        let buf = (&raw mut (*s).buf).cast();
-        let names = path::walk::<MASK, false>(&raw mut (*s).walk, buf, start, from, root, top);
-        if names.end - start > get(&raw const (*s).most) {
-            // A path without its beginning is useless.
-            return (0, names.marks | mark::CUT);
-        }
-        set(&raw mut (*s).off, names.end);
-        ((names.end - start) as u16, names.marks)
+fn names(s: &mut ExecScratch, from: Place, root: Place, top: u64) -> (u16, u8) {
+    let start = get(&s.off);
+    let buf = s.buf.as_mut_ptr();
+    let names = path::walk::<MASK, false>(&mut s.walk, buf, start, from, root, top);
+    if names.end - start > get(&s.most) {
+        // A path without its beginning is useless.
+        return (0, names.marks | mark::CUT);
     }
+    set(&mut s.off, names.end);
+    ((names.end - start) as u16, names.marks)
 }

@@ -1,16 +1,15 @@
 //! The calls connect(2), accept(2), accept4(2), also through socketcall(2).
 
-use super::conn::{self, Conn, Scratch, Submitter, is_requested, place};
+use super::conn::{self, Conn, Scratch, Submitter, is_requested};
 use super::sock::{self, Sock};
 use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::calls::tcp::{CALLS, what};
 use crate::emit::copy_header;
 use crate::files::is_fresh;
-use crate::maps::per_cpu;
-use crate::read::{any, get, ld, load_at, set};
+use crate::maps::{Pointer, per_cpu, pointer_to_element};
+use crate::read::{any, at_most, boot_ns, get, ld, load_at, monotonic_ns, put_unaligned, set, zero};
 use crate::task::{Who, current};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::{kprobe, map, tracepoint};
 use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::{ProbeContext, TracePointContext};
@@ -19,7 +18,7 @@ use core::mem::MaybeUninit;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state, via};
+use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 
 per_cpu! {
@@ -42,12 +41,9 @@ const AF_UNSPEC: u16 = 0;
 
 /// Reports a call from `sys_exit_btf`.
 #[inline(always)]
-pub unsafe fn call_ended(call: &Call) {
-    // SAFETY: `call` is a call that ended just now.
-    unsafe {
-        if is_requested() {
-            called(Slot::TcpSysExit, &TCP_BTF_SCRATCH, call);
-        }
+pub fn call_ended(call: &Call) {
+    if is_requested() {
+        called(Slot::TcpSysExit, &TCP_BTF_SCRATCH, call);
     }
 }
 
@@ -55,11 +51,8 @@ pub unsafe fn call_ended(call: &Call) {
 #[tracepoint]
 #[inline(always)]
 pub fn tcp_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
-    unsafe {
-        if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
-            called(Slot::TcpTp, &TCP_TP_SCRATCH, &call);
-        }
+    if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
+        called(Slot::TcpTp, &TCP_TP_SCRATCH, &call);
     }
     0
 }
@@ -68,12 +61,9 @@ pub fn tcp_tp(ctx: TracePointContext) -> u32 {
 #[kprobe]
 #[inline(always)]
 pub fn tcp_multi(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the registers at the function's return.
-    unsafe {
-        if let Some(call) = call::at_return(&ctx, &CALLS) {
-            let _ = TCP_BEGUN.remove(tid(call.task));
-            called(Slot::TcpMulti, &TCP_MULTI_SCRATCH, &call);
-        }
+    if let Some(call) = call::at_return(&ctx, &CALLS) {
+        let _ = TCP_BEGUN.remove(tid(call.task));
+        called(Slot::TcpMulti, &TCP_MULTI_SCRATCH, &call);
     }
     0
 }
@@ -83,13 +73,10 @@ pub fn tcp_multi(ctx: ProbeContext) -> u32 {
 #[tracepoint]
 #[inline(always)]
 pub fn tcp_begun(ctx: TracePointContext) -> u32 {
-    // SAFETY: the context belongs to a tracepoint `sys_exit_*`.
-    unsafe {
-        if TCP_BEGUN.remove(tid(current())).is_ok()
-            && let Some(call) = call::at_tracepoint(&ctx, &CALLS)
-        {
-            called(Slot::TcpBegun, &TCP_BEGUN_SCRATCH, &call);
-        }
+    if TCP_BEGUN.remove(tid(current())).is_ok()
+        && let Some(call) = call::at_tracepoint(&ctx, &CALLS)
+    {
+        called(Slot::TcpBegun, &TCP_BEGUN_SCRATCH, &call);
     }
     0
 }
@@ -99,70 +86,69 @@ pub fn tcp_begun(ctx: TracePointContext) -> u32 {
 static TCP_BEGUN: HashMap<u32, u8> = HashMap::with_max_entries(1 << 14, 0);
 
 #[inline(always)]
-unsafe fn tid(task: u64) -> u32 {
-    // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
-    unsafe { ld(task, field::TaskPid) }
+fn tid(task: u64) -> u32 {
+    ld(task, field::TaskPid)
 }
 
 /// `struct bpf_iter__task` ([`task_starts`](crate::probes)): lists the threads in a call that makes or accepts connections.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn tcp_callers(ctx: *mut c_void) -> i32 {
-    // SAFETY: the context is the iterator's, whose pointers are BTF pointers. The verifier requires the test for null.
-    unsafe {
-        let task: u64 = load_at(ctx as u64, 8);
-        if task != 0 && call::may_be_in(task, &CALLS) {
-            let _ = TCP_BEGUN.insert(tid(task), 0u8, 0);
-        }
+    let task: u64 = load_at(ctx as u64, 8);
+    if task != 0 && call::may_be_in(task, &CALLS) {
+        let _ = TCP_BEGUN.insert(tid(task), 0u8, 0);
     }
     0
 }
 
 #[inline(always)]
-unsafe fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
-    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. User memory is read by helper.
-    unsafe {
-        let (mut which, mut fd, mut address) = (call.which(), call.args[0], call.args[1]);
-        if which == what::SOCKETCALL {
-            let mut args = [0u32; 2];
-            read_passed::<8>((&raw mut args).cast(), 8, call.args[1]);
-            which = match fd {
-                SYS_CONNECT => what::CONNECT,
-                SYS_ACCEPT => what::ACCEPT,
-                SYS_ACCEPT4 => what::ACCEPT4,
-                _ => return,
-            };
-            (fd, address) = (args[0].into(), args[1].into());
-        }
-        // The result of a call that seccomp trapped is a number above 0, or the descriptor that was passed.
-        let is_call = if which == what::CONNECT {
-            call.ret <= 0 && !call.trapped && !is_no_socket(call.ret as i32)
-        } else {
-            fd = call.ret as u64;
-            call.ret >= 0 && (!call.trapped || is_fresh(call.task, call.ret))
-        };
-        if !is_call {
+fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
+    let (mut which, mut fd, mut address, mut len) = (call.which(), call.args[0], call.args[1], call.args[2]);
+    if which == what::SOCKETCALL {
+        let mut args = MaybeUninit::<[u32; 3]>::uninit();
+        if read_passed::<12>(args.as_mut_ptr().cast(), 12, call.args[1]) != 0 {
+            // The kernel could not read them either, and looked for no socket.
             return;
         }
-        let Some(socket) = sock::of_fd(call.task, fd as u32 as u64) else { return };
-        let mut family = [u16::MAX; 4];
-        if which == what::CONNECT && read_passed::<2>((&raw mut family).cast(), 2, address) != 0 {
-            // The helper wrote zeros, which is a family.
-            family[0] = u16::MAX;
-        }
-        let asked = Asked {
-            op: if which == what::CONNECT { op::CONNECT } else { op::ACCEPT },
-            fd: fd as i32,
-            ret: call.ret as i32,
-            // The numbers are the same.
-            via: which,
-            abi: call.abi,
-            dissolves: family[0] == AF_UNSPEC && may_dissolve(call.ret as i32, socket.sk),
-            address,
-            submitter: None,
+        // SAFETY: all bytes were read.
+        let args = unsafe { args.assume_init() };
+        which = match fd {
+            SYS_CONNECT => what::CONNECT,
+            SYS_ACCEPT => what::ACCEPT,
+            SYS_ACCEPT4 => what::ACCEPT4,
+            _ => return,
         };
-        ended(slot, scratch, &Who::of(call.task), socket, &asked);
+        (fd, address, len) = (args[0].into(), args[1].into(), args[2].into());
     }
+    // The result of a call that seccomp trapped is a number above 0, or the descriptor that was passed.
+    let is_call = if which == what::CONNECT {
+        call.ret <= 0 && !call.trapped && !is_no_socket(call.ret as i32)
+    } else {
+        fd = call.ret as u64;
+        call.ret >= 0 && (!call.trapped || is_fresh(call.task, call.ret))
+    };
+    if !is_call {
+        return;
+    }
+    let Some(socket) = sock::of_fd(call.task, fd as u32 as u64) else { return };
+    let mut family = [u16::MAX; 4];
+    if which == what::CONNECT && read_passed::<2>((&raw mut family).cast(), 2, address) != 0 {
+        // The helper wrote zeros, which is a family.
+        family[0] = u16::MAX;
+    }
+    let asked = Asked {
+        op: if which == what::CONNECT { op::CONNECT } else { op::ACCEPT },
+        fd: fd as i32,
+        ret: call.ret as i32,
+        // The numbers are the same.
+        via: which,
+        abi: call.abi,
+        dissolves: family[0] == AF_UNSPEC && may_dissolve(call.ret as i32, socket.sk),
+        address,
+        len: len as i32,
+        submitter: None,
+    };
+    ended(slot, scratch, &Who::of(call.task), socket, &asked);
 }
 
 const _: () = assert!(what::CONNECT == via::CONNECT && what::ACCEPT == via::ACCEPT && what::ACCEPT4 == via::ACCEPT4);
@@ -178,8 +164,10 @@ pub struct Asked {
     pub abi: u8,
     /// The address has no family: the call dissolves the connection.
     pub dissolves: bool,
-    /// The address as passed: of user memory, or 0.
+    /// Where the address was passed, in user memory.
     pub address: u64,
+    /// The length that was passed.
+    pub len: i32,
     /// The thread that submitted a request of io_uring, if it is known.
     pub submitter: Option<*mut Submitter>,
 }
@@ -200,9 +188,8 @@ fn goes_on(ret: i32) -> bool {
 /// Whether a call with this result may have dissolved a connection. Another thread may change the family in user memory during the
 /// call, but `tcp_disconnect` (net/ipv4/tcp.c) succeeds or returns EBUSY, and leaves the socket closed.
 #[inline(always)]
-unsafe fn may_dissolve(ret: i32, sk: u64) -> bool {
-    // SAFETY: the fields of the socket are read through a cast pointer or by helper.
-    ret == -16 || ret == 0 && unsafe { sock::state_of(sk) } == state::CLOSE
+fn may_dissolve(ret: i32, sk: u64) -> bool {
+    ret == -16 || ret == 0 && sock::state_of(sk) == state::CLOSE
 }
 
 /// EBADF and ENOTSOCK: the call met no socket, whatever the descriptor is now.
@@ -219,7 +206,7 @@ fn is_of_another(ret: i32) -> bool {
 
 /// Reports what the end of a call shows.
 #[inline(always)]
-pub unsafe fn ended(slot: Slot, scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked) {
+pub fn ended(slot: Slot, scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked) {
     let sk = socket.sk;
     // SAFETY: `c` is a map value, or in this program's own map, as `s` is.
     unsafe {
@@ -228,15 +215,15 @@ pub unsafe fn ended(slot: Slot, scratch: &Array<Scratch>, who: &Who, socket: Soc
             (_, None) => unseen(slot, scratch, who, socket, asked),
             (_, Some(c)) => {
                 if connected(c, socket, asked) {
-                    place(scratch).map(|s| (s, c))
+                    pointer_to_element(scratch).map(|s| (s, c))
                 } else {
                     None
                 }
             }
         };
         let Some((s, c)) = shown else { return };
-        conn::tell(slot, s, c, asked.op);
-        if asked.op == op::CONNECT && Conn::failed(c) {
+        conn::tell(slot, &mut *s, Pointer::to(c), asked.op);
+        if asked.op == op::CONNECT && (*c).failed() {
             if goes_on(asked.ret) && get(&raw const (*c).record.outcome) == outcome::DECIDED {
                 set(&raw mut (*c).unread, 1);
             } else {
@@ -247,14 +234,14 @@ pub unsafe fn ended(slot: Slot, scratch: &Array<Scratch>, who: &Who, socket: Soc
         {
             // It was closed meanwhile. The program that saw this may not have known the connection.
             conn::claim(sk);
-            conn::tell_close(slot, s, c, sk, 0);
+            conn::tell_close(slot, &mut *s, Pointer::to(c), sk, 0);
         }
     }
 }
 
 /// The end of a call whose request is known. Whether its outcome is to be reported.
 #[inline(always)]
-unsafe fn connected(c: *mut Conn, socket: Sock, asked: &Asked) -> bool {
+fn connected(c: *mut Conn, socket: Sock, asked: &Asked) -> bool {
     let Sock { sk, mptcp } = socket;
     // SAFETY: `c` is a map value.
     unsafe {
@@ -278,7 +265,8 @@ unsafe fn connected(c: *mut Conn, socket: Sock, asked: &Asked) -> bool {
             let mptcp = if mptcp { flag::MPTCP } else { 0 };
             set(&raw mut (*record).flags, get(&raw const (*record).flags) | has_ret | mptcp);
         }
-        Conn::settle(c, &raw mut (*c).called);
+        set(&raw mut (*c).called, 1);
+        (*c).settle();
         let known = get(&raw const (*c).decided) != 0;
         let waits = goes_on(asked.ret);
         // With TCP_FASTOPEN_CONNECT the call succeeds before anything is sent. Another call for the same socket may fail, or a request
@@ -288,8 +276,8 @@ unsafe fn connected(c: *mut Conn, socket: Sock, asked: &Asked) -> bool {
             return false;
         }
         if !known {
-            Conn::repaired(c);
-            Conn::decide(c, sk, outcome::DECIDED, (-asked.ret) as u16);
+            (*c).repaired();
+            (*c).decide(sk, outcome::DECIDED, (-asked.ret) as u16);
         }
         if get(&raw const (*record).outcome) == outcome::ABANDONED && asked.ret < 0 && !waits {
             // The call gave it up: EADDRNOTAVAIL, for example.
@@ -302,7 +290,7 @@ unsafe fn connected(c: *mut Conn, socket: Sock, asked: &Asked) -> bool {
 
 /// The end of a call whose request is not known: there was no SYN, or the program that should have seen it was skipped.
 #[inline(always)]
-unsafe fn unseen(
+fn unseen(
     slot: Slot,
     scratch: &Array<Scratch>,
     who: &Who,
@@ -327,7 +315,7 @@ unsafe fn unseen(
         let record = &raw mut (*c).record;
         if ret < 0 && !waits {
             // It failed before anything was sent.
-            destination(record, asked.address);
+            destination(&mut *record, asked.address, asked.len);
             (*record).err = (-ret) as u16;
             (*record).outcome = outcome::DECIDED;
             return Some((s, c));
@@ -342,10 +330,10 @@ unsafe fn unseen(
         if now != state::SYN_SENT {
             (*record).outcome = outcome::DECIDED;
             (*c).told = 1;
-            if !conn::keep(s, sk) {
-                conn::unkept(slot, s, true);
+            if !conn::keep(&mut *s, sk) {
+                conn::unkept(slot, &*s, true);
             }
-        } else if conn::wait(sk) && conn::keep(s, sk) {
+        } else if conn::wait(sk) && conn::keep(&mut *s, sk) {
             return None;
         } else {
             // The request is reported without an outcome. If it becomes a connection, its end is counted then.
@@ -357,7 +345,7 @@ unsafe fn unseen(
 
 /// A connection of which only the end of the call is known.
 #[inline(always)]
-unsafe fn begun(scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked, flags: u16) -> Option<*mut Scratch> {
+fn begun(scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked, flags: u16) -> Option<*mut Scratch> {
     // SAFETY: `s` is this CPU's element of this program's own map.
     unsafe {
         // A list or a reset may have noted it as missed.
@@ -367,7 +355,7 @@ unsafe fn begun(scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked
         let s = conn::begin(scratch, who, flags | has_ret | mptcp, asked.via, asked.abi)?;
         let c = &raw mut (*s).conn;
         if let Some(submitter) = asked.submitter {
-            copy_header(&raw mut (*c).header, &raw const (*submitter).header);
+            copy_header(&mut (*c).header, &(*submitter).header);
         }
         let record = &raw mut (*c).record;
         (*record).fd = asked.fd;
@@ -375,40 +363,51 @@ unsafe fn begun(scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked
         (*record).decided = (*record).since;
         (*c).called = 1;
         (*c).state = u32::from(sock::state_of(socket.sk));
-        sock::addresses(record, socket.sk);
-        sock::quality(record, socket.sk);
+        sock::addresses(&mut *record, socket.sk);
+        sock::quality(&mut *record, socket.sk);
         Some(s)
     }
 }
 
-/// Writes the address that was passed: no route leads to it, so the socket has none.
+/// Writes the address that was passed, or why there is none: the socket has no remote address yet.
 #[inline(always)]
-unsafe fn destination(record: *mut TcpRecord, passed_at: u64) {
-    if passed_at == 0 {
-        return;
-    }
-    // SAFETY: `record` is in this program's own map. User memory is read by helper.
-    unsafe {
-        // `struct sockaddr_in6` without the scope; `struct sockaddr_in` is shorter.
-        let mut passed = MaybeUninit::<[u64; 3]>::uninit();
-        if read_passed::<24>(passed.as_mut_ptr().cast(), 24, passed_at) != 0 {
-            read_passed::<16>(passed.as_mut_ptr().cast(), 16, passed_at);
+fn destination(record: &mut TcpRecord, passed_at: u64, len: i32) {
+    /// `sizeof(struct sockaddr_in)`.
+    const INET_LEN: i32 = 16;
+    /// `SIN6_LEN_RFC2133` (include/linux/ipv6.h): without the scope.
+    const INET6_LEN: i32 = 24;
+    // The compiler would call a function to fill an array.
+    let mut passed = MaybeUninit::<[u64; 3]>::uninit();
+    zero(passed.as_mut_ptr());
+    let size = at_most(len as u32 as u64, INET6_LEN as u64);
+    let form = if len < size_of::<u16>() as i32 {
+        form::TOO_SHORT
+    } else if read_passed::<{ INET6_LEN as u64 }>(passed.as_mut_ptr().cast(), size, passed_at) != 0 {
+        form::UNREADABLE
+    } else {
+        // SAFETY: all bytes are written.
+        match unsafe { passed.assume_init_ref()[0] } as u16 {
+            sock::AF_INET if len >= INET_LEN => form::INET,
+            sock::AF_INET6 if len >= INET6_LEN => form::INET6,
+            sock::AF_INET | sock::AF_INET6 => form::TOO_SHORT,
+            _ => form::OTHER_FAMILY,
         }
-        // The helper writes zeros where it cannot read.
-        let passed = passed.assume_init();
-        (*record).rport = ((passed[0] >> 16) as u16).swap_bytes();
-        let v4 = passed[0] as u16 == sock::AF_INET;
-        let address = if v4 { [passed[0] >> 32, 0] } else { [passed[1], passed[2]] };
-        if v4 {
-            (*record).family = sock::AF_INET as u8;
-        }
-        (&raw mut (*record).raddr).cast::<[u64; 2]>().write_unaligned(address);
-    }
+    };
+    record.form = form;
+    // SAFETY: all bytes are written.
+    let passed = unsafe { passed.assume_init() };
+    let (port, address) = match form {
+        form::INET => (passed[0] >> 16, [passed[0] >> 32, 0]),
+        form::INET6 => (passed[0] >> 16, [passed[1], passed[2]]),
+        _ => (0, [0; 2]),
+    };
+    record.rport = (port as u16).swap_bytes();
+    put_unaligned((&raw mut record.raddr).cast(), address);
 }
 
 /// The end of a call that accepted a connection.
 #[inline(always)]
-unsafe fn accepted(
+fn accepted(
     slot: Slot,
     scratch: &Array<Scratch>,
     who: &Who,
@@ -427,7 +426,7 @@ unsafe fn accepted(
             && get(&raw const (*old).record.flags) & flag::OLDER == 0
         {
             // A seccomp filter can answer with the descriptor of a connection that was not accepted.
-            if sock::has_ports(sk, &raw const (*old).record) {
+            if sock::has_ports(sk, &(*old).record) {
                 return None;
             }
             // The same socket cannot be accepted twice: the end of another one at its address was missed.
@@ -438,14 +437,14 @@ unsafe fn accepted(
         (*c).decided = 1;
         (*c).told = 1;
         let established = any::<u64>(sk, field::TcpEstablished).wrapping_mul(1000);
-        let waited = bpf_ktime_get_ns().wrapping_sub(established);
-        let boot = bpf_ktime_get_boot_ns();
+        let waited = monotonic_ns().wrapping_sub(established);
+        let boot = boot_ns();
         if established != 0 && waited < boot {
             (*c).record.since = BootNanos(boot - waited);
             (*c).record.decided = BootNanos(boot - waited);
         }
-        if !conn::keep(s, sk) {
-            conn::unkept(slot, s, !closed);
+        if !conn::keep(&mut *s, sk) {
+            conn::unkept(slot, &*s, !closed);
         }
         Some((s, c))
     }

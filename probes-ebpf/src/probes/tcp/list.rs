@@ -1,13 +1,12 @@
 //! Iterators over connections. User space reads the first after the probes are attached and before they are detached, and the second
 //! each second and after they are detached.
 
-use super::conn::{self, Conn, Scratch};
+use super::conn::{self, Scratch};
 use super::{sock, state};
 use crate::arch::native_abi;
-use crate::maps::per_cpu;
-use crate::read::{get, ld, load_at, typed_as};
+use crate::maps::{Pointer, per_cpu, pointer_to_element};
+use crate::read::{boot_ns, get, ld, load_at, typed_as};
 use crate::task::{self, Who};
-use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use core::ffi::c_void;
 use tracetui_shared::id::Tid;
 use tracetui_shared::kind::Slot;
@@ -34,46 +33,44 @@ const ENDED: u64 = 2;
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn tcp_list(ctx: *mut c_void) -> i32 {
     let ctx = ctx as u64;
-    // SAFETY: the context is the iterator's, whose pointers are BTF pointers. The verifier requires the tests for null.
-    unsafe {
-        let (task, file): (u64, u64) = (load_at(ctx, 8), load_at(ctx, 24));
-        if task == 0 || file == 0 {
-            conn::listed();
-            return 0;
+    let (task, file): (u64, u64) = (load_at(ctx, 8), load_at(ctx, 24));
+    if task == 0 || file == 0 {
+        conn::listed();
+        return 0;
+    }
+    let fd: u32 = load_at(ctx, 16);
+    let Some(socket) = sock::of_file(file) else { return 0 };
+    let now = sock::state_of(socket.sk);
+    if now == is::CLOSE || now == is::LISTEN {
+        return 0;
+    }
+    let task = typed_as(task, field::TaskTgid);
+    let leader: u64 = ld(task, field::TaskGroupLeader);
+    let who = Who { comm: task::comm_of(leader), ..Who::of(task) };
+    let flags = flag::OLDER | if socket.mptcp { flag::MPTCP } else { 0 };
+    let Some(s) = conn::begin(&TCP_LIST_SCRATCH, &who, flags, via::SNAPSHOT, native_abi()) else { return 0 };
+    let s = Pointer::to(s).value();
+    let c = &mut s.conn;
+    c.header.tid = Tid(who.tgid);
+    c.record.since = BootNanos(0);
+    c.record.fd = fd as i32;
+    c.state = u32::from(now);
+    c.called = 1;
+    sock::addresses(&mut c.record, socket.sk);
+    if conn::lists() != 0 {
+        // The end of any other was counted already.
+        if matches!(now, is::ESTABLISHED | is::SYN_SENT | is::SYN_RECV | is::CLOSE_WAIT) {
+            conn::still_open(Slot::TcpSweep, socket.sk);
         }
-        let fd: u32 = load_at(ctx, 16);
-        let Some(socket) = sock::of_file(file) else { return 0 };
-        let now = sock::state_of(socket.sk);
-        if now == is::CLOSE || now == is::LISTEN {
-            return 0;
-        }
-        let task = typed_as(task, field::TaskTgid);
-        let leader: u64 = ld(task, field::TaskGroupLeader);
-        let who = Who { comm: task::comm_of(leader), ..Who::of(task) };
-        let flags = flag::OLDER | if socket.mptcp { flag::MPTCP } else { 0 };
-        let Some(s) = conn::begin(&TCP_LIST_SCRATCH, &who, flags, via::SNAPSHOT, native_abi()) else { return 0 };
-        let c = &raw mut (*s).conn;
-        (*c).header.tid = Tid(who.tgid);
-        (*c).record.since = BootNanos(0);
-        (*c).record.fd = fd as i32;
-        (*c).state = u32::from(now);
-        (*c).called = 1;
-        sock::addresses(&raw mut (*c).record, socket.sk);
-        if conn::lists() != 0 {
-            // The end of any other was counted already.
-            if matches!(now, is::ESTABLISHED | is::SYN_SENT | is::SYN_RECV | is::CLOSE_WAIT) {
-                conn::still_open(Slot::TcpSweep, socket.sk);
-            }
-            return 0;
-        }
-        let waits = now == is::SYN_SENT;
-        if !waits {
-            ((*c).decided, (*c).told) = (1, 1);
-        }
-        // In this order: the entry of a program that knows the socket stays.
-        if conn::keep_older(s, socket.sk) && waits {
-            conn::wait(socket.sk);
-        }
+        return 0;
+    }
+    let waits = now == is::SYN_SENT;
+    if !waits {
+        (c.decided, c.told) = (1, 1);
+    }
+    // In this order: the entry of a program that knows the socket stays.
+    if conn::keep_older(s, socket.sk) && waits {
+        conn::wait(socket.sk);
     }
     0
 }
@@ -86,55 +83,51 @@ pub extern "C" fn tcp_list(ctx: *mut c_void) -> i32 {
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub extern "C" fn tcp_sweep(ctx: *mut c_void) -> i32 {
     let ctx = ctx as u64;
-    // SAFETY: the context is the iterator's. The verifier requires the test for null.
-    unsafe {
-        let (key, value): (u64, u64) = (load_at(ctx, 16), load_at(ctx, 24));
-        if key != 0 && value != 0 {
-            // The version in the header of a connection.
-            swept(load_at(key, 0), load_at::<u64>(value, 8) != 0);
-        }
+    let (key, value): (u64, u64) = (load_at(ctx, 16), load_at(ctx, 24));
+    if key != 0 && value != 0 {
+        // The version in the header of a connection.
+        swept(load_at(key, 0), load_at::<u64>(value, 8) != 0);
     }
     0
 }
 
 #[inline(always)]
-unsafe fn swept(sk: u64, ending: bool) {
-    // SAFETY: `c` is a map value; `s` is this CPU's element of this program's own map.
-    unsafe {
-        let Some(c) = conn::of(sk) else {
-            if conn::lists() == ENDED {
-                // Its accept, and perhaps its end.
-                conn::missed(Slot::TcpSweep, if sock::state_of(sk) == is::CLOSE { 2 } else { 1 });
-            }
+fn swept(sk: u64, ending: bool) {
+    let Some(c) = conn::of(sk) else {
+        if conn::lists() == ENDED {
+            // Its accept, and perhaps its end.
+            conn::missed(Slot::TcpSweep, if sock::state_of(sk) == is::CLOSE { 2 } else { 1 });
+        }
+        return;
+    };
+    let mut c = Pointer::to(c);
+    if get(&c.told) != 0 {
+        return;
+    }
+    let now = sock::state_of(sk);
+    if now == is::SYN_SENT || now == is::SYN_RECV {
+        if !ending || !conn::claim(sk) {
             return;
-        };
-        if get(&raw const (*c).told) != 0 {
+        }
+        sock::addresses(&mut c.record, sk);
+        sock::quality(&mut c.record, sk);
+        c.record.outcome = outcome::IN_PROGRESS;
+    } else {
+        let age = boot_ns().wrapping_sub(get(&c.record.since).0);
+        if age < OVERDUE && !ending || !conn::claim(sk) {
             return;
         }
-        let now = sock::state_of(sk);
-        if now == is::SYN_SENT || now == is::SYN_RECV {
-            if !ending || !conn::claim(sk) {
-                return;
-            }
-            sock::addresses(&raw mut (*c).record, sk);
-            sock::quality(&raw mut (*c).record, sk);
-            (*c).record.outcome = outcome::IN_PROGRESS;
-        } else {
-            let age = bpf_ktime_get_boot_ns().wrapping_sub(get(&raw const (*c).record.since).0);
-            if age < OVERDUE && !ending || !conn::claim(sk) {
-                return;
-            }
-            Conn::repaired(c);
-            if get(&raw const (*c).decided) == 0 {
-                let err = sock::error_of(sk);
-                let how = if now == is::CLOSE && err == 0 { outcome::UNKNOWN } else { outcome::DECIDED };
-                Conn::decide(c, sk, how, if now == is::CLOSE { err } else { 0 });
-            }
+        c.repaired();
+        if get(&c.decided) == 0 {
+            let err = sock::error_of(sk);
+            let how = if now == is::CLOSE && err == 0 { outcome::UNKNOWN } else { outcome::DECIDED };
+            c.decide(sk, how, if now == is::CLOSE { err } else { 0 });
         }
-        let Some(s) = conn::place(&TCP_SWEEP_SCRATCH) else { return };
-        conn::tell(Slot::TcpSweep, s, c, op::CONNECT);
-        if get(&raw const (*c).record.outcome) != outcome::IN_PROGRESS && Conn::failed(c) {
-            state::after_failure(c, sk);
-        }
+    }
+    let Some(s) = pointer_to_element(&TCP_SWEEP_SCRATCH) else { return };
+    let s = Pointer::to(s).value();
+    conn::tell(Slot::TcpSweep, s, c, op::CONNECT);
+    if get(&c.record.outcome) != outcome::IN_PROGRESS && c.failed() {
+        state::after_failure(c, sk);
     }
 }

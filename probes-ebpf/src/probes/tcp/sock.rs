@@ -1,13 +1,13 @@
 //! Sockets: from a descriptor to `struct sock` (include/net/sock.h), and its fields.
 
 use crate::files::file_at;
-use crate::read::{any, any_word, get, has};
+use crate::read::{any, any_word, get, has, put_unaligned};
 use tracetui_shared::id::NsInum;
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::tcp::{TcpRecord, state};
 
 pub const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
 pub const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
@@ -28,113 +28,92 @@ pub struct Sock {
 
 /// The TCP socket behind a descriptor of the current task.
 #[inline(always)]
-pub unsafe fn of_fd(task: u64, fd: u64) -> Option<Sock> {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe { of_file(file_at(task, fd)) }
+pub fn of_fd(task: u64, fd: u64) -> Option<Sock> {
+    of_file(file_at(task, fd))
 }
 
 /// The TCP socket of an open file.
 #[inline(always)]
-pub unsafe fn of_file(file: u64) -> Option<Sock> {
-    // SAFETY: kernel addresses are read through a cast pointer or by helper; both yield zeros on a fault.
-    unsafe {
-        let inode: u64 = any(any::<u64>(file, sum::FileDentry), field::DentryInode);
-        if any::<u16>(inode, field::InodeMode) & FORMAT != SOCKET {
-            return None;
+pub fn of_file(file: u64) -> Option<Sock> {
+    let inode: u64 = any(any::<u64>(file, sum::FileDentry), field::DentryInode);
+    if any::<u16>(inode, field::InodeMode) & FORMAT != SOCKET {
+        return None;
+    }
+    let sk = any(any::<u64>(file, field::FilePrivate), field::SocketSk);
+    // A raw socket of the same protocol makes no connection.
+    if !is_inet(sk) || any::<u16>(sk, field::SkType) != SOCK_STREAM {
+        return None;
+    }
+    match any::<u16>(sk, field::SkProtocol) {
+        IPPROTO_TCP => Some(Sock { sk, mptcp: false }),
+        IPPROTO_MPTCP if has(field::MptcpFirst) => {
+            let first = any(sk, field::MptcpFirst);
+            if first == 0 { None } else { Some(Sock { sk: first, mptcp: true }) }
         }
-        let sk = any(any::<u64>(file, field::FilePrivate), field::SocketSk);
-        // A raw socket of the same protocol makes no connection.
-        if !is_inet(sk) || any::<u16>(sk, field::SkType) != SOCK_STREAM {
-            return None;
-        }
-        match any::<u16>(sk, field::SkProtocol) {
-            IPPROTO_TCP => Some(Sock { sk, mptcp: false }),
-            IPPROTO_MPTCP if has(field::MptcpFirst) => {
-                let first = any(sk, field::MptcpFirst);
-                if first == 0 { None } else { Some(Sock { sk: first, mptcp: true }) }
-            }
-            _ => None,
-        }
+        _ => None,
     }
 }
 
 #[inline(always)]
-unsafe fn is_inet(sk: u64) -> bool {
-    // SAFETY: as for `of_file`.
-    matches!(unsafe { any::<u16>(sk, field::SkFamily) }, AF_INET | AF_INET6)
+fn is_inet(sk: u64) -> bool {
+    matches!(any::<u16>(sk, field::SkFamily), AF_INET | AF_INET6)
 }
 
 /// Whether a socket that changes its state is one of TCP.
 #[inline(always)]
-pub unsafe fn is_tcp(sk: u64) -> bool {
-    // SAFETY: as for `of_file`.
-    unsafe { any::<u16>(sk, field::SkProtocol) == IPPROTO_TCP }
+pub fn is_tcp(sk: u64) -> bool {
+    any::<u16>(sk, field::SkProtocol) == IPPROTO_TCP
 }
 
 /// The state of a connection (include/net/tcp_states.h).
 #[inline(always)]
-pub unsafe fn state_of(sk: u64) -> u8 {
-    // SAFETY: as for `of_file`.
-    unsafe { any(sk, field::SkState) }
+pub fn state_of(sk: u64) -> u8 {
+    any(sk, field::SkState)
 }
 
 /// Whether a socket has or had a peer.
 #[inline(always)]
-pub unsafe fn has_peer(sk: u64) -> bool {
-    // SAFETY: as for `of_file`.
-    unsafe { any::<u16>(sk, field::SkDport) != 0 && state_of(sk) != state::LISTEN }
+pub fn has_peer(sk: u64) -> bool {
+    any::<u16>(sk, field::SkDport) != 0 && state_of(sk) != state::LISTEN
 }
 
 /// The peer's address and port of an IP socket; zeros for other sockets and without a peer.
 #[inline(always)]
-pub unsafe fn peer(sk: u64) -> ([u64; 2], u16) {
-    // SAFETY: as for `of_file`.
-    unsafe {
-        if !is_inet(sk) || !has_peer(sk) {
-            return ([0; 2], 0);
-        }
-        (remote(sk), any::<u16>(sk, field::SkDport).swap_bytes())
+pub fn peer(sk: u64) -> ([u64; 2], u16) {
+    if !is_inet(sk) || !has_peer(sk) {
+        return ([0; 2], 0);
     }
+    (remote(sk), any::<u16>(sk, field::SkDport).swap_bytes())
 }
 
 /// The peer's address of an IP socket.
 #[inline(always)]
-unsafe fn remote(sk: u64) -> [u64; 2] {
-    // SAFETY: as for `of_file`.
-    unsafe {
-        if any::<u16>(sk, field::SkFamily) == AF_INET6 && has(field::SkDaddr6) {
-            [any_word::<0>(sk, field::SkDaddr6), any_word::<1>(sk, field::SkDaddr6)]
-        } else {
-            [u64::from(any::<u32>(sk, field::SkDaddr)), 0]
-        }
+fn remote(sk: u64) -> [u64; 2] {
+    if any::<u16>(sk, field::SkFamily) == AF_INET6 && has(field::SkDaddr6) {
+        [any_word::<0>(sk, field::SkDaddr6), any_word::<1>(sk, field::SkDaddr6)]
+    } else {
+        [u64::from(any::<u32>(sk, field::SkDaddr)), 0]
     }
 }
 
 /// Whether a socket has these ports.
 #[inline(always)]
-pub unsafe fn has_ports(sk: u64, record: *const TcpRecord) -> bool {
-    // SAFETY: as for `of_file`; `record` is in a map value.
-    unsafe {
-        any::<u16>(sk, field::InetSport).swap_bytes() == get(&raw const (*record).lport)
-            && any::<u16>(sk, field::SkDport).swap_bytes() == get(&raw const (*record).rport)
-    }
+pub fn has_ports(sk: u64, record: &TcpRecord) -> bool {
+    any::<u16>(sk, field::InetSport).swap_bytes() == get(&record.lport)
+        && any::<u16>(sk, field::SkDport).swap_bytes() == get(&record.rport)
 }
 
 /// The file of the descriptors of a socket; 0 for a socket of the kernel and for one that nobody accepted.
 #[inline(always)]
-pub unsafe fn file_of(sk: u64) -> u64 {
-    // SAFETY: as for `of_file`.
-    unsafe {
-        let socket: u64 = any(sk, field::SkSocket);
-        if socket == 0 { 0 } else { any(socket, field::SocketFile) }
-    }
+pub fn file_of(sk: u64) -> u64 {
+    let socket: u64 = any(sk, field::SkSocket);
+    if socket == 0 { 0 } else { any(socket, field::SocketFile) }
 }
 
 /// The errno with which a connection broke: `sock.sk_err`.
 #[inline(always)]
-pub unsafe fn error_of(sk: u64) -> u16 {
-    // SAFETY: as for `of_file`.
-    unsafe { any::<u32>(sk, field::SkErr) as u16 }
+pub fn error_of(sk: u64) -> u16 {
+    any::<u32>(sk, field::SkErr) as u16
 }
 
 /// Whether a call of the current task changes the socket, and not a packet or a timer, which may meet any task.
@@ -142,12 +121,9 @@ pub unsafe fn error_of(sk: u64) -> u16 {
 /// [`lock_sock`](https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c) sets `sk_lock.owned`. Packets that arrive
 /// then wait in `sk_backlog`: `__release_sock` (same file) empties the list, processes them, and clears the length.
 #[inline(always)]
-pub unsafe fn is_changed_by_call(sk: u64) -> bool {
-    // SAFETY: as for `of_file`.
-    unsafe {
-        let processes = any::<u32>(sk, field::SkBacklogLen) != 0 && any::<u64>(sk, field::SkBacklogHead) == 0;
-        any::<u32>(sk, field::SkOwned) != 0 && !processes
-    }
+pub fn is_changed_by_call(sk: u64) -> bool {
+    let processes = any::<u32>(sk, field::SkBacklogLen) != 0 && any::<u64>(sk, field::SkBacklogHead) == 0;
+    any::<u32>(sk, field::SkOwned) != 0 && !processes
 }
 
 /// `ECONNABORTED` (include/uapi/asm-generic/errno.h).
@@ -157,59 +133,46 @@ const ECONNABORTED: u16 = 103;
 /// ECONNABORTED, as connect(2) then returns
 /// ([`__inet_stream_connect`](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/af_inet.c)).
 #[inline(always)]
-pub unsafe fn error_at(sk: u64, old: u8) -> u16 {
-    // SAFETY: as for `of_file`.
-    unsafe {
-        let err = error_of(sk);
-        let breaks = matches!(old, state::ESTABLISHED | state::CLOSE_WAIT | state::SYN_SENT | state::SYN_RECV);
-        if err == 0 && breaks && !is_changed_by_call(sk) { ECONNABORTED } else { err }
-    }
+pub fn error_at(sk: u64, old: u8) -> u16 {
+    let err = error_of(sk);
+    let breaks = matches!(old, state::ESTABLISHED | state::CLOSE_WAIT | state::SYN_SENT | state::SYN_RECV);
+    if err == 0 && breaks && !is_changed_by_call(sk) { ECONNABORTED } else { err }
 }
 
 /// Writes the addresses, the ports, the family and the network namespace.
 #[inline(always)]
-pub unsafe fn addresses(record: *mut TcpRecord, sk: u64) {
-    // SAFETY: `record` points into a map value. Kernel addresses are read as in `of_file`.
-    unsafe {
-        let family: u16 = any(sk, field::SkFamily);
-        (*record).family = family as u8;
-        let (mut local, mut remote) = ([0u64; 2], [0u64; 2]);
-        if family == AF_INET6 && has(field::SkSaddr6) {
-            local = [any_word::<0>(sk, field::SkSaddr6), any_word::<1>(sk, field::SkSaddr6)];
-            remote = [any_word::<0>(sk, field::SkDaddr6), any_word::<1>(sk, field::SkDaddr6)];
-        } else {
-            local[0] = u64::from(any::<u32>(sk, field::SkSaddr));
-            remote[0] = u64::from(any::<u32>(sk, field::SkDaddr));
-        }
-        (&raw mut (*record).laddr).cast::<[u64; 2]>().write_unaligned(local);
-        (&raw mut (*record).raddr).cast::<[u64; 2]>().write_unaligned(remote);
-        (*record).lport = any::<u16>(sk, field::InetSport).swap_bytes();
-        (*record).rport = any::<u16>(sk, field::SkDport).swap_bytes();
-        (*record).net_ns = NsInum(any(any::<u64>(sk, field::SkNet), field::NetInum));
+pub fn addresses(record: &mut TcpRecord, sk: u64) {
+    let family: u16 = any(sk, field::SkFamily);
+    record.family = family as u8;
+    let (mut local, mut remote) = ([0u64; 2], [0u64; 2]);
+    if family == AF_INET6 && has(field::SkSaddr6) {
+        local = [any_word::<0>(sk, field::SkSaddr6), any_word::<1>(sk, field::SkSaddr6)];
+        remote = [any_word::<0>(sk, field::SkDaddr6), any_word::<1>(sk, field::SkDaddr6)];
+    } else {
+        local[0] = u64::from(any::<u32>(sk, field::SkSaddr));
+        remote[0] = u64::from(any::<u32>(sk, field::SkDaddr));
     }
+    put_unaligned((&raw mut record.laddr).cast(), local);
+    put_unaligned((&raw mut record.raddr).cast(), remote);
+    record.lport = any::<u16>(sk, field::InetSport).swap_bytes();
+    record.rport = any::<u16>(sk, field::SkDport).swap_bytes();
+    record.net_ns = NsInum(any(any::<u64>(sk, field::SkNet), field::NetInum));
 }
 
 /// Writes retransmits and the round-trip time. A failing connect(2) clears them
 /// ([`tcp_disconnect`](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp.c)).
 #[inline(always)]
-pub unsafe fn quality(record: *mut TcpRecord, sk: u64) {
-    // SAFETY: `record` points into a map value. Kernel addresses are read as in `of_file`.
-    unsafe {
-        (*record).retransmits = any(sk, field::TcpTotalRetrans);
-        (*record).rtt_us = any::<u32>(sk, field::TcpSrtt) >> 3;
-    }
+pub fn quality(record: &mut TcpRecord, sk: u64) {
+    record.retransmits = any(sk, field::TcpTotalRetrans);
+    record.rtt_us = any::<u32>(sk, field::TcpSrtt) >> 3;
 }
 
 /// Writes the bytes of both directions. The kernel counts the peer's FIN as a byte received.
 #[inline(always)]
-pub unsafe fn bytes(record: *mut TcpRecord, sk: u64) {
-    // SAFETY: `record` points into a map value. Kernel addresses are read as in `of_file`.
-    unsafe {
-        let fin = any::<u64>(sk, field::SkFlags) / SOCK_DONE & 1;
-        (*record).bytes_in = any::<u64>(sk, field::TcpBytesReceived).saturating_sub(fin);
-        (*record).bytes_out =
-            any::<u64>(sk, field::TcpBytesSent).saturating_sub(any::<u64>(sk, field::TcpBytesRetrans));
-    }
+pub fn bytes(record: &mut TcpRecord, sk: u64) {
+    let fin = any::<u64>(sk, field::SkFlags) / SOCK_DONE & 1;
+    record.bytes_in = any::<u64>(sk, field::TcpBytesReceived).saturating_sub(fin);
+    record.bytes_out = any::<u64>(sk, field::TcpBytesSent).saturating_sub(any::<u64>(sk, field::TcpBytesRetrans));
 }
 
 /// Whether a request carries data in its SYN, or waits for data to send with it: `tcp_sock.fastopen_req`
@@ -217,17 +180,13 @@ pub unsafe fn bytes(record: *mut TcpRecord, sk: u64) {
 /// [`tcp_fastopen_defer_connect`](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_fastopen.c)). The second
 /// value says whether the data is there, so that a send makes the request and not connect(2).
 #[inline(always)]
-pub unsafe fn fast_open(sk: u64) -> (bool, bool) {
-    // SAFETY: as for `of_file`.
-    unsafe {
-        let request: u64 = any(sk, field::TcpFastopenReq);
-        (request != 0, request != 0 && any::<u64>(request, field::FastopenData) != 0)
-    }
+pub fn fast_open(sk: u64) -> (bool, bool) {
+    let request: u64 = any(sk, field::TcpFastopenReq);
+    (request != 0, request != 0 && any::<u64>(request, field::FastopenData) != 0)
 }
 
 /// Whether the socket is a subflow of MPTCP, whose socket has no file of its own.
 #[inline(always)]
-pub unsafe fn is_subflow(sk: u64) -> bool {
-    // SAFETY: as for `of_file`.
-    unsafe { has(field::TcpIsMptcp) && any::<u8>(sk, field::TcpIsMptcp) != 0 }
+pub fn is_subflow(sk: u64) -> bool {
+    has(field::TcpIsMptcp) && any::<u8>(sk, field::TcpIsMptcp) != 0
 }

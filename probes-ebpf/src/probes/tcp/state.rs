@@ -1,12 +1,12 @@
 //! Changes of the state of a connection.
 
-use super::conn::{self, Conn, Scratch, TCP_SUBMITTERS, place, submitter_of};
+use super::conn::{self, Conn, Scratch, TCP_SUBMITTERS, submitter_of};
 use super::sock;
 use crate::arch::native_abi;
 use crate::call;
 use crate::calls::tcp::{CALLS, what};
 use crate::emit::copy_header;
-use crate::maps::per_cpu;
+use crate::maps::{Pointer, per_cpu, pointer_to_element};
 use crate::read::{casts, field, get, has, ld, set};
 use crate::task::{Who, current};
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
@@ -42,11 +42,8 @@ const SIGNAL: u32 = 0x7f;
 #[inline(always)]
 pub fn tcp_state_btf(ctx: BtfTracePointContext) -> i32 {
     let (sk, old, new): (u64, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    // SAFETY: the socket is the tracepoint's argument.
-    unsafe {
-        if sock::is_tcp(sk) {
-            changed(Slot::TcpState, &TCP_STATE_BTF_SCRATCH, sk, old as u8, new as u8);
-        }
+    if sock::is_tcp(sk) {
+        changed(Slot::TcpState, &TCP_STATE_BTF_SCRATCH, sk, old as u8, new as u8);
     }
     0
 }
@@ -56,12 +53,9 @@ pub fn tcp_state_btf(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 #[inline(always)]
 pub fn tcp_state_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: user space compared the offsets with the tracepoint's format.
-    unsafe {
-        if field::<u16>(&ctx, 30) == sock::IPPROTO_TCP {
-            let (old, new): (u32, u32) = (field(&ctx, 16), field(&ctx, 20));
-            changed(Slot::TcpStateTp, &TCP_STATE_TP_SCRATCH, field(&ctx, 8), old as u8, new as u8);
-        }
+    if field::<u16>(&ctx, 30) == sock::IPPROTO_TCP {
+        let (old, new): (u32, u32) = (field(&ctx, 16), field(&ctx, 20));
+        changed(Slot::TcpStateTp, &TCP_STATE_TP_SCRATCH, field(&ctx, 8), old as u8, new as u8);
     }
     0
 }
@@ -72,8 +66,7 @@ pub fn tcp_state_tp(ctx: TracePointContext) -> u32 {
 #[btf_tracepoint]
 #[inline(always)]
 pub fn tcp_destroy_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the socket is the tracepoint's argument.
-    unsafe { destroyed(Slot::TcpDestroy, &TCP_DESTROY_BTF_SCRATCH, ctx.arg(0)) };
+    destroyed(Slot::TcpDestroy, &TCP_DESTROY_BTF_SCRATCH, ctx.arg(0));
     0
 }
 
@@ -81,187 +74,172 @@ pub fn tcp_destroy_btf(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 #[inline(always)]
 pub fn tcp_destroy_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: user space compared the offset with the tracepoint's format.
-    unsafe { destroyed(Slot::TcpDestroyTp, &TCP_DESTROY_TP_SCRATCH, field(&ctx, 8)) };
+    destroyed(Slot::TcpDestroyTp, &TCP_DESTROY_TP_SCRATCH, field(&ctx, 8));
     0
 }
 
 #[inline(always)]
-unsafe fn changed(slot: Slot, scratch: &Array<Scratch>, sk: u64, old: u8, new: u8) {
-    // SAFETY: `conn` is a map value. The fields of the socket are read through a cast pointer or by helper.
-    unsafe {
-        if new == state::SYN_SENT {
-            return requested(slot, scratch, sk);
+fn changed(slot: Slot, scratch: &Array<Scratch>, sk: u64, old: u8, new: u8) {
+    if new == state::SYN_SENT {
+        return requested(slot, scratch, sk);
+    }
+    if old == state::CLOSE || old == state::LISTEN || new == state::LISTEN {
+        return;
+    }
+    let Some(c) = conn::of(sk) else {
+        // A reset may come before accept(2) returns, whose end then reports the connection.
+        if conn::leaves(old, new) && sock::file_of(sk) != 0 && (new != state::CLOSE || !conn::wait(sk)) {
+            conn::claim(sk);
+            conn::missed(slot, 2);
         }
-        if old == state::CLOSE || old == state::LISTEN || new == state::LISTEN {
+        return;
+    };
+    let mut c = Pointer::to(c);
+    if get(&c.state) != u32::from(old) {
+        c.repaired();
+    }
+    set(&mut c.state, u32::from(new));
+    // The FIN of a subflow of MPTCP is sent by a kernel thread. The error of a reset may have been read already.
+    let by_caller = sock::is_changed_by_call(sk) && !sock::is_subflow(sk);
+    let closes = conn::leaves(old, new) && (new != state::CLOSE || sock::error_of(sk) == 0);
+    if closes && by_caller && c.record.closer.0 == 0 {
+        conn::closed_by(c, current());
+    }
+    if get(&c.told) == 0 && get(&c.decided) == 0 {
+        if !decided(c, sk, old, new) {
             return;
         }
-        let Some(c) = conn::of(sk) else {
-            // A reset may come before accept(2) returns, whose end then reports the connection.
-            if conn::leaves(old, new) && sock::file_of(sk) != 0 && (new != state::CLOSE || !conn::wait(sk)) {
-                conn::claim(sk);
-                conn::missed(slot, 2);
-            }
+        if get(&c.called) == 0 && c.expected != 0 && c.record.outcome != outcome::KILLED {
+            // The end of the call or of the request reports it.
             return;
-        };
-        if get(&raw const (*c).state) != u32::from(old) {
-            Conn::repaired(c);
         }
-        set(&raw mut (*c).state, u32::from(new));
-        // The FIN of a subflow of MPTCP is sent by a kernel thread. The error of a reset may have been read already.
-        let by_caller = sock::is_changed_by_call(sk) && !sock::is_subflow(sk);
-        let closes = conn::leaves(old, new) && (new != state::CLOSE || sock::error_of(sk) == 0);
-        if closes && by_caller && (*c).record.closer.0 == 0 {
-            conn::closed_by(c, current());
+        if !conn::claim(sk) {
+            return;
         }
-        if get(&raw const (*c).told) == 0 && get(&raw const (*c).decided) == 0 {
-            if !decided(c, sk, old, new) {
-                return;
-            }
-            if get(&raw const (*c).called) == 0 && (*c).expected != 0 && (*c).record.outcome != outcome::KILLED {
-                // The end of the call or of the request reports it.
-                return;
-            }
-            if !conn::claim(sk) {
-                return;
-            }
-            let Some(s) = place(scratch) else { return };
-            conn::tell(slot, s, c, op::CONNECT);
-            if new == state::CLOSE && old == state::SYN_SENT {
-                after_failure(c, sk);
-                return;
-            }
+        let Some(s) = pointer_to_element(scratch) else { return };
+        let s = Pointer::to(s).value();
+        conn::tell(slot, s, c, op::CONNECT);
+        if new == state::CLOSE && old == state::SYN_SENT {
+            after_failure(c, sk);
+            return;
         }
-        if new == state::CLOSE
-            && get(&raw const (*c).told) == 0
-            && get(&raw const (*c).record.via) == via::IO_URING
-            && old != state::SYN_SENT
-            && conn::claim(sk)
-        {
-            // The completion may come later, or not at all.
-            let Some(s) = place(scratch) else { return };
-            conn::tell(slot, s, c, op::CONNECT);
-        }
-        if new == state::CLOSE && get(&raw const (*c).told) != 0 && get(&raw const (*c).unread) == 0 {
-            let Some(s) = place(scratch) else { return };
-            conn::tell_close(slot, s, c, sk, old);
-        }
+    }
+    if new == state::CLOSE
+        && get(&c.told) == 0
+        && get(&c.record.via) == via::IO_URING
+        && old != state::SYN_SENT
+        && conn::claim(sk)
+    {
+        // The completion may come later, or not at all.
+        let Some(s) = pointer_to_element(scratch) else { return };
+        let s = Pointer::to(s).value();
+        conn::tell(slot, s, c, op::CONNECT);
+    }
+    if new == state::CLOSE && get(&c.told) != 0 && get(&c.unread) == 0 {
+        let Some(s) = pointer_to_element(scratch) else { return };
+        let s = Pointer::to(s).value();
+        conn::tell_close(slot, s, c, sk, old);
     }
 }
 
 /// A request failed and was reported. If its call has ended, its error will be read by another one.
 #[inline(always)]
-pub unsafe fn after_failure(c: *mut Conn, sk: u64) {
-    // SAFETY: `c` is a map value.
-    unsafe {
-        if get(&raw const (*c).record.outcome) == outcome::DECIDED
-            && matches!(get(&raw const (*c).record.via), via::CONNECT | via::IO_URING)
-        {
-            set(&raw mut (*c).unread, 1);
-        } else {
-            conn::forget(sk);
-        }
+pub fn after_failure(mut c: Pointer<Conn>, sk: u64) {
+    if get(&c.record.outcome) == outcome::DECIDED && matches!(get(&c.record.via), via::CONNECT | via::IO_URING) {
+        set(&mut c.unread, 1);
+    } else {
+        conn::forget(sk);
     }
 }
 
 /// Writes the outcome of a request that this change shows; `false` if it shows none.
 #[inline(always)]
-unsafe fn decided(c: *mut Conn, sk: u64, old: u8, new: u8) -> bool {
-    // SAFETY: `c` is a map value.
-    unsafe {
-        if old != state::SYN_SENT && old != state::SYN_RECV {
-            // It was connected before, and that change was missed.
-            Conn::repaired(c);
-            Conn::decide(c, sk, outcome::DECIDED, 0);
-            return true;
-        }
-        if new == state::CLOSE {
-            let err = sock::error_at(sk, old);
-            let how = if err != 0 { outcome::DECIDED } else { given_up(c) };
-            Conn::decide(c, sk, how, err);
-            return true;
-        }
-        if new == state::SYN_RECV {
-            return false;
-        }
-        Conn::decide(c, sk, outcome::DECIDED, 0);
-        true
+fn decided(mut c: Pointer<Conn>, sk: u64, old: u8, new: u8) -> bool {
+    if old != state::SYN_SENT && old != state::SYN_RECV {
+        // It was connected before, and that change was missed.
+        c.repaired();
+        c.decide(sk, outcome::DECIDED, 0);
+        return true;
     }
+    if new == state::CLOSE {
+        let err = sock::error_at(sk, old);
+        let how = if err != 0 { outcome::DECIDED } else { given_up(c) };
+        c.decide(sk, how, err);
+        return true;
+    }
+    if new == state::SYN_RECV {
+        return false;
+    }
+    c.decide(sk, outcome::DECIDED, 0);
+    true
 }
 
 /// The current task gives a request up: it closes the socket, or a signal ends it.
 #[inline(always)]
-unsafe fn given_up(c: *mut Conn) -> u8 {
-    // SAFETY: `c` is a map value; the current task is a BTF pointer where the kernel has them.
-    unsafe {
-        let task = current();
-        conn::closed_by(c, task);
-        let exiting = ld::<u32>(task, field::TaskFlags) & PF_EXITING != 0;
-        let signal: u64 = ld(task, field::TaskSignal);
-        let killed = exiting && ld::<u32>(signal, field::SignalGroupExitCode) & SIGNAL != 0;
-        if killed { outcome::KILLED } else { outcome::ABANDONED }
-    }
+fn given_up(c: Pointer<Conn>) -> u8 {
+    let task = current();
+    conn::closed_by(c, task);
+    let exiting = ld::<u32>(task, field::TaskFlags) & PF_EXITING != 0;
+    let signal: u64 = ld(task, field::TaskSignal);
+    let killed = exiting && ld::<u32>(signal, field::SignalGroupExitCode) & SIGNAL != 0;
+    if killed { outcome::KILLED } else { outcome::ABANDONED }
 }
 
 /// Ends the record of an earlier connection of a socket that asks for a new one: reports its outcome if nothing did, and counts its
 /// end as lost.
 #[inline(always)]
-unsafe fn replaced(slot: Slot, scratch: &Array<Scratch>, sk: u64, old: *mut Conn) {
-    // SAFETY: `old` is a map value; `s` is this CPU's element of this program's own map.
-    unsafe {
-        let mut ended = get(&raw const (*old).unread) != 0;
-        if get(&raw const (*old).told) == 0 && conn::claim(sk) {
-            ended = get(&raw const (*old).decided) == 0 || Conn::failed(old);
-            if let Some(s) = place(scratch) {
-                Conn::repaired(old);
-                conn::tell(slot, s, old, op::CONNECT);
-            }
+fn replaced(slot: Slot, scratch: &Array<Scratch>, sk: u64, mut old: Pointer<Conn>) {
+    let mut ended = get(&old.unread) != 0;
+    if get(&old.told) == 0 && conn::claim(sk) {
+        ended = get(&old.decided) == 0 || old.failed();
+        if let Some(s) = pointer_to_element(scratch) {
+            let s = Pointer::to(s).value();
+            old.repaired();
+            conn::tell(slot, s, old, op::CONNECT);
         }
-        if !ended {
-            conn::lose(slot, get(&raw const (*old).verdict), Reason::Missed, 1);
-        }
-        conn::forget(sk);
     }
+    if !ended {
+        conn::lose(slot, get(&old.verdict), Reason::Missed, 1);
+    }
+    conn::forget(sk);
 }
 
 /// A process asks for a connection: the current task.
 #[inline(always)]
-unsafe fn requested(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
-    // SAFETY: `s` is this CPU's element of this program's own map; the current task is a BTF pointer where the kernel has
-    // them.
-    unsafe {
-        if let Some(old) = conn::of(sk) {
-            replaced(slot, scratch, sk, old);
-        } else if conn::claim(sk) {
-            // A connection that no call reported. It was dissolved.
-            conn::missed(slot, 2);
-        }
-        let task = current();
-        let who = Who::of(task);
-        let (fast, sends) = sock::fast_open(sk);
-        let submitter = submitter_of(sk, &who);
-        let quiet = submitter.is_some_and(|submitter| (*submitter).quiet != 0);
-        let (via, expected) = via_of(task, sk, sends, submitter.is_some());
-        let expected = expected && !quiet;
-        let subflow = sock::is_subflow(sk);
-        let flags = if fast { flag::FASTOPEN } else { 0 } | if subflow { flag::MPTCP } else { 0 };
-        let Some(s) = conn::begin(scratch, &who, flags, via, native_abi()) else { return };
-        let c = &raw mut (*s).conn;
-        if let Some(submitter) = submitter {
-            copy_header(&raw mut (*c).header, &raw const (*submitter).header);
-            (*c).record.fd = (*submitter).fd;
-            // Another connection may have a socket at this address later.
-            let _ = TCP_SUBMITTERS.remove(sk);
-        }
-        (*c).state = u32::from(state::SYN_SENT);
-        (*c).expected = u32::from(expected);
-        sock::addresses(&raw mut (*c).record, sk);
-        if !conn::wait(sk) || !conn::keep(s, sk) {
-            conn::claim(sk);
-            if !expected {
-                // Otherwise the end of the call reports it. Its close is counted if it becomes a connection.
-                conn::lose(slot, (*c).verdict, Reason::NoRoom, 1);
-            }
+fn requested(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
+    if let Some(old) = conn::of(sk) {
+        replaced(slot, scratch, sk, Pointer::to(old));
+    } else if conn::claim(sk) {
+        // A connection that no call reported. It was dissolved.
+        conn::missed(slot, 2);
+    }
+    let task = current();
+    let who = Who::of(task);
+    let (fast, sends) = sock::fast_open(sk);
+    let submitter = submitter_of(sk, &who);
+    let quiet = submitter.is_some_and(|submitter| Pointer::to(submitter).quiet != 0);
+    let (via, expected) = via_of(task, sk, sends, submitter.is_some());
+    let expected = expected && !quiet;
+    let subflow = sock::is_subflow(sk);
+    let flags = if fast { flag::FASTOPEN } else { 0 } | if subflow { flag::MPTCP } else { 0 };
+    let Some(s) = conn::begin(scratch, &who, flags, via, native_abi()) else { return };
+    let s = Pointer::to(s).value();
+    let c = &mut s.conn;
+    if let Some(submitter) = submitter {
+        let submitter = Pointer::to(submitter);
+        copy_header(&mut c.header, &submitter.header);
+        c.record.fd = submitter.fd;
+        // Another connection may have a socket at this address later.
+        let _ = TCP_SUBMITTERS.remove(sk);
+    }
+    c.state = u32::from(state::SYN_SENT);
+    c.expected = u32::from(expected);
+    sock::addresses(&mut c.record, sk);
+    if !conn::wait(sk) || !conn::keep(s, sk) {
+        conn::claim(sk);
+        if !expected {
+            // Otherwise the end of the call reports it. Its close is counted if it becomes a connection.
+            conn::lose(slot, s.conn.verdict, Reason::NoRoom, 1);
         }
     }
 }
@@ -270,54 +248,50 @@ unsafe fn requested(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
 ///
 /// Before 6.2 the number of the call is not read. Before 5.19 the completions of io_uring name no request.
 #[inline(always)]
-unsafe fn via_of(task: u64, sk: u64, sends: bool, submitted: bool) -> (u8, bool) {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe {
-        let flags: u32 = ld(task, field::TaskFlags);
-        if submitted || flags & PF_IO_WORKER != 0 {
-            (via::IO_URING, has(field::KiocbCqeRes))
-        } else if flags & PF_KTHREAD != 0 || sock::file_of(sk) == 0 && !sock::is_subflow(sk) {
-            (via::KERNEL, false)
-        } else if sends {
-            (via::FASTOPEN, false)
-        } else if !casts() {
-            (via::OTHER, true)
-        } else if call::is_in(&CALLS, what::CONNECT) || call::is_in(&CALLS, what::SOCKETCALL) {
-            (via::CONNECT, true)
-        } else {
-            (via::OTHER, false)
-        }
+fn via_of(task: u64, sk: u64, sends: bool, submitted: bool) -> (u8, bool) {
+    let flags: u32 = ld(task, field::TaskFlags);
+    if submitted || flags & PF_IO_WORKER != 0 {
+        (via::IO_URING, has(field::KiocbCqeRes))
+    } else if flags & PF_KTHREAD != 0 || sock::file_of(sk) == 0 && !sock::is_subflow(sk) {
+        (via::KERNEL, false)
+    } else if sends {
+        (via::FASTOPEN, false)
+    } else if !casts() {
+        (via::OTHER, true)
+    } else if call::is_in(&CALLS, what::CONNECT) || call::is_in(&CALLS, what::SOCKETCALL) {
+        (via::CONNECT, true)
+    } else {
+        (via::OTHER, false)
     }
 }
 
 /// A socket is destroyed: nothing else will happen to its connection.
 #[inline(always)]
-unsafe fn destroyed(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
-    // SAFETY: `c` is a map value; `s` is this CPU's element of this program's own map.
-    unsafe {
-        let waits = conn::claim(sk);
-        let Some(c) = conn::of(sk) else {
-            if waits {
-                conn::missed(slot, 2);
-            }
-            return;
-        };
-        if get(&raw const (*c).unread) != 0 {
+fn destroyed(slot: Slot, scratch: &Array<Scratch>, sk: u64) {
+    let waits = conn::claim(sk);
+    let Some(c) = conn::of(sk) else {
+        if waits {
+            conn::missed(slot, 2);
+        }
+        return;
+    };
+    let mut c = Pointer::to(c);
+    if get(&c.unread) != 0 {
+        conn::forget(sk);
+        return;
+    }
+    let Some(s) = pointer_to_element(scratch) else { return };
+    let s = Pointer::to(s).value();
+    c.repaired();
+    if get(&c.told) == 0 && waits {
+        if get(&c.decided) == 0 {
+            c.decide(sk, outcome::UNKNOWN, 0);
+        }
+        conn::tell(slot, s, c, op::CONNECT);
+        if c.failed() {
             conn::forget(sk);
             return;
         }
-        let Some(s) = place(scratch) else { return };
-        Conn::repaired(c);
-        if get(&raw const (*c).told) == 0 && waits {
-            if get(&raw const (*c).decided) == 0 {
-                Conn::decide(c, sk, outcome::UNKNOWN, 0);
-            }
-            conn::tell(slot, s, c, op::CONNECT);
-            if Conn::failed(c) {
-                conn::forget(sk);
-                return;
-            }
-        }
-        conn::tell_close(slot, s, c, sk, 0);
     }
+    conn::tell_close(slot, s, c, sk, 0);
 }

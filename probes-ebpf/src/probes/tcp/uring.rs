@@ -5,10 +5,9 @@ use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, is_requested, submit
 use super::sock;
 use crate::arch::native_abi;
 use crate::capture;
-use crate::emit::zero_words;
 use crate::files::file_at;
-use crate::maps::per_cpu;
-use crate::read::{get, has, offset, opaque, rd, rd_field};
+use crate::maps::{Pointer, per_cpu};
+use crate::read::{get, has, offset, opaque, rd, rd_field, zeroed};
 use crate::task::{self, Who, current};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
@@ -53,49 +52,45 @@ static TCP_ACCEPTS: HashMap<RequestKey, Submitter> = HashMap::with_max_entries(1
 
 /// A request is submitted by the current task.
 #[inline(always)]
-pub unsafe fn submitted(req: u64, opcode: u8) {
+pub fn submitted(req: u64, opcode: u8) {
     if !is_requested() || opcode != ACCEPT && opcode != CONNECT {
         return;
     }
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault. The current task is a BTF pointer where the
-    // kernel has them.
-    unsafe {
-        let task = current();
-        let flags: u32 = rd(req.wrapping_add(offset(field::KiocbFlags)));
-        let fd = if flags & FIXED_FILE != 0 { -1 } else { rd_field::<u32>(req, field::KiocbFd) as i32 };
-        let mut submitter = MaybeUninit::<Submitter>::uninit();
-        let to = submitter.as_mut_ptr();
-        zero_words::<{ size_of::<Submitter>() / 8 }>(to.cast());
-        let who = Who::of(task);
-        task::fill(&raw mut (*to).header, &who, 0, 0);
-        (*to).fd = fd;
-        (*to).quiet = flags & CQE_SKIP;
-        if opcode == ACCEPT {
-            let key = RequestKey {
-                ring: rd_field(req, field::KiocbCtx),
-                user_data: rd_field(req, field::KiocbUserData),
-                tgid: u64::from(who.tgid),
-            };
-            // No completion would remove it.
-            if flags & CQE_SKIP != 0 {
-                return;
-            }
-            if let Some(others) = TCP_ACCEPTS.get_ptr_mut(key).filter(|others| (**others).is_of(&who)) {
-                return conn::add(&raw mut (*others).pending, 1);
-            }
-            (*to).direct = u32::from(is_direct(req));
-            (*to).pending = 1;
-            let _ = TCP_ACCEPTS.insert(key, submitter.assume_init_ref(), 0);
+    let task = current();
+    let flags: u32 = rd(req.wrapping_add(offset(field::KiocbFlags)));
+    let fd = if flags & FIXED_FILE != 0 { -1 } else { rd_field::<u32>(req, field::KiocbFd) as i32 };
+    let mut submitter = MaybeUninit::<Submitter>::uninit();
+    let submitter = zeroed(&mut submitter);
+    let who = Who::of(task);
+    task::fill(&mut submitter.header, &who, 0, 0);
+    submitter.fd = fd;
+    submitter.quiet = flags & CQE_SKIP;
+    if opcode == ACCEPT {
+        let key = RequestKey {
+            ring: rd_field(req, field::KiocbCtx),
+            user_data: rd_field(req, field::KiocbUserData),
+            tgid: u64::from(who.tgid),
+        };
+        // No completion would remove it.
+        if flags & CQE_SKIP != 0 {
             return;
         }
-        // The file is taken from the table when the request is executed.
-        let mut file: u64 = rd_field(req, field::KiocbFile);
-        if file == 0 && fd >= 0 {
-            file = file_at(task, fd as u64);
+        if let Some(others) = TCP_ACCEPTS.get_ptr_mut(key).filter(|others| Pointer::to(*others).is_of(&who)) {
+            let mut others = Pointer::to(others);
+            return conn::add(&mut others.pending, 1);
         }
-        if let Some(socket) = sock::of_file(file) {
-            let _ = TCP_SUBMITTERS.insert(socket.sk, submitter.assume_init_ref(), 0);
-        }
+        submitter.direct = u32::from(is_direct(req));
+        submitter.pending = 1;
+        let _ = TCP_ACCEPTS.insert(key, &*submitter, 0);
+        return;
+    }
+    // The file is taken from the table when the request is executed.
+    let mut file: u64 = rd_field(req, field::KiocbFile);
+    if file == 0 && fd >= 0 {
+        file = file_at(task, fd as u64);
+    }
+    if let Some(socket) = sock::of_file(file) {
+        let _ = TCP_SUBMITTERS.insert(socket.sk, &*submitter, 0);
     }
 }
 
@@ -112,22 +107,19 @@ pub struct Completion {
 
 /// Whether an accept makes a descriptor of the ring's own table.
 #[inline(always)]
-unsafe fn is_direct(req: u64) -> bool {
-    // SAFETY: as for `submitted`.
-    has(field::IoAcceptFileSlot) && unsafe { rd_field::<u32>(req, field::IoAcceptFileSlot) } != 0
+fn is_direct(req: u64) -> bool {
+    has(field::IoAcceptFileSlot) && rd_field::<u32>(req, field::IoAcceptFileSlot) != 0
 }
 
 /// The thread that submitted the request of an accept. A completion that names no request has one, and continues.
 #[inline(always)]
-unsafe fn accepter(key: RequestKey, nameless: bool, flags: u32) -> Option<*mut Submitter> {
+fn accepter(key: RequestKey, nameless: bool, flags: u32) -> Option<*mut Submitter> {
     let submitter = TCP_ACCEPTS.get_ptr_mut(key)?;
     if !nameless && flags & MORE == 0 {
-        // SAFETY: a map value.
-        unsafe {
-            conn::add(&raw mut (*submitter).pending, u64::MAX);
-            if get(&raw const (*submitter).pending) == 0 {
-                let _ = TCP_ACCEPTS.remove(key);
-            }
+        let mut submitter = Pointer::to(submitter);
+        conn::add(&mut submitter.pending, u64::MAX);
+        if get(&submitter.pending) == 0 {
+            let _ = TCP_ACCEPTS.remove(key);
         }
     }
     Some(submitter)
@@ -135,7 +127,7 @@ unsafe fn accepter(key: RequestKey, nameless: bool, flags: u32) -> Option<*mut S
 
 /// A completion is posted. Those of a request that continues name none: `req` is 0.
 #[inline(always)]
-pub unsafe fn ended(
+pub fn ended(
     slot: Slot,
     scratch: &Array<Scratch>,
     req: u64,
@@ -153,44 +145,44 @@ pub unsafe fn ended(
     if nameless && flags & MORE == 0 {
         return;
     }
-    // SAFETY: as for `submitted`.
-    unsafe {
-        let task = current();
-        let who = Who::of(if nameless { task } else { submitter() });
-        let (socket, submitted) = if accepts {
-            let key = RequestKey { ring, user_data, tgid: u64::from(who.tgid) };
-            let submitted = accepter(key, nameless, flags);
-            if res < 0 || nameless && submitted.is_none() {
-                return;
-            }
-            let direct = if nameless { submitted.is_some_and(|s| (*s).direct != 0) } else { is_direct(req) };
-            if direct {
-                // It is in no table of the process. Its end is counted when it comes.
-                return conn::lose(slot, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
-            }
-            (sock::of_fd(task, res as u64), submitted)
-        } else {
-            (sock::of_file(rd_field(req, field::KiocbFile)), None)
-        };
-        let Some(socket) = socket else { return };
-        // It may be the result of another request.
-        if accepts && !conn::is_unknown(socket.sk) {
+    let task = current();
+    let who = Who::of(if nameless { task } else { submitter() });
+    let (socket, submitted) = if accepts {
+        let key = RequestKey { ring, user_data, tgid: u64::from(who.tgid) };
+        let submitted = accepter(key, nameless, flags);
+        if res < 0 || nameless && submitted.is_none() {
             return;
         }
-        let submitted = if accepts { submitted } else { submitter_of(socket.sk, &who) };
-        let asked = Asked {
-            op: if accepts { op::ACCEPT } else { op::CONNECT },
-            fd: if accepts { res } else { submitted.map_or(-1, |submitted| (*submitted).fd) },
-            ret: res,
-            via: via::IO_URING,
-            abi: native_abi(),
-            dissolves: false,
-            address: if has(field::IoConnectAddr) && !accepts { rd_field(req, field::IoConnectAddr) } else { 0 },
-            submitter: submitted,
-        };
-        call::ended(slot, scratch, &who, socket, &asked);
-        if !accepts {
-            let _ = TCP_SUBMITTERS.remove(socket.sk);
+        let direct = if nameless { submitted.is_some_and(|s| Pointer::to(s).direct != 0) } else { is_direct(req) };
+        if direct {
+            // It is in no table of the process. Its end is counted when it comes.
+            return conn::lose(slot, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
         }
+        (sock::of_fd(task, res as u64), submitted)
+    } else {
+        (sock::of_file(rd_field(req, field::KiocbFile)), None)
+    };
+    let Some(socket) = socket else { return };
+    // It may be the result of another request.
+    if accepts && !conn::is_unknown(socket.sk) {
+        return;
+    }
+    let submitted = if accepts { submitted } else { submitter_of(socket.sk, &who) };
+    let connects = has(field::IoConnectAddr) && !accepts;
+    let asked = Asked {
+        op: if accepts { op::ACCEPT } else { op::CONNECT },
+        fd: if accepts { res } else { submitted.map_or(-1, |submitted| Pointer::to(submitted).fd) },
+        ret: res,
+        via: via::IO_URING,
+        abi: native_abi(),
+        dissolves: false,
+        address: if connects { rd_field(req, field::IoConnectAddr) } else { 0 },
+        // `addr_len` follows `addr` in `struct io_connect` (io_uring/net.c).
+        len: if connects { rd(req.wrapping_add(offset(field::IoConnectAddr) + 8)) } else { 0 },
+        submitter: submitted,
+    };
+    call::ended(slot, scratch, &who, socket, &asked);
+    if !accepts {
+        let _ = TCP_SUBMITTERS.remove(socket.sk);
     }
 }

@@ -1,18 +1,13 @@
 use super::*;
-use crate::app::testing::{app, keys, work};
+use crate::app::testing::{app, keys, press, work};
 use crate::app::time::Bin;
 use crate::app::time::strip::BINS;
-use crate::app::{App, Effect, Effects};
-use crate::app::{Input, Tick};
+use crate::app::{App, Effect, Input, Tick};
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::playback::timeline::{Density, End};
 use tracetui_events::synthetic::Maker;
 
 const SECOND: u64 = 1_000_000_000;
-
-fn press(app: &mut App, letter: char) -> Effects {
-    app.update(Input::Key(crate::app::device::KeyCode::Char(letter).into()))
-}
 
 /// The replay's activity, in a word.
 fn transport(app: &App) -> &'static str {
@@ -69,6 +64,10 @@ fn tick(app: &mut App, ms: u64) {
     app.update(Input::Tick(Tick { now: Duration::from_millis(ms), usage: None }));
 }
 
+fn plays(app: &App) -> bool {
+    app.replay.as_ref().is_some_and(|replay| replay.plays())
+}
+
 fn row(app: &App) -> usize {
     app.events().cursor().expect("a row")
 }
@@ -77,10 +76,7 @@ fn row(app: &App) -> usize {
 fn it_opens_paused_at_the_first_event() {
     let (mut app, mut maker) = opened(64 << 20);
     load(&mut app, &mut maker, 1000);
-    assert_eq!(
-        (row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays()), app.events().follows()),
-        (0, false, false)
-    );
+    assert_eq!((row(&app), plays(&app), app.events().follows()), (0, false, false));
     load(&mut app, &mut maker, 1000);
     assert_eq!(row(&app), 0);
     assert_eq!(app.time.bins(u64::MAX).iter().map(|bin| bin.events).sum::<u64>(), 2000);
@@ -90,21 +86,17 @@ fn it_opens_paused_at_the_first_event() {
 fn playing_follows_the_time_and_stops_at_the_end() {
     let (mut app, mut maker) = opened(64 << 20);
     load(&mut app, &mut maker, 1000);
-    keys(&mut app, " ");
-    tick(&mut app, 2_000);
+    tick(keys(&mut app, " "), 2_000);
     let start = row(&app);
     tick(&mut app, 3_000);
     assert_eq!(row(&app) - start, 100, "a second of events 10 ms apart");
-    keys(&mut app, ">>");
-    tick(&mut app, 4_000);
+    tick(keys(&mut app, ">>"), 4_000);
     assert_eq!(row(&app) - start, 500, "four times as fast");
-    keys(&mut app, " ");
-    tick(&mut app, 5_000);
+    tick(keys(&mut app, " "), 5_000);
     assert_eq!(row(&app) - start, 500);
     app.update(Input::SourceEnded);
-    keys(&mut app, " ");
-    tick(&mut app, 60_000);
-    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (999, false));
+    tick(keys(&mut app, " "), 60_000);
+    assert_eq!((row(&app), plays(&app)), (999, false));
     assert_eq!(app.loaded().numbers(), number(1000, 1000));
 }
 
@@ -112,16 +104,11 @@ fn playing_follows_the_time_and_stops_at_the_end() {
 fn it_goes_to_times_that_are_loaded_at_once() {
     let (mut app, mut maker) = opened(64 << 20);
     load(&mut app, &mut maker, 9_000);
-    keys(&mut app, "]");
-    assert_eq!(row(&app), 1000);
-    keys(&mut app, "}.");
-    assert_eq!(row(&app), 7001);
-    keys(&mut app, "[,");
-    assert_eq!(row(&app), 6000);
-    keys(&mut app, "T0:15\n");
-    assert_eq!(row(&app), 1500);
-    keys(&mut app, "g");
-    assert_eq!(row(&app), 0);
+    assert_eq!(row(keys(&mut app, "]")), 1000);
+    assert_eq!(row(keys(&mut app, "}.")), 7001);
+    assert_eq!(row(keys(&mut app, "[,")), 6000);
+    assert_eq!(row(keys(&mut app, "T0:15\n")), 1500);
+    assert_eq!(row(keys(&mut app, "g")), 0);
     keys(&mut app, "Tx\n");
     assert!(app.screen.message().is_some_and(|message| message.contains("invalid time")), "{:?}", app.screen.message());
     // The user can correct it.
@@ -130,16 +117,11 @@ fn it_goes_to_times_that_are_loaded_at_once() {
     // The time is not loaded yet. It is loaded by reading on, without a request for another part, when the end is in reach.
     load(&mut app, &mut maker, 1_000);
     app.update(Input::SourceEnded);
-    keys(&mut app, "G");
-    assert_eq!(row(&app), 9_999);
-    keys(&mut app, "T-20s\n");
-    assert_eq!(row(&app), 7_999);
-    keys(&mut app, "T25%\n");
-    assert_eq!(row(&app), 2_500);
-    keys(&mut app, "T-1h\n");
-    assert_eq!(row(&app), 0);
-    keys(&mut app, "T101%\n");
-    assert!(app.screen.message().is_some_and(|message| message.contains("-20s or 99%")));
+    assert_eq!(row(keys(&mut app, "G")), 9_999);
+    assert_eq!(row(keys(&mut app, "T-20s\n")), 7_999);
+    assert_eq!(row(keys(&mut app, "T25%\n")), 2_500);
+    assert_eq!(row(keys(&mut app, "T-1h\n")), 0);
+    assert!(keys(&mut app, "T101%\n").screen.message().is_some_and(|message| message.contains("-20s or 99%")));
 }
 
 #[test]
@@ -200,8 +182,7 @@ fn a_short_recording_is_read_on_to_a_place_behind_what_is_loaded() {
 fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
     let (mut app, mut maker) = opened(64 << 20);
     load(&mut app, &mut maker, 1_000);
-    keys(&mut app, "}/file-7\n");
-    assert_eq!((row(&app), transport(&app)), (7, "paused"));
+    assert_eq!((row(keys(&mut app, "}/file-7\n")), transport(&app)), (7, "paused"));
     load(&mut app, &mut maker, 8_000);
     assert_eq!(row(&app), 7);
 }
@@ -210,22 +191,14 @@ fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
 fn playing_goes_on_from_a_row_that_is_selected_meanwhile() {
     let (mut app, mut maker) = opened(64 << 20);
     load(&mut app, &mut maker, 2_000);
-    keys(&mut app, "]k ");
-    tick(&mut app, 1_000);
+    tick(keys(&mut app, "]k "), 1_000);
     let start = row(&app);
-    keys(&mut app, "kkk");
-    tick(&mut app, 1_100);
-    assert_eq!(
-        (row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())),
-        (start - 3 + 10, true),
-        "up by three rows"
-    );
-    keys(&mut app, "g/file-500\n");
-    tick(&mut app, 1_200);
-    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (510, true), "a match");
-    keys(&mut app, "T0:07\n");
-    tick(&mut app, 1_300);
-    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (710, true), "a time");
+    tick(keys(&mut app, "kkk"), 1_100);
+    assert_eq!((row(&app), plays(&app)), (start - 3 + 10, true), "up by three rows");
+    tick(keys(&mut app, "g/file-500\n"), 1_200);
+    assert_eq!((row(&app), plays(&app)), (510, true), "a match");
+    tick(keys(&mut app, "T0:07\n"), 1_300);
+    assert_eq!((row(&app), plays(&app)), (710, true), "a time");
 }
 
 /// A recording that is still being written, with 1,000 events so far.
@@ -242,19 +215,16 @@ fn growing() -> (App, Maker) {
 fn a_recording_that_grows_is_followed_from_its_end() {
     let (mut app, mut maker) = growing();
     assert_eq!((row(&app), app.loaded().numbers()), (0, number(1, 1000)));
-    keys(&mut app, "G");
-    assert_eq!((row(&app), app.events().follows()), (999, true));
+    assert_eq!((row(keys(&mut app, "G")), app.events().follows()), (999, true));
     load(&mut app, &mut maker, 500);
     assert_eq!((row(&app), app.loaded().wants_frames()), (1499, true));
     app.update(Input::Batch(Batch::default()));
     assert_eq!(app.loaded().numbers(), number(1500, 1500));
     // A row that the user chose stays selected.
-    keys(&mut app, "k");
-    load(&mut app, &mut maker, 500);
+    load(keys(&mut app, "k"), &mut maker, 500);
     assert_eq!((row(&app), app.events().follows()), (1498, false));
     app.update(Input::Batch(Batch::default()));
-    keys(&mut app, "F");
-    assert_eq!(row(&app), 1999);
+    assert_eq!(row(keys(&mut app, "F")), 1999);
     // The end is the last event.
     app.update(Input::Replayed(Facts { end: End::Complete, seekable: true, ..Facts::default() }));
     assert_eq!(app.screen.message(), Some("the recording is complete"));
@@ -266,40 +236,30 @@ fn a_recording_that_grows_is_followed_from_its_end() {
 fn space_pauses_following_and_continues_it() {
     let (mut app, mut maker) = growing();
     assert_eq!(transport(&app), "paused");
-    keys(&mut app, "G");
-    assert_eq!(transport(&app), "following");
-    keys(&mut app, " ");
-    load(&mut app, &mut maker, 500);
+    assert_eq!(transport(keys(&mut app, "G")), "following");
+    load(keys(&mut app, " "), &mut maker, 500);
     tick(&mut app, 2_000);
     assert_eq!((row(&app), transport(&app)), (999, "paused"));
     assert_eq!(app.loaded().numbers(), number(1000, 1500));
-    keys(&mut app, " ");
-    assert_eq!((row(&app), transport(&app)), (1499, "following"));
+    assert_eq!((row(keys(&mut app, " ")), transport(&app)), (1499, "following"));
     // From another row, Space plays. Then it pauses and resumes playback.
     let steps = [(" k ", "playing"), (" ", "paused"), (" ", "playing")];
     for (letters, word) in steps {
-        keys(&mut app, letters);
-        assert_eq!(transport(&app), word);
+        assert_eq!(transport(keys(&mut app, letters)), word);
     }
     for letter in ["F", "G"] {
         load(&mut app, &mut maker, 500);
         keys(&mut app, letter);
-        assert_eq!(
-            (row(&app) + 1, app.replay.as_ref().is_some_and(|replay| replay.plays())),
-            (app.events().rows(), false)
-        );
+        assert_eq!((row(&app) + 1, plays(&app)), (app.events().rows(), false));
         tick(&mut app, 3_000);
         load(&mut app, &mut maker, 500);
         assert_eq!((row(&app) + 1, transport(&app)), (app.events().rows(), "following"), "{letter}");
-        keys(&mut app, "[ ");
-        assert_eq!(transport(&app), "playing");
+        assert_eq!(transport(keys(&mut app, "[ ")), "playing");
     }
     // A filter that hides the row of the pause changes nothing.
-    keys(&mut app, "F fcomm=rare\n ");
-    assert_eq!(transport(&app), "following");
+    assert_eq!(transport(keys(&mut app, "F fcomm=rare\n ")), "following");
     // Without a row there is no place to stay at.
-    keys(&mut app, "fcomm=none\n ");
-    app.update(Input::Batch(Batch::default()));
+    keys(&mut app, "fcomm=none\n ").update(Input::Batch(Batch::default()));
     assert_eq!((app.screen.message(), transport(&app)), (Some("no event is shown yet"), "following"));
 }
 
@@ -327,10 +287,8 @@ fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
     // The events that the pipeline of a saved state knows count as read.
     let near = app.loaded().events_read() + NEAR_EVENTS / 2;
     app.update(Input::Replayed(Facts { events: near.max(WHOLE_EVENTS), ..facts }));
-    assert!(
-        !app.replay.as_ref().is_some_and(|replay| replay.reads_on(app.loaded().events_read())),
-        "the state was empty"
-    );
+    let reads_on = app.replay.as_ref().is_some_and(|replay| replay.reads_on(app.loaded().events_read()));
+    assert!(!reads_on, "the state was empty");
 }
 
 #[test]
@@ -339,8 +297,7 @@ fn a_pipe_is_followed_until_it_ends() {
     app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
     load(&mut app, &mut maker, 1_000);
     assert_eq!((row(&app), transport(&app)), (0, "paused"));
-    keys(&mut app, "G");
-    load(&mut app, &mut maker, 1_000);
+    load(keys(&mut app, "G"), &mut maker, 1_000);
     assert_eq!((row(&app), transport(&app)), (1_999, "following"));
     app.update(Input::SourceEnded);
     load(&mut app, &mut maker, 1);
@@ -350,16 +307,15 @@ fn a_pipe_is_followed_until_it_ends() {
 #[test]
 fn playing_goes_on_where_a_recording_grows() {
     let (mut app, mut maker) = growing();
-    keys(&mut app, ">>>>>> ");
-    tick(&mut app, 1_000);
+    tick(keys(&mut app, ">>>>>> "), 1_000);
     tick(&mut app, 60_000);
-    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (999, true));
+    assert_eq!((row(&app), plays(&app)), (999, true));
     load(&mut app, &mut maker, 500);
     tick(&mut app, 120_000);
-    assert_eq!((row(&app), app.replay.as_ref().is_some_and(|replay| replay.plays())), (1499, true));
+    assert_eq!((row(&app), plays(&app)), (1499, true));
     app.update(Input::SourceEnded);
     tick(&mut app, 180_000);
-    assert!(!app.replay.as_ref().is_some_and(|replay| replay.plays()));
+    assert!(!plays(&app));
 }
 
 #[test]
@@ -377,17 +333,14 @@ fn the_density_grows_with_the_recording() {
     assert!(bins.len() > BINS / 2 && events.clone().max() <= events.min().map(|least| least + 1), "{bins:?}");
     // The index of a large recording replaces the counts.
     let part = Density { first_ns: start, last_ns: end, events: 1 << 20, lost: 3 };
-    let facts = Facts { span: Some((start, end)), density: vec![part], ..Facts::default() };
-    app.update(Input::Replayed(facts));
-    let bins = app.time.bins(end).to_vec();
-    assert_eq!(bins.iter().fold(Bin::default(), Bin::and).events, 1 << 20);
+    app.update(Input::Replayed(Facts { span: Some((start, end)), density: vec![part], ..Facts::default() }));
+    assert_eq!(app.time.bins(end).to_vec().iter().fold(Bin::default(), Bin::and).events, 1 << 20);
 }
 
 #[test]
 fn a_recording_that_cannot_be_read_says_so() {
     let (mut app, _) = growing();
-    keys(&mut app, "}");
-    app.update(Input::ReadFailed("x.ttr: the file was truncated to 0 bytes while being read".into()));
+    keys(&mut app, "}").update(Input::ReadFailed("x.ttr: the file was truncated to 0 bytes while being read".into()));
     assert!(app.screen.message().is_some_and(|message| message.contains("truncated to 0 bytes")));
     let replay = app.replay.as_ref().expect("a replay");
     assert!(replay.failure.is_some() && replay.transport.target().is_none());
@@ -397,8 +350,7 @@ fn a_recording_that_cannot_be_read_says_so() {
 fn a_filter_without_a_match_looks_further() {
     let (mut app, mut maker) = opened(64 << 20);
     load(&mut app, &mut maker, 40);
-    keys(&mut app, "fcomm=rare\n");
-    assert_eq!(app.events().rows(), 0);
+    assert_eq!(keys(&mut app, "fcomm=rare\n").events().rows(), 0);
     assert!(app.loaded().wants_frames());
     load(&mut app, &mut maker, 100);
     assert_eq!((row(&app), app.events().rows()), (0, 1));

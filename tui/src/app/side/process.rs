@@ -5,7 +5,7 @@
 use super::{Content, Line, Target};
 use crate::app::App;
 use crate::app::views::top::By;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use tracetui_events::enrich::World;
@@ -24,7 +24,7 @@ const MOST: usize = 1024;
 const FIRST: usize = 4_000;
 
 /// The number of events with a value, and the newest of these.
-type Counted = FxHashMap<Box<[u8]>, (u64, Id)>;
+type Counted = HashMap<Box<[u8]>, (u64, Id)>;
 
 #[derive(Debug, Default)]
 pub(super) struct Summary {

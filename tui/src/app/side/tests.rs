@@ -36,8 +36,7 @@ fn it_says_who_is_busy_what_failed_and_what_is_watched() {
     let watch = Filter::parse("path~secret", app.world()).expect("a filter");
     app.watch(vec![Watch::new("secrets".to_owned(), watch)]);
     made.open(9, "collectd", "/secret", -13);
-    feed(&mut app, &mut made);
-    let strip = strip(&mut app);
+    let strip = strip(feed(&mut app, &mut made));
     let at =
         |text: &str| strip.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {strip:#?}"));
     assert!(at("BUSY") < at("make") && at("make") < at("collectd") && at("collectd") < at("FAILED"), "{strip:#?}");
@@ -65,26 +64,21 @@ fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
     let failures = |app: &App| app.events.failures(app.loaded().moment().map(|moment| moment.until)).count();
     assert_eq!(failures(&app), 3);
     made.open(8, "cc1", "/b/x.h", 4);
-    feed(&mut app, &mut made);
-    assert_eq!(failures(&app), 2);
-    keys(&mut app, "g");
-    assert_eq!(failures(&app), 0, "nothing had failed");
+    assert_eq!(failures(feed(&mut app, &mut made)), 2);
+    assert_eq!(failures(keys(&mut app, "g")), 0, "nothing had failed");
     keys(&mut app, "F");
     // The same after everything was filtered again.
     app.refilter();
-    keys(&mut app, "");
-    assert_eq!(failures(&app), 2);
+    assert_eq!(failures(keys(&mut app, "")), 2);
     assert!(strip(&mut app).iter().any(|line| line == "9 collectd  EACCES  x2"));
 }
 
 #[test]
 fn each_row_is_a_jump() {
     let (mut app, _) = traced(160);
-    keys(&mut app, ")");
-    keys(&mut app, "\n");
+    keys(keys(&mut app, ")"), "\n");
     assert_eq!(app.filter.text(), "comm=make", "{:#?}", strip(&mut app));
-    keys(&mut app, "\u{1b}");
-    assert_eq!((app.filter.text().as_str(), app.detail.size()), ("", None));
+    assert_eq!((keys(&mut app, "\u{1b}").filter.text().as_str(), app.detail.size()), ("", None));
     // The newest failure, and the one below it.
     let row = strip(&mut app).iter().position(|line| line.starts_with("9 collectd")).expect("a row");
     let row = u16::try_from(row).expect("a row");
@@ -103,16 +97,13 @@ fn each_row_is_a_jump() {
 fn a_narrow_screen_has_it_over_the_list_on_request() {
     let (mut app, _) = traced(159);
     assert!(app.areas().side.is_empty() && !app.side.runs);
-    keys(&mut app, "v");
-    assert!(app.side.runs && screen(&mut app).iter().any(|line| line.contains("FAILED")));
-    keys(&mut app, "jj");
-    keys(&mut app, "\n");
+    assert!(keys(&mut app, "v").side.runs && screen(&mut app).iter().any(|line| line.contains("FAILED")));
+    keys(keys(&mut app, "jj"), "\n");
     assert!(app.screen.overlay.is_none() && app.filter.text() != "");
     assert!(!app.side.runs, "nothing counts");
     app.update(Input::Resize(160, 45));
     assert!(!app.areas().side.is_empty());
-    keys(&mut app, "v");
-    assert!(app.areas().side.is_empty() && !app.side.runs);
+    assert!(keys(&mut app, "v").areas().side.is_empty() && !app.side.runs);
     let preferences = Preferences { strip: false, ..Preferences::default() };
     assert!(app_with(200, 45, 64 << 20, preferences).areas().side.is_empty());
 }
@@ -131,8 +122,7 @@ fn a_new_peer_is_one_row_and_older_ones_leave() {
     let before = newest(&app);
     assert_eq!((before.len(), before.iter().max()), (64, Some(&81)));
     app.refilter();
-    keys(&mut app, "");
-    assert_eq!(newest(&app).len(), 64);
+    assert_eq!(newest(keys(&mut app, "")).len(), 64);
 }
 
 #[test]
@@ -148,11 +138,9 @@ fn the_tree_has_a_summary_of_its_process() {
     made.event(Slot::OpenTp, 7, "make", &payload::open(record, b"a.o\0out\0", b"/out/a.o"));
     made.open(7, "make", "/secret", -13);
     made.exit(8, "cc1", 1 << 8);
-    feed(&mut app, &mut made);
-    keys(&mut app, "2");
+    keys(feed(&mut app, &mut made), "2");
     app.prepare();
-    keys(&mut app, "g");
-    let shown = strip(&mut app);
+    let shown = strip(keys(&mut app, "g"));
     let has = |text: &str| assert!(shown.iter().any(|line| line == text), "{text}: {shown:#?}");
     has("2  /usr/include");
     has("1  /out/a.o");
@@ -160,11 +148,9 @@ fn the_tree_has_a_summary_of_its_process() {
     assert!(shown.iter().any(|line| line.starts_with("EACCES") && line.ends_with("/secret")), "{shown:#?}");
     // New events are counted, and those after a moment are not.
     made.open(7, "make", "/usr/include/c.h", 3);
-    feed(&mut app, &mut made);
-    assert!(strip(&mut app).iter().any(|line| line == "3  /usr/include"));
+    assert!(strip(feed(&mut app, &mut made)).iter().any(|line| line == "3  /usr/include"));
     keys(&mut app, "))\n");
     assert_eq!(app.views.shown, View::Events, "{:#?}", app.filter.text());
     assert!(app.filter.text().starts_with("pid=7 path~") && app.events.rows() > 0, "{}", app.filter.text());
-    keys(&mut app, "\u{1b}");
-    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Tree, ""));
+    assert_eq!((keys(&mut app, "\u{1b}").views.shown, app.filter.text().as_str()), (View::Tree, ""));
 }

@@ -46,8 +46,7 @@ fn keys_go_through_the_time_of_a_live_trace() {
     check(&mut app, "]", 99);
     assert!(app.events().follows());
     made.open(7, "cat", "/new", 3);
-    feed(&mut app, &mut made);
-    assert_eq!(row(&app), 100);
+    assert_eq!(row(feed(&mut app, &mut made)), 100);
 }
 
 #[test]
@@ -68,8 +67,7 @@ fn marks_are_set_and_found_again() {
     for mut app in [live, replay] {
         opens(&mut app, 50, 1_000_000_000);
         check(&mut app, "g]", 10);
-        keys(&mut app, "ma");
-        assert_eq!(app.screen.message(), Some("mark a is set; 'a goes to it"));
+        assert_eq!(keys(&mut app, "ma").screen.message(), Some("mark a is set; 'a goes to it"));
         check(&mut app, "]]mb", 30);
         check(&mut app, "'a", 10);
         check(&mut app, "''", 30);
@@ -89,8 +87,7 @@ fn the_strip_counts_live_events_and_losses() {
     let mut app = app(80, 24, 64 << 20);
     let mut made = opens(&mut app, 1000, 1_000_000);
     lost(&mut made, 5);
-    feed(&mut app, &mut made);
-    let bins = app.time.bins(made.ns);
+    let bins = feed(&mut app, &mut made).time.bins(made.ns);
     let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
     assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));
 }
@@ -102,11 +99,8 @@ fn a_filter_compares_the_time_with_now() {
     made.ns += 120_000_000_000;
     made.open(7, "cat", "/new", 3);
     made.counters(false);
-    feed(&mut app, &mut made);
-    keys(&mut app, "ftime>-1m\n");
+    keys(feed(&mut app, &mut made), "ftime>-1m\n");
     assert_eq!((app.filter.text().as_str(), app.events().rows()), ("time>-1m", 1));
-    keys(&mut app, "\u{1b}ftime<-1m\n");
-    assert_eq!(app.events().rows(), 1);
-    keys(&mut app, "\u{1b}ftime>-3m\n");
-    assert_eq!(app.events().rows(), 2);
+    assert_eq!(keys(&mut app, "\u{1b}ftime<-1m\n").events().rows(), 1);
+    assert_eq!(keys(&mut app, "\u{1b}ftime>-3m\n").events().rows(), 2);
 }

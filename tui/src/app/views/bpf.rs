@@ -8,8 +8,8 @@ use crate::app::input::Handled;
 use crate::app::keymap::Action;
 use crate::app::list::{List, sorted_by};
 use crate::app::named::{named, step};
+use foldhash::HashSet;
 use regex::bytes::Regex;
-use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 use std::time::Duration;
 use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts, may_hide_place};
@@ -188,7 +188,7 @@ impl<'a> Seen<'a> {
         if self.own() {
             return "(tracetui)".to_owned();
         }
-        let mut known: FxHashSet<(u32, &[u8])> = FxHashSet::default();
+        let mut known: HashSet<(u32, &[u8])> = HashSet::default();
         let holders = self.held.iter().flatten().flat_map(|all| &all.holders);
         let mut others = holders.filter(|holder| known.insert((holder.pid.0, holder.path.as_slice())));
         let escaped = |text: &[u8]| text::value_in(text, charset, 4096);
@@ -305,8 +305,8 @@ impl Bpf {
 
     fn make_rows(&mut self, moment: Option<BootNanos>, world: &World) -> Vec<Key> {
         let bpf = &world.bpf;
-        let mut attached = FxHashSet::default();
-        let mut was_attached = FxHashSet::default();
+        let mut attached = HashSet::default();
+        let mut was_attached = HashSet::default();
         let mut rows = Vec::new();
         let mut tally = Tally::default();
         let (order, hides_gone) = (self.list.order, self.hides_gone);

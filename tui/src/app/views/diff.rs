@@ -12,8 +12,8 @@ use crate::app::input::Handled;
 use crate::app::keymap::Action;
 use crate::app::list::List;
 use crate::app::view_kind::View;
+use foldhash::HashSet;
 use regex::bytes::Regex;
-use rustc_hash::FxHashSet;
 use std::time::Duration;
 use tracetui_events::diff::{DiffLine, Status};
 
@@ -69,7 +69,7 @@ pub(crate) struct Diff {
     pub(in crate::app) asked: Option<Option<String>>,
     /// Whether differences that follow from others are shown.
     pub all: bool,
-    folded: FxHashSet<usize>,
+    folded: HashSet<usize>,
     /// Without a key, the first row is selected.
     pub(crate) list: List<Row, Item, ()>,
     again: bool,

@@ -9,15 +9,15 @@ use crate::app::list::{List, sorted_by};
 use crate::app::named::{named, step};
 use crate::app::row;
 use crate::app::views::events::EventList;
+use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use regex::bytes::Regex;
-use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::time::Duration;
 use tracetui_events::enrich::World;
-use tracetui_events::event::{Body, EventContext, Tables, connection};
+use tracetui_events::event::{Body, EventContext, Home, Tables, connection};
 use tracetui_events::filter;
 use tracetui_events::limits;
 use tracetui_events::store::{FileHash, Id, Store, Stored};
@@ -44,6 +44,7 @@ named! {
         Comm "comm",
         Path "path",
         Dir "dir",
+        Process "process",
         Uid "uid",
         Cgroup "cgroup",
         Unit "unit",
@@ -60,12 +61,17 @@ named! {
 }
 
 impl By {
-    /// A value as the view shows it: a user id with the user's name.
-    pub(crate) fn shown<'a>(self, value: &'a [u8], world: &World) -> Cow<'a, [u8]> {
+    fn is_user(self) -> bool {
+        matches!(self, By::Uid | By::LoginUid)
+    }
+
+    /// A value as the view shows it: a user id with the user's name, if it is that of all events.
+    pub(crate) fn shown<'a>(self, group: &'a Group, world: &World) -> Cow<'a, [u8]> {
+        let value = &*group.value;
         let uid = std::str::from_utf8(value)
             .ok()
             .and_then(|text| text.parse().ok())
-            .filter(|_| matches!(self, By::Uid | By::LoginUid));
+            .filter(|uid| self.is_user() && (*uid == 0 || !group.elsewhere));
         match uid.and_then(|uid| world.user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
             Some(named) => Cow::Owned(named.into_bytes()),
             None => Cow::Borrowed(value),
@@ -81,7 +87,7 @@ impl By {
         let may_have = match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,
-            By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
+            By::Process | By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
             By::Peer => stored.kind == Kind::Tcp,
             By::Tty | By::LoginUid => matches!(stored.kind, Kind::Exec | Kind::Exit),
         };
@@ -98,7 +104,7 @@ impl By {
                 }
                 seen.result(out);
             }
-            By::Cgroup | By::Unit | By::Tty | By::LoginUid => {
+            By::Process | By::Cgroup | By::Unit | By::Tty | By::LoginUid => {
                 out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default())
             }
             By::Container => row::container(seen, out),
@@ -131,7 +137,8 @@ impl By {
             By::Comm => out.extend_from_slice(header.comm()),
             By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
             By::Kind => out.extend_from_slice(kind.name().as_bytes()),
-            By::Path
+            By::Process
+            | By::Path
             | By::Dir
             | By::Cgroup
             | By::Unit
@@ -151,7 +158,9 @@ impl By {
             By::Path => filter::exactly("path", value),
             By::Dir => filter::directly_in(value),
             By::Uid => filter::exactly("uid", value),
-            By::Cgroup | By::Unit | By::Container | By::Tty | By::LoginUid => filter::exactly(self.name(), value),
+            By::Process | By::Cgroup | By::Unit | By::Container | By::Tty | By::LoginUid => {
+                filter::exactly(self.name(), value)
+            }
             By::Errno => filter::exactly("err", value),
             By::Kind => filter::exactly("kind", value),
             By::Peer => connection::of_service(value),
@@ -238,6 +247,8 @@ pub(crate) struct Group {
     /// The newest second in `seconds`.
     latest: u64,
     pub value: Box<[u8]>,
+    /// Whether an event is from where a user's name would be a guess.
+    elsewhere: bool,
     /// The counts of each second, if only the last seconds are shown.
     recent: Option<Box<[Figures; SECONDS]>>,
     /// Events per second, in a ring indexed by the second.
@@ -251,7 +262,7 @@ impl Group {
     fn new(value: &[u8], ns: u64, window: Window) -> Group {
         let recent = (window == Window::Recent).then(|| Box::new([Figures::default(); SECONDS]));
         let (latest, seconds) = (ns / SECOND, [0; SECONDS]);
-        Group { value: value.into(), all: Figures::default(), last_ns: 0, latest, seconds, recent }
+        Group { value: value.into(), all: Figures::default(), last_ns: 0, latest, seconds, recent, elsewhere: false }
     }
 
     fn count(&mut self, event: &Figures, ns: u64) {
@@ -323,9 +334,9 @@ pub(crate) struct Top {
     pub(crate) list: List<u32, Box<[u8]>, Option<Order>>,
     groups: Vec<Group>,
     /// The groups by hashes of their values. Nobody who chooses values knows the key of the hash, so they do not collide.
-    places: FxHashMap<u64, u32>,
+    places: HashMap<u64, u32>,
     /// The same groups by the files of opens ([`Stored::file`]).
-    files: FxHashMap<FileHash, u32>,
+    files: HashMap<FileHash, u32>,
     hasher: RandomState,
     /// The memory in use, in bytes.
     pub(crate) bytes: usize,
@@ -427,6 +438,8 @@ impl Top {
         }
         if let Some(group) = self.groups.get_mut(at as usize) {
             group.count(&Figures::of(stored), ns);
+            let home = || Home { process: stored.process, ..Home::of(&stored.header()) };
+            group.elsewhere |= self.by.is_user() && home().is_elsewhere(world);
         }
     }
 
@@ -659,7 +672,7 @@ impl ViewState for Top {
 
     fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
         let group = self.list.rows().get(row).and_then(|at| self.group(*at));
-        group.is_some_and(|group| pattern.is_match(&self.by.shown(&group.value, context.world)))
+        group.is_some_and(|group| pattern.is_match(&self.by.shown(group, context.world)))
     }
 
     fn copied(&self, _context: &Context<'_>) -> (Option<String>, &'static str) {

@@ -300,7 +300,7 @@ pub(super) fn names_beside(path: &Path) -> io::Result<Vec<String>> {
 mod tests {
     use super::*;
     use crate::app::testing;
-    use crate::command::testing::write;
+    use crate::command::testing::{Scratch, write};
     use tracetui_events::diff::Status;
     use tracetui_events::frame::host::{HostFrame, Trace};
     use tracetui_events::synthetic::Maker;
@@ -308,8 +308,7 @@ mod tests {
 
     fn build(good: bool) -> Batch {
         let mut made = Maker::default();
-        let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), ..Trace::default() };
-        made.host(&HostFrame::Trace(trace));
+        made.host(&HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), ..Trace::default() }));
         testing::build(&mut made, good);
         made.counters(true);
         made.batch()
@@ -341,9 +340,7 @@ mod tests {
 
     #[test]
     fn a_recording_is_not_compared_with_itself() {
-        let dir = std::env::temp_dir().join(format!("tracetui-itself-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
+        let dir = Scratch::new("itself");
         let files = write(&dir, "good", &[build(true)], usize::MAX);
         let copy = dir.join("copy.ttr");
         fs::copy(&files[0], &copy).expect("room");
@@ -352,14 +349,11 @@ mod tests {
         let started = Comparer::default().start(opened(&copy), Some(vec![opened(&files[0])]), &app);
         let why = started.expect_err("the same").to_string();
         assert!(why.ends_with("copy.ttr is the recording on the screen"), "{why}");
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn a_stopped_comparison_ends_before_it_compares() {
-        let dir = std::env::temp_dir().join(format!("tracetui-stopped-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
+        let dir = Scratch::new("stopped");
         let path = write(&dir, "good", &[build(true)], usize::MAX).remove(0);
         let opened = || (path.clone(), open(&path).expect("a recording"));
         for stopped in [false, true] {
@@ -375,14 +369,11 @@ mod tests {
             }
             assert_eq!(last, Some([100, 100]));
         }
-        fs::remove_dir_all(&dir).expect("ours");
     }
 
     #[test]
     fn kept_events_are_compared_as_their_recording_would_be() {
-        let dir = std::env::temp_dir().join(format!("tracetui-comparer-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir(&dir).expect("room");
+        let dir = Scratch::new("comparer");
         let same = compared(&dir, true, true);
         assert!(same.report.equal() && same.notes == ["no differences"], "{same:?}");
         let failed = compared(&dir, false, true);
@@ -406,9 +397,7 @@ mod tests {
         assert_eq!(in_home("~/").expect("there"), ["sub/", "x.ttr"]);
         assert!(in_home("~/sub/x").expect("there").is_empty() && whole("~/x", None) == Path::new("~/x"));
         let refused = |path: &Path| open(path).expect_err("no recording").to_string();
-        assert!(
-            refused(&dir).ends_with(": not a file") && refused(&dir.join("nothing")).ends_with(": no such recording")
-        );
-        fs::remove_dir_all(&dir).expect("ours");
+        assert!(refused(&dir).ends_with(": not a file"));
+        assert!(refused(&dir.join("nothing")).ends_with(": no such recording"));
     }
 }

@@ -21,6 +21,7 @@ use crate::recorder::Recorder;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::Event;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -100,6 +101,7 @@ pub struct DashboardExit {
 /// An error of the terminal or a panic is returned after the terminal is restored and the panic reported.
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
     let Trace { feed, command: held, timeline, recorder, opener, home, lookups, run } = trace;
+    app.screen.wrap = wrap(|name| std::env::var_os(name));
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // If this fails, the account is closed all the same. The COMMAND is then not released.
     let screen = Screen::take(look.mouse);
@@ -256,7 +258,7 @@ impl Loop {
                 self.draw(screen)?;
                 let moves = self.timeline.is_some() || self.app.types();
                 let apart = if moves { FRAME } else { LIVE_FRAME };
-                (dirty, drawn, self.apart) = (false, Some(Instant::now()), apart);
+                (dirty, drawn, self.apart) = (false, Some(Instant::now()), apart.max(screen.pause()));
             }
             let until = match (dirty, screen.ready()) {
                 (false, _) => Draw::Never,
@@ -437,7 +439,7 @@ impl Loop {
                 Effect::Record => self.toggle_recording().await,
                 Effect::SaveShown => self.save_shown().await,
                 Effect::Bell => screen.send(b"\x07")?,
-                Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
+                Effect::Copy(text) => screen.send(&copy::osc52(&text, self.app.screen.wrap))?,
                 Effect::Seek(ns) => self.seek(ns),
                 Effect::Find(find) => self.find(find)?,
                 Effect::Look(id, question) => self.looker.ask(id, question),
@@ -741,12 +743,38 @@ fn of_terminal(event: Event) -> Option<Input> {
     match event {
         Event::Key(key) => Some(Input::Key(key)),
         Event::Mouse(mouse) => Some(Input::Mouse(mouse)),
-        Event::Resize(width, height) => Some(Input::Resize(width, height)),
         Event::Paste(text) => Some(Input::Paste(text)),
-        Event::FocusGained | Event::FocusLost => None,
+        // [`Keys::next`] knows the size.
+        Event::Resize(..) | Event::FocusGained | Event::FocusLost => None,
     }
 }
 
-fn wrap() -> Wrap {
-    if std::env::var_os("TMUX").is_some() { Wrap::Tmux } else { Wrap::None }
+/// How the clipboard is reached. sudo and ssh drop TMUX. `STY` is set in screen(1), which does not know tmux's sequence.
+fn wrap(variable: impl Fn(&str) -> Option<OsString>) -> Wrap {
+    let term = variable("TERM").unwrap_or_default();
+    let named = [&b"tmux"[..], b"screen"].iter().any(|name| term.as_encoded_bytes().starts_with(name));
+    let tmux = variable("TMUX").is_some() || named && variable("STY").is_none();
+    if tmux { Wrap::Tmux } else { Wrap::None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tmux_is_known_by_the_name_of_the_terminal_too() {
+        for (variables, expected) in [
+            (&[("TMUX", "/tmp/tmux-0/default,1,0"), ("TERM", "xterm")][..], Wrap::Tmux),
+            (&[("TERM", "tmux-256color")], Wrap::Tmux),
+            (&[("TERM", "tmux")], Wrap::Tmux),
+            (&[("TERM", "screen")], Wrap::Tmux),
+            (&[("TERM", "screen-256color")], Wrap::Tmux),
+            (&[("TERM", "screen.xterm-256color"), ("STY", "1.pts-0.host")], Wrap::None),
+            (&[("TERM", "xterm-256color")], Wrap::None),
+            (&[], Wrap::None),
+        ] {
+            let variable = |name: &str| Some(variables.iter().find(|(known, _)| *known == name)?.1.into());
+            assert_eq!(wrap(variable), expected, "{variables:?}");
+        }
+    }
 }

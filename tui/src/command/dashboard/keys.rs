@@ -6,8 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio;
-use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -39,8 +38,7 @@ pub(super) struct Keys {
 impl Keys {
     /// Begins to read. Must be called in the runtime.
     pub(super) fn read() -> io::Result<Keys> {
-        // This is the descriptor that crossterm chooses.
-        let other = if io::stdin().is_terminal() { None } else { Some(File::open("/dev/tty")?) };
+        let other = terminal::keys()?;
         let (dropped, held) = pipe_with(PipeFlags::CLOEXEC)?;
         let (sender, events) = channel(READ_AHEAD);
         std::thread::Builder::new().name("keys".into()).spawn(move || {

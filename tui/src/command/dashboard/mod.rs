@@ -5,7 +5,7 @@ pub mod event_loop;
 mod keys;
 mod looker;
 mod measure;
-mod terminal;
+pub(super) mod terminal;
 
 use super::config::{Loaded, own_home};
 use super::history::SavedFilters;
@@ -34,6 +34,7 @@ use tracetui_shared::kind::KindSet;
 
 /// Shows the dashboard until the user quits, then prints the account.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
+    terminal::check()?;
     let loaded = Loaded::read(&args.screen.config)?;
     let names = HostNames::read();
     let own_filter = loaded.filter(&args.trace.filters, &names)?;
@@ -53,7 +54,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         calm,
         budget: options.budget,
         kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT } else { filters.kinds },
-        zone_s: clock::local_offset_now_s(),
+        zone: clock::zone(),
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),
         filters: std::mem::take(&mut saved.lines),

@@ -6,7 +6,7 @@ use super::say::{charset, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::cli::{self, FilesFormat};
 use anyhow::{Context, Result, bail};
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         filters.kind = vec!["exec:ok,open:ok".into()];
     }
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.span.from, args.span.to, clock::local_offset_now_s())?;
+    playback.between(args.span.from, args.span.to, clock::zone())?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     let mut used = Used::default();
     let take = |used: &mut Used, context: &EventContext<'_>| match used.take(context) {
@@ -151,7 +151,7 @@ impl Used {
 
     /// The selected files, with their packages.
     fn listed(&self, args: &cli::Files, root: &Path) -> Result<Listed<'_>> {
-        let mut uses = FxHashMap::<NsInum, u64>::default();
+        let mut uses = HashMap::<NsInum, u64>::default();
         self.files.iter().for_each(|((mnt_ns, _), used)| *uses.entry(*mnt_ns).or_default() += used.count);
         // Names in another namespace may be those of other files.
         let main =

@@ -1,18 +1,20 @@
 //! The options of a trace, and its COMMAND.
 
 use crate::cli;
-use crate::command::usage::compile;
+use crate::command::usage::{BadUsage, compile};
 use anyhow::{Context, Result};
 use rustix::process::Pid;
 use std::path::PathBuf;
+use std::time::Duration;
 use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
 use tracetui_events::environment::Keeper;
-use tracetui_events::filter::Compiled;
+use tracetui_events::filter::{Compiled, Filter, NoNames};
 use tracetui_events::frame::host::Label;
+use tracetui_host::procfs::{INITIAL_PID_NS, pid_namespace};
 use tracetui_live::Way;
 use tracetui_live::command::{HeldCommand, Streams};
-use tracetui_shared::id::Tgid;
+use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::KindSet;
 #[derive(Clone, Debug)]
 pub(crate) struct TraceOptions {
@@ -20,6 +22,8 @@ pub(crate) struct TraceOptions {
     pub ring_size: u32,
     /// The number of rings, a power of two.
     pub rings: u32,
+    /// The interval of BPF inventories in tests.
+    pub inventory: Option<Duration>,
     /// The preferred kind of attach points.
     pub way: Way,
     pub environment: Keeper,
@@ -37,6 +41,8 @@ pub(crate) struct TraceOptions {
     pub btf: Option<PathBuf>,
     /// The filter options, as one expression.
     pub filter: String,
+    /// Whether the filter compares names of processes.
+    pub names: bool,
     /// The labels of a recording.
     pub labels: Vec<Label>,
     /// The COMMAND, held until all probes are attached. The pipeline restricts the output to its process tree. The kernel side does so
@@ -59,6 +65,7 @@ impl Request {
     /// Parses the options and forks the COMMAND. The fork comes first because the COMMAND would inherit limits, signal handlers and
     /// dropped privileges. If the options name no kinds, the kinds in `beside` are collected too.
     pub(crate) fn read(args: &cli::TraceArgs, run: &cli::Run, streams: Streams, beside: KindSet) -> Result<Request> {
+        check_ids(&args.filters)?;
         let filters = compile(&args.filters)?;
         let held = match run.command.as_slice() {
             [] => None,
@@ -71,6 +78,7 @@ impl Request {
         let options = TraceOptions {
             ring_size,
             rings,
+            inventory: args.inventory,
             way: args.probes.way(),
             budget: Budget::new(args.memory().0),
             kinds,
@@ -82,11 +90,77 @@ impl Request {
             capture,
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),
+            names: filters.whole.compares(&["process"]),
             labels: Vec::new(),
             command: held.as_ref().map(HeldCommand::tgid),
             signals: held.is_some() || streams == Streams::Captured,
             command_pid: held.as_ref().and_then(HeldCommand::pid),
         };
         Ok(Request { filters, held, options })
+    }
+}
+
+/// The fields that compare ids of the host.
+const IDS: [&str; 9] = ["pid", "tid", "ppid", "tree", "session", "old_tid", "child_pid", "killed_by.pid", "closer.pid"];
+
+/// Refuses ids in another pid namespace than the host's: an id typed there is one of that namespace, and the probes compare the host's.
+pub(crate) fn check_ids(filters: &cli::FilterArgs) -> Result<(), BadUsage> {
+    check_ids_in(filters, pid_namespace("/proc/self/ns/pid"))
+}
+
+fn check_ids_in(filters: &cli::FilterArgs, own: Option<NsInum>) -> Result<(), BadUsage> {
+    if own.is_none_or(|own| own == INITIAL_PID_NS) {
+        return Ok(());
+    }
+    let compares = |text: &&String| Filter::parse(text, &NoNames).is_ok_and(|filter| filter.compares(&IDS));
+    let ids = [("pid", filters.pid.first()), ("tree", filters.tree.first())];
+    let typed = ids.into_iter().chain([("filter", filters.filter.iter().find(compares))]);
+    match typed.into_iter().find_map(|(name, text)| Some((name, text?))) {
+        None => Ok(()),
+        Some((name, text)) => Err(BadUsage(format!(
+            "--{name} {text}: tracetui runs in a pid namespace of its own, and {} are ids of the host. \
+             Use --filter ns_pid=ID for the process with an id here",
+            IDS.join(", ")
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_another_pid_namespace_are_refused() {
+        let filters = |pid: &[&str], tree: &[&str]| {
+            let [pid, tree] = [pid, tree].map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
+            cli::FilterArgs { pid, tree, ..cli::FilterArgs::default() }
+        };
+        let expressions = |filter: &[&str]| {
+            let filter = filter.iter().map(|text| (*text).to_owned()).collect();
+            cli::FilterArgs { filter, ..cli::FilterArgs::default() }
+        };
+        let inner = Some(NsInum(4_026_532_281));
+        for (own, typed, refused) in [
+            (inner, filters(&["2"], &[]), Some("--pid 2: ")),
+            (inner, filters(&[], &["2,3"]), Some("--tree 2,3: ")),
+            (inner, filters(&[], &[]), None),
+            (inner, expressions(&["kind=exec", "err or tid=3"]), Some("--filter err or tid=3: ")),
+            (inner, expressions(&["not ppid=1"]), Some("--filter not ppid=1: ")),
+            (inner, expressions(&["tree=2 comm=sh"]), Some("--filter tree=2 comm=sh: ")),
+            (inner, expressions(&["session=2"]), Some("--filter session=2: ")),
+            (inner, expressions(&["killed_by.pid=2"]), Some("--filter killed_by.pid=2: ")),
+            (inner, expressions(&["closer.pid=2"]), Some("--filter closer.pid=2: ")),
+            (inner, expressions(&["ns_pid=2"]), None),
+            (Some(INITIAL_PID_NS), expressions(&["pid=2"]), None),
+            (Some(INITIAL_PID_NS), filters(&["2"], &["3"]), None),
+            // Without /proc, nothing is known.
+            (None, filters(&["2"], &[]), None),
+        ] {
+            let said = check_ids_in(&typed, own).err().map(|error| error.to_string());
+            match refused {
+                Some(option) => assert!(said.is_some_and(|said| said.starts_with(option)), "{option}"),
+                None => assert_eq!(said, None),
+            }
+        }
     }
 }

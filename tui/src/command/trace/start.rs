@@ -21,6 +21,7 @@ use tracetui_live::engine::LiveSource;
 use tracetui_live::feed::{Feed, Scan};
 use tracetui_live::inspector::{Inspector, InspectorIds};
 use tracetui_live::lookup::Threads;
+use tracetui_live::shelter;
 use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, NO_THREAD, ProbeStatus, Way};
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
@@ -45,6 +46,8 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
     let unnamed = unnamed_cgroups(options)?;
+    // The inspector follows.
+    let exposed = shelter::enter().err();
     // A busy machine must not delay the start.
     raise_priority();
     let mut inspector = options.kinds.contains(Kind::Bpf).then(Inspector::start);
@@ -52,12 +55,12 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         let ids = inspector.as_mut()?.as_mut().ok()?.0.ids();
         ids.map_err(|error| inspector = Some(Err(error))).ok()
     })?;
-    let mut notes: Vec<String> = causes.iter().map(ToString::to_string).chain(unnamed).collect();
+    let mut notes: Vec<String> = causes.iter().map(ToString::to_string).chain(unnamed).chain(exposed).collect();
     // This thread needs privileges that the other threads drop. It keeps the raised priority: the start waits for it.
     live.open_streams_aside().context(NO_THREAD)?;
     let inspector = inspector.map(|started| {
         let (mut inspector, sockets) = started.map_err(|error| format!("cannot start the inspector: {error}"))?;
-        inspector.begin(&live)?;
+        inspector.begin(&live, options.inventory)?;
         Ok((inspector, sockets))
     });
     let inspector = inspector.transpose().unwrap_or_else(|why: String| {
@@ -94,8 +97,9 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let budget = options.budget;
     let (command, environment) = (options.command, options.environment.clone());
     let processes = ProcessScan { command, environment, size: budget.batch() };
-    let scan: Option<Scan> = match live.asks_for_cgroups() {
-        // If the v2 hierarchy is not in use, only the scan finds the cgroup that a filter asks for. So scan before any event.
+    let scan: Option<Scan> = match live.asks_for_cgroups() || options.names {
+        // Only the scan finds the name of a process that a filter asks for and, if the v2 hierarchy is not in use, the cgroup. So
+        // scan before any event.
         true => {
             let mut room = budget.processes();
             scan_processes(&processes, &starts, &mut |batch| {

@@ -1,26 +1,24 @@
 //! The BPF programs, from frames to the screen.
 
-use crate::app::testing::{app, feed, keys};
+use crate::app::testing::{app, feed, keys, press};
 use crate::app::views::View;
 use crate::app::{App, Effect, Input};
-use crate::view::tests::{drawn, screen};
-use crate::view::theme::{Colours, Theme};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crate::view::tests::{MEMORY, SIZES, check_draws, check_shows, drawn, row_with, rows, screen};
+use crate::view::theme::Theme;
 use ratatui::style::{Color, Modifier};
 use tracetui_events::bpf::frames::hook;
+use tracetui_events::enrich::bpf::Programs;
 use tracetui_events::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfMap, BpfProgram, BpfProgramGone,
     BpfRuns, HostFrame,
 };
+use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::synthetic::Maker;
-use tracetui_events::text::is_hostile;
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros as _, IntoBytes as _};
-
-const MEMORY: u64 = 64 << 20;
 
 /// A kprobe, a tracepoint, a uprobe.
 const TYPES: [u32; 3] = [2, 5, 2];
@@ -30,29 +28,31 @@ fn program(id: u32, name: &str) -> BpfProgram {
     BpfProgram { id: ProgId(id), prog_type, name: name.as_bytes().to_vec(), tag: 0xab, ..BpfProgram::default() }
 }
 
-fn attachment(key: u32, program: u32, hook: u8, target: &str) -> BpfAttachment {
+pub(crate) fn attachment(key: u32, program: u32, hook: u8, target: &str) -> BpfAttachment {
     let (program, link) = (ProgId(program), LinkId(key + 10));
     BpfAttachment { key, program, link, link_type: 7, hook, target: target.as_bytes().to_vec(), ..Default::default() }
 }
 
-fn held(program: u32, link: u32, by: BpfHolder) -> HostFrame {
+pub(crate) fn held(program: u32, link: u32, by: BpfHolder) -> HostFrame {
     let (program, link) = (ProgId(program), LinkId(link));
     HostFrame::BpfHolders(BpfHolders { program, link, count: 1, holders: vec![by] })
 }
 
-fn process(pid: u32, comm: &str) -> BpfHolder {
+pub(crate) fn process(pid: u32, comm: &str) -> BpfHolder {
     BpfHolder { pid: Tgid(pid), comm: comm.as_bytes().to_vec(), fd: 9, ..BpfHolder::default() }
+}
+
+/// A pipeline that begins with the state of the dashboard's.
+fn restored(app: &App) -> Pipeline {
+    let mut pipeline = Pipeline::default();
+    pipeline.restore(&app.pipeline.state());
+    pipeline
 }
 
 fn taken(made: &mut Maker) {
     let to = BootNanos(made.ns);
-    made.host(&HostFrame::BpfInventory(BpfInventory {
-        from: to,
-        to,
-        whole: true,
-        complete: true,
-        ..Default::default()
-    }));
+    let inventory = BpfInventory { from: to, to, whole: true, complete: true, ..Default::default() };
+    made.host(&HostFrame::BpfInventory(inventory));
 }
 
 /// A kprobe held by a process, a program that is only pinned, and a program of tracetui.
@@ -65,8 +65,7 @@ fn inventory() -> Maker {
     made.host(&HostFrame::BpfAttachment(attachment(1, 30, hook::KPROBE, "do_unlinkat")));
     made.host(&HostFrame::BpfAttachment(attachment(2, 40, hook::TRACEPOINT, "sched:sched_process_exec")));
     made.host(&held(0, 11, process(1207, "tracerd")));
-    let pin = BpfHolder { by: 2, path: b"/sys/fs/bpf/writer".to_vec(), ..BpfHolder::default() };
-    made.host(&held(31, 0, pin));
+    made.host(&held(31, 0, BpfHolder { by: 2, path: b"/sys/fs/bpf/writer".to_vec(), ..BpfHolder::default() }));
     taken(&mut made);
     made.open(1, "a", "/a", 3);
     made
@@ -74,15 +73,8 @@ fn inventory() -> Maker {
 
 fn view(width: u16, height: u16, made: &mut Maker) -> App {
     let mut app = app(width, height, MEMORY);
-    feed(&mut app, made);
-    keys(&mut app, "4");
+    keys(feed(&mut app, made), "4");
     app
-}
-
-fn rows(app: &mut App) -> Vec<String> {
-    let shown = screen(app);
-    let end = shown.len() - 2;
-    shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
 }
 
 /// The words of a row, without the selection mark.
@@ -113,11 +105,9 @@ fn each_attachment_and_each_program_without_one_has_a_row() {
     assert!(rows[2].ends_with("sched_process_exec  (tracetui)"), "{rows:#?}");
     // A program that writes to the memory of processes is red. tracetui's own programs are dim.
     let buffer = drawn(&mut app, Theme::default());
-    keys(&mut app, "j");
-    let second = drawn(&mut app, Theme::default());
+    let second = drawn(keys(&mut app, "j"), Theme::default());
     let cells = |y: u16| (1u16..79).map(move |x| (x, y));
-    let w = cells(3).find(|at| buffer[*at].symbol() == "W").map(|at| second[at].fg);
-    assert_eq!(w, Some(Color::Red));
+    assert_eq!(cells(3).find(|at| buffer[*at].symbol() == "W").map(|at| second[at].fg), Some(Color::Red));
     assert!(cells(5).all(|at| buffer[at].symbol() == " " || buffer[at].modifier.contains(Modifier::DIM)));
 }
 
@@ -131,25 +121,21 @@ fn what_came_and_what_went_is_said() {
     made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(3, 50, hook::UPROBE, "/bin/x") }));
     taken(&mut made);
     made.open(1, "a", "/b", 3);
-    feed(&mut app, &mut made);
-    assert_eq!(ids(&mut app), ["+50", "31", "30", "40"]);
+    assert_eq!(ids(feed(&mut app, &mut made)), ["+50", "31", "30", "40"]);
     assert!(screen(&mut app)[1].ends_with("+1 new  -0 gone"), "{}", screen(&mut app)[1]);
     made.ns += 1_000_000_000;
     made.host(&HostFrame::BpfAttachment(BpfAttachment { key: 3, gone: true, news: true, ..Default::default() }));
     made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(50) }));
     taken(&mut made);
     made.open(1, "a", "/c", 3);
-    feed(&mut app, &mut made);
-    let gone = rows(&mut app).into_iter().find(|row| row.contains("-50")).unwrap_or_default();
+    let gone = row_with(feed(&mut app, &mut made), "-50");
     assert!(gone.contains("fresh") && gone.contains("uprobe /bin/x") && gone.contains("gone 14:02:13"), "{gone}");
     assert_eq!(rows(&mut app).len(), 4, "a program that is gone has the row of its attachment: {:#?}", rows(&mut app));
     assert!(screen(&mut app)[1].ends_with("+0 new  -1 gone"), "{}", screen(&mut app)[1]);
     // At an earlier event the program is loaded, or not loaded yet.
-    keys(&mut app, "1g4");
-    assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
+    assert!(screen(keys(&mut app, "1g4"))[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
-    keys(&mut app, "F");
-    assert_eq!(ids(&mut app), ["31", "30", "40", "-50"]);
+    assert_eq!(ids(keys(&mut app, "F")), ["31", "30", "40", "-50"]);
 }
 
 #[test]
@@ -164,8 +150,7 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
     let mut app = view(120, 24, &mut made);
     // The program is loaded without an attachment, and the attachment is gone.
     assert_eq!(ids(&mut app), ["31", "30", "40", "-30"]);
-    keys(&mut app, "1kkkj4");
-    assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
+    assert!(screen(keys(&mut app, "1kkkj4"))[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
     assert!(rows(&mut app)[1].contains("tracerd[1207]"), "{:#?}", rows(&mut app));
 }
@@ -174,12 +159,11 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
 fn what_is_hidden_is_red_and_first() {
     let mut made = inventory();
     let name = b"bpf_prog_00000000000000ab_rk".to_vec();
-    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 2, ..BpfHidden::default() }));
+    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 3, ..BpfHidden::default() }));
     let mut app = view(120, 24, &mut made);
-    keys(&mut app, "jj");
-    let shown = screen(&mut app);
+    let shown = screen(keys(&mut app, "jj"));
     assert!(shown[1].contains("1 hidden"), "{}", shown[1]);
-    assert!(shown[3].contains("!7  HIDDEN") && shown[3].contains("in kallsyms, but not in next_id"), "{}", shown[3]);
+    assert!(shown[3].contains("!7  HIDDEN") && shown[3].contains("in iter_prog, but not in next_id"), "{}", shown[3]);
     let buffer = drawn(&mut app, Theme::default());
     assert!((1u16..118).all(|x| buffer[(x, 3)].symbol() == " " || buffer[(x, 3)].fg == Color::Red));
     assert!((1u16..118).any(|x| buffer[(x, 4)].symbol() != " " && buffer[(x, 4)].fg != Color::Red));
@@ -213,8 +197,7 @@ fn a_long_attach_point_takes_the_room_of_other_columns() {
 #[test]
 fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     let mut app = view(80, 24, &mut inventory());
-    keys(&mut app, "\n\n");
-    let pane = screen(&mut app).join("\n");
+    let pane = screen(keys(&mut app, "\n\n")).join("\n");
     for part in [
         "── 31 tracepoint writer",
         "not attached",
@@ -224,17 +207,14 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
         assert!(pane.contains(part), "{part} in\n{pane}");
     }
     assert!(pane.contains("WRITES TO USER MEMORY: probe_write_user") && pane.contains("00000000000000ab"));
-    keys(&mut app, "j");
-    let pane = screen(&mut app).join("\n");
+    let pane = screen(keys(&mut app, "j")).join("\n");
     assert!(pane.contains("kprobe do_unlinkat, link 11 (perf_event)"), "{pane}");
     assert!(pane.contains("link 11 by tracerd[1207] fd 9"), "{pane}");
-    keys(&mut app, "p");
-    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "prog.id=30"));
+    assert_eq!((keys(&mut app, "p").views.shown, app.filter.text().as_str()), (View::Events, "prog.id=30"));
     assert!(app.detail.size().is_none(), "that pane was of a program");
-    keys(&mut app, "\x1b");
-    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Bpf, ""));
+    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Bpf, ""));
     assert!(rows(&mut app)[1].starts_with('>'), "the same row is selected");
-    let effects = app.update(Input::Key(KeyEvent::new(KeyCode::Char('y'), KeyModifiers::NONE)));
+    let effects = press(&mut app, 'y');
     let line = b"30 kprobe on_unlink kprobe do_unlinkat tracerd[1207]".to_vec();
     assert!(effects.contains(&Effect::Copy(line)), "{effects:?}");
 }
@@ -258,16 +238,12 @@ fn who_attached_it_is_said_without_a_holder() {
     taken(&mut made);
     made.open(1, "a", "/a", 3);
     let mut app = view(80, 24, &mut made);
-    let owner = |app: &mut App| rows(app).into_iter().find(|row| row.contains("60 ")).unwrap_or_default();
+    let owner = |app: &mut App| row_with(app, "60 ");
     assert!(owner(&mut app).ends_with("by holder[71]"), "{}", owner(&mut app));
-    let other = rows(&mut app).into_iter().find(|row| row.contains("61 ")).unwrap_or_default();
+    let other = row_with(&mut app, "61 ");
     assert!(other.ends_with("  -"), "{other}");
-    keys(&mut app, "j\n\n");
-    let pane = screen(&mut app).join("\n");
-    assert!(pane.contains(" by        holder[71]"), "{pane}");
-    assert!(pane.contains("by uid 0, loader[70]"), "{pane}");
-    let mut again = tracetui_events::pipeline::Pipeline::default();
-    again.restore(&app.pipeline.state());
+    check_shows(keys(&mut app, "j\n\n"), &[" by        holder[71]", "by uid 0, loader[70]"]);
+    let again = restored(&app);
     let bpf = &again.world().bpf;
     assert_eq!(bpf.loader(ProgId(60)).map(|by| by.tgid), Some(Tgid(70)));
     assert_eq!(bpf.attachments_of(ProgId(60)).find_map(|at| bpf.attacher(at)).map(|by| by.tgid), Some(Tgid(71)));
@@ -286,16 +262,11 @@ fn a_place_that_only_an_event_told_is_shown() {
     (record.perf_type, record.perf_config) = (1, 0);
     made.event(Slot::BpfSysExit, 71, "bpftrace", record.as_bytes());
     let mut app = view(80, 24, &mut made);
-    let row = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
-    assert!(row(&mut app, "60 ").contains("perf_event cpu-clock (event)"), "{:#?}", rows(&mut app));
-    assert!(row(&mut app, "60 ").ends_with("by bpftrace[71]"), "{:#?}", rows(&mut app));
-    assert!(row(&mut app, "61 ").contains("not attached"), "{:#?}", rows(&mut app));
-    keys(&mut app, "j\n\n");
-    let pane = screen(&mut app).join("\n");
-    assert!(pane.contains("attached  perf_event cpu-clock, ioctl"), "{pane}");
-    assert!(pane.contains("known from the event at 14:02:1"), "{pane}");
-    let mut again = tracetui_events::pipeline::Pipeline::default();
-    again.restore(&app.pipeline.state());
+    assert!(row_with(&mut app, "60 ").contains("perf_event cpu-clock (event)"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "60 ").ends_with("by bpftrace[71]"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "61 ").contains("not attached"), "{:#?}", rows(&mut app));
+    check_shows(keys(&mut app, "j\n\n"), &["attached  perf_event cpu-clock, ioctl", "known from the event at 14:02:1"]);
+    let again = restored(&app);
     assert_eq!(again.world().bpf.told(ProgId(60)).map(|told| &*told.place), Some(&b"perf_event cpu-clock"[..]));
     assert!(again.world().bpf.told(ProgId(61)).is_none());
     // While it is loaded, and until it is detached.
@@ -303,14 +274,13 @@ fn a_place_that_only_an_event_told_is_shown() {
     (record.call, record.cmd, record.prog_id) = (call::BPF, cmd::PROG_ATTACH, 61);
     record.has |= has::ATTR;
     made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
-    feed(&mut app, &mut made);
-    keys(&mut app, "\x1b\x1b");
-    assert!(row(&mut app, "-60 ").contains("perf_event cpu-clock (event)"), "its last place: {:#?}", rows(&mut app));
+    keys(feed(&mut app, &mut made), "\x1b\x1b");
+    let row = row_with(&mut app, "-60 ");
+    assert!(row.contains("perf_event cpu-clock (event)"), "its last place: {row}");
     assert!(app.world().bpf.told(ProgId(61)).is_some());
     record.cmd = cmd::PROG_DETACH;
     made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
-    feed(&mut app, &mut made);
-    assert!(app.world().bpf.told(ProgId(61)).is_none());
+    assert!(feed(&mut app, &mut made).world().bpf.told(ProgId(61)).is_none());
 }
 
 /// The pane of an event that ends a program or an attachment names the owner.
@@ -324,10 +294,8 @@ fn whose_program_was_unloaded_is_said() {
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(60, "count") }));
     (record.cmd, record.has, record.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 13);
     made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
-    made.host(&HostFrame::BpfAttachment(BpfAttachment {
-        news: true,
-        ..attachment(3, 60, hook::KPROBE, "do_unlinkat")
-    }));
+    let attached = BpfAttachment { news: true, ..attachment(3, 60, hook::KPROBE, "do_unlinkat") };
+    made.host(&HostFrame::BpfAttachment(attached));
     taken(&mut made);
     made.ns += 20_000_000_000;
     (record.cmd, record.has, record.prog_id, record.ret) = (cmd::LINK_DETACH, has::LINK, 0, 0);
@@ -335,15 +303,19 @@ fn whose_program_was_unloaded_is_said() {
     (record.call, record.cmd, record.has, record.prog_id) = (call::STREAM, cmd::PROG_DETACH, has::PROG, 60);
     made.event(Slot::BpfSysExit, 5, "systemd", record.as_bytes());
     let mut app = app(120, 40, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "\n");
-    let pane = screen(&mut app).join("\n");
-    assert!(pane.contains("loaded    by bpftrace[27841] at 14:02:1") && pane.contains(", lived 20"), "{pane}");
+    keys(feed(&mut app, &mut made), "\n");
+    check_shows(&mut app, &["loaded    by bpftrace[27841] at 14:02:1", ", lived 20"]);
     keys(&mut app, "k");
-    let pane = screen(&mut app).join("\n");
-    assert!(pane.contains("was on    kprobe do_unlinkat, link 13 (perf_event)"), "{pane}");
-    assert!(pane.contains("attached  by bpftrace[27841] at 14:02:1") && pane.contains(", lasted 20"), "{pane}");
-    assert!(pane.contains("program   60 ") && pane.contains("loaded    by bpftrace[27841] at 14:02:1"), "{pane}");
+    check_shows(
+        &mut app,
+        &[
+            "was on    kprobe do_unlinkat, link 13 (perf_event)",
+            "attached  by bpftrace[27841] at 14:02:1",
+            ", lasted 20",
+            "program   60 ",
+            "loaded    by bpftrace[27841] at 14:02:1",
+        ],
+    );
 }
 
 /// No inventory contains a program that was loaded and unloaded between two inventories. Only events tell about it.
@@ -376,44 +348,40 @@ fn a_program_between_two_inventories_has_a_row() {
     let mut app = view(120, 24, &mut made);
     assert_eq!(ids(&mut app), ["31", "30", "40", "-52", "-51", "-50"]);
     assert!(screen(&mut app)[1].ends_with("+0 new  -3 gone"), "{}", screen(&mut app)[1]);
-    let row = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
-    let brief = row(&mut app, "-50 ");
+    let brief = row_with(&mut app, "-50 ");
     assert!(brief.contains("kprobe") && brief.contains("brief"), "{brief}");
     assert!(brief.contains("kprobe do_unlinkat (event)") && brief.contains("gone 14:02:1"), "{brief}");
-    assert!(row(&mut app, "-51 ").contains("unknown") && row(&mut app, "-51 ").contains("unloaded"));
-    assert!(row(&mut app, "-52 ").contains("met"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "-51 ").contains("unknown") && row_with(&mut app, "-51 ").contains("unloaded"));
+    assert!(row_with(&mut app, "-52 ").contains("met"), "{:#?}", rows(&mut app));
     keys(&mut app, "G\n\n");
-    let pane = screen(&mut app).join("\n");
-    for part in [
-        "was on    kprobe do_unlinkat, link",
-        "no inventory lists the link",
-        "helpers   packet: redirect",
-        "bpftrace[27841]",
-        "00000000000000cd",
-    ] {
-        assert!(pane.contains(part), "{part} in\n{pane}");
-    }
-    assert!(pane.contains("size      unknown"), "{pane}");
+    check_shows(
+        &mut app,
+        &[
+            "was on    kprobe do_unlinkat, link",
+            "no inventory lists the link",
+            "helpers   packet: redirect",
+            "bpftrace[27841]",
+            "00000000000000cd",
+            "size      unknown",
+        ],
+    );
     // At an earlier moment it was loaded.
-    keys(&mut app, "\x1b\x1b1/while\n\x1b4");
-    assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
+    assert!(screen(keys(&mut app, "\x1b\x1b1/while\n\x1b4"))[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["+50", "31", "30", "40"]);
-    assert!(row(&mut app, "+50 ").contains("not checked yet"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "+50 ").contains("not checked yet"), "{:#?}", rows(&mut app));
     // A jump begins with a saved state, so programs loaded before it are known.
     let mut until = Maker::default();
     until.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
     let mut first = view(120, 24, &mut until);
-    let mut again = tracetui_events::pipeline::Pipeline::default();
-    again.restore(&first.pipeline.state());
+    let mut again = restored(&first);
     until.event(Slot::BpfSysExit, 5, "kworker", BpfRecord { call: call::STREAM, cmd: 0, ret: 0, ..record }.as_bytes());
     let rest = until.batch();
     again.feed(rest.clone());
     again.end();
-    again.next(None, &mut |_, _| tracetui_events::pipeline::Disposition::Delivered);
+    again.next(None, &mut |_, _| Disposition::Delivered);
     first.update(Input::Batch(rest));
     first.update(Input::SourceEnded);
-    let gone =
-        |bpf: &tracetui_events::enrich::bpf::Programs| bpf.gone_program(ProgId(50)).map(|gone| gone.facts.clone());
+    let gone = |bpf: &Programs| bpf.gone_program(ProgId(50)).map(|gone| gone.facts.clone());
     assert!(gone(&again.world().bpf).is_some_and(|facts| facts.name == b"brief"));
     assert_eq!(gone(&again.world().bpf), gone(&first.world().bpf));
 }
@@ -427,9 +395,7 @@ fn what_was_not_looked_at_is_said() {
     let mut app = view(100, 30, &mut made);
     assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
     assert!(rows(&mut app)[0].contains("not attached in the places checked"), "{:#?}", rows(&mut app));
-    keys(&mut app, "!");
-    let report = screen(&mut app).join("\n");
-    assert!(report.contains("BPF inventory incomplete: network namespaces: more than 1024"), "{report}");
+    check_shows(keys(&mut app, "!"), &["BPF inventory incomplete: network namespaces: more than 1024"]);
 }
 
 /// Holders take no memory from the programs, and holders beyond the limit are counted.
@@ -459,9 +425,7 @@ fn many_holders_and_many_programs_are_bounded() {
     assert_eq!(app.pipeline.account().bpf_left_out, left_out);
     assert!(app.world().bpf.bytes() < 13 << 20, "{}", app.world().bpf.bytes());
     assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
-    let mut again = tracetui_events::pipeline::Pipeline::default();
-    again.restore(&app.pipeline.state());
-    assert_eq!(again.world().bpf.left_out(), left_out);
+    assert_eq!(restored(&app).world().bpf.left_out(), left_out);
 }
 
 /// Events tell at once what the next inventory will: when a link was detached, when a program was unloaded, and that a later program has
@@ -476,30 +440,26 @@ fn events_are_ahead_of_the_inventory() {
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.link_id) = (cmd::LINK_DETACH, has::LINK, 11);
     made.event(Slot::BpfSysExit, 7, "tool", record.as_bytes());
-    feed(&mut app, &mut made);
-    let of = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
-    assert!(of(&mut app, "+50").contains("not checked yet"), "{:#?}", rows(&mut app));
-    assert!(of(&mut app, "-30").contains("gone 14:02:1"), "{:#?}", rows(&mut app));
+    assert!(row_with(feed(&mut app, &mut made), "+50").contains("not checked yet"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "-30").contains("gone 14:02:1"), "{:#?}", rows(&mut app));
     let at = app.world().bpf.gone_attachment(1).map(|gone| gone.at);
     made.ns += 3_000_000_000;
     made.host(&HostFrame::BpfAttachment(BpfAttachment { key: 1, gone: true, news: true, ..Default::default() }));
     taken(&mut made);
     feed(&mut app, &mut made);
     assert_eq!(app.world().bpf.gone_attachment(1).map(|gone| gone.at), at, "the inventory came later");
-    assert!(of(&mut app, "+50").contains("not attached"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "+50").contains("not attached"), "{:#?}", rows(&mut app));
 }
 
 #[test]
 fn the_keys_of_filters_are_for_events() {
     let mut app = view(120, 24, &mut inventory());
     for key in ["f", "e", "c", "P", "u", "x", "O"] {
-        keys(&mut app, key);
-        let shown = screen(&mut app);
+        let shown = screen(keys(&mut app, key));
         assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
         assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
     }
-    keys(&mut app, "1");
-    assert_eq!(app.filter.text(), "");
+    assert_eq!(keys(&mut app, "1").filter.text(), "");
 }
 
 #[test]
@@ -507,7 +467,6 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
     let mut made = inventory();
     let mut app = app(120, 24, MEMORY);
     feed(&mut app, &mut made);
-    let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
     assert!(press(&mut app, '4').contains(&Effect::CountRuns(true)));
     assert!(!press(&mut app, 'j').contains(&Effect::CountRuns(true)));
     let count = |made: &mut Maker, runs: &[(u32, u64, u64)], on| {
@@ -520,19 +479,16 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
     };
     count(&mut made, &[(30, 1_000_000, 9_000_000)], true);
     feed(&mut app, &mut made);
-    let row = |app: &mut App| rows(app).into_iter().find(|row| row.contains("on_unlink")).unwrap_or_default();
+    let row = |app: &mut App| row_with(app, "on_unlink");
     assert!(row(&mut app).ends_with("-        -"), "one count is no rate: {}", row(&mut app));
     count(&mut made, &[(30, 1_000_100, 9_050_000)], true);
-    feed(&mut app, &mut made);
-    assert!(row(&mut app).ends_with("  50   500 ns"), "{}", row(&mut app));
-    let other = rows(&mut app).into_iter().find(|row| row.contains("writer")).unwrap_or_default();
+    assert!(row(feed(&mut app, &mut made)).ends_with("  50   500 ns"), "{}", row(&mut app));
+    let other = row_with(&mut app, "writer");
     assert!(other.ends_with("   0        -"), "{other}");
     // The most frequently run program comes first.
-    keys(&mut app, "ssss");
-    assert_eq!(ids(&mut app), ["30", "31", "40"]);
+    assert_eq!(ids(keys(&mut app, "ssss")), ["30", "31", "40"]);
     count(&mut made, &[], false);
-    feed(&mut app, &mut made);
-    assert!(row(&mut app).ends_with("-        -"), "{}", row(&mut app));
+    assert!(row(feed(&mut app, &mut made)).ends_with("-        -"), "{}", row(&mut app));
     assert!(press(&mut app, '1').contains(&Effect::CountRuns(false)));
 }
 
@@ -546,14 +502,12 @@ fn the_owner_is_seen_on_a_narrow_screen() {
     made.host(&held(0, 15, process(27841, "bpftrace")));
     made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
     let mut app = view(80, 24, &mut made);
-    let row = |app: &mut App, name: &str| rows(app).into_iter().find(|row| row.contains(name)).unwrap_or_default();
-    assert!(row(&mut app, "bpftrace").ends_with("_process_exec  bpftrace[27841]"), "{:#?}", rows(&mut app));
-    assert!(row(&mut app, "uring_submit").ends_with("  (tracetui)"), "{:#?}", rows(&mut app));
-    assert!(row(&mut app, "uring_submit").contains("  raw_trace"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "bpftrace").ends_with("_process_exec  bpftrace[27841]"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "uring_submit").ends_with("  (tracetui)"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "uring_submit").contains("  raw_trace"), "{:#?}", rows(&mut app));
     assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
-    keys(&mut app, "ssss");
-    assert!(screen(&mut app)[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
-    let row = row(&mut app, "_exec  bpftrace");
+    assert!(screen(keys(&mut app, "ssss"))[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
+    let row = row_with(&mut app, "_exec  bpftrace");
     assert_eq!(row.split_whitespace().rev().take(2).collect::<Vec<_>>(), ["-", "bpftrace[27841]"], "{row}");
 }
 
@@ -563,7 +517,6 @@ fn the_owner_is_seen_on_a_narrow_screen() {
 fn an_inventory_does_not_stop_the_rate() {
     let mut made = inventory();
     let mut app = view(120, 24, &mut made);
-    let row = |app: &mut App, name: &str| rows(app).into_iter().find(|row| row.contains(name)).unwrap_or_default();
     let ran = |made: &mut Maker, id: u32, count: u64| {
         made.ns += 1_000_000_000;
         let time = count * 500;
@@ -575,29 +528,28 @@ fn an_inventory_does_not_stop_the_rate() {
     ran(&mut made, 30, 3000);
     counted(&mut made);
     feed(&mut app, &mut made);
-    assert!(row(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row(&mut app, "on_unlink"));
+    assert!(row_with(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row_with(&mut app, "on_unlink"));
     // Two inventories before the next count.
     for count in [3100, 3200] {
         ran(&mut made, 30, count);
         feed(&mut app, &mut made);
-        assert!(row(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row(&mut app, "on_unlink"));
+        assert!(row_with(&mut app, "on_unlink").ends_with(" 2,000   500 ns"), "{}", row_with(&mut app, "on_unlink"));
     }
     // A program that appeared after the last count has no rate.
     let loaded = BootNanos(made.ns);
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
     ran(&mut made, 50, 700);
-    feed(&mut app, &mut made);
-    assert!(row(&mut app, "fresh").ends_with(" -        -"), "{}", row(&mut app, "fresh"));
+    assert!(row_with(feed(&mut app, &mut made), "fresh").ends_with(" -        -"), "{}", row_with(&mut app, "fresh"));
     counted(&mut made);
     feed(&mut app, &mut made);
-    assert!(row(&mut app, "fresh").ends_with(" -        -"), "a part of a second: {}", row(&mut app, "fresh"));
+    let row = row_with(&mut app, "fresh");
+    assert!(row.ends_with(" -        -"), "a part of a second: {row}");
     // Three seconds passed since the previous count.
-    assert!(row(&mut app, "on_unlink").contains("  66   500 ns"), "{}", row(&mut app, "on_unlink"));
+    assert!(row_with(&mut app, "on_unlink").contains("  66   500 ns"), "{}", row_with(&mut app, "on_unlink"));
     ran(&mut made, 50, 1500);
     counted(&mut made);
-    feed(&mut app, &mut made);
-    assert!(row(&mut app, "fresh").ends_with(" 800   500 ns"), "{}", row(&mut app, "fresh"));
-    assert!(row(&mut app, "on_unlink").ends_with("   0        -"), "{}", row(&mut app, "on_unlink"));
+    assert!(row_with(feed(&mut app, &mut made), "fresh").ends_with(" 800   500 ns"), "{}", row_with(&mut app, "fresh"));
+    assert!(row_with(&mut app, "on_unlink").ends_with("   0        -"), "{}", row_with(&mut app, "on_unlink"));
 }
 
 /// New programs are visible: the list stays at its top while the first row is selected. Otherwise no row moves, and the filter line counts
@@ -621,18 +573,15 @@ fn what_is_new_is_seen_or_said() {
     assert_eq!(ids(&mut app)[..4], ["+202", "+201", "+200", "139"]);
     assert!(rows(&mut app)[0].starts_with('>') && screen(&mut app)[1].ends_with("+3 new  -0 gone"));
     // The pane stays with its program. The list is at its top.
-    keys(&mut app, "\n");
-    come(&mut made, &mut app, [210, 211, 212]);
+    come(&mut made, keys(&mut app, "\n"), [210, 211, 212]);
     assert_eq!(ids(&mut app)[..2], ["+212", "+211"]);
     assert!(screen(&mut app).iter().any(|line| line.contains("── +202 ")), "{:#?}", screen(&mut app));
     // Elsewhere no row moves.
-    keys(&mut app, "\x1bGkkk");
-    let before = rows(&mut app);
+    let before = rows(keys(&mut app, "\x1bGkkk"));
     come(&mut made, &mut app, [220, 221, 222]);
     assert_eq!(rows(&mut app), before);
     assert!(screen(&mut app)[1].ends_with("+9 new, 9 above  -0 gone"), "{}", screen(&mut app)[1]);
-    keys(&mut app, "g");
-    assert_eq!(ids(&mut app)[0], "+222");
+    assert_eq!(ids(keys(&mut app, "g"))[0], "+222");
 }
 
 /// Unloaded programs are below all loaded ones, take the selection along only if the pane shows them, and can be hidden.
@@ -663,31 +612,22 @@ fn what_is_gone_does_not_bury_what_is_there() {
         assert!(there < gone, "{:#?}", rows(&mut app));
         keys(&mut app, "s");
     }
-    keys(&mut app, "\n");
-    end(&mut app, 106..107);
+    end(keys(&mut app, "\n"), 106..107);
     assert!(screen(&mut app).iter().any(|line| line.contains("── -106 ")), "{:#?}", screen(&mut app));
-    keys(&mut app, "\x1bga");
-    let shown = rows(&mut app);
+    let shown = rows(keys(&mut app, "\x1bga"));
     assert!(shown.len() == 12 && !shown.iter().any(|row| row.contains("gone ")), "{shown:#?}");
     assert!(screen(&mut app)[1].ends_with("-91 gone not shown"), "{}", screen(&mut app)[1]);
-    keys(&mut app, "a");
-    assert!(rows(&mut app).iter().any(|row| row.contains("gone ")));
+    assert!(rows(keys(&mut app, "a")).iter().any(|row| row.contains("gone ")));
 }
 
 #[test]
 fn rows_are_sorted_and_found() {
     let mut app = view(120, 24, &mut inventory());
-    keys(&mut app, "S");
-    assert_eq!(ids(&mut app), ["30", "31", "40"], "what belongs to tracetui stays last");
-    keys(&mut app, "Sss");
-    assert_eq!(ids(&mut app), ["30", "31", "40"], "by name");
-    keys(&mut app, "g/tracerd\n");
-    assert!(rows(&mut app)[0].starts_with('>'));
-    keys(&mut app, "\x1b/exec_tp\n");
-    assert!(rows(&mut app)[2].starts_with('>'), "{:#?}", rows(&mut app));
-    app.update(Input::Key(KeyEvent::new(KeyCode::Char('r'), KeyModifiers::CONTROL)));
-    keys(&mut app, "4");
-    assert_eq!(ids(&mut app), ["31", "30", "40"], "the order of the start");
+    assert_eq!(ids(keys(&mut app, "S")), ["30", "31", "40"], "what belongs to tracetui stays last");
+    assert_eq!(ids(keys(&mut app, "Sss")), ["30", "31", "40"], "by name");
+    assert!(rows(keys(&mut app, "g/tracerd\n"))[0].starts_with('>'));
+    assert!(rows(keys(&mut app, "\x1b/exec_tp\n"))[2].starts_with('>'), "{:#?}", rows(&mut app));
+    assert_eq!(ids(keys(&mut app, "\x124")), ["31", "30", "40"], "the order of the start");
 }
 
 #[test]
@@ -703,10 +643,9 @@ fn what_is_gone_is_bounded_and_part_of_a_state() {
     let kept = bpf.gone_attachments().count() as u64;
     assert!(bpf.bytes() <= tracetui_events::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
     assert_eq!(kept + bpf.forgotten(), 20_000);
-    let mut again = tracetui_events::pipeline::Pipeline::default();
-    again.restore(&app.pipeline.state());
+    let again = restored(&app);
     let restored = &again.world().bpf;
-    let gone = |bpf: &tracetui_events::enrich::bpf::Programs| -> Vec<_> {
+    let gone = |bpf: &Programs| -> Vec<_> {
         bpf.gone_attachments().map(|gone| (gone.facts.key, gone.facts.came, gone.at)).collect()
     };
     assert!(gone(restored) == gone(bpf));
@@ -722,23 +661,8 @@ fn every_size_and_every_name_can_be_drawn() {
     made.host(&HostFrame::BpfAttachment(BpfAttachment { module, symbol, ..attachment(9, 60, hook::KPROBE, hostile) }));
     made.host(&held(0, 19, process(7, hostile)));
     made.host(&HostFrame::BpfHidden(BpfHidden { name: hostile.into(), seen_by: 200, ..BpfHidden::default() }));
-    for (width, height) in [(1, 1), (2, 2), (10, 5), (20, 6), (40, 10), (80, 24), (120, 40), (160, 50), (200, 60)] {
-        for typed in
-            ["", "\n", "\n\n", "jj\n", "j\n\n", "G", "s", "sss", "?", "p", "/a", "jp\x1b", "e", "x", "u", "W", "y"]
-        {
-            let mut app = app(width, height, MEMORY);
-            app.update(Input::Batch(made.made.clone()));
-            app.update(Input::SourceEnded);
-            keys(&mut app, "4");
-            keys(&mut app, typed);
-            let buffer = drawn(&mut app, Theme::default());
-            let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
-            assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
-            let theme = Theme { colours: Colours::None, charset: tracetui_events::text::Charset::Ascii };
-            let buffer = drawn(&mut app, theme);
-            assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii() && cell.fg == Color::Reset));
-        }
-    }
+    let typed = ["", "\n", "\n\n", "jj\n", "j\n\n", "G", "s", "sss", "?", "p", "/a", "jp\x1b", "e", "x", "u", "W", "y"];
+    check_draws(&made, &SIZES, "4", &typed);
     // A text that looks like an escape differs from one.
     let mut made = Maker::default();
     made.host(&HostFrame::BpfAttachment(attachment(1, 3, hook::UPROBE, "/\x1b[31m")));
@@ -759,15 +683,13 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     let titles = ["ID", "TYPE", "NAME", "W", "ATTACHED", "TO", "OWNER", "LOADED", "RUNS/s", "MEAN", "JITED", "TAG"];
     assert_eq!(words(&shown[2]), titles);
     assert!(shown[3].ends_with("00000000000000ab"), "{}", shown[3]);
-    keys(&mut app, "\n");
-    assert!(screen(&mut app).iter().any(|line| line.contains("│── 31 tracepoint writer")));
+    assert!(screen(keys(&mut app, "\n")).iter().any(|line| line.contains("│── 31 tracepoint writer")));
     // Beside the pane, names get the cells that attach points do not need, and no text touches the border.
     let mut made = Maker::default();
     let long = "a_name_of_just_28_characters";
     made.host(&HostFrame::BpfProgram(program(51, long)));
     let mut app = view(140, 24, &mut made);
-    keys(&mut app, "\n");
-    let shown = screen(&mut app);
+    let shown = screen(keys(&mut app, "\n"));
     assert!(shown[3].contains(long), "{}", shown[3]);
     assert!(shown[2..16].iter().all(|line| line.contains(" │")), "{}", shown.join("\n"));
 }

@@ -16,7 +16,7 @@ use tracetui_events::event::lost::Lost;
 use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::session;
 use tracetui_events::event::stdio::Descriptor;
-use tracetui_events::event::{Body, Components, EventContext, Payload as _, Tables as _, lost};
+use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, lost};
 use tracetui_events::limits;
 use tracetui_events::search::Searched;
 use tracetui_events::store::{Id, Stored};
@@ -231,7 +231,7 @@ impl Page<'_> {
             lost::Cause::Probe => "the kernel did not run the probe, or there was no room for a connection",
             lost::Cause::Read => "they arrived, but this version cannot decode them",
         };
-        let base = TimeBase { mode: TimeMode::Clock, zone_s: app.settings.zone_s, ..TimeBase::default() };
+        let base = TimeBase { mode: TimeMode::Clock, zone: app.settings.zone, ..TimeBase::default() };
         // Whole times, at any width.
         let mut when = gap::bounds(lost, seen, &base, usize::MAX, theme);
         if lost.record.cpu != u32::MAX {
@@ -295,7 +295,7 @@ impl Page<'_> {
                 // The search tells more.
                 (false, true) if reasons.search(id).is_some() => return Vec::new(),
                 (false, true) => "(not recorded; looked up only live)",
-                (false, false) => "(unknown: the path could not be read)",
+                (false, false) => "(unknown: its path or address was not read)",
             };
             return self.named("why", text, self.theme.quiet());
         };
@@ -383,7 +383,10 @@ impl Page<'_> {
         // The ids of the event: a process may change its user without an exec.
         let of_event = self.event().map(|stored| stored.header());
         let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
-        let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
+        let seen = self.app.views.tree.process(process.key);
+        let last = seen.as_ref().map(|seen| seen.home).unwrap_or_default();
+        let home = of_event.map_or(last, |header| Home { process: last.process, ..Home::of(&header) });
+        let who = format!("{}:{}", named_id(home.user(uid, world), uid.0), named_id(home.group(gid, world), gid.0));
         let (cwd_name, cwd) = self.cwd(process);
         let cgroup = of_event.and_then(|header| world.cgroup(header.cgroup, process)).unwrap_or(&process.cgroup);
         let mut lines = self.pairs(&[
@@ -409,14 +412,15 @@ impl Page<'_> {
 
     /// The session of an exec or an exit, its terminal, and who logged in: `1208 on pts/3, login alice`.
     fn session(&self) -> String {
-        let world = self.app.world();
-        let text = self.event().and_then(|stored| stored.with(world, |seen| session::of(seen).copied()).flatten());
-        let Some(session) = text else { return String::new() };
-        let on = session::tty(&session).map(|tty| format!(" on {}", safe(tty, self.theme))).unwrap_or_default();
-        let uid = session.login_uid;
-        let is_known = session.known & known::LOGIN != 0 && uid.0 != u32::MAX;
-        let login = if is_known { format!(", login {}", named_id(world.user(uid), uid.0)) } else { String::new() };
-        format!("{}{on}{login}", session.id.0)
+        let of = |seen: &EventContext<'_>| {
+            let session = session::of(seen)?;
+            let on = session::tty(session).map(|tty| format!(" on {}", safe(tty, self.theme))).unwrap_or_default();
+            let uid = session.login_uid;
+            let is_known = session.known & known::LOGIN != 0 && uid.0 != u32::MAX;
+            let login = if is_known { format!(", login {}", named_id(seen.user(uid), uid.0)) } else { String::new() };
+            Some(format!("{}{on}{login}", session.id.0))
+        };
+        self.event().and_then(|stored| stored.with(self.app.world(), of).flatten()).unwrap_or_default()
     }
 
     /// The working directory with its name: the event's if it has one, otherwise the one at the exec. A later chdir is unknown.

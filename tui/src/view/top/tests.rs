@@ -3,14 +3,11 @@
 use crate::app::testing::{app, feed, keys};
 use crate::app::views::View;
 use crate::app::{App, Input, Tick};
-use crate::view::tests::{drawn, screen};
-use crate::view::theme::{Colours, Theme};
+use crate::view::tests::{MEMORY, SIZES, check_draws, drawn, rows, screen};
+use crate::view::theme::Theme;
 use ratatui::style::Color;
 use std::time::Duration;
 use tracetui_events::synthetic::Maker;
-use tracetui_events::text::is_hostile;
-
-const MEMORY: u64 = 64 << 20;
 
 /// Opens of three processes, over 20 seconds.
 fn opens() -> Maker {
@@ -27,15 +24,8 @@ fn opens() -> Maker {
 
 fn top(width: u16, height: u16) -> App {
     let mut app = app(width, height, MEMORY);
-    feed(&mut app, &mut opens());
-    keys(&mut app, "3");
+    keys(feed(&mut app, &mut opens()), "3");
     app
-}
-
-fn rows(app: &mut App) -> Vec<String> {
-    let shown = screen(app);
-    let end = shown.len() - 2;
-    shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
 }
 
 /// The values of the rows, with their numbers of events.
@@ -54,21 +44,18 @@ fn of(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 
 #[test]
 fn ended_processes_have_their_cpu_time_and_the_largest_memory() {
-    let mut app = app(160, 24, MEMORY);
-    let mut made = Maker::default();
+    let (mut app, mut made) = (app(160, 24, MEMORY), Maker::default());
     for (pid, comm) in [(1, "cc1"), (2, "cc1"), (3, "ld")] {
         made.exec(pid, comm, &[comm], 0);
         made.exit(pid, comm, 0);
     }
-    feed(&mut app, &mut made);
-    keys(&mut app, "3");
+    keys(feed(&mut app, &mut made), "3");
     let shown = screen(&mut app);
     assert!(shown[2].contains(" CPU     MEMORY "), "{}", shown[2]);
     let row = |comm: &str| shown.iter().find(|row| row.contains(comm)).expect("a row");
     // Each used 1.5 ms and 3 MiB.
     assert!(row("cc1").contains(" 3 ms    3.0 MiB ") && row("ld").contains(" 1 ms    3.0 MiB "), "{shown:#?}");
-    keys(&mut app, "ssss");
-    assert_eq!(app.screen.message(), Some("sorted by CPU"));
+    assert_eq!(keys(&mut app, "ssss").screen.message(), Some("sorted by CPU"));
 }
 
 #[test]
@@ -86,18 +73,13 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
             " bash                         10 ━              1     0    10      0",
         ]
     );
-    keys(&mut app, "l");
-    assert_eq!(counts(&mut app)[0], ("/usr/include/0.h".to_owned(), 50));
-    keys(&mut app, "l");
-    assert_eq!(counts(&mut app), of(&[("/usr/include", 150), ("/sys/devices", 40), ("/etc", 10)]));
-    keys(&mut app, "l");
-    assert_eq!(counts(&mut app), of(&[("1000", 200)]));
-    keys(&mut app, "llllll");
-    assert_eq!(counts(&mut app), of(&[("ENOENT", 40)]));
-    keys(&mut app, "l");
-    assert_eq!(counts(&mut app), of(&[("open", 200)]));
-    keys(&mut app, "lh");
-    assert_eq!(counts(&mut app), of(&[("open", 200)]));
+    assert_eq!(counts(keys(&mut app, "l"))[0], ("/usr/include/0.h".to_owned(), 50));
+    assert_eq!(counts(keys(&mut app, "l")), of(&[("/usr/include", 150), ("/sys/devices", 40), ("/etc", 10)]));
+    assert_eq!(counts(keys(&mut app, "l")), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
+    assert_eq!(counts(keys(&mut app, "l")), of(&[("1000", 200)]));
+    assert_eq!(counts(keys(&mut app, "llllll")), of(&[("ENOENT", 40)]));
+    assert_eq!(counts(keys(&mut app, "l")), of(&[("open", 200)]));
+    assert_eq!(counts(keys(&mut app, "lh")), of(&[("open", 200)]));
 }
 
 /// A search in three directories. The last one may contain the name.
@@ -121,24 +103,18 @@ fn what_a_search_found_has_not_failed() {
     made.open(7, "cc1", "/none", -2);
     search(&mut made, false);
     let mut app = app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3");
+    keys(feed(&mut app, &mut made), "3");
     assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 6)]), 3));
     // Even if the answer comes while the view is shown, and with any time span.
     made.open(7, "cc1", "/c/x.h", 4);
-    feed(&mut app, &mut made);
-    assert_eq!(failed(&mut app), 1);
-    keys(&mut app, "W");
-    assert_eq!(failed(&mut app), 1);
+    assert_eq!(failed(feed(&mut app, &mut made)), 1);
+    assert_eq!(failed(keys(&mut app, "W")), 1);
     search(&mut made, false);
-    feed(&mut app, &mut made);
-    assert_eq!(failed(&mut app), 3);
+    assert_eq!(failed(feed(&mut app, &mut made)), 3);
     made.open(7, "cc1", "/c/x.h", 4);
-    feed(&mut app, &mut made);
-    assert_eq!(failed(&mut app), 1);
+    assert_eq!(failed(feed(&mut app, &mut made)), 1);
     // The tree has the same counts.
-    keys(&mut app, "2");
-    let row = rows(&mut app).into_iter().find(|row| row.contains("cc1")).expect("the process");
+    let row = rows(keys(&mut app, "2")).into_iter().find(|row| row.contains("cc1")).expect("the process");
     assert!(row.contains("     1 - "), "{row}");
 }
 
@@ -150,24 +126,17 @@ fn errors_that_matter_come_first() {
     made.open(7, "cc1", "/none", -2);
     (0..2).for_each(|_| made.open(7, "cc1", "/secret", -13));
     let mut app = app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3hhh");
+    keys(feed(&mut app, &mut made), "3hhh");
     let shown = screen(&mut app);
     assert!(shown[2].starts_with(" ERRNO                    FAILED EVENTS "), "{}", shown[2]);
     assert_eq!(counts(&mut app), of(&[("EACCES", 2), ("ENOENT", 1)]));
     assert!(rows(&mut app)[1].contains(" 1      7 "), "{:#?}", rows(&mut app));
-    keys(&mut app, "j");
-    let buffer = drawn(&mut app, Theme::default());
-    assert_eq!(buffer[(1, 3)].fg, Color::Red);
-    keys(&mut app, "k");
-    assert_eq!(drawn(&mut app, Theme::default())[(1, 4)].fg, Color::Yellow);
+    assert_eq!(drawn(keys(&mut app, "j"), Theme::default())[(1, 3)].fg, Color::Red);
+    assert_eq!(drawn(keys(&mut app, "k"), Theme::default())[(1, 4)].fg, Color::Yellow);
     // An order that the user chose stays.
-    keys(&mut app, "sssss");
-    assert_eq!(app.screen.message(), Some("sorted by rate"));
-    keys(&mut app, "3ll");
-    assert!(screen(&mut app)[2].contains("EVENTS               /s"), "{}", screen(&mut app)[2]);
-    keys(&mut app, "S");
-    assert_eq!(app.screen.message(), Some("sorted by rate, reversed"));
+    assert_eq!(keys(&mut app, "sssss").screen.message(), Some("sorted by rate"));
+    assert!(screen(keys(&mut app, "3ll"))[2].contains("EVENTS               /s"), "{}", screen(&mut app)[2]);
+    assert_eq!(keys(&mut app, "S").screen.message(), Some("sorted by rate, reversed"));
 }
 
 #[test]
@@ -175,18 +144,14 @@ fn enter_shows_the_events_of_a_row_and_escape_goes_back() {
     let mut app = top(80, 24);
     keys(&mut app, "j\n");
     assert_eq!((app.views.shown, app.filter.text().as_str(), app.events().events()), (View::Events, "comm=udevd", 40));
-    keys(&mut app, "\x1b");
-    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Top, ""));
-    keys(&mut app, "x");
-    assert_eq!(app.filter.text(), "not comm=udevd");
+    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Top, ""));
+    assert_eq!(keys(&mut app, "x").filter.text(), "not comm=udevd");
     assert_eq!(counts(&mut app), of(&[("cc1", 150), ("bash", 10)]));
     // Every row's term passes exactly the row's events.
     keys(&mut app, "\x12");
     for _ in 0..7 {
-        keys(&mut app, "3lg");
-        let Some((_, count)) = counts(&mut app).into_iter().next() else { continue };
-        keys(&mut app, "\n");
-        assert_eq!(app.events().events(), count, "{}", app.filter.text());
+        let Some((_, count)) = counts(keys(&mut app, "3lg")).into_iter().next() else { continue };
+        assert_eq!(keys(&mut app, "\n").events().events(), count, "{}", app.filter.text());
         keys(&mut app, "\x1b");
     }
 }
@@ -195,33 +160,26 @@ fn enter_shows_the_events_of_a_row_and_escape_goes_back() {
 fn what_arrives_is_counted_and_the_order_stands_still_while_the_selection_moves() {
     let mut made = opens();
     let mut app = app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3");
+    keys(feed(&mut app, &mut made), "3");
     assert_eq!(counts(&mut app).len(), 3);
     keys(&mut app, "jj");
     (0..300).for_each(|_| made.open(3, "bash", "/x", 3));
-    feed(&mut app, &mut made);
-    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("udevd", 40), ("bash", 310)]));
+    assert_eq!(counts(feed(&mut app, &mut made)), of(&[("cc1", 150), ("udevd", 40), ("bash", 310)]));
     app.update(Input::Tick(Tick { now: Duration::from_secs(60), usage: None }));
     assert_eq!(counts(&mut app), of(&[("bash", 310), ("cc1", 150), ("udevd", 40)]));
     assert!(rows(&mut app)[0].starts_with('>'), "the selected one is still selected");
-    keys(&mut app, "sss");
-    app.update(Input::Tick(Tick { now: Duration::from_secs(70), usage: None }));
+    keys(&mut app, "sss").update(Input::Tick(Tick { now: Duration::from_secs(70), usage: None }));
     assert_eq!(counts(&mut app)[0].0, "bash", "the last event");
-    keys(&mut app, "SSs");
-    assert_eq!(counts(&mut app)[0].0, "bash");
+    assert_eq!(counts(keys(&mut app, "SSs"))[0].0, "bash");
 }
 
 #[test]
 fn an_earlier_moment_is_counted_as_it_was() {
     let mut app = top(80, 24);
-    keys(&mut app, "1agjjj3");
-    assert!(screen(&mut app)[1].contains(" AS OF 14:02:11.400 "), "{}", screen(&mut app)[1]);
+    assert!(screen(keys(&mut app, "1agjjj3"))[1].contains(" AS OF 14:02:11.400 "), "{}", screen(&mut app)[1]);
     assert_eq!(counts(&mut app), of(&[("udevd", 3), ("bash", 1)]));
-    keys(&mut app, "1j3");
-    assert_eq!(counts(&mut app), of(&[("udevd", 4), ("bash", 1)]));
-    keys(&mut app, "F");
-    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
+    assert_eq!(counts(keys(&mut app, "1j3")), of(&[("udevd", 4), ("bash", 1)]));
+    assert_eq!(counts(keys(&mut app, "F")), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
 }
 
 #[test]
@@ -230,8 +188,7 @@ fn rates_are_those_of_late() {
     made.ns += 3_600_000_000_000;
     made.open(3, "bash", "/x", 3);
     let mut app = app(160, 50, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3");
+    keys(feed(&mut app, &mut made), "3");
     let rows = rows(&mut app);
     let words = |row: &str| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(words(&rows[0])[3], "0", "{}", rows[0]);
@@ -244,21 +201,7 @@ fn every_size_and_every_name_can_be_drawn() {
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t漢字";
     let mut made = opens();
     made.open(9, hostile, &format!("/{hostile}/{hostile}"), -13);
-    for (width, height) in [(1, 1), (2, 2), (10, 5), (20, 6), (40, 10), (80, 24), (120, 40), (160, 50), (200, 60)] {
-        for typed in ["", "l", "ll", "lllll", "G", "s", "?", "\n", "x"] {
-            let mut app = app(width, height, MEMORY);
-            app.update(Input::Batch(made.made.clone()));
-            app.update(Input::SourceEnded);
-            keys(&mut app, "3");
-            keys(&mut app, typed);
-            let theme = Theme { colours: Colours::None, charset: tracetui_events::text::Charset::Ascii };
-            let buffer = drawn(&mut app, Theme::default());
-            let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
-            assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
-            let buffer = drawn(&mut app, theme);
-            assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii() && cell.fg == Color::Reset));
-        }
-    }
+    check_draws(&made, &SIZES, "3", &["", "l", "ll", "lllll", "G", "s", "?", "\n", "x"]);
     let mut app = top(40, 10);
     assert_eq!(screen(&mut app)[1], " 1  2  3 Top  4 │ f filter    by [comm]");
     assert_eq!(rows(&mut app)[0], ">cc1                         150      0");
@@ -266,8 +209,7 @@ fn every_size_and_every_name_can_be_drawn() {
 
 #[test]
 fn many_values_are_counted_within_the_memory() {
-    let mut made = Maker::default();
-    let mut app = app(80, 24, 8 << 20);
+    let (mut app, mut made) = (app(80, 24, 8 << 20), Maker::default());
     keys(&mut app, "3l");
     for i in 0..20_000 {
         made.open(1, "find", &format!("/a/{i}"), 3);
@@ -276,13 +218,11 @@ fn many_values_are_counted_within_the_memory() {
             feed(&mut app, &mut made);
         }
     }
-    feed(&mut app, &mut made);
-    screen(&mut app);
+    screen(feed(&mut app, &mut made));
     let first = app.views.top.groups().next().map(|group| (group.value.to_vec(), group.figures(0).events));
     assert_eq!(first, Some((b"/often".to_vec(), 20_000)));
     assert!(app.views.top.bytes <= (8 << 20) / 32 && app.views.top.others > 0);
-    keys(&mut app, "1");
-    assert_eq!(app.views.top.bytes, 0);
+    assert_eq!(keys(&mut app, "1").views.top.bytes, 0);
 }
 
 #[test]
@@ -291,50 +231,40 @@ fn only_the_last_minute_is_counted() {
     (0..100).for_each(|i| made.open(1, "early", &format!("/a{i}"), -2));
     (0..30).for_each(|_| made.open(2, "late", "/b", 3));
     let mut app = app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3");
+    keys(feed(&mut app, &mut made), "3");
     assert_eq!(counts(&mut app), of(&[("early", 100), ("late", 30)]));
-    keys(&mut app, "W");
-    assert_eq!(counts(&mut app), of(&[("early", 30), ("late", 30)]));
+    assert_eq!(counts(keys(&mut app, "W")), of(&[("early", 30), ("late", 30)]));
     assert!(screen(&mut app)[1].contains("60 s"), "{}", screen(&mut app)[1]);
     // Kinds and failures are those of the last minute.
     let row = rows(&mut app).remove(0);
     assert_eq!(row.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["30", "30", "0"], "{row}");
     // A value without events in this time has no row.
     (0..59).for_each(|_| made.open(2, "late", "/b", 3));
-    feed(&mut app, &mut made);
-    assert_eq!(counts(&mut app), of(&[("late", 60)]));
-    keys(&mut app, "W");
-    assert_eq!(counts(&mut app), of(&[("early", 100), ("late", 89)]));
+    assert_eq!(counts(feed(&mut app, &mut made)), of(&[("late", 60)]));
+    assert_eq!(counts(keys(&mut app, "W")), of(&[("early", 100), ("late", 89)]));
 }
 
 #[test]
 fn counts_begin_anew_at_a_key() {
     let mut app = top(80, 24);
-    keys(&mut app, "z");
-    assert!(rows(&mut app)[0].contains("no shown event has a comm since 14:02:"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "z"))[0].contains("no shown event has a comm since 14:02:"), "{:#?}", rows(&mut app));
     assert!(screen(&mut app)[1].contains("from 14:02:"), "{}", screen(&mut app)[1]);
     let mut made = opens();
     made.open(9, "new", "/x", 3);
-    feed(&mut app, &mut made);
-    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("udevd", 40), ("bash", 10), ("new", 1)]));
+    assert_eq!(counts(feed(&mut app, &mut made)), of(&[("cc1", 150), ("udevd", 40), ("bash", 10), ("new", 1)]));
     // Another property, counted from the same event on.
-    keys(&mut app, "l");
-    assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 201);
-    keys(&mut app, "hz");
-    assert_eq!(counts(&mut app), of(&[("cc1", 300), ("udevd", 80), ("bash", 20), ("new", 1)]));
+    assert_eq!(counts(keys(&mut app, "l")).iter().map(|(_, count)| count).sum::<u64>(), 201);
+    assert_eq!(counts(keys(&mut app, "hz")), of(&[("cc1", 300), ("udevd", 80), ("bash", 20), ("new", 1)]));
 }
 
 #[test]
 fn counts_begin_anew_at_the_selected_event() {
     let mut app = top(80, 24);
-    keys(&mut app, "1gjjjj");
-    let selected = app.events().selected().expect("a row");
+    let selected = keys(&mut app, "1gjjjj").events().selected().expect("a row");
     keys(&mut app, "3z");
     // As of that event it is the only one. From there to now it is the first.
     assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 1);
-    keys(&mut app, "F");
-    assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 200 - selected);
+    assert_eq!(counts(keys(&mut app, "F")).iter().map(|(_, count)| count).sum::<u64>(), 200 - selected);
 }
 
 #[test]
@@ -342,8 +272,7 @@ fn rates_of_a_short_time_are_of_that_time() {
     let mut made = Maker { step_ns: 1_000_000, ..Maker::default() };
     (0..400).for_each(|_| made.open(1, "cc1", "/a", 3));
     let mut app = app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3");
+    keys(feed(&mut app, &mut made), "3");
     let row = rows(&mut app).remove(0);
     let rate = row.split_whitespace().nth(3).and_then(|rate| rate.parse::<u64>().ok());
     assert!(rate.is_some_and(|rate| rate >= 200), "{row}");
@@ -352,20 +281,16 @@ fn rates_of_a_short_time_are_of_that_time() {
 #[test]
 fn a_row_is_found() {
     let mut app = top(80, 24);
-    keys(&mut app, "/bas");
-    assert!(rows(&mut app)[2].starts_with('>'), "{:#?}", rows(&mut app));
-    keys(&mut app, "h\n");
-    keys(&mut app, "\x1b/d\n");
+    assert!(rows(keys(&mut app, "/bas"))[2].starts_with('>'), "{:#?}", rows(&mut app));
+    keys(keys(&mut app, "h\n"), "\x1b/d\n");
     assert!(rows(&mut app)[1].starts_with('>'), "{:#?}", rows(&mut app));
-    keys(&mut app, "\x1b/nothing\n");
-    assert!(screen(&mut app)[22].contains("no match"), "{}", screen(&mut app)[22]);
+    assert!(screen(keys(&mut app, "\x1b/nothing\n"))[22].contains("no match"), "{}", screen(&mut app)[22]);
 }
 
 #[test]
 fn the_directory_of_an_event_is_a_filter() {
     let mut app = top(80, 24);
-    keys(&mut app, "1/udevd\n\x1bd");
-    assert_eq!(app.filter.text(), tracetui_events::filter::directly_in(b"/sys/devices"));
+    assert_eq!(keys(&mut app, "1/udevd\n\x1bd").filter.text(), tracetui_events::filter::directly_in(b"/sys/devices"));
     assert!(rows(&mut app).iter().all(|row| row.contains("/sys/devices/a")));
     keys(&mut app, "2d");
     assert!(screen(&mut app)[22].contains("only events with a path have a directory"), "{}", screen(&mut app)[22]);

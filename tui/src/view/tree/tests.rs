@@ -1,22 +1,19 @@
 //! The tree from its inputs to the screen.
 
-use crate::app::testing::{app, feed, keys, work};
+use crate::app::testing::{self, app, feed, keys, press, work};
 use crate::app::views::View;
-use crate::app::{App, Effect, Input, Memory, Tick};
-use crate::view::tests::{drawn, screen};
+use crate::app::{App, Input, Memory, Tick};
+use crate::view::tests::{MEMORY, SIZES, check_draws, drawn, rows, screen};
 use crate::view::theme::{Colours, Theme};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 use tracetui_events::frame::host::{Cgroup, HostFrame, ProcessSeed};
 use tracetui_events::synthetic::Maker;
-use tracetui_events::text::is_hostile;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::id::{CgroupId, Tgid};
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::time::BootNanos;
-
-const MEMORY: u64 = 64 << 20;
 
 /// A process that is forked and executes a program.
 fn start(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str]) {
@@ -55,16 +52,8 @@ fn build() -> Maker {
 
 fn tree(width: u16, height: u16, made: &mut Maker) -> App {
     let mut app = app(width, height, MEMORY);
-    feed(&mut app, made);
-    keys(&mut app, "2");
+    keys(feed(&mut app, made), "2");
     app
-}
-
-/// The rows of the tree.
-fn rows(app: &mut App) -> Vec<String> {
-    let shown = screen(app);
-    let end = shown.len() - 2;
-    shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
 }
 
 #[track_caller]
@@ -77,11 +66,7 @@ fn check_rows(app: &mut App, want: &[&str]) {
 fn a_failed_build_is_a_tree_with_one_red_branch() {
     let mut app = tree(80, 24, &mut build());
     let shown = screen(&mut app);
-    assert_eq!(
-        shown[1],
-        " 1 Events  2 Tree  3 Top  4 BPF │ f filter        6 procs: 2 running,  1 failed"
-            .replace("1 failed", "2 failed")
-    );
+    assert_eq!(shown[1], " 1 Events  2 Tree  3 Top  4 BPF │ f filter        6 procs: 2 running,  2 failed");
     assert_eq!(shown[2], "   PID STATE      LIVED OPENS FAILED COMMAND");
     check_rows(
         &mut app,
@@ -99,13 +84,9 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
     let red =
         |y: u16| (0..80u16).filter(|x| buffer[(*x, y)].fg == Color::Red).map(|x| buffer[(x, y)].symbol()).collect();
     let red: Vec<String> = (3..9).map(red).collect();
-    assert_eq!(
-        red,
-        ["v ", "", "", "exit 126├ v from sh: EACCES /opt/bin/ld", "", ""],
-        "the selected row has the colour of the selection"
-    );
-    keys(&mut app, "k");
-    let buffer = drawn(&mut app, Theme::default());
+    // The selected row has the colour of the selection.
+    assert_eq!(red, ["v ", "", "", "exit 126├ v from sh: EACCES /opt/bin/ld", "", ""]);
+    let buffer = drawn(keys(&mut app, "k"), Theme::default());
     let red: String =
         (0..80u16).filter(|x| buffer[(*x, 7)].fg == Color::Red).map(|x| buffer[(x, 7)].symbol()).collect();
     assert_eq!(red, "exit 126└ ! EACCES");
@@ -119,50 +100,37 @@ fn a_process_whose_exit_is_filtered_does_not_run_for_ever() {
     made.exit(105, "sleep", 0);
     let mut app = tree(80, 24, &mut made);
     app.update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
-    work(&mut app);
-    assert!(screen(&mut app)[1].contains("6 procs: 1 running"), "{}", screen(&mut app)[1]);
+    assert!(screen(work(&mut app))[1].contains("6 procs: 1 running"), "{}", screen(&mut app)[1]);
     assert!(rows(&mut app)[5].starts_with("   105 exit 0 "), "{:?}", rows(&mut app));
 }
 
 #[test]
 fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
     let mut app = tree(80, 24, &mut build());
-    keys(&mut app, "\n");
-    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "tree=104"));
+    assert_eq!((keys(&mut app, "\n").views.shown, app.filter.text().as_str()), (View::Events, "tree=104"));
     let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
     assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
-    keys(&mut app, "\x1b");
-    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Tree, ""));
+    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Tree, ""));
     assert!(app.events().follows() && rows(&mut app).len() == 6);
     // The events of another branch replace those of the first.
-    keys(&mut app, "\n2g\n");
-    assert_eq!(app.filter.text(), "tree=100");
+    assert_eq!(keys(&mut app, "\n2g\n").filter.text(), "tree=100");
     // Leaving another filter works as usual.
-    keys(&mut app, "c\x1b");
-    assert_eq!((app.views.shown, app.filter.text().as_str()), (View::Events, "tree=100"));
-    keys(&mut app, "\x1b");
-    assert_eq!(app.views.shown, View::Tree);
+    assert_eq!((keys(&mut app, "c\x1b").views.shown, app.filter.text().as_str()), (View::Events, "tree=100"));
+    assert_eq!(keys(&mut app, "\x1b").views.shown, View::Tree);
 }
 
 #[test]
 fn processes_are_folded_and_unfolded() {
     let mut app = tree(80, 24, &mut build());
-    keys(&mut app, "gh");
-    check_rows(&mut app, &[">  100 running   10.0 s     1      0 > make -j8 all  (5 hidden, 2 failed)"]);
-    keys(&mut app, "l");
-    assert_eq!(rows(&mut app).len(), 6);
-    keys(&mut app, "j-");
-    assert!(rows(&mut app)[1].ends_with("├ > cc -c main.c  (1 hidden)"), "{:#?}", rows(&mut app));
+    check_rows(keys(&mut app, "gh"), &[">  100 running   10.0 s     1      0 > make -j8 all  (5 hidden, 2 failed)"]);
+    assert_eq!(rows(keys(&mut app, "l")).len(), 6);
+    assert!(rows(keys(&mut app, "j-"))[1].ends_with("├ > cc -c main.c  (1 hidden)"), "{:#?}", rows(&mut app));
     // To the parent, and to the first child.
-    keys(&mut app, "-");
-    assert!(rows(&mut app)[0].starts_with(">  100"));
-    keys(&mut app, "l");
-    assert!(rows(&mut app)[1].starts_with(">  101"));
+    assert!(rows(keys(&mut app, "-"))[0].starts_with(">  100"));
+    assert!(rows(keys(&mut app, "l"))[1].starts_with(">  101"));
     // The fold hides the selected process, so its ancestor is selected.
-    keys(&mut app, "llkk");
-    assert_eq!(rows(&mut app).len(), 6);
-    keys(&mut app, "h");
-    assert!(rows(&mut app)[0].starts_with(">  100"));
+    assert_eq!(rows(keys(&mut app, "llkk")).len(), 6);
+    assert!(rows(keys(&mut app, "h"))[0].starts_with(">  100"));
 }
 
 #[test]
@@ -192,8 +160,7 @@ fn what_passes_the_filter_is_not_folded_away() {
         made.exit(200 + 2 * i, "cc", 0);
     }
     let mut app = tree(80, 140, &mut made);
-    keys(&mut app, "fcomm=as\n");
-    work(&mut app);
+    work(keys(&mut app, "fcomm=as\n"));
     let shown = rows(&mut app);
     assert_eq!(shown.iter().filter(|row| row.ends_with("- as")).count(), 60, "{}", shown.join("\n"));
 }
@@ -201,33 +168,27 @@ fn what_passes_the_filter_is_not_folded_away() {
 #[test]
 fn only_failed_processes_and_their_ancestors() {
     let mut app = tree(80, 24, &mut build());
-    keys(&mut app, "e");
-    let shown: Vec<_> = rows(&mut app).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    let shown: Vec<_> = rows(keys(&mut app, "e")).iter().map(|row| row[1..6].trim().to_owned()).collect();
     assert_eq!(shown, ["100", "103", "104"]);
-    let buffer = drawn(&mut app, Theme::default());
-    assert!(buffer[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
+    assert!(drawn(&mut app, Theme::default())[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
 }
 
 #[test]
 fn a_filter_keeps_ancestors_and_descendants() {
     let mut app = tree(80, 24, &mut build());
-    keys(&mut app, "fcomm=cc\n");
-    let shown: Vec<_> = rows(&mut app).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    let shown: Vec<_> = rows(keys(&mut app, "fcomm=cc\n")).iter().map(|row| row[1..6].trim().to_owned()).collect();
     assert_eq!(shown, ["100", "101", "102"]);
     let dim = |app: &mut App, y| drawn(app, Theme::default())[(4, y)].modifier.contains(Modifier::DIM);
-    keys(&mut app, "j");
-    assert!(dim(&mut app, 3), "an ancestor is not of interest by itself");
+    assert!(dim(keys(&mut app, "j"), 3), "an ancestor is not of interest by itself");
     // New events are filtered too.
     let mut made = build();
     made.ns += 1_000_000_000;
     made.made = Default::default();
     start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
     start(&mut made, (100, "make"), 107, &["as"]);
-    feed(&mut app, &mut made);
-    let shown: Vec<_> = rows(&mut app).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
     assert_eq!(shown, ["100", "101", "102", "106"]);
-    keys(&mut app, "\x1b");
-    assert_eq!(rows(&mut app).len(), 8);
+    assert_eq!(rows(keys(&mut app, "\x1b")).len(), 8);
 }
 
 #[test]
@@ -250,8 +211,7 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     let mut app = tree(80, 24, &mut made);
     let now = rows(&mut app);
     // Up to the first exec of cc1.
-    keys(&mut app, "1gjjj2");
-    let shown = screen(&mut app);
+    let shown = screen(keys(&mut app, "1gjjj2"));
     assert!(shown[1].contains(" AS OF 14:02:11.006 "), "{}", shown[1]);
     check_rows(
         &mut app,
@@ -269,13 +229,10 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     for _ in 0..10 {
         made.open(100, "make", "/y", 3);
     }
-    feed(&mut app, &mut made);
-    assert_eq!(rows(&mut app).len(), 3);
+    assert_eq!(rows(feed(&mut app, &mut made)).len(), 3);
     assert!(rows(&mut app)[0].contains("  1      0 v make"), "{}", rows(&mut app)[0]);
-    keys(&mut app, "1jj2");
-    assert!(rows(&mut app)[2].contains("  2      0   └ - /usr"), "{:#?}", rows(&mut app));
-    keys(&mut app, "F");
-    assert!(rows(&mut app)[0].contains(" 11      0 v make"), "{}", rows(&mut app)[0]);
+    assert!(rows(keys(&mut app, "1jj2"))[2].contains("  2      0   └ - /usr"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "F"))[0].contains(" 11      0 v make"), "{}", rows(&mut app)[0]);
     assert_eq!(rows(&mut app)[1..], now[1..]);
 }
 
@@ -283,13 +240,10 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
 fn a_paused_tree_stays() {
     let mut made = build();
     let mut app = tree(80, 24, &mut made);
-    keys(&mut app, "g ");
-    let before = rows(&mut app);
+    let before = rows(keys(&mut app, "g "));
     start(&mut made, (100, "make"), 106, &["late"]);
-    feed(&mut app, &mut made);
-    assert_eq!(rows(&mut app), before);
-    keys(&mut app, " ");
-    assert_eq!(rows(&mut app).len(), before.len() + 1);
+    assert_eq!(rows(feed(&mut app, &mut made)), before);
+    assert_eq!(rows(keys(&mut app, " ")).len(), before.len() + 1);
 }
 
 #[test]
@@ -306,8 +260,7 @@ fn the_selected_process_stays_where_it_is_while_others_come() {
     for pid in 300..340 {
         start(&mut made, (250, "cc"), pid, &["early"]);
     }
-    feed(&mut app, &mut made);
-    assert_eq!(place(&mut app), before);
+    assert_eq!(place(feed(&mut app, &mut made)), before);
     let same = rows(&mut app).into_iter().find(|row| row.starts_with('>'));
     assert_eq!(same.map(|row| row[..9].to_owned()), row.map(|row| row[..9].to_owned()));
 }
@@ -323,12 +276,10 @@ fn an_order_by_counts_stands_still_while_the_selection_moves() {
     let mut app = tree(80, 24, &mut made);
     let order =
         |app: &mut App| -> Vec<String> { rows(app)[1..].iter().map(|row| row[1..6].trim().to_owned()).collect() };
-    keys(&mut app, "gss");
-    assert_eq!(order(&mut app), ["203", "202", "201"]);
+    assert_eq!(order(keys(&mut app, "gss")), ["203", "202", "201"]);
     keys(&mut app, "j");
     (0..9).for_each(|_| made.open(201, "cc", "/x", 3));
-    feed(&mut app, &mut made);
-    assert_eq!(order(&mut app), ["203", "202", "201"], "the selection has just been moved");
+    assert_eq!(order(feed(&mut app, &mut made)), ["203", "202", "201"], "the selection has just been moved");
     app.update(Input::Tick(crate::app::Tick { now: std::time::Duration::from_secs(60), usage: None }));
     assert_eq!(order(&mut app), ["201", "203", "202"]);
 }
@@ -336,14 +287,10 @@ fn an_order_by_counts_stands_still_while_the_selection_moves() {
 #[test]
 fn a_search_selects_a_process() {
     let mut app = tree(80, 24, &mut build());
-    keys(&mut app, "/quiet\n");
-    assert!(rows(&mut app)[2].starts_with(">  102"), "{:#?}", rows(&mut app));
-    keys(&mut app, "/make|sleep\n");
-    assert!(rows(&mut app)[0].starts_with(">  100"), "{:#?}", rows(&mut app));
-    keys(&mut app, "n");
-    assert!(rows(&mut app)[5].starts_with(">  105"));
-    keys(&mut app, "nN");
-    assert!(rows(&mut app)[5].starts_with(">  105"));
+    assert!(rows(keys(&mut app, "/quiet\n"))[2].starts_with(">  102"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "/make|sleep\n"))[0].starts_with(">  100"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "n"))[5].starts_with(">  105"));
+    assert!(rows(keys(&mut app, "nN"))[5].starts_with(">  105"));
     assert!(app.events().follows(), "the events are not searched");
 }
 
@@ -353,10 +300,8 @@ fn the_keys_of_a_row_are_about_its_process() {
     for (typed, filter) in
         [("jkp", "pid=104"), ("c", "comm=sh"), ("u", "uid=1000"), ("x", "not comm=sh"), ("P", "tree=104")]
     {
-        keys(&mut app, "\x12");
-        keys(&mut app, "2");
-        keys(&mut app, typed);
-        assert_eq!(app.filter.text(), filter);
+        keys(keys(&mut app, "\x12"), "2");
+        assert_eq!(keys(&mut app, typed).filter.text(), filter);
         assert_eq!(app.views.shown, View::Tree);
     }
 }
@@ -365,25 +310,15 @@ fn the_keys_of_a_row_are_about_its_process() {
 /// a part.
 #[test]
 fn what_is_copied_as_a_command_is_what_the_row_shows() {
-    let copied = |app: &mut App| {
-        let effects = app.update(Input::Key(KeyEvent::from(KeyCode::Char('Y'))));
-        let text = effects.into_iter().find_map(|effect| match effect {
-            Effect::Copy(text) => Some(String::from_utf8(text).expect("text")),
-            _ => None,
-        });
-        text.unwrap_or_default()
-    };
+    let copied = |app: &mut App| testing::copied(press(app, 'Y')).unwrap_or_default();
     let mut app = tree(80, 24, &mut build());
-    keys(&mut app, "/main.o\n");
-    assert_eq!(copied(&mut app), "ld main.o -o app");
-    keys(&mut app, "/quiet\n");
-    assert_eq!(copied(&mut app), "/usr/lib/gcc/12/cc1 -quiet main.c");
+    assert_eq!(copied(keys(&mut app, "/main.o\n")), "ld main.o -o app");
+    assert_eq!(copied(keys(&mut app, "/quiet\n")), "/usr/lib/gcc/12/cc1 -quiet main.c");
     let mut made = build();
     let long = "x".repeat(3_000);
     fail(&mut made, 105, "sleep", "/opt/bin/tool", format!("/opt/bin/tool\0{long}\0").as_bytes(), -2);
     let mut app = tree(80, 24, &mut made);
-    keys(&mut app, "/tool\n");
-    assert_eq!(copied(&mut app), format!("/opt/bin/tool {long}"));
+    assert_eq!(copied(keys(&mut app, "/tool\n")), format!("/opt/bin/tool {long}"));
 }
 
 #[test]
@@ -398,24 +333,12 @@ fn every_size_and_every_name_can_be_drawn() {
     for pid in 400..600 {
         start(&mut made, (pid - 1, hostile), pid, &[hostile, "x"]);
     }
-    for (width, height) in [(1, 1), (2, 2), (10, 5), (20, 6), (40, 10), (80, 24), (120, 40), (160, 50), (200, 60)] {
-        for typed in ["", "e", "g", "G", "gh", "s", "i", "?", "fcomm=", "/x", "  "] {
-            let mut app = app(width, height, MEMORY);
-            app.update(Input::Batch(made.made.clone()));
-            app.update(Input::SourceEnded);
-            keys(&mut app, "2");
-            keys(&mut app, typed);
-            let buffer = drawn(&mut app, Theme::default());
-            let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
-            assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
-        }
-    }
+    check_draws(&made, &SIZES, "2", &["", "e", "g", "G", "gh", "s", "i", "?", "fcomm=", "/x", "  "]);
     // Columns stay aligned.
     let mut app = app(120, 40, MEMORY);
     app.update(Input::Batch(made.made.clone()));
     app.update(Input::SourceEnded);
-    keys(&mut app, "2g");
-    work(&mut app);
+    work(keys(&mut app, "2g"));
     for row in rows(&mut app) {
         let (columns, _) = row.split_at(37);
         assert!(columns.ends_with(' ') && columns[30..36].trim().parse::<u64>().is_ok(), "{row}");
@@ -442,13 +365,9 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     assert!(shown[6].starts_with(">  104 exit 126 │ └ ! …/ld"), "{}", shown.join("\n"));
     let mut app = tree(159, 50, &mut build());
     let shown = screen(&mut app);
-    assert!(
-        shown[2].starts_with(
-            "   PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS CONNS FAILED     CPU     MEMORY COMMAND"
-        ),
-        "{}",
-        shown[2]
-    );
+    let columns =
+        "PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS CONNS FAILED     CPU     MEMORY COMMAND";
+    assert!(shown[2].starts_with(&format!("   {columns}")), "{}", shown[2]);
     assert!(shown[7].contains("EACCES"), "{}", shown[7]);
 }
 
@@ -465,16 +384,14 @@ fn the_column_of_cgroups_is_left_out_while_all_shown_are_the_same() {
         made.like = FrameHeader { cgroup: CgroupId(7), ..made.like };
         made.exec(7, "b", &["b"], 0);
         let mut app = tree(160, 24, &mut made);
-        keys(&mut app, "v");
-        let titles = screen(&mut app)[2].clone();
+        let titles = screen(keys(&mut app, "v"))[2].clone();
         assert_eq!(titles.contains("CGROUP"), shown, "{titles}");
     }
 }
 
 #[test]
 fn memory_is_bounded_and_what_failed_is_kept_longest() {
-    let mut made = Maker::default();
-    let mut app = app(80, 24, 8 << 20);
+    let (mut app, mut made) = (app(80, 24, 8 << 20), Maker::default());
     made.exec(1_000, "make", &["make"], 0);
     for pid in 2_000..12_000 {
         start(&mut made, (1_000, "make"), pid, &["cc", "-c"]);
@@ -483,8 +400,7 @@ fn memory_is_bounded_and_what_failed_is_kept_longest() {
             feed(&mut app, &mut made);
         }
     }
-    feed(&mut app, &mut made);
-    keys(&mut app, "2");
+    keys(feed(&mut app, &mut made), "2");
     let shown = rows(&mut app);
     assert!(app.views.tree.nodes.bytes() <= (8 << 20) / 16, "{}", app.views.tree.nodes.bytes());
     assert!(app.views.tree.left_out() > 1_000);
@@ -509,17 +425,13 @@ fn why_explains_the_process_that_is_selected_in_the_tree() {
         modifiers: KeyModifiers::NONE,
     };
     app.update(Input::Mouse(click(3)));
-    keys(&mut app, "W");
-    assert_eq!(app.screen.message(), Some("process 100 did not fail"));
+    assert_eq!(keys(&mut app, "W").screen.message(), Some("process 100 did not fail"));
     assert!(app.detail.size().is_none());
-    keys(&mut app, "F");
-    assert!(selected(&mut app).contains(" 104 exit 126"), "{}", selected(&mut app));
-    keys(&mut app, "W");
-    let shown = screen(&mut app).join("\n");
+    assert!(selected(keys(&mut app, "F")).contains(" 104 exit 126"), "{}", selected(&mut app));
+    let shown = screen(keys(&mut app, "W")).join("\n");
     assert_eq!(app.views.shown, View::Events);
     assert!(shown.contains("── 104 sh ── EXEC EACCES"), "{shown}");
-    keys(&mut app, "\x1b\x1b");
-    assert_eq!(app.views.shown, View::Tree);
+    assert_eq!(keys(&mut app, "\x1b\x1b").views.shown, View::Tree);
     assert!(selected(&mut app).contains(" 104 exit 126"), "{}", selected(&mut app));
 }
 
@@ -529,20 +441,15 @@ fn the_tree_selects_the_process_of_the_selected_event() {
     made.exit(105, "sleep", 0);
     let mut app = tree(80, 30, &mut made);
     // The parent of the process is folded.
-    keys(&mut app, "gjh");
-    assert!(selected(&mut app).contains("> cc -c main.c"), "{}", selected(&mut app));
+    assert!(selected(keys(&mut app, "gjh")).contains("> cc -c main.c"), "{}", selected(&mut app));
     for (event, process) in [("g", " 100 "), ("gjjjjj", " 102 "), ("Gk", " 105 ")] {
-        keys(&mut app, &format!("a1{event}"));
-        let of = app.selected().expect("an event").header().tgid.0;
-        keys(&mut app, "2");
-        assert!(selected(&mut app).contains(process), "{of}: {}", selected(&mut app));
+        let of = keys(&mut app, &format!("a1{event}")).selected().expect("an event").header().tgid.0;
+        assert!(selected(keys(&mut app, "2")).contains(process), "{of}: {}", selected(&mut app));
         assert_eq!(format!(" {of} "), process);
     }
     // Going back to the tree keeps its selection.
-    keys(&mut app, "gj\n");
-    assert_eq!(app.views.shown, View::Events);
-    keys(&mut app, "\x1b");
-    assert!(selected(&mut app).contains(" 101 "), "{}", selected(&mut app));
+    assert_eq!(keys(&mut app, "gj\n").views.shown, View::Events);
+    assert!(selected(keys(&mut app, "\x1b")).contains(" 101 "), "{}", selected(&mut app));
 }
 
 #[test]
@@ -579,8 +486,7 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
         ("ssss", "sorted by cpu", ["102", "103", "101", "104"]),
         ("s", "sorted by memory", ["101", "102", "103", "104"]),
     ] {
-        keys(&mut app, key);
-        assert_eq!(app.screen.message(), Some(said));
+        assert_eq!(keys(&mut app, key).screen.message(), Some(said));
         assert_eq!(order(&mut app), sorted);
     }
 }
@@ -609,20 +515,17 @@ fn the_tree_shows_what_running_processes_use() {
     // Without an event, only a busy process has a row.
     let seed = |pid| ProcessSeed { tgid: Tgid(pid), start: BootNanos(7), start_exact: true, ..ProcessSeed::default() };
     (300..302).for_each(|pid| made.host(&HostFrame::ProcessSeed(seed(pid))));
-    feed(&mut app, &mut made);
-    second(&mut app, 1, &[("101", 0), ("102", 7_000), ("300", 10_000), ("301", 10_000)]);
+    second(feed(&mut app, &mut made), 1, &[("101", 0), ("102", 7_000), ("300", 10_000), ("301", 10_000)]);
     second(&mut app, 3, &[("101", 20), ("102", 9_000), ("300", 10_000), ("301", 11_000)]);
     second(&mut app, 4, &[]);
     let shown = rows(&mut app);
     assert!(shown[2].contains("    1 % ") && shown[3].contains("  100 % "), "{shown:#?}");
     let busy = |pid: &str| shown.iter().any(|row| row.contains(pid) && row.contains("   50 % "));
     assert!(busy(" 301 ") && !shown.iter().any(|row| row.contains(" 300 ")), "{shown:#?}");
-    keys(&mut app, "ssss");
-    let shown = rows(&mut app);
+    let shown = rows(keys(&mut app, "ssss"));
     let at = |command: &str| shown.iter().position(|row| row.contains(command));
     assert!(at("v make") < at("- ld") && at("- ld") < at("- cc") && at("- cc") < at(" 301 "), "{shown:#?}");
-    keys(&mut app, "1");
-    let effects = app.update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
+    let effects = keys(&mut app, "1").update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Measure(_))), "nobody looks at it");
 }
 
@@ -697,8 +600,7 @@ fn a_pipeline_is_joined_at_its_pipes() {
     }
     // The reader executes another program with the terminal as its stdin.
     made.exec(103, "grep", &["grep"], 0);
-    feed(&mut app, &mut made);
-    assert!(joined(&mut app)[1].ends_with("make -j8"), "{:?}", joined(&mut app));
+    assert!(joined(feed(&mut app, &mut made))[1].ends_with("make -j8"), "{:?}", joined(&mut app));
 }
 
 #[test]

@@ -156,6 +156,20 @@ pub(crate) fn read_end(fd: i64) -> i64 {
     sys::call(libc::SYS_read, [fd as u64, byte.as_mut_ptr() as u64, 1, 0, 0])
 }
 
+/// Closes a socket once its peer has closed it.
+#[track_caller]
+pub(crate) fn close_at_end(fd: i64) {
+    assert_eq!(read_end(fd), 0, "the end");
+    sys::close(fd);
+}
+
+/// Closes a socket once its peer has reset it.
+#[track_caller]
+pub(crate) fn close_at_reset(fd: i64) {
+    assert_eq!(read_end(fd), -i64::from(libc::ECONNRESET));
+    sys::close(fd);
+}
+
 /// shutdown(2) of the sending side.
 pub(crate) fn shutdown(fd: i64) {
     done("shutdown", sys::call(libc::SYS_shutdown, [fd as u64, libc::SHUT_WR as u64, 0, 0, 0]));
@@ -203,9 +217,7 @@ pub(crate) fn retransmits(fd: i64) -> u32 {
 /// Waits until a SYN was sent.
 pub(crate) fn wait_for_syn(fd: i64) {
     const SYN_SENT: u8 = 2;
-    while info(fd)[0] != SYN_SENT {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    sys::wait_until(|| info(fd)[0] == SYN_SENT);
 }
 
 /// Waits until a socket is connected or has failed.
@@ -345,14 +357,6 @@ pub(crate) fn rename(ifindex: u32, name: &[u8]) -> i64 {
     let down = [&[0; 4][..], &ifindex.to_ne_bytes(), &[0; 4], &up].concat();
     done("down", rtnetlink(libc::RTM_SETLINK, 0, &down));
     rtnetlink(libc::RTM_SETLINK, 0, &[&down[..], &attribute(IFNAME, &[name, b"\0"].concat())].concat())
-}
-
-/// Gives the network namespace of this process's first thread an id in the caller's.
-pub(crate) fn number_first() {
-    const NSID: u16 = 1;
-    const PID: u16 = 2;
-    let ids = [attribute(NSID, &1u32.to_ne_bytes()), attribute(PID, &sys::pid().to_ne_bytes())];
-    done("RTM_NEWNSID", rtnetlink(libc::RTM_NEWNSID, 0, &[&[0; 4][..], &ids.concat()].concat()));
 }
 
 /// The parent of filters at the ingress of a clsact qdisc.

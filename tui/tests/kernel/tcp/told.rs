@@ -1,13 +1,11 @@
-//! What an event of a case must say: a part of its JSON, and how it is compared.
+//! What an event of a connection must say.
 
 use super::net;
 use crate::arch;
+use crate::cases::{self, with};
 use crate::sys;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-
-/// The events that a case expects, or why it cannot run here.
-pub(crate) type Told = Result<Vec<Value>, String>;
 
 /// Every key of an event of the kind, apart from those of every event.
 const KEYS: [&str; 23] = [
@@ -44,14 +42,7 @@ pub(crate) fn process(pid: i32) -> Value {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it was not waited for");
     let after_comm = stat.rsplit_once(')').expect("the name").1;
     let ticks: u64 = after_comm.split_whitespace().nth(19).and_then(|text| text.parse().ok()).expect("starttime");
-    json!([pid, ticks])
-}
-
-/// A value with more fields, or others.
-pub(crate) fn with(mut value: Value, more: Value) -> Value {
-    let (Value::Object(all), Value::Object(more)) = (&mut value, more) else { panic!("objects") };
-    all.extend(more);
-    value
+    json!({"?process": [pid, ticks]})
 }
 
 fn base(op: &str, role: &str, fd: i64) -> Value {
@@ -83,7 +74,7 @@ pub(crate) fn accepted(fd: i64) -> Value {
 pub(crate) fn closed(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
     let end = json!({
         "op": "close", "ret": null, "outcome": null, "end": "closed", "bytes_in": bytes_in, "bytes_out": bytes_out,
-        "retransmits": {"le": 3}, "closer": process(sys::pid()),
+        "retransmits": {"?le": 3}, "closer": process(sys::pid()),
     });
     with(of.clone(), end)
 }
@@ -103,48 +94,14 @@ pub(crate) fn named(of: Value, name: &str) -> Value {
     with(of, json!({NAME: name}))
 }
 
-/// Whether a value is the expected one. `{"ge": n}` and `{"le": n}` are numbers up from n and down from it, an array is a `closer`.
-fn is(expected: &Value, value: &Value) -> bool {
-    const TICK: u64 = 10_000_000;
-    match expected {
-        Value::Array(process) => {
-            value["pid"] == process[0] && value["start_ns"].as_u64().map(|ns| ns / TICK) == process[1].as_u64()
-        }
-        Value::Object(bounds) => value.as_u64().is_some_and(|value| {
-            let bound = |key: &str| bounds.get(key).and_then(Value::as_u64);
-            bound("ge").is_none_or(|least| value >= least) && bound("le").is_none_or(|most| value <= most)
-        }),
-        _ => value == expected,
-    }
-}
-
-/// The fields that differ.
-fn differences(expected: &Value, event: &Value) -> Vec<String> {
-    let fields = expected.as_object().expect("an object").iter().filter(|(key, _)| *key != NAME);
-    let wrong = fields.filter(|(key, value)| !is(value, &event[key.as_str()]));
-    wrong.map(|(key, value)| format!("{key} is {} and not {value}", event[key.as_str()])).collect()
-}
-
-/// Pairs each expected event with an event, those first that differ least. Returns what is wrong, line by line.
+/// Compares the expected events with those of the trace. Returns what is wrong, line by line.
 pub(crate) fn compare(expected: &[Value], events: &[Value]) -> Vec<String> {
-    let mut pairs: Vec<(usize, usize, Vec<String>)> = Vec::new();
-    for (at, one) in expected.iter().enumerate() {
-        let same_op = events.iter().enumerate().filter(|(_, event)| event["op"] == one["op"]);
-        pairs.extend(same_op.map(|(other, event)| (at, other, differences(one, event))));
+    let (pairs, left, over) = cases::pair(expected, events, |one, event| one["op"] == event["op"]);
+    let mut wrong = Vec::new();
+    for (_, other, differences) in pairs.iter().filter(|(_, _, differences)| !differences.is_empty()) {
+        wrong.push(format!("{}: {}", brief(&events[*other]), differences.join(", ")));
     }
-    pairs.sort_by_key(|(_, _, wrong)| wrong.len());
-    let (mut left, mut over) = ((0..expected.len()).collect::<Vec<_>>(), (0..events.len()).collect::<Vec<_>>());
-    let (mut wrong, mut paired) = (Vec::new(), Vec::new());
-    for (at, other, differences) in pairs {
-        if left.contains(&at) && over.contains(&other) {
-            left.retain(|one| *one != at);
-            over.retain(|one| *one != other);
-            if !differences.is_empty() {
-                wrong.push(format!("{}: {}", brief(&events[other]), differences.join(", ")));
-            }
-            paired.push((&expected[at], &events[other]));
-        }
-    }
+    let paired: Vec<_> = pairs.iter().map(|(at, other, _)| (&expected[*at], &events[*other])).collect();
     wrong.extend(left.into_iter().map(|at| format!("missing: {}", expected[at])));
     wrong.extend(over.into_iter().map(|at| format!("not expected: {}", events[at])));
     wrong.extend(paired.iter().flat_map(|(_, event)| impossible(event)));
@@ -204,10 +161,8 @@ fn not_joined(paired: &[(&Value, &Value)]) -> Vec<String> {
     for ((pid, name), events) in &connections {
         let since = &events[0]["since_ns"];
         if events.iter().any(|event| event["since_ns"] != *since) {
-            wrong.push(format!(
-                "{name} of {pid}: since_ns is {:?}",
-                events.iter().map(|e| &e["since_ns"]).collect::<Vec<_>>()
-            ));
+            let since: Vec<_> = events.iter().map(|e| &e["since_ns"]).collect();
+            wrong.push(format!("{name} of {pid}: since_ns is {since:?}"));
         }
         if let Some(other) = times.insert((pid.clone(), since.to_string()), name).filter(|_| since.is_u64()) {
             wrong.push(format!("{name} and {other} of {pid}: both since_ns {since}"));

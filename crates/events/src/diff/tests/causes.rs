@@ -41,6 +41,32 @@ fn a_name_in_none_of_the_searched_places_is_one_line() {
 }
 
 #[test]
+fn a_name_of_which_another_form_was_found_is_no_cause() {
+    // The linker takes libpthread.a, and finds no libsum.
+    let run = |libraries: &[(&str, bool)], status: u32| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        let ld = made.start(100, &["ld", "x.o"]);
+        for (library, is_archive) in libraries {
+            made.open(ld, &format!("/usr/lib/gcc/{library}.so"), ENOENT);
+            made.open(ld, &format!("/usr/lib/gcc/{library}.a"), ENOENT);
+            made.open(ld, &format!("/usr/lib/{library}.so"), ENOENT);
+            made.open(ld, &format!("/usr/lib/{library}.a"), if *is_archive { 3 } else { ENOENT });
+        }
+        made.exit(ld, status);
+        made.exit(100, status);
+        made
+    };
+    let all = [("libpthread", true), ("libsum", false)];
+    let line = "missing  libsum.so, libsum.a by ld x.o: not tried in A, in none of 2 directories in B";
+    first(run(&[], 0), run(&all, FAILED), line);
+    // A source is no form of its header.
+    let mut source = search("f1.h", &DIRECTORIES, None);
+    source.open(101, "f1.c", 3);
+    let line = "missing  f1.h by cc1 f1.c: not tried in A, in none of 3 directories in B";
+    first(search("f1.h", &[], None), source, line);
+}
+
+#[test]
 fn a_name_may_end_like_that_of_another_file() {
     let run = |found: bool| {
         let mut made = search("types.h", &["inc"], Some(0));
@@ -67,8 +93,7 @@ fn a_file_found_elsewhere_is_one_line() {
     let header = "opened   v.h by cc1 f1.c: ./inc1/v.h in A, ./inc2/v.h in B";
     let library = "opened   libv.so by x: ./inc1/libv.so in A, ./inc2/libv.so in B";
     check(run(&["inc1"], 0), run(&["inc2"], 0), &[header, library]);
-    let exit = "exit     x: 0 in A, SIGSEGV in B";
-    check(run(&["inc1"], 0), run(&["inc2"], 11), &[library, exit, header]);
+    check(run(&["inc1"], 0), run(&["inc2"], 11), &[library, "exit     x: 0 in A, SIGSEGV in B", header]);
 }
 
 #[test]

@@ -42,9 +42,11 @@ fn a_variable_is_reported_where_it_differs_first() {
     check(run("CFLAGS=-O2", "HOME=/a"), run("CFLAGS=-O2", "HOME=/a"), &[]);
     let lines = ["env      make: CFLAGS: -O2 in A, -O2 -Werror in B", "env      make: HOME: /a in A, empty in B"];
     check(run("CFLAGS=-O2", "HOME=/a"), run("CFLAGS=-O2 -Werror", "HOME="), &lines);
-    let other = |env: &[&str]| built(EnvMode::Values, &["A=1"], &[(CC, env)]);
+    let other = |env: &[&str]| built(EnvMode::All, &["A=1"], &[(CC, env)]);
     check(other(&["A=1"]), other(&["A=1", "B=2"]), &["env      cc x.c: B: not set in A, 2 in B"]);
     check(other(&["A=1", "TERM=a"]), other(&["TERM=b"]), &["env      cc x.c: A: 1 in A, not set in B"]);
+    // The loader takes the last of a name.
+    check(other(&["A=1"]), other(&["A=1", "A=2"]), &["env      cc x.c: A#2: not set in A, 2 in B"]);
 }
 
 #[test]

@@ -7,87 +7,40 @@ use crate::bpf::{AttachFacts, Hook, InterfacePart, Inventory, Link, Part, Progra
 use proptest::prelude::*;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::NsInum;
-use tracetui_shared::record::bpf::{MadeRecord, NetlinkRecord, XdpRecord, attach, call, message, on, option};
+use tracetui_shared::record::bpf::{NetlinkRecord, XdpRecord, attach, call, message, on, option};
 
 /// What happens; numbers select an object.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Load,
-    Unload {
-        nth: usize,
-    },
-    Link {
-        nth: usize,
-        place: u32,
-    },
-    /// BPF_PROG_ATTACH to a cgroup, which replaces the program there, except at [`SHARED`].
-    Place {
-        nth: usize,
-        place: u32,
-    },
-    /// BPF_PROG_ATTACH to [`SHARED`] in place of a program there (`BPF_F_REPLACE`).
-    Exchange {
-        nth: usize,
-        by: usize,
-    },
-    Ioctl {
-        nth: usize,
-        place: u32,
-    },
-    /// SO_ATTACH_BPF or, at [`GROUP`], SO_ATTACH_REUSEPORT_EBPF, which replaces the program there.
-    Socket {
-        nth: usize,
-        place: u32,
-    },
-    /// A program makes a link that is not the first of its run.
-    Made {
-        nth: usize,
-        place: u32,
-    },
-    /// A call by netlink attaches a program to an interface, in place of the one that is there. `early`: the inspector reports the
-    /// change before the call ends.
-    Xdp {
-        nth: usize,
-        place: u32,
-        early: bool,
-    },
-    /// The inspector reports the program of an interface.
-    Notify {
-        place: u32,
-    },
-    /// No system call reports it.
-    Netlink {
-        nth: usize,
-        place: u32,
-    },
-    /// By a system call.
-    Detach {
-        nth: usize,
-        names: bool,
-    },
-    /// By a system call that names another program, which a cgroup with one program ignores.
-    Misname {
-        nth: usize,
-        by: usize,
-    },
-    /// By a system call that does not name the program and unloads it. The report of the unload may be read before or after the call.
-    DetachLast {
-        nth: usize,
-        unload_first: bool,
-    },
-    /// Without a system call.
-    Close {
-        nth: usize,
-    },
-    Update {
-        nth: usize,
-        by: usize,
-    },
+    Unload { nth: usize },
+    Link { nth: usize, place: u32 },
+    // BPF_PROG_ATTACH to a cgroup, which replaces the program there, except at [`SHARED`].
+    Place { nth: usize, place: u32 },
+    // BPF_PROG_ATTACH to [`SHARED`] in place of a program there (`BPF_F_REPLACE`).
+    Exchange { nth: usize, by: usize },
+    Ioctl { nth: usize, place: u32 },
+    // SO_ATTACH_BPF or, at [`GROUP`], SO_ATTACH_REUSEPORT_EBPF, which replaces the program there.
+    Socket { nth: usize, place: u32 },
+    // A call by netlink attaches a program to an interface, in place of the one that is there. `early`: the inspector reports the
+    // change before the call ends.
+    Xdp { nth: usize, place: u32, early: bool },
+    // The inspector reports the program of an interface.
+    Notify { place: u32 },
+    // No system call reports it.
+    Netlink { nth: usize, place: u32 },
+    // By a system call.
+    Detach { nth: usize, names: bool },
+    // By a system call that names another program, which a cgroup with one program ignores.
+    Misname { nth: usize, by: usize },
+    // By a system call that does not name the program and unloads it. The report of the unload may be read before or after the call.
+    DetachLast { nth: usize, unload_first: bool },
+    // Without a system call.
+    Close { nth: usize },
+    Update { nth: usize, by: usize },
     Begin,
     Take,
-    Wait {
-        ms: u64,
-    },
+    Wait { ms: u64 },
     Batch,
 }
 
@@ -105,7 +58,6 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (nth(), place()).prop_map(|(nth, place)| Act::Netlink { nth, place }),
         2 => (nth(), place(), any::<bool>()).prop_map(|(nth, place, early)| Act::Xdp { nth, place, early }),
         2 => place().prop_map(|place| Act::Notify { place }),
-        1 => (nth(), place()).prop_map(|(nth, place)| Act::Made { nth, place }),
         4 => (nth(), any::<bool>()).prop_map(|(nth, names)| Act::Detach { nth, names }),
         2 => (nth(), nth()).prop_map(|(nth, by)| Act::Misname { nth, by }),
         2 => (nth(), any::<bool>()).prop_map(|(nth, unload_first)| Act::DetachLast { nth, unload_first }),
@@ -200,8 +152,8 @@ impl Kernel {
         self.described.change(&part, BootNanos(self.ms * MS), &mut self.batch);
     }
 
-    /// A call by netlink that made these the programs of an interface. `named`: the program of its message.
-    fn xdp(&mut self, ifindex: u32, named: u32, early: bool) {
+    /// A call by netlink that made these the programs of an interface.
+    fn xdp(&mut self, ifindex: u32, early: bool) {
         if early {
             self.notify(ifindex);
         }
@@ -210,8 +162,8 @@ impl Kernel {
         let programs = [programs.next().unwrap_or_default(), 0, 0];
         let change = NetlinkRecord { message: message::NEWLINK, first: 1, ifindex, netns: NETNS.0, programs };
         let mut record = XdpRecord::new_zeroed();
-        (record.change, record.named) = (change, named);
-        let mut header = header(Slot::BpfSent, 0, 0, self.ms);
+        record.change = change;
+        let mut header = header(Slot::BpfXdp, 0, 0, self.ms);
         header.flags = flag::REQUEST | flag::BOOKKEEPING;
         self.batch.push(header, record.as_bytes());
     }
@@ -274,15 +226,6 @@ impl Kernel {
                 self.attach(made);
                 self.call(&made, true, |record| record.cmd = cmd::LINK_CREATE);
             }
-            Act::Made { nth, place } => {
-                let Some(program) = self.program(nth) else { return };
-                let made = Attachment { program, link: id(&mut self.next), via: Via::Link, place };
-                self.attach(made);
-                let record = MadeRecord { link: made.link, link_type: 1, program, zero: 0 };
-                let mut header = header(Slot::BpfMade, 0, 0, self.ms);
-                header.flags = flag::REQUEST | flag::BOOKKEEPING;
-                self.batch.push(header, record.as_bytes());
-            }
             Act::Place { nth, place } => self.replace(Via::ProgAttach, cmd::PROG_ATTACH, nth, place),
             Act::Exchange { nth, by } if !self.earlier => {
                 let Some(program) = self.program(by) else { return };
@@ -325,13 +268,13 @@ impl Kernel {
                     self.attachments.retain(|known| known.via != made.via || known.place != made.place);
                     self.attach(made);
                 }
-                self.xdp(made.place, program, early);
+                self.xdp(made.place, early);
             }
             Act::Detach { nth, names } => {
                 let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
                 if self.attachments[nth].via == Via::Netlink && self.attachments[nth].place > INTERFACES {
                     let gone = self.detach(nth).expect("it is there");
-                    return self.xdp(gone.place, 0, names);
+                    return self.xdp(gone.place, names);
                 }
                 let (cmd, names) = match self.attachments[nth].via {
                     Via::Link => (cmd::LINK_DETACH, names),
@@ -542,7 +485,7 @@ fn check(earlier: bool, at_start: &[Act], acts: &[Act]) {
     at_start.iter().for_each(|act| kernel.act(*act));
     // Before the trace.
     (kernel.batch, kernel.batches, kernel.begun, kernel.seq) = (options, Vec::new(), None, 0);
-    kernel.described = Described::since(LinkId(kernel.next), ProgId(kernel.next), BootNanos(kernel.ms * MS));
+    kernel.described = Described::since(LinkId(kernel.next), ProgId(kernel.next));
     kernel.links_changed = false;
     let started = kernel.attachments.clone();
     kernel.act(Act::Take);

@@ -402,7 +402,7 @@ impl Writer<'_> {
             if category == "process" {
                 let host = seen.world.host();
                 this.argument("host", id::event::DEBUG_ANNOTATIONS, |this| this.string(host.name.as_bytes()));
-                if let Some(user) = seen.world.user(seen.event.header.uid) {
+                if let Some(user) = seen.user(seen.event.header.uid) {
                     this.argument("user", id::event::DEBUG_ANNOTATIONS, |this| this.string(user.as_bytes()));
                 }
             }

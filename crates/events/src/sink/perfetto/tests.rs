@@ -127,8 +127,7 @@ fn read(file: &[u8]) -> Seen {
         for (list, entry) in all(packet, 12).into_iter().flat_map(fields) {
             let Wire::Bytes(entry) = entry else { panic!("{entry:?}") };
             let iid = number(entry, 1).filter(|iid| *iid > 0).expect("an id");
-            let known = texts.0.insert((list, iid), text(all(entry, 2)[0]));
-            assert!(known.is_none(), "{list} {iid} is defined twice");
+            assert!(texts.0.insert((list, iid), text(all(entry, 2)[0])).is_none(), "{list} {iid} is defined twice");
         }
         for track in all(packet, 60) {
             let uuid = number(track, 1).filter(|uuid| *uuid > 0).expect("an id");
@@ -270,10 +269,8 @@ fn fields_are_arguments_as_in_json() {
     let exec = line("exec /no");
     assert!(exec.contains("argv=[x][\u{fffd}] argv_hex=[][fe]"), "{exec}");
     let attach = line("attach fentry");
-    assert!(
-        attach.contains("prog=[id=88][name=on_connect]") && attach.contains("[helpers_why=not_collected]"),
-        "{attach}"
-    );
+    assert!(attach.contains("prog=[id=88][name=on_connect]"), "{attach}");
+    assert!(attach.contains("[helpers_why=not_collected]"), "{attach}");
 }
 
 #[test]
@@ -376,8 +373,7 @@ fn a_new_clock_is_a_new_snapshot() {
     let mut later = Batch::default();
     HostFrame::Clock(Clock { offset_ns: 5 }).push(BootNanos(0), &mut later);
     let exit = || vec![(sample::header(Kind::Exit), sample::exit(0))];
-    let files = written(&[(sample::host(), exit()), (later, exit())], Room::OF_UI);
-    assert_eq!(read(&files[0]).snapshots, 2);
+    assert_eq!(read(&written(&[(sample::host(), exit()), (later, exit())], Room::OF_UI)[0]).snapshots, 2);
 }
 
 #[test]

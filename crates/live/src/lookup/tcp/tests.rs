@@ -72,10 +72,8 @@ fn answered(asked: FailedConnect, sockets: &Sockets) -> (Cause, String, Option<S
 /// Connects, which fails with `errno`, and compares the answer.
 #[track_caller]
 fn check(to: &str, errno: i32, sockets: &Sockets, cause: Cause, text: &str, near: Option<&str>) {
-    let failed = TcpStream::connect(to).expect_err("it fails").raw_os_error();
-    assert_eq!(failed, Some(errno), "{to}");
-    let expected = (cause, text.to_owned(), near.map(str::to_owned));
-    assert_eq!(answered(asked(to, errno), sockets), expected, "{to}");
+    assert_eq!(TcpStream::connect(to).expect_err("it fails").raw_os_error(), Some(errno), "{to}");
+    assert_eq!(answered(asked(to, errno), sockets), (cause, text.to_owned(), near.map(str::to_owned)), "{to}");
 }
 
 fn listener(on: &str) -> TcpListener {
@@ -121,8 +119,7 @@ fn a_refused_connection_names_the_sockets_nearby() {
         // It listens by the time of the lookup, on all addresses of both families.
         let asked = asked("127.0.0.1:80", libc::ECONNREFUSED);
         let both = listener("[::]:80");
-        let now = (Cause::Unknown, "SELF listens on [::]:80 now".to_owned(), None);
-        assert_eq!(answered(asked, &sockets), now);
+        assert_eq!(answered(asked, &sockets), (Cause::Unknown, "SELF listens on [::]:80 now".to_owned(), None));
         drop(both);
     });
 }

@@ -4,9 +4,10 @@
 //! and without stored state. A line shows its last row, which is the result of a search.
 
 use std::sync::Arc;
+use tracetui_events::event::identity::identity;
 use tracetui_events::event::open::Open;
 use tracetui_events::event::{Body, names};
-use tracetui_events::search::{looks_further, missed};
+use tracetui_events::search::{looks_further, missed, names_descriptor};
 use tracetui_events::store::Stored;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
@@ -119,32 +120,37 @@ pub(super) fn common(row: &Stored<'_>, next: &Stored<'_>) -> Option<Fold> {
 }
 
 /// Whether the second event has the same result and details.
-fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_>) -> bool {
-    match (body, other) {
+fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, next_body: &Body<'_>) -> bool {
+    match (body, next_body) {
         // Flags without an effect on the file may differ.
         (Body::Open(one), Body::Open(other)) => {
             let truncates = |open: &Open<'_>| open.flags() & names::O_TRUNC != 0;
             let shown = |open: &Open<'_>| {
-                (open.record.ret, open.remark(), names::access_letters(open.flags()), truncates(open))
+                (open.record.ret, open.remark(), open.euid(), names::access_letters(open.flags()), truncates(open))
             };
-            let same_file =
-                one.path == other.path && (one.names.bytes, one.names.fs) == (other.names.bytes, other.names.fs);
+            let inode = |body| identity(body).and_then(Result::ok).map(|file| (file.device, file.ino));
+            let same_file = one.path == other.path
+                && (one.names.bytes, one.names.fs) == (other.names.bytes, other.names.fs)
+                && inode(body) == inode(next_body);
             shown(one) == shown(other) && same_file && (is_placed(one) || missed(body) == Some(true))
         }
+        (Body::Exec(exec), _) if names_descriptor(exec.filename) && missed(body) != Some(true) => false,
         _ => row.frame().payload == next.frame().payload,
     }
 }
 
-/// Whether the file is certain. A relative path alone may name a different file each time, because the working directory may change.
+/// Whether the file is certain. A relative path alone may name a different file each time, because the working directory may change; so
+/// may a descriptor.
 fn is_placed(open: &Open<'_>) -> bool {
-    open.path.first() == Some(&b'/') || open.record.ret >= 0 && open.names.is_known()
+    let fixed = open.path.first() == Some(&b'/') && !names_descriptor(open.path);
+    fixed || open.record.ret >= 0 && open.names.is_known()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::testing::{app, feed, keys, lost, work};
-    use crate::app::{App, Input};
+    use crate::app::App;
+    use crate::app::testing::{self, app, feed, keys, lost, open_all, press, work};
     use proptest::prelude::*;
     use tracetui_events::store::Id;
     use tracetui_events::synthetic::{Maker, payload};
@@ -185,8 +191,7 @@ mod tests {
         for dir in ["/a", "/b", "/c"] {
             made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
         }
-        made.open(7, "cc1", "/d/stdio.h", 4);
-        made.open(7, "cc1", "/a/stdio.h", 4);
+        open_all(made, 7, "cc1", "/d/stdio.h:4 /a/stdio.h:4");
     }
 
     #[test]
@@ -195,9 +200,7 @@ mod tests {
         for _ in 0..3 {
             made.open(7, "cat", "/a", 3);
         }
-        made.open(7, "cat", "/a", 4);
-        made.open(7, "cat", "/a", -2);
-        made.open(7, "cat", "/a", -2);
+        open_all(&mut made, 7, "cat", "/a:4 /a:-2 /a:-2");
         made.open(8, "cat", "/a", -2);
         made.open(8, "dog", "/a", -2);
         made.exec(8, "dog", &["sh", "-c", "x"], 0);
@@ -231,8 +234,7 @@ mod tests {
         // A missing file is no file, wherever a process looks for it.
         (0..3).for_each(|_| open(&mut made, 0, "none", -libc::ENOENT));
         let app = of(&mut made);
-        let all = (0..10).map(|id| (id, "")).chain([(12, "x3")]);
-        check(&app, &all.collect::<Vec<_>>());
+        check(&app, &(0..10).map(|id| (id, "")).chain([(12, "x3")]).collect::<Vec<_>>());
     }
 
     #[test]
@@ -249,31 +251,17 @@ mod tests {
         let mut app = of(&mut made);
         check(&app, &[(2, "searched 3")]);
         // A directory that is twice in PATH.
-        made.open(7, "env", "/c/x", -2);
-        made.open(7, "env", "/d/x", -20);
-        made.open(7, "env", "/d/y", -2);
-        made.open(7, "env", "/d/y", -2);
-        made.open(7, "env", "/e/y", 3);
-        made.open(7, "env", "/e/y", 3);
-        made.open(7, "env", "/e/y", 3);
-        feed(&mut app, &mut made);
-        check(&app, &[(4, "searched 5"), (7, "searched 3"), (9, "x2")]);
+        open_all(&mut made, 7, "env", "/c/x:-2 /d/x:-20 /d/y:-2 /d/y:-2 /e/y /e/y /e/y");
+        check(feed(&mut app, &mut made), &[(4, "searched 5"), (7, "searched 3"), (9, "x2")]);
     }
 
     #[test]
     fn what_refused_stays_in_a_row_of_its_own() {
         let mut made = Maker::default();
-        made.open(7, "a", "/a/x", -2);
-        made.open(7, "a", "/b/x", -13);
-        made.open(7, "a", "/c/x", -2);
-        made.open(7, "a", "/d/x", 3);
+        open_all(&mut made, 7, "a", "/a/x:-2 /b/x:-13 /c/x:-2 /d/x");
         // The same directory again is not a search, and neither are other processes or names.
-        made.open(7, "a", "/e/x", -2);
-        made.open(7, "a", "/e/x", 3);
-        made.open(7, "a", "/f/x", -2);
-        made.open(8, "a", "/g/x", 3);
-        made.open(8, "a", "/g/..", -2);
-        made.open(8, "a", "/h/..", -2);
+        open_all(&mut made, 7, "a", "/e/x:-2 /e/x /f/x:-2");
+        open_all(&mut made, 8, "a", "/g/x /g/..:-2 /h/..:-2");
         let app = of(&mut made);
         check(&app, &[(0, ""), (1, ""), (3, "searched 2"), (4, ""), (5, ""), (6, ""), (7, ""), (8, ""), (9, "")]);
     }
@@ -282,14 +270,12 @@ mod tests {
     fn a_gap_is_never_folded_and_no_line_spans_it() {
         let mut made = Maker::default();
         for _ in 0..3 {
-            made.open(7, "cat", "/a", 3);
-            made.open(7, "cat", "/a", 3);
+            open_all(&mut made, 7, "cat", "/a /a");
             lost(&mut made, 5);
         }
         let mut app = of(&mut made);
         check(&app, &[(1, "x2"), (2, ""), (4, "x2"), (5, ""), (7, "x2"), (8, "")]);
-        keys(&mut app, "!n");
-        assert_eq!(app.events().selected(), Some(2));
+        assert_eq!(keys(&mut app, "!n").events().selected(), Some(2));
     }
 
     #[test]
@@ -301,8 +287,7 @@ mod tests {
         }
         let mut app = of(&mut made);
         assert_eq!(lines(&app).len(), 6);
-        keys(&mut app, "kp");
-        check(&app, &[(4, "x3")]);
+        check(keys(&mut app, "kp"), &[(4, "x3")]);
     }
 
     #[test]
@@ -311,26 +296,20 @@ mod tests {
         search(&mut made);
         let mut app = of(&mut made);
         // A text search lands on events inside folds.
-        keys(&mut app, "g/b.stdio\n");
-        assert_eq!(app.events().selected(), Some(2));
+        assert_eq!(keys(&mut app, "g/b.stdio\n").events().selected(), Some(2));
         check(&app, &[(0, ""), (2, "searched 2"), (4, "searched 2"), (5, "")]);
         // New rows of the selected line do not move the selection.
         keys(&mut app, "G");
         let mut made = Maker { ns: made.ns, ..Maker::default() };
         made.open(7, "cc1", "/z", 3);
-        feed(&mut app, &mut made);
-        keys(&mut app, "k");
+        keys(feed(&mut app, &mut made), "k");
         keys(&mut app, "j");
-        made.open(7, "cc1", "/z", 3);
-        made.open(7, "cc1", "/z", 3);
-        feed(&mut app, &mut made);
-        assert_eq!(app.events().selected(), Some(6));
+        open_all(&mut made, 7, "cc1", "/z /z");
+        assert_eq!(feed(&mut app, &mut made).events().selected(), Some(6));
         check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, ""), (8, "x2")]);
-        keys(&mut app, "j");
-        check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (8, "x3")]);
+        check(keys(&mut app, "j"), &[(0, ""), (4, "searched 4"), (5, ""), (8, "x3")]);
         // Turning folding on does not move the selection.
-        keys(&mut app, "akka");
-        assert_eq!(app.events().selected(), Some(6));
+        assert_eq!(keys(&mut app, "akka").events().selected(), Some(6));
         check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, ""), (8, "x2")]);
     }
 
@@ -342,24 +321,17 @@ mod tests {
         let all = [(0, ""), (1, ""), (2, ""), (3, ""), (4, ""), (5, "")];
         let mut app = of(&mut made);
         // The newest row is not folded, so it scrolls.
-        keys(&mut app, "l");
-        check(&app, &folded);
+        check(keys(&mut app, "l"), &folded);
         assert_eq!(app.events().sideways, 8);
-        keys(&mut app, "hk");
-        keys(&mut app, "l");
+        keys(keys(&mut app, "hk"), "l");
         check(&app, &all);
         assert_eq!((app.events().selected(), app.events().sideways), (Some(4), 0));
-        keys(&mut app, "l");
-        assert_eq!(app.events().sideways, 8);
-        keys(&mut app, "hkkh");
-        check(&app, &folded);
+        assert_eq!(keys(&mut app, "l").events().sideways, 8);
+        check(keys(&mut app, "hkkh"), &folded);
         assert_eq!(app.events().selected(), Some(4));
-        keys(&mut app, "a");
-        check(&app, &all);
-        keys(&mut app, "l");
-        assert_eq!(app.events().sideways, 8, "nothing is folded");
-        keys(&mut app, "\x12");
-        check(&app, &folded);
+        check(keys(&mut app, "a"), &all);
+        assert_eq!(keys(&mut app, "l").events().sideways, 8, "nothing is folded");
+        check(keys(&mut app, "\x12"), &folded);
     }
 
     #[test]
@@ -368,18 +340,13 @@ mod tests {
         search(&mut made);
         let mut app = of(&mut made);
         assert!(app.events().follows());
-        keys(&mut app, "k");
-        assert_eq!(app.events().selected(), Some(4));
-        keys(&mut app, "k");
-        assert_eq!(app.events().selected(), Some(0));
-        keys(&mut app, "kj");
-        assert_eq!(app.events().selected(), Some(4));
-        keys(&mut app, "g");
-        assert_eq!(app.events().selected(), Some(0));
+        assert_eq!(keys(&mut app, "k").events().selected(), Some(4));
+        assert_eq!(keys(&mut app, "k").events().selected(), Some(0));
+        assert_eq!(keys(&mut app, "kj").events().selected(), Some(4));
+        assert_eq!(keys(&mut app, "g").events().selected(), Some(0));
         keys(&mut app, "G");
         made.open(7, "cc1", "/a/stdio.h", 4);
-        feed(&mut app, &mut made);
-        assert!(app.events().follows());
+        assert!(feed(&mut app, &mut made).events().follows());
         check(&app, &[(0, ""), (4, "searched 4"), (6, "x2")]);
     }
 
@@ -391,12 +358,7 @@ mod tests {
         keys(&mut app, "k");
         let copied = |app: &mut App, typed: &str| {
             keys(app, typed);
-            let key = crossterm::event::KeyEvent::from(crossterm::event::KeyCode::Char('y'));
-            let copied = app.update(Input::Key(key)).into_iter().find_map(|effect| match effect {
-                crate::app::Effect::Copy(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-                _ => None,
-            });
-            copied.unwrap_or_default()
+            testing::copied(press(app, 'y')).unwrap_or_default()
         };
         let line = copied(&mut app, "");
         assert!(line.ends_with("fd 4 r  /d/stdio.h  searched 4"), "what one sees: {line}");
@@ -431,14 +393,12 @@ mod tests {
         let numbers = |app: &App| lines(app).iter().map(|line| line.last + 1 - line.first).collect::<Vec<_>>();
         assert_eq!(numbers(&app), [128, 128, 128, 104]);
         // After a new filter, the multiples count from the newest row.
-        keys(&mut app, "fkind=open\n");
-        work(&mut app);
+        work(keys(&mut app, "fkind=open\n"));
         assert_eq!(numbers(&app), [104, 128, 128, 128]);
         for _ in 0..5 {
             made.open(7, "cat", "/a", 3);
         }
-        feed(&mut app, &mut made);
-        assert_eq!(numbers(&app), [104, 128, 128, 128, 5]);
+        assert_eq!(numbers(feed(&mut app, &mut made)), [104, 128, 128, 128, 5]);
     }
 
     /// An event made from a number. There are few processes, names and results, so that much is folded.
@@ -482,8 +442,7 @@ mod tests {
     proptest! {
         #[test]
         fn lines_hide_nothing(numbers in prop::collection::vec(0u32..96, 1..60), pressed in "[jkgGhlae]{0,12}") {
-            let mut made = Maker::default();
-            let mut app = app(80, 12, MEMORY);
+            let (mut app, mut made) = (app(80, 12, MEMORY), Maker::default());
             for part in numbers.chunks(7) {
                 part.iter().for_each(|number| make(&mut made, *number));
                 feed(&mut app, &mut made);
@@ -491,24 +450,20 @@ mod tests {
             check_whole(&app);
             for key in pressed.chars() {
                 let before = app.events().selected();
-                keys(&mut app, &key.to_string());
-                check_whole(&app);
+                check_whole(keys(&mut app, &key.to_string()));
                 prop_assert!(key != 'a' || app.events().selected() == before);
                 let screen = app.events().screen(app.list_height(), app.store());
-                let cursor = app.events().cursor();
-                prop_assert!(cursor.is_none_or(|at| screen.iter().any(|line| line.last == at)));
+                prop_assert!(app.events().cursor().is_none_or(|at| screen.iter().any(|line| line.last == at)));
             }
             // Unfolding line by line gives the same rows as turning folding off.
             keys(&mut app, "\x12");
             let all: Vec<Line> = (0..app.events().rows()).map(Line::of).collect();
             keys(&mut app, "g");
             for _ in 0..all.len() {
-                keys(&mut app, "lhlj");
-                app.events.scroll_sideways(isize::MIN);
+                keys(&mut app, "lhlj").events.scroll_sideways(isize::MIN);
             }
             let one_by_one = lines(&app);
-            keys(&mut app, "\x12a");
-            prop_assert_eq!(lines(&app), all.clone());
+            prop_assert_eq!(lines(keys(&mut app, "\x12a")), all.clone());
             prop_assert_eq!(one_by_one, all);
         }
     }

@@ -2,7 +2,7 @@
 //! the newest row of their process.
 
 use super::runs::{At, InRun, Runs};
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{Event, EventContext};
 use tracetui_events::store::index::{Answer, Index};
@@ -48,9 +48,9 @@ pub(crate) struct Quiet {
 pub(super) struct Rows {
     pub(super) listing: Listing,
     pub(super) index: Index,
-    quiet: FxHashMap<ProcessKey, Quiet>,
+    quiet: HashMap<ProcessKey, Quiet>,
     /// The processes whose quiet events have rows.
-    open: FxHashSet<ProcessKey>,
+    open: HashSet<ProcessKey>,
     pub(super) runs: Runs,
     /// The number of processes at which those that are no longer kept are dropped.
     most: usize,
@@ -213,7 +213,7 @@ const BACK: usize = 1 << 10;
 
 #[cfg(test)]
 mod tests {
-    use crate::app::testing::{app, feed, keys, lost};
+    use crate::app::testing::{app, feed, keys, lost, open_all};
     use crate::app::{App, Failures};
     use proptest::prelude::*;
     use tracetui_events::store::Id;
@@ -221,6 +221,8 @@ mod tests {
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::{Kind, Slot};
     use tracetui_shared::record::bpf::{BpfRecord, call, cmd};
+    use tracetui_shared::record::exec::ExecRecord;
+    use tracetui_shared::record::identity::Identity;
     use tracetui_shared::record::open::{CREATED, OpenRecord};
     use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -250,8 +252,7 @@ mod tests {
         let mut app = calm(&mut made);
         assert_eq!(rows(&app), want);
         app.refilter();
-        keys(&mut app, "");
-        assert_eq!(rows(&app), want, "filtered again");
+        assert_eq!(rows(keys(&mut app, "")), want, "filtered again");
     }
 
     #[test]
@@ -260,9 +261,7 @@ mod tests {
             made.exec(7, "cat", &["cat", "a"], 0);
             made.open(7, "cat", "/etc/ld.so.cache", 3);
             made.open(8, "dog", "/etc/x", 3);
-            made.open(7, "cat", "/usr/share/locale/C/LC_MESSAGES/x.mo", -2);
-            made.open(7, "cat", "/a", -13);
-            made.open(7, "cat", "/b", 3);
+            open_all(made, 7, "cat", "/usr/share/locale/C/LC_MESSAGES/x.mo:-2 /a:-13 /b");
             made.exit(7, "cat", 0);
         };
         check(make, &[(0, 1, 0), (4, 1, 3)]);
@@ -272,12 +271,9 @@ mod tests {
         keys(&mut app, "l");
         assert_eq!(rows(&app).iter().map(|row| row.0).collect::<Vec<_>>(), [0, 1, 3, 4, 5, 6], "all of the process");
         assert_eq!(app.events().selected(), Some(4));
-        keys(&mut app, "h");
-        assert_eq!(rows(&app), [(0, 1, 0), (4, 1, 3)]);
-        keys(&mut app, "O");
-        assert_eq!(app.events().rows(), 7);
-        keys(&mut app, "Op");
-        assert_eq!(app.events().rows(), 6, "a filter for a process lists its opens");
+        assert_eq!(rows(keys(&mut app, "h")), [(0, 1, 0), (4, 1, 3)]);
+        assert_eq!(keys(&mut app, "O").events().rows(), 7);
+        assert_eq!(keys(&mut app, "Op").events().rows(), 6, "a filter for a process lists its opens");
     }
 
     #[test]
@@ -296,8 +292,7 @@ mod tests {
         search(&mut made);
         let mut app = calm(&mut made);
         made.open(7, "cc1", "/d/x.h", 3);
-        feed(&mut app, &mut made);
-        assert_eq!(rows(&app), [(0, 1, 4)], "answered later");
+        assert_eq!(rows(feed(&mut app, &mut made)), [(0, 1, 4)], "answered later");
     }
 
     #[test]
@@ -319,8 +314,7 @@ mod tests {
         let gap = |made: &mut Maker| {
             made.open(7, "sh", "/m", -13);
             lost(made, 5);
-            made.open(7, "sh", "/m", -13);
-            made.open(7, "sh", "/m", -13);
+            open_all(made, 7, "sh", "/m:-13 /m:-13");
         };
         let mut made = Maker::default();
         gap(&mut made);
@@ -355,15 +349,11 @@ mod tests {
         assert_eq!((all.len(), all[0]), (3, (99, 100, 0)));
         // One of them is answered.
         made.open(8, "guess", "/opt/50", 3);
-        feed(&mut app, &mut made);
-        assert_eq!(rows(&app)[0].1, 99);
-        assert_eq!(
-            app.events().run_of(99).map(|run| run.remarks()[0].clone()).as_deref(),
-            Some("x99 in this directory")
-        );
+        assert_eq!(rows(feed(&mut app, &mut made))[0].1, 99);
+        let remark = app.events().run_of(99).map(|run| run.remarks()[0].clone());
+        assert_eq!(remark.as_deref(), Some("x99 in this directory"));
         app.events.select(99, 20, &app.store);
-        keys(&mut app, "l");
-        assert_eq!(app.events().rows(), 101, "unfolded");
+        assert_eq!(keys(&mut app, "l").events().rows(), 101, "unfolded");
     }
 
     #[test]
@@ -382,11 +372,9 @@ mod tests {
         let mut app = calm(&mut made);
         let storm = [(0, 1, 0), (199, 100, 0), (200, 100, 0)];
         assert_eq!(rows(&app), storm);
-        let remark = app.events().run_of(200).map(|run| run.remarks()[0].clone());
-        assert_eq!(remark.as_deref(), Some("x100 like this"));
+        assert_eq!(app.events().run_of(200).map(|run| run.remarks()[0].clone()).as_deref(), Some("x100 like this"));
         app.refilter();
-        keys(&mut app, "");
-        assert_eq!(rows(&app), storm, "filtered again");
+        assert_eq!(rows(keys(&mut app, "")), storm, "filtered again");
     }
 
     #[test]
@@ -412,8 +400,7 @@ mod tests {
             (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
             feed(&mut app, &mut made);
         }
-        let all = rows(&app);
-        assert_eq!(all, [(999, 1000, 0)]);
+        assert_eq!(rows(&app), [(999, 1000, 0)]);
     }
 
     #[test]
@@ -428,14 +415,10 @@ mod tests {
             (place.at, place.all, place.unlisted)
         };
         assert_eq!(place(&app), (Some(1), 1, 3));
-        made.open(7, "cat", "/etc/x", 3);
-        made.open(7, "cat", "/etc/y", -13);
-        feed(&mut app, &mut made);
-        assert_eq!(place(&app).1..=place(&app).2, 2..=4);
-        keys(&mut app, "O");
-        assert_eq!((place(&app).1, place(&app).2), (6, 0));
-        keys(&mut app, "O/etc/1\n");
-        assert_eq!(place(&app), (None, 0, 1));
+        open_all(&mut made, 7, "cat", "/etc/x /etc/y:-13");
+        assert_eq!(place(feed(&mut app, &mut made)).1..=place(&app).2, 2..=4);
+        assert_eq!((place(keys(&mut app, "O")).1, place(&app).2), (6, 0));
+        assert_eq!(place(keys(&mut app, "O/etc/1\n")), (None, 0, 1));
         assert_eq!(app.screen.message(), Some("no match in the list; O lists all opens"));
     }
 
@@ -454,8 +437,7 @@ mod tests {
         assert_eq!(quiet, [false, true, false, false], "without events there is no line");
         assert_eq!(app.events().pause_before(1, app.store()), Some(41_003_000_000));
         for (typed, selected) in [("k", 3), ("k", 0), ("j", 3), ("g", 0), ("G", 4)] {
-            keys(&mut app, typed);
-            assert_eq!(app.events().selected(), Some(selected), "{typed}");
+            assert_eq!(keys(&mut app, typed).events().selected(), Some(selected), "{typed}");
         }
     }
 
@@ -463,8 +445,7 @@ mod tests {
     fn created_files_of_a_directory_are_a_run_and_so_are_many_execs_of_a_program() {
         let create = |made: &mut Maker, number: u32| {
             let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
-            let path = format!("/tmp/{number}.o");
-            made.event(Slot::OpenTp, 7, "opt", &payload::open(record, b"", path.as_bytes()));
+            made.event(Slot::OpenTp, 7, "opt", &payload::open(record, b"", format!("/tmp/{number}.o").as_bytes()));
         };
         check(|made| (0..5).for_each(|number| create(made, number)), &[(4, 5, 0)]);
         let mut made = Maker::default();
@@ -474,10 +455,43 @@ mod tests {
         let mut app = calm(&mut made);
         assert_eq!(rows(&app).iter().map(|row| row.1).collect::<Vec<_>>(), [1; 17]);
         (16..30).for_each(|pid| exec(&mut made, pid));
-        feed(&mut app, &mut made);
-        assert_eq!(rows(&app), [(16, 1, 0), (30, 30, 0)]);
+        assert_eq!(rows(feed(&mut app, &mut made)), [(16, 1, 0), (30, 30, 0)]);
         let remark = app.events().run_of(30).map(|run| run.remarks()[0].clone());
         assert_eq!(remark.as_deref(), Some("x30, other arguments"));
+    }
+
+    #[test]
+    fn another_program_has_a_row_of_its_own() {
+        let exec = |made: &mut Maker, pid: u32, path: &[u8], exe: &[u8], file: (u64, i64, u32)| {
+            let exec = payload::Exec { filename: path, exe, argv: b"update\0", ..payload::Exec::default() };
+            let file = Identity { ino: file.0, changed: file.1, changed_ns: file.2, ..Identity::default() };
+            let record = ExecRecord { file, ..ExecRecord::default() };
+            made.event(Slot::ExecBtf, pid, "update", &exec.with(record, Default::default(), Default::default()));
+        };
+        // The other one has another inode, another time of the last change, or another path.
+        let (same, exe) = ((7, 1, 5), &b"update\0srv\0"[..]);
+        for (other, path) in [((8, 1, 5), exe), ((7, 2, 5), exe), (same, &b"other\0srv\0"[..])] {
+            for asked in [&b"./update"[..], b"/proc/self/fd/3"] {
+                let mut made = Maker::default();
+                for pid in 100..120 {
+                    match pid == 107 {
+                        true => exec(&mut made, pid, asked, path, other),
+                        false => exec(&mut made, pid, asked, exe, same),
+                    }
+                }
+                let rows = rows(&calm(&mut made));
+                assert_eq!(rows.iter().map(|row| row.1).collect::<Vec<_>>(), [1, 19], "{rows:?}");
+            }
+        }
+        // What stat(2) leaves in the time is no change.
+        let mut made = Maker::default();
+        exec(&mut made, 100, b"./update", exe, same);
+        exec(&mut made, 101, b"./update", exe, (7, 1, 5 | 1 << 31));
+        assert_eq!(rows(&calm(&mut made)).len(), 1);
+        // Which file the descriptor is is not known.
+        let mut made = Maker::default();
+        (100..103).for_each(|pid| made.open(pid, "cat", "/proc/self/fd/3", -13));
+        assert_eq!(rows(&calm(&mut made)).len(), 3);
     }
 
     #[test]
@@ -512,27 +526,20 @@ mod tests {
         let poll = app.events().selected().expect("the newest row");
         assert_eq!(app.events().run_of(poll).expect("a run").remarks()[0], "every 1.0 s, x312");
         assert_eq!(rows(&app).len(), 8);
-        keys(&mut app, "l");
-        assert_eq!(rows(&app).len(), 7 + 312);
-        keys(&mut app, "h");
-        assert_eq!(rows(&app).len(), 8);
+        assert_eq!(rows(keys(&mut app, "l")).len(), 7 + 312);
+        assert_eq!(rows(keys(&mut app, "h")).len(), 8);
         // What is selected is not replaced.
-        keys(&mut app, "k");
-        keys(&mut app, "j");
+        keys(keys(&mut app, "k"), "j");
         made.ns += 999_000_000;
         made.open(7, "collectd", "/etc/ssl/app.key", -13);
-        feed(&mut app, &mut made);
-        assert_eq!((app.events().selected(), rows(&app).len()), (Some(poll), 9));
-        keys(&mut app, "a");
-        assert_eq!(rows(&app).len(), 7 + 313, "nothing is folded");
+        assert_eq!((feed(&mut app, &mut made).events().selected(), rows(&app).len()), (Some(poll), 9));
+        assert_eq!(rows(keys(&mut app, "a")).len(), 7 + 313, "nothing is folded");
     }
 
     #[test]
     fn the_failures_are_first_those_that_nothing_answered() {
         let mut made = Maker::default();
-        made.open(7, "cc1", "/a/x.h", -2);
-        made.open(7, "cc1", "/b/x.h", 3);
-        made.open(7, "cc1", "/b/y.h", -2);
+        open_all(&mut made, 7, "cc1", "/a/x.h:-2 /b/x.h /b/y.h:-2");
         made.exit(7, "cc1", 1 << 8);
         made.exit(8, "true", 0);
         let mut app = calm(&mut made);
@@ -562,13 +569,11 @@ mod tests {
     proptest! {
         #[test]
         fn every_event_is_counted_once(numbers in prop::collection::vec(0u32..108, 1..80)) {
-            let mut made = Maker::default();
-            let mut app = app(80, 12, 64 << 20);
+            let (mut app, mut made) = (app(80, 12, 64 << 20), Maker::default());
             app.set_calm(true);
             for part in numbers.chunks(5) {
                 part.iter().for_each(|number| make(&mut made, *number));
-                feed(&mut app, &mut made);
-                let listed: u64 = rows(&app).iter().map(|row| row.1).sum();
+                let listed: u64 = rows(feed(&mut app, &mut made)).iter().map(|row| row.1).sum();
                 let quiet = (app.store().first_id()..app.store().next_id()).filter_map(|id| app.store().get(id));
                 let quiet = quiet.filter(|stored| {
                     stored.kind != Kind::Lost && stored.event().is_ok_and(|event| event.is_quiet(stored.answered))
@@ -580,8 +585,7 @@ mod tests {
                 (rows.iter().map(|row| row.1).sum::<u64>(), rows.iter().map(|row| row.2).sum::<u64>())
             };
             app.refilter();
-            keys(&mut app, "");
-            prop_assert_eq!(counted(&rows(&app)), counted(&before));
+            prop_assert_eq!(counted(&rows(keys(&mut app, ""))), counted(&before));
         }
     }
 }

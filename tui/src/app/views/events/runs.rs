@@ -3,13 +3,14 @@
 //! Rows that say nearly the same are a run too ([`Alike`]): the calls of a search, and files created in one directory.
 
 use foldhash::fast::RandomState;
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
+use tracetui_events::event::identity::{changed_ns, identity};
 use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::{Body, Event, EventContext, Payload as _};
 use tracetui_events::limits;
-use tracetui_events::search::{missed, place};
+use tracetui_events::search::{missed, names_descriptor, place};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::grouped;
 use tracetui_events::text::time::short_duration;
@@ -173,12 +174,12 @@ pub(super) enum InRun {
 pub(super) struct Runs {
     folds: bool,
     /// The newest rows by what they say, and the oldest ones while older events are added.
-    rows: [FxHashMap<u64, Id>; 2],
+    rows: [HashMap<u64, Id>; 2],
     /// The runs of several events by their rows.
-    runs: FxHashMap<Id, Run>,
-    crowds: FxHashMap<u64, Crowd>,
+    runs: HashMap<Id, Run>,
+    crowds: HashMap<u64, Crowd>,
     /// What the unfolded rows say.
-    open: FxHashSet<u64>,
+    open: HashSet<u64>,
     /// The number of runs at which those of one event are dropped.
     most: usize,
     hasher: RandomState,
@@ -203,7 +204,7 @@ struct Said {
     /// What it has in common with rows that are only alike.
     part: Option<(Alike, u64)>,
     /// Of a name that was not found: the command and the directory. Of a BPF program: what was done with it, and by which command. Of an exec:
-    /// the program and the user. Of a failed exit: the command, the status and the parent.
+    /// the program, its file and the user. Of a failed exit: the command, its program, the status and the parent.
     crowd: Option<(Alike, u64)>,
 }
 
@@ -233,25 +234,45 @@ impl Runs {
         let mut subject = Vec::new();
         body.subject(&mut subject);
         let missed = missed(body) == Some(true);
-        // A relative path may be a different file each time.
+        // A relative path and a descriptor may be a different file each time.
         let is_placed = match body {
-            Body::Open(_) => missed || subject.first() == Some(&b'/'),
+            Body::Open(open) => {
+                let known = open.record.ret >= 0 && open.names.is_known();
+                missed || subject.first() == Some(&b'/') && (known || !names_descriptor(&subject))
+            }
+            Body::Exec(exec) => missed || exec.record.ret >= 0 || !names_descriptor(&subject),
             // Each program with an id is another one. Those of seccomp have none.
             Body::Bpf(bpf) => bpf.record().prog_id == 0 && !bpf.is_hidden(),
             _ => true,
         };
         let alone = (!is_placed).then_some(header.time.0);
         let result = (body.error().min(0), body.exit().map(|exit| exit.record.status));
+        let file = identity(body).and_then(Result::ok);
+        // The same path may name another file. A file that is written to stays the same one, but a program does not.
+        let file = match body {
+            Body::Exec(exec) if exec.failed() && !missed && subject.first() != Some(&b'/') => {
+                (exec.cwd.bytes, None, None)
+            }
+            Body::Exec(exec) => {
+                let version = file.map(|file| (file.size, changed_ns(&file)));
+                (exec.exe.bytes, file.map(|file| (file.device, file.ino)), version)
+            }
+            Body::Open(open) => (open.names.bytes, file.map(|file| (file.device, file.ino)), None),
+            Body::Exit(_) => (process.map_or(&b""[..], |process| &process.image.exe), None, None),
+            _ => (&b""[..], None, None),
+        };
         let mut hash = self.hasher.build_hasher();
-        (event.kind() as u16, header.comm(), header.uid.0, header.mnt_ns.0, result, subject, alone).hash(&mut hash);
+        let kind = event.kind();
+        (kind as u16, header.comm(), header.uid.0, header.mnt_ns.0, result, subject, alone, file).hash(&mut hash);
         match body {
             Body::Exec(exec) => exec.argv.hash(&mut hash),
-            Body::Tcp(tcp) => tcp.record.op.hash(&mut hash),
+            // The subject of a server has no peer.
+            Body::Tcp(tcp) => (tcp.record.op, tcp.raddr()).hash(&mut hash),
+            Body::Open(open) => open.euid().hash(&mut hash),
             // The row of an exit shows the arguments of its process.
             Body::Exit(_) => argv.hash(&mut hash),
             _ => {}
         }
-        let kind = event.kind();
         let part = match (place(body), kind) {
             (Some((_, name)), _) if missed => {
                 Some((Alike::Search, self.hasher.hash_one((Alike::Search as u8, kind as u16, key, name))))
@@ -269,12 +290,12 @@ impl Runs {
                 Some((Alike::Programs, self.hasher.hash_one((Alike::Programs as u8, said))))
             }
             (Body::Exec(exec), _) if exec.record.ret >= 0 => {
-                let said = (exec.filename, header.comm(), header.uid.0, header.mnt_ns.0);
+                let said = (exec.filename, header.comm(), header.uid.0, header.mnt_ns.0, file);
                 Some((Alike::Commands, self.hasher.hash_one((Alike::Commands as u8, said))))
             }
             (Body::Exit(exit), _) if exit.failed() => {
                 let parent = process.and_then(|process| process.parent);
-                let said = (header.comm(), header.uid.0, exit.record.status, parent);
+                let said = (header.comm(), header.uid.0, exit.record.status, parent, file);
                 Some((Alike::Commands, self.hasher.hash_one((kind as u16, said))))
             }
             (_, Some((dir, _))) => {
@@ -423,7 +444,7 @@ impl Runs {
         let mut continued = said.keys().filter_map(|key| self.rows[0].get(&key).copied());
         let continued = continued.find(|row| self.runs.get(row).is_some_and(|run| has(*row, run)));
         // Another run may have begun since.
-        let ended = || self.runs.iter().find(|(row, run)| has(**row, run)).map(|(row, _)| *row);
+        let ended = || self.runs.iter().filter(|(row, run)| has(**row, run)).map(|(row, _)| *row).max();
         let Some(row) = continued.or_else(ended) else { return InRun::No };
         let Some(mut run) = self.runs.remove(&row) else { return InRun::No };
         run.events -= 1;

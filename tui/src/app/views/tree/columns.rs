@@ -2,10 +2,10 @@
 
 use super::{Seen, Tree};
 use tracetui_events::event::Payload;
-use tracetui_events::event::describe::Value;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::process::Origin;
+use tracetui_events::text::shell;
 use tracetui_events::text::time::short_duration;
 
 /// The state of a process: how it ended (`exit 1`, a signal's name, or `ended` if its exit was lost), or `without_end`
@@ -52,7 +52,7 @@ fn arguments(args: &[u8], out: &mut impl Parts) {
     if !args.is_empty() {
         out.part(Role::Plain, |out| {
             out.push(b' ');
-            out.extend_from_slice(&Value::Args(args).text().unwrap_or_default());
+            shell::words(args, out);
         });
     }
 }

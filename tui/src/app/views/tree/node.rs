@@ -5,11 +5,12 @@ use crate::app::Usage;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
 use std::time::Duration;
+use tracetui_events::event::Home;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
 use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
-use tracetui_shared::id::CgroupId;
+use tracetui_shared::id::{CgroupId, NsInum};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::Cost;
 use tracetui_shared::time::BootNanos;
@@ -131,6 +132,7 @@ pub(super) struct Node {
     pub cause: Option<Failure>,
     /// See [`Seen::from`]. While the process runs: its last child that failed and the time, unless it has started another child since.
     pub from: Option<(ProcessKey, BootNanos)>,
+    pub pid_ns: NsInum,
     pub cgroup: CgroupId,
     /// Whether it used much CPU time once.
     pub busy: bool,
@@ -166,6 +168,7 @@ impl Node {
             redirected: Box::default(),
             cause: None,
             from: None,
+            pid_ns: NsInum(0),
             cgroup: CgroupId(0),
             busy: false,
             matched: false,
@@ -239,8 +242,8 @@ pub(crate) struct Seen<'a> {
     pub cause: Option<Failure>,
     /// The child that failed before the process exited with a code other than 0. `None` if something failed after that child.
     pub from: Option<ProcessKey>,
-    /// The cgroup of its last event.
-    pub cgroup: CgroupId,
+    /// The place of its last event.
+    pub home: Home<'a>,
     /// What it used lately, if it runs now.
     pub used: Option<Used>,
 }

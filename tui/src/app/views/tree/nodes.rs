@@ -6,7 +6,7 @@ use super::node::{Counts, End, Flags, Links, NONE, Node, Place, Seen, Tried, Use
 use super::pipes::{Ends, Pipes};
 use crate::app::copy::{leads_to, redirections};
 use crate::app::views::state::Moment;
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
 use tracetui_events::event::connection::is_close;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Body, EventContext, Payload, Tables};
+use tracetui_events::event::{Body, EventContext, Home, Payload, Tables};
 use tracetui_events::limits;
 use tracetui_events::search::{Answered, Failure, ended_soon};
 use tracetui_events::store::{Id, Store, Stored};
@@ -44,7 +44,7 @@ fn counts_of(stored: &Stored<'_>) -> Counts {
 struct Travel {
     /// The first event counted in `after`.
     at: Id,
-    after: FxHashMap<ProcessKey, Counts>,
+    after: HashMap<ProcessKey, Counts>,
 }
 
 #[derive(Debug)]
@@ -55,9 +55,9 @@ pub(crate) struct Nodes {
     roots: Links,
     added: u32,
     free: Vec<Place>,
-    places: FxHashMap<ProcessKey, Place>,
+    places: HashMap<ProcessKey, Place>,
     /// The latest process with each id.
-    current: FxHashMap<Tgid, Place>,
+    current: HashMap<Tgid, Place>,
     /// Ended processes, oldest first: those without a failure, then the others.
     ended: [VecDeque<ProcessKey>; 2],
     bytes: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Nodes {
     pub last: BootNanos,
     travel: Option<Travel>,
     /// What running processes used, also those without a node.
-    pub(super) used: FxHashMap<ProcessKey, Used>,
+    pub(super) used: HashMap<ProcessKey, Used>,
     /// How many processes of the table were measured in this round.
     pub(super) measured: usize,
     /// Whether the rows are out of date.
@@ -84,8 +84,8 @@ impl Nodes {
             roots: Links::ROOT,
             added: 0,
             free: Vec::new(),
-            places: FxHashMap::default(),
-            current: FxHashMap::default(),
+            places: HashMap::default(),
+            current: HashMap::default(),
             ended: Default::default(),
             bytes: 0,
             bound: budget.share(limits::TREE_SHARE),
@@ -93,7 +93,7 @@ impl Nodes {
             left_out: 0,
             last: BootNanos(0),
             travel: None,
-            used: FxHashMap::default(),
+            used: HashMap::default(),
             measured: 0,
             stale: true,
         }
@@ -209,7 +209,7 @@ impl Nodes {
             redirected,
             cause: node.cause.filter(|_| end.is_some()),
             from: node.from.filter(|_| end.is_some_and(End::is_error)).map(|(child, _)| child),
-            cgroup: node.cgroup,
+            home: Home { pid_ns: node.pid_ns, cgroup: node.cgroup, process: Some(process) },
             used: self.used.get(&node.process.key).filter(|_| moment.is_none() && node.end.is_none()).copied(),
         })
     }
@@ -231,7 +231,7 @@ impl Nodes {
         let changed = node.counts.events == 0 || matched && !node.matched;
         node.matched |= matched;
         node.counts = node.counts.and(counts);
-        node.cgroup = header.cgroup;
+        (node.pid_ns, node.cgroup) = (header.pid_ns, header.cgroup);
         match &seen.event.body {
             Body::Exec(exec) if exec.failed() => {
                 let rest = exec.argv.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
@@ -543,10 +543,10 @@ impl Nodes {
         };
         let next = store.next_id();
         let (first, places) = (store.first_id(), &self.places);
-        let travel = self.travel.get_or_insert_with(|| Travel { at: next, after: FxHashMap::default() });
+        let travel = self.travel.get_or_insert_with(|| Travel { at: next, after: HashMap::default() });
         if travel.at < first {
             // The events in between are evicted. Start again from the newest.
-            *travel = Travel { at: next, after: FxHashMap::default() };
+            *travel = Travel { at: next, after: HashMap::default() };
         }
         let until = moment.until.clamp(first, next);
         let back = travel.at > until;
@@ -608,8 +608,8 @@ mod tests {
     }
 
     /// The counts of the kept events between two ids, by a plain scan.
-    fn counted(app: &App, from: Id, until: Id) -> FxHashMap<ProcessKey, Counts> {
-        let mut counts: FxHashMap<ProcessKey, Counts> = FxHashMap::default();
+    fn counted(app: &App, from: Id, until: Id) -> HashMap<ProcessKey, Counts> {
+        let mut counts: HashMap<ProcessKey, Counts> = HashMap::default();
         for stored in (from..until).filter_map(|id| app.store.get(id)) {
             if let Some(process) = stored.process {
                 let sum = counts.entry(process.key).or_default();
@@ -646,7 +646,7 @@ mod tests {
                 }
                 let [kept, before] = [next, moment.until].map(|until| counted(&app, first, until));
                 for (key, at) in &app.views.tree.nodes.places {
-                    let of = |counts: &FxHashMap<_, _>| counts.get(key).copied().unwrap_or_default();
+                    let of = |counts: &HashMap<_, _>| counts.get(key).copied().unwrap_or_default();
                     let all = app.views.tree.nodes.get(*at).expect("in its place").counts;
                     let evicted = all.without(of(&kept));
                     prop_assert!(app.store.evicted() > 0 || evicted == Counts::default());

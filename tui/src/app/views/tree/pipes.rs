@@ -1,6 +1,6 @@
 //! The pipes of programs.
 
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 use tracetui_events::event::exec::Exec;
 use tracetui_events::event::process::ProcessKey;
 
@@ -21,8 +21,8 @@ impl Pipes {
 /// The first process at each end of a pipe, by the inode. Its children inherit the pipe.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    pub readers: FxHashMap<u64, ProcessKey>,
-    pub writers: FxHashMap<u64, ProcessKey>,
+    pub readers: HashMap<u64, ProcessKey>,
+    pub writers: HashMap<u64, ProcessKey>,
 }
 
 impl Ends {
@@ -32,7 +32,7 @@ impl Ends {
     }
 
     pub(super) fn remove(&mut self, pipes: Pipes, key: ProcessKey) {
-        let remove = |ends: &mut FxHashMap<u64, ProcessKey>, pipe: u64| {
+        let remove = |ends: &mut HashMap<u64, ProcessKey>, pipe: u64| {
             if ends.get(&pipe) == Some(&key) {
                 ends.remove(&pipe);
             }
