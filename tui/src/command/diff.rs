@@ -37,9 +37,9 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let mut sides = all(args.files.iter().map(|file| -> Read<'_> { Box::new(|| read(file)) }).collect())?;
     let only_ends = |(side, _): &(&Side, &PathBuf)| is_filtered && side.run.only_ended() > 0;
     if let Some((side, file)) = sides.iter().zip(&args.files).find(only_ends) {
-        let ended = counted(side.run.only_ended(), ["connection ends", "connections end"]);
+        let connections = counted(side.run.only_ended(), ["connection", "connections"]);
         let text = format!(
-            "{}: {ended} in this filter, which must also pass the beginning (op=connect or op=accept): beginnings are compared",
+            "{}: the filter passes the end but not the beginning of {connections}, and diff compares beginnings: add op=connect or op=accept",
             name(file)
         );
         return Err(BadUsage(text).into());
