@@ -43,27 +43,8 @@ pub(super) fn start(path: &Path, rotate: Rotate, args: &Record) -> Result<Record
     let invoker = Invoker::of_environment()?;
     let metrics = args.metrics.clone().flatten();
     let (directory, other) = (PathBuf::from(&names.directory), metrics.clone());
-    let files = Series {
-        directory: None,
-        metrics,
-        group_read: args.group_read,
-        number: 0,
-        names,
-        rotate,
-        resume: args.resume,
-        earlier: 0,
-        existing: Vec::new(),
-        id: random_id().context("cannot read random bytes")?,
-        part: 0,
-        opened: None,
-        before: None,
-        ended: VecDeque::new(),
-        removed: 0,
-        gone: 0,
-        kept_on: Vec::new(),
-        largest: 0,
-        unwritten: None,
-    };
+    let id = random_id().context("cannot read random bytes")?;
+    let files = Series { metrics, group_read: args.group_read, resume: args.resume, ..Series::new(names, rotate, id) };
     let prepare = move || {
         let directories: Vec<_> = [&*directory].into_iter().chain(other.as_deref()).collect();
         enter_files(invoker.as_ref(), FileAccess::Create(&directories))
@@ -149,6 +130,30 @@ struct Series {
 }
 
 impl Series {
+    fn new(names: FileNames, rotate: Rotate, id: [u8; 16]) -> Series {
+        Series {
+            directory: None,
+            metrics: None,
+            group_read: false,
+            number: 0,
+            names,
+            rotate,
+            resume: false,
+            earlier: 0,
+            existing: Vec::new(),
+            id,
+            part: 0,
+            opened: None,
+            before: None,
+            ended: VecDeque::new(),
+            removed: 0,
+            gone: 0,
+            kept_on: Vec::new(),
+            largest: 0,
+            unwritten: None,
+        }
+    }
+
     fn directory(&mut self) -> io::Result<&OwnedFd> {
         if self.directory.is_none() {
             let directory = open_directory(Path::new(&self.names.directory))?;
@@ -375,27 +380,8 @@ mod tests {
     use zerocopy::IntoBytes;
 
     fn series(dir: &Scratch, count: u32) -> Series {
-        Series {
-            directory: None,
-            metrics: None,
-            group_read: false,
-            names: FileNames::of(&dir.join("a.ttr")).expect("a name"),
-            rotate: format!("64KiB,{count}").parse().expect("good usage"),
-            resume: false,
-            earlier: 0,
-            existing: Vec::new(),
-            id: [7; 16],
-            part: 0,
-            number: 0,
-            opened: None,
-            before: None,
-            ended: VecDeque::new(),
-            removed: 0,
-            gone: 0,
-            kept_on: Vec::new(),
-            largest: 0,
-            unwritten: None,
-        }
+        let names = FileNames::of(&dir.join("a.ttr")).expect("a name");
+        Series::new(names, format!("64KiB,{count}").parse().expect("good usage"), [7; 16])
     }
 
     /// Opens files one after another, as a recording does.
