@@ -273,82 +273,39 @@ kinds! { ($) 'a:
     lost::Lost,
 }
 
+/// Methods that answer as the payload does ([`Payload`]).
+macro_rules! answered_by_the_payload {
+    ($($visible:vis fn $name:ident(&self $(, $argument:ident: $of:ty)?) $(-> $answer:ty)?;)+) => {
+        impl<'a> Body<'a> {
+            $(#[doc = concat!("[`Payload::", stringify!($name), "`].")]
+            $visible fn $name(&self $(, $argument: $of)?) $(-> $answer)? {
+                of!(self, payload => Payload::$name(payload $(, $argument)?))
+            })+
+        }
+    };
+}
+
+answered_by_the_payload! {
+    fn failed(&self) -> bool;
+    fn cut(&self) -> bool;
+    fn is_alarm(&self) -> bool;
+    pub fn ret(&self) -> Option<i32>;
+    pub fn error(&self) -> i32;
+    pub(crate) fn decisive(&self) -> Option<[&[u8]; 3]>;
+    pub fn sought(&self) -> Option<&'a [u8]>;
+    pub fn dirfd(&self) -> i32;
+    pub fn may_create(&self) -> bool;
+    fn is_routine(&self) -> bool;
+    pub fn subject(&self, out: &mut Vec<u8>);
+    pub fn file(&self) -> Option<File<'a>>;
+    fn found(&self) -> Option<&Components<'a>>;
+    pub fn cwd(&self) -> Option<&Components<'a>>;
+    pub(crate) fn is_by_id(&self) -> bool;
+    pub(crate) fn began(&self) -> Option<BootNanos>;
+    pub fn before_result(&self) -> &'static str;
+}
+
 impl<'a> Body<'a> {
-    fn failed(&self) -> bool {
-        of!(self, payload => Payload::failed(payload))
-    }
-
-    fn cut(&self) -> bool {
-        of!(self, payload => Payload::cut(payload))
-    }
-
-    fn is_alarm(&self) -> bool {
-        of!(self, payload => payload.is_alarm())
-    }
-
-    /// The system call's result, if it is a call: `-errno` if it failed.
-    pub fn ret(&self) -> Option<i32> {
-        of!(self, payload => payload.ret())
-    }
-
-    /// The error of a failed call as `-errno`, even if the call did not wait for it.
-    pub fn error(&self) -> i32 {
-        of!(self, payload => payload.error())
-    }
-
-    /// The bytes that decide all fields of the kind but the stack.
-    pub(crate) fn decisive(&self) -> Option<[&[u8]; 3]> {
-        of!(self, payload => payload.decisive())
-    }
-
-    /// The path as passed, if it is a call that looks for a file.
-    pub fn sought(&self) -> Option<&'a [u8]> {
-        of!(self, payload => payload.sought())
-    }
-
-    /// The directory descriptor at which that path starts if it is relative.
-    pub fn dirfd(&self) -> i32 {
-        of!(self, payload => payload.dirfd())
-    }
-
-    /// Whether the call may create that file.
-    pub fn may_create(&self) -> bool {
-        of!(self, payload => payload.may_create())
-    }
-
-    /// Whether a success is part of ordinary work.
-    fn is_routine(&self) -> bool {
-        of!(self, payload => payload.is_routine())
-    }
-
-    /// What a call is about, without ids: the same text in every run.
-    pub fn subject(&self, out: &mut Vec<u8>) {
-        of!(self, payload => Payload::subject(payload, out));
-    }
-
-    pub fn file(&self) -> Option<File<'a>> {
-        of!(self, payload => Payload::file(payload))
-    }
-
-    fn found(&self) -> Option<&Components<'a>> {
-        of!(self, payload => payload.found())
-    }
-
-    /// The working directory, if the event has it.
-    pub fn cwd(&self) -> Option<&Components<'a>> {
-        of!(self, payload => payload.cwd())
-    }
-
-    /// Whether only the id of its process is known, and the facts in the process table.
-    pub(crate) fn is_by_id(&self) -> bool {
-        of!(self, payload => payload.is_by_id())
-    }
-
-    /// The start of what it ends, if that can overlap with others of its process.
-    pub(crate) fn began(&self) -> Option<BootNanos> {
-        of!(self, payload => payload.began())
-    }
-
     /// The exec, if it started a program.
     pub fn started(&self) -> Option<&exec::Exec<'a>> {
         match self {
@@ -360,11 +317,6 @@ impl<'a> Body<'a> {
     /// The end of a process.
     pub fn exit(&self) -> Option<&exit::Exit> {
         if let Body::Exit(exit) = self { Some(exit) } else { None }
-    }
-
-    /// The text that the dashboard shows before the result.
-    pub fn before_result(&self) -> &'static str {
-        of!(self, payload => payload.before_result())
     }
 }
 
