@@ -14,7 +14,6 @@ use crate::read::{
     any, at, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, put, rd, rd_field, read_kernel,
     read_kernel_str, set, store_word, typed, typed_as, typed_word,
 };
-use aya_ebpf::maps::Array;
 use core::mem::offset_of;
 use tracetui_shared::offsets::{Member, field, sum};
 use tracetui_shared::record::{FileSystem, mark};
@@ -92,21 +91,13 @@ struct Deep {
 }
 
 per_cpu! {
-    /// Walks that continue in [`walk_further`]. The programs that share it are not preempted before 6.9: all except
-    /// `uring_quiet`, which is attached to a trampoline. From 6.9 on it is not used.
+    /// Walks that continue in [`walk_further`]. The programs that share it are not preempted before 6.9. From 6.9 on it is not used.
     DEEP: Deep;
-    /// The same for `uring_quiet`.
-    DEEP_QUIET: Deep;
 }
 
 further! {
     /// Continues the walk in [`DEEP`].
-    walk_further, walk_piece: go_on(&DEEP)
-}
-
-further! {
-    /// Continues the walk in [`DEEP_QUIET`].
-    walk_further_quiet, walk_piece_quiet: go_on(&DEEP_QUIET)
+    walk_further, walk_piece: go_on()
 }
 
 /// `root_off` before the caller's root was met.
@@ -188,27 +179,19 @@ pub fn is_top(top: u64, place: Place) -> bool {
 ///
 /// - `MASK` is the highest offset in `buf` at which a name may start, a power of two less one. [`NAME_SLACK`] bytes
 ///   must follow it.
-/// - `PREEMPTIBLE`: the program may be preempted on kernels before 6.9 (a trampoline).
 ///
 /// Only a walk that ends at `top` yields a path of the caller's namespace, whether or not it meets the caller's root.
 /// `chroot` accepts a directory of another namespace, or of a mount that is in none (`open_tree`), and files outside of
 /// the caller's root can be opened by a descriptor. Of another path, the names are those within its file system
 /// ([`walk_inside`]), and a [`FileSystem`] follows them.
 #[inline(always)]
-pub fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
-    w: &mut Walk,
-    buf: *mut u8,
-    start: u64,
-    from: Place,
-    root: Place,
-    top: u64,
-) -> Names {
-    walk_by::<MASK, PREEMPTIBLE, DEPTH>(w, buf, start, from, root, top)
+pub fn walk<const MASK: u64>(w: &mut Walk, buf: *mut u8, start: u64, from: Place, root: Place, top: u64) -> Names {
+    walk_by::<MASK, DEPTH>(w, buf, start, from, root, top)
 }
 
 /// [`walk`], of which the program itself walks `FIRST` levels.
 #[inline(always)]
-pub fn walk_by<const MASK: u64, const PREEMPTIBLE: bool, const FIRST: u32>(
+pub fn walk_by<const MASK: u64, const FIRST: u32>(
     w: &mut Walk,
     buf: *mut u8,
     start: u64,
@@ -232,7 +215,7 @@ pub fn walk_by<const MASK: u64, const PREEMPTIBLE: bool, const FIRST: u32>(
     enter_mount(w, from.mnt);
     set(&mut w.turns, 0);
     if !climb::<MASK, FIRST>(w, buf) && konst!(MayGoto) == 0 {
-        climb_further::<MASK, PREEMPTIBLE>(w, buf);
+        climb_further::<MASK>(w, buf);
     }
     let marks = get(&w.marks) as u8;
     let mut root = get(&w.root_off);
@@ -258,18 +241,14 @@ fn climb<const MASK: u64, const FIRST: u32>(w: &mut Walk, buf: *mut u8) -> bool 
 
 /// Continues the walk in [`walk_further`], and copies its result back.
 #[inline(always)]
-fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: &mut Walk, buf: *mut u8) {
+fn climb_further<const MASK: u64>(w: &mut Walk, buf: *mut u8) {
     const { assert!(MASK <= DEEP_MASK) };
     const STATE: u64 = size_of::<Walk>() as u64;
-    let Some(deep) = this_element(if PREEMPTIBLE { &DEEP_QUIET } else { &DEEP }) else { return };
+    let Some(deep) = this_element(&DEEP) else { return };
     let before = get(&w.off);
     let marks = get(&w.marks);
     read_kernel((&raw mut deep.walk).cast::<u8>(), STATE, (&raw const *w) as u64);
-    if PREEMPTIBLE {
-        walk_further_quiet()
-    } else {
-        walk_further()
-    };
+    walk_further();
     read_kernel((&raw mut *w).cast::<u8>(), STATE, (&raw const deep.walk) as u64);
     // A walk that began anew there has all its names there.
     let anew = (marks ^ get(&w.marks)) & u64::from(mark::UNREACHABLE) != 0;
@@ -281,8 +260,8 @@ fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: &mut Walk, buf: *m
 
 /// A part of a walk; `true` at the end of the walk.
 #[inline(always)]
-fn go_on(map: &Array<Deep>) -> bool {
-    let Some(deep) = this_element(map) else { return true };
+fn go_on() -> bool {
+    let Some(deep) = this_element(&DEEP) else { return true };
     let mut turn = 0;
     while turn < further::TURNS {
         if !step::<DEEP_MASK, true>(&mut deep.walk, deep.buf.as_mut_ptr()) {

@@ -365,7 +365,6 @@ slots! {
         OpenUring = 11:      "uring_complete_btf" End,     "`open` through io_uring, from the BTF tracepoint `io_uring_complete`.";
         OpenMulti = 12:      "open_multi"         Most,    "`open` from the returns of the functions behind the system calls.";
         OpenUringTp = 16:    "uring_complete_tp"  End,     "`open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
-        OpenUringQuiet = 17: "uring_quiet"        End,     "`open` through io_uring that makes no completion, from the return of `io_openat2`.";
         UringSubmit = 18:    "uring_submit_btf"   Request, "Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).";
         UringSubmitTp = 19:  "uring_submit_tp"    Request, "Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.";
         UringRefused = 20:   "uring_refused_btf"  Request, "Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.";
@@ -380,7 +379,7 @@ slots! {
         BpfTp = 8:           "bpf_tp"             Most,    "`bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.";
         BpfMulti = 13:       "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
         BpfNetlink = 35:     "bpf_netlink"        Request, "Changes of attachments by rtnetlink, from its notifications.";
-        BpfXdp = 36:         "bpf_xdp"            Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
+        BpfXdp = 17:         "bpf_xdp"            Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
     }
     Tcp {
         TcpState = 22:       "tcp_state_btf"      Most,    "`tcp` from the BTF tracepoint `inet_sock_set_state`.";
@@ -483,7 +482,7 @@ mod tests {
             (Kind::Exec, "exec_fail_multi"),
             (Kind::Fork, "fork_multi"),
             (Kind::Open, "uring_complete_tp"),
-            (Kind::Open, "uring_quiet"),
+            (Kind::Bpf, "bpf_xdp"),
             (Kind::Open, "uring_submit_btf"),
             (Kind::Open, "uring_submit_tp"),
             (Kind::Open, "uring_refused_btf"),
@@ -502,7 +501,6 @@ mod tests {
             (Kind::Tcp, "uring_submit_tp"),
             (Kind::Tcp, "tcp_begun"),
             (Kind::Bpf, "bpf_netlink"),
-            (Kind::Bpf, "bpf_xdp"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, made) in (0..).zip(slots) {
@@ -537,7 +535,7 @@ mod tests {
         for program in ["sys_exit_btf", "exec_fail_tp", "exec_fail_multi", "exec_bprm_multi"] {
             assert!(!shows_most(program, Kind::Exec), "{program}");
         }
-        for program in ["uring_submit_btf", "uring_complete_tp", "uring_quiet", "exec_btf"] {
+        for program in ["uring_submit_btf", "uring_complete_tp", "exec_btf"] {
             assert!(!shows_most(program, Kind::Open), "{program}");
         }
     }

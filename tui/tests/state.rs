@@ -156,7 +156,7 @@ impl Story {
         maker.host(&HostFrame::Trace(Trace { kinds, command, filter: filter.into(), ..Trace::default() }));
         maker.host(&HostFrame::Host(Host { pid_ns: NsInum(7), name: "a".into(), ..Host::default() }));
         maker.host(&HostFrame::Clock(Clock { offset_ns: 5 }));
-        let name = Slot::OpenUringQuiet.program().to_owned();
+        let name = Slot::OpenUring.program().to_owned();
         maker.host(&HostFrame::Probe(Probe { name, attached: preemptible, preemptible, ..Probe::default() }));
         Story { maker, batches: Vec::new(), part: 0, settled: 0 }
     }

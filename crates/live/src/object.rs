@@ -40,7 +40,7 @@ const ACCEPTS: &str = "TCP_ACCEPTS";
 
 /// The maps that depend on the kernel: [`EXITED`], per-CPU maps that are only used if the verifier follows every iteration of a
 /// loop (`path.rs`), [`CONNS`] and [`ACCEPTS`].
-const ON_FACTS: [&str; 5] = [EXITED, "DEEP", "DEEP_QUIET", CONNS, ACCEPTS];
+const ON_FACTS: [&str; 4] = [EXITED, "DEEP", CONNS, ACCEPTS];
 
 /// Other maps of connections.
 const OF_TCP: [&str; 3] = ["WAITING", "TCP_BEGUN", "TCP_SUBMITTERS"];

@@ -94,7 +94,7 @@ fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call) {
     record.euid = ld(who.cred, field::CredEuid);
     record.has_euid = 1;
     let path = request(s, call);
-    let (end, _) = resolved::<0, false>(s, call.task, |reach| reach == Reach::Here);
+    let (end, _) = resolved::<0>(s, call.task, |reach| reach == Reach::Here);
     let path_len = as_asked(s, end, path);
     send(s, &event, end, path_len);
 }
@@ -164,11 +164,7 @@ fn request(s: &mut OpenScratch, call: &Call) -> u64 {
 /// What is tested more than once is read from memory each time: the verifier then need not follow the two answers
 /// separately up to the end.
 #[inline(always)]
-pub fn resolved<const START: u64, const PREEMPTIBLE: bool>(
-    s: &mut OpenScratch,
-    task: u64,
-    reach: impl Fn(Reach) -> bool,
-) -> (u64, u64) {
+pub fn resolved<const START: u64>(s: &mut OpenScratch, task: u64, reach: impl Fn(Reach) -> bool) -> (u64, u64) {
     let ret = &raw const s.frame.record.ret;
     let is_open = || get(ret) >= 0;
     let fs: u64 = ld(task, field::TaskFs);
@@ -197,7 +193,7 @@ pub fn resolved<const START: u64, const PREEMPTIBLE: bool>(
         files::identify(from.dentry, &mut s.frame.record.file);
     }
     let buf = s.buf.as_mut_ptr();
-    let names = path::walk::<MASK, PREEMPTIBLE>(&mut s.walk, buf, START, from, root, top);
+    let names = path::walk::<MASK>(&mut s.walk, buf, START, from, root, top);
     s.frame.record.names_len = (names.end - START) as u16;
     s.frame.record.root_off = match names.root {
         Some(at) => (at - START) as u16,

@@ -14,9 +14,9 @@ use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, Walk};
 use crate::read::{any, at_most, casts, field, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as, zero};
 use crate::task::{Who, current};
-use aya_ebpf::macros::{btf_tracepoint, fexit, tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{BtfTracePointContext, FExitContext, TracePointContext};
+use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::mark;
@@ -50,8 +50,6 @@ per_cpu! {
     URING_COMPLETE_SCRATCH: OpenScratch;
     /// Records of `uring_complete_tp`.
     URING_COMPLETE_TP_SCRATCH: OpenScratch;
-    /// Records of `uring_quiet`.
-    URING_QUIET_SCRATCH: OpenScratch;
 }
 
 /// `io_uring_submit_req(struct io_kiocb *req)` from 6.4 on
@@ -109,7 +107,7 @@ pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
     };
     // No request does both: the verifier walks through the one or the other.
     if is_open(opcode) {
-        ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
+        ended(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
     } else {
         tcp::uring::ended(Slot::TcpUring, &TCP_URING_BTF_SCRATCH, req, opcode, completion, || submitter(req));
     }
@@ -130,25 +128,9 @@ pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
         flags: field(&ctx, 36),
     };
     if is_open(opcode) {
-        ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
+        ended(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
     } else {
         tcp::uring::ended(Slot::TcpUringTp, &TCP_URING_TP_SCRATCH, req, opcode, completion, || submitter(req));
-    }
-    0
-}
-
-/// Return of `int io_openat2(struct io_kiocb *req, unsigned int issue_flags)`
-/// ([`io_openat2`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/openclose.c)), which executes both kinds of
-/// request: 0 if the request has its result, an error if it is to be tried again. Reports the requests that
-/// [`uring_complete_btf`] does not see.
-#[fexit]
-#[inline(always)]
-pub fn uring_quiet(ctx: FExitContext) -> i32 {
-    let (req, ret): (u64, u64) = (ctx.arg(0), ctx.arg(2));
-    let opcode = opcode_of(req);
-    let succeeds = || rd::<i32>(req.wrapping_add(offset(field::KiocbCqeRes))) >= 0;
-    if is_open(opcode) && ret as i32 == 0 && is_quiet(req) && succeeds() {
-        ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req, opcode);
     }
     0
 }
@@ -306,7 +288,7 @@ fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
 
 /// Reports the result of a request that opens a file.
 #[inline(always)]
-fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8) {
+fn ended(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8) {
     let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
     let task = current();
     let here: u32 = ld(task, field::TaskTgid);
@@ -326,8 +308,8 @@ fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req:
             open::Reach::Here => !direct && here == who.tgid,
         }
     };
-    let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, reach);
-    if !matches!(slot, Slot::OpenUringQuiet) && reach(open::Reach::Here) && get(&s.frame.record.ret) >= 0 {
+    let (end, file) = open::resolved::<PART>(s, task, reach);
+    if reach(open::Reach::Here) && get(&s.frame.record.ret) >= 0 {
         s.frame.record.names_marks |= if is_late(req) { mark::RACED } else { mark::SHARED };
     }
     let place = if file != 0 { any(file, field::DentryParent) } else { 0 };

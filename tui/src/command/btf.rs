@@ -226,7 +226,7 @@ mod tests {
                 "dentry.d_iname",
                 "2 of 2",
                 "exec_btf exec_tp sys_exit_btf open_multi exec_fail_multi open_tp exec_fail_tp \
-                 uring_complete_btf uring_complete_tp uring_quiet",
+                 uring_complete_btf uring_complete_tp",
             ],
         );
         check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);

@@ -1,7 +1,7 @@
 //! Files opened through io_uring, without a system call per open. The tests use the ring directly, without a library.
 
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run};
 use serde_json::Value;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -196,8 +196,6 @@ struct Acted {
     run: Run,
     pid: i32,
     numbers: Vec<i64>,
-    /// Whether requests without a completion event are seen.
-    sees_quiet: bool,
 }
 
 fn act(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
@@ -223,8 +221,7 @@ fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) ->
         cannot_run("this kernel has no io_uring");
         return None;
     }
-    let sees_quiet = !doctor().lines().any(|line| line.starts_with("uring_quiet ") && line.contains("not attached"));
-    Some(Acted { run: traced.stop(), pid, numbers, sees_quiet })
+    Some(Acted { run: traced.stop(), pid, numbers })
 }
 
 fn trace(flags: u32, how: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
@@ -354,44 +351,36 @@ fn next_descriptor() -> i64 {
 }
 
 #[test]
-fn an_open_that_makes_no_completion_is_seen_or_counted() {
+fn an_open_that_makes_no_completion_is_counted() {
     let _alone = alone();
     let dir = Dir::new();
-    let (file, by_worker) = (dir.file("quiet"), dir.file("quiet by a worker"));
-    let (to_open, to_work) = (file.clone(), by_worker.clone());
+    let file = dir.file("quiet");
+    let (to_open, to_work) = (file.clone(), dir.file("quiet by a worker"));
     let acted = act(0, move |ring| {
         if !ring.has_quiet() {
             return vec![];
         }
         let [path, by_worker, nowhere] = [to_open.as_str(), &to_work, "/nowhere/quiet"].map(c);
         let quiet = |path: &CStr| Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, path, libc::O_RDONLY, 0) };
-        let mut numbers = vec![next_descriptor()];
         ring.submit(quiet(&path), 0);
         // A rejected request in the slot of the previous one.
-        numbers.push(ring.run(Sqe { flags: QUIET, addr: 0x1000, ..quiet(&path) }));
+        let mut numbers = vec![ring.run(Sqe { flags: QUIET, addr: 0x1000, ..quiet(&path) })];
         numbers.push(ring.run(quiet(&nowhere)));
         let worked = next_descriptor();
-        numbers.push(worked);
         ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&by_worker) }, 0);
         sys::wait_until(|| sys::call(libc::SYS_fcntl, [worked as u64, libc::F_GETFD as u64, 0, 0, 0]) >= 0);
         numbers.push(ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)));
         numbers
     });
-    let Some(Acted { run, pid, numbers, sees_quiet }) = acted else { return };
-    let [opened, refused, missing, worked, loud] = numbers[..] else { panic!("five numbers: {numbers:?}") };
+    let Some(Acted { run, pid, numbers }) = acted else { return };
+    let [refused, missing, loud] = numbers[..] else { panic!("three numbers: {numbers:?}") };
     assert_eq!((refused, missing), (-i64::from(libc::EFAULT), -i64::from(libc::ENOENT)));
     let account = run.check_sums();
-    let mut expected = vec![(refused, ""), (missing, "/nowhere/quiet"), (loud, file.as_str())];
-    if sees_quiet {
-        run.check();
-        expected.insert(0, (opened, &file));
-        expected.insert(3, (worked, &by_worker));
-    } else {
-        let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
-        assert_eq!(lost, 2, "those that succeeded: {account}");
-        let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
-        assert_eq!(rows, 2, "and a row says so");
-    }
+    let expected = [(refused, ""), (missing, "/nowhere/quiet"), (loud, file.as_str())];
+    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
+    assert_eq!(lost, 2, "those that succeeded: {account}");
+    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
+    assert_eq!(rows, 2, "and a row says so");
     let events: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
     let told: Vec<_> =
         events.iter().map(|e| (e["ret"].as_i64().unwrap_or(0), e["path"].as_str().unwrap_or("?"))).collect();
@@ -417,13 +406,12 @@ fn opens_that_make_no_completion_keep_no_others_out() {
         }
         vec![ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0))]
     });
-    let Some(Acted { run, pid, numbers, sees_quiet }) = acted else { return };
+    let Some(Acted { run, pid, numbers }) = acted else { return };
     let account = run.check_sums();
     let event = run.one("open", pid, |e| e["path"] == file.as_str());
     check(&event, numbers[0], &file, &file);
-    let quiet = run.kind_of("open", pid).iter().filter(|e| e["via"] == "io_uring").count() as u64 - 1;
-    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
-    assert_eq!((quiet, quiet + lost), (if sees_quiet { quiet } else { 0 }, u64::from(RINGS * ENTRIES)), "{account}");
+    assert_eq!(run.kind_of("open", pid).iter().filter(|e| e["via"] == "io_uring").count(), 1);
+    assert_eq!(crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]), u64::from(RINGS * ENTRIES), "{account}");
 }
 
 /// Many requests at once, as in programs that use io_uring for speed. Each open has its own path and directory.

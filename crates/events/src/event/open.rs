@@ -10,7 +10,7 @@ use super::request::Request;
 use super::{Components, EventContext, Payload, Sections, names, open};
 use crate::text::paint::Look;
 use tracetui_shared::id::Uid;
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring, via};
 use zerocopy::{FromBytes, IntoBytes};
@@ -183,15 +183,13 @@ impl Request for OpenRecord {
         self.uring & uring::QUIET != 0
     }
 
-    /// The completed request still contains its arguments. The probe must be the one that captures completions of such a
-    /// request.
-    fn ends(&self, slot: u16, request: &OpenRecord) -> bool {
+    /// The completed request still contains its arguments.
+    fn ends(&self, request: &OpenRecord) -> bool {
         let how = |record: &OpenRecord| (record.dirfd, record.flags, record.mode, record.resolve);
-        let comes_quietly = slot == Slot::OpenUringQuiet as u16;
         (request.how_marks & UNKNOWN != 0 || how(request) == how(self))
             // The kernel clears the flag of a request that fails:
             // [`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h).
-            && (self.ret < 0 || request.is_quiet() == comes_quietly)
+            && (self.ret < 0 || !request.is_quiet())
     }
 
     fn join(&mut self, request: Option<(&OpenRecord, bool)>) {

@@ -17,8 +17,8 @@ pub trait Request: Copy + Debug + FromBytes + IntoBytes + Immutable + KnownLayou
     /// Whether a request posts no completion on success.
     fn is_quiet(&self) -> bool;
 
-    /// Whether this end, of a slot, belongs to the request, judging by the records.
-    fn ends(&self, slot: u16, request: &Self) -> bool;
+    /// Whether this end belongs to the request, judging by the records.
+    fn ends(&self, request: &Self) -> bool;
 
     /// Completes an end with the fields that only the request has, if the request is known. The flag is whether the
     /// object was found in the place where the request looked.

@@ -8,7 +8,7 @@ use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Probe, Restart
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 impl Pipeline {
@@ -79,9 +79,6 @@ impl Pipeline {
     }
 
     pub(super) fn attached(&mut self, probe: &Probe) {
-        if probe.attached && probe.name == Slot::OpenUringQuiet.program() {
-            self.requests.sees_quiet();
-        }
         if probe.attached && probe.preemptible {
             self.order.widen();
         }

@@ -69,9 +69,6 @@ pub(super) struct RequestsOf<R> {
     met: u64,
     hollow: u64,
     unseen: u64,
-    /// Whether a probe captures the completion of successful requests that post no completion event
-    /// (`IOSQE_CQE_SKIP_SUCCESS`).
-    sees_quiet: bool,
     counted_at: BootNanos,
     joined: Vec<u8>,
 }
@@ -115,11 +112,6 @@ impl<R: Request + Default> RequestsOf<R> {
     /// The number of requests without a completion.
     pub(super) fn unseen(&self) -> u64 {
         self.unseen
-    }
-
-    /// Records that a probe captures the completion of requests that post no completion event.
-    pub(super) fn sees_quiet(&mut self) {
-        self.sees_quiet = true;
     }
 
     /// Passes the waiting requests to `out`, oldest first, each with its number; then the ends of their processes, as
@@ -176,17 +168,15 @@ impl<R: Request + Default> RequestsOf<R> {
     }
 
     /// Reports the requests whose completion will not be captured. At the end of the trace, these are all waiting requests. Before
-    /// that, they are the requests whose process ended before the previous counters. Without a probe for their completion, requests
-    /// from before the previous counters that post no completion event on success are included too: they had one interval of the
-    /// counters to fail.
+    /// that, they are the requests whose process ended before the previous counters, and those from before the previous counters that
+    /// post no completion event on success (`IOSQE_CQE_SKIP_SUCCESS`): they had one interval of the counters to fail.
     pub(super) fn count(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
         let since = std::mem::replace(&mut self.counted_at, time);
         let has_ended = |process: &Process| {
             self.submitters.get(process).and_then(|submitter| submitter.ended).is_some_and(|ended| ended < since)
         };
         let late = |w: &Waiting<R>| {
-            let quiet = !self.sees_quiet && w.record.is_quiet();
-            counters.last || quiet && w.header.time < since || has_ended(&process_of(&w.header))
+            counters.last || w.record.is_quiet() && w.header.time < since || has_ended(&process_of(&w.header))
         };
         let gone: Vec<u64> = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, _)| *address).collect();
         let gone: Vec<Waiting<R>> = gone.into_iter().filter_map(|address| self.take(address)).collect();
@@ -300,7 +290,7 @@ fn is_end<R: Request>(slot: Slot) -> bool {
 
 /// Whether a completion belongs to the waiting request at its address.
 fn is_end_of<R: Request>(request: &Waiting<R>, header: &FrameHeader, end: &R) -> bool {
-    process_of(&request.header) == process_of(header) && end.ends(header.slot, &request.record)
+    process_of(&request.header) == process_of(header) && end.ends(&request.record)
 }
 
 /// Sets the process of an event to the submitter of the request.
@@ -428,7 +418,6 @@ mod tests {
         assert_eq!(by(5, OpenRecord { dirfd: 78, ..asked() }, Slot::OpenUring, 0), hollow(5, 78));
         assert_eq!(by(5, OpenRecord { flags: 2, ..asked() }, Slot::OpenUring, 0), hollow(5, 77));
         assert_eq!(by(5, asked(), Slot::OpenUring, uring::QUIET), hollow(5, 77));
-        assert_eq!(by(5, asked(), Slot::OpenUringQuiet, uring::QUIET), whole(true));
         assert_eq!(by(5, failed, Slot::OpenUring, uring::QUIET), whole(true));
     }
 
@@ -496,7 +485,7 @@ mod tests {
         for cpu in &mut counters.cpus {
             cpu.slots[Slot::UringSubmit as usize].lost_bookkeeping = 4;
             cpu.slots[Slot::OpenUring as usize].lost_bookkeeping = 1;
-            cpu.slots[Slot::OpenUringQuiet as usize].lost_ring = 1;
+            cpu.slots[Slot::OpenUringTp as usize].lost_ring = 1;
             cpu.slots[Slot::OpenSysExit as usize].lost_ring = 9;
         }
         end(&mut batch, 1, 0xa0, b"", 0);

@@ -184,7 +184,6 @@ pub(super) const GROUPS: &[Group] = &[
     tcp::ITERATORS,
     OF_CALLS,
     uring::GROUP,
-    uring::QUIET,
     bpf::NETLINK,
     bpf::XDP,
 ];
@@ -376,7 +375,7 @@ impl Probe {
 impl AttachPoint {
     /// Whether programs here can be preempted often enough that records wait longer to be ordered. `tracepoints` says
     /// whether this kernel can preempt programs at tracepoints. (From 5.12 on, programs at [`AttachPoint::Exit`] can be
-    /// preempted too. There is one, at `io_openat2`, which is rarely called.)
+    /// preempted too. There is one, at `dev_change_xdp_fd`, which is rarely called.)
     fn is_preemptible(&self, tracepoints: bool) -> bool {
         tracepoints && matches!(self, Btf(_) | Classic("syscalls", ..))
     }
@@ -461,7 +460,7 @@ mod tests {
         assert_eq!(wanted(Kind::Exec.into(), Way::Classic), ["exit_tp", "exec_tp", "exec_bprm_multi", "exec_fail_tp"]);
         assert_eq!(wanted(Kind::Exec.into(), Way::Functions), ["fork_multi", "exec_fail_multi"]);
         assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["fork_multi", "bpf_multi", "bpf_xdp"]);
-        assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["fork_multi", "open_multi", "uring_quiet"]);
+        assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["fork_multi", "open_multi"]);
     }
 
     #[test]

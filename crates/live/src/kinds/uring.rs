@@ -45,18 +45,8 @@ const COMPLETE_TP: Probe = Probe::new(
     &[WHAT],
 );
 
-const QUIET_EXIT: Probe = Probe::new(
-    Slot::OpenUringQuiet,
-    Exit("io_openat2"),
-    &[HEADER, WALK, FILES, open::FIELDS, FIELDS],
-    &["io_uring opens without a completion (IOSQE_CQE_SKIP_SUCCESS); counted as lost where requests are seen"],
-)
-.optional();
-
 /// The programs at requests and completions.
 pub(super) const GROUP: Group = Group::wanted(&[
     (Way::Typed, &[SUBMIT_BTF, REFUSED_BTF, COMPLETE_BTF]),
     (Way::Classic, &[SUBMIT_TP, REFUSED_TP, COMPLETE_TP]),
 ]);
-/// The program at opens that post no completion.
-pub(super) const QUIET: Group = Group::wanted(&[(Way::Functions, &[QUIET_EXIT])]);

@@ -238,7 +238,7 @@ fn exe_of(s: &mut ExecScratch, task: u64) -> Place {
 fn names(s: &mut ExecScratch, from: Place, root: Place, top: u64) -> (u16, u8) {
     let start = get(&s.off);
     let buf = s.buf.as_mut_ptr();
-    let names = path::walk::<MASK, false>(&mut s.walk, buf, start, from, root, top);
+    let names = path::walk::<MASK>(&mut s.walk, buf, start, from, root, top);
     if names.end - start > get(&s.most) {
         // A path without its beginning is useless.
         return (0, names.marks | mark::CUT);

@@ -81,7 +81,7 @@ fn describe(s: &mut ExecScratch, mut out: Pointer<Stdio>, file: u64, root: Place
     } else if mode & FORMAT != FIFO || any::<u64>(view.path.dentry, field::DentryParent) != view.path.dentry {
         let start = get(&s.off);
         let buf = s.buf.as_mut_ptr();
-        let names = path::walk_by::<MASK, false, { path::DEPTH_FEW }>(&mut s.walk, buf, start, view.path, root, top);
+        let names = path::walk_by::<MASK, { path::DEPTH_FEW }>(&mut s.walk, buf, start, view.path, root, top);
         let fits = names.end <= get(&s.end);
         if fits {
             set(&mut s.off, names.end);
