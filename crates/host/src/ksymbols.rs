@@ -17,14 +17,13 @@
 //! [include/uapi/linux/perf_event.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h).
 
 use crate::confine::Spawner;
+use crate::mapping::Mapping;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
@@ -242,16 +241,13 @@ pub fn parse_cpus(text: &[u8]) -> Vec<u32> {
 struct Ring {
     cpu: u32,
     event: OwnedFd,
-    memory: NonNull<u8>,
+    memory: Mapping,
     /// The size of the data in bytes, a power of two.
     size: usize,
     counts_lost: bool,
     /// The number of lost records according to the records in the ring.
     said_lost: u64,
 }
-
-// SAFETY: the mapping belongs to this value alone, and no thread but the one that has it touches the memory.
-unsafe impl Send for Ring {}
 
 impl AsFd for Ring {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -267,19 +263,8 @@ impl Ring {
             other => (other?, true),
         };
         let size = pages * page_size();
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the mapping is new, and replaces no other one.
-        let memory =
-            unsafe { mmap(std::ptr::null_mut(), size + page_size(), protection, MapFlags::SHARED, &event, 0) }?;
-        let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        let memory = Mapping::new(event.as_fd(), 0, page_size() + size, true)?;
         Ok(Ring { cpu, event, memory, size, counts_lost, said_lost: 0 })
-    }
-
-    /// A position in the first page.
-    fn position(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: the first page is mapped for as long as this value lives, `offset` is within it and aligned, and the
-        // kernel and this code access it by whole words only.
-        unsafe { self.memory.add(offset).cast().as_ref() }
     }
 
     /// Copies `into.len()` bytes of the data at a position, which may wrap around.
@@ -287,21 +272,18 @@ impl Ring {
         debug_assert!(into.len() <= self.size);
         let at = position as usize & (self.size - 1);
         let first = into.len().min(self.size - at);
-        // SAFETY: the data has `size` bytes after the first page, and is mapped for as long as this value lives. Both
-        // parts are within it: `at + first <= size`, and the rest is no longer than the data. The kernel does not write
-        // what has not been released yet.
-        unsafe {
-            let data = self.memory.add(page_size());
-            data.add(at).copy_to_nonoverlapping(NonNull::new_unchecked(into.as_mut_ptr()), first);
-            data.copy_to_nonoverlapping(NonNull::new_unchecked(into.as_mut_ptr().add(first)), into.len() - first);
-        }
+        let (whole, rest) = into.split_at_mut(first);
+        // SAFETY: the kernel does not write what has not been released yet.
+        let data = |at: usize, len: usize| unsafe { self.memory.bytes(page_size() + at, len) };
+        whole.copy_from_slice(data(at, whole.len()));
+        rest.copy_from_slice(data(0, rest.len()));
     }
 
     /// Passes all records to `take`. Returns the number of times that the rest was unreadable.
     fn drain(&mut self, record: &mut Vec<u8>, take: &mut dyn FnMut(StreamEvent<'_>)) -> u64 {
         // Pairs with the release of the kernel after it wrote the records (`perf_output_put_handle`).
-        let head = self.position(page::DATA_HEAD).load(Ordering::Acquire);
-        let mut tail = self.position(page::DATA_TAIL).load(Ordering::Relaxed);
+        let head = self.memory.word(page::DATA_HEAD).load(Ordering::Acquire);
+        let mut tail = self.memory.word(page::DATA_TAIL).load(Ordering::Relaxed);
         let mut broken = 0;
         while head != tail {
             let there = head.wrapping_sub(tail);
@@ -329,7 +311,7 @@ impl Ring {
             tail = tail.wrapping_add(size as u64);
         }
         // Pairs with the acquire of the kernel before it writes into this space.
-        self.position(page::DATA_TAIL).store(tail, Ordering::Release);
+        self.memory.word(page::DATA_TAIL).store(tail, Ordering::Release);
         broken
     }
 
@@ -338,13 +320,6 @@ impl Ring {
         // SAFETY: the buffer has as many bytes as are asked for: the count of events, and the lost records.
         let read = unsafe { libc::read(self.event.as_raw_fd(), counts.as_mut_ptr().cast(), 16) };
         if self.counts_lost && read == 16 { counts[1].max(self.said_lost) } else { self.said_lost }
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        // SAFETY: this value owns the mapping, which has this length, and nothing refers to it any more.
-        let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.size + page_size()) };
     }
 }
 

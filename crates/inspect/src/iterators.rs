@@ -10,7 +10,6 @@
 //! before and after a walk over the ids existed all the time.
 
 use super::descriptors::{DescriptorLayout, Descriptors, EventLayout, WORD, offset, read};
-use super::links::link_type;
 use super::lister::{Body, ENTRY, Lister, NAME_AT, ON_STACK, asm, field};
 use super::namespaces;
 use super::processes::Held;
@@ -24,6 +23,7 @@ use tracetui_events::bpf::{Hidden, Inventory, Link, Unseen, View};
 use tracetui_events::limits;
 use tracetui_host::btf::Btf;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
+use tracetui_shared::record::bpf::link_type;
 
 /// The offsets of the kernel's types that the programs read.
 #[derive(Clone, Copy, Debug)]
@@ -400,9 +400,8 @@ mod tests {
         let _alone = crate::alone();
         let Some(mut iterators) = iterators(0) else { return };
         let full = iterators.programs.ring.size as u64;
-        // SAFETY: the page is mapped; the kernel takes any position, and finds no room.
-        unsafe { iterators.programs.ring.consumer.as_ref() }
-            .store(full.wrapping_neg(), std::sync::atomic::Ordering::Release);
+        // The kernel takes any position, and finds no room.
+        iterators.programs.ring.consumer.word(0).store(full.wrapping_neg(), std::sync::atomic::Ordering::Release);
         let lost = list(&mut iterators.programs);
         assert!(lost.is_err(), "{lost:?}");
         let lost = list(&mut iterators.programs);

@@ -15,25 +15,7 @@ use tracetui_host::btf::Btf;
 use tracetui_host::{decimal, read_bounded};
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid};
-
-/// `enum bpf_link_type`.
-pub(super) mod link_type {
-    pub(crate) const RAW_TRACEPOINT: u32 = 1;
-    pub(crate) const TRACING: u32 = 2;
-    pub(crate) const CGROUP: u32 = 3;
-    pub(crate) const ITER: u32 = 4;
-    pub(crate) const NETNS: u32 = 5;
-    pub(crate) const XDP: u32 = 6;
-    pub(crate) const PERF_EVENT: u32 = 7;
-    pub(crate) const KPROBE_MULTI: u32 = 8;
-    pub(crate) const STRUCT_OPS: u32 = 9;
-    pub(crate) const NETFILTER: u32 = 10;
-    pub(crate) const TCX: u32 = 11;
-    pub(crate) const UPROBE_MULTI: u32 = 12;
-    pub(crate) const NETKIT: u32 = 13;
-    pub(crate) const SOCKMAP: u32 = 14;
-    pub(crate) const TRACING_MULTI: u32 = 15;
-}
+use tracetui_shared::record::bpf::link_type;
 
 /// BPF_PROG_TYPE_RAW_TRACEPOINT and its variant that may write.
 const RAW_TRACEPOINT: u32 = 17;

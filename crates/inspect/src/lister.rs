@@ -1,13 +1,12 @@
 //! Iterators of tracetui: programs that send a record for each object in the kernel through a ring buffer.
 
 use super::sys;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use tracetui_host::bpf::{link_iterator, run_iterator};
+use tracetui_host::mapping::Mapping;
 use tracetui_host::maps::{NewMap, freeze};
 use tracetui_host::program::{self, Instruction, ProgramKind};
 use tracetui_shared::header::until_nul;
@@ -25,8 +24,6 @@ pub(super) const ENTRY: usize = RECORD + HEADER;
 
 /// The size of the header of a record in bytes: its length with two flags, and its page (`struct bpf_ringbuf_hdr`).
 const HEADER: usize = 8;
-/// BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT.
-const FLAGS: u32 = 3 << 30;
 
 pub(super) mod asm {
     use super::Instruction;
@@ -231,68 +228,40 @@ impl Record<'_> {
 pub(super) struct Ring {
     map: OwnedFd,
     /// The page with the position of the producer, then the data twice in a row.
-    memory: NonNull<u8>,
+    memory: Mapping,
     /// The page with the position of the consumer.
-    pub(super) consumer: NonNull<AtomicU64>,
+    pub(super) consumer: Mapping,
     pub(super) size: usize,
     position: u64,
 }
-
-// SAFETY: the mappings belong to this value alone, and no thread but the one that has it reads them.
-unsafe impl Send for Ring {}
 
 impl Ring {
     fn new(size: u32) -> io::Result<Ring> {
         let map = NewMap::ring(size).create()?;
         let (size, page) = (size as usize, page_size());
-        let null = std::ptr::null_mut();
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the mapping is new, and replaces no other one.
-        let consumer = unsafe { mmap(null, page, protection, MapFlags::SHARED, &map, 0) }?;
-        // SAFETY: as above.
-        let memory = unsafe { mmap(null, page + 2 * size, ProtFlags::READ, MapFlags::SHARED, &map, page as u64) };
-        let memory = memory.inspect_err(|_| {
-            // SAFETY: nothing refers to the mapping of one page.
-            let _ = unsafe { munmap(consumer, page) };
-        })?;
-        match (NonNull::new(memory.cast()), NonNull::new(consumer.cast())) {
-            (Some(memory), Some(consumer)) => Ok(Ring { map, memory, consumer, size, position: 0 }),
-            _ => Err(ErrorKind::InvalidData.into()),
-        }
+        let consumer = Mapping::new(map.as_fd(), 0, page, true)?;
+        let memory = Mapping::new(map.as_fd(), page, page + 2 * size, false)?;
+        Ok(Ring { map, memory, consumer, size, position: 0 })
     }
 
     /// Passes all records to `take`. Returns `false` if it found anything else; the rest was then not read.
     fn drain(&mut self, mut take: impl FnMut(&[u8; RECORD])) -> bool {
-        // SAFETY: the position is the first word of the mapping, which lives as long as this value.
-        let produced = unsafe { self.memory.cast::<AtomicU64>().as_ref() }.load(Ordering::Acquire);
+        let produced = self.memory.word(0).load(Ordering::Acquire);
         // The position is beyond the ring's size, so another process changed the position of the consumer.
         let mut whole = produced.wrapping_sub(self.position) <= self.size as u64;
         while whole && self.position != produced {
             let at = page_size() + (self.position as usize & (self.size - 1));
-            // SAFETY: positions are multiples of 8, and the data are mapped twice in a row, so a header and a record that
-            // begin within the first are mapped. The kernel writes the header as a word.
-            let header = unsafe { self.memory.add(at).cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
-            whole = self.position.is_multiple_of(HEADER as u64) && header & FLAGS == 0 && header as usize == RECORD;
+            let is_aligned = self.position.is_multiple_of(HEADER as u64);
+            whole = is_aligned && self.memory.half(at).load(Ordering::Acquire) == RECORD as u32;
             if whole {
-                // SAFETY: as above. The kernel does not write a record that was not released.
-                take(unsafe { self.memory.add(at + HEADER).cast().as_ref() });
+                // SAFETY: without flags, the record is complete. The kernel does not write it again until it is released.
+                let record = unsafe { self.memory.bytes(at + HEADER, RECORD) };
+                record.first_chunk().into_iter().for_each(&mut take);
                 self.position += ENTRY as u64;
             }
         }
         self.position = produced;
-        // SAFETY: the page lives as long as this value; the kernel only reads it.
-        unsafe { self.consumer.as_ref() }.store(produced, Ordering::Release);
+        self.consumer.word(0).store(produced, Ordering::Release);
         whole
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        let page = page_size();
-        // SAFETY: this value owns both mappings, which have these lengths, and nothing refers to them any more.
-        unsafe {
-            let _ = munmap(self.memory.as_ptr().cast(), page + 2 * self.size);
-            let _ = munmap(self.consumer.as_ptr().cast(), page);
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The programs in maps: of sockets, of programs, of interfaces and processors, and of functions that the kernel calls.
 
-use super::links::{Types, link_type};
+use super::links::Types;
 use super::map_info::{at, map_name};
 use super::places::attached;
 use super::programs::Read;
@@ -12,6 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use tracetui_events::bpf::{AttachFacts, Hook, SOCKMAPS, Via};
 use tracetui_events::limits;
 use tracetui_shared::id::ProgId;
+use tracetui_shared::record::bpf::link_type;
 
 /// BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT, BPF_SK_MSG_VERDICT, BPF_SK_SKB_VERDICT.
 const OF_SOCKET_MAPS: [u32; 4] = [4, 5, 7, 38];

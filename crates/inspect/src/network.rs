@@ -1,7 +1,6 @@
 //! Finds the programs at network interfaces and network namespaces, with or without links: XDP, tc, tcx, netkit, flow
 //! dissector, sk_lookup. A separate thread enters each namespace.
 
-use super::links::link_type;
 use super::netlink::{Message, NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
@@ -17,6 +16,7 @@ use tracetui_events::limits;
 use tracetui_host::clock::now_thread;
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
+use tracetui_shared::record::bpf::link_type;
 
 /// rtnetlink: requests for dumps
 /// ([include/uapi/linux/rtnetlink.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/rtnetlink.h)).

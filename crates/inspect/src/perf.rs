@@ -1,12 +1,13 @@
 //! Joins the perf events of processes with links.
 
-use super::links::{event_name, link_type};
+use super::links::event_name;
 use super::processes::{PerfFd, SeenEvent};
 use super::programs::Read;
 use super::sys;
 use foldhash::{HashMap, HashSet};
 use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
 use tracetui_shared::id::{KernelAddr, ProgId};
+use tracetui_shared::record::bpf::link_type;
 
 /// Adds the programs on perf events that have no link.
 pub(super) fn join(

@@ -106,6 +106,8 @@ pub mod link_type {
     pub const NETKIT: u32 = 13;
     /// `BPF_LINK_TYPE_SOCKMAP`.
     pub const SOCKMAP: u32 = 14;
+    /// `BPF_LINK_TYPE_TRACING_MULTI`.
+    pub const TRACING_MULTI: u32 = 15;
 }
 
 /// The sources that could be read ([`BpfRecord::has`]).
