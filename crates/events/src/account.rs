@@ -14,6 +14,8 @@ use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
 pub use crate::frame::state::{Arrived, Counted, LostBy, Pairing};
 use crate::limits;
+use crate::text::json;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use tracetui_shared::counters::{REASONS, Reason, SlotCounters};
@@ -516,70 +518,37 @@ impl Account {
 
     /// The same as a JSON object.
     pub fn json(&self) -> String {
-        format!("{{\"account\":{}}}", self.object())
+        json::ascii(&json!({ "account": self.object() }))
     }
 
     /// The value of `account` in [`json`](Self::json).
-    pub fn object(&self) -> String {
+    pub fn object(&self) -> Value {
         let sum = self.sum();
-        let mut out = format!(
-            r#"{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"processes_evicted":{},"cgroups_evicted":{},"unsettled":{},"pairing":{{"#,
-            sum.seen,
-            sum.delivered,
-            sum.filtered,
-            sum.lost.sum(),
-            self.own,
-            self.cut,
-            self.unattributed_skips,
-            self.bookkeeping_lost,
-            self.tree_full,
-            self.shortage.processes,
-            self.shortage.cgroups,
-            self.shortage.unsettled
-        );
-        let pairing: Vec<String> = self.pairing.each().map(|(name, n)| format!("\"{name}\":{n}")).collect();
-        out.push_str(&pairing.join(","));
-        out.push_str(r#"},"kinds":{"#);
-        for (i, kind) in Kind::PROBED.iter().enumerate() {
-            let k = self.kind(*kind);
-            // Writing to a String cannot fail.
-            let _ = write!(
-                out,
-                r#"{}"{}":{{"seen":{},"delivered":{},"filtered":{},"lost":{{"ring":{},"probe":{},"read":{}"#,
-                if i == 0 { "" } else { "," },
-                kind.name(),
-                k.seen,
-                k.delivered,
-                k.filtered,
-                k.lost.ring,
-                k.lost.probe,
-                k.lost.read
-            );
-            if k.lost.unwritten != 0 {
-                let _ = write!(out, r#","unwritten":{}"#, k.lost.unwritten);
-            }
-            if *kind == Kind::Bpf && self.bounded != 0 {
-                let _ = write!(out, r#","at_most":{}"#, self.bounded);
-            }
-            out.push_str("}}");
-        }
-        out.push_str(r#"},"dropped":{"#);
-        let dropped = Reason::ALL.into_iter().zip(self.dropped);
-        let dropped: Vec<String> = dropped.map(|(reason, n)| format!("\"{}\":{n}", reason.name())).collect();
-        out.push_str(&dropped.join(","));
-        let _ = write!(
-            out,
-            r#"}},"hollow":{},"not_read":{},"late":{},"processes_unread":{},"bpf_left_out":{},"discrepancies":["#,
-            self.hollow, self.not_read, self.late, self.processes_unread, self.bpf_left_out
-        );
-        // These texts need no escapes.
-        let sums = self.discrepancies.iter();
-        let sums: Vec<String> = sums
-            .map(|d| format!(r#"{{"of":"{}","sum":"{}","left":{},"right":{}}}"#, d.of, d.sum, d.left, d.right))
-            .collect();
-        out.push_str(&sums.join(","));
-        out.push_str("]}");
-        out
+        let counts = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
+            counts.map(|(name, count)| (name.to_owned(), count.into())).collect()
+        };
+        let kinds = Kind::PROBED.iter().map(|kind| {
+            let KindAccount { seen, delivered, filtered, lost, .. } = self.kind(*kind);
+            let at_most = if *kind == Kind::Bpf { self.bounded } else { 0 };
+            let always = [("ring", lost.ring), ("probe", lost.probe), ("read", lost.read)];
+            let rare = [("unwritten", lost.unwritten), ("at_most", at_most)];
+            let lost = counts(&mut always.into_iter().chain(rare.into_iter().filter(|(_, count)| *count != 0)));
+            let kind_json = json!({ "seen": seen, "delivered": delivered, "filtered": filtered, "lost": lost });
+            (kind.name().to_owned(), kind_json)
+        });
+        let sums = self.discrepancies.iter().map(|Discrepancy { of, sum, left, right }| {
+            json!({ "of": of.to_string(), "sum": sum, "left": left, "right": right })
+        });
+        json!({
+            "seen": sum.seen, "delivered": sum.delivered, "filtered": sum.filtered, "lost": sum.lost.sum(), "own": self.own,
+            "cut": self.cut, "unattributed_skips": self.unattributed_skips, "bookkeeping_lost": self.bookkeeping_lost,
+            "tree_full": self.tree_full, "processes_evicted": self.shortage.processes,
+            "cgroups_evicted": self.shortage.cgroups, "unsettled": self.shortage.unsettled,
+            "pairing": counts(&mut self.pairing.each()), "kinds": kinds.collect::<Map<_, _>>(),
+            "dropped": counts(&mut Reason::ALL.into_iter().map(Reason::name).zip(self.dropped)), "hollow": self.hollow,
+            "not_read": self.not_read, "late": self.late, "processes_unread": self.processes_unread,
+            "bpf_left_out": self.bpf_left_out, "discrepancies": sums.collect::<Value>(),
+        })
     }
 }
 

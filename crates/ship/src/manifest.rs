@@ -115,13 +115,15 @@ impl Row {
         } = &self.contents;
         let time = |ns: Option<i128>| ns.map_or(Value::Null, |ns| Value::from(utc(ns)));
         let file = (self.kind == Kind::Part).then(|| self.events_key());
-        let row = json!({
+        let mut row = json!({
             "kind": self.kind.name(), "host": host, "boot_id": boot_id, "labels": labels, "trace": self.trace, "part": self.part,
             "parts": self.parts, "created": utc(i128::from(self.created_s) * 1_000_000_000), "file": file,
             "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "events": rows, "seen": seen,
             "filtered": filtered, "lost": lost, "seen_before": seen_before, "first": time(times.map(|times| times.0)),
             "last": time(times.map(|times| times.1)), "complete": complete, "damaged": damaged, "continues": continues, "note": self.note,
         });
+        // Objects have the order of their members here, but rows are sorted by name.
+        row.sort_all_objects();
         format!("{row}\n")
     }
 }

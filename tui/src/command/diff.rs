@@ -5,6 +5,7 @@ use super::say::{charset, name, say};
 use super::usage::BadUsage;
 use crate::cli::{self, ReportFormat};
 use anyhow::Result;
+use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -66,41 +67,23 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     Ok(if report.equal() && whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn side_json(side: &Side, file: &Path) -> String {
+fn side_json(side: &Side, file: &Path) -> Value {
     let gaps = &side.run.gaps;
-    let kinds = Kind::PROBED.into_iter().zip(gaps.lost).map(|(kind, lost)| format!("\"{}\":{lost}", kind.name()));
-    format!(
-        "{{\"file\":{},\"directory\":{},\"processes\":{},\"files\":{},\"lost\":{{{}}},\"lost_other\":{},\"ended_early\":{},\
-         \"damaged\":{},\"full\":{}}}",
-        json::ascii(&file.to_string_lossy()),
-        json::ascii(&String::from_utf8_lossy(side.run.root())),
-        side.counts.0,
-        side.counts.1,
-        kinds.collect::<Vec<_>>().join(","),
-        gaps.other,
-        side.early,
-        side.damaged,
-        gaps.full,
-    )
+    let lost = Kind::PROBED.into_iter().zip(gaps.lost).map(|(kind, lost)| (kind.name().to_owned(), lost.into()));
+    json!({
+        "file": file.to_string_lossy(), "directory": String::from_utf8_lossy(side.run.root()), "processes": side.counts.0,
+        "files": side.counts.1, "lost": lost.collect::<Map<String, Value>>(), "lost_other": gaps.other,
+        "ended_early": side.early, "damaged": side.damaged, "full": gaps.full,
+    })
 }
 
-fn summarised(report: &DiffReport, whole: bool, sides: &[String]) -> String {
-    let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
-    let directories: Vec<_> = report.directories.iter().map(|(a, b)| format!("[{},{}]", text(a), text(b))).collect();
-    let follow: Vec<_> = report.follow.iter().map(|(kind, count)| format!("\"{kind}\":{count}")).collect();
-    let (a, more, b) = match sides {
-        [a, more @ .., b] => (a, more, b),
-        _ => return String::new(),
-    };
-    format!(
-        "{{\"summary\":{{\"equal\":{},\"different\":{},\"unknown\":{},\"follow\":{{{}}},\"noise\":{},\"directories\":[{}],\"a\":{a},\
-         \"more\":[{}],\"b\":{b}}}}}\n",
-        report.equal() && whole,
-        report.count(Status::Different),
-        report.count(Status::Unknown),
-        follow.join(","),
-        report.noise.len(),
-        directories.join(","),
-        more.join(","),
-    )
+fn summarised(report: &DiffReport, whole: bool, sides: &[Value]) -> String {
+    let [a, more @ .., b] = sides else { return String::new() };
+    let directories = report.directories.iter().map(|(a, b)| json!([a, b].map(|bytes| String::from_utf8_lossy(bytes))));
+    let summary = json!({
+        "equal": report.equal() && whole, "different": report.count(Status::Different),
+        "unknown": report.count(Status::Unknown), "follow": report.follow, "noise": report.noise.len(),
+        "directories": directories.collect::<Value>(), "a": a, "more": more, "b": b,
+    });
+    json::ascii(&json!({ "summary": summary })) + "\n"
 }

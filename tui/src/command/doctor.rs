@@ -5,6 +5,7 @@ use super::selftest::SelfTest;
 use super::trace::request::TraceOptions;
 use super::trace::start::{attach, foreign_btf};
 use crate::cli::{self, ReportFormat};
+use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -303,23 +304,15 @@ impl Report<'_> {
 
     /// The JSON report: one object, on one line.
     pub fn json(&self) -> String {
-        let list = |items: Vec<String>| format!("[{}]", items.join(","));
-        let capabilities = self.capabilities.map(|held| list(held.names().map(json::ascii).collect()));
-        let causes = self.causes.iter().map(cause_json).collect();
-        let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe))).collect();
-        format!(
-            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"kptr_restrict\":{},\"confinement\":{},\"causes\":{},\"call_ns\":{},\"probes\":{}}}",
-            json::ascii(self.kernel),
-            json::ascii(self.arch),
-            quoted_or_null(self.lockdown.map(Lockdown::name)),
-            capabilities.as_deref().unwrap_or("null"),
-            self.kptr_restrict.map_or("null".to_owned(), |value| value.to_string()),
-            self.trial.as_ref().map_or("null".to_owned(), trial_json),
-            list(causes),
-            self.calls
-                .map_or("null".to_owned(), |ns| format!("{{\"untraced\":{},\"traced\":{}}}", ns.untraced, ns.traced)),
-            list(probes),
-        )
+        let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe)));
+        json::ascii(&json!({
+            "kernel": self.kernel, "arch": self.arch, "lockdown": self.lockdown.map(Lockdown::name),
+            "capabilities": self.capabilities.map(|held| held.names().collect::<Value>()),
+            "kptr_restrict": self.kptr_restrict, "confinement": self.trial.as_ref().map(trial_json),
+            "causes": self.causes.iter().map(cause_json).collect::<Value>(),
+            "call_ns": self.calls.map(|ns| json!({ "untraced": ns.untraced, "traced": ns.traced })),
+            "probes": probes.collect::<Value>(),
+        }))
     }
 }
 
@@ -329,51 +322,35 @@ fn held(threads: &Threads) -> String {
     if threads.root_files { names + ", root's ids for files" } else { names }
 }
 
-fn trial_json(trial: &Trial) -> String {
-    let names = |names: &[&str]| names.iter().map(|name| json::ascii(name)).collect::<Vec<_>>().join(",");
-    let threads = |threads: &Threads| {
-        format!(
-            "{{\"threads\":{},\"capabilities\":[{}],\"root_files\":{},\"able\":[{}],\"allowed\":[{}]}}",
-            json::ascii(threads.names),
-            names(&threads.held.names().collect::<Vec<_>>()),
-            threads.root_files,
-            names(&threads.able),
-            names(&threads.allowed),
-        )
-    };
-    format!(
-        "{{\"user\":{},\"seccomp\":{},\"landlock\":{},\"held\":[{}],\"denied\":[{}]}}",
-        trial.user,
-        trial.calls,
-        trial.writes,
-        trial.threads.iter().map(threads).collect::<Vec<_>>().join(","),
-        names(&trial.denied_to_all()),
-    )
+fn trial_json(trial: &Trial) -> Value {
+    let held = trial.threads.iter().map(|threads| {
+        json!({
+            "threads": threads.names, "capabilities": threads.held.names().collect::<Value>(),
+            "root_files": threads.root_files, "able": threads.able, "allowed": threads.allowed,
+        })
+    });
+    json!({
+        "user": trial.user, "seccomp": trial.calls, "landlock": trial.writes, "held": held.collect::<Value>(),
+        "denied": trial.denied_to_all(),
+    })
 }
 
-fn cause_json(cause: &Cause) -> String {
-    format!(
-        "{{\"fatal\":{},\"what\":{},\"missing\":{},\"remedy\":{}}}",
-        cause.severity == Severity::Fatal,
-        json::ascii(&cause.what),
-        quoted_or_null(cause.missing.map(Capability::name)),
-        json::ascii(&cause.remedy),
-    )
+fn cause_json(cause: &Cause) -> Value {
+    json!({
+        "fatal": cause.severity == Severity::Fatal, "what": cause.what, "missing": cause.missing.map(Capability::name),
+        "remedy": cause.remedy,
+    })
 }
 
-fn probe_json(probe: &Probe, seen: Option<bool>) -> String {
-    let seen = seen.map(|seen| format!(",\"seen\":{seen}")).unwrap_or_default();
-    let missing = (!probe.attached && !probe.missing.is_empty()).then_some(probe.missing.as_str());
-    format!(
-        "{{\"name\":{},\"kind\":{},\"attached\":{},\"how\":{},\"why\":{},\"missing\":{},\"remedy\":{}{seen}}}",
-        json::ascii(&probe.name),
-        json::ascii(&kinds(probe)),
-        probe.attached,
-        json::ascii(&probe.how),
-        quoted_or_null(probe.why.as_deref()),
-        quoted_or_null(missing),
-        quoted_or_null(probe.remedy.as_deref()),
-    )
+fn probe_json(probe: &Probe, seen: Option<bool>) -> Value {
+    let mut object = json!({
+        "name": probe.name, "kind": kinds(probe), "attached": probe.attached, "how": probe.how, "why": probe.why,
+        "missing": (!probe.attached && !probe.missing.is_empty()).then_some(&probe.missing), "remedy": probe.remedy,
+    });
+    if let Some(seen) = seen {
+        object["seen"] = seen.into();
+    }
+    object
 }
 
 /// The names of a probe's kinds, joined by commas; a kind that we do not know is its number.
@@ -393,10 +370,6 @@ fn capabilities(held: Option<Capabilities>) -> String {
         (held, lacked_count) if lacked_count < held => format!("all except {}", lacked.join(" ")),
         _ => names.join(" "),
     }
-}
-
-fn quoted_or_null(text: Option<&str>) -> String {
-    text.map_or_else(|| "null".to_owned(), json::ascii)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::explain::JSON_COLUMN;
 use super::print::{Flow, Lines};
+use super::read;
 use super::say::{charset, name, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::usage::BadUsage;
@@ -69,12 +70,7 @@ fn convert(args: &cli::Export, playback: &mut Playback, out: &Output<'_>) -> Res
     lines.outcome().with_context(|| out.cannot_write())?;
     drop(lines);
     out.report();
-    playback.remarks().iter().for_each(say);
-    let damaged = playback.damaged();
-    if !playback.ended_early() && !playback.goes_on() {
-        say(playback.account().line());
-    }
-    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(read::conclude(playback))
 }
 
 fn sink<'o>(args: &cli::Export, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {

@@ -9,6 +9,7 @@ use crate::cli::{self, ReportFormat};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio;
+use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ use tracetui_events::recording::reader::Ending;
 use tracetui_events::sink::{self, FormatName, Sink as _};
 use tracetui_events::text::shell;
 use tracetui_events::text::time::{Moment, utc};
-use tracetui_events::text::{grouped, without_codes};
+use tracetui_events::text::{grouped, json, without_codes};
 use tracetui_host::clock;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KINDS, Kind, KindSet};
@@ -123,6 +124,15 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     let code = if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     let doubt = args.expect_none.as_ref().and_then(|_| doubt(&playback, &filters));
     Ok(Printed { code, matched: lines.is_done(), doubt })
+}
+
+/// Prints the remarks on recordings that were read, and their account. A damaged recording is a failure.
+pub(super) fn conclude(playback: &Playback) -> ExitCode {
+    playback.remarks().iter().for_each(say);
+    if !playback.ended_early() && !playback.goes_on() {
+        say(playback.account().line());
+    }
+    if playback.damaged() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Why the filter may match an event that is in none of the recordings; `None` if it cannot.
@@ -394,58 +404,38 @@ impl Facts {
     fn json(&self, recording: &Recording) -> String {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
-        let account = recording.account();
-        let text = |text: &str| tracetui_events::text::json::ascii(text);
-        let known = |known: bool, json: String| if known { json } else { "null".to_owned() };
-        let of_host = |of_host: &str| known(!of_host.is_empty(), text(of_host));
-        let time = |ns: Option<i128>| ns.map_or_else(|| "null".to_owned(), |ns| format!("\"{}\"", utc(ns)));
-        let early = match recording.ending() {
-            Some(Ending::Early(at)) => at.to_string(),
-            _ => "null".to_owned(),
-        };
-        let writing = match (recording.ending(), recording.writing()) {
-            (Some(Ending::Complete), _) | (_, Writing::Over) => "false",
-            (_, Writing::Now) => "true",
-            (_, Writing::Unknown) => "null",
-        };
+        let (begun, trace) = (pipeline.trace().is_some(), recording.trace());
+        let of_host = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (version, bytes, blocks) = recording.read_so_far();
-        let events = Kind::PROBED.map(|kind| format!("{}:{}", text(kind.name()), self.count(kind)));
+        let writing = match (recording.ending(), recording.writing()) {
+            (Some(Ending::Complete), _) | (_, Writing::Over) => Some(false),
+            (_, Writing::Now) => Some(true),
+            (_, Writing::Unknown) => None,
+        };
+        let early = match recording.ending() {
+            Some(Ending::Early(at)) => Some(at),
+            _ => None,
+        };
+        let events = Kind::PROBED.map(|kind| (kind.name().to_owned(), self.count(kind).into()));
+        let probe = |probe: &Probe| json!({ "name": probe.name, "attached": probe.attached });
+        let probes: Vec<Value> = pipeline.world().probes().iter().map(probe).collect();
+        let part = |(part, continues)| json!({ "number": u64::from(part) + 1, "continues": continues });
         let window = |window: &Window| {
             let (from, to) = span(pipeline.world(), window);
-            let (matches, short) = (window.matches, window.short);
-            let (from, to) = (time(Some(from)), time(to));
-            format!(r#"{{"from":{from},"to":{to},"matches":{matches},"short":{short}}}"#)
+            json!({ "from": utc(from), "to": to.map(utc), "matches": window.matches, "short": window.short })
         };
-        let windows = pipeline.windows().iter().map(window).collect::<Vec<_>>().join(",");
-        let part = match recording.part() {
-            Some((part, continues)) => format!(r#"{{"number":{},"continues":{continues}}}"#, u64::from(part) + 1),
-            None => "null".to_owned(),
-        };
-        let probe = |probe: &Probe| format!(r#"{{"name":{},"attached":{}}}"#, text(&probe.name), probe.attached);
-        let probes: Vec<_> = pipeline.world().probes().iter().map(probe).collect();
-        let account_json = account.object();
-        format!(
-            "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":{},\"filter\":{},\"command\":{},\"labels\":{},\
-             \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
-            text(&name(recording.path())),
-            version,
-            of_host(&host.name),
-            of_host(&host.boot_id),
-            of_host(&host.kernel),
-            of_host(&host.arch),
-            time(self.first_ns),
-            time(self.last_ns),
-            recording.ending() == Some(Ending::Complete),
-            recording.after_end(),
-            events.join(","),
-            known(!probes.is_empty(), format!("[{}]", probes.join(","))),
-            known(pipeline.trace().is_some(), text(&recording.trace().filter)),
-            recording.command_json(),
-            known(pipeline.trace().is_some(), recording.labels_json()),
-            bytes,
-            blocks,
-        )
+        let object = json!({
+            "file": name(recording.path()), "format": "ttr", "version": version, "host": of_host(&host.name),
+            "boot_id": of_host(&host.boot_id), "kernel": of_host(&host.kernel), "arch": of_host(&host.arch),
+            "start": self.first_ns.map(utc), "end": self.last_ns.map(utc),
+            "complete": recording.ending() == Some(Ending::Complete), "ended_early_at": early,
+            "bytes_after_end": recording.after_end(), "writing": writing, "events": Map::from_iter(events),
+            "account": recording.account().object(), "probes": (!probes.is_empty()).then_some(probes),
+            "filter": begun.then_some(&trace.filter), "command": recording.command_json(),
+            "labels": begun.then(|| recording.labels_json()), "part": recording.part().map(part),
+            "windows": pipeline.windows().iter().map(window).collect::<Value>(), "bytes": bytes, "blocks": blocks,
+        });
+        json::ascii(&object) + "\n"
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::tree::Side;
 use crate::text::{Charset, counted, escaped, grouped, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tracetui_shared::id::Tgid;
 
@@ -141,7 +142,7 @@ impl DiffReport {
 
     /// The lines as JSON objects.
     pub fn json(&self, show: Show) -> String {
-        self.shown(show).map(|line| line.json(self.program(line))).collect()
+        self.shown(show).map(|line| json::ascii(&line.json(self.program(line))) + "\n").collect()
     }
 
     /// The program of a line: that of run A, if it is in both.
@@ -183,23 +184,13 @@ impl DiffLine {
         }
     }
 
-    fn json(&self, program: &DiffProgram) -> String {
-        let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
-        let list = |list: &[Vec<u8>]| list.iter().map(|bytes| text(bytes)).collect::<Vec<_>>().join(",");
-        format!(
-            "{{\"kind\":\"{}\",\"status\":\"{}\",\"follows\":{},\"process\":{},\"exe\":{},\"argv\":[{}],\"roles\":{},\"subject\":[{}],\
-             \"a\":{},\"b\":{},\"text\":{}}}\n",
-            self.kind,
-            self.status.name(),
-            self.follows,
-            text(&self.process),
-            text(&program.exe),
-            list(&program.argv),
-            self.roles,
-            list(&self.subject),
-            text(&self.a),
-            text(&self.b),
-            text(&self.text()),
-        )
+    fn json(&self, program: &DiffProgram) -> Value {
+        let text = String::from_utf8_lossy;
+        let list = |list: &[Vec<u8>]| list.iter().map(|bytes| text(bytes)).collect::<Value>();
+        json!({
+            "kind": self.kind, "status": self.status.name(), "follows": self.follows, "process": text(&self.process),
+            "exe": text(&program.exe), "argv": list(&program.argv), "roles": self.roles, "subject": list(&self.subject),
+            "a": text(&self.a), "b": text(&self.b), "text": text(&self.text()),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! What a Parquet file says about the recordings that it comes from.
 
 use super::{Playback, Recording};
+use crate::text::json;
 use crate::text::time::utc;
 
 impl Playback {
@@ -19,12 +20,12 @@ impl Playback {
             ("host", each(&|recording| recording.start().host().name.clone())),
             ("boot_id", each(&|recording| recording.start().host().boot_id.clone())),
             ("complete", self.is_complete().to_string()),
-            ("account", self.account().object()),
+            ("account", json::ascii(&self.account().object())),
             ("filter", each(&Recording::filter_text)),
             ("start", time(times.map(|(first, _)| first))),
             ("end", time(times.map(|(_, last)| last))),
-            ("command", each(&Recording::command_json)),
-            ("labels", each(&Recording::labels_json)),
+            ("command", each(&|recording| json::ascii(&recording.command_json()))),
+            ("labels", each(&|recording| json::ascii(&recording.labels_json()))),
         ]
     }
 }

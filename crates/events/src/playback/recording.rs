@@ -20,7 +20,7 @@ use crate::recording::follow::{FileFrom, Writing};
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::reader::Ending;
 use crate::recording::{Item, Map, Reader};
-use crate::text::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KINDS, Kind, KindSet};
@@ -234,10 +234,9 @@ impl Recording {
     }
 
     /// The labels as a JSON object.
-    pub fn labels_json(&self) -> String {
-        let label = |label: &Label| format!("{}:{}", json::ascii(&label.name), json::ascii(&label.value));
-        let labels: Vec<_> = self.trace.labels.iter().map(label).collect();
-        format!("{{{}}}", labels.join(","))
+    pub fn labels_json(&self) -> Value {
+        let label = |Label { name, value }: &Label| (name.clone(), Value::from(value.as_str()));
+        Value::Object(self.trace.labels.iter().map(label).collect())
     }
 
     /// The filters of the recording and of this reading, combined into one.
@@ -257,15 +256,15 @@ impl Recording {
     }
 
     /// [`Self::command`] as JSON.
-    pub fn command_json(&self) -> String {
-        let Some((argv, ended)) = self.command() else { return "null".to_owned() };
-        let argv: Vec<_> = args(argv).map(|arg| json::ascii(&String::from_utf8_lossy(arg))).collect();
+    pub fn command_json(&self) -> Value {
+        let Some((argv, ended)) = self.command() else { return Value::Null };
         let (code, signal) = match ended {
-            Some(Ended::Code(code)) => (code.to_string(), "null".to_owned()),
-            Some(ended) => ("null".to_owned(), json::ascii(&ended.to_string())),
-            None => ("null".to_owned(), "null".to_owned()),
+            Some(Ended::Code(code)) => (Some(code), None),
+            Some(ended) => (None, Some(ended.to_string())),
+            None => (None, None),
         };
-        format!(r#"{{"argv":[{}],"exit_code":{code},"signal":{signal}}}"#, argv.join(","))
+        let argv: Value = args(argv).map(String::from_utf8_lossy).collect();
+        json!({ "argv": argv, "exit_code": code, "signal": signal })
     }
 
     /// The recorded kinds, and those of them that this reading wants.

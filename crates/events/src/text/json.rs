@@ -3,6 +3,10 @@
 
 use super::Charset;
 use super::escape::{Escaper, MARKS_MAX, deceives, hex_digit, printable_len};
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CharEscape, Formatter};
+use std::io::{self, Write};
 
 /// Whether the bytes of a string were valid UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,20 +62,42 @@ impl Strings {
     }
 }
 
-/// A JSON string of printable ASCII, for reports. In every locale, all other characters become `\uXXXX`.
-pub fn ascii(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len() + 2);
-    out.push(b'"');
-    for c in text.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            ' '..='~' => out.push(c as u8),
-            c => units(c, &mut out),
-        }
-    }
-    out.push(b'"');
+/// A value as JSON of printable ASCII, for reports. In every locale, all other characters become `\uXXXX`.
+pub fn ascii<T: Serialize + ?Sized>(value: &T) -> String {
+    let mut out = Vec::new();
+    // Writing to memory does not fail, and all keys are strings.
+    let _ = value.serialize(&mut Serializer::with_formatter(&mut out, Ascii));
     String::from_utf8(out).unwrap_or_default()
+}
+
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        let mut line = Vec::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                ' '..='~' => line.push(c as u8),
+                c => units(c, &mut line),
+            }
+        }
+        out.write_all(&line)
+    }
+
+    fn write_char_escape<W: Write + ?Sized>(&mut self, out: &mut W, escape: CharEscape) -> io::Result<()> {
+        let control = match escape {
+            CharEscape::Quote => return out.write_all(b"\\\""),
+            CharEscape::ReverseSolidus => return out.write_all(b"\\\\"),
+            CharEscape::Solidus => b'/',
+            CharEscape::Backspace => 8,
+            CharEscape::FormFeed => 12,
+            CharEscape::LineFeed => b'\n',
+            CharEscape::CarriageReturn => b'\r',
+            CharEscape::Tab => b'\t',
+            CharEscape::AsciiControl(byte) => byte,
+        };
+        write!(out, "\\u{control:04x}")
+    }
 }
 
 /// Appends two hex digits per byte.

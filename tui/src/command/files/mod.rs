@@ -2,11 +2,15 @@
 
 mod checksum;
 
+use super::read;
 use super::say::{charset, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::cli::{self, FilesFormat};
 use anyhow::{Context, Result, bail};
 use foldhash::HashMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -86,15 +90,11 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         FilesFormat::Json => listed.json(args.packages),
         FilesFormat::Cyclonedx => listed.cyclonedx(args.packages),
     })?;
-    playback.remarks().iter().for_each(say);
-    if !playback.ended_early() && !playback.goes_on() {
-        say(playback.account().line());
-    }
-    Ok(if playback.damaged() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(read::conclude(&playback))
 }
 
 /// How a file was used.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Use {
     read: bool,
     written: bool,
@@ -103,6 +103,7 @@ struct Use {
     /// Successful opens and execs.
     count: u64,
     /// What identified its contents at the last of them, if the recording has it.
+    #[serde(rename = "file", serialize_with = "identity_json")]
     identity: Option<Identity>,
 }
 
@@ -271,18 +272,10 @@ impl Listed<'_> {
         out.into_bytes()
     }
 
-    /// The fields of a package, or `null`.
-    fn package_json(&self, number: Option<usize>) -> String {
-        let package = number.and_then(|number| self.packages.packages.get(number));
-        package.map_or_else(
-            || "null".to_owned(),
-            |package| {
-                let url = json::ascii(&self.packages.url(package));
-                let [name, version, arch] =
-                    [&package.name, &package.version, &package.arch].map(|text| json::ascii(text));
-                format!("{{\"name\":{name},\"version\":{version},\"arch\":{arch},\"purl\":{url}}}")
-            },
-        )
+    fn package_json(&self, number: Option<usize>) -> Option<Value> {
+        let package = self.packages.packages.get(number?)?;
+        let purl = self.packages.url(package);
+        Some(json!({ "name": package.name, "version": package.version, "arch": package.arch, "purl": purl }))
     }
 
     /// An object in each line.
@@ -291,45 +284,40 @@ impl Listed<'_> {
             true => {
                 let line = |(number, Sum { files, read, written }): (Option<usize>, Sum)| {
                     let package = self.package_json(number);
-                    format!("{{\"package\":{package},\"files\":{files},\"read\":{read},\"written\":{written}}}\n")
+                    json::ascii(&json!({ "package": package, "files": files, "read": read, "written": written }))
                 };
                 self.sums().into_iter().map(line).collect()
             }
             false => {
                 let line = |file: &Listing<'_>| {
-                    let Use { read, written, executed, created, count, identity } = file.used;
-                    format!(
-                        "{{\"path\":{},{}\"read\":{read},\"written\":{written},\"executed\":{executed},\"created\":{created},\
-                         \"count\":{count},\"file\":{},{}\"mnt_ns\":{},\"package\":{}}}\n",
-                        json::ascii(&String::from_utf8_lossy(file.path)),
-                        path_hex(file.path),
-                        identity_json(identity),
-                        file.sha256.as_ref().map_or_else(String::new, sum_json),
-                        file.mnt_ns.0,
-                        self.package_json(file.package),
-                    )
+                    json::ascii(&FileLine {
+                        path: String::from_utf8_lossy(file.path),
+                        path_hex: std::str::from_utf8(file.path).is_err().then(|| hex(file.path)),
+                        used: file.used,
+                        sha256: file.sha256.as_ref().map(|sum| sum.as_ref().ok()),
+                        sha256_why: file.sha256.as_ref().and_then(|sum| sum.as_ref().err()),
+                        mnt_ns: file.mnt_ns.0,
+                        package: self.package_json(file.package),
+                    })
                 };
                 self.files.iter().map(line).collect()
             }
         };
-        lines.concat().into_bytes()
+        lines.into_iter().flat_map(|line| (line + "\n").into_bytes()).collect()
     }
 
     /// [CycloneDX](https://cyclonedx.org/docs/1.5/json/): the packages, and the files without one that were read
     /// and not created, but for those below `/dev`, `/proc` and `/sys`.
     fn cyclonedx(&self, packages: bool) -> Vec<u8> {
-        let count = |name: &str, count: u64| format!("{{\"name\":\"tracetui:{name}\",\"value\":\"{count}\"}}");
+        let count = |name: &str, count: u64| json!({ "name": format!("tracetui:{name}"), "value": count.to_string() });
         let mut components = Vec::new();
         for (number, sum) in self.sums() {
             let Some(package) = number.and_then(|number| self.packages.packages.get(number)) else { continue };
-            let url = json::ascii(&self.packages.url(package));
-            let properties =
-                [count("files", sum.files), count("read", sum.read), count("written", sum.written)].join(",");
-            components.push(format!(
-                "{{\"type\":\"library\",\"bom-ref\":{url},\"name\":{},\"version\":{},\"purl\":{url},\"properties\":[{properties}]}}",
-                json::ascii(&package.name),
-                json::ascii(&package.version),
-            ));
+            let url = self.packages.url(package);
+            components.push(json!({
+                "type": "library", "bom-ref": url, "name": package.name, "version": package.version, "purl": url,
+                "properties": [count("files", sum.files), count("read", sum.read), count("written", sum.written)],
+            }));
         }
         let unowned = |file: &&Listing<'_>| {
             let Use { read, executed, created, .. } = file.used;
@@ -339,31 +327,51 @@ impl Listed<'_> {
         components.extend(unowned.map(|file| {
             // Different bytes are different names.
             let path = escaped(file.path, Charset::Utf8.reversible());
-            let reference = json::ascii(&format!("{}:{path}", file.mnt_ns.0));
-            let path = json::ascii(&path);
-            let sum = file.sha256.as_ref().and_then(|sum| sum.as_ref().ok());
-            let hash = |sum: &String| format!(",\"hashes\":[{{\"alg\":\"SHA-256\",\"content\":\"{sum}\"}}]");
-            let hashes = sum.map_or_else(String::new, hash);
-            format!("{{\"type\":\"file\",\"bom-ref\":{reference},\"name\":{path}{hashes}}}")
+            let reference = format!("{}:{path}", file.mnt_ns.0);
+            let mut component = json!({ "type": "file", "bom-ref": reference, "name": path });
+            if let Some(Ok(sum)) = &file.sha256 {
+                component["hashes"] = json!([{ "alg": "SHA-256", "content": sum }]);
+            }
+            component
         }));
-        let tool =
-            format!("{{\"type\":\"application\",\"name\":\"tracetui\",\"version\":\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        let tool = json!({ "type": "application", "name": "tracetui", "version": env!("CARGO_PKG_VERSION") });
+        let metadata = json::ascii(&json!({ "tools": { "components": [tool] } }));
+        // A component in each line.
+        let components: Vec<String> = components.iter().map(json::ascii).collect();
         let components = components.join(",\n");
         format!(
-            "{{\"bomFormat\":\"CycloneDX\",\"specVersion\":\"1.5\",\"version\":1,\"metadata\":{{\"tools\":{{\"components\":[{tool}]}}}},\
+            "{{\"bomFormat\":\"CycloneDX\",\"specVersion\":\"1.5\",\"version\":1,\"metadata\":{metadata},\
              \"components\":[\n{components}\n]}}\n"
         )
         .into_bytes()
     }
 }
 
+/// A line of the list as JSON.
+#[derive(Serialize)]
+struct FileLine<'a> {
+    path: Cow<'a, str>,
+    /// The bytes of a path that is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    #[serde(flatten)]
+    used: Use,
+    /// `null` if there is no checksum, for the reason in `sha256_why`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Option<&'a String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256_why: Option<&'a checksum::Why>,
+    mnt_ns: u32,
+    package: Option<Value>,
+}
+
 /// The fields that `print` calls `file`, or `null`.
-fn identity_json(identity: Option<Identity>) -> String {
-    let Some(file) = identity else { return "null".to_owned() };
-    let mut ctime = Vec::new();
-    time::rfc3339(identity::changed_ns(&file).into(), &mut ctime);
-    let (dev, ctime) = (describe::device(file.device), String::from_utf8_lossy(&ctime));
-    format!("{{\"dev\":\"{dev}\",\"ino\":{},\"size\":{},\"ctime\":\"{ctime}\"}}", file.ino, file.size)
+fn identity_json<S: Serializer>(identity: &Option<Identity>, out: S) -> Result<S::Ok, S::Error> {
+    let fields = |file: &Identity| {
+        let ctime = time::utc(identity::changed_ns(file).into());
+        json!({ "dev": describe::device(file.device), "ino": file.ino, "size": file.size, "ctime": ctime })
+    };
+    identity.as_ref().map(fields).serialize(out)
 }
 
 /// Whether a path is below a directory whose files have no lasting contents.
@@ -371,18 +379,8 @@ fn is_virtual(path: &[u8]) -> bool {
     [&b"/dev/"[..], b"/proc/", b"/sys/"].iter().any(|dir| path.starts_with(dir))
 }
 
-/// The field of a checksum, or the reason why there is none.
-fn sum_json(sum: &Result<String, checksum::Why>) -> String {
-    match sum {
-        Ok(sum) => format!("\"sha256\":\"{sum}\","),
-        Err(why) => format!("\"sha256\":null,\"sha256_why\":\"{why}\","),
-    }
-}
-
-/// The bytes of a path that is not UTF-8, as a field of its own.
-fn path_hex(path: &[u8]) -> String {
-    match std::str::from_utf8(path) {
-        Ok(_) => String::new(),
-        Err(_) => format!("\"path_hex\":\"{}\",", path.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-    }
+fn hex(bytes: &[u8]) -> String {
+    let mut digits = Vec::new();
+    json::hex(bytes, &mut digits);
+    String::from_utf8(digits).unwrap_or_default()
 }
