@@ -190,6 +190,7 @@ fn begins(value: &[u8], typed: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::app::App;
+    use crate::app::prompt::Purpose;
     use crate::app::testing::{app, feed, keys};
     use tracetui_events::frame::host::{HostFrame, User};
     use tracetui_events::synthetic::Maker;
@@ -289,19 +290,22 @@ mod tests {
     #[test]
     fn tab_completes_then_shows_then_goes_round() {
         let mut app = some();
-        let line = |app: &App| app.filter.line().map(|line| line.text()).unwrap_or_default();
+        let line = |app: &App| app.line_for(Purpose::Filter).map(|line| line.text()).unwrap_or_default();
         assert_eq!(line(keys(&mut app, "fkin\t")), "kind=");
-        assert_eq!((line(keys(&mut app, "ex\t")).as_str(), app.filter.completion().is_some()), ("kind=ex", true));
+        assert_eq!((line(keys(&mut app, "ex\t")).as_str(), app.completion().is_some()), ("kind=ex", true));
         assert_eq!((line(keys(&mut app, "\t")).as_str(), app.events().events()), ("kind=exec", 1), "it is applied");
         assert_eq!(line(keys(&mut app, "\t")), "kind=exit");
         assert_eq!(line(keys(&mut app, "\t")), "kind=exec");
         // Esc restores the typed text, and goes no further.
-        assert_eq!((line(keys(&mut app, "\x1b")).as_str(), app.filter.completion().is_none()), ("kind=ex", true));
+        assert_eq!((line(keys(&mut app, "\x1b")).as_str(), app.completion().is_none()), ("kind=ex", true));
         assert_eq!(line(keys(&mut app, "\t\t,op\t")), "kind=exec,open");
         // Typing continues after a completion.
         assert_eq!(line(keys(&mut app, " co\t")), "kind=exec,open co", "comm, core");
         keys(&mut app, "mm=c\t\t\n");
-        assert_eq!((app.filter.text().as_str(), app.filter.line().is_none()), ("kind=exec,open comm=cc1", true));
+        assert_eq!(
+            (app.filter.text().as_str(), app.line_for(Purpose::Filter).is_none()),
+            ("kind=exec,open comm=cc1", true)
+        );
         assert!(keys(&mut app, "fzzz\t").screen.message().is_some_and(|message| message.contains("no completions")));
     }
 

@@ -1,24 +1,17 @@
 //! The comparison with a recording: the line in which its name is typed, the progress, and the way from a difference to an event.
 
-use super::complete::Completion;
-use super::device::KeyCode;
-use super::edit::{Edited, Line};
 use super::input::Handled;
-use super::keymap::{Action, Press};
+use super::keymap::Action;
+use super::prompt::Purpose;
 use super::views::View;
 use super::views::diff::{Item, Running};
-use super::{App, Compared, Effect, Effects, Failures};
+use super::{App, Compared, Failures};
 use tracetui_events::diff::{DiffLine, Side};
 use tracetui_events::filter;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet};
 
 impl App {
-    /// The completions of the text being typed.
-    pub(crate) fn completion(&self) -> Option<&Completion> {
-        self.filter.completion().or(self.views.diff.prompt.completion.as_ref())
-    }
-
     /// Shows the differences, or asks for a recording if they are shown or there are none.
     pub(super) fn show_diff(&mut self) -> Handled {
         if self.views.diff.is_open() && self.views.shown != View::Diff {
@@ -26,58 +19,18 @@ impl App {
         } else if self.replay.as_ref().is_some_and(|replay| !replay.facts.seekable) {
             self.say("a recording from a pipe cannot be read again to compare it");
         } else {
-            let prompt = &mut self.views.diff.prompt;
-            prompt.line = Some(Line::default());
+            self.ask(Purpose::Compare, "");
         }
         Handled::Redraw
     }
 
-    pub(super) fn typed_file(&mut self, press: Press) -> Effects {
-        let prompt = &mut self.views.diff.prompt;
-        let Some(line) = &mut prompt.line else { return Vec::new() };
-        let completion = prompt.completion.take();
-        match (press.code, completion) {
-            (KeyCode::Tab | KeyCode::BackTab, Some(mut completion)) => {
-                completion.step(press.code == KeyCode::Tab);
-                prompt.completion = completion.insert(line);
-            }
-            (KeyCode::Tab | KeyCode::BackTab, None) => {
-                return vec![Effect::ListFiles(line.parts().0.to_owned())];
-            }
-            (KeyCode::Esc, Some(completion)) => line.replace(completion.start, &completion.typed),
-            _ => match line.key(press, &prompt.history) {
-                Edited::Same | Edited::Changed => {}
-                Edited::Cancelled => prompt.line = None,
-                Edited::Done => {
-                    let file = line.text();
-                    prompt.line = None;
-                    prompt.history.add(&file);
-                    if !file.is_empty() {
-                        self.compare_with(file);
-                    }
-                }
-            },
-        }
-        vec![Effect::Redraw]
-    }
-
-    fn compare_with(&mut self, file: String) {
+    pub(super) fn compare_with(&mut self, file: String) {
         let before = self.views.diff.compared.take();
         let before = before.or_else(|| self.views.diff.running.take()?.before);
         self.views.diff.set(None);
         self.views.diff.running = Some(Running { with: file.clone(), before, percent: [0; 2] });
         self.views.diff.asked = Some(Some(file));
         self.show(View::Diff);
-    }
-
-    /// Completes a path with the names in its directory, unless more was typed meanwhile.
-    pub(super) fn listed(&mut self, path: &str, names: &[String]) {
-        let prompt = &mut self.views.diff.prompt;
-        let Some(line) = prompt.line.as_mut().filter(|line| line.parts().0 == path) else { return };
-        match Completion::of_file(path, names) {
-            Some(completion) => prompt.completion = completion.insert(line),
-            None => self.say("no recordings (*.ttr) with this beginning"),
-        }
     }
 
     pub(super) fn comparing(&mut self, percent: [u8; 2]) {
@@ -103,8 +56,8 @@ impl App {
                 if shown && !keeps {
                     self.leave_diff();
                 }
-                if shown {
-                    self.views.diff.prompt.line = Some(Line::new(&with));
+                if shown && !self.is_typing() {
+                    self.ask(Purpose::Compare, &with);
                 }
                 self.say(why);
             }
@@ -190,10 +143,12 @@ fn sought(line: &DiffLine) -> Option<(Kind, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::device::KeyCode;
+    use crate::app::edit::Line;
     use crate::app::replay::{Replay, Speed, Target};
     use crate::app::testing::{app, build, differences, feed, keys};
     use crate::app::views::diff::Item;
-    use crate::app::{Input, Tick};
+    use crate::app::{Effect, Effects, Input, Tick};
     use crate::view::tests::screen;
     use tracetui_events::playback::timeline::Facts;
     use tracetui_events::synthetic::Maker;
@@ -228,13 +183,13 @@ mod tests {
         app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
         let said = keys(&mut app, "D").screen.message().map(str::to_owned);
         assert_eq!(said.as_deref(), Some("a recording from a pipe cannot be read again to compare it"));
-        assert!(app.views.diff.prompt.line.is_none());
+        assert!(app.line_for(Purpose::Compare).is_none());
     }
 
     #[test]
     fn a_name_is_completed_and_recalled() {
         let mut app = app(80, 24, 64 << 20);
-        let line = |app: &App| app.views.diff.prompt.line.as_ref().map(Line::text).unwrap_or_default();
+        let line = |app: &App| app.line_for(Purpose::Compare).map(Line::text).unwrap_or_default();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(pressed(keys(&mut app, "D/tmp/go"), KeyCode::Tab), [Effect::ListFiles("/tmp/go".into())]);
         app.update(Input::Listed("/tmp/go".into(), names(&[".gone.ttr", "go/", "good-1.ttr", "good-2.ttr", "x.ttr"])));

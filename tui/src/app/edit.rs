@@ -10,7 +10,7 @@ pub(crate) const HISTORY: usize = 100;
 pub(crate) const LINE: usize = 4096;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// The text left of the cursor.
     before: String,
     /// The text right of the cursor.
@@ -24,7 +24,7 @@ pub struct Line {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Edited {
+pub(crate) enum Edited {
     Changed,
     Same,
     Done,
@@ -33,20 +33,20 @@ pub enum Edited {
 
 impl Line {
     /// A line that holds `text`, the cursor at its end.
-    pub fn new(text: &str) -> Line {
+    pub(crate) fn new(text: &str) -> Line {
         Line { before: text.to_owned(), ..Line::default() }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{}{}", self.before, self.after)
     }
 
-    pub fn parts(&self) -> (&str, &str) {
+    pub(crate) fn parts(&self) -> (&str, &str) {
         (&self.before, &self.after)
     }
 
     /// Whether the end of a typed or pasted text was dropped.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.cut
     }
 
@@ -54,7 +54,7 @@ impl Line {
         LINE.saturating_sub(self.before.len() + self.after.len())
     }
 
-    pub fn key(&mut self, press: Press, history: &History) -> Edited {
+    pub(crate) fn key(&mut self, press: Press, history: &History) -> Edited {
         match press.code {
             KeyCode::Enter => return Edited::Done,
             KeyCode::Esc => return Edited::Cancelled,
@@ -77,7 +77,7 @@ impl Line {
     }
 
     /// Inserts pasted text as one line: control characters become spaces.
-    pub fn paste(&mut self, text: &str) {
+    pub(crate) fn paste(&mut self, text: &str) {
         self.cut = false;
         for letter in text.trim().chars() {
             if letter.len_utf8() > self.room() {
@@ -155,7 +155,7 @@ impl Line {
 
 /// Lines typed earlier, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     lines: Vec<String>,
     /// The number of lines added in this session.
     added: usize,
@@ -174,13 +174,8 @@ impl History {
         self.lines.get(self.lines.len().saturating_sub(self.added)..).unwrap_or_default()
     }
 
-    /// The newest line; empty if there is none.
-    pub fn newest(&self) -> &str {
-        self.lines.last().map_or("", String::as_str)
-    }
-
     /// Appends a line, unless it is empty or equal to the last one.
-    pub fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         if line.is_empty() || self.lines.last().is_some_and(|last| last == line) {
             return;
         }

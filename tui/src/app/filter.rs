@@ -1,16 +1,11 @@
 //! The display filter: a text of several parts. The last valid text is in effect.
 
-use super::complete::Completion;
-use super::edit::{History, Line};
-use super::keymap::Press;
+use super::edit::History;
 use super::language::parse;
-use crate::app::device::KeyCode;
-use crate::app::edit::Edited;
 use std::cell::RefCell;
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::{Filter, FilterError, Scratch, gives_way};
-use tracetui_events::store::Store;
 use tracetui_shared::id::Tgid;
 
 /// A filter with the buffers that its evaluation needs. It hides events and never stops collection.
@@ -31,10 +26,8 @@ pub(crate) struct FilterState {
     parts: Vec<String>,
     applied: Option<DisplayFilter>,
     error: Option<FilterError>,
-    line: Option<Line>,
     /// The texts of the line since it was last parsed as a filter.
     unread: Vec<String>,
-    completion: Option<Completion>,
     /// The filter's text before the line was opened.
     before: String,
     pub(crate) history: History,
@@ -69,14 +62,6 @@ impl FilterState {
 
     pub(crate) fn text(&self) -> String {
         self.parts.join(" ")
-    }
-
-    pub(crate) fn line(&self) -> Option<&Line> {
-        self.line.as_ref()
-    }
-
-    pub(crate) fn completion(&self) -> Option<&Completion> {
-        self.completion.as_ref()
     }
 
     pub(crate) fn error(&self) -> Option<&FilterError> {
@@ -161,86 +146,45 @@ impl FilterState {
         self.replaced.clear();
         self.applied = None;
         self.error = None;
-        self.line = None;
         self.unread.clear();
-        self.completion = None;
     }
 
-    pub(crate) fn edit(&mut self) {
-        let text = self.text();
-        self.before = text.clone();
-        let space = if text.is_empty() { "" } else { " " };
-        self.line = Some(Line::new(&format!("{text}{space}")));
+    /// The text for the line in which the filter is edited.
+    pub(crate) fn begin(&mut self) -> String {
+        self.before = self.text();
+        let space = if self.before.is_empty() { "" } else { " " };
+        format!("{}{space}", self.before)
     }
 
-    /// Completes the text before the cursor as far as that is unambiguous, or inserts another offer. `None` without completions.
-    pub(crate) fn complete(&mut self, next: bool, store: &Store, world: &World) -> Option<Change> {
-        let line = self.line.as_mut()?;
-        let completion = match self.completion.take() {
-            Some(mut completion) => {
-                completion.step(next);
-                completion
-            }
-            None => Completion::of(line.parts().0, store, world)?,
-        };
-        self.completion = completion.insert(line);
-        Some(self.try_line(world))
+    /// Takes the text of the line. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key
+    /// needs it.
+    pub(crate) fn typed(&mut self, text: &str, more: bool, world: &World) -> Change {
+        self.unread.push(text.to_owned());
+        if more { Change::None } else { self.read(world) }
     }
 
-    /// Handles a key. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key needs it.
-    pub(crate) fn key(&mut self, press: Press, more: bool, world: &World) -> Change {
-        let read = if press.code == KeyCode::Enter { self.read(world) } else { Change::None };
-        let Some(line) = &mut self.line else { return Change::None };
-        if let Some(completion) = self.completion.take()
-            && press.code == KeyCode::Esc
-        {
-            line.replace(completion.start, &completion.typed);
-            return self.try_line(world);
-        }
-        match line.key(press, &self.history) {
-            Edited::Same => Change::None,
-            Edited::Changed if more => {
-                self.unread.push(line.text());
-                Change::None
-            }
-            Edited::Changed => self.try_line(world),
-            Edited::Done => {
-                if self.error.is_none() {
-                    self.history.add(&self.text());
-                    self.line = None;
-                }
-                read
-            }
-            Edited::Cancelled => {
-                self.line = None;
-                self.error = None;
-                self.unread.clear();
-                let before = std::mem::take(&mut self.before);
-                // This text was in effect before, so it is a valid filter.
-                self.set(&before, world).map_or(Change::None, |()| Change::Applied)
-            }
-        }
+    /// Adds the filter in effect to the history.
+    pub(crate) fn keep(&mut self) {
+        self.history.add(&self.text());
     }
 
-    pub(crate) fn paste(&mut self, text: &str, world: &World) -> Change {
-        let Some(line) = &mut self.line else { return Change::None };
-        line.paste(text);
-        self.completion = None;
-        self.try_line(world)
+    /// Goes back to the filter before the line was opened.
+    pub(crate) fn revert(&mut self, world: &World) -> Change {
+        self.error = None;
+        self.unread.clear();
+        let before = std::mem::take(&mut self.before);
+        // This text was in effect before, so it is a valid filter.
+        self.set(&before, world).map_or(Change::None, |()| Change::Applied)
     }
 
     /// Parses the text of the line as a filter, unless that is done.
     pub(crate) fn read(&mut self, world: &World) -> Change {
-        if self.unread.is_empty() { Change::None } else { self.try_line(world) }
-    }
-
-    fn try_line(&mut self, world: &World) -> Change {
-        let text = self.line.as_ref().map(Line::text).unwrap_or_default();
         let (before, unread) = (self.text(), std::mem::take(&mut self.unread));
-        self.error = self.set(&text, world).err();
+        let Some((text, earlier)) = unread.split_last() else { return Change::None };
+        self.error = self.set(text, world).err();
         if self.error.is_some() {
             // The last valid text takes effect.
-            let _ = unread.iter().rev().any(|text| self.set(text, world).is_ok());
+            let _ = earlier.iter().rev().any(|text| self.set(text, world).is_ok());
         }
         if self.text() == before { Change::None } else { Change::Applied }
     }
@@ -249,6 +193,7 @@ impl FilterState {
 #[cfg(test)]
 mod tests {
     use crate::app::device::{KeyCode, KeyEvent};
+    use crate::app::prompt::Purpose;
     use crate::app::testing::{app, feed, keys, work};
     use crate::app::{App, Input};
     use tracetui_events::synthetic::Maker;
@@ -266,7 +211,7 @@ mod tests {
 
     /// The state that the user sees, apart from the error of a text that is not parsed yet.
     fn state(app: &App) -> (String, String, Option<String>, Option<String>, u64, Option<u64>) {
-        let line = app.filter.line().map(|line| line.text());
+        let line = app.line_for(Purpose::Filter).map(|line| line.text());
         let error = app.filter.error().map(|error| error.message.clone());
         let search = app.search.pattern().map(|pattern| pattern.text().to_owned()).unwrap_or_default();
         (app.filter.text(), search, line, error, app.events().events(), app.events().selected())

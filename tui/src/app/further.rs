@@ -3,6 +3,7 @@
 use super::find::{Find, Finding};
 use super::input::Handled;
 use super::loaded::Loaded;
+use super::prompt::Purpose;
 use super::replay::{Replay, Target};
 use super::search::{Pattern, Way};
 use super::{App, Effects};
@@ -76,7 +77,8 @@ impl App {
     /// Searches for a row if much is loaded and none of it is shown. Returns whether it does.
     pub(super) fn look_for_any_row(&mut self) -> bool {
         let Some(replay) = &self.replay else { return false };
-        let none = self.events.rows() == 0 && !self.events.scanning(&self.store) && self.filter.line().is_none();
+        let none =
+            self.events.rows() == 0 && !self.events.scanning(&self.store) && self.line_for(Purpose::Filter).is_none();
         let ended = replay.at_end();
         // Events being written now are loaded and filtered in any case.
         if !none || replay.grows() || self.loaded().all() || !ended && self.store.kept() < LOADED {

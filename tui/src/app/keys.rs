@@ -1,13 +1,13 @@
-//! Keys and pasted text: typed text, and actions.
+//! Keys, and the actions that they start.
 
 use super::device::{KeyCode, KeyEvent, KeyModifiers};
-use super::edit::{Edited, History};
 use super::input::Handled;
 use super::keymap::{self, Action, Press, Scope};
 use super::named::step;
+use super::prompt::Purpose;
 use super::replay::Replay;
 use super::row::TimeMode;
-use super::screen::{HelpSearch, OverlayKind};
+use super::screen::OverlayKind;
 use super::search::Way;
 use super::views::View;
 use super::views::detail::Size;
@@ -84,100 +84,8 @@ impl App {
         }
     }
 
-    fn typed(&mut self, press: Press, more: bool) -> Effects {
-        if let Some(line) = &mut self.screen.help.line {
-            match line.key(press, &History::default()) {
-                Edited::Same => {}
-                Edited::Changed => self.screen.help.text = line.text(),
-                Edited::Done => self.screen.help.line = None,
-                Edited::Cancelled => self.screen.help = HelpSearch::default(),
-            }
-            return vec![Effect::Redraw];
-        }
-        if self.time.line.is_some() {
-            return self.typed_time(press);
-        }
-        if self.views.diff.prompt.line.is_some() {
-            return self.typed_file(press);
-        }
-        if self.filter.line().is_some() {
-            self.typed_in_filter(press, more);
-        } else {
-            self.search.key(press, more, self.pipeline.world());
-            // While another key follows, only a key that ends the line takes effect here.
-            if !more || self.search.line().is_none() {
-                self.search_typed();
-            }
-        }
-        vec![Effect::Redraw]
-    }
-
-    /// Selects the first match of a search that is being typed.
-    fn search_typed(&mut self) {
-        match self.views.shown {
-            View::Events => _ = self.work(),
-            _ => {
-                self.search.stop();
-                self.find_in_view(true, true);
-            }
-        }
-    }
-
-    /// Parses the text that was typed by keys in quick succession.
-    pub(super) fn read_typed(&mut self) {
-        let change = self.filter.read(self.pipeline.world());
-        self.changed(Ok(change));
-        if self.search.read(self.pipeline.world()) {
-            self.search_typed();
-        }
-    }
-
-    fn typed_in_filter(&mut self, press: Press, more: bool) {
-        let world = self.pipeline.world();
-        let change = match press.code {
-            KeyCode::Tab | KeyCode::BackTab => self.filter.complete(press.code == KeyCode::Tab, &self.store, world),
-            _ => Some(self.filter.key(press, more, world)),
-        };
-        match change {
-            Some(change) => self.changed(Ok(change)),
-            None => self.say("no completions"),
-        }
-    }
-
-    /// Inserts pasted text into a line being typed. Elsewhere its characters do not act as keys.
-    pub(super) fn paste(&mut self, text: &str) -> Effects {
-        if self.types() {
-            return self.output.as_ref().map(|output| output.paste(text)).unwrap_or_default();
-        }
-        self.screen.clear_message();
-        if let Some(line) = &mut self.screen.help.line {
-            line.paste(text);
-            self.screen.help.text = line.text();
-        } else if let Some(line) = &mut self.time.line {
-            line.paste(text);
-        } else if let Some(line) = &mut self.views.diff.prompt.line {
-            line.paste(text);
-            self.views.diff.prompt.completion = None;
-        } else if self.filter.line().is_some() {
-            let change = self.filter.paste(text, self.pipeline.world());
-            self.changed(Ok(change));
-        } else if self.search.line().is_some() {
-            self.search.paste(text, self.pipeline.world());
-            self.search_typed();
-        } else {
-            let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
-            self.say(format!("press {filter} or {search} first to paste into a filter or a search"));
-        }
-        vec![Effect::Redraw]
-    }
-
     pub(super) fn is_typing(&self) -> bool {
-        let in_help = self.screen.help.line.is_some();
-        in_help
-            || self.filter.line().is_some()
-            || self.search.line().is_some()
-            || self.time.line.is_some()
-            || self.views.diff.prompt.line.is_some()
+        self.prompt.is_some()
     }
 
     pub(super) fn act(&mut self, action: Action) -> Effects {
@@ -203,7 +111,7 @@ impl App {
             Action::CopyCall => return Handled::Effects(self.copy_event(strace::line, "call as strace writes it")),
             Action::Record => return Handled::Effects(self.record()),
             Action::Help => {
-                self.screen.help = HelpSearch::default();
+                self.screen.help.clear();
                 self.screen.open(OverlayKind::Help);
             }
             Action::LossReport => self.screen.open(OverlayKind::Loss),
@@ -259,11 +167,15 @@ impl App {
             Action::Pause => self.events.pause(&self.store),
             Action::Search => {
                 self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
-                self.search.edit(self.events.selected().unwrap_or_default());
+                self.search.begin(self.events.selected().unwrap_or_default());
+                self.ask(Purpose::Search, "");
             }
             Action::Next => self.search_on(Way::Down),
             Action::Previous => self.search_on(Way::Up),
-            Action::EditFilter => self.filter.edit(),
+            Action::EditFilter => {
+                let text = self.filter.begin();
+                self.ask(Purpose::Filter, &text);
+            }
             Action::OnlyPid
             | Action::OnlyTree
             | Action::OnlyComm

@@ -27,6 +27,7 @@ mod narrow;
 pub(crate) mod output;
 mod overlay;
 pub(crate) mod pane;
+pub(crate) mod prompt;
 pub(crate) mod rates;
 pub mod recordings;
 pub mod replay;
@@ -58,6 +59,7 @@ use keymap::{Action, Keymap};
 use layout::Areas;
 use loaded::Loaded;
 use output::Output;
+use prompt::Prompt;
 use rates::Rates;
 use recordings::{Recorded, Recordings};
 use replay::Replay;
@@ -151,6 +153,8 @@ pub struct App {
     events: EventList,
     pub(crate) filter: FilterState,
     pub(crate) search: Search,
+    /// The line that is being typed, if there is one.
+    pub(crate) prompt: Option<Prompt>,
     pub(crate) detail: Detail,
     pub(crate) views: Views,
     pub(crate) watches: Watches,
@@ -314,6 +318,7 @@ impl App {
             events,
             filter,
             search: Search::default(),
+            prompt: None,
             detail: Detail::default(),
             views: Views::new(settings.budget),
             watches: Watches::default(),

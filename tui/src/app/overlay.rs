@@ -2,11 +2,11 @@
 
 use super::App;
 use super::columns;
-use super::edit::Line;
 use super::input::Handled;
 use super::keymap::Action;
 use super::output::Output;
-use super::screen::{HelpSearch, OverlayKind};
+use super::prompt::Purpose;
+use super::screen::OverlayKind;
 use super::search::Way;
 
 impl App {
@@ -66,11 +66,12 @@ impl App {
             ) => return Handled::No,
             (OverlayKind::Help, Action::Search) => {
                 overlay.scroll = 0;
-                self.screen.help = HelpSearch { line: Some(Line::default()), text: String::new() };
+                self.screen.help.clear();
+                self.ask(Purpose::Help, "");
                 return Handled::Redraw;
             }
-            (OverlayKind::Help, Action::Back) if !self.screen.help.text.is_empty() => {
-                self.screen.help = HelpSearch::default();
+            (OverlayKind::Help, Action::Back) if !self.screen.help.is_empty() => {
+                self.screen.help.clear();
                 return Handled::Redraw;
             }
             (OverlayKind::Loss, Action::Next | Action::Previous) => {

@@ -3,7 +3,6 @@
 use super::Settings;
 use super::columns::{Columns, all, automatic, needed};
 use super::copy::Wrap;
-use super::edit::Line;
 use super::input::{Effect, Effects};
 use super::keymap::Action;
 use super::row::TimeMode;
@@ -48,7 +47,8 @@ pub(crate) struct Screen {
     pub overlay: Option<Overlay>,
     /// How copied text reaches the clipboard.
     pub wrap: Wrap,
-    pub help: HelpSearch,
+    /// The text that the rows of the help contain. If it is empty, all rows are shown.
+    pub help: String,
     /// When the bell rang last.
     pub rang: Option<Duration>,
     message: Option<(String, Duration)>,
@@ -67,7 +67,7 @@ impl Screen {
             columns: settings.preferences.columns.clone(),
             overlay: None,
             wrap: Wrap::default(),
-            help: HelpSearch::default(),
+            help: String::new(),
             rang: None,
             message: None,
         }
@@ -156,14 +156,6 @@ impl Screen {
             overlay.scroll = at;
         }
     }
-}
-
-/// The search of the help overlay. The overlay shows the rows that contain the text.
-#[derive(Debug, Default)]
-pub(crate) struct HelpSearch {
-    pub(crate) line: Option<Line>,
-    /// The text. If it is empty, all rows are shown.
-    pub(crate) text: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

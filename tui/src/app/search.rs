@@ -1,7 +1,6 @@
 //! Search: selects matching rows without hiding others. Long lists are searched in slices.
 
-use super::edit::{Edited, History, Line};
-use super::keymap::Press;
+use super::edit::History;
 use super::row;
 use super::views::events::EventList;
 use regex::bytes::{Regex, RegexBuilder};
@@ -114,14 +113,13 @@ pub struct Place {
 pub struct Search {
     pattern: Option<Pattern>,
     error: Option<String>,
-    line: Option<Line>,
-    /// Whether the line has yet to be parsed as a pattern.
-    unread: bool,
+    /// The typed text, if it has yet to be parsed as a pattern.
+    unread: Option<String>,
     /// The position at which the search line was opened.
     origin: Id,
     /// Whether a row was selected since the line was opened.
-    moved: bool,
-    history: History,
+    pub(super) moved: bool,
+    pub(super) history: History,
     hunt: Option<Hunt>,
     /// The matching events; `None` if the count must restart. Those without a row are marked.
     matches: Option<Index>,
@@ -132,10 +130,6 @@ pub struct Search {
 }
 
 impl Search {
-    pub fn line(&self) -> Option<&Line> {
-        self.line.as_ref()
-    }
-
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
@@ -144,9 +138,8 @@ impl Search {
         self.pattern.as_ref()
     }
 
-    /// Opens the line. A search starts at the row `origin`.
-    pub fn edit(&mut self, origin: Id) {
-        self.line = Some(Line::default());
+    /// A line is opened. Its search starts at the row `origin`.
+    pub fn begin(&mut self, origin: Id) {
         (self.origin, self.moved) = (origin, false);
     }
 
@@ -211,62 +204,43 @@ impl Search {
         self.hunt = None;
     }
 
-    /// Handles a key. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key needs it.
-    pub fn key(&mut self, press: Press, more: bool, world: &World) {
-        let Some(line) = &mut self.line else { return };
-        match line.key(press, &self.history) {
-            Edited::Same => {}
-            Edited::Changed => {
-                self.unread = true;
-                if !more {
-                    self.read(world);
-                }
-            }
-            Edited::Done => {
-                self.read(world);
-                self.done(world);
-            }
-            Edited::Cancelled => {
-                (self.line, self.unread) = (None, false);
-                self.clear();
-            }
+    /// Takes the text of the line. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key
+    /// needs it.
+    pub fn typed(&mut self, text: &str, more: bool, world: &World) {
+        self.unread = Some(text.to_owned());
+        if !more {
+            self.read(world);
         }
     }
 
     /// Parses the text of the line as a pattern and starts the search. `false` if that is done.
     pub fn read(&mut self, world: &World) -> bool {
-        let unread = std::mem::take(&mut self.unread);
-        if let Some(text) = self.line.as_ref().filter(|_| unread).map(Line::text) {
-            self.typed(&text, world);
-        }
-        unread
-    }
-
-    pub fn paste(&mut self, text: &str, world: &World) {
-        let Some(line) = &mut self.line else { return };
-        line.paste(text);
-        self.unread = true;
-        self.read(world);
-    }
-
-    fn typed(&mut self, text: &str, world: &World) {
-        self.set(text, world);
+        let Some(text) = self.unread.take() else { return false };
+        self.set(&text, world);
         self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
+        true
     }
 
-    /// Finishes the line. An empty line repeats the previous search.
-    fn done(&mut self, world: &World) {
-        let text = self.line.take().map(|line| line.text()).unwrap_or_default();
-        if text.is_empty() {
+    /// The line was left without a search.
+    pub fn cancel(&mut self) {
+        self.unread = None;
+        self.clear();
+    }
+
+    /// Takes the finished text. An empty one repeats the previous search.
+    pub fn entered(&mut self, text: &str, world: &World) {
+        self.read(world);
+        let from = if text.is_empty() {
             let last = self.last.clone();
             self.set(&last, world);
-            self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin + 1, Way::Down));
+            self.origin + 1
         } else {
-            self.history.add(&text);
-            self.last = text;
+            self.history.add(text);
+            text.clone_into(&mut self.last);
             // Search again, to report if there is no match.
-            self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
-        }
+            self.origin
+        };
+        self.hunt = self.pattern.is_some().then(|| Hunt::new(from, Way::Down));
     }
 
     /// Sets the pattern: a filter if it only compares fields, else a regex, case-sensitive if it contains a capital letter.
@@ -330,7 +304,6 @@ impl Search {
             if matches == Some(true) {
                 let wrapped = if hunt.wrapped { Wrapped::Yes } else { Wrapped::No };
                 *running = None;
-                *moved = self.line.is_some();
                 return Found::Row(id, wrapped);
             }
         }

@@ -1,12 +1,12 @@
 //! Where a replay is in its recording, and how it goes to another place.
 
-use super::edit::Line;
 use super::input::Handled;
 use super::keymap::{Action, Press};
 use super::output::Output;
+use super::prompt::Purpose;
 use super::replay::{Playing, Replay, Target, Transport};
 use super::search::Way;
-use super::time::Marked;
+use super::time::{Aim, Marked};
 use super::{App, Effect, Effects, SourceState};
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::pipeline;
@@ -48,6 +48,7 @@ impl App {
         if awaits || self.look_for_any_row() {
             return;
         }
+        let edits_filter = self.line_for(Purpose::Filter).is_some();
         let Some(replay) = &mut self.replay else { return };
         let (ended, grows, target) = (replay.at_end(), replay.grows(), replay.transport.target());
         let follows = grows && self.events.follows();
@@ -59,7 +60,7 @@ impl App {
             replay.transport = Transport::default();
         }
         let Some(target) = target else {
-            if self.events.rows() == 0 && !ended && self.filter.line().is_none() {
+            if self.events.rows() == 0 && !ended && !edits_filter {
                 // The loaded part has no shown rows, so look further.
                 replay.transport.aim(Target::First);
             } else if self.events.follows() && !grows {
@@ -122,7 +123,7 @@ impl App {
         let at = self.loaded().position().unwrap_or_default();
         let to = match action {
             Action::GoTo => {
-                self.time.line = Some(Line::default());
+                self.ask(Purpose::Time, "");
                 return Handled::Redraw;
             }
             Action::Mark | Action::GoToMark => {
@@ -278,21 +279,15 @@ impl App {
         true
     }
 
-    pub(super) fn typed_time(&mut self, press: Press) -> Effects {
-        let typed = self.time.key(press);
-        match (typed, self.loaded().span()) {
-            (Some(Ok(aim)), Some(span)) => {
-                let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone);
-                if ns > span.1 {
-                    let ends = "the recording ends before that";
-                    self.say(if self.replay.is_some() { ends } else { "that time is still to come" });
-                    return vec![Effect::Redraw];
-                }
-                return self.jump(ns);
-            }
-            (Some(Err(error)), _) => self.say(error),
-            _ => {}
+    /// Goes to a typed time.
+    pub(super) fn go_to_time(&mut self, aim: Aim) -> Effects {
+        let Some(span) = self.loaded().span() else { return vec![Effect::Redraw] };
+        let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone);
+        if ns > span.1 {
+            let ends = "the recording ends before that";
+            self.say(if self.replay.is_some() { ends } else { "that time is still to come" });
+            return vec![Effect::Redraw];
         }
-        vec![Effect::Redraw]
+        self.jump(ns)
     }
 }

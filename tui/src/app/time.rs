@@ -2,7 +2,7 @@
 
 pub(in crate::app) mod strip;
 
-use super::edit::{Edited, History, Line};
+use super::edit::History;
 use super::keymap::{Action, Press};
 use crate::app::device::KeyCode;
 use std::collections::BTreeMap;
@@ -14,9 +14,7 @@ use tracetui_events::text::time::{Moment, Zone, duration};
 #[derive(Debug, Default)]
 pub(crate) struct Time {
     pub(super) strip: Strip,
-    /// The line in which a time is typed.
-    pub(crate) line: Option<Line>,
-    history: History,
+    pub(super) history: History,
     marks: BTreeMap<char, u64>,
     /// The action whose letter is awaited, [`Action::Mark`] or [`Action::GoToMark`], and the time of the event under the cursor.
     pub(super) awaited: Option<(Action, Option<u64>)>,
@@ -65,33 +63,6 @@ impl Time {
             _ => Marked::None,
         }
     }
-
-    /// Handles a key in the line. Returns the time once it is entered, or an error if the text is not a time.
-    pub(super) fn key(&mut self, press: Press) -> Option<Result<Aim, String>> {
-        let line = self.line.as_mut()?;
-        match line.key(press, &self.history) {
-            Edited::Same | Edited::Changed => None,
-            Edited::Cancelled => {
-                self.line = None;
-                None
-            }
-            Edited::Done => {
-                let text = line.text();
-                let aim = Aim::parse(&text);
-                // The user can correct the text.
-                if aim.is_none() && !text.trim().is_empty() {
-                    return Some(Err(format!(
-                        "invalid time {text}; write 14:02:11, 2026-11-20 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%"
-                    )));
-                }
-                self.line = None;
-                aim.map(|aim| {
-                    self.history.add(&text);
-                    Ok(aim)
-                })
-            }
-        }
-    }
 }
 
 /// A typed time.
@@ -105,7 +76,7 @@ pub(super) enum Aim {
 }
 
 impl Aim {
-    fn parse(text: &str) -> Option<Aim> {
+    pub(super) fn parse(text: &str) -> Option<Aim> {
         let text = text.trim();
         if let Some(before) = text.strip_prefix('-') {
             return u64::try_from(duration(before)?.as_nanos()).ok().map(Aim::BeforeEnd);

@@ -3,6 +3,7 @@
 use super::device::KeyEventKind;
 use super::keymap::Action;
 use super::output::{self, Output};
+use super::prompt::Purpose;
 use super::replay::Replay;
 use super::search::{Found, Rows, Wrapped};
 use super::views::detail::{Subject, tcp_of};
@@ -325,13 +326,14 @@ impl App {
             }
             Found::Edge(way, back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
-                if self.search.line().is_none() {
+                if self.line_for(Purpose::Search).is_none() {
                     self.look_further(way, self.search.pattern().cloned());
                 }
             }
             Found::Row(id, wrapped) => {
                 // The earlier target, which is still to come, is no longer wanted.
                 self.replay.iter_mut().for_each(|replay| replay.transport.found());
+                self.search.moved = self.line_for(Purpose::Search).is_some();
                 self.events.select(id, self.list_height(), &self.store);
                 if wrapped == Wrapped::Yes {
                     self.say("search wrapped around");

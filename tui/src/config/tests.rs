@@ -304,7 +304,10 @@ fn the_configured_keys_are_pressed_and_shown() {
     // While text is typed, a key that types is text, whatever its action.
     press(&mut app, KeyCode::Char('E'), none);
     assert!(!press(&mut app, KeyCode::Char('Z'), none).contains(&Effect::Quit));
-    assert_eq!(app.filter.line().map(crate::app::edit::Line::text).as_deref(), Some("Z"));
+    assert_eq!(
+        app.line_for(crate::app::prompt::Purpose::Filter).map(crate::app::edit::Line::text).as_deref(),
+        Some("Z")
+    );
     assert!(press(&mut app, KeyCode::Char('q'), KeyModifiers::CONTROL).contains(&Effect::Quit));
     press(&mut app, KeyCode::Esc, none);
     press(&mut app, KeyCode::F(1), none);

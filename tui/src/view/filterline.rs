@@ -3,8 +3,9 @@
 use super::theme::Theme;
 use super::{Piece, apart, ends};
 use crate::app::complete::Completion;
-use crate::app::edit::{LINE, Line};
+use crate::app::edit::LINE;
 use crate::app::keymap::Action;
+use crate::app::prompt::{Prompt, Purpose};
 use crate::app::search::Place;
 use crate::app::views::View;
 use crate::app::{App, Failures};
@@ -12,31 +13,20 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use std::ops::Range;
+use tracetui_events::filter::FilterError;
 use tracetui_events::text::{self, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// Draws the line, with the cursor in the text being typed. `counts`: those of a view without chips. Returns the cells of the tabs and of
 /// the chips.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
-    let none = (Tabs::default(), Chips::default());
-    if let Some(line) = &app.time.line {
-        typed(frame, area, "go to time> ", line, app, theme);
-        return none;
+    match &app.prompt {
+        Some(prompt) => {
+            typed(frame, area, prompt, app, theme);
+            (Tabs::default(), Chips::default())
+        }
+        None => shown(frame, area, app, counts, theme),
     }
-    if let Some(line) = &app.views.diff.prompt.line {
-        typed(frame, area, "compare with> ", line, app, theme);
-        return none;
-    }
-    if let Some(line) = &app.screen.help.line {
-        typed(frame, area, "search the help> ", line, app, theme);
-        return none;
-    }
-    match (app.filter.line(), app.search.line()) {
-        (Some(line), _) => typed(frame, area, "filter> ", line, app, theme),
-        (None, Some(line)) => typed(frame, area, "/", line, app, theme),
-        (None, None) => return shown(frame, area, app, counts, theme),
-    }
-    none
 }
 
 /// The width below which a chip is a single letter.
@@ -52,14 +42,15 @@ type Chips = [(u16, u16); Kind::DEFAULT_FIRST.len()];
 /// error. A dropped end of the text is reported first.
 pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
     let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
-    let line = app.filter.line().or(app.search.line());
-    let cut = line.is_some_and(Line::is_cut).then(|| format!("truncated to {} bytes", grouped(LINE as u64)));
+    let prompt = app.prompt.as_ref()?;
+    let cut = prompt.line.is_cut().then(|| format!("truncated to {} bytes", grouped(LINE as u64)));
     let with_cut = |message: String| match &cut {
         Some(cut) => format!("{cut}; {message}"),
         None => message,
     };
-    let Some(error) = app.filter.line().and(app.filter.error()) else {
-        let error = app.search.line().and(app.search.error()).map(|error| with_cut(escaped(error)));
+    let Some(error) = wrong_filter(app) else {
+        let error = app.search.error().filter(|_| prompt.purpose == Purpose::Search);
+        let error = error.map(|error| with_cut(escaped(error)));
         return error.or(cut).map(|error| (error, String::new()));
     };
     let (message, hint) = (with_cut(escaped(&error.message)), escaped(error.hint.as_deref().unwrap_or_default()));
@@ -285,14 +276,16 @@ fn chip_text(kind: Kind, key: &str, shown: bool) -> String {
     }
 }
 
-fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
+fn typed(frame: &mut Frame<'_>, area: Rect, Prompt { purpose, line, .. }: &Prompt, app: &App, theme: Theme) {
     let (before, after) = line.parts();
-    let search = app.search.line().and(app.search.pattern());
-    let right = match search {
-        Some(_) => vec![Piece::new(matches(app), theme.strong()), count(app, area.width)],
-        None => vec![count(app, area.width)],
+    let label = purpose.label();
+    let right = match app.search.pattern() {
+        Some(_) if *purpose == Purpose::Search => {
+            vec![Piece::new(matches(app), theme.strong()), count(app, area.width)]
+        }
+        _ => vec![count(app, area.width)],
     };
-    let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
+    let room = usize::from(area.width).saturating_sub(label.len() + 2 + super::width_of(&right)).max(1);
     let wrong = wrong(app).unwrap_or_default();
     let mut left = marked(before, 0, &wrong, theme);
     // If there is too little room, the left end of the text is hidden.
@@ -302,7 +295,7 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
         let style = if hidden { theme.wrong() } else { theme.quiet() };
         left.insert(0, Piece::new(theme.cut_sign(), style));
     }
-    left.insert(0, Piece::plain(format!(" {prompt}")));
+    left.insert(0, Piece::plain(format!(" {label}")));
     let column = width_of(&left);
     left.extend(marked(after, before.len(), &wrong, theme));
     if wrong.start >= before.len() + after.len() && !wrong.is_empty() {
@@ -316,7 +309,7 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
 /// The filter in effect while the typed one has an error, in this many cells.
 pub(super) fn rows_of(app: &App, room: usize, theme: Theme) -> Piece {
     const LABEL: &str = "applied: ";
-    if app.filter.line().and(app.filter.error()).is_none() || room < LABEL.len() + 8 {
+    if wrong_filter(app).is_none() || room < LABEL.len() + 8 {
         return Piece::default();
     }
     let filter = text::escape_in(app.filter.text().as_bytes(), theme.charset, room);
@@ -324,9 +317,14 @@ pub(super) fn rows_of(app: &App, room: usize, theme: Theme) -> Piece {
     Piece::new(text::cut(&text, room, theme.charset), theme.note())
 }
 
+/// The error of a filter that is being typed.
+fn wrong_filter(app: &App) -> Option<&FilterError> {
+    app.line_for(Purpose::Filter).and(app.filter.error())
+}
+
 /// The position of the error in the typed text, at least one character long.
 fn wrong(app: &App) -> Option<Range<usize>> {
-    let at = app.filter.line().and(app.filter.error()).filter(|_| app.filter.completion().is_none())?.at.clone();
+    let at = wrong_filter(app).filter(|_| app.completion().is_none())?.at.clone();
     Some(at.start..at.end.max(at.start + 1))
 }
 
@@ -396,6 +394,7 @@ pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion,
 mod tests {
     use super::*;
     use crate::app::Input;
+    use crate::app::edit::Line;
     use crate::app::testing::{app, feed, keys};
     use crate::view::tests::{drawn, screen};
     use crate::view::theme::Colours;
@@ -505,7 +504,7 @@ mod tests {
         let all: usize = status.rsplit(' ').next().and_then(|all| all.parse().ok()).expect("a number");
         for at in 1..=all {
             let (line, _, status) = lines(keys(&mut app, "\t"), Colours::Sixteen);
-            let chosen = app.filter.line().map(Line::text).unwrap_or_default();
+            let chosen = app.line_for(Purpose::Filter).map(Line::text).unwrap_or_default();
             assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
             assert!(status.ends_with(&format!(" {at}/{all}")), "{status}");
         }

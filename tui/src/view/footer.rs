@@ -6,6 +6,7 @@ use crate::app::Memory;
 use crate::app::keymap::{Action, Binding, Scope};
 use crate::app::layout::WITH_SIDE;
 use crate::app::output::Output;
+use crate::app::prompt::Purpose;
 use crate::app::replay::Transport;
 use crate::app::views::View;
 use crate::app::views::detail::Size;
@@ -198,22 +199,17 @@ fn labels(app: &App) -> Vec<(String, String)> {
     if app.completion().is_some() {
         return own(&[("Tab", "next"), ("Shift-Tab", "previous"), ("Enter", "keep"), ("Esc", "as typed")]);
     }
-    if app.filter.line().is_some() {
-        let keys = [("Enter", "keep"), ("Tab", "complete"), ("Up Down", "history"), ("Ctrl-U", "clear")];
-        return own(&[&keys[..], &[("Esc", "revert")]].concat());
-    }
-    if app.views.diff.prompt.line.is_some() {
-        return own(&[("Enter", "compare"), ("Tab", "complete"), ("Up Down", "history"), ("Esc", "cancel")]);
-    }
-    if app.time.line.is_some() {
-        return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
-    }
-    if app.search.line().is_some() {
+    if let Some(prompt) = &app.prompt {
         let ways = format!("{} {}", app.key_of(Action::Next), app.key_of(Action::Previous));
-        return own(&[("Enter", "keep"), (&ways, "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
-    }
-    if app.screen.help.line.is_some() {
-        return own(&[("Enter", "keep"), ("Ctrl-U", "clear"), ("Esc", "cancel")]);
+        let (history, clear, cancel) = (("Up Down", "history"), ("Ctrl-U", "clear"), ("Esc", "cancel"));
+        let complete = ("Tab", "complete");
+        return match prompt.purpose {
+            Purpose::Filter => own(&[("Enter", "keep"), complete, history, clear, ("Esc", "revert")]),
+            Purpose::Compare => own(&[("Enter", "compare"), complete, history, cancel]),
+            Purpose::Time => own(&[("Enter", "go"), history, cancel]),
+            Purpose::Search => own(&[("Enter", "keep"), (&ways, "next, previous"), history, cancel]),
+            Purpose::Help => own(&[("Enter", "keep"), clear, cancel]),
+        };
     }
     match app.screen.overlay.map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),

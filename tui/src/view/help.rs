@@ -12,7 +12,7 @@ const TWO_COLUMNS: u16 = 70;
 
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.is_some());
-    let wanted = app.screen.help.text.to_lowercase();
+    let wanted = app.screen.help.to_lowercase();
     if !wanted.is_empty() {
         return found(app, &wanted, width, theme);
     }

@@ -2,6 +2,7 @@
 
 use super::theme::{Colours, Theme};
 use crate::app::copy::Wrap;
+use crate::app::prompt::Purpose;
 use crate::app::replay::{Replay, Speed, Target};
 use crate::app::testing::{app, copied, feed, keys, lost, open_all, press, work};
 use crate::app::views::View;
@@ -594,7 +595,7 @@ fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
     assert!(shown[22].starts_with(" missing term  ") && shown[22].ends_with("  applied: comm=cat"), "{}", shown[22]);
-    assert!(keys(&mut app, "\n").filter.line().is_some(), "it cannot be kept");
+    assert!(keys(&mut app, "\n").line_for(Purpose::Filter).is_some(), "it cannot be kept");
     assert_eq!((keys(&mut app, "\x1b").filter.text().as_str(), app.events().events()), ("", 9), "as before");
     assert!(screen(keys(&mut app, "fcomm=dog\nf\u{2191}"))[1].starts_with(" filter> comm=dog"));
 }
@@ -989,7 +990,7 @@ fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(app.update(Input::Key(ctrl_c)), [Effect::Quit], "while text is typed too");
     app.update(Input::Key(KeyEvent::new(KeyCode::Char('k'), KeyModifiers::ALT)));
-    assert!(app.filter.line().is_none(), "Esc and a key right after it");
+    assert!(app.line_for(Purpose::Filter).is_none(), "Esc and a key right after it");
     assert!(selected(&mut app).ends_with("/f/1"));
 }
 
@@ -1382,13 +1383,13 @@ fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
     assert_eq!((app.events().events(), app.filter.text(), app.screen.overlay), (9, String::new(), None));
     assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
     paste(keys(&mut app, "f"), "comm=cat\n\x1b[31m");
-    assert_eq!(app.filter.line().expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
+    assert_eq!(app.line_for(Purpose::Filter).expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
     paste(keys(&mut app, "\x1bf"), "comm=dog\n");
     assert_eq!(app.events().events(), 3);
     paste(keys(&mut app, "\n/"), "/f/4");
     assert!(selected(&mut app).ends_with("/f/4"));
     paste(keys(&mut app, "\x1b/"), &"a".repeat(10_000));
-    assert_eq!(app.search.line().expect("open").text().len(), 4096);
+    assert_eq!(app.line_for(Purpose::Search).expect("open").text().len(), 4096);
 }
 
 /// `make` starts `cc`, which starts `as`; `cc` opens files.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::app::prompt::Purpose;
 use crate::app::testing::{app, keys, press, work};
 use crate::app::time::Bin;
 use crate::app::time::strip::BINS;
@@ -112,7 +113,7 @@ fn it_goes_to_times_that_are_loaded_at_once() {
     keys(&mut app, "Tx\n");
     assert!(app.screen.message().is_some_and(|message| message.contains("invalid time")), "{:?}", app.screen.message());
     // The user can correct it.
-    assert!(app.time.line.is_some());
+    assert!(app.line_for(Purpose::Time).is_some());
     keys(&mut app, "\x1b");
     // The time is not loaded yet. It is loaded by reading on, without a request for another part, when the end is in reach.
     load(&mut app, &mut maker, 1_000);

@@ -1,4 +1,5 @@
 use crate::app::App;
+use crate::app::prompt::Purpose;
 use crate::app::replay::{Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost};
 use tracetui_events::playback::timeline::Facts;
@@ -39,7 +40,10 @@ fn keys_go_through_the_time_of_a_live_trace() {
     check(&mut app, "T1h\n", 30);
     assert_eq!(app.screen.message(), Some("that time is still to come"));
     keys(&mut app, "Tx\n");
-    assert!(app.time.line.is_some() && app.screen.message().is_some_and(|text| text.starts_with("invalid time x")));
+    assert!(
+        app.line_for(Purpose::Time).is_some()
+            && app.screen.message().is_some_and(|text| text.starts_with("invalid time x"))
+    );
     keys(&mut app, "\x1b");
     // Beyond the newest row the list follows it.
     check(&mut app, "T99%\n", 99);

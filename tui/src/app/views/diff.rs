@@ -5,9 +5,8 @@ use super::detail::Size;
 use super::state::{Context, Rows, ViewState, motion, refused};
 use crate::app::branch::{Branch, connect};
 use crate::app::compared::Compared;
-use crate::app::complete::Completion;
 use crate::app::copy;
-use crate::app::edit::{History, Line};
+use crate::app::edit::History;
 use crate::app::input::Handled;
 use crate::app::keymap::Action;
 use crate::app::list::List;
@@ -50,17 +49,10 @@ pub(crate) struct Running {
     pub percent: [u8; 2],
 }
 
-/// The line in which the name of a recording is typed.
-#[derive(Debug, Default)]
-pub(crate) struct Prompt {
-    pub line: Option<Line>,
-    pub completion: Option<Completion>,
-    pub(in crate::app) history: History,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Diff {
-    pub prompt: Prompt,
+    /// The names of recordings that were typed.
+    pub(in crate::app) history: History,
     pub running: Option<Running>,
     pub compared: Option<Box<Compared>>,
     /// The view to return to.

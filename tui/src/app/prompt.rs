@@ -1,0 +1,234 @@
+//! The line in which a filter, a search, a time or the name of a recording is typed.
+
+use super::complete::Completion;
+use super::device::KeyCode;
+use super::edit::{Edited, History, Line};
+use super::keymap::{Action, Press};
+use super::time::Aim;
+use super::views::View;
+use super::{App, Effect, Effects};
+
+/// What a line is typed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    Filter,
+    Search,
+    Time,
+    /// The name of a recording to compare with.
+    Compare,
+    /// A search of the help.
+    Help,
+}
+
+impl Purpose {
+    /// The text before the line.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Purpose::Filter => "filter> ",
+            Purpose::Search => "/",
+            Purpose::Time => "go to time> ",
+            Purpose::Compare => "compare with> ",
+            Purpose::Help => "search the help> ",
+        }
+    }
+}
+
+/// A line that is being typed.
+#[derive(Debug)]
+pub(crate) struct Prompt {
+    pub purpose: Purpose,
+    pub line: Line,
+    pub completion: Option<Completion>,
+}
+
+impl App {
+    /// Opens a line with this text.
+    pub(super) fn ask(&mut self, purpose: Purpose, text: &str) {
+        self.prompt = Some(Prompt { purpose, line: Line::new(text), completion: None });
+    }
+
+    /// The line that is typed for a purpose; `None` if there is no such line.
+    pub(crate) fn line_for(&self, purpose: Purpose) -> Option<&Line> {
+        self.prompt.as_ref().filter(|prompt| prompt.purpose == purpose).map(|prompt| &prompt.line)
+    }
+
+    /// The completions of the text being typed.
+    pub(crate) fn completion(&self) -> Option<&Completion> {
+        self.prompt.as_ref()?.completion.as_ref()
+    }
+
+    /// `more`: another key follows at once.
+    pub(super) fn typed(&mut self, press: Press, more: bool) -> Effects {
+        let no_history = History::default();
+        let Some(Prompt { purpose, line, completion }) = &mut self.prompt else { return Vec::new() };
+        let purpose = *purpose;
+        let history = match purpose {
+            Purpose::Filter => &self.filter.history,
+            Purpose::Search => &self.search.history,
+            Purpose::Time => &self.time.history,
+            Purpose::Compare => &self.views.diff.history,
+            Purpose::Help => &no_history,
+        };
+        let edited = match (press.code, completion.take()) {
+            (KeyCode::Tab | KeyCode::BackTab, completion) if matches!(purpose, Purpose::Filter | Purpose::Compare) => {
+                return self.complete(completion, press.code == KeyCode::Tab);
+            }
+            (KeyCode::Esc, Some(completion)) => {
+                line.replace(completion.start, &completion.typed);
+                Edited::Changed
+            }
+            _ => line.key(press, history),
+        };
+        let text = line.text();
+        match edited {
+            Edited::Same => {}
+            Edited::Changed => self.take_text(purpose, &text, more),
+            Edited::Done => return self.entered(purpose, &text),
+            Edited::Cancelled => self.cancel(purpose),
+        }
+        if purpose == Purpose::Search && (!more || self.prompt.is_none()) {
+            self.search_typed();
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Takes the text of a line that is being typed.
+    fn take_text(&mut self, purpose: Purpose, text: &str, more: bool) {
+        match purpose {
+            Purpose::Filter => {
+                let change = self.filter.typed(text, more, self.pipeline.world());
+                self.changed(Ok(change));
+            }
+            Purpose::Search => self.search.typed(text, more, self.pipeline.world()),
+            Purpose::Help => text.clone_into(&mut self.screen.help),
+            Purpose::Time | Purpose::Compare => {}
+        }
+    }
+
+    /// Takes a finished text. A wrong one stays in the line to be corrected.
+    fn entered(&mut self, purpose: Purpose, text: &str) -> Effects {
+        match purpose {
+            Purpose::Filter => {
+                let change = self.filter.read(self.pipeline.world());
+                if self.filter.error().is_none() {
+                    self.filter.keep();
+                    self.prompt = None;
+                }
+                self.changed(Ok(change));
+            }
+            Purpose::Search => {
+                self.prompt = None;
+                self.search.entered(text, self.pipeline.world());
+                self.search_typed();
+            }
+            Purpose::Time => return self.entered_time(text),
+            Purpose::Compare => {
+                self.prompt = None;
+                self.views.diff.history.add(text);
+                if !text.is_empty() {
+                    self.compare_with(text.to_owned());
+                }
+            }
+            Purpose::Help => self.prompt = None,
+        }
+        vec![Effect::Redraw]
+    }
+
+    fn entered_time(&mut self, text: &str) -> Effects {
+        let aim = Aim::parse(text);
+        if aim.is_none() && !text.trim().is_empty() {
+            self.say(format!(
+                "invalid time {text}; write 14:02:11, 2026-11-20 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%"
+            ));
+            return vec![Effect::Redraw];
+        }
+        self.prompt = None;
+        let Some(aim) = aim else { return vec![Effect::Redraw] };
+        self.time.history.add(text);
+        self.go_to_time(aim)
+    }
+
+    fn cancel(&mut self, purpose: Purpose) {
+        self.prompt = None;
+        match purpose {
+            Purpose::Filter => {
+                let change = self.filter.revert(self.pipeline.world());
+                self.changed(Ok(change));
+            }
+            Purpose::Search => self.search.cancel(),
+            Purpose::Help => self.screen.help.clear(),
+            Purpose::Time | Purpose::Compare => {}
+        }
+    }
+
+    /// Completes the text before the cursor as far as that is unambiguous, or inserts another offer.
+    fn complete(&mut self, known: Option<Completion>, next: bool) -> Effects {
+        let Some(Prompt { purpose, line, .. }) = &self.prompt else { return Vec::new() };
+        let completion = match (known, purpose) {
+            (Some(mut completion), _) => {
+                completion.step(next);
+                Some(completion)
+            }
+            (None, Purpose::Compare) => return vec![Effect::ListFiles(line.parts().0.to_owned())],
+            (None, _) => Completion::of(line.parts().0, &self.store, self.pipeline.world()),
+        };
+        self.insert(completion, "no completions");
+        vec![Effect::Redraw]
+    }
+
+    /// Completes a path with the names in its directory, unless more was typed meanwhile.
+    pub(super) fn listed(&mut self, path: &str, names: &[String]) {
+        if self.line_for(Purpose::Compare).is_some_and(|line| line.parts().0 == path) {
+            self.insert(Completion::of_file(path, names), "no recordings (*.ttr) with this beginning");
+        }
+    }
+
+    fn insert(&mut self, completion: Option<Completion>, none: &str) {
+        let Some(completion) = completion else { return self.say(none) };
+        let Some(prompt) = &mut self.prompt else { return };
+        prompt.completion = completion.insert(&mut prompt.line);
+        let (purpose, text) = (prompt.purpose, prompt.line.text());
+        self.take_text(purpose, &text, false);
+    }
+
+    /// Inserts pasted text into a line being typed. Elsewhere its characters do not act as keys.
+    pub(super) fn paste(&mut self, text: &str) -> Effects {
+        if self.types() {
+            return self.output.as_ref().map(|output| output.paste(text)).unwrap_or_default();
+        }
+        self.screen.clear_message();
+        if let Some(Prompt { purpose, line, completion }) = &mut self.prompt {
+            line.paste(text);
+            *completion = None;
+            let (purpose, text) = (*purpose, line.text());
+            self.take_text(purpose, &text, false);
+            if purpose == Purpose::Search {
+                self.search_typed();
+            }
+        } else {
+            let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
+            self.say(format!("press {filter} or {search} first to paste into a filter or a search"));
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Parses the text that was typed by keys in quick succession.
+    pub(super) fn read_typed(&mut self) {
+        let change = self.filter.read(self.pipeline.world());
+        self.changed(Ok(change));
+        if self.search.read(self.pipeline.world()) {
+            self.search_typed();
+        }
+    }
+
+    /// Selects the first match of a search that is being typed.
+    fn search_typed(&mut self) {
+        match self.views.shown {
+            View::Events => _ = self.work(),
+            _ => {
+                self.search.stop();
+                self.find_in_view(true, true);
+            }
+        }
+    }
+}
