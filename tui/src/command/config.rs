@@ -2,14 +2,14 @@
 
 use super::say::name;
 use super::usage::BadUsage;
+use super::user_files::{as_user, user_path};
 use crate::app::columns;
 use crate::app::keymap::Keymap;
 use crate::app::watch::Watch;
 use crate::cli;
 use crate::config::{Config, ConfigError, ENTRIES, LISTS, WatchEntry};
 use crate::view::theme::{COLOURS, Look, Role, WEIGHTS};
-use anyhow::{Context, Result, anyhow};
-use std::ffi::OsString;
+use anyhow::Result;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,7 +18,6 @@ use tracetui_events::filter::{Compiled, Filter, FilterOptions, NameLookup};
 use tracetui_events::limits;
 use tracetui_host::confine::{FileAccess, enter_files};
 use tracetui_host::invoker::Invoker;
-use tracetui_live::NO_THREAD;
 
 /// The variable for the directory of configurations, its default below the home directory, and the file.
 const FILE: [&str; 3] = ["XDG_CONFIG_HOME", ".config", "tracetui/config.toml"];
@@ -86,54 +85,11 @@ impl Loaded {
     }
 }
 
-/// The home directory of this user. Under sudo, it is that of the user who typed sudo.
-pub(super) fn own_home() -> Option<PathBuf> {
-    home(Invoker::of_environment().ok()?.as_ref(), |name| std::env::var_os(name))
-}
-
-fn home(invoker: Option<&Invoker>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let home = match invoker {
-        Some(invoker) => Some(PathBuf::from(&invoker.home)),
-        None => variable("HOME").map(PathBuf::from),
-    };
-    home.filter(|home| home.is_absolute())
-}
-
-/// The path of a file of this user: below the directory in the variable `place[0]`, or below `place[1]` in the home directory. Under
-/// sudo, a directory outside the home of the user who typed sudo belongs to another user.
-pub(super) fn user_path(
-    invoker: Option<&Invoker>,
-    place: [&str; 3],
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Option<PathBuf> {
-    let [directory, default, file] = place;
-    let home = home(invoker, &variable);
-    let own = |dir: &PathBuf| match (invoker, &home) {
-        (Some(_), Some(home)) => dir.starts_with(home),
-        (Some(_), None) => false,
-        (None, _) => dir.is_absolute(),
-    };
-    let dir = variable(directory).map(PathBuf::from).filter(own);
-    dir.or_else(|| Some(home?.join(default))).map(|dir| dir.join(file))
-}
-
 #[derive(Debug)]
 enum Unread {
     /// The file does not exist, as far as the user can see.
     Absent(io::Error),
     Refused(io::Error),
-}
-
-/// Runs `work` in a separate thread that took the ids of the user who typed sudo by `enter`. Without such a user, runs it here.
-pub(super) fn as_user<T: Send + 'static>(
-    invoker: Option<Invoker>,
-    enter: fn(&Invoker) -> io::Result<()>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    let Some(invoker) = invoker else { return Ok(work()) };
-    let thread = std::thread::Builder::new().spawn(move || enter(&invoker).map(|()| work()));
-    let done = thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))?;
-    done.context("cannot switch to the ids of the user")
 }
 
 /// Reads a file with the ids of the user who typed sudo, without capabilities.
@@ -304,34 +260,6 @@ mod tests {
     fn invoker(home: &Path) -> Invoker {
         let (uid, gid) = (Uid(65_534), Gid(65_534));
         Invoker { uid, gid, groups: vec![gid.0], name: "nobody".into(), home: home.into() }
-    }
-
-    #[test]
-    fn the_file_is_that_of_the_user_at_the_terminal() {
-        let path = |invoker: Option<&Invoker>, home: Option<&str>, config: Option<&str>| {
-            let variable = |name: &str| match name {
-                "HOME" => home.map(OsString::from),
-                "XDG_CONFIG_HOME" => config.map(OsString::from),
-                other => panic!("{other}"),
-            };
-            user_path(invoker, FILE, variable).map(|path| path.display().to_string())
-        };
-        let ana = &invoker(Path::new("/home/ana"));
-        for (invoker, home, config, want) in [
-            (None, Some("/home/ana"), None, Some("/home/ana/.config/tracetui/config.toml")),
-            (None, Some("/home/ana"), Some("/etc/ana"), Some("/etc/ana/tracetui/config.toml")),
-            (None, Some("/home/ana"), Some("relative"), Some("/home/ana/.config/tracetui/config.toml")),
-            (None, Some("/home/ana"), Some(""), Some("/home/ana/.config/tracetui/config.toml")),
-            (None, None, Some("/etc/ana"), Some("/etc/ana/tracetui/config.toml")),
-            (None, Some("relative"), None, None),
-            (None, None, None, None),
-            (Some(ana), Some("/root"), None, Some("/home/ana/.config/tracetui/config.toml")),
-            (Some(ana), Some("/root"), Some("/root/.config"), Some("/home/ana/.config/tracetui/config.toml")),
-            (Some(ana), Some("/root"), Some("/home/anabel"), Some("/home/ana/.config/tracetui/config.toml")),
-            (Some(ana), None, Some("/home/ana/.conf"), Some("/home/ana/.conf/tracetui/config.toml")),
-        ] {
-            assert_eq!(path(invoker, home, config).as_deref(), want, "{home:?} {config:?}");
-        }
     }
 
     #[test]

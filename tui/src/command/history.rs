@@ -1,6 +1,6 @@
 //! The filters of earlier sessions: a file of the invoking user with one filter a line.
 
-use super::config::{as_user, user_path};
+use super::user_files::{as_user, user_path};
 use crate::app::edit::{HISTORY, LINE};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};

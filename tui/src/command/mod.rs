@@ -40,4 +40,5 @@ mod trace;
 mod unanswered;
 mod unwanted;
 pub mod usage;
+mod user_files;
 mod write;

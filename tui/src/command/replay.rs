@@ -1,11 +1,12 @@
 //! `tracetui replay`: the dashboard over a recording.
 
-use super::config::{Loaded, own_home};
+use super::config::Loaded;
 use super::dashboard::event_loop::{self, Trace};
 use super::dashboard::{self, look};
 use super::history::SavedFilters;
 use super::say::say;
 use super::usage::{BadUsage, HostNames};
+use super::user_files::own_home;
 use crate::app::replay::{Replay, Target};
 use crate::app::{self, App, Settings};
 use crate::cli;

@@ -3,6 +3,7 @@
 use super::say::say;
 use super::signals;
 use super::usage::BadUsage;
+use super::user_files::{self, Opener};
 use crate::cli;
 use crate::recorder::Recorder;
 use crate::recorder::{Failed, RecordingFiles};
@@ -12,16 +13,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use tokio::sync::oneshot;
 use tracetui_events::limits;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::follow;
 use tracetui_events::text::grouped;
 use tracetui_host::clock;
-use tracetui_host::confine::{FileAccess, enter_files, later_recordings};
+use tracetui_host::confine::{FileAccess, enter_files};
 use tracetui_host::invoker::Invoker;
-use tracetui_live::NO_THREAD;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Existing {
@@ -192,11 +190,10 @@ pub(super) fn random_id() -> io::Result<[u8; 16]> {
     Ok(id)
 }
 
-/// Creates the file with the file-system ids of the user who invoked sudo. It does so in a separate thread, since these ids belong to
-/// a thread, and root's capabilities on files are lost with them.
+/// Creates the file with the file-system ids of the user who invoked sudo.
 pub(super) fn create(path: &Path, existing: Existing) -> Result<File> {
     let (path, name) = (path.to_owned(), super::say::name(path));
-    let opened = as_invoker(move || Ok(open(&path, existing).map_err(|error| (not_replaced(&path), error))))??;
+    let opened = as_user(move || open(&path, existing).map_err(|error| (not_replaced(&path), error)))?;
     opened.map_err(|(what, error)| match (what, error.kind()) {
         (Some(what), _) => anyhow!("{name} {what}"),
         (None, ErrorKind::AlreadyExists) if existing == Existing::RefuseAlways => {
@@ -243,19 +240,12 @@ fn is_same(input: &Path, path: &Path) -> bool {
 pub(super) fn remove(path: &Path, file: &File) -> Result<()> {
     file.set_len(0)?;
     let (path, made) = (path.to_owned(), file.metadata()?);
-    as_invoker(move || remove_if(&path, (made.dev(), made.ino())))??;
+    as_user(move || remove_if(&path, (made.dev(), made.ino())))??;
     Ok(())
 }
 
-fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<io::Result<T>> {
-    let invoker = Invoker::of_environment()?;
-    let thread = std::thread::Builder::new().spawn(move || -> io::Result<T> {
-        if let Some(invoker) = invoker {
-            invoker.take_file_ids()?;
-        }
-        act()
-    });
-    thread.context(NO_THREAD)?.join().map_err(|_| anyhow!("the thread panicked"))
+fn as_user<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    user_files::as_user(Invoker::of_environment()?, Invoker::take_file_ids, act)
 }
 
 fn directory(path: &Path) -> &Path {
@@ -327,72 +317,22 @@ pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
     [vec![text], recorder.remarks()].concat().join("\n")
 }
 
-/// A job that runs with the ids of the user.
-type Act = Box<dyn FnOnce() + Send>;
-
-/// Creates, lists and opens files as the user who invoked sudo while a trace runs. The other threads may not do that any more.
-#[derive(Debug)]
-pub struct Opener {
-    requests: mpsc::Sender<Act>,
-    directory: &'static Path,
-}
-
-impl Opener {
-    /// Starts the thread. Call it before privileges are dropped.
-    pub(super) fn start() -> Result<Opener> {
-        let invoker = Invoker::of_environment()?;
-        let directory = later_recordings();
-        let (requests, asked) = mpsc::channel::<Act>();
-        let (ready, started) = mpsc::channel();
-        let run = move || {
-            let ids = enter_files(invoker.as_ref(), FileAccess::Create(&[directory]));
-            let fit = ids.is_ok();
-            // An error means that nobody waits any more.
-            let _ = ready.send(ids);
-            while fit && let Ok(act) = asked.recv() {
-                act();
-            }
-        };
-        std::thread::Builder::new().name("opener".into()).spawn(run).context(NO_THREAD)?;
-        started.recv().context("the thread panicked")?.context("cannot switch to the ids of the user")?;
-        Ok(Opener { requests, directory })
+/// Starts a recording in a new file with a [`path`](Opener::path) of the opener.
+pub(super) async fn start_with(opener: &Opener, path: &Path) -> io::Result<Recorder> {
+    let own = path.to_owned();
+    let file = opener.act(move || open(&own, Existing::Refuse)).await?;
+    let found = file.metadata()?;
+    let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
+    let recorder = header.and_then(|header| {
+        let name = super::say::name(path);
+        Recorder::start(Watched::new(file, name.clone()), name, &header)
+    });
+    if recorder.is_err() {
+        // The file is empty. If this fails, it remains. The first error is the one to report.
+        let (own, made) = (path.to_owned(), (found.dev(), found.ino()));
+        let _ = opener.act(move || remove_if(&own, made)).await;
     }
-
-    /// The path of a new recording with this name.
-    pub(super) fn path(&self, name: &Path) -> PathBuf {
-        if self.directory == Path::new(".") { name.to_owned() } else { self.directory.join(name) }
-    }
-
-    /// Starts a recording in a new file with such a [`path`](Self::path).
-    pub(super) async fn record(&self, path: &Path) -> io::Result<Recorder> {
-        let own = path.to_owned();
-        let file = self.act(move || open(&own, Existing::Refuse)).await?;
-        let found = file.metadata()?;
-        let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
-        let recorder = header.and_then(|header| {
-            let name = super::say::name(path);
-            Recorder::start(Watched::new(file, name.clone()), name, &header)
-        });
-        if recorder.is_err() {
-            // The file is empty. If this fails, it remains. The first error is the one to report.
-            let (own, made) = (path.to_owned(), (found.dev(), found.ino()));
-            let _ = self.act(move || remove_if(&own, made)).await;
-        }
-        recorder
-    }
-
-    pub(super) async fn act<T: Send + 'static>(
-        &self,
-        act: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || io::Error::other("the thread that opens files has ended");
-        // An error means that nobody waits any more.
-        let act = move || drop(answer.send(act()));
-        self.requests.send(Box::new(act)).map_err(|_| gone())?;
-        let done = tokio::time::timeout(limits::PATIENCE, answered).await.map_err(|_| ErrorKind::TimedOut)?;
-        done.map_err(|_| gone())?
-    }
+    recorder
 }
 
 #[cfg(test)]

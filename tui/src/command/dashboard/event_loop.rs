@@ -16,7 +16,8 @@ use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
 use crate::command::signals::{self, Second, Signals};
 use crate::command::trace::running::{Frames, Happening, RunningTrace, release};
-use crate::command::write::{self, Opener};
+use crate::command::user_files::{self, Opener};
+use crate::command::write;
 use crate::recorder::Recorder;
 use crate::view;
 use crate::view::theme::Theme;
@@ -483,18 +484,9 @@ impl Loop {
         Ok(())
     }
 
-    /// Runs an act on files with the ids of the user.
-    async fn as_user<T: Send + 'static>(&self, act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-        let Some(opener) = &self.opener else {
-            let done = tokio::time::timeout(limits::PATIENCE, tokio::task::spawn_blocking(act)).await;
-            return done.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?;
-        };
-        opener.act(act).await
-    }
-
     async fn list_files(&mut self, path: String) {
         let beside = comparer::whole(&path, self.home.as_deref());
-        let names = self.as_user(move || comparer::names_beside(&beside)).await;
+        let names = user_files::act(self.opener.as_ref(), move || comparer::names_beside(&beside)).await;
         match names {
             Ok(names) => _ = self.app.update(Input::Listed(path, names)),
             Err(error) => self.app.say(format!("cannot list the directory: {error}")),
@@ -506,7 +498,7 @@ impl Loop {
         self.comparer.stop();
         let Some(path) = with.map(|path| comparer::whole(&path, self.home.as_deref())) else { return };
         let own = path.clone();
-        let opened = self.as_user(move || comparer::open(&own)).await;
+        let opened = user_files::act(self.opener.as_ref(), move || comparer::open(&own)).await;
         let recording = self.timeline.as_ref().map(Timeline::files);
         let started = match recording {
             Some(files) if files.is_empty() => Err(io::Error::other("the recording on the screen is a pipe")),
@@ -578,7 +570,7 @@ impl Loop {
             return None;
         };
         let file = opener.path(&write::default_name(&self.app.world().host().name, clock::now_real_ns()));
-        match opener.record(&file).await {
+        match write::start_with(opener, &file).await {
             Ok(recorder) => return Some(recorder),
             Err(error) => {
                 let remedy = match error.kind() {

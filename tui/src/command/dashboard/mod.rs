@@ -7,7 +7,7 @@ mod looker;
 mod measure;
 pub(super) mod terminal;
 
-use super::config::{Loaded, own_home};
+use super::config::Loaded;
 use super::history::SavedFilters;
 use super::say::{charset, name, say, wants_colours};
 use super::signals::{self, INTERRUPTED};
@@ -16,7 +16,8 @@ use super::trace::request::Request;
 use super::trace::running::exit_code;
 use super::trace::start::{Session, start};
 use super::usage::HostNames;
-use super::write::{self, Opener};
+use super::user_files::{Opener, own_home};
+use super::write;
 use crate::app::{App, Settings};
 use crate::cli;
 use crate::cli::size::RingSize;
