@@ -9,7 +9,7 @@ use super::confine::{Role, enter};
 use super::mounts::{Mount, Mounts};
 use super::open_below;
 use foldhash::HashMap;
-use rustix::fs::{Dir, DirEntry, FileType, OFlags};
+use rustix::fs::{Dir, DirEntry, FileType, Mode, OFlags, openat};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -132,7 +132,7 @@ impl CgroupResolver {
         let (answer, answers) = sync_channel(1);
         let mount = self.dir.try_clone()?;
         let run = move || {
-            if enter(Role::Handles).is_ok() {
+            if enter(Role::Reader).is_ok() {
                 // An error means that the trace has ended and nobody takes the answer.
                 asked.iter().all(|id| answer.send(open_by_id(&mount, id)).is_ok());
             }
@@ -230,9 +230,9 @@ impl CgroupResolver {
     /// The path of the nearest ancestor whose path the kernel writes (up to 4,096 bytes), followed by `/…`. The unit and mostly the
     /// container are in these components.
     fn first_components(&self, mut cgroup: OwnedFd) -> Option<Vec<u8>> {
-        let mut levels = LEVELS;
+        let (mut levels, flags) = (LEVELS, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC);
         for _ in 0..LEVELS {
-            let above = open_below(&cgroup, Path::new(&"../".repeat(levels)), OFlags::PATH | OFlags::DIRECTORY);
+            let above = openat(&cgroup, "../".repeat(levels), flags, Mode::empty());
             match above.map(|above| (link_of(&above), above)) {
                 Ok((Ok(link), _)) if levels == 1 => {
                     let path = self.mount.path_at(link.as_os_str().as_bytes())?;

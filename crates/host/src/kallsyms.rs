@@ -55,7 +55,7 @@ impl SymbolReader {
         let reader = SymbolReader { requests, results, pace: Arc::clone(&pace) };
         reader.request();
         std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
-            if enter(Role::Symbols).is_err() {
+            if enter(Role::Recorder { inspector: None }).is_err() {
                 return;
             }
             while wanted.recv().is_ok() {

@@ -28,11 +28,11 @@ pub mod program;
 pub mod symbol;
 pub mod users;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The first `most` bytes of a file. Files that other processes write are never read without a limit.
@@ -42,15 +42,39 @@ pub fn read_bounded(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a path below a directory. Fails with EXDEV at a mount of another file system, because that may not answer.
-/// Before Linux 5.6, such a mount is entered.
+/// Opens a path below a directory, which no symbolic link leads to. Fails with EXDEV at a mount of another file system, because that
+/// may not answer.
 pub fn open_below(dir: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let (path, flags) = (if path.as_os_str().is_empty() { Path::new(".") } else { path }, flags | OFlags::CLOEXEC);
     match openat2(&dir, path, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
-        // EPERM comes from a seccomp filter that does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => Ok(openat(dir, path, flags | OFlags::NOFOLLOW, Mode::empty())?),
+        // No role of a trace may make this call.
+        Err(Errno::NOSYS | Errno::PERM) => walk_below(dir.as_fd(), path, flags),
         opened => Ok(opened?),
     }
+}
+
+/// Does the work of openat2(2), component by component.
+fn walk_below(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let found = |at: BorrowedFd<'_>| {
+        let asks_no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        statx(at, c"", asks_no_server, StatxFlags::TYPE | StatxFlags::MNT_ID)
+    };
+    let mount = found(dir)?.stx_mnt_id;
+    let mut at = None;
+    for name in path.components() {
+        let above = at.as_ref().map_or(dir, AsFd::as_fd);
+        let below = openat(above, name.as_os_str(), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let found = found(below.as_fd())?;
+        if found.stx_mnt_id != mount {
+            return Err(Errno::XDEV.into());
+        }
+        if FileType::from_raw_mode(found.stx_mode.into()) == FileType::Symlink {
+            return Err(Errno::LOOP.into());
+        }
+        at = Some(below);
+    }
+    let above = at.as_ref().map_or(dir, AsFd::as_fd);
+    Ok(openat(CWD, format!("/proc/self/fd/{}", above.as_raw_fd()), flags, Mode::empty())?)
 }
 
 /// Text without surrounding white space, which the kernel appends to single values.
@@ -69,4 +93,39 @@ pub fn not_checked(why: &str) {
     let thread = std::thread::current();
     let line = format!("not checked: {}: {why}\n", thread.name().unwrap_or("a thread"));
     let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways find the same, or fail in the same way.
+    #[test]
+    fn a_walk_follows_no_link_and_enters_no_mount() {
+        let dir = std::env::temp_dir().join(format!("tracetui-below-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("a/b")).expect("room");
+        std::fs::write(dir.join("a/b/file"), "x").expect("room");
+        std::os::unix::fs::symlink("a", dir.join("link")).expect("room");
+        let (flags, root) = (OFlags::RDONLY | OFlags::CLOEXEC, File::open("/").expect("readable"));
+        let below = File::open(&dir).expect("readable");
+        let errno = |error: io::Error| error.raw_os_error().unwrap_or(0);
+        for (top, path, expected) in [
+            (&below, "a/b/file", Ok(())),
+            (&below, "./a//b/../b/file", Ok(())),
+            (&below, ".", Ok(())),
+            (&below, "link/b/file", Err(libc::ELOOP)),
+            (&below, "link", Err(libc::ELOOP)),
+            (&below, "a/c", Err(libc::ENOENT)),
+            (&below, "a/b/file/x", Err(libc::ENOTDIR)),
+            (&root, "proc/version", Err(libc::EXDEV)),
+        ] {
+            let walked = walk_below(top.as_fd(), Path::new(path), flags);
+            let opened = open_below(top, Path::new(path), flags);
+            let inode = |file: &OwnedFd| rustix::fs::fstat(file).expect("open").st_ino;
+            assert_eq!(walked.as_ref().ok().map(inode), opened.as_ref().ok().map(inode), "{path}");
+            assert_eq!(opened.map(drop).map_err(errno), expected, "{path}");
+            assert_eq!(walked.map(drop).map_err(errno), expected, "{path}");
+        }
+        let _ = std::fs::remove_dir_all(dir);
+    }
 }

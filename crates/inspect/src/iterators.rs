@@ -285,9 +285,9 @@ impl Iterators {
 }
 
 /// The minimum number of objects for which the ring has room, in 512 KiB. It must suffice because a trace loads no
-/// other program later ([`Role::Inventory`]).
+/// other program later ([`Role::Inspector`]).
 ///
-/// [`Role::Inventory`]: tracetui_host::confine::Role::Inventory
+/// [`Role::Inspector`]: tracetui_host::confine::Role::Inspector
 const LEAST: usize = 4096;
 
 /// Room beyond the expected number, for objects that are loaded meanwhile or that nobody knows of.

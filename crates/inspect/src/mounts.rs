@@ -68,7 +68,7 @@ impl Pins {
             answer.send((found, unlooked)).is_ok()
         };
         let run = move || {
-            if enter(Role::Pins).is_ok() {
+            if enter(Role::Inspector).is_ok() {
                 asked.into_iter().all(look);
             }
         };

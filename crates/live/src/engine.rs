@@ -83,7 +83,7 @@ impl Source for LiveSource {
     fn run(self, out: FrameSender) {
         // Without this role, the trace ends here.
         let inspector = self.inspector.as_ref().and_then(Inspector::pid);
-        if enter(Role::Ring { inspector }).is_err() {
+        if enter(Role::Recorder { inspector }).is_err() {
             return;
         }
         let LiveSource { live, inspector, cgroups, containers, known_cgroups, accounts } = self;

@@ -436,7 +436,7 @@ fn inspect() -> io::Result<()> {
     // The trace loads its probes meanwhile. These threads have other rights than those that are kept.
     let helpers = Helpers { pins: Pins::start()?, sockets: Sockets::start()? };
     helpers.sockets.serve(stdout().as_fd().try_clone_to_owned()?)?;
-    hold(Role::Inventory.capabilities())?;
+    hold(Role::Inspector.capabilities())?;
     // The change of the user id above would reset it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let (mut own, mut interval) = (HashSet::default(), INTERVAL);
@@ -457,7 +457,7 @@ fn inspect() -> io::Result<()> {
 
 /// Passes requests on. At the end of the trace, the process ends, whatever its threads wait for.
 fn follow(mut trace: File, requests: &Requests) {
-    if enter(Role::Inventory).is_ok() {
+    if enter(Role::Inspector).is_ok() {
         while let Ok([what, number]) = read_request(&mut trace) {
             match what {
                 request::CHANGED => requests.changed(number != 0),

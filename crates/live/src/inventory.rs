@@ -174,7 +174,7 @@ impl Taker {
         self.collector.load_programs();
         // The links of the start are no change, so nobody waits for the first inventory.
         self.links = link_ids().unwrap_or_default();
-        if enter(Role::Inventory).is_err() {
+        if enter(Role::Inspector).is_err() {
             return;
         }
         let mut due = Some(Instant::now());

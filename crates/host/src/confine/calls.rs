@@ -7,9 +7,8 @@
 //! makes any. x32 has other numbers on x86-64, so its calls are on no list.
 //!
 //! Filters see numbers and arguments, but no memory. Therefore openat(2) is only allowed with flags for reading if the
-//! role writes nothing, and `clone` only for threads. openat2(2) and clone3(2) have their flags in memory. The first is
-//! allowed where a walk must not enter other mounts. The second fails with ENOSYS, after which the C library uses
-//! `clone`.
+//! role writes nothing, and `clone` only for threads. openat2(2) and clone3(2) have their flags in memory. They fail with
+//! ENOSYS, after which the C library uses `clone`, and [`open_below`](crate::open_below) walks.
 
 #![allow(clippy::unnecessary_cast, reason = "the types of these constants differ among C libraries")]
 
@@ -86,6 +85,7 @@ const EVERYWHERE: &[c_long] = &[
     // Other filters make these fail, except to start a thread.
     libc::SYS_clone3,
     libc::SYS_clone,
+    libc::SYS_openat2,
 ];
 
 /// The calls that only some architectures have.
@@ -189,12 +189,10 @@ const TERMINAL: &[u64] = &[
 mod bpf {
     /// For elements of open maps: LOOKUP, UPDATE, DELETE, GET_NEXT_KEY. For names of addresses: PROG_TEST_RUN. Also
     /// OBJ_GET_INFO_BY_FD, and ITER_CREATE for connections.
-    pub(super) const RING: &[u64] = &[1, 2, 3, 4, 10, 15, 33];
-    /// For programs, maps, links and BTF: the next id, a descriptor. Also information, queries, ENABLE_STATS, ITER_CREATE, and
-    /// for elements of maps LOOKUP and GET_NEXT_KEY.
-    pub(super) const INVENTORY: &[u64] = &[1, 4, 11, 12, 13, 14, 15, 16, 19, 20, 23, 30, 31, 32, 33];
-    /// OBJ_GET, OBJ_GET_INFO_BY_FD.
-    pub(super) const PINS: &[u64] = &[7, 15];
+    pub(super) const RECORDER: &[u64] = &[1, 2, 3, 4, 10, 15, 33];
+    /// For programs, maps, links and BTF: the next id, a descriptor. For pins: OBJ_GET. Also information, queries, ENABLE_STATS,
+    /// ITER_CREATE, and for elements of maps LOOKUP and GET_NEXT_KEY.
+    pub(super) const INVENTORY: &[u64] = &[1, 4, 7, 11, 12, 13, 14, 15, 16, 19, 20, 23, 30, 31, 32, 33];
 }
 
 /// The task that a filter is made for.
@@ -245,18 +243,9 @@ fn programs(what: For<'_>) -> Result<[BpfProgram; 3], Error> {
         Ok(SeccompFilter::new(list.0, SeccompAction::Allow, errno, arch)?.try_into()?)
     };
     let mut unknown = List::default();
-    unknown.calls(&[libc::SYS_clone3]);
-    if matches!(what, For::Role(Role::Inventory | Role::Ring { .. })) {
-        // These roles may not write, but openat2(2) could. The caller then walks with openat(2).
-        unknown.calls(&[libc::SYS_openat2]);
-    }
-    let mut refused = List::of_processes()?;
-    if matches!(what, For::Role(Role::Handles | Role::Streams)) {
-        // The C library may read the number of processors. If that fails, it assumes another number.
-        refused.opens(0)?;
-    }
+    unknown.calls(&[libc::SYS_clone3, libc::SYS_openat2]);
     let list = SeccompFilter::new(List::of(what)?.0, SeccompAction::Trap, SeccompAction::Allow, arch)?;
-    Ok([fails(unknown, libc::ENOSYS)?, fails(refused, libc::EPERM)?, list.try_into()?])
+    Ok([fails(unknown, libc::ENOSYS)?, fails(List::of_processes()?, libc::EPERM)?, list.try_into()?])
 }
 
 /// A condition: the index of the argument, the number of bytes to compare, the comparison, the value.
@@ -297,37 +286,27 @@ impl List {
         list.calls(EVERYWHERE);
         list.calls(EVERYWHERE_HERE);
         list.everywhere_if()?;
-        list.maps(matches!(what, For::Role(Role::Streams)))?;
+        list.maps(matches!(what, For::Role(Role::Recorder { .. })))?;
         match what {
             For::Files(work) => list.files(work)?,
             For::Shipper => list.shipper()?,
-            For::Role(Role::Events { signals, command }) => {
+            For::Role(Role::Main { signals, command }) => {
                 list.events()?;
                 if signals {
                     list.signals(command)?;
                 }
             }
-            For::Role(Role::Ring { inspector }) => {
+            For::Role(Role::Recorder { inspector }) => {
                 list.reads()?;
-                // It fails, as `programs` says.
-                list.calls(&[libc::SYS_openat2]);
-                list.any_of(libc::SYS_bpf, 0, bpf::RING)?;
+                list.any_of(libc::SYS_bpf, 0, bpf::RECORDER)?;
+                list.calls(&[libc::SYS_perf_event_open]);
                 if let Some(inspector) = inspector {
                     let inspector = inspector.as_raw_pid().cast_unsigned().into();
                     list.when(libc::SYS_kill, &[is(0, inspector), is(1, libc::SIGKILL as u64)])?;
                     list.when(libc::SYS_waitid, &[is(0, libc::P_PID.into()), is(1, inspector)])?;
                 }
             }
-            For::Role(Role::Handles) => {
-                // A handle can belong to any file. The thread reads no files, not even by path: see `programs`.
-                list.opens(0)?;
-                list.when(libc::SYS_open_by_handle_at, &[masked(2, libc::O_PATH, libc::O_PATH)])?;
-            }
-            For::Role(Role::Containers) => {
-                list.reads()?;
-                list.calls(&[libc::SYS_openat2]);
-            }
-            For::Role(Role::Processes) => {
+            For::Role(Role::Reader) => {
                 list.reads()?;
                 // The inspector passes sockets.
                 list.calls(&[
@@ -337,11 +316,12 @@ impl List {
                     libc::SYS_sendmsg,
                     libc::SYS_shutdown,
                 ]);
+                // A handle can belong to any file. It is not opened for reading, only named.
+                list.when(libc::SYS_open_by_handle_at, &[masked(2, libc::O_PATH, libc::O_PATH)])?;
                 // By the sockets of `Role::Sockets`. With an address, the kernel would not check who opened the socket.
                 list.when(libc::SYS_sendto, &[is_null(4)])?;
             }
-            For::Role(Role::Symbols) => list.reads()?,
-            For::Role(Role::Inventory) => list.inventory()?,
+            For::Role(Role::Inspector) => list.inventory()?,
             For::Role(Role::Sockets) => {
                 list.reads()?;
                 for protocol in [libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG] {
@@ -358,15 +338,6 @@ impl List {
                     list.when(libc::SYS_setsockopt, &[is(1, level as u64), is(2, option as u64)])?;
                 }
                 list.enters_network_namespaces()?;
-            }
-            For::Role(Role::Streams) => {
-                list.opens(0)?;
-                list.calls(&[libc::SYS_perf_event_open]);
-            }
-            For::Role(Role::Pins) => {
-                list.reads()?;
-                list.calls(&[libc::SYS_openat2]);
-                list.any_of(libc::SYS_bpf, 0, bpf::PINS)?;
             }
         }
         Ok(list)
@@ -526,7 +497,7 @@ impl List {
 
     fn inventory(&mut self) -> Result<(), Error> {
         self.reads()?;
-        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_recvfrom]);
+        self.calls(&[libc::SYS_kcmp, libc::SYS_recvfrom]);
         // With an address, the kernel would not check who opened the socket.
         self.when(libc::SYS_sendto, &[is_null(4)])?;
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;

@@ -3,13 +3,9 @@
 //!
 //! | thread | role | capabilities |
 //! |---|---|---|
-//! | main, and the threads that it starts | [`Role::Events`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
-//! | `source` | [`Role::Ring`] | BPF, PERFMON, SYSLOG, SYS_NICE |
-//! | `cgroups` | [`Role::Handles`] | DAC_READ_SEARCH |
-//! | `containers` | [`Role::Containers`] | DAC_READ_SEARCH |
-//! | `scan`, `lookups`, `why` | [`Role::Processes`] | SYS_PTRACE, DAC_READ_SEARCH |
-//! | `symbols` | [`Role::Symbols`] | SYSLOG |
-//! | `streams` | [`Role::Streams`] | PERFMON |
+//! | main, and the threads that it starts | [`Role::Main`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
+//! | `source`, `symbols` | [`Role::Recorder`] | BPF, PERFMON, SYSLOG, SYS_NICE |
+//! | `scan`, `lookups`, `why`, `cgroups`, `containers` | [`Role::Reader`] | SYS_PTRACE, DAC_READ_SEARCH |
 //! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
 //!
@@ -19,9 +15,8 @@
 //!
 //! | thread | role | capabilities |
 //! |---|---|---|
-//! | `inspector`, `requests`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
+//! | `inspector`, `requests`, `netns`, `pins` | [`Role::Inspector`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH; `pins` root's ids for files |
 //! | `sockets` | [`Role::Sockets`] | SYS_ADMIN |
-//! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
 //!
 //! A trace of `tcp` without `bpf` has no inspector, but a thread `sockets`.
 //!
@@ -41,7 +36,8 @@
 //! # Limits
 //!
 //! Threads share memory. Giving up rights stops a mistake: a path that leads elsewhere, a call that was not intended.
-//! It does not stop an attacker's code in one thread from writing to the memory of another one.
+//! It does not stop an attacker's code in one thread from writing to the memory of another one. So there is a role for each
+//! kind of work, not for each thread.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod calls;
@@ -102,50 +98,36 @@ pub const USER: u32 = 65_529;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// Takes the events, and shows or prints them.
-    Events {
+    Main {
         /// Whether there is a COMMAND or a job to signal.
         signals: bool,
         /// The process id of the COMMAND, whose process group may be signalled.
         command: Option<Pid>,
     },
-    /// Empties the ring, and reads the counters.
-    Ring {
+    /// Empties the rings, opens those of program changes, and reads the counters and the symbols of the kernel. Only this role maps
+    /// memory that others write. It can open perf events, which can change the code and the data of other processes (uprobes).
+    Recorder {
         /// The process that takes inventories, which may be killed.
         inspector: Option<Pid>,
     },
-    /// Opens cgroups by handle.
-    Handles,
-    /// Reads the files of container runtimes.
-    Containers,
-    /// Reads /proc of all users, for the processes that run at the start and for the reasons of failed calls.
-    Processes,
-    /// Reads the symbols of the kernel.
-    Symbols,
-    /// Takes inventories of BPF programs, links and attachments.
-    Inventory,
-    /// Opens netlink sockets for [`Role::Inventory`] and [`Role::Processes`], which cannot do so themselves. The rights of
-    /// the thread that opened a socket limit what can be sent by it.
+    /// Reads /proc of all users, for the processes that run at the start and for the reasons of failed calls; the files of container
+    /// runtimes; and cgroups, by handle.
+    Reader,
+    /// Takes inventories of BPF programs, links and attachments, and searches the pins of BPF objects.
+    Inspector,
+    /// Opens netlink sockets for [`Role::Inspector`] and [`Role::Reader`], which cannot do so themselves. The rights of the thread
+    /// that opened a socket limit what can be sent by it.
     Sockets,
-    /// Opens the rings of program changes, for [`Role::Ring`], which reads them. The same call can change the code and the data of
-    /// other processes (uprobes). Only this role maps memory that others write.
-    Streams,
-    /// Searches the pins of BPF objects.
-    Pins,
 }
 
-/// The roles, each with the name of its thread. `doctor` reports what they can do.
-pub(crate) const ROLES: [(&str, Role); 11] = [
-    ("main", Role::Events { signals: false, command: None }),
-    ("main, with a COMMAND or a screen", Role::Events { signals: true, command: None }),
-    ("source", Role::Ring { inspector: None }),
-    ("cgroups", Role::Handles),
-    ("containers", Role::Containers),
-    ("scan, lookups, why", Role::Processes),
-    ("symbols", Role::Symbols),
-    ("streams", Role::Streams),
-    ("inspector", Role::Inventory),
+/// The roles, each with the names of its threads. `doctor` reports what they can do.
+pub(crate) const ROLES: [(&str, Role); 6] = [
+    ("main", Role::Main { signals: false, command: None }),
+    ("main, with a COMMAND or a screen", Role::Main { signals: true, command: None }),
+    ("source, symbols", Role::Recorder { inspector: None }),
+    ("scan, lookups, why, cgroups, containers", Role::Reader),
+    ("inspector", Role::Inspector),
     ("inspector: sockets", Role::Sockets),
-    ("inspector: pins", Role::Pins),
 ];
 
 const NONE: Capabilities = Capabilities(0);
@@ -163,15 +145,13 @@ pub const STARTING: Capabilities = NONE
 impl Role {
     pub const fn capabilities(self) -> Capabilities {
         match self {
-            Role::Events { signals: false, .. } => NONE.with(Capability::SysNice),
-            Role::Events { signals: true, .. } => NONE.with(Capability::SysNice).with(Capability::Kill),
-            Role::Ring { .. } => {
+            Role::Main { signals: false, .. } => NONE.with(Capability::SysNice),
+            Role::Main { signals: true, .. } => NONE.with(Capability::SysNice).with(Capability::Kill),
+            Role::Recorder { .. } => {
                 NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
             }
-            Role::Handles | Role::Containers => NONE.with(Capability::DacReadSearch),
-            Role::Processes => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
-            Role::Symbols => NONE.with(Capability::Syslog),
-            Role::Inventory => NONE
+            Role::Reader => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
+            Role::Inspector => NONE
                 .with(Capability::SysAdmin)
                 .with(Capability::NetAdmin)
                 .with(Capability::Bpf)
@@ -181,14 +161,12 @@ impl Role {
                 .with(Capability::DacReadSearch),
             // The sockets are opened in each network namespace.
             Role::Sockets => NONE.with(Capability::SysAdmin),
-            Role::Streams => NONE.with(Capability::Perfmon),
-            Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
         }
     }
 
     /// Whether the role needs the right to read all files: /proc of others, bpffs.
     const fn reads_all(self) -> bool {
-        matches!(self, Role::Processes | Role::Inventory | Role::Pins | Role::Containers)
+        matches!(self, Role::Reader | Role::Inspector)
     }
 }
 
@@ -196,23 +174,18 @@ impl Role {
 /// After an error, the thread must not continue.
 pub fn enter(role: Role) -> io::Result<Enforced> {
     match role {
-        // bpffs belongs to root, and BPF_OBJ_GET asks for write permission.
-        Role::Pins => hold_as(Some(ROOT), role.capabilities())?,
+        // bpffs belongs to root, and BPF_OBJ_GET asks for write permission. A thread that has given up root's ids does not get them
+        // back.
+        Role::Inspector => hold_as(Some(ROOT), role.capabilities())?,
         _ => hold(role.capabilities())?,
     }
     let writes = match role {
-        Role::Events { .. } => writes::restrict(WriteAccess::Terminal)?,
-        Role::Ring { .. }
-        | Role::Handles
-        | Role::Containers
-        | Role::Symbols
-        | Role::Sockets
-        | Role::Streams
-        | Role::Pins => writes::restrict(WriteAccess::Nowhere)?,
+        Role::Main { .. } => writes::restrict(WriteAccess::Terminal)?,
+        Role::Recorder { .. } | Role::Sockets => writes::restrict(WriteAccess::Nowhere)?,
         // These roles read from other processes, which such a restriction would forbid.
-        Role::Processes | Role::Inventory => false,
+        Role::Reader | Role::Inspector => false,
     };
-    if !matches!(role, Role::Events { .. }) {
+    if !matches!(role, Role::Main { .. }) {
         leave_signals_to_main()?;
     }
     Ok(Enforced { writes, calls: calls::restrict(calls::For::Role(role))? })
@@ -435,10 +408,10 @@ mod tests {
     fn a_thread_has_only_what_its_role_takes() {
         let had = Machine::read().capabilities.expect("readable").0;
         for role in [
-            Role::Events { signals: false, command: None },
-            Role::Ring { inspector: None },
-            Role::Processes,
-            Role::Inventory,
+            Role::Main { signals: false, command: None },
+            Role::Recorder { inspector: None },
+            Role::Reader,
+            Role::Inspector,
         ] {
             let status = status_after(move || enter(role).map(drop));
             assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().0, "{role:?}");
@@ -452,7 +425,7 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return crate::not_checked("it needs root");
         }
-        let status = status_after(|| enter(Role::Events { signals: false, command: None }).map(drop));
+        let status = status_after(|| enter(Role::Main { signals: false, command: None }).map(drop));
         let four = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
         assert_eq!((line(&status, "Uid:"), line(&status, "Gid:")), (four(USER).as_str(), four(USER).as_str()));
         assert_eq!(line(&status, "Groups:"), "");
@@ -462,7 +435,7 @@ mod tests {
     #[test]
     fn no_process_is_started_and_the_attempt_ends_nothing() {
         let thread = std::thread::spawn(|| {
-            let enforced = enter(Role::Events { signals: true, command: None }).expect("rights can always be given up");
+            let enforced = enter(Role::Main { signals: true, command: None }).expect("rights can always be given up");
             // Starting a thread is still allowed.
             std::thread::spawn(|| ()).join().expect("no panic");
             (enforced.calls, std::process::Command::new("true").spawn().err().and_then(|error| error.raw_os_error()))
@@ -492,7 +465,7 @@ mod tests {
             return crate::not_checked("this kernel has no seccomp filters");
         }
         assert_eq!(opened, [true, true, false]);
-        assert_eq!(opens(Role::Processes).1, [false; 3]);
+        assert_eq!(opens(Role::Reader).1, [false; 3]);
     }
 
     #[test]

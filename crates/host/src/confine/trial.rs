@@ -59,7 +59,7 @@ impl Trial {
         let mut threads = Vec::new();
         let mut main = None;
         for (names, role) in ROLES {
-            let takes = Takes { secrets: role.reads_all(), root_files: root && role == Role::Pins };
+            let takes = Takes { secrets: role.reads_all(), root_files: root && role == Role::Inspector };
             let (found, enforced) = on_a_thread(names, takes, move || enter(role))?;
             threads.push(found);
             main = main.or(Some(enforced));
@@ -161,8 +161,12 @@ mod tests {
         let able = |name: &str| trial.threads.iter().find(|threads| threads.names == name).map(|found| &found.able);
         assert_eq!(able("main"), Some(&vec![]));
         if rustix::process::geteuid().is_root() {
-            assert_eq!(able("inspector: pins"), Some(&vec![READ_SECRETS]), "they have root's ids for files");
-            assert_eq!(able("scan, lookups, why"), Some(&vec![READ_SECRETS]), "they have CAP_DAC_READ_SEARCH");
+            assert_eq!(able("inspector"), Some(&vec![READ_SECRETS]), "it has root's ids for files");
+            assert_eq!(
+                able("scan, lookups, why, cgroups, containers"),
+                Some(&vec![READ_SECRETS]),
+                "they have CAP_DAC_READ_SEARCH"
+            );
         }
         // Each act is possible here, where nothing was given up.
         if rustix::process::geteuid().is_root() {

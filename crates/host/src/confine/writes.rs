@@ -1,8 +1,8 @@
 //! Restricts where a thread may write, by Landlock (5.13+).
 //!
 //! Landlock also keeps a thread from reading processes that are not restricted in the same way, but reading /proc of
-//! others requires that. The threads that do so ([`Role::Processes`](super::Role::Processes),
-//! [`Role::Inventory`](super::Role::Inventory)) therefore have no such restriction. Their filter of system calls only
+//! others requires that. The threads that do so ([`Role::Reader`](super::Role::Reader),
+//! [`Role::Inspector`](super::Role::Inspector)) therefore have no such restriction. Their filter of system calls only
 //! allows opening files for reading.
 
 use super::ShipperDirectories;

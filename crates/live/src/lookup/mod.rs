@@ -91,7 +91,7 @@ pub struct Threads {
 impl Threads {
     /// `sockets` opens the sockets that lookups of connections need. `None` if no connections are traced.
     pub fn start(sockets: Option<Sockets>) -> io::Result<Threads> {
-        Ok(Threads { spawner: Spawner::start("lookups", Role::Processes)?, sockets })
+        Ok(Threads { spawner: Spawner::start("lookups", Role::Reader)?, sockets })
     }
 
     /// Starts a thread, and passes it a function that looks up why a call failed. That function may block.

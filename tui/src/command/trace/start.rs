@@ -57,7 +57,6 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     })?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).chain(unnamed).chain(exposed).collect();
     // This thread needs privileges that the other threads drop. It keeps the raised priority: the start waits for it.
-    live.open_streams_aside().context(NO_THREAD)?;
     let inspector = inspector.map(|started| {
         let (mut inspector, sockets) = started.map_err(|error| format!("cannot start the inspector: {error}"))?;
         inspector.begin(&live, options.inventory)?;
@@ -119,7 +118,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
             first.extend(command.map(|command| own_processes(command, &options.environment, &starts)));
             Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
                 give_up_raised();
-                if enter(Role::Processes).is_ok() {
+                if enter(Role::Reader).is_ok() {
                     scan_processes(&processes, &starts, send);
                 }
             }))
@@ -132,7 +131,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let source = LiveSource::new(live, inspector, cgroups, containers, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
     // Do this last, since threads inherit it.
-    let role = Role::Events { signals: options.signals, command: options.command_pid };
+    let role = Role::Main { signals: options.signals, command: options.command_pid };
     enter(role).context("cannot drop privileges")?;
     main_takes(0);
     Ok(Session { feed, ready, notes, lookups })

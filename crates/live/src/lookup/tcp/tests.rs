@@ -55,7 +55,7 @@ fn asked(to: &str, errno: i32) -> FailedConnect {
 fn answered(asked: FailedConnect, sockets: &Sockets) -> (Cause, String, Option<String>) {
     let (sockets, to) = (sockets.clone(), asked.to);
     let looked = std::thread::spawn(move || {
-        enter(Role::Processes).expect("rights can always be given up");
+        enter(Role::Reader).expect("rights can always be given up");
         look(&asked, &sockets)
     });
     let answer = looked.join().expect("no panic");
