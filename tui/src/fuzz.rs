@@ -478,8 +478,7 @@ pub fn host(bytes: &[u8]) {
             }
         }
         b'c' => {
-            machine::count_cpus(bytes);
-            ksymbols::parse_cpus(bytes);
+            machine::parse_cpus(bytes);
         }
         b'o' => _ = (clock::parse_offsets(bytes), machine::Lockdown::parse(bytes)),
         b'p' => {

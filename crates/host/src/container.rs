@@ -8,8 +8,10 @@
 use super::cgroup::{CgroupResolver, open_cgroup};
 use super::confine::{Role, enter};
 use super::open_below;
+use foldhash::HashMap;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use serde::Deserialize;
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -212,44 +214,49 @@ fn read(dir: &Path, path: &str, user: u32) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The pod of a container, in the labels of Docker and the annotations of CRI-O.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Notes {
-    #[serde(rename = "io.kubernetes.container.name")]
-    name: String,
-    #[serde(rename = "io.kubernetes.cri-o.ImageName")]
-    image: String,
-    #[serde(rename = "io.kubernetes.pod.name")]
-    pod_name: String,
-    #[serde(rename = "io.kubernetes.pod.namespace")]
-    pod_namespace: String,
-    #[serde(rename = "io.kubernetes.pod.uid")]
-    pod_uid: String,
-}
+/// The labels of Docker, or the annotations of an OCI bundle. Other values than strings do not count.
+type Notes = HashMap<String, Value>;
 
-/// The same in the annotations of containerd.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct CriNotes {
-    #[serde(rename = "io.kubernetes.cri.container-name")]
-    name: String,
-    #[serde(rename = "io.kubernetes.cri.image-name")]
-    image: String,
-    #[serde(rename = "io.kubernetes.cri.sandbox-name")]
-    pod_name: String,
-    #[serde(rename = "io.kubernetes.cri.sandbox-namespace")]
-    pod_namespace: String,
-    #[serde(rename = "io.kubernetes.cri.sandbox-uid")]
-    pod_uid: String,
-    #[serde(rename = "nerdctl/name")]
-    nerdctl: String,
-}
+/// The keys of a container's name, its image, and the name, the namespace and the uid of its pod.
+type Keys = [&'static str; 5];
+
+/// As Docker and CRI-O write them.
+const KUBERNETES: Keys = [
+    "io.kubernetes.container.name",
+    "io.kubernetes.cri-o.ImageName",
+    "io.kubernetes.pod.name",
+    "io.kubernetes.pod.namespace",
+    "io.kubernetes.pod.uid",
+];
+
+/// As containerd writes them.
+const CONTAINERD: Keys = [
+    "io.kubernetes.cri.container-name",
+    "io.kubernetes.cri.image-name",
+    "io.kubernetes.cri.sandbox-name",
+    "io.kubernetes.cri.sandbox-namespace",
+    "io.kubernetes.cri.sandbox-uid",
+];
 
 /// The `config.json` of an OCI bundle.
 #[derive(Deserialize)]
-struct Bundle<N> {
-    annotations: Option<N>,
+struct Bundle {
+    annotations: Option<Notes>,
+}
+
+fn notes_of(bundle: &[u8]) -> Option<Notes> {
+    Some(serde_json::from_slice::<Bundle>(bundle).ok()?.annotations.unwrap_or_default())
+}
+
+fn note(notes: &Notes, key: &str) -> Vec<u8> {
+    notes.get(key).and_then(Value::as_str).unwrap_or_default().into()
+}
+
+/// The container with these notes.
+fn noted(runtime: Runtime, notes: &Notes, keys: Keys) -> Container {
+    let [name, image, pod_name, pod_namespace, pod_uid] = keys.map(|key| note(notes, key));
+    let runtime = self::runtime(runtime).into();
+    Container { runtime, name, image, pod_name, pod_namespace, pod_uid, id: Vec::new() }
 }
 
 #[derive(Deserialize)]
@@ -270,18 +277,13 @@ fn docker(dir: &Path, user: u32, id: &str) -> Option<Container> {
     let file = read(dir, &format!("{id}/config.v2.json"), user)?;
     let DockerFile { name, config } = serde_json::from_slice(&file).ok()?;
     let DockerConfig { image, labels } = config.unwrap_or_default();
-    let notes = labels.unwrap_or_default();
-    // Docker writes a slash before the name.
-    let name = if notes.name.is_empty() { name.strip_prefix('/').unwrap_or(&name).to_owned() } else { notes.name };
-    Some(Container {
-        runtime: b"docker".into(),
-        name: name.into(),
-        image: image.into(),
-        pod_name: notes.pod_name.into(),
-        pod_namespace: notes.pod_namespace.into(),
-        pod_uid: notes.pod_uid.into(),
-        id: Vec::new(),
-    })
+    let mut container = noted(Runtime::Docker, &labels.unwrap_or_default(), KUBERNETES);
+    container.image = image.into();
+    if container.name.is_empty() {
+        // Docker writes a slash before the name.
+        container.name = name.strip_prefix('/').unwrap_or(&name).into();
+    }
+    Some(container)
 }
 
 fn containerd(id: &str) -> Option<Container> {
@@ -292,16 +294,12 @@ fn containerd(id: &str) -> Option<Container> {
     let file = tasks("/run/containerd", "k8s.io")
         .or_else(|| tasks("/run/k3s/containerd", "k8s.io"))
         .or_else(|| tasks("/run/containerd", "default"))?;
-    let notes = serde_json::from_slice::<Bundle<CriNotes>>(&file).ok()?.annotations.unwrap_or_default();
-    Some(Container {
-        runtime: b"containerd".into(),
-        name: if notes.name.is_empty() { notes.nerdctl } else { notes.name }.into(),
-        image: notes.image.into(),
-        pod_name: notes.pod_name.into(),
-        pod_namespace: notes.pod_namespace.into(),
-        pod_uid: notes.pod_uid.into(),
-        id: Vec::new(),
-    })
+    let notes = notes_of(&file)?;
+    let mut container = noted(Runtime::Containerd, &notes, CONTAINERD);
+    if container.name.is_empty() {
+        container.name = note(&notes, "nerdctl/name");
+    }
+    Some(container)
 }
 
 fn crio(id: &str) -> Option<Container> {
@@ -309,16 +307,7 @@ fn crio(id: &str) -> Option<Container> {
     let run = Path::new("/run/containers/storage/overlay-containers");
     let path = format!("{id}/userdata/config.json");
     let file = read(dir, &path, 0).or_else(|| read(run, &path, 0))?;
-    let notes = serde_json::from_slice::<Bundle<Notes>>(&file).ok()?.annotations.unwrap_or_default();
-    Some(Container {
-        runtime: b"cri-o".into(),
-        name: notes.name.into(),
-        image: notes.image.into(),
-        pod_name: notes.pod_name.into(),
-        pod_namespace: notes.pod_namespace.into(),
-        pod_uid: notes.pod_uid.into(),
-        id: Vec::new(),
-    })
+    Some(noted(Runtime::Crio, &notes_of(&file)?, KUBERNETES))
 }
 
 /// An entry in the list of podman.

@@ -16,6 +16,7 @@
 //! The constants and layouts are from
 //! [include/uapi/linux/perf_event.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h).
 
+use crate::machine::parse_cpus;
 use crate::mapping::Mapping;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::param::page_size;
@@ -206,23 +207,7 @@ impl ProgramStream {
 /// # Errors
 /// If sysfs cannot be read.
 pub fn online_cpus() -> io::Result<Vec<u32>> {
-    Ok(parse_cpus(&fs::read("/sys/devices/system/cpu/online")?))
-}
-
-/// The numbers of a list of CPUs: `0-3,5`.
-pub fn parse_cpus(text: &[u8]) -> Vec<u32> {
-    let mut cpus = Vec::new();
-    for range in text.trim_ascii().split(|byte| *byte == b',') {
-        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u32>().ok();
-        let (first, last) = match range.iter().position(|byte| *byte == b'-') {
-            Some(hyphen) => (number(&range[..hyphen]), number(&range[hyphen + 1..])),
-            None => (number(range), number(range)),
-        };
-        if let (Some(first), Some(last)) = (first, last) {
-            cpus.extend(first..=last.min(tracetui_events::limits::CPUS));
-        }
-    }
-    cpus
+    parse_cpus(&fs::read("/sys/devices/system/cpu/online")?).ok_or(io::ErrorKind::InvalidData.into())
 }
 
 /// The event of a CPU and its ring: a page for the positions, then the data.
@@ -258,14 +243,13 @@ impl Ring {
 
     /// Copies `into.len()` bytes of the data at a position, which may wrap around.
     fn copy(&self, position: u64, into: &mut [u8]) {
-        debug_assert!(into.len() <= self.size);
         let at = position as usize & (self.size - 1);
-        let first = into.len().min(self.size - at);
-        let (whole, rest) = into.split_at_mut(first);
+        let (first, rest) = into.split_at_mut(into.len().min(self.size - at));
         // SAFETY: the kernel does not write what has not been released yet.
-        let data = |at: usize, len: usize| unsafe { self.memory.bytes(page_size() + at, len) };
-        whole.copy_from_slice(data(at, whole.len()));
-        rest.copy_from_slice(data(0, rest.len()));
+        unsafe {
+            first.copy_from_slice(self.memory.bytes(page_size() + at, first.len()));
+            rest.copy_from_slice(self.memory.bytes(page_size(), rest.len()));
+        }
     }
 
     /// Passes all records to `take`. Returns the number of times that the rest was unreadable.
@@ -448,14 +432,6 @@ mod tests {
         }
         let lost = [0u64.to_ne_bytes(), 3u64.to_ne_bytes()].concat();
         assert_eq!(decode(&record(RECORD_LOST, &lost), 3), Some(StreamRecord::Lost(3)));
-    }
-
-    #[test]
-    fn lists_of_cpus_are_read() {
-        assert_eq!(parse_cpus(b"0-2,5\n"), [0, 1, 2, 5]);
-        assert_eq!(parse_cpus(b"0\n"), [0]);
-        assert!(parse_cpus(b"").is_empty());
-        assert!(parse_cpus(b"x,3-1,4-99999999999").is_empty());
     }
 
     proptest! {

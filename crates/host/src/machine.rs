@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::path::Path;
 use tracetui_events::frame::host::Host;
+use tracetui_events::limits;
 use tracetui_shared::id::{NsInum, Tgid};
 
 /// The maximum size of a file with a single value, in bytes.
@@ -219,10 +220,6 @@ pub struct Machine {
     pub has_btf: bool,
     /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2. With 2, symbols have no addresses, even for root.
     pub kptr_restrict: Option<i32>,
-    /// /proc/sys/kernel/perf_event_paranoid.
-    pub perf_event_paranoid: Option<i32>,
-    /// /proc/sys/kernel/unprivileged_bpf_disabled.
-    pub unprivileged_bpf_disabled: Option<i32>,
 }
 
 impl Machine {
@@ -247,8 +244,6 @@ impl Machine {
             has_sysfs: Path::new("/sys/kernel").exists(),
             has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
-            perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
-            unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
             uname,
         }
     }
@@ -270,24 +265,29 @@ impl Machine {
 /// The number of CPUs that can ever be online: `num_possible_cpus()`
 /// ([include/linux/cpumask.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/cpumask.h)).
 pub(crate) fn possible_cpus() -> u32 {
-    let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| count_cpus(&text));
-    listed.unwrap_or_else(|| {
-        // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
-        let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-        u32::try_from(configured).unwrap_or(1).max(1)
-    })
+    let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| parse_cpus(&text));
+    listed.map_or_else(configured_cpus, |cpus| cpus.len() as u32)
 }
 
-/// Counts the CPUs of a list: `0-3,8,10-11`.
-pub fn count_cpus(text: &[u8]) -> Option<u32> {
-    let mut count = 0u32;
+fn configured_cpus() -> u32 {
+    // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
+    let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    u32::try_from(configured).unwrap_or(1).max(1)
+}
+
+/// The numbers in a list of CPUs: `0-3,8,10-11`. `None` if it is not such a list, or has a number above [`limits::CPUS`].
+pub fn parse_cpus(text: &[u8]) -> Option<Vec<u32>> {
+    let mut cpus = Vec::new();
     for range in text.trim_ascii().split(|b| *b == b',') {
         let mut ends = range.splitn(2, |b| *b == b'-');
         let first: u32 = decimal(ends.next()?)?;
         let last: u32 = ends.next().map_or(Some(first), decimal)?;
-        count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
+        if first > last || last > limits::CPUS {
+            return None;
+        }
+        cpus.extend(first..=last);
     }
-    Some(count)
+    Some(cpus)
 }
 
 #[cfg(test)]
@@ -336,17 +336,20 @@ mod tests {
     }
 
     #[test]
-    fn cpus_are_counted_by_range() {
-        for (text, count) in [
-            (&b"0\n"[..], Some(1)),
-            (b"0-1\n", Some(2)),
-            (b"0-3,8,10-11\n", Some(7)),
+    fn lists_of_cpus_are_read() {
+        for (text, cpus) in [
+            (&b"0\n"[..], Some(vec![0])),
+            (b"0-1\n", Some(vec![0, 1])),
+            (b"0-2,5\n", Some(vec![0, 1, 2, 5])),
+            (b"0-3,8,10-11\n", Some(vec![0, 1, 2, 3, 8, 10, 11])),
             (b"3-1\n", None),
             (b"0-\n", None),
             (b"0-4294967295\n", None),
             (b"\n", None),
+            (b"", None),
+            (b"x,3-1,4-99999999999", None),
         ] {
-            assert_eq!(count_cpus(text), count, "{}", text.escape_ascii());
+            assert_eq!(parse_cpus(text), cpus, "{}", text.escape_ascii());
         }
     }
 
@@ -367,8 +370,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
-            let _ = (Lockdown::parse(&bytes), Capabilities::parse(&bytes), count_cpus(&bytes));
-            let _ = (Lockdown::parse(text.as_bytes()), Release::parse(&text), count_cpus(text.as_bytes()));
+            let _ = (Lockdown::parse(&bytes), Capabilities::parse(&bytes), parse_cpus(&bytes));
+            let _ = (Lockdown::parse(text.as_bytes()), Release::parse(&text), parse_cpus(text.as_bytes()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// A shared mapping of a map or ring of the kernel, until it is dropped.
+/// A mapping of a map, a ring or a file of the kernel, until it is dropped.
 #[derive(Debug)]
 pub struct Mapping {
     at: NonNull<u8>,
@@ -25,10 +25,25 @@ impl Mapping {
     /// The error of mmap(2).
     pub fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> Result<Mapping, Errno> {
         let write = if writable { ProtFlags::WRITE } else { ProtFlags::empty() };
+        Mapping::map(fd, offset, len, ProtFlags::READ | write, MapFlags::SHARED)
+    }
+
+    /// Maps the first `len` bytes for reading alone.
+    ///
+    /// # Errors
+    /// The error of mmap(2).
+    pub(crate) fn private(fd: BorrowedFd<'_>, len: usize) -> Result<Mapping, Errno> {
+        Mapping::map(fd, 0, len, ProtFlags::READ, MapFlags::PRIVATE)
+    }
+
+    fn map(fd: BorrowedFd<'_>, offset: usize, len: usize, access: ProtFlags, how: MapFlags) -> Result<Mapping, Errno> {
         // SAFETY: the kernel chooses the address, so the new mapping replaces no other one.
-        let at =
-            unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ | write, MapFlags::SHARED, fd, offset as u64) }?;
+        let at = unsafe { mmap(std::ptr::null_mut(), len, access, how, fd, offset as u64) }?;
         Ok(Mapping { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// The word of 8 bytes at a byte offset, which is a multiple of 8. It may only be written in a writable mapping.

@@ -183,11 +183,7 @@ impl Scanner {
         take: &mut dyn FnMut(ProcessSeed) -> bool,
     ) -> io::Result<()> {
         let mut kin = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            // The listing can only fail midway if /proc is unmounted meanwhile. The processes listed so far still
-            // count.
-            let Ok(entry) = entry else { break };
-            let Some(tgid) = decimal(entry.file_name().as_bytes()).map(Tgid) else { continue };
+        for tgid in tgids()? {
             match stat_of(tgid) {
                 Ok(stat) if stat.ended() => {}
                 Ok(stat) => kin.push(Listed { tgid, ppid: stat.ppid, start_ticks: stat.start_ticks }),
@@ -282,13 +278,14 @@ pub struct Listed {
 /// Fails if the ids in /proc differ from the probes'.
 pub fn list() -> io::Result<Vec<Listed>> {
     initial_self().map_err(io::Error::other)?;
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Ok(entry) = entry else { break };
-        let Some(tgid) = decimal(entry.file_name().as_bytes()).map(Tgid) else { continue };
-        found.extend(stat_of(tgid).map(|stat| Listed { tgid, ppid: stat.ppid, start_ticks: stat.start_ticks }));
-    }
-    Ok(found)
+    let listed = |tgid| stat_of(tgid).map(|stat| Listed { tgid, ppid: stat.ppid, start_ticks: stat.start_ticks });
+    Ok(tgids()?.filter_map(|tgid| listed(tgid).ok()).collect())
+}
+
+/// The ids in /proc. The listing can only fail midway if /proc is unmounted meanwhile. The processes listed so far still count.
+fn tgids() -> io::Result<impl Iterator<Item = Tgid>> {
+    let entries = fs::read_dir("/proc")?.map_while(Result::ok);
+    Ok(entries.filter_map(|entry| decimal(entry.file_name().as_bytes()).map(Tgid)))
 }
 
 /// Whether a process exists and has not ended.

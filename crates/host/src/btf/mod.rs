@@ -23,9 +23,11 @@ mod write;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use bytes::{Bytes, Mapped};
+use crate::mapping::Mapping;
+use bytes::Bytes;
 use names::StringTable;
 use raw::{BtfType, Member, NamedKind, TypeIndex, TypeKind, check_magic, enumerator_at, header_len, section, word};
 
@@ -367,8 +369,8 @@ fn map_running() -> io::Result<Option<Bytes>> {
     if !sysfs || len > LARGEST as u64 {
         return Ok(None);
     }
-    // SAFETY: the file is one of sysfs.
-    Ok(unsafe { Mapped::new(&file, len as usize) }.ok().map(Bytes::Mapped))
+    // 6.16+ ([`btf_sysfs_vmlinux_mmap`](https://elixir.bootlin.com/linux/v6.16/source/kernel/bpf/sysfs_btf.c)).
+    Ok(Mapping::private(file.as_fd(), len as usize).ok().map(Bytes::Mapped))
 }
 
 /// `SYSFS_MAGIC` (include/uapi/linux/magic.h).
