@@ -178,6 +178,8 @@ fn wire_type(of: &str) -> String {
         "String" => "text".into(),
         "Tgid" | "Tid" | "Uid" | "Gid" | "ProgId" | "LinkId" | "NsInum" => "u32".into(),
         "CgroupId" | "KernelAddr" => "u64".into(),
+        "Via" | "View" | "HeldBy" => "u8".into(),
+        "Hook" => "(u8, u32)".into(),
         _ => match (inner("Vec<"), inner("Option<")) {
             (Some(element), _) => format!("{}[]", wire_type(element)),
             (_, Some(value)) => format!("{}?", wire_type(value)),
@@ -239,7 +241,7 @@ fn listed(fields: &[(String, String)], page: &mut String) {
 #[test]
 fn frames_page_is_fresh() {
     let mut page = String::from(
-        "# Frames made in user space\n\nGenerated from `wire_struct!` in `crates/events/src/frame/host.rs`, which describes each field. `state.rs` beside it has the frames of a\nstate, which other readers skip. A payload contains the fields in this order, without padding, little-endian. Fields are only ever\nappended: a reader ignores unknown ones, and missing ones are 0 or empty.\n\n`bool` is a byte, `time` a u64 (CLOCK_BOOTTIME, nanoseconds). `bytes` and `text` (UTF-8) follow their length (u32), the\nelements of `T[]` their number (u32). `T?` is a byte, 1 if the value follows. A struct without a number is a part of others.\n",
+        "# Frames made in user space\n\nGenerated from `wire_struct!` in `crates/events/src/frame/host.rs`, which describes each field. `state.rs` beside it has the frames of a\nstate, which other readers skip, and `bpf.rs` the numbers of mechanisms, hooks, views and holders. A payload contains the fields in this\norder, without padding, little-endian. Fields are only ever appended: a reader ignores unknown ones, and missing ones are 0 or empty.\n\n`bool` is a byte, `time` a u64 (CLOCK_BOOTTIME, nanoseconds). `bytes` and `text` (UTF-8) follow their length (u32), the\nelements of `T[]` their number (u32). `T?` is a byte, 1 if the value follows. A struct without a number is a part of others.\n",
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/events/src/frame/host.rs");
     frame_structs(&std::fs::read_to_string(path).expect("the source of the frames"), &mut page);

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
 use tracetui::cli::Moment;
+use tracetui_events::bpf::Via;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::FilterOptions;
@@ -291,7 +292,8 @@ impl Story {
                 maker.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(id), count, ..BpfRuns::default() }));
             }
             Happens::Attached { key, id, link, news, gone } => {
-                let (program, link, via) = (ProgId(id), LinkId(link), u8::from(link == 0) * 2);
+                let via = if link == 0 { Via::ProgAttach } else { Via::Link };
+                let (program, link) = (ProgId(id), LinkId(link));
                 let target = b"lo".to_vec();
                 let attachment =
                     BpfAttachment { key, news, gone, program, link, via, target, ..BpfAttachment::default() };

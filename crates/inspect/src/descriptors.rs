@@ -380,7 +380,7 @@ mod tests {
     /// The holders of one process, sorted.
     fn of_process(held: &Held, pid: u32) -> Vec<(Object, u32, Vec<u8>)> {
         let of = |holder: &Holder| match &holder.by {
-            HeldBy::Process { pid: by, comm, fd } if by.0 == pid => Some((holder.object, *fd, comm.clone())),
+            by if by.by == HeldBy::Process && by.pid.0 == pid => Some((holder.object, by.fd, by.comm.clone())),
             _ => None,
         };
         let mut found: Vec<_> = held.holders.iter().filter_map(of).collect();
@@ -443,7 +443,7 @@ mod tests {
         let mut runs = |collector: &mut Collector| {
             descriptors.read().expect("all records");
             let inventory = collector.take(&HashSet::default()).expect("it may list programs");
-            inventory.program(id).expect("the iterator").run_count
+            inventory.runs[&id].count
         };
         let first = runs(&mut collector);
         collector.follow_counters();

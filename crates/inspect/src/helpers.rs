@@ -6,7 +6,7 @@
 //! distances only to readers that may see addresses. Others get zeros. A kfunc has the source register 2; where a distance may
 //! need more than 32 bits (`bpf_jit_supports_far_kfunc_call`), it is the id of its BTF type, which is not looked up.
 
-use super::programs::{CALL, Called, called, instructions};
+use super::programs::{CALL, Called, Read, called, instructions};
 use foldhash::HashMap;
 use std::os::fd::AsFd as _;
 use tracetui_events::bpf::{HelperCalls, NotScanned};
@@ -48,7 +48,14 @@ impl Helpers {
         }
     }
 
-    pub(super) fn at(&self, called: &Result<Called, NotScanned>) -> HelperCalls {
+    /// Adds what a program calls.
+    pub(super) fn describe(&self, read: &mut Read) {
+        let HelperCalls { helpers, unknown } = self.at(&read.called);
+        (read.facts.helpers, read.facts.unknown) = (helpers, unknown.map_or(0, |why| why as u8));
+        read.facts.kfuncs = self.kfuncs(&read.called);
+    }
+
+    fn at(&self, called: &Result<Called, NotScanned>) -> HelperCalls {
         let called = match (called.as_ref().map(|called| &called.helpers), self.why) {
             (Ok(called), None) => called,
             // A program that calls no helper calls none of these.
@@ -100,7 +107,7 @@ impl Helpers {
     }
 
     /// The names of the kfuncs that a program calls, each once; empty for an unknown one.
-    pub(super) fn kfuncs(&self, called: &Result<Called, NotScanned>) -> Vec<String> {
+    fn kfuncs(&self, called: &Result<Called, NotScanned>) -> Vec<String> {
         let name = |distance: &i32| self.kfuncs.get(distance).cloned().unwrap_or_default();
         let mut names: Vec<_> = called.iter().flat_map(|called| &called.kfuncs).map(name).collect();
         names.sort_unstable();

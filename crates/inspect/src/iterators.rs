@@ -19,7 +19,8 @@ use foldhash::{HashMap, HashSet};
 use rustix::param::page_size;
 use std::fs::File;
 use std::io;
-use tracetui_events::bpf::{Hidden, Inventory, Link, Unseen, View};
+use tracetui_events::bpf::{Inventory, Unseen, View};
+use tracetui_events::frame::host::BpfHidden;
 use tracetui_events::limits;
 use tracetui_host::btf::Btf;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
@@ -252,14 +253,18 @@ impl Iterators {
     }
 
     /// The programs and links that the iterators show and bpf(2) does not, and programs of `known` with other facts.
-    pub(super) fn hidden(&mut self, inventory: &Inventory, known: &HashMap<u32, Read>) -> Result<Vec<Hidden>, String> {
+    pub(super) fn hidden(
+        &mut self,
+        inventory: &Inventory,
+        known: &HashMap<u32, Read>,
+    ) -> Result<Vec<BpfHidden>, String> {
         let ids = inventory.programs.iter().map(|program| program.id.0);
         let programs = compare(&mut self.programs, ObjectKind::Program, ids)?;
         let of_program = |missing_in| {
             move |(id, object): (u32, Object)| {
                 let underscore = if object.name.is_empty() { "" } else { "_" };
                 let name = [format!("bpf_prog_{:016x}{underscore}", object.tag).as_bytes(), &object.name].concat();
-                Hidden { id: Some(ProgId(id)), name, seen_by: View::IterProg, missing_in, ..Hidden::default() }
+                BpfHidden { id: ProgId(id), name, seen_by: View::IterProg, missing_in, ..BpfHidden::default() }
             }
         };
         // The name, tag, type and load time of a program never change.
@@ -269,15 +274,16 @@ impl Iterators {
         let not_walked = programs.not_walked.into_iter().map(of_program(View::NextId));
         let mut found: Vec<_> = not_walked.chain(not_opened).chain(differ).collect();
         let Some(lister) = &mut self.links else { return Ok(found) };
-        let known = inventory.attachments.iter().filter_map(|attachment| Some(attachment.link?.id.0));
+        let known = inventory.attachments.iter().filter_map(|attachment| Some(attachment.linked()?.0));
         let links = compare(lister, ObjectKind::Link, known)?;
         for (objects, missing_in) in [(links.not_walked, View::NextId), (links.not_opened, View::FdById)] {
-            found.extend(objects.into_iter().map(|(id, object)| Hidden {
-                id: (object.other != 0).then_some(ProgId(object.other as u32)),
-                link: Some(Link { id: LinkId(id), link_type: object.object_type }),
+            found.extend(objects.into_iter().map(|(id, object)| BpfHidden {
+                id: ProgId(object.other as u32),
+                link: LinkId(id),
+                link_type: object.object_type,
                 seen_by: View::IterLink,
                 missing_in,
-                ..Hidden::default()
+                ..BpfHidden::default()
             }));
         }
         Ok(found)
@@ -356,9 +362,9 @@ mod tests {
         assert!(same > 0 && ours > 0);
         let Some(links) = &mut iterators.links else { return };
         let listed = list(links).expect("all records");
-        let own = inventory.attachments.iter().find(|attachment| attachment.link.is_some_and(|l| l.id == links.ids.1));
+        let own = inventory.attachments.iter().find(|attachment| attachment.link == links.ids.1);
         let (own, object) = (own.expect("the link of the iterator"), &listed[&links.ids.1.0]);
-        assert_eq!((object.other, object.object_type), (own.program.0.into(), own.link.unwrap_or_default().link_type));
+        assert_eq!((object.other, object.object_type), (own.program.0.into(), own.link_type));
     }
 
     #[test]

@@ -59,9 +59,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::{
-    AttachFacts, EVENTS, Hidden, Hook, InterfacePart, Inventory, LINKS, NotScanned, ProgramFacts, SOCKETS, Unseen,
-    VIEWS, Via, View,
+    EVENTS, Hook, InterfacePart, Inventory, LINKS, NotScanned, SOCKETS, Unseen, VIEWS, Via, View,
 };
+use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfProgram};
 use tracetui_events::limits;
 use tracetui_events::symbols::Table;
 use tracetui_events::text::without_codes;
@@ -134,7 +134,7 @@ impl Collector {
 
     /// The netlink attachments in tracetui's network namespace, with those of XDP links. Notifications are compared with them until the
     /// first inventory. `None` if they cannot be read.
-    pub fn attached_by_netlink(&mut self) -> Option<(NsInum, Vec<AttachFacts>)> {
+    pub fn attached_by_netlink(&mut self) -> Option<(NsInum, Vec<BpfAttachment>)> {
         let own = places::own_network_namespace();
         let mut network = network::of_own(own, self.sockets.as_ref()).ok()?;
         self.interfaces = network::Interfaces::of(&mut network, own);
@@ -173,21 +173,20 @@ impl Collector {
         if inventory.unseen.is_empty() {
             // Other programs came meanwhile.
             let exists = |id: ProgId| sys::open(sys::ObjectKind::Program, id.0).is_ok_and(|program| program.is_some());
-            let is_hidden = |id| inventory.hidden.iter().any(|hidden| hidden.id == Some(id));
+            let is_hidden = |id| inventory.hidden.iter().any(|hidden| hidden.id == id);
             let is_later = |id: &ProgId| inventory.program(*id).is_none() && !is_hidden(*id) && exists(*id);
-            let later = inventory.attachments.iter().filter(|facts| facts.link.is_none()).map(|facts| facts.program);
+            let later = inventory.attachments.iter().filter(|facts| facts.link.0 == 0).map(|facts| facts.program);
             let later: HashSet<_> = later.filter(is_later).collect();
-            inventory.attachments.retain(|facts| facts.link.is_some() || !later.contains(&facts.program));
+            inventory.attachments.retain(|facts| facts.link.0 != 0 || !later.contains(&facts.program));
         }
         Ok(inventory)
     }
 
     /// One program. `None` if it was removed or cannot be read. Call this only after the first inventory.
-    pub fn program(&mut self, id: ProgId, own: &HashSet<ProgId>) -> Option<ProgramFacts> {
-        let read = self.programs.read(id).ok().flatten()?;
-        let helpers = self.helpers.as_ref()?;
-        let (calls, kfuncs) = (helpers.at(&read.called), helpers.kfuncs(&read.called));
-        Some(ProgramFacts { calls, kfuncs, own: own.contains(&id) || self.is_iterator(id), ..read.facts })
+    pub fn program(&mut self, id: ProgId, own: &HashSet<ProgId>) -> Option<BpfProgram> {
+        let mut read = self.programs.read(id).ok().flatten()?;
+        self.helpers.as_ref()?.describe(&mut read);
+        Some(BpfProgram { own: own.contains(&id) || self.is_iterator(id), ..read.facts })
     }
 
     /// The processor time, since the last call, of the threads that the collector started.
@@ -214,14 +213,14 @@ impl Collector {
     }
 
     /// The objects that the iterators show and bpf(2) does not.
-    fn hidden(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
+    fn hidden(&mut self, inventory: &Inventory) -> Result<Vec<BpfHidden>, String> {
         let found = match &mut self.iterators {
             Some(Ok(Some(iterators))) => iterators.hidden(inventory, &self.known)?,
             Some(Err(why)) => return Err(why.clone()),
             _ => Vec::new(),
         };
-        let unopened = |hidden: &Hidden| hidden.link.filter(|_| hidden.missing_in == View::FdById).map(|link| link.id);
-        self.hidden_links.extend(found.iter().filter_map(unopened));
+        let unopened = found.iter().filter(|hidden| hidden.link.0 != 0 && hidden.missing_in == View::FdById);
+        self.hidden_links.extend(unopened.map(|hidden| hidden.link));
         Ok(found)
     }
 
@@ -282,8 +281,8 @@ impl Collector {
             None => unlooked.add(SOCKETS, "only the kernel's iterators show them".to_owned(), ""),
         }
         // The kernel does not report the namespace of a link at an interface. Prefer the place of the last inventory.
-        let place = |facts: &AttachFacts| Some((facts.program, facts.ifindex?, facts.netns?));
-        let had_link = |facts: &AttachFacts| place(facts).is_some_and(|place| self.linked.contains(&place));
+        let place = |facts: &BpfAttachment| Some((facts.program, facts.ifindex?, facts.netns?));
+        let had_link = |facts: &BpfAttachment| place(facts).is_some_and(|place| self.linked.contains(&place));
         network.found.sort_by_key(|found| !had_link(&found.facts));
         network.join(&mut links, &mut rest);
         self.linked = links.iter().filter_map(place).collect();
@@ -301,10 +300,7 @@ impl Collector {
             let symbols = symbols.or_else(|| read_table(&mut pieces));
             helpers.name(symbols.as_ref(), programs.values().map(|read| &read.called));
         }
-        for read in programs.values_mut() {
-            read.facts.calls = helpers.at(&read.called);
-            read.facts.kfuncs = helpers.kfuncs(&read.called);
-        }
+        programs.values_mut().for_each(|read| helpers.describe(read));
         let unresolved = perf::without_links(held.unresolved, &links, &holders, &programs);
         if unresolved.iter().any(|one| one.hook == Hook::PerfEvent) {
             unlooked.add(EVENTS, "only the kernel's iterators show them".to_owned(), "");
@@ -314,9 +310,10 @@ impl Collector {
                 .values()
                 .map(|programs::Read { facts, .. }| {
                     let own = own.contains(&facts.id) || self.is_iterator(facts.id);
-                    ProgramFacts { own, ..facts.clone() }
+                    BpfProgram { own, ..facts.clone() }
                 })
                 .collect(),
+            runs: programs.values().map(|read| (read.facts.id, read.runs)).collect(),
             attachments: links,
             holders,
             hidden: Vec::new(),
@@ -352,7 +349,7 @@ impl Collector {
             pieces.rest();
             let read = match known.remove(&id) {
                 Some(read) if !self.counted => Ok(Some(read)),
-                Some(mut read) => Ok(programs::update_counters(&mut read.facts).then_some(read)),
+                Some(read) => Ok(counters(read.facts.id).map(|runs| programs::Read { runs, ..read })),
                 None => self.programs.read(ProgId(id)),
             };
             match unlooked.note("programs", read) {
@@ -370,7 +367,7 @@ impl Collector {
         cgroups: &HashMap<u64, Vec<u8>>,
         pieces: &mut Pieces<'_>,
         unlooked: &mut Unlooked,
-    ) -> (Vec<AttachFacts>, Vec<LinkId>, HashSet<LinkId>) {
+    ) -> (Vec<BpfAttachment>, Vec<LinkId>, HashSet<LinkId>) {
         // EINVAL: before 5.8, links have no ids.
         let (ids, all) =
             unlooked.note(LINKS, sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS)).unwrap_or_default();
@@ -407,8 +404,8 @@ fn read_table(pieces: &mut Pieces<'_>) -> Option<Table> {
 }
 
 /// Adds the attachments that no link explains. Each link explains one.
-fn unexplained(found: impl Iterator<Item = AttachFacts>, links: &[AttachFacts], rest: &mut Vec<AttachFacts>) {
-    let place = |facts: &AttachFacts| (facts.program, facts.hook, facts.target.clone());
+fn unexplained(found: impl Iterator<Item = BpfAttachment>, links: &[BpfAttachment], rest: &mut Vec<BpfAttachment>) {
+    let place = |facts: &BpfAttachment| (facts.program, facts.hook, facts.target.clone());
     let mut linked: HashMap<_, usize> = HashMap::default();
     links.iter().for_each(|link| *linked.entry(place(link)).or_default() += 1);
     for facts in found {
@@ -448,9 +445,7 @@ pub fn link_ids() -> io::Result<Vec<u32>> {
 
 /// Reads the counters of all programs again.
 pub fn update_counters(inventory: &mut Inventory) {
-    for program in &mut inventory.programs {
-        programs::update_counters(program);
-    }
+    inventory.runs.extend(inventory.programs.iter().filter_map(|program| Some((program.id, counters(program.id)?))));
 }
 
 /// Held by each test that loads programs: views are not compared while too many are loaded.

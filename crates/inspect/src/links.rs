@@ -9,7 +9,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use tracetui_events::bpf::place::{self, AttachPoint};
-use tracetui_events::bpf::{AttachFacts, Hook, Link, XDP};
+use tracetui_events::bpf::{Hook, XDP};
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::bpf::TRACE_ITER;
 use tracetui_host::btf::Btf;
 use tracetui_host::{decimal, read_bounded};
@@ -68,14 +69,14 @@ impl Types {
 }
 
 /// The link with an id. `None` if it was removed.
-pub(super) fn read(id: LinkId, names: &mut LookupTables<'_>) -> io::Result<Option<AttachFacts>> {
+pub(super) fn read(id: LinkId, names: &mut LookupTables<'_>) -> io::Result<Option<BpfAttachment>> {
     sys::open(ObjectKind::Link, id.0)?.map(|fd| of(&fd, names)).transpose()
 }
 
-fn of(fd: &OwnedFd, names: &mut LookupTables<'_>) -> io::Result<AttachFacts> {
+fn of(fd: &OwnedFd, names: &mut LookupTables<'_>) -> io::Result<BpfAttachment> {
     let first = sys::info(fd.as_fd())?;
     let (link_type, id, program) = (first.u32(0), LinkId(first.u32(4)), ProgId(first.u32(8)));
-    let mut facts = AttachFacts { program, link: Some(Link { id, link_type }), ..AttachFacts::default() };
+    let mut facts = BpfAttachment { program, link: id, link_type, ..BpfAttachment::default() };
     let text = |at: usize| text(fd, at).unwrap_or((first, Vec::new()));
     match link_type {
         link_type::RAW_TRACEPOINT => {
@@ -181,7 +182,7 @@ fn text(fd: &OwnedFd, at: usize) -> io::Result<(Bytes, Vec<u8>)> {
 }
 
 /// Names a function by its type: a function of the kernel, of a module, or of another program.
-fn tracing(info: &Bytes, names: &mut LookupTables<'_>, facts: &mut AttachFacts) {
+fn tracing(info: &Bytes, names: &mut LookupTables<'_>, facts: &mut BpfAttachment) {
     let (attach_type, object, id) = (info.u32(16), info.u32(20), info.u32(24));
     let replaces = names.prog_type(facts.program) == Some(EXT);
     facts.hook = if replaces { Hook::Freplace } else { Hook::Type(attach_type) };
@@ -205,7 +206,7 @@ fn tracing(info: &Bytes, names: &mut LookupTables<'_>, facts: &mut AttachFacts) 
 }
 
 /// Fills in the facts of a link to a perf event, by its `BPF_PERF_EVENT_*`.
-fn perf(info: &Bytes, name: Vec<u8>, facts: &mut AttachFacts) {
+fn perf(info: &Bytes, name: Vec<u8>, facts: &mut BpfAttachment) {
     let offset = Some(u64::from(info.u32(36)));
     let cookie = |at: usize| Some(info.u64(at)).filter(|cookie| *cookie != 0);
     match info.u32(16) {
@@ -216,7 +217,7 @@ fn perf(info: &Bytes, name: Vec<u8>, facts: &mut AttachFacts) {
         kind @ (3 | 4) => {
             facts.hook = if kind == 3 { Hook::Kprobe } else { Hook::Kretprobe };
             (facts.target, facts.symbol, facts.offset) = (name.clone(), name, offset);
-            facts.addr = Some(KernelAddr(info.u64(40))).filter(|addr| addr.0 != 0);
+            facts.addr = KernelAddr(info.u64(40));
             (facts.missed, facts.cookie) = (Some(info.u64(48)), cookie(56));
         }
         5 => {
@@ -252,10 +253,10 @@ fn pmu_name(event_type: u32) -> Option<String> {
     units.find(has_type)?.file_name().into_string().ok()
 }
 
-/// The first address of a link with several. `None` if the kernel hides it.
-fn first_address(fd: &OwnedFd, count: u32) -> Option<KernelAddr> {
+/// The first address of a link with several; 0 if the kernel hides it.
+fn first_address(fd: &OwnedFd, count: u32) -> KernelAddr {
     if count == 0 {
-        return None;
+        return KernelAddr(0);
     }
     let mut addr = 0u64;
     let mut info = Bytes::zeroed();
@@ -265,8 +266,8 @@ fn first_address(fd: &OwnedFd, count: u32) -> Option<KernelAddr> {
     let read = unsafe { sys::info_into(fd.as_fd(), &mut info) };
     // ENOSPC: there is more than one address.
     match read {
-        Err(error) if error.raw_os_error() != Some(libc::ENOSPC) => None,
-        _ => Some(KernelAddr(addr)).filter(|addr| addr.0 != 0),
+        Err(error) if error.raw_os_error() != Some(libc::ENOSPC) => KernelAddr(0),
+        _ => KernelAddr(addr),
     }
 }
 

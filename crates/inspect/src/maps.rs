@@ -9,7 +9,8 @@ use super::view::Unlooked;
 use foldhash::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use tracetui_events::bpf::{AttachFacts, Hook, SOCKMAPS, Via};
+use tracetui_events::bpf::{Hook, SOCKMAPS, Via};
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_events::limits;
 use tracetui_shared::id::ProgId;
 use tracetui_shared::record::bpf::link_type;
@@ -43,11 +44,11 @@ const TABLE: usize = 64 << 10;
 
 /// The programs of every map.
 pub(super) fn programs(
-    links: &[AttachFacts],
+    links: &[BpfAttachment],
     programs: &HashMap<u32, Read>,
     types: &mut Types,
     unlooked: &mut Unlooked,
-) -> Vec<AttachFacts> {
+) -> Vec<BpfAttachment> {
     let mut found = Vec::new();
     let (ids, all) = unlooked.note("maps", sys::ids(ObjectKind::Map, limits::BPF_PROGRAMS)).unwrap_or_default();
     if !all && !ids.is_empty() {
@@ -60,13 +61,13 @@ pub(super) fn programs(
         let before = found.len();
         let at_index = |hook, programs: Vec<(u32, u32)>| {
             let name = map_name(id);
-            programs.into_iter().map(move |(index, program)| AttachFacts {
+            programs.into_iter().map(move |(index, program)| BpfAttachment {
                 program: ProgId(program),
                 via: Via::Map,
                 hook,
                 target: [&name, format!("[{index}]").as_bytes()].concat(),
                 index: Some(index),
-                ..AttachFacts::default()
+                ..BpfAttachment::default()
             })
         };
         match info.u32(at::TYPE) {
@@ -88,16 +89,16 @@ pub(super) fn programs(
             map_type::DEVMAP_HASH => found.extend(at_index(Hook::Devmap, hashed(&map, &info, &mut left))),
             map_type::STRUCT_OPS => {
                 let mut of_map = links.iter().filter(|link| link.map == Some(id) && !link.detached);
-                let linked = of_map.any(|link| link.link.is_some_and(|link| link.link_type == link_type::STRUCT_OPS));
+                let linked = of_map.any(|link| link.link_type == link_type::STRUCT_OPS);
                 let functions = called_by_kernel(&map, &info, linked, types);
                 let listed = functions.into_iter().filter(|(program, _)| programs.contains_key(program));
-                found.extend(listed.map(|(program, function)| AttachFacts {
+                found.extend(listed.map(|(program, function)| BpfAttachment {
                     program: ProgId(program),
                     via: Via::Map,
                     hook: Hook::StructOps,
                     target: map_name(id),
                     symbol: function,
-                    ..AttachFacts::default()
+                    ..BpfAttachment::default()
                 }));
             }
             _ => {}

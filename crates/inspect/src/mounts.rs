@@ -14,7 +14,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use tracetui_events::bpf::{HeldBy, Holder, Object, PINS};
+use tracetui_events::bpf::{Holder, Object, PINS};
+use tracetui_events::frame::host::BpfHolder;
 use tracetui_events::limits;
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::mounts::Mounts;
@@ -130,5 +131,5 @@ fn pin(top: &OwnedFd, path: &Path, point: &Path) -> Option<Holder> {
         b"bpf_link" | b"bpf-link" => Object::Link(LinkId(id()?)),
         _ => return None,
     };
-    Some(Holder { object, by: HeldBy::Pin(point.join(path).into_os_string().into_vec()) })
+    Some(Holder { object, by: BpfHolder::pin(point.join(path).into_os_string().into_vec()) })
 }

@@ -11,7 +11,8 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 use tracetui_events::bpf::place::AttachPoint;
-use tracetui_events::bpf::{AttachFacts, Hook, InterfacePart, Part, Via, XDP};
+use tracetui_events::bpf::{Hook, InterfacePart, Part, Via, XDP};
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_events::limits;
 use tracetui_host::clock::now_thread;
 use tracetui_shared::header::until_nul;
@@ -72,7 +73,7 @@ const INTERFACES: usize = 16_384;
 
 #[derive(Debug)]
 pub(super) struct FoundProgram {
-    pub(super) facts: AttachFacts,
+    pub(super) facts: BpfAttachment,
     /// The link, if the kernel reports it.
     pub(super) link: LinkId,
 }
@@ -272,10 +273,10 @@ const LINK_TRIES: usize = 20;
 
 impl Network {
     /// Names the interfaces of links. Adds the programs at interfaces and in namespaces that have no link.
-    pub(super) fn join(self, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
+    pub(super) fn join(self, links: &mut [BpfAttachment], rest: &mut Vec<BpfAttachment>) {
         for FoundProgram { facts, link } in self.found {
-            let same = |known: &&mut AttachFacts| match known.link {
-                Some(known) if link.0 != 0 => known.id == link,
+            let same = |known: &&mut BpfAttachment| match known.linked() {
+                Some(known) if link.0 != 0 => known == link,
                 Some(_) => {
                     let at_place = match facts.ifindex {
                         Some(_) => known.ifindex == facts.ifindex && known.target.is_empty(),
@@ -330,13 +331,13 @@ impl Network {
         for attach_type in OF_NAMESPACES {
             let programs = sys::query(file.as_raw_fd().cast_unsigned(), attach_type);
             for queried in programs.unwrap_or_default() {
-                let facts = AttachFacts {
+                let facts = BpfAttachment {
                     program: ProgId(queried.program),
                     via: Via::ProgAttach,
                     hook: Hook::Type(attach_type),
                     target: AttachPoint::Netns(inum.0).to_string().into_bytes(),
                     netns: Some(inum),
-                    ..AttachFacts::default()
+                    ..BpfAttachment::default()
                 };
                 self.found.push(FoundProgram { facts, link: LinkId(queried.link) });
             }
@@ -373,7 +374,7 @@ impl Network {
 
     fn push(&mut self, at: usize, program: ProgId, via: Via, hook: Hook, flags: &[u8], link: LinkId) {
         let Some(interface) = self.interfaces.get(at) else { return };
-        let facts = AttachFacts {
+        let facts = BpfAttachment {
             program,
             via,
             hook,
@@ -381,7 +382,7 @@ impl Network {
             ifindex: Some(interface.index),
             netns: Some(interface.namespace),
             flags: flags.to_vec(),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         };
         self.found.push(FoundProgram { facts, link });
     }

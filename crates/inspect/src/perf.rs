@@ -5,41 +5,42 @@ use super::processes::{PerfFd, SeenEvent};
 use super::programs::Read;
 use super::sys;
 use foldhash::{HashMap, HashSet};
-use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
+use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
+use tracetui_events::frame::host::{BpfAttachment, BpfHolder};
 use tracetui_shared::id::{KernelAddr, ProgId};
 use tracetui_shared::record::bpf::link_type;
 
 /// Adds the programs on perf events that have no link.
 pub(super) fn join(
     found: Vec<PerfFd>,
-    links: &mut [AttachFacts],
-    rest: &mut Vec<AttachFacts>,
+    links: &mut [BpfAttachment],
+    rest: &mut Vec<BpfAttachment>,
     holders: &mut Vec<Holder>,
 ) {
     for PerfFd { query, pid, comm, fd } in found {
         let facts = on_perf_event(query);
-        let of_program = |link: &&mut AttachFacts| {
-            link.program == facts.program && link.link.is_some_and(|link| link.link_type == link_type::PERF_EVENT)
-        };
+        let of_program =
+            |link: &&mut BpfAttachment| (link.program, link.link_type) == (facts.program, link_type::PERF_EVENT);
         let same =
-            |link: &AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, facts.offset);
+            |link: &BpfAttachment| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, facts.offset);
         if links.iter_mut().filter(of_program).any(|link| same(link)) {
             continue;
         }
         // A link shows the lower half of the offset.
         let lower = facts.offset.map(|offset| offset & u64::from(u32::MAX));
         let cut =
-            |link: &&mut AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, lower);
+            |link: &&mut BpfAttachment| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, lower);
         if let Some(link) = links.iter_mut().filter(of_program).find(cut) {
             link.offset = facts.offset;
             continue;
         }
         // Before 6.6, a link does not show its target.
         if let Some(link) = links.iter_mut().filter(of_program).find(|link| link.hook == Hook::Unknown) {
-            *link = AttachFacts { link: link.link, via: Via::Link, ..facts };
+            *link = BpfAttachment { link: link.link, link_type: link.link_type, via: Via::Link, ..facts };
             continue;
         }
-        holders.push(Holder { object: Object::Program(facts.program), by: HeldBy::Perf { pid, comm, fd } });
+        let by = BpfHolder::process(HeldBy::Perf, pid, comm, fd);
+        holders.push(Holder { object: Object::Program(facts.program), by });
         // Several processes may hold the same event.
         if !rest.iter().any(|known| known.program == facts.program && same(known)) {
             rest.push(facts);
@@ -49,9 +50,9 @@ pub(super) fn join(
 
 /// Adds the perf_event programs that ioctl(2) attached. `linked`: the perf events of links.
 pub(super) fn add(
-    found: Vec<(SeenEvent, HeldBy)>,
+    found: Vec<(SeenEvent, BpfHolder)>,
     linked: &HashSet<u32>,
-    rest: &mut Vec<AttachFacts>,
+    rest: &mut Vec<BpfAttachment>,
     holders: &mut Vec<Holder>,
 ) {
     let (mut seen, mut names) = (HashSet::default(), HashMap::default());
@@ -65,18 +66,16 @@ pub(super) fn add(
             let target: &mut Vec<u8> =
                 names.entry((event_type, config)).or_insert_with(|| event_name(event_type, config));
             let (via, hook, target) = (Via::Ioctl, Hook::PerfEvent, target.clone());
-            rest.push(AttachFacts { program, via, hook, target, event, ..AttachFacts::default() });
+            rest.push(BpfAttachment { program, via, hook, target, event, ..BpfAttachment::default() });
         }
     }
 }
 
 /// The perf events of processes, if it is not known which of them have links.
-pub(super) fn unresolved(found: Vec<(SeenEvent, HeldBy)>) -> impl Iterator<Item = UnresolvedAttachment> {
-    found.into_iter().filter_map(|(_, by)| match by {
-        HeldBy::Perf { pid, comm, fd } => {
-            Some(UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), pid, comm, fd })
-        }
-        _ => None,
+pub(super) fn unresolved(found: Vec<(SeenEvent, BpfHolder)>) -> impl Iterator<Item = UnresolvedAttachment> {
+    found.into_iter().map(|(_, by)| {
+        let BpfHolder { pid, comm, fd, .. } = by;
+        UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), pid, comm, fd }
     })
 }
 
@@ -84,18 +83,20 @@ pub(super) fn unresolved(found: Vec<(SeenEvent, HeldBy)>) -> impl Iterator<Item 
 /// nor the event of a link.
 pub(super) fn without_links(
     mut unresolved: Vec<UnresolvedAttachment>,
-    links: &[AttachFacts],
+    links: &[BpfAttachment],
     holders: &[Holder],
     programs: &HashMap<u32, Read>,
 ) -> Vec<UnresolvedAttachment> {
-    let is_of_event = |facts: &&AttachFacts| {
-        facts.link.is_some_and(|link| link.link_type == link_type::PERF_EVENT)
+    let is_of_event = |facts: &&BpfAttachment| {
+        facts.link_type == link_type::PERF_EVENT
             && programs.get(&facts.program.0).is_some_and(|read| read.facts.prog_type == PERF_EVENT)
     };
-    let of_events: HashSet<_> = links.iter().filter(is_of_event).filter_map(|facts| Some(facts.link?.id)).collect();
+    let of_events: HashSet<_> = links.iter().filter(is_of_event).map(|facts| facts.link).collect();
     let mut left: HashMap<_, i64> = HashMap::default();
-    let held = holders.iter().filter_map(|holder| match (holder.object, &holder.by) {
-        (Object::Link(link), HeldBy::Process { pid, .. }) if of_events.contains(&link) => Some((*pid, link)),
+    let held = holders.iter().filter_map(|holder| match holder.object {
+        Object::Link(link) if holder.by.by == HeldBy::Process && of_events.contains(&link) => {
+            Some((holder.by.pid, link))
+        }
         _ => None,
     });
     held.collect::<HashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
@@ -109,7 +110,7 @@ pub(super) fn without_links(
 const PERF_EVENT: u32 = 7;
 
 /// The attachment on a perf event, by its `BPF_FD_TYPE_*`.
-fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
+fn on_perf_event(query: sys::TaskFd) -> BpfAttachment {
     let hook = match query.fd_type {
         0 => Hook::RawTracepoint,
         1 => Hook::Tracepoint,
@@ -121,14 +122,14 @@ fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
     };
     let in_kernel = matches!(hook, Hook::Kprobe | Hook::Kretprobe);
     let in_file = matches!(hook, Hook::Uprobe | Hook::Uretprobe);
-    AttachFacts {
+    BpfAttachment {
         program: ProgId(query.program),
         via: Via::Ioctl,
         hook,
         symbol: if in_kernel { query.name.clone() } else { Vec::new() },
         target: query.name,
         offset: (in_kernel || in_file).then_some(query.offset),
-        addr: (in_kernel && query.addr != 0).then_some(KernelAddr(query.addr)),
-        ..AttachFacts::default()
+        addr: KernelAddr(if in_kernel { query.addr } else { 0 }),
+        ..BpfAttachment::default()
     }
 }

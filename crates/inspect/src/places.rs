@@ -10,7 +10,8 @@ use rustix::fs::{Mode, OFlags, open};
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, Via};
+use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, Via};
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
 use tracetui_host::mounts::found_below;
 use tracetui_shared::id::{CgroupId, NsInum, ProgId};
@@ -54,7 +55,7 @@ impl Cgroups {
     }
 
     /// The programs attached to each cgroup, with or without links. Inherited programs are not repeated.
-    pub(super) fn attached(&self, unlooked: &mut Unlooked) -> Vec<AttachFacts> {
+    pub(super) fn attached(&self, unlooked: &mut Unlooked) -> Vec<BpfAttachment> {
         let mut found = Vec::new();
         let Some(resolver) = &self.resolver else { return found };
         let mut types = OF_CGROUPS.to_vec();
@@ -67,7 +68,7 @@ impl Cgroups {
             types.retain(|attach_type| match sys::query(fd, *attach_type) {
                 Ok(programs) => {
                     let target = cgroup_path(&self.paths, *id);
-                    found.extend(programs.into_iter().map(|queried| AttachFacts {
+                    found.extend(programs.into_iter().map(|queried| BpfAttachment {
                         cgroup: CgroupId(*id),
                         ..attached(queried, *attach_type, &target)
                     }));
@@ -87,25 +88,25 @@ impl Cgroups {
     }
 }
 
-pub(super) fn attached(queried: sys::Queried, attach_type: u32, target: &[u8]) -> AttachFacts {
+pub(super) fn attached(queried: sys::Queried, attach_type: u32, target: &[u8]) -> BpfAttachment {
     let flags: &[u8] = match queried.flags {
         flags if flags & ALLOW_MULTI != 0 => b"multi",
         flags if flags & ALLOW_OVERRIDE != 0 => b"override",
         _ => b"",
     };
-    AttachFacts {
+    BpfAttachment {
         program: ProgId(queried.program),
         via: Via::ProgAttach,
         hook: Hook::Type(attach_type),
         target: target.to_vec(),
         flags: flags.to_vec(),
-        ..AttachFacts::default()
+        ..BpfAttachment::default()
     }
 }
 
 /// Completes the names of tracepoints. The kernel gives the event, and tracefs its subsystem. A name is unchanged
 /// without tracefs, or if several subsystems have the event.
-pub(super) fn name_tracepoints(links: &mut [AttachFacts], rest: &mut [AttachFacts]) {
+pub(super) fn name_tracepoints(links: &mut [BpfAttachment], rest: &mut [BpfAttachment]) {
     let mut events = None;
     for facts in links.iter_mut().chain(rest).filter(|facts| facts.hook == Hook::Tracepoint) {
         let is_call = facts.target.starts_with(b"sys_enter_") || facts.target.starts_with(b"sys_exit_");
@@ -122,14 +123,13 @@ pub(super) fn name_tracepoints(links: &mut [AttachFacts], rest: &mut [AttachFact
 /// Replaces the paths of uprobes' files by paths without symbolic links, which the kernel itself reports for links to
 /// several places (`d_path`). For other uprobes, it reports the path as it was passed, so the path is looked up again.
 /// A holder with other mounts may mean another file by it. `may_wait`: whether all mounts are sure to answer.
-pub(super) fn name_files(links: &mut [AttachFacts], rest: &mut [AttachFacts], holders: &[Holder], may_wait: bool) {
-    let in_file = |facts: &&mut AttachFacts| matches!(facts.hook, Hook::Uprobe | Hook::Uretprobe);
+pub(super) fn name_files(links: &mut [BpfAttachment], rest: &mut [BpfAttachment], holders: &[Holder], may_wait: bool) {
+    let in_file = |facts: &&mut BpfAttachment| matches!(facts.hook, Hook::Uprobe | Hook::Uretprobe);
     for facts in links.iter_mut().chain(rest).filter(in_file).filter(|facts| facts.multi.is_none()) {
-        let object = facts.link.map_or(Object::Program(facts.program), |link| Object::Link(link.id));
-        let holder = holders.iter().filter(|holder| holder.object == object).find_map(|holder| match holder.by {
-            HeldBy::Process { pid, .. } | HeldBy::Perf { pid, .. } => Some(pid),
-            _ => None,
-        });
+        let object = facts.linked().map_or(Object::Program(facts.program), Object::Link);
+        let has_mounts = |holder: &&Holder| matches!(holder.by.by, HeldBy::Process | HeldBy::Perf);
+        let holder = holders.iter().filter(|holder| holder.object == object).find(has_mounts);
+        let holder = holder.map(|holder| holder.by.pid);
         let Some(passed) = str::from_utf8(&facts.target).ok().filter(|path| path.starts_with('/')) else { continue };
         let find = |root: &str, may_wait| {
             let root = open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;

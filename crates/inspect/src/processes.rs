@@ -13,7 +13,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use tracetui_events::bpf::place::AttachPoint;
-use tracetui_events::bpf::{AttachFacts, HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
+use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
+use tracetui_events::frame::host::{BpfAttachment, BpfHolder};
 use tracetui_events::limits;
 use tracetui_host::pace::Pieces;
 use tracetui_host::{decimal, read_bounded};
@@ -55,7 +56,7 @@ pub(super) struct Held {
     pub(super) holders: Vec<Holder>,
     pub(super) perf: Vec<PerfFd>,
     /// The perf events whose program BPF_TASK_FD_QUERY does not name, and their holders.
-    pub(super) events: Vec<(SeenEvent, HeldBy)>,
+    pub(super) events: Vec<(SeenEvent, BpfHolder)>,
     pub(super) unresolved: Vec<UnresolvedAttachment>,
     /// One file for each network namespace of the processes.
     pub(super) namespaces: HashMap<NsInum, File>,
@@ -204,7 +205,7 @@ impl Held {
 
     pub(super) fn hold(&mut self, object: Object, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
         if self.holders.len() < limits::BPF_HOLDERS {
-            self.holders.push(Holder { object, by: HeldBy::Process { pid, comm, fd } });
+            self.holders.push(Holder { object, by: BpfHolder::process(HeldBy::Process, pid, comm, fd) });
         }
     }
 
@@ -213,7 +214,7 @@ impl Held {
         match sys::task_fd(tid, fd) {
             Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => match seen {
-                Some(seen) => self.events.push((seen, HeldBy::Perf { pid, comm, fd })),
+                Some(seen) => self.events.push((seen, BpfHolder::process(HeldBy::Perf, pid, comm, fd))),
                 None => {
                     let (hook, target) = (Hook::PerfEvent, Vec::new());
                     self.unresolved.push(UnresolvedAttachment { hook, target, pid, comm, fd });
@@ -235,7 +236,7 @@ pub(super) fn add_namespace(known: &mut HashMap<NsInum, File>, file: File) {
 /// Adds the programs of sockets. Those of classic BPF, which have no id, are unresolved.
 pub(super) fn sockets(
     found: Vec<Socket>,
-    rest: &mut Vec<AttachFacts>,
+    rest: &mut Vec<BpfAttachment>,
     holders: &mut Vec<Holder>,
     unresolved: &mut Vec<UnresolvedAttachment>,
 ) {
@@ -243,16 +244,17 @@ pub(super) fn sockets(
     let mut comms: HashMap<Tgid, Vec<u8>> = HashMap::default();
     for Socket { inode, programs: [filter, of_group], group, pid, fd } in found {
         let socket = AttachPoint::Numbered("socket", inode.into()).to_string().into_bytes();
-        let of_filter = AttachFacts { hook: Hook::SocketFilter, target: socket.clone(), ..AttachFacts::default() };
-        let of_group = (of_group, AttachFacts { hook: Hook::Reuseport, addr: Some(group), ..AttachFacts::default() });
+        let of_filter = BpfAttachment { hook: Hook::SocketFilter, target: socket.clone(), ..BpfAttachment::default() };
+        let of_group = (of_group, BpfAttachment { hook: Hook::Reuseport, addr: group, ..BpfAttachment::default() });
         for (program, facts) in [(filter, of_filter), of_group] {
             let Some(program) = program else { continue };
             let comm = comms.entry(pid).or_insert_with(|| comm_of(pid.0)).clone();
             // A socket has a descriptor in each process that inherited it, and a group many sockets.
             let is_new = seen.insert((facts.target.clone(), facts.addr, program));
             if let Some(program) = program {
-                holders.push(Holder { object: Object::Program(program), by: HeldBy::Socket { pid, comm, fd } });
-                rest.extend(is_new.then_some(AttachFacts { program, via: Via::Setsockopt, ..facts }));
+                let by = BpfHolder::process(HeldBy::Socket, pid, comm, fd);
+                holders.push(Holder { object: Object::Program(program), by });
+                rest.extend(is_new.then_some(BpfAttachment { program, via: Via::Setsockopt, ..facts }));
             } else if is_new {
                 unresolved.push(UnresolvedAttachment { hook: facts.hook, target: socket.clone(), pid, comm, fd });
             }

@@ -5,8 +5,8 @@ use super::sys::{self, Bytes, ObjectKind};
 use foldhash::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use tracetui_events::bpf::{HelperCalls, NotScanned, ProgramFacts};
-use tracetui_events::frame::host::BpfMap;
+use tracetui_events::bpf::NotScanned;
+use tracetui_events::frame::host::{BpfMap, BpfProgram, BpfRuns};
 use tracetui_events::limits;
 use tracetui_host::btf::Btf;
 use tracetui_shared::header::until_nul;
@@ -18,9 +18,6 @@ const NAME_LEN: usize = 16;
 
 /// The size of `struct bpf_func_info` in bytes: the offset of an instruction, and the id of a type.
 const FUNC_INFO: usize = 8;
-
-/// The maximum number of functions of a program whose addresses are read. The kernel allows 256 (`BPF_MAX_SUBPROGS`).
-const FUNCTIONS: usize = 256;
 
 /// The maximum number of maps of a program (`MAX_USED_MAPS`).
 const MAPS: usize = 64;
@@ -52,7 +49,8 @@ mod at {
 
 /// A program, with facts that only the collection needs.
 pub(super) struct Read {
-    pub(super) facts: ProgramFacts,
+    pub(super) facts: BpfProgram,
+    pub(super) runs: BpfRuns,
     /// The name as loaded, without BTF.
     pub(super) loaded_as: Vec<u8>,
     /// The BTF with the function that the program attaches to. 0 if that function is in a program, or there is none.
@@ -80,14 +78,13 @@ impl ProgramReader {
 
     fn of(&mut self, fd: &OwnedFd, id: ProgId) -> io::Result<Read> {
         let first = sys::info(fd.as_fd())?;
-        let mut addresses = [0u64; FUNCTIONS];
+        let mut addr = 0u64;
         let mut function = [0u32; FUNC_INFO / 4];
         let mut maps = [0u32; MAPS];
         let mut info = Bytes::zeroed();
-        let functions = (first.u32(at::KSYMS_COUNT) as usize).min(FUNCTIONS);
-        if functions > 0 {
-            info.set32(at::KSYMS_COUNT, functions as u32);
-            info.set64(at::KSYMS, addresses.as_mut_ptr() as u64);
+        if first.u32(at::KSYMS_COUNT) > 0 {
+            info.set32(at::KSYMS_COUNT, 1);
+            info.set64(at::KSYMS, &raw mut addr as u64);
         }
         let maps_count = (first.u32(at::MAPS_COUNT) as usize).min(MAPS);
         if maps_count > 0 {
@@ -110,7 +107,7 @@ impl ProgramReader {
             info.set32(at::XLATED_LEN, (wanted * 8) as u32);
             info.set64(at::XLATED, self.instructions.as_mut_ptr() as u64);
         }
-        // SAFETY: the arrays are live and writable, and have the lengths that `info` says: `functions` addresses,
+        // SAFETY: the address and the arrays are live and writable, and have the lengths that `info` says: one address,
         // `maps_count` ids, one function, `wanted` instructions.
         unsafe { sys::info_into(fd.as_fd(), &mut info) }?;
         // The kernel clears the address of data that it withholds.
@@ -124,27 +121,21 @@ impl ProgramReader {
         if asks_for_name && let Some(full) = self.name(info.u32(at::BTF), function[1]) {
             name = full;
         }
-        let known = addresses.iter().take(functions).filter(|addr| **addr != 0);
-        let facts = ProgramFacts {
+        let facts = BpfProgram {
             id,
             prog_type: info.u32(at::TYPE),
             name,
             tag: u64::from_be(info.u64(at::TAG)),
             uid: Uid(info.u32(at::UID)),
             loaded: BootNanos(info.u64(at::LOAD_TIME)),
-            run_count: info.u64(at::RUN_COUNT),
-            run_time_ns: info.u64(at::RUN_TIME),
-            recursion_misses: info.u64(at::MISSES),
             jited_len: first.u32(at::JITED_LEN),
             xlated_len: first.u32(at::XLATED_LEN),
-            addresses: known.map(|addr| KernelAddr(*addr)).collect(),
-            calls: HelperCalls::default(),
-            kfuncs: Vec::new(),
+            addr: KernelAddr(addr),
             maps: maps.iter().take(maps_count).filter_map(|id| self.map(*id)).collect(),
-            own: false,
+            ..BpfProgram::default()
         };
         let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
-        Ok(Read { facts, loaded_as, attach_btf_obj, attach_btf, called })
+        Ok(Read { facts, runs: runs_in(&info, id), loaded_as, attach_btf_obj, attach_btf, called })
     }
 
     /// A map. `None` if it was removed or cannot be read.
@@ -174,20 +165,14 @@ impl ProgramReader {
     }
 }
 
-/// Reads the counters of a program: runs, nanoseconds, skipped runs. `None` if it was unloaded.
-pub fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
+/// Reads the counters of a program. `None` if it was unloaded.
+pub fn counters(id: ProgId) -> Option<BpfRuns> {
     let fd = sys::open(ObjectKind::Program, id.0).ok()??;
-    let info = sys::info(fd.as_fd()).ok()?;
-    Some((info.u64(at::RUN_COUNT), info.u64(at::RUN_TIME), info.u64(at::MISSES)))
+    Some(runs_in(&sys::info(fd.as_fd()).ok()?, id))
 }
 
-/// Reads the counters of a program again. Returns `false` if it was unloaded.
-pub(super) fn update_counters(facts: &mut ProgramFacts) -> bool {
-    let read = counters(facts.id);
-    if let Some(counters) = read {
-        (facts.run_count, facts.run_time_ns, facts.recursion_misses) = counters;
-    }
-    read.is_some()
+fn runs_in(info: &Bytes, id: ProgId) -> BpfRuns {
+    BpfRuns { id, count: info.u64(at::RUN_COUNT), time: info.u64(at::RUN_TIME), skipped: info.u64(at::MISSES) }
 }
 
 /// BPF_JMP | BPF_CALL.

@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
-use tracetui_events::bpf::{AttachFacts, InterfacePart, Part};
+use tracetui_events::bpf::{InterfacePart, Part};
 use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::pace::Pace;
@@ -159,7 +160,7 @@ impl Taker {
             let links = if attached.is_empty() { HashMap::default() } else { xdp_links() };
             // The kernel does not report the namespaces of links, so some of these may have none.
             let is_of_link =
-                |facts: &AttachFacts| links.contains_key(&(facts.program, facts.ifindex.unwrap_or_default()));
+                |facts: &BpfAttachment| links.contains_key(&(facts.program, facts.ifindex.unwrap_or_default()));
             let (of_links, others) = attached.iter().partition(|facts| is_of_link(facts));
             self.described.begin(own, others, of_links, clock::now_boot(), &mut batch);
         }
@@ -263,7 +264,7 @@ impl Taker {
             for id in part.programs.iter().map(|facts| facts.program) {
                 let unknown = (!self.described.lists_program(id)).then(|| self.collector.program(id, &self.own));
                 if let Some(facts) = unknown.flatten() {
-                    self.described.add_program(&facts, clock::now_boot(), &mut batch);
+                    self.described.add_program(facts, clock::now_boot(), &mut batch);
                 }
             }
             self.described.change(part, clock::now_boot(), &mut batch);
@@ -280,7 +281,7 @@ impl Taker {
         let mut batch = Batch::default();
         for id in self.loaded.try_iter() {
             if let Some(facts) = self.collector.program(id, &self.own) {
-                self.described.add_program(&facts, clock::now_boot(), &mut batch);
+                self.described.add_program(facts, clock::now_boot(), &mut batch);
             }
         }
         self.send(&batch);

@@ -26,8 +26,7 @@ pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
     let window = statistics.as_ref().map(|_| {
         let start = Instant::now();
         update_counters(&mut inventory);
-        let counters = inventory.programs.iter().map(|program| (program.id, (program.run_count, program.run_time_ns)));
-        let before = counters.collect();
+        let before = inventory.runs.clone();
         std::thread::sleep(COUNTED);
         update_counters(&mut inventory);
         Window { ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX), before }

@@ -17,11 +17,11 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
-use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
 use tracetui_events::enrich::World;
 use tracetui_events::event::bpf::{Bpf, Made, via_name};
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Tables as _, names};
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_events::frame::state::BpfDoer;
 use tracetui_events::sink::inventory::{
     alters, hidden_text, holder_text, kfuncs, loaded, map_text, place_text, way_text,
@@ -340,10 +340,10 @@ fn utf8(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn place(attach: &AttachFacts, charset: Charset) -> String {
+fn place(attach: &BpfAttachment, charset: Charset) -> String {
     let mut out = Vec::new();
     place_text(attach, charset, &mut out);
-    let link_type = attach.link.and_then(|link| names::link_type(link.link_type));
+    let link_type = attach.linked().and_then(|_| names::link_type(attach.link_type));
     let link_type = link_type.map_or_else(String::new, |name| format!(" ({name})"));
     format!("{}, {}{link_type}", utf8(out), way_text(attach))
 }
@@ -372,7 +372,7 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
     let mut lines = Vec::new();
     let mut named = |name: &str, text: &str| lines.extend(page.named(name, text, plain));
     if let Some((_, attachment)) = link {
-        named("was on", &place(&AttachFacts::from(attachment), theme.charset));
+        named("was on", &place(attachment, theme.charset));
         let by = who(bpf.attacher(attachment));
         match attachment.came {
             BootNanos(0) if by.is_empty() => {}
@@ -395,7 +395,7 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
     }
     let held = bpf.gone_program(program).filter(|gone| gone.facts.loaded <= at).and_then(|gone| gone.held.as_ref());
     for holder in held.iter().flat_map(|all| &all.holders).take(1) {
-        named("was held", &format!("by {}", utf8(holder_text(&HeldBy::from(holder), theme.charset))));
+        named("was held", &format!("by {}", utf8(holder_text(holder, theme.charset))));
     }
     lines
 }
@@ -421,10 +421,9 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named(name, text, style));
     if let Some(hidden) = seen.hidden {
         let mut out = Vec::new();
-        hidden_text(&Hidden::from(hidden), theme.charset, &mut out);
+        hidden_text(hidden, theme.charset, &mut out);
         named("HIDDEN", &utf8(out), theme.loss());
     }
-    let program = seen.program.map(ProgramFacts::from);
     if seen.own() {
         named("of", "tracetui itself", theme.quiet());
     }
@@ -434,20 +433,16 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     }
     match seen.attachment {
         Some(attachment) => {
-            let attach = AttachFacts::from(attachment);
-            named(
-                if seen.gone.is_some() { "was on" } else { "attached" },
-                &place(&attach, theme.charset),
-                theme.strong(),
-            );
+            let name = if seen.gone.is_some() { "was on" } else { "attached" };
+            named(name, &place(attachment, theme.charset), theme.strong());
             if seen.new {
                 named("since", &clock(attachment.came.0, world.clock_offset(), app), theme.note());
             }
-            if let Some(cookie) = attach.cookie.filter(|cookie| *cookie != 0) {
+            if let Some(cookie) = attachment.cookie.filter(|cookie| *cookie != 0) {
                 named("cookie", &format!("{cookie:#x}"), plain);
             }
-            if let Some(addr) = attach.function() {
-                let at = program.as_ref().map_or(attachment.came, |program| program.loaded.max(attachment.came));
+            if let Some(addr) = attachment.function() {
+                let at = seen.program.map_or(attachment.came, |program| program.loaded.max(attachment.came));
                 let symbol = world.symbol(addr.0, at).map_or_else(String::new, |symbol| {
                     let name = text::value_in(&symbol.name, theme.charset, 256);
                     format!(" {name}+{:#x}", addr.0.saturating_sub(symbol.addr.0))
@@ -474,7 +469,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let own = seen.attachment.map(|attachment| attachment.key);
     let others = world.bpf.attachments_of(seen.id).filter(|other| Some(other.key) != own);
     for (nth, other) in others.filter(|_| seen.id.0 != 0).take(OTHERS).enumerate() {
-        named(if nth == 0 { "also on" } else { "" }, &place(&AttachFacts::from(other), theme.charset), plain);
+        named(if nth == 0 { "also on" } else { "" }, &place(other, theme.charset), plain);
     }
     let [attacher, loader] =
         seen.by.map(|by| by.map(|by| format!("{}[{}]", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)));
@@ -488,7 +483,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     for (of_link, all) in [true, false].into_iter().zip(&seen.held) {
         let Some(all) = all else { continue };
         for holder in &all.holders {
-            let by = utf8(holder_text(&HeldBy::from(holder), theme.charset));
+            let by = utf8(holder_text(holder, theme.charset));
             let link = if of_link { format!("link {} by ", all.link.0) } else { String::new() };
             named(first, &format!("{link}{by}"), plain);
             first = "";
@@ -515,12 +510,12 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             named("ran", &format!("{mean}{both}{skipped}"), plain);
         }
     }
-    if let Some(program) = program {
-        if let Some(text) = alters(program.calls) {
-            let style = if program.calls.write_user() == Ok(true) { theme.failure() } else { plain };
+    if let Some(program) = seen.program {
+        if let Some(text) = alters(program.calls()) {
+            let style = if program.calls().write_user() == Ok(true) { theme.failure() } else { plain };
             named("helpers", &text, style);
         }
-        if let Some(text) = kfuncs(&program, theme.charset) {
+        if let Some(text) = kfuncs(program, theme.charset) {
             named("", &text, plain);
         }
         for (nth, map) in program.maps.iter().enumerate() {
@@ -528,7 +523,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
         let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
-        named("program", &format!("{}{by}", loaded(&program, world.clock_offset(), user)), plain);
+        named("program", &format!("{}{by}", loaded(program, world.clock_offset(), user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
         if seen.is_of_events() {
             named("size", "unknown: no inventory lists the program", theme.quiet());
@@ -536,8 +531,8 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
             named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);
         }
-        if let Some(addr) = program.addresses.first() {
-            named("code at", &format!("{:#018x}", addr.0), plain);
+        if program.addr.0 != 0 {
+            named("code at", &format!("{:#018x}", program.addr.0), plain);
         }
     }
     lines

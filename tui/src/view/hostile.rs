@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use stream::Stream;
+use tracetui_events::bpf::{HeldBy, Hook, View};
 use tracetui_events::frame::host::{
     BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, Cgroup, Host, HostFrame, ProcessSeed,
     User,
@@ -140,7 +141,6 @@ fn trace(name: &[u8]) -> Maker {
 
 /// Programs and attachments with this name, and a hidden one.
 fn inventory(made: &mut Maker, name: &[u8]) {
-    const KPROBE: u8 = 2;
     let name = name.to_vec();
     for id in [60, 61] {
         made.host(&HostFrame::BpfProgram(BpfProgram {
@@ -155,22 +155,24 @@ fn inventory(made: &mut Maker, name: &[u8]) {
         program: ProgId(60),
         link: LinkId(19),
         link_type: 7,
-        hook: KPROBE,
+        hook: Hook::Kprobe,
         target: name.clone(),
         symbol: name.clone(),
         module: name.clone(),
         ..BpfAttachment::default()
     }));
-    let holders = [
-        BpfHolder { pid: Tgid(7), comm: name.clone(), fd: 9, ..BpfHolder::default() },
-        BpfHolder { by: 2, path: name.clone(), ..BpfHolder::default() },
-    ];
+    let holders = [BpfHolder::process(HeldBy::Process, Tgid(7), name.clone(), 9), BpfHolder::pin(name.clone())];
     for (program, holder) in [(0, &holders[0]), (61, &holders[1])] {
         let link = LinkId(if program == 0 { 19 } else { 0 });
         let holders = vec![holder.clone()];
         made.host(&HostFrame::BpfHolders(BpfHolders { program: ProgId(program), link, count: 1, holders }));
     }
-    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 3, ..BpfHidden::default() }));
+    made.host(&HostFrame::BpfHidden(BpfHidden {
+        id: ProgId(7),
+        name,
+        seen_by: View::IterProg,
+        ..BpfHidden::default()
+    }));
     let to = BootNanos(made.ns);
     made.host(&HostFrame::BpfInventory(BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() }));
 }

@@ -13,7 +13,7 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tracetui_events::bpf::frames::hook;
+use tracetui_events::bpf::{Hook, View};
 use tracetui_events::frame::host::{
     BpfAttachment, BpfHidden, BpfHolder, BpfInventory, BpfProgram, BpfProgramGone, HostFrame,
 };
@@ -178,17 +178,22 @@ fn programs(width: u16, height: u16) -> App {
         made.host(&HostFrame::BpfProgram(program));
     }
     for attachment in [
-        attachment(1, 30, hook::KPROBE, "do_unlinkat"),
-        attachment(2, 40, hook::TRACEPOINT, "sched:sched_process_exec"),
-        attachment(4, 33, hook::UPROBE, "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"),
+        attachment(1, 30, Hook::Kprobe, "do_unlinkat"),
+        attachment(2, 40, Hook::Tracepoint, "sched:sched_process_exec"),
+        attachment(4, 33, Hook::Uprobe, "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"),
     ] {
         made.host(&HostFrame::BpfAttachment(attachment));
     }
-    let pin = BpfHolder { by: 2, path: b"/sys/fs/bpf/writer".to_vec(), ..BpfHolder::default() };
+    let pin = BpfHolder::pin(b"/sys/fs/bpf/writer".to_vec());
     made.host(&held(0, 11, process(1207, "tracerd")));
     made.host(&held(31, 0, pin));
     let name = b"bpf_prog_00000000000000ab_rk".to_vec();
-    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 3, ..BpfHidden::default() }));
+    made.host(&HostFrame::BpfHidden(BpfHidden {
+        id: ProgId(7),
+        name,
+        seen_by: View::IterProg,
+        ..BpfHidden::default()
+    }));
     take(&mut made);
     made.open(1, "a", "/a", 3);
     made.ns += 1_000_000_000;
@@ -196,7 +201,7 @@ fn programs(width: u16, height: u16) -> App {
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, 2, "fresh") }));
     made.host(&HostFrame::BpfAttachment(BpfAttachment {
         news: true,
-        ..attachment(3, 50, hook::KPROBE, "tcp_connect")
+        ..attachment(3, 50, Hook::Kprobe, "tcp_connect")
     }));
     made.host(&HostFrame::BpfAttachment(BpfAttachment { key: 4, gone: true, news: true, ..Default::default() }));
     made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(33) }));

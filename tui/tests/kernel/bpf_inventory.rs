@@ -366,12 +366,12 @@ fn helpers_are_found_in_the_instructions() {
     let program = |prog: &OwnedFd| inventory.program(id(prog)).expect("it is there").clone();
     let restricted = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
     if restricted.trim() == "2" {
-        assert!(program(&kills).calls.write_user().is_err(), "never a guess");
+        assert!(program(&kills).calls().write_user().is_err(), "never a guess");
         return not_checked("kernel.kptr_restrict=2 hides the helpers");
     }
-    let names = |prog: &OwnedFd| program(prog).calls.names().collect::<Vec<_>>();
+    let names = |prog: &OwnedFd| program(prog).calls().names().collect::<Vec<_>>();
     assert_eq!((names(&quiet), names(&kills), names(&knows)), (vec![], vec!["send_signal"], vec![]));
-    assert_eq!(program(&kills).calls.write_user(), Ok(false));
+    assert_eq!(program(&kills).calls().write_user(), Ok(false));
     assert_eq!((program(&quiet).own, program(&kills).own), (true, false));
     // Refused under lockdown.
     let writes = load_writing();
@@ -379,7 +379,7 @@ fn helpers_are_found_in_the_instructions() {
         let writes = sys::owned(writes);
         let inventory = Collector::default().take(&HashSet::default()).expect("an inventory");
         let program = inventory.program(id(&writes)).expect("it is there");
-        assert_eq!(program.calls.write_user(), Ok(true), "{program:?}");
+        assert_eq!(program.calls().write_user(), Ok(true), "{program:?}");
     } else {
         let _ = writeln!(std::io::stderr(), "not checked: this kernel refuses bpf_probe_write_user: error {writes}");
     }
@@ -434,7 +434,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
     }
     let programs: BTreeSet<_> = inventory.programs.iter().map(|program| program.id).collect();
     let links: BTreeSet<_> =
-        inventory.attachments.iter().filter_map(|attach| attach.link).map(|link| i64::from(link.id.0)).collect();
+        inventory.attachments.iter().filter_map(|attach| attach.linked()).map(|link| i64::from(link.0)).collect();
     assert!(expected.0.is_subset(&programs) && expected.1.is_subset(&links));
     let on_it = inventory.attachments.iter().filter(|attach| attach.target == b"cgroup_remount").count();
     assert!(on_it >= MANY);

@@ -9,8 +9,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::process::Command;
-use tracetui_events::bpf::{AttachFacts, Hook, Inventory, Via};
+use tracetui_events::bpf::{Hook, Inventory, Via};
 use tracetui_events::event::names;
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::btf::Btf;
 use tracetui_inspect::Collector;
 use tracetui_shared::id::{ProgId, Tgid};
@@ -63,7 +64,7 @@ fn inventory() -> Inventory {
     Collector::default().take(&HashSet::default()).expect("an inventory")
 }
 
-fn places(inventory: &Inventory, program: ProgId) -> Vec<&AttachFacts> {
+fn places(inventory: &Inventory, program: ProgId) -> Vec<&BpfAttachment> {
     inventory.attachments.iter().filter(|attach| attach.program == program).collect()
 }
 
@@ -106,7 +107,7 @@ fn programs_in_maps_are_attached_at_their_index() {
         let first = if map_type == CPUMAP { 64_u32 } else { lo }.to_ne_bytes();
         let value = if map_type == PROG_ARRAY { fd.to_vec() } else { [first, fd].concat() };
         let before = inventory();
-        assert_eq!(places(&before, id(&prog)), Vec::<&AttachFacts>::new(), "{hook:?}");
+        assert_eq!(places(&before, id(&prog)), Vec::<&BpfAttachment>::new(), "{hook:?}");
         let updated = update(&map, key, &value);
         if updated != 0 {
             not_checked(&format!("this kernel refuses a program in {hook:?}: error {updated}"));
@@ -115,7 +116,7 @@ fn programs_in_maps_are_attached_at_their_index() {
         let after = inventory();
         let found = places(&after, id(&prog));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!((found[0].hook, found[0].via, found[0].link), (hook, Via::Map, None));
+        assert_eq!((found[0].hook, found[0].via, found[0].linked()), (hook, Via::Map, None));
         assert_eq!((found[0].map, found[0].index), (Some(map_id(&map)), Some(key)), "{found:?}");
         let target = format!("tt_map map {}[{key}]", map_id(&map));
         assert_eq!(String::from_utf8_lossy(&found[0].target), target);
@@ -131,7 +132,7 @@ fn programs_in_maps_are_attached_at_their_index() {
             false => assert_eq!(shown, theirs, "{hook:?}"),
         }
         assert_eq!(delete(&map, key), 0, "{hook:?}");
-        assert_eq!(places(&inventory(), id(&prog)), Vec::<&AttachFacts>::new(), "{hook:?}");
+        assert_eq!(places(&inventory(), id(&prog)), Vec::<&BpfAttachment>::new(), "{hook:?}");
     }
 }
 
@@ -208,7 +209,7 @@ fn functions_that_the_kernel_calls_without_a_link_are_attached() {
     };
     let FunctionTable { map, value, programs } = &table;
     let loaded: Vec<_> = programs.iter().map(|(function, program)| (id(program), *function)).collect();
-    assert_eq!(places(&inventory(), loaded[0].0), Vec::<&AttachFacts>::new());
+    assert_eq!(places(&inventory(), loaded[0].0), Vec::<&BpfAttachment>::new());
     let updated = update(map, 0, value);
     if updated != 0 {
         return not_checked(&format!("this kernel refuses the functions: error {updated}"));
@@ -230,7 +231,7 @@ fn functions_that_the_kernel_calls_without_a_link_are_attached() {
     assert_eq!(delete(map, 0), 0);
     let after = inventory();
     for (program, _) in &loaded {
-        assert_eq!(places(&after, *program), Vec::<&AttachFacts>::new());
+        assert_eq!(places(&after, *program), Vec::<&BpfAttachment>::new());
     }
 }
 

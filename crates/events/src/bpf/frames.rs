@@ -1,197 +1,44 @@
 //! Writes an [`Inventory`] as host frames: the whole inventory at first, then the changes.
 
-use super::{
-    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, InterfacePart, Inventory, LINKS, Link, NotScanned, Object, PINS,
-    ProgramFacts, Unseen, VIEWS, Via, View,
-};
+use super::{Hook, InterfacePart, Inventory, LINKS, Object, PINS, Unseen, VIEWS, Via, View};
 use crate::frame::Batch;
 use crate::frame::host::{
-    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
-    HostFrame,
+    BpfAttachment, BpfCounted, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns, HostFrame,
 };
 use crate::limits;
 use foldhash::{HashMap, HashSet};
 use std::collections::BTreeMap;
-use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, NsInum, ProgId};
-use tracetui_shared::record::bpf::scan;
+use tracetui_shared::id::{LinkId, NsInum, ProgId};
+use tracetui_shared::record::bpf::{link_type, scan};
 use tracetui_shared::time::BootNanos;
 
-/// The numbers of [`BpfAttachment::hook`], the hook of an attachment. 0: the kernel does not report it.
-pub mod hook {
-    pub(crate) const TYPE: u8 = 1;
-    pub const KPROBE: u8 = 2;
-    pub(crate) const KRETPROBE: u8 = 3;
-    pub const UPROBE: u8 = 4;
-    pub(crate) const URETPROBE: u8 = 5;
-    pub const TRACEPOINT: u8 = 6;
-    pub const RAW_TRACEPOINT: u8 = 7;
-    pub(crate) const REUSEPORT: u8 = 17;
-}
-
-fn program(facts: &ProgramFacts) -> BpfProgram {
-    BpfProgram {
-        id: facts.id,
-        prog_type: facts.prog_type,
-        name: facts.name.clone(),
-        tag: facts.tag,
-        uid: facts.uid,
-        loaded: facts.loaded,
-        jited_len: facts.jited_len,
-        xlated_len: facts.xlated_len,
-        addr: facts.addresses.first().copied().unwrap_or_default(),
-        unknown: facts.calls.unknown.map_or(0, |why| why as u8),
-        own: facts.own,
-        helpers: facts.calls.helpers,
-        kfuncs: facts.kfuncs.clone(),
-        maps: facts.maps.clone(),
-    }
-}
-
-fn attachment(facts: &AttachFacts) -> BpfAttachment {
-    let (hook, attach_type) = facts.hook.numbers();
-    let link = facts.link.unwrap_or_default();
-    BpfAttachment {
-        program: facts.program,
-        link: link.id,
-        link_type: link.link_type,
-        via: facts.via as u8,
-        hook,
-        attach_type,
-        target: facts.target.clone(),
-        symbol: facts.symbol.clone(),
-        offset: facts.offset,
-        addr: facts.addr.unwrap_or_default(),
-        module: facts.module.clone(),
-        multi: facts.multi,
-        cookie: facts.cookie,
-        ifindex: facts.ifindex,
-        netns: facts.netns,
-        only: facts.only,
-        flags: facts.flags.clone(),
-        cgroup: facts.cgroup,
-        event: facts.event,
-        ..BpfAttachment::default()
-    }
-}
-
-fn some<T: PartialEq + Default + Copy>(value: T) -> Option<T> {
-    (value != T::default()).then_some(value)
-}
-
-impl From<&BpfProgram> for ProgramFacts {
-    fn from(frame: &BpfProgram) -> ProgramFacts {
-        ProgramFacts {
-            id: frame.id,
-            prog_type: frame.prog_type,
-            name: frame.name.clone(),
-            tag: frame.tag,
-            uid: frame.uid,
-            loaded: frame.loaded,
-            jited_len: frame.jited_len,
-            xlated_len: frame.xlated_len,
-            addresses: some(frame.addr).into_iter().collect(),
-            calls: HelperCalls {
-                helpers: frame.helpers,
-                unknown: (frame.unknown != 0).then(|| NotScanned::of(frame.unknown).unwrap_or(NotScanned::Withheld)),
-            },
-            kfuncs: frame.kfuncs.clone(),
-            maps: frame.maps.clone(),
-            own: frame.own,
-            ..ProgramFacts::default()
-        }
-    }
-}
-
-impl From<&BpfAttachment> for AttachFacts {
-    fn from(frame: &BpfAttachment) -> AttachFacts {
-        AttachFacts {
-            program: frame.program,
-            link: some(frame.link).map(|id| Link { id, link_type: frame.link_type }),
-            via: Via::of(frame.via).unwrap_or_default(),
-            hook: Hook::of(frame.hook, frame.attach_type),
-            target: frame.target.clone(),
-            symbol: frame.symbol.clone(),
-            offset: frame.offset,
-            addr: some(frame.addr),
-            module: frame.module.clone(),
-            multi: frame.multi,
-            cookie: frame.cookie,
-            ifindex: frame.ifindex,
-            netns: frame.netns,
-            missed: None,
-            only: frame.only,
-            // The target has them.
-            map: None,
-            index: None,
-            flags: frame.flags.clone(),
-            cgroup: frame.cgroup,
-            event: frame.event,
-            // Detached attachments are left out of the frames.
-            detached: false,
-        }
-    }
-}
-
-impl From<&BpfHolder> for HeldBy {
-    fn from(frame: &BpfHolder) -> HeldBy {
-        let BpfHolder { pid, comm, fd, path, .. } = frame.clone();
-        match frame.by {
-            0 => HeldBy::Process { pid, comm, fd },
-            1 => HeldBy::Perf { pid, comm, fd },
-            3 => HeldBy::Socket { pid, comm, fd },
-            _ => HeldBy::Pin(path),
-        }
-    }
-}
-
-impl From<&BpfHidden> for Hidden {
-    fn from(frame: &BpfHidden) -> Hidden {
-        Hidden {
-            id: some(frame.id),
-            link: some(frame.link).map(|id| Link { id, link_type: frame.link_type }),
-            name: frame.name.clone(),
-            seen_by: View::of(frame.seen_by).unwrap_or_default(),
-            missing_in: View::of(frame.missing_in).unwrap_or_default(),
-        }
-    }
-}
-
-/// The identity of an attachment across inventories: its link, or else all its known properties.
+/// The identity of an attachment across inventories: its link, or else the properties that do not change. The place is the number and
+/// namespace of an interface, because its name may change, the cgroup, because another one may get its path, the perf event, because
+/// many have one name, or else the target.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Same {
-    Link(LinkId),
-    Place(ProgId, u8, (u8, u32), Where, Option<u64>, KernelAddr, Vec<u8>),
-}
-
-/// The place of an attachment: the number and namespace of an interface, because its name may change, the cgroup, because another one
-/// may get its path, the perf event, because many have one name, or else the target.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Where {
-    Interface(u32, Option<NsInum>),
-    Cgroup(CgroupId),
-    Event(u32),
-    Target(Vec<u8>),
-}
+struct Same(BpfAttachment);
 
 impl Same {
-    fn of(attachment: &BpfAttachment) -> Same {
-        match attachment.link {
-            LinkId(0) => Same::Place(
-                attachment.program,
-                attachment.via,
-                (attachment.hook, attachment.attach_type),
-                match attachment.ifindex {
-                    Some(index) => Where::Interface(index, attachment.netns),
-                    None if attachment.cgroup.0 != 0 => Where::Cgroup(attachment.cgroup),
-                    None if attachment.event != 0 => Where::Event(attachment.event),
-                    None => Where::Target(attachment.target.clone()),
-                },
-                attachment.offset,
-                attachment.addr,
-                attachment.flags.clone(),
-            ),
-            link => Same::Link(link),
+    fn of(facts: &BpfAttachment) -> Same {
+        if let Some(link) = facts.linked() {
+            return Same(BpfAttachment { link, ..BpfAttachment::default() });
         }
+        let BpfAttachment { program, via, hook, ifindex, cgroup, event, offset, addr, .. } = *facts;
+        let is_named = ifindex.is_none() && cgroup.0 == 0 && event == 0;
+        Same(BpfAttachment {
+            program,
+            via,
+            hook,
+            ifindex,
+            netns: facts.netns.filter(|_| ifindex.is_some()),
+            cgroup,
+            event,
+            target: if is_named { facts.target.clone() } else { Vec::new() },
+            offset,
+            addr,
+            flags: facts.flags.clone(),
+            ..BpfAttachment::default()
+        })
     }
 }
 
@@ -201,7 +48,7 @@ pub struct Described {
     attachments: HashMap<Same, BpfAttachment>,
     /// The changes in an inventory during which links came or went: attachments without a link that appeared or ended.
     unsettled: HashSet<(Same, bool)>,
-    hidden: HashSet<BpfHiddenKey>,
+    hidden: HashSet<(ProgId, LinkId, View)>,
     holders: BTreeMap<Object, BpfHolders>,
     runs: HashMap<ProgId, BpfRuns>,
     /// The places that could not be examined in the first inventory.
@@ -215,8 +62,6 @@ pub struct Described {
     begun: Option<(NsInum, HashSet<Same>)>,
 }
 
-type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, View);
-
 impl Described {
     /// The state before the first frame. `last` is the last existing link, `newest` the newest program.
     pub fn since(last: LinkId, newest: ProgId) -> Described {
@@ -228,34 +73,31 @@ impl Described {
     pub fn begin(
         &mut self,
         netns: NsInum,
-        attached: Vec<&AttachFacts>,
-        of_links: Vec<&AttachFacts>,
+        attached: Vec<&BpfAttachment>,
+        of_links: Vec<&BpfAttachment>,
         at: BootNanos,
         batch: &mut Batch,
     ) {
-        self.begun = Some((netns, of_links.into_iter().map(|facts| Same::of(&attachment(facts))).collect()));
-        attached.into_iter().for_each(|facts| self.add(attachment(facts), false, at, batch));
+        self.begun = Some((netns, of_links.into_iter().map(Same::of).collect()));
+        attached.into_iter().for_each(|facts| self.add(facts, false, at, batch));
     }
 
     /// Whether an attachment was made after the start. A call reports those to older programs, unless netlink makes them.
-    fn is_later(&self, facts: &AttachFacts) -> bool {
+    fn is_later(&self, facts: &BpfAttachment) -> bool {
         let (last, newest) = self.start;
         let is_begun = |(netns, of_links): &(NsInum, HashSet<Same>)| {
-            facts.via == Via::Netlink
-                && facts.netns == Some(*netns)
-                && !of_links.contains(&Same::of(&attachment(facts)))
+            facts.via == Via::Netlink && facts.netns == Some(*netns) && !of_links.contains(&Same::of(facts))
         };
         let without_link = || facts.program > newest || self.begun.as_ref().is_some_and(is_begun);
-        facts.link.map_or_else(without_link, |link| link.id > last)
+        facts.linked().map_or_else(without_link, |link| link > last)
     }
 
     /// Appends an attachment that is not listed yet.
-    fn add(&mut self, attachment: BpfAttachment, news: bool, at: BootNanos, batch: &mut Batch) {
-        let same = Same::of(&attachment);
-        let described = BpfAttachment { key: self.next_key, news, ..attachment };
+    fn add(&mut self, facts: &BpfAttachment, news: bool, at: BootNanos, batch: &mut Batch) {
+        let described = BpfAttachment { key: self.next_key, news, missed: None, ..facts.clone() };
         self.next_key += 1;
         HostFrame::BpfAttachment(described.clone()).push(at, batch);
-        self.attachments.insert(same, described);
+        self.attachments.insert(Same::of(facts), described);
     }
 
     /// Appends the changes since the last inventory. New programs come first and unloaded ones last, so that attachments can refer
@@ -270,7 +112,7 @@ impl Described {
         batch: &mut Batch,
     ) {
         let news = self.whole;
-        let now: BTreeMap<_, _> = inventory.programs.iter().map(|facts| (facts.id, program(facts))).collect();
+        let now: BTreeMap<_, _> = inventory.programs.iter().map(|program| (program.id, program.clone())).collect();
         for (id, program) in &now {
             if self.programs.get(id) != Some(program) {
                 HostFrame::BpfProgram(program.clone()).push(to, batch);
@@ -278,9 +120,8 @@ impl Described {
         }
         let complete = self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
-            let link = hidden.link.map(|link| link.id);
-            if self.hidden.insert((hidden.id, link, hidden.missing_in)) {
-                HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
+            if self.hidden.insert((hidden.id, hidden.link, hidden.missing_in)) {
+                HostFrame::BpfHidden(hidden.clone()).push(to, batch);
             }
         }
         self.holders(inventory, to, batch);
@@ -301,8 +142,7 @@ impl Described {
     }
 
     /// Appends a program that was loaded since.
-    pub fn add_program(&mut self, facts: &ProgramFacts, at: BootNanos, batch: &mut Batch) {
-        let program = program(facts);
+    pub fn add_program(&mut self, program: BpfProgram, at: BootNanos, batch: &mut Batch) {
         if self.programs.get(&program.id) != Some(&program) {
             HostFrame::BpfProgram(program.clone()).push(at, batch);
             self.programs.insert(program.id, program);
@@ -316,7 +156,7 @@ impl Described {
             let all = now.entry(holder.object).or_insert_with(|| no_holders(holder.object));
             all.count += 1;
             if all.holders.len() < limits::BPF_HOLDERS_KEPT {
-                all.holders.push(holder_frame(&holder.by));
+                all.holders.push(holder.by.clone());
             }
         }
         for (object, holders) in &now {
@@ -337,31 +177,21 @@ impl Described {
 
     /// Appends the changed run counters. They change only while statistics are on.
     fn runs(&mut self, inventory: &Inventory, to: BootNanos, batch: &mut Batch) {
-        for program in &inventory.programs {
-            self.ran(program.id, (program.run_count, program.run_time_ns, program.recursion_misses), to, batch);
+        inventory.programs.iter().for_each(|program| self.ran(inventory.runs_of(program.id), to, batch));
+    }
+
+    fn ran(&mut self, runs: BpfRuns, at: BootNanos, batch: &mut Batch) {
+        let none = BpfRuns { id: runs.id, ..BpfRuns::default() };
+        if *self.runs.get(&runs.id).unwrap_or(&none) != runs {
+            HostFrame::BpfRuns(runs).push(at, batch);
+            self.runs.insert(runs.id, runs);
         }
     }
 
-    fn ran(&mut self, id: ProgId, (count, time, skipped): (u64, u64, u64), at: BootNanos, batch: &mut Batch) {
-        let runs = BpfRuns { id, count, time, skipped };
-        let none = BpfRuns { id, ..BpfRuns::default() };
-        if *self.runs.get(&id).unwrap_or(&none) != runs {
-            HostFrame::BpfRuns(runs.clone()).push(at, batch);
-            self.runs.insert(id, runs);
-        }
-    }
-
-    /// Appends the changed counters of all programs: runs, nanoseconds, and skips. If `read` is `None`, runs are no longer counted.
-    pub fn count(
-        &mut self,
-        read: Option<impl Fn(ProgId) -> Option<(u64, u64, u64)>>,
-        at: BootNanos,
-        batch: &mut Batch,
-    ) {
-        let ids: Vec<ProgId> = self.programs.keys().copied().collect();
-        for (id, counters) in ids.into_iter().filter_map(|id| Some((id, read.as_ref()?(id)?))) {
-            self.ran(id, counters, at, batch);
-        }
+    /// Appends the changed counters of all programs. If `read` is `None`, runs are no longer counted.
+    pub fn count(&mut self, read: Option<impl Fn(ProgId) -> Option<BpfRuns>>, at: BootNanos, batch: &mut Batch) {
+        let runs: Vec<_> = self.programs.keys().filter_map(|id| read.as_ref()?(*id)).collect();
+        runs.into_iter().for_each(|runs| self.ran(runs, at, batch));
         HostFrame::BpfCounted(BpfCounted { at, on: read.is_some() }).push(at, batch);
     }
 
@@ -381,8 +211,8 @@ impl Described {
             || self.attachments.values().filter(|known| part.covers(known)).count() != part.programs.len()
     }
 
-    pub fn lists(&self, facts: &AttachFacts) -> bool {
-        self.attachments.contains_key(&Same::of(&attachment(facts)))
+    pub fn lists(&self, facts: &BpfAttachment) -> bool {
+        self.attachments.contains_key(&Same::of(facts))
     }
 
     pub fn lists_program(&self, id: ProgId) -> bool {
@@ -392,16 +222,15 @@ impl Described {
     /// Appends what changed at a part of an interface. Before the first inventory, these are only attachments that are known to be
     /// newer than the trace.
     pub fn change(&mut self, part: &InterfacePart, at: BootNanos, batch: &mut Batch) {
-        let counts = |facts: &&AttachFacts| self.whole || self.lists(facts) || self.is_later(facts);
-        let now = part.programs.iter().filter(counts).map(attachment);
-        let now: Vec<_> = now.map(|facts| (Same::of(&facts), facts)).collect();
+        let counts = |facts: &&BpfAttachment| self.whole || self.lists(facts) || self.is_later(facts);
+        let now: Vec<_> = part.programs.iter().filter(counts).map(|facts| (Same::of(facts), facts)).collect();
         let is_gone =
             |(same, known): &(&Same, &BpfAttachment)| part.covers(known) && now.iter().all(|(now, _)| now != *same);
         let gone = self.attachments.iter().filter(is_gone).map(|(same, known)| (known.key, same.clone())).collect();
         self.remove(gone, true, at, batch);
-        for (same, attachment) in now {
+        for (same, facts) in now {
             if !self.attachments.contains_key(&same) {
-                self.add(attachment, true, at, batch);
+                self.add(facts, true, at, batch);
             }
         }
     }
@@ -418,23 +247,20 @@ impl Described {
         let mut unsettled = HashSet::default();
         let mut settled = |same: &Same, gone: bool| {
             let known = (same.clone(), gone);
-            let settled = steady || matches!(same, Same::Link(_)) || before.contains(&known);
+            let settled = steady || same.0.link.0 != 0 || before.contains(&known);
             if !settled {
                 unsettled.insert(known);
             }
             settled
         };
         let attached = || inventory.attachments.iter().filter(|facts| !facts.detached);
-        let now: HashMap<_, _> = attached().map(attachment).map(|facts| (Same::of(&facts), facts)).collect();
-        let linked_tables: HashSet<_> = now
-            .values()
-            .filter(|facts| facts.link.0 != 0 && is_table(facts))
-            .map(|facts| facts.target.clone())
-            .collect();
-        let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains_key(*same)).collect();
-        let may_be_gone = |same: &Same| match same {
-            Same::Link(link) => !inventory.unread_links.contains(link),
-            Same::Place(..) => whole,
+        let now: HashSet<_> = attached().map(Same::of).collect();
+        let linked_tables = attached().filter(|facts| facts.link.0 != 0 && facts.hook == Hook::StructOps);
+        let linked_tables: HashSet<_> = linked_tables.map(|facts| facts.target.as_slice()).collect();
+        let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
+        let may_be_gone = |same: &Same| match same.0.linked() {
+            Some(link) => !inventory.unread_links.contains(&link),
+            None => whole,
         };
         gone.retain(|(same, _)| may_be_gone(same) && settled(same, true));
         let (parts, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(_, facts)| facts.is_part());
@@ -445,12 +271,13 @@ impl Described {
         self.remove(gone, true, to, batch);
         // In the order of the inventory, so that equal inventories give equal frames.
         for facts in attached() {
-            let mut attachment = attachment(facts);
-            let same = Same::of(&attachment);
+            let mut attachment = BpfAttachment { missed: None, ..facts.clone() };
+            let same = Same::of(facts);
             let known = self.attachments.get(&same);
-            let is_part = attachment.link.0 == 0 && is_table(&attachment) && linked_tables.contains(&attachment.target);
+            let is_table = facts.link.0 == 0 && facts.hook == Hook::StructOps;
+            let is_part = is_table && linked_tables.contains(facts.target.as_slice());
             if is_part || known.is_some_and(BpfAttachment::is_part) {
-                attachment.link_type = LINK_TYPE_STRUCT_OPS;
+                attachment.link_type = link_type::STRUCT_OPS;
             }
             if known.is_none() && !settled(&same, false) {
                 continue;
@@ -471,47 +298,10 @@ impl Described {
     }
 }
 
-/// Whether it is a table of functions of the kernel (struct_ops), or one of its functions.
-fn is_table(facts: &BpfAttachment) -> bool {
-    Hook::of(facts.hook, 0) == Hook::StructOps
-}
-
-/// `BPF_LINK_TYPE_STRUCT_OPS` (include/uapi/linux/bpf.h).
-const LINK_TYPE_STRUCT_OPS: u32 = 9;
-
-impl BpfAttachment {
-    /// Whether it is a function of a table that has a link. Then the link makes the events.
-    pub(crate) fn is_part(&self) -> bool {
-        (self.link.0, self.link_type) == (0, LINK_TYPE_STRUCT_OPS)
-    }
-}
-
 fn no_holders(object: Object) -> BpfHolders {
     match object {
         Object::Program(program) => BpfHolders { program, ..BpfHolders::default() },
         Object::Link(link) => BpfHolders { link, ..BpfHolders::default() },
-    }
-}
-
-fn holder_frame(by: &HeldBy) -> BpfHolder {
-    let (number, pid, comm, fd) = match by {
-        HeldBy::Process { pid, comm, fd } => (0, pid, comm, fd),
-        HeldBy::Perf { pid, comm, fd } => (1, pid, comm, fd),
-        HeldBy::Socket { pid, comm, fd } => (3, pid, comm, fd),
-        HeldBy::Pin(path) => return BpfHolder { by: 2, path: path.clone(), ..BpfHolder::default() },
-    };
-    BpfHolder { by: number, pid: *pid, comm: comm.clone(), fd: *fd, ..BpfHolder::default() }
-}
-
-fn hidden_frame(hidden: &Hidden) -> BpfHidden {
-    let link = hidden.link.unwrap_or_default();
-    BpfHidden {
-        id: hidden.id.unwrap_or_default(),
-        name: hidden.name.clone(),
-        seen_by: hidden.seen_by as u8,
-        missing_in: hidden.missing_in as u8,
-        link: link.id,
-        link_type: link.link_type,
     }
 }
 
@@ -541,8 +331,8 @@ pub(crate) fn unknown_of(scan: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::{Holder, Part};
-    use crate::frame::host::BpfMap;
+    use crate::bpf::{HeldBy, Holder, Part};
+    use crate::frame::host::BpfHolder;
     use tracetui_shared::id::Tgid;
 
     fn frames_of(described: &mut Described, inventory: &Inventory) -> Vec<String> {
@@ -558,7 +348,8 @@ mod tests {
             Some(HostFrame::BpfAttachment(a)) if a.gone => format!("-#{} {}", a.key, a.news),
             Some(HostFrame::BpfAttachment(a)) => format!("+#{} {} {}", a.key, a.program.0, a.news),
             Some(HostFrame::BpfHolders(all)) => {
-                let by = all.holders.iter().map(|holder| format!(" {}:{}:{}", holder.by, holder.pid.0, holder.fd));
+                let by =
+                    all.holders.iter().map(|holder| format!(" {}:{}:{}", holder.by as u8, holder.pid.0, holder.fd));
                 format!("held {}/{} {}{}", all.program.0, all.link.0, all.count, by.collect::<String>())
             }
             Some(HostFrame::BpfRuns(runs)) => {
@@ -571,45 +362,13 @@ mod tests {
     }
 
     #[test]
-    fn facts_come_back_from_their_frames() {
-        for unknown in [None, Some(NotScanned::NotPermitted), Some(NotScanned::Withheld), Some(NotScanned::TailCall)] {
-            let calls = HelperCalls { helpers: 5 | 1 << 40, unknown };
-            let addresses = vec![KernelAddr(9)];
-            let kfuncs = vec!["bpf_dynptr_from_skb".to_owned(), String::new()];
-            let maps = vec![BpfMap { id: 3, map_type: 1, name: b"counts".to_vec(), max_entries: 10_240 }];
-            let (id, own) = (ProgId(7), true);
-            let facts = ProgramFacts { id, tag: 8, calls, kfuncs, maps, addresses, own, ..ProgramFacts::default() };
-            assert_eq!(ProgramFacts::from(&program(&facts)), facts);
-        }
-        let hooks = [Hook::Unknown, Hook::Type(0), Hook::Kprobe, Hook::Kretprobe, Hook::Uprobe, Hook::Uretprobe];
-        let others = [Hook::Tracepoint, Hook::RawTracepoint, Hook::PerfEvent, Hook::Freplace, Hook::Tc];
-        for hook in hooks.into_iter().chain(others).chain([Hook::StructOps, Hook::Netfilter, Hook::ProgArray]) {
-            for via in [Via::Link, Via::Ioctl, Via::ProgAttach, Via::Netlink, Via::Map] {
-                let link = (via == Via::Link).then_some(Link { id: LinkId(4), link_type: 7 });
-                let target = b"/usr/bin/bash".to_vec();
-                let facts = AttachFacts { program: ProgId(7), link, via, hook, target, ..AttachFacts::default() };
-                assert_eq!(AttachFacts::from(&attachment(&facts)), facts);
-            }
-        }
-        let process = HeldBy::Process { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
-        let perf = HeldBy::Perf { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
-        let socket = HeldBy::Socket { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
-        for by in [process, perf, socket, HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())] {
-            assert_eq!(HeldBy::from(&holder_frame(&by)), by);
-        }
-        for seen_by in (0..=u8::MAX).filter_map(View::of) {
-            let hidden = Hidden { id: Some(ProgId(7)), seen_by, missing_in: View::FdById, ..Hidden::default() };
-            assert_eq!(Hidden::from(&hidden_frame(&hidden)), hidden);
-        }
-    }
-
-    #[test]
     fn the_first_inventory_is_whole_and_later_ones_are_what_changed() {
-        let of = |id| ProgramFacts { id: ProgId(id), ..ProgramFacts::default() };
-        let on = |program, link: Option<u32>| AttachFacts {
+        let of = |id| BpfProgram { id: ProgId(id), ..BpfProgram::default() };
+        let on = |program, link: Option<u32>| BpfAttachment {
             program: ProgId(program),
-            link: link.map(|id| Link { id: LinkId(id), link_type: 1 }),
-            ..AttachFacts::default()
+            link: LinkId(link.unwrap_or_default()),
+            link_type: link.map_or(0, |_| 1),
+            ..BpfAttachment::default()
         };
         let mut known = Described::since(LinkId(7), ProgId(9));
         let first = Inventory {
@@ -662,11 +421,12 @@ mod tests {
 
     #[test]
     fn the_functions_of_a_linked_table_make_no_events() {
-        let on = |link: Option<u32>, target: &[u8]| AttachFacts {
+        let on = |link: Option<u32>, target: &[u8]| BpfAttachment {
             hook: Hook::StructOps,
-            link: link.map(|id| Link { id: LinkId(id), link_type: 9 }),
+            link: LinkId(link.unwrap_or_default()),
+            link_type: link.map_or(0, |_| 9),
             target: target.to_vec(),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         };
         let mut known = Described::default();
         frames_of(&mut known, &Inventory::default());
@@ -680,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_link_that_could_not_be_read_has_not_ended() {
-        let on = |link| AttachFacts { link: Some(Link { id: LinkId(link), link_type: 1 }), ..AttachFacts::default() };
+        let on = |link| BpfAttachment { link: LinkId(link), link_type: 1, ..BpfAttachment::default() };
         let mut known = Described::default();
         let first = Inventory { attachments: vec![on(1), on(2)], ..Inventory::default() };
         frames_of(&mut known, &first);
@@ -693,12 +453,12 @@ mod tests {
 
     #[test]
     fn notifications_before_the_first_inventory_count() {
-        let on = |program| AttachFacts {
+        let on = |program| BpfAttachment {
             program: ProgId(program),
             via: Via::Netlink,
             ifindex: Some(1),
             netns: Some(NsInum(7)),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         };
         let mut known = Described::since(LinkId(0), ProgId(5));
         let frames = |known: &mut Described, programs: &[u32]| {
@@ -719,20 +479,20 @@ mod tests {
         known.begin(NsInum(7), vec![&on(1)], vec![&on(2)], BootNanos(1), &mut batch);
         assert_eq!(shown(&batch), ["+#0 1 false"]);
         assert_eq!([frames(&mut known, &[1, 2]), frames(&mut known, &[2]), frames(&mut known, &[1])], [0, 1, 1]);
-        let elsewhere = AttachFacts { netns: Some(NsInum(8)), ..on(4) };
+        let elsewhere = BpfAttachment { netns: Some(NsInum(8)), ..on(4) };
         let inventory = Inventory { attachments: vec![on(1), on(2), on(3), elsewhere], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &inventory), ["+#2 2 false", "+#3 3 true", "+#4 4 false", "=0 4 true"]);
     }
 
     #[test]
     fn an_interface_is_known_by_its_number_and_namespace() {
-        let of = |id| ProgramFacts { id: ProgId(id), ..ProgramFacts::default() };
-        let on = |name: &str, netns| AttachFacts {
+        let of = |id| BpfProgram { id: ProgId(id), ..BpfProgram::default() };
+        let on = |name: &str, netns| BpfAttachment {
             program: ProgId(1),
             target: name.into(),
             ifindex: Some(1),
             netns: Some(NsInum(netns)),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         };
         let mut known = Described::since(LinkId(0), ProgId(99));
         let first = Inventory { programs: vec![of(1)], attachments: vec![on("lo", 7)], ..Inventory::default() };
@@ -746,14 +506,14 @@ mod tests {
 
     #[test]
     fn a_notification_changes_its_part_of_an_interface() {
-        let of = |program, hook, flags: &str| AttachFacts {
+        let of = |program, hook, flags: &str| BpfAttachment {
             program: ProgId(program),
             via: Via::Netlink,
             hook,
             ifindex: Some(2),
             netns: Some(NsInum(7)),
             flags: flags.into(),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         };
         let of_handle = |place: &str, number: &str| Part::Filters {
             places: vec![place.into()],
@@ -766,7 +526,7 @@ mod tests {
             any_handle: true,
         };
         let mut known = Described::since(LinkId(0), ProgId(99));
-        let mut change = |part, programs: &[AttachFacts]| {
+        let mut change = |part, programs: &[BpfAttachment]| {
             let part = InterfacePart { netns: NsInum(7), ifindex: 2, part, programs: programs.to_vec() };
             let (changed, mut batch) = (known.is_changed(&part), Batch::default());
             known.change(&part, BootNanos(2), &mut batch);
@@ -799,11 +559,13 @@ mod tests {
 
     #[test]
     fn holders_and_runs_are_reported_when_they_change() {
-        let by = |object, fd| Holder { object, by: HeldBy::Process { pid: Tgid(7), comm: b"x".to_vec(), fd } };
+        let by = |object, fd| Holder { object, by: BpfHolder::process(HeldBy::Process, Tgid(7), b"x".to_vec(), fd) };
         let (program, link) = (Object::Program(ProgId(1)), Object::Link(LinkId(5)));
-        let of = |id, run_count| ProgramFacts { id: ProgId(id), run_count, ..ProgramFacts::default() };
+        let of = |id| BpfProgram { id: ProgId(id), ..BpfProgram::default() };
+        let ran = |count| HashMap::from_iter([(ProgId(2), BpfRuns { id: ProgId(2), count, ..BpfRuns::default() })]);
         let mut inventory = Inventory {
-            programs: vec![of(1, 0), of(2, 9)],
+            programs: vec![of(1), of(2)],
+            runs: ran(9),
             holders: vec![by(program, 3), by(link, 4), by(program, 5)],
             ..Inventory::default()
         };
@@ -811,8 +573,8 @@ mod tests {
         let first = frames_of(&mut known, &inventory);
         assert_eq!(first, ["+1", "+2", "held 1/0 2 0:7:3 0:7:5", "held 0/5 1 0:7:4", "ran 2 9 0 0", "=2 0 true"]);
         assert_eq!(frames_of(&mut known, &inventory), ["=2 0 false"]);
-        inventory.holders = vec![Holder { object: program, by: HeldBy::Pin(b"/x".to_vec()) }];
-        inventory.programs[1].run_count = 10;
+        inventory.holders = vec![Holder { object: program, by: BpfHolder::pin(b"/x".to_vec()) }];
+        inventory.runs = ran(10);
         let next = frames_of(&mut known, &inventory);
         assert_eq!(next, ["held 1/0 1 2:0:0", "held 0/5 0", "ran 2 10 0 0", "=2 0 false"]);
         inventory.holders = vec![];

@@ -8,49 +8,26 @@
 pub mod frames;
 pub mod place;
 
-use crate::frame::host::{BpfAttachment, BpfMap};
-use foldhash::HashSet;
-use frames::hook;
+pub use crate::frame::bpf::{HeldBy, Hook, NotScanned, Via, View};
+use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfProgram, BpfRuns};
+use foldhash::{HashMap, HashSet};
 use tracetui_shared::helper::{Changes, HELPERS, PROBE_WRITE_USER};
-use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
-use tracetui_shared::time::BootNanos;
-
-/// Enums whose variants have a number in frames and a name.
-macro_rules! numbered {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal $text:literal,)* })*) => { $(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
-        pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
-
-        impl $name {
-            pub fn of(number: impl TryInto<u8>) -> Option<$name> {
-                match number.try_into().ok()? {
-                    $($number => Some($name::$variant),)*
-                    _ => None,
-                }
-            }
-
-            pub fn name(self) -> &'static str {
-                match self {
-                    $($name::$variant => $text,)*
-                }
-            }
-        }
-    )* };
-}
+use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid};
+use tracetui_shared::record::bpf::link_type;
 
 /// All BPF programs and where they are attached, at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inventory {
     /// The programs, ascending by id.
-    pub programs: Vec<ProgramFacts>,
+    pub programs: Vec<BpfProgram>,
+    /// The counted runs of each program.
+    pub runs: HashMap<ProgId, BpfRuns>,
     /// The links, ascending by id, then the attachments without a link.
-    pub attachments: Vec<AttachFacts>,
+    pub attachments: Vec<BpfAttachment>,
     /// The holders that keep programs and links in the kernel.
     pub holders: Vec<Holder>,
     /// Programs that one view of the kernel shows and another does not.
-    pub hidden: Vec<Hidden>,
+    pub hidden: Vec<BpfHidden>,
     /// Attachments whose program the kernel does not name.
     pub unresolved: Vec<UnresolvedAttachment>,
     /// The places that could not be examined.
@@ -70,49 +47,55 @@ impl Inventory {
         let mut own: HashSet<Object> = HashSet::default();
         own.extend(self.programs.extract_if(.., |program| program.own).map(|program| Object::Program(program.id)));
         let links = self.attachments.extract_if(.., |facts| own.contains(&Object::Program(facts.program)));
-        let links: Vec<_> = links.filter_map(|facts| facts.link).map(|link| Object::Link(link.id)).collect();
+        let links: Vec<_> = links.filter_map(|facts| facts.linked()).map(Object::Link).collect();
         own.extend(links);
         self.holders.retain(|holder| !own.contains(&holder.object));
         self
     }
 
-    pub fn program(&self, id: ProgId) -> Option<&ProgramFacts> {
+    pub fn program(&self, id: ProgId) -> Option<&BpfProgram> {
         self.programs.binary_search_by_key(&id, |program| program.id).ok().and_then(|at| self.programs.get(at))
+    }
+
+    pub fn runs_of(&self, id: ProgId) -> BpfRuns {
+        self.runs.get(&id).copied().unwrap_or(BpfRuns { id, ..BpfRuns::default() })
     }
 }
 
-/// A program: `struct bpf_prog_info`
-/// ([include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h)).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ProgramFacts {
-    pub id: ProgId,
-    /// `BPF_PROG_TYPE_*`.
-    pub prog_type: u32,
-    /// The name of its main function from its BTF, or else the name as loaded, of at most 15 bytes.
-    pub name: Vec<u8>,
-    /// The hash of its instructions, as a big-endian number.
-    pub tag: u64,
-    pub uid: Uid,
-    pub loaded: BootNanos,
-    /// How often it ran while statistics were on.
-    pub run_count: u64,
-    /// The total duration of these runs, in nanoseconds.
-    pub run_time_ns: u64,
-    /// How often the kernel skipped it (5.12+).
-    pub recursion_misses: u64,
-    /// Bytes of machine code; 0 if it is interpreted.
-    pub jited_len: u32,
-    /// Bytes of instructions after the verifier.
-    pub xlated_len: u32,
-    /// The addresses of its functions, the main function first. Empty if the kernel hides addresses.
-    pub addresses: Vec<KernelAddr>,
-    pub calls: HelperCalls,
-    /// The functions of the kernel that it calls directly (kfuncs); empty for an unknown one.
-    pub kfuncs: Vec<String>,
-    /// The maps that it uses.
-    pub maps: Vec<BpfMap>,
-    /// Whether it belongs to tracetui.
-    pub own: bool,
+impl BpfProgram {
+    /// What it calls.
+    pub fn calls(&self) -> HelperCalls {
+        let unknown = (self.unknown != 0).then(|| NotScanned::of(self.unknown).unwrap_or_default());
+        HelperCalls { helpers: self.helpers, unknown }
+    }
+}
+
+impl BpfAttachment {
+    /// The link; `None` without one.
+    pub fn linked(&self) -> Option<LinkId> {
+        Some(self.link).filter(|link| link.0 != 0)
+    }
+
+    /// The address of the function; `None` for a group of sockets, which an address only identifies.
+    pub fn function(&self) -> Option<KernelAddr> {
+        Some(self.addr).filter(|addr| addr.0 != 0 && self.hook != Hook::Reuseport)
+    }
+
+    /// Whether it is a function of a table that has a link. Then the link makes the events.
+    pub(crate) fn is_part(&self) -> bool {
+        (self.link.0, self.link_type) == (0, link_type::STRUCT_OPS)
+    }
+}
+
+impl BpfHolder {
+    /// The holder by a descriptor of a process.
+    pub fn process(by: HeldBy, pid: Tgid, comm: Vec<u8>, fd: u32) -> BpfHolder {
+        BpfHolder { by, pid, comm, fd, ..BpfHolder::default() }
+    }
+
+    pub fn pin(path: Vec<u8>) -> BpfHolder {
+        BpfHolder { by: HeldBy::Pin, path, ..BpfHolder::default() }
+    }
 }
 
 /// The result of a scan of a program's instructions. A scan in the kernel gives the same facts as one in user space.
@@ -182,55 +165,6 @@ impl Iterator for Words {
     }
 }
 
-numbered! {
-    /// The reason why the helpers that a program calls are not known.
-    NotScanned {
-        /// The kernel hides addresses from tracetui (`kernel.kptr_restrict`, no CAP_SYSLOG).
-        NotPermitted = 1 "not_permitted",
-        /// The kernel withheld the instructions, or has none that call helpers by address (offloaded to a device).
-        Withheld = 2 "withheld",
-        /// The program has more instructions than are scanned.
-        TooLong = 3 "cut",
-        /// The addresses of the helpers are not known: /proc/kallsyms cannot be read, or contradicts the kernel.
-        NoSymbols = 4 "unreachable",
-        Vanished = 5 "vanished",
-        /// It continues with other programs, which may call any helper.
-        TailCall = 6 "tail_call",
-    }
-
-    /// The mechanism of an attachment.
-    #[derive(Default)]
-    Via {
-        #[default]
-        Link = 0 "link",
-        /// PERF_EVENT_IOC_SET_BPF.
-        Ioctl = 1 "ioctl",
-        /// BPF_PROG_ATTACH.
-        ProgAttach = 2 "prog_attach",
-        Netlink = 3 "netlink",
-        /// An element of a map.
-        Map = 4 "map",
-        /// SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF.
-        Setsockopt = 5 "setsockopt",
-    }
-
-    /// A way to learn which programs and links exist.
-    #[derive(Default)]
-    View {
-        /// BPF_PROG_GET_NEXT_ID, or BPF_LINK_GET_NEXT_ID for links.
-        #[default]
-        NextId = 0 "next_id",
-        /// BPF_PROG_GET_FD_BY_ID, or BPF_LINK_GET_FD_BY_ID.
-        FdById = 1 "fd_by_id",
-        /// BPF_OBJ_GET_INFO_BY_FD.
-        ObjInfo = 2 "obj_info",
-        /// A program of the iterator `bpf_prog`, in the kernel.
-        IterProg = 3 "iter_prog",
-        /// A program of the iterator `bpf_link`, in the kernel.
-        IterLink = 4 "iter_link",
-    }
-}
-
 /// The programs at a part of a network interface without links, as a notification of the kernel shows them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InterfacePart {
@@ -238,7 +172,7 @@ pub struct InterfacePart {
     pub ifindex: u32,
     pub part: Part,
     /// All programs that are attached there now.
-    pub programs: Vec<AttachFacts>,
+    pub programs: Vec<BpfAttachment>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -246,7 +180,7 @@ pub enum Part {
     /// The interface is gone, or is in another namespace now.
     All,
     Xdp,
-    /// The filters at places that begin so, in [`AttachFacts::flags`]. `number`: only those with this priority, chain and handle.
+    /// The filters at places that begin so, in [`BpfAttachment::flags`]. `number`: only those with this priority, chain and handle.
     /// `any_handle`: those with any handle.
     Filters {
         places: Vec<Vec<u8>>,
@@ -259,11 +193,10 @@ impl InterfacePart {
     /// Whether an attachment in the frames of an inventory belongs to this part.
     fn covers(&self, known: &BpfAttachment) -> bool {
         let is_there = (known.link.0, known.ifindex, known.netns) == (0, Some(self.ifindex), Some(self.netns));
-        let hook = Hook::of(known.hook, known.attach_type);
         is_there
             && match &self.part {
                 Part::All => true,
-                Part::Xdp => hook == Hook::Type(XDP),
+                Part::Xdp => known.hook == Hook::Type(XDP),
                 Part::Filters { places, number, any_handle } => {
                     let mut rests = places.iter().filter_map(|place| known.flags.strip_prefix(place.as_slice()));
                     let is_numbered = |rest: &[u8]| {
@@ -273,7 +206,7 @@ impl InterfacePart {
                         let rest = rest.strip_prefix(number.as_slice());
                         rest.is_some_and(|rest| rest.is_empty() || *any_handle && rest.starts_with(b" handle "))
                     };
-                    hook == Hook::Tc && rests.any(is_numbered)
+                    known.hook == Hook::Tc && rests.any(is_numbered)
                 }
             }
     }
@@ -282,195 +215,17 @@ impl InterfacePart {
 /// BPF_XDP, an attach type.
 pub const XDP: u32 = 37;
 
-/// A program attached somewhere, by a link or without one.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AttachFacts {
-    /// The program; 0 for a link without one (struct_ops, or detached).
-    pub program: ProgId,
-    pub link: Option<Link>,
-    pub via: Via,
-    pub hook: Hook,
-    /// The attach point as text: a tracepoint, a file, an interface, a cgroup, a map, an iterator's target.
-    pub target: Vec<u8>,
-    /// The kernel function; empty if there is none.
-    pub symbol: Vec<u8>,
-    /// The offset in the function or file, in bytes.
-    pub offset: Option<u64>,
-    pub addr: Option<KernelAddr>,
-    /// The kernel module, or the name of the kernel object that has the function.
-    pub module: Vec<u8>,
-    /// The number of attach points of a link with several.
-    pub multi: Option<u32>,
-    /// The cookie; `None` if the kernel does not report it.
-    pub cookie: Option<u64>,
-    pub ifindex: Option<u32>,
-    /// The network namespace of the interface.
-    pub netns: Option<NsInum>,
-    /// How often the kernel skipped the program here.
-    pub missed: Option<u64>,
-    /// The only process for which it runs.
-    pub only: Option<Tgid>,
-    /// The map that it is in, and the index or key there.
-    pub map: Option<u32>,
-    pub index: Option<u32>,
-    /// Further properties, as words: the mode of XDP, the sharing of cgroups, the direction of tc.
-    pub flags: Vec<u8>,
-    /// The cgroup, without a link; 0 if it is attached elsewhere.
-    pub cgroup: CgroupId,
-    /// The perf event, without a link, if it is neither a tracepoint nor a probe (`perf_event.id`); 0 if it is attached elsewhere.
-    pub event: u32,
-    /// Whether the program no longer runs here: the link was detached, or its interface, namespace or cgroup was removed. The
-    /// kernel then names no place.
-    pub detached: bool,
-}
-
-impl AttachFacts {
-    /// The address of the function; `None` for a group of sockets, which an address only identifies.
-    pub fn function(&self) -> Option<KernelAddr> {
-        self.addr.filter(|_| self.hook != Hook::Reuseport)
-    }
-}
-
-/// A link: `struct bpf_link_info`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    pub id: LinkId,
-    /// `BPF_LINK_TYPE_*`.
-    pub link_type: u32,
-}
-
-impl Via {
-    pub(crate) fn named(name: &str) -> Option<Via> {
-        (0..=u8::MAX).map_while(Via::of).find(|via| via.name() == name)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hook {
-    /// The kernel does not report it.
-    #[default]
-    Unknown,
-    /// A `BPF_*` attach type.
-    Type(u32),
-    /// The entry of a kernel function, or an address in it.
-    Kprobe,
-    /// The return of a kernel function.
-    Kretprobe,
-    /// A place in a file's code.
-    Uprobe,
-    /// The return of a function of a file.
-    Uretprobe,
-    /// A tracepoint by its event.
-    Tracepoint,
-    /// A tracepoint by its name.
-    RawTracepoint,
-    /// A perf event that is neither a tracepoint nor a probe.
-    PerfEvent,
-    /// A function of another program.
-    Freplace,
-    Tc,
-    /// A table of functions of the kernel.
-    StructOps,
-    Netfilter,
-    /// An element of a map of programs, which `bpf_tail_call` runs.
-    ProgArray,
-    /// An element of a map of interfaces: the program sees the packets that are redirected to it.
-    Devmap,
-    /// An element of a map of processors.
-    Cpumap,
-    /// The filter of a socket.
-    SocketFilter,
-    /// A group of sockets (SO_REUSEPORT), for which the program selects the receiver.
-    Reuseport,
-}
-
-impl Hook {
-    /// The hooks beside attach types, with their numbers in frames and their names.
-    const NUMBERED: [(Hook, u8, &str); 16] = [
-        (Hook::Kprobe, hook::KPROBE, "kprobe"),
-        (Hook::Kretprobe, hook::KRETPROBE, "kretprobe"),
-        (Hook::Uprobe, hook::UPROBE, "uprobe"),
-        (Hook::Uretprobe, hook::URETPROBE, "uretprobe"),
-        (Hook::Tracepoint, hook::TRACEPOINT, "tracepoint"),
-        (Hook::RawTracepoint, hook::RAW_TRACEPOINT, "raw_tracepoint"),
-        (Hook::PerfEvent, 8, "perf_event"),
-        (Hook::Freplace, 9, "freplace"),
-        (Hook::Tc, 10, "tc"),
-        (Hook::StructOps, 11, "struct_ops"),
-        (Hook::Netfilter, 12, "netfilter"),
-        (Hook::ProgArray, 13, "prog_array"),
-        (Hook::Devmap, 14, "devmap"),
-        (Hook::Cpumap, 15, "cpumap"),
-        (Hook::SocketFilter, 16, "socket_filter"),
-        (Hook::Reuseport, hook::REUSEPORT, "reuseport"),
-    ];
-
-    /// The numbers in [`BpfAttachment`](crate::frame::host::BpfAttachment): of the hook, and of the attach type.
-    fn numbers(self) -> (u8, u32) {
-        match self {
-            Hook::Type(attach_type) => (hook::TYPE, attach_type),
-            _ => (Hook::NUMBERED.iter().find(|(hook, ..)| *hook == self).map_or(0, |(_, number, _)| *number), 0),
-        }
-    }
-
-    pub(crate) fn of(number: u8, attach_type: u32) -> Hook {
-        match number {
-            hook::TYPE => Hook::Type(attach_type),
-            _ => Hook::NUMBERED.iter().find(|(_, known, _)| *known == number).map_or(Hook::Unknown, |(hook, ..)| *hook),
-        }
-    }
-
-    /// The number in frames of the hook with a name.
-    pub(crate) fn named(name: &str) -> Option<u8> {
-        Hook::NUMBERED.iter().find(|(.., known)| *known == name).map(|(_, number, _)| *number)
-    }
-
-    /// The name; `None` of an attach type and of an unknown hook.
-    pub(crate) fn name(self) -> Option<&'static str> {
-        Hook::NUMBERED.iter().find(|(hook, ..)| *hook == self).map(|(.., name)| *name)
-    }
-}
-
 /// A program or link, and its holder, which keeps it in the kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holder {
     pub object: Object,
-    pub by: HeldBy,
+    pub by: BpfHolder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
     Program(ProgId),
     Link(LinkId),
-}
-
-/// The holder of a program or link, which keeps it in the kernel.
-#[derive(Clone, Debug, PartialEq)]
-pub enum HeldBy {
-    Process {
-        pid: Tgid,
-        /// The name of its leader.
-        comm: Vec<u8>,
-        fd: u32,
-    },
-    /// A file in a bpffs.
-    Pin(Vec<u8>),
-    /// A perf event of a process, to which the program was attached by ioctl.
-    Perf {
-        pid: Tgid,
-        /// The name of its leader.
-        comm: Vec<u8>,
-        /// The number of the descriptor of the event.
-        fd: u32,
-    },
-    /// A socket of a process.
-    Socket {
-        pid: Tgid,
-        /// The name of its leader.
-        comm: Vec<u8>,
-        /// The number of the descriptor of the socket.
-        fd: u32,
-    },
 }
 
 /// What [`Unseen`] says of the programs of sockets.
@@ -497,20 +252,6 @@ pub fn may_hide_place(unseen: &str, prog_type: u32) -> bool {
     // Programs of sockets are never said to be attached nowhere.
     ![VIEWS, SOCKETS, PINS].iter().any(|what| unseen.starts_with(what))
         && only.iter().all(|(what, is_of_them)| *is_of_them || !unseen.starts_with(what))
-}
-
-/// A program or link that one view of the kernel shows and another does not, although it did not just come or go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hidden {
-    /// The id of the program, if a view shows it; `None` for a link without a program.
-    pub id: Option<ProgId>,
-    pub link: Option<Link>,
-    /// The name of its symbol; empty for a link.
-    pub name: Vec<u8>,
-    /// The view that shows it.
-    pub seen_by: View,
-    /// The view that does not.
-    pub missing_in: View,
 }
 
 /// An attachment whose program the kernel does not name.
@@ -549,6 +290,37 @@ pub struct Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Batch;
+    use crate::frame::host::{BpfHolders, HostFrame};
+
+    fn check_comes_back(frame: HostFrame) {
+        let mut batch = Batch::default();
+        frame.push(tracetui_shared::time::BootNanos(1), &mut batch);
+        assert_eq!(batch.frames().next().and_then(|read| HostFrame::decode(&read)), Some(frame));
+    }
+
+    #[test]
+    fn words_come_back_from_their_frames() {
+        for unknown in [None, Some(NotScanned::NotPermitted), Some(NotScanned::Withheld), Some(NotScanned::TailCall)] {
+            let program = BpfProgram { unknown: unknown.map_or(0, |why| why as u8), ..BpfProgram::default() };
+            assert_eq!(program.calls().unknown, unknown);
+        }
+        let hooks = [Hook::Unknown, Hook::Type(0), Hook::Kprobe, Hook::Kretprobe, Hook::Uprobe, Hook::Uretprobe];
+        let others = [Hook::Tracepoint, Hook::RawTracepoint, Hook::PerfEvent, Hook::Freplace, Hook::Tc];
+        for hook in hooks.into_iter().chain(others).chain([Hook::StructOps, Hook::Netfilter, Hook::ProgArray]) {
+            for via in (0..=u8::MAX).filter_map(Via::of) {
+                check_comes_back(HostFrame::BpfAttachment(BpfAttachment { via, hook, ..BpfAttachment::default() }));
+            }
+        }
+        let by = (0..=u8::MAX).filter_map(HeldBy::of);
+        let holders: Vec<_> = by.map(|by| BpfHolder { by, ..BpfHolder::default() }).collect();
+        assert_eq!(holders.len(), 4);
+        check_comes_back(HostFrame::BpfHolders(BpfHolders { holders, ..BpfHolders::default() }));
+        for seen_by in (0..=u8::MAX).filter_map(View::of) {
+            let hidden = BpfHidden { id: ProgId(7), seen_by, missing_in: View::FdById, ..BpfHidden::default() };
+            check_comes_back(HostFrame::BpfHidden(hidden));
+        }
+    }
 
     #[test]
     fn what_was_not_scanned_is_not_said_to_be_harmless() {

@@ -403,7 +403,7 @@ impl Programs {
     /// mechanism, it is the process of the last one.
     pub fn attacher(&self, attachment: &BpfAttachment) -> Option<&BpfDoer> {
         self.doers.get(&match attachment.link {
-            LinkId(0) => Made::Attached(attachment.program, attachment.via),
+            LinkId(0) => Made::Attached(attachment.program, attachment.via as u8),
             link => Made::Link(link),
         })
     }

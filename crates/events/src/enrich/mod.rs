@@ -210,10 +210,7 @@ impl World {
 
     /// Sets the cgroup of an attachment by its path: the frames of earlier versions have no number.
     pub(crate) fn find_cgroup(&self, attachment: &mut BpfAttachment) {
-        if attachment.cgroup.0 == 0
-            && attachment.target.first() == Some(&b'/')
-            && attachment.via == Via::ProgAttach as u8
-        {
+        if attachment.cgroup.0 == 0 && attachment.target.first() == Some(&b'/') && attachment.via == Via::ProgAttach {
             let here = self.cgroups.iter().filter(|(_, known)| *known.path == *attachment.target);
             attachment.cgroup = here.last().map_or(CgroupId(0), |(id, _)| *id);
         }

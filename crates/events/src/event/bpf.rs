@@ -237,8 +237,13 @@ impl<'a> Bpf<'a> {
 
     /// The kind of an attachment in the inventory.
     fn hook_name(&self) -> Option<&'static str> {
-        let BpfRecord { hooknum, attach_type, link_type, .. } = self.record();
-        hook_name(Hook::of(u8::try_from(hooknum).ok()?, attach_type), Some(link_type))
+        hook_name(self.hook(), Some(self.record().link_type))
+    }
+
+    /// The attach point in an event of the inventory.
+    pub(crate) fn hook(&self) -> Hook {
+        let BpfRecord { hooknum, attach_type, .. } = self.record();
+        u8::try_from(hooknum).map_or(Hook::Unknown, |number| Hook::of(number, attach_type))
     }
 
     /// The kind of a refused BPF_RAW_TRACEPOINT_OPEN, according to the type of its program; `None` without a program.

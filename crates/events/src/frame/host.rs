@@ -4,6 +4,7 @@
 //! A host frame has the header of every frame, of which only `len`, `kind`, `version` and `time` are used.
 //! `wire` describes the payload.
 
+use super::bpf::{HeldBy, Hook, Via, View};
 use super::wire::{frames, wire_struct};
 use crate::budget::cgroup_bytes;
 use crate::limits;
@@ -246,7 +247,7 @@ wire_struct! {
         loaded: bool,
         /// 0 if unknown.
         id: ProgId,
-        /// As a big-endian number.
+        /// The hash of its instructions, as a big-endian number.
         tag: u64,
         /// `bpf_prog_TAG_NAME`; empty if there is none.
         symbol: Vec<u8>,
@@ -282,9 +283,9 @@ wire_struct! {
         id: ProgId,
         /// `BPF_PROG_TYPE_*`.
         prog_type: u32,
-        /// The main function's, else the name as loaded.
+        /// The name of its main function from its BTF, or else the name as loaded, of at most 15 bytes.
         name: Vec<u8>,
-        /// As a big-endian number.
+        /// The hash of its instructions, as a big-endian number.
         tag: u64,
         uid: Uid,
         loaded: BootNanos,
@@ -313,6 +314,7 @@ wire_struct! {
     }
 
     /// An attachment in the inventory. It replaces the attachment with the same key.
+    #[derive(Hash)]
     BpfAttachment {
         /// A number unique in this trace.
         key: u32,
@@ -326,38 +328,44 @@ wire_struct! {
         link: LinkId,
         /// `BPF_LINK_TYPE_*`. Without a link: BPF_LINK_TYPE_STRUCT_OPS for a function of a table that has a link, else 0.
         link_type: u32,
-        /// 0 link, 1 ioctl, 2 prog_attach, 3 netlink, 4 map.
-        via: u8,
-        /// 0 unknown, 1 an attach type, 2 kprobe, 3 kretprobe, 4 uprobe, 5 uretprobe, 6 tracepoint, 7 raw
-        /// tracepoint, 8 perf event, 9 function of a program, 10 tc, 11 struct_ops, 12 netfilter, 13 prog_array, 14 devmap,
-        /// 15 cpumap.
-        hook: u8,
-        /// The `BPF_*` attach type, if `hook` is 1.
-        attach_type: u32,
+        via: Via,
+        hook: Hook,
+        /// The attach point as text: a tracepoint, a file, an interface, a cgroup, a map, an iterator's target.
         target: Vec<u8>,
-        /// The kernel function.
+        /// The kernel function; empty if there is none.
         symbol: Vec<u8>,
-        /// The offset in the function or file.
+        /// The offset in the function or file, in bytes.
         offset: Option<u64>,
         /// 0 if it has none.
         addr: KernelAddr,
-        /// The kernel module.
+        /// The kernel module, or the name of the kernel object that has the function.
         module: Vec<u8>,
         /// How many attach points a link has.
         multi: Option<u32>,
+        /// Absent if the kernel does not report it.
         cookie: Option<u64>,
         ifindex: Option<u32>,
+        /// The network namespace of the interface.
         netns: Option<NsInum>,
         /// The only process for which it runs.
         only: Option<Tgid>,
-        /// Further properties, as words.
+        /// Further properties, as words: the mode of XDP, the sharing of cgroups, the direction of tc.
         flags: Vec<u8>,
         /// In a saved state: when it appeared, 0 before the trace.
         came: BootNanos,
         /// The cgroup, without a link; 0 if it is attached elsewhere.
         cgroup: CgroupId,
-        /// The perf event, without a link; 0 if it is attached elsewhere.
+        /// The perf event, without a link, if it is neither a tracepoint nor a probe (`perf_event.id`); 0 if it is attached
+        /// elsewhere.
         event: u32,
+        /// How often the kernel skipped the program here. Traces do not have it.
+        missed: Option<u64>,
+        /// The map that it is in, and the index or key there.
+        map: Option<u32>,
+        index: Option<u32>,
+        /// Whether the program no longer runs here: the link was detached, or its interface, namespace or cgroup was removed. The
+        /// kernel then names no place. Traces leave out such attachments.
+        detached: bool,
     }
 
     /// A program or link that one view of the kernel shows and another does not.
@@ -366,9 +374,10 @@ wire_struct! {
         id: ProgId,
         /// Its symbol's; empty for a link.
         name: Vec<u8>,
-        /// 0 next_id, 1 fd_by_id, 2 obj_info, 3 iter_prog, 4 iter_link.
-        seen_by: u8,
-        missing_in: u8,
+        /// The view that shows it.
+        seen_by: View,
+        /// The view that does not.
+        missing_in: View,
         /// 0 if a program is hidden.
         link: LinkId,
         /// `BPF_LINK_TYPE_*`.
@@ -377,8 +386,7 @@ wire_struct! {
 
     /// One holder of a program or link.
     BpfHolder {
-        /// 0 a descriptor of a process, 1 a descriptor of a process's perf event, 2 a file in a bpffs.
-        by: u8,
+        by: HeldBy,
         pid: Tgid,
         /// The leader's.
         comm: Vec<u8>,
@@ -398,6 +406,7 @@ wire_struct! {
     }
 
     /// The counted runs of a program since its load.
+    #[derive(Copy)]
     BpfRuns {
         id: ProgId,
         /// Runs while statistics were on.

@@ -3,6 +3,7 @@
 //! A frame is a [`FrameHeader`] and a payload, `header.len` bytes in total, aligned to 8 bytes. Probe frames and host
 //! frames ([`host`]) have the same layout and differ in `kind`.
 
+pub(crate) mod bpf;
 pub mod host;
 pub mod state;
 mod wire;

@@ -3,6 +3,7 @@
 //! The frames are in [`StatePart`](super::host::StatePart)s, together with ordinary host frames: host, probes, clock,
 //! users, groups, cgroups and counters are saved as the host frames by which they came.
 
+use super::bpf::Via;
 use super::wire::{Wire, counts, frames, wire_struct};
 use std::sync::Arc;
 use tracetui_shared::id::{Gid, LinkId, ProgId, Tgid, Uid};
@@ -307,8 +308,7 @@ wire_struct! {
         link: LinkId,
         /// 0 if unknown.
         program: ProgId,
-        /// As in [`super::host::BpfAttachment`].
-        via: u8,
+        via: Via,
         /// The number of the cgroup, socket, group of sockets, interface, map or namespace; 0 elsewhere.
         spot: u64,
         time: BootNanos,

@@ -3,8 +3,7 @@
 //! An attachment has one record: here from the event of its system call until an inventory lists it, then in the inventory's table.
 //! It ends once: by the event of a system call, by the unload of its program, or because an inventory that began later lacks it.
 
-use crate::bpf::frames::hook;
-use crate::bpf::{EVENTS, LINKS, SOCKETS, SOCKMAPS, Via, XDP, may_hide_place};
+use crate::bpf::{EVENTS, Hook, LINKS, SOCKETS, SOCKMAPS, Via, XDP, may_hide_place};
 use crate::enrich::World;
 use crate::event::Tables as _;
 use crate::event::bpf::{Bpf, with_program};
@@ -26,16 +25,16 @@ pub(super) struct Place {
     pub(super) gone: bool,
     link: LinkId,
     program: ProgId,
-    via: u8,
+    via: Via,
     /// The number of the cgroup, socket, group of sockets, interface, map, namespace or perf event; 0 elsewhere.
     spot: u64,
 }
 
 impl Place {
-    fn new(gone: bool, link: LinkId, program: ProgId, via: u8, spot: u64) -> Place {
+    fn new(gone: bool, link: LinkId, program: ProgId, via: Via, spot: u64) -> Place {
         match link {
             LinkId(0) => Place { gone, link, program, via, spot },
-            link => Place { gone, link, program: ProgId(0), via: 0, spot: 0 },
+            link => Place { gone, link, program: ProgId(0), via: Via::Link, spot: 0 },
         }
     }
 
@@ -45,7 +44,7 @@ impl Place {
 
     /// The place in an event that no probe made.
     pub(super) fn of_made(record: &BpfRecord) -> Place {
-        let via = u8::try_from(record.priority).unwrap_or_default();
+        let via = Via::of(record.priority).unwrap_or_default();
         let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
         Place::new(record.cmd == cmd::PROG_DETACH, link, program, via, spot_in(record))
     }
@@ -55,13 +54,13 @@ impl Place {
     pub(super) fn of_call(record: &BpfRecord) -> Option<Place> {
         let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
         let has_link = record.has & has::LINK != 0 && link.0 != 0;
-        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via as u8, spot_in(record)));
+        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via, spot_in(record)));
         match (record.call, record.cmd) {
             _ if record.ret < 0 => None,
             (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
-                Some(Place::new(false, link, program, 0, 0))
+                Some(Place::new(false, link, program, Via::Link, 0))
             }
-            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0, 0)),
+            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, Via::Link, 0)),
             (call::BPF, cmd::PROG_ATTACH) => without(false, Via::ProgAttach),
             // By its position among several programs, of which a later report shows the one that ended.
             (call::BPF, cmd::PROG_DETACH) if program.0 == 0 && record.on & on::DEVICE != 0 => None,
@@ -99,7 +98,7 @@ impl Place {
     /// program.
     pub(super) fn of_unnamed(record: &BpfRecord) -> Place {
         let via = if record.call == call::SETSOCKOPT { Via::Setsockopt } else { Via::ProgAttach };
-        Place::new(true, LinkId(0), ProgId(0), via as u8, spot_in(record))
+        Place::new(true, LinkId(0), ProgId(0), via, spot_in(record))
     }
 
     /// The same place, where a program was attached.
@@ -251,7 +250,7 @@ impl Attached {
 
     /// Adds where a link is that no inventory lists yet. Returns the text that follows the record.
     pub(super) fn set_place_of_link(&self, record: &mut BpfRecord, link: LinkId) -> Option<&[u8]> {
-        let known = self.begun.get(&Place::new(false, link, ProgId(0), 0, 0))?.back()?;
+        let known = self.begun.get(&Place::new(false, link, ProgId(0), Via::Link, 0))?.back()?;
         let end = Bpf::of(&known.end)?;
         Some(end.set_place(record))
     }
@@ -268,12 +267,13 @@ impl Attached {
     ) -> Vec<(Place, Box<[u8]>)> {
         let mut changes = Vec::new();
         let is_there = |facts: &&BpfAttachment| {
-            is_by_netlink(facts) && (facts.attach_type, facts.ifindex, facts.netns) == (XDP, Some(ifindex), Some(netns))
+            is_by_netlink(facts)
+                && (facts.hook, facts.ifindex, facts.netns) == (Hook::Type(XDP), Some(ifindex), Some(netns))
         };
         let is_left = |program: ProgId| now.iter().any(|facts| facts.program == program);
         let mut known = Vec::new();
         for (place, all) in &mut self.begun {
-            if (place.via, place.link, place.spot) != (Via::Netlink as u8, LinkId(0), ifindex.into()) {
+            if (place.via, place.link, place.spot) != (Via::Netlink, LinkId(0), ifindex.into()) {
                 continue;
             }
             let is_of = |known: &&mut Reported| {
@@ -375,7 +375,7 @@ impl Attached {
         if record.ret < 0 || record.has & (has::LINK | has::PROG) != has::LINK | has::PROG || link.0 == 0 {
             return;
         }
-        let place = Place::new(false, link, program, 0, 0);
+        let place = Place::new(false, link, program, Via::Link, 0);
         match self.begun.get_mut(&place).and_then(VecDeque::front_mut) {
             Some(known) => {
                 let end: Box<[u8]> =
@@ -586,12 +586,12 @@ impl Attached {
 
 /// Whether netlink shows it. Netlink also shows the XDP programs of links, even if the link is gone by now.
 fn is_by_netlink(facts: &BpfAttachment) -> bool {
-    facts.via == Via::Netlink as u8
+    facts.via == Via::Netlink
 }
 
 /// Whether an inventory may show it without its link: a query lists the programs of links, and new links are not known yet.
 fn may_have_link(facts: &BpfAttachment) -> bool {
-    is_by_netlink(facts) || facts.via == Via::ProgAttach as u8
+    is_by_netlink(facts) || facts.via == Via::ProgAttach
 }
 
 /// Inserts the time of an end. The oldest is the first to be confirmed.
@@ -604,7 +604,7 @@ fn sort(all: &mut VecDeque<Reported>) {
     all.make_contiguous().sort_by_key(Reported::order);
 }
 
-const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: 0, spot: 0 };
+const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: Via::Link, spot: 0 };
 
 /// [`Place::spot`] in an event.
 fn spot_in(record: &BpfRecord) -> u64 {
@@ -623,14 +623,14 @@ pub(super) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
         let text = facts.target.rsplit(|byte| b" :".contains(byte)).next()?;
         str::from_utf8(text).ok()?.parse::<u32>().ok()
     };
-    let (at, spot) = match (Via::of(facts.via), facts.ifindex, facts.netns) {
-        (Some(Via::Setsockopt), ..) if facts.hook == hook::REUSEPORT => (on::GROUP, facts.addr.0),
-        (Some(Via::Setsockopt), ..) => (on::SOCKET, number().unwrap_or_default().into()),
+    let (at, spot) = match (facts.via, facts.ifindex, facts.netns) {
+        (Via::Setsockopt, ..) if facts.hook == Hook::Reuseport => (on::GROUP, facts.addr.0),
+        (Via::Setsockopt, ..) => (on::SOCKET, number().unwrap_or_default().into()),
         (_, Some(ifindex), _) => (on::DEVICE, ifindex.into()),
         _ if facts.cgroup.0 != 0 => (on::CGROUP, facts.cgroup.0),
         _ if facts.event != 0 => (on::EVENT, facts.event.into()),
-        (Some(Via::ProgAttach), _, Some(netns)) => (on::NETNS, netns.0.into()),
-        (Some(Via::ProgAttach), ..) => (on::MAP, number().unwrap_or_default().into()),
+        (Via::ProgAttach, _, Some(netns)) => (on::NETNS, netns.0.into()),
+        (Via::ProgAttach, ..) => (on::MAP, number().unwrap_or_default().into()),
         _ => (0, 0),
     };
     if spot == 0 { (0, 0) } else { (at, spot) }
@@ -667,7 +667,7 @@ impl Before {
     fn of_place(&self, place: Place, reported: &Reported) -> BootNanos {
         let is_on = |bit| Bpf::of(&reported.end).is_some_and(|end| end.record().on & bit != 0);
         match place.link.0 {
-            0 if place.via == Via::Setsockopt as u8 => self.sockets,
+            0 if place.via == Via::Setsockopt => self.sockets,
             0 if is_on(on::MAP) => self.maps,
             0 if is_on(on::EVENT) => self.events,
             0 => self.others,
@@ -684,18 +684,18 @@ fn is_listed(place: Place, world: &World) -> bool {
 /// Whether an attachment that an inventory did not list has ended. Not all can be listed.
 fn is_absent(place: Place, reported: &Reported, world: &World) -> bool {
     let Some(end) = Bpf::of(&reported.end) else { return true };
-    let BpfRecord { on: at, hooknum, .. } = end.record();
-    match Via::of(place.via) {
+    let at = end.record().on;
+    match place.via {
         // A program can be attached to a tracepoint only once. Probes at the same place are listed once.
-        Some(Via::Ioctl) => {
+        Via::Ioctl => {
             let same = |facts: &BpfAttachment| Place::of(facts, false) == place && reported.likeness(facts, world) > 1;
-            let probes = u32::from(hook::KPROBE)..=u32::from(hook::URETPROBE);
-            hooknum == u32::from(hook::TRACEPOINT)
+            let hook = end.hook();
+            hook == Hook::Tracepoint
                 || at & on::EVENT != 0
-                || probes.contains(&hooknum) && !world.bpf.attachments_of(place.program).any(same)
+                || hook.is_probe() && !world.bpf.attachments_of(place.program).any(same)
         }
-        Some(Via::ProgAttach) if at & on::CGROUP != 0 => world.knows_cgroups(),
-        Some(Via::ProgAttach) => at & (on::DEVICE | on::MAP | on::NETNS) != 0,
+        Via::ProgAttach if at & on::CGROUP != 0 => world.knows_cgroups(),
+        Via::ProgAttach => at & (on::DEVICE | on::MAP | on::NETNS) != 0,
         _ => true,
     }
 }

@@ -1,8 +1,8 @@
 //! The headers and payloads of events that no probe made: of the kernel's own stream of programs, and of the inventory.
 
 use super::attached::spot_of;
-use crate::bpf::ProgramFacts;
-use crate::bpf::frames::{hook, scan_of};
+use crate::bpf::Hook;
+use crate::bpf::frames::scan_of;
 use crate::frame::Batch;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfProgram, ProgramChange};
 use tracetui_shared::header::{FrameHeader, VERSION};
@@ -45,7 +45,7 @@ fn set_symbol(record: &mut BpfRecord, symbol: &[u8]) {
 pub(super) fn fill(record: &mut BpfRecord, program: &BpfProgram) {
     record.has |= has::PROG;
     (record.prog_type, record.prog_uid) = (program.prog_type, program.uid.0);
-    record.helpers = ProgramFacts::from(program).calls.helpers;
+    record.helpers = program.helpers;
     record.scan = scan_of(program.unknown);
     record.tag = program.tag.to_be_bytes();
     if record.symbol[0] == 0 {
@@ -74,8 +74,9 @@ pub(super) fn place_event(facts: &BpfAttachment, gone: bool, program: Option<&Bp
         record.has |= has::LINK;
         (record.link_id, record.link_type) = (facts.link.0, facts.link_type);
     }
-    (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
-    (record.attach_type, record.attach_btf_id) = (facts.attach_type, facts.netns.unwrap_or_default().0);
+    let (hook, attach_type) = facts.hook.numbers();
+    (record.hooknum, record.attach_type, record.priority) = (hook.into(), attach_type, facts.via as i32);
+    record.attach_btf_id = facts.netns.unwrap_or_default().0;
     let text = set_place(&mut record, facts);
     [record.as_bytes(), text, b"\0"].concat()
 }
@@ -83,7 +84,7 @@ pub(super) fn place_event(facts: &BpfAttachment, gone: bool, program: Option<&Bp
 /// Adds where an attachment is. Returns the text that follows the record.
 pub(super) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
-    let in_kernel = matches!(facts.hook, hook::KPROBE | hook::KRETPROBE);
+    let in_kernel = matches!(facts.hook, Hook::Kprobe | Hook::Kretprobe);
     if let Some(offset) = facts.offset {
         record.offset = offset;
         record.has |= if in_kernel { has::KPROBE } else { has::UPROBE };
@@ -110,7 +111,7 @@ pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) 
     let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
     record.has = has::PROG;
     record.prog_id = hidden.id.0;
-    (record.hooknum, record.priority) = (hidden.seen_by.into(), hidden.missing_in.into());
+    (record.hooknum, record.priority) = (hidden.seen_by as u32, hidden.missing_in as i32);
     if hidden.link.0 != 0 {
         record.has |= has::LINK;
         (record.link_id, record.link_type) = (hidden.link.0, hidden.link_type);

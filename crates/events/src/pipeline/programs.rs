@@ -11,8 +11,7 @@
 use super::attached::{Attached, Listing, Place};
 use super::callers::Callers;
 use super::made::{NO_SLOT, fill, made_header, place_event, push_place, record_of, set_place};
-use crate::bpf::frames::hook;
-use crate::bpf::{Via, XDP};
+use crate::bpf::{Hook, Via, XDP};
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::event::bpf::{Bpf, with_program};
@@ -142,9 +141,8 @@ impl ProgramReports {
         let modes = programs.into_iter().zip(["native", "generic", "offloaded"]);
         let attached = modes.filter(|(program, _)| *program != 0).map(|(program, mode)| BpfAttachment {
             program: ProgId(program),
-            via: Via::Netlink as u8,
-            hook: hook::TYPE,
-            attach_type: XDP,
+            via: Via::Netlink,
+            hook: Hook::Type(XDP),
             target: until_nul(&record.name).to_vec(),
             ifindex: Some(ifindex),
             netns: Some(netns),
@@ -227,7 +225,7 @@ impl ProgramReports {
         let Some(end) = named.frame_at(0) else { return };
         self.begin_before(&end, world, made);
         self.is_new(&end, world);
-        Bpf::of(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via as u8)));
+        Bpf::of(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via)));
     }
 
     /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's

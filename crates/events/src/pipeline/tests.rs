@@ -3,6 +3,7 @@
 mod attached;
 
 use super::*;
+use crate::bpf::{Hook, Via, View};
 use crate::budget::Budget;
 use crate::event::process::{Origin, ProcessKey};
 use crate::event::{Body, Payload};
@@ -1147,7 +1148,7 @@ fn a_capture_filter_applies_to_what_no_probe_made() {
 }
 
 fn attachment(key: u32, program: u32, link: u32) -> BpfAttachment {
-    let via = u8::from(link == 0) * 2;
+    let via = if link == 0 { Via::ProgAttach } else { Via::Link };
     BpfAttachment { key, news: true, program: ProgId(program), link: LinkId(link), via, ..BpfAttachment::default() }
 }
 
@@ -1272,8 +1273,8 @@ fn the_program_of_a_link_is_not_attached_by_netlink() {
     (record.cmd, record.has) = (cmd::LINK_CREATE, has::PROG | has::LINK | has::ATTR);
     (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 6, 37);
     (record.on, record.object) = (on::DEVICE, 3);
-    let (hook, attach_type, ifindex) = (1, 37, Some(3));
-    let by_netlink = BpfAttachment { via: 3, hook, attach_type, ifindex, ..attachment(0, 1, 0) };
+    let (via, hook, ifindex) = (Via::Netlink, Hook::Type(37), Some(3));
+    let by_netlink = BpfAttachment { via, hook, ifindex, ..attachment(0, 1, 0) };
     for link_first in [true, false] {
         let mut pipeline = asked(ALL, 0);
         let mut batch = Batch::default();
@@ -1320,7 +1321,7 @@ fn the_program_of_a_new_link_is_not_attached_without_it() {
     HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/a".to_vec(), container: None }).push(BootNanos(0), &mut batch);
     batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
     let target = b"/a".to_vec();
-    let queried = BpfAttachment { hook: 1, attach_type: 1, cgroup: CgroupId(7), target, ..attachment(0, 1, 0) };
+    let queried = BpfAttachment { hook: Hook::Type(1), cgroup: CgroupId(7), target, ..attachment(0, 1, 0) };
     report(queried.clone(), 1010, &mut batch);
     report(BpfAttachment { gone: true, ..queried }, 1020, &mut batch);
     pipeline.feed(batch);
@@ -1423,7 +1424,8 @@ fn hidden_row(hidden: BpfHidden, seen_by: &str) -> serde_json::Value {
 #[test]
 fn a_hidden_program_is_a_row() {
     let name = b"bpf_prog_00000000000000ab_rk".to_vec();
-    let line = hidden_row(BpfHidden { id: ProgId(7), name, seen_by: 3, ..BpfHidden::default() }, "iter_prog");
+    let line =
+        hidden_row(BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() }, "iter_prog");
     assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
     assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
 }
@@ -1538,7 +1540,7 @@ fn a_stack_longer_than_its_record_is_not_read() {
 #[test]
 fn a_hidden_link_is_a_row() {
     let (link, link_type) = (LinkId(12), 1);
-    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: 4, ..BpfHidden::default() };
+    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: View::IterLink, ..BpfHidden::default() };
     let line = hidden_row(hidden, "iter_link");
     let attach = &line["attach"];
     assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");

@@ -1,11 +1,8 @@
 //! An [`Inventory`] as text and as JSON.
 
-use crate::bpf::{
-    AttachFacts, HeldBy, HelperCalls, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, UnresolvedAttachment,
-    Words, may_hide_place,
-};
+use crate::bpf::{HeldBy, HelperCalls, Holder, Hook, Inventory, Object, UnresolvedAttachment, Words, may_hide_place};
 use crate::event::{self, names};
-use crate::frame::host::BpfMap;
+use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfMap, BpfProgram, BpfRuns};
 use crate::text::json::{self, Strings, Utf8};
 use crate::text::paint::{Look, Paint};
 use crate::text::time::{rfc3339, short_duration};
@@ -39,15 +36,15 @@ pub struct InventoryReport<'a> {
 pub struct Window {
     /// Its length in nanoseconds.
     pub ns: u64,
-    /// Runs and nanoseconds of each program at the start.
-    pub before: HashMap<ProgId, (u64, u64)>,
+    /// The runs of each program at the start.
+    pub before: HashMap<ProgId, BpfRuns>,
 }
 
 impl Window {
     /// The number of runs within the time, and their nanoseconds. `None` if the program is new.
-    fn of(&self, program: &ProgramFacts) -> Option<(u64, u64)> {
-        let (count, time) = self.before.get(&program.id)?;
-        Some((program.run_count.saturating_sub(*count), program.run_time_ns.saturating_sub(*time)))
+    fn of(&self, runs: &BpfRuns) -> Option<(u64, u64)> {
+        let before = self.before.get(&runs.id)?;
+        Some((runs.count.saturating_sub(before.count), runs.time.saturating_sub(before.time)))
     }
 }
 
@@ -55,13 +52,13 @@ impl Window {
 const COLUMNS: usize = 100;
 
 /// The hook of a program, in the words of `bpf` events; `None` if the kernel does not report it.
-pub fn hook_name(facts: &AttachFacts) -> Option<&'static str> {
-    event::bpf::hook_name(facts.hook, facts.link.map(|link| link.link_type))
+pub fn hook_name(facts: &BpfAttachment) -> Option<&'static str> {
+    event::bpf::hook_name(facts.hook, facts.linked().map(|_| facts.link_type))
 }
 
 /// The attachments and holders of each program and link.
 struct Index<'a> {
-    attached: HashMap<ProgId, Vec<&'a AttachFacts>>,
+    attached: HashMap<ProgId, Vec<&'a BpfAttachment>>,
     held: HashMap<Object, Vec<&'a Holder>>,
 }
 
@@ -77,7 +74,7 @@ impl<'a> Index<'a> {
         index
     }
 
-    fn attached(&self, program: ProgId) -> &[&'a AttachFacts] {
+    fn attached(&self, program: ProgId) -> &[&'a BpfAttachment] {
         self.attached.get(&program).map_or(&[], Vec::as_slice)
     }
 
@@ -96,9 +93,10 @@ impl InventoryReport<'_> {
             self.paint.put(Look::Bad, &mut out, |out| self.hidden_text(hidden, out));
             out.push(b'\n');
         }
-        let mut programs: Vec<&ProgramFacts> = self.inventory.programs.iter().collect();
+        let mut programs: Vec<&BpfProgram> = self.inventory.programs.iter().collect();
         if let Some(window) = self.window {
-            programs.sort_by_key(|program| Reverse(window.of(program).map(|(_, time)| time)));
+            let runs = |program: &&BpfProgram| window.of(&self.inventory.runs_of(program.id));
+            programs.sort_by_key(|program| Reverse(runs(program).map(|(_, time)| time)));
         }
         for program in programs {
             self.program_text(program, &index, &mut out);
@@ -135,17 +133,17 @@ impl InventoryReport<'_> {
     }
 
     /// Whether all places were examined, and no view contradicts another about the program.
-    fn all_seen(&self, program: &ProgramFacts) -> bool {
+    fn all_seen(&self, program: &BpfProgram) -> bool {
         self.inventory.unseen.iter().all(|unseen| !may_hide_place(unseen.what, program.prog_type))
-            && self.inventory.hidden.iter().all(|hidden| hidden.id != Some(program.id))
+            && self.inventory.hidden.iter().all(|hidden| hidden.id != program.id)
     }
 
-    fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
+    fn hidden_text(&self, hidden: &BpfHidden, out: &mut Vec<u8>) {
         out.extend_from_slice(b"HIDDEN ");
         hidden_text(hidden, self.charset, out);
     }
 
-    fn program_text(&self, program: &ProgramFacts, index: &Index<'_>, out: &mut Vec<u8>) {
+    fn program_text(&self, program: &BpfProgram, index: &Index<'_>, out: &mut Vec<u8>) {
         let _ = write!(out, "{:<6} {:<14} ", program.id.0, names::prog_type(program.prog_type).unwrap_or("unknown"));
         escape(if program.name.is_empty() { b"(no name)" } else { &program.name }, self.charset.reversible(), out);
         if program.own {
@@ -160,7 +158,7 @@ impl InventoryReport<'_> {
         if index.attached(program.id).is_empty() {
             let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen(program)));
         }
-        let calls = [alters(program.calls), kfuncs(program, self.charset)];
+        let calls = [alters(program.calls()), kfuncs(program, self.charset)];
         for text in calls.into_iter().flatten() {
             let _ = writeln!(out, "       {text}");
         }
@@ -173,14 +171,13 @@ impl InventoryReport<'_> {
         }
         line.end();
         let mut line = Wrapped::new(out);
-        let links = index.attached(program.id).iter().filter_map(|attach| attach.link);
-        let mut parts: Vec<Vec<u8>> = links.map(|link| format!("link {}", link.id.0).into_bytes()).collect();
+        let links = || index.attached(program.id).iter().filter_map(|attach| attach.linked());
+        let mut parts: Vec<Vec<u8>> = links().map(|link| format!("link {}", link.0).into_bytes()).collect();
         parts
             .extend(index.held(Object::Program(program.id)).iter().map(|holder| holder_text(&holder.by, self.charset)));
-        for link in index.attached(program.id).iter().filter_map(|attach| attach.link) {
-            for holder in index.held(Object::Link(link.id)) {
-                let by =
-                    [format!("link {} by ", link.id.0).into_bytes(), holder_text(&holder.by, self.charset)].concat();
+        for link in links() {
+            for holder in index.held(Object::Link(link)) {
+                let by = [format!("link {} by ", link.0).into_bytes(), holder_text(&holder.by, self.charset)].concat();
                 parts.push(by);
             }
         }
@@ -194,7 +191,7 @@ impl InventoryReport<'_> {
     }
 
     /// `uprobe /usr/bin/bash+0x31380, link 12`.
-    fn attach_text(&self, attach: &AttachFacts, out: &mut Vec<u8>) {
+    fn attach_text(&self, attach: &BpfAttachment, out: &mut Vec<u8>) {
         place_text(attach, self.charset, out);
         if let Some(missed) = attach.missed.filter(|missed| *missed > 0) {
             let _ = write!(out, ", skipped {}", counted(missed, ["time", "times"]));
@@ -202,9 +199,10 @@ impl InventoryReport<'_> {
         let _ = write!(out, ", {}", way_text(attach));
     }
 
-    fn runs(&self, program: &ProgramFacts) -> Option<String> {
+    fn runs(&self, program: &BpfProgram) -> Option<String> {
         let mut text = Vec::new();
-        if let Some((count, time)) = self.window.and_then(|window| window.of(program)) {
+        let runs = self.inventory.runs_of(program.id);
+        if let Some((count, time)) = self.window.and_then(|window| window.of(&runs)) {
             text.extend_from_slice(b"ran ");
             text.extend_from_slice(counted(count, ["time", "times"]).as_bytes());
             text.extend_from_slice(b" in ");
@@ -216,11 +214,9 @@ impl InventoryReport<'_> {
                 let _ = write!(text, " on average, {}.{:02} % of a CPU", share / 100, share % 100);
             }
         }
-        if program.recursion_misses > 0 {
+        if runs.skipped > 0 {
             let comma = if text.is_empty() { "" } else { ", " };
-            text.extend_from_slice(
-                format!("{comma}skipped {}", counted(program.recursion_misses, ["time", "times"])).as_bytes(),
-            );
+            text.extend_from_slice(format!("{comma}skipped {}", counted(runs.skipped, ["time", "times"])).as_bytes());
         }
         (!text.is_empty()).then(|| String::from_utf8(text).unwrap_or_default())
     }
@@ -228,10 +224,10 @@ impl InventoryReport<'_> {
     /// The numbers, and the places that could not be examined.
     fn summary(&self, out: &mut Vec<u8>) {
         let inventory = self.inventory;
-        let links = inventory.attachments.iter().filter(|attach| attach.link.is_some()).count();
+        let links = inventory.attachments.iter().filter(|attach| attach.link.0 != 0).count();
         let count =
             |count: usize, what: &str| format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" });
-        let writes = |expected| move |program: &&ProgramFacts| program.calls.write_user().ok() == expected;
+        let writes = |expected| move |program: &&BpfProgram| program.calls().write_user().ok() == expected;
         let (write, unknown) = (writes(Some(true)), writes(None));
         let unknown = match inventory.programs.iter().filter(unknown).count() {
             0 => String::new(),
@@ -258,27 +254,27 @@ impl InventoryReport<'_> {
         json.strings.set_charset(self.charset);
         json.raw("{");
         json.list("programs", &self.inventory.programs, |json, program| self.program_json(program, &index, json));
-        let links: Vec<_> = self.inventory.attachments.iter().filter(|attach| attach.link.is_some()).collect();
+        let links: Vec<_> = self.inventory.attachments.iter().filter(|attach| attach.link.0 != 0).collect();
         json.list("links", &links, |json, attach| {
-            let link = attach.link.unwrap_or_default();
-            json.number("id", Some(link.id.0.into()));
-            json.word("type", Some(names::link_type(link.link_type).unwrap_or("unknown")));
+            json.number("id", Some(attach.link.0.into()));
+            json.word("type", Some(names::link_type(attach.link_type).unwrap_or("unknown")));
             json.number("prog", (attach.program.0 != 0).then_some(attach.program.0.into()));
             json.word_or_why("attach", hook_name(attach), "no_field");
             place_json(attach, json);
-            json.list("held_by", index.held(Object::Link(link.id)), |json, holder| holder_json(holder, json));
+            json.list("held_by", index.held(Object::Link(attach.link)), |json, holder| holder_json(&holder.by, json));
         });
         let is_unlisted =
-            |attach: &&AttachFacts| attach.link.is_none() && self.inventory.program(attach.program).is_none();
+            |attach: &&BpfAttachment| attach.link.0 == 0 && self.inventory.program(attach.program).is_none();
         let unlisted: Vec<_> = self.inventory.attachments.iter().filter(is_unlisted).collect();
-        json.list("unlisted", &unlisted, |json, attach: &&AttachFacts| {
+        json.list("unlisted", &unlisted, |json, attach: &&BpfAttachment| {
             json.number("prog", Some(attach.program.0.into()));
             attached_json(attach, json);
         });
         json.list("hidden", &self.inventory.hidden, |json, hidden| {
-            json.number("id", hidden.id.map(|id| id.0.into()));
-            json.number("link_id", hidden.link.map(|link| link.id.0.into()));
-            json.word("link_type", hidden.link.map(|link| names::link_type(link.link_type).unwrap_or("unknown")));
+            json.number("id", (hidden.id.0 != 0).then_some(hidden.id.0.into()));
+            json.number("link_id", (hidden.link.0 != 0).then_some(hidden.link.0.into()));
+            let link_type = || names::link_type(hidden.link_type).unwrap_or("unknown");
+            json.word("link_type", (hidden.link.0 != 0).then(link_type));
             json.text("name", Some(hidden.name.as_slice()).filter(|name| !name.is_empty()));
             json.word("seen_by", Some(hidden.seen_by.name()));
             json.word("missing_in", Some(hidden.missing_in.name()));
@@ -301,7 +297,7 @@ impl InventoryReport<'_> {
         json.out
     }
 
-    fn program_json(&self, program: &ProgramFacts, index: &Index<'_>, json: &mut Json) {
+    fn program_json(&self, program: &BpfProgram, index: &Index<'_>, json: &mut Json) {
         json.number("id", Some(program.id.0.into()));
         json.text("name", Some(&program.name));
         json.word("type", Some(names::prog_type(program.prog_type).unwrap_or("unknown")));
@@ -314,7 +310,7 @@ impl InventoryReport<'_> {
         json.out.push(b'"');
         json.number("loaded_ns", Some(program.loaded.0));
         json.boolean("own", program.own);
-        let calls = program.calls;
+        let calls = program.calls();
         json.word("write_user", Some(calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" })));
         json.word("write_user_why", calls.write_user().err().map(crate::bpf::NotScanned::name));
         match calls.unknown {
@@ -347,25 +343,26 @@ impl InventoryReport<'_> {
         let is_known = is_listed(program.prog_type) && self.all_seen(program);
         let is_unknown = index.attached(program.id).is_empty() && !is_known;
         json.word("attached_why", is_unknown.then_some("not_collected"));
-        let links = index.attached(program.id).iter().filter_map(|attach| attach.link).map(|link| Held::Link(link.id));
-        let holders = index.held(Object::Program(program.id)).iter().map(|holder| Held::By(holder));
+        let links = index.attached(program.id).iter().filter_map(|attach| attach.linked()).map(Held::Link);
+        let holders = index.held(Object::Program(program.id)).iter().map(|holder| Held::By(&holder.by));
         json.list("held_by", &links.chain(holders).collect::<Vec<_>>(), |json, held| match held {
             Held::Link(id) => json.number("link", Some(id.0.into())),
             Held::By(holder) => holder_json(holder, json),
         });
-        let counted = self.counts_runs || program.run_count > 0;
-        for (key, value) in [("run_count", program.run_count), ("run_time_ns", program.run_time_ns)] {
+        let runs = self.inventory.runs_of(program.id);
+        let counted = self.counts_runs || runs.count > 0;
+        for (key, value) in [("run_count", runs.count), ("run_time_ns", runs.time)] {
             match counted {
                 true => json.number(key, Some(value)),
                 false => json.word_or_why(key, None, "not_collected"),
             }
         }
-        let window = self.window.and_then(|window| window.of(program));
+        let window = self.window.and_then(|window| window.of(&runs));
         json.number("window_run_count", window.map(|(count, _)| count));
         json.number("window_run_time_ns", window.map(|(_, time)| time));
-        json.number("recursion_misses", Some(program.recursion_misses));
+        json.number("recursion_misses", Some(runs.skipped));
         json.number("jited_bytes", Some(program.jited_len.into()));
-        json.addr("addr", program.addresses.first().map(|addr| addr.0));
+        json.addr("addr", Some(program.addr.0).filter(|addr| *addr != 0));
     }
 }
 
@@ -396,11 +393,11 @@ pub fn not_attached(prog_type: u32, all_seen: bool) -> &'static str {
 }
 
 /// `program 7 NAME: in iter_prog, but not in next_id`.
-pub fn hidden_text(hidden: &Hidden, charset: Charset, out: &mut Vec<u8>) {
-    match (hidden.link, hidden.id) {
-        (Some(link), None) => _ = write!(out, "link {}", link.id.0),
-        (Some(link), Some(id)) => _ = write!(out, "link {} of program {}", link.id.0, id.0),
-        (None, id) => _ = write!(out, "program {}", id.unwrap_or_default().0),
+pub fn hidden_text(hidden: &BpfHidden, charset: Charset, out: &mut Vec<u8>) {
+    match (hidden.link.0, hidden.id.0) {
+        (0, id) => _ = write!(out, "program {id}"),
+        (link, 0) => _ = write!(out, "link {link}"),
+        (link, id) => _ = write!(out, "link {link} of program {id}"),
     }
     if !hidden.name.is_empty() {
         out.push(b' ');
@@ -410,7 +407,7 @@ pub fn hidden_text(hidden: &Hidden, charset: Charset, out: &mut Vec<u8>) {
 }
 
 /// The time of a program's load, and the user who loaded it, if known. `user` is the name.
-pub fn loaded(program: &ProgramFacts, clock_offset: i64, user: Option<String>) -> String {
+pub fn loaded(program: &BpfProgram, clock_offset: i64, user: Option<String>) -> String {
     let mut time = Vec::new();
     rfc3339(i128::from(program.loaded.0) + i128::from(clock_offset), &mut time);
     let time = String::from_utf8(time).unwrap_or_default();
@@ -423,7 +420,7 @@ pub fn loaded(program: &ProgramFacts, clock_offset: i64, user: Option<String>) -
 }
 
 /// The place where a program is attached: `uprobe /usr/bin/bash+0x31380`.
-pub fn place_text(attach: &AttachFacts, charset: Charset, out: &mut Vec<u8>) {
+pub fn place_text(attach: &BpfAttachment, charset: Charset, out: &mut Vec<u8>) {
     let escape = |text: &[u8], out: &mut Vec<u8>| escape(text, charset.reversible(), out);
     out.extend_from_slice(hook_name(attach).unwrap_or("an unknown place").as_bytes());
     if let Hook::Type(attach_type) = attach.hook
@@ -473,27 +470,16 @@ pub fn place_text(attach: &AttachFacts, charset: Charset, out: &mut Vec<u8>) {
 }
 
 /// The way in which a program is attached: `link 12`, or a mechanism without a link.
-pub fn way_text(attach: &AttachFacts) -> String {
-    attach.link.map_or_else(|| attach.via.name().to_owned(), |link| format!("link {}", link.id.0))
+pub fn way_text(attach: &BpfAttachment) -> String {
+    attach.linked().map_or_else(|| attach.via.name().to_owned(), |link| format!("link {}", link.0))
 }
 
 /// The holder of a program or link.
-pub fn holder_text(by: &HeldBy, charset: Charset) -> Vec<u8> {
-    let mut out = Vec::new();
-    match by {
-        HeldBy::Process { pid, comm, fd } => process_text(pid.0, comm, *fd, charset, &mut out),
-        HeldBy::Perf { pid, comm, fd } => {
-            out.extend_from_slice(b"perf event of ");
-            process_text(pid.0, comm, *fd, charset, &mut out);
-        }
-        HeldBy::Socket { pid, comm, fd } => {
-            out.extend_from_slice(b"socket of ");
-            process_text(pid.0, comm, *fd, charset, &mut out);
-        }
-        HeldBy::Pin(path) => {
-            out.extend_from_slice(b"pin ");
-            escape(path, charset.reversible(), &mut out);
-        }
+pub fn holder_text(holder: &BpfHolder, charset: Charset) -> Vec<u8> {
+    let mut out = holder.by.name().as_bytes().to_vec();
+    match holder.by {
+        HeldBy::Pin => escape(&holder.path, charset.reversible(), &mut out),
+        _ => process_text(holder.pid.0, &holder.comm, holder.fd, charset, &mut out),
     }
     out
 }
@@ -505,18 +491,18 @@ fn process_text(pid: u32, comm: &[u8], fd: u32, charset: Charset, out: &mut Vec<
 
 enum Held<'a> {
     Link(LinkId),
-    By(&'a Holder),
+    By(&'a BpfHolder),
 }
 
-fn attached_json(attach: &AttachFacts, json: &mut Json) {
+fn attached_json(attach: &BpfAttachment, json: &mut Json) {
     json.word_or_why("type", hook_name(attach), "no_field");
     json.word("via", Some(attach.via.name()));
-    json.number("link_id", attach.link.map(|link| link.id.0.into()));
+    json.number("link_id", attach.linked().map(|link| link.0.into()));
     place_json(attach, json);
 }
 
 /// The fields that an attachment and a link have in common.
-fn place_json(attach: &AttachFacts, json: &mut Json) {
+fn place_json(attach: &BpfAttachment, json: &mut Json) {
     let some = |text: &'_ Vec<u8>| !text.is_empty();
     match some(&attach.target) {
         true => json.text("target", Some(&attach.target)),
@@ -547,20 +533,17 @@ fn place_json(attach: &AttachFacts, json: &mut Json) {
     json.text("flags", Some(attach.flags.as_slice()).filter(|flags| !flags.is_empty()));
 }
 
-fn holder_json(holder: &Holder, json: &mut Json) {
-    match &holder.by {
-        HeldBy::Process { pid, comm, fd } | HeldBy::Perf { pid, comm, fd } | HeldBy::Socket { pid, comm, fd } => {
-            json.number("pid", Some(pid.0.into()));
-            json.text("comm", Some(comm));
-            json.number("fd", Some((*fd).into()));
-            if matches!(holder.by, HeldBy::Perf { .. }) {
-                json.boolean("perf_event", true);
-            }
-            if matches!(holder.by, HeldBy::Socket { .. }) {
-                json.boolean("socket", true);
-            }
-        }
-        HeldBy::Pin(path) => json.text("pin", Some(path)),
+fn holder_json(holder: &BpfHolder, json: &mut Json) {
+    if holder.by == HeldBy::Pin {
+        return json.text("pin", Some(&holder.path));
+    }
+    json.number("pid", Some(holder.pid.0.into()));
+    json.text("comm", Some(&holder.comm));
+    json.number("fd", Some(holder.fd.into()));
+    match holder.by {
+        HeldBy::Perf => json.boolean("perf_event", true),
+        HeldBy::Socket => json.boolean("socket", true),
+        _ => {}
     }
 }
 
@@ -584,7 +567,7 @@ pub fn alters(calls: HelperCalls) -> Option<String> {
 }
 
 /// The functions of the kernel that it calls directly; `None` if there are none.
-pub fn kfuncs(program: &ProgramFacts, charset: Charset) -> Option<String> {
+pub fn kfuncs(program: &BpfProgram, charset: Charset) -> Option<String> {
     let name = |name: &String| match name.is_empty() {
         true => "(unknown)".to_owned(),
         false => {
@@ -738,54 +721,55 @@ impl Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::{Link, NotScanned, Unseen, Via, View};
+    use crate::bpf::{NotScanned, Unseen, Via, View};
     use tracetui_shared::id::Tgid;
 
     fn inventory() -> Inventory {
-        let program = ProgramFacts {
+        let program = BpfProgram {
             id: ProgId(12),
             prog_type: 2,
             name: b"on_bash".to_vec(),
             tag: 0x0123_4567_89ab_cdef,
-            calls: HelperCalls { helpers: 1 | 1 << 2, unknown: None },
+            helpers: 1 | 1 << 2,
             kfuncs: vec!["bpf_dynptr_from_skb".to_owned(), String::new()],
             maps: vec![
                 BpfMap { id: 5, map_type: 1, name: b"counts".to_vec(), max_entries: 10_240 },
                 BpfMap { id: 6, map_type: 27, name: b"a\nb".to_vec(), max_entries: 4096 },
                 BpfMap { id: 7, map_type: 29, ..BpfMap::default() },
             ],
-            ..ProgramFacts::default()
+            ..BpfProgram::default()
         };
-        let unknown = HelperCalls { helpers: 0, unknown: Some(NotScanned::NotPermitted) };
-        let other = ProgramFacts { id: ProgId(13), prog_type: 6, calls: unknown, own: true, ..ProgramFacts::default() };
-        let uprobe = AttachFacts {
+        let unknown = NotScanned::NotPermitted as u8;
+        let other = BpfProgram { id: ProgId(13), prog_type: 6, unknown, own: true, ..BpfProgram::default() };
+        let uprobe = BpfAttachment {
             program: ProgId(12),
-            link: Some(Link { id: LinkId(4), link_type: 7 }),
+            link: LinkId(4),
+            link_type: 7,
             hook: Hook::Uprobe,
             target: b"/tmp/a\x1b\xff".to_vec(),
             offset: Some(0x31380),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         };
-        let cgroup = AttachFacts {
+        let cgroup = BpfAttachment {
             program: ProgId(12),
             via: Via::ProgAttach,
             hook: Hook::Type(1),
             target: b"/user.slice".to_vec(),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         };
         let holder = |object, by| Holder { object, by };
         Inventory {
             programs: vec![program, other],
             attachments: vec![uprobe, cgroup],
             holders: vec![
-                holder(Object::Link(LinkId(4)), HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())),
-                holder(Object::Program(ProgId(12)), HeldBy::Process { pid: Tgid(7), comm: b"b\na".to_vec(), fd: 3 }),
+                holder(Object::Link(LinkId(4)), BpfHolder::pin(b"/sys/fs/bpf/x".to_vec())),
+                holder(Object::Program(ProgId(12)), BpfHolder::process(HeldBy::Process, Tgid(7), b"b\na".to_vec(), 3)),
             ],
-            hidden: vec![Hidden {
-                id: Some(ProgId(9)),
+            hidden: vec![BpfHidden {
+                id: ProgId(9),
                 name: b"bpf_prog_0123456789abcdef_x".to_vec(),
                 seen_by: View::IterProg,
-                ..Hidden::default()
+                ..BpfHidden::default()
             }],
             unseen: vec![Unseen { what: "links", why: "no".to_owned(), remedy: "be root" }],
             ..Inventory::default()
@@ -875,8 +859,12 @@ mod tests {
     #[test]
     fn runs_are_those_within_the_window() {
         let mut inventory = inventory();
-        (inventory.programs[0].run_count, inventory.programs[0].run_time_ns) = (30, 6_000);
-        let window = Window { ns: 1_000_000_000, before: HashMap::from_iter([(ProgId(12), (10, 2_000))]) };
+        let ran = |count, time| {
+            let runs = BpfRuns { id: ProgId(12), count, time, skipped: 0 };
+            HashMap::from_iter([(runs.id, runs)])
+        };
+        inventory.runs = ran(30, 6_000);
+        let window = Window { ns: 1_000_000_000, before: ran(10, 2_000) };
         let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };
         let text = String::from_utf8(with.text()).expect("UTF-8");
         assert!(text.contains("ran 20 times in 1.0 s, 200 ns on average, 0.00 % of a CPU\n"), "{text}");

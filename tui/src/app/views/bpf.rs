@@ -12,7 +12,7 @@ use foldhash::HashSet;
 use regex::bytes::Regex;
 use std::cmp::Reverse;
 use std::time::Duration;
-use tracetui_events::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts, may_hide_place};
+use tracetui_events::bpf::{HeldBy, NotScanned, may_hide_place};
 use tracetui_events::enrich::World;
 use tracetui_events::enrich::bpf::Rate;
 use tracetui_events::event::names;
@@ -162,12 +162,12 @@ impl<'a> Seen<'a> {
     pub(crate) fn target(&self, charset: Charset) -> String {
         let mut out = Vec::new();
         if let Some(hidden) = self.hidden {
-            let Hidden { link, seen_by, missing_in, .. } = Hidden::from(hidden);
-            let link = link.map_or_else(String::new, |link| format!("link {}: ", link.id.0));
+            let BpfHidden { link, seen_by, missing_in, .. } = hidden;
+            let link = if link.0 == 0 { String::new() } else { format!("link {}: ", link.0) };
             return format!("{link}in {}, but not in {}", seen_by.name(), missing_in.name());
         }
         match self.attachment {
-            Some(attachment) => place_text(&AttachFacts::from(attachment), charset, &mut out),
+            Some(attachment) => place_text(attachment, charset, &mut out),
             None if let Some(told) = self.told => {
                 return format!("{} (event)", text::value_in(&told.place, charset, 4096));
             }
@@ -200,11 +200,9 @@ impl<'a> Seen<'a> {
             let by = self.by.iter().flatten().next();
             return by.map_or_else(|| "-".to_owned(), |by| format!("by {}[{}]", escaped(&by.comm), by.tgid.0));
         };
-        let first = match HeldBy::from(first) {
-            HeldBy::Process { pid, comm, .. } | HeldBy::Perf { pid, comm, .. } | HeldBy::Socket { pid, comm, .. } => {
-                format!("{}[{}]", escaped(&comm), pid.0)
-            }
-            HeldBy::Pin(path) => format!("pin {}", escaped(&path)),
+        let first = match first.by {
+            HeldBy::Pin => format!("pin {}", escaped(&first.path)),
+            _ => format!("{}[{}]", escaped(&first.comm), first.pid.0),
         };
         match others.count() {
             0 => first,
@@ -214,14 +212,14 @@ impl<'a> Seen<'a> {
 
     /// Whether it writes to the memory of processes; `Err` if unknown.
     pub(crate) fn write_user(&self) -> Result<bool, NotScanned> {
-        self.program.map_or(Err(NotScanned::Vanished), |program| ProgramFacts::from(program).calls.write_user())
+        self.program.map_or(Err(NotScanned::Vanished), |program| program.calls().write_user())
     }
 
     /// The row as one line, escaped, for copying and searching.
     pub(crate) fn line(&self) -> String {
         if let Some(hidden) = self.hidden {
             let mut out = b"HIDDEN ".to_vec();
-            inventory::hidden_text(&Hidden::from(hidden), Charset::Utf8, &mut out);
+            inventory::hidden_text(hidden, Charset::Utf8, &mut out);
             return String::from_utf8_lossy(&out).into_owned();
         }
         let name = copy::line(self.name());

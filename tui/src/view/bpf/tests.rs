@@ -6,7 +6,7 @@ use crate::app::{App, Effect, Input};
 use crate::view::tests::{MEMORY, SIZES, check_draws, check_shows, drawn, row_with, rows, screen};
 use crate::view::theme::Theme;
 use ratatui::style::{Color, Modifier};
-use tracetui_events::bpf::frames::hook;
+use tracetui_events::bpf::{self, HeldBy, Hook};
 use tracetui_events::enrich::bpf::Programs;
 use tracetui_events::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfMap, BpfProgram, BpfProgramGone,
@@ -28,7 +28,7 @@ fn program(id: u32, name: &str) -> BpfProgram {
     BpfProgram { id: ProgId(id), prog_type, name: name.as_bytes().to_vec(), tag: 0xab, ..BpfProgram::default() }
 }
 
-pub(crate) fn attachment(key: u32, program: u32, hook: u8, target: &str) -> BpfAttachment {
+pub(crate) fn attachment(key: u32, program: u32, hook: Hook, target: &str) -> BpfAttachment {
     let (program, link) = (ProgId(program), LinkId(key + 10));
     BpfAttachment { key, program, link, link_type: 7, hook, target: target.as_bytes().to_vec(), ..Default::default() }
 }
@@ -39,7 +39,7 @@ pub(crate) fn held(program: u32, link: u32, by: BpfHolder) -> HostFrame {
 }
 
 pub(crate) fn process(pid: u32, comm: &str) -> BpfHolder {
-    BpfHolder { pid: Tgid(pid), comm: comm.as_bytes().to_vec(), fd: 9, ..BpfHolder::default() }
+    BpfHolder::process(HeldBy::Process, Tgid(pid), comm.as_bytes().to_vec(), 9)
 }
 
 /// A pipeline that begins with the state of the dashboard's.
@@ -62,10 +62,10 @@ fn inventory() -> Maker {
     let maps = vec![BpfMap { id: 7, map_type: 1, name: b"counts".to_vec(), max_entries: 10_240 }];
     made.host(&HostFrame::BpfProgram(BpfProgram { helpers: 1, maps, ..program(31, "writer") }));
     made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(40, "exec_tp") }));
-    made.host(&HostFrame::BpfAttachment(attachment(1, 30, hook::KPROBE, "do_unlinkat")));
-    made.host(&HostFrame::BpfAttachment(attachment(2, 40, hook::TRACEPOINT, "sched:sched_process_exec")));
+    made.host(&HostFrame::BpfAttachment(attachment(1, 30, Hook::Kprobe, "do_unlinkat")));
+    made.host(&HostFrame::BpfAttachment(attachment(2, 40, Hook::Tracepoint, "sched:sched_process_exec")));
     made.host(&held(0, 11, process(1207, "tracerd")));
-    made.host(&held(31, 0, BpfHolder { by: 2, path: b"/sys/fs/bpf/writer".to_vec(), ..BpfHolder::default() }));
+    made.host(&held(31, 0, BpfHolder::pin(b"/sys/fs/bpf/writer".to_vec())));
     taken(&mut made);
     made.open(1, "a", "/a", 3);
     made
@@ -118,7 +118,7 @@ fn what_came_and_what_went_is_said() {
     made.ns += 1_000_000_000;
     let loaded = BootNanos(made.ns);
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
-    made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(3, 50, hook::UPROBE, "/bin/x") }));
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(3, 50, Hook::Uprobe, "/bin/x") }));
     taken(&mut made);
     made.open(1, "a", "/b", 3);
     assert_eq!(ids(feed(&mut app, &mut made)), ["+50", "31", "30", "40"]);
@@ -159,7 +159,12 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
 fn what_is_hidden_is_red_and_first() {
     let mut made = inventory();
     let name = b"bpf_prog_00000000000000ab_rk".to_vec();
-    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 3, ..BpfHidden::default() }));
+    made.host(&HostFrame::BpfHidden(BpfHidden {
+        id: ProgId(7),
+        name,
+        seen_by: bpf::View::IterProg,
+        ..BpfHidden::default()
+    }));
     let mut app = view(120, 24, &mut made);
     let shown = screen(keys(&mut app, "jj"));
     assert!(shown[1].contains("1 hidden"), "{}", shown[1]);
@@ -175,8 +180,8 @@ fn a_long_attach_point_takes_the_room_of_other_columns() {
     let many = || {
         let mut made = inventory();
         made.host(&held(0, 14, process(1207, "tracerd")));
-        made.host(&HostFrame::BpfAttachment(attachment(4, 30, hook::UPROBE, target)));
-        made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::UPROBE, &format!("/{}", "long/".repeat(40)))));
+        made.host(&HostFrame::BpfAttachment(attachment(4, 30, Hook::Uprobe, target)));
+        made.host(&HostFrame::BpfAttachment(attachment(5, 30, Hook::Uprobe, &format!("/{}", "long/".repeat(40)))));
         made
     };
     let mut app = view(80, 24, &mut many());
@@ -233,7 +238,7 @@ fn who_attached_it_is_said_without_a_holder() {
     made.event(Slot::BpfSysExit, 72, "refused", record.as_bytes());
     for id in [60, 61] {
         made.host(&HostFrame::BpfProgram(program(id, "lasting")));
-        made.host(&HostFrame::BpfAttachment(attachment(id - 57, id, hook::KPROBE, "do_unlinkat")));
+        made.host(&HostFrame::BpfAttachment(attachment(id - 57, id, Hook::Kprobe, "do_unlinkat")));
     }
     taken(&mut made);
     made.open(1, "a", "/a", 3);
@@ -294,7 +299,7 @@ fn whose_program_was_unloaded_is_said() {
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(60, "count") }));
     (record.cmd, record.has, record.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 13);
     made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
-    let attached = BpfAttachment { news: true, ..attachment(3, 60, hook::KPROBE, "do_unlinkat") };
+    let attached = BpfAttachment { news: true, ..attachment(3, 60, Hook::Kprobe, "do_unlinkat") };
     made.host(&HostFrame::BpfAttachment(attached));
     taken(&mut made);
     made.ns += 20_000_000_000;
@@ -404,11 +409,11 @@ fn many_holders_and_many_programs_are_bounded() {
     let mut made = inventory();
     for id in 100..300 {
         made.host(&HostFrame::BpfProgram(program(id, "pinned")));
-        let pin = BpfHolder { by: 2, path: vec![b'x'; 4000], ..BpfHolder::default() };
+        let pin = BpfHolder::pin(vec![b'x'; 4000]);
         let holders = vec![pin; tracetui_events::limits::BPF_HOLDERS_KEPT];
         made.host(&HostFrame::BpfHolders(BpfHolders { program: ProgId(id), count: 64, holders, link: LinkId(0) }));
     }
-    made.host(&HostFrame::BpfAttachment(attachment(9, 30, hook::KPROBE, "evil")));
+    made.host(&HostFrame::BpfAttachment(attachment(9, 30, Hook::Kprobe, "evil")));
     taken(&mut made);
     let mut app = view(100, 300, &mut made);
     assert_eq!(app.world().bpf.left_out(), 0);
@@ -416,7 +421,7 @@ fn many_holders_and_many_programs_are_bounded() {
     assert!(shown.iter().any(|row| row.contains("evil")));
     assert_eq!(shown.iter().filter(|row| row.ends_with("64 holders") || row.contains("64 holders")).count(), 192);
     for key in 1000..4000 {
-        made.host(&HostFrame::BpfAttachment(attachment(key, 31, hook::KPROBE, &"y".repeat(4000))));
+        made.host(&HostFrame::BpfAttachment(attachment(key, 31, Hook::Kprobe, &"y".repeat(4000))));
     }
     taken(&mut made);
     feed(&mut app, &mut made);
@@ -497,8 +502,8 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
 fn the_owner_is_seen_on_a_narrow_screen() {
     let mut made = inventory();
     made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit_btf") }));
-    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, hook::RAW_TRACEPOINT, "io_uring_submit_req")));
-    made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::RAW_TRACEPOINT, "sched_process_exec")));
+    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, Hook::RawTracepoint, "io_uring_submit_req")));
+    made.host(&HostFrame::BpfAttachment(attachment(5, 30, Hook::RawTracepoint, "sched_process_exec")));
     made.host(&held(0, 15, process(27841, "bpftrace")));
     made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
     let mut app = view(80, 24, &mut made);
@@ -634,7 +639,7 @@ fn rows_are_sorted_and_found() {
 fn what_is_gone_is_bounded_and_part_of_a_state() {
     let mut made = Maker::default();
     for key in 0..20_000 {
-        made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(key, 7, hook::KPROBE, "x") }));
+        made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(key, 7, Hook::Kprobe, "x") }));
         made.host(&HostFrame::BpfAttachment(BpfAttachment { key, gone: true, ..Default::default() }));
     }
     let mut app = app(80, 24, MEMORY);
@@ -658,15 +663,19 @@ fn every_size_and_every_name_can_be_drawn() {
     made.host(&HostFrame::BpfProgram(program(60, hostile)));
     let module = hostile.as_bytes().to_vec();
     let symbol = module.clone();
-    made.host(&HostFrame::BpfAttachment(BpfAttachment { module, symbol, ..attachment(9, 60, hook::KPROBE, hostile) }));
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { module, symbol, ..attachment(9, 60, Hook::Kprobe, hostile) }));
     made.host(&held(0, 19, process(7, hostile)));
-    made.host(&HostFrame::BpfHidden(BpfHidden { name: hostile.into(), seen_by: 200, ..BpfHidden::default() }));
+    made.host(&HostFrame::BpfHidden(BpfHidden {
+        name: hostile.into(),
+        seen_by: bpf::View::ObjInfo,
+        ..BpfHidden::default()
+    }));
     let typed = ["", "\n", "\n\n", "jj\n", "j\n\n", "G", "s", "sss", "?", "p", "/a", "jp\x1b", "e", "x", "u", "W", "y"];
     check_draws(&made, &SIZES, "4", &typed);
     // A text that looks like an escape differs from one.
     let mut made = Maker::default();
-    made.host(&HostFrame::BpfAttachment(attachment(1, 3, hook::UPROBE, "/\x1b[31m")));
-    made.host(&HostFrame::BpfAttachment(attachment(2, 2, hook::UPROBE, r"/\x1b[31m")));
+    made.host(&HostFrame::BpfAttachment(attachment(1, 3, Hook::Uprobe, "/\x1b[31m")));
+    made.host(&HostFrame::BpfAttachment(attachment(2, 2, Hook::Uprobe, r"/\x1b[31m")));
     let mut app = view(80, 24, &mut made);
     let rows = rows(&mut app);
     assert!(rows[0].contains(r" /\x1b[31m") && rows[1].contains(r" /\\x1b[31m"), "{rows:#?}");

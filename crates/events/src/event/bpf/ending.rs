@@ -1,7 +1,6 @@
 //! The event of the end of an attachment that a system call reported, if no system call reports that end.
 
 use super::*;
-use crate::bpf::frames::hook;
 use crate::frame::host::BpfAttachment;
 use tracetui_shared::record::bpf::TEXT_LEN;
 
@@ -12,7 +11,7 @@ impl<'a> Bpf<'a> {
     }
 
     /// The payload of the event of the end of this attachment.
-    pub(crate) fn end(&self, via: u8) -> Vec<u8> {
+    pub(crate) fn end(&self, via: Via) -> Vec<u8> {
         let mut record = self.record();
         let mut text = self.text;
         // The fields of netfilter have another meaning there.
@@ -22,8 +21,11 @@ impl<'a> Bpf<'a> {
             text = target.as_deref().unwrap_or_default();
         }
         let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
-        let (hook, attach_type) = self.hook();
-        (record.hooknum, record.attach_type, record.priority) = (hook.into(), attach_type, via.into());
+        let (hook, attach_type) = self.attached_to().numbers();
+        (record.hooknum, record.priority) = (hook.into(), via as i32);
+        if hook != 0 {
+            record.attach_type = attach_type;
+        }
         (record.call, record.cmd, record.ret) = (call::INVENTORY, cmd::PROG_DETACH, 0);
         record.text_len = text.len() as u32 + 1;
         [record.as_bytes(), text, b"\0"].concat()
@@ -39,18 +41,13 @@ impl<'a> Bpf<'a> {
         self.text
     }
 
-    /// The type of the attach point, as the inventory has it.
-    fn hook(&self) -> (u8, u32) {
+    /// The attach point of a system call, as the inventory has it.
+    fn attached_to(&self) -> Hook {
         let BpfRecord { attach_type, expected_attach_type, .. } = self.record();
         let kind = self.attach_kind();
         let of_type = |attach_type: &u32| kind.is_some() && attach_type_kind(*attach_type) == kind;
-        match Hook::named(kind.unwrap_or_default()) {
-            Some(number) => (number, 0),
-            None => match [attach_type, expected_attach_type].into_iter().find(of_type) {
-                Some(attach_type) => (hook::TYPE, attach_type),
-                None => (0, attach_type),
-            },
-        }
+        let by_type = || [attach_type, expected_attach_type].into_iter().find(of_type).map(Hook::Type);
+        Hook::named(kind.unwrap_or_default()).or_else(by_type).unwrap_or_default()
     }
 
     /// The end of an attachment whose program was replaced by that of an event.
@@ -62,7 +59,7 @@ impl<'a> Bpf<'a> {
     /// same place.
     pub(crate) fn likeness(&self, facts: &BpfAttachment, cgroup: Option<&[u8]>) -> u8 {
         let record = self.record();
-        if (record.hooknum, record.attach_type) != (facts.hook.into(), facts.attach_type) {
+        if self.hook() != facts.hook {
             return 0;
         }
         let same = match (facts.ifindex, facts.offset) {

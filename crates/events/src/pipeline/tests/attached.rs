@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::bpf::frames::Described;
-use crate::bpf::{AttachFacts, Hook, InterfacePart, Inventory, Link, Part, ProgramFacts, Via, XDP};
+use crate::bpf::{Hook, InterfacePart, Inventory, Part, Via, XDP};
 use proptest::prelude::*;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::NsInum;
@@ -348,10 +348,11 @@ impl Kernel {
         }
     }
 
-    fn facts(&self, of: &Attachment) -> AttachFacts {
-        AttachFacts {
+    fn facts(&self, of: &Attachment) -> BpfAttachment {
+        BpfAttachment {
             program: ProgId(of.program),
-            link: (of.link != 0).then_some(Link { id: LinkId(of.link), link_type: 1 }),
+            link: LinkId(of.link),
+            link_type: u32::from(of.link != 0),
             via: of.via,
             hook: match of.via {
                 Via::ProgAttach => Hook::Type(1),
@@ -370,12 +371,12 @@ impl Kernel {
                 _ => of.place.to_string(),
             }
             .into_bytes(),
-            addr: Some(KernelAddr(GROUP.into())).filter(|_| of.via == Via::Setsockopt && of.place == GROUP),
+            addr: KernelAddr(if of.via == Via::Setsockopt && of.place == GROUP { GROUP.into() } else { 0 }),
             event: if of.via == Via::Ioctl && of.place == EVENT { EVENT } else { 0 },
             ifindex: Some(of.place).filter(|_| of.via == Via::Netlink && of.place > INTERFACES),
             netns: Some(NETNS).filter(|_| of.via == Via::Netlink && of.place > INTERFACES),
             cgroup: CgroupId(if of.via == Via::ProgAttach && !self.earlier { of.place.into() } else { 0 }),
-            ..AttachFacts::default()
+            ..BpfAttachment::default()
         }
     }
 
@@ -385,7 +386,7 @@ impl Kernel {
         ids.sort_unstable();
         ids.dedup();
         let inventory = Inventory {
-            programs: ids.iter().map(|id| ProgramFacts { id: ProgId(*id), ..ProgramFacts::default() }).collect(),
+            programs: ids.iter().map(|id| BpfProgram { id: ProgId(*id), ..BpfProgram::default() }).collect(),
             attachments: listed.iter().map(|known| self.facts(known)).collect(),
             ..Inventory::default()
         };
