@@ -25,7 +25,7 @@ pub const BPF_CALLER_NS: u64 = 3_000_000_000;
 /// Nanoseconds after the unload of a program within which rtnetlink sends the notification of the call that detached it.
 pub const BPF_CALLER_AFTER_NS: u64 = 1_000_000;
 
-/// Programs whose load is remembered as reported. The oldest is forgotten: if it is reported once more, that counts as another
+/// Programs whose load is remembered as reported, with its facts. The oldest is forgotten: if it is reported once more, that counts as another
 /// load.
 pub const BPF_LOADS_KNOWN: usize = 16_384;
 
@@ -42,7 +42,7 @@ pub const BPF_UNLOADS_KNOWN: usize = 4096;
 /// Bytes of the inventory of BPF programs in a trace. Entries beyond it are left out.
 pub const BPF_INVENTORY: usize = 8 << 20;
 
-/// Loads and attachments of BPF programs whose process a trace remembers, even after that process has exited. Also the loads and
+/// Loads and attachments of BPF programs whose process a trace remembers, even after that process has exited. Also the
 /// places that it remembers from events. Beyond it, the oldest is forgotten.
 pub const BPF_DOERS: usize = 1024;
 

@@ -8,9 +8,8 @@ use crate::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfMap, BpfProgram, BpfProgramGone,
     BpfRuns, HostFrame,
 };
-use crate::frame::state::{BpfDoer, BpfLoad, BpfTold};
+use crate::frame::state::{BpfDoer, BpfTold};
 use crate::limits;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Uid};
@@ -44,7 +43,8 @@ pub struct Programs {
     /// The places where programs were attached by a link. The inventory contains these links, unless they come and go between two
     /// inventories.
     told_links: Fifo<ProgId, BpfTold>,
-    loads: Fifo<ProgId, BpfLoad>,
+    /// The programs as the events of their loads describe them.
+    loads: Fifo<ProgId, BpfProgram>,
     changes: u64,
 }
 
@@ -120,6 +120,9 @@ pub struct Former<T> {
 /// The number of mechanisms without a link. They are numbered from 1.
 const VIAS: u8 = 4;
 
+/// [`BpfProgram::prog_type`] of a program whose type no event shows.
+pub(crate) const UNKNOWN_TYPE: u32 = u32::MAX;
+
 /// The value of [`BpfDoer::via`] for a load.
 const LOADED: u8 = u8::MAX;
 
@@ -131,26 +134,23 @@ fn made(doer: &BpfDoer) -> Made {
     }
 }
 
-/// The facts about a program in the event of its load.
-fn load_of(event: &Bpf<'_>, program: ProgId, time: BootNanos) -> BpfLoad {
-    let BpfRecord { prog_type, tag, prog_uid, helpers, scan, .. } = event.record();
-    BpfLoad {
-        program,
-        time,
-        prog_type: if event.knows_type() { prog_type } else { u32::MAX },
-        name: event.name().to_vec(),
+/// The program in the event of a load.
+fn loaded(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
+    let BpfRecord { prog_type, tag, prog_uid, helpers, scan, expected_attach_type: attach_type, .. } = event.record();
+    let mut name = event.name().to_vec();
+    name.truncate(limits::BPF_HIDDEN_NAME);
+    BpfProgram {
+        id,
+        loaded: time,
+        prog_type: if event.knows_type() { prog_type } else { UNKNOWN_TYPE },
+        name,
         tag: u64::from_be_bytes(tag),
         uid: Uid(prog_uid),
         unknown: unknown_of(scan),
         helpers,
+        attach_type,
+        ..BpfProgram::default()
     }
-}
-
-/// The program of a load event.
-fn program_of(load: &BpfLoad) -> BpfProgram {
-    let BpfLoad { program: id, time: loaded, prog_type, ref name, tag, uid, unknown, helpers } = *load;
-    let name = name.clone();
-    BpfProgram { id, prog_type, name, tag, uid, loaded, unknown, helpers, ..BpfProgram::default() }
 }
 
 fn bytes_of_program(program: &BpfProgram) -> usize {
@@ -247,12 +247,16 @@ impl Programs {
     }
 
     /// A program that is loaded, or was: as an inventory listed it, or else as the event of its load reported it.
-    pub(crate) fn known_program(&self, id: ProgId) -> Option<Cow<'_, BpfProgram>> {
-        let load = self.loads.get(&id);
+    pub(crate) fn known_program(&self, id: ProgId) -> Option<&BpfProgram> {
+        let load = self.load(id);
         // The id may have belonged to another program before.
-        let gone = || self.gone_program(id).filter(|gone| load.is_none_or(|load| gone.at >= load.time));
-        let listed = self.program(id).or_else(|| gone().map(|gone| &gone.facts));
-        listed.map(Cow::Borrowed).or_else(|| load.map(|load| Cow::Owned(program_of(load))))
+        let gone = || self.gone_program(id).filter(|gone| load.is_none_or(|load| gone.at >= load.loaded));
+        self.program(id).or_else(|| gone().map(|gone| &gone.facts)).or(load)
+    }
+
+    /// A program as the event of its load describes it. If the type is unknown, it is [`UNKNOWN_TYPE`].
+    pub(crate) fn load(&self, id: ProgId) -> Option<&BpfProgram> {
+        self.loads.get(&id)
     }
 
     /// All programs, by id.
@@ -462,15 +466,22 @@ impl Programs {
     }
 
     /// The loaded programs according to events, oldest first.
-    pub(super) fn loads(&self) -> impl Iterator<Item = &BpfLoad> {
+    pub(super) fn loads(&self) -> impl Iterator<Item = &BpfProgram> {
         self.loads.iter().map(|(_, load)| load)
     }
 
-    pub(super) fn add_load(&mut self, mut load: BpfLoad) {
-        load.name.truncate(limits::BPF_HIDDEN_NAME);
-        let bytes = Fifo::<ProgId, BpfLoad>::ENTRY + load.name.len();
-        self.loads.insert(load.program, load, bytes);
-        while self.loads.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    pub(super) fn add_load(&mut self, load: BpfProgram) {
+        let bytes = Fifo::<ProgId, BpfProgram>::ENTRY + load.name.len();
+        self.loads.insert(load.id, load, bytes);
+        while self.loads.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
+    }
+
+    /// Adds the program of an event, if that reports a load. The pipeline calls it when the event arrives: reports of the inventory
+    /// about the program may precede the delivery.
+    pub(crate) fn meet_load(&mut self, event: &Bpf<'_>, time: BootNanos) {
+        if let Some(Made::Program(id)) = event.made() {
+            self.add_load(loaded(event, id, time));
+        }
     }
 
     /// The processes that loaded or attached programs, oldest first.
@@ -508,8 +519,8 @@ impl Programs {
                 false => self.add_told(BpfTold { program, via, time: header.time, place }),
             }
         }
-        if let Some(Made::Program(id)) = event.made() {
-            self.add_load(load_of(event, id, header.time));
+        if event.is_made() || header.has(flag::EXCERPT) {
+            self.meet_load(event, header.time);
         }
         let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
         let (program, link, via) = match made {
@@ -525,9 +536,9 @@ impl Programs {
     fn meet(&mut self, id: ProgId) {
         let Some(load) = self.loads.get(&id) else { return };
         // The id may have belonged to another program before.
-        let met = self.programs.contains_key(&id) || self.gone_program(id).is_some_and(|gone| gone.at >= load.time);
+        let met = self.programs.contains_key(&id) || self.gone_program(id).is_some_and(|gone| gone.at >= load.loaded);
         if !met {
-            self.add_program(program_of(load));
+            self.add_program(load.clone());
         }
     }
 

@@ -278,10 +278,11 @@ wire_struct! {
         max_entries: u32,
     }
 
-    /// A BPF program in the inventory. It replaces what was known of the program.
+    /// A BPF program in the inventory. It replaces what was known of the program. A state also has programs as the events of their
+    /// loads describe them.
     BpfProgram {
         id: ProgId,
-        /// `BPF_PROG_TYPE_*`.
+        /// `BPF_PROG_TYPE_*`; `u32::MAX` if unknown.
         prog_type: u32,
         /// The name of its main function from its BTF, or else the name as loaded, of at most 15 bytes.
         name: Vec<u8>,
@@ -306,6 +307,8 @@ wire_struct! {
         kfuncs: Vec<String>,
         /// The maps that it uses.
         maps: Vec<BpfMap>,
+        /// The `BPF_*` attach type that was passed at its load; 0 if no event of the load shows it.
+        attach_type: u32,
     }
 
     /// A BPF program that has left the inventory.

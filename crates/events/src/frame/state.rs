@@ -4,6 +4,7 @@
 //! users, groups, cgroups and counters are saved as the host frames by which they came.
 
 use super::bpf::Via;
+use super::host::BpfProgram;
 use super::wire::{Wire, counts, frames, wire_struct};
 use std::sync::Arc;
 use tracetui_shared::id::{Gid, LinkId, ProgId, Tgid, Uid};
@@ -170,26 +171,9 @@ wire_struct! {
         /// Where programs were attached, from the events of these calls.
         bpf_told: Vec<BpfTold>,
         /// The loaded BPF programs, from the events.
-        bpf_loads: Vec<BpfLoad>,
+        bpf_loads: Vec<BpfProgram>,
         /// Those in `bpf_told` that ended without an event of a system call: 256 × program + mechanism.
         bpf_told_ended: Vec<u64>,
-    }
-
-    /// A BPF program as the event of its load describes it; the inventory may miss it.
-    BpfLoad {
-        program: ProgId,
-        /// The time of the event.
-        time: BootNanos,
-        /// As in [`super::host::BpfProgram`]; an unassigned number if unknown.
-        prog_type: u32,
-        name: Vec<u8>,
-        tag: u64,
-        /// Who loaded it; `u32::MAX` if unknown.
-        uid: Uid,
-        /// As in [`super::host::BpfProgram`].
-        unknown: u8,
-        /// As in [`super::host::BpfProgram`].
-        helpers: u64,
     }
 
     /// Where a program was attached, from the event of the call; the kernel may not list it.
@@ -286,8 +270,8 @@ wire_struct! {
 
     /// The loaded programs, oldest first.
     ProgramsState {
-        /// Programs whose load an event reports.
-        known: Vec<KnownProgram>,
+        /// Programs whose load only the kernel's own stream of programs reports.
+        streamed: Vec<ProgId>,
         /// Programs that the COMMAND loaded.
         commands: Vec<ProgId>,
         /// Detachments that system calls reported, and the inventory did not yet.
@@ -312,18 +296,6 @@ wire_struct! {
         /// The number of the cgroup, socket, group of sockets, interface, map or namespace; 0 elsewhere.
         spot: u64,
         time: BootNanos,
-    }
-
-    /// A program whose load an event reports. From `prog_type` on, as in [`tracetui_shared::record::bpf::BpfRecord`].
-    KnownProgram {
-        id: ProgId,
-        /// Whether the event comes from another source than a system call.
-        streamed: bool,
-        prog_type: u32,
-        attach_type: u32,
-        uid: Uid,
-        helpers: u64,
-        scan: u8,
     }
 
     /// Frames that the pipeline holds back.

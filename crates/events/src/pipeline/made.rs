@@ -48,6 +48,9 @@ pub(super) fn fill(record: &mut BpfRecord, program: &BpfProgram) {
     record.helpers = program.helpers;
     record.scan = scan_of(program.unknown);
     record.tag = program.tag.to_be_bytes();
+    if program.attach_type != 0 {
+        record.expected_attach_type = program.attach_type;
+    }
     if record.symbol[0] == 0 {
         let symbol = [format!("bpf_prog_{:016x}_", program.tag).as_bytes(), &program.name].concat();
         set_symbol(record, &symbol);

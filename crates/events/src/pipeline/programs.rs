@@ -13,16 +13,17 @@ use super::callers::Callers;
 use super::made::{NO_SLOT, fill, made_header, place_event, push_place, record_of, set_place};
 use crate::bpf::{Hook, Via, XDP};
 use crate::enrich::World;
+use crate::enrich::bpf::UNKNOWN_TYPE;
 use crate::enrich::process::ProcessTable;
 use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::host::{BpfAttachment, BpfInventory, ProgramChange};
-use crate::frame::state::{KnownProgram, ProgramsState};
+use crate::frame::state::ProgramsState;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, flag, until_nul};
-use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid, Tid, Uid};
+use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid, Tid};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, NetlinkRecord, XdpRecord, attach, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
@@ -56,8 +57,8 @@ struct Waiting {
 pub(super) struct ProgramReports {
     /// The events that no system call has reported yet, oldest first.
     waiting: VecDeque<Waiting>,
-    /// The programs whose load has been reported by an event.
-    known: Fifo<ProgId, KnownProgram>,
+    /// The programs whose load only the stream reports, as an event.
+    streamed: Fifo<ProgId, ()>,
     /// The programs that the COMMAND loaded.
     commands: Fifo<ProgId, ()>,
     /// The attachments and detachments that system calls reported.
@@ -112,7 +113,7 @@ impl Waiting {
             match unread.zip(world.bpf.known_program(program_of(&frame))) {
                 Some((bpf, program)) => {
                     let mut record = bpf.record();
-                    fill(&mut record, &program);
+                    fill(&mut record, program);
                     let text = frame.payload.get(size_of::<BpfRecord>()..).unwrap_or_default();
                     made.push(header, &[record.as_bytes(), text].concat());
                 }
@@ -151,7 +152,7 @@ impl ProgramReports {
         });
         let attached: Vec<_> = attached.filter(|facts| !is_own(facts.program, world)).collect();
         let payload = |facts: &BpfAttachment, gone, world: &World| {
-            place_event(facts, gone, world.bpf.known_program(facts.program).as_deref()).into()
+            place_event(facts, gone, world.bpf.known_program(facts.program)).into()
         };
         let changes = self.attached.changed(&attached, (ifindex, netns), time, world, payload);
         let caller = if first & 1 == 0 { FrameHeader::default() } else { *caller };
@@ -190,10 +191,8 @@ impl ProgramReports {
         });
         let Some(id) = loaded(&record) else { return true };
         self.waiting.retain(|load| load.of != Awaited::Load(id));
-        let reported = self.known.get(&id).is_some_and(|known| known.streamed);
-        let BpfRecord { prog_type, expected_attach_type: attach_type, prog_uid, helpers, scan, .. } = record;
-        self.know(KnownProgram { id, streamed: false, prog_type, attach_type, uid: Uid(prog_uid), helpers, scan });
-        !reported
+        Bpf::of(frame.payload).into_iter().for_each(|bpf| world.bpf.meet_load(&bpf, frame.header.time));
+        !self.streamed.contains(&id)
     }
 
     /// Turns a waiting report that an attachment appeared into an event, if a system call ended the attachment.
@@ -216,7 +215,7 @@ impl ProgramReports {
         let none = BpfRecord { prog_id: program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
         let detached = BpfRecord { cmd, has: set.has & !has::PROG, hooknum: 0, priority: 0, ..set };
         let mut detached = self.attached.with_known(with_program(detached, &none));
-        world.bpf.known_program(program).into_iter().for_each(|program| fill(&mut detached, &program));
+        world.bpf.known_program(program).into_iter().for_each(|program| fill(&mut detached, program));
         let time = BootNanos(frame.header.time.0.saturating_sub(1));
         let mut batch = Batch::default();
         batch.push(FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header }, detached.as_bytes());
@@ -243,11 +242,6 @@ impl ProgramReports {
             }
             (call::BPF, cmd::PROG_DETACH) if record.on & SINGLE != 0 && record.ret >= 0 => {
                 record = self.attached.of_unnamed(&bpf, BootNanos(0), world)?;
-                world
-                    .bpf
-                    .known_program(ProgId(record.prog_id))
-                    .into_iter()
-                    .for_each(|program| fill(&mut record, &program));
             }
             // The kernel unloads the program within the call, unless something else holds it.
             (call::BPF, cmd::PROG_DETACH) if record.on & on::DEVICE != 0 && record.prog_id == 0 && record.ret >= 0 => {
@@ -255,11 +249,6 @@ impl ProgramReports {
                 let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
                 let ended = ended.map(|ended| with_program(record, &ended));
                 record = ended.or_else(|| self.attached.of_unnamed(&bpf, BootNanos(0), world))?;
-                world
-                    .bpf
-                    .known_program(ProgId(record.prog_id))
-                    .into_iter()
-                    .for_each(|program| fill(&mut record, &program));
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
                 let ended = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
@@ -267,13 +256,12 @@ impl ProgramReports {
                 let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
                 let known = self.attached.of_unnamed(&bpf, unloaded.unwrap_or_default(), world);
                 record = known.or_else(|| ended.map(|ended| with_program(record, &ended)))?;
-                world
-                    .bpf
-                    .known_program(ProgId(record.prog_id))
-                    .into_iter()
-                    .for_each(|program| fill(&mut record, &program));
             }
             _ => return None,
+        }
+        if record.cmd != cmd::LINK_DETACH {
+            let program = world.bpf.known_program(ProgId(record.prog_id));
+            program.into_iter().for_each(|program| fill(&mut record, program));
         }
         let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
         let mut whole = Batch::default();
@@ -283,7 +271,7 @@ impl ProgramReports {
 
     /// Handles a report of the stream. An unload becomes an event at once, after the ends of the program's attachments.
     pub(super) fn changed(&mut self, change: &ProgramChange, time: BootNanos, world: &mut World, made: &mut Batch) {
-        if change.loaded && self.known.contains(&change.id) {
+        if change.loaded && (world.bpf.load(change.id).is_some() || self.streamed.contains(&change.id)) {
             return;
         }
         let mut record = record_of(change);
@@ -299,13 +287,9 @@ impl ProgramReports {
         }
         let begun = self.decide_places(change.id, time, world, made);
         self.detached(change.id, time, &begun, world, made);
-        match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
-            Some(known) => {
-                (record.prog_type, record.expected_attach_type) = (known.prog_type, known.attach_type);
-                (record.prog_uid, record.helpers, record.scan) = (known.uid.0, known.helpers, known.scan);
-            }
-            None => world.bpf.program(change.id).into_iter().for_each(|program| fill(&mut record, program)),
-        }
+        let load = world.bpf.load(change.id).filter(|load| load.prog_type != UNKNOWN_TYPE);
+        let known = load.or_else(|| world.bpf.program(change.id));
+        known.into_iter().for_each(|program| fill(&mut record, program));
         made.push(header, record.as_bytes());
     }
 
@@ -337,7 +321,7 @@ impl ProgramReports {
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
             let reported = self.attached.unlisted(Place::of(facts, true));
             if reported.is_none() && !facts.is_part() {
-                push_place(facts, true, world.bpf.known_program(id).as_deref(), time, &mut events);
+                push_place(facts, true, world.bpf.known_program(id), time, &mut events);
             }
             ended.push((facts.key, reported.unwrap_or(time)));
         }
@@ -414,7 +398,7 @@ impl ProgramReports {
     /// Lets the event of an attachment that appeared or ended wait for the report of a system call.
     fn wait_for(&mut self, facts: &BpfAttachment, gone: bool, time: BootNanos, world: &World, made: &mut Batch) {
         let mut event = Batch::default();
-        push_place(facts, gone, world.bpf.known_program(facts.program).as_deref(), time, &mut event);
+        push_place(facts, gone, world.bpf.known_program(facts.program), time, &mut event);
         self.wait(Waiting { of: Awaited::Place(Place::of(facts, gone)), time, event }, world, made);
     }
 
@@ -477,9 +461,9 @@ impl ProgramReports {
         self.commands.contains(&id)
     }
 
-    fn know(&mut self, known: KnownProgram) {
-        self.known.insert(known.id, known, 0);
-        while self.known.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
+    fn know_streamed(&mut self, id: ProgId) {
+        self.streamed.insert(id, (), 0);
+        while self.streamed.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
     }
 
     /// Inserts an event at its place in time. Needed because the CPUs are read one after another.
@@ -504,8 +488,7 @@ impl ProgramReports {
         let Some(frame) = first.event.frame_at(0) else { return };
         let Some(mut record) = record(frame.payload) else { return };
         world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
-        let BpfRecord { prog_type, prog_uid, helpers, scan, .. } = record;
-        self.know(KnownProgram { id, streamed: true, prog_type, attach_type: 0, uid: Uid(prog_uid), helpers, scan });
+        self.know_streamed(id);
         made.push(frame.header, record.as_bytes());
     }
 
@@ -519,15 +502,14 @@ impl ProgramReports {
         let mut calls = Batch::default();
         self.callers.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
         calls.frames().for_each(|frame| out(&frame));
-        let known = self.known.iter().map(|(_, known)| known.clone());
-        let commands = self.commands.iter().map(|(id, ())| *id).collect();
-        let mut state = ProgramsState { known: known.collect(), commands, ..ProgramsState::default() };
+        let [streamed, commands] = [&self.streamed, &self.commands].map(|ids| ids.iter().map(|(id, ())| *id).collect());
+        let mut state = ProgramsState { streamed, commands, ..ProgramsState::default() };
         self.attached.write_state(&mut state, |time, open, end| attached(made_header(time), open, end));
         state
     }
 
     pub(super) fn restore(&mut self, state: &ProgramsState) {
-        state.known.iter().for_each(|known| self.know(known.clone()));
+        state.streamed.iter().for_each(|id| self.know_streamed(*id));
         for id in state.commands.iter().take(limits::BPF_LOADS_KNOWN) {
             self.commands.insert(*id, (), 0);
         }

@@ -1246,6 +1246,34 @@ fn an_attachment_names_a_program_that_is_listed_later() {
     assert_eq!(lines, [r#"1 null null"#, r#"2 "late" "0000000000000000""#, r#"3 "loaded" "0101010101010101""#]);
 }
 
+/// Checks that a report of netlink names the program of a load that the same trace saw, even if that was not delivered yet.
+#[test]
+fn an_attachment_by_netlink_names_a_program_that_was_just_loaded() {
+    let mut load = BpfRecord::new_zeroed();
+    (load.cmd, load.has, load.prog_id, load.ret) = (cmd::PROG_LOAD, has::PROG, 3, 3);
+    (load.tag, load.prog_type, load.expected_attach_type) = ([1; 8], 6, 37);
+    load.name[..6].copy_from_slice(b"loaded");
+    let (via, hook, ifindex) = (Via::Netlink, Hook::Type(37), Some(3));
+    for unloads in [true, false] {
+        let mut t = Fed::of(asked(ALL, 0));
+        t.batch.push(header(Slot::BpfSysExit, 0, 0, 1000), load.as_bytes());
+        report(BpfAttachment { via, hook, ifindex, ..attachment(0, 3, 0) }, 1001, &mut t.batch);
+        if unloads {
+            change(&mut t.batch, false, 3, 1002);
+        }
+        t.batch.set_drained_at(BootNanos(1003 * MS));
+        let lines = json_of(&mut t);
+        let attached: Vec<_> = lines.iter().filter(|line| line["op"] == "attach").map(|line| &line["prog"]).collect();
+        let [program] = attached[..] else { panic!("{lines:?}") };
+        assert_eq!((&program["name"], &program["type"]), (&"loaded".into(), &"xdp".into()), "{program}");
+        assert_eq!(
+            (&program["tag"], &program["attach_type"]),
+            (&"0101010101010101".into(), &"xdp".into()),
+            "{program}"
+        );
+    }
+}
+
 /// Checks that an attachment that no system call reported begins and ends once even if its program was unloaded before the report came.
 #[test]
 fn an_attachment_of_an_unloaded_program_begins_and_ends() {
