@@ -44,7 +44,7 @@ pub const BPF_INVENTORY: usize = 8 << 20;
 
 /// Loads and attachments of BPF programs whose process a trace remembers, even after that process has exited. Also the
 /// places that it remembers from events. Beyond it, the oldest is forgotten.
-pub const BPF_DOERS: usize = 1024;
+pub const BPF_DOERS: usize = 3072;
 
 /// Bytes of the attach point of an event that attached a program. At most [`BPF_DOERS`] of them are kept.
 pub const BPF_TOLD_PLACE: usize = 256;

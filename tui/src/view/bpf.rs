@@ -17,8 +17,9 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
+use tracetui_events::bpf::{Object, Via};
 use tracetui_events::enrich::World;
-use tracetui_events::event::bpf::{Bpf, Made, via_name};
+use tracetui_events::event::bpf::Bpf;
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Tables as _, names};
 use tracetui_events::frame::host::BpfAttachment;
@@ -354,8 +355,8 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
     let (world, plain) = (app.world(), Style::new());
     let bpf = &world.bpf;
     let (program, link) = match event.ended() {
-        Some(Made::Program(id)) => (id, None),
-        Some(Made::Link(link)) => {
+        Some(Object::Program(id)) => (id, None),
+        Some(Object::Link(link)) => {
             let gone = || bpf.gone_attachments().map(|gone| &gone.facts).filter(|facts| facts.link == link).last();
             let facts = bpf.attachment_of_link(link).or_else(gone).filter(|facts| facts.came <= at);
             (facts.map_or(ProgId(event.record().prog_id), |facts| facts.program), facts.map(|facts| (link, facts)))
@@ -381,7 +382,7 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
         }
     }
     if let Some(facts) = facts {
-        if event.ended() != Some(Made::Program(program)) {
+        if event.ended() != Some(Object::Program(program)) {
             let name = text::value_in(&facts.name, theme.charset, 256);
             let prog_type = names::prog_type(facts.prog_type).unwrap_or("unknown");
             named("program", &format!("{} {prog_type} {name}", program.0));
@@ -454,9 +455,10 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             let at = clock(told.time.0, world.clock_offset(), app);
             let place = text::value_in(&told.place, theme.charset, 4096);
             let name = if seen.gone.is_some() { "was on" } else { "attached" };
-            named(name, &format!("{place}, {}", via_name(told.via)), theme.strong());
-            let why = match told.via {
-                0 => "no inventory lists the link",
+            let via = told.made.via.unwrap_or_default();
+            named(name, &format!("{place}, {}", via.name()), theme.strong());
+            let why = match via {
+                Via::Link => "no inventory lists the link",
                 _ => "the kernel does not list such attachments",
             };
             named("", &format!("known from the event at {at}: {why}"), theme.quiet());

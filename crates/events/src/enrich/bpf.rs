@@ -1,14 +1,15 @@
 //! The existing BPF programs and attachments, according to the inventory.
 
 use crate::bpf::frames::unknown_of;
-use crate::event::bpf::{Bpf, Made};
+use crate::bpf::{Object, Via};
+use crate::event::bpf::Bpf;
 use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfMap, BpfProgram, BpfProgramGone,
     BpfRuns, HostFrame,
 };
-use crate::frame::state::{BpfDoer, BpfTold};
+use crate::frame::state::{BpfDoer, BpfMade};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracetui_shared::header::{FrameHeader, flag};
@@ -36,13 +37,7 @@ pub struct Programs {
     /// The number of programs, attachments, runs and hidden entries that did not fit.
     left_out: u64,
     gone: Gone,
-    doers: Fifo<Made, BpfDoer>,
-    told: Fifo<(ProgId, u8), BpfTold>,
-    /// Those among them that ended without an event of a system call.
-    told_ended: BTreeSet<(ProgId, u8)>,
-    /// The places where programs were attached by a link. The inventory contains these links, unless they come and go between two
-    /// inventories.
-    told_links: Fifo<ProgId, BpfTold>,
+    doers: Fifo<BpfMade, BpfDoer>,
     /// The programs as the events of their loads describe them.
     loads: Fifo<ProgId, BpfProgram>,
     changes: u64,
@@ -117,22 +112,8 @@ pub struct Former<T> {
     pub held: Option<BpfHolders>,
 }
 
-/// The number of mechanisms without a link. They are numbered from 1.
-const VIAS: u8 = 4;
-
 /// [`BpfProgram::prog_type`] of a program whose type no event shows.
 pub(crate) const UNKNOWN_TYPE: u32 = u32::MAX;
-
-/// The value of [`BpfDoer::via`] for a load.
-const LOADED: u8 = u8::MAX;
-
-fn made(doer: &BpfDoer) -> Made {
-    match (doer.link, doer.via) {
-        (_, LOADED) => Made::Program(doer.program),
-        (LinkId(0), via) => Made::Attached(doer.program, via),
-        (link, _) => Made::Link(link),
-    }
-}
 
 /// The program in the event of a load.
 fn loaded(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
@@ -359,9 +340,7 @@ impl Programs {
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
-        let ended = 2 * self.told_ended.len() * size_of::<(ProgId, u8)>();
-        let of_events = ended + self.doers.bytes() + self.told.bytes() + self.told_links.bytes() + self.loads.bytes();
-        self.bytes + self.holder_bytes + hidden + self.gone.bytes + of_events
+        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes() + self.loads.bytes()
     }
 
     /// What the last inventory could not read, and why.
@@ -400,69 +379,33 @@ impl Programs {
 
     /// The process that loaded a program, if the load was captured.
     pub fn loader(&self, id: ProgId) -> Option<&BpfDoer> {
-        self.doers.get(&Made::Program(id))
+        self.doers.get(&BpfMade { program: id, ..BpfMade::default() })
     }
 
     /// The process that made an attachment, if that was captured. If one program has several attachments without a link by one
     /// mechanism, it is the process of the last one.
     pub fn attacher(&self, attachment: &BpfAttachment) -> Option<&BpfDoer> {
-        self.doers.get(&match attachment.link {
-            LinkId(0) => Made::Attached(attachment.program, attachment.via as u8),
-            link => Made::Link(link),
-        })
+        let BpfAttachment { program, link, via, .. } = *attachment;
+        let program = if link.0 == 0 { program } else { ProgId(0) };
+        self.doers.get(&BpfMade { program, link, via: Some(via) })
     }
 
-    /// The place where a program was attached without a link, according to the event of the call. `None` once a detachment was
-    /// captured.
-    pub fn told(&self, id: ProgId) -> Option<&BpfTold> {
-        let told = (1..=u8::MAX).take(VIAS.into()).filter_map(|via| self.told.get(&(id, via)));
-        let attached = |told: &&BpfTold| !told.place.is_empty() && !self.told_ended.contains(&(id, told.via));
-        told.filter(attached).max_by_key(|told| told.time)
+    /// Where a program was attached without a link, according to the event of the call. `None` once a detachment was captured.
+    pub fn told(&self, id: ProgId) -> Option<&BpfDoer> {
+        self.places(id).filter(|doer| !doer.ended && doer.made.via != Some(Via::Link)).max_by_key(|doer| doer.time)
     }
 
-    /// The place where an unloaded program was last attached, according to the event of the call.
-    pub fn told_at_last(&self, id: ProgId) -> Option<&BpfTold> {
-        let told = (1..=u8::MAX).take(VIAS.into()).filter_map(|via| self.told.get(&(id, via)));
-        let told = told.filter(|told| !told.place.is_empty());
-        told.chain(self.told_links.get(&id)).max_by_key(|told| told.time)
+    /// Where an unloaded program was last attached, according to the event of the call. The inventory contains its links, unless
+    /// they come and go between two inventories.
+    pub fn told_at_last(&self, id: ProgId) -> Option<&BpfDoer> {
+        self.places(id).max_by_key(|doer| doer.time)
     }
 
-    /// The process that attached it there, if that was captured.
-    pub fn teller(&self, told: &BpfTold) -> Option<&BpfDoer> {
-        self.doers.get(&Made::Attached(told.program, told.via))
-    }
-
-    /// All places reported by events of calls, oldest first.
-    pub(super) fn all_told(&self) -> impl Iterator<Item = &BpfTold> {
-        let links = self.told_links.iter().map(|(_, told)| told);
-        self.told.iter().map(|(_, told)| told).chain(links)
-    }
-
-    /// The places among them that ended without an event of a system call.
-    pub(super) fn told_ended(&self) -> impl Iterator<Item = (ProgId, u8)> {
-        self.told_ended.iter().copied()
-    }
-
-    pub(super) fn end_told(&mut self, program: ProgId, via: u8) {
-        if self.told.contains(&(program, via)) {
-            self.told_ended.insert((program, via));
-        }
-    }
-
-    pub(super) fn add_told(&mut self, mut told: BpfTold) {
-        told.place.truncate(limits::BPF_TOLD_PLACE);
-        let bytes = Fifo::<(ProgId, u8), BpfTold>::ENTRY + told.place.len();
-        match told.via {
-            0 => self.told_links.insert(told.program, told, bytes),
-            via => {
-                self.told_ended.remove(&(told.program, via));
-                self.told.insert((told.program, via), told, bytes);
-            }
-        }
-        while let Some(evicted) = self.told.evict(limits::BPF_DOERS, usize::MAX) {
-            self.told_ended.remove(&evicted);
-        }
-        while self.told_links.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    /// The places where events attached a program.
+    fn places(&self, program: ProgId) -> impl Iterator<Item = &BpfDoer> {
+        let made =
+            (0..=u8::MAX).map_while(Via::of).map(move |via| BpfMade { program, link: LinkId(0), via: Some(via) });
+        made.filter_map(|made| self.doers.get(&made)).filter(|doer| !doer.place.is_empty())
     }
 
     /// The loaded programs according to events, oldest first.
@@ -479,8 +422,8 @@ impl Programs {
     /// Adds the program of an event, if that reports a load. The pipeline calls it when the event arrives: reports of the inventory
     /// about the program may precede the delivery.
     pub(crate) fn meet_load(&mut self, event: &Bpf<'_>, time: BootNanos) {
-        if let Some(Made::Program(id)) = event.made() {
-            self.add_load(loaded(event, id, time));
+        if let Some(BpfMade { program, via: None, .. }) = event.made() {
+            self.add_load(loaded(event, program, time));
         }
     }
 
@@ -489,9 +432,10 @@ impl Programs {
         self.doers.iter().map(|(_, doer)| doer)
     }
 
-    pub(super) fn add_doer(&mut self, doer: BpfDoer) {
-        let bytes = Fifo::<Made, BpfDoer>::ENTRY + doer.comm.len();
-        self.doers.insert(made(&doer), doer, bytes);
+    pub(super) fn add_doer(&mut self, mut doer: BpfDoer) {
+        doer.place.truncate(limits::BPF_TOLD_PLACE);
+        let bytes = Fifo::<BpfMade, BpfDoer>::ENTRY + doer.comm.len() + doer.place.len();
+        self.doers.insert(doer.made, doer, bytes);
         while self.doers.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
     }
 
@@ -499,7 +443,7 @@ impl Programs {
     /// later. The pipeline ends attachments, except those of an excerpt.
     pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
         match event.ended() {
-            Some(Made::Program(id)) => {
+            Some(Object::Program(id)) => {
                 self.meet(id);
                 if header.has(flag::EXCERPT) {
                     let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
@@ -507,29 +451,31 @@ impl Programs {
                 }
                 self.end_program(id, header.time);
             }
-            Some(Made::Link(link)) if header.has(flag::EXCERPT) => self.end_link(link, header.time),
+            Some(Object::Link(link)) if header.has(flag::EXCERPT) => self.end_link(link, header.time),
             _ => {}
         }
-        if let Some((program, via, place)) = event.told()
-            && (!place.is_empty() || self.told.contains(&(program, via)))
-        {
+        if let Some(doer) = event.detached().and_then(|made| self.doers.get_mut(&made)) {
             self.changes += 1;
-            match place.is_empty() && event.is_made() {
-                true => self.end_told(program, via),
-                false => self.add_told(BpfTold { program, via, time: header.time, place }),
+            match event.is_made() {
+                true => doer.ended = true,
+                false => doer.place.clear(),
             }
         }
         if event.is_made() || header.has(flag::EXCERPT) {
             self.meet_load(event, header.time);
         }
         let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
-        let (program, link, via) = match made {
-            Made::Program(id) => (id, LinkId(0), LOADED),
-            Made::Link(link) => (ProgId(0), link, 0),
-            Made::Attached(id, via) => (id, LinkId(0), via),
-        };
         self.changes += 1;
-        self.add_doer(BpfDoer { program, link, via, tgid: header.tgid, comm: header.comm().to_vec() });
+        let doer = |made, place| {
+            let comm = header.comm().to_vec();
+            BpfDoer { made, tgid: header.tgid, comm, time: header.time, place, ended: false }
+        };
+        let place = if made.via.is_some() && !event.is_made() { event.attach_point() } else { Vec::new() };
+        let program = ProgId(event.record().prog_id);
+        if made.link.0 != 0 && !place.is_empty() && program.0 != 0 {
+            self.add_doer(doer(BpfMade { program, link: LinkId(0), ..made }, place.clone()));
+        }
+        self.add_doer(doer(made, place));
     }
 
     /// Adds an unloaded program that no inventory contained, with the facts of its load event.

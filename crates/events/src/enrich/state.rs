@@ -5,7 +5,6 @@ use crate::frame::Batch;
 use crate::frame::host::{Cgroup, Clock, CounterChanges, Group, HostFrame, User};
 use crate::frame::state::{StateFrame, WorldState};
 use crate::terminal::Terminal;
-use tracetui_shared::id::ProgId;
 use tracetui_shared::time::BootNanos;
 
 impl World {
@@ -32,12 +31,10 @@ impl World {
         self.bpf.write_state(since, out);
         self.symbols.write_state(since, out);
         let bpf = self.bpf.doers().cloned().collect();
-        let (bpf_left_out, bpf_told) = (self.bpf.left_out(), self.bpf.all_told().cloned().collect());
+        let bpf_left_out = self.bpf.left_out();
         let (accounts, cgroups_evicted) = (self.accounts as u64, self.cgroups_evicted);
         let bpf_loads = self.bpf.loads().cloned().collect();
-        let ended = self.bpf.told_ended().map(|(program, via)| u64::from(program.0) << 8 | u64::from(via));
-        let bpf_told_ended = ended.collect();
-        let world = WorldState { accounts, cgroups_evicted, bpf, bpf_left_out, bpf_told, bpf_loads, bpf_told_ended };
+        let world = WorldState { accounts, cgroups_evicted, bpf, bpf_left_out, bpf_loads };
         StateFrame::WorldState(world).push(since, out);
         if let Some(terminal) = self.terminal() {
             StateFrame::TerminalState(terminal.state()).push(since, out);
@@ -53,10 +50,6 @@ impl World {
                 self.cgroups_evicted = world.cgroups_evicted;
                 self.bpf.restore_left_out(world.bpf_left_out);
                 world.bpf.iter().for_each(|doer| self.bpf.add_doer(doer.clone()));
-                world.bpf_told.iter().for_each(|told| self.bpf.add_told(told.clone()));
-                for ended in &world.bpf_told_ended {
-                    self.bpf.end_told(ProgId((ended >> 8) as u32), *ended as u8);
-                }
                 world.bpf_loads.iter().for_each(|load| self.bpf.add_load(load.clone()));
             }
             StateFrame::TerminalState(terminal) => self.terminal = Some(Box::new(Terminal::restore(terminal))),

@@ -12,8 +12,9 @@ use super::redact::Redact;
 use super::{EventContext, Payload, Tables, bpf, names};
 use crate::bpf::frames::unknown_of;
 use crate::bpf::place::{self, AttachPoint};
-use crate::bpf::{HelperCalls, Hook, NotScanned, Via, View, Words};
+use crate::bpf::{HelperCalls, Hook, NotScanned, Object, Via, View, Words};
 use crate::frame::host::KernelSymbol;
+use crate::frame::state::BpfMade;
 use crate::text::grouped;
 use crate::text::paint::Look;
 use std::mem::offset_of;
@@ -37,15 +38,6 @@ pub struct Bpf<'a> {
     full_name: &'a [u8],
     /// The file of a uprobe, or the function of a kprobe.
     pub text: &'a [u8],
-}
-
-/// The object that a system call made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Made {
-    Program(ProgId),
-    Link(LinkId),
-    /// An attachment without a link: the program and the mechanism (`BpfAttachment::via`).
-    Attached(ProgId, u8),
 }
 
 /// The `BPF_PROG_TYPE_*` values that determine the meaning of a link to a perf event.
@@ -95,48 +87,46 @@ impl<'a> Bpf<'a> {
         self.record().call >= call::STREAM
     }
 
-    /// The object that it made: the loaded program, the link, or the attached program with the number of the mechanism
-    /// (`BpfAttachment::via`). `None` if it failed, or if the inventory does not list such objects.
-    pub(crate) fn made(&self) -> Option<Made> {
+    /// The object that it made: the loaded program, the link, or the attachment without one. `None` if it failed, or if the inventory does
+    /// not list such objects.
+    pub(crate) fn made(&self) -> Option<BpfMade> {
         let BpfRecord { prog_id, link_id, ret, .. } = self.record();
         let (program, link) = (ProgId(prog_id), LinkId(link_id));
-        match (self.op(), self.via()) {
+        match (self.op(), self.via().and_then(Via::named)) {
             _ if ret < 0 => None,
-            ("load", _) if program.0 != 0 => Some(Made::Program(program)),
-            ("attach", Some("link")) if self.has(has::LINK) && link.0 != 0 => Some(Made::Link(link)),
-            ("attach", Some(via)) if program.0 != 0 => {
-                Via::named(via).filter(|via| *via != Via::Link).map(|via| Made::Attached(program, via as u8))
+            ("load", via) if program.0 != 0 => Some(BpfMade { program, link: LinkId(0), via }),
+            ("attach", via @ Some(Via::Link)) if self.has(has::LINK) && link.0 != 0 => {
+                Some(BpfMade { program: ProgId(0), link, via })
+            }
+            ("attach", via @ Some(_)) if via != Some(Via::Link) && program.0 != 0 => {
+                Some(BpfMade { program, link: LinkId(0), via })
             }
             _ => None,
         }
     }
 
-    /// The new place of a program that a system call attached, or detached without a link: the program, the mechanism
-    /// (`BpfAttachment::via`), and the place. The place is empty after a detachment.
-    pub(crate) fn told(&self) -> Option<(ProgId, u8, Vec<u8>)> {
-        let mut place = Vec::new();
+    /// The attachment without a link that it ended, if it names the program.
+    pub(crate) fn detached(&self) -> Option<BpfMade> {
         let BpfRecord { prog_id, ret, .. } = self.record();
-        let attached = match self.made().filter(|_| !self.is_made()) {
-            Some(Made::Attached(program, via)) => Some((program, via)),
-            Some(Made::Link(_)) if prog_id != 0 => Some((ProgId(prog_id), 0)),
-            _ => None,
-        };
-        if let Some((program, via)) = attached {
-            self.place(None, &mut place);
-            return Some((program, via, place));
-        }
-        let via = Via::named(self.via()?)?;
-        let detached = self.op() == "detach" && ret >= 0 && prog_id != 0 && via != Via::Link;
-        detached.then_some((ProgId(prog_id), via as u8, place))
+        let via = self.via().and_then(Via::named).filter(|via| *via != Via::Link)?;
+        let is_end = self.op() == "detach" && ret >= 0 && prog_id != 0;
+        is_end.then_some(BpfMade { program: ProgId(prog_id), link: LinkId(0), via: Some(via) })
+    }
+
+    /// Where it attached the program, as text.
+    pub(crate) fn attach_point(&self) -> Vec<u8> {
+        let mut place = Vec::new();
+        self.place(None, &mut place);
+        place
     }
 
     /// The object that it ended: a program or a link. `None` if it failed.
-    pub fn ended(&self) -> Option<Made> {
+    pub fn ended(&self) -> Option<Object> {
         let BpfRecord { prog_id, link_id, ret, .. } = self.record();
         match (self.op(), self.via()) {
             _ if ret < 0 => None,
-            ("unload", _) if prog_id != 0 => Some(Made::Program(ProgId(prog_id))),
-            ("detach", Some("link")) if self.has(has::LINK) && link_id != 0 => Some(Made::Link(LinkId(link_id))),
+            ("unload", _) if prog_id != 0 => Some(Object::Program(ProgId(prog_id))),
+            ("detach", Some("link")) if self.has(has::LINK) && link_id != 0 => Some(Object::Link(LinkId(link_id))),
             _ => None,
         }
     }
@@ -440,11 +430,6 @@ pub(crate) fn hook_name(hook: Hook, link_type: Option<u32>) -> Option<&'static s
         Hook::Unknown => link_type.and_then(names::link_type),
         _ => hook.name(),
     }
-}
-
-/// The word of a mechanism, by its number.
-pub fn via_name(via: u8) -> &'static str {
-    Via::of(via).map_or("unknown", Via::name)
 }
 
 fn view_name(number: i64) -> &'static str {

@@ -168,36 +168,33 @@ wire_struct! {
         bpf: Vec<BpfDoer>,
         /// How often there was no room for a BPF program or attachment.
         bpf_left_out: u64,
-        /// Where programs were attached, from the events of these calls.
-        bpf_told: Vec<BpfTold>,
         /// The loaded BPF programs, from the events.
         bpf_loads: Vec<BpfProgram>,
-        /// Those in `bpf_told` that ended without an event of a system call: 256 × program + mechanism.
-        bpf_told_ended: Vec<u64>,
     }
 
-    /// Where a program was attached, from the event of the call; the kernel may not list it.
-    BpfTold {
+    /// A load, a link, or an attachment without a link. With the program and [`Via::Link`]: the last link of a program.
+    #[derive(Copy, Hash)]
+    BpfMade {
+        /// 0 for a link.
         program: ProgId,
-        /// As in [`super::host::BpfAttachment`].
-        via: u8,
-        /// The time of the event.
-        time: BootNanos,
-        /// The place, as events name it; empty after a detachment.
-        place: Vec<u8>,
-    }
-
-    /// Who loaded or attached a BPF program.
-    BpfDoer {
-        /// The program that was loaded, or attached without a link; else 0.
-        program: ProgId,
-        /// The new link; else 0.
+        /// 0 without one.
         link: LinkId,
-        /// The mechanism of an attachment without a link, as in [`super::host::BpfAttachment`]; 255 for a load.
-        via: u8,
+        /// The mechanism; absent for a load.
+        via: Option<Via>,
+    }
+
+    /// Who loaded or attached a BPF program, and where, from the event of the call. The kernel may not list the attachment.
+    BpfDoer {
+        made: BpfMade,
         tgid: Tgid,
         /// The name of the thread.
         comm: Vec<u8>,
+        /// The time of the event.
+        time: BootNanos,
+        /// The place, as events name it; empty for a load, and after a detachment by a system call.
+        place: Vec<u8>,
+        /// Whether it ended without an event of a system call.
+        ended: bool,
     }
 
     /// The next numbers of a (slot, CPU), and its arrivals.

@@ -17,7 +17,7 @@ use tracetui_events::enrich::World;
 use tracetui_events::enrich::bpf::Rate;
 use tracetui_events::event::names;
 use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
-use tracetui_events::frame::state::{BpfDoer, BpfTold};
+use tracetui_events::frame::state::BpfDoer;
 use tracetui_events::sink::inventory::{self, not_attached, place_text};
 use tracetui_events::text::{self, Charset, counted};
 use tracetui_shared::id::{LinkId, ProgId};
@@ -62,7 +62,7 @@ pub(crate) struct Seen<'a> {
     /// The holders of the link, and the holders of the program.
     pub held: [Option<&'a BpfHolders>; 2],
     /// The attachment according to an event, if the inventory has none.
-    pub told: Option<&'a BpfTold>,
+    pub told: Option<&'a BpfDoer>,
     /// Who made the attachment, and who loaded the program, if an event showed that.
     pub by: [Option<&'a BpfDoer>; 2],
     /// Its current run rate, if runs are counted.
@@ -131,7 +131,7 @@ impl<'a> Seen<'a> {
                 let listed = bpf.attachments_of(id).next().is_some();
                 let told = if gone.is_some() { bpf.told_at_last(id) } else { bpf.told(id) };
                 let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
-                let by = [told.and_then(|told| bpf.teller(told)), base.by[1]];
+                let by = [told, base.by[1]];
                 let unlooked = base.unlooked || at.is_some() && is_of_events(facts);
                 (!later(facts.loaded)).then_some(Seen { gone, new, rate, told, by, unlooked, ..base })
             }
