@@ -57,13 +57,14 @@ pub const BPF_UNSEEN: usize = 16;
 /// See [`BPF_UNSEEN`].
 pub const BPF_UNSEEN_TEXT: usize = 256;
 
-/// Bytes of the name of a BPF program that is hidden, or that only events report.
+/// Bytes of the name of a hidden BPF program.
 pub const BPF_HIDDEN_NAME: usize = 512;
 
 /// Hidden BPF programs and links that a trace keeps.
 pub const BPF_HIDDEN: usize = 1024;
 
-/// Bytes of the unloaded BPF programs and ended attachments that a trace keeps. Those that ended first are forgotten first.
+/// Bytes of the unloaded BPF programs that a trace keeps, and of the ended attachments, each. Those that ended first are forgotten
+/// first.
 pub const BPF_GONE: usize = 1 << 20;
 
 /// Bytes of arguments that the process table keeps per process. Longer arguments are truncated there, but not in the

@@ -11,7 +11,8 @@ use crate::frame::host::{
 };
 use crate::frame::state::{BpfDoer, BpfMade};
 use crate::limits;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Uid};
 use tracetui_shared::record::bpf::BpfRecord;
@@ -36,7 +37,10 @@ pub struct Programs {
     holder_bytes: usize,
     /// The number of programs, attachments, runs and hidden entries that did not fit.
     left_out: u64,
-    gone: Gone,
+    gone_programs: Fifo<ProgId, Former<BpfProgram>>,
+    gone_attachments: Fifo<u32, Former<BpfAttachment>>,
+    /// The number of those that were dropped for lack of memory.
+    forgotten: u64,
     doers: Fifo<BpfMade, BpfDoer>,
     /// The programs as the events of their loads describe them.
     loads: Fifo<ProgId, BpfProgram>,
@@ -84,23 +88,6 @@ pub struct Rate {
     pub mean_ns: Option<u64>,
 }
 
-/// Unloaded programs and ended attachments, with their facts.
-#[derive(Debug, Default)]
-struct Gone {
-    programs: BTreeMap<ProgId, Former<BpfProgram>>,
-    attachments: BTreeMap<u32, Former<BpfAttachment>>,
-    /// Their ids, in the order in which they ended.
-    order: VecDeque<GoneId>,
-    bytes: usize,
-    forgotten: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum GoneId {
-    Program(ProgId),
-    Attachment(u32),
-}
-
 /// An unloaded program or an ended attachment.
 #[derive(Clone, Debug)]
 pub struct Former<T> {
@@ -118,13 +105,11 @@ pub(crate) const UNKNOWN_TYPE: u32 = u32::MAX;
 /// The program in the event of a load.
 fn loaded(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
     let BpfRecord { prog_type, tag, prog_uid, helpers, scan, expected_attach_type: attach_type, .. } = event.record();
-    let mut name = event.name().to_vec();
-    name.truncate(limits::BPF_HIDDEN_NAME);
     BpfProgram {
         id,
         loaded: time,
         prog_type: if event.knows_type() { prog_type } else { UNKNOWN_TYPE },
-        name,
+        name: event.name().to_vec(),
         tag: u64::from_be_bytes(tag),
         uid: Uid(prog_uid),
         unknown: unknown_of(scan),
@@ -135,18 +120,22 @@ fn loaded(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
 }
 
 fn bytes_of_program(program: &BpfProgram) -> usize {
+    2 * size_of::<BpfProgram>() + text_of_program(program)
+}
+
+/// Bytes of names and maps.
+fn text_of_program(program: &BpfProgram) -> usize {
     let kfuncs: usize = program.kfuncs.iter().map(|name| size_of::<String>() + name.len()).sum();
     let maps: usize = program.maps.iter().map(|map| size_of::<BpfMap>() + map.name.len()).sum();
-    2 * size_of::<BpfProgram>() + program.name.len() + kfuncs + maps
+    program.name.len() + kfuncs + maps
 }
 
 fn bytes_of_attachment(attachment: &BpfAttachment) -> usize {
-    let BpfAttachment { target, symbol, module, flags, .. } = attachment;
-    2 * (size_of::<BpfAttachment>() + size_of::<(ProgId, u32)>())
-        + target.len()
-        + symbol.len()
-        + module.len()
-        + flags.len()
+    2 * (size_of::<BpfAttachment>() + size_of::<(ProgId, u32)>()) + text_of_attachment(attachment)
+}
+
+fn text_of_attachment(BpfAttachment { target, symbol, module, flags, .. }: &BpfAttachment) -> usize {
+    target.len() + symbol.len() + module.len() + flags.len()
 }
 
 fn bytes_of_holders(all: &BpfHolders) -> usize {
@@ -154,72 +143,11 @@ fn bytes_of_holders(all: &BpfHolders) -> usize {
     2 * size_of::<BpfHolders>() + all.holders.iter().map(bytes).sum::<usize>()
 }
 
-impl Gone {
-    fn add_program(&mut self, id: ProgId, ended: Former<BpfProgram>) {
-        self.remove(GoneId::Program(id));
-        self.bytes += bytes_of_program(&ended.facts) + ended.held.as_ref().map_or(0, bytes_of_holders);
-        self.programs.insert(id, ended);
-        self.added(GoneId::Program(id));
-    }
-
-    fn add_attachment(&mut self, key: u32, ended: Former<BpfAttachment>) {
-        self.remove(GoneId::Attachment(key));
-        self.bytes += bytes_of_attachment(&ended.facts) + ended.held.as_ref().map_or(0, bytes_of_holders);
-        self.attachments.insert(key, ended);
-        self.added(GoneId::Attachment(key));
-    }
-
-    fn added(&mut self, id: GoneId) {
-        self.bytes += size_of::<GoneId>();
-        self.order.push_back(id);
-        while self.bytes > limits::BPF_GONE
-            && let Some(first) = self.order.pop_front()
-        {
-            self.bytes -= size_of::<GoneId>();
-            self.forgotten += u64::from(self.remove(first));
-        }
-    }
-
-    /// Removes an entry. Returns `false` if it was not there: an id came again, and ended again.
-    fn remove(&mut self, id: GoneId) -> bool {
-        let (bytes, held) = match id {
-            GoneId::Program(id) => match self.programs.remove(&id) {
-                Some(ended) => (bytes_of_program(&ended.facts), ended.held),
-                None => return false,
-            },
-            GoneId::Attachment(key) => match self.attachments.remove(&key) {
-                Some(ended) => (bytes_of_attachment(&ended.facts), ended.held),
-                None => return false,
-            },
-        };
-        self.bytes -= bytes + held.as_ref().map_or(0, bytes_of_holders);
-        true
-    }
-
-    fn write_state(&self, time: BootNanos, out: &mut Batch) {
-        for id in &self.order {
-            let (held, at) = match id {
-                GoneId::Program(id) => {
-                    let Some(Former { facts, at, held }) = self.programs.get(id) else { continue };
-                    HostFrame::BpfProgram(facts.clone()).push(time, out);
-                    (held, at)
-                }
-                GoneId::Attachment(key) => {
-                    let Some(Former { facts, at, held }) = self.attachments.get(key) else { continue };
-                    HostFrame::BpfAttachment(BpfAttachment { news: false, ..facts.clone() }).push(time, out);
-                    (held, at)
-                }
-            };
-            held.iter().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
-            match *id {
-                GoneId::Program(id) => HostFrame::BpfProgramGone(BpfProgramGone { id }).push(*at, out),
-                GoneId::Attachment(key) => {
-                    HostFrame::BpfAttachment(BpfAttachment { key, gone: true, ..BpfAttachment::default() })
-                        .push(*at, out);
-                }
-            }
-        }
-    }
+/// Adds an entry with so many bytes of text. Returns the number of entries that no longer fit.
+fn add_former<K: Copy + Eq + Hash, T>(to: &mut Fifo<K, Former<T>>, key: K, former: Former<T>, text: usize) -> u64 {
+    let held = former.held.as_ref().map_or(0, bytes_of_holders);
+    to.insert(key, former, Fifo::<K, Former<T>>::ENTRY + text + held);
+    std::iter::from_fn(|| to.evict(usize::MAX, limits::BPF_GONE)).count() as u64
 }
 
 impl Programs {
@@ -310,26 +238,26 @@ impl Programs {
     }
 
     pub fn gone_program(&self, id: ProgId) -> Option<&Former<BpfProgram>> {
-        self.gone.programs.get(&id)
+        self.gone_programs.get(&id)
     }
 
     pub fn gone_attachment(&self, key: u32) -> Option<&Former<BpfAttachment>> {
-        self.gone.attachments.get(&key)
+        self.gone_attachments.get(&key)
     }
 
-    /// The unloaded programs, by id.
+    /// The unloaded programs, in the order of their ends.
     pub fn gone_programs(&self) -> impl Iterator<Item = &Former<BpfProgram>> {
-        self.gone.programs.values()
+        self.gone_programs.iter().map(|(_, gone)| gone)
     }
 
-    /// The ended attachments, in the order of discovery.
+    /// The ended attachments, in the order of their ends.
     pub fn gone_attachments(&self) -> impl Iterator<Item = &Former<BpfAttachment>> {
-        self.gone.attachments.values()
+        self.gone_attachments.iter().map(|(_, gone)| gone)
     }
 
     /// The number of unloaded programs and ended attachments that were dropped for lack of memory.
     pub fn forgotten(&self) -> u64 {
-        self.gone.forgotten
+        self.forgotten
     }
 
     /// The number of changes so far. If it differs from an earlier value, something changed.
@@ -340,7 +268,8 @@ impl Programs {
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
-        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes() + self.loads.bytes()
+        let gone = self.gone_programs.bytes() + self.gone_attachments.bytes();
+        self.bytes + self.holder_bytes + hidden + gone + self.doers.bytes() + self.loads.bytes()
     }
 
     /// What the last inventory could not read, and why.
@@ -414,9 +343,9 @@ impl Programs {
     }
 
     pub(super) fn add_load(&mut self, load: BpfProgram) {
-        let bytes = Fifo::<ProgId, BpfProgram>::ENTRY + load.name.len();
+        let bytes = Fifo::<ProgId, BpfProgram>::ENTRY + text_of_program(&load);
         self.loads.insert(load.id, load, bytes);
-        while self.loads.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
+        while self.loads.evict(limits::BPF_LOADS_KNOWN, limits::BPF_INVENTORY).is_some() {}
     }
 
     /// Adds the program of an event, if that reports a load. The pipeline calls it when the event arrives: reports of the inventory
@@ -509,7 +438,8 @@ impl Programs {
         self.remove_runs(id);
         let held = self.remove_holders((id, LinkId(0)));
         if let Some(facts) = self.remove_program(id) {
-            self.gone.add_program(id, Former { facts, at, held });
+            let text = text_of_program(&facts);
+            self.forgotten += add_former(&mut self.gone_programs, id, Former { facts, at, held }, text);
         }
     }
 
@@ -575,7 +505,9 @@ impl Programs {
         match before {
             Some(facts) if attachment.gone => {
                 let held = self.remove_holders((ProgId(0), facts.link)).filter(|_| facts.link.0 != 0);
-                self.gone.add_attachment(attachment.key, Former { facts, at, held });
+                let text = text_of_attachment(&facts);
+                let former = Former { facts, at, held };
+                self.forgotten += add_former(&mut self.gone_attachments, attachment.key, former, text);
                 return;
             }
             _ if attachment.gone => return,
@@ -622,7 +554,17 @@ impl Programs {
     /// Appends the tables as frames. The frames are not marked as news.
     pub(super) fn write_state(&self, time: BootNanos, out: &mut Batch) {
         // Ended entries first: an id may have come again.
-        self.gone.write_state(time, out);
+        for (id, Former { facts, at, held }) in self.gone_programs.iter() {
+            HostFrame::BpfProgram(facts.clone()).push(time, out);
+            held.iter().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
+            HostFrame::BpfProgramGone(BpfProgramGone { id: *id }).push(*at, out);
+        }
+        for (key, Former { facts, at, held }) in self.gone_attachments.iter() {
+            HostFrame::BpfAttachment(BpfAttachment { news: false, ..facts.clone() }).push(time, out);
+            held.iter().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
+            let gone = BpfAttachment { key: *key, gone: true, ..BpfAttachment::default() };
+            HostFrame::BpfAttachment(gone).push(*at, out);
+        }
         self.programs.values().for_each(|program| HostFrame::BpfProgram(program.clone()).push(time, out));
         for attachment in self.attachments.values() {
             HostFrame::BpfAttachment(BpfAttachment { news: false, ..attachment.clone() }).push(time, out);
