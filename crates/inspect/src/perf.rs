@@ -73,10 +73,7 @@ pub(super) fn add(
 
 /// The perf events of processes, if it is not known which of them have links.
 pub(super) fn unresolved(found: Vec<(SeenEvent, BpfHolder)>) -> impl Iterator<Item = UnresolvedAttachment> {
-    found.into_iter().map(|(_, by)| {
-        let BpfHolder { pid, comm, fd, .. } = by;
-        UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), pid, comm, fd }
-    })
+    found.into_iter().map(|(_, by)| UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), by })
 }
 
 /// Leaves out the perf events of processes whose links explain all of them. The kernel names neither the program of such an event
@@ -101,8 +98,8 @@ pub(super) fn without_links(
     });
     held.collect::<HashSet<_>>().into_iter().for_each(|(pid, _)| *left.entry(pid).or_default() -= 1);
     let is_event = |unresolved: &UnresolvedAttachment| unresolved.hook == Hook::PerfEvent;
-    unresolved.iter().filter(|one| is_event(one)).for_each(|event| *left.entry(event.pid).or_default() += 1);
-    unresolved.retain(|one| !is_event(one) || left.get(&one.pid).is_some_and(|left| *left > 0));
+    unresolved.iter().filter(|one| is_event(one)).for_each(|event| *left.entry(event.by.pid).or_default() += 1);
+    unresolved.retain(|one| !is_event(one) || left.get(&one.by.pid).is_some_and(|left| *left > 0));
     unresolved
 }
 

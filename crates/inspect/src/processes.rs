@@ -217,7 +217,8 @@ impl Held {
                 Some(seen) => self.events.push((seen, BpfHolder::process(HeldBy::Perf, pid, comm, fd))),
                 None => {
                     let (hook, target) = (Hook::PerfEvent, Vec::new());
-                    self.unresolved.push(UnresolvedAttachment { hook, target, pid, comm, fd });
+                    let by = BpfHolder::process(HeldBy::Perf, pid, comm, fd);
+                    self.unresolved.push(UnresolvedAttachment { hook, target, by });
                 }
             },
             // There is no program, or the process ended.
@@ -251,12 +252,12 @@ pub(super) fn sockets(
             let comm = comms.entry(pid).or_insert_with(|| comm_of(pid.0)).clone();
             // A socket has a descriptor in each process that inherited it, and a group many sockets.
             let is_new = seen.insert((facts.target.clone(), facts.addr, program));
+            let by = BpfHolder::process(HeldBy::Socket, pid, comm, fd);
             if let Some(program) = program {
-                let by = BpfHolder::process(HeldBy::Socket, pid, comm, fd);
                 holders.push(Holder { object: Object::Program(program), by });
                 rest.extend(is_new.then_some(BpfAttachment { program, via: Via::Setsockopt, ..facts }));
             } else if is_new {
-                unresolved.push(UnresolvedAttachment { hook: facts.hook, target: socket.clone(), pid, comm, fd });
+                unresolved.push(UnresolvedAttachment { hook: facts.hook, target: socket.clone(), by });
             }
         }
     }

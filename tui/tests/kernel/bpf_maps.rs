@@ -250,7 +250,7 @@ fn the_perf_event_of_a_link_is_not_unresolved() {
     let shown = || {
         let (all, own) = (inventory(), Tgid(std::process::id()));
         let named = all.attachments.iter().filter(|facts| facts.program == id(&prog) && facts.via == Via::Ioctl);
-        named.count() + all.unresolved.iter().filter(|known| known.pid == own).count()
+        named.count() + all.unresolved.iter().filter(|known| known.by.pid == own).count()
     };
     let linked = clock();
     let link = link_create(&prog, sys::raw(&linked), 0);

@@ -260,10 +260,7 @@ pub struct UnresolvedAttachment {
     pub hook: Hook,
     /// The socket as text; empty for a perf event.
     pub target: Vec<u8>,
-    pub pid: Tgid,
-    /// The name of its leader.
-    pub comm: Vec<u8>,
-    pub fd: u32,
+    pub by: BpfHolder,
 }
 
 /// What [`Unseen`] says if views could not be compared. All attachments are known in that case.

@@ -571,7 +571,7 @@ impl Programs {
         }
         self.hidden.iter().for_each(|hidden| HostFrame::BpfHidden(hidden.clone()).push(time, out));
         self.holders.values().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
-        self.runs.values().for_each(|ran| HostFrame::BpfRuns(ran.runs.clone()).push(time, out));
+        self.runs.values().for_each(|ran| HostFrame::BpfRuns(ran.runs).push(time, out));
         self.taken.iter().for_each(|taken| HostFrame::BpfInventory(taken.clone()).push(time, out));
     }
 }

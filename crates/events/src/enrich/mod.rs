@@ -5,12 +5,11 @@ pub mod process;
 mod state;
 pub mod symbols;
 
-use crate::bpf::Via;
 use crate::budget::Budget;
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, Event, ROOT_CGROUP, Tables};
 use crate::fifo::Fifo;
-use crate::frame::host::{BpfAttachment, Cgroup, Container, Counters, Host, HostFrame, KernelSymbol, Probe};
+use crate::frame::host::{Cgroup, Container, Counters, Host, HostFrame, KernelSymbol, Probe};
 use crate::frame::state::Told;
 use crate::limits;
 use crate::terminal::Terminal;
@@ -206,14 +205,6 @@ impl World {
     /// Whether the path of a cgroup is known.
     pub fn knows_cgroup(&self, id: CgroupId) -> bool {
         self.cgroups.contains(&id)
-    }
-
-    /// Sets the cgroup of an attachment by its path: the frames of earlier versions have no number.
-    pub(crate) fn find_cgroup(&self, attachment: &mut BpfAttachment) {
-        if attachment.cgroup.0 == 0 && attachment.target.first() == Some(&b'/') && attachment.via == Via::ProgAttach {
-            let here = self.cgroups.iter().filter(|(_, known)| *known.path == *attachment.target);
-            attachment.cgroup = here.last().map_or(CgroupId(0), |(id, _)| *id);
-        }
     }
 
     /// The number of cgroups whose path was evicted.

@@ -272,27 +272,23 @@ wire_struct! {
         /// Programs that the COMMAND loaded.
         commands: Vec<ProgId>,
         /// Detachments that system calls reported, and the inventory did not yet.
-        reported: Vec<ReportedEnd>,
+        ended: Vec<(BpfPlace, BootNanos)>,
         /// The programs that were unloaded last, oldest first.
-        unloaded: Vec<Unloaded>,
+        unloaded: Vec<(ProgId, BootNanos)>,
     }
 
-    /// An unload of a program.
-    Unloaded {
-        program: ProgId,
-        time: BootNanos,
-    }
-
-    /// The end of an attachment, from a system call.
-    ReportedEnd {
+    /// A place where a BPF program was attached or detached, identified by what the reports of a system call and of the inventory have
+    /// in common: the link, or else the program and the mechanism.
+    #[derive(Copy, PartialOrd, Ord)]
+    BpfPlace {
+        gone: bool,
         /// 0 without a link.
         link: LinkId,
         /// 0 if unknown.
         program: ProgId,
         via: Via,
-        /// The number of the cgroup, socket, group of sockets, interface, map or namespace; 0 elsewhere.
+        /// The number of the cgroup, socket, group of sockets, interface, map, namespace or perf event; 0 elsewhere.
         spot: u64,
-        time: BootNanos,
     }
 
     /// Frames that the pipeline holds back.

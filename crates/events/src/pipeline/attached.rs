@@ -10,57 +10,45 @@ use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::FrameRef;
 use crate::frame::host::{BpfAttachment, BpfInventory};
-use crate::frame::state::{ProgramsState, ReportedEnd, Unloaded};
+use crate::frame::state::{BpfPlace, ProgramsState};
 use crate::limits;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use tracetui_shared::id::{CgroupId, LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromZeros as _;
 
-/// A place where a program was attached or detached, identified by what both reports contain: the link, or else the program and the
-/// mechanism.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Place {
-    pub(super) gone: bool,
-    link: LinkId,
-    program: ProgId,
-    via: Via,
-    /// The number of the cgroup, socket, group of sockets, interface, map, namespace or perf event; 0 elsewhere.
-    spot: u64,
-}
-
-impl Place {
-    fn new(gone: bool, link: LinkId, program: ProgId, via: Via, spot: u64) -> Place {
+impl BpfPlace {
+    fn new(gone: bool, link: LinkId, program: ProgId, via: Via, spot: u64) -> BpfPlace {
         match link {
-            LinkId(0) => Place { gone, link, program, via, spot },
-            link => Place { gone, link, program: ProgId(0), via: Via::Link, spot: 0 },
+            LinkId(0) => BpfPlace { gone, link, program, via, spot },
+            link => BpfPlace { gone, link, program: ProgId(0), via: Via::Link, spot: 0 },
         }
     }
 
-    pub(super) fn of(facts: &BpfAttachment, gone: bool) -> Place {
-        Place::new(gone, facts.link, facts.program, facts.via, spot_of(facts).1)
+    pub(super) fn of(facts: &BpfAttachment, gone: bool) -> BpfPlace {
+        BpfPlace::new(gone, facts.link, facts.program, facts.via, spot_of(facts).1)
     }
 
     /// The place in an event that no probe made.
-    pub(super) fn of_made(record: &BpfRecord) -> Place {
+    pub(super) fn of_made(record: &BpfRecord) -> BpfPlace {
         let via = Via::of(record.priority).unwrap_or_default();
         let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
-        Place::new(record.cmd == cmd::PROG_DETACH, link, program, via, spot_in(record))
+        BpfPlace::new(record.cmd == cmd::PROG_DETACH, link, program, via, spot_in(record))
     }
 
     /// The place that a system call attached to or detached from. `None` if the call failed, or if the inventory does not list such
     /// places.
-    pub(super) fn of_call(record: &BpfRecord) -> Option<Place> {
+    pub(super) fn of_call(record: &BpfRecord) -> Option<BpfPlace> {
         let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
         let has_link = record.has & has::LINK != 0 && link.0 != 0;
-        let without = |gone, via: Via| Some(Place::new(gone, LinkId(0), program, via, spot_in(record)));
+        let without = |gone, via: Via| Some(BpfPlace::new(gone, LinkId(0), program, via, spot_in(record)));
         match (record.call, record.cmd) {
             _ if record.ret < 0 => None,
             (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
-                Some(Place::new(false, link, program, Via::Link, 0))
+                Some(BpfPlace::new(false, link, program, Via::Link, 0))
             }
-            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, Via::Link, 0)),
+            (call::BPF, cmd::LINK_DETACH) if has_link => Some(BpfPlace::new(true, link, program, Via::Link, 0)),
             (call::BPF, cmd::PROG_ATTACH) => without(false, Via::ProgAttach),
             // By its position among several programs, of which a later report shows the one that ended.
             (call::BPF, cmd::PROG_DETACH) if program.0 == 0 && record.on & on::DEVICE != 0 => None,
@@ -75,12 +63,12 @@ impl Place {
     }
 
     /// The place with the program that an inventory lists there. A call may not name the program, and the kernel may ignore the name.
-    fn named(self, bpf: &Bpf<'_>, world: &World) -> Place {
+    fn named(self, bpf: &Bpf<'_>, world: &World) -> BpfPlace {
         if self.link.0 != 0 || is_listed(self.begun(), world) {
             return self;
         }
         match self.listed(bpf, world)[..] {
-            [program] => Place { program, ..self },
+            [program] => BpfPlace { program, ..self },
             _ => self,
         }
     }
@@ -91,24 +79,24 @@ impl Place {
         let Some(end) = Bpf::of(&end) else { return Vec::new() };
         let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
         let same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
-        same_way.filter(|facts| end.likeness(facts, cgroup) > 1).map(|facts| facts.program).collect()
+        same_way.filter(|facts| end.is_of(facts, cgroup)).map(|facts| facts.program).collect()
     }
 
     /// The place where a call ended the attachment of a socket, or one at an interface by its position. The call does not name the
     /// program.
-    pub(super) fn of_unnamed(record: &BpfRecord) -> Place {
+    pub(super) fn of_unnamed(record: &BpfRecord) -> BpfPlace {
         let via = if record.call == call::SETSOCKOPT { Via::Setsockopt } else { Via::ProgAttach };
-        Place::new(true, LinkId(0), ProgId(0), via, spot_in(record))
+        BpfPlace::new(true, LinkId(0), ProgId(0), via, spot_in(record))
     }
 
     /// The same place, where a program was attached.
-    pub(super) fn begun(self) -> Place {
-        Place { gone: false, ..self }
+    pub(super) fn begun(self) -> BpfPlace {
+        BpfPlace { gone: false, ..self }
     }
 
     /// This place, and the one of a call that ended it without naming the program.
-    pub(super) fn said(self) -> [Place; 2] {
-        [self, Place { program: ProgId(0), ..self }]
+    pub(super) fn said(self) -> [BpfPlace; 2] {
+        [self, BpfPlace { program: ProgId(0), ..self }]
     }
 }
 
@@ -125,9 +113,10 @@ struct Reported {
 }
 
 impl Reported {
-    fn likeness(&self, facts: &BpfAttachment, world: &World) -> u8 {
-        let Some(end) = Bpf::of(&self.end) else { return 0 };
-        end.likeness(facts, world.cgroup_of_id(CgroupId(end.record().cgroup)))
+    /// Whether an attachment of the inventory is at the same place.
+    fn is_of(&self, facts: &BpfAttachment, world: &World) -> bool {
+        let cgroup = |end: &Bpf<'_>| world.cgroup_of_id(CgroupId(end.record().cgroup));
+        Bpf::of(&self.end).is_some_and(|end| end.is_of(facts, cgroup(&end)))
     }
 
     /// The order of those at one place. A restored pipeline has the same.
@@ -166,11 +155,9 @@ pub(super) enum Listing {
 /// The changes that system calls reported and that an inventory may still report.
 #[derive(Debug, Default)]
 pub(super) struct Attached {
-    begun: BTreeMap<Place, VecDeque<Reported>>,
-    /// The places of each program in `begun`, and earlier ones.
-    of_program: BTreeSet<(ProgId, Place)>,
+    begun: BTreeMap<BpfPlace, VecDeque<Reported>>,
     /// The times of ends of attachments that an inventory lists, oldest first.
-    ended: BTreeMap<Place, VecDeque<BootNanos>>,
+    ended: BTreeMap<BpfPlace, VecDeque<BootNanos>>,
     /// The programs that were unloaded last, and when. An inventory that began earlier may still list their attachments.
     unloaded: Fifo<ProgId, BootNanos>,
     reports: usize,
@@ -180,13 +167,18 @@ pub(super) struct Attached {
 impl Attached {
     /// Handles an event of a system call that attached, replaced or detached a program. `confirms` drops an event of the inventory
     /// about the place, if one is waiting: it was the same change.
-    pub(super) fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, mut confirms: impl FnMut(Place) -> bool) {
+    pub(super) fn called(
+        &mut self,
+        frame: &FrameRef<'_>,
+        world: &mut World,
+        mut confirms: impl FnMut(BpfPlace) -> bool,
+    ) {
         let Some(bpf) = Bpf::of(frame.payload) else { return };
         let (record, time) = (bpf.record(), frame.header.time);
         if (record.call, record.cmd) == (call::BPF, cmd::LINK_UPDATE) {
             return self.replaced(&bpf, time, world);
         }
-        match Place::of_call(&record) {
+        match BpfPlace::of_call(&record) {
             Some(place) if place.gone => {
                 if !self.detached(place, &record, time, world, &mut confirms) {
                     self.note_end(place.named(&bpf, world), time);
@@ -197,9 +189,9 @@ impl Attached {
                 let end = bpf.end(place.via).into();
                 let reported = Reported { time, program: ProgId(record.prog_id), open: true, end };
                 if place.link.0 != 0 {
-                    let of_link = |facts: &&BpfAttachment| is_by_netlink(facts) && reported.likeness(facts, world) > 1;
+                    let of_link = |facts: &&BpfAttachment| is_by_netlink(facts) && reported.is_of(facts, world);
                     let shown: Vec<_> = world.bpf.attachments_of(reported.program).filter(of_link).cloned().collect();
-                    let shown = shown.iter().filter(|facts| confirms(Place::of(facts, false)));
+                    let shown = shown.iter().filter(|facts| confirms(BpfPlace::of(facts, false)));
                     shown.for_each(|facts| world.bpf.end_attachment(facts.key, time));
                 }
                 self.begin(place, reported);
@@ -215,9 +207,9 @@ impl Attached {
     /// add.
     pub(super) fn of_unnamed(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
         let record = call.record();
-        let gone = Place::of_call(&record).unwrap_or(Place::of_unnamed(&record));
+        let gone = BpfPlace::of_call(&record).unwrap_or(BpfPlace::of_unnamed(&record));
         let is_there = |known: &&Reported| known.open && known.is_at(&record) && known.time > since;
-        let is_listed_at = |gone: Place| is_listed(gone.begun(), world) && !self.ended.contains_key(&gone);
+        let is_listed_at = |gone: BpfPlace| is_listed(gone.begun(), world) && !self.ended.contains_key(&gone);
         if self.begun.get(&gone.begun()).is_some_and(|all| all.iter().any(|known| is_there(&known)))
             || is_listed_at(gone)
         {
@@ -225,7 +217,7 @@ impl Attached {
         }
         let same_way = self.begun.iter().filter(|(place, _)| (place.via, place.link.0) == (gone.via, 0));
         let begun: Vec<_> = same_way.flat_map(|(_, all)| all).filter(is_there).collect();
-        let is_left = |program: &ProgId| !self.ended.contains_key(&Place { program: *program, ..gone });
+        let is_left = |program: &ProgId| !self.ended.contains_key(&BpfPlace { program: *program, ..gone });
         let listed = || gone.listed(call, world).into_iter().filter(is_left).count();
         if record.on & on::DEVICE != 0 && begun.len() + listed() > 1 {
             return None;
@@ -250,7 +242,7 @@ impl Attached {
 
     /// Adds where a link is that no inventory lists yet. Returns the text that follows the record.
     pub(super) fn set_place_of_link(&self, record: &mut BpfRecord, link: LinkId) -> Option<&[u8]> {
-        let known = self.begun.get(&Place::new(false, link, ProgId(0), Via::Link, 0))?.back()?;
+        let known = self.begun.get(&BpfPlace::new(false, link, ProgId(0), Via::Link, 0))?.back()?;
         let end = Bpf::of(&known.end)?;
         Some(end.set_place(record))
     }
@@ -264,7 +256,7 @@ impl Attached {
         time: BootNanos,
         world: &mut World,
         event: impl Fn(&BpfAttachment, bool, &World) -> Box<[u8]>,
-    ) -> Vec<(Place, Box<[u8]>)> {
+    ) -> Vec<(BpfPlace, Box<[u8]>)> {
         let mut changes = Vec::new();
         let is_there = |facts: &&BpfAttachment| {
             is_by_netlink(facts)
@@ -283,24 +275,24 @@ impl Attached {
                 known.push(place.program);
                 if !is_left(place.program) {
                     reported.finish(time);
-                    changes.push((Place { gone: true, ..*place }, reported.end.clone()));
+                    changes.push((BpfPlace { gone: true, ..*place }, reported.end.clone()));
                 }
             }
             sort(all);
         }
         let listed = world.bpf.attachments().filter(is_there);
         let listed: Vec<_> =
-            listed.filter(|facts| !self.ended.contains_key(&Place::of(facts, true))).cloned().collect();
+            listed.filter(|facts| !self.ended.contains_key(&BpfPlace::of(facts, true))).cloned().collect();
         for facts in &listed {
             known.push(facts.program);
             if !is_left(facts.program) {
-                let place = Place::of(facts, true);
+                let place = BpfPlace::of(facts, true);
                 self.note_end(place, time);
                 changes.push((place, event(facts, true, world)));
             }
         }
         for facts in now.iter().filter(|facts| !known.contains(&facts.program)) {
-            let place = Place::of(facts, false);
+            let place = BpfPlace::of(facts, false);
             self.begin(place, Reported { time, program: facts.program, open: true, end: event(facts, true, world) });
             changes.push((place, event(facts, false, world)));
         }
@@ -308,19 +300,16 @@ impl Attached {
         changes
     }
 
-    fn begin(&mut self, place: Place, reported: Reported) {
+    fn begin(&mut self, place: BpfPlace, reported: Reported) {
         self.bytes += reported.end.len();
         self.reports += 1;
-        if reported.open {
-            self.of_program.insert((reported.program, place));
-        }
         let all = self.begun.entry(place).or_default();
         let at = all.partition_point(|other| other.order() <= reported.order());
         all.insert(at, reported);
     }
 
     /// Records the end of an attachment that an inventory lists, or may list.
-    pub(super) fn note_end(&mut self, place: Place, time: BootNanos) {
+    pub(super) fn note_end(&mut self, place: BpfPlace, time: BootNanos) {
         insert_end(self.ended.entry(place).or_default(), time);
         self.reports += 1;
     }
@@ -328,13 +317,13 @@ impl Attached {
     /// Handles the detachment at a place. Returns `false` if an inventory lists the attachment, or may list it.
     fn detached(
         &mut self,
-        gone: Place,
+        gone: BpfPlace,
         record: &BpfRecord,
         time: BootNanos,
         world: &World,
-        confirms: &mut dyn FnMut(Place) -> bool,
+        confirms: &mut dyn FnMut(BpfPlace) -> bool,
     ) -> bool {
-        let place = Place { gone: false, ..gone };
+        let place = BpfPlace { gone: false, ..gone };
         let of_link = gone.link.0 != 0;
         let exact = |known: &&mut Reported| known.open && (of_link || known.is_at(record));
         // A later program may have replaced an earlier one there.
@@ -375,16 +364,13 @@ impl Attached {
         if record.ret < 0 || record.has & (has::LINK | has::PROG) != has::LINK | has::PROG || link.0 == 0 {
             return;
         }
-        let place = Place::new(false, link, program, Via::Link, 0);
+        let place = BpfPlace::new(false, link, program, Via::Link, 0);
         match self.begun.get_mut(&place).and_then(VecDeque::front_mut) {
             Some(known) => {
                 let end: Box<[u8]> =
                     Bpf::of(&known.end).map(|end| end.with_program(&record)).unwrap_or_default().into();
                 self.bytes = self.bytes - known.end.len() + end.len();
                 (known.program, known.end) = (program, end);
-                if known.open {
-                    self.of_program.insert((program, place));
-                }
             }
             None => world.bpf.replace(link, program, time),
         }
@@ -392,8 +378,8 @@ impl Attached {
 
     /// Handles an attachment that an inventory lists for the first time.
     pub(super) fn listed(&mut self, facts: &BpfAttachment, world: &World) -> Listing {
-        let place = Place::of(facts, false);
-        let gone = Place { gone: true, ..place };
+        let place = BpfPlace::of(facts, false);
+        let gone = BpfPlace { gone: true, ..place };
         let Some(all) = self.begun.get_mut(&place) else {
             let unloaded = self.unloaded.contains(&facts.program);
             return match place.link.0 {
@@ -403,7 +389,7 @@ impl Attached {
                 _ => Listing::Unreported,
             };
         };
-        let score = |known: &Reported| (known.likeness(facts, world), known.open);
+        let score = |known: &Reported| (known.is_of(facts, world), known.open);
         let best = all.iter().map(score).max();
         let at = all.iter().position(|known| Some(score(known)) == best);
         let Some(reported) = at.and_then(|at| all.remove(at)) else { return Listing::Unreported };
@@ -424,11 +410,11 @@ impl Attached {
     /// Whether a system call reported a link of the same program at the same place.
     fn has_link(&self, facts: &BpfAttachment, world: &World) -> bool {
         let links = self.begun.iter().filter(|(place, _)| place.link.0 != 0).flat_map(|(_, all)| all);
-        links.into_iter().any(|known| known.program == facts.program && known.likeness(facts, world) > 1)
+        links.into_iter().any(|known| known.program == facts.program && known.is_of(facts, world))
     }
 
     /// Handles the end of a listed attachment. Returns the time of the report, if a system call reported it.
-    pub(super) fn unlisted(&mut self, place: Place) -> Option<BootNanos> {
+    pub(super) fn unlisted(&mut self, place: BpfPlace) -> Option<BootNanos> {
         let place = place.said().into_iter().find(|place| self.ended.contains_key(place))?;
         let times = self.ended.get_mut(&place)?;
         let time = times.pop_front()?;
@@ -442,12 +428,9 @@ impl Attached {
     /// Ends the attachments of an unloaded program. Passes on the payloads of their events.
     pub(super) fn unloaded(&mut self, id: ProgId, time: BootNanos, mut out: impl FnMut(&[u8])) {
         self.unload(id, time);
-        let range = (id, LOWEST)..(ProgId(id.0.saturating_add(1)), LOWEST);
-        let places: Vec<_> = self.of_program.range(range).map(|(_, place)| *place).collect();
-        for place in places {
-            self.of_program.remove(&(id, place));
-            let Some(all) = self.begun.get_mut(&place) else { continue };
-            for reported in all.iter_mut().filter(|reported| reported.open && reported.program == id) {
+        let is_of = |reported: &Reported| reported.open && reported.program == id;
+        for all in self.begun.values_mut().filter(|all| all.iter().any(is_of)) {
+            for reported in all.iter_mut().filter(|reported| is_of(reported)) {
                 reported.finish(time);
                 out(&reported.end);
             }
@@ -462,7 +445,7 @@ impl Attached {
 
     /// Handles the end of an inventory. Attachments that were reported before it began and are not in it have ended. Passes on the
     /// payloads of their events, oldest first.
-    pub(super) fn taken(&mut self, inventory: &BpfInventory, world: &World, mut out: impl FnMut(Place, &[u8])) {
+    pub(super) fn taken(&mut self, inventory: &BpfInventory, world: &World, mut out: impl FnMut(BpfPlace, &[u8])) {
         let before = Before::of(inventory, world);
         let mut absent = Vec::new();
         self.attached_again(if inventory.complete { inventory.from } else { before.others }, world);
@@ -484,7 +467,7 @@ impl Attached {
         self.tidy();
         absent.sort_by_key(|(time, place, _)| (*time, *place));
         let absent = absent.iter().filter(|(.., end)| !end.is_empty());
-        absent.for_each(|(_, place, end)| out(Place { gone: true, ..*place }, end));
+        absent.for_each(|(_, place, end)| out(BpfPlace { gone: true, ..*place }, end));
     }
 
     /// Handles the ends from before this time that inventories do not confirm. If they list the program at such a place, the program
@@ -493,14 +476,13 @@ impl Attached {
         for (gone, times) in &mut self.ended {
             let before = times.iter().filter(|time| **time < from).count();
             times.retain(|time| *time >= from);
-            let place = Place { gone: false, ..*gone };
+            let place = BpfPlace { gone: false, ..*gone };
             let Some(all) = self.begun.get_mut(&place).filter(|_| place.link.0 == 0 && is_listed(place, world)) else {
                 continue;
             };
             for _ in 0..before {
-                let there = |known: &Reported| {
-                    world.bpf.attachments_of(place.program).any(|facts| known.likeness(facts, world) > 1)
-                };
+                let there =
+                    |known: &Reported| world.bpf.attachments_of(place.program).any(|facts| known.is_of(facts, world));
                 let last = all.iter().enumerate().max_by_key(|(_, known)| (there(known), known.open, known.time));
                 let Some(reported) = last.map(|(at, _)| at).and_then(|at| all.remove(at)) else { break };
                 self.bytes -= reported.end.len();
@@ -515,13 +497,12 @@ impl Attached {
     fn tidy(&mut self) {
         self.begun.retain(|_, all| !all.is_empty());
         self.ended.retain(|_, times| !times.is_empty());
-        self.of_program.retain(|(_, place)| self.begun.contains_key(place));
         let begun: usize = self.begun.values().map(VecDeque::len).sum();
         self.reports = begun + self.ended.values().map(VecDeque::len).sum::<usize>();
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.reports * (size_of::<Reported>() + size_of::<(ProgId, Place)>())
+        self.bytes + self.reports * (size_of::<Reported>() + size_of::<BpfPlace>())
     }
 
     /// Forgets the older half if there is too much, so that this is rare. Returns the number of forgotten attachments that have not
@@ -556,31 +537,25 @@ impl Attached {
         for reported in self.begun.values().flatten() {
             out(reported.time, reported.open, &reported.end);
         }
-        let ended = self.ended.iter().flat_map(|(place, times)| {
-            let Place { link, program, via, spot, .. } = *place;
-            times.iter().map(move |time| ReportedEnd { link, program, via, spot, time: *time })
-        });
-        state.reported = ended.collect();
-        let unloaded = self.unloaded.iter().map(|(program, time)| Unloaded { program: *program, time: *time });
-        state.unloaded = unloaded.collect();
+        let ended = self.ended.iter().flat_map(|(place, times)| times.iter().map(|time| (*place, *time)));
+        state.ended = ended.collect();
+        state.unloaded = self.unloaded.iter().map(|(program, time)| (*program, *time)).collect();
     }
 
     /// Restores an attachment.
     pub(super) fn restore_begun(&mut self, time: BootNanos, open: bool, end: &[u8]) {
         let fits = self.reports < limits::BPF_PLACES_KNOWN && self.bytes + end.len() <= limits::BPF_PLACES_BYTES;
         let Some(record) = Bpf::of(end).filter(|_| fits).map(|bpf| bpf.record()) else { return };
-        let place = Place { gone: false, ..Place::of_made(&record) };
+        let place = BpfPlace { gone: false, ..BpfPlace::of_made(&record) };
         self.begin(place, Reported { time, program: ProgId(record.prog_id), open, end: end.into() });
     }
 
     /// Restores the rest.
     pub(super) fn restore(&mut self, state: &ProgramsState) {
         let unloads = state.unloaded.iter().take(limits::BPF_UNLOADS_KNOWN);
-        unloads.for_each(|unload| self.unload(unload.program, unload.time));
-        for end in state.reported.iter().take(limits::BPF_PLACES_KNOWN.saturating_sub(self.reports)) {
-            let ReportedEnd { link, program, via, spot, time } = *end;
-            self.note_end(Place { gone: true, link, program, via, spot }, time);
-        }
+        unloads.for_each(|(program, time)| self.unload(*program, *time));
+        let ended = state.ended.iter().take(limits::BPF_PLACES_KNOWN.saturating_sub(self.reports));
+        ended.for_each(|(place, time)| self.note_end(*place, *time));
     }
 }
 
@@ -604,9 +579,7 @@ fn sort(all: &mut VecDeque<Reported>) {
     all.make_contiguous().sort_by_key(Reported::order);
 }
 
-const LOWEST: Place = Place { gone: false, link: LinkId(0), program: ProgId(0), via: Via::Link, spot: 0 };
-
-/// [`Place::spot`] in an event.
+/// [`BpfPlace::spot`] in an event.
 fn spot_in(record: &BpfRecord) -> u64 {
     let at = record.on;
     match () {
@@ -619,37 +592,29 @@ fn spot_in(record: &BpfRecord) -> u64 {
 
 /// The same in an attachment of an inventory, after the bit of [`BpfRecord::on`].
 pub(super) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
-    let number = || {
-        let text = facts.target.rsplit(|byte| b" :".contains(byte)).next()?;
-        str::from_utf8(text).ok()?.parse::<u32>().ok()
-    };
+    let socket = || str::from_utf8(facts.target.strip_prefix(b"socket:")?).ok()?.parse::<u32>().ok();
     let (at, spot) = match (facts.via, facts.ifindex, facts.netns) {
         (Via::Setsockopt, ..) if facts.hook == Hook::Reuseport => (on::GROUP, facts.addr.0),
-        (Via::Setsockopt, ..) => (on::SOCKET, number().unwrap_or_default().into()),
+        (Via::Setsockopt, ..) => (on::SOCKET, socket().unwrap_or_default().into()),
         (_, Some(ifindex), _) => (on::DEVICE, ifindex.into()),
         _ if facts.cgroup.0 != 0 => (on::CGROUP, facts.cgroup.0),
         _ if facts.event != 0 => (on::EVENT, facts.event.into()),
         (Via::ProgAttach, _, Some(netns)) => (on::NETNS, netns.0.into()),
-        (Via::ProgAttach, ..) => (on::MAP, number().unwrap_or_default().into()),
+        (Via::ProgAttach, ..) => (on::MAP, facts.map.unwrap_or_default().into()),
         _ => (0, 0),
     };
     if spot == 0 { (0, 0) } else { (at, spot) }
 }
 
 /// The times before which a reported attachment would be in an inventory.
-struct Before {
-    links: BootNanos,
-    sockets: BootNanos,
-    /// Those to maps of sockets.
-    maps: BootNanos,
-    /// Those to perf events that are neither tracepoints nor probes.
-    events: BootNanos,
+struct Before<'a> {
+    inventory: &'a BpfInventory,
+    /// Of attachments without a link.
     others: BootNanos,
 }
 
-impl Before {
-    fn of(inventory: &BpfInventory, world: &World) -> Before {
-        let lacks = |what: &str| inventory.unseen.iter().any(|text| text.starts_with(what));
+impl Before<'_> {
+    fn of<'a>(inventory: &'a BpfInventory, world: &World) -> Before<'a> {
         let hides = |text: &String| !text.starts_with(LINKS) && may_hide_place(text, 0);
         let read = |inventory: &&BpfInventory| !inventory.unseen.iter().any(hides);
         // While links come and go, an attachment without a link may be left for the next inventory.
@@ -658,37 +623,36 @@ impl Before {
             true => Some(inventory.from),
             false => previous(),
         });
-        let links = if lacks(LINKS) { BootNanos(0) } else { inventory.from };
-        let others = others.unwrap_or_default();
-        let of = |what| if lacks(what) { BootNanos(0) } else { others };
-        Before { links, sockets: of(SOCKETS), maps: of(SOCKMAPS), events: of(EVENTS), others }
+        Before { inventory, others: others.unwrap_or_default() }
     }
 
-    fn of_place(&self, place: Place, reported: &Reported) -> BootNanos {
+    fn of_place(&self, place: BpfPlace, reported: &Reported) -> BootNanos {
         let is_on = |bit| Bpf::of(&reported.end).is_some_and(|end| end.record().on & bit != 0);
-        match place.link.0 {
-            0 if place.via == Via::Setsockopt => self.sockets,
-            0 if is_on(on::MAP) => self.maps,
-            0 if is_on(on::EVENT) => self.events,
-            0 => self.others,
-            _ => self.links,
-        }
+        let (what, from) = match place.link.0 {
+            1.. => (LINKS, self.inventory.from),
+            0 if place.via == Via::Setsockopt => (SOCKETS, self.others),
+            0 if is_on(on::MAP) => (SOCKMAPS, self.others),
+            0 if is_on(on::EVENT) => (EVENTS, self.others),
+            0 => return self.others,
+        };
+        let is_unseen = self.inventory.unseen.iter().any(|text| text.starts_with(what));
+        if is_unseen { BootNanos(0) } else { from }
     }
 }
 
 /// Whether an inventory lists attachments of this program by this mechanism.
-fn is_listed(place: Place, world: &World) -> bool {
-    world.bpf.attachments_of(place.program).any(|facts| Place::of(facts, false) == place)
+fn is_listed(place: BpfPlace, world: &World) -> bool {
+    world.bpf.attachments_of(place.program).any(|facts| BpfPlace::of(facts, false) == place)
 }
 
 /// Whether an attachment that an inventory did not list has ended. Not all can be listed.
-fn is_absent(place: Place, reported: &Reported, world: &World) -> bool {
+fn is_absent(place: BpfPlace, reported: &Reported, world: &World) -> bool {
     let Some(end) = Bpf::of(&reported.end) else { return true };
     let at = end.record().on;
     match place.via {
         // A program can be attached to a tracepoint only once. Probes at the same place are listed once.
         Via::Ioctl => {
-            let same = |facts: &BpfAttachment| Place::of(facts, false) == place && reported.likeness(facts, world) > 1;
+            let same = |facts: &BpfAttachment| BpfPlace::of(facts, false) == place && reported.is_of(facts, world);
             let hook = end.hook();
             hook == Hook::Tracepoint
                 || at & on::EVENT != 0

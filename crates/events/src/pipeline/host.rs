@@ -21,12 +21,9 @@ impl Pipeline {
     }
 
     pub(super) fn host(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
-        let Some(mut host) = HostFrame::decode(frame) else { return };
+        let Some(host) = HostFrame::decode(frame) else { return };
         if let HostFrame::Restart(part) = host {
             return self.take_part(part);
-        }
-        if let HostFrame::BpfAttachment(attachment) = &mut host {
-            self.world.find_cgroup(attachment);
         }
         let time = frame.header.time;
         match &host {

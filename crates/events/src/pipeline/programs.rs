@@ -8,7 +8,7 @@
 //! have unloaded the program: then the event of the call is the only one. Its process is that of the call by netlink, if one is known
 //! ([`Callers`]).
 
-use super::attached::{Attached, Listing, Place};
+use super::attached::{Attached, Listing};
 use super::callers::Callers;
 use super::made::{NO_SLOT, fill, made_header, place_event, push_place, record_of, set_place};
 use crate::bpf::{Hook, Via, XDP};
@@ -18,7 +18,7 @@ use crate::enrich::process::ProcessTable;
 use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::host::{BpfAttachment, BpfInventory, ProgramChange};
-use crate::frame::state::ProgramsState;
+use crate::frame::state::{BpfPlace, ProgramsState};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::collections::VecDeque;
@@ -39,9 +39,9 @@ const NEVER: BootNanos = BootNanos(u64::MAX);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Awaited {
     Load(ProgId),
-    Place(Place),
+    Place(BpfPlace),
     /// The end of an attachment at the unload of its program. A call that ended it can have unloaded the program.
-    Unloaded(Place),
+    Unloaded(BpfPlace),
 }
 
 /// An event that only the stream or the inventory has reported.
@@ -68,7 +68,7 @@ pub(super) struct ProgramReports {
 }
 
 impl Waiting {
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<BpfPlace> {
         match self.of {
             Awaited::Place(place) | Awaited::Unloaded(place) => Some(place),
             Awaited::Load(_) => None,
@@ -76,13 +76,13 @@ impl Waiting {
     }
 
     /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
-    fn is_at(&self, place: Place) -> bool {
+    fn is_at(&self, place: BpfPlace) -> bool {
         self.place().is_some_and(|other| other.said()[..1 + usize::from(place.gone)].contains(&place))
     }
 
     /// Whether it is a report of the end of an attachment to the socket, or to the interface, of a call.
     fn is_end_at(&self, call: &BpfRecord) -> bool {
-        let is_there = self.place().is_some_and(|place| place.said()[1] == Place::of_unnamed(call));
+        let is_there = self.place().is_some_and(|place| place.said()[1] == BpfPlace::of_unnamed(call));
         let of = || self.event.frame_at(0).and_then(|frame| record(frame.payload));
         is_there && (call.call == call::SETSOCKOPT || of().is_some_and(|end| end.attach_type == call.attach_type))
     }
@@ -198,7 +198,7 @@ impl ProgramReports {
     /// Turns a waiting report that an attachment appeared into an event, if a system call ended the attachment.
     pub(super) fn begin_before(&mut self, end: &FrameRef<'_>, world: &World, made: &mut Batch) {
         let Some(record) = record(end.payload).filter(|_| end.header.kind == Kind::Bpf as u16) else { return };
-        let Some(gone) = Place::of_call(&record).filter(|place| place.gone) else { return };
+        let Some(gone) = BpfPlace::of_call(&record).filter(|place| place.gone) else { return };
         let begun = |waiting: &Waiting| waiting.of == Awaited::Place(gone.begun());
         let at = self.waiting.iter().position(begun);
         if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
@@ -295,7 +295,7 @@ impl ProgramReports {
 
     /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload. Returns the
     /// places where the program was attached.
-    fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) -> Vec<Place> {
+    fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) -> Vec<BpfPlace> {
         let link_of = |frame: &FrameRef<'_>| record(frame.payload).map_or(0, |record| record.link_id);
         // A link whose program was replaced meanwhile began with another program.
         let frames = self.waiting.iter().flat_map(|waiting| waiting.event.frames());
@@ -316,10 +316,10 @@ impl ProgramReports {
 
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
     /// either. At a place of `begun`, the begin has this time, and the end does not wait.
-    fn detached(&mut self, id: ProgId, time: BootNanos, begun: &[Place], world: &mut World, made: &mut Batch) {
+    fn detached(&mut self, id: ProgId, time: BootNanos, begun: &[BpfPlace], world: &mut World, made: &mut Batch) {
         let (mut ended, mut events) = (Vec::new(), Batch::default());
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
-            let reported = self.attached.unlisted(Place::of(facts, true));
+            let reported = self.attached.unlisted(BpfPlace::of(facts, true));
             if reported.is_none() && !facts.is_part() {
                 push_place(facts, true, world.bpf.known_program(id), time, &mut events);
             }
@@ -331,7 +331,7 @@ impl ProgramReports {
     }
 
     /// Handles the event of an end at an unload. The report of the call that ended the attachment may arrive after the unload.
-    fn end_at_unload(&mut self, end: &FrameRef<'_>, begun: &[Place], world: &World, made: &mut Batch) {
+    fn end_at_unload(&mut self, end: &FrameRef<'_>, begun: &[BpfPlace], world: &World, made: &mut Batch) {
         let Some(ended) = record(end.payload) else { return };
         // The begin of a link whose program was replaced meanwhile names another program.
         let begins = |frame: FrameRef<'_>| {
@@ -343,7 +343,7 @@ impl ProgramReports {
             waiting.push_until(end.header.time, &mut self.callers, world, made);
         }
         let record = ended;
-        let (place, time, mut header) = (Place::of_made(&record), end.header.time, end.header);
+        let (place, time, mut header) = (BpfPlace::of_made(&record), end.header.time, end.header);
         let of = match Via::of(record.priority) {
             Some(Via::Netlink) => Awaited::Place(place),
             _ if begun.contains(&place.begun()) => return made.push(header, end.payload),
@@ -372,7 +372,7 @@ impl ProgramReports {
         if is_own(facts.program, world) {
             return Some((time, None));
         }
-        let place = Place::of(facts, gone);
+        let place = BpfPlace::of(facts, gone);
         if gone && attachment.news {
             if let Some(reported) = self.attached.unlisted(place) {
                 return Some((reported, None));
@@ -399,7 +399,7 @@ impl ProgramReports {
     fn wait_for(&mut self, facts: &BpfAttachment, gone: bool, time: BootNanos, world: &World, made: &mut Batch) {
         let mut event = Batch::default();
         push_place(facts, gone, world.bpf.known_program(facts.program), time, &mut event);
-        self.wait(Waiting { of: Awaited::Place(Place::of(facts, gone)), time, event }, world, made);
+        self.wait(Waiting { of: Awaited::Place(BpfPlace::of(facts, gone)), time, event }, world, made);
     }
 
     /// Handles the end of an inventory. It began after some system calls: what these attached and it lacks has ended.
@@ -531,8 +531,8 @@ impl ProgramReports {
         };
         let of = match loaded(&record) {
             Some(id) => Awaited::Load(id),
-            None if frame.header.seq == UNLOADED => Awaited::Unloaded(Place::of_made(&record)),
-            None => Awaited::Place(Place::of_made(&record)),
+            None if frame.header.seq == UNLOADED => Awaited::Unloaded(BpfPlace::of_made(&record)),
+            None => Awaited::Place(BpfPlace::of_made(&record)),
         };
         let mut event = Batch::default();
         event.push(frame.header, frame.payload);

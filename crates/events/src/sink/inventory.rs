@@ -125,7 +125,7 @@ impl InventoryReport<'_> {
                 out.extend_from_slice(&unresolved.target);
                 out.extend_from_slice(b" of ");
             }
-            process_text(unresolved.pid.0, &unresolved.comm, unresolved.fd, self.charset, &mut out);
+            process_text(&unresolved.by, self.charset, &mut out);
             out.push(b'\n');
         }
         self.summary(&mut out);
@@ -282,9 +282,9 @@ impl InventoryReport<'_> {
         json.list("unresolved", &self.inventory.unresolved, |json, unresolved: &UnresolvedAttachment| {
             json.word("type", unresolved.hook.name());
             json.text("target", Some(unresolved.target.as_slice()).filter(|target| !target.is_empty()));
-            json.number("pid", Some(unresolved.pid.0.into()));
-            json.text("comm", Some(&unresolved.comm));
-            json.number("fd", Some(unresolved.fd.into()));
+            json.number("pid", Some(unresolved.by.pid.0.into()));
+            json.text("comm", Some(&unresolved.by.comm));
+            json.number("fd", Some(unresolved.by.fd.into()));
         });
         json.list("unseen", &self.inventory.unseen, |json, unseen| {
             json.word("what", Some(unseen.what));
@@ -479,14 +479,14 @@ pub fn holder_text(holder: &BpfHolder, charset: Charset) -> Vec<u8> {
     let mut out = holder.by.name().as_bytes().to_vec();
     match holder.by {
         HeldBy::Pin => escape(&holder.path, charset.reversible(), &mut out),
-        _ => process_text(holder.pid.0, &holder.comm, holder.fd, charset, &mut out),
+        _ => process_text(holder, charset, &mut out),
     }
     out
 }
 
-fn process_text(pid: u32, comm: &[u8], fd: u32, charset: Charset, out: &mut Vec<u8>) {
+fn process_text(BpfHolder { pid, comm, fd, .. }: &BpfHolder, charset: Charset, out: &mut Vec<u8>) {
     escape(comm, charset.reversible(), out);
-    let _ = write!(out, "[{pid}] fd {fd}");
+    let _ = write!(out, "[{}] fd {fd}", pid.0);
 }
 
 enum Held<'a> {

@@ -55,14 +55,10 @@ impl<'a> Bpf<'a> {
         [with_program(self.record(), of).as_bytes(), self.text, b"\0"].concat()
     }
 
-    /// How likely the inventory means this attachment, whose end this is: 0 has another type of attach point, 1 the same, and 2 the
-    /// same place.
-    pub(crate) fn likeness(&self, facts: &BpfAttachment, cgroup: Option<&[u8]>) -> u8 {
+    /// Whether the inventory means this attachment, whose end this is: it is at the same place.
+    pub(crate) fn is_of(&self, facts: &BpfAttachment, cgroup: Option<&[u8]>) -> bool {
         let record = self.record();
-        if self.hook() != facts.hook {
-            return 0;
-        }
-        let same = match (facts.ifindex, facts.offset) {
+        let is_there = match (facts.ifindex, facts.offset) {
             (Some(index), _) => {
                 let netns = facts.netns.unwrap_or_default().0;
                 self.device() == Some(index.into())
@@ -71,11 +67,11 @@ impl<'a> Bpf<'a> {
             (None, Some(offset)) => offset == record.offset && [0, record.addr].contains(&facts.addr.0),
             _ if self.on(on::GROUP) => facts.addr.0 == record.perf_config,
             _ if self.on(on::EVENT) => facts.event == record.object,
-            _ if self.on(on::MAP) => facts.target.ends_with(format!("map {}", record.object).as_bytes()),
+            _ if self.on(on::MAP) => facts.map == Some(record.object),
             // Without tracefs, the inventory lacks the subsystem of a tracepoint.
             _ => self.target(cgroup).text().is_some_and(|target| target.ends_with(&facts.target)),
         };
-        1 + u8::from(same)
+        self.hook() == facts.hook && is_there
     }
 }
 

@@ -102,8 +102,6 @@ struct Kernel {
     described: Described,
     begun: Option<(u64, Vec<Attachment>)>,
     links_changed: bool,
-    /// Whether its inventories are of an earlier version, which did not record the numbers of cgroups.
-    earlier: bool,
     batch: Batch,
     batches: Vec<Batch>,
 }
@@ -195,8 +193,7 @@ impl Kernel {
         }
         self.attach(made);
         let multi = if (via, place) == (Via::ProgAttach, SHARED) { attach::MULTI } else { 0 };
-        // An earlier version did not record the flags.
-        let flags = if via == Via::ProgAttach && !self.earlier { attach::KNOWN | multi } else { 0 };
+        let flags = if via == Via::ProgAttach { attach::KNOWN | multi } else { 0 };
         self.call(&made, true, |record| (record.cmd, record.hooknum) = (cmd, flags));
     }
 
@@ -227,7 +224,7 @@ impl Kernel {
                 self.call(&made, true, |record| record.cmd = cmd::LINK_CREATE);
             }
             Act::Place { nth, place } => self.replace(Via::ProgAttach, cmd::PROG_ATTACH, nth, place),
-            Act::Exchange { nth, by } if !self.earlier => {
+            Act::Exchange { nth, by } => {
                 let Some(program) = self.program(by) else { return };
                 let made = Attachment { program, link: 0, via: Via::ProgAttach, place: SHARED };
                 let is_there = |n: &usize| self.attachments[*n].via == made.via && self.attachments[*n].place == SHARED;
@@ -242,7 +239,6 @@ impl Kernel {
                     record.priority = gone.program.cast_signed();
                 });
             }
-            Act::Exchange { .. } => {}
             Act::Ioctl { nth, place } => {
                 let Some(program) = self.program(nth) else { return };
                 let made = Attachment { program, link: 0, via: Via::Ioctl, place };
@@ -285,8 +281,7 @@ impl Kernel {
                 let Some(gone) = self.detach(nth) else { return };
                 self.call(&gone, names, |record| record.cmd = cmd);
             }
-            // Early inventories do not have the numbers of cgroups.
-            Act::Misname { nth, by } if !self.earlier => {
+            Act::Misname { nth, by } => {
                 let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
                 let Attachment { via, place, .. } = self.attachments[nth];
                 let Some(program) = self.program(by).filter(|_| via == Via::ProgAttach && place != SHARED) else {
@@ -295,7 +290,6 @@ impl Kernel {
                 let Some(gone) = self.detach(nth) else { return };
                 self.call(&Attachment { program, ..gone }, true, |record| record.cmd = cmd::PROG_DETACH);
             }
-            Act::Misname { .. } => {}
             Act::DetachLast { nth, unload_first } => {
                 let Some(nth) = nth.checked_rem(self.attachments.len()) else { return };
                 let Attachment { program, via, place, .. } = self.attachments[nth];
@@ -375,7 +369,7 @@ impl Kernel {
             event: if of.via == Via::Ioctl && of.place == EVENT { EVENT } else { 0 },
             ifindex: Some(of.place).filter(|_| of.via == Via::Netlink && of.place > INTERFACES),
             netns: Some(NETNS).filter(|_| of.via == Via::Netlink && of.place > INTERFACES),
-            cgroup: CgroupId(if of.via == Via::ProgAttach && !self.earlier { of.place.into() } else { 0 }),
+            cgroup: CgroupId(if of.via == Via::ProgAttach { of.place.into() } else { 0 }),
             ..BpfAttachment::default()
         }
     }
@@ -474,8 +468,8 @@ fn events_of(batches: &[Batch], delivers: impl Fn(usize) -> bool) -> Vec<(bool, 
     events
 }
 
-fn check(earlier: bool, at_start: &[Act], acts: &[Act]) {
-    let mut kernel = Kernel { ms: 1000, earlier, ..Kernel::default() };
+fn check(at_start: &[Act], acts: &[Act]) {
+    let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
     let trace = Trace { kinds: ALL.bits(), ..Trace::default() };
     HostFrame::Trace(trace).push(BootNanos(0), &mut kernel.batch);
     for place in 1..4 {
@@ -517,11 +511,10 @@ fn check(earlier: bool, at_start: &[Act], acts: &[Act]) {
 proptest! {
     #[test]
     fn every_attachment_begins_and_ends_once(
-        earlier: bool,
         at_start in prop::collection::vec(act(), 0..8),
         acts in prop::collection::vec(act(), 0..60),
     ) {
-        check(earlier, &at_start, &acts);
+        check(&at_start, &acts);
     }
 }
 
@@ -532,7 +525,7 @@ fn ends_that_inventories_confirm_late_are_confirmed_in_order() {
     let [here, there] = [1, 3].map(|place| Act::Place { nth: 0, place });
     let again = [Act::Ioctl { nth: 0, place: 1 }, unnamed(0), unnamed(0), there, link, here, Act::Take];
     let rest = [unnamed(1), Act::Begin, link, unnamed(2), Act::Take, Act::Take];
-    check(false, &[Act::Load, link, there], &[&again[..], &rest].concat());
+    check(&[Act::Load, link, there], &[&again[..], &rest].concat());
 }
 
 /// Of several programs at one place, a call ends the one that it names.
@@ -540,7 +533,7 @@ fn ends_that_inventories_confirm_late_are_confirmed_in_order() {
 fn a_call_ends_the_program_that_it_names() {
     let attach = |nth| [Act::Load, Act::Place { nth, place: SHARED }];
     let ends = [Act::Take, Act::Detach { nth: 1, names: true }, Act::Take];
-    check(false, &[], &[&attach(0)[..], &attach(1), &ends].concat());
+    check(&[], &[&attach(0)[..], &attach(1), &ends].concat());
 }
 
 /// A cgroup with one program detaches it, whatever the call names.
