@@ -77,19 +77,21 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tracetui_events::capture::CaptureFilter;
-use tracetui_events::environment::Keeper;
+use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::Cgroup;
 use tracetui_events::frame::host::HostFrame;
+use tracetui_events::limits;
 use tracetui_events::symbols::Unavailable;
 use tracetui_host::clock;
 use tracetui_host::ftrace::FunctionTracing;
 use tracetui_host::kallsyms;
 use tracetui_host::maps::freeze;
-use tracetui_shared::capture::{Capture, ProcessKey};
+use tracetui_shared::capture::{Capture, MAX_TREE, ProcessKey};
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
+use tracetui_shared::record::tcp::MAX_CONNECTIONS;
 use tracetui_shared::time::BootNanos;
 
 /// The options of the kernel side.
@@ -121,6 +123,27 @@ pub struct LiveOptions {
     pub way: Way,
     /// The process that takes inventories, whose events are tracetui's own.
     pub inspector: Option<InspectorIds>,
+}
+
+impl Default for LiveOptions {
+    /// The smallest ring, for events that no filter wants.
+    fn default() -> LiveOptions {
+        LiveOptions {
+            ring_size: limits::RING_MIN as u32,
+            rings: 1,
+            kinds: KindSet::NONE,
+            failing: KindSet::ALL,
+            stacks: KindSet::NONE,
+            environment: Keeper::new(EnvMode::Off),
+            fds: false,
+            identities: false,
+            capture: CaptureFilter::NOTHING,
+            tree_size: MAX_TREE,
+            connections: MAX_CONNECTIONS,
+            way: Way::Auto,
+            inspector: None,
+        }
+    }
 }
 
 impl LiveOptions {

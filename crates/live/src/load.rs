@@ -409,21 +409,7 @@ mod tests {
     }
 
     fn options(ring_size: u32) -> LiveOptions {
-        LiveOptions {
-            ring_size,
-            rings: 1,
-            kinds: KindSet::NONE,
-            failing: KindSet::ALL,
-            stacks: KindSet::NONE,
-            environment: Keeper::new(EnvMode::Names),
-            fds: false,
-            identities: false,
-            capture: tracetui_events::capture::CaptureFilter::NOTHING,
-            tree_size: tracetui_shared::capture::MAX_TREE,
-            connections: tracetui_shared::record::tcp::MAX_CONNECTIONS,
-            way: crate::Way::Auto,
-            inspector: None,
-        }
+        LiveOptions { ring_size, environment: Keeper::new(EnvMode::Names), ..LiveOptions::default() }
     }
 
     /// The file ranges of the object's executable sections (ELF64, little-endian).

@@ -114,7 +114,7 @@ pub struct Dashboard {
     pub run: Run,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 #[command(after_help = help::PRINT)]
 pub struct Print {
     /// Print these recordings, merged by time, instead of live events; - is stdin
@@ -164,23 +164,8 @@ pub struct Print {
 impl From<Dashboard> for Print {
     /// The dashboard without a terminal.
     fn from(dashboard: Dashboard) -> Print {
-        Print {
-            recordings: Vec::new(),
-            follow: false,
-            write: dashboard.write,
-            format: FormatName::Text,
-            json_column: false,
-            why: false,
-            unanswered: false,
-            count: None,
-            expect_none: None,
-            expect_no_open: Vec::new(),
-            from: None,
-            to: None,
-            color: dashboard.screen.color,
-            trace: dashboard.trace,
-            run: dashboard.run,
-        }
+        let Dashboard { write, screen, trace, run } = dashboard;
+        Print { write, color: screen.color, trace, run, ..Print::default() }
     }
 }
 
@@ -512,7 +497,7 @@ pub enum Switch {
     Off,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct TraceArgs {
     /// Size of the kernel's ring buffers together, rounded up to a power of two [default: 16 MiB, or 4 MiB each]
     #[arg(long, value_name = "SIZE")]

@@ -11,18 +11,15 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tracetui_events::budget::Budget;
 use tracetui_events::capture::CaptureFilter;
-use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::frame::host::Probe;
-use tracetui_events::limits;
 use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{json, without_codes};
 use tracetui_host::confine::{Threads, Trial};
 use tracetui_host::machine::{Capabilities, Capability, Lockdown, Machine};
 use tracetui_host::named::Namer;
 use tracetui_host::privilege::{self, Cause, Facts, Severity};
-use tracetui_live::{ProbeStatus, StartError, Way};
+use tracetui_live::{LiveOptions, ProbeStatus, StartError};
 use tracetui_shared::capture::test;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
@@ -103,27 +100,8 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
         capture.capture.tests = test::TREE;
         capture.trees = vec![selftest.tgid()];
     }
-    let options = TraceOptions {
-        ring_size: limits::RING_MIN as u32,
-        rings: 1,
-        inventory: None,
-        way: Way::Auto,
-        budget: Budget::default(),
-        kinds,
-        failing: KindSet::ALL,
-        stacks: KindSet::from(Kind::Bpf),
-        environment: Keeper::new(EnvMode::Off),
-        fds: false,
-        identities: false,
-        capture,
-        btf: btf.map(Path::to_owned),
-        filter: String::new(),
-        names: false,
-        labels: Vec::new(),
-        command: None,
-        signals: false,
-        command_pid: None,
-    };
+    let live = LiveOptions { kinds, stacks: Kind::Bpf.into(), capture, ..LiveOptions::default() };
+    let options = TraceOptions { live, btf: btf.map(Path::to_owned), ..TraceOptions::default() };
     let untraced = call_ns();
     match attach(&options, || None) {
         Ok(mut live) => {

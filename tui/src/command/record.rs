@@ -48,7 +48,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let Request { filters, held, mut options } = Request::read(&args.trace, &args.run, streams, beside)?;
     options.labels = labels(&args.label)?;
     // In a recording they take 2 bytes per open.
-    options.identities = args.trace.identity == Some(cli::Switch::On);
+    options.live.identities = args.trace.identity == Some(cli::Switch::On);
     let signals = signals(held.is_some())?;
     args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);
     let recorder = match args.rotate {
@@ -125,7 +125,7 @@ fn matching(expr: &str) -> Result<Compiled> {
 }
 
 fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options: &TraceOptions) -> Wanted {
-    let shown = Compiled { kinds: options.kinds, ..filters };
+    let shown = Compiled { kinds: options.live.kinds, ..filters };
     if !matches.whole.names_kinds() {
         matches.kinds = shown.kinds;
     }

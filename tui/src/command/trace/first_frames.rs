@@ -24,7 +24,7 @@ pub(super) fn first_batch(
     let now = clock::now_boot();
     let names = AccountNames::read();
     let trace = Trace {
-        kinds: options.kinds.bits(),
+        kinds: options.live.kinds.bits(),
         command: options.command.unwrap_or(Tgid(0)),
         filter: options.filter.clone(),
         labels: options.labels.clone(),

@@ -7,36 +7,21 @@ use rustix::process::Pid;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
-use tracetui_events::capture::CaptureFilter;
 use tracetui_events::environment::Keeper;
 use tracetui_events::filter::{Compiled, Filter, NoNames};
 use tracetui_events::frame::host::Label;
 use tracetui_host::procfs::{INITIAL_PID_NS, pid_namespace};
-use tracetui_live::Way;
+use tracetui_live::LiveOptions;
 use tracetui_live::command::{HeldCommand, Streams};
 use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::KindSet;
-#[derive(Clone, Debug)]
+#[derive(Default, Clone, Debug)]
 pub(crate) struct TraceOptions {
-    /// Bytes of each ring, a power of two.
-    pub ring_size: u32,
-    /// The number of rings, a power of two.
-    pub rings: u32,
+    /// The options of the kernel side. Its capture filter lacks the COMMAND.
+    pub live: LiveOptions,
     /// The interval of BPF inventories in tests.
     pub inventory: Option<Duration>,
-    /// The preferred kind of attach points.
-    pub way: Way,
-    pub environment: Keeper,
-    /// Whether execs have all descriptors below 64.
-    pub fds: bool,
-    /// Whether opens have the identity of the file.
-    pub identities: bool,
     pub budget: Budget,
-    pub kinds: KindSet,
-    pub failing: KindSet,
-    /// The kinds whose events include the kernel stack.
-    pub stacks: KindSet,
-    pub capture: CaptureFilter,
     /// The BTF file for offsets, if it is not the kernel's own BTF.
     pub btf: Option<PathBuf>,
     /// The filter options, as one expression.
@@ -75,12 +60,9 @@ impl Request {
         let mut capture = filters.capture.clone();
         capture.capture.kinds = kinds.bits();
         let (rings, ring_size) = args.rings();
-        let options = TraceOptions {
+        let live = LiveOptions {
             ring_size,
             rings,
-            inventory: args.inventory,
-            way: args.probes.way(),
-            budget: Budget::new(args.memory().0),
             kinds,
             failing: filters.failing,
             stacks: args.stacks(),
@@ -88,6 +70,13 @@ impl Request {
             fds: args.fds,
             identities: args.identity.unwrap_or(cli::Switch::On) == cli::Switch::On,
             capture,
+            way: args.probes.way(),
+            ..LiveOptions::default()
+        };
+        let options = TraceOptions {
+            live,
+            inventory: args.inventory,
+            budget: Budget::new(args.memory().0),
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),
             names: filters.whole.compares(&["process"]),

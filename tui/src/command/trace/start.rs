@@ -22,10 +22,9 @@ use tracetui_live::feed::{Feed, Scan};
 use tracetui_live::inspector::{Inspector, InspectorIds};
 use tracetui_live::lookup::Threads;
 use tracetui_live::shelter;
-use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, NO_THREAD, ProbeStatus, Way};
-use tracetui_shared::capture::{MAX_TREE, test};
+use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, NO_THREAD, ProbeStatus, Way};
+use tracetui_shared::capture::test;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
-use tracetui_shared::record::tcp::MAX_CONNECTIONS;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub feed: Feed,
@@ -50,7 +49,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let exposed = shelter::enter().err();
     // A busy machine must not delay the start.
     raise_priority();
-    let mut inspector = options.kinds.contains(Kind::Bpf).then(Inspector::start);
+    let mut inspector = options.live.kinds.contains(Kind::Bpf).then(Inspector::start);
     let mut live = attach(options, || {
         let ids = inspector.as_mut()?.as_mut().ok()?.0.ids();
         ids.map_err(|error| inspector = Some(Err(error))).ok()
@@ -67,13 +66,13 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         None
     });
     let (inspector, mut sockets) = inspector.unzip();
-    if sockets.is_none() && options.kinds.contains(Kind::Tcp) {
+    if sockets.is_none() && options.live.kinds.contains(Kind::Tcp) {
         sockets = Some(Sockets::start().context(NO_THREAD)?);
     }
     // Do this before starting the threads that read data from other processes.
     hold(STARTING).context("cannot drop privileges")?;
     notes.extend(live.probes().iter().filter_map(note));
-    notes.extend((options.way == Way::Functions).then(|| of_functions(live.probes()).to_owned()));
+    notes.extend((options.live.way == Way::Functions).then(|| of_functions(live.probes()).to_owned()));
     notes.extend(live.unnamed_stacks().map(|why| format!("stacks: {why}; missing: function names")));
     let ready = ready_line(live.probes(), options);
     let mut cgroups = CgroupResolver::new().ok();
@@ -94,7 +93,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let mut first = vec![first_batch(options, &machine, live.probes(), known)];
     let starts = live.take_started();
     let budget = options.budget;
-    let (command, environment) = (options.command, options.environment.clone());
+    let (command, environment) = (options.command, options.live.environment.clone());
     let processes = ProcessScan { command, environment, size: budget.batch() };
     let scan: Option<Scan> = match live.asks_for_cgroups() || options.names {
         // Only the scan finds the name of a process that a filter asks for and, if the v2 hierarchy is not in use, the cgroup. So
@@ -115,7 +114,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
             None
         }
         false => {
-            first.extend(command.map(|command| own_processes(command, &options.environment, &starts)));
+            first.extend(command.map(|command| own_processes(command, &options.live.environment, &starts)));
             Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
                 give_up_raised();
                 if enter(Role::Reader).is_ok() {
@@ -139,26 +138,12 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
 
 /// `inspector` waits for the inspector.
 pub(crate) fn attach(options: &TraceOptions, inspector: impl FnOnce() -> Option<InspectorIds>) -> Result<Live> {
-    let mut capture = options.capture.clone();
+    let mut live_options = options.live.clone();
+    let capture = &mut live_options.capture;
     if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
         capture.capture.tests |= test::TREE;
         capture.trees = vec![command.0];
     }
-    let mut live_options = LiveOptions {
-        ring_size: options.ring_size,
-        rings: options.rings,
-        kinds: options.kinds,
-        failing: options.failing,
-        stacks: options.stacks,
-        environment: options.environment.clone(),
-        fds: options.fds,
-        identities: options.identities,
-        capture,
-        tree_size: MAX_TREE,
-        connections: MAX_CONNECTIONS,
-        way: options.way,
-        inspector: None,
-    };
     let (begun, facts) = std::thread::scope(|scope| {
         let begun = std::thread::Builder::new().spawn_scoped(scope, || Begun::new(&live_options));
         // Everything later that starts a thread would panic if it cannot. After `unshare -p` without `-f` no thread can start.
@@ -207,7 +192,7 @@ pub(crate) fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
 /// A note if a filter asks for cgroups and some cgroups have no known path. Fails if no path is known, since no event would pass.
 fn unnamed_cgroups(options: &TraceOptions) -> Result<Option<String>> {
     match CgroupResolver::new() {
-        Err(why) if !options.capture.cgroups.is_empty() => without_v2(&why, has_named_cgroups()),
+        Err(why) if !options.live.capture.cgroups.is_empty() => without_v2(&why, has_named_cgroups()),
         _ => Ok(None),
     }
 }
@@ -224,10 +209,10 @@ fn without_v2(why: &NoHierarchy, named: bool) -> Result<Option<String>> {
 fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
     let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(kind) && shows_most(probe.name, kind);
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
-    let asked = (options.kinds & KindSet::PROBED).iter();
+    let asked = (options.live.kinds & KindSet::PROBED).iter();
     let kinds: Vec<&str> = asked.filter(works).map(Kind::name).collect();
-    let size = ByteSize(options.ring_size.into());
-    let rings = match options.rings {
+    let size = ByteSize(options.live.ring_size.into());
+    let rings = match options.live.rings {
         1 => format!("ring {size}"),
         count => format!("{count} rings of {size}"),
     };
