@@ -121,27 +121,32 @@ impl AccountNames {
     /// The id of the user with a name. If /etc/passwd does not contain the name, asks the name service, which may
     /// block.
     pub fn uid(&self, name: &str) -> Result<Uid, NameError> {
-        if let Some(user) = self.users.iter().find(|user| user.name == name) {
-            return Ok(user.uid);
-        }
-        match found(unistd::User::from_name(name)) {
-            Ok(Some(user)) => Ok(Uid(user.uid.as_raw())),
-            Ok(None) => Err(NameError::NoUser(name.to_owned())),
-            Err(error) => Err(NameError::Service(name.to_owned(), error)),
-        }
+        let known = self.users.iter().find(|user| user.name == name).map(|user| user.uid);
+        let ask = || Ok(unistd::User::from_name(name)?.map(|user| Uid(user.uid.as_raw())));
+        id_of(name, known, ask, NameError::NoUser)
     }
 
     /// The id of the group with a name. If /etc/group does not contain the name, asks the name service, which may
     /// block.
     pub fn gid(&self, name: &str) -> Result<Gid, NameError> {
-        if let Some(group) = self.groups.iter().find(|group| group.name == name) {
-            return Ok(group.gid);
-        }
-        match found(unistd::Group::from_name(name)) {
-            Ok(Some(group)) => Ok(Gid(group.gid.as_raw())),
-            Ok(None) => Err(NameError::NoGroup(name.to_owned())),
-            Err(error) => Err(NameError::Service(name.to_owned(), error)),
-        }
+        let known = self.groups.iter().find(|group| group.name == name).map(|group| group.gid);
+        let ask = || Ok(unistd::Group::from_name(name)?.map(|group| Gid(group.gid.as_raw())));
+        id_of(name, known, ask, NameError::NoGroup)
+    }
+}
+
+/// The id that is known, or the answer of the name service.
+fn id_of<T>(
+    name: &str,
+    known: Option<T>,
+    ask: impl FnOnce() -> nix::Result<Option<T>>,
+    unknown: fn(String) -> NameError,
+) -> Result<T, NameError> {
+    match known.map_or_else(ask, |known| Ok(Some(known))) {
+        Ok(Some(id)) => Ok(id),
+        // getpwnam(3): an unknown name gives no error or one of these, depending on the module of the name service.
+        Ok(None) | Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Err(unknown(name.to_owned())),
+        Err(error) => Err(NameError::Service(name.to_owned(), error.into())),
     }
 }
 
@@ -159,15 +164,6 @@ fn accounts(text: &[u8]) -> impl Iterator<Item = (u32, String)> {
 fn first_of_each<T: Clone, K: Ord + Copy>(accounts: &[T], key: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = std::collections::BTreeSet::new();
     accounts.iter().filter(|account| seen.insert(key(account))).cloned().collect()
-}
-
-/// The answer of the name service. `Ok(None)` means an unknown name.
-fn found<T>(answer: nix::Result<Option<T>>) -> io::Result<Option<T>> {
-    match answer {
-        // getpwnam(3): an unknown name gives no error or one of these, depending on the module of the name service.
-        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
-        answer => Ok(answer?),
-    }
 }
 
 #[cfg(test)]

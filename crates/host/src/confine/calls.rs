@@ -286,7 +286,6 @@ impl List {
         list.calls(EVERYWHERE);
         list.calls(EVERYWHERE_HERE);
         list.everywhere_if()?;
-        list.maps(matches!(what, For::Role(Role::Recorder { .. })))?;
         match what {
             For::Files(work) => list.files(work)?,
             For::Shipper => list.shipper()?,
@@ -300,6 +299,8 @@ impl List {
                 list.reads()?;
                 list.any_of(libc::SYS_bpf, 0, bpf::RECORDER)?;
                 list.calls(&[libc::SYS_perf_event_open]);
+                // The rings are shared with the kernel.
+                list.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC)])?;
                 if let Some(inspector) = inspector {
                     let inspector = inspector.as_raw_pid().cast_unsigned().into();
                     list.when(libc::SYS_kill, &[is(0, inspector), is(1, libc::SIGKILL as u64)])?;
@@ -385,7 +386,10 @@ impl List {
     }
 
     fn everywhere_if(&mut self) -> Result<(), Error> {
-        // No executable memory. Memory that was mapped for reading may not become writable (`bpf_map_mmap`).
+        // No executable memory. If it is writable, it may not be shared with others (a BPF map, a file). MAP_SHARED_VALIDATE has this
+        // bit too. Memory that was mapped for reading may not become writable (`bpf_map_mmap`).
+        self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC | libc::PROT_WRITE)])?;
+        self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC), none_of(3, libc::MAP_SHARED)])?;
         self.when(libc::SYS_mprotect, &[none_of(2, libc::PROT_EXEC)])?;
         // MADV_HWPOISON and MADV_SOFT_OFFLINE take memory away from other processes.
         self.when(libc::SYS_madvise, &[is_not(2, 100), is_not(2, 101)])?;
@@ -403,16 +407,6 @@ impl List {
         let descriptors =
             [libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO, libc::FIONREAD, libc::TCGETS, libc::TIOCGWINSZ];
         self.any_of(libc::SYS_ioctl, 1, &descriptors.map(|request| request as u64))
-    }
-
-    /// Maps memory that is not executable. If it is writable, it may not be shared with others (a BPF map, a file).
-    fn maps(&mut self, shared: bool) -> Result<(), Error> {
-        if shared {
-            return self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC)]);
-        }
-        self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC | libc::PROT_WRITE)])?;
-        // MAP_SHARED_VALIDATE has this bit too.
-        self.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC), none_of(3, libc::MAP_SHARED)])
     }
 
     fn reads(&mut self) -> Result<(), Error> {
