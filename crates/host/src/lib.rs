@@ -28,11 +28,11 @@ pub mod program;
 pub mod symbol;
 pub mod users;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The first `most` bytes of a file. Files that other processes write are never read without a limit.
@@ -60,10 +60,11 @@ fn walk_below(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<Own
         statx(at, c"", asks_no_server, StatxFlags::TYPE | StatxFlags::MNT_ID)
     };
     let mount = found(dir)?.stx_mnt_id;
-    let mut at = None;
-    for name in path.components() {
+    let (mut at, mut names) = (None, path.components().peekable());
+    while let Some(name) = names.next() {
         let above = at.as_ref().map_or(dir, AsFd::as_fd);
-        let below = openat(above, name.as_os_str(), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let open = |flags| openat(above, name.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty());
+        let below = open(OFlags::PATH | OFlags::CLOEXEC)?;
         let found = found(below.as_fd())?;
         if found.stx_mnt_id != mount {
             return Err(Errno::XDEV.into());
@@ -71,10 +72,12 @@ fn walk_below(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<Own
         if FileType::from_raw_mode(found.stx_mode.into()) == FileType::Symlink {
             return Err(Errno::LOOP.into());
         }
+        if names.peek().is_none() {
+            return Ok(open(flags)?);
+        }
         at = Some(below);
     }
-    let above = at.as_ref().map_or(dir, AsFd::as_fd);
-    Ok(openat(CWD, format!("/proc/self/fd/{}", above.as_raw_fd()), flags, Mode::empty())?)
+    Err(Errno::NOENT.into())
 }
 
 /// Text without surrounding white space, which the kernel appends to single values.
