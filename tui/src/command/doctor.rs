@@ -26,38 +26,13 @@ use tracetui_shared::kind::{Kind, KindSet, shows_most};
 /// Attaches every probe, reports the results, and detaches them.
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
-    let Examined { causes, probes, seen, calls } = examine(&machine, args);
-    let report = Report {
-        kernel: &machine.uname.release,
-        arch: &machine.uname.machine,
-        lockdown: machine.lockdown,
-        capabilities: machine.capabilities,
-        kptr_restrict: machine.kptr_restrict,
-        names_addresses: machine.kptr_restrict == Some(2) && Namer::load().is_ok(),
-        causes: &causes,
-        probes: &probes,
-        seen: seen.as_deref(),
-        calls,
-        // If nothing can be traced, no privileges are given up.
-        trial: if privilege::is_fatal(&causes) { None } else { Trial::run().ok() },
-        paint: say::paint(args.color),
-    };
+    let report = examine(&machine, args);
     let text = match args.format {
         ReportFormat::Text => report.text().into_bytes(),
         ReportFormat::Json => (report.json() + "\n").into_bytes(),
     };
     io::stdout().write_all(&text)?;
     Ok(ExitCode::from(report.exit_status()))
-}
-
-/// The state of the probes.
-#[derive(Debug)]
-struct Examined {
-    causes: Vec<Cause>,
-    probes: Vec<Probe>,
-    /// The programs that reported a test event; `None` if no test event was made.
-    seen: Option<Vec<&'static str>>,
-    calls: Option<Calls>,
 }
 
 /// What a system call that makes no event costs.
@@ -83,13 +58,26 @@ fn call_ns() -> u64 {
 }
 
 /// Tests every probe. Offsets come from the BTF file, if one is given.
-fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
+fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     let btf = args.btf.file.as_deref();
     let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
     causes.extend(foreign_btf(btf));
-    let mut examined = Examined { causes, probes: Vec::new(), seen: None, calls: None };
-    if privilege::is_fatal(&examined.causes) {
-        return examined;
+    let mut report = Report {
+        kernel: &machine.uname.release,
+        arch: &machine.uname.machine,
+        lockdown: machine.lockdown,
+        capabilities: machine.capabilities,
+        kptr_restrict: machine.kptr_restrict,
+        names_addresses: machine.kptr_restrict == Some(2) && Namer::load().is_ok(),
+        causes,
+        probes: Vec::new(),
+        seen: None,
+        calls: None,
+        trial: None,
+        paint: say::paint(args.color),
+    };
+    if privilege::is_fatal(&report.causes) {
+        return report;
     }
     // Fork before anything is attached. Otherwise the fork would count as tracetui's own.
     let selftest = if args.probe { SelfTest::new().ok() } else { None };
@@ -105,11 +93,11 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
     let untraced = call_ns();
     match attach(&options, || None) {
         Ok(mut live) => {
-            examined.calls = Some(Calls { untraced, traced: call_ns() });
-            examined.probes = live.probes().iter().map(ProbeStatus::frame).collect();
-            examined.seen = selftest.map(|selftest| selftest.seen(&mut live));
+            report.calls = Some(Calls { untraced, traced: call_ns() });
+            report.probes = live.probes().iter().map(ProbeStatus::frame).collect();
+            report.seen = selftest.map(|selftest| selftest.seen(&mut live));
         }
-        Err(error) => examined.causes.push(Cause {
+        Err(error) => report.causes.push(Cause {
             severity: Severity::Fatal,
             what: without_codes(&format!("{error:#}")),
             missing: None,
@@ -119,7 +107,11 @@ fn examine(machine: &Machine, args: &cli::Doctor) -> Examined {
             },
         }),
     }
-    examined
+    // If nothing can be traced, no privileges are given up.
+    if !privilege::is_fatal(&report.causes) {
+        report.trial = Trial::run().ok();
+    }
+    report
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -136,11 +128,11 @@ pub struct Report<'a> {
     pub kptr_restrict: Option<i32>,
     /// Whether the kernel can be asked for the name of an address (`bpf_snprintf`, 5.13+).
     pub names_addresses: bool,
-    pub causes: &'a [Cause],
+    pub causes: Vec<Cause>,
     /// The probes, in the order in which they were tried.
-    pub probes: &'a [Probe],
+    pub probes: Vec<Probe>,
     /// The programs that reported a test event; `None` if no test event was made.
-    pub seen: Option<&'a [&'static str]>,
+    pub seen: Option<Vec<&'static str>>,
     /// `None` if nothing was attached.
     pub calls: Option<Calls>,
     /// The privileges that a trace gives up; `None` if unknown.
@@ -158,7 +150,7 @@ impl Report<'_> {
 
     /// Whether a test event came through a probe; `None` if no test event was made.
     fn saw(&self, probe: &Probe) -> Option<bool> {
-        self.seen.map(|seen| seen.contains(&probe.name.as_str()))
+        self.seen.as_ref().map(|seen| seen.contains(&probe.name.as_str()))
     }
 
     /// The status to exit with: 0 if every kind has a working probe, else 1.
@@ -188,7 +180,7 @@ impl Report<'_> {
         if let Some(trial) = &self.trial {
             self.confinement(out, trial)?;
         }
-        for cause in self.causes {
+        for cause in &self.causes {
             let (look, weight) = match cause.severity {
                 Severity::Fatal => (Look::Bad, "cannot trace"),
                 Severity::Partial => (Look::Notice, "limited"),
@@ -385,7 +377,7 @@ mod tests {
 
     const CALLS: Calls = Calls { untraced: 100, traced: 190 };
 
-    fn report(probes: &[Probe]) -> Report<'_> {
+    fn report(probes: &[Probe]) -> Report<'static> {
         Report {
             kernel: "6.12.1-amd64",
             arch: "x86_64",
@@ -393,8 +385,8 @@ mod tests {
             capabilities: Some(Capabilities::default().with(Capability::Perfmon).with(Capability::Bpf)),
             kptr_restrict: Some(2),
             names_addresses: true,
-            causes: &[],
-            probes,
+            causes: Vec::new(),
+            probes: probes.to_vec(),
             seen: None,
             calls: None,
             trial: None,
@@ -411,7 +403,7 @@ mod tests {
             remedy: "run as root: sudo tracetui".to_owned(),
         };
         let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
-        let text = Report { causes: &[cause], ..report(&probes) }.text();
+        let text = Report { causes: vec![cause], ..report(&probes) }.text();
         let expected = "\
 kernel        6.12.1-amd64 x86_64
 lockdown      integrity
@@ -485,7 +477,7 @@ no working probe for: exit open fork bpf tcp
             missing: Some(Capability::SysPtrace),
             remedy: "sudo tracetui".to_owned(),
         };
-        let json = Report { causes: &[cause], calls: Some(CALLS), ..report(&probes) }.json();
+        let json = Report { causes: vec![cause], calls: Some(CALLS), ..report(&probes) }.json();
         let expected = concat!(
             r#"{"kernel":"6.12.1-amd64","arch":"x86_64","lockdown":"integrity","capabilities":["CAP_PERFMON","CAP_BPF"],"#,
             r#""kptr_restrict":2,"confinement":null,"causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
@@ -525,7 +517,7 @@ no working probe for: exit open fork bpf tcp
     fn a_probe_that_shows_nothing_does_not_work() {
         let programs = Kind::PROBED.map(program);
         let probes = Kind::PROBED.map(|kind| attached(program(kind), &[kind]));
-        let of = |seen| Report { seen: Some(seen), ..report(&probes) };
+        let of = |seen: &[&'static str]| Report { seen: Some(seen.to_vec()), ..report(&probes) };
         assert_eq!(of(&programs).exit_status(), 0);
         let but_execs = of(&programs[1..]);
         assert_eq!(but_execs.kinds_without_probe(), [Kind::Exec]);
