@@ -5,7 +5,7 @@
 //! Without it, the tree is walked again, at most once a second. During a trace, only a separate thread has the
 //! capability ([`CgroupResolver::open_aside`]).
 
-use super::confine::{Role, enter};
+use super::confine::{self, Role};
 use super::mounts::{Mount, Mounts};
 use super::open_below;
 use foldhash::HashMap;
@@ -131,13 +131,10 @@ impl CgroupResolver {
         let (ask, asked) = sync_channel(1);
         let (answer, answers) = sync_channel(1);
         let mount = self.dir.try_clone()?;
-        let run = move || {
-            if enter(Role::Reader).is_ok() {
-                // An error means that the trace has ended and nobody takes the answer.
-                asked.iter().all(|id| answer.send(open_by_id(&mount, id)).is_ok());
-            }
-        };
-        std::thread::Builder::new().name("cgroups".to_owned()).spawn(run)?;
+        confine::start("cgroups", Role::Reader, move || {
+            // An error means that the trace has ended and nobody takes the answer.
+            asked.iter().all(|id| answer.send(open_by_id(&mount, id)).is_ok());
+        })?;
         self.by_handle = Access::Aside(ask, answers);
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! alone, so a user can invent containers, but cannot put a process into a container of root or of another user.
 
 use super::cgroup::{CgroupResolver, open_cgroup};
-use super::confine::{Role, enter};
+use super::confine::{self, Role};
 use super::open_below;
 use foldhash::HashMap;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -55,9 +55,6 @@ impl Containers {
         let (ask, asked) = sync_channel::<Cgroup>(WAITING);
         let (answer, answers) = sync_channel(WAITING);
         let run = move || {
-            if enter(Role::Reader).is_err() {
-                return;
-            }
             for mut cgroup in asked {
                 cgroup.container = find(&mount, &root, &cgroup.path);
                 // An error means that the trace has ended.
@@ -66,7 +63,7 @@ impl Containers {
                 }
             }
         };
-        std::thread::Builder::new().name("containers".to_owned()).spawn(run)?;
+        confine::start("containers", Role::Reader, run)?;
         Ok(Containers { ask, answers, open: 0, next_wait: Instant::now() })
     }
 

@@ -1,7 +1,7 @@
 //! Reads the symbols of the kernel from /proc/kallsyms.
 
 use super::clock::{now_boot, now_thread};
-use super::confine::{Role, enter};
+use super::confine::{self, Role};
 use super::machine::{Capabilities, Capability};
 use super::pace::{Pace, Pieces};
 use super::{decimal, read_bounded};
@@ -54,10 +54,7 @@ impl SymbolReader {
         let pace = Arc::<Pace>::default();
         let reader = SymbolReader { requests, results, pace: Arc::clone(&pace) };
         reader.request();
-        std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
-            if enter(Role::Recorder { inspector: None }).is_err() {
-                return;
-            }
+        confine::start("symbols", Role::Recorder { inspector: None }, move || {
             while wanted.recv().is_ok() {
                 let began = now_thread();
                 if deliver.send(read(&mut Pieces::new(Some(&pace)))).is_err() {

@@ -336,6 +336,16 @@ fn give_up_root() -> io::Result<()> {
     Ok(set_thread_res_uid(uid, uid, uid)?)
 }
 
+/// Starts a thread with a role, without waiting for it. If it cannot give up the other rights, it ends.
+pub fn start(name: &'static str, role: Role, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let run = move || {
+        if enter(role).is_ok() {
+            run();
+        }
+    };
+    std::thread::Builder::new().name(name.into()).spawn(run).map(drop)
+}
+
 type Task = (&'static str, Box<dyn FnOnce() + Send>, SyncSender<io::Result<()>>);
 
 /// A thread with a role, which starts other threads with the same role. Its caller may have given up more rights
@@ -347,14 +357,12 @@ impl Spawner {
     /// Starts the thread without waiting for it. If it cannot give up the other rights, it ends.
     pub fn start(name: &'static str, role: Role) -> io::Result<Spawner> {
         let (tasks, todo) = channel::<Task>();
-        let run = move || {
-            let fit = enter(role).is_ok();
-            while fit && let Ok((name, task, answer)) = todo.recv() {
+        start(name, role, move || {
+            for (name, task, answer) in todo {
                 // An error means that nobody waits for the answer any more.
                 let _ = answer.send(std::thread::Builder::new().name(name.into()).spawn(task).map(drop));
             }
-        };
-        std::thread::Builder::new().name(name.into()).spawn(run)?;
+        })?;
         Ok(Spawner(tasks))
     }
 
