@@ -109,7 +109,6 @@ fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
     })
 }
 
-/// An event as JSON.
 fn json(seen: &EventContext<'_>) -> serde_json::Value {
     let mut line = Vec::new();
     Json::new().object(seen, &mut line);
@@ -300,7 +299,6 @@ fn chunk(batch: &mut Batch, seq: u64, ms: u64, offset: u32, len: u32) {
     batch.push(FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) }, &payload);
 }
 
-/// Pushes the end of an exec's arguments.
 fn end(batch: &mut Batch, seq: u64, ms: u64, offset: u32, marks: u8) {
     let payload = ExecChunk { offset, marks: marks.into(), ..ExecChunk::default() };
     batch.push(FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) }, payload.as_bytes());
@@ -603,17 +601,6 @@ fn of_a_command_only_its_tree_is_delivered_and_orphans_stay_in_it() {
     assert_eq!([Kind::Exec, Kind::Open].map(|kind| t.ledger.counted(kind).filtered), [1, 2]);
 }
 
-#[test]
-fn a_number_that_is_used_again_is_not_the_command() {
-    let mut t = Fed::of(of_command());
-    exec_by(&mut t.batch, COMMAND, 0, 1, 0);
-    exit_by(&mut t.batch, COMMAND, 0, 2);
-    let again = FrameHeader { start: BootNanos(5 * MS), ..by(COMMAND, Slot::OpenSysExit, 0, 6) };
-    let record = OpenRecord { ret: 3, path_len: 1, ..OpenRecord::default() };
-    t.batch.push(again, &[record.as_bytes(), b"x"].concat());
-    assert_eq!(run(&mut t, true), ["exec 0 of 0 cut false", "exit 100"]);
-}
-
 /// Pushes an open of `path` by a process with this id and start.
 fn open_by_another(batch: &mut Batch, (pid, start_ms): (u32, u64), seq: u64, ms: u64, path: &[u8]) {
     let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
@@ -622,14 +609,20 @@ fn open_by_another(batch: &mut Batch, (pid, start_ms): (u32, u64), seq: u64, ms:
 }
 
 #[test]
-fn a_number_that_is_used_again_is_not_the_command_though_its_exit_was_lost() {
-    let mut t = Fed::of(of_command());
-    exec_by(&mut t.batch, COMMAND, 0, 1, 0);
-    fork(&mut t.batch, COMMAND, 200, 0, 2);
-    open_by_another(&mut t.batch, (COMMAND, 5), 0, 6, b"stranger");
-    open_by(&mut t.batch, 200, 1, 7, b"child");
-    assert_eq!(run(&mut t, true), ["exec 0 of 0 cut false", "child"]);
-    assert_eq!(t.world().processes.pairing().start_mismatch, 1);
+fn a_number_that_is_used_again_is_not_the_command_even_if_its_exit_was_lost() {
+    for exit_is_lost in [false, true] {
+        let mut t = Fed::of(of_command());
+        exec_by(&mut t.batch, COMMAND, 0, 1, 0);
+        fork(&mut t.batch, COMMAND, 200, 0, 2);
+        if !exit_is_lost {
+            exit_by(&mut t.batch, COMMAND, 0, 3);
+        }
+        open_by_another(&mut t.batch, (COMMAND, 5), 0, 6, b"stranger");
+        open_by(&mut t.batch, 200, 1, 7, b"child");
+        let exit: &[&str] = if exit_is_lost { &[] } else { &["exit 100"] };
+        assert_eq!(run(&mut t, true), [&["exec 0 of 0 cut false"][..], exit, &["child"]].concat());
+        assert_eq!(t.world().processes.pairing().start_mismatch, u64::from(exit_is_lost));
+    }
 }
 
 /// The paths of the opens by processes in the tree of `root`. Callers follow the root before the first event.
@@ -993,19 +986,7 @@ fn layout_with(kind: Kind, fixed: usize) -> Layout {
 }
 
 #[test]
-fn longer_records_show_what_is_known() {
-    let record = OpenRecord { ret: 3, path_len: 4, ..OpenRecord::default() };
-    let header = header(Slot::OpenSysExit, 0, 0, 1);
-    let (mut own, mut longer) = (Batch::default(), Batch::default());
-    own.push(header, &[record.as_bytes(), b"/etc"].concat());
-    longer.push(header, &[record.as_bytes(), &[7; 24], b"/etc"].concat());
-    let lines = lines_of(layout_with(Kind::Open, size_of::<OpenRecord>() + 24), longer);
-    assert_eq!(lines, lines_of(Layout::own(), own));
-    assert_eq!(lines[0]["path"], "/etc", "{lines:?}");
-}
-
-#[test]
-fn a_state_says_which_layout_its_frames_have() {
+fn longer_records_show_what_is_known_also_from_a_state() {
     let record = OpenRecord { ret: 3, path_len: 4, ..OpenRecord::default() };
     let header = header(Slot::OpenSysExit, 0, 0, 1);
     let (mut own, mut longer) = (Batch::default(), Batch::default());
@@ -1013,6 +994,8 @@ fn a_state_says_which_layout_its_frames_have() {
     longer.push(header, &[record.as_bytes(), &[7; 24], b"/etc"].concat());
     let layout = layout_with(Kind::Open, size_of::<OpenRecord>() + 24);
     let expected = lines_of(Layout::own(), own);
+    assert_eq!(lines_of(layout.clone(), longer.clone()), expected);
+    assert_eq!(expected[0]["path"], "/etc", "{expected:?}");
     let restored = |state: &Batch| {
         let mut pipeline = Pipeline::default();
         pipeline.restore(state);
@@ -1324,7 +1307,6 @@ fn the_program_of_a_link_is_not_attached_by_netlink() {
     }
 }
 
-/// Checks that the time of a waiting report does not depend on whether the pipeline was restored.
 #[test]
 fn a_restored_report_has_the_same_time() {
     let mut t = Fed::of(asked(ALL, 0));
@@ -1450,12 +1432,18 @@ fn hidden_row(hidden: BpfHidden, seen_by: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_hidden_program_is_a_row() {
+fn a_hidden_program_or_link_is_a_row() {
     let name = b"bpf_prog_00000000000000ab_rk".to_vec();
     let line =
         hidden_row(BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() }, "iter_prog");
     assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
     assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
+    let (link, link_type) = (LinkId(12), 1);
+    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: View::IterLink, ..BpfHidden::default() };
+    let line = hidden_row(hidden, "iter_link");
+    let attach = &line["attach"];
+    assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");
+    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
 }
 
 /// A failed open with a kernel stack.
@@ -1528,7 +1516,6 @@ fn a_stack_names_what_was_there_at_its_time() {
     assert_eq!(names(&stored), expected);
 }
 
-/// Checks that the stack of an exec stays behind its arguments, even if these come in continuations.
 #[test]
 fn an_exec_with_continuations_keeps_its_stack() {
     let mut t = Fed::of(asked(ALL, 0));
@@ -1553,7 +1540,6 @@ fn an_exec_with_continuations_keeps_its_stack() {
     assert_eq!(found, [(b"a\0bc\0d".to_vec(), Some(0x1010u64.to_le_bytes().to_vec()))]);
 }
 
-/// Checks that a number of addresses larger than the payload is rejected.
 #[test]
 fn a_stack_longer_than_its_record_is_not_read() {
     for count in [3u32, u32::MAX] {
@@ -1563,14 +1549,4 @@ fn a_stack_longer_than_its_record_is_not_read() {
         t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
         assert_eq!(run(&mut t, true), ["lost 1 read"]);
     }
-}
-
-#[test]
-fn a_hidden_link_is_a_row() {
-    let (link, link_type) = (LinkId(12), 1);
-    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: View::IterLink, ..BpfHidden::default() };
-    let line = hidden_row(hidden, "iter_link");
-    let attach = &line["attach"];
-    assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");
-    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
 }
