@@ -1,13 +1,18 @@
 //! Frames made by a function: for tests, benchmarks and demonstrations.
 
-use crate::frame::Batch;
+use crate::event::EventContext;
+use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{Counters, HostFrame};
+use crate::frame::{Batch, FrameRef};
+use crate::limits;
+use crate::pipeline::{Disposition, Pipeline};
+use crate::recording::Map;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
-use tracetui_shared::kind::{SLOTS, Slot};
+use tracetui_shared::kind::{Kind, SLOTS, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::TcpRecord;
@@ -94,6 +99,22 @@ impl Maker {
         self.event(Slot::OpenTp, pid, comm, &payload::open(record, b"", path.as_bytes()));
     }
 
+    /// Appends opens of these paths, which are separated by blanks. Each has the result 3, or the one after its colon.
+    pub fn open_all(&mut self, pid: u32, comm: &str, paths: &str) {
+        for path in paths.split(' ') {
+            let (path, ret) = path.split_once(':').unwrap_or((path, "3"));
+            self.open(pid, comm, path, ret.parse().expect("a number"));
+        }
+    }
+
+    /// Appends a gap row: `count` opens, lost in the last 36 ms.
+    pub fn lost(&mut self, count: u64) {
+        let (from_ns, to_ns) = (self.ns - 36_000_000, self.ns + 1_000_000);
+        self.ns = to_ns;
+        let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
+        self.made.push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..self.like }, record.as_bytes());
+    }
+
     /// Appends an exec of /usr/bin/cc with these arguments.
     pub fn exec(&mut self, pid: u32, comm: &str, argv: &[&str], ret: i32) {
         let argv: Vec<u8> = argv.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
@@ -135,6 +156,45 @@ impl Maker {
         let counters = Counters { last, cpus: vec![cpu], programs: Vec::new(), ring_used, ring_size };
         self.host(&HostFrame::CounterChanges(counters.into()));
     }
+}
+
+/// Passes on the events of a trace that has these frames.
+pub fn each_event(frames: Batch, mut take: impl FnMut(&EventContext<'_>, &FrameRef<'_>)) {
+    let mut pipeline = Pipeline::default();
+    pipeline.feed(frames);
+    pipeline.end();
+    pipeline.next(None, &mut |seen, frame| {
+        take(seen, frame);
+        Disposition::Delivered
+    });
+}
+
+/// Opens, enough for this many blocks of a recording and a part of one.
+pub fn opens(blocks: usize) -> Vec<Vec<u8>> {
+    opens_every(1_000_000, blocks)
+}
+
+pub fn opens_every(step_ns: u64, blocks: usize) -> Vec<Vec<u8>> {
+    let mut maker = Maker { step_ns, ..Maker::default() };
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    while bytes < blocks * limits::BLOCK + 1000 {
+        for number in 0..50 {
+            maker.open(100 + number, "cc1", &format!("/usr/include/file-{number}.h"), 3);
+        }
+        let batch = maker.batch();
+        bytes += batch.len();
+        batches.push(batch.bytes().to_vec());
+    }
+    batches
+}
+
+/// A recording in a file in memory.
+pub fn map(bytes: &[u8]) -> Map {
+    let file = rustix::fs::memfd_create("recording", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
+    let mut file = std::fs::File::from(file);
+    std::io::Write::write_all(&mut file, bytes).expect("room");
+    Map::open(file).expect("a recording")
 }
 
 /// An empty directory, until the drop.

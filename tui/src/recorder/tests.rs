@@ -6,41 +6,17 @@ use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{HostFrame, ProcessSeed};
 use tracetui_events::limits;
 use tracetui_events::recording::block::{FileHeader, HEADER};
-use tracetui_events::recording::{Item, Map, Reader};
-use tracetui_events::synthetic::Maker;
+use tracetui_events::recording::{Item, Reader};
+use tracetui_events::synthetic::{Maker, map, opens};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
 
 const ID: [u8; 16] = *b"0123456789abcdef";
 
-/// Opens, enough for this many blocks and a part of one.
-fn opens(blocks: usize) -> Vec<Vec<u8>> {
-    let mut maker = Maker::default();
-    let mut batches = Vec::new();
-    let mut bytes = 0;
-    while bytes < blocks * limits::BLOCK + 1000 {
-        for number in 0..50 {
-            maker.open(100 + number, "cc1", &format!("/usr/include/file-{number}.h"), 3);
-        }
-        let batch = maker.batch();
-        bytes += batch.len();
-        batches.push(batch.bytes().to_vec());
-    }
-    batches
-}
-
-/// The number of states in a recording.
 fn states(recording: &[u8]) -> usize {
     let mut reader = Reader::new(recording).expect("a recording");
     let items = std::iter::from_fn(|| reader.next().expect("readable"));
     items.filter(|item| matches!(item, Item::State(_))).count()
-}
-
-fn map(bytes: &[u8]) -> Map {
-    let file = rustix::fs::memfd_create("recording", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
-    let mut file = std::fs::File::from(file);
-    std::io::Write::write_all(&mut file, bytes).expect("room");
-    Map::open(file).expect("a recording")
 }
 
 /// A file in memory that takes nothing while it is locked.

@@ -6,8 +6,7 @@ mod wrappers;
 
 use super::{DiffReport, Gaps, Run, Show, Side, Status, compare};
 use crate::frame::host::{HostFrame, Trace};
-use crate::pipeline::{Disposition, Pipeline};
-use crate::synthetic::{Maker, payload};
+use crate::synthetic::{Maker, each_event, payload};
 use crate::text::Charset;
 use proptest::prelude::*;
 use tracetui_shared::id::Tgid;
@@ -15,7 +14,7 @@ use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome};
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const ENOENT: i32 = -2;
 const ALL: Show = Show { rest: true, noise: true, slower: false };
@@ -45,7 +44,6 @@ impl Made {
         made
     }
 
-    /// A child of a process.
     fn fork(&mut self, parent: u32) -> u32 {
         let child = self.next;
         self.next += 1;
@@ -63,7 +61,6 @@ impl Made {
         self.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
     }
 
-    /// Starts a program below a process.
     fn start(&mut self, parent: u32, args: &[&str]) -> u32 {
         let child = self.fork(parent);
         self.exec(child, args);
@@ -99,12 +96,11 @@ impl Made {
             link_type: 2,
             expected_attach_type: 24,
             prog_id: self.next,
-            ..BpfRecord::read_zeroed()
+            ..BpfRecord::new_zeroed()
         };
         record.name[..4].copy_from_slice(b"spy\0");
         record.target[..function.len()].copy_from_slice(function.as_bytes());
-        let slot = Slot::ALL.into_iter().find(|slot| slot.kind() == tracetui_shared::kind::Kind::Bpf).expect("a slot");
-        self.maker.event(slot, pid, "x", record.as_bytes());
+        self.maker.event(Slot::BpfSysExit, pid, "x", record.as_bytes());
     }
 
     fn connect(&mut self, pid: u32, peer: &str, err: u16) {
@@ -122,22 +118,13 @@ impl Made {
         self.run_with(memory, &Kind::ALL)
     }
 
-    /// The run of the events of these kinds.
-    fn run_of(self, kinds: &[Kind]) -> Run {
-        self.run_with(usize::MAX, kinds)
-    }
-
     fn run_with(mut self, memory: usize, kinds: &[Kind]) -> Run {
         self.maker.counters(true);
-        let mut pipeline = Pipeline::default();
-        pipeline.feed(self.maker.batch());
         let mut run = Run::new(memory);
-        pipeline.end();
-        pipeline.next(None, &mut |seen, _| {
+        each_event(self.maker.batch(), |seen, _| {
             if kinds.contains(&seen.event.kind()) {
                 run.take(seen);
             }
-            Disposition::Delivered
         });
         run.close();
         run
@@ -150,16 +137,6 @@ impl Made {
 
 fn socket(text: &str) -> std::net::SocketAddr {
     text.parse().expect("a socket address")
-}
-
-trait ReadZeroed {
-    fn read_zeroed() -> Self;
-}
-
-impl ReadZeroed for BpfRecord {
-    fn read_zeroed() -> BpfRecord {
-        zerocopy::FromBytes::read_from_bytes(&[0; size_of::<BpfRecord>()]).expect("all zeros are a record")
-    }
 }
 
 /// Components, leaf first.
@@ -258,14 +235,10 @@ fn what_is_looked_for_above_the_run_may_be_anywhere() {
 }
 
 #[test]
-fn a_changed_flag_is_one_line() {
+fn a_changed_flag_is_one_line_and_a_missing_header_comes_before_what_follows_from_it() {
     let changed = Change { flag: Some("-O3"), ..plain() };
     let line = "argv     sh -c cc -O2 -c a.c and 8 others: -O2 -> -O3";
     check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &[line]);
-}
-
-#[test]
-fn a_missing_header_comes_before_what_follows_from_it() {
     let changed = Change { header: Some(ENOENT), ..plain() };
     let lines = [
         "missing  x.h by cc1 -O2 -I./inc b.c -o /tmp/cc*.s: /usr/include/x.h in A, in none of 2 directories in B",
@@ -349,12 +322,11 @@ fn names_that_a_run_made_correspond() {
     check(stamp("install.tmp052d1"), stamp("install.tmp182a1"), &[]);
     let uuids = ["15680004-972c-4337-bb1f-7c59ed6810b3", "7377a05c-1971-433f-a956-f037ea46e766"];
     check(stamp(uuids[0]), stamp(uuids[1]), &[]);
-    let made = |name| compile("rustcMARM3e", "s-hoirputn23-0ssrlde", false, name);
     for (one, other) in [("module12.o", "parser07.o"), ("v1", "v2"), ("parser.o", "module.o"), ("x86_64v2", "x86_64v3")]
     {
         let lines = [one, other].map(|name| format!("opened   ./target/{name} by rustc x.rs: opened only in "));
         let lines = [format!("{}A", lines[0]), format!("{}B", lines[1])];
-        check(made(one), made(other), &lines.each_ref().map(String::as_str));
+        check(stamp(one), stamp(other), &lines.each_ref().map(String::as_str));
     }
 }
 
@@ -369,16 +341,10 @@ fn only_the_first_of_a_missing_tree_is_a_line() {
         }
         made
     };
-    check(
-        run(true),
-        run(false),
-        &["exec     sh -c strip x; true: executed only in A (2 execs with their descendants)"],
-    );
-    check(
-        run(false),
-        run(true),
-        &["exec     sh -c strip x; true: executed only in B (2 execs with their descendants)"],
-    );
+    for (a, b, side) in [(true, false, "A"), (false, true, "B")] {
+        let only = format!("executed only in {side} (2 execs with their descendants)");
+        check(run(a), run(b), &[&format!("exec     sh -c strip x; true: {only}")]);
+    }
 }
 
 #[test]
@@ -412,48 +378,24 @@ fn connections_are_compared_by_their_outcome() {
         made
     };
     let none = || run(&|_| ());
-    check(none(), run(&|made| made.connect(100, "10.0.0.7:443", REFUSED)), &[]);
-    check(
-        run(&|made| made.connect(100, "[::1]:443", 0)),
-        run(&|made| made.connect(100, "[::1]:443", REFUSED)),
-        &["tcp      [::1]:443 by curl x: connected in A, ECONNREFUSED in B"],
-    );
-    check(
-        run(&|made| made.connect(100, "10.0.0.8:80", REFUSED)),
-        run(&|made| made.connect(100, "10.0.0.8:80", 110)),
-        &["tcp      10.0.0.8:80 by curl x: ECONNREFUSED in A, ETIMEDOUT in B"],
-    );
-    check(
-        none(),
-        run(&|made| made.connect(100, "10.0.0.9:25", 0)),
-        &["tcp      10.0.0.9:25 by curl x: not tried in A, connected in B"],
-    );
-    check(
-        run(&|made| made.accept(100, "10.0.0.5:8080")),
-        none(),
-        &["tcp      port 8080 by curl x: connected in A, not tried in B"],
-    );
+    let to = |peer: &str, err: u16| run(&|made| made.connect(100, peer, err));
+    let tcp = |a: Made, b: Made, line: &str| check(a, b, &[&format!("tcp      {line}")]);
+    check(none(), to("10.0.0.7:443", REFUSED), &[]);
+    tcp(to("[::1]:443", 0), to("[::1]:443", REFUSED), "[::1]:443 by curl x: connected in A, ECONNREFUSED in B");
+    let line = "10.0.0.8:80 by curl x: ECONNREFUSED in A, ETIMEDOUT in B";
+    tcp(to("10.0.0.8:80", REFUSED), to("10.0.0.8:80", 110), line);
+    tcp(none(), to("10.0.0.9:25", 0), "10.0.0.9:25 by curl x: not tried in A, connected in B");
+    let accepts = run(&|made| made.accept(100, "10.0.0.5:8080"));
+    tcp(accepts, none(), "port 8080 by curl x: connected in A, not tried in B");
     // Of a process that only one run has.
-    let helper = || {
-        run(&|made| {
-            let child = made.start(100, &["python3", "h.py"]);
-            made.connect(child, "10.0.0.9:25", 0);
-        })
-    };
-    check(
-        none(),
-        helper(),
-        &[
-            "exec     python3 h.py: executed only in B",
-            "tcp      10.0.0.9:25 by curl x: not tried in A, connected in B",
-        ],
-    );
+    let helper = run(&|made| {
+        let child = made.start(100, &["python3", "h.py"]);
+        made.connect(child, "10.0.0.9:25", 0);
+    });
+    let exec = "exec     python3 h.py: executed only in B";
+    check(none(), helper, &[exec, "tcp      10.0.0.9:25 by curl x: not tried in A, connected in B"]);
     // The kernel assigned these ports.
-    check(
-        run(&|made| made.connect(100, "127.0.0.1:40001", 0)),
-        run(&|made| made.connect(100, "127.0.0.1:40002", 0)),
-        &[],
-    );
+    check(to("127.0.0.1:40001", 0), to("127.0.0.1:40002", 0), &[]);
     let ended = |op, outcome| {
         run(&move |made: &mut Made| {
             let record = payload::tcp(op, socket("10.0.0.5:51514"), socket("10.0.0.9:25"));
@@ -485,7 +427,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
             made.exit(child, 0);
         }
         made.exit(100, 0);
-        let mut made = made.run_of(kinds);
+        let mut made = made.run_with(usize::MAX, kinds);
         for kind in Kind::PROBED.into_iter().filter(|kind| !kinds.contains(kind)) {
             made.gaps.absent[kind.place().expect("a kind")] = true;
         }

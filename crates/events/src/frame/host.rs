@@ -737,21 +737,16 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_no_more_elements_than_bytes() {
-        for count in [1, 1000, u32::MAX] {
-            let mut payload = vec![0];
-            payload.extend_from_slice(&count.to_le_bytes());
+    fn a_payload_that_ends_early_reads_as_defaults_but_a_list_has_no_more_elements_than_bytes() {
+        let decoded = |kind: u16, payload: &[u8]| {
             let mut batch = Batch::default();
-            batch.push(FrameHeader { kind: 70, ..FrameHeader::default() }, &payload);
-            assert_eq!(batch.frames().next().and_then(|frame| HostFrame::decode(&frame)), None, "{count}");
+            batch.push(FrameHeader { kind, ..FrameHeader::default() }, payload);
+            HostFrame::decode(&batch.frames().next().expect("one frame"))
+        };
+        let user = User { uid: Uid(5), name: String::new() };
+        assert_eq!(decoded(67, &5u32.to_le_bytes()), Some(HostFrame::User(user)));
+        for count in [1, 1000, u32::MAX] {
+            assert_eq!(decoded(70, &[&[0][..], &count.to_le_bytes()].concat()), None, "{count}");
         }
-    }
-
-    #[test]
-    fn a_payload_that_ends_early_reads_as_defaults() {
-        let mut batch = Batch::default();
-        batch.push(FrameHeader { kind: 67, ..FrameHeader::default() }, &5u32.to_le_bytes());
-        let frame = batch.frames().next().expect("one frame");
-        assert_eq!(HostFrame::decode(&frame), Some(HostFrame::User(User { uid: Uid(5), name: String::new() })));
     }
 }

@@ -9,7 +9,7 @@ use crate::frame::host::{HostFrame, StatePart};
 use crate::frame::{Batch, Frames};
 use crate::limits;
 use crate::recording::keys::keys_of;
-use crate::synthetic::{Maker, Scratch};
+use crate::synthetic::{Maker, Scratch, map, opens, opens_every};
 use proptest::prelude::*;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -22,26 +22,6 @@ use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
 const ID: [u8; 16] = *b"0123456789abcdef";
-
-/// Enough opens for this many blocks and a part of one.
-fn opens(blocks: usize) -> Vec<Vec<u8>> {
-    opens_every(1_000_000, blocks)
-}
-
-fn opens_every(step_ns: u64, blocks: usize) -> Vec<Vec<u8>> {
-    let mut maker = Maker { step_ns, ..Maker::default() };
-    let mut batches = Vec::new();
-    let mut bytes = 0;
-    while bytes < blocks * crate::limits::BLOCK + 1000 {
-        for number in 0..50 {
-            maker.open(100 + number, "cc1", &format!("/usr/include/file-{number}.h"), 3);
-        }
-        let batch = maker.batch();
-        bytes += batch.len();
-        batches.push(batch.bytes().to_vec());
-    }
-    batches
-}
 
 fn state(bytes: usize) -> Batch {
     let mut state = Batch::default();
@@ -178,13 +158,6 @@ fn many(blocks: u64) -> Many {
     writer.batch(maker.batch().bytes()).expect("memory");
     let (file, _) = writer.end(&state(20)).expect("memory");
     Many { file, states, times, events }
-}
-
-fn map(bytes: &[u8]) -> Map {
-    let file = rustix::fs::memfd_create("recording", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
-    let mut file = std::fs::File::from(file);
-    std::io::Write::write_all(&mut file, bytes).expect("room");
-    Map::open(file).expect("a recording")
 }
 
 #[test]

@@ -1,51 +1,26 @@
 //! Events of synthetic traces, stored and folded as in the dashboard.
 
 use super::*;
-use crate::event::lost::{Cause, LostRecord};
 use crate::event::names::O_CREAT;
-use crate::pipeline::{Disposition, Pipeline};
 use crate::store::{Id, Store};
-use crate::synthetic::{Maker, payload};
+use crate::synthetic::{Maker, each_event, payload};
 use crate::why::{AT_FDCWD, SearchDir};
-use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome};
-use tracetui_shared::time::BootNanos;
-use zerocopy::IntoBytes;
 
 /// Stores the events. Also returns the cause of the last one if it is an exit.
 fn stored(made: &mut Maker) -> (Store, Option<Failure>) {
     let (mut store, mut searches, mut cause) = (Store::new(64 << 20), Searches::default(), None);
-    let mut pipeline = Pipeline::default();
-    pipeline.feed(made.batch());
-    pipeline.end();
-    pipeline.next(None, &mut |seen, frame| {
+    each_event(made.batch(), |seen, frame| {
         let id = store.push(seen, frame);
         let taken = searches.take(id, seen);
         cause = taken.cause;
         taken.answered.iter().for_each(|failed| store.answer(failed.id));
-        Disposition::Delivered
     });
     (store, cause)
-}
-
-/// Opens of these paths, which are separated by blanks. Each has the result 3, or the one after its colon.
-fn open_all(made: &mut Maker, pid: u32, comm: &str, paths: &str) {
-    for path in paths.split(' ') {
-        let (path, ret) = path.split_once(':').unwrap_or((path, "3"));
-        made.open(pid, comm, path, ret.parse().expect("a number"));
-    }
-}
-
-/// Appends a report of lost events.
-fn lost(made: &mut Maker, count: u64) {
-    let (from_ns, to_ns) = (made.ns, made.ns + 1_000_000);
-    made.ns = to_ns;
-    let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
-    made.made.push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..made.like }, record.as_bytes());
 }
 
 fn exec(made: &mut Maker, filename: &[u8], ret: i32) {
@@ -53,81 +28,87 @@ fn exec(made: &mut Maker, filename: &[u8], ret: i32) {
     made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
 }
 
-/// The ids of the answered failures.
 fn answered(store: &Store) -> Vec<Id> {
     (0..store.next_id()).filter(|id| store.get(*id).is_some_and(|stored| stored.answered)).collect()
 }
 
-#[track_caller]
-fn check(want: &[Id], make: impl FnOnce(&mut Maker)) {
+/// The ids of the answered failures after these events.
+fn answers(make: impl FnOnce(&mut Maker)) -> Vec<Id> {
     let mut made = Maker::default();
     make(&mut made);
-    assert_eq!(answered(&stored(&mut made).0), want);
+    answered(&stored(&mut made).0)
+}
+
+#[track_caller]
+fn check(want: &[Id], make: impl FnOnce(&mut Maker)) {
+    assert_eq!(answers(make), want);
 }
 
 #[test]
-fn a_search_is_answered_by_what_it_found() {
-    check(&[0, 1, 4, 6], |made| {
-        open_all(made, 7, "cc1", "/a/x.h.gch:-2 /a/x.h:-2");
+fn failures_are_answered_by_what_follows_them() {
+    for (what, want, make) in ANSWERS {
+        assert_eq!(answers(make), *want, "{what}");
+    }
+}
+
+type Answers = (&'static str, &'static [Id], fn(&mut Maker));
+
+const ANSWERS: &[Answers] = &[
+    ("a search, by what it found", &[0, 1, 4, 6], |made| {
+        made.open_all(7, "cc1", "/a/x.h.gch:-2 /a/x.h:-2");
         made.open(8, "cc1", "/a/x.h", -2);
         made.open(7, "cc1", "/b/x.h", 4);
-        open_all(made, 7, "ld", "/a/libm.so:-2 /a/libm.a:4");
+        made.open_all(7, "ld", "/a/libm.so:-2 /a/libm.a:4");
         exec(made, b"/a/ls", -2);
         exec(made, b"/b/ls", 0);
-    });
-}
-
-#[test]
-fn other_names_kinds_and_errors_are_no_answer() {
-    check(&[], |made| {
+    }),
+    ("other names, kinds and errors are no answer", &[], |made| {
         made.open(7, "cat", "/a/x", -2);
         exec(made, b"/b/x", 0);
         made.open(7, "cat", "/b/y", 3);
         // A file that was refused was found.
-        open_all(made, 7, "cat", "/a/z:-13 /b/z /a/w:-2");
+        made.open_all(7, "cat", "/a/z:-13 /b/z /a/w:-2");
         made.exit(7, "cat", 1 << 8);
         made.open(7, "cat", "/b/w", 3);
-    });
-}
-
-#[test]
-fn another_success_between_does_not_end_a_search() {
-    check(&[0], |made| {
-        open_all(made, 7, "ld", "/a/libx.so:-2 /b/crt.o /c/libx.a:4");
-    });
-}
-
-#[test]
-fn a_path_that_succeeds_later_is_an_answer_whatever_the_error_was() {
-    check(&[0, 2], |made| {
-        open_all(made, 7, "vi", "/a/x:-13 /a/x");
+    }),
+    ("another success between does not end a search", &[0], |made| {
+        made.open_all(7, "ld", "/a/libx.so:-2 /b/crt.o /c/libx.a:4");
+    }),
+    ("a path that succeeds later, whatever the error was", &[0, 2], |made| {
+        made.open_all(7, "vi", "/a/x:-13 /a/x");
         // A shell reads a script that the kernel cannot execute.
         exec(made, b"/a/script", -8);
         made.open(7, "sh", "/a/script", 3);
-    });
-}
-
-#[test]
-fn the_first_of_two_names_in_one_directory_is_answered_by_the_other() {
-    check(&[0, 1], |made| {
-        open_all(made, 7, "make", "GNUmakefile:-2 makefile:-2 Makefile");
+    }),
+    ("the first of two names in one directory, by the other", &[0, 1], |made| {
+        made.open_all(7, "make", "GNUmakefile:-2 makefile:-2 Makefile");
         // The last name was not looked up there.
-        open_all(made, 7, "cc1", "/src/x.h:-2 /usr/include/x.h:-2 /src/main.c");
-    });
-}
-
-#[test]
-fn what_need_not_be_there_is_no_failure_unless_the_arguments_name_it() {
-    check(&[0, 1, 2, 3, 4, 5, 6], |made| {
-        open_all(made, 7, "cat", "/usr/share/locale/de/LC_MESSAGES/libc.mo:-2 /etc/ld.so.preload:-2 /dev/tty:-6");
+        made.open_all(7, "cc1", "/src/x.h:-2 /usr/include/x.h:-2 /src/main.c");
+    }),
+    ("what need not be there, unless the arguments name it", &[0, 1, 2, 3, 4, 5, 6], |made| {
+        made.open_all(7, "cat", "/usr/share/locale/de/LC_MESSAGES/libc.mo:-2 /etc/ld.so.preload:-2 /dev/tty:-6");
         made.open(7, "cat", "/home/ana/.catrc", -2);
         for dir in ["/a/b", "/a", ""] {
             made.open(7, "node", &format!("{dir}/package.json"), -2);
         }
         made.exec(7, "cat", &["cat", "/dev/none", "/none"], 0);
-        open_all(made, 7, "cat", "/dev/none:-2 /none:-2 /proc/sys/none:-13");
+        made.open_all(7, "cat", "/dev/none:-2 /none:-2 /proc/sys/none:-13");
         opened(made, b"/proc/sys/none", -2, libc::O_WRONLY);
-    });
+    }),
+    ("another name in the same directory is no answer", &[4], |made| {
+        made.open_all(7, "app", "/srv/users.db:-2 /srv/log.txt");
+        // A log is no answer, whatever its name is.
+        opened(made, b"/srv/app.db", -2, libc::O_RDONLY);
+        opened(made, b"/srv/app.log", 3, libc::O_WRONLY);
+        made.open_all(7, "pkgconf", "/lib/zlib-uninstalled.pc:-2 /lib/zlib.pc");
+    }),
+];
+
+/// A connection to this peer, with its errno.
+fn connect(made: &mut Maker, peer: &str, err: u16) {
+    let [local, peer] = ["10.0.0.5:9", peer].map(|text| text.parse().expect("a socket address"));
+    let of = payload::tcp(op::CONNECT, local, peer);
+    made.tcp(7, "psql", TcpRecord { flags: flag::HAS_RET, ret: -115, outcome: outcome::DECIDED, err, ..of });
 }
 
 /// The failed call that an exit with this status names, after these events of process 7.
@@ -142,7 +123,7 @@ fn causes(status: u32, make: impl FnOnce(&mut Maker), want: Option<Id>) {
 #[test]
 fn an_exit_names_the_last_call_that_nothing_answered() {
     let missing = |made: &mut Maker| {
-        open_all(made, 7, "cc1", "/src/zlib.h:-2 /usr/include/zlib.h:-2 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
+        made.open_all(7, "cc1", "/src/zlib.h:-2 /usr/include/zlib.h:-2 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
     };
     causes(1 << 8, missing, Some(1));
     causes(0, missing, None);
@@ -157,14 +138,6 @@ fn an_exit_names_the_last_call_that_nothing_answered() {
 
 #[test]
 fn a_refused_connection_is_answered_by_one_to_the_same_port() {
-    let connect = |made: &mut Maker, peer: &str, err: u16| {
-        let [local, peer] = ["10.0.0.5:9", peer].map(|text| text.parse().expect("a socket address"));
-        let flags = flag::HAS_RET;
-        let record =
-            TcpRecord { flags, ret: -115, outcome: outcome::DECIDED, err, ..payload::tcp(op::CONNECT, local, peer) };
-        made.tcp(7, "psql", record);
-    };
-    let refused = |made: &mut Maker| connect(made, "[::1]:5432", 111);
     for (first, next, answers) in [
         ("[::1]:5432", "127.0.0.1:5432", true),
         ("[::1]:5432", "127.0.0.1:5433", false),
@@ -180,7 +153,7 @@ fn a_refused_connection_is_answered_by_one_to_the_same_port() {
         causes(1 << 8, both, (!answers).then_some(0));
     }
     let mut made = Maker::default();
-    refused(&mut made);
+    connect(&mut made, "[::1]:5432", 111);
     made.exit(7, "psql", 2 << 8);
     let cause = stored(&mut made).1.expect("nothing answered it");
     assert_eq!((cause.err, cause.real), ("ECONNREFUSED", true));
@@ -214,13 +187,13 @@ fn a_doubtful_cause_is_none() {
     // The answer may be lost.
     let lost = |made: &mut Maker| {
         made.open(7, "x", "/a", -13);
-        lost(made, 5);
+        made.lost(5);
     };
     causes(1 << 8, lost, None);
     // The last failure is not the cause, so no earlier one is.
     let other = |made: &mut Maker| {
         made.exec(7, "x", &["x", "/a"], 0);
-        open_all(made, 7, "x", "/a:-2 /b:-2");
+        made.open_all(7, "x", "/a:-2 /b:-2");
         (0..3).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
     };
     causes(1 << 8, other, None);
@@ -269,7 +242,7 @@ fn a_run_of_failures_with_one_name_is_a_search() {
         made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
         made.open(8, "cc1", "/x/stdio.h", -2);
     }
-    open_all(&mut made, 7, "cc1", "/usr/include/stdio.h:4 /a/stdio.h:-2");
+    made.open_all(7, "cc1", "/usr/include/stdio.h:4 /a/stdio.h:-2");
     let first = ["/a", "/b", "/c", "/usr/include"].map(|dir| SearchDir { dir: dir.into(), dirfd: AT_FDCWD });
     let found = Searched {
         name: b"stdio.h".to_vec(),
@@ -292,7 +265,7 @@ fn a_miss_knows_what_its_search_found_later() {
     let mut made = Maker::default();
     made.open(7, "cc1", "/a/x.h", -2);
     made.open(8, "cc1", "/z/x.h", 3);
-    open_all(&mut made, 7, "cc1", "/b/x.h.gch:-2 /b/x.h:4 /a/y.h:-2 /a/z.h:4 /b/y.h:4 /a/denied:-13 /b/denied:4");
+    made.open_all(7, "cc1", "/b/x.h.gch:-2 /b/x.h:4 /a/y.h:-2 /a/z.h:4 /b/y.h:4 /a/denied:-13 /b/denied:4");
     made.open(7, "cc1", "/a/log", -2);
     let record = OpenRecord { ret: 4, flags: O_CREAT, names_marks: mark::RACED, ..OpenRecord::default() };
     made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, b"", b"/b/log"));
@@ -308,7 +281,7 @@ fn a_miss_knows_what_its_search_found_later() {
 #[test]
 fn a_search_that_found_nothing_ends_with_another_call_or_the_process() {
     let mut made = Maker::default();
-    open_all(&mut made, 7, "a", "/a/x:-2 /b/x:-2");
+    made.open_all(7, "a", "/a/x:-2 /b/x:-2");
     let so_far = search_of(&mut made.clone(), 0).expect("two places");
     assert_eq!((so_far.places, so_far.found.clone(), so_far.ended), (2, None, false));
     let mut other = made.clone();
@@ -412,32 +385,31 @@ fn a_refused_write_is_not_answered_by_a_read() {
 
 #[test]
 fn a_shell_that_runs_a_script_answers_for_it() {
-    let case = |script: &[u8], shell: &[u8], argv: &[u8], err: i32| {
-        let make = |made: &mut Maker| {
+    for (script, shell, argv, err, answers) in [
+        // execvp(3), dash, and perl without it.
+        (b"./s".as_slice(), b"/bin/sh".as_slice(), b"/bin/sh\0./s\0a\0".as_slice(), libc::ENOEXEC, true),
+        (b"/a/s", b"/bin/bash", b"s\0/a/s\0", libc::ENOEXEC, true),
+        (b"./s", b"/bin/sh", b"sh\0-c\0./s a\0", libc::ENOEXEC, true),
+        // Another script, another program, and another error.
+        (b"./s", b"/bin/sh", b"/bin/sh\0./t\0./s\0", libc::ENOEXEC, false),
+        (b"./s", b"/bin/rm", b"rm\0./s\0", libc::ENOEXEC, false),
+        (b"./s", b"/bin/sh", b"/bin/sh\0./s\0", libc::EACCES, false),
+        (b"./s", b"/bin/sh", b"./s\0", libc::ENOEXEC, false),
+    ] {
+        let answered = self::answers(|made| {
             exec(made, script, -err);
             let exec = payload::Exec { filename: shell, argv, ..payload::Exec::default() };
             made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
-        };
-        let mut made = Maker::default();
-        make(&mut made);
-        !answered(&stored(&mut made).0).is_empty()
-    };
-    // execvp(3), dash, and perl without it.
-    assert!(case(b"./s", b"/bin/sh", b"/bin/sh\0./s\0a\0", libc::ENOEXEC));
-    assert!(case(b"/a/s", b"/bin/bash", b"s\0/a/s\0", libc::ENOEXEC));
-    assert!(case(b"./s", b"/bin/sh", b"sh\0-c\0./s a\0", libc::ENOEXEC));
-    // Another script, another program, and another error.
-    assert!(!case(b"./s", b"/bin/sh", b"/bin/sh\0./t\0./s\0", libc::ENOEXEC));
-    assert!(!case(b"./s", b"/bin/rm", b"rm\0./s\0", libc::ENOEXEC));
-    assert!(!case(b"./s", b"/bin/sh", b"/bin/sh\0./s\0", libc::EACCES));
-    assert!(!case(b"./s", b"/bin/sh", b"./s\0", libc::ENOEXEC));
+        });
+        assert_eq!(!answered.is_empty(), answers, "{} {err}", argv.escape_ascii());
+    }
     // bash reads the script itself.
-    let mut made = Maker::default();
-    let failed = payload::Exec { ret: -libc::ENOEXEC, filename: b"./s", cwd: b"w\0", ..payload::Exec::default() };
-    made.event(Slot::ExecBtf, 7, "bash", &failed.bytes());
-    let record = OpenRecord { ret: 3, dirfd: AT_FDCWD, ..OpenRecord::default() };
-    made.event(Slot::OpenTp, 7, "bash", &payload::open(record, b"s\0w", b"./s"));
-    assert_eq!(answered(&stored(&mut made).0), [0]);
+    check(&[0], |made| {
+        let failed = payload::Exec { ret: -libc::ENOEXEC, filename: b"./s", cwd: b"w\0", ..payload::Exec::default() };
+        made.event(Slot::ExecBtf, 7, "bash", &failed.bytes());
+        let record = OpenRecord { ret: 3, dirfd: AT_FDCWD, ..OpenRecord::default() };
+        made.event(Slot::OpenTp, 7, "bash", &payload::open(record, b"s\0w", b"./s"));
+    });
 }
 
 /// An open, with the file that it reached unless it failed.
@@ -507,31 +479,15 @@ fn only_a_like_success_answers_a_refusal() {
 }
 
 #[test]
-fn another_name_in_the_same_directory_is_no_answer() {
-    check(&[4], |made| {
-        open_all(made, 7, "app", "/srv/users.db:-2 /srv/log.txt");
-        // A log is no answer, whatever its name is.
-        opened(made, b"/srv/app.db", -2, libc::O_RDONLY);
-        opened(made, b"/srv/app.log", 3, libc::O_WRONLY);
-        open_all(made, 7, "pkgconf", "/lib/zlib-uninstalled.pc:-2 /lib/zlib.pc");
-    });
-}
-
-#[test]
 fn a_search_ends_in_time() {
-    let case = |others: u32, ns: u64| {
-        let make = move |made: &mut Maker| {
+    for (others, ns, want) in [(64, 0, &[0][..]), (0, 4_000_000_000, &[0]), (65, 0, &[]), (0, 6_000_000_000, &[])] {
+        check(want, |made| {
             made.open(7, "x", "/a/app.conf", -2);
             made.ns += ns;
             (0..others).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
             made.open(7, "x", "/b/app.conf", 3);
-        };
-        let mut made = Maker::default();
-        make(&mut made);
-        answered(&stored(&mut made).0)
-    };
-    assert_eq!((case(64, 0), case(0, 4_000_000_000)), (vec![0], vec![0]));
-    assert_eq!((case(65, 0), case(0, 6_000_000_000)), (vec![], vec![]));
+        });
+    }
 }
 
 #[test]
@@ -562,39 +518,30 @@ fn an_exit_names_an_optional_file_that_alone_failed() {
     for path in ["/dev/kvm", ".env", "/srv/app/.env", ".git/HEAD"] {
         assert_eq!((cause(b"app\0srv\0", path, 2), cause(b"app\0srv\0", path, 3)), (Some(1), None), "{path}");
     }
-    for path in [
-        "/dev/tty",
-        "/usr/bin/pyvenv.cfg",
-        "/usr/bin/python3._pth",
-        "/home/ana/.pgpass",
-        ".sqliterc",
-        "/etc/ld.so.preload",
-        "/usr/share/locale/de/x.mo",
-    ] {
+    let paths = "/dev/tty /usr/bin/pyvenv.cfg /usr/bin/python3._pth /home/ana/.pgpass .sqliterc /etc/ld.so.preload \
+                 /usr/share/locale/de/x.mo";
+    for path in paths.split(' ') {
         assert_eq!(cause(b"app\0srv\0", path, 0), None, "{path}");
     }
 }
 
 #[test]
 fn a_connection_to_another_service_at_the_same_port_is_no_answer() {
-    let case = |first: &str, next: &str, ms: u64, others: u32| {
-        let mut made = Maker::default();
-        let connect = |made: &mut Maker, peer: &str, err: u16| {
-            let [local, peer] = ["10.0.0.5:9", peer].map(|text| text.parse().expect("a socket address"));
-            let of = payload::tcp(op::CONNECT, local, peer);
-            made.tcp(7, "app", TcpRecord { flags: flag::HAS_RET, outcome: outcome::DECIDED, err, ..of });
-        };
-        connect(&mut made, first, 111);
-        made.ns += ms * 1_000_000;
-        (0..others).for_each(|other| made.open(7, "app", &format!("/other/{other}"), 3));
-        connect(&mut made, next, 0);
-        !answered(&stored(&mut made).0).is_empty()
-    };
-    // The addresses of one name.
-    assert!(case("10.0.0.7:443", "10.0.0.8:443", 10, 0));
-    assert!(case("[2001:db8::1]:443", "10.0.0.8:443", 10, 2));
-    // Another name was looked up, or time passed, or one is this machine.
-    assert!(!case("10.0.0.7:443", "10.0.0.8:443", 10, 1));
-    assert!(!case("10.0.0.7:443", "10.0.0.8:443", 1_500, 0));
-    assert!(!case("127.0.0.1:5432", "10.0.0.8:5432", 10, 0));
+    for (first, next, ms, others, answers) in [
+        // The addresses of one name.
+        ("10.0.0.7:443", "10.0.0.8:443", 10, 0, true),
+        ("[2001:db8::1]:443", "10.0.0.8:443", 10, 2, true),
+        // Another name was looked up, or time passed, or one is this machine.
+        ("10.0.0.7:443", "10.0.0.8:443", 10, 1, false),
+        ("10.0.0.7:443", "10.0.0.8:443", 1_500, 0, false),
+        ("127.0.0.1:5432", "10.0.0.8:5432", 10, 0, false),
+    ] {
+        let answered = self::answers(|made| {
+            connect(made, first, 111);
+            made.ns += ms * 1_000_000;
+            (0..others).for_each(|other| made.open(7, "app", &format!("/other/{other}"), 3));
+            connect(made, next, 0);
+        });
+        assert_eq!(!answered.is_empty(), answers, "{first} {next} {ms} {others}");
+    }
 }

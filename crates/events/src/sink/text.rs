@@ -271,14 +271,10 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_process_has_no_id() {
+    fn a_row_without_a_process_has_no_id_and_a_gap_is_a_dashed_row() {
         let header = FrameHeader { tgid: Tgid(0), comm: Default::default(), ..sample::header(Kind::Bpf) };
         let row = format!("14:02:11.500 BPF  {:7} {:15} ok      attach fentry tcp_connect prog#88 on_connect", "", "");
         check_line(header, &sample::attached(), &row);
-    }
-
-    #[test]
-    fn a_gap_stands_as_a_dashed_row() {
         let header = sample::header(Kind::Lost);
         check_line(
             header,
@@ -293,16 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_a_name_an_event_is_one_line() {
+    fn whatever_is_in_a_name_columns_are_measured_in_cells_and_never_cut() {
         check_line(
             sample::named(Kind::Exec, b"ev\nil\x1b[1m"),
             &sample::execed(b"a\\b\0\n\xff\0 \xe2\x80\xae\0"),
             r"14:02:11.500 EXEC   48214 ev\nil\x1b[1m   ok      'a\\b' '\n\xff' ' \u{202e}'",
         );
-    }
-
-    #[test]
-    fn columns_are_measured_in_cells_and_never_cut() {
         let header = FrameHeader { tgid: Tgid(4_194_304), ..sample::named(Kind::Exit, "中文".as_bytes()) };
         check_line(header, &sample::exit(0), "14:02:11.500 EXIT 4194304 中文            0       ran 81 ms");
         let header = sample::named(Kind::Exit, b"\x01\x02\x03\x04\x05\x06");

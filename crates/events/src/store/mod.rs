@@ -404,8 +404,7 @@ mod tests {
     use crate::enrich::World;
     use crate::event::{Body, Event};
     use crate::frame::host::FIRST_KIND;
-    use crate::pipeline::{Disposition, Pipeline};
-    use crate::synthetic::Maker;
+    use crate::synthetic::{Maker, each_event};
 
     /// Pushes the events of a maker.
     pub(super) fn fill(store: &mut Store, world: &mut World, made: &mut Maker) {
@@ -524,13 +523,8 @@ mod tests {
             }
         }
         maker.counters(true);
-        let (mut store, mut pipeline) = (Store::new(1 << 20), Pipeline::default());
-        pipeline.feed(maker.batch());
-        pipeline.end();
-        pipeline.next(None, &mut |seen, frame| {
-            store.push(seen, frame);
-            Disposition::Delivered
-        });
+        let mut store = Store::new(1 << 20);
+        each_event(maker.batch(), |seen, frame| _ = store.push(seen, frame));
         let kinds: Vec<_> = (0..store.next_id()).filter_map(|id| store.get(id)).map(|stored| stored.kind).collect();
         assert!(kinds.contains(&Kind::Lost) && kinds.iter().filter(|kind| **kind == Kind::Open).count() == 40);
         for id in 0..=kinds.len() {

@@ -229,52 +229,38 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn plain_text_stays_as_it_is() {
+    fn what_could_deceive_becomes_visible() {
+        // Plain text stays as it is.
         check_escape("", "");
         check_escape("/usr/include/stdio.h", "/usr/include/stdio.h");
         check_escape("/home/ana/Über été/中文.txt", "/home/ana/Über été/中文.txt");
         check_escape("C:\\n", "C:\\n");
         assert!(matches!(escaped(b"/usr/include/stdio.h", Mode::Screen), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn controls_become_visible() {
+        // Controls become visible.
         check_escape("a\nb\tc\rd", r"a\nb\tc\rd");
         check_escape("\x1b]0;pwned\x07", r"\x1b]0;pwned\x07");
         check_escape("\0\x08\x7f", r"\x00\x08\x7f");
         check_escape("x\u{9b}31m\u{85}", r"x\u{9b}31m\u{85}");
         check_escape(b"x\x9b31m", r"x\x9b31m");
-    }
-
-    #[test]
-    fn what_turns_or_hides_text_becomes_visible() {
+        // What turns or hides text becomes visible.
         check_escape("a\u{202e}fdp.exe", r"a\u{202e}fdp.exe");
         check_escape("\u{61c}\u{200e}\u{200f}\u{2066}\u{2069}", r"\u{61c}\u{200e}\u{200f}\u{2066}\u{2069}");
         check_escape("pass\u{200b}wd\u{feff}\u{ad}", r"pass\u{200b}wd\u{feff}\u{ad}");
         check_escape("a\u{2028}b\u{2029}", r"a\u{2028}b\u{2029}");
         check_escape("x\u{fe0f}\u{e0041}\u{fff9}", r"x\u{fe0f}\u{e0041}\u{fff9}");
         check_escape("\u{3164}\u{115f}\u{ffa0}", r"\u{3164}\u{115f}\u{ffa0}");
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf_8_become_visible() {
+        // Bytes that are not UTF-8 become visible.
         check_escape(b"a\xff\xfeb", r"a\xff\xfeb");
         check_escape(b"\xc3", r"\xc3");
         check_escape(b"\xe4\xb8", r"\xe4\xb8");
         check_escape(b"\xed\xa0\x80", r"\xed\xa0\x80");
-    }
-
-    #[test]
-    fn marks_need_a_character_to_stand_on() {
+        // Marks need a character to stand on.
         check_escape("e\u{301}", "e\u{301}");
         check_escape("\u{301}e", r"\u{301}e");
         check_escape("\n\u{301}", r"\n\u{301}");
         check_escape(b"\xff\xcc\x81", r"\xff\u{301}");
         check_escape(format!("e{}", "\u{301}".repeat(9)), &format!("e{}\\u{{301}}", "\u{301}".repeat(8)));
-    }
-
-    #[test]
-    fn the_modes_differ_in_backslashes_and_beyond_ascii() {
+        // The modes differ in backslashes and beyond ASCII.
         assert_eq!(escaped(b"a\\n\n", Mode::Reversible), r"a\\n\n");
         assert_eq!(escaped(b"a\\n\n", Mode::Screen), r"a\n\n");
         assert_eq!(escaped("é\\".as_bytes(), Mode::Ascii), r"\u{e9}\");
@@ -310,25 +296,9 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn hostile() -> impl Strategy<Value = Vec<u8>> {
-        let nasty = prop::sample::select(vec![
-            "\x1b[2J",
-            "\n",
-            "\\",
-            "\u{9b}",
-            "\u{202e}",
-            "\u{200b}",
-            "\u{301}",
-            "中",
-            "👩\u{200d}💻",
-            "\u{fe0f}",
-            "é",
-            "\u{1f1e9}\u{1f1ea}",
-            "لا",
-            "\u{1100}\u{1161}\u{11a8}",
-            "👍\u{1f3fd}",
-            "\u{e0041}",
-            "plain/path",
-        ]);
+        let nasty = "\x1b[2J \n \\ \u{9b} \u{202e} \u{200b} \u{301} 中 👩\u{200d}💻 \u{fe0f} é \u{1f1e9}\u{1f1ea} \
+            لا \u{1100}\u{1161}\u{11a8} 👍\u{1f3fd} \u{e0041} plain/path";
+        let nasty = prop::sample::select(nasty.split(' ').collect::<Vec<_>>());
         let piece = prop_oneof![
             nasty.prop_map(|s| s.as_bytes().to_vec()),
             any::<char>().prop_map(|c| c.to_string().into_bytes()),

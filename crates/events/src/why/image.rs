@@ -166,10 +166,7 @@ mod tests {
         assert_eq!(script_of("#!\n/bin/sh"), FileHead::BadScript);
         assert_eq!(script_of(&format!("#!/{}", "x".repeat(400))), FileHead::BadScript);
         assert_eq!(script_of(&format!("#!/x {}", "x".repeat(400))), named("/x"));
-    }
-
-    #[test]
-    fn other_files_differ_from_programs() {
+        // Other files.
         assert_eq!(image(b""), FileHead::Empty);
         assert_eq!(image(b"echo hello\n"), FileHead::Text);
         assert_eq!(image("Gruß\n".as_bytes()), FileHead::Text);

@@ -29,11 +29,8 @@ fn tee(record: OpenRecord) -> Made {
 fn uses_of_a_file_are_compared() {
     let writes = OpenRecord { flags: WRONLY, ..OpenRecord::default() };
     let both = OpenRecord { flags: RDWR, ..OpenRecord::default() };
-    check(
-        tee(writes),
-        tee(both),
-        &["access   ./log by tee log: opened for writing in A, opened for reading and writing in B"],
-    );
+    let line = "access   ./log by tee log: opened for writing in A, opened for reading and writing in B";
+    check(tee(writes), tee(both), &[line]);
     let new = OpenRecord { flags: WRONLY | CREAT, mode: 0o644, how_marks: CREATED, ..OpenRecord::default() };
     let old = OpenRecord { how_marks: EXISTED, ..new };
     check(tee(new), tee(old), &["access   ./log by tee log: created in A, existed in B"]);
