@@ -148,24 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_what_the_shell_was_given() {
+    fn a_command_can_be_pasted_into_a_shell() {
+        // A command is what the shell was given.
         check_command(b"cc\0-O2\0-std=c17\0a b.c\0", b"/usr/bin/cc", "cc -O2 -std=c17 'a b.c'");
         check_command(b"sh\0-c\0echo $HOME; rm -rf 'x'\0", b"/bin/sh", r#"sh -c 'echo $HOME; rm -rf '"'"'x'"'"''"#);
         check_command(b"printf\0\0~\0", b"", "printf '' '~'");
         check_command(b"A=b\0if\0", b"", "'A=b' if");
         check_command(b"if\0", b"", "'if'");
-    }
-
-    #[test]
-    fn a_leading_dash_is_never_the_first_thing_pasted() {
+        // A leading dash is never the first thing pasted.
         check_command(b"-bash\0", b"/usr/bin/bash", "/usr/bin/bash");
         check_command(b"-x\0-y\0", b"-rf", "./-rf -y");
         check_command(b"\0a\0", b"/bin/true", "/bin/true a");
         assert_eq!(shell_words(b"", b""), None);
-    }
-
-    #[test]
-    fn what_is_pasted_has_no_control_bytes() {
+        // What is pasted has no control bytes.
         check_command(b"echo\0a\nb\x1b[2J\xff'\0", b"", r"echo $'a\nb\033[2J\377\''");
         check_command("echo\0a\u{202e}b\0".as_bytes(), b"", r"echo $'a\342\200\256b'");
         check_command("echo\0é\0".as_bytes(), b"", "echo é");

@@ -212,11 +212,7 @@ mod tests {
         check_typed("äb", &[Left, Left, Char('x'), Right, Delete], ("xä", ""));
         check_typed("ab", &[Home, Backspace, Char('x')], ("x", "ab"));
         check_typed("ab", &[Home, End, Backspace], ("a", ""));
-    }
-
-    #[test]
-    fn up_and_down_go_through_what_was_typed_before() {
-        use KeyCode::*;
+        // Up and Down go through what was typed before.
         check_typed("now", &[Up], ("second", ""));
         check_typed("now", &[Up, Up, Up], ("first", ""));
         check_typed("now", &[Up, Up, Down, Down, Down], ("now", ""));

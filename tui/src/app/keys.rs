@@ -335,8 +335,7 @@ mod tests {
     use crate::app::Effect;
     use crate::app::kept::KeptEvents;
     use crate::app::testing::{app, feed, keys, press};
-    use tracetui_events::pipeline::{Disposition, Pipeline};
-    use tracetui_events::synthetic::Maker;
+    use tracetui_events::synthetic::{Maker, each_event};
 
     #[test]
     fn a_recording_of_a_filtered_list_asks_what_to_record() {
@@ -361,13 +360,8 @@ mod tests {
         let mut shown = KeptEvents::shown(&app);
         let (batch, last) = shown.next(&app);
         assert!(last && shown.taken() == 2);
-        let (mut reader, mut read) = (Pipeline::default(), Vec::new());
-        reader.feed(batch);
-        reader.end();
-        reader.next(None, &mut |seen, _| {
-            read.push(seen.event.header.tgid.0);
-            Disposition::Delivered
-        });
+        let mut read = Vec::new();
+        each_event(batch, |seen, _| read.push(seen.event.header.tgid.0));
         assert_eq!(read, [7, 7]);
     }
 }

@@ -90,8 +90,7 @@ fn quoted(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracetui_events::pipeline::{Disposition, Pipeline};
-    use tracetui_events::synthetic::Maker;
+    use tracetui_events::synthetic::{Maker, each_event};
 
     #[test]
     fn calls_are_written_as_strace_writes_them() {
@@ -102,14 +101,8 @@ mod tests {
         made.exit(7, "cc", 1 << 8);
         made.exec(8, "x", &["x"], -13);
         made.exit(8, "x", 139);
-        let mut pipeline = Pipeline::default();
-        pipeline.feed(made.batch());
-        pipeline.end();
         let mut lines = Vec::new();
-        pipeline.next(None, &mut |seen, _| {
-            lines.extend(line(seen));
-            Disposition::Delivered
-        });
+        each_event(made.batch(), |seen, _| lines.extend(line(seen)));
         let want = [
             r#"[pid 7] execve("", ["cc", "-c", "a b.c"], ...) = 0"#,
             r#"[pid 7] open("/tmp/a\"\n", O_RDONLY) = 3"#,

@@ -1,40 +1,18 @@
 //! Synthetic frames, for tests.
 
 use super::{App, Compared, Effect, Effects, Input, Preferences, Settings, Tick};
-use crate::app::device::{KeyCode, KeyEvent, KeyModifiers};
+use crate::app::device::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use std::time::Duration;
 use tracetui_events::budget::Budget;
 use tracetui_events::diff::{Run, compare};
-use tracetui_events::event::lost::{Cause, LostRecord};
 use tracetui_events::frame::host::{Clock, HostFrame, Trace};
-use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::synthetic::Maker;
-use tracetui_shared::header::FrameHeader;
+use tracetui_events::synthetic::{Maker, each_event};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::{Kind, KindSet};
-use tracetui_shared::time::BootNanos;
-use zerocopy::IntoBytes;
+use tracetui_shared::kind::KindSet;
 
 /// 2026-11-20 14:02:11 UTC, minus the CLOCK_BOOTTIME at which [`Maker`] starts.
 pub(crate) const CLOCK_OFFSET: i64 = 1_795_183_331_000_000_000 - 100_000_000_000;
 
-/// Makes a gap row: `count` opens, lost in the last 36 ms.
-pub(crate) fn lost(made: &mut Maker, count: u64) {
-    let (from_ns, to_ns) = (made.ns - 36_000_000, made.ns + 1_000_000);
-    made.ns = to_ns;
-    let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
-    made.made.push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..made.like }, record.as_bytes());
-}
-
-/// Opens of these paths, which are separated by blanks. Each has the result 3, or the one after its colon.
-pub(crate) fn open_all(made: &mut Maker, pid: u32, comm: &str, paths: &str) {
-    for path in paths.split(' ') {
-        let (path, ret) = path.split_once(':').unwrap_or((path, "3"));
-        made.open(pid, comm, path, ret.parse().expect("a number"));
-    }
-}
-
-/// A dashboard of this size.
 pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     app_with(width, height, memory, Preferences::default())
 }
@@ -48,6 +26,14 @@ pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Prefer
     clock.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
     app.update(Input::Batch(clock.batch()));
     app
+}
+
+/// The start of the trace of a COMMAND with this process id.
+pub(crate) fn traced(command: u32) -> Maker {
+    let mut made = Maker::default();
+    let kinds = KindSet::BY_DEFAULT.bits();
+    made.host(&HostFrame::Trace(Trace { kinds, command: Tgid(command), ..Trace::default() }));
+    made
 }
 
 /// Feeds the frames made so far, and completes all work.
@@ -90,19 +76,13 @@ pub(crate) fn build(made: &mut Maker, good: bool) {
     made.exit(100, "make", if good { 0 } else { 2 << 8 });
 }
 
-/// The differences between two such builds.
 pub(crate) fn differences() -> Box<Compared> {
     let run = |good: bool| {
         let mut made = Maker::default();
         made.host(&HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), ..Trace::default() }));
         build(&mut made, good);
-        let (mut pipeline, mut run) = (Pipeline::default(), Run::new(usize::MAX));
-        pipeline.feed(made.batch());
-        pipeline.end();
-        pipeline.next(None, &mut |seen, _| {
-            run.take(seen);
-            Disposition::Delivered
-        });
+        let mut run = Run::new(usize::MAX);
+        each_event(made.batch(), |seen, _| run.take(seen));
         run.close();
         run
     };
@@ -115,12 +95,19 @@ pub(crate) fn differences() -> Box<Compared> {
     })
 }
 
+/// Uses the mouse at a cell, and completes all work.
+pub(crate) fn mouse(app: &mut App, kind: MouseEventKind, column: u16, row: u16) -> &mut App {
+    app.update(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+    work(app)
+}
+
+pub(crate) const CLICK: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
+
 /// Presses the key of a letter. Returns its effects.
 pub(crate) fn press(app: &mut App, letter: char) -> Effects {
     app.update(Input::Key(KeyCode::Char(letter).into()))
 }
 
-/// The text that effects copy.
 pub(crate) fn copied(effects: Effects) -> Option<String> {
     effects.into_iter().find_map(|effect| match effect {
         Effect::Copy(text) => String::from_utf8(text).ok(),

@@ -228,7 +228,7 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::testing::{app, feed, keys, open_all};
+    use crate::app::testing::{app, feed, keys};
     use crate::app::{Effect, Input, Tick};
     use crossterm::event::{KeyCode, KeyEvent};
     use tracetui_events::synthetic::{Maker, payload};
@@ -290,12 +290,12 @@ mod tests {
     fn an_exit_after_a_name_that_was_not_found_is_explained_by_it() {
         let mut made = Maker::default();
         made.exec(7, "cc1", &["cc1", "x.c"], 0);
-        open_all(&mut made, 7, "cc1", "/usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
+        made.open_all(7, "cc1", "/usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
         // Opens for the error message.
-        open_all(&mut made, 7, "cc1", "x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
+        made.open_all(7, "cc1", "x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
         made.exit(7, "cc1", 1 << 8);
         // Not a reason: a name found later, a miss followed by many opens, a miss without an error after it.
-        open_all(&mut made, 8, "a", "/a/x:-2 /b/x");
+        made.open_all(8, "a", "/a/x:-2 /b/x");
         made.exit(8, "a", 1 << 8);
         made.open(9, "b", "/a/x", -2);
         (0..3).for_each(|_| made.open(9, "b", "/y", 3));
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_failure_in_the_pane_is_asked_about_once() {
         let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
-        open_all(&mut made, 7, "a", "/a/x:-2 /a/y");
+        made.open_all(7, "a", "/a/x:-2 /a/y");
         feed(&mut app, &mut made);
         let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));
         let asked = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Look(..)));

@@ -60,10 +60,7 @@ fn filters_repeat_and_take_commas() {
     assert_eq!(filters.kind, ["exec,open"]);
     assert_eq!(filters.uid, ["ana"]);
     assert!(filters.failed);
-}
-
-#[test]
-fn an_expression_keeps_its_commas_and_spaces() {
+    // An expression keeps its commas and spaces.
     let cli = Cli::try_parse_from(["tracetui", "print", "--filter", "path~a{1,2} err"]).expect("good usage");
     let Some(Command::Print(print)) = cli.command else { panic!("not print") };
     assert_eq!(print.trace.filters.filter, ["path~a{1,2} err"]);

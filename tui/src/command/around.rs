@@ -302,11 +302,7 @@ mod tests {
         // At the ends.
         check_windows(&[0], &[(0, 3, 1)]);
         check_windows(&[2, 99], &[(0, 5, 1), (94, 99, 1)]);
-    }
-
-    #[test]
-    fn windows_that_meet_are_one() {
-        // Within it, overlapping, touching, and apart.
+        // Windows that meet are one: within it, overlapping, touching, and apart.
         check_windows(&[50, 51, 53], &[(45, 56, 3)]);
         check_windows(&[50, 57], &[(45, 60, 2)]);
         check_windows(&[50, 58], &[(45, 61, 2)]);

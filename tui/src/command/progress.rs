@@ -83,10 +83,7 @@ mod tests {
         let now = Figures { events: 1_100_000, bytes: 11 << 20, lost: 1234 };
         let text = line(Duration::from_secs(62), Duration::from_secs(2), before, now);
         assert_eq!(text, "1:02  1,100,000 events (50,000/s)  11.0 MiB (512.0 KiB/s)  lost 1,234");
-    }
-
-    #[test]
-    fn any_figures_make_a_line() {
+        // Any figures make a line.
         let most = Figures { events: u64::MAX, bytes: u64::MAX, lost: u64::MAX };
         assert!(line(Duration::MAX, Duration::ZERO, Figures::default(), most).is_ascii());
         assert!(line(Duration::ZERO, Duration::MAX, most, Figures::default()).contains("(0/s)"));

@@ -4,28 +4,27 @@ use super::theme::{Colours, Theme};
 use crate::app::copy::Wrap;
 use crate::app::prompt::Purpose;
 use crate::app::replay::{Replay, Speed, Target};
-use crate::app::testing::{app, copied, feed, keys, lost, open_all, press, work};
+use crate::app::testing::{CLICK, app, copied, feed, keys, mouse, press, traced, work};
 use crate::app::views::View;
 use crate::app::views::detail::{Size, Subject, Tab};
 use crate::app::{App, Effect, ExitLine, Extent, Input, Memory, Signal, SourceState, Tick, Usage};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEventKind};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use std::time::Duration;
 use tracetui_events::frame::host::{
-    BpfHidden, Cgroup, CommandOutput, Container, Counters, Excerpt, Group, Host, HostFrame, ProcessSeed, Trace, User,
+    BpfHidden, Cgroup, CommandOutput, Container, Excerpt, Group, Host, HostFrame, ProcessSeed, Trace, User,
 };
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::playback::timeline::{End, Facts};
 use tracetui_events::synthetic::{Maker, payload};
 use tracetui_events::text::{Charset, is_hostile};
 use tracetui_events::why::{Answer, Basis, Cause};
-use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Tid, Uid};
-use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::open::{CREATED, OpenRecord};
 use tracetui_shared::time::BootNanos;
 
@@ -48,7 +47,6 @@ pub(crate) fn screen(app: &mut App) -> Vec<String> {
     rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned()).collect()
 }
 
-/// The rows of the list.
 pub(super) fn rows(app: &mut App) -> Vec<String> {
     let shown = screen(app);
     let end = shown.len() - 2;
@@ -59,10 +57,19 @@ pub(super) fn row_with(app: &mut App, part: &str) -> String {
     rows(app).into_iter().find(|row| row.contains(part)).unwrap_or_default()
 }
 
+#[track_caller]
 pub(super) fn check_shows(app: &mut App, parts: &[&str]) {
     let shown = screen(app).join("\n");
     for part in parts {
         assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+}
+
+#[track_caller]
+fn check_lacks(app: &mut App, parts: &[&str]) {
+    let shown = screen(app).join("\n");
+    for part in parts {
+        assert!(!shown.contains(part), "{part} in\n{shown}");
     }
 }
 
@@ -91,7 +98,7 @@ pub(super) fn build() -> Maker {
     made.open(48_213, "make", "/home/ana/app/Makefile", 3);
     made.exec(48_214, "cc", &["cc", "-O2", "-c", "main.c"], 0);
     made.open(48_214, "cc", "/usr/local/lib/gcc/x86_64-linux-gnu/12/include-fixed/include-fixed", -2);
-    lost(&mut made, 1204);
+    made.lost(1204);
     made.exit(48_214, "cc", 0);
     made.exec(48_217, "ld", &["ld", "main.o"], -13);
     made.exit(48_217, "ld", 127 << 8);
@@ -172,19 +179,15 @@ fn the_loss_report_of_a_replay_is_of_the_whole_recording() {
     app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     more_opens(&mut app, &mut made, 0..100);
     keys(&mut app, "!");
-    let report = |app: &mut App| screen(app)[3..].join("\n");
-    let shown = report(&mut app);
     assert!(screen(&mut app)[0].ends_with("LOST 40,124 recorded"));
-    assert!(shown.contains("40,124 events lost in this recording: 2.4 % of all events"), "{shown}");
-    assert!(shown.contains("Loaded so far: none of them. n loads the next gap."), "{shown}");
-    assert!(!shown.contains("No event was lost") && !shown.contains("Nothing to do"), "{shown}");
-    lost(&mut made, 1204);
+    const LOST: &str = "40,124 events lost in this recording: 2.4 % of all events";
+    check_shows(&mut app, &[LOST, "Loaded so far: none of them. n loads the next gap."]);
+    check_lacks(&mut app, &["No event was lost", "Nothing to do"]);
+    made.lost(1204);
     made.lose(1204);
     made.counters(false);
-    let shown = report(feed(&mut app, &mut made));
-    assert!(shown.contains("40,124 events lost in this recording: 2.4 % of all events"), "{shown}");
-    assert!(shown.contains("Loaded so far: 1,204 of them, in 1 gap."), "{shown}");
-    assert!(shown.contains("ring full: start with --ring-size"), "{shown}");
+    let parts = [LOST, "Loaded so far: 1,204 of them, in 1 gap.", "ring full: start with --ring-size"];
+    check_shows(feed(&mut app, &mut made), &parts);
 }
 
 #[test]
@@ -208,19 +211,12 @@ fn a_name_that_looks_like_an_escape_differs_from_one() {
     let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
     made.open(100, "cat", "/tmp/\x1b[31m", 3);
     made.open(100, "cat", r"/tmp/\x1b[31m", 3);
-    let rows = screen(feed(&mut app, &mut made));
-    assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\x1b[31m")), "{rows:#?}");
-    assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\\x1b[31m")), "{rows:#?}");
+    check_shows(feed(&mut app, &mut made), &["/tmp/\\x1b[31m\n", "/tmp/\\\\x1b[31m\n"]);
     // The tree and Top too.
     made.exec(101, "a", &["\x1b[31m"], 0);
     made.exec(102, "a", &[r"\x1b[31m"], 0);
-    keys(feed(&mut app, &mut made), "2");
-    let rows = screen(&mut app);
-    assert!(rows.iter().any(|row| row.contains(r" \x1b[31m ")), "{rows:#?}");
-    assert!(rows.iter().any(|row| row.contains(r" \\x1b[31m ")), "{rows:#?}");
-    let rows = screen(keys(&mut app, "3l"));
-    assert!(rows.iter().any(|row| row.contains(r" /tmp/\x1b[31m ")), "{rows:#?}");
-    assert!(rows.iter().any(|row| row.contains(r" /tmp/\\x1b[31m ")), "{rows:#?}");
+    check_shows(keys(feed(&mut app, &mut made), "2"), &[r" \x1b[31m ", r" \\x1b[31m "]);
+    check_shows(keys(&mut app, "3l"), &[r" /tmp/\x1b[31m ", r" /tmp/\\x1b[31m "]);
 }
 
 #[test]
@@ -231,11 +227,10 @@ fn a_process_grows_older_without_events() {
     made.ns += 12_000_000_000;
     made.counters(false);
     keys(feed(&mut app, &mut made), "2");
-    let rows = screen(&mut app);
-    assert!(rows.iter().any(|row| row.contains("22.0 s") && row.contains("sleep 30")), "{rows:#?}");
+    let row = row_with(&mut app, "sleep 30");
+    assert!(row.contains("22.0 s"), "{row}");
 }
 
-/// The line of the selected row.
 fn selected(app: &mut App) -> String {
     screen(app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default()
 }
@@ -277,9 +272,6 @@ fn header_search() -> Maker {
 fn repeats_and_searches_are_one_row_each() {
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut header_search()).update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
-    let rows = |app: &mut App| -> Vec<String> {
-        screen(app).into_iter().skip(3).take(19).filter(|line| !line.is_empty()).collect()
-    };
     let folded = [
         " 02:11.001 EXEC 48214 cc1       ok      cc1 -quiet main.c",
         " 02:11.005 OPEN 48214 cc1       fd 4    r  /usr/include/stdio.h  searched 4",
@@ -311,7 +303,7 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
         let mut app = app(width, height, MEMORY);
         let mut made = header_search();
         // A failure that no later call answers.
-        open_all(&mut made, 48_215, "cc1", "/a/none.h:-2 /b/none.h:-2");
+        made.open_all(48_215, "cc1", "/a/none.h:-2 /b/none.h:-2");
         keys(feed(&mut app, &mut made), "ee");
         let shown = screen(&mut app);
         let at = shown.iter().position(|line| line.contains(wanted)).unwrap_or_else(|| panic!("{}", shown.join("\n")));
@@ -374,13 +366,10 @@ fn lost_is_plain_at_zero_and_reversed_above() {
     };
     let mut app = app(80, 24, MEMORY);
     assert!(!reversed(&mut app));
-    let mut slots = [SlotCounters::default(); SLOTS];
-    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::ZERO }.completed();
-    let cpu = CpuState { slots, ..CpuState::ZERO };
-    let mut made = Maker::default();
-    made.host(&HostFrame::CounterChanges(
-        Counters { cpus: vec![cpu], ring_size: 1 << 24, ..Counters::default() }.into(),
-    ));
+    let mut made = Maker { ring: (0, 1 << 24), ..Maker::default() };
+    made.counters[Slot::OpenTp as usize].wanted = 96;
+    made.lose(1204);
+    made.counters(false);
     assert!(reversed(feed(&mut app, &mut made)));
     assert!(screen(&mut app)[0].ends_with("LOST 1,204"));
     check_shows(keys(&mut app, "!"), &["open         1,300           0           0       1,204", "--ring-size 64MiB"]);
@@ -393,7 +382,7 @@ fn every_size_and_any_name_can_be_drawn_in_every_state() {
     made.exec(7, hostile, &[hostile, hostile], 0);
     made.open(7, hostile, hostile, -2);
     made.open(7, "a", &hostile.repeat(100), 3);
-    lost(&mut made, 1204);
+    made.lost(1204);
     let sizes =
         [(1, 1), (2, 2), (3, 3), (5, 4), (10, 5), (20, 6), (40, 10), (100, 30), (139, 7), (160, 50), (500, 200)];
     let typed = "|\n|\n\n|\n\t|\n\t\t|?|!|c|x|fcomm=|f(|fx\u{202e}|/x\u{200b}|kp\n|kkku|et| |llll|\nJ|\nJ\nK|\n\tJ\n|\n\t\tJ\n\n";
@@ -426,7 +415,7 @@ fn the_strip_of_a_live_trace_has_its_losses_and_marks() {
     let mut made = Maker { step_ns: 10_000_000, ..Maker::default() };
     let mut app = app(120, 24, MEMORY);
     more_opens(&mut app, &mut made, 0..500);
-    lost(&mut made, 7);
+    made.lost(7);
     more_opens(&mut app, &mut made, 500..1000);
     let strip = |app: &mut App| screen(app)[22].clone();
     assert!(strip(&mut app).contains(">]") && strip(&mut app).ends_with("following"), "{}", strip(&mut app));
@@ -825,13 +814,12 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     let (mut app, mut made) = (app(80, 30, MEMORY), Maker::default());
     made.exec(1, "init", &["init"], 0);
     made.exec(7, "cat", &["cat", "x"], 0);
-    open_all(&mut made, 7, "cat", "/f/1:-2 /f/2");
+    made.open_all(7, "cat", "/f/1:-2 /f/2");
     keys(feed(&mut app, &mut made), "\n");
     check_shows(&mut app, &["files     2 opens, 1 failed attempt", "chain     init › cat"]);
     check_shows(keys(&mut app, "\t"), &["ENOENT   r  /f/1"]);
-    keys(&mut app, "\t\tu");
-    assert!(screen(&mut app).iter().any(|line| line.starts_with("── 1 init")), "{}", screen(&mut app).join("\n"));
-    assert!(screen(keys(&mut app, "\x1b")).iter().any(|line| line.starts_with("── 7 cat")));
+    check_shows(keys(&mut app, "\t\tu"), &["\n── 1 init"]);
+    check_shows(keys(&mut app, "\x1b"), &["\n── 7 cat"]);
     assert!(keys(&mut app, "\x1b").detail.size().is_none());
 }
 
@@ -839,7 +827,7 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
 fn a_failure_says_first_why_and_how_that_is_known() {
     let (mut app, mut made) = (app(100, 30, MEMORY), Maker::default());
     made.exec(1, "make", &["make"], 0);
-    open_all(&mut made, 7, "cc1", "/a/stdoi.h:-2 /b/stdoi.h:-2");
+    made.open_all(7, "cc1", "/a/stdoi.h:-2 /b/stdoi.h:-2");
     made.open(7, "cc1", &format!("/b/{}", "x".repeat(300)), -36);
     made.exit(7, "cc1", 1 << 8);
     keys(feed(&mut app, &mut made), "g");
@@ -944,10 +932,9 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
 
 /// Counters that report `wanted` opens.
 fn counted(made: &mut Maker, wanted: u64, last: bool) {
-    let mut slots = [SlotCounters::default(); SLOTS];
-    slots[Slot::OpenTp as usize] = SlotCounters { wanted, ..SlotCounters::ZERO }.completed();
-    let cpu = CpuState { slots, ..CpuState::ZERO };
-    made.host(&HostFrame::CounterChanges(Counters { last, cpus: vec![cpu], ..Counters::default() }.into()));
+    let made_opens = std::mem::replace(&mut made.counters[Slot::OpenTp as usize].wanted, wanted);
+    made.counters(last);
+    made.counters[Slot::OpenTp as usize].wanted = made_opens;
 }
 
 #[test]
@@ -1052,15 +1039,13 @@ fn the_commands_output_is_shown_and_followed() {
 
 /// A build that fails because a header is missing. The last event is make's exit.
 fn failed_build() -> Maker {
-    let mut made = Maker::default();
-    let (kinds, command) = (KindSet::BY_DEFAULT.bits(), Tgid(100));
-    made.host(&HostFrame::Trace(Trace { kinds, command, ..Trace::default() }));
+    let mut made = traced(100);
     made.exec(100, "make", &["make"], 0);
     made.fork(100, "make", 101);
     made.exec(101, "cc", &["cc", "-c", "main.c"], 0);
     made.fork(101, "cc", 102);
     made.exec(102, "cc1", &["cc1", "main.c"], 0);
-    open_all(&mut made, 102, "cc1", "/usr/include/stdio.h /usr/lib/gcc/include/zlibx.h:-2 /usr/include/zlibx.h:-2");
+    made.open_all(102, "cc1", "/usr/include/stdio.h /usr/lib/gcc/include/zlibx.h:-2 /usr/include/zlibx.h:-2");
     made.open(102, "cc1", "/src/main.c", 3);
     made.exit(102, "cc1", 1 << 8);
     made.exit(101, "cc", 1 << 8);
@@ -1084,13 +1069,10 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
         assert!(row(exit).contains("s  from cc1: zlibx.h not found"), "{}", row(exit));
     }
     // The selected row shows the answer.
-    let pane = screen(keys(&mut app, "kjW")).join("\n");
-    for part in
-        ["── 100 make ── EXIT", "failed    cc1: zlibx.h not found", "from      cc › cc1", "looked for zlibx.h in 2"]
-    {
-        assert!(pane.contains(part), "{part} in\n{pane}");
-    }
-    assert!(!pane.contains("chose this status"), "{pane}");
+    let parts =
+        ["── 100 make ── EXIT", "failed    cc1: zlibx.h not found", "from      cc › cc1", "looked for zlibx.h in 2"];
+    check_shows(keys(&mut app, "kjW"), &parts);
+    check_lacks(&mut app, &["chose this status"]);
     app.update(Input::Resize(120, 24));
     let ended = " ENDED  make exit 2 in 12 ms: 3 processes, 5 opens (2 failed), 3 execs; cc1: zlibx.h not found ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
@@ -1116,9 +1098,7 @@ fn a_long_name_loses_its_middle() {
 fn a_build_that_continues_after_failures_names_the_first_one() {
     let mut app = app(140, 24, MEMORY);
     app.set_command("make");
-    let mut made = Maker::default();
-    let command = Tgid(100);
-    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
+    let mut made = traced(100);
     made.exec(100, "make", &["make", "-k"], 0);
     for (pid, name) in [(101, "one"), (102, "two")] {
         made.fork(100, "make", pid);
@@ -1126,29 +1106,26 @@ fn a_build_that_continues_after_failures_names_the_first_one() {
         made.open(pid, "cc1", &format!("/usr/include/{name}.h"), -2);
         made.exit(pid, "cc1", 1 << 8);
     }
-    let start = later_child(&mut made, 100, "make", 103);
-    let header = FrameHeader { start, ..made.header(Slot::ExitBtf, 103, "make") };
-    made.made.push(header, &payload::exit(0));
+    later_child(&mut made, 100, "make", 103);
     made.exit(100, "make", 2 << 8);
     feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
     let header = screen(&mut app)[0].clone();
     assert!(header.contains("; first failure: cc1: /usr/include/one.h not found "), "{header}");
 }
 
-/// A child that a process starts now. Returns its start.
-fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) -> BootNanos {
+/// A child that a process starts now, and that ends well.
+fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) {
     let start = BootNanos(made.ns + 1);
     made.event(Slot::ForkBtf, parent, comm, &payload::fork((parent, made.start_of(parent)), (child, start)));
-    start
+    let header = FrameHeader { start, ..made.header(Slot::ExitBtf, child, comm) };
+    made.made.push(header, &payload::exit(0));
 }
 
 #[test]
 fn an_exit_without_a_cause_names_none() {
     let mut app = app(120, 24, MEMORY);
     app.set_command("cargo");
-    let mut made = Maker::default();
-    let command = Tgid(100);
-    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
+    let mut made = traced(100);
     made.exec(100, "cargo", &["cargo"], 0);
     made.fork(100, "cargo", 101);
     made.exec(101, "rustc", &["rustc"], 0);
@@ -1158,16 +1135,13 @@ fn an_exit_without_a_cause_names_none() {
     made.fork(100, "cargo", 102);
     made.open(102, "cargo", "/none", -2);
     made.exit(102, "cargo", 1 << 8);
-    let start = later_child(&mut made, 100, "cargo", 103);
-    let header = FrameHeader { start, ..made.header(Slot::ExitBtf, 103, "cargo") };
-    made.made.push(header, &payload::exit(0));
+    later_child(&mut made, 100, "cargo", 103);
     made.exit(100, "cargo", 101 << 8);
     feed(&mut app, &mut made).update(Input::CommandEnded("exit 101".into()));
     let header = screen(&mut app)[0].clone();
     assert!(header.contains("; first failure: cargo: /none not found "), "{header}");
-    let shown = screen(keys(&mut app, "kjW")).join("\n");
-    assert!(shown.contains("the program chose this status; P, then e, shows what failed in it"), "{shown}");
-    assert!(!shown.contains("cause "), "{shown}");
+    check_shows(keys(&mut app, "kjW"), &["the program chose this status; P, then e, shows what failed in it"]);
+    check_lacks(&mut app, &["cause "]);
 }
 
 #[test]
@@ -1305,19 +1279,17 @@ fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
 fn the_header_sums_up_a_command_that_ended() {
     let mut app = app(120, 24, MEMORY);
     app.set_command("make");
-    let mut made = Maker::default();
-    let command = Tgid(48_213);
-    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
+    let mut made = traced(48_213);
     made.exec(48_213, "make", &["make"], 0);
     feed(&mut app, &mut made);
     // The process scan is read after these events.
     let (start, comm) = (made.start_of(48_213), b"make".to_vec());
-    let seed = ProcessSeed { tgid: command, start, start_exact: true, comm, ..Default::default() };
+    let seed = ProcessSeed { tgid: Tgid(48_213), start, start_exact: true, comm, ..Default::default() };
     made.host(&HostFrame::ProcessSeed(seed));
     made.exec(48_213, "make", &["make"], 0);
     made.fork(48_213, "make", 48_214);
     made.exec(48_214, "ld", &["ld"], -13);
-    open_all(&mut made, 48_214, "ld", "/a/c:-2 /b");
+    made.open_all(48_214, "ld", "/a/c:-2 /b");
     made.exit(48_214, "ld", 127 << 8);
     made.exit(48_213, "make", 2 << 8);
     assert!(screen(feed(&mut app, &mut made))[0].starts_with(" LIVE "));
@@ -1328,17 +1300,14 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(header(&mut app).contains(all), "{}", header(&mut app));
     // The run time is the same figure everywhere. It excludes the time in which COMMAND was held.
     assert!(header(&mut app).contains("make exit 2 in 7 ms: 2 processes, "), "{}", header(&mut app));
-    let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("make            exit 2     7 ms  from ld: /a/c not found  make"), "{shown}");
-    assert!(shown.contains("ld              exit 127   10.0 s"), "of others it is their life: {shown}");
+    // Of others it is their life.
+    let own = "make            exit 2     7 ms  from ld: /a/c not found  make";
+    check_shows(&mut app, &[own, "ld              exit 127   10.0 s"]);
     check_shows(keys(&mut app, "\n"), &["held      10.0 s before its first exec", "exit 2 after 7 ms"]);
-    let tree = screen(keys(&mut app, "\x1b2")).join("\n");
-    assert!(tree.contains("48213 exit 2      7 ms"), "{tree}");
-    let started =
-        |tree: &str| tree.lines().find(|line| line.contains(">48213 ")).map(str::to_owned).unwrap_or_default();
+    check_shows(keys(&mut app, "\x1b2"), &["48213 exit 2      7 ms"]);
     app.update(Input::Resize(159, 24));
-    let tree = screen(&mut app).join("\n");
-    assert!(started(&tree).contains(" 14:02:11.001 "), "when its first exec was: {tree}");
+    let row = row_with(&mut app, ">48213 ");
+    assert!(row.contains(" 14:02:11.001 "), "when its first exec was: {row}");
     app.update(Input::Resize(120, 24));
     keys(&mut app, "1").update(Input::Resize(80, 24));
     assert!(header(&mut app).contains(" in 7 ms: ld: /a/c not found"), "{}", header(&mut app));
@@ -1349,10 +1318,8 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(header(&mut app).starts_with(" ENDED  make exit 2") && header(&mut app).ends_with("LOST 0"));
     app.update(Input::Resize(120, 24));
     // Lost opens may have been among them.
-    let mut slots = [SlotCounters::default(); SLOTS];
-    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 3, lost_ring: 1, ..SlotCounters::ZERO }.completed();
-    let cpu = CpuState { slots, ..CpuState::ZERO };
-    made.host(&HostFrame::CounterChanges(Counters { cpus: vec![cpu], ..Counters::default() }.into()));
+    made.lose(1);
+    made.counters(false);
     feed(&mut app, &mut made);
     assert!(header(&mut app).contains(" at least 2 opens (1 failed), 2 execs (+1"), "{}", header(&mut app));
 }
@@ -1398,7 +1365,7 @@ fn family() -> Maker {
     made.exec(1, "make", &["make", "all"], 0);
     made.fork(1, "make", 7);
     made.exec(7, "cc", &["cc", "-c", "main.c"], 0);
-    open_all(&mut made, 7, "cc", "/f/1:-2 /f/2");
+    made.open_all(7, "cc", "/f/1:-2 /f/2");
     made.fork(7, "cc", 9);
     made.exec(9, "as", &["as", "main.s"], 0);
     made.exit(9, "as", 0);
@@ -1609,11 +1576,8 @@ fn columns_are_chosen_beside_the_view() {
 #[test]
 fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
     let click = |app: &mut App, column, row| {
-        let kind = MouseEventKind::Down(MouseButton::Left);
         screen(app);
-        app.update(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
-        work(app);
-        screen(app)
+        screen(mouse(app, CLICK, column, row))
     };
     let mut app = opens(100, MEMORY);
     let before = screen(&mut app);
@@ -1656,10 +1620,7 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
 
 #[test]
 fn the_wheel_scrolls_what_is_under_it() {
-    let wheel = |app: &mut App, kind, row| {
-        app.update(Input::Mouse(MouseEvent { kind, column: 5, row, modifiers: KeyModifiers::NONE }));
-        screen(app).join("\n")
-    };
+    let wheel = |app: &mut App, kind, row| screen(mouse(app, kind, 5, row)).join("\n");
     let mut app = opens(100, MEMORY);
     wheel(&mut app, MouseEventKind::ScrollUp, 10);
     assert_eq!(app.events().selected(), Some(96));
@@ -1687,11 +1648,8 @@ fn a_click_on_the_chip_of_a_kind_is_its_key() {
             };
             for end in [0, 1] {
                 for is_shown in [false, true] {
-                    let (button, column) = (MouseEventKind::Down(MouseButton::Left), cells(&mut app)[end]);
-                    let click = MouseEvent { kind: button, column, row: 1, modifiers: KeyModifiers::NONE };
-                    app.update(Input::Mouse(click));
-                    work(&mut app);
-                    let line = screen(&mut app)[1].clone();
+                    let column = cells(&mut app)[end];
+                    let line = screen(mouse(&mut app, CLICK, column, 1))[1].clone();
                     assert_eq!(app.screen.kinds.contains(kind), is_shown, "{chip} at {width}: {line}");
                 }
             }
@@ -1703,7 +1661,7 @@ fn a_click_on_the_chip_of_a_kind_is_its_key() {
 fn the_detail_of_a_gap_begins_with_the_answer() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
     made.open(7, "cat", "/a", 3);
-    lost(&mut made, 1204);
+    made.lost(1204);
     keys(feed(&mut app, &mut made), "k");
     let shown = screen(keys(&mut app, "G\n"));
     let from = shown.iter().position(|line| line.starts_with("──")).expect("the pane") + 1;

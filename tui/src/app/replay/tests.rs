@@ -42,14 +42,21 @@ fn times_that_go_back_have_a_position() {
     assert_eq!(app.loaded().position(), Some(start));
 }
 
-/// A recording of 10,000 opens, 10 ms apart, to take batches from.
-fn opened(memory: u64) -> (App, Maker) {
+/// A recording of 10,000 opens, 10 ms apart, to take batches from. So many are loaded.
+fn opened(opens: u32) -> (App, Maker) {
+    opened_in(64 << 20, opens)
+}
+
+fn opened_in(memory: u64, opens: u32) -> (App, Maker) {
     let mut app = app(80, 24, memory);
-    let maker = Maker { step_ns: 10_000_000, ..Maker::default() };
+    let mut maker = Maker { step_ns: 10_000_000, ..Maker::default() };
     let span = Some((maker.ns + maker.step_ns, maker.ns + 10_000 * maker.step_ns));
     let facts =
         Facts { name: "x.ttr".into(), span, events: 10_000, end: End::Complete, seekable: true, ..Facts::default() };
     app.set_replay(Replay::new(facts, Target::First, Speed::default()));
+    if opens > 0 {
+        load(&mut app, &mut maker, opens);
+    }
     (app, maker)
 }
 
@@ -75,8 +82,7 @@ fn row(app: &App) -> usize {
 
 #[test]
 fn it_opens_paused_at_the_first_event() {
-    let (mut app, mut maker) = opened(64 << 20);
-    load(&mut app, &mut maker, 1000);
+    let (mut app, mut maker) = opened(1000);
     assert_eq!((row(&app), plays(&app), app.events().follows()), (0, false, false));
     load(&mut app, &mut maker, 1000);
     assert_eq!(row(&app), 0);
@@ -85,8 +91,7 @@ fn it_opens_paused_at_the_first_event() {
 
 #[test]
 fn playing_follows_the_time_and_stops_at_the_end() {
-    let (mut app, mut maker) = opened(64 << 20);
-    load(&mut app, &mut maker, 1000);
+    let (mut app, _) = opened(1000);
     tick(keys(&mut app, " "), 2_000);
     let start = row(&app);
     tick(&mut app, 3_000);
@@ -103,8 +108,7 @@ fn playing_follows_the_time_and_stops_at_the_end() {
 
 #[test]
 fn it_goes_to_times_that_are_loaded_at_once() {
-    let (mut app, mut maker) = opened(64 << 20);
-    load(&mut app, &mut maker, 9_000);
+    let (mut app, mut maker) = opened(9_000);
     assert_eq!(row(keys(&mut app, "]")), 1000);
     assert_eq!(row(keys(&mut app, "}.")), 7001);
     assert_eq!(row(keys(&mut app, "[,")), 6000);
@@ -127,7 +131,7 @@ fn it_goes_to_times_that_are_loaded_at_once() {
 
 #[test]
 fn it_asks_for_parts_that_are_not_loaded() {
-    let (mut app, mut maker) = opened(64 << 20);
+    let (mut app, mut maker) = opened(0);
     let facts = app.replay.as_ref().expect("a replay").facts.clone();
     app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
     load(&mut app, &mut maker, 500);
@@ -149,7 +153,7 @@ fn it_asks_for_parts_that_are_not_loaded() {
 
 #[test]
 fn up_from_folded_rows_at_the_top_asks_for_what_is_before_all_of_them() {
-    let (mut app, mut maker) = opened(64 << 20);
+    let (mut app, mut maker) = opened(0);
     let facts = app.replay.as_ref().expect("a replay").facts.clone();
     app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
     app.update(Input::Restore(Some(Pipeline::default().state()), false));
@@ -163,8 +167,7 @@ fn up_from_folded_rows_at_the_top_asks_for_what_is_before_all_of_them() {
 
 #[test]
 fn a_short_recording_is_read_on_to_a_place_behind_what_is_loaded() {
-    let (mut app, mut maker) = opened(64 << 20);
-    load(&mut app, &mut maker, 500);
+    let (mut app, mut maker) = opened(500);
     assert_eq!(app.loaded().numbers(), (Some(1), None));
     for (letter, at) in [('}', 6_000), ('G', 9_999)] {
         assert!(!seeks(&press(&mut app, letter)));
@@ -181,8 +184,7 @@ fn a_short_recording_is_read_on_to_a_place_behind_what_is_loaded() {
 
 #[test]
 fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
-    let (mut app, mut maker) = opened(64 << 20);
-    load(&mut app, &mut maker, 1_000);
+    let (mut app, mut maker) = opened(1_000);
     assert_eq!((row(keys(&mut app, "}/file-7\n")), transport(&app)), (7, "paused"));
     load(&mut app, &mut maker, 8_000);
     assert_eq!(row(&app), 7);
@@ -190,8 +192,7 @@ fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
 
 #[test]
 fn playing_goes_on_from_a_row_that_is_selected_meanwhile() {
-    let (mut app, mut maker) = opened(64 << 20);
-    load(&mut app, &mut maker, 2_000);
+    let (mut app, _) = opened(2_000);
     tick(keys(&mut app, "]k "), 1_000);
     let start = row(&app);
     tick(keys(&mut app, "kkk"), 1_100);
@@ -204,7 +205,7 @@ fn playing_goes_on_from_a_row_that_is_selected_meanwhile() {
 
 /// A recording that is still being written, with 1,000 events so far.
 fn growing() -> (App, Maker) {
-    let (mut app, mut maker) = opened(64 << 20);
+    let (mut app, mut maker) = opened(0);
     let facts = Facts { end: End::Growing, seekable: true, ..Facts::default() };
     app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     load(&mut app, &mut maker, 1000);
@@ -294,7 +295,7 @@ fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
 
 #[test]
 fn a_pipe_is_followed_until_it_ends() {
-    let (mut app, mut maker) = opened(64 << 20);
+    let (mut app, mut maker) = opened(0);
     app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
     load(&mut app, &mut maker, 1_000);
     assert_eq!((row(&app), transport(&app)), (0, "paused"));
@@ -349,8 +350,7 @@ fn a_recording_that_cannot_be_read_says_so() {
 
 #[test]
 fn a_filter_without_a_match_looks_further() {
-    let (mut app, mut maker) = opened(64 << 20);
-    load(&mut app, &mut maker, 40);
+    let (mut app, mut maker) = opened(40);
     assert_eq!(keys(&mut app, "fcomm=rare\n").events().rows(), 0);
     assert!(app.loaded().wants_frames());
     load(&mut app, &mut maker, 100);
@@ -359,7 +359,7 @@ fn a_filter_without_a_match_looks_further() {
 
 #[test]
 fn no_more_is_loaded_than_memory_holds() {
-    let (mut app, mut maker) = opened(8 << 20);
+    let (mut app, mut maker) = opened_in(8 << 20, 0);
     let mut loaded = 0;
     while app.loaded().wants_frames() && loaded < 1_000_000 {
         load(&mut app, &mut maker, 1000);

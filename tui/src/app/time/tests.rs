@@ -1,7 +1,7 @@
 use crate::app::App;
 use crate::app::prompt::Purpose;
 use crate::app::replay::{Replay, Speed, Target};
-use crate::app::testing::{app, feed, keys, lost};
+use crate::app::testing::{app, feed, keys};
 use tracetui_events::playback::timeline::Facts;
 use tracetui_events::synthetic::Maker;
 
@@ -90,7 +90,7 @@ fn marks_are_set_and_found_again() {
 fn the_strip_counts_live_events_and_losses() {
     let mut app = app(80, 24, 64 << 20);
     let mut made = opens(&mut app, 1000, 1_000_000);
-    lost(&mut made, 5);
+    made.lost(5);
     let bins = feed(&mut app, &mut made).time.bins(made.ns);
     let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
     assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));

@@ -1,11 +1,10 @@
 //! The tree from its inputs to the screen.
 
-use crate::app::testing::{self, app, feed, keys, press, work};
+use crate::app::testing::{self, CLICK, app, feed, keys, mouse, press, work};
 use crate::app::views::View;
 use crate::app::{App, Input, Memory, Tick};
 use crate::view::tests::{MEMORY, SIZES, check_draws, drawn, rows, screen};
 use crate::view::theme::{Colours, Theme};
-use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 use tracetui_events::frame::host::{Cgroup, HostFrame, ProcessSeed};
@@ -418,13 +417,7 @@ fn why_explains_the_process_that_is_selected_in_the_tree() {
     keys(&mut app, "1gj2");
     // A click sets the tree's own selection.
     screen(&mut app);
-    let click = |row: u16| MouseEvent {
-        kind: MouseEventKind::Down(MouseButton::Left),
-        column: 20,
-        row,
-        modifiers: KeyModifiers::NONE,
-    };
-    app.update(Input::Mouse(click(3)));
+    mouse(&mut app, CLICK, 20, 3);
     assert_eq!(keys(&mut app, "W").screen.message(), Some("process 100 did not fail"));
     assert!(app.detail.size().is_none());
     assert!(selected(keys(&mut app, "F")).contains(" 104 exit 126"), "{}", selected(&mut app));

@@ -150,7 +150,7 @@ fn is_placed(open: &Open<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::app::App;
-    use crate::app::testing::{self, app, feed, keys, lost, open_all, press, work};
+    use crate::app::testing::{self, app, feed, keys, press, work};
     use proptest::prelude::*;
     use tracetui_events::store::Id;
     use tracetui_events::synthetic::{Maker, payload};
@@ -186,12 +186,14 @@ mod tests {
     }
 
     /// A header search, with the calls before and after.
-    fn search(made: &mut Maker) {
+    fn searched() -> Maker {
+        let mut made = Maker::default();
         made.open(7, "cc1", "/etc/x", 3);
         for dir in ["/a", "/b", "/c"] {
             made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
         }
-        open_all(made, 7, "cc1", "/d/stdio.h:4 /a/stdio.h:4");
+        made.open_all(7, "cc1", "/d/stdio.h:4 /a/stdio.h:4");
+        made
     }
 
     #[test]
@@ -200,7 +202,7 @@ mod tests {
         for _ in 0..3 {
             made.open(7, "cat", "/a", 3);
         }
-        open_all(&mut made, 7, "cat", "/a:4 /a:-2 /a:-2");
+        made.open_all(7, "cat", "/a:4 /a:-2 /a:-2");
         made.open(8, "cat", "/a", -2);
         made.open(8, "dog", "/a", -2);
         made.exec(8, "dog", &["sh", "-c", "x"], 0);
@@ -239,8 +241,7 @@ mod tests {
 
     #[test]
     fn a_search_is_the_line_of_what_was_found_or_of_the_last_failure() {
-        let mut made = Maker::default();
-        search(&mut made);
+        let mut made = searched();
         made.exec(9, "sh", &["ld"], -2);
         let app = of(&mut made);
         check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, "")]);
@@ -251,17 +252,17 @@ mod tests {
         let mut app = of(&mut made);
         check(&app, &[(2, "searched 3")]);
         // A directory that is twice in PATH.
-        open_all(&mut made, 7, "env", "/c/x:-2 /d/x:-20 /d/y:-2 /d/y:-2 /e/y /e/y /e/y");
+        made.open_all(7, "env", "/c/x:-2 /d/x:-20 /d/y:-2 /d/y:-2 /e/y /e/y /e/y");
         check(feed(&mut app, &mut made), &[(4, "searched 5"), (7, "searched 3"), (9, "x2")]);
     }
 
     #[test]
     fn what_refused_stays_in_a_row_of_its_own() {
         let mut made = Maker::default();
-        open_all(&mut made, 7, "a", "/a/x:-2 /b/x:-13 /c/x:-2 /d/x");
+        made.open_all(7, "a", "/a/x:-2 /b/x:-13 /c/x:-2 /d/x");
         // The same directory again is not a search, and neither are other processes or names.
-        open_all(&mut made, 7, "a", "/e/x:-2 /e/x /f/x:-2");
-        open_all(&mut made, 8, "a", "/g/x /g/..:-2 /h/..:-2");
+        made.open_all(7, "a", "/e/x:-2 /e/x /f/x:-2");
+        made.open_all(8, "a", "/g/x /g/..:-2 /h/..:-2");
         let app = of(&mut made);
         check(&app, &[(0, ""), (1, ""), (3, "searched 2"), (4, ""), (5, ""), (6, ""), (7, ""), (8, ""), (9, "")]);
     }
@@ -270,8 +271,8 @@ mod tests {
     fn a_gap_is_never_folded_and_no_line_spans_it() {
         let mut made = Maker::default();
         for _ in 0..3 {
-            open_all(&mut made, 7, "cat", "/a /a");
-            lost(&mut made, 5);
+            made.open_all(7, "cat", "/a /a");
+            made.lost(5);
         }
         let mut app = of(&mut made);
         check(&app, &[(1, "x2"), (2, ""), (4, "x2"), (5, ""), (7, "x2"), (8, "")]);
@@ -292,8 +293,7 @@ mod tests {
 
     #[test]
     fn the_selected_event_ends_its_line() {
-        let mut made = Maker::default();
-        search(&mut made);
+        let mut made = searched();
         let mut app = of(&mut made);
         // A text search lands on events inside folds.
         assert_eq!(keys(&mut app, "g/b.stdio\n").events().selected(), Some(2));
@@ -304,7 +304,7 @@ mod tests {
         made.open(7, "cc1", "/z", 3);
         keys(feed(&mut app, &mut made), "k");
         keys(&mut app, "j");
-        open_all(&mut made, 7, "cc1", "/z /z");
+        made.open_all(7, "cc1", "/z /z");
         assert_eq!(feed(&mut app, &mut made).events().selected(), Some(6));
         check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, ""), (8, "x2")]);
         check(keys(&mut app, "j"), &[(0, ""), (4, "searched 4"), (5, ""), (8, "x3")]);
@@ -315,8 +315,7 @@ mod tests {
 
     #[test]
     fn a_line_is_unfolded_and_folded() {
-        let mut made = Maker::default();
-        search(&mut made);
+        let mut made = searched();
         let folded = [(0, ""), (4, "searched 4"), (5, "")];
         let all = [(0, ""), (1, ""), (2, ""), (3, ""), (4, ""), (5, "")];
         let mut app = of(&mut made);
@@ -336,8 +335,7 @@ mod tests {
 
     #[test]
     fn moving_goes_by_lines_and_following_goes_on() {
-        let mut made = Maker::default();
-        search(&mut made);
+        let mut made = searched();
         let mut app = of(&mut made);
         assert!(app.events().follows());
         assert_eq!(keys(&mut app, "k").events().selected(), Some(4));
@@ -352,8 +350,7 @@ mod tests {
 
     #[test]
     fn copying_copies_the_shown_event() {
-        let mut made = Maker::default();
-        search(&mut made);
+        let mut made = searched();
         let mut app = of(&mut made);
         keys(&mut app, "k");
         let copied = |app: &mut App, typed: &str| {
@@ -407,7 +404,7 @@ mod tests {
         let dir = ["/a", "/b"][(number / 2 % 2) as usize];
         let ret = [3, -2, -2, -13][(number / 4 % 4) as usize];
         match number / 16 {
-            0 => lost(made, 3),
+            0 => made.lost(3),
             1 => made.exec(pid, "sh", &["ld"], ret.min(0)),
             2 => made.exit(pid, "sh", 0),
             at => made.open(pid, "sh", &format!("{dir}/{}", ["x", "y"][(at % 2) as usize]), ret),

@@ -213,7 +213,7 @@ const BACK: usize = 1 << 10;
 
 #[cfg(test)]
 mod tests {
-    use crate::app::testing::{app, feed, keys, lost, open_all};
+    use crate::app::testing::{app, feed, keys};
     use crate::app::{App, Failures};
     use proptest::prelude::*;
     use tracetui_events::store::Id;
@@ -261,7 +261,7 @@ mod tests {
             made.exec(7, "cat", &["cat", "a"], 0);
             made.open(7, "cat", "/etc/ld.so.cache", 3);
             made.open(8, "dog", "/etc/x", 3);
-            open_all(made, 7, "cat", "/usr/share/locale/C/LC_MESSAGES/x.mo:-2 /a:-13 /b");
+            made.open_all(7, "cat", "/usr/share/locale/C/LC_MESSAGES/x.mo:-2 /a:-13 /b");
             made.exit(7, "cat", 0);
         };
         check(make, &[(0, 1, 0), (4, 1, 3)]);
@@ -313,8 +313,8 @@ mod tests {
         // Events may be missing.
         let gap = |made: &mut Maker| {
             made.open(7, "sh", "/m", -13);
-            lost(made, 5);
-            open_all(made, 7, "sh", "/m:-13 /m:-13");
+            made.lost(5);
+            made.open_all(7, "sh", "/m:-13 /m:-13");
         };
         let mut made = Maker::default();
         gap(&mut made);
@@ -415,7 +415,7 @@ mod tests {
             (place.at, place.all, place.unlisted)
         };
         assert_eq!(place(&app), (Some(1), 1, 3));
-        open_all(&mut made, 7, "cat", "/etc/x /etc/y:-13");
+        made.open_all(7, "cat", "/etc/x /etc/y:-13");
         assert_eq!(place(feed(&mut app, &mut made)).1..=place(&app).2, 2..=4);
         assert_eq!((place(keys(&mut app, "O")).1, place(&app).2), (6, 0));
         assert_eq!(place(keys(&mut app, "O/etc/1\n")), (None, 0, 1));
@@ -539,7 +539,7 @@ mod tests {
     #[test]
     fn the_failures_are_first_those_that_nothing_answered() {
         let mut made = Maker::default();
-        open_all(&mut made, 7, "cc1", "/a/x.h:-2 /b/x.h /b/y.h:-2");
+        made.open_all(7, "cc1", "/a/x.h:-2 /b/x.h /b/y.h:-2");
         made.exit(7, "cc1", 1 << 8);
         made.exit(8, "true", 0);
         let mut app = calm(&mut made);
@@ -557,7 +557,7 @@ mod tests {
         let path = format!("{}/{}", ["/a", "/b"][(number / 3 % 2) as usize], ["x", "y"][(number / 6 % 2) as usize]);
         made.like.ppid = Tgid(1);
         match number / 12 {
-            0 => lost(made, 3),
+            0 => made.lost(3),
             1 => made.exec(pid, "sh", &["ld"], [0, -2][(number % 2) as usize]),
             2 => made.exit(pid, "sh", (number % 2) << 8),
             3 => made.ns += 20_000_000_000,
