@@ -117,6 +117,10 @@ fn a_row_has_what_json_has() {
     for name in ["comm_hex", "path_hex", "argv_hex", "prog_tag", "attach_type", "prog_helpers_why", "signal", "of"] {
         assert!(used.contains(name), "{name} in {used:?}");
     }
+    // A text that is longer than a dictionary is whole.
+    let long = vec![b'x'; DICTIONARY + 1];
+    let exec = |argv: &[u8]| (sample::header(Kind::Exec), sample::execed(argv));
+    check_rows(&[exec(&long), exec(b"a\0"), exec(b""), exec(&[b"\xff\0".as_slice(), &long].concat())]);
 }
 
 #[test]
@@ -187,13 +191,6 @@ fn a_full_dictionary_is_followed_by_whole_texts() {
     };
     let execs: Vec<_> = (0..full / 20_000 + 50).map(exec).collect();
     check_rows(&execs);
-}
-
-#[test]
-fn a_text_that_is_longer_than_a_dictionary_is_whole() {
-    let long = vec![b'x'; DICTIONARY + 1];
-    let exec = |argv: &[u8]| (sample::header(Kind::Exec), sample::execed(argv));
-    check_rows(&[exec(&long), exec(b"a\0"), exec(b""), exec(&[b"\xff\0".as_slice(), &long].concat())]);
 }
 
 proptest! {

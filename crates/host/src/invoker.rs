@@ -154,7 +154,9 @@ mod tests {
         assert!(root.dir.is_absolute());
         assert!(groups(&root.name.into(), 0).contains(&0));
         assert_eq!(uid_of_name(&"root".into()), Some(0));
-        assert_eq!(uid_of_name(&"no such user of this machine".into()), None);
+        let nobody = "no such user of this machine".into();
+        assert_eq!((uid_of_name(&nobody), account(u32::MAX - 7)), (None, None));
+        assert_eq!(groups(&nobody, 17), [17]);
     }
 
     fn uid_by(variables: &[(&str, &str)]) -> Result<Option<u32>, String> {
@@ -192,12 +194,6 @@ mod tests {
             let error = uid_by(variables).expect_err(says);
             assert!(error.contains(says), "{error}");
         }
-    }
-
-    #[test]
-    fn who_has_no_account_has_the_one_group() {
-        assert_eq!(account(u32::MAX - 7), None);
-        assert_eq!(groups(&"no such user of this machine".into(), 17), [17]);
     }
 
     #[test]

@@ -317,7 +317,6 @@ mod tests {
         format!("{}+{}/{} [{}]", text(symbol.name), address - symbol.start.0, symbol.size, text(symbol.owner))
     }
 
-    /// The number of symbols of a name.
     fn named(table: &Table, owner: &[u8], name: &[u8]) -> usize {
         table.iter().filter(|symbol| symbol.owner == owner && symbol.name == name).count()
     }
@@ -344,7 +343,7 @@ ffffffffc0011000 t ftrace_trampoline\t[__builtin__ftrace]
 
     #[test]
     fn symbols_end_with_their_section_and_their_module() {
-        let table = table(X86, MODULES);
+        let (table, without_modules) = (table(X86, MODULES), table(X86, ""));
         for (address, expected) in [
             (0xffff_ffff_80ff_ffff, "none"),
             (0xffff_ffff_8100_000f, "_stext+15/16 []"),
@@ -365,13 +364,9 @@ ffffffffc0011000 t ftrace_trampoline\t[__builtin__ftrace]
         // The end of a section is no symbol.
         assert_eq!(named(&table, b"", b"_etext"), 0);
         assert_eq!((named(&table, b"ext4", b"last"), named(&table, b"nf", b"last")), (1, 0));
-    }
-
-    #[test]
-    fn without_the_list_of_modules_a_symbol_ends_with_its_page() {
-        let table = table(X86, "");
-        assert_eq!(shown(&table, 0xffff_ffff_c000_0041), "last+1/4032 [ext4]");
-        assert_eq!(shown(&table, 0xffff_ffff_c000_1000), "none");
+        // Without the list of modules, a symbol ends with its page.
+        assert_eq!(shown(&without_modules, 0xffff_ffff_c000_0041), "last+1/4032 [ext4]");
+        assert_eq!(shown(&without_modules, 0xffff_ffff_c000_1000), "none");
     }
 
     #[test]

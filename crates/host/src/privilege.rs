@@ -228,53 +228,36 @@ mod tests {
     }
 
     #[test]
-    fn root_on_a_usual_machine_has_nothing_in_its_way() {
+    fn causes_are_fatal_partial_or_none() {
+        // Root on a usual machine has nothing in its way.
         assert_eq!(verdict(&ROOT), []);
-    }
-
-    #[test]
-    fn what_is_not_known_stands_in_nobodys_way() {
+        // What is not known stands in nobodys way.
         let facts = Facts { ring_buffer: None, maps_are_locked: None, capabilities: None, lockdown: None, ..ROOT };
         assert_eq!(verdict(&facts), []);
-    }
-
-    #[test]
-    fn a_plain_user_reads_of_each_capability() {
+        // A plain user reads of each capability.
         let facts = Facts { capabilities: Some(Capabilities(0)), ..ROOT };
         assert_eq!(missing(&facts, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
         assert_eq!(missing(&facts, Severity::Partial), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
         check_fatal(facts, "CAP_BPF");
         check_fatal(facts, "setcap cap_bpf,cap_perfmon=ep");
         check_fatal(Facts { is_root: true, ..facts }, "--cap-add BPF");
-    }
-
-    #[test]
-    fn the_two_granted_capabilities_suffice_to_trace() {
+        // The two granted capabilities suffice to trace.
         let held = Capabilities::default().with(Capability::Bpf).with(Capability::Perfmon);
         assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
         let held = Capabilities::default().with(Capability::SysAdmin);
         assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
-    }
-
-    #[test]
-    fn unfit_kernels_are_refused_with_a_remedy() {
+        // Unfit kernels are refused with a remedy.
         check_fatal(Facts { lockdown: Some(Lockdown::Confidentiality), ..ROOT }, "lockdown=confidentiality");
         check_fatal(Facts { ring_buffer: Some(false), ..ROOT }, "5.8");
         check_fatal(Facts { btf: BtfSource::Nowhere, ..ROOT }, "--btf FILE");
         check_fatal(Facts { btf: BtfSource::NoSysfs, ..ROOT }, "mount -t sysfs");
         check_fatal(Facts { arch_known: false, ..ROOT }, "x86-64");
         check_fatal(Facts { initial_user_ns: false, capabilities: Some(Capabilities(0)), ..ROOT }, "user namespace");
-    }
-
-    #[test]
-    fn lesser_causes_leave_tracing_possible() {
+        // Lesser causes leave tracing possible.
         let lesser = Facts { btf: BtfSource::File, initial_pid_ns: false, hides_processes: true, ..ROOT };
         let causes = verdict(&lesser);
         assert!(causes.len() == 3 && !is_fatal(&causes), "{causes:?}");
-    }
-
-    #[test]
-    fn the_limit_of_locked_memory_counts_where_maps_are_locked() {
+        // The limit of locked memory counts where maps are locked.
         let held = Some(Capabilities(!(1 << Capability::SysResource as u8)));
         assert_eq!(verdict(&Facts { capabilities: held, ..ROOT }), []);
         let old = Facts { capabilities: held, maps_are_locked: Some(true), ..ROOT };

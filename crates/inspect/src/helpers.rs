@@ -165,6 +165,11 @@ mod tests {
         check_scan(&[word(CALL, 0, 1025)], 0, None);
         // A call of another function of the program, a call of a kernel function, and the second half of a load.
         check_scan(&[word(CALL, 0x10, 1024), word(CALL, 0x20, 1024), word(0, 0, 1024)], 0, None);
+        // A call without a distance is unknown.
+        check_scan(&[word(CALL, 0, 0), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::NotPermitted));
+        // After a tail call the rest is unknown.
+        check_scan(&[word(CALL, 0, 12), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::TailCall));
+        check_scan(&[word(CALL, 0, 12), word(CALL, 0, 0)], 0, Some(NotScanned::NotPermitted));
     }
 
     #[test]
@@ -174,17 +179,6 @@ mod tests {
         assert_eq!(helpers.at(&Ok(called(&[]))), HelperCalls::default());
         assert_eq!(helpers.at(&Ok(calls(8))).unknown, Some(NotScanned::NoSymbols));
         assert_eq!(helpers.at(&Err(NotScanned::Withheld)).unknown, Some(NotScanned::Withheld));
-    }
-
-    #[test]
-    fn a_call_without_a_distance_is_unknown() {
-        check_scan(&[word(CALL, 0, 0), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::NotPermitted));
-    }
-
-    #[test]
-    fn after_a_tail_call_the_rest_is_unknown() {
-        check_scan(&[word(CALL, 0, 12), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::TailCall));
-        check_scan(&[word(CALL, 0, 12), word(CALL, 0, 0)], 0, Some(NotScanned::NotPermitted));
     }
 
     #[test]

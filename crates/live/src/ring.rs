@@ -299,24 +299,17 @@ mod tests {
 
     #[test]
     fn several_rings_are_merged_by_time() {
-        let mut rings = rings(vec![ring(&[1, 4, 9], None), ring(&[], None), ring(&[2, 3, 5, 8], None)]);
-        assert_eq!(drained(&mut rings, 3 * size_of::<FrameHeader>(), 7), (vec![1, 2, 3], true));
+        let mut several = rings(vec![ring(&[1, 4, 9], None), ring(&[], None), ring(&[2, 3, 5, 8], None)]);
+        assert_eq!(drained(&mut several, 3 * size_of::<FrameHeader>(), 7), (vec![1, 2, 3], true));
         // What is after 7 may have an earlier one behind it.
-        assert_eq!(drained(&mut rings, usize::MAX, 7), (vec![4, 5], false));
-        assert_eq!(drained(&mut rings, usize::MAX, u64::MAX), (vec![8, 9], false));
-        assert_eq!(rings.fill(), (0, 3 * SIZE as u64));
-    }
-
-    #[test]
-    fn a_record_that_is_still_being_written_holds_back_its_ring_only() {
-        let mut rings = rings(vec![ring(&[1, 2, 3], Some(1)), ring(&[4], None)]);
-        assert_eq!(drained(&mut rings, usize::MAX, 9), (vec![1, 4], false));
-        assert!(rings.fill().0 > 0);
-    }
-
-    #[test]
-    fn a_single_ring_is_read_whole() {
-        let mut rings = rings(vec![ring(&[3, 1, 2], None)]);
-        assert_eq!(drained(&mut rings, usize::MAX, 2), (vec![3, 1, 2], false));
+        assert_eq!(drained(&mut several, usize::MAX, 7), (vec![4, 5], false));
+        assert_eq!(drained(&mut several, usize::MAX, u64::MAX), (vec![8, 9], false));
+        assert_eq!(several.fill(), (0, 3 * SIZE as u64));
+        // A record that is still being written holds back its ring only.
+        let mut written = rings(vec![ring(&[1, 2, 3], Some(1)), ring(&[4], None)]);
+        assert_eq!(drained(&mut written, usize::MAX, 9), (vec![1, 4], false));
+        assert!(written.fill().0 > 0);
+        let mut single = rings(vec![ring(&[3, 1, 2], None)]);
+        assert_eq!(drained(&mut single, usize::MAX, 2), (vec![3, 1, 2], false));
     }
 }

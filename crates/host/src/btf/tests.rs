@@ -1,12 +1,10 @@
-use std::time::{Duration, Instant};
-
-use proptest::prelude::*;
-use tracetui_shared::offsets::{ABSENT, Const, FARTHEST, FIELDS, Field};
-
 use super::raw::{HEADER, MAGIC};
 use super::resolve::{Absence, AttachNames, Resolved};
 use super::write::{Head, Writer};
 use super::*;
+use proptest::prelude::*;
+use std::time::{Duration, Instant};
+use tracetui_shared::offsets::{ABSENT, Const, FARTHEST, FIELDS, Field};
 
 /// A reduced BTF of a real kernel, from which the mutations start.
 const REAL: &[u8] = include_bytes!("../../../../tui/tests/data/btf/7.3.btf");
@@ -16,6 +14,12 @@ struct Builder(Writer);
 impl Builder {
     fn new() -> Builder {
         Builder(Writer::new())
+    }
+
+    fn with_int() -> (Builder, u32) {
+        let mut b = Builder::new();
+        let int = b.int(4);
+        (b, int)
     }
 
     fn head(&mut self, kind: TypeKind, name: &str, word: u32, tail: &[u32]) -> u32 {
@@ -40,7 +44,6 @@ impl Builder {
         self.0.push(Head { name: name.as_bytes(), kind, flag, word }, members.len(), &tail)
     }
 
-    /// An enumeration of 4 bytes.
     fn enumeration(&mut self, name: &str, signed: bool, values: &[(&str, u32)]) -> u32 {
         let tail: Vec<u32> = values.iter().flat_map(|(name, value)| [self.0.string(name.as_bytes()), *value]).collect();
         self.0.push(Head { name: name.as_bytes(), kind: TypeKind::Enum, flag: signed, word: 4 }, values.len(), &tail)
@@ -82,8 +85,7 @@ fn changed(at: usize, byte: u8) -> Vec<u8> {
 
 #[test]
 fn members_are_found_through_anonymous_ones_and_their_offsets_add_up() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     let inner = b.composite(TypeKind::Struct, "", 8, &[("low", int, 0), ("high", int, 32)]);
     let either = b.composite(TypeKind::Union, "", 8, &[("whole", int, 0), ("", inner, 0)]);
     let named = b.composite(TypeKind::Struct, "named", 16, &[("first", int, 0), ("", either, 64)]);
@@ -91,7 +93,12 @@ fn members_are_found_through_anonymous_ones_and_their_offsets_add_up() {
     let typedef = b.head(TypeKind::Typedef, "named_t", constant, &[]);
     let tagged = b.head(TypeKind::TypeTag, "tag", typedef, &[]);
     b.composite(TypeKind::Struct, "outer", 40, &[("pad", int, 0), ("", either, 64), ("n", tagged, 128)]);
+    // An anonymous member may have a type with a name.
+    let tree = b.composite(TypeKind::Struct, "ns_tree", 8, &[("id", int, 32)]);
+    let typedef = b.head(TypeKind::Typedef, "ns_tree_t", tree, &[]);
+    b.composite(TypeKind::Struct, "ns_common", 16, &[("inum", int, 0), ("", typedef, 64)]);
     let btf = b.finish();
+    check_path(&btf, "ns_common", &["id"], Ok((0, 96, None, Some(4))));
     check_path(&btf, "outer", &["high"], Ok((0, 96, None, Some(4))));
     check_path(&btf, "outer", &["whole"], Ok((0, 64, None, Some(4))));
     check_path(&btf, "outer", &["n.high"], Ok((0, 128 + 64 + 32, None, Some(4))));
@@ -101,19 +108,8 @@ fn members_are_found_through_anonymous_ones_and_their_offsets_add_up() {
 }
 
 #[test]
-fn an_anonymous_member_may_have_a_type_with_a_name() {
-    let mut b = Builder::new();
-    let int = b.int(4);
-    let tree = b.composite(TypeKind::Struct, "ns_tree", 8, &[("id", int, 32)]);
-    let typedef = b.head(TypeKind::Typedef, "ns_tree_t", tree, &[]);
-    b.composite(TypeKind::Struct, "ns_common", 16, &[("inum", int, 0), ("", typedef, 64)]);
-    check_path(&b.finish(), "ns_common", &["id"], Ok((0, 96, None, Some(4))));
-}
-
-#[test]
 fn the_way_to_a_member_names_each_step() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     let decoy = b.composite(TypeKind::Struct, "", 8, &[("c", int, 0), ("d", int, 32)]);
     let inner = b.composite(TypeKind::Struct, "", 8, &[("a", int, 0), ("b", int, 32)]);
     let outer = b.composite(TypeKind::Struct, "outer", 24, &[("x", int, 0), ("", decoy, 64), ("", inner, 128)]);
@@ -125,29 +121,22 @@ fn the_way_to_a_member_names_each_step() {
 
 #[test]
 fn bitfields_have_their_width_apart_from_their_offset() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     let flags = [("one", int, 1 << 24), ("three", int, 3 << 24 | 1), ("whole", int, 32)];
     let inner = b.flagged(TypeKind::Struct, "", 8, &flags, true);
     b.composite(TypeKind::Struct, "outer", 16, &[("", inner, 64)]);
+    // Without the flag, an offset has 32 bits.
+    b.composite(TypeKind::Struct, "large", 1 << 22, &[("far", int, 1 << 24)]);
     let btf = b.finish();
+    check_path(&btf, "large", &["far"], Ok((0, 1 << 24, None, Some(4))));
     check_path(&btf, "outer", &["one"], Ok((0, 64, Some(1), Some(4))));
     check_path(&btf, "outer", &["three"], Ok((0, 65, Some(3), Some(4))));
     check_path(&btf, "outer", &["whole"], Ok((0, 96, None, Some(4))));
 }
 
 #[test]
-fn without_the_flag_an_offset_has_32_bits() {
-    let mut b = Builder::new();
-    let int = b.int(4);
-    b.composite(TypeKind::Struct, "large", 1 << 22, &[("far", int, 1 << 24)]);
-    check_path(&b.finish(), "large", &["far"], Ok((0, 1 << 24, None, Some(4))));
-}
-
-#[test]
 fn the_first_member_path_that_there_is_counts() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     b.composite(TypeKind::Struct, "s", 8, &[("old", int, 0), ("new", int, 32)]);
     let btf = b.finish();
     check_path(&btf, "s", &["new", "old"], Ok((0, 32, None, Some(4))));
@@ -158,8 +147,7 @@ fn the_first_member_path_that_there_is_counts() {
 
 #[test]
 fn the_largest_structure_of_a_name_counts_and_of_equals_the_first() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     b.head(TypeKind::Fwd, "s", 0, &[]);
     b.composite(TypeKind::Struct, "s", 4, &[("x", int, 0)]);
     b.composite(TypeKind::Struct, "s", 16, &[("x", int, 64)]);
@@ -180,8 +168,7 @@ fn a_forward_declaration_is_no_structure() {
 
 #[test]
 fn what_is_missing_is_named_and_nothing_else() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     b.composite(TypeKind::Struct, "task_struct", 64, &[("tgid", int, 256)]);
     let resolved = b.finish().resolve();
     assert_eq!(resolved.missing(&[Field::TaskPid, Field::TaskTgid]), [Field::TaskPid]);
@@ -223,8 +210,7 @@ fn a_field_of_another_width_is_absent_and_says_so() {
 
 #[test]
 fn a_field_that_no_load_reaches_is_absent_and_says_so() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     let (reached, beyond) = (8 * FARTHEST, 8 * (FARTHEST + 4));
     b.composite(TypeKind::Struct, "task_struct", 1 << 15, &[("pid", int, reached), ("tgid", int, beyond)]);
     let (offsets, odd) = b.finish().resolve().usable();
@@ -235,8 +221,7 @@ fn a_field_that_no_load_reaches_is_absent_and_says_so() {
 
 #[test]
 fn sizes_of_arrays_unions_and_pointers() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     let byte = b.int(1);
     let name = b.array(byte, 32);
     let rows = b.array(name, 3);
@@ -408,12 +393,8 @@ fn check_minimal_is_enough(btf: &Btf) {
 #[test]
 fn the_minimal_form_resolves_alike() {
     check_minimal_is_enough(&Btf::parse(REAL.to_vec()).expect("committed"));
-}
-
-#[test]
-fn the_minimal_form_of_a_damaged_btf_can_be_read() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    // Damaged.
+    let (mut b, int) = Builder::with_int();
     let tag = b.head(TypeKind::DeclTag, "tag", int, &[u32::MAX]);
     b.composite(TypeKind::Struct, "task_struct", 8, &[("pid", tag, 0), ("tgid", int, 32)]);
     check_minimal_is_enough(&b.finish());
@@ -421,8 +402,7 @@ fn the_minimal_form_of_a_damaged_btf_can_be_read() {
 
 #[test]
 fn the_minimal_form_keeps_bitfields_wide_enumerators_and_absences() {
-    let mut b = Builder::new();
-    let int = b.int(4);
+    let (mut b, int) = Builder::with_int();
     let byte = b.int(1);
     let name = b.array(byte, 36);
     let flags = b.flagged(TypeKind::Union, "", 4, &[("other", int, 0), ("tgid", int, 5 << 24 | 3)], true);

@@ -1,12 +1,9 @@
 use super::*;
 use tracetui_events::synthetic::Scratch;
 
-fn argv(words: &[&str]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
-}
-
 fn start(words: &[&str]) -> HeldCommand {
-    HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process")
+    let argv: Vec<_> = words.iter().map(OsString::from).collect();
+    HeldCommand::start(&argv, Streams::Captured).expect("room for a process")
 }
 
 /// Runs a command to its end. Returns how it ended, and its output.

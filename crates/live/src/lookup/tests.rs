@@ -41,7 +41,6 @@ enum Step {
     Session,
     /// Switches to a user, a group of the same number, and no other groups.
     User(u32),
-    /// Sets the limit of open files.
     Files(u64),
 }
 

@@ -96,7 +96,6 @@ impl Place {
         found
     }
 
-    /// The rows of the manifest.
     pub(crate) fn rows(&self) -> Vec<serde_json::Value> {
         let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).expect("a row")).expect("JSON");
         self.objects(".json").iter().map(read).collect()

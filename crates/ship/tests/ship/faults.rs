@@ -79,13 +79,9 @@ fn check_full(place: &Place, full: &Path, more: &[&str]) {
 }
 
 #[test]
-fn a_full_store_loses_nothing() {
+fn a_full_store_or_state_directory_loses_nothing() {
     let place = Place::with_parts(0..3);
     check_full(&place, &place.store(), &[]);
-}
-
-#[test]
-fn a_full_state_directory_loses_nothing() {
     let place = Place::with_parts(0..3);
     let state = place.0.join("state");
     check_full(&place, &state, &["--state", &state.to_string_lossy()]);

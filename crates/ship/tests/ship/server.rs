@@ -87,7 +87,6 @@ impl Server {
         server
     }
 
-    /// Stores an object.
     pub(crate) fn put(&self, key: &str, body: &str) {
         let mut shared = self.shared.lock().expect("the lock");
         shared.objects.insert(format!("/bucket/{key}"), body.as_bytes().to_vec());
@@ -97,7 +96,6 @@ impl Server {
         self.shared.lock().expect("the lock").endless = Some(mode);
     }
 
-    /// Checks the bucket.
     pub(crate) fn check(&self, more: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui-ship"));
         command.args(["check", "s3://bucket/fleet"]).args(more);
@@ -175,7 +173,6 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// A page of a listing.
 fn list(query: &str, shared: &mut Shared) -> String {
     let fields: HashMap<_, _> = query.split('&').filter_map(|field| field.split_once('=')).collect();
     let field = |name| fields.get(name).map(|value| decoded(value));
