@@ -16,7 +16,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -98,12 +98,11 @@ struct Screen {
 
 impl Screen {
     fn start() -> Screen {
-        let (ours, theirs) = pty::open();
-        tcsetwinsize(&theirs, Winsize { ws_col: 160, ws_row: 45, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
-        let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
         let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
         let mut command = Command::new(program);
-        command.args(["--no-config"]).stdin(to()).stdout(to()).stderr(to());
+        let (ours, theirs) = pty::give(&mut command);
+        tcsetwinsize(&theirs, Winsize { ws_col: 160, ws_row: 45, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+        command.args(["--no-config"]);
         command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
         // SAFETY: between fork and exec the closure only makes system calls.
         unsafe {

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
 use tracetui_host::btf::Btf;
 use tracetui_host::btf::resolve::Resolved;
 use tracetui_live::{BtfOrigin, KernelFacts, attach_names};

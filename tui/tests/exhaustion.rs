@@ -86,7 +86,6 @@ impl Churn {
         Churn { maker, pid: 1000 }
     }
 
-    /// The id of a new process.
     fn next_pid(&mut self) -> u32 {
         self.pid += 1;
         self.pid
@@ -321,15 +320,11 @@ fn long_exec(churn: &mut Churn) {
     churn.exit(pid);
 }
 
-fn dashboard(budget: Budget) -> App {
-    let settings = Settings { budget, ..Settings::default() };
-    App::new(settings).expect("an empty filter")
-}
-
 #[test]
 fn the_dashboard_stays_within_its_memory() {
     let _alone = alone();
-    let mut checked = Checked::new(|| dashboard(Budget::new(24 << 20)));
+    let settings = || Settings { budget: Budget::new(24 << 20), ..Settings::default() };
+    let mut checked = Checked::new(|| App::new(settings()).expect("an empty filter"));
     exhaust(&mut checked);
     let account = checked.target.pipeline.account();
     println!("{:?}, evicted {}", account.shortage, checked.target.store().evicted());

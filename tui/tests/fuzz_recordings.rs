@@ -107,7 +107,6 @@ fn check_json(lines: &str) {
     });
 }
 
-/// Prints a recording.
 fn print(bytes: &[u8]) {
     check_json(&read::recording(bytes));
 }

@@ -12,9 +12,30 @@ use tracetui_events::recording::{Item, Reader};
 use tracetui_events::synthetic::Scratch;
 use zerocopy::IntoBytes as _;
 
-fn tracetui(args: &[&str]) -> Output {
+/// The recording of a failed build in assets.
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
+
+/// The exit status, stdout and stderr.
+struct Done {
+    code: Option<i32>,
+    out: String,
+    said: String,
+}
+
+impl Done {
+    fn of(output: &Output) -> Done {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Done { code: output.status.code(), out: text(&output.stdout), said: text(&output.stderr) }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).expect("JSON")
+    }
+}
+
+fn tracetui(args: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
-    command.args(args).env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output().expect("tracetui runs")
+    Done::of(&command.args(args).env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output().expect("tracetui runs"))
 }
 
 fn recordings() -> Vec<PathBuf> {
@@ -32,16 +53,14 @@ fn recordings_of_every_version_print_what_they_did() {
         let name = file.to_str().expect("UTF-8");
         let expected =
             |extension: &str| fs::read_to_string(file.with_extension(extension)).expect("the expected output");
-        let check = |output: Output, expected: &str| {
-            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-            let printed = String::from_utf8_lossy(&output.stdout);
-            let differ = printed.lines().zip(expected.lines()).find(|(now, then)| now != then);
-            assert_eq!((differ, printed.lines().count()), (None, expected.lines().count()), "{name}");
+        let check = |done: Done, expected: &str| {
+            assert_eq!(done.code, Some(0), "{name}: {}", done.said);
+            let differ = done.out.lines().zip(expected.lines()).find(|(now, then)| now != then);
+            assert_eq!((differ, done.out.lines().count()), (None, expected.lines().count()), "{name}");
         };
         check(tracetui(&["print", name]), &expected("txt"));
         check(tracetui(&["print", name, "--format", "json", "--kind", "exec,exit,bpf"]), &expected("json"));
-        let info = tracetui(&["info", name, "--format", "json"]);
-        let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("JSON");
+        let info = tracetui(&["info", name, "--format", "json"]).json();
         assert_eq!(info["complete"], true, "{name}");
         assert_eq!(info["account"]["discrepancies"], serde_json::json!([]), "{name}");
     }
@@ -49,47 +68,36 @@ fn recordings_of_every_version_print_what_they_did() {
 
 #[test]
 fn failures_that_were_answered_count_as_filtered() {
-    let printed =
-        tracetui(&["print", "--unanswered", concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")]);
-    let (lines, said) = (String::from_utf8_lossy(&printed.stdout), String::from_utf8_lossy(&printed.stderr));
+    let Done { out: lines, said, .. } = tracetui(&["print", "--unanswered", EXAMPLE]);
     assert!(!lines.is_empty() && said.contains(&format!(" delivered {} ", lines.lines().count())), "{said}");
 }
 
 #[test]
 fn info_shows_one_recording_after_another() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
-    let example = example.to_str().expect("UTF-8");
     let other = recordings();
     let other = other[0].to_str().expect("UTF-8");
-    let one = tracetui(&["info", example]);
-    let all = tracetui(&["info", example, "no such", other]);
-    let text = String::from_utf8_lossy(&all.stdout).into_owned();
-    let first = format!("recording {example}\n{}\nrecording", String::from_utf8_lossy(&one.stdout));
-    assert!(text.starts_with(&first), "{text}");
-    assert_eq!((all.status.code(), text.matches("\nformat    ttr 1\n").count()), (Some(1), 2));
-    assert!(String::from_utf8_lossy(&all.stderr).contains("no such: no such recording"));
-    let all = tracetui(&["info", "--format", "json", example, other]);
-    let lines = String::from_utf8_lossy(&all.stdout).into_owned();
-    let files =
-        lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["file"].clone());
-    assert_eq!(files.collect::<Vec<_>>(), [example, other]);
-    assert!(all.status.success());
+    let all = tracetui(&["info", EXAMPLE, "no such", other]);
+    let first = format!("recording {EXAMPLE}\n{}\nrecording", tracetui(&["info", EXAMPLE]).out);
+    assert!(all.out.starts_with(&first), "{}", all.out);
+    assert_eq!((all.code, all.out.matches("\nformat    ttr 1\n").count()), (Some(1), 2));
+    assert!(all.said.contains("no such: no such recording"));
+    let all = tracetui(&["info", "--format", "json", EXAMPLE, other]);
+    let files = all.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["file"].clone());
+    assert_eq!(files.collect::<Vec<_>>(), [EXAMPLE, other]);
+    assert_eq!(all.code, Some(0));
 }
 
 #[test]
 fn what_a_truncated_recording_does_not_show_is_unknown() {
-    let example = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")).expect("there");
+    let example = fs::read(EXAMPLE).expect("there");
     let dir = Scratch::new("golden-truncated");
     let file = dir.at("truncated.ttr");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     // Within the first block, and after it.
     for (size, known) in [(64, false), (500, false), (8000, false), (20_000, true), (22_000, true)] {
         fs::write(&file, &example[..size]).expect("room");
-        let shown = tracetui(&["info", &file]);
-        let json = tracetui(&["info", &file, "--format", "json"]);
-        let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+        let Done { out: shown, said, .. } = tracetui(&["info", &file]);
+        let json = tracetui(&["info", &file, "--format", "json"]).json();
         let at = json["ended_early_at"].as_u64().expect("truncated");
-        let (shown, said) = (text(&shown.stdout), text(&shown.stderr));
         assert!(shown.contains(&format!("\ncomplete  no: truncated at offset {at}\n")), "{shown}");
         assert!(said.lines().count() == 1 && said.contains(&format!("ends early, at offset {at}: ")), "{said}");
         for (name, value) in [
@@ -110,7 +118,7 @@ fn what_a_truncated_recording_does_not_show_is_unknown() {
 
 #[test]
 fn complete_blocks_of_a_truncated_or_damaged_recording_are_printed() {
-    let example = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")).expect("there");
+    let example = fs::read(EXAMPLE).expect("there");
     let dir = Scratch::new("golden-blocks");
     let file = dir.at("part.ttr");
     let word = |at: usize| u32::from_le_bytes(example[at..at + 4].try_into().expect("four bytes"));
@@ -121,8 +129,8 @@ fn complete_blocks_of_a_truncated_or_damaged_recording_are_printed() {
     let end = *blocks.iter().rfind(|at| word(**at + 48) > 0).expect("events");
     let print = || {
         let done = tracetui(&["print", "--format", "json", &file]);
-        let events: Vec<String> = String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect();
-        (events, String::from_utf8_lossy(&done.stderr).into_owned(), done.status.code())
+        let events: Vec<String> = done.out.lines().map(str::to_owned).collect();
+        (events, done.said, done.code)
     };
     fs::write(&file, &example).expect("room");
     let (whole, _, code) = print();
@@ -147,53 +155,39 @@ fn complete_blocks_of_a_truncated_or_damaged_recording_are_printed() {
 
 #[test]
 fn an_event_that_is_not_expected_is_an_exit_status() {
-    let example = example();
     let dir = Scratch::new("golden-expect");
-    let part = dir.at("part.ttr");
-    fs::write(&part, &fs::read(&example).expect("there")[..100]).expect("room");
-    let run = |file: &str, expr: &str| {
-        let done = tracetui(&["print", file, "--kind", "exec", "--expect-none", expr]);
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        (done.status.code(), String::from_utf8_lossy(&done.stdout).lines().count(), said)
-    };
-    let (code, lines, _) = run(&example, "comm=make");
-    assert_eq!((code, lines), (Some(3), 1));
-    let (code, lines, _) = run(&example, "comm=nosuch");
-    assert_eq!((code, lines), (Some(0), 0));
-    let (code, _, said) = run(&example, "pth=/x");
-    assert!(code == Some(2) && said.contains("--expect-none: unknown field"), "{said}");
-    let (code, _, said) = run(&part, "comm=nosuch");
-    assert!(code == Some(1) && said.contains("events are missing: one may match"), "{said}");
-    // What a recording cannot contain proves nothing.
-    let run = |file: &str, more: &[&str]| {
-        let done = tracetui(&[&["print", file, "--expect-none", "comm=nosuch"], more].concat());
-        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
-    };
-    let execs = dir.at("execs.ttr");
-    assert!(tracetui(&["cut", &example, "-o", &execs, "--kind", "exec"]).status.success());
-    let (code, said) = run(&execs, &[]);
-    assert!(code == Some(1) && said.contains("has no events of kind "), "{said}");
-    let (code, said) = run(&execs, &["--kind", "exec"]);
-    assert!(code == Some(1) && said.contains("is an excerpt"), "{said}");
+    let (part, execs) = (dir.at("part.ttr"), dir.at("execs.ttr"));
+    fs::write(&part, &fs::read(EXAMPLE).expect("there")[..100]).expect("room");
+    assert_eq!(tracetui(&["cut", EXAMPLE, "-o", &execs, "--kind", "exec"]).code, Some(0));
+    let exec = &["--kind", "exec"][..];
+    for (file, kinds, expr, status, lines, part) in [
+        (EXAMPLE, exec, "comm=make", 3, Some(1), ""),
+        (EXAMPLE, exec, "comm=nosuch", 0, Some(0), ""),
+        (EXAMPLE, exec, "pth=/x", 2, None, "--expect-none: unknown field"),
+        (&part, exec, "comm=nosuch", 1, None, "events are missing: one may match"),
+        // What a recording cannot contain proves nothing.
+        (&execs, &[], "comm=nosuch", 1, None, "has no events of kind "),
+        (&execs, exec, "comm=nosuch", 1, None, "is an excerpt"),
+    ] {
+        let done = tracetui(&[&["print", file, "--expect-none", expr], kinds].concat());
+        assert!(done.code == Some(status) && done.said.contains(part), "{file} {expr}: {}", done.said);
+        assert!(lines.is_none_or(|lines| done.out.lines().count() == lines), "{expr}: {}", done.out);
+    }
 }
 
 #[test]
 fn runs_that_may_differ_are_not_equal() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
-    let bytes = fs::read(example).expect("there");
     let dir = Scratch::new("golden-unknown");
     let file = dir.at("truncated.ttr");
-    fs::write(&file, &bytes[..20_000]).expect("room");
-    let said = |done: &Output| String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_owned();
-    let same = tracetui(&["diff", example, example]);
-    assert_eq!((same.status.code(), said(&same).as_str()), (Some(0), "no differences"));
-    let forks = tracetui(&["diff", "--kind", "exec,fork", example, example]);
-    assert!(forks.status.code() == Some(2) && said(&forks).contains("forks are not compared"), "{}", said(&forks));
-    let part = tracetui(&["diff", example, &file]);
-    let lines = String::from_utf8_lossy(&part.stdout).into_owned();
-    assert!(!lines.is_empty() && lines.lines().all(|line| line.starts_with("unknown")), "{lines}");
-    assert_eq!(part.status.code(), Some(1));
-    assert_eq!(said(&part), "the runs may differ: all differences are unknown");
+    fs::write(&file, &fs::read(EXAMPLE).expect("there")[..20_000]).expect("room");
+    let last = |done: &Done| done.said.lines().last().unwrap_or_default().to_owned();
+    let same = tracetui(&["diff", EXAMPLE, EXAMPLE]);
+    assert_eq!((same.code, last(&same).as_str()), (Some(0), "no differences"));
+    let forks = tracetui(&["diff", "--kind", "exec,fork", EXAMPLE, EXAMPLE]);
+    assert!(forks.code == Some(2) && last(&forks).contains("forks are not compared"), "{}", last(&forks));
+    let part = tracetui(&["diff", EXAMPLE, &file]);
+    assert!(!part.out.is_empty() && part.out.lines().all(|line| line.starts_with("unknown")), "{}", part.out);
+    assert_eq!((part.code, last(&part).as_str()), (Some(1), "the runs may differ: all differences are unknown"));
 }
 
 #[test]
@@ -209,8 +203,7 @@ fn messages_name_an_argument_once_and_no_error_numbers() {
         ),
     ] {
         let done = tracetui(args);
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!((done.status.code(), said.as_str()), (Some(status), message), "{args:?}");
+        assert_eq!((done.code, done.said.as_str()), (Some(status), message), "{args:?}");
     }
 }
 
@@ -224,9 +217,8 @@ fn tips_about_options_do_not_mislead() {
         (&["record", "--out", "x"], Some("--output")),
         (&["print", "--kinds", "exec"], Some("--kind")),
     ] {
-        let done = tracetui(args);
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!(done.status.code(), Some(2), "{said}");
+        let Done { code, said, .. } = tracetui(args);
+        assert_eq!(code, Some(2), "{said}");
         let found = said.lines().find(|line| line.contains("tip:"));
         assert_eq!(found.is_some(), tip.is_some(), "{args:?}: {said}");
         assert!(tip.is_none_or(|tip| found.is_some_and(|line| line.contains(&format!("'{tip}'")))), "{args:?}: {said}");
@@ -235,9 +227,7 @@ fn tips_about_options_do_not_mislead() {
 
 #[test]
 fn a_missing_recording_is_taken_for_a_command_only_where_one_may_be_given() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
-    let example = example.to_str().expect("UTF-8");
-    let (command, replay) = ("to trace a command, write -- before it: -- make", format!("tracetui replay {example}"));
+    let (command, replay) = ("to trace a command, write -- before it: -- make", format!("tracetui replay {EXAMPLE}"));
     for (args, status, tip) in [
         (&["print", "make"][..], 1, Some(command)),
         (&["make"], 2, Some(command)),
@@ -245,17 +235,16 @@ fn a_missing_recording_is_taken_for_a_command_only_where_one_may_be_given() {
         (&["print", "make.ttr"], 1, None),
         (&["info", "make"], 1, None),
         (&["diff", "make", "make"], 1, None),
-        (&["diff", example, example, "make"], 1, None),
+        (&["diff", EXAMPLE, EXAMPLE, "make"], 1, None),
         (&["cut", "make", "-o", "/no/such"], 1, None),
         (&["export", "make", "--format", "json", "-o", "-"], 1, None),
-        (&[example], 2, Some(replay.as_str())),
+        (&[EXAMPLE], 2, Some(replay.as_str())),
         (&["no-such.ttr"], 2, Some("tracetui replay no-such.ttr")),
         (&["--no-config", "keys"], 2, Some("a subcommand comes before its options: tracetui keys")),
         (&["fiels", "make"], 2, Some("a similar subcommand exists: files\n  tip: to trace a command")),
     ] {
-        let done = tracetui(args);
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!((done.status.code(), said.is_empty()), (Some(status), false), "{args:?}: {said}");
+        let Done { code, said, .. } = tracetui(args);
+        assert_eq!((code, said.is_empty()), (Some(status), false), "{args:?}: {said}");
         assert_eq!(said.contains("--"), tip.is_some() || status == 2, "{args:?}: {said}");
         assert_eq!(said.contains("write -- before it: -- make"), tip == Some(command), "{args:?}: {said}");
         assert!(tip.is_none_or(|tip| said.contains(tip)), "{args:?}: {said}");
@@ -264,20 +253,17 @@ fn a_missing_recording_is_taken_for_a_command_only_where_one_may_be_given() {
 
 #[test]
 fn times_in_the_wrong_order_are_refused() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
-    let example = example.to_str().expect("UTF-8");
     let dir = Scratch::new("golden-times");
     let out = dir.at("out");
     for (args, wrong) in [
-        (&["print", example][..], true),
-        (&["export", example, "--format", "json", "-o", &out], true),
-        (&["cut", example, "-o", &out], true),
-        (&["print", example], false),
+        (&["print", EXAMPLE][..], true),
+        (&["export", EXAMPLE, "--format", "json", "-o", &out], true),
+        (&["cut", EXAMPLE, "-o", &out], true),
+        (&["print", EXAMPLE], false),
     ] {
         let times = if wrong { ["--from", "3s", "--to", "1s"] } else { ["--from", "1ms", "--to", "1s"] };
-        let done = tracetui(&[args, &times].concat());
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!(done.status.code(), Some(if wrong { 2 } else { 0 }), "{args:?}: {said}");
+        let Done { code, said, .. } = tracetui(&[args, &times].concat());
+        assert_eq!(code, Some(if wrong { 2 } else { 0 }), "{args:?}: {said}");
         assert_eq!(said.contains("--from is later than --to") && said.contains("swap"), wrong, "{args:?}: {said}");
         assert!(!Path::new(&out).exists(), "{args:?}");
     }
@@ -285,44 +271,33 @@ fn times_in_the_wrong_order_are_refused() {
 
 #[test]
 fn what_follows_the_end_of_a_recording_is_said() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
     let dir = Scratch::new("golden-rest");
     let file = dir.at("rest.ttr");
-    fs::write(&file, [fs::read(&example).expect("there"), vec![b'T'; 3000]].concat()).expect("room");
-    let text = |output: &Output| {
-        (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (shown, said) = text(&tracetui(&["info", &file]));
+    fs::write(&file, [fs::read(EXAMPLE).expect("there"), vec![b'T'; 3000]].concat()).expect("room");
+    let Done { out: shown, said, .. } = tracetui(&["info", &file]);
     assert!(shown.contains("complete  yes; 3,000 bytes after the end"), "{shown}");
     assert_eq!(said.lines().filter(|line| line.contains("3,000 bytes after the end")).count(), 1, "{said}");
-    let of = |file: &str| {
-        let shown = text(&tracetui(&["info", file, "--format", "json"])).0;
-        let info: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
-        info["bytes_after_end"].as_u64()
-    };
-    assert_eq!((of(&file), of(example.to_str().expect("UTF-8"))), (Some(3000), Some(0)));
+    let of = |file: &str| tracetui(&["info", file, "--format", "json"]).json()["bytes_after_end"].as_u64();
+    assert_eq!((of(&file), of(EXAMPLE)), (Some(3000), Some(0)));
     for recording in recordings() {
         let earlier = dir.at("earlier.ttr");
         fs::write(&earlier, [fs::read(recording).expect("there"), vec![b'T'; 3000]].concat()).expect("room");
         assert_eq!(of(&earlier), Some(3000));
     }
     // Its events are as they were, also if it is followed while somebody else has a lock on it.
-    let whole = tracetui(&["print", example.to_str().expect("UTF-8")]);
+    let whole = tracetui(&["print", EXAMPLE]);
     let open = fs::File::options().write(true).open(&file).expect("there");
     assert!(lock(&open, libc::F_WRLCK));
     for args in [&["print", &file][..], &["print", "--follow", &file]] {
-        let done = tracetui(args);
-        let (printed, said) = text(&done);
-        assert!(done.status.success() && printed == text(&whole).0, "{args:?}: {said}");
-        let expected = text(&whole).1;
-        assert!(said.ends_with(&expected) && said.lines().count() == expected.lines().count() + 1, "{args:?}: {said}");
+        let Done { code, out, said } = tracetui(args);
+        assert!(code == Some(0) && out == whole.out, "{args:?}: {said}");
+        let one_more = said.lines().count() == whole.said.lines().count() + 1;
+        assert!(said.ends_with(&whole.said) && one_more, "{args:?}: {said}");
     }
 }
 
 #[test]
 fn a_recording_that_cannot_be_begun_leaves_no_file() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
-    let example = example.to_str().expect("UTF-8");
     let dir = Scratch::new("golden-begun");
     let out = dir.at("x.ttr");
     for args in [
@@ -330,15 +305,14 @@ fn a_recording_that_cannot_be_begun_leaves_no_file() {
         &["record", "--force", "-o", &out],
         &["record", "--rotate", "64KiB,2", "-o", &out],
         &["print", "-w", &out],
-        &["cut", example, "-o", &out],
-        &["cut", example, "--force", "-o", &out],
+        &["cut", EXAMPLE, "-o", &out],
+        &["cut", EXAMPLE, "--force", "-o", &out],
     ] {
         if args.contains(&"--force") {
             fs::write(&out, "older").expect("room");
         }
-        let done = without_room(args);
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!(done.status.code(), Some(1), "{args:?}: {said}");
+        let Done { code, said, .. } = without_room(args);
+        assert_eq!(code, Some(1), "{args:?}: {said}");
         assert!(said.contains(&format!("cannot write {out}: File too large")), "{args:?}: {said}");
         assert_eq!(dir.files(), [""; 0], "{args:?}");
     }
@@ -346,10 +320,9 @@ fn a_recording_that_cannot_be_begun_leaves_no_file() {
 
 #[test]
 fn only_a_recording_that_is_being_written_is_not_replaced() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
     let dir = Scratch::new("golden-replaced");
     let out = dir.at("x.ttr");
-    let whole = fs::read(&example).expect("there");
+    let whole = fs::read(EXAMPLE).expect("there");
     let mut unfinished = whole[..whole.len() / 2].to_vec();
     let header = FileHeader::read(&unfinished).expect("a header").locked();
     unfinished[..HEADER].copy_from_slice(header.as_bytes());
@@ -368,8 +341,7 @@ fn only_a_recording_that_is_being_written_is_not_replaced() {
         let open = fs::File::options().read(true).write(true).open(&out).expect("there");
         assert!(lock(&open, kind));
         // It gets as far as the header.
-        let done = without_room(&["record", "--force", "-o", &out]);
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let said = without_room(&["record", "--force", "-o", &out]).said;
         assert_eq!(said.contains("another process is writing it"), refused, "{said}");
         assert_eq!(said.contains("File too large"), !refused, "{said}");
         assert_eq!(fs::read(&out).ok().as_ref() == Some(bytes), refused, "{said}");
@@ -388,7 +360,7 @@ fn lock(file: &fs::File, kind: libc::c_int) -> bool {
 }
 
 /// Runs tracetui where no byte can be written to a file.
-fn without_room(args: &[&str]) -> Output {
+fn without_room(args: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
     command.args(args).env("LC_ALL", "C.UTF-8");
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -401,21 +373,13 @@ fn without_room(args: &[&str]) -> Output {
     };
     // SAFETY: between fork and exec `set` only makes a system call.
     unsafe { command.pre_exec(set) };
-    command.output().expect("tracetui runs")
+    Done::of(&command.output().expect("tracetui runs"))
 }
 
 #[test]
 fn the_example_is_a_recording() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
-    let printed = tracetui(&["print", example.to_str().expect("UTF-8"), "--filter", "err or kind=bpf"]);
-    let lines = String::from_utf8_lossy(&printed.stdout);
+    let lines = tracetui(&["print", EXAMPLE, "--filter", "err or kind=bpf"]).out;
     assert!(lines.contains("config.h") && lines.contains("attach tracepoint"), "{lines}");
-}
-
-/// The recording of a failed build in assets.
-fn example() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
-    path.to_str().expect("UTF-8").to_owned()
 }
 
 /// All frames and states of a recording, and the bytes of the file.
@@ -439,21 +403,19 @@ fn has(bytes: &[u8], text: &str) -> bool {
 /// Cuts the example, checks that the cut is sound, and returns its frames, its events as JSON, and what was said.
 fn cut(out: &Path, args: &[&str]) -> (Vec<u8>, String, String) {
     let out = out.to_str().expect("UTF-8");
-    let done = tracetui(&[&["cut", &example(), "-o", out, "--force"], args].concat());
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "{said}");
-    let info: Value = serde_json::from_slice(&tracetui(&["info", out, "--format", "json"]).stdout).expect("JSON");
+    let Done { code, said, .. } = tracetui(&[&["cut", EXAMPLE, "-o", out, "--force"], args].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let info = tracetui(&["info", out, "--format", "json"]).json();
     assert_eq!((&info["account"]["discrepancies"], &info["account"]["lost"]), (&serde_json::json!([]), &0.into()));
-    let events = tracetui(&["print", out, "--format", "json"]).stdout;
-    (all_of(out), String::from_utf8(events).expect("JSON"), said)
+    (all_of(out), tracetui(&["print", out, "--format", "json"]).out, said)
 }
 
 #[test]
 fn a_cut_has_no_argument_or_path_that_its_events_do_not_show() {
     let dir = Scratch::new("golden-cut");
     let out = dir.join("cut.ttr");
-    let execs = tracetui(&["print", &example(), "--format", "json", "--kind", "exec"]).stdout;
-    let execs: Vec<Value> = execs.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
+    let execs = tracetui(&["print", EXAMPLE, "--format", "json", "--kind", "exec"]).out;
+    let execs: Vec<Value> = execs.lines().flat_map(serde_json::from_str).collect();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let mut texts: Vec<String> = Vec::new();
     for exec in &execs {
@@ -494,51 +456,45 @@ fn redacted_texts_are_in_no_frame() {
     assert!(said.contains("; replacements: ") && !said.contains("replacements: 0"), "{said}");
     let (_, same, said) = cut(&out, &["--redact", "no such text"]);
     assert!(same == all && said.contains("replacements: 0"), "{said}");
-    assert_eq!(tracetui(&["cut", &example(), "-o", "x", "--redact", "("]).status.code(), Some(2));
+    assert_eq!(tracetui(&["cut", EXAMPLE, "-o", "x", "--redact", "("]).code, Some(2));
 }
 
 #[test]
 fn reasons_that_a_recording_lacks_are_said_once() {
-    let output = tracetui(&["print", &example(), "--failed", "--why"]);
-    let [printed, said] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    let Done { out: printed, said, .. } = tracetui(&["print", EXAMPLE, "--failed", "--why"]);
     assert!(printed.contains("ENOENT") && !printed.contains("why unknown"), "{printed}");
     assert_eq!(said.matches("--why: recordings have only the reasons that events prove").count(), 1, "{said}");
-    let lines = tracetui(&["print", &example(), "--failed", "--why", "--format", "json"]).stdout;
-    assert!(String::from_utf8_lossy(&lines).contains(r#""text":"only looked up live""#));
+    let lines = tracetui(&["print", EXAMPLE, "--failed", "--why", "--format", "json"]).out;
+    assert!(lines.contains(r#""text":"only looked up live""#));
 }
 
 #[test]
 fn events_of_several_recordings_name_their_host() {
     let dir = Scratch::new("golden-several");
-    let (example, other) = (example(), recordings()[0].to_str().expect("UTF-8").to_owned());
-    let lines = |args: &[&str]| {
-        let done = tracetui(args);
-        let text = String::from_utf8(done.stdout).expect("UTF-8");
-        text.lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let json = lines(&["print", "--format", "json", &example, &other]);
-    let one = lines(&["print", "--format", "json", &example]);
-    let info: Value = serde_json::from_str(&lines(&["info", "--format", "json", &example])[0]).expect("JSON");
+    let other = recordings()[0].to_str().expect("UTF-8").to_owned();
+    let lines = |args: &[&str]| tracetui(args).out.lines().map(str::to_owned).collect::<Vec<_>>();
+    let json = lines(&["print", "--format", "json", EXAMPLE, &other]);
+    let one = lines(&["print", "--format", "json", EXAMPLE]);
+    let info = tracetui(&["info", "--format", "json", EXAMPLE]).json();
     let ends = format!(r#","host":{},"boot_id":{}}}"#, info["host"], info["boot_id"]);
     let of_example: Vec<_> = json.iter().filter_map(|line| line.strip_suffix(&ends)).collect();
     assert!(of_example.iter().zip(&one).all(|(line, one)| one.strip_suffix('}') == Some(line)));
     assert!(of_example.len() == one.len() && json.len() > one.len());
-    let csv = lines(&["print", "--format", "csv", &example, &other]);
-    assert_eq!(csv[0], format!("{},host,boot_id", lines(&["print", "--format", "csv", &example])[0]));
+    let csv = lines(&["print", "--format", "csv", EXAMPLE, &other]);
+    assert_eq!(csv[0], format!("{},host,boot_id", lines(&["print", "--format", "csv", EXAMPLE])[0]));
     for (format, printed) in [("json", &json), ("csv", &csv)] {
         let out = dir.join(format);
         let out = out.to_str().expect("UTF-8");
-        assert!(tracetui(&["export", "--format", format, "-o", out, &example, &other]).status.success());
+        assert_eq!(tracetui(&["export", "--format", format, "-o", out, EXAMPLE, &other]).code, Some(0));
         assert!(fs::read_to_string(out).expect("the export").lines().eq(printed), "{format}");
     }
 }
 
 #[test]
 fn info_names_the_command_and_how_it_ended() {
-    let info = |file: &str| String::from_utf8(tracetui(&["info", file]).stdout).expect("UTF-8");
-    assert!(info(&example()).contains("\ncommand   /bin/sh /home/ana/nightly.sh (exit 0)\n"), "{}", info(&example()));
-    let json: Value =
-        serde_json::from_slice(&tracetui(&["info", "--format", "json", &example()]).stdout).expect("JSON");
+    let info = |file: &str| tracetui(&["info", file]).out;
+    assert!(info(EXAMPLE).contains("\ncommand   /bin/sh /home/ana/nightly.sh (exit 0)\n"), "{}", info(EXAMPLE));
+    let json = tracetui(&["info", "--format", "json", EXAMPLE]).json();
     let command = serde_json::json!({"argv": ["/bin/sh", "/home/ana/nightly.sh"], "exit_code": 0, "signal": null});
     assert_eq!(json["command"], command);
     let dir = Scratch::new("golden-command");
@@ -546,7 +502,7 @@ fn info_names_the_command_and_how_it_ended() {
     cut(&out, &[]);
     let out = out.to_str().expect("UTF-8");
     assert!(!info(out).contains("\ncommand "));
-    let json: Value = serde_json::from_slice(&tracetui(&["info", "--format", "json", out]).stdout).expect("JSON");
+    let json = tracetui(&["info", "--format", "json", out]).json();
     assert_eq!(json.get("command"), Some(&Value::Null));
 }
 
@@ -554,13 +510,11 @@ fn info_names_the_command_and_how_it_ended() {
 fn a_parquet_file_says_whether_its_recording_is_complete() {
     let dir = Scratch::new("golden-parquet");
     let (killed, out) = (dir.join("killed.ttr"), dir.join("out.parquet"));
-    let whole = fs::read(example()).expect("the example");
+    let whole = fs::read(EXAMPLE).expect("the example");
     fs::write(&killed, &whole[..whole.len() / 2]).expect("room");
-    for (file, complete, command) in
-        [(example(), "true", "nightly.sh"), (killed.to_str().expect("UTF-8").to_owned(), "false", "")]
-    {
+    for (file, complete, command) in [(EXAMPLE, "true", "nightly.sh"), (killed.to_str().expect("UTF-8"), "false", "")] {
         let out = out.to_str().expect("UTF-8");
-        assert!(tracetui(&["export", "--force", "--format", "parquet", "-o", out, &file]).status.success());
+        assert_eq!(tracetui(&["export", "--force", "--format", "parquet", "-o", out, file]).code, Some(0));
         let reader = SerializedFileReader::new(fs::File::open(out).expect("the export")).expect("a Parquet file");
         let metadata = reader.metadata().file_metadata().key_value_metadata().expect("metadata").clone();
         let value = |name: &str| {

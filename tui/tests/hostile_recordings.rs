@@ -5,6 +5,7 @@
 mod forge;
 
 use forge::*;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -36,7 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Address space of a run: the default of `--memory`, the largest state, the program and its threads.
 const MEMORY: u64 = 1 << 30;
 
-/// A file with these bytes.
 fn file(bytes: &[u8]) -> File {
     let file = rustix::fs::memfd_create("hostile", rustix::fs::MemfdFlags::empty()).expect("a file");
     let mut file = File::from(file);
@@ -52,12 +52,8 @@ fn run(args: &[&str], input: &File) -> Output {
     input.seek(SeekFrom::Start(0)).expect("a file");
     command.args(args).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     let set = || {
-        for (what, most) in [(libc::RLIMIT_AS, MEMORY), (libc::RLIMIT_CPU, PATIENCE.as_secs())] {
-            let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-            // SAFETY: `limit` is a valid rlimit that outlives the call; setrlimit(2) may be called between fork and exec.
-            if unsafe { libc::setrlimit(what, &limit) } != 0 {
-                return Err(std::io::Error::last_os_error());
-            }
+        for (what, most) in [(Resource::As, MEMORY), (Resource::Cpu, PATIENCE.as_secs())] {
+            setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?;
         }
         Ok(())
     };

@@ -16,7 +16,7 @@ use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 use stream::Stream;
@@ -82,10 +82,8 @@ impl Terminal {
     }
 
     fn start_with(command: &mut Command, size: Winsize, term: &str) -> Terminal {
-        let (ours, theirs) = pty::open();
+        let (ours, theirs) = pty::give(command);
         tcsetwinsize(&theirs, size).expect("a size");
-        let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
-        command.stdin(to()).stdout(to()).stderr(to());
         command.env("TERM", term).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env_remove("TMUX");
         command.env_remove("NO_COLOR").env_remove("RUST_BACKTRACE");
         // SAFETY: between fork and exec the closure only makes system calls.

@@ -41,7 +41,6 @@ fn main() -> ExitCode {
     )
 }
 
-/// The options of the command line.
 struct Options {
     rounds: usize,
     rows: Vec<&'static Row>,

@@ -129,7 +129,9 @@ impl Table {
         let mut lines: Vec<Vec<String>> = vec![std::iter::once(String::new()).chain(names).collect()];
         for (row, cells) in &self.rows {
             lines.push(std::iter::once(row.title.to_owned()).chain(cells.iter().map(Cell::value)).collect());
-            let accounts = cells.iter().map(|cell| if row.is_work() { cell.account() } else { String::new() });
+            // A workload makes events.
+            let is_work = matches!(row.measure, Measure::Slowdown(_));
+            let accounts = cells.iter().map(|cell| if is_work { cell.account() } else { String::new() });
             lines.push(std::iter::once(String::new()).chain(accounts).collect());
         }
         lines.retain(|line| line.iter().any(|cell| !cell.is_empty()));

@@ -17,7 +17,6 @@ pub(crate) enum Subject {
     All,
 }
 
-/// A row of the table.
 pub(crate) struct Row {
     /// The name for `--rows`.
     pub(crate) name: &'static str,
@@ -41,7 +40,6 @@ pub(crate) enum Measure {
     Latency,
 }
 
-/// A workload.
 #[derive(Clone, Copy)]
 pub(crate) struct Work {
     act: fn(&Path, usize, u32) -> Result<()>,
@@ -78,11 +76,6 @@ pub(crate) const ROWS: [Row; 9] = [
 ];
 
 impl Row {
-    /// Whether a workload makes events.
-    pub(crate) fn is_work(&self) -> bool {
-        matches!(self.measure, Measure::Slowdown(_))
-    }
-
     /// The most rounds: other figures vary less, or take long.
     pub(crate) fn rounds(&self) -> usize {
         match self.measure {

@@ -72,16 +72,13 @@ pub(crate) fn host_frames(frames: impl IntoIterator<Item = HostFrame>) -> Batch 
     batch
 }
 
-/// A recording that is being made.
 pub(crate) struct Forge {
-    /// Its bytes so far.
     pub(crate) bytes: Vec<u8>,
     /// The offset of the last index block.
     pub(crate) index: u64,
 }
 
 impl Forge {
-    /// A file without blocks.
     pub(crate) fn new() -> Forge {
         Forge { bytes: file_header().as_bytes().to_vec(), index: 0 }
     }
@@ -129,7 +126,6 @@ impl Forge {
         self.block(BlockHeader { part, parts, ..header(contents, ZSTD, packed.len(), state.len()) }, &packed);
     }
 
-    /// Adds an index block.
     pub(crate) fn index(&mut self, head: IndexHead, entries: &[IndexEntry], rest: &[u8]) -> u64 {
         let payload = [head.as_bytes(), entries.as_bytes(), rest].concat();
         let at = self.block(header(INDEX, PLAIN, payload.len(), payload.len()), &payload);
@@ -137,7 +133,6 @@ impl Forge {
         at
     }
 
-    /// Adds a summary.
     pub(crate) fn summary(&mut self, summary: IndexSummary) {
         let payload = summary.as_bytes();
         self.block(header(SUMMARY, PLAIN, payload.len(), payload.len()), payload);

@@ -2,6 +2,7 @@
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 
 /// A pseudoterminal: the master, and the slave for the program. No program inherits the master: it would never see it close.
 pub(crate) fn open() -> (OwnedFd, OwnedFd) {
@@ -9,5 +10,13 @@ pub(crate) fn open() -> (OwnedFd, OwnedFd) {
     let ours = openpt(flags).expect("a pseudoterminal");
     grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("the slave can be opened");
     let theirs = ioctl_tiocgptpeer(&ours, flags).expect("a slave");
+    (ours, theirs)
+}
+
+/// Gives a command a new pseudoterminal as stdin, stdout and stderr.
+pub(crate) fn give(command: &mut Command) -> (OwnedFd, OwnedFd) {
+    let (ours, theirs) = open();
+    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+    command.stdin(to()).stdout(to()).stderr(to());
     (ours, theirs)
 }
