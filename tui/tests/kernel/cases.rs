@@ -212,8 +212,7 @@ pub(crate) fn check_callers(
     let _alone = alone();
     let traced = Traced::start(args)?;
     let mut acted = act_in_dirs(cases);
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     let lines: Vec<Value> = run.lines().collect();
     let cannot: Vec<Case> =
         cases.iter().zip(&acted).filter(|(_, acted)| matches!(acted.2, Ok(Err(_)))).map(|(case, _)| *case).collect();

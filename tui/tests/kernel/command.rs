@@ -1,19 +1,20 @@
 //! `-- COMMAND`: its user, its start, its events, and its end.
 
+use crate::confine::Guarded;
 use crate::pty;
-use crate::traced::{Dir, Run, alone, alone_as_root, may_trace, n, neutral, tracetui};
+use crate::traced::{Dir, Run, alone, may_trace, n, neutral, tracetui};
+use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::stdio::stdin;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 /// Runs `print ARGS -- WORDS` until it ends. `None`, with a message, if it must not trace.
 pub(crate) fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Option<Run> {
-    if !may_trace() {
-        return None;
-    }
+    may_trace().then_some(())?;
     let dir = Dir::new();
     let out = dir.at("out");
     let mut command = tracetui();
@@ -64,21 +65,11 @@ fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
     assert!(lines.iter().any(|e| e["kind"] == "open" && e["path"] == "/etc/hostname" && e["comm"] == "cat"));
 }
 
-/// A process that is killed when the value is dropped, even if the test fails.
-struct Stranger(std::process::Child);
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn only_its_tree_is_seen() {
     let _alone = alone();
     let stranger = Command::new("sh").args(["-c", "while :; do /bin/true; done"]).spawn().expect("a shell");
-    let stranger = Stranger(stranger);
+    let stranger = Guarded(stranger);
     let script = "for i in 1 2 3 4 5; do /bin/true; done; (sleep 0.1; cat /etc/passwd) | wc -l";
     let run = print(&[], &["sh", "-c", script], |_| {});
     drop(stranger);
@@ -97,8 +88,7 @@ fn only_its_tree_is_seen() {
 
 #[test]
 fn its_stdout_goes_to_our_stderr_and_its_stdin_is_ours() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let input = dir.file("in");
     File::create(&input).and_then(|mut file| file.write_all(b"from stdin\n")).expect("a file");
     let run = print(&[], &["sh", "-c", "echo to stdout; cat; echo to stderr >&2"], |command| {
@@ -145,8 +135,7 @@ fn the_exit_status_is_the_commands() {
 
 #[test]
 fn its_failures_are_explained_after_its_end() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (near, path) = (dir.file("stdio.h"), dir.at("stdoi.h"));
     for _ in 0..5 {
         let script = format!("true; cat {path}; exit 3");
@@ -196,12 +185,10 @@ fn doas_and_pkexec_count_as_sudo_does() {
 
 #[test]
 fn variables_that_contradict_each_other_or_make_no_sense_are_refused() {
-    if !may_trace() {
-        return;
-    }
     let both = [("SUDO_UID", "1000"), ("SUDO_GID", "1000"), ("PKEXEC_UID", "1001")];
     for (variables, text) in [(&both[..], "SUDO_UID and PKEXEC_UID"), (&[("SUDO_UID", "ana")], "SUDO_UID")] {
-        let done = tracetui().args(["print", "--", "id"]).envs(variables.iter().copied()).output().expect("it runs");
+        let Some(mut command) = may_trace().then(tracetui) else { return };
+        let done = command.args(["print", "--", "id"]).envs(variables.iter().copied()).output().expect("it runs");
         let said = String::from_utf8_lossy(&done.stderr);
         assert_eq!((done.status.code(), done.stdout.len()), (Some(1), 0), "{said}");
         assert!(said.contains(text), "{said}");
@@ -239,21 +226,13 @@ fn in_a_pid_namespace_of_its_own_it_is_seen_too() {
 
 #[test]
 fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
-    let _alone = alone();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let script = "i=0; while [ $i -lt 50 ]; do /bin/cat /etc/hostname; i=$((i+1)); done";
-    let dir = Dir::new();
     let mut command = tracetui();
     let mut watched = command.args(["print", "--format", "json", "--kind", "open"]);
     alone_in_pids(watched);
-    watched = watched.stdin(Stdio::null()).stdout(File::create(dir.at("out")).expect("a file")).stderr(Stdio::piped());
-    if !may_trace() {
-        return;
-    }
-    let mut child = watched.spawn().expect("tracetui runs");
-    let mut stderr = std::io::BufReader::new(child.stderr.take().expect("piped"));
-    if !crate::traced::reads_ready(&mut child, &mut stderr) {
-        return;
-    }
+    watched = watched.stdout(File::create(dir.at("out")).expect("a file"));
+    let Some((mut child, mut stderr)) = crate::traced::ready(watched) else { return };
     Command::new("sh").args(["-c", script]).stdout(Stdio::null()).status().expect("a shell");
     std::thread::sleep(std::time::Duration::from_millis(1500));
     // The intermediate process waits for process 1 of the namespace, which is the one to be signalled.
@@ -277,38 +256,41 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
 
 /// Makes a command lead a session whose terminal is its stdin.
 pub(crate) fn leads_session(command: &mut Command) {
-    let lead = || {
-        // SAFETY: both are system calls with integers.
-        match unsafe { libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY, 0) == 0 } {
-            true => Ok(()),
-            false => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: between fork and exec `lead` makes system calls only.
-    unsafe { command.pre_exec(lead) };
+    // SAFETY: between fork and exec the closure makes system calls only.
+    unsafe { command.pre_exec(|| Ok(setsid().and_then(|_| ioctl_tiocsctty(stdin()))?)) };
+}
+
+/// Runs a command as the leader of a session on a terminal, whose output is read. Its stderr is the terminal or a file.
+fn on_terminal(mut command: Command, stderr: Option<&str>) -> (Child, File, JoinHandle<String>) {
+    let (ours, theirs) = pty::give(&mut command);
+    if let Some(stderr) = stderr {
+        command.stderr(File::create(stderr).expect("a file"));
+    }
+    leads_session(&mut command);
+    let child = command.spawn().expect("it starts");
+    // Both have the terminal open.
+    drop((command, theirs));
+    let ours = File::from(ours);
+    let mut screen = ours.try_clone().expect("a descriptor");
+    let reader = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        // The error at the end says that the other side is closed.
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    (child, ours, reader)
 }
 
 #[test]
 fn a_command_of_the_dashboard_cannot_take_the_terminal() {
-    let Some(_alone) = alone_as_root() else { return };
-    let (dir, (ours, theirs)) = (Dir::new(), pty::open());
+    let Some(dir) = Dir::alone_as_root() else { return };
     let done = dir.at("done");
     let takes = format!("echo > /dev/tty; set -m; for i in 1 2 3 4; do sleep 0.5; done; echo > {done}; exit 3");
     let mut command = tracetui();
     command.args(["--no-config", "--", "sh", "-c", &takes]);
-    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
-    command.stdin(to()).stdout(to()).stderr(File::create(dir.at("err")).expect("a file"));
-    leads_session(&mut command);
-    let mut child = command.spawn().expect("tracetui starts");
-    drop((command, theirs));
-    let mut screen = File::from(ours.try_clone().expect("a descriptor"));
-    let reader = std::thread::spawn(move || {
-        // The error at the end says that the other side is closed.
-        let _ = std::io::copy(&mut screen, &mut std::io::sink());
-    });
+    let (mut child, mut terminal, reader) = on_terminal(command, Some(&dir.at("err")));
     let own = i32::try_from(child.id()).expect("a process id");
     let mut taken = false;
-    let mut terminal = File::from(ours);
     let began = std::time::Instant::now();
     let status = loop {
         if began.elapsed().as_secs() > 120 {
@@ -317,9 +299,8 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
         if let Some(status) = child.try_wait().expect("a child") {
             break status;
         }
-        // SAFETY: the descriptor is that of a terminal.
-        let front = unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) };
-        taken |= front > 0 && front != own;
+        let front = rustix::termios::tcgetpgrp(&terminal).map_or(own, |group| group.as_raw_pid());
+        taken |= front != own;
         std::thread::sleep(std::time::Duration::from_millis(20));
         if std::fs::exists(&done).expect("a directory") {
             // Once the end is known, this quits. Before, a second one would end the COMMAND, which has ended.
@@ -340,22 +321,12 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
 /// Runs `tracetui -- sh -c SCRIPT` on a terminal until it ends: its status, and what it wrote to stderr. `None`, with a message, if it
 /// must not trace.
 fn dashboard(script: &str) -> Option<(std::process::ExitStatus, String)> {
-    if !may_trace() {
-        return None;
-    }
-    let (dir, (ours, theirs)) = (Dir::new(), pty::open());
-    let mut command = tracetui();
+    let dir = Dir::new();
+    let mut command = may_trace().then(tracetui)?;
     command.args(["--no-config", "--", "sh", "-c", script]);
-    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
-    command.stdin(to()).stdout(to()).stderr(File::create(dir.at("err")).expect("a file"));
-    leads_session(&mut command);
-    let mut child = command.spawn().expect("tracetui starts");
-    drop((command, theirs));
-    let reader = std::thread::spawn(move || {
-        // The error at the end says that the other side is closed.
-        let _ = std::io::copy(&mut File::from(ours), &mut std::io::sink());
-    });
+    let (mut child, terminal, reader) = on_terminal(command, Some(&dir.at("err")));
     let status = crate::traced::wait_at_most(&mut child, std::time::Duration::from_secs(120));
+    drop(terminal);
     reader.join().expect("no panic");
     let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
     if !said.contains("account: ") {
@@ -384,8 +355,7 @@ fn one_that_does_not_end_is_waited_for_until_a_further_signal() {
 
 #[test]
 fn the_end_of_the_dashboard_ends_its_children_too() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let child = dir.at("child");
     let script = format!("{TRACER}; sleep 300 & echo $! >{child}; kill -TERM $t; wait");
     let Some((status, said)) = dashboard(&script) else { return };
@@ -393,50 +363,21 @@ fn the_end_of_the_dashboard_ends_its_children_too() {
     let child: i32 = std::fs::read_to_string(child).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
     let stat = || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
     // A process that is not waited for keeps its id.
-    let lives = || !stat().is_empty() && !stat().contains(") Z ");
-    let began = std::time::Instant::now();
-    while lives() {
-        if began.elapsed().as_secs() > 60 {
-            crate::sys::kill(child, libc::SIGKILL);
-            panic!("it lives");
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    crate::sys::wait_until(|| stat().is_empty() || stat().contains(") Z "));
 }
 
 #[test]
 fn tostop_and_a_command_with_jobs_do_not_stop_it() {
-    let Some(_alone) = alone_as_root() else { return };
-    let (dir, (ours, theirs)) = (Dir::new(), pty::open());
-    // SAFETY: the terminal is open, and the attributes are a live local that tcgetattr initialises.
-    unsafe {
-        let mut attributes: libc::termios = std::mem::zeroed();
-        assert_eq!(libc::tcgetattr(theirs.as_raw_fd(), &raw mut attributes), 0);
-        attributes.c_lflag |= libc::TOSTOP;
-        assert_eq!(libc::tcsetattr(theirs.as_raw_fd(), libc::TCSANOW, &raw const attributes), 0);
-    }
+    let Some(dir) = Dir::alone_as_root() else { return };
     // The shell of a session, which runs tracetui as a job: one that can be stopped.
     let status = dir.at("status");
     let takes = "set -m; for i in 1 2 3 4; do sleep 0.5; done; exit 3";
     let mut shell = neutral("sh");
-    shell.args(["-c", "set -m; \"$@\"; echo $? >$0", &status]).arg(tracetui().get_program());
+    shell.args(["-c", "stty tostop; set -m; \"$@\"; echo $? >$0", &status]).arg(tracetui().get_program());
     shell.args(["print", "--", "sh", "-c", takes]);
-    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
-    shell.stdin(to()).stdout(to()).stderr(to());
-    leads_session(&mut shell);
-    let running = shell.spawn().expect("sh");
-    // Both have the terminal open.
-    drop((shell, theirs));
-    let mut shell = running;
-    let mut screen = File::from(ours.try_clone().expect("a descriptor"));
-    let shown = std::thread::spawn(move || {
-        let mut shown = Vec::new();
-        // The error at the end says that the other side is closed.
-        let _ = screen.read_to_end(&mut shown);
-        String::from_utf8_lossy(&shown).into_owned()
-    });
+    let (mut shell, terminal, shown) = on_terminal(shell, None);
     shell.wait().expect("a child");
-    drop(ours);
+    drop(terminal);
     let shown = shown.join().expect("no panic");
     let Ok(status) = std::fs::read_to_string(&status) else { panic!("{shown}") };
     if !shown.contains("tracing: ") {
@@ -489,8 +430,7 @@ fn children_that_outlive_it_are_not_waited_for() {
 
 #[test]
 fn offsets_of_a_file_show_the_same() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let minimal = dir.at("minimal.btf");
     let made = tracetui()
         .args(["btf", "--from", "/sys/kernel/btf/vmlinux", "--minimal", &minimal])

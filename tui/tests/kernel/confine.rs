@@ -48,11 +48,8 @@ fn a_trace_leaves_the_cgroups_of_other_users() {
             });
         }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        let began = Instant::now();
         let read = |path: String| fs::read_to_string(path).unwrap_or_default();
-        while read(format!("{out}.trace")).is_empty() && began.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        sys::wait_until(|| !read(format!("{out}.trace")).is_empty());
         assert!(is_in(&read(out.clone()), &scope.0), "COMMAND stays");
         let trace = read(format!("{out}.trace"));
         assert_eq!(is_in(&trace, &scope.0), !leaves, "{owner:?}: {trace}");
@@ -60,11 +57,7 @@ fn a_trace_leaves_the_cgroups_of_other_users() {
         sys::kill(child.id() as i32, libc::SIGTERM);
         child.wait().expect("it ends");
         let place = |path: &str| Path::new(path).parent().expect("a parent").join(format!("tracetui-{}", child.id()));
-        let gone = || !place(&users.0).exists() && !place(&scope.0).exists();
-        while !gone() && began.elapsed() < 2 * PATIENCE {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        assert!(gone(), "it is removed");
+        sys::wait_until(|| !place(&users.0).exists() && !place(&scope.0).exists());
         owned(0);
     }
 }
@@ -72,7 +65,6 @@ fn a_trace_leaves_the_cgroups_of_other_users() {
 /// How long threads may take to give up what they do not need.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A thread.
 #[derive(Clone, Debug)]
 struct Thread {
     tid: i32,
@@ -437,7 +429,7 @@ fn route_sockets(pid: i32) -> Vec<u64> {
 }
 
 /// A child that is killed with its last use, also by a panic.
-struct Guarded(Child);
+pub(crate) struct Guarded(pub(crate) Child);
 
 impl Guarded {
     fn sleeper() -> Guarded {
@@ -460,7 +452,6 @@ fn is_refused(result: i64) -> bool {
     [libc::EPERM, libc::EACCES, libc::ENOSYS].contains(&-(result as i32))
 }
 
-/// Whether the kernel has Landlock, turned on.
 fn has_landlock() -> bool {
     // LANDLOCK_CREATE_RULESET_VERSION
     sys::call(libc::SYS_landlock_create_ruleset, [0, 0, 1, 0, 0]) > 0
@@ -544,8 +535,8 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         let reads_shadow = sees_others || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
-    for thread in ["tracetui", "source", "cgroups", "containers", "lookups", "inspector", "requests", "sockets", "pins"]
-    {
+    let threads = "tracetui source cgroups containers lookups inspector requests sockets pins";
+    for thread in threads.split(' ') {
         assert!(checked.iter().any(|name| name == thread), "{thread} was not checked: {checked:?}");
     }
     assert!(!Path::new(&format!("{file}.new")).exists());
@@ -553,10 +544,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
 
 /// A trace of its own in a directory of its own.
 fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<Guarded> {
-    if !may_trace() {
-        return None;
-    }
-    let mut command = tracetui();
+    let mut command = may_trace().then(tracetui)?;
     command.args(args).current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(File::create(dir.at("stderr")).expect("a file"));
     change(&mut command);
@@ -608,8 +596,7 @@ fn each_act_is_possible_for_root() {
 
 #[test]
 fn no_thread_of_print_can_do_more_than_its_work() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(child) = start(&["print", "--why"], &dir, |_| {}) else { return };
     // A lookup has a thread. That of a connection uses sockets.
     let _ = File::open("/no/such/file");
@@ -650,8 +637,7 @@ fn no_thread_of_record_can_do_more_than_its_work() {
 
 #[test]
 fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (ours, theirs) = pty::open();
     let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&ours, size).expect("a terminal");

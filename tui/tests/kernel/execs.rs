@@ -108,8 +108,7 @@ const STARTED: &[Case] = &[
         Ok(vec![started(pid, &format!("/dev/fd/{place}/program"), &program, None, &["in a directory"])])
     }),
     ("in memory", |_| {
-        // SAFETY: the name is a C string that outlives the call.
-        let memory = unsafe { libc::memfd_create(c"a program".as_ptr(), 0) };
+        let memory = sys::memory(c"a program");
         fs::copy(TRUE, format!("/proc/self/fd/{memory}")).expect("a program");
         let pid = ran(|| become_at(memory, "", &["from memory"], libc::AT_EMPTY_PATH))?;
         Ok(vec![started(pid, &format!("/dev/fd/{memory}"), "memfd:a program", None, &["from memory"])])
@@ -124,8 +123,7 @@ const STARTED: &[Case] = &[
         Ok(vec![with(event, json!({"script": path}))])
     }),
     ("script in memory", |_| {
-        // SAFETY: the name is a C string that outlives the call.
-        let memory = unsafe { libc::memfd_create(c"a script".as_ptr(), 0) };
+        let memory = sys::memory(c"a script");
         fs::write(format!("/proc/self/fd/{memory}"), format!("#!{TRUE}\n")).expect("a script");
         // SAFETY: dup2 takes integers.
         let far = unsafe { libc::dup2(memory, 300) };
@@ -419,14 +417,13 @@ fn become_at(dirfd: i32, path: &str, args: &[&str], flags: i32) -> i64 {
     execveat(dirfd, path, Argv::new(args).at(), flags as u64)
 }
 
-fn become_program(path: &str, args: &[&str]) -> i64 {
+pub(crate) fn become_program(path: &str, args: &[&str]) -> i64 {
     become_at(libc::AT_FDCWD, path, args, 0)
 }
 
 /// Runs a process that executes a program, and returns its id. `Err` if this kernel cannot execute it.
 fn ran(act: impl FnOnce() -> i64) -> Result<i32, String> {
-    // SAFETY: _exit takes an integer and runs no code of this process.
-    let pid = fork(|| unsafe { libc::_exit(-act() as i32) });
+    let pid = fork(|| sys::exit(-act() as i32));
     match sys::wait(pid).code() {
         Some(0) => Ok(pid),
         Some(errno) => Err(format!("this kernel cannot execute it: {}", std::io::Error::from_raw_os_error(errno))),
@@ -458,14 +455,8 @@ fn set_user_id(dir: &Dir) -> Told {
     chown(&given, Some(NOBODY), Some(NOBODY)).expect("an owner");
     fs::set_permissions(&given, fs::Permissions::from_mode(0o6755)).expect("a mode");
     let taken = copy(dir, "taken", 0o4755);
-    let path = c(dir.at(""));
-    // SAFETY: the path is a C string, zero is valid for the integers of `statvfs`, and both outlive the call.
-    let flags = unsafe {
-        let mut stat: libc::statvfs = std::mem::zeroed();
-        assert_eq!(libc::statvfs(path.as_ptr(), &raw mut stat), 0);
-        stat.f_flag
-    };
-    if flags & libc::ST_NOSUID != 0 {
+    let stat = rustix::fs::statvfs(dir.path()).expect("a file system");
+    if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
         return Err("temporary files are on a mount without setuid".to_owned());
     }
     let down = ran(|| become_program(&given, &["down"]))?;
@@ -561,12 +552,10 @@ fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
     });
     let pid = actor.pid;
     actor.run();
-    let mut done = std::process::Command::new("/bin/true").spawn().expect("a child");
-    done.wait().expect("a status");
-    let run = traced.stop();
-    let account = run.check();
+    let done = sys::run_program(&mut std::process::Command::new("/bin/true"));
+    let (run, account) = traced.stop_with_account();
     run.one("exec", pid, |e| e["err"] == "ENOENT");
-    assert_eq!(run.of(done.id() as i32), Vec::<Value>::new());
+    assert_eq!(run.of(done), Vec::<Value>::new());
     assert_eq!(account["pairing"]["tid_not_pid"], 0, "{account}");
 }
 
@@ -576,11 +565,9 @@ fn without_failed_execs_no_program_sees_them() {
     let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec:ok"]) else { return };
     Actor::new(|| (0..FAILED).map(|_| execve("/nowhere/alone", Argv::new(&["failing"]).at())).collect()).run();
-    let mut done = std::process::Command::new("/bin/true").spawn().expect("a child");
-    done.wait().expect("a status");
-    let run = traced.stop();
-    let account = run.check();
-    run.one("exec", done.id() as i32, |e| e["ret"] == 0);
+    let done = sys::run_program(&mut std::process::Command::new("/bin/true"));
+    let (run, account) = traced.stop_with_account();
+    run.one("exec", done, |e| e["ret"] == 0);
     assert!(run.lines().all(|event| event["ret"] == 0), "all succeeded");
     // They would be seen and filtered.
     assert!(n(&account["kinds"]["exec"]["seen"]) < FAILED, "{account}");

@@ -31,16 +31,13 @@ pub(crate) struct Narrow {
 
 /// The result of a caller.
 pub(crate) struct Caller {
-    /// Its process id.
     pub(crate) pid: i32,
-    /// Its exit status.
     pub(crate) status: Status,
     /// The results of the calls; empty if one of them did not return.
     pub(crate) rets: Vec<i64>,
 }
 
 impl Narrow {
-    /// A caller without calls.
     pub(crate) fn new() -> Narrow {
         Narrow { calls: Vec::new(), memory: Vec::new() }
     }
@@ -65,7 +62,6 @@ impl Narrow {
         self.put(&pointers.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<_>>())
     }
 
-    /// Adds a call.
     pub(crate) fn call(&mut self, number: u32, args: [u32; 4]) {
         assert!(self.calls.len() < ((MEMORY - RESULTS) / 4) as usize, "there is room for its result");
         self.calls.push((number, args));

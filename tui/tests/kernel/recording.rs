@@ -1,6 +1,8 @@
 //! Recordings: what is recorded is what was printed, and nothing that happens to the file costs more than its last block.
 
-use crate::traced::{Dir, Mount, alone, alone_as_root, cannot_run, may_trace, neutral, tracetui};
+use crate::confine::Guarded;
+use crate::traced::{Dir, Mount, alone, cannot_run, check_has, may_trace, neutral, tracetui};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::{Command, Output, Stdio};
@@ -8,10 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Runs tracetui. `None`, with a message, if it must not trace.
 pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
-    if !may_trace() {
-        return None;
-    }
-    let mut command = tracetui();
+    let mut command = may_trace().then(tracetui)?;
     command.args(args).stdin(Stdio::null());
     change(&mut command);
     let done = command.output().expect("tracetui runs");
@@ -46,12 +45,8 @@ pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command
     traced(&[&["record", "-o", file], args].concat(), change)
 }
 
-/// What the dashboard leaves on a terminal, after `q` in its third second. `None`, with a message, if there is no terminal.
-fn on_terminal(args: &[&str]) -> Option<String> {
-    typing(b"q", args)
-}
-
-/// What a dashboard writes to its terminal, in which these keys are pressed after three seconds. It is stopped after 30.
+/// What a dashboard writes to its terminal, in which these keys are pressed after three seconds. It is stopped after 30. `None`, with
+/// a message, if there is no terminal.
 fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     let program = tracetui().get_program().to_owned().into_string().expect("UTF-8");
     let line: Vec<&str> = std::iter::once(program.as_str()).chain(args.iter().copied()).collect();
@@ -82,8 +77,7 @@ const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9; do ls /usr/lib >/dev/null; cat /
 
 #[test]
 fn a_replay_prints_what_was_printed_live() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("live.ttr");
     let file = file.as_str();
     let kinds = &["--kind", "exec,exit,open,fork,bpf,lost"];
@@ -136,8 +130,7 @@ fn cut_file_reads_back(name: &str, bytes: &[u8]) -> Vec<String> {
     let info = read(&["info", "--format", "json", name]);
     assert_eq!(info.status.code(), Some(0), "{}", text(&info.stderr));
     let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("JSON");
-    assert_eq!(info["complete"], false);
-    assert_eq!(info["ended_early_at"], end as u64);
+    check_has(&info, json!({"complete": false, "ended_early_at": end as u64}));
     assert_eq!(info["blocks"].as_u64(), Some(blocks.len() as u64 - 1));
     // All events of the whole blocks, but those of tracetui itself and of the COMMAND before its exec.
     let lines: Vec<String> = text(&printed.stdout).lines().map(str::to_owned).collect();
@@ -148,41 +141,23 @@ fn cut_file_reads_back(name: &str, bytes: &[u8]) -> Vec<String> {
 }
 
 /// Opens files with numbers in their names, one after another, until it is stopped.
-struct Load {
-    child: std::process::Child,
-}
-
-impl Load {
-    /// Bounded, whatever happens to the test. The shell bounds itself: timeout(1) leaves its child behind if a signal reaches it between
-    /// the fork and the note of the child's id.
-    fn start() -> Load {
-        let work = "i=0; while ((SECONDS < 60)); do i=$((i+1)); : < /no/such-$i; done";
-        let child = Command::new("bash")
-            .args(["-c", work])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Load { child: child.expect("a shell") }
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Bounded, whatever happens to the test. The shell bounds itself: timeout(1) leaves its child behind if a signal reaches it between
+/// the fork and the note of the child's id.
+fn load() -> Guarded {
+    let work = "i=0; while ((SECONDS < 60)); do i=$((i+1)); : < /no/such-$i; done";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", work]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Guarded(shell.spawn().expect("a shell"))
 }
 
 #[test]
 fn a_recorder_that_is_killed_at_any_time_leaves_whole_blocks() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let mut cut_in_a_block = 0;
     // While it starts, before the first block, in and between blocks.
     for number in 0..50u32 {
         // One for each: on a busy machine, all of them take longer than the time that a load is given.
-        let _load = Load::start();
+        let _load = load();
         let file = dir.at(&format!("killed-{number}.ttr"));
         let name = file.as_str();
         let mut child = tracetui()
@@ -225,8 +200,7 @@ fn a_recorder_that_is_killed_at_any_time_leaves_whole_blocks() {
 
 #[test]
 fn a_recording_that_is_cut_anywhere_gives_a_prefix() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (file, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let (file, cut) = (file.as_str(), cut.as_str());
     let work = "for i in 1 2 3 4 5 6; do for j in 1 2 3 4 5; do cat /etc/hostname >/dev/null; done; sleep 0.35; done";
@@ -265,8 +239,7 @@ fn a_recording_that_is_cut_anywhere_gives_a_prefix() {
 
 #[test]
 fn a_recording_goes_on_on_a_mount_that_vanished() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let place = dir.at("gone");
     let Some(mount) = Mount::new(&["-t", "tmpfs", "tmpfs"], place.clone()) else { return };
     let file = mount.at("gone.ttr");
@@ -282,8 +255,7 @@ fn a_recording_goes_on_on_a_mount_that_vanished() {
 
 #[test]
 fn what_a_disk_cannot_read_is_passed_over() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("whole.ttr");
     let work = "for i in 1 2 3; do for j in $(seq 1100); do cat /etc/hostname >/dev/null; done; sleep 1.2; done";
     if record(&file, &["--", "sh", "-c", work], |_| {}).is_none() {
@@ -329,15 +301,14 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let info = read(&["info", &bad]);
     assert!(info.status.success() && text(&info.stderr).contains(&place), "{}", text(&info.stderr));
     assert!(text(&info.stdout).contains("\ndamaged   yes"), "{}", text(&info.stdout));
-    let Some(shown) = on_terminal(&["replay", &bad]) else { return };
+    let Some(shown) = typing(b"q", &["replay", &bad]) else { return };
     assert!(shown.contains(&place) && !shown.contains(&format!("cannot read {bad}")), "{shown}");
 }
 
 #[test]
 fn a_recording_is_not_larger_than_it_may_be() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let _load = Load::start();
+    let dir = Dir::alone();
+    let _load = load();
     for (number, size) in [150u64 << 10, 300 << 10].into_iter().enumerate() {
         let file = dir.at(&format!("{number}.ttr"));
         let most = size.to_string();
@@ -356,8 +327,7 @@ fn a_recording_is_not_larger_than_it_may_be() {
 
 #[test]
 fn a_command_that_an_option_ends_is_no_failure() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let args = ["--duration", "500ms", "--", "sleep", "60"];
     let Some(done) = record(&dir.at("a.ttr"), &args, |_| {}) else { return };
     let said = text(&done.stderr);
@@ -375,8 +345,7 @@ fn the_dashboard_ends_at_once_if_its_command_cannot_be_run() {
 
 #[test]
 fn of_a_command_that_cannot_be_run_no_file_is_left() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (file, text_file) = (dir.at("a.ttr"), dir.file("text"));
     for (program, status) in [("/no/such", 127), (text_file.as_str(), 126)] {
         for args in [&["record", "-o"][..], &["record", "--rotate", "64KiB,2", "-o"], &["print", "-w"]] {
@@ -389,7 +358,7 @@ fn of_a_command_that_cannot_be_run_no_file_is_left() {
             assert_eq!(left, [std::path::Path::new(&text_file)], "{said}");
         }
     }
-    let Some(shown) = on_terminal(&["-w", &file, "--", "/no/such"]) else { return };
+    let Some(shown) = typing(b"q", &["-w", &file, "--", "/no/such"]) else { return };
     assert!(shown.contains(": removed: nothing was recorded") && !fs::exists(&file).expect("ours"), "{shown}");
     // One that was there before stays, as a recording of nothing.
     fs::write(&file, "before").expect("room");
@@ -413,8 +382,7 @@ fn what_cannot_be_read_is_said() {
 
 #[test]
 fn a_full_disk_ends_the_recording_and_not_the_print() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], dir.at("small")) else { return };
     let file = mount.at("full.ttr");
     let storm = "for i in $(seq 1500); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null; sleep 1; true";
@@ -432,8 +400,7 @@ fn a_full_disk_ends_the_recording_and_not_the_print() {
 
 #[test]
 fn the_account_of_a_recording_on_a_full_disk_is_that_of_the_file() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], dir.at("small")) else { return };
     let file = mount.at("full.ttr");
     let storm = "while :; do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
@@ -469,10 +436,8 @@ fn check_account_of_cut(file: &str, done: &Output) {
 
 #[test]
 fn the_file_is_the_invoking_users() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let home = dir.at("home");
-    fs::create_dir(&home).expect("a directory");
+    let dir = Dir::alone();
+    let home = dir.dir("home");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
     std::os::unix::fs::chown(&home, Some(1234), Some(1234)).expect("root");
     let file = format!("{home}/a.ttr");

@@ -1,18 +1,19 @@
 //! stdin, stdout and stderr of new programs, compared with /proc/PID/fd of the programs that wait.
 
 use crate::cases::{Case, Told, check, event};
+use crate::execs::become_program;
 use crate::sys::{self, c, fork};
 use crate::tcp::net;
 use crate::traced::{Dir, n, release};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 const NAMES: [&str; 3] = ["stdin", "stdout", "stderr"];
 
@@ -28,24 +29,21 @@ const CASES: &[Case] = &[
     ("others", other_descriptors),
     ("peers", peers_of_unix_sockets),
     ("failed", |_| {
-        let path = c("/nowhere/program");
-        // SAFETY: the list ends.
-        unsafe { libc::execv(path.as_ptr(), [path.as_ptr(), std::ptr::null()].as_ptr()) };
+        become_program("/nowhere/program", &["/nowhere/program"]);
         let none = NAMES.map(|name| [(name.to_owned(), Value::Null), (format!("{name}_why"), json!("failed"))]);
         Ok(vec![event("exec", sys::pid(), none.into_iter().flatten().collect())])
     }),
 ];
 
 /// Waits until a condition holds.
+#[track_caller]
 pub(crate) fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(value) = get() {
-            return value;
-        }
-        assert!(Instant::now() < end, "it never happens");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut found = None;
+    sys::wait_until(|| {
+        found = get();
+        found.is_some()
+    });
+    found.expect("waited for")
 }
 
 /// Whether a process waits in sleep(1). While it starts, it opens and closes files.
@@ -129,25 +127,17 @@ pub(crate) fn open(path: &str, flags: i32) -> i32 {
 
 /// A new pseudo-terminal, and the path of its other end.
 pub(crate) fn terminal() -> (OwnedFd, String) {
-    let mut name = [0; 64];
-    // SAFETY: the descriptor is new, and `name` has the length that is passed.
-    unsafe {
-        let terminal = OwnedFd::from_raw_fd(libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY));
-        let fd = terminal.as_raw_fd();
-        assert!(libc::grantpt(fd) == 0 && libc::unlockpt(fd) == 0);
-        assert_eq!(libc::ptsname_r(fd, name.as_mut_ptr().cast(), name.len()), 0);
-        (terminal, String::from_utf8_lossy(name.split(|byte| *byte == 0).next().expect("a name")).into_owned())
-    }
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudoterminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the other end can be opened");
+    let name = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("UTF-8");
+    (terminal, name)
 }
 
 /// Starts a program whose descriptors a closure makes.
 pub(crate) fn start(make: impl FnOnce()) -> i32 {
     fork(|| {
         make();
-        let (path, name, time) = (c("/bin/sleep"), c("sleep"), c("1000"));
-        let argv = [name.as_ptr(), time.as_ptr(), std::ptr::null()];
-        // SAFETY: the strings and the list outlive the call.
-        unsafe { libc::execv(path.as_ptr(), argv.as_ptr()) };
+        become_program("/bin/sleep", &["sleep", "1000"]);
     })
 }
 
@@ -257,9 +247,9 @@ fn other_descriptors(dir: &Dir) -> Told {
             put(open(&file("read"), append), 63);
             put(open(&file("read"), libc::O_RDWR), 64);
             put(open("/dev/null", libc::O_RDWR | libc::O_CLOEXEC), 62);
-            let mut ends = [0; 2];
-            // SAFETY: the calls fill the array.
-            unsafe { assert!(libc::pipe(ends.as_mut_ptr()) == 0 && libc::socketpair(1, 1, 0, ends.as_mut_ptr()) == 0) };
+            let mut ends = sys::pipe();
+            // SAFETY: the call fills the array.
+            assert_eq!(unsafe { libc::socketpair(1, 1, 0, ends.as_mut_ptr()) }, 0);
             // dup3 clears FD_CLOEXEC only without the flag.
             // SAFETY: fcntl takes numbers.
             unsafe { libc::fcntl(62, libc::F_SETFD, libc::FD_CLOEXEC) };

@@ -1,32 +1,60 @@
 //! System calls without wrappers, so that a test knows each argument and result exactly, and processes that a test
 //! controls.
 
-use crate::traced::{Dir, alone, alone_as_root};
+use crate::traced::{Dir, alone_as_root};
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::{CStr, CString};
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The effective user id.
 pub(crate) fn euid() -> u32 {
     // SAFETY: geteuid(2) has no arguments and cannot fail.
     unsafe { libc::geteuid() }
 }
 
-/// The id of this process.
 pub(crate) fn pid() -> i32 {
     std::process::id() as i32
 }
 
-/// The id of the calling thread.
 pub(crate) fn tid() -> i32 {
     // SAFETY: gettid(2) has no arguments and cannot fail.
     unsafe { libc::gettid() }
 }
 
-/// Sends a signal.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: _exit takes an integer and runs no code of this process.
+    unsafe { libc::_exit(code) }
+}
+
+pub(crate) fn prctl(option: i32, value: i32) {
+    // SAFETY: no caller passes an option that takes an address.
+    unsafe { libc::prctl(option, value, 0, 0, 0) };
+}
+
+/// Ends this process with its parent, so that a failed test leaves no process behind.
+pub(crate) fn end_with_the_parent() {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+}
+
+/// The time of a clock in nanoseconds.
+pub(crate) fn clock(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a live local to which clock_gettime(2) writes.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Runs a program to its end. Returns its process id.
+pub(crate) fn run_program(program: &mut Command) -> i32 {
+    let mut child = program.spawn().expect("a child");
+    child.wait().expect("a status");
+    child.id() as i32
+}
+
 pub(crate) fn kill(pid: i32, signal: i32) {
     // SAFETY: kill(2) takes integers only.
     unsafe { libc::kill(pid, signal) };
@@ -49,7 +77,6 @@ pub(crate) fn openat_raw(dirfd: i32, path: *const u8, flags: i32, mode: u32) -> 
     call(libc::SYS_openat, [dirfd as u64, path as u64, flags as u64, mode.into(), 0])
 }
 
-/// openat(2).
 pub(crate) fn openat(dirfd: i32, path: &CStr, flags: i32, mode: u32) -> i64 {
     openat_raw(dirfd, path.as_ptr().cast(), flags, mode)
 }
@@ -83,7 +110,6 @@ pub(crate) fn close(fd: i64) {
     }
 }
 
-/// A C string.
 pub(crate) fn c(text: impl Into<Vec<u8>>) -> CString {
     CString::new(text).expect("no NUL")
 }
@@ -95,7 +121,11 @@ pub(crate) fn set_comm(name: &[u8]) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// unshare(2).
+/// A file in memory, which is left open.
+pub(crate) fn memory(name: &CStr) -> i32 {
+    memfd_create(name, MemfdFlags::empty()).expect("a file in memory").into_raw_fd()
+}
+
 pub(crate) fn unshare(flags: i32) {
     // SAFETY: unshare(2) takes an integer.
     let ret = unsafe { libc::unshare(flags) };
@@ -107,7 +137,6 @@ pub(crate) fn mount(source: &str, target: &str, fstype: &str, flags: u64) {
     mount_with(source, target, fstype, flags, "");
 }
 
-/// mount(2).
 pub(crate) fn mount_with(source: &str, target: &str, fstype: &str, flags: u64, data: &str) {
     let (source, target, fstype, data) = (c(source), c(target), c(fstype), c(data));
     let data = data.as_ptr().cast();
@@ -175,8 +204,7 @@ pub(crate) fn own_pids() {
     // The outputs of the child must be closed when it ends, so this process must not hold them.
     call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0]);
     let status = wait(child);
-    // SAFETY: _exit takes an integer and runs no code of this process.
-    unsafe { libc::_exit(status.code().unwrap_or(128 + status.signal().unwrap_or(0))) };
+    exit(status.code().unwrap_or(128 + status.signal().unwrap_or(0)));
 }
 
 /// Mapped memory, for tests at its boundaries.
@@ -185,7 +213,6 @@ pub(crate) struct Pages {
     len: usize,
 }
 
-/// The size of a page.
 pub(crate) fn page() -> usize {
     // SAFETY: sysconf(3) takes an integer.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
@@ -220,7 +247,6 @@ impl Pages {
         }
     }
 
-    /// Unmaps the pages from this one on.
     pub(crate) fn unmap_from(&mut self, page: usize) {
         let keep = page * self::page();
         // SAFETY: the range is the rest of this mapping, which `put` no longer accesses.
@@ -251,7 +277,6 @@ impl Status {
         libc::WIFSIGNALED(self.0).then(|| libc::WTERMSIG(self.0))
     }
 
-    /// WCOREDUMP.
     pub(crate) fn core(self) -> bool {
         libc::WCOREDUMP(self.0)
     }
@@ -259,7 +284,7 @@ impl Status {
 
 /// Waits until a condition holds, longer than any takes on an emulated machine.
 #[track_caller]
-pub(crate) fn wait_until(holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(mut holds: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(180);
     while !holds() {
         assert!(Instant::now() < patience, "it never happens");
@@ -283,14 +308,11 @@ pub(crate) fn fork<T>(act: impl FnOnce() -> T) -> i32 {
 /// goes to stderr directly.
 fn end_after(act: impl FnOnce()) -> ! {
     std::panic::set_hook(Box::new(|panic| _ = writeln!(std::io::stderr(), "child {}: {panic}", pid())));
-    let code = catch_unwind(AssertUnwindSafe(act)).map_or(101, |()| 0);
-    // SAFETY: _exit takes an integer, and ends the child without running code of the test harness.
-    unsafe { libc::_exit(code) }
+    exit(catch_unwind(AssertUnwindSafe(act)).map_or(101, |()| 0));
 }
 
 /// A child of the test that runs a closure after [`go`](Self::go).
 pub(crate) struct Actor {
-    /// Its process id.
     pub(crate) pid: i32,
     wire: UnixStream,
     waited: bool,
@@ -308,7 +330,6 @@ impl Actor {
         Actor { pid, wire: ours, waited: false }
     }
 
-    /// Starts the closure.
     pub(crate) fn go(&mut self) {
         self.wire.write_all(&[1]).expect("the actor listens");
     }
@@ -381,7 +402,6 @@ pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
     }
 }
 
-/// waitpid(2).
 pub(crate) fn wait(pid: i32) -> Status {
     let mut status = 0;
     // SAFETY: `status` is a live local.
@@ -390,7 +410,14 @@ pub(crate) fn wait(pid: i32) -> Status {
     Status(status)
 }
 
-/// An owned descriptor.
+/// pipe(2), whose ends programs inherit.
+pub(crate) fn pipe() -> [i32; 2] {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two descriptors.
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    ends
+}
+
 pub(crate) fn owned(fd: i64) -> OwnedFd {
     assert!(fd >= 0, "a descriptor, not {fd}");
     // SAFETY: a system call just returned this descriptor to the caller, and nothing else owns it.
@@ -404,8 +431,7 @@ pub(crate) fn raw(fd: &OwnedFd) -> i32 {
 
 #[test]
 fn a_failing_child_shows_its_message() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let stderr = dir.file("stderr");
     let mut child = Actor::new(|| {
         let file = owned(openat(libc::AT_FDCWD, &c(stderr.as_str()), libc::O_WRONLY, 0));

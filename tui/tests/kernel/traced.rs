@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,7 +51,6 @@ pub(crate) fn neutral(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The output of `doctor` on this machine.
 pub(crate) fn doctor() -> String {
     let output = tracetui().arg("doctor").output().expect("tracetui starts");
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -67,7 +66,6 @@ pub(crate) fn emulated() -> bool {
     std::env::var_os("TRACETUI_EMULATED").is_some()
 }
 
-/// The kinds with probes.
 pub(crate) const KINDS: [&str; Kind::PROBED.len()] = {
     let mut names = [""; Kind::PROBED.len()];
     let mut at = 0;
@@ -136,7 +134,6 @@ pub(crate) fn may_trace() -> bool {
     sys::euid() == 0
 }
 
-/// A running `print`.
 pub(crate) struct Traced {
     child: Child,
     stderr: Receiver<String>,
@@ -169,10 +166,7 @@ impl Traced {
     }
 
     fn spawn(format: &str, args: &[&str], stdout: Stdio, dir: Dir, output: Option<PathBuf>) -> Option<Traced> {
-        if !may_trace() {
-            return None;
-        }
-        let mut command = tracetui();
+        let mut command = may_trace().then(tracetui)?;
         command.args(["print", "--format", format]).args(args);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracetui starts");
@@ -181,13 +175,8 @@ impl Traced {
         let (said, ready) = (Vec::new(), String::new());
         let output = output.map(Output);
         let mut traced = Traced { child, stderr, said, ready, output, shows_lost, _dir: dir };
-        match traced.wait_for_ready() {
-            Ok(()) => Some(traced),
-            Err(reason) => {
-                cannot_run(&reason);
-                None
-            }
-        }
+        let is_ready = traced.wait_for_ready().inspect_err(|reason| cannot_run(reason)).is_ok();
+        is_ready.then_some(traced)
     }
 
     fn wait_for_ready(&mut self) -> Result<(), String> {
@@ -214,7 +203,6 @@ impl Traced {
         self.said.join("; ")
     }
 
-    /// The tracer's process id.
     pub(crate) fn pid(&self) -> i32 {
         self.child.id() as i32
     }
@@ -229,7 +217,6 @@ impl Traced {
         self.said.iter().any(|line| line.contains("missing: ") && line.contains(what))
     }
 
-    /// Whether it has reported this.
     pub(crate) fn says(&mut self, what: &str) -> bool {
         self.said.extend(self.stderr.try_iter());
         self.said.iter().any(|line| line.contains(what))
@@ -240,7 +227,6 @@ impl Traced {
         self.child.stdout.take().expect("started with a pipe")
     }
 
-    /// Sends it a signal.
     pub(crate) fn signal(&self, signal: i32) {
         sys::kill(self.pid(), signal);
     }
@@ -255,9 +241,14 @@ impl Traced {
 
     /// Ends it as [`stop`](Self::stop) does, and checks the properties of any run.
     pub(crate) fn stop_and_check(self) -> Run {
+        self.stop_with_account().0
+    }
+
+    /// Like [`stop_and_check`](Self::stop_and_check), with the account.
+    pub(crate) fn stop_with_account(self) -> (Run, Value) {
         let run = self.stop();
-        run.check();
-        run
+        let account = run.check();
+        (run, account)
     }
 
     /// Waits until it ends, and reads its output.
@@ -289,6 +280,13 @@ fn lines_of(from: impl std::io::Read + Send + 'static) -> Receiver<String> {
         }
     });
     lines
+}
+
+/// Starts a tracer, and waits until it is ready: the process, and its further messages. If it ends before that, the reason is reported.
+pub(crate) fn ready(command: &mut Command) -> Option<(Child, BufReader<ChildStderr>)> {
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("tracetui starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    reads_ready(&mut child, &mut said).then_some((child, said))
 }
 
 /// Reads the messages of a tracer up to the one that it is ready. If it ends before that, the reason is reported.
@@ -378,13 +376,10 @@ impl Output {
     }
 }
 
-/// The results of a `print`.
 pub(crate) struct Run {
-    /// The exit status.
     pub(crate) status: ExitStatus,
     /// The messages, line by line.
     pub(crate) stderr: Vec<String>,
-    /// The output.
     pub(crate) raw: Vec<u8>,
     /// Whether `lost` rows were requested.
     pub(crate) shows_lost: bool,
@@ -405,7 +400,6 @@ impl Run {
         })
     }
 
-    /// The events of one process.
     pub(crate) fn of(&self, pid: i32) -> Vec<Value> {
         self.lines().filter(|e| e["pid"] == pid).collect()
     }
@@ -457,6 +451,12 @@ impl Run {
         tally.check(&account, self.shows_lost);
         account
     }
+}
+
+/// Checks that an event has these fields, as expected events of cases do.
+#[track_caller]
+pub(crate) fn check_has(event: &Value, fields: Value) {
+    assert_eq!(crate::cases::differences(&fields, event), [""; 0], "{event}");
 }
 
 /// The kernel's version, major and minor.
@@ -549,13 +549,11 @@ impl Mount {
     pub(crate) fn new(args: &[&str], directory: String) -> Option<Mount> {
         std::fs::create_dir(&directory).expect("a directory");
         let done = Command::new("mount").args(args).arg(&directory).output();
-        match done.is_ok_and(|done| done.status.success()) {
-            true => Some(Mount(directory)),
-            false => {
-                cannot_run(&format!("mount {} is not possible", args.join(" ")));
-                None
-            }
+        let mounted = done.is_ok_and(|done| done.status.success());
+        if !mounted {
+            cannot_run(&format!("mount {} is not possible", args.join(" ")));
         }
+        mounted.then(|| Mount(directory))
     }
 
     /// The path of a name in it.
@@ -571,12 +569,25 @@ impl Drop for Mount {
 }
 
 /// A temporary directory that is removed with its content when dropped.
-pub(crate) struct Dir(PathBuf);
+pub(crate) struct Dir {
+    path: PathBuf,
+    alone: Option<MutexGuard<'static, ()>>,
+}
 
 impl Dir {
-    /// Creates a directory.
     pub(crate) fn new() -> Dir {
         Dir::under(&std::env::temp_dir())
+    }
+
+    /// Blocks the other tests as long as it exists, like [`alone`].
+    pub(crate) fn alone() -> Dir {
+        let mut dir = Dir::new();
+        dir.alone = Some(alone());
+        dir
+    }
+
+    pub(crate) fn alone_as_root() -> Option<Dir> {
+        may_trace().then(Dir::alone)
     }
 
     /// Creates a directory in memory if the machine supports that, for many files.
@@ -591,17 +602,17 @@ impl Dir {
         let path = std::fs::canonicalize(place).expect("a place for temporary files").join(name);
         // Accessible to all users, because some actors are no longer root when they use it.
         std::fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
-        Dir(path)
+        Dir { path, alone: None }
     }
 
     /// The absolute path, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The path of a name in the directory.
     pub(crate) fn at(&self, name: &str) -> String {
-        format!("{}/{name}", self.0.to_str().expect("UTF-8"))
+        format!("{}/{name}", self.path.to_str().expect("UTF-8"))
     }
 
     /// Creates an empty file in the directory, without an open.
@@ -613,7 +624,6 @@ impl Dir {
         path.into_string().expect("UTF-8")
     }
 
-    /// Creates a directory in the directory.
     pub(crate) fn dir(&self, name: &str) -> String {
         let path = self.at(name);
         std::fs::create_dir(&path).expect("a directory");
@@ -623,6 +633,6 @@ impl Dir {
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }

@@ -13,7 +13,6 @@ use std::process::{Command, Stdio};
 pub(crate) const ABI: &str = "aarch64";
 /// The `abi` of callers of the 32-bit table.
 pub(crate) const NARROW_ABI: &str = "arm";
-/// `EM_AARCH64`.
 pub(crate) const ELF_MACHINE: u16 = 183;
 /// `O_LARGEFILE`, which C libraries may call 0.
 pub(crate) const O_LARGEFILE: i32 = 0x2_0000;

@@ -9,7 +9,6 @@ use std::ffi::CStr;
 pub(crate) const ABI: &str = "x86_64";
 /// The `abi` of callers of the 32-bit table.
 pub(crate) const NARROW_ABI: &str = "i386";
-/// `EM_X86_64`.
 pub(crate) const ELF_MACHINE: u16 = 62;
 /// `O_LARGEFILE`, which C libraries call 0.
 pub(crate) const O_LARGEFILE: i32 = 0x8000;

@@ -3,7 +3,6 @@
 use crate::sys;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// `IPPROTO_MPTCP`.
 pub(crate) const MPTCP: i32 = 262;
 /// Seconds, as in `struct timeval`; microseconds beside them.
 pub(crate) type Time = [i64; 2];
@@ -67,7 +66,6 @@ pub(crate) fn nonblocking(to: SocketAddr) -> i64 {
     done("socket", socket(family(to), libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))
 }
 
-/// bind(2).
 pub(crate) fn bind(fd: i64, at: SocketAddr) {
     let at = sockaddr(at);
     done("bind", sys::call(libc::SYS_bind, [fd as u64, at.as_ptr() as u64, at.len() as u64, 0, 0]));
@@ -101,6 +99,12 @@ pub(crate) fn listen(at: SocketAddr) -> (i64, SocketAddr) {
     listen_with(at, 0, 8).expect("TCP")
 }
 
+/// A listening socket, its address, and a socket that is to connect to it.
+pub(crate) fn listen_for_one() -> (i64, SocketAddr, i64) {
+    let (listener, to) = listen(v4());
+    (listener, to, tcp(to))
+}
+
 /// An address at which nothing listens.
 pub(crate) fn closed_port(at: SocketAddr) -> SocketAddr {
     let (fd, at) = listen(at);
@@ -108,7 +112,6 @@ pub(crate) fn closed_port(at: SocketAddr) -> SocketAddr {
     at
 }
 
-/// connect(2).
 pub(crate) fn connect(fd: i64, to: SocketAddr) -> i64 {
     connect_raw(fd, &sockaddr(to))
 }
@@ -128,7 +131,6 @@ pub(crate) fn accept(listener: i64) -> i64 {
     sys::call(libc::SYS_accept4, [listener as u64, 0, 0, libc::SOCK_CLOEXEC as u64, 0])
 }
 
-/// Sends so many bytes.
 pub(crate) fn send(fd: i64, len: usize) {
     let bytes = vec![b'x'; len];
     let mut sent = 0;
@@ -138,7 +140,6 @@ pub(crate) fn send(fd: i64, len: usize) {
     }
 }
 
-/// Receives so many bytes.
 pub(crate) fn receive(fd: i64, len: usize) {
     let mut bytes = vec![0; len];
     let mut got = 0;
@@ -175,7 +176,6 @@ pub(crate) fn shutdown(fd: i64) {
     done("shutdown", sys::call(libc::SYS_shutdown, [fd as u64, libc::SHUT_WR as u64, 0, 0, 0]));
 }
 
-/// setsockopt(2).
 pub(crate) fn option<T>(fd: i64, level: i32, name: i32, value: T) -> i64 {
     let args = [fd as u64, level as u64, name as u64, &raw const value as u64, size_of::<T>() as u64];
     sys::call(libc::SYS_setsockopt, args)
@@ -186,7 +186,6 @@ pub(crate) fn reset_at_close(fd: i64) {
     done("SO_LINGER", option(fd, libc::SOL_SOCKET, libc::SO_LINGER, [1i32, 0]));
 }
 
-/// `SO_ERROR`.
 pub(crate) fn error(fd: i64) -> i32 {
     let mut error = 0;
     done("getsockopt", read_error(fd, &mut error));
@@ -262,7 +261,6 @@ pub(crate) fn receive_descriptor(fd: i64) -> i64 {
     (control[2] as i32).into()
 }
 
-/// Sets flags of an interface.
 fn set_flags(interface: &str, set: i32, clear: i32) {
     let fd = done("socket", socket(libc::AF_INET, libc::SOCK_DGRAM, 0));
     let mut request = [0u8; 40];
@@ -276,12 +274,10 @@ fn set_flags(interface: &str, set: i32, clear: i32) {
     sys::close(fd);
 }
 
-/// Brings an interface up.
 pub(crate) fn up(interface: &str) {
     set_flags(interface, libc::IFF_UP, 0);
 }
 
-/// Takes an interface down.
 pub(crate) fn down(interface: &str) {
     set_flags(interface, 0, libc::IFF_UP);
 }
@@ -292,7 +288,6 @@ pub(crate) fn own_net() {
     up("lo");
 }
 
-/// The caller's network namespace.
 pub(crate) fn net_ns() -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/thread-self/ns/net").expect("a namespace").ino()
@@ -326,7 +321,6 @@ pub(crate) fn route(kind: u8, to: Ipv4Addr) {
     done("RTM_NEWROUTE", rtnetlink(libc::RTM_NEWROUTE, flags, &[&head[..], &dst].concat()));
 }
 
-/// `struct nlattr`.
 pub(crate) fn attribute(kind: u16, body: &[u8]) -> Vec<u8> {
     let len = 4 + body.len() as u16;
     let mut all = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), body].concat();
