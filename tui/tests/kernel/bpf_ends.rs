@@ -3,8 +3,8 @@
 
 use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_id, load};
 use crate::bpf_ways::{
-    self, BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, WAYS,
-    Way, XDP, by_attach, create, expected, index_of, load_for, place_of, run, set_option, sockmap, udp_socket,
+    self, BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, Way,
+    XDP, by_attach, create, expected, index_of, load_for, place_of, run, set_option, sockmap, udp_socket, ways,
 };
 use crate::sys;
 use crate::traced::{Dir, Output, alone, is_attached, not_checked, release, trace, trace_with};
@@ -28,7 +28,6 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The name of the program.
     pub(crate) fn name(&self) -> String {
         format!("tt_end{}", self.n)
     }
@@ -39,7 +38,7 @@ pub(crate) const LONG: u64 = u64::MAX;
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (way, ends) in WAYS {
+    for (way, ends) in ways() {
         for (nth, end) in ends.iter().enumerate() {
             for (held_ms, kept) in [(0, false), (0, true), (20, false), (20, true), (LONG, nth % 2 == 0)] {
                 cases.push(Case { n: cases.len(), way, held_ms, end: *end, kept });
@@ -52,7 +51,7 @@ pub(crate) fn cases() -> Vec<Case> {
 /// Each way once, held until an inventory has it.
 pub(crate) fn each_way() -> Vec<Case> {
     let case = |(n, (way, ends)): (usize, (Way, &[End]))| Case { n, way, held_ms: LONG, end: ends[0], kept: false };
-    WAYS.into_iter().enumerate().map(case).collect()
+    ways().enumerate().map(case).collect()
 }
 
 /// An attachment that was made.
@@ -143,8 +142,7 @@ pub(crate) fn make_all(
 
 #[test]
 fn every_attachment_ends_once() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (tracefs, cgroups) = (dir.dir("tracefs"), dir.dir("cgroups"));
     let file = dir.at("program");
     fs::copy("/bin/true", &file).expect("a copy");
@@ -170,7 +168,7 @@ fn every_attachment_ends_once() {
         let place = expected(case.way, &case.name(), pid, &file, netns);
         failed.extend(check(&events, pid, case, ids, &place).err().map(|why| format!("{case:?}: {why}")));
     }
-    println!("{checked} attachments of {} ways", WAYS.len() - refused.len());
+    println!("{checked} attachments of {} ways", ways().count() - refused.len());
     if !refused.is_empty() {
         not_checked(&format!("this kernel refuses {}", Vec::from_iter(refused).join(", ")));
     }
@@ -180,8 +178,7 @@ fn every_attachment_ends_once() {
 /// The same program at two cgroups, of which one is removed, and several times at one socket. Inventories have their real interval here.
 #[test]
 fn an_end_names_its_place() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let cgroups = dir.dir("cgroups");
     let acted = trace_with(&["--kind", "bpf", "--inventory", "10s"], |trace| {
         sys::own_mounts();
@@ -234,8 +231,7 @@ fn an_end_names_its_place() {
 fn a_replaced_program_ends_at_the_call() {
     const MULTI: u32 = 2;
     const REPLACE: u32 = 4;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let cgroups = dir.dir("cgroups");
     // Flags of the second attachment.
     let ways =
@@ -288,8 +284,7 @@ fn a_replaced_program_ends_at_the_call() {
 #[test]
 fn descriptor_0_is_no_program_at_tcx() {
     const MULTI: u32 = 2;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let cgroups = dir.dir("cgroups");
     let ways = [TcxAttach, CgroupAttach, Sockmap];
     let acted = trace_with(&["--kind", "bpf"], |trace| {
@@ -349,8 +344,7 @@ fn descriptor_0_is_no_program_at_tcx() {
 
 #[test]
 fn an_attachment_by_netlink_has_its_process() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let bpffs = dir.dir("bpffs");
     let acted = trace_with(&["--kind", "bpf"], |trace| {
         sys::own_mounts();

@@ -52,62 +52,6 @@ pub(crate) const COOKIE: u64 = 0x1234_5678_9abc;
 /// `mov64 r0, 1`.
 pub(crate) const MOV_R0_1: u64 = 0x1_0000_00b7;
 
-/// A lirc device (remote controls) is on no machine of ours. Filters of classic BPF, which have no id, and those of seccomp and tun are
-/// in `attachments.rs`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Way {
-    TracepointIoctl,
-    TracepointLink,
-    RawTracepoint,
-    BtfTracepoint,
-    KprobeIoctl,
-    KretprobeIoctl,
-    KprobeLink,
-    KretprobeLink,
-    KprobeMulti,
-    KretprobeMulti,
-    UprobeIoctl,
-    UretprobeIoctl,
-    UprobeLink,
-    UretprobeLink,
-    UprobeMulti,
-    UretprobeMulti,
-    PerfLink,
-    PerfIoctl,
-    Fentry,
-    Fexit,
-    FmodRet,
-    Lsm,
-    LsmCgroup,
-    Freplace,
-    Iter,
-    XdpLink,
-    XdpNetlink,
-    TcIngress,
-    TcEgress,
-    TcxLink,
-    TcxAttach,
-    NetkitLink,
-    NetkitAttach,
-    CgroupLink,
-    CgroupAttach,
-    SockmapLink,
-    Sockmap,
-    FlowDissectorLink,
-    FlowDissector,
-    SkLookup,
-    Netfilter,
-    Socket,
-    Reuseport,
-    StructOpsLink,
-    StructOps,
-    SchedExt,
-    ProgArray,
-    Devmap,
-    Cpumap,
-}
-use Way::*;
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
     /// By a system call.
@@ -118,58 +62,49 @@ pub(crate) enum End {
     Remove,
 }
 
-/// The ways, and how they end.
-pub(crate) const WAYS: [(Way, &[End]); 49] = [
-    (TracepointIoctl, &[End::Close]),
-    (TracepointLink, &[End::Close]),
-    (RawTracepoint, &[End::Close]),
-    (BtfTracepoint, &[End::Close]),
-    (KprobeIoctl, &[End::Close]),
-    (KretprobeIoctl, &[End::Close]),
-    (KprobeLink, &[End::Close]),
-    (KretprobeLink, &[End::Close]),
-    (KprobeMulti, &[End::Close]),
-    (KretprobeMulti, &[End::Close]),
-    (UprobeIoctl, &[End::Close]),
-    (UretprobeIoctl, &[End::Close]),
-    (UprobeLink, &[End::Close]),
-    (UretprobeLink, &[End::Close]),
-    (UprobeMulti, &[End::Close]),
-    (UretprobeMulti, &[End::Close]),
-    (PerfLink, &[End::Close]),
-    (PerfIoctl, &[End::Close]),
-    (Fentry, &[End::Close]),
-    (Fexit, &[End::Close]),
-    (FmodRet, &[End::Close]),
-    (Lsm, &[End::Close]),
-    (LsmCgroup, &[End::Close, End::Remove]),
-    (Freplace, &[End::Close]),
-    (Iter, &[End::Close]),
-    (XdpLink, &[End::Close, End::Detach]),
-    (XdpNetlink, &[End::Detach]),
-    (TcIngress, &[End::Detach]),
-    (TcEgress, &[End::Detach]),
-    (TcxLink, &[End::Close, End::Detach]),
-    (TcxAttach, &[End::Detach]),
-    (NetkitLink, &[End::Close, End::Detach]),
-    (NetkitAttach, &[End::Detach]),
-    (CgroupLink, &[End::Close, End::Detach, End::Remove]),
-    (CgroupAttach, &[End::Detach, End::Remove]),
-    (SockmapLink, &[End::Close, End::Detach]),
-    (Sockmap, &[End::Detach, End::Remove]),
-    (FlowDissectorLink, &[End::Close, End::Detach]),
-    (FlowDissector, &[End::Detach]),
-    (SkLookup, &[End::Close, End::Detach]),
-    (Netfilter, &[End::Close]),
-    (Socket, &[End::Close, End::Detach]),
-    (Reuseport, &[End::Close, End::Detach]),
-    (StructOpsLink, &[End::Close, End::Detach]),
-    (StructOps, &[End::Detach]),
-    (SchedExt, &[End::Close]),
-    (ProgArray, &[End::Detach, End::Remove]),
-    (Devmap, &[End::Detach, End::Remove]),
-    (Cpumap, &[End::Detach, End::Remove]),
-];
+/// The ways, after how they end.
+macro_rules! ways {
+    ($([$($end:ident)*] $($way:ident)*;)*) => {
+        /// A lirc device (remote controls) is on no machine of ours. Filters of classic BPF, which have no id, and those of seccomp and tun
+        /// are in `attachments.rs`.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Way { $($($way,)*)* }
+        use Way::*;
+
+        const WAYS: &[(&[Way], &[End])] = &[$((&[$($way),*], &[$(End::$end),*])),*];
+    };
+}
+
+/// All ways, each with how it ends.
+pub(crate) fn ways() -> impl Iterator<Item = (Way, &'static [End])> {
+    WAYS.iter().flat_map(|(ways, ends)| ways.iter().map(move |way| (*way, *ends)))
+}
+
+ways! {
+    [Close] TracepointIoctl TracepointLink RawTracepoint BtfTracepoint KprobeIoctl KretprobeIoctl KprobeLink KretprobeLink;
+    [Close] KprobeMulti KretprobeMulti UprobeIoctl UretprobeIoctl UprobeLink UretprobeLink UprobeMulti UretprobeMulti;
+    [Close] PerfLink PerfIoctl Fentry Fexit FmodRet Lsm;
+    [Close Remove] LsmCgroup;
+    [Close] Freplace Iter;
+    [Close Detach] XdpLink;
+    [Detach] XdpNetlink TcIngress TcEgress;
+    [Close Detach] TcxLink;
+    [Detach] TcxAttach;
+    [Close Detach] NetkitLink;
+    [Detach] NetkitAttach;
+    [Close Detach Remove] CgroupLink;
+    [Detach Remove] CgroupAttach;
+    [Close Detach] SockmapLink;
+    [Detach Remove] Sockmap;
+    [Close Detach] FlowDissectorLink;
+    [Detach] FlowDissector;
+    [Close Detach] SkLookup;
+    [Close] Netfilter;
+    [Close Detach] Socket Reuseport StructOpsLink;
+    [Detach] StructOps;
+    [Close] SchedExt;
+    [Detach Remove] ProgArray Devmap Cpumap;
+}
 
 /// Functions of the kernel: without another call than that of a test, and hooks of rare calls.
 const FUNCTIONS: [&str; 5] =
@@ -331,7 +266,6 @@ pub(crate) fn run(program: &str, args: &[&str]) -> i64 {
     if done.is_ok_and(|status| status.success()) { 0 } else { -i64::from(libc::ENOSYS) }
 }
 
-/// A socket for UDP.
 pub(crate) fn udp_socket() -> OwnedFd {
     sys::owned(sys::call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0, 0]))
 }
@@ -353,7 +287,6 @@ pub(crate) fn btf_id(function: &str) -> Option<u32> {
     Btf::running().ok()?.func(function)
 }
 
-/// A map of sockets.
 pub(crate) fn sockmap() -> Result<OwnedFd, i64> {
     opened(Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).put(28, b"tt_sockmap").call(BPF_MAP_CREATE))
 }
