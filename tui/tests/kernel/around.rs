@@ -1,11 +1,11 @@
 //! Recordings of what surrounds a match.
 
 use crate::recording::{info, lines, read, text, traced};
-use crate::traced::{Dir, alone, alone_as_root, tracetui};
+use crate::sys;
+use crate::traced::{Dir, tracetui};
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 use tracetui_host::cgroup::CgroupResolver;
 
 /// Matches at about 3 s and 8 s, and opens each 100 ms.
@@ -22,8 +22,7 @@ fn is_match(line: &Value) -> bool {
 
 #[test]
 fn only_what_surrounds_a_match_is_recorded() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("a.ttr");
     let around = ["--around", "kind=open path=/no/match", "--before", "1s", "--after", "500ms"];
     let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", WORK]].concat();
@@ -62,8 +61,7 @@ fn only_what_surrounds_a_match_is_recorded() {
 
 #[test]
 fn without_a_match_there_is_an_empty_recording() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("a.ttr");
     let work = ["--", "timeout", "60", "cat", "/etc/hostname"];
     let args = [&["record", "-o", &file, "--around", "path=/no/match"][..], &work].concat();
@@ -79,8 +77,7 @@ fn without_a_match_there_is_an_empty_recording() {
 
 #[test]
 fn windows_go_into_several_files_too() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("a.ttr");
     let work = "for i in $(seq 2500); do cat /etc/hostname /no/match-$i; done >/dev/null 2>&1; true";
     let around = ["--around", "path=/no/match*", "--before", "1s", "--after", "1s", "--rotate", "64KiB,100"];
@@ -101,8 +98,7 @@ fn windows_go_into_several_files_too() {
 
 #[test]
 fn without_memory_windows_begin_later() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("a.ttr");
     let work =
         "for i in $(seq 1500); do cat /etc/hostname /etc/passwd; done >/dev/null 2>&1; cat /no/match 2>/dev/null; true";
@@ -119,16 +115,12 @@ fn without_memory_windows_begin_later() {
 
 #[test]
 fn a_kill_leaves_the_windows() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let file = dir.at("a.ttr");
     let work = "cat /no/match; for i in $(seq 3000); do cat /etc/hostname; done";
     let args = ["record", "-o", &file, "--around", "path=/no/match", "--", "timeout", "60", "sh", "-c", work];
     let mut child = tracetui().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("tracetui runs");
-    let begun = Instant::now();
-    while fs::metadata(&file).map_or(0, |found| found.len()) < 20_000 && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    sys::wait_until(|| fs::metadata(&file).is_ok_and(|found| found.len() >= 20_000));
     child.kill().expect("it runs");
     child.wait().expect("it ended");
     let printed = read(&["print", &file, "--format", "json"]);

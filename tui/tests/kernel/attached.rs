@@ -6,8 +6,6 @@ use crate::inspector::inspector_of;
 use crate::sys;
 use crate::traced::{Traced, alone, not_checked, release};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
-
 /// The name of a program, of which the kernel keeps 15 bytes. Offset 64 of `struct bpf_prog_info` (UAPI).
 fn name(id: u32) -> String {
     let info = bpf::info(&by_id(PROG, id));
@@ -123,13 +121,9 @@ fn an_inventory_reads_descriptors_by_iterators() {
     }
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     // The first inventory begins after the trace is ready.
-    let end = Instant::now() + Duration::from_secs(30);
-    let both = ["tt_files", "tt_tasks"];
-    let mut programs = BTreeSet::new();
-    while Instant::now() < end && !both.iter().all(|name| programs.contains(*name)) {
-        std::thread::sleep(Duration::from_millis(50));
-        programs = linked(inspector_of(traced.pid()).expect("it has one"));
-    }
+    sys::wait_until(|| {
+        let programs = linked(inspector_of(traced.pid()).expect("it has one"));
+        ["tt_files", "tt_tasks"].iter().all(|name| programs.contains(*name))
+    });
     traced.stop();
-    assert!(both.iter().all(|name| programs.contains(*name)), "{programs:?}");
 }

@@ -10,8 +10,8 @@ use crate::bpf_ways::{
     self, CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
 };
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Output, Run, Traced, alone, doctor, not_checked};
-use serde_json::Value;
+use crate::traced::{Dir, Output, Run, Traced, alone, check_has, doctor, not_checked};
+use serde_json::{Value, json};
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -63,9 +63,7 @@ fn lacks(number: i64, what: &str) -> bool {
 
 #[track_caller]
 fn check_attach(event: &Value, attach_type: &str, via: &str, target: &Value) {
-    let attach = &event["attach"];
-    assert_eq!((&attach["type"], &attach["via"]), (&attach_type.into(), &via.into()), "{event}");
-    assert_eq!(&attach["target"], target, "{event}");
+    check_has(event, json!({"attach": {"type": attach_type, "via": via, "target": target}}));
 }
 
 /// The program of a link is replaced, and the link is detached.
@@ -312,8 +310,7 @@ fn check_functions(run: &Run, pid: i32, numbers: &[i64]) {
     }
     let event = run.one("bpf", pid, |event| event["op"] == "attach" && event["err"].is_null());
     let attach = &event["attach"];
-    assert_eq!((&attach["type"], &attach["multi"]), (&"kprobe".into(), &2.into()));
-    assert_eq!(attach["link_id"], numbers[0]);
+    check_has(attach, json!({"type": "kprobe", "multi": 2, "link_id": numbers[0]}));
     let address = u64::from_str_radix(&attach["addr"].as_str().expect("an address")[2..], 16).expect("hex");
     let near = |name: &str| (symbol(name)..symbol(name) + 16).contains(&address);
     let name = ["do_nanosleep", "hrtimer_nanosleep"].into_iter().find(|name| near(name));

@@ -4,8 +4,8 @@ use crate::arch;
 use crate::bpf_ways::event;
 use crate::narrow::{Narrow, nr};
 use crate::sys::{self, c};
-use crate::traced::{Dir, alone, cannot_run, doctor, trace};
-use serde_json::Value;
+use crate::traced::{Dir, alone, cannot_run, check_has, doctor, trace};
+use serde_json::{Value, json};
 use std::os::fd::OwnedFd;
 
 pub(crate) const BPF_PROG_LOAD: u64 = 5;
@@ -96,7 +96,6 @@ pub(crate) fn info(fd: &OwnedFd) -> Attr {
     info
 }
 
-/// The name of a program.
 pub(crate) fn name(prog: &OwnedFd) -> String {
     String::from_utf8_lossy(&info(prog).0[64..80]).trim_end_matches('\0').to_owned()
 }
@@ -108,7 +107,6 @@ pub(crate) fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
     [info.number(4).into(), tag]
 }
 
-/// The id of a link.
 pub(crate) fn link_id(link: &OwnedFd) -> i64 {
     info(link).number(4).into()
 }
@@ -128,11 +126,9 @@ pub(crate) fn tracepoint_id(dir: &str, name: &str) -> u64 {
 
 /// Checks that the program's fields are those of the kernel's object.
 pub(crate) fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag: &[i64]) {
-    let prog = &event["prog"];
-    assert_eq!((&prog["id"], &prog["name"]), (&id_and_tag[0].into(), &name.into()), "{event}");
-    assert_eq!((&prog["type"], &prog["uid"]), (&prog_type.into(), &0.into()), "{event}");
-    assert_eq!(prog["tag"], format!("{:016x}", id_and_tag[1]), "{event}");
-    assert_eq!(event["err"], Value::Null, "{event}");
+    let (id, tag) = (id_and_tag[0], format!("{:016x}", id_and_tag[1]));
+    let prog = json!({"id": id, "tag": tag, "name": name, "type": prog_type, "uid": 0});
+    check_has(event, json!({"prog": prog, "err": null}));
 }
 
 #[test]
@@ -150,16 +146,14 @@ fn a_load_and_a_raw_tracepoint_are_shown_as_the_kernel_has_them() {
     assert_eq!((&loaded["ret"], &loaded["attach"]), (&numbers[2].into(), &Value::Null), "{loaded}");
     let attached = run.one("bpf", pid, |e| e["op"] == "attach");
     check_prog(&attached, "tt_raw", "raw_tracepoint", &numbers);
-    let attach = &attached["attach"];
-    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{attached}");
-    assert_eq!(attach["target"], "sched_process_exit", "{attached}");
-    assert_eq!((&attach["link_id"], &attached["ret"]), (&numbers[4].into(), &numbers[3].into()), "{attached}");
+    let (target, link_id) = ("sched_process_exit", numbers[4]);
+    let attach = json!({"type": "raw_tracepoint", "via": "link", "target": target, "link_id": link_id});
+    check_has(&attached, json!({"ret": numbers[3], "attach": attach}));
 }
 
 #[test]
 fn a_system_call_tracepoint_names_its_call() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let tracefs = dir.dir("tracefs");
     let acted = trace("bpf", move || {
         let tracepoint = tracepoint_id(&tracefs, "syscalls/sys_enter_nanosleep");
@@ -171,8 +165,7 @@ fn a_system_call_tracepoint_names_its_call() {
     let Some((run, pid, numbers)) = acted else { return };
     let event = run.one("bpf", pid, |e| e["op"] == "attach");
     check_prog(&event, "tt_sys", "tracepoint", &numbers);
-    assert_eq!(event["attach"]["target"], "syscalls:sys_enter_nanosleep", "{event}");
-    assert_eq!(event["attach"]["cookie"], Value::Null, "{event}");
+    check_has(&event, json!({"attach": {"target": "syscalls:sys_enter_nanosleep", "cookie": null}}));
 }
 
 #[test]
@@ -200,8 +193,7 @@ fn what_the_kernel_refuses_is_shown_with_its_error() {
         assert_eq!((&prog["id"], &prog["id_why"]), (&Value::Null, &"failed".into()), "{event}");
     }
     for event in &failed[2..] {
-        assert_eq!((&event["op"], &event["prog"]["id"]), (&"attach".into(), &numbers[0].into()), "{event}");
-        assert_eq!(event["attach"]["link_id"], Value::Null, "{event}");
+        check_has(event, json!({"op": "attach", "prog": {"id": numbers[0]}, "attach": {"link_id": null}}));
     }
     assert_eq!(failed[2]["attach"]["target"], "no_such_tracepoint");
     assert_eq!((&failed[0]["err"], &failed[2]["err"]), (&"EACCES".into(), &"ENOENT".into()));
@@ -215,8 +207,7 @@ fn pass_on(fd: &OwnedFd) -> u32 {
 
 #[test]
 fn bpf_and_ioctl_of_a_32_bit_caller_are_shown() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let tracefs = dir.dir("tracefs");
     let acted = trace("bpf", || {
         let tracepoint = perf_event(tracepoint_id(&tracefs, "sched/sched_process_exit"));
@@ -251,8 +242,7 @@ fn bpf_and_ioctl_of_a_32_bit_caller_are_shown() {
     assert_eq!(rets, [loaded, unset, opened, by_ioctl], "{events:#?}");
     assert!(loaded >= 0 && unset < 0 && opened >= 0 && by_ioctl == 0, "the calls themselves: {rets:?}");
     for (event, name) in events.iter().zip(["tt_narrow", "tt_unset"]) {
-        assert_eq!((&event["op"], &event["prog"]["name"]), (&"load".into(), &name.into()), "{event}");
-        assert_eq!(event["prog"]["type"], "raw_tracepoint", "{event}");
+        check_has(event, json!({"op": "load", "prog": {"name": name, "type": "raw_tracepoint"}}));
     }
     check_prog(&events[2], "tt_raw", "raw_tracepoint", &numbers[..2]);
     assert_eq!(events[2]["attach"]["target"], "sched_process_exit", "{}", events[2]);

@@ -21,7 +21,6 @@ const CGROUP_SOCK_ADDR: u32 = 18;
 const CGROUP_INET4_CONNECT: u32 = 10;
 const AT_SK_LOOKUP: u32 = 36;
 
-/// An instruction.
 const fn insn(code: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
     code as u64
         | (registers as u64) << 8
@@ -176,8 +175,7 @@ fn called(xlated: &str) -> BTreeSet<&str> {
 
 #[test]
 fn events_and_inventory_show_the_helpers_that_bpftool_disassembles() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let output = |name: &str| dir.path().join(name);
     let acted = trace("bpf", || {
         let (_maps, cases) = cases();

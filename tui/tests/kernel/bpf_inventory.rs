@@ -98,8 +98,7 @@ pub(crate) fn symbol(name: &str) -> u64 {
 /// Each way once: its events, and the inventory while it exists. The programs are attached at once, as far as their places allow it.
 #[test]
 fn every_way_of_attaching_is_in_the_inventory() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (bpffs, tracefs, cgroups) = (dir.dir("bpffs"), dir.dir("tracefs"), dir.dir("cgroups"));
     // A long path is whole. Uprobes are attached by a symbolic link.
     let deep = (0..12).fold(dir.dir("deep"), |path, _| {
@@ -391,12 +390,11 @@ fn load_writing() -> i64 {
     load(BPF_PROG_TYPE_TRACEPOINT, "tt_writes", &[&store[..], &[0x24_0000_0085, MOV_R0, EXIT]].concat())
 }
 
-fn loaded(prog: i64) -> Option<OwnedFd> {
+pub(crate) fn loaded(prog: i64) -> Option<OwnedFd> {
     if prog < 0 {
         not_checked(&format!("a program is refused: error {prog}"));
-        return None;
     }
-    Some(sys::owned(prog))
+    (prog >= 0).then(|| sys::owned(prog))
 }
 
 fn id(prog: &OwnedFd) -> ProgId {
@@ -490,20 +488,11 @@ const COMPARISONS: usize = 20;
 
 /// A stream, or the reason why there is none.
 fn stream(pages: usize) -> Option<ProgramStream> {
-    match ProgramStream::open(pages) {
-        Ok(stream) => Some(stream),
-        Err(error) => {
-            not_checked(&format!("no stream of programs: {error}"));
-            None
-        }
-    }
+    ProgramStream::open(pages).inspect_err(|error| not_checked(&format!("no stream of programs: {error}"))).ok()
 }
 
 fn boot_now() -> BootNanos {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a live local.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    BootNanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    BootNanos(sys::clock(libc::CLOCK_BOOTTIME))
 }
 
 #[test]
@@ -637,8 +626,7 @@ fn places(program: &Value) -> Vec<String> {
 
 #[test]
 fn every_filter_of_tc_is_a_place() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let (bpffs, output) = (dir.dir("bpffs"), dir.at("inventory"));
     let ids = Actor::new(|| {
         sys::own_mounts();
@@ -673,8 +661,7 @@ fn every_filter_of_tc_is_a_place() {
 
 #[test]
 fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let (tracefs, output) = (dir.dir("tracefs"), dir.at("inventory"));
     let actor = Actor::new(|| {
         sys::own_mounts();

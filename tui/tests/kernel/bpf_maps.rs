@@ -38,7 +38,6 @@ fn id(prog: &OwnedFd) -> ProgId {
     ProgId(id_and_tag(prog)[0] as u32)
 }
 
-/// The id of a map.
 fn map_id(map: &OwnedFd) -> u32 {
     crate::bpf::link_id(map) as u32
 }
@@ -136,11 +135,6 @@ fn programs_in_maps_are_attached_at_their_index() {
     }
 }
 
-/// A BTF with one type, as maps with types need one.
-fn some_btf() -> i64 {
-    load_btf(&[1, 1 << 24, 4, 32], b"\0int\0")
-}
-
 /// Loads a BTF with these types and names.
 pub(crate) fn load_btf(types: &[u32], names: &[u8]) -> i64 {
     let size = size_of_val(types) as u32;
@@ -178,7 +172,8 @@ impl FunctionTable {
             return Err(-i64::from(libc::EOPNOTSUPP));
         }
         let size = btf.size_of(value_type).expect("a size");
-        let types = sys::owned(some_btf());
+        // A BTF with one type, as maps with types need one.
+        let types = sys::owned(load_btf(&[1, 1 << 24, 4, 32], b"\0int\0"));
         let attr = Attr::new().u32(0, STRUCT_OPS_MAP).u32(4, 4).u32(8, size).u32(12, 1).u32(16, map_flags);
         let attr = attr.put(28, name.as_bytes()).u32(48, types.as_raw_fd() as u32).u32(60, value_type);
         let map = { attr }.call(BPF_MAP_CREATE);

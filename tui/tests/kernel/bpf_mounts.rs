@@ -5,13 +5,12 @@ use crate::bpf_inventory::{json_of, list_into, of_id};
 use crate::bpf_ways::{KPROBE, SOCKET_FILTER, event, pin_at, pmu};
 use crate::fuse;
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, alone_as_root, not_checked};
+use crate::traced::{Dir, not_checked};
 use std::fs::{self, File};
 
 #[test]
 fn what_covers_a_mount_is_not_opened() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let (point, fifo, bpffs, output) = (dir.at("netns"), dir.at("fifo"), dir.dir("bpffs"), dir.at("inventory"));
     let ids = Actor::new(|| {
         sys::own_mounts();
@@ -39,8 +38,7 @@ fn what_covers_a_mount_is_not_opened() {
 
 #[test]
 fn a_file_system_that_does_not_answer_is_not_entered() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let (place, output) = (dir.dir("fuse"), dir.at("inventory"));
     let [bpffs, file] = ["dir", "file"].map(|name| format!("{place}/{name}"));
     let numbers = Actor::new(|| {

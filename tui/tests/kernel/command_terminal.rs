@@ -23,14 +23,10 @@ struct Shell {
 impl Shell {
     /// `None`, with a message, if tracetui must not trace.
     fn run(script: &str) -> Option<Shell> {
-        if !may_trace() {
-            return None;
-        }
-        let (ours, theirs) = pty::open();
+        may_trace().then_some(())?;
         let mut shell = neutral("sh");
         shell.args(["-c", &format!("set -m; {script}; echo the end")]).arg(tracetui().get_program());
-        let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
-        shell.stdin(to()).stdout(to()).stderr(to());
+        let (ours, theirs) = pty::give(&mut shell);
         leads_session(&mut shell);
         let child = shell.spawn().expect("sh");
         let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0 };
@@ -69,8 +65,10 @@ impl Shell {
     }
 
     #[track_caller]
-    fn shows(&mut self, text: &str) {
-        assert!(self.expect(text), "{text:?} is not shown: {}", self.text());
+    fn shows(&mut self, texts: &[&str]) {
+        for text in texts {
+            assert!(self.expect(text), "{text:?} is not shown: {}", self.text());
+        }
     }
 
     fn types(&mut self, keys: &[u8]) {
@@ -79,7 +77,7 @@ impl Shell {
 
     /// All that was shown, with CR LF as LF.
     fn end(mut self) -> String {
-        self.shows("the end");
+        self.shows(&["the end"]);
         self.child.wait().expect("a child");
         self.text()
     }
@@ -115,16 +113,11 @@ fn ctrl_z_stops_the_job_and_fg_continues_it() {
     let script =
         format!("$0 print --kind exec -- sh -c '{command}'; echo stopped $?; stty -a; fg; echo ended $?; stty -a");
     let Some(mut shell) = Shell::run(&script) else { return };
-    shell.shows("ready");
+    shell.shows(&["ready"]);
     shell.types(&[0x1a]);
-    shell.shows("stopped 14");
-    shell.shows(" icanon ");
-    shell.shows("print");
+    shell.shows(&["stopped 14", " icanon ", "print"]);
     shell.types(b"word\r");
-    shell.shows("got word");
-    shell.shows("account: ");
-    shell.shows("ended 3");
-    shell.shows(" icanon ");
+    shell.shows(&["got word", "account: ", "ended 3", " icanon "]);
     shell.end();
 }
 
@@ -134,11 +127,9 @@ fn ctrl_c_is_for_the_command() {
     let command = "trap \"echo caught; exit 4\" INT; echo ready; while :; do sleep 0.1; done";
     let script = format!("trap : INT; $0 print --kind bpf -- sh -c '{command}'; echo status $?");
     let Some(mut shell) = Shell::run(&script) else { return };
-    shell.shows("ready");
+    shell.shows(&["ready"]);
     shell.types(&[3]);
-    shell.shows("caught");
-    shell.shows("account: ");
-    shell.shows("status 4");
+    shell.shows(&["caught", "account: ", "status 4"]);
     shell.end();
 }
 
@@ -148,10 +139,9 @@ fn one_in_the_background_stops_when_it_reads() {
     let script =
         "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line' & wait; jobs; fg; echo status $?";
     let Some(mut shell) = Shell::run(script) else { return };
-    shell.shows("Stopped");
+    shell.shows(&["Stopped"]);
     shell.types(b"word\r");
-    shell.shows("got word");
-    shell.shows("status 0");
+    shell.shows(&["got word", "status 0"]);
     shell.end();
 }
 
@@ -175,17 +165,16 @@ fn a_new_size_reaches_it() {
     let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else {
         return;
     };
-    shell.shows("ready");
+    shell.shows(&["ready"]);
     let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&shell.terminal, size).expect("a terminal");
-    shell.shows("33 77");
+    shell.shows(&["33 77"]);
     shell.end();
 }
 
 #[test]
 fn all_that_it_writes_arrives() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let path = dir.at("lines");
     let lines: String = (0..400_000).map(|number| format!("{number:09}\n")).collect();
     std::fs::write(&path, &lines).expect("a file");
@@ -196,18 +185,17 @@ fn all_that_it_writes_arrives() {
 
 #[test]
 fn its_end_is_not_held_up_by_others_and_a_hangup_ends_it() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let pid = dir.at("pid");
     let daemon = format!("setsid sleep 300 & echo $! > {pid}; printf daemon");
     let script = format!(
         "$0 print --kind bpf -- sh -c '{daemon}'; exec $0 print --kind bpf -- sh -c 'echo ready; exec sleep 300'"
     );
     let Some(mut shell) = Shell::run(&script) else { return };
-    shell.shows("account: ");
+    shell.shows(&["account: "]);
     let left: i32 = std::fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
     crate::sys::kill(left, libc::SIGKILL);
-    shell.shows("ready");
+    shell.shows(&["ready"]);
     shell.terminal = File::open("/dev/null").expect("a file");
     let ended = crate::traced::wait_at_most(&mut shell.child, std::time::Duration::from_secs(60));
     assert!(!ended.success(), "{ended}");
@@ -215,8 +203,7 @@ fn its_end_is_not_held_up_by_others_and_a_hangup_ends_it() {
 
 #[test]
 fn descriptors_of_root_are_not_inherited_by_another_user() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let secret = File::open(dir.file("secret")).expect("a file");
     let number = secret.as_raw_fd();
     for (user, inherits) in [(Some("65534"), false), (None, true)] {
@@ -277,7 +264,7 @@ fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
         );
         let Some(mut shell) = Shell::run(&script) else { return };
         let pid = shell.text().lines().find_map(|line| line.strip_prefix("pid ")?.trim().parse().ok());
-        shell.shows("ready");
+        shell.shows(&["ready"]);
         // Ctrl-C is for COMMAND, which ignores it.
         shell.types(&[3]);
         for _ in 0..signals {
@@ -285,10 +272,9 @@ fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
             crate::sys::kill(pid.expect("it was shown"), libc::SIGTERM);
         }
         if signals == 1 {
-            shell.shows("account: ");
+            shell.shows(&["account: "]);
         }
-        shell.shows(ended);
-        shell.shows(" icanon ");
+        shell.shows(&[ended, " icanon "]);
         shell.end();
     }
 }
@@ -307,9 +293,7 @@ fn one_that_left_its_process_group_is_continued() {
     else {
         return;
     };
-    for text in ["left", "stopped 14", "went on", "ended 0"] {
-        shell.shows(text);
-    }
+    shell.shows(&["left", "stopped 14", "went on", "ended 0"]);
     shell.end();
 }
 

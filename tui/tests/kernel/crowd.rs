@@ -3,7 +3,7 @@
 //! not count them.
 
 use crate::sys;
-use crate::traced::{Dir, Traced, alone, cannot_run, n, skipped};
+use crate::traced::{Dir, Traced, cannot_run, n, skipped};
 
 /// The number of threads: at least four times the usual two processors, and one for each of many.
 fn threads() -> usize {
@@ -18,8 +18,7 @@ fn opens() -> usize {
 
 #[test]
 fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start(&[]) else { return };
     let threads = threads();
     let each = opens() / threads;
@@ -33,8 +32,7 @@ fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
             });
         }
     });
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     let prefix = dir.at("missing-");
     let ours = |e: &serde_json::Value| e["path"].as_str().is_some_and(|path| path.starts_with(&prefix));
     let missing = each * threads - run.kind_of("open", sys::pid()).into_iter().filter(ours).count();

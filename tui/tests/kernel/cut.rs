@@ -1,7 +1,8 @@
 //! Parts of recordings.
 
 use crate::recording::{info, read, text, traced};
-use crate::traced::{Dir, alone};
+use crate::traced::{Dir, check_has};
+use serde_json::json;
 use std::fs;
 use tracetui_events::recording::frames::{FrameReader, Next};
 
@@ -21,8 +22,7 @@ fn check_same(whole: &str, cut: &str, filters: &[&str]) {
         assert!(of_cut.status.success() && !of_cut.stdout.is_empty(), "{filters:?} {format}");
     }
     let info = info(cut);
-    assert_eq!(info["complete"], true, "{info}");
-    assert_eq!(info["account"]["discrepancies"], serde_json::json!([]), "{info}");
+    check_has(&info, json!({"complete": true, "account": {"discrepancies": []}}));
 }
 
 /// Whether these bytes are in any frame of a recording, also in those of its states.
@@ -38,7 +38,6 @@ fn has(file: &str, bytes: &[u8]) -> bool {
     found(&whole) || states(&whole).iter().any(|state| found(state))
 }
 
-/// The states in a recording.
 fn states(file: &[u8]) -> Vec<Vec<u8>> {
     let mut reader = tracetui_events::recording::Reader::new(file).expect("a recording");
     let mut states = Vec::new();
@@ -53,8 +52,7 @@ fn states(file: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_cut_has_the_same_events_and_nothing_of_others() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let in_dir = |command: &mut std::process::Command| {
         command.current_dir(dir.path());
@@ -86,8 +84,7 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
 
 #[test]
 fn a_cut_keeps_the_places_of_losses() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let storm = "for i in $(seq 400); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
     let args = ["record", "-o", whole.as_str(), "--ring-size", "64KiB", "--", "sh", "-c", storm];
@@ -102,8 +99,7 @@ fn a_cut_keeps_the_places_of_losses() {
 
 #[test]
 fn a_cut_is_of_a_time() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let work = "true; sleep 0.4; cat /etc/hostname >/dev/null; sleep 0.4; false";
     if traced(&["record", "-o", &whole, "--", "sh", "-c", work], |_| {}).is_none() {

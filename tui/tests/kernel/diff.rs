@@ -1,7 +1,7 @@
 //! Two runs of the same build are equal, whatever their ids, directories and jobs are; what was changed is named.
 
 use crate::recording::{read, record, text};
-use crate::traced::{Dir, alone, cannot_run};
+use crate::traced::{Dir, cannot_run};
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
@@ -24,8 +24,7 @@ mv tmp.$$ $3
 
 /// A directory with the sources of the build.
 fn sources(dir: &Dir, name: &str) -> String {
-    let path = dir.at(name);
-    fs::create_dir(&path).expect("a directory");
+    let path = dir.dir(name);
     let write = |file: &str, contents: &str| fs::write(format!("{path}/{file}"), contents).expect("room");
     write("Makefile", MAKEFILE);
     write("tool.sh", TOOL);
@@ -55,11 +54,10 @@ fn diff(a: &str, b: &str, args: &[&str]) -> Output {
 
 #[test]
 fn builds_differ_only_in_what_was_changed() {
-    let _alone = alone();
+    let dir = Dir::alone();
     if !Command::new("make").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
         return cannot_run("there is no make");
     }
-    let dir = Dir::new();
     let first = sources(&dir, "first");
     let Some(good) = made(&dir, "good.ttr", &first, &["-j1"]) else { return };
     for (number, jobs) in ["-j1", "-j4", "-j8"].iter().enumerate() {

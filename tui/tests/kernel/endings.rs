@@ -31,8 +31,7 @@ fn the_ready_line_names_the_kinds_and_the_ring() {
 
 #[test]
 fn a_number_of_events_ends_it() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start(&["-n", "5"]) else { return };
     open_some(&dir, 100);
     let run = traced.ended();
@@ -43,8 +42,7 @@ fn a_number_of_events_ends_it() {
 
 #[test]
 fn a_closed_pipe_ends_it() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(mut traced) = Traced::start_into(Stdio::piped(), &[]) else { return };
     let mut stdout = BufReader::new(traced.take_stdout());
     open_some(&dir, 1);
@@ -60,8 +58,7 @@ fn a_closed_pipe_ends_it() {
 
 #[test]
 fn other_signals_end_it_as_sigint_does() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     for signal in [libc::SIGTERM, libc::SIGQUIT, libc::SIGXCPU] {
         let Some(traced) = Traced::start(&[]) else { return };
         open_some(&dir, 1_000);
@@ -76,8 +73,7 @@ fn other_signals_end_it_as_sigint_does() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     // The output is not read, so after the first signal the tracer cannot write the events that it has drained.
     let Some(mut traced) = Traced::start_into(Stdio::piped(), &[]) else { return };
     let _stdout = traced.take_stdout();
@@ -96,8 +92,7 @@ fn a_second_signal_ends_it_at_once() {
 /// timeout(1) sends its signal to its child, and to the process group of both.
 #[test]
 fn a_signal_that_is_sent_twice_at_once_is_one() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     for pause in [0, 1, 20] {
         let Some(traced) = Traced::start(&[]) else { return };
         open_some(&dir, 10_000);
@@ -113,8 +108,7 @@ fn a_signal_that_is_sent_twice_at_once_is_one() {
 
 #[test]
 fn two_at_once_see_each_other_and_do_not_disturb_each_other() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(first) = Traced::start(&[]) else { return };
     let Some(second) = Traced::start(&[]) else { return };
     let pids = [first.pid(), second.pid()];
@@ -136,8 +130,7 @@ fn two_at_once_see_each_other_and_do_not_disturb_each_other() {
 
 #[test]
 fn a_line_comes_soon_after_its_event() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start(&["--pid", &sys::pid().to_string()]) else { return };
     let mut output = std::fs::File::open(traced.output()).expect("the output");
     let mut took: Vec<Duration> = (0..20)
@@ -160,21 +153,16 @@ fn a_line_comes_soon_after_its_event() {
 }
 
 fn wait_for(output: &mut std::fs::File, text: &str) {
-    let began = Instant::now();
     let mut seen = String::new();
-    while !seen.contains(text) {
+    sys::wait_until(|| {
         output.read_to_string(&mut seen).expect("the output");
-        assert!(began.elapsed() < Duration::from_secs(60), "no line with {text}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+        seen.contains(text)
+    });
 }
 
 #[test]
 fn without_privilege_it_names_what_is_missing() {
-    if !may_trace() {
-        return;
-    }
-    let mut command = tracetui();
+    let Some(mut command) = may_trace().then(tracetui) else { return };
     command.arg("print").uid(65_534).gid(65_534).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
         return cannot_run("the binary is in a directory that other users cannot access");

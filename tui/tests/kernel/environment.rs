@@ -3,7 +3,7 @@
 use crate::recording::{read, record};
 use crate::stdio::{is_sleep, wait_for};
 use crate::sys::{self, c, fork};
-use crate::traced::{Dir, Run, Traced, alone, emulated};
+use crate::traced::{Dir, Traced, alone, emulated};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -11,10 +11,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-fn execed(run: &Run, pid: i32) -> Value {
-    run.one("exec", pid, |event| event["ret"] == 0)["env"].clone()
-}
 
 fn texts(list: &Value) -> BTreeSet<String> {
     let list = list.as_array().unwrap_or_else(|| panic!("a list: {list}"));
@@ -63,7 +59,7 @@ fn environments_are_those_of_procfs() {
         own.collect::<BTreeSet<_>>()
     };
     for (child, shown) in &all {
-        let env = execed(&run, child.id() as i32);
+        let env = &run.one("exec", child.id() as i32, |event| event["ret"] == 0)["env"];
         assert_eq!((texts(&env["set"]) == *shown, &env["count"]), (true, &json!(shown.len())), "{}", shown.len());
         // The tests started before the trace, and the scan has found their environment.
         assert_eq!((texts(&env["unset"]), env.get("unset_why")), (own(shown), None));
@@ -72,8 +68,7 @@ fn environments_are_those_of_procfs() {
 
 #[test]
 fn a_change_is_against_the_program_before_or_the_parent() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let script = dir.at("script");
     // By its path, because a shell may run programs itself.
     let env = if Path::new("/usr/bin/env").exists() { "/usr/bin/env" } else { "/bin/env" };
@@ -199,8 +194,7 @@ fn a_process_that_is_older_than_the_trace_has_its_environment() {
 
 #[test]
 fn a_recording_has_no_value_that_was_not_asked_for() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let run = ["--kind", "exec", "--", "env", "CPATH=ultramarine", "MY_SETTING=vermilion", "/bin/true"];
     let found = |options: &[&str]| {
         let file = dir.at(&format!("{}.ttr", options.concat()));

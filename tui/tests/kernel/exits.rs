@@ -1,6 +1,7 @@
 //! The ends of processes, compared with the status from waitpid(2).
 
 use crate::cases::{Case, Told, check, event, none, with};
+use crate::execs::become_program;
 use crate::sys::{self, Actor, Status, c, fork};
 use crate::traced::{Dir, Traced, alone, emulated, n, not_checked};
 use crate::trees::Cgroup;
@@ -19,12 +20,6 @@ fn exit_thread(code: i32) -> ! {
     unreachable!("exit does not return");
 }
 
-/// Ends the process immediately.
-fn exit_process(code: i32) -> ! {
-    // SAFETY: _exit takes an integer and runs no code of this process.
-    unsafe { libc::_exit(code) }
-}
-
 /// The kinds of the tables.
 pub(crate) const EXITS: [&str; 2] = ["--kind", "exec,exit,fork"];
 
@@ -36,7 +31,7 @@ fn ends_are_those_of_wait() {
 const ENDS: &[Case] = &[
     ("codes", |_| {
         let told = [0, 1, 42, 255, 256, -1].map(|code| {
-            let ended = watch(|| exit_process(code));
+            let ended = watch(|| sys::exit(code));
             assert_eq!(ended.status.code(), Some(code & 0xff));
             ended.told()
         });
@@ -88,9 +83,8 @@ const ENDS: &[Case] = &[
     ("thread execs", exec_by_a_thread),
     ("leader execs", |_| {
         let began = Instant::now();
-        let mut child = std::process::Command::new("/bin/sleep").arg("0.05").spawn().expect("a child");
-        child.wait().expect("a status");
-        let ended = Ended { pid: child.id() as i32, status: Status(0), within: began.elapsed() };
+        let pid = sys::run_program(std::process::Command::new("/bin/sleep").arg("0.05"));
+        let ended = Ended { pid, status: Status(0), within: began.elapsed() };
         let exec = event("exec", ended.pid, json!({"old_tid": null}));
         Ok(vec![exec, with(ended.lived_at_least(50), json!({"comm": "sleep"}))])
     }),
@@ -193,11 +187,7 @@ fn exec_by_a_thread(_: &Dir) -> Told {
     let ended = watch(|| {
         std::thread::spawn(move || {
             (&tids_in).write_all(&sys::tid().to_le_bytes()).expect("the test listens");
-            let path = c("/bin/sh");
-            let args = [c("sh"), c("-c"), c("exit 9")];
-            let argv = [args[0].as_ptr(), args[1].as_ptr(), args[2].as_ptr(), std::ptr::null()];
-            // SAFETY: the path and the arguments are C strings, the list ends with null, and all outlive the call.
-            unsafe { libc::execv(path.as_ptr(), argv.as_ptr()) };
+            become_program("/bin/sh", &["sh", "-c", "exit 9"]);
         });
         loop {
             std::thread::park();
@@ -246,7 +236,7 @@ fn processes_that_reuse_an_id_are_distinguished() {
         let first_status = sys::wait(first);
         let mut told = vec![i64::from(first), i64::from(first_status.0)];
         for time in 0..TIMES {
-            match sys::fork_with_id(first, || exit_process(time % 100)) {
+            match sys::fork_with_id(first, || sys::exit(time % 100)) {
                 Ok(child) => told.push(i64::from(sys::wait(child).0)),
                 // Another process has the id.
                 Err(libc::EEXIST) => {}
@@ -257,8 +247,7 @@ fn processes_that_reuse_an_id_are_distinguished() {
     })
     .run();
     crowd.end();
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     if let [error] = statuses[..] {
         let error = std::io::Error::from_raw_os_error(-error as i32);
         return not_checked(&format!("reused process ids: clone3 with set_tid: {error}"));
@@ -311,20 +300,11 @@ fn wait4(pid: i32) -> (i64, [u64; 3]) {
     (micros(used.ru_utime) + micros(used.ru_stime), counts.map(|count| count as u64))
 }
 
-/// The CPU time of this process in microseconds.
-fn cpu_time() -> i64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a live local.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
-}
-
 /// What processes of several kinds used. The time of wait4(2) includes the end of the exit, which is long on a busy machine; the time
 /// that a process reads before its exit does not.
 #[test]
 fn costs_are_those_of_wait4() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
     let processes = if emulated() { 60 } else { 2_000 };
     let used: Vec<_> = (0..processes)
@@ -346,7 +326,8 @@ fn costs_are_those_of_wait4() {
             };
             let child = fork(move || {
                 act();
-                (&end).write_all(&cpu_time().to_le_bytes()).expect("the test listens");
+                let micros = sys::clock(libc::CLOCK_PROCESS_CPUTIME_ID) / 1_000;
+                (&end).write_all(&micros.to_le_bytes()).expect("the test listens");
             });
             let mut micros = [0; 8];
             before.read_exact(&mut micros).expect("its time");

@@ -24,8 +24,7 @@ fn export(file: &str, format: &str, out: &str) -> Output {
 
 #[test]
 fn an_export_has_the_events_of_the_recording() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("run.ttr");
     if recorded(&file).is_none() {
         return;

@@ -20,11 +20,6 @@ const LONGEST: usize = 128 << 10;
 /// More than the fields of an exec need without its arguments, in bytes.
 const REST: usize = 64 << 10;
 
-/// The duration of a flood.
-fn duration() -> Duration {
-    Duration::from_secs(if emulated() { 20 } else { 8 })
-}
-
 /// Runs `/bin/true` as the user `nobody` with these arguments until the time is over. Returns the number of runs, and
 /// the arguments of the programs that root ran.
 fn flood(args: &[String]) -> (usize, Vec<String>) {
@@ -40,7 +35,7 @@ fn flood(args: &[String]) -> (usize, Vec<String>) {
                 }
             });
         }
-        let pause = duration() / OURS as u32;
+        let pause = Duration::from_secs(if emulated() { 20 } else { 8 }) / OURS as u32;
         let ours = (0..OURS).map(|number| {
             let began = Instant::now();
             let own = format!("tracetui-flood-{number}");

@@ -1,7 +1,7 @@
 //! Recordings that are read while they are written.
 
 use crate::recording::{info, read, text};
-use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use crate::traced::{Dir, cannot_run, may_trace, tracetui};
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -17,10 +17,7 @@ fn start(command: &mut Command) -> Child {
 
 /// A recorder that has written the first frames. `None`, with a message, if it must not trace.
 fn recorder(args: &[&str], file: &str) -> Option<Child> {
-    if !may_trace() {
-        return None;
-    }
-    let mut child = start(tracetui().arg("record").args(args));
+    let mut child = start(may_trace().then(tracetui)?.arg("record").args(args));
     let begun = Instant::now();
     while fs::metadata(file).map_or(0, |found| found.len()) < 1000 {
         if child.try_wait().expect("a child").is_some() || begun.elapsed() > Duration::from_secs(60) {
@@ -34,7 +31,6 @@ fn recorder(args: &[&str], file: &str) -> Option<Child> {
     Some(child)
 }
 
-/// Follows a recording.
 fn follow(file: &str) -> Child {
     start(tracetui().args(["print", "--follow", "--format", "json", file]))
 }
@@ -67,8 +63,7 @@ fn signal(child: &Child, signal: libc::c_int) {
 
 #[test]
 fn a_recording_that_is_followed_gives_what_it_gives_in_the_end() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("live.ttr");
     let Some(recorder) = recorder(&["-o", &file, "--", "sh", "-c", WORK], &file) else { return };
     let followers = [follow(&file), follow(&file)];
@@ -93,8 +88,7 @@ fn a_recording_that_is_followed_gives_what_it_gives_in_the_end() {
 
 #[test]
 fn a_writer_that_is_killed_ends_the_following() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("killed.ttr");
     let Some(mut recorder) = recorder(&["-o", &file, "--comm", "no-such"], &file) else { return };
     let follower = follow(&file);
@@ -111,8 +105,7 @@ fn a_writer_that_is_killed_ends_the_following() {
 
 #[test]
 fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("long.ttr");
     let Some(mut recorder) = recorder(&["-o", &file, "--duration", "60s"], &file) else { return };
     let [interrupted, closed] = [follow(&file), follow(&file)];
@@ -144,8 +137,7 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
 
 #[test]
 fn following_goes_on_in_the_next_file() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (name, first) = (dir.at("x.ttr"), dir.at("x.000001.ttr"));
     let work = "for i in 1 2 3; do for j in $(seq 15000); do : </no/such-$i-$j; done; sleep 1; done 2>/dev/null; true";
     let args = ["-o", &name, "--rotate", "64KiB,1000", "--", "bash", "-c", work];

@@ -9,8 +9,8 @@ use crate::bpf::{
 use crate::fuse;
 use crate::pty;
 use crate::sys::{self, Actor, Pages};
-use crate::traced::{Dir, Traced, alone, not_checked, trace};
-use serde_json::Value;
+use crate::traced::{Dir, Traced, alone, check_has, not_checked, trace};
+use serde_json::{Value, json};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -33,11 +33,10 @@ fn tracepoint_program(name: &str) -> OwnedFd {
 /// of a perf event, the call is shown, without a target.
 #[test]
 fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
-    let _alone = alone();
+    let dir = Dir::alone();
     if !Path::new("/dev/fuse").exists() {
         return not_checked("an ioctl of a FUSE file: there is no /dev/fuse");
     }
-    let dir = Dir::new();
     let (tracefs, place) = (dir.dir("tracefs"), dir.dir("fuse"));
     let acted = trace("bpf", move || {
         let event = perf_event(tracepoint_id(&tracefs, "sched/sched_process_exit"));
@@ -67,8 +66,7 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
     check_prog(&real, "tt_real", "tracepoint", &numbers[4..]);
     assert_eq!(real["attach"]["target"], "sched:sched_process_exit", "{real}");
     let attach = &run.one("bpf", pid, by_ioctl("tt_shared"))["attach"];
-    assert_eq!((&attach["target"], &attach["target_why"]), (&Value::Null, &"raced".into()), "{attach}");
-    assert_eq!(attach["type"], Value::Null, "{attach}");
+    check_has(attach, json!({"target": null, "target_why": "raced", "type": null}));
 }
 
 /// Files of other kinds fail, or know the same number for something else.
@@ -77,10 +75,7 @@ fn an_ioctl_of_another_file_attaches_nothing() {
     let _alone = alone();
     let acted = trace("bpf", || {
         let prog = tracepoint_program("tt_nowhere");
-        let mut ends = [0; 2];
-        // SAFETY: `ends` has room for the two descriptors.
-        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
-        let pipe = ends.map(|fd| sys::owned(fd.into()));
+        let pipe = sys::pipe().map(|fd| sys::owned(fd.into()));
         let (master, slave) = pty::open();
         let null = sys::owned(sys::open_path("/dev/null"));
         [&pipe[0], &master, &slave, &null, &prog].into_iter().map(|file| set_bpf(&prog, file)).collect()
@@ -132,8 +127,7 @@ fn maps_of_program(id: u32) -> Vec<u32> {
 fn no_other_process_can_change_the_maps_of_the_probes() {
     const BPF_MAP_UPDATE_ELEM: u64 = 2;
     const BPF_MAP_DELETE_ELEM: u64 = 3;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (decoy, path) = (dir.file("decoy"), dir.file("opened"));
     let Some(traced) = Traced::start(&["--kind", "open,bpf,exit"]) else { return };
     let actor = Actor::new(move || {

@@ -20,8 +20,7 @@ fn rows(csv: &[u8]) -> Vec<Vec<String>> {
 
 #[test]
 fn csv_has_one_row_an_event_and_the_json_in_its_last_column() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start_as("csv", &["--json-column"]) else { return };
     let opens = act(&dir);
     let run = traced.stop();
@@ -80,8 +79,7 @@ fn nothing_in_csv_acts_on_a_terminal_or_in_a_spreadsheet() {
 
 #[test]
 fn text_has_one_aligned_line_an_event() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start_as("text", &[]) else { return };
     let opens = act(&dir);
     let run = traced.stop();

@@ -28,8 +28,7 @@ pub(crate) fn serve(place: &str) -> Option<Served> {
     let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
     sys::mount_with("fuse", place, "fuse", 0, &data);
     let server = sys::fork(|| {
-        // SAFETY: prctl(2) takes integers.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        sys::end_with_the_parent();
         answer_all(device);
     });
     let file = sys::owned(sys::open_path(&format!("{place}/file")));

@@ -6,8 +6,8 @@ use crate::fuse;
 use crate::recording::read;
 use crate::sys::{self, Actor, Pages, c, page};
 use crate::tcp::net;
-use crate::traced::{Dir, Traced, alone, alone_as_root, n, not_checked};
-use serde_json::Value;
+use crate::traced::{Dir, Traced, alone, check_has, n, not_checked};
+use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -59,8 +59,7 @@ fn open_hostile(dir: &Dir) -> Vec<(Vec<u8>, i64)> {
 
 #[test]
 fn hostile_paths_come_out_whole_in_json() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
     let opened = open_hostile(&dir);
     let run = traced.stop_and_check();
@@ -79,15 +78,13 @@ fn hostile_paths_come_out_whole_in_json() {
 
 #[test]
 fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let program = [dir.path().as_os_str().as_bytes(), b"/", HOSTILE[0], HOSTILE[7]].concat();
     std::fs::copy("/bin/true", OsStr::from_bytes(&program)).expect("a program");
     let Some(traced) = Traced::start(&[]) else { return };
-    let mut child = Command::new(OsStr::from_bytes(&program));
-    child.arg0(OsStr::from_bytes(HOSTILE[10])).args(HOSTILE.map(OsStr::from_bytes));
-    let mut child = child.spawn().expect("a child");
-    child.wait().expect("a status");
+    let mut command = Command::new(OsStr::from_bytes(&program));
+    command.arg0(OsStr::from_bytes(HOSTILE[10])).args(HOSTILE.map(OsStr::from_bytes));
+    let child = sys::run_program(&mut command);
     let path = dir.at("by a strange thread");
     let comms: [&[u8]; 4] = [b"two words", b"\x1b[31m\nred", b"\xff\xfe", b"fifteen bytes.."];
     let actors = comms.map(|comm| {
@@ -102,7 +99,7 @@ fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
         (pid, comm)
     });
     let run = traced.stop_and_check();
-    let exec = run.one("exec", child.id() as i32, |_| true);
+    let exec = run.one("exec", child, |_| true);
     check_text(&exec, "filename", &program);
     check_text(&exec, "exe", &program);
     check_argv(&exec, &[&[HOSTILE[10]], HOSTILE.as_slice()].concat());
@@ -115,8 +112,7 @@ fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
 /// Checks the arguments, and the hex form of those that are not UTF-8.
 fn check_argv(exec: &Value, argv: &[&[u8]]) {
     let lossy: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
-    assert_eq!(exec["argv"], serde_json::json!(lossy), "{exec}");
-    assert_eq!(exec["argc"], argv.len(), "{exec}");
+    check_has(exec, json!({"argv": lossy, "argc": argv.len()}));
     let in_hex: Vec<Value> =
         argv.iter().map(|arg| if std::str::from_utf8(arg).is_ok() { Value::Null } else { hex(arg).into() }).collect();
     let expected = if in_hex.iter().all(Value::is_null) { Value::Null } else { in_hex.into() };
@@ -125,12 +121,10 @@ fn check_argv(exec: &Value, argv: &[&[u8]]) {
 
 #[test]
 fn text_output_is_free_of_control_bidi_and_zero_width_characters() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(traced) = Traced::start_as("text", &[]) else { return };
     let opened = open_hostile(&dir);
-    let mut child = Command::new("/bin/true").args(HOSTILE.map(OsStr::from_bytes)).spawn().expect("a child");
-    child.wait().expect("a status");
+    sys::run_program(Command::new("/bin/true").args(HOSTILE.map(OsStr::from_bytes)));
     sys::set_comm(b"\x1b]0;x\x07\n\xff");
     let actor = Actor::new(|| vec![sys::open_path("/nowhere")]);
     sys::set_comm(b"kernel");
@@ -159,8 +153,7 @@ fn invisible(ch: char) -> bool {
 
 #[test]
 fn the_longest_path_is_whole_and_a_longer_one_is_named_so() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("file");
     let dots = |len: usize| {
         let name = if (len - file.len()).is_multiple_of(2) { "/file" } else { "//file" };
@@ -174,8 +167,7 @@ fn the_longest_path_is_whole_and_a_longer_one_is_named_so() {
     let actor = Actor::new(|| [&longest, &deep, &too_long].map(|path| sys::open_path(path)).to_vec());
     let pid = actor.pid;
     let rets = actor.run();
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     assert!(rets[0] >= 0 && rets[1] >= 0, "{rets:?}");
     assert_eq!(rets[2], -i64::from(libc::ENAMETOOLONG));
     assert_eq!(run.open(pid, &longest)["abs_path"], file);
@@ -201,8 +193,7 @@ fn deepest(dir: &Dir) -> String {
 
 #[test]
 fn a_path_across_a_page_border_or_up_to_unmapped_memory_is_whole() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let path = dir.file("at the border of a page");
     let bytes = c(path.clone()).into_bytes_with_nul();
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
@@ -239,8 +230,7 @@ fn a_path_that_cannot_be_read_is_empty_and_says_so() {
     let events = run.kind_of("open", pid);
     assert_eq!(events.len(), 4, "{events:#?}");
     for event in events {
-        assert_eq!((&event["path"], &event["path_why"]), (&"".into(), &"fault".into()), "{event}");
-        assert_eq!(event["err"], "EFAULT", "{event}");
+        check_has(&event, json!({"path": "", "path_why": "fault", "err": "EFAULT"}));
     }
 }
 
@@ -248,12 +238,7 @@ fn a_path_that_cannot_be_read_is_empty_and_says_so() {
 fn empty_arguments_are_arguments() {
     let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
-    let start = |argv: &[&str]| {
-        let mut command = Command::new("/bin/true");
-        let mut child = command.arg0(argv[0]).args(&argv[1..]).spawn().expect("a child");
-        child.wait().expect("a status");
-        child.id() as i32
-    };
+    let start = |argv: &[&str]| sys::run_program(Command::new("/bin/true").arg0(argv[0]).args(&argv[1..]));
     let cases: [&[&str]; 5] = [&["true", "", "", "x", ""], &[""], &["", ""], &["-login"], &["not its name", "a b"]];
     let pids = cases.map(start);
     let run = traced.stop_and_check();
@@ -271,18 +256,14 @@ fn megabytes_of_arguments_are_whole() {
     let argv: Vec<String> =
         (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000 + usize::from(i))).collect();
     let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
-    let mut command = Command::new("/bin/true");
-    let mut child = command.env_clear().args(&argv).spawn().expect("a child");
-    child.wait().expect("a status");
-    let run = traced.stop();
-    let account = run.check();
-    let exec = run.one("exec", child.id() as i32, |_| true);
+    let child = sys::run_program(Command::new("/bin/true").env_clear().args(&argv));
+    let (run, account) = traced.stop_with_account();
+    let exec = run.one("exec", child, |_| true);
     let got = exec["argv"].as_array().expect("a list");
     let lens: Vec<usize> = got.iter().map(|arg| arg.as_str().expect("text").len()).collect();
     let whole = got.iter().skip(1).zip(&argv).all(|(got, arg)| got == arg.as_str());
     assert!(whole && got.len() == argv.len() + 1, "lengths {lens:?}, cut {}", exec["cut"]);
-    assert_eq!(exec["cut"], false);
-    assert_eq!(exec["argc"], argv.len() + 1);
+    check_has(&exec, json!({"cut": false, "argc": argv.len() + 1}));
     assert_eq!(n(&account["kinds"]["exec"]["lost"]["ring"]), 0, "{account}");
 }
 
@@ -291,11 +272,9 @@ fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
     let _alone = alone();
     let argv: Vec<String> = (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000)).collect();
     let Some(traced) = Traced::start(&["--kind", "exec", "--ring-size", "64KiB"]) else { return };
-    let mut child = Command::new("/bin/true").env_clear().args(&argv).spawn().expect("a child");
-    child.wait().expect("a status");
-    let run = traced.stop();
-    let account = run.check();
-    let exec = run.one("exec", child.id() as i32, |_| true);
+    let child = sys::run_program(Command::new("/bin/true").env_clear().args(&argv));
+    let (run, account) = traced.stop_with_account();
+    let exec = run.one("exec", child, |_| true);
     // Only one of the two tracepoints provides the number of arguments.
     assert!(exec["argc"] == argv.len() + 1 || exec["argc_why"] == "no_field", "{}", exec["argc_why"]);
     assert_eq!(exec["cut"], true, "1.9 MiB went through 64 KiB?");
@@ -309,11 +288,10 @@ fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
 /// arguments. The processes after it are known.
 #[test]
 fn a_process_whose_memory_does_not_answer_delays_no_other() {
-    let _alone = alone();
+    let dir = Dir::alone();
     if !std::path::Path::new("/dev/fuse").exists() {
         return not_checked("memory that does not answer: there is no /dev/fuse");
     }
-    let dir = Dir::new();
     let place = dir.dir("fuse");
     let (mut told, tell) = std::io::pipe().expect("a pipe");
     let (go, mut say_go) = std::io::pipe().expect("a pipe");
@@ -338,8 +316,7 @@ fn a_process_whose_memory_does_not_answer_delays_no_other() {
     let mut later = Actor::new(move || {
         let mut opener = Actor::new(move || {
             tell.write_all(&[0]).expect("the test listens");
-            // SAFETY: prctl(2) takes integers.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            sys::end_with_the_parent();
             loop {
                 sys::close(sys::open_path("/dev/null"));
                 std::thread::sleep(std::time::Duration::from_millis(1));
@@ -373,9 +350,8 @@ const INTERFACES: [&[u8]; 6] = [
 
 #[test]
 fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(dir) = Dir::alone_as_root() else { return };
     sys::unshare(libc::CLONE_NEWNET);
-    let dir = Dir::new();
     let file = dir.at("recording");
     let Some(traced) = Traced::start(&["--kind", "bpf", "-w", &file]) else { return };
     let mut ids = vec![];

@@ -1,9 +1,10 @@
 //! The identity of opened and executed files, compared with stat(2).
 
 use crate::cases::{Told, absent, event, with};
+use crate::execs::become_program;
 use crate::recording::{read, record};
 use crate::sys::{self, c, fork};
-use crate::traced::{Dir, Traced, alone, alone_as_root, tracetui};
+use crate::traced::{Dir, Traced, alone, tracetui};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -37,10 +38,7 @@ pub(crate) fn files_have_the_identity_of_stat(dir: &Dir) -> Told {
     });
     sys::open_path("/nowhere");
     let failed = event("open", sys::pid(), json!({"path": "/nowhere", "file": absent()}));
-    let runner = fork(|| {
-        // SAFETY: the list ends, and outlives the call.
-        unsafe { libc::execv(c"script".as_ptr(), [c"script".as_ptr(), std::ptr::null()].as_ptr()) };
-    });
+    let runner = fork(|| become_program("script", &["script"]));
     sys::wait(runner);
     // The program of a script is its interpreter.
     let exec = event("exec", runner, json!({"ret": 0, "file": {"?whole": shown("/bin/true")}}));
@@ -62,7 +60,7 @@ fn opens_have_none_unless_it_is_asked_for() {
 
 #[test]
 fn an_unwanted_file_is_found_under_any_name() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(dir) = Dir::alone_as_root() else { return };
     for (script, status) in [
         ("cat key", 3),
         ("ln key link; cat link", 3),
@@ -92,7 +90,6 @@ fn an_unwanted_file_is_found_under_any_name() {
             if status == 3 { "an event matches --expect-no-open" } else { "no event matches --expect-no-open" };
         assert_eq!((run.status.code(), said.lines().last()), (Some(status), Some(message)), "{script}: {said}");
     }
-    let dir = Dir::new();
     for (path, why) in [(dir.at("nothing"), "No such file"), (dir.at(""), "is a directory; name the files in it")] {
         let run =
             tracetui().args(["print", "--expect-no-open", &path, "--", "true"]).output().expect("tracetui starts");
@@ -103,8 +100,7 @@ fn an_unwanted_file_is_found_under_any_name() {
 
 #[test]
 fn a_file_that_is_still_the_same_has_a_checksum() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let [same, changed, gone] = ["same", "changed", "gone"].map(|name| dir.at(name));
     for path in [&same, &changed, &gone] {
         fs::write(path, "abc").expect("room");

@@ -35,12 +35,11 @@ const KILLED: &[Case] = &[
     }),
     ("parent ends", |_| {
         let ids = Shared::new();
-        // SAFETY: prctl(2) with integers only. The orphan becomes a child of this process.
-        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+        // The orphan becomes a child of this process.
+        sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         let parent = fork(|| {
             prey(|| {
-                // SAFETY: prctl(2) with integers only.
-                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+                sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
                 ids.at(0).store(host_pid(), Ordering::SeqCst);
             });
         });

@@ -2,8 +2,8 @@
 
 use crate::arch;
 use crate::sys::{self, Actor, Pages, c, fork};
-use crate::traced::{Dir, Traced, alone, release, trace};
-use serde_json::Value;
+use crate::traced::{Dir, Traced, alone, check_has, release, trace};
+use serde_json::{Value, json};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,15 +40,13 @@ fn answer_openat_and_execve(answer: u32) {
 /// its first argument on aarch64. Either may be the number of a descriptor, and AT_FDCWD looks like an error.
 #[test]
 fn a_call_that_seccomp_traps_is_no_open() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (asked, decoy) = (dir.file("asked"), dir.file("decoy"));
-    let to_open = asked.clone();
-    let acted = trace("open,exit", move || {
-        let fd = arch::open(&c(decoy), libc::O_RDONLY, 0);
+    let acted = trace("open,exit", || {
+        let fd = arch::open(&c(decoy.as_str()), libc::O_RDONLY, 0);
         assert_eq!(sys::dup2(fd as u64, libc::SYS_openat as u64), libc::SYS_openat);
         trap_openat_and_execve();
-        let path = c(to_open);
+        let path = c(asked.as_str());
         // The path is absolute, so the first argument can have any value.
         for first in [libc::SYS_openat as i32, libc::AT_FDCWD] {
             sys::openat(first, &path, libc::O_RDONLY, 0);
@@ -63,8 +61,7 @@ fn a_call_that_seccomp_traps_is_no_open() {
 /// As above, but the process, or its last thread, is killed: it is in a mode of seccomp that only killed tasks are in.
 #[test]
 fn a_call_that_seccomp_kills_is_no_open() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (path, decoy) = (dir.file("asked"), dir.file("decoy"));
     let Some(traced) = Traced::start(&["--kind", "open,exit"]) else { return };
     let mut killed = Vec::new();
@@ -102,12 +99,10 @@ fn an_open_that_looks_trapped_is_shown() {
     /// The command of fcntl(2) that selects the signal.
     const F_SETSIG: i32 = 10;
     const TIMES: usize = 20;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let path = dir.file("watched");
-    let to_open = path.clone();
-    let acted = trace("open,exit", move || {
-        let path = c(to_open);
+    let acted = trace("open,exit", || {
+        let path = c(path.as_str());
         let wanted = libc::SYS_openat as i32;
         let allow = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }];
         let program = libc::sock_fprog { len: 1, filter: allow.as_ptr().cast_mut() };
@@ -192,8 +187,7 @@ fn a_call_that_seccomp_traps_is_no_failed_exec() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_kernel_sees_half_of_the_registers_of_a_32_bit_call() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let path = dir.file("in the lower half");
     let bytes = c(path.clone()).into_bytes_with_nul();
     let acted = trace("open,exit", || {
@@ -212,10 +206,8 @@ fn the_kernel_sees_half_of_the_registers_of_a_32_bit_call() {
 #[test]
 fn a_name_that_changes_is_one_or_the_other() {
     const OPENS: usize = 30_000;
-    let _alone = alone();
-    let dir = Dir::new();
-    let (short, long) = (dir.at(&"a".repeat(30)), dir.at(&"b".repeat(60)));
-    std::fs::create_dir(&short).expect("a directory");
+    let dir = Dir::alone();
+    let (short, long) = (dir.dir(&"a".repeat(30)), dir.at(&"b".repeat(60)));
     let file = format!("{short}/file");
     std::fs::File::create(&file).expect("a file");
     let (from, to) = (c(short.clone()), c(long.clone()));
@@ -253,10 +245,7 @@ fn a_name_that_changes_is_one_or_the_other() {
 fn a_file_without_a_name_is_not_called_root() {
     let _alone = alone();
     let acted = trace("open,exit", || {
-        let mut ends = [0; 2];
-        // SAFETY: `ends` has room for the two descriptors.
-        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
-        vec![sys::open_path("/proc/self/ns/mnt"), sys::open_path(&format!("/proc/self/fd/{}", ends[0]))]
+        vec![sys::open_path("/proc/self/ns/mnt"), sys::open_path(&format!("/proc/self/fd/{}", sys::pipe()[0]))]
     });
     let Some((run, pid, rets)) = acted else { return };
     for ret in rets {
@@ -269,14 +258,12 @@ fn a_file_without_a_name_is_not_called_root() {
 /// A process that left its root by a descriptor still has that root.
 #[test]
 fn an_open_outside_of_the_root_does_not_deny_the_root() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (jail, outside) = (dir.dir("jail"), dir.file("outside"));
     let place = dir.at("");
     let acted = trace("open,exit", move || {
         let there = std::fs::File::open(place).expect("a directory");
-        // SAFETY: the path is a C string that outlives the call.
-        assert_eq!(unsafe { libc::chroot(c(jail).as_ptr()) }, 0);
+        std::os::unix::fs::chroot(jail).expect("root");
         vec![sys::openat(there.as_raw_fd(), c"outside", libc::O_RDONLY, 0)]
     });
     let Some((run, pid, rets)) = acted else { return };
@@ -289,18 +276,16 @@ fn an_open_outside_of_the_root_does_not_deny_the_root() {
 /// A program whose file was deleted, started in a directory that was deleted.
 #[test]
 fn what_was_deleted_is_said_to_be() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (program, place) = (dir.at("program"), dir.dir("place"));
     std::fs::copy("/bin/true", &program).expect("a copy");
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
     let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
-    let (file, there) = (program.clone(), place.clone());
-    let mut actor = Actor::new(move || {
-        std::env::set_current_dir(&there).expect("a directory");
-        let open = c(format!("/proc/self/fd/{}", arch::open(&c(file.clone()), libc::O_RDONLY, 0)));
-        std::fs::remove_dir(&there).expect("an empty directory");
-        std::fs::remove_file(&file).expect("a file");
+    let mut actor = Actor::new(|| {
+        std::env::set_current_dir(&place).expect("a directory");
+        let open = c(format!("/proc/self/fd/{}", arch::open(&c(program.as_str()), libc::O_RDONLY, 0)));
+        std::fs::remove_dir(&place).expect("an empty directory");
+        std::fs::remove_file(&program).expect("a file");
         let argv = [open.as_ptr() as u64, 0];
         vec![sys::call(libc::SYS_execve, [open.as_ptr() as u64, argv.as_ptr() as u64, argv[1..].as_ptr() as u64, 0, 0])]
     });
@@ -309,6 +294,5 @@ fn what_was_deleted_is_said_to_be() {
     let (status, failed) = actor.end();
     assert_eq!((status.code(), failed), (Some(0), vec![]));
     let event = traced.stop().one("exec", pid, |_| true);
-    assert_eq!((&event["exe"], &event["exe_deleted"]), (&program.into(), &true.into()), "{event}");
-    assert_eq!((&event["cwd"], &event["cwd_deleted"]), (&place.into(), &true.into()), "{event}");
+    check_has(&event, json!({"exe": program, "exe_deleted": true, "cwd": place, "cwd_deleted": true}));
 }

@@ -2,15 +2,16 @@
 //! room, the exact starts of processes that are older than the trace.
 
 use crate::bpf;
+use crate::execs::become_program;
 use crate::forged;
 use crate::sys::{self, Actor, NOBODY, fork};
 use crate::tcp::net;
 use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked, release};
 use crate::trees::{Cgroup, Reused, Shared};
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -40,7 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Fewer than a test may open.
 const CONNECTIONS: u32 = 8;
 
-/// The capture filter for these options.
 fn filter(options: FilterOptions) -> CaptureFilter {
     let kind = if options.kind.is_empty() { vec!["open".to_owned()] } else { options.kind.clone() };
     let options = FilterOptions { kind, ..options };
@@ -68,17 +68,9 @@ fn start_with(
     tree_size: u32,
     inspector: Option<InspectorIds>,
 ) -> Option<Live> {
-    if !may_trace() {
-        return None;
-    }
-    let facts = match Btf::running() {
-        Ok(btf) => KernelFacts::of(&btf, BtfOrigin::Kernel),
-        Err(error) => {
-            cannot_run(&format!("the kernel's BTF: {error}"));
-            return None;
-        }
-    };
-    let connections = CONNECTIONS;
+    may_trace().then_some(())?;
+    let btf = Btf::running().inspect_err(|error| cannot_run(&format!("the kernel's BTF: {error}"))).ok()?;
+    let facts = KernelFacts::of(&btf, BtfOrigin::Kernel);
     let options = LiveOptions {
         ring_size: 16 << 20,
         rings: rings(),
@@ -91,17 +83,12 @@ fn start_with(
         stacks: Kind::Bpf.into(),
         capture,
         tree_size,
-        connections,
+        connections: CONNECTIONS,
         way,
         inspector,
     };
-    match Begun::new(&options).and_then(|begun| Live::start(&options, begun, &facts)) {
-        Ok(live) => Some(live),
-        Err(error) => {
-            cannot_run(&error.to_string());
-            None
-        }
-    }
+    let live = Begun::new(&options).and_then(|begun| Live::start(&options, begun, &facts));
+    live.inspect_err(|error| cannot_run(&error.to_string())).ok()
 }
 
 /// The number of opens of each path, according to the frames in the ring.
@@ -228,10 +215,7 @@ fn seconds() -> u64 {
 
 /// CLOCK_BOOTTIME in nanoseconds.
 fn boot_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a live local to which clock_gettime(2) writes.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) }, 0);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    sys::clock(libc::CLOCK_BOOTTIME)
 }
 
 /// Forks twice, so that the process that runs `act` loses its parent at once.
@@ -247,9 +231,8 @@ fn the_inspector_is_an_id_and_a_start() {
     let _alone = alone();
     for (off, own) in [(0, true), (TICK_NS as i64, false), (-(TICK_NS as i64), false)] {
         let mut actor = Actor::new(|| vec![sys::open_path("/nowhere/of the id"), sys::open_path("/nowhere/of the id")]);
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", actor.pid)).expect("it runs");
-        let ticks = text.rsplit(')').next().and_then(|rest| rest.split(' ').nth(20)?.parse::<u64>().ok());
-        let start = BootNanos((ticks.expect("field 22") * TICK_NS).saturating_add_signed(off));
+        let ticks = start_ticks(actor.pid).expect("it runs");
+        let start = BootNanos((ticks * TICK_NS).saturating_add_signed(off));
         let ids = InspectorIds { pid: actor.pid as u32, tgid: Tgid(actor.pid as u32), start };
         let (kinds, all) = (KindSet::of(&[Kind::Open]), filter(FilterOptions::default()));
         let Some(mut live) = start_with(Way::Auto, kinds, all, MAX_TREE, Some(ids)) else { return };
@@ -376,7 +359,8 @@ fn another_filter_takes_force_while_events_flow() {
     };
     for (i, (options, wanted)) in filters.iter().enumerate() {
         let phase = 2 * i + 1;
-        let is_checked = |who: &Who| !in_the_roots_cgroup(*who, options);
+        // Of the others user space must decide: the id of the v2 hierarchy's root does not determine a path.
+        let is_checked = |who: &Who| options.cgroup.is_empty() || *who == Other;
         let (passed, rejected): (Vec<Who>, Vec<Who>) =
             ALL.iter().filter(|who| is_checked(who)).partition(|who| wanted.contains(who));
         check(&passed, phase, &format!("with {options:?}"));
@@ -399,11 +383,6 @@ fn another_filter_takes_force_while_events_flow() {
     if all_skipped > 0 {
         println!("the kernel skipped {all_skipped} events");
     }
-}
-
-/// Whether user space must decide: the id of the v2 hierarchy's root does not determine a path.
-fn in_the_roots_cgroup(who: Who, options: &FilterOptions) -> bool {
-    !options.cgroup.is_empty() && who != Other
 }
 
 /// Verifying the programs takes most of the start, 1 to 2 ms for a thousand instructions that the verifier walks through.
@@ -446,21 +425,18 @@ fn a_tree_without_room_says_so() {
     const ROOM: u32 = 8;
     const BORN: usize = 20;
     let root = Actor::new(|| {
-        let mut wire = [0; 2];
-        // SAFETY: `wire` has room for the two descriptors.
-        unsafe { libc::pipe(wire.as_mut_ptr()) };
+        let (mut parent, held) = std::io::pipe().expect("a pipe");
         let children: Vec<i32> = (0..BORN)
             .map(|number| {
                 fork(|| {
                     sys::open_path(&format!("/nowhere/child {number}"));
                     // The child lives until its parent closes the pipe.
-                    sys::close(wire[1].into());
-                    // SAFETY: `wire` has room for the byte.
-                    unsafe { libc::read(wire[0], (&raw mut wire).cast(), 1) };
+                    sys::close(held.as_raw_fd().into());
+                    let _ = parent.read(&mut [0]);
                 })
             })
             .collect();
-        sys::close(wire[1].into());
+        drop(held);
         for child in children {
             sys::wait(child);
         }
@@ -626,8 +602,7 @@ fn starts_before_the_trace_are_exact() {
         })
         .collect();
     elders.push(Elder::new(|| {
-        // SAFETY: the path and the arguments are C strings, and the list ends with null. The call replaces this child.
-        unsafe { libc::execl(c"/bin/true".as_ptr(), c"true".as_ptr(), std::ptr::null::<libc::c_char>()) };
+        become_program("/bin/true", &["true"]);
         vec![]
     }));
     let pids: Vec<String> = elders.iter().map(|elder| elder.actor.pid.to_string()).collect();
@@ -665,8 +640,7 @@ fn starts_before_the_trace_are_exact() {
             (before, boot_ns(), elder)
         })
         .collect();
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     for (before, after, elder) in &ended {
         let exit = run.one("exit", elder.actor.pid, |_| true);
         elder.check(n(&exit["start_ns"]));

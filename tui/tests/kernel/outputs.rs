@@ -2,10 +2,13 @@
 //! only lines that were written.
 
 use crate::pty;
+use crate::stdio::wait_for;
 use crate::sys;
 use crate::traced::{
-    Dir, KINDS, Run, Traced, alone, alone_as_root, cannot_run, emulated, n, reads_ready, tracetui, wait_at_most,
+    Dir, KINDS, Run, Traced, alone_as_root, cannot_run, emulated, n, reads_ready, ready, tracetui, wait_at_most,
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -41,15 +44,7 @@ fn stubborn(dir: &Dir) -> [String; 3] {
 
 /// The id that the COMMAND wrote, as soon as it exists.
 fn pid_in(dir: &Dir) -> i32 {
-    let began = Instant::now();
-    loop {
-        let text = std::fs::read_to_string(dir.at("pid")).unwrap_or_default();
-        if let Ok(pid) = text.trim().parse() {
-            return pid;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "the command runs");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for(|| std::fs::read_to_string(dir.at("pid")).ok()?.trim().parse().ok())
 }
 
 #[track_caller]
@@ -64,8 +59,7 @@ fn lines(bytes: &[u8]) -> u64 {
 
 #[test]
 fn a_reader_of_stdout_and_stderr_that_leaves_ends_it_and_its_command() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let (ours, theirs) = std::io::pipe().expect("a pipe");
     let mut command = tracetui();
     command.args(["print", "--"]).args(stubborn(&dir)).stdin(Stdio::null());
@@ -86,8 +80,7 @@ fn a_reader_of_stdout_and_stderr_that_leaves_ends_it_and_its_command() {
 
 #[test]
 fn stderr_that_is_gone_changes_nothing_else() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let mut command = tracetui();
     command.args(["print", "--kind", "exec,exit", "--", "sh", "-c", "sleep 0.5; exit 7"]).stdin(Stdio::null());
     command.stdout(File::create(dir.at("out")).expect("a file")).stderr(Stdio::piped());
@@ -100,8 +93,7 @@ fn stderr_that_is_gone_changes_nothing_else() {
 
 #[test]
 fn a_pipe_that_nobody_reads_does_not_hold_it() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(mut traced) = Traced::start_into(Stdio::piped(), &[]) else { return };
     let mut stdout = traced.take_stdout();
     open_some(&dir, 20_000);
@@ -139,15 +131,9 @@ fn check_account(run: &Run, events: u64) {
 
 #[test]
 fn a_recording_into_a_pipe_that_nobody_reads_ends_by_one_signal() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let mut command = tracetui();
-    command.args(["record", "-o", "-"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("tracetui starts");
-    let mut said = BufReader::new(child.stderr.take().expect("piped"));
-    if !reads_ready(&mut child, &mut said) {
-        return;
-    }
+    let Some((mut child, said)) = ready(command.args(["record", "-o", "-"]).stdout(Stdio::piped())) else { return };
     open_some(&dir, 50_000);
     let (status, took) = ends_by(libc::SIGINT, &mut child);
     let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
@@ -159,8 +145,7 @@ fn a_recording_into_a_pipe_that_nobody_reads_ends_by_one_signal() {
 
 #[test]
 fn a_slow_reader_gets_everything() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(mut traced) = Traced::start_into(Stdio::piped(), &["--kind", "open"]) else { return };
     let mut stdout = traced.take_stdout();
     open_some(&dir, 2_000);
@@ -188,8 +173,7 @@ fn a_slow_reader_gets_everything() {
 
 #[test]
 fn a_command_is_signalled_though_nobody_reads() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let mut command = tracetui();
     command.args(["print", "--"]).args(stubborn(&dir)).stdin(Stdio::null());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tracetui starts");
@@ -204,13 +188,10 @@ fn a_command_is_signalled_though_nobody_reads() {
 
 /// Starts the dashboard on a terminal of 200 columns.
 fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
-    let (ours, theirs) = pty::open();
-    let size = libc::winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: `size` is a live local of the type that the request reads.
-    assert_eq!(unsafe { libc::ioctl(theirs.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
     let mut command = tracetui();
-    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
-    command.args(args).stdin(to()).stdout(to()).stderr(File::create(dir.at("err")).expect("a file"));
+    let (ours, _theirs) = pty::give(&mut command);
+    tcsetwinsize(&ours, Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    command.args(args).stderr(File::create(dir.at("err")).expect("a file"));
     let child = command.spawn().expect("tracetui starts");
     (ours, child)
 }
@@ -261,8 +242,7 @@ fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
 
 #[test]
 fn a_terminal_that_goes_away_ends_the_dashboard() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let (terminal, mut child) = dashboard(&dir, &[]);
     if !drawn(&terminal, &mut child) {
         return cannot_run(&std::fs::read_to_string(dir.at("err")).expect("UTF-8"));
@@ -276,8 +256,7 @@ fn a_terminal_that_goes_away_ends_the_dashboard() {
 
 #[test]
 fn what_does_not_fit_on_the_disk_is_not_claimed() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let full = File::options().write(true).open("/dev/full").expect("always there");
     let Some(traced) = Traced::start_into(full.into(), &["--kind", "open"]) else { return };
     open_some(&dir, 500);
@@ -294,47 +273,27 @@ fn what_does_not_fit_on_the_disk_is_not_claimed() {
     assert!(run.stderr.iter().any(|line| line.ends_with(&said)), "{said}: {:?}", run.stderr);
 }
 
-/// The resource limits that a shell can set.
-#[derive(Clone, Copy)]
-enum Limit {
-    FileSize,
-    OpenFiles,
-    Stack,
-}
-
 /// `print` to a file, with a resource limit.
-fn limited(dir: &Dir, args: &[&str], what: Limit, soft: u64, hard: u64) -> Command {
+fn limited(dir: &Dir, args: &[&str], what: Resource, soft: u64, hard: u64) -> Command {
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).args(args).stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(File::create(dir.at("out")).expect("a file"));
-    // SAFETY: between fork and exec the closure makes system calls only, with a pointer to its live local.
+    let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
+    // SAFETY: between fork and exec the closure makes one system call only.
     unsafe {
-        command.pre_exec(move || {
-            let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-            match what {
-                Limit::FileSize => libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit),
-                Limit::OpenFiles => libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit),
-                Limit::Stack => libc::setrlimit(libc::RLIMIT_STACK, &raw const limit),
-            };
-            Ok(())
-        });
+        command.pre_exec(move || Ok(setrlimit(what, limit)?));
     }
     command
 }
 
 #[test]
 fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     const LIMIT: u64 = 20_000;
-    let mut command = limited(&dir, &["--kind", "open"], Limit::FileSize, LIMIT, LIMIT);
-    let mut child = command.spawn().expect("tracetui starts");
-    let mut said = BufReader::new(child.stderr.take().expect("piped"));
     // Files are opened only after the start. While a tracepoint is being enabled, QEMU 7.2 sometimes runs its old code
     // on other CPUs.
-    if !reads_ready(&mut child, &mut said) {
-        return;
-    }
+    let mut command = limited(&dir, &["--kind", "open"], Resource::Fsize, LIMIT, LIMIT);
+    let Some((mut child, said)) = ready(&mut command) else { return };
     let began = Instant::now();
     let out = dir.at("out");
     while std::fs::metadata(&out).expect("there").len() < LIMIT && began.elapsed() < Duration::from_secs(30) {
@@ -352,12 +311,11 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
 
 #[test]
 fn a_low_limit_is_raised_or_named() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     for (what, low, shown, high, option) in [
-        (Limit::OpenFiles, 10, "10", 4096, "ulimit -n"),
+        (Resource::Nofile, 10, "10", 4096, "ulimit -n"),
         // The stack is another one, instead of raising the limit.
-        (Limit::Stack, 128 << 10, "128", 8 << 20, "ulimit -s"),
+        (Resource::Stack, 128 << 10, "128", 8 << 20, "ulimit -s"),
     ] {
         let words = ["--", "sh", "-c", option];
         let hard = limited(&dir, &words, what, low, low).output().expect("tracetui starts");
@@ -376,8 +334,7 @@ fn a_low_limit_is_raised_or_named() {
 
 #[test]
 fn a_hangup_that_is_ignored_stays_so() {
-    let Some(_alone) = alone_as_root() else { return };
-    let dir = Dir::new();
+    let Some(dir) = Dir::alone_as_root() else { return };
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(File::create(dir.at("out")).expect("a file"));
@@ -388,11 +345,7 @@ fn a_hangup_that_is_ignored_stays_so() {
             Ok(())
         });
     }
-    let mut child = command.spawn().expect("tracetui starts");
-    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-    if !reads_ready(&mut child, &mut stderr) {
-        return;
-    }
+    let Some((mut child, _stderr)) = ready(&mut command) else { return };
     sys::kill(child.id() as i32, libc::SIGHUP);
     open_some(&dir, 10);
     std::thread::sleep(Duration::from_millis(500));

@@ -9,7 +9,8 @@ use crate::traced::Dir;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, chroot};
+use std::process::Command;
 
 const OPENS: [&str; 2] = ["--kind", "open,exec,exit"];
 
@@ -91,8 +92,8 @@ fn chdir(path: &str) {
 
 /// Makes a directory the root and the working directory.
 fn chroot_to(fd: i32) {
-    // SAFETY: fchdir(2) takes an integer, and the path is a C string that outlives the call.
-    assert_eq!(unsafe { libc::fchdir(fd) + libc::chroot(c".".as_ptr()) }, 0);
+    assert_eq!(sys::call(libc::SYS_fchdir, [fd as u64, 0, 0, 0, 0]), 0);
+    chroot(".").expect("root");
 }
 
 fn symlink(to: &str, at: &str) {
@@ -181,8 +182,7 @@ fn two_thousand_directories(_: &Dir) -> Told {
     let nowhere = c("/nowhere/deep");
     let failed = sys::call(libc::SYS_execve, [nowhere.as_ptr() as u64, 0, 0, 0, 0]);
     std::fs::copy("/bin/true", "program").expect("a copy");
-    let mut child = std::process::Command::new("./program").spawn().expect("a child");
-    child.wait().expect("a status");
+    let child = sys::run_program(&mut Command::new("./program"));
     for name in ["file", "program"] {
         std::fs::remove_file(name).expect("a file");
     }
@@ -195,7 +195,7 @@ fn two_thousand_directories(_: &Dir) -> Told {
     Ok(vec![
         opened("file", ret, &format!("{deepest}/file")),
         event("exec", sys::pid(), json!({"ret": failed, "cwd": deepest})),
-        event("exec", child.id() as i32, done),
+        event("exec", child, done),
     ])
 }
 
@@ -203,8 +203,7 @@ fn deleted(dir: &Dir) -> Told {
     let gone = dir.file("gone");
     let before = reads(&gone, &gone);
     std::fs::remove_file(&gone).expect("a file");
-    // SAFETY: the name is a C string that outlives the call.
-    let memory = unsafe { libc::memfd_create(c"a memfd".as_ptr(), 0) };
+    let memory = sys::memory(c"a memfd");
     let [again, memory] = [before["ret"].to_string(), memory.to_string()].map(|fd| format!("/proc/self/fd/{fd}"));
     Ok(vec![
         with(before, json!({"deleted": false})),
@@ -386,8 +385,7 @@ fn file_of_a_detached_mount(dir: &Dir) -> Told {
     // SAFETY: fchdir(2) takes an integer.
     assert_eq!(unsafe { libc::fchdir(root) }, 0);
     let by_cwd = sys::open_path(&deep_file);
-    let mut child = std::process::Command::new(&program).spawn().expect("a program");
-    child.wait().expect("a status");
+    let child = sys::run_program(&mut Command::new(&program));
     let fs = json!({
         "device": format!("{}:{}", libc::major(device), libc::minor(device)), "mount_id": mount_id(root),
         "type": {"?not": {"?or": [null, ""]}},
@@ -396,7 +394,7 @@ fn file_of_a_detached_mount(dir: &Dir) -> Told {
     let inside =
         |at: &str, end: &str| json!({format!("{at}fs_path"): {"?ends": format!("/tree{end}")}, format!("{at}fs"): fs});
     let exec = json!({"ret": 0, "exe_why": "unreachable", "cwd_why": "unreachable"});
-    let exec = event("exec", child.id() as i32, with(with(exec, inside("", "/program")), inside("cwd_", "")));
+    let exec = event("exec", child, with(with(exec, inside("", "/program")), inside("cwd_", "")));
     let of_inner = json!({"fs_path": "/file", "fs": {"type": "tmpfs", "mount_id": mount_id(below as i32)}});
     Ok(vec![
         with(unreachable(&program, by_proc), inside("", "/program")),
@@ -417,8 +415,7 @@ fn root_outside_of_the_mount_namespace(dir: &Dir) -> Told {
     // It may be a link.
     let cat = std::fs::canonicalize("/bin/cat").expect("a program");
     let name = cat.file_name().and_then(|name| name.to_str()).expect("a name");
-    let mut program = std::process::Command::new("/bin/cat").arg("/dev/null").spawn().expect("a program");
-    program.wait().expect("a status");
+    let program = sys::run_program(Command::new("/bin/cat").arg("/dev/null"));
     chroot_to(root.as_raw_fd());
     let no_root = json!({"root": null, "root_why": "unreachable"});
     let back = json!({
@@ -431,18 +428,17 @@ fn root_outside_of_the_mount_namespace(dir: &Dir) -> Told {
     Ok(vec![
         with(with(unreachable(&file, ret), json!({"fs_path": {"?ends": "/file"}})), no_root.clone()),
         with(failed("/is missing", missing, "ENOENT", libc::ENOENT), no_root),
-        event("exec", program.id() as i32, exec),
+        event("exec", program, exec),
         open("/proc/self/stat", sys::open_path("/proc/self/stat"), back),
     ])
 }
 
 /// A process that leaves its root by a descriptor is still in the mount namespace, and so are the files that it opens.
 fn file_outside_of_the_root(dir: &Dir) -> Told {
-    let (file, jail) = (dir.file("outside"), c(dir.dir("jail")));
+    let (file, jail) = (dir.file("outside"), dir.dir("jail"));
     let relative = file.trim_start_matches('/');
     let root = File::open("/").expect("a directory");
-    // SAFETY: the path is a C string that outlives the call.
-    assert_eq!(unsafe { libc::chroot(jail.as_ptr()) }, 0);
+    chroot(&jail).expect("root");
     let ret = sys::openat(root.as_raw_fd(), &c(relative), libc::O_RDONLY, 0);
     chroot_to(root.as_raw_fd());
     Ok(vec![with(opened(relative, ret, &file), json!({"root": null, "root_why": {"?not": absent()}}))])

@@ -3,7 +3,7 @@
 //! detected: a file that also has another descriptor is detected by its reference count.
 
 use crate::sys::{self, Actor};
-use crate::traced::{Dir, Traced, alone, emulated, n};
+use crate::traced::{Dir, Traced, emulated, n};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,9 +50,8 @@ fn race(rounds: u64, right: &str, wrong: &str, disturb: fn(i32, i32, &str)) {
 
 #[test]
 fn a_descriptor_that_another_thread_takes_is_raced_and_never_wrong() {
-    let _alone = alone();
+    let dir = Dir::alone();
     let rounds = if emulated() { 5_000 } else { 20_000 };
-    let dir = Dir::new();
     let Some(traced) = Traced::start(&["--kind", "open,exit"]) else { return };
     let right = dir.file("right");
     let mut found = HashMap::new();

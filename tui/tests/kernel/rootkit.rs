@@ -1,12 +1,13 @@
 //! Results of bpf(2) that are falsified by ptrace(2): what they hide is found.
 
 use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open, set_bpf};
+use crate::bpf_inventory;
 use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::inspector::inspector_of;
 use crate::sys;
-use crate::traced::{Dir, Traced, alone_as_root, not_checked, tracetui};
-use serde_json::Value;
+use crate::traced::{Dir, Traced, alone_as_root, check_has, not_checked, tracetui};
+use serde_json::{Value, json};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -43,12 +44,7 @@ fn alone_with_iterator(name: &str) -> Option<MutexGuard<'static, ()>> {
 }
 
 fn loaded(name: &str) -> Option<OwnedFd> {
-    let prog = load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]);
-    if prog < 0 {
-        not_checked(&format!("a program is refused: error {prog}"));
-        return None;
-    }
-    Some(sys::owned(prog))
+    bpf_inventory::loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]))
 }
 
 /// Programs with ids in this order. The second one is to be hidden.
@@ -70,8 +66,7 @@ fn a_program_left_out_by_a_falsified_list_is_found() {
         assert!(!listed.contains(&id) && listed.contains(&after), "it is falsified: {listed:?}");
         let [found] = hidden_of(&report, id)[..] else { panic!("once: {}", report["hidden"]) };
         assert_eq!((&found["seen_by"], &found["missing_in"]), (&"iter_prog".into(), &"next_id".into()), "{found}");
-        assert_eq!(found["link_id"], Value::Null, "{found}");
-        assert_eq!(found["name"], format!("bpf_prog_{tag:016x}_tt_in_the_dark"), "{found}");
+        check_has(found, json!({"link_id": null, "name": format!("bpf_prog_{tag:016x}_tt_in_the_dark")}));
     }
     // The list of another process is not falsified, and nothing is reported as hidden.
     let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
@@ -97,8 +92,7 @@ fn a_link_left_out_by_a_falsified_list_is_found() {
         assert_eq!(hidden.len(), 1, "{hidden:?}");
         let found = &hidden[0];
         assert_eq!((&found["link_id"], &found["id"]), (&id.into(), &id_and_tag(&prog)[0].into()), "{found}");
-        assert_eq!((&found["seen_by"], &found["missing_in"]), (&"iter_link".into(), &"next_id".into()), "{found}");
-        assert_eq!(found["link_type"], "raw_tracepoint", "{found}");
+        check_has(found, json!({"seen_by": "iter_link", "missing_in": "next_id", "link_type": "raw_tracepoint"}));
     }
 }
 
@@ -144,11 +138,11 @@ impl Lie {
 
     /// `None`, with a message, where the registers of a thread are unknown.
     fn may(&self) -> Option<()> {
-        if cfg!(not(target_arch = "x86_64")) {
+        let known = cfg!(target_arch = "x86_64");
+        if !known {
             not_checked("the test knows the registers of x86-64 only");
-            return None;
         }
-        Some(())
+        known.then_some(())
     }
 
     /// `tracetui bpf`, falsified at the end of each system call by ptrace(2). `None`, with a message, where it cannot be.
@@ -273,7 +267,6 @@ fn next_state() -> (i32, i32) {
     (tid, status)
 }
 
-/// The findings about a program.
 fn hidden_of(report: &Value, id: i64) -> Vec<&Value> {
     report["hidden"].as_array().expect("a list").iter().filter(|hidden| hidden["id"] == id).collect()
 }

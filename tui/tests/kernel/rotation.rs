@@ -2,7 +2,8 @@
 
 use crate::pty;
 use crate::recording::{info, read, text, traced};
-use crate::traced::{Dir, Mount, alone, alone_as_root, may_trace, n, tracetui};
+use crate::sys;
+use crate::traced::{Dir, Mount, alone_as_root, may_trace, n, tracetui};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -32,16 +33,18 @@ fn last_line(output: &Output) -> String {
     text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default()
 }
 
+/// Records the work to files of this size and number.
+fn recorded(dir: &Dir, rotate: &str) -> Option<Output> {
+    let args = ["record", "-o", &dir.at("a.ttr"), "--rotate", rotate, "--", "timeout", "60", "sh", "-c", WORK];
+    let done = traced(&args, |_| {})?;
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    Some(done)
+}
+
 #[test]
 fn all_files_together_are_the_recording() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let out = dir.at("a.ttr");
-    let work = ["--", "timeout", "60", "sh", "-c", WORK];
-    let Some(done) = traced(&[&["record", "-o", &out, "--rotate", "64KiB,100"][..], &work].concat(), |_| {}) else {
-        return;
-    };
-    assert!(done.status.success(), "{}", text(&done.stderr));
+    let dir = Dir::alone();
+    let Some(done) = recorded(&dir, "64KiB,100") else { return };
     let files = files(&dir.at(""));
     assert!(files.len() > 2 && files[0].ends_with("a.000001.ttr"), "{files:?}");
     let together = print(&files);
@@ -83,8 +86,7 @@ fn all_files_together_are_the_recording() {
 
 #[test]
 fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (out, metrics) = (dir.at("a.ttr"), dir.at("metrics/a.prom"));
     fs::create_dir(dir.at("metrics")).expect("room");
     let work = ["--", "timeout", "60", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do cat /etc/hostname; sleep 0.5; done"];
@@ -126,17 +128,11 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
 
 #[test]
 fn only_the_newest_files_are_kept_and_no_others_are_touched() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     fs::write(dir.at("a.000001.ttr"), "an older recording").expect("room");
     fs::write(dir.at("target"), "precious").expect("room");
     symlink(dir.at("target"), dir.at("a.000004.ttr")).expect("room");
-    let out = dir.at("a.ttr");
-    let work = ["--", "timeout", "60", "sh", "-c", WORK];
-    let Some(done) = traced(&[&["record", "-o", &out, "--rotate", "64KiB,2"][..], &work].concat(), |_| {}) else {
-        return;
-    };
-    assert!(done.status.success(), "{}", text(&done.stderr));
+    let Some(done) = recorded(&dir, "64KiB,2") else { return };
     assert_eq!(fs::read(dir.at("a.000001.ttr")).expect("there"), b"an older recording");
     assert_eq!(fs::read(dir.at("target")).expect("there"), b"precious");
     let mut files = files(&dir.at(""));
@@ -149,8 +145,7 @@ fn only_the_newest_files_are_kept_and_no_others_are_touched() {
 
 #[test]
 fn the_limits_of_the_recording_are_those_of_all_files() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let out = dir.at("size.ttr");
     let opens = "for i in $(seq 8000); do cat /etc/hostname; done >/dev/null";
     let mut worker = Command::new("sh").args(["-c", opens]).spawn().expect("a shell");
@@ -171,8 +166,7 @@ fn the_limits_of_the_recording_are_those_of_all_files() {
 
 #[test]
 fn files_that_the_state_makes_larger_are_reported() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     // Random texts of 200 processes: a state that compression leaves larger than a file.
     let crowd =
         "for i in $(seq 200); do sh -c 'sleep 60; :' $(head -c 600 /dev/urandom | base64 -w0) & done; echo all; wait";
@@ -211,29 +205,21 @@ fn what_is_no_series_of_files_is_refused() {
 
 /// Records into a directory, and changes it once there are two files; the output at the end.
 fn disturbed(dir: &str, change: impl FnOnce()) -> Option<Output> {
-    if !may_trace() {
-        return None;
-    }
+    may_trace().then_some(())?;
     let work = "for i in $(seq 3000); do cat /etc/hostname /etc/passwd; done >/dev/null 2>&1; true";
     let out = format!("{dir}/a.ttr");
     let args = ["record", "-o", &out, "--rotate", "64KiB,10000", "--", "timeout", "60", "sh", "-c", work];
     let child = tracetui().args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("tracetui runs");
-    let begun = Instant::now();
-    while files(dir).len() < 2 && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    sys::wait_until(|| files(dir).len() >= 2);
     change();
     Some(child.wait_with_output().expect("it ended"))
 }
 
 #[test]
 fn a_directory_that_is_removed_ends_the_recording() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let inner = dir.at("inner");
-    fs::create_dir(&inner).expect("room");
-    let gone = inner.clone();
-    let Some(done) = disturbed(&inner, move || fs::remove_dir_all(gone).expect("ours")) else { return };
+    let dir = Dir::alone();
+    let inner = dir.dir("inner");
+    let Some(done) = disturbed(&inner, || fs::remove_dir_all(&inner).expect("ours")) else { return };
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
     // Its files are removed before it.
@@ -243,12 +229,9 @@ fn a_directory_that_is_removed_ends_the_recording() {
 
 #[test]
 fn a_directory_that_is_renamed_does_not_matter() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let (inner, moved) = (dir.at("inner"), dir.at("moved"));
-    fs::create_dir(&inner).expect("room");
-    let (from, to) = (inner.clone(), moved.clone());
-    let Some(done) = disturbed(&inner, move || fs::rename(from, to).expect("ours")) else { return };
+    let dir = Dir::alone();
+    let (inner, moved) = (dir.dir("inner"), dir.at("moved"));
+    let Some(done) = disturbed(&inner, || fs::rename(&inner, &moved).expect("ours")) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));
     let files = files(&moved);
     assert!(files.len() > 2, "{files:?}");
@@ -258,11 +241,9 @@ fn a_directory_that_is_renamed_does_not_matter() {
 
 #[test]
 fn the_user_may_lose_the_right_to_write_there() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    let home = dir.at("home");
-    fs::create_dir(&home).expect("room");
+    let home = dir.dir("home");
     let sudo = |command: &mut Command| {
         command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
     };
@@ -286,11 +267,9 @@ fn the_user_may_lose_the_right_to_write_there() {
     // The right is taken away while it is recorded.
     let child = |command: &mut Command| {
         sudo(command);
-        let (home, work) = (home.clone(), Instant::now());
+        let home = home.clone();
         std::thread::spawn(move || {
-            while files(&home).len() < 2 && work.elapsed() < Duration::from_secs(60) {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            sys::wait_until(|| files(&home).len() >= 2);
             fs::set_permissions(&home, fs::Permissions::from_mode(0o500)).expect("root");
         });
     };
@@ -306,8 +285,7 @@ fn the_user_may_lose_the_right_to_write_there() {
 
 #[test]
 fn a_full_disk_ends_the_recording() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let Some(_small) = Mount::new(&["-t", "tmpfs", "-o", "size=400k", "tmpfs"], dir.at("small")) else { return };
     let done = disturbed(&dir.at("small"), || ());
     let printed = print(&files(&dir.at("small")));
@@ -364,8 +342,7 @@ fn a_killed_recorder_leaves_its_files() {
 
 #[test]
 fn progress_is_shown_on_a_terminal_only() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let out = dir.at("a.ttr");
     let args = ["record", "-o", &out, "--duration", "3s"];
     let (ours, theirs) = pty::open();

@@ -1,7 +1,8 @@
 //! The terminal, the session and the login of processes, compared with /proc/PID of the programs that wait.
 
+use crate::execs::become_program;
 use crate::stdio::{is_sleep, open, start, terminal, wait_for};
-use crate::sys::{self, c, fork};
+use crate::sys::{self, fork};
 use crate::traced::{Traced, alone};
 use serde_json::{Value, json};
 use std::fs;
@@ -44,9 +45,7 @@ fn execs_and_exits_have_the_session_of_procfs() {
     let failed = fork(|| {
         leads();
         open(&other, libc::O_RDWR);
-        let path = c("/nowhere/program");
-        // SAFETY: the list ends.
-        unsafe { libc::execv(path.as_ptr(), [path.as_ptr(), std::ptr::null()].as_ptr()) };
+        become_program("/nowhere/program", &["/nowhere/program"]);
     });
     sys::wait(failed);
     for pid in pids {

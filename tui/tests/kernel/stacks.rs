@@ -31,11 +31,10 @@ const ALL: [&str; 4] = ["--kind", "exec,exit,fork,open,bpf", "--stack", "exec,ex
 /// The stacks of each kind lead from the event to the entry of the kernel. A replay and a part of the recording show the same.
 #[test]
 fn stacks_have_names_live_and_in_recordings() {
-    let _alone = alone();
+    let dir = Dir::alone();
     if !has_symbols() {
         return not_checked("stacks: this kernel shows no symbols");
     }
-    let dir = Dir::new();
     let (file, part) = (dir.at("stacks.ttr"), dir.at("part.ttr"));
     let (file, part) = (file.as_str(), part.as_str());
     let args =
@@ -91,11 +90,10 @@ fn stacks_are_only_of_what_was_asked_for() {
 /// Without CAP_SYSLOG /proc/kallsyms has no addresses. The kernel itself names them then, and never from zero.
 #[test]
 fn the_kernel_names_what_it_does_not_list() {
-    let _alone = alone();
+    let dir = Dir::alone();
     if release() < (5, 13) {
         return not_checked("names from the kernel: before 5.13 it cannot be asked");
     }
-    let dir = Dir::new();
     let file = dir.at("hidden.ttr");
     let file = file.as_str();
     let args =

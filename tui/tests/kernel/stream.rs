@@ -8,8 +8,10 @@ use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, index_o
 use crate::recording::{read, text};
 use crate::sys::{self, Actor, c};
 use crate::tcp::net;
-use crate::traced::{Dir, Output, Run, Traced, alone, alone_as_root, may_trace, n, not_checked, trace, tracetui};
-use serde_json::Value;
+use crate::traced::{
+    Dir, Output, Run, Traced, alone, alone_as_root, check_has, may_trace, n, not_checked, trace, tracetui,
+};
+use serde_json::{Value, json};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -25,7 +27,6 @@ const PROG_TYPE_SYSCALL: u32 = 31;
 const SLEEPABLE: u32 = 1 << 4;
 const HELPER_SYS_BPF: i32 = 166;
 
-/// An instruction.
 fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
     let [o0, o1] = off.to_le_bytes();
     let [i0, i1, i2, i3] = imm.to_le_bytes();
@@ -108,7 +109,6 @@ impl Inside {
     }
 }
 
-/// Loads a program from within a program.
 fn load_inside(name: &'static str) -> Result<OwnedFd, i64> {
     Inside::new(name).run().map(|mut fds| fds.remove(0))
 }
@@ -119,23 +119,19 @@ fn of_program(run: &Run, id: i64) -> Vec<Value> {
 }
 
 /// Waits until the kernel has unloaded a program.
+#[track_caller]
 fn wait_until_gone(id: i64) {
-    for _ in 0..500 {
+    sys::wait_until(|| {
         let fd = Attr::new().u32(0, id as u32).call(BPF_PROG_GET_FD_BY_ID);
-        if fd < 0 {
-            return;
-        }
-        drop(sys::owned(fd));
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("program {id} is still there");
+        sys::close(fd);
+        fd < 0
+    });
 }
 
 #[track_caller]
 fn check_unload(event: &Value, name: &str, id_and_tag: &[i64]) {
     assert_eq!((&event["op"], &event["seen_by"]), (&"unload".into(), &"stream".into()), "{event}");
-    assert_eq!((&event["prog"]["id"], &event["prog"]["name"]), (&id_and_tag[0].into(), &name.into()), "{event}");
-    assert_eq!(event["prog"]["tag"], format!("{:016x}", id_and_tag[1]), "{event}");
+    check_has(event, json!({"prog": {"id": id_and_tag[0], "name": name, "tag": format!("{:016x}", id_and_tag[1])}}));
     for null in ["pid", "tid", "comm", "uid", "ret", "err", "attach"] {
         assert_eq!(event[null], Value::Null, "{null}: {event}");
     }
@@ -179,13 +175,12 @@ fn a_program_that_a_program_loads_is_seen() {
     let events = of_program(&run, numbers[0]);
     assert_eq!(events.len(), 2, "{events:#?}");
     let (event, loader) = (&events[0], run.one("bpf", pid, |event| event["prog"]["name"] == "tt_loader"));
-    assert_eq!((&event["op"], &event["seen_by"]), (&"load".into(), &"stream".into()), "{event}");
     for same in ["pid", "tid", "ppid", "comm", "uid", "gid", "start_ns"] {
         assert_eq!(event[same], loader[same], "{same}: {event}");
     }
-    assert_eq!((&event["prog"]["name"], &event["ret"]), (&"tt_inside".into(), &Value::Null), "{event}");
-    assert_eq!(event["prog"]["tag"], format!("{:016x}", numbers[1]), "{event}");
-    assert_eq!((&event["ret_why"], &event["attach"]), (&"not_collected".into(), &Value::Null), "{event}");
+    check_has(event, json!({"op": "load", "seen_by": "stream", "prog": {"name": "tt_inside"}, "attach": null}));
+    let tag = format!("{:016x}", numbers[1]);
+    check_has(event, json!({"ret": null, "ret_why": "not_collected", "prog": {"tag": tag}}));
     check_unload(&events[1], "tt_inside", &numbers);
 }
 
@@ -211,8 +206,7 @@ fn churn_makes_no_event_twice() {
     let mut actors = [Actor::new(act(false)), Actor::new(act(true))];
     actors.iter_mut().for_each(Actor::go);
     let ids = actors.map(|actor| actor.end().1);
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     assert!(run.lines().all(|event| event["op"] != "hidden"), "what comes and goes is not hidden");
     assert_eq!(ids[0].len(), 150);
     if ids[1].is_empty() {
@@ -231,8 +225,7 @@ fn churn_makes_no_event_twice() {
 
 #[test]
 fn a_replay_has_the_programs_that_came_and_went() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.at("live.ttr");
     for format in ["json", "text", "csv"] {
         let _ = std::fs::remove_file(&file);
@@ -289,18 +282,21 @@ fn told(run: &Run, id: i64) -> Vec<String> {
     of_program(run, id).iter().map(tell).collect()
 }
 
-/// Runs `act` and tracetui in a network namespace of their own. `act` gets the output of tracetui.
-fn in_network(act: impl FnOnce(&Output) -> Vec<i64>) -> Option<(Run, Vec<i64>)> {
-    if !may_trace() {
-        return None;
-    }
+/// Runs `act` and tracetui in a network namespace of their own. `act` gets the output of tracetui. Without numbers of 0 and more, this
+/// machine lacks something.
+fn in_network(lacks: &str, act: impl FnOnce(&Output) -> Vec<i64>) -> Option<(Run, Vec<i64>)> {
+    may_trace().then_some(())?;
     sys::unshare(libc::CLONE_NEWNET);
     let traced = Traced::start(&["--kind", "bpf"])?;
     // What the first inventory has is no event.
     traced.output().wait_for_inventory();
     let numbers = Actor::new(|| act(traced.output())).run();
     let run = traced.stop_and_check();
-    Some((run, numbers))
+    if numbers[0] < 0 {
+        assert!(!lacks.is_empty(), "{numbers:?}");
+        not_checked(&format!("{lacks}: {numbers:?}"));
+    }
+    (numbers[0] >= 0).then_some((run, numbers))
 }
 
 #[test]
@@ -403,7 +399,7 @@ fn what_netlink_attaches_before_the_first_inventory_is_seen() {
 fn filters_of_a_shared_block_are_seen() {
     const NUMBER: u32 = 7;
     let _alone = alone();
-    let acted = in_network(|output| {
+    let acted = in_network("", |output| {
         let program = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
         let id = id_and_tag(&program)[0];
         let mut done = vec![id, net::add_clsact(1, Some(NUMBER))];
@@ -431,7 +427,7 @@ fn filters_of_a_shared_block_are_seen() {
 fn an_xdp_link_of_another_namespace_hides_nothing() {
     const GENERIC: u32 = 2;
     let _alone = alone();
-    let acted = in_network(|output| {
+    let acted = in_network("", |output| {
         // lo has the same number in each namespace.
         let program = load_for(XDP, AT_XDP, "tt_both", MOV_R0).expect("a program");
         let (fd, id, linked_program) = (sys::raw(&program), id_and_tag(&program)[0], &program);
@@ -478,7 +474,7 @@ fn an_xdp_link_of_another_namespace_hides_nothing() {
 #[test]
 fn what_a_program_attaches_is_seen() {
     let _alone = alone();
-    let acted = in_network(|output| {
+    let acted = in_network("this kernel has no tcx, or no programs that call bpf(2)", |output| {
         let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_in_link") };
         let fds = match linked.run() {
             Ok(fds) => fds,
@@ -491,9 +487,6 @@ fn what_a_program_attaches_is_seen() {
         numbers
     });
     let Some((run, numbers)) = acted else { return };
-    if numbers[0] < 0 {
-        return not_checked(&format!("this kernel has no tcx, or no programs that call bpf(2): {numbers:?}"));
-    }
     let told = told(&run, numbers[0]);
     let expected =
         ["load stream - - -", "attach inventory tcx lo link", "detach inventory tcx lo link", "unload stream - - -"];
@@ -503,8 +496,7 @@ fn what_a_program_attaches_is_seen() {
     assert_eq!(events[2]["time"], events[3]["time"], "an unloaded program is attached nowhere");
     // By the time that it is told, the program was read.
     for event in &events {
-        assert_eq!(event["prog"]["type"], "sched_cls", "{event}");
-        assert_eq!(event["prog"]["write_user"], "no", "{event}");
+        check_has(event, json!({"prog": {"type": "sched_cls", "write_user": "no"}}));
     }
 }
 
@@ -512,7 +504,7 @@ fn what_a_program_attaches_is_seen() {
 #[test]
 fn a_link_without_its_interface_is_detached() {
     let _alone = alone();
-    let acted = in_network(|output| {
+    let acted = in_network("there is no ip(8), no veth, or no link of XDP", |output| {
         let made = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
         let prog = sys::owned(load(XDP, "tt_dev_xdp", &[MOV_R0, EXIT]));
         let link = create(&prog, index_of("tt0"), AT_XDP, |attr| attr.u32(12, 2));
@@ -532,9 +524,6 @@ fn a_link_without_its_interface_is_detached() {
         vec![id, (detached == Some(true.into())).into()]
     });
     let Some((run, numbers)) = acted else { return };
-    if numbers[0] < 0 {
-        return not_checked(&format!("there is no ip(8), no veth, or no link of XDP: {numbers:?}"));
-    }
     let expected = ["load call - - -", "attach call xdp tt0 link", "detach inventory xdp tt0 link"];
     assert_eq!(told(&run, numbers[0])[..3], expected);
     assert_eq!(numbers[1], 1, "and the list says so");
@@ -543,7 +532,7 @@ fn a_link_without_its_interface_is_detached() {
 #[test]
 fn what_a_system_call_attaches_is_not_told_again() {
     let _alone = alone();
-    let acted = in_network(|output| {
+    let acted = in_network("this kernel has no tcx", |output| {
         let linked = sys::owned(load(SCHED_CLS, "tt_one_link", &[MOV_R0, EXIT]));
         let attached = sys::owned(load(SCHED_CLS, "tt_one_tcx", &[MOV_R0, EXIT]));
         let link = match opened(create(&linked, 1, TCX_INGRESS, |attr| attr)) {
@@ -559,9 +548,6 @@ fn what_a_system_call_attaches_is_not_told_again() {
         vec![id, id_and_tag(&attached)[0]]
     });
     let Some((run, numbers)) = acted else { return };
-    if numbers[0] < 0 {
-        return not_checked(&format!("this kernel has no tcx: {numbers:?}"));
-    }
     let expected =
         |call: &str, end: &str| ["load call - - -".to_owned(), format!("attach call tcx {call}"), end.to_owned()];
     assert_eq!(told(&run, numbers[0])[..3], expected("lo link", "detach inventory tcx lo link"));

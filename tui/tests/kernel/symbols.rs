@@ -36,13 +36,8 @@ fn naive() -> BTreeMap<u64, Names> {
 
 fn read() -> Option<Symbols> {
     let mut symbols = Symbols::default();
-    match kallsyms::snapshot(&mut Pieces::new(None)) {
-        Ok(snapshot) => symbols.replace(snapshot),
-        Err(why) => {
-            cannot_run(&why.to_string());
-            return None;
-        }
-    }
+    let snapshot = kallsyms::snapshot(&mut Pieces::new(None)).inspect_err(|why| cannot_run(&why.to_string()));
+    symbols.replace(snapshot.ok()?);
     Some(symbols)
 }
 

@@ -4,7 +4,7 @@
 
 use crate::bpf::{self, Attr};
 use crate::sys::{self, Pages, page};
-use crate::traced::{self, Dir, Run, alone, not_checked, release};
+use crate::traced::{self, Dir, Run, alone, check_has, not_checked, release};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::os::fd::AsRawFd as _;
@@ -121,9 +121,7 @@ fn set_tag(address: u64) {
 
 /// Traces a child that runs `act` with such memory. Returns its process id and its numbers.
 fn trace(kinds: &str, tags: Tags, act: impl FnOnce(&Tagged) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    if !tags.are_there() {
-        return None;
-    }
+    tags.are_there().then_some(())?;
     traced::trace(kinds, || act(&Tagged::new(tags)))
 }
 
@@ -135,8 +133,7 @@ fn check(event: &Value, field: &str, tags: Tags, passed: impl Into<Value>) {
 }
 
 fn check_opens(tags: Tags) {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (file, place) = (dir.file("by a tagged address"), dir.at(""));
     let missing = format!("/nowhere/{}", "long/".repeat(800));
     let how = [(libc::O_RDWR | libc::O_CLOEXEC) as u64, 0, libc::RESOLVE_NO_SYMLINKS];
@@ -172,8 +169,7 @@ fn check_opens(tags: Tags) {
 }
 
 fn check_failed_execs(tags: Tags) {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     dir.file("plain");
     let place = dir.at("");
     let long = "long".repeat(750);
@@ -241,8 +237,7 @@ fn check_bpf(tags: Tags) {
     if nowhere["prog"]["type_why"] == "fault" {
         assert_eq!((&nowhere["prog"]["id"], &nowhere["attach"]["target"]), (&Value::Null, &Value::Null), "{nowhere}");
     } else {
-        assert_eq!(nowhere["prog"]["id"], numbers[0], "{nowhere}");
-        assert_eq!(nowhere["attach"]["target"], "no_such_tracepoint", "{nowhere}");
+        check_has(&nowhere, json!({"prog": {"id": numbers[0]}, "attach": {"target": "no_such_tracepoint"}}));
     }
 }
 

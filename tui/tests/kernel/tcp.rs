@@ -16,7 +16,7 @@ use crate::traced::{
     Run, Traced, alone, alone_as_root, emulated, is_attached, may_trace, n, not_checked, skipped, tracetui,
 };
 use cases::Case;
-use net::{accept, connect, done, listen, name, receive, send, tcp, v4};
+use net::{accept, connect, done, listen, listen_for_one, name, receive, send, tcp, v4};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,9 +25,7 @@ use told::{accepted, closed, connected, failed};
 
 /// Traces the kind while `act` runs. `None` if that is not possible, which is reported.
 fn traced<T>(args: &[&str], act: impl FnOnce(&Traced) -> T) -> Option<(Run, T)> {
-    if !may_trace() {
-        return None;
-    }
+    may_trace().then_some(())?;
     net::up("lo");
     let traced = Traced::start(args)?;
     let result = act(&traced);
@@ -136,8 +134,7 @@ fn assert_told(expected: &[Value], events: &[Value]) {
 fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
     let Some(_alone) = alone_as_root() else { return };
     net::up("lo");
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
     let server = done("accept", accept(listener));
     send(client, 3);
@@ -206,8 +203,7 @@ fn a_request_without_an_answer_is_in_progress_at_the_end() {
 
 /// A connection, and a refused request.
 fn both() -> Vec<i64> {
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
     let server = done("accept", accept(listener));
     [client, server, listener].into_iter().for_each(sys::close);
@@ -217,7 +213,7 @@ fn both() -> Vec<i64> {
 
 #[test]
 fn filters_select_connections() {
-    let _alone = alone();
+    let Some(_alone) = alone_as_root() else { return };
     type Holds = fn(&Value, i32) -> bool;
     let by_pid: Holds = |event, pid| event["pid"] == pid;
     let refused: Holds = |event, _| event["outcome"] == "refused";
@@ -233,9 +229,6 @@ fn filters_select_connections() {
         (&["--filter", "raddr=10.0.0.0/8"], nothing),
         (&["--filter", "op=accept"], accepts),
     ] {
-        if !may_trace() {
-            return;
-        }
         net::up("lo");
         let actors = [Actor::new(both), Actor::new(both)];
         let pids = [actors[0].pid, actors[1].pid];

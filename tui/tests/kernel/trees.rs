@@ -1,11 +1,14 @@
 //! Capture by the origin of processes: their ancestors and their cgroup.
 
+use crate::execs::become_program;
 use crate::stdio::wait_for;
 use crate::sys::{self, Actor, fork};
 use crate::traced::{
     Dir, Run, Traced, alone, alone_as_root, cannot_run, n, neutral, not_checked, tracetui, wait_at_most,
 };
 use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracetui_host::cgroup::CgroupResolver;
@@ -25,7 +28,6 @@ impl Shared {
         }
     }
 
-    /// The number at an index.
     pub(crate) fn at(&self, index: usize) -> &'static AtomicU64 {
         &self.0[index]
     }
@@ -48,20 +50,15 @@ fn open_counted(shared: &Shared) {
 
 /// Forks three generations, the last of which are orphans, as long as the storm lasts.
 fn storm(shared: &Shared) {
-    // If the test fails, the storm must end too.
-    // SAFETY: prctl(2) takes integers here.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    sys::end_with_the_parent();
     while shared.0[PHASE].load(Ordering::SeqCst) != END {
         let child = fork(|| {
             open_counted(shared);
-            let mut wire = [0; 2];
-            // SAFETY: `wire` has room for the two descriptors.
-            unsafe { libc::pipe(wire.as_mut_ptr()) };
+            let (mut parent, held) = std::io::pipe().expect("a pipe");
             fork(|| {
                 // It waits until its parent has ended, and so the last writer of the pipe is gone.
-                sys::close(wire[1].into());
-                // SAFETY: `wire` has room for the byte.
-                unsafe { libc::read(wire[0], (&raw mut wire).cast(), 1) };
+                sys::close(held.as_raw_fd().into());
+                let _ = parent.read(&mut [0]);
                 open_counted(shared);
                 fork(|| open_counted(shared));
                 open_counted(shared);
@@ -78,8 +75,7 @@ fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
     let (inside, outside) = (shared, shared);
     let mut root = Actor::new(move || {
         // Orphans become children of this process, which then waits for all of them.
-        // SAFETY: prctl(2) takes integers here.
-        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+        sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         (0..3).for_each(|_| {
             fork(|| storm(&inside));
         });
@@ -102,16 +98,12 @@ fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
     let Some(traced) = Traced::start(&["--tree", &root.pid.to_string(), "--kind", "open,exit"]) else { return };
     shared.0[PHASE].store(COUNTED, Ordering::SeqCst);
     // Waits until enough events occurred, even on a slow machine.
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while shared.0[INSIDE].load(Ordering::SeqCst) <= 100 && std::time::Instant::now() < patience {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    sys::wait_until(|| shared.0[INSIDE].load(Ordering::SeqCst) > 100);
     shared.0[PHASE].store(END, Ordering::SeqCst);
     let pid = root.pid;
     root.end();
     stranger.end();
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     let opened = run.lines().filter(|e| e["path"] == OPENED).count() as u64;
     assert!(opened > 50, "a storm: {opened}");
     assert_eq!(opened, shared.0[INSIDE].load(Ordering::SeqCst), "every open of the tree, {account}");
@@ -173,7 +165,7 @@ impl Stage {
 
     /// The root, which runs until it is killed.
     fn root(self) {
-        self.end_with_the_parent();
+        sys::end_with_the_parent();
         let member = fork(|| self.member());
         self.0.at(Stage::MEMBER).store(member as u64, Ordering::SeqCst);
         self.begin(1);
@@ -197,18 +189,14 @@ impl Stage {
     fn impostor(self) {
         sys::open_path("/nowhere/impostor");
         sys::wait(fork(|| sys::open_path("/nowhere/impostor's child")));
-        // SAFETY: all strings are NUL-terminated, and the lists end with null. The first call fails, and the second
-        // replaces this child.
-        unsafe {
-            libc::execl(c"/nowhere/impostor's program".as_ptr(), c"x".as_ptr(), std::ptr::null::<libc::c_char>());
-            libc::execl(c"/bin/true".as_ptr(), c"true".as_ptr(), std::ptr::null::<libc::c_char>());
-        }
+        // The first call fails, and the second replaces this child.
+        become_program("/nowhere/impostor's program", &["x"]);
+        become_program("/bin/true", &["true"]);
     }
 
     /// The parent of all, which is in no traced tree. Returns the errors of clone3.
     fn director(self) -> Vec<i64> {
-        // SAFETY: prctl(2) takes integers here.
-        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+        sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         let root = fork(|| self.root());
         self.0.at(Stage::ROOT).store(root as u64, Ordering::SeqCst);
         self.wait(4);
@@ -228,12 +216,6 @@ impl Stage {
         let _ = second.map(sys::wait);
         [first, second].into_iter().filter_map(Result::err).map(i64::from).collect()
     }
-
-    /// Ends this process with its parent, so that a failed test leaves no process behind.
-    fn end_with_the_parent(self) {
-        // SAFETY: prctl(2) takes integers here.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
-    }
 }
 
 impl Reused {
@@ -250,12 +232,10 @@ impl Reused {
         Reused { director, stage }
     }
 
-    /// The root's id.
     pub(crate) fn root(&self) -> i32 {
         self.stage.id(Stage::ROOT)
     }
 
-    /// The member's id.
     pub(crate) fn member(&self) -> i32 {
         self.stage.id(Stage::MEMBER)
     }
@@ -318,8 +298,7 @@ fn an_id_that_is_used_again_is_not_in_the_tree() {
 
 #[test]
 fn an_id_that_is_used_again_is_not_of_the_command() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (member, reaped, done) = (dir.at("member"), dir.at("reaped"), dir.at("done"));
     let script = format!(
         "sleep 1000 & echo $! >{member}.new; mv {member}.new {member}; wait; : >{reaped}
@@ -360,8 +339,7 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
         if unsafe { libc::syscall(libc::SYS_clone, flags, nothing, nothing, nothing, nothing) } == 0 {
             sys::open_path("/nowhere/sibling");
             sys::wait(fork(|| sys::open_path("/nowhere/sibling's child")));
-            // SAFETY: _exit takes an integer and ends the child.
-            unsafe { libc::_exit(0) };
+            sys::exit(0);
         }
     };
     for filter in ["--tree", "--filter"] {
@@ -467,15 +445,8 @@ fn a_cgroup_is_captured_by_its_path() {
     outside.run();
     // A cgroup that is created now passes as soon as its path is known, from a fork, exec or exit of its first process.
     let late = Cgroup::new("tracetui-wanted-late").expect("a cgroup");
-    let actor = Actor::new(|| {
-        late.enter();
-        sys::wait(fork(|| ()));
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        vec![sys::open_path("/nowhere/late")]
-    });
-    actor.run();
-    let run = traced.stop();
-    let account = run.check();
+    open_late(&late);
+    let (run, account) = traced.stop_with_account();
     let opens: Vec<_> = run.lines().filter(|e| e["kind"] == "open").collect();
     let paths: Vec<_> = opens.iter().map(|e| e["path"].as_str().unwrap_or_default()).collect();
     assert_eq!(paths.iter().filter(|path| **path == "/nowhere/wanted").count(), 1, "{paths:?}");
@@ -483,6 +454,17 @@ fn a_cgroup_is_captured_by_its_path() {
     assert!(!paths.contains(&"/nowhere/other"), "{paths:?}");
     let cgroup = opens.iter().find(|e| e["path"] == "/nowhere/wanted").expect("there")["cgroup"].clone();
     assert_eq!(run.one("exit", pid, |_| true)["cgroup"], cgroup);
+}
+
+/// A process enters the cgroup, has a child, and opens a file later.
+fn open_late(cgroup: &Cgroup) {
+    let actor = Actor::new(|| {
+        cgroup.enter();
+        sys::wait(fork(|| ()));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        vec![sys::open_path("/nowhere/late")]
+    });
+    actor.run();
 }
 
 /// The directory of a container as containerd makes it, removed when dropped.
@@ -529,13 +511,7 @@ fn a_container_is_captured_by_its_name() {
     actors.into_iter().for_each(|actor| drop(actor.run()));
     // The names of a container that starts now are known from a fork, exec or exit of its first process.
     let late = scope(&top, &id(3));
-    let actor = Actor::new(|| {
-        late.enter();
-        sys::wait(fork(|| ()));
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        vec![sys::open_path("/nowhere/late")]
-    });
-    actor.run();
+    open_late(&late);
     let run = traced.stop_and_check();
     let event = |path: &str| run.lines().find(|e| e["path"] == path);
     let seen = event("/nowhere/first").expect("it passes");
@@ -613,8 +589,7 @@ fn a_cgroup_of_the_named_hierarchy_is_captured_where_the_v2_one_is_the_root() {
     for actor in actors {
         assert_eq!(actor.end().0.code(), Some(0));
     }
-    let run = traced.stop();
-    let account = run.check();
+    let (run, account) = traced.stop_with_account();
     let opens: Vec<_> = run.lines().filter(|e| e["kind"] == "open").collect();
     let paths: Vec<_> = opens.iter().map(|e| e["path"].as_str().unwrap_or_default()).collect();
     assert_eq!(paths, ["/nowhere/inside, child", "/nowhere/inside"], "{account}");

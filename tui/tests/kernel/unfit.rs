@@ -4,13 +4,14 @@
 use crate::pty;
 use crate::sys::{self, Actor, fork};
 use crate::traced::{
-    Dir, alone, alone_as_root, cannot_run, emulated, is_attached, may_trace, n, not_checked, release, tracetui,
-    wait_at_most, with_hidden_addresses,
+    Dir, alone_as_root, cannot_run, emulated, is_attached, n, not_checked, release, tracetui, wait_at_most,
+    with_hidden_addresses,
 };
 use crate::trees::Shared;
 use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use std::time::Duration;
 const CAP_BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
-/// The output of a command.
 struct Said {
     code: Option<i32>,
     stdout: String,
@@ -44,7 +44,6 @@ struct System {
 }
 
 impl System {
-    /// A command under these conditions.
     fn command(self, args: &[&str]) -> Command {
         let mut command = tracetui();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -75,10 +74,9 @@ impl System {
     /// Runs the dashboard, which must fail before it changes the terminal. Returns its exit code and the output on the
     /// terminal.
     fn says_on_a_terminal(self) -> (Option<i32>, String) {
-        let (ours, theirs) = pty::open();
         let mut command = self.command(&[]);
-        let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
-        let mut child = command.stdin(to()).stdout(to()).stderr(to()).spawn().expect("tracetui starts");
+        let (ours, theirs) = pty::give(&mut command);
+        let mut child = command.spawn().expect("tracetui starts");
         let status = wait_at_most(&mut child, Duration::from_secs(60));
         drop((command, theirs));
         let mut said = Vec::new();
@@ -95,12 +93,10 @@ impl System {
         let read = |path: &str| std::fs::read_to_string(path).expect("what it said");
         let mut command = self.command(&["print", "--format", "json"]);
         let mut child = command.args(args).stdout(create(&out)).stderr(create(&err)).spawn().expect("tracetui starts");
-        let began = std::time::Instant::now();
-        while !read(&err).lines().any(|line| line.starts_with("tracing")) {
+        sys::wait_until(|| {
             assert!(child.try_wait().expect("a status").is_none(), "ended: {}", read(&err));
-            assert!(began.elapsed() < Duration::from_secs(60), "not ready: {}", read(&err));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            read(&err).lines().any(|line| line.starts_with("tracing"))
+        });
         act();
         sys::kill(child.id() as i32, libc::SIGINT);
         let status = wait_at_most(&mut child, Duration::from_secs(60));
@@ -108,17 +104,15 @@ impl System {
     }
 }
 
-/// Whether the user `nobody` may execute the program, and root may trace. If not, the reason is reported.
-fn nobody_may_run() -> bool {
+/// Like [`alone_as_root`], if the user `nobody` may execute the program. If not, the reason is reported.
+fn alone_with_nobody() -> Option<MutexGuard<'static, ()>> {
+    let alone = alone_as_root()?;
     let everybody = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
-    if !may_trace() {
-        return false;
-    }
     let runs = everybody.command(&["--version"]).output().is_ok();
     if !runs {
         cannot_run("the binary is in a directory that other users cannot access");
     }
-    runs
+    runs.then_some(alone)
 }
 
 /// The opens by an actor in the output of `print`.
@@ -127,13 +121,9 @@ fn opens(said: &Said, pid: i32) -> Vec<Value> {
     lines.filter(|event| event["pid"] == pid && event["kind"] == "open").collect()
 }
 
-fn opener() -> Actor {
-    Actor::new(|| vec![sys::open_path("/nowhere/unfit")])
-}
-
 /// Checks that `print` shows the open of an actor that is older than the trace, and that the account adds up.
 fn shows_an_open(system: System) -> Said {
-    let actor = opener();
+    let actor = Actor::new(|| vec![sys::open_path("/nowhere/unfit")]);
     let pid = actor.pid;
     let said = system.prints(&["--pid", &pid.to_string()], || drop(actor.run()));
     assert_eq!(said.code, Some(0), "{}", said.stderr);
@@ -174,10 +164,7 @@ fn classic_preferred() -> bool {
 
 #[test]
 fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
-    let _alone = alone();
-    if !nobody_may_run() {
-        return;
-    }
+    let Some(_alone) = alone_with_nobody() else { return };
     let system = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     let doctor = doctor_is_content(system);
     let said = shows_an_open(system);
@@ -195,10 +182,7 @@ fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
 
 #[test]
 fn one_capability_too_few_is_named() {
-    let _alone = alone();
-    if !nobody_may_run() {
-        return;
-    }
+    let Some(_alone) = alone_with_nobody() else { return };
     for (held, missing) in [(1 << 39, "CAP_PERFMON"), (1 << 38, "CAP_BPF")] {
         let system = System { nobody_with: held, mounts: None };
         for said in [system.says(&["print"]), system.says(&[])] {
@@ -223,10 +207,7 @@ fn hide_processes() {
 
 #[test]
 fn hidden_processes_are_said_to_be_hidden() {
-    let _alone = alone();
-    if !nobody_may_run() {
-        return;
-    }
+    let Some(_alone) = alone_with_nobody() else { return };
     let sentence = "/proc hides other users' processes (hidepid): ";
     let hidden = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: Some(hide_processes) };
     let doctor = doctor_is_content(hidden);
@@ -243,16 +224,11 @@ fn hidden_processes_are_said_to_be_hidden() {
 
 #[test]
 fn a_tree_is_found_also_where_processes_are_hidden() {
-    let _alone = alone();
-    if !nobody_may_run() {
-        return;
-    }
+    let Some(_alone) = alone_with_nobody() else { return };
     let shared = Shared::new();
     let mut root = Actor::new(move || {
         let child = fork(|| {
-            // If the test fails, this process must end too.
-            // SAFETY: prctl(2) takes integers here.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+            sys::end_with_the_parent();
             shared.at(0).store(1, Ordering::SeqCst);
             sys::wait_until(|| shared.at(1).load(Ordering::SeqCst) != 0);
             sys::open_path("/nowhere/child");
@@ -278,14 +254,6 @@ fn without_tracefs() {
     }
 }
 
-fn without_sysfs() {
-    sys::umount("/sys");
-}
-
-fn without_procfs() {
-    sys::umount("/proc");
-}
-
 #[test]
 fn tracefs_need_not_be_mounted() {
     let Some(_alone) = alone_as_root() else { return };
@@ -299,7 +267,7 @@ fn tracefs_need_not_be_mounted() {
 #[test]
 fn without_sysfs_it_says_what_to_mount() {
     let Some(_alone) = alone_as_root() else { return };
-    let system = System { mounts: Some(without_sysfs), ..System::default() };
+    let system = System { mounts: Some(|| sys::umount("/sys")), ..System::default() };
     let said = system.says(&["print"]);
     assert_eq!((said.code, said.stdout.as_str(), said.stderr.lines().count()), (Some(1), "", 1), "{}", said.stderr);
     assert!(said.line("/sys is not mounted: ").ends_with("sudo mount -t sysfs sysfs /sys"));
@@ -310,7 +278,7 @@ fn without_sysfs_it_says_what_to_mount() {
 #[test]
 fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
     let Some(_alone) = alone_as_root() else { return };
-    let system = System { mounts: Some(without_procfs), ..System::default() };
+    let system = System { mounts: Some(|| sys::umount("/proc")), ..System::default() };
     let sentence = "/proc does not show the host's processes: ";
     let said = shows_an_open(system);
     said.line(sentence);
@@ -334,13 +302,10 @@ fn hidden_addresses_take_nothing_away() {
 /// Up to 7.2 `kernel.ftrace_enabled=0` silences programs at functions: those that are attached, and those that are attached later.
 #[test]
 fn function_tracing_that_is_turned_off_is_said() {
-    let _alone = alone();
+    let Some(_alone) = alone_as_root() else { return };
     const SETTING: &str = "/proc/sys/kernel/ftrace_enabled";
     const OFF: &str = "function tracing is turned off (kernel.ftrace_enabled=0)";
     const WAS_OFF: &str = "function tracing was turned off temporarily (kernel.ftrace_enabled=0)";
-    if !may_trace() {
-        return;
-    }
     if !emulated() {
         return not_checked("kernel.ftrace_enabled: it is changed on a machine reserved for tests only");
     }

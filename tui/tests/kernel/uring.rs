@@ -1,8 +1,8 @@
 //! Files opened through io_uring, without a system call per open. The tests use the ring directly, without a library.
 
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run};
-use serde_json::Value;
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, check_has};
+use serde_json::{Value, json};
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,9 +15,9 @@ pub(crate) const BY_WORKER: u8 = 16;
 pub(crate) const QUIET: u8 = 64;
 /// `IORING_FEAT_CQE_SKIP`: the kernel supports that flag (5.17+).
 const HAS_QUIET: u32 = 1 << 11;
-/// `IORING_SETUP_SQPOLL`.
 pub(crate) const SQPOLL: u32 = 2;
 const ENTRIES: u32 = 8;
+const OPENS: &[&str] = &["--kind", "open,exit,lost"];
 
 /// `struct io_uring_params` as numbers: 4 from the caller, the others from the kernel.
 #[repr(C)]
@@ -68,7 +68,6 @@ pub(crate) struct Sqe {
     pub(crate) rest: [u64; 2],
 }
 
-/// A ring, mapped.
 pub(crate) struct Ring {
     fd: i64,
     sq: *mut u8,
@@ -87,9 +86,7 @@ impl Ring {
     pub(crate) fn deep(flags: u32, entries: u32) -> Option<Ring> {
         let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
         let fd = sys::call(libc::SYS_io_uring_setup, [entries.into(), &raw mut params as u64, 0, 0, 0]);
-        if fd < 0 {
-            return None;
-        }
+        (fd >= 0).then_some(())?;
         let map = |len: usize, at: i64| {
             let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
             // SAFETY: the kernel chooses the address of the new mapping of the ring's memory.
@@ -136,12 +133,6 @@ impl Ring {
         let empty = vec![-1i32; slots];
         let args = [self.fd as u64, 2, empty.as_ptr() as u64, slots as u64, 0];
         assert_eq!(sys::call(libc::SYS_io_uring_register, args), 0);
-    }
-
-    /// Submits requests that post no completion events.
-    fn submit_all(&self, sqes: [Sqe; ENTRIES as usize]) {
-        sqes.into_iter().for_each(|sqe| self.put(sqe));
-        self.enter(ENTRIES, 0);
     }
 
     /// Submits one request and waits for this number of completions.
@@ -199,16 +190,12 @@ struct Acted {
 }
 
 fn act(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
-    act_deep(flags, ENTRIES, act)
-}
-
-fn act_deep(flags: u32, entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
-    act_under(&["--kind", "open,exit,lost"], flags, entries, act)
+    act_under(OPENS, flags, ENTRIES, act)
 }
 
 fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
     let traced = Traced::start(args)?;
-    let actor = Actor::new(move || Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
+    let actor = Actor::new(|| Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
     let pid = actor.pid;
     let numbers = actor.run();
     let missing = "file opens and TCP connections through io_uring";
@@ -232,21 +219,17 @@ fn trace(flags: u32, how: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, V
 
 fn check(event: &Value, ret: i64, path: &str, abs_path: &str) {
     assert!(ret >= 0, "the open itself: {ret}");
-    assert_eq!(event["via"], "io_uring", "{event}");
-    assert_eq!((&event["ret"], &event["err"]), (&ret.into(), &Value::Null), "{event}");
-    assert_eq!((&event["path"], &event["abs_path"]), (&path.into(), &abs_path.into()), "{event}");
+    check_has(event, json!({"via": "io_uring", "ret": ret, "err": null, "path": path, "abs_path": abs_path}));
 }
 
 #[test]
 fn opens_through_a_ring_are_opens() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let (file, created) = (dir.file("there"), dir.at("created"));
-    let (to_open, to_create, place) = (file.clone(), created.clone(), dir.at(""));
-    let acted = trace(0, move |ring| {
-        std::env::set_current_dir(place).expect("a directory");
+    let acted = trace(0, |ring| {
+        std::env::set_current_dir(dir.path()).expect("a directory");
         sys::set_comm(b"the submitter");
-        let path: Vec<CString> = [to_open.as_str(), &to_create, "there", "/nowhere/ring"].map(c).to_vec();
+        let path: Vec<CString> = [file.as_str(), &created, "there", "/nowhere/ring"].map(c).to_vec();
         let how = [(libc::O_RDWR | libc::O_CLOEXEC) as u64, 0, libc::RESOLVE_NO_SYMLINKS];
         let create = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
         let mut rets = vec![
@@ -265,8 +248,7 @@ fn opens_through_a_ring_are_opens() {
     check(&of_ring[1], rets[1], &created, &created);
     assert_eq!((&of_ring[1]["flags"], &of_ring[1]["mode"]), (&"O_WRONLY|O_CREAT|O_EXCL".into(), &0o640.into()));
     check(&of_ring[2], rets[2], "there", &file);
-    assert_eq!(of_ring[2]["flags"], "O_RDWR|O_CLOEXEC", "{}", of_ring[2]);
-    assert_eq!(of_ring[2]["resolve"], libc::RESOLVE_NO_SYMLINKS, "{}", of_ring[2]);
+    check_has(&of_ring[2], json!({"flags": "O_RDWR|O_CLOEXEC", "resolve": libc::RESOLVE_NO_SYMLINKS}));
     assert_eq!((&of_ring[0]["dirfd"], &of_ring[0]["resolve"]), (&libc::AT_FDCWD.into(), &Value::Null));
     assert_eq!((&of_ring[3]["path"], &of_ring[3]["err"]), (&"/nowhere/ring".into(), &"ENOENT".into()));
     assert!(of_ring.iter().all(|e| e["comm"] == "the submitter" && e["tid"] == pid), "{of_ring:#?}");
@@ -274,13 +256,11 @@ fn opens_through_a_ring_are_opens() {
 
 #[test]
 fn an_open_by_a_worker_is_its_submitters() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("by a worker");
-    let to_open = file.clone();
-    let acted = trace(0, move |ring| {
+    let acted = trace(0, |ring| {
         sys::set_comm(b"the submitter");
-        let path = c(to_open);
+        let path = c(file.as_str());
         let sqe = Sqe { flags: BY_WORKER, ..openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0) };
         (0..20).map(|_| ring.run(sqe)).collect()
     });
@@ -295,12 +275,10 @@ fn an_open_by_a_worker_is_its_submitters() {
 
 #[test]
 fn an_open_by_a_polling_thread_is_of_its_process() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("polled");
-    let to_open = file.clone();
-    let acted = trace(SQPOLL, move |ring| {
-        let path = c(to_open);
+    let acted = trace(SQPOLL, |ring| {
+        let path = c(file.as_str());
         vec![ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0))]
     });
     let Some((run, pid, rets)) = acted else { return };
@@ -310,21 +288,18 @@ fn an_open_by_a_polling_thread_is_of_its_process() {
 
 #[test]
 fn a_direct_descriptor_has_no_path_and_says_why() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("direct");
-    let to_open = file.clone();
-    let acted = trace(0, move |ring| {
+    let acted = trace(0, |ring| {
         ring.register_slots(4);
-        let path = c(to_open);
+        let path = c(file.as_str());
         let sqe = Sqe { file_index: 2, ..openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0) };
         vec![ring.run(sqe)]
     });
     let Some((run, pid, rets)) = acted else { return };
     assert_eq!(rets, [0], "into the slot that was asked for");
     let event = run.one("open", pid, |e| e["via"] == "io_uring");
-    assert_eq!((&event["path"], &event["ret"]), (&file.into(), &0.into()), "{event}");
-    assert_eq!((&event["abs_path"], &event["abs_path_why"]), (&Value::Null, &"not_collected".into()), "{event}");
+    check_has(&event, json!({"path": file, "ret": 0, "abs_path": null, "abs_path_why": "not_collected"}));
 }
 
 #[test]
@@ -352,22 +327,20 @@ fn next_descriptor() -> i64 {
 
 #[test]
 fn an_open_that_makes_no_completion_is_counted() {
-    let _alone = alone();
-    let dir = Dir::new();
-    let file = dir.file("quiet");
-    let (to_open, to_work) = (file.clone(), dir.file("quiet by a worker"));
-    let acted = act(0, move |ring| {
+    let dir = Dir::alone();
+    let (file, by_worker) = (dir.file("quiet"), dir.file("quiet by a worker"));
+    let acted = act(0, |ring| {
         if !ring.has_quiet() {
             return vec![];
         }
-        let [path, by_worker, nowhere] = [to_open.as_str(), &to_work, "/nowhere/quiet"].map(c);
+        let [path, worked_on, nowhere] = [file.as_str(), &by_worker, "/nowhere/quiet"].map(c);
         let quiet = |path: &CStr| Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, path, libc::O_RDONLY, 0) };
         ring.submit(quiet(&path), 0);
         // A rejected request in the slot of the previous one.
         let mut numbers = vec![ring.run(Sqe { flags: QUIET, addr: 0x1000, ..quiet(&path) })];
         numbers.push(ring.run(quiet(&nowhere)));
         let worked = next_descriptor();
-        ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&by_worker) }, 0);
+        ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&worked_on) }, 0);
         sys::wait_until(|| sys::call(libc::SYS_fcntl, [worked as u64, libc::F_GETFD as u64, 0, 0, 0]) >= 0);
         numbers.push(ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)));
         numbers
@@ -393,16 +366,16 @@ fn an_open_that_makes_no_completion_is_counted() {
 #[test]
 fn opens_that_make_no_completion_keep_no_others_out() {
     const RINGS: u32 = 60;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("after many");
-    let to_open = file.clone();
-    let acted = act(0, move |ring| {
-        let (path, root) = (c(to_open), c("/"));
+    let acted = act(0, |ring| {
+        let (path, root) = (c(file.as_str()), c("/"));
         // The requests of each ring are at different addresses.
         for _ in 0..RINGS {
             let quiet = Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, &root, libc::O_PATH, 0) };
-            Ring::new(0).expect("another ring").submit_all([quiet; ENTRIES as usize]);
+            let other = Ring::new(0).expect("another ring");
+            (0..ENTRIES).for_each(|_| other.put(quiet));
+            other.enter(ENTRIES, 0);
         }
         vec![ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0))]
     });
@@ -422,7 +395,7 @@ fn opens_of_a_deep_queue_are_whole() {
     for flags in [0, BY_WORKER] {
         let dir = Dir::new();
         let place = dir.at("");
-        let acted = act_deep(0, DEEP, move |ring| {
+        let acted = act_under(OPENS, 0, DEEP, |ring| {
             let at = sys::open_path(&place);
             let names: Vec<CString> = (0..DEEP).map(|number| c(format!("absent-{number}"))).collect();
             for name in &names {
@@ -452,15 +425,13 @@ fn opens_of_a_deep_queue_are_whole() {
 fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
     const CLOSE: u8 = 19;
     const LINK: u8 = 4;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let files = ["a", "b"].map(|name| {
         std::fs::create_dir(dir.at(name)).expect("a directory");
         dir.file(&format!("{name}/config"))
     });
-    let to_open = files.clone();
-    let acted = trace(0, move |ring| {
-        let paths = to_open.map(c);
+    let acted = trace(0, |ring| {
+        let paths = files.each_ref().map(|file| c(file.as_str()));
         let next = next_descriptor();
         ring.put(Sqe { flags: LINK, ..openat(libc::AT_FDCWD, &paths[0], libc::O_RDONLY, 0) });
         ring.put(Sqe { opcode: CLOSE, flags: LINK, fd: next as i32, ..Sqe::default() });
@@ -483,16 +454,14 @@ fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
 fn a_file_that_is_where_the_path_leads_now_is_not_taken_for_the_one_that_was_opened() {
     const CLOSE: u8 = 19;
     const RESOLVE_IN_ROOT: u64 = 0x10;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("config");
     let jail = dir.dir("jail");
     let jailed = format!("{jail}{file}");
     std::fs::create_dir_all(std::path::Path::new(&jailed).parent().expect("a directory")).expect("directories");
     std::fs::write(&jailed, b"").expect("a file");
-    let to_open = file.clone();
-    let acted = trace(0, move |ring| {
-        let path = c(to_open);
+    let acted = trace(0, |ring| {
+        let path = c(file.as_str());
         let at = sys::open_path(&jail);
         let how = [libc::O_RDONLY as u64, 0, RESOLVE_IN_ROOT];
         let next = next_descriptor();
@@ -514,11 +483,10 @@ fn a_file_that_is_where_the_path_leads_now_is_not_taken_for_the_one_that_was_ope
 
 #[test]
 fn requests_that_succeed_are_not_lost_where_only_failures_are_asked_for() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("there");
-    let acted = act_under(&["--failed", "--kind", "open,lost"], 0, ENTRIES, move |ring| {
-        let (there, absent) = (c(file), c("/nowhere/asked for"));
+    let acted = act_under(&["--failed", "--kind", "open,lost"], 0, ENTRIES, |ring| {
+        let (there, absent) = (c(file.as_str()), c("/nowhere/asked for"));
         let mut rets: Vec<i64> = (0..20).map(|_| ring.run(openat(libc::AT_FDCWD, &there, libc::O_RDONLY, 0))).collect();
         rets.push(ring.run(openat(libc::AT_FDCWD, &absent, libc::O_RDONLY, 0)));
         rets
@@ -535,12 +503,10 @@ fn requests_that_succeed_are_not_lost_where_only_failures_are_asked_for() {
 #[test]
 fn opens_whose_completions_find_the_queue_full_are_shown_or_counted() {
     const MANY: u32 = 512;
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     let file = dir.file("set aside");
-    let to_open = file.clone();
-    let acted = act_deep(0, MANY, move |ring| {
-        let path = c(to_open);
+    let acted = act_under(OPENS, 0, MANY, |ring| {
+        let path = c(file.as_str());
         let nop = Sqe { opcode: NOP, ..Sqe::default() };
         // The queue has twice as many entries as that of the requests.
         for sqe in [nop, nop, openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)] {

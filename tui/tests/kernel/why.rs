@@ -10,17 +10,15 @@ use std::time::Duration;
 
 #[test]
 fn failures_are_explained_beside_their_events() {
-    let _alone = alone();
-    let dir = Dir::new();
+    let dir = Dir::alone();
     dir.file("stdio.h");
     let (missing, plain) = (dir.at("stdoi.h"), dir.file("plain"));
     let long = format!("{}/{}", dir.at(""), "x".repeat(300));
     let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--why"]) else { return };
-    let (to_open, to_exec, too_long, found) = (missing.clone(), plain.clone(), long.clone(), plain.clone());
-    let actor = Actor::new(move || {
-        let opened = sys::open_path(&to_open);
-        let executed = Command::new(to_exec).exec().raw_os_error().map_or(0, i64::from);
-        let numbers = vec![opened, executed, sys::open_path(&too_long), sys::open_path(&found)];
+    let actor = Actor::new(|| {
+        let opened = sys::open_path(&missing);
+        let executed = Command::new(&plain).exec().raw_os_error().map_or(0, i64::from);
+        let numbers = vec![opened, executed, sys::open_path(&long), sys::open_path(&plain)];
         // So that it is looked at while it lives.
         std::thread::sleep(Duration::from_millis(500));
         numbers

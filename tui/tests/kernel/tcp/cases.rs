@@ -35,6 +35,12 @@ impl Pair {
         Pair::to(listener, to, tcp(to))
     }
 
+    fn exchanged() -> Pair {
+        let pair = Pair::new(v4());
+        pair.exchange();
+        pair
+    }
+
     /// A connection of this socket.
     fn to(listener: i64, to: SocketAddr, client: i64) -> Pair {
         done("connect", connect(client, to));
@@ -165,8 +171,7 @@ fn mapped_v4() -> Told {
 }
 
 fn processes() -> Told {
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     let connect = connected(client);
     let (client_pid, closer) = child(|| {
         done("connect", connect_and_talk(client, to));
@@ -188,8 +193,7 @@ fn connect_and_talk(client: i64, to: SocketAddr) -> i64 {
 }
 
 fn plain_accept() -> Told {
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
     let server = done("accept", sys::call(libc::SYS_accept, [listener as u64, 0, 0, 0, 0]));
     let accept = with(accepted(server), json!({"via": "accept"}));
@@ -270,8 +274,7 @@ fn own_net_with_fastopen() -> Result<(), String> {
 /// By `MSG_FASTOPEN`, or by `TCP_FASTOPEN_CONNECT`.
 fn fastopen(by_option: bool) -> Told {
     own_net_with_fastopen()?;
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     let how = if by_option {
         done("TCP_FASTOPEN_CONNECT", option(client, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1i32));
         assert_eq!(connect(client, to), 0, "before anything is sent");
@@ -735,8 +738,7 @@ fn goes_on(ask: impl FnOnce(i64, SocketAddr) -> Option<i32>) -> Told {
 
 pub(crate) const ENDS: &[Case] = &[
     ("tcp rst", || {
-        let pair = Pair::new(v4());
-        pair.exchange();
+        let pair = Pair::exchanged();
         reset_at_close(pair.server);
         server_resets(&pair, [3, 5], [5, 3])
     }),
@@ -750,8 +752,7 @@ pub(crate) const ENDS: &[Case] = &[
         server_resets(&pair, [7, 0], [0, 7])
     }),
     ("tcp linger 0", || {
-        let pair = Pair::new(v4());
-        pair.exchange();
+        let pair = Pair::exchanged();
         reset_at_close(pair.client);
         sys::close(pair.client);
         close_at_reset(pair.server);
@@ -759,8 +760,7 @@ pub(crate) const ENDS: &[Case] = &[
         Ok(vec![client, reset_by_peer(&pair.accept, 3, 5), pair.connect, pair.accept])
     }),
     ("tcp unspec", || {
-        let pair = Pair::new(v4());
-        pair.exchange();
+        let pair = Pair::exchanged();
         done("disconnect", disconnect(pair.client));
         assert_eq!(read_end(pair.server), -i64::from(libc::ECONNRESET));
         sys::close(pair.client);
@@ -769,8 +769,7 @@ pub(crate) const ENDS: &[Case] = &[
         Ok(vec![client, reset_by_peer(&pair.accept, 3, 5), pair.connect, pair.accept])
     }),
     ("tcp shutdown", || {
-        let pair = Pair::new(v4());
-        pair.exchange();
+        let pair = Pair::exchanged();
         shutdown(pair.client);
         assert_eq!(read_end(pair.server), 0);
         // A connection that is closed on one side still carries data on the other.
@@ -782,15 +781,13 @@ pub(crate) const ENDS: &[Case] = &[
         Ok(vec![closed(&pair.connect, 16, 3), closed(&pair.accept, 3, 16), pair.connect, pair.accept])
     }),
     ("tcp server 1st", || {
-        let pair = Pair::new(v4());
-        pair.exchange();
+        let pair = Pair::exchanged();
         sys::close(pair.server);
         close_at_end(pair.client);
         Ok(pair.told())
     }),
     ("tcp unaccepted", || {
-        let (listener, to) = listen(v4());
-        let client = tcp(to);
+        let (listener, to, client) = listen_for_one();
         done("connect", connect(client, to));
         send(client, 9);
         sys::close(listener);
@@ -800,8 +797,7 @@ pub(crate) const ENDS: &[Case] = &[
     }),
     ("tcp user tmout", || {
         own_net();
-        let pair = Pair::new(v4());
-        pair.exchange();
+        let pair = Pair::exchanged();
         done("TCP_USER_TIMEOUT", option(pair.client, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 500i32));
         down("lo");
         send(pair.client, 2);
@@ -842,8 +838,7 @@ pub(crate) const OWNERS: &[Case] = &[
     ("tcp sigkill", || left_open(|_| sys::kill(sys::pid(), libc::SIGKILL))),
     ("tcp outlives", || {
         // The maker has ended when its child still sends.
-        let (listener, to) = listen(v4());
-        let client = tcp(to);
+        let (listener, to, client) = listen_for_one();
         let (read, write) = pipe();
         let maker = sys::fork(|| {
             done("connect", connect(client, to));
@@ -872,8 +867,7 @@ fn pipe() -> (i64, i64) {
 
 /// A child inherits the client's socket, and is the last to close it.
 fn inherited() -> Told {
-    let pair = Pair::new(v4());
-    pair.exchange();
+    let pair = Pair::exchanged();
     let (read, write) = pipe();
     let (child, closer) = child(|| {
         sys::close(write);
@@ -903,8 +897,7 @@ fn scm_rights() -> Told {
         send(client, 10);
         sys::close(client);
     });
-    let pair = Pair::new(v4());
-    pair.exchange();
+    let pair = Pair::exchanged();
     assert_eq!(send_message(ours, None, 1, 0, Some(pair.client)), 1);
     sys::close(pair.client);
     send(ours, 1);
@@ -917,8 +910,7 @@ fn scm_rights() -> Told {
 
 /// A process that ends with an open connection.
 fn left_open(end: fn(i64)) -> Told {
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     let (ends, closer) = child(|| {
         done("connect", connect(client, to));
         send(client, 3);
@@ -1074,8 +1066,7 @@ fn ring_connect(ring: &Ring, fd: i64, to: SocketAddr, flags: u8) -> i64 {
 }
 
 fn by(ring: &Ring, flags: u8) -> Told {
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     done("connect", ring_connect(ring, client, to, flags));
     let server = done("accept", accept(listener));
     let connect = with(connected(client), json!({"via": "io_uring"}));
@@ -1092,8 +1083,7 @@ fn ring_refused(flags: u8) -> Told {
 
 fn ring_accepts(flags: u8) -> Told {
     let ring = ring(0)?;
-    let (listener, to) = listen(v4());
-    let client = tcp(to);
+    let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
     let server = done("accept", ring.run(uring::accept(listener, flags, false)));
     let accept = with(accepted(server), json!({"via": "io_uring"}));

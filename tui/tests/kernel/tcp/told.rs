@@ -8,31 +8,8 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 /// Every key of an event of the kind, apart from those of every event.
-const KEYS: [&str; 23] = [
-    "op",
-    "role",
-    "laddr",
-    "lport",
-    "raddr",
-    "rport",
-    "family",
-    "v4_mapped",
-    "net_ns",
-    "fd",
-    "via",
-    "abi",
-    "ret",
-    "outcome",
-    "err",
-    "dur_ns",
-    "since_ns",
-    "bytes_in",
-    "bytes_out",
-    "retransmits",
-    "rtt_us",
-    "end",
-    "closer",
-];
+const KEYS: &str = "op role laddr lport raddr rport family v4_mapped net_ns fd via abi ret outcome err dur_ns since_ns bytes_in \
+                    bytes_out retransmits rtt_us end closer";
 
 /// One of the connections of a process, which share `since_ns`; without it, its role is its name.
 const NAME: &str = "#";
@@ -120,7 +97,7 @@ fn brief(event: &Value) -> String {
 /// What no event of the kind may say.
 fn impossible(event: &Value) -> Vec<String> {
     let mut wrong: Vec<String> = KEYS
-        .into_iter()
+        .split_whitespace()
         .chain(["mptcp", "fastopen"])
         .filter(|key| event.get(key).is_none())
         .map(|key| format!("{}: no key {key}", brief(event)))

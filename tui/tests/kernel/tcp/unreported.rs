@@ -7,7 +7,6 @@ use crate::traced::{Run, alone, n, not_checked};
 use crate::uring::{self, QUIET, Ring, Sqe};
 use std::net::SocketAddr;
 
-/// The lost events of the kind.
 fn lost(run: &Run) -> u64 {
     run.check_sums()["kinds"]["tcp"]["lost"].as_object().expect("causes").values().map(n).sum()
 }
@@ -49,9 +48,7 @@ fn mptcp(to: SocketAddr) -> i64 {
 /// Accepts by requests without a completion: `open` of them stay open until the trace has ended, others are closed. One is
 /// accepted as usual. Returns the events that are shown and lost.
 fn quietly(protocol: i32, open: usize, closed: usize) -> Option<(usize, u64)> {
-    if !lists_what_waits() {
-        return None;
-    }
+    lists_what_waits().then_some(())?;
     let _alone = alone();
     let (run, fds) = traced(&KIND, |_| {
         let waiting = Waiting::new(protocol, open + closed + 1)?;
