@@ -265,7 +265,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let image = dir.at("image");
     let blocks = whole_blocks(&fs::read(&file).expect("there"));
     // The rest of its stream, of 4 MiB of frames, cannot be read without it. Earlier blocks have events too, and later streams.
-    let first = blocks.windows(2).find(|pair| pair[1].0 < 48 << 10 && pair[0].1 > 0);
+    let first = blocks.windows(2).find(|pair| pair[1].0 < 48 << 10 && pair[0].1 > OWN);
     let page = first.map(|pair| (pair[0].0 + pair[1].0) / 2 / 4096).expect("blocks");
     let run = |program: &str, args: &[&str]| {
         let done = Command::new(program).args(args).stdin(Stdio::null()).output();
