@@ -310,7 +310,7 @@ impl Event {
     #[inline(always)]
     fn append_stack(&self, frame: &mut FrameHeader, len: u64) -> u64 {
         let to = at((&raw mut *frame).cast::<u8>(), len);
-        // SAFETY: the context is the program's. The verifier checks that `to` has so many bytes.
+        // SAFETY: the context is the program's. The verifier checks the size of the memory at `to`.
         let got = unsafe { bpf_get_stack(self.context, to.cast(), stack::ASKED as u32, 0) } as u64;
         // An error is negative.
         let got = opaque(got);

@@ -1,7 +1,7 @@
 //! Figures of recordings: makes a long one out of a real one, and measures how a replay moves in it.
 //!
-//! `cargo run --release --example recordings -- grow FROM TO BYTES` repeats a recording, with times and numbers moved on, until the file
-//! has so many bytes. One event, at nine tenths, has the comm `needle`: something rare to look for. `… seek FILE [N]` goes to N places.
+//! `cargo run --release --example recordings -- grow FROM TO BYTES` repeats a recording, with later times and numbers, until the file
+//! has BYTES bytes. One event, at nine tenths, has the comm `needle`, for searches. `… seek FILE [N]` seeks to N places.
 //! `… bytes FILE` prints what its bytes are for. `… rewrite FROM TO` writes a recording again, with states of this version: for the files
 //! of tests, after the encoding of states changed.
 

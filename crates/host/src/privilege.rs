@@ -229,12 +229,12 @@ mod tests {
 
     #[test]
     fn causes_are_fatal_partial_or_none() {
-        // Root on a usual machine has nothing in its way.
+        // Root on a usual machine has no cause.
         assert_eq!(verdict(&ROOT), []);
-        // What is not known stands in nobodys way.
+        // Unknown facts are no cause.
         let facts = Facts { ring_buffer: None, maps_are_locked: None, capabilities: None, lockdown: None, ..ROOT };
         assert_eq!(verdict(&facts), []);
-        // A plain user reads of each capability.
+        // A user without capabilities gets a cause for each.
         let facts = Facts { capabilities: Some(Capabilities(0)), ..ROOT };
         assert_eq!(missing(&facts, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
         assert_eq!(missing(&facts, Severity::Partial), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);

@@ -35,7 +35,7 @@ pub extern "C" fn task_starts(ctx: *mut c_void) -> i32 {
         reserved: 0,
     };
     let seq: u64 = load_at(load_at(ctx, 0), 0);
-    // SAFETY: the verifier checks that the helper gets the `seq_file`. `start` has so many bytes.
+    // SAFETY: the verifier checks that the helper gets the `seq_file`. The length is that of `start`.
     unsafe { bpf_seq_write(seq as *mut _, (&raw const start).cast(), size_of::<TaskStart>() as u32) };
     0
 }

@@ -143,7 +143,7 @@ fn bytes_of_holders(all: &BpfHolders) -> usize {
     2 * size_of::<BpfHolders>() + all.holders.iter().map(bytes).sum::<usize>()
 }
 
-/// Adds an entry with so many bytes of text. Returns the number of entries that no longer fit.
+/// Adds an entry. `text`: the bytes of its texts. Returns how many old entries were removed to make room.
 fn add_former<K: Copy + Eq + Hash, T>(to: &mut Fifo<K, Former<T>>, key: K, former: Former<T>, text: usize) -> u64 {
     let held = former.held.as_ref().map_or(0, bytes_of_holders);
     to.insert(key, former, Fifo::<K, Former<T>>::ENTRY + text + held);

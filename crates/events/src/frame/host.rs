@@ -278,8 +278,8 @@ wire_struct! {
         max_entries: u32,
     }
 
-    /// A BPF program in the inventory. It replaces what was known of the program. A state also has programs as the events of their
-    /// loads describe them.
+    /// A BPF program in the inventory. It replaces earlier facts about the program. In a state, some programs are described by the events
+    /// of their loads.
     BpfProgram {
         id: ProgId,
         /// `BPF_PROG_TYPE_*`; `u32::MAX` if unknown.

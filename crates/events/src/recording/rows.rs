@@ -51,7 +51,7 @@ struct Kept {
     payload: u64,
 }
 
-/// What is kept of the earlier frames that a frame resembles.
+/// Where the earlier frames are kept that a frame is compared with.
 struct Like {
     /// The places of the last rows of its group and thread, and of its group.
     last: [usize; 2],

@@ -265,7 +265,7 @@ impl Symbols {
 
     fn load(&mut self, at: BootNanos, image: CodeImage) {
         let before = self.overlapping(&image);
-        // The report of what was there later came first.
+        // A report of a later image at this place has already arrived.
         if before.iter().any(|start| self.images[start].period.is_later(at)) {
             return;
         }

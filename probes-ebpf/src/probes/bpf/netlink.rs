@@ -204,6 +204,6 @@ fn word(ctx: &SkBuffContext, at: u64) -> Option<u32> {
 /// Reads bytes of a notification. Returns `false` if it is shorter.
 #[inline(always)]
 fn load<T: FromBytes>(ctx: &SkBuffContext, at: u32, to: &mut T) -> bool {
-    // SAFETY: the verifier checks that `to` has so many bytes. All bytes are valid in a `T`.
+    // SAFETY: the verifier checks the size of `to`. All bytes are valid in a `T`.
     unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, (&raw mut *to).cast(), size_of::<T>() as u32) == 0 }
 }
