@@ -16,6 +16,7 @@
 //! The constants and layouts are from
 //! [include/uapi/linux/perf_event.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h).
 
+use crate::confine::Spawner;
 use crate::machine::parse_cpus;
 use crate::mapping::Mapping;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -130,18 +131,26 @@ pub struct ProgramStream {
     /// The number of records that could not be decoded.
     broken: u64,
     record: Vec<u8>,
+    /// The thread that opens rings. If `None`, the caller does.
+    opener: Option<Spawner>,
 }
 
 impl ProgramStream {
     /// Begins to follow changes. `pages` is the size of each CPU's ring, a power of two.
     /// Fails without CAP_PERFMON, and before 5.1.
     pub fn open(pages: usize) -> io::Result<ProgramStream> {
-        let mut stream = ProgramStream { rings: Vec::new(), pages, lost: 0, broken: 0, record: Vec::new() };
+        let mut stream =
+            ProgramStream { rings: Vec::new(), pages, lost: 0, broken: 0, record: Vec::new(), opener: None };
         stream.follow_cpus()?;
         if stream.rings.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no CPU is online"));
         }
         Ok(stream)
+    }
+
+    /// Sets the thread that opens rings from now on.
+    pub fn set_opener(&mut self, opener: Spawner) {
+        self.opener = Some(opener);
     }
 
     /// Opens rings for CPUs that came online. Closes the rings of CPUs that went offline, after the caller drained
@@ -158,7 +167,9 @@ impl ProgramStream {
             if self.rings.iter().any(|ring| ring.cpu == cpu) {
                 continue;
             }
-            match Ring::open(cpu, self.pages) {
+            let pages = self.pages;
+            let open = move || Ring::open(cpu, pages);
+            match self.opener.as_ref().map_or_else(open, |opener| opener.ask("streams", open)) {
                 Ok(ring) => self.rings.push(ring),
                 // The CPU went offline meanwhile.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}

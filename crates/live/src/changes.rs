@@ -9,6 +9,7 @@ use tracetui_events::frame::host::{HostFrame, ProgramChange, ProgramChangesLost}
 use tracetui_events::limits;
 use tracetui_events::symbols::{CodeImage, ImageChange};
 use tracetui_host::clock;
+use tracetui_host::confine::Spawner;
 use tracetui_host::ksymbols::{ProgramStream, StreamChange, StreamEvent};
 use tracetui_host::procfs::{self, INITIAL_PID_NS};
 use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
@@ -75,6 +76,11 @@ impl Changes {
             counted_losses: 0,
             counted: clock::now_boot(),
         })
+    }
+
+    /// Sets the thread that opens rings from now on.
+    pub(super) fn set_opener(&mut self, opener: Spawner) {
+        self.stream.set_opener(opener);
     }
 
     /// Drops all changes so far, but still remembers which programs are tracetui's. `inspector` is its process id.

@@ -84,6 +84,7 @@ use tracetui_events::frame::host::HostFrame;
 use tracetui_events::limits;
 use tracetui_events::symbols::Unavailable;
 use tracetui_host::clock;
+use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::ftrace::FunctionTracing;
 use tracetui_host::kallsyms;
 use tracetui_host::maps::freeze;
@@ -433,6 +434,13 @@ impl Live {
     /// Why the functions on stacks have no names. `None` if they have names, or if stacks were not requested.
     pub fn unnamed_stacks(&self) -> Option<Unavailable> {
         self.names.as_ref().filter(|_| self.stacks).and_then(stacks::StackNames::unnamed)
+    }
+
+    /// Starts the thread that opens the rings of program changes from now on, if changes are followed.
+    pub fn open_streams_aside(&mut self) -> io::Result<()> {
+        let Some(changes) = &mut self.changes else { return Ok(()) };
+        changes.set_opener(Spawner::start("streams", Role::Streams)?);
+        Ok(())
     }
 
     pub fn own_programs(&self) -> HashSet<ProgId> {

@@ -525,17 +525,13 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         assert!(tried.handle.is_none_or(is_refused), "{name}: {tried:?}");
         assert!(sees_others || tried.reopened.is_none_or(is_refused), "{name}: {tried:?}");
         assert_eq!((tried.lease, tried.owner, tried.group), (refused, refused, refused), "{name}: {tried:?}");
-        let is_recorder = ["source", "symbols"].contains(&name);
-        assert_eq!(
-            (is_refused(tried.perf), is_refused(tried.share)),
-            (!is_recorder, !is_recorder),
-            "{name}: {tried:?}"
-        );
+        let of_streams = (is_refused(tried.perf), is_refused(tried.share));
+        assert_eq!(of_streams, (name != "streams", name != "streams"), "{name}: {tried:?}");
         // With root's ids for files, its files can be read.
         let reads_shadow = sees_others || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
-    let threads = "tracetui source cgroups containers lookups inspector requests sockets pins";
+    let threads = "tracetui source cgroups containers lookups inspector requests sockets streams pins";
     for thread in threads.split(' ') {
         assert!(checked.iter().any(|name| name == thread), "{thread} was not checked: {checked:?}");
     }

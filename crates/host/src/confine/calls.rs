@@ -244,8 +244,13 @@ fn programs(what: For<'_>) -> Result<[BpfProgram; 3], Error> {
     };
     let mut unknown = List::default();
     unknown.calls(&[libc::SYS_clone3, libc::SYS_openat2]);
+    let mut refused = List::of_processes()?;
+    if matches!(what, For::Role(Role::Streams)) {
+        // The C library may read the number of processors. If that fails, it assumes another number.
+        refused.opens(0)?;
+    }
     let list = SeccompFilter::new(List::of(what)?.0, SeccompAction::Trap, SeccompAction::Allow, arch)?;
-    Ok([fails(unknown, libc::ENOSYS)?, fails(List::of_processes()?, libc::EPERM)?, list.try_into()?])
+    Ok([fails(unknown, libc::ENOSYS)?, fails(refused, libc::EPERM)?, list.try_into()?])
 }
 
 /// A condition: the index of the argument, the number of bytes to compare, the comparison, the value.
@@ -298,14 +303,17 @@ impl List {
             For::Role(Role::Recorder { inspector }) => {
                 list.reads()?;
                 list.any_of(libc::SYS_bpf, 0, bpf::RECORDER)?;
-                list.calls(&[libc::SYS_perf_event_open]);
-                // The rings are shared with the kernel.
-                list.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC)])?;
                 if let Some(inspector) = inspector {
                     let inspector = inspector.as_raw_pid().cast_unsigned().into();
                     list.when(libc::SYS_kill, &[is(0, inspector), is(1, libc::SIGKILL as u64)])?;
                     list.when(libc::SYS_waitid, &[is(0, libc::P_PID.into()), is(1, inspector)])?;
                 }
+            }
+            For::Role(Role::Streams) => {
+                list.opens(0)?;
+                list.calls(&[libc::SYS_perf_event_open]);
+                // The rings are shared with the kernel.
+                list.when(libc::SYS_mmap, &[none_of(2, libc::PROT_EXEC)])?;
             }
             For::Role(Role::Reader) => {
                 list.reads()?;

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | main, and the threads that it starts | [`Role::Main`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
 //! | `source`, `symbols` | [`Role::Recorder`] | BPF, PERFMON, SYSLOG, SYS_NICE |
+//! | `streams` | [`Role::Streams`] | PERFMON |
 //! | `scan`, `lookups`, `why`, `cgroups`, `containers` | [`Role::Reader`] | SYS_PTRACE, DAC_READ_SEARCH |
 //! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
@@ -104,12 +105,14 @@ pub enum Role {
         /// The process id of the COMMAND, whose process group may be signalled.
         command: Option<Pid>,
     },
-    /// Empties the rings, opens those of program changes, and reads the counters and the symbols of the kernel. Only this role maps
-    /// memory that others write. It can open perf events, which can change the code and the data of other processes (uprobes).
+    /// Empties the rings, and reads the counters and the symbols of the kernel.
     Recorder {
         /// The process that takes inventories, which may be killed.
         inspector: Option<Pid>,
     },
+    /// Opens the rings of program changes, for [`Role::Recorder`], which reads them. The same call can change the code and the data of
+    /// other processes (uprobes). Only this role maps memory that others write.
+    Streams,
     /// Reads /proc of all users, for the processes that run at the start and for the reasons of failed calls; the files of container
     /// runtimes; and cgroups, by handle.
     Reader,
@@ -121,10 +124,11 @@ pub enum Role {
 }
 
 /// The roles, each with the names of its threads. `doctor` reports what they can do.
-pub(crate) const ROLES: [(&str, Role); 6] = [
+pub(crate) const ROLES: [(&str, Role); 7] = [
     ("main", Role::Main { signals: false, command: None }),
     ("main, with a COMMAND or a screen", Role::Main { signals: true, command: None }),
     ("source, symbols", Role::Recorder { inspector: None }),
+    ("streams", Role::Streams),
     ("scan, lookups, why, cgroups, containers", Role::Reader),
     ("inspector", Role::Inspector),
     ("inspector: sockets", Role::Sockets),
@@ -150,6 +154,7 @@ impl Role {
             Role::Recorder { .. } => {
                 NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
             }
+            Role::Streams => NONE.with(Capability::Perfmon),
             Role::Reader => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
             Role::Inspector => NONE
                 .with(Capability::SysAdmin)
@@ -181,7 +186,7 @@ pub fn enter(role: Role) -> io::Result<Enforced> {
     }
     let writes = match role {
         Role::Main { .. } => writes::restrict(WriteAccess::Terminal)?,
-        Role::Recorder { .. } | Role::Sockets => writes::restrict(WriteAccess::Nowhere)?,
+        Role::Recorder { .. } | Role::Streams | Role::Sockets => writes::restrict(WriteAccess::Nowhere)?,
         // These roles read from other processes, which such a restriction would forbid.
         Role::Reader | Role::Inspector => false,
     };

@@ -56,6 +56,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     })?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).chain(unnamed).chain(exposed).collect();
     // This thread needs privileges that the other threads drop. It keeps the raised priority: the start waits for it.
+    live.open_streams_aside().context(NO_THREAD)?;
     let inspector = inspector.map(|started| {
         let (mut inspector, sockets) = started.map_err(|error| format!("cannot start the inspector: {error}"))?;
         inspector.begin(&live, options.inventory)?;
