@@ -19,7 +19,7 @@ use tracetui_events::frame::{Batch, FrameRef, Frames};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::block::{BlockHeader, Contents, FileHeader, HEADER, Unsealer};
 use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::Kind;

@@ -29,7 +29,7 @@ use tracetui_events::synthetic::{Maker, payload};
 use tracetui_events::text::time::{Moment, Zone};
 use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
-use tracetui_host::{btf, clock, kallsyms, ksymbols, machine, mounts, named, procfs, users};
+use tracetui_host::{btf, clock, kallsyms, ksymbols, machine, mounts, printed_symbols, procfs, users};
 use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
@@ -473,7 +473,7 @@ pub fn host(bytes: &[u8]) {
         }
         b'f' => _ = (bpf::processes::field(bytes, b"link_id:"), bpf::processes::net_inum(bytes)),
         b'n' => {
-            if let Some(named) = named::parse(bytes) {
+            if let Some(named) = printed_symbols::parse(bytes) {
                 assert!(named.offset < named.size);
             }
         }

@@ -1,7 +1,7 @@
 //! The `tracetui` binary: arguments in, exit status out.
 
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
-mod bytes;
+mod memcpy;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
@@ -11,12 +11,12 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
+use tracetui::command::messages::{name, say};
 use tracetui::command::read::replay_of;
-use tracetui::command::say::{name, say};
 use tracetui_events::budget;
 use tracetui_host::machine::Capabilities;
-use tracetui_host::{confine, files};
-use tracetui_live::{inspector, shelter};
+use tracetui_host::{confine, fd_limit};
+use tracetui_live::{inspector, root_cgroup};
 
 /// With the allocator of musl, commands take 30 to 60 % more CPU time.
 #[cfg(target_env = "musl")]
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 fn program() -> ExitCode {
     match std::env::args_os().next() {
         Some(name) if name == inspector::NAME => return inspector::run(),
-        Some(name) if name == shelter::NAME => return shelter::run(),
+        Some(name) if name == root_cgroup::NAME => return root_cgroup::run(),
         _ => {}
     }
     let cli = match arguments() {
@@ -162,12 +162,12 @@ fn misleads(error: &clap::Error) -> bool {
 /// Runs the subcommand. One thread drives everything; the ring has its own thread.
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let None | Some(Command::Print(_) | Command::Record(_) | Command::Doctor(_)) = cli.command {
-        files::make_room()?;
+        fd_limit::make_room()?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
-            Some(Command::Print(args)) => command::expect::print(args).await,
+            Some(Command::Print(args)) => command::print::expect::print(args).await,
             Some(Command::Record(args)) => command::record::run(&args).await,
             Some(Command::Replay(args)) => command::replay::run(&args).await,
             Some(Command::Cut(args)) => command::cut::run(&args),
@@ -182,7 +182,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Man) => command::man::run(),
             Some(Command::Keys(args)) => command::keys::run(&args),
             None if std::io::stdout().is_terminal() => command::dashboard::run(&cli.dashboard).await,
-            None => command::expect::print(cli.dashboard.into()).await,
+            None => command::print::expect::print(cli.dashboard.into()).await,
         }
     })
 }

@@ -18,7 +18,7 @@ use tracetui_events::pipeline::Pipeline;
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::index::Totals;
-use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::index_keys::keys_of;
 use tracetui_host::priority::give_up_raised;
 use tracetui_shared::kind::KINDS;
 use tracetui_shared::time::BootNanos;

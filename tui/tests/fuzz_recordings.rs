@@ -23,7 +23,7 @@ use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::{BlockHeader, HEADER};
 use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry};
-use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::sink::FormatName;
 use tracetui_events::synthetic::Maker;
 use tracetui_shared::header::FrameHeader;

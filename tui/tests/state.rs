@@ -19,7 +19,7 @@ use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::sink::{FormatName, to_writer};
 use tracetui_events::synthetic::{Maker, Scratch, payload};
 use tracetui_events::text::time::Zone;

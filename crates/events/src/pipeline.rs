@@ -8,20 +8,20 @@
 
 mod assemble;
 mod attached;
-mod callers;
 mod command;
 mod deliver;
 pub mod excerpt;
 mod facts;
 mod gaps;
 mod host;
-mod made;
+mod netlink_callers;
 mod order;
 mod programs;
 mod requests;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unprobed_events;
 
 use crate::account::ledger::Ledger;
 use crate::budget::Budget;

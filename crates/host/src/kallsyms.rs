@@ -1,9 +1,9 @@
 //! Reads the symbols of the kernel from /proc/kallsyms.
 
+use super::background::{Pace, Pieces};
 use super::clock::{now_boot, now_thread};
 use super::confine::{self, Role};
 use super::machine::{Capabilities, Capability};
-use super::pace::{Pace, Pieces};
 use super::{decimal, read_bounded};
 use memchr::{memchr, memrchr};
 use std::collections::BTreeSet;

@@ -18,7 +18,7 @@
 
 use crate::confine::Spawner;
 use crate::machine::parse_cpus;
-use crate::mapping::Mapping;
+use crate::mmap::Mapping;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::param::page_size;
 use std::fs;

@@ -1,31 +1,31 @@
 //! Access to this machine: bpf(2), programs and maps, BTF, kallsyms, /proc, cgroups, users, mounts and namespaces.
 
 pub mod arch;
+pub mod background;
 pub mod bpf;
 pub mod btf;
 pub mod cgroup;
 pub mod clock;
 pub mod confine;
 pub mod container;
-pub mod files;
+pub mod fd_limit;
 pub mod ftrace;
 pub mod invoker;
 pub mod kallsyms;
 pub mod ksymbols;
 pub mod lockdown;
 pub mod machine;
-pub mod mapping;
 pub mod maps;
+pub mod mmap;
 pub mod mounts;
-pub mod named;
 pub mod own_id;
-pub mod pace;
 pub mod packages;
+pub mod printed_symbols;
 pub mod priority;
 pub mod privilege;
 pub mod procfs;
 pub mod program;
-pub mod symbol;
+pub mod symbol_address;
 pub mod users;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};

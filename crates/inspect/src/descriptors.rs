@@ -350,14 +350,14 @@ impl Held {
 mod tests {
     use super::*;
     use crate::processes;
-    use crate::view::Unlooked;
+    use crate::unread_objects::Unlooked;
     use crate::{Collector, RunStatistics, sys};
     use foldhash::HashSet;
     use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
     use std::process::Command;
     use tracetui_events::bpf::{HeldBy, Holder};
+    use tracetui_host::background::Pieces;
     use tracetui_host::bpf::open_iterator;
-    use tracetui_host::pace::Pieces;
     use tracetui_host::program::load;
 
     fn descriptors() -> Option<Descriptors> {

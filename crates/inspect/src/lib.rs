@@ -44,7 +44,7 @@ mod places;
 pub mod processes;
 mod programs;
 mod sys;
-mod view;
+mod unread_objects;
 
 use foldhash::{HashMap, HashSet};
 pub use helpers::BASE;
@@ -65,12 +65,12 @@ use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfProgram};
 use tracetui_events::limits;
 use tracetui_events::symbols::Table;
 use tracetui_events::text::without_codes;
+use tracetui_host::background::{Pace, Pieces};
 use tracetui_host::clock::now_thread;
 use tracetui_host::kallsyms;
 use tracetui_host::mounts::Mounts;
-use tracetui_host::pace::{Pace, Pieces};
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
-use view::Unlooked;
+use unread_objects::Unlooked;
 
 /// Why no inventory can be taken at all.
 #[derive(Debug, thiserror::Error)]

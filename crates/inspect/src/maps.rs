@@ -5,7 +5,7 @@ use super::map_info::{at, map_name};
 use super::places::attached;
 use super::programs::Read;
 use super::sys::{self, Bytes, ObjectKind};
-use super::view::Unlooked;
+use super::unread_objects::Unlooked;
 use foldhash::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};

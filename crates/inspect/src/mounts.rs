@@ -3,7 +3,7 @@
 
 use super::processes::{add_namespace, net_inum};
 use super::sys;
-use super::view::Unlooked;
+use super::unread_objects::Unlooked;
 use foldhash::HashMap;
 use rustix::fs::{Dir, FileType, OFlags};
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 
 use super::netlink::{Message, NETLINK_ROUTE, Netlink, Sockets, attribute, attributes, messages, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
-use super::view::Unlooked;
+use super::unread_objects::Unlooked;
 use foldhash::HashMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;

@@ -4,7 +4,7 @@
 use super::links::cgroup_path;
 use super::processes::net_inum;
 use super::sys;
-use super::view::Unlooked;
+use super::unread_objects::Unlooked;
 use foldhash::HashMap;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs;

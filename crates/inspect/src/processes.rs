@@ -2,7 +2,7 @@
 //! finds their network namespaces.
 
 use super::sys;
-use super::view::Unlooked;
+use super::unread_objects::Unlooked;
 use foldhash::{HashMap, HashSet};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, open, openat, readlinkat_raw, statat};
 use std::cmp::Ordering;
@@ -16,7 +16,7 @@ use tracetui_events::bpf::place::AttachPoint;
 use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
 use tracetui_events::frame::host::{BpfAttachment, BpfHolder};
 use tracetui_events::limits;
-use tracetui_host::pace::Pieces;
+use tracetui_host::background::Pieces;
 use tracetui_host::{decimal, read_bounded};
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid};
 

@@ -2,10 +2,10 @@
 
 use super::Way;
 use super::kinds::{AttachPoint, GROUPS, Group, Probe, Record, Requested, order};
+use super::kprobe_multi;
 use super::load::{Failure, KernelFacts, StartError};
-use super::multi;
 use super::object::{Maps, ProbeObject, Rejected};
-use super::status::ProbeStatus;
+use super::probe_status::ProbeStatus;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -38,7 +38,7 @@ impl Link {
     /// The number of calls whose return the kernel did not track. The program itself counts the runs that the kernel
     /// skipped.
     pub(super) fn missed(&self) -> u64 {
-        if self.at_functions { multi::missed(&self.held) } else { 0 }
+        if self.at_functions { kprobe_multi::missed(&self.held) } else { 0 }
     }
 }
 
@@ -286,7 +286,7 @@ impl Attacher<'_> {
             AttachPoint::Functions(at, names) => {
                 let there: Vec<_> =
                     names(self.arch).iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
-                Ok((vec![multi::attach(program, *at, &there)?], None))
+                Ok((vec![kprobe_multi::attach(program, *at, &there)?], None))
             }
             AttachPoint::Classic(category, names, record) => {
                 let (mut links, mut notes) = (Vec::new(), Vec::new());

@@ -16,7 +16,7 @@
 
 use super::object::Maps;
 use super::tasks::{Task, Tasks, Unit};
-use super::{CaptureError, Plain, Started, elements};
+use super::{CaptureError, Plain, Started, map_batch};
 use crate::StartError;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use foldhash::{HashMap as HashTable, HashSet};
@@ -345,7 +345,7 @@ impl Family {
 }
 
 fn elements<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Result<Vec<(K, V)>, CaptureError> {
-    elements::elements(map).map_err(CaptureError::Elements)
+    map_batch::elements(map).map_err(CaptureError::Elements)
 }
 
 fn keys<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Result<Vec<K>, CaptureError> {

@@ -27,7 +27,7 @@ use tracetui_events::frame::host::{BpfInventory, HostFrame};
 use tracetui_events::frame::{Batch, FrameRef, HEADER};
 use tracetui_events::text::without_codes;
 use tracetui_host::confine::{Role, enter, hold};
-use tracetui_host::{clock, files, own_id, procfs};
+use tracetui_host::{clock, fd_limit, own_id, procfs};
 use tracetui_inspect::{Pins, Sockets, link_ids};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
@@ -428,7 +428,7 @@ fn inspect() -> io::Result<()> {
     let most = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
     setrlimit(Resource::Data, most)?;
     // A descriptor is open for each network namespace.
-    files::make_most();
+    fd_limit::make_most();
     let _ = set_name(c"inspector");
     let mut trace = File::from(stdin().as_fd().try_clone_to_owned()?);
     trace.write_all(&own_id::own_tgid().map_or(0, |tgid| tgid.0).to_ne_bytes())?;

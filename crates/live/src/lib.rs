@@ -4,63 +4,63 @@
 //! |---|---|
 //! | [`load`] | the probe object for this kernel: offsets, constants |
 //! | [`object`] | creates its maps, loads its programs |
-//! | [`reach`] | removes instructions that are never executed |
-//! | [`status`] | the state of a probe |
+//! | [`dead_code`] | removes instructions that are never executed |
+//! | [`probe_status`] | the state of a probe |
 //! | [`kinds`] | the programs of each kind: attach points, requirements, what a trace lacks without them |
 //! | [`attach`] | attaches the programs |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
 //! | [`tasks`] | the running processes, from an iterator program |
-//! | [`multi`] | links of programs to the entry and the return of functions |
-//! | [`helpers`] | the helpers that the probes look for in programs |
+//! | [`kprobe_multi`] | links of programs to the entry and the return of functions |
+//! | [`bpf_helpers`] | the helpers that the probes look for in programs |
 //! | [`ring`] | reads the ring and waits for records |
-//! | [`changes`] | loads and unloads of BPF programs, as host frames |
+//! | [`program_loads`] | loads and unloads of BPF programs, as host frames |
 //! | [`stacks`] | the symbols of the addresses on stacks, as host frames |
 //! | [`inventory`] | inventories of programs and attachments, as host frames |
 //! | [`inspector`] | the process that takes them |
-//! | [`shelter`] | a cgroup of root for the trace |
+//! | [`root_cgroup`] | a cgroup of root for the trace |
 //! | [`engine`] | the source of live frames: ring records and host data |
-//! | [`loss`] | the counters of the kernel: events met, lost, skipped |
+//! | [`loss_counters`] | the counters of the kernel: events met, lost, skipped |
 //! | [`feed`] | runs a source on a thread; the queue of its frames |
 //! | [`command`] | COMMAND: its session, its terminal, its start and end |
-//! | [`lookup`] | the host data that the rules of `why` need |
+//! | [`reason_lookup`] | the host data that the rules of `why` need |
 //!
 //! Only these files use aya, for maps and to relocate the object. The only thread that outlives [`Live::start`] is the
 //! one that reads symbols. The caller decides where [`Live::wait`] and [`Live::drain`] run.
 
 pub mod attach;
+mod bpf_helpers;
 mod capture;
-mod changes;
-mod elements;
+mod dead_code;
 pub mod engine;
 mod environment;
-mod helpers;
 pub mod inspector;
 mod inventory;
 mod kinds;
+mod kprobe_multi;
 mod load;
-mod loss;
-mod multi;
+mod loss_counters;
+mod map_batch;
 mod object;
-mod reach;
+mod probe_status;
+mod program_loads;
 mod ring;
-pub mod shelter;
+pub mod root_cgroup;
 mod stacks;
-mod status;
 mod tasks;
 
 pub mod command;
 pub mod feed;
-pub mod lookup;
+pub mod reason_lookup;
 mod replay;
 pub mod synthetic;
 pub mod wake;
 
-pub use changes::NAME as STREAM;
 use kinds::Requested;
 pub use kinds::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
+pub use probe_status::ProbeStatus;
+pub use program_loads::NAME as STREAM;
 pub use ring::default_rings;
-pub use status::ProbeStatus;
 
 /// The error of a failed thread start, with the remedy.
 pub const NO_THREAD: &str =
@@ -70,7 +70,7 @@ use crate::inspector::InspectorIds;
 use crate::wake::Waker;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use foldhash::HashSet;
-use loss::CpuStates;
+use loss_counters::CpuStates;
 use object::Maps;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -230,8 +230,8 @@ unsafe impl aya::Pod for Plain<ProcessKey> {}
 /// The part of a start that does not depend on the kernel's BTF. It runs while the BTF is being read.
 pub struct Begun {
     maps: Maps,
-    changes: Option<io::Result<changes::Changes>>,
-    calls: Option<helpers::Calls>,
+    changes: Option<io::Result<program_loads::Changes>>,
+    calls: Option<bpf_helpers::Calls>,
     names: Option<stacks::StackNames>,
 }
 
@@ -243,9 +243,9 @@ impl Begun {
         // Probes of kernel functions have addresses too.
         let named = bpf || !(options.stacks & options.kinds).is_empty();
         // Opened before the symbols are read, so that no change of them is missed.
-        let changes = named.then(|| changes::Changes::open(bpf));
+        let changes = named.then(|| program_loads::Changes::open(bpf));
         // Without the list, a program that is loaded at the start asks the kernel for names.
-        let calls = if named && kallsyms::is_there() { helpers::ask().ok() } else { None };
+        let calls = if named && kallsyms::is_there() { bpf_helpers::ask().ok() } else { None };
         let names = (named && calls.is_none()).then(stacks::StackNames::start);
         // The start waits for them.
         names.iter().for_each(stacks::StackNames::hurry);
@@ -265,7 +265,7 @@ pub struct Live {
     probes: Vec<ProbeStatus>,
     started: Vec<Started>,
     /// Loads and unloads of programs, if bpf events or stacks are requested.
-    changes: Option<changes::Changes>,
+    changes: Option<program_loads::Changes>,
     /// The names of addresses on stacks, if stacks are requested.
     names: Option<stacks::StackNames>,
     /// Whether stacks are requested.
@@ -299,7 +299,7 @@ impl Live {
         capture.finish()?;
         let lists = ["tcp_callers", LIST];
         attached.links.iter().filter(|link| lists.contains(&link.program)).for_each(attach::Link::run);
-        let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(helpers::calls);
+        let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(bpf_helpers::calls);
         // Without these addresses, `write_user` is unknown.
         for (immediate, bits) in calls.or_else(|| names.as_mut().and_then(by_symbols)).into_iter().flatten() {
             helpers.insert(immediate, bits, 0)?;
@@ -308,11 +308,11 @@ impl Live {
         let names = names.or_else(|| changes.is_some().then(stacks::StackNames::start));
         freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
-        if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
+        if options.kinds.contains(Kind::Open) && !loss_counters::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
         let started = capture.started();
-        probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
+        probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| program_loads::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         let inspector = options.inspector.map(|inspector| inspector.pid);
         changes.iter_mut().for_each(|changes| changes.begin(inspector));
@@ -381,7 +381,7 @@ impl Live {
     /// Waits for records in the ring, a program load or unload, or data on `other` (`true`). Returns `false` at the end of
     /// `timeout` or after [`Waker::wake`]. `polling`: small records do not end the wait.
     pub fn wait(&self, timeout: Duration, polling: bool, other: Option<BorrowedFd<'_>>) -> io::Result<bool> {
-        self.rings.wait(timeout, polling, self.changes.iter().flat_map(changes::Changes::events).chain(other))
+        self.rings.wait(timeout, polling, self.changes.iter().flat_map(program_loads::Changes::events).chain(other))
     }
 
     /// Ends a [`Live::wait`] from another thread.
@@ -409,7 +409,7 @@ impl Live {
     /// takes some 60 ms.
     pub fn name_stacks(&mut self, from: Option<usize>, batch: &mut Batch) -> bool {
         let Some(names) = &mut self.names else { return true };
-        let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
+        let changes = self.changes.as_mut().map(program_loads::Changes::take_symbols).unwrap_or_default();
         names.change(changes);
         let Some(from) = from else { return true };
         if names.known() {
@@ -517,7 +517,10 @@ impl Live {
     pub fn skips(&self) -> Vec<(&'static str, u64)> {
         let of = |program: &Program| {
             let links = self.links.iter().filter(|link| link.program == program.name);
-            (program.name, loss::skips(&program.fd) + links.map(attach::Link::missed).sum::<u64>() + program.missed)
+            (
+                program.name,
+                loss_counters::skips(&program.fd) + links.map(attach::Link::missed).sum::<u64>() + program.missed,
+            )
         };
         self.programs.iter().map(of).collect()
     }
@@ -538,7 +541,7 @@ impl Live {
             let missed = link.missed();
             self.programs.iter_mut().filter(|program| program.name == link.program).for_each(|p| p.missed += missed);
         }
-        loss::settle(&self.cpus, self.preemptible());
+        loss_counters::settle(&self.cpus, self.preemptible());
         self.sweeps().for_each(attach::Link::run);
         self.links.clear();
     }

@@ -1,7 +1,7 @@
 //! Fits the probe object to a kernel: the facts that it needs, the object with these facts, and the errors of the
 //! start.
 
-use super::status::ProbeStatus;
+use super::probe_status::ProbeStatus;
 use super::{CaptureError, LiveOptions, attach_names};
 use aya::maps::MapError;
 use rustix::param::page_size;
@@ -375,8 +375,8 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dead_code::reached;
     use crate::kinds::{GROUPS, Group};
-    use crate::reach::reached;
     use aya_obj::{Object, ProgramSection};
     use tracetui_events::environment::Keeper;
     use tracetui_shared::kind::{Kind, KindSet, Slot};

@@ -5,8 +5,8 @@
 //! relocates the object.
 
 use super::LiveOptions;
+use super::dead_code;
 use super::load::{KernelFacts, OBJECT, StartError, possible_cpus};
-use super::reach;
 use aya::maps::{Map, MapData};
 use aya_obj::generated::{bpf_func_info, bpf_insn};
 use aya_obj::{Function, Object};
@@ -243,7 +243,7 @@ impl ProbeObject {
         let none = || io::Error::other("the object has no such program");
         let function = self.function(name).ok_or_else(none).map_err(Rejected::without_log)?;
         let whole = (&function.instructions, &function.func_info.func_info);
-        let left = reach::reached(whole.0, whole.1);
+        let left = dead_code::reached(whole.0, whole.1);
         let loaded = left.map(|left| self.load_as(name, kind, &left.code, &left.functions, &mut []));
         let loaded = match loaded {
             Some(loaded) if !loaded.as_ref().is_err_and(|error| error.raw_os_error() != Some(libc::EPERM)) => loaded,

@@ -27,7 +27,7 @@ use tracetui_events::environment::Keeper;
 use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_host::ksymbols::online_cpus;
-use tracetui_host::mapping::Mapping;
+use tracetui_host::mmap::Mapping;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 

@@ -10,7 +10,7 @@ use tracetui_events::limits;
 use tracetui_events::symbols::{BPF, ImageChange, Snapshot, Symbols, Table, Unavailable};
 use tracetui_host::clock;
 use tracetui_host::kallsyms::{self, Module, SymbolReader};
-use tracetui_host::named::Namer;
+use tracetui_host::printed_symbols::Namer;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::kind::Kind;

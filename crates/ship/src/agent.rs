@@ -1,13 +1,13 @@
 //! Ships closed recordings in rounds.
 
-use crate::bounded::ROW;
+use crate::bounded_http::ROW;
 use crate::convert::{Contents, convert, start_of};
-use crate::keep;
 use crate::manifest::{self, Kind, Row};
-use crate::mapped;
+use crate::mapped_body;
+use crate::messages::say;
 use crate::part::{Identity, Part, own_host};
-use crate::say::say;
 use crate::spool::{Scan, Spool, Unreadable};
+use crate::spool_limit;
 use crate::state::{State, Trace};
 use crate::store::{Created, Store};
 use anyhow::{Context, Result, anyhow, bail};
@@ -69,7 +69,8 @@ impl Agent {
         let found: HashSet<_> = scan.parts.iter().map(|part| part.identity).collect();
         self.settled.retain(|identity, _| found.contains(identity));
         let shipped = self.ship_all(&scan).await;
-        let removed = keep::bound(&self.spool, &scan.parts, self.keep, |identity| self.settled.contains_key(identity));
+        let removed =
+            spool_limit::bound(&self.spool, &scan.parts, self.keep, |identity| self.settled.contains_key(identity));
         self.counts.removed += removed.as_ref().copied().unwrap_or_default();
         let reported = self.report_ends().await;
         shipped.and(removed.map(drop)).and(reported)
@@ -182,7 +183,7 @@ impl Agent {
             Ok(contents) => row.contents = contents,
             Err(fault) => return Ok(Err(fault)),
         }
-        let bytes = mapped::map(&out).context("cannot read the converted part")?;
+        let bytes = mapped_body::map(&out).context("cannot read the converted part")?;
         while !self.create_part(row, bytes.clone()).await? {
             next_name(row)?;
         }

@@ -1,19 +1,19 @@
 //! `tracetui-ship`: closed recordings become Parquet files in object storage.
 
 mod agent;
-mod bounded;
+mod bounded_http;
 mod check;
 mod cli;
 mod convert;
-mod keep;
+mod credentials;
 mod man;
 mod manifest;
-mod mapped;
+mod mapped_body;
+mod messages;
 mod part;
-mod profile;
 mod run;
-mod say;
 mod spool;
+mod spool_limit;
 mod state;
 mod store;
 
@@ -28,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     run::run(&cli).unwrap_or_else(|error| {
-        say::say(format_args!("{error:#}"));
+        messages::say(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -4,7 +4,7 @@ use crate::agent::Agent;
 use crate::check::check;
 use crate::cli::{Cli, Command, Ship};
 use crate::man::man;
-use crate::say::say;
+use crate::messages::say;
 use crate::spool::Spool;
 use crate::state::State;
 use crate::store::{Store, is_below};

@@ -1,8 +1,8 @@
 //! The object storage. Objects are created, and never replaced.
 
-use crate::bounded::{Connector, FOOTER, REQUEST, ROW};
-use crate::profile;
-use crate::say::say;
+use crate::bounded_http::{Connector, FOOTER, REQUEST, ROW};
+use crate::credentials;
+use crate::messages::say;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -310,7 +310,7 @@ fn s3(bucket: &str) -> Result<object_store::aws::AmazonS3> {
     // The second call of a process changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = AmazonS3Builder::from_env();
-    if let Some(keys) = profile::keys()? {
+    if let Some(keys) = credentials::keys()? {
         builder = builder.with_access_key_id(keys.id).with_secret_access_key(keys.secret);
         if let Some(token) = keys.token {
             builder = builder.with_token(token);

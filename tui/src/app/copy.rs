@@ -1,5 +1,8 @@
 //! Copying: text for the terminal's clipboard (OSC 52), and commands quoted for a shell.
 
+mod selected_row;
+pub(super) mod strace;
+
 use tracetui_events::event::describe::args;
 use tracetui_events::event::exec::Exec;
 use tracetui_events::event::process::Process;

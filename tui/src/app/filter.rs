@@ -1,7 +1,10 @@
 //! The display filter: a text of several parts. The last valid text is in effect.
 
-use super::edit::History;
-use super::language::parse;
+mod language;
+mod narrow;
+
+use self::language::parse;
+use super::prompt::line::History;
 use std::cell::RefCell;
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
@@ -192,7 +195,7 @@ impl FilterState {
 
 #[cfg(test)]
 mod tests {
-    use crate::app::device::{KeyCode, KeyEvent};
+    use crate::app::keys::device::{KeyCode, KeyEvent};
     use crate::app::prompt::Purpose;
     use crate::app::testing::{app, feed, keys, work};
     use crate::app::{App, Input};

@@ -1,8 +1,8 @@
 //! The inputs and the effects of the dashboard.
 
-pub use super::compared::Compared;
-use super::device::{KeyEvent, MouseEvent};
-use super::find::Find;
+use super::keys::device::{KeyEvent, MouseEvent};
+use super::search::in_recording::Find;
+pub use super::views::diff::result::Compared;
 use std::time::Duration;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::frame::Batch;

@@ -1,77 +1,45 @@
 //! The state of the dashboard, without widgets and I/O: each change is an [`Input`], its result a list of [`Effect`]s.
 
-pub(crate) mod branch;
-mod clipboard;
-pub(crate) mod columns;
-pub(crate) mod compared;
-pub(crate) mod complete;
+pub(crate) mod command;
 pub(crate) mod copy;
-pub(crate) mod device;
-mod diff;
-pub(crate) mod edit;
 pub(crate) mod filter;
-pub mod find;
-mod further;
-pub(crate) mod gantt;
 pub(crate) mod input;
-pub(crate) mod kept;
-pub mod keymap;
-mod keys;
-mod language;
-pub(crate) mod layout;
-pub(crate) mod list;
-pub(crate) mod loaded;
-mod mouse;
-pub(crate) mod named;
-mod narrow;
-pub(crate) mod output;
-mod overlay;
-pub(crate) mod pane;
+pub mod keys;
+pub(crate) mod named_enum;
 pub(crate) mod prompt;
 pub(crate) mod rates;
 pub mod recordings;
 pub mod replay;
-pub(crate) mod row;
 pub(crate) mod screen;
 pub mod search;
-mod seek;
-mod shown;
 pub(crate) mod side;
-mod strace;
-pub(crate) mod summary;
-pub(crate) mod terminal_keys;
 pub(crate) mod time;
 mod update;
-mod view_kind;
 pub(crate) mod views;
 pub(crate) mod watch;
-mod watched;
-pub(crate) mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-use columns::Columns;
-use edit::History;
+use command::output::Output;
+use command::summary::Summary;
 use filter::FilterState;
 pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
-use keymap::{Action, Keymap};
-use layout::Areas;
-use loaded::Loaded;
-use output::Output;
+use keys::keymap::{Action, Keymap};
 use prompt::Prompt;
+use prompt::line::History;
 use rates::Rates;
 use recordings::{Recorded, Recordings};
 use replay::Replay;
-use row::{TimeBase, TimeMode};
+use replay::loaded_part::Loaded;
 pub(crate) use screen::Failures;
 use screen::Screen;
+use screen::layout::Areas;
 pub use screen::{Overlay, OverlayKind};
 use search::Search;
 use side::Side;
 use std::sync::Arc;
 use std::time::Duration;
-use summary::Summary;
 use time::{Strip, Time};
 use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
@@ -84,11 +52,13 @@ use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::time::Zone;
 use tracetui_events::text::{counted, grouped};
 use tracetui_shared::kind::{Kind, KindSet};
+use views::columns::Columns;
+use views::detail::reasons::Reasons;
 use views::detail::{Detail, Subject, Tab};
-use views::events::{EventList, Listing};
+use views::event_list::row::{TimeBase, TimeMode};
+use views::event_list::{EventList, Listing};
 use views::{View, Views};
 use watch::Watches;
-use why::Reasons;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -442,7 +412,7 @@ impl App {
     }
 
     pub fn areas(&self) -> Areas {
-        layout::areas(self.screen.width, self.screen.height, self.detail.size(), self.has_side())
+        screen::layout::areas(self.screen.width, self.screen.height, self.detail.size(), self.has_side())
     }
 
     /// The height of the list in rows. It is at least 1, so that the selection can move while the detail pane covers the list.

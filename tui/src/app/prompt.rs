@@ -1,9 +1,12 @@
 //! The line in which a filter, a search, a time or the name of a recording is typed.
 
-use super::complete::Completion;
-use super::device::KeyCode;
-use super::edit::{Edited, History, Line};
-use super::keymap::{Action, Press};
+pub(crate) mod completion;
+pub(crate) mod line;
+
+use self::completion::Completion;
+use self::line::{Edited, History, Line};
+use super::keys::device::KeyCode;
+use super::keys::keymap::{Action, Press};
 use super::time::Aim;
 use super::views::View;
 use super::{App, Effect, Effects};

@@ -1,5 +1,7 @@
 //! The current and the finished recordings.
 
+pub(crate) mod kept_events;
+
 use tracetui_events::text::{counted, grouped, without_codes};
 
 /// A current or finished recording.

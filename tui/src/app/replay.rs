@@ -3,14 +3,16 @@
 //! Only a part of the recording is loaded. The part starts at a saved state and has as many events as memory holds. The selected row is the
 //! position. Playing moves the position with time.
 
+pub(crate) mod loaded_part;
+mod seek;
 mod speed;
 mod transport;
 
 #[cfg(test)]
 mod tests;
 
-use super::find::{Find, Finding};
 use super::search::Way;
+use super::search::in_recording::{Find, Finding};
 pub use speed::Speed;
 use std::time::Duration;
 use tracetui_events::frame::Batch;

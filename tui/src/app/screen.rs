@@ -1,12 +1,15 @@
 //! What the screen shows: its size, the overlay, the message, and display settings.
 
+pub(crate) mod layout;
+mod overlay;
+
 use super::Settings;
-use super::columns::{Columns, all, automatic, needed};
 use super::copy::Wrap;
 use super::input::{Effect, Effects};
-use super::keymap::Action;
-use super::row::TimeMode;
+use super::keys::keymap::Action;
 use super::views::View;
+use super::views::columns::{Columns, all, automatic, needed};
+use super::views::event_list::row::TimeMode;
 use std::time::Duration;
 use tracetui_events::text::without_codes;
 use tracetui_shared::kind::KindSet;

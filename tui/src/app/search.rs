@@ -1,8 +1,11 @@
 //! Search: selects matching rows without hiding others. Long lists are searched in slices.
 
-use super::edit::History;
-use super::row;
-use super::views::events::EventList;
+pub mod in_recording;
+mod unloaded;
+
+use super::prompt::line::History;
+use super::views::event_list::EventList;
+use super::views::event_list::row;
 use regex::bytes::{Regex, RegexBuilder};
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;

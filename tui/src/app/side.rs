@@ -6,16 +6,17 @@
 mod news;
 mod process;
 
+use super::App;
 use super::input::Handled;
-use super::keymap::Action;
+use super::keys::keymap::Action;
 use super::screen::OverlayKind;
+use super::screen::layout;
 use super::views::View;
 use super::views::detail::Size;
-use super::views::events::Run;
+use super::views::event_list::Run;
 use super::views::top::{By, Group, Top};
 use super::views::tree::Seen;
 use super::watch::Watch;
-use super::{App, layout};
 use news::News;
 use process::Summary;
 use std::borrow::Cow;

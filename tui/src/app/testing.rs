@@ -1,7 +1,7 @@
 //! Synthetic frames, for tests.
 
 use super::{App, Compared, Effect, Effects, Input, Preferences, Settings, Tick};
-use crate::app::device::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crate::app::keys::device::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use std::time::Duration;
 use tracetui_events::budget::Budget;
 use tracetui_events::diff::{Run, compare};

@@ -2,9 +2,9 @@
 
 pub(in crate::app) mod strip;
 
-use super::edit::History;
-use super::keymap::{Action, Press};
-use crate::app::device::KeyCode;
+use super::keys::keymap::{Action, Press};
+use super::prompt::line::History;
+use crate::app::keys::device::KeyCode;
 use std::collections::BTreeMap;
 pub(crate) use strip::Bin;
 pub(super) use strip::Strip;

@@ -1,13 +1,13 @@
 //! The effect of each input on the state.
 
-use super::device::KeyEventKind;
-use super::keymap::Action;
-use super::output::{self, Output};
+use super::command::output::{self, Output};
+use super::keys::device::KeyEventKind;
+use super::keys::keymap::Action;
 use super::prompt::Purpose;
 use super::replay::Replay;
 use super::search::{Found, Rows, Wrapped};
 use super::views::detail::{Subject, tcp_of};
-use super::views::events::{Added, Shown};
+use super::views::event_list::{Added, Shown};
 use super::views::{View, Views};
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;

@@ -1,5 +1,7 @@
 //! Watches: named filters. The header counts their matches, the list marks these, and a match can ring the bell or start a recording.
 
+mod actions;
+
 use crate::view::theme::Look;
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::{Filter, Scratch};

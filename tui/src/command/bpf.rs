@@ -1,6 +1,6 @@
 //! `tracetui bpf`: all BPF programs and links, with their attachments and holders, and the hidden ones.
 
-use super::say::{charset, paint};
+use super::messages::{charset, paint};
 use crate::cli::{self, ReportFormat};
 use anyhow::{Result, anyhow};
 use foldhash::HashSet;
@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracetui_events::sink::inventory::{InventoryReport, Window};
-use tracetui_host::{clock, files};
+use tracetui_host::{clock, fd_limit};
 use tracetui_inspect::{Collector, RunStatistics, update_counters};
 
 /// How long to count runs.
@@ -18,7 +18,7 @@ const COUNTED: Duration = Duration::from_secs(1);
 /// Prints the programs and links that exist now.
 pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
     // A descriptor is open for each network namespace.
-    files::make_most();
+    fd_limit::make_most();
     let statistics = args.stats.then(RunStatistics::enable).transpose();
     let statistics = statistics
         .map_err(|error| anyhow!("cannot count runs: {error}; run as root on the host: sudo tracetui bpf --stats"))?;

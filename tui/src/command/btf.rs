@@ -1,6 +1,6 @@
 //! `tracetui btf`: the kernel field offsets in a BTF file, each with its reason. Needs no privileges and no kernel.
 
-use super::say::name;
+use super::messages::name;
 use crate::cli;
 use anyhow::{Context, Result, anyhow};
 use std::fs;

@@ -1,10 +1,10 @@
 //! The configuration file: its path, reading it with the ids of the invoking user, and its documentation.
 
-use super::say::name;
+use super::messages::name;
 use super::usage::BadUsage;
 use super::user_files::{as_user, user_path};
-use crate::app::columns;
-use crate::app::keymap::Keymap;
+use crate::app::keys::keymap::Keymap;
+use crate::app::views::columns;
 use crate::app::watch::Watch;
 use crate::cli;
 use crate::config::{Config, ConfigError, ENTRIES, LISTS, WatchEntry};

@@ -1,9 +1,9 @@
 //! `tracetui cut`: writes part of a recording as a new recording.
 
-use super::say::{name, say};
+use super::messages::{name, say};
+use super::output_file::{self, Existing};
 use super::signals;
 use super::usage::BadUsage;
-use super::write::{self, Existing};
 use crate::cli;
 use anyhow::{Context, Result, anyhow, bail};
 use regex::bytes::Regex;
@@ -17,7 +17,7 @@ use tracetui_events::pipeline::excerpt::Excerpt;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
 use tracetui_events::recording::Writer;
-use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::text::{counted, grouped, shell};
 use tracetui_host::clock;
 use tracetui_shared::kind::KindSet;
@@ -34,7 +34,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {
         // If this fails, the file remains. The first error is the one to report.
-        let _ = write::remove(&args.output, &cut.file);
+        let _ = output_file::remove(&args.output, &cut.file);
     }
     let written = result?;
     playback.remarks().iter().for_each(say);
@@ -75,13 +75,13 @@ impl Cut {
         let world = first.start();
         let kinds = playback.recordings().iter().map(Recording::kinds);
         let kinds = kinds.fold(KindSet::NONE, |kinds, (recorded, wanted)| kinds | recorded & wanted);
-        write::refuse_input(&args.files, &args.output)?;
+        output_file::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
-        let file = write::open_output(&args.output, existing)?;
-        let writer = Writer::new(file.try_clone()?, &write::header()?, keys_of).map_err(|error| {
+        let file = output_file::open_output(&args.output, existing)?;
+        let writer = Writer::new(file.try_clone()?, &output_file::header()?, keys_of).map_err(|error| {
             if !cli::is_stream(&args.output) {
                 // If this fails, an empty file remains. The first error is the one to report.
-                let _ = write::remove(&args.output, &file);
+                let _ = output_file::remove(&args.output, &file);
             }
             anyhow!("cannot write {}: {error}", name(&args.output))
         })?;

@@ -1,10 +1,12 @@
 //! `tracetui diff`: what one run did that another did not.
 
-use super::compare::{Memory, Read, Side, all, compare};
-use super::say::{charset, name, say};
+pub(super) mod compare;
+
+use super::messages::{charset, name, say};
 use super::usage::BadUsage;
 use crate::cli::{self, ReportFormat};
 use anyhow::Result;
+use compare::{Memory, Read, Side, all, compare};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! `tracetui doctor`: for each probe, its attach point, or why it is not attached, what is missing, and the remedy.
 
-use super::say;
+use super::messages;
 use super::selftest::SelfTest;
 use super::trace::request::TraceOptions;
 use super::trace::start::{attach, foreign_btf};
@@ -17,7 +17,7 @@ use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{json, without_codes};
 use tracetui_host::confine::{Threads, Trial};
 use tracetui_host::machine::{Capabilities, Capability, Lockdown, Machine};
-use tracetui_host::named::Namer;
+use tracetui_host::printed_symbols::Namer;
 use tracetui_host::privilege::{self, Cause, Facts, Severity};
 use tracetui_live::{LiveOptions, ProbeStatus, StartError};
 use tracetui_shared::capture::test;
@@ -74,7 +74,7 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
         seen: None,
         calls: None,
         trial: None,
-        paint: say::paint(args.color),
+        paint: messages::paint(args.color),
     };
     if privilege::is_fatal(&report.causes) {
         return report;
@@ -167,7 +167,7 @@ impl Report<'_> {
     }
 
     fn write_text(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "kernel        {} {}", say::name(self.kernel), say::name(self.arch))?;
+        writeln!(out, "kernel        {} {}", messages::name(self.kernel), messages::name(self.arch))?;
         writeln!(out, "lockdown      {}", self.lockdown.map_or("unknown", Lockdown::name))?;
         writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
         if self.kptr_restrict == Some(2) {
@@ -185,7 +185,7 @@ impl Report<'_> {
                 Severity::Fatal => (Look::Bad, "cannot trace"),
                 Severity::Partial => (Look::Notice, "limited"),
             };
-            writeln!(out, "\n{}: {}", self.paint.text(look, weight), say::name(&cause.what))?;
+            writeln!(out, "\n{}: {}", self.paint.text(look, weight), messages::name(&cause.what))?;
             self.below(out, 4, "remedy", &cause.remedy)?;
         }
         if !self.probes.is_empty() {
@@ -201,9 +201,9 @@ impl Report<'_> {
                 (true, Some(true)) => (Look::Good, "seen        "),
                 (true, Some(false)) => (Look::Bad, "not seen    "),
             };
-            let name = say::name(&probe.name);
+            let name = messages::name(&probe.name);
             let state = self.paint.text(look, state);
-            let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", say::name(&probe.how));
+            let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", messages::name(&probe.how));
             writeln!(out, "{}", line.trim_end())?;
             self.reasons(out, probe, name_width + 2)?;
         }
@@ -267,7 +267,7 @@ impl Report<'_> {
         let mut label = format!("{label}:");
         for line in text.trim().lines() {
             let label = self.paint.text(Look::Note, &format!("{:8}", std::mem::take(&mut label)));
-            writeln!(out, "{:indent$}{label} {}", "", say::name(line))?;
+            writeln!(out, "{:indent$}{label} {}", "", messages::name(line))?;
         }
         Ok(())
     }

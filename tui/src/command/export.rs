@@ -1,12 +1,12 @@
 //! `tracetui export`: recordings as files for other programs.
 
-use super::explain::JSON_COLUMN;
+use super::messages::{charset, name, say};
+use super::output_file::{self, Existing};
+use super::print::explain::JSON_COLUMN;
 use super::print::{Flow, Lines};
 use super::read;
-use super::say::{charset, name, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::usage::BadUsage;
-use super::write::{self, Existing};
 use crate::cli::{self, ExportFormat};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::RefCell;
@@ -136,8 +136,8 @@ impl Output<'_> {
             return Ok(File::from(stdout));
         }
         let path = numbered(self.path, number);
-        write::refuse_input(self.inputs, &path)?;
-        let file = write::create(&path, self.existing)?;
+        output_file::refuse_input(self.inputs, &path)?;
+        let file = output_file::create(&path, self.existing)?;
         let writer = file.try_clone().map_err(|error| anyhow!("cannot write {}: {error}", name(&path)));
         self.made.borrow_mut().push((path, file));
         writer
@@ -157,7 +157,7 @@ impl Output<'_> {
 
     fn remove(&self) {
         for (path, file) in self.made.borrow_mut().drain(..) {
-            if let Err(error) = write::remove(&path, &file) {
+            if let Err(error) = output_file::remove(&path, &file) {
                 say(format_args!("cannot remove {}: {error:#}", name(&path)));
             }
         }

@@ -1,8 +1,8 @@
 //! `tracetui keys` and docs/KEYS.md: the keys of the dashboard, from the table of keys.
 
 use super::config::Loaded;
-use super::say::paint;
-use crate::app::keymap::{Keymap, Section};
+use super::messages::paint;
+use crate::app::keys::keymap::{Keymap, Section};
 use crate::cli;
 use anyhow::Result;
 use std::io::{self, Write};
@@ -37,7 +37,7 @@ pub fn text(keymap: &Keymap, paint: Paint) -> String {
 /// The page of docs/.
 pub fn markdown() -> String {
     let mut out = String::from(
-        "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keymap.rs`, like the footer, the help (`?`) and the output of `tracetui keys`.\nThe second column is the name of the action in the section `[keys]` of the [configuration file](CONFIG.md).\n",
+        "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keys/keymap/bindings.rs`, like the footer, the help (`?`) and the output of `tracetui keys`.\nThe second column is the name of the action in the section `[keys]` of the [configuration file](CONFIG.md).\n",
     );
     let keymap = Keymap::default();
     let keys = keymap.iter().map(|binding| binding.names().len()).max().unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use super::config::{self, Part};
 use super::keys;
-use crate::app::keymap::Keymap;
+use crate::app::keys::keymap::Keymap;
 use crate::cli::Cli;
 use anyhow::Result;
 use clap::CommandFactory;

@@ -1,19 +1,22 @@
 //! `tracetui print`: live events as lines.
 
-use super::explain;
-use super::outlet::{Outlet, POLL_INTERVAL, Patience};
-use super::pace::Lender;
-use super::say::{charset, paint, say};
+pub mod expect;
+mod expect_no_open;
+pub(super) mod explain;
+pub(super) mod unanswered;
+
+use super::lend_cpu::Lender;
+use super::messages::{charset, paint, say};
+use super::output_file;
 use super::trace::remarks::remarks;
 use super::trace::request::Request;
 use super::trace::running::{Frames, Happening, RunningTrace, signals};
 use super::trace::start::start;
-use super::unanswered::{self, Unanswered};
-use super::unwanted::{self, Unwanted};
-use super::write;
+use super::writer_thread::{Outlet, POLL_INTERVAL, Patience};
 use crate::cli;
 use crate::cli::size::RingSize;
 use anyhow::{Context, Result};
+use expect_no_open::Unwanted;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -26,6 +29,7 @@ use tracetui_events::sink::{self, FormatName, Sink, Unwritten};
 use tracetui_host::clock;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
+use unanswered::Unanswered;
 
 /// How long after a signal an output that nobody reads is abandoned while the COMMAND still runs. A COMMAND that continues longer has
 /// handled the signal in its own way, and its output may wait again.
@@ -34,7 +38,7 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 /// Prints live events until a signal, the end of COMMAND, the requested number, or the end of the output. The account is of the end.
 pub async fn run(args: &cli::Print) -> Result<Printed> {
     let format = explain::format(args)?;
-    let unwanted = unwanted::find(&args.expect_no_open)?;
+    let unwanted = expect_no_open::find(&args.expect_no_open)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let signals = signals(held.is_some())?;
@@ -44,8 +48,8 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     if args.format == FormatName::Text && (args.trace.env.is_some() || args.trace.fds) {
         say("text has no environments and no other descriptors: use --format json, or the dashboard");
     }
-    let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
-    let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
+    let recorder = args.write.as_deref().map(output_file::start_beside).transpose()?;
+    let started = output_file::or_withdraw(start(&options), recorder.as_ref()).await?;
     started.notes.iter().for_each(say);
     // Do this after privileges were dropped, since it starts a thread.
     let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;

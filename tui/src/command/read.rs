@@ -1,10 +1,10 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
-use super::explain;
+use super::messages::{charset, name, paint, say};
+use super::print::explain;
+use super::print::unanswered::{self, Unanswered};
 use super::print::{Flow, Lines, Printed};
-use super::say::{charset, name, paint, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
-use super::unanswered::{self, Unanswered};
 use crate::cli::{self, ReportFormat};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,20 +1,23 @@
 //! `tracetui record`: writes frames to a file, without a screen.
 
-use super::around::{Around, Counts, Wanted};
-use super::metrics;
-use super::progress::{EVERY, Figures, Progress};
-use super::rotate;
-use super::say::{self, say};
+mod around;
+mod metrics;
+mod progress;
+mod rotate;
+
+use super::messages::{self, say};
+use super::output_file::{self, Existing};
 use super::trace::remarks::remarks;
 use super::trace::request::{Request, TraceOptions, check_ids};
 use super::trace::running::{Frames, Happening, RunningTrace, signals};
 use super::trace::start::start;
 use super::usage::{BadUsage, compile};
-use super::write::{self, Existing};
 use crate::cli;
 use crate::cli::size::{ByteSize, RingSize};
 use crate::recorder::Recorder;
 use anyhow::Result;
+use around::{Around, Counts, Wanted};
+use progress::{EVERY, Figures, Progress};
 use std::future::pending;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,7 +39,7 @@ const METRICS_EVERY: Duration = Duration::from_secs(10);
 
 /// Records until a signal, until a limit is reached, or until the COMMAND has ended.
 pub async fn run(args: &cli::Record) -> Result<ExitCode> {
-    let unnamed = || write::free(write::default_name(&Machine::read().host().name, clock::now_real_ns()));
+    let unnamed = || output_file::free(output_file::default_name(&Machine::read().host().name, clock::now_real_ns()));
     let path = args.output.clone().unwrap_or_else(unnamed);
     if args.rotate.is_some() && cli::is_stream(&path) {
         return Err(BadUsage("--rotate needs files: stdout is one stream".to_owned()).into());
@@ -53,9 +56,9 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);
     let recorder = match args.rotate {
         Some(rotate) => rotate::start(&path, rotate, args)?,
-        None => write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,
+        None => output_file::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,
     };
-    let started = write::or_withdraw(start(&options), Some(&recorder)).await?;
+    let started = output_file::or_withdraw(start(&options), Some(&recorder)).await?;
     started.notes.iter().for_each(say);
     if !filters.rest.is_empty() && matches.is_none() {
         say("the kernel cannot apply the whole filter: the rest becomes the display filter of the recording");
@@ -313,7 +316,7 @@ impl Recording {
     fn stop(&mut self) {
         if !std::mem::replace(&mut self.stopped, true) {
             if self.progress.take().is_some() {
-                say::clear_progress();
+                messages::clear_progress();
             }
             self.trace.stop();
         }

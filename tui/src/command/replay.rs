@@ -2,9 +2,9 @@
 
 use super::config::Loaded;
 use super::dashboard::event_loop::{self, Trace};
+use super::dashboard::saved_filters::SavedFilters;
 use super::dashboard::{self, look};
-use super::history::SavedFilters;
-use super::say::say;
+use super::messages::say;
 use super::usage::{BadUsage, HostNames};
 use super::user_files::own_home;
 use crate::app::replay::{Replay, Target};

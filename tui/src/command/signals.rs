@@ -1,6 +1,6 @@
 //! Termination signals.
 
-use super::raw;
+use super::terminal::raw_mode;
 use rustix::process::{self, pidfd_send_signal};
 use std::future::poll_fn;
 use std::io;
@@ -110,7 +110,7 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
                 let _ = pidfd_send_signal(command, signal);
             }
         }
-        raw::restore();
+        raw_mode::restore();
         // SAFETY: ends the process: nothing of it runs any more.
         unsafe { libc::_exit(status) };
     }

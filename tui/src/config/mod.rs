@@ -7,10 +7,10 @@
 mod tests;
 
 use crate::app::Preferences;
-use crate::app::columns::{self, Columns};
-use crate::app::keymap::{Action, Conflict, KeyError, Keymap, Press};
-use crate::app::row::TimeMode;
+use crate::app::keys::keymap::{Action, Conflict, KeyError, Keymap, Press};
 use crate::app::views::View;
+use crate::app::views::columns::{self, Columns};
+use crate::app::views::event_list::row::TimeMode;
 use crate::app::watch;
 use crate::cli::Color;
 use crate::cli::size::{ByteSize, SizeError};

@@ -301,7 +301,7 @@ fn the_configured_keys_are_pressed_and_shown() {
     press(&mut app, KeyCode::Char('E'), none);
     assert!(!press(&mut app, KeyCode::Char('Z'), none).contains(&Effect::Quit));
     assert_eq!(
-        app.line_for(crate::app::prompt::Purpose::Filter).map(crate::app::edit::Line::text).as_deref(),
+        app.line_for(crate::app::prompt::Purpose::Filter).map(crate::app::prompt::line::Line::text).as_deref(),
         Some("Z")
     );
     assert!(press(&mut app, KeyCode::Char('q'), KeyModifiers::CONTROL).contains(&Effect::Quit));

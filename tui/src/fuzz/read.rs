@@ -9,7 +9,7 @@ use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::block::{BATCH_END, FileHeader};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::index::{IndexEntry, Sought};
-use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::recording::search::Candidates;
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};

@@ -4,15 +4,15 @@
 pub(super) mod tests;
 
 use super::detail::{Page, border, command, mark_more};
-use super::events::{fitted, marked, selected};
+use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
 use super::{Piece, aligned, clock, duration, fit, moment, page, put};
 use crate::app::App;
-use crate::app::columns::{BpfColumn as Column, automatic};
-use crate::app::keymap::Action;
+use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::bpf::{Order, Seen};
+use crate::app::views::columns::{BpfColumn as Column, automatic};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;

@@ -6,7 +6,7 @@ mod info;
 mod parents;
 mod raw;
 
-use super::events::selected;
+use super::event_list::selected;
 use super::theme::Theme;
 use super::{Piece, clock, page, put};
 use crate::app::views::detail::{Detail, Size, Subject, Tab};

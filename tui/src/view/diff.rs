@@ -1,11 +1,11 @@
 //! The differences from a recording: the rows, and the pane with both sides.
 
 use super::detail::{Page, border, mark_more};
-use super::events::{fitted, marked, selected};
+use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
 use super::tree::lines_to;
 use super::{Piece, page, put};
-use crate::app::keymap::Action;
+use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::diff::{Diff, Item, Row, Running};

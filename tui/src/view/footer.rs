@@ -1,13 +1,13 @@
 //! The last two lines: memory, ring and hidden events; and the available keys.
 
 use super::theme::Theme;
-use super::{Piece, apart, ends, filterline, put};
+use super::{Piece, apart, ends, filter_line, put};
 use crate::app::Memory;
-use crate::app::keymap::{Action, Binding, Scope};
-use crate::app::layout::WITH_SIDE;
-use crate::app::output::Output;
+use crate::app::command::output::Output;
+use crate::app::keys::keymap::{Action, Binding, Scope};
 use crate::app::prompt::Purpose;
 use crate::app::replay::Transport;
+use crate::app::screen::layout::WITH_SIDE;
 use crate::app::views::View;
 use crate::app::views::detail::Size;
 use crate::app::{App, OverlayKind, SourceState};
@@ -24,12 +24,12 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     let offer = if away && area.width < 100 { Piece::default() } else { offer(app, theme) };
     let right = [offer, place(app, theme)];
     if let Some(completion) = app.completion() {
-        return filterline::offers(frame, area, completion, theme);
+        return filter_line::offers(frame, area, completion, theme);
     }
-    if let Some((error, _)) = filterline::error(app, area.width, theme) {
+    if let Some((error, _)) = filter_line::error(app, area.width, theme) {
         let error = Piece::new(format!(" {error}"), theme.alarm());
         let room = usize::from(area.width).saturating_sub(error.width() + 2);
-        return ends(frame, area, &[error], &[filterline::rows_of(app, room, theme)], theme);
+        return ends(frame, area, &[error], &[filter_line::rows_of(app, room, theme)], theme);
     }
     if let Some(text) = app.loaded().searching() {
         return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
@@ -161,7 +161,7 @@ fn place(app: &App, theme: Theme) -> Piece {
 /// text replaces them if it is not in the line above.
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
-    let error = filterline::error(app, area.width, theme).filter(|_| app.completion().is_none());
+    let error = filter_line::error(app, area.width, theme).filter(|_| app.completion().is_none());
     if let Some((_, hint)) = error.filter(|(_, hint)| !hint.is_empty()) {
         let left = [Piece::new(format!(" {hint}"), theme.strong())];
         let (key, label) = labels.last().cloned().unwrap_or_default();

@@ -3,8 +3,8 @@
 use super::duration;
 use super::theme::Theme;
 use crate::app::App;
-use crate::app::keymap::Action;
-use crate::app::row::{TimeBase, TimeMode, time_text};
+use crate::app::keys::keymap::Action;
+use crate::app::views::event_list::row::{TimeBase, TimeMode, time_text};
 use ratatui::text::Line;
 use tracetui_events::event::lost::Lost;
 use tracetui_events::event::{Body, EventContext};

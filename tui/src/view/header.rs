@@ -2,11 +2,11 @@
 
 use super::theme::Theme;
 use super::{Piece, duration, ends, width_of};
-use crate::app::keymap::Action;
-use crate::app::summary::{Slowest, Summary};
+use crate::app::command::summary::{Slowest, Summary};
+use crate::app::keys::keymap::Action;
+use crate::app::views::detail::reasons::Reason;
 use crate::app::views::tree::{End, Seen};
 use crate::app::watch::Watch;
-use crate::app::why::Reason;
 use crate::app::{App, SourceState};
 use ratatui::Frame;
 use ratatui::layout::Rect;

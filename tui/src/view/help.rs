@@ -2,7 +2,7 @@
 
 use super::theme::Theme;
 use crate::app::App;
-use crate::app::keymap::{Action, Section};
+use crate::app::keys::keymap::{Action, Section};
 use crate::app::views::View;
 use ratatui::text::{Line, Span};
 use tracetui_events::text;

@@ -2,7 +2,7 @@
 
 use super::theme::Theme;
 use super::{clock, gap};
-use crate::app::keymap::Action;
+use crate::app::keys::keymap::Action;
 use crate::app::{App, Memory};
 use ratatui::text::Line;
 use std::fmt::Display;

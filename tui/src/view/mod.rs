@@ -1,13 +1,12 @@
 //! Draws the dashboard's state without changing it. Only visible rows are formatted.
 
 mod bpf;
-mod columns;
+mod column_chooser;
 mod detail;
 mod diff;
-mod events;
-mod filterline;
+mod event_list;
+mod filter_line;
 mod footer;
-mod gantt;
 mod gap;
 mod header;
 mod help;
@@ -28,8 +27,8 @@ pub mod theme;
 mod top;
 mod tree;
 
-use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::app::views::View;
+use crate::app::views::event_list::row::{TimeBase, TimeMode, time_text};
 use crate::app::{App, Extent, OverlayKind};
 use ratatui::Frame;
 use ratatui::buffer::Cell;
@@ -57,11 +56,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         View::Bpf => bpf::counts(app, areas.filter.width, theme),
         View::Diff => diff::counts(app, theme),
     };
-    let (tabs, chips) = filterline::draw(frame, areas.filter, app, counts, theme);
+    let (tabs, chips) = filter_line::draw(frame, areas.filter, app, counts, theme);
     let mut extent = Extent { scroll: app.detail.scroll, tabs, chips, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
         let drawn = match app.views.shown {
-            View::Events => events::draw(frame, areas.titles, areas.list, app, theme, extent),
+            View::Events => event_list::draw(frame, areas.titles, areas.list, app, theme, extent),
             View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
             View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
             View::Diff => diff::draw(frame, areas.titles, areas.list, app, theme),
@@ -83,14 +82,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                 OverlayKind::Help => framed(frame, body, "KEYS", |width| help::lines(app, width, theme), scroll, theme),
                 OverlayKind::Columns => {
                     let drawn = draw_view(frame, &mut extent);
-                    columns::draw(frame, body, app, drawn, scroll, theme);
+                    column_chooser::draw(frame, body, app, drawn, scroll, theme);
                     0
                 }
                 OverlayKind::Strip => {
                     side::over(frame, body, body, app, theme);
                     0
                 }
-                OverlayKind::Gantt => gantt::draw(frame, body, app, scroll, theme),
+                OverlayKind::Gantt => tree::gantt::draw(frame, body, app, scroll, theme),
                 OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
                 OverlayKind::Output => {
                     app.output.as_ref().map_or(0, |o| output::draw(frame, body, app, o, scroll, theme))

@@ -3,8 +3,8 @@
 use super::put;
 use super::theme::{Colours, Theme};
 use crate::app::App;
-use crate::app::keymap::Action;
-use crate::app::output::Output;
+use crate::app::command::output::Output;
+use crate::app::keys::keymap::Action;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color, Modifier, Style};

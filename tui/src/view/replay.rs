@@ -3,7 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, clock, ends};
 use crate::app::App;
-use crate::app::keymap::Action;
+use crate::app::keys::keymap::Action;
 use crate::app::replay::{Replay, Speed, Transport};
 use crate::app::time::Bin;
 use ratatui::Frame;

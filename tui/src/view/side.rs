@@ -1,14 +1,14 @@
 //! The side strip.
 
 use super::detail::border;
-use super::events::{fitted, scrolled, selected};
+use super::event_list::{fitted, scrolled, selected};
 use super::header::bar;
 use super::theme::Theme;
 use super::{Piece, clock, duration, put};
 use crate::app::App;
-use crate::app::row::{Cell, Column, severity};
 use crate::app::side::{Content, Line};
-use crate::app::views::events::Run;
+use crate::app::views::event_list::Run;
+use crate::app::views::event_list::row::{Cell, Column, severity};
 use crate::app::views::top::Group;
 use ratatui::Frame;
 use ratatui::layout::Rect;

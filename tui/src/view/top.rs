@@ -3,15 +3,15 @@
 #[cfg(test)]
 mod tests;
 
-use super::events::{marked, selected};
+use super::event_list::{marked, selected};
 use super::header::bar;
 use super::theme::Theme;
 use super::{Piece, aligned, clock, duration, fit, moment, put};
 use crate::app::App;
-use crate::app::columns::{TopColumn as Column, automatic};
-use crate::app::keymap::Action;
+use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
+use crate::app::views::columns::{TopColumn as Column, automatic};
 use crate::app::views::top::{By, Figures, Group, SECONDS, Window};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -171,7 +171,7 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let clock = |ns| clock(ns, app.world().clock_offset(), app);
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
-    pieces.extend(super::filterline::failures(app, theme));
+    pieces.extend(super::filter_line::failures(app, theme));
     if let Some(ns) = top.counted_since() {
         let clock = clock(ns);
         pieces.push(Piece::new(format!("from {}", clock.get(..8).unwrap_or_default()), theme.note()));

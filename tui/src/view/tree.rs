@@ -1,19 +1,20 @@
 //! The process tree.
 
+pub(super) mod gantt;
 #[cfg(test)]
 mod tests;
 
-use super::events::{fitted, marked, scrolled, selected};
+use super::event_list::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
 use super::{Piece, aligned, clock, duration, fit, moment, put};
 use crate::app::App;
-use crate::app::branch::Branch;
-use crate::app::columns::{TreeColumn as Column, automatic};
-use crate::app::keymap::Action;
-use crate::app::row::Cell;
+use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
+use crate::app::views::columns::{TreeColumn as Column, automatic};
+use crate::app::views::event_list::row::Cell;
 use crate::app::views::tree::{Row, Seen, columns};
+use crate::app::views::tree_lines::Branch;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -304,7 +305,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let tally = app.views.tree.tally;
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
-    pieces.extend(super::filterline::failures(app, theme));
+    pieces.extend(super::filter_line::failures(app, theme));
     if app.views.tree.left_out() > 0 && width >= 100 {
         pieces.push(Piece::new(format!("{} old processes dropped", short(app.views.tree.left_out())), theme.note()));
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tracetui_events::symbols::{Symbols, Unavailable};
+use tracetui_host::background::Pieces;
 use tracetui_host::kallsyms::{self, SymbolReader};
-use tracetui_host::pace::Pieces;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 

@@ -25,7 +25,6 @@
 
 mod access;
 mod compare;
-mod created;
 mod difference;
 mod environment;
 mod label;
@@ -33,6 +32,7 @@ mod lines;
 mod names;
 mod noise;
 mod parallel;
+mod random_names;
 mod rank;
 mod report;
 mod run;
@@ -109,7 +109,7 @@ impl Against<'_> {
     ) -> Option<R> {
         let Against { gaps, ignored, goes_on } = *self;
         goes_on().then_some(())?;
-        created::note_own_names(&mut a, &mut b, strings);
+        random_names::note_own_names(&mut a, &mut b, strings);
         goes_on().then_some(())?;
         let (pairs, alone) = tree::pair(&mut a, &mut b, strings);
         let comparison = Comparison { trees: (&a, &b), gaps, pairs: &pairs, alone: &alone, ignored };

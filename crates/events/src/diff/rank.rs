@@ -1,10 +1,10 @@
 //! Which differences may follow from others.
 
 use super::compare::Comparison;
-use super::created::{bits_of, files};
 use super::difference::{Difference, Rank, State, Topic, is_absent};
 use super::environment;
 use super::names::{is_message, leaf};
+use super::random_names::{bits_of, files};
 use super::strings::StringTable;
 use super::tree::{Alone, NodeId, Side, Tree};
 use super::uses::did;

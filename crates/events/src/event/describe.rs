@@ -230,7 +230,7 @@ pub mod props {
     pub const TRACK: u16 = 8;
     /// In a trace of Perfetto, it belongs to the program that was executed.
     pub const PROGRAM: u16 = 16;
-    /// A path whose last component is a key in the index of a recording ([`crate::recording::keys`]).
+    /// A path whose last component is a key in the index of a recording ([`crate::recording::index_keys`]).
     pub const INDEXED: u16 = 32;
     /// Its value may be unknown: Parquet has a column with the reason.
     pub const LACKS: u16 = 64;

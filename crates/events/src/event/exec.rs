@@ -1,8 +1,8 @@
 //! `exec`: a program was started, or failed to start.
 
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
-use super::identity::FILE;
-use super::inside::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
+use super::file_identity::FILE;
+use super::foreign_file::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};

@@ -2,8 +2,8 @@
 
 use super::abi;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, props};
-use super::identity::FILE;
-use super::inside::{FS, FS_PATH};
+use super::file_identity::FILE;
+use super::foreign_file::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::request::Request;

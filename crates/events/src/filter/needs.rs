@@ -9,7 +9,7 @@ use super::{Compiled, NameLookup};
 use crate::event::describe::props;
 use crate::event::words;
 use crate::recording::index::{IndexEntry, IndexKey, Sought};
-use crate::recording::keys::last_of;
+use crate::recording::index_keys::last_of;
 use regex::bytes::Regex;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 

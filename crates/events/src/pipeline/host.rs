@@ -2,7 +2,7 @@
 
 use super::command::CommandTree;
 use super::gaps::push_lost;
-use super::{Pipeline, made};
+use super::{Pipeline, unprobed_events};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Probe, Restart, StatePart, Trace, Window};
 use crate::frame::{Batch, FrameRef};
@@ -62,7 +62,7 @@ impl Pipeline {
                 return program.into_iter().for_each(|program| self.world.bpf.replace(link, program, at));
             }
             HostFrame::BpfInventory(inventory) => self.programs.taken(inventory, time, &self.world, made),
-            HostFrame::BpfHidden(hidden) => made::push_hidden(hidden, frame.header.time, made),
+            HostFrame::BpfHidden(hidden) => unprobed_events::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 self.ledger.stream_lost(lost.count);
                 let (of, cause, from_ns, to_ns) =

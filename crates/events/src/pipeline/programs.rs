@@ -9,8 +9,8 @@
 //! ([`Callers`]).
 
 use super::attached::{Attached, Listing};
-use super::callers::Callers;
-use super::made::{NO_SLOT, fill, made_header, place_event, push_place, record_of, set_place};
+use super::netlink_callers::Callers;
+use super::unprobed_events::{NO_SLOT, fill, made_header, place_event, push_place, record_of, set_place};
 use crate::bpf::{Hook, Via, XDP};
 use crate::enrich::World;
 use crate::enrich::bpf::UNKNOWN_TYPE;

@@ -8,10 +8,10 @@ use crate::limits;
 use crate::recording::Map;
 use crate::recording::block::HEADER;
 use crate::recording::disk::Unreadable;
+use crate::recording::file_names;
 use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::holes::Holes;
-use crate::recording::names;
 use crate::recording::reader::{Ending, Reader};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
@@ -344,7 +344,7 @@ impl Files {
 /// The next existing file of the trace after this one.
 pub(super) fn next_file(path: &Path, file: &RecordingFile) -> Option<(PathBuf, RecordingFile)> {
     let (run, number) = file.header().part()?;
-    names::later(path).into_iter().find_map(|path| {
+    file_names::later(path).into_iter().find_map(|path| {
         // Files of another trace may match these names, and older files may be removed at any time.
         let next = RecordingFile::open(open_regular(&path)?).ok()?;
         let follows = next.header().part().is_some_and(|(other, later)| other == run && later > number);

@@ -8,7 +8,7 @@ use crate::pipeline::Pipeline;
 use crate::recording::disk::Unreadable;
 use crate::recording::follow::RecordingFile;
 use crate::recording::frames::FrameReader;
-use crate::recording::keys::keys_of;
+use crate::recording::index_keys::keys_of;
 use crate::recording::search::{Candidate, Candidates};
 use crate::recording::{Item, Map};
 use std::io::Read;

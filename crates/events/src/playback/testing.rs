@@ -7,7 +7,7 @@ use tracetui_events::frame::host::{HostFrame, Trace};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::{BlockHeader, Contents, FileHeader};
-use tracetui_events::recording::keys::keys_of;
+use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::synthetic::Maker;
 pub(crate) use tracetui_events::synthetic::Scratch;
 use tracetui_shared::kind::KindSet;

@@ -3,7 +3,7 @@
 //! All integers are little-endian. A checksum is CRC-32 (IEEE 802.3, as in gzip). Headers are 64 bytes; the payload of a
 //! block is padded with zeros to a multiple of 8 bytes.
 
-use super::rows;
+use super::frame_codec;
 use crate::limits;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -286,7 +286,7 @@ pub struct Unsealer {
     rows: Stream,
     /// The checksum of the payload that the next part of the stream follows. `None` if it was not read.
     before: Option<u32>,
-    model: rows::Model,
+    model: frame_codec::Model,
     /// With the frames of the first block of the file, if it was read.
     based: Option<zstd::bulk::Decompressor<'static>>,
 }
@@ -336,7 +336,7 @@ impl Unsealer {
                 rest.split_at_checked(head.threads as usize)
                     .and_then(|(threads, rows)| {
                         let threads = self.threads.read(header.part == 0, threads, plain)?;
-                        let rows = self.rows.read(header.part == 0, rows, rows::most(plain))?;
+                        let rows = self.rows.read(header.part == 0, rows, frame_codec::most(plain))?;
                         self.model.decode(threads, rows, plain, frames)
                     })
                     .map(|()| self.before = Some(header.payload_crc))

@@ -19,18 +19,18 @@
 //! | [`search`], `texts` | the blocks that may contain wanted events |
 
 pub mod block;
+mod block_writer;
 pub mod disk;
+pub mod file_names;
 pub mod follow;
+mod frame_codec;
 pub mod frames;
 pub mod holes;
 pub mod index;
-pub mod keys;
+pub mod index_keys;
 pub mod map;
-pub mod names;
 mod planes;
 pub mod reader;
-mod rows;
-mod seal;
 pub mod search;
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,11 @@ use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::holes::{Hole, Holes};
 use super::index::{IndexEntry, IndexKey, SHARED, SUMMARY, Sought, Totals};
 use super::reader::Ending;
-use super::{Item, Map, Reader, Writer, rows};
+use super::{Item, Map, Reader, Writer, frame_codec};
 use crate::frame::host::{HostFrame, StatePart};
 use crate::frame::{Batch, Frames};
 use crate::limits;
-use crate::recording::keys::keys_of;
+use crate::recording::index_keys::keys_of;
 use crate::synthetic::{Maker, Scratch, map, opens, opens_every};
 use proptest::prelude::*;
 use std::fs::File;
@@ -360,8 +360,8 @@ fn streams_end_after_some_bytes_or_some_time() {
     }
 }
 
-fn model() -> rows::Model {
-    let mut model = rows::Model::default();
+fn model() -> frame_codec::Model {
+    let mut model = frame_codec::Model::default();
     model.restart();
     model
 }
@@ -387,7 +387,7 @@ proptest! {
             made.iter().for_each(|(header, payload)| batch.push(*header, payload));
             let (mut threads, mut rows, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
             writer.encode(batch.bytes(), &mut threads, &mut rows);
-            prop_assert!(threads.len() <= batch.len() && rows.len() <= rows::most(batch.len()));
+            prop_assert!(threads.len() <= batch.len() && rows.len() <= frame_codec::most(batch.len()));
             prop_assert_eq!(reader.decode(&threads, &rows, batch.len(), &mut decoded), Some(()));
             prop_assert!(decoded == batch.bytes());
         }

@@ -1,8 +1,8 @@
 //! Frames into blocks.
 
 use super::block::{BATCH_END, Contents, FileHeader, HEADER};
+use super::block_writer::Sealer;
 use super::index::{IndexEntry, IndexSummary, Indexer, KeysOf, Totals};
-use super::seal::Sealer;
 use crate::frame::host::{Continues, HostFrame};
 use crate::frame::{Batch, Frames, HEADER as FRAME_HEADER};
 use crate::limits;

@@ -4,12 +4,12 @@
 //! lines are appended to the output buffer, and values are copied aside only if they need escaping.
 
 pub mod csv;
-pub mod explained;
 pub mod inventory;
 mod memo;
 pub mod ndjson;
 pub mod perfetto;
 pub mod text;
+pub mod why;
 
 use crate::event::EventContext;
 use crate::limits;
@@ -170,12 +170,12 @@ impl FormatName {
 /// Like [`to_queue`], with the reasons of failures. CSV has no place for the reasons.
 pub fn explained<'w>(
     format: FormatName,
-    explain: explained::Explain,
+    explain: why::Explain,
     queue: impl Write + 'w,
     written: Option<Arc<AtomicU64>>,
     several: bool,
 ) -> Box<dyn Sink + 'w> {
-    use explained::{ExplainedJson, ExplainedText};
+    use why::{ExplainedJson, ExplainedText};
     match format {
         FormatName::Json => Box::new(Lines { written, ..Lines::new(ExplainedJson::new(explain, several), queue) }),
         _ => Box::new(Lines { written, ..Lines::new(ExplainedText::new(explain), queue) }),

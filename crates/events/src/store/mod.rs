@@ -4,21 +4,22 @@
 //! kept with it, because those change. Ids are never changed or reused.
 //!
 //! At the limit, events are evicted by their value. The blocks form four levels by age: the newest have all events, older ones no middle
-//! of runs, still older ones no quiet opens either, the oldest few opens ([`thin`]). A full level passes its oldest blocks on to the next
+//! of runs, still older ones no quiet opens either, the oldest few opens ([`eviction`]). A full level passes its oldest blocks on to the next
 //! one; the last level evicts its oldest block. Each event is therefore examined at most three times. A kept event has the number of
 //! evicted events counted in it.
 
 mod block;
+mod eviction;
 pub mod index;
 mod level;
 mod pins;
-mod thin;
 
 use crate::event::open::Open;
 use crate::event::process::Process;
 use crate::event::{self, DecodeError, Event, EventContext, Payload, Tables};
 use crate::frame::{FrameRef, HEADER};
 use block::Block;
+use eviction::{Plan, Worth};
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use level::Level;
@@ -28,7 +29,6 @@ use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
-use thin::{Plan, Worth};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;

@@ -1,7 +1,7 @@
 //! Whether mode bits and an ACL permit a use of a file: the kernel's own check
 //! ([`generic_permission`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)), for the ids of another process.
 
-use super::name::octal;
+use super::similar_name::octal;
 
 /// The right to read a file or to list a directory.
 pub const READ: u8 = 4;

@@ -1,9 +1,9 @@
-//! Why an open, an exec or a connect failed. This module gives the reasons that the event itself proves. `lookup` of the crate `tracetui-live`
-//! looks up the rest, with the rules of this module.
+//! Why an open, an exec or a connect failed. This module gives the reasons that the event itself proves. `reason_lookup` of the crate
+//! `tracetui-live` looks up the rest, with the rules of this module.
 
 pub mod access;
 pub mod image;
-pub mod name;
+pub mod similar_name;
 mod tcp;
 
 pub use tcp::FailedConnect;

@@ -1,6 +1,6 @@
 //! The bytes of a BTF: a copy, or the kernel's own, mapped.
 
-use crate::mapping::Mapping;
+use crate::mmap::Mapping;
 use std::ops::Deref;
 
 pub(super) enum Bytes {

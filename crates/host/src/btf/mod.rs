@@ -26,7 +26,7 @@ use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use crate::mapping::Mapping;
+use crate::mmap::Mapping;
 use bytes::Bytes;
 use names::StringTable;
 use raw::{BtfType, Member, NamedKind, TypeIndex, TypeKind, check_magic, enumerator_at, header_len, section, word};

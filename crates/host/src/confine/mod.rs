@@ -41,9 +41,9 @@
 //! kind of work, not for each thread.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod calls;
+mod seccomp;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod calls {
+mod seccomp {
     //! Stubs: nothing is traced on this architecture.
     #[allow(dead_code, reason = "they are not read here")]
     pub(super) enum For<'a> {
@@ -70,19 +70,20 @@ mod calls {
         pub fn restrict(&self) {}
     }
 }
+mod landlock;
 mod shipper;
 mod trial;
-mod writes;
 
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
-pub use calls::{MonitorCalls, denied};
+use landlock::WriteAccess;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
+pub use seccomp::{MonitorCalls, denied};
 pub use shipper::{ShipperDirectories, enter_shipper};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -90,7 +91,6 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use tracetui_shared::id::{Gid, Uid};
 pub use trial::{Threads, Trial};
-use writes::WriteAccess;
 
 /// The user and group id of a trace that root started. `systemd` and Debian assign no ids from 65520 to 65533.
 pub const USER: u32 = 65_529;
@@ -185,15 +185,15 @@ pub fn enter(role: Role) -> io::Result<Enforced> {
         _ => hold(role.capabilities())?,
     }
     let writes = match role {
-        Role::Main { .. } => writes::restrict(WriteAccess::Terminal)?,
-        Role::Recorder { .. } | Role::Streams | Role::Sockets => writes::restrict(WriteAccess::Nowhere)?,
+        Role::Main { .. } => landlock::restrict(WriteAccess::Terminal)?,
+        Role::Recorder { .. } | Role::Streams | Role::Sockets => landlock::restrict(WriteAccess::Nowhere)?,
         // These roles read from other processes, which such a restriction would forbid.
         Role::Reader | Role::Inspector => false,
     };
     if !matches!(role, Role::Main { .. }) {
         leave_signals_to_main()?;
     }
-    Ok(Enforced { writes, calls: calls::restrict(calls::For::Role(role))? })
+    Ok(Enforced { writes, calls: seccomp::restrict(seccomp::For::Role(role))? })
 }
 
 /// The restrictions that the kernel enforces besides ids and capabilities.
@@ -268,13 +268,13 @@ pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Resul
 }
 
 fn restrict_files(work: FileAccess<'_>) -> io::Result<()> {
-    writes::restrict(match work {
+    landlock::restrict(match work {
         FileAccess::Read => WriteAccess::Nowhere,
         FileAccess::Remove(dir) => WriteAccess::Removals(dir),
         FileAccess::Create(dirs) => WriteAccess::Directories(dirs),
     })?;
     leave_signals_to_main()?;
-    calls::restrict(calls::For::Files(work)).map(drop)
+    seccomp::restrict(seccomp::For::Files(work)).map(drop)
 }
 
 /// Whether only root can change the mode of a directory.

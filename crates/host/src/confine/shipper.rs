@@ -1,7 +1,7 @@
 //! The rights of `tracetui-ship`, a process of its own: it reads closed recordings and has a network, but traces nothing.
 
-use super::calls::{self, For};
-use super::writes::{self, WriteAccess};
+use super::landlock::{self, WriteAccess};
+use super::seccomp::{self, For};
 use super::{NONE, ROOT, hold_as};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -26,6 +26,6 @@ pub struct ShipperDirectories<'a> {
 /// If the kernel refuses.
 pub fn enter_shipper(directories: ShipperDirectories<'_>) -> io::Result<()> {
     hold_as(Some(ROOT), NONE)?;
-    writes::restrict(WriteAccess::Shipper(directories))?;
-    calls::restrict(For::Shipper).map(drop)
+    landlock::restrict(WriteAccess::Shipper(directories))?;
+    seccomp::restrict(For::Shipper).map(drop)
 }

@@ -17,7 +17,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use tracetui_host::confine::{MonitorCalls, USER};
-use tracetui_host::files;
+use tracetui_host::fd_limit;
 use tracetui_host::invoker::{self, Invoker};
 use tracetui_host::own_id::{self, OwnId};
 
@@ -201,7 +201,7 @@ impl Prepared {
             monitor,
             open: open_descriptors(),
             own_id: own_id.map(OwnId::fd),
-            open_files: files::before(),
+            open_files: fd_limit::before(),
         })
     }
 

@@ -35,7 +35,7 @@ use tokio::io::{Interest, Ready};
 use tracetui_events::text::{Mode, escaped};
 use tracetui_events::why::error_text;
 use tracetui_events::why::image::{Elf, FileHead, HEAD, Interpreter, image};
-use tracetui_events::why::name::octal;
+use tracetui_events::why::similar_name::octal;
 use tracetui_host::confine::MonitorCalls;
 use tracetui_host::invoker::Invoker;
 use tracetui_host::own_id::OwnId;

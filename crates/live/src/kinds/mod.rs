@@ -10,8 +10,8 @@ mod uring;
 
 use self::AttachPoint::{Btf, Classic, Exit, Functions, Listed, Notified};
 use super::Way;
+use super::kprobe_multi::At;
 use super::load::KernelFacts;
-use super::multi::At;
 use std::collections::BTreeSet;
 use tracetui_host::arch::{self, Arch};
 use tracetui_host::btf::resolve::AttachNames;

@@ -3,8 +3,8 @@
 use crate::cli;
 use crate::convert::clipped;
 use crate::manifest::Kind;
+use crate::messages::say;
 use crate::part::{hour_of, stem};
-use crate::say::say;
 use crate::store::Store;
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};

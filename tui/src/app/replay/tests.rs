@@ -369,7 +369,7 @@ fn no_more_is_loaded_than_memory_holds() {
     assert_eq!((app.store().evicted(), row(&app)), (0, 0));
     // Near the end of the loaded part, more frames are wanted.
     for _ in 0..loaded / 18 {
-        app.update(Input::Key(crate::app::device::KeyCode::PageDown.into()));
+        app.update(Input::Key(crate::app::keys::device::KeyCode::PageDown.into()));
     }
     assert!(app.loaded().wants_frames());
 }

@@ -84,11 +84,11 @@ fn each_row_is_a_jump() {
     let row = u16::try_from(row).expect("a row");
     let (x, list) = (app.areas().side.x + 5, app.areas().side.y);
     assert!(row > list);
-    app.update(Input::Mouse(crate::app::device::MouseEvent {
-        kind: crate::app::device::MouseEventKind::Down(crate::app::device::MouseButton::Left),
+    app.update(Input::Mouse(crate::app::keys::device::MouseEvent {
+        kind: crate::app::keys::device::MouseEventKind::Down(crate::app::keys::device::MouseButton::Left),
         column: x,
         row: row + 2,
-        modifiers: crate::app::device::KeyModifiers::NONE,
+        modifiers: crate::app::keys::device::KeyModifiers::NONE,
     }));
     assert_eq!(app.selected().map(|stored| stored.id), Some(32), "/secret");
 }

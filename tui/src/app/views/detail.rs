@@ -1,6 +1,9 @@
 //! The detail pane: its subject, the open tab, and the files of its process.
 
-use crate::app::named::named;
+pub(crate) mod actions;
+pub(crate) mod reasons;
+
+use crate::app::named_enum::named;
 use tracetui_events::event::Body;
 use tracetui_events::event::connection::End;
 use tracetui_events::event::process::ProcessKey;

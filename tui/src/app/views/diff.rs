@@ -1,16 +1,19 @@
 //! The differences between a recording and the trace on the screen: the first line of the report, notes, and below them the roles, each
 //! with its differences.
 
+mod comparison;
+pub(crate) mod result;
+
+use self::result::Compared;
 use super::detail::Size;
 use super::state::{Context, Rows, ViewState, motion, refused};
-use crate::app::branch::{Branch, connect};
-use crate::app::compared::Compared;
 use crate::app::copy;
-use crate::app::edit::History;
 use crate::app::input::Handled;
-use crate::app::keymap::Action;
-use crate::app::list::List;
-use crate::app::view_kind::View;
+use crate::app::keys::keymap::Action;
+use crate::app::prompt::line::History;
+use crate::app::views::kind::View;
+use crate::app::views::sorted_list::List;
+use crate::app::views::tree_lines::{Branch, connect};
 use foldhash::HashSet;
 use regex::bytes::Regex;
 use std::time::Duration;

@@ -1,18 +1,23 @@
 //! The views of the dashboard. Each module holds the state of a view; the module of the same name in `view/` draws it.
 
 pub(crate) mod bpf;
+pub(crate) mod columns;
 pub(crate) mod detail;
 pub(crate) mod diff;
-pub(crate) mod events;
+pub(crate) mod event_list;
+mod kind;
+pub(crate) mod sorted_list;
 pub(crate) mod state;
+mod switch;
 pub(crate) mod top;
 pub(crate) mod tree;
+pub(crate) mod tree_lines;
 
-use super::keymap::{Action, Scope};
-pub(crate) use super::view_kind::View;
+pub(crate) use self::kind::View;
+use super::keys::keymap::{Action, Scope};
 use bpf::Bpf;
 use diff::Diff;
-use events::EventList;
+use event_list::EventList;
 use state::{Moment, ViewState};
 use top::Top;
 use tracetui_events::budget::Budget;

@@ -1,10 +1,10 @@
 //! The common interface of the views other than the list of events.
 
 use super::detail::Detail;
-use super::events::EventList;
+use super::event_list::EventList;
 use crate::app::input::Handled;
-use crate::app::keymap::{Action, Keymap};
-use crate::app::list::List;
+use crate::app::keys::keymap::{Action, Keymap};
+use crate::app::views::sorted_list::List;
 use regex::bytes::Regex;
 use std::time::Duration;
 use tracetui_events::enrich::World;

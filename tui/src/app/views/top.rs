@@ -4,11 +4,11 @@
 use super::state::{Context, Rows, ViewState, motion};
 use crate::app::copy;
 use crate::app::input::Handled;
-use crate::app::keymap::Action;
-use crate::app::list::{List, sorted_by};
-use crate::app::named::{named, step};
-use crate::app::row;
-use crate::app::views::events::EventList;
+use crate::app::keys::keymap::Action;
+use crate::app::named_enum::{named, step};
+use crate::app::views::event_list::EventList;
+use crate::app::views::event_list::row;
+use crate::app::views::sorted_list::{List, sorted_by};
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use regex::bytes::Regex;

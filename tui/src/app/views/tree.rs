@@ -3,19 +3,20 @@
 //! The rows are built from the processes when these have changed, at most once per drawn screen.
 
 pub(crate) mod columns;
+pub(crate) mod gantt;
 mod node;
 mod nodes;
 mod pipelines;
 mod pipes;
-mod used;
+mod usage;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};
-use crate::app::branch::{Branch, connect};
 use crate::app::copy;
 use crate::app::input::Handled;
-use crate::app::keymap::Action;
-use crate::app::list::{List, sorted_by};
-use crate::app::named::{named, step};
+use crate::app::keys::keymap::Action;
+use crate::app::named_enum::{named, step};
+use crate::app::views::sorted_list::{List, sorted_by};
+use crate::app::views::tree_lines::{Branch, connect};
 pub(crate) use node::{Counts, End, Seen};
 use node::{Flags, Place};
 use nodes::Nodes;

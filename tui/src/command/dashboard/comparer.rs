@@ -1,10 +1,10 @@
 //! Compares the trace on the screen with a recording. The recording is opened by whoever opens files for the user, and read by threads
 //! that only have the open file.
 
-use crate::app::kept::KeptEvents;
+use crate::app::recordings::kept_events::KeptEvents;
 use crate::app::{App, Compared, Input};
-use crate::command::compare::{Memory, Side, all, compare, evicted_text};
-use crate::command::say::name;
+use crate::command::diff::compare::{Memory, Side, all, compare, evicted_text};
+use crate::command::messages::name;
 use anyhow::{Result, anyhow, bail};
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};

@@ -1,23 +1,23 @@
 //! The dashboard's event loop: takes input, applies effects, and draws the screen if something changed.
 
 use super::comparer::{self, Comparer};
-use super::keys::{Keys, READ_AHEAD};
-use super::looker::Looker;
-use super::measure;
+use super::lookups::Looker;
+use super::process_usage;
 use super::terminal::{self, Mouse, Screen};
+use super::terminal_input::{Keys, READ_AHEAD};
+use crate::app::command::output::Output;
 use crate::app::copy::{self, Wrap};
-use crate::app::find::Find;
-use crate::app::kept::KeptEvents;
-use crate::app::output::Output;
+use crate::app::recordings::kept_events::KeptEvents;
+use crate::app::search::in_recording::Find;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick};
 use crate::cli;
-use crate::command::find::Finder;
-use crate::command::outlet::POLL_INTERVAL;
-use crate::command::say::{self, name, say};
+use crate::command::dashboard::recording_search::Finder;
+use crate::command::messages::{self, name, say};
+use crate::command::output_file;
 use crate::command::signals::{self, Second, Signals};
 use crate::command::trace::running::{Frames, Happening, RunningTrace, release};
 use crate::command::user_files::{self, Opener};
-use crate::command::write;
+use crate::command::writer_thread::POLL_INTERVAL;
 use crate::recorder::Recorder;
 use crate::view;
 use crate::view::theme::Theme;
@@ -34,7 +34,7 @@ use tracetui_events::playback::timeline::{Place, Timeline};
 use tracetui_host::clock;
 use tracetui_live::command::{Ended, Happened, HeldCommand};
 use tracetui_live::feed::Feed;
-use tracetui_live::lookup::Threads;
+use tracetui_live::reason_lookup::Threads;
 
 /// The message for a user who starts a recording in a replay.
 const NO_TRACE: &str = "this is already a recording; tracetui cut extracts part of it";
@@ -397,7 +397,7 @@ impl Loop {
             self.look();
             self.next_tick = now + SECOND;
         }
-        Input::Tick(Tick { now, usage: if second { measure::own() } else { None } })
+        Input::Tick(Tick { now, usage: if second { process_usage::own() } else { None } })
     }
 
     /// Checks whether the recording on the screen has grown, and whether it can still be read.
@@ -450,7 +450,7 @@ impl Loop {
                 Effect::RunAgain => self.run_again(),
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
-                Effect::Measure(keys) => self.app.measured(&measure::of(&keys)),
+                Effect::Measure(keys) => self.app.measured(&process_usage::of(&keys)),
                 Effect::Suspend => {
                     // The COMMAND does not belong to this job.
                     self.trace.signal_command_group(libc::SIGSTOP);
@@ -548,7 +548,7 @@ impl Loop {
         read(&mut reader);
         self.app.update(match recorder.end(&reader).await {
             Ok(bytes) => Input::Saved(recorder.name().to_owned(), shown.taken(), bytes),
-            Err(failed) => Input::NotRecorded(write::failed_text(&recorder, &failed)),
+            Err(failed) => Input::NotRecorded(output_file::failed_text(&recorder, &failed)),
         });
     }
 
@@ -569,8 +569,8 @@ impl Loop {
             self.app.update(Input::NotRecorded(NO_TRACE.to_owned()));
             return None;
         };
-        let file = opener.path(&write::default_name(&self.app.world().host().name, clock::now_real_ns()));
-        match write::start_with(opener, &file).await {
+        let file = opener.path(&output_file::default_name(&self.app.world().host().name, clock::now_real_ns()));
+        match output_file::start_with(opener, &file).await {
             Ok(recorder) => return Some(recorder),
             Err(error) => {
                 let remedy = match error.kind() {
@@ -673,7 +673,7 @@ impl Loop {
             say(format_args!("{name}: dropped the first {dropped} lines of its output"));
         }
         let text = view::output::lines(&output.terminal, self.look.theme);
-        say::write(rustix::stdio::stdout(), text.as_bytes(), signals::asked_to_end);
+        messages::write(rustix::stdio::stdout(), text.as_bytes(), signals::asked_to_end);
     }
 }
 

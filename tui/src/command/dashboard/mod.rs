@@ -2,14 +2,16 @@
 
 mod comparer;
 pub mod event_loop;
-mod keys;
-mod looker;
-mod measure;
+mod lookups;
+mod process_usage;
+mod recording_search;
+pub(super) mod saved_filters;
 pub(super) mod terminal;
+mod terminal_input;
 
 use super::config::Loaded;
-use super::history::SavedFilters;
-use super::say::{charset, name, say, wants_colours};
+use super::messages::{charset, name, say, wants_colours};
+use super::output_file;
 use super::signals::{self, INTERRUPTED};
 use super::trace::remarks::remarks;
 use super::trace::request::Request;
@@ -17,7 +19,6 @@ use super::trace::running::exit_code;
 use super::trace::start::{Session, start};
 use super::usage::HostNames;
 use super::user_files::{Opener, own_home};
-use super::write;
 use crate::app::{App, Settings};
 use crate::cli;
 use crate::cli::size::RingSize;
@@ -26,6 +27,7 @@ use crate::view::palette::PALETTES;
 use crate::view::theme::Theme;
 use anyhow::{Result, anyhow};
 use event_loop::{Appearance, DashboardExit, Trace};
+use saved_filters::SavedFilters;
 use std::ffi::OsString;
 use std::process::ExitCode;
 pub use terminal::Mouse;
@@ -44,11 +46,11 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let trace = cli::TraceArgs { memory: args.trace.memory.or(loaded.config.memory), ..args.trace.clone() };
     let Request { filters, held, options } = Request::read(&trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();
-    let recorder = args.write.as_deref().map(write::start_beside).transpose()?;
+    let recorder = args.write.as_deref().map(output_file::start_beside).transpose()?;
     let opener = Some(Opener::start()?);
     let home = own_home();
     let mut saved = SavedFilters::open(!loaded.config.no_history);
-    let started = write::or_withdraw(start(&options), recorder.as_ref()).await?;
+    let started = output_file::or_withdraw(start(&options), recorder.as_ref()).await?;
     let cli::FilterArgs { kind, failed, .. } = &args.trace.filters;
     let calm = args.run.command.is_empty() && kind.is_empty() && !failed && !filters.whole.is_about_opens();
     let settings = Settings {

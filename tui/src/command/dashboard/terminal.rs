@@ -1,9 +1,9 @@
 //! The terminal of the dashboard. It is restored on exit, on a panic and while tracetui is suspended.
 
-use crate::command::outlet::{Inlet, Outlet, Patience};
-use crate::command::raw::restore_on_panic;
-use crate::command::relay::stop_job;
-use crate::command::{say, signals};
+use crate::command::terminal::raw_mode::restore_on_panic;
+use crate::command::terminal::relay::stop_job;
+use crate::command::writer_thread::{Inlet, Outlet, Patience};
+use crate::command::{messages, signals};
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute, queue, terminal};
@@ -320,7 +320,7 @@ fn restore() {
         // A vector takes everything.
         let _ =
             queue!(sequence, DisableMouseCapture, DisableBracketedPaste, terminal::LeaveAlternateScreen, cursor::Show);
-        say::write(stdio::stdout(), &sequence, || true);
+        messages::write(stdio::stdout(), &sequence, || true);
     }
     let _ = disable_raw_mode();
 }

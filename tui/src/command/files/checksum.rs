@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
-use tracetui_events::event::identity::changed_ns;
+use tracetui_events::event::file_identity::changed_ns;
 use tracetui_shared::record::identity::Identity;
 
 /// The largest file that is read, in bytes: a traced program may make one of any size.

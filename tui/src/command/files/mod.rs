@@ -2,8 +2,8 @@
 
 mod checksum;
 
+use super::messages::{charset, say};
 use super::read;
-use super::say::{charset, say};
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::cli::{self, FilesFormat};
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::describe;
-use tracetui_events::event::identity;
+use tracetui_events::event::file_identity;
 use tracetui_events::event::names::{O_DIRECTORY, O_TRUNC};
 use tracetui_events::event::open::File;
 use tracetui_events::event::{Body, EventContext};
@@ -146,7 +146,7 @@ impl Used {
         known.executed |= used.executed;
         known.created |= used.created;
         known.count += 1;
-        known.identity = identity::identity(&event.body).and_then(Result::ok).or(known.identity);
+        known.identity = file_identity::identity(&event.body).and_then(Result::ok).or(known.identity);
         true
     }
 
@@ -368,7 +368,7 @@ struct FileLine<'a> {
 /// The fields that `print` calls `file`, or `null`.
 fn identity_json<S: Serializer>(identity: &Option<Identity>, out: S) -> Result<S::Ok, S::Error> {
     let fields = |file: &Identity| {
-        let ctime = time::utc(identity::changed_ns(file).into());
+        let ctime = time::utc(file_identity::changed_ns(file).into());
         json!({ "dev": describe::device(file.device), "ino": file.ino, "size": file.size, "ctime": ctime })
     };
     identity.as_ref().map(fields).serialize(out)

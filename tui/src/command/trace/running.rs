@@ -1,12 +1,12 @@
 //! A running trace.
 
+use super::command_output::RecordedOutput;
 use super::remarks::silenced;
 use crate::cli;
-use crate::command::recorded::RecordedOutput;
-use crate::command::relay::{Relay, stop_job};
-use crate::command::say::{self, name, say};
+use crate::command::messages::{self, name, say};
+use crate::command::output_file;
 use crate::command::signals::{self, INTERRUPTED, Second, Signals};
-use crate::command::write;
+use crate::command::terminal::relay::{Relay, stop_job};
 use crate::recorder::{Failed, Recorder};
 use anyhow::{Context, Result};
 use rustix::stdio::stdin;
@@ -179,7 +179,7 @@ impl RunningTrace {
                 }
                 happened = happened(command, relay, *said_to_wait) => {
                     if *shares_stderr && matches!(happened, Happened::Ended(Ended::Exited(_) | Ended::Killed(_))) {
-                        say::command_ended();
+                        messages::command_ended();
                     }
                     Happening::Command(happened)
                 }
@@ -241,7 +241,7 @@ impl RunningTrace {
     fn not_recorded(&mut self, failed: &Failed) -> String {
         let Some(recorder) = self.recorder.take() else { return String::new() };
         self.failed_after = Some(recorder.events());
-        write::failed_text(&recorder, failed)
+        output_file::failed_text(&recorder, failed)
     }
 
     /// Frames that are already in the queue; `None` if the recording has no room for them.
@@ -292,7 +292,7 @@ impl RunningTrace {
             Ok(bytes) => Ok((recorder, bytes)),
             Err(failed) => {
                 self.failed_after = Some(recorder.events());
-                Err(write::failed_text(&recorder, &failed))
+                Err(output_file::failed_text(&recorder, &failed))
             }
         })
     }
@@ -338,7 +338,7 @@ impl RunningTrace {
         self.withdraw_recording().await;
         match self.finish_recording(pipeline).await {
             None => {}
-            Some(Ok((recorder, bytes))) => write::say_written(&recorder, bytes),
+            Some(Ok((recorder, bytes))) => output_file::say_written(&recorder, bytes),
             Some(Err(why)) => say(why),
         }
     }

@@ -4,7 +4,7 @@ use super::first_frames::{ProcessScan, first_batch, own_processes, scan_processe
 use super::remarks::size_of_memory;
 use super::request::TraceOptions;
 use crate::cli::size::ByteSize;
-use crate::command::say::name;
+use crate::command::messages::name;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
 use tracetui_events::frame::Batch;
@@ -20,8 +20,8 @@ use tracetui_inspect::Sockets;
 use tracetui_live::engine::LiveSource;
 use tracetui_live::feed::{Feed, Scan};
 use tracetui_live::inspector::{Inspector, InspectorIds};
-use tracetui_live::lookup::Threads;
-use tracetui_live::shelter;
+use tracetui_live::reason_lookup::Threads;
+use tracetui_live::root_cgroup;
 use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, NO_THREAD, ProbeStatus, Way};
 use tracetui_shared::capture::test;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
@@ -46,7 +46,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     }
     let unnamed = unnamed_cgroups(options)?;
     // The inspector follows.
-    let exposed = shelter::enter().err();
+    let exposed = root_cgroup::enter().err();
     // A busy machine must not delay the start.
     raise_priority();
     let mut inspector = options.live.kinds.contains(Kind::Bpf).then(Inspector::start);

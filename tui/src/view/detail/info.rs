@@ -1,10 +1,10 @@
 //! The tab Info: the event, its explanation, and the process.
 
 use super::{Listed, NAME, Page, command, ended, errno, safe, value_text};
-use crate::app::keymap::Action;
-use crate::app::pane::Family;
-use crate::app::row::{TimeBase, TimeMode};
+use crate::app::keys::keymap::Action;
+use crate::app::views::detail::actions::Family;
 use crate::app::views::detail::{Size, Subject};
+use crate::app::views::event_list::row::{TimeBase, TimeMode};
 use crate::app::views::tree::Seen;
 use crate::view::{clock, duration, gap, loss};
 use ratatui::style::Style;
@@ -279,7 +279,7 @@ impl Page<'_> {
     }
 
     fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
-        value_text(&crate::app::row::field(seen, name), self.theme)
+        value_text(&crate::app::views::event_list::row::field(seen, name), self.theme)
     }
 
     /// Why the call failed, and the evidence.
@@ -483,7 +483,7 @@ impl Page<'_> {
     }
 
     fn stack_of(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
-        match crate::app::row::field(seen, "stack") {
+        match crate::app::views::event_list::row::field(seen, "stack") {
             Value::Stack(stack) => self.stack(&stack, NAME),
             _ => Vec::new(),
         }

@@ -1,7 +1,7 @@
 //! The tab Parents: the ancestors and children of the process.
 
 use super::{Listed, Page, command, ended};
-use crate::app::pane::Family;
+use crate::app::views::detail::actions::Family;
 use crate::view::duration;
 use ratatui::style::Style;
 use ratatui::text::Line;

@@ -1,0 +1,302 @@
+//! The dashboard's COMMAND: its terminal, and how it ended.
+
+use super::key_bytes as keys;
+use super::summary::Summary;
+use crate::app::keys::device::KeyEvent;
+use crate::app::keys::keymap::Action;
+use crate::app::{App, Effect, Effects, Overlay, OverlayKind};
+use std::collections::VecDeque;
+use tracetui_events::frame::host::{CommandOutput, FIRST_KIND, HostFrame};
+use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::limits;
+use tracetui_events::terminal::Terminal;
+use tracetui_shared::time::BootNanos;
+
+/// How many bytes of output lie between two terminal states that a replay keeps.
+const APART: usize = 1 << 20;
+
+const NO_COMMAND: &str = "no COMMAND was given: tracetui -- COMMAND";
+
+/// The output of a replay, by time.
+#[derive(Debug, Default)]
+struct Replayed {
+    /// The terminal state before `parts`.
+    base: Terminal,
+    /// The output after `base`, each part with its time.
+    parts: VecDeque<(BootNanos, Part)>,
+    bytes: usize,
+    /// The number of parts before `parts`.
+    first: usize,
+    /// Terminal states after a number of parts, so that going back in time is fast.
+    kept: Vec<(usize, Terminal)>,
+    /// The number of parts in the shown terminal, and the number of their bytes since the last kept state.
+    shown: usize,
+    since: usize,
+}
+
+#[derive(Debug)]
+enum Part {
+    Wrote(CommandOutput),
+    /// A state that replaces the previous terminal.
+    State(Box<Terminal>),
+}
+
+impl Part {
+    fn bytes(&self) -> usize {
+        size_of::<(BootNanos, Part)>()
+            + match self {
+                Part::Wrote(output) => output.bytes.len(),
+                Part::State(terminal) => terminal.bytes(),
+            }
+    }
+
+    fn apply(&self, terminal: &mut Terminal) {
+        match self {
+            Part::Wrote(output) => terminal.apply(output),
+            Part::State(state) => terminal.clone_from(state),
+        }
+    }
+}
+
+impl Replayed {
+    fn push(&mut self, time: BootNanos, part: Part) {
+        self.bytes += part.bytes();
+        self.parts.push_back((time, part));
+        while self.bytes > limits::OUTPUT_REPLAYED
+            && let Some((_, part)) = self.parts.pop_front()
+        {
+            self.bytes -= part.bytes();
+            self.first += 1;
+            part.apply(&mut self.base);
+        }
+        self.kept.retain(|(at, _)| *at > self.first);
+    }
+
+    /// Brings `terminal` to its state at a time.
+    fn show(&mut self, until: BootNanos, terminal: &mut Terminal) {
+        let wanted = self.first + self.parts.partition_point(|(time, _)| *time <= until);
+        if wanted < self.shown || self.shown < self.first {
+            let kept = self.kept.iter().rfind(|(at, _)| *at <= wanted);
+            let (at, from) = kept.map_or((self.first, &self.base), |(at, kept)| (*at, kept));
+            terminal.clone_from(from);
+            (self.shown, self.since) = (at, 0);
+        }
+        let (skip, count) = (self.shown - self.first, wanted - self.shown);
+        for (_, part) in self.parts.iter().skip(skip).take(count) {
+            part.apply(terminal);
+            self.shown += 1;
+            self.since += part.bytes();
+            if self.since > APART && self.kept.last().is_none_or(|(at, _)| *at < self.shown) {
+                self.kept.push((self.shown, terminal.clone()));
+                self.since = 0;
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes + self.base.bytes() + self.kept.iter().map(|(_, terminal)| terminal.bytes()).sum::<usize>()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// The COMMAND's name, as it was typed.
+    pub(crate) name: String,
+    pub(crate) terminal: Terminal,
+    ended: Option<String>,
+    /// Whether keys go to COMMAND.
+    pub(crate) typed: bool,
+    /// Whether the screen was shown without a request by the user.
+    offered: bool,
+    replayed: Option<Box<Replayed>>,
+}
+
+impl Output {
+    pub(crate) fn new(name: impl Into<String>) -> Output {
+        Output { name: name.into(), ..Output::default() }
+    }
+
+    /// The output of a replay that begins at a saved state.
+    pub(in crate::app) fn restored(terminal: &Terminal) -> Output {
+        let replayed = Replayed { base: terminal.clone(), ..Replayed::default() };
+        Output { terminal: terminal.clone(), replayed: Some(Box::new(replayed)), ..Output::default() }
+    }
+
+    /// Takes the output from recorded frames. `state`: the terminal of the pipeline, which has the frames.
+    pub(in crate::app) fn replay(output: &mut Option<Output>, batch: &Batch, state: Option<&Terminal>) {
+        for frame in batch.frames().filter(|frame| frame.header.kind >= FIRST_KIND) {
+            let part = match (HostFrame::decode(&frame), state) {
+                (Some(HostFrame::CommandOutput(output)), _) => Part::Wrote(output),
+                (Some(HostFrame::Restart(part)), Some(terminal)) if part.part + 1 == part.parts => {
+                    Part::State(Box::new(terminal.clone()))
+                }
+                _ => continue,
+            };
+            output.get_or_insert_default().replayed.get_or_insert_default().push(frame.header.time, part);
+        }
+    }
+
+    pub(in crate::app) fn show(&mut self, until: BootNanos) {
+        self.replayed.iter_mut().for_each(|replayed| replayed.show(until, &mut self.terminal));
+    }
+
+    /// Sends the keys to COMMAND, if it runs. Returns whether it does.
+    pub(in crate::app) fn takes_keys(&mut self) -> bool {
+        if self.runs() {
+            (self.typed, self.offered) = (true, true);
+        }
+        self.runs()
+    }
+
+    /// A description of the exit status; `None` while the COMMAND runs.
+    pub(crate) fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    /// Whether COMMAND runs. In a replay it does not.
+    pub(crate) fn runs(&self) -> bool {
+        self.ended.is_none() && self.replayed.is_none()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.terminal.bytes() + self.replayed.as_ref().map_or(0, |replayed| replayed.bytes())
+    }
+
+    /// Whether COMMAND seems to wait for keys: it uses the whole screen, edits lines, or shows a prompt.
+    pub(crate) fn wants_keys(&self) -> bool {
+        let screen = self.terminal.screen();
+        let prompts = !screen.hide_cursor() && screen.cursor_position().1 > 0;
+        self.runs() && (self.wants_all_keys() || prompts)
+    }
+
+    /// Sends a key to COMMAND, unless it is the key that leaves the terminal.
+    pub(in crate::app) fn key(&mut self, key: &KeyEvent) -> Effects {
+        if keys::leaves(key) {
+            self.typed = false;
+            return vec![Effect::Redraw];
+        }
+        let bytes = keys::encode(key, self.terminal.screen().application_cursor());
+        if bytes.is_empty() { Vec::new() } else { vec![Effect::Type(bytes)] }
+    }
+
+    pub(in crate::app) fn paste(&self, text: &str) -> Effects {
+        vec![Effect::Type(keys::paste(text, self.terminal.screen().bracketed_paste()))]
+    }
+
+    /// What its terminal takes before the next run, in the state that the last run left it in.
+    pub(crate) fn between_runs(&self) -> Vec<u8> {
+        // The scroll region, colours and the charset; the cursor is visible; plain keys, no reports of the mouse.
+        const PLAIN: &str =
+            "\x1b7\x1b[r\x1b8\x1b[m\x1b(B\x0f\x1b[?25h\x1b[?1l\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l";
+        let screen = self.terminal.screen();
+        let main = if screen.alternate_screen() { "\x1b[?1049l" } else { "" };
+        let line = if screen.cursor_position().1 > 0 { "\r\n" } else { "" };
+        [main, PLAIN, line].concat().into_bytes()
+    }
+
+    /// Whether COMMAND uses the whole screen or edits lines.
+    fn wants_all_keys(&self) -> bool {
+        let screen = self.terminal.screen();
+        screen.alternate_screen() || screen.bracketed_paste() || screen.application_cursor()
+    }
+}
+
+/// The frames of a batch that contain output of COMMAND, or may contain it.
+pub(in crate::app) fn frames_of(batch: &Batch) -> Option<Batch> {
+    let kind = |frame: &FrameRef<'_>| frame.header.kind;
+    let mut of_output = Batch::default();
+    for frame in batch.frames().filter(|frame| kind(frame) >= FIRST_KIND) {
+        if let Some(HostFrame::CommandOutput(_) | HostFrame::Restart(_)) = HostFrame::decode(&frame) {
+            of_output.push(frame.header, frame.payload);
+        }
+    }
+    (!of_output.is_empty()).then_some(of_output)
+}
+
+impl App {
+    /// Resizes the terminal to its area on the screen. COMMAND gets SIGWINCH if the size has changed.
+    pub(in crate::app) fn fit_command(&mut self) -> Effects {
+        let (columns, rows) = self.areas().command_window();
+        let Some(output) = self.output.as_mut().filter(|output| output.runs()) else { return Vec::new() };
+        let before = output.terminal.size();
+        output.terminal.resize(columns, rows);
+        let (columns, rows) = output.terminal.size();
+        if (columns, rows) == before { Vec::new() } else { vec![Effect::CommandWindow(columns, rows)] }
+    }
+
+    pub(in crate::app) fn wrote(&mut self, bytes: &[u8]) -> Effects {
+        let Some(output) = &mut self.output else { return Vec::new() };
+        output.terminal.feed(bytes);
+        let answers = output.terminal.take_answers();
+        let running = output.runs();
+        let offers = running && !output.offered && output.wants_all_keys();
+        let mut effects = Vec::new();
+        if running && !answers.is_empty() {
+            effects.push(Effect::Type(answers));
+        }
+        // Only once: COMMAND must not take the keys from the user again and again.
+        if offers && self.screen.overlay.is_none() && !self.is_typing() {
+            self.show_output();
+            self.output.iter_mut().for_each(|output| (output.typed, output.offered) = (true, true));
+        }
+        if self.screen.shows_output() {
+            effects.push(Effect::Redraw);
+        }
+        effects
+    }
+
+    /// Whether keys go to COMMAND's terminal.
+    pub(crate) fn types(&self) -> bool {
+        self.screen.shows_output() && self.output.as_ref().is_some_and(|output| output.typed)
+    }
+
+    pub(in crate::app) fn command_ended(&mut self, how: String) -> Effects {
+        let (key, again) = (self.key_of(Action::Output), self.key_of(Action::RunAgain));
+        let close = self.types() && self.output.as_ref().is_some_and(|output| output.offered);
+        if let Some(output) = &mut self.output {
+            output.ended = Some(how.clone());
+            output.typed = false;
+            let said = format!("{} ended: {how}; {key}: its output, {again}: run it again", output.name);
+            self.say(said);
+        }
+        if close {
+            self.screen.overlay = None;
+        }
+        self.mark_ended();
+        vec![Effect::Redraw]
+    }
+
+    /// Asks for another run of COMMAND, if it has ended.
+    pub(in crate::app) fn run_again(&mut self) -> Effects {
+        match &self.output {
+            _ if self.replay.is_some() => self.say("a recording does not run"),
+            None => self.say(NO_COMMAND),
+            Some(output) if output.runs() => self.say(format!("{} still runs", output.name)),
+            Some(_) => return vec![Effect::RunAgain, Effect::Redraw],
+        }
+        vec![Effect::Redraw]
+    }
+
+    pub(in crate::app) fn runs_again(&mut self, runs: bool) -> Effects {
+        let Some(output) = &mut self.output else { return Vec::new() };
+        let said = match runs {
+            true => format!("{} runs again", output.name),
+            false => format!("{} cannot run again: the process for it is gone", output.name),
+        };
+        if runs {
+            (output.ended, output.offered) = (None, false);
+            self.summary = Summary::of_next_run(&self.pipeline.account());
+        }
+        self.say(said);
+        vec![Effect::Redraw]
+    }
+
+    /// Shows the output of the COMMAND and follows it.
+    pub(in crate::app) fn show_output(&mut self) {
+        match self.output {
+            Some(_) => self.screen.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
+            None if self.replay.is_some() => self.say("the recording has no output of a COMMAND"),
+            None => self.say(NO_COMMAND),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Copies the selected row to the terminal's clipboard.
+
+use super::Wrap;
+use crate::app::screen::Screen;
+use crate::app::views::View;
+use crate::app::views::detail::Subject;
+use crate::app::views::event_list::row;
+use crate::app::views::event_list::row::TimeBase;
+use crate::app::{App, Effect, Effects, copy};
+use std::sync::Arc;
+use std::time::Duration;
+use tracetui_events::event::EventContext;
+use tracetui_events::text::grouped;
+
+impl App {
+    pub(in crate::app) fn copy_line(&mut self) -> Effects {
+        if let Some((text, what)) = self.in_view(|view, context| view.copied(context)) {
+            return self.screen.copy(text, what, self.now);
+        }
+        let base = TimeBase::of(self, 0);
+        let line = self.aimed_at().and_then(|id| self.store.get(id)).and_then(|stored| {
+            // The list's remark beside the row: the rows folded into it, and its search.
+            let found = self.found_in_hidden(stored.id).map(|dir| copy::line(&dir));
+            let line = self.events.line_of(stored.id, &self.store);
+            let remark = line.and_then(|line| Some(format!("  {}", line.remarks(found.as_deref()).first()?)));
+            stored.with(self.world(), |seen| {
+                let mut out = Vec::new();
+                row::line(seen, &base, &mut out);
+                copy::line(&out) + &remark.unwrap_or_default()
+            })
+        });
+        self.screen.copy(line, "line", self.now)
+    }
+
+    /// Copies a text about the selected event.
+    pub(in crate::app) fn copy_event<T: Into<Option<String>>>(
+        &mut self,
+        text: impl FnOnce(&EventContext<'_>) -> T,
+        what: &str,
+    ) -> Effects {
+        let id = (self.views.shown == View::Events).then(|| self.aimed_at()).flatten();
+        let text = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), text)?.into());
+        self.screen.copy(text, what, self.now)
+    }
+
+    pub(in crate::app) fn copy_command(&mut self) -> Effects {
+        let subject = match self.detail.subject(self.events.selected()) {
+            Some(Subject::Event(id)) if Some(id) == self.events.selected() => self.aimed_at().map(Subject::Event),
+            subject => subject,
+        };
+        let of_event = |id| self.store.get(id)?.with(self.world(), copy::command)?;
+        let command = match subject {
+            _ if matches!(self.views.shown, View::Top | View::Bpf | View::Diff) => None,
+            _ if self.views.shown == View::Tree => self.views.tree.selected().and_then(|seen| match seen.tried {
+                // The row shows parts of the event. The copy has all of it.
+                Some(tried) => of_event(tried.failure.id),
+                None => copy::command_of(seen.process).map(|command| command + seen.redirected),
+            }),
+            Some(Subject::Event(id)) => of_event(id),
+            Some(Subject::Process(_)) => self.subject_process().and_then(|process| {
+                let seen = self.views.tree.process(process.key).filter(|seen| Arc::ptr_eq(seen.process, &process));
+                Some(copy::command_of(&process)? + seen.map_or("", |seen| seen.redirected))
+            }),
+            None => None,
+        };
+        self.screen.copy(command, "command", self.now)
+    }
+}
+
+impl Screen {
+    /// Copies a text and reports that.
+    fn copy(&mut self, text: Option<String>, what: &str, now: Duration) -> Effects {
+        let effect = match text {
+            None => {
+                self.say(format!("no {what} to copy"), now);
+                None
+            }
+            // A truncated command is a different command, so a text that is too long is not copied.
+            Some(text) if text.len() > copy::MOST => {
+                self.say(format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10), now);
+                None
+            }
+            Some(text) => {
+                let bytes = grouped(text.len() as u64);
+                let to = match self.wrap {
+                    Wrap::None => "the terminal's clipboard (OSC 52)",
+                    Wrap::Tmux => "tmux (OSC 52), which needs set-clipboard on",
+                };
+                self.say(format!("{what} sent to {to}: {bytes} bytes"), now);
+                Some(Effect::Copy(text.into_bytes()))
+            }
+        };
+        effect.into_iter().chain([Effect::Redraw]).collect()
+    }
+}

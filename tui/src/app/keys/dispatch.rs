@@ -1,0 +1,368 @@
+//! Keys, and the actions that they start.
+
+use super::device::{KeyCode, KeyEvent, KeyModifiers};
+use super::keymap::{self, Action, Press, Scope};
+use crate::app::copy::{self, strace};
+use crate::app::input::Handled;
+use crate::app::named_enum::step;
+use crate::app::prompt::Purpose;
+use crate::app::replay::Replay;
+use crate::app::screen::OverlayKind;
+use crate::app::search::Way;
+use crate::app::views::View;
+use crate::app::views::detail::Size;
+use crate::app::views::event_list::Listing;
+use crate::app::views::event_list::row::TimeMode;
+use crate::app::views::state::motion;
+use crate::app::{App, Effect, Effects, Failures};
+use tracetui_events::text;
+use tracetui_shared::kind::{Kind, KindSet};
+
+impl Scope {
+    /// The scopes of keys in effect, first one first.
+    pub(crate) fn in_effect(app: &App) -> Vec<Scope> {
+        let (view, overlay) = (app.views.shown, app.screen.overlay.map(|overlay| overlay.kind));
+        // Enter goes to COMMAND's terminal, not to the row behind it.
+        let of_view = view.scope().filter(|_| !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output)));
+        let has_detail =
+            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && app.detail.size().is_some();
+        let replays = app.replay.is_some() && overlay != Some(OverlayKind::Columns);
+        let others = [has_detail.then_some(Scope::Detail), replays.then_some(Scope::Replay), Some(Scope::Everywhere)];
+        of_view.into_iter().chain(others.into_iter().flatten()).collect()
+    }
+}
+
+impl App {
+    /// `more`: another key follows at once.
+    pub(in crate::app) fn key(&mut self, key: &KeyEvent, more: bool) -> Effects {
+        if self.types() {
+            return self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
+        }
+        let press = keymap::pressed(key);
+        // The question stands as long as its message.
+        if std::mem::take(&mut self.asks_what)
+            && self.screen.message().is_some()
+            && let Some(effects) = self.answer_what(press)
+        {
+            return effects;
+        }
+        if self.time.awaited.is_some() {
+            self.screen.clear_message();
+            // A key with Ctrl, such as Ctrl-C, has its own meaning.
+            if !press.ctrl {
+                return self.mark(press);
+            }
+            self.time.awaited = None;
+        }
+        self.screen.clear_message();
+        let asked = self.asked_to_quit;
+        // A terminal reports Esc and a key right after it as that key with Alt. No action is bound to Alt.
+        let mut effects = match key.modifiers.contains(KeyModifiers::ALT) {
+            true => self.press(Press { code: KeyCode::Esc, ctrl: false }, more),
+            false => Vec::new(),
+        };
+        effects.extend(self.press(press, more));
+        // The next key may refer to the message that this one shows.
+        self.drawn = None;
+        // Any other key withdraws the request to quit.
+        self.asked_to_quit &= !asked;
+        effects
+    }
+
+    fn press(&mut self, press: Press, more: bool) -> Effects {
+        let typing = self.is_typing();
+        match self.settings.preferences.keymap.lookup(press, &Scope::in_effect(self)) {
+            // These actions also work during typing, because their keys are not text.
+            Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
+            _ if typing => self.typed(press, more),
+            Some(action) => self.act_on_overlay(action).or_else(|| Handled::Effects(self.act(action))).effects(),
+            None => {
+                let name = press.name();
+                let name = text::escaped(name.as_bytes(), text::Mode::Screen);
+                self.say(format!("{name} is not bound here; press {} for the keys", self.key_of(Action::Help)));
+                vec![Effect::Redraw]
+            }
+        }
+    }
+
+    pub(in crate::app) fn is_typing(&self) -> bool {
+        self.prompt.is_some()
+    }
+
+    pub(in crate::app) fn act(&mut self, action: Action) -> Effects {
+        let handled = self.act_on_side(action).or_else(|| self.act_in_view(action));
+        let handled = handled.or_else(|| self.act_on_replay(action));
+        let handled = handled.or_else(|| self.act_on_time(action));
+        let handled = handled.or_else(|| self.act_on_program(action));
+        let handled = handled.or_else(|| self.act_on_events_of_row(action));
+        let handled = handled.or_else(|| self.act_on_rows(action));
+        let handled = handled.or_else(|| self.act_on_detail(action));
+        handled.or_else(|| self.act_on_list(action)).effects()
+    }
+
+    /// Performs an action on the program or on the whole screen.
+    fn act_on_program(&mut self, action: Action) -> Handled {
+        match action {
+            Action::Quit => return Handled::Effects(self.quit()),
+            Action::Suspend => return Handled::Effects(vec![Effect::Suspend]),
+            Action::Redraw => return Handled::Effects(vec![Effect::Clear]),
+            Action::CopyLine => return Handled::Effects(self.copy_line()),
+            Action::CopyCommand => return Handled::Effects(self.copy_command()),
+            Action::CopyJson => return Handled::Effects(self.copy_event(copy::json, "event as JSON")),
+            Action::CopyCall => return Handled::Effects(self.copy_event(strace::line, "call as strace writes it")),
+            Action::Record => return Handled::Effects(self.record()),
+            Action::Help => {
+                self.screen.help.clear();
+                self.screen.open(OverlayKind::Help);
+            }
+            Action::LossReport => self.screen.open(OverlayKind::Loss),
+            Action::Output => self.show_output(),
+            Action::RunAgain => return Handled::Effects(self.run_again()),
+            Action::Gantt => self.screen.open(OverlayKind::Gantt),
+            Action::Columns => self.screen.open(OverlayKind::Columns),
+            Action::TimeMode => {
+                self.screen.time = step(TimeMode::ALL, self.screen.time, 1);
+                self.say(format!("time: {}", self.screen.time.name()));
+            }
+            Action::Reset => self.reset(),
+            Action::Back => self.back(),
+            Action::ShowEvents => self.show(View::Events),
+            Action::ShowTree => self.show(View::Tree),
+            Action::ShowTop => self.show(View::Top),
+            Action::ShowBpf => self.show(View::Bpf),
+            Action::Diff => return self.show_diff(),
+            Action::NextView => self.show_next(1),
+            Action::PreviousView => self.show_next(-1),
+            _ => return Handled::No,
+        }
+        Handled::Redraw
+    }
+
+    /// Starts or ends a recording. If events are hidden, asks first whether to record all or to save those that are shown.
+    fn record(&mut self) -> Effects {
+        let hidden = self.loaded().hidden();
+        let asks = hidden > 0 && self.recordings.written.is_none() && self.replay.is_none();
+        if !asks {
+            return vec![Effect::Record, Effect::Redraw];
+        }
+        self.asks_what = true;
+        self.say("a: record everything, kept events included; s: save only what is shown; Esc: cancel");
+        vec![Effect::Redraw]
+    }
+
+    /// The effects of the answer. `None` if the key does not answer: it then has its usual meaning.
+    fn answer_what(&mut self, press: Press) -> Option<Effects> {
+        let records = self.settings.preferences.keymap.lookup(press, &[Scope::Everywhere]) == Some(Action::Record);
+        self.screen.clear_message();
+        match press.code {
+            KeyCode::Char('s') if !press.ctrl => Some(vec![Effect::SaveShown, Effect::Redraw]),
+            KeyCode::Esc => Some(vec![Effect::Redraw]),
+            KeyCode::Char('a') if !press.ctrl => Some(vec![Effect::Record, Effect::Redraw]),
+            _ => records.then(|| vec![Effect::Record, Effect::Redraw]),
+        }
+    }
+
+    /// Performs an action on the contents of the event list.
+    fn act_on_rows(&mut self, action: Action) -> Handled {
+        match action {
+            Action::Pause => self.events.pause(&self.store),
+            Action::Search => {
+                self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
+                self.search.begin(self.events.selected().unwrap_or_default());
+                self.ask(Purpose::Search, "");
+            }
+            Action::Next => self.search_on(Way::Down),
+            Action::Previous => self.search_on(Way::Up),
+            Action::EditFilter => {
+                let text = self.filter.begin();
+                self.ask(Purpose::Filter, &text);
+            }
+            Action::OnlyPid
+            | Action::OnlyTree
+            | Action::OnlyComm
+            | Action::OnlyDir
+            | Action::OnlyUser
+            | Action::NotComm => self.add_part(action),
+            Action::Watch => self.toggle_watch(),
+            Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.is_about_opens() => {
+                self.screen.calm = !self.screen.calm;
+                self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);
+                let key = self.key_of(action);
+                self.say(match self.screen.calm {
+                    true => format!("quiet events are counted, not listed; {key} lists all opens"),
+                    false => format!("all events are listed; {key} leaves out what is quiet"),
+                });
+                self.refilter();
+            }
+            Action::Toggle(kind) => {
+                self.screen.kinds = self.screen.kinds.toggled(kind);
+                self.refilter();
+            }
+            Action::Failures => {
+                // Other views have no answered failures.
+                let in_list = self.views.shown == View::Events;
+                self.screen.failures = match self.screen.failures {
+                    Failures::Off => Failures::Unanswered,
+                    Failures::Unanswered if in_list => Failures::All,
+                    _ => Failures::Off,
+                };
+                let key = self.key_of(action);
+                match self.screen.failures {
+                    Failures::Unanswered if in_list => {
+                        self.say(format!("failures that nothing answered; {key} shows all failures"));
+                    }
+                    Failures::All => self.say(format!("all failures, even answered ones; {key} shows all events")),
+                    _ => {}
+                }
+                self.refilter();
+            }
+            Action::FoldAll => {
+                // The row that is shown as selected stays, not the event that was selected last.
+                if let Some(id) = self.events.selected().filter(|_| !self.events.follows()) {
+                    self.events.select(id, self.list_height(), &self.store);
+                }
+                self.events.fold_all(!self.events.folds());
+                let folded = "repeats and searches of a process are folded into one row";
+                self.say(if self.events.folds() { folded } else { "every event has its own row" });
+                if self.events.listing() != Listing::All {
+                    self.refilter();
+                }
+            }
+            _ => return Handled::No,
+        }
+        Handled::Redraw
+    }
+
+    /// Moves in the event list, even while another view is shown.
+    fn act_on_list(&mut self, action: Action) -> Handled {
+        match (action, motion(action, self.list_height())) {
+            // In the detail pane, if the pane fills the body.
+            (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows))
+                if self.detail.size() == Some(Size::Full) =>
+            {
+                let page = isize::from(self.areas().detail.height as i16) / 2;
+                self.detail.scroll_by(rows.signum() * page.max(1), self.extent.detail);
+            }
+            (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows)) => {
+                self.events.move_by(rows, self.list_height(), &self.store);
+            }
+            (Action::Follow, _) if self.views.shown != View::Events => self.events.follow(),
+            (Action::Left | Action::Right, _) if self.events.open(action == Action::Right, &self.store) => {
+                self.unfolded()
+            }
+            _ => self.events.act(action, self.list_height(), &self.store),
+        }
+        Handled::Redraw
+    }
+
+    /// Lists the events again after a row was unfolded or folded. The row stays selected.
+    fn unfolded(&mut self) {
+        self.stay();
+        self.refilter();
+    }
+
+    /// Quits. While COMMAND runs, this takes a second press, which terminates COMMAND.
+    fn quit(&mut self) -> Effects {
+        let running = self.output.as_ref().filter(|output| output.runs());
+        let Some(name) = running.map(|output| output.name.to_owned()).filter(|_| !self.asked_to_quit) else {
+            return vec![Effect::Quit];
+        };
+        self.asked_to_quit = true;
+        self.say(format!("{name} is still running; quit again to stop it"));
+        vec![Effect::Redraw]
+    }
+
+    /// Stops following, at the row that was under the cursor.
+    pub(in crate::app) fn stay(&mut self) {
+        if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
+            self.events.select(id, self.list_height(), &self.store);
+        }
+    }
+
+    fn search_on(&mut self, way: Way) {
+        if self.search.pattern().is_none() {
+            return self.say(format!("no search pattern (press {})", self.key_of(Action::Search)));
+        }
+        self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
+        let from = self.events.selected().unwrap_or_default();
+        self.search.next(from, way);
+        self.work();
+    }
+
+    fn reset(&mut self) {
+        self.filter.clear();
+        self.search.clear();
+        self.detail.close();
+        self.views.reset();
+        self.events.follow();
+        self.events.scroll_sideways(isize::MIN);
+        self.events.fold_all(self.settings.preferences.folds);
+        self.screen.kinds = self.settings.kinds;
+        self.screen.failures = Failures::Off;
+        self.screen.calm = self.settings.calm;
+        self.screen.strip = self.settings.preferences.strip;
+        self.screen.time = self.settings.preferences.time;
+        self.screen.columns = self.settings.preferences.columns.clone();
+        self.refilter();
+    }
+
+    /// Goes one step back: closes the detail pane, clears the search, or removes the newest part of the filter.
+    fn back(&mut self) {
+        if self.replay.as_mut().is_some_and(Replay::stop_finding) {
+            return self.say("stopped searching the recording");
+        }
+        if self.detail.back(self.events.selected()) {
+            return self.select_behind_pane();
+        }
+        // The search for the event of a difference is part of the step.
+        let from_diff = self.left.as_ref().is_some_and(|left| left.view == View::Diff);
+        if from_diff && self.back_to_view() {
+            self.search.clear();
+            return;
+        }
+        if self.search.clear() || self.back_to_view() {
+            return;
+        }
+        if self.views.shown == View::Diff {
+            return self.leave_diff();
+        }
+        let peeled = self.filter.peel(self.pipeline.world());
+        self.changed(peeled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::Effect;
+    use crate::app::recordings::kept_events::KeptEvents;
+    use crate::app::testing::{app, feed, keys, press};
+    use tracetui_events::synthetic::{Maker, each_event};
+
+    #[test]
+    fn a_recording_of_a_filtered_list_asks_what_to_record() {
+        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        made.exec(7, "cat", &["cat"], 0);
+        made.open(7, "cat", "/a", 3);
+        made.open(8, "dog", "/b", 3);
+        feed(&mut app, &mut made);
+        assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");
+        keys(&mut app, "fpid=7\n");
+        for (answer, wanted) in
+            [('a', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
+        {
+            assert!(!press(&mut app, 'w').contains(&Effect::Record));
+            let message = app.screen.message().unwrap_or_default();
+            assert!(message.contains("s: save only what is shown"), "{message:?}");
+            let effects = press(&mut app, answer);
+            let asked = effects.into_iter().find(|effect| matches!(effect, Effect::Record | Effect::SaveShown));
+            assert_eq!(asked, wanted, "{answer}");
+        }
+        // A reader of what was saved sees these events, and nothing else.
+        let mut shown = KeptEvents::shown(&app);
+        let (batch, last) = shown.next(&app);
+        assert!(last && shown.taken() == 2);
+        let mut read = Vec::new();
+        each_event(batch, |seen, _| read.push(seen.event.header.tgid.0));
+        assert_eq!(read, [7, 7]);
+    }
+}

@@ -1,0 +1,479 @@
+//! The table of keys. The footer, the help overlay, messages and the documentation are derived from it. The table holds
+//! the defaults; a [`Keymap`] is a copy of it in which the keys of each action can be changed.
+
+mod bindings;
+
+use crate::app::keys::device::{KeyCode, KeyEvent, KeyModifiers};
+use crate::app::named_enum::named;
+pub(crate) use bindings::Action;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::str::FromStr;
+use tracetui_events::text::is_hostile;
+use tracetui_shared::kind::{Kind, KindSet};
+use unicode_width::UnicodeWidthChar;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Scope {
+    /// Everywhere except while text is typed.
+    Everywhere,
+    /// While the detail pane is open; takes precedence over the others.
+    Detail,
+    /// In the process tree; takes precedence over the following.
+    Tree,
+    /// While the most frequent are shown; takes precedence over the following.
+    Top,
+    /// While BPF programs are shown; takes precedence over the following.
+    Bpf,
+    /// While the differences from a recording are shown; takes precedence over the following.
+    Diff,
+    /// In a replay; takes precedence over [`Scope::Everywhere`].
+    Replay,
+}
+
+impl Scope {
+    /// Where it applies, for messages.
+    fn place(self) -> &'static str {
+        match self {
+            Scope::Everywhere => "everywhere",
+            Scope::Detail => "in the detail pane",
+            Scope::Tree => "in the tree",
+            Scope::Top => "in Top",
+            Scope::Bpf => "in BPF",
+            Scope::Diff => "in Diff",
+            Scope::Replay => "in a replay",
+        }
+    }
+}
+
+named! {
+    enum Section title {
+        Move "Move",
+        Find "Find",
+        Filter "Filter",
+        Selected "Selected row",
+        Detail "Detail pane",
+        View "View",
+        Tree "Process tree",
+        Top "Top",
+        Bpf "BPF programs",
+        Diff "Differences",
+        Replay "Replay",
+    }
+}
+
+/// A key with or without Ctrl. Shift is part of the letter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Press {
+    pub code: KeyCode,
+    pub ctrl: bool,
+}
+
+/// A line of the table.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Binding {
+    /// The keys. The first one is shown where there is room for only one.
+    pub keys: Cow<'static, [Press]>,
+    pub action: Action,
+    /// The label in the footer, one or two words; empty if the footer never shows the action.
+    pub label: &'static str,
+    /// The line in the help overlay. Bindings with the same text share a line. [`Action::about`] says what each does.
+    pub help: Cow<'static, str>,
+    pub section: Section,
+    pub scope: Scope,
+}
+
+const fn key(letter: char) -> Press {
+    Press { code: KeyCode::Char(letter), ctrl: false }
+}
+
+const fn ctrl(letter: char) -> Press {
+    Press { code: KeyCode::Char(letter), ctrl: true }
+}
+
+const fn code(code: KeyCode) -> Press {
+    Press { code, ctrl: false }
+}
+
+const ENTER: Press = code(KeyCode::Enter);
+const LEFT: Press = code(KeyCode::Left);
+const RIGHT: Press = code(KeyCode::Right);
+const TAB: Press = code(KeyCode::Tab);
+const BACK_TAB: Press = code(KeyCode::BackTab);
+
+const fn f(n: u8) -> Press {
+    code(KeyCode::F(n))
+}
+
+const fn bind(
+    section: Section,
+    keys: &'static [Press],
+    action: Action,
+    label: &'static str,
+    help: &'static str,
+) -> Binding {
+    let scope = match section {
+        Section::Detail => Scope::Detail,
+        Section::Tree => Scope::Tree,
+        Section::Top => Scope::Top,
+        Section::Bpf => Scope::Bpf,
+        Section::Diff => Scope::Diff,
+        Section::Replay => Scope::Replay,
+        _ => Scope::Everywhere,
+    };
+    Binding { keys: Cow::Borrowed(keys), action, label, help: Cow::Borrowed(help), section, scope }
+}
+
+fn of_kind(kind: Kind) -> Binding {
+    Binding {
+        keys: kind.key().map(key).into_iter().collect(),
+        ..bind(Section::Filter, &[], Action::Toggle(kind), "", "")
+    }
+}
+
+pub(crate) fn pressed(event: &KeyEvent) -> Press {
+    Press { code: event.code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL) }
+}
+
+/// The bindings of keys to actions. The footer shows the labels in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Keymap {
+    bindings: Vec<Binding>,
+}
+
+impl Default for Keymap {
+    fn default() -> Keymap {
+        let mut bindings = bindings::BINDINGS.to_vec();
+        let after = bindings.iter().position(|binding| binding.action == Action::LossReport).unwrap_or_default();
+        bindings.splice(after..after, Kind::DEFAULT_FIRST.map(of_kind));
+        let mut keymap = Keymap { bindings };
+        keymap.name_hidden_kinds();
+        keymap
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("unknown key `{0}`; keys are written as in the help: q, Ctrl-C, F1, Space, PgDn, Shift-Tab")]
+    Unknown(String),
+    /// Terminals have no such key: it is another one.
+    #[error("terminals send `{0}` as `{1}`: write `{1}`")]
+    Same(String, &'static str),
+}
+
+/// Keys that cannot be assigned together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Conflict {
+    /// The number of the assignment.
+    pub at: usize,
+    /// The key of that assignment; `None` if it is about all.
+    pub press: Option<Press>,
+    pub message: String,
+}
+
+/// The actions that must have a key that has no other meaning in any view.
+const NEEDED: [Action; 2] = [Action::Quit, Action::Help];
+
+impl Keymap {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter()
+    }
+
+    fn binding(&self, action: Action) -> Option<&Binding> {
+        self.iter().find(|binding| binding.action == action)
+    }
+
+    /// The action of a key in the first of these scopes in which it has one.
+    pub(crate) fn lookup(&self, press: Press, scopes: &[Scope]) -> Option<Action> {
+        let find = |scope| self.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
+        scopes.iter().find_map(|scope| find(*scope))
+    }
+
+    /// The name of the first key of an action, for messages; `-` if it has none.
+    pub(crate) fn first(&self, action: Action) -> String {
+        self.binding(action).and_then(|binding| binding.keys.first()).map_or_else(|| "-".to_owned(), |key| key.name())
+    }
+
+    pub(crate) fn action(&self, name: &str) -> Option<Action> {
+        self.iter().map(|binding| binding.action).find(|action| action.name() == name)
+    }
+
+    /// Assigns keys to actions, in place of their previous keys. Another action of the same scope loses a key that is assigned.
+    /// Fails if two actions of a scope have the same key, one would lose its last key unsaid, a key for everywhere has another meaning
+    /// in one view unsaid, or no key would be left to quit or for help.
+    pub(crate) fn assign(&mut self, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
+        let conflict = |at, press, message| Err(Conflict { at, press, message });
+        let said = |action| assigned.iter().any(|(one, _)| *one == action);
+        let mut changed = self.clone();
+        // The numbers of the assignments.
+        let mut taken: HashMap<(Scope, Press), usize> = HashMap::new();
+        for (at, (action, keys)) in assigned.iter().enumerate() {
+            let Some(binding) = changed.bindings.iter_mut().find(|binding| binding.action == *action) else { continue };
+            for press in keys {
+                let Some(other) = taken.insert((binding.scope, *press), at) else { continue };
+                let (key, name, other) = (press.name(), action.name(), assigned[other].0.name());
+                let twice = format!("`{key}` is listed twice");
+                let both = format!("`{key}` is assigned to both `{other}` and `{name}`");
+                return conflict(at, Some(*press), if name == other { twice } else { both });
+            }
+            binding.keys = keys.clone().into();
+        }
+        let mut robbed = None;
+        for binding in changed.bindings.iter_mut().filter(|binding| !said(binding.action)) {
+            let taker = |press: &Press| taken.get(&(binding.scope, *press));
+            let by = binding.keys.iter().find_map(|press| taker(press).map(|at| (*at, *press, binding.action)));
+            binding.keys = binding.keys.iter().copied().filter(|press| taker(press).is_none()).collect();
+            robbed = robbed.or(by.filter(|_| binding.keys.is_empty()));
+        }
+        let alone = |action, press: &Press| changed.iter().all(|b| b.action == action || !b.keys.contains(press));
+        let keys = |keymap: &Keymap, action| keymap.binding(action).map_or_else(Vec::new, |b| b.keys.to_vec());
+        if let Some(action) = NEEDED.into_iter().find(|a| !keys(&changed, *a).iter().any(|press| alone(*a, press))) {
+            let (name, lost) = (action.name(), keys(self, action));
+            let own = assigned.iter().position(|(one, _)| *one == action);
+            let taker = || assigned.iter().position(|(_, keys)| keys.iter().any(|press| lost.contains(press)));
+            let why = "it needs a key that has no other meaning in any view";
+            let at = own.or_else(taker).unwrap_or_default();
+            return conflict(at, None, format!("no key would be left for `{name}`: {why}"));
+        }
+        if let Some((at, press, action)) = robbed {
+            let (key, name) = (press.name(), action.name());
+            let message = format!("`{key}` is the only key of `{name}`: assign that another key, or write {name} = []");
+            return conflict(at, Some(press), message);
+        }
+        for (at, (action, keys)) in assigned.iter().enumerate() {
+            let Some(was) = self.binding(*action).filter(|b| b.scope == Scope::Everywhere) else { continue };
+            for press in keys.iter().filter(|press| !was.keys.contains(press)) {
+                let narrower = |b: &&Binding| b.scope != Scope::Everywhere && b.keys.contains(press) && !said(b.action);
+                let Some(other) = changed.iter().find(narrower) else { continue };
+                let (key, name, place) = (press.name(), other.action.name(), other.scope.place());
+                let remedy = format!("assign that another key, or write {name} = \"{key}\" to keep both");
+                return conflict(at, Some(*press), format!("`{key}` is the key of `{name}` {place}: {remedy}"));
+            }
+        }
+        changed.name_hidden_kinds();
+        *self = changed;
+        Ok(())
+    }
+
+    /// Lets the help of the keys of kinds name the kinds that are hidden by default.
+    fn name_hidden_kinds(&mut self) {
+        let hidden = KindSet::ON_REQUEST.iter().map(|kind| (self.first(Action::Toggle(kind)), kind.name()));
+        let help = format!("toggle kinds{}", hidden.map(|(key, name)| format!("; {key} {name}s")).collect::<String>());
+        for binding in self.bindings.iter_mut().filter(|binding| matches!(binding.action, Action::Toggle(_))) {
+            binding.help = help.clone().into();
+        }
+    }
+
+    /// The keys of a section with their help, `-` if none; equal helps are merged. A replay omits keys without a use there.
+    pub(crate) fn rows(&self, section: Section, replay: bool) -> Vec<(String, &str)> {
+        let mut rows: Vec<(String, &str)> = Vec::new();
+        let shown = |binding: &&Binding| binding.section == section && !(replay && binding.action.is_live());
+        for binding in self.iter().filter(shown) {
+            let help = binding.action.help_in_replay().filter(|_| replay).unwrap_or(&binding.help);
+            match rows.iter_mut().find(|(_, known)| *known == help) {
+                Some((keys, _)) => *keys = format!("{keys} {}", binding.names()).trim().to_owned(),
+                None => rows.push((binding.names(), help)),
+            }
+        }
+        rows.iter_mut().filter(|(keys, _)| keys.is_empty()).for_each(|(keys, _)| keys.push('-'));
+        rows
+    }
+}
+
+/// Keys with a name that differs from crossterm's.
+const NAMED: [(KeyCode, &str); 4] = [
+    (KeyCode::Char(' '), "Space"),
+    (KeyCode::PageDown, "PgDn"),
+    (KeyCode::PageUp, "PgUp"),
+    (KeyCode::BackTab, "Shift-Tab"),
+];
+
+/// Other keys with a name.
+const OTHERS: [KeyCode; 11] = [
+    KeyCode::Enter,
+    KeyCode::Esc,
+    KeyCode::Tab,
+    KeyCode::Up,
+    KeyCode::Down,
+    KeyCode::Left,
+    KeyCode::Right,
+    KeyCode::Home,
+    KeyCode::End,
+    KeyCode::Insert,
+    KeyCode::Delete,
+];
+
+impl Press {
+    /// Whether the key types a character where text is typed.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self.code, KeyCode::Char(_)) && !self.ctrl
+    }
+
+    pub fn name(self) -> String {
+        let named = NAMED.iter().find(|(code, _)| *code == self.code).map(|(_, name)| (*name).to_owned());
+        let name = named.unwrap_or_else(|| match self.code {
+            KeyCode::Char(letter) if self.ctrl => letter.to_ascii_uppercase().to_string(),
+            other => other.to_string(),
+        });
+        if self.ctrl { format!("Ctrl-{name}") } else { name }
+    }
+}
+
+impl FromStr for Press {
+    type Err = KeyError;
+
+    fn from_str(name: &str) -> Result<Press, KeyError> {
+        let (ctrl, rest) = name.strip_prefix("Ctrl-").map_or((false, name), |rest| (true, rest));
+        let code = code_of(rest).ok_or_else(|| KeyError::Unknown(name.to_owned()))?;
+        match code {
+            KeyCode::Char(letter) if ctrl => match letter.to_ascii_lowercase() {
+                // Their control characters are those of other keys.
+                'i' => Err(KeyError::Same(name.to_owned(), "Tab")),
+                'm' => Err(KeyError::Same(name.to_owned(), "Enter")),
+                '[' => Err(KeyError::Same(name.to_owned(), "Esc")),
+                letter @ ('a'..='z' | ' ') => Ok(Press { code: KeyCode::Char(letter), ctrl }),
+                _ => Err(KeyError::Unknown(name.to_owned())),
+            },
+            code => Ok(Press { code, ctrl }),
+        }
+    }
+}
+
+fn code_of(name: &str) -> Option<KeyCode> {
+    let mut letters = name.chars();
+    if let (Some(letter), None) = (letters.next(), letters.next()) {
+        // Its name is shown as it is.
+        let visible = !is_hostile(letter) && letter != ' ' && letter.width().is_some_and(|cells| cells > 0);
+        return visible.then_some(KeyCode::Char(letter));
+    }
+    let named = NAMED.iter().find(|(_, known)| *known == name).map(|(code, _)| *code);
+    let other = || OTHERS.into_iter().find(|code| code.to_string() == name);
+    let function = || (1..=12).map(KeyCode::F).find(|code| code.to_string() == name);
+    named.or_else(other).or_else(function)
+}
+
+impl Binding {
+    pub(crate) fn names(&self) -> String {
+        self.keys.iter().map(|key| key.name()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const LIVE: &[Scope] = &[Scope::Everywhere];
+
+    #[test]
+    fn no_key_means_two_things_in_one_place_and_each_action_has_a_name_and_a_key() {
+        let keymap = Keymap::default();
+        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Bpf, Scope::Diff, Scope::Replay]
+        {
+            let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
+            assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
+        }
+        let names: Vec<_> = keymap.iter().map(|binding| binding.action.name()).collect();
+        assert_eq!(names.len(), names.iter().collect::<HashSet<_>>().len(), "{names:?}");
+        assert!(keymap.iter().all(|binding| !binding.keys.is_empty()));
+    }
+
+    #[test]
+    fn keys_of_the_detail_pane_go_first_while_it_is_open() {
+        let keymap = Keymap::default();
+        assert_eq!(keymap.lookup(key('u'), LIVE), Some(Action::OnlyUser));
+        assert_eq!(keymap.lookup(key('u'), &[Scope::Detail, Scope::Everywhere]), Some(Action::ToParent));
+        assert_eq!(keymap.lookup(key('j'), &[Scope::Detail, Scope::Everywhere]), Some(Action::Down));
+        assert_eq!(keymap.lookup(f(2), LIVE), None);
+        assert_eq!(keymap.lookup(f(9), LIVE), None);
+    }
+
+    #[test]
+    fn keys_have_the_names_that_are_printed_on_them() {
+        let keymap = Keymap::default();
+        let names = |action| keymap.iter().find(|b| b.action == action).map(Binding::names);
+        assert_eq!(names(Action::Quit).as_deref(), Some("q F10 Ctrl-C"));
+        assert_eq!(names(Action::PageDown).as_deref(), Some("PgDn"));
+        assert_eq!(names(Action::Pause).as_deref(), Some("Space"));
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_read_as_that_key() {
+        for press in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
+            assert_eq!(press.name().parse(), Ok(*press), "{press:?}");
+        }
+        assert_eq!("Ctrl-d".parse(), Ok(ctrl('d')));
+        assert_eq!("Ctrl-Space".parse(), Ok(ctrl(' ')));
+        let words = "Ctrl- Meta-x F0 F13 space \u{1b} qq Ctrl-1 Ctrl-\u{e4} \u{202e} \u{301}";
+        for unknown in words.split(' ').chain(["", " "]) {
+            assert_eq!(unknown.parse::<Press>(), Err(KeyError::Unknown(unknown.to_owned())));
+        }
+        for (same, as_key) in [("Ctrl-I", "Tab"), ("Ctrl-m", "Enter"), ("Ctrl-[", "Esc")] {
+            assert_eq!(same.parse::<Press>(), Err(KeyError::Same(same.to_owned(), as_key)));
+        }
+    }
+
+    fn assign(keymap: &mut Keymap, assigned: &[(&str, &[&str])]) -> Result<(), (usize, Option<String>, String)> {
+        let read = |(action, keys): &(&str, &[&str])| {
+            let keys = keys.iter().map(|key| key.parse().expect("a key")).collect();
+            (keymap.action(action).expect("an action"), keys)
+        };
+        let assigned: Vec<_> = assigned.iter().map(read).collect();
+        keymap.assign(&assigned).map_err(|error| (error.at, error.press.map(Press::name), error.message))
+    }
+
+    #[test]
+    fn keys_can_be_assigned() {
+        let mut keymap = Keymap::default();
+        assert_eq!(assign(&mut keymap, &[("follow", &["Ctrl-F", "j"])]), Ok(()));
+        assert_eq!(keymap.lookup(ctrl('f'), LIVE), Some(Action::Follow));
+        assert_eq!(keymap.lookup(key('j'), LIVE), Some(Action::Follow));
+        assert_eq!(keymap.lookup(key('F'), LIVE), None);
+        assert_eq!(keymap.lookup(code(KeyCode::Down), LIVE), Some(Action::Down));
+        assert_eq!((keymap.first(Action::Follow), keymap.first(Action::Down)), ("Ctrl-F".into(), "Down".into()));
+        // Two that change places, and one that gives its key away.
+        assert_eq!(assign(&mut keymap, &[("toggle-open", &["P"]), ("only-tree", &["O"])]), Ok(()));
+        assert_eq!(keymap.lookup(key('P'), LIVE), Some(Action::Toggle(Kind::Open)));
+        assert_eq!(keymap.lookup(key('O'), LIVE), Some(Action::OnlyTree));
+        let keys: [(&str, &[&str]); 4] =
+            [("time-mode", &[]), ("pause", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])];
+        assert_eq!(assign(&mut keymap, &keys), Ok(()));
+        assert_eq!(keymap.first(Action::TimeMode), "-");
+        assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
+        assert!(keymap.rows(Section::View, false).contains(&("C Ctrl-R".to_owned(), "time; columns; reset")));
+        assert!(keymap.rows(Section::View, false).contains(&("-".to_owned(), "pause (keeps tracing)")));
+        assert!(keymap.rows(Section::Filter, false).iter().any(|(_, help)| help.starts_with("toggle kinds; F2 forks")));
+    }
+
+    #[test]
+    fn a_refused_assignment_changes_nothing() {
+        let mut keymap = Keymap::default();
+        for (assigned, at, press, message) in [
+            (
+                &[("help", &["x"][..]), ("pause", &["x"])][..],
+                1,
+                Some("x"),
+                "`x` is assigned to both `help` and `pause`",
+            ),
+            (&[("pause", &["F2", "F2"])], 0, Some("F2"), "`F2` is listed twice"),
+            (
+                &[("pause", &["p"])],
+                0,
+                Some("p"),
+                "`p` is the only key of `only-pid`: assign that another key, or write only-pid = []",
+            ),
+            (&[("up", &["F2"]), ("quit", &[])], 1, None, "no key would be left for `quit`"),
+            (&[("pause", &["q", "F10", "Ctrl-C"])], 0, None, "no key would be left for `quit`"),
+            (&[("help", &["s"])], 0, None, "no key would be left for `help`"),
+            (&[("up", &["F2"]), ("play", &["F1", "?"])], 1, None, "no key would be left for `help`"),
+        ] {
+            let error = assign(&mut keymap, assigned).expect_err(message);
+            assert_eq!((error.0, error.1.as_deref()), (at, press), "{message}");
+            assert!(error.2.starts_with(message), "{}", error.2);
+        }
+        assert_eq!(keymap.lookup(key('q'), LIVE), Some(Action::Quit));
+        assert_eq!(keymap.lookup(key('p'), LIVE), Some(Action::OnlyPid));
+        // A view may give a key of them another meaning as long as one is left.
+        assert_eq!(assign(&mut keymap, &[("play", &["q"])]), Ok(()));
+    }
+}

@@ -1,0 +1,83 @@
+//! The mouse: the wheel and clicks.
+
+use super::device::{MouseButton, MouseEvent, MouseEventKind};
+use super::keymap::Action;
+use crate::app::screen::layout::Position;
+use crate::app::views::View;
+use crate::app::views::detail::Tab;
+use crate::app::{App, Effect, Effects};
+use tracetui_shared::kind::Kind;
+
+impl App {
+    /// The wheel scrolls the area under it. A click selects the row under it, or shows the view or page of the tab under it.
+    pub(in crate::app) fn mouse(&mut self, mouse: &MouseEvent) -> Effects {
+        let at = Position { x: mouse.column, y: mouse.row };
+        match mouse.kind {
+            MouseEventKind::ScrollUp => self.scroll(-3, at),
+            MouseEventKind::ScrollDown => self.scroll(3, at),
+            MouseEventKind::Down(MouseButton::Left) => self.click(at),
+            _ => Vec::new(),
+        }
+    }
+
+    fn scroll(&mut self, rows: isize, at: Position) -> Effects {
+        if self.screen.overlay.is_some() {
+            let action = if rows < 0 { Action::Up } else { Action::Down };
+            (0..rows.unsigned_abs()).for_each(|_| _ = self.act_on_overlay(action));
+            return vec![Effect::Redraw];
+        }
+        if self.areas().detail.contains(at) {
+            self.detail.scroll_by(rows, self.extent.detail);
+            return vec![Effect::Redraw];
+        }
+        match self.views.current() {
+            Some(view) => view.move_by(rows, self.now),
+            None => self.events.move_by(rows, self.list_height(), &self.store),
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// During typing, or with an overlay over the list, a click does nothing.
+    fn click(&mut self, at: Position) -> Effects {
+        let (areas, height) = (self.areas(), self.list_height());
+        if self.is_typing() || self.screen.overlay.is_some() {
+            return Vec::new();
+        }
+        let hit = |cells: &[(u16, u16)]| cells.iter().position(|(from, to)| (*from..*to).contains(&at.x));
+        if areas.filter.contains(at) {
+            let action = match (hit(&self.extent.tabs), hit(&self.extent.chips)) {
+                (Some(view), _) if View::ALL[view] == View::Diff && self.views.shown == View::Diff => {
+                    return Vec::new();
+                }
+                (Some(view), _) => View::ALL[view].action(),
+                (None, Some(kind)) => Action::Toggle(Kind::DEFAULT_FIRST[kind]),
+                (None, None) => return Vec::new(),
+            };
+            self.screen.clear_message();
+            return self.act(action);
+        }
+        if let Some(tab) = hit(&self.extent.pane_tabs).filter(|_| areas.detail.contains(at) && at.y == areas.detail.y) {
+            self.screen.clear_message();
+            self.detail.show(Tab::ALL[tab]);
+            return vec![Effect::Redraw];
+        }
+        if areas.side.contains(at) {
+            self.screen.clear_message();
+            self.click_side(usize::from(at.y - areas.side.y));
+            return vec![Effect::Redraw];
+        }
+        if !areas.list.contains(at) {
+            return Vec::new();
+        }
+        self.screen.clear_message();
+        let row = usize::from(at.y - areas.list.y);
+        match self.views.current() {
+            Some(view) => view.click(row, self.now),
+            None => {
+                let first = self.extent.first.unwrap_or_default();
+                self.events.select_line(first, row, height, &self.store);
+            }
+        }
+        vec![Effect::Redraw]
+    }
+}

@@ -1,0 +1,246 @@
+//! A line of text that is being typed, and the history of earlier lines.
+
+use crate::app::keys::device::KeyCode;
+use crate::app::keys::keymap::Press;
+
+/// The maximum number of lines in the history.
+pub(crate) const HISTORY: usize = 100;
+
+/// The maximum length of a line in bytes.
+pub(crate) const LINE: usize = 4096;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// The text left of the cursor.
+    before: String,
+    /// The text right of the cursor.
+    after: String,
+    /// The position of the recalled line in the history, counted from the newest, which is 1; 0 if none was recalled.
+    back: usize,
+    /// The text before a line of the history was recalled.
+    typed: String,
+    /// Whether a text did not fit, and the line has not changed since.
+    cut: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Edited {
+    Changed,
+    Same,
+    Done,
+    Cancelled,
+}
+
+impl Line {
+    /// A line that holds `text`, the cursor at its end.
+    pub(crate) fn new(text: &str) -> Line {
+        Line { before: text.to_owned(), ..Line::default() }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.before, self.after)
+    }
+
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        (&self.before, &self.after)
+    }
+
+    /// Whether the end of a typed or pasted text was dropped.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    fn room(&self) -> usize {
+        LINE.saturating_sub(self.before.len() + self.after.len())
+    }
+
+    pub(crate) fn key(&mut self, press: Press, history: &History) -> Edited {
+        match press.code {
+            KeyCode::Enter => return Edited::Done,
+            KeyCode::Esc => return Edited::Cancelled,
+            _ => {}
+        }
+        let before = self.text();
+        match press.code {
+            KeyCode::Char(letter) if press.ctrl => self.ctrl(letter),
+            KeyCode::Char(letter) if letter.len_utf8() <= self.room() => self.before.push(letter),
+            KeyCode::Char(_) => self.cut = true,
+            KeyCode::Up => self.recall(self.back + 1, history),
+            KeyCode::Down => self.recall(self.back.saturating_sub(1), history),
+            other => self.moved(other),
+        }
+        if self.text() == before {
+            return Edited::Same;
+        }
+        self.cut = false;
+        Edited::Changed
+    }
+
+    /// Inserts pasted text as one line: control characters become spaces.
+    pub(crate) fn paste(&mut self, text: &str) {
+        self.cut = false;
+        for letter in text.trim().chars() {
+            if letter.len_utf8() > self.room() {
+                self.cut = true;
+                return;
+            }
+            self.before.push(if letter.is_control() { ' ' } else { letter });
+        }
+    }
+
+    /// Replaces the text between a byte position and the cursor.
+    pub(crate) fn replace(&mut self, from: usize, with: &str) {
+        if !self.before.is_char_boundary(from) {
+            return;
+        }
+        self.cut = from + with.len() + self.after.len() > LINE;
+        if !self.cut {
+            self.before.truncate(from);
+            self.before.push_str(with);
+        }
+    }
+
+    fn ctrl(&mut self, letter: char) {
+        match letter {
+            'a' => self.moved(KeyCode::Home),
+            'e' => self.moved(KeyCode::End),
+            'h' => self.moved(KeyCode::Backspace),
+            'u' => self.before.clear(),
+            'k' => self.after.clear(),
+            'w' => self.drop_word(),
+            _ => {}
+        }
+    }
+
+    fn moved(&mut self, code: KeyCode) {
+        match code {
+            KeyCode::Backspace => {
+                self.before.pop();
+            }
+            KeyCode::Delete if !self.after.is_empty() => {
+                self.after.remove(0);
+            }
+            KeyCode::Left => {
+                if let Some(letter) = self.before.pop() {
+                    self.after.insert(0, letter);
+                }
+            }
+            KeyCode::Right if !self.after.is_empty() => self.before.push(self.after.remove(0)),
+            KeyCode::Home => {
+                self.after.insert_str(0, &self.before);
+                self.before.clear();
+            }
+            KeyCode::End => self.before.push_str(&std::mem::take(&mut self.after)),
+            _ => {}
+        }
+    }
+
+    fn drop_word(&mut self) {
+        let words = self.before.trim_end();
+        let keep = words.rfind(' ').map_or(0, |space| space + 1);
+        self.before.truncate(keep);
+    }
+
+    fn recall(&mut self, back: usize, history: &History) {
+        if back > history.lines.len() {
+            return;
+        }
+        if self.back == 0 {
+            self.typed = self.text();
+        }
+        let text = if back == 0 { self.typed.clone() } else { history.nth_back(back).to_owned() };
+        *self = Line { before: text, after: String::new(), back, typed: std::mem::take(&mut self.typed), cut: false };
+    }
+}
+
+/// Lines typed earlier, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    lines: Vec<String>,
+    /// The number of lines added in this session.
+    added: usize,
+}
+
+impl History {
+    /// The lines of earlier sessions, oldest first.
+    pub(crate) fn of(lines: Vec<String>) -> History {
+        let mut history = History::default();
+        lines.iter().for_each(|line| history.add(line));
+        History { added: 0, ..history }
+    }
+
+    /// The lines added in this session, as far as they are kept.
+    pub(crate) fn added(&self) -> &[String] {
+        self.lines.get(self.lines.len().saturating_sub(self.added)..).unwrap_or_default()
+    }
+
+    /// Appends a line, unless it is empty or equal to the last one.
+    pub(crate) fn add(&mut self, line: &str) {
+        if line.is_empty() || self.lines.last().is_some_and(|last| last == line) {
+            return;
+        }
+        if self.lines.len() == HISTORY {
+            self.lines.remove(0);
+        }
+        self.lines.push(line.to_owned());
+        self.added += 1;
+    }
+
+    fn nth_back(&self, back: usize) -> &str {
+        self.lines.len().checked_sub(back).and_then(|at| self.lines.get(at)).map_or("", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_typed(start: &str, keys: &[KeyCode], want: (&str, &str)) {
+        let mut history = History::default();
+        history.add("first");
+        history.add("second");
+        let mut line = Line::new(start);
+        for code in keys {
+            line.key(Press { code: *code, ctrl: false }, &history);
+        }
+        assert_eq!(line.parts(), want);
+    }
+
+    #[test]
+    fn a_line_is_edited_at_its_cursor() {
+        use KeyCode::*;
+        check_typed("äb", &[Left, Left, Char('x'), Right, Delete], ("xä", ""));
+        check_typed("ab", &[Home, Backspace, Char('x')], ("x", "ab"));
+        check_typed("ab", &[Home, End, Backspace], ("a", ""));
+        // Up and Down go through what was typed before.
+        check_typed("now", &[Up], ("second", ""));
+        check_typed("now", &[Up, Up, Up], ("first", ""));
+        check_typed("now", &[Up, Up, Down, Down, Down], ("now", ""));
+    }
+
+    /// A text that does not fit is cut, and the line says so until it changes.
+    #[test]
+    fn a_line_has_an_end() {
+        let mut line = Line::new(&"x".repeat(LINE - 3));
+        let press = |line: &mut Line, code| line.key(Press { code, ctrl: false }, &History::default());
+        line.paste("ä");
+        assert!(!line.is_cut() && line.text().len() == LINE - 1);
+        assert_eq!(press(&mut line, KeyCode::Char('ö')), Edited::Same);
+        assert!(line.is_cut() && line.text().len() == LINE - 1);
+        press(&mut line, KeyCode::Left);
+        assert!(line.is_cut());
+        press(&mut line, KeyCode::Backspace);
+        assert!(!line.is_cut());
+        line.paste("1234");
+        assert!(line.is_cut() && line.text().len() == LINE);
+        line.replace(0, "all");
+        assert!(!line.is_cut(), "{}", line.text().len());
+    }
+
+    #[test]
+    fn ctrl_w_drops_a_word() {
+        let mut line = Line::new("pid=1 comm=x ");
+        line.key(Press { code: KeyCode::Char('w'), ctrl: true }, &History::default());
+        assert_eq!(line.text(), "pid=1 ");
+    }
+}

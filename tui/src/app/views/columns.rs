@@ -1,0 +1,219 @@
+//! The columns that the views show: as many as fit, unless the configuration file or the user chose some.
+
+use super::kind::View;
+use crate::app::named_enum::named;
+
+/// Defines the columns of a view in their usual order: each with its name in the configuration file, and its title.
+macro_rules! columns {
+    ($($type:ident { $($(#[$of_column:meta])* $column:ident $name:literal $title:literal,)+ })+) => {
+        $(
+            named! {
+                enum $type name { $($(#[$of_column])* $column $name,)+ }
+            }
+
+            impl $type {
+                pub(crate) const NAMES: &[&str] = &[$($name),+];
+
+                pub(crate) fn named(name: &str) -> Option<$type> {
+                    $type::ALL.into_iter().find(|column| column.name() == name)
+                }
+
+                pub(crate) fn title(self) -> &'static str {
+                    match self {
+                        $($type::$column => $title,)+
+                    }
+                }
+            }
+        )+
+    };
+}
+
+columns! {
+    EventColumn {
+        Time "time" "TIME",
+        Kind "kind" "KIND",
+        Pid "pid" "PID",
+        Ppid "ppid" "PPID",
+        User "user" "USER",
+        Comm "comm" "COMM",
+        Result "result" "RESULT",
+        Detail "detail" "DETAIL",
+        Cwd "cwd" "CWD",
+        Cgroup "cgroup" "CGROUP",
+        Unit "unit" "UNIT",
+        Container "container" "CONTAINER",
+        Pod "pod" "POD",
+        /// Of execs and exits.
+        Tty "tty" "TTY",
+        /// Of execs and exits.
+        LoginUid "login_uid" "LOGIN_UID",
+    }
+    // The command follows, in any choice.
+    TreeColumn {
+        Pid "pid" "PID",
+        Ppid "ppid" "PPID",
+        User "user" "USER",
+        State "state" "STATE",
+        Started "started" "STARTED",
+        Lived "lived" "LIVED",
+        Execs "execs" "EXECS",
+        Opens "opens" "OPENS",
+        Conns "conns" "CONNS",
+        Failed "failed" "FAILED",
+        Cpu "cpu" "CPU",
+        Memory "memory" "MEMORY",
+        Cgroup "cgroup" "CGROUP",
+    }
+    // The value comes first, in any choice.
+    TopColumn {
+        Events "events" "EVENTS",
+        Share "share" "",
+        Rate "rate" "/s",
+        Peak "peak" "PEAK",
+        Exec "exec" "EXEC",
+        Exit "exit" "EXIT",
+        Open "open" "OPEN",
+        Bpf "bpf" "BPF",
+        Tcp "tcp" "TCP",
+        /// Of the processes that ended.
+        Cpu "cpu" "CPU",
+        /// The largest resident set of a process that ended.
+        Memory "memory" "MEMORY",
+        Failed "failed" "FAILED",
+        Last "last" "LAST",
+        /// A sparkline of the last seconds, three seconds per cell.
+        History "history" "LAST 60 s",
+    }
+    BpfColumn {
+        Id "id" "ID",
+        Type "type" "TYPE",
+        Name "name" "NAME",
+        /// Whether it writes to the memory of processes.
+        Writes "writes" "W",
+        /// Takes the remaining width, and more if it needs that.
+        Target "target" "ATTACHED TO",
+        Owner "owner" "OWNER",
+        Loaded "loaded" "LOADED",
+        Runs "runs" "RUNS/s",
+        Mean "mean" "MEAN",
+        Size "jited" "JITED",
+        Tag "tag" "TAG",
+    }
+}
+
+/// The names of the columns that the user can choose.
+pub(crate) fn all(view: View) -> &'static [&'static str] {
+    match view {
+        View::Events => EventColumn::NAMES,
+        View::Tree => TreeColumn::NAMES,
+        View::Top => TopColumn::NAMES,
+        View::Bpf => BpfColumn::NAMES,
+        View::Diff => &[],
+    }
+}
+
+/// The column that is part of every choice.
+pub(crate) fn needed(view: View) -> Option<&'static str> {
+    match view {
+        View::Events => Some("detail"),
+        View::Bpf => Some("target"),
+        View::Tree | View::Top | View::Diff => None,
+    }
+}
+
+/// The columns for a screen of this width without a choice. A view omits columns that are the same, or empty, in all of its rows.
+pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
+    let from = |name: &str| match (view, name) {
+        (View::Events, "time" | "kind" | "comm" | "detail") => 0,
+        (View::Events, "pid" | "result") => 60,
+        (View::Tree, "pid" | "state") => 0,
+        (View::Tree, "lived" | "opens" | "failed") => 72,
+        (View::Tree, "cpu") => 100,
+        (View::Tree, "memory") => 150,
+        (View::Tree, "cgroup") => 160,
+        (View::Top, "events" | "failed") => 0,
+        (View::Top, "share" | "rate" | "exec" | "open") => 60,
+        (View::Top, "last") => 100,
+        (View::Top, "cpu" | "memory") => 150,
+        (View::Bpf, "id" | "name" | "target") => 0,
+        (View::Bpf, "type" | "writes" | "owner") => 60,
+        (View::Bpf, "runs") => 100,
+        (View::Bpf, "mean") => 120,
+        (View::Bpf, "jited" | "tag") => 150,
+        _ => 130,
+    };
+    all(view).iter().copied().filter(|name| from(name) <= width).collect()
+}
+
+/// The chosen columns of each view, in order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Columns([Option<Vec<&'static str>>; View::ALL.len()]);
+
+impl Columns {
+    /// The chosen columns of a view; `None` if none were chosen.
+    pub(crate) fn of(&self, view: View) -> Option<&[&'static str]> {
+        self.0[view as usize].as_deref()
+    }
+
+    /// Takes the choice for a view from `others`.
+    pub(crate) fn reset(&mut self, view: View, others: &Columns) {
+        self.0[view as usize].clone_from(&others.0[view as usize]);
+    }
+
+    pub(crate) fn choose(&mut self, view: View, columns: Vec<&'static str>) {
+        self.0[view as usize] = Some(columns);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::App;
+    use crate::app::testing::{app, keys};
+    use crate::app::views::event_list::row::Column;
+
+    #[test]
+    fn the_names_are_those_of_the_titles() {
+        assert_eq!(all(View::Events), Column::ALL.map(Column::name));
+        assert!(all(View::Diff).is_empty());
+        for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
+            assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
+            assert!(automatic(view, 0).len() < automatic(view, 80).len());
+            assert_eq!(automatic(view, 160), all(view));
+        }
+    }
+
+    #[test]
+    fn columns_are_shown_hidden_and_moved() {
+        let mut app = app(80, 24, 64 << 20);
+        let shown = |app: &App| {
+            app.screen
+                .listed_columns(app.views.shown)
+                .into_iter()
+                .filter(|column| column.1)
+                .map(|column| column.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(keys(&mut app, "C")), ["time", "kind", "pid", "comm", "result", "detail"]);
+        // Hides the second column, which moves to the hidden ones.
+        assert_eq!(shown(keys(&mut app, "j ")), ["time", "pid", "comm", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "\n")), ["time", "kind", "pid", "comm", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "ll")), ["time", "pid", "comm", "kind", "result", "detail"]);
+        assert_eq!(shown(keys(&mut app, "hhhhhh")), ["kind", "time", "pid", "comm", "result", "detail"]);
+        // A fixed column stays, and the cursor stops at the end of the list.
+        assert!(shown(keys(&mut app, "jjjjj ")).contains(&"detail") && app.screen.message().is_some());
+        keys(&mut app, "jjjjjjjjjjj ");
+        assert_eq!(shown(&app), ["kind", "time", "pid", "comm", "result", "detail", "login_uid"]);
+        // The other views keep their columns.
+        keys(&mut app, "\x1b2");
+        assert_eq!(app.screen.columns.of(app.views.shown), None);
+        assert_eq!(shown(keys(&mut app, "C ")), ["state", "lived", "opens", "failed"]);
+        keys(&mut app, "\x1b1");
+        assert_eq!(app.screen.columns.of(app.views.shown).map(<[_]>::len), Some(7));
+        app.update(crate::app::Input::Key(crate::app::keys::device::KeyEvent::new(
+            crate::app::keys::device::KeyCode::Char('r'),
+            crate::app::keys::device::KeyModifiers::CONTROL,
+        )));
+        assert_eq!(app.screen.columns.of(app.views.shown), None);
+    }
+}

@@ -1,0 +1,211 @@
+//! The actions of the detail pane that affect the rest of the state: its rows, and their targets.
+
+use super::{Detail, Subject, Tab};
+use crate::app::App;
+use crate::app::input::Handled;
+use crate::app::keys::keymap::Action;
+use crate::app::named_enum::step;
+use crate::app::views::View;
+use std::sync::Arc;
+use tracetui_events::enrich::process::{ProcessEntry, ProcessTable};
+use tracetui_events::event::exit::Ended;
+use tracetui_events::event::process::Process;
+use tracetui_events::store::{Id, Stored};
+
+const CHILDREN: usize = 100;
+
+/// The relatives of its process that the pane lists.
+pub(crate) struct Family<'a> {
+    /// The ancestors, oldest first.
+    pub ancestors: Vec<&'a Arc<Process>>,
+    /// The first children.
+    pub children: Vec<&'a ProcessEntry>,
+    /// The number of the other children.
+    pub more: usize,
+}
+
+impl Family<'_> {
+    pub(crate) fn of<'a>(process: &'a Process, processes: &'a ProcessTable) -> Family<'a> {
+        let mut ancestors: Vec<_> = processes.ancestors(process).collect();
+        ancestors.reverse();
+        let mut children = processes.children(process.key);
+        let first = children.by_ref().take(CHILDREN).collect();
+        Family { ancestors, children: first, more: children.count() }
+    }
+
+    /// The next row after the selected one, if these events have rows before the relatives. If no row is selected, an event of the other
+    /// end of the connection, or the first event or child, is next downwards, and the parent is next upwards.
+    fn next(&self, row: Option<Subject>, down: bool, events: &[(Id, bool)]) -> Option<Subject> {
+        let ancestors = self.ancestors.iter().map(|process| process.key);
+        let relatives = ancestors.chain(self.children.iter().map(|entry| entry.process.key)).map(Subject::Process);
+        let rows: Vec<_> = events.iter().map(|(id, _)| Subject::Event(*id)).chain(relatives).collect();
+        let own = events.len() + self.ancestors.len();
+        let at = match (rows.iter().position(|target| row == Some(*target)), down) {
+            (Some(at), true) => at + 1,
+            (Some(at), false) => at.checked_sub(1)?,
+            (None, true) if !events.is_empty() => events.iter().position(|(_, other)| *other).unwrap_or(0),
+            (None, true) => own.min(rows.len().checked_sub(1)?),
+            (None, false) => own.saturating_sub(1),
+        };
+        rows.get(at).copied()
+    }
+}
+
+impl Detail {
+    /// The target of the next row of the pane, which shows this process. `most`: the first line when the pane is scrolled to its end.
+    fn next_row(
+        &self,
+        down: bool,
+        process: Option<Arc<Process>>,
+        processes: &ProcessTable,
+        most: usize,
+    ) -> Option<Subject> {
+        match self.tab {
+            Tab::Info => Family::of(&*process?, processes).next(self.row(), down, &self.joined().collect::<Vec<_>>()),
+            Tab::Parents => Family::of(&*process?, processes).next(self.row(), down, &[]),
+            Tab::Files => {
+                let files = self.files.as_ref()?;
+                let at = match self.row() {
+                    Some(Subject::Event(id)) => match (files.position(id)?, down) {
+                        (at, _) if files.newest(at) != Some(id) => at,
+                        (at, true) => at + 1,
+                        (at, false) => at.checked_sub(1)?,
+                    },
+                    _ => self.scroll.min(most),
+                };
+                files.newest(at).map(Subject::Event)
+            }
+            Tab::Env | Tab::Raw => None,
+        }
+    }
+}
+
+fn how_ended(exit: &Stored<'_>) -> Option<Ended> {
+    Some(exit.event().ok()?.body.exit()?.ended())
+}
+
+impl App {
+    pub(in crate::app) fn act_on_detail(&mut self, action: Action) -> Handled {
+        match action {
+            Action::Enter if self.detail.row().is_some() && !self.detail.row_hidden => self.go_to_row(),
+            Action::Enter if self.selected().is_some() => {
+                // Stops following, so that the selected event does not change.
+                self.stay();
+                self.detail.open();
+            }
+            Action::Why => self.show_why(),
+            Action::PaneDown => self.move_in_pane(true),
+            Action::PaneUp => self.move_in_pane(false),
+            // The panes of the other views have no tabs.
+            Action::NextTab if self.views.shown != View::Events => self.show_next(1),
+            Action::PreviousTab if self.views.shown != View::Events => self.show_next(-1),
+            Action::NextTab => self.detail.show(step(Tab::ALL, self.detail.tab, 1)),
+            Action::PreviousTab => self.detail.show(step(Tab::ALL, self.detail.tab, -1)),
+            Action::ToParent => self.go_to_parent(),
+            _ => return Handled::No,
+        }
+        Handled::Redraw
+    }
+
+    /// Opens the pane at the explanation of the selected failure.
+    fn show_why(&mut self) {
+        match self.aimed_at() {
+            _ if self.views.shown != View::Events => self.say("select an event that failed"),
+            Some(id) => self.explain(id),
+            None => self.say("no event selected"),
+        }
+    }
+
+    pub(in crate::app) fn explain(&mut self, id: Id) {
+        match self.store.get(id).map(|stored| stored.failed) {
+            Some(true) => {
+                self.stay();
+                if self.detail.size().is_none() {
+                    self.detail.open();
+                }
+                self.detail.return_to_event();
+                self.detail.show(Tab::Info);
+                let uncaused = self.views.tree.cause_of(id, &self.store).is_none();
+                if let Some(ended) = self.store.get(id).and_then(|exit| how_ended(&exit)).filter(|_| uncaused) {
+                    let (tree, failed) = (self.key_of(Action::OnlyTree), self.key_of(Action::Failures));
+                    let who = match ended {
+                        Ended::Signal(_) => "a signal killed it",
+                        Ended::Code(127) => "a shell exits with 127 if it does not find a command",
+                        Ended::Code(_) => "the program chose this status",
+                    };
+                    self.say(format!("{who}; {tree}, then {failed}, shows what failed in it"));
+                }
+            }
+            Some(false) => self.say("the selected event did not fail"),
+            None => self.say("the event was evicted from memory"),
+        }
+    }
+
+    /// Selects the next row that has a target. Beyond the last one, and on a page without any, scrolls instead.
+    fn move_in_pane(&mut self, down: bool) {
+        let has_rows = self.views.shown == View::Events && !matches!(self.detail.tab, Tab::Env | Tab::Raw);
+        if has_rows {
+            self.stay();
+            self.detail.belong_to(self.events.selected());
+        }
+        // If the selected row was scrolled out of the pane, the user scrolls back to it.
+        match self
+            .detail
+            .next_row(down, self.subject_process(), &self.world().processes, self.extent.detail)
+            .filter(|_| has_rows && !self.detail.row_hidden)
+        {
+            Some(row) => self.detail.select(row),
+            None => self.detail.scroll_by(if down { 1 } else { -1 }, self.extent.detail),
+        }
+    }
+
+    fn go_to_row(&mut self) {
+        match self.detail.row() {
+            Some(Subject::Process(key)) if self.world().processes.get(key).is_none() => {
+                self.detail.unselect();
+                self.say(format!("process {} was evicted from memory", key.tgid.0));
+            }
+            Some(to @ Subject::Process(_)) => self.detail.go(to, self.events.selected()),
+            Some(Subject::Event(id)) if self.store.get(id).is_none() => {
+                self.detail.unselect();
+                self.say("this event was evicted from memory");
+            }
+            Some(Subject::Event(id)) => self.go_to_event(id),
+            None => {}
+        }
+    }
+
+    /// Goes to an event. The list selects the event too if it shows it.
+    fn go_to_event(&mut self, id: Id) {
+        if self.events.lists(id) {
+            self.events.select(id, self.list_height(), &self.store);
+        } else if self.events.has(id) {
+            self.say("this event happened after the pause and is not in the list");
+        } else {
+            self.say("the filters hide this event from the list");
+        }
+        self.detail.go(Subject::Event(id), self.events.selected());
+        self.detail.show(Tab::Info);
+    }
+
+    /// Selects the event in the list that the pane's subject was reached from.
+    pub(in crate::app) fn select_behind_pane(&mut self) {
+        let Some(of) = self.detail.of.filter(|of| self.events.selected() != Some(*of)) else { return };
+        match self.events.lists(of) {
+            true => self.events.select(of, self.list_height(), &self.store),
+            false => self.say("the previous event is no longer in the list"),
+        }
+    }
+
+    fn go_to_parent(&mut self) {
+        let parent = self.subject_process().and_then(|process| process.parent);
+        match parent.filter(|key| self.world().processes.get(*key).is_some()) {
+            Some(parent) => {
+                self.events.stay(self.list_height(), &self.store);
+                self.detail.belong_to(self.events.selected());
+                self.detail.go(Subject::Process(parent), self.events.selected());
+            }
+            None => self.say("the parent process is unknown"),
+        }
+    }
+}

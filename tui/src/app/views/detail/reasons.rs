@@ -1,0 +1,371 @@
+//! The explanation of the selected event in the detail pane: why it failed, and its search.
+
+use crate::app::App;
+use crate::app::views::event_list::Listing;
+use crate::app::views::tree::{Seen, Tree};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tracetui_events::enrich::World;
+use tracetui_events::event::Body;
+use tracetui_events::limits;
+use tracetui_events::search::{Failure, LIBRARY, Searched, argument, base, found_later, missed, place, searched};
+use tracetui_events::store::{Id, Store, Stored};
+use tracetui_events::why::{self, AT_FDCWD, Answer, Cwd, Lookup};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::UNKNOWN;
+
+/// The number of answers kept. The oldest is dropped, and looked up again on demand.
+const ANSWERS: usize = 64;
+
+/// How long until an unfinished search is examined again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(crate) struct Reasons {
+    answers: VecDeque<(Id, Answer)>,
+    asked: Option<Id>,
+    pub(in crate::app) question: Option<(Id, Box<Lookup>)>,
+    search: Option<(Id, Duration, Option<Searched>)>,
+}
+
+impl Reasons {
+    pub(crate) fn answer(&self, id: Id) -> Option<&Answer> {
+        self.answers.iter().find(|(known, _)| *known == id).map(|(_, answer)| answer)
+    }
+
+    pub(crate) fn asks(&self, id: Id) -> bool {
+        self.asked == Some(id)
+    }
+
+    pub(crate) fn search(&self, id: Id) -> Option<&Searched> {
+        self.search.as_ref().filter(|(of, ..)| *of == id)?.2.as_ref()
+    }
+
+    fn find_search(&mut self, id: Id, store: &Store, now: Duration) {
+        let known = self.search.as_ref().is_some_and(|(of, at, search)| {
+            let found = search.as_ref().is_some_and(|search| search.found.is_some());
+            *of == id && (found || now < *at + AGAIN)
+        });
+        if !known {
+            let search = searched(store, id);
+            // An answer names the places that it covers.
+            if self.search(id).map(|search| search.places) != search.as_ref().map(|search| search.places) {
+                self.answers.retain(|(known, _)| *known != id);
+            }
+            self.search = Some((id, now, search));
+        }
+    }
+
+    /// Examines an event: finds its search, and asks why it failed. `asks`: whether there are files to examine.
+    pub(in crate::app) fn look(&mut self, id: Id, store: &Store, world: &World, now: Duration, asks: bool) {
+        self.find_search(id, store, now);
+        if !asks || self.asks(id) || self.answer(id).is_some() {
+            return;
+        }
+        let Some(stored) = store.get(id).filter(|stored| stored.failed) else { return };
+        let Some(mut lookup) = stored.with(world, why::question).flatten() else { return };
+        if let Lookup::Path(question) = &mut lookup {
+            if let Some(search) = self.search(id).filter(|search| search.found.is_none()) {
+                question.others.clone_from(&search.first);
+                question.places = search.places;
+            }
+            let relative = |path: &[u8]| !path.starts_with(b"/");
+            if (relative(&question.path) || question.others.iter().any(|place| relative(&place.dir)))
+                && let Some(base) = base_around(store, id)
+            {
+                question.cwd = Cwd::Around(base);
+            }
+            if relative(&question.path) && question.call.dirfd() != AT_FDCWD {
+                question.below = directory_of(store, id, question.call.dirfd());
+            }
+        }
+        self.asked = Some(id);
+        self.question = Some((id, Box::new(lookup)));
+    }
+
+    pub(in crate::app) fn looked(&mut self, id: Id, answer: Answer) {
+        if self.asks(id) {
+            self.asked = None;
+        }
+        self.answers.retain(|(known, _)| *known != id);
+        if self.answers.len() >= ANSWERS {
+            self.answers.pop_front();
+        }
+        self.answers.push_back((id, answer));
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Reason {
+    pub(crate) id: Id,
+    /// Whether the error is unusual: ordinary work does not produce it.
+    pub(crate) real: bool,
+    /// The name of the process that made the call.
+    by: Vec<u8>,
+    /// If a descendant made the call, the names of the processes from the child to it.
+    pub(crate) line: Vec<Vec<u8>>,
+    /// Whether the process name precedes the words.
+    named: bool,
+    /// `zlibx.h not found`, `EACCES /etc/shadow`: once with the path as passed, once with its last component only.
+    words: [Vec<u8>; 2],
+}
+
+impl Reason {
+    /// The failure with the process name: once with the whole path, once with its last component only.
+    pub(crate) fn with_name(&self) -> [Vec<u8>; 2] {
+        self.words.each_ref().map(|words| [self.by.as_slice(), b": ", words].concat())
+    }
+
+    /// The same text for a row of the process that exited.
+    pub(crate) fn in_row(&self) -> [Vec<u8>; 2] {
+        let from: &[u8] = if self.line.is_empty() { b"" } else { b"from " };
+        match self.named {
+            true => self.with_name().map(|words| [from, words.as_slice()].concat()),
+            false => self.words.clone(),
+        }
+    }
+}
+
+/// A failure in words: once with the path as passed, once with its last component only. A name that was looked for in several places has no
+/// path. A library is written as the arguments name it.
+fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
+    let name = place(body).map_or(path, |(_, name)| name);
+    let library = argument(path, argv).filter(|arg| arg.starts_with(LIBRARY));
+    let whole = if failure.searched { name } else { path };
+    // The file itself may exist, and its interpreter be missing.
+    let by_path = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
+    [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
+        _ if matches!(body, Body::Open(open) if open.is_unnamed()) => [failure.err.as_bytes(), b" \"\""].concat(),
+        _ if what.is_empty() => failure.err.as_bytes().to_vec(),
+        Some(true) if by_path => [b"cannot run ", what].concat(),
+        Some(true) => [what, b" not found"].concat(),
+        _ => [failure.err.as_bytes(), b" ", what].concat(),
+    })
+}
+
+/// The directory that a descriptor of the process is at an event: the last open of its program that returned this number.
+fn directory_of(store: &Store, id: Id, dirfd: i32) -> Option<Vec<u8>> {
+    let stored = store.get(id)?;
+    let process = stored.process?;
+    let opened = |other: Id| {
+        let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
+        other.process.filter(|its| its.key == process.key && Arc::ptr_eq(&its.image, &process.image))?;
+        let known = other.header().mnt_ns == stored.header().mnt_ns;
+        let open = other.open().filter(|open| open.record.ret == dirfd)?;
+        let known = known && open.root().is_none() && open.names.absent().is_none() && !open.names.deleted();
+        let mut path = Vec::new();
+        open.names.write(&mut path);
+        Some(Some(path).filter(|path| known && path.starts_with(b"/")))
+    };
+    (store.first_id().max(id.saturating_sub(limits::SEARCH_AROUND))..id).rev().find_map(opened)?
+}
+
+/// The working directory around a failed open, if other events show it. The program must have started there. So must the path of the first
+/// relative open of the process after the event, and of the last one before it if there is one.
+fn base_around(store: &Store, id: Id) -> Option<Vec<u8>> {
+    let stored = store.get(id).filter(|stored| stored.kind == Kind::Open)?;
+    let (process, place) = (stored.process?, |of: &Stored<'_>| (of.header().tid, of.header().mnt_ns));
+    let at_exec = process.image.cwd.as_ref();
+    let base_at = |other: Id| {
+        let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
+        let its = other.process.filter(|its| its.key == process.key)?;
+        let same = Arc::ptr_eq(&its.image, &process.image) && place(&other) == place(&stored);
+        let open = other.open().filter(|open| {
+            same && open.record.dirfd == AT_FDCWD && open.record.how_marks & (mark::FAULT | UNKNOWN) == 0
+        })?;
+        base(&open)
+    };
+    let before = (store.first_id().max(id.saturating_sub(limits::SEARCH_AROUND))..id).rev().find_map(base_at);
+    let after = (id + 1..store.next_id().min(id.saturating_add(limits::SEARCH_AROUND))).find_map(base_at)?;
+    (!at_exec.is_empty() && after == at_exec && before.is_none_or(|before| before == at_exec)).then_some(after)
+}
+
+impl App {
+    /// The directory in which a later, hidden call of the same search found the name. The call is then not a failure.
+    pub(crate) fn found_in_hidden(&self, id: Id) -> Option<Vec<u8>> {
+        // Without a filter no row is hidden.
+        let filtered =
+            self.filter.applied().is_some() || self.events.listing() != Listing::All || self.screen.failures.only();
+        let (found, dir) = filtered.then(|| found_later(&self.store, id)).flatten()?;
+        (!self.events.has(found)).then_some(dir)
+    }
+}
+
+impl Tree {
+    pub(crate) fn cause_of(&self, exit: Id, store: &Store) -> Option<Reason> {
+        let stored = store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;
+        self.reason(&self.process(stored.process?.key)?, store)
+    }
+
+    /// The reason for a process's exit, in words. `None` if it is unknown, or the event is evicted.
+    pub(crate) fn reason(&self, process: &Seen<'_>, store: &Store) -> Option<Reason> {
+        let (failure, line) = self.cause(process);
+        let (failure, of) = (failure?, line.last().unwrap_or(process));
+        let (stored, err) = (store.get(failure.id)?, failure.err.as_bytes());
+        let body = stored.event().ok()?.body;
+        let words = match body.sought() {
+            Some(path) => words(&body, path, failure, &of.process.image.argv),
+            None => {
+                let mut subject = [err, b" "].concat();
+                body.subject(&mut subject);
+                [subject.clone(), subject]
+            }
+        };
+        let comm = |seen: &Seen<'_>| seen.process.comm.to_vec();
+        Some(Reason {
+            id: failure.id,
+            real: failure.real,
+            by: comm(of),
+            line: line.iter().map(comm).collect(),
+            named: !line.is_empty() || stored.kind == Kind::Exec,
+            words,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{app, feed, keys};
+    use crate::app::{Effect, Input, Tick};
+    use crossterm::event::{KeyCode, KeyEvent};
+    use tracetui_events::synthetic::{Maker, payload};
+    use tracetui_events::why::{Basis, Cause};
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::open::OpenRecord;
+
+    /// An open relative to the working directory, and the file that it reached. An empty `file` is a failure.
+    fn relative(made: &mut Maker, path: &str, file: &str) {
+        let ret = if file.is_empty() { -libc::ENOENT } else { 3 };
+        let names: Vec<u8> = file.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
+        let record = OpenRecord { ret, dirfd: AT_FDCWD, ..OpenRecord::default() };
+        let names = names.strip_suffix(b"\0").unwrap_or_default();
+        made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, names, path.as_bytes()));
+    }
+
+    #[test]
+    fn a_working_directory_is_shown_by_the_opens_around() {
+        let base_at = |calls: &[(&str, &str)]| {
+            let mut made = Maker::default();
+            let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
+            made.event(Slot::ExecBtf, 7, "cc1", &exec.bytes());
+            calls.iter().for_each(|(path, file)| relative(&mut made, path, file));
+            let mut app = app(80, 24, 64 << 20);
+            feed(&mut app, &mut made);
+            let missing = calls.iter().position(|(path, _)| *path == "x.h").expect("it is asked about");
+            base_around(app.store(), missing as Id + 1).map(|base| String::from_utf8(base).expect("text"))
+        };
+        let at = Some("/w/a".to_owned());
+        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
+        assert_eq!(base_at(&[("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
+        // No open after it, another directory after it, or an open before it.
+        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", "")]), None);
+        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/b/y.h"), ("y.h", "/w/a/y.h")]), None);
+        assert_eq!(base_at(&[("y.h", "/w/b/y.h"), ("x.h", ""), ("y.h", "/w/a/y.h")]), None);
+        // A link, and paths that start elsewhere.
+        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/a/z.h")]), None);
+        assert_eq!(base_at(&[("x.h", ""), ("../a/y.h", "/w/a/y.h"), ("/w/a/y.h", "/w/a/y.h")]), None);
+    }
+
+    #[test]
+    fn an_exit_after_a_failed_exec_is_explained_by_it() {
+        let mut made = Maker::default();
+        made.exec(7, "sh", &["sh"], 0);
+        made.exec(7, "sh", &["ld"], -13);
+        made.open(7, "sh", "/x", 3);
+        made.exit(7, "sh", 126 << 8);
+        made.exec(8, "sh", &["sh"], -2);
+        made.exec(8, "sh", &["sh"], 0);
+        made.exit(8, "sh", 1 << 8);
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
+        assert_eq!((cause(3), cause(6), cause(1)), (Some(1), None, None));
+        assert!(keys(&mut app, "gjjj\n").reasons.asks(1));
+    }
+
+    #[test]
+    fn an_exit_after_a_name_that_was_not_found_is_explained_by_it() {
+        let mut made = Maker::default();
+        made.exec(7, "cc1", &["cc1", "x.c"], 0);
+        made.open_all(7, "cc1", "/usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
+        // Opens for the error message.
+        made.open_all(7, "cc1", "x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
+        made.exit(7, "cc1", 1 << 8);
+        // Not a reason: a name found later, a miss followed by many opens, a miss without an error after it.
+        made.open_all(8, "a", "/a/x:-2 /b/x");
+        made.exit(8, "a", 1 << 8);
+        made.open(9, "b", "/a/x", -2);
+        (0..3).for_each(|_| made.open(9, "b", "/y", 3));
+        made.exit(9, "b", 1 << 8);
+        made.open(10, "c", "/a/x", -2);
+        made.exit(10, "c", 9);
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
+        assert_eq!(cause(6), Some(3));
+        assert_eq!([9, 14, 16].map(cause), [None; 3]);
+        keys(&mut app, "agjjjjjj\n");
+        assert!(app.reasons.search(3).is_some_and(|search| search.places == 2 && search.found.is_none()));
+    }
+
+    #[test]
+    fn the_places_of_a_search_that_found_nothing_are_asked_about() {
+        let mut made = Maker::default();
+        for at in 0..40 {
+            made.open(7, "cc1", &format!("/inc{at}/utli.h"), -2);
+        }
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));
+        let asked = |effects: Vec<Effect>| {
+            let lookup = effects.into_iter().find_map(|effect| match effect {
+                Effect::Look(_, lookup) => Some(*lookup),
+                _ => None,
+            });
+            lookup.map(|lookup| match lookup {
+                Lookup::Path(question) => question,
+                Lookup::Connect(connect) => panic!("{connect:?}"),
+            })
+        };
+        let question = asked(press(&mut app, KeyCode::Enter)).expect("it failed");
+        assert_eq!((question.path.as_slice(), question.places), (&b"/inc39/utli.h"[..], 40));
+        assert_eq!(question.others.len(), 32, "a bounded number");
+        assert_eq!(question.others[1].path(b"utli.h"), b"/inc1/utli.h");
+        // The search continues, so its answer no longer holds.
+        app.update(Input::Looked(39, Answer::not_looked_up("")));
+        made.open(7, "cc1", "/inc40/utli.h", -2);
+        let later = feed(&mut app, &mut made).update(Input::Tick(Tick { now: Duration::from_secs(9), usage: None }));
+        assert_eq!(asked(later).map(|question| question.places), Some(41));
+        made.open(7, "cc1", "/inc41/utli.h", 3);
+        feed(&mut app, &mut made).update(Input::Looked(39, Answer::not_looked_up("")));
+        let found = app.update(Input::Tick(Tick { now: Duration::from_secs(19), usage: None }));
+        assert_eq!(asked(found).map(|question| question.others.len()), Some(0));
+    }
+
+    #[test]
+    fn a_failure_in_the_pane_is_asked_about_once() {
+        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
+        made.open_all(7, "a", "/a/x:-2 /a/y");
+        feed(&mut app, &mut made);
+        let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));
+        let asked = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Look(..)));
+        assert!(!asked(&press(&mut app, KeyCode::Enter)), "it did not fail");
+        assert!(asked(&press(&mut app, KeyCode::Up)));
+        assert!(!asked(&press(&mut app, KeyCode::Down)) && app.reasons.asks(0));
+        let answer = Answer {
+            text: b"no x in /a".to_vec(),
+            component: None,
+            cause: Cause::Missing,
+            near: None,
+            place: None,
+            basis: Basis::Checked(5),
+        };
+        app.update(Input::Looked(0, answer.clone()));
+        assert_eq!((app.reasons.answer(0), app.reasons.asks(0)), (Some(&answer), false));
+        assert!(!asked(&press(&mut app, KeyCode::Up)));
+        keys(&mut app, "\x1b");
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads two runs and compares them, for `tracetui diff` and for the dashboard.
+
+use crate::app::views::diff::result::STILL_RUNS;
+use anyhow::{Result, anyhow, bail};
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
+use tracetui_events::account::Account;
+use tracetui_events::budget::Budget;
+use tracetui_events::diff::{self, DiffReport, Run, Status};
+use tracetui_events::enrich::World;
+use tracetui_events::filter::Glob;
+use tracetui_events::pipeline::Disposition;
+use tracetui_events::playback::{Playback, Played, Step};
+use tracetui_events::text::{counted, grouped};
+use tracetui_shared::kind::{Kind, KindSet};
+
+/// The memory for a run.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::command) struct Memory {
+    pub(in crate::command) reading: Budget,
+    pub(in crate::command) data: usize,
+    /// The name of the limit.
+    pub(in crate::command) limit: &'static str,
+}
+
+impl Memory {
+    /// The share of a run in bytes. A quarter is for reading, and an eighth for the comparison.
+    pub(in crate::command) fn of(share: u64, limit: &'static str) -> Memory {
+        let data = usize::try_from(share / 8 * 5).unwrap_or(usize::MAX);
+        Memory { reading: Budget::new(share / 4), data, limit }
+    }
+}
+
+/// One of two runs, and what may be missing in it.
+pub(in crate::command) struct Side {
+    pub(in crate::command) run: Run,
+    pub(in crate::command) name: String,
+    /// The filter of the recording.
+    pub(in crate::command) filter: String,
+    pub(in crate::command) damaged: bool,
+    pub(in crate::command) early: bool,
+    /// Processes and files.
+    pub(in crate::command) counts: (u64, u64),
+    /// Notes on the unreadable and missing parts.
+    remarks: Vec<String>,
+}
+
+/// Reads a run.
+pub(in crate::command) type Read<'a> = Box<dyn FnOnce() -> Result<Side> + Send + 'a>;
+
+/// The results. All but the first are read on threads of their own, since reading takes most of the time.
+pub(in crate::command) fn all(reads: Vec<Read<'_>>) -> Result<Vec<Side>> {
+    let reads: Vec<_> = reads.into_iter().map(|read| Mutex::new(Some(read))).collect();
+    let run = |read: &Mutex<Option<Read<'_>>>| {
+        let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
+        read.unwrap_or_else(|| Box::new(|| bail!("it is read already")))()
+    };
+    std::thread::scope(|scope| {
+        let start = |read| (read, std::thread::Builder::new().spawn_scoped(scope, move || run(read)));
+        let threads: Vec<_> = reads.iter().skip(1).map(start).collect();
+        let first: Vec<_> = reads.iter().take(1).map(run).collect();
+        // Where no thread can be started, read one after the other.
+        let join = |(read, thread): (_, io::Result<_>)| thread.map_or_else(|_| Ok(run(read)), ScopedJoinHandle::join);
+        let others =
+            threads.into_iter().map(|thread| join(thread).map_err(|_| anyhow!("a thread that reads failed"))?);
+        first.into_iter().chain(others).collect()
+    })
+}
+
+impl Side {
+    /// Reads a recording. `goes_on` is called after each batch, and may stop the reading; the result is then useless.
+    pub(in crate::command) fn read(
+        mut playback: Playback,
+        name: String,
+        memory: Memory,
+        mut goes_on: impl FnMut(&Playback) -> bool,
+    ) -> Result<Side> {
+        let mut run = Run::new(memory.data);
+        let mut take = |played: &Played<'_>| {
+            run.take(played.context);
+            Disposition::Delivered
+        };
+        while goes_on(&playback) && playback.step(&mut take)? == Step::More {}
+        let mut remarks: Vec<String> = playback.remarks().iter().map(ToString::to_string).collect();
+        let (damaged, early) = (playback.damaged(), playback.ended_early());
+        // The trace has events in other files, or blocks of this one are missing.
+        let partial = playback.goes_on() || playback.account().not_read > 0 || playback.is_wrong();
+        let mut filter = String::new();
+        if let Some(recording) = playback.recordings().first() {
+            filter.clone_from(&recording.trace().filter);
+            let (recorded, wanted) = recording.kinds();
+            note_absent(&mut run, recorded & wanted, recording.pipeline().world());
+        }
+        run.gaps.incomplete |= damaged || early || partial;
+        remarks.extend(close(&mut run, &playback.account(), &name, memory.limit));
+        let counts = run.counts();
+        Ok(Side { run, name, filter, damaged, early, counts, remarks })
+    }
+
+    /// A trace on the screen, from its kept events. `missing` says why events may be missing, `runs` whether more may come.
+    pub(in crate::command) fn of_kept(
+        mut run: Run,
+        world: &World,
+        (name, filter): (String, String),
+        (account, kinds, limit): (&Account, KindSet, &str),
+        (missing, runs): (Option<String>, bool),
+    ) -> Side {
+        note_absent(&mut run, kinds, world);
+        run.gaps.incomplete |= missing.is_some();
+        run.gaps.running = runs;
+        let running = runs.then(|| STILL_RUNS.to_owned());
+        let mut remarks: Vec<String> = running.into_iter().chain(missing).collect();
+        remarks.extend(close(&mut run, account, &name, limit));
+        let counts = run.counts();
+        Side { run, name, filter, damaged: false, early: false, counts, remarks }
+    }
+
+    /// Whether events may be missing.
+    fn has_gaps(&self) -> bool {
+        let gaps = &self.run.gaps;
+        gaps.sum() > 0 || gaps.full || gaps.incomplete || gaps.running
+    }
+
+    /// Whether all of it is compared, beside what was lost.
+    pub(in crate::command) fn is_whole(&self) -> bool {
+        let gaps = &self.run.gaps;
+        !gaps.incomplete && !gaps.full && !gaps.running
+    }
+
+    fn has_no_opens(&self) -> bool {
+        Kind::Open.place().is_some_and(|at| self.run.gaps.absent[at])
+    }
+}
+
+/// Notes the kinds without a working probe, and those that are not read.
+fn note_absent(run: &mut Run, kinds: KindSet, world: &World) {
+    let working = |kind: Kind| {
+        let mut probes = world.probes().iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
+        probes.peek().is_none() || probes.any(|probe| probe.attached)
+    };
+    for (kind, absent) in Kind::PROBED.into_iter().zip(&mut run.gaps.absent) {
+        *absent = !kinds.contains(kind) || !working(kind);
+    }
+}
+
+/// Takes the losses from the account, since a filter may have rejected their rows. Returns notes on them.
+fn close(run: &mut Run, account: &Account, name: &str, limit: &str) -> Vec<String> {
+    run.close();
+    let gaps = &mut run.gaps;
+    for (kind, lost) in Kind::PROBED.into_iter().zip(&mut gaps.lost) {
+        *lost = (*lost).max(account.kind(kind).lost.sum());
+    }
+    let shortage = account.shortage.processes;
+    let others = account.unattributed_skips.saturating_add(account.bookkeeping_lost).saturating_add(shortage);
+    gaps.other = gaps.other.max(others);
+    let lost = (gaps.sum() > 0).then(|| {
+        let records = counted(gaps.sum(), ["record", "records"]);
+        format!("{name}: lost {records}: differences that they may explain are reported as unknown")
+    });
+    let full = gaps.full.then(|| format!("{name}: exceeds {limit}: the rest is not compared"));
+    lost.into_iter().chain(full).collect()
+}
+
+/// The note on events that were evicted from memory.
+pub(in crate::command) fn evicted_text(name: &str, events: u64) -> String {
+    let events = if events == 1 { "1 event was".to_owned() } else { format!("{} events were", grouped(events)) };
+    format!("{name}: {events} evicted from memory: differences that they may explain are reported as unknown")
+}
+
+/// The differences between the last run and the others, and notes on what they depend on. `filtered`: a filter of this reading applies
+/// to all. It fails if it does not go on.
+pub(in crate::command) fn compare(
+    sides: Vec<Side>,
+    ignored: &[Glob],
+    filtered: bool,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<(DiffReport, Vec<String>)> {
+    let mut notes: Vec<String> = sides.iter().flat_map(|side| side.remarks.clone()).collect();
+    if sides.iter().any(|side| side.filter != sides[0].filter) {
+        notes.push("the recordings were made with different filters".to_owned());
+    }
+    let filtered = filtered || sides.iter().any(|side| side.has_no_opens() || !side.filter.is_empty());
+    let (whole, gaps) = (sides.iter().all(Side::is_whole), sides.iter().any(Side::has_gaps));
+    let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
+    let values = runs.iter().all(Run::has_values);
+    let (Some(b), a) = (runs.pop(), runs.remove(0)) else { bail!("no recordings") };
+    let Some(report) = diff::compare_while(a, runs, b, ignored, goes_on) else { bail!("the comparison was stopped") };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    notes.extend(
+        report
+            .directories
+            .iter()
+            .map(|(here, there)| format!("treated as the same directory: {} in A, {} in B", text(here), text(there))),
+    );
+    if !values && !report.equal() {
+        notes.push("the values of environment variables are not compared: record both runs with --env diff".to_owned());
+    }
+    if filtered && !report.equal() {
+        notes.push(
+            "a filter may reject opens, which show random names: some differences may only be such names".to_owned(),
+        );
+    }
+    notes.push(sentence(&report, whole, gaps).to_owned());
+    Ok((report, notes))
+}
+
+/// The result in a sentence.
+fn sentence(report: &DiffReport, whole: bool, gaps: bool) -> &'static str {
+    match (report.equal(), gaps) {
+        (true, true) if !whole => "the runs may differ: a part of them is not compared",
+        (true, false) if !report.noise.is_empty() => "no differences but noise",
+        (true, false) => "no differences",
+        (true, true) => "no differences in the recorded events",
+        (false, _) if report.count(Status::Different) == 0 => "the runs may differ: all differences are unknown",
+        (false, _) => "the runs differ",
+    }
+}

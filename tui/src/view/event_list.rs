@@ -1,0 +1,582 @@
+//! The event list.
+
+use super::theme::Theme;
+use super::{Piece, aligned, fit, gap, put};
+use crate::app::keys::keymap::Action;
+use crate::app::search::Pattern;
+use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, time_text};
+use crate::app::views::event_list::{Fold, Line as Rows};
+use crate::app::views::tree::Counts;
+use crate::app::{App, Extent};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use regex::bytes::Regex;
+use tracetui_events::event::parts::{Parts as _, Role};
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{EventContext, look};
+use tracetui_events::store::Id;
+use tracetui_events::text::paint::Look;
+use tracetui_events::text::time::short_duration;
+use tracetui_events::text::{self, Charset, counted, grouped, short};
+use tracetui_shared::kind::{Kind, KindSet};
+
+/// The columns with their widths in cells. DETAIL takes the rest.
+type Widths = Vec<(Column, usize)>;
+
+/// The minimum width of RESULT. A longer result moves DETAIL to the right, so that the result is never cut.
+const RESULT: usize = 7;
+
+/// The width from which the list has PPID, USER, CWD and CGROUP.
+const WIDE: u16 = 130;
+
+/// The maximum number of cells of CWD and of CGROUP.
+const WHERE: usize = 20;
+
+/// The columns of a list of this width, in order. DETAIL has at least half of the width. `pid`: the number of digits of the longest process
+/// id. `differ`: whether the rows differ in CWD, and in CGROUP.
+fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
+    let width_of = |columns: &Widths| columns.iter().map(|(_, cells)| cells + 1).sum::<usize>();
+    let (width, wide) = (usize::from(width), width >= WIDE);
+    let kind = (Column::Kind, 4);
+    if width < 60 {
+        let columns = vec![(Column::Time, 6), kind, (Column::Comm, 8)];
+        let rest = width.saturating_sub(width_of(&columns) + 1);
+        return [columns, vec![(Column::Detail, rest)]].concat();
+    }
+    let pid = pid.max(5);
+    // Each column takes what it can use of the cells that DETAIL does not need.
+    let mut extra = (width / 2).saturating_sub(1 + 10 + 5 + (pid + 1) + 9 + (RESULT + 1));
+    let mut more = |most: usize| {
+        let taken = most.min(extra);
+        extra -= taken;
+        taken
+    };
+    let comm = 8 + more(7);
+    let time = if more(3) == 3 { 12 } else { 9 };
+    let result = RESULT + more(3);
+    let parents = wide.then_some([(Column::Ppid, pid), (Column::User, 8)]);
+    let parents = parents.filter(|columns| {
+        let cells: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
+        more(cells) == cells
+    });
+    let places = [Column::Cwd, Column::Cgroup].into_iter().zip(differ);
+    let places: Vec<_> = places.filter(|(_, differ)| *differ && more(WHERE + 2) == WHERE + 2).collect();
+    let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid)];
+    columns.extend(parents.into_iter().flatten());
+    columns.extend([(Column::Comm, comm), (Column::Result, result)]);
+    let rest = width.saturating_sub(1 + width_of(&columns) + places.len() * (WHERE + 2));
+    columns.push((Column::Detail, rest));
+    columns.extend(places.into_iter().map(|(column, _)| (column, WHERE)));
+    columns
+}
+
+/// The user's columns for a list of this width, in their order. DETAIL has at least half of the width. Columns at the end of the choice
+/// that do not fit beside it are omitted.
+fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
+    let chosen: Vec<Column> = chosen.iter().filter_map(|name| Column::named(name)).collect();
+    let width = usize::from(width);
+    let pid = pid.max(5);
+    let least = |column: Column| match column {
+        Column::Time if width < 60 => 6,
+        Column::Time => 9,
+        Column::Kind => 4,
+        Column::Pid | Column::Ppid => pid,
+        Column::User | Column::Comm => 8,
+        Column::Result => RESULT,
+        Column::Cwd | Column::Cgroup | Column::Unit | Column::Container | Column::Pod => WHERE,
+        Column::Tty | Column::LoginUid => 9,
+        Column::Detail => 0,
+    };
+    // The last column needs no space after it.
+    let after = if chosen.last() == Some(&Column::Detail) { 0 } else { 1 };
+    let room = (width / 2).saturating_sub(1 + after);
+    let columns = chosen.iter().map(|column| (*column, least(*column)));
+    let mut columns: Widths = fit(columns, room, Some(Column::Detail)).collect();
+    let others = columns.iter().filter(|(column, _)| *column != Column::Detail);
+    let mut room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
+    // The remaining cells go first to COMM, then to the time, as in the list without a choice.
+    for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
+        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
+            let more = most.saturating_sub(*cells).min(room);
+            // The time begins with the hours, the minutes or the seconds.
+            let more = if grows == Column::Time { more / 3 * 3 } else { more };
+            (*cells, room) = (*cells + more, room - more);
+        }
+    }
+    let used: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
+    let last = columns.last().is_some_and(|(column, _)| *column == Column::Detail);
+    // The space before the first column, and the second space after DETAIL.
+    let rest = width.saturating_sub(used + usize::from(!last));
+    columns.iter_mut().filter(|(column, _)| *column == Column::Detail).for_each(|(_, cells)| *cells = rest);
+    columns
+}
+
+/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    titles: Rect,
+    area: Rect,
+    app: &App,
+    theme: Theme,
+    extent: &mut Extent,
+) -> usize {
+    // A blank precedes the border of what is beside the list.
+    let area = Rect { width: area.width.saturating_sub(u16::from(area.right() < frame.area().right())), ..area };
+    let height = usize::from(area.height);
+    let lines = app.events().screen(height, app.store());
+    extent.first = lines.first().and_then(|line| app.events().row(line.first));
+    let cursor = app.events().cursor();
+    let pid = app.store().widest_pid().to_string().len();
+    let differ = if area.width >= WIDE && app.screen.columns.of(app.views.shown).is_none() {
+        differ(app, &lines)
+    } else {
+        [false; 2]
+    };
+    let columns = match app.screen.columns.of(app.views.shown) {
+        Some(chosen) => chosen_columns(area.width, pid, chosen),
+        None => columns(area.width, pid, differ),
+    };
+    put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
+    if lines.first().is_some_and(|line| line.first == 0) {
+        evicted_above(frame, titles, app, theme);
+    }
+    for (y, rows) in (area.y..area.bottom()).zip(&lines) {
+        let Some(line) = row_line(rows, &columns, area.width, app, theme) else { break };
+        let line = if cursor == Some(rows.last) && !rows.quiet { selected(&line, area.width, theme) } else { line };
+        put(frame, Rect { y, height: 1, ..area }, line);
+    }
+    if app.events().rows() == 0 {
+        put(frame, area, Line::raw(format!("  {}", empty(app))));
+    }
+    columns.iter().filter(|(column, _)| *column != Column::Detail).count()
+}
+
+/// Writes above the first row how many rows were evicted there since the pause.
+fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
+    let above = app.events().evicted.above;
+    if above == 0 || !app.events().paused() {
+        return;
+    }
+    let rows = if titles.width < 60 { "" } else { " older rows" };
+    let text = format!(" {}{rows} evicted ", short(above as u64));
+    let width = u16::try_from(text::width(&text)).unwrap_or(u16::MAX).min(titles.width);
+    put(frame, Rect { x: titles.right() - width, width, ..titles }, Line::styled(text, theme.paused()));
+}
+
+/// Whether the rows differ in CWD, and in CGROUP.
+fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
+    let mut seen: [Option<Vec<u8>>; 2] = [None, None];
+    let mut differ = [false; 2];
+    for rows in lines {
+        let Some(stored) = app.events().row(rows.last).and_then(|id| app.store().get(id)) else { break };
+        if stored.kind == Kind::Lost {
+            continue;
+        }
+        stored.with(app.world(), |event| {
+            for ((column, seen), differ) in [Column::Cwd, Column::Cgroup].into_iter().zip(&mut seen).zip(&mut differ) {
+                let mut text = Vec::new();
+                column.write(event, &mut text);
+                match seen {
+                    // An unknown value does not count as a difference.
+                    _ if text.is_empty() => {}
+                    Some(seen) => *differ |= *seen != text,
+                    None => *seen = Some(text),
+                }
+            }
+        });
+    }
+    differ
+}
+
+fn empty(app: &App) -> String {
+    let key = |action| app.key_of(action);
+    let filtered = app.filter.applied().is_some();
+    let failures = app.screen.failures.only();
+    let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.screen.kinds.contains(*kind)).collect();
+    match app.store().kept() {
+        _ if app.events().scanning(app.store()) => "looking...".to_owned(),
+        0 => "no events yet".to_owned(),
+        kept if app.is_calm() && !filtered && !failures && !app.events().paused() => {
+            let quiet = counted(kept, ["quiet event", "quiet events"]);
+            format!("{quiet}: {} lists them", key(Action::Toggle(Kind::Open)))
+        }
+        _ if app.events().paused() && !filtered && !failures => {
+            format!("all paused rows were evicted: {} resumes", key(Action::Pause))
+        }
+        _ if !filtered && !failures && KindSet::BY_DEFAULT.iter().all(|kind| app.screen.kinds.contains(kind)) => {
+            let shows =
+                on_request.into_iter().map(|kind| format!("{} shows {}s", key(Action::Toggle(kind)), kind.name()));
+            let shows: Vec<_> = shows.chain([format!("{} evicted", grouped(app.store().evicted()))]).collect();
+            format!("no events of these kinds in memory: {}", shows.join(", "))
+        }
+        _ => {
+            let kinds: Vec<_> = KindSet::BY_DEFAULT.iter().map(|kind| key(Action::Toggle(kind))).collect();
+            let filter = filtered.then(|| format!("{} removes a filter", key(Action::Back)));
+            let failures = failures.then(|| format!("{} shows successes", key(Action::Failures)));
+            let rest = [format!("{} toggle kinds", kinds.join(" ")), format!("{} resets", key(Action::Reset))];
+            let all: Vec<_> = filter.into_iter().chain(failures).chain(rest).collect();
+            format!("all events hidden: {}", all.join(", "))
+        }
+    }
+}
+
+fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
+    let mut line = String::from(" ");
+    for (column, cells) in columns {
+        let title = match (column, app.screen.time) {
+            (Column::Time, TimeMode::SinceStart) => "SINCE",
+            (Column::Time, TimeMode::Delta) => "DELTA",
+            _ => column.title(),
+        };
+        let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
+        line.push_str(&aligned(title, *cells, right, theme.charset));
+        line.push_str(if *column == Column::Detail { "  " } else { " " });
+    }
+    line
+}
+
+/// The selected row, reversed over the whole width. Bold, dim and colours would be unreadable there.
+pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
+    let mut text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
+    text.replace_range(..text.chars().next().map_or(0, char::len_utf8), ">");
+    Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
+}
+
+fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
+    if rows.quiet {
+        return gap::quiet_line(app.events().pause_before(rows.first, app.store())?, width.into(), theme);
+    }
+    let id = app.events().row(rows.last)?;
+    let stored = app.store().get(id)?;
+    let base = TimeBase::of(app, rows.first);
+    stored.with(app.world(), |seen| match seen.event.kind() {
+        Kind::Lost => gap::line(seen, &base, width.into(), app, theme),
+        _ => event_line(seen, (id, rows, stored.answered), columns, &base, app, theme),
+    })
+}
+
+fn event_line(
+    seen: &EventContext<'_>,
+    (id, rows, answered): (Id, &Rows, bool),
+    columns: &Widths,
+    base: &TimeBase,
+    app: &App,
+    theme: Theme,
+) -> Line<'static> {
+    let evicted = app.events().evicted_in(rows, app.store());
+    let mut line = Line::from(match app.time.mark_at(seen.event.header.time.0) {
+        Some(mark) => Span::styled(mark.to_string(), theme.note()),
+        None if evicted > 0 => Span::styled(theme.evicted(), theme.quiet()),
+        None => Span::raw(" "),
+    });
+    let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
+    let remarks = match rows.remarks(found_in.as_deref()) {
+        remarks if remarks.is_empty() => {
+            let detail = columns.iter().find(|(column, _)| *column == Column::Detail).map_or(0, |(_, cells)| *cells);
+            stands_for(seen, id, detail, app)
+        }
+        remarks => remarks,
+    };
+    let remarks = if evicted > 0 { with_notes(remarks, &evicted_notes(evicted)) } else { remarks };
+    let watch = app.watches.of(seen);
+    let remarks = match watch {
+        Some(watch) => with_notes(remarks, &[format!("[{}]", watch.name(theme.charset))]),
+        None => remarks,
+    };
+    let routine = answered && seen.event.body.exit().is_some();
+    let look = look(seen.event.kind());
+    let quiet = look == Look::Quiet || found_in.is_some();
+    let found = app.search.pattern().and_then(Pattern::marked);
+    let result = columns.iter().find(|(column, _)| *column == Column::Result);
+    let longer = result.map_or(0, |(column, cells)| {
+        let cell = cell(*column, seen, columns);
+        let pieces = cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme));
+        pieces.map(|piece| piece.width()).sum::<usize>().saturating_sub(*cells)
+    });
+    for (column, cells) in columns {
+        let cell = cell(*column, seen, columns);
+        let mut parts: Vec<Piece> = match column {
+            Column::Time => time(*cells, seen, base, theme),
+            _ => cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme)).collect(),
+        };
+        let style = match column {
+            _ if seen.event.is_alarm() => Some(theme.loss()),
+            Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
+            Column::Kind => Some(theme.kind(seen.event.kind())),
+            Column::Comm if let Some(look) = watch.and_then(|watch| watch.look) => Some(theme.look(look)),
+            // Dim text vanishes on some light backgrounds: what names the process stays readable.
+            Column::Ppid | Column::User if quiet => Some(theme.quiet()),
+            Column::Comm if look == Look::Good => Some(theme.strong()),
+            _ => None,
+        };
+        style.into_iter().for_each(|style| parts.iter_mut().for_each(|part| part.style = style));
+        let room = match column {
+            Column::Result => cells + longer,
+            Column::Detail => cells.saturating_sub(longer),
+            _ => *cells,
+        };
+        // The remark on folded rows is never cut, and the name beside it stays visible.
+        let remark = match column {
+            Column::Detail => {
+                let name = cell.name.filter(|_| app.events().sideways == 0);
+                beside(&mut parts, name, &remarks, room, found_in.is_some(), theme)
+            }
+            _ => "",
+        };
+        let folded = !remark.is_empty();
+        let own = if folded { room.saturating_sub(text::width(remark) + 2) } else { room };
+        if let (Column::Detail, Some(_), Some(process)) = (column, seen.event.body.exit(), seen.process) {
+            let at = 1 + usize::from(result.is_none()) * 2;
+            process_that_ended(&mut parts, at, own, process.key, app, theme);
+        }
+        if *column == Column::Detail {
+            parts = scrolled(parts, own, app.events().sideways, theme);
+        }
+        let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
+        let width: usize = parts.iter().map(Piece::width).sum();
+        let mut parts = fitted(parts, if folded { own.min(width) } else { own }, right, theme);
+        if let Some(pattern) = found.filter(|pattern| !cell.raw.is_empty() && pattern.is_match(&cell.raw)) {
+            parts = marked(parts, pattern, theme);
+        }
+        if folded {
+            parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(text::width(remark))))));
+            // What succeeded is never louder than what failed.
+            let succeeded = answered || rows.fold == Some(Fold::Search) && !seen.event.failed();
+            parts.push(Piece::new(remark, theme.part(if succeeded { Role::Quiet } else { Role::Note })));
+            parts = fitted(parts, room, false, theme);
+        }
+        parts.into_iter().for_each(|part| line.push_span(part));
+        line.push_span(if *column == Column::Detail { "  " } else { " " });
+    }
+    line
+}
+
+/// Texts with the number of evicted opens counted in a row, longest first.
+fn evicted_notes(evicted: u64) -> [String; 2] {
+    [format!("{} evicted", counted(evicted, ["open", "opens"])), format!("{} evicted", short(evicted))]
+}
+
+/// The remarks with one of these notes, longest first.
+fn with_notes(remarks: Vec<String>, notes: &[String]) -> Vec<String> {
+    let joined =
+        remarks.first().into_iter().flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
+    joined.chain(notes.iter().cloned()).chain(remarks.iter().cloned()).collect()
+}
+
+/// The texts beside a row about the events that have no row of their own, longest first: its run, or the quiet events of its process.
+fn stands_for(seen: &EventContext<'_>, id: Id, detail: usize, app: &App) -> Vec<String> {
+    if let Some(run) = app.events().run_of(id) {
+        return run.remarks();
+    }
+    // The row of an exit has the opens of the process.
+    let process = seen.process.filter(|_| seen.event.body.exit().is_none());
+    let Some(quiet) = process.and_then(|process| app.events().quiet(id, process.key)) else { return Vec::new() };
+    let opens =
+        (quiet.opens > 0).then(|| format!("{} open{}", grouped(quiet.opens), if quiet.opens == 1 { "" } else { "s" }));
+    let exit = quiet.exit.and_then(|exit| app.store().get(exit)?.with(app.world(), ended)).flatten();
+    let Some((code, ran)) = exit else { return opens.into_iter().collect() };
+    let before = opens.as_ref().map_or(String::new(), |opens| format!("{opens}, "));
+    let short = [(code != "0").then(|| format!("{before}exit {code}")), Some(format!("{before}{ran}")), opens];
+    let mut texts: Vec<String> = short.into_iter().flatten().collect();
+    texts.insert(0, format!("{before}exit {code} after {ran}"));
+    // The row's own text has most of the room.
+    let fits = texts.iter().position(|text| text.len() <= detail / 3).unwrap_or(texts.len() - 1);
+    texts.split_off(fits)
+}
+
+/// The code with which a process exited, and how long it ran.
+fn ended(exit: &EventContext<'_>) -> Option<(String, String)> {
+    let code = exit.event.body.exit()?.ended();
+    let mut ran = Vec::new();
+    short_duration(exit.ran_ns(), &mut ran);
+    Some((code.to_string(), String::from_utf8_lossy(&ran).into_owned()))
+}
+
+/// The longest remark that leaves room for the name of a path, which is the part at `name`; a long name can be cut to [`NAME`] cells. If
+/// none does, parts before the name are dropped: first its directories, then how it was opened, and last the result if the remark says that
+/// the result does not count.
+fn beside<'a>(
+    parts: &mut [Piece],
+    name: Option<usize>,
+    remarks: &'a [String],
+    room: usize,
+    found: bool,
+    theme: Theme,
+) -> &'a str {
+    let Some(last) = remarks.last() else { return "" };
+    let Some((at, name)) = name.and_then(|at| Some((at, parts.get(at)?.width()))) else {
+        return remarks.iter().find(|remark| text::width(remark) + 2 <= room / 2).unwrap_or(last);
+    };
+    let sign = if theme.charset == Charset::Ascii { 4 } else { 2 };
+    let width = |parts: &[Piece]| -> usize {
+        // Directories can be cut down to a sign.
+        parts.iter().map(|part| if part.directories { part.width().min(sign) } else { part.width() }).sum()
+    };
+    let before = parts.get(..at).map_or(0, width);
+    let least = name.min(NAME);
+    let all = width(parts) - before;
+    let fits = |remark: &str, beside: usize| before + beside + 2 + text::width(remark) <= room;
+    // Arguments, and what else is after the name, have half of the room if a shorter remark leaves it.
+    let shares = |remark: &str| fits(remark, all) || fits(remark, name) && 2 + text::width(remark) <= room / 2;
+    let mut best = remarks.iter().find(|remark| shares(remark));
+    for beside in [name, least] {
+        best = best.or_else(|| remarks.iter().find(|remark| fits(remark, beside)));
+    }
+    if let Some(remark) = best {
+        return remark;
+    }
+    let own = room.saturating_sub(text::width(last) + 2);
+    // The result, if there is one, and the space after it.
+    let result = if parts.get(1).is_some_and(|part| part.text == " ") { 2.min(at) } else { 0 };
+    let mut from = at;
+    while from > if found { 0 } else { result } && parts.get(..at).map_or(0, width) + least > own {
+        from -= 1;
+        parts.get_mut(from).into_iter().for_each(|part| part.text.clear());
+    }
+    last
+}
+
+/// Extends the detail of an exit: after `at` parts with its cause, and at the end, if there is room, with the number of opens.
+fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: ProcessKey, app: &App, theme: Theme) {
+    let Some(process) = app.views.tree.process(process) else { return };
+    if let Some(reason) = app.views.tree.reason(&process, app.store()) {
+        let role = if reason.real { Role::Failure } else { Role::Expected };
+        let [text, _] = reason.in_row();
+        let text = format!("  {}", text::value_in(&text, theme.charset, 80));
+        parts.insert(at.min(parts.len()), Piece::new(text, theme.part(role)));
+    }
+    let Counts { opens, failed, .. } = process.counts;
+    let width: usize = parts.iter().map(Piece::width).sum();
+    let all = format!("  {} open{}", short(opens), if opens == 1 { "" } else { "s" });
+    let with_failed = if failed > 0 { format!("{all}, {} failed", short(failed)) } else { all.clone() };
+    let text = [with_failed, all].into_iter().find(|text| opens > 0 && width + text.len() <= room);
+    parts.extend(text.map(|text| Piece::new(text, theme.part(Role::Quiet))));
+}
+
+/// The content of a column. If RESULT has no column, the result precedes the details unless it is a success.
+fn cell(column: Column, seen: &EventContext<'_>, columns: &Widths) -> Cell {
+    let mut cell = Cell::default();
+    let has_result = columns.iter().any(|(column, _)| *column == Column::Result);
+    if column == Column::Detail && !has_result && (seen.event.failed() || seen.event.body.exit().is_some()) {
+        Column::Result.write(seen, &mut cell);
+        cell.part(Role::Plain, |out| out.push(b' '));
+    }
+    column.write(seen, &mut cell);
+    cell
+}
+
+fn piece(column: Column, role: Role, raw: &[u8], cells: usize, app: &App, theme: Theme) -> Piece {
+    let text = match column {
+        Column::Detail => text::value_in(raw, theme.charset, 4096.max(app.events().sideways + cells)),
+        Column::Cwd | Column::Cgroup | Column::Unit | Column::Container | Column::Pod => {
+            text::cut_middle(&text::value_in(raw, theme.charset, 4096), cells, theme.charset)
+        }
+        _ => text::value_in(raw, theme.charset, cells.max(RESULT * 4)),
+    };
+    Piece::new(text, theme.part(role)).of_directories(role == Role::Directory)
+}
+
+/// The TIME column. In quiet rows, only the part that differs from the row above is not dim.
+fn time(cells: usize, seen: &EventContext<'_>, base: &TimeBase, theme: Theme) -> Vec<Piece> {
+    let clock = base.mode == TimeMode::Clock;
+    let text = |ns| {
+        let text = time_text(ns, seen.clock_offset, base);
+        // A narrow column drops the hours, and a narrower one the minutes.
+        let from = if clock { 12usize.saturating_sub(cells) } else { 0 };
+        text.get(from..).unwrap_or_default().to_owned()
+    };
+    let own = text(seen.event.header.time.0);
+    let above = base.above_ns.filter(|_| clock && look(seen.event.kind()) == Look::Quiet).map(text).unwrap_or_default();
+    let same = own.bytes().zip(above.bytes()).take_while(|(own, above)| own == above).count();
+    let (same, new) = own.split_at(same);
+    vec![Piece::new(same, theme.quiet()), Piece::plain(new)]
+}
+
+/// DETAIL, scrolled sideways on request. Without scrolling, the directories of a long path are cut, so that the file name and the text
+/// after it are visible.
+pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) -> Vec<Piece> {
+    let mut hidden = sideways;
+    for part in &mut parts {
+        let width = part.width();
+        part.text = text::skip(&part.text, hidden).to_owned();
+        hidden = hidden.saturating_sub(width);
+    }
+    let width: usize = parts.iter().map(Piece::width).sum();
+    let Some(at) = parts.iter().position(|part| part.directories).filter(|_| sideways == 0 && width > cells) else {
+        return parts;
+    };
+    let name = parts.get(at + 1).map_or(0, Piece::width);
+    if let Some(directories) = parts.get_mut(at) {
+        let own = directories.width();
+        // The path keeps up to half of the cells. Beside long arguments, a shorter path would gain little.
+        let least = own.min((cells / 2).saturating_sub(name)).max(3);
+        let room = cells.saturating_sub(width - own).max(least);
+        directories.text = match room {
+            _ if own <= room => directories.text.clone(),
+            8.. => text::cut_middle(&directories.text, room, theme.charset),
+            // One dot would mean the working directory, and two its parent.
+            _ if theme.charset == Charset::Ascii => ".../".to_owned(),
+            _ => "…/".to_owned(),
+        };
+    }
+    // A longer name loses its middle, so that its end and the remark after it are visible.
+    let others = parts.iter().map(Piece::width).sum::<usize>() - name;
+    let room = cells.saturating_sub(others);
+    if let Some(part) = parts.get_mut(at + 1).filter(|_| room < name && room >= name.min(NAME)) {
+        part.text = text::cut_middle(&part.text, room, theme.charset);
+    }
+    parts
+}
+
+/// The minimum number of cells of a file name whose middle is cut.
+const NAME: usize = 24;
+
+/// Parts cut or padded with spaces to exactly this many cells.
+pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {
+    let width: usize = parts.iter().map(Piece::width).sum();
+    let fill = Piece::plain(" ".repeat(cells.saturating_sub(width)));
+    if width <= cells {
+        return if right { [vec![fill], parts].concat() } else { [parts, vec![fill]].concat() };
+    }
+    let mut out = Vec::new();
+    let mut room = cells;
+    for mut part in parts {
+        let own = part.width();
+        if own >= room {
+            // More follows, so the cut sign takes the last cell.
+            part.text = text::left(&text::cut(&format!("{}..", part.text), room, theme.charset), room, theme.charset);
+            out.push(part);
+            break;
+        }
+        room -= own;
+        out.push(part);
+    }
+    out
+}
+
+/// Marks the matches. If they are not visible, everything is marked.
+pub(super) fn marked(parts: Vec<Piece>, pattern: &Regex, theme: Theme) -> Vec<Piece> {
+    let text: String = parts.iter().map(|part| part.text.as_str()).collect();
+    let found: Vec<_> = pattern.find_iter(text.as_bytes()).map(|found| found.range()).collect();
+    let visible = found.iter().any(|found| !found.is_empty());
+    let mut out = Vec::new();
+    let mut start = 0;
+    for part in parts {
+        let end = start + part.text.len();
+        let mut at = start;
+        let borders = found.iter().flat_map(|found| [found.start, found.end]).filter(|border| {
+            // A pattern on bytes may match part of a character.
+            (start..end).contains(border) && text.is_char_boundary(*border)
+        });
+        for border in borders.chain([end]) {
+            let inside = !visible || found.iter().any(|found| found.contains(&at));
+            let style = if inside && border > at { part.style.patch(theme.found()) } else { part.style };
+            let text = text.get(at..border).unwrap_or_default().to_owned();
+            out.push(Piece { text, style, ..part.clone() });
+            at = border;
+        }
+        start = end;
+    }
+    out
+}

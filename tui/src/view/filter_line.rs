@@ -1,0 +1,525 @@
+//! The second line: filter, search, shown kinds, number of events. The error of a typed text is in the status line.
+
+use super::theme::Theme;
+use super::{Piece, apart, ends};
+use crate::app::keys::keymap::Action;
+use crate::app::prompt::completion::Completion;
+use crate::app::prompt::line::LINE;
+use crate::app::prompt::{Prompt, Purpose};
+use crate::app::search::Place;
+use crate::app::views::View;
+use crate::app::{App, Failures};
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use std::ops::Range;
+use tracetui_events::filter::FilterError;
+use tracetui_events::text::{self, grouped, short};
+use tracetui_shared::kind::{Kind, KindSet};
+
+/// Draws the line, with the cursor in the text being typed. `counts`: those of a view without chips. Returns the cells of the tabs and of
+/// the chips.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
+    match &app.prompt {
+        Some(prompt) => {
+            typed(frame, area, prompt, app, theme);
+            (Tabs::default(), Chips::default())
+        }
+        None => shown(frame, area, app, counts, theme),
+    }
+}
+
+/// The width below which a chip is a single letter.
+const LETTERS: u16 = 60;
+
+/// The cells of the tabs in the order of [`View::ALL`]: the first cell, and the one after the last. Empty for a tab that is not drawn.
+type Tabs = [(u16, u16); View::ALL.len()];
+
+/// The cells of the chips in the order of [`Kind::DEFAULT_FIRST`]. Empty for a chip that is not drawn.
+type Chips = [(u16, u16); Kind::DEFAULT_FIRST.len()];
+
+/// The error in the typed text with its remedy, as one line of this width, or as two if it is too long. The text marks the position of the
+/// error. A dropped end of the text is reported first.
+pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
+    let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
+    let prompt = app.prompt.as_ref()?;
+    let cut = prompt.line.is_cut().then(|| format!("truncated to {} bytes", grouped(LINE as u64)));
+    let with_cut = |message: String| match &cut {
+        Some(cut) => format!("{cut}; {message}"),
+        None => message,
+    };
+    let Some(error) = wrong_filter(app) else {
+        let error = app.search.error().filter(|_| prompt.purpose == Purpose::Search);
+        let error = error.map(|error| with_cut(escaped(error)));
+        return error.or(cut).map(|error| (error, String::new()));
+    };
+    let (message, hint) = (with_cut(escaped(&error.message)), escaped(error.hint.as_deref().unwrap_or_default()));
+    let one = if hint.is_empty() { message.clone() } else { format!("{message}; {hint}") };
+    Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
+}
+
+fn count(app: &App, width: u16) -> Piece {
+    let word = if width >= 130 { "shown " } else { "" };
+    let gaps = match app.events().gaps() {
+        0 => String::new(),
+        1 => " + 1 gap".to_owned(),
+        gaps => format!(" + {} gaps", short(gaps as u64)),
+    };
+    let calm = if app.is_calm() && width >= 100 { " (calm)" } else { "" };
+    Piece::plain(format!("{word}{} of {}{gaps}{calm}", short(app.events().events()), short(app.store().kept())))
+}
+
+fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
+    // The filter and the search need the room more than the titles of other views, or the number of kept events.
+    let filter = if app.views.shown.is_of_events() { app.filter.text() } else { String::new() };
+    let searches = app.search.pattern().is_some();
+    // A filter and a search share the line.
+    let width = if searches && !filter.is_empty() && area.width < 100 { area.width.min(59) } else { area.width };
+    let names = match (width, filter.is_empty() && !searches) {
+        (0..48, true) => Names::Current,
+        (_, true) | (100.., _) => Names::All,
+        (60.., _) => Names::Current,
+        _ => Names::None,
+    };
+    let narrow = names == Names::None || searches && area.width < 100;
+    let chip_width = if narrow { area.width.min(LETTERS - 1) } else { area.width };
+    let right = match app.views.shown {
+        View::Events if names == Names::None => {
+            [chips(app, chip_width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
+        }
+        View::Events => [chips(app, chip_width, theme), vec![count(app, area.width)]].concat(),
+        View::Tree | View::Top | View::Bpf | View::Diff => counts,
+    };
+    let (mut left, tabs) = tabs(app, names, theme);
+    let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
+    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
+    let text = text::escape_in(filter.as_bytes(), theme.charset, usize::from(area.width));
+    let label = match (text.is_empty(), app.search.pattern()) {
+        (true, None) if !app.views.shown.is_of_events() => format!("{} find", app.key_of(Action::Search)),
+        (true, None) => format!("{} filter", app.key_of(Action::EditFilter)),
+        (false, _) if room >= 40 => "filter".to_owned(),
+        _ => String::new(),
+    };
+    let label = if label.len() > room { String::new() } else { label };
+    let room = room.saturating_sub(if label.is_empty() { 0 } else { label.len() + 1 });
+    let search = searched(app, room.saturating_sub((text::width(&text) + 1).min(room / 3)), theme);
+    let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
+    left.push(Piece::new(theme.border(), theme.quiet()));
+    left.push(Piece::new(label, theme.quiet()));
+    // The newest part is at the end.
+    let text = match text::width(&text).checked_sub(room + 1) {
+        Some(hidden) => format!("{}{}", theme.cut_sign(), text::skip(&text, hidden + 2)),
+        None => text,
+    };
+    left.push(Piece::new(text, theme.note()));
+    left.push(search);
+    ends(frame, area, &left, &right, theme);
+    let chips = if app.views.shown == View::Events {
+        cells_of_chips(app, &right, chip_width < LETTERS, area)
+    } else {
+        Chips::default()
+    };
+    (tabs.map(|(from, to)| (area.x + from, area.x + to)), chips)
+}
+
+/// The cells of the chips, which are the first pieces at the right end. `letters`: the first piece contains all of them.
+fn cells_of_chips(app: &App, right: &[Piece], letters: bool, area: Rect) -> Chips {
+    let width = |piece: &Piece| u16::try_from(piece.width()).unwrap_or(u16::MAX);
+    let kinds: Vec<Kind> = kinds(app).collect();
+    // One space is left at the end, and two between the pieces.
+    let used =
+        right.iter().fold(0u16, |sum, piece| sum.saturating_add(width(piece)).saturating_add(2)).saturating_sub(1);
+    let Some(mut at) = area.right().checked_sub(used) else { return Chips::default() };
+    let mut chips = Chips::default();
+    for (number, kind) in kinds.iter().enumerate() {
+        let cells = if letters { 1 } else { right.get(number).map_or(0, width) };
+        let place = Kind::DEFAULT_FIRST.iter().position(|known| known == kind).and_then(|at| chips.get_mut(at));
+        place.into_iter().for_each(|place| *place = (at, at.saturating_add(cells)));
+        at = at.saturating_add(cells + if letters { 0 } else { 2 });
+    }
+    chips
+}
+
+/// How the line names the views.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    All,
+    /// The shown view by name, the others by key.
+    Current,
+    /// Only the key of the shown view.
+    None,
+}
+
+/// The views with their keys. The shown one is bold.
+fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
+    let tab = |view: View| {
+        if view == View::Diff && view != app.views.shown && !app.views.diff.is_open() {
+            return None;
+        }
+        let key = app.key_of(view.action());
+        match (view == app.views.shown, names) {
+            (true, Names::None) => Some(Piece::new(format!(" {key}"), theme.strong())),
+            (false, Names::None) => None,
+            (true, _) => Some(Piece::new(format!(" {key} {}", view.title()), theme.strong())),
+            (false, Names::All) => Some(Piece::new(format!(" {key} {}", view.title()), theme.quiet())),
+            (false, Names::Current) => Some(Piece::new(format!(" {key}"), theme.quiet())),
+        }
+    };
+    let (mut pieces, mut tabs, mut used) = (Vec::new(), Tabs::default(), 0);
+    for (view, place) in View::ALL.into_iter().zip(&mut tabs) {
+        if let Some(piece) = tab(view) {
+            // A space separates two.
+            let end = used + u16::try_from(piece.width()).unwrap_or(u16::MAX);
+            (*place, used) = ((used, end), end.saturating_add(1));
+            pieces.push(piece);
+        }
+    }
+    (pieces, tabs)
+}
+
+/// The search pattern and the number of the match, in this many cells.
+fn searched(app: &App, room: usize, theme: Theme) -> Piece {
+    let Some(pattern) = app.search.pattern() else { return Piece::default() };
+    // Only events are counted as matches.
+    let place = if app.views.shown == View::Events { matches(app) } else { String::new() };
+    let text = text::escape_in(pattern.text().as_bytes(), theme.charset, room);
+    let text = text::cut(&text, room.saturating_sub(place.len() + 4), theme.charset);
+    Piece::new(format!(" /{text}  {place}").trim_end().to_owned(), theme.strong())
+}
+
+/// The number of the selected match, and of all matches in memory. A `+` marks that others may exist outside memory.
+fn matches(app: &App) -> String {
+    let Some(Place { at, all, unlisted }) = app.search.place(app.events(), app.store()) else {
+        return "...".to_owned();
+    };
+    let more = app.loaded().has_unloaded_rows() && !app.search.no_others;
+    let all = format!("{}{}", grouped(all as u64), if more { "+" } else { "" });
+    let listed = match (at, all.as_str()) {
+        (None, "0") => "no match".to_owned(),
+        (None, "1") => "1 match".to_owned(),
+        (None, _) if app.screen.width >= 100 => format!("{all} matches"),
+        (None, _) => format!("-/{all}"),
+        (Some(at), _) => format!("{}/{all}", grouped(at as u64)),
+    };
+    match unlisted {
+        0 => listed,
+        _ if app.screen.width < 100 => format!("{listed} +{}", short(unlisted as u64)),
+        _ => format!("{listed}, {} not listed", grouped(unlisted as u64)),
+    }
+}
+
+/// The captured kinds: `Exec` with an upper-case key if shown, `exec` if hidden. Kinds hidden by default come last, and only if they are
+/// shown. A narrow screen has only the keys.
+fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
+    let kinds = kinds(app);
+    let chip = |kind: Kind| {
+        let shown = is_shown(app, kind);
+        let text = chip_text(kind, &app.key_of(Action::Toggle(kind)), shown);
+        Piece::new(text, if shown { Style::new() } else { theme.quiet() })
+    };
+    let mut chips: Vec<_> = match width {
+        0..LETTERS => {
+            let key = |kind: Kind| {
+                let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
+                Some(if is_shown(app, kind) { key } else { key.to_ascii_lowercase() })
+            };
+            vec![Piece::plain(kinds.filter_map(key).collect::<String>())]
+        }
+        _ => kinds.map(chip).collect(),
+    };
+    chips.extend(failures(app, theme));
+    chips
+}
+
+/// Which failures are shown, if only failures are.
+pub(super) fn failures(app: &App, theme: Theme) -> Option<Piece> {
+    let which = match app.screen.failures {
+        Failures::Off => return None,
+        Failures::Unanswered => "failed only",
+        Failures::All => "all failures",
+    };
+    Some(Piece::new(format!("[{}]{which}", app.key_of(Action::Failures)), theme.failure()))
+}
+
+/// Whether the events of a kind are listed. In a calm list, most opens are not.
+fn is_shown(app: &App, kind: Kind) -> bool {
+    app.screen.kinds.contains(kind) && !(kind == Kind::Open && app.is_calm())
+}
+
+/// The kinds with a chip.
+fn kinds(app: &App) -> impl Iterator<Item = Kind> {
+    let captured = app.pipeline.kinds().unwrap_or(KindSet::ALL);
+    let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.screen.kinds.contains(*kind));
+    kinds.filter(move |kind| captured.contains(*kind))
+}
+
+/// The letter of a kind: its key if that is an upper-case letter, otherwise the letter in its name.
+fn letter(kind: Kind, key: &str) -> Option<char> {
+    match *key.as_bytes() {
+        [letter @ b'A'..=b'Z'] => Some(letter.into()),
+        _ => kind.key(),
+    }
+}
+
+/// The name of a kind, with an upper-case key if the kind is shown. A key that is not in the name comes first (`I:tcp`). If the key is
+/// not such a letter, the whole name is in upper case.
+fn chip_text(kind: Kind, key: &str, shown: bool) -> String {
+    let name = kind.name();
+    let letter = Some(key).filter(|key| key.bytes().all(|byte| byte.is_ascii_uppercase()));
+    let lower = key.to_ascii_lowercase();
+    match letter.map(|_| name.split_once(&lower)) {
+        Some(None) if shown => format!("{key}:{name}"),
+        Some(None) => format!("{lower}:{name}"),
+        _ if !shown => name.to_owned(),
+        Some(Some((before, after))) => format!("{before}{key}{after}"),
+        None => name.to_ascii_uppercase(),
+    }
+}
+
+fn typed(frame: &mut Frame<'_>, area: Rect, Prompt { purpose, line, .. }: &Prompt, app: &App, theme: Theme) {
+    let (before, after) = line.parts();
+    let label = purpose.label();
+    let right = match app.search.pattern() {
+        Some(_) if *purpose == Purpose::Search => {
+            vec![Piece::new(matches(app), theme.strong()), count(app, area.width)]
+        }
+        _ => vec![count(app, area.width)],
+    };
+    let room = usize::from(area.width).saturating_sub(label.len() + 2 + super::width_of(&right)).max(1);
+    let wrong = wrong(app).unwrap_or_default();
+    let mut left = marked(before, 0, &wrong, theme);
+    // If there is too little room, the left end of the text is hidden.
+    let over = (width_of(&left) + 1).saturating_sub(room);
+    if over > 0 {
+        let hidden = skip(&mut left, over + text::width(theme.cut_sign()));
+        let style = if hidden { theme.wrong() } else { theme.quiet() };
+        left.insert(0, Piece::new(theme.cut_sign(), style));
+    }
+    left.insert(0, Piece::plain(format!(" {label}")));
+    let column = width_of(&left);
+    left.extend(marked(after, before.len(), &wrong, theme));
+    if wrong.start >= before.len() + after.len() && !wrong.is_empty() {
+        left.push(Piece::new(" ", theme.wrong()));
+    }
+    apart(frame, area, &left, 0, &right, theme);
+    let column = u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+    frame.set_cursor_position(Position::new(area.x + column, area.y));
+}
+
+/// The filter in effect while the typed one has an error, in this many cells.
+pub(super) fn rows_of(app: &App, room: usize, theme: Theme) -> Piece {
+    const LABEL: &str = "applied: ";
+    if wrong_filter(app).is_none() || room < LABEL.len() + 8 {
+        return Piece::default();
+    }
+    let filter = text::escape_in(app.filter.text().as_bytes(), theme.charset, room);
+    let text = if filter.is_empty() { format!("{LABEL}no filter") } else { format!("{LABEL}{filter}") };
+    Piece::new(text::cut(&text, room, theme.charset), theme.note())
+}
+
+/// The error of a filter that is being typed.
+fn wrong_filter(app: &App) -> Option<&FilterError> {
+    app.line_for(Purpose::Filter).and(app.filter.error())
+}
+
+/// The position of the error in the typed text, at least one character long.
+fn wrong(app: &App) -> Option<Range<usize>> {
+    let at = wrong_filter(app).filter(|_| app.completion().is_none())?.at.clone();
+    Some(at.start..at.end.max(at.start + 1))
+}
+
+/// Part of the typed text, starting at this byte, with the error marked.
+fn marked(part: &str, start: usize, wrong: &Range<usize>, theme: Theme) -> Vec<Piece> {
+    let within = |at: usize| {
+        let at = at.saturating_sub(start).min(part.len());
+        (at..=part.len()).find(|at| part.is_char_boundary(*at)).unwrap_or(part.len())
+    };
+    let (from, to) = (within(wrong.start), within(wrong.end));
+    let piece = |text: &str, style| Piece::new(text::escape_in(text.as_bytes(), theme.charset, usize::MAX), style);
+    vec![piece(&part[..from], Style::new()), piece(&part[from..to], theme.wrong()), piece(&part[to..], Style::new())]
+}
+
+/// The width of pieces without separators.
+fn width_of(pieces: &[Piece]) -> usize {
+    pieces.iter().map(Piece::width).sum()
+}
+
+/// Drops this many cells at the left. Returns whether part of the error was in them.
+fn skip(pieces: &mut [Piece], mut cells: usize) -> bool {
+    let mut hidden = false;
+    for (at, piece) in pieces.iter_mut().enumerate() {
+        let width = piece.width();
+        hidden |= at == WRONG && cells > 0 && width > 0;
+        piece.text = text::skip(&piece.text, cells).to_owned();
+        cells = cells.saturating_sub(width);
+    }
+    hidden
+}
+
+/// The index of the error among the pieces of [`marked`].
+const WRONG: usize = 1;
+
+/// The completions on offer: as many as fit, including the chosen one, and its number.
+pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion, theme: Theme) {
+    let all = completion.offers.len();
+    let place = match completion.chosen {
+        Some(at) => format!("{}/{all}", at + 1),
+        None => all.to_string(),
+    };
+    let right = [Piece::new(place, theme.quiet())];
+    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + 2);
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (at, offer) in completion.offers.iter().enumerate() {
+        let chosen = completion.chosen == Some(at);
+        let text = text::escape_in(offer.text.as_bytes(), theme.charset, room);
+        let text =
+            Piece::new(text::cut(&text, room, theme.charset), if chosen { theme.selected() } else { Style::new() });
+        let note = text::value_in(&offer.note, theme.charset, room);
+        let note = if note.is_empty() { note } else { format!(" {note}") };
+        let used = width_of(&pieces);
+        if used + 2 + text.width() + note.len() > room && !pieces.is_empty() {
+            if completion.chosen.is_none_or(|chosen| chosen < at) {
+                pieces.push(Piece::new(format!("  {}", theme.cut_sign()), theme.quiet()));
+                break;
+            }
+            pieces.clear();
+        }
+        let between = if pieces.is_empty() { " " } else { "  " };
+        pieces.extend([Piece::plain(between), text, Piece::new(note, theme.quiet())]);
+    }
+    apart(frame, area, &pieces, 0, &right, theme);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Input;
+    use crate::app::prompt::line::Line;
+    use crate::app::testing::{app, feed, keys};
+    use crate::view::tests::{drawn, screen};
+    use crate::view::theme::Colours;
+    use ratatui::style::{Color, Modifier};
+    use tracetui_events::synthetic::Maker;
+
+    /// A dashboard of this width with a few opens.
+    fn opens(width: u16) -> App {
+        let (mut app, mut made) = (app(width, 10, 64 << 20), Maker::default());
+        for comm in ["cc1", "collect2", "\x1b]0;x\x07", "cp"] {
+            made.open(7, comm, "/f", 3);
+        }
+        feed(&mut app, &mut made);
+        app
+    }
+
+    /// The line, the underlined part, and the status line.
+    fn lines(app: &mut App, colours: Colours) -> (String, String, String) {
+        let buffer = drawn(app, Theme { colours, ..Theme::default() });
+        let wrong = |x: &u16| buffer[(*x, 1)].modifier.contains(Modifier::UNDERLINED);
+        let red = |x: &u16| buffer[(*x, 1)].fg == Color::Red;
+        let marked: Vec<u16> = (0..buffer.area.width).filter(wrong).collect();
+        assert!(marked.iter().all(|x| red(x) == (colours == Colours::Sixteen)));
+        let marked = marked.into_iter().map(|x| buffer[(x, 1)].symbol()).collect();
+        let screen = screen(app);
+        let status = screen[8].split("  applied: ").next().unwrap_or_default().trim_end();
+        (screen[1].clone(), marked, status.to_owned())
+    }
+
+    /// A line of this width with texts at both ends.
+    fn ends_of(left: &str, right: &str, width: usize) -> String {
+        format!("{left:<fill$}{right}", fill = width - 1 - right.len())
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_said() {
+        let mut app = opens(80);
+        keys(&mut app, "f").update(Input::Paste(format!("path={}", "x".repeat(LINE))));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
+        (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
+        assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
+        let status = lines(keys(&mut app, " (x"), Colours::Sixteen).2;
+        assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
+        keys(&mut app, "\x1b/").update(Input::Paste("y".repeat(LINE + 1)));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
+    }
+
+    #[test]
+    fn an_error_is_marked_where_it_is() {
+        for (typed, marked, status) in [
+            ("pid=7 foo=1 err", "foo", " unknown field `foo`; to search for the text, put it in double quotes"),
+            ("pid=7 comn=1", "comn", " unknown field `comn`"),
+            ("comm=", " ", " missing value after `comm=`; write an empty value as comm=\"\""),
+            ("err=ENOENTT pid=1", "ENOENTT", " unknown value `ENOENTT` for `err`; did you mean `ENOENT`?"),
+            ("comm=a & pid=7", "&", " unknown operator `&`"),
+        ] {
+            let mut app = opens(80);
+            keys(&mut app, &format!("f{typed}"));
+            let line = ends_of(&format!(" filter> {typed}"), "0 of 4", 80);
+            assert_eq!(lines(&mut app, Colours::Sixteen), (line, marked.into(), status.into()));
+            assert_eq!(lines(&mut app, Colours::None).1, marked);
+            // The mark does not move with the cursor.
+            app.update(Input::Key(crossterm::event::KeyCode::Home.into()));
+            assert_eq!(lines(&mut app, Colours::Sixteen).1, marked);
+        }
+        let hint = " did you mean `comm`? to search for the text, put it in double quotes";
+        let mut app = opens(86);
+        assert_eq!(screen(keys(&mut app, "fcomn=1"))[9], ends_of(hint, "Esc revert", 86));
+        app.update(Input::Resize(80, 10));
+        assert_eq!(screen(&mut app)[9], hint, "there is no room for a key");
+        assert_eq!(lines(keys(&mut app, "\x1bf\u{e4}x=1"), Colours::Sixteen).1, "", "a word is no error");
+    }
+
+    #[test]
+    fn the_newest_part_of_a_long_filter_is_seen() {
+        let mut app = opens(40);
+        keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
+        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
+        let line = screen(keys(&mut app, "\n"))[1].clone();
+        assert_eq!(line, " 1 │ …/usr/include/* not pid=7 EXOBI  0");
+        let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
+        assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
+        // A hidden error is marked at the cut.
+        let mut app = opens(40);
+        let (line, marked, status) = lines(keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a"), Colours::Sixteen);
+        assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
+        assert_eq!(status, " unknown field `foo`");
+        assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
+    }
+
+    #[test]
+    fn what_completes_the_line_is_shown_below() {
+        let mut app = opens(80);
+        let (line, marked, status) = lines(keys(&mut app, "fcomm=\t"), Colours::Sixteen);
+        assert_eq!((line.as_str(), marked.as_str()), (ends_of(" filter> comm=", "0 of 4", 80).as_str(), ""));
+        assert_eq!(status, ends_of(r#" "\x1b]0;x\x07"  cc1  collect2  cp"#, "4", 80));
+        let (line, _, status) = lines(keys(&mut app, "\t\t"), Colours::Sixteen);
+        assert!(line.starts_with(" filter> comm=cc1 ") && status.ends_with(" 2/4"), "{line}\n{status}");
+        let buffer = drawn(&mut app, Theme::default());
+        let chosen = (0..80).filter(|x| buffer[(*x, 8)].modifier.contains(Modifier::REVERSED));
+        assert_eq!(chosen.map(|x| buffer[(x, 8)].symbol()).collect::<String>(), "cc1");
+        assert_eq!(screen(&mut app)[9], " Tab next Shift-Tab previous Enter keep Esc as typed");
+        // The chosen offer is always visible.
+        let mut app = opens(40);
+        let status = lines(keys(&mut app, "f\t"), Colours::Sixteen).2;
+        assert!(status.starts_with(" comm=  process=  kind=  err= ") && status.contains('…'), "{status}");
+        let all: usize = status.rsplit(' ').next().and_then(|all| all.parse().ok()).expect("a number");
+        for at in 1..=all {
+            let (line, _, status) = lines(keys(&mut app, "\t"), Colours::Sixteen);
+            let chosen = app.line_for(Purpose::Filter).map(Line::text).unwrap_or_default();
+            assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
+            assert!(status.ends_with(&format!(" {at}/{all}")), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_chip_has_the_key_within_the_name() {
+        let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork, Kind::Tcp];
+        let chips = kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true));
+        assert_eq!(chips, ["Exec", "eXit", "Open", "Bpf", "forK", "I:tcp"]);
+        let hidden = kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));
+        assert_eq!(hidden, ["exec", "exit", "open", "bpf", "fork", "i:tcp"]);
+        let letters = ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key));
+        assert_eq!(letters, [Some('O'), Some('O'), Some('O'), Some('Z')]);
+        assert_eq!(["F2", "1", "o", "-"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 4]);
+        assert_eq!([true, false].map(|shown| chip_text(Kind::Open, "Z", shown)), ["Z:open", "z:open"]);
+    }
+}
