@@ -40,6 +40,7 @@
 //! It does not stop an attacker's code in one thread from writing to the memory of another one. So there is a role for each
 //! kind of work, not for each thread.
 
+mod capabilities;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod seccomp;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -74,22 +75,18 @@ mod landlock;
 mod shipper;
 mod trial;
 
-use super::invoker::{Invoker, take_file_ids};
+use super::invoker::Invoker;
 use super::machine::{Capabilities, Capability};
+pub use capabilities::hold;
+use capabilities::{ROOT, hold_as, is_writable_without};
 use landlock::WriteAccess;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
-use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
-use rustix::thread::{
-    CapabilitySet, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
-};
+use rustix::process::Pid;
 pub use seccomp::{MonitorCalls, denied};
 pub use shipper::{ShipperDirectories, enter_shipper};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
-use tracetui_shared::id::{Gid, Uid};
 pub use trial::{Threads, Trial};
 
 /// The user and group id of a trace that root started. `systemd` and Debian assign no ids from 65520 to 65533.
@@ -282,65 +279,6 @@ fn belongs_to_root(dir: &Path) -> bool {
     std::fs::metadata(dir).is_ok_and(|dir| dir.uid() == 0)
 }
 
-/// Whether the thread may create files in a directory without its capabilities.
-fn is_writable_without(dir: &Path) -> io::Result<bool> {
-    let held = capabilities(None)?;
-    set_capabilities(None, rustix::thread::CapabilitySets { effective: CapabilitySet::empty(), ..held })?;
-    // An error counts as no, including the error of a kernel that does not know the call.
-    let writable = accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
-    set_capabilities(None, held)?;
-    Ok(writable)
-}
-
-/// Permanently gives up root's user id and all capabilities but these, for the calling thread and the threads that it
-/// starts.
-pub fn hold(kept: Capabilities) -> io::Result<()> {
-    hold_as(None, kept)
-}
-
-/// The ids with which a thread accesses files.
-type FileIds<'a> = (Uid, Gid, &'a [u32]);
-
-const ROOT: FileIds<'_> = (Uid(0), Gid(0), &[]);
-
-fn hold_as(ids: Option<FileIds<'_>>, kept: Capabilities) -> io::Result<()> {
-    let before = capabilities(None)?;
-    let kept = CapabilitySet::from_bits_retain(kept.0);
-    if rustix::process::geteuid().is_root() {
-        // Without these capabilities, as in some containers, root keeps its ids.
-        let changes_ids = before.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
-        if changes_ids {
-            give_up_root()?;
-            // The change of the user id turned them off.
-            set_capabilities(None, before)?;
-        }
-        if let Some((uid, gid, groups)) = ids
-            && (changes_ids || uid.0 != 0)
-        {
-            take_file_ids(uid, gid, groups)?;
-        }
-    }
-    let sets = rustix::thread::CapabilitySets {
-        effective: before.effective & kept,
-        permitted: before.permitted & kept,
-        inheritable: CapabilitySet::empty(),
-    };
-    set_capabilities(None, sets)?;
-    set_no_new_privs(true)?;
-    // The changes above make the process dumpable if the system keeps memory images of such processes
-    // (fs.suid_dumpable). Not being dumpable also keeps processes with the same id from reading this one.
-    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
-}
-
-/// Makes [`USER`] the user of the calling thread. The permitted capabilities stay permitted, but none is in effect.
-fn give_up_root() -> io::Result<()> {
-    let (uid, gid) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
-    set_keep_capabilities(true)?;
-    set_thread_groups(&[])?;
-    set_thread_res_gid(gid, gid, gid)?;
-    Ok(set_thread_res_uid(uid, uid, uid)?)
-}
-
 /// Starts a thread with a role, without waiting for it. If it cannot give up the other rights, it ends.
 pub fn start(name: &'static str, role: Role, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let run = move || {
@@ -399,6 +337,7 @@ fn gone() -> io::Error {
 mod tests {
     use super::*;
     use crate::machine::Machine;
+    use tracetui_shared::id::{Gid, Uid};
 
     /// The lines of /proc/thread-self/status after `act`. It runs on its own thread, because the effect is permanent.
     fn status_after(act: impl FnOnce() -> io::Result<()> + Send + 'static) -> String {
