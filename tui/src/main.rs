@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
 use tracetui::command::messages::{name, say};
-use tracetui::command::read::replay_of;
+use tracetui::command::print::recordings::replay_of;
 use tracetui_events::budget;
 use tracetui_host::machine::Capabilities;
 use tracetui_host::{confine, fd_limit};
@@ -174,7 +174,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Export(args)) => command::export::run(&args),
             Some(Command::Files(args)) => command::files::run(&args),
             Some(Command::Diff(args)) => command::diff::run(&args),
-            Some(Command::Info(args)) => command::read::info(&args),
+            Some(Command::Info(args)) => command::info::info(&args),
             Some(Command::Bpf(args)) => command::bpf::run(&args),
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
             Some(Command::Btf(args)) => command::btf::run(&args),

@@ -3,8 +3,8 @@
 use super::messages::{charset, name, say};
 use super::output_file::{self, Existing};
 use super::print::explain::JSON_COLUMN;
+use super::print::recordings;
 use super::print::{Flow, Lines};
-use super::read;
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use super::usage::BadUsage;
 use crate::cli::{self, ExportFormat};
@@ -70,7 +70,7 @@ fn convert(args: &cli::Export, playback: &mut Playback, out: &Output<'_>) -> Res
     lines.outcome().with_context(|| out.cannot_write())?;
     drop(lines);
     out.report();
-    Ok(read::conclude(playback))
+    Ok(recordings::conclude(playback))
 }
 
 fn sink<'o>(args: &cli::Export, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {

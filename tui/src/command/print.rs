@@ -3,6 +3,7 @@
 pub mod expect;
 mod expect_no_open;
 pub(super) mod explain;
+pub mod recordings;
 pub(super) mod unanswered;
 
 use super::lend_cpu::Lender;

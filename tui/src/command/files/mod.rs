@@ -3,7 +3,7 @@
 mod checksum;
 
 use super::messages::{charset, say};
-use super::read;
+use super::print::recordings;
 use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::cli::{self, FilesFormat};
 use anyhow::{Context, Result, bail};
@@ -90,7 +90,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         FilesFormat::Json => listed.json(args.packages),
         FilesFormat::Cyclonedx => listed.cyclonedx(args.packages),
     })?;
-    Ok(read::conclude(&playback))
+    Ok(recordings::conclude(&playback))
 }
 
 /// How a file was used.

@@ -1,9 +1,10 @@
 //! `tracetui print`, and its `--expect-none` and `--expect-no-open`.
 
+use super::recordings;
 use crate::cli;
 use crate::command::messages::say;
+use crate::command::print;
 use crate::command::usage::{BadUsage, is_bad_usage};
-use crate::command::{print, read};
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ pub async fn print(mut args: cli::Print) -> Result<ExitCode> {
     args.count = args.count.or(expects.map(|_| 1));
     let printed = match args.recordings.is_empty() {
         true => print::run(&args).await,
-        false => read::print(&args),
+        false => recordings::print(&args),
     };
     let printed = printed.map_err(|error| match args.expect_none.is_some() && is_bad_usage(&error) {
         true => BadUsage(error.to_string().replacen("--filter", "--expect-none", 1)).into(),
