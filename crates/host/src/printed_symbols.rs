@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 
 /// The kernel's answer for an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct PrintedSymbol {
     pub name: Vec<u8>,
     /// The distance of the address from the start of the symbol.
     pub offset: u64,
@@ -71,7 +71,7 @@ impl Namer {
     }
 
     /// The kernel's current answer for an address. `None` if no symbol contains it.
-    pub fn name(&self, address: u64) -> Option<Named> {
+    pub fn name(&self, address: u64) -> Option<PrintedSymbol> {
         program::run(self.program.as_raw_fd(), &mut [address]).ok()?;
         let (key, mut text) = (0u32, [0u8; TEXT]);
         let mut look = [u64::from(number(&self.out)), (&raw const key) as u64, text.as_mut_ptr() as u64, 0];
@@ -83,7 +83,7 @@ impl Namer {
 }
 
 /// Parses `name+0x1a2/0x400`, possibly followed by ` [module]`. An address without a symbol is printed as a number.
-pub fn parse(text: &[u8]) -> Option<Named> {
+pub fn parse(text: &[u8]) -> Option<PrintedSymbol> {
     let text = std::str::from_utf8(text).ok()?;
     let (place, module) = match text.split_once(" [") {
         // Some kernels append the build id to the module.
@@ -94,7 +94,7 @@ pub fn parse(text: &[u8]) -> Option<Named> {
     let (offset, size) = numbers.split_once('/')?;
     let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     let (offset, size) = (number(offset)?, number(size)?);
-    let named = Named { name: name.into(), offset, size, module: module.into() };
+    let named = PrintedSymbol { name: name.into(), offset, size, module: module.into() };
     (!name.is_empty() && offset < size).then_some(named)
 }
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn what_the_kernel_prints_is_read() {
         let named = |name: &str, offset, size, module: &str| {
-            Some(Named { name: name.into(), offset, size, module: module.into() })
+            Some(PrintedSymbol { name: name.into(), offset, size, module: module.into() })
         };
         assert_eq!(parse(b"bpf_link_settle+0x5/0x50"), named("bpf_link_settle", 5, 0x50, ""));
         assert_eq!(parse(b"f.isra.0+0x10/0x20 [nf_tables]"), named("f.isra.0", 16, 32, "nf_tables"));

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 use tracetui_events::bpf::place::AttachPoint;
-use tracetui_events::bpf::{Hook, InterfacePart, Part, Via, XDP};
+use tracetui_events::bpf::{Hook, InterfacePart, InterfaceScope, Via, XDP};
 use tracetui_events::frame::host::BpfAttachment;
 use tracetui_events::limits;
 use tracetui_host::clock::now_thread;
@@ -172,7 +172,7 @@ impl Interfaces {
         for message in messages(datagram) {
             let (body, ifindex) = (message.body, u32_at(message.body, 4));
             let mut network = Network::default();
-            let part = match message.kind {
+            let scope = match message.kind {
                 // As a port of a bridge.
                 RTM_NEWLINK | RTM_DELLINK if body.first() == Some(&(libc::AF_BRIDGE as u8)) => continue,
                 RTM_NEWLINK => {
@@ -182,12 +182,12 @@ impl Interfaces {
                     if attribute(body.get(IFINFO..).unwrap_or_default(), IFLA_XDP).is_none() {
                         continue;
                     }
-                    Part::Xdp
+                    InterfaceScope::Xdp
                 }
                 RTM_DELLINK => {
                     self.names.remove(&ifindex);
                     self.shared.retain(|shared| shared.index != ifindex);
-                    Part::All
+                    InterfaceScope::All
                 }
                 RTM_NEWQDISC => {
                     let new = shared(netns, body).filter(|new| !self.shared.contains(new));
@@ -204,7 +204,7 @@ impl Interfaces {
                         major => vec![format!("parent {major:x}:").into_bytes()],
                     };
                     // Without a handle, the message is about all filters.
-                    Part::Filters { places, number: None, any_handle: u32_at(body, 8) == 0 }
+                    InterfaceScope::Filters { places, number: None, any_handle: u32_at(body, 8) == 0 }
                 }
                 RTM_NEWTFILTER | RTM_DELTFILTER if ifindex != IFINDEX_OF_BLOCK => {
                     changes.push(self.filters((ifindex, u32_at(body, 12)), &message));
@@ -222,7 +222,7 @@ impl Interfaces {
                 _ => continue,
             };
             let programs = network.found.into_iter().map(|found| found.facts).collect();
-            changes.push(InterfacePart { netns, ifindex, part, programs });
+            changes.push(InterfacePart { netns, ifindex, scope, programs });
         }
         is_known
     }
@@ -236,13 +236,13 @@ impl Interfaces {
             network.interfaces.push(Interface { namespace: netns, index: ifindex, name, kind: Vec::new() });
             network.filter(netns, (ifindex, parent), body);
         }
-        let part = Part::Filters {
+        let scope = InterfaceScope::Filters {
             places: vec![place_of(body, parent)],
             number: Some(number(body, body.get(TC..).unwrap_or_default())),
             // Without a handle, the message is about all filters with its priority.
             any_handle: u32_at(body, 8) == 0,
         };
-        InterfacePart { netns, ifindex, part, programs: network.found.into_iter().map(|found| found.facts).collect() }
+        InterfacePart { netns, ifindex, scope, programs: network.found.into_iter().map(|found| found.facts).collect() }
     }
 }
 
@@ -593,7 +593,7 @@ mod tests {
                         [&facts.target, &facts.flags].map(|text| String::from_utf8_lossy(text).into_owned());
                     format!(" {} {target} {flags}", facts.program.0)
                 });
-                format!("{}:{} {:?}{}", change.netns.0, change.ifindex, change.part, programs.collect::<String>())
+                format!("{}:{} {:?}{}", change.netns.0, change.ifindex, change.scope, programs.collect::<String>())
             };
             changes.into_iter().map(show).collect::<Vec<_>>()
         };
@@ -604,7 +604,7 @@ mod tests {
         filter[16..20].copy_from_slice(&(4u32 << 16).to_ne_bytes());
         let options = attribute(TCA_BPF_ID, &9u32.to_ne_bytes());
         let bpf = [filter.clone(), attribute(TCA_KIND, b"bpf\0"), attribute(TCA_OPTIONS, &options)].concat();
-        let part = |number: &str| Part::Filters {
+        let part = |number: &str| InterfaceScope::Filters {
             places: vec![b"egress".to_vec()],
             number: Some(number.into()),
             any_handle: true,
@@ -615,7 +615,7 @@ mod tests {
         let mut qdisc = tc_message(3, 0xffff_fff1).to_vec();
         qdisc[8..12].copy_from_slice(&0xffff_0000u32.to_ne_bytes());
         let places = vec![b"ingress".to_vec(), b"egress".to_vec()];
-        let both = Part::Filters { places, number: None, any_handle: false };
+        let both = InterfaceScope::Filters { places, number: None, any_handle: false };
         assert_eq!(read(RTM_DELQDISC, &qdisc), [format!("1:3 {both:?}")]);
         // A filter of a block, at the ingress of two interfaces.
         let with_block = |ifindex: u32, kind: &[u8], block: u32| {
@@ -628,7 +628,7 @@ mod tests {
             |bytes: &[u8], at: usize, number: u32| [&bytes[..at], &number.to_ne_bytes(), &bytes[at + 4..]].concat();
         let of_block = with_number(&with_number(&bpf, 4, u32::MAX), 12, 22);
         let places = vec![b"ingress block 22".to_vec()];
-        let part = Part::Filters { places, number: Some(b" prio 4".to_vec()), any_handle: true };
+        let part = InterfaceScope::Filters { places, number: Some(b" prio 4".to_vec()), any_handle: true };
         let expected = [(3, "eth0"), (4, "interface 4")];
         let expected = expected.map(|(index, name)| format!("1:{index} {part:?} 9 {name} ingress block 22 prio 4"));
         assert_eq!(read(RTM_NEWTFILTER, &of_block), expected);

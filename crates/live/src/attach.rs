@@ -61,7 +61,7 @@ fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
 pub(super) fn all(
     object: &ProbeObject,
     maps: &Maps,
-    loaded: Vec<(&'static str, Loaded)>,
+    loaded: Vec<(&'static str, LoadOutcome)>,
     requested: Requested,
     facts: &KernelFacts,
     first: Way,
@@ -89,7 +89,7 @@ fn best(requested: Requested, order: [Way; 3]) -> Vec<&'static Probe> {
 }
 
 /// A program in the kernel, or the kernel's reason to reject it.
-pub(super) type Loaded = Result<OwnedFd, Rejected>;
+pub(super) type LoadOutcome = Result<OwnedFd, Rejected>;
 
 /// Loads the programs of the best way of each requested group, in parallel.
 ///
@@ -100,7 +100,7 @@ pub(super) fn load(
     requested: Requested,
     facts: &KernelFacts,
     first: Way,
-) -> Result<Vec<(&'static str, Loaded)>, StartError> {
+) -> Result<Vec<(&'static str, LoadOutcome)>, StartError> {
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let probes = best(requested, order(first, tracepoints_are_preemptible(facts)));
     let mut wanted: Vec<(&str, ProgramKind)> = probes
@@ -155,7 +155,7 @@ struct Attacher<'a> {
     object: &'a ProbeObject,
     maps: &'a Maps,
     /// The loaded and the rejected programs.
-    loaded: Vec<(&'static str, Loaded)>,
+    loaded: Vec<(&'static str, LoadOutcome)>,
     facts: &'a KernelFacts,
     /// Whether programs at tracepoints can be preempted.
     preemptible: bool,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
-use tracetui_events::bpf::{InterfacePart, Part};
+use tracetui_events::bpf::{InterfacePart, InterfaceScope};
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::background::Pace;
@@ -239,11 +239,12 @@ impl Taker {
     fn changed_parts(&mut self) -> (Vec<InterfacePart>, bool) {
         let Some(routes) = &mut self.routes else { return (Vec::new(), false) };
         let (mut parts, lost) = self.collector.changed_parts(routes);
-        let removed = parts.iter().filter(|part| part.part == Part::All).map(|part| (part.netns, part.ifindex));
+        let removed =
+            parts.iter().filter(|part| part.scope == InterfaceScope::All).map(|part| (part.netns, part.ifindex));
         let removed: HashSet<_> = removed.collect();
         // Read once for all, since reading them takes long.
         let mut links = None;
-        for InterfacePart { netns, ifindex, part, programs } in &mut parts {
+        for InterfacePart { netns, ifindex, scope: part, programs } in &mut parts {
             let mut has_link = |id| {
                 let links = links.get_or_insert_with(xdp_links);
                 let at = |ifindex| links.get(&(id, ifindex)).copied().unwrap_or_default();
@@ -251,7 +252,7 @@ impl Taker {
                 let detached = if removed.contains(&(*netns, *ifindex)) { at(0) } else { 0 };
                 at(*ifindex) + detached > self.collector.links_elsewhere(id, *ifindex, *netns)
             };
-            let is_xdp = *part == Part::Xdp;
+            let is_xdp = *part == InterfaceScope::Xdp;
             programs.retain(|facts| !is_xdp || self.described.lists(facts) || !has_link(facts.program));
         }
         (parts, lost)

@@ -31,7 +31,7 @@ use prompt::line::History;
 use rates::Rates;
 use recordings::{Recorded, Recordings};
 use replay::Replay;
-use replay::loaded_part::Loaded;
+use replay::loaded_part::LoadedPart;
 pub(crate) use screen::Failures;
 use screen::Screen;
 use screen::layout::Areas;
@@ -134,7 +134,7 @@ pub struct App {
     /// What the store had evicted and pinned when the views last removed such events.
     evicted: (u64, Id, Option<(Id, Id)>),
     /// The state of the events view to return to on Esc, after another view showed a row's events there.
-    left: Option<Left>,
+    return_to: Option<ReturnTo>,
     pub(crate) reasons: Reasons,
     searches: Searches,
     pub(crate) summary: Summary,
@@ -159,10 +159,10 @@ pub struct App {
 
 /// The state of the events view before another view showed a row's events there.
 #[derive(Debug)]
-struct Left {
+struct ReturnTo {
     view: View,
     /// The filter that the other view set.
-    made: String,
+    filter_set: String,
     filter: String,
     /// The selected event; `None` if the view followed the newest.
     selected: Option<Id>,
@@ -295,7 +295,7 @@ impl App {
             side: Side::new(settings.budget),
             counts_runs: false,
             evicted: Default::default(),
-            left: None,
+            return_to: None,
             reasons: Reasons::default(),
             searches: Searches::default(),
             summary: Summary::default(),
@@ -406,9 +406,9 @@ impl App {
     }
 
     /// The loaded part, and where the selected row is in it.
-    pub(crate) fn loaded(&self) -> Loaded<'_> {
+    pub(crate) fn loaded(&self) -> LoadedPart<'_> {
         let App { replay, store, events, pipeline, rates, views, .. } = self;
-        Loaded { replay: replay.as_ref(), store, events, pipeline, view: views.shown, start_ns: rates.start_ns }
+        LoadedPart { replay: replay.as_ref(), store, events, pipeline, view: views.shown, start_ns: rates.start_ns }
     }
 
     pub fn areas(&self) -> Areas {

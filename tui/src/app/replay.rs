@@ -28,7 +28,7 @@ pub(super) const NEAR_EVENTS: u64 = 20_000;
 
 /// How much of the written recording is loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Loaded {
+enum LoadedExtent {
     #[default]
     Some,
     /// All events written by some point in time. Later ones follow while frames are wanted.
@@ -43,7 +43,7 @@ enum Loaded {
 pub struct Replay {
     pub(crate) facts: Facts,
     pub(crate) transport: Transport,
-    loaded: Loaded,
+    loaded_extent: LoadedExtent,
     /// The times of the first and the latest frame read from the loaded part (CLOCK_BOOTTIME, ns).
     read: Option<(u64, u64)>,
     /// The events that the pipeline knew at the start of the recording. They were in removed files.
@@ -67,7 +67,7 @@ impl Replay {
         transport.aim(target);
         let mut replay = Replay {
             transport,
-            loaded: Loaded::default(),
+            loaded_extent: LoadedExtent::default(),
             read: None,
             before_start: 0,
             failure: None,
@@ -107,10 +107,10 @@ impl Replay {
 
     /// Notes that frames arrived. Returns whether all events written so far are loaded, which a batch without frames indicates.
     pub(super) fn took(&mut self, batch: &Batch) -> bool {
-        self.loaded = match self.loaded {
-            Loaded::Ended => Loaded::Ended,
-            _ if batch.is_empty() => Loaded::All,
-            Loaded::All => Loaded::Once,
+        self.loaded_extent = match self.loaded_extent {
+            LoadedExtent::Ended => LoadedExtent::Ended,
+            _ if batch.is_empty() => LoadedExtent::All,
+            LoadedExtent::All => LoadedExtent::Once,
             loaded => loaded,
         };
         for time in batch.frames().map(|frame| frame.header.time.0).filter(|time| *time > 0) {
@@ -121,11 +121,11 @@ impl Replay {
     }
 
     pub(super) fn end(&mut self) {
-        self.loaded = Loaded::Ended;
+        self.loaded_extent = LoadedExtent::Ended;
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.loaded == Loaded::Ended
+        self.loaded_extent == LoadedExtent::Ended
     }
 
     /// Whether more events may be written to the recording, even if all of them so far are loaded.
@@ -135,12 +135,12 @@ impl Replay {
 
     /// Whether all written events after the loaded part are loaded.
     pub(super) fn at_end(&self) -> bool {
-        matches!(self.loaded, Loaded::All | Loaded::Ended)
+        matches!(self.loaded_extent, LoadedExtent::All | LoadedExtent::Ended)
     }
 
     /// Whether the loaded part reaches the end of the written events, or is about to if frames are wanted.
     pub(super) fn is_up_to_date(&self, wants_frames: bool) -> bool {
-        self.at_end() || self.grows() && self.loaded == Loaded::Once && wants_frames
+        self.at_end() || self.grows() && self.loaded_extent == LoadedExtent::Once && wants_frames
     }
 
     /// Whether reading on reaches the next events sooner than loading another part does. `read`: events that the pipeline knows.
@@ -175,7 +175,7 @@ impl Replay {
 
     pub(super) fn restored(&mut self, from_start: bool, before: u64) {
         (self.from_start, self.failure) = (from_start, None);
-        (self.loaded, self.read) = (Loaded::Some, None);
+        (self.loaded_extent, self.read) = (LoadedExtent::Some, None);
         self.transport.set_awaited(false);
         if from_start {
             self.before_start = before;

@@ -104,7 +104,7 @@ pub enum Wrapped {
 
 /// The number of matching rows, and which of them is selected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct MatchPosition {
     /// The number of the selected match, from 1. `None` if the selected row does not match.
     pub at: Option<usize>,
     pub all: usize,
@@ -192,14 +192,14 @@ impl Search {
     }
 
     /// The number of matching rows. `None` without a pattern, and during counting.
-    pub fn place(&self, list: &EventList, store: &Store) -> Option<Place> {
+    pub fn place(&self, list: &EventList, store: &Store) -> Option<MatchPosition> {
         let matches = self.matches.as_ref().filter(|_| !self.counting(store) && !list.scanning(store))?;
         let listed = |id: Id| matches.place(id) - matches.marked_before(id);
         let matched = |id: &Id| matches.get(matches.place(*id)) == Some(*id);
         let at = list.selected().filter(matched).map(|id| listed(id) + 1);
         // A paused list has no rows after the pause.
         let end = list.end().unwrap_or(store.next_id());
-        Some(Place { at, all: listed(end), unlisted: matches.marked_before(end) })
+        Some(MatchPosition { at, all: listed(end), unlisted: matches.marked_before(end) })
     }
 
     /// Ends a running search; the pattern stays.

@@ -7,7 +7,7 @@ use super::prompt::Purpose;
 use super::replay::Replay;
 use super::search::{Found, Rows, Wrapped};
 use super::views::detail::{Subject, tcp_of};
-use super::views::event_list::{Added, Shown};
+use super::views::event_list::{Added, ShowConditions};
 use super::views::{View, Views};
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;
@@ -178,7 +178,7 @@ impl App {
             ..
         } = self;
         let command = pipeline.command();
-        let shown = Shown { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
         let before = store.next_id();
         pipeline.next(None, &mut |seen, frame| {
             rates.count(seen.event, frame.header.time.0);
@@ -293,7 +293,7 @@ impl App {
             ..
         } = self;
         let world = pipeline.world();
-        let shown = Shown { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
         events.scan(store, world, SLICE, watches, |stored| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {

@@ -27,31 +27,31 @@ const REMEDY: &str = "--no-config starts without the file";
 
 /// The configuration, and the file that it comes from.
 #[derive(Debug, Default)]
-pub(super) struct Loaded {
+pub(super) struct LoadedConfig {
     pub(super) config: Config,
     /// The name and the text of the file, for errors.
     file: Option<(String, String)>,
 }
 
-impl Loaded {
+impl LoadedConfig {
     /// Reads the configuration, if there is one. Under sudo, reads the configuration of the user who typed sudo, with that user's ids. A
     /// file that this user cannot read is not read, so no message shows a part of it. A wrong entry is [`BadUsage`].
-    pub(super) fn read(options: &cli::ConfigOptions) -> Result<Loaded> {
+    pub(super) fn read(options: &cli::ConfigOptions) -> Result<LoadedConfig> {
         if options.no_config {
-            return Ok(Loaded::default());
+            return Ok(LoadedConfig::default());
         }
         let invoker = Invoker::of_environment()?;
         let default = || user_path(invoker.as_ref(), FILE, |name| std::env::var_os(name));
-        let Some(path) = options.config.clone().or_else(default) else { return Ok(Loaded::default()) };
+        let Some(path) = options.config.clone().or_else(default) else { return Ok(LoadedConfig::default()) };
         let text = match (read_as(invoker, path.clone())?, &options.config) {
             (Ok(text), _) => text,
-            (Err(Unread::Absent(_)), None) => return Ok(Loaded::default()),
+            (Err(Unread::Absent(_)), None) => return Ok(LoadedConfig::default()),
             (Err(Unread::Absent(error) | Unread::Refused(error)), _) => {
                 let path = name(&path);
                 return Err(BadUsage(format!("cannot read the configuration file {path}: {error}\n{REMEDY}")).into());
             }
         };
-        let mut loaded = Loaded::default();
+        let mut loaded = LoadedConfig::default();
         let parsed = Config::parse(&text);
         loaded.file = Some((name(&path), String::from_utf8_lossy(&text).into_owned()));
         loaded.config = parsed.map_err(|error| loaded.bad(&error))?;
@@ -214,16 +214,16 @@ pub fn markdown() -> String {
     out
 }
 
-pub(super) struct Part {
+pub(super) struct Section {
     pub(super) title: &'static str,
     pub(super) prose: String,
     pub(super) rows: String,
 }
 
-pub(super) fn parts() -> Vec<Part> {
+pub(super) fn sections() -> Vec<Section> {
     let (colours, weights) = words();
     let row = |name: &str, text: &str| format!("  {name:20} {}\n", text.replace('`', ""));
-    let part = |title, prose: &[&str], rows| Part { title, prose: prose.join(" ").replace('`', ""), rows };
+    let part = |title, prose: &[&str], rows| Section { title, prose: prose.join(" ").replace('`', ""), rows };
     let entries = ENTRIES.iter().map(|entry| row(entry.name, entry.values) + &row("", entry.doc));
     let roles = Role::ALL.iter().map(|role| row(role.name(), &Look::of(*role).to_string()) + &row("", role.doc()));
     let keymap = Keymap::default();

@@ -1,6 +1,6 @@
 //! `tracetui keys` and docs/KEYS.md: the keys of the dashboard, from the table of keys.
 
-use super::config::Loaded;
+use super::config::LoadedConfig;
 use super::messages::paint;
 use crate::app::keys::keymap::{Keymap, Section};
 use crate::cli;
@@ -12,7 +12,7 @@ use tracetui_events::text::{self, Charset};
 
 /// Writes the keys, as they are configured, to stdout.
 pub fn run(args: &cli::Keys) -> Result<ExitCode> {
-    let loaded = Loaded::read(&args.config)?;
+    let loaded = LoadedConfig::read(&args.config)?;
     let color = cli::ColorOption { when: args.color.when.or(loaded.config.color) };
     io::stdout().write_all(text(&loaded.config.preferences.keymap, paint(color)).as_bytes())?;
     Ok(ExitCode::SUCCESS)

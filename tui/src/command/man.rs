@@ -1,6 +1,6 @@
 //! `tracetui man`: the manual page, from the definition of the command line and the table of keys.
 
-use super::config::{self, Part};
+use super::config::{self, Section};
 use super::keys;
 use crate::app::keys::keymap::Keymap;
 use crate::cli::Cli;
@@ -36,7 +36,7 @@ pub fn text() -> io::Result<Vec<u8>> {
     roff.control("SH", ["KEYS OF THE DASHBOARD"]);
     roff.control("nf", []).text([roman(keys::text(&Keymap::default(), Paint::Off))]).control("fi", []);
     roff.control("SH", ["CONFIGURATION FILE"]);
-    for Part { title, prose, rows } in config::parts() {
+    for Section { title, prose, rows } in config::sections() {
         roff.control("SS", [title]).text([roman(prose)]);
         roff.control("nf", []).text([roman(rows)]).control("fi", []);
     }

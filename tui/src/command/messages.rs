@@ -5,7 +5,7 @@
 //! library panic if stderr is closed, so clippy rejects them (`print_stderr`).
 
 use super::signals;
-use super::writer_thread::{Finished, Outlet, UNENDED};
+use super::writer_thread::{Finished, UNENDED, WriterThread};
 use crate::cli;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
@@ -117,10 +117,10 @@ pub fn name(name: impl AsRef<OsStr>) -> String {
 
 /// Writes to stdout or stderr. Waits for a reader until `may_give_up` allows it to stop, then for the time left after a signal.
 pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> bool) -> Finished {
-    match Outlet::to(fd) {
-        Ok(outlet) => {
-            let _ = outlet.inlet().write_all(bytes);
-            outlet.finish(signals::time_left(limits::PATIENCE).max(LEAST), may_give_up)
+    match WriterThread::to(fd) {
+        Ok(writer) => {
+            let _ = writer.queue().write_all(bytes);
+            writer.finish(signals::time_left(limits::PATIENCE).max(LEAST), may_give_up)
         }
         Err(_) => {
             // No descriptor or thread is available.

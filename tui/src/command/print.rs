@@ -13,7 +13,7 @@ use super::trace::remarks::remarks;
 use super::trace::request::Request;
 use super::trace::running::{Frames, Happening, RunningTrace, signals};
 use super::trace::start::start;
-use super::writer_thread::{Outlet, POLL_INTERVAL, Patience};
+use super::writer_thread::{POLL_INTERVAL, Patience, WriterThread};
 use crate::cli;
 use crate::cli::size::RingSize;
 use anyhow::{Context, Result};
@@ -53,16 +53,16 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let started = output_file::or_withdraw(start(&options), recorder.as_ref()).await?;
     started.notes.iter().for_each(say);
     // Do this after privileges were dropped, since it starts a thread.
-    let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
+    let stdout = WriterThread::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
     let mut sink = match args.why {
         true => sink::explained(
             args.format,
             explain::live(started.lookups.clone()),
-            outlet.inlet(),
-            Some(outlet.progress()),
+            stdout.queue(),
+            Some(stdout.progress()),
             false,
         ),
-        false => sink::to_queue(format, outlet.inlet(), outlet.progress()),
+        false => sink::to_queue(format, stdout.queue(), stdout.progress()),
     };
     sink.set_zone(clock::zone());
     sink.set_charset(charset());
@@ -79,7 +79,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let mut pump = Pump {
         trace: RunningTrace::start(started.feed, held, signals, recorder)?.with_output(&args.run),
         printer: &mut printer,
-        outlet,
+        stdout,
         stopped: None,
         signalled: None,
         lender: Lender::new(),
@@ -129,7 +129,7 @@ struct Pump<'a, S> {
     trace: RunningTrace,
     printer: &'a mut Printer<S>,
     /// The queue that the printer writes to.
-    outlet: Outlet,
+    stdout: WriterThread,
     /// Why the source was asked to end.
     stopped: Option<StopReason>,
     /// When the latest signal came. After it, waits for the output are short.
@@ -152,7 +152,7 @@ impl<S: Sink> Pump<'_, S> {
         let mut result = Ok(());
         loop {
             tokio::select! {
-                happening = self.trace.next(if self.outlet.full() { Frames::Left } else { Frames::Taken }) => {
+                happening = self.trace.next(if self.stdout.full() { Frames::Left } else { Frames::Taken }) => {
                     match happening {
                         Happening::Signal(signal) => self.signalled(signal),
                         Happening::Command(happened) => result = result.and(self.happened(&happened)),
@@ -161,7 +161,7 @@ impl<S: Sink> Pump<'_, S> {
                         Happening::SourceEnded => break,
                     }
                 }
-                () = self.outlet.changed() => result = result.and(self.went_on()),
+                () = self.stdout.changed() => result = result.and(self.went_on()),
                 () = tokio::time::sleep(POLL_INTERVAL), if self.waits_impatiently() => self.look(),
             }
         }
@@ -181,12 +181,12 @@ impl<S: Sink> Pump<'_, S> {
 
     /// Waits until everything is written, the output fails, or it stalls after a signal.
     async fn write_out(&mut self) {
-        while self.outlet.pending() {
+        while self.stdout.pending() {
             tokio::select! {
                 happening = self.trace.next(Frames::Left) => if let Happening::Signal(signal) = happening {
                     self.signalled(signal);
                 },
-                () = self.outlet.changed() => {}
+                () = self.stdout.changed() => {}
                 () = tokio::time::sleep(POLL_INTERVAL), if self.waits_impatiently() => self.look(),
             }
         }
@@ -194,7 +194,7 @@ impl<S: Sink> Pump<'_, S> {
 
     /// Handles a write to the output, or its failure.
     fn went_on(&mut self) -> io::Result<()> {
-        let Some(error) = self.outlet.failure() else { return Ok(()) };
+        let Some(error) = self.stdout.failure() else { return Ok(()) };
         let flow = self.printer.output_failed(error);
         self.heed(&flow);
         flow.map(|_| ())
@@ -202,16 +202,16 @@ impl<S: Sink> Pump<'_, S> {
 
     fn waits_impatiently(&self) -> bool {
         let lately = |(at, _): &(Instant, _)| self.stopped.is_some() || at.elapsed() < GIVING_UP;
-        self.signalled.as_ref().is_some_and(lately) && self.outlet.pending()
+        self.signalled.as_ref().is_some_and(lately) && self.stdout.pending()
     }
 
     /// Drops the queued output if its reader stalls.
     fn look(&mut self) {
         if let Some((_, patience)) = &mut self.signalled
-            && patience.over(&self.outlet)
+            && patience.over(&self.stdout)
         {
             self.given_up = true;
-            self.outlet.abandon();
+            self.stdout.abandon();
         }
     }
 
@@ -239,7 +239,7 @@ impl<S: Sink> Pump<'_, S> {
     /// Ends the trace after a signal. A COMMAND ends the trace by its own end, so it gets the signal, unless the terminal has sent it
     /// already. The second signal ends the process ([`signals`]).
     fn signalled(&mut self, signal: libc::c_int) {
-        self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
+        self.signalled = Some((Instant::now(), Patience::new(&self.stdout)));
         if !self.trace.pass_on(signal) {
             self.stop(StopReason::Signal);
         }

@@ -77,7 +77,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let mut recording = Recording {
         trace,
         pipeline,
-        part: wanted.map(|wanted| Part::Announced(Box::new(wanted))),
+        around: wanted.map(|wanted| AroundState::Announced(Box::new(wanted))),
         budget: options.budget,
         most: args.max_size.map(|size| size.0),
         last_size: None,
@@ -91,7 +91,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     recording.run(args.duration).await;
     let code = recording.outcome().await;
     if let Some(events) = &recording.trace.failed_after {
-        let lost = recording.pipeline.ledger().recorded_only(events, recording.part.is_none());
+        let lost = recording.pipeline.ledger().recorded_only(events, recording.around.is_none());
         if lost > 0 {
             say(format_args!("{} not recorded", counted(lost, ["event was", "events were"])));
         }
@@ -136,7 +136,7 @@ fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options:
     Wanted { shown, matches, before, after, room: options.budget.share(limits::AROUND_SHARE) }
 }
 
-enum Part {
+enum AroundState {
     /// Before the first frames.
     Announced(Box<Wanted>),
     /// The surroundings of some events, and a pipeline that reads the recording. States in the recording come from that pipeline.
@@ -147,7 +147,7 @@ struct Recording {
     trace: RunningTrace,
     pipeline: Pipeline,
     /// `None` records the whole trace.
-    part: Option<Part>,
+    around: Option<AroundState>,
     budget: Budget,
     most: Option<u64>,
     /// Bytes written as of the batch before, if that was near `most`.
@@ -195,7 +195,7 @@ impl Recording {
         }
         self.begin_part();
         self.pipeline.end();
-        let Some(Part::Around(mut part)) = self.part.take() else {
+        let Some(AroundState::Around(mut part)) = self.around.take() else {
             self.pipeline.next(None, &mut |_, _| Disposition::Delivered);
             self.write_metrics();
             return self.trace.end_recording(&self.pipeline).await;
@@ -208,7 +208,7 @@ impl Recording {
         reader.next(None, &mut |_, _| Disposition::Delivered);
         self.write_metrics();
         self.trace.end_recording(reader).await;
-        self.part = Some(Part::Around(part));
+        self.around = Some(AroundState::Around(part));
     }
 
     fn happened(&mut self, happened: &Happened) {
@@ -224,10 +224,10 @@ impl Recording {
 
     /// Begins recording a part of the trace, once the first frames have described the machine.
     fn begin_part(&mut self) {
-        self.part = match self.part.take() {
-            Some(Part::Announced(wanted)) => {
+        self.around = match self.around.take() {
+            Some(AroundState::Announced(wanted)) => {
                 let reader = Pipeline::new(self.budget);
-                Some(Part::Around(Box::new((Around::new(*wanted, self.pipeline.world()), reader))))
+                Some(AroundState::Around(Box::new((Around::new(*wanted, self.pipeline.world()), reader))))
             }
             part => part,
         };
@@ -235,7 +235,7 @@ impl Recording {
 
     /// The messages about the recorded parts.
     fn around_remarks(&self, memory: ByteSize) -> Vec<String> {
-        let Some(Part::Around(part)) = &self.part else { return Vec::new() };
+        let Some(AroundState::Around(part)) = &self.around else { return Vec::new() };
         let Counts { matches, windows, short } = part.0.counts;
         let (matches, windows) = (counted(matches, ["match", "matches"]), counted(windows, ["window", "windows"]));
         let mut lines = vec![format!("--around: {matches} in {windows}")];
@@ -249,9 +249,9 @@ impl Recording {
     fn take(&mut self, batch: Batch) {
         self.pipeline.feed(batch);
         self.begin_part();
-        let Recording { trace, pipeline, part, .. } = self;
+        let Recording { trace, pipeline, around: part, .. } = self;
         match part {
-            Some(Part::Around(part)) => {
+            Some(AroundState::Around(part)) => {
                 let (around, reader) = part.as_mut();
                 pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
                 write_part(trace, pipeline, around, reader);

@@ -1,6 +1,6 @@
 //! `tracetui replay`: the dashboard over a recording.
 
-use super::config::Loaded;
+use super::config::LoadedConfig;
 use super::dashboard::event_loop::{self, Trace};
 use super::dashboard::saved_filters::SavedFilters;
 use super::dashboard::{self, look};
@@ -34,7 +34,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
     dashboard::terminal::check()?;
-    let loaded = Loaded::read(&args.screen.config)?;
+    let loaded = LoadedConfig::read(&args.screen.config)?;
     let mut saved = SavedFilters::open(!loaded.config.no_history);
     let earlier = std::mem::take(&mut saved.lines);
     let (app, timeline, feed) = start(args, &loaded, earlier, clock::zone())?;
@@ -49,7 +49,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 }
 
 /// The dashboard, the recording, and the frames from the first place shown.
-fn start(args: &cli::Replay, loaded: &Loaded, filters: Vec<String>, zone: Zone) -> Result<(App, Timeline, Feed)> {
+fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: Zone) -> Result<(App, Timeline, Feed)> {
     let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
     let budget = Budget::new(memory);
     let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, AtEnd::Stop, SEVERAL)?, budget)?;
@@ -71,7 +71,7 @@ fn start(args: &cli::Replay, loaded: &Loaded, filters: Vec<String>, zone: Zone) 
 }
 
 /// Shows the start of a recording, through the filter it was recorded with and another filter.
-fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &Loaded) -> Result<()> {
+fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &LoadedConfig) -> Result<()> {
     let trace = input.trace()?;
     for next in input.take_ahead() {
         match next {
@@ -148,7 +148,7 @@ pub(crate) mod tests {
 
     /// The dashboard with all of a recording, as far as it fits.
     pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
-        let (mut app, _, mut feed) = start(args, &Loaded::default(), Vec::new(), Zone::UTC)?;
+        let (mut app, _, mut feed) = start(args, &LoadedConfig::default(), Vec::new(), Zone::UTC)?;
         while let Some(batch) = feed.next().await {
             app.update(app::Input::Batch(batch));
         }
@@ -199,7 +199,7 @@ pub(crate) mod tests {
             let mut input = Files::open(std::slice::from_ref(&path), AtEnd::Stop, SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
-            begin(&mut app, &mut input, &cli::FilterArgs::default(), &Loaded::default()).expect("a recording");
+            begin(&mut app, &mut input, &cli::FilterArgs::default(), &LoadedConfig::default()).expect("a recording");
             assert_eq!((app.filter.text(), app.pipeline.account().sum().lost.read > 0), (filter.clone(), damaged));
         }
     }
@@ -216,7 +216,7 @@ pub(crate) mod tests {
         let shown = |text: &str, given: &cli::FilterArgs| {
             fs::write(&config, text).expect("room");
             let options = cli::ConfigOptions { config: Some(config.clone()), no_config: false };
-            let loaded = Loaded::read(&options).expect("a configuration");
+            let loaded = LoadedConfig::read(&options).expect("a configuration");
             let mut input = Files::open(&files, AtEnd::Stop, SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));

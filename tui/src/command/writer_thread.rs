@@ -1,7 +1,7 @@
 //! A descriptor with a writer thread: if its reader stalls, only that thread waits.
 //!
-//! Output waits in a queue. The producer checks [`Outlet::full`] first, and [`Outlet::written`] returns what the system
-//! has accepted. [`Patience`] detects a stalled reader. [`Outlet::abandon`] then ends the thread, even during a write;
+//! Output waits in a queue. The producer checks [`WriterThread::full`] first, and [`WriterThread::written`] returns what the system
+//! has accepted. [`Patience`] detects a stalled reader. [`WriterThread::abandon`] then ends the thread, even during a write;
 //! the accepted part of that write is counted.
 //!
 //! Regular files need no thread: a write to them does not wait for a reader.
@@ -34,13 +34,13 @@ const ENDING: Duration = Duration::from_millis(300);
 const KICK: libc::c_int = libc::SIGURG;
 
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct WriterThread {
     shared: Arc<Shared>,
 }
 
 /// A writer into the queue. If the descriptor fails, the next write or flush returns the error.
 #[derive(Clone, Debug)]
-pub(super) struct Inlet(Arc<Shared>);
+pub(super) struct QueueWriter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -97,18 +97,18 @@ impl Failure {
     }
 }
 
-impl Outlet {
-    /// An outlet to one of the process's own descriptors.
-    pub(super) fn to(fd: BorrowedFd<'_>) -> io::Result<Outlet> {
-        Outlet::with(File::from(fd.try_clone_to_owned()?), fd.is_terminal())
+impl WriterThread {
+    /// An writer to one of the process's own descriptors.
+    pub(super) fn to(fd: BorrowedFd<'_>) -> io::Result<WriterThread> {
+        WriterThread::with(File::from(fd.try_clone_to_owned()?), fd.is_terminal())
     }
 
-    /// An outlet to a file.
-    pub(super) fn new(file: File) -> io::Result<Outlet> {
-        Outlet::with(file, false)
+    /// An writer to a file.
+    pub(super) fn new(file: File) -> io::Result<WriterThread> {
+        WriterThread::with(file, false)
     }
 
-    fn with(file: File, lines: bool) -> io::Result<Outlet> {
+    fn with(file: File, lines: bool) -> io::Result<WriterThread> {
         let direct = file.metadata().is_ok_and(|about| about.is_file() || is_memory(&about));
         let shared = Arc::new(Shared {
             file,
@@ -126,11 +126,11 @@ impl Outlet {
         if !direct {
             start(&shared)?;
         }
-        Ok(Outlet { shared })
+        Ok(WriterThread { shared })
     }
 
-    pub(super) fn inlet(&self) -> Inlet {
-        Inlet(Arc::clone(&self.shared))
+    pub(super) fn queue(&self) -> QueueWriter {
+        QueueWriter(Arc::clone(&self.shared))
     }
 
     /// The counter of bytes that the system has taken, which keeps growing.
@@ -210,7 +210,7 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for WriterThread {
     /// The thread ends by itself once all is written. It is not waited for: it may never be.
     fn drop(&mut self) {
         self.shared.lock().closed = true;
@@ -218,7 +218,7 @@ impl Drop for Outlet {
     }
 }
 
-impl Write for Inlet {
+impl Write for QueueWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         if let Some(failed) = state.failed {
@@ -366,23 +366,23 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(outlet: &Outlet) -> Patience {
-        Patience::of(outlet, limits::PATIENCE)
+    pub(super) fn new(writer: &WriterThread) -> Patience {
+        Patience::of(writer, limits::PATIENCE)
     }
 
-    fn of(outlet: &Outlet, limit: Duration) -> Patience {
-        Patience { limit, written: outlet.written(), since: Instant::now() }
+    fn of(writer: &WriterThread, limit: Duration) -> Patience {
+        Patience { limit, written: writer.written(), since: Instant::now() }
     }
 
     /// Whether output waits and nothing of it was taken for the time limit. Call it about every [`POLL_INTERVAL`].
-    pub(super) fn over(&mut self, outlet: &Outlet) -> bool {
-        let written = outlet.written();
-        if written != self.written || !outlet.pending() {
+    pub(super) fn over(&mut self, writer: &WriterThread) -> bool {
+        let written = writer.written();
+        if written != self.written || !writer.pending() {
             (self.written, self.since) = (written, Instant::now());
             return false;
         }
         // This makes a large write return if a slow reader has read part of it.
-        outlet.kick();
+        writer.kick();
         self.since.elapsed() >= self.limit
     }
 }

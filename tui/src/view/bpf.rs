@@ -451,7 +451,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
                 named("address", &format!("{:#018x}{symbol}", addr.0), plain);
             }
         }
-        None if let Some(told) = seen.told => {
+        None if let Some(told) = seen.reported => {
             let at = clock(told.time.0, world.clock_offset(), app);
             let place = text::value_in(&told.place, theme.charset, 4096);
             let name = if seen.gone.is_some() { "was on" } else { "attached" };

@@ -6,7 +6,7 @@ use crate::app::keys::keymap::Action;
 use crate::app::prompt::completion::Completion;
 use crate::app::prompt::line::LINE;
 use crate::app::prompt::{Prompt, Purpose};
-use crate::app::search::Place;
+use crate::app::search::MatchPosition;
 use crate::app::views::View;
 use crate::app::{App, Failures};
 use ratatui::Frame;
@@ -189,7 +189,7 @@ fn searched(app: &App, room: usize, theme: Theme) -> Piece {
 
 /// The number of the selected match, and of all matches in memory. A `+` marks that others may exist outside memory.
 fn matches(app: &App) -> String {
-    let Some(Place { at, all, unlisted }) = app.search.place(app.events(), app.store()) else {
+    let Some(MatchPosition { at, all, unlisted }) = app.search.place(app.events(), app.store()) else {
         return "...".to_owned();
     };
     let more = app.loaded().has_unloaded_rows() && !app.search.no_others;

@@ -254,7 +254,8 @@ pub(super) fn lines_to(branch: Branch, room: usize, style: Style, theme: Theme) 
 /// The text after the command: the failed call, and the counts of hidden processes below.
 fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Vec<Piece> {
     let mut remarks = Vec::new();
-    if let Some(tried) = seen.failure().filter(|failure| seen.tried.is_some_and(|tried| tried.failure.id == failure.id))
+    if let Some(tried) =
+        seen.failure().filter(|failure| seen.failed_exec.is_some_and(|tried| tried.failure.id == failure.id))
     {
         // The command is the program that the process tried to execute.
         let role = if tried.real { Role::Failure } else { Role::Expected };

@@ -331,7 +331,7 @@ pub(crate) fn unknown_of(scan: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::{HeldBy, Holder, Part};
+    use crate::bpf::{HeldBy, Holder, InterfaceScope};
     use crate::frame::host::BpfHolder;
     use tracetui_shared::id::Tgid;
 
@@ -464,7 +464,7 @@ mod tests {
         let frames = |known: &mut Described, programs: &[u32]| {
             let mut batch = Batch::default();
             let programs = programs.iter().copied().map(on).collect();
-            let part = InterfacePart { netns: NsInum(7), ifindex: 1, part: Part::All, programs };
+            let part = InterfacePart { netns: NsInum(7), ifindex: 1, scope: InterfaceScope::All, programs };
             known.change(&part, BootNanos(2), &mut batch);
             batch.frames().count()
         };
@@ -515,19 +515,19 @@ mod tests {
             flags: flags.into(),
             ..BpfAttachment::default()
         };
-        let of_handle = |place: &str, number: &str| Part::Filters {
+        let of_handle = |place: &str, number: &str| InterfaceScope::Filters {
             places: vec![place.into()],
             number: Some(number.into()),
             any_handle: false,
         };
-        let filters = |place: &str, number: Option<&str>| Part::Filters {
+        let filters = |place: &str, number: Option<&str>| InterfaceScope::Filters {
             places: vec![place.into()],
             number: number.map(Into::into),
             any_handle: true,
         };
         let mut known = Described::since(LinkId(0), ProgId(99));
         let mut change = |part, programs: &[BpfAttachment]| {
-            let part = InterfacePart { netns: NsInum(7), ifindex: 2, part, programs: programs.to_vec() };
+            let part = InterfacePart { netns: NsInum(7), ifindex: 2, scope: part, programs: programs.to_vec() };
             let (changed, mut batch) = (known.is_changed(&part), Batch::default());
             known.change(&part, BootNanos(2), &mut batch);
             let frames = shown(&batch);
@@ -539,10 +539,10 @@ mod tests {
         };
         let xdp = Hook::Type(37);
         let [one, two] = [1, 2].map(|program| of(program, xdp, "native"));
-        assert_eq!(change(Part::Xdp, std::slice::from_ref(&one)), [""; 0], "before the first inventory");
-        assert_eq!(change(Part::Xdp, std::slice::from_ref(&one)), ["+#0 1 true"]);
-        assert_eq!(change(Part::Xdp, std::slice::from_ref(&one)), [""; 0]);
-        assert_eq!(change(Part::Xdp, std::slice::from_ref(&two)), ["-#0 true", "+#1 2 true"]);
+        assert_eq!(change(InterfaceScope::Xdp, std::slice::from_ref(&one)), [""; 0], "before the first inventory");
+        assert_eq!(change(InterfaceScope::Xdp, std::slice::from_ref(&one)), ["+#0 1 true"]);
+        assert_eq!(change(InterfaceScope::Xdp, std::slice::from_ref(&one)), [""; 0]);
+        assert_eq!(change(InterfaceScope::Xdp, std::slice::from_ref(&two)), ["-#0 true", "+#1 2 true"]);
         let first = of(3, Hook::Tc, "ingress direct-action prio 1");
         assert_eq!(change(filters("ingress", Some(" prio 1")), std::slice::from_ref(&first)), ["+#2 3 true"]);
         let second = of(4, Hook::Tc, "ingress prio 1 handle 0x2");
@@ -554,7 +554,7 @@ mod tests {
         let again = of(5, Hook::Tc, "ingress action prio 2 chain 3");
         assert_eq!(change(filters("ingress", Some(" prio 2 chain 3")), &[again]), ["+#4 5 true"]);
         assert_eq!(change(filters("ingress", None), &[]), ["-#4 true"], "the qdisc");
-        assert_eq!(change(Part::All, &[]), ["-#1 true"]);
+        assert_eq!(change(InterfaceScope::All, &[]), ["-#1 true"]);
     }
 
     #[test]

@@ -170,13 +170,13 @@ impl Iterator for Words {
 pub struct InterfacePart {
     pub netns: NsInum,
     pub ifindex: u32,
-    pub part: Part,
+    pub scope: InterfaceScope,
     /// All programs that are attached there now.
     pub programs: Vec<BpfAttachment>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Part {
+pub enum InterfaceScope {
     /// The interface is gone, or is in another namespace now.
     All,
     Xdp,
@@ -194,10 +194,10 @@ impl InterfacePart {
     fn covers(&self, known: &BpfAttachment) -> bool {
         let is_there = (known.link.0, known.ifindex, known.netns) == (0, Some(self.ifindex), Some(self.netns));
         is_there
-            && match &self.part {
-                Part::All => true,
-                Part::Xdp => known.hook == Hook::Type(XDP),
-                Part::Filters { places, number, any_handle } => {
+            && match &self.scope {
+                InterfaceScope::All => true,
+                InterfaceScope::Xdp => known.hook == Hook::Type(XDP),
+                InterfaceScope::Filters { places, number, any_handle } => {
                     let mut rests = places.iter().filter_map(|place| known.flags.strip_prefix(place.as_slice()));
                     let is_numbered = |rest: &[u8]| {
                         let Some(number) = number else { return true };

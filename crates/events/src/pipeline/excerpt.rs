@@ -36,23 +36,23 @@ pub struct Excerpt {
     /// The symbols as a reader knows them.
     symbols: StackSymbols,
     /// The texts that the events show, if nothing else may be in the excerpt.
-    shown: Option<Shown>,
+    shown_texts: Option<ShownTexts>,
     redact: Option<Redact>,
 }
 
 /// The texts of processes that events of an excerpt show.
 #[derive(Debug, Default)]
-struct Shown {
+struct ShownTexts {
     images: HashSet<Arc<Image>>,
 }
 
-impl Shown {
+impl ShownTexts {
     /// The process without the texts that neither this event nor an earlier one shows. Every event shows its names. `known` is the
     /// process as a reader knows it.
     fn of(&mut self, seen: &EventContext<'_>, process: &Process, known: Option<&Process>, executed: bool) -> Process {
         let header = &seen.event.header;
         if self.images.len() >= limits::DEAD_PROCESSES {
-            *self = Shown::default();
+            *self = ShownTexts::default();
         }
         if executed {
             self.images.insert(Arc::clone(&process.image));
@@ -90,14 +90,14 @@ impl Excerpt {
             groups: HashSet::default(),
             cgroups: HashSet::default(),
             symbols: StackSymbols::default(),
-            shown: None,
+            shown_texts: None,
             redact: None,
         }
     }
 
     /// Leaves out the names, programs, arguments, directories and cgroups of processes if no event in the excerpt shows them.
     pub fn only_shown(self) -> Excerpt {
-        Excerpt { shown: Some(Shown::default()), ..self }
+        Excerpt { shown_texts: Some(ShownTexts::default()), ..self }
     }
 
     /// Redacts all texts. Call it before the first event.
@@ -172,7 +172,7 @@ impl Excerpt {
         let process = seen.process.and_then(|process| {
             let executed = seen.event.body.started().is_some();
             let known = self.known.get(&process.key);
-            let process = match &mut self.shown {
+            let process = match &mut self.shown_texts {
                 Some(shown) => Arc::new(shown.of(seen, process, known.map(|known| &**known), executed)),
                 None => Arc::clone(process),
             };
@@ -199,7 +199,7 @@ impl Excerpt {
     fn changed(&self, seen: &EventContext<'_>) -> Option<Box<EnvChange>> {
         let Body::Exec(exec) = &seen.event.body else { return None };
         let change = exec.change(seen)?;
-        Some(Box::new(if self.shown.is_some() { change.without_secrets() } else { change.clone() }))
+        Some(Box::new(if self.shown_texts.is_some() { change.without_secrets() } else { change.clone() }))
     }
 
     /// Writes the symbols of the stack and of the attach point of an event that a reader does not know.
@@ -217,7 +217,7 @@ impl Excerpt {
     /// Writes the names of the users, groups and cgroups of an event, the first time that each occurs.
     fn names(&mut self, seen: &EventContext<'_>, process: &Process) {
         let header = &seen.event.header;
-        let own = self.shown.is_none();
+        let own = self.shown_texts.is_none();
         for uid in [Some(header.uid), Some(process.uid).filter(|_| own)].into_iter().flatten() {
             if self.users.insert(uid)
                 && let Some(name) = seen.world.user(uid)

@@ -86,7 +86,7 @@ impl Density {
 }
 
 /// A place from which a recording is read.
-pub struct Place {
+pub struct StartPoint {
     /// The state at this place. At the start there may be none.
     pub state: Option<Batch>,
     pub from_start: bool,
@@ -160,7 +160,7 @@ impl Timeline {
     }
 
     /// Finds where to begin reading for a time (CLOCK_BOOTTIME, ns): at a state before which all events are earlier, or at the start.
-    pub fn seek(&mut self, ns: u64) -> Result<Place> {
+    pub fn seek(&mut self, ns: u64) -> Result<StartPoint> {
         let place = self.read_from(self.place(ns)?)?;
         self.troubles.found().error = None;
         Ok(place)
@@ -190,16 +190,16 @@ impl Timeline {
         input
     }
 
-    fn read_from(&self, mut place: (usize, u64)) -> Result<Place> {
+    fn read_from(&self, mut place: (usize, u64)) -> Result<StartPoint> {
         loop {
             let mut rest = self.input(place);
             match rest.read_next()? {
                 Some(Next::State(state)) => {
-                    return Ok(Place { state: Some(state), from_start: place == START, rest });
+                    return Ok(StartPoint { state: Some(state), from_start: place == START, rest });
                 }
                 first if place == START => {
                     rest.ahead.extend(first);
-                    return Ok(Place { state: None, from_start: true, rest });
+                    return Ok(StartPoint { state: None, from_start: true, rest });
                 }
                 // The state cannot be read.
                 _ => place = START,
@@ -324,7 +324,7 @@ mod tests {
 
     /// The times of the events from a place on, and whether that is the start.
     fn events(timeline: &Timeline, place: (usize, u64)) -> (Vec<u64>, bool) {
-        let Place { state, from_start, mut rest } = timeline.read_from(place).expect("readable");
+        let StartPoint { state, from_start, mut rest } = timeline.read_from(place).expect("readable");
         let mut pipeline = Pipeline::default();
         state.iter().for_each(|state| pipeline.restore(state));
         let mut times = Vec::new();

@@ -31,7 +31,7 @@ pub struct Text {
 
 /// A part of a row.
 #[derive(Clone, Copy)]
-enum Part {
+enum RowPart {
     Start,
     Process,
     Outcome,
@@ -57,11 +57,11 @@ impl Row {
         self.raw.shrink_to(limits::SCRATCH);
     }
 
-    fn part(&mut self, part: Part, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+    fn part(&mut self, part: RowPart, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         match part {
-            Part::Start => self.start(seen, out),
-            Part::Process => self.process(seen, out),
-            Part::Outcome => self.outcome(seen, out),
+            RowPart::Start => self.start(seen, out),
+            RowPart::Process => self.process(seen, out),
+            RowPart::Outcome => self.outcome(seen, out),
         }
     }
 
@@ -128,7 +128,7 @@ impl Format for Text {
         let Text { row, memo } = self;
         // The look of a comm depends on the kind.
         let process = if row.paint == Paint::On { Source::Event } else { Source::Thread };
-        let parts = [(Source::Event, Part::Start), (process, Part::Process), (Source::Kind, Part::Outcome)];
+        let parts = [(Source::Event, RowPart::Start), (process, RowPart::Process), (Source::Kind, RowPart::Outcome)];
         match &seen.event.body {
             Body::Lost(lost) => row.paint.put(Look::Bad, out, |out| row.lost(seen, lost, out)),
             _ => memo.line(seen).write(&parts, out, |part, out| row.part(*part, seen, out)),

@@ -26,7 +26,7 @@ struct Meta {
 pub(super) const PER_EVENT: usize = size_of::<Meta>() + 2 * size_of::<Id>();
 
 /// The id of an event, and the number of evicted events counted in it ([`Stored::evicted`]).
-type Place = (Id, u32);
+type IdWithEvicted = (Id, u32);
 
 /// Events in the order of their ids. Only the newest block of a level grows.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub(super) struct Block {
     bytes: Vec<u8>,
     metas: Vec<Meta>,
     /// One for each event. Empty if the events are consecutive and none counts evicted ones.
-    places: Vec<Place>,
+    ids: Vec<IdWithEvicted>,
     lost_rows: u64,
 }
 
@@ -84,23 +84,23 @@ impl Block {
             failed,
             answered,
         });
-        self.places.push((id, evicted));
+        self.ids.push((id, evicted));
         self.bytes.extend_from_slice(stored.bytes);
     }
 
     /// The position of the first event that is not older than an id.
     #[inline]
     pub(super) fn position(&self, id: Id) -> usize {
-        match self.places.is_empty() {
+        match self.ids.is_empty() {
             true => {
                 usize::try_from(id.saturating_sub(self.first)).map_or(self.metas.len(), |at| at.min(self.metas.len()))
             }
-            false => self.places.partition_point(|(known, _)| *known < id),
+            false => self.ids.partition_point(|(known, _)| *known < id),
         }
     }
 
-    fn place(&self, at: usize) -> Place {
-        self.places.get(at).copied().unwrap_or((self.first + at as u64, 0))
+    fn place(&self, at: usize) -> IdWithEvicted {
+        self.ids.get(at).copied().unwrap_or((self.first + at as u64, 0))
     }
 
     #[inline]
@@ -148,7 +148,7 @@ impl Block {
     pub(super) fn seal(&mut self) {
         self.bytes.shrink_to_fit();
         self.metas.shrink_to_fit();
-        self.places.shrink_to_fit();
+        self.ids.shrink_to_fit();
     }
 
     pub(super) fn first_id(&self) -> Id {
@@ -177,6 +177,6 @@ impl Block {
 
     /// Bytes of the block, without the objects that its events share.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.places.capacity() * size_of::<Place>()
+        self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.ids.capacity() * size_of::<IdWithEvicted>()
     }
 }

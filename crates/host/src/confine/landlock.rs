@@ -32,16 +32,16 @@ pub(super) enum WriteAccess<'a> {
 }
 
 /// A directory or file.
-enum Place<'a> {
+enum PathOrFd<'a> {
     Path(&'a Path),
     Open(BorrowedFd<'a>),
 }
 
-impl Place<'_> {
+impl PathOrFd<'_> {
     fn open(&self) -> Option<OwnedFd> {
         match self {
-            Place::Path(path) => rustix::fs::open(*path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok(),
-            Place::Open(directory) => directory.try_clone_to_owned().ok(),
+            PathOrFd::Path(path) => rustix::fs::open(*path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok(),
+            PathOrFd::Open(directory) => directory.try_clone_to_owned().ok(),
         }
     }
 }
@@ -53,18 +53,18 @@ fn changes() -> BitFlags<AccessFs> {
 
 impl<'a> WriteAccess<'a> {
     /// The places, and the access there.
-    fn places(self) -> Vec<(Place<'a>, BitFlags<AccessFs>)> {
+    fn places(self) -> Vec<(PathOrFd<'a>, BitFlags<AccessFs>)> {
         match self {
             WriteAccess::Nowhere => Vec::new(),
             WriteAccess::Terminal => {
-                vec![(Place::Path(Path::new("/dev/tty")), AccessFs::WriteFile | AccessFs::IoctlDev)]
+                vec![(PathOrFd::Path(Path::new("/dev/tty")), AccessFs::WriteFile | AccessFs::IoctlDev)]
             }
-            WriteAccess::Removals(dir) => vec![(Place::Path(dir), AccessFs::RemoveFile.into())],
-            WriteAccess::Directories(dirs) => dirs.iter().map(|dir| (Place::Path(dir), changes())).collect(),
+            WriteAccess::Removals(dir) => vec![(PathOrFd::Path(dir), AccessFs::RemoveFile.into())],
+            WriteAccess::Directories(dirs) => dirs.iter().map(|dir| (PathOrFd::Path(dir), changes())).collect(),
             WriteAccess::Shipper(ShipperDirectories { spool, state, target }) => {
-                let spool = spool.map(|dir| (Place::Open(dir), AccessFs::RemoveFile.into()));
-                let target = target.map(|dir| (Place::Path(dir), changes() | AccessFs::MakeDir));
-                spool.into_iter().chain([(Place::Open(state), changes())]).chain(target).collect()
+                let spool = spool.map(|dir| (PathOrFd::Open(dir), AccessFs::RemoveFile.into()));
+                let target = target.map(|dir| (PathOrFd::Path(dir), changes() | AccessFs::MakeDir));
+                spool.into_iter().chain([(PathOrFd::Open(state), changes())]).chain(target).collect()
             }
         }
     }

@@ -82,7 +82,7 @@ struct End {
 }
 
 /// A name that is still to be looked up, with the link that it comes from.
-struct Part {
+struct PendingName {
     name: Vec<u8>,
     link: Option<usize>,
 }
@@ -307,7 +307,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The target of a link, if the process may follow it.
-    fn follow(&self, dir: &FileNode, link: &FileNode, part: &Part) -> Walked<Vec<u8>> {
+    fn follow(&self, dir: &FileNode, link: &FileNode, part: &PendingName) -> Walked<Vec<u8>> {
         let resolve = match self.question.call {
             FailedCall::Open { resolve, .. } => resolve,
             FailedCall::Exec { .. } => 0,
@@ -553,9 +553,9 @@ fn not_at(dirfd: i32, node: &FileNode) -> Walked<FileNode> {
 }
 
 /// The names of a path, last one first.
-fn parts(path: &[u8], link: Option<usize>) -> Vec<Part> {
+fn parts(path: &[u8], link: Option<usize>) -> Vec<PendingName> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    let mut parts: Vec<Part> = names.map(|name| Part { name: name.to_vec(), link }).collect();
+    let mut parts: Vec<PendingName> = names.map(|name| PendingName { name: name.to_vec(), link }).collect();
     parts.reverse();
     parts
 }
@@ -565,7 +565,7 @@ fn failed<T>(node: &FileNode, error: &Errno) -> Walked<T> {
 }
 
 /// The refusal of a name that does not exist. For a link, it gives the target.
-fn missing(dir: &FileNode, part: &Part, no: &str, remark: &str, links: &[Link]) -> Refusal {
+fn missing(dir: &FileNode, part: &PendingName, no: &str, remark: &str, links: &[Link]) -> Refusal {
     let near = dir.nearest(&part.name);
     let mut text = [no.as_bytes(), &part.name, b" in ", &dir.path, remark.as_bytes()].concat();
     if let Some(near) = &near {
@@ -584,7 +584,7 @@ fn missing(dir: &FileNode, part: &Part, no: &str, remark: &str, links: &[Link]) 
     }
 }
 
-fn too_long(dir: &FileNode, part: &Part) -> Refusal {
+fn too_long(dir: &FileNode, part: &PendingName) -> Refusal {
     let text = format!("a name has {} bytes, more than the file system allows (at most {NAME_MAX})", part.name.len());
     let text = [&dir.path, b": ".as_slice(), text.as_bytes()].concat();
     Refusal::new(libc::ENAMETOOLONG, Cause::TooLong, &part.name, text)

@@ -23,7 +23,7 @@ struct Replayed {
     /// The terminal state before `parts`.
     base: Terminal,
     /// The output after `base`, each part with its time.
-    parts: VecDeque<(BootNanos, Part)>,
+    parts: VecDeque<(BootNanos, TerminalUpdate)>,
     bytes: usize,
     /// The number of parts before `parts`.
     first: usize,
@@ -35,31 +35,31 @@ struct Replayed {
 }
 
 #[derive(Debug)]
-enum Part {
+enum TerminalUpdate {
     Wrote(CommandOutput),
     /// A state that replaces the previous terminal.
     State(Box<Terminal>),
 }
 
-impl Part {
+impl TerminalUpdate {
     fn bytes(&self) -> usize {
-        size_of::<(BootNanos, Part)>()
+        size_of::<(BootNanos, TerminalUpdate)>()
             + match self {
-                Part::Wrote(output) => output.bytes.len(),
-                Part::State(terminal) => terminal.bytes(),
+                TerminalUpdate::Wrote(output) => output.bytes.len(),
+                TerminalUpdate::State(terminal) => terminal.bytes(),
             }
     }
 
     fn apply(&self, terminal: &mut Terminal) {
         match self {
-            Part::Wrote(output) => terminal.apply(output),
-            Part::State(state) => terminal.clone_from(state),
+            TerminalUpdate::Wrote(output) => terminal.apply(output),
+            TerminalUpdate::State(state) => terminal.clone_from(state),
         }
     }
 }
 
 impl Replayed {
-    fn push(&mut self, time: BootNanos, part: Part) {
+    fn push(&mut self, time: BootNanos, part: TerminalUpdate) {
         self.bytes += part.bytes();
         self.parts.push_back((time, part));
         while self.bytes > limits::OUTPUT_REPLAYED
@@ -126,9 +126,9 @@ impl Output {
     pub(in crate::app) fn replay(output: &mut Option<Output>, batch: &Batch, state: Option<&Terminal>) {
         for frame in batch.frames().filter(|frame| frame.header.kind >= FIRST_KIND) {
             let part = match (HostFrame::decode(&frame), state) {
-                (Some(HostFrame::CommandOutput(output)), _) => Part::Wrote(output),
+                (Some(HostFrame::CommandOutput(output)), _) => TerminalUpdate::Wrote(output),
                 (Some(HostFrame::Restart(part)), Some(terminal)) if part.part + 1 == part.parts => {
-                    Part::State(Box::new(terminal.clone()))
+                    TerminalUpdate::State(Box::new(terminal.clone()))
                 }
                 _ => continue,
             };

@@ -51,7 +51,7 @@ impl App {
         let of_event = |id| self.store.get(id)?.with(self.world(), copy::command)?;
         let command = match subject {
             _ if matches!(self.views.shown, View::Top | View::Bpf | View::Diff) => None,
-            _ if self.views.shown == View::Tree => self.views.tree.selected().and_then(|seen| match seen.tried {
+            _ if self.views.shown == View::Tree => self.views.tree.selected().and_then(|seen| match seen.failed_exec {
                 // The row shows parts of the event. The copy has all of it.
                 Some(tried) => of_event(tried.failure.id),
                 None => copy::command_of(seen.process).map(|command| command + seen.redirected),

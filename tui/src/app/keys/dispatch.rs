@@ -315,7 +315,7 @@ impl App {
             return self.select_behind_pane();
         }
         // The search for the event of a difference is part of the step.
-        let from_diff = self.left.as_ref().is_some_and(|left| left.view == View::Diff);
+        let from_diff = self.return_to.as_ref().is_some_and(|left| left.view == View::Diff);
         if from_diff && self.back_to_view() {
             self.search.clear();
             return;

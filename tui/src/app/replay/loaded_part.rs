@@ -11,7 +11,7 @@ use tracetui_events::text::grouped;
 use tracetui_shared::time::BootNanos;
 
 #[derive(Clone, Copy)]
-pub(crate) struct Loaded<'a> {
+pub(crate) struct LoadedPart<'a> {
     pub(in crate::app) replay: Option<&'a Replay>,
     pub(in crate::app) store: &'a Store,
     pub(in crate::app) events: &'a EventList,
@@ -20,7 +20,7 @@ pub(crate) struct Loaded<'a> {
     pub(in crate::app) start_ns: Option<u64>,
 }
 
-impl Loaded<'_> {
+impl LoadedPart<'_> {
     pub(crate) fn time_of(self, id: Id) -> Option<u64> {
         self.store.get(id).map(|stored| stored.time.0)
     }

@@ -4,7 +4,7 @@ use super::in_recording::{Find, Finding};
 use super::{Pattern, Way};
 use crate::app::input::Handled;
 use crate::app::prompt::Purpose;
-use crate::app::replay::loaded_part::Loaded;
+use crate::app::replay::loaded_part::LoadedPart;
 use crate::app::replay::{Replay, Target};
 use crate::app::{App, Effects};
 
@@ -13,7 +13,7 @@ const LOADED: u64 = 50_000;
 
 impl Find {
     /// The search from the other end, up to the position.
-    fn wrapped(self, loaded: Loaded<'_>) -> Find {
+    fn wrapped(self, loaded: LoadedPart<'_>) -> Find {
         let at = loaded.position();
         let (from_ns, to_ns) = match self.way {
             Way::Down => (0, at.unwrap_or(self.from_ns)),

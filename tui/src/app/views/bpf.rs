@@ -62,7 +62,7 @@ pub(crate) struct Seen<'a> {
     /// The holders of the link, and the holders of the program.
     pub held: [Option<&'a BpfHolders>; 2],
     /// The attachment according to an event, if the inventory has none.
-    pub told: Option<&'a BpfDoer>,
+    pub reported: Option<&'a BpfDoer>,
     /// Who made the attachment, and who loaded the program, if an event showed that.
     pub by: [Option<&'a BpfDoer>; 2],
     /// Its current run rate, if runs are counted.
@@ -103,7 +103,7 @@ impl<'a> Seen<'a> {
             let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
             let told = None;
-            Seen { id, program, attachment, hidden, gone, new, held, told, by, rate, all_seen, unlooked }
+            Seen { id, program, attachment, hidden, gone, new, held, reported: told, by, rate, all_seen, unlooked }
         };
         match key {
             Key::Hidden(at) => {
@@ -133,7 +133,7 @@ impl<'a> Seen<'a> {
                 let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
                 let by = [told, base.by[1]];
                 let unlooked = base.unlooked || at.is_some() && is_of_events(facts);
-                (!later(facts.loaded)).then_some(Seen { gone, new, rate, told, by, unlooked, ..base })
+                (!later(facts.loaded)).then_some(Seen { gone, new, rate, reported: told, by, unlooked, ..base })
             }
         }
     }
@@ -168,7 +168,7 @@ impl<'a> Seen<'a> {
         }
         match self.attachment {
             Some(attachment) => place_text(attachment, charset, &mut out),
-            None if let Some(told) = self.told => {
+            None if let Some(told) = self.reported => {
                 return format!("{} (event)", text::value_in(&told.place, charset, 4096));
             }
             None if self.gone.is_some() => return "unloaded".to_owned(),
@@ -240,7 +240,7 @@ pub(crate) struct Tally {
 
 /// The inputs that the rows were built from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Made {
+struct BuiltFrom {
     moment: Option<BootNanos>,
     order: Order,
     reverse: bool,
@@ -264,7 +264,7 @@ pub(crate) struct Bpf {
     first_gone: usize,
     pub(crate) tally: Tally,
     pub(crate) hides_gone: bool,
-    made: Option<Made>,
+    built_from: Option<BuiltFrom>,
     /// Whether the subject of the selected row is gone.
     cursor_gone: bool,
     /// Whether the user selected the first row. The list then stays at its top while the selected row is on the screen.
@@ -281,13 +281,14 @@ impl Bpf {
     fn refresh(&mut self, moment: Option<BootNanos>, world: &World, open: bool, now: Duration) {
         let changes = (world.bpf.changes(), world.bpf.taken().map(|taken| taken.to));
         let List { order, reverse, .. } = self.list;
-        let made = Made { moment, order, reverse, hides_gone: self.hides_gone, changes };
+        let made = BuiltFrom { moment, order, reverse, hides_gone: self.hides_gone, changes };
         let held = order == Order::Runs && self.list.is_held(now);
-        let same = self.made.is_some_and(|before| before == made || held && Made { changes, ..before } == made);
+        let same =
+            self.built_from.is_some_and(|before| before == made || held && BuiltFrom { changes, ..before } == made);
         if same {
             return;
         }
-        self.made = Some(made);
+        self.built_from = Some(made);
         let rows = self.make_rows(moment, world);
         let row = self.list.key().map_or(Some(0), |cursor| rows.iter().position(|row| row == cursor));
         let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
@@ -352,7 +353,7 @@ impl Bpf {
     }
 
     pub(crate) fn seen<'a>(&self, key: Key, world: &'a World) -> Option<Seen<'a>> {
-        Seen::of(key, self.made.and_then(|made| made.moment), world)
+        Seen::of(key, self.built_from.and_then(|made| made.moment), world)
     }
 
     pub(crate) fn new_above(&self) -> usize {
@@ -366,7 +367,7 @@ impl Bpf {
     /// Selects the first row, from now on.
     fn follow(&mut self) {
         self.list.unselect();
-        (self.made, self.at_start) = (None, true);
+        (self.built_from, self.at_start) = (None, true);
     }
 
     /// Restores the initial order, shows unloaded programs, and selects the first row.
@@ -378,7 +379,7 @@ impl Bpf {
 
     /// Rebuilds the rows before the next screen.
     pub(crate) fn again(&mut self) {
-        self.made = None;
+        self.built_from = None;
     }
 
     pub(crate) fn stay(&mut self, now: Duration) {

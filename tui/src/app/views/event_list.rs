@@ -30,13 +30,13 @@ use tracetui_shared::kind::{Kind, KindSet};
 
 /// The conditions under which an event is shown: kind, failure, and the filter.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shown<'a> {
+pub(crate) struct ShowConditions<'a> {
     pub kinds: KindSet,
     pub failures: bool,
     pub filter: Option<&'a DisplayFilter>,
 }
 
-impl Shown<'_> {
+impl ShowConditions<'_> {
     /// Whether an event is shown. Gap rows are shown unless the filter requires kinds other than `lost`.
     pub(crate) fn answer(&self, seen: &EventContext<'_>) -> Answer {
         let kind = seen.event.kind();

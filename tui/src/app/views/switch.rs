@@ -8,7 +8,7 @@ use crate::app::keys::keymap::Action;
 use crate::app::named_enum::step;
 use crate::app::replay::Target;
 use crate::app::search::Pattern;
-use crate::app::{App, Left};
+use crate::app::{App, ReturnTo};
 use tracetui_events::enrich::World;
 use tracetui_events::filter::FilterError;
 use tracetui_events::store::Id;
@@ -153,7 +153,7 @@ impl App {
         self.show(View::Events);
         let applied = matches!(changed, Ok(Change::Applied));
         self.changed(changed);
-        self.left = Some(Left { view, made: self.filter.text(), filter, selected });
+        self.return_to = Some(ReturnTo { view, filter_set: self.filter.text(), filter, selected });
         applied
     }
 
@@ -194,7 +194,7 @@ impl App {
         if self.views.shown != View::Events {
             return false;
         }
-        let Some(left) = self.left.take_if(|left| left.made == text) else { return false };
+        let Some(left) = self.return_to.take_if(|left| left.filter_set == text) else { return false };
         // This text was in effect before, so it is a valid filter.
         let changed = self.filter.set(&left.filter, self.pipeline.world());
         self.changed(changed.map(|()| Change::Applied));

@@ -18,7 +18,7 @@ use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
 use crate::app::views::tree_lines::{Branch, connect};
 pub(crate) use node::{Counts, End, Seen};
-use node::{Flags, Place};
+use node::{Flags, NodeIndex};
 use nodes::Nodes;
 use regex::bytes::Regex;
 use std::time::Duration;
@@ -51,7 +51,7 @@ named! {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
-    place: Place,
+    place: NodeIndex,
     pub branch: Branch,
     pub below: u32,
     pub failed_below: u32,
@@ -90,7 +90,7 @@ impl Tally {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Shown {
+pub(crate) struct TreeConditions {
     pub moment: Option<Moment>,
     /// Show only processes with events that pass the filter, their ancestors and their descendants.
     pub filtered: bool,
@@ -100,7 +100,7 @@ pub(crate) struct Shown {
 /// A process in depth-first order.
 #[derive(Clone, Copy, Debug)]
 struct Met {
-    place: Place,
+    place: NodeIndex,
     /// The position of its parent in the order.
     above: Option<u32>,
     depth: u16,
@@ -114,7 +114,7 @@ struct Met {
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) nodes: Nodes,
-    shown: Shown,
+    conditions: TreeConditions,
     /// Whether processes without events are shown.
     idle: bool,
     /// The rows. Without a key, the process of most interest at the moment is selected.
@@ -135,7 +135,7 @@ impl Tree {
     pub(crate) fn new(budget: Budget) -> Tree {
         Tree {
             nodes: Nodes::new(budget),
-            shown: Shown::default(),
+            conditions: TreeConditions::default(),
             idle: false,
             list: List::default(),
             tally: Tally::default(),
@@ -147,12 +147,12 @@ impl Tree {
         }
     }
 
-    fn refresh(&mut self, shown: Shown, now: Duration) {
+    fn refresh(&mut self, shown: TreeConditions, now: Duration) {
         let sorted = self.list.order != Sort::Start;
         let held = sorted && (self.list.is_held(now) || now < self.made + SORTED);
         // Each event may change an order by counts.
-        if self.shown != shown || self.again || (self.nodes.stale || sorted) && !held {
-            self.shown = shown;
+        if self.conditions != shown || self.again || (self.nodes.stale || sorted) && !held {
+            self.conditions = shown;
             (self.nodes.stale, self.again, self.made) = (false, false, now);
             let rows = self.make_rows();
             let at = self.row_of_cursor(&rows);
@@ -180,25 +180,25 @@ impl Tree {
         let mut latest = None;
         while let Some(met) = met.get(at).copied() {
             let after = at + met.size as usize;
-            let passes = !self.shown.filtered || met.sum.matched > 0 || at < below_match;
-            let fails = !self.shown.failures || met.sum.failed > 0;
+            let passes = !self.conditions.filtered || met.sum.matched > 0 || at < below_match;
+            let fails = !self.conditions.failures || met.sum.failed > 0;
             let active = self.idle || met.sum.active > 0;
             if !passes || !fails || !active {
                 self.idle_hidden += if active { 0 } else { met.sum.all };
                 at = after;
                 continue;
             }
-            if self.shown.filtered && met.own.matched {
+            if self.conditions.filtered && met.own.matched {
                 below_match = below_match.max(after);
             }
             let own = Tally::of(met.own);
             let context = !met.own.active
-                || self.shown.filtered && !met.own.matched && at >= below_match
-                || self.shown.failures && !met.own.failed;
+                || self.conditions.filtered && !met.own.matched && at >= below_match
+                || self.conditions.failures && !met.own.failed;
             let below = if self.idle { met.sum.all - 1 } else { met.sum.active - own.active };
             let failed_below = met.sum.failed - own.failed;
             let ended_well = failed_below == 0 && met.sum.running == own.running;
-            let hides_match = self.shown.filtered && met.sum.matched > own.matched;
+            let hides_match = self.conditions.filtered && met.sum.matched > own.matched;
             let quiet = ended_well && !hides_match;
             let folded = below > 0 && met.own.fold.unwrap_or(!few && quiet && !line.contains(&met.place));
             let branch = Branch::at(met.depth);
@@ -221,8 +221,8 @@ impl Tree {
         rows
     }
 
-    fn ended(&self, place: Place) -> u64 {
-        let end = self.nodes.seen(place, self.shown.moment).and_then(|seen| seen.end);
+    fn ended(&self, place: NodeIndex) -> u64 {
+        let end = self.nodes.seen(place, self.conditions.moment).and_then(|seen| seen.end);
         end.map_or(u64::MAX, |end| end.time.0)
     }
 
@@ -259,12 +259,12 @@ impl Tree {
 
     /// The same as [`walk`](Self::walk), with siblings sorted.
     fn walk_sorted(&self, met: &mut Vec<Met>) {
-        let mut waiting: Vec<(Place, Option<u32>, u16)> = Vec::new();
+        let mut waiting: Vec<(NodeIndex, Option<u32>, u16)> = Vec::new();
         let busiest = if self.list.order == Sort::Cpu { self.busiest() } else { Vec::new() };
-        let push = |waiting: &mut Vec<_>, of: Option<Place>, above, depth: u16| {
+        let push = |waiting: &mut Vec<_>, of: Option<NodeIndex>, above, depth: u16| {
             let from = waiting.len();
             waiting.extend(self.nodes.children(of).map(|place| (place, above, depth)));
-            let pushed: &mut [(Place, Option<u32>, u16)] = waiting.get_mut(from..).unwrap_or_default();
+            let pushed: &mut [(NodeIndex, Option<u32>, u16)] = waiting.get_mut(from..).unwrap_or_default();
             // Reversed, because processes are popped from the end.
             pushed.reverse();
             pushed.sort_by_cached_key(|(place, ..)| self.measure(*place, &busiest));
@@ -282,9 +282,9 @@ impl Tree {
     }
 
     /// Appends a process to the order. `false` if it started after the moment.
-    fn meet(&self, place: Place, above: Option<u32>, depth: usize, met: &mut Vec<Met>) -> bool {
+    fn meet(&self, place: NodeIndex, above: Option<u32>, depth: usize, met: &mut Vec<Met>) -> bool {
         let links = self.nodes.links(place);
-        let own = match self.shown.moment {
+        let own = match self.conditions.moment {
             None => Some(links.flags),
             moment => self.nodes.flags_at(place, moment),
         };
@@ -296,20 +296,20 @@ impl Tree {
 
     /// For each process, the CPU of the busiest one in its branch.
     fn busiest(&self) -> Vec<u64> {
-        let mut all: Vec<Place> = self.nodes.children(None).collect();
+        let mut all: Vec<NodeIndex> = self.nodes.children(None).collect();
         let mut at = 0;
         while let Some(place) = all.get(at).copied() {
             all.extend(self.nodes.children(Some(place)));
             at += 1;
         }
         let mut busiest = vec![0; self.nodes.len()];
-        let mut at_least = |place: Place, cpu: u64| {
+        let mut at_least = |place: NodeIndex, cpu: u64| {
             let most = busiest.get_mut(place as usize)?;
             *most = cpu.max(*most);
             Some(*most)
         };
         for place in all.into_iter().rev() {
-            let own = self.nodes.seen(place, self.shown.moment).map_or(0, |seen| seen.cpu());
+            let own = self.nodes.seen(place, self.conditions.moment).map_or(0, |seen| seen.cpu());
             let most = at_least(place, own).unwrap_or(0);
             self.nodes.parent(place).into_iter().for_each(|parent| _ = at_least(parent, most));
         }
@@ -317,8 +317,8 @@ impl Tree {
     }
 
     /// The sort key of a process. The largest comes first.
-    fn measure(&self, place: Place, busiest: &[u64]) -> u64 {
-        let Some(seen) = self.nodes.seen(place, self.shown.moment) else { return 0 };
+    fn measure(&self, place: NodeIndex, busiest: &[u64]) -> u64 {
+        let Some(seen) = self.nodes.seen(place, self.conditions.moment) else { return 0 };
         match self.list.order {
             Sort::Start => 0,
             Sort::Lived => self.lived(&seen),
@@ -330,7 +330,7 @@ impl Tree {
     }
 
     /// The ancestors of the selected process. Only the user can fold them.
-    fn line_of_cursor(&self) -> Vec<Place> {
+    fn line_of_cursor(&self) -> Vec<NodeIndex> {
         let mut line = Vec::new();
         let mut next = self.list.key().and_then(|key| self.nodes.place(*key));
         while let Some(parent) = next.and_then(|at| self.nodes.parent(at)) {
@@ -360,7 +360,7 @@ impl Tree {
 
     /// The process of a row, as it was at the shown moment.
     pub(crate) fn seen(&self, row: &Row) -> Option<Seen<'_>> {
-        self.nodes.seen(row.place, self.shown.moment)
+        self.nodes.seen(row.place, self.conditions.moment)
     }
 
     /// A process as it is now. `None` if it is not in the tree.
@@ -409,7 +409,7 @@ impl Tree {
 
     /// The lifetime of a process so far, in nanoseconds.
     pub(crate) fn lived(&self, seen: &Seen<'_>) -> u64 {
-        seen.process.ran_ns(seen.end.map_or(self.time(self.shown.moment), |end| end.time))
+        seen.process.ran_ns(seen.end.map_or(self.time(self.conditions.moment), |end| end.time))
     }
 
     pub(crate) fn selected(&self) -> Option<Seen<'_>> {
@@ -457,7 +457,7 @@ impl Tree {
         }
     }
 
-    fn set_fold(&mut self, place: Place, fold: bool) {
+    fn set_fold(&mut self, place: NodeIndex, fold: bool) {
         self.nodes.fold(place, fold);
         self.again();
     }
@@ -466,7 +466,7 @@ impl Tree {
 impl ViewState for Tree {
     fn prepare(&mut self, context: &Context<'_>) {
         let Context { moment, filtered, failures, .. } = *context;
-        self.refresh(Shown { moment, filtered, failures }, context.now);
+        self.refresh(TreeConditions { moment, filtered, failures }, context.now);
         self.list.reveal(context.height);
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Comparer {
 struct Running {
     messages: UnboundedReceiver<Input>,
     stop: Arc<AtomicBool>,
-    kept: Option<Kept>,
+    live_events: Option<LiveEvents>,
 }
 
 impl Drop for Running {
@@ -59,15 +59,15 @@ impl Drop for Running {
 
 /// The kept events of a trace that runs, up to those at the start of the comparison.
 #[derive(Debug)]
-struct Kept {
+struct LiveEvents {
     events: KeptEvents,
     first: Id,
     end: Id,
-    to: Sender<Part>,
+    to: Sender<LiveBatch>,
 }
 
 #[derive(Debug)]
-struct Part {
+struct LiveBatch {
     batch: Batch,
     percent: u8,
     /// For the last part: how many events were evicted from memory so far.
@@ -75,13 +75,13 @@ struct Part {
 }
 
 /// The trace on the screen.
-enum Shown {
+enum ScreenTrace {
     Recording(String, Vec<Opened>),
     Live(Box<Live>),
 }
 
 struct Live {
-    parts: Receiver<Part>,
+    parts: Receiver<LiveBatch>,
     filter: String,
     kinds: KindSet,
     account: Account,
@@ -99,7 +99,7 @@ impl Comparer {
             Some(files) if files.iter().any(|(_, file)| file.header().id == a.1.header().id) => {
                 return Err(io::Error::other(format!("{} is the recording on the screen", name(&a.0))));
             }
-            Some(files) => (Shown::Recording(shown_name(app), files), None),
+            Some(files) => (ScreenTrace::Recording(shown_name(app), files), None),
             None => {
                 let (to, parts) = channel(WAITING);
                 let (first, end) = (app.store().first_id(), app.store().next_id());
@@ -110,7 +110,7 @@ impl Comparer {
                     account: app.pipeline.account(),
                     runs: app.is_running(),
                 };
-                (Shown::Live(Box::new(live)), Some(Kept { events: KeptEvents::new(app), first, end, to }))
+                (ScreenTrace::Live(Box::new(live)), Some(LiveEvents { events: KeptEvents::new(app), first, end, to }))
             }
         };
         let (before, stopped) = (self.last.take(), Arc::clone(&stop));
@@ -124,7 +124,7 @@ impl Comparer {
             let _ = out.send(Input::Compared(compared.map(Box::new).map_err(|error| format!("{error:#}"))));
         };
         self.last = Some(std::thread::Builder::new().name("diff".into()).spawn(run)?);
-        self.running = Some(Running { messages, stop, kept });
+        self.running = Some(Running { messages, stop, live_events: kept });
         Ok(())
     }
 
@@ -145,15 +145,15 @@ impl Comparer {
     /// Passes on kept events while there is room. After each part comes a message.
     pub(super) fn feed(&mut self, app: &App) {
         let Some(running) = &mut self.running else { return };
-        while let Some(kept) = &mut running.kept {
+        while let Some(kept) = &mut running.live_events {
             let Ok(permit) = kept.to.try_reserve() else { return };
             let (batch, last) = kept.events.next(app);
             let done = last || kept.events.reached() >= kept.end;
             let read = kept.events.reached().saturating_sub(kept.first);
             let percent = percent(read, kept.end.saturating_sub(kept.first));
-            permit.send(Part { batch, percent, evicted: done.then(|| app.store().evicted()) });
+            permit.send(LiveBatch { batch, percent, evicted: done.then(|| app.store().evicted()) });
             if done {
-                running.kept = None;
+                running.live_events = None;
             }
         }
     }
@@ -176,14 +176,14 @@ struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    fn compare(&self, a: Opened, b: Shown) -> Result<Compared> {
+    fn compare(&self, a: Opened, b: ScreenTrace) -> Result<Compared> {
         let memory = Memory::of(limits::DIFF_MEMORY / 2, "the memory for a comparison (384 MiB for a run)");
         let name_a = name(&a.0);
         let of_a = name_a.clone();
         let read_a = move || self.read(0, &[a], of_a, memory);
         let read_b = move || match b {
-            Shown::Recording(name, files) => self.read(1, &files, name, memory),
-            Shown::Live(live) => self.read_live(*live, memory),
+            ScreenTrace::Recording(name, files) => self.read(1, &files, name, memory),
+            ScreenTrace::Live(live) => self.read_live(*live, memory),
         };
         let sides = all(vec![Box::new(read_a), Box::new(read_b)])?;
         self.say();
@@ -218,7 +218,9 @@ impl Progress<'_> {
         let mut pipeline = playback::pipeline(memory.reading, None, &[]);
         let (mut run, mut scratch, mut recorded) = (Run::new(memory.data), Scratch::default(), None);
         let evicted = loop {
-            let Some(Part { batch, percent, evicted }) = parts.blocking_recv() else { bail!("the trace has ended") };
+            let Some(LiveBatch { batch, percent, evicted }) = parts.blocking_recv() else {
+                bail!("the trace has ended")
+            };
             pipeline.feed(batch);
             // A recording of this trace would have only what passes its filter.
             let filter = recorded.get_or_insert_with(|| {
@@ -360,7 +362,7 @@ mod tests {
             let (out, mut messages) = unbounded_channel();
             let stop = AtomicBool::new(stopped);
             let progress = Progress { stop: &stop, out: &out, percent: Default::default() };
-            let result = progress.compare(opened(), Shown::Recording("b".into(), vec![opened()]));
+            let result = progress.compare(opened(), ScreenTrace::Recording("b".into(), vec![opened()]));
             let expected = stopped.then_some("the comparison was stopped");
             assert_eq!(result.err().map(|error| error.to_string()).as_deref(), expected);
             let mut last = None;

@@ -1,7 +1,7 @@
 //! The dashboard's event loop: takes input, applies effects, and draws the screen if something changed.
 
 use super::comparer::{self, Comparer};
-use super::lookups::Looker;
+use super::lookups::Lookups;
 use super::process_usage;
 use super::terminal::{self, Mouse, Screen};
 use super::terminal_input::{Keys, READ_AHEAD};
@@ -30,7 +30,7 @@ use tracetui_events::event::names;
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::restart;
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::playback::timeline::{Place, Timeline};
+use tracetui_events::playback::timeline::{StartPoint, Timeline};
 use tracetui_host::clock;
 use tracetui_live::command::{Ended, Happened, HeldCommand};
 use tracetui_live::feed::Feed;
@@ -122,7 +122,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         trace: RunningTrace::new(feed, command, signals).with_output(&run),
         timeline,
         finder: None,
-        looker: Looker::new(lookups),
+        lookups: Lookups::new(lookups),
         comparer: Comparer::default(),
         opener,
         home,
@@ -179,7 +179,7 @@ struct Loop {
     trace: RunningTrace,
     timeline: Option<Timeline>,
     finder: Option<Finder>,
-    looker: Looker,
+    lookups: Lookups,
     comparer: Comparer,
     opener: Option<Opener>,
     home: Option<PathBuf>,
@@ -316,7 +316,7 @@ impl Loop {
         tokio::select! {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
             found = next_found(&mut self.finder) => Ok(found),
-            looked = self.looker.next() => Ok(Some(looked)),
+            looked = self.lookups.next() => Ok(Some(looked)),
             compared = self.comparer.next() => Ok(compared),
             key = keys.next() => key.map(of_terminal),
             () = pause(until_tick) => Ok(Some(self.tick())),
@@ -415,7 +415,7 @@ impl Loop {
         let Some(timeline) = &mut self.timeline else { return };
         let budget = timeline.budget();
         let place = timeline.seek(ns).map_err(|error| error.to_string());
-        let sought = place.and_then(|Place { state, from_start, rest }| {
+        let sought = place.and_then(|StartPoint { state, from_start, rest }| {
             let feed = Feed::start(rest, Vec::new(), None, budget).map_err(|error| error.to_string())?;
             self.trace.replace_feed(feed);
             Ok(Input::Restore(state, from_start))
@@ -443,7 +443,7 @@ impl Loop {
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, self.app.screen.wrap))?,
                 Effect::Seek(ns) => self.seek(ns),
                 Effect::Find(find) => self.find(find)?,
-                Effect::Look(id, question) => self.looker.ask(id, question),
+                Effect::Look(id, question) => self.lookups.ask(id, question),
                 Effect::ListFiles(path) => self.list_files(path).await,
                 Effect::Compare(with) => self.compare(with).await,
                 Effect::Type(bytes) => self.trace.type_into_command(bytes),

@@ -17,7 +17,7 @@ const THREADS: usize = 4;
 
 /// The lookups. One runs at a time, and only the newest of the others waits.
 #[derive(Debug)]
-pub(super) struct Looker {
+pub(super) struct Lookups {
     out: mpsc::UnboundedSender<(Id, Answer)>,
     answers: mpsc::UnboundedReceiver<(Id, Answer)>,
     running: Option<(Id, u64, Instant)>,
@@ -28,10 +28,10 @@ pub(super) struct Looker {
     starts: Option<Threads>,
 }
 
-impl Looker {
-    pub(super) fn new(starts: Option<Threads>) -> Looker {
+impl Lookups {
+    pub(super) fn new(starts: Option<Threads>) -> Lookups {
         let (out, answers) = mpsc::unbounded_channel();
-        Looker { out, answers, running: None, next: None, threads: Arc::new(()), starts }
+        Lookups { out, answers, running: None, next: None, threads: Arc::new(()), starts }
     }
 
     /// Looks up why an event failed. Drops a lookup that still waits; the dashboard asks again when it shows that event.

@@ -9,7 +9,7 @@ pub(super) mod saved_filters;
 pub(super) mod terminal;
 mod terminal_input;
 
-use super::config::Loaded;
+use super::config::LoadedConfig;
 use super::messages::{charset, name, say, wants_colours};
 use super::output_file;
 use super::signals::{self, INTERRUPTED};
@@ -38,7 +38,7 @@ use tracetui_shared::kind::KindSet;
 /// Shows the dashboard until the user quits, then prints the account.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     terminal::check()?;
-    let loaded = Loaded::read(&args.screen.config)?;
+    let loaded = LoadedConfig::read(&args.screen.config)?;
     let names = HostNames::read();
     let own_filter = loaded.filter(&args.trace.filters, &names)?;
     let watches = loaded.watches(&names)?;

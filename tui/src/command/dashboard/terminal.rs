@@ -2,7 +2,7 @@
 
 use crate::command::terminal::raw_mode::restore_on_panic;
 use crate::command::terminal::relay::stop_job;
-use crate::command::writer_thread::{Inlet, Outlet, Patience};
+use crate::command::writer_thread::{Patience, QueueWriter, WriterThread};
 use crate::command::{messages, signals};
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
@@ -28,7 +28,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// The output to the terminal while it is in use. A stalled terminal blocks only its thread.
-static OUTLET: Mutex<Option<Arc<Outlet>>> = Mutex::new(None);
+static WRITER: Mutex<Option<Arc<WriterThread>>> = Mutex::new(None);
 
 /// Bytes per second from which a terminal can take every screen.
 const FAST: f64 = 50e3;
@@ -46,7 +46,7 @@ const LONGEST: f64 = 2.0;
 /// The terminal while the dashboard has it. It is restored on drop.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Canvas>>,
-    outlet: Arc<Outlet>,
+    writer: Arc<WriterThread>,
     mouse: Mouse,
     line: Line,
 }
@@ -90,12 +90,12 @@ impl Line {
 /// Collects the output of a screen, and passes it on as a whole.
 struct Canvas {
     collected: Vec<u8>,
-    inlet: Inlet,
+    queue: QueueWriter,
 }
 
 impl Canvas {
-    fn new(outlet: &Outlet) -> Canvas {
-        Canvas { collected: Vec::new(), inlet: outlet.inlet() }
+    fn new(writer: &WriterThread) -> Canvas {
+        Canvas { collected: Vec::new(), queue: writer.queue() }
     }
 }
 
@@ -109,7 +109,7 @@ impl Write for Canvas {
     /// reports that the terminal has failed.
     fn flush(&mut self) -> io::Result<()> {
         if !self.collected.is_empty() {
-            let _ = self.inlet.write_all(&self.collected);
+            let _ = self.queue.write_all(&self.collected);
             self.collected.clear();
         }
         Ok(())
@@ -132,22 +132,22 @@ impl Screen {
             PANICKED.store(true, Ordering::SeqCst);
             restore();
         });
-        let outlet = Arc::new(Outlet::to(stdio::stdout())?);
-        *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&outlet));
-        let terminal = enter(mouse, &mut Canvas::new(&outlet)).and_then(|()| terminal(&outlet));
+        let writer = Arc::new(WriterThread::to(stdio::stdout())?);
+        *WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&writer));
+        let terminal = enter(mouse, &mut Canvas::new(&writer)).and_then(|()| terminal(&writer));
         // Restore a terminal that was only partly set up too.
         let terminal = terminal.inspect_err(|_| restore())?;
-        Ok(Screen { terminal, outlet, mouse, line: Line::default() })
+        Ok(Screen { terminal, writer, mouse, line: Line::default() })
     }
 
     /// Whether the terminal has taken the last screen. Until then no other screen is drawn, since it would only wait too.
     pub(super) fn ready(&self) -> bool {
-        !self.outlet.pending()
+        !self.writer.pending()
     }
 
     /// Waits until the terminal has taken some output. Can be cancelled and called again.
     pub(super) async fn changed(&self) {
-        self.outlet.changed().await;
+        self.writer.changed().await;
     }
 
     /// The minimum time between two screens, unless a key was pressed.
@@ -157,14 +157,14 @@ impl Screen {
 
     /// The argument for [`given_up`](Self::given_up).
     pub(super) fn patience(&self) -> Patience {
-        Patience::new(&self.outlet)
+        Patience::new(&self.writer)
     }
 
     /// Whether no output waits for the terminal, or nobody reads it. In the latter case, drops the waiting output.
     pub(super) fn given_up(&self, patience: &mut Patience) -> bool {
-        let over = patience.over(&self.outlet);
+        let over = patience.over(&self.writer);
         if over {
-            self.outlet.abandon();
+            self.writer.abandon();
         }
         over || self.ready()
     }
@@ -180,26 +180,26 @@ impl Screen {
             if size != self.terminal.get_frame().area() {
                 self.terminal.resize(size)?;
             }
-            self.line.took(self.outlet.written(), self.outlet.spent(), Instant::now());
+            self.line.took(self.writer.written(), self.writer.spent(), Instant::now());
             self.terminal.draw(draw)?;
         }
-        self.outlet.failure().map_or(Ok(()), Err)
+        self.writer.failure().map_or(Ok(()), Err)
     }
 
     /// Makes the next draw redraw everything. Does not use `Terminal::clear`: it asks the terminal for the cursor position, and the
     /// answer would go to the stream of keys.
     fn clear(&mut self) -> io::Result<()> {
-        let mut canvas = Canvas::new(&self.outlet);
+        let mut canvas = Canvas::new(&self.writer);
         execute!(canvas, terminal::Clear(terminal::ClearType::All))?;
-        self.terminal = terminal(&self.outlet)?;
+        self.terminal = terminal(&self.writer)?;
         Ok(())
     }
 
     pub(super) fn send(&mut self, sequence: &[u8]) -> io::Result<()> {
-        if self.outlet.full() {
+        if self.writer.full() {
             return Ok(());
         }
-        self.outlet.inlet().write_all(sequence)
+        self.writer.queue().write_all(sequence)
     }
 
     /// Restores the terminal, stops the job, and sets up the terminal again when the job continues.
@@ -215,7 +215,7 @@ impl Screen {
         if !in_foreground() {
             return Ok(());
         }
-        enter(self.mouse, &mut Canvas::new(&self.outlet))?;
+        enter(self.mouse, &mut Canvas::new(&self.writer))?;
         self.clear()
     }
 }
@@ -227,8 +227,8 @@ impl Drop for Screen {
 }
 
 /// A ratatui terminal for the whole screen, up to the bounds of [`bounded`].
-fn terminal(outlet: &Outlet) -> io::Result<Terminal<CrosstermBackend<Canvas>>> {
-    let backend = CrosstermBackend::new(Canvas::new(outlet));
+fn terminal(writer: &WriterThread) -> io::Result<Terminal<CrosstermBackend<Canvas>>> {
+    let backend = CrosstermBackend::new(Canvas::new(writer));
     let viewport = Viewport::Fixed(bounded(size()?));
     Terminal::with_options(backend, TerminalOptions { viewport })
 }
@@ -311,11 +311,11 @@ fn restore() {
         return;
     }
     // Write the pending screen first.
-    let outlet = OUTLET.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if let Some(outlet) = &outlet {
-        outlet.finish(signals::time_left(limits::PATIENCE), || true);
+    let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(writer) = &writer {
+        writer.finish(signals::time_left(limits::PATIENCE), || true);
     }
-    if outlet.is_none_or(|outlet| outlet.failure().is_none()) {
+    if writer.is_none_or(|writer| writer.failure().is_none()) {
         let mut sequence = Vec::new();
         // A vector takes everything.
         let _ =

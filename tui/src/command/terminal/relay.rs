@@ -8,7 +8,7 @@
 use super::raw_mode::{make_raw, restore, restore_on_panic};
 use crate::command::messages;
 use crate::command::signals;
-use crate::command::writer_thread::Outlet;
+use crate::command::writer_thread::WriterThread;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::stdio::{stderr, stdin, stdout};
 use std::fs::File;
@@ -32,7 +32,7 @@ const KEYS: usize = 4096;
 #[derive(Debug)]
 pub(in crate::command) struct Relay {
     keys: AsyncFd<OwnedFd>,
-    outlet: Outlet,
+    terminal: WriterThread,
     /// The state of the terminal line that the COMMAND writes.
     line: LineTracker,
     /// Whether the COMMAND gets the foreground of its terminal whenever tracetui has the foreground of the user's terminal.
@@ -56,13 +56,13 @@ impl Relay {
         static ONCE: Once = Once::new();
         restore_on_panic(&ONCE, restore);
         command.follow_size();
-        let outlet = Outlet::new(File::from(writable()?))?;
+        let terminal = WriterThread::new(File::from(writable()?))?;
         // SAFETY: the descriptor is owned, and stays open and unchanged until it is dropped.
         let keys = unsafe { AsyncFd::register_with_interest(stdin().try_clone_to_owned()?, Interest::READABLE) }?;
         let interactive = command.starts_in_front();
         let mut relay = Relay {
             keys,
-            outlet,
+            terminal,
             line: LineTracker::default(),
             interactive,
             front: false,
@@ -81,7 +81,7 @@ impl Relay {
     /// is written. `ends` is whether Ctrl-C ends tracetui. Cancel safe.
     pub(in crate::command) async fn next(&mut self, command: &mut Running, ends: bool) -> Happened {
         loop {
-            if let Some(ended) = self.ended.take_if(|_| !self.outlet.pending()) {
+            if let Some(ended) = self.ended.take_if(|_| !self.terminal.pending()) {
                 restore();
                 self.front = false;
                 return Happened::Ended(ended);
@@ -89,7 +89,7 @@ impl Relay {
             if let Some(signal) = self.stopped.take() {
                 self.stop(signal, command);
             }
-            command.read(self.ended.is_none() && command.end().is_none() && !self.outlet.full());
+            command.read(self.ended.is_none() && command.end().is_none() && !self.terminal.full());
             let reads_keys = self.front && command.takes_keys();
             tokio::select! {
                 biased;
@@ -111,14 +111,14 @@ impl Relay {
                     }
                     command.send(keys);
                 }
-                () = self.outlet.changed() => {}
+                () = self.terminal.changed() => {}
             }
         }
     }
 
     /// Writes output to the terminal. An error means that the terminal is gone, which SIGHUP reports too.
     fn wrote(&mut self, bytes: Vec<u8>) -> Happened {
-        let _ = self.outlet.inlet().write_all(&bytes);
+        let _ = self.terminal.queue().write_all(&bytes);
         messages::others_wrote(self.line.is_within_after(&bytes));
         Happened::Wrote(bytes)
     }
@@ -159,14 +159,14 @@ impl Relay {
     /// Handles a signal. After the COMMAND has ended, tracetui no longer waits for a terminal that takes nothing.
     pub(in crate::command) fn signalled(&self) {
         if self.ended.is_some() {
-            self.outlet.abandon();
+            self.terminal.abandon();
         }
     }
 
     /// Waits a while for the terminal to take the output.
     fn settle(&self) {
         let began = Instant::now();
-        while self.outlet.pending() && began.elapsed() < limits::PATIENCE {
+        while self.terminal.pending() && began.elapsed() < limits::PATIENCE {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

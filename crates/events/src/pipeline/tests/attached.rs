@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::bpf::frames::Described;
-use crate::bpf::{Hook, InterfacePart, Inventory, Part, Via, XDP};
+use crate::bpf::{Hook, InterfacePart, InterfaceScope, Inventory, Via, XDP};
 use proptest::prelude::*;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::NsInum;
@@ -146,7 +146,7 @@ impl Kernel {
     fn notify(&mut self, ifindex: u32) {
         let of = |known: &&Attachment| known.via == Via::Netlink && known.place == ifindex;
         let programs = self.attachments.iter().filter(of).map(|known| self.facts(known)).collect();
-        let part = InterfacePart { netns: NETNS, ifindex, part: Part::Xdp, programs };
+        let part = InterfacePart { netns: NETNS, ifindex, scope: InterfaceScope::Xdp, programs };
         self.described.change(&part, BootNanos(self.ms * MS), &mut self.batch);
     }
 

@@ -68,7 +68,7 @@ pub(crate) struct Run {
     pub several: bool,
     first: Id,
     /// What its rows have in common.
-    said: u64,
+    key: u64,
     /// The process of its newest event.
     process: Option<ProcessKey>,
     /// The times of the first and the last event.
@@ -78,8 +78,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of(id: Id, said: u64, process: Option<ProcessKey>, ns: u64) -> Run {
-        Run { events: 1, alike: Alike::All, several: false, first: id, said, process, span: (ns, ns), longest_ns: 0 }
+    fn of(id: Id, key: u64, process: Option<ProcessKey>, ns: u64) -> Run {
+        Run { events: 1, alike: Alike::All, several: false, first: id, key, process, span: (ns, ns), longest_ns: 0 }
     }
 
     /// The average time between two events.
@@ -196,10 +196,10 @@ struct Crowd {
 }
 
 /// A row that leaves the list, with the process that it was the row of.
-pub(super) type Left = (Id, Option<ProcessKey>);
+pub(super) type RemovedRow = (Id, Option<ProcessKey>);
 
 /// What rows have in common.
-struct Said {
+struct RowKeys {
     whole: u64,
     /// What it has in common with rows that are only alike.
     part: Option<(Alike, u64)>,
@@ -208,8 +208,8 @@ struct Said {
     crowd: Option<(Alike, u64)>,
 }
 
-impl Said {
-    fn keys(&self) -> impl Iterator<Item = u64> + use<> {
+impl RowKeys {
+    fn all(&self) -> impl Iterator<Item = u64> + use<> {
         [Some(self.whole), self.part.map(|(_, part)| part), self.crowd.map(|(_, crowd)| crowd)].into_iter().flatten()
     }
 }
@@ -224,7 +224,7 @@ impl Runs {
         Runs { folds: self.folds, open: self.open, hasher: self.hasher, ..Runs::default() }
     }
 
-    fn said(&self, event: &Event<'_>, process: Option<&Arc<Process>>) -> Option<Said> {
+    fn row_keys(&self, event: &Event<'_>, process: Option<&Arc<Process>>) -> Option<RowKeys> {
         let key = process.map(|process| process.key);
         let (argv, comm) = process.map(|process| (&*process.image.argv, &*process.comm)).unwrap_or_default();
         let (header, body) = (&event.header, &event.body);
@@ -279,32 +279,32 @@ impl Runs {
             }
             // Threads have names of their own.
             (Some((dir, _)), Kind::Open) if !event.failed() && !event.is_quiet(false) => {
-                let said = (Alike::Created as u8, dir, comm, header.uid.0, header.mnt_ns.0);
-                Some((Alike::Created, self.hasher.hash_one(said)))
+                let alike = (Alike::Created as u8, dir, comm, header.uid.0, header.mnt_ns.0);
+                Some((Alike::Created, self.hasher.hash_one(alike)))
             }
             _ => None,
         };
         let crowd = match (body, place(body).filter(|_| missed)) {
             (Body::Bpf(bpf), _) => {
-                let said = (header.comm(), header.uid.0, bpf.op(), bpf.attach_kind(), result.0);
-                Some((Alike::Programs, self.hasher.hash_one((Alike::Programs as u8, said))))
+                let alike = (header.comm(), header.uid.0, bpf.op(), bpf.attach_kind(), result.0);
+                Some((Alike::Programs, self.hasher.hash_one((Alike::Programs as u8, alike))))
             }
             (Body::Exec(exec), _) if exec.record.ret >= 0 => {
-                let said = (exec.filename, header.comm(), header.uid.0, header.mnt_ns.0, file);
-                Some((Alike::Commands, self.hasher.hash_one((Alike::Commands as u8, said))))
+                let alike = (exec.filename, header.comm(), header.uid.0, header.mnt_ns.0, file);
+                Some((Alike::Commands, self.hasher.hash_one((Alike::Commands as u8, alike))))
             }
             (Body::Exit(exit), _) if exit.failed() => {
                 let parent = process.and_then(|process| process.parent);
-                let said = (header.comm(), header.uid.0, exit.record.status, parent, file);
-                Some((Alike::Commands, self.hasher.hash_one((kind as u16, said))))
+                let alike = (header.comm(), header.uid.0, exit.record.status, parent, file);
+                Some((Alike::Commands, self.hasher.hash_one((kind as u16, alike))))
             }
             (_, Some((dir, _))) => {
-                let said = (kind as u16, header.comm(), header.uid.0, header.mnt_ns.0, dir);
-                Some((Alike::Missing, self.hasher.hash_one((Alike::Missing as u8, said))))
+                let alike = (kind as u16, header.comm(), header.uid.0, header.mnt_ns.0, dir);
+                Some((Alike::Missing, self.hasher.hash_one((Alike::Missing as u8, alike))))
             }
             _ => None,
         };
-        Some(Said { whole: hash.finish(), part, crowd })
+        Some(RowKeys { whole: hash.finish(), part, crowd })
     }
 
     /// Adds an event that has a row, or is in the run of one. Returns whether it has a row, and the rows that leave the list for it: that of
@@ -315,48 +315,48 @@ impl Runs {
         seen: &EventContext<'_>,
         at: At,
         may_join: impl Fn(Id) -> bool,
-    ) -> (bool, Option<Left>, Vec<Left>) {
+    ) -> (bool, Option<RemovedRow>, Vec<RemovedRow>) {
         let process = seen.process.map(|process| process.key);
-        let Some(said) = self.said(seen.event, seen.process).filter(|_| self.folds) else {
+        let Some(keys) = self.row_keys(seen.event, seen.process).filter(|_| self.folds) else {
             return (true, None, Vec::new());
         };
         let ns = seen.event.header.time.0;
-        let unfolded = said.keys().any(|key| self.open.contains(&key));
+        let unfolded = keys.all().any(|key| self.open.contains(&key));
         let row = |key: u64, joins: &dyn Fn(&Run) -> bool| {
             let [newest, oldest] = &self.rows;
             let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied()?;
             (!unfolded && may_join(row) && self.runs.get(&row).is_some_and(joins)).then_some(row)
         };
         // A search is of one process.
-        let same = row(said.whole, &|run| match run.alike {
+        let same = row(keys.whole, &|run| match run.alike {
             Alike::All => run.is_near(ns),
             Alike::Search | Alike::Missing => run.is_near(ns) && run.process == process,
             Alike::Created | Alike::Programs | Alike::Commands => false,
         });
-        let alike = said.part.and_then(|(alike, part)| {
+        let alike = keys.part.and_then(|(alike, part)| {
             row(part, &|run| match alike {
                 Alike::Created => run.distance(ns) <= NEAR_NS,
                 _ => !run.several && run.alike != Alike::Missing && run.distance(ns) <= ALIKE_NS,
             })
         });
         let joined = same.or(alike);
-        let crowded = said
+        let crowded = keys
             .crowd
             .filter(|_| joined.is_none())
             .and_then(|(alike, crowd)| row(crowd, &|run| (run.events == 1 || run.alike == alike) && run.is_near(ns)));
-        let crowd = said.crowd.filter(|(_, crowd)| self.crowds(*crowd, ns, joined.is_none()));
+        let crowd = keys.crowd.filter(|(_, crowd)| self.crowds(*crowd, ns, joined.is_none()));
         let crowded = crowded.filter(|_| crowd.is_some());
         let joined = joined.or(crowded);
         let run = joined.and_then(|row| self.runs.remove(&row));
         let before = joined.map(|row| (row, run.and_then(|run| run.process)));
-        let mut crowding: Vec<Left> = Vec::new();
+        let mut crowding: Vec<RemovedRow> = Vec::new();
         let mut made = match run {
             Some(run) => run.with(id, process, ns),
-            None => Run::of(id, said.whole, process, ns),
+            None => Run::of(id, keys.whole, process, ns),
         };
-        match (crowded.and(crowd), joined, same, said.part) {
-            (Some(crowd), ..) => (made.alike, made.said) = crowd,
-            (None, Some(_), None, Some(part)) => (made.alike, made.said) = part,
+        match (crowded.and(crowd), joined, same, keys.part) {
+            (Some(crowd), ..) => (made.alike, made.key) = crowd,
+            (None, Some(_), None, Some(part)) => (made.alike, made.key) = part,
             _ => {}
         }
         if let Some((alike, key)) = crowd.filter(|_| joined.is_none() && !unfolded) {
@@ -369,7 +369,7 @@ impl Runs {
                 let Some(run) = self.runs.get(&row).copied().filter(joins) else { continue };
                 self.runs.remove(&row);
                 crowding.push((row, run.process));
-                (made.alike, made.said) = (alike, key);
+                (made.alike, made.key) = (alike, key);
                 made = made.and(run);
             }
         }
@@ -380,7 +380,7 @@ impl Runs {
         // A name with a row of its own is no place for others.
         let crowd = crowd.filter(|(alike, _)| made.events == 1 || made.alike == *alike);
         let has_row = newest == id;
-        if let Some((_, key)) = said.crowd.filter(|_| has_row && made.alike == Alike::All)
+        if let Some((_, key)) = keys.crowd.filter(|_| has_row && made.alike == Alike::All)
             && let Some(crowd) = self.crowds.get_mut(&key).filter(|crowd| crowd.count <= CROWD)
         {
             crowd.rows.retain(|row| before.is_none_or(|(before, _)| before != *row));
@@ -388,11 +388,11 @@ impl Runs {
         }
         self.runs.insert(newest, made);
         // All events of a crowd join its row by one key: a storm of new names takes no memory.
-        let keys = match said.crowd {
-            Some((alike, key)) if made.alike == alike => Said { whole: key, part: None, crowd: None },
-            _ => Said { crowd, ..said },
+        let keys = match keys.crowd {
+            Some((alike, key)) if made.alike == alike => RowKeys { whole: key, part: None, crowd: None },
+            _ => RowKeys { crowd, ..keys },
         };
-        for key in keys.keys() {
+        for key in keys.all() {
             match at {
                 At::End => _ = self.rows[0].insert(key, newest),
                 At::Start => {
@@ -431,17 +431,17 @@ impl Runs {
         crowd.count > CROWD
     }
 
-    fn said_by(&self, stored: &Stored<'_>) -> Option<Said> {
-        self.said(&stored.event().ok()?, stored.process)
+    fn keys_of(&self, stored: &Stored<'_>) -> Option<RowKeys> {
+        self.row_keys(&stored.event().ok()?, stored.process)
     }
 
     /// Takes a failure that was answered out of its run.
     pub(super) fn answered(&mut self, stored: &Stored<'_>, store: &Store) -> InRun {
-        let Some(said) = self.said_by(stored) else { return InRun::No };
+        let Some(keys) = self.keys_of(stored) else { return InRun::No };
         let has = |row: Id, run: &Run| {
-            run.events > 1 && run.first <= stored.id && stored.id <= row && said.keys().any(|key| key == run.said)
+            run.events > 1 && run.first <= stored.id && stored.id <= row && keys.all().any(|key| key == run.key)
         };
-        let mut continued = said.keys().filter_map(|key| self.rows[0].get(&key).copied());
+        let mut continued = keys.all().filter_map(|key| self.rows[0].get(&key).copied());
         let continued = continued.find(|row| self.runs.get(row).is_some_and(|run| has(*row, run)));
         // Another run may have begun since.
         let ended = || self.runs.iter().filter(|(row, run)| has(**row, run)).map(|(row, _)| *row).max();
@@ -449,8 +449,8 @@ impl Runs {
         let Some(mut run) = self.runs.remove(&row) else { return InRun::No };
         run.events -= 1;
         let is_other = |other: &Stored<'_>| {
-            let says = |said: Said| said.keys().any(|key| key == run.said);
-            other.failed && !other.answered && self.said_by(other).is_some_and(says)
+            let says = |keys: RowKeys| keys.all().any(|key| key == run.key);
+            other.failed && !other.answered && self.keys_of(other).is_some_and(says)
         };
         let older = (row == stored.id)
             .then(|| store.range(run.first..row).rev().take(limits::SEARCH_AROUND as usize).find(is_other))
@@ -476,11 +476,11 @@ impl Runs {
 
     /// Unfolds or folds the run of a row. Returns whether that changes the rows.
     pub(super) fn open(&mut self, stored: &Stored<'_>, opens: bool) -> bool {
-        let Some(said) = self.said_by(stored) else { return false };
-        let run = self.runs.get(&stored.id).map(|run| run.said).filter(|_| opens);
+        let Some(keys) = self.keys_of(stored) else { return false };
+        let run = self.runs.get(&stored.id).map(|run| run.key).filter(|_| opens);
         match run {
             Some(run) => self.open.insert(run),
-            None => said.keys().filter(|key| self.open.remove(key)).count() > 0,
+            None => keys.all().filter(|key| self.open.remove(key)).count() > 0,
         }
     }
 

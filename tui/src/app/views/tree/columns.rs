@@ -26,7 +26,7 @@ pub(crate) fn state(seen: &Seen<'_>, without_end: &str, out: &mut impl Parts) {
 pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
     let process = seen.process;
     let image = &process.image;
-    if let Some(tried) = seen.tried {
+    if let Some(tried) = seen.failed_exec {
         out.path(Role::Strong, |out| out.extend_from_slice(&tried.path));
         return arguments(&tried.args, out);
     }

@@ -16,9 +16,9 @@ use tracetui_shared::record::exit::Cost;
 use tracetui_shared::time::BootNanos;
 
 /// The index of a process in `nodes` and `links`.
-pub(super) type Place = u32;
+pub(super) type NodeIndex = u32;
 
-pub(super) const NONE: Place = Place::MAX;
+pub(super) const NONE: NodeIndex = NodeIndex::MAX;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
@@ -83,7 +83,7 @@ impl End {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Tried {
+pub(crate) struct FailedExec {
     pub failure: Failure,
     /// The path as passed. Only the end of a long path is kept.
     pub path: Box<[u8]>,
@@ -93,7 +93,7 @@ pub(crate) struct Tried {
 
 /// What a running process used when it was measured last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Used {
+pub(crate) struct Measurement {
     /// When, by the clock of [`Tick`](crate::app::Tick).
     at: Duration,
     cpu: Duration,
@@ -103,14 +103,14 @@ pub(crate) struct Used {
     pub resident: u64,
 }
 
-impl Used {
+impl Measurement {
     /// `before`: the measurement before.
-    pub(super) fn of(usage: Usage, at: Duration, before: Option<Used>) -> Used {
-        let share = |before: Used| {
+    pub(super) fn of(usage: Usage, at: Duration, before: Option<Measurement>) -> Measurement {
+        let share = |before: Measurement| {
             let passed = at.checked_sub(before.at)?.as_millis() as u64;
             (usage.cpu.saturating_sub(before.cpu).as_micros() as u64).checked_div(passed)
         };
-        Used { at, cpu: usage.cpu, permille: before.and_then(share), resident: usage.resident }
+        Measurement { at, cpu: usage.cpu, permille: before.and_then(share), resident: usage.resident }
     }
 }
 
@@ -124,7 +124,7 @@ pub(super) struct Node {
     pub counts: Counts,
     pub end: Option<End>,
     /// The last failed exec, if no exec succeeded after it.
-    pub tried: Option<Tried>,
+    pub failed_exec: Option<FailedExec>,
     pub pipes: Pipes,
     /// See [`Seen::redirected`].
     pub redirected: Box<str>,
@@ -143,7 +143,7 @@ pub(super) struct Node {
 /// Memory of a process in bytes, without its texts: its entries here, in the tables and in the row lists, the process itself, and the one
 /// before its last exec (other owners may have dropped both).
 const NODE: usize = 2 * size_of::<Option<Node>>()
-    + 5 * size_of::<(ProcessKey, Place)>()
+    + 5 * size_of::<(ProcessKey, NodeIndex)>()
     + 3 * size_of::<ProcessKey>()
     + 2 * size_of::<(ProcessKey, Counts)>()
     + 4 * size_of::<(u64, ProcessKey)>()
@@ -163,7 +163,7 @@ impl Node {
             before: None,
             counts: Counts::default(),
             end: None,
-            tried: None,
+            failed_exec: None,
             pipes: Pipes::default(),
             redirected: Box::default(),
             cause: None,
@@ -182,7 +182,7 @@ impl Node {
 
     pub(super) fn bytes(&self) -> usize {
         let before = self.before.as_ref().map_or(0, |(_, process)| texts(process));
-        let tried = self.tried.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
+        let tried = self.failed_exec.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
         NODE + texts(&self.process) + before + tried + self.redirected.len()
     }
 }
@@ -191,11 +191,11 @@ impl Node {
 /// the order of their starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Links {
-    pub parent: Place,
-    pub first: Place,
-    pub last: Place,
-    pub next: Place,
-    pub previous: Place,
+    pub parent: NodeIndex,
+    pub first: NodeIndex,
+    pub last: NodeIndex,
+    pub next: NodeIndex,
+    pub previous: NodeIndex,
     /// The number of processes added before it.
     pub age: u32,
     pub flags: Flags,
@@ -224,7 +224,7 @@ impl Links {
     };
 }
 
-pub(super) fn some(place: Place) -> Option<Place> {
+pub(super) fn some(place: NodeIndex) -> Option<NodeIndex> {
     (place != NONE).then_some(place)
 }
 
@@ -235,7 +235,7 @@ pub(crate) struct Seen<'a> {
     pub counts: Counts,
     pub end: Option<End>,
     /// The last failed exec, if no exec succeeded after it.
-    pub tried: Option<&'a Tried>,
+    pub failed_exec: Option<&'a FailedExec>,
     /// The redirections of its program's stdin, stdout and stderr as a shell writes them, each after a space.
     pub redirected: &'a str,
     /// The failed call that made the process exit.
@@ -245,7 +245,7 @@ pub(crate) struct Seen<'a> {
     /// The place of its last event.
     pub home: Home<'a>,
     /// What it used lately, if it runs now.
-    pub used: Option<Used>,
+    pub used: Option<Measurement>,
 }
 
 impl Seen<'_> {
@@ -265,13 +265,13 @@ impl Seen<'_> {
     /// Whether it exited with a code other than 0 that is not routine, was killed, or failed to execute a program for an unusual reason.
     pub(crate) fn failed(&self) -> bool {
         self.end.filter(|end| !end.routine).and_then(|end| end.status).is_some_and(|status| status != 0)
-            || self.tried.is_some_and(|tried| tried.failure.real)
+            || self.failed_exec.is_some_and(|tried| tried.failure.real)
     }
 
     /// The call that shows what went wrong: the one that made the process exit, or an exec that failed for an unusual reason.
     pub(crate) fn failure(&self) -> Option<Failure> {
         let ended_well = self.end.and_then(|end| end.status).is_none_or(|status| status == 0);
-        let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real && ended_well);
+        let tried = self.failed_exec.map(|tried| tried.failure).filter(|failure| failure.real && ended_well);
         self.cause.or(tried)
     }
 

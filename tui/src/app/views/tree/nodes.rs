@@ -2,7 +2,7 @@
 //!
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use super::node::{Counts, End, Flags, Links, NONE, Node, Place, Seen, Tried, Used, some};
+use super::node::{Counts, End, FailedExec, Flags, Links, Measurement, NONE, Node, NodeIndex, Seen, some};
 use super::pipes::{Ends, Pipes};
 use crate::app::copy::{leads_to, redirections};
 use crate::app::views::state::Moment;
@@ -54,10 +54,10 @@ pub(crate) struct Nodes {
     links: Vec<Links>,
     roots: Links,
     added: u32,
-    free: Vec<Place>,
-    places: HashMap<ProcessKey, Place>,
+    free: Vec<NodeIndex>,
+    places: HashMap<ProcessKey, NodeIndex>,
     /// The latest process with each id.
-    current: HashMap<Tgid, Place>,
+    current: HashMap<Tgid, NodeIndex>,
     /// Ended processes, oldest first: those without a failure, then the others.
     ended: [VecDeque<ProcessKey>; 2],
     bytes: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Nodes {
     pub last: BootNanos,
     travel: Option<Travel>,
     /// What running processes used, also those without a node.
-    pub(super) used: HashMap<ProcessKey, Used>,
+    pub(super) used: HashMap<ProcessKey, Measurement>,
     /// How many processes of the table were measured in this round.
     pub(super) measured: usize,
     /// Whether the rows are out of date.
@@ -103,7 +103,7 @@ impl Nodes {
         self.bytes
     }
 
-    pub(super) fn get(&self, at: Place) -> Option<&Node> {
+    pub(super) fn get(&self, at: NodeIndex) -> Option<&Node> {
         self.nodes.get(at as usize)?.as_ref()
     }
 
@@ -112,54 +112,54 @@ impl Nodes {
         self.nodes.len()
     }
 
-    pub(super) fn get_mut(&mut self, at: Place) -> Option<&mut Node> {
+    pub(super) fn get_mut(&mut self, at: NodeIndex) -> Option<&mut Node> {
         self.nodes.get_mut(at as usize)?.as_mut()
     }
 
-    pub(super) fn place(&self, key: ProcessKey) -> Option<Place> {
+    pub(super) fn place(&self, key: ProcessKey) -> Option<NodeIndex> {
         self.places.get(&key).copied()
     }
 
-    fn links_of(&self, at: Option<Place>) -> Option<&Links> {
+    fn links_of(&self, at: Option<NodeIndex>) -> Option<&Links> {
         match at {
             Some(at) => self.links.get(at as usize),
             None => Some(&self.roots),
         }
     }
 
-    fn links_mut(&mut self, at: Option<Place>) -> Option<&mut Links> {
+    fn links_mut(&mut self, at: Option<NodeIndex>) -> Option<&mut Links> {
         match at {
             Some(at) => self.links.get_mut(at as usize),
             None => Some(&mut self.roots),
         }
     }
 
-    pub(super) fn links(&self, at: Place) -> Links {
+    pub(super) fn links(&self, at: NodeIndex) -> Links {
         self.links.get(at as usize).copied().unwrap_or(Links::ROOT)
     }
 
-    pub(super) fn parent(&self, at: Place) -> Option<Place> {
+    pub(super) fn parent(&self, at: NodeIndex) -> Option<NodeIndex> {
         some(self.links(at).parent)
     }
 
     /// The first child of a process, or the first process without a parent. If `back`, the last one.
-    pub(super) fn first(&self, of: Option<Place>, back: bool) -> Option<Place> {
+    pub(super) fn first(&self, of: Option<NodeIndex>, back: bool) -> Option<NodeIndex> {
         self.links_of(of).and_then(|links| some(if back { links.last } else { links.first }))
     }
 
     /// The next sibling. If `back`, the previous one.
-    pub(super) fn next(&self, at: Place, back: bool) -> Option<Place> {
+    pub(super) fn next(&self, at: NodeIndex, back: bool) -> Option<NodeIndex> {
         let links = self.links(at);
         some(if back { links.previous } else { links.next })
     }
 
     /// The children of a process, or the processes without a parent, in the order of their starts.
-    pub(super) fn children(&self, of: Option<Place>) -> impl Iterator<Item = Place> {
+    pub(super) fn children(&self, of: Option<NodeIndex>) -> impl Iterator<Item = NodeIndex> {
         std::iter::successors(self.first(of, false), |at| self.next(*at, false))
     }
 
     /// Updates the state that building the rows reads.
-    pub(super) fn flag(&mut self, at: Place) {
+    pub(super) fn flag(&mut self, at: NodeIndex) {
         let Some(flags) = self.flags_at(at, None) else { return };
         if let Some(links) = self.links.get_mut(at as usize).filter(|links| links.flags != flags) {
             links.flags = flags;
@@ -168,7 +168,7 @@ impl Nodes {
     }
 
     /// The state that building the rows reads, as it was at a moment. `None` if the process started later.
-    pub(super) fn flags_at(&self, at: Place, moment: Option<Moment>) -> Option<Flags> {
+    pub(super) fn flags_at(&self, at: NodeIndex, moment: Option<Moment>) -> Option<Flags> {
         let (seen, node) = (self.seen(at, moment)?, self.get(at)?);
         let active = node.counts.events > 0 || node.process.origin == Origin::Fork || node.busy;
         Some(Flags {
@@ -180,19 +180,19 @@ impl Nodes {
         })
     }
 
-    pub(super) fn unfold(&mut self, at: Place) {
+    pub(super) fn unfold(&mut self, at: NodeIndex) {
         if self.get(at).is_some_and(|node| node.fold == Some(true)) {
             self.fold(at, false);
         }
     }
 
-    pub(super) fn fold(&mut self, at: Place, fold: bool) {
+    pub(super) fn fold(&mut self, at: NodeIndex, fold: bool) {
         self.get_mut(at).into_iter().for_each(|node| node.fold = Some(fold));
         self.flag(at);
     }
 
     /// A process as it was at a moment, or as it is now. `None` if the process started later.
-    pub(super) fn seen(&self, at: Place, moment: Option<Moment>) -> Option<Seen<'_>> {
+    pub(super) fn seen(&self, at: NodeIndex, moment: Option<Moment>) -> Option<Seen<'_>> {
         let node = self.get(at).filter(|node| moment.is_none_or(|moment| node.started(moment)))?;
         let known = |failure: &Failure| moment.is_none_or(|moment| failure.id < moment.until);
         let (process, redirected) = match (&node.before, moment) {
@@ -205,7 +205,7 @@ impl Nodes {
             process,
             counts: after.filter(|_| moment.is_some()).map_or(node.counts, |after| node.counts.without(*after)),
             end,
-            tried: node.tried.as_ref().filter(|tried| known(&tried.failure)),
+            failed_exec: node.failed_exec.as_ref().filter(|tried| known(&tried.failure)),
             redirected,
             cause: node.cause.filter(|_| end.is_some()),
             from: node.from.filter(|_| end.is_some_and(End::is_error)).map(|(child, _)| child),
@@ -236,12 +236,12 @@ impl Nodes {
             Body::Exec(exec) if exec.failed() => {
                 let rest = exec.argv.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
                 let args = exec.argv.get(rest..).unwrap_or_default();
-                let tried = Tried {
+                let tried = FailedExec {
                     failure: Failure::of(id, exec.record.ret),
                     path: exec.filename.get(exec.filename.len().saturating_sub(TEXT)..).unwrap_or_default().into(),
                     args: args.get(..TEXT).unwrap_or(args).into(),
                 };
-                self.changed(at, |node| node.tried = Some(tried));
+                self.changed(at, |node| node.failed_exec = Some(tried));
                 self.flag(at);
             }
             Body::Exec(exec) => {
@@ -251,7 +251,7 @@ impl Nodes {
                 self.changed(at, |node| {
                     let before = std::mem::replace(&mut node.process, process);
                     node.before = Some((time, before));
-                    node.tried = None;
+                    node.failed_exec = None;
                     node.pipes = pipes;
                     // A recording may have paths of any length.
                     node.redirected =
@@ -294,16 +294,16 @@ impl Nodes {
         let Some(at) = self.place(key) else { return };
         self.changed(at, |node| {
             node.counts = node.counts.without(one);
-            node.tried = node.tried.take().filter(|tried| tried.failure.id != id);
+            node.failed_exec = node.failed_exec.take().filter(|tried| tried.failure.id != id);
         });
     }
 
     /// The processes that exited with a code other than 0 or were killed, in the order of their ends.
-    pub(super) fn failed(&self) -> impl Iterator<Item = Place> {
+    pub(super) fn failed(&self) -> impl Iterator<Item = NodeIndex> {
         self.ended[1].iter().filter_map(|key| self.place(*key))
     }
 
-    fn changed(&mut self, at: Place, change: impl FnOnce(&mut Node)) {
+    fn changed(&mut self, at: NodeIndex, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) {
             let before = node.bytes();
             change(node);
@@ -311,7 +311,7 @@ impl Nodes {
         }
     }
 
-    fn end(&mut self, at: Place, end: End) {
+    fn end(&mut self, at: NodeIndex, end: End) {
         let child =
             self.get(at).and_then(|node| node.from).filter(|(child, time)| self.is_last(at, *child, *time, end));
         let Some(node) = self.get_mut(at).filter(|node| node.end.is_none()) else { return };
@@ -330,7 +330,7 @@ impl Nodes {
     }
 
     /// Whether a process may exit because of a failed child: none of its own calls failed after that.
-    fn is_last(&self, at: Place, child: ProcessKey, time: BootNanos, end: End) -> bool {
+    fn is_last(&self, at: NodeIndex, child: ProcessKey, time: BootNanos, end: End) -> bool {
         let failed = self.place(child).and_then(|child| self.get(child)?.end?.id);
         let own = self.get(at).and_then(|node| node.cause).map(|cause| cause.id);
         end.is_error() && own <= failed && self.get(at).is_some_and(|node| ended_soon(&node.process, time, end.time))
@@ -340,10 +340,10 @@ impl Nodes {
     pub(crate) fn settle(&mut self, processes: &ProcessTable) {
         for at in 0..self.links.len() {
             let running = self.links.get(at).is_some_and(|links| links.flags.running);
-            let entry = self.get(at as Place).filter(|_| running).and_then(|node| processes.get(node.process.key));
+            let entry = self.get(at as NodeIndex).filter(|_| running).and_then(|node| processes.get(node.process.key));
             if let Some(end) = entry.and_then(|entry| entry.end) {
                 self.end(
-                    at as Place,
+                    at as NodeIndex,
                     End { time: end.time, status: Some(end.status), cost: None, id: None, routine: false },
                 );
             }
@@ -367,7 +367,7 @@ impl Nodes {
     }
 
     /// The place of a process. Adds the process and its ancestors if necessary. `None` if there is no room.
-    pub(super) fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<Place> {
+    pub(super) fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<NodeIndex> {
         if let Some(at) = self.place(process.key) {
             return Some(at);
         }
@@ -396,7 +396,7 @@ impl Nodes {
         above
     }
 
-    fn insert(&mut self, id: Id, process: Arc<Process>, parent: Option<Place>) -> Option<Place> {
+    fn insert(&mut self, id: Id, process: Arc<Process>, parent: Option<NodeIndex>) -> Option<NodeIndex> {
         let key = process.key;
         let node = Node::new(process, id);
         let bytes = node.bytes();
@@ -416,7 +416,7 @@ impl Nodes {
             None => {
                 self.nodes.push(None);
                 self.links.push(Links::ROOT);
-                (self.nodes.len() - 1) as Place
+                (self.nodes.len() - 1) as NodeIndex
             }
         };
         *self.nodes.get_mut(at as usize)? = Some(node);
@@ -439,7 +439,7 @@ impl Nodes {
     }
 
     /// Inserts a child in the order of the starts. It is usually the last one.
-    fn link(&mut self, parent: Option<Place>, child: Place, key: ProcessKey) {
+    fn link(&mut self, parent: Option<NodeIndex>, child: NodeIndex, key: ProcessKey) {
         let order = |key: ProcessKey| (key.start, key.tgid);
         let mut before = self.first(parent, true);
         while let Some(at) = before {
@@ -461,14 +461,14 @@ impl Nodes {
         self.stale = true;
     }
 
-    fn unlink(&mut self, at: Place) {
+    fn unlink(&mut self, at: NodeIndex) {
         let (parent, links) = (self.parent(at), self.links(at));
         self.join(parent, some(links.previous), some(links.next));
         self.stale = true;
     }
 
     /// Links two children to each other. `None` as `before` makes `after` the first one; `None` as `after` makes `before` the last one.
-    fn join(&mut self, parent: Option<Place>, before: Option<Place>, after: Option<Place>) {
+    fn join(&mut self, parent: Option<NodeIndex>, before: Option<NodeIndex>, after: Option<NodeIndex>) {
         let (first, last) = (after.unwrap_or(NONE), before.unwrap_or(NONE));
         match before {
             Some(before) => self.links_mut(Some(before)).into_iter().for_each(|links| links.next = first),
@@ -481,7 +481,7 @@ impl Nodes {
     }
 
     /// Links a process to a parent that was not in the tree before.
-    fn adopt(&mut self, at: Place, process: &Arc<Process>) {
+    fn adopt(&mut self, at: NodeIndex, process: &Arc<Process>) {
         let parent = process.parent.and_then(|parent| self.place(parent));
         self.changed(at, |node| node.process = Arc::clone(process));
         let Some(parent) = parent else { return };
@@ -493,7 +493,7 @@ impl Nodes {
     }
 
     /// Removes the process that ended first, other than `parent`, if there is one. Those without a failure go first.
-    fn forget_one(&mut self, parent: Option<Place>) -> bool {
+    fn forget_one(&mut self, parent: Option<NodeIndex>) -> bool {
         let spared = parent.and_then(|parent| self.get(parent)).map(|node| node.process.key);
         for ended in 0..self.ended.len() {
             while let Some(key) = self.ended[ended].pop_front() {
@@ -521,7 +521,7 @@ impl Nodes {
             self.current.remove(&key.tgid);
         }
         self.unlink(at);
-        let children: Vec<Place> = self.children(Some(at)).collect();
+        let children: Vec<NodeIndex> = self.children(Some(at)).collect();
         for child in children {
             self.unlink(child);
             let key = self.get(child).map(|child| child.process.key);

@@ -1,14 +1,14 @@
 //! Pipelines: the processes at the two ends of a pipe.
 
 use super::Tree;
-use super::node::{Place, Seen};
+use super::node::{NodeIndex, Seen};
 use super::nodes::Nodes;
 use super::pipes::Pipes;
 use crate::app::views::state::Moment;
 
 impl Nodes {
     /// The pipes of the program that a process ran at a moment.
-    fn pipes(&self, at: Place, moment: Option<Moment>) -> Pipes {
+    fn pipes(&self, at: NodeIndex, moment: Option<Moment>) -> Pipes {
         let node = self.get(at);
         let later = |exec: &_| moment.is_some_and(|moment| *exec > moment.time);
         let executed = node.filter(|node| !node.before.as_ref().is_some_and(|(exec, _)| later(exec)));
@@ -19,7 +19,7 @@ impl Nodes {
 impl Tree {
     /// The process that reads what a process writes to its stdout. A process that only inherited the pipe from its parent has none.
     pub(crate) fn next_in_pipeline(&self, seen: &Seen<'_>) -> Option<Seen<'_>> {
-        let (moment, key) = (self.shown.moment, seen.process.key);
+        let (moment, key) = (self.conditions.moment, seen.process.key);
         let at = self.nodes.place(key)?;
         let output = self.nodes.pipes(at, moment).output?;
         let above = self.nodes.parent(at).map(|above| self.nodes.pipes(above, moment).output);
@@ -31,7 +31,7 @@ impl Tree {
     /// The redirections of a process from the first one on that it did not inherit from its parent.
     pub(crate) fn redirected<'a>(&'a self, seen: &Seen<'a>) -> &'a str {
         let above =
-            seen.process.parent.and_then(|parent| self.nodes.seen(self.nodes.place(parent)?, self.shown.moment));
+            seen.process.parent.and_then(|parent| self.nodes.seen(self.nodes.place(parent)?, self.conditions.moment));
         let above = above.map_or("", |above| above.redirected);
         if above == seen.redirected {
             return "";

@@ -1,6 +1,6 @@
 //! What running processes use, while the tree of now is shown.
 
-use super::node::Used;
+use super::node::Measurement;
 use crate::app::views::View;
 use crate::app::{App, Usage};
 use tracetui_events::event::process::ProcessKey;
@@ -31,7 +31,7 @@ impl App {
         let (nodes, world) = (&mut self.views.tree.nodes, self.pipeline.world());
         let all = self.settings.capture == "all";
         for (key, usage) in usages {
-            let used = Used::of(*usage, self.now, nodes.used.get(key).copied());
+            let used = Measurement::of(*usage, self.now, nodes.used.get(key).copied());
             nodes.used.insert(*key, used);
             let process =
                 world.processes.get(*key).map(|entry| &entry.process).filter(|_| all && used.permille >= Some(BUSY));
