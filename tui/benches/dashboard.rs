@@ -51,7 +51,7 @@ fn main() {
         }
     }
     app.update(Input::Batch(churn.maker.batch()));
-    println!("{} events of {} processes", app.store().kept(), churn.pid - FIRST);
+    println!("{} events of {} processes", app.store().events(), churn.pid - FIRST);
     for (what, paths, typed) in [
         ("events, calm", 1, "1"),
         ("events", 1, "O"),
@@ -71,7 +71,7 @@ fn main() {
             screens(what, &mut app, &mut churn);
         }
     }
-    println!("{} events kept", app.store().kept());
+    println!("{} events kept", app.store().events());
     if wanted("keys") {
         for (what, typed) in [("calm", "\u{12}1"), ("all events", "O")] {
             press(&mut app, typed);

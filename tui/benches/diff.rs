@@ -79,7 +79,7 @@ fn build(file: &Path, (events, names): (u64, u64), first_pid: u32, root: &str, f
             open(&mut maker, pid, &path, if missing { -2 } else { 3 });
         }
         maker.exit(pid, "cc1", if failed { 256 } else { 0 });
-        if maker.made.len() > 200_000 {
+        if maker.batch.len() > 200_000 {
             writer.batch(maker.batch().bytes())?;
         }
     }

@@ -34,7 +34,7 @@ fn main() {
         let path = if pid % 4 < 2 { "../../include/linux/stdio.h" } else { "../../lib/gcc/x86_64-linux-gnu/12/crt.o" };
         open(&mut maker, pid, comm, path);
     }
-    let events: Vec<Event<'_>> = maker.made.frames().filter_map(|frame| Event::decode(&frame).ok()).collect();
+    let events: Vec<Event<'_>> = maker.batch.frames().filter_map(|frame| Event::decode(&frame).ok()).collect();
     let mut world = World::default();
     let processes: Vec<_> = events.iter().map(|event| world.apply(event)).collect();
     let seen: Vec<EventContext<'_>> = events

@@ -87,7 +87,7 @@ fn store(name: &str, paths: u32, pids: u32) {
         "{name:<12} {:>4.0} ns per event, decoding {:>4.0} ns, kept {} in {} MiB",
         per_event(spent[1].saturating_sub(spent[0])),
         per_event(spent[0]),
-        store.kept(),
+        store.events(),
         store.bytes() >> 20
     );
 }
@@ -128,7 +128,7 @@ fn hours(events: u64) {
         app.update(Input::Tick(Tick { now: Duration::from_secs(second), usage: None }));
         if second % 1800 == 1799 {
             let (store, hour) = (app.store(), (second + 1) as f64 / 3600.0);
-            let (kept, evicted, first) = (store.kept(), store.evicted(), store.first_id());
+            let (kept, evicted, first) = (store.events(), store.evicted(), store.first_id());
             println!(
                 "{hour:>4.1} h  resident {:>4} MiB  store {:>4} of {} MiB  kept {kept:>8}  evicted {evicted:>9}  oldest {first}",
                 resident() >> 20,

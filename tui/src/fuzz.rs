@@ -224,7 +224,7 @@ pub fn diff(bytes: &[u8]) -> String {
         pipeline.feed(batch);
         pipeline.end();
         pipeline.next(None, &mut |seen, _| {
-            run.take(seen);
+            run.add_event(seen);
             Disposition::Delivered
         });
         run.close();

@@ -443,7 +443,7 @@ fn stored(state: &Batch) -> u64 {
 
 impl Shared {
     /// What the output has taken, as far as the recorder knows. It grows if the output makes progress.
-    fn taken(&self) -> u64 {
+    fn bytes_taken(&self) -> u64 {
         self.written.load(Ordering::Relaxed) + self.taken.load(Ordering::Relaxed)
     }
 
@@ -454,7 +454,7 @@ impl Shared {
     }
 
     fn stall(&self) -> Stall {
-        Stall { since: Instant::now(), taken: self.taken() }
+        Stall { since: Instant::now(), taken: self.bytes_taken() }
     }
 
     fn patience(&self) -> Duration {
@@ -469,7 +469,7 @@ impl Shared {
     async fn patiently<T>(&self, stall: &mut Stall, what: impl Future<Output = T>) -> Result<T, Failed> {
         let mut what = std::pin::pin!(what);
         loop {
-            if stall.taken != self.taken() {
+            if stall.taken != self.bytes_taken() {
                 *stall = self.stall();
             }
             let patience = self.patience();

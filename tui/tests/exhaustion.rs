@@ -82,7 +82,7 @@ impl Churn {
     fn new() -> Churn {
         let like = FrameHeader { version: VERSION, ppid: Tgid(1), ..FrameHeader::default() };
         let made = Batch::with_capacity(BATCH * 2);
-        let maker = Maker { made, like, ns: 1_000_000_000, step_ns: 10_000, start_ns: 0, ..Maker::default() };
+        let maker = Maker { batch: made, like, ns: 1_000_000_000, step_ns: 10_000, start_ns: 0, ..Maker::default() };
         Churn { maker, pid: 1000 }
     }
 
@@ -118,14 +118,14 @@ impl Churn {
             ..ExecRecord::default()
         };
         let argv = vec![b'a'; here as usize];
-        self.maker.made.push(header, &[record.as_bytes(), &name, &name, &argv].concat());
+        self.maker.batch.push(header, &[record.as_bytes(), &name, &name, &argv].concat());
         header
     }
 
     fn chunk(&mut self, of: FrameHeader, offset: u32, len: u32) {
         let header = FrameHeader { flags: flag::CONTINUES, ..of };
         let chunk = ExecChunk { offset, len, ..ExecChunk::default() };
-        self.maker.made.push(header, &[chunk.as_bytes(), &vec![b'a'; len as usize]].concat());
+        self.maker.batch.push(header, &[chunk.as_bytes(), &vec![b'a'; len as usize]].concat());
     }
 
     fn host(&mut self, frame: &HostFrame) {
@@ -134,12 +134,12 @@ impl Churn {
 
     /// The frames so far, if they fill a batch.
     fn full(&mut self) -> Option<Batch> {
-        (self.maker.made.len() >= BATCH).then(|| self.rest())
+        (self.maker.batch.len() >= BATCH).then(|| self.rest())
     }
 
     /// The frames so far.
     fn rest(&mut self) -> Batch {
-        std::mem::replace(&mut self.maker.made, Batch::with_capacity(BATCH * 2))
+        std::mem::replace(&mut self.maker.batch, Batch::with_capacity(BATCH * 2))
     }
 }
 
@@ -194,7 +194,7 @@ impl Target for Counted {
         self.pipeline.bytes() + self.pipeline.world().bytes()
     }
     fn bound(&self) -> usize {
-        self.budget.bytes() - self.budget.queues() - self.budget.kept(usize::MAX)
+        self.budget.bytes() - self.budget.queues() - self.budget.kept_bytes(usize::MAX)
     }
 }
 
@@ -285,12 +285,12 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
             let pid = churn.next_pid();
             let first = churn.maker.header(Slot::ExecBtf, pid, COMM);
             let record = ExecRecord { argv_len: ARGV_MAX, argv_total: ARGV_MAX, ..ExecRecord::default() };
-            churn.maker.made.push(FrameHeader { cpu: i * 1000, ..first }, record.as_bytes());
+            churn.maker.batch.push(FrameHeader { cpu: i * 1000, ..first }, record.as_bytes());
         });
         checked.churn("numbers of many CPUs", 8_000 / part, |churn, i| {
             let header = churn.maker.header(Slot::ExitTp, 7, COMM);
             let header = FrameHeader { cpu: i.wrapping_mul(12_345), slot: (i % 1000) as u16, ..header };
-            churn.maker.made.push(header, ExitRecord::default().as_bytes());
+            churn.maker.batch.push(header, ExitRecord::default().as_bytes());
         });
         checked.churn("opens", 25_000 / part, |churn, i| churn.open(i % 100));
     }
@@ -300,7 +300,7 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
             let header = churn.maker.header(Slot::OpenTp, 1, COMM);
             churn
                 .maker
-                .made
+                .batch
                 .push(FrameHeader { time: BootNanos(u64::MAX), ..header }, OpenRecord::default().as_bytes());
         }
         churn.open(1);
@@ -329,7 +329,7 @@ fn the_dashboard_stays_within_its_memory() {
     let account = checked.target.pipeline.account();
     println!("{:?}, evicted {}", account.shortage, checked.target.store().evicted());
     assert!(checked.target.store().evicted() > 0);
-    assert!(checked.target.store().kept() > 0);
+    assert!(checked.target.store().events() > 0);
     assert!(account.shortage.processes > 0, "what is given up is counted: {:?}", account.shortage);
     assert!(account.shortage.cgroups > 0, "what is given up is counted: {:?}", account.shortage);
 }

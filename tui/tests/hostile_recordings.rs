@@ -564,11 +564,11 @@ fn facts_that_lie() {
         forge.frames(&opens(30));
         let mut maker = Maker { ns: u64::MAX - 2_000_000_000, step_ns: 1, ..Maker::default() };
         maker.open(1, escape, &long[..4000], -2);
-        forge.frames(&maker.made);
+        forge.frames(&maker.batch);
         let zero = Maker { ns: 0, step_ns: 0, ..Maker::default() };
         let mut zero = zero;
         zero.open(1, "x", "y", 3);
-        forge.frames(&zero.made);
+        forge.frames(&zero.batch);
         survive("facts that lie", &forge.bytes);
     }
 }
@@ -588,7 +588,7 @@ fn filters_that_are_none() {
 /// An open of a process that started at 5.
 fn open_of(maker: &mut Maker, pid: u32) {
     let header = FrameHeader { start: BootNanos(5), ..maker.header(Slot::OpenTp, pid, "x") };
-    maker.made.push(header, &payload::open(OpenRecord::default(), b"", b"/y"));
+    maker.batch.push(header, &payload::open(OpenRecord::default(), b"", b"/y"));
 }
 
 #[test]

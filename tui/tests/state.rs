@@ -181,14 +181,14 @@ impl Story {
                 let header = maker.header(Slot::ExecBtf, pid(by), "long");
                 let argv_len = u32::from(parts) * 8 + 4;
                 let record = ExecRecord { argc: 1, argv_len, argv_total: argv_len, ..ExecRecord::default() };
-                maker.made.push(header, &[record.as_bytes(), b"long"].concat());
+                maker.batch.push(header, &[record.as_bytes(), b"long"].concat());
                 for part in 0..parts.min(sent) {
                     let header = FrameHeader { flags: flag::CONTINUES, ..header };
                     let chunk = ExecChunk { offset: 4 + u32::from(part) * 8, len: 8, ..ExecChunk::default() };
-                    maker.made.push(header, &[chunk.as_bytes(), b"argument"].concat());
+                    maker.batch.push(header, &[chunk.as_bytes(), b"argument"].concat());
                     if part == 0 {
                         // Ends the batch here, so that a state may be saved between the parts of the arguments.
-                        let batch = std::mem::take(&mut maker.made);
+                        let batch = std::mem::take(&mut maker.batch);
                         self.batches.push(batch);
                     }
                 }
@@ -206,7 +206,7 @@ impl Story {
                 let mut header = maker.header(Slot::UringSubmit, pid(by), "submitter");
                 header.flags = flag::REQUEST | flag::BOOKKEEPING;
                 let part = RequestPart { request: address, place: 9 };
-                maker.made.push(header, &[asked.as_bytes(), part.as_bytes(), path.as_bytes()].concat());
+                maker.batch.push(header, &[asked.as_bytes(), part.as_bytes(), path.as_bytes()].concat());
             }
             Happens::End { pid: by, address, ret } => {
                 let names = b"file\0srv\0";
@@ -226,7 +226,7 @@ impl Story {
                 let mut header = maker.header(Slot::ForkBtf, pid(by), "booked");
                 header.flags = flag::BOOKKEEPING;
                 let payload = payload::fork((pid(by), header.start), (pid(by) + 10, header.start));
-                maker.made.push(header, &payload);
+                maker.batch.push(header, &payload);
             }
             Happens::Seed { pid: id, parent, exact } => {
                 let start = maker.start_of(pid(id));
@@ -256,7 +256,7 @@ impl Story {
             }
             Happens::Clock(offset_ns) => maker.host(&HostFrame::Clock(Clock { offset_ns })),
             Happens::Counters => maker.counters(false),
-            Happens::Unreadable => maker.made.push_raw(b"no frame"),
+            Happens::Unreadable => maker.batch.push_raw(b"no frame"),
             Happens::Came { pid: by, id, own } => {
                 let (id, tgid, tid) = (ProgId(id), Tgid(pid(by)), Tid(pid(by)));
                 let symbol = b"bpf_prog_00000000000000ab_x".to_vec();
@@ -342,13 +342,13 @@ impl Story {
                     CommandOutput { columns, rows: 5, bytes: WRITTEN[number].to_vec(), missing: number as u64 };
                 maker.host(&HostFrame::CommandOutput(output));
             }
-            Happens::Drained => maker.made.set_drained_at(BootNanos(maker.ns)),
+            Happens::Drained => maker.batch.set_drained_at(BootNanos(maker.ns)),
             Happens::Settled => {
                 self.settled = maker.ns;
-                maker.made.set_settled_at(BootNanos(maker.ns));
+                maker.batch.set_settled_at(BootNanos(maker.ns));
             }
             Happens::Batch => {
-                let batch = std::mem::take(&mut maker.made);
+                let batch = std::mem::take(&mut maker.batch);
                 self.batches.push(batch);
             }
         }
@@ -366,9 +366,9 @@ impl Story {
     }
 
     fn end(mut self) -> Vec<Batch> {
-        self.batches.push(std::mem::take(&mut self.maker.made));
+        self.batches.push(std::mem::take(&mut self.maker.batch));
         self.maker.counters(true);
-        self.batches.push(self.maker.made);
+        self.batches.push(self.maker.batch);
         self.batches
     }
 }

@@ -82,7 +82,7 @@ impl Budget {
     }
 
     /// Bytes of kept events, if everything else uses `others`.
-    pub fn kept(self, others: usize) -> usize {
+    pub fn kept_bytes(self, others: usize) -> usize {
         self.bytes().saturating_sub(self.queues()).saturating_sub(others).max(self.share(limits::KEPT_SHARE))
     }
 }
@@ -125,7 +125,7 @@ mod tests {
             + budget.processes()
             + budget.share(limits::CGROUPS_SHARE)
             + budget.share(limits::ACCOUNTS_SHARE);
-        budget.queues() + others + budget.kept(others)
+        budget.queues() + others + budget.kept_bytes(others)
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             limits::FORMATTED * limits::FORMATTED_BYTES + limits::FORMATTED_THREADS * limits::FORMATTED_THREAD_BYTES;
         for mib in [32, 64, 256, 4096] {
             let budget = Budget::new(mib << 20);
-            assert!(formatted <= budget.kept(budget.bytes()) + budget.bytes() / 16, "{mib} MiB");
+            assert!(formatted <= budget.kept_bytes(budget.bytes()) + budget.bytes() / 16, "{mib} MiB");
         }
     }
 

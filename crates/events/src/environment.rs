@@ -132,7 +132,7 @@ fn variables(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The variables of an environment: each name, and the value if it is kept.
-pub fn named(environment: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+pub fn names_and_values(environment: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     variables(environment).map(|variable| {
         let (name, value) = split(&variable[1..]);
         (name, value.filter(|_| variable[0] == VALUE))

@@ -169,7 +169,7 @@ impl Pipeline {
         self.gaps.feed(&frame.header, made);
         if is_by_netlink(frame) {
             self.programs.called(frame, &mut self.world, made);
-            self.ledger.kept(Kind::Bpf);
+            self.ledger.bookkept(Kind::Bpf);
             return false;
         }
         self.programs.replaced(frame, &mut self.world, made);

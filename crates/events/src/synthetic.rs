@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 #[derive(Clone, Debug)]
 pub struct Maker {
     /// The frames since the last batch.
-    pub made: Batch,
+    pub batch: Batch,
     pub like: FrameHeader,
     /// The time of the latest event (CLOCK_BOOTTIME, ns).
     pub ns: u64,
@@ -42,7 +42,7 @@ impl Default for Maker {
         let like =
             FrameHeader { version: VERSION, ppid: Tgid(1), uid: Uid(1000), gid: Gid(1000), ..FrameHeader::default() };
         Maker {
-            made: Batch::default(),
+            batch: Batch::default(),
             like,
             ns: 100_000_000_000,
             step_ns: 1_000_000,
@@ -61,7 +61,7 @@ impl Maker {
 
     /// Like [`batch`](Self::batch). The following frames go into `empty`.
     pub fn batch_for(&mut self, empty: Batch) -> Batch {
-        let mut batch = std::mem::replace(&mut self.made, empty);
+        let mut batch = std::mem::replace(&mut self.batch, empty);
         batch.set_drained_at(BootNanos(self.ns + 1_000_000_000));
         batch
     }
@@ -90,7 +90,7 @@ impl Maker {
 
     pub fn event(&mut self, slot: Slot, pid: u32, comm: &str, payload: &[u8]) {
         let header = self.header(slot, pid, comm);
-        self.made.push(header, payload);
+        self.batch.push(header, payload);
     }
 
     /// Appends an open of `path` with this result. The path of the opened file is unknown.
@@ -112,7 +112,8 @@ impl Maker {
         let (from_ns, to_ns) = (self.ns - 36_000_000, self.ns + 1_000_000);
         self.ns = to_ns;
         let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
-        self.made.push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..self.like }, record.as_bytes());
+        self.batch
+            .push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..self.like }, record.as_bytes());
     }
 
     /// Appends an exec of /usr/bin/cc with these arguments.
@@ -135,7 +136,7 @@ impl Maker {
     pub fn tcp(&mut self, pid: u32, comm: &str, record: TcpRecord) {
         let header = self.header(Slot::TcpState, pid, comm);
         let since = if record.since.0 == 0 { header.time } else { record.since };
-        self.made.push(header, TcpRecord { since, ..record }.as_bytes());
+        self.batch.push(header, TcpRecord { since, ..record }.as_bytes());
     }
 
     /// Counts opens that did not fit into the ring. The number of the next open shows the gap.
@@ -146,7 +147,7 @@ impl Maker {
     }
 
     pub fn host(&mut self, frame: &HostFrame) {
-        frame.push(BootNanos(self.ns), &mut self.made);
+        frame.push(BootNanos(self.ns), &mut self.batch);
     }
 
     /// Appends the current counters, as changes since zero.

@@ -92,7 +92,7 @@ impl NewMap {
     }
 
     /// The same map with a name, of which the kernel keeps at most 15 bytes.
-    pub fn named(mut self, name: &str) -> NewMap {
+    pub fn with_name(mut self, name: &str) -> NewMap {
         self.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
         self
     }

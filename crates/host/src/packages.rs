@@ -55,7 +55,7 @@ pub struct Packages {
 struct Root {
     dir: OwnedFd,
     /// How many bytes may still be read.
-    left: Cell<u64>,
+    bytes_left: Cell<u64>,
 }
 
 impl Root {
@@ -73,9 +73,9 @@ impl Root {
         if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
             return Err(failed("not a regular file"));
         }
-        File::from(file).take(self.left.get() + 1).read_to_end(&mut bytes)?;
-        let left = self.left.get().checked_sub(bytes.len() as u64);
-        self.left.set(left.ok_or_else(|| failed("the files of dpkg are too large"))?);
+        File::from(file).take(self.bytes_left.get() + 1).read_to_end(&mut bytes)?;
+        let left = self.bytes_left.get().checked_sub(bytes.len() as u64);
+        self.bytes_left.set(left.ok_or_else(|| failed("the files of dpkg are too large"))?);
         Ok(Some(bytes))
     }
 }
@@ -88,7 +88,7 @@ impl Root {
 pub fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     let dir = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::empty())?;
-    let files = Root { dir, left: Cell::new(MOST) };
+    let files = Root { dir, bytes_left: Cell::new(MOST) };
     let mut found = Packages { system: system(&files)?, ..Packages::default() };
     let mut open: HashSet<&[u8]> = wanted.iter().copied().collect();
     let is_merged = root.join("bin").is_symlink();
@@ -279,7 +279,7 @@ mod tests {
         let dir = Scratch::new("lists");
         fs::write(dir.join("list"), [b'x'; 60]).expect("written");
         std::os::unix::fs::symlink("list", dir.join("same")).expect("a link");
-        let root = Root { dir: File::open(&*dir).expect("a directory").into(), left: Cell::new(120) };
+        let root = Root { dir: File::open(&*dir).expect("a directory").into(), bytes_left: Cell::new(120) };
         let read = |name: &str| root.read(name).map(|bytes| bytes.map_or(0, |bytes| bytes.len()));
         let said = |error: io::Error| error.to_string();
         assert_eq!(["list", "same", "none"].map(|name| read(name).map_err(said)), [Ok(60), Ok(60), Ok(0)]);

@@ -442,7 +442,7 @@ mod tests {
         let id = descriptors.files.ids.0;
         let mut runs = |collector: &mut Collector| {
             descriptors.read().expect("all records");
-            let inventory = collector.take(&HashSet::default()).expect("it may list programs");
+            let inventory = collector.take_inventory(&HashSet::default()).expect("it may list programs");
             inventory.runs[&id].count
         };
         let first = runs(&mut collector);

@@ -347,7 +347,7 @@ mod tests {
     fn the_iterators_have_what_bpf_lists() {
         let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
-        let inventory = Collector::default().take(&HashSet::default()).expect("it may list programs");
+        let inventory = Collector::default().take_inventory(&HashSet::default()).expect("it may list programs");
         let listed = list(&mut iterators.programs).expect("all records");
         let (mut same, mut ours) = (0, 0);
         for program in &inventory.programs {
@@ -392,7 +392,7 @@ mod tests {
         assert!(exists(true));
         let mut collector = Collector::default();
         let mut unseen = || {
-            let inventory = collector.take(&HashSet::default()).expect("it may list programs");
+            let inventory = collector.take_inventory(&HashSet::default()).expect("it may list programs");
             inventory.unseen.iter().any(|unseen| unseen.what == "network namespaces")
         };
         assert!(unseen());
@@ -420,7 +420,7 @@ mod tests {
         let _alone = crate::alone();
         let Some(mut iterators) = iterators(100) else { return };
         let mut collector = Collector::default();
-        let inventory = collector.take(&HashSet::default()).expect("it may list programs");
+        let inventory = collector.take_inventory(&HashSet::default()).expect("it may list programs");
         assert_eq!(iterators.hidden(&inventory, &collector.known), Ok(vec![]));
     }
 }

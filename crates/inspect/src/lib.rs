@@ -162,7 +162,7 @@ impl Collector {
     }
 
     /// All objects that exist now, and the hidden ones. `own` are tracetui's programs.
-    pub fn take(&mut self, own: &HashSet<ProgId>) -> Result<Inventory, InventoryError> {
+    pub fn take_inventory(&mut self, own: &HashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let symbols = if self.helpers.is_none() { self.read_symbols() } else { None };
         self.load_programs();
         let mut inventory = self.collect(own, symbols)?;

@@ -61,7 +61,7 @@ fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
 pub(super) fn all(
     object: &ProbeObject,
     maps: &Maps,
-    loaded: Vec<(&'static str, LoadOutcome)>,
+    outcomes: Vec<(&'static str, LoadOutcome)>,
     requested: Requested,
     facts: &KernelFacts,
     first: Way,
@@ -69,7 +69,7 @@ pub(super) fn all(
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible(facts);
     let silent = FunctionTracing::open().is_some_and(|setting| setting.is_off());
-    let loaded = Mutex::new(loaded);
+    let loaded = Mutex::new(outcomes);
     Ok(with_tracefs(|| {
         let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
         let mut attached = Attached::default();

@@ -51,12 +51,12 @@ pub(super) struct CaptureMaps {
 impl CaptureMaps {
     pub(super) fn of(maps: &mut Maps, tasks: Tasks) -> Result<CaptureMaps, StartError> {
         Ok(CaptureMaps {
-            capture: Array::try_from(maps.take("CAPTURE")?)?,
-            pids: HashMap::try_from(maps.take("CAPTURE_PIDS")?)?,
-            uids: HashMap::try_from(maps.take("CAPTURE_UIDS")?)?,
-            tree: HashMap::try_from(maps.take("CAPTURE_TREE")?)?,
-            kin: HashMap::try_from(maps.take("CAPTURE_KIN")?)?,
-            cgroups: HashMap::try_from(maps.take("CAPTURE_CGROUPS")?)?,
+            capture: Array::try_from(maps.take_map("CAPTURE")?)?,
+            pids: HashMap::try_from(maps.take_map("CAPTURE_PIDS")?)?,
+            uids: HashMap::try_from(maps.take_map("CAPTURE_UIDS")?)?,
+            tree: HashMap::try_from(maps.take_map("CAPTURE_TREE")?)?,
+            kin: HashMap::try_from(maps.take_map("CAPTURE_KIN")?)?,
+            cgroups: HashMap::try_from(maps.take_map("CAPTURE_CGROUPS")?)?,
             filter: CaptureFilter::NOTHING,
             roots: HashTable::default(),
             tasks,

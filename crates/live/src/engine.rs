@@ -342,7 +342,7 @@ impl Reader {
     /// Adds loads and unloads of programs. Requests an inventory if something changed.
     fn inventory(&mut self, bpf: bool, batch: &mut Batch) {
         let inspector = self.inspector.as_mut();
-        let mut loaded = |id| inspector.iter().for_each(|inspector| inspector.loaded(id));
+        let mut loaded = |id| inspector.iter().for_each(|inspector| inspector.program_loaded(id));
         let changed = self.live.drain_changes(batch, &mut loaded);
         let Some(inspector) = inspector else { return };
         if changed || bpf {

@@ -229,7 +229,7 @@ impl Inspector {
         self.changed();
     }
 
-    pub(crate) fn loaded(&self, id: ProgId) {
+    pub(crate) fn program_loaded(&self, id: ProgId) {
         self.ask([request::LOADED, id.0]);
     }
 
@@ -461,7 +461,7 @@ fn follow(mut trace: File, requests: &Requests) {
         while let Ok([what, number]) = read_request(&mut trace) {
             match what {
                 request::CHANGED => requests.changed(number != 0),
-                request::LOADED => requests.loaded(ProgId(number)),
+                request::LOADED => requests.program_loaded(ProgId(number)),
                 request::END => requests.end(),
                 _ => break,
             }

@@ -60,7 +60,7 @@ impl Requests {
     }
 
     /// Reports a loaded program. The thread reads it at once, unless too many wait.
-    pub(super) fn loaded(&self, id: ProgId) {
+    pub(super) fn program_loaded(&self, id: ProgId) {
         let _ = self.loads.try_send(id);
     }
 
@@ -110,7 +110,7 @@ pub(super) struct Taker {
     /// Whether links were created or released during the last inventory, so that another one must follow.
     unsteady: bool,
     /// Programs loaded since the last read.
-    loaded: Receiver<ProgId>,
+    loaded_programs: Receiver<ProgId>,
     /// The number of programs in the last inventory. `None` before the first.
     programs: Option<usize>,
 }
@@ -145,7 +145,7 @@ impl Taker {
             described: Described::since(last, newest),
             links: Vec::new(),
             unsteady: false,
-            loaded,
+            loaded_programs: loaded,
             programs: None,
         };
         Ok((taker, Requests { poke, loads, ends, counts, pace }))
@@ -200,7 +200,7 @@ impl Taker {
                 self.collector.took_aside();
                 // The initial state is not reported as changes, so it must be complete.
                 let tries = if self.programs.is_none() { FIRST } else { 1 };
-                let taken = (0..tries).find_map(|nth| self.take(nth + 1 == tries).transpose());
+                let taken = (0..tries).find_map(|nth| self.take_inventory(nth + 1 == tries).transpose());
                 if !matches!(taken, Some(Ok(()))) {
                     return;
                 }
@@ -280,7 +280,7 @@ impl Taker {
     /// Reads newly loaded programs, so that an event that waits for its system call can describe them.
     fn read_loaded(&mut self) {
         let mut batch = Batch::default();
-        for id in self.loaded.try_iter() {
+        for id in self.loaded_programs.try_iter() {
             if let Some(facts) = self.collector.program(id, &self.own) {
                 self.described.add_program(facts, clock::now_boot(), &mut batch);
             }
@@ -313,7 +313,7 @@ impl Taker {
     }
 
     /// Takes an inventory. `None` if links were created or released meanwhile, unless this is the last try.
-    fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
+    fn take_inventory(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
         self.links = link_ids().unwrap_or_default();
         let (before, _) = self.changed_parts();
         self.change(&before);
@@ -321,7 +321,7 @@ impl Taker {
         if self.counting || RunStatistics::are_on() {
             self.collector.follow_counters();
         }
-        let inventory = self.collector.take(&self.own)?;
+        let inventory = self.collector.take_inventory(&self.own)?;
         // A link that could not be opened was just created or released. The inventory may show its attachment without
         // the link.
         // An interface whose programs changed meanwhile may have been read before or after that.

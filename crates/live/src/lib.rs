@@ -573,9 +573,9 @@ impl Prepared {
     ) -> Result<Prepared, StartError> {
         let tasks = tasks::Tasks::new(object, facts);
         let mut capture = capture::CaptureMaps::of(maps, tasks)?;
-        let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take("CPUS")?)?;
-        let helpers = HashMap::try_from(maps.take("HELPER_CALLS")?)?;
-        let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take("TCP_BEGUN")?)?;
+        let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take_map("CPUS")?)?;
+        let helpers = HashMap::try_from(maps.take_map("HELPER_CALLS")?)?;
+        let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take_map("TCP_BEGUN")?)?;
         freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let rings = ring::Rings::new(maps.take_rings()?, options.ring_size, options.environment.clone())?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;

@@ -71,9 +71,9 @@ pub(super) struct ProbeObject {
 /// The instructions of programs contain these descriptors. Drop this only after the programs are loaded.
 #[derive(Debug, Default)]
 pub(super) struct Maps {
-    left: HashMap<String, OwnedFd>,
+    unused: HashMap<String, OwnedFd>,
     /// The maps for which user space holds another descriptor.
-    taken: Vec<OwnedFd>,
+    held: Vec<OwnedFd>,
     /// The rings after the first one.
     rings: Vec<OwnedFd>,
 }
@@ -109,15 +109,15 @@ impl Maps {
 
     /// Creates the rings after the first one, and the array of all.
     fn add_rings(&mut self, options: &LiveOptions) -> io::Result<()> {
-        let Some(first) = self.left.get(RING) else { return Ok(()) };
-        let array = NewMap::array_of(first.as_fd(), options.rings).named(RINGS).create()?;
+        let Some(first) = self.unused.get(RING) else { return Ok(()) };
+        let array = NewMap::array_of(first.as_fd(), options.rings).with_name(RINGS).create()?;
         for index in 1..options.rings {
-            let ring = NewMap::ring(ring_bytes(options)).named(RING).create()?;
+            let ring = NewMap::ring(ring_bytes(options)).with_name(RING).create()?;
             set_ring(array.as_fd(), index, ring.as_fd())?;
             self.rings.push(ring);
         }
         set_ring(array.as_fd(), 0, first.as_fd())?;
-        self.left.insert(RINGS.to_owned(), array);
+        self.unused.insert(RINGS.to_owned(), array);
         Ok(())
     }
 
@@ -150,25 +150,25 @@ impl Maps {
     fn add(&mut self, name: &str, map: &aya_obj::Map, elements: u32, flags: u32) -> Result<(), StartError> {
         let created = create(name, map, elements, flags);
         let created = created.map_err(|error| StartError::object(format!("map {name}: {error}")))?;
-        self.left.insert(name.to_owned(), created);
+        self.unused.insert(name.to_owned(), created);
         Ok(())
     }
 
-    pub(super) fn take(&mut self, name: &str) -> Result<Map, StartError> {
+    pub(super) fn take_map(&mut self, name: &str) -> Result<Map, StartError> {
         Ok(Map::from_map_data(MapData::from_fd(self.share(name)?)?)?)
     }
 
     /// A further descriptor of a map, for user space. The map is not among those that [`freeze`](Self::freeze) freezes any more.
     fn share(&mut self, name: &str) -> Result<OwnedFd, StartError> {
-        let map = self.left.remove(name).ok_or_else(|| no_map(name))?;
+        let map = self.unused.remove(name).ok_or_else(|| no_map(name))?;
         let own = map.try_clone().map_err(StartError::object)?;
-        self.taken.push(map);
+        self.held.push(map);
         Ok(own)
     }
 
     /// The descriptor of a map, which stays the programs' own.
     pub(super) fn fd(&self, name: &str) -> Option<BorrowedFd<'_>> {
-        self.left.get(name).map(OwnedFd::as_fd)
+        self.unused.get(name).map(OwnedFd::as_fd)
     }
 
     /// Writes the number of the network namespace whose changes `bpf_netlink` reports: tracetui's. Without it, the changes have no
@@ -183,7 +183,7 @@ impl Maps {
     /// and requests. The constants are already frozen.
     pub(super) fn freeze(&self) -> Result<(), StartError> {
         self.begin_network();
-        let mut maps = self.left.iter().filter(|(name, _)| *name != CONSTANTS);
+        let mut maps = self.unused.iter().filter(|(name, _)| *name != CONSTANTS);
         maps.try_for_each(|(_, map)| freeze(map.as_fd())).map_err(StartError::Freeze)
     }
 }
@@ -222,7 +222,7 @@ impl ProbeObject {
         maps.complete(&object, facts, connections)?;
         let parsed = std::mem::take(&mut object.maps);
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
-        let descriptors = parsed.iter().map(|(name, map)| (name.as_str(), maps.left[name].as_raw_fd(), map));
+        let descriptors = parsed.iter().map(|(name, map)| (name.as_str(), maps.unused[name].as_raw_fd(), map));
         object.relocate_maps(descriptors, &sections).map_err(StartError::object)?;
         object.relocate_calls(&sections).map_err(StartError::object)?;
         let btf = object.btf.as_ref().map(|btf| load_btf(&btf.to_bytes()));
@@ -294,7 +294,8 @@ impl Rejected {
 /// Creates a map. A map of constants gets its content and is frozen, so that the verifier knows the values.
 fn create(name: &str, map: &aya_obj::Map, elements: u32, flags: u32) -> io::Result<OwnedFd> {
     let sizes = (map.key_size(), map.value_size());
-    let created = NewMap::new(map.map_type(), sizes, elements).flags(map.map_flags() | flags).named(name).create()?;
+    let created =
+        NewMap::new(map.map_type(), sizes, elements).flags(map.map_flags() | flags).with_name(name).create()?;
     if !map.data().is_empty() {
         // SAFETY: the parser gives the values of such a map the size of its data.
         unsafe { set(created.as_fd(), 0, map.data()) }?;

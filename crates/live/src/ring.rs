@@ -138,7 +138,7 @@ impl Rings {
         {
             let Reverse((_, index)) = *head;
             let ring = &mut self.rings[index];
-            ring.take(&mut self.environments, batch);
+            ring.take_record(&mut self.environments, batch);
             match ring.head(until) {
                 Some(time) => *head = Reverse((time, index)),
                 None => drop(PeekMut::pop(head)),
@@ -197,7 +197,7 @@ impl Ring {
     }
 
     /// Moves the next record, which [`head`](Self::head) has found, into `batch`.
-    fn take(&mut self, environments: &mut Environments, batch: &mut Batch) {
+    fn take_record(&mut self, environments: &mut Environments, batch: &mut Batch) {
         let at = self.at();
         let header = self.producer.half(at).load(Ordering::Relaxed);
         let len = u64::from(header & !DISCARD);

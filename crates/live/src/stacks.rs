@@ -37,7 +37,7 @@ pub(super) struct StackNames {
     addresses: HashMap<u64, BootNanos>,
     /// The modules found by the last check, and its time.
     modules: BTreeSet<Module>,
-    looked: BootNanos,
+    looked_up: BootNanos,
 }
 
 impl StackNames {
@@ -53,7 +53,7 @@ impl StackNames {
             sent: StackSymbols::default(),
             addresses: HashMap::default(),
             modules: kallsyms::modules(),
-            looked: clock::now_boot(),
+            looked_up: clock::now_boot(),
         }
     }
 
@@ -66,7 +66,7 @@ impl StackNames {
             self.namer = Namer::load().ok();
             self.unnamed = self.namer.is_none().then_some(*why);
         }
-        self.take(read);
+        self.take_snapshot(read);
         self.symbols.table()
     }
 
@@ -95,7 +95,7 @@ impl StackNames {
             self.addresses.clear();
         }
         if let Some(read) = self.reader.as_ref().and_then(SymbolReader::poll) {
-            self.take(read);
+            self.take_snapshot(read);
         }
     }
 
@@ -103,7 +103,7 @@ impl StackNames {
     /// known to have been there at the last check.
     pub(super) fn follow_modules(&mut self) {
         let before = std::mem::replace(&mut self.modules, kallsyms::modules());
-        let since = std::mem::replace(&mut self.looked, clock::now_boot());
+        let since = std::mem::replace(&mut self.looked_up, clock::now_boot());
         if before == self.modules {
             return;
         }
@@ -116,7 +116,7 @@ impl StackNames {
         self.reader.iter().for_each(SymbolReader::request);
     }
 
-    fn take(&mut self, read: Result<Snapshot, Unavailable>) {
+    fn take_snapshot(&mut self, read: Result<Snapshot, Unavailable>) {
         self.known = true;
         self.addresses.clear();
         match read {

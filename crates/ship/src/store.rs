@@ -209,7 +209,7 @@ impl Store {
             let objects = page.result.objects;
             listing.count(objects.len().max(most.div_ceil(2)))?;
             let names = objects.iter().filter_map(|object| self.name(&object.location));
-            let is_over = listing.take(names);
+            let is_over = listing.keep_requested(names);
             if page.page_token.is_none() || is_over {
                 return Ok(());
             }
@@ -247,7 +247,7 @@ impl Listing<'_> {
 
     /// Keeps the requested names. Returns whether all further names come after `last`. Servers may replace characters of a name, so a name
     /// that is not ASCII does not show the order.
-    fn take(&mut self, names: impl Iterator<Item = String>) -> bool {
+    fn keep_requested(&mut self, names: impl Iterator<Item = String>) -> bool {
         let mut is_over = false;
         for name in names {
             is_over |= *name > *self.last && name.is_ascii();
@@ -284,7 +284,7 @@ fn walk(path: &Path, name: &str, depth: usize, listing: &mut Listing<'_>) -> Res
         if path.is_dir() && depth > 1 && listing.has(&name) {
             walk(&path, &name, depth - 1, listing)?;
         } else if path.is_file() {
-            listing.take([name].into_iter());
+            listing.keep_requested([name].into_iter());
         }
     }
     Ok(())

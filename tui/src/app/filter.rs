@@ -101,7 +101,7 @@ impl FilterState {
             several => format!("{} {part}", several.join(" ")),
         };
         let before = self.text();
-        let change = self.take(&text, world)?;
+        let change = self.apply(&text, world)?;
         if gone > 0 {
             if self.replaced.len() == REPLACED {
                 self.replaced.remove(0);
@@ -124,15 +124,15 @@ impl FilterState {
     pub(crate) fn peel(&mut self, world: &World) -> Result<Change, FilterError> {
         let text = self.text();
         if let Some((_, before)) = self.replaced.pop_if(|(made, _)| *made == text) {
-            return self.take(&before, world);
+            return self.apply(&before, world);
         }
         match self.parts.split_last() {
-            Some((_, older)) => self.take(&older.join(" "), world),
+            Some((_, older)) => self.apply(&older.join(" "), world),
             None => Ok(Change::None),
         }
     }
 
-    fn take(&mut self, text: &str, world: &World) -> Result<Change, FilterError> {
+    fn apply(&mut self, text: &str, world: &World) -> Result<Change, FilterError> {
         self.set(text, world)?;
         self.history.add(&self.text());
         Ok(Change::Applied)
@@ -141,7 +141,7 @@ impl FilterState {
     /// Replaces the whole filter by this part.
     pub(crate) fn replace(&mut self, part: &str, world: &World) -> Result<Change, FilterError> {
         self.replaced.clear();
-        self.take(part, world)
+        self.apply(part, world)
     }
 
     pub(crate) fn clear(&mut self) {

@@ -211,7 +211,7 @@ impl UsageState {
     }
 
     /// CPU usage in percent and resident memory in bytes.
-    pub(crate) fn shown(&self) -> Option<(f64, u64)> {
+    pub(crate) fn cpu_and_memory(&self) -> Option<(f64, u64)> {
         Some((self.cpu_percent?, self.last?.1.resident))
     }
 }
@@ -284,7 +284,7 @@ impl App {
         events.fold_all(settings.preferences.folds);
         let screen = Screen::new(&settings);
         let mut app = App {
-            store: Store::new(settings.budget.kept(0)),
+            store: Store::new(settings.budget.kept_bytes(0)),
             events,
             filter,
             search: Search::default(),
@@ -398,7 +398,7 @@ impl App {
         self.time.strip.set(std::mem::take(&mut replay.facts.density), replay.facts.span);
         if replay.facts.seekable {
             // What is evicted can be loaded again, in parts without gaps.
-            self.store = Store::new(self.settings.budget.kept(0)).by_age();
+            self.store = Store::new(self.settings.budget.kept_bytes(0)).by_age();
         }
         self.replay = Some(replay);
         // The output is kept with its times, and shown by time.

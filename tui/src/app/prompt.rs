@@ -140,7 +140,7 @@ impl App {
     fn entered_time(&mut self, text: &str) -> Effects {
         let aim = Aim::parse(text);
         if aim.is_none() && !text.trim().is_empty() {
-            self.say(format!(
+            self.notify(format!(
                 "invalid time {text}; write 14:02:11, 2026-11-20 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%"
             ));
             return vec![Effect::Redraw];
@@ -187,7 +187,7 @@ impl App {
     }
 
     fn insert(&mut self, completion: Option<Completion>, none: &str) {
-        let Some(completion) = completion else { return self.say(none) };
+        let Some(completion) = completion else { return self.notify(none) };
         let Some(prompt) = &mut self.prompt else { return };
         prompt.completion = completion.insert(&mut prompt.line);
         let (purpose, text) = (prompt.purpose, prompt.line.text());
@@ -210,7 +210,7 @@ impl App {
             }
         } else {
             let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
-            self.say(format!("press {filter} or {search} first to paste into a filter or a search"));
+            self.notify(format!("press {filter} or {search} first to paste into a filter or a search"));
         }
         vec![Effect::Redraw]
     }

@@ -76,12 +76,12 @@ impl Screen {
         }
     }
 
-    pub(super) fn say(&mut self, text: impl Into<String>, now: Duration) {
+    pub(super) fn notify(&mut self, text: impl Into<String>, now: Duration) {
         self.message = Some((without_codes(&text.into()), now + MESSAGE));
     }
 
-    pub(super) fn said(&mut self, text: Option<String>, now: Duration) -> Effects {
-        text.into_iter().for_each(|text| self.say(text, now));
+    pub(super) fn notify_some(&mut self, text: Option<String>, now: Duration) -> Effects {
+        text.into_iter().for_each(|text| self.notify(text, now));
         vec![Effect::Redraw]
     }
 

@@ -260,7 +260,7 @@ impl App {
             Action::StripDown | Action::StripUp => {
                 if !self.shows_side() {
                     let key = self.key_of(Action::Strip);
-                    self.say(format!("{key} shows the side strip"));
+                    self.notify(format!("{key} shows the side strip"));
                     return Handled::Redraw;
                 }
                 self.move_in_side(action == Action::StripDown);
@@ -300,11 +300,11 @@ impl App {
     fn go_from_side(&mut self, target: Target) {
         self.screen.overlay = None;
         match target {
-            Target::Event(id) if self.store.get(id).is_none() => self.say("this event was evicted from memory"),
+            Target::Event(id) if self.store.get(id).is_none() => self.notify("this event was evicted from memory"),
             Target::Event(id) => {
                 self.show(View::Events);
                 if self.events.place(id) >= self.events.rows() {
-                    self.say("this event happened after the pause and is not in the list");
+                    self.notify("this event happened after the pause and is not in the list");
                 } else {
                     self.events.select(id, self.list_height(), &self.store);
                 }

@@ -82,7 +82,7 @@ pub(crate) fn differences() -> Box<Compared> {
         made.host(&HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(100), ..Trace::default() }));
         build(&mut made, good);
         let mut run = Run::new(usize::MAX);
-        each_event(made.batch(), |seen, _| run.take(seen));
+        each_event(made.batch(), |seen, _| run.add_event(seen));
         run.close();
         run
     };

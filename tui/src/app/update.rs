@@ -28,11 +28,11 @@ impl App {
             Input::Replayed(mut facts) => {
                 self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
                 self.pipeline.set_end(facts.span.map(|(_, last)| BootNanos(last)));
-                self.screen.said(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
+                self.screen.notify_some(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
             }
             Input::ReadFailed(why) => {
                 self.replay.iter_mut().for_each(|replay| replay.fail(why.clone()));
-                self.screen.said(Some(why), self.now)
+                self.screen.notify_some(Some(why), self.now)
             }
             Input::Finding(ns) => {
                 let finding = self.replay.as_mut().and_then(|replay| replay.finding.as_mut());
@@ -42,7 +42,7 @@ impl App {
             Input::Found(Ok(found)) => [self.found_in_recording(found), vec![Effect::Redraw]].concat(),
             Input::Found(Err(why)) => {
                 self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
-                self.screen.said(Some(why), self.now)
+                self.screen.notify_some(Some(why), self.now)
             }
             Input::Listed(path, names) => {
                 self.listed(&path, &names);
@@ -74,24 +74,24 @@ impl App {
                 self.source = SourceState::Ended;
                 self.replay.iter_mut().for_each(Replay::end);
                 self.pipeline.end();
-                self.take();
+                self.store_delivered();
                 self.mark_ended();
                 vec![Effect::Redraw]
             }
             Input::Recording(name) => {
-                let began = self.recordings.begin(name, self.store.kept(), &self.key_of(Action::Record));
-                self.screen.said(Some(began), self.now)
+                let began = self.recordings.begin(name, self.store.events(), &self.key_of(Action::Record));
+                self.screen.notify_some(Some(began), self.now)
             }
-            Input::KeptEvicted(events) => self.screen.said(self.recordings.evicted(events), self.now),
+            Input::KeptEvicted(events) => self.screen.notify_some(self.recordings.evicted(events), self.now),
             Input::Recorded(bytes) => {
                 self.recordings.wrote(bytes);
                 Vec::new()
             }
-            Input::RecordingEnded(bytes) => self.screen.said(self.recordings.end(bytes), self.now),
+            Input::RecordingEnded(bytes) => self.screen.notify_some(self.recordings.end(bytes), self.now),
             Input::Saved(name, events, bytes) => {
-                self.screen.said(Some(self.recordings.saved(name, events, bytes)), self.now)
+                self.screen.notify_some(Some(self.recordings.saved(name, events, bytes)), self.now)
             }
-            Input::NotRecorded(why) => self.screen.said(Some(self.recordings.fail(why)), self.now),
+            Input::NotRecorded(why) => self.screen.notify_some(Some(self.recordings.fail(why)), self.now),
         };
         if !more {
             self.read_typed();
@@ -152,13 +152,13 @@ impl App {
         if let Some(frames) = output {
             Output::replay(&mut self.output, &frames, self.pipeline.world().terminal());
         }
-        let mut effects = self.take();
+        let mut effects = self.store_delivered();
         effects.extend((caught_up || loading).then_some(Effect::Redraw));
         effects
     }
 
     /// Stores the events that the pipeline delivers.
-    fn take(&mut self) -> Effects {
+    fn store_delivered(&mut self) -> Effects {
         let App {
             pipeline,
             store,
@@ -223,7 +223,7 @@ impl App {
         }
         // Events may use all memory that nothing else needs.
         let others = Memory::of(self).others();
-        self.store.set_bound(self.settings.budget.kept(others));
+        self.store.set_bound(self.settings.budget.kept_bytes(others));
         self.evict();
         let mut effects = self.watched();
         effects.extend((self.store.next_id() != before).then_some(Effect::Redraw));
@@ -261,7 +261,7 @@ impl App {
         if let Some(usage) = tick.usage {
             self.usage.measure(tick.now, usage);
         }
-        let released = !self.take().is_empty() | self.play();
+        let released = !self.store_delivered().is_empty() | self.play();
         if second {
             self.views.tree.nodes.settle(&self.pipeline.world().processes);
         }
@@ -322,7 +322,7 @@ impl App {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
                 let opens = self.key_of(Action::Toggle(Kind::Open));
                 let quiet = self.is_calm().then(|| format!(" in the list; {opens} lists all opens"));
-                self.say(format!("no match{}", quiet.unwrap_or_default()));
+                self.notify(format!("no match{}", quiet.unwrap_or_default()));
             }
             Found::Edge(way, back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
@@ -336,14 +336,14 @@ impl App {
                 self.search.moved = self.line_for(Purpose::Search).is_some();
                 self.events.select(id, self.list_height(), &self.store);
                 if wrapped == Wrapped::Yes {
-                    self.say("search wrapped around");
+                    self.notify("search wrapped around");
                 }
             }
         }
     }
 
-    pub(crate) fn say(&mut self, text: impl Into<String>) {
-        self.screen.say(text, self.now);
+    pub(crate) fn notify(&mut self, text: impl Into<String>) {
+        self.screen.notify(text, self.now);
     }
 }
 

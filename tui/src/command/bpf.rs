@@ -22,7 +22,7 @@ pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
     let statistics = args.stats.then(RunStatistics::enable).transpose();
     let statistics = statistics
         .map_err(|error| anyhow!("cannot count runs: {error}; run as root on the host: sudo tracetui bpf --stats"))?;
-    let mut inventory = Collector::default().take(&HashSet::default())?.without_own();
+    let mut inventory = Collector::default().take_inventory(&HashSet::default())?.without_own();
     let window = statistics.as_ref().map(|_| {
         let start = Instant::now();
         update_counters(&mut inventory);

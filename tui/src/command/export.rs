@@ -32,7 +32,7 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
     playback.between(args.span.from, args.span.to, clock::zone())?;
-    let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
+    let _signals = Signals::install(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;
     match convert(args, &mut playback, &out) {
@@ -52,7 +52,7 @@ fn convert(args: &cli::Export, playback: &mut Playback, out: &Output<'_>) -> Res
     let mut take = |played: &Played<'_>, lines: &mut Lines<_>| {
         let now = played.context.unix_nanos();
         times = Some(times.map_or((now, now), |(first, last)| (first.min(now), last.max(now))));
-        lines.take(played.context)
+        lines.queue_line(played.context)
     };
     while playback.step(&mut |played| take(played, &mut lines))? == Step::More {
         if lines.outcome().with_context(|| out.cannot_write())? == Flow::Closed {
@@ -106,13 +106,13 @@ struct Output<'a> {
     existing: Existing,
     /// The recordings must not be replaced.
     inputs: &'a [PathBuf],
-    made: RefCell<Vec<(PathBuf, File)>>,
+    created: RefCell<Vec<(PathBuf, File)>>,
 }
 
 impl Output<'_> {
     fn new(args: &cli::Export) -> Result<Output<'_>> {
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
-        let out = Output { path: &args.output, existing, inputs: &args.recordings, made: RefCell::default() };
+        let out = Output { path: &args.output, existing, inputs: &args.recordings, created: RefCell::default() };
         let binary = matches!(args.format, ExportFormat::Perfetto | ExportFormat::Parquet);
         if out.is_stdout() && args.force {
             bail!("--force: stdout is not a file");
@@ -139,7 +139,7 @@ impl Output<'_> {
         output_file::refuse_input(self.inputs, &path)?;
         let file = output_file::create(&path, self.existing)?;
         let writer = file.try_clone().map_err(|error| anyhow!("cannot write {}: {error}", name(&path)));
-        self.made.borrow_mut().push((path, file));
+        self.created.borrow_mut().push((path, file));
         writer
     }
 
@@ -149,14 +149,14 @@ impl Output<'_> {
 
     /// Prints that there is more than one file.
     fn report(&self) {
-        let made = self.made.borrow();
+        let made = self.created.borrow();
         if let [_, .., (last, _)] = made.as_slice() {
             say(format_args!("{} files: {} to {}", made.len(), name(self.path), name(last)));
         }
     }
 
     fn remove(&self) {
-        for (path, file) in self.made.borrow_mut().drain(..) {
+        for (path, file) in self.created.borrow_mut().drain(..) {
             if let Err(error) = output_file::remove(&path, &file) {
                 say(format_args!("cannot remove {}: {error:#}", name(&path)));
             }

@@ -59,7 +59,7 @@ pub fn say(text: impl std::fmt::Display) {
         return;
     }
     let end: &[u8] = if UNENDED.swap(false, Ordering::Relaxed) { b"\n" } else { b"" };
-    let bytes = [&without_progress(), end, &shown(&without_codes(&text.to_string()))].concat();
+    let bytes = [&without_progress(), end, &escaped_lines(&without_codes(&text.to_string()))].concat();
     if write(stdio::stderr(), &bytes, signals::asked_to_end) == Finished::Abandoned {
         UNREAD.store(true, Ordering::Relaxed);
     }
@@ -139,7 +139,7 @@ fn mode() -> Mode {
 }
 
 /// The lines of a text, each escaped for the locale.
-pub(super) fn shown(text: &str) -> Vec<u8> {
+pub(super) fn escaped_lines(text: &str) -> Vec<u8> {
     let mode = mode();
     let mut out = Vec::with_capacity(text.len() + 1);
     for line in text.trim_end_matches('\n').split('\n') {
@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn lines_stay_lines_and_the_rest_is_escaped() {
-        let text = String::from_utf8(shown("one\x1b[2J\ntwo\u{9b}m \u{202e}\n")).expect("UTF-8");
+        let text = String::from_utf8(escaped_lines("one\x1b[2J\ntwo\u{9b}m \u{202e}\n")).expect("UTF-8");
         assert_eq!(text, "one\\x1b[2J\ntwo\\u{9b}m \\u{202e}\n");
-        assert_eq!(shown("account"), b"account\n");
+        assert_eq!(escaped_lines("account"), b"account\n");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let found = file.metadata()?;
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
     let watched = Watched::new(file.try_clone()?, name.clone());
-    let files = OneFile { path: path.to_owned(), made, file: Some((watched, header)) };
+    let files = OneFile { path: path.to_owned(), created: made, file: Some((watched, header)) };
     let invoker = Invoker::of_environment()?;
     let dir = directory(path).to_owned();
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Remove(&dir));
@@ -113,7 +113,7 @@ impl Write for Watched {
 struct OneFile {
     path: PathBuf,
     /// The device and inode of a new file; `None` if the file existed before.
-    made: Option<(u64, u64)>,
+    created: Option<(u64, u64)>,
     file: Option<(Watched, FileHeader)>,
 }
 
@@ -125,7 +125,7 @@ impl RecordingFiles for OneFile {
     }
 
     fn withdraw(&mut self) -> io::Result<bool> {
-        let Some(made) = self.made else { return Ok(false) };
+        let Some(made) = self.created else { return Ok(false) };
         remove_if(&self.path, made)
     }
 }

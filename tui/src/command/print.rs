@@ -294,7 +294,7 @@ pub(super) struct Lines<S> {
     pub(super) sink: S,
     wanted: Predicate,
     /// How many events may still be printed.
-    left: Option<u64>,
+    remaining: Option<u64>,
     /// The failures that wait for an answer, if only those without one are wanted.
     pub(super) unanswered: Option<Unanswered>,
     /// The files to which wanted events are limited.
@@ -326,7 +326,7 @@ impl<S: Sink> Printer<S> {
     pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
-        pipeline.next(None, &mut |seen, _| lines.take(seen));
+        pipeline.next(None, &mut |seen, _| lines.queue_line(seen));
         lines.unanswered.iter_mut().for_each(|unanswered| unanswered.reach(pipeline.world().counted_at()));
         lines.release(false);
         if pipeline.is_drained() || lines.is_done() {
@@ -339,7 +339,7 @@ impl<S: Sink> Printer<S> {
     pub fn finish(&mut self) -> io::Result<()> {
         let Printer { pipeline, lines } = self;
         pipeline.end();
-        pipeline.next(None, &mut |seen, _| lines.take(seen));
+        pipeline.next(None, &mut |seen, _| lines.queue_line(seen));
         lines.finish();
         lines.outcome().map(|_| ())
     }
@@ -381,7 +381,7 @@ impl<S: Sink> Lines<S> {
         Lines {
             sink,
             wanted,
-            left: count,
+            remaining: count,
             unanswered: None,
             unwanted: None,
             error: None,
@@ -392,13 +392,13 @@ impl<S: Sink> Lines<S> {
     }
 
     /// Queues the line of an event if the event is wanted.
-    pub(super) fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
+    pub(super) fn queue_line(&mut self, seen: &EventContext<'_>) -> Disposition {
         if self.ended == Some(End::Closed) || self.is_done() {
             return Disposition::Filtered;
         }
         let wanted = (self.wanted)(seen) && self.unwanted.as_mut().is_none_or(|unwanted| unwanted.meets(seen));
         if let Some(unanswered) = &mut self.unanswered {
-            let waits = unanswered.take(seen, wanted, &mut self.sink);
+            let waits = unanswered.hold(seen, wanted, &mut self.sink);
             self.release(false);
             return if waits { Disposition::Delivered } else { Disposition::Filtered };
         }
@@ -413,7 +413,7 @@ impl<S: Sink> Lines<S> {
             self.check(written);
         }
         if seen.event.kind() != Kind::Lost {
-            self.left = self.left.map(|left| left.saturating_sub(1));
+            self.remaining = self.remaining.map(|left| left.saturating_sub(1));
         }
         Disposition::Delivered
     }
@@ -429,14 +429,14 @@ impl<S: Sink> Lines<S> {
                 let written = self.sink.put(&line);
                 self.check(written);
                 let counts = line.of.kind != Kind::Lost;
-                self.left = self.left.map(|left| left.saturating_sub(counts.into()));
+                self.remaining = self.remaining.map(|left| left.saturating_sub(counts.into()));
             }
         }
     }
 
     /// Whether the requested number of events came.
     pub(super) fn is_done(&self) -> bool {
-        self.left == Some(0)
+        self.remaining == Some(0)
     }
 
     pub(super) fn flush(&mut self) {

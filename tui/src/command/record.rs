@@ -133,7 +133,7 @@ fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options:
         matches.kinds = shown.kinds;
     }
     let cli::AroundArgs { before, after, .. } = args.around;
-    Wanted { shown, matches, before, after, room: options.budget.share(limits::AROUND_SHARE) }
+    Wanted { wanted: shown, matches, before, after, room: options.budget.share(limits::AROUND_SHARE) }
 }
 
 enum AroundState {
@@ -179,7 +179,7 @@ impl Recording {
                     Happening::Command(happened) => self.happened(&happened),
                     Happening::Frames(batch) if self.full => self.trace.feed.recycle(batch),
                     Happening::Frames(batch) => {
-                        self.take(batch);
+                        self.write_batch(batch);
                         self.mind_the_size().await;
                     }
                     Happening::NotRecorded(why) => {
@@ -201,7 +201,7 @@ impl Recording {
             return self.trace.end_recording(&self.pipeline).await;
         };
         let (around, reader) = part.as_mut();
-        self.pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
+        self.pipeline.next(None, &mut |seen, frame| around.take_event(seen, frame));
         around.close();
         write_part(&self.trace, &mut self.pipeline, around, reader);
         reader.end();
@@ -215,7 +215,7 @@ impl Recording {
         if !self.full
             && let Some(batch) = self.trace.record_output(happened.output())
         {
-            self.take(batch);
+            self.write_batch(batch);
         }
         if let Happened::Ended(_) = happened {
             self.stop();
@@ -246,14 +246,14 @@ impl Recording {
         lines
     }
 
-    fn take(&mut self, batch: Batch) {
+    fn write_batch(&mut self, batch: Batch) {
         self.pipeline.feed(batch);
         self.begin_part();
         let Recording { trace, pipeline, around: part, .. } = self;
         match part {
             Some(AroundState::Around(part)) => {
                 let (around, reader) = part.as_mut();
-                pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
+                pipeline.next(None, &mut |seen, frame| around.take_event(seen, frame));
                 write_part(trace, pipeline, around, reader);
             }
             _ => pipeline.next(None, &mut |_, _| Disposition::Delivered),

@@ -147,7 +147,7 @@ pub(crate) mod tests {
     use tracetui_shared::time::BootNanos;
 
     /// The dashboard with all of a recording, as far as it fits.
-    pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
+    pub(crate) async fn load_whole(args: &cli::Replay) -> Result<App> {
         let (mut app, _, mut feed) = start(args, &LoadedConfig::default(), Vec::new(), Zone::UTC)?;
         while let Some(batch) = feed.next().await {
             app.update(app::Input::Batch(batch));

@@ -38,7 +38,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Takes the signals. From now on [`asked_to_end`] and [`addressee`] know of them.
-    pub(crate) fn take(second: Second, others: &[libc::c_int]) -> io::Result<Signals> {
+    pub(crate) fn install(second: Second, others: &[libc::c_int]) -> io::Result<Signals> {
         let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
         let ends = || ENDING.into_iter().chain(hangup);
         // SIGXCPU comes again each second: it is never the second signal that ends tracetui.

@@ -195,7 +195,7 @@ fn each_file_has_events_also_if_states_are_large() {
     for pid in 1..400 {
         let argv = (0..300).map(|_| random()).collect();
         let seed = ProcessSeed { tgid: Tgid(pid), argv, ..ProcessSeed::default() };
-        HostFrame::ProcessSeed(seed).push(BootNanos(1), &mut maker.made);
+        HostFrame::ProcessSeed(seed).push(BootNanos(1), &mut maker.batch);
     }
     runtime().block_on(async {
         for number in 0..400 {

@@ -25,7 +25,7 @@ use tracetui_events::event::{Tables as _, names};
 use tracetui_events::frame::host::BpfAttachment;
 use tracetui_events::frame::state::BpfDoer;
 use tracetui_events::sink::inventory::{
-    alters, hidden_text, holder_text, kfuncs, loaded, map_text, place_text, way_text,
+    alters, hidden_text, holder_text, kfuncs, load_text, map_text, place_text, way_text,
 };
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::id::ProgId;
@@ -68,7 +68,7 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
         Column::Mean | Column::Size => 7,
         Column::Tag => 16,
     };
-    let with_cells = |name: &str| Column::named(name).map(|column| (column, cells(column)));
+    let with_cells = |name: &str| Column::from_name(name).map(|column| (column, cells(column)));
     let mut columns: Vec<_> = match app.screen.columns.of(app.views.shown) {
         Some(chosen) => {
             let chosen = chosen.iter().filter_map(|name| with_cells(name));
@@ -152,7 +152,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 
 fn empty(app: &App) -> &'static str {
     let captured = app.pipeline.kinds().is_none_or(|kinds| kinds.contains(Kind::Bpf));
-    match (app.world().bpf.taken(), app.replay.as_ref()) {
+    match (app.world().bpf.last_inventory(), app.replay.as_ref()) {
         (Some(_), _) => "no BPF programs",
         (None, _) if !captured => "no BPF inventory: kind bpf is not captured",
         (None, Some(_)) => "no BPF inventory up to this point in the recording",
@@ -371,7 +371,7 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
     };
     let when = |time: BootNanos| clock(time.0, world.clock_offset(), app);
     let mut lines = Vec::new();
-    let mut named = |name: &str, text: &str| lines.extend(page.named(name, text, plain));
+    let mut named = |name: &str, text: &str| lines.extend(page.named_lines(name, text, plain));
     if let Some((_, attachment)) = link {
         named("was on", &place(attachment, theme.charset));
         let by = who(bpf.attacher(attachment));
@@ -419,7 +419,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let Page { app, theme, .. } = *page;
     let (world, plain) = (app.world(), Style::new());
     let mut lines = Vec::new();
-    let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named(name, text, style));
+    let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named_lines(name, text, style));
     if let Some(hidden) = seen.hidden {
         let mut out = Vec::new();
         hidden_text(hidden, theme.charset, &mut out);
@@ -525,7 +525,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
         let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
-        named("program", &format!("{}{by}", loaded(program, world.clock_offset(), user)), plain);
+        named("program", &format!("{}{by}", load_text(program, world.clock_offset(), user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
         if seen.is_of_events() {
             named("size", "unknown: no inventory lists the program", theme.quiet());

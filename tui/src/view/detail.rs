@@ -203,7 +203,7 @@ impl Page<'_> {
     }
 
     /// A text with a name, on as many lines as the text needs.
-    pub(super) fn named(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
+    pub(super) fn named_lines(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
         self.named_in(NAME, name, text, style)
     }
 
@@ -232,7 +232,7 @@ impl Page<'_> {
                     used += 3 + width;
                 }
                 None => {
-                    let more = self.named(name, text, *style);
+                    let more = self.named_lines(name, text, *style);
                     used = more.last().map_or(0, Line::width);
                     lines.extend(more);
                 }
@@ -249,7 +249,7 @@ impl Page<'_> {
             let width = text::width(text) + text::width(after.trim_end());
             match lines.last_mut().filter(|last| last.width() + width <= self.width) {
                 Some(last) => last.push_span(Span::styled(text.clone(), style)),
-                None => lines.extend(self.named(if lines.is_empty() { name } else { "" }, text, style)),
+                None => lines.extend(self.named_lines(if lines.is_empty() { name } else { "" }, text, style)),
             }
             if selected == Some(at) {
                 line = Some(lines.len().saturating_sub(1));
@@ -290,7 +290,7 @@ impl Page<'_> {
         rows.extend((!note.is_empty()).then(|| note.to_owned()));
         let mut lines = Vec::new();
         for row in &rows {
-            lines.extend(self.named(if lines.is_empty() { "args" } else { "" }, row, Style::new()));
+            lines.extend(self.named_lines(if lines.is_empty() { "args" } else { "" }, row, Style::new()));
         }
         lines
     }

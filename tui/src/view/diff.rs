@@ -165,7 +165,7 @@ fn sides(diff: &Diff, row: &Row, compared: &Compared, page: &Page<'_>) -> Vec<Li
     let (theme, plain) = (page.theme, Style::new());
     let safe = |bytes: &[u8]| text::value_in(bytes, theme.charset, 1 << 17);
     let mut lines = Vec::new();
-    let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named(name, text, style));
+    let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named_lines(name, text, style));
     let line = diff.line_of(row);
     let (_, sentence) = diff.text(row);
     let role = match (row.item, line) {
@@ -216,7 +216,7 @@ fn sides(diff: &Diff, row: &Row, compared: &Compared, page: &Page<'_>) -> Vec<Li
         at = above.parent;
     }
     if !chain.is_empty() {
-        lines.extend(page.named("below", &chain.join(" < "), plain));
+        lines.extend(page.named_lines("below", &chain.join(" < "), plain));
     }
     lines
 }
@@ -232,7 +232,7 @@ fn of_program(
     let theme = page.theme;
     let safe = |bytes: &[u8]| text::value_in(bytes, theme.charset, 1 << 17);
     let differs = |own: &[u8], other: &[u8]| if compares && own != other { theme.failure() } else { Style::new() };
-    let mut lines = page.named(&format!("{side} file"), &safe(&program.exe), differs(&program.exe, &other.exe));
+    let mut lines = page.named_lines(&format!("{side} file"), &safe(&program.exe), differs(&program.exe, &other.exe));
     let mut known: HashMap<&[u8], usize> = HashMap::new();
     other.argv.iter().for_each(|word| *known.entry(word).or_default() += 1);
     let words = program.argv.iter().map(|word| {
@@ -245,7 +245,7 @@ fn of_program(
     });
     lines.extend(flowed(&format!("{side} args"), words, page));
     if !program.cwd.is_empty() {
-        lines.extend(page.named(&format!("{side} in"), &safe(&program.cwd), differs(&program.cwd, &other.cwd)));
+        lines.extend(page.named_lines(&format!("{side} in"), &safe(&program.cwd), differs(&program.cwd, &other.cwd)));
     }
     lines
 }
@@ -256,7 +256,7 @@ fn flowed(name: &str, words: impl Iterator<Item = (String, Style)>, page: &Page<
     for (word, style) in words {
         match lines.last_mut().filter(|last| last.width() + 1 + text::width(&word) <= page.width) {
             Some(last) => last.spans.extend([Span::raw(" "), Span::styled(word, style)]),
-            None => lines.extend(page.named(if lines.is_empty() { name } else { "" }, &word, style)),
+            None => lines.extend(page.named_lines(if lines.is_empty() { name } else { "" }, &word, style)),
         }
     }
     lines

@@ -74,7 +74,7 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
 /// The user's columns for a list of this width, in their order. DETAIL has at least half of the width. Columns at the end of the choice
 /// that do not fit beside it are omitted.
 fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
-    let chosen: Vec<Column> = chosen.iter().filter_map(|name| Column::named(name)).collect();
+    let chosen: Vec<Column> = chosen.iter().filter_map(|name| Column::from_name(name)).collect();
     let width = usize::from(width);
     let pid = pid.max(5);
     let least = |column: Column| match column {
@@ -194,7 +194,7 @@ fn empty(app: &App) -> String {
     let filtered = app.filter.applied().is_some();
     let failures = app.screen.failures.only();
     let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.screen.kinds.contains(*kind)).collect();
-    match app.store().kept() {
+    match app.store().events() {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         0 => "no events yet".to_owned(),
         kept if app.is_calm() && !filtered && !failures && !app.events().paused() => {

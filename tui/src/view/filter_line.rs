@@ -25,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Pie
             typed(frame, area, prompt, app, theme);
             (Tabs::default(), Chips::default())
         }
-        None => shown(frame, area, app, counts, theme),
+        None => draw_status(frame, area, app, counts, theme),
     }
 }
 
@@ -66,10 +66,10 @@ fn count(app: &App, width: u16) -> Piece {
         gaps => format!(" + {} gaps", short(gaps as u64)),
     };
     let calm = if app.is_calm() && width >= 100 { " (calm)" } else { "" };
-    Piece::plain(format!("{word}{} of {}{gaps}{calm}", short(app.events().events()), short(app.store().kept())))
+    Piece::plain(format!("{word}{} of {}{gaps}{calm}", short(app.events().events()), short(app.store().events())))
 }
 
-fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
+fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
     // The filter and the search need the room more than the titles of other views, or the number of kept events.
     let filter = if app.views.shown.is_of_events() { app.filter.text() } else { String::new() };
     let searches = app.search.pattern().is_some();

@@ -106,7 +106,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     }
     let store = app.store();
     let memory = Memory::of(app);
-    figures.push(format!("kept {}", short(store.kept())));
+    figures.push(format!("kept {}", short(store.events())));
     figures.push(format!("memory {}/{} MiB", memory.used() >> 20, memory.bound >> 20));
     if store.evicted() > 0 {
         figures.push(format!("evicted {}", short(store.evicted())));
@@ -116,7 +116,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
         hidden if app.is_calm() && app.filter.applied().is_none() => figures.push(format!("quiet {}", short(hidden))),
         hidden => figures.push(format!("hidden {}", short(hidden))),
     }
-    if let Some((cpu, resident)) = app.usage.shown() {
+    if let Some((cpu, resident)) = app.usage.cpu_and_memory() {
         figures.push(format!("self {cpu:.1}% cpu {} MiB", resident >> 20));
     }
     figures

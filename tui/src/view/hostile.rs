@@ -115,14 +115,14 @@ fn trace(name: &[u8]) -> Maker {
         made.fork(300, "", pid);
         let header = made.header(Slot::ExecBtf, pid, "");
         let exec = Exec { ret, filename: name, exe: &argument, cwd: &argument, argv: &argument.repeat(3) };
-        made.made.push(FrameHeader { comm: comm(name), ..header }, &exec.bytes());
+        made.batch.push(FrameHeader { comm: comm(name), ..header }, &exec.bytes());
     }
     for (pid, ret) in [(301, 3), (301, -2), (302, 3), (302, -13), (302, -13)] {
         let header = made.header(Slot::OpenTp, pid, "");
         let record = OpenRecord { ret, names_marks: mark::RACED, ..OpenRecord::default() };
         let path = [b"/", name, b"/", name].concat();
         let path = &path[..path.len().min(4095)];
-        made.made.push(FrameHeader { comm: comm(name), ..header }, &payload::open(record, b"", path));
+        made.batch.push(FrameHeader { comm: comm(name), ..header }, &payload::open(record, b"", path));
     }
     let header = made.header(Slot::BpfTp, 301, "");
     let mut record = BpfRecord { cmd: 5, prog_id: 60, prog_type: 2, ..BpfRecord::new_zeroed() };
@@ -133,9 +133,9 @@ fn trace(name: &[u8]) -> Maker {
     copy(&mut record.name);
     copy(&mut record.target);
     copy(&mut record.symbol);
-    made.made.push(FrameHeader { comm: comm(name), ..header }, record.as_bytes());
+    made.batch.push(FrameHeader { comm: comm(name), ..header }, record.as_bytes());
     let header = made.header(Slot::ExitBtf, 302, "");
-    made.made.push(FrameHeader { comm: comm(name), ..header }, &payload::exit(127 << 8));
+    made.batch.push(FrameHeader { comm: comm(name), ..header }, &payload::exit(127 << 8));
     made
 }
 

@@ -134,7 +134,7 @@ fn replay(file: &str, width: u16, height: u16) -> App {
     let cli = Cli::try_parse_from(["tracetui", "replay", file]).expect("arguments");
     let Some(Command::Replay(args)) = cli.command else { panic!("a replay") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut app = runtime.block_on(replay::tests::loaded(&args)).expect("a recording");
+    let mut app = runtime.block_on(replay::tests::load_whole(&args)).expect("a recording");
     app.update(Input::Resize(width, height));
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     work(&mut app);

@@ -81,7 +81,7 @@ pub(super) fn check_draws(made: &Maker, sizes: &[(u16, u16)], view: &str, typed:
     let plain = Theme { colours: Colours::None, charset: Charset::Ascii };
     for ((width, height), typed) in sizes.iter().flat_map(|size| typed.iter().map(move |typed| (*size, *typed))) {
         let mut app = app(width, height, MEMORY);
-        app.update(Input::Batch(made.made.clone()));
+        app.update(Input::Batch(made.batch.clone()));
         app.update(Input::SourceEnded);
         keys(keys(&mut app, view), typed);
         let buffer = drawn(&mut app, Theme::default());
@@ -553,7 +553,7 @@ fn escape_peels_the_filter_part_by_part() {
     assert_eq!((keys(&mut app, "P").filter.text().as_str(), app.events().events()), ("tree=102", 3));
     assert_eq!(keys(&mut app, "\x1bkcu").filter.text(), "comm=dog uid=1000");
     assert_eq!(app.events().events(), 3);
-    assert_eq!((app.loaded().hidden(), app.store().kept(), app.store().evicted()), (6, 9, 0));
+    assert_eq!((app.loaded().hidden(), app.store().events(), app.store().evicted()), (6, 9, 0));
     assert_eq!((keys(&mut app, "\x12").filter.text(), app.loaded().hidden()), (String::new(), 0));
 }
 
@@ -926,7 +926,7 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
     }
     let status = screen(&mut app)[22].clone();
     assert!(status.contains("O:hide opens"), "{status}");
-    assert_eq!(app.usage.shown().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
+    assert_eq!(app.usage.cpu_and_memory().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
     assert!(!screen(keys(&mut app, "O"))[22].contains("O:hide opens"));
 }
 
@@ -1002,7 +1002,7 @@ fn what_an_excerpt_has_no_opens_of_is_not_zero() {
         ),
     ] {
         let (mut app, mut made) = (app(80, 30, MEMORY), Maker::default());
-        host.push(BootNanos(0), &mut made.made);
+        host.push(BootNanos(0), &mut made.batch);
         made.exec(7, "cat", &["cat", "x"], 0);
         keys(feed(&mut app, &mut made), "\n");
         check_shows(&mut app, &[text]);
@@ -1118,7 +1118,7 @@ fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) {
     let start = BootNanos(made.ns + 1);
     made.event(Slot::ForkBtf, parent, comm, &payload::fork((parent, made.start_of(parent)), (child, start)));
     let header = FrameHeader { start, ..made.header(Slot::ExitBtf, child, comm) };
-    made.made.push(header, &payload::exit(0));
+    made.batch.push(header, &payload::exit(0));
 }
 
 #[test]
@@ -1436,7 +1436,7 @@ fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
     for (width, height, theme) in [(40, 10, ascii), (80, 24, coloured), (120, 40, coloured), (160, 50, ascii)] {
         for tab in ["", "\t", "\t\t"] {
             let mut app = app(width, height, MEMORY);
-            app.update(Input::Batch(made.made.clone()));
+            app.update(Input::Batch(made.batch.clone()));
             app.update(Input::SourceEnded);
             keys(work(&mut app), &format!("\n{tab}"));
             assert_eq!(rows_selected(&mut app, theme), 0);
@@ -1762,7 +1762,7 @@ fn top_counts_by_the_process_of_the_threads() {
     for thread in 1..4 {
         let header = made.header(Slot::OpenTp, 7, "worker");
         let record = OpenRecord { ret: -13, ..OpenRecord::default() };
-        made.made.push(FrameHeader { tid: Tid(7 + thread), ..header }, &payload::open(record, b"", b"/x"));
+        made.batch.push(FrameHeader { tid: Tid(7 + thread), ..header }, &payload::open(record, b"", b"/x"));
     }
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut made);

@@ -53,7 +53,7 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
         },
         <[_]>::to_vec,
     );
-    let columns = names.into_iter().filter_map(Column::named).map(|column| (column, column.cells()));
+    let columns = names.into_iter().filter_map(Column::from_name).map(|column| (column, column.cells()));
     fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
 
@@ -94,7 +94,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
     let (now, most) = (app.views.top.now_ns(), app.views.top.most);
     let Figures { events, kinds, failed, cpu_ns, memory } = group.figures(now);
-    let value = text::value_in(&app.views.top.by.shown(group, app.world()), theme.charset, 4096);
+    let value = text::value_in(&app.views.top.by.value_text(group, app.world()), theme.charset, 4096);
     let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");

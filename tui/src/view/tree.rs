@@ -54,7 +54,7 @@ const CGROUP: usize = 20;
 
 /// The columns of a tree of this width with their cells. The command takes the rest. `differ`: the rows differ in CGROUP.
 fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
-    let with_cells = |name: &&str| Column::named(name).map(|column| (column, column.cells(pid)));
+    let with_cells = |name: &&str| Column::from_name(name).map(|column| (column, column.cells(pid)));
     match chosen {
         Some(chosen) => fit(chosen.iter().filter_map(with_cells), usize::from(width / 2), None).collect(),
         None => {

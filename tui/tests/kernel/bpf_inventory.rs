@@ -361,7 +361,7 @@ fn helpers_are_found_in_the_instructions() {
     let Some(quiet) = loaded(load(BPF_PROG_TYPE_TRACEPOINT, "tt_quiet", &[MOV_R0, EXIT])) else { return };
     let Some(kills) = loaded(load_calling(109, "tt_kills")) else { return };
     let Some(knows) = loaded(load_calling(14, "tt_knows")) else { return };
-    let inventory = Collector::default().take(&HashSet::from_iter([id(&quiet)])).expect("an inventory");
+    let inventory = Collector::default().take_inventory(&HashSet::from_iter([id(&quiet)])).expect("an inventory");
     let program = |prog: &OwnedFd| inventory.program(id(prog)).expect("it is there").clone();
     let restricted = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
     if restricted.trim() == "2" {
@@ -376,7 +376,7 @@ fn helpers_are_found_in_the_instructions() {
     let writes = load_writing();
     if writes >= 0 {
         let writes = sys::owned(writes);
-        let inventory = Collector::default().take(&HashSet::default()).expect("an inventory");
+        let inventory = Collector::default().take_inventory(&HashSet::default()).expect("an inventory");
         let program = inventory.program(id(&writes)).expect("it is there");
         assert_eq!(program.calls().write_user(), Ok(true), "{program:?}");
     } else {
@@ -427,7 +427,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
     let mut inventory = Inventory::default();
     for _ in 0..5 {
         let start = Instant::now();
-        inventory = collector.take(&own).expect("an inventory");
+        inventory = collector.take_inventory(&own).expect("an inventory");
         times.push(start.elapsed());
     }
     let programs: BTreeSet<_> = inventory.programs.iter().map(|program| program.id).collect();
@@ -471,7 +471,7 @@ fn programs_that_come_and_go_are_not_hidden() {
         let (mut whole, mut all) = (0, 0);
         let begun = Instant::now();
         while (all < COMPARISONS || whole == 0) && begun.elapsed() < Duration::from_secs(60) {
-            let inventory = collector.take(&HashSet::default()).expect("an inventory");
+            let inventory = collector.take_inventory(&HashSet::default()).expect("an inventory");
             assert_eq!(inventory.hidden, [], "vanished {}, {:?}", inventory.vanished, inventory.unseen);
             whole += usize::from(!inventory.unseen.iter().any(|unseen| unseen.what == VIEWS));
             all += 1;

@@ -60,7 +60,7 @@ pub(crate) fn delete(map: &OwnedFd, key: u32) -> i64 {
 }
 
 fn inventory() -> Inventory {
-    Collector::default().take(&HashSet::default()).expect("an inventory")
+    Collector::default().take_inventory(&HashSet::default()).expect("an inventory")
 }
 
 fn places(inventory: &Inventory, program: ProgId) -> Vec<&BpfAttachment> {

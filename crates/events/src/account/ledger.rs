@@ -86,7 +86,7 @@ impl Ledger {
     }
 
     /// Counts a bookkeeping record that the process table took.
-    pub(crate) fn kept(&mut self, kind: Kind) {
+    pub(crate) fn bookkept(&mut self, kind: Kind) {
         self.count(kind, |counted| counted.kept += 1);
     }
 

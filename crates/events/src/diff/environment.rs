@@ -73,8 +73,9 @@ impl Environments {
             return *id;
         }
         let mut text = Vec::new();
-        let mut all: Vec<_> =
-            environment::named(raw).filter(|(name, _)| !name.is_empty() && !VOLATILE.contains(name)).collect();
+        let mut all: Vec<_> = environment::names_and_values(raw)
+            .filter(|(name, _)| !name.is_empty() && !VOLATILE.contains(name))
+            .collect();
         all.sort_by_key(|(name, _)| *name);
         let repeated = all.chunk_by(|(one, _), (other, _)| one == other).flat_map(|named| named.iter().zip(1u32..));
         let mut variables: Vec<_> = repeated

@@ -169,7 +169,7 @@ impl Run {
         (self.processes, self.files)
     }
 
-    pub fn take(&mut self, seen: &EventContext<'_>) {
+    pub fn add_event(&mut self, seen: &EventContext<'_>) {
         if let Body::Lost(lost) = &seen.event.body {
             return self.gaps.note(lost.of(), lost.record.count);
         }

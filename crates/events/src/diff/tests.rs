@@ -123,7 +123,7 @@ impl Made {
         let mut run = Run::new(memory);
         each_event(self.maker.batch(), |seen, _| {
             if kinds.contains(&seen.event.kind()) {
-                run.take(seen);
+                run.add_event(seen);
             }
         });
         run.close();

@@ -31,7 +31,7 @@ pub struct Programs {
     holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
     runs: BTreeMap<ProgId, Ran>,
     counting: Counting,
-    taken: Option<BpfInventory>,
+    last_inventory: Option<BpfInventory>,
     /// Bytes of programs, attachments and runs.
     bytes: usize,
     holder_bytes: usize,
@@ -103,7 +103,7 @@ pub struct Former<T> {
 pub(crate) const UNKNOWN_TYPE: u32 = u32::MAX;
 
 /// The program in the event of a load.
-fn loaded(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
+fn program_of_load(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
     let BpfRecord { prog_type, tag, prog_uid, helpers, scan, expected_attach_type: attach_type, .. } = event.record();
     BpfProgram {
         id,
@@ -233,8 +233,8 @@ impl Programs {
     }
 
     /// The time and the numbers of the last inventory; `None` before the first one.
-    pub fn taken(&self) -> Option<&BpfInventory> {
-        self.taken.as_ref()
+    pub fn last_inventory(&self) -> Option<&BpfInventory> {
+        self.last_inventory.as_ref()
     }
 
     pub fn gone_program(&self, id: ProgId) -> Option<&Former<BpfProgram>> {
@@ -274,7 +274,7 @@ impl Programs {
 
     /// What the last inventory could not read, and why.
     pub fn unseen(&self) -> &[String] {
-        self.taken.as_ref().map_or(&[], |taken| &taken.unseen)
+        self.last_inventory.as_ref().map_or(&[], |taken| &taken.unseen)
     }
 
     /// How often a program or an attachment did not fit into memory.
@@ -320,13 +320,13 @@ impl Programs {
     }
 
     /// Where a program was attached without a link, according to the event of the call. `None` once a detachment was captured.
-    pub fn told(&self, id: ProgId) -> Option<&BpfDoer> {
+    pub fn reported(&self, id: ProgId) -> Option<&BpfDoer> {
         self.places(id).filter(|doer| !doer.ended && doer.made.via != Some(Via::Link)).max_by_key(|doer| doer.time)
     }
 
     /// Where an unloaded program was last attached, according to the event of the call. The inventory contains its links, unless
     /// they come and go between two inventories.
-    pub fn told_at_last(&self, id: ProgId) -> Option<&BpfDoer> {
+    pub fn last_reported(&self, id: ProgId) -> Option<&BpfDoer> {
         self.places(id).max_by_key(|doer| doer.time)
     }
 
@@ -352,7 +352,7 @@ impl Programs {
     /// about the program may precede the delivery.
     pub(crate) fn meet_load(&mut self, event: &Bpf<'_>, time: BootNanos) {
         if let Some(BpfMade { program, via: None, .. }) = event.made() {
-            self.add_load(loaded(event, program, time));
+            self.add_load(program_of_load(event, program, time));
         }
     }
 
@@ -543,12 +543,12 @@ impl Programs {
         }
     }
 
-    pub(super) fn take(&mut self, mut taken: BpfInventory) {
+    pub(super) fn end_inventory(&mut self, mut taken: BpfInventory) {
         // A valid inventory has fewer entries.
         taken.unseen.truncate(limits::BPF_UNSEEN);
         taken.unseen.iter_mut().for_each(|text| text.truncate(text.floor_char_boundary(limits::BPF_UNSEEN_TEXT)));
         self.changes += 1;
-        self.taken = Some(taken);
+        self.last_inventory = Some(taken);
     }
 
     /// Appends the tables as frames. The frames are not marked as news.
@@ -572,6 +572,6 @@ impl Programs {
         self.hidden.iter().for_each(|hidden| HostFrame::BpfHidden(hidden.clone()).push(time, out));
         self.holders.values().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
         self.runs.values().for_each(|ran| HostFrame::BpfRuns(ran.runs).push(time, out));
-        self.taken.iter().for_each(|taken| HostFrame::BpfInventory(taken.clone()).push(time, out));
+        self.last_inventory.iter().for_each(|taken| HostFrame::BpfInventory(taken.clone()).push(time, out));
     }
 }

@@ -119,7 +119,7 @@ impl World {
             HostFrame::BpfHolders(all) => self.bpf.hold(all),
             HostFrame::BpfRuns(runs) => self.bpf.add_runs(runs),
             HostFrame::BpfCounted(counted) => self.bpf.counted(&counted),
-            HostFrame::BpfInventory(taken) => self.bpf.take(taken),
+            HostFrame::BpfInventory(taken) => self.bpf.end_inventory(taken),
             HostFrame::KernelSymbol(symbol) => _ = self.symbols.add(symbol),
             HostFrame::CommandOutput(_) if self.without_terminal => {}
             HostFrame::CommandOutput(output) => {

@@ -50,7 +50,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
         let stdio = [stdio, parts.next(stdio::names_len(stdio))?];
         let fds = Others(parts.next(record.fds_len as usize)?);
-        let record = ExecRecord { session: session::named(record.session), ..record };
+        let record = ExecRecord { session: session::with_terminal_name(record.session), ..record };
         let rest = parts.rest();
         let (argv, env) = match record.env_joined {
             0 => (rest, None),

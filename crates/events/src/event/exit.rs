@@ -39,8 +39,9 @@ impl std::fmt::Display for Ended {
 
 impl Payload<'_> for Exit {
     fn decode(payload: &[u8]) -> Option<Exit> {
-        Sections::fixed::<ExitRecord>(payload)
-            .map(|(record, _)| Exit { record: ExitRecord { session: session::named(record.session), ..record } })
+        Sections::fixed::<ExitRecord>(payload).map(|(record, _)| Exit {
+            record: ExitRecord { session: session::with_terminal_name(record.session), ..record },
+        })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {

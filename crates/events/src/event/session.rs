@@ -16,7 +16,7 @@ pub fn of<'a>(seen: &EventContext<'a>) -> Option<&'a Session> {
 }
 
 /// The session with the terminal's name as ps(1) has it: `pts/3` instead of `pts3`.
-pub(super) fn named(mut session: Session) -> Session {
+pub(super) fn with_terminal_name(mut session: Session) -> Session {
     if let [b'p', b't', b's', number @ ..] = &mut session.tty
         && number[0].is_ascii_digit()
     {
@@ -77,8 +77,8 @@ mod tests {
         let name = |kernel: &[u8]| {
             let mut session = Session::default();
             session.tty[..kernel.len()].copy_from_slice(kernel);
-            let once = named(session);
-            assert_eq!(named(once), once);
+            let once = with_terminal_name(session);
+            assert_eq!(with_terminal_name(once), once);
             String::from_utf8_lossy(tty(&once).unwrap_or_default()).into_owned()
         };
         let names: [&[u8]; 6] = [b"pts0", b"pts1048575", b"ttyS0", b"ptsx", b"pts12345678901", b""];

@@ -105,7 +105,7 @@ impl FilterOptions {
         // A call that succeeded may be the first event of a leader with its new name.
         let named = whole.compares(&["process"]);
         for part in expr.into_parts() {
-            if named && part == Expr::Failed || !lowered.take(&part)? {
+            if named && part == Expr::Failed || !lowered.move_to_capture(&part)? {
                 rest.push(part);
             }
         }
@@ -223,7 +223,7 @@ impl<'n> Lowered<'n> {
     }
 
     /// Moves a part to the kernel's filter. Returns `false` if it must also stay.
-    fn take(&mut self, part: &Expr) -> Result<bool, FilterError> {
+    fn move_to_capture(&mut self, part: &Expr) -> Result<bool, FilterError> {
         if *part == Expr::Failed {
             self.tests |= test::FAILED;
             return Ok(true);

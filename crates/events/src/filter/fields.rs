@@ -74,7 +74,7 @@ pub(super) fn column(name: &str) -> Option<Write> {
 
 /// The field that a written name denotes: the field of this name, or the one that a column with this title shows. Upper case is
 /// accepted because titles are shown that way.
-pub fn named(written: &str) -> Option<String> {
+pub fn field_named(written: &str) -> Option<String> {
     let name = written.to_ascii_lowercase();
     let name = TITLES.iter().find(|(title, _)| *title == name).map_or(name, |(_, field)| (*field).to_owned());
     known(&name).then_some(name)

@@ -134,7 +134,7 @@ impl<'t> Lexer<'t> {
             (Some(token), _) => return Ok((token, self.take(name.len()))),
             (None, None) => {}
         }
-        if after.starts_with(':') && fields::named(name).is_some() {
+        if after.starts_with(':') && fields::field_named(name).is_some() {
             return Err(self.colon(name, after));
         }
         self.refuse_hyphens(rest)?;
@@ -177,7 +177,7 @@ impl<'t> Lexer<'t> {
     fn term(&mut self, name: &str, op_text: &str, op: Op) -> Result<Spanned, FilterError> {
         let start = self.pos;
         let field = self.take(name.len());
-        let (known, variable) = match (fields::named(name), fields::of_variable(name)) {
+        let (known, variable) = match (fields::field_named(name), fields::of_variable(name)) {
             (Some(known), _) => (known, None),
             (None, Some((list, variable))) => (list.to_owned(), Some(variable)),
             _ => return Err(fields::unknown(name, field)),
@@ -269,7 +269,7 @@ impl<'t> Lexer<'t> {
 pub(super) fn is_term(text: &str) -> bool {
     let name = &text[..name_len(text)];
     let after = &text[name.len()..];
-    let compares = operator(after.trim_start()).is_some() && fields::named(name).is_some();
+    let compares = operator(after.trim_start()).is_some() && fields::field_named(name).is_some();
     compares || keyword(name, after).is_some()
 }
 

@@ -338,7 +338,7 @@ fn every_field_has_one_shape() {
             let is_one = own.is_none_or(|f| f.shape == shape || f.shape == describe::Shape::Object);
             assert!(is_one, "{name} of {}", kind.name());
         }
-        assert!(fields::named(&name).is_some(), "{name}");
+        assert!(fields::field_named(&name).is_some(), "{name}");
     }
     for name in ["path", "pid", "prog.name", "attach.type", "cause", "child_pid", "tree", "arg", "dur"] {
         assert!(fields::names().contains_key(name), "{name}");

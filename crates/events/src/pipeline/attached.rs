@@ -63,7 +63,7 @@ impl BpfPlace {
     }
 
     /// The place with the program that an inventory lists there. A call may not name the program, and the kernel may ignore the name.
-    fn named(self, bpf: &Bpf<'_>, world: &World) -> BpfPlace {
+    fn with_program(self, bpf: &Bpf<'_>, world: &World) -> BpfPlace {
         if self.link.0 != 0 || is_listed(self.begun(), world) {
             return self;
         }
@@ -95,7 +95,7 @@ impl BpfPlace {
     }
 
     /// This place, and the one of a call that ended it without naming the program.
-    pub(super) fn said(self) -> [BpfPlace; 2] {
+    pub(super) fn and_unnamed(self) -> [BpfPlace; 2] {
         [self, BpfPlace { program: ProgId(0), ..self }]
     }
 }
@@ -181,7 +181,7 @@ impl Attached {
         match BpfPlace::of_call(&record) {
             Some(place) if place.gone => {
                 if !self.detached(place, &record, time, world, &mut confirms) {
-                    self.note_end(place.named(&bpf, world), time);
+                    self.note_end(place.with_program(&bpf, world), time);
                 }
                 world.bpf.end_link(place.link, time);
             }
@@ -226,8 +226,9 @@ impl Attached {
         if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
-        let there = gone.named(call, world);
-        let is_later = world.bpf.taken().is_some_and(|taken| since.0 == 0 || taken.complete && taken.from > since);
+        let there = gone.with_program(call, world);
+        let is_later =
+            world.bpf.last_inventory().is_some_and(|taken| since.0 == 0 || taken.complete && taken.from > since);
         let is_other = is_later && there.program != gone.program && !self.ended.contains_key(&there);
         let of = BpfRecord { has: has::PROG, prog_id: there.program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
         is_other.then(|| with_program(record, &of))
@@ -415,7 +416,7 @@ impl Attached {
 
     /// Handles the end of a listed attachment. Returns the time of the report, if a system call reported it.
     pub(super) fn unlisted(&mut self, place: BpfPlace) -> Option<BootNanos> {
-        let place = place.said().into_iter().find(|place| self.ended.contains_key(place))?;
+        let place = place.and_unnamed().into_iter().find(|place| self.ended.contains_key(place))?;
         let times = self.ended.get_mut(&place)?;
         let time = times.pop_front()?;
         if times.is_empty() {
@@ -445,7 +446,7 @@ impl Attached {
 
     /// Handles the end of an inventory. Attachments that were reported before it began and are not in it have ended. Passes on the
     /// payloads of their events, oldest first.
-    pub(super) fn taken(&mut self, inventory: &BpfInventory, world: &World, mut out: impl FnMut(BpfPlace, &[u8])) {
+    pub(super) fn compare(&mut self, inventory: &BpfInventory, world: &World, mut out: impl FnMut(BpfPlace, &[u8])) {
         let before = Before::of(inventory, world);
         let mut absent = Vec::new();
         self.attached_again(if inventory.complete { inventory.from } else { before.others }, world);
@@ -618,7 +619,7 @@ impl Before<'_> {
         let hides = |text: &String| !text.starts_with(LINKS) && may_hide_place(text, 0);
         let read = |inventory: &&BpfInventory| !inventory.unseen.iter().any(hides);
         // While links come and go, an attachment without a link may be left for the next inventory.
-        let previous = || world.bpf.taken().filter(read).map(|previous| previous.from);
+        let previous = || world.bpf.last_inventory().filter(read).map(|previous| previous.from);
         let others = Some(inventory).filter(read).and_then(|inventory| match inventory.complete {
             true => Some(inventory.from),
             false => previous(),

@@ -54,7 +54,7 @@ impl Deliver<'_> {
             self.ledger.met_own(kind);
         }
         if frame.header.has(flag::BOOKKEEPING) {
-            return self.ledger.kept(kind);
+            return self.ledger.bookkept(kind);
         }
         if whose != EventOwner::Commands || kind != Kind::Lost && !self.asked.contains(kind) {
             return self.ledger.rejected(kind, false);

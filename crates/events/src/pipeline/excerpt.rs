@@ -134,7 +134,7 @@ impl Excerpt {
         let header = header.unwrap_or(frame.header);
         let header = FrameHeader { flags: header.flags | flag::EXCERPT, ..header };
         self.latest = self.latest.max(header.time);
-        match self.told(seen) {
+        match self.missing_facts(seen) {
             None => self.batch.push(header, payload),
             Some(told) => {
                 let (mut told, mut trailer) = (StateFrame::Told(told), Batch::default());
@@ -166,7 +166,7 @@ impl Excerpt {
     }
 
     /// The facts that a reader does not have yet: the process before the event, or the clock.
-    fn told(&mut self, seen: &EventContext<'_>) -> Option<Told> {
+    fn missing_facts(&mut self, seen: &EventContext<'_>) -> Option<Told> {
         let clock_offset = seen.clock_offset;
         let new_clock = std::mem::replace(&mut self.clock_offset, clock_offset) != clock_offset;
         let process = seen.process.and_then(|process| {

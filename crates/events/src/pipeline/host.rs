@@ -61,7 +61,7 @@ impl Pipeline {
                 self.world.apply_host(host, at);
                 return program.into_iter().for_each(|program| self.world.bpf.replace(link, program, at));
             }
-            HostFrame::BpfInventory(inventory) => self.programs.taken(inventory, time, &self.world, made),
+            HostFrame::BpfInventory(inventory) => self.programs.compare(inventory, time, &self.world, made),
             HostFrame::BpfHidden(hidden) => unprobed_events::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 self.ledger.stream_lost(lost.count);

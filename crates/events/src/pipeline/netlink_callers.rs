@@ -75,7 +75,7 @@ impl Callers {
 
     /// The caller of a change that the inventory reported; records up to a time are known. The deletion of a class or a block ends
     /// filters of tc without a record, so their ends have none.
-    pub(super) fn take(&mut self, change: &BpfRecord, known: BootNanos) -> Option<FrameHeader> {
+    pub(super) fn take_caller(&mut self, change: &BpfRecord, known: BootNanos) -> Option<FrameHeader> {
         let (is_xdp, gone) = (change.attach_type == XDP, change.cmd == cmd::PROG_DETACH);
         if change.priority != i32::from(Via::Netlink as u8) || change.on & on::DEVICE == 0 || gone && !is_xdp {
             return None;
@@ -167,7 +167,7 @@ mod tests {
 
     /// The caller of a change that is reported when this many records are known.
     fn take(callers: &mut Callers, known: u64, attach_type: u32, cmd: u16, prog_id: u32) -> u32 {
-        callers.take(&change(attach_type, cmd, prog_id), BootNanos(known * MS)).map_or(0, |caller| caller.tgid.0)
+        callers.take_caller(&change(attach_type, cmd, prog_id), BootNanos(known * MS)).map_or(0, |caller| caller.tgid.0)
     }
 
     #[test]
@@ -201,9 +201,9 @@ mod tests {
         let mut callers = callers(&[(1, LINK, 5)]);
         let here = change(XDP, ATTACH, 5);
         for other in [BpfRecord { object: 8, ..here }, BpfRecord { attach_btf_id: 4, ..here }] {
-            assert_eq!(callers.take(&other, BootNanos(100 * MS)), None);
+            assert_eq!(callers.take_caller(&other, BootNanos(100 * MS)), None);
         }
-        assert_eq!(callers.take(&here, BootNanos(limits::BPF_CALLER_NS + 2 * MS)), None, "too old");
+        assert_eq!(callers.take_caller(&here, BootNanos(limits::BPF_CALLER_NS + 2 * MS)), None, "too old");
     }
 
     #[test]

@@ -77,12 +77,12 @@ impl Waiting {
 
     /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
     fn is_at(&self, place: BpfPlace) -> bool {
-        self.place().is_some_and(|other| other.said()[..1 + usize::from(place.gone)].contains(&place))
+        self.place().is_some_and(|other| other.and_unnamed()[..1 + usize::from(place.gone)].contains(&place))
     }
 
     /// Whether it is a report of the end of an attachment to the socket, or to the interface, of a call.
     fn is_end_at(&self, call: &BpfRecord) -> bool {
-        let is_there = self.place().is_some_and(|place| place.said()[1] == BpfPlace::of_unnamed(call));
+        let is_there = self.place().is_some_and(|place| place.and_unnamed()[1] == BpfPlace::of_unnamed(call));
         let of = || self.event.frame_at(0).and_then(|frame| record(frame.payload));
         is_there && (call.call == call::SETSOCKOPT || of().is_some_and(|end| end.attach_type == call.attach_type))
     }
@@ -189,7 +189,7 @@ impl ProgramReports {
             let at = waiting.iter().position(|waiting| waiting.is_at(place));
             at.and_then(|at| waiting.remove(at)).is_some()
         });
-        let Some(id) = loaded(&record) else { return true };
+        let Some(id) = loaded_program(&record) else { return true };
         self.waiting.retain(|load| load.of != Awaited::Load(id));
         Bpf::of(frame.payload).into_iter().for_each(|bpf| world.bpf.meet_load(&bpf, frame.header.time));
         !self.streamed.contains(&id)
@@ -403,9 +403,9 @@ impl ProgramReports {
     }
 
     /// Handles the end of an inventory. It began after some system calls: what these attached and it lacks has ended.
-    pub(super) fn taken(&mut self, inventory: &BpfInventory, time: BootNanos, world: &World, made: &mut Batch) {
+    pub(super) fn compare(&mut self, inventory: &BpfInventory, time: BootNanos, world: &World, made: &mut Batch) {
         let mut ended = Vec::new();
-        self.attached.taken(inventory, world, |place, end| {
+        self.attached.compare(inventory, world, |place, end| {
             let mut event = Batch::default();
             event.push(made_header(time), end);
             ended.push(Waiting { of: Awaited::Place(place), time, event });
@@ -450,7 +450,7 @@ impl ProgramReports {
 
     /// Records that the COMMAND loaded the program of this event, if it is a load.
     pub(super) fn of_command(&mut self, frame: &FrameRef<'_>) {
-        if let Some(id) = record(frame.payload).as_ref().and_then(loaded) {
+        if let Some(id) = record(frame.payload).as_ref().and_then(loaded_program) {
             self.commands.insert(id, (), 0);
             while self.commands.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
         }
@@ -529,7 +529,7 @@ impl ProgramReports {
         let Some(record) = record(frame.payload).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) else {
             return;
         };
-        let of = match loaded(&record) {
+        let of = match loaded_program(&record) {
             Some(id) => Awaited::Load(id),
             None if frame.header.seq == UNLOADED => Awaited::Unloaded(BpfPlace::of_made(&record)),
             None => Awaited::Place(BpfPlace::of_made(&record)),
@@ -573,7 +573,7 @@ fn by(event: &FrameRef<'_>, reported: BootNanos, callers: &mut Callers) -> Frame
         return event.header;
     }
     let FrameHeader { len, kind, version, slot, flags, seq, cpu, time, .. } = event.header;
-    let caller = record(event.payload).and_then(|record| callers.take(&record, reported));
+    let caller = record(event.payload).and_then(|record| callers.take_caller(&record, reported));
     caller.map_or(event.header, |caller| FrameHeader { len, kind, version, slot, flags, seq, cpu, time, ..caller })
 }
 
@@ -584,7 +584,7 @@ pub(super) fn is_by_netlink(frame: &FrameRef<'_>) -> bool {
 
 /// Whether an event that no probe made names its process. A load does.
 pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
-    record(frame.payload).as_ref().and_then(loaded).is_some()
+    record(frame.payload).as_ref().and_then(loaded_program).is_some()
 }
 
 /// The places where BPF_PROG_DETACH need not name the program.
@@ -621,7 +621,7 @@ pub(super) fn program_of(frame: &FrameRef<'_>) -> ProgId {
 }
 
 /// The program of an event that reports a successful load.
-fn loaded(record: &BpfRecord) -> Option<ProgId> {
+fn loaded_program(record: &BpfRecord) -> Option<ProgId> {
     let loads = matches!(record.call, call::BPF | call::STREAM) && record.cmd == cmd::PROG_LOAD && record.ret >= 0;
     (loads && record.prog_id != 0).then_some(ProgId(record.prog_id))
 }

@@ -60,12 +60,12 @@ pub(super) fn fill(record: &mut BpfRecord, program: &BpfProgram) {
 /// Makes the event of an attachment that appeared or ended.
 pub(super) fn push_place(
     facts: &BpfAttachment,
-    gone: bool,
+    ended: bool,
     program: Option<&BpfProgram>,
     time: BootNanos,
     out: &mut Batch,
 ) {
-    out.push(made_header(time), &place_event(facts, gone, program));
+    out.push(made_header(time), &place_event(facts, ended, program));
 }
 
 /// The payload of this event.

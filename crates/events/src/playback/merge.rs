@@ -21,7 +21,7 @@ impl Common {
     const MOST: usize = 64;
 
     /// Compares a delivered event with the others of its time. Events come in order of time.
-    fn take(&mut self, played: &Played<'_>) {
+    fn compare_time(&mut self, played: &Played<'_>) {
         let header = &played.frame.header;
         if self.latest.first().is_none_or(|(_, latest)| latest.time != header.time) {
             self.latest.clear();
@@ -56,7 +56,7 @@ impl Playback {
             recording.pass_on_until(limit, first, &mut |played| {
                 let taken = to(played);
                 if taken == Disposition::Delivered {
-                    common.take(played);
+                    common.compare_time(played);
                 }
                 taken
             });

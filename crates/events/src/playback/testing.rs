@@ -30,7 +30,7 @@ pub(crate) fn batches() -> Vec<Batch> {
         if number % 3 == 0 {
             maker.counters(false);
         }
-        batches.push(std::mem::take(&mut maker.made));
+        batches.push(std::mem::take(&mut maker.batch));
     }
     maker.counters(true);
     batches.push(maker.batch());

@@ -122,8 +122,8 @@ impl Cells {
     fn column(&mut self, column: &Column, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         match column {
             Column::Field(field) => self.value((field.get)(seen), out),
-            Column::Result => self.shown(out, |raw| seen.result(raw)),
-            Column::Detail => self.shown(out, |raw| seen.detail(raw)),
+            Column::Result => self.write_guarded(out, |raw| seen.result(raw)),
+            Column::Detail => self.write_guarded(out, |raw| seen.detail(raw)),
         }
         out.push(b',');
     }
@@ -133,11 +133,11 @@ impl Cells {
             Value::Time(ns) => self.time.write(ns, out),
             Value::Uint(n) => integer(n, out),
             Value::Word(word) => out.extend_from_slice(word.as_bytes()),
-            Value::Bytes(bytes) => self.shown(out, |raw| raw.extend_from_slice(bytes)),
-            Value::Args(area) | Value::SomeArgs(area, _) => self.shown(out, |raw| {
+            Value::Bytes(bytes) => self.write_guarded(out, |raw| raw.extend_from_slice(bytes)),
+            Value::Args(area) | Value::SomeArgs(area, _) => self.write_guarded(out, |raw| {
                 raw.extend_from_slice(args(area).map(shell::word).collect::<Vec<_>>().join(" ").as_bytes());
             }),
-            other => self.shown(out, |raw| raw.extend_from_slice(&other.text().unwrap_or_default())),
+            other => self.write_guarded(out, |raw| raw.extend_from_slice(&other.text().unwrap_or_default())),
         }
     }
 
@@ -171,7 +171,7 @@ impl Cells {
     }
 
     /// A column of raw bytes: escaped, and guarded against evaluation by a spreadsheet.
-    fn shown(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    fn write_guarded(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         self.raw.clear();
         write(&mut self.raw);
         self.shown.clear();
@@ -216,7 +216,7 @@ impl Format for Csv {
         let (mut found, mut texts) = (Vec::new(), Vec::new());
         if let Some(user) = seen.process.and_then(|_| seen.user(seen.event.header.uid)) {
             found.push((0, 0));
-            cells.shown(&mut texts, |raw| raw.extend_from_slice(user.as_bytes()));
+            cells.write_guarded(&mut texts, |raw| raw.extend_from_slice(user.as_bytes()));
         }
         let plan = plans.get(usize::from(seen.event.kind() as u16));
         cells.fields(plan.map_or(&[], Vec::as_slice), seen, &mut found, &mut texts);
@@ -234,7 +234,7 @@ impl Format for Csv {
             let host = seen.world.host();
             for text in [&host.name, &host.boot_id] {
                 out.push(b',');
-                cells.shown(out, |raw| raw.extend_from_slice(text.as_bytes()));
+                cells.write_guarded(out, |raw| raw.extend_from_slice(text.as_bytes()));
             }
         }
         if *json {

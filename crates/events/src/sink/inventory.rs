@@ -182,7 +182,7 @@ impl InventoryReport<'_> {
             }
         }
         let user = (self.user)(program.uid.0);
-        line.part(loaded(program, self.clock_offset, user).as_bytes());
+        line.part(load_text(program, self.clock_offset, user).as_bytes());
         line.part(format!("tag {:016x}", program.tag).as_bytes());
         for (nth, part) in parts.iter().enumerate() {
             line.part(&[if nth == 0 { &b"held by "[..] } else { b"" }, part].concat());
@@ -407,7 +407,7 @@ pub fn hidden_text(hidden: &BpfHidden, charset: Charset, out: &mut Vec<u8>) {
 }
 
 /// The time of a program's load, and the user who loaded it, if known. `user` is the name.
-pub fn loaded(program: &BpfProgram, clock_offset: i64, user: Option<String>) -> String {
+pub fn load_text(program: &BpfProgram, clock_offset: i64, user: Option<String>) -> String {
     let mut time = Vec::new();
     rfc3339(i128::from(program.loaded.0) + i128::from(clock_offset), &mut time);
     let time = String::from_utf8(time).unwrap_or_default();

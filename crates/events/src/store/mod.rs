@@ -80,7 +80,7 @@ pub struct Store {
     charged: usize,
     /// Makes the hashes of files.
     hasher: RandomState,
-    kept: u64,
+    events: u64,
     evicted: u64,
     widest_pid: Tgid,
 }
@@ -165,7 +165,7 @@ impl Store {
             charges: HashMap::default(),
             charged: 0,
             hasher: RandomState::default(),
-            kept: 0,
+            events: 0,
             evicted: 0,
             widest_pid: Tgid(0),
         }
@@ -187,7 +187,7 @@ impl Store {
         if let Some(process) = seen.process {
             self.charge_process(process);
         }
-        self.kept += u64::from(seen.event.kind() != Kind::Lost);
+        self.events += u64::from(seen.event.kind() != Kind::Lost);
         self.widest_pid = self.widest_pid.max(seen.event.header.tgid);
         let (id, size) = (self.next, self.block_size());
         let file = seen.event.body.file().and_then(|file| NonZeroU64::new(self.hasher.hash_one(file)));
@@ -259,8 +259,8 @@ impl Store {
     }
 
     /// The number of kept events, without `lost` rows.
-    pub fn kept(&self) -> u64 {
-        self.kept
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// The number of kept events before an id, without `lost` rows.
@@ -381,7 +381,7 @@ impl Store {
     fn drop_event(&mut self, stored: &Stored<'_>) {
         stored.process.into_iter().for_each(|process| self.discharge_process(process));
         let is_event = u64::from(stored.kind != Kind::Lost);
-        (self.kept, self.evicted) = (self.kept - is_event, self.evicted + is_event);
+        (self.events, self.evicted) = (self.events - is_event, self.evicted + is_event);
     }
 
     fn shrink_charges(&mut self) {
@@ -445,15 +445,15 @@ mod tests {
         assert_eq!(stored.with(&world, |seen| open_path(seen.event)).expect("decodes"), "/some/where/file-777");
         assert_eq!((stored.kind, stored.failed, stored.clock_offset), (Kind::Open, false, 5));
         assert!(stored.process.is_some());
-        assert_eq!((store.kept(), store.evicted()), (1000, 0));
+        assert_eq!((store.events(), store.evicted()), (1000, 0));
     }
 
     #[test]
     fn the_oldest_go_when_it_is_full_and_are_counted() {
         let (store, world) = filled(20_000, 1 << 20);
         assert!(store.bytes() <= 1 << 20);
-        assert!(store.kept() > 1000);
-        assert_eq!(store.kept() + store.evicted(), 20_000);
+        assert!(store.events() > 1000);
+        assert_eq!(store.events() + store.evicted(), 20_000);
         assert!(store.get(0).is_none());
         assert!(store.get(store.first_id() - 1).is_none());
         for id in [store.first_id(), 19_999] {
@@ -510,7 +510,7 @@ mod tests {
         let blocks: usize = store.levels.iter().flat_map(Level::blocks).map(Block::bytes).sum();
         assert_eq!(store.levels.iter().map(Level::bytes).sum::<usize>(), blocks);
         let kept = store.range(0..store.next_id()).filter(|stored| stored.kind != Kind::Lost).count();
-        assert_eq!((store.kept(), store.kept() + store.evicted()), (kept as u64, store.next_id()));
+        assert_eq!((store.events(), store.events() + store.evicted()), (kept as u64, store.next_id()));
     }
 
     #[test]
@@ -536,6 +536,6 @@ mod tests {
     #[test]
     fn the_newest_event_is_kept_whatever_its_size() {
         let (store, _) = filled(10, 0);
-        assert_eq!((store.kept(), store.evicted()), (1, 9));
+        assert_eq!((store.events(), store.evicted()), (1, 9));
     }
 }

@@ -28,9 +28,9 @@ struct Replayed {
     /// The number of parts before `parts`.
     first: usize,
     /// Terminal states after a number of parts, so that going back in time is fast.
-    kept: Vec<(usize, Terminal)>,
+    checkpoints: Vec<(usize, Terminal)>,
     /// The number of parts in the shown terminal, and the number of their bytes since the last kept state.
-    shown: usize,
+    applied: usize,
     since: usize,
 }
 
@@ -69,32 +69,32 @@ impl Replayed {
             self.first += 1;
             part.apply(&mut self.base);
         }
-        self.kept.retain(|(at, _)| *at > self.first);
+        self.checkpoints.retain(|(at, _)| *at > self.first);
     }
 
     /// Brings `terminal` to its state at a time.
     fn show(&mut self, until: BootNanos, terminal: &mut Terminal) {
         let wanted = self.first + self.parts.partition_point(|(time, _)| *time <= until);
-        if wanted < self.shown || self.shown < self.first {
-            let kept = self.kept.iter().rfind(|(at, _)| *at <= wanted);
+        if wanted < self.applied || self.applied < self.first {
+            let kept = self.checkpoints.iter().rfind(|(at, _)| *at <= wanted);
             let (at, from) = kept.map_or((self.first, &self.base), |(at, kept)| (*at, kept));
             terminal.clone_from(from);
-            (self.shown, self.since) = (at, 0);
+            (self.applied, self.since) = (at, 0);
         }
-        let (skip, count) = (self.shown - self.first, wanted - self.shown);
+        let (skip, count) = (self.applied - self.first, wanted - self.applied);
         for (_, part) in self.parts.iter().skip(skip).take(count) {
             part.apply(terminal);
-            self.shown += 1;
+            self.applied += 1;
             self.since += part.bytes();
-            if self.since > APART && self.kept.last().is_none_or(|(at, _)| *at < self.shown) {
-                self.kept.push((self.shown, terminal.clone()));
+            if self.since > APART && self.checkpoints.last().is_none_or(|(at, _)| *at < self.applied) {
+                self.checkpoints.push((self.applied, terminal.clone()));
                 self.since = 0;
             }
         }
     }
 
     fn bytes(&self) -> usize {
-        self.bytes + self.base.bytes() + self.kept.iter().map(|(_, terminal)| terminal.bytes()).sum::<usize>()
+        self.bytes + self.base.bytes() + self.checkpoints.iter().map(|(_, terminal)| terminal.bytes()).sum::<usize>()
     }
 }
 
@@ -257,7 +257,7 @@ impl App {
             output.ended = Some(how.clone());
             output.typed = false;
             let said = format!("{} ended: {how}; {key}: its output, {again}: run it again", output.name);
-            self.say(said);
+            self.notify(said);
         }
         if close {
             self.screen.overlay = None;
@@ -269,9 +269,9 @@ impl App {
     /// Asks for another run of COMMAND, if it has ended.
     pub(in crate::app) fn run_again(&mut self) -> Effects {
         match &self.output {
-            _ if self.replay.is_some() => self.say("a recording does not run"),
-            None => self.say(NO_COMMAND),
-            Some(output) if output.runs() => self.say(format!("{} still runs", output.name)),
+            _ if self.replay.is_some() => self.notify("a recording does not run"),
+            None => self.notify(NO_COMMAND),
+            Some(output) if output.runs() => self.notify(format!("{} still runs", output.name)),
             Some(_) => return vec![Effect::RunAgain, Effect::Redraw],
         }
         vec![Effect::Redraw]
@@ -287,7 +287,7 @@ impl App {
             (output.ended, output.offered) = (None, false);
             self.summary = Summary::of_next_run(&self.pipeline.account());
         }
-        self.say(said);
+        self.notify(said);
         vec![Effect::Redraw]
     }
 
@@ -295,8 +295,8 @@ impl App {
     pub(in crate::app) fn show_output(&mut self) {
         match self.output {
             Some(_) => self.screen.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
-            None if self.replay.is_some() => self.say("the recording has no output of a COMMAND"),
-            None => self.say(NO_COMMAND),
+            None if self.replay.is_some() => self.notify("the recording has no output of a COMMAND"),
+            None => self.notify(NO_COMMAND),
         }
     }
 }

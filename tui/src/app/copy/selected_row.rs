@@ -51,11 +51,13 @@ impl App {
         let of_event = |id| self.store.get(id)?.with(self.world(), copy::command)?;
         let command = match subject {
             _ if matches!(self.views.shown, View::Top | View::Bpf | View::Diff) => None,
-            _ if self.views.shown == View::Tree => self.views.tree.selected().and_then(|seen| match seen.failed_exec {
-                // The row shows parts of the event. The copy has all of it.
-                Some(tried) => of_event(tried.failure.id),
-                None => copy::command_of(seen.process).map(|command| command + seen.redirected),
-            }),
+            _ if self.views.shown == View::Tree => {
+                self.views.tree.selected().and_then(|seen| match seen.failed_exec {
+                    // The row shows parts of the event. The copy has all of it.
+                    Some(tried) => of_event(tried.failure.id),
+                    None => copy::command_of(seen.process).map(|command| command + seen.redirected),
+                })
+            }
             Some(Subject::Event(id)) => of_event(id),
             Some(Subject::Process(_)) => self.subject_process().and_then(|process| {
                 let seen = self.views.tree.process(process.key).filter(|seen| Arc::ptr_eq(seen.process, &process));
@@ -72,12 +74,12 @@ impl Screen {
     fn copy(&mut self, text: Option<String>, what: &str, now: Duration) -> Effects {
         let effect = match text {
             None => {
-                self.say(format!("no {what} to copy"), now);
+                self.notify(format!("no {what} to copy"), now);
                 None
             }
             // A truncated command is a different command, so a text that is too long is not copied.
             Some(text) if text.len() > copy::MOST => {
-                self.say(format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10), now);
+                self.notify(format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10), now);
                 None
             }
             Some(text) => {
@@ -86,7 +88,7 @@ impl Screen {
                     Wrap::None => "the terminal's clipboard (OSC 52)",
                     Wrap::Tmux => "tmux (OSC 52), which needs set-clipboard on",
                 };
-                self.say(format!("{what} sent to {to}: {bytes} bytes"), now);
+                self.notify(format!("{what} sent to {to}: {bytes} bytes"), now);
                 Some(Effect::Copy(text.into_bytes()))
             }
         };

@@ -33,7 +33,7 @@ impl App {
         match change {
             Ok(Change::Applied) => self.refilter(),
             Ok(Change::None) => {}
-            Err(error) => self.say(format!("filter: {}", error.message)),
+            Err(error) => self.notify(format!("filter: {}", error.message)),
         }
     }
 
@@ -67,7 +67,7 @@ impl App {
             let stored = self.aimed_at().and_then(|id| self.store.get(id));
             return match stored.and_then(|stored| directory(&stored, self.world())) {
                 Some(directory) => self.add_to_filter(&By::Dir.term(&directory)),
-                None => self.say("this event has no directory"),
+                None => self.notify("this event has no directory"),
             };
         }
         let part = of.and_then(|ActedOn { pid, uid, comm, .. }| match action {
@@ -81,13 +81,13 @@ impl App {
         match part {
             Some(part) => self.add_to_filter(&part),
             None if self.views.shown == View::Top => {
-                self.say(format!("{} shows the events of the row", self.key_of(Action::TopEvents)));
+                self.notify(format!("{} shows the events of the row", self.key_of(Action::TopEvents)));
             }
             None if self.views.shown == View::Bpf => {
-                self.say(format!("{} shows the events of the program", self.key_of(Action::BpfEvents)));
+                self.notify(format!("{} shows the events of the program", self.key_of(Action::BpfEvents)));
             }
-            None if action == Action::OnlyDir => self.say("only events with a path have a directory"),
-            None => self.say("nothing is selected"),
+            None if action == Action::OnlyDir => self.notify("only events with a path have a directory"),
+            None => self.notify("nothing is selected"),
         }
     }
 
@@ -101,7 +101,7 @@ impl App {
                 true => format!("{} removes that filter", self.key_of(Action::Back)),
                 false => format!("{} edits the filter", self.key_of(Action::EditFilter)),
             };
-            return self.say(format!("all rows match {only}: {remedy}"));
+            return self.notify(format!("all rows match {only}: {remedy}"));
         }
         let added = self.filter.add(part, self.pipeline.world());
         let applied = matches!(added, Ok(Change::Applied));
@@ -109,7 +109,7 @@ impl App {
         self.changed(added);
         if !applied {
             if good {
-                self.say(format!("{part} is already in the filter"));
+                self.notify(format!("{part} is already in the filter"));
             }
             return;
         }
@@ -118,7 +118,7 @@ impl App {
         let gone: Vec<&str> = before.iter().filter(|part| !stays(part)).map(String::as_str).collect();
         let gone = if gone.is_empty() { String::new() } else { format!(" in place of {}", gone.join(" ")) };
         let undoes = if next { format!("  {} undoes", self.key_of(Action::Back)) } else { String::new() };
-        self.say(format!("+ {part}{gone}{undoes}"));
+        self.notify(format!("+ {part}{gone}{undoes}"));
     }
 
     /// The event in the row under the cursor when the key was pressed. Newer events may have arrived since that row was drawn.

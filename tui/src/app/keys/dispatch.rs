@@ -79,7 +79,7 @@ impl App {
             None => {
                 let name = press.name();
                 let name = text::escaped(name.as_bytes(), text::Mode::Screen);
-                self.say(format!("{name} is not bound here; press {} for the keys", self.key_of(Action::Help)));
+                self.notify(format!("{name} is not bound here; press {} for the keys", self.key_of(Action::Help)));
                 vec![Effect::Redraw]
             }
         }
@@ -122,7 +122,7 @@ impl App {
             Action::Columns => self.screen.open(OverlayKind::Columns),
             Action::TimeMode => {
                 self.screen.time = step(TimeMode::ALL, self.screen.time, 1);
-                self.say(format!("time: {}", self.screen.time.name()));
+                self.notify(format!("time: {}", self.screen.time.name()));
             }
             Action::Reset => self.reset(),
             Action::Back => self.back(),
@@ -146,7 +146,7 @@ impl App {
             return vec![Effect::Record, Effect::Redraw];
         }
         self.asks_what = true;
-        self.say("a: record everything, kept events included; s: save only what is shown; Esc: cancel");
+        self.notify("a: record everything, kept events included; s: save only what is shown; Esc: cancel");
         vec![Effect::Redraw]
     }
 
@@ -188,7 +188,7 @@ impl App {
                 self.screen.calm = !self.screen.calm;
                 self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);
                 let key = self.key_of(action);
-                self.say(match self.screen.calm {
+                self.notify(match self.screen.calm {
                     true => format!("quiet events are counted, not listed; {key} lists all opens"),
                     false => format!("all events are listed; {key} leaves out what is quiet"),
                 });
@@ -209,9 +209,9 @@ impl App {
                 let key = self.key_of(action);
                 match self.screen.failures {
                     Failures::Unanswered if in_list => {
-                        self.say(format!("failures that nothing answered; {key} shows all failures"));
+                        self.notify(format!("failures that nothing answered; {key} shows all failures"));
                     }
-                    Failures::All => self.say(format!("all failures, even answered ones; {key} shows all events")),
+                    Failures::All => self.notify(format!("all failures, even answered ones; {key} shows all events")),
                     _ => {}
                 }
                 self.refilter();
@@ -223,7 +223,7 @@ impl App {
                 }
                 self.events.fold_all(!self.events.folds());
                 let folded = "repeats and searches of a process are folded into one row";
-                self.say(if self.events.folds() { folded } else { "every event has its own row" });
+                self.notify(if self.events.folds() { folded } else { "every event has its own row" });
                 if self.events.listing() != Listing::All {
                     self.refilter();
                 }
@@ -268,7 +268,7 @@ impl App {
             return vec![Effect::Quit];
         };
         self.asked_to_quit = true;
-        self.say(format!("{name} is still running; quit again to stop it"));
+        self.notify(format!("{name} is still running; quit again to stop it"));
         vec![Effect::Redraw]
     }
 
@@ -281,7 +281,7 @@ impl App {
 
     fn search_on(&mut self, way: Way) {
         if self.search.pattern().is_none() {
-            return self.say(format!("no search pattern (press {})", self.key_of(Action::Search)));
+            return self.notify(format!("no search pattern (press {})", self.key_of(Action::Search)));
         }
         self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
         let from = self.events.selected().unwrap_or_default();
@@ -309,7 +309,7 @@ impl App {
     /// Goes one step back: closes the detail pane, clears the search, or removes the newest part of the filter.
     fn back(&mut self) {
         if self.replay.as_mut().is_some_and(Replay::stop_finding) {
-            return self.say("stopped searching the recording");
+            return self.notify("stopped searching the recording");
         }
         if self.detail.back(self.events.selected()) {
             return self.select_behind_pane();
@@ -358,9 +358,9 @@ mod tests {
             assert_eq!(asked, wanted, "{answer}");
         }
         // A reader of what was saved sees these events, and nothing else.
-        let mut shown = KeptEvents::shown(&app);
+        let mut shown = KeptEvents::of_list(&app);
         let (batch, last) = shown.next(&app);
-        assert!(last && shown.taken() == 2);
+        assert!(last && shown.events_taken() == 2);
         let mut read = Vec::new();
         each_event(batch, |seen, _| read.push(seen.event.header.tgid.0));
         assert_eq!(read, [7, 7]);

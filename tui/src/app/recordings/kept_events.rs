@@ -19,7 +19,7 @@ pub(crate) struct KeptEvents {
     /// The number of events that were evicted before they were taken. Known after the last part.
     pub(crate) evicted: u64,
     /// Of a part of the events: those that are left, and which of them have a row.
-    shown: Option<(std::vec::IntoIter<Id>, Listing)>,
+    list: Option<(std::vec::IntoIter<Id>, Listing)>,
     /// The events evicted before the start.
     before: u64,
 }
@@ -32,19 +32,19 @@ impl KeptEvents {
         let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL);
         let (store, excerpt) = (app.store(), Excerpt::new(app.world(), kinds, ""));
         let before = store.evicted();
-        KeptEvents { excerpt, next: store.first_id(), done: before, evicted: 0, shown: None, before }
+        KeptEvents { excerpt, next: store.first_id(), done: before, evicted: 0, list: None, before }
     }
 
     /// Those that the list shows now, folded or not, with what a reader needs to show them.
-    pub(crate) fn shown(app: &App) -> KeptEvents {
+    pub(crate) fn of_list(app: &App) -> KeptEvents {
         let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL) & app.screen.kinds;
         let excerpt = Excerpt::new(app.world(), kinds, &without_texts(&app.filter.text())).only_shown();
         let ids: Vec<Id> = (0..).map_while(|at| app.events().passing(at)).collect();
-        KeptEvents { excerpt, shown: Some((ids.into_iter(), app.events().listing())), ..KeptEvents::new(app) }
+        KeptEvents { excerpt, list: Some((ids.into_iter(), app.events().listing())), ..KeptEvents::new(app) }
     }
 
     /// The number of events taken, without those that were evicted before.
-    pub(crate) fn taken(&self) -> u64 {
+    pub(crate) fn events_taken(&self) -> u64 {
         self.done - self.before
     }
 
@@ -56,7 +56,7 @@ impl KeptEvents {
     /// The frames of the next part, and whether it is the last one.
     pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
         let (store, world) = (app.store(), app.world());
-        if let Some((ids, listing)) = &mut self.shown {
+        if let Some((ids, listing)) = &mut self.list {
             for id in ids.by_ref().take(SLICE) {
                 let Some(stored) = store.get(id) else { continue };
                 let added = stored.with(world, |seen| {
@@ -83,7 +83,7 @@ impl KeptEvents {
             self.done += u64::from(stored.kind != Kind::Lost);
         }
         self.next = store.next_id();
-        self.evicted = (store.kept() + store.evicted()).saturating_sub(self.done);
+        self.evicted = (store.events() + store.evicted()).saturating_sub(self.done);
         (self.excerpt.batch(), true)
     }
 }

@@ -106,7 +106,7 @@ impl LoadedPart<'_> {
         let Some(replay) = self.replay.filter(|replay| replay.from_start) else { return (None, None) };
         let evicted = self.store.evicted();
         let at = self.events.selected().map(|at| evicted + self.store.events_before(at + 1));
-        (at, replay.is_up_to_date(self.wants_frames()).then(|| evicted + self.store.kept()))
+        (at, replay.is_up_to_date(self.wants_frames()).then(|| evicted + self.store.events()))
     }
 
     /// Whether the recording has nothing before the kept events.
@@ -165,7 +165,7 @@ impl LoadedPart<'_> {
 
     /// The number of kept events that the filter and the kinds hide; 0 while filtering is running.
     pub(crate) fn hidden(self) -> u64 {
-        if self.events.scanning(self.store) { 0 } else { self.store.kept().saturating_sub(self.events.shown()) }
+        if self.events.scanning(self.store) { 0 } else { self.store.events().saturating_sub(self.events.event_rows()) }
     }
 
     /// How far the search has read the recording, in percent. `None` without a search.

@@ -25,7 +25,7 @@ impl App {
         if self.output.is_none() && self.screen.shows_output() {
             self.screen.overlay = None;
         }
-        self.store = Store::new(self.settings.budget.kept(0)).by_age();
+        self.store = Store::new(self.settings.budget.kept_bytes(0)).by_age();
         self.events.empty();
         self.rates = Default::default();
         self.source = SourceState::Live;
@@ -149,13 +149,13 @@ impl App {
     fn await_mark(&mut self, action: Action) {
         let aimed = self.aimed_at().and_then(|id| self.loaded().time_of(id));
         if action == Action::Mark && aimed.is_none() {
-            return self.say("no event is shown yet");
+            return self.notify("no event is shown yet");
         }
         self.time.awaited = Some((action, aimed));
         let what = if action == Action::Mark { "mark this event as" } else { "go to mark" };
         let known: String = self.time.marks().map(|(letter, _)| format!(" {letter}")).collect();
         let known = if known.is_empty() { known } else { format!(" (set:{known})") };
-        self.say(format!("{what}: press a letter{known}"));
+        self.notify(format!("{what}: press a letter{known}"));
     }
 
     /// Takes the letter of a mark.
@@ -163,10 +163,10 @@ impl App {
         match self.time.marked(press) {
             Marked::Set(letter) => {
                 let key = self.key_of(Action::GoToMark);
-                self.say(format!("mark {letter} is set; {key}{letter} goes to it"));
+                self.notify(format!("mark {letter} is set; {key}{letter} goes to it"));
             }
             Marked::GoTo(ns) => return self.jump(ns),
-            Marked::Unknown(letter) => self.say(format!("mark {letter} is not set")),
+            Marked::Unknown(letter) => self.notify(format!("mark {letter} is not set")),
             Marked::None => {}
         }
         vec![Effect::Redraw]
@@ -188,7 +188,7 @@ impl App {
             None => {}
         }
         if first && self.store.evicted() > 0 {
-            self.say("earlier events were evicted");
+            self.notify("earlier events were evicted");
         }
         vec![Effect::Redraw]
     }
@@ -204,7 +204,7 @@ impl App {
                 self.events.stay(height, &self.store);
                 *replay.transport.rest() = Transport::Paused { held: self.events.chosen() };
                 if self.events.follows() {
-                    self.say("no event is shown yet");
+                    self.notify("no event is shown yet");
                 }
                 return vec![Effect::Redraw];
             }
@@ -221,7 +221,7 @@ impl App {
         let rows = self.events.rows();
         if ended && rows > 1 && self.events.cursor().is_some_and(|row| row + 1 >= rows) {
             let start = self.key_of(Action::Start);
-            self.say(format!("the recording ends here; {start} goes to its start"));
+            self.notify(format!("the recording ends here; {start} goes to its start"));
         } else {
             *replay.transport.rest() = Transport::Playing(Playing::new(at, now, row));
         }
@@ -255,7 +255,7 @@ impl App {
             self.follow_end();
         } else if !after_start {
             replay.transport.arrive();
-            self.say("earlier events were evicted, and a pipe cannot be rewound");
+            self.notify("earlier events were evicted, and a pipe cannot be rewound");
         }
         vec![Effect::Redraw]
     }
@@ -274,7 +274,7 @@ impl App {
         replay.transport.playing_mut().into_iter().for_each(|playing| playing.row = chosen);
         if at >= last && row == rows && replay.has_ended() {
             replay.transport.stop();
-            self.say("the recording ends here");
+            self.notify("the recording ends here");
         }
         true
     }
@@ -285,7 +285,7 @@ impl App {
         let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone);
         if ns > span.1 {
             let ends = "the recording ends before that";
-            self.say(if self.replay.is_some() { ends } else { "that time is still to come" });
+            self.notify(if self.replay.is_some() { ends } else { "that time is still to come" });
             return vec![Effect::Redraw];
         }
         self.jump(ns)

@@ -171,8 +171,8 @@ fn a_short_recording_is_read_on_to_a_place_behind_what_is_loaded() {
     assert_eq!(app.loaded().numbers(), (Some(1), None));
     for (letter, at) in [('}', 6_000), ('G', 9_999)] {
         assert!(!seeks(&press(&mut app, letter)));
-        assert_eq!((app.store().kept() < 9_999, transport(&app)), (true, "loading"));
-        let rest = at - app.store().kept() as u32 + 1;
+        assert_eq!((app.store().events() < 9_999, transport(&app)), (true, "loading"));
+        let rest = at - app.store().events() as u32 + 1;
         load(&mut app, &mut maker, rest);
         if letter == 'G' {
             app.update(Input::SourceEnded);
@@ -273,9 +273,9 @@ fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
     // Not all written events are loaded.
     load(&mut app, &mut maker, 500);
     for letter in ['G', 'F', 'G'] {
-        let kept = app.store().kept();
+        let kept = app.store().events();
         assert!(!seeks(&press(&mut app, letter)), "{letter}");
-        assert_eq!((app.store().kept(), row(&app)), (kept, kept as usize - 1));
+        assert_eq!((app.store().events(), row(&app)), (kept, kept as usize - 1));
         load(&mut app, &mut maker, 500);
         assert_eq!(app.loaded().numbers(), number(kept + 500, kept + 500));
         keys(&mut app, "k");

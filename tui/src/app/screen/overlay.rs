@@ -18,7 +18,7 @@ impl App {
         let by = match (overlay.kind, action) {
             (OverlayKind::Columns, Action::Pause | Action::Enter) => {
                 let message = self.screen.toggle_column(view);
-                message.into_iter().for_each(|text| self.say(text));
+                message.into_iter().for_each(|text| self.notify(text));
                 return Handled::Redraw;
             }
             (OverlayKind::Columns, Action::Reset) => {

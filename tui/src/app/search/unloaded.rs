@@ -52,7 +52,7 @@ impl App {
         match ns {
             Some(ns) => {
                 if wrapped {
-                    self.say("search wrapped around");
+                    self.notify("search wrapped around");
                 }
                 return self.seek(ns);
             }
@@ -63,11 +63,11 @@ impl App {
             None if find.pattern.is_some() => {
                 self.search.no_others = true;
                 let others = self.search.place(&self.events, &self.store).is_some_and(|place| place.all > 0);
-                self.say(if others { "no other match" } else { "no match" });
+                self.notify(if others { "no other match" } else { "no match" });
             }
             None => {
                 let what = if self.events.rows() == 0 { "no event" } else { "no further event" };
-                self.say(format!("{what} in the recording passes the filter"));
+                self.notify(format!("{what} in the recording passes the filter"));
                 self.replay.iter_mut().for_each(|replay| replay.nothing_passes = true);
             }
         }
@@ -81,7 +81,7 @@ impl App {
             self.events.rows() == 0 && !self.events.scanning(&self.store) && self.line_for(Purpose::Filter).is_none();
         let ended = replay.at_end();
         // Events being written now are loaded and filtered in any case.
-        if !none || replay.grows() || self.loaded().all() || !ended && self.store.kept() < LOADED {
+        if !none || replay.grows() || self.loaded().all() || !ended && self.store.events() < LOADED {
             return false;
         }
         if replay.finding.is_none() && !replay.nothing_passes {

@@ -100,7 +100,8 @@ impl<'a> Seen<'a> {
             let prog_type = program.map_or(0, |program| program.prog_type);
             let all_seen = bpf.unseen().iter().all(|text| !may_hide_place(text, prog_type))
                 && bpf.hidden().iter().all(|hidden| hidden.id != id);
-            let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
+            let unlooked =
+                bpf.last_inventory().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
             let told = None;
             Seen { id, program, attachment, hidden, gone, new, held, reported: told, by, rate, all_seen, unlooked }
@@ -129,7 +130,7 @@ impl<'a> Seen<'a> {
                 let rate = base.rate.filter(|_| gone.is_none());
                 // If attachments are listed here, the inventory had them at that time.
                 let listed = bpf.attachments_of(id).next().is_some();
-                let told = if gone.is_some() { bpf.told_at_last(id) } else { bpf.told(id) };
+                let told = if gone.is_some() { bpf.last_reported(id) } else { bpf.reported(id) };
                 let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
                 let by = [told, base.by[1]];
                 let unlooked = base.unlooked || at.is_some() && is_of_events(facts);
@@ -279,7 +280,7 @@ impl Bpf {
     /// Rebuilds the rows if something has changed. `open`: the pane shows the selected row, so the row stays selected even when its subject
     /// goes. Otherwise the selection passes to the next row, because rows that go move below the loaded ones.
     fn refresh(&mut self, moment: Option<BootNanos>, world: &World, open: bool, now: Duration) {
-        let changes = (world.bpf.changes(), world.bpf.taken().map(|taken| taken.to));
+        let changes = (world.bpf.changes(), world.bpf.last_inventory().map(|taken| taken.to));
         let List { order, reverse, .. } = self.list;
         let made = BuiltFrom { moment, order, reverse, hides_gone: self.hides_gone, changes };
         let held = order == Order::Runs && self.list.is_held(now);
@@ -396,7 +397,7 @@ impl ViewState for Bpf {
 
     fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
         match action {
-            Action::Enter if self.list.rows().is_empty() => context.say("nothing is selected"),
+            Action::Enter if self.list.rows().is_empty() => context.notify("nothing is selected"),
             Action::Enter => {
                 self.stay(context.now);
                 context.detail.open();
@@ -417,12 +418,12 @@ impl ViewState for Bpf {
                     Action::BpfSort => self.list.order = step(Order::ALL, self.list.order, 1),
                     _ => self.list.reverse = !self.list.reverse,
                 }
-                context.say(sorted_by(self.list.order.name(), self.list.reverse));
+                context.notify(sorted_by(self.list.order.name(), self.list.reverse));
             }
             Action::BpfGone => {
                 self.hides_gone = !self.hides_gone;
                 let how = if self.hides_gone { "hidden" } else { "listed after loaded ones" };
-                context.say(format!("unloaded programs are {how}"));
+                context.notify(format!("unloaded programs are {how}"));
             }
             _ => {
                 let Some(rows) = motion(action, context.height) else { return Handled::No };

@@ -14,7 +14,7 @@ macro_rules! columns {
             impl $type {
                 pub(crate) const NAMES: &[&str] = &[$($name),+];
 
-                pub(crate) fn named(name: &str) -> Option<$type> {
+                pub(crate) fn from_name(name: &str) -> Option<$type> {
                     $type::ALL.into_iter().find(|column| column.name() == name)
                 }
 

@@ -221,12 +221,12 @@ impl ViewState for Diff {
 
     fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
         match action {
-            Action::Enter if self.list.rows().is_empty() => context.say("nothing is selected"),
+            Action::Enter if self.list.rows().is_empty() => context.notify("nothing is selected"),
             Action::Enter => context.detail.open(),
             Action::Left => self.fold(context.now),
             Action::Right => self.unfold(),
             Action::DiffAll => (self.all, self.again) = (!self.all, true),
-            Action::Columns => context.say("this view has no columns"),
+            Action::Columns => context.notify("this view has no columns"),
             _ if refused(action, context) => {}
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
                 if context.detail.size() == Some(Size::Full) =>

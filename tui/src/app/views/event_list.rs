@@ -155,7 +155,7 @@ impl EventList {
     /// Adds an event that was just stored.
     pub(crate) fn append(&mut self, added: Added, seen: &EventContext<'_>, store: &Store) {
         self.passing.append(added.id, added.answer);
-        let stays = self.stays();
+        let stays = self.pinned_rows();
         if let Some(rows) = self.failures.as_mut().filter(|_| added.answer == Answer::Yes && seen.event.failed()) {
             rows.add(Added { watched: false, ..added }, seen, At::End, store, |_| false);
         }
@@ -165,14 +165,14 @@ impl EventList {
     }
 
     /// The rows that nothing may replace: the selected one, and those of a pause.
-    fn stays(&self) -> impl Fn(Id) -> bool + use<> {
+    fn pinned_rows(&self) -> impl Fn(Id) -> bool + use<> {
         let (selected, frozen) = (self.selected.filter(|_| !self.follow), self.frozen);
         move |id| selected == Some(id) || frozen.is_some_and(|frozen| id < frozen)
     }
 
     /// Handles a failure that a later event answered.
     pub(crate) fn answered(&mut self, stored: &Stored<'_>, store: &Store) {
-        let stays = self.stays()(stored.id);
+        let stays = self.pinned_rows()(stored.id);
         let passes = self.passes(stored.id);
         self.failures.iter_mut().filter(|_| passes).for_each(|rows| rows.answered(stored, store, false));
         self.listed.iter_mut().filter(|_| passes).for_each(|rows| rows.answered(stored, store, stays));
@@ -287,7 +287,7 @@ impl EventList {
     }
 
     /// The number of rows with an event, including rows after a pause.
-    pub fn shown(&self) -> u64 {
+    pub fn event_rows(&self) -> u64 {
         (self.index().len() - self.index().marked()) as u64
     }
 

@@ -47,7 +47,7 @@ impl<R, K, O> List<R, K, O> {
     }
 
     /// Takes the rows, to reuse their memory.
-    pub(crate) fn take(&mut self) -> Vec<R> {
+    pub(crate) fn take_rows(&mut self) -> Vec<R> {
         std::mem::take(&mut self.rows)
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    pub(crate) fn say(&mut self, text: impl Into<String>) {
+    pub(crate) fn notify(&mut self, text: impl Into<String>) {
         self.message = Some(text.into());
     }
 }
@@ -95,7 +95,7 @@ pub(crate) trait ViewState {
     fn find(&mut self, pattern: &Regex, down: bool, here: bool, context: &mut Context<'_>) {
         match self.rows().next((down, here), |row| self.is_match(row, pattern, context)) {
             Some(row) => self.select(row, context.now),
-            None => context.say("no match"),
+            None => context.notify("no match"),
         }
     }
 
@@ -111,10 +111,10 @@ pub(crate) trait ViewState {
 /// Refuses the keys that only work on events, in a view of other rows. Returns whether this is one of them.
 pub(crate) fn refused(action: Action, context: &mut Context<'_>) -> bool {
     match action {
-        Action::Why | Action::ToParent => context.say("this key works only on events"),
+        Action::Why | Action::ToParent => context.notify("this key works only on events"),
         _ if action.filters_events() => {
             let search = context.keymap.first(Action::Search);
-            context.say(format!("filters apply to events; {search} finds a row here"));
+            context.notify(format!("filters apply to events; {search} finds a row here"));
         }
         _ => return false,
     }

@@ -81,7 +81,7 @@ impl App {
         };
         view.prepare(&context);
         let done = what(view, &mut context);
-        context.message.into_iter().for_each(|text| self.screen.say(text, now));
+        context.message.into_iter().for_each(|text| self.screen.notify(text, now));
         Some(done)
     }
 
@@ -98,7 +98,7 @@ impl App {
         let pattern = self.search.pattern().cloned();
         let found = self.in_view(|view, context| match pattern {
             Some(Pattern::Text(pattern)) => view.find(&pattern, down, here, context),
-            Some(Pattern::Terms(_)) => context.say(view.searched()),
+            Some(Pattern::Terms(_)) => context.notify(view.searched()),
             None => {}
         });
         found.map_or(Handled::No, |()| Handled::Redraw)
@@ -121,7 +121,7 @@ impl App {
     fn show_or_hide_group(&mut self, shows: bool) {
         let top = &self.views.top;
         match top.selected().map(|group| top.by.term(&group.value)) {
-            None => self.say("nothing is selected"),
+            None => self.notify("nothing is selected"),
             Some(term) if shows => _ = self.show_events(|filter, world| filter.add(&term, world)),
             Some(term) => self.add_to_filter(&format!("not {term}")),
         }
@@ -130,15 +130,15 @@ impl App {
     fn show_program(&mut self) {
         let world = self.pipeline.world();
         let (id, is_old) = match self.views.bpf.selected(world) {
-            None => return self.say("nothing is selected"),
-            Some(seen) if seen.id == ProgId(0) => return self.say("the id of the program is unknown"),
+            None => return self.notify("nothing is selected"),
+            Some(seen) if seen.id == ProgId(0) => return self.notify("the id of the program is unknown"),
             Some(seen) => (seen.id.0, seen.program.is_some_and(|program| program.loaded <= world.processes.since())),
         };
         let part = format!("prog.id={id}");
         self.views.bpf.stay(self.now);
         let applied = self.show_events(|filter, world| filter.add_in_place("prog.id=", &part, world));
         if applied && is_old {
-            self.say(format!("program {id} was loaded before the trace: only later events are listed"));
+            self.notify(format!("program {id} was loaded before the trace: only later events are listed"));
         }
     }
 
@@ -160,7 +160,7 @@ impl App {
     fn explain_process(&mut self) {
         let failed = self.views.tree.selected().map(|seen| (seen.shows(), seen.process.key.tgid.0));
         match failed {
-            Some((None, pid)) => self.say(format!("process {pid} did not fail")),
+            Some((None, pid)) => self.notify(format!("process {pid} did not fail")),
             _ => self.show_subtree().into_iter().for_each(|cause| self.explain(cause)),
         }
     }
@@ -168,7 +168,7 @@ impl App {
     /// Shows the events of the selected process and its descendants. Selects and returns the event that shows what went wrong.
     fn show_subtree(&mut self) -> Option<Id> {
         let Some(seen) = self.views.tree.selected() else {
-            self.say("no process is selected");
+            self.notify("no process is selected");
             return None;
         };
         let (process, cause) =

@@ -66,7 +66,7 @@ impl By {
     }
 
     /// A value as the view shows it: a user id with the user's name, if it is that of all events.
-    pub(crate) fn shown<'a>(self, group: &'a Group, world: &World) -> Cow<'a, [u8]> {
+    pub(crate) fn value_text<'a>(self, group: &'a Group, world: &World) -> Cow<'a, [u8]> {
         let value = &*group.value;
         let uid = std::str::from_utf8(value)
             .ok()
@@ -481,7 +481,7 @@ impl Top {
         self.places = (0..).zip(&groups).map(|(at, group)| (self.hasher.hash_one(&*group.value), at)).collect();
         self.files.clear();
         self.groups = groups;
-        self.list.take();
+        self.list.take_rows();
     }
 
     /// Counts up to `budget` older events of the list.
@@ -632,11 +632,11 @@ impl ViewState for Top {
                     _ => (Window::All, "counting all kept events"),
                 };
                 self.window = window;
-                context.say(what);
+                context.notify(what);
             }
             Action::TopZero => {
                 let what = self.count_from_here(context);
-                context.say(what);
+                context.notify(what);
             }
             _ => match motion(action, context.height) {
                 Some(rows) => self.move_by(rows, context.now),
@@ -647,7 +647,7 @@ impl ViewState for Top {
             Action::TopSort | Action::TopReverse => {
                 let (order, reverse) = self.order();
                 self.list.release();
-                context.say(sorted_by(order.name(), reverse));
+                context.notify(sorted_by(order.name(), reverse));
             }
             Action::NextBy | Action::PreviousBy | Action::TopWindow | Action::TopZero => {
                 self.restart(context.moment.map(|moment| moment.until), context.store);
@@ -672,7 +672,7 @@ impl ViewState for Top {
 
     fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
         let group = self.list.rows().get(row).and_then(|at| self.group(*at));
-        group.is_some_and(|group| pattern.is_match(&self.by.shown(group, context.world)))
+        group.is_some_and(|group| pattern.is_match(&self.by.value_text(group, context.world)))
     }
 
     fn copied(&self, _context: &Context<'_>) -> (Option<String>, &'static str) {

@@ -127,7 +127,7 @@ pub(crate) struct Tree {
     /// The row of the process that failed last and has no failed process below it. If none failed, the row of the process added last.
     latest: usize,
     /// When the rows were built, and whether to rebuild them at once.
-    made: Duration,
+    built: Duration,
     again: bool,
 }
 
@@ -142,18 +142,18 @@ impl Tree {
             idle_hidden: 0,
             met: Vec::new(),
             latest: 0,
-            made: Duration::ZERO,
+            built: Duration::ZERO,
             again: false,
         }
     }
 
     fn refresh(&mut self, shown: TreeConditions, now: Duration) {
         let sorted = self.list.order != Sort::Start;
-        let held = sorted && (self.list.is_held(now) || now < self.made + SORTED);
+        let held = sorted && (self.list.is_held(now) || now < self.built + SORTED);
         // Each event may change an order by counts.
         if self.conditions != shown || self.again || (self.nodes.stale || sorted) && !held {
             self.conditions = shown;
-            (self.nodes.stale, self.again, self.made) = (false, false, now);
+            (self.nodes.stale, self.again, self.built) = (false, false, now);
             let rows = self.make_rows();
             let at = self.row_of_cursor(&rows);
             self.list.show(rows, at);
@@ -171,7 +171,7 @@ impl Tree {
                 above.size += size;
             }
         }
-        let mut rows = self.list.take();
+        let mut rows = self.list.take_rows();
         rows.clear();
         (self.tally, self.idle_hidden) = (Tally::default(), 0);
         let line = self.line_of_cursor();
@@ -488,7 +488,7 @@ impl ViewState for Tree {
             self.again();
         }
         if matches!(action, Action::Sort | Action::Reverse) {
-            context.say(sorted_by(self.list.order.name(), self.list.reverse));
+            context.notify(sorted_by(self.list.order.name(), self.list.reverse));
         }
         self.list.reveal(context.height);
         if action == Action::Follow { Handled::No } else { Handled::Redraw }

@@ -54,23 +54,23 @@ impl App {
                 Some((by.term(&value), value))
             })?
         });
-        let Some((term, value)) = subject else { return self.say("nothing to watch is selected") };
+        let Some((term, value)) = subject else { return self.notify("nothing to watch is selected") };
         if let Some(at) = self.watches.all.iter().position(|watch| watch.filter.text() == term) {
             let watch = self.watches.all.remove(at);
             let matches = counted(watch.count, ["match", "matches"]);
-            return self.say(format!("watch {} ended after {matches}", watch.name(Charset::Utf8)));
+            return self.notify(format!("watch {} ended after {matches}", watch.name(Charset::Utf8)));
         }
         if self.watches.all.len() >= MOST {
-            return self.say(format!("{MOST} watches are the most"));
+            return self.notify(format!("{MOST} watches are the most"));
         }
         let last = value.rsplit(|byte| *byte == b'/').find(|part| !part.is_empty()).unwrap_or(&value);
         let name = String::from_utf8_lossy(last).into_owned();
         match Filter::parse(&term, self.pipeline.world()) {
             Ok(filter) => {
-                self.say(format!("watching {term}"));
+                self.notify(format!("watching {term}"));
                 self.watches.all.push(Watch::new(name, filter));
             }
-            Err(error) => self.say(format!("watch: {}", error.message)),
+            Err(error) => self.notify(format!("watch: {}", error.message)),
         }
     }
 }

@@ -186,7 +186,7 @@ impl Progress<'_> {
             ScreenTrace::Live(live) => self.read_live(*live, memory),
         };
         let sides = all(vec![Box::new(read_a), Box::new(read_b)])?;
-        self.say();
+        self.send_progress();
         let name_b = sides.last().map_or_else(String::new, |side| side.name.clone());
         let (report, notes) = compare(sides, &[], false, &|| self.goes_on())?;
         Ok(Compared { a: name_a, b: name_b, report, notes })
@@ -199,13 +199,13 @@ impl Progress<'_> {
             let read = playback.recordings().iter().map(|recording| recording.read_so_far().1).sum();
             let percent = percent(read, size);
             if self.percent[side].swap(percent, Ordering::Relaxed) != percent {
-                self.say();
+                self.send_progress();
             }
             self.goes_on()
         })?;
         // What is behind the end of a recording is not read.
         self.percent[side].store(100, Ordering::Relaxed);
-        self.say();
+        self.send_progress();
         if self.goes_on() { Ok(read) } else { bail!("the comparison was stopped") }
     }
 
@@ -234,13 +234,13 @@ impl Progress<'_> {
             }
             pipeline.next(None, &mut |seen, _| {
                 if filter.passes_whole(seen, &mut scratch) {
-                    run.take(seen);
+                    run.add_event(seen);
                 }
                 Disposition::Delivered
             });
             self.percent[1].store(percent, Ordering::Relaxed);
             // Also asks for the next part.
-            self.say();
+            self.send_progress();
             if let Some(evicted) = evicted {
                 break evicted;
             }
@@ -250,7 +250,7 @@ impl Progress<'_> {
         Ok(Side::of_kept(run, pipeline.world(), (THIS.to_owned(), filter), of, (missing, runs)))
     }
 
-    fn say(&self) {
+    fn send_progress(&self) {
         let percent = [&self.percent[0], &self.percent[1]].map(|percent| percent.load(Ordering::Relaxed));
         // Nobody waits for it if it was stopped.
         let _ = self.out.send(Input::Comparing(percent));

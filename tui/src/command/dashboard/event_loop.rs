@@ -103,9 +103,9 @@ pub struct DashboardExit {
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
     let Trace { feed, command: held, timeline, recorder, opener, home, lookups, run } = trace;
     app.screen.wrap = wrap(|name| std::env::var_os(name));
-    let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
+    let signals = Signals::install(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // If this fails, the account is closed all the same. The COMMAND is then not released.
-    let screen = Screen::take(look.mouse);
+    let screen = Screen::open(look.mouse);
     let held = held.filter(|_| screen.is_ok());
     if let (Some(held), Ok((columns, rows))) = (&held, terminal::window()) {
         app.update(Input::Resize(columns, rows));
@@ -126,7 +126,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         comparer: Comparer::default(),
         opener,
         home,
-        kept: None,
+        past_events: None,
         saving: None,
         started: Instant::now(),
         next_tick: Duration::ZERO,
@@ -184,7 +184,7 @@ struct Loop {
     opener: Option<Opener>,
     home: Option<PathBuf>,
     /// The kept events still to write into a recording that began after them.
-    kept: Option<KeptEvents>,
+    past_events: Option<KeptEvents>,
     saving: Option<Saving>,
     started: Instant,
     next_tick: Duration,
@@ -197,7 +197,7 @@ struct Loop {
 /// A file that gets the events that were shown.
 struct Saving {
     recorder: Recorder,
-    shown: KeptEvents,
+    list: KeptEvents,
     /// Reads what is written, for the account at the end.
     reader: Pipeline,
     done: bool,
@@ -205,12 +205,12 @@ struct Saving {
 
 impl Saving {
     fn new(recorder: Recorder, app: &App) -> Saving {
-        Saving { recorder, shown: KeptEvents::shown(app), reader: Pipeline::new(app.pipeline.budget()), done: false }
+        Saving { recorder, list: KeptEvents::of_list(app), reader: Pipeline::new(app.pipeline.budget()), done: false }
     }
 
     /// Writes a part.
     fn write(&mut self, app: &App) {
-        let (batch, last) = self.shown.next(app);
+        let (batch, last) = self.list.next(app);
         self.recorder.frames(&batch);
         self.reader.feed(batch);
         read(&mut self.reader);
@@ -305,7 +305,7 @@ impl Loop {
             // A recording that is loading always has frames ready, while a timer that is due is not ready at once.
             return Ok(Some(self.tick()));
         }
-        let writes = self.kept.is_some() && self.trace.recorder().is_some_and(Recorder::has_room)
+        let writes = self.past_events.is_some() && self.trace.recorder().is_some_and(Recorder::has_room)
             || self.saving.as_ref().is_some_and(|saving| saving.recorder.has_room());
         let (until_tick, frames) =
             match (self.app.busy() || writes, self.app.replay.as_ref().is_some_and(|replay| replay.plays())) {
@@ -335,12 +335,12 @@ impl Loop {
             {
                 next = of_terminal(event?);
             }
-            effects.extend(self.take(match (input, &next) {
+            effects.extend(self.apply(match (input, &next) {
                 (Input::Key(key), Some(Input::Key(_))) => Input::KeyOfMany(key),
                 (input, _) => input,
             }));
         }
-        effects.extend(next.into_iter().flat_map(|last| self.take(last)));
+        effects.extend(next.into_iter().flat_map(|last| self.apply(last)));
         let (mut left, began) = (TAKEN, Instant::now());
         while left > 0 && began.elapsed() < FRAME.min(self.apart) {
             // A batch takes time, so answer a signal or a key first.
@@ -349,14 +349,14 @@ impl Loop {
             }
             let Some(batch) = self.trace.waiting() else { break };
             left = left.saturating_sub(batch.len().max(SMALL));
-            effects.extend(self.take(Input::Batch(batch)));
+            effects.extend(self.apply(Input::Batch(batch)));
         }
         Ok(effects)
     }
 
-    fn take(&mut self, input: Input) -> Effects {
+    fn apply(&mut self, input: Input) -> Effects {
         match input {
-            Input::NotRecorded(_) => self.kept = None,
+            Input::NotRecorded(_) => self.past_events = None,
             Input::SourceEnded => self.look(),
             Input::Key(_) | Input::KeyOfMany(_) | Input::Paste(_) | Input::Mouse(_) | Input::Resize(..) => {
                 self.apart = KEY_FRAME
@@ -377,7 +377,7 @@ impl Loop {
         }
         self.trace.record_state(&self.app.pipeline);
         for notice in self.trace.notices(&self.app.pipeline) {
-            self.app.say(notice);
+            self.app.notify(notice);
         }
         self.write_kept();
         self.comparer.feed(&self.app);
@@ -471,7 +471,7 @@ impl Loop {
         let reset = self.app.output.as_ref().map(Output::between_runs).unwrap_or_default();
         self.app.update(Input::RunsAgain(runs));
         if runs {
-            self.take(Input::Output(reset));
+            self.apply(Input::Output(reset));
         }
     }
 
@@ -489,7 +489,7 @@ impl Loop {
         let names = user_files::act(self.opener.as_ref(), move || comparer::names_beside(&beside)).await;
         match names {
             Ok(names) => _ = self.app.update(Input::Listed(path, names)),
-            Err(error) => self.app.say(format!("cannot list the directory: {error}")),
+            Err(error) => self.app.notify(format!("cannot list the directory: {error}")),
         }
     }
 
@@ -529,25 +529,25 @@ impl Loop {
         }
         if let Some(recorder) = self.new_recording().await {
             self.record_with(Some(recorder));
-            self.kept = Some(KeptEvents::new(&self.app));
+            self.past_events = Some(KeptEvents::new(&self.app));
         }
     }
 
     /// Begins to write the events that are shown into a file of their own.
     async fn save_shown(&mut self) {
         if let Some(saving) = &self.saving {
-            return self.app.say(format!("still writing {}", saving.recorder.name()));
+            return self.app.notify(format!("still writing {}", saving.recorder.name()));
         }
         self.saving = self.new_recording().await.map(|recorder| Saving::new(recorder, &self.app));
     }
 
     /// Ends the file of the events that were shown, once all are in it.
     async fn end_saving(&mut self) {
-        let Some(Saving { recorder, shown, mut reader, .. }) = self.saving.take() else { return };
+        let Some(Saving { recorder, list, mut reader, .. }) = self.saving.take() else { return };
         reader.end();
         read(&mut reader);
         self.app.update(match recorder.end(&reader).await {
-            Ok(bytes) => Input::Saved(recorder.name().to_owned(), shown.taken(), bytes),
+            Ok(bytes) => Input::Saved(recorder.name().to_owned(), list.events_taken(), bytes),
             Err(failed) => Input::NotRecorded(output_file::failed_text(&recorder, &failed)),
         });
     }
@@ -586,9 +586,9 @@ impl Loop {
 
     /// Ends the recording, after writing the kept events.
     async fn end_recording(&mut self) {
-        while self.kept.is_some() && self.trace.recorder().is_some() {
+        while self.past_events.is_some() && self.trace.recorder().is_some() {
             if let Err(why) = self.trace.room().await {
-                self.take(Input::NotRecorded(why));
+                self.apply(Input::NotRecorded(why));
                 return;
             }
             self.write_kept();
@@ -602,7 +602,7 @@ impl Loop {
 
     /// Writes kept events while there is room. After the last one, frames are recorded as they come.
     fn write_kept(&mut self) {
-        while let Some(kept) = &mut self.kept
+        while let Some(kept) = &mut self.past_events
             && let Some(recorder) = self.trace.recorder().filter(|recorder| recorder.has_room())
         {
             let (batch, done) = kept.next(&self.app);
@@ -610,7 +610,7 @@ impl Loop {
             if done {
                 recorder.frames(&restart(&self.app.pipeline.state()));
                 let evicted = kept.evicted;
-                self.kept = None;
+                self.past_events = None;
                 self.trace.tapped = true;
                 if evicted > 0 {
                     self.app.update(Input::KeptEvicted(evicted));
@@ -661,7 +661,7 @@ impl Loop {
     /// Takes a happening after the dashboard left the screen. Nobody would see the rest of a recording.
     fn take_in(&mut self, happening: Happening) {
         if self.timeline.is_none() || !matches!(happening, Happening::Frames(_)) {
-            self.take(of_trace(happening));
+            self.apply(of_trace(happening));
         }
     }
 

@@ -41,7 +41,7 @@ impl Finder {
             // The main thread may have a raised one.
             give_up_raised();
             let found =
-                Search { files: &files, budget, find: &find, stop: &asked, out: &out, said: Instant::now() }.run();
+                Search { files: &files, budget, find: &find, stop: &asked, out: &out, sent: Instant::now() }.run();
             // Nobody waits for it if it was stopped.
             let _ = out.send(Input::Found(found.map_err(|error| format!("{error:#}"))));
         };
@@ -67,7 +67,7 @@ struct Search<'a> {
     find: &'a Find,
     stop: &'a AtomicBool,
     out: &'a mpsc::UnboundedSender<Input>,
-    said: Instant,
+    sent: Instant,
 }
 
 impl Search<'_> {
@@ -112,7 +112,7 @@ impl Search<'_> {
             if self.stopped() || found.get().is_some() && way == Way::Down {
                 break;
             }
-            self.say(if way == Way::Down { playback.reached_ns() } else { from });
+            self.send_progress(if way == Way::Down { playback.reached_ns() } else { from });
         }
         Ok(found.get())
     }
@@ -132,9 +132,9 @@ impl Search<'_> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn say(&mut self, ns: u64) {
-        if self.said.elapsed() >= EVERY {
-            self.said = Instant::now();
+    fn send_progress(&mut self, ns: u64) {
+        if self.sent.elapsed() >= EVERY {
+            self.sent = Instant::now();
             // Nobody waits for it if it was stopped.
             let _ = self.out.send(Input::Finding(ns));
         }
@@ -218,8 +218,8 @@ mod tests {
             let find = Find { way, from_ns, to_ns, pattern, filter, kinds: KindSet::BY_DEFAULT, failures: false };
             let (out, _messages) = mpsc::unbounded_channel();
             let stop = AtomicBool::new(false);
-            let (budget, said) = (Budget::default(), Instant::now());
-            let found = Search { files: &files, budget, find: &find, stop: &stop, out: &out, said }.run();
+            let (budget, sent) = (Budget::default(), Instant::now());
+            let found = Search { files: &files, budget, find: &find, stop: &stop, out: &out, sent }.run();
             assert_eq!(found.expect("readable"), expected, "{find:?}");
         };
         for (pattern, filter) in

@@ -126,7 +126,7 @@ pub enum Mouse {
 }
 
 impl Screen {
-    pub(super) fn take(mouse: Mouse) -> io::Result<Screen> {
+    pub(super) fn open(mouse: Mouse) -> io::Result<Screen> {
         static ONCE: Once = Once::new();
         restore_on_panic(&ONCE, || {
             PANICKED.store(true, Ordering::SeqCst);

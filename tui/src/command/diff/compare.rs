@@ -78,7 +78,7 @@ impl Side {
     ) -> Result<Side> {
         let mut run = Run::new(memory.data);
         let mut take = |played: &Played<'_>| {
-            run.take(played.context);
+            run.add_event(played.context);
             Disposition::Delivered
         };
         while goes_on(&playback) && playback.step(&mut take)? == Step::More {}

@@ -42,9 +42,9 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
     }
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
     playback.between(args.span.from, args.span.to, clock::zone())?;
-    let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
+    let _signals = Signals::install(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     let mut used = Used::default();
-    let take = |used: &mut Used, context: &EventContext<'_>| match used.take(context) {
+    let take = |used: &mut Used, context: &EventContext<'_>| match used.note_file(context) {
         true => Disposition::Delivered,
         false => Disposition::Filtered,
     };
@@ -117,7 +117,7 @@ struct Used {
 
 impl Used {
     /// Notes the file of an event. Returns whether the event has one.
-    fn take(&mut self, context: &EventContext<'_>) -> bool {
+    fn note_file(&mut self, context: &EventContext<'_>) -> bool {
         let event = context.event;
         let used = match &event.body {
             Body::Exec(exec) if exec.record.ret == 0 => Use { executed: true, ..Use::default() },

@@ -23,7 +23,7 @@ pub(super) struct Unwanted {
     /// Each file that had one of the names.
     held: Vec<HeldFile>,
     /// When the names were looked up.
-    looked: BootNanos,
+    looked_up: BootNanos,
     /// The mount namespace of the names.
     mounts: Option<u32>,
     /// Opened files without device and inode.
@@ -49,7 +49,7 @@ impl Unwanted {
     pub(super) fn new(names: &[PathBuf], held: Vec<HeldFile>, lookups: Spawner) -> Unwanted {
         let mounts = fs::metadata("/proc/self/ns/mnt").ok().map(|ns| ns.ino() as u32);
         let (names, looked) = (names.to_vec(), BootNanos(0));
-        Unwanted { names, held, looked, mounts, unidentified: 0, failure: None, lookups }
+        Unwanted { names, held, looked_up: looked, mounts, unidentified: 0, failure: None, lookups }
     }
 
     /// Whether an event opened or executed one of the files.
@@ -60,7 +60,7 @@ impl Unwanted {
             Body::Open(open) if !seen.event.failed() => open.file().write(&mut path),
             _ => return false,
         }
-        if seen.event.header.time >= self.looked {
+        if seen.event.header.time >= self.looked_up {
             self.look();
         }
         let found = identity(&seen.event.body).and_then(Result::ok);
@@ -74,7 +74,7 @@ impl Unwanted {
 
     /// Notes the files that have the names now.
     fn look(&mut self) {
-        self.looked = clock::now_boot();
+        self.looked_up = clock::now_boot();
         let (names, known): (_, Vec<_>) = (self.names.clone(), self.held.iter().map(|held| held.stat).collect());
         let open = move |path: &PathBuf| match HeldFile::open(path, &known) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -34,7 +34,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     let mut playback = playback.map_err(with_tip)?;
     playback.between(args.from, args.to, clock::zone())?;
     if args.follow {
-        Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
+        Signals::install(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     }
     let several = playback.recordings().len() > 1;
     if args.why && args.format == FormatName::Text {
@@ -54,7 +54,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     let all = loop {
         let mut take = |played: &Played<'_>| {
             any = true;
-            lines.take(played.context)
+            lines.queue_line(played.context)
         };
         match playback.step(&mut take) {
             Ok(Step::More) => {}

@@ -21,7 +21,7 @@ use tracetui_shared::time::BootNanos;
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// The events that may be kept.
-    pub(super) shown: Compiled,
+    pub(super) wanted: Compiled,
     /// The matches among them, whose surroundings are kept.
     pub(super) matches: Compiled,
     pub(super) before: Duration,
@@ -73,7 +73,7 @@ struct Held {
 impl Around {
     /// Begins with the state of the world after the first frames.
     pub(super) fn new(wanted: Wanted, world: &World) -> Around {
-        let excerpt = Excerpt::new(world, wanted.shown.kinds, wanted.shown.whole.text());
+        let excerpt = Excerpt::new(world, wanted.wanted.kinds, wanted.wanted.whole.text());
         Around {
             wanted,
             scratch: Default::default(),
@@ -91,8 +91,8 @@ impl Around {
     }
 
     /// Takes the next event. In a window it is delivered. Otherwise it waits, and may be delivered later ([`late`](Self::late)).
-    pub(super) fn take(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) -> Disposition {
-        if !self.wanted.shown.passes(seen, &mut self.scratch.0) {
+    pub(super) fn take_event(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) -> Disposition {
+        if !self.wanted.wanted.passes(seen, &mut self.scratch.0) {
             return Disposition::Filtered;
         }
         let ns = frame.header.time.0;
@@ -243,7 +243,7 @@ mod tests {
         room: usize,
     ) -> (Vec<u64>, Vec<(u64, u64, u64)>, Counts) {
         let wanted = Wanted {
-            shown: compiled(""),
+            wanted: compiled(""),
             matches: compiled("path=/yes/* or kind=tcp outcome=refused"),
             before: Duration::from_millis(before),
             after: Duration::from_millis(after),
@@ -263,7 +263,7 @@ mod tests {
                 false => maker.open(7, "cc", "/no/x", 3),
             }
             pipeline.feed(maker.batch());
-            pipeline.next(None, &mut |seen, frame| around.take(seen, frame));
+            pipeline.next(None, &mut |seen, frame| around.take_event(seen, frame));
             pipeline.ledger().deliver_late(&around.late());
             if number + 1 == events {
                 around.close();

@@ -13,7 +13,7 @@ pub(in crate::command) struct RecordedOutput {
     /// Bytes that were not recorded, and that no frame has reported yet.
     missing: u64,
     /// Whether the message about missing bytes was printed; `None` until bytes are missing.
-    said: Option<bool>,
+    reported: Option<bool>,
 }
 
 impl RecordedOutput {
@@ -29,17 +29,18 @@ impl RecordedOutput {
                 .push(time, &mut batch);
         };
         kept.chunks(limits::OUTPUT_FRAME).for_each(|part| push(part, 0));
-        if self.missing >= limits::OUTPUT_FRAME as u64 || self.missing > 0 && (bytes.is_empty() || self.said.is_none())
+        if self.missing >= limits::OUTPUT_FRAME as u64
+            || self.missing > 0 && (bytes.is_empty() || self.reported.is_none())
         {
             push(&[], std::mem::take(&mut self.missing));
-            self.said.get_or_insert(false);
+            self.reported.get_or_insert(false);
         }
         batch
     }
 
     /// The message that the limit is reached; only once.
     pub(in crate::command) fn remark(&mut self) -> Option<String> {
-        let said = self.said.as_mut().filter(|said| !**said)?;
+        let said = self.reported.as_mut().filter(|said| !**said)?;
         *said = true;
         Some(format!("stopped recording COMMAND's output: the limit is {} MiB", limits::OUTPUT_RECORDED >> 20))
     }

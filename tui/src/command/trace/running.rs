@@ -33,7 +33,7 @@ pub(crate) fn release(held: Option<HeldCommand>) -> Result<Option<Running>> {
 /// The signals of a command without a screen. The second request to end ends tracetui at once.
 pub(crate) fn signals(has_command: bool) -> Result<Signals> {
     let job: &[libc::c_int] = if has_command { &[libc::SIGTSTP, libc::SIGCONT, libc::SIGWINCH] } else { &[] };
-    let signals = Signals::take(Second::Ends(INTERRUPTED.into()), job).context("cannot install signal handlers")?;
+    let signals = Signals::install(Second::Ends(INTERRUPTED.into()), job).context("cannot install signal handlers")?;
     signals::ignore_file_size();
     if has_command {
         signals::run_in_background();

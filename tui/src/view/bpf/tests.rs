@@ -272,8 +272,8 @@ fn a_place_that_only_an_event_told_is_shown() {
     assert!(row_with(&mut app, "61 ").contains("not attached"), "{:#?}", rows(&mut app));
     check_shows(keys(&mut app, "j\n\n"), &["attached  perf_event cpu-clock, ioctl", "known from the event at 14:02:1"]);
     let again = restored(&app);
-    assert_eq!(again.world().bpf.told(ProgId(60)).map(|told| &*told.place), Some(&b"perf_event cpu-clock"[..]));
-    assert!(again.world().bpf.told(ProgId(61)).is_none());
+    assert_eq!(again.world().bpf.reported(ProgId(60)).map(|told| &*told.place), Some(&b"perf_event cpu-clock"[..]));
+    assert!(again.world().bpf.reported(ProgId(61)).is_none());
     // While it is loaded, and until it is detached.
     made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(60) }));
     (record.call, record.cmd, record.prog_id) = (call::BPF, cmd::PROG_ATTACH, 61);
@@ -282,10 +282,10 @@ fn a_place_that_only_an_event_told_is_shown() {
     keys(feed(&mut app, &mut made), "\x1b\x1b");
     let row = row_with(&mut app, "-60 ");
     assert!(row.contains("perf_event cpu-clock (event)"), "its last place: {row}");
-    assert!(app.world().bpf.told(ProgId(61)).is_some());
+    assert!(app.world().bpf.reported(ProgId(61)).is_some());
     record.cmd = cmd::PROG_DETACH;
     made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
-    assert!(feed(&mut app, &mut made).world().bpf.told(ProgId(61)).is_none());
+    assert!(feed(&mut app, &mut made).world().bpf.reported(ProgId(61)).is_none());
 }
 
 /// The pane of an event that ends a program or an attachment names the owner.

@@ -68,7 +68,7 @@ impl Page<'_> {
             lines.push(self.row(line, is_selected));
         }
         if app.detail.joining(app.store()) {
-            lines.extend(self.named("", "(looking for the events of this connection)", self.theme.quiet()));
+            lines.extend(self.named_lines("", "(looking for the events of this connection)", self.theme.quiet()));
         }
         (lines, selected)
     }
@@ -120,7 +120,7 @@ impl Page<'_> {
                 lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
                 lines.extend(search);
                 if exec.interp != exec.filename && !exec.interp.is_empty() {
-                    lines.extend(self.named("script by", &safe(exec.interp, self.theme), Style::new()));
+                    lines.extend(self.named_lines("script by", &safe(exec.interp, self.theme), Style::new()));
                 }
                 let count = args(exec.argv).count();
                 let note = match exec.argc() {
@@ -150,10 +150,10 @@ impl Page<'_> {
             Body::Lost(lost) => lines.extend(self.gap(lost, seen)),
             Body::Exit(_) if let Some(reason) = self.app.views.tree.cause_of(id, self.app.store()) => {
                 let [words, _] = reason.with_name();
-                lines.extend(self.named("failed", &safe(&words, self.theme), self.theme.strong()));
+                lines.extend(self.named_lines("failed", &safe(&words, self.theme), self.theme.strong()));
                 if reason.line.len() > 1 {
                     let line: Vec<_> = reason.line.iter().map(|comm| safe(comm, self.theme)).collect();
-                    lines.extend(self.named("from", &line.join(self.theme.arrow()), self.theme.quiet()));
+                    lines.extend(self.named_lines("from", &line.join(self.theme.arrow()), self.theme.quiet()));
                 }
                 lines.extend(self.held(seen));
                 lines.extend(self.of_kept(reason.id));
@@ -161,9 +161,9 @@ impl Page<'_> {
             _ => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
-                lines.extend(self.named(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
+                lines.extend(self.named_lines(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
                 lines.extend(self.held(seen));
-                lines.extend(self.named("result", &result, style));
+                lines.extend(self.named_lines("result", &result, style));
                 if let Body::Bpf(bpf) = &seen.event.body {
                     lines.extend(crate::view::bpf::ended(bpf, seen.event.header.time, self));
                 }
@@ -240,10 +240,10 @@ impl Page<'_> {
         let all = format!("{} shows all losses", app.key_of(Action::LossReport));
         let remedy = loss::remedy(lost.cause, app.world().counters());
         [
-            self.named("lost", &what, theme.loss()),
-            self.named("why", why, plain),
-            self.named("when", &when, plain),
-            self.named("remedy", &format!("{remedy}; {all}"), theme.strong()),
+            self.named_lines("lost", &what, theme.loss()),
+            self.named_lines("why", why, plain),
+            self.named_lines("when", &when, plain),
+            self.named_lines("remedy", &format!("{remedy}; {all}"), theme.strong()),
         ]
         .concat()
     }
@@ -252,7 +252,7 @@ impl Page<'_> {
     fn held(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let held = seen.event.body.exit().and(seen.process).map(|process| process.held_ns).filter(|held| *held > 0);
         let text = held.map(|held| format!("{} before its first exec, until the probes were attached", duration(held)));
-        text.map(|text| self.named("held", &text, self.theme.quiet())).unwrap_or_default()
+        text.map(|text| self.named_lines("held", &text, self.theme.quiet())).unwrap_or_default()
     }
 
     /// The evicted opens counted in the row of an event, and since when.
@@ -270,7 +270,7 @@ impl Page<'_> {
         let since = before.map(|other| format!(" since {}", clock(other.time.0, other.clock_offset, self.app)));
         let opens = counted(evicted, ["open", "opens"]);
         let text = format!("{opens} of this process{}", since.unwrap_or_default());
-        self.named("evicted", &text, self.theme.quiet())
+        self.named_lines("evicted", &text, self.theme.quiet())
     }
 
     fn of_kept(&self, id: Id) -> Vec<Line<'static>> {
@@ -297,7 +297,7 @@ impl Page<'_> {
                 (false, true) => "(not recorded; looked up only live)",
                 (false, false) => "(unknown: its path or address was not read)",
             };
-            return self.named("why", text, self.theme.quiet());
+            return self.named_lines("why", text, self.theme.quiet());
         };
         let basis = match answer.basis {
             Basis::Proven => "proven".to_owned(),
@@ -309,7 +309,7 @@ impl Page<'_> {
         let style = if known && !found { self.theme.strong() } else { Style::new() };
         let text = safe(&answer.text, self.theme);
         let text = if known { text } else { format!("unknown: {text}") };
-        let mut lines = self.named("why", &text, style);
+        let mut lines = self.named_lines("why", &text, style);
         let place = answer.place.as_ref().map(|place| format!("  ({})", safe(place, self.theme)));
         let basis = format!("{basis}{}", place.unwrap_or_default());
         let used = lines.last().map_or(0, Line::width);
@@ -318,7 +318,7 @@ impl Page<'_> {
                 line.push_span(Span::raw(" ".repeat(self.width - used - text::width(&basis) - 1)));
                 line.push_span(Span::styled(basis, self.theme.quiet()));
             }
-            _ => lines.extend(self.named("", &basis, self.theme.quiet())),
+            _ => lines.extend(self.named_lines("", &basis, self.theme.quiet())),
         }
         lines
     }
@@ -335,7 +335,7 @@ impl Page<'_> {
             (None, false) => format!("looked for {name} in {places}, not found so far"),
         };
         let style = if search.found.is_some() { self.theme.strong() } else { Style::new() };
-        let mut lines = self.named("search", &text, style);
+        let mut lines = self.named_lines("search", &text, style);
         if search.found.is_none() {
             lines.extend(self.places(search));
         }
@@ -351,7 +351,7 @@ impl Page<'_> {
                 search.first.iter().take(shown).map(|place| safe(&place.dir, self.theme)).collect();
             let more = search.places.saturating_sub(shown);
             places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
-            self.named("in", &places.join(", "), Style::new())
+            self.named_lines("in", &places.join(", "), Style::new())
         };
         let shown = (1..=search.first.len()).rev().find(|shown| lines(*shown).len() <= most);
         lines(shown.unwrap_or(1))
@@ -361,10 +361,10 @@ impl Page<'_> {
         let image = &process.image;
         let mut lines = Vec::new();
         if !image.exe.is_empty() {
-            lines.extend(self.named("program", &safe(&image.exe, self.theme), Style::new()));
+            lines.extend(self.named_lines("program", &safe(&image.exe, self.theme), Style::new()));
         }
         match image.argv.is_empty() {
-            true => lines.extend(self.named("args", &command(process, self.theme), Style::new())),
+            true => lines.extend(self.named_lines("args", &command(process, self.theme), Style::new())),
             false => lines.extend(self.args(&image.argv, "")),
         }
         lines
@@ -406,7 +406,7 @@ impl Page<'_> {
         let (then, in_then) = self.then(process, &family);
         let in_then = in_then.map(|at| lines.len() + at);
         lines.extend(then);
-        lines.extend(self.named("files", &self.opened(), Style::new()));
+        lines.extend(self.named_lines("files", &self.opened(), Style::new()));
         (lines, in_chain.or(in_then))
     }
 

@@ -182,7 +182,7 @@ fn a_filter_keeps_ancestors_and_descendants() {
     // New events are filtered too.
     let mut made = build();
     made.ns += 1_000_000_000;
-    made.made = Default::default();
+    made.batch = Default::default();
     start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
     start(&mut made, (100, "make"), 107, &["as"]);
     let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
@@ -335,7 +335,7 @@ fn every_size_and_every_name_can_be_drawn() {
     check_draws(&made, &SIZES, "2", &["", "e", "g", "G", "gh", "s", "i", "?", "fcomm=", "/x", "  "]);
     // Columns stay aligned.
     let mut app = app(120, 40, MEMORY);
-    app.update(Input::Batch(made.made.clone()));
+    app.update(Input::Batch(made.batch.clone()));
     app.update(Input::SourceEnded);
     work(keys(&mut app, "2g"));
     for row in rows(&mut app) {

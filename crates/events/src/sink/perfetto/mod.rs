@@ -425,7 +425,7 @@ impl Writer<'_> {
         });
         self.file.memory += 256;
         let from = shifted(began, self.clock.shift).max(self.file.start).min(self.clock.now);
-        self.named(uuid, from, Mark::Begin, seen);
+        self.write_titled(uuid, from, Mark::Begin, seen);
         self.end(uuid);
     }
 
@@ -434,11 +434,11 @@ impl Writer<'_> {
     }
 
     fn instant(&mut self, track: u64, seen: &EventContext<'_>) {
-        self.named(track, self.clock.now, Mark::Instant, seen);
+        self.write_titled(track, self.clock.now, Mark::Instant, seen);
     }
 
     /// Writes an event with its title and its fields.
-    fn named(&mut self, track: u64, time: u64, mark: Mark, seen: &EventContext<'_>) {
+    fn write_titled(&mut self, track: u64, time: u64, mark: Mark, seen: &EventContext<'_>) {
         let kind = seen.event.kind();
         let mut name = std::mem::take(&mut self.packet.name);
         name.clear();

@@ -110,9 +110,9 @@ impl App {
     /// Opens the pane at the explanation of the selected failure.
     fn show_why(&mut self) {
         match self.aimed_at() {
-            _ if self.views.shown != View::Events => self.say("select an event that failed"),
+            _ if self.views.shown != View::Events => self.notify("select an event that failed"),
             Some(id) => self.explain(id),
-            None => self.say("no event selected"),
+            None => self.notify("no event selected"),
         }
     }
 
@@ -133,11 +133,11 @@ impl App {
                         Ended::Code(127) => "a shell exits with 127 if it does not find a command",
                         Ended::Code(_) => "the program chose this status",
                     };
-                    self.say(format!("{who}; {tree}, then {failed}, shows what failed in it"));
+                    self.notify(format!("{who}; {tree}, then {failed}, shows what failed in it"));
                 }
             }
-            Some(false) => self.say("the selected event did not fail"),
-            None => self.say("the event was evicted from memory"),
+            Some(false) => self.notify("the selected event did not fail"),
+            None => self.notify("the event was evicted from memory"),
         }
     }
 
@@ -163,12 +163,12 @@ impl App {
         match self.detail.row() {
             Some(Subject::Process(key)) if self.world().processes.get(key).is_none() => {
                 self.detail.unselect();
-                self.say(format!("process {} was evicted from memory", key.tgid.0));
+                self.notify(format!("process {} was evicted from memory", key.tgid.0));
             }
             Some(to @ Subject::Process(_)) => self.detail.go(to, self.events.selected()),
             Some(Subject::Event(id)) if self.store.get(id).is_none() => {
                 self.detail.unselect();
-                self.say("this event was evicted from memory");
+                self.notify("this event was evicted from memory");
             }
             Some(Subject::Event(id)) => self.go_to_event(id),
             None => {}
@@ -180,9 +180,9 @@ impl App {
         if self.events.lists(id) {
             self.events.select(id, self.list_height(), &self.store);
         } else if self.events.has(id) {
-            self.say("this event happened after the pause and is not in the list");
+            self.notify("this event happened after the pause and is not in the list");
         } else {
-            self.say("the filters hide this event from the list");
+            self.notify("the filters hide this event from the list");
         }
         self.detail.go(Subject::Event(id), self.events.selected());
         self.detail.show(Tab::Info);
@@ -193,7 +193,7 @@ impl App {
         let Some(of) = self.detail.of.filter(|of| self.events.selected() != Some(*of)) else { return };
         match self.events.lists(of) {
             true => self.events.select(of, self.list_height(), &self.store),
-            false => self.say("the previous event is no longer in the list"),
+            false => self.notify("the previous event is no longer in the list"),
         }
     }
 
@@ -205,7 +205,7 @@ impl App {
                 self.detail.belong_to(self.events.selected());
                 self.detail.go(Subject::Process(parent), self.events.selected());
             }
-            None => self.say("the parent process is unknown"),
+            None => self.notify("the parent process is unknown"),
         }
     }
 }

@@ -17,7 +17,7 @@ impl App {
         if self.views.diff.is_open() && self.views.shown != View::Diff {
             self.show(View::Diff);
         } else if self.replay.as_ref().is_some_and(|replay| !replay.facts.seekable) {
-            self.say("a recording from a pipe cannot be read again to compare it");
+            self.notify("a recording from a pipe cannot be read again to compare it");
         } else {
             self.ask(Purpose::Compare, "");
         }
@@ -46,7 +46,7 @@ impl App {
                 self.views.diff.set(Some(compared));
                 self.mark_ended();
                 if !shown {
-                    self.say(format!("compared with {with}; {} shows the differences", self.key_of(Action::Diff)));
+                    self.notify(format!("compared with {with}; {} shows the differences", self.key_of(Action::Diff)));
                 }
             }
             Err(why) => {
@@ -59,7 +59,7 @@ impl App {
                 if shown && !self.is_typing() {
                     self.ask(Purpose::Compare, &with);
                 }
-                self.say(why);
+                self.notify(why);
             }
         }
     }
@@ -89,7 +89,7 @@ impl App {
     pub(in crate::app) fn show_events_of_difference(&mut self) {
         let diff = &self.views.diff;
         let Some((row, compared)) = diff.list.selected().zip(diff.compared.as_ref()) else {
-            return self.say("nothing is selected");
+            return self.notify("nothing is selected");
         };
         let line = diff.line_of(row);
         let role = match row.item {
@@ -100,7 +100,7 @@ impl App {
         let process = alone.map(|program| program.process);
         let process = process.or_else(|| compared.report.roles.get(role).map(|role| role.b.process));
         let Some(Tgid(pid)) = process.filter(|process| process.0 != 0) else {
-            return self.say("this row is not about one process");
+            return self.notify("this row is not about one process");
         };
         let sought = line.and_then(sought);
         let absent = line.is_some_and(|line| line.only == Some(Side::A) && sought.is_none());
@@ -112,7 +112,7 @@ impl App {
                 self.search.look_for_first(&text, self.pipeline.world());
                 self.work();
             }
-            None if absent => self.say(format!("only A has this; these are the events of process {pid} of B")),
+            None if absent => self.notify(format!("only A has this; these are the events of process {pid} of B")),
             None => {}
         }
     }

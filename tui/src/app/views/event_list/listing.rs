@@ -88,7 +88,7 @@ impl Rows {
         seen: &EventContext<'_>,
         at: At,
         store: &Store,
-        stays: impl Fn(Id) -> bool,
+        is_pinned: impl Fn(Id) -> bool,
     ) {
         let (event, key) = (seen.event, seen.process.map(|process| process.key));
         if answer == Answer::Marked {
@@ -102,7 +102,7 @@ impl Rows {
         let is_row = |row: Id| index.get(index.place(row)) == Some(row);
         // Events of a run may be lost in a gap.
         let together = |row: Id| index.marked_before(row) == index.marked_before(id);
-        let stays = |row: Id| stays(if at == At::End { row } else { id });
+        let stays = |row: Id| is_pinned(if at == At::End { row } else { id });
         let (has_row, before, crowding) =
             self.runs.add(id, seen, at, |row| is_row(row) && together(row) && !stays(row));
         for (row, of) in before.into_iter().chain(crowding) {

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn every_column_is_a_field_of_filters() {
         for column in Column::SEARCHED.iter().chain([&Column::Time]) {
-            assert!(tracetui_events::filter::fields::named(column.title()).is_some(), "{}", column.title());
+            assert!(tracetui_events::filter::fields::field_named(column.title()).is_some(), "{}", column.title());
         }
     }
 
