@@ -32,12 +32,6 @@ use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
-impl Column {
-    fn is_right(self) -> bool {
-        matches!(self, Column::Id | Column::Runs | Column::Mean | Column::Size)
-    }
-}
-
 /// The number of blanks between two columns.
 fn gap(width: u16) -> usize {
     if width >= 60 { 2 } else { 1 }
@@ -55,18 +49,13 @@ fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Co
     };
     let wide = |text: String| text::width(&text);
     let cells = |column: Column| match column {
-        Column::Id => longest(&|seen| mark_and_id(seen).len()).max(4),
+        Column::Id => longest(&|seen| mark_and_id(seen).len()).max(column.cells()),
         Column::Type => longest(&|seen| seen.type_name().len()).clamp(4, type_most),
         Column::Name => {
             longest(&|seen| wide(text::value_in(seen.name(), theme.charset, name_most))).clamp(4, name_most)
         }
-        Column::Writes => 1,
-        Column::Target => 0,
         Column::Owner => longest(&|seen| wide(owner(seen, app, theme))).clamp(5, owner_most),
-        Column::Loaded => 12,
-        Column::Runs => 6,
-        Column::Mean | Column::Size => 7,
-        Column::Tag => 16,
+        _ => column.cells(),
     };
     let with_cells = |name: &str| Column::from_name(name).map(|column| (column, cells(column)));
     let mut columns: Vec<_> = match app.screen.columns.of(app.views.shown) {

@@ -79,14 +79,8 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
     let pid = pid.max(5);
     let least = |column: Column| match column {
         Column::Time if width < 60 => 6,
-        Column::Time => 9,
-        Column::Kind => 4,
         Column::Pid | Column::Ppid => pid,
-        Column::User | Column::Comm => 8,
-        Column::Result => RESULT,
-        Column::Cwd | Column::Cgroup | Column::Unit | Column::Container | Column::Pod => WHERE,
-        Column::Tty | Column::LoginUid => 9,
-        Column::Detail => 0,
+        _ => column.cells(),
     };
     // The last column needs no space after it.
     let after = if chosen.last() == Some(&Column::Detail) { 0 } else { 1 };
@@ -229,8 +223,7 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
             (Column::Time, TimeMode::Delta) => "DELTA",
             _ => column.title(),
         };
-        let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
-        line.push_str(&aligned(title, *cells, right, theme.charset));
+        line.push_str(&aligned(title, *cells, column.is_right(), theme.charset));
         line.push_str(if *column == Column::Detail { "  " } else { " " });
     }
     line
@@ -333,9 +326,8 @@ fn event_line(
         if *column == Column::Detail {
             parts = scrolled(parts, own, app.events().sideways, theme);
         }
-        let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
         let width: usize = parts.iter().map(Piece::width).sum();
-        let mut parts = fitted(parts, if folded { own.min(width) } else { own }, right, theme);
+        let mut parts = fitted(parts, if folded { own.min(width) } else { own }, column.is_right(), theme);
         if let Some(pattern) = found.filter(|pattern| !cell.raw.is_empty() && pattern.is_match(&cell.raw)) {
             parts = marked(parts, pattern, theme);
         }

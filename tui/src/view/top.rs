@@ -29,19 +29,6 @@ const SHORT: usize = 24;
 /// The minimum width of the value in cells.
 const LEAST: usize = 12;
 
-impl Column {
-    fn cells(self) -> usize {
-        match self {
-            Column::Share => BAR,
-            Column::Events | Column::Failed => 6,
-            Column::Last | Column::Cpu => 7,
-            Column::Memory => 10,
-            Column::History => SECONDS / 3,
-            _ => 5,
-        }
-    }
-}
-
 /// The columns of a table of this width. Everything counted by errno failed, and FAILED is the part that no search answers. Without a
 /// choice it therefore comes first.
 fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
@@ -67,8 +54,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let room = if matches!(top.by, By::Path | By::Dir | By::Cgroup | By::Peer) { room } else { room.min(SHORT) };
     let title = format!(" {}", text::left(&top.by.name().to_ascii_uppercase(), room, theme.charset));
     let title = columns.iter().fold(title, |title, column| {
-        let right = !matches!(column, Column::History);
-        format!("{title} {}", aligned(column.title(), column.cells(), right, theme.charset))
+        format!("{title} {}", aligned(column.title(), column.cells(), column.is_right(), theme.charset))
     });
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     let rows = top.groups().enumerate().skip(top.list.top).take(area.height.into());
@@ -123,8 +109,7 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
             Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
         };
-        let right = !matches!(column, Column::Share | Column::History);
-        let text = aligned(&piece.text, column.cells(), right, theme.charset);
+        let text = aligned(&piece.text, column.cells(), column.is_right(), theme.charset);
         line.push_span(" ");
         line.push_span(Piece::new(text, piece.style));
     }

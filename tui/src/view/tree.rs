@@ -26,35 +26,16 @@ use tracetui_events::text::{self, Charset, short};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::Cost;
 
-impl Column {
-    /// The width, given the number of digits of the longest process id.
-    fn cells(self, pid: usize) -> usize {
-        match self {
-            Column::Pid | Column::Ppid => pid.max(5),
-            Column::User | Column::State => 8,
-            Column::Started => 12,
-            Column::Lived | Column::Cpu => 7,
-            Column::Memory => 10,
-            Column::Execs | Column::Opens | Column::Conns => 5,
-            Column::Failed => 6,
-            Column::Cgroup => CGROUP,
-        }
-    }
-
-    fn is_left(self) -> bool {
-        matches!(self, Column::User | Column::State | Column::Cgroup)
-    }
-}
-
 /// The cells that a remark leaves to the command, or half of the room.
 const COMMAND: usize = 12;
 
-/// The maximum number of cells of CGROUP.
-const CGROUP: usize = 20;
-
 /// The columns of a tree of this width with their cells. The command takes the rest. `differ`: the rows differ in CGROUP.
 fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
-    let with_cells = |name: &&str| Column::from_name(name).map(|column| (column, column.cells(pid)));
+    let cells = |column: Column| match column {
+        Column::Pid | Column::Ppid => pid.max(column.cells()),
+        _ => column.cells(),
+    };
+    let with_cells = |name: &&str| Column::from_name(name).map(|column| (column, cells(column)));
     match chosen {
         Some(chosen) => fit(chosen.iter().filter_map(with_cells), usize::from(width / 2), None).collect(),
         None => {
@@ -73,7 +54,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let columns = columns_of(area.width, pid, differ, app.screen.columns.of(app.views.shown));
     let mut title = String::from(" ");
     for (column, cells) in &columns {
-        title.push_str(&aligned(column.title(), *cells, !column.is_left(), theme.charset));
+        title.push_str(&aligned(column.title(), *cells, column.is_right(), theme.charset));
         title.push(' ');
     }
     title.push_str("COMMAND");
@@ -126,7 +107,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
         let piece = if quiet { Piece { style: theme.quiet(), ..piece } } else { piece };
         let cells = (*cells).max(if *column == Column::State { piece.width() } else { 0 });
         room = room.saturating_sub(cells + 1);
-        fitted(vec![piece], cells, !column.is_left(), theme).into_iter().for_each(|piece| line.push_span(piece));
+        fitted(vec![piece], cells, column.is_right(), theme).into_iter().for_each(|piece| line.push_span(piece));
         line.push_span(" ");
     }
     let stem = stem(row, seen, room / 2, theme);
@@ -200,7 +181,7 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Failed => short(seen.counts.failed),
         Column::Cgroup => {
             let path = app.world().cgroup(seen.home.cgroup, process).unwrap_or_default();
-            text::cut_middle(&text::value_in(path, theme.charset, 4096), CGROUP, theme.charset)
+            text::cut_middle(&text::value_in(path, theme.charset, 4096), column.cells(), theme.charset)
         }
     }
 }

@@ -3,9 +3,12 @@
 use super::kind::View;
 use crate::app::named_enum::named;
 
-/// Defines the columns of a view in their usual order: each with its name in the configuration file, and its title.
+/// Defines the columns of a view in their usual order: each with its name in the configuration file, its title, its cells, and the side
+/// at which its text is. In some views, columns get more cells if there is room.
 macro_rules! columns {
-    ($($type:ident { $($(#[$of_column:meta])* $column:ident $name:literal $title:literal,)+ })+) => {
+    (@is_right left) => { false };
+    (@is_right right) => { true };
+    ($($type:ident { $($(#[$of_column:meta])* $column:ident $name:literal $title:literal $cells:literal $side:ident,)+ })+) => {
         $(
             named! {
                 enum $type name { $($(#[$of_column])* $column $name,)+ }
@@ -23,6 +26,18 @@ macro_rules! columns {
                         $($type::$column => $title,)+
                     }
                 }
+
+                pub(crate) fn cells(self) -> usize {
+                    match self {
+                        $($type::$column => $cells,)+
+                    }
+                }
+
+                pub(crate) fn is_right(self) -> bool {
+                    match self {
+                        $($type::$column => columns!(@is_right $side),)+
+                    }
+                }
             }
         )+
     };
@@ -30,74 +45,74 @@ macro_rules! columns {
 
 columns! {
     EventColumn {
-        Time "time" "TIME",
-        Kind "kind" "KIND",
-        Pid "pid" "PID",
-        Ppid "ppid" "PPID",
-        User "user" "USER",
-        Comm "comm" "COMM",
-        Result "result" "RESULT",
-        Detail "detail" "DETAIL",
-        Cwd "cwd" "CWD",
-        Cgroup "cgroup" "CGROUP",
-        Unit "unit" "UNIT",
-        Container "container" "CONTAINER",
-        Pod "pod" "POD",
+        Time "time" "TIME" 9 right,
+        Kind "kind" "KIND" 4 left,
+        Pid "pid" "PID" 5 right,
+        Ppid "ppid" "PPID" 5 right,
+        User "user" "USER" 8 left,
+        Comm "comm" "COMM" 8 left,
+        Result "result" "RESULT" 7 left,
+        Detail "detail" "DETAIL" 0 left,
+        Cwd "cwd" "CWD" 20 left,
+        Cgroup "cgroup" "CGROUP" 20 left,
+        Unit "unit" "UNIT" 20 left,
+        Container "container" "CONTAINER" 20 left,
+        Pod "pod" "POD" 20 left,
         /// Of execs and exits.
-        Tty "tty" "TTY",
+        Tty "tty" "TTY" 9 left,
         /// Of execs and exits.
-        LoginUid "login_uid" "LOGIN_UID",
+        LoginUid "login_uid" "LOGIN_UID" 9 left,
     }
     // The command follows, in any choice.
     TreeColumn {
-        Pid "pid" "PID",
-        Ppid "ppid" "PPID",
-        User "user" "USER",
-        State "state" "STATE",
-        Started "started" "STARTED",
-        Lived "lived" "LIVED",
-        Execs "execs" "EXECS",
-        Opens "opens" "OPENS",
-        Conns "conns" "CONNS",
-        Failed "failed" "FAILED",
-        Cpu "cpu" "CPU",
-        Memory "memory" "MEMORY",
-        Cgroup "cgroup" "CGROUP",
+        Pid "pid" "PID" 5 right,
+        Ppid "ppid" "PPID" 5 right,
+        User "user" "USER" 8 left,
+        State "state" "STATE" 8 left,
+        Started "started" "STARTED" 12 right,
+        Lived "lived" "LIVED" 7 right,
+        Execs "execs" "EXECS" 5 right,
+        Opens "opens" "OPENS" 5 right,
+        Conns "conns" "CONNS" 5 right,
+        Failed "failed" "FAILED" 6 right,
+        Cpu "cpu" "CPU" 7 right,
+        Memory "memory" "MEMORY" 10 right,
+        Cgroup "cgroup" "CGROUP" 20 left,
     }
     // The value comes first, in any choice.
     TopColumn {
-        Events "events" "EVENTS",
-        Share "share" "",
-        Rate "rate" "/s",
-        Peak "peak" "PEAK",
-        Exec "exec" "EXEC",
-        Exit "exit" "EXIT",
-        Open "open" "OPEN",
-        Bpf "bpf" "BPF",
-        Tcp "tcp" "TCP",
+        Events "events" "EVENTS" 6 right,
+        Share "share" "" 10 left,
+        Rate "rate" "/s" 5 right,
+        Peak "peak" "PEAK" 5 right,
+        Exec "exec" "EXEC" 5 right,
+        Exit "exit" "EXIT" 5 right,
+        Open "open" "OPEN" 5 right,
+        Bpf "bpf" "BPF" 5 right,
+        Tcp "tcp" "TCP" 5 right,
         /// Of the processes that ended.
-        Cpu "cpu" "CPU",
+        Cpu "cpu" "CPU" 7 right,
         /// The largest resident set of a process that ended.
-        Memory "memory" "MEMORY",
-        Failed "failed" "FAILED",
-        Last "last" "LAST",
+        Memory "memory" "MEMORY" 10 right,
+        Failed "failed" "FAILED" 6 right,
+        Last "last" "LAST" 7 right,
         /// A sparkline of the last seconds, three seconds per cell.
-        History "history" "LAST 60 s",
+        History "history" "LAST 60 s" 20 left,
     }
     BpfColumn {
-        Id "id" "ID",
-        Type "type" "TYPE",
-        Name "name" "NAME",
+        Id "id" "ID" 4 right,
+        Type "type" "TYPE" 4 left,
+        Name "name" "NAME" 4 left,
         /// Whether it writes to the memory of processes.
-        Writes "writes" "W",
+        Writes "writes" "W" 1 left,
         /// Takes the remaining width, and more if it needs that.
-        Target "target" "ATTACHED TO",
-        Owner "owner" "OWNER",
-        Loaded "loaded" "LOADED",
-        Runs "runs" "RUNS/s",
-        Mean "mean" "MEAN",
-        Size "jited" "JITED",
-        Tag "tag" "TAG",
+        Target "target" "ATTACHED TO" 0 left,
+        Owner "owner" "OWNER" 5 left,
+        Loaded "loaded" "LOADED" 12 left,
+        Runs "runs" "RUNS/s" 6 right,
+        Mean "mean" "MEAN" 7 right,
+        Size "jited" "JITED" 7 right,
+        Tag "tag" "TAG" 16 left,
     }
 }
 
