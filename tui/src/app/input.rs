@@ -1,7 +1,7 @@
 //! The inputs and the effects of the dashboard.
 
 use super::keys::device::{KeyEvent, MouseEvent};
-use super::search::in_recording::Find;
+use super::search::Find;
 pub use super::views::diff::result::Compared;
 use std::time::Duration;
 use tracetui_events::event::process::ProcessKey;

@@ -11,8 +11,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-use super::search::Way;
-use super::search::in_recording::{Find, Finding};
+use super::search::{Find, Finding, Way};
 pub use speed::Speed;
 use std::time::Duration;
 use tracetui_events::frame::Batch;

@@ -1,6 +1,5 @@
 //! Search: selects matching rows without hiding others. Long lists are searched in slices.
 
-pub mod in_recording;
 mod unloaded;
 
 use super::prompt::line::History;
@@ -12,6 +11,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::filter::{Filter, Scratch};
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store};
+use tracetui_shared::kind::KindSet;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Way {
@@ -61,6 +61,33 @@ impl Pattern {
             Pattern::Terms(_) => None,
         }
     }
+}
+
+/// A search in a recording by another thread, which reads the recording ([`crate::command`]).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Find {
+    /// Whether the first or the last match is wanted.
+    pub way: Way,
+    /// The start of the searched time span (CLOCK_BOOTTIME, ns).
+    pub from_ns: u64,
+    /// The end of the searched time span (CLOCK_BOOTTIME, ns).
+    pub to_ns: u64,
+    /// The pattern. Without one, every shown row is a match.
+    pub pattern: Option<Pattern>,
+    pub filter: String,
+    pub kinds: KindSet,
+    /// Whether only failures are shown.
+    pub failures: bool,
+}
+
+/// The running search of a recording.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub find: Find,
+    /// Whether it continues from the other end of the recording.
+    pub wrapped: bool,
+    /// The time up to which the recording was read.
+    pub at_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug)]

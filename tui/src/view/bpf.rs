@@ -3,10 +3,10 @@
 #[cfg(test)]
 pub(super) mod tests;
 
-use super::detail::{Page, border, command, mark_more};
+use super::detail::{Page, border, command, titled_page};
 use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
-use super::{Piece, aligned, clock, duration, fit, moment, page, put};
+use super::{Piece, aligned, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
@@ -310,20 +310,8 @@ pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     let name = text::value_in(seen.name(), theme.charset, usize::from(area.width));
     let name = text::cut(&name, usize::from(area.width).saturating_sub(24), theme.charset);
     let title = format!(" {} {} {name} ", mark_and_id(&seen), seen.type_name());
-    let rule = theme.line();
-    let rest = usize::from(area.width).saturating_sub(text::width(&title) + 2);
     let style = if seen.hidden.is_some() { theme.loss() } else { theme.strong() };
-    let mut line = Line::from("");
-    line.push_span(Piece::new(rule.repeat(2), theme.quiet()));
-    line.push_span(Piece::new(title, style));
-    line.push_span(Piece::new(rule.repeat(rest), theme.quiet()));
-    put(frame, Rect { height: 1, ..area }, line);
-    let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    let on_page = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
-    let scroll = app.detail.scroll;
-    let most = page(frame, body, facts(&seen, &on_page), scroll);
-    mark_more(frame, body, most.saturating_sub(scroll), theme);
-    most
+    titled_page(frame, area, Piece::new(title, style), |page| facts(&seen, page), app, theme)
 }
 
 fn utf8(bytes: Vec<u8>) -> String {

@@ -67,8 +67,27 @@ fn place(extent: &mut Extent, detail: &Detail, selected: Option<usize>, lines: u
     extent.row_hidden = selected.is_some_and(|at| !(first..first + height).contains(&at));
 }
 
+/// Draws lines below a title, as far down as the pane is scrolled. Returns the scroll limit.
+pub(super) fn titled_page(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    title: Piece,
+    lines: impl FnOnce(&Page<'_>) -> Vec<Line<'static>>,
+    app: &App,
+    theme: Theme,
+) -> usize {
+    let rule = |cells: usize| Piece::new(theme.line().repeat(cells), theme.quiet());
+    let rest = usize::from(area.width).saturating_sub(title.width() + 2);
+    put(frame, Rect { height: 1, ..area }, [rule(2), title, rule(rest)].map(Span::from).to_vec().into());
+    let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let on_page = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
+    let most = page(frame, body, lines(&on_page), app.detail.scroll);
+    mark_more(frame, body, most.saturating_sub(app.detail.scroll), theme);
+    most
+}
+
 /// Writes the number of further lines at the right end of the last line.
-pub(super) fn mark_more(frame: &mut Frame<'_>, body: Rect, more: usize, theme: Theme) {
+fn mark_more(frame: &mut Frame<'_>, body: Rect, more: usize, theme: Theme) {
     if more == 0 || body.height == 0 {
         return;
     }

@@ -1,10 +1,10 @@
 //! The differences from a recording: the rows, and the pane with both sides.
 
-use super::detail::{Page, border, mark_more};
+use super::detail::{Page, border, titled_page};
 use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
 use super::tree::lines_to;
-use super::{Piece, page, put};
+use super::{Piece, put};
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
@@ -146,19 +146,8 @@ pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         _ => kind.to_owned(),
     };
     let title = text::cut(&format!(" {title} "), usize::from(area.width).saturating_sub(4), theme.charset);
-    let rest = usize::from(area.width).saturating_sub(text::width(&title) + 2);
-    let rule = theme.line();
-    let mut line = Line::from("");
-    line.push_span(Piece::new(rule.repeat(2), theme.quiet()));
-    line.push_span(Piece::new(title, theme.strong()));
-    line.push_span(Piece::new(rule.repeat(rest), theme.quiet()));
-    put(frame, Rect { height: 1, ..area }, line);
-    let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    let on_page = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
-    let scroll = app.detail.scroll;
-    let most = page(frame, body, sides(diff, row, compared, &on_page), scroll);
-    mark_more(frame, body, most.saturating_sub(scroll), theme);
-    most
+    let title = Piece::new(title, theme.strong());
+    titled_page(frame, area, title, |page| sides(diff, row, compared, page), app, theme)
 }
 
 fn sides(diff: &Diff, row: &Row, compared: &Compared, page: &Page<'_>) -> Vec<Line<'static>> {

@@ -1,7 +1,6 @@
 //! Searches the part of a recording that is not loaded: for the next match of a search, or for the next shown row.
 
-use super::in_recording::{Find, Finding};
-use super::{Pattern, Way};
+use super::{Find, Finding, Pattern, Way};
 use crate::app::input::Handled;
 use crate::app::prompt::Purpose;
 use crate::app::replay::loaded_part::LoadedPart;

@@ -8,7 +8,7 @@ use super::terminal_input::{Keys, READ_AHEAD};
 use crate::app::command::output::Output;
 use crate::app::copy::{self, Wrap};
 use crate::app::recordings::kept_events::KeptEvents;
-use crate::app::search::in_recording::Find;
+use crate::app::search::Find;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick};
 use crate::cli;
 use crate::command::dashboard::recording_search::Finder;

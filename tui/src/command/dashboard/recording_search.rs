@@ -1,8 +1,7 @@
 //! Searches a recording on a thread: for a row that a replay has not loaded.
 
 use crate::app::Input;
-use crate::app::search::in_recording::Find;
-use crate::app::search::{Pattern, Way};
+use crate::app::search::{Find, Pattern, Way};
 use anyhow::Result;
 use std::cell::Cell;
 use std::io;

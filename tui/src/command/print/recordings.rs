@@ -50,6 +50,8 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     sink.set_paint(paint(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     lines.unanswered = args.unanswered.then(|| Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget));
+    let early = "the output ended early";
+    let cut_short = |matched| Printed { code: ExitCode::SUCCESS, matched, doubt: Some(early.to_owned()) };
     let (mut said, mut any, mut done) = (false, false, false);
     let all = loop {
         let mut take = |played: &Played<'_>| {
@@ -62,11 +64,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
                 lines.flush();
                 say_if_unknown(&playback, &mut said);
                 if wait_for_more() == Flow::Closed {
-                    return Ok(Printed {
-                        code: ExitCode::SUCCESS,
-                        matched: lines.is_done(),
-                        doubt: Some("the output ended early".to_owned()),
-                    });
+                    return Ok(cut_short(lines.is_done()));
                 }
             }
             Ok(Step::End) => break true,
@@ -77,11 +75,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         }
         match lines.outcome()? {
             Flow::Closed => {
-                return Ok(Printed {
-                    code: ExitCode::SUCCESS,
-                    matched: lines.is_done(),
-                    doubt: Some("the output ended early".to_owned()),
-                });
+                return Ok(cut_short(lines.is_done()));
             }
             Flow::Done if args.follow => break false,
             Flow::Done if !std::mem::replace(&mut done, true) => playback.filter_rest(),
