@@ -173,8 +173,10 @@ impl Replay {
     }
 
     pub(super) fn restored(&mut self, from_start: bool, before: u64) {
-        (self.from_start, self.failure) = (from_start, None);
-        (self.loaded_extent, self.read) = (LoadedExtent::Some, None);
+        self.from_start = from_start;
+        self.failure = None;
+        self.loaded_extent = LoadedExtent::Some;
+        self.read = None;
         self.transport.set_awaited(false);
         if from_start {
             self.before_start = before;

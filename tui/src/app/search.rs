@@ -182,7 +182,8 @@ impl Search {
 
     /// Restarts the count of matches, because the rows have changed.
     pub fn recount(&mut self) {
-        (self.matches, self.no_others) = (None, false);
+        self.matches = None;
+        self.no_others = false;
     }
 
     pub fn append(&mut self, id: Id, seen: &EventContext<'_>, list: &EventList) {

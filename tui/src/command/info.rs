@@ -117,7 +117,8 @@ impl Facts {
 
     /// Counts the skipped events before a state, from the account of the recording.
     fn go_on_from(&mut self, playback: &Playback) {
-        (self.last_ns, self.passed) = (None, true);
+        self.last_ns = None;
+        self.passed = true;
         let account = playback.account();
         for kind in Kind::PROBED {
             self.events.get_mut(kind as usize).into_iter().for_each(|count| *count = account.kind(kind).delivered);

@@ -284,7 +284,8 @@ impl App {
             false => format!("{} cannot run again: the process for it is gone", output.name),
         };
         if runs {
-            (output.ended, output.offered) = (None, false);
+            output.ended = None;
+            output.offered = false;
             self.summary = Summary::of_next_run(&self.pipeline.account());
         }
         self.notify(said);

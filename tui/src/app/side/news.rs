@@ -51,7 +51,9 @@ impl News {
         let key = self.hasher.hash_one((seen.event.kind() as u16, seen.event.header.comm(), self.scratch.as_slice()));
         match self.all.iter_mut().find(|new| new.key == key) {
             Some(new) => {
-                (new.first, new.last, new.events) = (new.first.min(id), new.last.max(id), new.events + 1);
+                new.first = new.first.min(id);
+                new.last = new.last.max(id);
+                new.events += 1;
             }
             None => {
                 self.all.push(New { key, first: id, last: id, events: 1 });

@@ -47,7 +47,8 @@ impl Strip {
 
     pub(in crate::app) fn set(&mut self, density: Vec<Density>, extent: Option<(u64, u64)>) {
         if !density.is_empty() {
-            (self.counts, self.extent) = (false, extent);
+            self.counts = false;
+            self.extent = extent;
             self.bins.fill(Bin::default());
             density.into_iter().for_each(|part| self.spread(part));
         }

@@ -368,7 +368,8 @@ impl Bpf {
     /// Selects the first row, from now on.
     fn follow(&mut self) {
         self.list.unselect();
-        (self.built_from, self.at_start) = (None, true);
+        self.built_from = None;
+        self.at_start = true;
     }
 
     /// Restores the initial order, shows unloaded programs, and selects the first row.

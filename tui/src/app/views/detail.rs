@@ -156,7 +156,9 @@ impl Detail {
             self.steps.remove(0);
         }
         self.steps.push(Step { of: self.of, subject: self.subject, tab: self.tab, row: self.row });
-        (self.of, self.subject, self.row) = (of, Some(to), None);
+        self.of = of;
+        self.subject = Some(to);
+        self.row = None;
         self.scroll = 0;
     }
 
@@ -172,7 +174,9 @@ impl Detail {
 
     pub(crate) fn select(&mut self, row: Subject) {
         self.row = Some(row);
-        (self.reveals, self.drawn, self.row_hidden) = (true, false, false);
+        self.reveals = true;
+        self.drawn = false;
+        self.row_hidden = false;
     }
 
     pub(crate) fn unselect(&mut self) {
@@ -194,7 +198,9 @@ impl Detail {
 
     /// Stores the result of drawing: the scroll offset, and whether the selected row is off the screen.
     pub(crate) fn drew(&mut self, scroll: usize, row_hidden: bool) {
-        (self.scroll, self.drawn, self.row_hidden) = (scroll, true, row_hidden);
+        self.scroll = scroll;
+        self.drawn = true;
+        self.row_hidden = row_hidden;
     }
 
     /// Selects the process whose files are listed.

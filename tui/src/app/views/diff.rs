@@ -80,7 +80,8 @@ impl Diff {
         self.compared = compared;
         self.folded.clear();
         self.list.unselect();
-        (self.all, self.again) = (false, true);
+        self.all = false;
+        self.again = true;
     }
 
     /// Marks a comparison with a trace that has ended since.

@@ -44,7 +44,8 @@ impl App {
             self.detail.close();
         }
         if view == View::Diff && self.views.shown != View::Diff {
-            (self.views.diff.from, self.screen.overlay) = (self.views.shown, None);
+            self.views.diff.from = self.views.shown;
+            self.screen.overlay = None;
         }
         self.views.shown = view;
         self.views.count(self.loaded().moment(), &self.events, &self.store, self.pipeline.world());

@@ -367,7 +367,9 @@ impl Top {
     /// Drops all counts, and counts again while the view is shown.
     fn restart(&mut self, until: Option<Id>, store: &Store) {
         self.stop();
-        (self.from, self.until, self.running) = (until.unwrap_or(store.next_id()), until, true);
+        self.from = until.unwrap_or(store.next_id());
+        self.until = until;
+        self.running = true;
     }
 
     /// Advances to a later moment. `false` if the moment is not later, or is too far away.

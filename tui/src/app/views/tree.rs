@@ -153,7 +153,9 @@ impl Tree {
         // Each event may change an order by counts.
         if self.conditions != shown || self.again || (self.nodes.stale || sorted) && !held {
             self.conditions = shown;
-            (self.nodes.stale, self.again, self.built) = (false, false, now);
+            self.nodes.stale = false;
+            self.again = false;
+            self.built = now;
             let rows = self.make_rows();
             let at = self.row_of_cursor(&rows);
             self.list.show(rows, at);
@@ -173,7 +175,8 @@ impl Tree {
         }
         let mut rows = self.list.take_rows();
         rows.clear();
-        (self.tally, self.idle_hidden) = (Tally::default(), 0);
+        self.tally = Tally::default();
+        self.idle_hidden = 0;
         let line = self.line_of_cursor();
         let few = met.iter().filter(|met| self.idle || met.own.active).count() <= FEW;
         let (mut at, mut below_match) = (0, 0);

@@ -259,7 +259,9 @@ impl Loop {
                 self.draw(screen)?;
                 let moves = self.timeline.is_some() || self.app.types();
                 let apart = if moves { FRAME } else { LIVE_FRAME };
-                (dirty, drawn, self.apart) = (false, Some(Instant::now()), apart.max(screen.pause()));
+                dirty = false;
+                drawn = Some(Instant::now());
+                self.apart = apart.max(screen.pause());
             }
             let until = match (dirty, screen.ready()) {
                 (false, _) => Draw::Never,

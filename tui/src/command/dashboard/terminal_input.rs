@@ -90,7 +90,9 @@ fn pass_on(terminal: BorrowedFd<'_>, dropped: &OwnedFd, sender: &Sender<io::Resu
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let due = again || terminal.contains(PollFlags::IN);
-        (read, timeout, again) = (PollFlags::IN, None, false);
+        read = PollFlags::IN;
+        timeout = None;
+        again = false;
         if due {
             let passed = if terminal::in_foreground() { burst(sender) } else { Err(Errno::IO.into()) };
             match passed {

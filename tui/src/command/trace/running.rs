@@ -150,7 +150,8 @@ impl RunningTrace {
     }
 
     pub(crate) fn replace_feed(&mut self, feed: Feed) {
-        (self.feed, self.source_ended) = (feed, false);
+        self.feed = feed;
+        self.source_ended = false;
     }
 
     /// Waits for the next [`Happening`], signals first. Frames are recorded as they come, and taken only if the recorder has room. Once
@@ -257,7 +258,9 @@ impl RunningTrace {
 
     /// Sets the recorder. It gets frames once `tapped` is set.
     pub(crate) fn set_recorder(&mut self, recorder: Option<Recorder>) {
-        (self.recorder, self.failed_after, self.tapped) = (recorder, None, false);
+        self.recorder = recorder;
+        self.failed_after = None;
+        self.tapped = false;
     }
 
     /// Stops recording frames. The recording ends here, and the trace continues.

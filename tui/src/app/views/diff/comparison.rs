@@ -105,7 +105,8 @@ impl App {
         let sought = line.and_then(sought);
         let absent = line.is_some_and(|line| line.only == Some(Side::A) && sought.is_none());
         let kinds = sought.as_ref().map_or(self.screen.kinds, |(kind, _)| self.screen.kinds | KindSet::from(*kind));
-        (self.screen.kinds, self.screen.failures) = (kinds, Failures::Off);
+        self.screen.kinds = kinds;
+        self.screen.failures = Failures::Off;
         self.show_events(|filter, world| filter.replace(&format!("pid={pid}"), world));
         match sought {
             Some((_, text)) => {
