@@ -4,7 +4,8 @@
 //! - for the same path in the same mount namespace and directory, whatever the error was, if it asks for no less ([`rights`]): a read
 //!   does not answer a refused write, and `O_PATH` answers only `O_PATH`. A path below a descriptor only answers as the next call, because
 //!   the number may be given to another file;
-//! - as a shell that runs the path, if it was not in an executable format: what execvp(3) does;
+//! - as a shell that runs the path, if it was not in an executable format: what execvp(3) does. The parent may run the shell, or start
+//!   it as another child, as make does: this answers the exit of the failed process too;
 //! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH. At most [`BETWEEN`] other calls succeed
 //!   between, and at most [`SEARCH_NS`] pass;
 //! - for a spelling of the name in the same directory, as the next call: `GNUmakefile`, then `Makefile` ([`spelling`]);
@@ -33,6 +34,7 @@ use crate::why::AT_FDCWD;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use memchr::memmem;
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -117,6 +119,16 @@ struct Miss {
 }
 
 impl Miss {
+    /// Whether the kernel knows no format of the file. A shell may run it as a script.
+    fn is_script(&self) -> bool {
+        self.kind == Kind::Exec && self.failure.err == "ENOEXEC"
+    }
+
+    /// Whether a shell was started for the file.
+    fn is_run_by(&self, found: &Wanted) -> bool {
+        self.is_script() && self.wanted.ns == found.ns && found.script == Some(self.wanted.whole)
+    }
+
     /// Whether a successful call found what this one did not. `others`: how many succeeded between.
     fn is_answered(&self, kind: Kind, found: &Wanted, others: u32, now: BootNanos) -> bool {
         let wanted = &self.wanted;
@@ -124,11 +136,10 @@ impl Miss {
             return false;
         }
         let (passed, next) = (now.since(self.time), others == 0);
-        let is_script = self.kind == Kind::Exec && self.failure.err == "ENOEXEC";
         // A shell reads a script that the kernel cannot execute.
-        let like = self.kind == kind || is_script && kind == Kind::Open && found.rights & READ != 0;
+        let like = self.kind == kind || self.is_script() && kind == Kind::Open && found.rights & READ != 0;
         let same = wanted.whole == found.whole && like && (next || !wanted.at_descriptor);
-        if same && found.rights & wanted.rights == wanted.rights || is_script && found.script == Some(wanted.whole) {
+        if same && found.rights & wanted.rights == wanted.rights || self.is_run_by(found) {
             return true;
         }
         let same_name = self.kind == kind && wanted.name.is_some_and(|name| found.name == Some(name));
@@ -195,6 +206,16 @@ impl Waiting {
     }
 }
 
+/// A process that ended after it could not execute a file of an unknown format. Its parent may run a shell in its place.
+#[derive(Clone, Copy, Debug)]
+struct Script {
+    parent: ProcessKey,
+    failed: Answered,
+    miss: Miss,
+    /// The exit, if the failure is its cause.
+    exit: Option<Answered>,
+}
+
 /// The places of a target in [`Waiting::targets`].
 fn bits(wanted: &Wanted) -> impl Iterator<Item = (usize, u64)> {
     [Some(wanted.whole), wanted.name, wanted.script]
@@ -216,6 +237,7 @@ pub struct Searches {
     waiting: HashMap<ProcessKey, Waiting>,
     all: usize,
     exits: Exits,
+    scripts: VecDeque<Script>,
     answered: Vec<Answered>,
     /// For each name, how many successful processes did not find it.
     common: HashMap<u64, u8>,
@@ -231,7 +253,8 @@ impl Searches {
     pub fn bytes(&self) -> usize {
         // The lists of the processes may be half full.
         let lists = self.all * 2 * size_of::<Miss>() + self.waiting.capacity() * size_of::<(ProcessKey, Waiting)>();
-        lists + self.common.capacity() * size_of::<(u64, u8)>() + self.exits.bytes()
+        let scripts = self.scripts.capacity() * size_of::<Script>();
+        lists + scripts + self.common.capacity() * size_of::<(u64, u8)>() + self.exits.bytes()
     }
 
     /// Handles an event that was just stored.
@@ -245,6 +268,7 @@ impl Searches {
             (Body::Exit(exit), Some(process)) => {
                 let waiting = self.forget(process.key);
                 cause = self.exited(&waiting, process, exit.ended(), time);
+                self.keep_scripts(&waiting, process, id, cause);
                 let failed = cause.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
                 self.exits.exited(id, process, (exit.ended(), time), failed, &mut self.answered);
             }
@@ -307,6 +331,9 @@ impl Searches {
         if let (Kind::Exec, Some(parent)) = (kind, process.parent) {
             self.exits.went_on(parent, key.start, &mut self.answered);
         }
+        if kind == Kind::Exec && !self.scripts.is_empty() {
+            self.ran_script(&wanted(&self.hasher, seen.event, process), process);
+        }
         let Some(waiting) = self.waiting.get_mut(&key) else { return };
         let (found, now) = (wanted(&self.hasher, seen.event, process), self.now);
         let is_part = |miss: &Miss| {
@@ -335,6 +362,35 @@ impl Searches {
         if kind == Kind::Exec || waiting.misses.is_empty() {
             self.forget(key);
         }
+    }
+
+    /// Keeps what a shell may answer after the exit of a process.
+    fn keep_scripts(&mut self, waiting: &Waiting, process: &Process, exit: Id, cause: Option<Failure>) {
+        let Some(parent) = process.parent else { return };
+        let answered = |id, kind| Answered { id, kind, process: process.key };
+        for miss in waiting.misses.iter().filter(|miss| miss.is_script()) {
+            if self.scripts.len() >= limits::SEARCH_OF_PROCESS {
+                self.scripts.pop_front();
+            }
+            let id = miss.failure.id;
+            let exit = cause.filter(|cause| cause.id == id).map(|_| answered(exit, Kind::Exit));
+            self.scripts.push_back(Script { parent, failed: answered(id, Kind::Exec), miss: *miss, exit });
+        }
+    }
+
+    /// Answers failures of ended processes: their parent, or another child of it, runs the file with a shell.
+    fn ran_script(&mut self, found: &Wanted, process: &Process) {
+        let (now, answered) = (self.now, &mut self.answered);
+        self.scripts.retain(|script| now.since(script.miss.time) <= SEARCH_NS);
+        self.scripts.retain(|script| {
+            let relative = script.parent == process.key || process.parent == Some(script.parent);
+            let runs = relative && script.miss.is_run_by(found);
+            if runs {
+                answered.push(script.failed);
+                answered.extend(script.exit);
+            }
+            !runs
+        });
     }
 
     fn add(&mut self, key: ProcessKey, miss: Miss) {

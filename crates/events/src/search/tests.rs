@@ -412,6 +412,31 @@ fn a_shell_that_runs_a_script_answers_for_it() {
     });
 }
 
+#[test]
+fn a_shell_that_a_relative_runs_answers_for_an_ended_process() {
+    let exec = |made: &mut Maker, pid: u32, filename: &[u8], argv: &[u8], ret: i32| {
+        let exec = payload::Exec { ret, filename, argv, cwd: b"w\0", ..payload::Exec::default() };
+        made.event(Slot::ExecBtf, pid, "make", &exec.bytes());
+    };
+    for (shell, script, ns, answered) in [
+        // make; a parent that becomes the shell; a process of another parent; another script; much later.
+        (9, b"/bin/sh\0./s\0".as_slice(), 0, &[3, 4][..]),
+        (100, b"/bin/sh\0./s\0", 0, &[3, 4]),
+        (11, b"/bin/sh\0./s\0", 0, &[]),
+        (9, b"/bin/sh\0./t\0", 0, &[]),
+        (9, b"/bin/sh\0./s\0", 6_000_000_000, &[]),
+    ] {
+        check(answered, |made| {
+            [8, 9].into_iter().for_each(|child| made.fork(100, "make", child));
+            made.fork(101, "make", 11);
+            exec(made, 8, b"./s", b"./s\0", -libc::ENOEXEC);
+            made.exit(8, "make", 127 << 8);
+            made.ns += ns;
+            exec(made, shell, b"/bin/sh", script, 0);
+        });
+    }
+}
+
 /// An open, with the file that it reached unless it failed.
 #[derive(Clone, Copy)]
 struct Call {
