@@ -102,6 +102,7 @@ const KILLED: &[Case] = &[
         })
     }),
     ("tracer", made_by_a_tracer),
+    ("file", |_| [0, libc::SIGKILL, libc::SIGUSR1].into_iter().map(made_by_a_file).collect()),
 ];
 
 /// The exit of a process that a signal ended.
@@ -230,4 +231,22 @@ fn made_by_a_tracer(_: &Dir) -> Told {
     unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, libc::SIGTERM) };
     let ended = Ended { pid, status: wait(pid), within: began.elapsed() };
     Ok(vec![with(ended.told(), json!({"killed_by": null, "killed_by_why": "not_collected"}))])
+}
+
+/// A socket sends the signal when its peer writes (fcntl(2), O_ASYNC). An interrupt could have sent it just so.
+fn made_by_a_file(signal: i32) -> Result<Value, String> {
+    const F_SETSIG: i32 = 10;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets");
+    let its = std::os::fd::AsRawFd::as_raw_fd(&theirs);
+    let pid = prey(|| {
+        // SAFETY: fcntl(2) of an open descriptor, with integers.
+        unsafe {
+            libc::fcntl(its, libc::F_SETOWN, libc::getpid());
+            libc::fcntl(its, F_SETSIG, signal);
+            libc::fcntl(its, libc::F_SETFL, libc::O_ASYNC);
+        }
+    });
+    std::io::Write::write_all(&mut &ours, b"x").expect("room");
+    wait(pid);
+    Ok(event("exit", pid, json!({"killed_by": null, "killed_by_why": "not_collected"})))
 }

@@ -162,6 +162,9 @@ impl Exit {
             return forbidden.then_some(Cause::Seccomp).or(oom.then_some(Cause::Oom));
         }
         Some(match sent.code {
+            // A file made it (fcntl(2), O_ASYNC): the current process may have used the file, or been interrupted.
+            _ if has(PRIVILEGED) && is("SIGIO") => return None,
+            SI_SIGIO => return None,
             _ if has(PRIVILEGED) => match () {
                 () if is("SIGKILL") && has(OOM) => Cause::Oom,
                 // The init of a pid namespace ends its processes; a tracer, its tracees; a session leader, its session.
@@ -174,8 +177,6 @@ impl Exit {
                 () => Cause::Other,
             },
             SI_TIMER | SI_MESGQ | SI_ASYNCIO => Cause::Other,
-            // A file made it (fcntl(2), F_SETSIG): the current process may have used the file, or been interrupted.
-            SI_SIGIO => return None,
             // Only its delivery was seen.
             ..=0 if sent.tgid.0 == 0 => return None,
             ..=0 => Cause::Kill(sent),
@@ -361,7 +362,7 @@ pub(crate) const FIELDS: &[Field] = &[
         ..Field::new(
             "killed_by",
             Shape::Object,
-            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, or if a file made it (fcntl(2), F_SETSIG).",
+            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, or if a file made it (fcntl(2), O_ASYNC).",
             |s| {
                 exit(s, |e| match (e.ended(), e.cause()) {
                     (Ended::Code(_), _) => Value::Null,
@@ -453,6 +454,7 @@ mod tests {
     const TERM: u32 = 15;
     const XCPU: u32 = 24;
     const XFSZ: u32 = 25;
+    const POLL: u32 = 29;
     const SYS: u32 = 31;
 
     fn record(status: u32, code: i32, facts: u32) -> ExitRecord {
@@ -501,6 +503,10 @@ mod tests {
             ((KILL, POLL_IN, SENT), "", ""),
             ((TERM, POLL_HUP, SENT | SELF), "", ""),
             ((SEGV, SI_SIGIO, SENT), "", ""),
+            // Without it.
+            ((POLL, SI_KERNEL, SENT | PRIVILEGED), "", ""),
+            ((POLL, SI_KERNEL, SENT | PRIVILEGED | SELF), "", ""),
+            ((POLL, 0, SENT), "kill", "by oomd[812]"),
             ((SYS, 2, SENT | SELF), "other", "by the kernel"),
             ((TERM, 0, 0), "", ""),
             ((0, 0, SENT), "", ""),
