@@ -1,9 +1,9 @@
 //! The display filter: a text of several parts. The last valid text is in effect.
 
-mod language;
+pub(crate) mod language;
 mod narrow;
 
-use self::language::parse;
+use self::language::{HOST_IDS, host_ids, parse};
 use super::prompt::line::History;
 use std::cell::RefCell;
 use tracetui_events::enrich::World;
@@ -34,6 +34,8 @@ pub(crate) struct FilterState {
     /// The filter's text before the line was opened.
     before: String,
     pub(crate) history: History,
+    /// Whether ids are typed in a pid namespace other than the host's.
+    pub(crate) is_inner: bool,
     /// The filters that lost parts to a new part, each with the filter before it, oldest first.
     replaced: Vec<(String, String)>,
 }
@@ -184,12 +186,27 @@ impl FilterState {
     pub(crate) fn read(&mut self, world: &World) -> Change {
         let (before, unread) = (self.text(), std::mem::take(&mut self.unread));
         let Some((text, earlier)) = unread.split_last() else { return Change::None };
-        self.error = self.set(text, world).err();
+        self.error = self.set_typed(text, world).err();
         if self.error.is_some() {
             // The last valid text takes effect.
-            let _ = earlier.iter().rev().any(|text| self.set(text, world).is_ok());
+            let _ = earlier.iter().rev().any(|text| self.set_typed(text, world).is_ok());
         }
         if self.text() == before { Change::None } else { Change::Applied }
+    }
+
+    /// Sets the filter to a typed text. Refuses ids of another pid namespace, unless the filter had them before: keys take the host's
+    /// ids from events.
+    fn set_typed(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
+        if self.is_inner {
+            let parts = |text: &str| parse(text, world).map(|filter| filter.parts());
+            let before = parts(&self.before).unwrap_or_default();
+            let compares = |part: &String| parse(part, world).is_ok_and(|filter| filter.compares(&HOST_IDS));
+            if let Some(part) = parts(text)?.into_iter().find(|part| !before.contains(part) && compares(part)) {
+                let at = text.find(&part).map_or(0..text.len(), |at| at..at + part.len());
+                return Err(FilterError { at, message: host_ids(), hint: None, text: text.to_owned(), option: None });
+            }
+        }
+        self.set(text, world)
     }
 }
 
@@ -245,5 +262,25 @@ mod tests {
             work(&mut many);
             assert_eq!(state(&many), state(&one), "{typed:?}");
         }
+    }
+
+    #[test]
+    fn ids_typed_in_another_pid_namespace_are_refused() {
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut {
+            let mut made = Maker::default();
+            made.open(7, "cat", "/a", 3);
+            made
+        });
+        app.filter.is_inner = true;
+        for (typed, refused) in [("pid=2", true), ("err or tree=2", true), ("ns_pid=2", false), ("comm=cat", false)] {
+            work(keys(&mut app, &format!("f{typed}")));
+            let said = app.filter.error().map(|error| error.message.clone());
+            assert_eq!(said.is_some_and(|said| said.contains("ns_pid=ID")), refused, "{typed}");
+            work(keys(&mut app, "\x1b"));
+        }
+        // A key takes the id from the event. It stays while the filter is edited.
+        work(keys(&mut app, "pf err"));
+        assert_eq!((app.filter.text().as_str(), app.filter.error()), ("pid=7 err", None));
     }
 }

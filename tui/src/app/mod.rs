@@ -73,6 +73,8 @@ pub struct Settings {
     pub filter: String,
     /// The filters of earlier sessions, oldest first.
     pub filters: Vec<String>,
+    /// Whether ids are typed in a pid namespace other than the host's.
+    pub is_inner: bool,
     /// Whether the list leaves out what needs no attention.
     pub calm: bool,
     pub preferences: Preferences,
@@ -88,6 +90,7 @@ impl Default for Settings {
             capture: "all".to_owned(),
             filter: String::new(),
             filters: Vec::new(),
+            is_inner: false,
             calm: false,
             preferences: Preferences::default(),
         }
@@ -278,6 +281,7 @@ impl App {
         pipeline.set_zone(settings.zone);
         let mut filter = FilterState::default();
         filter.history = History::of(settings.filters.clone());
+        filter.is_inner = settings.is_inner;
         filter.set(&settings.filter, pipeline.world())?;
         pipeline.follow(&filter.roots());
         let mut events = EventList::new();

@@ -6,6 +6,19 @@ use tracetui_events::filter::{Filter, FilterError};
 /// Column titles of the dashboard that are not fields, each with the equivalent field. On the command line they are errors.
 const TITLES: [(&str, &str); 3] = [("errno", "err"), ("command", "arg"), ("lived", "dur")];
 
+/// The fields that compare ids of the host.
+pub(crate) const HOST_IDS: [&str; 9] =
+    ["pid", "tid", "ppid", "tree", "session", "old_tid", "child_pid", "killed_by.pid", "closer.pid"];
+
+/// Why they are refused in another pid namespace: an id typed there is one of that namespace.
+pub(crate) fn host_ids() -> String {
+    let ids = HOST_IDS.join(", ");
+    format!(
+        "tracetui runs in a pid namespace of its own, and {ids} are ids of the host. \
+         Use ns_pid=ID for the process with an id here"
+    )
+}
+
 /// Parses an expression of the filter language. Column titles are read as fields, and the parts of the filter contain the fields.
 pub(crate) fn parse(text: &str, world: &World) -> Result<Filter, FilterError> {
     let mut strict = text.to_owned();

@@ -1,5 +1,6 @@
 //! The options of a trace, and its COMMAND.
 
+use crate::app::filter::language::{HOST_IDS, host_ids};
 use crate::cli;
 use crate::command::usage::{BadUsage, compile};
 use anyhow::{Context, Result};
@@ -89,28 +90,26 @@ impl Request {
     }
 }
 
-/// The fields that compare ids of the host.
-const IDS: [&str; 9] = ["pid", "tid", "ppid", "tree", "session", "old_tid", "child_pid", "killed_by.pid", "closer.pid"];
-
 /// Refuses ids in another pid namespace than the host's: an id typed there is one of that namespace, and the probes compare the host's.
 pub(crate) fn check_ids(filters: &cli::FilterArgs) -> Result<(), BadUsage> {
     check_ids_in(filters, pid_namespace("/proc/self/ns/pid"))
 }
 
+/// Whether this process is in another pid namespace than the host's. Without /proc, nothing is known.
+pub(crate) fn is_inner(own: Option<NsInum>) -> bool {
+    own.is_some_and(|own| own != INITIAL_PID_NS)
+}
+
 fn check_ids_in(filters: &cli::FilterArgs, own: Option<NsInum>) -> Result<(), BadUsage> {
-    if own.is_none_or(|own| own == INITIAL_PID_NS) {
+    if !is_inner(own) {
         return Ok(());
     }
-    let compares = |text: &&String| Filter::parse(text, &NoNames).is_ok_and(|filter| filter.compares(&IDS));
+    let compares = |text: &&String| Filter::parse(text, &NoNames).is_ok_and(|filter| filter.compares(&HOST_IDS));
     let ids = [("pid", filters.pid.first()), ("tree", filters.tree.first())];
     let typed = ids.into_iter().chain([("filter", filters.filter.iter().find(compares))]);
     match typed.into_iter().find_map(|(name, text)| Some((name, text?))) {
         None => Ok(()),
-        Some((name, text)) => Err(BadUsage(format!(
-            "--{name} {text}: tracetui runs in a pid namespace of its own, and {} are ids of the host. \
-             Use --filter ns_pid=ID for the process with an id here",
-            IDS.join(", ")
-        ))),
+        Some((name, text)) => Err(BadUsage(format!("--{name} {text}: {}", host_ids()))),
     }
 }
 
