@@ -90,9 +90,16 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
             (default, text)
         }
         None => {
-            let own = FilterOptions::from(filters).compile(app.world()).map_err(|error| BadUsage(error.render()))?;
-            let text = own.whole.text().to_owned();
-            (own, text)
+            let options = FilterOptions::from(filters);
+            match options.compile(app.world()) {
+                Ok(own) => (own.clone(), own.whole.text().to_owned()),
+                // An account may have been made during the trace.
+                Err(_) => {
+                    let accounts = input.accounts(app.world());
+                    let own = options.compile(&accounts).map_err(|error| BadUsage(error.render()))?;
+                    (own.clone(), own.whole.text_with_ids(&accounts))
+                }
+            }
         }
     };
     let filter = both_filters(&trace.filter, &text);

@@ -2,6 +2,8 @@
 
 use super::{AtEnd, Error, Result, name};
 use crate::budget::Budget;
+use crate::enrich::World;
+use crate::filter::NameLookup;
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
@@ -12,7 +14,9 @@ use crate::recording::file_names;
 use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::holes::Holes;
-use crate::recording::reader::{Ending, Reader};
+use crate::recording::reader::{Ending, Item, Reader};
+use crate::text::time::Zone;
+use foldhash::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -187,6 +191,43 @@ impl Troubles {
     }
 }
 
+/// The names of users and groups of a trace, also of those that were made while it ran.
+#[derive(Debug)]
+pub struct Accounts<'w> {
+    world: &'w World,
+    users: HashMap<String, u32>,
+    groups: HashMap<String, u32>,
+}
+
+impl Accounts<'_> {
+    fn take(&mut self, frame: Option<HostFrame>) {
+        let (names, name, id) = match frame {
+            Some(HostFrame::User(user)) => (&mut self.users, user.name, user.uid.0),
+            Some(HostFrame::Group(group)) => (&mut self.groups, group.name, group.gid.0),
+            _ => return,
+        };
+        if names.len() < limits::ACCOUNTS {
+            names.entry(name).or_insert(id);
+        }
+    }
+}
+
+/// The names that are known at the start come first.
+impl NameLookup for Accounts<'_> {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.world.uid(name).or_else(|| self.users.get(name).copied())
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.world.gid(name).or_else(|| self.groups.get(name).copied())
+    }
+    fn end(&self) -> Option<i128> {
+        NameLookup::end(self.world)
+    }
+    fn zone(&self) -> Zone {
+        NameLookup::zone(self.world)
+    }
+}
+
 impl Files {
     /// The files of one trace, in their order; at least one.
     /// Fails with `several` if the files are of several recordings.
@@ -247,6 +288,20 @@ impl Files {
 
     pub(super) fn name(&self) -> &str {
         self.parts.first().map_or("", |part| &part.name)
+    }
+
+    /// The users and groups of the whole trace, for names that `world` does not know yet. Reads all files but pipes.
+    pub fn accounts<'w>(&self, world: &'w World) -> Accounts<'w> {
+        let mut accounts = Accounts { world, users: HashMap::default(), groups: HashMap::default() };
+        for (part, file) in self.parts.iter().filter_map(|part| Some((part, part.regular()?))) {
+            let mut reader = reader_at(file, HEADER as u64, &part.unreadable, AtEnd::Stop);
+            reader.limit_states(self.budget.state());
+            while let Ok(Some(item)) = reader.next() {
+                let (Item::Batch(batch) | Item::State(batch) | Item::End(batch)) = item else { continue };
+                batch.frames().for_each(|frame| accounts.take(HostFrame::decode(&frame)));
+            }
+        }
+        accounts
     }
 
     /// The options of the trace. They are in its first frames, or, if these are unreadable, in the next state.

@@ -98,7 +98,7 @@ impl Recording {
             (Ok(recorded), _) => recorded,
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
-        let wanted = filters.compile(&start);
+        let wanted = filters.compile(&start).or_else(|_| filters.compile(&input.accounts(&start)));
         let mut wanted = wanted.map_err(|error| Error::Usage(error.render()))?;
         if !wanted.whole.names_kinds() {
             wanted.kinds = recorded.kinds;

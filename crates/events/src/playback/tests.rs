@@ -1,9 +1,12 @@
 use super::remarks::{Remark, Stretch, missing};
 use super::testing::{Scratch, batches, write, write_blocks};
 use super::*;
+use crate::frame::host::{Group, HostFrame, User};
 use crate::recording::block::Contents;
+use crate::synthetic::Maker;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use tracetui_shared::id::{Gid, Uid};
 
 /// The events of files, and the tables after reading them.
 fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
@@ -277,4 +280,23 @@ fn a_file_whose_end_was_not_written_is_not_read_twice() {
         }
     }
     assert!(ends.is_some());
+}
+
+#[test]
+fn a_filter_knows_the_accounts_that_were_made_during_the_trace() {
+    let (dir, mut made) = (Scratch::new("playback-accounts"), Maker::default());
+    made.host(&HostFrame::User(User { uid: Uid(1000), name: "old".into() }));
+    for (uid, name) in [(1000, "old"), (1001, "new")] {
+        made.like.uid = Uid(uid);
+        made.open(7, "cat", "/a", 3);
+        made.host(&HostFrame::User(User { uid: Uid(uid), name: name.into() }));
+        made.host(&HostFrame::Group(Group { gid: Gid(uid), name: name.into() }));
+    }
+    let files = write(&dir, "one", &[made.batch()], usize::MAX);
+    for (filter, events) in [("user=old", 1), ("user=new", 1), ("user=new or uid=old", 2), ("gid=new", 0)] {
+        assert_eq!(read(&files, filter).0.len(), events, "{filter}");
+    }
+    let filters = FilterOptions { filter: vec!["user=none".to_owned()], ..FilterOptions::default() };
+    let refused = Playback::open(&files, &filters, Budget::default(), AtEnd::Stop).err().expect("no such user");
+    assert!(refused.to_string().contains("unknown user `none`"), "{refused}");
 }
