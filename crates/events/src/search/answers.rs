@@ -1,9 +1,10 @@
 //! Which failed calls nothing answered. FAILED counts these calls, and an exit names one of them as its cause.
 //!
 //! A later call of the process answers a failed one if it succeeds
-//! - for the same path in the same mount namespace and directory, whatever the error was, if it asks for no less ([`rights`]): a read
-//!   does not answer a refused write, and `O_PATH` answers only `O_PATH`. A path below a descriptor only answers as the next call, because
-//!   the number may be given to another file;
+//! - for the same path in the same mount namespace and directory, if it asks for no less ([`rights`]): a read does not answer a write,
+//!   and `O_PATH` answers only `O_PATH`. A refusal ([`REFUSALS`]) stays, because the events do not show that the path still names the
+//!   same file: chroot(2), mount(2) and openat2(2) change that. So does a path below a descriptor, whose number may be given to another
+//!   file;
 //! - as a shell that runs the path, if it was not in an executable format: what execvp(3) does. The parent may run the shell, or start
 //!   it as another child, as make does: this answers the exit of the failed process too;
 //! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH. At most [`BETWEEN`] other calls succeed
@@ -51,6 +52,9 @@ const SEARCH_NS: u64 = 5 * SOON_NS;
 
 /// How many processes must succeed without a name before its absence no longer counts as a cause.
 const COMMON: u8 = 3;
+
+/// The errors of a path to a file that exists but may not be used.
+const REFUSALS: [&str; 3] = ["EACCES", "EPERM", "EROFS"];
 
 /// The exit status with which a shell reports that it could not execute the file it found.
 const NOT_EXECUTABLE: u8 = 126;
@@ -136,14 +140,17 @@ impl Miss {
             return false;
         }
         let (passed, next) = (now.since(self.time), others == 0);
+        let is_path = matches!(self.kind, Kind::Open | Kind::Exec);
+        let refused = is_path && REFUSALS.contains(&self.failure.err);
         // A shell reads a script that the kernel cannot execute.
         let like = self.kind == kind || self.is_script() && kind == Kind::Open && found.rights & READ != 0;
-        let same = wanted.whole == found.whole && like && (next || !wanted.at_descriptor);
+        let same = wanted.whole == found.whole && like && !refused && !wanted.at_descriptor;
         if same && found.rights & wanted.rights == wanted.rights || self.is_run_by(found) {
             return true;
         }
         let same_name = self.kind == kind && wanted.name.is_some_and(|name| found.name == Some(name));
         same_name
+            && (!refused || wanted.dir != found.dir)
             && (found.rights != PATH || wanted.rights == PATH)
             && match kind {
                 Kind::Tcp => passed <= SOON_NS && wanted.dir == found.dir && (next || wanted.above != found.above),

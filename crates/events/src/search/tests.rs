@@ -74,8 +74,8 @@ const ANSWERS: &[Answers] = &[
     ("another success between does not end a search", &[0], |made| {
         made.open_all(7, "ld", "/a/libx.so:-2 /b/crt.o /c/libx.a:4");
     }),
-    ("a path that succeeds later, whatever the error was", &[0, 2], |made| {
-        made.open_all(7, "vi", "/a/x:-13 /a/x");
+    ("a path that succeeds later, unless it was refused", &[0, 4], |made| {
+        made.open_all(7, "vi", "/a/x:-24 /a/x /a/y:-13 /a/y");
         // A shell reads a script that the kernel cannot execute.
         exec(made, b"/a/script", -8);
         made.open(7, "sh", "/a/script", 3);
@@ -355,10 +355,10 @@ fn opened(made: &mut Maker, path: &[u8], ret: i32, flags: i32) {
 }
 
 #[test]
-fn a_refused_write_is_not_answered_by_a_read() {
+fn a_failed_write_is_not_answered_by_a_read() {
     for (flags, answered) in [(libc::O_RDONLY, &[][..]), (libc::O_WRONLY, &[0]), (libc::O_RDWR, &[0])] {
         let make = |made: &mut Maker| {
-            opened(made, b"/etc/passwd", -13, libc::O_WRONLY);
+            opened(made, b"/etc/passwd", -libc::ETXTBSY, libc::O_WRONLY);
             opened(made, b"/etc/passwd", 3, flags);
         };
         check(answered, make);
@@ -370,10 +370,16 @@ fn a_refused_write_is_not_answered_by_a_read() {
         made.open(7, "env", "/a/x", 3);
     };
     check(&[], |made| program(made, -libc::EACCES));
+    for (next, answered) in [(&b"/a/x"[..], &[][..]), (b"/b/x", &[0])] {
+        check(answered, |made| {
+            exec(made, b"/a/x", -libc::EACCES);
+            exec(made, next, 0);
+        });
+    }
     // Nor can it be executed elsewhere.
     for (path, dir, answered) in [("./x", "b\0", &[][..]), ("./x", "a\0", &[0]), ("/a/x", "b\0", &[0])] {
         check(answered, |made| {
-            for (ret, cwd) in [(-libc::EACCES, "a\0"), (0, dir)] {
+            for (ret, cwd) in [(-libc::ETXTBSY, "a\0"), (0, dir)] {
                 let (filename, cwd) = (path.as_bytes(), cwd.as_bytes());
                 let exec = payload::Exec { ret, filename, cwd, argv: b"x\0", ..payload::Exec::default() };
                 made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
@@ -450,7 +456,7 @@ struct Call {
 const SHADOW: Call = Call { path: "/etc/shadow", flags: 0, dirfd: AT_FDCWD, mnt_ns: 1, reached: "/etc/shadow" };
 
 #[test]
-fn only_a_like_success_answers_a_refusal() {
+fn only_a_like_success_answers_a_failure() {
     let call = |made: &mut Maker, call: Call, ret: i32| {
         made.like.mnt_ns = NsInum(call.mnt_ns);
         let record = OpenRecord { ret, flags: call.flags as u64, dirfd: call.dirfd, ..OpenRecord::default() };
@@ -458,15 +464,24 @@ fn only_a_like_success_answers_a_refusal() {
         let names = if ret < 0 { b"" } else { names.strip_suffix(b"\0").unwrap_or_default() };
         made.event(Slot::OpenTp, 7, "x", &payload::open(record, names, call.path.as_bytes()));
     };
-    let case = |refused: Call, others: usize, next: Call| {
+    let case_of = |ret: i32, refused: Call, others: usize, next: Call| {
         let mut made = Maker::default();
         let exec = payload::Exec { filename: b"/bin/x", argv: b"x\0", cwd: b"w\0", ..payload::Exec::default() };
         made.event(Slot::ExecBtf, 7, "x", &exec.bytes());
-        call(&mut made, refused, -libc::EACCES);
+        call(&mut made, refused, ret);
         (0..others).for_each(|_| call(&mut made, Call { path: "/d", reached: "/d", ..SHADOW }, 3));
         call(&mut made, next, 3);
         !answered(&stored(&mut made).0).is_empty()
     };
+    let case = |refused, others, next| case_of(-libc::EMFILE, refused, others, next);
+    // After a chroot, a mount or a dup2, the same path names another file.
+    for ret in [-libc::EACCES, -libc::EPERM, -libc::EROFS] {
+        for others in 0..2 {
+            assert!(!case_of(ret, SHADOW, others, SHADOW), "{ret}");
+            let below = |reached| Call { path: "shadow", dirfd: 5, reached, ..SHADOW };
+            assert!(!case_of(ret, below(""), others, below("/a/shadow")), "{ret}");
+        }
+    }
     let (read, write, both) = (libc::O_RDONLY, libc::O_WRONLY, libc::O_RDWR);
     for (refused, next, answers) in [
         (read, read, true),
@@ -497,7 +512,7 @@ fn only_a_like_success_answers_a_refusal() {
     assert!(!case(at(""), 0, at("/tmp/target-of-a-link")));
     // The descriptor may have been closed and reused for another directory.
     let below = |reached| Call { dirfd: 5, ..at(reached) };
-    assert!(case(below(""), 0, below("/a/shadow")) && !case(below(""), 1, below("/a/shadow")));
+    assert!(!case(below(""), 0, below("/a/shadow")) && !case(below(""), 1, below("/a/shadow")));
     assert!(!case(below(""), 0, Call { dirfd: 6, ..at("/a/shadow") }));
     let stdin = Call { path: "/proc/self/fd/3", ..SHADOW };
     assert!(!case(stdin, 1, stdin));
