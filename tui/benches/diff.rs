@@ -94,7 +94,7 @@ fn exec(maker: &mut Maker, pid: u32, comm: &str, root: &str, args: &[&str]) {
     let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
     let names = |path: &str| path.split('/').rev().flat_map(|part| part.bytes().chain([0])).collect::<Vec<u8>>();
     let (exe, cwd) = (names(&format!("usr/bin/{comm}")), names(root.trim_start_matches('/')));
-    let exec = payload::Exec { filename: comm.as_bytes(), exe: &exe, cwd: &cwd, argv: &argv, ret: 0 };
+    let exec = payload::Exec { interp: b"", filename: comm.as_bytes(), exe: &exe, cwd: &cwd, argv: &argv, ret: 0 };
     maker.event(Slot::ExecBtf, pid, comm, &exec.bytes());
 }
 

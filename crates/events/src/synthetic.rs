@@ -279,6 +279,8 @@ pub mod payload {
         /// 0, or −errno.
         pub ret: i32,
         pub filename: &'a [u8],
+        /// The interpreter of a script.
+        pub interp: &'a [u8],
         /// The components of the executed file.
         pub exe: &'a [u8],
         /// The components of the working directory.
@@ -306,17 +308,18 @@ pub mod payload {
         }
 
         fn parts(&self, record: ExecRecord, stdio: &[u8], files: &[u8]) -> Vec<u8> {
-            let Exec { filename, exe, cwd, argv, .. } = *self;
+            let Exec { filename, interp, exe, cwd, argv, .. } = *self;
             let record = ExecRecord {
                 stdio_len: stdio.len() as u16,
                 filename_len: filename.len() as u16,
+                interp_len: interp.len() as u16,
                 exe_len: exe.len() as u16,
                 cwd_len: cwd.len() as u16,
                 argv_len: argv.len() as u32,
                 argv_total: record.argv_total.max(argv.len() as u32),
                 ..record
             };
-            [record.as_bytes(), stdio, filename, exe, cwd, files, argv].concat()
+            [record.as_bytes(), stdio, filename, interp, exe, cwd, files, argv].concat()
         }
     }
 

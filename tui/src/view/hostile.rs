@@ -114,7 +114,8 @@ fn trace(name: &[u8]) -> Maker {
     for (pid, ret) in [(301, 0), (302, -13)] {
         made.fork(300, "", pid);
         let header = made.header(Slot::ExecBtf, pid, "");
-        let exec = Exec { ret, filename: name, exe: &argument, cwd: &argument, argv: &argument.repeat(3) };
+        let argv = argument.repeat(3);
+        let exec = Exec { ret, filename: name, exe: &argument, cwd: &argument, argv: &argv, ..Exec::default() };
         made.batch.push(FrameHeader { comm: comm(name), ..header }, &exec.bytes());
     }
     for (pid, ret) in [(301, 3), (301, -2), (302, 3), (302, -13), (302, -13)] {

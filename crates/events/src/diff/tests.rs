@@ -56,8 +56,14 @@ impl Made {
         let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
         let exe = if args[0].starts_with('/') { args[0].to_owned() } else { format!("/usr/bin/{}", args[0]) };
         let exe = names(&exe);
-        let exec =
-            payload::Exec { filename: args[0].as_bytes(), exe: &exe, cwd: &names(self.root), argv: &argv, ret: 0 };
+        let exec = payload::Exec {
+            interp: b"",
+            filename: args[0].as_bytes(),
+            exe: &exe,
+            cwd: &names(self.root),
+            argv: &argv,
+            ret: 0,
+        };
         self.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
     }
 
@@ -598,6 +604,7 @@ fn any_run(steps: &[Step], command: bool) -> Run {
             0 => made.maker.fork(pid, "x", other),
             1 => {
                 let exec = payload::Exec {
+                    interp: b"",
                     ret: -i32::from(action / 6 % 3),
                     filename: text,
                     exe: &names,

@@ -134,7 +134,7 @@ fn a_program_of_the_same_name_from_elsewhere_is_a_difference() {
         let mut made = Made::new("/w", 100, &["make"]);
         let tool = made.fork(100);
         let (exe, cwd) = (names(exe), names("/w"));
-        let exec = payload::Exec { filename: b"tool", exe: &exe, cwd: &cwd, argv: b"tool\0in\0", ret: 0 };
+        let exec = payload::Exec { interp: b"", filename: b"tool", exe: &exe, cwd: &cwd, argv: b"tool\0in\0", ret: 0 };
         made.maker.event(Slot::ExecBtf, tool, "x", &exec.bytes());
         made
     };

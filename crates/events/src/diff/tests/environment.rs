@@ -22,7 +22,8 @@ impl Made {
     fn exec_with(&mut self, mode: EnvMode, pid: u32, args: &[&str], env: &[&str]) {
         let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
         let exe = names(&format!("/usr/bin/{}", args[0]));
-        let exec = payload::Exec { filename: b"x", exe: &exe, cwd: &names(self.root), argv: &argv, ret: 0 };
+        let exec =
+            payload::Exec { interp: b"", filename: b"x", exe: &exe, cwd: &names(self.root), argv: &argv, ret: 0 };
         let mut payload = exec.bytes();
         payload[offset_of!(ExecRecord, env_joined)] = 1;
         let keeper = Keeper::new(mode);

@@ -65,8 +65,14 @@ fn tools(script: bool, inner: Option<&[&str]>, cfg: &str) -> Made {
                 gcc = made.fork(cc);
                 let exe = names("/usr/bin/gcc");
                 let args = [&["/usr/bin/gcc"], flags, &args[..]].concat().join("\0") + "\0";
-                let exec =
-                    payload::Exec { filename: b"gcc", exe: &exe, cwd: &names("/w"), argv: args.as_bytes(), ret: 0 };
+                let exec = payload::Exec {
+                    interp: b"",
+                    filename: b"gcc",
+                    exe: &exe,
+                    cwd: &names("/w"),
+                    argv: args.as_bytes(),
+                    ret: 0,
+                };
                 made.maker.event(Slot::ExecBtf, gcc, "x", &exec.bytes());
             }
             let cc1 = made.start(gcc, &[&["cc1"], flags, &args[..]].concat());

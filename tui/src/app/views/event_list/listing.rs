@@ -488,6 +488,16 @@ mod tests {
         exec(&mut made, 100, b"./update", exe, same);
         exec(&mut made, 101, b"./update", exe, (7, 1, 5 | 1 << 31));
         assert_eq!(rows(&calm(&mut made)).len(), 1);
+        // The file of a script is not known. The event has that of its interpreter.
+        for (filename, runs) in [(&b"./update.sh"[..], 20), (b"/srv/update.sh", 20), (b"/usr/bin/ldd", 1)] {
+            let mut made = Maker::default();
+            for pid in 100..120 {
+                let exec =
+                    payload::Exec { filename, interp: b"/bin/sh", exe: b"sh\0bin\0", ..payload::Exec::default() };
+                made.event(Slot::ExecBtf, pid, "update.sh", &exec.bytes());
+            }
+            assert_eq!(rows(&calm(&mut made)).len(), runs);
+        }
         // Which file the descriptor is is not known.
         let mut made = Maker::default();
         (100..103).for_each(|pid| made.open(pid, "cat", "/proc/self/fd/3", -13));

@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
+use tracetui_events::event::exec::Exec;
 use tracetui_events::event::file_identity::{changed_ns, identity};
 use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::{Body, Event, EventContext, Payload as _};
@@ -214,6 +215,13 @@ impl RowKeys {
     }
 }
 
+/// Whether the same path may have run another script before. The file of the event is the interpreter's. Only root writes to the
+/// directories of the system.
+fn may_be_another_script(exec: &Exec<'_>) -> bool {
+    let system = [&b"/usr/"[..], b"/bin/", b"/sbin/"];
+    !exec.interp.is_empty() && !system.iter().any(|directory| exec.filename.starts_with(directory))
+}
+
 impl Runs {
     pub(super) fn new(folds: bool) -> Runs {
         Runs { folds, ..Runs::default() }
@@ -234,13 +242,14 @@ impl Runs {
         let mut subject = Vec::new();
         body.subject(&mut subject);
         let missed = missed(body) == Some(true);
-        // A relative path and a descriptor may be a different file each time.
+        // A relative path, a descriptor and a script may be a different file each time.
         let is_placed = match body {
             Body::Open(open) => {
                 let known = open.record.ret >= 0 && open.names.is_known();
                 missed || subject.first() == Some(&b'/') && (known || !names_descriptor(&subject))
             }
-            Body::Exec(exec) => missed || exec.record.ret >= 0 || !names_descriptor(&subject),
+            Body::Exec(exec) if exec.record.ret >= 0 => !may_be_another_script(exec),
+            Body::Exec(_) => missed || !names_descriptor(&subject),
             // Each program with an id is another one. Those of seccomp have none.
             Body::Bpf(bpf) => bpf.record().prog_id == 0 && !bpf.is_hidden(),
             _ => true,
@@ -289,7 +298,7 @@ impl Runs {
                 let alike = (header.comm(), header.uid.0, bpf.op(), bpf.attach_kind(), result.0);
                 Some((Alike::Programs, self.hasher.hash_one((Alike::Programs as u8, alike))))
             }
-            (Body::Exec(exec), _) if exec.record.ret >= 0 => {
+            (Body::Exec(exec), _) if exec.record.ret >= 0 && is_placed => {
                 let alike = (exec.filename, header.comm(), header.uid.0, header.mnt_ns.0, file);
                 Some((Alike::Commands, self.hasher.hash_one((Alike::Commands as u8, alike))))
             }
