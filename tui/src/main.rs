@@ -15,7 +15,7 @@ use tracetui::command::messages::{name, say};
 use tracetui::command::print::recordings::replay_of;
 use tracetui_events::budget;
 use tracetui_host::machine::Capabilities;
-use tracetui_host::{confine, fd_limit};
+use tracetui_host::{clock, confine, fd_limit};
 use tracetui_live::{inspector, root_cgroup};
 
 /// With the allocator of musl, commands take 30 to 60 % more CPU time.
@@ -30,6 +30,8 @@ const STACK: usize = 2 << 20;
 
 fn main() -> ExitCode {
     budget::give_back_when_freed();
+    // SAFETY: no thread was started yet.
+    unsafe { clock::complete_zone() };
     let small = getrlimit(Resource::Stack).current.is_some_and(|bytes| bytes < STACK as u64);
     // The limit of the shell (`ulimit -s`) also applies to COMMAND, so it stays as it is.
     match small.then(|| std::thread::Builder::new().stack_size(STACK).spawn(program)) {

@@ -2,6 +2,8 @@
 
 use super::{decimal, read_bounded};
 use rustix::time::{ClockId, clock_gettime};
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 use tracetui_events::frame::host::Clock;
@@ -44,6 +46,43 @@ pub fn sample() -> Clock {
     Clock { offset_ns: offset + namespace_offset_ns() }
 }
 
+/// TZ before [`complete_zone`], if that changed it.
+pub static GIVEN_ZONE: OnceLock<OsString> = OnceLock::new();
+
+/// Completes a TZ that names daylight saving time without its rules, such as `CET-1CEST`. musl's C library knows no rules for it.
+///
+/// # Safety
+/// The process must have one thread.
+pub unsafe fn complete_zone() {
+    let given = std::env::var("TZ").unwrap_or_default();
+    let is_file = |name: &str| Path::new("/usr/share/zoneinfo").join(name).is_file();
+    if let Some(completed) = completed(&given, is_file) {
+        let _ = GIVEN_ZONE.set(given.into());
+        // SAFETY: no other thread reads the environment.
+        unsafe { std::env::set_var("TZ", completed) };
+    }
+}
+
+/// As glibc reads a zone without rules: a file of this name if there is one, such as `EST5EDT`, else with the rules of `TZDEFRULES`.
+fn completed(zone: &str, is_file: impl Fn(&str) -> bool) -> Option<String> {
+    let name = |text: &'_ str| -> Option<usize> {
+        match text.strip_prefix('<') {
+            Some(quoted) => quoted.find('>').map(|end| end + 2),
+            None => Some(text.bytes().take_while(u8::is_ascii_alphabetic).count()).filter(|length| *length >= 3),
+        }
+    };
+    let offset = |text: &str| text.bytes().take_while(|byte| b"+-:0123456789".contains(byte)).count();
+    let standard = zone.get(name(zone)?..)?;
+    let hours = offset(standard);
+    let daylight = standard.get(hours..).filter(|_| hours > 0)?;
+    let rest = daylight.get(name(daylight)?..)?;
+    match rest.get(offset(rest)..)? {
+        "" if is_file(zone) => Some(format!(":{zone}")),
+        "" => Some(format!("{zone},M3.2.0,M11.1.0")),
+        _ => None,
+    }
+}
+
 /// The local time zone, by TZ or /etc/localtime as they are at the first call. Later changes of the files do not count: a confined
 /// process cannot read them.
 pub fn zone() -> Zone {
@@ -51,7 +90,7 @@ pub fn zone() -> Zone {
         fn tzset();
     }
     static READ: Once = Once::new();
-    // SAFETY: tzset(3) has no arguments. It reads the environment, which tracetui never changes.
+    // SAFETY: tzset(3) has no arguments. It reads the environment, which no thread changes.
     READ.call_once(|| unsafe { tzset() });
     Zone(local_offset_s)
 }
@@ -112,6 +151,23 @@ fn read_clock(clock: ClockId) -> i64 {
 mod tests {
     use super::*;
     use std::time::{SystemTime, UNIX_EPOCH};
+
+    #[test]
+    fn a_zone_without_rules_has_those_of_glibc() {
+        let of = |zone| completed(zone, |name| name == "EST5EDT");
+        for (zone, rules) in [
+            ("CET-1CEST", ",M3.2.0,M11.1.0"),
+            ("WIN0SUM-1", ",M3.2.0,M11.1.0"),
+            ("<+0330>-3:30<+0430>", ",M3.2.0,M11.1.0"),
+        ] {
+            assert_eq!(of(zone), Some(format!("{zone}{rules}")));
+        }
+        assert_eq!(of("EST5EDT").as_deref(), Some(":EST5EDT"));
+        for zone in ["", "UTC", "CET-1", "Europe/Berlin", ":EST5EDT", "WIN0SUM-1,J332/19:17,J365/23", "/etc/localtime"]
+        {
+            assert_eq!(of(zone), None, "{zone}");
+        }
+    }
 
     #[test]
     fn boot_time_and_the_offset_make_the_wall_clock() {

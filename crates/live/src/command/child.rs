@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
+use tracetui_host::clock::GIVEN_ZONE;
 use tracetui_host::confine::{MonitorCalls, USER};
 use tracetui_host::fd_limit;
 use tracetui_host::invoker::{self, Invoker};
@@ -581,10 +582,12 @@ fn files(name: &OsStr) -> io::Result<Vec<CString>> {
 /// terminal is another one.
 fn environment(user: Option<&Invoker>, term: Option<&str>) -> io::Result<Vec<CString>> {
     let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
-    if let Some(term) = term {
-        variables.retain(|(name, _)| name != "TERM");
-        variables.push(("TERM".into(), term.into()));
-    }
+    let mut replace = |variable: &str, value: OsString| {
+        variables.retain(|(name, _)| name != variable);
+        variables.push((variable.into(), value));
+    };
+    term.into_iter().for_each(|term| replace("TERM", term.into()));
+    GIVEN_ZONE.get().into_iter().for_each(|zone| replace("TZ", zone.clone()));
     if let Some(user) = user {
         let replaced = |name: &OsStr| {
             let own = ["HOME", "USER", "LOGNAME"].iter().chain(&invoker::VARIABLES);
