@@ -3,7 +3,7 @@
 pub(crate) mod language;
 mod narrow;
 
-use self::language::{HOST_IDS, host_ids, parse};
+use self::language::{HOST_IDS, INNER_ID, parse};
 use super::prompt::line::History;
 use std::cell::RefCell;
 use tracetui_events::enrich::World;
@@ -203,7 +203,13 @@ impl FilterState {
             let compares = |part: &String| parse(part, world).is_ok_and(|filter| filter.compares(&HOST_IDS));
             if let Some(part) = parts(text)?.into_iter().find(|part| !before.contains(part) && compares(part)) {
                 let at = text.find(&part).map_or(0..text.len(), |at| at..at + part.len());
-                return Err(FilterError { at, message: host_ids(), hint: None, text: text.to_owned(), option: None });
+                return Err(FilterError {
+                    at,
+                    message: INNER_ID.to_owned(),
+                    hint: None,
+                    text: text.to_owned(),
+                    option: None,
+                });
             }
         }
         self.set(text, world)

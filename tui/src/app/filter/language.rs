@@ -11,13 +11,8 @@ pub(crate) const HOST_IDS: [&str; 9] =
     ["pid", "tid", "ppid", "tree", "session", "old_tid", "child_pid", "killed_by.pid", "closer.pid"];
 
 /// Why they are refused in another pid namespace: an id typed there is one of that namespace.
-pub(crate) fn host_ids() -> String {
-    let ids = HOST_IDS.join(", ");
-    format!(
-        "tracetui runs in a pid namespace of its own, and {ids} are ids of the host. \
-         Use ns_pid=ID for the process with an id here"
-    )
-}
+pub(crate) const INNER_ID: &str =
+    "use ns_pid=ID: tracetui runs in a pid namespace of its own, and this compares ids of the host";
 
 /// Parses an expression of the filter language. Column titles are read as fields, and the parts of the filter contain the fields.
 pub(crate) fn parse(text: &str, world: &World) -> Result<Filter, FilterError> {

@@ -1,6 +1,6 @@
 //! The options of a trace, and its COMMAND.
 
-use crate::app::filter::language::{HOST_IDS, host_ids};
+use crate::app::filter::language::{HOST_IDS, INNER_ID};
 use crate::cli;
 use crate::command::usage::{BadUsage, compile};
 use anyhow::{Context, Result};
@@ -109,7 +109,7 @@ fn check_ids_in(filters: &cli::FilterArgs, own: Option<NsInum>) -> Result<(), Ba
     let typed = ids.into_iter().chain([("filter", filters.filter.iter().find(compares))]);
     match typed.into_iter().find_map(|(name, text)| Some((name, text?))) {
         None => Ok(()),
-        Some((name, text)) => Err(BadUsage(format!("--{name} {text}: {}", host_ids()))),
+        Some((name, text)) => Err(BadUsage(format!("--{name} {text}: {INNER_ID}"))),
     }
 }
 
