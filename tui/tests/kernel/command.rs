@@ -50,6 +50,35 @@ fn names(run: &Run, kind: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_trace_in_its_own_pid_namespace_has_both_ids() {
+    let _alone = alone();
+    let inner = |args: &[&str]| {
+        let mut command = neutral("unshare");
+        command
+            .args(["-pf", "--mount-proc"])
+            .arg(tracetui().get_program())
+            .args(["print", "--format", "json"])
+            .args(args);
+        command.args(["--", "sh", "-c", "echo $$"]).stdin(Stdio::null()).output().expect("unshare starts")
+    };
+    if !may_trace() {
+        return;
+    }
+    let run = inner(&["--kind", "exec"]);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    let id = said.lines().find_map(|line| line.parse::<u64>().ok()).expect("the shell's id");
+    let line: Value =
+        serde_json::from_slice(run.stdout.split(|byte| *byte == b'\n').next().expect("a line")).expect("JSON");
+    assert_eq!(n(&line["ns_pid"]), id, "{said}");
+    assert_ne!(n(&line["pid"]), id, "{said}");
+    for option in [["--pid", "2"], ["--tree", "2"], ["--filter", "tid=2"]] {
+        let refused = inner(&option);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && said.contains("use ns_pid=ID"), "{said}");
+    }
+}
+
+#[test]
 fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
     let Some(run) = run(&["sh", "-c", "true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3"]) else { return };
     run.check();

@@ -102,6 +102,35 @@ const KILLED: &[Case] = &[
         })
     }),
     ("tracer", made_by_a_tracer),
+    // Which of two queued signals ended it is known, or nothing is.
+    ("queued", |_| {
+        let signal = libc::SIGRTMIN();
+        let held = prey(|| block(signal, libc::SIG_BLOCK));
+        let senders: Vec<i32> = (0..2).map(|_| fork(|| sys::kill(held, signal))).collect();
+        senders.iter().for_each(|sender| _ = wait(*sender));
+        sys::kill(held, libc::SIGKILL);
+        wait(held);
+        let both = fork(|| {
+            block(signal, libc::SIG_BLOCK);
+            let own = sys::pid();
+            (0..2).for_each(|_| _ = wait(fork(|| sys::kill(own, signal))));
+            block(signal, libc::SIG_UNBLOCK);
+        });
+        wait(both);
+        let unknown = json!({"killed_by": null, "killed_by_why": "not_collected"});
+        Ok(vec![killed(held, by(sys::pid(), "queued")), event("exit", both, unknown)])
+    }),
+    ("forged", |_| {
+        // A SIGSYS like that of a filter, which the process has not.
+        let pid = fork(|| {
+            let mut info = [0u32; 32];
+            (info[0], info[2]) = (libc::SIGSYS as u32, 1);
+            sys::call(libc::SYS_rt_sigqueueinfo, [sys::pid() as u64, libc::SIGSYS as u64, info.as_ptr() as u64, 0, 0]);
+        });
+        wait(pid);
+        Ok(vec![event("exit", pid, json!({"killed_by": null, "killed_by_why": "not_collected"}))])
+    }),
+    ("crowded out", crowded_out),
     ("file", |_| [0, libc::SIGKILL, libc::SIGUSR1].into_iter().map(made_by_a_file).collect()),
 ];
 
@@ -214,6 +243,31 @@ fn second_sender(_: &Dir) -> Told {
     wait(held);
     wait(second);
     Ok(vec![killed(held, by(second, "the second"))])
+}
+
+/// Another process sends more blocked signals than the kernel side notes. It is not the sender of an older one, which may be unknown by then.
+fn crowded_out(_: &Dir) -> Told {
+    let go = Shared::new();
+    let (mut ready, set) = std::io::pipe().expect("a pipe");
+    let first = fork(|| {
+        block(libc::SIGTERM, libc::SIG_BLOCK);
+        drop(set);
+        wait_for(|| (go.at(0).load(Ordering::SeqCst) == 1).then_some(()));
+        block(libc::SIGTERM, libc::SIG_UNBLOCK);
+    });
+    assert_eq!(ready.read(&mut [0]).expect("a pipe"), 0);
+    sys::kill(first, libc::SIGTERM);
+    let signals = || libc::SIGRTMIN()..=libc::SIGRTMAX();
+    let held = || signals().for_each(|signal| block(signal, libc::SIG_BLOCK));
+    let crowd: Vec<i32> = (0..270).map(|_| prey(held)).collect();
+    wait(fork(|| crowd.iter().for_each(|pid| signals().for_each(|signal| sys::kill(*pid, signal)))));
+    go.at(0).store(1, Ordering::SeqCst);
+    wait(first);
+    for pid in crowd {
+        sys::kill(pid, libc::SIGKILL);
+        wait(pid);
+    }
+    Ok(vec![event("exit", first, json!({"killed_by": {"?or": [null, by(sys::pid(), "crowded out")]}}))])
 }
 
 /// A tracer replaces the signal: the sender of the first one is not named, and no other.

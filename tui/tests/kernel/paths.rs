@@ -47,6 +47,13 @@ const PATHS: &[Case] = &[
     ("descriptors", descriptors_beyond_the_first_table),
     ("moved", directories_that_move_or_go),
     ("created", created),
+    ("effective user", |dir| {
+        let path = dir.file("file");
+        // SAFETY: setresuid takes integers only.
+        unsafe { libc::syscall(libc::SYS_setresuid, -1, sys::NOBODY, -1) };
+        let told = open(&path, sys::open_path(&path), json!({"uid": 0, "euid": sys::NOBODY}));
+        Ok(vec![told])
+    }),
 ];
 
 const VIEWS: &[Case] = &[
