@@ -195,7 +195,12 @@ impl Model {
             self.time = time;
         }
         to[1] = from[1] ^ base[1];
-        let kept = &mut self.expected[like.expected].0;
+        let (kept, known) = &mut self.expected[like.expected];
+        // A reader that begins at this stream does not know the earlier ones.
+        if kept.stream != self.stream {
+            kept.payload = 0;
+            known.clear();
+        }
         *kept = Kept { stream: self.stream, row: if READS { to } else { *from }, ..*kept };
         like.last.into_iter().for_each(|at| self.last[at] = *kept);
         to

@@ -366,12 +366,14 @@ fn model() -> frame_codec::Model {
     model
 }
 
-/// Frames of any lengths, of few kinds and threads.
+/// Frames of any lengths, of few kinds and threads. Some payloads repeat, and some are the time of their frame.
 fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
     let bytes = |length| prop::collection::vec(any::<u8>(), length);
-    let payload = prop_oneof![bytes(0..300), bytes(8..9)];
+    let payload = prop_oneof![bytes(0..300), bytes(8..9), (0u8..3).prop_map(|byte| vec![byte; 8]), Just(Vec::new())];
     let kind = prop_oneof![0u16..8, 64u16..72, Just(96), any::<u16>()];
-    (kind, 0u16..8, any::<u64>(), 0u32..300, payload).prop_map(|(kind, flags, time, thread, payload)| {
+    let thread = prop_oneof![0u32..300, Just(1)];
+    (kind, 0u16..8, any::<u64>(), thread, payload).prop_map(|(kind, flags, time, thread, payload)| {
+        let payload = if payload.is_empty() { time.to_le_bytes().to_vec() } else { payload };
         let like = Maker::default().like;
         let header = FrameHeader { kind, flags, time: BootNanos(time), tid: Tid(thread), ..like };
         (header, payload)
@@ -380,12 +382,19 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
 
 proptest! {
     #[test]
-    fn rows_give_back_the_frames(blocks in prop::collection::vec(prop::collection::vec(frame(), 0..60), 1..4)) {
+    fn rows_give_back_the_frames(
+        blocks in prop::collection::vec((prop::collection::vec(frame(), 0..60), any::<bool>()), 1..6),
+    ) {
         let (mut writer, mut reader) = (model(), model());
-        for made in blocks {
+        for (made, restarts) in blocks {
             let mut batch = Batch::default();
             made.iter().for_each(|(header, payload)| batch.push(*header, payload));
             let (mut threads, mut rows, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
+            if restarts {
+                writer.restart();
+                // It knows nothing of the earlier streams.
+                reader = model();
+            }
             writer.encode(batch.bytes(), &mut threads, &mut rows);
             prop_assert!(threads.len() <= batch.len() && rows.len() <= frame_codec::most(batch.len()));
             prop_assert_eq!(reader.decode(&threads, &rows, batch.len(), &mut decoded), Some(()));
