@@ -50,7 +50,7 @@ fn usage() -> String {
 
 /// Records a build: make, and compilers below it. The compiler with the number `fails` does not find a header.
 fn build(file: &Path, (events, names): (u64, u64), first_pid: u32, root: &str, fails: Option<u64>) -> io::Result<()> {
-    let mut writer = Writer::new(BufWriter::new(File::create(file)?), &FileHeader::new([7; 16], 7), |_, _| {})?;
+    let mut writer = Writer::new(BufWriter::new(File::create(file)?), &FileHeader::new([7; 16], 7))?;
     let mut maker = Maker { step_ns: 20_000, ..Maker::default() };
     let make = first_pid;
     let trace = Trace { kinds: KindSet::ALL.bits(), command: Tgid(make), ..Trace::default() };

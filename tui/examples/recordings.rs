@@ -19,7 +19,6 @@ use tracetui_events::frame::{Batch, FrameRef, Frames};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::block::{BlockHeader, Contents, FileHeader, HEADER, Unsealer};
 use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::Kind;
@@ -70,7 +69,7 @@ fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
         *next = (*next).max(frame.header.seq + 1);
     }
     let out = BufWriter::with_capacity(1 << 20, File::create_new(to)?);
-    let mut writer = Writer::new(out, &FileHeader::new(*b"0123456789abcdef", 0), keys_of)?;
+    let mut writer = Writer::new(out, &FileHeader::new(*b"0123456789abcdef", 0))?;
     let mut pipeline = Pipeline::default();
     let (mut turn, mut events) = (0u64, 0u64);
     let began = Instant::now();
@@ -127,7 +126,7 @@ fn rewrite(from: &str, to: &str) -> Result<()> {
         at += HEADER + block.padded();
     }
     let mut frames = FrameReader::new(bytes.as_slice())?;
-    let mut writer = Writer::new(File::create_new(to)?, &header, keys_of)?;
+    let mut writer = Writer::new(File::create_new(to)?, &header)?;
     let mut pipeline = Pipeline::default();
     while let Some(next) = frames.next()? {
         let Next::Frames(batch) = next else { continue };
@@ -282,7 +281,7 @@ fn bytes(file: &str) -> Result<()> {
 
 /// The bytes of a recording without the frames of a kind.
 fn without(batches: &[Batch], name: &str) -> Result<u64> {
-    let mut writer = Writer::new(io::sink(), &FileHeader::new([1; 16], 0), |_, _| {})?;
+    let mut writer = Writer::new(io::sink(), &FileHeader::new([1; 16], 0))?;
     for batch in batches {
         let mut kept = Batch::default();
         batch.frames().filter(|frame| called(frame) != name).for_each(|frame| kept.push(frame.header, frame.payload));

@@ -18,7 +18,6 @@ use tracetui_events::pipeline::Pipeline;
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::index::Totals;
-use tracetui_events::recording::index_keys::keys_of;
 use tracetui_host::priority::give_up_raised;
 use tracetui_shared::kind::KINDS;
 use tracetui_shared::time::BootNanos;
@@ -236,7 +235,7 @@ impl Recorder {
             give_up_raised();
             let first = prepare().and_then(|()| files.next());
             let begun = first.and_then(|(file, header)| {
-                let writer = Writer::new(file, &header, keys_of).inspect_err(|_| {
+                let writer = Writer::new(file, &header).inspect_err(|_| {
                     // If this fails, an empty file remains. The first error is the one to report.
                     let _ = files.withdraw();
                 })?;
@@ -434,7 +433,7 @@ impl<F: RecordingFiles> Writing<F> {
 
 /// The number of bytes that a state takes in a file.
 fn stored(state: &Batch) -> u64 {
-    let written = Writer::new(io::sink(), &FileHeader::new([0; 16], 0), |_, _| {}).and_then(|mut writer| {
+    let written = Writer::new(io::sink(), &FileHeader::new([0; 16], 0)).and_then(|mut writer| {
         writer.state(state)?;
         Ok(writer.state_stored())
     });

@@ -22,8 +22,7 @@ use tracetui_events::limits;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::{BlockHeader, HEADER};
-use tracetui_events::recording::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SkipEntry};
-use tracetui_events::recording::index_keys::keys_of;
+use tracetui_events::recording::index::{IndexBlock, IndexEntry, Totals};
 use tracetui_events::sink::FormatName;
 use tracetui_events::synthetic::Maker;
 use tracetui_shared::header::FrameHeader;
@@ -192,7 +191,7 @@ fn blocks() {
         let payload = zstd::bulk::compress(batch.bytes(), 1).expect("memory");
         [header(contents, ZSTD, payload.len(), batch.len()).as_bytes(), &payload].concat()
     };
-    let mut writer = Writer::new(Vec::new(), &file_header(), keys_of).expect("memory");
+    let mut writer = Writer::new(Vec::new(), &file_header()).expect("memory");
     writer.batch(opens().bytes()).expect("memory");
     let (written, _) = writer.end(&state()).expect("memory");
     let inputs = vec![packed(&opens(), FRAMES), packed(&state(), STATE), written[HEADER..].to_vec(), vec![0; 64]];
@@ -231,21 +230,20 @@ fn frames() {
 
 #[test]
 fn index_blocks() {
-    let payload = |number: u64, offset: u64, filters: usize| {
+    let payload = |blocks: u64, rest: usize| {
         let entry = IndexEntry {
             offset: 64,
             bytes: 200,
             contents: STATE,
-            filter: 8,
+            joins: 3,
             first_ns: 1,
             last_ns: 9,
             ..IndexEntry::default()
         };
-        let skips = [SkipEntry { offset, last_ns: 5 }; 6];
-        let head = IndexHead { number, entries: 2, filter: 16, skips, ..IndexHead::default() };
-        [head.as_bytes(), entry.as_bytes(), entry.as_bytes(), &vec![0xa5; filters]].concat()
+        let before = Totals { blocks, last_ns: 5, ..Totals::default() };
+        [before.as_bytes(), entry.as_bytes(), entry.as_bytes(), &vec![0xa5; rest]].concat()
     };
-    let inputs = vec![payload(0, 0, 32), payload(3, 64, 32), payload(7, 5000, 30), vec![0; 400]];
+    let inputs = vec![payload(0, 0), payload(3, 168), payload(7, 30), vec![0; 400]];
     fuzz("index", inputs, |input| {
         IndexBlock::read(input);
         let mut forge = Forge::new();
@@ -258,7 +256,7 @@ fn index_blocks() {
             forge.state(STATE, &opens());
             read::walk(&forge.bytes);
         }
-        forge.summary(IndexSummary::default());
+        forge.summary();
         read::walk(&forge.bytes);
         print(&forge.bytes);
     });

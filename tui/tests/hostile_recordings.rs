@@ -22,7 +22,7 @@ use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::block::BlockHeader;
 use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::index::{IndexEntry, IndexHead, IndexSummary, SkipEntry, Totals};
+use tracetui_events::recording::index::{IndexEntry, Totals};
 use tracetui_events::recording::{Item, Map, Reader};
 use tracetui_events::synthetic::{Maker, payload};
 use tracetui_shared::header::FrameHeader;
@@ -140,11 +140,9 @@ fn survive_in(runs: &[&[&str]], what: &str, bytes: &[u8]) {
 fn replayed(what: &str, input: &File) {
     let begun = thread_time();
     let Ok(map) = Map::open(input.try_clone().expect("a file")) else { return };
-    let (overview, _) = map.overview().expect("readable");
-    for (at, _) in overview.iter().take(64) {
-        map.index_entries(*at).expect("readable");
+    for (at, _) in map.spine().expect("readable").iter().take(64) {
+        map.index_block(*at).expect("readable");
     }
-    map.spine().expect("readable");
     let totals = *map.totals();
     for ns in [0, 1, totals.first_ns, totals.first_ns / 2 + totals.last_ns / 2, totals.last_ns, u64::MAX] {
         let Some(at) = map.state_before(ns).expect("readable") else { continue };
@@ -196,47 +194,27 @@ fn seed(tgid: u32, start: u64, ppid: u32, parent_start: u64) -> HostFrame {
     })
 }
 
-fn skips(offset: u64, last_ns: u64) -> [SkipEntry; 6] {
-    [SkipEntry { offset, last_ns }; 6]
-}
-
 #[test]
 fn index_blocks_that_lie() {
-    // At itself, forward, backward, nowhere; with numbers that fall, rise and stay.
-    for number in [0, 1, u64::MAX] {
-        for (offset, ns) in [(0, 0), (64, 0), (64, u64::MAX), (u64::MAX, 9), (1 << 62, u64::MAX), (70_000, 7)] {
-            let mut forge = Forge::new();
-            forge.frames(&opens(20));
-            for step in 0..3u64 {
-                let at = forge.here();
-                let before = Totals {
-                    first_ns: u64::MAX,
-                    last_ns: ns,
-                    events: [u64::MAX; KINDS],
-                    lost: u64::MAX,
-                    blocks: u64::MAX,
-                };
-                let offset = if offset == 70_000 { at } else { offset };
-                let head = IndexHead {
-                    number: number.wrapping_sub(step),
-                    before,
-                    skips: skips(offset, ns),
-                    ..IndexHead::default()
-                };
-                forge.index(head, &[], &[]);
-                forge.state(STATE, &opens(3));
-            }
-            forge.summary(IndexSummary::default());
-            replayed("an index block", &file(&forge.bytes));
+    // At itself, forward, backward, nowhere.
+    for (offset, ns) in [(0, 0), (64, 0), (64, u64::MAX), (u64::MAX, 9), (1 << 62, u64::MAX), (70_000, 7)] {
+        let mut forge = Forge::new();
+        forge.frames(&opens(20));
+        for _ in 0..3 {
+            let before =
+                Totals { first_ns: u64::MAX, last_ns: ns, events: [u64::MAX; KINDS], lost: u64::MAX, blocks: u64::MAX };
+            forge.index = if offset == 70_000 { forge.here() } else { offset };
+            forge.index(before, &[], &[]);
+            forge.state(STATE, &opens(3));
         }
+        forge.summary();
+        replayed("an index block", &file(&forge.bytes));
     }
     // Each other.
     let mut forge = Forge::new();
-    let first = forge.here();
-    let second = first + (64 + size_of::<IndexHead>()) as u64;
-    let head = |number, to| IndexHead { number, skips: skips(to, u64::MAX), ..IndexHead::default() };
-    forge.index(head(1, second), &[], &[]);
-    forge.index(head(2, first), &[], &[]);
+    forge.index = forge.here() + (64 + size_of::<Totals>()) as u64;
+    forge.index(Totals::default(), &[], &[]);
+    forge.index(Totals::default(), &[], &[]);
     forge.frames(&opens(20));
     survive("index blocks that point at each other", &forge.bytes);
 }
@@ -248,16 +226,15 @@ fn index_blocks_with_odd_lengths() {
         bytes: u32::MAX,
         contents: STATE,
         events: [u32::MAX; KINDS],
-        filter: u32::MAX,
+        joins: u32::MAX,
         ..IndexEntry::default()
     };
-    for (entries, filter) in [(0, 0), (1, 0), (1, 8), (u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX), (2, 1)] {
+    for rest in [0, 1, 8, 16, 167, 168, 169] {
         let mut forge = Forge::new();
-        let head = IndexHead { entries, filter, ..IndexHead::default() };
-        forge.index(head, &[entry], &[0xff; 16]);
+        forge.index(Totals::default(), &[entry], &vec![0xff; rest]);
         forge.frames(&opens(20));
-        forge.index(head, &[IndexEntry { filter: 3, ..entry }], &[]);
-        forge.summary(IndexSummary::default());
+        forge.index(Totals::default(), &[entry], &[]);
+        forge.summary();
         replayed("odd lengths", &file(&forge.bytes));
     }
     // Spans that begin after their end, at the ends of time.
@@ -265,15 +242,12 @@ fn index_blocks_with_odd_lengths() {
     let spans = [(u64::MAX, 0), (0, u64::MAX), (9, 3), (u64::MAX, u64::MAX), (0, 0)];
     let mut entries = Vec::new();
     for (first_ns, last_ns) in spans {
-        let mut odd = entry;
-        (odd.first_ns, odd.last_ns, odd.contents, odd.filter) = (first_ns, last_ns, FRAMES, 0);
-        entries.push(odd);
+        entries.push(IndexEntry { first_ns, last_ns, contents: FRAMES, ..entry });
     }
-    let at = forge.state(STATE, &opens(2));
-    let entries =
-        [&entries[..], &[IndexEntry { offset: at, contents: STATE, filter: 0, ..IndexEntry::default() }]].concat();
-    forge.index(IndexHead { entries: entries.len() as u32, ..IndexHead::default() }, &entries, &[]);
-    forge.summary(IndexSummary { end: u64::MAX, ..IndexSummary::default() });
+    let offset = forge.state(STATE, &opens(2));
+    entries.push(IndexEntry { offset, contents: STATE, ..IndexEntry::default() });
+    forge.index(Totals::default(), &entries, &[]);
+    forge.summary();
     survive("spans that begin after their end", &forge.bytes);
 }
 
@@ -281,23 +255,16 @@ fn index_blocks_with_odd_lengths() {
 fn a_long_chain_of_overlapping_index_blocks() {
     // Each contains the ones after it, up to the largest block, and leads to the one before.
     let count = if cfg!(debug_assertions) { 200u64 } else { 1500 };
-    let stride = (64 + size_of::<IndexHead>()) as u64;
+    let stride = (64 + size_of::<Totals>()) as u64;
     let size = 15 << 20;
     let mut forge = Forge::new();
     let start = forge.here();
     let mut rest = vec![0u8; size];
     for number in (0..count).rev() {
-        let before = if number == 0 { 0 } else { start + (number - 1) * stride };
-        let filter = (size - size_of::<IndexHead>()) as u32;
-        let head = IndexHead {
-            number,
-            filter,
-            before: Totals { last_ns: u64::MAX, ..Totals::default() },
-            skips: skips(before, 0),
-            ..IndexHead::default()
-        };
-        let payload = [zerocopy::IntoBytes::as_bytes(&head), &rest].concat();
-        let block = sealed(header(INDEX, PLAIN, size, size), &payload[..size]);
+        let index = if number == 0 { 0 } else { start + (number - 1) * stride };
+        let before = Totals { last_ns: u64::MAX, ..Totals::default() };
+        let payload = [zerocopy::IntoBytes::as_bytes(&before), &rest].concat();
+        let block = sealed(BlockHeader { index, ..header(INDEX, PLAIN, size, size) }, &payload[..size]);
         rest = block;
         if number % 100 == 0 {
             rest.truncate(size + stride as usize * 2);

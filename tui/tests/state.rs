@@ -19,7 +19,6 @@ use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::sink::{FormatName, to_writer};
 use tracetui_events::synthetic::{Maker, Scratch, payload};
 use tracetui_events::text::time::Zone;
@@ -472,7 +471,7 @@ const INDEXED: [u8; 8] = [0; 8];
 /// Writes batches as a recording. After some, a block ends; after some of these, a state is written.
 fn write(file: &Path, batches: &[Batch], run: [u8; 8], ends: &[u8]) {
     let header = FileHeader::new([7; 16], 7).part_of(run, 0);
-    let mut writer = Writer::new(File::create(file).expect("room"), &header, keys_of).expect("room");
+    let mut writer = Writer::new(File::create(file).expect("room"), &header).expect("room");
     let mut pipeline = pipeline();
     for (batch, end) in batches.iter().zip(ends.iter().cycle()) {
         writer.batch(batch.bytes()).expect("room");

@@ -27,7 +27,6 @@ use tracetui_events::frame::host::{CommandOutput, HostFrame};
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::synthetic::Maker;
 use tracetui_live::feed::Feed;
 use tracetui_live::synthetic::Synthetic;
@@ -305,7 +304,7 @@ fn go(terminal: &mut Terminal, (name, keys, shown): (&str, &str, &str)) {
 fn much_output(path: &Path, mib: u64, (columns, rows): (u16, u16), piece: &[u8]) {
     let mut maker = Maker::default();
     let file = File::create(path).expect("room");
-    let mut writer = Writer::new(file, &FileHeader::new([7; 16], 0), keys_of).expect("room");
+    let mut writer = Writer::new(file, &FileHeader::new([7; 16], 0)).expect("room");
     maker.open(7, "make", "/first", -13);
     let bytes = piece.repeat((1 << 20) / piece.len());
     for _ in 0..mib {

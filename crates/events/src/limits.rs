@@ -281,15 +281,6 @@ pub const KEPT_ENV: usize = 256 << 10;
 /// Bytes at the start of the first block of a recording with which its states are compressed.
 pub const STATE_BASE: usize = 512 << 10;
 
-/// Bytes of frames from which on the following blocks of a stream get another filter in the index of a recording.
-pub const FILTERED: usize = 1 << 20;
-
-/// Bytes of such a filter. If its blocks have more keys, it is less selective.
-pub const BLOCK_FILTER: usize = 4 << 10;
-
-/// Bytes of the filter of all blocks of an index block.
-pub const INDEX_FILTER: usize = 16 << 10;
-
 /// Bytes of a batch that is read from a recording. A larger one is split.
 pub const BATCH_MAX: usize = 64 << 20;
 
@@ -312,11 +303,14 @@ pub const HOLES: usize = 100;
 /// Bytes of an index block that is read. A larger one is not used.
 pub const INDEX_MAX: usize = 1 << 20;
 
-/// Index blocks that are read to find a state. Skips need a few dozen; a file that would need more is read from its start.
-pub const INDEX_STEPS: usize = 1024;
+/// Index blocks of a file that are read, from the last one back: those of 400 GiB of frames.
+pub const INDEX_STEPS: usize = 16 << 10;
 
-/// Index blocks whose sums are read for an overview. In a longer recording, skips are followed.
-pub const INDEX_SPINE: u64 = 1024;
+/// Threads that scan a recording for a filter: each uses some 8 MiB.
+pub const SCANNERS: usize = 8;
+
+/// Blocks that they scan before the results are used.
+pub const SCANNED: usize = 16 << 10;
 
 /// Blocks that a map lists without an index. Beyond it, neighbours are merged.
 pub const BLOCKS_LISTED: usize = 64 << 10;

@@ -17,7 +17,6 @@ use tracetui_events::pipeline::excerpt::Excerpt;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
 use tracetui_events::recording::Writer;
-use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::text::{counted, grouped, shell};
 use tracetui_host::clock;
 use tracetui_shared::kind::KindSet;
@@ -78,7 +77,7 @@ impl Cut {
         output_file::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
         let file = output_file::open_output(&args.output, existing)?;
-        let writer = Writer::new(file.try_clone()?, &output_file::header()?, keys_of).map_err(|error| {
+        let writer = Writer::new(file.try_clone()?, &output_file::header()?).map_err(|error| {
             if !cli::is_stream(&args.output) {
                 // If this fails, an empty file remains. The first error is the one to report.
                 let _ = output_file::remove(&args.output, &file);

@@ -3,14 +3,15 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
+use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
+use tracetui_events::filter::FilterOptions;
 use tracetui_events::frame::{Batch, FrameRef, Frames};
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::recording::block::{BATCH_END, FileHeader};
+use tracetui_events::playback::{Playback, Step};
+use tracetui_events::recording::block::{BATCH_END, FileHeader, ThreadReader};
 use tracetui_events::recording::frames::{FrameReader, Next};
-use tracetui_events::recording::index::{IndexEntry, Sought};
-use tracetui_events::recording::index_keys::keys_of;
-use tracetui_events::recording::search::Candidates;
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};
 use tracetui_events::sink::{FormatName, Sink, to_writer};
@@ -68,7 +69,7 @@ fn show(seen: &EventContext<'_>, sink: &mut dyn Sink) -> Disposition {
 
 /// Checks that a recording gives back the frames.
 pub(crate) fn recorded(bytes: &[u8]) {
-    let mut writer = Writer::new(Vec::new(), &FileHeader::new([1; 16], 7), keys_of).expect("memory");
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new([1; 16], 7)).expect("memory");
     writer.batch(bytes).expect("memory");
     let (file, _) = writer.end(&Batch::default()).expect("memory");
     let mut reader = Reader::new(&file[..]).expect("a recording");
@@ -114,15 +115,12 @@ pub(crate) fn walk(bytes: &[u8]) {
     let mut file = File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).expect("a file"));
     file.write_all(bytes).expect("room");
     let Ok(map) = Map::open(file) else { return };
-    let (overview, _) = map.overview().expect("readable");
-    for (at, _) in overview.iter().take(64) {
-        let wanted = |_: &IndexEntry, has: &dyn Fn(Sought) -> bool| has(Sought::Key(7)) && has(Sought::Key(u64::MAX));
-        if let Some(block) = map.index_block(*at).expect("readable") {
-            let mut unsealer = map.file().unsealer_at(u64::MAX);
-            let mut read = |entry| drop(map.frames(entry, &mut unsealer).expect("readable"));
-            block.marked(&wanted).iter().for_each(|(entry, _)| read(entry));
+    for (at, _) in map.spine().expect("readable").iter().take(64) {
+        let (mut unsealer, mut threads) = (map.file().unsealer_at(u64::MAX), ThreadReader::default());
+        for entry in map.index_block(*at).expect("readable").unwrap_or_default().entries {
+            map.frames(&entry, &mut unsealer).expect("readable");
+            map.threads(&entry, &mut threads).expect("readable");
         }
-        map.index_entries(*at).expect("readable");
     }
     for ns in [0, 1, map.totals().last_ns, 100_010_000_000, u64::MAX] {
         if let Some(at) = map.state_before(ns).expect("readable") {
@@ -134,9 +132,10 @@ pub(crate) fn walk(bytes: &[u8]) {
             }
         }
     }
-    let texts = vec![regex::bytes::Regex::new("(?i)stdio").expect("a regex")];
-    if let Ok(Some(mut search)) = Candidates::new(map, keys_of, texts, 0) {
-        while search.next(0, &|_, has| has(Sought::Text(0)) || has(Sought::Key(7))).is_some() {}
+    let files = [(PathBuf::new(), map.file().clone())];
+    let filters = FilterOptions { filter: vec!["stdio or pid=7".to_owned()], ..FilterOptions::default() };
+    if let Ok(mut playback) = Playback::of(&files, &filters, Budget::default()) {
+        while matches!(playback.step(&mut |_| Disposition::Delivered), Ok(Step::More)) {}
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{HostFrame, StatePart};
 use tracetui_events::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FileHeader, HEADER};
-use tracetui_events::recording::index::{IndexEntry, IndexHead, IndexSummary};
+use tracetui_events::recording::index::{IndexEntry, Totals};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -126,15 +126,14 @@ impl Forge {
         self.block(BlockHeader { part, parts, ..header(contents, ZSTD, packed.len(), state.len()) }, &packed);
     }
 
-    pub(crate) fn index(&mut self, head: IndexHead, entries: &[IndexEntry], rest: &[u8]) -> u64 {
-        let payload = [head.as_bytes(), entries.as_bytes(), rest].concat();
+    pub(crate) fn index(&mut self, before: Totals, entries: &[IndexEntry], rest: &[u8]) -> u64 {
+        let payload = [before.as_bytes(), entries.as_bytes(), rest].concat();
         let at = self.block(header(INDEX, PLAIN, payload.len(), payload.len()), &payload);
         self.index = at;
         at
     }
 
-    pub(crate) fn summary(&mut self, summary: IndexSummary) {
-        let payload = summary.as_bytes();
-        self.block(header(SUMMARY, PLAIN, payload.len(), payload.len()), payload);
+    pub(crate) fn summary(&mut self) {
+        self.block(header(SUMMARY, PLAIN, 0, 0), &[]);
     }
 }

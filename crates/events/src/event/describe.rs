@@ -230,8 +230,8 @@ pub mod props {
     pub const TRACK: u16 = 8;
     /// In a trace of Perfetto, it belongs to the program that was executed.
     pub const PROGRAM: u16 = 16;
-    /// A path whose last component is a key in the index of a recording ([`crate::recording::index_keys`]).
-    pub const INDEXED: u16 = 32;
+    /// A path whose last component is in a frame or in a table byte for byte.
+    pub const LEAF: u16 = 32;
     /// Its value may be unknown: Parquet has a column with the reason.
     pub const LACKS: u16 = 64;
     /// Bytes from outside, which may not be UTF-8: Parquet has a column with them in hexadecimal.
@@ -510,7 +510,7 @@ mod tests {
         let mut known = BTreeMap::new();
         for kind in Kind::ALL {
             for field in fields(kind) {
-                let alike = (field.shape, field.has(props::INDEXED));
+                let alike = (field.shape, field.has(props::LEAF));
                 assert_eq!(*known.entry(field.name).or_insert(alike), alike, "{} of {}", field.name, kind.name());
             }
         }

@@ -104,14 +104,6 @@ impl<'a> Payload<'a> for Exec<'a> {
         Some([record.as_bytes(), &stdio, &filename, &interp, &exe, &cwd, &files, &fds, &argv].concat())
     }
 
-    fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
-        let exec = Exec::decode(payload)?;
-        to(exec.exe.leaf_or_name());
-        to(exec.filename);
-        exec.script().into_iter().for_each(|script| to(script.names.leaf_or_name()));
-        Some(())
-    }
-
     const LOOK: Look = Look::Good;
 
     fn ret(&self) -> Option<i32> {
@@ -242,11 +234,11 @@ pub(crate) const FIELDS: &[Field] = &[
             _ => Value::Bytes(e.filename),
         })
     })
-    .with(props::INDEXED | props::LACKS | props::BYTES),
+    .with(props::LEAF | props::LACKS | props::BYTES),
     Field::new("exe", Shape::Text, "The absolute path of the executed file: mm->exe_file.", |s| {
         exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
     })
-    .with(props::PROGRAM | props::INDEXED | props::LACKS | props::BYTES),
+    .with(props::PROGRAM | props::LEAF | props::LACKS | props::BYTES),
     FS_PATH,
     FS,
     FILE,
@@ -267,7 +259,7 @@ pub(crate) const FIELDS: &[Field] = &[
         "The file of a script that was passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; null for other files.",
         |s| exec(s, |e| e.script().map_or(Value::Null, |script| script.path_value())),
     )
-    .with(props::INDEXED | props::BYTES | props::LATER),
+    .with(props::LEAF | props::BYTES | props::LATER),
     Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
         exec(s, |e| match e.record.argv_marks & mark::FAULT {
             0 => Value::Args(e.argv),

@@ -61,7 +61,7 @@ pub(crate) const FS_PATH: Field = Field::new(
     "The path of an unreachable file within its file system; null for a reachable file.",
     |s| path(file(s)),
 )
-.with(props::INDEXED | props::LACKS | props::BYTES);
+.with(props::LEAF | props::LACKS | props::BYTES);
 
 pub(crate) const FS: Field = Field {
     name: "fs",

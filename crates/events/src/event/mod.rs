@@ -67,14 +67,6 @@ pub trait Payload<'a>: Sized {
     /// The record of an event with its texts redacted. `None` if it has no texts, or ends early.
     fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>>;
 
-    /// Passes on the paths whose last names are keys in the index of a recording: the fields that are [`props::INDEXED`].
-    /// Returns `None` early if the payload ends early. The payload may be that of a request.
-    ///
-    /// [`props::INDEXED`]: describe::props::INDEXED
-    fn indexed(_payload: &'a [u8], _to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
-        None
-    }
-
     /// Whether it failed: the call returned an error, or the process was killed by a signal or exited with a nonzero
     /// code.
     fn failed(&self) -> bool {
@@ -229,13 +221,6 @@ macro_rules! kinds {
         fn redacted(kind: Kind, payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
             match kind {
                 $(Kind::$kind => $file::$kind::redact(payload, with),)+
-            }
-        }
-
-        /// Passes on the paths of a record that are in the index of a recording ([`Payload::indexed`]).
-        pub(crate) fn indexed<$life>(kind: Kind, payload: &$life [u8], to: &mut dyn FnMut(&$life [u8])) -> Option<()> {
-            match kind {
-                $(Kind::$kind => $file::$kind::indexed(payload, to),)+
             }
         }
 
@@ -583,11 +568,6 @@ impl<'a> Components<'a> {
         }
         out.push(b'/');
         out.extend_from_slice(names.get(..end).unwrap_or_default());
-    }
-
-    /// The last component, or the name of a file outside the directory tree.
-    pub(crate) fn leaf_or_name(&self) -> &'a [u8] {
-        if self.marks & mark::PSEUDO != 0 { self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes) } else { self.leaf() }
     }
 
     pub fn leaf(&self) -> &'a [u8] {

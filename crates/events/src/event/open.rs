@@ -12,8 +12,8 @@ use crate::text::paint::Look;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring, via};
-use zerocopy::{FromBytes, IntoBytes};
+use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, UNKNOWN, uring, via};
+use zerocopy::IntoBytes;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Open<'a> {
@@ -70,17 +70,6 @@ impl<'a> Payload<'a> for Open<'a> {
         let (names_len, path_len) = (names.len() as u16, path.len() as u16);
         let record = OpenRecord { names_len, root_off, path_len, names_marks, ..record };
         Some([record.as_bytes(), &names, &path, parts.rest()].concat())
-    }
-
-    fn indexed(payload: &'a [u8], to: &mut dyn FnMut(&'a [u8])) -> Option<()> {
-        let (record, mut rest) = OpenRecord::read_from_prefix(payload).ok()?;
-        if record.via == via::IO_URING {
-            rest = rest.get(size_of::<RequestPart>()..).unwrap_or_default();
-        }
-        let (names, path) = rest.split_at_checked(record.names_len.into())?;
-        to(Components::new(names, record.names_marks).leaf_or_name());
-        to(path.get(..record.path_len.into()).unwrap_or(path));
-        Some(())
     }
 
     const LOOK: Look = Look::Quiet;
@@ -338,7 +327,7 @@ pub(crate) const FIELDS: &[Field] = &[
             m if m & mark::CUT != 0 => Value::Cut(o.path),
             _ => Value::Bytes(o.path),
         })
-    }).with(props::INDEXED | props::LACKS | props::BYTES),
+    }).with(props::LEAF | props::LACKS | props::BYTES),
     Field::new(
         "abs_path",
         Shape::Text,
@@ -350,7 +339,7 @@ pub(crate) const FIELDS: &[Field] = &[
                 None => Value::Path(o.names),
             })
         },
-    ).with(props::INDEXED | props::LACKS | props::BYTES),
+    ).with(props::LEAF | props::LACKS | props::BYTES),
     FS_PATH,
     FS,
     FILE,

@@ -46,7 +46,7 @@ pub(super) fn has(name: &str, prop: u16) -> bool {
 fn named_in(kind: Kind, name: &str) -> Vec<&'static Field> {
     match name {
         // The file as passed, and as opened or loaded.
-        "path" => describe::fields(kind).filter(|field| field.has(props::INDEXED)).collect(),
+        "path" => describe::fields(kind).filter(|field| field.has(props::LEAF)).collect(),
         "process" => describe::PROCESS_NAMES.iter().collect(),
         "arg" => named_in(kind, "argv"),
         "dur" => named_in(kind, "dur_ns"),

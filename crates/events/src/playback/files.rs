@@ -36,7 +36,7 @@ pub(super) struct Part {
     pub(super) frames: FrameReader<Box<dyn Read + Send>>,
     pub(super) writing: Writing,
     pub(super) at_end: AtEnd,
-    /// Blocks read to find the parts to skip, and by earlier readers.
+    /// Blocks read by earlier readers.
     pub(super) blocks: u64,
     /// Events of the trace in unread files before this one.
     pub(super) elsewhere: u64,

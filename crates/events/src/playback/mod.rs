@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`files`] | the files of one trace as one sequence of frames |
 //! | `recording` | one recording: its pipeline and its filters |
-//! | `span`, `skip` | the wanted times, and the parts that are skipped because of them |
+//! | `span` | the wanted times |
+//! | `scan`, `skip` | the parts in which no event passes the filters, which are skipped |
 //! | `merge` | several recordings by wall-clock time |
 //! | [`timeline`] | the facts about a recording, and the places from which it can be read |
 //! | [`remarks`] | unreadable and missing parts, as values |
@@ -14,6 +15,7 @@ mod merge;
 mod metadata;
 mod recording;
 pub mod remarks;
+mod scan;
 mod skip;
 mod span;
 #[cfg(test)]
@@ -174,7 +176,6 @@ impl Playback {
         for recording in &mut self.recordings {
             recording.span.bounds = Some((from_ns, to_ns));
             recording.skip = recording.new_skip();
-            recording.skip.iter_mut().for_each(|skip| skip.end_at(to_ns));
         }
     }
 

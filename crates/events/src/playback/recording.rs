@@ -306,7 +306,9 @@ impl Recording {
     }
 
     pub(super) fn feed(&mut self) -> Result<Step> {
-        self.pass_over();
+        if self.pass_over() {
+            return Ok(Step::More);
+        }
         // Batches have the size that the ring's reader uses, so that waiting events take as much memory as in the live trace.
         let room = self.budget.batch() + limits::BATCH_SLACK;
         let Recording { input, pipeline, .. } = self;
@@ -326,20 +328,24 @@ impl Recording {
         Ok(Step::More)
     }
 
-    /// Skips frames in which no event passes the filters. If something is inconsistent, the rest is read.
-    pub(super) fn pass_over(&mut self) {
-        let Recording { input, skip, pipeline, .. } = self;
-        let Some(passing) = skip.as_mut().filter(|_| input.ahead.is_empty()) else { return };
+    /// Skips frames in which no event passes the filters. If something is inconsistent, the rest is read. Returns whether the next
+    /// frames to read are not known yet.
+    fn pass_over(&mut self) -> bool {
+        let Recording { input, skip, pipeline, reached_ns, .. } = self;
+        let Some(passing) = skip.as_mut().filter(|_| input.ahead.is_empty()) else { return false };
         let part = input.part_mut();
         let damaged = !part.holes().is_empty();
-        let over = passing.over(part.frames.reader().offset(), pipeline);
-        part.blocks += passing.take_read();
-        match over {
+        match passing.over(part.frames.reader().offset(), pipeline) {
             _ if damaged => *skip = None,
             Ok(Over::Nothing) => {}
+            Ok(Over::Searching(ns)) => {
+                *reached_ns = ns.max(*reached_ns);
+                return true;
+            }
             Ok(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader().blocks(),
             Err(Odd) => *skip = None,
         }
+        false
     }
 
     /// Begins with a state: at the start, or after unread files. The state contains the waiting events.

@@ -2,14 +2,13 @@
 
 use super::AtEnd;
 use super::files::reader_at;
+use super::scan::{Candidate, Next, Scan};
 use crate::filter::Needs;
 use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::disk::Unreadable;
 use crate::recording::follow::RecordingFile;
 use crate::recording::frames::FrameReader;
-use crate::recording::index_keys::keys_of;
-use crate::recording::search::{Candidate, Candidates};
 use crate::recording::{Item, Map};
 use std::io::Read;
 use tracetui_shared::time::BootNanos;
@@ -18,10 +17,9 @@ use tracetui_shared::time::BootNanos;
 pub(super) struct Skip {
     file: RecordingFile,
     unreadable: Unreadable,
-    search: Candidates,
-    needs: Needs,
-    /// The part being read, or read next.
-    place: Candidate,
+    scan: Scan,
+    /// The part being read, or read next. `None` at the start.
+    place: Option<Candidate>,
     /// Set once the part was read: its events are delivered when all events up to this time are.
     until: Option<BootNanos>,
 }
@@ -29,6 +27,8 @@ pub(super) struct Skip {
 /// Where the reader continues.
 pub(super) enum Over {
     Nothing,
+    /// No part was found yet, up to a time (CLOCK_BOOTTIME, ns).
+    Searching(u64),
     /// With the frames after a later state, which the pipeline has taken over.
     To(Box<FrameReader<Box<dyn Read + Send>>>),
 }
@@ -48,39 +48,30 @@ impl Skip {
             return None;
         }
         let map = Map::of(file.clone()).ok()?;
-        let mut search = Candidates::new(map, keys_of, needs.texts().to_vec(), from_ns).ok()??;
         // The event of an attachment that only the inventory reports is later than its frame.
         let needs = needs.between(from_ns.saturating_sub(limits::BPF_LOAD_NS), to_ns);
-        let place = search.next(0, &|entry, has| needs.may_be(entry, has))?;
-        Some(Skip { file: file.clone(), unreadable: unreadable.clone(), search, needs, place, until: None })
-    }
-
-    /// The number of blocks read to find the places since the last call.
-    pub(super) fn take_read(&mut self) -> u64 {
-        self.search.take_read()
-    }
-
-    /// Leaves out everything after the time span, including the end of the trace.
-    pub(super) fn end_at(&mut self, ns: u64) {
-        // On failure, more is read than needed.
-        let _ = self.search.end_at(ns);
+        let scan = Scan::new(map, needs, from_ns)?;
+        Some(Skip { file: file.clone(), unreadable: unreadable.clone(), scan, place: None, until: None })
     }
 
     /// Skips the next part without wanted events, for a reader that has read this many bytes.
     pub(super) fn over(&mut self, read: u64, pipeline: &mut Pipeline) -> Result<Over, Odd> {
-        while self.place.until < read {
-            let (first, last) = pipeline.waiting();
-            let Some(until) = self.until.or(last) else { return Ok(Over::Nothing) };
-            self.until = Some(until);
-            if first.is_some_and(|first| first <= until) {
-                return Ok(Over::Nothing);
+        let place = loop {
+            if let Some(place) = self.place {
+                if place.until >= read {
+                    break place;
+                }
+                if self.is_waiting(pipeline) {
+                    return Ok(Over::Nothing);
+                }
             }
-            let Skip { search, needs, .. } = self;
-            self.place = search.next(read, &|entry, has| needs.may_be(entry, has)).ok_or(Odd)?;
-            self.until = None;
-        }
+            match self.scan.next().ok_or(Odd)? {
+                Next::Nothing(until) => return Ok(Over::Searching(until)),
+                Next::Part(place) => (self.place, self.until) = (Some(place), None),
+            }
+        };
         // A state that comes next leaves out nothing, and costs more than the frames of a block.
-        let Some(at) = self.place.state.filter(|state| *state > read) else { return Ok(Over::Nothing) };
+        let Some(at) = place.state.filter(|state| *state > read) else { return Ok(Over::Nothing) };
         let mut reader = reader_at(&self.file, at, &self.unreadable, AtEnd::Stop);
         reader.limit_states(pipeline.budget().state());
         match reader.next() {
@@ -89,5 +80,12 @@ impl Skip {
             }
             _ => Err(Odd),
         }
+    }
+
+    /// Whether events of the part that was read are not delivered yet.
+    fn is_waiting(&mut self, pipeline: &mut Pipeline) -> bool {
+        let (first, last) = pipeline.waiting();
+        self.until = self.until.or(last);
+        self.until.is_none_or(|until| first.is_some_and(|first| first <= until))
     }
 }

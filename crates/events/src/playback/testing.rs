@@ -7,7 +7,6 @@ use tracetui_events::frame::host::{HostFrame, Trace};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::{BlockHeader, Contents, FileHeader};
-use tracetui_events::recording::index_keys::keys_of;
 use tracetui_events::synthetic::Maker;
 pub(crate) use tracetui_events::synthetic::Scratch;
 use tracetui_shared::kind::KindSet;
@@ -47,7 +46,7 @@ pub(crate) fn write(dir: &Path, name: &str, batches: &[Batch], part_every: usize
         (File::create(path).expect("room"), header)
     };
     let (file, header) = next();
-    let mut writer = Writer::new(file, &header, keys_of).expect("room");
+    let mut writer = Writer::new(file, &header).expect("room");
     let mut part = 0;
     let mut pipeline = Pipeline::default();
     for (number, batch) in (1..).zip(batches) {
@@ -71,7 +70,7 @@ pub(crate) fn write(dir: &Path, name: &str, batches: &[Batch], part_every: usize
 /// A recording in blocks of a few batches, with a state in the middle, and the offsets of its blocks.
 pub(crate) fn write_blocks(path: &Path, batches: &[Batch]) -> Vec<(u64, Contents)> {
     let header = FileHeader::new([5; 16], 0);
-    let mut writer = Writer::new(File::create(path).expect("room"), &header, keys_of).expect("room");
+    let mut writer = Writer::new(File::create(path).expect("room"), &header).expect("room");
     let mut pipeline = Pipeline::default();
     for (number, batch) in (1..).zip(batches) {
         writer.batch(batch.bytes()).expect("room");

@@ -199,7 +199,8 @@ fn what_was_in_a_damaged_block_is_counted() {
     assert!(blocks.len() > 9 && seen > 1000, "{blocks:?}");
     let bytes = fs::read(&path).expect("there");
     for (number, (at, contents)) in blocks.iter().enumerate() {
-        for place in [at + 2, at + 70] {
+        // The last block has no payload.
+        for place in [at + 2, at + 70].into_iter().filter(|place| *place < bytes.len() as u64) {
             let mut changed = bytes.clone();
             changed[place as usize] ^= 1;
             fs::write(&damaged, &changed).expect("room");

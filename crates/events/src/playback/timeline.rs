@@ -291,11 +291,10 @@ fn unreadable(path: &Path, error: OpenError) -> Error {
 }
 
 fn density(map: &Map) -> io::Result<Vec<Density>> {
-    let (spine, all) = map.overview()?;
-    let mut parts = Vec::new();
-    if all && spine.len() <= WHOLE {
+    let (spine, mut parts) = (map.spine()?, Vec::new());
+    if spine.len() <= WHOLE {
         for (at, _) in &spine {
-            parts.extend(map.index_entries(*at)?.iter().map(Density::of));
+            parts.extend(map.index_block(*at)?.unwrap_or_default().entries.iter().map(Density::of));
         }
     } else {
         let ends = spine.iter().skip(1).map(|(_, totals)| *totals).chain([*map.totals()]);

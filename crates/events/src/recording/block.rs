@@ -6,6 +6,7 @@
 use super::frame_codec;
 use crate::limits;
 use std::io;
+use tracetui_shared::header::FrameHeader;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
@@ -21,8 +22,8 @@ pub const VERSION: u16 = 1;
 /// Bytes of a file header and of a block header.
 pub const HEADER: usize = 64;
 
-/// Bytes of the start of an index block ([`super::index::IndexHead`]).
-pub(super) const INDEX_HEAD: usize = 400;
+/// Bytes of the start of an index block: the sums before it ([`super::index::Totals`]).
+pub(super) const INDEX_HEAD: usize = 288;
 
 /// The kind of a frame that follows the last frame of each batch and has no payload. The pipeline processes whole batches, and
 /// facts about the host apply from a batch on. A replay therefore needs the same batches.
@@ -152,7 +153,7 @@ pub enum Contents {
     End,
     /// The contents of the blocks before ([`super::index`]).
     Index,
-    /// The last block of a recording that ended properly ([`super::index::IndexSummary`]).
+    /// The last block of a recording that ended properly. It is empty.
     Summary,
     /// Contents that a later version writes. Readers skip such blocks.
     Unknown(u16),
@@ -186,7 +187,7 @@ impl From<Contents> for u16 {
 
 /// How the payload of a block is stored.
 pub(super) mod codec {
-    /// Uncompressed: summaries.
+    /// Uncompressed: the last block.
     pub(in crate::recording) const PLAIN: u16 = 0;
     /// Zstd: states.
     pub(in crate::recording) const ZSTD: u16 = 1;
@@ -327,18 +328,12 @@ impl Unsealer {
                 Some(())
             }),
             codec::ROWS => {
-                let (head, rest) = RowsHead::read_from_prefix(payload).map_err(|_| Damage::Contents)?;
+                let (threads, rows) = self.threads.threads(header, payload, before)?;
                 if header.part == 0 {
                     self.model.restart();
-                } else if before != Some(head.follows) {
-                    return Err(Damage::Base);
                 }
-                rest.split_at_checked(head.threads as usize)
-                    .and_then(|(threads, rows)| {
-                        let threads = self.threads.read(header.part == 0, threads, plain)?;
-                        let rows = self.rows.read(header.part == 0, rows, frame_codec::most(plain))?;
-                        self.model.decode(threads, rows, plain, frames)
-                    })
+                let rows = self.rows.read(header.part == 0, rows, frame_codec::most(plain));
+                rows.and_then(|rows| self.model.decode(threads, rows, plain, frames))
                     .map(|()| self.before = Some(header.payload_crc))
             }
             other => return Err(Damage::Codec(other)),
@@ -352,6 +347,31 @@ impl Unsealer {
     }
 }
 
+/// Reads the headers of the threads in blocks of frames, which costs less than the frames. The blocks of a stream are read one after
+/// another.
+#[derive(Default)]
+pub struct ThreadReader {
+    threads: Stream,
+    before: Option<u32>,
+}
+
+impl ThreadReader {
+    /// The headers have only the fields of the thread.
+    ///
+    /// # Errors
+    /// If the payload is damaged or was stored in another way.
+    pub fn threads(&mut self, header: &BlockHeader, payload: &[u8]) -> Result<Vec<FrameHeader>, Damage> {
+        let before = self.before.take();
+        header.check(payload)?;
+        if header.codec != codec::ROWS {
+            return Err(Damage::Codec(header.codec));
+        }
+        let (threads, _) = self.threads.threads(header, payload, before)?;
+        self.before = Some(header.payload_crc);
+        Ok(frame_codec::headers(threads))
+    }
+}
+
 /// A zstd stream that goes through several blocks.
 #[derive(Default)]
 struct Stream {
@@ -361,6 +381,22 @@ struct Stream {
 }
 
 impl Stream {
+    /// The threads of a block of frames, and its compressed rows. `before`: the checksum of the payload before it in the stream.
+    fn threads<'a>(
+        &mut self,
+        header: &BlockHeader,
+        payload: &'a [u8],
+        before: Option<u32>,
+    ) -> Result<(&[u8], &'a [u8]), Damage> {
+        let (head, rest) = RowsHead::read_from_prefix(payload).map_err(|_| Damage::Contents)?;
+        if header.part > 0 && before != Some(head.follows) {
+            return Err(Damage::Base);
+        }
+        let (threads, rows) = rest.split_at_checked(head.threads as usize).ok_or(Damage::Contents)?;
+        let threads = self.read(header.part == 0, threads, header.plain as usize);
+        threads.map(|threads| (threads, rows)).ok_or(Damage::Contents)
+    }
+
     /// Decompresses the next part: at most `most` bytes.
     fn read(&mut self, begins: bool, packed: &[u8], most: usize) -> Option<&[u8]> {
         let zstd = self.zstd.get_or_insert_default();

@@ -183,10 +183,10 @@ impl Sealer {
         Ok(self.block(&entry, 1, codec::INDEX, payload.len(), &[head, &self.packed].concat()))
     }
 
-    /// The bytes of a summary.
-    pub(super) fn seal_plain(&self, contents: Contents, payload: &[u8]) -> Vec<u8> {
-        let entry = IndexEntry { contents: contents.into(), first_ns: u64::MAX, ..IndexEntry::default() };
-        self.block(&entry, 1, codec::PLAIN, payload.len(), payload)
+    /// The bytes of the last block.
+    pub(super) fn seal_summary(&self) -> Vec<u8> {
+        let entry = IndexEntry { contents: Contents::Summary.into(), first_ns: u64::MAX, ..IndexEntry::default() };
+        self.block(&entry, 1, codec::PLAIN, 0, &[])
     }
 
     /// Records that an index block was written at this offset, in bytes from the start of the file.

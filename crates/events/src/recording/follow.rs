@@ -6,7 +6,6 @@
 
 use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError, Unsealer};
 use super::disk::{self, Unreadable};
-use super::index::SUMMARY;
 use crate::limits;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -66,7 +65,7 @@ pub fn is_being_written(file: &File) -> io::Result<bool> {
         return Ok(false);
     }
     match RecordingFile::open(file.try_clone()?) {
-        Ok(recording) => Ok((recording.header.is_locked() || is_shared(file)) && !recording.has_summary()?),
+        Ok(recording) => Ok((recording.header.is_locked() || is_shared(file)) && recording.summary()?.is_none()),
         // A writer takes the lock before it writes the header.
         Err(_) => Ok(length(file)? < HEADER as u64),
     }
@@ -181,11 +180,19 @@ impl RecordingFile {
         header: &BlockHeader,
         unsealer: &mut Unsealer,
     ) -> io::Result<Option<Vec<u8>>> {
+        let (payload, mut contents) = (self.payload(at, header)?, Vec::new());
+        Ok(unsealer.frames(header, &payload, &mut contents).is_ok().then_some(contents))
+    }
+
+    /// The payload of the block at an offset, with this header; less if the file ends in it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn payload(&self, at: u64, header: &BlockHeader) -> io::Result<Vec<u8>> {
         let mut payload = vec![0; header.stored as usize];
         let length = self.read_at(at + HEADER as u64, &mut payload, &mut |_, _| {})?;
         payload.truncate(length);
-        let mut contents = Vec::new();
-        Ok(unsealer.frames(header, &payload, &mut contents).is_ok().then_some(contents))
+        Ok(payload)
     }
 
     /// An unsealer for the blocks from an offset on, states among them.
@@ -244,13 +251,11 @@ impl RecordingFile {
         seek(&*self.file, SeekFrom::Hole(at)).ok()
     }
 
-    /// Whether the file has the end of a recording.
-    fn has_summary(&self) -> io::Result<bool> {
-        let Some(at) = self.size.checked_sub(SUMMARY as u64) else { return Ok(false) };
-        let mut bytes = [0; HEADER];
-        let length = self.file.read_at(&mut bytes, at)?;
-        let block = BlockHeader::read(&bytes[..length], self.header.short_id());
-        Ok(block.is_some_and(|block| Contents::from(block.contents) == Contents::Summary))
+    /// The header of the last block of a recording that ended properly, if the file ends with it.
+    pub(super) fn summary(&self) -> io::Result<Option<BlockHeader>> {
+        let Some(at) = self.size.checked_sub(HEADER as u64) else { return Ok(None) };
+        let block = self.block_header(at)?;
+        Ok(block.filter(|block| Contents::from(block.contents) == Contents::Summary))
     }
 }
 
@@ -416,7 +421,7 @@ impl Read for FileFrom {
         self.waited = match self.file.writing() {
             Writing::Now => true,
             Writing::Over => false,
-            Writing::Unknown => !self.file.has_summary()?,
+            Writing::Unknown => self.file.summary()?.is_none(),
         };
         if self.waited {
             return Err(ErrorKind::WouldBlock.into());

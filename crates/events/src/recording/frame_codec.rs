@@ -11,7 +11,7 @@ use super::planes::{put_columns, take_columns};
 use crate::frame::host::FIRST_KIND;
 use crate::frame::{Frames, HEADER};
 use foldhash::HashMap;
-use tracetui_shared::header::flag;
+use tracetui_shared::header::{FrameHeader, flag};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The word of a header with its time. Words have 8 bytes.
@@ -35,6 +35,16 @@ const IDS: usize = 2;
 const COMM: usize = 6;
 
 type Row = [u64; WORDS];
+
+/// The headers of threads, without the fields that do not belong to the thread.
+pub(super) fn headers(threads: &[u8]) -> Vec<FrameHeader> {
+    let header = |thread: &Thread| {
+        let mut bytes = [0; HEADER];
+        bytes[8 * PLACE..].copy_from_slice(thread);
+        zerocopy::transmute!(bytes)
+    };
+    threads.as_chunks().0.iter().map(header).collect()
+}
 
 /// The most bytes of the rows and payloads of `plain` bytes of frames.
 pub(super) fn most(plain: usize) -> usize {

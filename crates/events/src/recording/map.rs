@@ -1,19 +1,20 @@
 //! Finds places in a recording file by its index, with few reads. If the file has no end or its index is damaged, the headers of
 //! its blocks are used instead.
 
-use super::block::{BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER, OpenError, Unsealer};
+use super::block::{
+    BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER, INDEX_HEAD, OpenError, ThreadReader, Unsealer,
+};
 use super::follow::RecordingFile;
-use super::index::{IndexBlock, IndexEntry, IndexHead, IndexSummary, SKIPS, SUMMARY, Totals, entry_of, together};
+use super::index::{IndexBlock, IndexEntry, Totals, entry_of, together};
 use crate::limits;
 use std::fs::File;
 use std::io;
+use tracetui_shared::header::FrameHeader;
 use zerocopy::FromBytes;
 
 #[derive(Debug)]
 pub struct Map {
     file: RecordingFile,
-    /// The offset at which its last whole block ends.
-    end: u64,
     complete: bool,
     /// The last index block, and its offset.
     last: Option<(u64, IndexBlock)>,
@@ -35,15 +36,12 @@ impl Map {
     /// # Errors
     /// If the file cannot be read, or is no longer the one that was opened.
     pub fn of(mut file: RecordingFile) -> Result<Map, OpenError> {
-        let (size, end) = (file.check()?, HEADER as u64);
-        let (rest, totals) = (Vec::new(), Totals::default());
-        let mut map = Map { file, end, complete: false, last: None, rest, totals };
-        let summary = map.summary(size)?;
-        map.complete = summary.is_some();
-        let index = match summary {
-            Some(index) => Some(index),
-            None => map.last_header(size)?.map(|header| header.index),
-        };
+        let size = file.check()?;
+        let summary = file.summary()?;
+        let (complete, rest, totals) = (summary.is_some(), Vec::new(), Totals::default());
+        let mut map = Map { file, complete, last: None, rest, totals };
+        let last = if summary.is_some() { summary } else { map.last_header(size)? };
+        let index = last.map(|header| header.index);
         if let Some(at) = index.filter(|at| *at != 0)
             && let Some(block) = map.index_block(at)?
         {
@@ -68,11 +66,6 @@ impl Map {
         self.complete
     }
 
-    /// The offset at which its last whole block ends, in bytes from the start of the file.
-    pub fn end(&self) -> u64 {
-        self.end
-    }
-
     /// The sums of all blocks.
     pub fn totals(&self) -> &Totals {
         &self.totals
@@ -84,33 +77,19 @@ impl Map {
     /// # Errors
     /// If the file cannot be read.
     pub fn state_before(&self, ns: u64) -> io::Result<Option<u64>> {
-        let last = self.last.as_ref().map(|(_, block)| block);
-        let before = last.map_or_else(Totals::default, |block| sums(block.head.before, &block.entries));
-        if let Some(found) = last_state(before.last_ns, &self.rest, ns) {
+        let last = self.last.as_ref().map(|(_, block)| sums(block));
+        if let Some(found) = last_state(last.unwrap_or_default().last_ns, &self.rest, ns) {
             return Ok(Some(found));
         }
-        // The entries before the first state may span several index blocks.
-        let mut block = match last {
-            Some(last) => last.clone(),
-            None => return Ok(None),
-        };
-        for _ in 0..limits::INDEX_STEPS {
-            if block.head.before.last_ns < ns
-                && let Some(found) = last_state(block.head.before.last_ns, &block.entries, ns)
-            {
+        for head in self.heads() {
+            let (at, before) = head?;
+            if before.last_ns >= ns {
+                continue;
+            }
+            let Some(block) = self.index_block(at)? else { return Ok(None) };
+            if let Some(found) = last_state(block.before.last_ns, &block.entries, ns) {
                 return Ok(Some(found));
             }
-            // The farthest skip that still begins too late, or else the index block before.
-            let skips = block.head.skips.iter().filter(|skip| skip.offset != 0);
-            let far = skips.clone().filter(|skip| skip.last_ns >= ns).min_by_key(|skip| skip.offset);
-            let Some(skip) = far.or(block.head.skips.first()).filter(|skip| skip.offset != 0) else {
-                return Ok(None);
-            };
-            let number = block.head.number;
-            block = match self.index_block(skip.offset)? {
-                Some(earlier) if earlier.head.number < number => earlier,
-                _ => return Ok(None),
-            };
         }
         Ok(None)
     }
@@ -120,35 +99,23 @@ impl Map {
     /// # Errors
     /// If the file cannot be read.
     pub fn spine(&self) -> io::Result<Vec<(u64, Totals)>> {
-        self.spine_by(0)
-    }
-
-    /// A selection of index blocks, evenly spread, beginning with the first: at most about [`limits::INDEX_SPINE`]. Also returns
-    /// whether these are all index blocks.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn overview(&self) -> io::Result<(Vec<(u64, Totals)>, bool)> {
-        let number = self.last.as_ref().map_or(0, |(_, block)| block.head.number);
-        let few = |power: &usize| number / 16u64.pow(*power as u32) < limits::INDEX_SPINE;
-        let power = (0..SKIPS).find(few).unwrap_or(SKIPS - 1);
-        Ok((self.spine_by(power)?, power == 0))
-    }
-
-    /// The last index block, and the earlier ones that skips lead to.
-    fn spine_by(&self, skip: usize) -> io::Result<Vec<(u64, Totals)>> {
-        let mut spine = Vec::new();
-        let mut at = self.last.as_ref().map(|(at, _)| *at);
-        let mut number = u64::MAX;
-        let most = if skip == 0 { limits::INDEX_STEPS.pow(2) } else { 16 * limits::INDEX_SPINE as usize };
-        while let Some(offset) = at.filter(|_| spine.len() < most) {
-            let Some(block) = self.index_head(offset)?.filter(|head| head.number < number) else { break };
-            spine.push((offset, block.before));
-            number = block.number;
-            at = block.skips.get(skip).map(|skip| skip.offset).filter(|offset| *offset != 0);
-        }
+        let mut spine = self.heads().collect::<io::Result<Vec<_>>>()?;
         spine.reverse();
         Ok(spine)
+    }
+
+    /// The index blocks, beginning with the last, without a check of their checksums.
+    fn heads(&self) -> impl Iterator<Item = io::Result<(u64, Totals)>> {
+        let mut next = self.last.as_ref().map_or(0, |(at, _)| *at);
+        let head = move || {
+            let at = std::mem::take(&mut next);
+            let head = self.index_head(at).transpose()?;
+            Some(head.map(|(link, before)| {
+                next = if link < at { link } else { 0 };
+                (at, before)
+            }))
+        };
+        std::iter::from_fn(head).take(limits::INDEX_STEPS)
     }
 
     /// The blocks that the index does not describe yet. If there are more than [`limits::BLOCKS_LISTED`], neighbours are merged.
@@ -163,32 +130,17 @@ impl Map {
     pub fn index_block(&self, at: u64) -> io::Result<Option<IndexBlock>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
         let payload = self.file.contents(at, &header, &mut Unsealer::default())?;
-        Ok(payload.and_then(|payload| IndexBlock::read(&payload)))
+        let block = payload.and_then(|payload| IndexBlock::read(&payload));
+        Ok(block.filter(|block| block.entries.iter().all(|entry| entry.offset < at)))
     }
 
-    /// The bytes of the index block at an offset, with header and padding. `None` if there is none.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub(super) fn length_of(&self, at: u64) -> io::Result<Option<u64>> {
-        Ok(self.index_header(at)?.map(|header| (HEADER + header.padded()) as u64))
-    }
-
-    /// The entries of the index block at an offset. Empty if it is damaged or there is none.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn index_entries(&self, at: u64) -> io::Result<Vec<IndexEntry>> {
-        Ok(self.index_block(at)?.map_or_else(Vec::new, |block| block.entries))
-    }
-
-    /// The start of an index block, without a check of its checksum.
-    fn index_head(&self, at: u64) -> io::Result<Option<IndexHead>> {
+    /// The offset of the index block before, and the sums, in the index block at an offset. `None` if there is none.
+    fn index_head(&self, at: u64) -> io::Result<Option<(u64, Totals)>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
-        let mut bytes = [0; size_of::<IndexHead>()];
-        let length = read_at(&self.file, at + HEADER as u64, &mut bytes)?;
-        let whole = length == bytes.len() && header.plain as usize >= length;
-        Ok(IndexHead::read_from_bytes(&bytes).ok().filter(|_| whole))
+        let mut bytes = [0; INDEX_HEAD];
+        let whole = read_at(&self.file, at + HEADER as u64, &mut bytes)? == INDEX_HEAD;
+        let before = Totals::read_from_bytes(&bytes).ok().filter(|_| whole && header.plain as usize >= INDEX_HEAD);
+        Ok(before.map(|before| (header.index, before)))
     }
 
     fn index_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
@@ -208,18 +160,15 @@ impl Map {
         self.file.contents(entry.offset, &header, unsealer)
     }
 
-    /// Reads the summary at the end. Returns the offset of the last index block.
-    fn summary(&mut self, size: u64) -> io::Result<Option<u64>> {
-        let Some(at) = size.checked_sub(SUMMARY as u64) else { return Ok(None) };
-        let mut bytes = [0; SUMMARY];
-        let length = read_at(&self.file, at, &mut bytes)?;
-        let Some(header) = BlockHeader::read(&bytes[..length], self.file.header().short_id()) else { return Ok(None) };
-        let payload = bytes.get(HEADER..HEADER + header.stored as usize);
-        let whole = Contents::from(header.contents) == Contents::Summary;
-        let Some(payload) = payload.filter(|_| whole).and_then(|payload| header.frames(payload).ok()) else {
-            return Ok(None);
-        };
-        Ok(IndexSummary::read_from_bytes(&payload).ok().map(|_| header.index))
+    /// The headers of the threads in a block of frames. `None` if they are damaged, or if `reader` did not read the earlier blocks of
+    /// their stream.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn threads(&self, entry: &IndexEntry, reader: &mut ThreadReader) -> io::Result<Option<Vec<FrameHeader>>> {
+        let Some(header) = self.file.block_header(entry.offset)? else { return Ok(None) };
+        let payload = self.file.payload(entry.offset, &header)?;
+        Ok(reader.threads(&header, &payload).ok())
     }
 
     /// The last block header in the file. Also `None` if the end of the file is damaged.
@@ -247,10 +196,9 @@ impl Map {
     fn read_rest(&mut self, size: u64) -> io::Result<()> {
         let mut at = HEADER as u64;
         if let Some((offset, block)) = &self.last {
-            self.totals = sums(block.head.before, &block.entries);
+            self.totals = sums(block);
             at = offset + self.file.block_header(*offset)?.map_or(0, |header| (HEADER + header.padded()) as u64);
         }
-        self.end = at;
         let file = self.file.clone();
         let mut window = Window::new(&file);
         // Usually a block begins here. After damaged bytes, the next one begins somewhere later.
@@ -267,7 +215,7 @@ impl Map {
                     self.rest = self.rest.chunks(2).map(together).collect();
                 }
             }
-            (at, self.end) = (next, next);
+            at = next;
         }
         Ok(())
     }
@@ -327,9 +275,11 @@ impl<'a> Window<'a> {
     }
 }
 
-fn sums(mut before: Totals, entries: &[IndexEntry]) -> Totals {
-    entries.iter().for_each(|entry| before.add(entry));
-    before
+/// The sums of all blocks up to the end of an index block.
+fn sums(block: &IndexBlock) -> Totals {
+    let mut sums = block.before;
+    block.entries.iter().for_each(|entry| sums.add(entry));
+    sums
 }
 
 /// The last state before every event from `ns` on. `latest` is the latest time before the entries.

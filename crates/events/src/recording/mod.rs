@@ -7,16 +7,15 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`block`] | headers and checksums |
-//! | `rows`, `planes` | the form in which frames compress well |
+//! | `frame_codec`, `planes` | the form in which frames compress well |
 //! | [`index`] | the contents of each block |
-//! | `seal`, [`writer`] | frames into blocks |
+//! | `block_writer`, [`writer`] | frames into blocks |
 //! | [`map`] | finding places in a file by its index |
 //! | [`reader`] | blocks from a file or a pipe, even if parts are damaged or missing |
 //! | [`follow`] | a recording file: whether it is still being written, and how to follow it |
 //! | [`holes`] | the unreadable parts |
 //! | [`disk`] | reads of a disk that fails in places |
 //! | [`frames`] | the output of the reader, in the form that the pipeline takes |
-//! | [`search`], `texts` | the blocks that may contain wanted events |
 
 pub mod block;
 mod block_writer;
@@ -27,14 +26,11 @@ mod frame_codec;
 pub mod frames;
 pub mod holes;
 pub mod index;
-pub mod index_keys;
 pub mod map;
 mod planes;
 pub mod reader;
-pub mod search;
 #[cfg(test)]
 mod tests;
-mod texts;
 pub mod writer;
 
 pub use map::Map;

@@ -2,7 +2,7 @@
 
 use super::block::{BATCH_END, Contents, FileHeader, HEADER};
 use super::block_writer::Sealer;
-use super::index::{IndexEntry, IndexSummary, Indexer, KeysOf, Totals};
+use super::index::{IndexEntry, Indexer, Totals};
 use crate::frame::host::{Continues, HostFrame};
 use crate::frame::{Batch, Frames, HEADER as FRAME_HEADER};
 use crate::limits;
@@ -27,12 +27,12 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a recording. Its index contains the keys that `keys` finds.
+    /// Begins a recording.
     ///
     /// # Errors
     /// If the file header cannot be written.
-    pub fn new(out: W, header: &FileHeader, keys: KeysOf) -> io::Result<Writer<W>> {
-        Writer::with(out, header, Indexer::new(keys))
+    pub fn new(out: W, header: &FileHeader) -> io::Result<Writer<W>> {
+        Writer::with(out, header, Indexer::default())
     }
 
     /// Begins the next file of the trace, with the state after the frames so far.
@@ -128,14 +128,9 @@ impl<W: Write> Writer<W> {
     /// If it cannot be written.
     pub fn end(mut self, state: &Batch) -> io::Result<(W, u64)> {
         self.flush()?;
-        let end = self.written;
         self.parts(Contents::End, state)?;
-        if let Some(index) = self.indexer.rest() {
-            self.index(&index)?;
-        }
-        let summary = IndexSummary { totals: *self.indexer.totals(), end };
-        let block = self.sealer.seal_plain(Contents::Summary, summary.as_bytes());
-        self.write(&block)?;
+        self.index()?;
+        self.write(&self.sealer.seal_summary())?;
         self.out.flush()?;
         Ok((self.out, self.written))
     }
@@ -152,7 +147,7 @@ impl<W: Write> Writer<W> {
 
     /// The bytes that the end of the recording would take now, in addition to a final state: the index and the summary.
     pub fn closing(&self) -> u64 {
-        (2 * HEADER + self.indexer.rest_bytes() + size_of::<IndexSummary>()) as u64
+        (2 * HEADER + self.indexer.rest_bytes()) as u64
     }
 
     /// Bytes written so far.
@@ -192,17 +187,15 @@ impl<W: Write> Writer<W> {
     fn put(&mut self, entry: IndexEntry, block: &[u8]) -> io::Result<()> {
         let offset = self.written;
         self.write(block)?;
-        match self.indexer.add(entry, offset, block.len()) {
-            Some(index) => self.index(&index),
-            None => Ok(()),
-        }
+        if self.indexer.add(entry, offset, block.len()) { self.index() } else { Ok(()) }
     }
 
-    fn index(&mut self, payload: &[u8]) -> io::Result<()> {
-        let block = self.sealer.seal_index(payload)?;
+    /// Writes an index block of the blocks since the last one, if there are any.
+    fn index(&mut self) -> io::Result<()> {
+        let Some(payload) = self.indexer.rest() else { return Ok(()) };
+        let block = self.sealer.seal_index(&payload)?;
         let offset = self.written;
         self.write(&block)?;
-        self.indexer.written(offset);
         self.sealer.indexed(offset);
         Ok(())
     }

@@ -157,7 +157,6 @@ mod tests {
     use tracetui_events::pipeline::Pipeline;
     use tracetui_events::recording::Writer;
     use tracetui_events::recording::block::FileHeader;
-    use tracetui_events::recording::index_keys::keys_of;
     use tracetui_events::synthetic::Maker;
 
     /// 4,000 opens, 10 ms apart, in batches of 100; every thousandth has another comm. Their times.
@@ -177,8 +176,7 @@ mod tests {
 
     /// A recording with a state after each batch.
     fn write_with_states(path: &Path, batches: &[Batch]) {
-        let mut writer =
-            Writer::new(File::create(path).expect("room"), &FileHeader::new([3; 16], 0), keys_of).expect("room");
+        let mut writer = Writer::new(File::create(path).expect("room"), &FileHeader::new([3; 16], 0)).expect("room");
         let mut pipeline = Pipeline::default();
         for batch in batches {
             writer.batch(batch.bytes()).expect("room");
