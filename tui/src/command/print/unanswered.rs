@@ -113,7 +113,7 @@ mod tests {
     fn a_line_waits_for_an_answer_in_order() {
         let make = |made: &mut Maker| {
             made.open(7, "cc1", "/a/x.h", -2);
-            made.open(8, "sh", "/etc/key", -13);
+            made.open(8, "sh", "/etc/key", -libc::EMFILE);
             made.open(7, "cc1", "/b/x.h", 4);
             made.open(7, "cc1", "/a/y.h", -2);
             made.ns += LIVE_NS;
