@@ -3,7 +3,7 @@
 use crate::execs::become_program;
 use crate::stdio::{is_sleep, open, start, terminal, wait_for};
 use crate::sys::{self, fork};
-use crate::traced::{Traced, alone};
+use crate::traced::{Dir, Traced, alone};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -17,6 +17,33 @@ fn shown(pid: i32) -> (Value, Value, bool) {
     let login = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok();
     let login = login.map(|uid| uid.parse::<u32>().expect("a number")).filter(|uid| *uid != u32::MAX);
     (json!(of(3)), json!(login), of(4) != 0)
+}
+
+/// Each devpts counts its own terminals: only the mount namespace tells them apart.
+#[test]
+fn a_terminal_of_another_devpts_has_another_mount_namespace() {
+    let dir = Dir::alone();
+    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
+    let pid = start(|| {
+        sys::own_mounts();
+        sys::mount_with("devpts", &dir.at(""), "devpts", 0, "newinstance,ptmxmode=0666");
+        // SAFETY: the calls take integers, and a pointer that outlives them.
+        unsafe {
+            libc::setsid();
+            let unlocked = 0;
+            libc::ioctl(open(&dir.at("ptmx"), libc::O_RDWR | libc::O_NOCTTY), libc::TIOCSPTLCK, &raw const unlocked);
+        }
+        open(&dir.at("0"), libc::O_RDWR);
+    });
+    wait_for(|| is_sleep(pid).then_some(()));
+    sys::kill(pid, libc::SIGKILL);
+    sys::wait(pid);
+    let run = traced.stop_and_check();
+    let own = fs::read_link("/proc/self/ns/mnt").expect("a link");
+    for event in [run.one("exec", pid, |_| true), run.one("exit", pid, |_| true)] {
+        assert_eq!(event["tty"], "pts/0", "{event}");
+        assert_ne!(format!("mnt:[{}]", event["mnt_ns"]), own.to_string_lossy(), "{event}");
+    }
 }
 
 #[test]
