@@ -164,7 +164,6 @@ impl Exit {
         Some(match sent.code {
             // A file made it (fcntl(2), O_ASYNC): the current process may have used the file, or been interrupted.
             _ if has(PRIVILEGED) && is("SIGIO") => return None,
-            SI_SIGIO => return None,
             _ if has(PRIVILEGED) => match () {
                 () if is("SIGKILL") && has(OOM) => Cause::Oom,
                 // The init of a pid namespace ends its processes; a tracer, its tracees; a session leader, its session.
@@ -176,7 +175,8 @@ impl Exit {
                 () if is("SIGXFSZ") => Cause::Limit,
                 () => Cause::Other,
             },
-            SI_TIMER | SI_MESGQ | SI_ASYNCIO => Cause::Other,
+            // Any process can queue a signal with these codes.
+            SI_SIGIO..=SI_TIMER => return None,
             // Only its delivery was seen.
             ..=0 if sent.tgid.0 == 0 => return None,
             ..=0 => Cause::Kill(sent),
@@ -189,8 +189,8 @@ impl Exit {
                 Cause::Fault((code != SI_KERNEL).then_some(sent.address))
             }
             _ if is("SIGKILL") && has(OOM) => Cause::Oom,
-            POLL_IN..=POLL_HUP if !is("SIGSYS") => return None,
-            _ => Cause::Other,
+            // A file made it (F_SETSIG), or the process queued it itself.
+            _ => return None,
         })
     }
 
@@ -198,8 +198,6 @@ impl Exit {
     fn by(&self, out: &mut Vec<u8>) -> bool {
         let Some(cause) = self.cause() else { return false };
         let text = match cause {
-            // A process can queue a signal that looks like one of a timer or a message queue.
-            Cause::Other if self.record.sent.code < 0 => return false,
             Cause::Kill(_) if self.record.facts & fact::SELF != 0 => "by itself".to_owned(),
             Cause::Kill(sent) => {
                 out.extend_from_slice(b"by ");
@@ -279,16 +277,11 @@ impl Exit {
     }
 }
 
-/// `SI_KERNEL`, `SI_TIMER`, `SI_MESGQ`, `SI_ASYNCIO`, `SI_SIGIO`, `SYS_SECCOMP`, and the first and last of the codes of files
-/// (`send_sigio`, fs/fcntl.c), of `si_code` (include/uapi/asm-generic/siginfo.h).
+/// `SI_KERNEL`, `SI_TIMER`, `SI_SIGIO` and `SYS_SECCOMP`, of `si_code` (include/uapi/asm-generic/siginfo.h).
 const SI_KERNEL: i32 = 0x80;
 const SI_TIMER: i32 = -2;
-const SI_MESGQ: i32 = -3;
-const SI_ASYNCIO: i32 = -4;
 const SI_SIGIO: i32 = -5;
 const SYS_SECCOMP: i32 = 1;
-const POLL_IN: i32 = 1;
-const POLL_HUP: i32 = 6;
 /// `SECCOMP_MODE_STRICT` (include/uapi/linux/seccomp.h) and `SECCOMP_MODE_DEAD` (kernel/seccomp.c).
 const STRICT: u32 = 1;
 const DEAD: u32 = 3;
@@ -486,7 +479,9 @@ mod tests {
             ((HUP, SI_KERNEL, SENT | PRIVILEGED), "other", "by the kernel"),
             // A timer interrupts any process, also one that is ending.
             ((ALRM, SI_KERNEL, SENT | PRIVILEGED | ENDING), "other", "by the kernel"),
-            ((ALRM, SI_TIMER, SENT), "other", ""),
+            ((ALRM, SI_TIMER, SENT), "", ""),
+            ((TERM, -3, SENT), "", ""),
+            ((TERM, SI_KERNEL, SENT | SELF), "", ""),
             ((PIPE, 0, SENT | UNNAMED | SELF), "other", "by the kernel"),
             ((XFSZ, 0, SENT | UNNAMED | SELF), "limit", "by a limit"),
             ((XFSZ, 0, SENT | SELF), "kill", "by itself"),
@@ -500,14 +495,14 @@ mod tests {
             ((SYS, SYS_SECCOMP, SENT | SELF | FILTER), "seccomp", "by seccomp"),
             ((SYS, SYS_SECCOMP, SENT | SELF), "", ""),
             // F_SETSIG.
-            ((KILL, POLL_IN, SENT), "", ""),
-            ((TERM, POLL_HUP, SENT | SELF), "", ""),
+            ((KILL, 1, SENT), "", ""),
+            ((TERM, 6, SENT | SELF), "", ""),
             ((SEGV, SI_SIGIO, SENT), "", ""),
             // Without it.
             ((POLL, SI_KERNEL, SENT | PRIVILEGED), "", ""),
             ((POLL, SI_KERNEL, SENT | PRIVILEGED | SELF), "", ""),
             ((POLL, 0, SENT), "kill", "by oomd[812]"),
-            ((SYS, 2, SENT | SELF), "other", "by the kernel"),
+            ((SYS, 2, SENT | SELF), "", ""),
             ((TERM, 0, 0), "", ""),
             ((0, 0, SENT), "", ""),
         ];
