@@ -154,6 +154,8 @@ impl Miss {
             && (found.rights != PATH || wanted.rights == PATH)
             && match kind {
                 Kind::Tcp => passed <= SOON_NS && wanted.dir == found.dir && (next || wanted.above != found.above),
+                // execvp(3) continues at once after a refusal.
+                _ if refused => passed <= SOON_NS && next,
                 _ => passed <= SEARCH_NS && others <= BETWEEN,
             }
     }
@@ -305,10 +307,28 @@ impl Searches {
             }
         }
         let miss = Miss { failure, kind, time, wanted, named, optional, after: 0 };
+        if miss.is_script() {
+            let name = place(body).map(|(_, name)| self.hasher.hash_one(name));
+            self.answer_search(process.key, &Miss { wanted: Wanted { name, ..wanted }, ..miss });
+        }
         self.add(process.key, miss);
         if matches!((place(body), wanted.name), (Some((b"/", _)), Some(_))) && !named {
             self.walked_up(process.key, miss);
         }
+    }
+
+    /// Answers the calls of a search that found this script.
+    fn answer_search(&mut self, key: ProcessKey, script: &Miss) {
+        let Some(waiting) = self.waiting.get_mut(&key) else { return };
+        let before = waiting.misses.len();
+        waiting.retain(|miss, others| {
+            let answered = miss.is_answered(Kind::Exec, &script.wanted, others, script.time) && !miss.is_script();
+            if answered && !miss.optional {
+                self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
+            }
+            !answered
+        });
+        self.all -= before - waiting.misses.len();
     }
 
     /// A search is optional if it ended in the root directory after it tried each directory above the first one, and no other.

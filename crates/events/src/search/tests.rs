@@ -71,6 +71,15 @@ const ANSWERS: &[Answers] = &[
         made.exit(7, "cat", 1 << 8);
         made.open(7, "cat", "/b/w", 3);
     }),
+    ("a search that found a script, and one that continued at once", &[0, 2], |made| {
+        exec(made, b"/a/s", -2);
+        exec(made, b"/b/s", -8);
+        exec(made, b"/a/x", -13);
+        exec(made, b"/b/x", 0);
+        exec(made, b"/a/y", -13);
+        made.ns += 60_000_000_000;
+        exec(made, b"/b/y", 0);
+    }),
     ("another success between does not end a search", &[0], |made| {
         made.open_all(7, "ld", "/a/libx.so:-2 /b/crt.o /c/libx.a:4");
     }),
