@@ -4,6 +4,7 @@
 
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
+use memchr::memmem;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use tracetui_events::event::exec::Exec;
@@ -218,8 +219,11 @@ impl RowKeys {
 /// Whether the same path may have run another script before. The file of the event is the interpreter's. Only root writes to the
 /// directories of the system.
 fn may_be_another_script(exec: &Exec<'_>) -> bool {
-    let system = [&b"/usr/"[..], b"/bin/", b"/sbin/"];
-    !exec.interp.is_empty() && !system.iter().any(|directory| exec.filename.starts_with(directory))
+    let path = exec.filename;
+    let of_system = [&b"/usr/bin/"[..], b"/usr/sbin/", b"/usr/lib", b"/usr/share/", b"/bin/", b"/sbin/"];
+    let of_root =
+        of_system.iter().any(|directory| path.starts_with(directory)) && memmem::find(path, b"/../").is_none();
+    !exec.interp.is_empty() && !of_root
 }
 
 impl Runs {
