@@ -285,6 +285,10 @@ mod tests {
             assert_eq!(said.is_some_and(|said| said.contains("ns_pid=ID")), refused, "{typed}");
             work(keys(&mut app, "\x1b"));
         }
+        app.search.is_inner = true;
+        keys(&mut app, "/pid=2");
+        assert_eq!(app.search.error(), Some(super::language::INNER_ID));
+        keys(&mut app, "\x1b");
         // A key takes the id from the event. It stays while the filter is edited.
         work(keys(&mut app, "pf err"));
         assert_eq!((app.filter.text().as_str(), app.filter.error()), ("pid=7 err", None));

@@ -281,7 +281,8 @@ impl App {
         pipeline.set_zone(settings.zone);
         let mut filter = FilterState::default();
         filter.history = History::of(settings.filters.clone());
-        filter.is_inner = settings.is_inner;
+        let mut search = Search::default();
+        (filter.is_inner, search.is_inner) = (settings.is_inner, settings.is_inner);
         filter.set(&settings.filter, pipeline.world())?;
         pipeline.follow(&filter.roots());
         let mut events = EventList::new();
@@ -291,7 +292,7 @@ impl App {
             store: Store::new(settings.budget.kept_bytes(0)),
             events,
             filter,
-            search: Search::default(),
+            search,
             prompt: None,
             detail: Detail::default(),
             views: Views::new(settings.budget),

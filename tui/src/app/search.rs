@@ -2,6 +2,7 @@
 
 mod unloaded;
 
+use super::filter::language::{HOST_IDS, INNER_ID};
 use super::prompt::line::History;
 use super::views::event_list::EventList;
 use super::views::event_list::row;
@@ -157,6 +158,8 @@ pub struct Search {
     pub(crate) no_others: bool,
     last: String,
     buffers: (Vec<u8>, Scratch),
+    /// Whether ids are typed in a pid namespace other than the host's.
+    pub(super) is_inner: bool,
 }
 
 impl Search {
@@ -281,7 +284,10 @@ impl Search {
         self.pattern = None;
         self.recount();
         if let Some(filter) = Filter::parse(text, world).ok().filter(Filter::compares_fields) {
-            self.pattern = Some(Pattern::Terms(Box::new(filter)));
+            match self.is_inner && filter.compares(&HOST_IDS) {
+                true => self.error = Some(INNER_ID.to_owned()),
+                false => self.pattern = Some(Pattern::Terms(Box::new(filter))),
+            }
             return;
         }
         match RegexBuilder::new(text).case_insensitive(smart).size_limit(1 << 20).build() {
