@@ -6,7 +6,7 @@
 //! the first bytes of regular files. A file system may not answer, so the lookup runs on a separate thread
 //! ([`crate::command`]), which nobody waits for.
 
-mod file;
+mod file_node;
 mod path_walk;
 mod subject;
 mod tcp;

@@ -3,7 +3,7 @@
 
 mod program;
 
-use super::file::{APPEND_ONLY, FileNode, IMMUTABLE, mounted};
+use super::file_node::{APPEND_ONLY, FileNode, IMMUTABLE, mounted};
 use super::subject::{self, Subject};
 use super::{Names, Refusal};
 use rustix::fs::FileType;
