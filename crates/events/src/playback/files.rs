@@ -17,6 +17,7 @@ use crate::recording::holes::Holes;
 use crate::recording::reader::{Ending, Item, Reader};
 use crate::text::time::Zone;
 use foldhash::HashMap;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -191,16 +192,24 @@ impl Troubles {
     }
 }
 
-/// The names of users and groups of a trace, also of those that were made while it ran.
-#[derive(Debug)]
-pub struct Accounts<'w> {
-    world: &'w World,
+/// The users and groups of a trace. The files are read only for a name that is unknown at the start.
+pub struct Accounts<'a> {
+    /// Those that are known at the start.
+    world: &'a World,
+    files: &'a Files,
+    /// Those of the whole trace.
+    all: OnceCell<Ids>,
+}
+
+/// The ids of users and groups by name.
+#[derive(Default)]
+struct Ids {
     users: HashMap<String, u32>,
     groups: HashMap<String, u32>,
 }
 
-impl Accounts<'_> {
-    fn take(&mut self, frame: Option<HostFrame>) {
+impl Ids {
+    fn add(&mut self, frame: Option<HostFrame>) {
         let (names, name, id) = match frame {
             Some(HostFrame::User(user)) => (&mut self.users, user.name, user.uid.0),
             Some(HostFrame::Group(group)) => (&mut self.groups, group.name, group.gid.0),
@@ -212,13 +221,18 @@ impl Accounts<'_> {
     }
 }
 
-/// The names that are known at the start come first.
+impl Accounts<'_> {
+    fn all(&self) -> &Ids {
+        self.all.get_or_init(|| self.files.ids())
+    }
+}
+
 impl NameLookup for Accounts<'_> {
     fn uid(&self, name: &str) -> Option<u32> {
-        self.world.uid(name).or_else(|| self.users.get(name).copied())
+        self.world.uid(name).or_else(|| self.all().users.get(name).copied())
     }
     fn gid(&self, name: &str) -> Option<u32> {
-        self.world.gid(name).or_else(|| self.groups.get(name).copied())
+        self.world.gid(name).or_else(|| self.all().groups.get(name).copied())
     }
     fn end(&self) -> Option<i128> {
         NameLookup::end(self.world)
@@ -290,18 +304,23 @@ impl Files {
         self.parts.first().map_or("", |part| &part.name)
     }
 
-    /// The users and groups of the whole trace, for names that `world` does not know yet. Reads all files but pipes.
-    pub fn accounts<'w>(&self, world: &'w World) -> Accounts<'w> {
-        let mut accounts = Accounts { world, users: HashMap::default(), groups: HashMap::default() };
+    /// The users and groups of the trace. `world`: the state at its start.
+    pub fn accounts<'a>(&'a self, world: &'a World) -> Accounts<'a> {
+        Accounts { world, files: self, all: OnceCell::new() }
+    }
+
+    /// The users and groups in all files but pipes.
+    fn ids(&self) -> Ids {
+        let mut ids = Ids::default();
         for (part, file) in self.parts.iter().filter_map(|part| Some((part, part.regular()?))) {
             let mut reader = reader_at(file, HEADER as u64, &part.unreadable, AtEnd::Stop);
             reader.limit_states(self.budget.state());
             while let Ok(Some(item)) = reader.next() {
                 let (Item::Batch(batch) | Item::State(batch) | Item::End(batch)) = item else { continue };
-                batch.frames().for_each(|frame| accounts.take(HostFrame::decode(&frame)));
+                batch.frames().for_each(|frame| ids.add(HostFrame::decode(&frame)));
             }
         }
-        accounts
+        ids
     }
 
     /// The options of the trace. They are in its first frames, or, if these are unreadable, in the next state.

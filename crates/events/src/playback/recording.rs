@@ -98,8 +98,7 @@ impl Recording {
             (Ok(recorded), _) => recorded,
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
-        let wanted = filters.compile(&start).or_else(|_| filters.compile(&input.accounts(&start)));
-        let mut wanted = wanted.map_err(|error| Error::Usage(error.render()))?;
+        let mut wanted = filters.compile(&input.accounts(&start)).map_err(|error| Error::Usage(error.render()))?;
         if !wanted.whole.names_kinds() {
             wanted.kinds = recorded.kinds;
         }
