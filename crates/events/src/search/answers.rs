@@ -200,6 +200,26 @@ impl Waiting {
         bits(found).any(|(word, bit)| self.targets.get(word).is_some_and(|word| word & bit != 0))
     }
 
+    /// Removes the answered calls and passes on those that counted as failures. Removes optional ones after `most` successes. Returns
+    /// how many it removed.
+    fn answer(
+        &mut self,
+        process: ProcessKey,
+        most: u32,
+        out: &mut Vec<Answered>,
+        is_answered: impl Fn(&Miss, u32) -> bool,
+    ) -> usize {
+        let before = self.misses.len();
+        self.retain(|miss, others| {
+            let answered = is_answered(miss, others);
+            if answered && !miss.optional {
+                out.push(Answered { id: miss.failure.id, kind: miss.kind, process });
+            }
+            !(answered || miss.optional && others >= most)
+        });
+        before - self.misses.len()
+    }
+
     /// Keeps some of the calls.
     fn retain(&mut self, mut keep: impl FnMut(&Miss, u32) -> bool) {
         (self.targets, self.optional) = (Default::default(), false);
@@ -307,28 +327,19 @@ impl Searches {
             }
         }
         let miss = Miss { failure, kind, time, wanted, named, optional, after: 0 };
-        if miss.is_script() {
-            let name = place(body).map(|(_, name)| self.hasher.hash_one(name));
-            self.answer_search(process.key, &Miss { wanted: Wanted { name, ..wanted }, ..miss });
+        if miss.is_script()
+            && let Some(waiting) = self.waiting.get_mut(&process.key)
+        {
+            // The search found the file.
+            let found = Wanted { name: place(body).map(|(_, name)| self.hasher.hash_one(name)), ..wanted };
+            self.all -= waiting.answer(process.key, u32::MAX, &mut self.answered, |earlier, others| {
+                !earlier.is_script() && earlier.is_answered(kind, &found, others, time)
+            });
         }
         self.add(process.key, miss);
         if matches!((place(body), wanted.name), (Some((b"/", _)), Some(_))) && !named {
             self.walked_up(process.key, miss);
         }
-    }
-
-    /// Answers the calls of a search that found this script.
-    fn answer_search(&mut self, key: ProcessKey, script: &Miss) {
-        let Some(waiting) = self.waiting.get_mut(&key) else { return };
-        let before = waiting.misses.len();
-        waiting.retain(|miss, others| {
-            let answered = miss.is_answered(Kind::Exec, &script.wanted, others, script.time) && !miss.is_script();
-            if answered && !miss.optional {
-                self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
-            }
-            !answered
-        });
-        self.all -= before - waiting.misses.len();
     }
 
     /// A search is optional if it ended in the root directory after it tried each directory above the first one, and no other.
@@ -374,15 +385,9 @@ impl Searches {
         // The calls since the last success, if all of them tried the directory of this one.
         let alternative = may_be && waiting.latest().next().is_some() && waiting.latest().all(is_part);
         if waiting.optional || alternative || waiting.may_have(&found) {
-            let before = waiting.misses.len();
-            waiting.retain(|miss, others| {
-                let answered = miss.is_answered(kind, &found, others, now) || alternative && others == 0;
-                if answered && !miss.optional {
-                    self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
-                }
-                !(answered || miss.optional && others >= AFTERWARDS)
+            self.all -= waiting.answer(key, AFTERWARDS, &mut self.answered, |miss, others| {
+                miss.is_answered(kind, &found, others, now) || alternative && others == 0
             });
-            self.all -= before - waiting.misses.len();
         }
         waiting.successes = waiting.successes.saturating_add(1);
         // After an exec another program runs.
