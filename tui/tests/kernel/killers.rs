@@ -245,7 +245,8 @@ fn second_sender(_: &Dir) -> Told {
     Ok(vec![killed(held, by(second, "the second"))])
 }
 
-/// Another process sends more blocked signals than the kernel side notes. It is not the sender of an older one, which may be unknown by then.
+/// Another process sends more blocked signals than the probes remember. It must not be named as the sender of an older one, whose sender
+/// may be unknown by then.
 fn crowded_out(_: &Dir) -> Told {
     let go = Shared::new();
     let (mut ready, set) = std::io::pipe().expect("a pipe");

@@ -19,7 +19,7 @@ fn shown(pid: i32) -> (Value, Value, bool) {
     (json!(of(3)), json!(login), of(4) != 0)
 }
 
-/// Each devpts counts its own terminals: only the mount namespace tells them apart.
+/// Each devpts numbers its own terminals. Only the mount namespace distinguishes them.
 #[test]
 fn a_terminal_of_another_devpts_has_another_mount_namespace() {
     let dir = Dir::alone();

@@ -327,7 +327,7 @@ const KILLER: &[Field] = &[
     Field::new(
         "cause",
         Shape::Text,
-        "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (a timer, a terminal, a broken pipe, or a process that pretends to be a timer).",
+        "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe).",
         |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word()))),
     ),
 ];
@@ -355,7 +355,7 @@ pub(crate) const FIELDS: &[Field] = &[
         ..Field::new(
             "killed_by",
             Shape::Object,
-            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, or if a file made it (fcntl(2), O_ASYNC).",
+            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, if a file made it (fcntl(2), O_ASYNC), or if its code is one that any process can queue (sigqueue(3)).",
             |s| {
                 exit(s, |e| match (e.ended(), e.cause()) {
                     (Ended::Code(_), _) => Value::Null,
