@@ -1,23 +1,23 @@
 //! System calls that ended: numbers, arguments and registers of the tables of each architecture.
 
 use crate::arch::on_arm;
-use crate::calls::bpf::is_dismissed;
-use crate::calls::{ALL, Calls, NONE};
-use crate::read::{self, forgotten, has, ld, load_at};
+use crate::context::{self, Context};
+use crate::ioctl::is_dismissed;
+use crate::read::{forgotten, get, has, ld, load_at};
 use crate::task::current;
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
-use aya_ebpf::programs::{ProbeContext, TracePointContext};
-use core::ffi::c_void;
+use tracetui_shared::calls::{self, MEANINGS};
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::open::abi;
 
 /// A system call that ended.
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// The entry of the call ([`by_number`]).
-    entry: u8,
+    /// The kind and the operation ([`calls::Row`]).
+    kind: u8,
+    op: u8,
     /// The current task.
     pub task: u64,
     /// The first four arguments.
@@ -31,22 +31,22 @@ pub struct Call {
     /// That signal killed the process for certain.
     pub killed: bool,
     /// The context of the program.
-    pub context: *mut c_void,
+    pub context: Context,
     /// Address of the `struct pt_regs`.
     regs: u64,
 }
 
 impl Call {
-    /// Whether it is one of these calls.
+    /// Whether it is a call of a kind.
     #[inline(always)]
-    pub fn is_of(&self, calls: &Calls) -> bool {
-        self.entry >> WHICH_BITS == calls.kind as u8
+    pub fn is_of(&self, kind: Kind) -> bool {
+        self.kind == kind as u8
     }
 
     /// Which of the kind's calls it is.
     #[inline(always)]
-    pub fn which(&self) -> u8 {
-        self.entry & ((1 << WHICH_BITS) - 1)
+    pub fn op(&self) -> u8 {
+        self.op
     }
 }
 
@@ -58,64 +58,11 @@ fn settled(entry: u8, abi: u8, ret: i64) -> (u8, u8) {
     (both as u8, (both >> 8) as u8)
 }
 
-/// Bits of an entry that contain which of its kind's calls it is.
-const WHICH_BITS: u32 = 3;
-
-/// The calls of the tables of an architecture, by number. `first` is the first table. Each table has a byte, in the order of
-/// [`abi`]: the kind and which of its calls it is; 0 for a call that makes no events. So one load and one test dismiss most
-/// calls.
-const fn by_number<const COUNT: usize>(first: usize, tables: usize) -> [u32; COUNT] {
-    let mut entries = [0; COUNT];
-    let mut kind = 0;
-    while kind < ALL.len() {
-        let Calls { kind: of, rows } = ALL[kind];
-        assert!((*of as u32) < 1 << (8 - WHICH_BITS), "the entry has no room for the number of the kind");
-        let mut row = 0;
-        while row < rows.len() {
-            let (which, numbers) = rows[row];
-            assert!(which < 1 << WHICH_BITS, "the entry has no room for so many calls of a kind");
-            let mut table = 0;
-            while table < tables {
-                let number = numbers[first + table];
-                if number != NONE {
-                    let entry = ((*of as u32) << WHICH_BITS | which as u32) << (8 * table);
-                    assert!(entries[number as usize] & 0xff << (8 * table) == 0, "a system call is in two rows");
-                    entries[number as usize] |= entry;
-                }
-                table += 1;
-            }
-            row += 1;
-        }
-        kind += 1;
-    }
-    entries
-}
-
-/// One more than the highest number in some tables.
-const fn count(first: usize, tables: usize) -> usize {
-    let (mut count, mut kind) = (0, 0);
-    while kind < ALL.len() {
-        let mut row = 0;
-        while row < ALL[kind].rows.len() {
-            let mut table = first;
-            while table < first + tables {
-                let number = ALL[kind].rows[row].1[table];
-                if number != NONE && number as usize >= count {
-                    count = number as usize + 1;
-                }
-                table += 1;
-            }
-            row += 1;
-        }
-        kind += 1;
-    }
-    count
-}
-
 /// The entry of a number; 0 if no table has a call with this number that makes events.
 #[inline(always)]
 fn entry<const COUNT: usize>(calls: &[u32; COUNT], number: u32) -> u32 {
-    if (number as usize) < COUNT { calls[number as usize] } else { 0 }
+    // User space clears the entries of kinds that are not requested, so the compiler may not know them.
+    if (number as usize) < COUNT { get(&calls[number as usize]) } else { 0 }
 }
 
 /// The entry in a table; `None` if the call makes no events.
@@ -129,7 +76,7 @@ fn in_table(entry: u32, table: u8) -> Option<u8> {
 /// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`. `context` is that of the
 /// program.
 #[inline(always)]
-pub fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
+pub fn select(context: Context, regs: u64, ret: i64) -> Option<Call> {
     if on_arm() { arm::select(context, regs, ret) } else { x86::select(context, regs, ret) }
 }
 
@@ -139,40 +86,47 @@ pub fn fifth_argument(call: &Call) -> u64 {
     load_at(call.regs, if on_arm() { arm::X4 } else { x86::fifth_argument(call.abi) })
 }
 
-/// One of these calls that ended, at a classic tracepoint `syscalls:sys_exit_*`: `int __syscall_nr`, `long ret`
-/// ([`SYSCALL_METADATA`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/syscalls.h)). It does not run for
-/// calls of the 32-bit table.
+/// A call that ended, if it makes events:
+/// - at the BTF tracepoint `sys_exit(struct pt_regs *regs, long ret)`
+///   ([trace/events/syscalls.h](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/syscalls.h)), which runs after
+///   every call of every table;
+/// - at a classic tracepoint `syscalls:sys_exit_*`: `int __syscall_nr`, `long ret`
+///   ([`SYSCALL_METADATA`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/syscalls.h)), which does not run for calls
+///   of the 32-bit table;
+/// - at the return of the function behind it, of any table: `long __x64_sys_openat(const struct pt_regs *regs)` and its like
+///   (`syscall_wrapper.h` of
+///   [x86](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/include/asm/syscall_wrapper.h) and
+///   [arm64](https://elixir.bootlin.com/linux/v6.12/source/arch/arm64/include/asm/syscall_wrapper.h)). Attached by a
+///   kprobe_multi link
+///   ([`kprobe_multi_link_prog_run`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)).
 #[inline(always)]
-pub fn at_tracepoint(ctx: &TracePointContext, calls: &Calls) -> Option<Call> {
+pub fn ended(ctx: Context) -> Option<Call> {
     /// Offset in bytes of the result, after the common fields and the number (`struct syscall_trace_exit`,
     /// [`kernel/trace/trace.h`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/trace.h)).
     const RET: usize = 16;
-    select(ctx.as_ptr(), registers(), read::field(ctx, RET)).filter(|call| call.is_of(calls))
-}
-
-/// One of these calls that ended, at the return of the function behind it, of any table:
-/// `long __x64_sys_openat(const struct pt_regs *regs)` and its like (`syscall_wrapper.h` of
-/// [x86](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/include/asm/syscall_wrapper.h) and
-/// [arm64](https://elixir.bootlin.com/linux/v6.12/source/arch/arm64/include/asm/syscall_wrapper.h)). Attached by a
-/// kprobe_multi link
-/// ([`kprobe_multi_link_prog_run`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)).
-#[inline(always)]
-pub fn at_return(ctx: &ProbeContext, calls: &Calls) -> Option<Call> {
-    select(ctx.as_ptr(), registers(), returned(ctx)).filter(|call| call.is_of(calls))
+    let regs = if context::is_typed() { ctx.argument::<0>() } else { registers() };
+    let ret = if context::is_typed() {
+        ctx.argument::<1>()
+    } else if context::is_at_function() {
+        ctx.result()
+    } else {
+        ctx.load::<u64, RET>()
+    };
+    select(ctx, regs, ret as i64)
 }
 
 /// Whether the current task is in this call of a kind (5.15+).
 #[inline(always)]
-pub fn is_in(calls: &Calls, which: u8) -> bool {
-    select(core::ptr::null_mut(), registers(), 0).is_some_and(|call| call.is_of(calls) && call.which() == which)
+pub fn is_in(kind: Kind, op: u8) -> bool {
+    select(Context::NONE, registers(), 0).is_some_and(|call| call.is_of(kind) && call.op() == op)
 }
 
-/// Whether a task is in one of these calls, judged by the number alone: another table may use it for another call.
+/// Whether a task is in a call of a kind, judged by the number alone: another table may use it for another call.
 #[inline(always)]
-pub fn may_be_in(task: u64, calls: &Calls) -> bool {
+pub fn may_be_in(task: u64, kind: Kind) -> bool {
     let regs = registers_of(task as *mut _);
     let found = if on_arm() { arm::number(regs) } else { x86::number(regs) };
-    let is = |table: u32| (found >> (8 * table)) as u8 >> WHICH_BITS == calls.kind as u8;
+    let is = |table: u32| MEANINGS[(found >> (8 * table)) as u8 as usize][0] == kind as u8;
     is(0) || is(1) || is(2)
 }
 
@@ -189,37 +143,6 @@ fn registers() -> u64 {
 fn registers_of(task: *mut task_struct) -> u64 {
     // SAFETY: the verifier checks that the helper gets a typed pointer to a task.
     unsafe { bpf_task_pt_regs(task) as u64 }
-}
-
-/// The return value of a function. The context is the registers at its return.
-#[inline(always)]
-fn returned(ctx: &ProbeContext) -> i64 {
-    if on_arm() { first_word(ctx) as i64 } else { read::field(ctx, x86::AX as usize) }
-}
-
-/// The first argument of a function. The context is the registers at its entry.
-#[inline(always)]
-pub fn first_argument(ctx: &ProbeContext) -> u64 {
-    if on_arm() { first_word(ctx) } else { read::field(ctx, x86::DI as usize) }
-}
-
-/// `regs[0]` of aarch64. It is read in assembly, because the compiler would join this load with the one of x86-64 and
-/// compute its address. The verifier refuses a context pointer with an offset that is not constant.
-#[inline(always)]
-fn first_word(ctx: &ProbeContext) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
-    unsafe {
-        let word: u64;
-        core::arch::asm!("{word} = *(u64 *)({ctx} + 0)", word = out(reg) word, ctx = in(reg) ctx.as_ptr(),
-            options(nostack, readonly));
-        word
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        let _ = ctx.as_ptr();
-        0
-    }
 }
 
 /// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`, `SECCOMP_RET_KILL_PROCESS`, and `SECCOMP_RET_KILL_THREAD` in
@@ -251,16 +174,15 @@ const SECCOMP_MODE_FILTER: u32 = 2;
 /// x86-64, with the tables of i386 and x32.
 mod x86 {
     use super::*;
+    use crate::context::DI;
 
     // Offsets in `struct pt_regs` in bytes (arch/x86/include/uapi/asm/ptrace.h).
     const R10: u64 = 56;
     const R8: u64 = 72;
-    pub(super) const AX: u64 = 80;
     const BX: u64 = 40;
     const CX: u64 = 88;
     const DX: u64 = 96;
     pub(super) const SI: u64 = 104;
-    pub(super) const DI: u64 = 112;
     pub(super) const ORIG_AX: u64 = 120;
 
     /// `__X32_SYSCALL_BIT` (arch/x86/include/uapi/asm/unistd.h).
@@ -271,11 +193,11 @@ mod x86 {
 
     // Its name is in the object, and a mangled one would depend on where the object is built.
     #[unsafe(export_name = "CALLS_X86")]
-    static TABLES: [u32; count(abi::X86_64 as usize, 3)] = by_number(abi::X86_64 as usize, 3);
+    static TABLES: [u32; calls::x86(KindSet::NONE).len()] = calls::x86(KindSet::ALL);
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
+    pub(super) fn select(context: Context, regs: u64, ret: i64) -> Option<Call> {
         let nr = load_at::<u64>(regs, ORIG_AX) as u32;
         let n = nr & !X32;
         let entry = entry(&TABLES, n);
@@ -305,7 +227,8 @@ mod x86 {
         } else {
             [load_at(regs, DI), load_at(regs, SI), load_at(regs, DX), load_at(regs, R10)]
         };
-        Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
+        let [kind, op] = MEANINGS[usize::from(entry)];
+        Some(Call { kind, op, task, args, ret, abi, trapped, killed, context, regs })
     }
 
     /// The entries of the call's number.
@@ -346,7 +269,7 @@ mod arm {
     const TIF_32BIT: u32 = 1 << 22;
 
     #[unsafe(export_name = "CALLS_ARM")]
-    static TABLES: [u32; count(abi::AARCH64 as usize, 2)] = by_number(abi::AARCH64 as usize, 2);
+    static TABLES: [u32; calls::arm(KindSet::NONE).len()] = calls::arm(KindSet::ALL);
 
     /// The entries of the call's number.
     #[inline(always)]
@@ -356,7 +279,7 @@ mod arm {
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<Call> {
+    pub(super) fn select(context: Context, regs: u64, ret: i64) -> Option<Call> {
         let n: u32 = load_at(regs, SYSCALLNO);
         let entry = entry(&TABLES, n);
         if entry == 0 || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into()) {
@@ -378,6 +301,7 @@ mod arm {
         } else {
             (args, ret)
         };
-        Some(Call { entry, task, args, ret, abi, trapped, killed, context, regs })
+        let [kind, op] = MEANINGS[usize::from(entry)];
+        Some(Call { kind, op, task, args, ret, abi, trapped, killed, context, regs })
     }
 }

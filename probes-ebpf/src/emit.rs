@@ -22,6 +22,7 @@
 
 use crate::call::Call;
 use crate::capture;
+use crate::context::Context;
 use crate::files::is_fresh;
 use crate::maps::{Pointer, RING, RINGS, this_cpu};
 use crate::read::{at, at_most, boot_ns, forgotten, get, konst, opaque, set};
@@ -62,8 +63,8 @@ pub struct Event {
     time: u64,
     cpu: u32,
     slot: Slot,
-    /// The context of the program; null for an event without a stack.
-    context: *mut c_void,
+    /// The context of the program; [`Context::NONE`] for an event without a stack.
+    context: Context,
     seq: u64,
     /// The capture filter rejected the event; it is sent only for the process table. After [`head`](Self::head) it is
     /// read from the header ([`is_bookkeeping`]).
@@ -107,7 +108,7 @@ pub fn is_own(who: &Who) -> bool {
 impl Event {
     /// Counts an event and takes its number. `None` if the event is not to be sent.
     #[inline(always)]
-    pub fn begin(slot: Slot, context: *mut c_void, who: &Who, failed: bool) -> Option<Event> {
+    pub fn begin(slot: Slot, context: Context, who: &Who, failed: bool) -> Option<Event> {
         Event::begin_unless(slot, context, who, failed, || false)
     }
 
@@ -115,7 +116,7 @@ impl Event {
     #[inline(always)]
     fn begin_unless(
         slot: Slot,
-        context: *mut c_void,
+        context: Context,
         who: &Who,
         failed: bool,
         trapped: impl Fn() -> bool,
@@ -179,7 +180,7 @@ impl Event {
         }
         let seq = counters.wanted;
         counters.wanted = seq + 1;
-        let (time, context) = (boot_ns(), core::ptr::null_mut());
+        let (time, context) = (boot_ns(), Context::NONE);
         Some(Event { state, counters: place, time, cpu, slot, context, seq, bookkeeping: false })
     }
 
@@ -213,7 +214,7 @@ impl Event {
         let seq = counters.bookkeeping;
         counters.bookkeeping = seq + 1;
         let time = boot_ns();
-        let context = core::ptr::null_mut();
+        let context = Context::NONE;
         Some(Event { state, counters: place, time, cpu, slot, context, seq, bookkeeping: true })
     }
 
@@ -303,7 +304,7 @@ impl Event {
     /// Whether the stack is sent with the event. The constant decides, so the verifier removes the code where it is not.
     #[inline(always)]
     fn has_stack(&self) -> bool {
-        !self.context.is_null() && konst!(Stacks) >> self.slot.kind() as u16 & 1 != 0
+        !self.context.is_none() && konst!(Stacks) >> self.slot.kind() as u16 & 1 != 0
     }
 
     /// Puts the kernel stack after the `len` bytes of a frame. Returns the new length.
@@ -311,7 +312,7 @@ impl Event {
     fn append_stack(&self, frame: &mut FrameHeader, len: u64) -> u64 {
         let to = at((&raw mut *frame).cast::<u8>(), len);
         // SAFETY: the context is the program's. The verifier checks the size of the memory at `to`.
-        let got = unsafe { bpf_get_stack(self.context, to.cast(), stack::ASKED as u32, 0) } as u64;
+        let got = unsafe { bpf_get_stack(self.context.as_ptr(), to.cast(), stack::ASKED as u32, 0) } as u64;
         // An error is negative.
         let got = opaque(got);
         let bytes = if got > stack::ASKED { 0 } else { got };

@@ -93,8 +93,7 @@ macro_rules! btf {
 }
 
 btf! {
-    "tp_btf" 0: exec_btf sys_exit_btf uring_complete_btf;
-    "tracepoint" 0: exec_tp open_tp exec_fail_tp bpf_tp uring_complete_tp;
+    "tp_btf" 0: sched_exec sys_exit uring_complete;
     ".text.further" 1:
-        walk_further walk_piece arguments_btf arguments_btf_piece arguments_tp arguments_tp_piece scan_further scan_pieces scan_piece;
+        walk_further walk_piece arguments_further arguments_piece scan_further scan_pieces scan_piece;
 }

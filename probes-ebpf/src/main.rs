@@ -9,8 +9,9 @@
 //! | [`path`] | names from a dentry up to the root |
 //! | [`files`] | open files, from their descriptors |
 //! | [`call`] | system calls that ended: arguments and registers of each architecture |
-//! | [`calls`] | the numbers of the system calls at whose end events are made |
+//! | [`context`] | the context of a program, by the way in which it is attached |
 //! | [`further`] | long loops on kernels before 6.9 |
+//! | [`ioctl`] | the requests of ioctl(2) that attach programs |
 //! | [`arch`] | other differences between x86-64 and aarch64 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
 //! | [`scan`] | the helpers that a program calls |
@@ -21,11 +22,12 @@
 
 mod arch;
 mod call;
-mod calls;
 mod capture;
+mod context;
 mod emit;
 mod files;
 mod further;
+mod ioctl;
 mod maps;
 mod path;
 mod probes;

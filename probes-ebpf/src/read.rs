@@ -29,7 +29,6 @@
 //! [`Const::Cast`]: tracetui_shared::offsets::Const::Cast
 //! [`Const::ByHelper`]: tracetui_shared::offsets::Const::ByHelper
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 #[cfg(target_arch = "bpf")]
 use core::hint::assert_unchecked;
@@ -63,7 +62,7 @@ macro_rules! number {
     };
 }
 
-/// The offset of a member in its structure, in bytes; all bits are set if the kernel does not have it.
+/// The offset of a member in its structure, in bytes; negative if the kernel does not have it.
 #[inline(always)]
 pub fn offset<M: Member>(_: M) -> u64 {
     number!(M::INDEX)
@@ -72,7 +71,7 @@ pub fn offset<M: Member>(_: M) -> u64 {
 /// Whether the running kernel has the member.
 #[inline(always)]
 pub fn has(member: impl Member) -> bool {
-    offset(member) != u64::MAX
+    offset(member).cast_signed() >= 0
 }
 
 /// See [`konst`].
@@ -215,8 +214,7 @@ pub fn ld_word<const WORD: usize>(base: u64, member: impl Member) -> u64 {
 #[inline(always)]
 pub fn rd_field<T: FromBytes>(base: u64, member: impl Member) -> T {
     check_width::<T, _>(member);
-    let at = offset(member);
-    if at != u64::MAX { rd(base.wrapping_add(at)) } else { T::new_zeroed() }
+    if has(member) { rd(base.wrapping_add(offset(member))) } else { T::new_zeroed() }
 }
 
 /// A load at a constant offset from a typed pointer to `struct pt_regs`, or from a map value.
@@ -386,13 +384,6 @@ readers! {
     read_kernel_str = 115;
     /// `bpf_probe_read_user_str`, in the same file: copies a string up to and with its NUL.
     read_user_str = 114;
-}
-
-/// A field of a tracepoint's record at a constant offset. It is one load; aya's `read_at` is a helper call.
-#[inline(always)]
-pub fn field<T: FromBytes>(ctx: &impl EbpfContext, at: usize) -> T {
-    // SAFETY: the verifier checks the offset against the size of the program's context. All bytes are valid in a `T`.
-    unsafe { read_volatile(ctx.as_ptr().cast::<u8>().add(at).cast()) }
 }
 
 /// Stores 8 bytes at an address that need not be aligned. It is one instruction; the compiler would make eight.

@@ -17,8 +17,6 @@ use tracetui_shared::record::bpf::scan;
 const INSN: u64 = 8;
 /// Instructions that are read at once.
 const CHUNK: usize = 64;
-/// Instructions that a program examines that may not call [`scan_further`].
-const TURNS: u32 = 256;
 /// Instructions that [`scan_piece`] examines, its calls by [`scan_pieces`], and the calls of that. All together examine as many
 /// instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h, 1 million). The verifier walks through
 /// the sum of the three. From 6.9 on `may_goto` permits more of each, and the verifier walks through few.
@@ -58,11 +56,8 @@ static HELPER_CALLS: HashMap<u32, u64> = HashMap::with_max_entries(FUNCTIONS as 
 const KNOWN: u32 = 0;
 
 /// Examines the instructions of a program: the bits of the helpers that it calls, and one of [`scan`].
-///
-/// A program that may not call functions (`FURTHER`) examines only as many instructions as `may_goto` permits, and [`TURNS`]
-/// before 6.9.
 #[inline(always)]
-pub fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
+pub fn helpers(prog: u64) -> (u64, u8) {
     let Some(s) = this_element(&SCANS) else { return (0, scan::NONE) };
     if HELPER_CALLS.get_ptr(KNOWN).is_none() {
         return (0, scan::NO_ADDRESSES);
@@ -73,17 +68,7 @@ pub fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
     set(&mut s.continues, 0);
     set(&mut s.next, 0);
     set(&mut s.filled, 0);
-    if FURTHER {
-        scan_further();
-    } else {
-        let mut turn = 0u32;
-        loop {
-            may_turn!(turn, TURNS);
-            if !step(s) {
-                break;
-            }
-        }
-    }
+    scan_further();
     let examined = match (get(&s.left), get(&s.continues)) {
         (0, 0) => scan::WHOLE,
         (0, _) => scan::TAIL_CALL,

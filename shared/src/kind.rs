@@ -296,8 +296,8 @@ macro_rules! slots {
         }
 
         impl Slot {
-            /// Every slot, in the order of their numbers.
-            pub const ALL: [Slot; [$($(Slot::$slot),+),+].len()] = by_number([$($(Slot::$slot),+),+]);
+            /// Every slot.
+            pub const ALL: [Slot; [$($(Slot::$slot),+),+].len()] = [$($(Slot::$slot),+),+];
 
             /// The kind of event that this slot makes.
             pub const fn kind(self) -> Kind {
@@ -335,66 +335,37 @@ macro_rules! slots {
     };
 }
 
-/// Sorts the slots by number. Gaps and numbers out of range are compile-time errors.
-const fn by_number<const N: usize>(slots: [Slot; N]) -> [Slot; N] {
-    let mut sorted = slots;
-    let mut at = 0;
-    while at < N {
-        sorted[slots[at] as usize] = slots[at];
-        at += 1;
-    }
-    sorted
-}
-
 slots! {
-    // slot, number: program, the part of the kind that it shows
+    // slot, number in recordings: program, the part of the kind that it shows
     Exec {
-        ExecBtf = 0:         "exec_btf"           Most,    "`exec` from the BTF tracepoint `sched_process_exec`.";
-        ExecTp = 1:          "exec_tp"            Most,    "`exec` from the classic tracepoint `sched:sched_process_exec`.";
-        ExecSysExit = 9:     "sys_exit_btf"       Failures,"Failed `exec` from the BTF tracepoint `sys_exit`.";
-        ExecFailTp = 10:     "exec_fail_tp"       Failures,"Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.";
-        ExecFailMulti = 14:  "exec_fail_multi"    Failures,"Failed `exec` from the returns of the functions behind the system calls.";
+        Exec = 0:             "sched_exec"      Most,    "`exec` from the tracepoint `sched_process_exec`.";
+        ExecFailed = 9:       "sys_exit"        Failures,"Failed `exec`, from the ends of system calls.";
     }
     Exit {
-        ExitBtf = 2:         "exit_btf"           Most,    "`exit` from the BTF tracepoint `sched_process_exit`.";
-        ExitTp = 3:          "exit_tp"            Most,    "`exit` from the classic tracepoint `sched:sched_process_exit`.";
+        Exit = 2:             "sched_exit"      Most,    "`exit` from the tracepoint `sched_process_exit`.";
     }
     Open {
-        OpenSysExit = 5:     "sys_exit_btf"       Most,    "`open` from the BTF tracepoint `sys_exit`.";
-        OpenTp = 7:          "open_tp"            Most,    "`open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.";
-        OpenUring = 11:      "uring_complete_btf" End,     "`open` through io_uring, from the BTF tracepoint `io_uring_complete`.";
-        OpenMulti = 12:      "open_multi"         Most,    "`open` from the returns of the functions behind the system calls.";
-        OpenUringTp = 16:    "uring_complete_tp"  End,     "`open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
-        UringSubmit = 18:    "uring_submit_btf"   Request, "Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).";
-        UringSubmitTp = 19:  "uring_submit_tp"    Request, "Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.";
-        UringRefused = 20:   "uring_refused_btf"  Request, "Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.";
-        UringRefusedTp = 21: "uring_refused_tp"   Request, "Requests that io_uring refuses, from the classic tracepoint `io_uring:io_uring_req_failed`.";
+        Open = 5:             "sys_exit"        Most,    "`open` from the ends of system calls.";
+        OpenUring = 11:       "uring_complete"  End,     "`open` through io_uring, from the tracepoint `io_uring_complete`.";
+        UringSubmit = 18:     "uring_submit"    Request, "Requests of io_uring, from the tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).";
+        UringRefused = 20:    "uring_refused"   Request, "Requests that io_uring refuses, from the tracepoint `io_uring_req_failed`.";
     }
     Fork {
-        ForkBtf = 4:         "fork_btf"           Most,    "`fork` from the BTF tracepoint `sched_process_fork`.";
-        ForkMulti = 15:      "fork_multi"         Most,    "`fork` from the entry of `wake_up_new_task`.";
+        Fork = 4:             "sched_fork"      Most,    "`fork` from the tracepoint `sched_process_fork`, or the entry of `wake_up_new_task`.";
     }
     Bpf {
-        BpfSysExit = 6:      "sys_exit_btf"       Most,    "`bpf` from the BTF tracepoint `sys_exit`.";
-        BpfTp = 8:           "bpf_tp"             Most,    "`bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.";
-        BpfMulti = 13:       "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
-        BpfNetlink = 35:     "bpf_netlink"        Request, "Changes of attachments by rtnetlink, from its notifications.";
-        BpfXdp = 17:         "bpf_xdp"            Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
+        Bpf = 6:              "sys_exit"        Most,    "`bpf` from the ends of system calls.";
+        BpfNetlink = 35:      "bpf_netlink"     Request, "Changes of attachments by rtnetlink, from its notifications.";
+        BpfXdp = 17:          "bpf_xdp"         Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
     }
     Tcp {
-        TcpState = 22:       "tcp_state_btf"      Most,    "`tcp` from the BTF tracepoint `inet_sock_set_state`.";
-        TcpStateTp = 23:     "tcp_state_tp"       Most,    "`tcp` from the classic tracepoint `sock:inet_sock_set_state`.";
-        TcpDestroy = 24:     "tcp_destroy_btf"    Rest,    "`tcp` from the BTF tracepoint `tcp_destroy_sock`.";
-        TcpDestroyTp = 25:   "tcp_destroy_tp"     Rest,    "`tcp` from the classic tracepoint `tcp:tcp_destroy_sock`.";
-        TcpSysExit = 26:     "sys_exit_btf"       Rest,    "`tcp` from the BTF tracepoint `sys_exit`.";
-        TcpTp = 27:          "tcp_tp"             Rest,    "`tcp` from the classic tracepoints `syscalls:sys_exit_{connect,accept,accept4}`.";
-        TcpMulti = 28:       "tcp_multi"          Rest,    "`tcp` from the returns of the functions behind the system calls.";
-        TcpUring = 29:       "uring_complete_btf" Rest,    "`tcp` through io_uring, from the BTF tracepoint `io_uring_complete`.";
-        TcpUringTp = 30:     "uring_complete_tp"  Rest,    "`tcp` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
-        TcpBegun = 34:       "tcp_begun"          Rest,    "`tcp` from the same tracepoints, of calls that began before `tcp_multi` was attached.";
-        TcpSweep = 31:       "tcp_sweep"          Rest,    "`tcp` from an iterator over the connections without an outcome.";
-        TcpSubmit = 32:      "uring_submit_btf"   Request, "Requests of io_uring for connections, from the BTF tracepoint `io_uring_submit_req`. It makes no records.";
-        TcpSubmitTp = 33:    "uring_submit_tp"    Request, "The same, from the classic tracepoint `io_uring:io_uring_submit_req`.";
+        TcpState = 22:        "tcp_state"       Most,    "`tcp` from the tracepoint `inet_sock_set_state`.";
+        TcpDestroy = 24:      "tcp_destroy"     Rest,    "`tcp` from the tracepoint `tcp_destroy_sock`.";
+        TcpCall = 26:         "sys_exit"        Rest,    "`tcp` from the ends of system calls.";
+        TcpUring = 29:        "uring_complete"  Rest,    "`tcp` through io_uring, from the tracepoint `io_uring_complete`.";
+        TcpBegun = 34:        "tcp_begun"       Rest,    "`tcp` of calls that began before programs were attached to the returns of their functions.";
+        TcpSweep = 31:        "tcp_sweep"       Rest,    "`tcp` from an iterator over the connections without an outcome.";
+        TcpSubmit = 32:       "uring_submit"    Request, "Requests of io_uring for connections, from the same tracepoint as [`Slot::UringSubmit`]. It makes no records.";
     }
 }
 
@@ -427,7 +398,11 @@ const _: () = {
         assert!(number < KINDS, "the sets and the index have no room for so many kinds");
         at += 1;
     }
-    assert!(Slot::ALL.len() <= SLOTS, "the counters have no room for so many slots");
+    let mut at = 0;
+    while at < Slot::ALL.len() {
+        assert!((Slot::ALL[at] as usize) < SLOTS, "the counters have no room for the slot");
+        at += 1;
+    }
 };
 
 impl Slot {
@@ -465,46 +440,28 @@ mod tests {
             assert_eq!(Kind::try_from(number).map(Kind::name), Ok(name));
         }
         let slots = [
-            (Kind::Exec, "exec_btf"),
-            (Kind::Exec, "exec_tp"),
-            (Kind::Exit, "exit_btf"),
-            (Kind::Exit, "exit_tp"),
-            (Kind::Fork, "fork_btf"),
-            (Kind::Open, "sys_exit_btf"),
-            (Kind::Bpf, "sys_exit_btf"),
-            (Kind::Open, "open_tp"),
-            (Kind::Bpf, "bpf_tp"),
-            (Kind::Exec, "sys_exit_btf"),
-            (Kind::Exec, "exec_fail_tp"),
-            (Kind::Open, "uring_complete_btf"),
-            (Kind::Open, "open_multi"),
-            (Kind::Bpf, "bpf_multi"),
-            (Kind::Exec, "exec_fail_multi"),
-            (Kind::Fork, "fork_multi"),
-            (Kind::Open, "uring_complete_tp"),
-            (Kind::Bpf, "bpf_xdp"),
-            (Kind::Open, "uring_submit_btf"),
-            (Kind::Open, "uring_submit_tp"),
-            (Kind::Open, "uring_refused_btf"),
-            (Kind::Open, "uring_refused_tp"),
-            (Kind::Tcp, "tcp_state_btf"),
-            (Kind::Tcp, "tcp_state_tp"),
-            (Kind::Tcp, "tcp_destroy_btf"),
-            (Kind::Tcp, "tcp_destroy_tp"),
-            (Kind::Tcp, "sys_exit_btf"),
-            (Kind::Tcp, "tcp_tp"),
-            (Kind::Tcp, "tcp_multi"),
-            (Kind::Tcp, "uring_complete_btf"),
-            (Kind::Tcp, "uring_complete_tp"),
-            (Kind::Tcp, "tcp_sweep"),
-            (Kind::Tcp, "uring_submit_btf"),
-            (Kind::Tcp, "uring_submit_tp"),
-            (Kind::Tcp, "tcp_begun"),
-            (Kind::Bpf, "bpf_netlink"),
+            (0, Kind::Exec, "sched_exec"),
+            (2, Kind::Exit, "sched_exit"),
+            (4, Kind::Fork, "sched_fork"),
+            (5, Kind::Open, "sys_exit"),
+            (6, Kind::Bpf, "sys_exit"),
+            (9, Kind::Exec, "sys_exit"),
+            (11, Kind::Open, "uring_complete"),
+            (17, Kind::Bpf, "bpf_xdp"),
+            (18, Kind::Open, "uring_submit"),
+            (20, Kind::Open, "uring_refused"),
+            (22, Kind::Tcp, "tcp_state"),
+            (24, Kind::Tcp, "tcp_destroy"),
+            (26, Kind::Tcp, "sys_exit"),
+            (29, Kind::Tcp, "uring_complete"),
+            (31, Kind::Tcp, "tcp_sweep"),
+            (32, Kind::Tcp, "uring_submit"),
+            (34, Kind::Tcp, "tcp_begun"),
+            (35, Kind::Bpf, "bpf_netlink"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
-        for (number, made) in (0..).zip(slots) {
-            assert_eq!(Slot::try_from(number).map(|slot| (slot.kind(), slot.program())), Ok(made));
+        for (number, kind, program) in slots {
+            assert_eq!(Slot::try_from(number).map(|slot| (slot.kind(), slot.program())), Ok((kind, program)));
         }
     }
 
@@ -529,13 +486,13 @@ mod tests {
 
     #[test]
     fn a_program_shows_most_of_a_kind_or_the_rest() {
-        for (program, kind) in [("exec_btf", Kind::Exec), ("sys_exit_btf", Kind::Open), ("sys_exit_btf", Kind::Bpf)] {
+        for (program, kind) in [("sched_exec", Kind::Exec), ("sys_exit", Kind::Open), ("sys_exit", Kind::Bpf)] {
             assert!(shows_most(program, kind), "{program}");
         }
-        for program in ["sys_exit_btf", "exec_fail_tp", "exec_fail_multi", "exec_bprm_multi"] {
+        for program in ["sys_exit", "exec_bprm"] {
             assert!(!shows_most(program, Kind::Exec), "{program}");
         }
-        for program in ["uring_submit_btf", "uring_complete_tp", "exec_btf"] {
+        for program in ["uring_submit", "uring_complete", "sched_exec"] {
             assert!(!shows_most(program, Kind::Open), "{program}");
         }
     }

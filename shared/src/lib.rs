@@ -13,6 +13,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod capture;
 pub mod counters;
 pub mod header;

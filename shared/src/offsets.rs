@@ -556,10 +556,22 @@ pub enum Const {
     Arch,
     /// Bytes of a page.
     PageSize,
+    /// How the program is attached: one of [`carrier`]. It is written at the load of each program.
+    Carrier,
+}
+
+/// The ways in which a program is attached.
+pub mod carrier {
+    /// A BTF tracepoint: the context has its arguments.
+    pub const TYPED: u32 = 0;
+    /// A classic tracepoint: the context is its record.
+    pub const CLASSIC: u32 = 1;
+    /// The entry or the return of a function: the context is the registers.
+    pub const FUNCTION: u32 = 2;
 }
 
 /// How many constants there are.
-pub const CONST_COUNT: usize = Const::PageSize as usize + 1;
+pub const CONST_COUNT: usize = Const::Carrier as usize + 1;
 
 /// The kernel function that casts an address to a typed pointer
 /// ([`bpf_rdonly_cast`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/helpers.c)). It is compiled to a move.

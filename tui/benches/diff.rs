@@ -95,7 +95,7 @@ fn exec(maker: &mut Maker, pid: u32, comm: &str, root: &str, args: &[&str]) {
     let names = |path: &str| path.split('/').rev().flat_map(|part| part.bytes().chain([0])).collect::<Vec<u8>>();
     let (exe, cwd) = (names(&format!("usr/bin/{comm}")), names(root.trim_start_matches('/')));
     let exec = payload::Exec { interp: b"", filename: comm.as_bytes(), exe: &exe, cwd: &cwd, argv: &argv, ret: 0 };
-    maker.event(Slot::ExecBtf, pid, comm, &exec.bytes());
+    maker.event(Slot::Exec, pid, comm, &exec.bytes());
 }
 
 fn open(maker: &mut Maker, pid: u32, path: &str, ret: i32) {
@@ -106,5 +106,5 @@ fn open(maker: &mut Maker, pid: u32, path: &str, ret: i32) {
         _ => Vec::new(),
     };
     let record = OpenRecord { ret, dirfd: -100, ..OpenRecord::default() };
-    maker.event(Slot::OpenTp, pid, "cc1", &payload::open(record, &names, path.as_bytes()));
+    maker.event(Slot::Open, pid, "cc1", &payload::open(record, &names, path.as_bytes()));
 }

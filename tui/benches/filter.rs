@@ -65,5 +65,5 @@ fn open(maker: &mut Maker, pid: u32, comm: &str, path: &str) {
     let names = path.rsplit('/').filter(|name| *name != "..").flat_map(|name| [name, "\0"]);
     let names: String = names.chain(["usr\0"]).collect();
     let record = OpenRecord { ret: 3, ..OpenRecord::default() };
-    maker.event(Slot::OpenTp, pid, comm, &payload::open(record, names.as_bytes(), path.as_bytes()));
+    maker.event(Slot::Open, pid, comm, &payload::open(record, names.as_bytes(), path.as_bytes()));
 }

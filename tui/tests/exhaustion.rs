@@ -92,7 +92,7 @@ impl Churn {
     }
 
     fn open(&mut self, pid: u32) {
-        let path = format!("/some/where/file-{}", self.maker.counters[Slot::OpenTp as usize].wanted);
+        let path = format!("/some/where/file-{}", self.maker.counters[Slot::Open as usize].wanted);
         self.maker.open(pid, COMM, &path, 3);
     }
 
@@ -107,7 +107,7 @@ impl Churn {
     /// The first record of an exec. Its names have up to `names` bytes each, and its arguments `argv` bytes, of which
     /// it contains `here`.
     fn exec(&mut self, pid: u32, names: usize, argv: u32, here: u32) -> FrameHeader {
-        let header = self.maker.header(Slot::ExecBtf, pid, COMM);
+        let header = self.maker.header(Slot::Exec, pid, COMM);
         let name: Vec<u8> = (0..names.max(2)).map(|i| if i % 100 == 99 { 0 } else { b'n' }).collect();
         let record = ExecRecord {
             argc: 1,
@@ -283,12 +283,12 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
         });
         checked.churn("execs without end, on many CPUs", 300 / part, |churn, i| {
             let pid = churn.next_pid();
-            let first = churn.maker.header(Slot::ExecBtf, pid, COMM);
+            let first = churn.maker.header(Slot::Exec, pid, COMM);
             let record = ExecRecord { argv_len: ARGV_MAX, argv_total: ARGV_MAX, ..ExecRecord::default() };
             churn.maker.batch.push(FrameHeader { cpu: i * 1000, ..first }, record.as_bytes());
         });
         checked.churn("numbers of many CPUs", 8_000 / part, |churn, i| {
-            let header = churn.maker.header(Slot::ExitTp, 7, COMM);
+            let header = churn.maker.header(Slot::Exit, 7, COMM);
             let header = FrameHeader { cpu: i.wrapping_mul(12_345), slot: (i % 1000) as u16, ..header };
             churn.maker.batch.push(header, ExitRecord::default().as_bytes());
         });
@@ -297,7 +297,7 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
     // One event stays in the pipeline for ever from here on, and so does its batch.
     checked.churn("an event far in the future", 8_000, |churn, i| {
         if i == 0 {
-            let header = churn.maker.header(Slot::OpenTp, 1, COMM);
+            let header = churn.maker.header(Slot::Open, 1, COMM);
             churn
                 .maker
                 .batch

@@ -165,7 +165,7 @@ fn host() -> Batch {
         HostFrame::Clock(Clock { offset_ns: 1 << 60 }),
         HostFrame::User(User { uid: Uid(1000), name: "somebody".into() }),
         HostFrame::Cgroup(Cgroup { id: CgroupId(3), path: b"/a/b".to_vec(), container: None }),
-        HostFrame::Probe(Probe { name: "open_tp".into(), attached: true, ..Probe::default() }),
+        HostFrame::Probe(Probe { name: "sys_exit".into(), attached: true, ..Probe::default() }),
         HostFrame::ProcessSeed(ProcessSeed { tgid: Tgid(8), start: BootNanos(5), ..ProcessSeed::default() }),
     ])
 }

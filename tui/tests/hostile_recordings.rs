@@ -554,7 +554,7 @@ fn filters_that_are_none() {
 
 /// An open of a process that started at 5.
 fn open_of(maker: &mut Maker, pid: u32) {
-    let header = FrameHeader { start: BootNanos(5), ..maker.header(Slot::OpenTp, pid, "x") };
+    let header = FrameHeader { start: BootNanos(5), ..maker.header(Slot::Open, pid, "x") };
     maker.batch.push(header, &payload::open(OpenRecord::default(), b"", b"/y"));
 }
 

@@ -177,7 +177,7 @@ impl Story {
                 maker.exec(pid(by), "execer", &args, ret);
             }
             Happens::LongExec { pid: by, parts, sent } => {
-                let header = maker.header(Slot::ExecBtf, pid(by), "long");
+                let header = maker.header(Slot::Exec, pid(by), "long");
                 let argv_len = u32::from(parts) * 8 + 4;
                 let record = ExecRecord { argc: 1, argv_len, argv_total: argv_len, ..ExecRecord::default() };
                 maker.batch.push(header, &[record.as_bytes(), b"long"].concat());
@@ -222,7 +222,7 @@ impl Story {
             Happens::Tcp { pid: by, op } => maker.tcp(pid(by), "connecter", TcpRecord { op, ..TcpRecord::default() }),
             Happens::Lose(count) => maker.lose(count),
             Happens::Book { pid: by } => {
-                let mut header = maker.header(Slot::ForkBtf, pid(by), "booked");
+                let mut header = maker.header(Slot::Fork, pid(by), "booked");
                 header.flags = flag::BOOKKEEPING;
                 let payload = payload::fork((pid(by), header.start), (pid(by) + 10, header.start));
                 maker.batch.push(header, &payload);
@@ -269,7 +269,7 @@ impl Story {
             Happens::Loads { pid: by, id } => {
                 let mut record = BpfRecord::new_zeroed();
                 (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, id, 3);
-                maker.event(Slot::BpfSysExit, pid(by), "loader", record.as_bytes());
+                maker.event(Slot::Bpf, pid(by), "loader", record.as_bytes());
             }
             Happens::Known { id, own, there } => maker.host(&match there {
                 true => {
@@ -319,13 +319,13 @@ impl Story {
                     }
                     _ => (record.on, record.object) = (on::MAP, 1),
                 }
-                maker.event(Slot::BpfSysExit, pid(by), "attacher", record.as_bytes());
+                maker.event(Slot::Bpf, pid(by), "attacher", record.as_bytes());
             }
             Happens::Updates { pid: by, id, link } => {
                 let mut record = BpfRecord::new_zeroed();
                 (record.cmd, record.has) = (cmd::LINK_UPDATE, has::PROG | has::LINK);
                 (record.prog_id, record.link_id) = (id, link);
-                maker.event(Slot::BpfSysExit, pid(by), "updater", record.as_bytes());
+                maker.event(Slot::Bpf, pid(by), "updater", record.as_bytes());
             }
             Happens::Taken { ago, complete, unseen } => {
                 let (from, to) = (BootNanos(maker.ns.saturating_sub(ago * 1_000_000)), BootNanos(maker.ns));

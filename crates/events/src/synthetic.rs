@@ -96,7 +96,7 @@ impl Maker {
     /// Appends an open of `path` with this result. The path of the opened file is unknown.
     pub fn open(&mut self, pid: u32, comm: &str, path: &str, ret: i32) {
         let record = OpenRecord { ret, names_marks: mark::RACED, ..OpenRecord::default() };
-        self.event(Slot::OpenTp, pid, comm, &payload::open(record, b"", path.as_bytes()));
+        self.event(Slot::Open, pid, comm, &payload::open(record, b"", path.as_bytes()));
     }
 
     /// Appends opens of these paths, which are separated by blanks. Each has the result 3, or the one after its colon.
@@ -120,16 +120,16 @@ impl Maker {
     pub fn exec(&mut self, pid: u32, comm: &str, argv: &[&str], ret: i32) {
         let argv: Vec<u8> = argv.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
         let exec = payload::Exec { ret, exe: b"cc\0bin\0usr\0", argv: &argv, ..payload::Exec::default() };
-        self.event(Slot::ExecBtf, pid, comm, &exec.bytes());
+        self.event(Slot::Exec, pid, comm, &exec.bytes());
     }
 
     pub fn exit(&mut self, pid: u32, comm: &str, status: u32) {
-        self.event(Slot::ExitBtf, pid, comm, &payload::exit(status));
+        self.event(Slot::Exit, pid, comm, &payload::exit(status));
     }
 
     pub fn fork(&mut self, parent: u32, comm: &str, child: u32) {
         let payload = payload::fork((parent, self.start_of(parent)), (child, self.start_of(child)));
-        self.event(Slot::ForkBtf, parent, comm, &payload);
+        self.event(Slot::Fork, parent, comm, &payload);
     }
 
     /// Appends an event of a connection, which starts at the time of the event if `since` is 0.
@@ -141,7 +141,7 @@ impl Maker {
 
     /// Counts opens that did not fit into the ring. The number of the next open shows the gap.
     pub fn lose(&mut self, count: u64) {
-        let counters = &mut self.counters[Slot::OpenTp as usize];
+        let counters = &mut self.counters[Slot::Open as usize];
         counters.wanted += count;
         counters.lost_ring += count;
     }

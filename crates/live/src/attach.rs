@@ -1,8 +1,8 @@
 //! Attaches the programs of the table ([`programs`](super::programs)). Each group gets the best way that works.
 
 use super::Way;
-use super::kinds::{AttachPoint, GROUPS, Group, Probe, Record, Requested, order};
-use super::kprobe_multi;
+use super::kinds::{AttachPoint, GROUPS, Group, Probe, RET, Record, Requested, order};
+use super::kprobe_multi::{self, At};
 use super::load::{Failure, KernelFacts, StartError};
 use super::object::{Maps, ProbeObject, Rejected};
 use super::probe_status::ProbeStatus;
@@ -73,19 +73,13 @@ pub(super) fn all(
     Ok(with_tracefs(|| {
         let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
         let mut attached = Attached::default();
-        let mut attacher = Attacher { arch, object, maps, loaded, facts, preemptible, silent, into: &mut attached };
+        let mut attacher =
+            Attacher { arch, object, maps, loaded, facts, requested, preemptible, silent, into: &mut attached };
         for group in GROUPS {
-            attacher.group(group, requested, order(first, preemptible));
+            attacher.group(group, order(first, preemptible));
         }
         attached
     }))
-}
-
-/// The programs of the best way of each group.
-fn best(requested: Requested, order: [Way; 3]) -> Vec<&'static Probe> {
-    let of =
-        |group: &'static Group| group.ways(order).take(1).flatten().filter(move |probe| group.wants(probe, requested));
-    GROUPS.iter().flat_map(of).collect()
 }
 
 /// A program in the kernel, or the kernel's reason to reject it.
@@ -102,12 +96,13 @@ pub(super) fn load(
     first: Way,
 ) -> Result<Vec<(&'static str, LoadOutcome)>, StartError> {
     let arch = facts.arch.ok_or(StartError::Architecture)?;
-    let probes = best(requested, order(first, tracepoints_are_preemptible(facts)));
-    let mut wanted: Vec<(&str, ProgramKind)> = probes
-        .iter()
-        .filter(|probe| probe.refused(facts).is_none())
-        .filter_map(|probe| Some((probe.name(), kind(&probe.place, facts, arch).ok()?)))
-        .collect();
+    let ways = order(first, tracepoints_are_preemptible(facts));
+    let best =
+        |group: &Group| ways.into_iter().map(|way| group.in_way(way, requested)).find(|probes| !probes.is_empty());
+    let probes =
+        GROUPS.iter().filter_map(best).flatten().filter(|(probe, place)| probe.refused(place, facts).is_none());
+    let kind = |place| kind(place, facts, arch, requested).ok();
+    let mut wanted: Vec<_> = probes.filter_map(|(probe, place)| Some((probe.name, kind(place)?))).collect();
     wanted.sort_by_key(|(name, _)| object.instructions(name));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len());
     let wanted = Mutex::new(wanted);
@@ -124,7 +119,7 @@ pub(super) fn load(
 }
 
 /// The program type and target for an attach point. An error if the kernel lacks the attach point.
-fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch) -> Result<ProgramKind, Failure> {
+fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch, requested: Requested) -> Result<ProgramKind, Failure> {
     let ids = || {
         facts.ids.as_ref().ok_or_else(|| Failure {
             why: format!("{RUNNING} does not exist, and this probe needs its type ids"),
@@ -141,12 +136,15 @@ fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch) -> Result<Program
         AttachPoint::Listed(name, _) => {
             ids()?.function(name).map(ProgramKind::Iterator).ok_or_else(|| no_function(name))
         }
-        AttachPoint::Classic(..) => Ok(ProgramKind::Tracepoint),
         AttachPoint::Notified => Ok(ProgramKind::SocketFilter),
-        AttachPoint::Functions(_, names) => match names(arch)[0] {
-            first if facts.functions.contains(&first) => Ok(ProgramKind::Functions),
-            first => Err(no_function(first)),
-        },
+        AttachPoint::Classic(..) | AttachPoint::Ends(Way::Classic) => Ok(ProgramKind::Tracepoint),
+        AttachPoint::Functions(..) | AttachPoint::Ends(_) => {
+            let names = place.functions(arch, requested.ends());
+            match names.iter().any(|name| facts.functions.contains(name)) {
+                true => Ok(ProgramKind::Functions),
+                false => Err(no_function(names.first().copied().unwrap_or_default())),
+            }
+        }
     }
 }
 
@@ -157,6 +155,7 @@ struct Attacher<'a> {
     /// The loaded and the rejected programs.
     loaded: Vec<(&'static str, LoadOutcome)>,
     facts: &'a KernelFacts,
+    requested: Requested,
     /// Whether programs at tracepoints can be preempted.
     preemptible: bool,
     /// Whether function tracing is off, so that the kernel runs no programs at functions.
@@ -179,14 +178,15 @@ struct Running {
 }
 
 impl Attacher<'_> {
-    fn group(&mut self, group: &Group, requested: Requested, order: [Way; 3]) {
+    fn group(&mut self, group: &Group, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
-        for way in group.ways(order) {
-            let wanted: Vec<&Probe> = way.iter().filter(|probe| group.wants(probe, requested)).collect();
+        for way in order {
+            let wanted = group.in_way(way, self.requested);
             if wanted.is_empty() {
-                return;
+                continue;
             }
-            let mut outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
+            let mut outcomes: Vec<Outcome> =
+                wanted.into_iter().map(|(probe, place)| self.probe(probe, place)).collect();
             let works = |outcomes: &[Outcome]| outcomes.iter().any(|o| o.status.attached);
             let fails = |outcome: &Outcome| !outcome.status.attached && !outcome.status.optional;
             let whole = !outcomes.iter().any(fails);
@@ -213,27 +213,27 @@ impl Attacher<'_> {
         }
     }
 
-    fn probe(&mut self, probe: &Probe) -> Outcome {
+    fn probe(&mut self, probe: &Probe, place: &AttachPoint) -> Outcome {
         let mut outcome = Outcome {
             status: ProbeStatus {
-                name: probe.name(),
+                name: probe.name,
                 kinds: probe.kinds(),
                 attached: false,
-                how: probe.place.name(self.arch),
+                how: place.name(self.arch, self.requested.ends()),
                 why: None,
                 missing: probe.missing.join(", "),
                 optional: probe.optional,
                 remedy: None,
-                preemptible: probe.is_preemptible(self.preemptible),
-                at_functions: probe.place.is_at_functions(),
+                preemptible: probe.is_preemptible(place, self.preemptible),
+                at_functions: place.is_at_functions(),
             },
             links: Vec::new(),
             program: None,
         };
-        match self.load_and_attach(probe) {
+        match self.load_and_attach(probe, place) {
             Ok(running) => {
                 outcome.status.attached = true;
-                let notes = [running.note, probe.place.blind(self.arch)].into_iter().flatten();
+                let notes = [running.note, place.blind(self.arch)].into_iter().flatten();
                 outcome.status.why = Some(notes.collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty());
                 outcome.links = running.links;
                 outcome.program = running.program;
@@ -246,24 +246,25 @@ impl Attacher<'_> {
         outcome
     }
 
-    fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
-        if let Some(why) = probe.refused(self.facts) {
+    fn load_and_attach(&mut self, probe: &Probe, place: &AttachPoint) -> Result<Running, Failure> {
+        if let Some(why) = probe.refused(place, self.facts) {
             return Err(Failure { why, remedy: None });
         }
-        if self.silent && probe.place.is_at_functions() {
+        if self.silent && place.is_at_functions() {
             return Err(Failure { why: ftrace::OFF.to_owned(), remedy: Some(ftrace::REMEDY.to_owned()) });
         }
-        let kind = kind(&probe.place, self.facts, self.arch)?;
-        let loaded = match self.loaded.iter().position(|(name, _)| *name == probe.name()) {
+        let kind = kind(place, self.facts, self.arch, self.requested)?;
+        let loaded = match self.loaded.iter().position(|(name, _)| *name == probe.name) {
             Some(at) => self.loaded.swap_remove(at).1,
-            None => self.object.load(probe.name(), kind),
+            None => self.object.load(probe.name, kind),
         };
-        let program = loaded.map_err(|rejected| refusal(&probe.place.name(self.arch), &rejected))?;
-        let (links, note) = self.attach(&program, &probe.place)?;
-        let link = |held| Link { program: probe.name(), held, at_functions: kind == ProgramKind::Functions };
+        let how = || place.name(self.arch, self.requested.ends());
+        let program = loaded.map_err(|rejected| refusal(&how(), rejected, self.facts))?;
+        let (links, note) = self.attach(&program, place)?;
+        let link = |held| Link { program: probe.name, held, at_functions: kind == ProgramKind::Functions };
         // Events that the kernel skips at a return are not counted here. Their requests have no completion, and are
         // counted as requests without one.
-        let counted = probe.skips_lose && !matches!(probe.place, AttachPoint::Exit(_));
+        let counted = probe.skips_lose && !matches!(place, AttachPoint::Exit(_));
         Ok(Running { links: links.into_iter().map(link).collect(), program: counted.then_some(program), note })
     }
 
@@ -283,14 +284,17 @@ impl Attacher<'_> {
                 let failed = |error| Failure { why: format!("netlink socket: {error}"), remedy: None };
                 Ok((vec![notified_socket(program).map_err(failed)?], None))
             }
-            AttachPoint::Functions(at, names) => {
-                let there: Vec<_> =
-                    names(self.arch).iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
-                Ok((vec![kprobe_multi::attach(program, *at, &there)?], None))
+            AttachPoint::Functions(..) | AttachPoint::Ends(Way::Functions) => {
+                let at = if let AttachPoint::Functions(at, _) = place { *at } else { At::Return };
+                let mut names = place.functions(self.arch, self.requested.ends());
+                names.retain(|name| self.facts.functions.contains(name));
+                Ok((vec![kprobe_multi::attach(program, at, &names)?], None))
             }
-            AttachPoint::Classic(category, names, record) => {
+            AttachPoint::Classic(..) | AttachPoint::Ends(_) => {
+                let category = place.category().unwrap_or_default();
+                let record = if let AttachPoint::Classic(_, _, record) = place { record } else { RET };
                 let (mut links, mut notes) = (Vec::new(), Vec::new());
-                for name in names(self.arch) {
+                for name in place.tracepoints(self.arch, self.requested.ends()) {
                     if let Some(moved) = moved(category, name, record) {
                         return Err(moved);
                     }
@@ -307,7 +311,11 @@ impl Attacher<'_> {
 }
 
 /// The error of a rejected program, with the end of the verifier's log.
-fn refusal(place: &str, Rejected { error, log }: &Rejected) -> Failure {
+fn refusal(place: &str, rejected: Rejected, facts: &KernelFacts) -> Failure {
+    let Rejected { error, log, lacks } = rejected;
+    if let Some(why) = lacks.map(|field| facts.lacks(field)) {
+        return Failure { why, remedy: None };
+    }
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     // The capabilities suffice for other programs.

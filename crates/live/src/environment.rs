@@ -127,7 +127,7 @@ mod tests {
             let last = if at + 1 == parts.len() { LAST } else { 0 };
             let chunk = ExecChunk { offset, len: part.len() as u32, marks: ENVIRONMENT | last, reserved: 0 };
             offset += chunk.len;
-            let (kind, slot) = (Kind::Exec as u16, Slot::ExecBtf as u16);
+            let (kind, slot) = (Kind::Exec as u16, Slot::Exec as u16);
             let header = FrameHeader { kind, slot, seq: 4, flags: flag::CONTINUES, ..FrameHeader::default() };
             let mut record = Batch::default();
             record.push(header, &[chunk.as_bytes(), part].concat());
@@ -180,7 +180,7 @@ mod tests {
     fn a_variable_without_its_end_is_no_variable() {
         let made = payload::Exec { argv: b"x\0", ..payload::Exec::default() };
         let record = ExecRecord { env_joined: 1, env_marks: mark::FAULT, ..ExecRecord::default() };
-        let (kind, slot) = (Kind::Exec as u16, Slot::ExecBtf as u16);
+        let (kind, slot) = (Kind::Exec as u16, Slot::Exec as u16);
         let (mut whole, mut batch) = (Batch::default(), Batch::default());
         let mut payload = made.with(record, Default::default(), Default::default());
         payload.extend_from_slice(b"LANG=1\0URL=https://user");

@@ -4,6 +4,7 @@
 use super::probe_status::ProbeStatus;
 use super::{CaptureError, LiveOptions, attach_names};
 use aya::maps::MapError;
+use aya_obj::generated::bpf_insn;
 use rustix::param::page_size;
 use std::io;
 use tracetui_events::environment::EnvMode;
@@ -12,10 +13,12 @@ use tracetui_host::arch::{self, Arch};
 use tracetui_host::btf::resolve::{
     KernelConsts, MAY_GOTO_MEMBER, NETLINK_SENDER_MEMBERS, PREEMPTIBLE_TRACEPOINTS_TYPE, TASK_HELPER,
 };
+use tracetui_host::program::ProgramKind;
 use tracetui_host::{btf, own_id};
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::offsets::{
-    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, SUMS, TYPE_COUNT, TYPES,
-    load_placed, move_placed,
+    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, MEMBER_COUNT, SUMS,
+    TYPE_COUNT, TYPES, carrier, load_placed, move_placed, move_placeholder,
 };
 use tracetui_shared::record::bpf::message;
 
@@ -164,15 +167,17 @@ impl KernelFacts {
         Some(format!("{}.{}", spec.structure, spec.members.join("|")))
     }
 
-    /// The reason for the first of `fields` that cannot be read, as in `this kernel has no structure.member`.
-    pub(super) fn lacks(&self, fields: &[&[Field]]) -> Option<String> {
-        let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
-        let (_, spec) = FIELDS[*field as usize];
+    /// Why a member ([`tracetui_shared::offsets::MEMBER_COUNT`]) cannot be read, as in `this kernel has no structure.member`.
+    pub(super) fn lacks(&self, member: usize) -> String {
+        let parts = member.checked_sub(FIELD_COUNT).map(|sum| SUMS[sum]);
+        let absent = |field: &Field| self.offsets[*field as usize] == ABSENT;
+        let index = parts.and_then(|fields| fields.into_iter().find(absent)).map_or(member, |field| field as usize);
+        let (field, spec) = FIELDS[index];
         let name = format!("{}.{}", spec.structure, spec.members.join("|"));
-        Some(match self.odd.iter().find(|(odd, _)| odd == field) {
+        match self.odd.iter().find(|(odd, _)| *odd == field) {
             Some((_, what)) => format!("{name} does not match on this kernel: {what}"),
             None => format!("this kernel has no {name}"),
-        })
+        }
     }
 }
 
@@ -258,8 +263,10 @@ fn with_numbers(facts: &KernelFacts, numbers: &[u32]) -> Vec<u8> {
         if *slot == placeholder {
             slot.copy_from_slice(&wanted);
         } else if let Some(index) = is_move(slot) {
-            slot[4..].copy_from_slice(&numbers[index].to_le_bytes());
-        } else if let Some((index, word)) = is_load(slot) {
+            let absent = index < MEMBER_COUNT && numbers[index] == ABSENT;
+            let number = if absent { move_absent(index) } else { numbers[index].cast_signed() };
+            slot[4..].copy_from_slice(&number.to_le_bytes());
+        } else if let Some((index, word)) = is_load(slot).filter(|(index, _)| numbers[*index] != ABSENT) {
             slot[2..4].copy_from_slice(&load_offset(numbers[index], word).to_le_bytes());
         } else if !facts.may_goto && is_may_goto(slot) {
             [slot[0], slot[1]] = NEVER;
@@ -276,16 +283,60 @@ fn numbers(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> Vec<u32> {
     facts.offsets.into_iter().chain(sums).chain(constants(options, facts, cpus)).chain(types).collect()
 }
 
-/// The offset in a load of a word of a member. If the kernel does not have the member, the verifier rejects this
-/// offset.
+/// The instructions of a program with the way in which it is attached ([`Const::Carrier`]).
+pub(super) fn with_carrier(code: &[bpf_insn], kind: ProgramKind) -> Vec<bpf_insn> {
+    let carrier = match kind {
+        ProgramKind::Tracepoint => carrier::CLASSIC,
+        ProgramKind::Functions => carrier::FUNCTION,
+        _ => carrier::TYPED,
+    };
+    let mut code = code.to_vec();
+    for insn in code.iter_mut().filter(|insn| insn.code == MOVE_NUMBER && insn.imm == CARRIER) {
+        insn.imm = carrier.cast_signed();
+    }
+    code
+}
+
+/// The placeholder of [`Const::Carrier`].
+const CARRIER: i32 = move_placeholder(MEMBER_COUNT + Const::Carrier as usize);
+
+/// The member that an instruction reads and the kernel does not have: [`with_numbers`] left a mark.
+pub(super) fn absent_member(insn: &bpf_insn) -> Option<usize> {
+    match insn.code {
+        MOVE_NUMBER => move_placed(insn.imm.wrapping_neg()),
+        _ => loaded_member(insn),
+    }
+}
+
+/// The member that an instruction of the object reads, on whatever kernel.
+pub(super) fn member(insn: &bpf_insn) -> Option<usize> {
+    match insn.code {
+        MOVE_NUMBER => move_placed(insn.imm),
+        _ => loaded_member(insn),
+    }
+}
+
+fn loaded_member(insn: &bpf_insn) -> Option<usize> {
+    /// `BPF_LDX`.
+    const LDX: u8 = 1;
+    load_placed(insn.off).filter(|_| insn.code & 7 == LDX).map(|(index, _)| index)
+}
+
+/// The number in a move of the offset of a member that the kernel does not have. It is negative ([`absent_member`]).
+fn move_absent(member: usize) -> i32 {
+    -move_placeholder(member)
+}
+
+/// `BPF_ALU64 | BPF_MOV | BPF_K`.
+const MOVE_NUMBER: u8 = 0xb7;
+
+/// The offset in a load of a word of a member.
 fn load_offset(member: u32, word: usize) -> i16 {
     i16::try_from(member as usize + 8 * word).unwrap_or(-1)
 }
 
 /// The index of the number, if these 8 bytes move a placeholder into a register.
 fn is_move(slot: &[u8]) -> Option<usize> {
-    /// `BPF_ALU64 | BPF_MOV | BPF_K`.
-    const MOVE_NUMBER: u8 = 0xb7;
     match *slot {
         [MOVE_NUMBER, 0..=0xf, 0, 0, a, b, c, d] => move_placed(i32::from_le_bytes([a, b, c, d])),
         _ => None,
@@ -354,7 +405,11 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::Environment, u32::from(options.environment.mode() != EnvMode::Off));
     put(Const::AllFds, u32::from(options.fds));
     put(Const::Identities, u32::from(options.identities));
-    put(Const::Kinds, options.kinds.bits());
+    // Without its fields, the code of a kind must go: programs of several kinds would need them.
+    let no_tcp = facts.offsets[Field::SkFamily as usize] == ABSENT;
+    put(Const::Kinds, if no_tcp { options.kinds & !KindSet::from(Kind::Tcp) } else { options.kinds }.bits());
+    // The load of each program replaces it.
+    put(Const::Carrier, CARRIER.cast_unsigned());
     put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
     put(Const::PageSize, u32::try_from(page_size()).unwrap_or(4096));
     constants
@@ -376,10 +431,9 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
 mod tests {
     use super::*;
     use crate::dead_code::reached;
-    use crate::kinds::{GROUPS, Group};
     use aya_obj::{Object, ProgramSection};
     use tracetui_events::environment::Keeper;
-    use tracetui_shared::kind::{Kind, KindSet, Slot};
+    use tracetui_shared::kind::Slot;
     use tracetui_shared::offsets::FARTHEST;
     use tracetui_shared::offsets::NUMBER_COUNT;
 
@@ -492,8 +546,15 @@ mod tests {
 
     #[test]
     fn an_absent_member_cannot_be_loaded() {
-        assert_eq!(load_offset(ABSENT, 0), -1);
-        assert_eq!(load_offset(ABSENT, 1), -1);
+        let numbers: Vec<u32> = vec![ABSENT; NUMBER_COUNT];
+        let object = with_numbers(&facts(None, true), &numbers);
+        for (before, after) in OBJECT.chunks_exact(8).zip(object.chunks_exact(8)) {
+            // The verifier refuses the placeholder, which is no offset.
+            assert!(is_load(before).is_none() || before == after);
+            let absent = is_move(before).filter(|index| *index < MEMBER_COUNT).map(|index| -move_placeholder(index));
+            let number = i32::from_le_bytes(after[4..].try_into().unwrap());
+            assert!(absent.is_none_or(|absent| absent == number && absent < 0));
+        }
         assert_eq!(load_offset(2 * FARTHEST, 7), 2 * FARTHEST as i16 + 56);
     }
 
@@ -532,12 +593,13 @@ mod tests {
     fn a_lacking_field_is_named() {
         let mut facts = facts(None, true);
         facts.offsets[Field::MmExeFile as usize] = ABSENT;
-        let lacks = facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]);
-        assert_eq!(lacks.as_deref(), Some("this kernel has no mm_struct.exe_file"));
+        let lacks = facts.lacks(Field::MmExeFile as usize);
+        assert_eq!(lacks, "this kernel has no mm_struct.exe_file");
         facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
         let differs = "mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8";
-        assert_eq!(facts.lacks(&[&[Field::MmExeFile]]).as_deref(), Some(differs));
-        assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
+        assert_eq!(facts.lacks(Field::MmExeFile as usize), differs);
+        let sum = SUMS.iter().position(|fields| fields.contains(&Field::TaskComm)).map(|sum| FIELD_COUNT + sum);
+        assert!(sum.is_none_or(|sum| facts.lacks(sum).starts_with("this kernel has no ")));
     }
 
     /// Before 6.9 the verifier checks a function by itself only if it is global according to BTF. The programs that
@@ -560,34 +622,46 @@ mod tests {
         assert_eq!(calling, named, "programs that call functions, and those in btf! (further.rs)");
     }
 
-    /// A kernel that has only the required fields can load the program: no load of another field is left.
+    /// The first member that a program lacks on a kernel, attached in each way.
+    fn lacks(facts: &KernelFacts, program: &str) -> Vec<Option<String>> {
+        let bytes = with_numbers(facts, &numbers(&options(1 << 20), facts, 1));
+        let mut object = Object::parse(&bytes).expect("an object");
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_calls(&sections).expect("calls of functions");
+        let function = &object.functions[&object.programs[program].function_key()];
+        let ways = [ProgramKind::BtfTracepoint(1), ProgramKind::Tracepoint, ProgramKind::Functions];
+        let lacks = ways.into_iter().map(|kind| {
+            let code = with_carrier(&function.instructions, kind);
+            let left = reached(&code, &function.func_info.func_info).expect("known instructions");
+            left.code.iter().find_map(absent_member).map(|member| facts.lacks(member))
+        });
+        lacks.collect()
+    }
+
     #[test]
-    fn programs_require_every_field_that_they_load() {
-        const CLASS: u8 = 0x07;
-        const LDX: u8 = 0x01;
-        const FRAME_POINTER: u8 = 10;
+    fn a_program_needs_the_members_that_it_reads() {
         let cast = || Some(Cast { function: 7, types: [1; TYPE_COUNT] });
-        // Programs of several kinds do not require the fields of TCP. Without that kind, they do not load them.
-        let kinds = !KindSet::from(Kind::Tcp);
-        let options = LiveOptions { kinds, fds: true, identities: true, ..options(1 << 20) };
-        let mut missing = Vec::new();
-        for probe in GROUPS.iter().flat_map(Group::probes) {
-            let mut facts = KernelFacts { offsets: [ABSENT; FIELD_COUNT], ..facts(cast(), true) };
-            for field in probe.needs.iter().copied().flatten() {
-                facts.offsets[*field as usize] = 8;
-            }
-            let mut object = Object::parse(&with_numbers(&facts, &numbers(&options, &facts, 1))).expect("an object");
-            let sections = object.functions.keys().map(|(section, _)| *section).collect();
-            object.relocate_calls(&sections).expect("calls of functions");
-            let function = &object.functions[&object.programs[probe.name()].function_key()];
-            let left = reached(&function.instructions, &function.func_info.func_info).expect("known instructions");
-            let absent = left.code.iter().filter(|insn| {
-                insn.code & CLASS == LDX && insn.off == load_offset(ABSENT, 0) && insn.src_reg() != FRAME_POINTER
-            });
-            missing.push((probe.name(), absent.count()));
-        }
-        missing.retain(|(_, loads)| *loads > 0);
-        assert_eq!(missing, [], "programs, and their loads of fields that the table of kinds/ does not list");
+        let without = |fields: &[Field]| {
+            let mut facts = KernelFacts { offsets: [8; FIELD_COUNT], ..facts(cast(), true) };
+            fields.iter().for_each(|field| facts.offsets[*field as usize] = ABSENT);
+            facts
+        };
+        let named = |fields: &[Field], program| -> Vec<bool> {
+            lacks(&without(fields), program).iter().map(Option::is_some).collect()
+        };
+        assert_eq!(lacks(&without(&[]), "sys_exit"), [const { None }; 3]);
+        assert_eq!(
+            lacks(&without(&[Field::TaskUtime]), "sched_exit")[0].as_deref(),
+            Some("this kernel has no task_struct.utime")
+        );
+        assert_eq!(named(&[Field::TaskTgid], "sched_exec"), [true; 3]);
+        // Optional ones are tested for.
+        assert_eq!(named(&[Field::TaskCgroups, Field::DentryInline, Field::TaskSeccompMode], "sys_exit"), [false; 3]);
+        // A kernel without TCP has the other kinds.
+        assert_eq!(named(&[Field::SkFamily, Field::SkState, Field::InetSport], "sys_exit"), [false; 3]);
+        assert_eq!(named(&[Field::SkFamily], "tcp_state"), [true; 3]);
+        // The classic tracepoint has it in its record.
+        assert!(!named(&[Field::SkProtocol], "tcp_state")[1]);
     }
 
     #[test]

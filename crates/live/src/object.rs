@@ -6,7 +6,7 @@
 
 use super::LiveOptions;
 use super::dead_code;
-use super::load::{KernelFacts, OBJECT, StartError, possible_cpus};
+use super::load::{KernelFacts, OBJECT, StartError, absent_member, possible_cpus, with_carrier};
 use aya::maps::{Map, MapData};
 use aya_obj::generated::{bpf_func_info, bpf_insn};
 use aya_obj::{Function, Object};
@@ -21,6 +21,7 @@ use tracetui_host::bpf::bpf_fd;
 use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
 use tracetui_host::program::{NewProgram, ProgramKind};
+use tracetui_shared::calls;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::Const;
 
@@ -89,7 +90,12 @@ impl Maps {
         }
         raise_memlock();
         let cpus = possible_cpus()?;
-        let object = Object::parse(OBJECT).map_err(StartError::object)?;
+        let mut object = Object::parse(OBJECT).map_err(StartError::object)?;
+        let words = |entries: &[u32]| entries.iter().flat_map(|entry| entry.to_ne_bytes()).collect::<Vec<_>>();
+        let ends = options.requested().ends();
+        let (x86, arm) = (words(&calls::x86(ends)), words(&calls::arm(ends)));
+        let tables = [("CALLS_X86", (&x86[..], true)), ("CALLS_ARM", (&arm[..], true))];
+        object.patch_map_data(HashMap::from(tables)).map_err(StartError::object)?;
         let mut maps = Maps::default();
         let later = |name: &str| ON_FACTS.contains(&name) || name == RINGS;
         for (name, map) in object.maps.iter().filter(|(name, _)| !later(name)) {
@@ -208,6 +214,8 @@ pub(super) struct Rejected {
     pub(super) error: io::Error,
     /// The verifier's log; empty if the verifier did not run.
     pub(super) log: String,
+    /// The member that the program reads and the kernel does not have.
+    pub(super) lacks: Option<usize>,
 }
 
 impl ProbeObject {
@@ -236,14 +244,18 @@ impl ProbeObject {
         self.function(name).map_or(0, |function| function.instructions.len())
     }
 
-    /// Loads a program.
+    /// Loads a program, unless it reads a member that the kernel does not have.
     /// If the kernel rejects it both without and with the instructions that are never executed, it is loaded again for the
     /// verifier's log, which takes time. After EPERM it is not, because the verifier did not run.
     pub(super) fn load(&self, name: &str, kind: ProgramKind) -> Result<OwnedFd, Rejected> {
         let none = || io::Error::other("the object has no such program");
         let function = self.function(name).ok_or_else(none).map_err(Rejected::without_log)?;
-        let whole = (&function.instructions, &function.func_info.func_info);
+        let code = with_carrier(&function.instructions, kind);
+        let whole = (&code, &function.func_info.func_info);
         let left = dead_code::reached(whole.0, whole.1);
+        if let Some(lacks) = left.as_ref().and_then(|left| left.code.iter().find_map(absent_member)) {
+            return Err(Rejected { lacks: Some(lacks), ..Rejected::without_log(io::ErrorKind::Unsupported.into()) });
+        }
         let loaded = left.map(|left| self.load_as(name, kind, &left.code, &left.functions, &mut []));
         let loaded = match loaded {
             Some(loaded) if !loaded.as_ref().is_err_and(|error| error.raw_os_error() != Some(libc::EPERM)) => loaded,
@@ -257,7 +269,7 @@ impl ProbeObject {
             let mut log = vec![0; LOG];
             self.load_as(name, kind, whole.0, whole.1, &mut log).map_err(|_| {
                 let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
-                Rejected { error, log: String::from_utf8_lossy(text).into_owned() }
+                Rejected { log: String::from_utf8_lossy(text).into_owned(), ..Rejected::without_log(error) }
             })
         })
     }
@@ -271,7 +283,7 @@ impl ProbeObject {
         functions: &[bpf_func_info],
         log: &mut [u8],
     ) -> io::Result<OwnedFd> {
-        // Programs at functions have no types, unlike the functions that they call, so they are loaded without types.
+        // The BTF has only the programs that call functions.
         let has_types = functions.first().is_some_and(|first| first.insn_off == 0);
         let types: Vec<u8> =
             functions.iter().flat_map(|info| [info.insn_off, info.type_id]).flat_map(u32::to_ne_bytes).collect();
@@ -287,7 +299,7 @@ impl ProbeObject {
 
 impl Rejected {
     fn without_log(error: io::Error) -> Rejected {
-        Rejected { error, log: String::new() }
+        Rejected { error, log: String::new(), lacks: None }
     }
 }
 

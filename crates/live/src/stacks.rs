@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_program_is_known_by_its_symbol() {
-        assert!(is_program(b"bpf_prog_188d86a1865fce09_sys_exit_btf") && is_program(b"bpf_prog_188d86a1865fce09"));
+        assert!(is_program(b"bpf_prog_188d86a1865fce09_sys_exit") && is_program(b"bpf_prog_188d86a1865fce09"));
         assert!(!is_program(b"bpf_prog_load") && !is_program(b"bpf_prog_get_info_by_fd") && !is_program(b"do_exit"));
     }
 }

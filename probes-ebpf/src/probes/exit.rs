@@ -1,19 +1,18 @@
 //! `exit`: the last thread of a process ended.
 
 use crate::capture;
+use crate::context::{self, Context};
 use crate::emit::{Event, Frame};
 use crate::maps::{Pointer, per_cpu};
 use crate::read::{
-    any, any_word, field, forgotten, get, has, konst, ld, ld_word, may_turn, monotonic_ns, offset, rd, set, typed_as,
+    any, any_word, forgotten, get, has, konst, ld, ld_word, may_turn, monotonic_ns, offset, rd, set, typed_as,
 };
 use crate::session;
 use crate::task::{Who, comm_of, current, start_of};
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use aya_ebpf::macros::{btf_tracepoint, map, tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, LruHashMap};
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
-use core::ffi::c_void;
+use aya_ebpf::programs::BtfTracePointContext;
 use tracetui_shared::id::{Tgid, Tid, Uid};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
@@ -34,39 +33,34 @@ struct ExitScratch {
 }
 
 per_cpu! {
-    /// Records of `exit_btf`.
-    EXIT_BTF_SCRATCH: ExitScratch;
-    /// Records of `exit_tp`.
-    EXIT_TP_SCRATCH: ExitScratch;
+    /// Records of `sched_exit`.
+    EXIT_SCRATCH: ExitScratch;
 }
 
 /// `sched_process_exit(struct task_struct *p)` up to 6.15, `sched_process_exit(struct task_struct *p, bool group_dead)`
 /// from 6.16 on
 /// ([`include/trace/events/sched.h`](https://elixir.bootlin.com/linux/v6.16/source/include/trace/events/sched.h)).
 /// Called in [`do_exit`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c).
+///
+/// The classic tracepoint has `char comm[16]`, `pid_t pid`, `int prio`, and from 6.16 on `bool group_dead`.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
-    let task = typed_as(ctx.arg(0), field::TaskTgid);
+pub fn sched_exit(ctx: BtfTracePointContext) -> i32 {
+    let ctx = Context::of(&ctx);
     let told = konst!(ExitHasGroupDead) != 0;
-    let dead = told && ctx.arg::<u64>(1) & 1 != 0;
-    exit(Slot::ExitBtf, &EXIT_BTF_SCRATCH, ctx.as_ptr(), task, told, dead);
+    if context::is_typed() {
+        let dead = told && ctx.argument::<1>() & 1 != 0;
+        left(ctx, typed_as(ctx.argument::<0>(), field::TaskTgid), told, dead);
+    } else {
+        let dead = told && ctx.load::<u8, GROUP_DEAD_AT>() & 1 != 0;
+        left(ctx, current(), told, dead);
+    }
     0
 }
 
-/// `sched:sched_process_exit` (same file): `char comm[16]`, `pid_t pid`, `int prio`, and from 6.16 on
-/// `bool group_dead`.
-#[tracepoint]
+/// A thread of a process ends: with `told`, the last one if `dead`.
 #[inline(always)]
-pub fn exit_tp(ctx: TracePointContext) -> u32 {
-    let told = konst!(ExitHasGroupDead) != 0;
-    let dead = told && field::<u8>(&ctx, GROUP_DEAD_AT) & 1 != 0;
-    exit(Slot::ExitTp, &EXIT_TP_SCRATCH, ctx.as_ptr(), current(), told, dead);
-    0
-}
-
-#[inline(always)]
-fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, task: u64, told: bool, dead: bool) {
+fn left(ctx: Context, task: u64, told: bool, dead: bool) {
     if told && !dead {
         return;
     }
@@ -82,10 +76,10 @@ fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, task: u6
         return;
     }
     let record = ended(task, signal, who.tgid, start);
-    let event = Event::begin(slot, context, &who, record.status != 0);
+    let event = Event::begin(Slot::Exit, ctx, &who, record.status != 0);
     capture::forget(&who);
     let Some(event) = event else { return };
-    let Some(s) = event.place(scratch) else { return };
+    let Some(s) = event.place(&EXIT_SCRATCH) else { return };
     let frame = &mut s.frame;
     event.head(&mut frame.header, &who);
     frame.header.tid = Tid(who.tgid);
@@ -295,7 +289,7 @@ const PF_EXITING: u32 = 4;
 /// Called in [`__send_signal_locked`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c) by the sender.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn signal_btf(ctx: BtfTracePointContext) -> i32 {
+pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     let number = ctx.arg::<u64>(0) & 0x7f;
     let result = ctx.arg::<u64>(4) & 0xffff_ffff;
     let place = number.wrapping_sub(1);
@@ -308,7 +302,7 @@ pub fn signal_btf(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // The verifier takes an argument of a pointer type for a pointer, and would remove a comparison with 0.
-    let info = rd((ctx.as_ptr() as u64).wrapping_add(8));
+    let info = rd((Context::of(&ctx).as_ptr() as u64).wrapping_add(8));
     sent(number as u32, info, task);
     0
 }
@@ -344,8 +338,8 @@ fn sent(signal: u32, info: u64, task: u64) {
 /// may have replaced it. If another signal of the same number was noted, its sender is not that of this one.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn deliver_btf(ctx: BtfTracePointContext) -> i32 {
-    let info = rd((ctx.as_ptr() as u64).wrapping_add(8));
+pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
+    let info = rd((Context::of(&ctx).as_ptr() as u64).wrapping_add(8));
     if info == NOINFO || info == PRIV {
         return 0;
     }

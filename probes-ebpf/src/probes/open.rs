@@ -1,17 +1,13 @@
 //! `open`: a file was opened, or failed to open.
 
 use crate::arch::{self, read_passed};
-use crate::call::{self, Call};
-use crate::calls::open::CALLS;
+use crate::call::Call;
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{any, at, get, has, konst, ld, opaque, read_user_str, set, zero};
 use crate::task::Who;
-use aya_ebpf::macros::{kprobe, tracepoint};
-use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, PATH_MAX, via};
@@ -45,50 +41,20 @@ pub struct OpenScratch {
 }
 
 per_cpu! {
-    /// Records of opens from `sys_exit_btf`.
-    OPEN_BTF_SCRATCH: OpenScratch;
-    /// Records of `open_tp`.
-    OPEN_TP_SCRATCH: OpenScratch;
-    /// Records of `open_multi`.
-    OPEN_MULTI_SCRATCH: OpenScratch;
-}
-
-/// Reports an open from `sys_exit_btf`.
-#[inline(always)]
-pub fn ended(call: &Call) {
-    open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, call);
-}
-
-/// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.
-#[tracepoint]
-#[inline(always)]
-pub fn open_tp(ctx: TracePointContext) -> u32 {
-    if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
-        open(Slot::OpenTp, &OPEN_TP_SCRATCH, &call);
-    }
-    0
-}
-
-/// Return of the functions behind the same system calls.
-#[kprobe]
-#[inline(always)]
-pub fn open_multi(ctx: ProbeContext) -> u32 {
-    if let Some(call) = call::at_return(&ctx, &CALLS) {
-        open(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, &call);
-    }
-    0
+    /// Records of opens by system calls.
+    OPEN_SCRATCH: OpenScratch;
 }
 
 /// Reports an open that ended.
 #[inline(always)]
-fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call) {
+pub fn ended(call: &Call) {
     let who = Who::of(call.task);
-    let Some(event) = Event::of_call(slot, &who, call) else { return };
-    let Some(s) = event.place(scratch) else { return };
+    let Some(event) = Event::of_call(Slot::Open, &who, call) else { return };
+    let Some(s) = event.place(&OPEN_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
     let record = &mut s.frame.record;
     record.ret = call.ret as i32;
-    set(&mut record.via, call.which());
+    set(&mut record.via, call.op());
     record.abi = call.abi;
     record.uring = 0;
     record.euid = ld(who.cred, field::CredEuid);

@@ -6,17 +6,18 @@
 
 use super::open::{self, OpenScratch};
 use super::tcp;
-use super::tcp::uring::{CQE_SKIP, Completion, TCP_URING_BTF_SCRATCH, TCP_URING_TP_SCRATCH};
+use super::tcp::uring::{CQE_SKIP, Completion};
 use crate::arch::{native_abi, o_largefile};
+use crate::context::{self, Context};
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, Walk};
-use crate::read::{any, at_most, casts, field, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as, zero};
+use crate::read::{any, at_most, casts, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as, zero};
 use crate::task::{Who, current};
-use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_ebpf::programs::BtfTracePointContext;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::mark;
@@ -38,101 +39,70 @@ pub struct RequestScratch {
 }
 
 per_cpu! {
-    /// Records of `uring_submit_btf`.
+    /// Records of `uring_submit`.
     URING_SUBMIT_SCRATCH: RequestScratch;
-    /// Records of `uring_submit_tp`.
-    URING_SUBMIT_TP_SCRATCH: RequestScratch;
-    /// Records of `uring_refused_btf`.
+    /// Records of `uring_refused`.
     URING_REFUSED_SCRATCH: RequestScratch;
-    /// Records of `uring_refused_tp`.
-    URING_REFUSED_TP_SCRATCH: RequestScratch;
-    /// Records of `uring_complete_btf`.
+    /// Records of `uring_complete`.
     URING_COMPLETE_SCRATCH: OpenScratch;
-    /// Records of `uring_complete_tp`.
-    URING_COMPLETE_TP_SCRATCH: OpenScratch;
 }
 
 /// `io_uring_submit_req(struct io_kiocb *req)` from 6.4 on
 /// ([trace/events/io_uring.h](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/io_uring.h)),
 /// `io_uring_submit_sqe(struct io_kiocb *req, bool force_nonblock)` before. Called after the preparation of a request,
 /// so its path is in kernel memory. It is not called for requests that the preparation refuses.
+/// The classic tracepoint has `void *ctx`, `void *req`.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
-    submitted(Slot::UringSubmit, &URING_SUBMIT_SCRATCH, ctx.arg(0));
-    0
-}
-
-/// `io_uring:io_uring_submit_req` (same file): `void *ctx`, `void *req`.
-#[tracepoint]
-#[inline(always)]
-pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
-    submitted(Slot::UringSubmitTp, &URING_SUBMIT_TP_SCRATCH, field(&ctx, REQ));
+pub fn uring_submit(ctx: BtfTracePointContext) -> i32 {
+    let ctx = Context::of(&ctx);
+    submitted(if context::is_typed() { ctx.argument::<0>() } else { ctx.load::<u64, REQ>() });
     0
 }
 
 /// `io_uring_req_failed(const struct io_uring_sqe *sqe, struct io_kiocb *req, int error)` (same file): a request is
-/// refused before it is submitted. Its completion follows.
+/// refused before it is submitted. Its completion follows. The classic tracepoint has `void *ctx`, `void *req`.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
-    refused(Slot::UringRefused, &URING_REFUSED_SCRATCH, ctx.arg(1));
-    0
-}
-
-/// `io_uring:io_uring_req_failed` (same file): `void *ctx`, `void *req`.
-#[tracepoint]
-#[inline(always)]
-pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
-    refused(Slot::UringRefusedTp, &URING_REFUSED_TP_SCRATCH, field(&ctx, REQ));
+pub fn uring_refused(ctx: BtfTracePointContext) -> i32 {
+    let ctx = Context::of(&ctx);
+    refused(if context::is_typed() { ctx.argument::<1>() } else { ctx.load::<u64, REQ>() });
     0
 }
 
 /// `io_uring_complete(void *ctx, void *req, …)` from 5.19 on (same file): a completion is posted. The result is taken
 /// from the request, because the arguments after `req` differ between kernels. If the submitter of a request wants no
 /// completion on success (`IOSQE_CQE_SKIP_SUCCESS`), the tracepoint is not called for its success.
+///
+/// The classic tracepoint has `void *ctx`, `void *req`, `u64 user_data`, `int res`, `unsigned cflags`.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
-    let (ring, req): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+pub fn uring_complete(ctx: BtfTracePointContext) -> i32 {
+    let ctx = Context::of(&ctx);
+    let req = if context::is_typed() { ctx.argument::<1>() } else { ctx.load::<u64, REQ>() };
     let opcode = opcode_of(req);
-    let completion = || {
-        if konst!(UringCqe) != 0 {
-            let [user_data, rest] = rd::<[u64; 2]>(ctx.arg(2));
-            Completion { ring, user_data, res: rest as i32, flags: (rest >> 32) as u32 }
-        } else {
-            let (res, flags): (u64, u64) = (ctx.arg(3), ctx.arg(4));
-            Completion { ring, user_data: ctx.arg(2), res: res as i32, flags: flags as u32 }
-        }
-    };
     // No request does both: the verifier walks through the one or the other.
     if is_open(opcode) {
-        ended(Slot::OpenUring, &URING_COMPLETE_SCRATCH, req, opcode);
+        ended(req, opcode);
     } else {
-        tcp::uring::ended(Slot::TcpUring, &TCP_URING_BTF_SCRATCH, req, opcode, completion, || submitter(req));
+        tcp::uring::ended(req, opcode, || completion(ctx), || submitter(req));
     }
     0
 }
 
-/// `io_uring:io_uring_complete` (same file): `void *ctx`, `void *req`, `u64 user_data`, `int res`,
-/// `unsigned cflags`.
-#[tracepoint]
+/// The completion that is posted.
 #[inline(always)]
-pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
-    let req = field(&ctx, REQ);
-    let opcode = opcode_of(req);
-    let completion = || Completion {
-        ring: field(&ctx, 8),
-        user_data: field(&ctx, 24),
-        res: field(&ctx, 32),
-        flags: field(&ctx, 36),
-    };
-    if is_open(opcode) {
-        ended(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, req, opcode);
+fn completion(ctx: Context) -> Completion {
+    if !context::is_typed() {
+        let (res, flags) = (ctx.load::<i32, 32>(), ctx.load::<u32, 36>());
+        Completion { ring: ctx.load::<u64, 8>(), user_data: ctx.load::<u64, 24>(), res, flags }
+    } else if konst!(UringCqe) != 0 {
+        let [user_data, rest] = rd::<[u64; 2]>(ctx.argument::<2>());
+        Completion { ring: ctx.argument::<0>(), user_data, res: rest as i32, flags: (rest >> 32) as u32 }
     } else {
-        tcp::uring::ended(Slot::TcpUringTp, &TCP_URING_TP_SCRATCH, req, opcode, completion, || submitter(req));
+        let (res, flags) = (ctx.argument::<3>() as i32, ctx.argument::<4>() as u32);
+        Completion { ring: ctx.argument::<0>(), user_data: ctx.argument::<2>(), res, flags }
     }
-    0
 }
 
 /// Offset in bytes of `req` in the records of the classic tracepoints: after the common fields and `ctx`.
@@ -246,14 +216,14 @@ fn send(s: &mut RequestScratch, event: &Event, req: u64, place: u64, path_len: u
 }
 
 #[inline(always)]
-fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
+fn submitted(req: u64) {
     note_submitted(req);
     let opcode = opcode_of(req);
     tcp::uring::submitted(req, opcode);
     if !is_open(opcode) {
         return;
     }
-    let Some((event, s, task)) = begin(slot, scratch, req, opcode) else { return };
+    let Some((event, s, task)) = begin(Slot::UringSubmit, &URING_SUBMIT_SCRATCH, req, opcode) else { return };
     let record = &mut s.frame.record;
     let filename: u64 = rd(req.wrapping_add(offset(field::IoOpenFilename)));
     let name: u64 = rd(filename.wrapping_add(offset(field::FilenameName)));
@@ -273,12 +243,12 @@ fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
 /// Reports a refused request, so that the arguments of an earlier request at the same address are not taken for its
 /// own.
 #[inline(always)]
-fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
+fn refused(req: u64) {
     let opcode = opcode_of(req);
     if !is_open(opcode) {
         return;
     }
-    let Some((event, s, _)) = begin(slot, scratch, req, opcode) else { return };
+    let Some((event, s, _)) = begin(Slot::UringRefused, &URING_REFUSED_SCRATCH, req, opcode) else { return };
     let record = &mut s.frame.record;
     // The preparation may have failed before it wrote the arguments.
     record.how_marks = UNKNOWN;
@@ -288,13 +258,13 @@ fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
 
 /// Reports the result of a request that opens a file.
 #[inline(always)]
-fn ended(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8) {
+fn ended(req: u64, opcode: u8) {
     let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
     let task = current();
     let here: u32 = ld(task, field::TaskTgid);
     let who = Who::of(submitter(req));
-    let Some(event) = Event::begin(slot, core::ptr::null_mut(), &who, ret < 0) else { return };
-    let Some(s) = event.place(scratch) else { return };
+    let Some(event) = Event::begin(Slot::OpenUring, Context::NONE, &who, ret < 0) else { return };
+    let Some(s) = event.place(&URING_COMPLETE_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
     asked(&mut s.frame.record, req, opcode);
     s.frame.record.ret = ret;

@@ -402,7 +402,7 @@ mod tests {
             missing: Some(Capability::Bpf),
             remedy: "run as root: sudo tracetui".to_owned(),
         };
-        let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
+        let probes = [attached("sched_exec", &[Kind::Exec]), refused("sys_exit", &[Kind::Open, Kind::Bpf])];
         let text = Report { causes: vec![cause], ..report(&probes) }.text();
         let expected = "\
 kernel        6.12.1-amd64 x86_64
@@ -413,12 +413,12 @@ addresses     hidden even from root (kernel.kptr_restrict=2); stacks have functi
 cannot trace: missing CAP_BPF: cannot load BPF programs
     remedy:  run as root: sudo tracetui
 
-exec_btf      exec      attached      BTF tracepoint sched_process_exec
-sys_exit_btf  open bpf  not attached  BTF tracepoint sys_exit
-              why:     the verifier refused it:
-                       R1 \\x1b[31mtype
-              missing: opens, attaches
-              remedy:  sudo tracetui
+sched_exec  exec      attached      BTF tracepoint sched_process_exec
+sys_exit    open bpf  not attached  BTF tracepoint sys_exit
+            why:     the verifier refused it:
+                     R1 \\x1b[31mtype
+            missing: opens, attaches
+            remedy:  sudo tracetui
 
 no working probe for: exit open fork bpf tcp
 ";
@@ -470,7 +470,7 @@ no working probe for: exit open fork bpf tcp
 
     #[test]
     fn the_object_has_the_keys_of_the_contract() {
-        let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
+        let probes = [attached("sched_exec", &[Kind::Exec]), refused("sys_exit", &[Kind::Open, Kind::Bpf])];
         let cause = Cause {
             severity: Severity::Partial,
             what: "missing CAP_SYS_PTRACE: a \"reason\"".to_owned(),
@@ -482,9 +482,9 @@ no working probe for: exit open fork bpf tcp
             r#"{"kernel":"6.12.1-amd64","arch":"x86_64","lockdown":"integrity","capabilities":["CAP_PERFMON","CAP_BPF"],"#,
             r#""kptr_restrict":2,"confinement":null,"causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
             r#""remedy":"sudo tracetui"}],"call_ns":{"untraced":100,"traced":190},"#,
-            r#""probes":[{"name":"exec_btf","kind":"exec","attached":true,"how":"BTF tracepoint sched_process_exec","#,
+            r#""probes":[{"name":"sched_exec","kind":"exec","attached":true,"how":"BTF tracepoint sched_process_exec","#,
             r#""why":null,"missing":null,"remedy":null},"#,
-            r#"{"name":"sys_exit_btf","kind":"open,bpf","attached":false,"how":"BTF tracepoint sys_exit","#,
+            r#"{"name":"sys_exit","kind":"open,bpf","attached":false,"how":"BTF tracepoint sys_exit","#,
             r#""why":"the verifier refused it:\u000aR1 \u001b[31mtype\u000a","missing":"opens, attaches","#,
             r#""remedy":"sudo tracetui"}]}"#,
         );
@@ -505,7 +505,7 @@ no working probe for: exit open fork bpf tcp
     #[test]
     fn it_succeeds_if_every_kind_has_a_working_probe() {
         let serving = |kinds: &[Kind]| {
-            let spare = refused("exec_fail_tp", &[Kind::Exec]);
+            let spare = refused("sys_exit_more", &[Kind::Exec]);
             kinds.iter().map(|kind| attached(program(*kind), &[*kind])).chain([spare]).collect::<Vec<_>>()
         };
         assert_eq!(report(&serving(&Kind::PROBED)).exit_status(), 0);
@@ -522,8 +522,8 @@ no working probe for: exit open fork bpf tcp
         let but_execs = of(&programs[1..]);
         assert_eq!(but_execs.kinds_without_probe(), [Kind::Exec]);
         let text = but_execs.text();
-        let line = text.lines().find(|line| line.starts_with("exec_btf"));
-        assert_eq!(line, Some("exec_btf       exec  not seen      BTF tracepoint sched_process_exec"));
+        let line = text.lines().find(|line| line.starts_with("sched_exec"));
+        assert_eq!(line, Some("sched_exec  exec  not seen      BTF tracepoint sched_process_exec"));
         assert!(but_execs.json().contains(r#""remedy":null,"seen":false}"#));
     }
 

@@ -540,7 +540,7 @@ mod tests {
         let mut batch = Batch::default();
         for seq in (from..to).filter(|seq| Some(*seq) != missing) {
             let time = BootNanos(START + seq * MS);
-            let header = FrameHeader { seq, time, cpu: 1, ..synthetic::header(Slot::OpenTp) };
+            let header = FrameHeader { seq, time, cpu: 1, ..synthetic::header(Slot::Open) };
             batch.push(header, &payload::open(OpenRecord::default(), b"", format!("/tmp/{seq}").as_bytes()));
         }
         batch
@@ -563,7 +563,7 @@ mod tests {
 
     fn last_counters(opens: u64, lost_ring: u64) -> Batch {
         let mut slots = [SlotCounters::default(); SLOTS];
-        slots[Slot::OpenTp as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::ZERO }.completed();
+        slots[Slot::Open as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::ZERO }.completed();
         let cpus = vec![CpuState::ZERO, CpuState { slots, ..CpuState::ZERO }];
         let counters = Counters { last: true, cpus, ..Counters::default() };
         let mut batch = Batch::default();

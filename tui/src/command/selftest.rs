@@ -87,13 +87,13 @@ impl SelfTest {
                         asked |= known;
                         refused |= open.record.ret < 0 && !known;
                     }
-                    Ok(Body::Exec(exec)) if frame.header.slot == Slot::ExecTp as u16 => {
+                    Ok(Body::Exec(exec)) if frame.header.slot == Slot::Exec as u16 => {
                         prepared |= exec.record.filename_marks & mark::NOT_COLLECTED == 0;
                     }
                     _ => {}
                 }
             }
-            let over = seen.iter().any(|slot| matches!(slot, Slot::ExitBtf | Slot::ExitTp));
+            let over = seen.contains(&Slot::Exit);
             if over || began.elapsed() > PATIENCE {
                 break;
             }
@@ -105,13 +105,13 @@ impl SelfTest {
             slots.clone().map(|slot| slot.program()).filter(|program| came(program)).collect();
         programs.dedup();
         programs.extend(sees_a_load(live).then_some(tracetui_live::STREAM));
-        programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
-        programs.extend(["uring_refused_btf", "uring_refused_tp"].iter().filter(|_| refused));
-        programs.extend(prepared.then_some("exec_bprm_multi"));
-        programs.extend(["signal_btf", "deliver_btf"].iter().filter(|_| sent));
+        programs.extend(asked.then_some("uring_submit"));
+        programs.extend(refused.then_some("uring_refused"));
+        programs.extend(prepared.then_some("exec_bprm"));
+        programs.extend(["signal_generate", "signal_deliver"].iter().filter(|_| sent));
         // These report only what other programs missed.
-        let tcp = [Slot::TcpState, Slot::TcpStateTp].iter().any(|slot| seen.contains(slot));
-        let quiet = ["tcp_destroy_btf", "tcp_destroy_tp", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
+        let tcp = seen.contains(&Slot::TcpState);
+        let quiet = ["tcp_destroy", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
         programs.extend(quiet.into_iter().filter(|_| tcp));
         // These would need a change of an interface.
         let bpf = seen.iter().any(|slot| slot.kind() == Kind::Bpf);

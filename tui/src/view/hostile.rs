@@ -113,19 +113,19 @@ fn trace(name: &[u8]) -> Maker {
     made.like.ppid = Tgid(300);
     for (pid, ret) in [(301, 0), (302, -13)] {
         made.fork(300, "", pid);
-        let header = made.header(Slot::ExecBtf, pid, "");
+        let header = made.header(Slot::Exec, pid, "");
         let argv = argument.repeat(3);
         let exec = Exec { ret, filename: name, exe: &argument, cwd: &argument, argv: &argv, ..Exec::default() };
         made.batch.push(FrameHeader { comm: comm(name), ..header }, &exec.bytes());
     }
     for (pid, ret) in [(301, 3), (301, -2), (302, 3), (302, -13), (302, -13)] {
-        let header = made.header(Slot::OpenTp, pid, "");
+        let header = made.header(Slot::Open, pid, "");
         let record = OpenRecord { ret, names_marks: mark::RACED, ..OpenRecord::default() };
         let path = [b"/", name, b"/", name].concat();
         let path = &path[..path.len().min(4095)];
         made.batch.push(FrameHeader { comm: comm(name), ..header }, &payload::open(record, b"", path));
     }
-    let header = made.header(Slot::BpfTp, 301, "");
+    let header = made.header(Slot::Bpf, 301, "");
     let mut record = BpfRecord { cmd: 5, prog_id: 60, prog_type: 2, ..BpfRecord::new_zeroed() };
     let copy = |to: &mut [u8]| {
         let most = to.len() - 1;
@@ -135,7 +135,7 @@ fn trace(name: &[u8]) -> Maker {
     copy(&mut record.target);
     copy(&mut record.symbol);
     made.batch.push(FrameHeader { comm: comm(name), ..header }, record.as_bytes());
-    let header = made.header(Slot::ExitBtf, 302, "");
+    let header = made.header(Slot::Exit, 302, "");
     made.batch.push(FrameHeader { comm: comm(name), ..header }, &payload::exit(127 << 8));
     made
 }

@@ -367,7 +367,7 @@ fn lost_is_plain_at_zero_and_reversed_above() {
     let mut app = app(80, 24, MEMORY);
     assert!(!reversed(&mut app));
     let mut made = Maker { ring: (0, 1 << 24), ..Maker::default() };
-    made.counters[Slot::OpenTp as usize].wanted = 96;
+    made.counters[Slot::Open as usize].wanted = 96;
     made.lose(1204);
     made.counters(false);
     assert!(reversed(feed(&mut app, &mut made)));
@@ -873,7 +873,7 @@ fn as_many_places_of_a_search_are_listed_as_fit() {
 fn a_directory_that_may_have_changed_is_named_so() {
     let (mut app, mut made) = (app(100, 30, MEMORY), Maker::default());
     let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
-    made.event(Slot::ExecBtf, 7, "cc1", &exec.bytes());
+    made.event(Slot::Exec, 7, "cc1", &exec.bytes());
     made.open(7, "cc1", "app.conf", -2);
     keys(feed(&mut app, &mut made), "g\n");
     let who = |app: &mut App| screen(app).into_iter().find(|line| line.starts_with(" who ")).expect("whose it is");
@@ -932,9 +932,9 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
 
 /// Counters that report `wanted` opens.
 fn counted(made: &mut Maker, wanted: u64, last: bool) {
-    let made_opens = std::mem::replace(&mut made.counters[Slot::OpenTp as usize].wanted, wanted);
+    let made_opens = std::mem::replace(&mut made.counters[Slot::Open as usize].wanted, wanted);
     made.counters(last);
-    made.counters[Slot::OpenTp as usize].wanted = made_opens;
+    made.counters[Slot::Open as usize].wanted = made_opens;
 }
 
 #[test]
@@ -957,7 +957,7 @@ fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
         feed(&mut app, &mut made).update(Input::SourceEnded);
         assert_eq!(says(&mut app), off, "in the end");
         let said = ExitLine::of(&app).discrepancy.unwrap_or_default();
-        assert_eq!(said.contains("open by open_tp on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
+        assert_eq!(said.contains("open by sys_exit on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
         assert_eq!(said.is_empty(), !off, "{said}");
     }
 }
@@ -1088,7 +1088,7 @@ fn a_long_name_loses_its_middle() {
     let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
     let name = format!("{}.rcgu.o", "5f".repeat(60));
     let names = format!("{name}\0cache\0var\0");
-    made.event(Slot::OpenTp, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
+    made.event(Slot::Open, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
     let mut app = app(80, 24, MEMORY);
     let row = screen(feed(&mut app, &mut made))[3].clone();
     assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
@@ -1116,8 +1116,8 @@ fn a_build_that_continues_after_failures_names_the_first_one() {
 /// A child that a process starts now, and that ends well.
 fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) {
     let start = BootNanos(made.ns + 1);
-    made.event(Slot::ForkBtf, parent, comm, &payload::fork((parent, made.start_of(parent)), (child, start)));
-    let header = FrameHeader { start, ..made.header(Slot::ExitBtf, child, comm) };
+    made.event(Slot::Fork, parent, comm, &payload::fork((parent, made.start_of(parent)), (child, start)));
+    let header = FrameHeader { start, ..made.header(Slot::Exit, child, comm) };
     made.batch.push(header, &payload::exit(0));
 }
 
@@ -1760,7 +1760,7 @@ fn top_counts_by_the_process_of_the_threads() {
     let mut made = Maker::default();
     made.exec(7, "shop", &["shop"], 0);
     for thread in 1..4 {
-        let header = made.header(Slot::OpenTp, 7, "worker");
+        let header = made.header(Slot::Open, 7, "worker");
         let record = OpenRecord { ret: -13, ..OpenRecord::default() };
         made.batch.push(FrameHeader { tid: Tid(7 + thread), ..header }, &payload::open(record, b"", b"/x"));
     }

@@ -25,23 +25,20 @@ fn linked(pid: i32) -> BTreeSet<String> {
 /// What a program serves.
 fn purpose(program: &str) -> &'static str {
     match program {
-        "exit_btf" | "exit_tp" => "exits",
-        "signal_btf" | "deliver_btf" => "senders of signals",
-        "exec_btf" | "exec_tp" => "execs",
-        "fork_btf" | "fork_multi" => "forks",
-        "exec_bprm_multi" => "interpreters",
-        "sys_exit_btf" => "all calls",
-        "exec_fail_tp" | "exec_fail_multi" => "failed execs",
-        "open_tp" | "open_multi" => "opens",
-        "bpf_tp" | "bpf_multi" => "bpf",
+        "sched_exit" => "exits",
+        "signal_generate" | "signal_deliver" => "senders of signals",
+        "sched_exec" => "execs",
+        "sched_fork" => "forks",
+        "exec_bprm" => "interpreters",
+        "sys_exit" => "calls",
         "bpf_xdp" => "changes of XDP programs",
         // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
         // first inventory may be under way when the trace is ready.
         "task_starts" | "tt_programs" | "tt_links" | "tt_files" | "tt_tasks" => "lists",
         "tt_cgroups" | "tt_namespaces" | "tt_sockmaps" => "lists",
         "tcp_list" | "tcp_sweep" | "tcp_callers" => "lists of connections",
-        "tcp_tp" | "tcp_multi" | "tcp_begun" => "tcp",
-        states if states.starts_with("tcp_state_") || states.starts_with("tcp_destroy_") => "states of connections",
+        "tcp_begun" => "calls",
+        "tcp_state" | "tcp_destroy" => "states of connections",
         uring if uring.starts_with("uring_") => "io_uring",
         other => panic!("an unexpected program: {other}"),
     }
@@ -80,11 +77,8 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
     assert!(!changes || calls.contains(&"bpf"), "{args:?}: no bpf is wanted: {programs:?}");
     let interpreters = served.remove("interpreters");
     assert!(!interpreters || calls.contains(&"failed execs"), "{args:?}: no execs are wanted: {programs:?}");
-    // One program serves all calls where it is the best, unless nothing of it is wanted.
-    let expected: BTreeSet<&str> = match served.contains("all calls") {
-        true => (!calls.is_empty()).then_some("all calls").into_iter().collect(),
-        false => calls.iter().copied().collect(),
-    };
+    // One program serves the calls of all kinds, unless none is wanted.
+    let expected: BTreeSet<&str> = (!calls.is_empty()).then_some("calls").into_iter().collect();
     assert_eq!(served, expected, "{args:?}: {programs:?}");
     println!("{args:?}: {programs:?}");
     Some(())

@@ -351,7 +351,7 @@ fn check_helpers(run: &Run, pid: i32, numbers: &[i64]) {
     assert_eq!(of(0), (&"no".into(), &serde_json::json!([])), "{}", events[0]);
     match events[1]["prog"]["write_user_why"] == "cut" {
         // Programs at functions may examine fewer instructions.
-        true => assert!(doctor().contains("bpf_multi "), "{}", events[1]),
+        true => assert!(doctor().contains("kretprobe.multi "), "{}", events[1]),
         false => assert_eq!(of(1), (&"no".into(), &serde_json::json!(["send_signal"])), "{}", events[1]),
     }
     if numbers[2] < 0 {

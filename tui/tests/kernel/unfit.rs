@@ -4,7 +4,7 @@
 use crate::pty;
 use crate::sys::{self, Actor, fork};
 use crate::traced::{
-    Dir, alone_as_root, cannot_run, emulated, is_attached, n, not_checked, release, tracetui, wait_at_most,
+    Dir, alone_as_root, cannot_run, doctor, emulated, n, not_checked, release, tracetui, wait_at_most,
     with_hidden_addresses,
 };
 use crate::trees::Shared;
@@ -145,7 +145,7 @@ fn doctor_is_content(system: System) -> String {
     };
     assert_eq!(said.code, Some(code), "{}", said.stdout);
     assert!(said.stdout.ends_with(end), "{}", said.stdout);
-    assert!(code == 0 || said.stdout.contains("tcp_state_tp ") && said.stdout.contains("tracefs"), "{}", said.stdout);
+    assert!(code == 0 || said.stdout.contains("tcp_state ") && said.stdout.contains("tracefs"), "{}", said.stdout);
     let json = system.says(&["doctor", "--format", "json"]);
     let report: Value = serde_json::from_str(&json.stdout).expect("JSON");
     for cause in report["causes"].as_array().expect("a list") {
@@ -173,7 +173,7 @@ fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
         assert!(said.line(missing).ends_with("run as root with all capabilities: sudo tracetui"), "{}", said.stderr);
     }
     assert!(doctor.contains("    remedy:  run as root with all capabilities: sudo tracetui"), "{doctor}");
-    let instead = "fallback for exec_tp: ";
+    let instead = "fallback for sched_exec: ";
     assert_eq!(doctor.contains(instead), classic_preferred(), "{doctor}");
     if classic_preferred() {
         assert!(said.line(instead).ends_with("mount -t tracefs tracefs /sys/kernel/tracing"), "{}", said.stderr);
@@ -260,7 +260,11 @@ fn tracefs_need_not_be_mounted() {
     let system = System { mounts: Some(without_tracefs), ..System::default() };
     let doctor = doctor_is_content(system);
     assert!(!doctor.contains("limited: ") && !doctor.contains("tracefs"), "{doctor}");
-    assert_eq!(doctor.contains("exec_tp "), classic_preferred(), "the way that is best here: {doctor}");
+    assert_eq!(
+        doctor.contains("tracepoint sched:sched_process_exec"),
+        classic_preferred(),
+        "the way that is best here: {doctor}"
+    );
     shows_an_open(system);
 }
 
@@ -314,7 +318,7 @@ fn function_tracing_that_is_turned_off_is_said() {
         return cannot_run("this kernel does not turn function tracing off");
     }
     turn("1").expect("it was on");
-    let uses_functions = is_attached("open_multi");
+    let uses_functions = doctor().contains("kretprobe.multi ");
     let pid = sys::pid();
     let filter = ["--pid", &pid.to_string()];
     let checked = std::panic::catch_unwind(|| {
@@ -339,10 +343,10 @@ fn function_tracing_that_is_turned_off_is_said() {
     assert_eq!(shown(&before, "/nowhere/off"), 1, "other probes are used: {}", before.stderr);
     if uses_functions {
         let line = meanwhile.line(OFF);
-        assert!(line.contains("open_multi, ") && line.contains("file opens"), "{line}");
+        assert!(line.contains("sys_exit, ") && line.contains("file opens"), "{line}");
         assert!(line.ends_with("turn it on: sudo sysctl kernel.ftrace_enabled=1"), "{line}");
         assert!(meanwhile.line(WAS_OFF).contains("no longer traced or counted"), "{}", meanwhile.stderr);
-        assert!(before.stderr.contains("fallback for open_multi") && before.stderr.contains(OFF), "{}", before.stderr);
+        assert!(before.stderr.contains("fallback for sys_exit") && before.stderr.contains(OFF), "{}", before.stderr);
     } else {
         assert_eq!(shown(&meanwhile, "/nowhere/off"), 1, "nothing is at functions: {}", meanwhile.stderr);
         assert!(!format!("{}{}", meanwhile.stderr, before.stderr).contains("function tracing"), "{}", before.stderr);

@@ -16,10 +16,10 @@ fn the_account_adds_up_over_all_its_sources() {
     let open = SlotCounters { wanted: 100, filtered: 7, own: 3, lost_ring: 10, ..SlotCounters::ZERO };
     let fork = SlotCounters { bookkeeping: 12, lost_bookkeeping: 2, ..SlotCounters::ZERO };
     let counters = Counters {
-        cpus: vec![cpu(Slot::OpenTp, open), CpuState { tree_full: 6, ..cpu(Slot::ForkBtf, fork) }],
+        cpus: vec![cpu(Slot::Open, open), CpuState { tree_full: 6, ..cpu(Slot::Fork, fork) }],
         programs: vec![
-            ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips: 5 },
-            ProgramSkips { program: "sys_exit_btf".into(), slots: vec![5, 6], skips: 4 },
+            ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips: 5 },
+            ProgramSkips { program: "uring_submit".into(), slots: vec![Slot::Open as u16, Slot::Bpf as u16], skips: 4 },
         ],
         ..Counters::default()
     };
@@ -44,7 +44,7 @@ fn the_account_adds_up_over_all_its_sources() {
 #[test]
 fn what_is_dropped_has_a_name() {
     let open = SlotCounters { wanted: 10, dropped: [3, 4, 0, 0], ..SlotCounters::ZERO };
-    let counters = Counters { cpus: vec![cpu(Slot::OpenTp, open)], ..Counters::default() };
+    let counters = Counters { cpus: vec![cpu(Slot::Open, open)], ..Counters::default() };
     let mut counted = ByKind::default();
     *counted.of(Kind::Open).expect("probed") = Counted { delivered: 10, hollow: 2, unseen: 5, ..Counted::default() };
     let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.into());
@@ -84,7 +84,7 @@ fn late_events_are_said_where_there_are_any() {
 #[test]
 fn an_event_that_nobody_counted_makes_the_account_fail() {
     let open = SlotCounters { wanted: 100, ..SlotCounters::ZERO };
-    let counters = Counters { cpus: vec![cpu(Slot::OpenTp, open)], ..Counters::default() };
+    let counters = Counters { cpus: vec![cpu(Slot::Open, open)], ..Counters::default() };
     let mut counted = ByKind::default();
     counted.of(Kind::Open).expect("probed").delivered = 99;
     let account = Account::of(&counters, &counted, Pairing::default(), KindSet::NONE);

@@ -64,7 +64,7 @@ impl Made {
             argv: &argv,
             ret: 0,
         };
-        self.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
+        self.maker.event(Slot::Exec, pid, "x", &exec.bytes());
     }
 
     fn start(&mut self, parent: u32, args: &[&str]) -> u32 {
@@ -81,7 +81,7 @@ impl Made {
         let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.root) };
         let names = if ret < 0 { Vec::new() } else { names(&whole) };
         let record = OpenRecord { ret, flags, dirfd: -100, ..OpenRecord::default() };
-        self.maker.event(Slot::OpenTp, pid, "x", &payload::open(record, &names, path.as_bytes()));
+        self.maker.event(Slot::Open, pid, "x", &payload::open(record, &names, path.as_bytes()));
     }
 
     fn exit(&mut self, pid: u32, status: u32) {
@@ -90,7 +90,7 @@ impl Made {
 
     fn fails_to_exec(&mut self, pid: u32, path: &str) {
         let exec = payload::Exec { ret: ENOENT, filename: path.as_bytes(), argv: b"x\0", ..payload::Exec::default() };
-        self.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
+        self.maker.event(Slot::Exec, pid, "x", &exec.bytes());
     }
 
     fn attach(&mut self, pid: u32, function: &str) {
@@ -106,7 +106,7 @@ impl Made {
         };
         record.name[..4].copy_from_slice(b"spy\0");
         record.target[..function.len()].copy_from_slice(function.as_bytes());
-        self.maker.event(Slot::BpfSysExit, pid, "x", record.as_bytes());
+        self.maker.event(Slot::Bpf, pid, "x", record.as_bytes());
     }
 
     fn connect(&mut self, pid: u32, peer: &str, err: u16) {
@@ -611,14 +611,14 @@ fn any_run(steps: &[Step], command: bool) -> Run {
                     cwd: &names,
                     argv: text,
                 };
-                made.maker.event(Slot::ExecBtf, pid, "x", &exec.bytes());
+                made.maker.event(Slot::Exec, pid, "x", &exec.bytes());
             }
             2 => made.maker.exit(pid, "x", u32::from(*action) << 6),
             3 => made.maker.lose(u64::from(other % 8)),
             _ => {
                 let record =
                     OpenRecord { ret: i32::from(action % 5) - 2, flags: 0o302, dirfd: -100, ..OpenRecord::default() };
-                made.maker.event(Slot::OpenTp, pid, "x", &payload::open(record, &names, text));
+                made.maker.event(Slot::Open, pid, "x", &payload::open(record, &names, text));
             }
         }
     }

@@ -672,7 +672,7 @@ mod tests {
 
     #[test]
     fn a_probe_without_a_word_on_preemption_has_none() {
-        let probe = Probe { name: "exec_tp".into(), attached: true, preemptible: true, ..Probe::default() };
+        let probe = Probe { name: "sched_exec".into(), attached: true, preemptible: true, ..Probe::default() };
         let mut batch = Batch::default();
         HostFrame::Probe(probe.clone()).push(BootNanos(1), &mut batch);
         let frame = batch.frames().next().expect("one frame");
@@ -684,7 +684,7 @@ mod tests {
     fn counting(cpus: &[u64], skips: u64) -> Counters {
         let state = |met: &u64| {
             let mut state = CpuState::ZERO;
-            state.slots[Slot::OpenTp as usize].met = *met;
+            state.slots[Slot::Open as usize].met = *met;
             (state.tree_full, state.credit) = (met / 2, 77);
             state
         };

@@ -126,7 +126,7 @@ impl<R: Request + Default> RequestsOf<R> {
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable();
         for (time, (tgid, start)) in ended {
-            let (kind, slot) = (Kind::Exit as u16, Slot::ExitBtf as u16);
+            let (kind, slot) = (Kind::Exit as u16, Slot::Exit as u16);
             out(0, FrameHeader { kind, slot, version: VERSION, time, tgid, start, ..FrameHeader::default() }, &[]);
         }
     }
@@ -446,7 +446,7 @@ mod tests {
         };
         let exit = |tgid: u32, ms: u64| {
             let mut batch = Batch::default();
-            let header = synthetic::header(Slot::ExitBtf);
+            let header = synthetic::header(Slot::Exit);
             batch.push(FrameHeader { tgid: Tgid(tgid), time: BootNanos(ms * MS), ..header }, &[0; 8]);
             batch
         };
@@ -485,8 +485,8 @@ mod tests {
         for cpu in &mut counters.cpus {
             cpu.slots[Slot::UringSubmit as usize].lost_bookkeeping = 4;
             cpu.slots[Slot::OpenUring as usize].lost_bookkeeping = 1;
-            cpu.slots[Slot::OpenUringTp as usize].lost_ring = 1;
-            cpu.slots[Slot::OpenSysExit as usize].lost_ring = 9;
+            cpu.slots[Slot::OpenUring as usize].lost_ring = 1;
+            cpu.slots[Slot::Open as usize].lost_ring = 9;
         }
         end(&mut batch, 1, 0xa0, b"", 0);
         joined(&mut requests, &batch);

@@ -47,7 +47,7 @@ fn header(slot: Slot, cpu: u32, seq: u64, ms: u64) -> FrameHeader {
 
 fn open(batch: &mut Batch, cpu: u32, seq: u64, ms: u64, path: &[u8]) {
     let record = OpenRecord { ret: -2, ..OpenRecord::default() };
-    batch.push(header(Slot::OpenSysExit, cpu, seq, ms), &payload::open(record, b"", path));
+    batch.push(header(Slot::Open, cpu, seq, ms), &payload::open(record, b"", path));
 }
 
 /// A pipeline, and the batch that it is fed next.
@@ -219,7 +219,7 @@ fn a_missing_number_is_a_row_where_it_is_missing() {
         SlotCounters { wanted: 7, lost_ring: 5, ..SlotCounters::default() },
         SlotCounters { wanted: 1, ..SlotCounters::default() },
     ];
-    count(&mut t.batch, 20, counters(Slot::OpenSysExit, &sent));
+    count(&mut t.batch, 20, counters(Slot::Open, &sent));
     assert_eq!(run(&mut t, true), ["a", "b", "lost 3 ring", "c", "lost 2 ring"]);
     let account = t.account();
     assert_eq!(account.sum().off_by(), 0);
@@ -234,7 +234,7 @@ fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
     open(&mut t.batch, 0, 0, 10, b"a");
     open(&mut t.batch, 0, 2, 12, b"c");
     let sent = [SlotCounters { wanted: 3, ..SlotCounters::ZERO }];
-    count(&mut t.batch, 20, counters(Slot::OpenSysExit, &sent));
+    count(&mut t.batch, 20, counters(Slot::Open, &sent));
     t.feed();
     assert_eq!(t.account().discrepancies, [], "nothing is proved before the end");
     run(&mut t, true);
@@ -251,10 +251,10 @@ fn every_record_is_on_one_side_of_the_account() {
         fork(&mut t.batch, 7, 400 + seq as u32, seq, 10 + seq);
     }
     // Only the header of the last record arrived.
-    let last = FrameHeader { flags: flag::BOOKKEEPING, ..by(7, Slot::ForkBtf, 4, 20) };
+    let last = FrameHeader { flags: flag::BOOKKEEPING, ..by(7, Slot::Fork, 4, 20) };
     t.batch.push(last, b"short");
     let forks = [SlotCounters { bookkeeping: 6, lost_bookkeeping: 2, own: 1, ..SlotCounters::ZERO }];
-    count(&mut t.batch, 30, counters(Slot::ForkBtf, &forks));
+    count(&mut t.batch, 30, counters(Slot::Fork, &forks));
     assert_eq!(run(&mut t, true), Vec::<String>::new(), "no event is missing");
     let account = t.account();
     assert_eq!(account.discrepancy(), None);
@@ -278,7 +278,7 @@ fn what_a_program_could_not_report_is_a_row() {
 fn what_the_kernel_skipped_is_a_row_when_it_was_counted() {
     let mut t = Fed::default();
     for (ms, skips) in [(1000, 0), (2000, 3), (3000, 3)] {
-        let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
+        let programs = vec![ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips }];
         count(&mut t.batch, ms, Counters { programs, ..Counters::default() });
     }
     assert_eq!(run(&mut t, true), ["lost 3 probe"]);
@@ -290,18 +290,18 @@ fn exec(batch: &mut Batch, seq: u64, ms: u64, total: u32, first: usize) {
     let record = ExecRecord { argv_total: total, argv_len: total, argc: 1, ..ExecRecord::default() };
     let mut payload = record.as_bytes().to_vec();
     payload.resize(payload.len() + first, b'x');
-    batch.push(header(Slot::ExecBtf, 0, seq, ms), &payload);
+    batch.push(header(Slot::Exec, 0, seq, ms), &payload);
 }
 
 fn chunk(batch: &mut Batch, seq: u64, ms: u64, offset: u32, len: u32) {
     let mut payload = ExecChunk { offset, len, ..ExecChunk::default() }.as_bytes().to_vec();
     payload.resize(payload.len() + len as usize, b'y');
-    batch.push(FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) }, &payload);
+    batch.push(FrameHeader { flags: flag::CONTINUES, ..header(Slot::Exec, 0, seq, ms) }, &payload);
 }
 
 fn end(batch: &mut Batch, seq: u64, ms: u64, offset: u32, marks: u8) {
     let payload = ExecChunk { offset, marks: marks.into(), ..ExecChunk::default() };
-    batch.push(FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) }, payload.as_bytes());
+    batch.push(FrameHeader { flags: flag::CONTINUES, ..header(Slot::Exec, 0, seq, ms) }, payload.as_bytes());
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn exec_with(batch: &mut Batch, seq: u64, pid: u32, environment: &[u8], marks: u
         tgid: Tgid(pid),
         tid: Tid(pid),
         start: BootNanos(u64::from(pid)),
-        ..header(Slot::ExecBtf, 0, seq, 10 + seq)
+        ..header(Slot::Exec, 0, seq, 10 + seq)
     };
     batch.push(of, &[record.as_bytes(), b"a\0"].concat());
     let (first, second) = environment.split_at(environment.len() / 2);
@@ -374,7 +374,7 @@ fn an_exec_tells_how_the_environment_changes() {
     exec_with(&mut t.batch, 3, 7, b".B=3\0", LAST);
     exec_with(&mut t.batch, 4, 7, b".B=3\0", LAST);
     let execs = SlotCounters { wanted: 5, sent_chunks: 10, ..SlotCounters::ZERO };
-    count(&mut t.batch, 40, counters(Slot::ExecBtf, &[execs]));
+    count(&mut t.batch, 40, counters(Slot::Exec, &[execs]));
     let lines = json_of(&mut t);
     let env: Vec<_> = lines.iter().map(|line| line["env"].clone()).collect();
     let not_known = "not_collected";
@@ -400,16 +400,16 @@ fn arguments_that_could_not_be_read_are_not_made_up() {
     let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
     for (seq, have) in [(0, b"".as_slice()), (1, b"cc\0-c\0")] {
         let record = ExecRecord { argv_marks: mark::FAULT, ..record(have.len() as u32) };
-        t.batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record.as_bytes(), have].concat());
+        t.batch.push(header(Slot::Exec, 0, seq, 10 + seq), &[record.as_bytes(), have].concat());
     }
     for (seq, have) in [(2, b"a\0b".as_slice()), (3, b"")] {
-        t.batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record(40_000).as_bytes(), b"x\0"].concat());
+        t.batch.push(header(Slot::Exec, 0, seq, 10 + seq), &[record(40_000).as_bytes(), b"x\0"].concat());
         let piece = ExecChunk { offset: 2, len: have.len() as u32, marks: mark::FAULT.into(), ..ExecChunk::default() };
-        let continues = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, 10 + seq) };
+        let continues = FrameHeader { flags: flag::CONTINUES, ..header(Slot::Exec, 0, seq, 10 + seq) };
         t.batch.push(continues, &[piece.as_bytes(), have].concat());
     }
     let execs = SlotCounters { wanted: 4, sent_chunks: 2, ..SlotCounters::ZERO };
-    count(&mut t.batch, 20, counters(Slot::ExecBtf, &[execs]));
+    count(&mut t.batch, 20, counters(Slot::Exec, &[execs]));
     let lines = json_of(&mut t);
     let argv: Vec<_> = lines.iter().map(|line| line["argv"].clone()).collect();
     let expected = serde_json::json!([[], ["cc", "-c"], ["x", "a", "b"], ["x"]]);
@@ -429,12 +429,12 @@ fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
     end(&mut t.batch, 0, 10, 15, NO_ROOM);
     // One exec was cut in its first record. For the other, the ring had no room for the end of the arguments either.
     let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
-    t.batch.push(header(Slot::ExecBtf, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
+    t.batch.push(header(Slot::Exec, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
     exec(&mut t.batch, 2, 12, 30, 10);
     t.feed();
     t.batch.set_drained_at(BootNanos(100 * MS));
     let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
-    count(&mut t.batch, 100, counters(Slot::ExecBtf, &[execs]));
+    count(&mut t.batch, 100, counters(Slot::Exec, &[execs]));
     assert_eq!(run(&mut t, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
     let account = t.account();
     assert_eq!((account.cut, account.discrepancy()), (3, None));
@@ -443,10 +443,10 @@ fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
 #[test]
 fn a_record_that_is_no_event_is_a_row_and_counted() {
     let mut t = Fed::default();
-    t.batch.push(header(Slot::OpenSysExit, 0, 0, 10), b"short");
+    t.batch.push(header(Slot::Open, 0, 0, 10), b"short");
     t.batch.push_raw(b"no frame");
     let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
-    count(&mut t.batch, 20, counters(Slot::OpenSysExit, &wanted));
+    count(&mut t.batch, 20, counters(Slot::Open, &wanted));
     assert_eq!(run(&mut t, true), ["lost 1 read"]);
     assert_eq!(t.ledger.progress(Default::default()).unframed, 1);
     let account = t.account();
@@ -459,9 +459,9 @@ fn a_record_that_is_no_event_is_a_row_and_counted() {
 fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
     let mut t = Fed::of(asked(all_but_forks(), 0));
     let child = child_of((100, 5), (200, 9));
-    let fork = FrameHeader { flags: flag::BOOKKEEPING, ..header(Slot::ForkBtf, 0, 0, 10) };
+    let fork = FrameHeader { flags: flag::BOOKKEEPING, ..header(Slot::Fork, 0, 0, 10) };
     t.batch.push(fork, child.as_bytes());
-    let exit = FrameHeader { tgid: Tgid(200), tid: Tid(200), start: BootNanos(9), ..header(Slot::ExitBtf, 0, 0, 12) };
+    let exit = FrameHeader { tgid: Tgid(200), tid: Tid(200), start: BootNanos(9), ..header(Slot::Exit, 0, 0, 12) };
     t.batch.push(exit, ExitRecord { status: 0x100, signal_flags: 4, ..ExitRecord::default() }.as_bytes());
     assert_eq!(run(&mut t, true), ["exit 200"]);
     let table = &t.world().processes;
@@ -483,8 +483,8 @@ fn a_seed_known_to_the_tick_takes_the_exact_start() {
     };
     HostFrame::ProcessSeed(seed).push(BootNanos(1), &mut t.batch);
     open(&mut t.batch, 0, 0, 10, b"a");
-    t.batch.push(header(Slot::ExitBtf, 0, 0, 12), ExitRecord::default().as_bytes());
-    t.batch.push(header(Slot::ExitBtf, 0, 1, 13), ExitRecord::default().as_bytes());
+    t.batch.push(header(Slot::Exit, 0, 0, 12), ExitRecord::default().as_bytes());
+    t.batch.push(header(Slot::Exit, 0, 1, 13), ExitRecord::default().as_bytes());
     run(&mut t, true);
     let table = &t.world().processes;
     let entry = table.by_tgid(Tgid(100)).expect("known");
@@ -510,10 +510,10 @@ fn a_connection_that_outlives_its_process_does_not_bring_it_back() {
 fn what_does_not_pair_up_is_counted() {
     let mut t = Fed::default();
     let status = ExitRecord::default();
-    t.batch.push(FrameHeader { tid: Tid(101), ..header(Slot::ExitBtf, 0, 0, 10) }, status.as_bytes());
+    t.batch.push(FrameHeader { tid: Tid(101), ..header(Slot::Exit, 0, 0, 10) }, status.as_bytes());
     exec(&mut t.batch, 0, 11, 0, 0);
     for (seq, start) in [(0, 6), (1, 7)] {
-        let header = FrameHeader { start: BootNanos(start), ..header(Slot::OpenSysExit, 0, seq, 12 + seq) };
+        let header = FrameHeader { start: BootNanos(start), ..header(Slot::Open, 0, seq, 12 + seq) };
         t.batch.push(header, OpenRecord::default().as_bytes());
     }
     run(&mut t, true);
@@ -526,7 +526,7 @@ fn what_does_not_pair_up_is_counted() {
 fn a_row_made_here_waits_for_what_the_ring_still_holds() {
     let mut t = Fed::default();
     for (ms, skips) in [(1000, 0), (2000, 3)] {
-        let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
+        let programs = vec![ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips }];
         count(&mut t.batch, ms, Counters { programs, ..Counters::default() });
     }
     assert_eq!(run(&mut t, false), Vec::<String>::new());
@@ -545,7 +545,7 @@ fn by(pid: u32, slot: Slot, seq: u64, ms: u64) -> FrameHeader {
 
 fn fork(batch: &mut Batch, parent: u32, child: u32, seq: u64, ms: u64) {
     let record = child_of((parent, u64::from(parent)), (child, u64::from(child)));
-    batch.push(FrameHeader { flags: flag::BOOKKEEPING, ..by(parent, Slot::ForkBtf, seq, ms) }, record.as_bytes());
+    batch.push(FrameHeader { flags: flag::BOOKKEEPING, ..by(parent, Slot::Fork, seq, ms) }, record.as_bytes());
 }
 
 /// The record of a fork, given the id and the start of both processes.
@@ -562,15 +562,15 @@ fn child_of(parent: (u32, u64), child: (u32, u64)) -> ForkRecord {
 
 fn open_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64, path: &[u8]) {
     let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
-    batch.push(by(pid, Slot::OpenSysExit, seq, ms), &[record.as_bytes(), path].concat());
+    batch.push(by(pid, Slot::Open, seq, ms), &[record.as_bytes(), path].concat());
 }
 
 fn exec_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64, ret: i32) {
-    batch.push(by(pid, Slot::ExecBtf, seq, ms), ExecRecord { ret, ..ExecRecord::default() }.as_bytes());
+    batch.push(by(pid, Slot::Exec, seq, ms), ExecRecord { ret, ..ExecRecord::default() }.as_bytes());
 }
 
 fn exit_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64) {
-    batch.push(by(pid, Slot::ExitBtf, seq, ms), ExitRecord::default().as_bytes());
+    batch.push(by(pid, Slot::Exit, seq, ms), ExitRecord::default().as_bytes());
 }
 
 fn of_command() -> Pipeline {
@@ -604,7 +604,7 @@ fn of_a_command_only_its_tree_is_delivered_and_orphans_stay_in_it() {
 /// Pushes an open of `path` by a process with this id and start.
 fn open_by_another(batch: &mut Batch, (pid, start_ms): (u32, u64), seq: u64, ms: u64, path: &[u8]) {
     let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
-    let header = FrameHeader { start: BootNanos(start_ms * MS), ..by(pid, Slot::OpenSysExit, seq, ms) };
+    let header = FrameHeader { start: BootNanos(start_ms * MS), ..by(pid, Slot::Open, seq, ms) };
     batch.push(header, &[record.as_bytes(), path].concat());
 }
 
@@ -647,7 +647,7 @@ fn a_tree_is_of_the_process_that_had_the_id_first() {
         open_by_another(&mut t.batch, (100, 4), 0, 5, b"stranger");
         let child = child_of((100, 4 * MS), (300, 300));
         let start = BootNanos(4 * MS);
-        t.batch.push(FrameHeader { start, ..by(100, Slot::ForkBtf, 2, 6) }, child.as_bytes());
+        t.batch.push(FrameHeader { start, ..by(100, Slot::Fork, 2, 6) }, child.as_bytes());
         open_by(&mut t.batch, 300, 1, 7, b"stranger's child");
         open_by(&mut t.batch, 200, 2, 8, b"orphan");
         assert_eq!(in_the_tree(&mut t, 100), ["orphan"], "exit lost: {exit_is_lost}");
@@ -673,7 +673,7 @@ fn a_parent_that_ended_is_not_the_parent_of_who_comes_later() {
     fork(&mut t.batch, 7, 100, 0, 1);
     exit_by(&mut t.batch, 100, 0, 2);
     // Both forks were lost: that of the process that has the id now, and that of its child.
-    let child = FrameHeader { start: BootNanos(4 * MS), ppid: Tgid(100), ..by(300, Slot::OpenSysExit, 0, 5) };
+    let child = FrameHeader { start: BootNanos(4 * MS), ppid: Tgid(100), ..by(300, Slot::Open, 0, 5) };
     t.batch.push(child, OpenRecord::default().as_bytes());
     // The process scan found processes with the parent id 400. Process 500 is older than process 400, so 400 is not its
     // parent.
@@ -729,7 +729,7 @@ fn the_next_run_of_a_command_is_the_commands_and_is_our_own_before_its_exec() {
     let mut pipeline = asked(ALL, COMMAND);
     let mut batch = Batch::default();
     let next = |batch: &mut Batch, by_run: u32, child: u32, seq: u64, ms: u64| {
-        batch.push(by(by_run, Slot::ForkBtf, seq, ms), child_of((7, 7), (child, u64::from(child))).as_bytes());
+        batch.push(by(by_run, Slot::Fork, seq, ms), child_of((7, 7), (child, u64::from(child))).as_bytes());
     };
     next(&mut batch, COMMAND, 200, 0, 1);
     exec_by(&mut batch, COMMAND, 0, 2, 0);
@@ -762,9 +762,8 @@ fn where_the_commands_exec_was_lost_the_rest_of_it_is_not() {
 fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit() {
     let mut t = Fed::default();
     HostFrame::Host(Default::default()).push(BootNanos(6), &mut t.batch);
-    t.batch.push(header(Slot::ExitBtf, 0, 0, 12), ExitRecord::default().as_bytes());
-    let younger =
-        FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::ExitBtf, 0, 1, 13) };
+    t.batch.push(header(Slot::Exit, 0, 0, 12), ExitRecord::default().as_bytes());
+    let younger = FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::Exit, 0, 1, 13) };
     t.batch.push(younger, ExitRecord::default().as_bytes());
     run(&mut t, true);
     assert_eq!(t.world().processes.pairing().unpaired_exit, 1);
@@ -782,7 +781,7 @@ fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
     for cpu in 0..3 {
         let argv_len = (2 << 20) - 4096;
         let record = ExecRecord { argv_total: argv_len, argv_len, ..ExecRecord::default() };
-        t.batch.push(header(Slot::ExecBtf, cpu, 0, 10 + u64::from(cpu)), record.as_bytes());
+        t.batch.push(header(Slot::Exec, cpu, 0, 10 + u64::from(cpu)), record.as_bytes());
     }
     t.feed();
     assert!(t.bytes() <= Budget::new(1).arguments() + Budget::new(1).order());
@@ -988,7 +987,7 @@ fn layout_with(kind: Kind, fixed: usize) -> Layout {
 #[test]
 fn longer_records_show_what_is_known_also_from_a_state() {
     let record = OpenRecord { ret: 3, path_len: 4, ..OpenRecord::default() };
-    let header = header(Slot::OpenSysExit, 0, 0, 1);
+    let header = header(Slot::Open, 0, 0, 1);
     let (mut own, mut longer) = (Batch::default(), Batch::default());
     own.push(header, &[record.as_bytes(), b"/etc"].concat());
     longer.push(header, &[record.as_bytes(), &[7; 24], b"/etc"].concat());
@@ -1019,14 +1018,14 @@ fn what_shorter_records_lack_is_not_collected() {
     // The record ends before the marks, which come last, and the fields between them and the lengths.
     let fixed = std::mem::offset_of!(OpenRecord, names_marks);
     let mut batch = Batch::default();
-    batch.push(header(Slot::OpenSysExit, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());
+    batch.push(header(Slot::Open, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());
     let [event] = &lines_of(layout_with(Kind::Open, fixed), batch)[..] else { panic!("an open") };
     assert_eq!((&event["ret"], &event["path_why"]), (&3.into(), &"not_collected".into()), "{event}");
     assert_eq!(event["abs_path_why"], "not_collected");
     let record = ExecRecord { argc: 1, argv_len: 2, argv_total: 2, filename_len: 1, ..ExecRecord::default() };
     let fixed = std::mem::offset_of!(ExecRecord, exe_marks);
     let mut batch = Batch::default();
-    batch.push(header(Slot::ExecBtf, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
+    batch.push(header(Slot::Exec, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
     let [event] = &lines_of(layout_with(Kind::Exec, fixed), batch)[..] else { panic!("an exec") };
     assert_eq!(event["exe_why"], "not_collected", "{event}");
 }
@@ -1034,10 +1033,10 @@ fn what_shorter_records_lack_is_not_collected() {
 #[test]
 fn records_that_end_before_their_fixed_part_or_are_of_a_later_version_are_lost() {
     let (mut short, mut later, mut unknown) = (Batch::default(), Batch::default(), Batch::default());
-    short.push(header(Slot::ExitBtf, 0, 0, 1), &[0; 3]);
+    short.push(header(Slot::Exit, 0, 0, 1), &[0; 3]);
     let version = VERSION + 1;
-    later.push(FrameHeader { version, ..header(Slot::ExitBtf, 0, 0, 1) }, ExitRecord::default().as_bytes());
-    unknown.push(FrameHeader { kind: 40, ..header(Slot::ExitBtf, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    later.push(FrameHeader { version, ..header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    unknown.push(FrameHeader { kind: 40, ..header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
     for batch in [short, later, unknown] {
         let lines = lines_of(layout_with(Kind::Exit, 4), batch);
         assert!(lines.iter().any(|line| line["kind"] == "lost" && line["cause"] == "read"), "{lines:?}");
@@ -1064,7 +1063,7 @@ fn change(batch: &mut Batch, loaded: bool, id: u32, ms: u64) {
 fn load_call(batch: &mut Batch, seq: u64, id: u32, ms: u64) {
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, id, 3);
-    batch.push(header(Slot::BpfSysExit, 0, seq, ms), record.as_bytes());
+    batch.push(header(Slot::Bpf, 0, seq, ms), record.as_bytes());
 }
 
 /// Checks that a load reported by both sources is one event, whichever report comes first. A load that only the stream reports
@@ -1143,7 +1142,7 @@ fn attach_call(batch: &mut Batch, seq: u64, (id, link): (u32, u32), command: u16
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.prog_id, record.link_id) = (command, has::PROG, id, link);
     record.has |= if link == 0 { 0 } else { has::LINK };
-    batch.push(header(Slot::BpfSysExit, 0, seq, ms), record.as_bytes());
+    batch.push(header(Slot::Bpf, 0, seq, ms), record.as_bytes());
 }
 
 /// Checks that a change reported by a system call and the inventory is one event, in either order. A change that only the inventory
@@ -1216,7 +1215,7 @@ fn an_attachment_names_a_program_that_is_listed_later() {
     let mut load = BpfRecord::new_zeroed();
     (load.cmd, load.has, load.prog_id, load.ret, load.tag) = (cmd::PROG_LOAD, has::PROG, 3, 3, [1; 8]);
     load.name[..6].copy_from_slice(b"loaded");
-    t.batch.push(header(Slot::BpfSysExit, 0, 0, 100), load.as_bytes());
+    t.batch.push(header(Slot::Bpf, 0, 0, 100), load.as_bytes());
     t.batch.set_drained_at(BootNanos(900 * MS));
     assert_eq!(program_events(&mut t, false), ["load 3 by call of 100 at 100"]);
     for key in 0..3 {
@@ -1239,7 +1238,7 @@ fn an_attachment_by_netlink_names_a_program_that_was_just_loaded() {
     let (via, hook, ifindex) = (Via::Netlink, Hook::Type(37), Some(3));
     for unloads in [true, false] {
         let mut t = Fed::of(asked(ALL, 0));
-        t.batch.push(header(Slot::BpfSysExit, 0, 0, 1000), load.as_bytes());
+        t.batch.push(header(Slot::Bpf, 0, 0, 1000), load.as_bytes());
         report(BpfAttachment { via, hook, ifindex, ..attachment(0, 3, 0) }, 1001, &mut t.batch);
         if unloads {
             change(&mut t.batch, false, 3, 1002);
@@ -1289,7 +1288,7 @@ fn the_program_of_a_link_is_not_attached_by_netlink() {
     for link_first in [true, false] {
         let mut pipeline = asked(ALL, 0);
         let mut batch = Batch::default();
-        let call = |batch: &mut Batch| batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
+        let call = |batch: &mut Batch| batch.push(header(Slot::Bpf, 0, 0, 1000), record.as_bytes());
         if link_first {
             call(&mut batch);
         }
@@ -1329,7 +1328,7 @@ fn the_program_of_a_new_link_is_not_attached_without_it() {
     (record.on, record.cgroup) = (on::CGROUP, 7);
     let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
     HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/a".to_vec(), container: None }).push(BootNanos(0), &mut batch);
-    batch.push(header(Slot::BpfSysExit, 0, 0, 1000), record.as_bytes());
+    batch.push(header(Slot::Bpf, 0, 0, 1000), record.as_bytes());
     let target = b"/a".to_vec();
     let queried = BpfAttachment { hook: Hook::Type(1), cgroup: CgroupId(7), target, ..attachment(0, 1, 0) };
     report(queried.clone(), 1010, &mut batch);
@@ -1407,9 +1406,9 @@ fn a_detached_link_has_the_place_of_its_begin_or_in_the_inventory() {
     let mut begins = BpfRecord::new_zeroed();
     (begins.cmd, begins.has, begins.prog_id, begins.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 2, 8);
     (begins.link_type, begins.on, begins.object, begins.target[0]) = (6, on::DEVICE, 4, b'e');
-    t.batch.push(header(Slot::BpfSysExit, 0, 2, 1003), begins.as_bytes());
+    t.batch.push(header(Slot::Bpf, 0, 2, 1003), begins.as_bytes());
     let ends = BpfRecord { cmd: cmd::LINK_DETACH, on: 0, object: 0, target: [0; _], ..begins };
-    t.batch.push(header(Slot::BpfSysExit, 0, 3, 1004), ends.as_bytes());
+    t.batch.push(header(Slot::Bpf, 0, 3, 1004), ends.as_bytes());
     let lines = json_of(&mut t);
     assert_eq!((&lines[3]["op"], &lines[3]["attach"]), (&"detach".into(), &lines[2]["attach"]));
     let place = |line: &serde_json::Value| (line["attach"]["target"].clone(), line["attach"]["ifindex"].clone());
@@ -1452,7 +1451,7 @@ fn open_with_stack(batch: &mut Batch, seq: u64, ms: u64, addresses: &[u64]) {
     let mut payload = payload::open(record, b"", b"/x");
     addresses.iter().for_each(|address| payload.extend_from_slice(&address.to_le_bytes()));
     payload.extend_from_slice(&(addresses.len() as u32).to_le_bytes());
-    let header = header(Slot::OpenSysExit, 0, seq, ms);
+    let header = header(Slot::Open, 0, seq, ms);
     batch.push(FrameHeader { flags: header.flags | flag::STACK, ..header }, &payload);
 }
 
@@ -1523,7 +1522,7 @@ fn an_exec_with_continuations_keeps_its_stack() {
     let mut first = [record.as_bytes(), b"a\0b"].concat();
     first.extend_from_slice(&0x1010u64.to_le_bytes());
     first.extend_from_slice(&1u32.to_le_bytes());
-    let header = header(Slot::ExecBtf, 0, 0, 10);
+    let header = header(Slot::Exec, 0, 0, 10);
     symbol(0x1000, 0x100, 0, 0, "f").push(BootNanos(1), &mut t.batch);
     t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &first);
     let chunk = ExecChunk { offset: 3, len: 3, marks: 0, reserved: 0 };
@@ -1544,7 +1543,7 @@ fn an_exec_with_continuations_keeps_its_stack() {
 fn a_stack_longer_than_its_record_is_not_read() {
     for count in [3u32, u32::MAX] {
         let mut t = Fed::of(asked(ALL, 0));
-        let header = header(Slot::OpenSysExit, 0, 0, 10);
+        let header = header(Slot::Open, 0, 0, 10);
         let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
         t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
         assert_eq!(run(&mut t, true), ["lost 1 read"]);

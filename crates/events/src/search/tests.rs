@@ -25,7 +25,7 @@ fn stored(made: &mut Maker) -> (Store, Option<Failure>) {
 
 fn exec(made: &mut Maker, filename: &[u8], ret: i32) {
     let exec = payload::Exec { ret, filename, argv: b"x\0", ..payload::Exec::default() };
-    made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
+    made.event(Slot::Exec, 7, "env", &exec.bytes());
 }
 
 fn answered(store: &Store) -> Vec<Id> {
@@ -277,7 +277,7 @@ fn a_miss_knows_what_its_search_found_later() {
     made.open_all(7, "cc1", "/b/x.h.gch:-2 /b/x.h:4 /a/y.h:-2 /a/z.h:4 /b/y.h:4 /a/denied:-13 /b/denied:4");
     made.open(7, "cc1", "/a/log", -2);
     let record = OpenRecord { ret: 4, flags: O_CREAT, names_marks: mark::RACED, ..OpenRecord::default() };
-    made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, b"", b"/b/log"));
+    made.event(Slot::Open, 7, "cc1", &payload::open(record, b"", b"/b/log"));
     let (store, _) = stored(&mut made);
     assert_eq!(found_later(&store, 0), Some((3, b"/b".to_vec())));
     // Of a header that is prepared for the compiler, and after another call.
@@ -360,7 +360,7 @@ fn a_no_is_routine_if_its_process_failed_in_nothing_and_its_parent_continued() {
 
 fn opened(made: &mut Maker, path: &[u8], ret: i32, flags: i32) {
     let record = OpenRecord { ret, flags: flags as u64, names_marks: mark::RACED, ..OpenRecord::default() };
-    made.event(Slot::OpenTp, 7, "x", &payload::open(record, b"", path));
+    made.event(Slot::Open, 7, "x", &payload::open(record, b"", path));
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn a_failed_write_is_not_answered_by_a_read() {
             for (ret, cwd) in [(-libc::ETXTBSY, "a\0"), (0, dir)] {
                 let (filename, cwd) = (path.as_bytes(), cwd.as_bytes());
                 let exec = payload::Exec { ret, filename, cwd, argv: b"x\0", ..payload::Exec::default() };
-                made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
+                made.event(Slot::Exec, 7, "env", &exec.bytes());
             }
         });
     }
@@ -414,16 +414,16 @@ fn a_shell_that_runs_a_script_answers_for_it() {
         let answered = self::answers(|made| {
             exec(made, script, -err);
             let exec = payload::Exec { filename: shell, argv, ..payload::Exec::default() };
-            made.event(Slot::ExecBtf, 7, "env", &exec.bytes());
+            made.event(Slot::Exec, 7, "env", &exec.bytes());
         });
         assert_eq!(!answered.is_empty(), answers, "{} {err}", argv.escape_ascii());
     }
     // bash reads the script itself.
     check(&[0], |made| {
         let failed = payload::Exec { ret: -libc::ENOEXEC, filename: b"./s", cwd: b"w\0", ..payload::Exec::default() };
-        made.event(Slot::ExecBtf, 7, "bash", &failed.bytes());
+        made.event(Slot::Exec, 7, "bash", &failed.bytes());
         let record = OpenRecord { ret: 3, dirfd: AT_FDCWD, ..OpenRecord::default() };
-        made.event(Slot::OpenTp, 7, "bash", &payload::open(record, b"s\0w", b"./s"));
+        made.event(Slot::Open, 7, "bash", &payload::open(record, b"s\0w", b"./s"));
     });
 }
 
@@ -431,7 +431,7 @@ fn a_shell_that_runs_a_script_answers_for_it() {
 fn a_shell_that_a_relative_runs_answers_for_an_ended_process() {
     let exec = |made: &mut Maker, pid: u32, filename: &[u8], argv: &[u8], ret: i32| {
         let exec = payload::Exec { ret, filename, argv, cwd: b"w\0", ..payload::Exec::default() };
-        made.event(Slot::ExecBtf, pid, "make", &exec.bytes());
+        made.event(Slot::Exec, pid, "make", &exec.bytes());
     };
     for (shell, script, ns, answered) in [
         // make; a parent that becomes the shell; a process of another parent; another script; much later.
@@ -471,12 +471,12 @@ fn only_a_like_success_answers_a_failure() {
         let record = OpenRecord { ret, flags: call.flags as u64, dirfd: call.dirfd, ..OpenRecord::default() };
         let names: Vec<u8> = call.reached.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
         let names = if ret < 0 { b"" } else { names.strip_suffix(b"\0").unwrap_or_default() };
-        made.event(Slot::OpenTp, 7, "x", &payload::open(record, names, call.path.as_bytes()));
+        made.event(Slot::Open, 7, "x", &payload::open(record, names, call.path.as_bytes()));
     };
     let case_of = |ret: i32, refused: Call, others: usize, next: Call| {
         let mut made = Maker::default();
         let exec = payload::Exec { filename: b"/bin/x", argv: b"x\0", cwd: b"w\0", ..payload::Exec::default() };
-        made.event(Slot::ExecBtf, 7, "x", &exec.bytes());
+        made.event(Slot::Exec, 7, "x", &exec.bytes());
         call(&mut made, refused, ret);
         (0..others).for_each(|_| call(&mut made, Call { path: "/d", reached: "/d", ..SHADOW }, 3));
         call(&mut made, next, 3);
@@ -556,7 +556,7 @@ fn an_exit_names_an_optional_file_that_alone_failed() {
     let cause = |cwd: &[u8], path: &str, others: u32| {
         let mut made = Maker::default();
         let exec = payload::Exec { filename: b"/bin/app", argv: b"app\0", cwd, ..payload::Exec::default() };
-        made.event(Slot::ExecBtf, 7, "app", &exec.bytes());
+        made.event(Slot::Exec, 7, "app", &exec.bytes());
         made.open(7, "app", path, -2);
         (0..others).for_each(|other| made.open(7, "app", &format!("/other/{other}"), 3));
         made.exit(7, "app", 1 << 8);

@@ -1,5 +1,6 @@
 //! Resolves the fields that the probes read, for one kernel, and gives the reason of each decision.
 
+use tracetui_shared::calls;
 use tracetui_shared::offsets::{ABSENT, CAST_FUNCTION, Const, FARTHEST, FIELD_COUNT, FIELDS, Field, FieldSpec};
 
 use super::raw::BtfType;
@@ -184,7 +185,9 @@ impl Resolved {
 impl Btf {
     /// The architecture of the kernel, from the function behind openat(2).
     pub fn arch(&self) -> Option<&'static Arch> {
-        arch::ALL.into_iter().find(|arch| arch.opens.first().is_some_and(|name| self.func_exists(name)))
+        arch::ALL
+            .into_iter()
+            .find(|arch| calls::ROWS[0].functions(arch.number).next().is_some_and(|name| self.func_exists(name)))
     }
 
     /// Resolves every field of [`FIELDS`] and every constant of [`KernelConsts`].

@@ -1,21 +1,19 @@
 //! `bpf`: a BPF program was loaded, attached, replaced or detached, or failed to.
 
 use crate::arch::read_passed;
-use crate::call::{Call, at_return, at_tracepoint};
-use crate::calls::bpf::{CALLS, SET_BPF, attaches, what};
+use crate::call::Call;
 use crate::emit::{Event, Frame};
 use crate::files::{Anonymous, file_at, is_anonymous, is_tun, owns_table};
+use crate::ioctl::{SET_BPF, attaches};
 use crate::maps::per_cpu;
 use crate::read::{at_most, forgotten, has as exists, rd_field, set, zero};
 use crate::task::Who;
 use asked::{ATTR, descriptors, finish, read_attr};
-use aya_ebpf::macros::{kprobe, tracepoint};
-use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{ProbeContext, TracePointContext};
 use link::link;
 use object::{find, objects, private_of, program};
 use perf::perf_event;
 use target::names;
+use tracetui_shared::calls::bpf as what;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, option};
@@ -73,12 +71,8 @@ struct Found {
 const NO_FD: u64 = u64::MAX;
 
 per_cpu! {
-    /// Records of calls from `sys_exit_btf`.
-    BPF_BTF_SCRATCH: BpfScratch;
-    /// Records of `bpf_tp`.
-    BPF_TP_SCRATCH: BpfScratch;
-    /// Records of `bpf_multi`.
-    BPF_MULTI_SCRATCH: BpfScratch;
+    /// Records of calls.
+    BPF_SCRATCH: BpfScratch;
 }
 
 /// `BPF_MAP_TYPE_STRUCT_OPS` (`enum bpf_map_type`, include/uapi/linux/bpf.h).
@@ -97,7 +91,7 @@ fn concerns(call: &Call) -> bool {
     const MODE_FILTER: u64 = 2;
     let low = |arg: u64| arg & 0xffff_ffff;
     let args = &call.args;
-    match forgotten(call.which().into(), call.ret as u64) as u8 {
+    match forgotten(call.op().into(), call.ret as u64) as u8 {
         what::IOCTL => attaches(low(args[1])),
         what::SETSOCKOPT => {
             low(args[1]) == SOL_SOCKET
@@ -117,35 +111,9 @@ fn concerns(call: &Call) -> bool {
     }
 }
 
-/// Reports a call from `sys_exit_btf`.
-#[inline(always)]
-pub fn ended(call: &Call) {
-    bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, call);
-}
-
-/// `syscalls:sys_exit_{bpf,ioctl,setsockopt,seccomp,prctl}`.
-#[tracepoint]
-#[inline(always)]
-pub fn bpf_tp(ctx: TracePointContext) -> u32 {
-    if let Some(call) = at_tracepoint(&ctx, &CALLS) {
-        bpf::<true>(Slot::BpfTp, &BPF_TP_SCRATCH, &call);
-    }
-    0
-}
-
-/// Return of the functions behind the same system calls.
-#[kprobe]
-#[inline(always)]
-pub fn bpf_multi(ctx: ProbeContext) -> u32 {
-    if let Some(call) = at_return(&ctx, &CALLS) {
-        bpf::<false>(Slot::BpfMulti, &BPF_MULTI_SCRATCH, &call);
-    }
-    0
-}
-
 /// Which of [`call`] a call is.
 fn how_called(call: &Call) -> u8 {
-    match call.which() {
+    match call.op() {
         what::IOCTL if call.args[1] & 0xffff_ffff == SET_BPF => call::PERF_IOCTL,
         what::IOCTL => call::TUN_IOCTL,
         what::SETSOCKOPT => call::SETSOCKOPT,
@@ -154,15 +122,13 @@ fn how_called(call: &Call) -> u8 {
     }
 }
 
-// `FURTHER`: the program may call functions (`further.rs`). One that is attached to functions may not: it has no BTF.
-
 /// Reports a call that ended, if it loads, attaches or detaches a program. The kernel's side is
 /// [`__sys_bpf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c),
 /// [`_perf_ioctl`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c),
 /// [`sk_setsockopt`](https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c) and
 /// [`seccomp_set_mode_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c).
 #[inline(always)]
-fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call) {
+pub fn ended(call: &Call) {
     if !concerns(call) {
         return;
     }
@@ -188,8 +154,8 @@ fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call
     call.ret = result(how, &call);
     let call = &call;
     let who = Who::of(call.task);
-    let Some(event) = Event::of_call(slot, &who, call) else { return };
-    let Some(s) = event.place(scratch) else { return };
+    let Some(event) = Event::of_call(Slot::Bpf, &who, call) else { return };
+    let Some(s) = event.place(&BPF_SCRATCH) else { return };
     clear(s);
     event.head(&mut s.frame.header, &who);
     let record = &mut s.frame.record;
@@ -204,7 +170,7 @@ fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call
     descriptors(s, call);
     objects(s, call.task);
     find(s, call);
-    program::<FURTHER>(s);
+    program(s);
     link(s);
     perf_event(s);
     names(s);

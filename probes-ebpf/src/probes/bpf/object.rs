@@ -133,7 +133,7 @@ pub(super) fn program_of_link(link: u64) -> u64 {
 
 /// Writes the fields of the program, if there is one.
 #[inline(always)]
-pub(super) fn program<const FURTHER: bool>(s: &mut BpfScratch) {
+pub(super) fn program(s: &mut BpfScratch) {
     if !is_program(get(&s.found.prog)) {
         set(&mut s.found.prog, get(&s.found.otherwise));
         if !is_program(get(&s.found.prog)) {
@@ -158,7 +158,7 @@ pub(super) fn program<const FURTHER: bool>(s: &mut BpfScratch) {
     }
     record.attach_btf_id = rd_field(aux, field::AuxAttachBtfId);
     record.instructions = rd_field(prog, field::ProgLen);
-    let (helpers, examined) = scan::helpers::<FURTHER>(prog);
+    let (helpers, examined) = scan::helpers(prog);
     record.helpers = helpers;
     record.scan = examined;
     let user: u64 = rd_field(aux, field::AuxUser);

@@ -1,12 +1,11 @@
 //! Programs that failed to start. Path, arguments and environment are read from the caller's memory.
 
 use super::{
-    ARGV_FEW, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large,
-    measure, names, send, stdio,
+    ARGV_FEW, EXEC_FAILED_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send,
+    stdio,
 };
 use crate::arch::read_passed;
 use crate::call::{self, Call};
-use crate::calls::exec::EXECVEAT;
 use crate::emit::Event;
 use crate::further::{self, further};
 use crate::maps::this_element;
@@ -14,7 +13,7 @@ use crate::path::{self, Place};
 use crate::read::{at, get, konst, ld, may_turn, read_user_str, set, store_word, zero};
 use crate::session;
 use crate::task::Who;
-use aya_ebpf::maps::Array;
+use tracetui_shared::calls::exec::EXECVEAT;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::exec::ARGV_FIRST;
@@ -37,13 +36,13 @@ const DEV_FD: u64 = u64::from_le_bytes(*b"/dev/fd/");
 /// Reports a call that failed, unless it only checks whether an exec is permitted (`AT_EXECVE_CHECK`, 6.14+,
 /// include/uapi/linux/fcntl.h).
 #[inline(always)]
-pub(super) fn failed_exec(slot: Slot, scratch: &Array<ExecScratch>, call: &Call) {
+pub fn ended(call: &Call) {
     const AT_EXECVE_CHECK: u64 = 0x10000;
     if call.ret >= 0 {
         return;
     }
     let [a, b, c, d] = call.args;
-    let asked = if call.which() == EXECVEAT {
+    let asked = if call.op() == EXECVEAT {
         if call::fifth_argument(call) & AT_EXECVE_CHECK != 0 {
             return;
         }
@@ -51,7 +50,7 @@ pub(super) fn failed_exec(slot: Slot, scratch: &Array<ExecScratch>, call: &Call)
     } else {
         Asked { dirfd: AT_FDCWD, path: a, argv: b, envp: c }
     };
-    failed(slot, scratch, call, &asked);
+    failed(call, &asked);
 }
 
 /// The arguments of a failed exec.
@@ -73,10 +72,10 @@ struct Asked {
 /// ([`bprm_execve`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c) forces SIGSEGV), and only the file can be
 /// reported.
 #[inline(always)]
-fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &Asked) {
+fn failed(call: &Call, asked: &Asked) {
     let who = Who::of(call.task);
-    let Some(event) = Event::of_call(slot, &who, call) else { return };
-    let Some(s) = event.place(scratch) else { return };
+    let Some(event) = Event::of_call(Slot::ExecFailed, &who, call) else { return };
+    let Some(s) = event.place(&EXEC_FAILED_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
     measure(s, &event);
     s.frame.record.exec.ret = call.ret as i32;
@@ -110,7 +109,7 @@ fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &Asked) 
     (s.frame.record.exec.cwd_len, s.frame.record.exec.cwd_marks) = names(s, path::cwd_of(fs), root, top);
     let start = get(&s.off);
     set(&mut s.end, if large(s) { u64::MAX } else { start + ARGV_FEW });
-    asked_texts(slot, s, asked, abi::is_narrow(call.abi), gone);
+    asked_texts(s, asked, abi::is_narrow(call.abi), gone);
     let end = get(&s.off);
     let arguments = get(&s.arguments);
     s.frame.record.exec.argv_total = (arguments - start) as u32;
@@ -189,7 +188,7 @@ fn decimal(s: &mut ExecScratch, number: i32) {
 /// Appends the strings that the caller's `argv[]` points to, each with its NUL, and then those of `envp[]` if they are requested, as
 /// far as there is room: at least 16 KiB. The rest of the arguments is counted.
 #[inline(always)]
-fn asked_texts(slot: Slot, s: &mut ExecScratch, asked: &Asked, narrow: bool, gone: bool) {
+fn asked_texts(s: &mut ExecScratch, asked: &Asked, narrow: bool, gone: bool) {
     set(&mut s.frame.record.exec.env_marks, if konst!(Environment) != 0 { mark::NOT_COLLECTED } else { 0 });
     s.frame.record.exec.env_joined = 0;
     s.frame.record.exec.env_len = 0;
@@ -205,12 +204,7 @@ fn asked_texts(slot: Slot, s: &mut ExecScratch, asked: &Asked, narrow: bool, gon
     }
     if !take_texts(s, narrow) && konst!(MayGoto) == 0 {
         set(&mut s.narrow, u64::from(narrow));
-        match slot {
-            Slot::ExecSysExit => arguments_btf(),
-            Slot::ExecFailTp => arguments_tp(),
-            // The programs of other slots run only on kernels where the loop needs no help.
-            _ => 0,
-        };
+        arguments_further();
     }
     let full = get(&s.full) as u8;
     if get(&s.frame.record.exec.env_joined) != 0 {
@@ -235,19 +229,14 @@ fn take_texts(s: &mut ExecScratch, narrow: bool) -> bool {
 }
 
 further! {
-    /// Continues with the strings of a failed exec for `sys_exit_btf`.
-    arguments_btf, arguments_btf_piece: take_more(&EXEC_SYS_SCRATCH)
-}
-
-further! {
-    /// Continues with the strings of a failed exec for `exec_fail_tp`.
-    arguments_tp, arguments_tp_piece: take_more(&EXEC_FAIL_TP_SCRATCH)
+    /// Continues with the strings of a failed exec.
+    arguments_further, arguments_piece: take_more()
 }
 
 /// Takes more strings; `true` if there are no more.
 #[inline(always)]
-fn take_more(scratch: &Array<ExecScratch>) -> bool {
-    let Some(s) = this_element(scratch) else { return true };
+fn take_more() -> bool {
+    let Some(s) = this_element(&EXEC_FAILED_SCRATCH) else { return true };
     let narrow = get(&s.narrow) != 0;
     let mut turn = 0;
     while turn < further::TURNS {

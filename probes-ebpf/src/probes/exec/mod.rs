@@ -1,20 +1,17 @@
 //! `exec`: a program was started, or failed to start.
 
-use crate::call::{self, Call, first_argument};
-use crate::calls::exec::CALLS;
+use crate::context::{self, Context};
 use crate::emit::{Event, Frame, SMALL};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, Place, Walk};
-use crate::read::{field, get, ld, set, typed_as};
+use crate::read::{get, ld, set, typed_as};
 use crate::task::current;
-use aya_ebpf::EbpfContext;
-use aya_ebpf::macros::{btf_tracepoint, kprobe, map, tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, kprobe, map};
 use aya_ebpf::maps::LruHashMap;
-use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
-use failed::failed_exec;
-use started::{Exec, emit};
-use tracetui_shared::kind::Slot;
+use aya_ebpf::programs::{BtfTracePointContext, ProbeContext};
+pub use failed::ended;
+use started::{Exec, started};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ExecChunk, ExecRecord, Further, NO_ROOM, STDIO, Stdio};
 use tracetui_shared::record::{mark, stack};
@@ -93,20 +90,14 @@ pub struct ExecScratch {
 }
 
 per_cpu! {
-    /// Records of `exec_btf`.
-    EXEC_BTF_SCRATCH: ExecScratch;
-    /// Records of `exec_tp`.
-    EXEC_TP_SCRATCH: ExecScratch;
-    /// Records of failed execs from `sys_exit_btf`.
-    EXEC_SYS_SCRATCH: ExecScratch;
-    /// Records of `exec_fail_tp`.
-    EXEC_FAIL_TP_SCRATCH: ExecScratch;
-    /// Records of `exec_fail_multi`.
-    EXEC_FAIL_MULTI_SCRATCH: ExecScratch;
+    /// Records of `sched_exec`.
+    EXEC_SCRATCH: ExecScratch;
+    /// Records of failed execs.
+    EXEC_FAILED_SCRATCH: ExecScratch;
 }
 
-/// Execs that are about to succeed: the address of `struct linux_binprm` by process id (`tgid`). [`exec_bprm_multi`]
-/// adds an entry, [`exec_tp`] removes it.
+/// Execs that are about to succeed: the address of `struct linux_binprm` by process id (`tgid`). [`exec_bprm`] adds an entry,
+/// [`sched_exec`] at a classic tracepoint removes it.
 #[map]
 static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
 
@@ -114,80 +105,48 @@ static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
 /// ([`include/trace/events/sched.h`](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/sched.h)),
 /// called in [`exec_binprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c) after the point of no return.
 /// Credentials, memory and name are the new program's.
+///
+/// The classic tracepoint has `__data_loc char[] filename`, `pid_t pid`, `pid_t old_pid`.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
-    let bprm = typed_as(ctx.arg(2), field::BprmArgc);
-    let exec = Exec {
-        context: ctx.as_ptr(),
-        task: typed_as(ctx.arg(0), field::TaskTgid),
-        old_tid: ctx.arg::<u64>(1) as u32,
-        filename: ld(bprm, field::BprmFilename),
-        interp: Some(ld(bprm, field::BprmInterp)),
-        argc: ld(bprm, field::BprmArgc),
-    };
-    emit(Slot::ExecBtf, &EXEC_BTF_SCRATCH, &exec);
+pub fn sched_exec(ctx: BtfTracePointContext) -> i32 {
+    let ctx = Context::of(&ctx);
+    if context::is_typed() {
+        let task = typed_as(ctx.argument::<0>(), field::TaskTgid);
+        let exec = Exec { task, old_tid: ctx.argument::<1>() as u32, filename: 0, interp: None, argc: u32::MAX };
+        started(ctx, &by_bprm(exec, ctx.argument::<2>()));
+    } else {
+        let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(ctx.load::<u32, 8>() & 0xffff));
+        let mut exec = Exec { task: current(), old_tid: ctx.load::<u32, 16>(), filename, interp: None, argc: u32::MAX };
+        let tgid: u32 = ld(exec.task, field::TaskTgid);
+        if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
+            // The exec owns `bprm` until it returns.
+            exec = by_bprm(exec, get(bprm));
+            let _ = EXEC_BPRMS.remove(tgid);
+        }
+        started(ctx, &exec);
+    }
     0
+}
+
+/// Adds the fields of `struct linux_binprm`.
+#[inline(always)]
+fn by_bprm(exec: Exec, bprm: u64) -> Exec {
+    let bprm = typed_as(bprm, field::BprmArgc);
+    let (filename, interp) = (ld(bprm, field::BprmFilename), Some(ld(bprm, field::BprmInterp)));
+    Exec { filename, interp, argc: ld(bprm, field::BprmArgc), ..exec }
 }
 
 /// Entry of `void finalize_exec(struct linux_binprm *bprm)`
 /// ([`finalize_exec`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)), by a kprobe_multi link. The loader of
-/// the program's format calls it last, shortly before `sched_process_exec`. Supplies what the record of [`exec_tp`]
+/// the program's format calls it last, shortly before `sched_process_exec`. Supplies what the record of the classic tracepoint
 /// lacks.
 #[kprobe]
 #[inline(always)]
-pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
+pub fn exec_bprm(ctx: ProbeContext) -> u32 {
     let tgid: u32 = ld(current(), field::TaskTgid);
     // If the insertion fails, the event is reported without the fields of `bprm`.
-    let _ = EXEC_BPRMS.insert(tgid, first_argument(&ctx), 0);
-    0
-}
-
-/// `sched:sched_process_exec` (same file as [`exec_btf`]'s): `__data_loc char[] filename`, `pid_t pid`,
-/// `pid_t old_pid`.
-#[tracepoint]
-#[inline(always)]
-pub fn exec_tp(ctx: TracePointContext) -> u32 {
-    let at = field::<u32>(&ctx, 8) & 0xffff;
-    let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
-    let (context, old_tid) = (ctx.as_ptr(), field(&ctx, 16));
-    let mut exec = Exec { context, task: current(), old_tid, filename, interp: None, argc: u32::MAX };
-    let tgid: u32 = ld(exec.task, field::TaskTgid);
-    if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
-        // The exec owns `bprm` until it returns.
-        let bprm = typed_as(get(bprm), field::BprmArgc);
-        exec.filename = ld(bprm, field::BprmFilename);
-        exec.interp = Some(ld(bprm, field::BprmInterp));
-        exec.argc = ld(bprm, field::BprmArgc);
-        let _ = EXEC_BPRMS.remove(tgid);
-    }
-    emit(Slot::ExecTp, &EXEC_TP_SCRATCH, &exec);
-    0
-}
-
-/// Reports a failed exec from `sys_exit_btf`.
-#[inline(always)]
-pub fn ended(call: &Call) {
-    failed_exec(Slot::ExecSysExit, &EXEC_SYS_SCRATCH, call);
-}
-
-/// `syscalls:sys_exit_{execve,execveat}`.
-#[tracepoint]
-#[inline(always)]
-pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
-    if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
-        failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, &call);
-    }
-    0
-}
-
-/// Return of the functions behind the same system calls.
-#[kprobe]
-#[inline(always)]
-pub fn exec_fail_multi(ctx: ProbeContext) -> u32 {
-    if let Some(call) = call::at_return(&ctx, &CALLS) {
-        failed_exec(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, &call);
-    }
+    let _ = EXEC_BPRMS.insert(tgid, Context::of(&ctx).first_argument(), 0);
     0
 }
 

@@ -1,14 +1,15 @@
 //! Programs that were started.
 
-use super::{ARGV_FEW, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send, stdio};
+use super::{
+    ARGV_FEW, EXEC_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send, stdio,
+};
+use crate::context::Context;
 use crate::emit::{Event, Frame, copy_header, is_bookkeeping};
 use crate::files;
 use crate::path;
 use crate::read::{at, at_most, get, konst, ld, may_turn, rd, read_kernel_str, read_user, set};
 use crate::session;
 use crate::task::Who;
-use aya_ebpf::maps::Array;
-use core::ffi::c_void;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ENVIRONMENT, ExecChunk, LAST, NO_ROOM};
@@ -19,7 +20,6 @@ const CHUNKS: u32 = ARGV_MAX.div_ceil(ARGV_CHUNK) + 1;
 
 /// The fields that the tracepoints supply in different ways.
 pub(super) struct Exec {
-    pub(super) context: *mut c_void,
     pub(super) task: u64,
     pub(super) old_tid: u32,
     pub(super) filename: u64,
@@ -29,10 +29,10 @@ pub(super) struct Exec {
 }
 
 #[inline(always)]
-pub(super) fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
+pub(super) fn started(ctx: Context, exec: &Exec) {
     let who = Who::of(exec.task);
-    let Some(event) = Event::begin(slot, exec.context, &who, false) else { return };
-    let Some(s) = event.place(scratch) else { return };
+    let Some(event) = Event::begin(Slot::Exec, ctx, &who, false) else { return };
+    let Some(s) = event.place(&EXEC_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
     measure(s, &event);
     s.frame.record.exec.ret = 0;

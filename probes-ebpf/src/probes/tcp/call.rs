@@ -1,33 +1,30 @@
 //! The calls connect(2), accept(2), accept4(2), also through socketcall(2).
 
-use super::conn::{self, Conn, Scratch, Submitter, is_requested};
+use super::conn::{self, Conn, Scratch, Submitter};
 use super::sock::{self, Sock};
 use crate::arch::read_passed;
 use crate::call::{self, Call};
-use crate::calls::tcp::{CALLS, what};
+use crate::context::{self, Context};
 use crate::emit::copy_header;
 use crate::files::is_fresh;
 use crate::maps::{Pointer, per_cpu, pointer_to_element};
 use crate::read::{any, at_most, boot_ns, get, ld, load_at, monotonic_ns, put_unaligned, set, zero};
 use crate::task::{Who, current};
-use aya_ebpf::macros::{kprobe, map, tracepoint};
+use aya_ebpf::macros::{map, tracepoint};
 use aya_ebpf::maps::{Array, HashMap};
-use aya_ebpf::programs::{ProbeContext, TracePointContext};
+use aya_ebpf::programs::TracePointContext;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
+use tracetui_shared::calls::tcp as what;
 use tracetui_shared::counters::Reason;
-use tracetui_shared::kind::Slot;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state, via};
+use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state};
 use tracetui_shared::time::BootNanos;
 
 per_cpu! {
-    /// Records of `sys_exit_btf`.
-    TCP_BTF_SCRATCH: Scratch;
-    /// Records of `tcp_tp`.
-    TCP_TP_SCRATCH: Scratch;
-    /// Records of `tcp_multi`.
-    TCP_MULTI_SCRATCH: Scratch;
+    /// Records of calls.
+    TCP_CALL_SCRATCH: Scratch;
     /// Records of `tcp_begun`.
     TCP_BEGUN_SCRATCH: Scratch;
 }
@@ -39,42 +36,23 @@ const SYS_ACCEPT4: u64 = 18;
 
 const AF_UNSPEC: u16 = 0;
 
-/// Reports a call from `sys_exit_btf`.
+/// Reports a call that ended.
 #[inline(always)]
 pub fn call_ended(call: &Call) {
-    if is_requested() {
-        called(Slot::TcpSysExit, &TCP_BTF_SCRATCH, call);
-    }
-}
-
-/// `syscalls:sys_exit_{connect,accept,accept4}`.
-#[tracepoint]
-#[inline(always)]
-pub fn tcp_tp(ctx: TracePointContext) -> u32 {
-    if let Some(call) = call::at_tracepoint(&ctx, &CALLS) {
-        called(Slot::TcpTp, &TCP_TP_SCRATCH, &call);
-    }
-    0
-}
-
-/// Return of the functions behind the same system calls.
-#[kprobe]
-#[inline(always)]
-pub fn tcp_multi(ctx: ProbeContext) -> u32 {
-    if let Some(call) = call::at_return(&ctx, &CALLS) {
+    if context::is_at_function() {
         let _ = TCP_BEGUN.remove(tid(call.task));
-        called(Slot::TcpMulti, &TCP_MULTI_SCRATCH, &call);
     }
-    0
+    called(Slot::TcpCall, &TCP_CALL_SCRATCH, call);
 }
 
-/// The same tracepoints as of [`tcp_tp`], for the calls that began before [`tcp_multi`] was attached: it does not see their
-/// return.
+/// `syscalls:sys_exit_{connect,accept,accept4}`, for the calls that began before [`sys_exit`](crate::probes) was attached to the
+/// returns of their functions: it does not see these returns.
 #[tracepoint]
 #[inline(always)]
 pub fn tcp_begun(ctx: TracePointContext) -> u32 {
     if TCP_BEGUN.remove(tid(current())).is_ok()
-        && let Some(call) = call::at_tracepoint(&ctx, &CALLS)
+        && let Some(call) = call::ended(Context::of(&ctx))
+        && call.is_of(Kind::Tcp)
     {
         called(Slot::TcpBegun, &TCP_BEGUN_SCRATCH, &call);
     }
@@ -95,7 +73,7 @@ fn tid(task: u64) -> u32 {
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn tcp_callers(ctx: *mut c_void) -> i32 {
     let task: u64 = load_at(ctx as u64, 8);
-    if task != 0 && call::may_be_in(task, &CALLS) {
+    if task != 0 && call::may_be_in(task, Kind::Tcp) {
         let _ = TCP_BEGUN.insert(tid(task), 0u8, 0);
     }
     0
@@ -103,7 +81,7 @@ pub extern "C" fn tcp_callers(ctx: *mut c_void) -> i32 {
 
 #[inline(always)]
 fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
-    let (mut which, mut fd, mut address, mut len) = (call.which(), call.args[0], call.args[1], call.args[2]);
+    let (mut which, mut fd, mut address, mut len) = (call.op(), call.args[0], call.args[1], call.args[2]);
     if which == what::SOCKETCALL {
         let mut args = MaybeUninit::<[u32; 3]>::uninit();
         if read_passed::<12>(args.as_mut_ptr().cast(), 12, call.args[1]) != 0 {
@@ -151,15 +129,13 @@ fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
     ended(slot, scratch, &Who::of(call.task), socket, &asked);
 }
 
-const _: () = assert!(what::CONNECT == via::CONNECT && what::ACCEPT == via::ACCEPT && what::ACCEPT4 == via::ACCEPT4);
-
 /// A call or a request of io_uring that asked for a connection or accepted one, and ended.
 pub struct Asked {
     /// One of [`op`].
     pub op: u8,
     pub fd: i32,
     pub ret: i32,
-    /// One of [`via`].
+    /// One of [`via`](tracetui_shared::record::tcp::via).
     pub via: u8,
     pub abi: u8,
     /// The address has no family: the call dissolves the connection.

@@ -4,28 +4,25 @@ use super::conn::{self, Conn, Scratch, TCP_SUBMITTERS, submitter_of};
 use super::sock;
 use crate::arch::native_abi;
 use crate::call;
-use crate::calls::tcp::{CALLS, what};
+use crate::context::{self, Context};
 use crate::emit::copy_header;
 use crate::maps::{Pointer, per_cpu, pointer_to_element};
-use crate::read::{casts, field, get, has, ld, set};
+use crate::read::{casts, get, has, ld, set};
 use crate::task::{Who, current};
-use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_ebpf::programs::BtfTracePointContext;
+use tracetui_shared::calls::tcp as what;
 use tracetui_shared::counters::Reason;
-use tracetui_shared::kind::Slot;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::tcp::{flag, op, outcome, state, via};
 
 per_cpu! {
-    /// Records of `tcp_state_btf`.
-    TCP_STATE_BTF_SCRATCH: Scratch;
-    /// Records of `tcp_state_tp`.
-    TCP_STATE_TP_SCRATCH: Scratch;
-    /// Records of `tcp_destroy_btf`.
-    TCP_DESTROY_BTF_SCRATCH: Scratch;
-    /// Records of `tcp_destroy_tp`.
-    TCP_DESTROY_TP_SCRATCH: Scratch;
+    /// Records of `tcp_state`.
+    TCP_STATE_SCRATCH: Scratch;
+    /// Records of `tcp_destroy`.
+    TCP_DESTROY_SCRATCH: Scratch;
 }
 
 /// Flags of a task (include/linux/sched.h).
@@ -38,43 +35,37 @@ const SIGNAL: u32 = 0x7f;
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 /// ([trace/events/sock.h](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/sock.h)), called in
 /// [`tcp_set_state`](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp.c) before the state changes.
+///
+/// The classic tracepoint has `const void *skaddr`, `int oldstate`, `int newstate`, ports, family, `__u16 protocol`.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn tcp_state_btf(ctx: BtfTracePointContext) -> i32 {
-    let (sk, old, new): (u64, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    if sock::is_tcp(sk) {
-        changed(Slot::TcpState, &TCP_STATE_BTF_SCRATCH, sk, old as u8, new as u8);
+pub fn tcp_state(ctx: BtfTracePointContext) -> i32 {
+    let ctx = Context::of(&ctx);
+    let (sk, old, new, is_tcp);
+    if context::is_typed() {
+        sk = ctx.argument::<0>();
+        (old, new, is_tcp) = (ctx.argument::<1>() as u8, ctx.argument::<2>() as u8, sock::is_tcp(sk));
+    } else {
+        sk = ctx.load::<u64, 8>();
+        (old, new) = (ctx.load::<u32, 16>() as u8, ctx.load::<u32, 20>() as u8);
+        is_tcp = ctx.load::<u16, 30>() == sock::IPPROTO_TCP;
     }
-    0
-}
-
-/// `sock:inet_sock_set_state` (same file): `const void *skaddr`, `int oldstate`, `int newstate`, ports, family,
-/// `__u16 protocol`.
-#[tracepoint]
-#[inline(always)]
-pub fn tcp_state_tp(ctx: TracePointContext) -> u32 {
-    if field::<u16>(&ctx, 30) == sock::IPPROTO_TCP {
-        let (old, new): (u32, u32) = (field(&ctx, 16), field(&ctx, 20));
-        changed(Slot::TcpStateTp, &TCP_STATE_TP_SCRATCH, field(&ctx, 8), old as u8, new as u8);
+    if is_tcp {
+        changed(Slot::TcpState, &TCP_STATE_SCRATCH, sk, old, new);
     }
     0
 }
 
 /// `tcp_destroy_sock(struct sock *sk)`
 /// ([trace/events/tcp.h](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/tcp.h)), called in
-/// [`tcp_v4_destroy_sock`](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c) for every socket.
+/// [`tcp_v4_destroy_sock`](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c) for every socket. The classic
+/// tracepoint has `const void *skaddr`.
 #[btf_tracepoint]
 #[inline(always)]
-pub fn tcp_destroy_btf(ctx: BtfTracePointContext) -> i32 {
-    destroyed(Slot::TcpDestroy, &TCP_DESTROY_BTF_SCRATCH, ctx.arg(0));
-    0
-}
-
-/// `tcp:tcp_destroy_sock` (same file): `const void *skaddr`.
-#[tracepoint]
-#[inline(always)]
-pub fn tcp_destroy_tp(ctx: TracePointContext) -> u32 {
-    destroyed(Slot::TcpDestroyTp, &TCP_DESTROY_TP_SCRATCH, field(&ctx, 8));
+pub fn tcp_destroy(ctx: BtfTracePointContext) -> i32 {
+    let ctx = Context::of(&ctx);
+    let sk = if context::is_typed() { ctx.argument::<0>() } else { ctx.load::<u64, 8>() };
+    destroyed(Slot::TcpDestroy, &TCP_DESTROY_SCRATCH, sk);
     0
 }
 
@@ -258,7 +249,7 @@ fn via_of(task: u64, sk: u64, sends: bool, submitted: bool) -> (u8, bool) {
         (via::FASTOPEN, false)
     } else if !casts() {
         (via::OTHER, true)
-    } else if call::is_in(&CALLS, what::CONNECT) || call::is_in(&CALLS, what::SOCKETCALL) {
+    } else if call::is_in(Kind::Tcp, what::CONNECT) || call::is_in(Kind::Tcp, what::SOCKETCALL) {
         (via::CONNECT, true)
     } else {
         (via::OTHER, false)

@@ -10,7 +10,7 @@ use crate::maps::{Pointer, per_cpu};
 use crate::read::{get, has, offset, opaque, rd, rd_field, zeroed};
 use crate::task::{self, Who, current};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::maps::HashMap;
 use core::mem::MaybeUninit;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
@@ -30,10 +30,8 @@ pub const CQE_SKIP: u32 = 1 << 6;
 const MORE: u32 = 2;
 
 per_cpu! {
-    /// Records of `uring_complete_btf`.
-    pub TCP_URING_BTF_SCRATCH: Scratch;
-    /// Records of `uring_complete_tp`.
-    pub TCP_URING_TP_SCRATCH: Scratch;
+    /// Records of `uring_complete`.
+    TCP_URING_SCRATCH: Scratch;
 }
 
 /// A request: the ring, the number that its user chose, and the process, since several may share a ring.
@@ -127,14 +125,7 @@ fn accepter(key: RequestKey, nameless: bool, flags: u32) -> Option<*mut Submitte
 
 /// A completion is posted. Those of a request that continues name none: `req` is 0.
 #[inline(always)]
-pub fn ended(
-    slot: Slot,
-    scratch: &Array<Scratch>,
-    req: u64,
-    opcode: u8,
-    completion: impl FnOnce() -> Completion,
-    submitter: impl FnOnce() -> u64,
-) {
+pub fn ended(req: u64, opcode: u8, completion: impl FnOnce() -> Completion, submitter: impl FnOnce() -> u64) {
     // The compiler would test `req` and a pointer at once, which the verifier refuses.
     let nameless = opaque(u64::from(req == 0)) != 0;
     let accepts = nameless || opcode == ACCEPT;
@@ -156,7 +147,7 @@ pub fn ended(
         let direct = if nameless { submitted.is_some_and(|s| Pointer::to(s).direct != 0) } else { is_direct(req) };
         if direct {
             // It is in no table of the process. Its end is counted when it comes.
-            return conn::lose(slot, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
+            return conn::lose(Slot::TcpUring, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
         }
         (sock::of_fd(task, res as u64), submitted)
     } else {
@@ -181,7 +172,7 @@ pub fn ended(
         len: if connects { rd(req.wrapping_add(offset(field::IoConnectAddr) + 8)) } else { 0 },
         submitter: submitted,
     };
-    call::ended(slot, scratch, &who, socket, &asked);
+    call::ended(Slot::TcpUring, &TCP_URING_SCRATCH, &who, socket, &asked);
     if !accepts {
         let _ = TCP_SUBMITTERS.remove(socket.sk);
     }

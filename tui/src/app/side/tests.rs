@@ -135,7 +135,7 @@ fn the_tree_has_a_summary_of_its_process() {
     made.like.ppid = Tgid(1);
     ["/usr/include/a.h", "/usr/include/b.h", "/src/a.c"].iter().for_each(|path| made.open(7, "make", path, 3));
     let record = OpenRecord { ret: 3, flags: 1, ..OpenRecord::default() };
-    made.event(Slot::OpenTp, 7, "make", &payload::open(record, b"a.o\0out\0", b"/out/a.o"));
+    made.event(Slot::Open, 7, "make", &payload::open(record, b"a.o\0out\0", b"/out/a.o"));
     made.open(7, "make", "/secret", -13);
     made.exit(8, "cc1", 1 << 8);
     keys(feed(&mut app, &mut made), "2");

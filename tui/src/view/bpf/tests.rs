@@ -231,11 +231,11 @@ fn who_attached_it_is_said_without_a_holder() {
     let mut made = Maker::default();
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, 60, 3);
-    made.event(Slot::BpfSysExit, 70, "loader", record.as_bytes());
+    made.event(Slot::Bpf, 70, "loader", record.as_bytes());
     (record.cmd, record.has, record.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 13);
-    made.event(Slot::BpfSysExit, 71, "holder", record.as_bytes());
+    made.event(Slot::Bpf, 71, "holder", record.as_bytes());
     (record.has, record.link_id, record.ret) = (has::PROG, 0, -1);
-    made.event(Slot::BpfSysExit, 72, "refused", record.as_bytes());
+    made.event(Slot::Bpf, 72, "refused", record.as_bytes());
     for id in [60, 61] {
         made.host(&HostFrame::BpfProgram(program(id, "lasting")));
         made.host(&HostFrame::BpfAttachment(attachment(id - 57, id, Hook::Kprobe, "do_unlinkat")));
@@ -265,7 +265,7 @@ fn a_place_that_only_an_event_told_is_shown() {
     let mut record = BpfRecord::new_zeroed();
     (record.call, record.has, record.prog_id, record.prog_type) = (call::PERF_IOCTL, has::PROG | has::PERF, 60, 7);
     (record.perf_type, record.perf_config) = (1, 0);
-    made.event(Slot::BpfSysExit, 71, "bpftrace", record.as_bytes());
+    made.event(Slot::Bpf, 71, "bpftrace", record.as_bytes());
     let mut app = view(80, 24, &mut made);
     assert!(row_with(&mut app, "60 ").contains("perf_event cpu-clock (event)"), "{:#?}", rows(&mut app));
     assert!(row_with(&mut app, "60 ").ends_with("by bpftrace[71]"), "{:#?}", rows(&mut app));
@@ -278,13 +278,13 @@ fn a_place_that_only_an_event_told_is_shown() {
     made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(60) }));
     (record.call, record.cmd, record.prog_id) = (call::BPF, cmd::PROG_ATTACH, 61);
     record.has |= has::ATTR;
-    made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
+    made.event(Slot::Bpf, 71, "tool", record.as_bytes());
     keys(feed(&mut app, &mut made), "\x1b\x1b");
     let row = row_with(&mut app, "-60 ");
     assert!(row.contains("perf_event cpu-clock (event)"), "its last place: {row}");
     assert!(app.world().bpf.reported(ProgId(61)).is_some());
     record.cmd = cmd::PROG_DETACH;
-    made.event(Slot::BpfSysExit, 71, "tool", record.as_bytes());
+    made.event(Slot::Bpf, 71, "tool", record.as_bytes());
     assert!(feed(&mut app, &mut made).world().bpf.reported(ProgId(61)).is_none());
 }
 
@@ -294,19 +294,19 @@ fn whose_program_was_unloaded_is_said() {
     let mut made = Maker::default();
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, 60, 3);
-    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    made.event(Slot::Bpf, 27841, "bpftrace", record.as_bytes());
     let loaded = BootNanos(made.ns);
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(60, "count") }));
     (record.cmd, record.has, record.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 13);
-    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    made.event(Slot::Bpf, 27841, "bpftrace", record.as_bytes());
     let attached = BpfAttachment { news: true, ..attachment(3, 60, Hook::Kprobe, "do_unlinkat") };
     made.host(&HostFrame::BpfAttachment(attached));
     taken(&mut made);
     made.ns += 20_000_000_000;
     (record.cmd, record.has, record.prog_id, record.ret) = (cmd::LINK_DETACH, has::LINK, 0, 0);
-    made.event(Slot::BpfSysExit, 5, "systemd", record.as_bytes());
+    made.event(Slot::Bpf, 5, "systemd", record.as_bytes());
     (record.call, record.cmd, record.has, record.prog_id) = (call::STREAM, cmd::PROG_DETACH, has::PROG, 60);
-    made.event(Slot::BpfSysExit, 5, "systemd", record.as_bytes());
+    made.event(Slot::Bpf, 5, "systemd", record.as_bytes());
     let mut app = app(120, 40, MEMORY);
     keys(feed(&mut app, &mut made), "\n");
     check_shows(&mut app, &["loaded    by bpftrace[27841] at 14:02:1", ", lived 20"]);
@@ -331,23 +331,23 @@ fn a_program_between_two_inventories_has_a_row() {
     (record.cmd, record.has, record.prog_id, record.prog_type, record.ret) = (cmd::PROG_LOAD, has::PROG, 50, 2, 3);
     (record.tag, record.scan, record.helpers) = ([0, 0, 0, 0, 0, 0, 0, 0xcd], 1, 1 << 12);
     record.name[..5].copy_from_slice(b"brief");
-    made.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    made.event(Slot::Bpf, 27841, "bpftrace", record.as_bytes());
     made.ns += 1_000_000_000;
     made.open(1, "a", "/while", 3);
     // An unload from the kernel's stream, which has no type; a program in the inventory; a loaded program.
     let stream = BpfRecord { call: call::STREAM, prog_id: 51, prog_type: 0, prog_uid: u32::MAX, scan: 0, ..record };
-    made.event(Slot::BpfSysExit, 27842, "skeleton", stream.as_bytes());
-    made.event(Slot::BpfSysExit, 27841, "bpftrace", BpfRecord { prog_id: 52, ..record }.as_bytes());
+    made.event(Slot::Bpf, 27842, "skeleton", stream.as_bytes());
+    made.event(Slot::Bpf, 27841, "bpftrace", BpfRecord { prog_id: 52, ..record }.as_bytes());
     let loaded = BootNanos(made.ns);
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(52, "met") }));
-    made.event(Slot::BpfSysExit, 27841, "bpftrace", BpfRecord { prog_id: 53, ..record }.as_bytes());
+    made.event(Slot::Bpf, 27841, "bpftrace", BpfRecord { prog_id: 53, ..record }.as_bytes());
     let mut link = BpfRecord { cmd: cmd::LINK_CREATE, has: has::PROG | has::LINK, link_id: 13, link_type: 7, ..record };
     (link.has, link.text_len) = (link.has | has::PERF | has::KPROBE, 12);
-    made.event(Slot::BpfSysExit, 27841, "bpftrace", &[link.as_bytes(), b"do_unlinkat\0"].concat());
+    made.event(Slot::Bpf, 27841, "bpftrace", &[link.as_bytes(), b"do_unlinkat\0"].concat());
     made.ns += 1_000_000_000;
     for prog_id in [50, 51, 52] {
         let unload = BpfRecord { call: call::STREAM, cmd: 0, prog_id, ret: 0, ..record };
-        made.event(Slot::BpfSysExit, 5, "kworker", unload.as_bytes());
+        made.event(Slot::Bpf, 5, "kworker", unload.as_bytes());
     }
     made.open(1, "a", "/after", 3);
     let mut app = view(120, 24, &mut made);
@@ -376,10 +376,10 @@ fn a_program_between_two_inventories_has_a_row() {
     assert!(row_with(&mut app, "+50 ").contains("not checked yet"), "{:#?}", rows(&mut app));
     // A jump begins with a saved state, so programs loaded before it are known.
     let mut until = Maker::default();
-    until.event(Slot::BpfSysExit, 27841, "bpftrace", record.as_bytes());
+    until.event(Slot::Bpf, 27841, "bpftrace", record.as_bytes());
     let mut first = view(120, 24, &mut until);
     let mut again = restored(&first);
-    until.event(Slot::BpfSysExit, 5, "kworker", BpfRecord { call: call::STREAM, cmd: 0, ret: 0, ..record }.as_bytes());
+    until.event(Slot::Bpf, 5, "kworker", BpfRecord { call: call::STREAM, cmd: 0, ret: 0, ..record }.as_bytes());
     let rest = until.batch();
     again.feed(rest.clone());
     again.end();
@@ -444,7 +444,7 @@ fn events_are_ahead_of_the_inventory() {
     made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.link_id) = (cmd::LINK_DETACH, has::LINK, 11);
-    made.event(Slot::BpfSysExit, 7, "tool", record.as_bytes());
+    made.event(Slot::Bpf, 7, "tool", record.as_bytes());
     assert!(row_with(feed(&mut app, &mut made), "+50").contains("not checked yet"), "{:#?}", rows(&mut app));
     assert!(row_with(&mut app, "-30").contains("gone 14:02:1"), "{:#?}", rows(&mut app));
     let at = app.world().bpf.gone_attachment(1).map(|gone| gone.at);
@@ -501,7 +501,7 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
 #[test]
 fn the_owner_is_seen_on_a_narrow_screen() {
     let mut made = inventory();
-    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit_btf") }));
+    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit") }));
     made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, Hook::RawTracepoint, "io_uring_submit_req")));
     made.host(&HostFrame::BpfAttachment(attachment(5, 30, Hook::RawTracepoint, "sched_process_exec")));
     made.host(&held(0, 15, process(27841, "bpftrace")));

@@ -25,7 +25,7 @@ fn fail(made: &mut Maker, pid: u32, comm: &str, path: &str, argv: &[u8], ret: i3
     use tracetui_events::synthetic::payload::Exec;
     use tracetui_shared::kind::Slot;
     let exec = Exec { ret, filename: path.as_bytes(), argv, ..Exec::default() };
-    made.event(Slot::ExecBtf, pid, comm, &exec.of(ExecRecord { ret, argc: 1, ..ExecRecord::default() }));
+    made.event(Slot::Exec, pid, comm, &exec.of(ExecRecord { ret, argc: 1, ..ExecRecord::default() }));
 }
 
 /// A build in which one part succeeds and another fails.
@@ -456,11 +456,11 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
         start(&mut made, (100, "make"), pid, &["cc"]);
         let cost = Cost { runtime: seconds * 1_000_000_000, max_rss: mib << 20, ..Cost::default() };
         let exit = ExitRecord { facts: fact::COST, cost, ..ExitRecord::default() };
-        made.event(Slot::ExitBtf, pid, "cc", exit.as_bytes());
+        made.event(Slot::Exit, pid, "cc", exit.as_bytes());
     }
     // A recording of an earlier version.
     start(&mut made, (100, "make"), 104, &["cc"]);
-    made.event(Slot::ExitBtf, 104, "cc", ExitRecord::default().as_bytes());
+    made.event(Slot::Exit, 104, "cc", ExitRecord::default().as_bytes());
     let mut app = tree(220, 24, &mut made);
     let order = |app: &mut App| -> Vec<String> {
         let pid = |row: &String| row.trim_start_matches(['>', ' ']).split(' ').next().map(str::to_owned);
@@ -556,7 +556,7 @@ fn piped(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str], pipes: 
     let exec = Exec { filename: argv[0].as_bytes(), argv: &area, ..Exec::default() };
     let stdio = [of(pipes[0]), of(pipes[1]), of(0)];
     let record = ExecRecord { argc: argv.len() as u32, ..ExecRecord::default() };
-    made.event(Slot::ExecBtf, pid, argv[0], &exec.with(record, stdio, [files[0], files[1], tty]));
+    made.event(Slot::Exec, pid, argv[0], &exec.with(record, stdio, [files[0], files[1], tty]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ const CREAT: u64 = 0o100;
 impl Made {
     fn open_as(&mut self, pid: u32, path: &str, record: OpenRecord) {
         let record = OpenRecord { ret: 3, dirfd: -100, ..record };
-        self.maker.event(Slot::OpenTp, pid, "x", &payload::open(record, &names(path), path.as_bytes()));
+        self.maker.event(Slot::Open, pid, "x", &payload::open(record, &names(path), path.as_bytes()));
     }
 }
 
@@ -135,7 +135,7 @@ fn a_program_of_the_same_name_from_elsewhere_is_a_difference() {
         let tool = made.fork(100);
         let (exe, cwd) = (names(exe), names("/w"));
         let exec = payload::Exec { interp: b"", filename: b"tool", exe: &exe, cwd: &cwd, argv: b"tool\0in\0", ret: 0 };
-        made.maker.event(Slot::ExecBtf, tool, "x", &exec.bytes());
+        made.maker.event(Slot::Exec, tool, "x", &exec.bytes());
         made
     };
     check(run("/opt/v1/tool"), run("/opt/v2/tool"), &["argv     tool in: /opt/v1/tool -> /opt/v2/tool"]);

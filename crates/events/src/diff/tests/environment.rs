@@ -28,7 +28,7 @@ impl Made {
         payload[offset_of!(ExecRecord, env_joined)] = 1;
         let keeper = Keeper::new(mode);
         env.iter().for_each(|variable| keeper.keep(variable.as_bytes(), &mut payload));
-        self.maker.event(Slot::ExecBtf, pid, "x", &payload);
+        self.maker.event(Slot::Exec, pid, "x", &payload);
     }
 }
 

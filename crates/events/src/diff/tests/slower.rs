@@ -23,7 +23,7 @@ fn build(seconds: [u64; 2], has_cpu: bool) -> Run {
 fn ends(made: &mut Made, pid: u32, runtime: Option<u64>) {
     let cost = Cost { runtime: runtime.unwrap_or_default(), ..Cost::default() };
     let facts = if runtime.is_some() { fact::COST } else { 0 };
-    made.maker.event(Slot::ExitBtf, pid, "x", ExitRecord { facts, cost, ..ExitRecord::default() }.as_bytes());
+    made.maker.event(Slot::Exit, pid, "x", ExitRecord { facts, cost, ..ExitRecord::default() }.as_bytes());
 }
 
 fn slower(a: Run, b: Run) -> (bool, Vec<String>) {

@@ -73,7 +73,7 @@ fn tools(script: bool, inner: Option<&[&str]>, cfg: &str) -> Made {
                     argv: args.as_bytes(),
                     ret: 0,
                 };
-                made.maker.event(Slot::ExecBtf, gcc, "x", &exec.bytes());
+                made.maker.event(Slot::Exec, gcc, "x", &exec.bytes());
             }
             let cc1 = made.start(gcc, &[&["cc1"], flags, &args[..]].concat());
             for directory in ["inc", "/usr/include"] {

@@ -138,7 +138,7 @@ impl Kernel {
             let attaches = record.cmd == option::ATTACH_BPF;
             record.cmd = if attaches { option::ATTACH_REUSEPORT_EBPF } else { option::DETACH_REUSEPORT_BPF };
         }
-        self.batch.push(header(Slot::BpfSysExit, 0, self.seq, self.ms), record.as_bytes());
+        self.batch.push(header(Slot::Bpf, 0, self.seq, self.ms), record.as_bytes());
         self.seq += 1;
     }
 
@@ -564,7 +564,7 @@ fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
         let mut record = BpfRecord::new_zeroed();
         (record.call, record.cmd, record.on, record.object) = (call::SETSOCKOPT, cmd, on::SOCKET, 7);
         (record.has, record.prog_id) = (if cmd == option::DETACH_FILTER { 0 } else { has::PROG }, prog_id);
-        batch.push(header(Slot::BpfSysExit, 0, seq, 1000 + seq), record.as_bytes());
+        batch.push(header(Slot::Bpf, 0, seq, 1000 + seq), record.as_bytes());
     }
     pipeline.feed(batch);
     let lines = json_of(&mut pipeline);
@@ -608,7 +608,7 @@ fn a_program_ends_with_the_call_that_replaces_it() {
             let by_name = program == 2 && flags & attach::REPLACE != 0;
             record.hooknum = if by_name { flags } else { flags & !attach::REPLACE };
             record.priority = i32::from(by_name);
-            batch.push(header(Slot::BpfSysExit, 0, seq, 1000 + seq), record.as_bytes());
+            batch.push(header(Slot::Bpf, 0, seq, 1000 + seq), record.as_bytes());
         }
         pipeline.feed(batch);
         let lines = json_of(&mut pipeline);
@@ -627,7 +627,7 @@ fn ends_that_did_not_fit_are_counted() {
         let mut record = BpfRecord::new_zeroed();
         (record.cmd, record.has, record.prog_id) = (cmd::PROG_ATTACH, has::ATTR | has::PROG, program);
         (record.on, record.cgroup, record.attach_type) = (on::CGROUP, program.into(), 1);
-        batch.push(header(Slot::BpfSysExit, 0, (program - 1).into(), 1000 + u64::from(program)), record.as_bytes());
+        batch.push(header(Slot::Bpf, 0, (program - 1).into(), 1000 + u64::from(program)), record.as_bytes());
     }
     for program in 1..=9000 {
         change(&mut batch, false, program, 20_000);
@@ -649,7 +649,7 @@ fn a_call_that_unloads_the_program_is_its_end() {
             (record.call, record.cmd, record.has) = (call::SETSOCKOPT, cmd, if prog_id == 0 { 0 } else { has::PROG });
             (record.on, record.object, record.perf_config) = (on::SOCKET | on::GROUP, 7, 9);
             record.prog_id = prog_id;
-            batch.push(header(Slot::BpfSysExit, 0, seq, ms), record.as_bytes());
+            batch.push(header(Slot::Bpf, 0, seq, ms), record.as_bytes());
         };
         let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
         group(&mut batch, option::ATTACH_REUSEPORT_EBPF, 1, 0, 1000);
@@ -689,7 +689,7 @@ fn a_detachment_by_position_has_its_program() {
         let mut record = BpfRecord { call: call::BPF, cmd, prog_id: program, ..BpfRecord::new_zeroed() };
         (record.has, record.on) = (if program == 0 { 0 } else { has::PROG }, on::DEVICE);
         (record.object, record.attach_type, record.target[0]) = (4, 46, b'e');
-        batch.push(header(Slot::BpfSysExit, 0, ms - 1000, ms), record.as_bytes());
+        batch.push(header(Slot::Bpf, 0, ms - 1000, ms), record.as_bytes());
     };
     let unload = |batch: &mut Batch, program, ms| change(batch, false, program, ms);
     let (attach, detach) = (cmd::PROG_ATTACH, cmd::PROG_DETACH);
@@ -773,7 +773,7 @@ fn an_end_has_the_place_of_the_begin() {
         (record.has, record.prog_id, record.prog_type) = (has::PROG | has::ATTR, 1, 5);
         (record.cmd, record.name[0]) = (cmd::PROG_ATTACH, b'p');
         change(&mut record);
-        batch.push(header(Slot::BpfSysExit, 0, seq, 1000 + seq), record.as_bytes());
+        batch.push(header(Slot::Bpf, 0, seq, 1000 + seq), record.as_bytes());
     };
     attach(0, &|record| (record.on, record.cgroup, record.attach_type) = (on::CGROUP, 7, 1));
     attach(1, &|record| {

@@ -109,7 +109,7 @@ fn other_events_survive_a_storm_of_failures_with_new_names() {
         made.exec(pid, "rare", &["rare"], 0);
         made.open(pid, "rare", &format!("/root/{at}"), -13);
         made.tcp(pid, "rare", tcp(0, ([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 9).into()));
-        made.event(Slot::BpfSysExit, pid, "rare", BpfRecord::new_zeroed().as_bytes());
+        made.event(Slot::Bpf, pid, "rare", BpfRecord::new_zeroed().as_bytes());
         made.exit(pid, "rare", 0);
     }
     for at in 0..STORM {

@@ -242,7 +242,7 @@ mod tests {
         let names: Vec<u8> = file.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
         let record = OpenRecord { ret, dirfd: AT_FDCWD, ..OpenRecord::default() };
         let names = names.strip_suffix(b"\0").unwrap_or_default();
-        made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, names, path.as_bytes()));
+        made.event(Slot::Open, 7, "cc1", &payload::open(record, names, path.as_bytes()));
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         let base_at = |calls: &[(&str, &str)]| {
             let mut made = Maker::default();
             let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
-            made.event(Slot::ExecBtf, 7, "cc1", &exec.bytes());
+            made.event(Slot::Exec, 7, "cc1", &exec.bytes());
             calls.iter().for_each(|(path, file)| relative(&mut made, path, file));
             let mut app = app(80, 24, 64 << 20);
             feed(&mut app, &mut made);

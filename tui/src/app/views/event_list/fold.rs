@@ -219,7 +219,7 @@ mod tests {
         let open = |made: &mut Maker, flags: i32, path: &str, ret: i32| {
             let flags = flags.cast_unsigned().into();
             let record = OpenRecord { ret, flags, names_marks: mark::RACED, ..OpenRecord::default() };
-            made.event(Slot::OpenTp, 7, "sh", &payload::open(record, b"", path.as_bytes()));
+            made.event(Slot::Open, 7, "sh", &payload::open(record, b"", path.as_bytes()));
         };
         // Refused in an unknown working directory, and opened in one.
         (0..2).for_each(|_| open(&mut made, 0, "shadow", -libc::EACCES));

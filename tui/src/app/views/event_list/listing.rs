@@ -363,7 +363,7 @@ mod tests {
         let program = |made: &mut Maker, pid: u32, command: u16| {
             let record =
                 BpfRecord { call: call::BPF, cmd: command, prog_id: made.ns as u32, ..BpfRecord::new_zeroed() };
-            made.event(Slot::BpfSysExit, pid, "loader", record.as_bytes());
+            made.event(Slot::Bpf, pid, "loader", record.as_bytes());
         };
         for pid in 0..100 {
             program(&mut made, 100 + pid % 2, cmd::PROG_LOAD);
@@ -445,7 +445,7 @@ mod tests {
     fn created_files_of_a_directory_are_a_run_and_so_are_many_execs_of_a_program() {
         let create = |made: &mut Maker, number: u32| {
             let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
-            made.event(Slot::OpenTp, 7, "opt", &payload::open(record, b"", format!("/tmp/{number}.o").as_bytes()));
+            made.event(Slot::Open, 7, "opt", &payload::open(record, b"", format!("/tmp/{number}.o").as_bytes()));
         };
         check(|made| (0..5).for_each(|number| create(made, number)), &[(4, 5, 0)]);
         let mut made = Maker::default();
@@ -466,7 +466,7 @@ mod tests {
             let exec = payload::Exec { filename: path, exe, argv: b"update\0", ..payload::Exec::default() };
             let file = Identity { ino: file.0, changed: file.1, changed_ns: file.2, ..Identity::default() };
             let record = ExecRecord { file, ..ExecRecord::default() };
-            made.event(Slot::ExecBtf, pid, "update", &exec.with(record, Default::default(), Default::default()));
+            made.event(Slot::Exec, pid, "update", &exec.with(record, Default::default(), Default::default()));
         };
         // The other one has another inode, another time of the last change, or another path.
         let (same, exe) = ((7, 1, 5), &b"update\0srv\0"[..]);
@@ -494,7 +494,7 @@ mod tests {
             for pid in 100..120 {
                 let exec =
                     payload::Exec { filename, interp: b"/bin/sh", exe: b"sh\0bin\0", ..payload::Exec::default() };
-                made.event(Slot::ExecBtf, pid, "update.sh", &exec.bytes());
+                made.event(Slot::Exec, pid, "update.sh", &exec.bytes());
             }
             assert_eq!(rows(&calm(&mut made)).len(), runs);
         }

@@ -1,9 +1,8 @@
-//! The differences between the supported architectures: numbers and function names.
+//! The supported architectures.
 //!
 //! [`Arch`] describes the traced kernel; [`here`] is the architecture of this binary.
 
-mod aarch64;
-mod x86_64;
+use tracetui_shared::offsets::arch;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arch {
@@ -11,22 +10,17 @@ pub struct Arch {
     pub name: &'static str,
     /// The number of the architecture in the probes: [`tracetui_shared::offsets::arch`].
     pub number: u32,
-    /// The functions behind the system calls that open files, of every table. Every kernel for this architecture has
-    /// the first one.
-    pub opens: &'static [&'static str],
-    /// The functions behind bpf(2) and ioctl(2).
-    pub bpfs: &'static [&'static str],
-    /// The functions behind execve(2) and execveat(2).
-    pub execs: &'static [&'static str],
-    /// The functions behind connect(2), accept(2) and accept4(2).
-    pub tcps: &'static [&'static str],
-    /// The classic tracepoints at the end of the system calls that open files.
-    pub open_tracepoints: &'static [&'static str],
     /// The callers that classic tracepoints of system calls do not see (`ARCH_TRACE_IGNORE_COMPAT_SYSCALLS`).
     pub compat_callers: &'static str,
 }
 
-pub static ALL: [&Arch; 2] = [&x86_64::ARCH, &aarch64::ARCH];
+/// x86-64, with the tables of i386 and x32.
+static X86_64: Arch = Arch { name: "x86_64", number: arch::X86_64, compat_callers: "32-bit and x32 programs" };
+
+/// aarch64, with the table of 32-bit ARM.
+static AARCH64: Arch = Arch { name: "aarch64", number: arch::AARCH64, compat_callers: "32-bit programs" };
+
+pub static ALL: [&Arch; 2] = [&X86_64, &AARCH64];
 
 /// The architecture that this binary was built for; `None` where nothing can be traced.
 pub fn here() -> Option<&'static Arch> {

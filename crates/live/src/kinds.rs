@@ -1,0 +1,560 @@
+//! The programs: where they attach, and the events that a trace lacks without them.
+
+use self::AttachPoint::{Btf, Classic, Ends, Exit, Functions, Listed, Notified};
+use super::Way;
+use super::kprobe_multi::At;
+use super::load::{KernelFacts, OBJECT, member};
+use aya_obj::Object;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+use tracetui_host::arch::{self, Arch};
+use tracetui_host::btf::resolve::AttachNames;
+use tracetui_shared::calls;
+use tracetui_shared::kind::{KindSet, Shows, Slot};
+use tracetui_shared::offsets::{FIELD_COUNT, Field, SUMS};
+
+/// A place where a program attaches.
+pub(super) enum AttachPoint {
+    /// A BTF tracepoint: the first of these names that the kernel has.
+    Btf(&'static [&'static str]),
+    /// Classic tracepoints of a category, and the fields of their records that are read. The first tracepoint must
+    /// exist.
+    Classic(&'static str, &'static [&'static str], Record),
+    /// The return of a function, with its arguments (fexit, which uses a trampoline).
+    Exit(&'static str),
+    /// The entry or the return of functions, by one link (`BPF_TRACE_KPROBE_MULTI`, 5.18+). One of them must exist.
+    Functions(At, &'static [&'static str]),
+    /// The ends of the system calls ([`calls`]) of the requested kinds: the classic tracepoints, or the returns of the functions.
+    Ends(Way),
+    /// An iterator, which runs when user space reads it: the function `bpf_iter_NAME`, and the maps whose elements it can list.
+    Listed(&'static str, &'static [&'static str]),
+    /// A socket that receives the notifications of rtnetlink, whose filter the program is.
+    Notified,
+}
+
+/// The fields of a classic tracepoint's record that a program reads at fixed offsets: name, offset, size in bytes.
+pub(super) type Record = &'static [(&'static str, usize, usize)];
+
+/// A program of the object.
+pub(super) struct Probe {
+    /// Its name in the object.
+    pub(super) name: &'static str,
+    /// The slot to whose events it adds data, if it makes none of its own.
+    part_of: Option<Slot>,
+    /// Whether the events are reported even without this program, with less data.
+    pub(super) optional: bool,
+    /// Where it attaches in each way.
+    places: &'static [(Way, AttachPoint)],
+    /// What a trace lacks without this program.
+    pub(super) missing: &'static [&'static str],
+    /// Whether the kernel must never run the program inside itself. A program at a BTF tracepoint that softirqs reach can be
+    /// interrupted by itself before 6.1
+    /// ([`bpf_trace_run`](https://elixir.bootlin.com/linux/v6.1/source/kernel/trace/bpf_trace.c)).
+    guarded: bool,
+    /// Whether events are lost if the kernel skips the program. Otherwise the next run of another one shows what it missed.
+    pub(super) skips_lose: bool,
+}
+
+/// The field with the result, in the records of `syscalls:sys_exit_*`.
+pub(super) const RET: Record = &[("ret", 16, 8)];
+
+/// The events for which programs are attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Requested {
+    pub(crate) kinds: KindSet,
+    /// The kinds whose failed events are requested too.
+    pub(crate) failing: KindSet,
+}
+
+impl Requested {
+    /// The kinds that the ends of system calls are requested for.
+    pub(crate) fn ends(self) -> KindSet {
+        Slot::of_program("sys_exit").filter(|slot| self.contains(*slot)).map(Slot::kind).collect()
+    }
+
+    fn contains(self, slot: Slot) -> bool {
+        let kinds = if slot.shows() == Shows::Failures { self.kinds & self.failing } else { self.kinds };
+        kinds.contains(slot.kind())
+    }
+}
+
+/// Programs that are attached in the same way.
+pub(super) struct Group {
+    /// Whether the process table needs them. If not, they are attached if one of their kinds is requested.
+    always: bool,
+    probes: &'static [Probe],
+}
+
+/// The groups, in the order in which they are attached and detached. Exits come before forks. Therefore, at the start
+/// of a trace, every process with a captured fork has a captured exit. At the end, every process with a captured exit
+/// has a captured fork.
+pub(super) const GROUPS: &[Group] = &[
+    Group::always(&[Probe::new(
+        "sched_exit",
+        &[(Way::Typed, Btf(&["sched_process_exit"])), (Way::Classic, Classic("sched", &["sched_process_exit"], &[]))],
+        &["process exits"],
+    )]),
+    // Signals are sent and delivered with interrupts disabled, so these programs are never preempted.
+    Group::wanted(&[
+        Probe::new("signal_generate", &[(Way::Typed, Btf(&["signal_generate"]))], &["who ended a process"])
+            .part_of(Slot::Exit)
+            .repaired(),
+        Probe::new(
+            "signal_deliver",
+            &[(Way::Typed, Btf(&["signal_deliver"]))],
+            &["the sender of a signal that a tracer replaced, or of one of several that waited"],
+        )
+        .part_of(Slot::Exit)
+        .repaired(),
+    ]),
+    Group::always(&[
+        Probe::new(
+            "sched_exec",
+            &[
+                (Way::Typed, Btf(&["sched_process_exec"])),
+                (Way::Classic, Classic("sched", &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)])),
+            ],
+            &["successful execs"],
+        ),
+        Probe::new("exec_bprm", &[(Way::Classic, Functions(At::Entry, &["finalize_exec"]))], &["script interpreters"])
+            .part_of(Slot::Exec),
+    ]),
+    Group::always(&[Probe::new(
+        "sched_fork",
+        &[(Way::Typed, Btf(&["sched_process_fork"])), (Way::Functions, Functions(At::Entry, &["wake_up_new_task"]))],
+        &["forks; the parent of a new process is unknown until its first event"],
+    )]),
+    Group::wanted(&[
+        Probe::new(
+            "tcp_state",
+            &[
+                (Way::Typed, Btf(&["inet_sock_set_state"])),
+                (Way::Classic, Classic("sock", &["inet_sock_set_state"], STATE)),
+            ],
+            &["TCP connections"],
+        )
+        .guarded()
+        .repaired(),
+        Probe::new(
+            "tcp_destroy",
+            &[
+                (Way::Typed, Btf(&["tcp_destroy_sock"])),
+                (Way::Classic, Classic("tcp", &["tcp_destroy_sock"], &[("skaddr", 8, 8)])),
+            ],
+            &["the ends of TCP connections whose change of state was skipped"],
+        )
+        .guarded()
+        .repaired()
+        .optional(),
+    ]),
+    Group::wanted(&[
+        Probe::new(
+            "tcp_list",
+            &[(Way::Typed, Listed("bpf_iter_task_file", &[]))],
+            &["TCP connections that are older than the trace"],
+        )
+        .part_of(Slot::TcpSweep),
+        Probe::new(
+            "tcp_sweep",
+            &[(Way::Typed, Listed("bpf_iter_bpf_map_elem", &["WAITING", "CONNS"]))],
+            &["TCP connects without an answer at the end of the trace", "changes of state that were skipped"],
+        )
+        .repaired(),
+    ]),
+    Group::wanted(&[
+        Probe::new(
+            "sys_exit",
+            &[
+                (Way::Typed, Btf(&["sys_exit"])),
+                (Way::Functions, Ends(Way::Functions)),
+                (Way::Classic, Ends(Way::Classic)),
+            ],
+            &[
+                "file opens",
+                "BPF program loads and attachments",
+                "failed execs",
+                "accepted TCP connections, and failed requests for one",
+            ],
+        ),
+        Probe::new(
+            "tcp_begun",
+            &[(Way::Functions, Classic("syscalls", &["sys_exit_connect", "sys_exit_accept", "sys_exit_accept4"], RET))],
+            &[EARLIER],
+        )
+        .repaired()
+        .optional(),
+        Probe::new("tcp_callers", &[(Way::Functions, Listed("bpf_iter_task", &[]))], &[EARLIER])
+            .part_of(Slot::TcpBegun),
+    ]),
+    Group::wanted(&[
+        Probe::new(
+            "uring_submit",
+            &[
+                (Way::Typed, Btf(&["io_uring_submit_req", "io_uring_submit_sqe"])),
+                (Way::Classic, Classic("io_uring", &["io_uring_submit_req"], REQUEST)),
+            ],
+            &["the arguments of io_uring opens"],
+        ),
+        Probe::new(
+            "uring_refused",
+            &[
+                (Way::Typed, Btf(&["io_uring_req_failed"])),
+                (Way::Classic, Classic("io_uring", &["io_uring_req_failed"], REQUEST)),
+            ],
+            &["refusals by io_uring: a refused request may show the arguments of an earlier one"],
+        )
+        .optional(),
+        Probe::new(
+            "uring_complete",
+            &[
+                (Way::Typed, Btf(&["io_uring_complete"])),
+                (Way::Classic, Classic("io_uring", &["io_uring_complete"], COMPLETION)),
+            ],
+            &["file opens and TCP connections through io_uring"],
+        ),
+    ]),
+    // Without it, the inventory reports the change without a process.
+    Group::wanted(&[Probe::new(
+        "bpf_netlink",
+        &[(Way::Typed, Notified)],
+        &["processes that attach BPF programs by netlink"],
+    )
+    .optional()]),
+    // Changes of XDP programs by netlink, in all network namespaces. Without it, the inventory reports most of the changes.
+    Group::wanted(&[Probe::new(
+        "bpf_xdp",
+        &[(Way::Functions, Exit("dev_change_xdp_fd"))],
+        &["short XDP attachments at interfaces that are down or in other network namespaces"],
+    )]),
+];
+
+/// The record of `sock:inet_sock_set_state`.
+const STATE: Record = &[("skaddr", 8, 8), ("oldstate", 16, 4), ("newstate", 20, 4), ("protocol", 30, 2)];
+/// The field with the request, in the records of `io_uring:*`.
+const REQUEST: Record = &[("ctx", 8, 8), ("req", 16, 8)];
+/// The record of `io_uring:io_uring_complete`.
+const COMPLETION: Record = &[("ctx", 8, 8), ("req", 16, 8), ("user_data", 24, 8), ("res", 32, 4), ("cflags", 36, 4)];
+const EARLIER: &str = "results of calls that began before the trace";
+
+impl Group {
+    const fn always(probes: &'static [Probe]) -> Group {
+        Group { always: true, probes }
+    }
+
+    const fn wanted(probes: &'static [Probe]) -> Group {
+        Group { always: false, probes }
+    }
+
+    /// The programs for the requested events in a way, each with its place. A program that only adds data to events does
+    /// not serve the process table, so it is attached only for its kind.
+    pub(super) fn in_way(&self, way: Way, requested: Requested) -> Vec<(&'static Probe, &'static AttachPoint)> {
+        let wanted = |probe: &&Probe| {
+            self.always && probe.part_of.is_none() || probe.slots().any(|slot| requested.contains(slot))
+        };
+        self.probes.iter().filter(wanted).filter_map(|probe| Some((probe, probe.place(way)?))).collect()
+    }
+}
+
+/// Every program.
+pub(super) fn probes() -> impl Iterator<Item = &'static Probe> {
+    GROUPS.iter().flat_map(|group| group.probes)
+}
+
+/// Every place, with the name of its program.
+fn places() -> impl Iterator<Item = (&'static AttachPoint, &'static str)> {
+    probes().flat_map(|probe| probe.places.iter().map(|(_, place)| (place, probe.name)))
+}
+
+/// The ways in the order in which they are tried. `first` is the user's preference, if any.
+///
+/// Up to 6.19 programs at tracepoints run with preemption disabled and lose nothing. BTF tracepoints need no tracefs
+/// and see 32-bit callers. From 7.0 on programs at BTF tracepoints can be preempted. While one is preempted, the events
+/// of other tasks on that CPU are skipped. Classic tracepoints, except those of system calls, still run with preemption
+/// disabled ([`perf_trace_*`](https://elixir.bootlin.com/linux/v7.0/source/include/trace/perf.h)). So do programs at
+/// the return of functions
+/// ([`kprobe_multi_link_prog_run`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)).
+pub(super) fn order(first: Way, preemptible: bool) -> [Way; 3] {
+    let mut order = match preemptible {
+        true => [Way::Functions, Way::Classic, Way::Typed],
+        false => [Way::Typed, Way::Classic, Way::Functions],
+    };
+    if let Some(at) = order.iter().position(|way| *way == first) {
+        order[..=at].rotate_right(1);
+    }
+    order
+}
+
+/// The names that programs attach to, on all architectures.
+pub fn attach_names() -> AttachNames {
+    let functions = arch::ALL.into_iter().flat_map(hooked_functions);
+    AttachNames {
+        tracepoints: unique(typed_tracepoints().map(|(name, _)| name)),
+        functions: unique(functions.map(|(name, _)| name)),
+    }
+}
+
+/// The programs whose code reads a field, at whatever place they attach and on whatever kernel.
+pub fn users_of(field: Field) -> Vec<&'static str> {
+    static PROGRAMS: LazyLock<Vec<(&str, BTreeSet<usize>)>> = LazyLock::new(members_by_program);
+    let reads = |members: &BTreeSet<usize>| {
+        let sum = |of: &[Field; 2]| of.contains(&field);
+        let sums = SUMS.iter().enumerate().filter(|(_, of)| sum(of)).map(|(index, _)| FIELD_COUNT + index);
+        sums.chain([field as usize]).any(|member| members.contains(&member))
+    };
+    PROGRAMS.iter().filter(|(_, members)| reads(members)).map(|(name, _)| *name).collect()
+}
+
+/// The members that each program reads.
+fn members_by_program() -> Vec<(&'static str, BTreeSet<usize>)> {
+    let object = Object::parse(OBJECT).ok().and_then(|mut object| {
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_calls(&sections).ok().map(|()| object)
+    });
+    let members = |name: &'static str| {
+        let object = object.as_ref()?;
+        let code = &object.functions.get(&object.programs.get(name)?.function_key())?.instructions;
+        Some((name, code.iter().filter_map(member).collect()))
+    };
+    probes().filter_map(|probe| members(probe.name)).collect()
+}
+
+fn unique(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    names.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The tracepoints that programs attach to by type id.
+pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    places().flat_map(|(place, program)| {
+        let names = if let Btf(names) = place { names } else { &[][..] };
+        names.iter().map(move |name| (*name, program))
+    })
+}
+
+/// The functions that programs attach to, each with its program.
+pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static str)> {
+    places()
+        .flat_map(|(place, program)| place.functions(arch, KindSet::ALL).into_iter().map(move |name| (name, program)))
+}
+
+impl Probe {
+    const fn new(name: &'static str, places: &'static [(Way, AttachPoint)], missing: &'static [&'static str]) -> Probe {
+        Probe { name, part_of: None, optional: false, places, missing, guarded: false, skips_lose: true }
+    }
+
+    /// A program that only adds data to the events of a slot.
+    const fn part_of(self, slot: Slot) -> Probe {
+        Probe { part_of: Some(slot), optional: true, ..self }
+    }
+
+    const fn optional(self) -> Probe {
+        Probe { optional: true, ..self }
+    }
+
+    const fn guarded(self) -> Probe {
+        Probe { guarded: true, ..self }
+    }
+
+    const fn repaired(self) -> Probe {
+        Probe { skips_lose: false, ..self }
+    }
+
+    /// Where the program attaches in a way.
+    fn place(&self, way: Way) -> Option<&AttachPoint> {
+        self.places.iter().find(|(of, _)| *of == way).map(|(_, place)| place)
+    }
+
+    /// Why the program cannot be used at a place on this kernel.
+    pub(super) fn refused(&self, place: &AttachPoint, facts: &KernelFacts) -> Option<String> {
+        let unguarded = || "this kernel may run the program inside itself".to_owned();
+        let no_sender = || "this kernel does not show who sent a notification".to_owned();
+        let guarded = self.guarded && matches!(place, Btf(_));
+        let notified = matches!(place, Notified);
+        (guarded && facts.cast.is_none())
+            .then(unguarded)
+            .or_else(|| (notified && !facts.netlink_sender).then(no_sender))
+    }
+
+    /// Whether the program can be preempted at a place, so that records wait longer to be ordered. `tracepoints` says whether this
+    /// kernel can preempt programs at tracepoints. A program that only repairs is too rare to wait for.
+    pub(super) fn is_preemptible(&self, place: &AttachPoint, tracepoints: bool) -> bool {
+        self.skips_lose && place.is_preemptible(tracepoints)
+    }
+
+    /// The slots of the events that this program makes or adds data to.
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        Slot::of_program(self.name).chain(self.part_of)
+    }
+
+    /// The kinds of these events.
+    pub(super) fn kinds(&self) -> KindSet {
+        self.slots().map(Slot::kind).collect()
+    }
+}
+
+impl AttachPoint {
+    /// Whether programs here can be preempted often enough that records wait longer to be ordered. `tracepoints` says
+    /// whether this kernel can preempt programs at tracepoints. (From 5.12 on, programs at [`AttachPoint::Exit`] can be
+    /// preempted too. There is one, at `dev_change_xdp_fd`, which is rarely called.)
+    fn is_preemptible(&self, tracepoints: bool) -> bool {
+        tracepoints && (matches!(self, Btf(_)) || self.category() == Some("syscalls"))
+    }
+
+    /// Whether the kernel's function tracing runs the programs here.
+    pub(super) fn is_at_functions(&self) -> bool {
+        matches!(self, Exit(_) | Functions(..) | Ends(Way::Functions))
+    }
+
+    /// The functions here, as far as an architecture has them, for the requested kinds.
+    pub(super) fn functions(&self, arch: &Arch, kinds: KindSet) -> Vec<&'static str> {
+        match self {
+            Functions(_, names) => names.to_vec(),
+            Exit(name) | Listed(name, _) => vec![*name],
+            // ioctl(2) has two rows.
+            Ends(Way::Functions) => unique(ends(kinds).flat_map(|row| row.functions(arch.number))),
+            Btf(_) | Classic(..) | Notified | Ends(_) => Vec::new(),
+        }
+    }
+
+    /// The category of the classic tracepoints here.
+    pub(super) fn category(&self) -> Option<&'static str> {
+        match self {
+            Classic(category, ..) => Some(category),
+            Ends(Way::Classic) => Some("syscalls"),
+            _ => None,
+        }
+    }
+
+    /// The classic tracepoints here, for the requested kinds.
+    pub(super) fn tracepoints(&self, arch: &Arch, kinds: KindSet) -> Vec<&'static str> {
+        match self {
+            Classic(_, names, _) => names.to_vec(),
+            Ends(Way::Classic) => {
+                let native = ends(kinds).filter(|row| row.is_native(arch.number));
+                let mut names: Vec<_> = native.map(|row| row.tracepoint).collect();
+                names.dedup();
+                names
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The events that a program here does not see.
+    pub(super) fn blind(&self, arch: &Arch) -> Option<String> {
+        let blind = self.category() == Some("syscalls");
+        blind.then(|| format!("system calls of {} do not reach these tracepoints", arch.compat_callers))
+    }
+
+    pub(super) fn name(&self, arch: &Arch, kinds: KindSet) -> String {
+        match self {
+            Btf(names) => format!("tp_btf {}", names.join("|")),
+            Exit(name) => format!("fexit {name}"),
+            Listed(name, _) => format!("iterator {name}"),
+            Notified => "socket filter rtnetlink".to_owned(),
+            Functions(At::Entry, names) => format!("kprobe.multi {}", names.join(",")),
+            Functions(At::Return, _) | Ends(Way::Functions) => match &self.functions(arch, kinds)[..] {
+                [first, others @ ..] => format!("kretprobe.multi {first} and {} more", others.len()),
+                [] => "kretprobe.multi".to_owned(),
+            },
+            Classic(..) | Ends(_) => {
+                let category = self.category().unwrap_or_default();
+                match &self.tracepoints(arch, kinds)[..] {
+                    [name] => format!("tracepoint {category}:{name}"),
+                    names => format!("tracepoint {category}:{{{}}}", names.join(",")),
+                }
+            }
+        }
+    }
+}
+
+/// The system calls of some kinds.
+fn ends(kinds: KindSet) -> impl Iterator<Item = &'static calls::Row> {
+    calls::ROWS.iter().filter(move |row| kinds.contains(row.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_shared::kind::Kind;
+
+    const ALL: Requested = Requested { kinds: KindSet::ALL, failing: KindSet::ALL };
+
+    /// The programs of the best ways that can be preempted.
+    fn preempted(first: Way, preemptible: bool) -> Vec<&'static str> {
+        let ways = order(first, preemptible);
+        let best = |group: &Group| ways.into_iter().map(|way| group.in_way(way, ALL)).find(|probes| !probes.is_empty());
+        let preempted = GROUPS.iter().filter_map(best).flatten();
+        preempted
+            .filter(|(probe, place)| probe.is_preemptible(place, preemptible))
+            .map(|(probe, _)| probe.name)
+            .collect()
+    }
+
+    #[test]
+    fn the_best_ways_are_not_preempted() {
+        assert_eq!(preempted(Way::Auto, false), Vec::<&str>::new());
+        assert_eq!(preempted(Way::Typed, false), Vec::<&str>::new());
+        assert_eq!(preempted(Way::Auto, true), Vec::<&str>::new());
+        let ways =
+            [(Way::Classic, &["sys_exit"][..]), (Way::Typed, &["sched_fork", "sched_exec", "sched_exit", "sys_exit"])];
+        for (way, programs) in ways {
+            let preempted = preempted(way, true);
+            assert!(programs.iter().all(|name| preempted.contains(name)), "{preempted:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_attached() {
+        let of = |kinds: KindSet, failing: KindSet, way: Way| -> Vec<&str> {
+            let probes = GROUPS.iter().flat_map(|group| group.in_way(way, Requested { kinds, failing }));
+            probes.map(|(probe, _)| probe.name).collect()
+        };
+        let wanted = |kinds: KindSet, way: Way| of(kinds, KindSet::ALL, way);
+        assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Typed), ["sched_exit", "sched_exec", "sched_fork"]);
+        assert_eq!(of(Kind::Exec.into(), KindSet::NONE, Way::Functions), ["sched_fork"]);
+        assert_eq!(
+            wanted(Kind::Exit.into(), Way::Typed),
+            ["sched_exit", "signal_generate", "signal_deliver", "sched_exec", "sched_fork"]
+        );
+        assert_eq!(wanted(Kind::Exit.into(), Way::Classic), ["sched_exit", "sched_exec"]);
+        assert_eq!(wanted(Kind::Exit.into(), Way::Functions), ["sched_fork"]);
+        assert_eq!(wanted(Kind::Exec.into(), Way::Typed), ["sched_exit", "sched_exec", "sched_fork", "sys_exit"]);
+        assert_eq!(wanted(Kind::Exec.into(), Way::Classic), ["sched_exit", "sched_exec", "exec_bprm", "sys_exit"]);
+        assert_eq!(wanted(Kind::Exec.into(), Way::Functions), ["sched_fork", "sys_exit"]);
+        assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["sched_fork", "sys_exit", "bpf_xdp"]);
+        assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["sched_fork", "sys_exit"]);
+    }
+
+    #[test]
+    fn only_the_ends_of_requested_calls_are_attached() {
+        let ends = |kinds: KindSet, failing| Requested { kinds, failing }.ends();
+        assert_eq!(ends(Kind::Exec.into(), KindSet::NONE), KindSet::NONE);
+        let execs = ends(Kind::Exec.into(), KindSet::ALL);
+        for arch in arch::ALL {
+            let functions = Ends(Way::Functions).functions(arch, execs);
+            assert!(
+                functions.iter().all(|name| name.contains("_sys_execve")) && !functions.is_empty(),
+                "{functions:?}"
+            );
+            let tracepoints = Ends(Way::Classic).tracepoints(arch, execs);
+            assert_eq!(tracepoints, ["sys_exit_execve", "sys_exit_execveat"]);
+        }
+        let tracepoints = Ends(Way::Classic).tracepoints(arch::ALL[1], Kind::Open.into());
+        assert_eq!(tracepoints, ["sys_exit_openat", "sys_exit_openat2", "sys_exit_open_by_handle_at"]);
+    }
+
+    #[test]
+    fn every_slot_has_its_program_in_the_table() {
+        for slot in Slot::ALL {
+            let programs = probes().filter(|probe| probe.name == slot.program());
+            assert_eq!(programs.count(), 1, "{}", slot.program());
+        }
+    }
+
+    #[test]
+    fn exits_are_seen_before_forks_and_forks_after_exits() {
+        let place = |kind| {
+            GROUPS.iter().position(|group| group.probes.iter().any(|probe| probe.kinds() == KindSet::from(kind)))
+        };
+        assert!(place(Kind::Exit) < place(Kind::Fork) && place(Kind::Exit).is_some(), "a process would not pair up");
+    }
+}
