@@ -6,7 +6,7 @@ use super::keys::keymap::Action;
 use super::prompt::Purpose;
 use super::replay::Replay;
 use super::search::{Found, Rows, Wrapped};
-use super::views::detail::{Subject, tcp_of};
+use super::views::detail::{Subject, connection_of};
 use super::views::event_list::{Added, ShowConditions};
 use super::views::{View, Views};
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
@@ -129,11 +129,11 @@ impl App {
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| of_event), &self.store);
         let subject = self.detail.subject(self.events.selected()).filter(|_| of_event);
-        let tcp = match subject {
-            Some(Subject::Event(id)) => self.store.get(id).and_then(|stored| tcp_of(&stored)),
+        let connection = match subject {
+            Some(Subject::Event(id)) => self.store.get(id).and_then(|stored| connection_of(&stored)),
             _ => None,
         };
-        self.detail.join(tcp, &self.store);
+        self.detail.join(connection, &self.store);
         if let Some(Subject::Event(id)) = subject {
             let id = self.views.tree.cause_of(id, &self.store).map_or(id, |reason| reason.id);
             // A recording has no files to examine.

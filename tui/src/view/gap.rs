@@ -7,7 +7,7 @@ use crate::app::keys::keymap::Action;
 use crate::app::views::event_list::row::{TimeBase, TimeMode, time_text};
 use ratatui::text::Line;
 use tracetui_events::event::lost::Lost;
-use tracetui_events::event::{Body, EventContext};
+use tracetui_events::event::{self, Body, EventContext};
 use tracetui_events::text::{self, Charset, grouped};
 use tracetui_shared::kind::Kind;
 
@@ -40,14 +40,9 @@ fn what(lost: &Lost) -> String {
 
 /// `1,204 opens`; of several kinds: `1,204 events`.
 pub(super) fn counted(count: u64, kind: Option<Kind>) -> String {
-    let kind = match kind {
-        None => "event",
-        Some(Kind::Bpf) => "bpf event",
-        Some(Kind::Tcp) => "tcp event",
-        Some(kind) => kind.name(),
-    };
+    let noun = kind.map_or("event", event::noun);
     let plural = if count == 1 { "" } else { "s" };
-    format!("{} {kind}{plural}", grouped(count))
+    format!("{} {noun}{plural}", grouped(count))
 }
 
 /// The length of the gap, and its bounds. The second time omits the hours and minutes that it shares with the first.

@@ -19,9 +19,9 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
-use tracetui_events::event::Tables as _;
 use tracetui_events::event::parts::Role;
 use tracetui_events::event::process::{Origin, Process};
+use tracetui_events::event::{Tables as _, connects};
 use tracetui_events::text::{self, Charset, short};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::Cost;
@@ -175,9 +175,9 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Memory => {
             seen.used.map_or_else(|| used(seen, |cost| text::size(cost.max_rss)), |used| text::size(used.resident))
         }
-        Column::Execs => count(Kind::Exec, seen.counts.execs, app),
-        Column::Opens => count(Kind::Open, seen.counts.opens, app),
-        Column::Conns => count(Kind::Tcp, seen.counts.conns, app),
+        Column::Execs => count(|kind| kind == Kind::Exec, seen.counts.execs, app),
+        Column::Opens => count(|kind| kind == Kind::Open, seen.counts.opens, app),
+        Column::Conns => count(connects, seen.counts.conns, app),
         Column::Failed => short(seen.counts.failed),
         Column::Cgroup => {
             let path = app.world().cgroup(seen.home.cgroup, process).unwrap_or_default();
@@ -191,9 +191,9 @@ fn used(seen: &Seen<'_>, write: impl FnOnce(Cost) -> String) -> String {
     seen.end.map_or(String::new(), |end| end.cost.map_or_else(|| "-".to_owned(), write))
 }
 
-/// A count, or `-` if the kind is not traced.
-fn count(kind: Kind, number: u64, app: &App) -> String {
-    if app.is_traced(kind) { short(number) } else { "-".to_owned() }
+/// A count, or `-` if no such kind is traced.
+fn count(of: impl Fn(Kind) -> bool, number: u64, app: &App) -> String {
+    if Kind::PROBED.into_iter().any(|kind| of(kind) && app.is_traced(kind)) { short(number) } else { "-".to_owned() }
 }
 
 /// The lines to the ancestors, red if they lead to a failure, and the mark of the row: `v` unfolded, `>` folded, `!` failed.

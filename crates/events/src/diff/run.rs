@@ -173,15 +173,15 @@ impl Run {
         if let Body::Lost(lost) = &seen.event.body {
             return self.gaps.note(lost.of(), lost.record.count);
         }
-        if let Body::Tcp(tcp) = &seen.event.body {
+        if let Some(connection) = seen.event.body.connection() {
             let [began, ended] = &mut self.connections;
-            let ends = tcp.record.op == op::CLOSE;
+            let ends = seen.event.body.is_close();
             *began += u64::from(!ends && !seen.event.failed());
-            *ended += u64::from(ends && !tcp.is_older());
-            // A connection can outlive its process, and then belongs to no role.
-            if ends {
-                return;
-            }
+            *ended += u64::from(ends && !connection.is_older());
+        }
+        // A connection can outlive its process, and then belongs to no role.
+        if seen.event.body.is_close() {
+            return;
         }
         let Some(process) = seen.process else { return };
         let Some(role) = self.role_of(process, seen) else { return };

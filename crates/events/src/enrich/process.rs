@@ -21,7 +21,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
-use tracetui_shared::record::tcp::op;
 use tracetui_shared::time::BootNanos;
 
 #[derive(Clone, Debug)]
@@ -379,7 +378,7 @@ impl ProcessTable {
             Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
             _ => {
                 // A connection has the name that its thread had at the request.
-                let is_old = matches!(&event.body, Body::Tcp(_));
+                let is_old = event.body.connection().is_some();
                 // Usually the table has it.
                 if let Some(entry) = self.entries.get_mut(&key_of(&event.header)) {
                     entry.count(&event.header);
@@ -388,8 +387,7 @@ impl ProcessTable {
                 }
                 // A connection can outlive its process. A process without a further exit must not be added.
                 let key = key_of(&event.header);
-                let closed = matches!(&event.body, Body::Tcp(tcp) if tcp.record.op == op::CLOSE);
-                if closed && self.settle_seed(key).is_none() {
+                if event.body.is_close() && self.settle_seed(key).is_none() {
                     return Some(Arc::new(self.first_seen(key, &event.header)));
                 }
                 let process = if is_old { self.found(&event.header) } else { self.met(&event.header) };

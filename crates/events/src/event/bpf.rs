@@ -473,6 +473,8 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     const LOOK: Look = Look::Notice;
+    const NOUN: &'static str = "bpf event";
+    const HAS_NEWS: bool = true;
 
     fn ret(&self) -> Option<i32> {
         Some(self.record().ret)
@@ -483,6 +485,11 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     /// The loaded or attached object.
+    fn news(&self, out: &mut Vec<u8>) -> bool {
+        self.subject(out);
+        self.op() == "attach"
+    }
+
     fn subject(&self, out: &mut Vec<u8>) {
         self.parts(None, out);
         if !self.name().is_empty() {

@@ -1,11 +1,10 @@
 //! The connections that `tcp` events are about: what they lead to, and which events belong together.
 
-use super::Body;
 use super::tcp::Tcp;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::tcp::{flag, op};
+use tracetui_shared::record::tcp::flag;
 
 /// The text before the port of a server.
 const PORT: &str = "port ";
@@ -14,15 +13,14 @@ const PORT: &str = "port ";
 /// again after a second.
 const TOGETHER: u64 = 2_000_000_000;
 
+/// The connection of an event, as far as the event shows it.
+pub type Connection = Tcp;
+
 /// An end of a connection, as seen from one of its events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     Same,
     Other,
-}
-
-pub fn is_close(body: &Body<'_>) -> bool {
-    matches!(body, Body::Tcp(tcp) if tcp.record.op == op::CLOSE)
 }
 
 /// The filter term for the connections with this [`Tcp::service`].
@@ -82,8 +80,10 @@ impl Tcp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Payload;
     use crate::synthetic::payload::tcp;
     use tracetui_shared::record::tcp::TcpRecord;
+    use tracetui_shared::record::tcp::op;
     use tracetui_shared::time::BootNanos;
 
     /// An event at one end: the local and the remote port, the start and the establishment in ms.
@@ -112,7 +112,7 @@ mod tests {
         // A socket that is connected to itself has one end.
         let own = at(op::CONNECT, 0, [40000, 40000], [1, 1]);
         assert_eq!(own.end_of(&own), Some(End::Same));
-        assert_eq!([is_close(&Body::Tcp(close)), is_close(&Body::Tcp(connect))], [true, false]);
+        assert_eq!([close.is_close(), connect.is_close()], [true, false]);
     }
 
     #[test]

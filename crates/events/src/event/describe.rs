@@ -214,6 +214,8 @@ pub struct Field {
     pub get: for<'a> fn(&EventContext<'a>) -> Value<'a>,
     /// Its own fields, for [`Shape::Object`].
     pub sub: &'static [Field],
+    /// All possible values, if they are few words of its own.
+    pub words: &'static [&'static str],
     /// Bits of [`props`].
     pub props: u16,
 }
@@ -251,12 +253,17 @@ impl Field {
         doc: &'static str,
         get: for<'a> fn(&EventContext<'a>) -> Value<'a>,
     ) -> Field {
-        Field { name, shape, doc, get, sub: &[], props: 0 }
+        Field { name, shape, doc, get, sub: &[], words: &[], props: 0 }
     }
 
     /// The field with these [`props`] added.
     pub(super) const fn with(self, props: u16) -> Field {
         Field { props: self.props | props, ..self }
+    }
+
+    /// The field with these words as its possible values.
+    pub(super) const fn of(self, words: &'static [&'static str]) -> Field {
+        Field { words, ..self }
     }
 
     /// Whether it has one of the [`props`].

@@ -105,6 +105,7 @@ impl<'a> Payload<'a> for Exec<'a> {
     }
 
     const LOOK: Look = Look::Good;
+    const NOUN: &'static str = "exec";
 
     fn ret(&self) -> Option<i32> {
         Some(self.record.ret)

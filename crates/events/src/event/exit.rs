@@ -55,6 +55,7 @@ impl Payload<'_> for Exit {
     }
 
     const LOOK: Look = Look::Exit;
+    const NOUN: &'static str = "exit";
 
     fn failed(&self) -> bool {
         self.record.status != 0

@@ -64,12 +64,10 @@ pub(crate) const FS_PATH: Field = Field::new(
 .with(props::LEAF | props::LACKS | props::BYTES);
 
 pub(crate) const FS: Field = Field {
-    name: "fs",
-    shape: Shape::Object,
-    doc: "The file system of an unreachable file; null for a reachable file.",
-    get: |s| unreachable(file(s)).map_or(Value::Null, |_| Value::Object),
     sub: fields!(file),
-    props: 0,
+    ..Field::new("fs", Shape::Object, "The file system of an unreachable file; null for a reachable file.", |s| {
+        unreachable(file(s)).map_or(Value::Null, |_| Value::Object)
+    })
 };
 
 pub(crate) const CWD_FS_PATH: Field =
@@ -77,10 +75,8 @@ pub(crate) const CWD_FS_PATH: Field =
         .with(props::LACKS | props::BYTES);
 
 pub(crate) const CWD_FS: Field = Field {
-    name: "cwd_fs",
-    shape: Shape::Object,
-    doc: "The same as `fs`, for the working directory.",
-    get: |s| unreachable(cwd(s)).map_or(Value::Null, |_| Value::Object),
     sub: fields!(cwd),
-    props: 0,
+    ..Field::new("cwd_fs", Shape::Object, "The same as `fs`, for the working directory.", |s| {
+        unreachable(cwd(s)).map_or(Value::Null, |_| Value::Object)
+    })
 };

@@ -26,6 +26,7 @@ impl Payload<'_> for Fork {
     }
 
     const LOOK: Look = Look::Note;
+    const NOUN: &'static str = "fork";
 
     fn result(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.record.child.0.to_string().as_bytes());

@@ -88,6 +88,7 @@ impl Payload<'_> for Lost {
     }
 
     const LOOK: Look = Look::Quiet;
+    const NOUN: &'static str = "lost event";
 
     fn result(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.record.count.to_string().as_bytes());

@@ -30,6 +30,7 @@ pub(crate) mod words;
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
+use connection::Connection;
 use describe::{Field, Value, Why};
 use open::File;
 use parts::{Parts, Role};
@@ -63,6 +64,15 @@ pub trait Payload<'a>: Sized {
 
     /// The look of its name in lines of text.
     const LOOK: Look;
+
+    /// The noun for one event. With an `s`, it is the noun for several.
+    const NOUN: &'static str;
+
+    /// Whether its events are about connections.
+    const CONNECTS: bool = false;
+
+    /// Whether some of its events are [`news`](Self::news).
+    const HAS_NEWS: bool = false;
 
     /// The record of an event with its texts redacted. `None` if it has no texts, or ends early.
     fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>>;
@@ -138,6 +148,21 @@ pub trait Payload<'a>: Sized {
         None
     }
 
+    /// The connection that it is about.
+    fn connection(&self) -> Option<&Connection> {
+        None
+    }
+
+    /// What a success attaches or connects to, if a process that does so for the first time is news. `false` if it is not.
+    fn news(&self, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    /// Whether it closes what an earlier event of the kind opened. It may come after the exit of its process.
+    fn is_close(&self) -> bool {
+        false
+    }
+
     /// The start of what it ends, if that can overlap with others of its process.
     fn began(&self) -> Option<BootNanos> {
         None
@@ -195,6 +220,15 @@ macro_rules! kinds {
             };
         }
 
+        /// A constant of a kind's payload.
+        macro_rules! of_kind {
+            ($d kind:expr, $d constant:ident) => {
+                match $d kind {
+                    $(Kind::$kind => $file::$kind::$d constant,)+
+                }
+            };
+        }
+
         impl<$life> Body<$life> {
             #[inline]
             fn decode(kind: Kind, payload: &$life [u8]) -> Option<Body<$life>> {
@@ -221,13 +255,6 @@ macro_rules! kinds {
         fn redacted(kind: Kind, payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
             match kind {
                 $(Kind::$kind => $file::$kind::redact(payload, with),)+
-            }
-        }
-
-        /// The look of a kind's name in lines of text.
-        pub fn look(kind: Kind) -> Look {
-            match kind {
-                $(Kind::$kind => $file::$kind::LOOK,)+
             }
         }
 
@@ -258,6 +285,26 @@ kinds! { ($) 'a:
     lost::Lost,
 }
 
+/// The look of a kind's name in lines of text.
+pub fn look(kind: Kind) -> Look {
+    of_kind!(kind, LOOK)
+}
+
+/// The noun for one event of a kind. With an `s`, it is the noun for several.
+pub fn noun(kind: Kind) -> &'static str {
+    of_kind!(kind, NOUN)
+}
+
+/// Whether events of a kind are about connections.
+pub fn connects(kind: Kind) -> bool {
+    of_kind!(kind, CONNECTS)
+}
+
+/// Whether events of a kind may be news ([`Payload::news`]).
+pub fn has_news(kind: Kind) -> bool {
+    of_kind!(kind, HAS_NEWS)
+}
+
 /// Methods that answer as the payload does ([`Payload`]).
 macro_rules! answered_by_the_payload {
     ($($visible:vis fn $name:ident(&self $(, $argument:ident: $of:ty)?) $(-> $answer:ty)?;)+) => {
@@ -285,6 +332,9 @@ answered_by_the_payload! {
     pub fn file(&self) -> Option<File<'a>>;
     fn found(&self) -> Option<&Components<'a>>;
     pub fn cwd(&self) -> Option<&Components<'a>>;
+    pub fn connection(&self) -> Option<&Connection>;
+    pub fn is_close(&self) -> bool;
+    pub fn news(&self, out: &mut Vec<u8>) -> bool;
     pub(crate) fn is_by_id(&self) -> bool;
     pub(crate) fn began(&self) -> Option<BootNanos>;
     pub fn before_result(&self) -> &'static str;

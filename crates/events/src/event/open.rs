@@ -73,6 +73,7 @@ impl<'a> Payload<'a> for Open<'a> {
     }
 
     const LOOK: Look = Look::Quiet;
+    const NOUN: &'static str = "open";
 
     fn ret(&self) -> Option<i32> {
         Some(self.record.ret)

@@ -1,5 +1,6 @@
 //! `tcp`: a TCP connection was requested, accepted or closed.
 
+use super::connection::Connection;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
@@ -25,14 +26,14 @@ pub struct Tcp {
 const _: () = assert!(size_of::<TcpRecord>() == 112);
 
 /// The words of the field `role`.
-pub(crate) const ROLES: [&str; 2] = ["client", "server"];
+const ROLES: [&str; 2] = ["client", "server"];
 
 /// The words of the field `outcome`.
-pub(crate) const OUTCOMES: [&str; 9] =
+const OUTCOMES: [&str; 9] =
     ["connected", "refused", "reset", "timed_out", "unreachable", "failed", "abandoned", "killed", "in_progress"];
 
 /// The words of the field `end`.
-pub(crate) const ENDS: [&str; 5] = ["closed", "reset", "reset_by_peer", "timed_out", "aborted"];
+const ENDS: [&str; 5] = ["closed", "reset", "reset_by_peer", "timed_out", "aborted"];
 
 impl Payload<'_> for Tcp {
     fn decode(payload: &[u8]) -> Option<Tcp> {
@@ -49,6 +50,9 @@ impl Payload<'_> for Tcp {
     }
 
     const LOOK: Look = Look::Note;
+    const NOUN: &'static str = "tcp event";
+    const CONNECTS: bool = true;
+    const HAS_NEWS: bool = true;
 
     /// Whether it is a request without a connection. One that still waits has not failed.
     fn failed(&self) -> bool {
@@ -73,6 +77,18 @@ impl Payload<'_> for Tcp {
             }
             false => self.peer_at(out, port),
         }
+    }
+
+    fn connection(&self) -> Option<&Connection> {
+        Some(self)
+    }
+
+    fn news(&self, out: &mut Vec<u8>) -> bool {
+        !self.is_close() && self.service(out)
+    }
+
+    fn is_close(&self) -> bool {
+        self.record.op == op::CLOSE
     }
 
     fn began(&self) -> Option<BootNanos> {
@@ -263,12 +279,12 @@ impl Tcp {
         }
     }
 
-    /// How long the request, the wait in the queue, or the connection took.
     /// Whether the connection was there before the trace.
     pub fn is_older(&self) -> bool {
         self.has(flag::OLDER)
     }
 
+    /// How long the request, the wait in the queue, or the connection took.
     fn duration(&self, now: BootNanos) -> Value<'static> {
         let (request, since, decided) = (self.is_request(), self.record.since, self.record.decided);
         match self.outcome() {
@@ -352,7 +368,7 @@ pub(crate) const FIELDS: &[Field] = &[
                 false => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
             })
         },
-    ).with(props::LACKS),
+    ).with(props::LACKS).of(&ROLES),
     Field::new(
         "laddr",
         Shape::Address,
@@ -437,7 +453,7 @@ pub(crate) const FIELDS: &[Field] = &[
         Shape::Text,
         "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended).",
         |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())),
-    ).with(props::LACKS),
+    ).with(props::LACKS).of(&OUTCOMES),
     Field::new(
         "err",
         Shape::Text,
@@ -488,7 +504,7 @@ pub(crate) const FIELDS: &[Field] = &[
         Shape::Text,
         "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error).",
         |s| tcp(s, |t| t.word(op::CLOSE, t.end())),
-    ).with(props::LACKS),
+    ).with(props::LACKS).of(&ENDS),
     Field {
         sub: CLOSER,
         ..Field::new(

@@ -1,7 +1,7 @@
 //! The words that rows of events contain whatever the traced processes do: names of kinds, errors, types of BPF programs, and the
 //! words between values.
 
-use super::{names, tcp};
+use super::{fields_of, names};
 use crate::bpf::{Hook, place};
 use std::cmp::Reverse;
 use std::sync::LazyLock;
@@ -49,8 +49,10 @@ static OWN: LazyLock<String> = LazyLock::new(|| {
     let errors = (1..600).filter_map(|number| names::err(-number));
     let perf = (0..2).flat_map(|kind| (0..32).filter_map(move |number| place::perf_event(kind, number)));
     let hooks = (0..32).filter_map(|number| Hook::of(number, 0).name());
-    let tcp = tcp::ROLES.into_iter().chain(tcp::OUTCOMES).chain(tcp::ENDS);
-    for word in Kind::ALL.map(Kind::name).into_iter().chain(tables).chain(errors).chain(perf).chain(hooks).chain(tcp) {
+    let of_fields = Kind::ALL.into_iter().flat_map(fields_of).flat_map(|field| field.words).copied();
+    for word in
+        Kind::ALL.map(Kind::name).into_iter().chain(tables).chain(errors).chain(perf).chain(hooks).chain(of_fields)
+    {
         own.push(' ');
         own.push_str(&word.to_lowercase());
     }

@@ -11,7 +11,7 @@ use super::prefix::Prefix;
 use super::time;
 use crate::event::describe::{self, Shape, Value, props};
 use crate::event::process::COMM_MAX;
-use crate::event::{EventContext, names, tcp};
+use crate::event::{EventContext, fields_of, names};
 use crate::limits;
 use regex::bytes::{Regex, RegexBuilder};
 use std::io::Write as _;
@@ -596,8 +596,7 @@ fn text_equals(test: &Test) -> Result<Check, FilterError> {
         let text = String::from_utf8_lossy(&test.value);
         let signal = set.iter().find(|name| name.strip_prefix("SIG") == Some(&text.to_uppercase()));
         let near = did_you_mean(signal.map_or(&text, |name| *name), set.iter().copied());
-        let all =
-            if set.len() <= tcp::OUTCOMES.len() { format!("use one of {}", set.join(" ")) } else { String::new() };
+        let all = if set.len() <= FEW { format!("use one of {}", set.join(" ")) } else { String::new() };
         return Err(at_value(test, format!("unknown value `{text}` for `{}`", test.field)).hint(if near.is_empty() {
             all
         } else {
@@ -630,6 +629,9 @@ fn second_name(name: &[u8]) -> &[u8] {
     }
 }
 
+/// The most possible values of a field that a message lists.
+const FEW: usize = 9;
+
 /// Larger error numbers have no names of their own.
 const ERRNO_MAX: i32 = 600;
 
@@ -638,10 +640,10 @@ pub(super) fn closed_set(field: &str) -> Option<Vec<&'static str>> {
     match field {
         "kind" => Some(Kind::ALL.map(Kind::name).to_vec()),
         "err" => Some((1..=ERRNO_MAX).filter_map(|errno| names::err(-errno)).collect()),
-        "role" => Some(tcp::ROLES.to_vec()),
-        "outcome" => Some(tcp::OUTCOMES.to_vec()),
-        "end" => Some(tcp::ENDS.to_vec()),
         "signal" => Some((1..=64).filter_map(names::signal).chain(["SIGUNKNOWN"]).collect()),
-        _ => None,
+        _ => {
+            let field = Kind::ALL.into_iter().flat_map(fields_of).find(|of| of.name == field)?;
+            Some(field.words.to_vec()).filter(|words| !words.is_empty())
+        }
     }
 }

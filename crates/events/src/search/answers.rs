@@ -28,7 +28,7 @@ use super::exits::{Answered, Exits, SOON_NS};
 use super::{argument, base, common_name, names_descriptor, place};
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
-use crate::event::{Body, Event, EventContext, describe, names};
+use crate::event::{Body, Event, EventContext, connects, describe, names};
 use crate::limits;
 use crate::store::Id;
 use crate::why::AT_FDCWD;
@@ -153,7 +153,9 @@ impl Miss {
             && (!refused || wanted.dir != found.dir)
             && (found.rights != PATH || wanted.rights == PATH)
             && match kind {
-                Kind::Tcp => passed <= SOON_NS && wanted.dir == found.dir && (next || wanted.above != found.above),
+                kind if connects(kind) => {
+                    passed <= SOON_NS && wanted.dir == found.dir && (next || wanted.above != found.above)
+                }
                 // execvp(3) continues at once after a refusal.
                 _ if refused => passed <= SOON_NS && next,
                 _ => passed <= SEARCH_NS && others <= BETWEEN,
@@ -519,12 +521,12 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
     let hash = |bytes: &[u8]| hasher.hash_one(bytes);
     let mut wanted =
         Wanted { ns: header.mnt_ns.0, name: common_name(body).map(hash), rights: rights(body), ..Wanted::default() };
-    match (body, body.sought()) {
-        (Body::Tcp(tcp), _) => {
-            let (peer, port) = (tcp.raddr(), tcp.record.rport);
-            wanted.ns = tcp.record.net_ns.0;
+    match (body.connection(), body.sought()) {
+        (Some(connection), _) => {
+            let (peer, port) = (connection.raddr(), connection.record.rport);
+            wanted.ns = connection.record.net_ns.0;
             wanted.whole = hasher.hash_one((peer, port));
-            wanted.name = tcp.is_request().then(|| hasher.hash_one(port));
+            wanted.name = connection.is_request().then(|| hasher.hash_one(port));
             wanted.dir = peer.is_some_and(|peer| peer.is_loopback()).into();
             wanted.above = peer.is_some_and(|peer| peer.is_ipv6()).into();
         }

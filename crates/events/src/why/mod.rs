@@ -249,7 +249,7 @@ impl SearchDir {
 
 /// Whether failures of a kind are explained: those of opens, execs and connects.
 pub fn explains(body: &Body<'_>) -> bool {
-    matches!(body, Body::Open(_) | Body::Exec(_) | Body::Tcp(_))
+    matches!(body, Body::Open(_) | Body::Exec(_)) || body.connection().is_some()
 }
 
 /// Whether it is a failed open, exec or connect.
@@ -301,8 +301,7 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
             }
             proven_by(exec.record.ret.saturating_neg(), &call, known.then_some(path), cut)
         }
-        Body::Tcp(tcp) => tcp::proven(tcp),
-        _ => None,
+        body => body.connection()?.proven(),
     }
 }
 
@@ -356,9 +355,9 @@ fn too_long(path: &[u8], cut: bool) -> Option<Answer> {
 
 /// What to look up; `None` if the event proves the answer, or has no path.
 pub fn question(seen: &EventContext<'_>) -> Option<Lookup> {
-    match &seen.event.body {
-        Body::Tcp(tcp) => tcp::question(&seen.event.header, tcp).map(Lookup::Connect),
-        _ => path_question(seen).map(Lookup::Path),
+    match seen.event.body.connection() {
+        Some(connection) => connection.question(&seen.event.header).map(Lookup::Connect),
+        None => path_question(seen).map(Lookup::Path),
     }
 }
 

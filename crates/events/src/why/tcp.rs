@@ -25,57 +25,59 @@ pub struct FailedConnect {
     pub proven: Option<Answer>,
 }
 
-fn errno(tcp: &Tcp) -> i32 {
-    match tcp.record.outcome {
-        outcome::ABANDONED | outcome::KILLED => libc::ETIMEDOUT,
-        _ => tcp.record.err.into(),
+impl Tcp {
+    fn errno(&self) -> i32 {
+        match self.record.outcome {
+            outcome::ABANDONED | outcome::KILLED => libc::ETIMEDOUT,
+            _ => self.record.err.into(),
+        }
     }
-}
 
-/// The answer that the event alone proves. A lookup may show more about missing answers.
-pub(super) fn proven(tcp: &Tcp) -> Option<Answer> {
-    let (record, to) = (&tcp.record, SocketAddr::new(tcp.raddr()?, tcp.record.rport));
-    let (cause, text) = match errno(tcp) {
-        libc::ETIMEDOUT => {
-            let mut text = format!("no answer to {}", counted(1 + u64::from(record.retransmits), ["SYN", "SYNs"]));
-            if record.since.0 > 0 && record.decided > record.since {
-                let mut waited = Vec::new();
-                short_duration(record.decided.since(record.since), &mut waited);
-                text += &format!(" in {}", String::from_utf8_lossy(&waited));
+    /// The answer that the event alone proves. A lookup may show more about missing answers.
+    pub(super) fn proven(&self) -> Option<Answer> {
+        let (record, to) = (&self.record, SocketAddr::new(self.raddr()?, self.record.rport));
+        let (cause, text) = match self.errno() {
+            libc::ETIMEDOUT => {
+                let mut text = format!("no answer to {}", counted(1 + u64::from(record.retransmits), ["SYN", "SYNs"]));
+                if record.since.0 > 0 && record.decided > record.since {
+                    let mut waited = Vec::new();
+                    short_duration(record.decided.since(record.since), &mut waited);
+                    text += &format!(" in {}", String::from_utf8_lossy(&waited));
+                }
+                text += match record.outcome {
+                    outcome::ABANDONED => "; then the process closed the socket",
+                    outcome::KILLED => "; then a signal ended the process",
+                    _ => "",
+                };
+                (Cause::Timeout, text)
             }
-            text += match record.outcome {
-                outcome::ABANDONED => "; then the process closed the socket",
-                outcome::KILLED => "; then a signal ended the process",
-                _ => "",
-            };
-            (Cause::Timeout, text)
-        }
-        libc::EADDRNOTAVAIL if record.lport == 0 => {
-            (Cause::NoPort, format!("no local port is free for a connection to {to}"))
-        }
-        libc::EADDRNOTAVAIL => {
-            (Cause::NoPort, format!("the local port {} already has a connection to {to}", record.lport))
-        }
-        _ => return None,
-    };
-    Some(Answer { component: Some(to.to_string().into_bytes()), ..Answer::proven(cause, text) })
-}
-
-/// The question for a lookup; `None` if the event proves the whole answer.
-pub(super) fn question(header: &FrameHeader, tcp: &Tcp) -> Option<FailedConnect> {
-    let proven = proven(tcp);
-    if tcp.record.op != op::CONNECT || proven.as_ref().is_some_and(|answer| answer.cause == Cause::NoPort) {
-        return None;
+            libc::EADDRNOTAVAIL if record.lport == 0 => {
+                (Cause::NoPort, format!("no local port is free for a connection to {to}"))
+            }
+            libc::EADDRNOTAVAIL => {
+                (Cause::NoPort, format!("the local port {} already has a connection to {to}", record.lport))
+            }
+            _ => return None,
+        };
+        Some(Answer { component: Some(to.to_string().into_bytes()), ..Answer::proven(cause, text) })
     }
-    Some(FailedConnect {
-        tgid: header.tgid,
-        tid: header.tid,
-        net_ns: tcp.record.net_ns,
-        time: header.time,
-        to: SocketAddr::new(tcp.raddr()?, tcp.record.rport),
-        errno: errno(tcp),
-        proven,
-    })
+
+    /// The question for a lookup; `None` if the event proves the whole answer.
+    pub(super) fn question(&self, header: &FrameHeader) -> Option<FailedConnect> {
+        let proven = self.proven();
+        if self.record.op != op::CONNECT || proven.as_ref().is_some_and(|answer| answer.cause == Cause::NoPort) {
+            return None;
+        }
+        Some(FailedConnect {
+            tgid: header.tgid,
+            tid: header.tid,
+            net_ns: self.record.net_ns,
+            time: header.time,
+            to: SocketAddr::new(self.raddr()?, self.record.rport),
+            errno: self.errno(),
+            proven,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn some_failures_are_explained_by_the_event_alone() {
         let said = |record: TcpRecord| {
-            let answer = proven(&Tcp { record })?;
+            let answer = Tcp { record }.proven()?;
             Some((answer.cause, String::from_utf8(answer.text).expect("text")))
         };
         let timeout = |text: &str| Some((Cause::Timeout, text.to_owned()));
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_question_has_the_remote_address() {
-        let asked = |record| question(&FrameHeader::default(), &Tcp { record }).map(|asked| (asked.to, asked.errno));
+        let asked = |record| Tcp { record }.question(&FrameHeader::default()).map(|asked| (asked.to, asked.errno));
         let to = |text: &str, errno| Some((text.parse().expect("an address"), errno));
         let refused = failed(libc::ECONNREFUSED);
         assert_eq!(asked(refused), to("[::1]:80", libc::ECONNREFUSED));

@@ -3,10 +3,8 @@
 use foldhash::fast::RandomState;
 use std::cmp::Reverse;
 use std::hash::BuildHasher;
-use tracetui_events::event::connection::is_close;
-use tracetui_events::event::{Body, EventContext};
+use tracetui_events::event::{self, EventContext};
 use tracetui_events::store::{Id, Store, Stored};
-use tracetui_shared::kind::Kind;
 
 /// The most entries. The one that was not seen for longest leaves first.
 const MOST: usize = 64;
@@ -30,22 +28,13 @@ pub(super) struct News {
 impl News {
     /// Whether an event may be an attachment or a connection, without decoding it.
     pub(super) fn may_be(stored: &Stored<'_>) -> bool {
-        matches!(stored.kind, Kind::Bpf | Kind::Tcp) && !stored.failed
+        event::has_news(stored.kind) && !stored.failed
     }
 
     /// Adds an event if it is an attachment or a connection, in any order.
     pub(super) fn add(&mut self, id: Id, seen: &EventContext<'_>) {
         self.scratch.clear();
-        let is_new = match &seen.event.body {
-            _ if seen.event.failed() || is_close(&seen.event.body) => false,
-            Body::Tcp(tcp) => tcp.service(&mut self.scratch),
-            Body::Bpf(bpf) => {
-                seen.event.body.subject(&mut self.scratch);
-                bpf.op() == "attach"
-            }
-            _ => false,
-        };
-        if !is_new {
+        if seen.event.failed() || !seen.event.body.news(&mut self.scratch) {
             return;
         }
         let key = self.hasher.hash_one((seen.event.kind() as u16, seen.event.header.comm(), self.scratch.as_slice()));

@@ -9,7 +9,6 @@ use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use tracetui_events::enrich::World;
-use tracetui_events::event::connection::is_close;
 use tracetui_events::event::names::access_letters;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{Body, EventContext};
@@ -101,10 +100,12 @@ impl Summary {
                 value.truncate(memchr::memrchr(b'/', &value).map_or(0, |slash| slash.max(1)));
                 self.bytes += add(&mut self.directories, if value.is_empty() { b"." } else { &value }, id);
             }
-            Body::Tcp(tcp) if !is_close(&seen.event.body) && tcp.service(&mut value) => {
-                self.bytes += add(&mut self.peers, &value, id);
+            body => {
+                let connection = body.connection().filter(|_| !body.is_close());
+                if connection.is_some_and(|connection| connection.service(&mut value)) {
+                    self.bytes += add(&mut self.peers, &value, id);
+                }
             }
-            _ => {}
         }
         self.scratch = value;
     }

@@ -4,10 +4,9 @@ pub(crate) mod actions;
 pub(crate) mod reasons;
 
 use crate::app::named_enum::named;
-use tracetui_events::event::Body;
-use tracetui_events::event::connection::End;
+use tracetui_events::event::connection::{Connection, End};
+use tracetui_events::event::connects;
 use tracetui_events::event::process::ProcessKey;
-use tracetui_events::event::tcp::Tcp;
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;
@@ -79,7 +78,7 @@ pub(crate) struct Detail {
     /// Whether the selected row was scrolled out of the pane.
     pub(crate) row_hidden: bool,
     pub(crate) files: Option<Files>,
-    connection: Option<Connection>,
+    connection: Option<Connected>,
 }
 
 impl Detail {
@@ -216,13 +215,12 @@ impl Detail {
     }
 
     /// Selects the connection whose events are listed.
-    pub(crate) fn join(&mut self, tcp: Option<Tcp>, store: &Store) {
-        let of = |connection: &Connection, tcp: &Tcp| connection.of.end_of(tcp) == Some(End::Same);
-        match (&self.connection, tcp) {
-            (Some(connection), Some(tcp)) if of(connection, &tcp) => {}
+    pub(crate) fn join(&mut self, wanted: Option<Connection>, store: &Store) {
+        match (&self.connection, wanted) {
+            (Some(shown), Some(wanted)) if shown.of.end_of(&wanted) == Some(End::Same) => {}
             (None, None) => {}
-            (_, tcp) => {
-                self.connection = tcp.map(|of| Connection { of, index: Index::new(store) });
+            (_, wanted) => {
+                self.connection = wanted.map(|of| Connected { of, index: Index::new(store) });
                 self.scan(store, FIRST);
             }
         }
@@ -263,7 +261,7 @@ impl Detail {
             let process = files.process;
             files.index.scan(store, budget, |stored| opened(process, stored));
         }
-        if let Some(Connection { of, index }) = &mut self.connection {
+        if let Some(Connected { of, index }) = &mut self.connection {
             index.scan(store, budget, |stored| joins(of, stored));
         }
     }
@@ -312,21 +310,17 @@ impl Files {
 
 /// The kept events of a connection. Those of its other end are marked.
 #[derive(Debug)]
-struct Connection {
-    of: Tcp,
+struct Connected {
+    of: Connection,
     index: Index,
 }
 
-pub(crate) fn tcp_of(stored: &Stored<'_>) -> Option<Tcp> {
-    let event = (stored.kind == Kind::Tcp).then(|| stored.event())?;
-    match event.ok()?.body {
-        Body::Tcp(tcp) => Some(tcp),
-        _ => None,
-    }
+pub(crate) fn connection_of(stored: &Stored<'_>) -> Option<Connection> {
+    connects(stored.kind).then(|| stored.event())?.ok()?.body.connection().copied()
 }
 
-fn joins(of: &Tcp, stored: &Stored<'_>) -> Answer {
-    match tcp_of(stored).and_then(|tcp| of.end_of(&tcp)) {
+fn joins(of: &Connection, stored: &Stored<'_>) -> Answer {
+    match connection_of(stored).and_then(|other| of.end_of(&other)) {
         None => Answer::No,
         Some(End::Same) => Answer::Yes,
         Some(End::Other) => Answer::Marked,

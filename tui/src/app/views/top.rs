@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::time::Duration;
 use tracetui_events::enrich::World;
-use tracetui_events::event::{Body, EventContext, Home, Tables, connection};
+use tracetui_events::event::{EventContext, Home, Tables, connection, connects};
 use tracetui_events::filter;
 use tracetui_events::limits;
 use tracetui_events::store::{FileHash, Id, Store, Stored};
@@ -88,7 +88,7 @@ impl By {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,
             By::Process | By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
-            By::Peer => stored.kind == Kind::Tcp,
+            By::Peer => connects(stored.kind),
             By::Tty | By::LoginUid => matches!(stored.kind, Kind::Exec | Kind::Exit),
         };
         may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
@@ -112,10 +112,7 @@ impl By {
                 Some(file) => file.write(out),
                 None => return false,
             },
-            By::Peer => match &seen.event.body {
-                Body::Tcp(tcp) => return tcp.service(out),
-                _ => return false,
-            },
+            By::Peer => return seen.event.body.connection().is_some_and(|connection| connection.service(out)),
         }
         self.of_path(out)
     }

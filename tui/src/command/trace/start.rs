@@ -7,6 +7,7 @@ use crate::cli::size::ByteSize;
 use crate::command::messages::name;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
+use tracetui_events::event::connects;
 use tracetui_events::frame::Batch;
 use tracetui_host::btf::{Btf, BtfError};
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
@@ -67,7 +68,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         None
     });
     let (inspector, mut sockets) = inspector.unzip();
-    if sockets.is_none() && options.live.kinds.contains(Kind::Tcp) {
+    if sockets.is_none() && options.live.kinds.iter().any(connects) {
         sockets = Some(Sockets::start().context(NO_THREAD)?);
     }
     // Do this before starting the threads that read data from other processes.

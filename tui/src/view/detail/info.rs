@@ -62,7 +62,7 @@ impl Page<'_> {
         for (id, other) in app.detail.joined().filter(|_| matches!(subject, Subject::Event(_))) {
             let stored = app.store().get(id);
             let line = stored.and_then(|stored| stored.with(app.world(), |seen| self.of_connection(seen, other)));
-            let Some(line) = line.flatten() else { continue };
+            let Some(line) = line else { continue };
             let is_selected = app.detail.row() == Some(Subject::Event(id));
             selected = if is_selected { Some(lines.len()) } else { selected };
             lines.push(self.row(line, is_selected));
@@ -74,20 +74,19 @@ impl Page<'_> {
     }
 
     /// An event of a connection. `other`: whether it is about the other end.
-    fn of_connection(&self, seen: &EventContext<'_>, other: bool) -> Option<Line<'static>> {
-        let Body::Tcp(tcp) = &seen.event.body else { return None };
+    fn of_connection(&self, seen: &EventContext<'_>, other: bool) -> Line<'static> {
         let (header, mut result, mut detail) = (&seen.event.header, Vec::new(), Vec::new());
         seen.result(&mut result);
         seen.detail(&mut detail);
         let [comm, result, detail] = [header.comm(), &result, &detail].map(|bytes| safe(bytes, self.theme));
         let time = clock(header.time.0, seen.clock_offset, self.app);
-        let (op, before, pid) = (tcp.op(), tcp.before_result(), header.tgid.0);
+        let (op, before, pid) = (self.value(seen, "op"), seen.event.body.before_result(), header.tgid.0);
         let text = format!("{time} {op} {before}{result}  {pid} {comm}  {detail}");
         let text = text::cut(&text, self.width.saturating_sub(NAME + 2), self.charset());
         let style = if seen.event.failed() { self.theme.failure() } else { Style::new() };
         let label = if other { "other end" } else { "same end" };
         let label = format!(" {} ", text::left(label, NAME, self.charset()));
-        Some(Line::from(vec![Span::styled(label, self.theme.note()), Span::styled(text, style)]))
+        Line::from(vec![Span::styled(label, self.theme.note()), Span::styled(text, style)])
     }
 
     /// The event, its answer first.

@@ -267,20 +267,19 @@ pub(crate) const FIELDS: &[Field] = &[
         bpf(s, |b| err_value(b.record().ret))
     }),
     Field {
-        name: "prog",
-        shape: Shape::Object,
-        doc: "The program, read from the kernel object of the descriptor.",
-        get: |s| bpf(s, |_| Value::Object),
         sub: PROG,
-        props: 0,
+        ..Field::new("prog", Shape::Object, "The program, read from the kernel object of the descriptor.", |s| {
+            bpf(s, |_| Value::Object)
+        })
     },
     Field {
-        name: "attach",
-        shape: Shape::Object,
-        doc: "The attachment; null for a load, an unload, or a hidden program. For a hidden link, its id and type.",
-        get: |s| of_attach(s, |_| Value::Object),
         sub: ATTACH,
-        props: 0,
+        ..Field::new(
+            "attach",
+            Shape::Object,
+            "The attachment; null for a load, an unload, or a hidden program. For a hidden link, its id and type.",
+            |s| of_attach(s, |_| Value::Object),
+        )
     },
     STACK,
     Field::new(

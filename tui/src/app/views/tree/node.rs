@@ -5,9 +5,9 @@ use crate::app::Usage;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
 use std::time::Duration;
-use tracetui_events::event::Home;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
+use tracetui_events::event::{Home, connects};
 use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
 use tracetui_shared::id::{CgroupId, NsInum};
@@ -32,13 +32,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// `ends`: whether the event is the end of a connection.
-    pub(super) fn of(kind: Kind, failed: bool, answered: bool, ends: bool) -> Counts {
+    /// `closes`: whether the event is the end of a connection.
+    pub(super) fn of(kind: Kind, failed: bool, answered: bool, closes: bool) -> Counts {
         Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
             opens: u64::from(kind == Kind::Open),
-            conns: u64::from(kind == Kind::Tcp && !ends),
+            conns: u64::from(connects(kind) && !closes),
             failed: u64::from(failed && !answered && kind != Kind::Exit),
         }
     }

@@ -12,9 +12,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
-use tracetui_events::event::connection::is_close;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Body, EventContext, Home, Payload, Tables};
+use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, connects};
 use tracetui_events::limits;
 use tracetui_events::search::{Answered, Failure, ended_soon};
 use tracetui_events::store::{Id, Store, Stored};
@@ -33,8 +32,8 @@ const GENERATIONS: usize = 1 << 12;
 
 /// The counts of an event, and of the evicted opens counted in it.
 fn counts_of(stored: &Stored<'_>) -> Counts {
-    let ends = stored.kind == Kind::Tcp && stored.event().is_ok_and(|event| is_close(&event.body));
-    let (own, evicted) = (Counts::of(stored.kind, stored.failed, stored.answered, ends), stored.evicted.into());
+    let closes = connects(stored.kind) && stored.event().is_ok_and(|event| event.body.is_close());
+    let (own, evicted) = (Counts::of(stored.kind, stored.failed, stored.answered, closes), stored.evicted.into());
     let failed = if stored.kind == Kind::Open { own.failed * evicted } else { 0 };
     own.and(Counts { events: evicted, opens: evicted, failed, ..Counts::default() })
 }
@@ -221,7 +220,7 @@ impl Nodes {
         self.last = self.last.max(header.time);
         let Some(at) = self.place_of(id, process, seen.world) else { return };
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
-        let counts = Counts::of(kind, failed, false, is_close(&seen.event.body));
+        let counts = Counts::of(kind, failed, false, seen.event.body.is_close());
         if let Some(travel) = &mut self.travel {
             let after = travel.after.entry(process.key).or_default();
             *after = after.and(counts);
