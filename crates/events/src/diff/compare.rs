@@ -9,7 +9,8 @@ use super::run::Gaps;
 use super::search::searches;
 use super::strings::{StringTable, each};
 use super::tree::{Alone, Pair, RoleNode, Side, Tree, swapped, tokens};
-use super::uses::{Activity, Did, FileUses, did};
+use super::uses::{Activity, Did, FileUses, Other, did};
+use crate::event::{Compared, compared};
 use crate::filter::Glob;
 use crate::limits;
 use foldhash::{HashMap, HashSet, fast::RandomState};
@@ -51,7 +52,7 @@ impl Comparison<'_> {
             } else {
                 unseen.push(*alone);
             }
-            self.loads_alone(*alone, tree, &mut all);
+            self.counts_alone(*alone, &mut all);
         }
         self.uses_alone(&counted, &unseen, strings, &mut all);
         self.drop_created_in_both(&mut all);
@@ -106,7 +107,7 @@ impl Comparison<'_> {
     }
 
     fn unrecorded(&self, all: &mut Vec<Difference>) {
-        for kind in [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Tcp] {
+        for kind in Kind::PROBED.into_iter().filter(|kind| compared(*kind) != Compared::Nothing) {
             let side = match (self.gaps.0.lacks(kind), self.gaps.1.lacks(kind)) {
                 (true, false) => Side::A,
                 (false, true) => Side::B,
@@ -165,12 +166,8 @@ impl Comparison<'_> {
         if self.compares(Kind::Open) {
             self.files((a.did.opens.list(), b.did.opens.list()), at, strings, all);
         }
-        if self.compares(Kind::Bpf) {
-            let list = |node: &RoleNode| node.did.loads.iter().map(|(what, count)| (*what, *count)).collect::<Vec<_>>();
-            self.loads((&list(a), &list(b)), at, all);
-        }
-        if self.compares(Kind::Tcp) {
-            self.peers((a.did.peers.list(), b.did.peers.list()), at, all);
+        for kind in self.others() {
+            self.other(kind, (&a.did.others(kind), &b.did.others(kind)), at, all);
         }
         if self.compares(Kind::Exit) && exits_differ(pair, self.trees) {
             let whole = |node: &RoleNode| node.did.exits.values().sum::<u64>() == node.did.execs;
@@ -257,12 +254,36 @@ impl Comparison<'_> {
             names.into_iter().collect::<Vec<_>>()
         };
         let (a, b) = (by_name(a, strings), by_name(b, strings));
-        results(Topic::Program, (&a, &b), at, lost, all);
+        each(&a, &b, |name, a, b| {
+            let states = (State::of(a), State::of(b));
+            // A program that was found has a role of its own.
+            let own = matches!(states, (State::Found, State::Absent) | (State::Absent, State::Found));
+            if states.0 != states.1 && !own {
+                all.push(Difference::new(at, Topic::Program, Some(name), states).unless_lost(lost));
+            }
+        });
     }
 
-    /// Compares the outcomes of connections.
-    fn peers(&self, lists: Both<'_, Did>, at: usize, all: &mut Vec<Difference>) {
-        results(Topic::Tcp, lists, at, |side| self.may_lack(side, Kind::Tcp, at), all);
+    /// The kinds that both runs recorded, and whose events are compared by their subjects.
+    fn others(&self) -> impl Iterator<Item = Kind> {
+        let is_other = |kind: &Kind| matches!(compared(*kind), Compared::Counts | Compared::Results(_));
+        Kind::PROBED.into_iter().filter(is_other).filter(|kind| self.compares(*kind))
+    }
+
+    /// Compares the results or the counts of the events of a kind.
+    fn other(&self, kind: Kind, (a, b): Both<'_, Other>, at: usize, all: &mut Vec<Difference>) {
+        let topic = Topic::Other(kind);
+        let state = |used: Option<Other>| match topic.is_result() {
+            true => State::of(used.map(|used| used.did)),
+            false => State::count(used.map_or(0, |used| used.count)),
+        };
+        each(a, b, |subject, a, b| {
+            let states = (state(a), state(b));
+            if states.0 != states.1 {
+                let lost = |side| self.may_lack(side, kind, at);
+                all.push(Difference::new(at, topic, Some(subject), states).unless_lost(lost));
+            }
+        });
     }
 
     pub(super) fn tree(&self, side: Side) -> &Tree {
@@ -372,41 +393,20 @@ impl Comparison<'_> {
         b.retain(|(path, _)| !same_b.contains(path));
     }
 
-    fn loads(&self, (a, b): Both<'_, u64>, at: usize, all: &mut Vec<Difference>) {
-        each(a, b, |what, a, b| {
-            let (a, b) = (a.unwrap_or(0), b.unwrap_or(0));
-            if a != b {
-                let counts = (State::count(a), State::count(b));
-                let lost = |side| self.may_lack(side, Kind::Bpf, at);
-                all.push(Difference::new(at, Topic::Bpf, Some(what), counts).unless_lost(lost));
-            }
-        });
-    }
-
-    /// The connections of processes that only one run has. Of those that no line is about, because a filter rejects their execs and
-    /// exits, also the files.
+    /// The results of other events of processes that only one run has. Of those that no line is about, because a filter rejects their
+    /// execs and exits, also the files.
     fn uses_alone(&self, counted: &[Alone], unseen: &[Alone], strings: &mut StringTable, all: &mut Vec<Difference>) {
-        type Lists = BTreeMap<usize, [BTreeMap<u32, Did>; 2]>;
-        let of = |list: &[Alone], of: fn(&Activity) -> &FileUses| {
-            let mut lists = Lists::new();
-            for alone in list {
-                let tree = self.tree(alone.side);
-                for (what, did) in tree.below(alone.node).flat_map(|node| of(&tree.nodes[node].did).list()) {
-                    let sides = lists.entry(alone.pair).or_default();
-                    sides[alone.side as usize].entry(*what).or_default().add(*did);
-                }
-            }
-            let sorted = |side: BTreeMap<u32, Did>| side.into_iter().collect::<Vec<_>>();
-            lists.into_iter().map(move |(pair, sides)| (pair, sides.map(sorted)))
-        };
         let from = all.len();
-        for (pair, [a, b]) in of(counted, |did| &did.peers).filter(|_| self.compares(Kind::Tcp)) {
-            self.peers((&a, &b), pair, all);
+        for kind in self.others().filter(|kind| Topic::Other(*kind).is_result()) {
+            for (pair, [a, b]) in self.sums(counted, |did| did.others(kind), Other::add) {
+                self.other(kind, (&a, &b), pair, all);
+            }
         }
-        for (pair, [a, b]) in of(unseen, |did| &did.tries).filter(|_| self.compares(Kind::Exec)) {
+        let files = |of: fn(&Activity) -> &FileUses| self.sums(unseen, move |did| of(did).list().to_vec(), Did::add);
+        for (pair, [a, b]) in files(|did| &did.tries).into_iter().filter(|_| self.compares(Kind::Exec)) {
             self.programs((&a, &b), pair, strings, all);
         }
-        for (pair, [a, b]) in of(unseen, |did| &did.opens).filter(|_| self.compares(Kind::Open)) {
+        for (pair, [a, b]) in files(|did| &did.opens).into_iter().filter(|_| self.compares(Kind::Open)) {
             self.files((&a, &b), pair, strings, all);
         }
         for one in &mut all[from..] {
@@ -415,31 +415,35 @@ impl Comparison<'_> {
         }
     }
 
-    /// The BPF calls of processes that only one run has.
-    fn loads_alone(&self, alone: Alone, tree: &Tree, all: &mut Vec<Difference>) {
-        let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
-        for node in tree.below(alone.node).filter(|_| self.compares(Kind::Bpf)) {
-            tree.nodes[node].did.loads.iter().for_each(|(what, count)| *sums.entry(*what).or_default() += count);
+    /// What the processes of one run did, by pair and side.
+    fn sums<T: Copy + Default>(
+        &self,
+        list: &[Alone],
+        of: impl Fn(&Activity) -> Vec<(u32, T)>,
+        add: fn(&mut T, T),
+    ) -> Vec<(usize, [Vec<(u32, T)>; 2])> {
+        let mut sums: BTreeMap<usize, [BTreeMap<u32, T>; 2]> = BTreeMap::new();
+        for alone in list {
+            let tree = self.tree(alone.side);
+            for (what, did) in tree.below(alone.node).flat_map(|node| of(&tree.nodes[node].did)) {
+                let sides = sums.entry(alone.pair).or_default();
+                add(sides[alone.side as usize].entry(what).or_default(), did);
+            }
         }
-        let lost = |side| self.may_lack(side, Kind::Bpf, alone.pair) || self.may_lack_processes(side, alone.pair);
-        for (what, count) in sums {
-            let counts = alone.side.placed(State::count(count), State::Absent);
-            all.push(Difference::new(alone.pair, Topic::Bpf, Some(what), counts).unless_lost(lost));
+        sums.into_iter().map(|(pair, sides)| (pair, sides.map(|side| side.into_iter().collect()))).collect()
+    }
+
+    /// The counts of events of processes that only one run has.
+    fn counts_alone(&self, alone: Alone, all: &mut Vec<Difference>) {
+        for kind in self.others().filter(|kind| !Topic::Other(*kind).is_result()) {
+            let lost = |side| self.may_lack(side, kind, alone.pair) || self.may_lack_processes(side, alone.pair);
+            let sums = self.sums(&[alone], |did| did.others(kind), Other::add);
+            for (what, used) in sums.into_iter().flat_map(|(_, sides)| sides.into_iter().flatten()) {
+                let counts = alone.side.placed(State::count(used.count), State::Absent);
+                all.push(Difference::new(alone.pair, Topic::Other(kind), Some(what), counts).unless_lost(lost));
+            }
         }
     }
-}
-
-/// Compares the results of the execs of programs, or of connections.
-fn results(topic: Topic, (a, b): Both<'_, Did>, at: usize, lost: impl Fn(Side) -> bool, all: &mut Vec<Difference>) {
-    each(a, b, |subject, left, right| {
-        let one = Difference::new(at, topic, Some(subject), (State::of(left), State::of(right)));
-        // A program that was found has a role of its own.
-        let own = topic == Topic::Program
-            && matches!((&one.a, &one.b), (State::Found, State::Absent) | (State::Absent, State::Found));
-        if one.a != one.b && !own {
-            all.push(one.unless_lost(&lost));
-        }
-    });
 }
 
 /// Removes what a program looked for in vain above the directory of its run, if the same was looked for above that of the other run.

@@ -2,6 +2,7 @@
 
 use super::tree::{Alone, Side};
 use super::uses::{Did, did};
+use crate::event::{Compared, compared};
 use tracetui_shared::kind::Kind;
 
 /// What a difference is about.
@@ -27,8 +28,8 @@ pub(super) enum Topic {
     Count,
     /// A role that only one run has.
     Alone,
-    Bpf,
-    Tcp,
+    /// What else a role did: events of a kind that both runs recorded.
+    Other(Kind),
     Exit,
     /// A file that only one run opened.
     Opened,
@@ -80,6 +81,11 @@ impl Topic {
         matches!(self, Topic::Program | Topic::File | Topic::Search | Topic::Sought)
     }
 
+    /// Whether it is about the results of events of a kind.
+    pub(super) fn is_result(self) -> bool {
+        matches!(self, Topic::Other(kind) if matches!(compared(kind), Compared::Results(_)))
+    }
+
     pub(super) fn row(self) -> Row {
         let (word, class, shares, tolerance) = match self {
             Topic::Program => ("missing", 0, Shares::Files, Tolerance::Known),
@@ -92,8 +98,8 @@ impl Topic {
             Topic::User => ("user", 3, Shares::Equal, Tolerance::Known),
             Topic::Count => ("exec", 4, Shares::Sums, Tolerance::Between),
             Topic::Alone => ("exec", 4, Shares::Sums, Tolerance::Anything),
-            Topic::Bpf => ("bpf", 5, Shares::Sums, Tolerance::Between),
-            Topic::Tcp => ("tcp", 6, Shares::Program, Tolerance::Known),
+            Topic::Other(kind) if self.is_result() => (kind.name(), 6, Shares::Program, Tolerance::Known),
+            Topic::Other(kind) => (kind.name(), 5, Shares::Sums, Tolerance::Between),
             Topic::Exit => ("exit", 7, Shares::Program, Tolerance::Known),
             Topic::Elsewhere => ("opened", 8, Shares::Equal, Tolerance::Known),
             Topic::Opened => ("opened", 8, Shares::Files, Tolerance::Known),
@@ -226,6 +232,11 @@ impl Difference {
             (None, ..) => lost(Side::B).or_else(|| lost(Side::A)),
         };
         Difference { unknown, ..self }
+    }
+
+    /// Whether one side does not have it at all.
+    pub(super) fn is_absent(&self) -> bool {
+        self.a == State::Absent || self.b == State::Absent
     }
 
     /// What one side has.

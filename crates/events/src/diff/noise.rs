@@ -198,7 +198,7 @@ impl Comparison<'_> {
                 let RoleNode { exe, argv, .. } = self.role(one);
                 vec![of(&[&[*exe], &argv[..]].concat(), one.only())]
             }
-            Topic::Opened | Topic::Tried | Topic::Tcp if one.a == State::Absent || one.b == State::Absent => {
+            topic if (matches!(topic, Topic::Opened | Topic::Tried) || topic.is_result()) && one.is_absent() => {
                 vec![of(one.subject.as_slice(), one.only())]
             }
             _ => vec![of(one.subject.as_slice(), None)],

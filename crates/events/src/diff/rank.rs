@@ -67,7 +67,7 @@ impl Comparison<'_> {
                 Topic::Env => (here.changed, false),
                 Topic::User => (self.parent_differs_in(one), above.changed),
                 Topic::Access => (broken, near),
-                Topic::Tcp if one.a == State::Absent || one.b == State::Absent => {
+                topic if topic.is_result() && one.is_absent() => {
                     (here.changed || here.exit || here.missing, here.disturbed)
                 }
                 Topic::Count => (here.argv || above.failing, here.changed || above.disturbed),

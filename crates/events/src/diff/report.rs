@@ -11,6 +11,7 @@ use super::slower;
 use super::strings::StringTable;
 use super::tree::{RoleNode, Side};
 use crate::event::names;
+use crate::event::{Compared, compared};
 use crate::limits;
 use crate::text::{counted, grouped};
 use foldhash::HashMap;
@@ -299,7 +300,7 @@ impl<'a> Maker<'a> {
                 };
                 format!("{did} only in {side}{with}").into_bytes()
             }
-            Topic::Bpf => counts,
+            Topic::Other(_) if !first.topic.is_result() => counts,
             Topic::Exit => join(&[&both, &self.then(first.pair)]),
             Topic::Opened => format!("opened only in {side}").into_bytes(),
             _ => both,
@@ -329,7 +330,7 @@ impl<'a> Maker<'a> {
         match (one.topic, one.state(side), one.state(side.other())) {
             (Topic::Env, State::Text(id), _) => environment::describe(name, *id, self.strings).to_vec(),
             (Topic::Env, ..) => b"not set".to_vec(),
-            (Topic::Tcp, State::Found, _) => b"connected".to_vec(),
+            (Topic::Other(kind), State::Found, _) if let Compared::Results(word) = compared(kind) => word.into(),
             (_, State::Absent, _) => b"not tried".to_vec(),
             (_, State::Found, _) => b"found".to_vec(),
             (_, State::Text(id), _) => text(*id).to_vec(),

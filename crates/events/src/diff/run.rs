@@ -3,19 +3,17 @@
 use super::environment::Environments;
 use super::names::NameRules;
 use super::strings::StringTable;
-use super::uses::{Activity, Did, FileUses, HAS_MODE, Used, did};
+use super::uses::{Activity, Did, FileUses, HAS_MODE, Other, Used, did};
 use crate::event::exec::Exec;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
-use crate::event::tcp::Tcp;
-use crate::event::{Body, EventContext, Payload, describe, names};
+use crate::event::{Body, EventContext, describe, names};
 use crate::limits;
 use foldhash::{HashMap, HashSet};
 use std::sync::Arc;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED};
-use tracetui_shared::record::tcp::op;
 
 pub(super) type RoleId = u32;
 
@@ -206,26 +204,7 @@ impl Run {
                     }
                 }
             }
-            Body::Bpf(bpf) => {
-                let mut what = std::mem::take(&mut self.scratch);
-                what.clear();
-                seen.event.body.subject(&mut what);
-                if let Some(error) = names::err(bpf.record().ret) {
-                    what.extend_from_slice(b": ");
-                    what.extend_from_slice(error.as_bytes());
-                }
-                if self.has_room() {
-                    let what = self.strings.id(&what);
-                    let role = self.base(role) as usize;
-                    if let Some(role) = self.roles.get_mut(role) {
-                        *role.did.loads.entry(what).or_default() += 1;
-                        self.places += 1;
-                    }
-                }
-                self.scratch = what;
-            }
-            Body::Tcp(tcp) => self.connected(role, tcp),
-            Body::Fork(_) | Body::Lost(_) => {}
+            body => self.used(role, seen.event.kind(), body),
         }
     }
 
@@ -451,23 +430,21 @@ impl Run {
         self.files += u64::from(new);
     }
 
-    fn connected(&mut self, role: RoleId, tcp: &Tcp) {
-        // Whether a process closes the socket or ends before an answer depends on time.
-        let bits = match tcp.outcome() {
-            _ if tcp.record.op == op::ACCEPT => did::FOUND,
-            Some("connected") => did::FOUND,
-            None | Some("abandoned" | "killed" | "in_progress") => return,
-            Some(_) => 0,
-        };
-        let mut peer = std::mem::take(&mut self.scratch);
-        peer.clear();
-        tcp.subject(&mut peer);
-        if self.has_room() {
-            let peer = self.strings.id(&peer);
-            let did = Did { bits, errno: errno(-i32::from(tcp.record.err)), mode: 0 };
-            self.note(self.base(role), peer, did, |did| &mut did.peers);
+    fn used(&mut self, role: RoleId, kind: Kind, body: &Body<'_>) {
+        let mut subject = std::mem::take(&mut self.scratch);
+        subject.clear();
+        let result = body.used(&mut subject).filter(|_| self.has_room());
+        if let Some(ret) = result {
+            let (subject, role) = (self.strings.id(&subject), self.base(role) as usize);
+            let bits = if ret >= 0 { did::FOUND } else { 0 };
+            if let Some(role) = self.roles.get_mut(role) {
+                let known = role.did.others.len();
+                let one = Other { did: Did { bits, errno: errno(ret), mode: 0 }, count: 1 };
+                role.did.others.entry((kind, subject)).or_default().add(one);
+                self.places += role.did.others.len() - known;
+            }
         }
-        self.scratch = peer;
+        self.scratch = subject;
     }
 
     /// Records a role's use of a file. Returns whether the file is new to the role.

@@ -215,10 +215,9 @@ impl Tree {
         let mut chance = Chance::new(run.pids);
         let above = run.names.above_root();
         for node in &mut nodes {
-            let Activity { opens, tries, peers, .. } = &mut node.did;
+            let Activity { opens, tries, .. } = &mut node.did;
             opens.merge();
             tries.merge();
-            peers.merge();
             let wrote = opens.list().iter().filter(|(_, did)| did.has(did::WROTE));
             wrote.for_each(|(path, did)| chance.wrote(strings.get(*path), did.has(did::NEW)));
         }

@@ -3,6 +3,7 @@
 use foldhash::HashMap;
 use std::collections::BTreeMap;
 use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::Kind;
 
 /// A role's use of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
@@ -110,6 +111,20 @@ impl FileUses {
     }
 }
 
+/// A role's events of a kind with the same subject.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Other {
+    pub(super) did: Did,
+    pub(super) count: u64,
+}
+
+impl Other {
+    pub(super) fn add(&mut self, other: Other) {
+        self.did.add(other.did);
+        self.count += other.count;
+    }
+}
+
 /// What the processes of a role did.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Activity {
@@ -131,10 +146,8 @@ pub(super) struct Activity {
     pub(super) opens: FileUses,
     /// The programs that it, or a process forked from it, executed or tried to execute.
     pub(super) tries: FileUses,
-    /// The peers that it connected to, and the ports at which it accepted connections.
-    pub(super) peers: FileUses,
-    /// The BPF programs that it loaded or attached, each with its count.
-    pub(super) loads: BTreeMap<u32, u64>,
+    /// What else it did, by kind and subject.
+    pub(super) others: BTreeMap<(Kind, u32), Other>,
 }
 
 impl Activity {
@@ -152,10 +165,15 @@ impl Activity {
         self.used.add(other.used);
         self.opens.add(other.opens, &number);
         self.tries.add(other.tries, &number);
-        self.peers.add(other.peers, &number);
-        for (what, count) in other.loads {
-            *self.loads.entry(number(what)).or_default() += count;
+        for ((kind, subject), used) in other.others {
+            self.others.entry((kind, number(subject))).or_default().add(used);
         }
+    }
+
+    /// What it did of a kind, by subject.
+    pub(super) fn others(&self, kind: Kind) -> Vec<(u32, Other)> {
+        let all = self.others.range((kind, 0)..=(kind, u32::MAX));
+        all.map(|((_, subject), used)| (*subject, *used)).collect()
     }
 
     pub(super) fn executed_as(&mut self, uid: Option<u32>) {

@@ -9,7 +9,7 @@ pub(crate) use fields::FIELDS;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{EventContext, Payload, Tables, bpf, names};
+use super::{Compared, EventContext, Payload, Tables, bpf, names};
 use crate::bpf::frames::unknown_of;
 use crate::bpf::place::{self, AttachPoint};
 use crate::bpf::{HelperCalls, Hook, NotScanned, Object, Via, View, Words};
@@ -473,6 +473,7 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     const LOOK: Look = Look::Notice;
+    const COMPARED: Compared = Compared::Counts;
     const NOUN: &'static str = "bpf event";
     const HAS_NEWS: bool = true;
 
@@ -485,6 +486,15 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     /// The loaded or attached object.
+    fn used(&self, subject: &mut Vec<u8>) -> Option<i32> {
+        self.subject(subject);
+        if let Some(error) = names::err(self.record().ret) {
+            subject.extend_from_slice(b": ");
+            subject.extend_from_slice(error.as_bytes());
+        }
+        Some(self.record().ret)
+    }
+
     fn news(&self, out: &mut Vec<u8>) -> bool {
         self.subject(out);
         self.op() == "attach"

@@ -8,7 +8,7 @@ use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::session::{LOGIN_UID, SESSION, TTY};
 use super::stdio::{Descriptor, Others};
-use super::{Body, Components, EventContext, Payload, Sections, exec, session, split, stdio};
+use super::{Body, Compared, Components, EventContext, Payload, Sections, exec, session, split, stdio};
 use crate::environment::EnvChange;
 use crate::frame::FrameRef;
 use crate::text::paint::Look;
@@ -105,6 +105,7 @@ impl<'a> Payload<'a> for Exec<'a> {
     }
 
     const LOOK: Look = Look::Good;
+    const COMPARED: Compared = Compared::ByRule;
     const NOUN: &'static str = "exec";
 
     fn ret(&self) -> Option<i32> {

@@ -4,7 +4,7 @@ use super::describe::{Field, STACK, Shape, Value, Why, euid_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::session::{LOGIN_UID, SESSION, TTY};
-use super::{EventContext, Payload, Sections, exit, names, session};
+use super::{Compared, EventContext, Payload, Sections, exit, names, session};
 use crate::limits;
 use crate::text::paint::Look;
 use crate::text::{self, shell, time};
@@ -55,6 +55,7 @@ impl Payload<'_> for Exit {
     }
 
     const LOOK: Look = Look::Exit;
+    const COMPARED: Compared = Compared::ByRule;
     const NOUN: &'static str = "exit";
 
     fn failed(&self) -> bool {

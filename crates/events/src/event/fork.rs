@@ -2,7 +2,7 @@
 
 use super::describe::{Field, STACK, Shape, Value};
 use super::redact::Redact;
-use super::{EventContext, Payload, Sections, fork};
+use super::{Compared, EventContext, Payload, Sections, fork};
 use crate::text::paint::Look;
 use tracetui_shared::record::fork::ForkRecord;
 use zerocopy::IntoBytes;
@@ -26,6 +26,7 @@ impl Payload<'_> for Fork {
     }
 
     const LOOK: Look = Look::Note;
+    const COMPARED: Compared = Compared::Nothing;
     const NOUN: &'static str = "fork";
 
     fn result(&self, out: &mut Vec<u8>) {

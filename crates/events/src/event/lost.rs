@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Shape, Value};
 use super::redact::Redact;
-use super::{EventContext, Payload, Sections, lost};
+use super::{Compared, EventContext, Payload, Sections, lost};
 use crate::text::grouped;
 use crate::text::paint::Look;
 use tracetui_shared::kind::Kind;
@@ -88,6 +88,7 @@ impl Payload<'_> for Lost {
     }
 
     const LOOK: Look = Look::Quiet;
+    const COMPARED: Compared = Compared::Nothing;
     const NOUN: &'static str = "lost event";
 
     fn result(&self, out: &mut Vec<u8>) {

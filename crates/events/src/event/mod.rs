@@ -71,6 +71,8 @@ pub trait Payload<'a>: Sized {
     /// Whether its events are about connections.
     const CONNECTS: bool = false;
 
+    const COMPARED: Compared;
+
     /// Whether some of its events are [`news`](Self::news).
     const HAS_NEWS: bool = false;
 
@@ -158,6 +160,12 @@ pub trait Payload<'a>: Sized {
         false
     }
 
+    /// Appends what two runs compare of it, if it is [`Compared::Counts`] or [`Compared::Results`], and returns the result:
+    /// `-errno` if it failed. `None` if it depends on time.
+    fn used(&self, _subject: &mut Vec<u8>) -> Option<i32> {
+        None
+    }
+
     /// Whether it closes what an earlier event of the kind opened. It may come after the exit of its process.
     fn is_close(&self) -> bool {
         false
@@ -202,6 +210,18 @@ pub trait Payload<'a>: Sized {
         out.push(b' ');
         self.result(out);
     }
+}
+
+/// What two runs compare of the events of a kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compared {
+    Nothing,
+    /// What the comparison reads in the records: programs, exits and opened files.
+    ByRule,
+    /// The number of equal events.
+    Counts,
+    /// The results for each subject. The word is for a success.
+    Results(&'static str),
 }
 
 macro_rules! kinds {
@@ -300,6 +320,11 @@ pub fn connects(kind: Kind) -> bool {
     of_kind!(kind, CONNECTS)
 }
 
+/// What two runs compare of the events of a kind.
+pub(crate) fn compared(kind: Kind) -> Compared {
+    of_kind!(kind, COMPARED)
+}
+
 /// Whether events of a kind may be news ([`Payload::news`]).
 pub fn has_news(kind: Kind) -> bool {
     of_kind!(kind, HAS_NEWS)
@@ -333,6 +358,7 @@ answered_by_the_payload! {
     fn found(&self) -> Option<&Components<'a>>;
     pub fn cwd(&self) -> Option<&Components<'a>>;
     pub fn connection(&self) -> Option<&Connection>;
+    pub(crate) fn used(&self, subject: &mut Vec<u8>) -> Option<i32>;
     pub fn is_close(&self) -> bool;
     pub fn news(&self, out: &mut Vec<u8>) -> bool;
     pub(crate) fn is_by_id(&self) -> bool;

@@ -7,7 +7,7 @@ use super::foreign_file::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::request::Request;
-use super::{Components, EventContext, Payload, Sections, names, open};
+use super::{Compared, Components, EventContext, Payload, Sections, names, open};
 use crate::text::paint::Look;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
@@ -73,6 +73,7 @@ impl<'a> Payload<'a> for Open<'a> {
     }
 
     const LOOK: Look = Look::Quiet;
+    const COMPARED: Compared = Compared::ByRule;
     const NOUN: &'static str = "open";
 
     fn ret(&self) -> Option<i32> {

@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
-use super::{EventContext, Payload, Sections, abi, names, tcp};
+use super::{Compared, EventContext, Payload, Sections, abi, names, tcp};
 use crate::text::paint::Look;
 use crate::text::{short, time};
 use libc::{
@@ -50,6 +50,7 @@ impl Payload<'_> for Tcp {
     }
 
     const LOOK: Look = Look::Note;
+    const COMPARED: Compared = Compared::Results("connected");
     const NOUN: &'static str = "tcp event";
     const CONNECTS: bool = true;
     const HAS_NEWS: bool = true;
@@ -81,6 +82,16 @@ impl Payload<'_> for Tcp {
 
     fn connection(&self) -> Option<&Connection> {
         Some(self)
+    }
+
+    /// Whether a process closes the socket or ends before an answer depends on time.
+    fn used(&self, subject: &mut Vec<u8>) -> Option<i32> {
+        self.subject(subject);
+        match self.outcome() {
+            _ if self.record.op == op::ACCEPT => Some(0),
+            None | Some("abandoned" | "killed" | "in_progress") => None,
+            Some(_) => Some(self.error()),
+        }
     }
 
     fn news(&self, out: &mut Vec<u8>) -> bool {
