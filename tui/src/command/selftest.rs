@@ -8,12 +8,12 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
-use tracetui_events::event::{Body, Event};
+use tracetui_events::event::{Body, Event, connects};
 use tracetui_events::frame::host::HostFrame;
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_host::own_id::OwnId;
 use tracetui_live::Live;
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, Shows, Slot};
 use tracetui_shared::record::exit::fact;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::via;
@@ -110,7 +110,7 @@ impl SelfTest {
         programs.extend(prepared.then_some("exec_bprm"));
         programs.extend(["signal_generate", "signal_deliver"].iter().filter(|_| sent));
         // These report only what other programs missed.
-        let tcp = seen.contains(&Slot::TcpState);
+        let tcp = seen.iter().any(|slot| connects(slot.kind()) && slot.shows() == Shows::Most);
         let quiet = ["tcp_destroy", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
         programs.extend(quiet.into_iter().filter(|_| tcp));
         // These would need a change of an interface.

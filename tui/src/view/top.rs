@@ -19,6 +19,7 @@ use ratatui::text::Line;
 use tracetui_events::event::names;
 use tracetui_events::event::parts::Role;
 use tracetui_events::text::{self, Charset, short, size};
+use tracetui_shared::kind::Kind;
 
 /// The width of the bars in cells.
 const BAR: usize = 10;
@@ -92,22 +93,23 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
     let value = vec![Piece::new(text::left(&value, room, theme.charset), style)];
     let value = found.map_or(value.clone(), |pattern| marked(value, pattern, theme));
     value.into_iter().for_each(|part| line.push_span(part));
+    let of_kind = |column: Column| {
+        let mut counts = Kind::PROBED.into_iter().zip(kinds);
+        counts.find(|(kind, _)| kind.name() == column.name()).map_or(0, |(_, count)| count)
+    };
     for column in columns {
         let piece = match column {
             Column::Events => Piece::plain(short(events)),
             Column::Share => Piece::new(share(events, most, theme.charset), theme.note()),
             Column::Rate => Piece::plain(short(group.rate(now, app.views.top.since_ns().unwrap_or_default()))),
             Column::Peak => Piece::plain(short(group.history(now, 60).max().unwrap_or_default().into())),
-            Column::Exec => count(kinds[0], theme),
-            Column::Exit => count(kinds[1], theme),
-            Column::Open => count(kinds[2], theme),
-            Column::Bpf => count(kinds[3], theme),
-            Column::Tcp => count(kinds[4], theme),
-            Column::Cpu => used(cpu_ns, kinds[1], duration, theme),
-            Column::Memory => used(memory, kinds[1], size, theme),
+            Column::Cpu => used(cpu_ns, of_kind(Column::Exit), duration, theme),
+            Column::Memory => used(memory, of_kind(Column::Exit), size, theme),
             Column::Failed => count(failed, theme),
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
             Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
+            // The others are named for kinds.
+            column => count(of_kind(*column), theme),
         };
         let text = aligned(&piece.text, column.cells(), column.is_right(), theme.charset);
         line.push_span(" ");

@@ -186,11 +186,14 @@ mod tests {
     use crate::app::App;
     use crate::app::testing::{app, keys};
     use crate::app::views::event_list::row::Column;
+    use tracetui_shared::kind::Kind;
 
     #[test]
     fn the_names_are_those_of_the_titles() {
         assert_eq!(all(View::Events), Column::ALL.map(Column::name));
         assert!(all(View::Diff).is_empty());
+        let counted = Kind::PROBED.into_iter().filter(|kind| kind.on_by_default());
+        assert!(counted.map(Kind::name).all(|kind| all(View::Top).contains(&kind)));
         for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
             assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
             assert!(automatic(view, 0).len() < automatic(view, 80).len());

@@ -200,8 +200,8 @@ impl Window {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Figures {
     pub events: u64,
-    /// Events by kind, in the order of [`KINDS`].
-    pub kinds: [u64; KINDS.len()],
+    /// Events by kind, in the order of [`Kind::PROBED`].
+    pub kinds: [u64; Kind::PROBED.len()],
     /// Failed calls that no later call of the same search answered.
     pub failed: u64,
     /// CPU time of the processes that ended, in nanoseconds.
@@ -218,7 +218,7 @@ impl Figures {
         let cost = exit.and_then(|event| event.body.exit()?.cost().copied()).unwrap_or_default();
         Figures {
             events: 1,
-            kinds: KINDS.map(|kind| u64::from(kind == stored.kind)),
+            kinds: Kind::PROBED.map(|kind| u64::from(kind == stored.kind)),
             failed: u64::from(stored.failed && !stored.answered && stored.kind != Kind::Exit),
             cpu_ns: cost.runtime,
             memory: cost.max_rss,
@@ -251,9 +251,6 @@ pub(crate) struct Group {
     /// Events per second, in a ring indexed by the second.
     seconds: [u32; SECONDS],
 }
-
-/// The kinds with a count of their own.
-const KINDS: [Kind; 5] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Tcp];
 
 impl Group {
     fn new(value: &[u8], ns: u64, window: Window) -> Group {

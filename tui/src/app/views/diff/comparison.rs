@@ -135,8 +135,8 @@ fn sought(line: &DiffLine) -> Option<(Kind, String)> {
         "opened" | "tried" | "access" if !absent => (Kind::Open, path()?),
         "exec" | "argv" | "cwd" | "user" if !absent || line.alone.is_none() => of(Kind::Exec),
         "exit" => of(Kind::Exit),
-        "tcp" if !absent => of(Kind::Tcp),
-        "bpf" if !absent => of(Kind::Bpf),
+        // The others are named for kinds.
+        name if !absent => of(Kind::PROBED.into_iter().find(|kind| kind.name() == name)?),
         _ => return None,
     })
 }
