@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use tracetui_shared::kind::Kind;
 
+/// What the two runs did, by what it was done to.
+type Sums<T> = [Vec<(u32, T)>; 2];
+
 pub(super) struct Comparison<'a> {
     pub(super) trees: (&'a Tree, &'a Tree),
     pub(super) gaps: (&'a Gaps, &'a Gaps),
@@ -421,7 +424,7 @@ impl Comparison<'_> {
         list: &[Alone],
         of: impl Fn(&Activity) -> Vec<(u32, T)>,
         add: fn(&mut T, T),
-    ) -> Vec<(usize, [Vec<(u32, T)>; 2])> {
+    ) -> Vec<(usize, Sums<T>)> {
         let mut sums: BTreeMap<usize, [BTreeMap<u32, T>; 2]> = BTreeMap::new();
         for alone in list {
             let tree = self.tree(alone.side);

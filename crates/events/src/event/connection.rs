@@ -13,9 +13,6 @@ const PORT: &str = "port ";
 /// again after a second.
 const TOGETHER: u64 = 2_000_000_000;
 
-/// The connection of an event, as far as the event shows it.
-pub type Connection = Tcp;
-
 /// An end of a connection, as seen from one of its events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {

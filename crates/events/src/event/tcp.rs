@@ -1,6 +1,5 @@
 //! `tcp`: a TCP connection was requested, accepted or closed.
 
-use super::connection::Connection;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
@@ -16,6 +15,9 @@ use tracetui_shared::id::Tgid;
 use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
+
+/// The connection of an event, as far as the event shows it.
+pub type Connection = Tcp;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp {

@@ -4,9 +4,10 @@ pub(crate) mod actions;
 pub(crate) mod reasons;
 
 use crate::app::named_enum::named;
-use tracetui_events::event::connection::{Connection, End};
+use tracetui_events::event::connection::End;
 use tracetui_events::event::connects;
 use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::tcp::Connection;
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;
