@@ -15,7 +15,9 @@ use tracetui_shared::record::open::abi;
 /// A system call that ended.
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// The kind and the operation ([`calls::Row`]).
+    /// The entry: the index of the row in [`calls::ROWS`], and 1 more.
+    pub row: u8,
+    /// The kind and the operation of the row.
     kind: u8,
     op: u8,
     /// The current task.
@@ -228,7 +230,7 @@ mod x86 {
             [load_at(regs, DI), load_at(regs, SI), load_at(regs, DX), load_at(regs, R10)]
         };
         let [kind, op] = MEANINGS[usize::from(entry)];
-        Some(Call { kind, op, task, args, ret, abi, trapped, killed, context, regs })
+        Some(Call { row: entry, kind, op, task, args, ret, abi, trapped, killed, context, regs })
     }
 
     /// The entries of the call's number.
@@ -302,6 +304,6 @@ mod arm {
             (args, ret)
         };
         let [kind, op] = MEANINGS[usize::from(entry)];
-        Some(Call { kind, op, task, args, ret, abi, trapped, killed, context, regs })
+        Some(Call { row: entry, kind, op, task, args, ret, abi, trapped, killed, context, regs })
     }
 }

@@ -237,7 +237,7 @@ impl Event {
 
     /// Returns the event's number, so that the numbering has no gap, and counts the event as dropped.
     #[inline(always)]
-    fn give_back(&self, reason: Reason) {
+    pub fn give_back(&self, reason: Reason) {
         let counters = self.counters.value();
         if self.bookkeeping {
             counters.bookkeeping = self.seq;

@@ -14,6 +14,8 @@ pub struct Row {
     pub name: &'static str,
     /// The classic tracepoint `syscalls:sys_exit_NAME`.
     pub tracepoint: &'static str,
+    /// Where its arguments are, if its events have paths.
+    pub places: Places,
     /// Its number in each table, in the order of [`abi`]: x86-64, i386, x32, arm64, arm. [`NONE`] if the table does not have it.
     pub numbers: [u32; 5],
     /// Whether the 32-bit tables have a function of their own for it.
@@ -45,17 +47,98 @@ impl Row {
     }
 }
 
+/// Which arguments of a call are the directory at which a path starts, and the path: for two paths, and for a third text. An argument
+/// is counted from 0.
+#[derive(Clone, Copy)]
+pub struct Places([u8; 8]);
+
+/// No such argument. A path without a directory starts at the working directory.
+pub const NO_ARGUMENT: u8 = 7;
+/// In place of a directory: the text is no path that the call looks up.
+pub const NO_START: u8 = 6;
+/// The indexes of [`PLACES`].
+pub const PATH: usize = 0;
+pub const DIR: usize = 1;
+pub const NEW_PATH: usize = 2;
+pub const NEW_DIR: usize = 3;
+pub const TEXT: usize = 4;
+
+impl Places {
+    const NONE: Places = Places([NO_ARGUMENT; 8]);
+
+    const fn path(path: u8) -> Places {
+        Places::NONE.with(PATH, path)
+    }
+
+    /// A path that starts at a descriptor.
+    const fn at(dir: u8, path: u8) -> Places {
+        Places::path(path).with(DIR, dir)
+    }
+
+    /// A descriptor of the file itself.
+    const fn file(fd: u8) -> Places {
+        Places::NONE.with(DIR, fd)
+    }
+
+    /// A second path.
+    const fn to(self, path: u8) -> Places {
+        self.with(NEW_PATH, path)
+    }
+
+    /// A second path that starts at a descriptor.
+    const fn to_at(self, dir: u8, path: u8) -> Places {
+        self.to(path).with(NEW_DIR, dir)
+    }
+
+    /// A text instead of a second path.
+    const fn of(self, text: u8) -> Places {
+        self.to(text).with(NEW_DIR, NO_START)
+    }
+
+    /// A third text.
+    const fn named(self, text: u8) -> Places {
+        self.with(TEXT, text)
+    }
+
+    const fn with(self, place: usize, argument: u8) -> Places {
+        let Places(mut places) = self;
+        places[place] = argument;
+        Places(places)
+    }
+}
+
+/// The places of each entry, for every value of a byte.
+pub const PLACES: [[u8; 8]; 256] = {
+    let mut places = [[NO_ARGUMENT; 8]; 256];
+    let mut row = 0;
+    while row < ROWS.len() {
+        places[row + 1] = ROWS[row].places.0;
+        row += 1;
+    }
+    places
+};
+
 /// Not in this table.
 pub const NONE: u32 = u32::MAX;
 
+macro_rules! places {
+    () => {
+        Places::NONE
+    };
+    ($places:expr) => {
+        $places
+    };
+}
+
 macro_rules! calls {
-    ($($kind:ident $op:path: $name:literal $compat:literal $numbers:expr;)+) => {
+    ($($kind:ident $op:path: $name:literal $compat:literal $numbers:expr $(, $places:expr)?;)+) => {
         /// The calls.
         pub const ROWS: &[Row] = &[$(Row {
             kind: Kind::$kind,
             op: $op,
             name: $name,
             tracepoint: concat!("sys_exit_", $name),
+            places: places!($($places)?),
             numbers: $numbers,
             compat: $compat,
             functions: [
@@ -90,6 +173,47 @@ calls! {
     Tcp tcp::ACCEPT: "accept" false [43, NONE, 43, 202, 285];
     Tcp tcp::ACCEPT4: "accept4" false [288, 364, 288, 242, 366];
     Tcp tcp::SOCKETCALL: "socketcall" true [NONE, 102, NONE, NONE, NONE];
+    File file::RENAME: "rename" false [82, 38, 82, NONE, 38], Places::path(0).to(1);
+    File file::RENAMEAT: "renameat" false [264, 302, 264, 38, 329], Places::at(0, 1).to_at(2, 3);
+    File file::RENAMEAT2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3);
+    File file::UNLINK: "unlink" false [87, 10, 87, NONE, 10], Places::path(0);
+    File file::UNLINKAT: "unlinkat" false [263, 301, 263, 35, 328], Places::at(0, 1);
+    File file::RMDIR: "rmdir" false [84, 40, 84, NONE, 40], Places::path(0);
+    File file::MKDIR: "mkdir" false [83, 39, 83, NONE, 39], Places::path(0);
+    File file::MKDIRAT: "mkdirat" false [258, 296, 258, 34, 323], Places::at(0, 1);
+    File file::LINK: "link" false [86, 9, 86, NONE, 9], Places::path(0).to(1);
+    File file::LINKAT: "linkat" false [265, 303, 265, 37, 330], Places::at(0, 1).to_at(2, 3);
+    File file::SYMLINK: "symlink" false [88, 83, 88, NONE, 83], Places::path(1).of(0);
+    File file::SYMLINKAT: "symlinkat" false [266, 304, 266, 36, 331], Places::at(1, 2).of(0);
+    File file::MKNOD: "mknod" false [133, 14, 133, NONE, 14], Places::path(0);
+    File file::MKNODAT: "mknodat" false [259, 297, 259, 33, 324], Places::at(0, 1);
+    File file::CHMOD: "chmod" false [90, 15, 90, NONE, 15], Places::path(0);
+    File file::FCHMOD: "fchmod" false [91, 94, 91, 52, 94], Places::file(0);
+    File file::FCHMODAT: "fchmodat" false [268, 306, 268, 53, 333], Places::at(0, 1);
+    File file::FCHMODAT2: "fchmodat2" false [452, 452, 452, 452, 452], Places::at(0, 1);
+    File file::CHOWN: "chown" false [92, 212, 92, NONE, 212], Places::path(0);
+    File file::LCHOWN: "lchown" false [94, 198, 94, NONE, 198], Places::path(0);
+    File file::FCHOWN: "fchown" false [93, 207, 93, 55, 207], Places::file(0);
+    File file::FCHOWNAT: "fchownat" false [260, 298, 260, 54, 325], Places::at(0, 1);
+    File file::CHOWN16: "chown16" false [NONE, 182, NONE, NONE, 182], Places::path(0);
+    File file::LCHOWN16: "lchown16" false [NONE, NONE, NONE, NONE, 16], Places::path(0);
+    File file::FCHOWN16: "fchown16" false [NONE, 95, NONE, NONE, 95], Places::file(0);
+    File file::TRUNCATE: "truncate" true [76, 92, 76, 45, 92], Places::path(0);
+    File file::FTRUNCATE: "ftruncate" true [77, 93, 77, 46, 93], Places::file(0);
+    File file::TRUNCATE64: "truncate64" true [NONE, 193, NONE, NONE, 193], Places::path(0);
+    File file::FTRUNCATE64: "ftruncate64" true [NONE, 194, NONE, NONE, 194], Places::file(0);
+    File file::SETXATTR: "setxattr" false [188, 226, 188, 5, 226], Places::path(0).named(1);
+    File file::LSETXATTR: "lsetxattr" false [189, 227, 189, 6, 227], Places::path(0).named(1);
+    File file::FSETXATTR: "fsetxattr" false [190, 228, 190, 7, 228], Places::file(0).named(1);
+    File file::SETXATTRAT: "setxattrat" false [463, 463, 463, 463, 463], Places::at(0, 1).named(3);
+    File file::REMOVEXATTR: "removexattr" false [197, 235, 197, 14, 235], Places::path(0).named(1);
+    File file::LREMOVEXATTR: "lremovexattr" false [198, 236, 198, 15, 236], Places::path(0).named(1);
+    File file::FREMOVEXATTR: "fremovexattr" false [199, 237, 199, 16, 237], Places::file(0).named(1);
+    File file::REMOVEXATTRAT: "removexattrat" false [466, 466, 466, 466, 466], Places::at(0, 1).named(3);
+    File file::MOUNT: "mount" false [165, 21, 165, 40, 21], Places::path(1).of(0).named(2);
+    File file::UMOUNT: "umount" false [166, 52, 166, 39, 52], Places::path(0);
+    File file::MOVE_MOUNT: "move_mount" false [429, 429, 429, 429, 429], Places::at(0, 1).to_at(2, 3);
+    File file::PIVOT_ROOT: "pivot_root" false [155, 217, 155, 41, 218], Places::path(0).to(1);
 }
 
 /// The numbers of ioctl(2).
@@ -123,6 +247,51 @@ pub mod tcp {
 
     /// socketcall(2), which includes all of them.
     pub const SOCKETCALL: u8 = u8::MAX;
+}
+
+/// The calls that change names and attributes of files. The numbers are in recordings.
+pub mod file {
+    pub const RENAME: u8 = 0;
+    pub const RENAMEAT: u8 = 1;
+    pub const RENAMEAT2: u8 = 2;
+    pub const UNLINK: u8 = 3;
+    pub const UNLINKAT: u8 = 4;
+    pub const RMDIR: u8 = 5;
+    pub const MKDIR: u8 = 6;
+    pub const MKDIRAT: u8 = 7;
+    pub const LINK: u8 = 8;
+    pub const LINKAT: u8 = 9;
+    pub const SYMLINK: u8 = 10;
+    pub const SYMLINKAT: u8 = 11;
+    pub const MKNOD: u8 = 12;
+    pub const MKNODAT: u8 = 13;
+    pub const CHMOD: u8 = 14;
+    pub const FCHMOD: u8 = 15;
+    pub const FCHMODAT: u8 = 16;
+    pub const FCHMODAT2: u8 = 17;
+    pub const CHOWN: u8 = 18;
+    pub const LCHOWN: u8 = 19;
+    pub const FCHOWN: u8 = 20;
+    pub const FCHOWNAT: u8 = 21;
+    pub const CHOWN16: u8 = 22;
+    pub const LCHOWN16: u8 = 23;
+    pub const FCHOWN16: u8 = 24;
+    pub const TRUNCATE: u8 = 25;
+    pub const FTRUNCATE: u8 = 26;
+    pub const TRUNCATE64: u8 = 27;
+    pub const FTRUNCATE64: u8 = 28;
+    pub const SETXATTR: u8 = 29;
+    pub const LSETXATTR: u8 = 30;
+    pub const FSETXATTR: u8 = 31;
+    pub const SETXATTRAT: u8 = 32;
+    pub const REMOVEXATTR: u8 = 33;
+    pub const LREMOVEXATTR: u8 = 34;
+    pub const FREMOVEXATTR: u8 = 35;
+    pub const REMOVEXATTRAT: u8 = 36;
+    pub const MOUNT: u8 = 37;
+    pub const UMOUNT: u8 = 38;
+    pub const MOVE_MOUNT: u8 = 39;
+    pub const PIVOT_ROOT: u8 = 40;
 }
 
 /// The tables of x86-64, and those of aarch64, from the first on.

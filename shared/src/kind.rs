@@ -102,6 +102,7 @@ kinds! {
         Fork = 4: "fork" 'K' -  -      table, "A process was created.";
         Bpf = 5:  "bpf"  'B' on -      -,     "A BPF program was loaded or attached, or failed to.";
         Tcp = 7:  "tcp"  'I' on -      -,     "A TCP connection was requested, accepted or closed.";
+        File = 8: "file" 'M' on floods -,     "A name or the attributes of a file were changed, or failed to be.";
     }
     made in user space {
         Lost = 6: "lost", "Events are missing here.";
@@ -358,6 +359,10 @@ slots! {
         BpfNetlink = 35:      "bpf_netlink"     Request, "Changes of attachments by rtnetlink, from its notifications.";
         BpfXdp = 17:          "bpf_xdp"         Request, "Changes of XDP programs by rtnetlink, from the return of `dev_change_xdp_fd`.";
     }
+    File {
+        File = 36:            "sys_exit"        Most,    "`file` from the ends of system calls.";
+        FileUring = 37:       "uring_complete"  Rest,    "`file` through io_uring, from the tracepoint `io_uring_complete`. It makes no records: each is counted as missed.";
+    }
     Tcp {
         TcpState = 22:        "tcp_state"       Most,    "`tcp` from the tracepoint `inet_sock_set_state`.";
         TcpDestroy = 24:      "tcp_destroy"     Rest,    "`tcp` from the tracepoint `tcp_destroy_sock`.";
@@ -435,7 +440,7 @@ mod tests {
 
     #[test]
     fn wire_values_stay() {
-        let kinds = ["exec", "exit", "open", "fork", "bpf", "lost", "tcp"];
+        let kinds = ["exec", "exit", "open", "fork", "bpf", "lost", "tcp", "file"];
         for (number, name) in (1..).zip(kinds) {
             assert_eq!(Kind::try_from(number).map(Kind::name), Ok(name));
         }
@@ -458,6 +463,8 @@ mod tests {
             (32, Kind::Tcp, "uring_submit"),
             (34, Kind::Tcp, "tcp_begun"),
             (35, Kind::Bpf, "bpf_netlink"),
+            (36, Kind::File, "sys_exit"),
+            (37, Kind::File, "uring_complete"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, kind, program) in slots {

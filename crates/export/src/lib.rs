@@ -383,6 +383,7 @@ impl Row<'_> {
             Value::Unread(_) => self.text(step.column, None, b""),
             Value::Bytes(bytes) | Value::Cut(bytes) => self.text(step.column, step.hex, bytes),
             Value::Pair(..)
+            | Value::Joined(..)
             | Value::Unit(_)
             | Value::AttachPoint(_)
             | Value::Addr(_)

@@ -5,6 +5,7 @@ use tracetui_shared::kind::Kind;
 pub mod bpf;
 pub mod exec;
 pub mod exit;
+pub mod file;
 pub mod fork;
 pub mod open;
 mod sys_exit;
@@ -24,5 +25,7 @@ fn ended(call: &Call) {
         bpf::ended(call);
     } else if is(Kind::Tcp) {
         tcp::ended(call);
+    } else if is(Kind::File) {
+        file::ended(call);
     }
 }

@@ -4,6 +4,7 @@
 //! before the request ends. The report at its end has the result. User space joins the two by the address of the
 //! request. So no state is kept in the kernel, and any number of requests may be in flight.
 
+use super::file;
 use super::open::{self, OpenScratch};
 use super::tcp;
 use super::tcp::uring::{CQE_SKIP, Completion};
@@ -84,6 +85,9 @@ pub fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     // No request does both: the verifier walks through the one or the other.
     if is_open(opcode) {
         ended(req, opcode);
+    } else if file::is_change(opcode) {
+        let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
+        file::missed(&Who::of(submitter(req)), ret);
     } else {
         tcp::uring::ended(req, opcode, || completion(ctx), || submitter(req));
     }

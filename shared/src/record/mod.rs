@@ -11,6 +11,7 @@
 pub mod bpf;
 pub mod exec;
 pub mod exit;
+pub mod file;
 pub mod fork;
 pub mod identity;
 pub mod open;

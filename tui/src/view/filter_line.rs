@@ -30,7 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Pie
 }
 
 /// The width below which a chip is a single letter.
-const LETTERS: u16 = 60;
+const LETTERS: u16 = 90;
 
 /// The cells of the tabs in the order of [`View::ALL`]: the first cell, and the one after the last. Empty for a tab that is not drawn.
 type Tabs = [(u16, u16); View::ALL.len()];
@@ -81,7 +81,7 @@ fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>,
         (60.., _) => Names::Current,
         _ => Names::None,
     };
-    let narrow = names == Names::None || searches && area.width < 100;
+    let narrow = names == Names::None || searches && area.width < 110;
     let chip_width = if narrow { area.width.min(LETTERS - 1) } else { area.width };
     let right = match app.views.shown {
         View::Events if names == Names::None => {
@@ -474,7 +474,7 @@ mod tests {
         keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
         assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
         let line = screen(keys(&mut app, "\n"))[1].clone();
-        assert_eq!(line, " 1 │ …/usr/include/* not pid=7 EXOBI  0");
+        assert_eq!(line, " 1 │ …usr/include/* not pid=7 EXOBIM  0");
         let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
         assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
         // A hidden error is marked at the cut.
@@ -513,9 +513,9 @@ mod tests {
     #[test]
     fn a_chip_has_the_key_within_the_name() {
         let chips = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true));
-        assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp"]);
+        assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp", "M:file"]);
         let hidden = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));
-        assert_eq!(hidden, ["exec", "exit", "open", "fork", "bpf", "i:tcp"]);
+        assert_eq!(hidden, ["exec", "exit", "open", "fork", "bpf", "i:tcp", "m:file"]);
         let letters = ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key));
         assert_eq!(letters, [Some('O'), Some('O'), Some('O'), Some('Z')]);
         assert_eq!(["F2", "1", "o", "-"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 4]);

@@ -31,6 +31,7 @@ mod execs;
 mod exhaustion;
 mod exits;
 mod export;
+mod files;
 mod filters;
 mod flood;
 mod follow;

@@ -88,6 +88,8 @@ pub enum Value<'a> {
     /// An attach point in words.
     AttachPoint(AttachPoint),
     Path(Components<'a>),
+    /// A directory, and a path below it.
+    Joined(Components<'a>, &'a [u8]),
     Flags(u64),
     /// Arguments, each followed by NUL.
     Args(&'a [u8]),
@@ -135,6 +137,13 @@ impl<'a> Value<'a> {
             Value::Unit(unit) => unit.write(&mut out),
             Value::AttachPoint(point) => out.extend_from_slice(point.to_string().as_bytes()),
             Value::Path(names) => names.write(&mut out),
+            Value::Joined(dir, path) => {
+                dir.write(&mut out);
+                if !out.ends_with(b"/") {
+                    out.push(b'/');
+                }
+                out.extend_from_slice(path.strip_prefix(b"/").unwrap_or(path));
+            }
             Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
             Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, &mut out),
             Value::Addr(addr) => out.extend_from_slice(format!("{addr:#018x}").as_bytes()),

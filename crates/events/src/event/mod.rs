@@ -10,6 +10,7 @@ pub mod connection;
 pub mod describe;
 pub mod exec;
 pub mod exit;
+pub mod file;
 pub mod file_identity;
 pub(crate) mod foreign_file;
 pub(crate) mod fork;
@@ -23,6 +24,7 @@ pub mod redact;
 pub mod request;
 pub mod session;
 pub mod stack;
+mod start;
 pub mod stdio;
 pub mod tcp;
 pub(crate) mod words;
@@ -30,13 +32,13 @@ pub(crate) mod words;
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
-use connection::Connection;
 use describe::{Field, Value, Why};
 use open::File;
 use parts::{Parts, Role};
 use process::{Process, ProcessKey};
 use redact::Redact;
 use std::sync::Arc;
+use tcp::Connection;
 use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
@@ -171,6 +173,11 @@ pub trait Payload<'a>: Sized {
         false
     }
 
+    /// The directory at which the relative path of a failed call starts.
+    fn dir(&self) -> Value<'a> {
+        Value::Null
+    }
+
     /// The start of what it ends, if that can overlap with others of its process.
     fn began(&self) -> Option<BootNanos> {
         None
@@ -302,6 +309,7 @@ kinds! { ($) 'a:
     fork::Fork,
     bpf::Bpf<'a>,
     tcp::Tcp,
+    file::File<'a>,
     lost::Lost,
 }
 
@@ -361,6 +369,7 @@ answered_by_the_payload! {
     pub(crate) fn used(&self, subject: &mut Vec<u8>) -> Option<i32>;
     pub fn is_close(&self) -> bool;
     pub fn news(&self, out: &mut Vec<u8>) -> bool;
+    pub fn dir(&self) -> Value<'a>;
     pub(crate) fn is_by_id(&self) -> bool;
     pub(crate) fn began(&self) -> Option<BootNanos>;
     pub fn before_result(&self) -> &'static str;

@@ -596,7 +596,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "the kernel truncates longer names; shorten it and add `*`, or use process=",
     ),
     ("é path«:»ü", "expected `=` between field and value", "write path=ü; …"),
-    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of exec exit open fork bpf tcp lost"),
+    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of exec exit open fork bpf tcp file lost"),
 ];
 
 #[test]
@@ -725,7 +725,7 @@ fn kinds_are_lowered_and_forks_shown_when_asked_for() {
         ("kind != open , exec", without(&[Kind::Open, Kind::Exec]), true, ""),
         ("not kind=open,lost", without(&[Kind::Open]), false, ""),
         ("child_pid>5", KindSet::PROBED, true, "child_pid>5"),
-        ("kind~^f", KindSet::from(Kind::Fork), false, ""),
+        ("kind~^fo", KindSet::from(Kind::Fork), false, ""),
     ] {
         let compiled = expression(text);
         assert_eq!((compiled.kinds, compiled.show_lost, compiled.rest.text()), (kinds, lost, rest), "{text}");

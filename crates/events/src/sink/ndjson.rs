@@ -219,6 +219,10 @@ impl Values {
                 out.push(b':');
                 out.extend_from_slice(b);
             }),
+            Value::Joined(..) => {
+                let joined = value.text().unwrap_or_default();
+                self.text(name, out, |out| out.extend_from_slice(&joined));
+            }
             Value::Unit(unit) => self.text(name, out, |out| unit.write(out)),
             Value::AttachPoint(point) => {
                 self.text(name, out, |out| out.extend_from_slice(point.to_string().as_bytes()))

@@ -227,7 +227,7 @@ mod tests {
             ("kind!=ex", &["exec", "exit"]),
             ("kind == ex", &["exec", "exit"]),
             ("kind=open,b", &["bpf"]),
-            ("not kind=F", &["fork"]),
+            ("not kind=F", &["file", "fork"]),
             // Values that occur in events come first.
             ("err=eac", &["EACCES"]),
             ("err=EN", &["ENOENT"]),

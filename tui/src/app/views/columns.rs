@@ -90,6 +90,7 @@ columns! {
         Open "open" "OPEN" 5 right,
         Bpf "bpf" "BPF" 5 right,
         Tcp "tcp" "TCP" 5 right,
+        File "file" "FILE" 5 right,
         /// Of the processes that ended.
         Cpu "cpu" "CPU" 7 right,
         /// The largest resident set of a process that ended.

@@ -1,0 +1,185 @@
+//! `file`: a call changed a name or the attributes of a file, or failed to.
+
+use crate::arch::read_passed;
+use crate::call::{self, Call};
+use crate::context::Context;
+use crate::emit::{Event, Frame};
+use crate::files;
+use crate::maps::per_cpu;
+use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
+use crate::read::{at, at_most, get, konst, ld, may_turn, read_user_str, set};
+use crate::task::Who;
+use tracetui_shared::calls::{DIR, NEW_PATH, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT};
+use tracetui_shared::counters::Reason;
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::offsets::field;
+use tracetui_shared::record::file::{FileRecord, PATH_MAX, TEXT_MAX, start};
+use tracetui_shared::record::{mark, stack};
+
+/// Highest offset in the buffer at which a name may start.
+const MASK: u64 = 2 * NAMES_MAX - 1;
+/// Bytes requested when a path is read: one more than fits, to distinguish a path that fits from one that does not.
+const PATH_ASK: u64 = PATH_MAX as u64 + 1;
+const TEXT_ASK: u64 = TEXT_MAX as u64 + 1;
+const AT_FDCWD: i32 = -100;
+/// Bytes of the longest variable part.
+const LONGEST: u64 = MASK + 2 * PATH_ASK + TEXT_ASK;
+
+/// The buffers in which a `file` record is assembled.
+#[repr(C)]
+struct FileScratch {
+    frame: Frame<FileRecord>,
+    buf: [u8; LONGEST as usize + NAME_SLACK + stack::ROOM],
+    walk: Walk,
+    /// The arguments, and zeros: an index of three bits finds one.
+    args: [u64; 8],
+    /// The offset in the buffer of the next part, and which directory is next.
+    off: u64,
+    turn: u64,
+    /// The marks of a directory without names.
+    marks: u64,
+    /// The first byte of a path.
+    word: u64,
+}
+
+per_cpu! {
+    /// Records of calls.
+    FILE_SCRATCH: FileScratch;
+}
+
+/// Whether a request of io_uring changes a name or attributes: `IORING_OP_RENAMEAT` to `IORING_OP_LINKAT`, `IORING_OP_FSETXATTR`,
+/// `IORING_OP_SETXATTR` and `IORING_OP_FTRUNCATE` (include/uapi/linux/io_uring.h).
+#[inline(always)]
+pub fn is_change(opcode: u8) -> bool {
+    matches!(opcode, 35..=39 | 41 | 42 | 55)
+}
+
+/// Counts such a request as missed.
+#[inline(always)]
+pub fn missed(who: &Who, ret: i32) {
+    if konst!(Kinds) & u64::from(Kind::File.bit()) == 0 {
+        return;
+    }
+    if let Some(event) = Event::begin(Slot::FileUring, Context::NONE, who, ret < 0) {
+        event.give_back(Reason::Missed);
+    }
+}
+
+/// Reports a call that ended. The texts are read from the caller's memory after the call.
+#[inline(always)]
+pub fn ended(call: &Call) {
+    let who = Who::of(call.task);
+    let Some(event) = Event::of_call(Slot::File, &who, call) else { return };
+    let Some(s) = event.place(&FILE_SCRATCH) else { return };
+    event.head(&mut s.frame.header, &who);
+    let [a, b, c, d] = call.args;
+    let args = [a, b, c, d, call::fifth_argument(call)];
+    s.frame.record.args = args;
+    let mut nth = 0;
+    while nth < args.len() {
+        set(&mut s.args[nth], args[nth]);
+        nth += 1;
+    }
+    s.frame.record.ret = call.ret as i32;
+    s.frame.record.euid = ld(who.cred, field::CredEuid);
+    s.frame.record.op = call.op();
+    s.frame.record.abi = call.abi;
+    set(&mut s.frame.record.starts, 0);
+    directories(s, call);
+    text::<PATH_ASK>(s, call, PATH, 0);
+    text::<PATH_ASK>(s, call, NEW_PATH, 1);
+    text::<TEXT_ASK>(s, call, TEXT, 2);
+    const FIXED: u64 = size_of::<Frame<FileRecord>>() as u64;
+    let len = at_most(get(&s.off), LONGEST);
+    event.send(&mut s.frame.header, FIXED + len, FIXED + LONGEST);
+}
+
+/// Appends the names of the directories at which the two paths start.
+#[inline(always)]
+fn directories(s: &mut FileScratch, call: &Call) {
+    let fs: u64 = ld(call.task, field::TaskFs);
+    let (root, top) = (path::root_of(fs), path::top_of(call.task));
+    set(&mut s.off, 0);
+    set(&mut s.turn, 0);
+    let mut turn = 0;
+    loop {
+        may_turn!(turn, 2);
+        let nth = get(&s.turn);
+        if nth >= 2 {
+            break;
+        }
+        set(&mut s.turn, nth + 1);
+        let start = get(&s.off);
+        let from = start_of(s, call, nth, fs);
+        let (mut len, mut marks) = (0, get(&s.marks) as u8);
+        if from.dentry != 0 {
+            let names =
+                path::walk_by::<MASK, { path::DEPTH_FEW }>(&mut s.walk, s.buf.as_mut_ptr(), start, from, root, top);
+            (len, marks) = (names.end - start, names.marks);
+            set(&mut s.off, names.end & MASK);
+        }
+        set(at(s.frame.record.dir_lens.as_mut_ptr(), nth & 1), len as u16);
+        set(at(s.frame.record.dir_marks.as_mut_ptr(), nth & 1), marks);
+    }
+}
+
+/// The place at which the path `nth` starts; none if it is absolute. Writes how it was found.
+#[inline(always)]
+fn start_of(s: &mut FileScratch, call: &Call, nth: u64, fs: u64) -> Place {
+    let (path_at, dir_at) = (place_of(call, 2 * nth + PATH as u64), place_of(call, 2 * nth + DIR as u64));
+    set(&mut s.marks, 0);
+    if dir_at == u64::from(NO_START) {
+        return Place::NONE;
+    }
+    set(&mut s.word, 0);
+    if path_at != u64::from(NO_ARGUMENT) {
+        let passed = get(at(s.args.as_mut_ptr(), path_at & 7));
+        if read_passed::<1>((&raw mut s.word).cast(), 1, passed) != 0 || get(&s.word) as u8 == b'/' {
+            return Place::NONE;
+        }
+    } else if dir_at == u64::from(NO_ARGUMENT) {
+        return Place::NONE;
+    }
+    let mark = if path_at == u64::from(NO_ARGUMENT) { start::FILE } else { start::PATH << nth };
+    set(&mut s.frame.record.starts, get(&s.frame.record.starts) | mark);
+    let dirfd =
+        if dir_at == u64::from(NO_ARGUMENT) { AT_FDCWD } else { get(at(s.args.as_mut_ptr(), dir_at & 7)) as i32 };
+    if dirfd == AT_FDCWD {
+        return path::cwd_of(fs);
+    }
+    let file = files::file_at(call.task, u64::from(dirfd as u32));
+    if file == 0 {
+        set(&mut s.marks, mark::NOT_COLLECTED.into());
+        return Place::NONE;
+    }
+    files::view_file(file, &mut s.walk).path
+}
+
+/// Appends a text that was passed, without its NUL.
+#[inline(always)]
+fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, place: usize, nth: usize) {
+    let place = place_of(call, place as u64);
+    let off = at_most(get(&s.off), MASK + nth as u64 * (PATH_MAX as u64));
+    let (mut len, mut marks) = (0, 0);
+    if place != u64::from(NO_ARGUMENT) {
+        let n = read_user_str(at(s.buf.as_mut_ptr(), off), ASK, get(at(s.args.as_mut_ptr(), place & 7)));
+        marks = if n < 0 {
+            mark::FAULT
+        } else if n == ASK as i64 {
+            mark::CUT
+        } else {
+            0
+        };
+        len = if n <= 0 { 0 } else { n as u64 - 1 };
+        len = if len > ASK - 2 { ASK - 2 } else { len };
+    }
+    s.frame.record.text_lens[nth] = len as u16;
+    s.frame.record.text_marks[nth] = marks;
+    set(&mut s.off, off + len);
+}
+
+/// Where an argument of a call is ([`PLACES`]).
+#[inline(always)]
+fn place_of(call: &Call, which: u64) -> u64 {
+    get(&PLACES[usize::from(call.row)][(which & 7) as usize]).into()
+}

@@ -1,0 +1,47 @@
+//! `file`: a name or the attributes of a file were changed, or failed to be.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The payload of `file`. The variable part contains the directories at which the two paths start, as names, the two paths as
+/// passed, and a third text.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FileRecord {
+    /// The arguments of the call. [`Places`](crate::calls::Places) has the meaning of each.
+    pub args: [u64; 5],
+    /// The result: 0 or −errno.
+    pub ret: i32,
+    /// The effective user id: `cred->euid`.
+    pub euid: u32,
+    /// Which call: [`op`](crate::calls::file).
+    pub op: u8,
+    /// The table: one of [`abi`](super::open::abi).
+    pub abi: u8,
+    /// [`start`] of the paths.
+    pub starts: u8,
+    /// Bits of [`mark`](super::mark) of the directories, and of the texts.
+    pub dir_marks: [u8; 2],
+    pub text_marks: [u8; 3],
+    /// The lengths of the directories, and of the texts, in bytes.
+    pub dir_lens: [u16; 2],
+    pub text_lens: [u16; 3],
+    /// Not used; 0.
+    pub reserved: [u8; 6],
+}
+
+const _: () = assert!(size_of::<FileRecord>() == 72);
+
+/// Limit of a path in bytes, with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
+pub const PATH_MAX: u32 = 4096;
+/// Limit of the third text in bytes, with its NUL: `XATTR_NAME_MAX` and 1 (same file).
+pub const TEXT_MAX: u32 = 256;
+
+/// How the directories of the paths were found. Bits of [`FileRecord::starts`].
+pub mod start {
+    /// The first path is relative: its directory follows.
+    pub const PATH: u8 = 1;
+    /// The second path is relative.
+    pub const NEW_PATH: u8 = 2;
+    /// The call names the file by a descriptor. The first directory is that file.
+    pub const FILE: u8 = 4;
+}
