@@ -99,8 +99,9 @@ impl SelfTest {
             }
         }
         let slots = Slot::ALL.iter();
-        let came =
-            |program: &str| slots.clone().filter(|slot| slot.program() == program).all(|slot| seen.contains(slot));
+        // The one of io_uring makes no records.
+        let is_unseen = |slot: &Slot| *slot != Slot::FileUring && !seen.contains(slot);
+        let came = |program: &str| !slots.clone().any(|slot| slot.program() == program && is_unseen(slot));
         let mut programs: Vec<&str> =
             slots.clone().map(|slot| slot.program()).filter(|program| came(program)).collect();
         programs.dedup();
@@ -157,6 +158,7 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         // A call that does not return ends the process, not the test. The attach before may take longer.
         libc::alarm(2 * PATIENCE.as_secs() as u32);
         let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        libc::unlink(c"".as_ptr());
         for fd in 0..3 {
             libc::dup2(nothing, fd);
         }
