@@ -65,6 +65,18 @@ impl<'a> Payload<'a> for File<'a> {
         true
     }
 
+    fn goes_on(&self) -> bool {
+        false
+    }
+
+    fn is_needless(&self) -> bool {
+        match self.op() {
+            "mkdir" => self.record.ret == -libc::EEXIST,
+            "unlink" | "rmdir" => self.record.ret == -libc::ENOENT,
+            _ => false,
+        }
+    }
+
     fn cut(&self) -> bool {
         let marks = self.record.dir_marks.into_iter().chain(self.record.text_marks);
         marks.fold(0, |all, marks| all | marks) & mark::CUT != 0

@@ -128,6 +128,16 @@ pub trait Payload<'a>: Sized {
         false
     }
 
+    /// Whether a success shows that its program continues with its work. Programs that fail still remove files.
+    fn goes_on(&self) -> bool {
+        true
+    }
+
+    /// Whether a failure only shows that there is nothing to do: a directory exists already, a file is already removed.
+    fn is_needless(&self) -> bool {
+        false
+    }
+
     /// Whether a success is part of ordinary work, as the open of a file that exists.
     fn is_routine(&self) -> bool {
         false
@@ -355,6 +365,8 @@ answered_by_the_payload! {
     fn cut(&self) -> bool;
     fn is_alarm(&self) -> bool;
     pub fn ret(&self) -> Option<i32>;
+    pub(crate) fn goes_on(&self) -> bool;
+    pub(crate) fn is_needless(&self) -> bool;
     pub fn error(&self) -> i32;
     pub(crate) fn decisive(&self) -> Option<[&[u8]; 3]>;
     pub fn sought(&self) -> Option<&'a [u8]>;

@@ -320,7 +320,7 @@ impl Searches {
         let named = argument(path, &process.image.argv).is_some();
         // Nobody writes a setting that need not exist.
         let set = wanted.rights & WRITE != 0 && path.starts_with(b"/proc/");
-        let optional = !failure.real && !named && !set && is_optional(path);
+        let optional = !failure.real && !named && !set && (is_optional(path) || body.is_needless());
         let (kind, time) = (seen.event.kind(), seen.event.header.time);
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
@@ -365,7 +365,8 @@ impl Searches {
 
     fn succeeded(&mut self, seen: &EventContext<'_>, process: &Process) {
         let (key, kind) = (process.key, seen.event.kind());
-        if !seen.event.body.sought().is_some_and(is_optional) {
+        let goes_on = seen.event.body.goes_on();
+        if goes_on && !seen.event.body.sought().is_some_and(is_optional) {
             self.exits.went_on(key, seen.event.header.time, &mut self.answered);
         }
         if let (Kind::Exec, Some(parent)) = (kind, process.parent) {
@@ -390,6 +391,9 @@ impl Searches {
             self.all -= waiting.answer(key, AFTERWARDS, &mut self.answered, |miss, others| {
                 miss.is_answered(kind, &found, others, now) || alternative && others == 0
             });
+        }
+        if !goes_on {
+            return;
         }
         waiting.successes = waiting.successes.saturating_add(1);
         // After an exec another program runs.
@@ -466,6 +470,10 @@ impl Searches {
             // A walk of PATH continues after a file that it may not execute.
             let refused = |miss: &&Miss| miss.wanted.name == last.wanted.name && miss.failure.err == "EACCES";
             last = misses.iter().rfind(refused).unwrap_or(last);
+        }
+        if last.kind == Kind::Open && last.wanted.rights == PATH {
+            // It asked whether something is there, after a change failed.
+            last = misses.iter().rfind(|miss| uncommon(miss) && miss.kind == Kind::File).unwrap_or(last);
         }
         let went_on = waiting.others(last) > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
         let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;
