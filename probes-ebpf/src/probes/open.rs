@@ -10,7 +10,7 @@ use crate::read::{any, at, get, has, konst, ld, opaque, read_user_str, set, zero
 use crate::task::Who;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, PATH_MAX, via};
+use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, PATH_MAX, STARTS, via};
 use tracetui_shared::record::{mark, stack};
 
 /// Highest offset in the buffer at which a name may start.
@@ -60,6 +60,9 @@ pub fn ended(call: &Call) {
     record.euid = ld(who.cred, field::CredEuid);
     record.has_euid = 1;
     let path = request(s, call);
+    if call.ret < 0 && path != 0 && is_relative(s, path) {
+        s.frame.record.how_marks |= STARTS;
+    }
     let (end, _) = resolved::<0>(s, call.task, |reach| reach == Reach::Here);
     let path_len = as_asked(s, end, path);
     send(s, &event, end, path_len);
@@ -122,10 +125,18 @@ fn request(s: &mut OpenScratch, call: &Call) -> u64 {
     }
 }
 
-/// Puts the names of the opened file into the buffer from `START` on, or those of the caller's root if nothing was
-/// opened. Returns the offset at which they end, at most [`MASK`], and the dentry of the opened file, 0 if there is
-/// none. The result of the call is in the record; `reach` says whether the file is in that place. It may be in neither:
-/// in the table of a process that is not the current one.
+/// Whether a path that was passed is relative, or cannot be read.
+#[inline(always)]
+fn is_relative(s: &mut OpenScratch, path: u64) -> bool {
+    let first = s.how.as_mut_ptr().cast::<u8>();
+    read_passed::<1>(first, 1, path);
+    get(first) != b'/'
+}
+
+/// Puts the names of the opened file into the buffer from `START` on. If nothing was opened, those of the directory at
+/// which the path starts ([`STARTS`]), or of the caller's root. Returns the offset at which they end, at most [`MASK`],
+/// and the dentry of the opened file, 0 if there is none. The result of the call is in the record; `reach` says whether
+/// the file is in that place. It may be in neither: in the table of a process that is not the current one.
 ///
 /// What is tested more than once is read from memory each time: the verifier then need not follow the two answers
 /// separately up to the end.
@@ -133,11 +144,13 @@ fn request(s: &mut OpenScratch, call: &Call) -> u64 {
 pub fn resolved<const START: u64>(s: &mut OpenScratch, task: u64, reach: impl Fn(Reach) -> bool) -> (u64, u64) {
     let ret = &raw const s.frame.record.ret;
     let is_open = || get(ret) >= 0;
+    let how = &raw const s.frame.record.how_marks;
+    let is_start = || get(how) & STARTS != 0;
     let fs: u64 = ld(task, field::TaskFs);
     let (root, top) = (path::root_of(fs), path::top_of(task));
     s.frame.record.names_len = 0;
     zero(&mut s.frame.record.file);
-    s.frame.record.root_off = if is_open() || root.dentry == 0 { u16::MAX } else { 0 };
+    s.frame.record.root_off = if is_open() || is_start() || root.dentry == 0 { u16::MAX } else { 0 };
     set(&mut s.frame.record.names_marks, 0);
     let from = if is_open() {
         if reach(Reach::Here) {
@@ -147,12 +160,17 @@ pub fn resolved<const START: u64>(s: &mut OpenScratch, task: u64, reach: impl Fn
             set(&mut s.frame.record.names_marks, if direct { mark::NOT_COLLECTED } else { mark::RACED });
             Place::NONE
         }
+    } else if is_start() {
+        start_of(s, task)
     } else if path::is_top(top, root) {
         Place::NONE
     } else {
         root
     };
     if from.dentry == 0 {
+        if is_start() {
+            set(&mut s.frame.record.names_marks, mark::NOT_COLLECTED);
+        }
         return (START, 0);
     }
     if konst!(Identities) != 0 && is_open() {
@@ -164,7 +182,7 @@ pub fn resolved<const START: u64>(s: &mut OpenScratch, task: u64, reach: impl Fn
     s.frame.record.root_off = match names.root {
         Some(at) => (at - START) as u16,
         // The walk did not meet the root. If nothing is above the root, it is at the end of every path.
-        None if is_open() && path::is_top(top, root) => (names.end - START) as u16,
+        None if (is_open() || is_start()) && path::is_top(top, root) => (names.end - START) as u16,
         None => u16::MAX,
     };
     set(&mut s.frame.record.names_marks, get(&s.frame.record.names_marks) | names.marks);
@@ -234,14 +252,20 @@ fn opened(s: &mut OpenScratch, task: u64, fd: i64) -> Place {
 /// Whether a file is directly in the directory at which a relative path starts.
 #[inline(always)]
 fn is_near(s: &mut OpenScratch, task: u64, dentry: u64) -> bool {
-    let dirfd = s.frame.record.dirfd;
-    let start = if dirfd == AT_FDCWD {
+    let start = start_of(s, task);
+    let parent: u64 = any(dentry, field::DentryParent);
+    parent != 0 && parent == start.dentry
+}
+
+/// The directory at which a relative path starts.
+#[inline(always)]
+fn start_of(s: &mut OpenScratch, task: u64) -> Place {
+    let dirfd = get(&s.frame.record.dirfd);
+    if dirfd == AT_FDCWD {
         path::cwd_of(ld(task, field::TaskFs))
     } else {
         files::view_file(files::file_at(task, u64::from(dirfd as u32)), &mut s.walk).path
-    };
-    let parent: u64 = any(dentry, field::DentryParent);
-    parent != 0 && parent == start.dentry
+    }
 }
 
 /// Appends the path as passed, without its NUL. Returns its length in bytes.

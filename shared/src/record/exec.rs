@@ -16,6 +16,11 @@ pub const ARGV_CHUNK: u32 = 16 << 10;
 /// the event, so arguments or long paths are cut.
 pub const NO_ROOM: u8 = 16;
 
+/// A bit of `filename_marks` of a failed exec: the path starts at a descriptor, whose number is in the file name
+/// (`/dev/fd/N/PATH`). The names of `exe` are those of its directory. If the descriptor is not open, they have
+/// [`super::mark::NOT_COLLECTED`].
+pub const BELOW: u8 = 128;
+
 /// Bits of [`ExecChunk::marks`]: the bytes are of the environment, and they are its last ones.
 pub const ENVIRONMENT: u32 = 32;
 pub const LAST: u32 = 64;
@@ -48,7 +53,7 @@ pub struct ExecRecord {
     pub filename_len: u16,
     /// Bytes of `bprm->interp`, without NUL; 0 if it equals the filename (no script).
     pub interp_len: u16,
-    /// Bytes of the names of `mm->exe_file`.
+    /// Bytes of the names of `mm->exe_file`, or of a directory ([`BELOW`]).
     pub exe_len: u16,
     /// Bytes of the names of `fs->pwd`.
     pub cwd_len: u16,
@@ -58,7 +63,7 @@ pub struct ExecRecord {
     pub cwd_marks: u8,
     /// Bits of [`super::mark`] for `argv`, and [`NO_ROOM`].
     pub argv_marks: u8,
-    /// Bits of [`super::mark`] for `filename`. `NOT_COLLECTED` means that `interp` is not known.
+    /// Bits of [`super::mark`] for `filename`, and [`BELOW`]. `NOT_COLLECTED` means that `interp` is not known.
     pub filename_marks: u8,
     /// Bytes of the [`Stdio`]s: those of [`STDIO`], or 0.
     pub stdio_len: u16,

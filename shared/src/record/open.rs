@@ -81,9 +81,13 @@ pub const CREATED: u8 = 1;
 /// the call was not asked to create one.
 pub const EXISTED: u8 = 2;
 
-/// Fixed part of `open`. The variable parts are: names of the opened file, or of the caller's root if no file was
-/// opened; then the path as passed. The names of an opened file from `root_off` on lead from the caller's root to the
-/// root of its mount namespace.
+/// A bit of `how_marks`: nothing was opened, and the names are those of the directory at which the relative path starts.
+/// If its descriptor is not open, they have [`super::mark::NOT_COLLECTED`].
+pub const STARTS: u8 = 4;
+
+/// Fixed part of `open`. The variable parts are: names of the opened file, then the path as passed. If no file was opened,
+/// the names are those of the directory at which the path starts ([`STARTS`]), or of the caller's root. The names from
+/// `root_off` on lead from the caller's root to the root of its mount namespace.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct OpenRecord {
@@ -97,7 +101,7 @@ pub struct OpenRecord {
     pub resolve: u64,
     /// The mode of a new file as passed.
     pub mode: u32,
-    /// Bytes of the names of the opened file.
+    /// Bytes of the names.
     pub names_len: u16,
     /// Offset in bytes in the names at which the caller's root was met; `u16::MAX` if it was not met.
     pub root_off: u16,
@@ -111,7 +115,7 @@ pub struct OpenRecord {
     pub names_marks: u8,
     /// Bits of [`super::mark`] for the path as passed.
     pub path_marks: u8,
-    /// Bits of [`super::mark`] for `how` (openat2), [`NEAR`], [`UNKNOWN`], [`CREATED`] and [`EXISTED`].
+    /// Bits of [`super::mark`] for `how` (openat2), [`NEAR`], [`UNKNOWN`], [`CREATED`], [`EXISTED`] and [`STARTS`].
     pub how_marks: u8,
     /// Bits of [`uring`].
     pub uring: u8,

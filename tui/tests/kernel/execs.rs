@@ -2,7 +2,7 @@
 //! directory and the error.
 
 use crate::arch;
-use crate::cases::{Case, Told, check, check_callers, compare, event, none, with};
+use crate::cases::{Case, Told, absent, check, check_callers, compare, event, none, with};
 use crate::narrow::{Narrow, nr};
 use crate::stdio::wait_for;
 use crate::sys::{self, Actor, NOBODY, Pages, c, fork};
@@ -248,7 +248,7 @@ fn four_errors(dir: &Dir) -> Told {
         let args = ["first", "", "the third one"];
         let ret = execve(path, Argv::new(&args).at());
         assert_eq!(ret, -i64::from(errno), "{path}");
-        with(failed(ret, path, &args), json!({"cwd": dir.path(), "err": err}))
+        with(failed(ret, path, &args), json!({"cwd": dir.path(), "dir": null, "err": err}))
     });
     Ok(told.to_vec())
 }
@@ -256,18 +256,36 @@ fn four_errors(dir: &Dir) -> Told {
 fn failed_at_descriptors(dir: &Dir) -> Told {
     let (place, plain) = (File::open(dir.path()).expect("a directory"), File::open(dir.file("plain")).expect("a file"));
     let (place, plain) = (place.as_raw_fd(), plain.as_raw_fd());
+    let (here, gone) = (dir.dir("here"), dir.dir("gone"));
+    std::env::set_current_dir(&here).expect("a directory");
+    let at = |path: &str| json!({"dir": path, "dir_why": absent(), "cwd": here});
+    let nowhere = json!({"dir": null, "dir_why": absent()});
+    let closed = json!({"dir": null, "dir_why": "vanished"});
+    let below = dir.path().to_str().expect("text");
     let calls = [
-        (place, "plain", 0, format!("/dev/fd/{place}/plain")),
-        (plain, "", libc::AT_EMPTY_PATH as u64, format!("/dev/fd/{plain}")),
-        (place, "/nowhere/absolute", 0, "/nowhere/absolute".to_owned()),
-        (libc::AT_FDCWD, "nowhere/relative", 0, "nowhere/relative".to_owned()),
-        (-7, "plain", 0, "/dev/fd/-7/plain".to_owned()),
-        (1_234_567, "plain", 0, "/dev/fd/1234567/plain".to_owned()),
+        (place, "plain", 0, format!("/dev/fd/{place}/plain"), at(below)),
+        (plain, "", libc::AT_EMPTY_PATH as u64, format!("/dev/fd/{plain}"), at(&dir.at("plain"))),
+        (place, "/nowhere/absolute", 0, "/nowhere/absolute".to_owned(), nowhere.clone()),
+        (libc::AT_FDCWD, "/dev/fd/0/plain", 0, "/dev/fd/0/plain".to_owned(), nowhere),
+        (libc::AT_FDCWD, "nowhere/relative", 0, "nowhere/relative".to_owned(), at(&here)),
+        (-7, "plain", 0, "/dev/fd/-7/plain".to_owned(), closed.clone()),
+        (1_234_567, "plain", 0, "/dev/fd/1234567/plain".to_owned(), closed),
     ];
-    let told = calls.map(|(dirfd, path, flags, filename)| {
-        failed(execveat(dirfd, path, Argv::new(&["at"]).at(), flags), &filename, &["at"])
-    });
-    Ok(told.to_vec())
+    let call = |dirfd, path, flags, filename: &str, more| {
+        with(failed(execveat(dirfd, path, Argv::new(&["at"]).at(), flags), filename, &["at"]), more)
+    };
+    let mut told = calls.map(|(dirfd, path, flags, filename, more)| call(dirfd, path, flags, &filename, more)).to_vec();
+    // The descriptor is another directory after the call, and the working directory is deleted.
+    let held = File::open(&here).expect("a directory");
+    let name = format!("/dev/fd/{}/moves on", held.as_raw_fd());
+    told.push(call(held.as_raw_fd(), "moves on", 0, &name, at(&here)));
+    drop(held);
+    let _other = File::open(&gone).expect("a directory");
+    std::env::set_current_dir(&gone).expect("a directory");
+    fs::remove_dir(&gone).expect("an empty directory");
+    let deleted = json!({"dir": gone, "cwd": gone, "cwd_deleted": true});
+    told.push(call(libc::AT_FDCWD, "deleted", 0, "deleted", deleted));
+    Ok(told)
 }
 
 fn many_and_long_arguments(_: &Dir) -> Told {

@@ -46,6 +46,7 @@ const PATHS: &[Case] = &[
     ("unnamed", unnamed),
     ("descriptors", descriptors_beyond_the_first_table),
     ("moved", directories_that_move_or_go),
+    ("starts", where_relative_paths_start),
     ("created", created),
     ("effective user", |dir| {
         let path = dir.file("file");
@@ -65,6 +66,7 @@ const VIEWS: &[Case] = &[
     ("in detached", file_of_a_detached_mount),
     ("detached root", root_outside_of_the_mount_namespace),
     ("outside of root", file_outside_of_the_root),
+    ("starts in views", where_relative_paths_start_in_other_views),
     ("by handle", by_handle),
     ("identity", files_have_the_identity_of_stat),
 ];
@@ -81,6 +83,16 @@ const PASSED: &[Case] = &[
         Ok(vec![with(failed(&path, ret, "EFAULT", libc::EFAULT), Value::Object(unread.collect()))])
     }),
     ("taken how", openat2_that_takes_its_arguments_away),
+    ("in root", |dir| {
+        let (place, base) = (dir.path(), File::open(dir.path()).expect("a directory"));
+        let how = |resolve| [0, 0, resolve];
+        let ask = |path: &str, resolve| sys::openat2(base.as_raw_fd(), &c(path), how(resolve));
+        let (absolute, relative) = (ask("/none", libc::RESOLVE_IN_ROOT), ask("none", libc::RESOLVE_IN_ROOT));
+        Ok(vec![
+            with(missing("/none", absolute), json!({"dir": null, "dir_why": "not_collected", "abs_path": null})),
+            with(missing("none", relative), starts_at(place.to_str().expect("text"), "none")),
+        ])
+    }),
 ];
 
 const CALLERS: &[Case] = &[
@@ -139,6 +151,21 @@ fn failed(path: &str, ret: i64, err: &str, errno: i32) -> Value {
     open(path, ret, json!({"err": err}))
 }
 
+fn missing(path: &str, ret: i64) -> Value {
+    failed(path, ret, "ENOENT", libc::ENOENT)
+}
+
+/// The fields of a failed open: where its path starts, and the whole path.
+fn starts_at(place: &str, path: &str) -> Value {
+    let place = place.trim_end_matches('/');
+    json!({"dir": if place.is_empty() { "/" } else { place }, "dir_why": absent(), "abs_path": format!("{place}/{path}")})
+}
+
+/// An open relative to the working directory, which fails.
+fn misses(place: &str, path: &str) -> Value {
+    with(missing(path, sys::open_path(path)), starts_at(place, path))
+}
+
 /// A successful open whose file is not below the root of the mount namespace.
 fn unreachable(path: &str, ret: i64) -> Value {
     assert!(ret >= 0, "{path}: {ret}");
@@ -165,7 +192,7 @@ fn symbolic_links(dir: &Dir) -> Told {
     let nofollow = open_with(libc::O_NOFOLLOW);
     let itself = open_with(libc::O_PATH | libc::O_NOFOLLOW);
     Ok(vec![
-        with(failed(&link, nofollow, "ELOOP", libc::ELOOP), json!({"abs_path": null})),
+        with(failed(&link, nofollow, "ELOOP", libc::ELOOP), json!({"abs_path": link})),
         with(opened(&link, itself, &link), json!({"flags": "O_RDONLY|O_NOFOLLOW|O_PATH"})),
         reads(&link, &target),
         failed(&looped, sys::open_path(&looped), "ELOOP", libc::ELOOP),
@@ -253,7 +280,69 @@ fn directories_that_move_or_go(dir: &Dir) -> Told {
     std::fs::remove_dir(&gone).expect("an empty directory");
     let here = with(reads(".", &gone), json!({"deleted": true}));
     let nothing = "nothing is made here";
-    Ok(vec![moved, here, failed(nothing, sys::open_path(nothing), "ENOENT", libc::ENOENT)])
+    Ok(vec![moved, here, with(misses(&gone, nothing), json!({"deleted": true}))])
+}
+
+/// What happens after a call does not change where its path started.
+fn where_relative_paths_start(dir: &Dir) -> Told {
+    let places = ["first", "second", "third"].map(|name| dir.dir(name));
+    let [first, second, third] = places.each_ref().map(String::as_str);
+    let (file, other) = (dir.file("file"), dir.file("other"));
+    let base = |path: &str| File::open(path).expect("it is there");
+    let below = |base: &File, path: &str| sys::openat(base.as_raw_fd(), &c(path), libc::O_RDONLY, 0);
+    chdir(first);
+    let in_first = misses(first, "in/first");
+    chdir(second);
+    let up = misses(second, "../none");
+    let held = base(first);
+    let number = held.as_raw_fd();
+    let by_first = with(missing("none", below(&held, "none")), starts_at(first, "none"));
+    drop(held);
+    let held = base(third);
+    assert_eq!(held.as_raw_fd(), number, "the next file has the same number");
+    let by_third = with(missing("none", below(&held, "none")), starts_at(third, "none"));
+    let closed = sys::openat(number + 900, &c("none"), libc::O_RDONLY, 0);
+    let gone = json!({"dir": null, "dir_why": "vanished", "abs_path": null, "abs_path_why": "vanished"});
+    let by_file = failed("none", below(&base(&file), "none"), "ENOTDIR", libc::ENOTDIR);
+    let absolute = missing("/nowhere/at all", sys::open_path("/nowhere/at all"));
+    let none = json!({"dir": null, "dir_why": absent(), "abs_path": "/nowhere/at all"});
+    chdir("/");
+    Ok(vec![
+        in_first,
+        up,
+        by_first,
+        by_third,
+        with(failed("none", closed, "EBADF", libc::EBADF), gone),
+        with(by_file, starts_at(&file, "none")),
+        with(absolute, none),
+        misses("/", "is missing"),
+        with(missing("", sys::open_path("")), json!({"dir": "/", "abs_path": null, "abs_path_why": "failed"})),
+        with(reads(&other, &other), json!({"dir": null, "dir_why": absent()})),
+    ])
+}
+
+/// In a bind mount of another mount namespace, and in a root of its own.
+fn where_relative_paths_start_in_other_views(dir: &Dir) -> Told {
+    let [source, bound, jail, inner] = ["source", "bound", "jail", "jail/inner"].map(|name| dir.dir(name));
+    sys::own_mounts();
+    sys::mount(&source, &bound, "none", libc::MS_BIND);
+    chdir(&bound);
+    let in_bound = misses(&bound, "none");
+    let outside = File::open(&source).expect("a directory");
+    let detached = open_tree(&source, OPEN_TREE_CLONE);
+    let by_detached = missing("none", sys::openat(detached, &c("none"), libc::O_RDONLY, 0));
+    chroot(&jail).expect("root");
+    chdir("/inner");
+    let in_jail = with(misses(&inner, "none"), json!({"root": jail}));
+    let below_root = with(missing("/none", sys::open_path("/none")), json!({"abs_path": format!("{jail}/none")}));
+    let by_outside = sys::openat(outside.as_raw_fd(), &c("none"), libc::O_RDONLY, 0);
+    Ok(vec![
+        in_bound,
+        with(by_detached, json!({"dir": null, "dir_why": "unreachable", "abs_path_why": "unreachable"})),
+        in_jail,
+        with(below_root, json!({"dir": null, "dir_why": absent(), "root": jail})),
+        with(missing("none", by_outside), starts_at(&source, "none")),
+    ])
 }
 
 fn created(dir: &Dir) -> Told {
@@ -308,7 +397,7 @@ fn changed_root(dir: &Dir) -> Told {
     chroot_to(File::open(&root).expect("a directory").as_raw_fd());
     let told = [reads("/etc/file", &inside), reads("etc/../../../etc/file", &inside), {
         let ret = sys::open_path("/nowhere");
-        open("/nowhere", ret, json!({"abs_path": null}))
+        open("/nowhere", ret, json!({"abs_path": format!("{root}/nowhere")}))
     }];
     Ok(told.map(|event| with(event, json!({"root": root}))).to_vec())
 }
@@ -551,11 +640,10 @@ fn narrow_callers(dir: &Dir) -> Told {
         ("openat2", &there, "O_RDWR|O_CLOEXEC", json!({"resolve": libc::RESOLVE_NO_SYMLINKS})),
     ];
     let told = told.into_iter().zip(caller.rets).map(|((via, path, flags, more), ret)| {
-        let found = (path != "/nowhere/32").then_some(path);
-        assert_eq!(ret >= 0, found.is_some(), "{path}: {ret}");
+        assert_eq!(ret >= 0, path != "/nowhere/32", "{path}: {ret}");
         let all = json!({
             "pid": caller.pid, "abi": arch::NARROW_ABI, "via": via, "flags": flags, "dirfd": libc::AT_FDCWD, "mode": null,
-            "resolve": null, "abs_path": found,
+            "resolve": null, "abs_path": path, "dir": null,
         });
         with(with(open(path, ret, json!({})), all), more)
     });

@@ -7,6 +7,7 @@ use super::open::File;
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::session::{LOGIN_UID, SESSION, TTY};
+use super::start::{DIR, directory};
 use super::stdio::{Descriptor, Others};
 use super::{Body, Compared, Components, EventContext, Payload, Sections, exec, session, split, stdio};
 use crate::environment::EnvChange;
@@ -14,7 +15,7 @@ use crate::frame::FrameRef;
 use crate::text::paint::Look;
 use crate::text::shell;
 use std::mem::offset_of;
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM, STDIO};
+use tracetui_shared::record::exec::{BELOW, ExecChunk, ExecRecord, NO_ROOM, STDIO};
 use tracetui_shared::record::mark;
 use zerocopy::IntoBytes;
 
@@ -26,6 +27,8 @@ pub struct Exec<'a> {
     /// The interpreter; empty if not a script.
     pub interp: &'a [u8],
     pub exe: Components<'a>,
+    /// Of a failed exec: the directory of the descriptor at which its path starts.
+    pub below: Option<Components<'a>>,
     pub cwd: Components<'a>,
     /// The records of stdin, stdout and stderr, and the names of their files.
     pub(super) stdio: [&'a [u8]; 2],
@@ -47,6 +50,8 @@ impl<'a> Payload<'a> for Exec<'a> {
         let filename = parts.next(record.filename_len.into())?;
         let interp = parts.next(record.interp_len.into())?;
         let exe = Components::new(parts.next(record.exe_len.into())?, record.exe_marks);
+        let below = (record.filename_marks & BELOW != 0).then_some(exe);
+        let exe = if below.is_some() { Components::new(&[], 0) } else { exe };
         let cwd = Components::new(parts.next(record.cwd_len.into())?, record.cwd_marks);
         let stdio = [stdio, parts.next(stdio::names_len(stdio))?];
         let fds = Others(parts.next(record.fds_len as usize)?);
@@ -59,7 +64,7 @@ impl<'a> Payload<'a> for Exec<'a> {
                 (argv, Some(env))
             }
         };
-        Some(Exec { record, filename, interp, exe, cwd, stdio, fds, argv, env })
+        Some(Exec { record, filename, interp, exe, below, cwd, stdio, fds, argv, env })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {
@@ -82,7 +87,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         parts.next(record.stdio_len.into())?;
         let filename = short(with.of(parts.next(record.filename_len.into())?));
         let interp = short(with.of(parts.next(record.interp_len.into())?));
-        let exe = with.names_in(parts.next(record.exe_len.into())?, exec.exe);
+        let exe = with.names_in(parts.next(record.exe_len.into())?, exec.below.unwrap_or(exec.exe));
         let cwd = with.names_in(parts.next(record.cwd_len.into())?, exec.cwd);
         let (stdio, files) = stdio::redacted(exec.stdio, with);
         let fds = exec.fds.redacted(with);
@@ -129,6 +134,16 @@ impl<'a> Payload<'a> for Exec<'a> {
 
     fn cwd(&self) -> Option<&Components<'a>> {
         Some(&self.cwd)
+    }
+
+    fn dir(&self) -> Value<'a> {
+        match self.below {
+            _ if self.record.ret >= 0 => Value::Null,
+            _ if self.record.filename_marks & mark::FAULT != 0 => Value::Unknown(Why::Fault),
+            Some(below) => directory(below),
+            None if self.filename.starts_with(b"/") => Value::Null,
+            None => directory(self.cwd),
+        }
     }
 
     /// Whether arguments or the end of the file name are missing, or any text that did not fit into the ring.
@@ -219,7 +234,7 @@ impl Exec<'_> {
     }
 }
 
-fn names_value(names: Components<'_>, len: u16, failed: bool) -> Value<'_> {
+fn names_value(names: Components<'_>, len: usize, failed: bool) -> Value<'_> {
     match names.absent() {
         Some(why) => Value::Unknown(why),
         None if failed && len == 0 => Value::Unknown(Why::Failed),
@@ -238,15 +253,19 @@ pub(crate) const FIELDS: &[Field] = &[
     })
     .with(props::LEAF | props::LACKS | props::BYTES),
     Field::new("exe", Shape::Text, "The absolute path of the executed file: mm->exe_file.", |s| {
-        exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
+        exec(s, |e| names_value(e.exe, e.exe.bytes.len(), e.record.ret < 0))
     })
     .with(props::PROGRAM | props::LEAF | props::LACKS | props::BYTES),
+    DIR,
     FS_PATH,
     FS,
     FILE,
-    Field::new("exe_deleted", Shape::Bool, "Whether this file was deleted: dentry.d_hash.pprev is null.", |s| {
-        exec(s, |e| Value::Bool(e.exe.deleted()))
-    }),
+    Field::new(
+        "exe_deleted",
+        Shape::Bool,
+        "Whether the executed file, or the directory of a descriptor in `dir`, was deleted: dentry.d_hash.pprev is null.",
+        |s| exec(s, |e| Value::Bool(e.below.unwrap_or(e.exe).deleted())),
+    ),
     Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null for other files.", |s| {
         exec(s, |e| match e.interp {
             [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
@@ -279,7 +298,7 @@ pub(crate) const FIELDS: &[Field] = &[
     .with(props::LACKS),
     Field::new("cut", Shape::Bool, "Whether argv or filename is truncated.", |s| exec(s, |e| Value::Bool(e.cut()))),
     Field::new("cwd", Shape::Text, "The working directory: fs->pwd.", |s| {
-        exec(s, |e| names_value(e.cwd, e.record.cwd_len, false))
+        exec(s, |e| names_value(e.cwd, e.record.cwd_len.into(), false))
     })
     .with(props::PROGRAM | props::LACKS | props::BYTES),
     CWD_FS_PATH,

@@ -278,6 +278,8 @@ pub const O_EXCL: u64 = 0o200;
 pub const O_TMPFILE: u64 = 0o20200000;
 /// `O_PATH`, with which the access mode has no meaning.
 pub const O_PATH: u64 = 0o10000000;
+/// `RESOLVE_IN_ROOT` of openat2: an absolute path starts at the descriptor too.
+pub(super) const RESOLVE_IN_ROOT: u64 = 16;
 
 /// Appends the flags in C syntax, access mode first. Bits without a name are written in hex.
 pub fn open_flags(flags: u64, out: &mut Vec<u8>) {

@@ -7,18 +7,19 @@ use super::foreign_file::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::request::Request;
+use super::start::{DIR, directory};
 use super::{Compared, Components, EventContext, Payload, Sections, names, open};
 use crate::text::paint::Look;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, UNKNOWN, uring, via};
+use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, STARTS, UNKNOWN, uring, via};
 use zerocopy::IntoBytes;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Open<'a> {
     pub record: OpenRecord,
-    /// The opened file, or the caller's root if no file was opened.
+    /// The opened file. If no file was opened: the directory at which the path starts, or the caller's root.
     pub names: Components<'a>,
     pub path: &'a [u8],
 }
@@ -107,6 +108,18 @@ impl<'a> Payload<'a> for Open<'a> {
 
     fn found(&self) -> Option<&Components<'a>> {
         (self.record.ret >= 0).then_some(&self.names)
+    }
+
+    fn dir(&self) -> Value<'a> {
+        let OpenRecord { ret, via, resolve, path_marks, how_marks, .. } = self.record;
+        let in_root = resolve & names::RESOLVE_IN_ROOT != 0;
+        match path_marks {
+            _ if ret >= 0 || via == via::OPEN_BY_HANDLE_AT => Value::Null,
+            m if m & mark::FAULT != 0 => Value::Unknown(Why::Fault),
+            _ if self.path.starts_with(b"/") && !in_root => Value::Null,
+            _ if how_marks & STARTS == 0 => Value::Unknown(Why::NotCollected),
+            _ => directory(self.names),
+        }
     }
 
     fn cut(&self) -> bool {
@@ -276,6 +289,22 @@ impl<'a> Open<'a> {
         self.flags() & names::O_TMPFILE == names::O_TMPFILE
     }
 
+    /// The path as passed, after the directory at which it starts.
+    fn joined(&self) -> Value<'a> {
+        match (self.record.path_marks, self.dir()) {
+            (m, _) if m & mark::CUT != 0 => Value::Unknown(Why::Cut),
+            _ if self.is_unnamed() => Value::Unknown(Why::Failed),
+            (_, Value::Path(dir)) => Value::Joined(dir, self.path),
+            (_, Value::Null) if self.record.via != via::OPEN_BY_HANDLE_AT => match self.root() {
+                Some(root) => Value::Joined(root, self.path),
+                None if self.root_unknown() => Value::Unknown(self.names.absent().unwrap_or(Why::NotCollected)),
+                None => Value::Bytes(self.path),
+            },
+            (_, Value::Null) => Value::Unknown(Why::Failed),
+            (_, unknown) => unknown,
+        }
+    }
+
     /// The remark after the path of the opened file: that it is deleted, or that the call created it.
     pub fn remark(&self) -> Option<&'static str> {
         // A file of O_TMPFILE has no name: it is deleted, and always new.
@@ -333,21 +362,25 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "abs_path",
         Shape::Text,
-        "The path of the opened file, from the root of the caller's mount namespace: dentries and mounts of files->fdt->fd[ret]->f_path.",
+        "The path of the opened file, from the root of the caller's mount namespace: dentries and mounts of files->fdt->fd[ret]->f_path. If the call failed: `dir`, or the caller's root, and then `path`.",
         |s| {
             open(s, |o| match o.names.absent() {
-                _ if o.record.ret < 0 => Value::Unknown(Why::Failed),
+                _ if o.record.ret < 0 => o.joined(),
                 Some(why) => Value::Unknown(why),
                 None => Value::Path(o.names),
             })
         },
     ).with(props::LEAF | props::LACKS | props::BYTES),
+    DIR,
     FS_PATH,
     FS,
     FILE,
-    Field::new("deleted", Shape::Bool, "Whether the opened file was deleted: dentry.d_hash.pprev is null.", |s| {
-        open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted()))
-    }),
+    Field::new(
+        "deleted",
+        Shape::Bool,
+        "Whether the opened file, or `dir`, was deleted: dentry.d_hash.pprev is null.",
+        |s| open(s, |o| Value::Bool((o.record.ret >= 0 || matches!(o.dir(), Value::Path(_))) && o.names.deleted())),
+    ),
     Field::new(
         "created",
         Shape::Bool,

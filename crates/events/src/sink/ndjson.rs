@@ -390,7 +390,7 @@ mod tests {
     use tracetui_shared::id::{CgroupId, NsInum, Tgid};
     use tracetui_shared::record::exec::ExecRecord;
     use tracetui_shared::record::mark;
-    use tracetui_shared::record::open::OpenRecord;
+    use tracetui_shared::record::open::{OpenRecord, STARTS};
     use tracetui_shared::record::tcp::op;
     use zerocopy::IntoBytes as _;
 
@@ -461,12 +461,12 @@ mod tests {
         check_line(
             Kind::Open,
             &sample::opened(b"/usr/include/stdio.h"),
-            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","fs_path":null,"fs":null,"file":{"dev":"254:1","ino":131,"size":1024,"ctime":"2023-11-14T22:13:20.000000005Z"},"deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64","euid":null,"euid_why":"not_collected""#,
+            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","dir":null,"fs_path":null,"fs":null,"file":{"dev":"254:1","ino":131,"size":1024,"ctime":"2023-11-14T22:13:20.000000005Z"},"deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64","euid":null,"euid_why":"not_collected""#,
         );
         check_line(
             Kind::Exec,
             &sample::execed(b"cc\0-O2\0\0main.c\0"),
-            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","fs_path":null,"fs":null,"file":null,"file_why":"not_collected","exe_deleted":false,"interp":null,"script":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001,"stdin":null,"stdin_why":"not_collected","stdout":null,"stdout_why":"not_collected","stderr":null,"stderr_why":"not_collected","tty":null,"tty_why":"not_collected","session":null,"session_why":"not_collected","login_uid":null,"login_uid_why":"not_collected""#,
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","dir":null,"fs_path":null,"fs":null,"file":null,"file_why":"not_collected","exe_deleted":false,"interp":null,"script":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_fs_path":null,"cwd_fs":null,"cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001,"stdin":null,"stdin_why":"not_collected","stdout":null,"stdout_why":"not_collected","stderr":null,"stderr_why":"not_collected","tty":null,"tty_why":"not_collected","session":null,"session_why":"not_collected","login_uid":null,"login_uid_why":"not_collected""#,
         );
         check_line(
             Kind::Exit,
@@ -535,9 +535,17 @@ mod tests {
 
     #[test]
     fn what_is_not_known_says_why() {
-        let failed = object(Kind::Open, &payload::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"/nope"));
-        assert_eq!(failed["abs_path"], Json::Null);
-        assert_eq!((&failed["abs_path_why"], &failed["err"]), (&json!("failed"), &json!("ENOENT")));
+        let failed = |how_marks, names: &[u8], path: &[u8]| {
+            let record = OpenRecord { ret: -2, how_marks, ..OpenRecord::default() };
+            let object = object(Kind::Open, &payload::open(record, names, path));
+            assert_eq!(object["err"], json!("ENOENT"));
+            ["dir", "dir_why", "abs_path", "abs_path_why"].map(|key| object.get(key).cloned().unwrap_or_default())
+        };
+        let (null, why) = (Json::Null, json!("not_collected"));
+        assert_eq!(failed(0, b"", b"/nope"), [null.clone(), null.clone(), json!("/nope"), null.clone()]);
+        assert_eq!(failed(0, b"", b"nope"), [null.clone(), why.clone(), null.clone(), why]);
+        assert_eq!(failed(STARTS, b"b\0a\0", b"nope"), [json!("/a/b"), null.clone(), json!("/a/b/nope"), null.clone()]);
+        assert_eq!(failed(0, b"", b"")[2..], [null, json!("failed")]);
 
         let record = OpenRecord { ret: -14, path_marks: mark::FAULT, ..OpenRecord::default() };
         let unread = object(Kind::Open, &payload::open(record, b"", b""));

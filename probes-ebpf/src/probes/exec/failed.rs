@@ -7,6 +7,7 @@ use super::{
 use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::emit::Event;
+use crate::files;
 use crate::further::{self, further};
 use crate::maps::this_element;
 use crate::path::{self, Place};
@@ -16,7 +17,7 @@ use crate::task::Who;
 use tracetui_shared::calls::exec::EXECVEAT;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::exec::ARGV_FIRST;
+use tracetui_shared::record::exec::{ARGV_FIRST, BELOW};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::abi;
 
@@ -101,10 +102,22 @@ fn failed(call: &Call, asked: &Asked) {
     } else {
         asked_path(s, asked);
     }
-    let exe = if gone { exe_of(s, call.task) } else { Place::NONE };
+    let below = |s: &ExecScratch| get(&s.frame.record.exec.filename_marks) & BELOW != 0;
+    // A file that was not executed is not known. The directory of the descriptor takes the place of its names.
+    let exe = if gone {
+        exe_of(s, call.task)
+    } else if below(s) {
+        files::view_file(files::file_at(call.task, u64::from(asked.dirfd as u32)), &mut s.walk).path
+    } else {
+        Place::NONE
+    };
+    // Through memory, so that the verifier follows the walk once.
+    set(&mut s.files[0], exe.mnt);
+    set(&mut s.files[1], exe.dentry);
+    let exe = Place { mnt: get(&s.files[0]), dentry: get(&s.files[1]) };
     (s.frame.record.exec.exe_len, s.frame.record.exec.exe_marks) = names(s, exe, root, top);
-    if !gone {
-        s.frame.record.exec.exe_marks = 0;
+    if !gone && exe.dentry == 0 {
+        s.frame.record.exec.exe_marks = if below(s) { mark::NOT_COLLECTED } else { 0 };
     }
     (s.frame.record.exec.cwd_len, s.frame.record.exec.cwd_marks) = names(s, path::cwd_of(fs), root, top);
     let start = get(&s.off);
@@ -120,13 +133,14 @@ fn failed(call: &Call, asked: &Asked) {
 }
 
 /// Appends the path as the kernel names it ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)):
-/// `/dev/fd/N/PATH` if it starts at a descriptor.
+/// `/dev/fd/N/PATH` if it starts at a descriptor ([`BELOW`]).
 #[inline(always)]
 fn asked_path(s: &mut ExecScratch, asked: &Asked) {
     let word = (&raw mut s.word).cast::<u8>();
     read_passed::<1>(word, 1, asked.path);
     let first = get(word);
-    if asked.dirfd != AT_FDCWD && first != b'/' {
+    set(&mut s.below, if asked.dirfd != AT_FDCWD && first != b'/' { BELOW } else { 0 });
+    if get(&s.below) != 0 {
         store_word(s.buf.as_mut_ptr(), DEV_FD);
         set(&mut s.off, 8);
         decimal(s, asked.dirfd);
@@ -152,6 +166,7 @@ fn asked_path(s: &mut ExecScratch, asked: &Asked) {
     } else {
         len
     };
+    s.frame.record.exec.filename_marks |= get(&s.below);
     s.frame.record.exec.filename_len = (off + len) as u16;
     set(&mut s.off, off + len);
 }

@@ -87,6 +87,8 @@ pub struct ExecScratch {
     script: u64,
     /// For a failed exec: the address of the caller's `envp[]`.
     envp: u64,
+    /// Of a failed exec: [`BELOW`](tracetui_shared::record::exec::BELOW) if its path starts at a descriptor, else 0.
+    below: u8,
 }
 
 per_cpu! {
