@@ -54,7 +54,7 @@ fn at(call: libc::c_long, args: [u64; 5]) -> i64 {
 
 fn names(dir: &Dir) -> Told {
     let base = dir.path();
-    std::env::set_current_dir(&base).expect("a directory");
+    std::env::set_current_dir(base).expect("a directory");
     let [a, b, d, l, n] = ["a", "./b", "d", "l", "n"].map(c);
     made(&dir.at("a"));
     let p = |text: &std::ffi::CString| text.as_ptr() as u64;
@@ -250,7 +250,7 @@ fn mounts(dir: &Dir) -> Told {
     }
     let (place, source, kind) = (c(dir.at("place")), c("a source"), c("tmpfs"));
     let root = c("/");
-    let private = (libc::MS_REC | libc::MS_PRIVATE) as u64;
+    let private = libc::MS_REC | libc::MS_PRIVATE;
     let p = |text: &std::ffi::CString| text.as_ptr() as u64;
     let null = json!({"fstype_why": "fault", "target_why": "fault"});
     Ok(vec![

@@ -8,11 +8,11 @@ mod tcp;
 
 pub use tcp::FailedConnect;
 
-use crate::event::process::{Process, ProcessKey};
+use crate::event::describe::Value;
+use crate::event::process::ProcessKey;
 use crate::event::{Body, EventContext, names};
 use crate::text::without_codes;
 use memchr::memmem;
-use std::sync::Arc;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{PATH_MAX, UNKNOWN, uring, via};
@@ -163,20 +163,6 @@ impl FailedCall {
     }
 }
 
-/// The working directory, as far as the event shows it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Cwd {
-    /// Known: this path in the mount namespace.
-    AtEvent(Vec<u8>),
-    /// Probable: it was this one when the process started its program, and at the opens before and after the event. The answer
-    /// mentions this, because the process may have been elsewhere in between.
-    Around(Vec<u8>),
-    /// Uncertain: it was this one when the process started its program, but may have changed since, because `chdir` has no event.
-    /// It is shown, and no answer depends on it.
-    AtExec(Vec<u8>),
-    Unknown,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Who {
     pub key: ProcessKey,
@@ -216,9 +202,8 @@ pub struct Question {
     pub errno: i32,
     /// The caller's root; `None` if unknown. Only opens have it.
     pub root: Option<Vec<u8>>,
-    pub cwd: Cwd,
-    /// The directory of the descriptor at which the path starts, if the opens around the call show it.
-    pub below: Option<Vec<u8>>,
+    /// The directory at which a relative path started, in the mount namespace; `None` if unknown.
+    pub start: Option<Vec<u8>>,
     /// The effective user id, or the real one if the event lacks it; the effective group id for an exec, the real one for an open.
     pub ids: (u32, u32),
     /// The answer that the event proves. Used if the lookup finds nothing.
@@ -368,16 +353,12 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
     if proven.as_ref().is_some_and(|answer| answer.cause != Cause::ReadOnly) {
         return None;
     }
-    let at_exec = |process: Option<&Arc<Process>>| match process.map(|process| &process.image.cwd) {
-        Some(cwd) if !cwd.is_empty() => Cwd::AtExec(cwd.to_vec()),
-        _ => Cwd::Unknown,
-    };
     let written = |names: crate::event::Components<'_>| {
         let mut path = Vec::new();
         names.write(&mut path);
         path
     };
-    let (call, path, errno, root, cwd, ids) = match &seen.event.body {
+    let (call, path, errno, root, ids) = match &seen.event.body {
         Body::Open(open) => {
             let record = &open.record;
             let unread = record.path_marks & (mark::FAULT | mark::NOT_COLLECTED | mark::CUT) != 0
@@ -393,19 +374,21 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
             };
             let call = FailedCall::Open { flags: open.flags(), resolve: record.resolve, dirfd: record.dirfd };
             let ids = (open.euid().unwrap_or(header.uid.0), header.gid.0);
-            (call, open.path, record.ret.saturating_neg(), root, at_exec(seen.process), ids)
+            (call, open.path, record.ret.saturating_neg(), root, ids)
         }
         Body::Exec(exec) => {
             let record = &exec.record;
             if record.filename_marks & (mark::FAULT | mark::CUT) != 0 {
                 return None;
             }
-            let known = exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() && !exec.cwd.deleted();
-            let cwd = if known { Cwd::AtEvent(written(exec.cwd)) } else { Cwd::Unknown };
             let (call, path) = FailedCall::exec(exec.filename);
-            (call, path, record.ret.saturating_neg(), None, cwd, (record.euid, record.egid))
+            (call, path, record.ret.saturating_neg(), None, (record.euid, record.egid))
         }
         _ => return None,
+    };
+    let start = match seen.event.body.dir() {
+        Value::Path(dir) if !dir.deleted() => Some(written(dir)),
+        _ => None,
     };
     let mut next = seen.process.and_then(|process| process.parent);
     let ancestors = std::iter::from_fn(|| {
@@ -424,8 +407,7 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
         path: path.to_vec(),
         errno,
         root,
-        cwd,
-        below: None,
+        start,
         ids,
         proven,
         others: Vec::new(),

@@ -142,31 +142,20 @@ impl<'a> Walk<'a> {
         if path.starts_with(b"/") {
             return self.root();
         }
-        let dir = match dirfd {
-            AT_FDCWD => &self.subject.cwd,
-            _ => &self.question.below,
-        };
-        let node = match dir {
-            Some(dir) => {
-                // The process was in this directory, so the directories above it do not matter.
-                let mut node = self.root()?;
-                for name in dir.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-                    self.step()?;
-                    node = match node.child(name) {
-                        Ok(next) if next.is_dir() => next,
-                        Ok(next) if dirfd != AT_FDCWD => return not_at(dirfd, &next),
-                        _ => return unsure(&[b"its directory ", dir, b" no longer exists"]),
-                    };
-                }
-                node
-            }
-            None if dirfd != AT_FDCWD => return self.at_descriptor(dirfd, path),
-            None => {
-                let shown = subject::link(&self.subject.dir, "cwd").unwrap_or_default();
-                let shown = shown.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(shown);
-                self.of_process("cwd", shown)?
-            }
-        };
+        if path.is_empty() {
+            return self.at_descriptor(dirfd);
+        }
+        let Some(dir) = &self.question.start else { return unsure(&[b"its directory at the call is unknown"]) };
+        // The process was in this directory, so the directories above it do not matter.
+        let mut node = self.root()?;
+        for name in dir.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            self.step()?;
+            node = match node.child(name) {
+                Ok(next) if next.is_dir() => next,
+                Ok(next) if dirfd != AT_FDCWD => return not_at(dirfd, &next),
+                _ => return unsure(&[b"its directory ", dir, b" no longer exists"]),
+            };
+        }
         match node.links {
             0 => {
                 let text = [b"the working directory ", node.path.as_slice(), b" was deleted"].concat();
@@ -176,23 +165,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The directory of a descriptor that the process still holds, or its file if the path is empty. A program that fails to open files
-    /// often reuses the number for the next directory; one that fails to execute a file rarely does.
-    fn at_descriptor(&self, dirfd: i32, path: &[u8]) -> Walked<FileNode> {
+    /// The file of a descriptor that the process still holds, for an exec of it. Its program rarely reuses the number after that.
+    fn at_descriptor(&self, dirfd: i32) -> Walked<FileNode> {
         if !self.subject.own {
-            return unsure(&[b"the path is relative to a descriptor of an ended process"]);
-        }
-        if !matches!(self.question.call, FailedCall::Exec { .. }) {
-            return unsure(&[b"the path is relative to a descriptor, and its directory at the call is unknown"]);
+            return unsure(&[b"the file is that of a descriptor of an ended process"]);
         }
         let name = format!("fd/{dirfd}");
-        let Some(shown) = subject::link(&self.subject.dir, &name) else {
-            return unsure(&[b"the path is relative to a descriptor that was closed since"]);
-        };
-        let node = self.of_process(&name, shown)?;
-        match node.is_dir() || path.is_empty() {
-            true => Ok(node),
-            false => not_at(dirfd, &node),
+        match subject::link(&self.subject.dir, &name) {
+            Some(shown) => self.of_process(&name, shown),
+            None => unsure(&[b"the file is that of a descriptor that was closed since"]),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use tracetui_events::why::access::Credentials;
-use tracetui_events::why::{AT_FDCWD, Cwd, FailedCall, Question, Who};
+use tracetui_events::why::{AT_FDCWD, FailedCall, Question, Who};
 use tracetui_host::{decimal, procfs, read_bounded};
 
 /// The maximum number of bytes read from /proc/PID/status and from the maps of a user namespace.
@@ -17,8 +17,6 @@ pub(super) struct Subject {
     /// Whether the process is the caller.
     pub own: bool,
     pub credentials: Credentials,
-    /// The directory where a relative path starts, if not the one in /proc.
-    pub cwd: Option<Vec<u8>>,
     note: Option<Vec<u8>>,
 }
 
@@ -51,25 +49,13 @@ impl Subject {
         if question.root.as_ref().is_some_and(|at_event| Some(at_event) != root.as_ref()) {
             return Err(b"the process has changed its root directory".to_vec());
         }
-        // A path relative to a descriptor does not start at the working directory.
-        let relative = !question.path.starts_with(b"/") && question.call.dirfd() == AT_FDCWD;
-        let cwd = match &question.cwd {
-            Cwd::AtEvent(path) | Cwd::Around(path) if !own || link(&dir, "cwd").as_ref() != Some(path) => {
-                Some(path.clone())
-            }
-            _ => None,
-        };
-        if relative && !matches!(question.cwd, Cwd::AtEvent(_) | Cwd::Around(_)) {
-            // chdir(2) has no event, so neither the directory of the exec nor the current one proves anything.
-            let mut why = b"its directory at the call is unknown".to_vec();
-            if let Cwd::AtExec(path) = &question.cwd {
-                why.extend_from_slice(&[b" (it started in ", path.as_slice(), b")"].concat());
-            }
-            return Err(why);
+        let relative = !question.path.starts_with(b"/") && !question.path.is_empty();
+        if relative && question.start.is_none() {
+            return Err(b"its directory at the call is unknown".to_vec());
         }
         // Recorded directories are paths in the mount namespace.
-        if relative && cwd.is_some() && root.as_deref() != Some(b"/") {
-            return Err(b"its working directory cannot be resolved from its root".to_vec());
+        if relative && root.as_deref() != Some(b"/") {
+            return Err(b"its directory cannot be resolved from its root".to_vec());
         }
         let mut note = note(ancestor, question);
         let credentials = credentials(&dir, question).unwrap_or_else(|| {
@@ -79,7 +65,7 @@ impl Subject {
             }
             only_ids(question)
         });
-        Ok(Subject { credentials, dir, own, cwd, note })
+        Ok(Subject { credentials, dir, own, note })
     }
 
     /// The note on where the lookup took place.
@@ -90,27 +76,12 @@ impl Subject {
 
 fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
     let dirfd = question.call.dirfd();
-    let inferred = match &question.cwd {
-        _ if question.path.starts_with(b"/") => false,
-        _ if dirfd != AT_FDCWD => question.below.is_some(),
-        cwd => matches!(cwd, Cwd::Around(_)),
-    };
     let Some(ancestor) = ancestor else {
-        let held = dirfd != AT_FDCWD && !question.path.starts_with(b"/");
-        return match inferred {
-            true => Some(b"from the directory inferred from other opens".to_vec()),
-            false => held.then(|| format!("from descriptor {dirfd} as it is now").into_bytes()),
-        };
+        let held = dirfd != AT_FDCWD && question.path.is_empty();
+        return held.then(|| format!("from descriptor {dirfd} as it is now").into_bytes());
     };
-    let around = if inferred { b", in the directory inferred from other opens".as_slice() } else { b"" };
-    Some(
-        [
-            format!("process gone; looked up from the root of {} ", ancestor.key.tgid.0).as_bytes(),
-            &ancestor.comm,
-            around,
-        ]
-        .concat(),
-    )
+    let root = format!("process gone; looked up from the root of {} ", ancestor.key.tgid.0);
+    Some([root.as_bytes(), &ancestor.comm].concat())
 }
 
 /// The target of a link in a directory of /proc.

@@ -8,12 +8,13 @@ use std::fs;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::PathBuf;
 use tracetui_events::event::names::{O_CREAT, O_EXCL};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::synthetic::Scratch;
-use tracetui_events::why::{AT_FDCWD, Answer, Cause, Cwd, FailedCall, Question, SearchDir, Who, proven_by};
+use tracetui_events::why::{AT_FDCWD, Answer, Cause, FailedCall, Question, SearchDir, Who, proven_by};
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::procfs::Scanner;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
@@ -65,7 +66,7 @@ struct Case {
     /// Whether the lookup happens after the process ended.
     ended: bool,
     /// Whether other opens show where a relative path starts.
-    around: bool,
+    unknown: bool,
 }
 
 fn c(text: impl Into<Vec<u8>>) -> CString {
@@ -224,21 +225,19 @@ impl Child {
             path: path.as_bytes().to_vec(),
             errno: self.errno,
             root: (!is_exec).then(|| self.link("root")),
-            // The directory at the start of the program, before any chdir.
-            cwd: match is_exec {
-                true => Cwd::AtEvent(self.link("cwd")),
-                false if case.around => Cwd::Around(self.link("cwd")),
-                false => {
-                    let here = std::env::current_dir().expect("it is there");
-                    Cwd::AtExec(here.as_os_str().as_bytes().to_vec())
-                }
-            },
-            below: (case.around && dirfd != AT_FDCWD).then(|| self.link(&format!("fd/{dirfd}"))),
+            start: (!case.unknown).then(|| self.start(dirfd)).flatten(),
             ids: (id, id),
             proven: None,
             others: Vec::new(),
             places: 1,
         }
+    }
+
+    /// The directory at which a relative path starts.
+    fn start(&self, dirfd: i32) -> Option<Vec<u8>> {
+        let name = if dirfd == AT_FDCWD { "cwd".to_owned() } else { format!("fd/{dirfd}") };
+        let target = fs::read_link(format!("/proc/{}/{name}", self.pid)).ok()?.into_os_string().into_vec();
+        (!target.ends_with(b" (deleted)")).then_some(target)
     }
 
     fn last_descriptor(&self) -> i32 {
@@ -358,13 +357,13 @@ const W: i32 = libc::O_WRONLY;
 
 fn open(name: &'static str, path: impl Into<Vec<u8>>, flags: i32, cause: Cause, says: impl Into<String>) -> Case {
     let act = Act::Open(c(path), flags);
-    Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false, around: false }
+    Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false, unknown: false }
 }
 
 fn exec(name: &'static str, path: impl Into<Vec<u8>>, cause: Cause, says: impl Into<String>) -> Case {
     let path = c(path);
     let act = Act::Exec(path.clone(), vec![path]);
-    Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false, around: false }
+    Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false, unknown: false }
 }
 
 impl Case {
@@ -381,8 +380,8 @@ impl Case {
         self.after([Step::User(USER)])
     }
 
-    fn around(self) -> Case {
-        Case { around: true, ..self }
+    fn unknown(self) -> Case {
+        Case { unknown: true, ..self }
     }
 
     fn ended(self) -> Case {
@@ -505,36 +504,30 @@ fn opens(d: &Dir) -> Vec<Case> {
             .by_user(),
         open("relative", "stdoi.h", R, Missing, format!("no stdoi.h in {}", d.s("include")))
             .near("stdio.h")
-            .after([Step::Chdir(d.c("include"))])
-            .around(),
-        open("relative, and perhaps from another directory", "stdoi.h", R, Unknown, "is unknown (it started in /")
             .after([Step::Chdir(d.c("include"))]),
+        open("relative, and perhaps from another directory", "stdoi.h", R, Unknown, "is unknown")
+            .after([Step::Chdir(d.c("include"))])
+            .unknown(),
         open("relative, upwards", "../fil", R, Missing, format!("no fil in {}", d.s("")))
             .near("file")
-            .after([Step::Chdir(d.c("include"))])
-            .around(),
-        open("a deleted working directory", "x", R, Unknown, "is unknown (it started in /")
+            .after([Step::Chdir(d.c("include"))]),
+        open("a deleted working directory", "x", R, Unknown, "is unknown")
             .after([Step::Chdir(d.c("gone")), Step::Rmdir(d.c("gone"))]),
         Case {
             act: Act::At(d.c("include"), c("stdoi.h"), R),
-            ..open("relative to a descriptor", "x", R, Missing, format!("in {}", d.s("include")))
-                .near("stdio.h")
-                .around()
+            ..open("relative to a descriptor", "x", R, Missing, format!("in {}", d.s("include"))).near("stdio.h")
         },
         Case {
             act: Act::At(d.c("include"), c("stdoi.h"), R),
-            ..open("relative to a descriptor that ended", "x", R, Missing, "no stdoi.h in")
-                .near("stdio.h")
-                .around()
-                .ended()
+            ..open("relative to a descriptor that ended", "x", R, Missing, "no stdoi.h in").near("stdio.h").ended()
         },
         Case {
             act: Act::At(d.c("include"), c("stdoi.h"), R),
-            ..open("relative to a descriptor that may be another one", "x", R, Unknown, "relative to a descriptor")
+            ..open("relative to a descriptor that may be another one", "x", R, Unknown, "is unknown").unknown()
         },
         Case {
             act: Act::At(d.c("file"), c("x"), R),
-            ..open("relative to a file", "x", R, NotADirectory, "is not a directory").around()
+            ..open("relative to a file", "x", R, NotADirectory, "is not a directory")
         },
         open(
             "new in procfs",
@@ -580,10 +573,10 @@ fn opens(d: &Dir) -> Vec<Case> {
             .near("stdio.h")
             .ended(),
         // A similar name, and a file of this name, are only in the directory where the process started.
-        open("relative, and the process ended", "Cargo.tmol", R, Unknown, "is unknown (it started in /")
+        open("relative, and the process ended", "Cargo.tmol", R, Missing, "no Cargo.tmol in")
             .after([Step::Chdir(d.c("include"))])
             .ended(),
-        open("relative, found where it started", "Cargo.toml", R, Unknown, "is unknown (it started in /")
+        open("relative, found where it started", "Cargo.toml", R, Missing, "no Cargo.toml in")
             .after([Step::Chdir(d.c("include"))])
             .ended(),
         open("a mount that ended with the process", d.s("tmp/x"), R, Unknown, "ended").after(own("tmp", 0)).ended(),
@@ -654,7 +647,7 @@ fn execs(d: &Dir) -> Vec<Case> {
         },
         Case {
             act: Act::ExecAt(d.c("bin"), c("plian")),
-            ..exec("below a descriptor that ended", "x", Unknown, "ended process").ended()
+            ..exec("below a descriptor that ended", "x", Missing, "no plian in").near("plain").ended()
         },
         Case { act: Act::Exec(c("/bin/true"), vec![c(vec![b'x'; 200_000])]), ..long },
     ]
@@ -712,8 +705,7 @@ fn asked(process: Who, mnt_ns: NsInum, call: FailedCall, path: &[u8]) -> Questio
         path: path.to_vec(),
         errno: libc::ENOENT,
         root: None,
-        cwd: Cwd::Unknown,
-        below: None,
+        start: None,
         ids: (0, 0),
         proven: None,
         others: Vec::new(),

@@ -4,17 +4,13 @@ use crate::app::App;
 use crate::app::views::event_list::Listing;
 use crate::app::views::tree::{Seen, Tree};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::enrich::World;
 use tracetui_events::event::Body;
-use tracetui_events::limits;
-use tracetui_events::search::{Failure, LIBRARY, Searched, argument, base, found_later, missed, place, searched};
-use tracetui_events::store::{Id, Store, Stored};
-use tracetui_events::why::{self, AT_FDCWD, Answer, Cwd, Lookup};
+use tracetui_events::search::{Failure, LIBRARY, Searched, argument, found_later, missed, place, searched};
+use tracetui_events::store::{Id, Store};
+use tracetui_events::why::{self, Answer, Lookup};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::mark;
-use tracetui_shared::record::open::UNKNOWN;
 
 /// The number of answers kept. The oldest is dropped, and looked up again on demand.
 const ANSWERS: usize = 64;
@@ -66,20 +62,11 @@ impl Reasons {
         }
         let Some(stored) = store.get(id).filter(|stored| stored.failed) else { return };
         let Some(mut lookup) = stored.with(world, why::question).flatten() else { return };
-        if let Lookup::Path(question) = &mut lookup {
-            if let Some(search) = self.search(id).filter(|search| search.found.is_none()) {
-                question.others.clone_from(&search.first);
-                question.places = search.places;
-            }
-            let relative = |path: &[u8]| !path.starts_with(b"/");
-            if (relative(&question.path) || question.others.iter().any(|place| relative(&place.dir)))
-                && let Some(base) = base_around(store, id)
-            {
-                question.cwd = Cwd::Around(base);
-            }
-            if relative(&question.path) && question.call.dirfd() != AT_FDCWD {
-                question.below = directory_of(store, id, question.call.dirfd());
-            }
+        if let Lookup::Path(question) = &mut lookup
+            && let Some(search) = self.search(id).filter(|search| search.found.is_none())
+        {
+            question.others.clone_from(&search.first);
+            question.places = search.places;
         }
         self.asked = Some(id);
         self.question = Some((id, Box::new(lookup)));
@@ -145,43 +132,6 @@ fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8
     })
 }
 
-/// The directory that a descriptor of the process is at an event: the last open of its program that returned this number.
-fn directory_of(store: &Store, id: Id, dirfd: i32) -> Option<Vec<u8>> {
-    let stored = store.get(id)?;
-    let process = stored.process?;
-    let opened = |other: Id| {
-        let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
-        other.process.filter(|its| its.key == process.key && Arc::ptr_eq(&its.image, &process.image))?;
-        let known = other.header().mnt_ns == stored.header().mnt_ns;
-        let open = other.open().filter(|open| open.record.ret == dirfd)?;
-        let known = known && open.root().is_none() && open.names.absent().is_none() && !open.names.deleted();
-        let mut path = Vec::new();
-        open.names.write(&mut path);
-        Some(Some(path).filter(|path| known && path.starts_with(b"/")))
-    };
-    (store.first_id().max(id.saturating_sub(limits::SEARCH_AROUND))..id).rev().find_map(opened)?
-}
-
-/// The working directory around a failed open, if other events show it. The program must have started there. So must the path of the first
-/// relative open of the process after the event, and of the last one before it if there is one.
-fn base_around(store: &Store, id: Id) -> Option<Vec<u8>> {
-    let stored = store.get(id).filter(|stored| stored.kind == Kind::Open)?;
-    let (process, place) = (stored.process?, |of: &Stored<'_>| (of.header().tid, of.header().mnt_ns));
-    let at_exec = process.image.cwd.as_ref();
-    let base_at = |other: Id| {
-        let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
-        let its = other.process.filter(|its| its.key == process.key)?;
-        let same = Arc::ptr_eq(&its.image, &process.image) && place(&other) == place(&stored);
-        let open = other.open().filter(|open| {
-            same && open.record.dirfd == AT_FDCWD && open.record.how_marks & (mark::FAULT | UNKNOWN) == 0
-        })?;
-        base(&open)
-    };
-    let before = (store.first_id().max(id.saturating_sub(limits::SEARCH_AROUND))..id).rev().find_map(base_at);
-    let after = (id + 1..store.next_id().min(id.saturating_add(limits::SEARCH_AROUND))).find_map(base_at)?;
-    (!at_exec.is_empty() && after == at_exec && before.is_none_or(|before| before == at_exec)).then_some(after)
-}
-
 impl App {
     /// The directory in which a later, hidden call of the same search found the name. The call is then not a failure.
     pub(crate) fn found_in_hidden(&self, id: Id) -> Option<Vec<u8>> {
@@ -231,43 +181,8 @@ mod tests {
     use crate::app::testing::{app, feed, keys};
     use crate::app::{Effect, Input, Tick};
     use crossterm::event::{KeyCode, KeyEvent};
-    use tracetui_events::synthetic::{Maker, payload};
+    use tracetui_events::synthetic::Maker;
     use tracetui_events::why::{Basis, Cause};
-    use tracetui_shared::kind::Slot;
-    use tracetui_shared::record::open::OpenRecord;
-
-    /// An open relative to the working directory, and the file that it reached. An empty `file` is a failure.
-    fn relative(made: &mut Maker, path: &str, file: &str) {
-        let ret = if file.is_empty() { -libc::ENOENT } else { 3 };
-        let names: Vec<u8> = file.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
-        let record = OpenRecord { ret, dirfd: AT_FDCWD, ..OpenRecord::default() };
-        let names = names.strip_suffix(b"\0").unwrap_or_default();
-        made.event(Slot::Open, 7, "cc1", &payload::open(record, names, path.as_bytes()));
-    }
-
-    #[test]
-    fn a_working_directory_is_shown_by_the_opens_around() {
-        let base_at = |calls: &[(&str, &str)]| {
-            let mut made = Maker::default();
-            let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
-            made.event(Slot::Exec, 7, "cc1", &exec.bytes());
-            calls.iter().for_each(|(path, file)| relative(&mut made, path, file));
-            let mut app = app(80, 24, 64 << 20);
-            feed(&mut app, &mut made);
-            let missing = calls.iter().position(|(path, _)| *path == "x.h").expect("it is asked about");
-            base_around(app.store(), missing as Id + 1).map(|base| String::from_utf8(base).expect("text"))
-        };
-        let at = Some("/w/a".to_owned());
-        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
-        assert_eq!(base_at(&[("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
-        // No open after it, another directory after it, or an open before it.
-        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", "")]), None);
-        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/b/y.h"), ("y.h", "/w/a/y.h")]), None);
-        assert_eq!(base_at(&[("y.h", "/w/b/y.h"), ("x.h", ""), ("y.h", "/w/a/y.h")]), None);
-        // A link, and paths that start elsewhere.
-        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/a/z.h")]), None);
-        assert_eq!(base_at(&[("x.h", ""), ("../a/y.h", "/w/a/y.h"), ("/w/a/y.h", "/w/a/y.h")]), None);
-    }
 
     #[test]
     fn an_exit_after_a_failed_exec_is_explained_by_it() {
