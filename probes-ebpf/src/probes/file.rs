@@ -110,7 +110,7 @@ fn directories(s: &mut FileScratch, call: &Call) {
         }
         set(&mut s.turn, nth + 1);
         let start = get(&s.off);
-        let from = start_of(s, call, nth, fs);
+        let from = start_of(s, call, nth, (root, top));
         let (mut len, mut marks) = (0, get(&s.marks) as u8);
         if from.dentry != 0 {
             let names =
@@ -123,9 +123,9 @@ fn directories(s: &mut FileScratch, call: &Call) {
     }
 }
 
-/// The place at which the path `nth` starts; none if it is absolute. Writes how it was found.
+/// The place at which the path `nth` starts: for an absolute one the caller's root, or none if nothing is above that. Writes how it was found.
 #[inline(always)]
-fn start_of(s: &mut FileScratch, call: &Call, nth: u64, fs: u64) -> Place {
+fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64)) -> Place {
     let (path_at, dir_at) = (place_of(call, 2 * nth + PATH as u64), place_of(call, 2 * nth + DIR as u64));
     set(&mut s.marks, 0);
     if dir_at == u64::from(NO_START) {
@@ -134,7 +134,8 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, fs: u64) -> Place {
     set(&mut s.word, 0);
     if path_at != u64::from(NO_ARGUMENT) {
         let passed = get(at(s.args.as_mut_ptr(), path_at & 7));
-        if read_passed::<1>((&raw mut s.word).cast(), 1, passed) != 0 || get(&s.word) as u8 == b'/' {
+        let fault = read_passed::<1>((&raw mut s.word).cast(), 1, passed) != 0;
+        if fault || get(&s.word) as u8 == b'/' && path::is_top(top, root) {
             return Place::NONE;
         }
     } else if dir_at == u64::from(NO_ARGUMENT) {
@@ -142,10 +143,13 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, fs: u64) -> Place {
     }
     let mark = if path_at == u64::from(NO_ARGUMENT) { start::FILE } else { start::PATH << nth };
     set(&mut s.frame.record.starts, get(&s.frame.record.starts) | mark);
+    if get(&s.word) as u8 == b'/' {
+        return root;
+    }
     let dirfd =
         if dir_at == u64::from(NO_ARGUMENT) { AT_FDCWD } else { get(at(s.args.as_mut_ptr(), dir_at & 7)) as i32 };
     if dirfd == AT_FDCWD {
-        return path::cwd_of(fs);
+        return path::cwd_of(ld(call.task, field::TaskFs));
     }
     let file = files::file_at(call.task, u64::from(dirfd as u32));
     if file == 0 {

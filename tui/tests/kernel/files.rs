@@ -31,6 +31,7 @@ const CASES: &[Case] = &[
     ("long", long),
     ("moved start", moved_start),
     ("mounts", mounts),
+    ("root", changed_root),
     #[cfg(target_arch = "x86_64")]
     ("older calls", older_calls),
 ];
@@ -241,6 +242,17 @@ fn moved_start(dir: &Dir) -> Told {
     ));
     told.push(done("mkdir", "file", at(libc::SYS_mkdirat, [CWD, p, 0o700, 0, 0]), json!({"err": "ENOENT"})));
     Ok(told)
+}
+
+/// An absolute path starts at the caller's root.
+fn changed_root(dir: &Dir) -> Told {
+    let (name, same) = (c("/d"), c("d"));
+    std::env::set_current_dir(dir.path()).expect("a directory");
+    std::os::unix::fs::chroot(".").expect("root");
+    let call = |path: &std::ffi::CString| at(libc::SYS_mkdirat, [CWD, path.as_ptr() as u64, 0o700, 0, 0]);
+    let found = json!({"dir": dir.path(), "abs_path": dir.at("d")});
+    let there = with(found.clone(), json!({"err": "EEXIST"}));
+    Ok(vec![done("mkdir", "/d", call(&name), found), done("mkdir", "d", call(&same), there)])
 }
 
 fn mounts(dir: &Dir) -> Told {

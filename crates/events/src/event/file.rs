@@ -213,6 +213,8 @@ impl<'a> File<'a> {
         match self.record.text_marks[nth] {
             m if m & mark::FAULT != 0 && !self.by_descriptor() => Value::Unknown(Why::Fault),
             _ if self.record.starts & start::PATH << nth == 0 => Value::Null,
+            // The caller's root is that of the mount namespace.
+            _ if self.texts[nth].starts_with(b"/") && self.dirs[nth].bytes.is_empty() => Value::Null,
             _ => directory(self.dirs[nth]),
         }
     }
@@ -258,7 +260,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "dir",
         Shape::Text,
-        "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. Null if the path is absolute; vanished: the descriptor is not open.",
+        "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. For an absolute path fs->root, if it is not /, else null; vanished: the descriptor is not open.",
         |s| file(s, |f| f.start(0)),
     )
     .with(props::LACKS | props::BYTES),
