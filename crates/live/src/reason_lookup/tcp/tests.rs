@@ -76,8 +76,17 @@ fn check(to: &str, errno: i32, sockets: &Sockets, cause: Cause, text: &str, near
     assert_eq!(answered(asked(to, errno), sockets), (cause, text.to_owned(), near.map(str::to_owned)), "{to}");
 }
 
+/// A listener. The child of another test may hold one of the same port for a while: it was forked meanwhile.
 fn listener(on: &str) -> TcpListener {
-    TcpListener::bind(on).expect("the port is free")
+    for _ in 0..200 {
+        match TcpListener::bind(on) {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            bound => return bound.expect("the port is free"),
+        }
+    }
+    panic!("{on} is in use for 10 s")
 }
 
 /// A socket for IPv6 only, on all addresses.
