@@ -47,8 +47,8 @@ impl Row {
     }
 }
 
-/// Which arguments of a call are the directory at which a path starts, and the path: for two paths, and for a third text. An argument
-/// is counted from 0.
+/// Which arguments of a call are the directory at which a path starts, and the path: for two paths, and for a third text; and which
+/// are its values. An argument is counted from 0.
 #[derive(Clone, Copy)]
 pub struct Places([u8; 8]);
 
@@ -62,6 +62,8 @@ pub const DIR: usize = 1;
 pub const NEW_PATH: usize = 2;
 pub const NEW_DIR: usize = 3;
 pub const TEXT: usize = 4;
+pub const VALUE: usize = 5;
+pub const NEXT_VALUE: usize = 6;
 
 impl Places {
     const NONE: Places = Places([NO_ARGUMENT; 8]);
@@ -98,6 +100,16 @@ impl Places {
     /// A third text.
     const fn named(self, text: u8) -> Places {
         self.with(TEXT, text)
+    }
+
+    /// A mode, a size or flags.
+    const fn value(self, argument: u8) -> Places {
+        self.with(VALUE, argument)
+    }
+
+    /// Two values, the second in the next argument: owner and group, or the halves of a size.
+    const fn values(self, argument: u8) -> Places {
+        self.value(argument).with(NEXT_VALUE, argument + 1)
     }
 
     const fn with(self, place: usize, argument: u8) -> Places {
@@ -177,31 +189,34 @@ calls! {
     File file::RENAMEAT: "renameat" false [264, 302, 264, 38, 329], Places::at(0, 1).to_at(2, 3);
     File file::RENAMEAT2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3);
     File file::UNLINK: "unlink" false [87, 10, 87, NONE, 10], Places::path(0);
-    File file::UNLINKAT: "unlinkat" false [263, 301, 263, 35, 328], Places::at(0, 1);
+    File file::UNLINKAT: "unlinkat" false [263, 301, 263, 35, 328], Places::at(0, 1).value(2);
     File file::RMDIR: "rmdir" false [84, 40, 84, NONE, 40], Places::path(0);
-    File file::MKDIR: "mkdir" false [83, 39, 83, NONE, 39], Places::path(0);
-    File file::MKDIRAT: "mkdirat" false [258, 296, 258, 34, 323], Places::at(0, 1);
+    File file::MKDIR: "mkdir" false [83, 39, 83, NONE, 39], Places::path(0).value(1);
+    File file::MKDIRAT: "mkdirat" false [258, 296, 258, 34, 323], Places::at(0, 1).value(2);
     File file::LINK: "link" false [86, 9, 86, NONE, 9], Places::path(0).to(1);
     File file::LINKAT: "linkat" false [265, 303, 265, 37, 330], Places::at(0, 1).to_at(2, 3);
     File file::SYMLINK: "symlink" false [88, 83, 88, NONE, 83], Places::path(1).of(0);
     File file::SYMLINKAT: "symlinkat" false [266, 304, 266, 36, 331], Places::at(1, 2).of(0);
-    File file::MKNOD: "mknod" false [133, 14, 133, NONE, 14], Places::path(0);
-    File file::MKNODAT: "mknodat" false [259, 297, 259, 33, 324], Places::at(0, 1);
-    File file::CHMOD: "chmod" false [90, 15, 90, NONE, 15], Places::path(0);
-    File file::FCHMOD: "fchmod" false [91, 94, 91, 52, 94], Places::file(0);
-    File file::FCHMODAT: "fchmodat" false [268, 306, 268, 53, 333], Places::at(0, 1);
-    File file::FCHMODAT2: "fchmodat2" false [452, 452, 452, 452, 452], Places::at(0, 1);
-    File file::CHOWN: "chown" false [92, 212, 92, NONE, 212], Places::path(0);
-    File file::LCHOWN: "lchown" false [94, 198, 94, NONE, 198], Places::path(0);
-    File file::FCHOWN: "fchown" false [93, 207, 93, 55, 207], Places::file(0);
-    File file::FCHOWNAT: "fchownat" false [260, 298, 260, 54, 325], Places::at(0, 1);
-    File file::CHOWN16: "chown16" false [NONE, 182, NONE, NONE, 182], Places::path(0);
-    File file::LCHOWN16: "lchown16" false [NONE, NONE, NONE, NONE, 16], Places::path(0);
-    File file::FCHOWN16: "fchown16" false [NONE, 95, NONE, NONE, 95], Places::file(0);
-    File file::TRUNCATE: "truncate" true [76, 92, 76, 45, 92], Places::path(0);
-    File file::FTRUNCATE: "ftruncate" true [77, 93, 77, 46, 93], Places::file(0);
-    File file::TRUNCATE64: "truncate64" true [NONE, 193, NONE, NONE, 193], Places::path(0);
-    File file::FTRUNCATE64: "ftruncate64" true [NONE, 194, NONE, NONE, 194], Places::file(0);
+    File file::MKNOD: "mknod" false [133, 14, 133, NONE, 14], Places::path(0).value(1);
+    File file::MKNODAT: "mknodat" false [259, 297, 259, 33, 324], Places::at(0, 1).value(2);
+    File file::CHMOD: "chmod" false [90, 15, 90, NONE, 15], Places::path(0).value(1);
+    File file::FCHMOD: "fchmod" false [91, 94, 91, 52, 94], Places::file(0).value(1);
+    File file::FCHMODAT: "fchmodat" false [268, 306, 268, 53, 333], Places::at(0, 1).value(2);
+    File file::FCHMODAT2: "fchmodat2" false [452, 452, 452, 452, 452], Places::at(0, 1).value(2);
+    File file::CHOWN: "chown" false [92, 212, 92, NONE, 212], Places::path(0).values(1);
+    File file::LCHOWN: "lchown" false [94, 198, 94, NONE, 198], Places::path(0).values(1);
+    File file::FCHOWN: "fchown" false [93, 207, 93, 55, 207], Places::file(0).values(1);
+    File file::FCHOWNAT: "fchownat" false [260, 298, 260, 54, 325], Places::at(0, 1).values(2);
+    File file::CHOWN16: "chown16" false [NONE, 182, NONE, NONE, 182], Places::path(0).values(1);
+    File file::LCHOWN16: "lchown16" false [NONE, NONE, NONE, NONE, 16], Places::path(0).values(1);
+    File file::FCHOWN16: "fchown16" false [NONE, 95, NONE, NONE, 95], Places::file(0).values(1);
+    File file::TRUNCATE: "truncate" true [76, 92, 76, 45, 92], Places::path(0).value(1);
+    File file::FTRUNCATE: "ftruncate" true [77, 93, 77, 46, 93], Places::file(0).value(1);
+    File file::TRUNCATE64: "truncate64" true [NONE, 193, NONE, NONE, NONE], Places::path(0).values(1);
+    // ARM passes the halves in an even and an odd register.
+    File file::TRUNCATE64: "truncate64" true [NONE, NONE, NONE, NONE, 193], Places::path(0).values(2);
+    File file::FTRUNCATE64: "ftruncate64" true [NONE, 194, NONE, NONE, NONE], Places::file(0).values(1);
+    File file::FTRUNCATE64: "ftruncate64" true [NONE, NONE, NONE, NONE, 194], Places::file(0).values(2);
     File file::SETXATTR: "setxattr" false [188, 226, 188, 5, 226], Places::path(0).named(1);
     File file::LSETXATTR: "lsetxattr" false [189, 227, 189, 6, 227], Places::path(0).named(1);
     File file::FSETXATTR: "fsetxattr" false [190, 228, 190, 7, 228], Places::file(0).named(1);

@@ -58,7 +58,7 @@ pub fn sched_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A thread of a process ends: with `told`, the last one if `dead`.
+/// A thread ends. `told`: the kernel says whether it is the last one of its process, which is then `dead`.
 #[inline(always)]
 fn left(ctx: Context, task: u64, told: bool, dead: bool) {
     if told && !dead {

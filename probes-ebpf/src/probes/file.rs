@@ -9,7 +9,7 @@ use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{at, at_most, get, konst, ld, may_turn, read_user_str, set};
 use crate::task::Who;
-use tracetui_shared::calls::{DIR, NEW_PATH, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT};
+use tracetui_shared::calls::{DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE};
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
@@ -31,7 +31,7 @@ struct FileScratch {
     frame: Frame<FileRecord>,
     buf: [u8; LONGEST as usize + NAME_SLACK + stack::ROOM],
     walk: Walk,
-    /// The arguments, and zeros: an index of three bits finds one.
+    /// The arguments, and zeros: an index of three bits finds one, and that of [`NO_ARGUMENT`] a zero.
     args: [u64; 8],
     /// The offset in the buffer of the next part, and which directory is next.
     off: u64,
@@ -72,14 +72,13 @@ pub fn ended(call: &Call) {
     let Some(event) = Event::of_call(Slot::File, &who, call) else { return };
     let Some(s) = event.place(&FILE_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
-    let [a, b, c, d] = call.args;
-    let args = [a, b, c, d, call::fifth_argument(call)];
-    s.frame.record.args = args;
     let mut nth = 0;
-    while nth < args.len() {
-        set(&mut s.args[nth], args[nth]);
+    while nth < call.args.len() {
+        set(&mut s.args[nth], call.args[nth]);
         nth += 1;
     }
+    set(&mut s.args[nth], call::fifth_argument(call));
+    s.frame.record.values = [argument(s, call, VALUE as u64), argument(s, call, NEXT_VALUE as u64)];
     s.frame.record.ret = call.ret as i32;
     s.frame.record.euid = ld(who.cred, field::CredEuid);
     s.frame.record.op = call.op();
@@ -133,7 +132,7 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64
     }
     set(&mut s.word, 0);
     if path_at != u64::from(NO_ARGUMENT) {
-        let passed = get(at(s.args.as_mut_ptr(), path_at & 7));
+        let passed = argument(s, call, 2 * nth + PATH as u64);
         let fault = read_passed::<1>((&raw mut s.word).cast(), 1, passed) != 0;
         if fault || get(&s.word) as u8 == b'/' && path::is_top(top, root) {
             return Place::NONE;
@@ -147,7 +146,7 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64
         return root;
     }
     let dirfd =
-        if dir_at == u64::from(NO_ARGUMENT) { AT_FDCWD } else { get(at(s.args.as_mut_ptr(), dir_at & 7)) as i32 };
+        if dir_at == u64::from(NO_ARGUMENT) { AT_FDCWD } else { argument(s, call, 2 * nth + DIR as u64) as i32 };
     if dirfd == AT_FDCWD {
         return path::cwd_of(ld(call.task, field::TaskFs));
     }
@@ -161,12 +160,12 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64
 
 /// Appends a text that was passed, without its NUL.
 #[inline(always)]
-fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, place: usize, nth: usize) {
-    let place = place_of(call, place as u64);
+fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usize) {
     let off = at_most(get(&s.off), MASK + nth as u64 * (PATH_MAX as u64));
     let (mut len, mut marks) = (0, 0);
-    if place != u64::from(NO_ARGUMENT) {
-        let n = read_user_str(at(s.buf.as_mut_ptr(), off), ASK, get(at(s.args.as_mut_ptr(), place & 7)));
+    if place_of(call, which as u64) != u64::from(NO_ARGUMENT) {
+        let passed = argument(s, call, which as u64);
+        let n = read_user_str(at(s.buf.as_mut_ptr(), off), ASK, passed);
         marks = if n < 0 {
             mark::FAULT
         } else if n == ASK as i64 {
@@ -180,6 +179,12 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, place: usize, nth: usi
     s.frame.record.text_lens[nth] = len as u16;
     s.frame.record.text_marks[nth] = marks;
     set(&mut s.off, off + len);
+}
+
+/// An argument of a call; 0 if the call has none there.
+#[inline(always)]
+fn argument(s: &mut FileScratch, call: &Call, which: u64) -> u64 {
+    get(at(s.args.as_mut_ptr(), place_of(call, which) & 7))
 }
 
 /// Where an argument of a call is ([`PLACES`]).

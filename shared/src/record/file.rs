@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct FileRecord {
-    /// The arguments of the call. [`Places`](crate::calls::Places) has the meaning of each.
-    pub args: [u64; 5],
+    /// The values that were passed ([`Places`](crate::calls::Places)): a mode, owner and group, a size, flags; 0 without.
+    pub values: [u64; 2],
     /// The result: 0 or −errno.
     pub ret: i32,
     /// The effective user id: `cred->euid`.
@@ -29,7 +29,7 @@ pub struct FileRecord {
     pub reserved: [u8; 6],
 }
 
-const _: () = assert!(size_of::<FileRecord>() == 72);
+const _: () = assert!(size_of::<FileRecord>() == 48);
 
 /// Limit of a path in bytes, with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 pub const PATH_MAX: u32 = 4096;

@@ -305,12 +305,19 @@ fn narrow(dir: &Dir) -> Told {
     let mut narrow = Narrow::new();
     let [from, to] = [&file, &other].map(|path| narrow.text(path));
     // The numbers are those of i386 and of 32-bit ARM.
-    let calls = [(15, [from, 0o640, 0, 0]), (182, [from, 5, 6, 0]), (38, [from, to, 0, 0]), (10, [to, 0, 0, 0])];
+    let calls = [
+        (15, [from, 0o640, 0, 0]),
+        (182, [from, 5, 6, 0]),
+        (182, [from, 0xffff, 7, 0]),
+        (38, [from, to, 0, 0]),
+        (10, [to, 0, 0, 0]),
+    ];
     calls.into_iter().for_each(|(number, args)| narrow.call(number, args));
     let caller = narrow.run_to_its_end(dir)?;
     let told = [
         ("chmod", &file, json!({"mode": 0o640, "via": "chmod"})),
         ("chown", &file, json!({"owner": 5, "group": 6, "via": "chown16"})),
+        ("chown", &file, json!({"owner": -1, "group": 7})),
         ("rename", &file, json!({"new_path": other})),
         ("unlink", &other, json!({"via": "unlink"})),
     ];

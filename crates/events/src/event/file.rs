@@ -39,7 +39,11 @@ impl<'a> Payload<'a> for File<'a> {
 
     fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
         let file = File::decode(payload)?;
-        let dirs = file.dirs.map(|dir| short(with.names(dir)));
+        let (_, mut parts) = Sections::fixed::<FileRecord>(payload)?;
+        let mut dirs = [Vec::new(), Vec::new()];
+        for (nth, dir) in dirs.iter_mut().enumerate() {
+            *dir = with.names_in(parts.next(file.record.dir_lens[nth].into())?, file.dirs[nth]);
+        }
         let texts = file.texts.map(|text| short(with.of(text)));
         let mut record = file.record;
         record.dir_lens = [0, 1].map(|nth| dirs[nth].len() as u16);
@@ -118,7 +122,7 @@ impl<'a> File<'a> {
         match self.record.op {
             call::RENAME | call::RENAMEAT | call::RENAMEAT2 => "rename",
             call::UNLINK => "unlink",
-            call::UNLINKAT if self.record.args[2] & AT_REMOVEDIR == 0 => "unlink",
+            call::UNLINKAT if self.record.values[0] & AT_REMOVEDIR == 0 => "unlink",
             call::UNLINKAT | call::RMDIR => "rmdir",
             call::MKDIR | call::MKDIRAT => "mkdir",
             call::LINK | call::LINKAT => "link",
@@ -143,31 +147,24 @@ impl<'a> File<'a> {
         row.map_or("other", |row| row.name)
     }
 
-    /// An argument that follows the path, or the descriptor.
-    fn argument(&self, after: usize) -> u64 {
-        let at = match self.record.op {
-            call::MKDIRAT | call::MKNODAT | call::FCHMODAT | call::FCHMODAT2 | call::FCHOWNAT => 2,
-            _ => 1,
-        };
-        self.record.args.get(at + after).copied().unwrap_or_default()
-    }
-
     fn mode(&self) -> Option<u32> {
-        matches!(self.op(), "mkdir" | "mknod" | "chmod").then(|| self.argument(0) as u32)
+        matches!(self.op(), "mkdir" | "mknod" | "chmod").then_some(self.record.values[0] as u32)
     }
 
     /// The new owner and group; −1 leaves one as it is.
     fn owner(&self) -> Option<[i32; 2]> {
-        (self.op() == "chown").then(|| [0, 1].map(|nth| self.argument(nth) as i32))
+        let unchanged = match self.record.op {
+            call::CHOWN16 | call::LCHOWN16 | call::FCHOWN16 => u64::from(u16::MAX),
+            _ => u64::from(u32::MAX),
+        };
+        let id = |value: u64| if value & unchanged == unchanged { -1 } else { (value & unchanged) as i32 };
+        (self.op() == "chown").then(|| self.record.values.map(id))
     }
 
     fn size(&self) -> Option<u64> {
-        match self.record.op {
-            call::TRUNCATE | call::FTRUNCATE => Some(self.argument(0)),
-            // The registers of a 32-bit caller have the two halves.
-            call::TRUNCATE64 | call::FTRUNCATE64 => Some(self.argument(0) & 0xffff_ffff | self.argument(1) << 32),
-            _ => None,
-        }
+        // A 32-bit caller passes two halves.
+        let [size, upper] = self.record.values;
+        (self.op() == "truncate").then_some(size | upper << 32)
     }
 
     /// The new values of a row.
