@@ -74,6 +74,12 @@ fn in_table(entry: u32, table: u8) -> Option<u8> {
     if entry == 0 { None } else { Some(entry) }
 }
 
+/// Whether the call succeeded, and only its failure would be an event.
+#[inline(always)]
+fn is_answer(entry: u32, ret: i64) -> bool {
+    entry & calls::FAILS_ONLY != 0 && ret as i32 >= 0
+}
+
 /// The call, if it makes events. Most calls do not, and are dismissed by their number. `regs` is the
 /// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`. `context` is that of the
 /// program.
@@ -203,7 +209,7 @@ mod x86 {
         let nr = load_at::<u64>(regs, ORIG_AX) as u32;
         let n = nr & !X32;
         let entry = entry(&TABLES, n);
-        if entry == 0 || is_dismissed(abi::X86_64, n, || low(regs, SI)) {
+        if entry == 0 || is_answer(entry, ret) || is_dismissed(abi::X86_64, n, || low(regs, SI)) {
             return None;
         }
         let task = current();
@@ -284,7 +290,10 @@ mod arm {
     pub(super) fn select(context: Context, regs: u64, ret: i64) -> Option<Call> {
         let n: u32 = load_at(regs, SYSCALLNO);
         let entry = entry(&TABLES, n);
-        if entry == 0 || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into()) {
+        if entry == 0
+            || is_answer(entry, ret)
+            || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into())
+        {
             return None;
         }
         let task = current();

@@ -16,6 +16,8 @@ pub struct Row {
     pub tracepoint: &'static str,
     /// Where its arguments are, if its events have paths.
     pub places: Places,
+    /// Whether only its failures are events.
+    pub fails_only: bool,
     /// Its number in each table, in the order of [`abi`]: x86-64, i386, x32, arm64, arm. [`NONE`] if the table does not have it.
     pub numbers: [u32; 5],
     /// Whether the 32-bit tables have a function of their own for it.
@@ -64,6 +66,7 @@ pub const NEW_DIR: usize = 3;
 pub const TEXT: usize = 4;
 pub const VALUE: usize = 5;
 pub const NEXT_VALUE: usize = 6;
+pub const FLAGS: usize = 7;
 
 impl Places {
     const NONE: Places = Places([NO_ARGUMENT; 8]);
@@ -102,7 +105,12 @@ impl Places {
         self.with(TEXT, text)
     }
 
-    /// A mode, a size or flags.
+    /// Flags.
+    const fn flags(self, argument: u8) -> Places {
+        self.with(FLAGS, argument)
+    }
+
+    /// A mode or a size.
     const fn value(self, argument: u8) -> Places {
         self.with(VALUE, argument)
     }
@@ -151,6 +159,7 @@ macro_rules! calls {
             name: $name,
             tracepoint: concat!("sys_exit_", $name),
             places: places!($($places)?),
+            fails_only: matches!(Kind::$kind, Kind::Lookup),
             numbers: $numbers,
             compat: $compat,
             functions: [
@@ -187,14 +196,14 @@ calls! {
     Tcp tcp::SOCKETCALL: "socketcall" true [NONE, 102, NONE, NONE, NONE];
     File file::RENAME: "rename" false [82, 38, 82, NONE, 38], Places::path(0).to(1);
     File file::RENAMEAT: "renameat" false [264, 302, 264, 38, 329], Places::at(0, 1).to_at(2, 3);
-    File file::RENAMEAT2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3);
+    File file::RENAMEAT2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3).flags(4);
     File file::UNLINK: "unlink" false [87, 10, 87, NONE, 10], Places::path(0);
-    File file::UNLINKAT: "unlinkat" false [263, 301, 263, 35, 328], Places::at(0, 1).value(2);
+    File file::UNLINKAT: "unlinkat" false [263, 301, 263, 35, 328], Places::at(0, 1).flags(2);
     File file::RMDIR: "rmdir" false [84, 40, 84, NONE, 40], Places::path(0);
     File file::MKDIR: "mkdir" false [83, 39, 83, NONE, 39], Places::path(0).value(1);
     File file::MKDIRAT: "mkdirat" false [258, 296, 258, 34, 323], Places::at(0, 1).value(2);
     File file::LINK: "link" false [86, 9, 86, NONE, 9], Places::path(0).to(1);
-    File file::LINKAT: "linkat" false [265, 303, 265, 37, 330], Places::at(0, 1).to_at(2, 3);
+    File file::LINKAT: "linkat" false [265, 303, 265, 37, 330], Places::at(0, 1).to_at(2, 3).flags(4);
     File file::SYMLINK: "symlink" false [88, 83, 88, NONE, 83], Places::path(1).of(0);
     File file::SYMLINKAT: "symlinkat" false [266, 304, 266, 36, 331], Places::at(1, 2).of(0);
     File file::MKNOD: "mknod" false [133, 14, 133, NONE, 14], Places::path(0).value(1);
@@ -202,11 +211,11 @@ calls! {
     File file::CHMOD: "chmod" false [90, 15, 90, NONE, 15], Places::path(0).value(1);
     File file::FCHMOD: "fchmod" false [91, 94, 91, 52, 94], Places::file(0).value(1);
     File file::FCHMODAT: "fchmodat" false [268, 306, 268, 53, 333], Places::at(0, 1).value(2);
-    File file::FCHMODAT2: "fchmodat2" false [452, 452, 452, 452, 452], Places::at(0, 1).value(2);
+    File file::FCHMODAT2: "fchmodat2" false [452, 452, 452, 452, 452], Places::at(0, 1).value(2).flags(3);
     File file::CHOWN: "chown" false [92, 212, 92, NONE, 212], Places::path(0).values(1);
     File file::LCHOWN: "lchown" false [94, 198, 94, NONE, 198], Places::path(0).values(1);
     File file::FCHOWN: "fchown" false [93, 207, 93, 55, 207], Places::file(0).values(1);
-    File file::FCHOWNAT: "fchownat" false [260, 298, 260, 54, 325], Places::at(0, 1).values(2);
+    File file::FCHOWNAT: "fchownat" false [260, 298, 260, 54, 325], Places::at(0, 1).values(2).flags(4);
     File file::CHOWN16: "chown16" false [NONE, 182, NONE, NONE, 182], Places::path(0).values(1);
     File file::LCHOWN16: "lchown16" false [NONE, NONE, NONE, NONE, 16], Places::path(0).values(1);
     File file::FCHOWN16: "fchown16" false [NONE, 95, NONE, NONE, 95], Places::file(0).values(1);
@@ -220,14 +229,33 @@ calls! {
     File file::SETXATTR: "setxattr" false [188, 226, 188, 5, 226], Places::path(0).named(1);
     File file::LSETXATTR: "lsetxattr" false [189, 227, 189, 6, 227], Places::path(0).named(1);
     File file::FSETXATTR: "fsetxattr" false [190, 228, 190, 7, 228], Places::file(0).named(1);
-    File file::SETXATTRAT: "setxattrat" false [463, 463, 463, 463, 463], Places::at(0, 1).named(3);
+    File file::SETXATTRAT: "setxattrat" false [463, 463, 463, 463, 463], Places::at(0, 1).named(3).flags(2);
     File file::REMOVEXATTR: "removexattr" false [197, 235, 197, 14, 235], Places::path(0).named(1);
     File file::LREMOVEXATTR: "lremovexattr" false [198, 236, 198, 15, 236], Places::path(0).named(1);
     File file::FREMOVEXATTR: "fremovexattr" false [199, 237, 199, 16, 237], Places::file(0).named(1);
-    File file::REMOVEXATTRAT: "removexattrat" false [466, 466, 466, 466, 466], Places::at(0, 1).named(3);
-    File file::MOUNT: "mount" false [165, 21, 165, 40, 21], Places::path(1).of(0).named(2);
-    File file::UMOUNT: "umount" false [166, 52, 166, 39, 52], Places::path(0);
-    File file::MOVE_MOUNT: "move_mount" false [429, 429, 429, 429, 429], Places::at(0, 1).to_at(2, 3);
+    File file::REMOVEXATTRAT: "removexattrat" false [466, 466, 466, 466, 466], Places::at(0, 1).named(3).flags(2);
+    File file::MOUNT: "mount" false [165, 21, 165, 40, 21], Places::path(1).of(0).named(2).flags(3);
+    File file::UMOUNT: "umount" false [166, 52, 166, 39, 52], Places::path(0).flags(1);
+    File file::MOVE_MOUNT: "move_mount" false [429, 429, 429, 429, 429], Places::at(0, 1).to_at(2, 3).flags(4);
+    Lookup lookup::STAT: "newstat" true [4, 106, 4, NONE, 106], Places::path(0);
+    Lookup lookup::STAT: "stat" false [NONE, 18, NONE, NONE, NONE], Places::path(0);
+    Lookup lookup::STAT: "ia32_stat64" true [NONE, 195, NONE, NONE, NONE], Places::path(0);
+    Lookup lookup::STAT: "stat64" false [NONE, NONE, NONE, NONE, 195], Places::path(0);
+    Lookup lookup::LSTAT: "newlstat" true [6, 107, 6, NONE, 107], Places::path(0);
+    Lookup lookup::LSTAT: "lstat" false [NONE, 84, NONE, NONE, NONE], Places::path(0);
+    Lookup lookup::LSTAT: "ia32_lstat64" true [NONE, 196, NONE, NONE, NONE], Places::path(0);
+    Lookup lookup::LSTAT: "lstat64" false [NONE, NONE, NONE, NONE, 196], Places::path(0);
+    Lookup lookup::FSTATAT: "newfstatat" false [262, NONE, 262, 79, NONE], Places::at(0, 1).flags(3);
+    Lookup lookup::FSTATAT: "ia32_fstatat64" true [NONE, 300, NONE, NONE, NONE], Places::at(0, 1).flags(3);
+    Lookup lookup::FSTATAT: "fstatat64" false [NONE, NONE, NONE, NONE, 327], Places::at(0, 1).flags(3);
+    Lookup lookup::STATX: "statx" false [332, 383, 332, 291, 397], Places::at(0, 1).flags(2);
+    Lookup lookup::ACCESS: "access" false [21, 33, 21, NONE, 33], Places::path(0).value(1);
+    Lookup lookup::FACCESSAT: "faccessat" false [269, 307, 269, 48, 334], Places::at(0, 1).value(2);
+    Lookup lookup::FACCESSAT2: "faccessat2" false [439, 439, 439, 439, 439], Places::at(0, 1).value(2).flags(3);
+    Lookup lookup::READLINK: "readlink" false [89, 85, 89, NONE, 85], Places::path(0);
+    Lookup lookup::READLINKAT: "readlinkat" false [267, 305, 267, 78, 332], Places::at(0, 1);
+    Lookup lookup::CHDIR: "chdir" false [80, 12, 80, 49, 12], Places::path(0);
+    Lookup lookup::FCHDIR: "fchdir" false [81, 133, 81, 50, 133], Places::file(0);
     File file::PIVOT_ROOT: "pivot_root" false [155, 217, 155, 41, 218], Places::path(0).to(1);
 }
 
@@ -309,6 +337,24 @@ pub mod file {
     pub const PIVOT_ROOT: u8 = 40;
 }
 
+/// The calls that look up a path without opening its file. The numbers are in recordings.
+pub mod lookup {
+    pub const STAT: u8 = 0;
+    pub const LSTAT: u8 = 1;
+    pub const FSTATAT: u8 = 2;
+    pub const STATX: u8 = 3;
+    pub const ACCESS: u8 = 4;
+    pub const FACCESSAT: u8 = 5;
+    pub const FACCESSAT2: u8 = 6;
+    pub const READLINK: u8 = 7;
+    pub const READLINKAT: u8 = 8;
+    pub const CHDIR: u8 = 9;
+    pub const FCHDIR: u8 = 10;
+}
+
+/// In an entry: all calls with this number report failures only.
+pub const FAILS_ONLY: u32 = 1 << 31;
+
 /// The tables of x86-64, and those of aarch64, from the first on.
 const X86: (usize, usize) = (abi::X86_64 as usize, 3);
 const ARM: (usize, usize) = (abi::AARCH64 as usize, 2);
@@ -341,7 +387,7 @@ const fn count((first, tables): (usize, usize)) -> usize {
 }
 
 /// The calls of some kinds, by number. Each table has a byte: the index of the call in [`ROWS`], and 1 more; 0 for a call that makes
-/// no events. So one load and one test dismiss most calls.
+/// no events. So one load and one test dismiss most calls. The highest bit is [`FAILS_ONLY`].
 const fn entries<const COUNT: usize>((first, tables): (usize, usize), kinds: KindSet) -> [u32; COUNT] {
     let mut entries = [0; COUNT];
     let mut row = 0;
@@ -350,8 +396,11 @@ const fn entries<const COUNT: usize>((first, tables): (usize, usize), kinds: Kin
         while table < tables {
             let number = ROWS[row].numbers[first + table];
             if number != NONE && kinds.contains(ROWS[row].kind) {
-                assert!(entries[number as usize] & 0xff << (8 * table) == 0, "a system call is in two rows");
-                entries[number as usize] |= (row as u32 + 1) << (8 * table);
+                let entry = entries[number as usize];
+                assert!(entry & 0xff << (8 * table) == 0, "a system call is in two rows");
+                let fails_only = ROWS[row].fails_only && (entry == 0 || entry & FAILS_ONLY != 0);
+                let bit = if fails_only { FAILS_ONLY } else { 0 };
+                entries[number as usize] = entry & !FAILS_ONLY | bit | (row as u32 + 1) << (8 * table);
             }
             table += 1;
         }

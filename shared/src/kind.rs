@@ -14,6 +14,15 @@ macro_rules! flag {
     (on on) => {
         true
     };
+    (aimed on) => {
+        false
+    };
+    (aimed aimed) => {
+        true
+    };
+    (on aimed) => {
+        false
+    };
     (floods floods) => {
         true
     };
@@ -71,6 +80,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// Whether the kind is traced only if processes are chosen (a COMMAND, `--pid`, `--tree`) or the kind is named.
+            pub const fn needs_aim(self) -> bool {
+                match self {
+                    $(Kind::$kind => flag!($default aimed),)+
+                    $(Kind::$made => false,)+
+                }
+            }
+
             /// Whether there may be enough events of the kind to fill the ring. They are refused if less than the
             /// reserve is free ([`crate::offsets::Const::OpenLimit`]).
             #[inline(always)]
@@ -94,7 +111,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    // kind, number: name, key, on by default, floods the ring, needed by the process table
+    // kind, number: name, key, on by default (`aimed`: for chosen processes), floods the ring, needed by the process table
     probed {
         Exec = 1: "exec" 'E' on -      table, "A program was started, or failed to start.";
         Exit = 2: "exit" 'X' on -      table, "A process ended: its last thread did.";
@@ -103,6 +120,7 @@ kinds! {
         Bpf = 5:  "bpf"  'B' on -      -,     "A BPF program was loaded or attached, or failed to.";
         Tcp = 7:  "tcp"  'I' on -      -,     "A TCP connection was requested, accepted or closed.";
         File = 8: "file" 'M' on floods -,     "A name or the attributes of a file were changed, or failed to be.";
+        Lookup = 9: "lookup" 'U' aimed floods -, "A path was looked up without opening its file, and the lookup failed.";
     }
     made in user space {
         Lost = 6: "lost", "Events are missing here.";
@@ -125,16 +143,13 @@ impl Kind {
         kinds
     };
 
-    /// Bytes of the longest name.
-    pub const NAME_LEN: usize = {
-        let (mut longest, mut at) = (0, 0);
-        while at < Kind::ALL.len() {
-            let len = Kind::ALL[at].name().len();
-            longest = if len > longest { len } else { longest };
-            at += 1;
-        }
-        longest
-    };
+    /// Bytes of the longest title.
+    pub const TITLE_LEN: usize = 4;
+
+    /// The name in a column: the first letters, in upper case.
+    pub fn title(self) -> impl Iterator<Item = u8> {
+        self.name().bytes().take(Kind::TITLE_LEN).map(|byte| byte.to_ascii_uppercase())
+    }
 
     /// The index of the kind in [`Kind::PROBED`].
     pub fn place(self) -> Option<usize> {
@@ -182,7 +197,19 @@ impl KindSet {
     };
 
     /// The kinds that probes make and that are shown only on request.
-    pub const ON_REQUEST: KindSet = KindSet(KindSet::PROBED.0 & !KindSet::BY_DEFAULT.0);
+    pub const ON_REQUEST: KindSet = KindSet(KindSet::PROBED.0 & !KindSet::BY_DEFAULT.0 & !KindSet::AIMED.0);
+
+    /// The kinds that are traced only if processes are chosen or the kind is named.
+    pub const AIMED: KindSet = {
+        let (mut set, mut at) = (KindSet::NONE, 0);
+        while at < Kind::PROBED.len() {
+            if Kind::PROBED[at].needs_aim() {
+                set.0 |= Kind::PROBED[at].bit();
+            }
+            at += 1;
+        }
+        set
+    };
 
     /// The set of these kinds.
     pub const fn of(kinds: &[Kind]) -> KindSet {
@@ -363,6 +390,9 @@ slots! {
         File = 36:            "sys_exit"        Most,    "`file` from the ends of system calls.";
         FileUring = 37:       "uring_complete"  Rest,    "`file` through io_uring, from the tracepoint `io_uring_complete`. It makes no records: each is counted as missed.";
     }
+    Lookup {
+        Lookup = 38:          "sys_exit"        Most,    "`lookup` from the ends of system calls.";
+    }
     Tcp {
         TcpState = 22:        "tcp_state"       Most,    "`tcp` from the tracepoint `inet_sock_set_state`.";
         TcpDestroy = 24:      "tcp_destroy"     Rest,    "`tcp` from the tracepoint `tcp_destroy_sock`.";
@@ -440,7 +470,7 @@ mod tests {
 
     #[test]
     fn wire_values_stay() {
-        let kinds = ["exec", "exit", "open", "fork", "bpf", "lost", "tcp", "file"];
+        let kinds = ["exec", "exit", "open", "fork", "bpf", "lost", "tcp", "file", "lookup"];
         for (number, name) in (1..).zip(kinds) {
             assert_eq!(Kind::try_from(number).map(Kind::name), Ok(name));
         }
@@ -465,6 +495,7 @@ mod tests {
             (35, Kind::Bpf, "bpf_netlink"),
             (36, Kind::File, "sys_exit"),
             (37, Kind::File, "uring_complete"),
+            (38, Kind::Lookup, "sys_exit"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, kind, program) in slots {

@@ -390,6 +390,7 @@ impl Row<'_> {
             | Value::Tag(_)
             | Value::Device(_)
             | Value::Ip(_)
+            | Value::CallFlags(..)
             | Value::Peer(_) => {
                 self.text(step.column, step.hex, &value.text().unwrap_or_default());
             }

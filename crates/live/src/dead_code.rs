@@ -5,6 +5,7 @@
 //! piece ([`opt_remove_dead_code`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c)).
 
 use aya_obj::generated::{bpf_func_info, bpf_insn};
+use std::ops::RangeInclusive;
 
 /// A program without the instructions that are never executed.
 pub(super) struct Reached {
@@ -53,6 +54,8 @@ const MAY_GOTO: u8 = 0xe5;
 const TO_HELPER: u8 = 0;
 const TO_FUNCTION: u8 = 1;
 const TO_KERNEL: u8 = 2;
+/// The helpers `bpf_probe_read_*`, which have three arguments (include/uapi/linux/bpf.h).
+const READS: RangeInclusive<i32> = 112..=115;
 /// The source registers of [`LOAD_WIDE`]: a number, the descriptor of a map, the descriptor of a map for its value.
 const NUMBER: u8 = 0;
 const MAP: u8 = 1;
@@ -343,6 +346,7 @@ fn effect(insn: &bpf_insn, seen: u8) -> (u16, u16) {
         STX => (0, to | from | bit(0)),
         JMP | JMP32 => match insn.code {
             // The arguments are in registers 1 to 5, and the result is in register 0. A call preserves none of them.
+            CALL if insn.src_reg() == TO_HELPER && READS.contains(&insn.imm) => (0b11_1111, 0b1110),
             CALL => (0b11_1111, 0b11_1110),
             EXIT => (0, bit(0)),
             JA | MAY_GOTO => (0, 0),

@@ -1,4 +1,4 @@
-//! `file`: a call changed a name or the attributes of a file, or failed to.
+//! `file`: a call changed a name or the attributes of a file, or failed to. `lookup`: a call looked up a path, and failed.
 
 use crate::arch::read_passed;
 use crate::call::{self, Call};
@@ -9,7 +9,7 @@ use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{at, at_most, get, konst, ld, may_turn, read_user_str, set};
 use crate::task::Who;
-use tracetui_shared::calls::{DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE};
+use tracetui_shared::calls::{DIR, FLAGS, NEW_DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE};
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
@@ -68,8 +68,12 @@ pub fn missed(who: &Who, ret: i32) {
 /// Reports a call that ended. The texts are read from the caller's memory after the call.
 #[inline(always)]
 pub fn ended(call: &Call) {
+    let is_lookup = call.is_of(Kind::Lookup);
+    if is_lookup && !is_lookup_failure(call.ret) {
+        return;
+    }
     let who = Who::of(call.task);
-    let Some(event) = Event::of_call(Slot::File, &who, call) else { return };
+    let Some(event) = Event::of_call(if is_lookup { Slot::Lookup } else { Slot::File }, &who, call) else { return };
     let Some(s) = event.place(&FILE_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
     let mut nth = 0;
@@ -79,6 +83,8 @@ pub fn ended(call: &Call) {
     }
     set(&mut s.args[nth], call::fifth_argument(call));
     s.frame.record.values = [argument(s, call, VALUE as u64), argument(s, call, NEXT_VALUE as u64)];
+    s.frame.record.flags = argument(s, call, FLAGS as u64) as u32;
+    s.frame.record.dirfds = [dirfd(s, call, DIR as u64), dirfd(s, call, NEW_DIR as u64)];
     s.frame.record.ret = call.ret as i32;
     s.frame.record.euid = ld(who.cred, field::CredEuid);
     s.frame.record.op = call.op();
@@ -91,6 +97,21 @@ pub fn ended(call: &Call) {
     const FIXED: u64 = size_of::<Frame<FileRecord>>() as u64;
     let len = at_most(get(&s.off), LONGEST);
     event.send(&mut s.frame.header, FIXED + len, FIXED + LONGEST);
+}
+
+/// Whether a result means that the path does not lead to a file, or not for the caller. EINVAL of readlink(2) is an answer: the file is no
+/// link. The kernel does not look up a path that it cannot read (EFAULT), or below a descriptor that is not open (EBADF).
+#[inline(always)]
+fn is_lookup_failure(ret: i64) -> bool {
+    const ENOENT: i32 = 2;
+    const EIO: i32 = 5;
+    const EACCES: i32 = 13;
+    const ENOTDIR: i32 = 20;
+    const ENAMETOOLONG: i32 = 36;
+    const ELOOP: i32 = 40;
+    const ESTALE: i32 = 116;
+    const EPERM: i32 = 1;
+    matches!(-(ret as i32), EPERM | ENOENT | EIO | EACCES | ENOTDIR | ENAMETOOLONG | ELOOP | ESTALE)
 }
 
 /// Appends the names of the directories at which the two paths start.
@@ -145,8 +166,7 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64
     if get(&s.word) as u8 == b'/' {
         return root;
     }
-    let dirfd =
-        if dir_at == u64::from(NO_ARGUMENT) { AT_FDCWD } else { argument(s, call, 2 * nth + DIR as u64) as i32 };
+    let dirfd = get(at(s.frame.record.dirfds.as_mut_ptr(), nth & 1));
     if dirfd == AT_FDCWD {
         return path::cwd_of(ld(call.task, field::TaskFs));
     }
@@ -179,6 +199,12 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usi
     s.frame.record.text_lens[nth] = len as u16;
     s.frame.record.text_marks[nth] = marks;
     set(&mut s.off, off + len);
+}
+
+/// The descriptor at which a path starts.
+#[inline(always)]
+fn dirfd(s: &mut FileScratch, call: &Call, which: u64) -> i32 {
+    if place_of(call, which) >= u64::from(NO_START) { AT_FDCWD } else { argument(s, call, which) as i32 }
 }
 
 /// An argument of a call; 0 if the call has none there.

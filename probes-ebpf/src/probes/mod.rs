@@ -17,6 +17,7 @@ pub mod uring;
 #[inline(always)]
 fn ended(call: &Call) {
     let is = |kind: Kind| konst!(Kinds) & u64::from(kind.bit()) != 0 && call.is_of(kind);
+    let has_paths = call.is_of(Kind::File) || call.is_of(Kind::Lookup);
     if is(Kind::Open) {
         open::ended(call);
     } else if is(Kind::Exec) {
@@ -25,7 +26,7 @@ fn ended(call: &Call) {
         bpf::ended(call);
     } else if is(Kind::Tcp) {
         tcp::ended(call);
-    } else if is(Kind::File) {
+    } else if konst!(Kinds) & u64::from(Kind::File.bit() | Kind::Lookup.bit()) != 0 && has_paths {
         file::ended(call);
     }
 }

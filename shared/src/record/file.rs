@@ -1,19 +1,23 @@
-//! `file`: a name or the attributes of a file were changed, or failed to be.
+//! `file`: a name or the attributes of a file were changed, or failed to be. `lookup`: a path was looked up, and the lookup failed.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The payload of `file`. The variable part contains the directories at which the two paths start, as names, the two paths as
+/// The payload of `file` and `lookup`. The variable part contains the directories at which the two paths start, as names, the two paths as
 /// passed, and a third text.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct FileRecord {
-    /// The values that were passed ([`Places`](crate::calls::Places)): a mode, owner and group, a size, flags; 0 without.
+    /// The values that were passed ([`Places`](crate::calls::Places)): a mode, owner and group, a size; 0 without.
     pub values: [u64; 2],
     /// The result: 0 or −errno.
     pub ret: i32,
     /// The effective user id: `cred->euid`.
     pub euid: u32,
-    /// Which call: [`op`](crate::calls::file).
+    /// The flags that were passed; 0 without.
+    pub flags: u32,
+    /// The descriptors at which the two paths start, or that name the file; `AT_FDCWD` without.
+    pub dirfds: [i32; 2],
+    /// Which call: one of [`file`](crate::calls::file) or [`lookup`](crate::calls::lookup).
     pub op: u8,
     /// The table: one of [`abi`](super::open::abi).
     pub abi: u8,
@@ -26,10 +30,10 @@ pub struct FileRecord {
     pub dir_lens: [u16; 2],
     pub text_lens: [u16; 3],
     /// Not used; 0.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
 }
 
-const _: () = assert!(size_of::<FileRecord>() == 48);
+const _: () = assert!(size_of::<FileRecord>() == 56);
 
 /// Limit of a path in bytes, with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 pub const PATH_MAX: u32 = 4096;

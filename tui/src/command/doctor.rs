@@ -420,7 +420,7 @@ sys_exit    open bpf  not attached  BTF tracepoint sys_exit
             missing: opens, attaches
             remedy:  sudo tracetui
 
-no working probe for: exit open fork bpf tcp file
+no working probe for: exit open fork bpf tcp file lookup
 ";
         assert_eq!(text, expected);
     }
@@ -523,7 +523,7 @@ no working probe for: exit open fork bpf tcp file
         assert_eq!(but_execs.kinds_without_probe(), [Kind::Exec]);
         let text = but_execs.text();
         let line = text.lines().find(|line| line.starts_with("sched_exec"));
-        assert_eq!(line, Some("sched_exec  exec  not seen      BTF tracepoint sched_process_exec"));
+        assert_eq!(line, Some("sched_exec  exec    not seen      BTF tracepoint sched_process_exec"));
         assert!(but_execs.json().contains(r#""remedy":null,"seen":false}"#));
     }
 

@@ -24,6 +24,7 @@ use tracetui_events::recording::frames::Next;
 use tracetui_events::text::time::{Moment, Zone};
 use tracetui_host::clock;
 use tracetui_live::feed::Feed;
+use tracetui_shared::kind::KindSet;
 
 const SEVERAL: &str =
     "replay shows one recording, or the files of one trace; tracetui print FILE... merges several recordings by time";
@@ -56,7 +57,9 @@ fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: 
     let facts = timeline.facts();
     let span = facts.span;
     let preferences = loaded.config.preferences.clone();
-    let settings = Settings { budget, zone, capture: String::new(), filters, preferences, ..Settings::default() };
+    let kinds = KindSet::BY_DEFAULT | KindSet::AIMED;
+    let settings =
+        Settings { budget, zone, capture: String::new(), filters, preferences, kinds, ..Settings::default() };
     let mut app = App::new(settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(facts, Target::First, args.speed));
     begin(&mut app, &mut input, &args.filters, loaded)?;

@@ -513,9 +513,9 @@ mod tests {
     #[test]
     fn a_chip_has_the_key_within_the_name() {
         let chips = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true));
-        assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp", "M:file"]);
+        assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp", "M:file", "lookUp"]);
         let hidden = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));
-        assert_eq!(hidden, ["exec", "exit", "open", "fork", "bpf", "i:tcp", "m:file"]);
+        assert_eq!(hidden, ["exec", "exit", "open", "fork", "bpf", "i:tcp", "m:file", "lookup"]);
         let letters = ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key));
         assert_eq!(letters, [Some('O'), Some('O'), Some('O'), Some('Z')]);
         assert_eq!(["F2", "1", "o", "-"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 4]);

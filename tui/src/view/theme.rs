@@ -64,6 +64,7 @@ roles! {
     Fork "fork" "the kind FORK",
     Tcp "tcp" "the kind TCP",
     File "file" "the kind FILE",
+    Lookup "lookup" "the kind LOOKUP",
     Expected "expected" "common failures: ENOENT, EEXIST, EAGAIN",
     Failure "failure" "other failures: EACCES, signals, an exit code other than 0",
     Loss "loss" "lost events, hidden BPF programs; reversed in alarms",
@@ -115,7 +116,7 @@ impl Look {
     /// The look of a role by default.
     pub(crate) const fn of(role: Role) -> Look {
         match role {
-            Role::Quiet | Role::Open => Look::weight(DIM),
+            Role::Quiet | Role::Open | Role::Lookup => Look::weight(DIM),
             Role::Strong => Look::weight(BOLD),
             Role::Exec => Look::colour(Color::Green, BOLD),
             Role::Exit => Look::colour(Color::Magenta, Modifier::empty()),

@@ -44,6 +44,7 @@ mod inspector;
 mod killers;
 mod lies;
 mod live;
+mod lookups;
 mod narrow;
 mod outputs;
 mod paths;

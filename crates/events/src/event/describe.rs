@@ -91,6 +91,8 @@ pub enum Value<'a> {
     /// A directory, and a path below it.
     Joined(Components<'a>, &'a [u8]),
     Flags(u64),
+    /// Flags of a call ([`names::call_flags`](super::names::call_flags)), not 0.
+    CallFlags(&'static str, u32),
     /// Arguments, each followed by NUL.
     Args(&'a [u8]),
     /// Arguments that could not be read completely, with the reason.
@@ -145,6 +147,7 @@ impl<'a> Value<'a> {
                 out.extend_from_slice(path.strip_prefix(b"/").unwrap_or(path));
             }
             Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
+            Value::CallFlags(op, flags) => super::names::call_flags(op, *flags, &mut out),
             Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, &mut out),
             Value::Addr(addr) => out.extend_from_slice(format!("{addr:#018x}").as_bytes()),
             Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),

@@ -1,5 +1,6 @@
 //! `exec`: a program was started, or failed to start.
 
+use super::asked::{Asked, FailedCall};
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::file_identity::FILE;
 use super::foreign_file::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
@@ -134,6 +135,14 @@ impl<'a> Payload<'a> for Exec<'a> {
 
     fn cwd(&self) -> Option<&Components<'a>> {
         Some(&self.cwd)
+    }
+
+    fn asked(&self) -> Option<Asked<'a>> {
+        let marks = self.record.filename_marks;
+        let (call, path) = FailedCall::exec(self.filename);
+        let path = Some(path).filter(|_| marks & mark::FAULT == 0);
+        let ids = (Some(self.record.euid), Some(self.record.egid));
+        Some(Asked { ids, ..Asked::new(call, path, marks & mark::CUT != 0, self.dir()) })
     }
 
     fn dir(&self) -> Value<'a> {

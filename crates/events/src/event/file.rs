@@ -1,12 +1,13 @@
 //! `file`: a name or the attributes of a file were changed, or failed to be.
 
 use super::abi;
+use super::asked::{Asked, FailedCall, Need};
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, props};
 use super::redact::{Redact, short};
 use super::start::directory;
 use super::{Compared, Components, EventContext, Payload, Sections, file};
 use crate::text::paint::Look;
-use tracetui_shared::calls::{ROWS, file as call};
+use tracetui_shared::calls::{ROWS, file as call, lookup};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::file::{FileRecord, start};
 use tracetui_shared::record::mark;
@@ -15,6 +16,8 @@ use zerocopy::IntoBytes;
 /// A call that names files.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
+    /// The kind of the event, `file` or `lookup`.
+    pub kind: Kind,
     pub record: FileRecord,
     /// The directories at which the paths start, if they are relative. The first one is the file itself if it was named by a
     /// descriptor.
@@ -30,7 +33,7 @@ impl<'a> Payload<'a> for File<'a> {
             |nth: usize| Some(Components::new(parts.next(record.dir_lens[nth].into())?, record.dir_marks[nth]));
         let dirs = [dir(0)?, dir(1)?];
         let mut text = |nth: usize| parts.next(record.text_lens[nth].into());
-        Some(File { record, dirs, texts: [text(0)?, text(1)?, text(2)?] })
+        Some(File { kind: Kind::File, record, dirs, texts: [text(0)?, text(1)?, text(2)?] })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {
@@ -61,8 +64,20 @@ impl<'a> Payload<'a> for File<'a> {
         Some(self.record.ret)
     }
 
+    fn paths(&self) -> Option<&File<'a>> {
+        Some(self)
+    }
+
     fn sought(&self) -> Option<&'a [u8]> {
-        Some(self.texts[0])
+        (!self.by_descriptor()).then_some(self.texts[0])
+    }
+
+    fn subject(&self, out: &mut Vec<u8>) {
+        self.write(0, out);
+    }
+
+    fn dirfd(&self) -> i32 {
+        self.record.dirfds[0]
     }
 
     fn is_routine(&self) -> bool {
@@ -84,6 +99,33 @@ impl<'a> Payload<'a> for File<'a> {
     fn cut(&self) -> bool {
         let marks = self.record.dir_marks.into_iter().chain(self.record.text_marks);
         marks.fold(0, |all, marks| all | marks) & mark::CUT != 0
+    }
+
+    fn asked(&self) -> Option<Asked<'a>> {
+        let follow = self.record.flags & AT_SYMLINK_NOFOLLOW == 0 && !self.via().starts_with('l');
+        let path = |need| FailedCall::Path { dirfd: self.record.dirfds[0], follow, need };
+        let (need, next) = match self.op() {
+            "rename" => (Need::Removable, Some(Need::New)),
+            "link" => (Need::Access(0), Some(Need::New)),
+            "move_mount" | "pivot_root" => (Need::Access(0), Some(Need::Access(0))),
+            "unlink" | "rmdir" => (Need::Removable, None),
+            "mkdir" | "symlink" | "mknod" => (Need::New, None),
+            "chmod" | "chown" | "setxattr" | "removexattr" => (Need::Owned, None),
+            "truncate" => (Need::Access(WRITE), None),
+            "access" => (Need::Access(self.record.values[0] as u8 & 7), None),
+            "chdir" => (Need::Access(EXECUTE), None),
+            _ => (Need::Access(0), None),
+        };
+        let next = next.filter(|_| self.record.text_marks[1] == 0).map(|need| {
+            (FailedCall::Path { dirfd: self.record.dirfds[1], follow: true, need }, self.texts[1], self.start(1))
+        });
+        let marks = self.record.text_marks[0];
+        let known = !self.by_descriptor() && marks & mark::FAULT == 0;
+        // access(2) checks the real ids.
+        let real = self.op() == "access" && self.record.flags & AT_EACCESS == 0;
+        let ids = (Some(self.record.euid).filter(|_| !real), None);
+        let asked = Asked::new(path(need), known.then_some(self.texts[0]), marks & mark::CUT != 0, self.dir());
+        Some(Asked { ids, next, ..asked })
     }
 
     fn dir(&self) -> Value<'a> {
@@ -119,10 +161,21 @@ impl<'a> Payload<'a> for File<'a> {
 impl<'a> File<'a> {
     /// What the call does, whatever its form.
     pub fn op(&self) -> &'static str {
-        match self.record.op {
+        let FileRecord { op, flags, .. } = self.record;
+        if self.kind == Kind::Lookup {
+            return match op {
+                lookup::STAT | lookup::FSTATAT | lookup::STATX if flags & AT_SYMLINK_NOFOLLOW == 0 => "stat",
+                lookup::STAT..=lookup::STATX => "lstat",
+                lookup::ACCESS..=lookup::FACCESSAT2 => "access",
+                lookup::READLINK | lookup::READLINKAT => "readlink",
+                lookup::CHDIR | lookup::FCHDIR => "chdir",
+                _ => "other",
+            };
+        }
+        match op {
             call::RENAME | call::RENAMEAT | call::RENAMEAT2 => "rename",
             call::UNLINK => "unlink",
-            call::UNLINKAT if self.record.values[0] & AT_REMOVEDIR == 0 => "unlink",
+            call::UNLINKAT if flags & AT_REMOVEDIR == 0 => "unlink",
             call::UNLINKAT | call::RMDIR => "rmdir",
             call::MKDIR | call::MKDIRAT => "mkdir",
             call::LINK | call::LINKAT => "link",
@@ -143,8 +196,10 @@ impl<'a> File<'a> {
 
     /// The name of the call.
     fn via(&self) -> &'static str {
-        let row = ROWS.iter().find(|row| row.kind == Kind::File && row.op == self.record.op);
-        row.map_or("other", |row| row.name)
+        let row = ROWS.iter().find(|row| row.kind == self.kind && row.op == self.record.op);
+        let name = row.map_or("other", |row| row.name);
+        // The functions of stat(2) and lstat(2) have names of their own.
+        name.strip_prefix("new").filter(|name| *name != "fstatat").unwrap_or(name)
     }
 
     fn mode(&self) -> Option<u32> {
@@ -186,18 +241,18 @@ impl<'a> File<'a> {
     }
 
     /// The path as passed, or the file behind the descriptor.
-    fn write(&self, nth: usize, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, nth: usize, out: &mut Vec<u8>) {
         match self.by_descriptor() {
             true => self.dirs[0].write(out),
             false => out.extend_from_slice(self.texts[nth]),
         }
     }
 
-    fn by_descriptor(&self) -> bool {
+    pub fn by_descriptor(&self) -> bool {
         self.record.starts & start::FILE != 0
     }
 
-    fn text(&self, nth: usize) -> Value<'a> {
+    pub(super) fn text(&self, nth: usize) -> Value<'a> {
         match self.record.text_marks[nth] {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
             m if m & mark::CUT != 0 => Value::Cut(self.texts[nth]),
@@ -206,7 +261,7 @@ impl<'a> File<'a> {
     }
 
     /// The directory at which a path starts, if it is relative.
-    fn start(&self, nth: usize) -> Value<'a> {
+    pub(super) fn start(&self, nth: usize) -> Value<'a> {
         match self.record.text_marks[nth] {
             m if m & mark::FAULT != 0 && !self.by_descriptor() => Value::Unknown(Why::Fault),
             _ if self.record.starts & start::PATH << nth == 0 => Value::Null,
@@ -214,6 +269,14 @@ impl<'a> File<'a> {
             _ if self.texts[nth].starts_with(b"/") && self.dirs[nth].bytes.is_empty() => Value::Null,
             _ => directory(self.dirs[nth]),
         }
+    }
+
+    /// Whether the directory and the text are the path of the file, without a link that the call follows.
+    fn is_exact(&self) -> bool {
+        const OWN: [&str; 9] = ["rename", "unlink", "rmdir", "mkdir", "link", "symlink", "mknod", "lstat", "readlink"];
+        let names = self.texts[0].split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+        let own = OWN.contains(&self.op()) && self.record.flags & AT_SYMLINK_FOLLOW == 0;
+        self.by_descriptor() || own && names.clone().count() == 1 && !names.clone().any(|name| name == b"..")
     }
 
     /// The absolute path.
@@ -233,12 +296,83 @@ impl<'a> File<'a> {
 }
 
 /// `AT_REMOVEDIR` (include/uapi/linux/fcntl.h).
-const AT_REMOVEDIR: u64 = 0x200;
+const AT_REMOVEDIR: u32 = 0x200;
+/// `AT_SYMLINK_NOFOLLOW`.
+const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+/// `AT_EACCESS`, which has the number of [`AT_REMOVEDIR`].
+const AT_EACCESS: u32 = 0x200;
+/// Permissions of access(2).
+const WRITE: u8 = 2;
+const EXECUTE: u8 = 1;
+/// `AT_SYMLINK_FOLLOW`.
+const AT_SYMLINK_FOLLOW: u32 = 0x400;
+
+/// The value of a field of both kinds.
+fn of_paths<'a>(s: &EventContext<'a>, get: impl FnOnce(&'a File<'a>) -> Value<'a>) -> Value<'a> {
+    s.event.body.paths().map_or(Value::Null, get)
+}
 
 /// A value of calls of this sort; null for others.
 fn of_op<'a, T>(value: Option<T>, make: impl Fn(T) -> Value<'a>) -> Value<'a> {
     value.map_or(Value::Null, make)
 }
+
+// The fields of both kinds.
+pub(super) const PATH: Field = Field::new(
+    "path",
+    Shape::Text,
+    "The path as passed, read from the caller's memory after the call; null if the file was passed as a descriptor.",
+    |s| of_paths(s, |f| if f.by_descriptor() { Value::Null } else { f.text(0) }),
+)
+.with(props::LEAF | props::LACKS | props::BYTES);
+pub(super) const START: Field = Field::new(
+    "dir",
+    Shape::Text,
+    "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. For an absolute path fs->root, if it is not /, else null; vanished: the descriptor is not open.",
+    |s| of_paths(s, |f| f.start(0)),
+)
+.with(props::LACKS | props::BYTES);
+pub(super) const ABS_PATH: Field = Field::new(
+    "abs_path",
+    Shape::Text,
+    "The path of the file: that of the descriptor, or `dir` and then `path`.",
+    |s| of_paths(s, |f| f.absolute(0)),
+)
+.with(props::LEAF | props::LACKS | props::BYTES);
+pub(super) const PATH_BASIS: Field = Field::new(
+    "path_basis",
+    Shape::Text,
+    "exact: `abs_path` is the path in the kernel; joined: links in it were not followed.",
+    |s| {
+        of_paths(s, |f| match f.absolute(0) {
+            Value::Unknown(_) => Value::Null,
+            _ => Value::Word(if f.is_exact() { "exact" } else { "joined" }),
+        })
+    },
+);
+pub(super) const DIRFD: Field = Field::new(
+    "dirfd",
+    Shape::Number,
+    "The descriptor at which the path starts, or that names the file; −100 (AT_FDCWD): the working directory.",
+    |s| of_paths(s, |f| Value::Int(f.record.dirfds[0].into())),
+);
+pub(super) const FLAGS: Field = Field::new("flags", Shape::Text, "The flags as passed, by name; null without.", |s| {
+    of_paths(s, |f| of_op(Some(f.record.flags).filter(|flags| *flags != 0), |flags| Value::CallFlags(f.op(), flags)))
+});
+pub(super) const RET: Field =
+    Field::new("ret", Shape::Number, "0, or −errno.", |s| of_paths(s, |f| Value::Int(f.record.ret.into())));
+pub(super) const ERR: Field = Field::new("err", Shape::Text, "The name of the error; null on success.", |s| {
+    of_paths(s, |f| err_value(f.record.ret))
+});
+pub(super) const VIA: Field =
+    Field::new("via", Shape::Text, "The name of the system call.", |s| of_paths(s, |f| Value::Word(f.via())));
+pub(super) const ABI: Field = Field::new("abi", Shape::Text, "The system call table, as of opens.", |s| {
+    of_paths(s, |f| Value::Word(abi::word(f.record.abi)))
+});
+pub(super) const EUID: Field =
+    Field::new("euid", Shape::User, "The effective user id of the caller: cred->euid.", |s| {
+        of_paths(s, |f| euid_value(Some(f.record.euid)))
+    });
 
 pub(crate) const FIELDS: &[Field] = &[
     Field::new(
@@ -247,34 +381,24 @@ pub(crate) const FIELDS: &[Field] = &[
         "What was done: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root.",
         |s| file(s, |f| Value::Word(f.op())),
     ),
+    PATH,
+    START,
+    ABS_PATH,
+    PATH_BASIS,
+    DIRFD,
     Field::new(
-        "path",
+        "new_path",
         Shape::Text,
-        "The path as passed, read from the caller's memory after the call; null if the file was passed as a descriptor.",
-        |s| file(s, |f| if f.by_descriptor() { Value::Null } else { f.text(0) }),
+        "The second path as passed, of rename, link, move_mount and pivot_root.",
+        |s| file(s, |f| if f.has_second() { f.text(1) } else { Value::Null }),
     )
     .with(props::LEAF | props::LACKS | props::BYTES),
     Field::new(
-        "dir",
+        "new_dir",
         Shape::Text,
-        "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. For an absolute path fs->root, if it is not /, else null; vanished: the descriptor is not open.",
-        |s| file(s, |f| f.start(0)),
+        "The absolute directory at which the second path starts, if it is relative.",
+        |s| file(s, |f| if f.has_second() { f.start(1) } else { Value::Null }),
     )
-    .with(props::LACKS | props::BYTES),
-    Field::new(
-        "abs_path",
-        Shape::Text,
-        "The path of the file: that of the descriptor, or `dir` and then `path`. Links in it are not followed.",
-        |s| file(s, |f| f.absolute(0)),
-    )
-    .with(props::LEAF | props::LACKS | props::BYTES),
-    Field::new("new_path", Shape::Text, "The second path as passed, of rename, link, move_mount and pivot_root.", |s| {
-        file(s, |f| if f.has_second() { f.text(1) } else { Value::Null })
-    })
-    .with(props::LEAF | props::LACKS | props::BYTES),
-    Field::new("new_dir", Shape::Text, "The absolute directory at which the second path starts, if it is relative.", |s| {
-        file(s, |f| if f.has_second() { f.start(1) } else { Value::Null })
-    })
     .with(props::LACKS | props::BYTES),
     Field::new("new_abs_path", Shape::Text, "The second path: `new_dir` and then `new_path`.", |s| {
         file(s, |f| if f.has_second() { f.absolute(1) } else { Value::Null })
@@ -305,14 +429,11 @@ pub(crate) const FIELDS: &[Field] = &[
         file(s, |f| if f.op() == "mount" { f.text(2) } else { Value::Null })
     })
     .with(props::LACKS | props::BYTES),
-    Field::new("ret", Shape::Number, "0, or −errno.", |s| file(s, |f| Value::Int(f.record.ret.into()))),
-    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| file(s, |f| err_value(f.record.ret))),
-    Field::new("via", Shape::Text, "The name of the system call.", |s| file(s, |f| Value::Word(f.via()))),
-    Field::new("abi", Shape::Text, "The system call table, as of opens.", |s| {
-        file(s, |f| Value::Word(abi::word(f.record.abi)))
-    }),
-    Field::new("euid", Shape::User, "The effective user id of the caller: cred->euid.", |s| {
-        file(s, |f| euid_value(Some(f.record.euid)))
-    }),
+    FLAGS,
+    RET,
+    ERR,
+    VIA,
+    ABI,
+    EUID,
     STACK,
 ];

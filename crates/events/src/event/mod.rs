@@ -4,6 +4,7 @@
 //! ([`describe::Field`]). This file matches over kinds; other modules ask the [`Body`].
 
 mod abi;
+pub mod asked;
 pub mod bpf;
 pub mod cgroup;
 pub mod connection;
@@ -15,6 +16,7 @@ pub mod file_identity;
 pub(crate) mod foreign_file;
 pub(crate) mod fork;
 mod layout;
+pub mod lookup;
 pub mod lost;
 pub mod names;
 pub mod open;
@@ -32,6 +34,7 @@ pub(crate) mod words;
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
+use asked::Asked;
 use describe::{Field, Value, Why};
 use open::File;
 use parts::{Parts, Role};
@@ -138,6 +141,11 @@ pub trait Payload<'a>: Sized {
         false
     }
 
+    /// Whether its failure may only answer a question: whether something is there.
+    fn is_question(&self) -> bool {
+        false
+    }
+
     /// Whether a success is part of ordinary work, as the open of a file that exists.
     fn is_routine(&self) -> bool {
         false
@@ -181,6 +189,16 @@ pub trait Payload<'a>: Sized {
     /// Whether it closes what an earlier event of the kind opened. It may come after the exit of its process.
     fn is_close(&self) -> bool {
         false
+    }
+
+    /// The call, if it is of the kinds that have `file`'s records.
+    fn paths(&self) -> Option<&file::File<'a>> {
+        None
+    }
+
+    /// What a call of a path asked for.
+    fn asked(&self) -> Option<Asked<'a>> {
+        None
     }
 
     /// The directory at which the relative path of a failed call starts.
@@ -320,6 +338,7 @@ kinds! { ($) 'a:
     bpf::Bpf<'a>,
     tcp::Tcp,
     file::File<'a>,
+    lookup::Lookup<'a>,
     lost::Lost,
 }
 
@@ -367,6 +386,7 @@ answered_by_the_payload! {
     pub fn ret(&self) -> Option<i32>;
     pub(crate) fn goes_on(&self) -> bool;
     pub(crate) fn is_needless(&self) -> bool;
+    pub(crate) fn is_question(&self) -> bool;
     pub fn error(&self) -> i32;
     pub(crate) fn decisive(&self) -> Option<[&[u8]; 3]>;
     pub fn sought(&self) -> Option<&'a [u8]>;
@@ -382,6 +402,8 @@ answered_by_the_payload! {
     pub fn is_close(&self) -> bool;
     pub fn news(&self, out: &mut Vec<u8>) -> bool;
     pub fn dir(&self) -> Value<'a>;
+    pub fn asked(&self) -> Option<Asked<'a>>;
+    fn paths(&self) -> Option<&file::File<'a>>;
     pub(crate) fn is_by_id(&self) -> bool;
     pub(crate) fn began(&self) -> Option<BootNanos>;
     pub fn before_result(&self) -> &'static str;
@@ -640,6 +662,13 @@ impl<'a> Components<'a> {
     /// Whether the file was deleted.
     pub fn deleted(&self) -> bool {
         self.marks & mark::DELETED != 0
+    }
+
+    /// The path, as [`write`](Self::write) writes it.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut path = Vec::new();
+        self.write(&mut path);
+        path
     }
 
     /// Appends the path: `/` and the components, root first. A file outside the directory tree is its bare name

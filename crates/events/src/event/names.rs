@@ -281,6 +281,57 @@ pub const O_PATH: u64 = 0o10000000;
 /// `RESOLVE_IN_ROOT` of openat2: an absolute path starts at the descriptor too.
 pub(super) const RESOLVE_IN_ROOT: u64 = 16;
 
+/// Appends the flags of a call that changes or looks up files, in C syntax (include/uapi/linux/fcntl.h, fs.h and mount.h).
+pub fn call_flags(op: &str, flags: u32, out: &mut Vec<u8>) {
+    let names: &[(u64, &str)] = match op {
+        "rename" => &[(1, "RENAME_NOREPLACE"), (2, "RENAME_EXCHANGE"), (4, "RENAME_WHITEOUT")],
+        "umount" => &[(1, "MNT_FORCE"), (2, "MNT_DETACH"), (4, "MNT_EXPIRE"), (8, "UMOUNT_NOFOLLOW")],
+        "mount" => &[
+            (1, "MS_RDONLY"),
+            (2, "MS_NOSUID"),
+            (4, "MS_NODEV"),
+            (8, "MS_NOEXEC"),
+            (32, "MS_REMOUNT"),
+            (1 << 12, "MS_BIND"),
+            (1 << 13, "MS_MOVE"),
+            (1 << 14, "MS_REC"),
+            (1 << 17, "MS_UNBINDABLE"),
+            (1 << 18, "MS_PRIVATE"),
+            (1 << 19, "MS_SLAVE"),
+            (1 << 20, "MS_SHARED"),
+        ],
+        "rmdir" => &[(0x200, "AT_REMOVEDIR")],
+        "access" => &[(0x100, "AT_SYMLINK_NOFOLLOW"), (0x200, "AT_EACCESS"), (0x1000, "AT_EMPTY_PATH")],
+        "move_mount" => &[],
+        _ => &[
+            (0x100, "AT_SYMLINK_NOFOLLOW"),
+            (0x400, "AT_SYMLINK_FOLLOW"),
+            (0x800, "AT_NO_AUTOMOUNT"),
+            (0x1000, "AT_EMPTY_PATH"),
+        ],
+    };
+    flag_names(names, flags.into(), out);
+}
+
+/// Appends the names of flags, and the rest in hex.
+fn flag_names(names: &[(u64, &str)], flags: u64, out: &mut Vec<u8>) {
+    let begin = out.len();
+    let mut rest = flags;
+    let mut next = |text: &[u8]| {
+        out.extend_from_slice(if out.len() > begin { b"|" } else { b"" });
+        out.extend_from_slice(text);
+    };
+    for (bits, name) in names {
+        if rest & bits == *bits {
+            rest &= !bits;
+            next(name.as_bytes());
+        }
+    }
+    if rest != 0 {
+        next(format!("{rest:#x}").as_bytes());
+    }
+}
+
 /// Appends the flags in C syntax, access mode first. Bits without a name are written in hex.
 pub fn open_flags(flags: u64, out: &mut Vec<u8>) {
     let access = match flags & O_ACCMODE {
@@ -290,16 +341,10 @@ pub fn open_flags(flags: u64, out: &mut Vec<u8>) {
         _ => "O_ACCMODE",
     };
     out.extend_from_slice(access.as_bytes());
-    let mut rest = flags & !O_ACCMODE;
-    for (bits, name) in OPEN_FLAGS {
-        if rest & bits == *bits {
-            rest &= !bits;
-            out.push(b'|');
-            out.extend_from_slice(name.as_bytes());
-        }
-    }
+    let rest = flags & !O_ACCMODE;
     if rest != 0 {
-        out.extend_from_slice(format!("|{rest:#x}").as_bytes());
+        out.push(b'|');
+        flag_names(OPEN_FLAGS, rest, out);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::abi;
+use super::asked::{AT_FDCWD, Asked, FailedCall};
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, props};
 use super::file_identity::FILE;
 use super::foreign_file::{FS, FS_PATH};
@@ -108,6 +109,24 @@ impl<'a> Payload<'a> for Open<'a> {
 
     fn found(&self) -> Option<&Components<'a>> {
         (self.record.ret >= 0).then_some(&self.names)
+    }
+
+    fn asked(&self) -> Option<Asked<'a>> {
+        let OpenRecord { via, path_marks, how_marks, resolve, uring, root_off, .. } = self.record;
+        let known = path_marks & (mark::FAULT | mark::NOT_COLLECTED) == 0 && via != via::OPEN_BY_HANDLE_AT;
+        let whole = how_marks & (mark::FAULT | UNKNOWN) == 0;
+        let (flags, dirfd) = if whole { (self.flags(), self.record.dirfd) } else { (0, AT_FDCWD) };
+        let call = FailedCall::Open { flags, resolve, dirfd };
+        let root = match self.root() {
+            Some(root) => Some(root.to_vec()),
+            None if self.names.absent().is_some() || root_off == u16::MAX => None,
+            None => Some(b"/".to_vec()),
+        };
+        // Slots of the ring's own table have limits of their own.
+        let own_table = uring & uring::DIRECT != 0;
+        let cut = path_marks & mark::CUT != 0;
+        let asked = Asked::new(call, known.then_some(self.path), cut, self.dir());
+        Some(Asked { whole, own_table, root, ids: (self.euid(), None), ..asked })
     }
 
     fn dir(&self) -> Value<'a> {

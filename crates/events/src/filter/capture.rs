@@ -65,6 +65,8 @@ pub struct Compiled {
     pub capture: CaptureFilter,
     /// The requested kinds, without `lost`.
     pub kinds: KindSet,
+    /// Whether processes are chosen, or a kind that needs that ([`KindSet::AIMED`]) is named.
+    pub aims: bool,
     /// The kinds whose failed events are requested too: all but those that `--kind` names as `KIND:ok`.
     pub failing: KindSet,
     /// The part that the kernel cannot apply, without `kinds` and `show_lost`.
@@ -119,7 +121,9 @@ impl FilterOptions {
         let rest = Filter::of(rest.clone(), rest.to_string(), names)?;
         let kinds = lowered.kinds & KindSet::PROBED;
         let show_lost = lowered.kinds.contains(Kind::Lost);
-        Ok(Compiled { capture: lowered.capture(kinds), kinds, failing, rest, whole, show_lost })
+        let named = KindSet::AIMED.iter().any(|kind| asks_for(kind, &whole.expr, true, names));
+        let aims = named || lowered.trees.is_some() || lowered.pids.is_some();
+        Ok(Compiled { capture: lowered.capture(kinds), kinds, aims, failing, rest, whole, show_lost })
     }
 
     /// The expression of `--kind`.

@@ -596,7 +596,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "the kernel truncates longer names; shorten it and add `*`, or use process=",
     ),
     ("é path«:»ü", "expected `=` between field and value", "write path=ü; …"),
-    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of exec exit open fork bpf tcp file lost"),
+    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of exec exit open fork bpf tcp file lookup lost"),
 ];
 
 #[test]
@@ -702,7 +702,7 @@ fn options_are_ored_within_and_anded_between() {
 #[test]
 fn nothing_asked_shows_all_but_forks() {
     let compiled = compiled(&FilterOptions::default());
-    assert_eq!(compiled.kinds, KindSet::BY_DEFAULT);
+    assert_eq!(compiled.kinds, KindSet::BY_DEFAULT | KindSet::AIMED);
     assert!(compiled.show_lost && compiled.rest.is_empty() && compiled.whole.is_empty());
     assert_eq!((compiled.capture.capture.tests, compiled.capture.capture.kinds), (0, compiled.kinds.bits()));
     assert_eq!(compiled.capture.capture.comm, CommGlobs::NONE);

@@ -13,6 +13,9 @@
 //! - for the same port, if it is a connect: soon, and with an address of another family, or as the next call. The addresses of one
 //!   name are tried like this. Only a loopback address answers for one.
 //!
+//! A lookup ([`is_question`](crate::event::Payload::is_question)) needs no answer, because its success has no event: it may only have asked
+//! whether something is there. An open or exec of the same path or name answers it.
+//!
 //! Some failures need no answer: files of a locale, of the loader, of the user's preferences and of Python's start, and devices
 //! ([`is_optional`]). Neither does
 //! a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is never optional.
@@ -26,6 +29,7 @@
 
 use super::exits::{Answered, Exits, SOON_NS};
 use super::{argument, base, common_name, names_descriptor, place};
+use crate::event::describe::Value;
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, Event, EventContext, connects, describe, names};
@@ -142,13 +146,16 @@ impl Miss {
         let (passed, next) = (now.since(self.time), others == 0);
         let is_path = matches!(self.kind, Kind::Open | Kind::Exec);
         let refused = is_path && REFUSALS.contains(&self.failure.err);
-        // A shell reads a script that the kernel cannot execute.
-        let like = self.kind == kind || self.is_script() && kind == Kind::Open && found.rights & READ != 0;
+        // A shell reads a script that the kernel cannot execute. A lookup that succeeds has no event, but what uses its file has one.
+        let like = self.kind == kind
+            || self.kind == Kind::Lookup
+            || self.is_script() && kind == Kind::Open && found.rights & READ != 0;
         let same = wanted.whole == found.whole && like && !refused && !wanted.at_descriptor;
         if same && found.rights & wanted.rights == wanted.rights || self.is_run_by(found) {
             return true;
         }
-        let same_name = self.kind == kind && wanted.name.is_some_and(|name| found.name == Some(name));
+        let same_name = (self.kind == kind || self.kind == Kind::Lookup)
+            && wanted.name.is_some_and(|name| found.name == Some(name));
         same_name
             && (!refused || wanted.dir != found.dir)
             && (found.rights != PATH || wanted.rights == PATH)
@@ -320,11 +327,12 @@ impl Searches {
         let named = argument(path, &process.image.argv).is_some();
         // Nobody writes a setting that need not exist.
         let set = wanted.rights & WRITE != 0 && path.starts_with(b"/proc/");
-        let optional = !failure.real && !named && !set && (is_optional(path) || body.is_needless());
+        let usual = !failure.real && !named && !set && (is_optional(path) || body.is_needless());
+        let optional = usual || body.is_question();
         let (kind, time) = (seen.event.kind(), seen.event.header.time);
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
-            if !can_matter(path, &process.image.cwd) {
+            if usual && !can_matter(path, &process.image.cwd) {
                 return;
             }
         }
@@ -541,9 +549,14 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
         (_, Some(path)) => {
             let relative = !path.starts_with(b"/");
             wanted.at_descriptor = relative && body.dirfd() != AT_FDCWD || names_descriptor(path);
-            // chdir(2) has no event. A failed open is assumed to start where its program did, and a successful one shows where it did.
+            // The event of a failure shows where it starts, and so does that of a successful open.
             let start = match body {
                 Body::Open(_) if wanted.at_descriptor => Vec::new(),
+                _ if let Value::Path(dir) = body.dir() => {
+                    let mut start = Vec::new();
+                    dir.write(&mut start);
+                    start
+                }
                 Body::Open(open) if open.record.ret >= 0 => base(open).unwrap_or_default(),
                 Body::Exec(exec) => {
                     let mut cwd = Vec::new();

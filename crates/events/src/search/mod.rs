@@ -34,7 +34,7 @@ pub fn missed(body: &Body<'_>) -> Option<bool> {
     }
 }
 
-/// The target of an open or an exec: the directory and the last name of the path as passed, without slashes at its end. `None` if the path
+/// The target of a call: the directory and the last name of the path as passed, without slashes at its end. `None` if the path
 /// has no such name.
 pub fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
     let path = body.sought()?;

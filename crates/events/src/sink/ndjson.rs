@@ -229,6 +229,7 @@ impl Values {
             }
             Value::Path(names) => self.text(name, out, |out| names.write(out)),
             Value::Flags(flags) => self.flags.write(flags, out),
+            Value::CallFlags(op, flags) => self.text(name, out, |out| names::call_flags(op, flags, out)),
             Value::Args(area) => self.args(name, area, out),
             Value::SomeArgs(area, why) => {
                 self.args(name, area, out);

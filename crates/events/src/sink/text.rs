@@ -15,7 +15,7 @@ use crate::text::{Charset, escape, width};
 
 /// The widths of the padded columns, in cells.
 mod cells {
-    pub(super) const KIND: usize = tracetui_shared::kind::Kind::NAME_LEN;
+    pub(super) const KIND: usize = tracetui_shared::kind::Kind::TITLE_LEN;
     pub(super) const PID: usize = 7;
     pub(super) const COMM: usize = 15;
     pub(super) const RESULT: usize = 7;
@@ -70,7 +70,7 @@ impl Row {
         let alarm = |look| if seen.event.is_alarm() { Look::Bad } else { look };
         self.paint.put(alarm(Look::Quiet), out, |out| self.clock.write(seen.unix_nanos(), out));
         out.push(b' ');
-        let name = |out: &mut Vec<u8>| out.extend(kind.name().bytes().map(|b| b.to_ascii_uppercase()));
+        let name = |out: &mut Vec<u8>| out.extend(kind.title());
         column(cells::KIND, (self.paint, alarm(event::look(kind))), out, name);
     }
 

@@ -1,4 +1,4 @@
-//! Why an open, an exec or a connect failed. This module gives the reasons that the event itself proves. `reason_lookup` of the crate
+//! Why a call of a path or a connect failed. This module gives the reasons that the event itself proves. `reason_lookup` of the crate
 //! `tracetui-live` looks up the rest, with the rules of this module.
 
 pub mod access;
@@ -6,20 +6,17 @@ pub mod image;
 pub mod similar_name;
 mod tcp;
 
+pub use crate::event::asked::{AT_FDCWD, FailedCall, Need};
 pub use tcp::FailedConnect;
 
 use crate::event::describe::Value;
 use crate::event::process::ProcessKey;
-use crate::event::{Body, EventContext, names};
+use crate::event::{Body, Components, EventContext, names};
 use crate::text::without_codes;
 use memchr::memmem;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
-use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{PATH_MAX, UNKNOWN, uring, via};
+use tracetui_shared::record::open::PATH_MAX;
 use tracetui_shared::time::BootNanos;
-
-/// `AT_FDCWD`: a relative path starts at the working directory.
-pub const AT_FDCWD: i32 = -100;
 
 /// The longest name of a file in bytes: `NAME_MAX`.
 pub const NAME_MAX: usize = 255;
@@ -69,6 +66,9 @@ causes! {
     TextBusy "text_busy",
     IsADirectory "is_a_directory",
     Exists "exists",
+    NotEmpty "not_empty",
+    OtherFileSystem "other_file_system",
+    NotOwner "not_owner",
     BadDescriptor "bad_descriptor",
     NoDevice "no_device",
     NothingListens "nothing_listens",
@@ -127,43 +127,6 @@ impl Answer {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum FailedCall {
-    Exec {
-        /// The directory at which a relative path starts. An empty path is the file of the descriptor itself.
-        dirfd: i32,
-    },
-    Open {
-        /// The flags with the numbers that most architectures use.
-        flags: u64,
-        /// `how.resolve`.
-        resolve: u64,
-        /// The directory at which a relative path starts.
-        dirfd: i32,
-    },
-}
-
-impl FailedCall {
-    /// The descriptor at which a relative path starts, or [`AT_FDCWD`].
-    pub fn dirfd(&self) -> i32 {
-        match self {
-            FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } => *dirfd,
-        }
-    }
-
-    /// The exec of a path, and the path without the descriptor at which it starts: the kernel names a file below a descriptor
-    /// `/dev/fd/N/PATH` ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)).
-    fn exec(filename: &[u8]) -> (FailedCall, &[u8]) {
-        let below = || {
-            let rest = filename.strip_prefix(b"/dev/fd/")?;
-            let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
-            let dirfd = str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
-            Some((FailedCall::Exec { dirfd }, rest.get(end + 1..).unwrap_or_default()))
-        };
-        below().unwrap_or((FailedCall::Exec { dirfd: AT_FDCWD }, filename))
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Who {
     pub key: ProcessKey,
     pub comm: Vec<u8>,
@@ -212,6 +175,8 @@ pub struct Question {
     pub others: Vec<SearchDir>,
     /// The number of all places of this search. Not all of them are kept.
     pub places: usize,
+    /// The same call with its second path, which the kernel looks up after the first.
+    pub next: Option<Box<Question>>,
 }
 
 /// A directory in which a search looked for a name.
@@ -232,12 +197,12 @@ impl SearchDir {
     }
 }
 
-/// Whether failures of a kind are explained: those of opens, execs and connects.
+/// Whether failures of a kind are explained: those of calls of paths, and of connects.
 pub fn explains(body: &Body<'_>) -> bool {
-    matches!(body, Body::Open(_) | Body::Exec(_)) || body.connection().is_some()
+    body.asked().is_some() || body.connection().is_some()
 }
 
-/// Whether it is a failed open, exec or connect.
+/// Whether it is a failed call that is explained.
 pub fn is_asked_of(seen: &EventContext<'_>) -> bool {
     explains(&seen.event.body) && seen.event.failed()
 }
@@ -249,52 +214,33 @@ pub fn error_text(errno: i32) -> String {
 
 /// The answer that the event alone proves, and whether a lookup may show more.
 pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
-    match &seen.event.body {
-        Body::Open(open) => {
-            let fault = open.record.path_marks & (mark::FAULT | mark::NOT_COLLECTED) != 0;
-            let known = !fault && open.record.via != via::OPEN_BY_HANDLE_AT;
-            // Slots of the ring's own table have limits of their own.
-            let direct = open.record.uring & uring::DIRECT != 0;
-            if direct && matches!(open.record.ret.saturating_neg(), libc::ENFILE | libc::EMFILE | libc::EBADF) {
-                return None;
-            }
-            let how_known = open.record.how_marks & (mark::FAULT | UNKNOWN) == 0;
-            let call = FailedCall::Open {
-                flags: if how_known { open.flags() } else { 0 },
-                resolve: open.record.resolve,
-                dirfd: if how_known { open.record.dirfd } else { AT_FDCWD },
-            };
-            proven_by(
-                open.record.ret.saturating_neg(),
-                &call,
-                known.then_some(open.path),
-                open.record.path_marks & mark::CUT != 0,
-            )
-        }
-        Body::Exec(exec) => {
-            let known = exec.record.filename_marks & mark::FAULT == 0;
-            let cut = exec.record.filename_marks & mark::CUT != 0;
-            let (call, path) = FailedCall::exec(exec.filename);
-            let relative = !path.starts_with(b"/") && call.dirfd() == AT_FDCWD;
-            if exec.record.ret == -libc::ENOENT
-                && known
-                && relative
-                && exec.cwd.deleted()
-                && memmem::find(path, b"..").is_none()
-            {
-                return Some(Answer::proven(Cause::Missing, "the working directory was deleted"));
-            }
-            proven_by(exec.record.ret.saturating_neg(), &call, known.then_some(path), cut)
-        }
-        body => body.connection()?.proven(),
+    let body = &seen.event.body;
+    if let Some(connection) = body.connection() {
+        return connection.proven();
     }
+    let asked = body.asked()?;
+    let errno = body.error().saturating_neg();
+    if asked.own_table && matches!(errno, libc::ENFILE | libc::EMFILE | libc::EBADF) {
+        return None;
+    }
+    let relative = |path: &[u8]| !path.starts_with(b"/") && memmem::find(path, b"..").is_none();
+    if errno == libc::ENOENT
+        && asked.call.dirfd() == AT_FDCWD
+        && asked.path.is_some_and(relative)
+        && body.cwd().is_some_and(Components::deleted)
+    {
+        return Some(Answer::proven(Cause::Missing, "the working directory was deleted"));
+    }
+    proven_by(errno, &asked.call, asked.path, asked.cut)
 }
 
 pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) -> Option<Answer> {
     let (flags, is_exec) = match call {
         FailedCall::Exec { .. } => (0, true),
         FailedCall::Open { flags, .. } => (*flags, false),
+        FailedCall::Path { .. } => (0, false),
     };
+    let changes = matches!(call, FailedCall::Path { need: Need::New | Need::Removable | Need::Owned, .. });
     let dirfd = call.dirfd();
     let relative = path.is_some_and(|path| !path.starts_with(b"/"));
     Some(match errno {
@@ -322,6 +268,10 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         },
         libc::EISDIR if path.is_some_and(|path| path.ends_with(b"/")) && flags & names::O_CREAT != 0 => {
             Answer::proven(Cause::IsADirectory, "the path ends with a slash, and O_CREAT does not create directories")
+        }
+        libc::ENOTEMPTY if changes => Answer::proven(Cause::NotEmpty, "the directory is not empty"),
+        libc::EXDEV if changes => {
+            Answer::proven(Cause::OtherFileSystem, "the two paths are on different file systems or mounts")
         }
         libc::EROFS => Answer::proven(Cause::ReadOnly, "the file system or mount is read-only"),
         _ => return None,
@@ -353,41 +303,10 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
     if proven.as_ref().is_some_and(|answer| answer.cause != Cause::ReadOnly) {
         return None;
     }
-    let written = |names: crate::event::Components<'_>| {
-        let mut path = Vec::new();
-        names.write(&mut path);
-        path
-    };
-    let (call, path, errno, root, ids) = match &seen.event.body {
-        Body::Open(open) => {
-            let record = &open.record;
-            let unread = record.path_marks & (mark::FAULT | mark::NOT_COLLECTED | mark::CUT) != 0
-                || record.how_marks & (mark::FAULT | UNKNOWN) != 0
-                || record.via == via::OPEN_BY_HANDLE_AT;
-            if unread {
-                return None;
-            }
-            let root = match open.root() {
-                Some(root) => Some(written(root)),
-                None if open.names.absent().is_some() || record.root_off == u16::MAX => None,
-                None => Some(b"/".to_vec()),
-            };
-            let call = FailedCall::Open { flags: open.flags(), resolve: record.resolve, dirfd: record.dirfd };
-            let ids = (open.euid().unwrap_or(header.uid.0), header.gid.0);
-            (call, open.path, record.ret.saturating_neg(), root, ids)
-        }
-        Body::Exec(exec) => {
-            let record = &exec.record;
-            if record.filename_marks & (mark::FAULT | mark::CUT) != 0 {
-                return None;
-            }
-            let (call, path) = FailedCall::exec(exec.filename);
-            (call, path, record.ret.saturating_neg(), None, (record.euid, record.egid))
-        }
-        _ => return None,
-    };
-    let start = match seen.event.body.dir() {
-        Value::Path(dir) if !dir.deleted() => Some(written(dir)),
+    let asked = seen.event.body.asked()?;
+    let path = asked.path.filter(|_| asked.whole && !asked.cut)?;
+    let start_of = |start| match start {
+        Value::Path(dir) if !dir.deleted() => Some(dir.to_vec()),
         _ => None,
     };
     let mut next = seen.process.and_then(|process| process.parent);
@@ -396,23 +315,28 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
         next = process.parent;
         Some(Who { key: process.key, comm: process.comm.to_vec() })
     });
-    Some(Question {
+    let question = Question {
         process: Who { key: ProcessKey { tgid: header.tgid, start: header.start }, comm: header.comm().to_vec() },
         tid: header.tid,
         ancestors: ancestors.take(ANCESTORS).collect(),
         mnt_ns: header.mnt_ns,
         ns_pid: header.ns_pid,
         time: header.time,
-        call,
+        call: asked.call,
         path: path.to_vec(),
-        errno,
-        root,
-        start,
-        ids,
+        errno: seen.event.body.error().saturating_neg(),
+        root: asked.root,
+        start: start_of(asked.start),
+        ids: (asked.ids.0.unwrap_or(header.uid.0), asked.ids.1.unwrap_or(header.gid.0)),
         proven,
         others: Vec::new(),
         places: 1,
-    })
+        next: None,
+    };
+    let next = asked.next.map(|(call, path, start)| {
+        Box::new(Question { call, path: path.to_vec(), start: start_of(start), ..question.clone() })
+    });
+    Some(Question { next, ..question })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Looks up why an open, an exec or a connect failed (`tcp`). For a path, it walks the path as the kernel does, in the root and with the ids of the
+//! Looks up why a call of a path or a connect (`tcp`) failed. For a path, it walks the path as the kernel does, in the root and with the ids of the
 //! caller, and reports the step that refuses. An answer is given only if the step refuses with the error of the event.
 //!
 //! The lookup opens nothing that has effects. Each step opens one name with `O_PATH | O_NOFOLLOW`. This code follows
@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 use subject::Subject;
 use tracetui_events::why::similar_name::distance;
-use tracetui_events::why::{AT_FDCWD, Answer, Basis, Cause, FailedCall, Lookup, Question, SearchDir, error_text};
+use tracetui_events::why::{AT_FDCWD, Answer, Basis, Cause, Lookup, Question, SearchDir, error_text};
 use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::priority::give_up_raised;
 use tracetui_host::users::AccountNames;
@@ -130,6 +130,7 @@ fn look(question: &Question) -> Answer {
     let after = clock::now_boot().since(question.time);
     let answer = answer(question, found, after);
     match answer.cause {
+        Cause::Unknown if let Some(next) = &question.next => look(next),
         // The general reason is better than none.
         Cause::Unknown => question.proven.clone().unwrap_or(Answer { place, ..answer }),
         _ => Answer { place, ..answer },
@@ -156,10 +157,7 @@ fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) ->
             // The directory of another descriptor is unknown.
             false if place.dirfd != AT_FDCWD => continue,
             false => {
-                let call = match question.call {
-                    FailedCall::Open { flags, resolve, .. } => FailedCall::Open { flags, resolve, dirfd: AT_FDCWD },
-                    FailedCall::Exec { .. } => FailedCall::Exec { dirfd: AT_FDCWD },
-                };
+                let call = question.call.clone().from(AT_FDCWD);
                 let other = Question { path: place.path(name), call, others: Vec::new(), ..question.clone() };
                 let Ok(subject) = Subject::find(&other) else { continue };
                 let found = Walk::new(&other, &subject, NAMES.get_or_init(Names::read), begun).run();

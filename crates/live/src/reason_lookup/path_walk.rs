@@ -13,7 +13,7 @@ use tracetui_events::event::names::{O_ACCMODE, O_CREAT, O_EXCL, O_PATH, O_TMPFIL
 use tracetui_events::text::without_codes;
 use tracetui_events::why::access::{EXECUTE, READ, Verdict, WRITE};
 use tracetui_events::why::image::{Elf, FileHead, Interpreter, image, machine};
-use tracetui_events::why::{AT_FDCWD, Cause, FailedCall, NAME_MAX, Question, error_text};
+use tracetui_events::why::{AT_FDCWD, Cause, FailedCall, NAME_MAX, Need, Question, error_text};
 use tracetui_host::machine::Uname;
 use tracetui_host::{decimal, read_bounded};
 
@@ -66,6 +66,9 @@ fn unsure<T>(parts: &[&[u8]]) -> Walked<T> {
     Err(Stop::Unsure(parts.concat()))
 }
 
+/// What a call does in a directory.
+const CREATE: &str = "create files in it";
+
 /// The treatment of the last name.
 #[derive(Clone, Copy)]
 struct Last {
@@ -114,6 +117,7 @@ impl<'a> Walk<'a> {
         let refusals = match self.question.call {
             FailedCall::Exec { dirfd } => self.exec(dirfd)?,
             FailedCall::Open { flags, resolve, dirfd } => self.open(flags, resolve, dirfd)?,
+            FailedCall::Path { dirfd, follow, need } => self.path(dirfd, follow, need)?,
         };
         let explained = refusals.iter().any(|refusal| refusal.errno == self.question.errno);
         match self.doubt.filter(|_| !explained) {
@@ -291,7 +295,7 @@ impl<'a> Walk<'a> {
     fn follow(&self, dir: &FileNode, link: &FileNode, part: &PendingName) -> Walked<Vec<u8>> {
         let resolve = match self.question.call {
             FailedCall::Open { resolve, .. } => resolve,
-            FailedCall::Exec { .. } => 0,
+            FailedCall::Exec { .. } | FailedCall::Path { .. } => 0,
         };
         let refused = |why: &str| {
             refuse(Refusal::at(&link.path, libc::ELOOP, Cause::Loop, &format!(" is a symbolic link; {why}")))
@@ -347,15 +351,82 @@ impl<'a> Walk<'a> {
         let start = self.start(&path, dirfd)?;
         let end = self.walk(start, &path, last)?;
         match (end.node, end.parent) {
-            (Some(node), parent) if temporary => Ok(self.create(&node, parent.is_none() && !node.is_dir())),
+            (Some(node), parent) if temporary => Ok(self.create(&node, parent.is_none() && !node.is_dir(), CREATE)),
             (Some(node), parent) => Ok(self.open_node(&node, parent.as_ref(), flags)),
-            (None, Some(dir)) => Ok(self.create(&dir, false)),
+            (None, Some(dir)) => Ok(self.create(&dir, false, CREATE)),
             (None, None) => unsure(&[b"the path has no final component"]),
         }
     }
 
-    /// The refusals of a new file in a directory.
-    fn create(&mut self, dir: &FileNode, no_dir: bool) -> Vec<Refusal> {
+    /// The refusals of a call that needs something of a file.
+    fn path(&mut self, dirfd: i32, follow: bool, need: Need) -> Walked<Vec<Refusal>> {
+        let mut path = self.question.path.clone();
+        let (creates, changes) = (need == Need::New, matches!(need, Need::New | Need::Removable));
+        while creates && path.len() > 1 && path.ends_with(b"/") {
+            path.pop();
+        }
+        let start = self.start(&path, dirfd)?;
+        let last = Last { follow: follow && !changes, create: creates };
+        let End { parent, node } = self.walk(start, &path, last)?;
+        let mut out =
+            parent.filter(|_| changes).map(|dir| self.change(&dir, node.as_ref(), creates)).unwrap_or_default();
+        let Some(node) = node else { return Ok(out) };
+        match need {
+            Need::New => out.insert(0, Refusal::at(&node.path, libc::EEXIST, Cause::Exists, " exists")),
+            Need::Access(want) if want & WRITE != 0 && node.kind().is_dir() && self.question.errno == libc::EISDIR => {
+                out.push(Refusal::at(&node.path, libc::EISDIR, Cause::IsADirectory, " is a directory"));
+            }
+            Need::Access(want) => {
+                if want & WRITE != 0 {
+                    out.extend(self.read_only(&node));
+                }
+                if want == EXECUTE && node.is_dir() {
+                    self.search(&node)?;
+                } else if want != 0 {
+                    self.use_of(&node, want, &mut out);
+                }
+            }
+            Need::Removable => {}
+            Need::Owned => {
+                out.extend(self.read_only(&node));
+                if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
+                    out.push(immutable(&node));
+                }
+                let Subject { credentials, .. } = self.subject;
+                if node.rights.uid != credentials.uid
+                    && credentials.capabilities.is_some_and(|held| held & CAP_FOWNER == 0)
+                {
+                    let owner = self.names.user(node.rights.uid);
+                    let who = self.names.user(credentials.uid);
+                    let text = format!(" belongs to {owner}; {who} may not change it");
+                    out.push(Refusal::at(&node.path, libc::EPERM, Cause::NotOwner, &text));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// The refusals to add a name to a directory, or to remove that of a file
+    /// ([`may_delete`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)).
+    fn change(&mut self, dir: &FileNode, node: Option<&FileNode>, creates: bool) -> Vec<Refusal> {
+        let mut out = self.create(dir, false, if creates { CREATE } else { "remove files from it" });
+        let Some(node) = node.filter(|_| !creates) else { return out };
+        let Subject { credentials, .. } = self.subject;
+        let owns = credentials.uid == node.rights.uid || credentials.uid == dir.rights.uid;
+        if dir.rights.mode & 0o1000 != 0 && !owns && credentials.capabilities.is_some_and(|held| held & CAP_FOWNER == 0)
+        {
+            let owner = self.names.user(node.rights.uid);
+            let text = format!(" belongs to {owner}, and its directory is sticky: only its owner may remove it");
+            out.push(Refusal::at(&node.path, libc::EPERM, Cause::NotOwner, &text));
+        }
+        if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
+            out.push(immutable(node));
+        }
+        out
+    }
+
+    /// The refusals of a change in a directory: who may not do `what`.
+    fn create(&mut self, dir: &FileNode, no_dir: bool, what: &str) -> Vec<Refusal> {
         let mut out = Vec::new();
         if no_dir || !dir.is_dir() {
             out.push(not_a_directory(dir));
@@ -371,7 +442,7 @@ impl<'a> Walk<'a> {
         }
         match dir.rights.allow(WRITE | EXECUTE, &self.subject.credentials) {
             Verdict::Denied if !dir.has_own_rules() => {
-                out.push(self.refused(dir, Cause::NoPermission, "create files in it"));
+                out.push(self.refused(dir, Cause::NoPermission, what));
             }
             Verdict::Granted => {}
             _ => self.doubt_about(dir),

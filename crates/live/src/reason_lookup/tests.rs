@@ -230,6 +230,7 @@ impl Child {
             proven: None,
             others: Vec::new(),
             places: 1,
+            next: None,
         }
     }
 
@@ -710,6 +711,7 @@ fn asked(process: Who, mnt_ns: NsInum, call: FailedCall, path: &[u8]) -> Questio
         proven: None,
         others: Vec::new(),
         places: 1,
+        next: None,
     }
 }
 

@@ -52,11 +52,14 @@ impl Request {
     /// dropped privileges. If the options name no kinds, the kinds in `beside` are collected too.
     pub(crate) fn read(args: &cli::TraceArgs, run: &cli::Run, streams: Streams, beside: KindSet) -> Result<Request> {
         check_ids(&args.filters)?;
-        let filters = compile(&args.filters)?;
+        let mut filters = compile(&args.filters)?;
         let held = match run.command.as_slice() {
             [] => None,
             argv => Some(HeldCommand::start(argv, streams).context("cannot start the command")?),
         };
+        if held.is_none() && !filters.aims {
+            filters.kinds &= !KindSet::AIMED;
+        }
         let kinds = if args.filters.kind.is_empty() { filters.kinds | beside } else { filters.kinds };
         let mut capture = filters.capture.clone();
         capture.capture.kinds = kinds.bits();

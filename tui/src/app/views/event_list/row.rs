@@ -18,9 +18,7 @@ impl Column {
         match self {
             Column::Time => {}
             Column::Kind => {
-                out.part(Role::Plain, |out| {
-                    out.extend(seen.event.kind().name().bytes().map(|byte| byte.to_ascii_uppercase()));
-                });
+                out.part(Role::Plain, |out| out.extend(seen.event.kind().title()));
             }
             Column::Result => result(seen, out),
             Column::Detail => seen.show(out),

@@ -1,0 +1,101 @@
+//! What a failed call of a path asked for: the facts that explain its failure.
+
+use super::describe::Value;
+
+/// `AT_FDCWD`: a relative path starts at the working directory.
+pub const AT_FDCWD: i32 = -100;
+
+/// A call that failed, with the descriptor at which its relative path starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FailedCall {
+    /// An empty path is the file of the descriptor itself.
+    Exec { dirfd: i32 },
+    Open {
+        /// The flags with the numbers that most architectures use.
+        flags: u64,
+        /// `how.resolve`.
+        resolve: u64,
+        dirfd: i32,
+    },
+    /// Any other call.
+    Path {
+        dirfd: i32,
+        /// Whether it follows a link that is the last name.
+        follow: bool,
+        need: Need,
+    },
+}
+
+/// What a call needs of the file of its path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// That it exists, and permissions as access(2) takes them.
+    Access(u8),
+    /// That it does not exist, and can be created.
+    New,
+    /// That it exists, and its name can be removed.
+    Removable,
+    /// That it belongs to the caller.
+    Owned,
+}
+
+impl FailedCall {
+    /// The descriptor at which a relative path starts, or [`AT_FDCWD`].
+    pub fn dirfd(&self) -> i32 {
+        match self {
+            FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } | FailedCall::Path { dirfd, .. } => *dirfd,
+        }
+    }
+
+    /// The same call with another descriptor.
+    #[must_use]
+    pub fn from(mut self, from: i32) -> FailedCall {
+        match &mut self {
+            FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } | FailedCall::Path { dirfd, .. } => {
+                *dirfd = from
+            }
+        }
+        self
+    }
+
+    /// The exec of a path, and the path without the descriptor at which it starts: the kernel names a file below a descriptor
+    /// `/dev/fd/N/PATH` ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)).
+    pub fn exec(filename: &[u8]) -> (FailedCall, &[u8]) {
+        let below = || {
+            let rest = filename.strip_prefix(b"/dev/fd/")?;
+            let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+            let dirfd = str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
+            Some((FailedCall::Exec { dirfd }, rest.get(end + 1..).unwrap_or_default()))
+        };
+        below().unwrap_or((FailedCall::Exec { dirfd: AT_FDCWD }, filename))
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    pub call: FailedCall,
+    /// The path; `None` if the call has none, or if it was not read.
+    pub path: Option<&'a [u8]>,
+    /// Whether the path is cut.
+    pub cut: bool,
+    /// Whether all other arguments are known.
+    pub whole: bool,
+    /// Whether descriptors are those of the table of an io_uring.
+    pub own_table: bool,
+    /// The directory at which the path starts if it is relative.
+    pub start: Value<'a>,
+    /// The caller's root; `None` if unknown.
+    pub root: Option<Vec<u8>>,
+    /// The user and the group that the kernel checks; the real ones of the event without.
+    pub ids: (Option<u32>, Option<u32>),
+    /// The second path, with the call that it is in and the directory at which it starts.
+    pub next: Option<(FailedCall, &'a [u8], Value<'a>)>,
+}
+
+impl<'a> Asked<'a> {
+    /// A call without a second path whose arguments are known.
+    pub fn new(call: FailedCall, path: Option<&'a [u8]>, cut: bool, start: Value<'a>) -> Asked<'a> {
+        Asked { call, path, cut, whole: true, own_table: false, start, root: None, ids: (None, None), next: None }
+    }
+}

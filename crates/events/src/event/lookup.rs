@@ -1,0 +1,101 @@
+//! `lookup`: a path was looked up without opening its file, and the lookup failed.
+
+use super::asked::Asked;
+use super::describe::{Field, STACK, Shape, Value};
+use super::file::{self, File};
+use super::redact::Redact;
+use super::{Compared, EventContext, Payload, lookup};
+use crate::text::paint::Look;
+use tracetui_shared::kind::Kind;
+
+/// A call that names a file, as those of `file` do.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a>(pub File<'a>);
+
+impl<'a> Payload<'a> for Lookup<'a> {
+    fn decode(payload: &'a [u8]) -> Option<Lookup<'a>> {
+        File::decode(payload).map(|file| Lookup(File { kind: Kind::Lookup, ..file }))
+    }
+
+    fn unwritten() -> Vec<Vec<u8>> {
+        File::unwritten()
+    }
+
+    fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
+        File::redact(payload, with)
+    }
+
+    const LOOK: Look = Look::Quiet;
+
+    const NOUN: &'static str = "failed lookup";
+
+    const COMPARED: Compared = Compared::Nothing;
+
+    fn ret(&self) -> Option<i32> {
+        self.0.ret()
+    }
+
+    fn sought(&self) -> Option<&'a [u8]> {
+        self.0.sought()
+    }
+
+    fn subject(&self, out: &mut Vec<u8>) {
+        self.0.subject(out);
+    }
+
+    fn dirfd(&self) -> i32 {
+        self.0.dirfd()
+    }
+
+    fn is_question(&self) -> bool {
+        self.0.op() != "chdir"
+    }
+
+    fn paths(&self) -> Option<&File<'a>> {
+        Some(&self.0)
+    }
+
+    fn cut(&self) -> bool {
+        self.0.cut()
+    }
+
+    fn asked(&self) -> Option<Asked<'a>> {
+        self.0.asked()
+    }
+
+    fn dir(&self) -> Value<'a> {
+        self.0.dir()
+    }
+
+    fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.0.detail(seen, out);
+    }
+
+    fn title(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.0.title(seen, out);
+    }
+}
+
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("op", Shape::Text, "What was asked: stat lstat access readlink; chdir changes the directory.", |s| {
+        lookup(s, |l| Value::Word(l.0.op()))
+    }),
+    file::PATH,
+    file::START,
+    file::ABS_PATH,
+    file::PATH_BASIS,
+    file::DIRFD,
+    Field::new(
+        "access",
+        Shape::Number,
+        "What access(2) asks for: 4 to read, 2 to write, 1 to execute; 0: existence.",
+        |s| lookup(s, |l| if l.0.op() == "access" { Value::Uint(l.0.record.values[0]) } else { Value::Null }),
+    ),
+    file::FLAGS,
+    file::RET,
+    file::ERR,
+    file::VIA,
+    file::ABI,
+    file::EUID,
+    STACK,
+];
