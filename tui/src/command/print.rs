@@ -1,5 +1,6 @@
 //! `tracetui print`: live events as lines.
 
+mod causes;
 pub mod expect;
 mod expect_no_open;
 pub(super) mod explain;
@@ -72,7 +73,9 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     pipeline.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
-    printer.lines.unanswered = args.unanswered.then(|| Unanswered::new(Some(unanswered::LIVE_NS), options.budget));
+    let texts = (format == FormatName::Text).then(charset);
+    let unanswered = || Unanswered::new(Some(unanswered::LIVE_NS), options.budget).with_causes(texts);
+    printer.lines.unanswered = args.unanswered.then(unanswered);
     printer.lines.unwanted = (!args.expect_no_open.is_empty())
         .then(|| Unwanted::new(&args.expect_no_open, unwanted, started.lookups.spawner));
     say(&started.ready);

@@ -403,7 +403,7 @@ answered_by_the_payload! {
     pub fn news(&self, out: &mut Vec<u8>) -> bool;
     pub fn dir(&self) -> Value<'a>;
     pub fn asked(&self) -> Option<Asked<'a>>;
-    fn paths(&self) -> Option<&file::File<'a>>;
+    pub fn paths(&self) -> Option<&file::File<'a>>;
     pub(crate) fn is_by_id(&self) -> bool;
     pub(crate) fn began(&self) -> Option<BootNanos>;
     pub fn before_result(&self) -> &'static str;

@@ -14,7 +14,8 @@
 //!   name are tried like this. Only a loopback address answers for one.
 //!
 //! A lookup ([`is_question`](crate::event::Payload::is_question)) needs no answer, because its success has no event: it may only have asked
-//! whether something is there. An open or exec of the same path or name answers it.
+//! whether something is there. An open or exec of the same path or name answers it, and so does the next one in the same directory, or in
+//! one of its directories.
 //!
 //! Some failures need no answer: files of a locale, of the loader, of the user's preferences and of Python's start, and devices
 //! ([`is_optional`]). Neither does
@@ -152,6 +153,10 @@ impl Miss {
             || self.is_script() && kind == Kind::Open && found.rights & READ != 0;
         let same = wanted.whole == found.whole && like && !refused && !wanted.at_descriptor;
         if same && found.rights & wanted.rights == wanted.rights || self.is_run_by(found) {
+            return true;
+        }
+        // What else is there: Python looks for several endings of a module, and opens what it compiled one directory below.
+        if self.kind == Kind::Lookup && next && (found.dir == wanted.dir || found.above == wanted.dir) {
             return true;
         }
         let same_name = (self.kind == kind || self.kind == Kind::Lookup)

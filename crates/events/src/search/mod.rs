@@ -7,16 +7,22 @@
 //! | [`answers`] | a fold over all events: which failures are answered, and which of them an exit names |
 //! | [`exits`] | a fold over exits: which of them are routine |
 //! | [`places`] | the search that a kept event belongs to |
+//! | [`removed`] | who removed the file that a call did not find |
+//! | [`words`] | a failed call in words |
 
 pub mod answers;
 mod exits;
 pub mod places;
+mod removed;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use answers::{Failure, Searches, Taken, ended_soon};
 pub use exits::Answered;
 pub use places::{Searched, found_later, place_of, searched};
+pub use removed::{Removed, removed};
+pub use words::words;
 
 use crate::event::Body;
 use crate::event::open::Open;

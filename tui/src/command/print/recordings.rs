@@ -49,7 +49,9 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     sink.set_charset(charset());
     sink.set_paint(paint(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
-    lines.unanswered = args.unanswered.then(|| Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget));
+    let texts = (format == FormatName::Text).then(charset);
+    let unanswered = || Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget).with_causes(texts);
+    lines.unanswered = args.unanswered.then(unanswered);
     let early = "the output ended early";
     let cut_short = |matched| Printed { code: ExitCode::SUCCESS, matched, doubt: Some(early.to_owned()) };
     let (mut said, mut any, mut done) = (false, false, false);

@@ -3,12 +3,14 @@
 //! A later call of the process may answer a failure ([`Searches`]), so the line of each failure waits: of a recording until its end, live
 //! for as long as a search may take. All lines wait equally long, so they stay in order.
 
+use super::causes::Causes;
 use std::collections::VecDeque;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
 use tracetui_events::search::Searches;
 use tracetui_events::sink::{Line, Sink};
 use tracetui_events::store::Id;
+use tracetui_events::text::Charset;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
@@ -33,12 +35,19 @@ pub(in crate::command) struct Unanswered {
     patience_ns: Option<u64>,
     /// The time that the trace has reached.
     now: BootNanos,
+    /// If lines are text, what their exits say.
+    causes: Option<Causes>,
 }
 
 impl Unanswered {
     pub(in crate::command) fn new(patience_ns: Option<u64>, budget: Budget) -> Unanswered {
         let (searches, waiting, most) = (Searches::default(), VecDeque::new(), budget.share(4));
-        Unanswered { searches, next: 0, waiting, bytes: 0, most, patience_ns, now: BootNanos(0) }
+        Unanswered { searches, next: 0, waiting, bytes: 0, most, patience_ns, now: BootNanos(0), causes: None }
+    }
+
+    /// For lines of text: exits have their cause and their command.
+    pub(in crate::command) fn with_causes(self, charset: Option<Charset>) -> Unanswered {
+        Unanswered { causes: charset.map(Causes::new), ..self }
     }
 
     /// Takes an event. Returns whether its line waits. `wanted`: whether it passes the filter.
@@ -46,7 +55,9 @@ impl Unanswered {
         let id = self.next;
         self.next += 1;
         let mut own = false;
-        for answered in self.searches.take(id, seen).answered {
+        let taken = self.searches.take(id, seen);
+        let more = self.causes.as_mut().and_then(|causes| causes.take(id, seen, taken.cause));
+        for answered in taken.answered {
             own |= answered.id == id;
             let at = self.waiting.binary_search_by_key(&answered.id, |waiting| waiting.id);
             let waiting = at.ok().and_then(|at| self.waiting.get_mut(at));
@@ -55,7 +66,11 @@ impl Unanswered {
         let time = seen.event.header.time;
         self.reach(time);
         let shown = wanted && !own && (seen.event.failed() || seen.event.kind() == Kind::Lost);
-        let Some(line) = shown.then(|| sink.line(seen)).flatten() else { return false };
+        let Some(mut line) = shown.then(|| sink.line(seen)).flatten() else { return false };
+        if let Some(more) = more {
+            let end = line.text.len() - usize::from(line.text.ends_with(b"\n"));
+            line.text.splice(end..end, more);
+        }
         self.bytes += line.text.len() + size_of::<Waiting>();
         self.waiting.push_back(Waiting { id, time, line, answered: false });
         true

@@ -91,7 +91,8 @@ impl Page<'_> {
 
     /// The event, its answer first.
     fn of_event(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
-        let mut lines = self.why(id, seen);
+        let mut lines = self.removed(id);
+        lines.extend(self.why(id, seen));
         let search = self.search(id);
         // The result of the search is the answer. Why one of its calls failed comes after it.
         let found = seen.event.failed() && self.app.reasons.search(id).is_some_and(|search| search.found.is_some());
@@ -279,6 +280,15 @@ impl Page<'_> {
 
     fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
         value_text(&crate::app::views::event_list::row::field(seen, name), self.theme)
+    }
+
+    /// `unlink by rm[411] 2.1 s before`.
+    fn removed(&self, id: Id) -> Vec<Line<'static>> {
+        let Some(removed) = self.app.reasons.removed(id) else { return Vec::new() };
+        let (by, before) = (safe(&removed.comm, self.theme), duration(removed.before_ns));
+        let to = removed.to.as_ref().map(|to| format!(" to {}", safe(to, self.theme))).unwrap_or_default();
+        let text = format!("{}{to} by {by}[{}] {before} before", removed.op, removed.pid.0);
+        self.named_lines("removed", &text, self.theme.strong())
     }
 
     /// Why the call failed, and the evidence.

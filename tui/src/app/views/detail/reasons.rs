@@ -6,8 +6,7 @@ use crate::app::views::tree::{Seen, Tree};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tracetui_events::enrich::World;
-use tracetui_events::event::Body;
-use tracetui_events::search::{Failure, LIBRARY, Searched, argument, found_later, missed, place, searched};
+use tracetui_events::search::{Removed, Searched, found_later, removed, searched, words};
 use tracetui_events::store::{Id, Store};
 use tracetui_events::why::{self, Answer, Lookup};
 use tracetui_shared::kind::Kind;
@@ -24,6 +23,7 @@ pub(crate) struct Reasons {
     asked: Option<Id>,
     pub(in crate::app) question: Option<(Id, Box<Lookup>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
+    removed: Option<(Id, Option<Removed>)>,
 }
 
 impl Reasons {
@@ -37,6 +37,11 @@ impl Reasons {
 
     pub(crate) fn search(&self, id: Id) -> Option<&Searched> {
         self.search.as_ref().filter(|(of, ..)| *of == id)?.2.as_ref()
+    }
+
+    /// Who removed the file of an event.
+    pub(crate) fn removed(&self, id: Id) -> Option<&Removed> {
+        self.removed.as_ref().filter(|(of, _)| *of == id)?.1.as_ref()
     }
 
     fn find_search(&mut self, id: Id, store: &Store, now: Duration) {
@@ -57,6 +62,9 @@ impl Reasons {
     /// Examines an event: finds its search, and asks why it failed. `asks`: whether there are files to examine.
     pub(in crate::app) fn look(&mut self, id: Id, store: &Store, world: &World, now: Duration, asks: bool) {
         self.find_search(id, store, now);
+        if self.removed.as_ref().is_none_or(|(of, _)| *of != id) {
+            self.removed = Some((id, removed(store, id)));
+        }
         if !asks || self.asks(id) || self.answer(id).is_some() {
             return;
         }
@@ -113,23 +121,6 @@ impl Reason {
             false => self.words.clone(),
         }
     }
-}
-
-/// A failure in words: once with the path as passed, once with its last component only. A name that was looked for in several places has no
-/// path. A library is written as the arguments name it.
-fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
-    let name = place(body).map_or(path, |(_, name)| name);
-    let library = argument(path, argv).filter(|arg| arg.starts_with(LIBRARY));
-    let whole = if failure.searched { name } else { path };
-    // The file itself may exist, and its interpreter be missing.
-    let by_path = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
-    [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
-        _ if matches!(body, Body::Open(open) if open.is_unnamed()) => [failure.err.as_bytes(), b" \"\""].concat(),
-        _ if what.is_empty() => failure.err.as_bytes().to_vec(),
-        Some(true) if by_path => [b"cannot run ", what].concat(),
-        Some(true) => [what, b" not found"].concat(),
-        _ => [failure.err.as_bytes(), b" ", what].concat(),
-    })
 }
 
 impl App {
