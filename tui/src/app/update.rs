@@ -117,7 +117,7 @@ impl App {
             self.output.iter_mut().for_each(|output| output.show(until));
         }
         self.settle_side();
-        self.events.reveal(self.list_height(), &self.store);
+        self.events.reveal(self.list_height());
         if self.events.hold(self.list_height(), &mut self.store) {
             self.evict();
         }

@@ -4,7 +4,8 @@ use super::abi;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, props};
 use super::redact::{Redact, short};
 use super::start::directory;
-use super::{Compared, Components, EventContext, Payload, Sections, file};
+use super::{Body, Compared, Components, EventContext, Payload, Sections, file};
+use crate::search::place;
 use crate::text::paint::Look;
 use tracetui_shared::calls::{ROWS, file as call};
 use tracetui_shared::kind::Kind;
@@ -63,10 +64,6 @@ impl<'a> Payload<'a> for File<'a> {
 
     fn sought(&self) -> Option<&'a [u8]> {
         Some(self.texts[0])
-    }
-
-    fn is_routine(&self) -> bool {
-        true
     }
 
     fn goes_on(&self) -> bool {
@@ -138,6 +135,17 @@ impl<'a> File<'a> {
             call::MOVE_MOUNT => "move_mount",
             call::PIVOT_ROOT => "pivot_root",
             _ => "other",
+        }
+    }
+
+    /// The directory of the file: where its path starts if it is relative, and the path without its last name.
+    pub fn directory(&self) -> [&'a [u8]; 2] {
+        let start = self.dirs[0].bytes;
+        match place(&Body::File(*self)) {
+            _ if self.by_descriptor() => [memchr::memchr(0, start).map_or(start, |end| &start[end..]), b""],
+            Some((dir, _)) if dir.starts_with(b"/") => [b"", dir],
+            Some((dir, _)) => [start, dir],
+            None => [start, self.texts[0]],
         }
     }
 
