@@ -464,12 +464,10 @@ fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: P
 fn changed(seen: &EventContext<'_>, op: &str) -> Cell {
     let mut cell = Cell::default();
     let path = field(seen, "abs_path").text().unwrap_or_default();
-    let end = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    cell.part(Role::Plain, |out| {
-        out.extend_from_slice(op.as_bytes());
-        out.extend_from_slice(if op.is_empty() { b"" } else { b" " });
-    });
-    cell.part(Role::Plain, |out| out.extend_from_slice(path.get(..end).unwrap_or_default()));
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+    cell.part(Role::Plain, |out| out.extend_from_slice(op.as_bytes()));
+    cell.part(Role::Plain, |out| out.extend_from_slice(if op.is_empty() { b"" } else { b" " }));
+    cell.path(Role::Plain, |out| out.extend_from_slice(path.get(..end.max(1)).unwrap_or_default()));
     cell
 }
 

@@ -4,8 +4,7 @@ use super::abi;
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, props};
 use super::redact::{Redact, short};
 use super::start::directory;
-use super::{Body, Compared, Components, EventContext, Payload, Sections, file};
-use crate::search::place;
+use super::{Compared, Components, EventContext, Payload, Sections, file};
 use crate::text::paint::Look;
 use tracetui_shared::calls::{ROWS, file as call};
 use tracetui_shared::kind::Kind;
@@ -140,12 +139,13 @@ impl<'a> File<'a> {
 
     /// The directory of the file: where its path starts if it is relative, and the path without its last name.
     pub fn directory(&self) -> [&'a [u8]; 2] {
-        let start = self.dirs[0].bytes;
-        match place(&Body::File(*self)) {
+        let (start, path) = (self.dirs[0].bytes, self.texts[0]);
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        match path.iter().rposition(|byte| *byte == b'/').map(|slash| &path[..slash]) {
             _ if self.by_descriptor() => [memchr::memchr(0, start).map_or(start, |end| &start[end..]), b""],
-            Some((dir, _)) if dir.starts_with(b"/") => [b"", dir],
-            Some((dir, _)) => [start, dir],
-            None => [start, self.texts[0]],
+            Some(dir) if path.starts_with(b"/") => [b"", dir],
+            Some(dir) => [start, dir],
+            None => [start, b""],
         }
     }
 
