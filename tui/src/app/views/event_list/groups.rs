@@ -234,7 +234,7 @@ pub(super) struct Groups {
     pub(super) listing: Listing,
     pub(super) index: Index,
     pub(super) folds: bool,
-    /// The groups by their rows. Most rows of a single event have none.
+    /// The groups by their rows. A row of a single event may have none.
     groups: HashMap<Id, Group>,
     /// The newest rows by what they say, and the oldest ones while older events are added.
     rows: [HashMap<u64, Id>; 2],
@@ -395,28 +395,20 @@ impl Groups {
             return self.keep_quiet(id, event.kind(), process);
         }
         let keys = if self.folds { self.keys(event, seen.process) } else { None };
-        let leaving = match keys {
-            Some(keys) => match self.join(id, seen, &keys, at, store, is_pinned) {
-                (true, leaving) => leaving,
-                (false, leaving) => return self.leave(leaving, None, store),
-            },
-            None => Vec::new(),
-        };
-        // The new row is then the newest of its process.
-        self.leave(leaving, process.filter(|_| at == At::End), store);
+        if keys.is_some_and(|keys| !self.join(id, seen, &keys, at, store, is_pinned)) {
+            return;
+        }
         self.put(id, answer, at);
         self.has_row(id, process);
     }
 
-    /// Removes rows that others replace. `of`: the process that has a newer row.
-    fn leave(&mut self, rows: Vec<(Id, Option<ProcessKey>)>, of: Option<ProcessKey>, store: &Store) {
-        for (row, process) in rows {
-            self.index.remove(row);
-            process.filter(|_| process != of).into_iter().for_each(|key| self.lost_row(key, row, store));
-        }
+    /// Removes a row of a process.
+    fn leave(&mut self, row: Id, process: Option<ProcessKey>, store: &Store) {
+        self.index.remove(row);
+        process.into_iter().for_each(|key| self.lost_row(key, row, store));
     }
 
-    /// Adds an event to a group. Returns whether it has the row of the group, and the rows that leave the list for it.
+    /// Adds an event to a group. Returns whether it has the row of the group.
     fn join(
         &mut self,
         id: Id,
@@ -425,7 +417,7 @@ impl Groups {
         at: At,
         store: &Store,
         is_pinned: impl Fn(Id) -> bool,
-    ) -> (bool, Vec<(Id, Option<ProcessKey>)>) {
+    ) -> bool {
         let (ns, process) = (seen.event.header.time.0, seen.process.map(|process| process.key));
         let unfolded = keys.all().any(|key| self.open.contains(&key));
         let (index, groups) = (&self.index, &self.groups);
@@ -449,25 +441,24 @@ impl Groups {
         let row = |key: u64, joins: &dyn Fn(Id, &Group) -> bool| {
             row_of(key).filter(|(row, group)| may_join(*row) && joins(*row, group)).map(|(row, _)| row)
         };
-        let missed = missed(&seen.event.body) == Some(true);
+        let is_missed = |body: &Body<'_>| missed(body) == Some(true);
         // A search is of one process.
         let same = row(keys.whole, &|_, group| match group.alike {
             Alike::All => true,
-            Alike::Search | Alike::Missing => missed && group.process == process && group.distance(ns) <= NEAR_NS,
+            Alike::Search | Alike::Missing => {
+                is_missed(&seen.event.body) && group.process == process && group.distance(ns) <= NEAR_NS
+            }
             _ => false,
         });
         let continues = |row: Id, group: &Group| {
-            let beside = if at == At::End { row } else { group.first };
-            let beside = store.get(beside).and_then(|stored| Some(stored.event().ok()?.body));
-            beside.is_some_and(|beside| match at {
-                At::End => looks_further(&beside, &seen.event.body),
-                // Equal calls that found the name are no part of the search.
-                At::Start => {
-                    let is_one = group.events == 1 || group.alike == Alike::Search;
-                    looks_further(&seen.event.body, &beside)
-                        && (is_one || tracetui_events::search::missed(&beside) == Some(true))
-                }
-            })
+            let beside = store.get(if at == At::End { row } else { group.first });
+            let (Some(Ok(beside)), body) = (beside.map(|stored| stored.event()), &seen.event.body) else {
+                return false;
+            };
+            let (older, newer) = if at == At::End { (&beside.body, body) } else { (body, &beside.body) };
+            // Equal calls that found the name are no part of the search.
+            let is_part = group.events == 1 || group.alike == Alike::Search || is_missed(&beside.body);
+            looks_further(older, newer) && is_part
         };
         let part = keys.part.filter(|_| same.is_none()).and_then(|(alike, part)| {
             row(part, &|row, group| match alike {
@@ -475,7 +466,7 @@ impl Groups {
                     let of_search = !group.several && group.alike != Alike::Missing;
                     of_search && group.distance(ns) <= SEARCH_NS && continues(row, group)
                 }
-                // The row of a crowd has no other group.
+                // Of one process, however long it does this.
                 _ => !group.several && group.process == process || group.distance(ns) <= NEAR_NS,
             })
         });
@@ -510,37 +501,33 @@ impl Groups {
                     in_crowd && (group.alike == alike || single && of_one) && may_join(*row)
                 })
             };
-            let whole = before.filter(|(row, group)| group.alike == alike && joins(row)).map(|(row, _)| row);
-            match (whole, at) {
-                (Some(whole), _) => leaving.push(whole),
-                (None, At::Start) => leaving.extend((0..BACK).filter_map(|at| index.get(at)).filter(joins)),
-                (None, At::End) => {
-                    let end = index.len();
-                    leaving.extend((end.saturating_sub(BACK)..end).filter_map(|at| index.get(at)).filter(joins));
-                }
-            }
+            let row = before.filter(|(row, group)| group.alike == alike && joins(row)).map(|(row, _)| row);
+            let near = if at == At::Start { 0..BACK } else { index.len().saturating_sub(BACK)..index.len() };
+            let rows = || near.filter_map(|at| index.get(at)).filter(joins).collect();
+            leaving = row.map_or_else(rows, |row| vec![row]);
             if !leaving.is_empty() {
                 (made.alike, made.key) = (alike, key);
             }
         } else if let (Some((alike, key)), Some(_)) = (keys.part, part) {
             (made.alike, made.key) = (alike, key);
         }
-        let mut rows = Vec::with_capacity(leaving.len());
+        let newest = leaving.iter().copied().max().filter(|_| at == At::Start).unwrap_or(id);
         for row in leaving {
             let Some(group) = self.groups.remove(&row) else { continue };
             // What continues a group keeps what it has in common.
             if same.is_some() {
                 (made.alike, made.key) = (group.alike, group.key);
             }
-            rows.push((row, group.process));
             made = made.and(group);
+            if row != newest {
+                // A new row is the newest of its process.
+                self.leave(row, group.process.filter(|of| at == At::Start || Some(*of) != process), store);
+            }
         }
-        let newest = rows.iter().map(|(row, _)| *row).max().filter(|_| at == At::Start).unwrap_or(id);
-        rows.retain(|(row, _)| *row != newest);
         self.groups.insert(newest, made);
         self.note(keys, newest, at);
-        self.make_room(ns, store);
-        (newest == id, rows)
+        self.make_room(store);
+        newest == id
     }
 
     /// Notes that the group of an event has this row.
@@ -565,33 +552,22 @@ impl Groups {
         }
     }
 
-    /// Drops groups that may continue if there are many: those farthest from the end at which events are added, unless their interval is
-    /// regular.
-    fn make_room(&mut self, ns: u64, store: &Store) {
-        let Groups { groups, rows: [newest, oldest], most, .. } = self;
-        if newest.len().max(oldest.len()) <= OPEN && groups.len() <= most[0] {
+    /// Drops groups if there are many: first the events without a group.
+    fn make_room(&mut self, store: &Store) {
+        let Groups { groups, rows, most, .. } = self;
+        if rows.iter().all(|rows| rows.len() <= OPEN) && groups.len() <= most[0] {
             return;
         }
-        let middle = |rows: &HashMap<u64, Id>| {
-            let mut ids: Vec<Id> = rows.values().copied().collect();
-            let middle = ids.len() / 2;
-            if ids.is_empty() { 0 } else { *ids.select_nth_unstable(middle).1 }
-        };
-        let (from, to) = (middle(newest), middle(oldest));
-        let is_regular = |row: &Id| {
-            groups.get(row).is_some_and(|group| group.is_regular() && group.distance(ns) <= 3 * group.interval())
-        };
-        newest.retain(|_, row| *row >= from || is_regular(row));
-        oldest.retain(|_, row| *row < to || is_regular(row));
-        for rows in [newest, oldest] {
-            if rows.len() > OPEN / 4 * 3 {
+        groups.retain(|row, group| group.events > 1 && store.get(*row).is_some());
+        most[0] = OPEN + 2 * groups.len();
+        groups.shrink_to(most[0]);
+        for rows in rows {
+            rows.retain(|_, row| groups.contains_key(row));
+            if rows.len() > OPEN / 2 {
                 rows.clear();
             }
             rows.shrink_to(OPEN);
         }
-        groups.retain(|row, group| *row >= from || *row < to || group.events > 1 && store.get(*row).is_some());
-        most[0] = OPEN + 2 * groups.len();
-        groups.shrink_to(most[0]);
     }
 
     fn has_row(&mut self, id: Id, process: Option<ProcessKey>) {
@@ -638,7 +614,7 @@ impl Groups {
         }
         let Some((row, mut group)) = self.group_with(stored) else {
             if self.index.get(self.index.place(id)) == Some(id) {
-                self.leave(vec![(id, key)], None, store);
+                self.leave(id, key, store);
                 self.keep_quiet(id, stored.kind, key);
             }
             return;
@@ -662,7 +638,7 @@ impl Groups {
             self.index.insert(older.id);
             self.has_row(older.id, group.process);
         }
-        self.leave(vec![(id, key)], None, store);
+        self.leave(id, key, store);
         self.keep_quiet(id, stored.kind, key);
     }
 
