@@ -1074,6 +1074,15 @@ mod tests {
         assert_eq!(app.events().rows(), 8, "unfolded");
     }
 
+    #[test]
+    fn a_text_search_counts_what_is_in_groups() {
+        let mut app = all(&mut searched());
+        keys(&mut app, "/b.stdio\n");
+        let place = app.search.place(app.events(), app.store()).expect("counted");
+        assert_eq!((place.all, place.unlisted), (0, 1));
+        assert_eq!(app.screen.message(), Some("no match in the list; a lists each event"));
+    }
+
     /// An event of `op` that names a file.
     fn change(made: &mut Maker, comm: &str, op: u8, path: &str, ret: i32) {
         let record = FileRecord { op, ret, text_lens: [path.len() as u16, 0, 0], ..FileRecord::default() };
