@@ -105,7 +105,9 @@ pub(crate) struct Group {
     pub first: Id,
     /// What they have in common. It names the group when the user unfolds it.
     key: u64,
-    /// The crowd of its newest event, and how many rows the crowd had by then.
+    /// What the event that was added last has in common with others.
+    last: [u64; 2],
+    /// The crowd of that event, and how many rows the crowd had by then.
     crowd: (u64, u32),
     /// What was done with the files, if it is the same.
     pub op: &'static str,
@@ -426,14 +428,17 @@ impl Groups {
             At::End => index.len().checked_sub(1).and_then(|last| index.get(last)),
         };
         let may_join = |row: Id| {
-            (self.listing != Listing::All || edge == Some(row))
-                && !unfolded
+            !unfolded
                 && index.get(index.place(row)) == Some(row)
                 // Events of a group may be lost in a gap.
                 && index.marked_before(row) == index.marked_before(id)
                 && !is_pinned(if at == At::End { row } else { id })
         };
         let row_of = |key: u64| {
+            // In a list of all events, only neighbours are a group.
+            if self.listing == Listing::All {
+                return edge.zip(groups.get(&edge?).copied()).filter(|(_, group)| group.last.contains(&key));
+            }
             let [newest, oldest] = &self.rows;
             let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied()?;
             groups.get(&row).map(|group| (row, *group))
@@ -481,6 +486,7 @@ impl Groups {
             several: false,
             first: id,
             key: keys.whole,
+            last: [keys.whole, keys.part.map_or(keys.whole, |(_, part)| part)],
             op: match &seen.event.body {
                 Body::File(file) => file.op(),
                 _ => "",
@@ -525,7 +531,11 @@ impl Groups {
             }
         }
         self.groups.insert(newest, made);
-        self.note(keys, newest, at);
+        if self.listing != Listing::All {
+            self.note(keys, newest, at);
+        } else if let Some(edge) = edge.filter(|edge| *edge != newest && self.group(*edge).is_none()) {
+            self.groups.remove(&edge);
+        }
         self.make_room(store);
         newest == id
     }
