@@ -60,9 +60,9 @@ impl FilterState {
         self.applied.as_ref().map(|applied| applied.filter.roots()).unwrap_or_default()
     }
 
-    /// Whether the filter in effect asks for opens, or for one process or tree.
-    pub(crate) fn is_about_opens(&self) -> bool {
-        self.applied.as_ref().is_some_and(|applied| applied.filter.is_about_opens())
+    /// Whether the filter in effect says which events to show, and not only which ones to hide.
+    pub(crate) fn asks(&self) -> bool {
+        self.applied.as_ref().is_some_and(|applied| applied.filter.asks())
     }
 
     pub(crate) fn text(&self) -> String {

@@ -331,9 +331,10 @@ impl App {
         self.refilter();
     }
 
-    /// Whether the list leaves out what needs no attention. It does not if the filter is about opens, or about one process or tree.
+    /// Whether the list leaves out what needs no attention. It does not if a filter says
+    /// which events to show: all of them are then shown.
     pub(crate) fn is_calm(&self) -> bool {
-        self.screen.calm && self.screen.failures == Failures::Off && !self.filter.is_about_opens()
+        self.screen.calm && self.screen.failures == Failures::Off && !self.filter.asks()
     }
 
     /// Which of the events that pass the filter have a row.

@@ -13,7 +13,6 @@ use super::screen::OverlayKind;
 use super::screen::layout;
 use super::views::View;
 use super::views::detail::Size;
-use super::views::event_list::Run;
 use super::views::top::{By, Group, Top};
 use super::views::tree::Seen;
 use super::watch::Watch;
@@ -45,8 +44,8 @@ pub(crate) enum Content<'a> {
     None(&'static str),
     /// A command, and its events per second.
     Busy(&'a Group, u64),
-    /// A failure with its run. It has two lines.
-    Failure(Stored<'a>, Option<Run>),
+    /// A failure with the texts beside its row. It has two lines.
+    Failure(Stored<'a>, Vec<String>),
     /// The second line of the failure.
     Reason(Stored<'a>),
     /// The first kept event of an attachment or a peer, and the number of its events.
@@ -229,9 +228,9 @@ impl App {
         let room = height.saturating_sub(lines.len() + below.len() + 2) / 2;
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", "newest first".into()))]);
         let before = lines.len();
-        let failed = self.events.failures(until).filter_map(|(id, run)| Some((self.store.get(id)?, run)));
-        for (stored, run) in failed.take(room.clamp(1, 12)) {
-            lines.push(Line::to(Content::Failure(stored, run), Target::Event(stored.id)));
+        let failed = self.events.failures(until).filter_map(|(id, remarks)| Some((self.store.get(id)?, remarks)));
+        for (stored, remarks) in failed.take(room.clamp(1, 12)) {
+            lines.push(Line::to(Content::Failure(stored, remarks), Target::Event(stored.id)));
             lines.push(Line::to(Content::Reason(stored), Target::Event(stored.id)));
         }
         if lines.len() == before {

@@ -117,7 +117,7 @@ impl App {
             self.output.iter_mut().for_each(|output| output.show(until));
         }
         self.settle_side();
-        self.events.reveal(self.list_height(), &self.store);
+        self.events.reveal(self.list_height());
         if self.events.hold(self.list_height(), &mut self.store) {
             self.evict();
         }
@@ -320,9 +320,13 @@ impl App {
             Found::Nothing => {}
             Found::None(back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
-                let opens = self.key_of(Action::Toggle(Kind::Open));
-                let quiet = self.is_calm().then(|| format!(" in the list; {opens} lists all opens"));
-                self.notify(format!("no match{}", quiet.unwrap_or_default()));
+                let (opens, unfolds) = (self.key_of(Action::Toggle(Kind::Open)), self.key_of(Action::FoldAll));
+                let has_groups = self.events.events() as usize + self.events.gaps() > self.events.rows();
+                self.notify(match self.is_calm() {
+                    true => format!("no match in the list; {opens} lists all opens"),
+                    false if has_groups => format!("no match in the list; {unfolds} lists each event"),
+                    false => "no match".to_owned(),
+                });
             }
             Found::Edge(way, back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));

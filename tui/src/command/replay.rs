@@ -111,7 +111,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
     if own.whole.names_kinds() {
         app.show_kinds(own.kinds);
     }
-    app.set_calm(trace.command.0 == 0 && !own.whole.names_kinds() && !filters.failed);
+    app.set_calm(trace.command.0 == 0 && !own.whole.asks());
     Ok(())
 }
 

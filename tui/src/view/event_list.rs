@@ -4,14 +4,17 @@ use super::theme::Theme;
 use super::{Piece, aligned, fit, gap, put};
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
-use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, time_text};
-use crate::app::views::event_list::{Fold, Line as Rows};
+use crate::app::views::event_list::Alike;
+use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, field, time_text};
 use crate::app::views::tree::Counts;
 use crate::app::{App, Extent};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use regex::bytes::Regex;
+use std::ops::Range;
+use std::sync::Arc;
+use tracetui_events::event::exit::Exit;
 use tracetui_events::event::parts::{Parts as _, Role};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, look};
@@ -118,12 +121,12 @@ pub(super) fn draw(
     // A blank precedes the border of what is beside the list.
     let area = Rect { width: area.width.saturating_sub(u16::from(area.right() < frame.area().right())), ..area };
     let height = usize::from(area.height);
-    let lines = app.events().screen(height, app.store());
-    extent.first = lines.first().and_then(|line| app.events().row(line.first));
+    let rows = app.events().screen(height);
+    extent.first = app.events().row(rows.start);
     let cursor = app.events().cursor();
     let pid = app.store().widest_pid().to_string().len();
     let differ = if area.width >= WIDE && app.screen.columns.of(app.views.shown).is_none() {
-        differ(app, &lines)
+        differ(app, rows.clone())
     } else {
         [false; 2]
     };
@@ -132,12 +135,12 @@ pub(super) fn draw(
         None => columns(area.width, pid, differ),
     };
     put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
-    if lines.first().is_some_and(|line| line.first == 0) {
+    if rows.start == 0 {
         evicted_above(frame, titles, app, theme);
     }
-    for (y, rows) in (area.y..area.bottom()).zip(&lines) {
-        let Some(line) = row_line(rows, &columns, area.width, app, theme) else { break };
-        let line = if cursor == Some(rows.last) && !rows.quiet { selected(&line, area.width, theme) } else { line };
+    for (y, at) in (area.y..area.bottom()).zip(rows) {
+        let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
+        let line = if cursor == Some(at) { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if app.events().rows() == 0 {
@@ -159,11 +162,11 @@ fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
 }
 
 /// Whether the rows differ in CWD, and in CGROUP.
-fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
+fn differ(app: &App, rows: Range<usize>) -> [bool; 2] {
     let mut seen: [Option<Vec<u8>>; 2] = [None, None];
     let mut differ = [false; 2];
-    for rows in lines {
-        let Some(stored) = app.events().row(rows.last).and_then(|id| app.store().get(id)) else { break };
+    for at in rows {
+        let Some(stored) = app.events().row(at).and_then(|id| app.store().get(id)) else { break };
         if stored.kind == Kind::Lost {
             continue;
         }
@@ -236,42 +239,45 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
     Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
 }
 
-fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
-    if rows.quiet {
-        return gap::quiet_line(app.events().pause_before(rows.first, app.store())?, width.into(), theme);
-    }
-    let id = app.events().row(rows.last)?;
+fn row_line(at: usize, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
+    let id = app.events().row(at)?;
     let stored = app.store().get(id)?;
-    let base = TimeBase::of(app, rows.first);
+    let base = TimeBase::of(app, at);
     stored.with(app.world(), |seen| match seen.event.kind() {
         Kind::Lost => gap::line(seen, &base, width.into(), app, theme),
-        _ => event_line(seen, (id, rows, stored.answered), columns, &base, app, theme),
+        _ => event_line(seen, (id, stored.answered), columns, &base, app, theme),
     })
 }
 
 fn event_line(
     seen: &EventContext<'_>,
-    (id, rows, answered): (Id, &Rows, bool),
+    (id, answered): (Id, bool),
     columns: &Widths,
     base: &TimeBase,
     app: &App,
     theme: Theme,
 ) -> Line<'static> {
-    let evicted = app.events().evicted_in(rows, app.store());
+    let evicted = app.events().evicted_in(id, app.store());
     let mut line = Line::from(match app.time.mark_at(seen.event.header.time.0) {
         Some(mark) => Span::styled(mark.to_string(), theme.note()),
         None if evicted > 0 => Span::styled(theme.evicted(), theme.quiet()),
         None => Span::raw(" "),
     });
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
-    let remarks = match rows.remarks(found_in.as_deref()) {
+    let remarks = match app.events().remarks(id, found_in.as_deref()) {
         remarks if remarks.is_empty() => {
             let detail = columns.iter().find(|(column, _)| *column == Column::Detail).map_or(0, |(_, cells)| *cells);
-            stands_for(seen, id, detail, app)
+            quiet(seen, id, detail, app)
         }
         remarks => remarks,
     };
     let remarks = if evicted > 0 { with_notes(remarks, &evicted_notes(evicted)) } else { remarks };
+    let group = app.events().group(id);
+    // An exec without a row that counts its exit.
+    let remarks = match ended_badly(seen, app).filter(|_| group.is_some()) {
+        Some((code, _)) => with_notes(remarks, &[format!("exit {code}")]),
+        None => remarks,
+    };
     let watch = app.watches.of(seen);
     let remarks = match watch {
         Some(watch) => with_notes(remarks, &[format!("[{}]", watch.name(theme.charset))]),
@@ -288,7 +294,10 @@ fn event_line(
         pieces.map(|piece| piece.width()).sum::<usize>().saturating_sub(*cells)
     });
     for (column, cells) in columns {
-        let cell = cell(*column, seen, columns);
+        let cell = match group.filter(|group| group.alike == Alike::Changed && *column == Column::Detail) {
+            Some(group) => changed(seen, group.op),
+            None => cell(*column, seen, columns),
+        };
         let mut parts: Vec<Piece> = match column {
             Column::Time => time(*cells, seen, base, theme),
             _ => cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme)).collect(),
@@ -334,7 +343,7 @@ fn event_line(
         if folded {
             parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(text::width(remark))))));
             // What succeeded is never louder than what failed.
-            let succeeded = answered || rows.fold == Some(Fold::Search) && !seen.event.failed();
+            let succeeded = answered || !seen.event.failed() && group.is_some_and(|group| group.alike == Alike::Search);
             parts.push(Piece::new(remark, theme.part(if succeeded { Role::Quiet } else { Role::Note })));
             parts = fitted(parts, room, false, theme);
         }
@@ -351,23 +360,18 @@ fn evicted_notes(evicted: u64) -> [String; 2] {
 
 /// The remarks with one of these notes, longest first.
 fn with_notes(remarks: Vec<String>, notes: &[String]) -> Vec<String> {
-    let joined =
-        remarks.first().into_iter().flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
+    let joined = remarks.iter().flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
     joined.chain(notes.iter().cloned()).chain(remarks.iter().cloned()).collect()
 }
 
-/// The texts beside a row about the events that have no row of their own, longest first: its run, or the quiet events of its process.
-fn stands_for(seen: &EventContext<'_>, id: Id, detail: usize, app: &App) -> Vec<String> {
-    if let Some(run) = app.events().run_of(id) {
-        return run.remarks();
-    }
+/// The texts beside a row about the quiet events of its process, longest first.
+fn quiet(seen: &EventContext<'_>, id: Id, detail: usize, app: &App) -> Vec<String> {
     // The row of an exit has the opens of the process.
     let process = seen.process.filter(|_| seen.event.body.exit().is_none());
-    let Some(quiet) = process.and_then(|process| app.events().quiet(id, process.key)) else { return Vec::new() };
-    let opens =
-        (quiet.opens > 0).then(|| format!("{} open{}", grouped(quiet.opens), if quiet.opens == 1 { "" } else { "s" }));
+    let quiet = process.and_then(|process| app.events().quiet(id, process.key)).unwrap_or_default();
+    let opens = (quiet.opens > 0).then(|| counted(quiet.opens, ["open", "opens"]));
     let exit = quiet.exit.and_then(|exit| app.store().get(exit)?.with(app.world(), ended)).flatten();
-    let Some((code, ran)) = exit else { return opens.into_iter().collect() };
+    let Some((code, ran)) = exit.or_else(|| ended_badly(seen, app)) else { return opens.into_iter().collect() };
     let before = opens.as_ref().map_or(String::new(), |opens| format!("{opens}, "));
     let short = [(code != "0").then(|| format!("{before}exit {code}")), Some(format!("{before}{ran}")), opens];
     let mut texts: Vec<String> = short.into_iter().flatten().collect();
@@ -375,6 +379,16 @@ fn stands_for(seen: &EventContext<'_>, id: Id, detail: usize, app: &App) -> Vec<
     // The row's own text has most of the room.
     let fits = texts.iter().position(|text| text.len() <= detail / 3).unwrap_or(texts.len() - 1);
     texts.split_off(fits)
+}
+
+/// How the program of an exec ended, if with a code other than 0.
+fn ended_badly(seen: &EventContext<'_>, app: &App) -> Option<(String, String)> {
+    let exec = seen.process.filter(|_| seen.event.kind() == Kind::Exec && !seen.event.failed())?;
+    let now = app.views.tree.process(exec.key).filter(|now| Arc::ptr_eq(&now.process.image, &exec.image))?;
+    let end = now.end.filter(|end| end.status != Some(0))?;
+    let mut ran = Vec::new();
+    short_duration(now.process.ran_ns(end.time), &mut ran);
+    Some((Exit::of_status(end.status?).ended().to_string(), String::from_utf8_lossy(&ran).into_owned()))
 }
 
 /// The code with which a process exited, and how long it ran.
@@ -444,6 +458,17 @@ fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: P
     let with_failed = if failed > 0 { format!("{all}, {} failed", short(failed)) } else { all.clone() };
     let text = [with_failed, all].into_iter().find(|text| opens > 0 && width + text.len() <= room);
     parts.extend(text.map(|text| Piece::new(text, theme.part(Role::Quiet))));
+}
+
+/// The detail of files that were changed in one directory.
+fn changed(seen: &EventContext<'_>, op: &str) -> Cell {
+    let mut cell = Cell::default();
+    let path = field(seen, "abs_path").text().unwrap_or_default();
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+    cell.part(Role::Plain, |out| out.extend_from_slice(op.as_bytes()));
+    cell.part(Role::Plain, |out| out.extend_from_slice(if op.is_empty() { b"" } else { b" " }));
+    cell.path(Role::Plain, |out| out.extend_from_slice(path.get(..end.max(1)).unwrap_or_default()));
+    cell
 }
 
 /// The content of a column. If RESULT has no column, the result precedes the details unless it is a success.

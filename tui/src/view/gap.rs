@@ -25,13 +25,6 @@ pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: 
     Line::styled(format!(" {} {said} {}", dash.repeat(before), dash.repeat(dashes - before)), theme.loss())
 }
 
-/// The row for a long time without a new row.
-pub(super) fn quiet_line(ns: u64, width: usize, theme: Theme) -> Option<Line<'static>> {
-    let said = text::cut(&format!("no other row for {}", duration(ns)), width.saturating_sub(10), theme.charset);
-    let dashes = theme.dash().repeat(3);
-    Some(Line::styled(format!(" {dashes} {said} {dashes}"), theme.quiet()))
-}
-
 /// `1,204 opens lost here · kernel ring full`.
 fn what(lost: &Lost) -> String {
     let count = counted(lost.record.count, lost.of());

@@ -7,7 +7,6 @@ use super::theme::Theme;
 use super::{Piece, clock, duration, put};
 use crate::app::App;
 use crate::app::side::{Content, Line};
-use crate::app::views::event_list::Run;
 use crate::app::views::event_list::row::{Cell, Column, severity};
 use crate::app::views::top::Group;
 use ratatui::Frame;
@@ -58,7 +57,7 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
         ],
         Content::None(text) => vec![Piece::new(format!("  {text}"), theme.quiet())],
         Content::Busy(group, rate) => busy(group, *rate, app, theme),
-        Content::Failure(stored, run) => context(stored, &|seen| failure(seen, *run, width, theme)),
+        Content::Failure(stored, remarks) => context(stored, &|seen| failure(seen, remarks, width, theme)),
         Content::Reason(stored) => context(stored, &|seen| reason(stored, seen, width, app, theme)),
         Content::New(stored, events) => context(stored, &|seen| new(seen, *events, width, theme)),
         Content::Who(seen) | Content::Parent(seen) | Content::Child(seen) => {
@@ -133,14 +132,13 @@ fn busy(group: &Group, rate: u64, app: &App, theme: Theme) -> Vec<Piece> {
 }
 
 /// `9304 backup.sh  exit 1  x312`
-fn failure(seen: &EventContext<'_>, run: Option<Run>, width: usize, theme: Theme) -> Vec<Piece> {
+fn failure(seen: &EventContext<'_>, remarks: &[String], width: usize, theme: Theme) -> Vec<Piece> {
     let header = &seen.event.header;
     let (mut result, style) = (seen.event.body.before_result().as_bytes().to_vec(), theme.part(severity(seen)));
     seen.result(&mut result);
     let [comm, result] = [header.comm(), &result].map(|bytes| text::value_in(bytes, theme.charset, 32));
     let mut pieces = vec![Piece::new(format!("  {} {comm}  {result}", header.tgid.0), style)];
     let used = pieces[0].width();
-    let remarks = run.map(|run| run.remarks()).unwrap_or_default();
     let remark = remarks.iter().find(|remark| used + 2 + text::width(remark) <= width).or(remarks.last());
     pieces.extend(remark.map(|remark| Piece::new(format!("  {remark}"), theme.note())));
     pieces

@@ -289,8 +289,28 @@ fn repeats_and_searches_are_one_row_each() {
     assert_eq!(rows(keys(&mut app, "h"))[1], folded[1].replacen(' ', ">", 1));
     assert_eq!(rows(keys(&mut app, "a")).len(), 18);
     assert!(screen(&mut app)[22].starts_with(" every event has its own row"), "{}", screen(&mut app)[22]);
-    assert!(screen(keys(&mut app, "a"))[22].starts_with(" repeats and searches of a process are folded"));
+    assert!(screen(keys(&mut app, "a"))[22].starts_with(" equal events, and searches, are folded"));
     assert_eq!(rows(&mut app).len(), 4);
+}
+
+#[test]
+fn the_row_of_an_exec_says_that_the_program_failed() {
+    let (mut app, mut made) = (app(100, 24, MEMORY), Maker::default());
+    app.set_calm(true);
+    for pid in 100..106 {
+        made.ns += 1_000_000_000;
+        made.exec(pid, "python3", &["python3", "boomd.py"], 0);
+        made.open(pid, "python3", "/data", -13);
+        made.exit(pid, "python3", 1 << 8);
+    }
+    made.exec(7, "cat", &["cat"], 0);
+    made.open_all(7, "cat", "/a /b:-13");
+    made.exit(7, "cat", 2 << 8);
+    let rows = rows(feed(&mut app, &mut made));
+    let ends =
+        ["boomd.py  every 1.0 s, x6, exit 1", "/data  every 1.0 s", "exit 1", "cat  exit 2", "/b", "2 opens, 1 failed"];
+    assert_eq!(rows.len(), ends.len());
+    assert!(rows.iter().zip(ends).all(|(row, end)| row.contains(end)), "{}", rows.join("\n"));
 }
 
 #[test]
@@ -445,8 +465,7 @@ fn rows_say_how_many_evicted_opens_they_stand_for() {
     let shown = screen(&mut app);
     let (rare, run): (Vec<&String>, Vec<&String>) = shown[5..22].iter().partition(|line| line.contains("rare"));
     assert!(rare.len() > 10 && rare.iter().all(|line| line.starts_with(' ')), "{}", shown.join("\n"));
-    let said =
-        |line: &&&String| line.starts_with('┊') && line.contains(" /etc/passwd") && line.contains(" opens evicted");
+    let said = |line: &&&String| line.starts_with('┊') && line.contains("/passwd") && line.contains(" opens evicted");
     assert!(run.iter().filter(said).count() > 3, "{}", shown.join("\n"));
     // The number of the footer, which is that of all rows.
     let stands_for: u64 = app.store().range(0..app.store().next_id()).map(|stored| u64::from(stored.evicted)).sum();

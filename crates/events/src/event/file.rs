@@ -80,10 +80,6 @@ impl<'a> Payload<'a> for File<'a> {
         self.record.dirfds[0]
     }
 
-    fn is_routine(&self) -> bool {
-        true
-    }
-
     fn goes_on(&self) -> bool {
         false
     }
@@ -191,6 +187,18 @@ impl<'a> File<'a> {
             call::MOVE_MOUNT => "move_mount",
             call::PIVOT_ROOT => "pivot_root",
             _ => "other",
+        }
+    }
+
+    /// The directory of the file: where its path starts if it is relative, and the path without its last name.
+    pub fn directory(&self) -> [&'a [u8]; 2] {
+        let (start, path) = (self.dirs[0].bytes, self.texts[0]);
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        match path.iter().rposition(|byte| *byte == b'/').map(|slash| &path[..slash]) {
+            _ if self.by_descriptor() => [memchr::memchr(0, start).map_or(start, |end| &start[end..]), b""],
+            Some(dir) if path.starts_with(b"/") => [b"", dir],
+            Some(dir) => [start, dir],
+            None => [start, b""],
         }
     }
 

@@ -38,6 +38,17 @@ impl Expr {
         if tests.iter().any(|test| test.op == Op::Ne) { Expr::All(terms) } else { Expr::Any(terms) }
     }
 
+    /// Whether a term only says which events not to show.
+    pub(super) fn hides(&self) -> bool {
+        let differs = |test: &Test| matches!(test.op, Op::Ne | Op::NotLike);
+        match self {
+            Expr::Not(_) => true,
+            Expr::Test(test) => differs(test),
+            Expr::List(tests) => tests.iter().all(differs),
+            _ => false,
+        }
+    }
+
     /// Whether there are terms, and all of them compare fields.
     pub(super) fn compares_fields(&self) -> bool {
         match self {

@@ -51,7 +51,6 @@ use crate::text::time::Zone;
 use ast::{Expr, Op};
 use eval::{Compiler, FilterNode};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::Kind;
 
 /// The text of a filter without the names, paths and arguments that a passing event need not have: the values of terms under `not`
 /// and `or`. A filter that cannot be parsed is replaced as a whole.
@@ -156,11 +155,9 @@ impl Filter {
         self.is_empty() || capture::kinds_of(&self.expr, names).is_some()
     }
 
-    /// Whether it asks for opens, by the kind or by a field that only opens have, or for one process or tree.
-    pub fn is_about_opens(&self) -> bool {
-        let process =
-            |part: &String| ["pid", "tree"].iter().any(|field| part.trim_start_matches('(').starts_with(field));
-        capture::asks_for(Kind::Open, &self.expr, true, &NoNames) || self.parts().iter().any(process)
+    /// Whether it says which events to show, and not only which ones to hide.
+    pub fn asks(&self) -> bool {
+        self.expr.clone().into_parts().iter().any(|part| !part.hides())
     }
 
     /// Whether it compares one of these fields.

@@ -3,13 +3,18 @@
 //!
 //! The parent continued if it succeeded in a call or started another program afterwards, exited with code 0, or was still running
 //! [`SOON_NS`] later. If it exited with another code, such as a compiler driver after its compiler, both exits are failures.
+//!
+//! A command that exits with code 1 more than [`OFTEN`] times within [`OFTEN_NS`] fails, whatever its parent does: the later exits are
+//! not routine.
 
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
 use crate::limits;
 use crate::store::Id;
 use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
@@ -27,6 +32,12 @@ pub struct Answered {
 /// The code with which programs answer no.
 const NO: u8 = 1;
 
+/// How often one command may answer no within [`OFTEN_NS`].
+const OFTEN: usize = 3;
+
+/// See [`OFTEN`]. In nanoseconds.
+const OFTEN_NS: u64 = 60 * SOON_NS;
+
 /// The ended children of a running process.
 #[derive(Debug, Default)]
 struct Children {
@@ -42,6 +53,9 @@ pub(super) struct Exits {
     of: HashMap<ProcessKey, Children>,
     /// The parents of exits, by the times of the exits.
     queue: VecDeque<(BootNanos, ProcessKey)>,
+    /// When each command last exited with code 1, the earliest first.
+    noes: HashMap<u64, [BootNanos; OFTEN]>,
+    hasher: RandomState,
     /// When exits or failures were last forgotten for lack of room. No exit of a process that ran then is routine.
     pub(super) forgot: BootNanos,
 }
@@ -53,6 +67,7 @@ impl Exits {
         self.of.capacity() * entry
             + self.queue.capacity() * size_of::<(BootNanos, ProcessKey)>()
             + self.queue.len() * 2 * size_of::<(BootNanos, Answered)>()
+            + self.noes.capacity() * size_of::<(u64, [BootNanos; OFTEN])>()
     }
 
     /// Answers the exits before this time by a process that continued.
@@ -82,7 +97,9 @@ impl Exits {
         answered: &mut Vec<Answered>,
     ) {
         let children = self.of.remove(&process.key).unwrap_or_default();
-        let failed = failed || children.failed || !children.exits.is_empty() || process.key.start <= self.forgot;
+        let often = ended == Ended::Code(NO) && self.is_often(process, time);
+        let failed =
+            failed || often || children.failed || !children.exits.is_empty() || process.key.start <= self.forgot;
         match (ended, process.parent) {
             (Ended::Code(0), _) => answered.extend(children.exits.into_iter().map(|(_, exit)| exit)),
             (_, None) => {}
@@ -97,6 +114,19 @@ impl Exits {
                 self.of.entry(parent).or_default().failed = true;
             }
         }
+    }
+
+    /// Notes that a command exited with code 1. Returns whether it did so often lately.
+    fn is_often(&mut self, process: &Process, now: BootNanos) -> bool {
+        if self.noes.len() >= limits::SEARCH_CALLS {
+            self.noes.clear();
+        }
+        let command = self.hasher.hash_one((&process.comm, &process.image.exe, &process.image.argv));
+        let times = self.noes.entry(command).or_insert([BootNanos(0); OFTEN]);
+        let often = times[0] > BootNanos(0) && now.since(times[0]) <= OFTEN_NS;
+        times.rotate_left(1);
+        times[OFTEN - 1] = now;
+        often
     }
 
     fn make_room(&mut self, now: BootNanos) {

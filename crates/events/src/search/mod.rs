@@ -79,7 +79,7 @@ fn common_name<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
     Some(stem(place(body).filter(|_| walks || missed(body).is_some())?.1))
 }
 
-/// Whether the first call did not find a name and the second one looks for the same name elsewhere. The list folds two neighbours
+/// Whether the first call did not find a name and the second one looks for the same name elsewhere. The list joins two calls
 /// by this rule alone.
 pub fn looks_further(body: &Body<'_>, other: &Body<'_>) -> bool {
     let (Some((dir, name)), Some((next_dir, next_name))) = (place(body), place(other)) else { return false };

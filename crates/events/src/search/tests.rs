@@ -350,6 +350,17 @@ fn a_no_is_routine_if_its_process_failed_in_nothing_and_its_parent_continued() {
         let exit = (0..store.next_id()).find(|id| store.get(*id).is_some_and(|stored| stored.kind == Kind::Exit));
         assert_eq!(answered(&store).contains(&exit.expect("an exit")), want, "case {number}");
     }
+    // The same command says no four times within a minute, or more slowly.
+    for (seconds, want) in [(15, vec![3, 6, 9]), (25, vec![3, 6, 9, 12, 15])] {
+        let mut made = Maker::default();
+        made.exec(100, "sh", &["sh", "-c", "x"], 0);
+        for pid in 101..106 {
+            child(&mut made, pid, 1 << 8, |_| {});
+            made.ns += seconds * 1_000_000_000;
+        }
+        made.exit(100, "sh", 0);
+        assert_eq!(answered(&stored(&mut made).0), want, "every {seconds} s");
+    }
     // Something failed in it.
     let failed = |made: &mut Maker| {
         child(made, 101, 1 << 8, |made| made.open(101, "grep", "/data/x", -13));

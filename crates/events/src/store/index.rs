@@ -25,8 +25,6 @@ pub struct Index {
     from: Id,
     /// The pinned events before this one have not been tested.
     pins_from: Id,
-    /// The number of the event at position 0. The newest events, and the pinned ones, keep their numbers when others are added or evicted.
-    number: i64,
     /// The parts from which events were evicted by value at the last call of [`Index::evict`].
     thinned: [Id; LEVELS - 1],
 }
@@ -78,7 +76,6 @@ impl Index {
             Answer::Marked => self.marked.push_front(id),
         }
         self.ids.push_front(id);
-        self.number -= 1;
     }
 
     /// Adds an event, which matches, between others.
@@ -107,19 +104,21 @@ impl Index {
 
     /// Removes events that the store evicted.
     pub fn evict(&mut self, store: &Store) {
+        self.evict_or(store, |_| None);
+    }
+
+    /// Replaces or removes events that the store evicted. `instead`: an older event that takes the place of an evicted one.
+    pub fn evict_or(&mut self, store: &Store, mut instead: impl FnMut(Id) -> Option<Id>) {
         let first = store.first_id();
         self.from = self.from.max(first);
-        let anchor = store.pinned().map_or(Id::MAX, |(pinned, _)| pinned);
-        let before = self.place(anchor);
         let thinned = std::mem::replace(&mut self.thinned, store.thinned());
         // The newest part first: positions before it stay.
         let parts = thinned.into_iter().zip(self.thinned).map(|(from, to)| from..to).chain(std::iter::once(0..first));
         for part in parts.filter(|part| !part.is_empty()) {
             for ids in [&mut self.ids, &mut self.marked] {
-                retain_kept(ids, part.clone(), store);
+                retain_kept(ids, part.clone(), store, &mut instead);
             }
         }
-        self.number += (before - self.place(anchor)) as i64;
         for ids in [&mut self.ids, &mut self.marked] {
             // The number of kept events falls when events become larger.
             if ids.capacity() > SPARSE.max(4 * ids.len()) {
@@ -155,12 +154,6 @@ impl Index {
         self.ids.partition_point(|known| *known < id)
     }
 
-    /// The number of the event at a position. It is one more than the number at the position before, and stays the same while the
-    /// event is in the index.
-    pub fn number(&self, at: usize) -> i64 {
-        self.number + at as i64
-    }
-
     /// The marked event with this number, counted from the oldest one.
     pub fn marked_at(&self, at: usize) -> Option<Id> {
         self.marked.get(at).copied()
@@ -172,13 +165,13 @@ impl Index {
     }
 }
 
-/// Removes evicted events from a part of the ids.
-fn retain_kept(ids: &mut VecDeque<Id>, part: Range<Id>, store: &Store) {
+/// Replaces or removes evicted events in a part of the ids.
+fn retain_kept(ids: &mut VecDeque<Id>, part: Range<Id>, store: &Store, instead: &mut impl FnMut(Id) -> Option<Id>) {
     let [start, end] = [part.start, part.end].map(|id| ids.partition_point(|known| *known < id));
     let mut to = start;
     for at in start..end {
-        if store.get(ids[at]).is_some() {
-            ids.swap(to, at);
+        if let Some(id) = Some(ids[at]).filter(|id| store.get(*id).is_some()).or_else(|| instead(ids[at])) {
+            ids[to] = id;
             to += 1;
         }
     }

@@ -19,10 +19,10 @@ impl App {
         }
         let base = TimeBase::of(self, 0);
         let line = self.aimed_at().and_then(|id| self.store.get(id)).and_then(|stored| {
-            // The list's remark beside the row: the rows folded into it, and its search.
+            // The list's remark beside the row: its group, and its search.
             let found = self.found_in_hidden(stored.id).map(|dir| copy::line(&dir));
-            let line = self.events.line_of(stored.id, &self.store);
-            let remark = line.and_then(|line| Some(format!("  {}", line.remarks(found.as_deref()).first()?)));
+            let remarks = self.events.remarks(stored.id, found.as_deref());
+            let remark = remarks.first().map(|remark| format!("  {remark}"));
             stored.with(self.world(), |seen| {
                 let mut out = Vec::new();
                 row::line(seen, &base, &mut out);

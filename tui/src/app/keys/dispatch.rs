@@ -11,7 +11,6 @@ use crate::app::screen::OverlayKind;
 use crate::app::search::Way;
 use crate::app::views::View;
 use crate::app::views::detail::Size;
-use crate::app::views::event_list::Listing;
 use crate::app::views::event_list::row::TimeMode;
 use crate::app::views::state::motion;
 use crate::app::{App, Effect, Effects, Failures};
@@ -184,7 +183,7 @@ impl App {
             | Action::OnlyUser
             | Action::NotComm => self.add_part(action),
             Action::Watch => self.toggle_watch(),
-            Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.is_about_opens() => {
+            Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.asks() => {
                 self.screen.calm = !self.screen.calm;
                 self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);
                 let key = self.key_of(action);
@@ -222,11 +221,9 @@ impl App {
                     self.events.select(id, self.list_height(), &self.store);
                 }
                 self.events.fold_all(!self.events.folds());
-                let folded = "repeats and searches of a process are folded into one row";
+                let folded = "equal events, and searches, are folded into one row";
                 self.notify(if self.events.folds() { folded } else { "every event has its own row" });
-                if self.events.listing() != Listing::All {
-                    self.refilter();
-                }
+                self.refilter();
             }
             _ => return Handled::No,
         }

@@ -75,7 +75,7 @@ impl App {
             Some(view) => view.click(row, self.now),
             None => {
                 let first = self.extent.first.unwrap_or_default();
-                self.events.select_line(first, row, height, &self.store);
+                self.events.select_row(self.events.place(first) + row, height, &self.store);
             }
         }
         vec![Effect::Redraw]

@@ -29,7 +29,7 @@ impl LoadedPart<'_> {
     /// of a replay, Tree and Top show everything loaded.
     pub(crate) fn moment(self) -> Option<Moment> {
         let is_paused = self.replay.is_some_and(|replay| !replay.plays());
-        let at_start = is_paused && self.view != View::Bpf && self.events.at_top(self.store);
+        let at_start = is_paused && self.view != View::Bpf && self.events.at_top();
         let until = self.events.until().filter(|_| !at_start || !self.begins_at_start())?;
         let before = self.store.range(0..until).next_back();
         let last = before.or_else(|| self.store.get(self.store.first_id()));
@@ -72,7 +72,7 @@ impl LoadedPart<'_> {
         let rows = self.events.rows();
         let last = rows.checked_sub(1).filter(|_| !self.events.scanning(self.store))?;
         match target {
-            Target::First => self.events.first(self.store),
+            Target::First => self.events.row(0),
             Target::At(ns) if self.row_at(ns) < rows => self.events.row(self.row_at(ns)),
             Target::At(_) | Target::Last => self.events.row(last).filter(|_| ended),
         }
@@ -165,7 +165,7 @@ impl LoadedPart<'_> {
 
     /// The number of kept events that the filter and the kinds hide; 0 while filtering is running.
     pub(crate) fn hidden(self) -> u64 {
-        if self.events.scanning(self.store) { 0 } else { self.store.events().saturating_sub(self.events.event_rows()) }
+        if self.events.scanning(self.store) { 0 } else { self.store.events().saturating_sub(self.events.all_events()) }
     }
 
     /// How far the search has read the recording, in percent. `None` without a search.

@@ -152,7 +152,7 @@ fn it_asks_for_parts_that_are_not_loaded() {
 }
 
 #[test]
-fn up_from_folded_rows_at_the_top_asks_for_what_is_before_all_of_them() {
+fn up_at_the_top_asks_for_what_is_before_all_events() {
     let (mut app, mut maker) = opened(0);
     let facts = app.replay.as_ref().expect("a replay").facts.clone();
     app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
@@ -161,7 +161,7 @@ fn up_from_folded_rows_at_the_top_asks_for_what_is_before_all_of_them() {
     let first = maker.ns + maker.step_ns;
     (0..3).for_each(|_| maker.open(100, "cat", "/same", 3));
     load(&mut app, &mut maker, 10);
-    assert_eq!(row(&app), 2, "the first line shows the last of its rows");
+    assert_eq!(row(&app), 0, "the selected row is no part of a group");
     assert!(press(&mut app, 'k').contains(&Effect::Seek(first - 1)));
 }
 

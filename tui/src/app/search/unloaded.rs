@@ -94,7 +94,7 @@ impl App {
     /// Moves beyond the edge of the loaded part, to the next shown row wherever it is.
     pub(in crate::app) fn move_beyond(&mut self, way: Way) -> Handled {
         let Some(replay) = &self.replay else { return Handled::No };
-        let at_top = self.events.at_top(&self.store) && !self.loaded().begins_at_start();
+        let at_top = self.events.at_top() && !self.loaded().begins_at_start();
         let edge = match way {
             Way::Down => {
                 let rows = self.events.rows();
@@ -110,7 +110,7 @@ impl App {
         }
         // Search up to the event before the first loaded one.
         let first =
-            self.events.row(0).filter(|_| at_top && way == Way::Up).and_then(|first| self.loaded().time_of(first));
+            self.events.passing(0).filter(|_| at_top && way == Way::Up).and_then(|first| self.loaded().time_of(first));
         first.map_or(Handled::No, |ns| Handled::Effects(self.seek(ns.saturating_sub(1))))
     }
 }

@@ -1,25 +1,16 @@
 //! The event list: the shown events, the selected event, and the visible part.
 //!
-//! A position is an index into the shown events, folded or not. Lines ([`Line`]) are found when the list is drawn or the selection moves.
-//! Folding therefore changes neither counts nor positions. The selected event always ends its line, so it is never hidden.
-//!
-//! Of the shown events, only some may have a row ([`listing`]).
+//! Of the events that pass the filter, some have a row ([`groups`]). A position is an index into the rows. The selected event keeps its
+//! row.
 
-mod fold;
-mod listing;
+mod groups;
 pub(crate) mod row;
-mod runs;
 
 use crate::app::filter::DisplayFilter;
 use crate::app::keys::keymap::Action;
 use crate::app::watch::Watches;
-pub(crate) use fold::{Fold, Line};
-pub(crate) use listing::Added;
-use listing::Rows;
-pub(crate) use listing::{Listing, Quiet};
-use runs::At;
-pub(crate) use runs::Run;
-use std::collections::BTreeSet;
+pub(crate) use groups::{Added, Alike, Group, Listing, Quiet};
+use groups::{At, Groups};
 use std::ops::Range;
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
@@ -78,20 +69,19 @@ pub(crate) struct EvictedRows {
     pub new: usize,
 }
 
-/// The time between two rows from which a line shows how long it was.
-const PAUSE_NS: u64 = 10_000_000_000;
+/// The most events of a group that are examined for evicted ones.
+const MOST: usize = 128;
 
 /// The number of cells per step of sideways scrolling.
 const SIDEWAYS: isize = 8;
 
 #[derive(Debug, Default)]
 pub struct EventList {
-    /// The shown events.
+    /// The events that pass the filter.
     passing: Index,
-    /// Those with a row; `None` if all have one.
-    listed: Option<Rows>,
-    /// The failures that nothing answered, folded, if they are kept apart.
-    failures: Option<Rows>,
+    listed: Groups,
+    /// The failures that nothing answered, if they are kept apart.
+    failures: Option<Groups>,
     /// The selected event. If it is hidden or evicted, the nearest row is selected.
     selected: Option<Id>,
     /// The first row on the screen.
@@ -104,52 +94,53 @@ pub struct EventList {
     unseen: Id,
     /// The number of cells by which DETAIL is scrolled.
     pub(crate) sideways: usize,
-    /// Whether repeats and searches are folded.
-    folds: bool,
-    /// Events whose repeats or searches are unfolded.
-    unfolded: BTreeSet<Id>,
 }
 
 impl EventList {
     /// An empty list that follows the newest row.
     pub fn new() -> EventList {
-        EventList { follow: true, folds: true, ..EventList::default() }
+        EventList { follow: true, listed: Groups::new(Listing::All, true), ..EventList::default() }
     }
 
     /// Empties the list, to hold other events.
     pub(crate) fn empty(&mut self) {
-        let listed = self.listed.as_ref().map(|rows| Rows::new(rows.listing, self.folds));
-        let failures = self.failures.as_ref().map(|_| Rows::new(Listing::Unanswered, true));
-        *self = EventList { sideways: self.sideways, folds: self.folds, listed, failures, ..EventList::new() };
+        let listed = Groups::new(self.listing(), self.folds());
+        let failures = self.failures.as_ref().map(|_| Groups::new(Listing::Unanswered, true));
+        *self = EventList { sideways: self.sideways, listed, failures, ..EventList::new() };
     }
 
     /// Chooses the events with a row. The events are then filtered again.
     pub(crate) fn list(&mut self, listing: Listing) {
         if self.listing() != listing {
-            self.listed = (listing != Listing::All).then(|| Rows::new(listing, self.folds));
+            self.listed = Groups::new(listing, self.folds());
         }
     }
 
     /// Keeps the failures that nothing answered apart, whatever has a row. The events are then filtered again.
     pub(crate) fn keep_failures(&mut self, keeps: bool) {
-        self.failures = keeps.then(|| Rows::new(Listing::Unanswered, true));
+        self.failures = keeps.then(|| Groups::new(Listing::Unanswered, true));
     }
 
-    /// The failures that nothing answered before an event, the newest first, each with its run.
-    pub(crate) fn failures(&self, until: Option<Id>) -> impl Iterator<Item = (Id, Option<Run>)> {
+    /// The failures that nothing answered before an event, the newest first, each with the texts beside its row.
+    pub(crate) fn failures(&self, until: Option<Id>) -> impl Iterator<Item = (Id, Vec<String>)> {
         self.failures.iter().flat_map(move |rows| {
             let end = until.map_or(rows.index.len(), |until| rows.index.place(until));
-            (0..end).rev().filter_map(|at| rows.index.get(at)).map(|id| (id, rows.runs.run(id)))
+            (0..end).rev().filter_map(|at| rows.index.get(at)).map(|id| (id, rows.remarks(id)))
         })
     }
 
     pub(crate) fn listing(&self) -> Listing {
-        self.listed.as_ref().map_or(Listing::All, |rows| rows.listing)
+        self.listed.listing
     }
 
     /// The events with a row.
     fn index(&self) -> &Index {
-        self.listed.as_ref().map_or(&self.passing, |rows| &rows.index)
+        &self.listed.index
+    }
+
+    /// The events that are counted as shown: those with a row or in the group of one.
+    fn counted(&self) -> &Index {
+        if self.listing() == Listing::All { &self.passing } else { self.index() }
     }
 
     /// Adds an event that was just stored.
@@ -159,8 +150,8 @@ impl EventList {
         if let Some(rows) = self.failures.as_mut().filter(|_| added.answer == Answer::Yes && seen.event.failed()) {
             rows.add(Added { watched: false, ..added }, seen, At::End, store, |_| false);
         }
-        if let Some(rows) = self.listed.as_mut().filter(|_| added.answer != Answer::No) {
-            rows.add(added, seen, At::End, store, stays);
+        if added.answer != Answer::No {
+            self.listed.add(added, seen, At::End, store, stays);
         }
     }
 
@@ -173,31 +164,42 @@ impl EventList {
     /// Handles a failure that a later event answered.
     pub(crate) fn answered(&mut self, stored: &Stored<'_>, store: &Store) {
         let stays = self.pinned_rows()(stored.id);
-        let passes = self.passes(stored.id);
-        self.failures.iter_mut().filter(|_| passes).for_each(|rows| rows.answered(stored, store, false));
-        self.listed.iter_mut().filter(|_| passes).for_each(|rows| rows.answered(stored, store, stays));
+        if self.passes(stored.id) {
+            self.failures.iter_mut().for_each(|rows| rows.answered(stored, store, false));
+            self.listed.answered(stored, store, stays);
+        }
     }
 
     /// The events without a row that a row counts.
     pub(crate) fn quiet(&self, id: Id, process: ProcessKey) -> Option<Quiet> {
-        self.listed.as_ref()?.quiet_at(id, process)
+        self.listed.quiet_at(id, process)
     }
 
-    /// The run of a row, if it has several events.
-    pub(crate) fn run_of(&self, id: Id) -> Option<Run> {
-        self.listed.as_ref()?.runs.run(id)
+    /// The group of a row, if it has several events.
+    pub(crate) fn group(&self, id: Id) -> Option<Group> {
+        self.listed.group(id)
+    }
+
+    /// The texts beside a row about its group, longest first. `found`: where its search found the name if the list does not show that.
+    pub(crate) fn remarks(&self, id: Id, found: Option<&str>) -> Vec<String> {
+        let own = self.listed.remarks(id);
+        let Some(dir) = found else { return own };
+        let place = format!("found in {dir}");
+        let all =
+            own.first().into_iter().flat_map(|own| [&place, "found later"].map(|found| format!("{own}, {found}")));
+        all.chain([place.clone(), "found later".to_owned(), "found".to_owned()]).collect()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.listed.iter().chain(&self.failures).map(Rows::bytes).sum()
+        self.failures.iter().chain([&self.listed]).map(Groups::bytes).sum()
     }
 
     pub fn evict(&mut self, store: &Store) {
         let first = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned);
         let (above, rows, all) = (self.index().place(first), self.rows(), self.index().len());
         self.passing.evict(store);
-        self.listed.iter_mut().chain(&mut self.failures).for_each(|rows| rows.evict(store));
-        self.unfolded.retain(|id| store.get(*id).is_some());
+        self.failures.iter_mut().for_each(|rows| rows.evict(store, &self.passing));
+        self.listed.evict(store, &self.passing);
         let above = above - self.index().place(first);
         let (of_pause, all) = (rows - self.rows(), all - self.index().len());
         self.evicted.above += above.min(of_pause);
@@ -218,8 +220,8 @@ impl EventList {
 
     /// The positions of the rows to keep during a pause, on and around the screen. `None` if those on the screen are kept already.
     fn rows_to_hold(&self, height: usize, store: &Store) -> Option<Range<usize>> {
-        let lines = self.screen(height, store);
-        let (first, last) = (lines.first()?.first, lines.last()?.last);
+        let rows = self.screen(height);
+        let (first, last) = (rows.start, rows.end.checked_sub(1)?);
         let is_held = |(from, to): (Id, Id)| self.row(first) >= Some(from) && self.row(last) <= Some(to);
         if store.pinned().is_some_and(is_held) {
             return None;
@@ -232,7 +234,7 @@ impl EventList {
     /// Filters all events again, the newest first.
     pub fn restart(&mut self, store: &Store) {
         self.passing = Index::new(store);
-        self.listed.iter_mut().chain(&mut self.failures).for_each(|rows| rows.again(store));
+        self.failures.iter_mut().chain([&mut self.listed]).for_each(|rows| rows.again(store));
         self.evicted = EvictedRows::default();
     }
 
@@ -253,11 +255,11 @@ impl EventList {
                 let added = Added { id: stored.id, answer, watched: false, answered: false };
                 stored.with(world, |seen| rows.add(added, seen, At::Start, store, |_| false));
             }
-            if let Some(rows) = listed.as_mut().filter(|_| answer != Answer::No) {
+            if answer != Answer::No {
                 stored.with(world, |seen| {
                     let watched = watches.of(seen).is_some();
                     let added = Added { id: stored.id, answer, watched, answered: stored.answered };
-                    rows.add(added, seen, At::Start, store, |id| selected == Some(id))
+                    listed.add(added, seen, At::Start, store, |id| selected == Some(id))
                 });
             }
             answer
@@ -273,9 +275,10 @@ impl EventList {
         self.frozen.map_or(self.index().len(), |frozen| self.index().place(frozen))
     }
 
-    /// The number of event rows, without gap rows.
+    /// The number of events in the rows, without gaps. In a list that leaves events out, the number of rows.
     pub fn events(&self) -> u64 {
-        (self.rows() - self.gaps()) as u64
+        let counted = self.counted();
+        (self.frozen.map_or(counted.len(), |frozen| counted.place(frozen)) - self.gaps()) as u64
     }
 
     pub fn gaps(&self) -> usize {
@@ -286,9 +289,9 @@ impl EventList {
         (0..self.gaps()).rev().filter_map(|at| self.index().marked_at(at))
     }
 
-    /// The number of rows with an event, including rows after a pause.
-    pub fn event_rows(&self) -> u64 {
-        (self.index().len() - self.index().marked()) as u64
+    /// The same as [`events`](Self::events), with those after a pause.
+    pub fn all_events(&self) -> u64 {
+        (self.counted().len() - self.counted().marked()) as u64
     }
 
     pub fn row(&self, at: usize) -> Option<Id> {
@@ -360,171 +363,45 @@ impl EventList {
         self.index().get(self.index().place(id)) == Some(id)
     }
 
-    /// The lines on a screen of `height` lines.
-    pub(crate) fn screen(&self, height: usize, store: &Store) -> Vec<Line> {
-        let mut lines = Vec::new();
-        if !self.follow {
-            lines.extend(self.lines_down(self.index().place(self.top), store).take(height));
-        }
-        // Leave no space below the last line.
-        if lines.len() < height {
-            lines = self.lines_up(self.rows().checked_sub(1), store).take(height).collect();
-            lines.reverse();
-        }
-        // A click counts lines from the first row.
-        if lines.first().is_some_and(|line| line.quiet) {
-            lines.remove(0);
-        }
-        lines
+    /// The positions of the rows on a screen of `height` rows.
+    pub(crate) fn screen(&self, height: usize) -> Range<usize> {
+        let rows = self.rows();
+        // Leave no space below the last row.
+        let last = rows.saturating_sub(height);
+        let first = if self.follow { last } else { self.index().place(self.top).min(last) };
+        first..rows.min(first + height)
     }
 
-    /// The line that ends with an event, as the list shows it. `None` if the line continues after the event, or the event is not listed.
-    pub(crate) fn line_of(&self, id: Id, store: &Store) -> Option<Line> {
-        let at = self.place(id);
-        let line = self.lists(id).then(|| self.line(at, store))?;
-        (line.last == at).then_some(line)
+    /// Whether an event has a row, or is in the group of one.
+    pub(crate) fn shows(&self, id: Id) -> bool {
+        self.has(id) || self.listing() == Listing::All && self.passes(id)
     }
 
-    /// The line of a row, and the lines below.
-    fn lines_down(&self, at: usize, store: &Store) -> impl Iterator<Item = Line> {
-        let line = move |at: usize| (at < self.rows()).then(|| self.line(at, store));
-        std::iter::successors(line(at), move |above| match above.last + 1 {
-            _ if above.quiet => line(above.last),
-            at if self.pause_before(at, store).is_some() => Some(Line::quiet(at)),
-            at => line(at),
-        })
+    /// The number of evicted opens counted in the events of a row.
+    pub(crate) fn evicted_in(&self, id: Id, store: &Store) -> u64 {
+        let first = self.group(id).filter(|_| self.listing() == Listing::All).map_or(id, |group| group.first);
+        let events = (self.passing.place(first)..=self.passing.place(id)).rev().take(MOST);
+        events.filter_map(|at| store.get(self.passing.get(at)?)).map(|stored| u64::from(stored.evicted)).sum()
     }
 
-    /// The line of a row, and the lines above.
-    fn lines_up(&self, at: Option<usize>, store: &Store) -> impl Iterator<Item = Line> {
-        let line = |at| self.line(at, store);
-        std::iter::successors(at.map(line), move |below| match below.first {
-            at if !below.quiet && self.pause_before(at, store).is_some() => Some(Line::quiet(at)),
-            at => at.checked_sub(1).map(line),
-        })
-    }
-
-    /// How long no other event has a row before a row, in nanoseconds. `None` if it is not long, or if no events passed the filter then.
-    pub(crate) fn pause_before(&self, at: usize, store: &Store) -> Option<u64> {
-        let rows = self.listed.as_ref().filter(|rows| rows.listing == Listing::Calm)?;
-        let (above, below) = (rows.index.get(at.checked_sub(1)?)?, self.row(at)?);
-        let long = store.get(below)?.time.0.saturating_sub(store.get(above)?.time.0);
-        let events = (self.passing.place(below) - self.passing.place(above)).saturating_sub(1);
-        (long >= PAUSE_NS && events > 0).then_some(long)
-    }
-
-    /// The line of a row. The selected row is always the last one of its line.
-    fn line(&self, at: usize, store: &Store) -> Line {
-        let run = self.run(at, store);
-        match self.cursor() {
-            _ if self.is_unfolded(run) => Line::of(at),
-            Some(cursor) if at <= cursor => run.cut(0, cursor),
-            Some(cursor) => run.cut(cursor + 1, usize::MAX),
-            None => run,
-        }
-    }
-
-    /// The range of rows around a row that can be folded with it.
-    fn run(&self, at: usize, store: &Store) -> Line {
-        let mut run = Line::of(at);
-        if !self.folds {
-            return run;
-        }
-        // A row joins the row before if their fold continues the fold of that row with the one before it.
-        let own = self.common(at, store);
-        let mut up = own;
-        while let Some(fold) = up {
-            up = self.common(run.first - 1, store);
-            if up.is_some_and(|above| !fold.continues(above)) {
-                break;
-            }
-            (run.first, run.fold) = (run.first - 1, Some(fold.with(run.fold)));
-        }
-        let mut last = own;
-        while let Some(fold) = self.common(run.last + 1, store)
-            && last.is_none_or(|above| fold.continues(above))
-        {
-            (run.last, run.fold, last) = (run.last + 1, Some(fold.with(run.fold)), Some(fold));
-        }
-        run
-    }
-
-    /// The fold of a row and the row before. At every [`fold::MOST`]th row it is `None` if the rows before it are one long run.
-    fn common(&self, at: usize, store: &Store) -> Option<Fold> {
-        let row = |at| self.row(at).and_then(|id| store.get(id));
-        let own = |at: usize| fold::common(&row(at.checked_sub(1)?)?, &row(at)?);
-        let divides = self.index().number(at).rem_euclid(fold::MOST as i64) == 0;
-        if divides && (at.saturating_sub(fold::LONG) + 1..at).all(|above| own(above).is_some()) {
-            return None;
-        }
-        own(at)
-    }
-
-    fn is_unfolded(&self, run: Line) -> bool {
-        let ids = self.row(run.first).zip(self.row(run.last));
-        ids.is_some_and(|(first, last)| self.unfolded.range(first..=last).next().is_some())
-    }
-
-    /// The number of evicted opens counted in the rows of a line.
-    pub(crate) fn evicted_in(&self, line: &Line, store: &Store) -> u64 {
-        let rows = (line.first..=line.last).filter_map(|at| store.get(self.row(at)?));
-        rows.map(|stored| u64::from(stored.evicted)).sum()
-    }
-
-    /// Whether the selected line is the first one.
-    pub(crate) fn at_top(&self, store: &Store) -> bool {
-        self.cursor().is_some_and(|at| self.line(at, store).first == 0)
-    }
-
-    /// The event that the first line shows.
-    pub(crate) fn first(&self, store: &Store) -> Option<Id> {
-        self.lines_down(0, store).next().and_then(|line| self.row(line.last))
+    /// Whether the first row is selected.
+    pub(crate) fn at_top(&self) -> bool {
+        self.cursor() == Some(0)
     }
 
     pub fn folds(&self) -> bool {
-        self.folds
+        self.listed.folds
     }
 
+    /// Folds events into groups, or gives each its row. The events are then filtered again.
     pub fn fold_all(&mut self, folds: bool) {
-        self.folds = folds;
-        self.unfolded.clear();
-        self.listed.iter_mut().for_each(|rows| rows.fold_all(folds));
+        self.listed.fold_all(folds);
     }
 
     /// Unfolds or folds the events that the selected row stands for. `true` if the events have to be filtered again.
     pub(crate) fn open(&mut self, opens: bool, store: &Store) -> bool {
-        let Some(stored) = self.selected().and_then(|id| store.get(id)) else { return false };
-        let (key, id) = (stored.process.map(|process| process.key), stored.id);
-        let Some(rows) = self.listed.as_mut().filter(|_| self.sideways == 0) else { return false };
-        let counts = |key: &ProcessKey| !opens || rows.quiet_at(id, *key).is_some();
-        let of_process = key.filter(counts).is_some_and(|key| rows.open(key, opens));
-        let is_run = !opens || rows.runs.run(id).is_some();
-        of_process || is_run && rows.runs.open(&stored, opens)
-    }
-
-    /// Gives each event of the selected line its own line. `false` if the line has only one event.
-    fn unfold(&mut self, height: usize, store: &Store) -> bool {
-        let Some((at, id)) = self.cursor().zip(self.selected()) else { return false };
-        let run = self.run(at, store);
-        if run.fold.is_none() || self.is_unfolded(run) {
-            return false;
-        }
-        self.unfolded.insert(id);
-        self.select(id, height, store);
-        true
-    }
-
-    /// Folds the line that the selected row was unfolded from. `false` if it was not unfolded.
-    fn fold(&mut self, height: usize, store: &Store) -> bool {
-        let Some(run) = self.cursor().map(|at| self.run(at, store)) else { return false };
-        let Some((first, last)) = self.row(run.first).zip(self.row(run.last)) else { return false };
-        let before = self.unfolded.len();
-        self.unfolded.retain(|id| !(first..=last).contains(id));
-        let folded = self.unfolded.len() < before;
-        if folded {
-            self.select(last, height, store);
-        }
-        folded
+        let stored = self.selected().and_then(|id| store.get(id)).filter(|_| self.sideways == 0);
+        stored.is_some_and(|stored| self.listed.open(&stored, opens))
     }
 
     pub fn follows(&self) -> bool {
@@ -549,12 +426,10 @@ impl EventList {
         match action {
             Action::Up => self.move_by(-1, height, store),
             Action::Down => self.move_by(1, height, store),
-            Action::Start => self.go_to_start(height, store),
+            Action::Start => self.select_row(0, height, store),
             Action::End => self.go_to_end(height, store),
             Action::Follow if self.follow && self.frozen.is_none() => self.stay(height, store),
             Action::Follow => self.follow(),
-            Action::Left if self.sideways == 0 && self.fold(height, store) => {}
-            Action::Right if self.sideways == 0 && self.unfold(height, store) => {}
             Action::Left => self.scroll_sideways(-SIDEWAYS),
             Action::Right => self.scroll_sideways(SIDEWAYS),
             _ => {}
@@ -585,12 +460,12 @@ impl EventList {
     /// Stops following, and selects an event.
     pub fn select(&mut self, id: Id, height: usize, store: &Store) {
         if self.follow {
-            self.top = self.screen(height, store).first().and_then(|line| self.row(line.first)).unwrap_or_default();
+            self.top = self.row(self.screen(height).start).unwrap_or_default();
             self.follow = false;
             self.unseen = store.next_id();
         }
         self.selected = Some(id);
-        self.reveal(height, store);
+        self.reveal(height);
     }
 
     /// Stops following and keeps the selected row.
@@ -600,31 +475,14 @@ impl EventList {
         }
     }
 
-    pub fn move_by(&mut self, lines: isize, height: usize, store: &Store) {
-        let Some(at) = self.cursor() else { return };
-        if self.follow && lines > 0 {
-            return;
-        }
-        let steps = lines.unsigned_abs() + 1;
-        let to = match lines {
-            ..0 => self.lines_up(Some(at), store).filter(|line| !line.quiet).take(steps).last(),
-            0.. => self.lines_down(at, store).filter(|line| !line.quiet).take(steps).last(),
-        };
-        if let Some(id) = to.and_then(|line| self.row(line.last)) {
-            self.select(id, height, store);
-        }
+    pub fn move_by(&mut self, rows: isize, height: usize, store: &Store) {
+        let Some(at) = self.cursor().filter(|_| !self.follow || rows < 0) else { return };
+        self.select_row(at.saturating_add_signed(rows).min(self.rows() - 1), height, store);
     }
 
-    /// Selects the line this many lines below the line of an event, if there is one.
-    pub(crate) fn select_line(&mut self, first: Id, lines: usize, height: usize, store: &Store) {
-        let line = self.lines_down(self.place(first), store).nth(lines);
-        if let Some(id) = line.and_then(|line| self.row(line.last)) {
-            self.select(id, height, store);
-        }
-    }
-
-    pub fn go_to_start(&mut self, height: usize, store: &Store) {
-        if let Some(id) = self.first(store) {
+    /// Selects the row at a position, if there is one.
+    pub(crate) fn select_row(&mut self, at: usize, height: usize, store: &Store) {
+        if let Some(id) = self.row(at) {
             self.select(id, height, store);
         }
     }
@@ -633,24 +491,14 @@ impl EventList {
     pub fn go_to_end(&mut self, height: usize, store: &Store) {
         match self.frozen {
             None => self.follow = true,
-            Some(_) => {
-                if let Some(id) = self.rows().checked_sub(1).and_then(|last| self.row(last)) {
-                    self.select(id, height, store);
-                }
-            }
+            Some(_) => self.select_row(self.rows().saturating_sub(1), height, store),
         }
     }
 
-    /// Scrolls so that the selected line is on a screen of `height` lines.
-    pub fn reveal(&mut self, height: usize, store: &Store) {
-        let Some(at) = self.cursor().filter(|_| !self.follow) else { return };
-        let screen = self.screen(height.max(1), store);
-        if screen.iter().any(|line| line.has(at)) {
-            return;
-        }
-        let above = screen.first().is_some_and(|line| at < line.first);
-        let lines = if above { 1 } else { height.max(1) };
-        let first = self.lines_up(Some(at), store).take(lines).last();
-        self.top = first.and_then(|line| self.row(line.first)).unwrap_or(self.top);
+    /// Scrolls so that the selected row is on a screen of `height` rows.
+    pub fn reveal(&mut self, height: usize) {
+        let (Some(at), screen) = (self.cursor().filter(|_| !self.follow), self.screen(height.max(1))) else { return };
+        let first = if at < screen.start { at } else { (at + 1).saturating_sub(height.max(1)).max(screen.start) };
+        self.top = self.row(first).unwrap_or(self.top);
     }
 }

@@ -258,13 +258,13 @@ impl Page<'_> {
     /// The evicted opens counted in the row of an event, and since when.
     fn evicted(&self, id: Id) -> Vec<Line<'static>> {
         let (store, list) = (self.app.store(), self.app.events());
-        let Some((stored, line)) = store.get(id).zip(list.line_of(id, store)) else { return Vec::new() };
-        let evicted = list.evicted_in(&line, store);
+        let Some(stored) = store.get(id).filter(|_| list.lists(id)) else { return Vec::new() };
+        let evicted = list.evicted_in(id, store);
         if evicted == 0 {
             return Vec::new();
         }
         let key = |stored: &Stored<'_>| stored.process.map(|process| process.key);
-        let first = list.row(line.first).unwrap_or(id);
+        let first = list.group(id).map_or(id, |group| group.first);
         let mut before = store.range(first.saturating_sub(limits::SEARCH_AROUND)..first).rev();
         let before = before.find(|other| key(other) == key(&stored));
         let since = before.map(|other| format!(" since {}", clock(other.time.0, other.clock_offset, self.app)));

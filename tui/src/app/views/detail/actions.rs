@@ -181,6 +181,8 @@ impl App {
             self.events.select(id, self.list_height(), &self.store);
         } else if self.events.has(id) {
             self.notify("this event happened after the pause and is not in the list");
+        } else if self.events.passes(id) {
+            self.notify(format!("a row counts this event; {} unfolds it", self.key_of(Action::Right)));
         } else {
             self.notify("the filters hide this event from the list");
         }

@@ -130,7 +130,7 @@ impl App {
         let filtered =
             self.filter.applied().is_some() || self.events.listing() != Listing::All || self.screen.failures.only();
         let (found, dir) = filtered.then(|| found_later(&self.store, id)).flatten()?;
-        (!self.events.has(found)).then_some(dir)
+        (!self.events.shows(found)).then_some(dir)
     }
 }
 
