@@ -20,7 +20,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::sink::perfetto::{Perfetto, Room};
-use tracetui_events::sink::{self, FormatName, Sink};
+use tracetui_events::sink::{self, FormatName, LineOptions, Sink};
 use tracetui_export::Parquet;
 use tracetui_host::clock;
 
@@ -95,10 +95,7 @@ fn sink<'o>(args: &cli::Export, several: bool, out: &'o Output<'_>) -> Result<Bo
 }
 
 fn lines_of<'o>(format: FormatName, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
-    Ok(match several {
-        true => sink::of_several(format, out.file(0)?),
-        false => sink::to_writer(format, out.file(0)?),
-    })
+    Ok(sink::lines(format, LineOptions { several, ..LineOptions::default() }, out.file(0)?))
 }
 
 struct Output<'a> {

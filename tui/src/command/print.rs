@@ -26,7 +26,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::filter::Scratch;
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::sink::{self, FormatName, Sink, Unwritten};
+use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Unwritten};
 use tracetui_host::clock;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -54,16 +54,9 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     started.notes.iter().for_each(say);
     // Do this after privileges were dropped, since it starts a thread.
     let stdout = WriterThread::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
-    let mut sink = match args.why {
-        true => sink::explained(
-            args.format,
-            explain::live(started.lookups.clone()),
-            stdout.queue(),
-            Some(stdout.progress()),
-            false,
-        ),
-        false => sink::to_queue(format, stdout.queue(), stdout.progress()),
-    };
+    let explain = args.why.then(|| explain::live(started.lookups.clone()));
+    let lines = LineOptions { explain, written: Some(stdout.progress()), several: false };
+    let mut sink = sink::lines(format, lines, stdout.queue());
     sink.set_zone(clock::zone());
     sink.set_charset(charset());
     sink.set_paint(paint(args.color));
@@ -482,7 +475,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use tracetui_events::account::LostBy;
     use tracetui_events::frame::host::{Clock, Counters, HostFrame, Trace};
-    use tracetui_events::sink::{FormatName, to_queue, to_writer};
+    use tracetui_events::sink::{FormatName, LineOptions, lines, to_writer};
     use tracetui_events::synthetic::{self, payload};
     use tracetui_shared::counters::{CpuState, SlotCounters};
     use tracetui_shared::header::FrameHeader;
@@ -672,7 +665,8 @@ mod tests {
     fn what_is_wanted_after_the_output_failed_is_lost_and_the_rest_is_filtered() {
         for (count, unwritten) in [(None, 13), (Some(12), 7)] {
             let (out, written) = (Out::default(), Arc::new(AtomicU64::new(0)));
-            let sink = to_queue(FormatName::Json, out.clone(), Arc::clone(&written));
+            let options = LineOptions { written: Some(Arc::clone(&written)), ..LineOptions::default() };
+            let sink = lines(FormatName::Json, options, out.clone());
             let even = |seen: &EventContext<'_>| seen.event.header.seq.is_multiple_of(2);
             let mut stalled = Printer::new(asked_for_opens(), sink, Box::new(even), count);
             stalled.feed(drained(opens(0, 20, None), 100)).expect("queued");

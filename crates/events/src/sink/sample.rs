@@ -6,12 +6,13 @@ use tracetui_events::event::lost::{Cause, LostRecord};
 use tracetui_events::event::{Event, EventContext, unwritten};
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{Cgroup, Clock, Container, FIRST_KIND, Host, HostFrame};
-use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_events::sink::{Explain, FormatName, Sink, to_writer};
 use tracetui_events::synthetic::comm;
 pub(crate) use tracetui_events::synthetic::payload::exit;
 use tracetui_events::synthetic::payload::{self, Exec};
 use tracetui_events::text::Charset;
 use tracetui_events::text::time::Zone;
+use tracetui_events::why::{self, Answer, Basis};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -279,4 +280,18 @@ fn noise((mut seed, end): (u64, usize)) -> Vec<u8> {
 
 fn read<T: FromBytes>(bytes: &[u8]) -> T {
     T::read_from_prefix(bytes).expect("enough bytes").0
+}
+
+/// A reason for each failure.
+pub(crate) fn explain(basis: Basis) -> Explain {
+    Box::new(move |seen| {
+        seen.event.failed().then(|| Answer {
+            text: b"no \x1b\xff in /a".to_vec(),
+            component: Some(b"/a/\xff".to_vec()),
+            cause: why::Cause::Missing,
+            near: None,
+            place: Some(b"it ended".to_vec()),
+            basis,
+        })
+    })
 }

@@ -17,7 +17,7 @@ use tracetui_events::filter::{Filter, FilterOptions};
 use tracetui_events::playback::Error::NoSuchRecording;
 use tracetui_events::playback::{self, AtEnd, Playback, Played, Recording, SORTS_OF_TIME, Step};
 use tracetui_events::recording::follow::{self, Writing};
-use tracetui_events::sink::{self, FormatName, Sink as _};
+use tracetui_events::sink::{self, FormatName, LineOptions, Sink as _};
 use tracetui_events::text::shell;
 use tracetui_events::text::time::Moment;
 use tracetui_events::text::without_codes;
@@ -40,11 +40,8 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     if args.why && args.format == FormatName::Text {
         say("--why: recordings have only the reasons that events prove; a live trace looks up the others");
     }
-    let mut sink = match args.why {
-        true => sink::explained(format, explain::from_events(format), io::stdout(), None, several),
-        false if several => sink::of_several(format, io::stdout()),
-        false => sink::to_writer(format, io::stdout()),
-    };
+    let explain = args.why.then(|| explain::from_events(format));
+    let mut sink = sink::lines(format, LineOptions { explain, several, written: None }, io::stdout());
     sink.set_zone(clock::zone());
     sink.set_charset(charset());
     sink.set_paint(paint(args.color));
