@@ -7,7 +7,7 @@ pub mod recordings;
 pub(super) mod unanswered;
 
 use super::lend_cpu::Lender;
-use super::messages::{charset, paint, say};
+use super::messages::{say, style};
 use super::output_file;
 use super::trace::remarks::remarks;
 use super::trace::request::Request;
@@ -27,7 +27,6 @@ use tracetui_events::filter::Scratch;
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Unwritten};
-use tracetui_host::clock;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
 use unanswered::Unanswered;
@@ -57,9 +56,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let explain = args.why.then(|| explain::live(started.lookups.clone()));
     let lines = LineOptions { explain, written: Some(stdout.progress()), several: false };
     let mut sink = sink::lines(format, lines, stdout.queue());
-    sink.set_zone(clock::zone());
-    sink.set_charset(charset());
-    sink.set_paint(paint(args.color));
+    sink.set_style(style(args.color));
     let mut scratch = Scratch::default();
     let mut pipeline = Pipeline::new(options.budget);
     pipeline.follow(&filters.rest.roots());
@@ -118,9 +115,9 @@ pub struct Printed {
 }
 
 /// Feeds a printer until the source has ended.
-struct Pump<'a, S> {
+struct Pump<'a> {
     trace: RunningTrace,
-    printer: &'a mut Printer<S>,
+    printer: &'a mut Printer<'static>,
     /// The queue that the printer writes to.
     stdout: WriterThread,
     /// Why the source was asked to end.
@@ -140,7 +137,7 @@ enum StopReason {
     Command,
 }
 
-impl<S: Sink> Pump<'_, S> {
+impl Pump<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let mut result = Ok(());
         loop {
@@ -277,14 +274,14 @@ pub enum Flow {
 /// filtered. The same applies after the reader has closed the output: it wants no more. After the output has failed, wanted
 /// events count as lost. [`settle`](Self::settle) applies this to lines that were still queued. Lines in a pipe count as
 /// delivered.
-pub struct Printer<S> {
+pub struct Printer<'s> {
     pipeline: Pipeline,
-    lines: Lines<S>,
+    lines: Lines<'s>,
 }
 
 /// Events in, lines out.
-pub(super) struct Lines<S> {
-    pub(super) sink: S,
+pub(super) struct Lines<'s> {
+    pub(super) sink: Box<dyn Sink + 's>,
     wanted: Predicate,
     /// How many events may still be printed.
     remaining: Option<u64>,
@@ -307,9 +304,9 @@ enum End {
     Failed,
 }
 
-impl<S: Sink> Printer<S> {
+impl<'s> Printer<'s> {
     /// A printer of the events of `pipeline` that match `wanted`, at most `count`.
-    pub fn new(pipeline: Pipeline, sink: S, wanted: Predicate, count: Option<u64>) -> Printer<S> {
+    pub fn new(pipeline: Pipeline, sink: Box<dyn Sink + 's>, wanted: Predicate, count: Option<u64>) -> Printer<'s> {
         Printer { pipeline, lines: Lines::new(sink, wanted, count) }
     }
 
@@ -367,9 +364,9 @@ fn count(counts: &mut ByKind, line: Unwritten) {
     }
 }
 
-impl<S: Sink> Lines<S> {
+impl<'s> Lines<'s> {
     /// A writer of lines for the wanted events, at most `count`.
-    pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
+    pub(super) fn new(sink: Box<dyn Sink + 's>, wanted: Predicate, count: Option<u64>) -> Lines<'s> {
         let (unwritten, answered) = (ByKind::default(), ByKind::default());
         Lines {
             sink,
@@ -391,7 +388,7 @@ impl<S: Sink> Lines<S> {
         }
         let wanted = (self.wanted)(seen) && self.unwanted.as_mut().is_none_or(|unwanted| unwanted.meets(seen));
         if let Some(unanswered) = &mut self.unanswered {
-            let waits = unanswered.hold(seen, wanted, &mut self.sink);
+            let waits = unanswered.hold(seen, wanted, &mut *self.sink);
             self.release(false);
             return if waits { Disposition::Delivered } else { Disposition::Filtered };
         }
@@ -483,7 +480,7 @@ mod tests {
     use tracetui_shared::record::open::OpenRecord;
     use tracetui_shared::time::BootNanos;
 
-    fn feed_all<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {
+    fn feed_all(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<'_>) -> io::Result<Flow> {
         for batch in batches {
             let flow = printer.feed(batch)?;
             if flow != Flow::Continue {
@@ -564,7 +561,7 @@ mod tests {
         batch
     }
 
-    fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<Box<dyn Sink>> {
+    fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<'static> {
         let all = Box::new(|_: &EventContext<'_>| true) as Predicate;
         let mut printer = Printer::new(asked_for_opens(), to_writer(format, out.clone()), all, count);
         let mut clock = Batch::default();

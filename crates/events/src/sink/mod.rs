@@ -58,14 +58,8 @@ pub trait Sink {
     /// If the output cannot be written.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Sets the time zone of the reader. Only text uses it.
-    fn set_zone(&mut self, _zone: Zone) {}
-
-    /// Sets the charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
-    fn set_charset(&mut self, _charset: Charset) {}
-
-    /// Sets whether text is coloured. Other formats never are.
-    fn set_paint(&mut self, _paint: Paint) {}
+    /// Sets how text looks.
+    fn set_style(&mut self, _style: Style) {}
 
     /// Sets the facts about the recordings, by name. Only Parquet has a place for them.
     fn set_metadata(&mut self, _: Vec<(&'static str, String)>) {}
@@ -74,6 +68,17 @@ pub trait Sink {
     fn unwritten(&mut self) -> Vec<Unwritten> {
         Vec::new()
     }
+}
+
+/// How text looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// The time zone of the reader. Only text uses it.
+    pub zone: Zone,
+    /// The charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
+    pub charset: Charset,
+    /// Whether text is coloured. Other formats never are.
+    pub paint: Paint,
 }
 
 /// The line of an event.
@@ -97,39 +102,6 @@ impl Unwritten {
     }
 }
 
-impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
-        (**self).event(seen)
-    }
-    fn line(&mut self, seen: &EventContext<'_>) -> Option<Line> {
-        (**self).line(seen)
-    }
-    fn put(&mut self, line: &Line) -> io::Result<()> {
-        (**self).put(line)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        (**self).flush()
-    }
-    fn finish(&mut self) -> io::Result<()> {
-        (**self).finish()
-    }
-    fn set_zone(&mut self, zone: Zone) {
-        (**self).set_zone(zone);
-    }
-    fn set_charset(&mut self, charset: Charset) {
-        (**self).set_charset(charset);
-    }
-    fn set_paint(&mut self, paint: Paint) {
-        (**self).set_paint(paint);
-    }
-    fn set_metadata(&mut self, values: Vec<(&'static str, String)>) {
-        (**self).set_metadata(values);
-    }
-    fn unwritten(&mut self) -> Vec<Unwritten> {
-        (**self).unwritten()
-    }
-}
-
 /// A line format.
 pub trait Format {
     /// Appends the header of the output.
@@ -138,14 +110,8 @@ pub trait Format {
     /// Appends the line of an event, including the line end.
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>);
 
-    /// Sets the time zone, as [`Sink::set_zone`].
-    fn set_zone(&mut self, _zone: Zone) {}
-
-    /// Sets the charset, as [`Sink::set_charset`].
-    fn set_charset(&mut self, _charset: Charset) {}
-
-    /// Sets whether lines are coloured, as [`Sink::set_paint`].
-    fn set_paint(&mut self, _paint: Paint) {}
+    /// Sets how text looks, as [`Sink::set_style`].
+    fn set_style(&mut self, _style: Style) {}
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -289,16 +255,8 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
         self.flush()
     }
 
-    fn set_zone(&mut self, zone: Zone) {
-        self.format.set_zone(zone);
-    }
-
-    fn set_charset(&mut self, charset: Charset) {
-        self.format.set_charset(charset);
-    }
-
-    fn set_paint(&mut self, paint: Paint) {
-        self.format.set_paint(paint);
+    fn set_style(&mut self, style: Style) {
+        self.format.set_style(style);
     }
 
     fn unwritten(&mut self) -> Vec<Unwritten> {

@@ -5,7 +5,7 @@
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::memo::{CachedLine, Memo, Source, parts};
-use super::{Explain, Format, integer};
+use super::{Explain, Format, Style, integer};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::names;
@@ -132,7 +132,7 @@ impl Format for Json {
         out.push(b'\n');
     }
 
-    fn set_charset(&mut self, charset: Charset) {
+    fn set_style(&mut self, Style { charset, .. }: Style) {
         self.object.set_charset(charset);
         self.memo = Memo::default();
     }

@@ -6,7 +6,7 @@ use tracetui_events::event::lost::{Cause, LostRecord};
 use tracetui_events::event::{Event, EventContext, unwritten};
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{Cgroup, Clock, Container, FIRST_KIND, Host, HostFrame};
-use tracetui_events::sink::{Explain, FormatName, Sink, to_writer};
+use tracetui_events::sink::{Explain, FormatName, Style, to_writer};
 use tracetui_events::synthetic::comm;
 pub(crate) use tracetui_events::synthetic::payload::exit;
 use tracetui_events::synthetic::payload::{self, Exec};
@@ -191,8 +191,7 @@ pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> V
 pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
-    sink.set_charset(charset);
-    sink.set_zone(Zone(|_| 4 * 3600));
+    sink.set_style(Style { charset, zone: Zone(|_| 4 * 3600), ..Style::default() });
     with_seen(header, payload, |seen| sink.event(seen).expect("a vector takes all"));
     sink.finish().expect("a vector takes all");
     drop(sink);

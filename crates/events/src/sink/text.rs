@@ -5,12 +5,12 @@
 //! The time is in the zone set by the caller.
 
 use super::memo::{Memo, Source};
-use super::{Explain, Format, integer};
+use super::{Explain, Format, Style, integer};
 use crate::event::lost::Lost;
 use crate::event::{self, Body, EventContext, names};
 use crate::limits;
 use crate::text::paint::{Look, Paint};
-use crate::text::time::{LocalClock, Zone, short_duration};
+use crate::text::time::{LocalClock, short_duration};
 use crate::text::{Charset, escape, width};
 use crate::why::{Answer, Basis, Cause};
 
@@ -170,17 +170,8 @@ impl Format for Text {
         out.push(b'\n');
     }
 
-    fn set_zone(&mut self, zone: Zone) {
-        self.row.clock = LocalClock::new(zone);
-    }
-
-    fn set_charset(&mut self, charset: Charset) {
-        self.row.charset = charset;
-        self.memo = Memo::default();
-    }
-
-    fn set_paint(&mut self, paint: Paint) {
-        self.row.paint = paint;
+    fn set_style(&mut self, Style { zone, charset, paint }: Style) {
+        self.row = Row { clock: LocalClock::new(zone), charset, paint, ..Row::default() };
         self.memo = Memo::default();
     }
 }
@@ -248,7 +239,7 @@ mod tests {
             let line = |paint| {
                 let mut out = Vec::new();
                 let mut sink = to_writer(FormatName::Text, &mut out);
-                sink.set_paint(paint);
+                sink.set_style(Style { paint, ..Style::default() });
                 sample::with_seen(sample::header(Kind::Open), &record, |seen| {
                     sink.event(seen).expect("a Vec takes all");
                 });
