@@ -1,12 +1,10 @@
-//! The maps of the capture filter. During an update, no event is missed that matches both the old and the new filter,
-//! except those that the kernel skips and counts ([`Live::skips`](super::Live::skips)).
+//! The maps of the capture filter.
 //!
 //! **Trees.** A process passes if it is a key of `CAPTURE_TREE`. A key is a process id and a start time, so a process
-//! that reuses an id is not in the tree. The id of a root is looked up once, when the filter is set. A root that the
-//! current filter already contains keeps its process.
+//! that reuses an id is not in the tree. The id of a root is looked up once, when the filter is set.
 //!
 //! The fork probe adds a child whose parent is in the map, with the same root. The exit probe removes it after
-//! filtering its exit. Orphans stay, even if roots are added or removed later. This module adds the descendants that
+//! filtering its exit. Orphans stay. This module adds the descendants that
 //! exist when the filter is set, even while they fork and exit. Once the roots are in the map, new processes are
 //! recorded with their parents (`CAPTURE_KIN`), *before* the fork probe looks up the parent. A process that the probe
 //! does not add is therefore in these records or in the one list of the processes. The tree is complete when a pass
@@ -36,7 +34,6 @@ pub(super) struct CaptureMaps {
     tree: HashMap<MapData, Plain<ProcessKey>, Plain<ProcessKey>>,
     kin: HashMap<MapData, Plain<ProcessKey>, Plain<ProcessKey>>,
     cgroups: HashMap<MapData, u64, u8>,
-    /// The filter in force, or the one being set.
     filter: CaptureFilter,
     /// The processes of the filter's roots, by id.
     roots: HashTable<u32, ProcessKey>,
@@ -66,41 +63,34 @@ impl CaptureMaps {
         })
     }
 
-    /// Starts the update of the filter: adds its entries, and removes none. Of the trees, only the roots are added
-    /// before [`finish`](Self::finish). Until then the old filter applies, unless it passes nothing.
-    /// Fails without a change if a root's id has no process.
+    /// Sets the filter. Of the trees, only the roots are added before [`finish`](Self::finish).
+    /// Fails if a root's id has no process.
     pub(super) fn begin(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
-        let (roots, before) = self.find_roots(&filter.trees)?;
+        self.find_roots(&filter.trees)?;
         for pid in &filter.pids {
             self.pids.insert(pid, 1, 0)?;
         }
         for uid in &filter.uids {
             self.uids.insert(uid, 1, 0)?;
         }
-        for root in roots.values() {
+        for root in self.roots.values() {
             self.tree.insert(Plain(*root), Plain(*root), 0)?;
         }
         for id in NAMELESS_CGROUPS {
             self.cgroups.insert(id, 1, 0)?;
         }
-        let Plain(mut judge) = self.capture.get(&0, 0)?;
-        if judge.kinds == 0 {
-            judge = filter.capture;
-        }
-        if roots != self.roots {
+        self.filter = filter.clone();
+        let mut judge = filter.capture;
+        if !self.roots.is_empty() {
             judge.tests |= test::KIN;
         }
-        self.filter = filter.clone();
-        (self.roots, self.before) = (roots, before);
         Ok(self.capture.set(0, Plain(self.counting_starts(judge)), 0)?)
     }
 
-    /// The processes with the ids of the roots, and the list of processes if one was needed.
-    fn find_roots(&self, ids: &[u32]) -> Result<(HashTable<u32, ProcessKey>, Vec<Task>), CaptureError> {
-        let mut roots: HashTable<u32, ProcessKey> = self.roots.clone();
-        roots.retain(|id, _| ids.contains(id));
-        if ids.iter().all(|id| roots.contains_key(id)) {
-            return Ok((roots, Vec::new()));
+    /// Finds the processes with the ids of the roots, and lists the processes if there are any.
+    fn find_roots(&mut self, ids: &[u32]) -> Result<(), CaptureError> {
+        if ids.is_empty() {
+            return Ok(());
         }
         let tasks = self.tasks.list().map_err(CaptureError::Processes)?;
         // Parents count too: a kernel may omit a process from the list (observed with init), but still report it as the
@@ -109,15 +99,14 @@ impl CaptureMaps {
         let known = parents.chain(tasks.iter().map(|task| task.key));
         let by_id: HashTable<u32, ProcessKey> = known.map(|process| (process.tgid, process)).collect();
         for id in ids {
-            if !roots.contains_key(id) {
-                let missing = || match self.tasks.unit() {
-                    Unit::Nanoseconds => CaptureError::NoProcess(*id),
-                    Unit::Ticks(_) => CaptureError::NotInProc(*id),
-                };
-                roots.insert(*id, *by_id.get(id).ok_or_else(missing)?);
-            }
+            let missing = || match self.tasks.unit() {
+                Unit::Nanoseconds => CaptureError::NoProcess(*id),
+                Unit::Ticks(_) => CaptureError::NotInProc(*id),
+            };
+            self.roots.insert(*id, *by_id.get(id).ok_or_else(missing)?);
         }
-        Ok((roots, tasks))
+        self.before = tasks;
+        Ok(())
     }
 
     /// The filter, with the unit in which the probes count start times.
@@ -130,25 +119,20 @@ impl CaptureMaps {
         }
     }
 
-    /// Adds the existing descendants of the roots, puts the new filter in force, and removes the entries that it does
-    /// not contain.
+    /// Adds the existing descendants of the roots.
     pub(super) fn finish(&mut self) -> Result<(), CaptureError> {
-        let Plain(judge) = self.capture.get(&0, 0)?;
-        let mut family = Family::new(self.roots.values());
-        if judge.tests & test::KIN != 0 {
-            self.grow(&mut family)?;
+        if !self.roots.is_empty() {
+            self.grow()?;
+            self.capture.set(0, Plain(self.counting_starts(self.filter.capture)), 0)?;
+            self.sweep()?;
         }
-        self.capture.set(0, Plain(self.counting_starts(self.filter.capture)), 0)?;
-        self.expel(&family)?;
-        self.sweep()?;
-        let (noted, pids, uids) = (keys(&self.kin)?, keys(&self.pids)?, keys(&self.uids)?);
-        remove(&mut self.kin, noted.into_iter())?;
-        remove(&mut self.pids, pids.into_iter().filter(|pid| !self.filter.pids.contains(pid)))?;
-        Ok(remove(&mut self.uids, uids.into_iter().filter(|uid| !self.filter.uids.contains(uid)))?)
+        let noted = keys(&self.kin)?;
+        Ok(remove(&mut self.kin, noted.into_iter())?)
     }
 
     /// Finds the descendants of the roots, and adds them.
-    fn grow(&mut self, family: &mut Family) -> Result<(), CaptureError> {
+    fn grow(&mut self) -> Result<(), CaptureError> {
+        let mut family = Family::new(self.roots.values());
         let mut listed = std::mem::take(&mut self.before);
         listed.extend(self.tasks.list().map_err(CaptureError::Processes)?);
         for look in 1..LOOKS {
@@ -159,14 +143,15 @@ impl CaptureMaps {
                 break;
             }
             for process in to_admit {
-                self.admit(process, family.root_of(process))?;
+                if let Some(root) = family.root_of(process) {
+                    self.admit(process, root)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Freezes the maps, so that no other process can change the capture filter, and checks their content. The filter
-    /// cannot be replaced afterwards. If it contains cgroups, their map stays open for new cgroups.
+    /// Freezes the maps, so that no other process can change the capture filter, and checks their content. If it contains cgroups, their map stays open for new cgroups.
     /// Fails if another process has changed a map.
     pub(super) fn freeze(&mut self) -> Result<(), CaptureError> {
         for map in [self.capture.map(), self.pids.map(), self.uids.map(), self.tree.map(), self.kin.map()] {
@@ -185,14 +170,11 @@ impl CaptureMaps {
         if as_set { Ok(()) } else { Err(CaptureError::Changed) }
     }
 
-    fn is_root(&self, process: ProcessKey) -> bool {
-        self.roots.get(&process.tgid) == Some(&process)
-    }
-
-    /// Adds a process. A process that already has a root of the filter, for example from its fork, keeps it.
-    fn admit(&mut self, process: ProcessKey, root: Option<ProcessKey>) -> Result<(), CaptureError> {
-        let inside = self.tree.get(&Plain(process), 0).is_ok_and(|Plain(root)| self.is_root(root));
-        let Some(root) = root.filter(|_| !inside) else { return Ok(()) };
+    /// Adds a process, unless its fork did.
+    fn admit(&mut self, process: ProcessKey, root: ProcessKey) -> Result<(), CaptureError> {
+        if self.tree.get(&Plain(process), 0).is_ok() {
+            return Ok(());
+        }
         match self.tree.insert(Plain(process), Plain(root), 0) {
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
                 self.tree_full += 1;
@@ -216,26 +198,6 @@ impl CaptureMaps {
         let listed = self.tasks.list().map_err(CaptureError::Processes)?;
         let there: HashSet<ProcessKey> = listed.iter().map(|task| task.key).collect();
         Ok(remove(&mut self.tree, admitted.iter().filter(|process| !there.contains(*process)).map(|key| Plain(*key)))?)
-    }
-
-    /// Removes the processes whose root the filter no longer contains. A process stays if it or that root descends from
-    /// a root in the filter. The removal repeats, for processes forked before their parent was removed.
-    fn expel(&mut self, family: &Family) -> Result<(), CaptureError> {
-        for _ in 0..LOOKS {
-            let inside = elements(&self.tree)?.into_iter();
-            let inside = inside.map(|(Plain(process), Plain(root))| (process, root));
-            let strangers: Vec<_> = inside.filter(|(_, root)| !self.is_root(*root)).collect();
-            if strangers.is_empty() {
-                break;
-            }
-            for (process, root) in strangers {
-                match family.root_of(process).or_else(|| family.root_of(root)) {
-                    Some(root) => self.admit(process, Some(root))?,
-                    None => remove(&mut self.tree, [Plain(process)].into_iter())?,
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Every process with its exact start, oldest first; empty if exact starts are unknown.

@@ -349,20 +349,8 @@ impl Live {
         std::mem::take(&mut self.started)
     }
 
-    /// Replaces the capture filter without loading or attaching programs. A concurrent event meets either the old or
-    /// the new filter. An event that matches both is not missed, unless the kernel skips it ([`Live::skips`]).
-    /// `cgroups` contains all cgroups if the filter needs them.
-    pub fn set_capture(&mut self, filter: &CaptureFilter, cgroups: &[Cgroup]) -> Result<(), CaptureError> {
-        self.capture.begin(filter)?;
-        for cgroup in cgroups {
-            self.capture.name_cgroup(cgroup)?;
-        }
-        self.capture.finish()?;
-        self.capture.name_all_cgroups(cgroups)
-    }
-
-    /// Freezes the capture filter. Afterwards [`Live::set_capture`] fails and no process can change the filter. The one
-    /// exception: if the filter contains cgroups, their list can still change.
+    /// Freezes the capture filter: no process can change it any more. The one exception: if the filter contains cgroups, their list can
+    /// still change.
     /// Fails if another process has changed the filter.
     pub fn freeze_capture(&mut self) -> Result<(), CaptureError> {
         self.capture.freeze()

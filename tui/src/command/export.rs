@@ -20,7 +20,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::sink::perfetto::{Perfetto, Room};
-use tracetui_events::sink::{self, FormatName, Sink};
+use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Style};
 use tracetui_export::Parquet;
 use tracetui_host::clock;
 
@@ -46,10 +46,10 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
 
 fn convert(args: &cli::Export, playback: &mut Playback, out: &Output<'_>) -> Result<ExitCode> {
     let mut sink = sink(args, playback.recordings().len() > 1, out)?;
-    sink.set_charset(charset());
+    sink.set_style(Style { charset: charset(), ..Style::default() });
     let mut lines = Lines::new(sink, Box::new(|_| true), None);
     let mut times: Option<(i128, i128)> = None;
-    let mut take = |played: &Played<'_>, lines: &mut Lines<_>| {
+    let mut take = |played: &Played<'_>, lines: &mut Lines<'_>| {
         let now = played.context.unix_nanos();
         times = Some(times.map_or((now, now), |(first, last)| (first.min(now), last.max(now))));
         lines.queue_line(played.context)
@@ -95,10 +95,7 @@ fn sink<'o>(args: &cli::Export, several: bool, out: &'o Output<'_>) -> Result<Bo
 }
 
 fn lines_of<'o>(format: FormatName, several: bool, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
-    Ok(match several {
-        true => sink::of_several(format, out.file(0)?),
-        false => sink::to_writer(format, out.file(0)?),
-    })
+    Ok(sink::lines(format, LineOptions { several, ..LineOptions::default() }, out.file(0)?))
 }
 
 struct Output<'a> {

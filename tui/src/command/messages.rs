@@ -17,8 +17,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tracetui_events::limits;
+use tracetui_events::sink::Style;
 use tracetui_events::text::paint::Paint;
 use tracetui_events::text::{Charset, Mode, escape, escaped, without_codes};
+use tracetui_host::clock;
 
 /// The minimum time that a reader gets for a message.
 const LEAST: Duration = Duration::from_millis(200);
@@ -36,6 +38,11 @@ pub fn charset() -> Charset {
         true => Charset::Utf8,
         false => Charset::Ascii,
     }
+}
+
+/// How lines look on stdout.
+pub(super) fn style(color: cli::ColorOption) -> Style {
+    Style { zone: clock::zone(), charset: charset(), paint: paint(color) }
 }
 
 pub(super) fn paint(color: cli::ColorOption) -> Paint {

@@ -8,7 +8,7 @@ pub mod recordings;
 pub(super) mod unanswered;
 
 use super::lend_cpu::Lender;
-use super::messages::{charset, paint, say};
+use super::messages::{say, style};
 use super::output_file;
 use super::trace::remarks::remarks;
 use super::trace::request::Request;
@@ -27,8 +27,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::filter::Scratch;
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::sink::{self, FormatName, Sink, Unwritten};
-use tracetui_host::clock;
+use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Unwritten};
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
 use unanswered::Unanswered;
@@ -55,25 +54,16 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     started.notes.iter().for_each(say);
     // Do this after privileges were dropped, since it starts a thread.
     let stdout = WriterThread::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
-    let mut sink = match args.why {
-        true => sink::explained(
-            args.format,
-            explain::live(started.lookups.clone()),
-            stdout.queue(),
-            Some(stdout.progress()),
-            false,
-        ),
-        false => sink::to_queue(format, stdout.queue(), stdout.progress()),
-    };
-    sink.set_zone(clock::zone());
-    sink.set_charset(charset());
-    sink.set_paint(paint(args.color));
+    let explain = args.why.then(|| explain::live(started.lookups.clone()));
+    let lines = LineOptions { explain, written: Some(stdout.progress()), several: false };
+    let mut sink = sink::lines(format, lines, stdout.queue());
+    sink.set_style(style(args.color));
     let mut scratch = Scratch::default();
     let mut pipeline = Pipeline::new(options.budget);
     pipeline.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
-    let texts = (format == FormatName::Text).then(charset);
+    let texts = (format == FormatName::Text).then(|| style(args.color).charset);
     let unanswered = || Unanswered::new(Some(unanswered::LIVE_NS), options.budget).with_causes(texts);
     printer.lines.unanswered = args.unanswered.then(unanswered);
     printer.lines.unwanted = (!args.expect_no_open.is_empty())
@@ -128,9 +118,9 @@ pub struct Printed {
 }
 
 /// Feeds a printer until the source has ended.
-struct Pump<'a, S> {
+struct Pump<'a> {
     trace: RunningTrace,
-    printer: &'a mut Printer<S>,
+    printer: &'a mut Printer<'static>,
     /// The queue that the printer writes to.
     stdout: WriterThread,
     /// Why the source was asked to end.
@@ -150,7 +140,7 @@ enum StopReason {
     Command,
 }
 
-impl<S: Sink> Pump<'_, S> {
+impl Pump<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let mut result = Ok(());
         loop {
@@ -287,14 +277,14 @@ pub enum Flow {
 /// filtered. The same applies after the reader has closed the output: it wants no more. After the output has failed, wanted
 /// events count as lost. [`settle`](Self::settle) applies this to lines that were still queued. Lines in a pipe count as
 /// delivered.
-pub struct Printer<S> {
+pub struct Printer<'s> {
     pipeline: Pipeline,
-    lines: Lines<S>,
+    lines: Lines<'s>,
 }
 
 /// Events in, lines out.
-pub(super) struct Lines<S> {
-    pub(super) sink: S,
+pub(super) struct Lines<'s> {
+    pub(super) sink: Box<dyn Sink + 's>,
     wanted: Predicate,
     /// How many events may still be printed.
     remaining: Option<u64>,
@@ -317,9 +307,9 @@ enum End {
     Failed,
 }
 
-impl<S: Sink> Printer<S> {
+impl<'s> Printer<'s> {
     /// A printer of the events of `pipeline` that match `wanted`, at most `count`.
-    pub fn new(pipeline: Pipeline, sink: S, wanted: Predicate, count: Option<u64>) -> Printer<S> {
+    pub fn new(pipeline: Pipeline, sink: Box<dyn Sink + 's>, wanted: Predicate, count: Option<u64>) -> Printer<'s> {
         Printer { pipeline, lines: Lines::new(sink, wanted, count) }
     }
 
@@ -377,9 +367,9 @@ fn count(counts: &mut ByKind, line: Unwritten) {
     }
 }
 
-impl<S: Sink> Lines<S> {
+impl<'s> Lines<'s> {
     /// A writer of lines for the wanted events, at most `count`.
-    pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
+    pub(super) fn new(sink: Box<dyn Sink + 's>, wanted: Predicate, count: Option<u64>) -> Lines<'s> {
         let (unwritten, answered) = (ByKind::default(), ByKind::default());
         Lines {
             sink,
@@ -401,7 +391,7 @@ impl<S: Sink> Lines<S> {
         }
         let wanted = (self.wanted)(seen) && self.unwanted.as_mut().is_none_or(|unwanted| unwanted.meets(seen));
         if let Some(unanswered) = &mut self.unanswered {
-            let waits = unanswered.hold(seen, wanted, &mut self.sink);
+            let waits = unanswered.hold(seen, wanted, &mut *self.sink);
             self.release(false);
             return if waits { Disposition::Delivered } else { Disposition::Filtered };
         }
@@ -485,7 +475,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use tracetui_events::account::LostBy;
     use tracetui_events::frame::host::{Clock, Counters, HostFrame, Trace};
-    use tracetui_events::sink::{FormatName, to_queue, to_writer};
+    use tracetui_events::sink::{FormatName, LineOptions, lines, to_writer};
     use tracetui_events::synthetic::{self, payload};
     use tracetui_shared::counters::{CpuState, SlotCounters};
     use tracetui_shared::header::FrameHeader;
@@ -493,7 +483,7 @@ mod tests {
     use tracetui_shared::record::open::OpenRecord;
     use tracetui_shared::time::BootNanos;
 
-    fn feed_all<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {
+    fn feed_all(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<'_>) -> io::Result<Flow> {
         for batch in batches {
             let flow = printer.feed(batch)?;
             if flow != Flow::Continue {
@@ -574,7 +564,7 @@ mod tests {
         batch
     }
 
-    fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<Box<dyn Sink>> {
+    fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<'static> {
         let all = Box::new(|_: &EventContext<'_>| true) as Predicate;
         let mut printer = Printer::new(asked_for_opens(), to_writer(format, out.clone()), all, count);
         let mut clock = Batch::default();
@@ -675,7 +665,8 @@ mod tests {
     fn what_is_wanted_after_the_output_failed_is_lost_and_the_rest_is_filtered() {
         for (count, unwritten) in [(None, 13), (Some(12), 7)] {
             let (out, written) = (Out::default(), Arc::new(AtomicU64::new(0)));
-            let sink = to_queue(FormatName::Json, out.clone(), Arc::clone(&written));
+            let options = LineOptions { written: Some(Arc::clone(&written)), ..LineOptions::default() };
+            let sink = lines(FormatName::Json, options, out.clone());
             let even = |seen: &EventContext<'_>| seen.event.header.seq.is_multiple_of(2);
             let mut stalled = Printer::new(asked_for_opens(), sink, Box::new(even), count);
             stalled.feed(drained(opens(0, 20, None), 100)).expect("queued");

@@ -471,7 +471,7 @@ fn rows_say_how_many_evicted_opens_they_stand_for() {
     let stands_for: u64 = app.store().range(0..app.store().next_id()).map(|stored| u64::from(stored.evicted)).sum();
     assert_eq!(stands_for, app.store().evicted());
     // The pane says since when.
-    check_shows(keys(&mut app, "\n"), &[" evicted   ", " 632 opens of this process since 14:02:11.0"]);
+    check_shows(keys(&mut app, "\n"), &[" evicted   ", " 633 opens of this process since 14:02:11.0"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use super::memo::{Memo, Source, parts};
 use super::ndjson::Object;
-use super::{Format, integer};
+use super::{Format, Style, integer};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, Shape, Value, args, props};
 use crate::limits;
@@ -245,7 +245,7 @@ impl Format for Csv {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn set_charset(&mut self, charset: Charset) {
+    fn set_style(&mut self, Style { charset, .. }: Style) {
         self.cells.charset = charset;
         self.object.set_charset(charset);
         self.memo = Memo::default();

@@ -3,7 +3,7 @@
 use crate::bpf::{HeldBy, HelperCalls, Holder, Hook, Inventory, Object, UnresolvedAttachment, Words, may_hide_place};
 use crate::event::{self, names};
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfMap, BpfProgram, BpfRuns};
-use crate::text::json::{self, Strings, Utf8};
+use crate::text::json::{Members, Strings, Value, object};
 use crate::text::paint::{Look, Paint};
 use crate::text::time::{rfc3339, short_duration};
 use crate::text::{Charset, counted, escape, grouped};
@@ -11,7 +11,7 @@ use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::io::Write as _;
 use tracetui_shared::helper::Changes;
-use tracetui_shared::id::{LinkId, ProgId};
+use tracetui_shared::id::ProgId;
 
 /// The options of a report.
 #[derive(Clone, Copy)]
@@ -249,120 +249,107 @@ impl InventoryReport<'_> {
 
     /// The JSON report: one object, on one line.
     pub fn json(&self) -> Vec<u8> {
-        let index = Index::new(self.inventory);
-        let mut json = Json { out: Vec::new(), strings: Strings::default() };
-        json.strings.set_charset(self.charset);
-        json.raw("{");
-        json.list("programs", &self.inventory.programs, |json, program| self.program_json(program, &index, json));
-        let links: Vec<_> = self.inventory.attachments.iter().filter(|attach| attach.link.0 != 0).collect();
-        json.list("links", &links, |json, attach| {
-            json.number("id", Some(attach.link.0.into()));
-            json.word("type", Some(names::link_type(attach.link_type).unwrap_or("unknown")));
-            json.number("prog", (attach.program.0 != 0).then_some(attach.program.0.into()));
-            json.word_or_why("attach", hook_name(attach), "no_field");
-            place_json(attach, json);
-            json.list("held_by", index.held(Object::Link(attach.link)), |json, holder| holder_json(&holder.by, json));
+        let (index, inventory) = (Index::new(self.inventory), self.inventory);
+        let links = inventory.attachments.iter().filter(|attach| attach.link.0 != 0).map(|attach| {
+            let mut link = object! {
+                "id": attach.link.0,
+                "type": names::link_type(attach.link_type).unwrap_or("unknown"),
+                "prog": nonzero(attach.program.0),
+                "attach": Value::or(hook_name(attach), "no_field"),
+            };
+            link.extend(place_json(attach));
+            link.push((
+                "held_by",
+                index.held(Object::Link(attach.link)).iter().map(|held| holder_json(&held.by)).collect(),
+            ));
+            link
         });
-        let is_unlisted =
-            |attach: &&BpfAttachment| attach.link.0 == 0 && self.inventory.program(attach.program).is_none();
-        let unlisted: Vec<_> = self.inventory.attachments.iter().filter(is_unlisted).collect();
-        json.list("unlisted", &unlisted, |json, attach: &&BpfAttachment| {
-            json.number("prog", Some(attach.program.0.into()));
-            attached_json(attach, json);
+        let is_unlisted = |attach: &&BpfAttachment| attach.link.0 == 0 && inventory.program(attach.program).is_none();
+        let unlisted = inventory.attachments.iter().filter(is_unlisted).map(|attach| {
+            let mut all = object! { "prog": attach.program.0 };
+            all.extend(attached_json(attach));
+            all
         });
-        json.list("hidden", &self.inventory.hidden, |json, hidden| {
-            json.number("id", (hidden.id.0 != 0).then_some(hidden.id.0.into()));
-            json.number("link_id", (hidden.link.0 != 0).then_some(hidden.link.0.into()));
-            let link_type = || names::link_type(hidden.link_type).unwrap_or("unknown");
-            json.word("link_type", (hidden.link.0 != 0).then(link_type));
-            json.text("name", Some(hidden.name.as_slice()).filter(|name| !name.is_empty()));
-            json.word("seen_by", Some(hidden.seen_by.name()));
-            json.word("missing_in", Some(hidden.missing_in.name()));
+        let hidden = inventory.hidden.iter().map(|hidden| {
+            let link_type = names::link_type(hidden.link_type).unwrap_or("unknown");
+            object! {
+                "id": nonzero(hidden.id.0),
+                "link_id": nonzero(hidden.link.0),
+                "link_type": nonzero(hidden.link.0).map(|_| link_type),
+                "name": some(&hidden.name),
+                "seen_by": hidden.seen_by.name(),
+                "missing_in": hidden.missing_in.name(),
+            }
         });
-        json.list("unresolved", &self.inventory.unresolved, |json, unresolved: &UnresolvedAttachment| {
-            json.word("type", unresolved.hook.name());
-            json.text("target", Some(unresolved.target.as_slice()).filter(|target| !target.is_empty()));
-            json.number("pid", Some(unresolved.by.pid.0.into()));
-            json.text("comm", Some(&unresolved.by.comm));
-            json.number("fd", Some(unresolved.by.fd.into()));
+        let unresolved = inventory.unresolved.iter().map(|UnresolvedAttachment { hook, target, by }| {
+            object! {
+                "type": hook.name(),
+                "target": some(target),
+                "pid": by.pid.0,
+                "comm": &*by.comm,
+                "fd": by.fd,
+            }
         });
-        json.list("unseen", &self.inventory.unseen, |json, unseen| {
-            json.word("what", Some(unseen.what));
-            json.text("why", Some(unseen.why.as_bytes()));
-            json.word("remedy", Some(unseen.remedy).filter(|remedy| !remedy.is_empty()));
+        let unseen = inventory.unseen.iter().map(|unseen| {
+            object! { "what": unseen.what, "why": &*unseen.why, "remedy": some(unseen.remedy.as_bytes()) }
         });
-        json.number("vanished", Some(self.inventory.vanished));
-        json.number("window_ns", self.window.map(|window| window.ns));
-        json.raw("}\n");
-        json.out
+        let report = object! {
+            "programs": inventory.programs.iter().map(|program| self.program_json(program, &index)).collect::<Value<'_>>(),
+            "links": links.collect::<Value<'_>>(),
+            "unlisted": unlisted.collect::<Value<'_>>(),
+            "hidden": hidden.collect::<Value<'_>>(),
+            "unresolved": unresolved.collect::<Value<'_>>(),
+            "unseen": unseen.collect::<Value<'_>>(),
+            "vanished": inventory.vanished,
+            "window_ns": self.window.map(|window| window.ns),
+        };
+        let mut out = Vec::new();
+        let mut strings = Strings::default();
+        strings.set_charset(self.charset);
+        Value::from(report).write(&mut strings, &mut out);
+        out.push(b'\n');
+        out
     }
 
-    fn program_json(&self, program: &BpfProgram, index: &Index<'_>, json: &mut Json) {
-        json.number("id", Some(program.id.0.into()));
-        json.text("name", Some(&program.name));
-        json.word("type", Some(names::prog_type(program.prog_type).unwrap_or("unknown")));
-        json.key("tag");
-        let _ = write!(json.out, "\"{:016x}\"", program.tag);
-        json.number("uid", Some(program.uid.0.into()));
-        json.key("loaded");
-        json.out.push(b'"');
-        rfc3339(i128::from(program.loaded.0) + i128::from(self.clock_offset), &mut json.out);
-        json.out.push(b'"');
-        json.number("loaded_ns", Some(program.loaded.0));
-        json.boolean("own", program.own);
+    fn program_json<'a>(&'a self, program: &'a BpfProgram, index: &Index<'a>) -> Members<'a> {
+        let mut loaded = Vec::new();
+        rfc3339(i128::from(program.loaded.0) + i128::from(self.clock_offset), &mut loaded);
         let calls = program.calls();
-        json.word("write_user", Some(calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" })));
-        json.word("write_user_why", calls.write_user().err().map(crate::bpf::NotScanned::name));
-        match calls.unknown {
-            Some(why) if calls.helpers == 0 => {
-                json.word_or_why("helpers", None, why.name());
-                json.word_or_why("changes", None, why.name());
-            }
-            _ => {
-                json.words("helpers", calls.names());
-                json.words("changes", calls.changes());
-            }
-        }
-        json.key("kfuncs");
-        json.raw("[");
-        for (nth, name) in program.kfuncs.iter().enumerate() {
-            json.raw(if nth == 0 { "" } else { "," });
-            match name.is_empty() {
-                true => json.raw("null"),
-                false => _ = json.strings.write(&mut json.out, |out| out.extend_from_slice(name.as_bytes())),
-            }
-        }
-        json.raw("]");
-        json.list("maps", &program.maps, |json, map| {
-            json.number("id", Some(map.id.into()));
-            json.word("type", Some(names::map_type(map.map_type).unwrap_or("unknown")));
-            json.text("name", Some(&map.name));
-            json.number("max_entries", Some(map.max_entries.into()));
-        });
-        json.list("attached", index.attached(program.id), |json, attach| attached_json(attach, json));
+        let unknown = calls.unknown.filter(|_| calls.helpers == 0);
+        let words = |words: Words| unknown.map_or_else(|| words.collect(), |why| Value::Unknown(why.name()));
+        let attached = index.attached(program.id);
         let is_known = is_listed(program.prog_type) && self.all_seen(program);
-        let is_unknown = index.attached(program.id).is_empty() && !is_known;
-        json.word("attached_why", is_unknown.then_some("not_collected"));
-        let links = index.attached(program.id).iter().filter_map(|attach| attach.linked()).map(Held::Link);
-        let holders = index.held(Object::Program(program.id)).iter().map(|holder| Held::By(&holder.by));
-        json.list("held_by", &links.chain(holders).collect::<Vec<_>>(), |json, held| match held {
-            Held::Link(id) => json.number("link", Some(id.0.into())),
-            Held::By(holder) => holder_json(holder, json),
-        });
+        let links = attached.iter().filter_map(|attach| attach.linked()).map(|link| object! { "link": link.0 });
+        let holders = index.held(Object::Program(program.id)).iter().map(|holder| holder_json(&holder.by));
         let runs = self.inventory.runs_of(program.id);
-        let counted = self.counts_runs || runs.count > 0;
-        for (key, value) in [("run_count", runs.count), ("run_time_ns", runs.time)] {
-            match counted {
-                true => json.number(key, Some(value)),
-                false => json.word_or_why(key, None, "not_collected"),
-            }
-        }
+        let counted = |count| Value::or(Some(count).filter(|_| self.counts_runs || runs.count > 0), "not_collected");
         let window = self.window.and_then(|window| window.of(&runs));
-        json.number("window_run_count", window.map(|(count, _)| count));
-        json.number("window_run_time_ns", window.map(|(_, time)| time));
-        json.number("recursion_misses", Some(runs.skipped));
-        json.number("jited_bytes", Some(program.jited_len.into()));
-        json.addr("addr", Some(program.addr.0).filter(|addr| *addr != 0));
+        object! {
+            "id": program.id.0,
+            "name": &*program.name,
+            "type": names::prog_type(program.prog_type).unwrap_or("unknown"),
+            "tag": format!("{:016x}", program.tag),
+            "uid": program.uid.0,
+            "loaded": loaded,
+            "loaded_ns": program.loaded.0,
+            "own": program.own,
+            "write_user": calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" }),
+            "write_user_why": calls.write_user().err().map(crate::bpf::NotScanned::name),
+            "helpers": words(calls.names()),
+            "changes": words(calls.changes()),
+            "kfuncs": program.kfuncs.iter().map(|name| some(name.as_bytes())).collect::<Value<'_>>(),
+            "maps": program.maps.iter().map(map_json).collect::<Value<'_>>(),
+            "attached": attached.iter().map(|attach| attached_json(attach)).collect::<Value<'_>>(),
+            "attached_why": (attached.is_empty() && !is_known).then_some("not_collected"),
+            "held_by": links.chain(holders).collect::<Value<'_>>(),
+            "run_count": counted(runs.count),
+            "run_time_ns": counted(runs.time),
+            "window_run_count": window.map(|(count, _)| count),
+            "window_run_time_ns": window.map(|(_, time)| time),
+            "recursion_misses": runs.skipped,
+            "jited_bytes": program.jited_len,
+            "addr": nonzero(program.addr.0).map(address),
+        }
     }
 }
 
@@ -489,62 +476,74 @@ fn process_text(BpfHolder { pid, comm, fd, .. }: &BpfHolder, charset: Charset, o
     let _ = write!(out, "[{}] fd {fd}", pid.0);
 }
 
-enum Held<'a> {
-    Link(LinkId),
-    By(&'a BpfHolder),
+fn map_json(map: &BpfMap) -> Members<'_> {
+    object! {
+        "id": map.id,
+        "type": names::map_type(map.map_type).unwrap_or("unknown"),
+        "name": &*map.name,
+        "max_entries": map.max_entries,
+    }
 }
 
-fn attached_json(attach: &BpfAttachment, json: &mut Json) {
-    json.word_or_why("type", hook_name(attach), "no_field");
-    json.word("via", Some(attach.via.name()));
-    json.number("link_id", attach.linked().map(|link| link.0.into()));
-    place_json(attach, json);
+fn attached_json(attach: &BpfAttachment) -> Members<'_> {
+    let mut all = object! {
+        "type": Value::or(hook_name(attach), "no_field"),
+        "via": attach.via.name(),
+        "link_id": attach.linked().map(|link| link.0),
+    };
+    all.extend(place_json(attach));
+    all
 }
 
 /// The fields that an attachment and a link have in common.
-fn place_json(attach: &BpfAttachment, json: &mut Json) {
-    let some = |text: &'_ Vec<u8>| !text.is_empty();
-    match some(&attach.target) {
-        true => json.text("target", Some(&attach.target)),
-        false => {
-            json.word_or_why("target", None, if attach.function().is_some() { "not_collected" } else { "no_field" });
-        }
-    }
-    json.boolean("detached", attach.detached);
-    json.word(
-        "attach_type",
-        match attach.hook {
+fn place_json(attach: &BpfAttachment) -> Members<'_> {
+    let function = attach.function();
+    object! {
+        "target": Value::or(some(&attach.target), if function.is_some() { "not_collected" } else { "no_field" }),
+        "detached": attach.detached,
+        "attach_type": match attach.hook {
             Hook::Type(attach_type) => names::attach_type(attach_type),
             _ => None,
         },
-    );
-    json.text("symbol", Some(attach.symbol.as_slice()).filter(|symbol| !symbol.is_empty()));
-    json.number("offset", attach.offset);
-    json.addr("addr", attach.function().map(|addr| addr.0));
-    json.text("module", Some(attach.module.as_slice()).filter(|module| !module.is_empty()));
-    json.number("multi", attach.multi.map(u64::from));
-    json.number("cookie", attach.cookie);
-    json.number("map_id", attach.map.map(u64::from));
-    json.number("index", attach.index.map(u64::from));
-    json.number("ifindex", attach.ifindex.map(u64::from));
-    json.number("netns", attach.netns.map(|netns| netns.0.into()));
-    json.number("pid", attach.only.map(|pid| pid.0.into()));
-    json.number("missed", attach.missed);
-    json.text("flags", Some(attach.flags.as_slice()).filter(|flags| !flags.is_empty()));
+        "symbol": some(&attach.symbol),
+        "offset": attach.offset,
+        "addr": function.map(|addr| address(addr.0)),
+        "module": some(&attach.module),
+        "multi": attach.multi,
+        "cookie": attach.cookie,
+        "map_id": attach.map,
+        "index": attach.index,
+        "ifindex": attach.ifindex,
+        "netns": attach.netns.map(|netns| netns.0),
+        "pid": attach.only.map(|pid| pid.0),
+        "missed": attach.missed,
+        "flags": some(&attach.flags),
+    }
 }
 
-fn holder_json(holder: &BpfHolder, json: &mut Json) {
+fn holder_json(holder: &BpfHolder) -> Members<'_> {
     if holder.by == HeldBy::Pin {
-        return json.text("pin", Some(&holder.path));
+        return object! { "pin": &*holder.path };
     }
-    json.number("pid", Some(holder.pid.0.into()));
-    json.text("comm", Some(&holder.comm));
-    json.number("fd", Some(holder.fd.into()));
+    let mut all = object! { "pid": holder.pid.0, "comm": &*holder.comm, "fd": holder.fd };
     match holder.by {
-        HeldBy::Perf => json.boolean("perf_event", true),
-        HeldBy::Socket => json.boolean("socket", true),
+        HeldBy::Perf => all.push(("perf_event", true.into())),
+        HeldBy::Socket => all.push(("socket", true.into())),
         _ => {}
     }
+    all
+}
+
+fn some(text: &[u8]) -> Option<&[u8]> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn nonzero<T: Default + PartialEq>(number: T) -> Option<T> {
+    Some(number).filter(|number| *number != T::default())
+}
+
+fn address(address: u64) -> String {
+    format!("{address:#018x}")
 }
 
 /// The helpers that it calls, by what they change, or why they are unknown; `None` if there are none.
@@ -635,94 +634,11 @@ impl<'a> Wrapped<'a> {
     }
 }
 
-/// Writes keys and values. A key is preceded by a comma unless it is the first of its object.
-struct Json {
-    out: Vec<u8>,
-    strings: Strings,
-}
-
-impl Json {
-    fn raw(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
-    fn key(&mut self, key: &str) {
-        let comma = if self.out.last() == Some(&b'{') { "" } else { "," };
-        let _ = write!(self.out, "{comma}\"{key}\":");
-    }
-
-    fn number(&mut self, key: &str, value: Option<u64>) {
-        self.key(key);
-        match value {
-            Some(value) => self.raw(itoa::Buffer::new().format(value)),
-            None => self.raw("null"),
-        }
-    }
-
-    fn boolean(&mut self, key: &str, value: bool) {
-        self.key(key);
-        self.raw(if value { "true" } else { "false" });
-    }
-
-    fn addr(&mut self, key: &str, value: Option<u64>) {
-        self.key(key);
-        match value {
-            Some(value) => _ = write!(self.out, "\"{value:#018x}\""),
-            None => self.raw("null"),
-        }
-    }
-
-    fn word(&mut self, key: &str, value: Option<&str>) {
-        self.key(key);
-        match value {
-            Some(value) => self.raw(&json::ascii(value)),
-            None => self.raw("null"),
-        }
-    }
-
-    fn words(&mut self, key: &str, words: Words) {
-        self.key(key);
-        let words: Vec<_> = words.map(json::ascii).collect();
-        let _ = write!(self.out, "[{}]", words.join(","));
-    }
-
-    /// A word, or null and the reason.
-    fn word_or_why(&mut self, key: &str, value: Option<&str>, why: &str) {
-        self.word(key, value);
-        if value.is_none() {
-            self.word(&format!("{key}_why"), Some(why));
-        }
-    }
-
-    /// Bytes from outside. Bytes that are not UTF-8 are also written in hex, as a whole.
-    fn text(&mut self, key: &str, value: Option<&[u8]>) {
-        self.key(key);
-        let Some(value) = value else { return self.raw("null") };
-        if self.strings.write(&mut self.out, |out| out.extend_from_slice(value)) == Utf8::Invalid {
-            self.key(&format!("{key}_hex"));
-            self.out.push(b'"');
-            json::hex(value, &mut self.out);
-            self.out.push(b'"');
-        }
-    }
-
-    fn list<T>(&mut self, key: &str, items: &[T], each: impl Fn(&mut Json, &T)) {
-        self.key(key);
-        self.raw("[");
-        for (nth, item) in items.iter().enumerate() {
-            self.raw(if nth == 0 { "{" } else { ",{" });
-            each(self, item);
-            self.raw("}");
-        }
-        self.raw("]");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bpf::{NotScanned, Unseen, Via, View};
-    use tracetui_shared::id::Tgid;
+    use tracetui_shared::id::{LinkId, Tgid};
 
     fn inventory() -> Inventory {
         let program = BpfProgram {

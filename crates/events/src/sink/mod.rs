@@ -9,13 +9,13 @@ mod memo;
 pub mod ndjson;
 pub mod perfetto;
 pub mod text;
-pub mod why;
 
 use crate::event::EventContext;
 use crate::limits;
 use crate::text::Charset;
 use crate::text::paint::Paint;
 use crate::text::time::Zone;
+use crate::why::Answer;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -58,14 +58,8 @@ pub trait Sink {
     /// If the output cannot be written.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Sets the time zone of the reader. Only text uses it.
-    fn set_zone(&mut self, _zone: Zone) {}
-
-    /// Sets the charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
-    fn set_charset(&mut self, _charset: Charset) {}
-
-    /// Sets whether text is coloured. Other formats never are.
-    fn set_paint(&mut self, _paint: Paint) {}
+    /// Sets how text looks.
+    fn set_style(&mut self, _style: Style) {}
 
     /// Sets the facts about the recordings, by name. Only Parquet has a place for them.
     fn set_metadata(&mut self, _: Vec<(&'static str, String)>) {}
@@ -74,6 +68,17 @@ pub trait Sink {
     fn unwritten(&mut self) -> Vec<Unwritten> {
         Vec::new()
     }
+}
+
+/// How text looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// The time zone of the reader. Only text uses it.
+    pub zone: Zone,
+    /// The charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
+    pub charset: Charset,
+    /// Whether text is coloured. Other formats never are.
+    pub paint: Paint,
 }
 
 /// The line of an event.
@@ -97,39 +102,6 @@ impl Unwritten {
     }
 }
 
-impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
-        (**self).event(seen)
-    }
-    fn line(&mut self, seen: &EventContext<'_>) -> Option<Line> {
-        (**self).line(seen)
-    }
-    fn put(&mut self, line: &Line) -> io::Result<()> {
-        (**self).put(line)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        (**self).flush()
-    }
-    fn finish(&mut self) -> io::Result<()> {
-        (**self).finish()
-    }
-    fn set_zone(&mut self, zone: Zone) {
-        (**self).set_zone(zone);
-    }
-    fn set_charset(&mut self, charset: Charset) {
-        (**self).set_charset(charset);
-    }
-    fn set_paint(&mut self, paint: Paint) {
-        (**self).set_paint(paint);
-    }
-    fn set_metadata(&mut self, values: Vec<(&'static str, String)>) {
-        (**self).set_metadata(values);
-    }
-    fn unwritten(&mut self) -> Vec<Unwritten> {
-        (**self).unwritten()
-    }
-}
-
 /// A line format.
 pub trait Format {
     /// Appends the header of the output.
@@ -138,14 +110,8 @@ pub trait Format {
     /// Appends the line of an event, including the line end.
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>);
 
-    /// Sets the time zone, as [`Sink::set_zone`].
-    fn set_zone(&mut self, _zone: Zone) {}
-
-    /// Sets the charset, as [`Sink::set_charset`].
-    fn set_charset(&mut self, _charset: Charset) {}
-
-    /// Sets whether lines are coloured, as [`Sink::set_paint`].
-    fn set_paint(&mut self, _paint: Paint) {}
+    /// Sets how text looks, as [`Sink::set_style`].
+    fn set_style(&mut self, _style: Style) {}
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -167,50 +133,34 @@ impl FormatName {
         [("text", FormatName::Text), ("json", FormatName::Json), ("csv", FormatName::Csv)];
 }
 
-/// Like [`to_queue`], with the reasons of failures. CSV has no place for the reasons.
-pub fn explained<'w>(
-    format: FormatName,
-    explain: why::Explain,
-    queue: impl Write + 'w,
-    written: Option<Arc<AtomicU64>>,
-    several: bool,
-) -> Box<dyn Sink + 'w> {
-    use why::{ExplainedJson, ExplainedText};
-    match format {
-        FormatName::Json => Box::new(Lines { written, ..Lines::new(ExplainedJson::new(explain, several), queue) }),
-        _ => Box::new(Lines { written, ..Lines::new(ExplainedText::new(explain), queue) }),
-    }
+/// What lines contain beside the events, and how their writer counts.
+#[derive(Default)]
+pub struct LineOptions {
+    /// Explains failures. CSV has no place for the reasons.
+    pub explain: Option<Explain>,
+    /// Whether the events are of several recordings: JSON and CSV name the host and the boot of each event.
+    pub several: bool,
+    /// The number of bytes that have left the queue, for a writer that only queues.
+    pub written: Option<Arc<AtomicU64>>,
 }
 
-fn csv(format: FormatName, several: bool) -> csv::Csv {
-    csv::Csv::new().with(several, format == FormatName::CsvWithJson)
-}
+/// Explains why an event failed; `None` for other events.
+pub type Explain = Box<dyn FnMut(&EventContext<'_>) -> Option<Answer>>;
 
 /// A sink that writes lines in this format to `out`.
 pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
-    match format {
-        FormatName::Text => Box::new(Lines::new(text::Text::default(), out)),
-        FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), out)),
-        FormatName::Csv | FormatName::CsvWithJson => Box::new(Lines::new(csv(format, false), out)),
-    }
+    lines(format, LineOptions::default(), out)
 }
 
-/// Like [`to_writer`], for events of several recordings: JSON and CSV name the host and the boot of each event.
-pub fn of_several<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
+/// Like [`to_writer`], with these options.
+pub fn lines<'w>(format: FormatName, options: LineOptions, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
+    let LineOptions { explain, several, written } = options;
     match format {
-        FormatName::Text => to_writer(format, out),
-        FormatName::Json => Box::new(Lines::new(ndjson::Json::new().with_host(), out)),
-        FormatName::Csv | FormatName::CsvWithJson => Box::new(Lines::new(csv(format, true), out)),
-    }
-}
-
-/// Like [`to_writer`], for a writer with a queue. `written` is the number of bytes that have left the queue.
-pub fn to_queue<'w>(format: FormatName, queue: impl Write + 'w, written: Arc<AtomicU64>) -> Box<dyn Sink + 'w> {
-    match format {
-        FormatName::Text => Box::new(Lines::new(text::Text::default(), queue).counted_by(written)),
-        FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), queue).counted_by(written)),
+        FormatName::Text => Box::new(Lines { written, ..Lines::new(text::Text::explained(explain), out) }),
+        FormatName::Json => Box::new(Lines { written, ..Lines::new(ndjson::Json::with(explain, several), out) }),
         FormatName::Csv | FormatName::CsvWithJson => {
-            Box::new(Lines::new(csv(format, false), queue).counted_by(written))
+            let csv = csv::Csv::new().with(several, format == FormatName::CsvWithJson);
+            Box::new(Lines { written, ..Lines::new(csv, out) })
         }
     }
 }
@@ -235,12 +185,6 @@ impl<F: Format, W: Write> Lines<F, W> {
         let mut buffer = Vec::with_capacity(FULL + FULL / 4);
         format.head(&mut buffer);
         Lines { format, out, buffer, taken: 0, written: None, lines: VecDeque::new() }
-    }
-
-    /// Uses this counter of written bytes.
-    #[must_use]
-    pub fn counted_by(self, written: Arc<AtomicU64>) -> Lines<F, W> {
-        Lines { written: Some(written), ..self }
     }
 
     /// Notes a line in the buffer.
@@ -311,16 +255,8 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
         self.flush()
     }
 
-    fn set_zone(&mut self, zone: Zone) {
-        self.format.set_zone(zone);
-    }
-
-    fn set_charset(&mut self, charset: Charset) {
-        self.format.set_charset(charset);
-    }
-
-    fn set_paint(&mut self, paint: Paint) {
-        self.format.set_paint(paint);
+    fn set_style(&mut self, style: Style) {
+        self.format.set_style(style);
     }
 
     fn unwritten(&mut self) -> Vec<Unwritten> {

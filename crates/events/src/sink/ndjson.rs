@@ -5,26 +5,29 @@
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::memo::{CachedLine, Memo, Source, parts};
-use super::{Format, integer};
+use super::{Explain, Format, Style, integer};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::names;
 use crate::event::stack::StackCall;
 use crate::text::Charset;
-use crate::text::json::{Strings, Utf8, hex};
+use crate::text::json::{self, Members, Strings, Utf8, hex, object};
 use crate::text::time::Rfc3339;
+use crate::why::{Answer, Basis, explains};
 use std::io::Write as _;
 use tracetui_shared::kind::Kind;
 
 /// The number of cached names of sets of open flags. About a dozen sets are in use on a machine.
 const FLAG_SETS: usize = 32;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Json {
     object: Object,
     memo: Memo,
     /// Whether each object ends with the host and the boot.
     host: bool,
+    /// Explains failures in the key `why` of the kinds that have reasons.
+    explain: Option<Explain>,
 }
 
 /// Writes the objects of events.
@@ -80,15 +83,13 @@ impl Json {
         Json::default()
     }
 
-    /// Adds the keys `host` and `boot_id`.
-    #[must_use]
-    pub(crate) fn with_host(self) -> Json {
-        Json { host: true, ..self }
+    pub(super) fn with(explain: Option<Explain>, host: bool) -> Json {
+        Json { explain, host, ..Json::default() }
     }
 
     /// Appends the object of the event.
     pub fn object(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let Json { object, memo, host } = self;
+        let Json { object, memo, host, explain } = self;
         object.write(&mut memo.line(seen), seen, out, |_, _| {});
         if *host {
             let host = seen.world.host();
@@ -99,7 +100,30 @@ impl Json {
             }
             out.push(b'}');
         }
+        if let Some(explain) = explain.as_mut().filter(|_| explains(&seen.event.body)) {
+            out.pop_if(|last| *last == b'}');
+            out.extend_from_slice(b",\"why\":");
+            json::Value::from(explain(seen).as_ref().map(reason)).write(&mut object.values.strings, out);
+            out.push(b'}');
+        }
     }
+}
+
+fn reason(answer: &Answer) -> Members<'_> {
+    let text = |text| String::from_utf8_lossy(text).into_owned();
+    let mut reason = object! {
+        "text": text(&answer.text),
+        "component": answer.component.as_deref().map(text),
+        "cause": answer.cause.word(),
+        "near": answer.near.as_deref().map(text),
+        "place": answer.place.as_deref().map(text),
+    };
+    reason.push(match answer.basis {
+        Basis::Proven => ("proven", true.into()),
+        Basis::Checked(after) => ("checked_after_ns", after.into()),
+        Basis::Nothing => ("checked_after_ns", json::Value::Null),
+    });
+    reason
 }
 
 impl Format for Json {
@@ -108,7 +132,7 @@ impl Format for Json {
         out.push(b'\n');
     }
 
-    fn set_charset(&mut self, charset: Charset) {
+    fn set_style(&mut self, Style { charset, .. }: Style) {
         self.object.set_charset(charset);
         self.memo = Memo::default();
     }
@@ -379,7 +403,7 @@ impl Flags {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
-    use super::*;
+    use super::{Json as Sink, *};
     use crate::bpf::Words;
     use crate::event::describe::Shape;
     use crate::limits;
@@ -415,6 +439,30 @@ mod tests {
             kind.name()
         );
         assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{common}{own}}}\n"));
+    }
+
+    #[test]
+    fn kinds_with_reasons_have_one_if_they_failed() {
+        let mut json = Sink::with(Some(sample::explain(Basis::Checked(400))), false);
+        let mut reasons = 0;
+        for (header, payload) in sample::all() {
+            sample::with_seen(header, &payload, |seen| {
+                let mut out = Vec::new();
+                json.line(seen, &mut out);
+                let object: Json = serde_json::from_slice(&out).expect("one object");
+                let asked = explains(&seen.event.body);
+                assert_eq!(object.get("why").is_some(), asked, "{object}");
+                let why = object.get("why").filter(|why| !why.is_null());
+                assert_eq!(why.is_some(), asked && seen.event.failed(), "{object}");
+                if let Some(why) = why {
+                    reasons += 1;
+                    assert_eq!((&why["cause"], &why["checked_after_ns"]), (&"missing".into(), &400.into()));
+                    assert_eq!((&why["near"], &why["proven"]), (&Json::Null, &Json::Null));
+                }
+                assert!(out.iter().all(|byte| *byte >= b' ' || *byte == b'\n'), "{out:?}");
+            });
+        }
+        assert!(reasons > 0);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use tracetui_events::event::lost::{Cause, LostRecord};
 use tracetui_events::event::{Event, EventContext, unwritten};
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{Cgroup, Clock, Container, FIRST_KIND, Host, HostFrame};
-use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_events::sink::{Explain, FormatName, Style, to_writer};
 use tracetui_events::synthetic::comm;
 pub(crate) use tracetui_events::synthetic::payload::exit;
 use tracetui_events::synthetic::payload::{self, Exec};
 use tracetui_events::text::Charset;
 use tracetui_events::text::time::Zone;
+use tracetui_events::why::{self, Answer, Basis};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -190,8 +191,7 @@ pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> V
 pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
-    sink.set_charset(charset);
-    sink.set_zone(Zone(|_| 4 * 3600));
+    sink.set_style(Style { charset, zone: Zone(|_| 4 * 3600), ..Style::default() });
     with_seen(header, payload, |seen| sink.event(seen).expect("a vector takes all"));
     sink.finish().expect("a vector takes all");
     drop(sink);
@@ -279,4 +279,18 @@ fn noise((mut seed, end): (u64, usize)) -> Vec<u8> {
 
 fn read<T: FromBytes>(bytes: &[u8]) -> T {
     T::read_from_prefix(bytes).expect("enough bytes").0
+}
+
+/// A reason for each failure.
+pub(crate) fn explain(basis: Basis) -> Explain {
+    Box::new(move |seen| {
+        seen.event.failed().then(|| Answer {
+            text: b"no \x1b\xff in /a".to_vec(),
+            component: Some(b"/a/\xff".to_vec()),
+            cause: why::Cause::Missing,
+            near: None,
+            place: Some(b"it ended".to_vec()),
+            basis,
+        })
+    })
 }

@@ -5,13 +5,14 @@
 //! The time is in the zone set by the caller.
 
 use super::memo::{Memo, Source};
-use super::{Format, integer};
+use super::{Explain, Format, Style, integer};
 use crate::event::lost::Lost;
 use crate::event::{self, Body, EventContext, names};
 use crate::limits;
 use crate::text::paint::{Look, Paint};
-use crate::text::time::{LocalClock, Zone};
+use crate::text::time::{LocalClock, short_duration};
 use crate::text::{Charset, escape, width};
+use crate::why::{Answer, Basis, Cause};
 
 /// The widths of the padded columns, in cells.
 mod cells {
@@ -23,10 +24,17 @@ mod cells {
     pub(super) const LOST: usize = 80;
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Text {
+    explain: Option<Explain>,
     row: Row,
     memo: Memo,
+}
+
+impl Text {
+    pub(super) fn explained(explain: Option<Explain>) -> Text {
+        Text { explain, ..Text::default() }
+    }
 }
 
 /// A part of a row.
@@ -106,6 +114,29 @@ impl Row {
         }
     }
 
+    /// Appends why the event failed.
+    fn reason(&self, answer: &Answer, out: &mut Vec<u8>) {
+        let label = if answer.cause == Cause::Unknown { "why unknown:" } else { "why:" };
+        out.extend_from_slice(b"  ");
+        self.paint.put(Look::Note, out, |out| out.extend_from_slice(label.as_bytes()));
+        out.push(b' ');
+        escape(&answer.text, self.charset.reversible(), out);
+        match answer.basis {
+            Basis::Proven => out.extend_from_slice(b" (proven"),
+            Basis::Checked(after) => {
+                out.extend_from_slice(b" (checked ");
+                short_duration(after, out);
+                out.extend_from_slice(b" later");
+            }
+            Basis::Nothing => return,
+        }
+        if let Some(place) = &answer.place {
+            out.extend_from_slice(b"; ");
+            escape(place, self.charset.reversible(), out);
+        }
+        out.push(b')');
+    }
+
     fn lost(&self, seen: &EventContext<'_>, lost: &Lost, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(b"-------- ");
@@ -125,7 +156,7 @@ impl Row {
 
 impl Format for Text {
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let Text { row, memo } = self;
+        let Text { explain, row, memo } = self;
         // The look of a comm depends on the kind.
         let process = if row.paint == Paint::On { Source::Event } else { Source::Thread };
         let parts = [(Source::Event, RowPart::Start), (process, RowPart::Process), (Source::Kind, RowPart::Outcome)];
@@ -133,20 +164,14 @@ impl Format for Text {
             Body::Lost(lost) => row.paint.put(Look::Bad, out, |out| row.lost(seen, lost, out)),
             _ => memo.line(seen).write(&parts, out, |part, out| row.part(*part, seen, out)),
         }
+        if let Some(answer) = explain.as_mut().and_then(|explain| explain(seen)) {
+            row.reason(&answer, out);
+        }
         out.push(b'\n');
     }
 
-    fn set_zone(&mut self, zone: Zone) {
-        self.row.clock = LocalClock::new(zone);
-    }
-
-    fn set_charset(&mut self, charset: Charset) {
-        self.row.charset = charset;
-        self.memo = Memo::default();
-    }
-
-    fn set_paint(&mut self, paint: Paint) {
-        self.row.paint = paint;
+    fn set_style(&mut self, Style { zone, charset, paint }: Style) {
+        self.row = Row { clock: LocalClock::new(zone), charset, paint, ..Row::default() };
         self.memo = Memo::default();
     }
 }
@@ -188,7 +213,7 @@ fn pid(pid: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample, to_writer};
-    use super::Paint;
+    use super::*;
     use crate::synthetic::payload;
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
@@ -214,7 +239,7 @@ mod tests {
             let line = |paint| {
                 let mut out = Vec::new();
                 let mut sink = to_writer(FormatName::Text, &mut out);
-                sink.set_paint(paint);
+                sink.set_style(Style { paint, ..Style::default() });
                 sample::with_seen(sample::header(Kind::Open), &record, |seen| {
                     sink.event(seen).expect("a Vec takes all");
                 });
@@ -299,6 +324,21 @@ mod tests {
         check_line(header, &sample::exit(0), "14:02:11.500 EXIT 4194304 中文            0       ran 81 ms");
         let header = sample::named(Kind::Exit, b"\x01\x02\x03\x04\x05\x06");
         check_line(header, &sample::exit(0), r"14:02:11.500 EXIT   48214 \x01\x02\x03\x04\x05\x06 0       ran 81 ms");
+    }
+
+    #[test]
+    fn a_line_ends_with_the_reason() {
+        let mut text = Text::explained(Some(sample::explain(Basis::Proven)));
+        for (header, payload) in sample::all() {
+            sample::with_seen(header, &payload, |seen| {
+                let mut out = Vec::new();
+                text.line(seen, &mut out);
+                let line = String::from_utf8(out).expect("escaped");
+                assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+                let why = "  why: no \\x1b\\xff in /a (proven; it ended)\n";
+                assert_eq!(line.ends_with(why), seen.event.failed(), "{line:?}");
+            });
+        }
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! An index of the kept events that match a predicate. It is built in slices, from the newest to the oldest event, so that the
 //! screen fills at once and keys do not wait. It is updated when events are added or evicted.
 
-use super::{Id, LEVELS, Store, Stored};
+use super::{Id, Store, Stored};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -25,8 +25,8 @@ pub struct Index {
     from: Id,
     /// The pinned events before this one have not been tested.
     pins_from: Id,
-    /// The parts from which events were evicted by value at the last call of [`Index::evict`].
-    thinned: [Id; LEVELS - 1],
+    /// [`Store::thinned`] at the last call of [`Index::evict`].
+    thinned: Id,
 }
 
 impl Index {
@@ -113,8 +113,7 @@ impl Index {
         self.from = self.from.max(first);
         let thinned = std::mem::replace(&mut self.thinned, store.thinned());
         // The newest part first: positions before it stay.
-        let parts = thinned.into_iter().zip(self.thinned).map(|(from, to)| from..to).chain(std::iter::once(0..first));
-        for part in parts.filter(|part| !part.is_empty()) {
+        for part in [thinned..self.thinned, 0..first] {
             for ids in [&mut self.ids, &mut self.marked] {
                 retain_kept(ids, part.clone(), store, &mut instead);
             }

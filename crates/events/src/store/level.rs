@@ -40,17 +40,15 @@ impl Level {
         Some(oldest)
     }
 
-    /// The oldest blocks with about `bytes` bytes, at least one, without the newest `but` blocks.
-    pub(super) fn oldest(&self, bytes: usize, but: usize) -> impl Iterator<Item = &Block> + Clone {
-        let within = move |sum: &mut usize, block: &'_ Block| {
-            let fits = *sum < bytes;
-            *sum += block.bytes();
-            fits
-        };
-        let mut sum = 0;
-        let blocks = self.blocks.iter().take(self.blocks.len().saturating_sub(but));
-        let count = blocks.enumerate().take_while(|(at, block)| within(&mut sum, block) || *at == 0).count();
-        self.blocks.range(..count)
+    /// Removes the oldest blocks, of about `bytes` bytes, but not the newest one.
+    pub(super) fn oldest(&mut self, bytes: usize) -> Vec<Block> {
+        let (mut oldest, mut sum) = (Vec::new(), 0);
+        while sum < bytes.max(1) && self.blocks.len() > 1 {
+            let block = self.take();
+            sum += block.iter().map(Block::bytes).sum::<usize>();
+            oldest.extend(block);
+        }
+        oldest
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -3,10 +3,8 @@
 //! An event is kept as the bytes of its frame and decoded again for display. Only its process and the clock offset are
 //! kept with it, because those change. Ids are never changed or reused.
 //!
-//! At the limit, events are evicted by their value. The blocks form four levels by age: the newest have all events, older ones no middle
-//! of runs, still older ones no quiet opens either, the oldest few opens ([`eviction`]). A full level passes its oldest blocks on to the next
-//! one; the last level evicts its oldest block. Each event is therefore examined at most three times. A kept event has the number of
-//! evicted events counted in it.
+//! At the limit, opens are evicted before other events. The newest blocks have all events, older ones few opens ([`eviction`]), and the
+//! oldest of these are evicted whole. A kept open has the number of evicted opens counted in it.
 
 mod block;
 mod eviction;
@@ -19,7 +17,7 @@ use crate::event::process::Process;
 use crate::event::{self, DecodeError, Event, EventContext, Payload, Tables};
 use crate::frame::{FrameRef, HEADER};
 use block::Block;
-use eviction::{Plan, Worth};
+use eviction::Plan;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use level::Level;
@@ -54,21 +52,15 @@ const PINNED: usize = 8;
 /// Bytes of an entry in the table of charged objects. The table fills at most seven of eight places.
 const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 
-/// The part (1/n) of the limit that a level but the last one keeps when memory is short.
+/// The part (1/n) of the limit that blocks with all events keep when memory is short.
 const SHARE: usize = 4;
-
-/// What is evicted from the events of a level when they are passed on to the next one.
-const WORTHS: [Worth; LEVELS - 1] = [Worth::Runs, Worth::Quiet, Worth::Opens];
-
-/// The levels with all events, without the middle of runs, without quiet opens, and with few opens.
-const LEVELS: usize = 4;
 
 #[derive(Debug)]
 pub struct Store {
-    /// The newest level first.
-    levels: [Level; LEVELS],
-    /// The first event after each of the older levels, newest level first.
-    thinned: [Id; LEVELS - 1],
+    /// The blocks with all events, and the older ones with few opens.
+    levels: [Level; 2],
+    /// The first event after the older blocks.
+    thinned: Id,
     by_value: bool,
     next: Id,
     bound: usize,
@@ -157,7 +149,7 @@ impl Store {
     pub fn new(bound: usize) -> Store {
         Store {
             levels: Default::default(),
-            thinned: [0; LEVELS - 1],
+            thinned: 0,
             by_value: true,
             next: 0,
             bound,
@@ -206,8 +198,7 @@ impl Store {
     /// The event with an id; `None` if it was evicted or does not exist yet.
     #[inline]
     pub fn get(&self, id: Id) -> Option<Stored<'_>> {
-        let level = self.thinned.iter().filter(|end| id < **end).count();
-        self.levels[level].get(id).or_else(|| self.pins.get(id))
+        self.levels[usize::from(id < self.thinned)].get(id).or_else(|| self.pins.get(id))
     }
 
     /// Records that a later call of the search found what this failed call did not.
@@ -253,8 +244,8 @@ impl Store {
         self.next
     }
 
-    /// The first event after each part from which events were evicted by value: the middle of runs, quiet opens, and the other opens.
-    pub fn thinned(&self) -> [Id; LEVELS - 1] {
+    /// The first event after those from which opens were evicted.
+    pub fn thinned(&self) -> Id {
         self.thinned
     }
 
@@ -326,12 +317,11 @@ impl Store {
 
     fn evict(&mut self) {
         while self.bytes() > self.bound {
-            let share = self.bound / SHARE;
-            let is_full = |at: &usize| self.levels[*at].bytes() > share && (*at > 0 || self.levels[0].len() > 1);
-            match (0..LEVELS - 1).find(is_full).filter(|_| self.by_value) {
-                Some(level) => self.thin(level),
-                None if !self.evict_oldest() => return,
-                None => {}
+            let newest = &self.levels[0];
+            if self.by_value && newest.len() > 1 && newest.bytes() > self.bound / SHARE {
+                self.thin();
+            } else if !self.evict_oldest() {
+                return;
             }
         }
     }
@@ -350,18 +340,15 @@ impl Store {
         true
     }
 
-    /// Evicts events by value from the oldest blocks of a level, and passes the others on to the next level.
-    fn thin(&mut self, from: usize) {
-        let (batch, but) = (self.bound / BLOCKS_MIN, usize::from(from == 0));
-        let blocks = self.levels[from].oldest(batch, but);
-        let count = blocks.clone().count();
-        let pins = &self.pins;
-        let mut plan = Plan::of(blocks, WORTHS[from], &self.hasher, |id| pins.get(id).is_some());
-        for _ in 0..count {
-            let Some(block) = self.levels[from].take() else { break };
-            self.thinned[from] = block.next_id();
+    /// Evicts opens from the oldest blocks with all events.
+    fn thin(&mut self) {
+        let blocks = self.levels[0].oldest(self.bound / BLOCKS_MIN);
+        let pins = std::mem::take(&mut self.pins);
+        let mut plan = Plan::of(blocks.iter(), &pins);
+        for block in blocks {
+            self.thinned = block.next_id();
             if plan.passes(&block) {
-                self.levels[from + 1].add(block);
+                self.levels[1].add(block);
                 continue;
             }
             for stored in block.iter() {
@@ -369,12 +356,13 @@ impl Store {
                     None => self.drop_event(&stored),
                     Some(evicted) => {
                         let size = self.block_size();
-                        let to = self.levels[from + 1].room_for(stored.bytes.len(), size, stored.id);
+                        let to = self.levels[1].room_for(stored.bytes.len(), size, stored.id);
                         to.into_iter().for_each(|to| to.copy(&stored, evicted));
                     }
                 }
             }
         }
+        self.pins = pins;
         self.shrink_charges();
     }
 
@@ -431,11 +419,6 @@ mod tests {
             Body::Open(open) => String::from_utf8_lossy(open.path).into_owned(),
             _ => String::new(),
         }
-    }
-
-    /// The path of an open; empty for other events.
-    pub(super) fn path_of(stored: &Stored<'_>, world: &World) -> Option<String> {
-        stored.with(world, |seen| open_path(seen.event))
     }
 
     #[test]

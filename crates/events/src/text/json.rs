@@ -6,6 +6,7 @@ use super::escape::{Escaper, MARKS_MAX, deceives, hex_digit, printable_len};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CharEscape, Formatter};
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Whether the bytes of a string were valid UTF-8.
@@ -59,6 +60,104 @@ impl Strings {
     /// The unescaped bytes of the last string that needed an escape.
     pub(crate) fn last_escaped(&self) -> &[u8] {
         &self.aside
+    }
+}
+
+/// A value of a report.
+pub(crate) enum Value<'a> {
+    Null,
+    /// Null. In an object, the member `<key>_why` with the reason follows.
+    Unknown(&'static str),
+    Bool(bool),
+    Number(u64),
+    /// Any bytes. In an object, bytes that are not UTF-8 are followed by `<key>_hex`.
+    Text(Cow<'a, [u8]>),
+    List(Vec<Value<'a>>),
+    Object(Members<'a>),
+}
+
+pub(crate) type Members<'a> = Vec<(&'static str, Value<'a>)>;
+
+/// The [`Members`] of an object.
+macro_rules! object {
+    ($($key:literal: $value:expr),* $(,)?) => {
+        vec![$(($key, $crate::text::json::Value::from($value))),*]
+    };
+}
+pub(crate) use object;
+
+macro_rules! values {
+    ($($from:ty, $value:pat => $to:expr;)*) => {
+        $(impl<'a> From<$from> for Value<'a> {
+            fn from($value: $from) -> Value<'a> {
+                $to
+            }
+        })*
+    };
+}
+
+values! {
+    bool, value => Value::Bool(value);
+    u32, value => Value::Number(value.into());
+    u64, value => Value::Number(value);
+    &'a str, text => Value::Text(text.as_bytes().into());
+    &'a [u8], text => Value::Text(text.into());
+    String, text => Value::Text(text.into_bytes().into());
+    Vec<u8>, text => Value::Text(text.into());
+    Members<'a>, members => Value::Object(members);
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Value<'a> {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> FromIterator<T> for Value<'a> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Value<'a> {
+        Value::List(values.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The value, or null and the reason.
+    pub(crate) fn or(value: Option<impl Into<Value<'a>>>, why: &'static str) -> Value<'a> {
+        value.map_or(Value::Unknown(why), Into::into)
+    }
+
+    pub(crate) fn write(&self, strings: &mut Strings, out: &mut Vec<u8>) {
+        match self {
+            Value::Null | Value::Unknown(_) => out.extend_from_slice(b"null"),
+            Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+            Value::Number(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+            Value::Text(text) => _ = strings.write(out, |out| out.extend_from_slice(text)),
+            Value::List(values) => {
+                out.push(b'[');
+                for (nth, value) in values.iter().enumerate() {
+                    out.extend_from_slice(if nth == 0 { b"" } else { b"," });
+                    value.write(strings, out);
+                }
+                out.push(b']');
+            }
+            Value::Object(members) => {
+                out.push(b'{');
+                for (nth, (key, value)) in members.iter().enumerate() {
+                    let comma = if nth == 0 { "" } else { "," };
+                    let _ = write!(out, "{comma}\"{key}\":");
+                    value.write(strings, out);
+                    match value {
+                        Value::Unknown(why) => _ = write!(out, ",\"{key}_why\":\"{why}\""),
+                        Value::Text(text) if str::from_utf8(text).is_err() => {
+                            let _ = write!(out, ",\"{key}_hex\":\"");
+                            hex(text, out);
+                            out.push(b'"');
+                        }
+                        _ => {}
+                    }
+                }
+                out.push(b'}');
+            }
+        }
     }
 }
 

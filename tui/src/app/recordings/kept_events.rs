@@ -119,7 +119,7 @@ mod tests {
         let mut out = Vec::new();
         let mut sink = tracetui_events::sink::to_writer(tracetui_events::sink::FormatName::Json, &mut out);
         let mut take = |seen: &tracetui_events::event::EventContext<'_>, _: &tracetui_events::frame::FrameRef<'_>| {
-            tracetui_events::sink::Sink::event(&mut sink, seen).expect("memory");
+            sink.event(seen).expect("memory");
             Disposition::Delivered
         };
         for batch in batches {
@@ -128,7 +128,7 @@ mod tests {
         }
         pipeline.end();
         pipeline.next(None, &mut take);
-        tracetui_events::sink::Sink::finish(&mut sink).expect("memory");
+        sink.finish().expect("memory");
         drop(sink);
         let text = String::from_utf8(out).expect("JSON");
         text.lines().map(str::to_owned).collect()

@@ -4,7 +4,7 @@ use super::explain;
 use super::unanswered::{self, Unanswered};
 use super::{Flow, Lines, Printed};
 use crate::cli::{self};
-use crate::command::messages::{charset, paint, say};
+use crate::command::messages::{say, style};
 use crate::command::signals::{self, INTERRUPTED, Second, Signals};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +17,7 @@ use tracetui_events::filter::{Filter, FilterOptions};
 use tracetui_events::playback::Error::NoSuchRecording;
 use tracetui_events::playback::{self, AtEnd, Playback, Played, Recording, SORTS_OF_TIME, Step};
 use tracetui_events::recording::follow::{self, Writing};
-use tracetui_events::sink::{self, FormatName, Sink as _};
+use tracetui_events::sink::{self, FormatName, LineOptions};
 use tracetui_events::text::shell;
 use tracetui_events::text::time::Moment;
 use tracetui_events::text::without_codes;
@@ -40,16 +40,11 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     if args.why && args.format == FormatName::Text {
         say("--why: recordings have only the reasons that events prove; a live trace looks up the others");
     }
-    let mut sink = match args.why {
-        true => sink::explained(format, explain::from_events(format), io::stdout(), None, several),
-        false if several => sink::of_several(format, io::stdout()),
-        false => sink::to_writer(format, io::stdout()),
-    };
-    sink.set_zone(clock::zone());
-    sink.set_charset(charset());
-    sink.set_paint(paint(args.color));
+    let explain = args.why.then(|| explain::from_events(format));
+    let mut sink = sink::lines(format, LineOptions { explain, several, written: None }, io::stdout());
+    sink.set_style(style(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
-    let texts = (format == FormatName::Text).then(charset);
+    let texts = (format == FormatName::Text).then(|| style(args.color).charset);
     let unanswered = || Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget).with_causes(texts);
     lines.unanswered = args.unanswered.then(unanswered);
     let early = "the output ended early";

@@ -51,7 +51,7 @@ impl Unanswered {
     }
 
     /// Takes an event. Returns whether its line waits. `wanted`: whether it passes the filter.
-    pub(in crate::command) fn hold(&mut self, seen: &EventContext<'_>, wanted: bool, sink: &mut impl Sink) -> bool {
+    pub(in crate::command) fn hold(&mut self, seen: &EventContext<'_>, wanted: bool, sink: &mut dyn Sink) -> bool {
         let id = self.next;
         self.next += 1;
         let mut own = false;
@@ -116,7 +116,7 @@ mod tests {
         };
         pipeline.next(None, &mut |seen, _| {
             events += 1;
-            unanswered.hold(seen, true, &mut sink);
+            unanswered.hold(seen, true, &mut *sink);
             release(&mut unanswered, events, false);
             Disposition::Delivered
         });
