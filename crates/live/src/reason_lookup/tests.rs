@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use tracetui_events::event::names::{O_CREAT, O_EXCL};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::synthetic::Scratch;
-use tracetui_events::why::{AT_FDCWD, Answer, Cause, FailedCall, Question, SearchDir, Who, proven_by};
+use tracetui_events::why::{AT_FDCWD, Answer, Cause, FailedCall, Need, Question, SearchDir, Who, proven_by};
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::procfs::Scanner;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
@@ -54,6 +54,8 @@ enum Act {
     Exec(CString, Vec<CString>),
     /// Executes a path relative to a descriptor that is closed on exec.
     ExecAt(CString, CString),
+    /// Another call, which needs this of the path.
+    Path(CString, Need),
 }
 
 struct Case {
@@ -140,6 +142,10 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
                 let (argv, envp) = (none.as_ptr(), none.as_ptr());
                 libc::syscall(libc::SYS_execveat, dir, path.as_ptr(), argv, envp, libc::AT_EMPTY_PATH) as i32
             }
+            Act::Path(path, Need::New) => libc::mkdir(path.as_ptr(), 0o700),
+            Act::Path(path, Need::Removable) => libc::unlink(path.as_ptr()),
+            Act::Path(path, Need::Owned) => libc::chmod(path.as_ptr(), 0o700),
+            Act::Path(path, Need::Access(want)) => libc::access(path.as_ptr(), i32::from(*want)),
         }
     };
     if result >= 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
@@ -198,7 +204,7 @@ impl Child {
         let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
         let path = match &case.act {
             Act::Open(path, _) | Act::At(_, path, _) | Act::Nowhere(path) | Act::Exec(path, _) => path,
-            Act::ExecAt(_, path) => path,
+            Act::ExecAt(_, path) | Act::Path(path, _) => path,
         };
         let (flags, dirfd) = match &case.act {
             Act::Open(_, flags) => (*flags as u64, AT_FDCWD),
@@ -206,7 +212,7 @@ impl Child {
             Act::At(_, _, flags) => (*flags as u64, self.last_descriptor()),
             Act::ExecAt(..) => (0, self.last_descriptor()),
             Act::Nowhere(_) => (0, 777),
-            Act::Exec(..) => (0, AT_FDCWD),
+            Act::Exec(..) | Act::Path(..) => (0, AT_FDCWD),
         };
         let is_exec = matches!(case.act, Act::Exec(..) | Act::ExecAt(..));
         let id = case.steps.iter().find_map(|step| match step {
@@ -221,7 +227,11 @@ impl Child {
             mnt_ns: NsInum(ns),
             ns_pid: Tgid(self.pid as u32),
             time: super::clock::now_boot(),
-            call: if is_exec { FailedCall::Exec { dirfd } } else { FailedCall::Open { flags, resolve: 0, dirfd } },
+            call: match case.act {
+                Act::Path(_, need) => FailedCall::Path { dirfd, follow: need != Need::Removable, need },
+                _ if is_exec => FailedCall::Exec { dirfd },
+                _ => FailedCall::Open { flags, resolve: 0, dirfd },
+            },
             path: path.as_bytes().to_vec(),
             errno: self.errno,
             root: (!is_exec).then(|| self.link("root")),
@@ -367,6 +377,11 @@ fn exec(name: &'static str, path: impl Into<Vec<u8>>, cause: Cause, says: impl I
     Case { name, steps: Vec::new(), act, cause, says: says.into(), near: None, ended: false, unknown: false }
 }
 
+fn path(name: &'static str, path: impl Into<Vec<u8>>, need: Need, cause: Cause, says: impl Into<String>) -> Case {
+    let path = c(path);
+    Case { act: Act::Path(path.clone(), need), ..open(name, path.into_bytes(), R, cause, says) }
+}
+
 impl Case {
     fn near(self, near: &'static str) -> Case {
         Case { near: Some(near), ..self }
@@ -455,6 +470,17 @@ fn opens(d: &Dir) -> Vec<Case> {
     let own = |mount: &str, flags| [Step::Mounts, Step::Mount(d.c(mount), flags)];
     let create = O_CREAT as i32 | W;
     vec![
+        path("a removal of nothing", d.s("include/stdoi.h"), Need::Removable, Missing, "no stdoi.h in").near("stdio.h"),
+        path("a removal by another user", d.s("file"), Need::Removable, NoPermission, "may not remove files from it")
+            .by_user(),
+        path("a new name that exists", d.s("include"), Need::New, Exists, "include exists"),
+        path("a new name in no directory", d.s("inclde/x/"), Need::New, Missing, "no directory inclde in")
+            .near("include"),
+        path("a new name by another user", d.s("x"), Need::New, NoPermission, "may not create files in it").by_user(),
+        path("a change by another user", d.s("file"), Need::Owned, NotOwner, "may not change it").by_user(),
+        path("access to execute", d.s("file"), Need::Access(1), NotExecutable, "mode 0644, not executable"),
+        path("access to write", d.s("file"), Need::Access(2), NoPermission, "may not write").by_user(),
+        path("access to nothing", d.s("include/stdoi.h"), Need::Access(0), Missing, "no stdoi.h in").near("stdio.h"),
         open("a name with swapped letters", d.s("include/stdoi.h"), R, Missing, "no stdoi.h in").near("stdio.h"),
         open("a missing directory", d.s("inclde/stdio.h"), R, Missing, "no directory inclde in").near("include"),
         open("far away", "/no-such-directory-at-all/a/b", R, Missing, "no directory no-such-directory-at-all in /"),
