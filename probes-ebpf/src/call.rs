@@ -290,10 +290,7 @@ mod arm {
     pub(super) fn select(context: Context, regs: u64, ret: i64) -> Option<Call> {
         let n: u32 = load_at(regs, SYSCALLNO);
         let entry = entry(&TABLES, n);
-        if entry == 0
-            || is_answer(entry, ret)
-            || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into())
-        {
+        if entry == 0 || is_answer(entry, ret) || is_dismissed(abi::AARCH64, n, || load_at::<u32>(regs, X1).into()) {
             return None;
         }
         let task = current();

@@ -1275,6 +1275,7 @@ fn a_replay_shows_the_commands_screen_of_its_time() {
     made.open(7, "make", "/4", 3);
     made.host(&output("step 4\r\n", 0));
     assert_eq!(steps(feed(&mut app, &mut made), "\x1bo").0, 5, "the state has the screen before");
+    assert_eq!(press(&mut app, 'q'), [Effect::Redraw], "the output closes");
     assert_eq!(press(&mut app, 'q'), [Effect::Quit], "nothing runs");
 }
 
@@ -1353,6 +1354,20 @@ fn quitting_ends_a_running_command_only_when_asked_twice() {
     assert!(!press(&mut app, 'q').contains(&Effect::Quit), "another key took it back");
     assert!(press(&mut app, 'q').contains(&Effect::Quit));
     app.update(Input::CommandEnded("exit 0".into()));
+    press(&mut app, 'j');
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
+}
+
+#[test]
+fn a_long_trace_without_a_recording_ends_only_when_asked_twice() {
+    let mut app = app(80, 24, MEMORY);
+    press(keys(&mut app, "!"), 'q');
+    assert!(app.screen.overlay.is_none(), "it closes the overlay");
+    app.update(Input::Tick(Tick { now: Duration::from_secs(61), usage: None }));
+    assert!(!press(&mut app, 'q').contains(&Effect::Quit));
+    check_shows(&mut app, &["this trace is not recorded"]);
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
+    app.update(Input::SourceEnded);
     press(&mut app, 'j');
     assert!(press(&mut app, 'q').contains(&Effect::Quit));
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::event::EventContext;
 use tracetui_events::text::grouped;
+use tracetui_shared::kind::Kind;
 
 impl App {
     pub(in crate::app) fn copy_line(&mut self) -> Effects {
@@ -23,10 +24,14 @@ impl App {
             let found = self.found_in_hidden(stored.id).map(|dir| copy::line(&dir));
             let remarks = self.events.remarks(stored.id, found.as_deref());
             let remark = remarks.first().map(|remark| format!("  {remark}"));
+            let process = stored.process.filter(|_| stored.kind == Kind::Exit);
+            let ended = process.and_then(|process| self.views.tree.process(process.key));
+            let cause = ended.and_then(|ended| self.views.tree.reason(&ended, &self.store));
+            let cause = cause.map(|cause| format!("  {}", copy::line(&cause.in_row()[0])));
             stored.with(self.world(), |seen| {
                 let mut out = Vec::new();
                 row::line(seen, &base, &mut out);
-                copy::line(&out) + &remark.unwrap_or_default()
+                copy::line(&out) + &cause.unwrap_or_default() + &remark.unwrap_or_default()
             })
         });
         self.screen.copy(line, "line", self.now)

@@ -13,7 +13,8 @@ use crate::app::views::View;
 use crate::app::views::detail::Size;
 use crate::app::views::event_list::row::TimeMode;
 use crate::app::views::state::motion;
-use crate::app::{App, Effect, Effects, Failures};
+use crate::app::{App, Effect, Effects, Failures, SourceState};
+use std::time::Duration;
 use tracetui_events::text;
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -30,6 +31,9 @@ impl Scope {
         of_view.into_iter().chain(others.into_iter().flatten()).collect()
     }
 }
+
+/// A trace that ran for longer, and is not recorded, ends only if it is asked to twice.
+const WORTH_ASKING: Duration = Duration::from_secs(60);
 
 impl App {
     /// `more`: another key follows at once.
@@ -261,11 +265,19 @@ impl App {
     /// Quits. While COMMAND runs, this takes a second press, which terminates COMMAND.
     fn quit(&mut self) -> Effects {
         let running = self.output.as_ref().filter(|output| output.runs());
-        let Some(name) = running.map(|output| output.name.to_owned()).filter(|_| !self.asked_to_quit) else {
-            return vec![Effect::Quit];
+        let saved = self.recordings.written.is_some() || !self.recordings.done.is_empty();
+        let lost = self.replay.is_none() && self.source == SourceState::Live && self.now > WORTH_ASKING && !saved;
+        let question = match running {
+            Some(output) => format!("{} is still running; quit again to stop it", output.name),
+            None if lost => {
+                format!("this trace is not recorded: quit again, or {} records it", self.key_of(Action::Record))
+            }
+            None => return vec![Effect::Quit],
         };
-        self.asked_to_quit = true;
-        self.notify(format!("{name} is still running; quit again to stop it"));
+        if std::mem::replace(&mut self.asked_to_quit, true) {
+            return vec![Effect::Quit];
+        }
+        self.notify(question);
         vec![Effect::Redraw]
     }
 

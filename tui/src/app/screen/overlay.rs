@@ -104,7 +104,7 @@ impl App {
             (_, Action::Start) => isize::MIN,
             (OverlayKind::Output, Action::End) => isize::MAX,
             (_, Action::End) => 1 << 16,
-            (_, Action::Quit | Action::Redraw | Action::Suspend | Action::Pause | Action::Play) => return Handled::No,
+            (_, Action::Redraw | Action::Suspend | Action::Pause | Action::Play) => return Handled::No,
             (kind, action)
                 if kind.action() != action && OverlayKind::ALL.iter().any(|other| other.action() == action) =>
             {
