@@ -11,7 +11,7 @@
 //! | frame | share of the ring |
 //! |---|---|
 //! | more than [`SMALL`] bytes, or a continuation | half |
-//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | up to [`OpenLimit`](tracetui_shared::offsets::Const::OpenLimit) |
+//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | up to [`OpenLimit`](tracetui_shared::offsets::Const::OpenLimit); half of it for `lookup` |
 //! | any other | all |
 //!
 //! A program that makes large frames first asks for room ([`Event::ask_room`]). If the request is refused, it makes a
@@ -370,7 +370,8 @@ impl Event {
             return true;
         }
         let fill = self.fill();
-        let limit = konst!(OpenLimit);
+        // Lookups may be the most frequent kind, and any process can make them.
+        let limit = if matches!(self.slot, Slot::Lookup) { konst!(OpenLimit) / 2 } else { konst!(OpenLimit) };
         if fill + need > limit {
             return false;
         }

@@ -236,6 +236,7 @@ calls! {
     File file::REMOVEXATTRAT: "removexattrat" false [466, 466, 466, 466, 466], Places::at(0, 1).named(3).flags(2);
     File file::MOUNT: "mount" false [165, 21, 165, 40, 21], Places::path(1).of(0).named(2).flags(3);
     File file::UMOUNT: "umount" false [166, 52, 166, 39, 52], Places::path(0).flags(1);
+    File file::UMOUNT: "oldumount" false [NONE, 22, NONE, NONE, NONE], Places::path(0);
     File file::MOVE_MOUNT: "move_mount" false [429, 429, 429, 429, 429], Places::at(0, 1).to_at(2, 3).flags(4);
     Lookup lookup::STAT: "newstat" true [4, 106, 4, NONE, 106], Places::path(0);
     Lookup lookup::STAT: "stat" false [NONE, 18, NONE, NONE, NONE], Places::path(0);

@@ -369,7 +369,13 @@ fn every_key_is_pressed_in_every_view() {
                     // Where text is typed, a letter is text.
                     let types = terminal.text().contains("> q") || terminal.line(1).starts_with(" /q");
                     let closes = *key == "q" && matches!(state.0, "help" | "loss report");
-                    assert_eq!(lives, !quit.contains(key) || types || closes, "{key} in {}:\n{}", state.0, terminal.text());
+                    assert_eq!(
+                        lives,
+                        !quit.contains(key) || types || closes,
+                        "{key} in {}:\n{}",
+                        state.0,
+                        terminal.text()
+                    );
                     assert_eq!(terminal.stream.wrong, [""; 0], "after {key} in {}", state.0);
                     if !lives {
                         assert!(terminal.ended().success(), "{key} in {}:\n{}", state.0, terminal.text());

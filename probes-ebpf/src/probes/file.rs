@@ -102,18 +102,15 @@ pub fn ended(call: &Call) {
 }
 
 /// Whether a result means that the path does not lead to a file, or not for the caller. EINVAL of readlink(2) is an answer: the file is no
-/// link. The kernel does not look up a path that it cannot read (EFAULT), or below a descriptor that is not open (EBADF).
+/// link. The kernel does not look up a path that it cannot read (EFAULT), or below a descriptor that is not open (EBADF), or for a call
+/// that it does not have (ENOSYS).
 #[inline(always)]
 fn is_lookup_failure(ret: i64) -> bool {
-    const ENOENT: i32 = 2;
-    const EIO: i32 = 5;
-    const EACCES: i32 = 13;
-    const ENOTDIR: i32 = 20;
-    const ENAMETOOLONG: i32 = 36;
-    const ELOOP: i32 = 40;
-    const ESTALE: i32 = 116;
-    const EPERM: i32 = 1;
-    matches!(-(ret as i32), EPERM | ENOENT | EIO | EACCES | ENOTDIR | ENAMETOOLONG | ELOOP | ESTALE)
+    const EBADF: i32 = 9;
+    const EFAULT: i32 = 14;
+    const EINVAL: i32 = 22;
+    const ENOSYS: i32 = 38;
+    !matches!(-(ret as i32), EBADF | EFAULT | EINVAL | ENOSYS)
 }
 
 /// Appends the names of the directories at which the two paths start.
@@ -157,7 +154,7 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64
     if path_at != u64::from(NO_ARGUMENT) {
         let passed = argument(s, call, 2 * nth + PATH as u64);
         let fault = read_passed::<1>((&raw mut s.word).cast(), 1, passed) != 0;
-        if fault || get(&s.word) as u8 == b'/' && path::is_top(top, root) {
+        if fault && !names_descriptor(s, passed) || get(&s.word) as u8 == b'/' && path::is_top(top, root) {
             return Place::NONE;
         }
     } else if dir_at == u64::from(NO_ARGUMENT) {
@@ -189,7 +186,7 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usi
         let passed = argument(s, call, which as u64);
         let n = read_user_str(at(s.buf.as_mut_ptr(), off), ASK, passed);
         marks = if n < 0 {
-            mark::FAULT
+            if names_descriptor(s, passed) { 0 } else { mark::FAULT }
         } else if n == ASK as i64 {
             mark::CUT
         } else {
@@ -207,6 +204,13 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usi
 #[inline(always)]
 fn dirfd(s: &mut FileScratch, call: &Call, which: u64) -> i32 {
     if place_of(call, which) >= u64::from(NO_START) { AT_FDCWD } else { argument(s, call, which) as i32 }
+}
+
+/// Whether a path is absent because the descriptor is the file (`AT_EMPTY_PATH`).
+#[inline(always)]
+fn names_descriptor(s: &FileScratch, passed: u64) -> bool {
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    passed == 0 && get(&s.frame.record.flags) & AT_EMPTY_PATH != 0
 }
 
 /// An argument of a call; 0 if the call has none there.

@@ -2,11 +2,13 @@
 
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// The help of `--kind`: `Event kinds: exec exit … [default: all except fork]; exec:ok: …`.
+/// The help of `--kind`: `Event kinds: exec exit … [default: all except fork; …]; exec:ok: …`.
 pub(super) fn kinds() -> String {
-    let off: Vec<&str> = KindSet::ON_REQUEST.iter().map(Kind::name).collect();
-    let (all, off) = (Kind::ALL.map(Kind::name).join(" "), off.join(", "));
-    format!("Event kinds: {all} [default: all except {off}]; exec:ok: without failures")
+    let names = |kinds: KindSet| kinds.iter().map(Kind::name).collect::<Vec<_>>().join(", ");
+    let (all, off, aimed) = (Kind::ALL.map(Kind::name).join(" "), names(KindSet::ON_REQUEST), names(KindSet::AIMED));
+    format!(
+        "Event kinds: {all} [default: all except {off}; {aimed} with COMMAND, --pid or --tree]; exec:ok: without failures"
+    )
 }
 
 macro_rules! filters {

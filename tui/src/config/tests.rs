@@ -310,6 +310,7 @@ fn the_configured_keys_are_pressed_and_shown() {
     let help = screen(&mut app).join("\n");
     assert!(help.contains("Z Ctrl-Q") && help.contains("F9") && !help.contains("F10"), "{help}");
     assert!(!press(&mut app, KeyCode::Char('q'), none).contains(&Effect::Quit));
+    assert!(!press(&mut app, KeyCode::Char('Z'), none).contains(&Effect::Quit), "it closes the help");
     assert!(press(&mut app, KeyCode::Char('Z'), none).contains(&Effect::Quit));
 }
 

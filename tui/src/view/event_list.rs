@@ -466,7 +466,7 @@ fn changed(seen: &EventContext<'_>, op: &str) -> Cell {
     let path = field(seen, "abs_path").text().unwrap_or_default();
     let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
     cell.part(Role::Plain, |out| out.extend_from_slice(op.as_bytes()));
-    cell.part(Role::Plain, |out| out.extend_from_slice(if op.is_empty() { b"" } else { b" " }));
+    cell.part(Role::Plain, |out| out.extend_from_slice(if op.is_empty() { b"" } else { b" in " }));
     cell.path(Role::Plain, |out| out.extend_from_slice(path.get(..end.max(1)).unwrap_or_default()));
     cell
 }

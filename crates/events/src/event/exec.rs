@@ -86,7 +86,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         let exec = Exec::decode(payload)?;
         let (record, mut parts) = Sections::fixed::<ExecRecord>(payload)?;
         parts.next(record.stdio_len.into())?;
-        let filename = short(with.of(parts.next(record.filename_len.into())?));
+        let filename = short(with.below(exec.below.unwrap_or(exec.cwd), parts.next(record.filename_len.into())?));
         let interp = short(with.of(parts.next(record.interp_len.into())?));
         let exe = with.names_in(parts.next(record.exe_len.into())?, exec.below.unwrap_or(exec.exe));
         let cwd = with.names_in(parts.next(record.cwd_len.into())?, exec.cwd);

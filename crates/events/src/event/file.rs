@@ -44,10 +44,12 @@ impl<'a> Payload<'a> for File<'a> {
         let file = File::decode(payload)?;
         let (_, mut parts) = Sections::fixed::<FileRecord>(payload)?;
         let mut dirs = [Vec::new(), Vec::new()];
+        let mut texts = file.texts.map(<[u8]>::to_vec);
         for (nth, dir) in dirs.iter_mut().enumerate() {
             *dir = with.names_in(parts.next(file.record.dir_lens[nth].into())?, file.dirs[nth]);
+            texts[nth] = short(with.below(file.dirs[nth], file.texts[nth]));
         }
-        let texts = file.texts.map(|text| short(with.of(text)));
+        texts[2] = short(with.of(file.texts[2]));
         let mut record = file.record;
         record.dir_lens = [0, 1].map(|nth| dirs[nth].len() as u16);
         record.text_lens = [0, 1, 2].map(|nth| texts[nth].len() as u16);
@@ -112,7 +114,7 @@ impl<'a> Payload<'a> for File<'a> {
             "chdir" => (Need::Access(EXECUTE), None),
             _ => (Need::Access(0), None),
         };
-        let next = next.filter(|_| self.record.text_marks[1] == 0).map(|need| {
+        let next = next.filter(|_| self.record.text_marks[1] == 0 && !self.texts[1].is_empty()).map(|need| {
             (FailedCall::Path { dirfd: self.record.dirfds[1], follow: true, need }, self.texts[1], self.start(1))
         });
         let marks = self.record.text_marks[0];
@@ -211,7 +213,7 @@ impl<'a> File<'a> {
     }
 
     fn mode(&self) -> Option<u32> {
-        matches!(self.op(), "mkdir" | "mknod" | "chmod").then_some(self.record.values[0] as u32)
+        matches!(self.op(), "mkdir" | "mknod" | "chmod").then_some(self.record.values[0] as u32 & 0xffff)
     }
 
     /// The new owner and group; −1 leaves one as it is.
@@ -239,7 +241,7 @@ impl<'a> File<'a> {
     }
 
     /// Whether the call has two paths that it looks up.
-    fn has_second(&self) -> bool {
+    pub fn has_second(&self) -> bool {
         matches!(self.op(), "rename" | "link" | "move_mount" | "pivot_root")
     }
 
@@ -283,7 +285,11 @@ impl<'a> File<'a> {
     fn is_exact(&self) -> bool {
         const OWN: [&str; 9] = ["rename", "unlink", "rmdir", "mkdir", "link", "symlink", "mknod", "lstat", "readlink"];
         let names = self.texts[0].split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
-        let own = OWN.contains(&self.op()) && self.record.flags & AT_SYMLINK_FOLLOW == 0;
+        // A slash at the end follows a link.
+        let own = OWN.contains(&self.op())
+            && self.record.flags & AT_SYMLINK_FOLLOW == 0
+            && !self.texts[0].ends_with(b"/")
+            && !self.dirs[0].deleted();
         self.by_descriptor() || own && names.clone().count() == 1 && !names.clone().any(|name| name == b"..")
     }
 
@@ -295,8 +301,9 @@ impl<'a> File<'a> {
         match (self.text(nth), self.start(nth)) {
             (Value::Unread(why), _) | (_, Value::Unknown(why)) => Value::Unknown(why),
             (Value::Cut(_), _) => Value::Unknown(Why::Cut),
-            // The path is empty (AT_EMPTY_PATH): the descriptor is the file.
-            (Value::Bytes(b""), Value::Path(dir)) => Value::Path(dir),
+            // The path is empty: the descriptor is the file.
+            (Value::Bytes(b""), Value::Path(dir)) if self.record.flags & AT_EMPTY_PATH != 0 => Value::Path(dir),
+            (Value::Bytes(b""), _) => Value::Null,
             (Value::Bytes(path), Value::Path(dir)) => Value::Joined(dir, path),
             (path, _) => path,
         }
@@ -305,6 +312,8 @@ impl<'a> File<'a> {
 
 /// `AT_REMOVEDIR` (include/uapi/linux/fcntl.h).
 const AT_REMOVEDIR: u32 = 0x200;
+/// `AT_EMPTY_PATH`.
+const AT_EMPTY_PATH: u32 = 0x1000;
 /// `AT_SYMLINK_NOFOLLOW`.
 const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
 /// `AT_EACCESS`, which has the number of [`AT_REMOVEDIR`].
@@ -350,10 +359,10 @@ pub(super) const ABS_PATH: Field = Field::new(
 pub(super) const PATH_BASIS: Field = Field::new(
     "path_basis",
     Shape::Text,
-    "exact: `abs_path` is the path in the kernel; joined: links in it were not followed.",
+    "exact: `path` is one name in `dir`, and the call follows no link; joined: `abs_path` may lead through links.",
     |s| {
         of_paths(s, |f| match f.absolute(0) {
-            Value::Unknown(_) => Value::Null,
+            Value::Unknown(_) | Value::Null => Value::Null,
             _ => Value::Word(if f.is_exact() { "exact" } else { "joined" }),
         })
     },

@@ -89,7 +89,11 @@ pub(crate) const FIELDS: &[Field] = &[
         "access",
         Shape::Number,
         "What access(2) asks for: 4 to read, 2 to write, 1 to execute; 0: existence.",
-        |s| lookup(s, |l| if l.0.op() == "access" { Value::Uint(l.0.record.values[0]) } else { Value::Null }),
+        |s| {
+            lookup(s, |l| {
+                if l.0.op() == "access" { Value::Uint(l.0.record.values[0] & u64::from(u32::MAX)) } else { Value::Null }
+            })
+        },
     ),
     file::FLAGS,
     file::RET,

@@ -310,6 +310,8 @@ pub fn call_flags(op: &str, flags: u32, out: &mut Vec<u8>) {
             (0x1000, "AT_EMPTY_PATH"),
         ],
     };
+    // The kernel drops the magic number of old programs (`MS_MGC_VAL`).
+    let flags = if op == "mount" && flags >> 16 == 0xc0ed { flags & 0xffff } else { flags };
     flag_names(names, flags.into(), out);
 }
 

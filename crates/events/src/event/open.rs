@@ -54,7 +54,8 @@ impl<'a> Payload<'a> for Open<'a> {
         let open = Open::decode(payload)?;
         let (record, mut parts) = Sections::fixed::<OpenRecord>(payload)?;
         let whole = parts.next(record.names_len.into())?;
-        let path = short(with.of(parts.next(record.path_len.into())?));
+        let path = parts.next(record.path_len.into())?;
+        let path = short(if open.record.ret < 0 { with.below(open.names, path) } else { with.of(path) });
         let names = short(with.names(open.names));
         let root_off = match open.root() {
             None if record.root_off == u16::MAX => u16::MAX,

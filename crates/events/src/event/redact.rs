@@ -60,6 +60,19 @@ impl Redact {
         self.one(text).unwrap_or_else(|| text.to_vec())
     }
 
+    /// A path below a directory with its matches replaced. A match that begins in the directory replaces the path.
+    pub(super) fn below(&mut self, dir: Components<'_>, path: &[u8]) -> Vec<u8> {
+        let out = self.of(path);
+        let dir = dir.to_vec();
+        let whole = [&dir[..], b"/", &out].concat();
+        let spans = |found: regex::bytes::Match<'_>| found.start() <= dir.len() && found.end() > dir.len() + 1;
+        if out.starts_with(b"/") || !self.patterns.iter().any(|pattern| pattern.find_iter(&whole).any(spans)) {
+            return out;
+        }
+        self.count += 1;
+        REDACTED.as_bytes().to_vec()
+    }
+
     /// [`Self::names`], with what follows them in the record.
     pub(super) fn names_in(&mut self, whole: &[u8], names: Components<'_>) -> Vec<u8> {
         let after = whole.get(names.bytes.len()..).unwrap_or_default();

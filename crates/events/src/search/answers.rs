@@ -15,7 +15,7 @@
 //!
 //! A lookup ([`is_question`](crate::event::Payload::is_question)) needs no answer, because its success has no event: it may only have asked
 //! whether something is there. An open or exec of the same path or name answers it, and so does the next one in the same directory, or in
-//! one of its directories.
+//! one of its directories. An exec by a child answers those of its parent.
 //!
 //! Some failures need no answer: files of a locale, of the loader, of the user's preferences and of Python's start, and devices
 //! ([`is_optional`]). Neither does
@@ -332,12 +332,12 @@ impl Searches {
         let named = argument(path, &process.image.argv).is_some();
         // Nobody writes a setting that need not exist.
         let set = wanted.rights & WRITE != 0 && path.starts_with(b"/proc/");
-        let usual = !failure.real && !named && !set && (is_optional(path) || body.is_needless());
+        let usual = !failure.real && !set && (is_optional(path) && !named || body.is_needless());
         let optional = usual || body.is_question();
         let (kind, time) = (seen.event.kind(), seen.event.header.time);
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
-            if usual && !can_matter(path, &process.image.cwd) {
+            if usual && !named && !can_matter(path, &process.image.cwd) {
                 return;
             }
         }
@@ -384,6 +384,15 @@ impl Searches {
         }
         if let (Kind::Exec, Some(parent)) = (kind, process.parent) {
             self.exits.went_on(parent, key.start, &mut self.answered);
+            // A shell looks for a program before it starts the child that runs it.
+            if let Some(waiting) = self.waiting.get_mut(&parent).filter(|waiting| waiting.optional) {
+                let found = wanted(&self.hasher, seen.event, process);
+                let name = place(&seen.event.body).map(|(_, name)| self.hasher.hash_one(name));
+                self.all -= waiting.answer(parent, u32::MAX, &mut self.answered, |miss, _| {
+                    let same = miss.wanted.whole == found.whole || name.is_some() && miss.wanted.name == name;
+                    miss.kind == Kind::Lookup && same
+                });
+            }
         }
         if kind == Kind::Exec && !self.scripts.is_empty() {
             self.ran_script(&wanted(&self.hasher, seen.event, process), process);
@@ -485,8 +494,10 @@ impl Searches {
             last = misses.iter().rfind(refused).unwrap_or(last);
         }
         if last.kind == Kind::Open && last.wanted.rights == PATH {
-            // It asked whether something is there, after a change failed.
-            last = misses.iter().rfind(|miss| uncommon(miss) && miss.kind == Kind::File).unwrap_or(last);
+            // It asked whether something is there, after a change failed, or before it looked at what it would copy.
+            let other =
+                |miss: &&Miss| uncommon(miss) && miss.kind == Kind::File || miss.kind == Kind::Lookup && miss.named;
+            last = misses.iter().rfind(other).unwrap_or(last);
         }
         let went_on = waiting.others(last) > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
         let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;

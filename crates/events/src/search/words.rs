@@ -4,18 +4,32 @@ use super::{Failure, LIBRARY, argument, missed, place};
 use crate::event::Body;
 
 /// `zlibx.h not found`, `EACCES /etc/shadow`: once with the path as passed, once with its last component only. A name that was looked for in
-/// several places has no path. A library is written as the arguments name it. Raw bytes, not escaped.
-pub fn words(body: &Body<'_>, path: &[u8], failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
+/// several places has no path. A library is written as the arguments name it. A program may do without a file that it only asked for, so
+/// this is only the last one. Raw bytes, not escaped.
+pub fn words(body: &Body<'_>, failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
+    let err = failure.err.as_bytes();
+    let Some(path) = body.sought() else {
+        let mut subject = [err, b" "].concat();
+        body.subject(&mut subject);
+        return [subject.clone(), subject];
+    };
+    if let Some(file) = body.paths().filter(|file| file.has_second()) {
+        let text = [err, b" ", file.op().as_bytes(), b" ", file.texts[0], b" to ", file.texts[1]].concat();
+        return [text.clone(), text];
+    }
     let name = place(body).map_or(path, |(_, name)| name);
-    let library = argument(path, argv).filter(|arg| arg.starts_with(LIBRARY));
+    let argument = argument(path, argv);
+    let library = argument.filter(|arg| arg.starts_with(LIBRARY));
     let whole = if failure.searched { name } else { path };
     // The file itself may exist, and its interpreter be missing.
     let by_path = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
+    let only_asked = body.is_question() && !failure.searched && argument.is_none();
     [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
-        _ if matches!(body, Body::Open(open) if open.is_unnamed()) => [failure.err.as_bytes(), b" \"\""].concat(),
-        _ if what.is_empty() => failure.err.as_bytes().to_vec(),
+        _ if matches!(body, Body::Open(open) if open.is_unnamed()) => [err, b" \"\""].concat(),
+        _ if what.is_empty() => err.to_vec(),
         Some(true) if by_path => [b"cannot run ", what].concat(),
+        Some(true) if only_asked => [b"last missing: ", what].concat(),
         Some(true) => [what, b" not found"].concat(),
-        _ => [failure.err.as_bytes(), b" ", what].concat(),
+        _ => [err, b" ", what].concat(),
     })
 }

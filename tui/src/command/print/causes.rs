@@ -1,26 +1,33 @@
 //! The causes in the EXIT lines of `print --unanswered`.
 
 use foldhash::HashMap;
-use std::collections::VecDeque;
 use tracetui_events::event::EventContext;
 use tracetui_events::event::process::ProcessKey;
-use tracetui_events::limits;
 use tracetui_events::search::{Failure, ended_soon, words};
 use tracetui_events::store::Id;
 use tracetui_events::text::{Charset, escape, shell};
 use tracetui_shared::time::BootNanos;
 
-/// How many failed calls are kept, and how many ended children.
-const MOST: usize = limits::SEARCH_OF_PROCESS;
+/// How many failed calls are kept: of a process, and of all.
+const OF_PROCESS: usize = 32;
+const OF_ALL: usize = 4096;
 
 /// Bytes of a command in a line.
 const COMMAND: usize = 120;
 
+/// A failed call in words: with its path, and as the last one of a search.
+struct Failed {
+    id: Id,
+    time: BootNanos,
+    words: [Vec<u8>; 2],
+}
+
 #[derive(Default)]
 pub(super) struct Causes {
     charset: Charset,
-    /// Failed calls with their times: in words with the path, and with the last name only.
-    failed: VecDeque<(Id, BootNanos, [Vec<u8>; 2])>,
+    failed: HashMap<ProcessKey, Vec<Failed>>,
+    /// The number of them.
+    all: usize,
     /// For a process, the last of its children that failed, with the cause.
     children: HashMap<ProcessKey, (BootNanos, Vec<u8>)>,
 }
@@ -34,47 +41,69 @@ impl Causes {
     pub(super) fn take(&mut self, id: Id, seen: &EventContext<'_>, cause: Option<Failure>) -> Option<Vec<u8>> {
         let (event, process) = (seen.event, seen.process?);
         if event.body.exit().is_none() {
-            if event.failed()
-                && let Some(path) = event.body.sought()
-            {
-                if self.failed.len() >= MOST {
-                    self.failed.pop_front();
-                }
-                let failure = Failure::of(id, event.body.error());
-                self.failed.push_back((id, event.header.time, words(&event.body, path, failure, &process.image.argv)));
+            if event.failed() && event.body.ret().is_some() {
+                self.keep(id, seen, process.key);
             }
             return None;
         }
         let child = self.children.remove(&process.key);
+        let failed = self.failed.remove(&process.key).unwrap_or_default();
+        self.all -= failed.len();
         if !event.failed() {
             return None;
         }
         let end = event.header.time;
-        let own = cause.and_then(|cause| {
-            let at = self.failed.binary_search_by_key(&cause.id, |(id, ..)| *id).ok()?;
-            let (_, time, words) = self.failed.get(at)?;
-            Some((*time, words.get(usize::from(cause.searched))?.clone()))
-        });
+        let own = cause.map(|cause| (cause, failed.iter().find(|failed| failed.id == cause.id)));
         let child = child.filter(|(at, _)| ended_soon(process, *at, end));
-        // What failed last.
-        let is_own = |(time, _): &(BootNanos, Vec<u8>)| child.as_ref().is_none_or(|(at, _)| at < time);
-        let own = own.filter(is_own).map(|(_, text)| text);
-        let child = child.map(|(_, text)| text);
-        let text = own.clone().or(child.clone());
-        if let (Some(text), Some(parent)) = (&text, process.parent) {
-            if self.children.len() >= MOST {
+        let (own, text) = match (own, child) {
+            // What failed last. The words of an own cause may be forgotten.
+            (Some((cause, Some(own))), child) if child.as_ref().is_none_or(|(at, _)| *at < own.time) => {
+                (true, own.words.get(usize::from(cause.searched)).cloned())
+            }
+            (Some((_, None)), _) => (true, None),
+            (_, child) => (false, child.map(|(_, text)| text)),
+        };
+        if let Some(parent) = process.parent {
+            if self.children.len() >= OF_ALL {
                 self.children = HashMap::default();
             }
-            let named = own.map(|own| [&process.comm, b": ".as_slice(), &own].concat());
-            self.children.insert(parent, (end, named.unwrap_or_else(|| text.clone())));
+            let mut result = Vec::new();
+            seen.result(&mut result);
+            let told = match (&text, own) {
+                (Some(text), false) => text.clone(),
+                (Some(text), true) => [&process.comm, b": ".as_slice(), text].concat(),
+                (None, _) => [&process.comm, b": exit ".as_slice(), &result].concat(),
+            };
+            self.children.insert(parent, (end, told));
         }
         let mut raw = Vec::new();
         raw.extend(text.iter().flat_map(|text| [b"  ".as_slice(), text].concat()));
         raw.extend_from_slice(b"  ");
+        let most = raw.len() + COMMAND;
         shell::words(&process.image.argv, &mut raw);
-        raw.truncate(raw.len().min(COMMAND + text.map_or(0, |text| text.len())));
+        raw.truncate(most);
         let mut out = Vec::new();
         escape(&raw, self.charset.reversible(), &mut out);
         Some(out)
+    }
+
+    fn keep(&mut self, id: Id, seen: &EventContext<'_>, process: ProcessKey) {
+        if self.all >= OF_ALL {
+            (self.failed, self.all) = (HashMap::default(), 0);
+        }
+        let failure = Failure::of(id, seen.event.body.error());
+        let argv = seen.process.map_or(&[][..], |process| &process.image.argv);
+        let words = [false, true].map(|searched| {
+            let [whole, name] = words(&seen.event.body, Failure { searched, ..failure }, argv);
+            if searched { name } else { whole }
+        });
+        let failed = Failed { id, time: seen.event.header.time, words };
+        let of_process = self.failed.entry(process).or_default();
+        if of_process.len() >= OF_PROCESS {
+            of_process.remove(0);
+            self.all -= 1;
+        }
+        of_process.push(failed);
+        self.all += 1;
     }
 }

@@ -158,6 +158,8 @@ impl RunningTrace {
     /// the recorder has failed, they are taken without it. Prints a message if a COMMAND continues after a signal to end. Can be
     /// cancelled and called again.
     pub(crate) async fn next(&mut self, frames: Frames) -> Happening {
+        // Signals and COMMAND's end arrive only while the runtime waits. In a storm, a batch is always there.
+        tokio::task::yield_now().await;
         loop {
             let overdue = self.overdue();
             let RunningTrace {

@@ -144,16 +144,8 @@ impl Tree {
     pub(crate) fn reason(&self, process: &Seen<'_>, store: &Store) -> Option<Reason> {
         let (failure, line) = self.cause(process);
         let (failure, of) = (failure?, line.last().unwrap_or(process));
-        let (stored, err) = (store.get(failure.id)?, failure.err.as_bytes());
-        let body = stored.event().ok()?.body;
-        let words = match body.sought() {
-            Some(path) => words(&body, path, failure, &of.process.image.argv),
-            None => {
-                let mut subject = [err, b" "].concat();
-                body.subject(&mut subject);
-                [subject.clone(), subject]
-            }
-        };
+        let stored = store.get(failure.id)?;
+        let words = words(&stored.event().ok()?.body, failure, &of.process.image.argv);
         let comm = |seen: &Seen<'_>| seen.process.comm.to_vec();
         Some(Reason {
             id: failure.id,
