@@ -373,9 +373,12 @@ fn quiet(seen: &EventContext<'_>, id: Id, detail: usize, app: &App) -> Vec<Strin
     let exit = quiet.exit.and_then(|exit| app.store().get(exit)?.with(app.world(), ended)).flatten();
     let Some((code, ran)) = exit.or_else(|| ended_badly(seen, app)) else { return opens.into_iter().collect() };
     let before = opens.as_ref().map_or(String::new(), |opens| format!("{opens}, "));
-    let short = [(code != "0").then(|| format!("{before}exit {code}")), Some(format!("{before}{ran}")), opens];
-    let mut texts: Vec<String> = short.into_iter().flatten().collect();
-    texts.insert(0, format!("{before}exit {code} after {ran}"));
+    let whole = format!("{before}exit {code} after {ran}");
+    let mut texts: Vec<String> = match code == "0" {
+        true => [Some(whole), Some(format!("{before}{ran}")), opens].into_iter().flatten().collect(),
+        // That it failed is the last that goes.
+        false => vec![whole, format!("{before}exit {code}"), format!("exit {code}")],
+    };
     // The row's own text has most of the room.
     let fits = texts.iter().position(|text| text.len() <= detail / 3).unwrap_or(texts.len() - 1);
     texts.split_off(fits)

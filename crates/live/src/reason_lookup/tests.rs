@@ -22,6 +22,8 @@ use tracetui_shared::id::{NsInum, Tgid, Tid};
 /// A user without an account. [`OTHER`] is another one.
 const USER: u32 = 4242;
 const OTHER: u32 = 4343;
+/// The descriptor at which a path starts. Other tests of this process have lower ones.
+const DIR_FD: i32 = 700;
 
 /// An action of a child before the call. All data is prepared before the fork. Afterwards the child only makes system
 /// calls.
@@ -131,16 +133,16 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
         match act {
             Act::Open(path, flags) => libc::open(path.as_ptr(), *flags, 0o644),
             Act::At(dir, path, flags) => {
-                let dir = libc::open(dir.as_ptr(), libc::O_RDONLY);
-                libc::openat(dir, path.as_ptr(), *flags, 0o644)
+                libc::dup2(libc::open(dir.as_ptr(), libc::O_RDONLY), DIR_FD);
+                libc::openat(DIR_FD, path.as_ptr(), *flags, 0o644)
             }
             Act::Nowhere(path) => libc::openat(777, path.as_ptr(), libc::O_RDONLY),
             Act::Exec(path, _) => libc::execve(path.as_ptr(), argv.as_ptr(), [std::ptr::null()].as_ptr()),
             Act::ExecAt(dir, path) => {
-                let dir = libc::open(dir.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+                libc::dup3(libc::open(dir.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC), DIR_FD, libc::O_CLOEXEC);
                 let none = [std::ptr::null::<libc::c_char>()];
                 let (argv, envp) = (none.as_ptr(), none.as_ptr());
-                libc::syscall(libc::SYS_execveat, dir, path.as_ptr(), argv, envp, libc::AT_EMPTY_PATH) as i32
+                libc::syscall(libc::SYS_execveat, DIR_FD, path.as_ptr(), argv, envp, libc::AT_EMPTY_PATH) as i32
             }
             Act::Path(path, Need::New) => libc::mkdir(path.as_ptr(), 0o700),
             Act::Path(path, Need::Removable) => libc::unlink(path.as_ptr()),
@@ -208,9 +210,8 @@ impl Child {
         };
         let (flags, dirfd) = match &case.act {
             Act::Open(_, flags) => (*flags as u64, AT_FDCWD),
-            // The descriptor is the lowest free one after the test's, so it is the last one.
-            Act::At(_, _, flags) => (*flags as u64, self.last_descriptor()),
-            Act::ExecAt(..) => (0, self.last_descriptor()),
+            Act::At(_, _, flags) => (*flags as u64, DIR_FD),
+            Act::ExecAt(..) => (0, DIR_FD),
             Act::Nowhere(_) => (0, 777),
             Act::Exec(..) | Act::Path(..) => (0, AT_FDCWD),
         };
@@ -249,16 +250,6 @@ impl Child {
         let name = if dirfd == AT_FDCWD { "cwd".to_owned() } else { format!("fd/{dirfd}") };
         let target = fs::read_link(format!("/proc/{}/{name}", self.pid)).ok()?.into_os_string().into_vec();
         (!target.ends_with(b" (deleted)")).then_some(target)
-    }
-
-    fn last_descriptor(&self) -> i32 {
-        let all = fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("readable");
-        let wanted = all.flatten().filter_map(|entry| {
-            let number: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let target = fs::read_link(entry.path()).ok()?;
-            target.starts_with(std::env::temp_dir()).then_some(number)
-        });
-        wanted.max().expect("the directory is open")
     }
 }
 
