@@ -173,6 +173,20 @@ impl TryFrom<u16> for Kind {
     }
 }
 
+/// The kinds that probes make and that pass a test.
+macro_rules! probed {
+    ($test:ident) => {{
+        let (mut set, mut at) = (KindSet::NONE, 0);
+        while at < Kind::PROBED.len() {
+            if Kind::PROBED[at].$test() {
+                set.0 |= Kind::PROBED[at].bit();
+            }
+            at += 1;
+        }
+        set
+    }};
+}
+
 /// A set of kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct KindSet(u32);
@@ -185,31 +199,13 @@ impl KindSet {
     /// The kinds that probes make.
     pub const PROBED: KindSet = KindSet::of(&Kind::PROBED);
     /// The kinds that probes make and that are shown if none are named.
-    pub const BY_DEFAULT: KindSet = {
-        let (mut set, mut at) = (KindSet::NONE, 0);
-        while at < Kind::PROBED.len() {
-            if Kind::PROBED[at].on_by_default() {
-                set.0 |= Kind::PROBED[at].bit();
-            }
-            at += 1;
-        }
-        set
-    };
+    pub const BY_DEFAULT: KindSet = probed!(on_by_default);
 
     /// The kinds that probes make and that are shown only on request.
     pub const ON_REQUEST: KindSet = KindSet(KindSet::PROBED.0 & !KindSet::BY_DEFAULT.0 & !KindSet::AIMED.0);
 
     /// The kinds that are traced only if processes are chosen or the kind is named.
-    pub const AIMED: KindSet = {
-        let (mut set, mut at) = (KindSet::NONE, 0);
-        while at < Kind::PROBED.len() {
-            if Kind::PROBED[at].needs_aim() {
-                set.0 |= Kind::PROBED[at].bit();
-            }
-            at += 1;
-        }
-        set
-    };
+    pub const AIMED: KindSet = probed!(needs_aim);
 
     /// The set of these kinds.
     pub const fn of(kinds: &[Kind]) -> KindSet {

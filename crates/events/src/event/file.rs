@@ -251,18 +251,18 @@ impl<'a> File<'a> {
     }
 
     /// The path as passed, or the file behind the descriptor.
-    pub(super) fn write(&self, nth: usize, out: &mut Vec<u8>) {
+    fn write(&self, nth: usize, out: &mut Vec<u8>) {
         match self.by_descriptor() {
             true => self.dirs[0].write(out),
             false => out.extend_from_slice(self.texts[nth]),
         }
     }
 
-    pub fn by_descriptor(&self) -> bool {
+    fn by_descriptor(&self) -> bool {
         self.record.starts & start::FILE != 0
     }
 
-    pub(super) fn text(&self, nth: usize) -> Value<'a> {
+    fn text(&self, nth: usize) -> Value<'a> {
         match self.record.text_marks[nth] {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
             m if m & mark::CUT != 0 => Value::Cut(self.texts[nth]),
@@ -271,7 +271,7 @@ impl<'a> File<'a> {
     }
 
     /// The directory at which a path starts, if it is relative.
-    pub(super) fn start(&self, nth: usize) -> Value<'a> {
+    fn start(&self, nth: usize) -> Value<'a> {
         match self.record.text_marks[nth] {
             m if m & mark::FAULT != 0 && !self.by_descriptor() => Value::Unknown(Why::Fault),
             _ if self.record.starts & start::PATH << nth == 0 => Value::Null,

@@ -81,9 +81,9 @@ impl Redact {
 
     /// Redacts a path as the probes carry it. The regexes see the path as it is shown.
     pub(super) fn names(&mut self, names: Components<'_>) -> Vec<u8> {
-        let mut path = Vec::new();
-        names.write(&mut path);
-        let Some(path) = self.one(&path).filter(|_| !names.bytes.is_empty()) else { return names.bytes.to_vec() };
+        let Some(path) = self.one(&names.to_vec()).filter(|_| !names.bytes.is_empty()) else {
+            return names.bytes.to_vec();
+        };
         if names.marks & mark::PSEUDO != 0 {
             return [&path, &b"\0"[..]].concat();
         }

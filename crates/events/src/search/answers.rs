@@ -568,17 +568,9 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
             // The event of a failure shows where it starts, and so does that of a successful open.
             let start = match body {
                 Body::Open(_) if wanted.at_descriptor => Vec::new(),
-                _ if let Value::Path(dir) = body.dir() => {
-                    let mut start = Vec::new();
-                    dir.write(&mut start);
-                    start
-                }
+                _ if let Value::Path(dir) = body.dir() => dir.to_vec(),
                 Body::Open(open) if open.record.ret >= 0 => base(open).unwrap_or_default(),
-                Body::Exec(exec) => {
-                    let mut cwd = Vec::new();
-                    exec.cwd.write(&mut cwd);
-                    cwd
-                }
+                Body::Exec(exec) => exec.cwd.to_vec(),
                 _ => process.image.cwd.to_vec(),
             };
             let whole = |path: &[u8]| match path.starts_with(b"/") {

@@ -392,12 +392,9 @@ impl<'a> Walk<'a> {
                 if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
                     out.push(immutable(&node));
                 }
-                let Subject { credentials, .. } = self.subject;
-                if node.rights.uid != credentials.uid
-                    && credentials.capabilities.is_some_and(|held| held & CAP_FOWNER == 0)
-                {
+                if self.is_stranger(&[&node]) {
                     let owner = self.names.user(node.rights.uid);
-                    let who = self.names.user(credentials.uid);
+                    let who = self.names.user(self.subject.credentials.uid);
                     let text = format!(" belongs to {owner}; {who} may not change it");
                     out.push(Refusal::at(&node.path, libc::EPERM, Cause::NotOwner, &text));
                 }
@@ -406,15 +403,19 @@ impl<'a> Walk<'a> {
         Ok(out)
     }
 
+    /// Whether the process owns none of the files, and has no `CAP_FOWNER` that makes up for it.
+    fn is_stranger(&self, files: &[&FileNode]) -> bool {
+        let credentials = &self.subject.credentials;
+        files.iter().all(|file| file.rights.uid != credentials.uid)
+            && credentials.capabilities.is_some_and(|held| held & CAP_FOWNER == 0)
+    }
+
     /// The refusals to add a name to a directory, or to remove that of a file
     /// ([`may_delete`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)).
     fn change(&mut self, dir: &FileNode, node: Option<&FileNode>, creates: bool) -> Vec<Refusal> {
         let mut out = self.create(dir, false, if creates { CREATE } else { "remove files from it" });
         let Some(node) = node.filter(|_| !creates) else { return out };
-        let Subject { credentials, .. } = self.subject;
-        let owns = credentials.uid == node.rights.uid || credentials.uid == dir.rights.uid;
-        if dir.rights.mode & 0o1000 != 0 && !owns && credentials.capabilities.is_some_and(|held| held & CAP_FOWNER == 0)
-        {
+        if dir.rights.mode & 0o1000 != 0 && self.is_stranger(&[node, dir]) {
             let owner = self.names.user(node.rights.uid);
             let text = format!(" belongs to {owner}, and its directory is sticky: only its owner may remove it");
             out.push(Refusal::at(&node.path, libc::EPERM, Cause::NotOwner, &text));
@@ -515,11 +516,7 @@ impl<'a> Walk<'a> {
         if node.attributes & APPEND_ONLY != 0 && (mode != 0 && flags & O_APPEND == 0 || flags & O_TRUNC != 0) {
             out.push(say(libc::EPERM, Cause::NoPermission, "is append-only (chattr +a)"));
         }
-        let held = self.subject.credentials.capabilities;
-        if flags & O_NOATIME != 0
-            && node.rights.uid != self.subject.credentials.uid
-            && held.is_some_and(|held| held & CAP_FOWNER == 0)
-        {
+        if flags & O_NOATIME != 0 && self.is_stranger(&[node]) {
             let owner = self.names.user(node.rights.uid);
             let text = format!("belongs to {owner}, and O_NOATIME requires ownership");
             out.push(say(libc::EPERM, Cause::NoPermission, &text));
