@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracetui_events::diff::{DiffReport, Show, Status};
 use tracetui_events::filter::FilterOptions;
-use tracetui_events::playback::{AtEnd, Playback};
+use tracetui_events::playback::{AtEnd, Playback, Recording};
 use tracetui_events::text::{counted, json};
 use tracetui_shared::kind::Kind;
 
@@ -29,7 +29,8 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
-        if playback.recordings().iter().any(|recording| recording.kinds().1.contains(Kind::Fork)) {
+        let has_forks = |read: &Recording| read.kinds().1.contains(Kind::Fork) && !read.trace().is_unreadable();
+        if playback.recordings().iter().any(has_forks) {
             let text =
                 format!("{}: forks are not compared; select other kinds: --kind exec,exit,open,bpf,tcp", name(file));
             return Err(BadUsage(text).into());

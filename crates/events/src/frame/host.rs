@@ -610,6 +610,16 @@ impl Trace {
     pub fn kinds(&self) -> KindSet {
         KindSet::from_bits(self.kinds)
     }
+
+    /// Stands for a frame that could not be read: any kind may have been requested.
+    pub fn unreadable() -> Trace {
+        Trace { kinds: u32::MAX, ..Trace::default() }
+    }
+
+    /// Whether this is [`Trace::unreadable`].
+    pub fn is_unreadable(&self) -> bool {
+        self.kinds == u32::MAX
+    }
 }
 
 frames! {

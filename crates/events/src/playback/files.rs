@@ -25,7 +25,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
 pub(super) struct Part {
@@ -338,10 +337,10 @@ impl Files {
             let trace = trace_of(&next);
             self.ahead.push_back(next);
             if trace.is_some() || !self.part().frames.is_behind() {
-                return Ok(trace.unwrap_or_else(no_trace));
+                return Ok(trace.unwrap_or_else(Trace::unreadable));
             }
         }
-        Ok(no_trace())
+        Ok(Trace::unreadable())
     }
 
     /// The items that [`trace`](Self::trace) has read.
@@ -458,8 +457,4 @@ fn trace_in(state: &Batch) -> Option<Trace> {
         Some(HostFrame::Trace(trace)) => Some(trace),
         _ => None,
     })
-}
-
-pub(super) fn no_trace() -> Trace {
-    Trace { kinds: KindSet::ALL.bits(), ..Trace::default() }
 }
