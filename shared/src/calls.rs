@@ -42,6 +42,12 @@ impl Row {
         functions.into_iter().flatten()
     }
 
+    /// Whether the call makes events of some of these kinds: connect(2) serves two.
+    pub const fn serves(&self, kinds: KindSet) -> bool {
+        let connects = matches!(self.kind, Kind::Tcp) && matches!(self.op, tcp::CONNECT | tcp::SOCKETCALL);
+        kinds.contains(self.kind) || connects && kinds.contains(Kind::Unix)
+    }
+
     /// Whether the 64-bit table of an architecture ([`arch`]) has the call.
     pub const fn is_native(&self, on: u32) -> bool {
         let table = if on == arch::AARCH64 { abi::AARCH64 } else { abi::X86_64 };
@@ -190,10 +196,11 @@ calls! {
     Bpf bpf::PRCTL: "prctl" false [157, 172, 157, 167, 172];
     Bpf bpf::SECCOMP: "seccomp" false [317, 354, 317, 277, 383];
     Bpf bpf::SETSOCKOPT: "setsockopt" false [54, 366, 541, 208, 294];
-    Tcp tcp::CONNECT: "connect" false [42, 362, 42, 203, 283];
+    // `unix` has its connects from here, too. The probe puts the address of the path after the other arguments.
+    Tcp tcp::CONNECT: "connect" false [42, 362, 42, 203, 283], Places::path(4);
     Tcp tcp::ACCEPT: "accept" false [43, NONE, 43, 202, 285];
     Tcp tcp::ACCEPT4: "accept4" false [288, 364, 288, 242, 366];
-    Tcp tcp::SOCKETCALL: "socketcall" true [NONE, 102, NONE, NONE, NONE];
+    Tcp tcp::SOCKETCALL: "socketcall" true [NONE, 102, NONE, NONE, NONE], Places::path(4);
     File file::RENAME: "rename" false [82, 38, 82, NONE, 38], Places::path(0).to(1);
     File file::RENAMEAT: "renameat" false [264, 302, 264, 38, 329], Places::at(0, 1).to_at(2, 3);
     File file::RENAMEAT2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3).flags(4);
@@ -396,7 +403,7 @@ const fn entries<const COUNT: usize>((first, tables): (usize, usize), kinds: Kin
         let mut table = 0;
         while table < tables {
             let number = ROWS[row].numbers[first + table];
-            if number != NONE && kinds.contains(ROWS[row].kind) {
+            if number != NONE && ROWS[row].serves(kinds) {
                 let entry = entries[number as usize];
                 assert!(entry & 0xff << (8 * table) == 0, "a system call is in two rows");
                 let fails_only = ROWS[row].fails_only && (entry == 0 || entry & FAILS_ONLY != 0);

@@ -121,6 +121,7 @@ kinds! {
         Tcp = 7:  "tcp"  'I' on -      -,     "A TCP connection was requested, accepted or closed.";
         File = 8: "file" 'M' on floods -,     "A name or the attributes of a file were changed, or failed to be.";
         Lookup = 9: "lookup" 'U' aimed floods -, "A path was looked up without opening its file, and the lookup failed.";
+        Unix = 10: "unix" 'R' on -     -,     "A Unix socket was connected to, or the connect failed.";
     }
     made in user space {
         Lost = 6: "lost", "Events are missing here.";
@@ -388,6 +389,10 @@ slots! {
     }
     Lookup {
         Lookup = 38:          "sys_exit"        Most,    "`lookup` from the ends of system calls.";
+    }
+    Unix {
+        Unix = 39:            "sys_exit"        Most,    "`unix` from the ends of system calls.";
+        UnixUring = 40:       "uring_complete"  Rest,    "`unix` through io_uring, from the tracepoint `io_uring_complete`. It makes no records: each is counted as missed.";
     }
     Tcp {
         TcpState = 22:        "tcp_state"       Most,    "`tcp` from the tracepoint `inet_sock_set_state`.";

@@ -356,6 +356,10 @@ fields! {
     TtyName = "tty_struct" "name";
     FdtableOpenFds = "fdtable" "open_fds";
     UnixPeer = "unix_sock" "peer";
+    SkPeerPid = "sock" "sk_peer_pid";
+    SkPeerCred = "sock" "sk_peer_cred";
+    PidTasks = "pid" "tasks";
+    TaskPidLinks = "task_struct" "pid_links";
     UnixAddr = "unix_sock" "addr";
     UnixAddressLen = "unix_address" "len";
     UnixAddressName = "unix_address" "name";
@@ -408,11 +412,11 @@ widths! {
         TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm
         SignalUtime SignalStime SignalRuntime SignalReadBytes SignalWriteBytes SignalMaxrss TaskUtime TaskStime TaskRuntime
         TaskReadBytes TaskWriteBytes TaskExecStart TaskCfsRq CfsRqRq RqClock RqClockTask SignalTty
-        InodeSb InodeSize InodeCtime FdtableOpenFds UnixPeer UnixAddr;
+        InodeSb InodeSize InodeCtime FdtableOpenFds UnixPeer UnixAddr SkPeerPid SkPeerCred;
     Bytes(16): TaskThreadNode SignalThreadHead;
     Either(4, 8): TaskCompat KiocbFlags InodeCtimeNs;
     AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName SkDaddr6 SkSaddr6 TtyName;
-    AtLeast(32): SignalPids;
+    AtLeast(32): SignalPids PidTasks TaskPidLinks;
     AtLeast(128): AuxKsymName;
     AtLeast(24): IoOpenHow NetDeviceXdpState;
     Any:

@@ -468,7 +468,7 @@ impl AttachPoint {
 
 /// The system calls of some kinds.
 fn ends(kinds: KindSet) -> impl Iterator<Item = &'static calls::Row> {
-    calls::ROWS.iter().filter(move |row| kinds.contains(row.kind))
+    calls::ROWS.iter().filter(move |row| row.serves(kinds))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `file`: a call changed a name or the attributes of a file, or failed to. `lookup`: a call looked up a path, and failed.
+//! `unix`: a Unix socket was connected to.
 
+use super::unix::Connect;
 use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::context::Context;
@@ -7,7 +9,7 @@ use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{at, at_most, get, konst, ld, may_turn, read_user_str, set};
+use crate::read::{at, at_most, forgotten, get, konst, ld, may_turn, put, put_unaligned, read_user_str, set};
 use crate::task::Who;
 use tracetui_shared::calls::{
     DIR, FLAGS, NEW_DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE,
@@ -15,6 +17,7 @@ use tracetui_shared::calls::{
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
+use tracetui_shared::record::file::unix::{self, form};
 use tracetui_shared::record::file::{FileRecord, PATH_MAX, TEXT_MAX, start};
 use tracetui_shared::record::{mark, stack};
 
@@ -42,6 +45,7 @@ struct FileScratch {
     marks: u64,
     /// The first byte of a path.
     word: u64,
+    connect: Connect,
 }
 
 per_cpu! {
@@ -75,7 +79,13 @@ pub fn ended(call: &Call) {
         return;
     }
     let who = Who::of(call.task);
-    let Some(event) = Event::of_call(if is_lookup { Slot::Lookup } else { Slot::File }, &who, call) else { return };
+    let connects = call.is_of(Kind::Tcp);
+    let slot = match is_lookup {
+        _ if connects => Slot::Unix,
+        true => Slot::Lookup,
+        false => Slot::File,
+    };
+    let Some(event) = Event::of_call(slot, &who, call) else { return };
     let Some(s) = event.place(&FILE_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
     let mut nth = 0;
@@ -83,7 +93,10 @@ pub fn ended(call: &Call) {
         set(&mut s.args[nth], call.args[nth]);
         nth += 1;
     }
-    set(&mut s.args[nth], call::fifth_argument(call));
+    if connects {
+        s.connect.note(call);
+    }
+    set(&mut s.args[nth], if connects { s.connect.looked_up() } else { call::fifth_argument(call) });
     s.frame.record.values = [argument(s, call, VALUE as u64), argument(s, call, NEXT_VALUE as u64)];
     s.frame.record.flags = argument(s, call, FLAGS as u64) as u32;
     s.frame.record.dirfds = [dirfd(s, call, DIR as u64), dirfd(s, call, NEW_DIR as u64)];
@@ -93,9 +106,13 @@ pub fn ended(call: &Call) {
     s.frame.record.abi = call.abi;
     set(&mut s.frame.record.starts, 0);
     directories(s, call);
-    text::<PATH_ASK>(s, call, PATH, 0);
-    text::<PATH_ASK>(s, call, NEW_PATH, 1);
-    text::<TEXT_ASK>(s, call, TEXT, 2);
+    if connects {
+        socket(s, call.ret);
+    } else {
+        text::<PATH_ASK>(s, call, PATH, 0);
+        text::<PATH_ASK>(s, call, NEW_PATH, 1);
+        text::<TEXT_ASK>(s, call, TEXT, 2);
+    }
     const FIXED: u64 = size_of::<Frame<FileRecord>>() as u64;
     let len = at_most(get(&s.off), LONGEST);
     event.send(&mut s.frame.header, FIXED + len, FIXED + LONGEST);
@@ -198,6 +215,44 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usi
     s.frame.record.text_lens[nth] = len as u16;
     s.frame.record.text_marks[nth] = marks;
     set(&mut s.off, off + len);
+}
+
+/// Appends the address of a Unix socket, and the name of the peer's process.
+#[inline(always)]
+fn socket(s: &mut FileScratch, ret: i64) {
+    const LONGEST_NAME: u64 = unix::PATH_MAX as u64;
+    let off = at_most(get(&s.off), MASK);
+    let len = at_most(get(&s.connect.len), LONGEST_NAME);
+    let n = if get(&s.connect.form) == form::ABSTRACT {
+        let fault = read_passed::<LONGEST_NAME>(at(s.buf.as_mut_ptr(), off), len, get(&s.connect.path)) != 0;
+        put(at(s.buf.as_mut_ptr(), off), b'@');
+        if fault { -1 } else { len as i64 + 1 }
+    } else if len == 0 {
+        0
+    } else {
+        // The kernel ends the path at its first NUL, or at the length that was passed.
+        read_user_str(at(s.buf.as_mut_ptr(), off), len + 1, get(&s.connect.path))
+    };
+    // The verifier need not follow each way to this.
+    let n = forgotten(n as u64, len) as i64;
+    let fault = n < 0;
+    let len = if n <= 0 { 0 } else { at_most(n as u64 - 1, LONGEST_NAME) };
+    let form = get(&s.connect.form);
+    let kind = s.connect.socket_type();
+    let record = &mut s.frame.record;
+    record.dirfds[1] = get(&s.connect.fd);
+    record.values = [u64::from(kind) | u64::from(form) << 32, 0];
+    record.text_lens = [len as u16, 0, 0];
+    record.text_marks = [if fault { mark::FAULT } else { 0 }, 0, 0];
+    set(&mut s.off, off + len);
+    if ret == 0
+        && let Some(peer) = s.connect.peer()
+    {
+        s.frame.record.values[1] = u64::from(peer.tgid) | u64::from(peer.uid) << 32;
+        s.frame.record.text_lens[2] = size_of_val(&peer.comm) as u16;
+        put_unaligned(at(s.buf.as_mut_ptr(), at_most(off + len, MASK + LONGEST_NAME)).cast(), peer.comm);
+        set(&mut s.off, off + len + size_of_val(&peer.comm) as u64);
+    }
 }
 
 /// The descriptor at which a path starts.

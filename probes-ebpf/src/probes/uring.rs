@@ -8,6 +8,7 @@ use super::file;
 use super::open::{self, OpenScratch};
 use super::tcp;
 use super::tcp::uring::{CQE_SKIP, Completion};
+use super::unix;
 use crate::arch::{native_abi, o_largefile};
 use crate::context::{self, Context};
 use crate::emit::{Event, Frame};
@@ -88,7 +89,7 @@ pub fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     } else if file::is_change(opcode) {
         let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
         file::missed(&Who::of(submitter(req)), ret);
-    } else {
+    } else if !unix::missed(req, opcode, || Who::of(submitter(req)), rd(req.wrapping_add(offset(field::KiocbCqeRes)))) {
         tcp::uring::ended(req, opcode, || completion(ctx), || submitter(req));
     }
     0

@@ -1,8 +1,9 @@
-//! `file`: a name or the attributes of a file were changed, or failed to be. `lookup`: a path was looked up, and the lookup failed.
+//! `file`: a name or the attributes of a file were changed, or failed to be. `lookup`: a path was looked up, and the lookup failed. `unix`: a Unix socket
+//! was connected to.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The payload of `file` and `lookup`. The variable part contains the directories at which the two paths start, as names, the two paths as
+/// The payload of `file`, `lookup` and `unix` ([`unix`]). The variable part contains the directories at which the two paths start, as names, the two paths as
 /// passed, and a third text.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -48,4 +49,21 @@ pub mod start {
     pub const NEW_PATH: u8 = 2;
     /// The call names the file by a descriptor. The first directory is that file.
     pub const FILE: u8 = 4;
+}
+
+/// What a record of `unix` has in the fields of [`FileRecord`]: in `values` the type of the socket (`sock.sk_type`) with the [`form`] of
+/// the address in the upper half, and the peer's process with its user in the upper half; in the second of `dirfds` the descriptor
+/// of the socket; in the first text the address; in the third the name of the peer's process.
+pub mod unix {
+    /// Limit of a path in bytes: `sizeof(sun_path)` (include/uapi/linux/un.h).
+    pub const PATH_MAX: u32 = 108;
+
+    /// How an address was passed.
+    pub mod form {
+        pub use crate::record::tcp::form::{OTHER_FAMILY, TOO_SHORT, UNREADABLE};
+        /// A path.
+        pub const PATH: u8 = 0;
+        /// A name in the abstract namespace. Its first byte, a NUL, is `@` in the record.
+        pub const ABSTRACT: u8 = 1;
+    }
 }

@@ -420,7 +420,7 @@ sys_exit    open bpf  not attached  BTF tracepoint sys_exit
             missing: opens, attaches
             remedy:  sudo tracetui
 
-no working probe for: exit open fork bpf tcp file lookup
+no working probe for: exit open fork bpf tcp file lookup unix
 ";
         assert_eq!(text, expected);
     }

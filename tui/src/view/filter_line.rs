@@ -474,7 +474,7 @@ mod tests {
         keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
         assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
         let line = screen(keys(&mut app, "\n"))[1].clone();
-        assert_eq!(line, " 1 │ …usr/include/* not pid=7 EXOBIM  0");
+        assert_eq!(line, " 1 │ …sr/include/* not pid=7 EXOBIMR  0");
         let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
         assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
         // A hidden error is marked at the cut.
@@ -513,9 +513,9 @@ mod tests {
     #[test]
     fn a_chip_has_the_key_within_the_name() {
         let chips = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true));
-        assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp", "M:file", "lookUp"]);
+        assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp", "M:file", "lookUp", "R:unix"]);
         let hidden = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));
-        assert_eq!(hidden, ["exec", "exit", "open", "fork", "bpf", "i:tcp", "m:file", "lookup"]);
+        assert_eq!(hidden, ["exec", "exit", "open", "fork", "bpf", "i:tcp", "m:file", "lookup", "r:unix"]);
         let letters = ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key));
         assert_eq!(letters, [Some('O'), Some('O'), Some('O'), Some('Z')]);
         assert_eq!(["F2", "1", "o", "-"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 4]);

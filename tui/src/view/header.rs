@@ -195,20 +195,17 @@ fn watches(app: &App, theme: Theme) -> Vec<Piece> {
     matched.map(piece).collect()
 }
 
-/// The rate of each captured kind. A narrow screen has no dots between them.
+/// The rate of each kind that has one. A narrow screen has no dots between them.
 fn rates(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let quiet = |text: &str| Piece::new(text, theme.quiet());
     let mut pieces = Vec::new();
-    let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
-    for kind in KindSet::BY_DEFAULT.iter().filter(|kind| captured.contains(*kind)) {
+    for kind in Kind::PROBED.into_iter().filter(|kind| *kind != Kind::Fork && app.rates.of(*kind) > 0) {
         if !pieces.is_empty() && width >= 100 {
             pieces.push(quiet(theme.dot()));
         }
-        let rate = app.rates.of(kind);
-        let style = if rate > 0 { theme.strong() } else { theme.quiet() };
-        pieces.extend([quiet(kind.name()), Piece::new(short(rate), style)]);
+        pieces.extend([Piece::new(short(app.rates.of(kind)), theme.strong()), quiet(kind.name())]);
     }
-    pieces.push(quiet("/s"));
+    pieces.push(quiet(if pieces.is_empty() { "0 /s" } else { "/s" }));
     pieces
 }
 

@@ -65,6 +65,7 @@ roles! {
     Tcp "tcp" "the kind TCP",
     File "file" "the kind FILE",
     Lookup "lookup" "the kind LOOKUP",
+    Unix "unix" "the kind UNIX",
     Expected "expected" "common failures: ENOENT, EEXIST, EAGAIN",
     Failure "failure" "other failures: EACCES, signals, an exit code other than 0",
     Loss "loss" "lost events, hidden BPF programs; reversed in alarms",
@@ -121,7 +122,9 @@ impl Look {
             Role::Exec => Look::colour(Color::Green, BOLD),
             Role::Exit => Look::colour(Color::Magenta, Modifier::empty()),
             Role::Bpf | Role::Expected => Look::colour(Color::Yellow, Modifier::empty()),
-            Role::Fork | Role::Tcp | Role::File | Role::Note => Look::colour(Color::Cyan, Modifier::empty()),
+            Role::Fork | Role::Tcp | Role::File | Role::Unix | Role::Note => {
+                Look::colour(Color::Cyan, Modifier::empty())
+            }
             Role::Failure | Role::Loss => Look::colour(Color::Red, BOLD),
             Role::Live => Look::black_on(Color::Green),
             Role::Paused => Look::black_on(Color::Yellow),

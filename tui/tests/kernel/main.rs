@@ -69,5 +69,6 @@ mod tcp;
 mod traced;
 mod trees;
 mod unfit;
+mod unix;
 mod uring;
 mod why;

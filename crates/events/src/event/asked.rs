@@ -37,6 +37,10 @@ pub enum Need {
     Removable,
     /// That it belongs to the caller.
     Owned,
+    /// That it is a socket to which the caller may write, and that somebody listens.
+    Socket,
+    /// The same of a socket that has no file.
+    AbstractSocket,
 }
 
 impl FailedCall {

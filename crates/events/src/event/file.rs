@@ -16,7 +16,7 @@ use zerocopy::IntoBytes;
 /// A call that names files.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
-    /// The kind of the event, `file` or `lookup`.
+    /// The kind of the event: `file`, `lookup` or `unix`.
     pub kind: Kind,
     pub record: FileRecord,
     /// The directories at which the paths start, if they are relative. The first one is the file itself if it was named by a
@@ -262,7 +262,7 @@ impl<'a> File<'a> {
         self.record.starts & start::FILE != 0
     }
 
-    fn text(&self, nth: usize) -> Value<'a> {
+    pub(super) fn text(&self, nth: usize) -> Value<'a> {
         match self.record.text_marks[nth] {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
             m if m & mark::CUT != 0 => Value::Cut(self.texts[nth]),
@@ -294,7 +294,7 @@ impl<'a> File<'a> {
     }
 
     /// The absolute path.
-    fn absolute(&self, nth: usize) -> Value<'a> {
+    pub(super) fn absolute(&self, nth: usize) -> Value<'a> {
         if self.by_descriptor() {
             return directory(self.dirs[0]);
         }

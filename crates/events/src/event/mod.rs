@@ -29,6 +29,7 @@ pub mod stack;
 mod start;
 pub mod stdio;
 pub mod tcp;
+pub mod unix;
 pub(crate) mod words;
 
 use crate::frame::FrameRef;
@@ -339,6 +340,7 @@ kinds! { ($) 'a:
     tcp::Tcp,
     file::File<'a>,
     lookup::Lookup<'a>,
+    unix::Unix<'a>,
     lost::Lost,
 }
 

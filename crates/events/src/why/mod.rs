@@ -74,6 +74,7 @@ causes! {
     NothingListens "nothing_listens",
     ListensElsewhere "listens_elsewhere",
     WrongFamily "wrong_family",
+    WrongType "wrong_type",
     BacklogFull "backlog_full",
     RefusedRemotely "refused_remotely",
     NoRoute "no_route",
@@ -240,6 +241,8 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         FailedCall::Open { flags, .. } => (*flags, false),
         FailedCall::Path { .. } => (0, false),
     };
+    let need = if let FailedCall::Path { need, .. } = call { Some(*need) } else { None };
+    let is_socket = matches!(need, Some(Need::Socket | Need::AbstractSocket));
     let changes = matches!(call, FailedCall::Path { need: Need::New | Need::Removable | Need::Owned, .. });
     let dirfd = call.dirfd();
     let relative = path.is_some_and(|path| !path.starts_with(b"/"));
@@ -273,6 +276,13 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         libc::EXDEV if changes => {
             Answer::proven(Cause::OtherFileSystem, "the two paths are on different file systems or mounts")
         }
+        libc::ECONNREFUSED if need == Some(Need::AbstractSocket) => {
+            Answer::proven(Cause::NothingListens, "nothing listens on this name in this network namespace")
+        }
+        libc::EPROTOTYPE if is_socket => {
+            Answer::proven(Cause::WrongType, "the socket that listens has another type (stream, dgram, seqpacket)")
+        }
+        libc::EAGAIN if is_socket => Answer::proven(Cause::BacklogFull, "the queue of the socket that listens is full"),
         libc::EROFS => Answer::proven(Cause::ReadOnly, "the file system or mount is read-only"),
         _ => return None,
     })

@@ -37,6 +37,9 @@ const O_DIRECTORY: u64 = 0o200_000;
 const O_NOFOLLOW: u64 = 0o400_000;
 const O_NOATIME: u64 = 0o1_000_000;
 
+/// The maximum number of bytes of the list of Unix sockets that are read.
+const SOCKETS_READ: u64 = 1 << 20;
+
 /// The device number of /dev/tty.
 const TTY: (u32, u32) = (5, 0);
 
@@ -367,7 +370,15 @@ impl<'a> Walk<'a> {
         }
         let start = self.start(&path, dirfd)?;
         let last = Last { follow: follow && !changes, create: creates };
-        let End { parent, node } = self.walk(start, &path, last)?;
+        let mut found = self.walk(start, &path, last);
+        if let Err(Stop::Refused(missing)) = &mut found
+            && need == Need::Socket
+            && missing.errno == libc::ENOENT
+            && let Some(other) = self.other_socket(&path)
+        {
+            missing.text.extend_from_slice(&[b"; a socket of this name is ", other.as_slice()].concat());
+        }
+        let End { parent, node } = found?;
         let mut out =
             parent.filter(|_| changes).map(|dir| self.change(&dir, node.as_ref(), creates)).unwrap_or_default();
         let Some(node) = node else { return Ok(out) };
@@ -386,7 +397,12 @@ impl<'a> Walk<'a> {
                     self.use_of(&node, want, &mut out);
                 }
             }
-            Need::Removable => {}
+            Need::Socket => {
+                self.use_of(&node, WRITE, &mut out);
+                let text = if node.kind().is_socket() { " exists, but nothing listens on it" } else { " is no socket" };
+                out.push(Refusal::at(&node.path, libc::ECONNREFUSED, Cause::NothingListens, text));
+            }
+            Need::Removable | Need::AbstractSocket => {}
             Need::Owned => {
                 out.extend(self.read_only(&node));
                 if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
@@ -401,6 +417,18 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(out)
+    }
+
+    /// The path of another Unix socket of the network namespace with the same last name (proc(5), `/proc/PID/net/unix`).
+    fn other_socket(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let name = path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())?;
+        let list = read_bounded(format!("{}/net/unix", self.subject.dir), SOCKETS_READ).ok()?;
+        let paths = list
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| line.iter().position(|byte| *byte == b'/').map(|at| &line[at..]));
+        let mut others =
+            paths.filter(|other| *other != path && other.rsplit(|byte| *byte == b'/').next() == Some(name));
+        others.next().map(<[u8]>::to_vec)
     }
 
     /// Whether the process owns none of the files, and has no `CAP_FOWNER` that makes up for it.

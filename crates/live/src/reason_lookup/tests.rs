@@ -147,6 +147,15 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
             Act::Path(path, Need::New) => libc::mkdir(path.as_ptr(), 0o700),
             Act::Path(path, Need::Removable) => libc::unlink(path.as_ptr()),
             Act::Path(path, Need::Owned) => libc::chmod(path.as_ptr(), 0o700),
+            Act::Path(path, Need::Socket | Need::AbstractSocket) => {
+                let mut address: libc::sockaddr_un = std::mem::zeroed();
+                address.sun_family = libc::AF_UNIX as u16;
+                for (to, from) in address.sun_path.iter_mut().zip(path.as_bytes()) {
+                    *to = from.cast_signed();
+                }
+                let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0);
+                libc::connect(socket, (&raw const address).cast(), size_of_val(&address) as u32)
+            }
             Act::Path(path, Need::Access(want)) => libc::access(path.as_ptr(), i32::from(*want)),
         }
     };

@@ -8,7 +8,7 @@ use crate::context::{self, Context};
 use crate::emit::copy_header;
 use crate::files::is_fresh;
 use crate::maps::{Pointer, per_cpu, pointer_to_element};
-use crate::read::{any, at_most, boot_ns, get, ld, load_at, monotonic_ns, put_unaligned, set, zero};
+use crate::read::{any, at_most, boot_ns, forgotten, get, ld, load_at, monotonic_ns, put_unaligned, set, zero};
 use crate::task::{Who, current};
 use aya_ebpf::macros::{map, tracepoint};
 use aya_ebpf::maps::{Array, HashMap};
@@ -36,13 +36,13 @@ const SYS_ACCEPT4: u64 = 18;
 
 const AF_UNSPEC: u16 = 0;
 
-/// Reports a call that ended.
+/// Reports a call that ended. `false` if it is one of a socket of another family.
 #[inline(always)]
-pub fn call_ended(call: &Call) {
+pub fn call_ended(call: &Call) -> bool {
     if context::is_at_function() {
         let _ = TCP_BEGUN.remove(tid(call.task));
     }
-    called(Slot::TcpCall, &TCP_CALL_SCRATCH, call);
+    called(Slot::TcpCall, &TCP_CALL_SCRATCH, call)
 }
 
 /// `syscalls:sys_exit_{connect,accept,accept4}`, for the calls that began before [`sys_exit`](crate::probes) was attached to the
@@ -79,25 +79,44 @@ pub extern "C" fn tcp_callers(ctx: *mut c_void) -> i32 {
     0
 }
 
+/// What a call passed.
+pub struct Passed {
+    /// One of [`what`].
+    pub which: u8,
+    pub fd: u64,
+    /// Where the address is, in user memory, and its length.
+    pub address: u64,
+    pub len: u64,
+}
+
+/// What a call passed, also through socketcall(2).
 #[inline(always)]
-fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
-    let (mut which, mut fd, mut address, mut len) = (call.op(), call.args[0], call.args[1], call.args[2]);
-    if which == what::SOCKETCALL {
-        let mut args = MaybeUninit::<[u32; 3]>::uninit();
-        if read_passed::<12>(args.as_mut_ptr().cast(), 12, call.args[1]) != 0 {
-            // The kernel could not read them either, and looked for no socket.
-            return;
-        }
-        // SAFETY: all bytes were read.
-        let args = unsafe { args.assume_init() };
-        which = match fd {
-            SYS_CONNECT => what::CONNECT,
-            SYS_ACCEPT => what::ACCEPT,
-            SYS_ACCEPT4 => what::ACCEPT4,
-            _ => return,
-        };
-        (fd, address, len) = (args[0].into(), args[1].into(), args[2].into());
+pub fn passed(call: &Call) -> Option<Passed> {
+    let [fd, address, len, _] = call.args;
+    // The verifier need not follow each call.
+    let which = forgotten(call.op().into(), fd) as u8;
+    if which != what::SOCKETCALL {
+        return Some(Passed { which, fd, address, len });
     }
+    let mut args = MaybeUninit::<[u32; 3]>::uninit();
+    if read_passed::<12>(args.as_mut_ptr().cast(), 12, address) != 0 {
+        // The kernel could not read them either, and looked for no socket.
+        return None;
+    }
+    let which = match fd {
+        SYS_CONNECT => what::CONNECT,
+        SYS_ACCEPT => what::ACCEPT,
+        SYS_ACCEPT4 => what::ACCEPT4,
+        _ => return None,
+    };
+    // SAFETY: all bytes were read.
+    let [fd, address, len] = unsafe { args.assume_init() }.map(u64::from);
+    Some(Passed { which, fd, address, len })
+}
+
+#[inline(always)]
+fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) -> bool {
+    let Some(Passed { which, mut fd, address, len }) = passed(call) else { return true };
     // The result of a call that seccomp trapped is a number above 0, or the descriptor that was passed.
     let is_call = if which == what::CONNECT {
         call.ret <= 0 && !call.trapped && !is_no_socket(call.ret as i32)
@@ -106,9 +125,9 @@ fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
         call.ret >= 0 && (!call.trapped || is_fresh(call.task, call.ret))
     };
     if !is_call {
-        return;
+        return true;
     }
-    let Some(socket) = sock::of_fd(call.task, fd as u32 as u64) else { return };
+    let Some(socket) = sock::of_fd(call.task, fd as u32 as u64) else { return false };
     let mut family = [u16::MAX; 4];
     if which == what::CONNECT && read_passed::<2>((&raw mut family).cast(), 2, address) != 0 {
         // The helper wrote zeros, which is a family.
@@ -127,6 +146,7 @@ fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) {
         submitter: None,
     };
     ended(slot, scratch, &Who::of(call.task), socket, &asked);
+    true
 }
 
 /// A call or a request of io_uring that asked for a connection or accepted one, and ended.

@@ -23,4 +23,4 @@ pub mod sock;
 mod state;
 pub mod uring;
 
-pub use call::call_ended as ended;
+pub use call::{call_ended as ended, passed};

@@ -32,16 +32,22 @@ pub fn of_fd(task: u64, fd: u64) -> Option<Sock> {
     of_file(file_at(task, fd))
 }
 
+/// The `struct sock` of an open file; 0 if the file is no socket.
+#[inline(always)]
+pub fn behind(file: u64) -> u64 {
+    let inode: u64 = any(any::<u64>(file, sum::FileDentry), field::DentryInode);
+    if any::<u16>(inode, field::InodeMode) & FORMAT != SOCKET {
+        return 0;
+    }
+    any(any::<u64>(file, field::FilePrivate), field::SocketSk)
+}
+
 /// The TCP socket of an open file.
 #[inline(always)]
 pub fn of_file(file: u64) -> Option<Sock> {
-    let inode: u64 = any(any::<u64>(file, sum::FileDentry), field::DentryInode);
-    if any::<u16>(inode, field::InodeMode) & FORMAT != SOCKET {
-        return None;
-    }
-    let sk = any(any::<u64>(file, field::FilePrivate), field::SocketSk);
+    let sk = behind(file);
     // A raw socket of the same protocol makes no connection.
-    if !is_inet(sk) || any::<u16>(sk, field::SkType) != SOCK_STREAM {
+    if sk == 0 || !is_inet(sk) || any::<u16>(sk, field::SkType) != SOCK_STREAM {
         return None;
     }
     match any::<u16>(sk, field::SkProtocol) {

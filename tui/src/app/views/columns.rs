@@ -91,6 +91,7 @@ columns! {
         Bpf "bpf" "BPF" 5 right,
         Tcp "tcp" "TCP" 5 right,
         File "file" "FILE" 5 right,
+        Unix "unix" "UNIX" 5 right,
         /// Of the processes that ended.
         Cpu "cpu" "CPU" 7 right,
         /// The largest resident set of a process that ended.

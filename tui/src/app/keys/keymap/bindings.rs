@@ -135,9 +135,9 @@ actions! {
     PaneUp "pane-up" Detail [key('K')] "" "select row; scroll" "select the previous row of the pane, or scroll up",
     Pause "pause" View [key(' ')] "pause" "pause (keeps tracing)" "pause or resume the list; tracing continues",
     Follow "follow" Move [key('F')] "follow" "go to the newest; follow" "go to the newest event, and follow",
-    Failures "failures" Filter [key('e')] "failed" "failures; fold repeats"
+    Failures "failures" Filter [key('e')] "failed" "failures; repeats"
         "show only failures that nothing answered; again: all failures; again: all events",
-    FoldAll "fold-all" Filter [key('a')] "unfold" "failures; fold repeats"
+    FoldAll "fold-all" Filter [key('a')] "unfold" "failures; repeats"
         "fold repeats, runs and searches, or show each event",
     TimeMode "time-mode" View [key('t')] "time" "time; columns; reset"
         "next time format: clock, since the start, since the row above",

@@ -1,0 +1,141 @@
+//! `unix`: a Unix socket was connected to, or the connect failed. The records are made in [`file`](super::file).
+
+use super::tcp::{self, sock};
+use crate::arch::read_passed;
+use crate::call::Call;
+use crate::context::Context;
+use crate::emit::Event;
+use crate::files::file_at;
+use crate::read::{any, forgotten, get, konst, offset, rd, rd_field, set};
+use crate::task::Who;
+use tracetui_shared::calls::tcp::CONNECT;
+use tracetui_shared::counters::Reason;
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::offsets::{field, sum};
+use tracetui_shared::record::file::unix::form;
+
+const AF_UNSPEC: u16 = 0;
+const AF_UNIX: u16 = 1;
+/// The offset of `sun_path` in bytes (include/uapi/linux/un.h).
+const PATH: u64 = 2;
+/// `IORING_OP_CONNECT` (include/uapi/linux/io_uring.h).
+const URING_CONNECT: u8 = 16;
+
+/// A connect(2) of a Unix socket.
+#[repr(C)]
+pub struct Connect {
+    /// Address of the `struct sock`.
+    sk: u64,
+    pub fd: i32,
+    /// Address of the path, in user memory.
+    pub path: u64,
+    /// The length of the path that was passed.
+    pub len: u64,
+    /// One of [`form`].
+    pub form: u8,
+}
+
+/// The process that listens.
+pub struct Peer {
+    pub tgid: u32,
+    /// `cred->euid`.
+    pub uid: u32,
+    /// `task_struct.comm`; zeros if the process ended.
+    pub comm: [u64; 2],
+}
+
+#[inline(always)]
+fn is_requested() -> bool {
+    konst!(Kinds) & u64::from(Kind::Unix.bit()) != 0
+}
+
+/// Counts a request of io_uring that connects a Unix socket as missed.
+#[inline(always)]
+pub fn missed(req: u64, opcode: u8, who: impl FnOnce() -> Who, ret: i32) -> bool {
+    if !is_requested() || opcode != URING_CONNECT || !is_unix(sock::behind(rd_field(req, field::KiocbFile))) {
+        return false;
+    }
+    if let Some(event) = Event::begin(Slot::UnixUring, Context::NONE, &who(), ret < 0) {
+        event.give_back(Reason::Missed);
+    }
+    true
+}
+
+#[inline(always)]
+fn is_unix(sk: u64) -> bool {
+    sk != 0 && any::<u16>(sk, field::SkFamily) == AF_UNIX
+}
+
+/// Whether a call is a connect(2) of a Unix socket.
+#[inline(always)]
+pub fn is_connect(call: &Call) -> bool {
+    if !is_requested() || !call.is_of(Kind::Tcp) || call.ret > 0 || call.trapped {
+        return false;
+    }
+    let Some(passed) = tcp::passed(call) else { return false };
+    let mut family = [u16::MAX; 4];
+    // The verifier need not follow each result.
+    let ret = forgotten(call.ret as u64, call.args[0]);
+    if ret == 0 && read_passed::<2>((&raw mut family).cast(), 2, passed.address) == 0 && family[0] == AF_UNSPEC {
+        // It dissolved a connection.
+        return false;
+    }
+    let found = passed.which == CONNECT && is_unix(sock::behind(file_at(call.task, passed.fd as u32 as u64)));
+    // The verifier need not follow each way to this.
+    forgotten(u64::from(found), call.ret as u64) != 0
+}
+
+impl Connect {
+    /// Notes what a call passed.
+    #[inline(always)]
+    pub fn note(&mut self, call: &Call) {
+        let Some(passed) = tcp::passed(call) else { return };
+        let len = passed.len as i32;
+        let mut head = 0u64;
+        let form = if len <= PATH as i32 {
+            form::TOO_SHORT
+        } else if read_passed::<{ PATH + 1 }>((&raw mut head).cast(), PATH + 1, passed.address) != 0 {
+            form::UNREADABLE
+        } else if head as u16 == AF_UNIX {
+            if (head >> 16) as u8 == 0 { form::ABSTRACT } else { form::PATH }
+        } else {
+            form::OTHER_FAMILY
+        };
+        let form = forgotten(form.into(), call.ret as u64) as u8;
+        set(&mut self.sk, sock::behind(file_at(call.task, passed.fd as u32 as u64)));
+        set(&mut self.fd, passed.fd as i32);
+        set(&mut self.path, passed.address.wrapping_add(PATH));
+        set(&mut self.len, if matches!(form, form::PATH | form::ABSTRACT) { len as u64 - PATH } else { 0 });
+        set(&mut self.form, form);
+    }
+
+    /// Where the path is that the call looked up: 0 without.
+    #[inline(always)]
+    pub fn looked_up(&self) -> u64 {
+        if get(&self.form) == form::PATH { get(&self.path) } else { 0 }
+    }
+
+    /// The type of the socket (include/linux/net.h).
+    #[inline(always)]
+    pub fn socket_type(&self) -> u16 {
+        any(get(&self.sk), field::SkType)
+    }
+
+    /// The process that called listen(2)
+    /// ([`copy_peercred`](https://elixir.bootlin.com/linux/v6.12/source/net/unix/af_unix.c)). Datagram sockets have none.
+    #[inline(always)]
+    pub fn peer(&self) -> Option<Peer> {
+        let pid: u64 = rd_field(get(&self.sk), field::SkPeerPid);
+        let cred: u64 = rd_field(get(&self.sk), field::SkPeerCred);
+        if pid == 0 || cred == 0 {
+            return None;
+        }
+        let tgid = rd(pid.wrapping_add(offset(sum::PidNr)));
+        // `pid.tasks[PIDTYPE_TGID]` is the first of the `task_struct.pid_links[PIDTYPE_TGID]` (include/linux/pid.h).
+        let link: u64 = rd(pid.wrapping_add(offset(field::PidTasks) + 8));
+        let task = link.wrapping_sub(offset(field::TaskPidLinks) + 16);
+        // Without a link that is no address, of which zeros are read.
+        let comm = rd(task.wrapping_add(offset(field::TaskComm)));
+        Some(Peer { tgid, uid: rd_field(cred, field::CredEuid), comm })
+    }
+}
