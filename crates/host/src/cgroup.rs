@@ -30,6 +30,9 @@ use tracetui_shared::id::CgroupId;
 /// The maximum number of remembered ids of removed cgroups. The oldest id is evicted, and would be looked up again.
 const VANISHED: usize = 8192;
 
+/// The most names of opened paths in a reading of the tree, half a second of system calls: all cgroups at a depth of eight.
+const NAMES: usize = 1 << 19;
+
 /// The most levels of the hierarchy in one step up. Their path (`../../…`) fits PATH_MAX.
 const LEVELS: usize = 1024;
 
@@ -150,14 +153,19 @@ impl CgroupResolver {
         self.tree_of(|parent| children(&self.dir, parent))
     }
 
-    /// The tree with these children. Reads no more than fit.
+    /// The tree with these children. Reads no more than fit, and stops where the paths of the directories that were opened have too many
+    /// names together: each name of a path is a system call.
     fn tree_of<I: Iterator<Item = (CgroupId, Vec<u8>)>>(&self, children: impl Fn(&[u8]) -> I) -> (Vec<Cgroup>, bool) {
         let root = self.dir.metadata().map(|meta| CgroupId(meta.ino()));
         let mut found: Vec<_> =
             root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b""), container: None }).collect();
         let mut waiting = VecDeque::from([Vec::new()]);
-        let mut bytes = 0;
+        let (mut bytes, mut names) = (0, 0);
         while let Some(parent) = waiting.pop_front() {
+            names += parent.split(|byte| *byte == b'/').count();
+            if names > NAMES {
+                return (found, false);
+            }
             for (id, path) in children(&parent) {
                 let cgroup = Cgroup { id, path: self.mount.path_of(&path), container: None };
                 bytes += cgroup.bytes();
@@ -401,6 +409,10 @@ mod tests {
         let (found, whole) = most(&resolver, 1);
         assert_eq!((found.len(), whole), (limits::CGROUPS, false));
         resolver.set_budget(Budget::new(64 << 20));
+        // Each has one child.
+        let chain = |parent: &[u8]| std::iter::once((CgroupId(2), [parent, b"/a"].concat()));
+        let (found, whole) = resolver.tree_of(chain);
+        assert!(!whole && (500..2000).contains(&found.len()), "{}", found.len());
         let (found, whole) = most(&resolver, 3900);
         assert!(!whole && found.iter().map(Cgroup::bytes).sum::<usize>() <= 2 << 20, "{}", found.len());
     }

@@ -160,6 +160,9 @@ impl<'a> File<'a> {
     /// What the call does, whatever its form.
     pub fn op(&self) -> &'static str {
         let FileRecord { op, flags, .. } = self.record;
+        if self.kind == Kind::Unix {
+            return "connect";
+        }
         if self.kind == Kind::Lookup {
             return match op {
                 lookup::STAT | lookup::FSTATAT | lookup::STATX if flags & AT_SYMLINK_NOFOLLOW == 0 => "stat",

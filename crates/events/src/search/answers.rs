@@ -611,6 +611,8 @@ fn script<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
 fn is_optional(path: &[u8]) -> bool {
     let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
     let below = [&b"/proc/"[..], b"/dev/", b"/etc/ld.so."].iter().any(|start| path.starts_with(start));
+    // Services of the C library, without which it does the work itself.
+    let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/");
     let last = [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt"].iter().any(|end| path.ends_with(end));
     within || below || last || is_hidden(path)
 }
