@@ -45,6 +45,7 @@ fn asked(to: &str, errno: i32) -> FailedConnect {
         tid: Tid(rustix::thread::gettid().as_raw_nonzero().get() as u32),
         net_ns: NsInum(namespace("/proc/thread-self", "net").expect("a namespace")),
         time: clock::now_boot(),
+        call: SocketCall::Connect,
         to: address(to),
         errno,
         proven: None,
