@@ -63,8 +63,8 @@ fn held(to: SocketAddr, elsewhere: bool, mut sockets: Vec<Listener>, inet: &mut 
     let key = |socket: &&Listener| (socket.address.to_canonical() != to.ip(), socket.state != state::LISTEN);
     let Some(first) = sockets.iter().min_by_key(key) else {
         if waiting > 0 {
-            let waiting = counted(waiting as u64, ["connection", "connections"]);
-            let text = format!("only {waiting} in TIME-WAIT hold {to}{within}: not all sockets had SO_REUSEADDR");
+            let waiting = counted(waiting as u64, ["connection in TIME-WAIT holds", "connections in TIME-WAIT hold"]);
+            let text = format!("only {waiting} {to}{within}: not all sockets had SO_REUSEADDR");
             return Ok(Reason::new(Cause::InUse, text));
         }
         return Err(
