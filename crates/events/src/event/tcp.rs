@@ -810,6 +810,55 @@ mod tests {
     }
 
     #[test]
+    fn an_address_to_bind_is_shown_as_it_was_passed() {
+        let line = |record: TcpRecord| {
+            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            String::from_utf8(line).expect("text").split_once("cc ").expect("a name").1.trim().to_owned()
+        };
+        let listen = TcpRecord {
+            op: op::LISTEN,
+            via: via::LISTEN,
+            flags: flag::HAS_RET | flag::SERVER,
+            backlog: 128,
+            lport: 5433,
+            rport: 0,
+            ..sample::tcp(op::CONNECT)
+        };
+        assert_eq!(line(listen), "ok      listen 10.0.0.5:5433  backlog 128");
+        let older = TcpRecord { via: via::SNAPSHOT, flags: flag::OLDER | flag::SERVER, ..listen };
+        assert_eq!(line(older), "ok      listen 10.0.0.5:5433  older than the trace");
+        assert_eq!((field(older, "backlog"), field(older, "role")), (unknown("not_collected"), known("server")));
+        for name in ["raddr", "rport", "v4_mapped", "since_ns", "dur_ns", "retransmits", "outcome", "end"] {
+            assert_eq!(field(listen, name), known(Json::Null), "{name}");
+        }
+        let err = libc::EADDRINUSE;
+        let form = form::INET;
+        let bind = TcpRecord {
+            op: op::BIND,
+            via: via::BIND,
+            flags: flag::HAS_RET,
+            err: err as u16,
+            ret: -err,
+            form,
+            ..listen
+        };
+        assert!(Tcp { record: bind }.failed() && !Tcp { record: listen }.failed());
+        assert_eq!(line(bind), "EADDRINUSE bind 10.0.0.5:5433");
+        assert_eq!(line(TcpRecord { protocol: 17, ..bind }), "EADDRINUSE bind 10.0.0.5:5433 udp");
+        assert_eq!((field(bind, "role"), field(bind, "backlog")), (known(Json::Null), known(Json::Null)));
+        assert_eq!(line(TcpRecord { form: form::TOO_SHORT, ..bind }), "EADDRINUSE bind ?");
+        for (form, laddr, lport) in [
+            (form::INET6, known("a00:5::"), known(5433)),
+            (form::OTHER_FAMILY, unknown("other_family"), unknown("other_family")),
+            (form::TOO_SHORT, unknown("too_short"), unknown("too_short")),
+            (form::UNREADABLE, unknown("fault"), unknown("fault")),
+        ] {
+            let record = TcpRecord { form, ..bind };
+            assert_eq!((field(record, "laddr"), field(record, "lport")), (laddr, lport), "{form}");
+        }
+    }
+
+    #[test]
     fn the_descriptor_is_that_of_the_process() {
         let connect = sample::tcp(op::CONNECT);
         assert_eq!(field(connect, "fd"), known(5));
