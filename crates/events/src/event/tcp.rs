@@ -56,7 +56,7 @@ impl Payload<'_> for Tcp {
     }
 
     const LOOK: Look = Look::Note;
-    const COMPARED: Compared = Compared::Results("connected");
+    const COMPARED: Compared = Compared::Results("succeeded");
     const NOUN: &'static str = "tcp event";
     const CONNECTS: bool = true;
     const HAS_NEWS: bool = true;
