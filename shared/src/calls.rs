@@ -165,7 +165,7 @@ macro_rules! calls {
             name: $name,
             tracepoint: concat!("sys_exit_", $name),
             places: places!($($places)?),
-            fails_only: matches!(Kind::$kind, Kind::Lookup),
+            fails_only: matches!((Kind::$kind, $op), (Kind::Lookup, _) | (Kind::Tcp, tcp::BIND)),
             numbers: $numbers,
             compat: $compat,
             functions: [
@@ -201,6 +201,8 @@ calls! {
     Tcp tcp::ACCEPT: "accept" false [43, NONE, 43, 202, 285];
     Tcp tcp::ACCEPT4: "accept4" false [288, 364, 288, 242, 366];
     Tcp tcp::SOCKETCALL: "socketcall" true [NONE, 102, NONE, NONE, NONE], Places::path(4);
+    Tcp tcp::BIND: "bind" false [49, 361, 49, 200, 282];
+    Tcp tcp::LISTEN: "listen" false [50, 363, 50, 201, 284];
     File file::RENAME: "rename" false [82, 38, 82, NONE, 38], Places::path(0).to(1);
     File file::RENAMEAT: "renameat" false [264, 302, 264, 38, 329], Places::at(0, 1).to_at(2, 3);
     File file::RENAMEAT2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3).flags(4);
@@ -292,9 +294,9 @@ pub mod bpf {
     pub const PRCTL: u8 = 4;
 }
 
-/// The calls that make or accept TCP connections. The numbers are those of [`via`](crate::record::tcp::via).
+/// The calls that make, accept or prepare TCP connections. The numbers are those of [`via`](crate::record::tcp::via).
 pub mod tcp {
-    pub use crate::record::tcp::via::{ACCEPT, ACCEPT4, CONNECT};
+    pub use crate::record::tcp::via::{ACCEPT, ACCEPT4, BIND, CONNECT, LISTEN};
 
     /// socketcall(2), which includes all of them.
     pub const SOCKETCALL: u8 = u8::MAX;

@@ -1,4 +1,4 @@
-//! The listening TCP sockets of a network namespace (sock_diag), and its routes and neighbours (rtnetlink). A thread of
+//! The sockets of a network namespace (sock_diag), and its routes and neighbours (rtnetlink). A thread of
 //! [`Sockets`] opens the sockets in the namespace.
 
 use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, messages, u16_at, u32_at};
@@ -11,7 +11,7 @@ use tracetui_shared::header::until_nul;
 /// A request of sock_diag
 /// ([include/uapi/linux/inet_diag.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/inet_diag.h)).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-/// Bytes of `struct inet_diag_req_v2`: family, protocol, extensions, states at 4, the socket.
+/// Bytes of `struct inet_diag_req_v2`: family, protocol, extensions, states at 4, the socket, which begins with its port.
 const REQUEST: usize = 56;
 /// `TCPF_LISTEN`.
 const LISTENING: u32 = 1 << 10;
@@ -45,7 +45,7 @@ const IFF_UP: u32 = 1;
 /// The maximum number of listening sockets that are kept.
 const LISTENERS: usize = 65_536;
 
-/// A listening TCP socket.
+/// A listening TCP socket, or another socket with a local port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Listener {
     pub address: IpAddr,
@@ -58,7 +58,10 @@ pub struct Listener {
     pub waiting: u32,
     /// The limit of them (`sk_max_ack_backlog`). The queue is full above it.
     pub limit: u32,
+    /// 0 in TIME-WAIT.
     pub inode: u32,
+    /// One of [`tracetui_shared::record::tcp::state`], or another state of `include/net/tcp_states.h`.
+    pub state: u8,
 }
 
 impl Listener {
@@ -73,6 +76,7 @@ impl Listener {
             waiting: u32_at(message, 56),
             limit: u32_at(message, 60),
             inode: u32_at(message, 68),
+            state: *message.get(1)?,
         })
     }
 }
@@ -117,12 +121,23 @@ impl Inet<'_> {
     /// The listening TCP sockets of both families.
     /// `ENOENT`: the kernel has no `tcp_diag`.
     pub fn listeners(&self) -> io::Result<Vec<Listener>> {
+        self.list(libc::IPPROTO_TCP, LISTENING, 0)
+    }
+
+    /// The sockets of a protocol with a local port, in all states. Those of TCP that are only bound are listed from 6.8 on.
+    pub fn on_port(&self, protocol: i32, port: u16) -> io::Result<Vec<Listener>> {
+        self.list(protocol, u32::MAX, port)
+    }
+
+    /// The sockets of both families in some states, with a local port if that is not 0.
+    fn list(&self, protocol: i32, states: u32, port: u16) -> io::Result<Vec<Listener>> {
         let mut diag = self.sockets.netlink(self.namespace, Some(SOCK_DIAG))?;
         let mut found = Vec::new();
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
             let mut request = [0; REQUEST];
-            request[..2].copy_from_slice(&[family, libc::IPPROTO_TCP as u8]);
-            request[4..8].copy_from_slice(&LISTENING.to_ne_bytes());
+            request[..2].copy_from_slice(&[family, protocol as u8]);
+            request[4..8].copy_from_slice(&states.to_ne_bytes());
+            request[8..10].copy_from_slice(&port.to_be_bytes());
             diag.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
                 found.extend(Listener::read(message).filter(|_| found.len() < LISTENERS));
             })?;

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tracetui_host::confine::{Role, Spawner};
 
@@ -54,8 +54,9 @@ const GROUPS: u32 = 1 | 1 << 3;
 #[derive(Clone, Debug)]
 pub enum Sockets {
     Thread(Spawner),
-    /// The thread belongs to the process at the other end, which passes the sockets.
-    Process(Arc<Mutex<OwnedFd>>),
+    /// The thread belongs to the process at the other end, which passes the sockets. After its end, those of this process's network
+    /// namespace remain ([`Sockets::keep_own`]).
+    Process(Arc<Mutex<OwnedFd>>, Arc<OnceLock<[OwnedFd; 2]>>),
 }
 
 impl Sockets {
@@ -68,7 +69,15 @@ impl Sockets {
     pub fn of(other: OwnedFd) -> io::Result<Sockets> {
         // It may be stopped.
         sockopt::set_socket_timeout(&other, sockopt::Timeout::Recv, Some(ANSWER))?;
-        Ok(Sockets::Process(Arc::new(Mutex::new(other))))
+        Ok(Sockets::Process(Arc::new(Mutex::new(other)), Arc::default()))
+    }
+
+    /// Keeps sockets for lookups after the end of the other process.
+    pub fn keep_own(&self) -> io::Result<()> {
+        let Sockets::Process(_, own) = self else { return Ok(()) };
+        let open = |protocol| self.netlink(None, protocol).map(|opened| opened.socket);
+        let _ = own.set([open(NETLINK_ROUTE)?, open(Some(SOCK_DIAG))?]);
+        Ok(())
     }
 
     /// Opens sockets for the process at the other end of a pair, until that process ends.
@@ -94,7 +103,9 @@ impl Sockets {
 
     /// A socket in a network namespace. Without one, in the process's namespace.
     pub(super) fn netlink(&self, namespace: Option<&File>, protocol: Option<Protocol>) -> io::Result<Netlink> {
-        let Sockets::Process(other) = self else { return self.open(namespace, move || Netlink::open(protocol)) };
+        let Sockets::Process(other, own) = self else {
+            return self.open(namespace, move || Netlink::open(protocol));
+        };
         let other = other.lock().unwrap_or_else(PoisonError::into_inner);
         let mut error = [0; 4];
         let asked = pass(&other, &[u8::from(protocol.is_some())], namespace.map(File::as_fd));
@@ -104,7 +115,9 @@ impl Sockets {
             Err(why) => {
                 // The answer may still come. The next question must not take it for its own.
                 let _ = shutdown(&*other, Shutdown::Both);
-                Err(why)
+                let [route, diag] = own.get().filter(|_| namespace.is_none()).ok_or(why)?;
+                let kept = if protocol.is_some() { diag } else { route };
+                kept.try_clone().map(Netlink::of)
             }
         }
     }

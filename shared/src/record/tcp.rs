@@ -1,4 +1,4 @@
-//! `tcp`: a TCP connection was made, accepted or closed.
+//! `tcp`: a TCP connection was made, accepted or closed, a socket listens, or an address could not be bound.
 
 use crate::id::{NsInum, Tgid};
 use crate::time::BootNanos;
@@ -15,9 +15,13 @@ pub mod op {
     pub const ACCEPT: u8 = 1;
     /// A connection ended.
     pub const CLOSE: u8 = 2;
+    /// A socket listens, or could not.
+    pub const LISTEN: u8 = 3;
+    /// An address could not be bound to a socket of TCP or UDP.
+    pub const BIND: u8 = 4;
 }
 
-/// How the process made the connection ([`TcpRecord::via`]).
+/// How the process made the connection, or which call it was ([`TcpRecord::via`]).
 pub mod via {
     /// connect(2).
     pub const CONNECT: u8 = 0;
@@ -31,17 +35,21 @@ pub mod via {
     pub const FASTOPEN: u8 = 4;
     /// The kernel itself: a file system, a kernel thread.
     pub const KERNEL: u8 = 5;
-    /// The connection is older than the trace. A list of open files shows it.
+    /// The connection or listening socket is older than the trace. A list of open files shows it.
     pub const SNAPSHOT: u8 = 6;
     /// Any other way, or unknown.
     pub const OTHER: u8 = 7;
+    /// bind(2).
+    pub const BIND: u8 = 8;
+    /// listen(2).
+    pub const LISTEN: u8 = 9;
 }
 
-/// The outcome of a request for a connection ([`TcpRecord::outcome`]).
+/// The outcome of a request for a connection, of listen(2) and of bind(2) ([`TcpRecord::outcome`]).
 pub mod outcome {
     /// Unknown.
     pub const UNKNOWN: u8 = 0;
-    /// `err` says it: 0 is a connection.
+    /// `err` says it: 0 is a connection or a success.
     pub const DECIDED: u8 = 1;
     /// The process closed the socket before there was an answer.
     pub const ABANDONED: u8 = 2;
@@ -67,7 +75,7 @@ pub mod flag {
     pub const OLDER: u16 = 32;
 }
 
-/// The form of a remote address, or why there is none ([`TcpRecord::form`]).
+/// The form of an address, or why there is none ([`TcpRecord::form`]).
 pub mod form {
     /// The address of the socket, in its family.
     pub const SOCKET: u8 = 0;
@@ -119,7 +127,8 @@ pub struct TcpRecord {
     pub bytes_out: u64,
     /// The `start_boottime` of the process that closed the connection; 0 if none did.
     pub closer_start: BootNanos,
-    /// The local address: 4 bytes of `skc_rcv_saddr`, or 16 of `skc_v6_rcv_saddr` (include/net/sock.h).
+    /// The local address: 4 bytes of `skc_rcv_saddr`, or 16 of `skc_v6_rcv_saddr` (include/net/sock.h). Of a `bind`, the one that was
+    /// passed ([`form`](Self::form)).
     pub laddr: [u8; 16],
     /// The remote address: `skc_daddr` or `skc_v6_daddr`. The one that was passed if the request failed before it was sent
     /// ([`form`](Self::form)).
@@ -152,16 +161,20 @@ pub struct TcpRecord {
     pub via: u8,
     /// One of [`super::open::abi`].
     pub abi: u8,
-    /// One of [`outcome`], of a request.
+    /// One of [`outcome`], of a request, a `listen` and a `bind`.
     pub outcome: u8,
     /// The [`state`] before `CLOSE`, of a `close`; 0 if not known.
     pub state: u8,
     /// The family of the socket: `AF_INET` (2) or `AF_INET6` (10).
     pub family: u8,
-    /// One of [`form`]: of `raddr` and `rport`.
+    /// One of [`form`]: of `raddr` and `rport`, or, of a `bind`, of `laddr` and `lport`.
     pub form: u8,
+    /// `IPPROTO_UDP` (17), of a `bind`; otherwise TCP.
+    pub protocol: u8,
+    /// The backlog that was passed to listen(2); `sock.sk_max_ack_backlog` if the socket listened before the trace.
+    pub backlog: i32,
     /// Not used; 0.
-    pub reserved: u8,
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<TcpRecord>() == 112);
+const _: () = assert!(size_of::<TcpRecord>() == 120);

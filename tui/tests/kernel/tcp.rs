@@ -34,23 +34,56 @@ fn traced<T>(args: &[&str], act: impl FnOnce(&Traced) -> T) -> Option<(Run, T)> 
 
 const KIND: [&str; 2] = ["--kind", "tcp,lost"];
 
-/// Runs the cases and compares their events. Reports those that this machine cannot run.
+/// Runs the cases and compares their events of connections. Reports those that this machine cannot run.
 fn check(cases: &[Case]) {
+    check_those(cases, |event| !is_bound(event));
+}
+
+/// Whether an event is about an address, and not about a connection.
+fn is_bound(event: &Value) -> bool {
+    event["op"] == "listen" || event["op"] == "bind"
+}
+
+/// Runs the cases and compares those of their events that are wanted.
+fn check_those(cases: &[Case], wanted: fn(&Value) -> bool) {
     let _alone = alone();
     let act = |_: &Traced| act(cases.iter().map(|(name, run)| (*name, run)));
     let Some((run, acted)) = traced(&KIND, act) else { return };
     run.check();
-    judge(acted, &run, |name, pid, expected| told::compare(expected, &of_case(&run, name, pid)));
+    judge(acted, &run, |name, pid, expected| told::compare(expected, &of_case(&run, name, pid, wanted)));
 }
 
+/// The events of connections.
 fn events(run: &Run) -> impl Iterator<Item = Value> {
-    run.lines().filter(|line| line["kind"] == "tcp")
+    run.lines().filter(|line| line["kind"] == "tcp" && !is_bound(line))
 }
 
-fn of_case(run: &Run, name: &str, pid: i32) -> Vec<Value> {
+fn of_case(run: &Run, name: &str, pid: i32, wanted: fn(&Value) -> bool) -> Vec<Value> {
     let address = net::address_of(pid).to_string();
     let is = |event: &Value| event["comm"] == name || ["laddr", "raddr"].iter().any(|key| event[key] == *address);
-    events(run).filter(is).collect()
+    run.lines().filter(|line| line["kind"] == "tcp" && is(line) && wanted(line)).collect()
+}
+
+#[test]
+fn listening_sockets_and_failed_binds_are_told() {
+    check_those(cases::BOUND, is_bound);
+}
+
+#[test]
+fn what_listens_already_is_told_once() {
+    let _alone = alone();
+    let (listener, at) = listen(v4());
+    let copy = done("dup", sys::call(libc::SYS_dup, [listener as u64, 0, 0, 0, 0]));
+    let Some((run, ())) = traced(&KIND, |_| ()) else { return };
+    run.check();
+    let told: Vec<Value> = run.lines().filter(|line| is_bound(line) && line["lport"] == at.port()).collect();
+    let [older] = &told[..] else { panic!("{told:?}") };
+    let shown = ["op", "via", "role", "laddr", "ret", "backlog", "backlog_why"].map(|key| older[key].clone());
+    let address = at.ip().to_string();
+    let expected = ["listen", "snapshot", "server", &address].map(Value::from);
+    assert_eq!(shown[..4], expected);
+    assert_eq!(shown[4..], [Value::Null, Value::Null, "not_collected".into()]);
+    [listener, copy].into_iter().for_each(sys::close);
 }
 
 #[test]

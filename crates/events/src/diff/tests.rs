@@ -387,19 +387,19 @@ fn connections_are_compared_by_their_outcome() {
     let to = |peer: &str, err: u16| run(&|made| made.connect(100, peer, err));
     let tcp = |a: Made, b: Made, line: &str| check(a, b, &[&format!("tcp      {line}")]);
     check(none(), to("10.0.0.7:443", REFUSED), &[]);
-    tcp(to("[::1]:443", 0), to("[::1]:443", REFUSED), "[::1]:443 by curl x: connected in A, ECONNREFUSED in B");
+    tcp(to("[::1]:443", 0), to("[::1]:443", REFUSED), "[::1]:443 by curl x: succeeded in A, ECONNREFUSED in B");
     let line = "10.0.0.8:80 by curl x: ECONNREFUSED in A, ETIMEDOUT in B";
     tcp(to("10.0.0.8:80", REFUSED), to("10.0.0.8:80", 110), line);
-    tcp(none(), to("10.0.0.9:25", 0), "10.0.0.9:25 by curl x: not tried in A, connected in B");
+    tcp(none(), to("10.0.0.9:25", 0), "10.0.0.9:25 by curl x: not tried in A, succeeded in B");
     let accepts = run(&|made| made.accept(100, "10.0.0.5:8080"));
-    tcp(accepts, none(), "port 8080 by curl x: connected in A, not tried in B");
+    tcp(accepts, none(), "port 8080 by curl x: succeeded in A, not tried in B");
     // Of a process that only one run has.
     let helper = run(&|made| {
         let child = made.start(100, &["python3", "h.py"]);
         made.connect(child, "10.0.0.9:25", 0);
     });
     let exec = "exec     python3 h.py: executed only in B";
-    check(none(), helper, &[exec, "tcp      10.0.0.9:25 by curl x: not tried in A, connected in B"]);
+    check(none(), helper, &[exec, "tcp      10.0.0.9:25 by curl x: not tried in A, succeeded in B"]);
     // The kernel assigned these ports.
     check(to("127.0.0.1:40001", 0), to("127.0.0.1:40002", 0), &[]);
     let ended = |op, outcome| {
@@ -440,7 +440,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
         made
     };
     for (kinds, line) in [
-        (&[Kind::Tcp][..], "tcp      10.0.0.9:25 by sh x: not tried in A, connected in B"),
+        (&[Kind::Tcp][..], "tcp      10.0.0.9:25 by sh x: not tried in A, succeeded in B"),
         (&[Kind::Open], "opened   /etc/y by sh x: opened only in B"),
         (&[Kind::Exit], "exec     python3 h.py: ended only in B"),
     ] {

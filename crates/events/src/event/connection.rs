@@ -1,5 +1,6 @@
 //! The connections that `tcp` events are about: what they lead to, and which events belong together.
 
+use super::Payload as _;
 use super::tcp::Tcp;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -41,7 +42,7 @@ impl Tcp {
         let peer = self.raddr().map(|address| SocketAddr::new(address, self.record.rport));
         // Writing to a Vec cannot fail.
         match (self.is_server(), peer) {
-            _ if self.record.flags & flag::OLDER != 0 => false,
+            _ if self.connection().is_some() && self.record.flags & flag::OLDER != 0 => false,
             (true, _) => write!(out, "{PORT}{}", self.record.lport).is_ok(),
             (false, Some(peer)) => write!(out, "{peer}").is_ok(),
             (false, None) => false,
@@ -77,7 +78,6 @@ impl Tcp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Payload;
     use crate::synthetic::payload::tcp;
     use tracetui_shared::record::tcp::TcpRecord;
     use tracetui_shared::record::tcp::op;

@@ -142,6 +142,11 @@ pub trait Payload<'a>: Sized {
         false
     }
 
+    /// Whether a program can do little without it but report the failure and end.
+    fn ends_program(&self) -> bool {
+        false
+    }
+
     /// Whether its failure may only answer a question: whether something is there.
     fn is_question(&self) -> bool {
         false
@@ -173,6 +178,11 @@ pub trait Payload<'a>: Sized {
 
     /// The connection that it is about.
     fn connection(&self) -> Option<&Connection> {
+        None
+    }
+
+    /// Its socket, if it is about one: of a connection, or one that listens or could not be bound.
+    fn socket(&self) -> Option<&Connection> {
         None
     }
 
@@ -389,6 +399,7 @@ answered_by_the_payload! {
     pub(crate) fn goes_on(&self) -> bool;
     pub(crate) fn is_needless(&self) -> bool;
     pub(crate) fn is_question(&self) -> bool;
+    pub(crate) fn ends_program(&self) -> bool;
     pub fn error(&self) -> i32;
     pub(crate) fn decisive(&self) -> Option<[&[u8]; 3]>;
     pub fn sought(&self) -> Option<&'a [u8]>;
@@ -400,6 +411,7 @@ answered_by_the_payload! {
     fn found(&self) -> Option<&Components<'a>>;
     pub fn cwd(&self) -> Option<&Components<'a>>;
     pub fn connection(&self) -> Option<&Connection>;
+    pub fn socket(&self) -> Option<&Connection>;
     pub(crate) fn used(&self, subject: &mut Vec<u8>) -> Option<i32>;
     pub fn is_close(&self) -> bool;
     pub fn news(&self, out: &mut Vec<u8>) -> bool;

@@ -1,4 +1,4 @@
-//! `tcp`: a TCP connection was requested, accepted or closed.
+//! `tcp`: a TCP connection was requested, accepted or closed, a socket listens, or an address could not be bound.
 
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
 use super::parts::{Parts, Role};
@@ -8,6 +8,7 @@ use crate::text::paint::Look;
 use crate::text::{short, time};
 use libc::{
     AF_INET, AF_INET6, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, EPIPE, ETIMEDOUT,
+    IPPROTO_UDP,
 };
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -25,10 +26,13 @@ pub struct Tcp {
 }
 
 // A record that grows may have a text: redact it, then change its size here.
-const _: () = assert!(size_of::<TcpRecord>() == 112);
+const _: () = assert!(size_of::<TcpRecord>() == 120);
 
 /// The words of the field `role`.
 const ROLES: [&str; 2] = ["client", "server"];
+
+/// The words of the field `protocol`.
+const PROTOCOLS: [&str; 2] = ["tcp", "udp"];
 
 /// The words of the field `outcome`.
 const OUTCOMES: [&str; 9] =
@@ -40,7 +44,7 @@ const ENDS: [&str; 5] = ["closed", "reset", "reset_by_peer", "timed_out", "abort
 impl Payload<'_> for Tcp {
     fn decode(payload: &[u8]) -> Option<Tcp> {
         let (record, _) = Sections::fixed::<TcpRecord>(payload)?;
-        (record.op <= op::CLOSE).then_some(Tcp { record })
+        (record.op <= op::BIND).then_some(Tcp { record })
     }
 
     fn unwritten() -> Vec<Vec<u8>> {
@@ -52,14 +56,17 @@ impl Payload<'_> for Tcp {
     }
 
     const LOOK: Look = Look::Note;
-    const COMPARED: Compared = Compared::Results("connected");
+    const COMPARED: Compared = Compared::Results("succeeded");
     const NOUN: &'static str = "tcp event";
     const CONNECTS: bool = true;
     const HAS_NEWS: bool = true;
 
-    /// Whether it is a request without a connection. One that still waits has not failed.
+    /// Whether it is a request without a connection, or another call that failed. A request that still waits has not failed.
     fn failed(&self) -> bool {
-        !matches!(self.outcome(), None | Some("connected" | "in_progress"))
+        if self.is_connection() {
+            return !matches!(self.outcome(), None | Some("connected" | "in_progress"));
+        }
+        self.record.err != 0
     }
 
     fn ret(&self) -> Option<i32> {
@@ -67,13 +74,18 @@ impl Payload<'_> for Tcp {
         of_call.then_some(self.record.ret)
     }
 
+    fn ends_program(&self) -> bool {
+        !self.is_connection()
+    }
+
     fn error(&self) -> i32 {
         if self.failed() { -i32::from(self.record.err) } else { 0 }
     }
 
-    /// The peer of a client, or the port of a server. An ephemeral port is `*`.
+    /// The peer of a client, the port of a server, or the address of listen(2) or bind(2). An ephemeral port is `*`.
     fn subject(&self, out: &mut Vec<u8>) {
         match self.has(flag::SERVER) {
+            _ if !self.is_connection() => self.place(out),
             true => {
                 out.extend_from_slice(b"port ");
                 port(self.record.lport, out);
@@ -83,6 +95,10 @@ impl Payload<'_> for Tcp {
     }
 
     fn connection(&self) -> Option<&Connection> {
+        self.is_connection().then_some(self)
+    }
+
+    fn socket(&self) -> Option<&Connection> {
         Some(self)
     }
 
@@ -91,6 +107,7 @@ impl Payload<'_> for Tcp {
         self.subject(subject);
         match self.outcome() {
             _ if self.record.op == op::ACCEPT => Some(0),
+            _ if !self.is_connection() => (!self.has(flag::OLDER)).then(|| self.error()),
             None | Some("abandoned" | "killed" | "in_progress") => None,
             Some(_) => Some(self.error()),
         }
@@ -114,7 +131,9 @@ impl Payload<'_> for Tcp {
             op::ACCEPT => {
                 return out.extend_from_slice(self.accepted().map_or("ok".into(), |fd| fd.to_string()).as_bytes());
             }
-            _ => self.end(),
+            op::CLOSE => self.end(),
+            _ if self.failed() => Some(names::err(self.error()).unwrap_or("failed")),
+            _ => Some("ok"),
         };
         out.extend_from_slice(word.unwrap_or("unknown").as_bytes());
     }
@@ -124,7 +143,7 @@ impl Payload<'_> for Tcp {
     }
 
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        self.parts(seen, out, Tcp::peer);
+        self.parts(seen, out, Tcp::place);
     }
 
     /// Leaves out the client's port on a server's row: it differs for each connection.
@@ -132,14 +151,14 @@ impl Payload<'_> for Tcp {
         self.parts(seen, out, |tcp, out| match tcp.raddr().filter(|_| tcp.has(flag::SERVER)) {
             // Writing to a Vec cannot fail.
             Some(address) => _ = write!(out, "{address}"),
-            None => tcp.peer(out),
+            None => tcp.place(out),
         });
     }
 
     fn title(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
-        self.peer(out);
+        self.place(out);
         out.push(b' ');
         self.result(out);
     }
@@ -154,10 +173,21 @@ impl Tcp {
         self.record.op == op::CONNECT
     }
 
+    /// Whether it is about a connection. Other events are about the address of one socket.
+    fn is_connection(&self) -> bool {
+        self.record.op <= op::CLOSE
+    }
+
+    pub(crate) fn is_udp(&self) -> bool {
+        i32::from(self.record.protocol) == IPPROTO_UDP
+    }
+
     pub fn op(&self) -> &'static str {
         match self.record.op {
             op::CONNECT => "connect",
             op::ACCEPT => "accept",
+            op::LISTEN => "listen",
+            op::BIND => "bind",
             _ => "close",
         }
     }
@@ -201,9 +231,15 @@ impl Tcp {
         (self.record.op == op::ACCEPT && self.record.fd >= 0).then_some(self.record.fd)
     }
 
-    /// The local address; IPv4 if it is mapped to IPv6. `None` if the family is unknown.
+    /// The local address; IPv4 if it is mapped to IPv6. `None` if the family is unknown, or if the failed bind passed none.
     pub fn laddr(&self) -> Option<IpAddr> {
-        address(self.record.family, self.record.laddr).map(|address| address.to_canonical())
+        self.local().ok()
+    }
+
+    /// The local address, or why there is none.
+    fn local(&self) -> Result<IpAddr, Why> {
+        let form = if self.record.op == op::BIND { self.record.form } else { form::SOCKET };
+        self.of_form(form, self.record.laddr).map(|address| address.to_canonical())
     }
 
     /// The remote address, with a mapped IPv4 address as IPv4. `None` if the socket has none and the failed request passed none.
@@ -213,40 +249,60 @@ impl Tcp {
 
     /// The remote address as the socket has it or as it was passed, or why there is none.
     fn raw_raddr(&self) -> Result<IpAddr, Why> {
-        let family = match self.record.form {
+        if !self.is_connection() {
+            return Err(Why::NotCollected);
+        }
+        self.of_form(self.record.form, self.record.raddr)
+    }
+
+    fn of_form(&self, form: u8, bytes: [u8; 16]) -> Result<IpAddr, Why> {
+        let family = match form {
             form::SOCKET => self.record.family,
             form::OTHER_FAMILY => return Err(Why::OtherFamily),
             form::TOO_SHORT => return Err(Why::TooShort),
             form::UNREADABLE => return Err(Why::Fault),
             family => family,
         };
-        address(family, self.record.raddr).ok_or(Why::NotCollected)
+        address(family, bytes).ok_or(Why::NotCollected)
     }
 
     /// A value that follows from the remote address.
     fn of_raddr<'a>(&self, value: impl FnOnce(IpAddr) -> Value<'a>) -> Value<'a> {
+        if !self.is_connection() {
+            return Value::Null;
+        }
         self.raw_raddr().map_or_else(Value::Unknown, value)
     }
 
-    /// The remote address and port: `10.0.0.7:51514`, `[::1]:443`. `?` if they are unknown.
-    fn peer(&self, out: &mut Vec<u8>) {
-        self.peer_at(out, integer);
+    /// The remote address and port: `10.0.0.7:51514`, `[::1]:443`. `?` if they are unknown. Without a connection, the local ones.
+    fn place(&self, out: &mut Vec<u8>) {
+        match self.is_connection() {
+            true => self.peer_at(out, integer),
+            false => at(self.laddr(), self.record.lport, out, integer),
+        }
     }
 
     fn peer_at(&self, out: &mut Vec<u8>, port: impl FnOnce(u16, &mut Vec<u8>)) {
-        // Writing to a Vec cannot fail.
-        _ = match self.raddr() {
-            Some(IpAddr::V4(address)) => write!(out, "{address}:"),
-            Some(IpAddr::V6(address)) => write!(out, "[{address}]:"),
-            None => return out.push(b'?'),
-        };
-        port(self.record.rport, out);
+        at(self.raddr(), self.record.rport, out, port);
     }
 
     /// The port of a server, the peer, and what became of a connection that ended or failed: `:80 <- 10.0.0.7:51514`,
     /// `-> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s, 1 resent, closed by 812`, `-> 10.0.0.7:443  EACCES`,
-    /// `-> 10.0.0.7:443  after 7.1 s`.
-    fn parts(&self, seen: &EventContext<'_>, out: &mut impl Parts, peer: impl FnOnce(&Tcp, &mut Vec<u8>)) {
+    /// `-> 10.0.0.7:443  after 7.1 s`, `listen 0.0.0.0:80  backlog 128`, `bind 0.0.0.0:53 udp`.
+    fn parts(&self, seen: &EventContext<'_>, out: &mut impl Parts, place: impl FnOnce(&Tcp, &mut Vec<u8>)) {
+        if !self.is_connection() {
+            out.part(Role::Quiet, |out| out.extend_from_slice(self.op().as_bytes()));
+            out.part(Role::Plain, |out| {
+                out.push(b' ');
+                place(self, out);
+            });
+            return out.part(Role::Quiet, |out| match self.backlog() {
+                Value::Int(backlog) => out.extend_from_slice(format!("  backlog {backlog}").as_bytes()),
+                Value::Unknown(_) if self.is_older() => out.extend_from_slice(b"  older than the trace"),
+                _ if self.is_udp() => out.extend_from_slice(b" udp"),
+                _ => {}
+            });
+        }
         if self.has(flag::SERVER | flag::OLDER) {
             out.part(Role::Plain, |out| out.extend_from_slice(format!(":{} ", self.record.lport).as_bytes()));
         }
@@ -256,7 +312,7 @@ impl Tcp {
             (false, false) => b"-> ",
         };
         out.part(Role::Quiet, |out| out.extend_from_slice(arrow));
-        out.part(Role::Plain, |out| peer(self, out));
+        out.part(Role::Plain, |out| place(self, out));
         let time = self.duration(seen.event.header.time);
         match (self.record.op, self.outcome()) {
             (op::CLOSE, _) => out.part(Role::Quiet, |out| self.closed(seen.event.header.tgid, time, out)),
@@ -302,10 +358,20 @@ impl Tcp {
         let (request, since, decided) = (self.is_request(), self.record.since, self.record.decided);
         match self.outcome() {
             Some("in_progress") => Value::Null,
+            _ if !self.is_connection() => Value::Null,
             _ if since.0 == 0 || self.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
             _ if self.has(flag::REPAIRED) => Value::Unknown(Why::Repaired),
             _ if request && decided.0 == 0 => Value::Unknown(Why::NotCollected),
             _ => Value::Uint(if request { decided } else { now }.since(since)),
+        }
+    }
+
+    /// The backlog of listen(2).
+    fn backlog(&self) -> Value<'static> {
+        match (self.record.op, self.record.via) {
+            (op::LISTEN, via::LISTEN) => Value::Int(self.record.backlog.into()),
+            (op::LISTEN, _) => Value::Unknown(Why::NotCollected),
+            _ => Value::Null,
         }
     }
 
@@ -317,6 +383,17 @@ impl Tcp {
             word => word.map_or(Value::Unknown(why), Value::Word),
         }
     }
+}
+
+/// An address and a port; `?` without an address.
+fn at(address: Option<IpAddr>, number: u16, out: &mut Vec<u8>, port: impl FnOnce(u16, &mut Vec<u8>)) {
+    // Writing to a Vec cannot fail.
+    _ = match address {
+        Some(IpAddr::V4(address)) => write!(out, "{address}:"),
+        Some(IpAddr::V6(address)) => write!(out, "[{address}]:"),
+        None => return out.push(b'?'),
+    };
+    port(number, out);
 }
 
 /// An address of a family; `None` for families without one.
@@ -351,9 +428,9 @@ fn of_closer<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>
     of_close(seen, |t| if t.record.closer.0 != 0 { get(t) } else { Value::Null })
 }
 
-/// A value that follows from the family of the socket.
-fn of_family<'a, T>(known: Option<T>, value: impl FnOnce(T) -> Value<'a>) -> Value<'a> {
-    known.map_or(Value::Unknown(Why::NotCollected), value)
+/// A value that only a connection has.
+fn of_connection<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value<'a>) -> Value<'a> {
+    tcp(seen, |t| if t.is_connection() { get(t) } else { Value::Null })
 }
 
 const CLOSER: &[Field] = &[
@@ -370,27 +447,31 @@ const CLOSER: &[Field] = &[
 ];
 
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "connect (requested), accept, close.", |s| tcp(s, |t| Value::Word(t.op()))),
+    Field::new("op", Shape::Text, "connect (requested), accept, close; listen; bind (only if it failed, also of UDP).", |s| tcp(s, |t| Value::Word(t.op()))),
     Field::new(
         "role",
         Shape::Text,
-        "client (the process requested the connection) or server (it accepted it); unknown if the connection is older than the trace.",
+        "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind.",
         |s| {
             tcp(s, |t| match t.has(flag::OLDER) {
-                true => Value::Unknown(Why::NotCollected),
-                false => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
+                _ if t.record.op == op::BIND => Value::Null,
+                true if t.is_connection() => Value::Unknown(Why::NotCollected),
+                _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
             })
         },
     ).with(props::LACKS).of(&ROLES),
     Field::new(
         "laddr",
         Shape::Address,
-        "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. One that is mapped to IPv6 is shown as IPv4.",
-        |s| tcp(s, |t| of_family(t.laddr(), Value::Ip)),
+        "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, the address that was passed; null as raddr. One that is mapped to IPv6 is shown as IPv4.",
+        |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)),
     ).with(props::LACKS),
-    Field::new("lport", Shape::Number, "The local port: inet_sock.inet_sport.", |s| {
-        tcp(s, |t| Value::Uint(t.record.lport.into()))
-    }),
+    Field::new("lport", Shape::Number, "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr.", |s| {
+        tcp(s, |t| match (t.record.op, t.local()) {
+            (op::BIND, Err(why)) => Value::Unknown(why),
+            _ => Value::Uint(t.record.lport.into()),
+        })
+    }).with(props::LACKS_LATER),
     Field::new(
         "raddr",
         Shape::Address,
@@ -401,7 +482,11 @@ pub(crate) const FIELDS: &[Field] = &[
         tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into())))
     }).with(props::LACKS_LATER),
     Field::new("family", Shape::Text, "The family of the socket: inet (IPv4) or inet6.", |s| {
-        tcp(s, |t| of_family(t.laddr(), |_| Value::Word(if t.record.family == AF_INET as u8 { "inet" } else { "inet6" })))
+        tcp(s, |t| match t.record.family.into() {
+            AF_INET => Value::Word("inet"),
+            AF_INET6 => Value::Word("inet6"),
+            _ => Value::Unknown(Why::NotCollected),
+        })
     }).with(props::LACKS),
     Field::new("v4_mapped", Shape::Bool, "Whether the remote address is an IPv4 address mapped to IPv6.", |s| {
         tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical())))
@@ -415,7 +500,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "fd",
         Shape::Number,
-        "The descriptor of the connection when it was requested or accepted; null for the kernel.",
+        "The descriptor of the connection when it was requested or accepted, or of the socket; null for the kernel.",
         |s| {
             tcp(s, |t| match t.record.fd {
                 _ if t.record.via == via::KERNEL => Value::Null,
@@ -427,7 +512,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "via",
         Shape::Text,
-        "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other.",
+        "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other listen bind.",
         |s| {
             tcp(s, |t| {
                 Value::Word(match t.record.via {
@@ -438,6 +523,8 @@ pub(crate) const FIELDS: &[Field] = &[
                     via::FASTOPEN => "fastopen",
                     via::KERNEL => "kernel",
                     via::SNAPSHOT => "snapshot",
+                    via::LISTEN => "listen",
+                    via::BIND => "bind",
                     _ => "other",
                 })
             })
@@ -470,7 +557,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "err",
         Shape::Text,
-        "The name of the error of a failed connect, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise.",
+        "The name of the error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise.",
         |s| tcp(s, |t| err_value(t.error())),
     ),
     Field::new(
@@ -484,7 +571,7 @@ pub(crate) const FIELDS: &[Field] = &[
         Shape::Number,
         "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same.",
         |s| {
-            tcp(s, |t| match t.record.since.0 {
+            of_connection(s, |t| match t.record.since.0 {
                 0 => Value::Unknown(Why::NotCollected),
                 _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
                 since => Value::Uint(since),
@@ -504,7 +591,7 @@ pub(crate) const FIELDS: &[Field] = &[
         |s| of_close(s, |t| Value::Uint(t.record.bytes_out)),
     ),
     Field::new("retransmits", Shape::Number, "Retransmitted segments: tcp_sock.total_retrans.", |s| {
-        tcp(s, |t| Value::Uint(t.record.retransmits.into()))
+        of_connection(s, |t| Value::Uint(t.record.retransmits.into()))
     }),
     Field::new(
         "rtt_us",
@@ -533,6 +620,15 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("fastopen", Shape::Bool, "Whether the request used TCP Fast Open: tcp_sock.fastopen_req.", |s| {
         tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)))
     }),
+    Field::new("protocol", Shape::Text, "The protocol of the socket: tcp, or udp, of bind only.", |s| {
+        tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())]))
+    }).with(props::LATER).of(&PROTOCOLS),
+    Field::new(
+        "backlog",
+        Shape::Number,
+        "Of listen: the backlog that was passed; unknown if the socket listened before the trace.",
+        |s| tcp(s, |t| t.backlog()),
+    ).with(props::LACKS | props::LATER),
     STACK,
 ];
 
@@ -714,6 +810,55 @@ mod tests {
     }
 
     #[test]
+    fn an_address_to_bind_is_shown_as_it_was_passed() {
+        let line = |record: TcpRecord| {
+            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            String::from_utf8(line).expect("text").split_once("cc ").expect("a name").1.trim().to_owned()
+        };
+        let listen = TcpRecord {
+            op: op::LISTEN,
+            via: via::LISTEN,
+            flags: flag::HAS_RET | flag::SERVER,
+            backlog: 128,
+            lport: 5433,
+            rport: 0,
+            ..sample::tcp(op::CONNECT)
+        };
+        assert_eq!(line(listen), "ok      listen 10.0.0.5:5433  backlog 128");
+        let older = TcpRecord { via: via::SNAPSHOT, flags: flag::OLDER | flag::SERVER, ..listen };
+        assert_eq!(line(older), "ok      listen 10.0.0.5:5433  older than the trace");
+        assert_eq!((field(older, "backlog"), field(older, "role")), (unknown("not_collected"), known("server")));
+        for name in ["raddr", "rport", "v4_mapped", "since_ns", "dur_ns", "retransmits", "outcome", "end"] {
+            assert_eq!(field(listen, name), known(Json::Null), "{name}");
+        }
+        let err = libc::EADDRINUSE;
+        let form = form::INET;
+        let bind = TcpRecord {
+            op: op::BIND,
+            via: via::BIND,
+            flags: flag::HAS_RET,
+            err: err as u16,
+            ret: -err,
+            form,
+            ..listen
+        };
+        assert!(Tcp { record: bind }.failed() && !Tcp { record: listen }.failed());
+        assert_eq!(line(bind), "EADDRINUSE bind 10.0.0.5:5433");
+        assert_eq!(line(TcpRecord { protocol: 17, ..bind }), "EADDRINUSE bind 10.0.0.5:5433 udp");
+        assert_eq!((field(bind, "role"), field(bind, "backlog")), (known(Json::Null), known(Json::Null)));
+        assert_eq!(line(TcpRecord { form: form::TOO_SHORT, ..bind }), "EADDRINUSE bind ?");
+        for (form, laddr, lport) in [
+            (form::INET6, known("a00:5::"), known(5433)),
+            (form::OTHER_FAMILY, unknown("other_family"), unknown("other_family")),
+            (form::TOO_SHORT, unknown("too_short"), unknown("too_short")),
+            (form::UNREADABLE, unknown("fault"), unknown("fault")),
+        ] {
+            let record = TcpRecord { form, ..bind };
+            assert_eq!((field(record, "laddr"), field(record, "lport")), (laddr, lport), "{form}");
+        }
+    }
+
+    #[test]
     fn the_descriptor_is_that_of_the_process() {
         let connect = sample::tcp(op::CONNECT);
         assert_eq!(field(connect, "fd"), known(5));
@@ -727,7 +872,7 @@ mod tests {
 
     #[test]
     fn a_record_of_an_unknown_op_is_not_decoded() {
-        let bytes = [TcpRecord { op: op::CLOSE + 1, ..sample::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
+        let bytes = [TcpRecord { op: op::BIND + 1, ..sample::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
         assert!(Tcp::decode(&bytes).is_none());
         assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
         assert!(Tcp::decode(&[sample::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");

@@ -10,6 +10,7 @@
 //! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH. At most [`BETWEEN`] other calls succeed
 //!   between, and at most [`SEARCH_NS`] pass;
 //! - for a spelling of the name in the same directory, as the next call: `GNUmakefile`, then `Makefile` ([`spelling`]);
+//! - as listen(2), if it is a bind(2): of the same address, or as the next call;
 //! - for the same port, if it is a connect: soon, and with an address of another family, or as the next call. The addresses of one
 //!   name are tried like this. Only a loopback address answers for one.
 //!
@@ -329,7 +330,7 @@ impl Searches {
         let wanted = wanted(&self.hasher, seen.event, process);
         let path = body.sought().unwrap_or_default();
         let failure = Failure::of(id, body.error());
-        let named = argument(path, &process.image.argv).is_some();
+        let named = argument(path, &process.image.argv).is_some() || body.ends_program();
         // Nobody writes a setting that need not exist.
         let set = wanted.rights & WRITE != 0 && path.starts_with(b"/proc/");
         let usual = !failure.real && !set && (is_optional(path) && !named || body.is_needless());
@@ -583,6 +584,8 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
             let mut subject = Vec::new();
             body.subject(&mut subject);
             wanted.whole = hash(&subject);
+            // A server that cannot bind one port may take the next one.
+            wanted.name = body.socket().map(|_| hash(b"listen"));
         }
     }
     if let Some((dir, name)) = place(body) {

@@ -5,11 +5,12 @@ use crate::event::names::O_CREAT;
 use crate::store::{Id, Store};
 use crate::synthetic::{Maker, each_event, payload};
 use crate::why::{AT_FDCWD, SearchDir};
+use std::net::SocketAddr;
 use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
-use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome};
+use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome};
 
 /// Stores the events. Also returns the cause of the last one if it is an exit.
 fn stored(made: &mut Maker) -> (Store, Option<Failure>) {
@@ -183,6 +184,31 @@ fn a_file_of_the_arguments_is_the_cause_whatever_succeeds_after_it() {
         };
         causes(1 << 8, make, Some(1));
     }
+}
+
+#[test]
+fn a_bind_that_failed_is_the_cause_unless_the_process_listens() {
+    let call = |made: &mut Maker, op: u8, port: u16, err: u16| {
+        let at = SocketAddr::from(([0; 4], port));
+        let ret = -i32::from(err);
+        let record =
+            TcpRecord { flags: flag::HAS_RET, ret, err, outcome: outcome::DECIDED, ..payload::tcp(op, at, at) };
+        made.tcp(7, "server", TcpRecord { form: form::INET, ..record });
+    };
+    let fails = |made: &mut Maker| call(made, op::BIND, 80, libc::EADDRINUSE as u16);
+    let opens = |made: &mut Maker| (0..9).for_each(|other| made.open(7, "server", &format!("/lib/{other}.py"), 3));
+    // Python reads its source for the message.
+    let reports = |made: &mut Maker| (fails(made), opens(made));
+    causes(1 << 8, |made| _ = reports(made), Some(0));
+    causes(1 << 8, |made| (fails(made), call(made, op::LISTEN, 81, 0)).1, None);
+    causes(1 << 8, |made| (reports(made), call(made, op::LISTEN, 80, 0)).1, None);
+    causes(1 << 8, |made| (reports(made), call(made, op::LISTEN, 81, 0)).1, Some(0));
+    let mut made = Maker::default();
+    fails(&mut made);
+    made.exit(7, "server", 1 << 8);
+    let (store, cause) = stored(&mut made);
+    let said = store.get(0).expect("a bind").event().map(|event| words(&event.body, cause.expect("a cause"), b""));
+    assert_eq!(said.expect("it decodes"), [b"0.0.0.0:80 is in use"; 2]);
 }
 
 #[test]

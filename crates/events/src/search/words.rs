@@ -3,15 +3,19 @@
 use super::{Failure, LIBRARY, argument, missed, place};
 use crate::event::Body;
 
-/// `zlibx.h not found`, `EACCES /etc/shadow`: once with the path as passed, once with its last component only. A name that was looked for in
+/// `zlibx.h not found`, `EACCES /etc/shadow`, `127.0.0.1:80 is in use`: once with the path as passed, once with its last component only. A name that was looked for in
 /// several places has no path. A library is written as the arguments name it. A program may do without a file that it only asked for, so
 /// this is only the last one. Raw bytes, not escaped.
 pub fn words(body: &Body<'_>, failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
     let err = failure.err.as_bytes();
     let Some(path) = body.sought() else {
-        let mut subject = [err, b" "].concat();
+        let mut subject = Vec::new();
         body.subject(&mut subject);
-        return [subject.clone(), subject];
+        let text = match failure.err {
+            "EADDRINUSE" => [&subject, &b" is in use"[..]].concat(),
+            _ => [err, b" ", &subject].concat(),
+        };
+        return [text.clone(), text];
     };
     if let Some(file) = body.paths().filter(|file| file.has_second()) {
         let text = [err, b" ", file.op().as_bytes(), b" ", file.texts[0], b" to ", file.texts[1]].concat();

@@ -536,12 +536,12 @@ mod tests {
         check_line(
             Kind::Tcp,
             &sample::refused(),
-            r#""op":"connect","role":"client","laddr":"10.0.0.5","lport":51514,"raddr":"10.0.0.7","rport":443,"family":"inet","v4_mapped":false,"net_ns":4026531840,"fd":5,"via":"connect","abi":"x86_64","ret":-115,"outcome":"refused","err":"ECONNREFUSED","dur_ns":2000000,"since_ns":3700500000001,"bytes_in":null,"bytes_out":null,"retransmits":0,"rtt_us":213,"end":null,"closer":null,"mptcp":false,"fastopen":false"#,
+            r#""op":"connect","role":"client","laddr":"10.0.0.5","lport":51514,"raddr":"10.0.0.7","rport":443,"family":"inet","v4_mapped":false,"net_ns":4026531840,"fd":5,"via":"connect","abi":"x86_64","ret":-115,"outcome":"refused","err":"ECONNREFUSED","dur_ns":2000000,"since_ns":3700500000001,"bytes_in":null,"bytes_out":null,"retransmits":0,"rtt_us":213,"end":null,"closer":null,"mptcp":false,"fastopen":false,"protocol":"tcp","backlog":null"#,
         );
         check_line(
             Kind::Tcp,
             sample::tcp(op::CLOSE).as_bytes(),
-            r#""op":"close","role":"client","laddr":"10.0.0.5","lport":51514,"raddr":"10.0.0.7","rport":443,"family":"inet","v4_mapped":false,"net_ns":4026531840,"fd":5,"via":"connect","abi":"x86_64","ret":null,"outcome":null,"err":null,"dur_ns":31000000000,"since_ns":3700500000001,"bytes_in":1234567,"bytes_out":842,"retransmits":0,"rtt_us":213,"end":"closed","closer":{"pid":48214,"start_ns":3731419000000},"mptcp":false,"fastopen":false"#,
+            r#""op":"close","role":"client","laddr":"10.0.0.5","lport":51514,"raddr":"10.0.0.7","rport":443,"family":"inet","v4_mapped":false,"net_ns":4026531840,"fd":5,"via":"connect","abi":"x86_64","ret":null,"outcome":null,"err":null,"dur_ns":31000000000,"since_ns":3700500000001,"bytes_in":1234567,"bytes_out":842,"retransmits":0,"rtt_us":213,"end":"closed","closer":{"pid":48214,"start_ns":3731419000000},"mptcp":false,"fastopen":false,"protocol":"tcp","backlog":null"#,
         );
     }
 

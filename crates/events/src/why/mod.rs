@@ -1,4 +1,4 @@
-//! Why a call of a path or a connect failed. This module gives the reasons that the event itself proves. `reason_lookup` of the crate
+//! Why a call of a path or of a socket failed. This module gives the reasons that the event itself proves. `reason_lookup` of the crate
 //! `tracetui-live` looks up the rest, with the rules of this module.
 
 pub mod access;
@@ -7,7 +7,7 @@ pub mod similar_name;
 mod tcp;
 
 pub use crate::event::asked::{AT_FDCWD, FailedCall, Need};
-pub use tcp::FailedConnect;
+pub use tcp::{FailedConnect, SocketCall};
 
 use crate::event::describe::Value;
 use crate::event::process::ProcessKey;
@@ -29,7 +29,7 @@ const ANCESTORS: usize = 16;
 
 macro_rules! causes {
     ($($cause:ident $word:literal,)+) => {
-        /// What refused an open, an exec or a connect.
+        /// What refused an open, an exec, a connect or a bind.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[allow(missing_docs)] // The words describe them.
         pub enum Cause {
@@ -84,6 +84,8 @@ causes! {
     Firewall "firewall",
     Timeout "timeout",
     NoPort "no_port",
+    InUse "in_use",
+    NoAddress "no_address",
     Unknown "unknown",
 }
 
@@ -198,9 +200,9 @@ impl SearchDir {
     }
 }
 
-/// Whether failures of a kind are explained: those of calls of paths, and of connects.
+/// Whether failures of a kind are explained: those of calls of paths, and of sockets.
 pub fn explains(body: &Body<'_>) -> bool {
-    body.asked().is_some() || body.connection().is_some()
+    body.asked().is_some() || body.socket().is_some()
 }
 
 /// Whether it is a failed call that is explained.
@@ -216,8 +218,8 @@ pub fn error_text(errno: i32) -> String {
 /// The answer that the event alone proves, and whether a lookup may show more.
 pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
     let body = &seen.event.body;
-    if let Some(connection) = body.connection() {
-        return connection.proven();
+    if let Some(socket) = body.socket() {
+        return socket.proven();
     }
     let asked = body.asked()?;
     let errno = body.error().saturating_neg();
@@ -300,8 +302,8 @@ fn too_long(path: &[u8], cut: bool) -> Option<Answer> {
 
 /// What to look up; `None` if the event proves the answer, or has no path.
 pub fn question(seen: &EventContext<'_>) -> Option<Lookup> {
-    match seen.event.body.connection() {
-        Some(connection) => connection.question(&seen.event.header).map(Lookup::Connect),
+    match seen.event.body.socket() {
+        Some(socket) => socket.question(&seen.event.header).map(Lookup::Connect),
         None => path_question(seen).map(Lookup::Path),
     }
 }

@@ -1,4 +1,4 @@
-//! Why a connection failed: the reasons that the event itself proves, and the facts that a lookup needs.
+//! Why a connection, a bind or a listen failed: the reasons that the event itself proves, and the facts that a lookup needs.
 
 use super::{Answer, Cause};
 use crate::event::tcp::Tcp;
@@ -10,14 +10,25 @@ use tracetui_shared::id::{NsInum, Tgid, Tid};
 use tracetui_shared::record::tcp::{op, outcome};
 use tracetui_shared::time::BootNanos;
 
-/// The facts about a failed connection that a lookup needs.
+/// What a call asked a socket to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SocketCall {
+    Connect,
+    /// bind(2), or listen(2).
+    Bind {
+        udp: bool,
+    },
+}
+
+/// The facts about a failed connection, or another call of a socket, that a lookup needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FailedConnect {
     pub tgid: Tgid,
     pub tid: Tid,
     pub net_ns: NsInum,
     pub time: BootNanos,
-    /// The remote address. A mapped address is an IPv4 address.
+    pub call: SocketCall,
+    /// The remote address, or the one to bind. A mapped address is an IPv4 address.
     pub to: SocketAddr,
     /// The error, positive; `ETIMEDOUT` if the process did not wait for the answer.
     pub errno: i32,
@@ -65,15 +76,21 @@ impl Tcp {
     /// The question for a lookup; `None` if the event proves the whole answer.
     pub(super) fn question(&self, header: &FrameHeader) -> Option<FailedConnect> {
         let proven = self.proven();
-        if self.record.op != op::CONNECT || proven.as_ref().is_some_and(|answer| answer.cause == Cause::NoPort) {
+        if proven.as_ref().is_some_and(|answer| answer.cause == Cause::NoPort) {
             return None;
         }
+        let (call, address, port) = match self.record.op {
+            op::CONNECT => (SocketCall::Connect, self.raddr(), self.record.rport),
+            op::LISTEN | op::BIND => (SocketCall::Bind { udp: self.is_udp() }, self.laddr(), self.record.lport),
+            _ => return None,
+        };
         Some(FailedConnect {
             tgid: header.tgid,
             tid: header.tid,
             net_ns: self.record.net_ns,
             time: header.time,
-            to: SocketAddr::new(self.raddr()?, self.record.rport),
+            call,
+            to: SocketAddr::new(address?, port),
             errno: self.errno(),
             proven,
         })
@@ -84,7 +101,7 @@ impl Tcp {
 mod tests {
     use super::*;
     use std::net::Ipv6Addr;
-    use tracetui_shared::record::tcp::TcpRecord;
+    use tracetui_shared::record::tcp::{TcpRecord, form};
 
     /// A connection over IPv6 that failed with `err`.
     fn failed(err: i32) -> TcpRecord {
@@ -128,5 +145,8 @@ mod tests {
         assert_eq!(asked(TcpRecord { outcome: outcome::KILLED, ..failed(0) }), to("[::1]:80", libc::ETIMEDOUT));
         assert_eq!(asked(failed(libc::EADDRNOTAVAIL)), None);
         assert_eq!(asked(TcpRecord { op: op::ACCEPT, ..refused }), None);
+        let bind = TcpRecord { op: op::BIND, laddr: refused.raddr, lport: 80, form: form::INET6, ..failed(98) };
+        assert_eq!(asked(bind), to("[::1]:80", libc::EADDRINUSE));
+        assert_eq!(asked(TcpRecord { form: form::TOO_SHORT, ..bind }), None);
     }
 }

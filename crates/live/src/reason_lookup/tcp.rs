@@ -1,6 +1,7 @@
-//! Looks up why a connection failed: which sockets listen in the network namespace of the caller, and where its routes
+//! Looks up why a connection, a bind or a listen failed: which sockets listen in the network namespace of the caller, and where its routes
 //! lead. An answer is given only if it explains the error of the event.
 
+mod bind;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 use tracetui_events::text::{counted, without_codes};
-use tracetui_events::why::{Answer, Basis, Cause, FailedConnect};
+use tracetui_events::why::{Answer, Basis, Cause, FailedConnect, SocketCall};
 use tracetui_host::{decimal, procfs, read_bounded};
 use tracetui_inspect::Sockets;
 use tracetui_inspect::inet::{Inet, Listener, Route};
@@ -59,9 +60,11 @@ pub(super) fn look(asked: &FailedConnect, sockets: &Sockets) -> Answer {
 
 fn find(asked: &FailedConnect, sockets: &Sockets) -> Found {
     let namespace = network_of(asked)?;
-    let failed = |what: &str, error: &io::Error| without_codes(&format!("{what}: {error}")).into_bytes();
     let mut inet = Inet::open(sockets, namespace.as_ref())
         .map_err(|error| failed("cannot look into the network namespace of the process", &error))?;
+    if let SocketCall::Bind { udp } = asked.call {
+        return bind::refused(asked, udp, namespace.is_some(), &mut inet);
+    }
     let to = asked.to.ip();
     let route = match to {
         // Its route depends on an interface, which the event does not have.
@@ -92,13 +95,19 @@ fn find(asked: &FailedConnect, sockets: &Sockets) -> Found {
             let text = format!("a route leads to {to} by {by}; a router or a firewall may have refused the connection");
             Ok(Reason::new(Cause::Firewall, text))
         }
-        (libc::EPERM | libc::EACCES, _) => Ok(Reason::new(
-            Cause::Firewall,
-            "the local machine refused it: a BPF program of the cgroup, a security module or a filter may have",
-        )),
+        (libc::EPERM | libc::EACCES, _) => Ok(refused_locally()),
         (_, Ok(_)) => Err(b"no reason found".to_vec()),
         (_, Err(error)) => Err(failed(&format!("the route to {to} is unknown"), &error)),
     }
+}
+
+fn failed(what: &str, error: &io::Error) -> Vec<u8> {
+    without_codes(&format!("{what}: {error}")).into_bytes()
+}
+
+fn refused_locally() -> Reason {
+    let text = "the local machine refused it: a BPF program of the cgroup, a security module or a filter may have";
+    Reason::new(Cause::Firewall, text)
 }
 
 /// The network namespace of an event: `None` if it is tracetui's, otherwise a file of a process in it.

@@ -1,4 +1,4 @@
-//! The calls connect(2), accept(2), accept4(2), also through socketcall(2).
+//! The calls connect(2), accept(2), accept4(2), listen(2) and bind(2), also through socketcall(2).
 
 use super::conn::{self, Conn, Scratch, Submitter};
 use super::sock::{self, Sock};
@@ -19,7 +19,7 @@ use tracetui_shared::calls::tcp as what;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state};
+use tracetui_shared::record::tcp::{flag, form, op, outcome, state};
 use tracetui_shared::time::BootNanos;
 
 per_cpu! {
@@ -30,7 +30,9 @@ per_cpu! {
 }
 
 /// The calls of socketcall(2) (include/uapi/linux/net.h).
+const SYS_BIND: u64 = 2;
 const SYS_CONNECT: u64 = 3;
+const SYS_LISTEN: u64 = 4;
 const SYS_ACCEPT: u64 = 5;
 const SYS_ACCEPT4: u64 = 18;
 
@@ -104,7 +106,9 @@ pub fn passed(call: &Call) -> Option<Passed> {
         return None;
     }
     let which = match fd {
+        SYS_BIND => what::BIND,
         SYS_CONNECT => what::CONNECT,
+        SYS_LISTEN => what::LISTEN,
         SYS_ACCEPT => what::ACCEPT,
         SYS_ACCEPT4 => what::ACCEPT4,
         _ => return None,
@@ -118,8 +122,10 @@ pub fn passed(call: &Call) -> Option<Passed> {
 fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) -> bool {
     let Some(Passed { which, mut fd, address, len }) = passed(call) else { return true };
     // The result of a call that seccomp trapped is a number above 0, or the descriptor that was passed.
-    let is_call = if which == what::CONNECT {
-        call.ret <= 0 && !call.trapped && !is_no_socket(call.ret as i32)
+    let is_call = if !matches!(which, what::ACCEPT | what::ACCEPT4) {
+        // A bind that succeeds makes no event.
+        let most = if which == what::BIND { -1 } else { 0 };
+        call.ret <= most && !call.trapped && !is_no_socket(call.ret as i32)
     } else {
         fd = call.ret as u64;
         call.ret >= 0 && (!call.trapped || is_fresh(call.task, call.ret))
@@ -127,14 +133,19 @@ fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) -> bool {
     if !is_call {
         return true;
     }
-    let Some(socket) = sock::of_fd(call.task, fd as u32 as u64) else { return false };
+    let Some(socket) = sock::of_fd(call.task, fd as u32 as u64, which == what::BIND) else { return false };
     let mut family = [u16::MAX; 4];
     if which == what::CONNECT && read_passed::<2>((&raw mut family).cast(), 2, address) != 0 {
         // The helper wrote zeros, which is a family.
         family[0] = u16::MAX;
     }
     let asked = Asked {
-        op: if which == what::CONNECT { op::CONNECT } else { op::ACCEPT },
+        op: match which {
+            what::CONNECT => op::CONNECT,
+            what::BIND => op::BIND,
+            what::LISTEN => op::LISTEN,
+            _ => op::ACCEPT,
+        },
         fd: fd as i32,
         ret: call.ret as i32,
         // The numbers are the same.
@@ -145,8 +156,40 @@ fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) -> bool {
         len: len as i32,
         submitter: None,
     };
-    ended(slot, scratch, &Who::of(call.task), socket, &asked);
+    let who = Who::of(call.task);
+    if asked.op == op::BIND || asked.op == op::LISTEN {
+        bound(slot, scratch, &who, socket, &asked);
+    } else {
+        ended(slot, scratch, &who, socket, &asked);
+    }
     true
+}
+
+/// Reports a listen(2), or a bind(2) that failed. It makes no connection, and ends none.
+#[inline(always)]
+fn bound(slot: Slot, scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked) {
+    let server = if asked.op == op::LISTEN { flag::SERVER } else { 0 };
+    let mptcp = if socket.mptcp { flag::MPTCP } else { 0 };
+    let Some(s) = conn::begin(scratch, who, flag::HAS_RET | server | mptcp, asked.via, asked.abi) else { return };
+    let s = Pointer::to(s).value();
+    let c = &raw mut s.conn;
+    let record = &mut s.conn.record;
+    record.fd = asked.fd;
+    record.ret = asked.ret;
+    record.outcome = outcome::DECIDED;
+    record.err = (-asked.ret) as u16;
+    sock::addresses(record, socket.sk);
+    if asked.op == op::LISTEN {
+        // Its second argument.
+        record.backlog = asked.address as i32;
+    } else {
+        record.protocol = if socket.udp { sock::IPPROTO_UDP as u8 } else { 0 };
+        let (port, address);
+        (record.form, port, address) = passed_address(asked.address, asked.len);
+        record.lport = port;
+        put_unaligned((&raw mut record.laddr).cast(), address);
+    }
+    conn::tell(slot, s, Pointer::to(c), asked.op);
 }
 
 /// A call or a request of io_uring that asked for a connection or accepted one, and ended.
@@ -238,7 +281,7 @@ pub fn ended(slot: Slot, scratch: &Array<Scratch>, who: &Who, socket: Sock, aske
 /// The end of a call whose request is known. Whether its outcome is to be reported.
 #[inline(always)]
 fn connected(c: *mut Conn, socket: Sock, asked: &Asked) -> bool {
-    let Sock { sk, mptcp } = socket;
+    let Sock { sk, mptcp, .. } = socket;
     // SAFETY: `c` is a map value.
     unsafe {
         if get(&raw const (*c).unread) != 0 {
@@ -311,7 +354,11 @@ fn unseen(
         let record = &raw mut (*c).record;
         if ret < 0 && !waits {
             // It failed before anything was sent.
-            destination(&mut *record, asked.address, asked.len);
+            let (port, address);
+            // The socket has no remote address yet.
+            ((*record).form, port, address) = passed_address(asked.address, asked.len);
+            (*record).rport = port;
+            put_unaligned((&raw mut (*record).raddr).cast(), address);
             (*record).err = (-ret) as u16;
             (*record).outcome = outcome::DECIDED;
             return Some((s, c));
@@ -365,9 +412,9 @@ fn begun(scratch: &Array<Scratch>, who: &Who, socket: Sock, asked: &Asked, flags
     }
 }
 
-/// Writes the address that was passed, or why there is none: the socket has no remote address yet.
+/// The form, the port and the address that were passed; zeros if the form says why there are none.
 #[inline(always)]
-fn destination(record: &mut TcpRecord, passed_at: u64, len: i32) {
+fn passed_address(passed_at: u64, len: i32) -> (u8, u16, [u64; 2]) {
     /// `sizeof(struct sockaddr_in)`.
     const INET_LEN: i32 = 16;
     /// `SIN6_LEN_RFC2133` (include/linux/ipv6.h): without the scope.
@@ -389,7 +436,6 @@ fn destination(record: &mut TcpRecord, passed_at: u64, len: i32) {
             _ => form::OTHER_FAMILY,
         }
     };
-    record.form = form;
     // SAFETY: all bytes are written.
     let passed = unsafe { passed.assume_init() };
     let (port, address) = match form {
@@ -397,8 +443,7 @@ fn destination(record: &mut TcpRecord, passed_at: u64, len: i32) {
         form::INET6 => (passed[0] >> 16, [passed[1], passed[2]]),
         _ => (0, [0; 2]),
     };
-    record.rport = (port as u16).swap_bytes();
-    put_unaligned((&raw mut record.raddr).cast(), address);
+    (form, (port as u16).swap_bytes(), address)
 }
 
 /// The end of a call that accepted a connection.

@@ -303,14 +303,14 @@ fn send(slot: Slot, s: &mut Scratch, verdict: u32, op: u8, failed: bool) {
     event.send(&mut frame.header, LEN, LEN);
 }
 
-/// Reports the outcome of a request, or an accepted connection.
+/// Reports the outcome of a request or of another call, or an accepted connection.
 #[inline(always)]
 pub fn tell(slot: Slot, s: &mut Scratch, mut conn: Pointer<Conn>, op: u8) {
     set(&mut conn.told, 1);
     copy(s, conn);
     let outcome = get(&conn.record.outcome);
     let known = outcome != outcome::UNKNOWN && outcome != outcome::IN_PROGRESS;
-    send(slot, s, get(&conn.verdict), op, op == op::CONNECT && known && conn.failed());
+    send(slot, s, get(&conn.verdict), op, known && conn.failed());
 }
 
 /// Reports the end of a connection, which was in the state `old`, and forgets it.

@@ -1,4 +1,4 @@
-//! Iterators over connections. User space reads the first after the probes are attached and before they are detached, and the second
+//! Iterators over connections and listening sockets. User space reads the first after the probes are attached and before they are detached, and the second
 //! each second and after they are detached.
 
 use super::conn::{self, Scratch};
@@ -41,13 +41,14 @@ pub extern "C" fn tcp_list(ctx: *mut c_void) -> i32 {
     let fd: u32 = load_at(ctx, 16);
     let Some(socket) = sock::of_file(file) else { return 0 };
     let now = sock::state_of(socket.sk);
-    if now == is::CLOSE || now == is::LISTEN {
+    let listens = now == is::LISTEN;
+    if now == is::CLOSE || listens && conn::lists() != 0 {
         return 0;
     }
     let task = typed_as(task, field::TaskTgid);
     let leader: u64 = ld(task, field::TaskGroupLeader);
     let who = Who { comm: task::comm_of(leader), ..Who::of(task) };
-    let flags = flag::OLDER | if socket.mptcp { flag::MPTCP } else { 0 };
+    let flags = flag::OLDER | if socket.mptcp { flag::MPTCP } else { 0 } | if listens { flag::SERVER } else { 0 };
     let Some(s) = conn::begin(&TCP_LIST_SCRATCH, &who, flags, via::SNAPSHOT, native_abi()) else { return 0 };
     let s = Pointer::to(s).value();
     let c = &mut s.conn;
@@ -68,9 +69,18 @@ pub extern "C" fn tcp_list(ctx: *mut c_void) -> i32 {
     if !waits {
         (c.decided, c.told) = (1, 1);
     }
+    if listens {
+        // It is known so that another descriptor of it is not reported. Nothing else is reported of it.
+        (c.unread, c.record.outcome) = (1, outcome::DECIDED);
+    }
     // In this order: the entry of a program that knows the socket stays.
-    if conn::keep_older(s, socket.sk) && waits {
-        conn::wait(socket.sk);
+    if conn::keep_older(s, socket.sk) {
+        if waits {
+            conn::wait(socket.sk);
+        } else if listens {
+            let c = &raw mut s.conn;
+            conn::tell(Slot::TcpSweep, s, Pointer::to(c), op::LISTEN);
+        }
     }
     0
 }

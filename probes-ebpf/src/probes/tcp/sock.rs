@@ -9,7 +9,9 @@ use tracetui_shared::record::tcp::{TcpRecord, state};
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
 pub const IPPROTO_TCP: u16 = 6;
+pub const IPPROTO_UDP: u16 = 17;
 const IPPROTO_MPTCP: u16 = 262;
 /// `S_IFMT` and `S_IFSOCK` (include/uapi/linux/stat.h).
 const FORMAT: u16 = 0xf000;
@@ -17,19 +19,20 @@ const SOCKET: u16 = 0xc000;
 /// The bit `SOCK_DONE` of `sock.sk_flags` (include/net/sock.h): the peer's FIN was received.
 const SOCK_DONE: u64 = 2;
 
-/// A TCP socket behind a descriptor.
+/// A TCP socket behind a descriptor, or one of UDP.
 #[derive(Clone, Copy)]
 pub struct Sock {
     /// Address of the `struct sock`: for MPTCP, that of the first subflow.
     pub sk: u64,
     /// The descriptor's protocol is MPTCP.
     pub mptcp: bool,
+    pub udp: bool,
 }
 
-/// The TCP socket behind a descriptor of the current task.
+/// The TCP socket behind a descriptor of the current task. With `any`, one of UDP too.
 #[inline(always)]
-pub fn of_fd(task: u64, fd: u64) -> Option<Sock> {
-    of_file(file_at(task, fd))
+pub fn of_fd(task: u64, fd: u64, any: bool) -> Option<Sock> {
+    tcp_or_udp(file_at(task, fd)).filter(|socket| any || !socket.udp)
 }
 
 /// The `struct sock` of an open file; 0 if the file is no socket.
@@ -45,16 +48,22 @@ pub fn behind(file: u64) -> u64 {
 /// The TCP socket of an open file.
 #[inline(always)]
 pub fn of_file(file: u64) -> Option<Sock> {
+    tcp_or_udp(file).filter(|socket| !socket.udp)
+}
+
+#[inline(always)]
+fn tcp_or_udp(file: u64) -> Option<Sock> {
     let sk = behind(file);
-    // A raw socket of the same protocol makes no connection.
-    if sk == 0 || !is_inet(sk) || any::<u16>(sk, field::SkType) != SOCK_STREAM {
+    if sk == 0 || !is_inet(sk) {
         return None;
     }
-    match any::<u16>(sk, field::SkProtocol) {
-        IPPROTO_TCP => Some(Sock { sk, mptcp: false }),
-        IPPROTO_MPTCP if has(field::MptcpFirst) => {
+    // A raw socket of the same protocol makes no connection.
+    match (any::<u16>(sk, field::SkProtocol), any::<u16>(sk, field::SkType)) {
+        (IPPROTO_TCP, SOCK_STREAM) => Some(Sock { sk, mptcp: false, udp: false }),
+        (IPPROTO_UDP, SOCK_DGRAM) => Some(Sock { sk, mptcp: false, udp: true }),
+        (IPPROTO_MPTCP, SOCK_STREAM) if has(field::MptcpFirst) => {
             let first = any(sk, field::MptcpFirst);
-            if first == 0 { None } else { Some(Sock { sk: first, mptcp: true }) }
+            if first == 0 { None } else { Some(Sock { sk: first, mptcp: true, udp: false }) }
         }
         _ => None,
     }

@@ -21,6 +21,9 @@ use tracetui_shared::record::tcp::{op, via};
 const ACCEPT: u8 = 13;
 /// `IORING_OP_CONNECT` (same file).
 const CONNECT: u8 = 16;
+/// `IORING_OP_BIND` and `IORING_OP_LISTEN` (same file, 6.11+).
+const BIND: u8 = 56;
+const LISTEN: u8 = 57;
 /// `REQ_F_FIXED_FILE` (include/linux/io_uring_types.h): the descriptor is an index of the ring's own table.
 const FIXED_FILE: u32 = 1;
 /// `REQ_F_CQE_SKIP` (same file), the same bit as `IOSQE_CQE_SKIP_SUCCESS`: no completion on success. The kernel clears the flag on
@@ -129,7 +132,8 @@ pub fn ended(req: u64, opcode: u8, completion: impl FnOnce() -> Completion, subm
     // The compiler would test `req` and a pointer at once, which the verifier refuses.
     let nameless = opaque(u64::from(req == 0)) != 0;
     let accepts = nameless || opcode == ACCEPT;
-    if !is_requested() || !accepts && opcode != CONNECT {
+    let binds = opcode == BIND || opcode == LISTEN;
+    if !is_requested() || !accepts && !binds && opcode != CONNECT {
         return;
     }
     let Completion { ring, user_data, res, flags } = completion();
@@ -149,11 +153,18 @@ pub fn ended(req: u64, opcode: u8, completion: impl FnOnce() -> Completion, subm
             // It is in no table of the process. Its end is counted when it comes.
             return conn::lose(Slot::TcpUring, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
         }
-        (sock::of_fd(task, res as u64), submitted)
+        (sock::of_fd(task, res as u64, false), submitted)
     } else {
         (sock::of_file(rd_field(req, field::KiocbFile)), None)
     };
     let Some(socket) = socket else { return };
+    if binds {
+        if opcode == LISTEN || res < 0 {
+            // Its arguments are not read.
+            conn::lose(Slot::TcpUring, capture::verdict(Kind::Tcp, &who), Reason::Missed, 1);
+        }
+        return;
+    }
     // It may be the result of another request.
     if accepts && !conn::is_unknown(socket.sk) {
         return;

@@ -101,8 +101,8 @@ impl Summary {
                 self.bytes += add(&mut self.directories, if value.is_empty() { b"." } else { &value }, id);
             }
             body => {
-                let connection = body.connection().filter(|_| !body.is_close());
-                if connection.is_some_and(|connection| connection.service(&mut value)) {
+                let socket = body.socket().filter(|_| !body.is_close());
+                if socket.is_some_and(|socket| socket.service(&mut value)) {
                     self.bytes += add(&mut self.peers, &value, id);
                 }
             }

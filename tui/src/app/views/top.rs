@@ -112,7 +112,7 @@ impl By {
                 Some(file) => file.write(out),
                 None => return false,
             },
-            By::Peer => return seen.event.body.connection().is_some_and(|connection| connection.service(out)),
+            By::Peer => return seen.event.body.socket().is_some_and(|socket| socket.service(out)),
         }
         self.of_path(out)
     }

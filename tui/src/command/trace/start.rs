@@ -61,6 +61,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let inspector = inspector.map(|started| {
         let (mut inspector, sockets) = started.map_err(|error| format!("cannot start the inspector: {error}"))?;
         inspector.begin(&live, options.inventory)?;
+        sockets.keep_own().map_err(|error| format!("the inspector opens no sockets: {error}"))?;
         Ok((inspector, sockets))
     });
     let inspector = inspector.transpose().unwrap_or_else(|why: String| {

@@ -22,6 +22,8 @@ pub(crate) mod nr32 {
     pub(crate) const OPENAT: u32 = 322;
     pub(crate) const BPF: u32 = 386;
     pub(crate) const CONNECT: u32 = 283;
+    pub(crate) const BIND: u32 = 282;
+    pub(crate) const LISTEN: u32 = 284;
     pub(crate) const ACCEPT4: u32 = 366;
     pub(crate) const EXECVEAT: u32 = 387;
 }

@@ -18,6 +18,8 @@ pub(crate) mod nr32 {
     pub(crate) const OPENAT: u32 = 295;
     pub(crate) const BPF: u32 = 357;
     pub(crate) const CONNECT: u32 = 362;
+    pub(crate) const BIND: u32 = 361;
+    pub(crate) const LISTEN: u32 = 363;
     pub(crate) const ACCEPT4: u32 = 364;
     pub(crate) const EXECVEAT: u32 = 358;
 }

@@ -1,7 +1,7 @@
 //! Connections with a known truth. Each function runs in a process of its own, and returns the events that it caused.
 
 use super::net::*;
-use super::told::{accepted, closed, connected, failed, named, process, reset, reset_by_peer};
+use super::told::{accepted, closed, connected, failed, listens, named, process, reset, reset_by_peer, unbound};
 use crate::arch::{self, nr32};
 use crate::cases::{Told, with};
 use crate::narrow::Narrow;
@@ -440,7 +440,11 @@ pub(crate) const FAILURES: &[Case] = &[
         unreachable(libc::EHOSTUNREACH, "EHOSTUNREACH", "unreachable")
     }),
     ("tcp flips", flips_the_family),
-    ("tcp passed", refused_addresses),
+    ("tcp passed", || {
+        refused_addresses(libc::SYS_connect, ["raddr", "rport"], |fd, err, errno| {
+            failed(fd, "failed", Some(err), errno)
+        })
+    }),
     ("tcp no port", no_port_left),
     ("tcp timed out", timed_out),
     ("tcp abandoned", abandoned),
@@ -494,14 +498,16 @@ fn flips_the_family() -> Told {
     Ok(failures.map(|(n, _)| named(failure.clone(), &n.to_string())).collect())
 }
 
-/// Addresses that the kernel refuses before it sends anything.
-fn refused_addresses() -> Told {
+/// Addresses that the kernel refuses before it looks at them, and the two fields that show them.
+fn refused_addresses(call: i64, shown: [&str; 2], event: fn(i64, &str, i32) -> Value) -> Told {
     let (v4, v6) = (sockaddr((NOWHERE, 9).into()), sockaddr("[2001:db8::7]:443".parse().expect("an address")));
     let v4 = [v4, vec![0; 16]].concat();
     let other = |family: i32| [&(family as u16).to_ne_bytes()[..], b"/tmp/a.socket", &[0; 17]].concat();
     let (unix, unknown) = (other(libc::AF_UNIX), other(0xff));
-    let is = |raddr: &str, rport: u16| json!({"raddr": raddr, "rport": rport});
-    let none = |why: &str| json!({"raddr": null, "raddr_why": why, "rport": null, "rport_why": why, "v4_mapped": null});
+    let [address, port] = shown;
+    let is = |of: &str, number: u16| json!({address: of, port: number});
+    let why_of = shown.map(|field| format!("{field}_why"));
+    let none = |why: &str| json!({address: null, &why_of[0]: why, port: null, &why_of[1]: why, "v4_mapped": null});
     let at = |bytes: &[u8]| bytes.as_ptr() as u64;
     let (inet, inet6, family, invalid) = (libc::AF_INET, libc::AF_INET6, libc::EAFNOSUPPORT, libc::EINVAL);
     let cases = [
@@ -526,13 +532,13 @@ fn refused_addresses() -> Told {
     let told = cases.into_iter().enumerate().map(|(n, (of, address, len, errno, passed))| {
         let fd = socket(of, libc::SOCK_STREAM, 0);
         (fd >= 0).then_some(()).ok_or("no IPv6")?;
-        assert_eq!(sys::call(libc::SYS_connect, [fd as u64, address, len, 0, 0]), -i64::from(errno), "{n}");
+        assert_eq!(sys::call(call, [fd as u64, address, len, 0, 0]), -i64::from(errno), "{n}");
         let err = match errno {
             libc::EINVAL => "EINVAL",
             libc::EFAULT => "EFAULT",
             _ => "EAFNOSUPPORT",
         };
-        let event = with(failed(fd, "failed", Some(err), errno), passed);
+        let event = with(event(fd, err, errno), passed);
         Ok(named(with(event, json!({"family": if of == inet { "inet" } else { "inet6" }})), &n.to_string()))
     });
     told.collect()
@@ -934,6 +940,111 @@ fn becomes_another(fd: i64) {
     let argv = [path.as_ptr() as u64, 0];
     let args = [path.as_ptr() as u64, argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0];
     done("execve", sys::call(libc::SYS_execve, args));
+}
+
+// --- addresses -----------------------------------------------------------------------------------------------------
+
+pub(crate) const BOUND: &[Case] = &[
+    ("tcp listen", || {
+        let (fd, _) = listen(v4());
+        let told = vec![named(listens(fd), "first")];
+        done("listen", sys::call(libc::SYS_listen, [fd as u64, u64::MAX, 0, 0, 0]));
+        Ok([told, vec![named(with(listens(fd), json!({"backlog": -1})), "second")]].concat())
+    }),
+    ("tcp listen v6", || {
+        has_v6()?;
+        Ok(vec![with(listens(listen(v6()).0), json!({"family": "inet6"}))])
+    }),
+    ("tcp lis mptcp", || Ok(vec![with(listens(listen_with(v4(), MPTCP, 8)?.0), json!({"mptcp": true}))])),
+    ("tcp listen bad", || {
+        let pair = Pair::new(v4());
+        assert_eq!(sys::call(libc::SYS_listen, [pair.client as u64, 8, 0, 0, 0]), -i64::from(libc::EINVAL));
+        let refused = with(listens(pair.client), json!({"ret": -libc::EINVAL, "err": "EINVAL"}));
+        Ok(vec![listens(pair.listener), named(refused, "refused")])
+    }),
+    ("tcp bind used", || {
+        let (listener, used) = listen(v4());
+        let datagrams = || done("socket", socket(libc::AF_INET, libc::SOCK_DGRAM, 0));
+        let [stream, first, second] = [tcp(used), datagrams(), datagrams()];
+        bind(first, used);
+        let refused = |fd: i64, protocol: &str| {
+            assert_eq!(bind_raw(fd, &sockaddr(used)), -i64::from(libc::EADDRINUSE));
+            let passed = json!({"laddr": used.ip().to_string(), "lport": used.port(), "protocol": protocol});
+            named(with(unbound(fd, "EADDRINUSE", libc::EADDRINUSE), passed), protocol)
+        };
+        Ok(vec![listens(listener), refused(stream, "tcp"), refused(second, "udp")])
+    }),
+    ("tcp bind user", || {
+        own_net();
+        let (fd, at) = (tcp(v4()), SocketAddr::new(v4().ip(), 80));
+        // SAFETY: setresuid takes integers only.
+        assert_eq!(unsafe { libc::setresuid(1000, 1000, 1000) }, 0);
+        assert_eq!(bind_raw(fd, &sockaddr(at)), -i64::from(libc::EACCES));
+        let passed = json!({"laddr": at.ip().to_string(), "lport": 80});
+        Ok(vec![with(unbound(fd, "EACCES", libc::EACCES), passed)])
+    }),
+    ("tcp bind noaddr", || {
+        let fd = tcp(v4());
+        assert_eq!(bind_raw(fd, &sockaddr((NOWHERE, 9).into())), -i64::from(libc::EADDRNOTAVAIL));
+        let passed = json!({"laddr": NOWHERE.to_string(), "lport": 9});
+        Ok(vec![with(unbound(fd, "EADDRNOTAVAIL", libc::EADDRNOTAVAIL), passed)])
+    }),
+    ("tcp bind passed", || refused_addresses(libc::SYS_bind, ["laddr", "lport"], unbound)),
+    ("tcp bind narrow", || {
+        bound_by_narrow(|narrow, [refused, listening], at| {
+            narrow.call(nr32::BIND, [refused, at, 16, 0]);
+            narrow.call(nr32::LISTEN, [listening, 8, 0, 0]);
+        })
+    }),
+    #[cfg(target_arch = "x86_64")]
+    ("tcp bind sockcl", || {
+        bound_by_narrow(|narrow, [refused, listening], at| {
+            for (number, args) in [(2, [refused, at, 16]), (4, [listening, 8, 0]), (2, [listening, at, 0])] {
+                let args = narrow.put(&args.map(u32::to_le_bytes).concat());
+                narrow.call(102, [number, args, 0, 0]);
+            }
+        })
+    }),
+    ("tcp bind none", || {
+        let [stream, datagrams] = [tcp(v4()), done("socket", socket(libc::AF_INET, libc::SOCK_DGRAM, 0))];
+        [stream, datagrams].into_iter().for_each(|fd| bind(fd, v4()));
+        assert_eq!(sys::call(libc::SYS_listen, [datagrams as u64, 8, 0, 0, 0]), -i64::from(libc::EOPNOTSUPP));
+        let unix = done("socket", socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
+        for (fd, errno) in [(unix, libc::EINVAL), (900, libc::EBADF), (sys::open_path("/dev/null"), libc::ENOTSOCK)] {
+            assert_eq!(bind_raw(fd, &sockaddr(v4())), -i64::from(errno));
+        }
+        Ok(vec![])
+    }),
+];
+
+/// What a 32-bit caller does with two sockets: a bind to a port in use, and a listen.
+fn bound_by_narrow(fill: impl FnOnce(&mut Narrow, [u32; 2], u32)) -> Told {
+    let dir = Dir::new();
+    let (listener, used) = listen(v4());
+    let [refused, listening] = [tcp(used), tcp(used)];
+    bind(listening, v4());
+    for fd in [refused, listening] {
+        done("F_SETFD", sys::call(libc::SYS_fcntl, [fd as u64, libc::F_SETFD as u64, 0, 0, 0]));
+    }
+    let mut narrow = Narrow::new();
+    let at = narrow.put(&sockaddr(used));
+    fill(&mut narrow, [refused as u32, listening as u32], at);
+    let caller = narrow.run_to_its_end(&dir)?;
+    assert_eq!(caller.rets[..2], [-i64::from(libc::EADDRINUSE), 0]);
+    let of_caller = json!({"pid": caller.pid, "tid": caller.pid, "abi": arch::NARROW_ABI});
+    let of_caller = |event: Value| without(with(event, of_caller.clone()), "comm");
+    let passed = json!({"laddr": used.ip().to_string(), "lport": used.port()});
+    let mut told = vec![
+        named(listens(listener), "listener"),
+        named(of_caller(listens(listening)), "listening"),
+        with(of_caller(unbound(refused, "EADDRINUSE", libc::EADDRINUSE)), passed),
+    ];
+    // By socketcall(2), a bind of no length follows.
+    if caller.rets.len() > 2 {
+        let passed = json!({"laddr": null, "laddr_why": "too_short", "lport": null, "lport_why": "too_short"});
+        told.push(named(with(of_caller(unbound(listening, "EINVAL", libc::EINVAL)), passed), "short"));
+    }
+    Ok(told)
 }
 
 // --- no events -----------------------------------------------------------------------------------------------------

@@ -67,8 +67,12 @@ pub(crate) fn nonblocking(to: SocketAddr) -> i64 {
 }
 
 pub(crate) fn bind(fd: i64, at: SocketAddr) {
-    let at = sockaddr(at);
-    done("bind", sys::call(libc::SYS_bind, [fd as u64, at.as_ptr() as u64, at.len() as u64, 0, 0]));
+    done("bind", bind_raw(fd, &sockaddr(at)));
+}
+
+/// bind(2) with these bytes.
+pub(crate) fn bind_raw(fd: i64, at: &[u8]) -> i64 {
+    sys::call(libc::SYS_bind, [fd as u64, at.as_ptr() as u64, at.len() as u64, 0, 0])
 }
 
 /// The address that getsockname(2) tells.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 /// Every key of an event of the kind, apart from those of every event.
 const KEYS: &str = "op role laddr lport raddr rport family v4_mapped net_ns fd via abi ret outcome err dur_ns since_ns bytes_in \
-                    bytes_out retransmits rtt_us end closer";
+                    bytes_out retransmits rtt_us end closer protocol backlog";
 
 /// One of the connections of a process, which share `since_ns`; without it, its role is its name.
 const NAME: &str = "#";
@@ -40,6 +40,24 @@ pub(crate) fn connected(fd: i64) -> Value {
 /// A request of the caller by connect(2) that failed. The call returned this.
 pub(crate) fn failed(fd: i64, outcome: &str, err: Option<&str>, ret: i32) -> Value {
     with(connected(fd), json!({"outcome": outcome, "err": err, "ret": -ret}))
+}
+
+/// A socket that the caller made listen, with a backlog of 8.
+pub(crate) fn listens(fd: i64) -> Value {
+    let at = net::name(fd);
+    let more = json!({"via": "listen", "ret": 0, "laddr": at.ip().to_string(), "lport": at.port(), "backlog": 8});
+    without_peer(with(base("listen", "server", fd), more))
+}
+
+/// A bind(2) of the caller that failed.
+pub(crate) fn unbound(fd: i64, err: &str, errno: i32) -> Value {
+    let more = json!({"via": "bind", "role": null, "ret": -errno, "err": err, "backlog": null});
+    without_peer(with(base("bind", "", fd), more))
+}
+
+fn without_peer(of: Value) -> Value {
+    let none = json!({"raddr": null, "rport": null, "v4_mapped": null, "since_ns": null, "dur_ns": null});
+    with(with(of, none), json!({"protocol": "tcp", "retransmits": null}))
 }
 
 /// A connection that the caller accepted by accept4(2).

@@ -3,7 +3,7 @@
 
 use super::*;
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use tracetui_host::confine::{Role, denied, enter};
@@ -45,6 +45,7 @@ fn asked(to: &str, errno: i32) -> FailedConnect {
         tid: Tid(rustix::thread::gettid().as_raw_nonzero().get() as u32),
         net_ns: NsInum(namespace("/proc/thread-self", "net").expect("a namespace")),
         time: clock::now_boot(),
+        call: SocketCall::Connect,
         to: address(to),
         errno,
         proven: None,
@@ -156,6 +157,44 @@ fn a_full_backlog_is_told_from_other_timeouts() {
 }
 
 #[test]
+fn an_address_that_cannot_be_bound_has_a_holder_or_a_rule() {
+    let sockets = Sockets::start().expect("a thread");
+    in_namespace("link set lo up", || {
+        let check = |udp: bool, to: &str, errno: i32, cause: Cause, text: &str, near: Option<&str>| {
+            let asked = FailedConnect { call: SocketCall::Bind { udp }, ..asked(to, errno) };
+            assert_eq!(answered(asked, &sockets), (cause, text.to_owned(), near.map(str::to_owned)), "{to}");
+        };
+        let (used, within) = (libc::EADDRINUSE, "in its network namespace");
+        let (tcp, udp) = (listener("127.0.0.1:5433"), UdpSocket::bind("[::]:5433").expect("IPv6"));
+        check(false, "127.0.0.1:5433", used, Cause::InUse, &format!("127.0.0.1:5433 is held by SELF {within}"), None);
+        let text = format!("0.0.0.0:5433 is held by SELF, on 127.0.0.1:5433 {within}");
+        check(false, "0.0.0.0:5433", used, Cause::InUse, &text, Some("127.0.0.1:5433"));
+        let text = format!("127.0.0.1:5433 is held by SELF, on [::]:5433 {within}");
+        check(true, "127.0.0.1:5433", used, Cause::InUse, &text, Some("[::]:5433"));
+        drop(udp);
+        for (udp, to) in [(true, "127.0.0.1:5433"), (false, "127.0.0.2:5433")] {
+            let text =
+                format!("nothing holds {to} now {within} (before 6.8, a socket that is only bound is not listed)");
+            check(udp, to, used, Cause::Unknown, &text, None);
+        }
+        let client = TcpStream::connect("127.0.0.1:5433").expect("it listens");
+        // The side that closes first waits.
+        drop(tcp.accept().expect("a client"));
+        drop(client);
+        drop(tcp);
+        let text =
+            format!("only 1 connection in TIME-WAIT holds 127.0.0.1:5433 {within}: not all sockets had SO_REUSEADDR");
+        check(false, "127.0.0.1:5433", used, Cause::InUse, &text, None);
+        let text = "no interface of its network namespace has the address 10.9.9.9";
+        check(false, "10.9.9.9:80", libc::EADDRNOTAVAIL, Cause::NoAddress, text, None);
+        let text = "port 80 is below net.ipv4.ip_unprivileged_port_start (1024 unless changed), and the process lacks CAP_NET_BIND_SERVICE";
+        check(false, "127.0.0.1:80", libc::EACCES, Cause::NoPermission, text, None);
+        let text = "the local machine refused it: a BPF program of the cgroup, a security module or a filter may have";
+        check(false, "127.0.0.1:8080", libc::EACCES, Cause::Firewall, text, None);
+    });
+}
+
+#[test]
 fn a_route_is_named_by_its_type() {
     let sockets = Sockets::start().expect("a thread");
     in_namespace("", || {
@@ -245,6 +284,7 @@ fn a_socket_bound_to_an_interface_accepts_only_from_there() {
         waiting: 0,
         limit: 1,
         inode: 1,
+        state: tracetui_shared::record::tcp::state::LISTEN,
     };
     assert!(accepts(&bound, to, 2) && !accepts(&bound, to, 1));
     let elsewhere = Listener { address: "10.0.0.2".parse().expect("an address"), interface: 0, ..bound };
