@@ -1,6 +1,5 @@
 //! `tracetui print`: live events as lines.
 
-mod causes;
 pub mod expect;
 mod expect_no_open;
 pub(super) mod explain;
@@ -64,7 +63,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);
-    let unanswered = || Unanswered::new(Some(unanswered::LIVE_NS), options.budget).with_causes(texts);
+    let unanswered = || Unanswered::new(Some(unanswered::LIVE_NS), options.budget, texts);
     printer.lines.unanswered = args.unanswered.then(unanswered);
     printer.lines.unwanted = (!args.expect_no_open.is_empty())
         .then(|| Unwanted::new(&args.expect_no_open, unwanted, started.lookups.spawner));
@@ -414,6 +413,7 @@ impl<'s> Lines<'s> {
     /// Writes the lines that waited long enough for an answer and got none, or `all` without one.
     pub(super) fn release(&mut self, all: bool) {
         while let Some((line, answered)) = self.unanswered.as_mut().and_then(|unanswered| unanswered.next(all)) {
+            let Some(line) = line else { continue };
             if answered || self.ended == Some(End::Closed) || self.is_done() {
                 count(&mut self.answered, line.of);
             } else if self.ended.is_some() {

@@ -45,7 +45,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     sink.set_style(style(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);
-    let unanswered = || Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget).with_causes(texts);
+    let unanswered = || Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget, texts);
     lines.unanswered = args.unanswered.then(unanswered);
     let early = "the output ended early";
     let cut_short = |matched| Printed { code: ExitCode::SUCCESS, matched, doubt: Some(early.to_owned()) };
