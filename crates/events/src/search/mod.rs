@@ -20,7 +20,7 @@ mod words;
 
 pub use answers::{Searches, Taken};
 pub use exits::{Answered, ExitCause};
-pub use places::{Searched, found_later, place_of, searched};
+pub use places::{Searched, found_later, place_of, search_dir, searched};
 pub use removed::{Removed, removed};
 pub use words::words;
 
@@ -91,7 +91,7 @@ pub fn base(open: &Open<'_>) -> Option<Vec<u8>> {
 
 /// The name that the calls of one search share: the [`stem`] of the last name. `None` if the call cannot be part of a search: it
 /// may create its file, or it found the file but was refused.
-fn common_name<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
+pub fn common_name<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
     // execvp(3) continues its walk of PATH after a file that it may not execute.
     let walks = matches!(body, Body::Exec(exec) if exec.record.ret == -libc::EACCES && exec.filename.starts_with(b"/"));
     Some(stem(place(body).filter(|_| walks || missed(body).is_some())?.1))
