@@ -288,8 +288,13 @@ impl Searches {
                 let waiting = self.forget(process.key);
                 let own = self.exited(&waiting, process, exit.ended(), time);
                 self.keep_scripts(&waiting, process, id, own);
-                let failed = own.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
-                cause = self.exits.exited(id, process, (exit.ended(), time), (own, failed), &mut self.answered);
+                let above = process.parent.and_then(|parent| seen.world.process(parent));
+                let weak =
+                    own.is_some_and(|own| waiting.misses.iter().any(|miss| miss.failure.id == own.id && miss.optional));
+                // What exits with the code of COMMAND answers no question.
+                let command = process.of_command && above.is_none_or(|above| !above.of_command);
+                let failed = command || own.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
+                cause = self.exits.exited(id, process, (exit.ended(), time), (own, weak, failed), &mut self.answered);
             }
             (Body::Fork(fork), Some(process)) => self.exits.started(process.key, fork.record.child_start),
             (body, Some(process)) if body.ret().is_some() || seen.event.failed() => match seen.event.failed() {

@@ -123,20 +123,21 @@ impl Exits {
         }
     }
 
-    /// Handles the exit of a process, and returns its cause. `own`: the failed call of the process that may be the cause. `failed`:
-    /// whether a call of the process failed and nothing answered it.
+    /// Handles the exit of a process, and returns its cause. `own`: the failed call of the process that may be the cause. `weak`:
+    /// whether it is optional, so that the call of a child explains more. `failed`: whether a call of the process failed and nothing
+    /// answered it.
     pub(super) fn exited(
         &mut self,
         id: Id,
         process: &Process,
         (ended, time): (Ended, BootNanos),
-        (own, failed): (Option<Failure>, bool),
+        (own, weak, failed): (Option<Failure>, bool, bool),
         answered: &mut Vec<Answered>,
     ) -> Option<ExitCause> {
         let children = self.of.remove(&process.key).unwrap_or_default();
         let is_error = matches!(ended, Ended::Code(1..));
         let last = children.last.filter(|(exit, failed, cause)| {
-            let is_later = |own: Failure| own.id <= *exit && !cause.went_on;
+            let is_later = |own: Failure| own.id <= *exit && !cause.went_on || weak && cause.failure.is_some();
             is_error && own.is_none_or(is_later) && ended_soon(process, *failed, time)
         });
         let of = |failure, id| ExitCause { failure, child: None, went_on: false, id };

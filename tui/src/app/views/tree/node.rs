@@ -69,7 +69,7 @@ pub(crate) struct End {
     pub status: Option<u32>,
     /// `None` if unknown.
     pub cost: Option<Cost>,
-    pub(super) id: Option<Id>,
+    pub id: Option<Id>,
     /// Whether it exited with code 1 without a failure, and its parent continued.
     pub routine: bool,
 }
