@@ -15,6 +15,7 @@ pub mod search;
 pub(crate) mod side;
 pub(crate) mod time;
 mod update;
+pub(crate) mod verdict;
 pub(crate) mod views;
 pub(crate) mod watch;
 
@@ -52,6 +53,7 @@ use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::time::Zone;
 use tracetui_events::text::{counted, grouped};
 use tracetui_shared::kind::{Kind, KindSet};
+use verdict::Verdict;
 use views::columns::Columns;
 use views::detail::reasons::Reasons;
 use views::detail::{Detail, Subject, Tab};
@@ -150,6 +152,7 @@ pub struct App {
     pub(crate) time: Time,
     pub(crate) recordings: Recordings,
     pub(crate) output: Option<Output>,
+    pub(crate) verdict: Verdict,
     /// Whether Quit was pressed while COMMAND runs. The next press quits.
     asked_to_quit: bool,
     /// Whether the next key says what to record.
@@ -313,6 +316,7 @@ impl App {
             time: Time::default(),
             recordings: Recordings::default(),
             output: None,
+            verdict: Verdict::default(),
             asked_to_quit: false,
             asks_what: false,
             extent: Extent::default(),

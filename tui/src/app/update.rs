@@ -110,9 +110,10 @@ impl App {
     /// Keeps the selected row on the screen and the detail pane on its process.
     fn settle(&mut self) {
         self.settle_replay();
+        self.settle_verdict();
         let (chosen, at) = (self.events.chosen(), self.loaded().selected_ns());
         self.replay.iter_mut().for_each(|replay| replay.play_from(chosen, at, self.now));
-        if self.screen.shows_output() {
+        if self.screen.shows_output() || self.detail.size().is_some() {
             let until = self.loaded().shown_until();
             self.output.iter_mut().for_each(|output| output.show(until));
         }

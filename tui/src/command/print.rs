@@ -1,6 +1,5 @@
 //! `tracetui print`: live events as lines.
 
-mod causes;
 pub mod expect;
 mod expect_no_open;
 pub(super) mod explain;
@@ -19,6 +18,7 @@ use crate::cli;
 use crate::cli::size::RingSize;
 use anyhow::{Context, Result};
 use expect_no_open::Unwanted;
+use explain::Reasons;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -54,7 +54,9 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     started.notes.iter().for_each(say);
     // Do this after privileges were dropped, since it starts a thread.
     let stdout = WriterThread::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
-    let explain = args.why.then(|| explain::live(started.lookups.clone()));
+    let reasons = args.why.then(|| Reasons::live(format, started.lookups.clone()));
+    // Lines that wait get their reasons later.
+    let explain = reasons.clone().filter(|_| !args.unanswered).map(Reasons::explain);
     let lines = LineOptions { explain, written: Some(stdout.progress()), several: false };
     let mut sink = sink::lines(format, lines, stdout.queue());
     sink.set_style(style(args.color));
@@ -64,7 +66,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);
-    let unanswered = || Unanswered::new(Some(unanswered::LIVE_NS), options.budget).with_causes(texts);
+    let unanswered = || Unanswered::new(Some(unanswered::LIVE_NS), options.budget, texts, reasons.clone());
     printer.lines.unanswered = args.unanswered.then(unanswered);
     printer.lines.unwanted = (!args.expect_no_open.is_empty())
         .then(|| Unwanted::new(&args.expect_no_open, unwanted, started.lookups.spawner));
@@ -97,6 +99,8 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
             ExitCode::FAILURE
         }
     };
+    let reasons = reasons.filter(|_| args.format == FormatName::Text);
+    reasons.and_then(|reasons| reasons.remark()).into_iter().for_each(say);
     remarks(&options, &account, printer.pipeline.discrepancy()).iter().for_each(say);
     match args.format {
         FormatName::Json => say(account.json()),
@@ -413,13 +417,14 @@ impl<'s> Lines<'s> {
 
     /// Writes the lines that waited long enough for an answer and got none, or `all` without one.
     pub(super) fn release(&mut self, all: bool) {
-        while let Some((line, answered)) = self.unanswered.as_mut().and_then(|unanswered| unanswered.next(all)) {
+        while let Some((line, answered, why)) = self.unanswered.as_mut().and_then(|unanswered| unanswered.next(all)) {
+            let Some(line) = line else { continue };
             if answered || self.ended == Some(End::Closed) || self.is_done() {
                 count(&mut self.answered, line.of);
             } else if self.ended.is_some() {
                 count(&mut self.unwritten, line.of);
             } else {
-                let written = self.sink.put(&line);
+                let written = self.sink.put(&line, why.as_ref());
                 self.check(written);
                 let counts = line.of.kind != Kind::Lost;
                 self.remaining = self.remaining.map(|left| left.saturating_sub(counts.into()));

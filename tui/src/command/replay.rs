@@ -8,6 +8,7 @@ use super::messages::say;
 use super::usage::{BadUsage, HostNames};
 use super::user_files::own_home;
 use crate::app::replay::{Replay, Target};
+use crate::app::verdict::Verdict;
 use crate::app::{self, App, Settings};
 use crate::cli;
 use anyhow::{Result, anyhow, bail};
@@ -64,6 +65,7 @@ fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: 
     app.set_replay(Replay::new(facts, Target::First, args.speed));
     begin(&mut app, &mut input, &args.filters, loaded)?;
     if let Some(from) = args.from {
+        app.verdict = Verdict::Over;
         let ns = boot_ns(from, span, app.world(), zone)?;
         app.replay.iter_mut().for_each(|replay| replay.transport.aim(Target::At(ns)));
         let place = timeline.seek(ns)?;

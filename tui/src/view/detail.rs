@@ -200,7 +200,7 @@ fn safe(bytes: &[u8], theme: Theme) -> String {
     text::value_in(bytes, theme.charset, 1 << 17)
 }
 
-fn ended(status: u32) -> String {
+pub(super) fn ended(status: u32) -> String {
     let exit = Exit::of_status(status);
     let core = if exit.core() { ", core dumped" } else { "" };
     match exit.ended() {

@@ -14,7 +14,6 @@ use tracetui_events::account::Account;
 use tracetui_events::event::exit::MUCH_CPU;
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
-use tracetui_shared::time::BootNanos;
 
 /// The rate in events per second that fills the sparkline, as long as no higher rate occurred.
 const FULL: u64 = 50;
@@ -94,7 +93,7 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
     let Summary { execs, failed_opens, failed_execs, ran_ns, cpu_ns, .. } = app.summary;
     let cpu = if cpu_ns < MUCH_CPU { String::new() } else { format!(" (CPU {})", duration(cpu_ns)) };
-    let lived = ran_ns.map_or(String::new(), |ns| format!("in {}{cpu}", duration(ns)));
+    let after = ran_ns.map_or(String::new(), |ns| format!("after {}{cpu}", duration(ns)));
     let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
     let delivered = |kind| app.summary.delivered(account, kind);
     let count = |kind, count, nouns| {
@@ -111,34 +110,48 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     if let Some(execs) = execs.as_mut().filter(|_| failed_execs > 0) {
         execs.push_str(&format!(" (+{} failed)", grouped(failed_execs)));
     }
-    let said = |counts: &[&Option<String>]| counts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(", ");
-    let (all, both, first) = (said(&[&processes, &opens, &execs]), said(&[&opens, &execs]), said(&[&opens]));
-    let slowest = slowest(app, theme).map_or(String::new(), |slowest| format!("{lived}, slowest {slowest}"));
-    // Longest first. Failures are more important than the time, and the cause is more important than the counts.
-    let ways = [
-        (slowest.as_str(), if slowest.is_empty() { String::new() } else { all.clone() }),
-        (&lived, all),
-        (&lived, both.clone()),
-        ("", both),
-        (&lived, first.clone()),
-        ("", first),
-        (&lived, String::new()),
+    let slowest = slowest(app, theme).map(|slowest| format!("slowest {slowest}"));
+    let said = |counts: &[&Option<String>]| {
+        counts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(&format!(" {} ", theme.dot()))
+    };
+    let (with_slowest, all) = (said(&[&processes, &opens, &execs, &slowest]), said(&[&processes, &opens, &execs]));
+    let (both, first) = (said(&[&opens, &execs]), said(&[&opens]));
+    // Longest first. The cause is more important than the counts, and failures are more important than the time.
+    let (after, none) = (after.as_str(), String::new());
+    let with_cause =
+        [(after, &with_slowest), (after, &all), (after, &both), (after, &first), (after, &none), ("", &none)];
+    let without = [
+        (after, &with_slowest),
+        (after, &all),
+        (after, &both),
+        ("", &both),
+        (after, &first),
+        ("", &first),
+        (after, &none),
     ];
     let causes = cause(app, theme);
-    let bare = ("", String::new());
-    let timed = || ways.iter().filter(|(lived, _)| !lived.is_empty()).chain([&bare]);
-    let with_cause =
-        causes.iter().flat_map(|cause| timed().map(move |(lived, counts)| (*lived, counts, cause.as_str())));
-    let without = ways.iter().map(|(lived, counts)| (*lived, counts, ""));
-    let all = with_cause.chain(without).map(|(lived, counts, cause)| {
-        let colon = if lived.is_empty() || counts.is_empty() && cause.is_empty() { "" } else { ":" };
-        let end = if counts.is_empty() || cause.is_empty() { "" } else { ";" };
-        let alone = lived.is_empty() && !cause.is_empty();
-        let cause = Piece::new(if alone { format!("({cause})") } else { cause.to_owned() }, theme.failure());
-        vec![Piece::plain(format!("{lived}{colon}")), Piece::plain(format!("{counts}{end}")), cause]
+    let all =
+        causes.iter().flat_map(|cause| with_cause.map(|way| (way, cause.as_str()))).chain(without.map(|way| (way, "")));
+    let all = all.map(|((after, counts), cause)| {
+        let parts = [Piece::new(cause, theme.strong()), Piece::plain(counts.as_str())];
+        let parts = parts.into_iter().filter(|part| !part.text.is_empty());
+        let parts = parts.flat_map(|part| [Piece::new(theme.border(), theme.quiet()), part]);
+        [Piece::plain(after)].into_iter().filter(|after| !after.text.is_empty()).chain(parts).collect()
     });
     let all = all.collect();
     Some((vec![Piece::new(format!("{name} {how}"), style)], all))
+}
+
+/// How the COMMAND of a recording failed. Empty if it did not.
+pub(super) fn verdict(app: &App, theme: Theme) -> Vec<Piece> {
+    let process = app.summary.process.and_then(|process| app.views.tree.process(process));
+    let failed = process.filter(|process| process.failed()).and_then(|process| Some((process, process.end?.status?)));
+    let Some((process, status)) = failed else { return Vec::new() };
+    let name = text::escape_in(&process.process.comm, theme.charset, 40);
+    let cause = cause(app, theme).into_iter().next_back().map(|cause| Piece::new(cause, theme.strong()));
+    let border = || Piece::new(theme.border(), theme.quiet());
+    let how = Piece::new(format!("{name} {}", super::detail::ended(status)), theme.failure());
+    [border(), how].into_iter().chain(cause.into_iter().flat_map(|cause| [border(), cause])).collect()
 }
 
 /// The process that COMMAND waited for longest, and how long: `cc › cc1 9.1 s`.
@@ -156,8 +169,7 @@ fn cause(app: &App, theme: Theme) -> Vec<String> {
     let Some(process) = app.summary.process.and_then(|process| tree.process(process)) else { return Vec::new() };
     let of = |before: &'static str, seen: &Seen<'_>| Some((before, tree.reason(seen, app.store())?));
     let failed = process.end.is_some_and(End::is_error);
-    let begin = BootNanos(process.process.key.start.0.saturating_add(process.process.held_ns));
-    let first = || tree.first_failed(begin).filter(|_| failed);
+    let first = || tree.first_failed(&process).filter(|_| failed);
     let reason = of("", &process).or_else(|| of("first failure: ", &first()?));
     let words = |(before, reason): (&str, Reason)| {
         reason.with_name().map(|words| format!("{before}{}", text::escape_in(&words, theme.charset, 4096)))

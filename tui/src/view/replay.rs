@@ -43,13 +43,17 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         true => text::escape_in(format!("host {}", app.world().host().name).as_bytes(), theme.charset, 40),
         false => String::new(),
     };
-    let left = [
+    let mut left = vec![
         Piece::new(" REPLAY ", theme.replay()),
         Piece::new(transport(app, replay, area.width), theme.strong()),
         Piece::plain(place(app)),
         Piece::plain(format!(" {name}")),
-        Piece::plain(host),
     ];
+    let verdict = super::header::verdict(app, theme);
+    match verdict.is_empty() {
+        true => left.push(Piece::plain(host)),
+        false => left.extend(verdict),
+    }
     ends(frame, area, &left, &right, theme);
 }
 

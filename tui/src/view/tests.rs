@@ -1079,7 +1079,7 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     app.set_command("make");
     feed(&mut app, &mut failed_build()).update(Input::CommandEnded("exit 2".into()));
     let shown = screen(&mut app);
-    let ended = " ENDED  make exit 2 in 12 ms: cc1: zlibx.h not found ";
+    let ended = " ENDED  make exit 2 after 12 ms │ cc1: zlibx.h not found ";
     assert!(shown[0].starts_with(ended) && shown[0].ends_with("LOST 0"), "{}", shown[0]);
     let row =
         |start: &str| shown.iter().find(|row| row.contains("EXIT") && row.contains(start)).cloned().unwrap_or_default();
@@ -1090,14 +1090,15 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     // The selected row shows the answer.
     let parts =
         ["── 100 make ── EXIT", "failed    cc1: zlibx.h not found", "from      cc › cc1", "looked for zlibx.h in 2"];
-    check_shows(keys(&mut app, "kjW"), &parts);
-    check_lacks(&mut app, &["chose this status"]);
+    check_shows(keys(&mut app, "\x1bGkjW"), &parts);
+    check_lacks(&mut app, &["explains this status"]);
     app.update(Input::Resize(120, 24));
-    let ended = " ENDED  make exit 2 in 12 ms: 3 processes, 5 opens (2 failed), 3 execs; cc1: zlibx.h not found ";
+    let ended =
+        " ENDED  make exit 2 after 12 ms │ cc1: zlibx.h not found │ 3 processes · 5 opens (2 failed) · 3 execs ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
     // The processes used more.
     app.summary.cpu_ns = 2_400_000_000;
-    let ended = " ENDED  make exit 2 in 12 ms (CPU 2.4 s): ";
+    let ended = " ENDED  make exit 2 after 12 ms (CPU 2.4 s) │ ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
 }
 
@@ -1129,7 +1130,40 @@ fn a_build_that_continues_after_failures_names_the_first_one() {
     made.exit(100, "make", 2 << 8);
     feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
     let header = screen(&mut app)[0].clone();
-    assert!(header.contains("; first failure: cc1: /usr/include/one.h not found "), "{header}");
+    assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
+}
+
+#[test]
+fn the_verdict_is_shown_unless_the_user_does_something_else() {
+    let mut app = app(160, 24, MEMORY);
+    app.set_command("make");
+    feed(&mut app, &mut failed_build());
+    check_lacks(&mut app, &["failed only"]);
+    app.update(Input::CommandEnded("exit 2".into()));
+    check_shows(&mut app, &["failed only", "zlibx.h  searched 2", "── 102 cc1 ── OPEN", "Esc: all events"]);
+    check_lacks(keys(&mut app, "\x1b"), &["failed only", "── 102 cc1"]);
+    assert!(
+        app.selected().is_some_and(|stored| stored.failed && stored.kind == Kind::Open),
+        "the cause stays selected"
+    );
+    for typed in ["k", "fcomm=cc1\n", "2", "?", "kj\n"] {
+        let mut app = crate::app::testing::app(160, 24, MEMORY);
+        app.set_command("make");
+        keys(feed(&mut app, &mut failed_build()), typed).update(Input::CommandEnded("exit 2".into()));
+        check_lacks(&mut app, &["failed only"]);
+        assert!(screen(&mut app)[0].starts_with(" ENDED  make exit 2 after"), "{typed}");
+    }
+    // Without a cause, the exit is selected.
+    let mut app = crate::app::testing::app(160, 24, MEMORY);
+    app.set_command("sh");
+    let mut made = traced(100);
+    made.exec(100, "sh", &["sh"], 0);
+    made.exit(100, "sh", 1 << 8);
+    app.update(Input::Output(b"frobnicator missing\r\n".to_vec()));
+    feed(&mut app, &mut made).update(Input::CommandEnded("exit 1".into()));
+    let known =
+        ["failed only", "no failed call explains this status", "output    frobnicator missing", "last calls exec"];
+    check_shows(&mut app, &known);
 }
 
 /// A child that a process starts now, and that ends well.
@@ -1158,8 +1192,8 @@ fn an_exit_without_a_cause_names_none() {
     made.exit(100, "cargo", 101 << 8);
     feed(&mut app, &mut made).update(Input::CommandEnded("exit 101".into()));
     let header = screen(&mut app)[0].clone();
-    assert!(header.contains("; first failure: cargo: /none not found "), "{header}");
-    check_shows(keys(&mut app, "kjW"), &["the program chose this status; P, then e, shows what failed in it"]);
+    assert!(header.contains("│ first failure: cargo: /none not found "), "{header}");
+    check_shows(keys(&mut app, "\x1bGkjW"), &["no failed call explains this status", "last calls"]);
     check_lacks(&mut app, &["cause "]);
 }
 
@@ -1281,7 +1315,7 @@ fn a_replay_shows_the_commands_screen_of_its_time() {
 
 #[test]
 fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    let (mut app, mut made) = (app(80, 40, MEMORY), Maker::default());
     made.exec(7, "cc1", &["cc1"], 0);
     made.open(7, "cc1", "/a", 3);
     made.exit(7, "cc1", 1 << 8);
@@ -1291,7 +1325,7 @@ fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
     }
     keys(feed(&mut app, &mut made), "gjj\n");
     check_shows(&mut app, &[" then      exit 1 after 10.0 s (CPU 1 ms, 3.0 MiB), at "]);
-    check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command; P, then e"]);
+    check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command"]);
     check_shows(keys(&mut app, "\x1bgj\n"), &[" then      ended; status no longer kept"]);
 }
 
@@ -1316,11 +1350,10 @@ fn the_header_sums_up_a_command_that_ended() {
     app.update(Input::CommandEnded("exit 2".into()));
     let header = |app: &mut App| screen(app)[0].clone();
     assert!(header(&mut app).starts_with(" ENDED  make exit 2"), "{}", header(&mut app));
-    let all = "2 processes, 2 opens (1 failed), 2 execs (+1 failed); ld: /a/c not found";
+    let all = "make exit 2 after 7 ms │ ld: /a/c not found │ 2 opens (1 failed) · 2 execs (+1 failed)";
     assert!(header(&mut app).contains(all), "{}", header(&mut app));
-    // The run time is the same figure everywhere. It excludes the time in which COMMAND was held.
-    assert!(header(&mut app).contains("make exit 2 in 7 ms: 2 processes, "), "{}", header(&mut app));
-    // Of others it is their life.
+    // The run time is the same figure everywhere. It excludes the time in which COMMAND was held. Of others it is their life.
+    keys(&mut app, "\x1bG");
     let own = "make            exit 2     7 ms  from ld: /a/c not found  make";
     check_shows(&mut app, &[own, "ld              exit 127   10.0 s"]);
     check_shows(keys(&mut app, "\n"), &["held      10.0 s before its first exec", "exit 2 after 7 ms"]);
@@ -1330,10 +1363,10 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(row.contains(" 14:02:11.001 "), "when its first exec was: {row}");
     app.update(Input::Resize(120, 24));
     keys(&mut app, "1").update(Input::Resize(80, 24));
-    assert!(header(&mut app).contains(" in 7 ms: ld: /a/c not found"), "{}", header(&mut app));
+    assert!(header(&mut app).contains(" after 7 ms │ ld: /a/c not found"), "{}", header(&mut app));
     assert!(header(&mut app).ends_with("LOST 0"));
     app.update(Input::Resize(60, 24));
-    assert!(header(&mut app).contains(" make exit 2 (ld: /a/c not found) "), "{}", header(&mut app));
+    assert!(header(&mut app).contains(" make exit 2 │ ld: /a/c not found "), "{}", header(&mut app));
     app.update(Input::Resize(40, 10));
     assert!(header(&mut app).starts_with(" ENDED  make exit 2") && header(&mut app).ends_with("LOST 0"));
     app.update(Input::Resize(120, 24));
@@ -1341,7 +1374,7 @@ fn the_header_sums_up_a_command_that_ended() {
     made.lose(1);
     made.counters(false);
     feed(&mut app, &mut made);
-    assert!(header(&mut app).contains(" at least 2 opens (1 failed), 2 execs (+1"), "{}", header(&mut app));
+    assert!(header(&mut app).contains(" at least 2 opens (1 failed) · 2 execs (+1"), "{}", header(&mut app));
 }
 
 #[test]

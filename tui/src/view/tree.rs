@@ -178,7 +178,8 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Execs => count(|kind| kind == Kind::Exec, seen.counts.execs, app),
         Column::Opens => count(|kind| kind == Kind::Open, seen.counts.opens, app),
         Column::Conns => count(connects, seen.counts.conns, app),
-        Column::Failed => short(seen.counts.failed),
+        // An exit that nothing explains counts as one.
+        Column::Failed => short(seen.counts.failed.max(seen.failed().into())),
         Column::Cgroup => {
             let path = app.world().cgroup(seen.home.cgroup, process).unwrap_or_default();
             text::cut_middle(&text::value_in(path, theme.charset, 4096), column.cells(), theme.charset)

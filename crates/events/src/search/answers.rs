@@ -25,12 +25,12 @@
 //!
 //! An exit is answered if it is routine ([`exits`](super::exits)).
 //!
-//! The cause of an exit is the last unanswered call. An exit has no cause in these cases. The process continued after the call:
+//! The call that may be the cause of an exit is the last unanswered one. There is none in these cases. The process continued after the call:
 //! more than [`AFTERWARDS`] other calls succeeded (unless the arguments name the file), or it ran on for longer than [`SOON_NS`]
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
-use super::exits::{Answered, Exits, SOON_NS};
-use super::{argument, base, common_name, names_descriptor, place};
+use super::exits::{Answered, ExitCause, Exits, SOON_NS, ended_soon};
+use super::{Failure, argument, base, common_name, names_descriptor, place};
 use crate::event::describe::Value;
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
@@ -64,30 +64,6 @@ const REFUSALS: [&str; 3] = ["EACCES", "EPERM", "EROFS"];
 
 /// The exit status with which a shell reports that it could not execute the file it found.
 const NOT_EXECUTABLE: u8 = 126;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Failure {
-    pub id: Id,
-    pub err: &'static str,
-    /// Whether the failure is unusual, that is, not part of ordinary work.
-    pub real: bool,
-    /// Whether its name was looked up in other places too.
-    pub searched: bool,
-}
-
-impl Failure {
-    pub fn of(id: Id, ret: i32) -> Failure {
-        let err = names::err(ret).unwrap_or("failed");
-        Failure { id, err, real: !names::is_expected(err.as_bytes()), searched: false }
-    }
-}
-
-/// Whether a process may have exited because of an event at this time: it ended soon after the event, or had run for longer before
-/// it.
-pub fn ended_soon(process: &Process, at: BootNanos, end: BootNanos) -> bool {
-    let before = process.ran_ns(at);
-    process.ran_ns(end).saturating_sub(before) <= before.max(SOON_NS)
-}
 
 /// The target of a call, as hashes.
 #[derive(Clone, Copy, Default, Debug)]
@@ -272,7 +248,7 @@ fn bits(wanted: &Wanted) -> impl Iterator<Item = (usize, u64)> {
 pub struct Taken<'a> {
     /// The events that no longer count as failures. The event itself if it needs no answer.
     pub answered: &'a [Answered],
-    pub cause: Option<Failure>,
+    pub cause: Option<ExitCause>,
 }
 
 /// The failed calls that wait for an answer of a later call of their process.
@@ -311,11 +287,17 @@ impl Searches {
             (Body::Lost(_), _) => self.since = id,
             (Body::Exit(exit), Some(process)) => {
                 let waiting = self.forget(process.key);
-                cause = self.exited(&waiting, process, exit.ended(), time);
-                self.keep_scripts(&waiting, process, id, cause);
-                let failed = cause.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
-                self.exits.exited(id, process, (exit.ended(), time), failed, &mut self.answered);
+                let own = self.exited(&waiting, process, exit.ended(), time);
+                self.keep_scripts(&waiting, process, id, own);
+                let above = process.parent.and_then(|parent| seen.world.process(parent));
+                let weak =
+                    own.is_some_and(|own| waiting.misses.iter().any(|miss| miss.failure.id == own.id && miss.optional));
+                // What exits with the code of COMMAND answers no question.
+                let command = process.of_command && above.is_none_or(|above| !above.of_command);
+                let failed = command || own.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
+                cause = self.exits.exited(id, process, (exit.ended(), time), (own, weak, failed), &mut self.answered);
             }
+            (Body::Fork(fork), Some(process)) => self.exits.started(process.key, fork.record.child_start),
             (body, Some(process)) if body.ret().is_some() || seen.event.failed() => match seen.event.failed() {
                 true => self.failed(id, seen, process),
                 false => self.succeeded(seen, process),
@@ -385,6 +367,7 @@ impl Searches {
         }
         if let (Kind::Exec, Some(parent)) = (kind, process.parent) {
             self.exits.went_on(parent, key.start, &mut self.answered);
+            self.exits.started(parent, key.start);
             // A shell looks for a program before it starts the child that runs it.
             if let Some(waiting) = self.waiting.get_mut(&parent).filter(|waiting| waiting.optional) {
                 let found = wanted(&self.hasher, seen.event, process);

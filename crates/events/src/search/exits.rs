@@ -1,5 +1,10 @@
-//! Routine exits: a process that exited with code 1 where nothing failed, and whose parent continued. grep(1), test(1) and cmp(1)
-//! answer a question this way.
+//! Causes of exits, and routine exits.
+//!
+//! A process exits with a code other than 0 because of its own failed call, or because of a child that failed after that call. The
+//! child is not the cause if the process continued for long ([`ended_soon`]).
+//!
+//! Routine: a process that exited with code 1 where nothing failed, and whose parent continued. grep(1), test(1) and cmp(1) answer a
+//! question this way.
 //!
 //! The parent continued if it succeeded in a call or started another program afterwards, exited with code 0, or was still running
 //! [`SOON_NS`] later. If it exited with another code, such as a compiler driver after its compiler, both exits are failures.
@@ -7,6 +12,7 @@
 //! A command that exits with code 1 more than [`OFTEN`] times within [`OFTEN_NS`] fails, whatever its parent does: the later exits are
 //! not routine.
 
+use super::Failure;
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
 use crate::limits;
@@ -29,6 +35,26 @@ pub struct Answered {
     pub process: ProcessKey,
 }
 
+/// Whether a process may have exited because of an event at this time: it ended soon after the event, or had run for longer before
+/// it.
+pub(super) fn ended_soon(process: &Process, at: BootNanos, end: BootNanos) -> bool {
+    let before = process.ran_ns(at);
+    process.ran_ns(end).saturating_sub(before) <= before.max(SOON_NS)
+}
+
+/// Why a process exited with a code other than 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExitCause {
+    /// The failed call. `None` if only a descendant failed, and no call of it is known to be the cause.
+    pub failure: Option<Failure>,
+    /// The child that failed, unless the call is of the process itself.
+    pub child: Option<ProcessKey>,
+    /// Whether the process started another child after that one, so that it may have exited for another reason.
+    pub went_on: bool,
+    /// The failed call, or the exit of the descendant.
+    pub id: Id,
+}
+
 /// The code with which programs answer no.
 const NO: u8 = 1;
 
@@ -45,6 +71,8 @@ struct Children {
     exits: Vec<(BootNanos, Answered)>,
     /// Whether a child failed.
     failed: bool,
+    /// The last one that failed: its exit with the time, and the cause that the process takes over.
+    last: Option<(Id, BootNanos, ExitCause)>,
 }
 
 /// The exits that are routine if the parent continues.
@@ -87,33 +115,60 @@ impl Exits {
         }
     }
 
-    /// Handles the exit of a process. `failed`: whether a call of the process failed and nothing answered it.
+    /// Handles the start of a child.
+    pub(super) fn started(&mut self, parent: ProcessKey, start: BootNanos) {
+        if let Some(children) = self.of.get_mut(&parent) {
+            let last = children.last.iter_mut().filter(|(_, failed, _)| *failed < start);
+            last.for_each(|(.., cause)| cause.went_on = true);
+        }
+    }
+
+    /// Handles the exit of a process, and returns its cause. `own`: the failed call of the process that may be the cause. `weak`:
+    /// whether it is optional, so that the call of a child explains more. `failed`: whether a call of the process failed and nothing
+    /// answered it.
     pub(super) fn exited(
         &mut self,
         id: Id,
         process: &Process,
         (ended, time): (Ended, BootNanos),
-        failed: bool,
+        (own, weak, failed): (Option<Failure>, bool, bool),
         answered: &mut Vec<Answered>,
-    ) {
+    ) -> Option<ExitCause> {
         let children = self.of.remove(&process.key).unwrap_or_default();
+        let is_error = matches!(ended, Ended::Code(1..));
+        let last = children.last.filter(|(exit, failed, cause)| {
+            let is_later = |own: Failure| own.id <= *exit && !cause.went_on || weak && cause.failure.is_some();
+            is_error && own.is_none_or(is_later) && ended_soon(process, *failed, time)
+        });
+        let of = |failure, id| ExitCause { failure, child: None, went_on: false, id };
+        let cause = last.map(|(.., cause)| cause).or_else(|| own.map(|own| of(Some(own), own.id)));
+        let taken = ExitCause { child: Some(process.key), went_on: false, ..cause.unwrap_or(of(None, id)) };
         let often = ended == Ended::Code(NO) && self.is_often(process, time);
         let failed =
             failed || often || children.failed || !children.exits.is_empty() || process.key.start <= self.forgot;
+        process.parent.into_iter().for_each(|parent| self.started(parent, process.key.start));
         match (ended, process.parent) {
             (Ended::Code(0), _) => answered.extend(children.exits.into_iter().map(|(_, exit)| exit)),
             (_, None) => {}
             (Ended::Code(NO), Some(parent)) if !failed => {
                 self.make_room(time);
                 let exit = Answered { id, kind: Kind::Exit, process: process.key };
-                self.of.entry(parent).or_default().exits.push((time, exit));
+                let siblings = self.of.entry(parent).or_default();
+                siblings.exits.push((time, exit));
+                siblings.last = Some((id, time, taken));
                 self.queue.push_back((time, parent));
             }
             (_, Some(parent)) => {
                 self.make_room(time);
-                self.of.entry(parent).or_default().failed = true;
+                let siblings = self.of.entry(parent).or_default();
+                siblings.failed = true;
+                // After a child failed, its parent may kill others because of that.
+                if is_error || siblings.last.is_none() {
+                    siblings.last = Some((id, time, taken));
+                }
             }
         }
+        cause
     }
 
     /// Notes that a command exited with code 1. Returns whether it did so often lately.

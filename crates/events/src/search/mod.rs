@@ -4,8 +4,8 @@
 //! | file | purpose |
 //! |---|---|
 //! | this one | the rules on one event, and on two |
-//! | [`answers`] | a fold over all events: which failures are answered, and which of them an exit names |
-//! | [`exits`] | a fold over exits: which of them are routine |
+//! | [`answers`] | a fold over all events: which failures are answered, and which of them may be the cause of an exit |
+//! | [`exits`] | a fold over exits: their causes, and which of them are routine |
 //! | [`places`] | the search that a kept event belongs to |
 //! | [`removed`] | who removed the file that a call did not find |
 //! | [`words`] | a failed call in words |
@@ -18,18 +18,36 @@ mod removed;
 mod tests;
 mod words;
 
-pub use answers::{Failure, Searches, Taken, ended_soon};
-pub use exits::Answered;
-pub use places::{Searched, found_later, place_of, searched};
+pub use answers::{Searches, Taken};
+pub use exits::{Answered, ExitCause};
+pub use places::{Searched, found_later, place_of, search_dir, searched};
 pub use removed::{Removed, removed};
 pub use words::words;
 
-use crate::event::Body;
 use crate::event::open::Open;
+use crate::event::{Body, names};
+use crate::store::Id;
 use memchr::memmem;
 
 /// The option that names a library.
 pub const LIBRARY: &[u8] = b"-l";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failure {
+    pub id: Id,
+    pub err: &'static str,
+    /// Whether the failure is unusual, that is, not part of ordinary work.
+    pub real: bool,
+    /// Whether its name was looked up in other places too.
+    pub searched: bool,
+}
+
+impl Failure {
+    pub fn of(id: Id, ret: i32) -> Failure {
+        let err = names::err(ret).unwrap_or("failed");
+        Failure { id, err, real: !names::is_expected(err.as_bytes()), searched: false }
+    }
+}
 
 /// Whether a call did not find its file. `None` if it failed in another way, or may create the file.
 pub fn missed(body: &Body<'_>) -> Option<bool> {
@@ -73,7 +91,7 @@ pub fn base(open: &Open<'_>) -> Option<Vec<u8>> {
 
 /// The name that the calls of one search share: the [`stem`] of the last name. `None` if the call cannot be part of a search: it
 /// may create its file, or it found the file but was refused.
-fn common_name<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
+pub fn common_name<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
     // execvp(3) continues its walk of PATH after a file that it may not execute.
     let walks = matches!(body, Body::Exec(exec) if exec.record.ret == -libc::EACCES && exec.filename.starts_with(b"/"));
     Some(stem(place(body).filter(|_| walks || missed(body).is_some())?.1))

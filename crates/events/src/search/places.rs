@@ -1,6 +1,7 @@
 //! The search that a kept event belongs to: the calls around it of the same process and kind for the same name.
 
 use super::{common_name, place};
+use crate::event::Body;
 use crate::limits;
 use crate::store::{Id, Store, Stored};
 use crate::why::{AT_FDCWD, SearchDir};
@@ -22,8 +23,12 @@ pub struct Searched {
 
 /// The target of an open or an exec, as in [`place`], with the descriptor at which the directory starts.
 pub fn place_of<'a>(stored: &Stored<'a>) -> Option<(SearchDir, &'a [u8])> {
-    let body = stored.event().ok()?.body;
-    let (dir, name) = place(&body)?;
+    search_dir(&stored.event().ok()?.body)
+}
+
+/// The same for a call.
+pub fn search_dir<'a>(body: &Body<'a>) -> Option<(SearchDir, &'a [u8])> {
+    let (dir, name) = place(body)?;
     let dirfd = if dir.starts_with(b"/") { AT_FDCWD } else { body.dirfd() };
     Some((SearchDir { dir: dir.to_vec(), dirfd }, name))
 }

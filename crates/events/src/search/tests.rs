@@ -18,7 +18,7 @@ fn stored(made: &mut Maker) -> (Store, Option<Failure>) {
     each_event(made.batch(), |seen, frame| {
         let id = store.push(seen, frame);
         let taken = searches.take(id, seen);
-        cause = taken.cause;
+        cause = taken.cause.and_then(|cause| cause.failure);
         taken.answered.iter().for_each(|failed| store.answer(failed.id));
     });
     (store, cause)

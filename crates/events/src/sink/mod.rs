@@ -15,7 +15,7 @@ use crate::limits;
 use crate::text::Charset;
 use crate::text::paint::Paint;
 use crate::text::time::Zone;
-use crate::why::Answer;
+use crate::why::{Answer, explains};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -38,11 +38,11 @@ pub trait Sink {
         None
     }
 
-    /// Takes a line of [`line`](Self::line).
+    /// Takes a line of [`line`](Self::line), and the reason of the failure.
     ///
     /// # Errors
     /// If the output cannot be written. The waiting lines are dropped.
-    fn put(&mut self, _line: &Line) -> io::Result<()> {
+    fn put(&mut self, _line: &Line, _why: Option<&Answer>) -> io::Result<()> {
         Ok(())
     }
 
@@ -110,6 +110,9 @@ pub trait Format {
     /// Appends the line of an event, including the line end.
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>);
 
+    /// Adds to the line at the end of the output why its event failed. `None`: it did not fail. CSV has no place for it.
+    fn reason(&mut self, _why: Option<&Answer>, _out: &mut Vec<u8>) {}
+
     /// Sets how text looks, as [`Sink::set_style`].
     fn set_style(&mut self, _style: Style) {}
 }
@@ -156,8 +159,8 @@ pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink +
 pub fn lines<'w>(format: FormatName, options: LineOptions, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
     let LineOptions { explain, several, written } = options;
     match format {
-        FormatName::Text => Box::new(Lines { written, ..Lines::new(text::Text::explained(explain), out) }),
-        FormatName::Json => Box::new(Lines { written, ..Lines::new(ndjson::Json::with(explain, several), out) }),
+        FormatName::Text => Box::new(Lines { written, explain, ..Lines::new(text::Text::default(), out) }),
+        FormatName::Json => Box::new(Lines { written, explain, ..Lines::new(ndjson::Json::with(several), out) }),
         FormatName::Csv | FormatName::CsvWithJson => {
             let csv = csv::Csv::new().with(several, format == FormatName::CsvWithJson);
             Box::new(Lines { written, ..Lines::new(csv, out) })
@@ -166,9 +169,9 @@ pub fn lines<'w>(format: FormatName, options: LineOptions, out: impl Write + 'w)
 }
 
 /// A sink that writes lines to a writer.
-#[derive(Debug)]
 pub struct Lines<F, W> {
     format: F,
+    explain: Option<Explain>,
     out: W,
     buffer: Vec<u8>,
     /// Bytes that the writer accepted.
@@ -184,7 +187,7 @@ impl<F: Format, W: Write> Lines<F, W> {
     pub fn new(mut format: F, out: W) -> Lines<F, W> {
         let mut buffer = Vec::with_capacity(FULL + FULL / 4);
         format.head(&mut buffer);
-        Lines { format, out, buffer, taken: 0, written: None, lines: VecDeque::new() }
+        Lines { format, explain: None, out, buffer, taken: 0, written: None, lines: VecDeque::new() }
     }
 
     /// Notes a line in the buffer.
@@ -230,6 +233,9 @@ impl<F: Format, W: Write> Lines<F, W> {
 impl<F: Format, W: Write> Sink for Lines<F, W> {
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
         self.format.line(seen, &mut self.buffer);
+        if let Some(explain) = self.explain.as_mut().filter(|_| explains(&seen.event.body)) {
+            self.format.reason(explain(seen).as_ref(), &mut self.buffer);
+        }
         self.added(Unwritten::of(seen))
     }
 
@@ -239,8 +245,11 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
         Some(Line { text, of: Unwritten::of(seen) })
     }
 
-    fn put(&mut self, line: &Line) -> io::Result<()> {
+    fn put(&mut self, line: &Line, why: Option<&Answer>) -> io::Result<()> {
         self.buffer.extend_from_slice(&line.text);
+        if why.is_some() {
+            self.format.reason(why, &mut self.buffer);
+        }
         self.added(line.of)
     }
 

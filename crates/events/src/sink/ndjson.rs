@@ -5,7 +5,7 @@
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::memo::{CachedLine, Memo, Source, parts};
-use super::{Explain, Format, Style, integer};
+use super::{Format, Style, integer};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::names;
@@ -13,7 +13,7 @@ use crate::event::stack::StackCall;
 use crate::text::Charset;
 use crate::text::json::{self, Members, Strings, Utf8, hex, object};
 use crate::text::time::Rfc3339;
-use crate::why::{Answer, Basis, explains};
+use crate::why::{Answer, Basis};
 use std::io::Write as _;
 use tracetui_shared::kind::Kind;
 
@@ -26,8 +26,6 @@ pub struct Json {
     memo: Memo,
     /// Whether each object ends with the host and the boot.
     host: bool,
-    /// Explains failures in the key `why` of the kinds that have reasons.
-    explain: Option<Explain>,
 }
 
 /// Writes the objects of events.
@@ -83,13 +81,13 @@ impl Json {
         Json::default()
     }
 
-    pub(super) fn with(explain: Option<Explain>, host: bool) -> Json {
-        Json { explain, host, ..Json::default() }
+    pub(super) fn with(host: bool) -> Json {
+        Json { host, ..Json::default() }
     }
 
     /// Appends the object of the event.
     pub fn object(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let Json { object, memo, host, explain } = self;
+        let Json { object, memo, host } = self;
         object.write(&mut memo.line(seen), seen, out, |_, _| {});
         if *host {
             let host = seen.world.host();
@@ -98,12 +96,6 @@ impl Json {
                 out.extend_from_slice(key);
                 object.values.strings.write(out, |out| out.extend_from_slice(text.as_bytes()));
             }
-            out.push(b'}');
-        }
-        if let Some(explain) = explain.as_mut().filter(|_| explains(&seen.event.body)) {
-            out.pop_if(|last| *last == b'}');
-            out.extend_from_slice(b",\"why\":");
-            json::Value::from(explain(seen).as_ref().map(reason)).write(&mut object.values.strings, out);
             out.push(b'}');
         }
     }
@@ -130,6 +122,13 @@ impl Format for Json {
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         self.object(seen, out);
         out.push(b'\n');
+    }
+
+    fn reason(&mut self, why: Option<&Answer>, out: &mut Vec<u8>) {
+        out.truncate(out.len().saturating_sub(b"}\n".len()));
+        out.extend_from_slice(b",\"why\":");
+        json::Value::from(why.map(reason)).write(&mut self.object.values.strings, out);
+        out.extend_from_slice(b"}\n");
     }
 
     fn set_style(&mut self, Style { charset, .. }: Style) {
@@ -403,7 +402,7 @@ impl Flags {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
-    use super::{Json as Sink, *};
+    use super::*;
     use crate::bpf::Words;
     use crate::event::describe::Shape;
     use crate::limits;
@@ -443,14 +442,12 @@ mod tests {
 
     #[test]
     fn kinds_with_reasons_have_one_if_they_failed() {
-        let mut json = Sink::with(Some(sample::explain(Basis::Checked(400))), false);
         let mut reasons = 0;
         for (header, payload) in sample::all() {
             sample::with_seen(header, &payload, |seen| {
-                let mut out = Vec::new();
-                json.line(seen, &mut out);
+                let out = sample::explained(FormatName::Json, Basis::Checked(400), seen).into_bytes();
                 let object: Json = serde_json::from_slice(&out).expect("one object");
-                let asked = explains(&seen.event.body);
+                let asked = crate::why::explains(&seen.event.body);
                 assert_eq!(object.get("why").is_some(), asked, "{object}");
                 let why = object.get("why").filter(|why| !why.is_null());
                 assert_eq!(why.is_some(), asked && seen.event.failed(), "{object}");

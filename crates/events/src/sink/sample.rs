@@ -6,7 +6,7 @@ use tracetui_events::event::lost::{Cause, LostRecord};
 use tracetui_events::event::{Event, EventContext, unwritten};
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{Cgroup, Clock, Container, FIRST_KIND, Host, HostFrame};
-use tracetui_events::sink::{Explain, FormatName, Style, to_writer};
+use tracetui_events::sink::{Explain, FormatName, LineOptions, Style, lines, to_writer};
 use tracetui_events::synthetic::comm;
 pub(crate) use tracetui_events::synthetic::payload::exit;
 use tracetui_events::synthetic::payload::{self, Exec};
@@ -281,9 +281,9 @@ fn read<T: FromBytes>(bytes: &[u8]) -> T {
     T::read_from_prefix(bytes).expect("enough bytes").0
 }
 
-/// A reason for each failure.
-pub(crate) fn explain(basis: Basis) -> Explain {
-    Box::new(move |seen| {
+/// The line of an event, if each failure has a reason.
+pub(crate) fn explained(format: FormatName, basis: Basis, seen: &EventContext<'_>) -> String {
+    let explain: Explain = Box::new(move |seen| {
         seen.event.failed().then(|| Answer {
             text: b"no \x1b\xff in /a".to_vec(),
             component: Some(b"/a/\xff".to_vec()),
@@ -292,5 +292,11 @@ pub(crate) fn explain(basis: Basis) -> Explain {
             place: Some(b"it ended".to_vec()),
             basis,
         })
-    })
+    });
+    let mut out = Vec::new();
+    let mut sink = lines(format, LineOptions { explain: Some(explain), ..LineOptions::default() }, &mut out);
+    sink.event(seen).expect("a Vec takes all");
+    sink.finish().expect("a Vec takes all");
+    drop(sink);
+    String::from_utf8(out).expect("UTF-8")
 }

@@ -5,14 +5,14 @@
 //! The time is in the zone set by the caller.
 
 use super::memo::{Memo, Source};
-use super::{Explain, Format, Style, integer};
+use super::{Format, Style, integer};
 use crate::event::lost::Lost;
 use crate::event::{self, Body, EventContext, names};
 use crate::limits;
 use crate::text::paint::{Look, Paint};
-use crate::text::time::{LocalClock, short_duration};
+use crate::text::time::LocalClock;
 use crate::text::{Charset, escape, width};
-use crate::why::{Answer, Basis, Cause};
+use crate::why::{Answer, Cause};
 
 /// The widths of the padded columns, in cells.
 mod cells {
@@ -26,15 +26,8 @@ mod cells {
 
 #[derive(Default)]
 pub struct Text {
-    explain: Option<Explain>,
     row: Row,
     memo: Memo,
-}
-
-impl Text {
-    pub(super) fn explained(explain: Option<Explain>) -> Text {
-        Text { explain, ..Text::default() }
-    }
 }
 
 /// A part of a row.
@@ -114,29 +107,6 @@ impl Row {
         }
     }
 
-    /// Appends why the event failed.
-    fn reason(&self, answer: &Answer, out: &mut Vec<u8>) {
-        let label = if answer.cause == Cause::Unknown { "why unknown:" } else { "why:" };
-        out.extend_from_slice(b"  ");
-        self.paint.put(Look::Note, out, |out| out.extend_from_slice(label.as_bytes()));
-        out.push(b' ');
-        escape(&answer.text, self.charset.reversible(), out);
-        match answer.basis {
-            Basis::Proven => out.extend_from_slice(b" (proven"),
-            Basis::Checked(after) => {
-                out.extend_from_slice(b" (checked ");
-                short_duration(after, out);
-                out.extend_from_slice(b" later");
-            }
-            Basis::Nothing => return,
-        }
-        if let Some(place) = &answer.place {
-            out.extend_from_slice(b"; ");
-            escape(place, self.charset.reversible(), out);
-        }
-        out.push(b')');
-    }
-
     fn lost(&self, seen: &EventContext<'_>, lost: &Lost, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(b"-------- ");
@@ -156,7 +126,7 @@ impl Row {
 
 impl Format for Text {
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        let Text { explain, row, memo } = self;
+        let Text { row, memo } = self;
         // The look of a comm depends on the kind.
         let process = if row.paint == Paint::On { Source::Event } else { Source::Thread };
         let parts = [(Source::Event, RowPart::Start), (process, RowPart::Process), (Source::Kind, RowPart::Outcome)];
@@ -164,9 +134,17 @@ impl Format for Text {
             Body::Lost(lost) => row.paint.put(Look::Bad, out, |out| row.lost(seen, lost, out)),
             _ => memo.line(seen).write(&parts, out, |part, out| row.part(*part, seen, out)),
         }
-        if let Some(answer) = explain.as_mut().and_then(|explain| explain(seen)) {
-            row.reason(&answer, out);
-        }
+        out.push(b'\n');
+    }
+
+    fn reason(&mut self, why: Option<&Answer>, out: &mut Vec<u8>) {
+        let Some(answer) = why else { return };
+        let label = if answer.cause == Cause::Unknown { "why unknown:" } else { "why:" };
+        out.pop_if(|last| *last == b'\n');
+        out.extend_from_slice(b"  ");
+        self.row.paint.put(Look::Note, out, |out| out.extend_from_slice(label.as_bytes()));
+        out.push(b' ');
+        escape(&answer.text, self.row.charset.reversible(), out);
         out.push(b'\n');
     }
 
@@ -215,6 +193,7 @@ mod tests {
     use super::super::{FormatName, sample, to_writer};
     use super::*;
     use crate::synthetic::payload;
+    use crate::why::{Basis, explains};
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::id::Tgid;
@@ -328,15 +307,12 @@ mod tests {
 
     #[test]
     fn a_line_ends_with_the_reason() {
-        let mut text = Text::explained(Some(sample::explain(Basis::Proven)));
         for (header, payload) in sample::all() {
             sample::with_seen(header, &payload, |seen| {
-                let mut out = Vec::new();
-                text.line(seen, &mut out);
-                let line = String::from_utf8(out).expect("escaped");
+                let line = sample::explained(FormatName::Text, Basis::Proven, seen);
                 assert_eq!(line.matches('\n').count(), 1, "{line:?}");
-                let why = "  why: no \\x1b\\xff in /a (proven; it ended)\n";
-                assert_eq!(line.ends_with(why), seen.event.failed(), "{line:?}");
+                let explained = seen.event.failed() && explains(&seen.event.body);
+                assert_eq!(line.ends_with("  why: no \\x1b\\xff in /a\n"), explained, "{line:?}");
             });
         }
     }

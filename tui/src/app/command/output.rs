@@ -4,6 +4,7 @@ use super::key_bytes as keys;
 use super::summary::Summary;
 use crate::app::keys::device::KeyEvent;
 use crate::app::keys::keymap::Action;
+use crate::app::verdict::Verdict;
 use crate::app::{App, Effect, Effects, Overlay, OverlayKind};
 use std::collections::VecDeque;
 use tracetui_events::frame::host::{CommandOutput, FIRST_KIND, HostFrame};
@@ -286,6 +287,10 @@ impl App {
         if runs {
             output.ended = None;
             output.offered = false;
+            if self.leave_verdict() {
+                self.events.follow();
+            }
+            self.verdict = Verdict::default();
             self.summary = Summary::of_next_run(&self.pipeline.account());
         }
         self.notify(said);

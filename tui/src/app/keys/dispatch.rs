@@ -9,6 +9,7 @@ use crate::app::prompt::Purpose;
 use crate::app::replay::Replay;
 use crate::app::screen::OverlayKind;
 use crate::app::search::Way;
+use crate::app::verdict::Verdict;
 use crate::app::views::View;
 use crate::app::views::detail::Size;
 use crate::app::views::event_list::row::TimeMode;
@@ -42,6 +43,9 @@ impl App {
             return self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
         }
         let press = keymap::pressed(key);
+        if self.replay.is_some() && self.verdict == Verdict::Awaited {
+            self.verdict = Verdict::Over;
+        }
         // The question stands as long as its message.
         if std::mem::take(&mut self.asks_what)
             && self.screen.message().is_some()
@@ -319,6 +323,9 @@ impl App {
     fn back(&mut self) {
         if self.replay.as_mut().is_some_and(Replay::stop_finding) {
             return self.notify("stopped searching the recording");
+        }
+        if self.leave_verdict() {
+            return;
         }
         if self.detail.back(self.events.selected()) {
             return self.select_behind_pane();

@@ -398,8 +398,9 @@ impl Tree {
         (cause, line)
     }
 
-    /// The process that exited first because of a call of its own after this time, whatever its parent did then.
-    pub(crate) fn first_failed(&self, since: BootNanos) -> Option<Seen<'_>> {
+    /// The process that exited first because of a call of its own after COMMAND began, whatever its parent did then.
+    pub(crate) fn first_failed(&self, command: &Seen<'_>) -> Option<Seen<'_>> {
+        let since = BootNanos(command.process.key.start.0.saturating_add(command.process.held_ns));
         let mut failed = self.nodes.failed().filter_map(|at| self.nodes.seen(at, None));
         let is_later = |end: &End| end.time > since && end.is_error();
         failed.find(|seen| seen.cause.is_some() && seen.end.as_ref().is_some_and(is_later))

@@ -1,6 +1,6 @@
 //! Prints recordings: `tracetui print FILE`.
 
-use super::explain;
+use super::explain::{self, Reasons};
 use super::unanswered::{self, Unanswered};
 use super::{Flow, Lines, Printed};
 use crate::cli::{self};
@@ -40,12 +40,13 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     if args.why && args.format == FormatName::Text {
         say("--why: recordings have only the reasons that events prove; a live trace looks up the others");
     }
-    let explain = args.why.then(|| explain::from_events(format));
+    let reasons = args.why.then(|| Reasons::of_recording(format));
+    let explain = reasons.clone().filter(|_| !args.unanswered).map(Reasons::explain);
     let mut sink = sink::lines(format, LineOptions { explain, several, written: None }, io::stdout());
     sink.set_style(style(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);
-    let unanswered = || Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget).with_causes(texts);
+    let unanswered = || Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget, texts, reasons);
     lines.unanswered = args.unanswered.then(unanswered);
     let early = "the output ended early";
     let cut_short = |matched| Printed { code: ExitCode::SUCCESS, matched, doubt: Some(early.to_owned()) };

@@ -2,78 +2,248 @@
 //!
 //! A later call of the process may answer a failure ([`Searches`]), so the line of each failure waits: of a recording until its end, live
 //! for as long as a search may take. All lines wait equally long, so they stay in order.
+//!
+//! In text, the calls of one search that found nothing are one line, and the line of an exit has the reason of its cause. Lookups of
+//! causes come first, then those of failures that still have no answer when their lines are printed.
 
-use super::causes::Causes;
+use super::explain::{AT_END, MOST, Reason, Reasons};
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
-use tracetui_events::search::Searches;
+use tracetui_events::limits::SEARCH_DIRECTORIES;
+use tracetui_events::search::{
+    ExitCause, Failure, LIBRARY, Searches, argument, common_name, missed, search_dir, words,
+};
 use tracetui_events::sink::{Line, Sink};
 use tracetui_events::store::Id;
-use tracetui_events::text::Charset;
+use tracetui_events::text::{Charset, escape, grouped, shell};
+use tracetui_events::why::{Answer, Lookup, SearchDir};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 /// How long a line waits live, in nanoseconds.
 pub(in crate::command) const LIVE_NS: u64 = 5_000_000_000;
 
+/// Bytes of a command in a line.
+const COMMAND: usize = 120;
+
+/// How many causes are kept for the exits of parents.
+const CAUSES: usize = 4096;
+
+/// The longest time between the first and the last call of a line, in nanoseconds.
+const SEARCH_NS: u64 = 1_000_000_000;
+
+/// How many of the latest failures may continue a search.
+const RECENT: usize = 64;
+
+/// Bytes of a question, roughly.
+const QUESTION: usize = 1024;
+
+/// The calls of a search that found nothing.
+#[derive(Clone, Default)]
+struct Search {
+    /// What they have in common.
+    key: u64,
+    began: BootNanos,
+    calls: u64,
+    /// The first directories.
+    dirs: Vec<SearchDir>,
+}
+
+/// A failure.
 struct Waiting {
     id: Id,
     time: BootNanos,
-    line: Line,
+    /// `None` if it is only kept as the possible cause of an exit.
+    line: Option<Line>,
+    /// Whether it has no line of its own, because a later call answered it or continued its search.
     answered: bool,
+    /// In lines of text, the call in words: with its path, and as the last one of a search.
+    words: [Vec<u8>; 2],
+    search: Option<Search>,
+    reason: Option<Reason>,
 }
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        let line = self.line.as_ref().map_or(0, |line| line.text.len());
+        let search = self.search.as_ref().map_or(0, |search| search.dirs.len() * 2 * size_of::<SearchDir>());
+        size_of::<Waiting>() + QUESTION + line + search + self.words.iter().map(Vec::len).sum::<usize>()
+    }
+}
+
+/// The cause of an exit: in words, with the name of the process, and its reason.
+type Cause = (Vec<u8>, Option<Answer>);
 
 pub(in crate::command) struct Unanswered {
     searches: Searches,
     next: Id,
     waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// The causes of exits, by [`ExitCause::id`].
+    causes: HashMap<Id, Cause>,
+    hasher: RandomState,
+    /// If lines have reasons.
+    pub(in crate::command) reasons: Option<Reasons>,
     /// Bytes of lines that may wait. Beyond it, the oldest ones wait no longer.
     most: usize,
     /// How long lines wait; `None`: until the end.
     patience_ns: Option<u64>,
     /// The time that the trace has reached.
     now: BootNanos,
-    /// If lines are text, what their exits say.
-    causes: Option<Causes>,
+    /// If lines are text. Their exits then have the cause and the command.
+    charset: Option<Charset>,
 }
 
 impl Unanswered {
-    pub(in crate::command) fn new(patience_ns: Option<u64>, budget: Budget) -> Unanswered {
-        let (searches, waiting, most) = (Searches::default(), VecDeque::new(), budget.share(4));
-        Unanswered { searches, next: 0, waiting, bytes: 0, most, patience_ns, now: BootNanos(0), causes: None }
+    /// `charset`: of lines of text. Their exits then have the cause and the command.
+    pub(in crate::command) fn new(
+        patience_ns: Option<u64>,
+        budget: Budget,
+        charset: Option<Charset>,
+        reasons: Option<Reasons>,
+    ) -> Unanswered {
+        Unanswered {
+            searches: Searches::default(),
+            next: 0,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            causes: HashMap::default(),
+            hasher: RandomState::default(),
+            reasons,
+            most: budget.share(4),
+            patience_ns,
+            now: BootNanos(0),
+            charset,
+        }
     }
 
-    /// For lines of text: exits have their cause and their command.
-    pub(in crate::command) fn with_causes(self, charset: Option<Charset>) -> Unanswered {
-        Unanswered { causes: charset.map(Causes::new), ..self }
+    fn place(&self, id: Id) -> Option<usize> {
+        self.waiting.binary_search_by_key(&id, |waiting| waiting.id).ok()
     }
 
     /// Takes an event. Returns whether its line waits. `wanted`: whether it passes the filter.
     pub(in crate::command) fn hold(&mut self, seen: &EventContext<'_>, wanted: bool, sink: &mut dyn Sink) -> bool {
         let id = self.next;
         self.next += 1;
-        let mut own = false;
         let taken = self.searches.take(id, seen);
-        let more = self.causes.as_mut().and_then(|causes| causes.take(id, seen, taken.cause));
-        for answered in taken.answered {
-            own |= answered.id == id;
-            let at = self.waiting.binary_search_by_key(&answered.id, |waiting| waiting.id);
+        let (cause, mut answered) = (taken.cause, false);
+        for other in taken.answered {
+            answered |= other.id == id;
+            let at = self.waiting.binary_search_by_key(&other.id, |waiting| waiting.id);
             let waiting = at.ok().and_then(|at| self.waiting.get_mut(at));
             waiting.into_iter().for_each(|waiting| waiting.answered = true);
         }
-        let time = seen.event.header.time;
+        let (event, failed, time) = (seen.event, seen.event.failed(), seen.event.header.time);
         self.reach(time);
-        let shown = wanted && !own && (seen.event.failed() || seen.event.kind() == Kind::Lost);
-        let Some(mut line) = shown.then(|| sink.line(seen)).flatten() else { return false };
-        if let Some(more) = more {
-            let end = line.text.len() - usize::from(line.text.ends_with(b"\n"));
-            line.text.splice(end..end, more);
+        let shown = wanted && (failed || event.kind() == Kind::Lost);
+        let line = shown.then(|| sink.line(seen)).flatten();
+        let waits = line.is_some();
+        let words = Default::default();
+        let mut waiting = Waiting { id, time, line, answered, words, search: None, reason: None };
+        match self.charset.filter(|_| failed) {
+            Some(charset) if event.body.exit().is_some() => self.finish_exit(seen, cause, charset, &mut waiting),
+            Some(_) if event.body.ret().is_some() => {
+                waiting.words = in_words(id, seen);
+                if !answered {
+                    self.search(seen, &mut waiting);
+                }
+            }
+            _ => {}
         }
-        self.bytes += line.text.len() + size_of::<Waiting>();
-        self.waiting.push_back(Waiting { id, time, line, answered: false });
-        true
+        if !waits && waiting.words[0].is_empty() {
+            return false;
+        }
+        if let Some(reasons) = &self.reasons {
+            waiting.reason = waiting.reason.or_else(|| reasons.of(seen));
+            let question = waiting.reason.as_mut().and_then(|reason| reason.question.as_deref_mut());
+            match (question, &waiting.search) {
+                (Some(Lookup::Path(question)), Some(search)) if search.calls > 1 => {
+                    (question.others, question.places) = (search.dirs.clone(), search.dirs.len());
+                }
+                // While the process still runs.
+                (Some(_), _) if !answered => {
+                    waiting.reason.iter_mut().for_each(|reason| reasons.look(reason, MOST / 2))
+                }
+                _ => {}
+            }
+        }
+        self.bytes += waiting.bytes();
+        self.waiting.push_back(waiting);
+        waits
+    }
+
+    /// Joins the calls of a search. Only the last one has a line. Of a library it is the line of the first, which has the usual name.
+    fn search(&mut self, seen: &EventContext<'_>, waiting: &mut Waiting) {
+        let (body, time) = (&seen.event.body, waiting.time);
+        let (Some(process), Some((dir, _)), Some(true)) = (seen.process, search_dir(body), missed(body)) else {
+            return;
+        };
+        let library = argument(body.sought().unwrap_or_default(), &process.image.argv);
+        let library = library.filter(|arg| arg.starts_with(LIBRARY));
+        let key = self.hasher.hash_one((process.key, seen.event.kind(), library.or(common_name(body))));
+        let continues = |other: &&mut Waiting| {
+            let same = |search: &Search| search.key == key && time.since(search.began) <= SEARCH_NS;
+            !other.answered && other.search.as_ref().is_some_and(same)
+        };
+        let mut search = Search { key, began: time, ..Search::default() };
+        if let Some(before) = self.waiting.iter_mut().rev().take(RECENT).find(continues) {
+            before.answered = true;
+            search = before.search.take().unwrap_or(search);
+            if library.is_some() {
+                std::mem::swap(&mut before.line, &mut waiting.line);
+                waiting.reason = before.reason.take().map(|reason| Reason { answer: None, ..reason });
+            }
+        }
+        search.calls += 1;
+        if search.dirs.len() < SEARCH_DIRECTORIES && !search.dirs.contains(&dir) {
+            search.dirs.push(dir);
+        }
+        waiting.search = Some(search);
+    }
+
+    /// Adds to an exit its cause with the reason, and the command.
+    fn finish_exit(&mut self, seen: &EventContext<'_>, cause: Option<ExitCause>, charset: Charset, exit: &mut Waiting) {
+        let Some(process) = seen.process else { return };
+        let id = cause.map_or(exit.id, |cause| cause.id);
+        let (text, answer) = match self.causes.get(&id) {
+            Some((told, answer)) => (Some(told.clone()), answer.clone()),
+            None => {
+                let own = cause.filter(|cause| cause.child.is_none()).and_then(|cause| self.own_cause(cause.failure?));
+                let (text, answer) = own.map_or((None, None), |(text, answer)| (Some(text), answer));
+                let mut result = b"exit ".to_vec();
+                seen.result(&mut result);
+                let told = [&process.comm, b": ".as_slice(), text.as_ref().unwrap_or(&result)].concat();
+                if self.causes.len() >= CAUSES {
+                    self.causes = HashMap::default();
+                }
+                self.causes.insert(id, (told, answer.clone()));
+                (text, answer)
+            }
+        };
+        exit.reason = answer.map(|answer| Reason { answer: Some(answer), question: None });
+        let Some(line) = &mut exit.line else { return };
+        let mut raw = text.map_or_else(Vec::new, |text| [b"  ", text.as_slice()].concat());
+        raw.extend_from_slice(b"  ");
+        let most = raw.len() + COMMAND;
+        shell::words(&process.image.argv, &mut raw);
+        raw.truncate(most);
+        add(&raw, charset, line);
+    }
+
+    /// The failed call that made its process exit, in words and with its reason. It keeps its line.
+    fn own_cause(&mut self, own: Failure) -> Option<(Vec<u8>, Option<Answer>)> {
+        let at = self.place(own.id)?;
+        let call = self.waiting.get_mut(at)?;
+        call.answered = false;
+        if let (Some(reason), Some(reasons)) = (&mut call.reason, &self.reasons) {
+            reasons.look(reason, MOST);
+        }
+        let answer = call.reason.as_ref().and_then(|reason| reason.answer.clone());
+        Some((call.words.get(usize::from(own.searched))?.clone(), answer))
     }
 
     /// Notes that the trace has reached a time.
@@ -81,14 +251,39 @@ impl Unanswered {
         self.now = self.now.max(time);
     }
 
-    /// The next line that has waited long enough, and whether it was answered. `all`: each line has.
-    pub(in crate::command) fn next(&mut self, all: bool) -> Option<(Line, bool)> {
+    /// The next line that has waited long enough, whether it was answered, and its reason. `all`: each has waited enough.
+    pub(in crate::command) fn next(&mut self, all: bool) -> Option<(Option<Line>, bool, Option<Answer>)> {
         let waited = |first: &Waiting| self.patience_ns.is_some_and(|patience| self.now.since(first.time) >= patience);
         self.waiting.front().filter(|first| all || self.bytes > self.most || waited(first))?;
         let first = self.waiting.pop_front()?;
-        self.bytes -= first.line.text.len() + size_of::<Waiting>();
-        Some((first.line, first.answered))
+        self.bytes = self.bytes.saturating_sub(first.bytes());
+        let Waiting { mut line, answered, search, reason, .. } = first;
+        let search = search.filter(|search| search.calls > 1);
+        if let (Some(line), Some(charset), Some(search)) = (&mut line, self.charset, search) {
+            let word = if search.dirs.len() > 1 { "searched " } else { "x" };
+            add(format!("  {word}{}", grouped(search.calls)).as_bytes(), charset, line);
+        }
+        let reasons = self.reasons.as_ref().filter(|_| line.is_some() && !answered);
+        let answer =
+            reasons.zip(reason).map(|(reasons, reason)| reasons.known(reason, if all { AT_END } else { MOST }));
+        Some((line, answered, answer))
     }
+}
+
+/// Adds text to the end of a line.
+fn add(raw: &[u8], charset: Charset, line: &mut Line) {
+    let mut text = Vec::new();
+    escape(raw, charset.reversible(), &mut text);
+    let end = line.text.len() - usize::from(line.text.ends_with(b"\n"));
+    line.text.splice(end..end, text);
+}
+
+/// A failed call in words: with its path, and as the last one of a search.
+fn in_words(id: Id, seen: &EventContext<'_>) -> [Vec<u8>; 2] {
+    let (body, argv) = (&seen.event.body, seen.process.map_or(&[][..], |process| &process.image.argv));
+    let of = |searched| words(body, Failure { searched, ..Failure::of(id, body.error()) }, argv);
+    let ([whole, _], [_, name]) = (of(false), of(true));
+    [whole, name]
 }
 
 #[cfg(test)]
@@ -106,10 +301,10 @@ mod tests {
         pipeline.feed(made.batch());
         pipeline.end();
         let mut sink = to_writer(FormatName::Text, io::sink());
-        let mut unanswered = Unanswered::new(patience_ns, Budget::new(memory));
+        let mut unanswered = Unanswered::new(patience_ns, Budget::new(memory), None, None);
         let (mut lines, mut events) = (Vec::new(), 0);
         let mut release = |unanswered: &mut Unanswered, events: usize, all: bool| {
-            while let Some((line, answered)) = unanswered.next(all) {
+            while let Some((Some(line), answered, _)) = unanswered.next(all) {
                 let text = String::from_utf8(line.text).expect("UTF-8");
                 lines.extend((!answered).then(|| (events, text.rsplit(' ').next().unwrap_or("").trim().to_owned())));
             }
@@ -122,6 +317,42 @@ mod tests {
         });
         release(&mut unanswered, events, true);
         lines
+    }
+
+    #[test]
+    fn in_text_a_search_is_one_line_and_the_cause_of_an_exit_has_one() {
+        let mut made = Maker::default();
+        made.exec(7, "ld", &["ld", "-lzz"], 0);
+        made.open_all(7, "ld", "/a/libzz.so:-2 /b/libzz.so:-2 /b/libzz.a:-2");
+        made.exit(7, "ld", 1 << 8);
+        made.exec(8, "cc1", &["cc1"], 0);
+        made.open_all(8, "cc1", "/a/x.h:-2 /b/x.h:-2");
+        made.exit(8, "cc1", 1 << 8);
+        made.exec(9, "sh", &["sh"], 0);
+        // It is optional, unless the process fails because of it.
+        made.open(9, "sh", "/dev/video0", -2);
+        made.exit(9, "sh", 1 << 8);
+        let mut pipeline = Pipeline::default();
+        pipeline.feed(made.batch());
+        pipeline.end();
+        let mut sink = to_writer(FormatName::Text, io::sink());
+        let mut unanswered = Unanswered::new(None, Budget::default(), Some(Charset::Utf8), None);
+        pipeline.next(None, &mut |seen, _| {
+            unanswered.hold(seen, true, &mut *sink);
+            Disposition::Delivered
+        });
+        let lines = std::iter::from_fn(|| unanswered.next(true)).filter(|(_, answered, _)| !answered);
+        let text = |line: Option<Line>| String::from_utf8(line.expect("a line").text).expect("UTF-8");
+        let ends = lines.map(|(line, ..)| text(line).trim_end().rsplit("   ").next().unwrap_or_default().to_owned());
+        let want = [
+            "ENOENT  r  /a/libzz.so  searched 3",
+            "ran 10.0 s  -lzz not found  ld -lzz",
+            "ENOENT  r  /b/x.h  searched 2",
+            "ran 10.0 s  x.h not found  cc1",
+            "ENOENT  r  /dev/video0",
+            "ran 10.0 s  /dev/video0 not found  sh",
+        ];
+        assert_eq!(ends.map(|end| end.trim().to_owned()).collect::<Vec<_>>(), want);
     }
 
     #[test]

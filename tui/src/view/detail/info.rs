@@ -12,6 +12,7 @@ use ratatui::text::{Line, Span};
 use tracetui_events::enrich::process::ProcessEntry;
 use tracetui_events::event::describe::{Value, args};
 use tracetui_events::event::exec::Exec;
+use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::lost::Lost;
 use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::session;
@@ -23,8 +24,12 @@ use tracetui_events::store::{Id, Stored};
 use tracetui_events::text::{counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
+use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exec::STDIO;
 use tracetui_shared::record::session::known;
+
+/// How many lines of output, and how many calls, are shown of an exit without a cause.
+const LAST: usize = 3;
 
 /// The names of the standard descriptors.
 const NAMES: [&str; STDIO] = ["stdin", "stdout", "stderr"];
@@ -159,6 +164,11 @@ impl Page<'_> {
                 lines.extend(self.of_kept(reason.id));
             }
             _ => {
+                if let Body::Exit(exit) = &seen.event.body
+                    && failed
+                {
+                    lines.extend(self.without_cause(id, exit, seen.process.map(|process| process.key)));
+                }
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
                 lines.extend(self.named_lines(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
@@ -171,6 +181,51 @@ impl Page<'_> {
             }
         }
         lines.extend(self.evicted(id));
+        lines
+    }
+
+    /// What is known about a failed exit without a cause.
+    fn without_cause(&self, id: Id, exit: &Exit, process: Option<ProcessKey>) -> Vec<Line<'static>> {
+        let who = match exit.ended() {
+            Ended::Signal(_) => "a signal killed it",
+            Ended::Code(127) => "a shell exits with 127 if it does not find a command",
+            Ended::Code(_) => "no failed call explains this status",
+        };
+        let (app, quiet) = (self.app, self.theme.quiet());
+        let mut lines = self.named_lines("why", who, self.theme.strong());
+        let screen = app.output.as_ref().map(|output| output.terminal.screen().contents()).unwrap_or_default();
+        let written: Vec<_> = screen.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = written.len().saturating_sub(LAST);
+        for (at, line) in written.into_iter().skip(last).enumerate() {
+            lines.extend(self.named_lines(
+                if at == 0 { "output" } else { "" },
+                &safe(line.as_bytes(), self.theme),
+                Style::new(),
+            ));
+        }
+        let own = |stored: &Stored<'_>| process.is_some() && stored.process.map(|process| process.key) == process;
+        let calls: Vec<_> =
+            app.store().range(id.saturating_sub(limits::SEARCH_AHEAD)..id).rev().filter(own).take(LAST).collect();
+        for (at, call) in calls.iter().rev().enumerate() {
+            let mut text = format!("{} ", call.kind.name()).into_bytes();
+            call.with(app.world(), |seen| {
+                seen.result(&mut text);
+                text.push(b' ');
+                seen.detail(&mut text);
+            });
+            lines.extend(self.named_lines(if at == 0 { "last calls" } else { "" }, &safe(&text, self.theme), quiet));
+        }
+        let untraced =
+            [Kind::Open, Kind::Exec, Kind::Lookup, Kind::File, Kind::Tcp].map(|kind| (kind, app.is_traced(kind)));
+        let untraced: Vec<_> = untraced.iter().filter(|(_, traced)| !traced).map(|(kind, _)| kind.name()).collect();
+        if !untraced.is_empty() {
+            let untraced = untraced.join(",");
+            lines.extend(self.named_lines(
+                "untraced",
+                &format!("{untraced}: add it to --kind, and run it again"),
+                quiet,
+            ));
+        }
         lines
     }
 

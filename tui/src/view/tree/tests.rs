@@ -73,7 +73,7 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
             "   100 running   10.0 s     1      0 v make -j8 all  (parent unknown)",
             "   101 exit 0    10.0 s     0      0 ├ v cc -c main.c",
             "   102 exit 0    10.0 s     2      0 │ └ - /usr/lib/gcc/12/cc1 -quiet main.c",
-            "   103 exit 126  10.0 s     0      0 ├ v sh -c ./l…  from sh: EACCES /opt/bin/ld",
+            "   103 exit 126  10.0 s     0      1 ├ v sh -c ./l…  from sh: EACCES /opt/bin/ld",
             ">  104 exit 126  10.0 s     0      1 │ └ ! /opt/bin/ld main.o -o app  EACCES",
             "   105 running   10.0 s     0      0 └ - sleep 9",
         ],

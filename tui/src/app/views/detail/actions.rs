@@ -8,9 +8,8 @@ use crate::app::named_enum::step;
 use crate::app::views::View;
 use std::sync::Arc;
 use tracetui_events::enrich::process::{ProcessEntry, ProcessTable};
-use tracetui_events::event::exit::Ended;
 use tracetui_events::event::process::Process;
-use tracetui_events::store::{Id, Stored};
+use tracetui_events::store::Id;
 
 const CHILDREN: usize = 100;
 
@@ -80,10 +79,6 @@ impl Detail {
     }
 }
 
-fn how_ended(exit: &Stored<'_>) -> Option<Ended> {
-    Some(exit.event().ok()?.body.exit()?.ended())
-}
-
 impl App {
     pub(in crate::app) fn act_on_detail(&mut self, action: Action) -> Handled {
         match action {
@@ -125,16 +120,6 @@ impl App {
                 }
                 self.detail.return_to_event();
                 self.detail.show(Tab::Info);
-                let uncaused = self.views.tree.cause_of(id, &self.store).is_none();
-                if let Some(ended) = self.store.get(id).and_then(|exit| how_ended(&exit)).filter(|_| uncaused) {
-                    let (tree, failed) = (self.key_of(Action::OnlyTree), self.key_of(Action::Failures));
-                    let who = match ended {
-                        Ended::Signal(_) => "a signal killed it",
-                        Ended::Code(127) => "a shell exits with 127 if it does not find a command",
-                        Ended::Code(_) => "the program chose this status",
-                    };
-                    self.notify(format!("{who}; {tree}, then {failed}, shows what failed in it"));
-                }
             }
             Some(false) => self.notify("the selected event did not fail"),
             None => self.notify("the event was evicted from memory"),

@@ -69,7 +69,7 @@ pub(crate) struct End {
     pub status: Option<u32>,
     /// `None` if unknown.
     pub cost: Option<Cost>,
-    pub(super) id: Option<Id>,
+    pub id: Option<Id>,
     /// Whether it exited with code 1 without a failure, and its parent continued.
     pub routine: bool,
 }
@@ -130,8 +130,8 @@ pub(super) struct Node {
     pub redirected: Box<str>,
     /// See [`Seen::cause`].
     pub cause: Option<Failure>,
-    /// See [`Seen::from`]. While the process runs: its last child that failed and the time, unless it has started another child since.
-    pub from: Option<(ProcessKey, BootNanos)>,
+    /// See [`Seen::from`].
+    pub from: Option<ProcessKey>,
     pub pid_ns: NsInum,
     pub cgroup: CgroupId,
     /// Whether it used much CPU time once.

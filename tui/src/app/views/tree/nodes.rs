@@ -15,7 +15,7 @@ use tracetui_events::enrich::process::ProcessTable;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
 use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, connects};
 use tracetui_events::limits;
-use tracetui_events::search::{Answered, Failure, ended_soon};
+use tracetui_events::search::{Answered, ExitCause, Failure};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
@@ -207,14 +207,14 @@ impl Nodes {
             failed_exec: node.failed_exec.as_ref().filter(|tried| known(&tried.failure)),
             redirected,
             cause: node.cause.filter(|_| end.is_some()),
-            from: node.from.filter(|_| end.is_some_and(End::is_error)).map(|(child, _)| child),
+            from: node.from.filter(|_| end.is_some()),
             home: Home { pid_ns: node.pid_ns, cgroup: node.cgroup, process: Some(process) },
             used: self.used.get(&node.process.key).filter(|_| moment.is_none() && node.end.is_none()).copied(),
         })
     }
 
-    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: for an exit, the failed call behind it.
-    pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<Failure>) {
+    /// Adds an event that was just stored. `matched`: it passes the filter. `cause`: of an exit.
+    pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool, cause: Option<ExitCause>) {
         let header = &seen.event.header;
         let Some(process) = seen.process else { return };
         self.last = self.last.max(header.time);
@@ -260,7 +260,9 @@ impl Nodes {
                 self.flag(at);
             }
             Body::Exit(exit) => {
-                node.cause = cause;
+                let cause = cause.filter(|cause| !cause.went_on);
+                node.from = cause.and_then(|cause| cause.child);
+                node.cause = cause.and_then(|cause| cause.failure).filter(|_| node.from.is_none());
                 let (status, cost) = (Some(exit.record.status), exit.cost().copied());
                 self.end(at, End { time: header.time, status, cost, id: Some(id), routine: false });
             }
@@ -311,28 +313,11 @@ impl Nodes {
     }
 
     fn end(&mut self, at: NodeIndex, end: End) {
-        let child =
-            self.get(at).and_then(|node| node.from).filter(|(child, time)| self.is_last(at, *child, *time, end));
         let Some(node) = self.get_mut(at).filter(|node| node.end.is_none()) else { return };
         node.end = Some(end);
-        node.from = child;
-        node.cause = node.cause.filter(|_| child.is_none());
         let key = node.process.key;
-        if end.status != Some(0) {
-            let parent = self.parent(at).and_then(|parent| self.get_mut(parent));
-            // After a child failed, its parent may kill others because of that.
-            let parent = parent.filter(|parent| parent.from.is_none() || end.is_error());
-            parent.into_iter().for_each(|parent| parent.from = Some((key, end.time)));
-        }
         self.ended[usize::from(end.status != Some(0))].push_back(key);
         self.flag(at);
-    }
-
-    /// Whether a process may exit because of a failed child: none of its own calls failed after that.
-    fn is_last(&self, at: NodeIndex, child: ProcessKey, time: BootNanos, end: End) -> bool {
-        let failed = self.place(child).and_then(|child| self.get(child)?.end?.id);
-        let own = self.get(at).and_then(|node| node.cause).map(|cause| cause.id);
-        end.is_error() && own <= failed && self.get(at).is_some_and(|node| ended_soon(&node.process, time, end.time))
     }
 
     /// Marks processes as ended that ended without an event here, because the capture filter drops it.
@@ -405,10 +390,6 @@ impl Nodes {
         if self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES {
             self.left_out += 1;
             return None;
-        }
-        if let Some(parent) = parent.and_then(|parent| self.get_mut(parent)) {
-            // The parent continued after a child failed.
-            parent.from = parent.from.filter(|(_, failed)| key.start <= *failed);
         }
         let at = match self.free.pop() {
             Some(at) => at,
