@@ -231,11 +231,15 @@ fn socket(s: &mut FileScratch, ret: i64) {
         0
     } else {
         // The kernel ends the path at its first NUL, or at the length that was passed.
-        read_user_str(at(s.buf.as_mut_ptr(), off), len + 1, get(&s.connect.path))
+        let n = read_user_str(at(s.buf.as_mut_ptr(), off), len + 1, get(&s.connect.path));
+        // Without a NUL, the byte after it may be one that cannot be read.
+        let whole = n >= 0 || read_passed::<LONGEST_NAME>(at(s.buf.as_mut_ptr(), off), len, get(&s.connect.path)) != 0;
+        if whole { n } else { len as i64 + 1 }
     };
     // The verifier need not follow each way to this.
     let n = forgotten(n as u64, len) as i64;
     let fault = n < 0;
+    let cut = get(&s.connect.len) > LONGEST_NAME;
     let len = if n <= 0 { 0 } else { at_most(n as u64 - 1, LONGEST_NAME) };
     let form = get(&s.connect.form);
     let kind = s.connect.socket_type();
@@ -243,7 +247,7 @@ fn socket(s: &mut FileScratch, ret: i64) {
     record.dirfds[1] = get(&s.connect.fd);
     record.values = [u64::from(kind) | u64::from(form) << 32, 0];
     record.text_lens = [len as u16, 0, 0];
-    record.text_marks = [if fault { mark::FAULT } else { 0 }, 0, 0];
+    record.text_marks = [if fault { mark::FAULT } else { u8::from(cut) * mark::CUT }, 0, 0];
     set(&mut s.off, off + len);
     if ret == 0
         && let Some(peer) = s.connect.peer()

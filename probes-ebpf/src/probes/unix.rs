@@ -1,5 +1,6 @@
 //! `unix`: a Unix socket was connected to, or the connect failed. The records are made in [`file`](super::file).
 
+use super::tcp::uring::CQE_SKIP;
 use super::tcp::{self, sock};
 use crate::arch::read_passed;
 use crate::call::Call;
@@ -14,7 +15,7 @@ use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::file::unix::form;
 
-const AF_UNSPEC: u16 = 0;
+const SOCK_DGRAM: u16 = 2;
 const AF_UNIX: u16 = 1;
 /// The offset of `sun_path` in bytes (include/uapi/linux/un.h).
 const PATH: u64 = 2;
@@ -49,6 +50,22 @@ fn is_requested() -> bool {
     konst!(Kinds) & u64::from(Kind::Unix.bit()) != 0
 }
 
+/// Counts a request of io_uring that connects a Unix socket and posts no completion on success, when it is submitted.
+#[inline(always)]
+pub fn submitted(req: u64, opcode: u8, task: u64) {
+    if !is_requested() || opcode != URING_CONNECT || rd_field::<u32>(req, field::KiocbFlags) & CQE_SKIP == 0 {
+        return;
+    }
+    // The file is taken from the table when the request is executed.
+    let file: u64 = rd_field(req, field::KiocbFile);
+    let file = if file == 0 { file_at(task, rd_field::<u32>(req, field::KiocbFd).into()) } else { file };
+    if is_unix(sock::behind(file))
+        && let Some(event) = Event::begin(Slot::UnixSubmit, Context::NONE, &Who::of(task), false)
+    {
+        event.give_back(Reason::Missed);
+    }
+}
+
 /// Counts a request of io_uring that connects a Unix socket as missed.
 #[inline(always)]
 pub fn missed(req: u64, opcode: u8, who: impl FnOnce() -> Who, ret: i32) -> bool {
@@ -73,14 +90,12 @@ pub fn is_connect(call: &Call) -> bool {
         return false;
     }
     let Some(passed) = tcp::passed(call) else { return false };
-    let mut family = [u16::MAX; 4];
+    let sk = sock::behind(file_at(call.task, passed.fd as u32 as u64));
     // The verifier need not follow each result.
     let ret = forgotten(call.ret as u64, call.args[0]);
-    if ret == 0 && read_passed::<2>((&raw mut family).cast(), 2, passed.address) == 0 && family[0] == AF_UNSPEC {
-        // It dissolved a connection.
-        return false;
-    }
-    let found = passed.which == CONNECT && is_unix(sock::behind(file_at(call.task, passed.fd as u32 as u64)));
+    // A datagram socket without a peer after a success: its connection was dissolved.
+    let dissolved = || ret == 0 && any::<u16>(sk, field::SkType) == SOCK_DGRAM && any::<u64>(sk, field::UnixPeer) == 0;
+    let found = passed.which == CONNECT && is_unix(sk) && !dissolved();
     // The verifier need not follow each way to this.
     forgotten(u64::from(found), call.ret as u64) != 0
 }
@@ -125,6 +140,9 @@ impl Connect {
     /// ([`copy_peercred`](https://elixir.bootlin.com/linux/v6.12/source/net/unix/af_unix.c)). Datagram sockets have none.
     #[inline(always)]
     pub fn peer(&self) -> Option<Peer> {
+        if self.socket_type() == SOCK_DGRAM {
+            return None;
+        }
         let pid: u64 = rd_field(get(&self.sk), field::SkPeerPid);
         let cred: u64 = rd_field(get(&self.sk), field::SkPeerCred);
         if pid == 0 || cred == 0 {

@@ -45,6 +45,10 @@ impl<'a> Payload<'a> for Unix<'a> {
         false
     }
 
+    fn is_needless(&self) -> bool {
+        self.ret() == Some(-libc::EISCONN)
+    }
+
     fn is_routine(&self) -> bool {
         true
     }

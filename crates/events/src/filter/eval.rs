@@ -630,7 +630,7 @@ fn second_name(name: &[u8]) -> &[u8] {
 }
 
 /// The most possible values of a field that a message lists.
-const FEW: usize = 9;
+const FEW: usize = 11;
 
 /// Larger error numbers have no names of their own.
 const ERRNO_MAX: i32 = 600;

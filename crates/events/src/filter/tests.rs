@@ -596,7 +596,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "the kernel truncates longer names; shorten it and add `*`, or use process=",
     ),
     ("é path«:»ü", "expected `=` between field and value", "write path=ü; …"),
-    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of exec exit open fork bpf tcp file lookup lost"),
+    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of exec exit open fork bpf tcp file lookup unix lost"),
 ];
 
 #[test]

@@ -598,7 +598,7 @@ fn is_optional(path: &[u8]) -> bool {
     let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
     let below = [&b"/proc/"[..], b"/dev/", b"/etc/ld.so."].iter().any(|start| path.starts_with(start));
     // Services of the C library, without which it does the work itself.
-    let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/");
+    let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/io.");
     let last = [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt"].iter().any(|end| path.ends_with(end));
     within || below || last || is_hidden(path)
 }
@@ -609,11 +609,11 @@ fn is_hidden(path: &[u8]) -> bool {
     path.rsplit(|byte| *byte == b'/').take(2).any(hidden)
 }
 
-/// Whether a process can fail for want of an optional file: a device, except the terminal, which every shell asks for, and a dot file
+/// Whether a process can fail for want of an optional file: a device, except the terminal, which every shell asks for, and the socket of the log, and a dot file
 /// of the working directory, such as `.env`. A name that ends in `rc` is that of preferences.
 fn can_matter(path: &[u8], cwd: &[u8]) -> bool {
     let is_below = |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| dir.len() > 1 && rest.starts_with(b"/"));
-    let is_device = path.starts_with(b"/dev/") && path != b"/dev/tty";
+    let is_device = path.starts_with(b"/dev/") && !matches!(path, b"/dev/tty" | b"/dev/log");
     is_device || is_hidden(path) && !path.ends_with(b"rc") && (!path.starts_with(b"/") || is_below(cwd))
 }
 

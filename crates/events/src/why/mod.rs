@@ -278,9 +278,10 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         libc::EXDEV if changes => {
             Answer::proven(Cause::OtherFileSystem, "the two paths are on different file systems or mounts")
         }
-        libc::ECONNREFUSED if need == Some(Need::AbstractSocket) => {
-            Answer::proven(Cause::NothingListens, "nothing listens on this name in this network namespace")
-        }
+        libc::ECONNREFUSED if need == Some(Need::AbstractSocket) => Answer::proven(
+            Cause::NothingListens,
+            "no socket of this type listened on this name in this network namespace",
+        ),
         libc::EPROTOTYPE if is_socket => {
             Answer::proven(Cause::WrongType, "the socket that listens has another type (stream, dgram, seqpacket)")
         }

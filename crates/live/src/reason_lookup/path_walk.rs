@@ -375,6 +375,9 @@ impl<'a> Walk<'a> {
             && need == Need::Socket
             && missing.errno == libc::ENOENT
             && let Some(other) = self.other_socket(&path)
+            && self
+                .walk(self.root()?, &other, last)
+                .is_ok_and(|end| end.node.is_some_and(|node| node.kind().is_socket()))
         {
             missing.text.extend_from_slice(&[b"; a socket of this name is ", other.as_slice()].concat());
         }
@@ -399,8 +402,11 @@ impl<'a> Walk<'a> {
             }
             Need::Socket => {
                 self.use_of(&node, WRITE, &mut out);
-                let text = if node.kind().is_socket() { " exists, but nothing listens on it" } else { " is no socket" };
-                out.push(Refusal::at(&node.path, libc::ECONNREFUSED, Cause::NothingListens, text));
+                let is_socket = node.kind().is_socket();
+                if !is_socket || self.question.errno == libc::ECONNREFUSED {
+                    let text = if is_socket { " exists, but nothing listened on it" } else { " is no socket" };
+                    out.push(Refusal::at(&node.path, libc::ECONNREFUSED, Cause::NothingListens, text));
+                }
             }
             Need::Removable | Need::AbstractSocket => {}
             Need::Owned => {
