@@ -472,7 +472,7 @@ mod tests {
 
     #[test]
     fn wire_values_stay() {
-        let kinds = ["exec", "exit", "open", "fork", "bpf", "lost", "tcp", "file", "lookup"];
+        let kinds = ["exec", "exit", "open", "fork", "bpf", "lost", "tcp", "file", "lookup", "unix"];
         for (number, name) in (1..).zip(kinds) {
             assert_eq!(Kind::try_from(number).map(Kind::name), Ok(name));
         }
