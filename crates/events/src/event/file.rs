@@ -297,7 +297,7 @@ impl<'a> File<'a> {
     }
 
     /// The absolute path.
-    pub(super) fn absolute(&self, nth: usize) -> Value<'a> {
+    pub(crate) fn absolute(&self, nth: usize) -> Value<'a> {
         if self.by_descriptor() {
             return directory(self.dirs[0]);
         }

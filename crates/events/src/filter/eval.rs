@@ -297,6 +297,13 @@ pub(super) fn columns(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     seen.result(out);
     out.push(0);
     seen.detail(out);
+    // The detail has paths as they were passed.
+    for path in
+        seen.event.body.paths().into_iter().flat_map(|file| [0, 1].map(|nth| file.absolute(nth).text())).flatten()
+    {
+        out.push(0);
+        out.extend_from_slice(&path);
+    }
     // The detail has the arguments in quotes, and an exit has none there.
     out.push(0);
     out.extend_from_slice(&Value::Args(seen.command()).text().unwrap_or_default());

@@ -18,6 +18,7 @@ use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::exec::ExecRecord;
+use tracetui_shared::record::file::{FileRecord, start};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, via};
 use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state};
@@ -306,6 +307,17 @@ fn bare_words_search_the_columns() {
         r#"STDIO  Stdio  openat  CC1  2024-  "err"  ../include"#,
     );
     check_all(&open(1, "É".as_bytes(), 3, b"a", b"a\0"), "é  É", "");
+    // A relative path is found by the directory at which it starts.
+    let (dir, path) = (b"new\0srv\0", b"./gone.conf");
+    let record = FileRecord {
+        starts: start::PATH,
+        op: tracetui_shared::calls::file::UNLINK,
+        dir_lens: [dir.len() as u16, 0],
+        text_lens: [path.len() as u16, 0, 0],
+        ..FileRecord::default()
+    };
+    let removed = (header(Kind::File, 40, b"rm"), [record.as_bytes(), dir, path].concat());
+    check_all(&removed, "gone.conf  srv/new/./gone  unlink", "new/gone  rename");
 }
 
 #[test]

@@ -26,13 +26,14 @@ impl Subject {
             return Err(b"/proc does not show the traced processes".to_vec());
         }
         let runs = |who: &Who| procfs::runs(who.key.tgid, who.key.start);
-        let own = runs(&question.process);
         let same_mounts = |dir: &str| namespace(dir, "mnt") == Some(question.mnt_ns.0);
         let caller = || {
             let (process, thread) = (question.process.key.tgid.0, question.tid.0);
             let task = format!("/proc/{process}/task/{thread}");
             if Path::new(&task).exists() { task } else { format!("/proc/{process}") }
         };
+        // One that is ending still runs, without namespaces.
+        let own = runs(&question.process) && namespace(&caller(), "mnt").is_some();
         let (dir, ancestor) = if own {
             (caller(), None)
         } else {

@@ -220,7 +220,7 @@ fn holder(listener: &Listener) -> Vec<u8> {
             .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == target.as_str()))
     };
     let Some(dir) = processes().take_while(|_| begun.elapsed() < PATIENCE).find(holds) else {
-        return b"a socket".to_vec();
+        return b"a socket of no visible process".to_vec();
     };
     let comm = read_bounded(format!("{dir}/comm"), 64).unwrap_or_default();
     let pid = dir.trim_start_matches("/proc/");

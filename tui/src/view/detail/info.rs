@@ -172,6 +172,12 @@ impl Page<'_> {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
                 lines.extend(self.named_lines(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
+                for (name, field) in [("path", "abs_path"), ("to", "new_abs_path")] {
+                    let path = self.value(seen, field);
+                    let is_new =
+                        seen.event.body.paths().is_some() && path != "-" && !safe(&detail, self.theme).contains(&path);
+                    lines.extend(is_new.then(|| self.named_lines(name, &path, Style::new())).into_iter().flatten());
+                }
                 lines.extend(self.held(seen));
                 lines.extend(self.named_lines("result", &result, style));
                 if let Body::Bpf(bpf) = &seen.event.body {
@@ -215,14 +221,14 @@ impl Page<'_> {
             });
             lines.extend(self.named_lines(if at == 0 { "last calls" } else { "" }, &safe(&text, self.theme), quiet));
         }
-        let untraced =
-            [Kind::Open, Kind::Exec, Kind::Lookup, Kind::File, Kind::Tcp].map(|kind| (kind, app.is_traced(kind)));
+        let untraced = [Kind::Open, Kind::Exec, Kind::Lookup, Kind::File, Kind::Tcp, Kind::Unix]
+            .map(|kind| (kind, app.is_traced(kind)));
         let untraced: Vec<_> = untraced.iter().filter(|(_, traced)| !traced).map(|(kind, _)| kind.name()).collect();
         if !untraced.is_empty() {
             let untraced = untraced.join(",");
             lines.extend(self.named_lines(
                 "untraced",
-                &format!("{untraced}: add it to --kind, and run it again"),
+                &format!("{untraced}; tracetui -- COMMAND traces all of these"),
                 quiet,
             ));
         }
