@@ -23,7 +23,7 @@ fn the_ready_line_names_the_kinds_and_the_ring() {
         Some(ready)
     };
     let Some(ready) = of("1", &["--ring-size", "1MiB"]) else { return };
-    assert_eq!(ready, "tracing: exec exit open bpf tcp file; ring 1 MiB");
+    assert_eq!(ready, "tracing: exec exit open bpf tcp file unix; ring 1 MiB");
     let kinds = ["--kind", "open,fork,lost", "--ring-size"];
     assert_eq!(of("1", &[&kinds[..], &["100000"]].concat()).as_deref(), Some("tracing: open fork; ring 128 KiB"));
     assert_eq!(of("2", &[&kinds[..], &["1MiB"]].concat()).as_deref(), Some("tracing: open fork; 2 rings of 512 KiB"));
