@@ -221,41 +221,51 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usi
 #[inline(always)]
 fn socket(s: &mut FileScratch, ret: i64) {
     const LONGEST_NAME: u64 = unix::PATH_MAX as u64;
-    let off = at_most(get(&s.off), MASK);
-    let len = at_most(get(&s.connect.len), LONGEST_NAME);
+    // Offsets and lengths are read again where they are used: the verifier of 5.10 forgets the bounds of what is moved to the stack.
+    let passed = |s: &FileScratch| at_most(get(&s.connect.len), LONGEST_NAME);
+    let place = |s: &mut FileScratch| {
+        let off = get(&s.off) & MASK;
+        at(s.buf.as_mut_ptr(), off)
+    };
+    let from = get(&s.connect.path);
     let n = if get(&s.connect.form) == form::ABSTRACT {
-        let fault = read_passed::<LONGEST_NAME>(at(s.buf.as_mut_ptr(), off), len, get(&s.connect.path)) != 0;
-        put(at(s.buf.as_mut_ptr(), off), b'@');
-        if fault { -1 } else { len as i64 + 1 }
-    } else if len == 0 {
+        let to = place(s);
+        let fault = read_passed::<LONGEST_NAME>(to, passed(s), from) != 0;
+        put(place(s), b'@');
+        if fault { -1 } else { passed(s) as i64 + 1 }
+    } else if get(&s.connect.len) == 0 {
         0
     } else {
         // The kernel ends the path at its first NUL, or at the length that was passed.
-        let n = read_user_str(at(s.buf.as_mut_ptr(), off), len + 1, get(&s.connect.path));
+        let to = place(s);
+        let n = read_user_str(to, passed(s) + 1, from);
         // Without a NUL, the byte after it may be one that cannot be read.
-        let whole = n >= 0 || read_passed::<LONGEST_NAME>(at(s.buf.as_mut_ptr(), off), len, get(&s.connect.path)) != 0;
-        if whole { n } else { len as i64 + 1 }
+        let to = place(s);
+        let done = n >= 0 || read_passed::<LONGEST_NAME>(to, passed(s), from) != 0;
+        if done { n } else { passed(s) as i64 + 1 }
     };
     // The verifier need not follow each way to this.
-    let n = forgotten(n as u64, len) as i64;
-    let fault = n < 0;
-    let cut = get(&s.connect.len) > LONGEST_NAME;
+    let n = forgotten(n as u64, from) as i64;
+    let marks = if n < 0 {
+        mark::FAULT
+    } else if get(&s.connect.len) > LONGEST_NAME {
+        mark::CUT
+    } else {
+        0
+    };
     let len = if n <= 0 { 0 } else { at_most(n as u64 - 1, LONGEST_NAME) };
-    let form = get(&s.connect.form);
-    let kind = s.connect.socket_type();
-    let record = &mut s.frame.record;
-    record.dirfds[1] = get(&s.connect.fd);
-    record.values = [u64::from(kind) | u64::from(form) << 32, 0];
-    record.text_lens = [len as u16, 0, 0];
-    record.text_marks = [if fault { mark::FAULT } else { u8::from(cut) * mark::CUT }, 0, 0];
-    set(&mut s.off, off + len);
+    let (form, kind) = (get(&s.connect.form), s.connect.socket_type());
+    s.frame.record.dirfds[1] = get(&s.connect.fd);
+    s.frame.record.values = [u64::from(kind) | u64::from(form) << 32, 0];
+    s.frame.record.text_lens = [len as u16, 0, 0];
+    s.frame.record.text_marks = [marks, 0, 0];
+    set(&mut s.off, (get(&s.off) & MASK) + len);
     if ret == 0
         && let Some(peer) = s.connect.peer()
     {
         s.frame.record.values[1] = u64::from(peer.tgid) | u64::from(peer.uid) << 32;
         s.frame.record.text_lens[2] = size_of_val(&peer.comm) as u16;
-        // Read again: the verifier of 5.10 does not know the sum.
-        let end = at_most(get(&s.off), MASK + LONGEST_NAME);
+        let end = get(&s.off) & (2 * MASK + 1);
         put_unaligned(at(s.buf.as_mut_ptr(), end).cast(), peer.comm);
         set(&mut s.off, end + size_of_val(&peer.comm) as u64);
     }
