@@ -1,6 +1,5 @@
 //! `unix`: a Unix socket was connected to, or the connect failed. The records are made in [`file`](super::file).
 
-use super::tcp::uring::CQE_SKIP;
 use super::tcp::{self, sock};
 use crate::arch::read_passed;
 use crate::call::Call;
@@ -48,22 +47,6 @@ pub struct Peer {
 #[inline(always)]
 fn is_requested() -> bool {
     konst!(Kinds) & u64::from(Kind::Unix.bit()) != 0
-}
-
-/// Counts a request of io_uring that connects a Unix socket and posts no completion on success, when it is submitted.
-#[inline(always)]
-pub fn submitted(req: u64, opcode: u8, task: u64) {
-    if !is_requested() || opcode != URING_CONNECT || rd_field::<u32>(req, field::KiocbFlags) & CQE_SKIP == 0 {
-        return;
-    }
-    // The file is taken from the table when the request is executed.
-    let file: u64 = rd_field(req, field::KiocbFile);
-    let file = if file == 0 { file_at(task, rd_field::<u32>(req, field::KiocbFd).into()) } else { file };
-    if is_unix(sock::behind(file))
-        && let Some(event) = Event::begin(Slot::UnixSubmit, Context::NONE, &Who::of(task), false)
-    {
-        event.give_back(Reason::Missed);
-    }
 }
 
 /// Counts a request of io_uring that connects a Unix socket as missed.

@@ -225,7 +225,6 @@ fn submitted(req: u64) {
     note_submitted(req);
     let opcode = opcode_of(req);
     tcp::uring::submitted(req, opcode);
-    unix::submitted(req, opcode, current());
     if !is_open(opcode) {
         return;
     }
