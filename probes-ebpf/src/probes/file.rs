@@ -1,13 +1,13 @@
 //! `file`: a call changed a name or the attributes of a file, or failed to. `lookup`: a call looked up a path, and failed.
 //! `unix`: a Unix socket was connected to.
 
-use super::unix::Connect;
+use super::unix::{self, Connect};
 use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::context::Context;
 use crate::emit::{Event, Frame};
 use crate::files;
-use crate::maps::per_cpu;
+use crate::maps::{Pointer, per_cpu, pointer_to_element};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{at, at_most, forgotten, get, konst, ld, may_turn, put, put_unaligned, read_user_str, set};
 use crate::task::Who;
@@ -17,7 +17,7 @@ use tracetui_shared::calls::{
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
-use tracetui_shared::record::file::unix::{self, form};
+use tracetui_shared::record::file::unix::{PATH_MAX as SUN_PATH_MAX, form};
 use tracetui_shared::record::file::{FileRecord, PATH_MAX, TEXT_MAX, start};
 use tracetui_shared::record::{mark, stack};
 
@@ -71,6 +71,15 @@ pub fn missed(who: &Who, ret: i32) {
     }
 }
 
+/// Whether a call is a connect(2) of a Unix socket, which [`ended`] reports.
+#[inline(always)]
+pub fn connects(call: &Call) -> bool {
+    if !unix::is_requested() || !call.is_of(Kind::Tcp) {
+        return false;
+    }
+    pointer_to_element(&FILE_SCRATCH).is_some_and(|s| Pointer::to(s).value().connect.note(call))
+}
+
 /// Reports a call that ended. The texts are read from the caller's memory after the call.
 #[inline(always)]
 pub fn ended(call: &Call) {
@@ -79,7 +88,7 @@ pub fn ended(call: &Call) {
         return;
     }
     let who = Who::of(call.task);
-    let connects = call.is_of(Kind::Tcp);
+    let connects = unix::is_requested() && call.is_of(Kind::Tcp);
     let slot = match is_lookup {
         _ if connects => Slot::Unix,
         true => Slot::Lookup,
@@ -92,9 +101,6 @@ pub fn ended(call: &Call) {
     while nth < call.args.len() {
         set(&mut s.args[nth], call.args[nth]);
         nth += 1;
-    }
-    if connects {
-        s.connect.note(call);
     }
     set(&mut s.args[nth], if connects { s.connect.looked_up() } else { call::fifth_argument(call) });
     s.frame.record.values = [argument(s, call, VALUE as u64), argument(s, call, NEXT_VALUE as u64)];
@@ -220,7 +226,7 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usi
 /// Appends the address of a Unix socket, and the name of the peer's process.
 #[inline(always)]
 fn socket(s: &mut FileScratch, ret: i64) {
-    const LONGEST_NAME: u64 = unix::PATH_MAX as u64;
+    const LONGEST_NAME: u64 = SUN_PATH_MAX as u64;
     // Offsets and lengths are read again where they are used: the verifier of 5.10 forgets the bounds of what is moved to the stack.
     let passed = |s: &FileScratch| at_most(get(&s.connect.len), LONGEST_NAME);
     let place = |s: &mut FileScratch| {

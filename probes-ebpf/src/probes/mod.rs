@@ -21,7 +21,7 @@ const WITH_PATHS: KindSet = KindSet::of(&[Kind::File, Kind::Lookup, Kind::Unix])
 #[inline(always)]
 fn ended(call: &Call) {
     let is = |kind: Kind| konst!(Kinds) & u64::from(kind.bit()) != 0 && call.is_of(kind);
-    let has_paths = || call.is_of(Kind::File) || call.is_of(Kind::Lookup) || unix::is_connect(call);
+    let has_paths = || call.is_of(Kind::File) || call.is_of(Kind::Lookup) || file::connects(call);
     if is(Kind::Open) {
         open::ended(call);
     } else if is(Kind::Exec) {

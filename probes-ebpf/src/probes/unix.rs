@@ -44,8 +44,9 @@ pub struct Peer {
     pub comm: [u64; 2],
 }
 
+/// Whether the kind is requested.
 #[inline(always)]
-fn is_requested() -> bool {
+pub fn is_requested() -> bool {
     konst!(Kinds) & u64::from(Kind::Unix.bit()) != 0
 }
 
@@ -66,51 +67,53 @@ fn is_unix(sk: u64) -> bool {
     sk != 0 && any::<u16>(sk, field::SkFamily) == AF_UNIX
 }
 
-/// Whether a call is a connect(2) of a Unix socket.
-#[inline(always)]
-pub fn is_connect(call: &Call) -> bool {
-    if !is_requested() || !call.is_of(Kind::Tcp) || call.ret > 0 || call.trapped {
-        return false;
-    }
-    let Some(passed) = tcp::passed(call) else { return false };
-    let sk = sock::behind(file_at(call.task, passed.fd as u32 as u64));
-    // The verifier need not follow each result.
-    let ret = forgotten(call.ret as u64, call.args[0]);
-    // A datagram socket without a peer after a success: its connection was dissolved.
-    let dissolved = || ret == 0 && any::<u16>(sk, field::SkType) == SOCK_DGRAM && any::<u64>(sk, field::UnixPeer) == 0;
-    let found = passed.which == CONNECT && is_unix(sk) && !dissolved();
-    // The verifier need not follow each way to this.
-    forgotten(u64::from(found), call.ret as u64) != 0
-}
-
 impl Connect {
-    /// Notes what a call passed.
+    /// Notes a call if it is a connect(2) of a Unix socket, and returns whether it is.
     #[inline(always)]
-    pub fn note(&mut self, call: &Call) {
-        let Some(passed) = tcp::passed(call) else { return };
-        let len = passed.len as i32;
-        let mut head = 0u64;
-        let form = if len <= PATH as i32 {
-            form::TOO_SHORT
-        } else if read_passed::<{ PATH + 1 }>((&raw mut head).cast(), PATH + 1, passed.address) != 0 {
-            form::UNREADABLE
-        } else if head as u16 == AF_UNIX {
-            if (head >> 16) as u8 == 0 { form::ABSTRACT } else { form::PATH }
-        } else {
-            form::OTHER_FAMILY
-        };
-        let form = forgotten(form.into(), call.ret as u64) as u8;
-        set(&mut self.sk, sock::behind(file_at(call.task, passed.fd as u32 as u64)));
+    pub fn note(&mut self, call: &Call) -> bool {
+        if call.ret > 0 || call.trapped {
+            return false;
+        }
+        let Some(passed) = tcp::passed(call) else { return false };
+        let sk = sock::behind(file_at(call.task, passed.fd as u32 as u64));
+        // The verifier need not follow each result.
+        let ret = forgotten(call.ret as u64, call.args[0]);
+        // A datagram socket without a peer after a success: its connection was dissolved.
+        let dissolved =
+            || ret == 0 && any::<u16>(sk, field::SkType) == SOCK_DGRAM && any::<u64>(sk, field::UnixPeer) == 0;
+        let found = passed.which == CONNECT && is_unix(sk) && !dissolved();
+        // Nor each way to this.
+        if forgotten(found.into(), call.ret as u64) == 0 {
+            return false;
+        }
+        set(&mut self.sk, sk);
         set(&mut self.fd, passed.fd as i32);
         set(&mut self.path, passed.address.wrapping_add(PATH));
-        set(&mut self.len, if matches!(form, form::PATH | form::ABSTRACT) { len as u64 - PATH } else { 0 });
-        set(&mut self.form, form);
+        set(&mut self.len, passed.len as i32 as u64);
+        true
     }
 
-    /// Where the path is that the call looked up: 0 without.
+    /// Reads the form of the address. Returns where the path is that the call looked up: 0 without.
     #[inline(always)]
-    pub fn looked_up(&self) -> u64 {
-        if get(&self.form) == form::PATH { get(&self.path) } else { 0 }
+    pub fn looked_up(&mut self) -> u64 {
+        let (len, mut head) = (get(&self.len) as i64, 0u64);
+        let address = get(&self.path).wrapping_sub(PATH);
+        let form = if len <= PATH as i64 {
+            form::TOO_SHORT
+        } else if read_passed::<{ PATH + 1 }>((&raw mut head).cast(), PATH + 1, address) != 0 {
+            form::UNREADABLE
+        } else if head as u16 != AF_UNIX {
+            form::OTHER_FAMILY
+        } else if (head >> 16) as u8 == 0 {
+            form::ABSTRACT
+        } else {
+            form::PATH
+        };
+        // The verifier need not follow each form.
+        let form = forgotten(form.into(), address) as u8;
+        set(&mut self.form, form);
+        set(&mut self.len, if matches!(form, form::PATH | form::ABSTRACT) { len as u64 - PATH } else { 0 });
+        if form == form::PATH { get(&self.path) } else { 0 }
     }
 
     /// The type of the socket (include/linux/net.h).
