@@ -37,9 +37,6 @@ const O_DIRECTORY: u64 = 0o200_000;
 const O_NOFOLLOW: u64 = 0o400_000;
 const O_NOATIME: u64 = 0o1_000_000;
 
-/// The maximum number of bytes of the list of Unix sockets that are read.
-const SOCKETS_READ: u64 = 1 << 20;
-
 /// The device number of /dev/tty.
 const TTY: (u32, u32) = (5, 0);
 
@@ -374,7 +371,7 @@ impl<'a> Walk<'a> {
         if let Err(Stop::Refused(missing)) = &mut found
             && need == Need::Socket
             && missing.errno == libc::ENOENT
-            && let Some(other) = self.other_socket(&path)
+            && let Some(other) = self.subject.other_socket(&path)
             && self
                 .walk(self.root()?, &other, last)
                 .is_ok_and(|end| end.node.is_some_and(|node| node.kind().is_socket()))
@@ -423,18 +420,6 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(out)
-    }
-
-    /// The path of another Unix socket of the network namespace with the same last name (proc(5), `/proc/PID/net/unix`).
-    fn other_socket(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let name = path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())?;
-        let list = read_bounded(format!("{}/net/unix", self.subject.dir), SOCKETS_READ).ok()?;
-        let paths = list
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| line.iter().position(|byte| *byte == b'/').map(|at| &line[at..]));
-        let mut others =
-            paths.filter(|other| *other != path && other.rsplit(|byte| *byte == b'/').next() == Some(name));
-        others.next().map(<[u8]>::to_vec)
     }
 
     /// Whether the process owns none of the files, and has no `CAP_FOWNER` that makes up for it.

@@ -10,6 +10,9 @@ use tracetui_host::{decimal, procfs, read_bounded};
 /// The maximum number of bytes read from /proc/PID/status and from the maps of a user namespace.
 const TEXT_MAX: u64 = 64 << 10;
 
+/// The maximum number of bytes of the list of Unix sockets that are read.
+const SOCKETS_MAX: u64 = 1 << 20;
+
 #[derive(Debug)]
 pub(super) struct Subject {
     /// The directory of the process in /proc. It is the calling thread's if that still exists.
@@ -72,6 +75,18 @@ impl Subject {
     /// The note on where the lookup took place.
     pub(super) fn note(&self) -> Option<&[u8]> {
         self.note.as_deref()
+    }
+
+    /// The path of another Unix socket of the network namespace with the same last name (proc(5), `/proc/PID/net/unix`).
+    pub(super) fn other_socket(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let name = path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())?;
+        let list = read_bounded(format!("{}/net/unix", self.dir), SOCKETS_MAX).ok()?;
+        let paths = list
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| line.iter().position(|byte| *byte == b'/').map(|at| &line[at..]));
+        let mut others =
+            paths.filter(|other| *other != path && other.rsplit(|byte| *byte == b'/').next() == Some(name));
+        others.next().map(<[u8]>::to_vec)
     }
 }
 
