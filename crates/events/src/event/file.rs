@@ -62,16 +62,8 @@ impl<'a> Payload<'a> for File<'a> {
 
     const COMPARED: Compared = Compared::Nothing;
 
-    fn ret(&self) -> Option<i32> {
-        Some(self.record.ret)
-    }
-
     fn paths(&self) -> Option<&File<'a>> {
         Some(self)
-    }
-
-    fn sought(&self) -> Option<&'a [u8]> {
-        (!self.by_descriptor()).then_some(self.texts[0])
     }
 
     fn subject(&self, out: &mut Vec<u8>) {
@@ -92,11 +84,6 @@ impl<'a> Payload<'a> for File<'a> {
             "unlink" | "rmdir" => self.record.ret == -libc::ENOENT,
             _ => false,
         }
-    }
-
-    fn cut(&self) -> bool {
-        let marks = self.record.dir_marks.into_iter().chain(self.record.text_marks);
-        marks.fold(0, |all, marks| all | marks) & mark::CUT != 0
     }
 
     fn asked(&self) -> Option<Asked<'a>> {
@@ -126,10 +113,6 @@ impl<'a> Payload<'a> for File<'a> {
         Some(Asked { ids, next, ..asked })
     }
 
-    fn dir(&self) -> Value<'a> {
-        self.start(0)
-    }
-
     fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
@@ -157,6 +140,17 @@ impl<'a> Payload<'a> for File<'a> {
 }
 
 impl<'a> File<'a> {
+    /// Whether a directory or a text is truncated.
+    pub(super) fn is_cut(&self) -> bool {
+        let marks = self.record.dir_marks.into_iter().chain(self.record.text_marks);
+        marks.fold(0, |all, marks| all | marks) & mark::CUT != 0
+    }
+
+    /// The path as passed.
+    pub(super) fn passed(&self) -> Option<&'a [u8]> {
+        (!self.by_descriptor()).then_some(self.texts[0])
+    }
+
     /// What the call does, whatever its form.
     pub fn op(&self) -> &'static str {
         let FileRecord { op, flags, .. } = self.record;
@@ -274,7 +268,7 @@ impl<'a> File<'a> {
     }
 
     /// The directory at which a path starts, if it is relative.
-    fn start(&self, nth: usize) -> Value<'a> {
+    pub(super) fn start(&self, nth: usize) -> Value<'a> {
         match self.record.text_marks[nth] {
             m if m & mark::FAULT != 0 && !self.by_descriptor() => Value::Unknown(Why::Fault),
             _ if self.record.starts & start::PATH << nth == 0 => Value::Null,

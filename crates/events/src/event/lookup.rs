@@ -31,14 +31,6 @@ impl<'a> Payload<'a> for Lookup<'a> {
 
     const COMPARED: Compared = Compared::Nothing;
 
-    fn ret(&self) -> Option<i32> {
-        self.0.ret()
-    }
-
-    fn sought(&self) -> Option<&'a [u8]> {
-        self.0.sought()
-    }
-
     fn subject(&self, out: &mut Vec<u8>) {
         self.0.subject(out);
     }
@@ -55,16 +47,8 @@ impl<'a> Payload<'a> for Lookup<'a> {
         Some(&self.0)
     }
 
-    fn cut(&self) -> bool {
-        self.0.cut()
-    }
-
     fn asked(&self) -> Option<Asked<'a>> {
         self.0.asked()
-    }
-
-    fn dir(&self) -> Value<'a> {
-        self.0.dir()
     }
 
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {

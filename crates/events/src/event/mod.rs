@@ -93,7 +93,7 @@ pub trait Payload<'a>: Sized {
 
     /// Whether a field is truncated.
     fn cut(&self) -> bool {
-        false
+        self.paths().is_some_and(file::File::is_cut)
     }
 
     /// Whether it reports a hidden program or link.
@@ -103,7 +103,7 @@ pub trait Payload<'a>: Sized {
 
     /// The system call's result, if it is a call: `-errno` if it failed.
     fn ret(&self) -> Option<i32> {
-        None
+        self.paths().map(|file| file.record.ret)
     }
 
     /// The error of a failed call as `-errno`, even if the call did not wait for it.
@@ -119,7 +119,7 @@ pub trait Payload<'a>: Sized {
 
     /// The path as passed, if it is a call that looks up a file.
     fn sought(&self) -> Option<&'a [u8]> {
-        None
+        self.paths().and_then(file::File::passed)
     }
 
     /// The directory descriptor at which that path starts if it is relative.
@@ -214,7 +214,7 @@ pub trait Payload<'a>: Sized {
 
     /// The directory at which the relative path of a failed call starts.
     fn dir(&self) -> Value<'a> {
-        Value::Null
+        self.paths().map_or(Value::Null, |file| file.start(0))
     }
 
     /// The start of what it ends, if that can overlap with others of its process.

@@ -33,14 +33,6 @@ impl<'a> Payload<'a> for Unix<'a> {
 
     const COMPARED: Compared = Compared::Results("connected");
 
-    fn ret(&self) -> Option<i32> {
-        self.0.ret()
-    }
-
-    fn sought(&self) -> Option<&'a [u8]> {
-        Some(self.0.texts[0])
-    }
-
     fn goes_on(&self) -> bool {
         false
     }
@@ -62,19 +54,11 @@ impl<'a> Payload<'a> for Unix<'a> {
         Some(&self.0)
     }
 
-    fn cut(&self) -> bool {
-        self.0.cut()
-    }
-
     fn asked(&self) -> Option<Asked<'a>> {
         let need = if self.is_abstract() { Need::AbstractSocket } else { Need::Socket };
         let call = FailedCall::Path { dirfd: libc::AT_FDCWD, follow: true, need };
         let path = self.why_no_path().is_none().then_some(self.0.texts[0]);
         Some(Asked { ids: (Some(self.0.record.euid), None), ..Asked::new(call, path, false, self.0.dir()) })
-    }
-
-    fn dir(&self) -> Value<'a> {
-        self.0.dir()
     }
 
     fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
