@@ -1,5 +1,5 @@
-//! `file`: a name or the attributes of a file were changed, or failed to be. `lookup`: a path was looked up, and the lookup failed. `unix`: a Unix socket
-//! was connected to.
+//! `file`: a name or the attributes of a file were changed, or failed to be. `lookup`: a path was looked up, and the lookup failed.
+//! `unix`: a Unix socket was connected to.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

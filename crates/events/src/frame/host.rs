@@ -611,7 +611,7 @@ impl Trace {
         KindSet::from_bits(self.kinds)
     }
 
-    /// Stands for a frame that could not be read: any kind may have been requested.
+    /// The options of a trace whose frame cannot be read. Any kind may have been requested.
     pub fn unreadable() -> Trace {
         Trace { kinds: u32::MAX, ..Trace::default() }
     }

@@ -609,7 +609,7 @@ fn is_hidden(path: &[u8]) -> bool {
     path.rsplit(|byte| *byte == b'/').take(2).any(hidden)
 }
 
-/// Whether a process can fail for want of an optional file: a device, except the terminal, which every shell asks for, and the socket of the log, and a dot file
+/// Whether a process can fail for want of an optional file: a device, except the terminal, which every shell asks for, and the socket of the log; and a dot file
 /// of the working directory, such as `.env`. A name that ends in `rc` is that of preferences.
 fn can_matter(path: &[u8], cwd: &[u8]) -> bool {
     let is_below = |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| dir.len() > 1 && rest.starts_with(b"/"));

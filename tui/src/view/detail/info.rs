@@ -171,11 +171,11 @@ impl Page<'_> {
                 }
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
-                lines.extend(self.named_lines(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
+                let detail = safe(&detail, self.theme);
+                lines.extend(self.named_lines(seen.event.kind().name(), &detail, Style::new()));
                 for (name, field) in [("path", "abs_path"), ("to", "new_abs_path")] {
                     let path = self.value(seen, field);
-                    let is_new =
-                        seen.event.body.paths().is_some() && path != "-" && !safe(&detail, self.theme).contains(&path);
+                    let is_new = seen.event.body.paths().is_some() && path != "-" && !detail.contains(&path);
                     lines.extend(is_new.then(|| self.named_lines(name, &path, Style::new())).into_iter().flatten());
                 }
                 lines.extend(self.held(seen));
