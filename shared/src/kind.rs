@@ -393,6 +393,7 @@ slots! {
     Unix {
         Unix = 39:            "sys_exit"        Most,    "`unix` from the ends of system calls.";
         UnixUring = 40:       "uring_complete"  Rest,    "`unix` through io_uring, from the tracepoint `io_uring_complete`. It makes no records: each is counted as missed.";
+        UnixSubmit = 41:      "uring_submit"    Rest,    "Those of [`Slot::UnixUring`] that post no completion on success.";
     }
     Tcp {
         TcpState = 22:        "tcp_state"       Most,    "`tcp` from the tracepoint `inet_sock_set_state`.";
@@ -499,6 +500,7 @@ mod tests {
             (38, Kind::Lookup, "sys_exit"),
             (39, Kind::Unix, "sys_exit"),
             (40, Kind::Unix, "uring_complete"),
+            (41, Kind::Unix, "uring_submit"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, kind, program) in slots {

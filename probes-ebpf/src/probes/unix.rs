@@ -1,5 +1,6 @@
 //! `unix`: a Unix socket was connected to, or the connect failed. The records are made in [`file`](super::file).
 
+use super::tcp::uring::CQE_SKIP;
 use super::tcp::{self, sock};
 use crate::arch::read_passed;
 use crate::call::Call;
@@ -50,16 +51,35 @@ pub fn is_requested() -> bool {
     konst!(Kinds) & u64::from(Kind::Unix.bit()) != 0
 }
 
+/// Counts a request of io_uring that connects a Unix socket and posts no completion on success, when it is submitted.
+#[inline(always)]
+pub fn submitted(req: u64, opcode: u8, task: u64) {
+    if !is_requested() || opcode != URING_CONNECT || rd_field::<u32>(req, field::KiocbFlags) & CQE_SKIP == 0 {
+        return;
+    }
+    // The file is taken from the table when the request is executed.
+    let file: u64 = rd_field(req, field::KiocbFile);
+    let file = if file == 0 { file_at(task, rd_field::<u32>(req, field::KiocbFd).into()) } else { file };
+    if is_unix(sock::behind(file)) {
+        lose(Slot::UnixSubmit, &Who::of(task), false);
+    }
+}
+
 /// Counts a request of io_uring that connects a Unix socket as missed.
 #[inline(always)]
 pub fn missed(req: u64, opcode: u8, who: impl FnOnce() -> Who, ret: i32) -> bool {
     if !is_requested() || opcode != URING_CONNECT || !is_unix(sock::behind(rd_field(req, field::KiocbFile))) {
         return false;
     }
-    if let Some(event) = Event::begin(Slot::UnixUring, Context::NONE, &who(), ret < 0) {
+    lose(Slot::UnixUring, &who(), ret < 0);
+    true
+}
+
+#[inline(always)]
+fn lose(slot: Slot, who: &Who, failed: bool) {
+    if let Some(event) = Event::begin(slot, Context::NONE, who, failed) {
         event.give_back(Reason::Missed);
     }
-    true
 }
 
 #[inline(always)]

@@ -225,6 +225,7 @@ fn submitted(req: u64) {
     note_submitted(req);
     let opcode = opcode_of(req);
     tcp::uring::submitted(req, opcode);
+    unix::submitted(req, opcode, current());
     if !is_open(opcode) {
         return;
     }
