@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/probes
 export RUSTC_BOOTSTRAP=1 CARGO_INCREMENTAL=0
 export CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER=${BPF_LINKER:-bpf-linker}
 # This variable replaces every other source of flags, so all of them stand here. No path of this machine may remain.
-# No BTF from the compiler: it would be 60 % of the object, and the little that is needed is in further.rs.
+# No BTF from the compiler: it would be 60 % of the object, and the little that is needed is in functions.rs.
 # A reference is not the only way to its value: helpers, other programs and functions of the same program write to map values.
 # Blocks stay in source order: 5.10's verifier refuses a loop whose last block falls through into its first one.
 flags=(

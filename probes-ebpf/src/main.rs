@@ -10,7 +10,7 @@
 //! | [`files`] | open files, from their descriptors |
 //! | [`call`] | system calls that ended: arguments and registers of each architecture |
 //! | [`context`] | the context of a program, by the way in which it is attached |
-//! | [`further`] | long loops on kernels before 6.9 |
+//! | [`functions`] | functions that the verifier checks once |
 //! | [`ioctl`] | the requests of ioctl(2) that attach programs |
 //! | [`arch`] | other differences between x86-64 and aarch64 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
@@ -26,7 +26,7 @@ mod capture;
 mod context;
 mod emit;
 mod files;
-mod further;
+mod functions;
 mod ioctl;
 mod maps;
 mod path;

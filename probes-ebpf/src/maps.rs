@@ -51,8 +51,7 @@ impl Rings {
 /// every map that has none.
 ///
 /// Records are assembled in such maps, one map per program. Since 7.0 a program can be preempted by another program on
-/// the same CPU, so no two programs assemble records in the same map. ([`CPUS`] is shared, see [`emit`](crate::emit); so
-/// is `DEEP`, which is not used on these kernels.) A program cannot preempt itself: the kernel skips the second run and
+/// the same CPU, so no two programs assemble records in the same map. ([`CPUS`] is shared, see [`emit`](crate::emit).) A program cannot preempt itself: the kernel skips the second run and
 /// counts it ([`bpf_prog_inc_misses_counter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)).
 ///
 /// The maps are arrays indexed by CPU, not per-CPU arrays. Their lookup is inlined on every kernel

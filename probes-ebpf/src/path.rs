@@ -8,12 +8,13 @@
 //! The state is kept in memory and is read volatile ([`get`]), so that the iterations of the loop look alike to the
 //! verifier. If addresses can be cast ([`casts`]), a level costs no helper call, else one.
 
-use crate::further::{self, further};
-use crate::maps::{per_cpu, this_element};
+use crate::functions;
+use crate::maps::this_element;
 use crate::read::{
-    any, at, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, put, rd, rd_field, read_kernel,
-    read_kernel_str, set, store_word, typed, typed_as, typed_word,
+    any, at, casts, get, has, konst, ld, offset, opaque, put, rd, rd_field, read_kernel, read_kernel_str, set,
+    store_word, typed, typed_as, typed_word,
 };
+use aya_ebpf::maps::Array;
 use core::mem::offset_of;
 use tracetui_shared::offsets::{Member, field, sum};
 use tracetui_shared::record::{FileSystem, mark};
@@ -23,12 +24,8 @@ pub const NAMES_MAX: u64 = 4096;
 /// Limit of levels: names and mount crossings. A longer path is marked cut. The limit of names is reached before, unless
 /// thousands of mounts are crossed.
 const LEVELS: u64 = 4096;
-const _: () = assert!(further::MOST >= LEVELS);
-/// Levels that the program itself walks if the verifier walks through every iteration (before 6.9). The rest is left to
-/// [`walk_further`].
-const DEPTH: u32 = 16;
-/// The same for walks in a loop, whose iterations multiply.
-pub const DEPTH_FEW: u32 = 4;
+// A walk may start over.
+const _: () = assert!(functions::MOST >= 2 * LEVELS);
 /// Bytes that must follow the last offset at which a name may start: a name of 255 bytes, its NUL, and the rest of a
 /// copied word.
 pub const NAME_SLACK: usize = 256 + 8;
@@ -75,29 +72,6 @@ impl Walk {
     pub fn scratch(&mut self) -> *mut u8 {
         self.scratch.as_mut_ptr().cast()
     }
-}
-
-/// Highest offset in [`Deep`]'s buffer at which a name may start: that of the largest buffer into which names are
-/// written.
-const DEEP_MASK: u64 = (1 << 14) - 1;
-
-/// A walk that continues in [`walk_further`].
-#[repr(C)]
-struct Deep {
-    /// A copy of the state of the walk.
-    walk: Walk,
-    /// The names, at the same offsets as in the buffer of the program that began the walk.
-    buf: [u8; DEEP_MASK as usize + 1 + NAME_SLACK],
-}
-
-per_cpu! {
-    /// Walks that continue in [`walk_further`]. The programs that share it are not preempted before 6.9. From 6.9 on it is not used.
-    DEEP: Deep;
-}
-
-further! {
-    /// Continues the walk in [`DEEP`].
-    walk_further, walk_piece: go_on()
 }
 
 /// `root_off` before the caller's root was met.
@@ -185,20 +159,7 @@ pub fn is_top(top: u64, place: Place) -> bool {
 /// the caller's root can be opened by a descriptor. Of another path, the names are those within its file system
 /// ([`walk_inside`]), and a [`FileSystem`] follows them.
 #[inline(always)]
-pub fn walk<const MASK: u64>(w: &mut Walk, buf: *mut u8, start: u64, from: Place, root: Place, top: u64) -> Names {
-    walk_by::<MASK, DEPTH>(w, buf, start, from, root, top)
-}
-
-/// [`walk`], of which the program itself walks `FIRST` levels.
-#[inline(always)]
-pub fn walk_by<const MASK: u64, const FIRST: u32>(
-    w: &mut Walk,
-    buf: *mut u8,
-    start: u64,
-    from: Place,
-    root: Place,
-    top: u64,
-) -> Names {
+pub fn walk<const MASK: u64>(w: &mut Walk, start: u64, from: Place, root: Place, top: u64, climb: impl Fn()) -> Names {
     set(&mut w.off, start);
     let limit = start + NAMES_MAX;
     set(&mut w.limit, if limit > MASK + 1 { MASK + 1 } else { limit });
@@ -214,69 +175,27 @@ pub fn walk_by<const MASK: u64, const FIRST: u32>(
     set(&mut w.from_mnt, from.mnt);
     enter_mount(w, from.mnt);
     set(&mut w.turns, 0);
-    if !climb::<MASK, FIRST>(w, buf) && konst!(MayGoto) == 0 {
-        climb_further::<MASK>(w, buf);
-    }
-    let marks = get(&w.marks) as u8;
-    let mut root = get(&w.root_off);
-    if marks & mark::UNREACHABLE != 0 {
-        root = NOT_MET;
+    climb();
+    let root = get(&w.root_off);
+    Names { end: get(&w.off), root: if root == NOT_MET { None } else { Some(root) }, marks: get(&w.marks) as u8 }
+}
+
+/// A part of a walk whose state is in a map, for [`in_pieces`](functions::in_pieces); `true` at the end of the walk.
+#[inline(always)]
+pub fn climb<T, const MASK: u64>(map: &Array<T>, parts: impl Fn(&mut T) -> (&mut Walk, *mut u8)) -> bool {
+    let Some(s) = this_element(map) else { return true };
+    let (w, buf) = parts(s);
+    let ended = functions::repeated(functions::TURNS, || !step::<MASK>(w, buf));
+    if ended && get(&w.marks) & u64::from(mark::UNREACHABLE) != 0 {
+        set(&mut w.root_off, NOT_MET);
         put_file_system::<MASK>(w, buf);
     }
-    Names { end: get(&w.off), root: if root == NOT_MET { None } else { Some(root) }, marks }
+    ended
 }
 
-/// Walks to the end, or as far as the loop's iterations permit: then `false`.
+/// Takes one name or crosses one mount; `false` at the end of the walk.
 #[inline(always)]
-fn climb<const MASK: u64, const FIRST: u32>(w: &mut Walk, buf: *mut u8) -> bool {
-    let mut turn = 0;
-    loop {
-        may_turn!(turn, FIRST);
-        if !step::<MASK, false>(w, buf) {
-            return true;
-        }
-    }
-    false
-}
-
-/// Continues the walk in [`walk_further`], and copies its result back.
-#[inline(always)]
-fn climb_further<const MASK: u64>(w: &mut Walk, buf: *mut u8) {
-    const { assert!(MASK <= DEEP_MASK) };
-    const STATE: u64 = size_of::<Walk>() as u64;
-    let Some(deep) = this_element(&DEEP) else { return };
-    let before = get(&w.off);
-    let marks = get(&w.marks);
-    read_kernel((&raw mut deep.walk).cast::<u8>(), STATE, (&raw const *w) as u64);
-    walk_further();
-    read_kernel((&raw mut *w).cast::<u8>(), STATE, (&raw const deep.walk) as u64);
-    // A walk that began anew there has all its names there.
-    let anew = (marks ^ get(&w.marks)) & u64::from(mark::UNREACHABLE) != 0;
-    let before = if anew { get(&w.start) } else { before };
-    let names = at_most(get(&w.off).wrapping_sub(before), NAMES_MAX);
-    let from = deep.buf.as_ptr() as u64 + (before & MASK);
-    read_kernel(at(buf, before & MASK), names, from);
-}
-
-/// A part of a walk; `true` at the end of the walk.
-#[inline(always)]
-fn go_on() -> bool {
-    let Some(deep) = this_element(&DEEP) else { return true };
-    let mut turn = 0;
-    while turn < further::TURNS {
-        if !step::<DEEP_MASK, true>(&mut deep.walk, deep.buf.as_mut_ptr()) {
-            return true;
-        }
-        turn += 1;
-    }
-    false
-}
-
-/// Takes one name or crosses one mount; `false` at the end of the walk. `FURTHER` removes branches that a continued
-/// walk does not need, for the verifier's sake: its leaf was read, its iterations are counted, and names need not be
-/// read fast.
-#[inline(always)]
-fn step<const MASK: u64, const FURTHER: bool>(w: &mut Walk, buf: *mut u8) -> bool {
+fn step<const MASK: u64>(w: &mut Walk, buf: *mut u8) -> bool {
     let dentry = get(&w.dentry);
     let vfsmount = get(&w.vfsmount);
     let off = get(&w.off);
@@ -285,8 +204,8 @@ fn step<const MASK: u64, const FURTHER: bool>(w: &mut Walk, buf: *mut u8) -> boo
     }
     let turns = get(&w.turns);
     set(&mut w.turns, turns + 1);
-    if dentry == get(&w.mount_root) && (FURTHER || turns < LEVELS) {
-        if !FURTHER && get(&w.at_leaf) != 0 {
+    if dentry == get(&w.mount_root) && turns < LEVELS {
+        if get(&w.at_leaf) != 0 {
             let view = view_dentry(w, dentry);
             look_at_leaf(w, view, dentry);
         }
@@ -298,7 +217,7 @@ fn step<const MASK: u64, const FURTHER: bool>(w: &mut Walk, buf: *mut u8) -> boo
         enter_mount(w, parent.wrapping_add(offset(field::MountMnt)));
         return true;
     }
-    if !FURTHER && turns >= LEVELS {
+    if turns >= LEVELS {
         return false;
     }
     let view = view_dentry(w, dentry);
@@ -306,12 +225,12 @@ fn step<const MASK: u64, const FURTHER: bool>(w: &mut Walk, buf: *mut u8) -> boo
     let parent: u64 = typed(view, field::DentryParent);
     // Both are tested anew each time: the verifier then need not follow the two answers separately.
     let leaf = &raw const w.at_leaf;
-    let at_leaf = || !FURTHER && get(leaf) != 0;
+    let at_leaf = || get(leaf) != 0;
     let is_top = || opaque(parent) == dentry || opaque(parent) == 0;
     if !at_leaf() && is_top() {
         return walk_inside(w);
     }
-    let fits = take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
+    let fits = take_name::<MASK>(w, buf, view, dentry, off);
     if seq & 1 != 0 || seq_of(dentry) != seq {
         // The dentry was renamed meanwhile: read it again.
         set(&mut w.off, off);
@@ -394,13 +313,7 @@ fn view_dentry(w: &mut Walk, dentry: u64) -> u64 {
 
 /// Appends a dentry's name; `false` if there is no room for it.
 #[inline(always)]
-fn take_name<const MASK: u64, const FURTHER: bool>(
-    w: &mut Walk,
-    buf: *mut u8,
-    bytes: u64,
-    dentry: u64,
-    off: u64,
-) -> bool {
+fn take_name<const MASK: u64>(w: &mut Walk, buf: *mut u8, bytes: u64, dentry: u64, off: u64) -> bool {
     let name: u64 = typed(bytes, field::DentryName);
     let len = u64::from(typed::<u32>(bytes, field::DentryNameLen) & 0xff);
     if off + len >= get(&w.limit) - 1 {
@@ -409,8 +322,7 @@ fn take_name<const MASK: u64, const FURTHER: bool>(
     let inline = offset(field::DentryInline);
     let dst = at(buf, off & MASK);
     let room = konst!(InlineNameLen);
-    if !FURTHER
-        && has(field::DentryInline)
+    if has(field::DentryInline)
         && inline.is_multiple_of(8)
         && inline + room <= DENTRY as u64
         && name == dentry.wrapping_add(inline)

@@ -5,8 +5,9 @@
 //! `bpf_prog.insnsi` has the instructions of all functions of the program, even if it is compiled. A tail call is an instruction of
 //! its own.
 
+use crate::functions::{function, repeated};
 use crate::maps::{per_cpu, this_element};
-use crate::read::{at, at_most, get, may_turn, offset, rd_field, read_kernel, set};
+use crate::read::{at, at_most, get, offset, rd_field, read_kernel, set};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use tracetui_shared::helper::{FUNCTIONS, TAIL_CALL};
@@ -21,8 +22,8 @@ const CHUNK: usize = 64;
 /// instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h, 1 million). The verifier walks through
 /// the sum of the three. From 6.9 on `may_goto` permits more of each, and the verifier walks through few.
 const PIECE: u32 = 16;
-const PIECES: u64 = 256;
-const CALLS: u64 = 256;
+const PIECES: u32 = 256;
+const CALLS: u32 = 256;
 
 /// The state of a scan.
 #[repr(C)]
@@ -68,7 +69,7 @@ pub fn helpers(prog: u64) -> (u64, u8) {
     set(&mut s.continues, 0);
     set(&mut s.next, 0);
     set(&mut s.filled, 0);
-    scan_further();
+    scan_all();
     let examined = match (get(&s.left), get(&s.continues)) {
         (0, 0) => scan::WHOLE,
         (0, _) => scan::TAIL_CALL,
@@ -77,50 +78,19 @@ pub fn helpers(prog: u64) -> (u64, u8) {
     (get(&s.found), examined)
 }
 
-/// Examines instructions until none is left. A global function, which the verifier checks once (see `further.rs`).
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.further")]
-#[inline(never)]
-pub extern "C" fn scan_further() -> i32 {
-    let mut call = 0;
-    loop {
-        may_turn!(call, CALLS);
-        if scan_pieces() != 0 {
-            break;
-        }
-    }
-    0
+function! {
+    /// Examines instructions until none is left.
+    scan_all: repeated(CALLS, || scan_pieces() != 0)
 }
 
-/// Examines some instructions; 1 at the end.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.further")]
-#[inline(never)]
-extern "C" fn scan_pieces() -> i32 {
-    let mut call = 0;
-    loop {
-        may_turn!(call, PIECES);
-        if scan_piece() != 0 {
-            return 1;
-        }
-    }
-    0
+function! {
+    /// Examines some instructions; 1 at the end.
+    scan_pieces: repeated(PIECES, || scan_piece() != 0)
 }
 
-/// Examines a few instructions; 1 at the end.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.further")]
-#[inline(never)]
-extern "C" fn scan_piece() -> i32 {
-    let Some(s) = this_element(&SCANS) else { return 1 };
-    let mut turn = 0u32;
-    loop {
-        may_turn!(turn, PIECE);
-        if !step(s) {
-            return 1;
-        }
-    }
-    0
+function! {
+    /// Examines a few instructions; 1 at the end.
+    scan_piece: this_element(&SCANS).is_none_or(|s| repeated(PIECE, || !step(s)))
 }
 
 /// Examines an instruction; `false` at the end. All state is in memory, so that the iterations look alike to the verifier.

@@ -619,7 +619,7 @@ mod tests {
         calling.sort();
         named.sort();
         assert!(!calling.is_empty());
-        assert_eq!(calling, named, "programs that call functions, and those in btf! (further.rs)");
+        assert_eq!(calling, named, "programs that call functions, and those in btf! (functions.rs)");
     }
 
     /// The first member that a program lacks on a kernel, attached in each way.

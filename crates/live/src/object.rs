@@ -39,9 +39,8 @@ const CONNS: &str = "CONNS";
 /// The map of waiting requests to accept connections, which is large too.
 const ACCEPTS: &str = "TCP_ACCEPTS";
 
-/// The maps that depend on the kernel: [`EXITED`], per-CPU maps that are only used if the verifier follows every iteration of a
-/// loop (`path.rs`), [`CONNS`] and [`ACCEPTS`].
-const ON_FACTS: [&str; 4] = [EXITED, "DEEP", CONNS, ACCEPTS];
+/// The maps that depend on the kernel: [`EXITED`], [`CONNS`] and [`ACCEPTS`].
+const ON_FACTS: [&str; 3] = [EXITED, CONNS, ACCEPTS];
 
 /// Other maps of connections.
 const OF_TCP: [&str; 3] = ["WAITING", "TCP_BEGUN", "TCP_SUBMITTERS"];
@@ -134,16 +133,13 @@ impl Maps {
 
     /// Creates the maps of [`ON_FACTS`]. The programs refer to them even if they do not use them.
     fn complete(&mut self, object: &Object, facts: &KernelFacts, connections: u32) -> Result<(), StartError> {
-        let cpus = possible_cpus()?;
         for name in ON_FACTS {
             let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
             let elements = match (name, map.max_entries()) {
                 (EXITED, _) if facts.consts.get(Const::ExitHasGroupDead) == Some(1) => 1,
                 (CONNS, _) => connections,
                 (ACCEPTS, declared) => declared.min(connections),
-                (EXITED, declared) => declared,
-                _ if facts.may_goto => 1,
-                _ => cpus,
+                (_, declared) => declared,
             };
             // A program may allocate in any context from 6.1 on.
             let grows = [CONNS, ACCEPTS].contains(&name) && facts.cast.is_some();

@@ -7,10 +7,11 @@ use crate::call::{self, Call};
 use crate::context::Context;
 use crate::emit::{Event, Frame};
 use crate::files;
-use crate::maps::{Pointer, per_cpu, pointer_to_element};
+use crate::functions::{function, in_pieces};
+use crate::maps::{Pointer, per_cpu, pointer_to_element, this_element};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{at, at_most, forgotten, get, konst, ld, may_turn, put, put_unaligned, read_user_str, set};
-use crate::task::Who;
+use crate::task::{Who, current};
 use tracetui_shared::calls::{
     DIR, FLAGS, NEW_DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE,
 };
@@ -46,11 +47,20 @@ struct FileScratch {
     /// The first byte of a path.
     word: u64,
     connect: Connect,
+    /// Not 0 for a connect(2).
+    connects: u8,
+    /// [`Call::row`].
+    row: u8,
 }
 
 per_cpu! {
     /// Records of calls.
     FILE_SCRATCH: FileScratch;
+}
+
+in_pieces! {
+    /// Walks from a directory at which a path starts.
+    file_walk, file_walk_pieces, file_walk_piece: path::climb::<_, MASK>(&FILE_SCRATCH, |s| (&mut s.walk, s.buf.as_mut_ptr()))
 }
 
 /// Whether a request of io_uring changes a name or attributes: `IORING_OP_RENAMEAT` to `IORING_OP_LINKAT`, `IORING_OP_FSETXATTR`,
@@ -97,31 +107,45 @@ pub fn ended(call: &Call) {
     let Some(event) = Event::of_call(slot, &who, call) else { return };
     let Some(s) = event.place(&FILE_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
+    set(&mut s.row, call.row);
+    set(&mut s.connects, connects.into());
     let mut nth = 0;
     while nth < call.args.len() {
         set(&mut s.args[nth], call.args[nth]);
         nth += 1;
     }
     set(&mut s.args[nth], if connects { s.connect.looked_up() } else { call::fifth_argument(call) });
-    s.frame.record.values = [argument(s, call, VALUE as u64), argument(s, call, NEXT_VALUE as u64)];
-    s.frame.record.flags = argument(s, call, FLAGS as u64) as u32;
-    s.frame.record.dirfds = [dirfd(s, call, DIR as u64), dirfd(s, call, NEW_DIR as u64)];
+    s.frame.record.values = [argument(s, VALUE as u64), argument(s, NEXT_VALUE as u64)];
+    s.frame.record.flags = argument(s, FLAGS as u64) as u32;
+    s.frame.record.dirfds = [dirfd(s, DIR as u64), dirfd(s, NEW_DIR as u64)];
     s.frame.record.ret = call.ret as i32;
     s.frame.record.euid = ld(who.cred, field::CredEuid);
     s.frame.record.op = call.op();
     s.frame.record.abi = call.abi;
     set(&mut s.frame.record.starts, 0);
-    directories(s, call);
-    if connects {
-        socket(s, call.ret);
-    } else {
-        text::<PATH_ASK>(s, call, PATH, 0);
-        text::<PATH_ASK>(s, call, NEW_PATH, 1);
-        text::<TEXT_ASK>(s, call, TEXT, 2);
-    }
+    file_texts();
     const FIXED: u64 = size_of::<Frame<FileRecord>>() as u64;
     let len = at_most(get(&s.off), LONGEST);
     event.send(&mut s.frame.header, FIXED + len, FIXED + LONGEST);
+}
+
+function! {
+    /// Appends the directories and the texts.
+    file_texts: texts()
+}
+
+#[inline(always)]
+fn texts() -> bool {
+    let Some(s) = this_element(&FILE_SCRATCH) else { return false };
+    directories(s, current());
+    if get(&s.connects) != 0 {
+        socket(s);
+    } else {
+        text::<PATH_ASK>(s, PATH, 0);
+        text::<PATH_ASK>(s, NEW_PATH, 1);
+        text::<TEXT_ASK>(s, TEXT, 2);
+    }
+    true
 }
 
 /// Whether a result means that the path does not lead to a file, or not for the caller. EINVAL of readlink(2) is an answer: the file is no
@@ -138,9 +162,9 @@ fn is_lookup_failure(ret: i64) -> bool {
 
 /// Appends the names of the directories at which the two paths start.
 #[inline(always)]
-fn directories(s: &mut FileScratch, call: &Call) {
-    let fs: u64 = ld(call.task, field::TaskFs);
-    let (root, top) = (path::root_of(fs), path::top_of(call.task));
+fn directories(s: &mut FileScratch, task: u64) {
+    let fs: u64 = ld(task, field::TaskFs);
+    let (root, top) = (path::root_of(fs), path::top_of(task));
     set(&mut s.off, 0);
     set(&mut s.turn, 0);
     let mut turn = 0;
@@ -152,11 +176,10 @@ fn directories(s: &mut FileScratch, call: &Call) {
         }
         set(&mut s.turn, nth + 1);
         let start = get(&s.off);
-        let from = start_of(s, call, nth, (root, top));
+        let from = start_of(s, task, nth, (root, top));
         let (mut len, mut marks) = (0, get(&s.marks) as u8);
         if from.dentry != 0 {
-            let names =
-                path::walk_by::<MASK, { path::DEPTH_FEW }>(&mut s.walk, s.buf.as_mut_ptr(), start, from, root, top);
+            let names = path::walk::<MASK>(&mut s.walk, start, from, root, top, file_walk);
             (len, marks) = (names.end - start, names.marks);
             set(&mut s.off, names.end & MASK);
         }
@@ -167,15 +190,15 @@ fn directories(s: &mut FileScratch, call: &Call) {
 
 /// The place at which the path `nth` starts: for an absolute one the caller's root, or none if nothing is above that. Writes how it was found.
 #[inline(always)]
-fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64)) -> Place {
-    let (path_at, dir_at) = (place_of(call, 2 * nth + PATH as u64), place_of(call, 2 * nth + DIR as u64));
+fn start_of(s: &mut FileScratch, task: u64, nth: u64, (root, top): (Place, u64)) -> Place {
+    let (path_at, dir_at) = (place_of(s, 2 * nth + PATH as u64), place_of(s, 2 * nth + DIR as u64));
     set(&mut s.marks, 0);
     if dir_at == u64::from(NO_START) {
         return Place::NONE;
     }
     set(&mut s.word, 0);
     if path_at != u64::from(NO_ARGUMENT) {
-        let passed = argument(s, call, 2 * nth + PATH as u64);
+        let passed = argument(s, 2 * nth + PATH as u64);
         let fault = read_passed::<1>((&raw mut s.word).cast(), 1, passed) != 0;
         if fault && !names_descriptor(s, passed) || get(&s.word) as u8 == b'/' && path::is_top(top, root) {
             return Place::NONE;
@@ -190,9 +213,9 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64
     }
     let dirfd = get(at(s.frame.record.dirfds.as_mut_ptr(), nth & 1));
     if dirfd == AT_FDCWD {
-        return path::cwd_of(ld(call.task, field::TaskFs));
+        return path::cwd_of(ld(task, field::TaskFs));
     }
-    let file = files::file_at(call.task, u64::from(dirfd as u32));
+    let file = files::file_at(task, u64::from(dirfd as u32));
     if file == 0 {
         set(&mut s.marks, mark::NOT_COLLECTED.into());
         return Place::NONE;
@@ -202,11 +225,11 @@ fn start_of(s: &mut FileScratch, call: &Call, nth: u64, (root, top): (Place, u64
 
 /// Appends a text that was passed, without its NUL.
 #[inline(always)]
-fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usize) {
+fn text<const ASK: u64>(s: &mut FileScratch, which: usize, nth: usize) {
     let off = at_most(get(&s.off), MASK + nth as u64 * (PATH_MAX as u64));
     let (mut len, mut marks) = (0, 0);
-    if place_of(call, which as u64) != u64::from(NO_ARGUMENT) {
-        let passed = argument(s, call, which as u64);
+    if place_of(s, which as u64) != u64::from(NO_ARGUMENT) {
+        let passed = argument(s, which as u64);
         let n = read_user_str(at(s.buf.as_mut_ptr(), off), ASK, passed);
         marks = if n < 0 {
             if names_descriptor(s, passed) { 0 } else { mark::FAULT }
@@ -225,7 +248,7 @@ fn text<const ASK: u64>(s: &mut FileScratch, call: &Call, which: usize, nth: usi
 
 /// Appends the address of a Unix socket, and the name of the peer's process.
 #[inline(always)]
-fn socket(s: &mut FileScratch, ret: i64) {
+fn socket(s: &mut FileScratch) {
     const LONGEST_NAME: u64 = SUN_PATH_MAX as u64;
     // Offsets and lengths are read again where they are used: the verifier of 5.10 forgets the bounds of what is moved to the stack.
     let passed = |s: &FileScratch| at_most(get(&s.connect.len), LONGEST_NAME);
@@ -266,7 +289,7 @@ fn socket(s: &mut FileScratch, ret: i64) {
     s.frame.record.text_lens = [len as u16, 0, 0];
     s.frame.record.text_marks = [marks, 0, 0];
     set(&mut s.off, (get(&s.off) & MASK) + len);
-    if ret == 0
+    if get(&s.frame.record.ret) == 0
         && let Some(peer) = s.connect.peer()
     {
         s.frame.record.values[1] = u64::from(peer.tgid) | u64::from(peer.uid) << 32;
@@ -279,8 +302,8 @@ fn socket(s: &mut FileScratch, ret: i64) {
 
 /// The descriptor at which a path starts.
 #[inline(always)]
-fn dirfd(s: &mut FileScratch, call: &Call, which: u64) -> i32 {
-    if place_of(call, which) >= u64::from(NO_START) { AT_FDCWD } else { argument(s, call, which) as i32 }
+fn dirfd(s: &mut FileScratch, which: u64) -> i32 {
+    if place_of(s, which) >= u64::from(NO_START) { AT_FDCWD } else { argument(s, which) as i32 }
 }
 
 /// Whether a path is absent because the descriptor is the file (`AT_EMPTY_PATH`).
@@ -292,12 +315,12 @@ fn names_descriptor(s: &FileScratch, passed: u64) -> bool {
 
 /// An argument of a call; 0 if the call has none there.
 #[inline(always)]
-fn argument(s: &mut FileScratch, call: &Call, which: u64) -> u64 {
-    get(at(s.args.as_mut_ptr(), place_of(call, which) & 7))
+fn argument(s: &mut FileScratch, which: u64) -> u64 {
+    get(at(s.args.as_mut_ptr(), place_of(s, which) & 7))
 }
 
 /// Where an argument of a call is ([`PLACES`]).
 #[inline(always)]
-fn place_of(call: &Call, which: u64) -> u64 {
-    get(&PLACES[usize::from(call.row)][(which & 7) as usize]).into()
+fn place_of(s: &FileScratch, which: u64) -> u64 {
+    get(&PLACES[usize::from(get(&s.row))][(which & 7) as usize]).into()
 }

@@ -4,10 +4,12 @@ use crate::arch::{self, read_passed};
 use crate::call::Call;
 use crate::emit::{Event, Frame};
 use crate::files;
+use crate::functions::in_pieces;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{any, at, get, has, konst, ld, opaque, read_user_str, set, zero};
 use crate::task::Who;
+use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, PATH_MAX, STARTS, via};
@@ -45,6 +47,17 @@ per_cpu! {
     OPEN_SCRATCH: OpenScratch;
 }
 
+in_pieces! {
+    /// Walks from an opened file.
+    open_walk, open_walk_pieces, open_walk_piece: climb(&OPEN_SCRATCH)
+}
+
+/// A part of a walk in a map of records.
+#[inline(always)]
+pub fn climb(map: &Array<OpenScratch>) -> bool {
+    path::climb::<_, MASK>(map, |s| (&mut s.walk, s.buf.as_mut_ptr()))
+}
+
 /// Reports an open that ended.
 #[inline(always)]
 pub fn ended(call: &Call) {
@@ -63,7 +76,7 @@ pub fn ended(call: &Call) {
     if call.ret < 0 && path != 0 && is_relative(s, path) {
         s.frame.record.how_marks |= STARTS;
     }
-    let (end, _) = resolved::<0>(s, call.task, |reach| reach == Reach::Here);
+    let (end, _) = resolved::<0>(s, call.task, |reach| reach == Reach::Here, open_walk);
     let path_len = as_asked(s, end, path);
     send(s, &event, end, path_len);
 }
@@ -141,7 +154,12 @@ fn is_relative(s: &mut OpenScratch, path: u64) -> bool {
 /// What is tested more than once is read from memory each time: the verifier then need not follow the two answers
 /// separately up to the end.
 #[inline(always)]
-pub fn resolved<const START: u64>(s: &mut OpenScratch, task: u64, reach: impl Fn(Reach) -> bool) -> (u64, u64) {
+pub fn resolved<const START: u64>(
+    s: &mut OpenScratch,
+    task: u64,
+    reach: impl Fn(Reach) -> bool,
+    climb: impl Fn(),
+) -> (u64, u64) {
     let ret = &raw const s.frame.record.ret;
     let is_open = || get(ret) >= 0;
     let how = &raw const s.frame.record.how_marks;
@@ -176,8 +194,7 @@ pub fn resolved<const START: u64>(s: &mut OpenScratch, task: u64, reach: impl Fn
     if konst!(Identities) != 0 && is_open() {
         files::identify(from.dentry, &mut s.frame.record.file);
     }
-    let buf = s.buf.as_mut_ptr();
-    let names = path::walk::<MASK>(&mut s.walk, buf, START, from, root, top);
+    let names = path::walk::<MASK>(&mut s.walk, START, from, root, top, climb);
     s.frame.record.names_len = (names.end - START) as u16;
     s.frame.record.root_off = match names.root {
         Some(at) => (at - START) as u16,

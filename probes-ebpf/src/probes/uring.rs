@@ -13,6 +13,7 @@ use crate::arch::{native_abi, o_largefile};
 use crate::context::{self, Context};
 use crate::emit::{Event, Frame};
 use crate::files;
+use crate::functions::in_pieces;
 use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, Walk};
 use crate::read::{any, at_most, casts, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as, zero};
@@ -47,6 +48,11 @@ per_cpu! {
     URING_REFUSED_SCRATCH: RequestScratch;
     /// Records of `uring_complete`.
     URING_COMPLETE_SCRATCH: OpenScratch;
+}
+
+in_pieces! {
+    /// Walks from a file that a request opened.
+    uring_walk, uring_walk_pieces, uring_walk_piece: open::climb(&URING_COMPLETE_SCRATCH)
 }
 
 /// `io_uring_submit_req(struct io_kiocb *req)` from 6.4 on
@@ -284,7 +290,7 @@ fn ended(req: u64, opcode: u8) {
             open::Reach::Here => !direct && here == who.tgid,
         }
     };
-    let (end, file) = open::resolved::<PART>(s, task, reach);
+    let (end, file) = open::resolved::<PART>(s, task, reach, uring_walk);
     if reach(open::Reach::Here) && get(&s.frame.record.ret) >= 0 {
         s.frame.record.names_marks |= if is_late(req) { mark::RACED } else { mark::SHARED };
     }

@@ -8,10 +8,10 @@ use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::emit::Event;
 use crate::files;
-use crate::further::{self, further};
+use crate::functions::{self, in_pieces};
 use crate::maps::this_element;
 use crate::path::{self, Place};
-use crate::read::{at, get, konst, ld, may_turn, read_user_str, set, store_word, zero};
+use crate::read::{at, get, konst, ld, read_user_str, set, store_word, zero};
 use crate::session;
 use crate::task::Who;
 use tracetui_shared::calls::exec::EXECVEAT;
@@ -23,10 +23,7 @@ use tracetui_shared::record::open::abi;
 
 /// Limit of arguments of a failed exec that are counted.
 const ARGC_MAX: u64 = 4096;
-const _: () = assert!(further::MOST >= ARGC_MAX);
-/// Arguments that the program itself takes where the verifier walks through every iteration (before 6.9). The rest is
-/// left to [`take_more`].
-const ARGC_FEW: u32 = 16;
+const _: () = assert!(functions::MOST >= ARGC_MAX);
 /// Bytes requested when an argument of a failed exec is read.
 const ARG_ASK: u64 = ARGV_FIRST as u64;
 
@@ -115,11 +112,11 @@ fn failed(call: &Call, asked: &Asked) {
     set(&mut s.files[0], exe.mnt);
     set(&mut s.files[1], exe.dentry);
     let exe = Place { mnt: get(&s.files[0]), dentry: get(&s.files[1]) };
-    (s.frame.record.exec.exe_len, s.frame.record.exec.exe_marks) = names(s, exe, root, top);
+    (s.frame.record.exec.exe_len, s.frame.record.exec.exe_marks) = names(s, exe, root, top, failed_walk);
     if !gone && exe.dentry == 0 {
         s.frame.record.exec.exe_marks = if below(s) { mark::NOT_COLLECTED } else { 0 };
     }
-    (s.frame.record.exec.cwd_len, s.frame.record.exec.cwd_marks) = names(s, path::cwd_of(fs), root, top);
+    (s.frame.record.exec.cwd_len, s.frame.record.exec.cwd_marks) = names(s, path::cwd_of(fs), root, top, failed_walk);
     let start = get(&s.off);
     set(&mut s.end, if large(s) { u64::MAX } else { start + ARGV_FEW });
     asked_texts(s, asked, abi::is_narrow(call.abi), gone);
@@ -217,10 +214,8 @@ fn asked_texts(s: &mut ExecScratch, asked: &Asked, narrow: bool, gone: bool) {
     if gone {
         return;
     }
-    if !take_texts(s, narrow) && konst!(MayGoto) == 0 {
-        set(&mut s.narrow, u64::from(narrow));
-        arguments_further();
-    }
+    set(&mut s.narrow, u64::from(narrow));
+    take_texts();
     let full = get(&s.full) as u8;
     if get(&s.frame.record.exec.env_joined) != 0 {
         s.frame.record.exec.env_marks |= full;
@@ -230,37 +225,22 @@ fn asked_texts(s: &mut ExecScratch, asked: &Asked, narrow: bool, gone: bool) {
     }
 }
 
-/// Takes all strings, or as many as the loop's iterations permit: then `false`.
-#[inline(always)]
-fn take_texts(s: &mut ExecScratch, narrow: bool) -> bool {
-    let mut turn = 0;
-    loop {
-        may_turn!(turn, ARGC_FEW);
-        if !asked_text(s, narrow) {
-            return true;
-        }
-    }
-    false
+in_pieces! {
+    /// Walks from a file or a directory of a program that failed to start.
+    failed_walk, failed_walk_pieces, failed_walk_piece: super::climb(&EXEC_FAILED_SCRATCH)
 }
 
-further! {
-    /// Continues with the strings of a failed exec.
-    arguments_further, arguments_piece: take_more()
+in_pieces! {
+    /// Takes all strings.
+    take_texts, arguments_pieces, arguments_piece: take_some()
 }
 
-/// Takes more strings; `true` if there are no more.
+/// Takes strings; `true` if there are no more.
 #[inline(always)]
-fn take_more() -> bool {
+fn take_some() -> bool {
     let Some(s) = this_element(&EXEC_FAILED_SCRATCH) else { return true };
     let narrow = get(&s.narrow) != 0;
-    let mut turn = 0;
-    while turn < further::TURNS {
-        if !asked_text(s, narrow) {
-            return true;
-        }
-        turn += 1;
-    }
-    false
+    functions::repeated(functions::TURNS, || !asked_text(s, narrow))
 }
 
 /// Takes one string; `false` at the end.

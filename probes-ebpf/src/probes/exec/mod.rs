@@ -3,12 +3,13 @@
 use crate::context::{self, Context};
 use crate::emit::{Event, Frame, SMALL};
 use crate::files;
+use crate::functions::in_pieces;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, Place, Walk};
 use crate::read::{get, ld, set, typed_as};
 use crate::task::current;
 use aya_ebpf::macros::{btf_tracepoint, kprobe, map};
-use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext};
 pub use failed::ended;
 use started::{Exec, started};
@@ -96,6 +97,17 @@ per_cpu! {
     EXEC_SCRATCH: ExecScratch;
     /// Records of failed execs.
     EXEC_FAILED_SCRATCH: ExecScratch;
+}
+
+in_pieces! {
+    /// Walks from a file or a directory of a program.
+    exec_walk, exec_walk_pieces, exec_walk_piece: climb(&EXEC_SCRATCH)
+}
+
+/// A part of a walk in a map of records.
+#[inline(always)]
+fn climb(map: &Array<ExecScratch>) -> bool {
+    path::climb::<_, MASK>(map, |s| (&mut s.walk, s.buf.as_mut_ptr()))
 }
 
 /// Execs that are about to succeed: the address of `struct linux_binprm` by process id (`tgid`). [`exec_bprm`] adds an entry,
@@ -196,10 +208,9 @@ fn exe_of(s: &mut ExecScratch, task: u64) -> Place {
 
 /// Appends names. Returns their length in bytes and their marks.
 #[inline(always)]
-fn names(s: &mut ExecScratch, from: Place, root: Place, top: u64) -> (u16, u8) {
+fn names(s: &mut ExecScratch, from: Place, root: Place, top: u64, climb: impl Fn()) -> (u16, u8) {
     let start = get(&s.off);
-    let buf = s.buf.as_mut_ptr();
-    let names = path::walk::<MASK>(&mut s.walk, buf, start, from, root, top);
+    let names = path::walk::<MASK>(&mut s.walk, start, from, root, top, climb);
     if names.end - start > get(&s.most) {
         // A path without its beginning is useless.
         return (0, names.marks | mark::CUT);

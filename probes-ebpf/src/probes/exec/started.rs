@@ -1,7 +1,8 @@
 //! Programs that were started.
 
 use super::{
-    ARGV_FEW, EXEC_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, large, measure, names, send, stdio,
+    ARGV_FEW, EXEC_SCRATCH, ExecScratch, FIXED, MASK, STRING_MAX, any_cut, exe_of, exec_walk, large, measure, names,
+    send, stdio,
 };
 use crate::context::Context;
 use crate::emit::{Event, Frame, copy_header, is_bookkeeping};
@@ -115,8 +116,8 @@ fn paths(s: &mut ExecScratch, task: u64) {
     let (root, top) = (path::root_of(fs), path::top_of(task));
     let exe = exe_of(s, task);
     files::identify(exe.dentry, &mut s.frame.record.exec.file);
-    (s.frame.record.exec.exe_len, s.frame.record.exec.exe_marks) = names(s, exe, root, top);
-    (s.frame.record.exec.cwd_len, s.frame.record.exec.cwd_marks) = names(s, path::cwd_of(fs), root, top);
+    (s.frame.record.exec.exe_len, s.frame.record.exec.exe_marks) = names(s, exe, root, top, exec_walk);
+    (s.frame.record.exec.cwd_len, s.frame.record.exec.cwd_marks) = names(s, path::cwd_of(fs), root, top, exec_walk);
     stdio::descriptors(s, task, root, top);
     stdio::others(s, task, root, top);
 }

@@ -3,7 +3,7 @@
 //! The kernel has already closed the descriptors with `FD_CLOEXEC`
 //! ([`begin_new_exec`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)), and the table of descriptors is the process's own.
 
-use super::{ExecScratch, MASK, STDIO_FEW, large};
+use super::{ExecScratch, MASK, STDIO_FEW, exec_walk, large};
 use crate::files::{file_at, open_below_64, view_file};
 use crate::maps::Pointer;
 use crate::path::{self, Place};
@@ -80,8 +80,7 @@ fn describe(s: &mut ExecScratch, mut out: Pointer<Stdio>, file: u64, root: Place
         peer(s, out, file);
     } else if mode & FORMAT != FIFO || any::<u64>(view.path.dentry, field::DentryParent) != view.path.dentry {
         let start = get(&s.off);
-        let buf = s.buf.as_mut_ptr();
-        let names = path::walk_by::<MASK, { path::DEPTH_FEW }>(&mut s.walk, buf, start, view.path, root, top);
+        let names = path::walk::<MASK>(&mut s.walk, start, view.path, root, top, exec_walk);
         let fits = names.end <= get(&s.end);
         if fits {
             set(&mut s.off, names.end);

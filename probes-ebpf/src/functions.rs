@@ -1,47 +1,67 @@
-//! Long loops on kernels before 6.9, where the verifier walks through every iteration of a loop (see
-//! [`may_turn`](crate::read::may_turn)).
+//! Global functions: the verifier checks each of them separately and once, however often and in whatever state it is called.
 //!
-//! The verifier checks a global function separately and once, however often it is called. A loop that calls a function
-//! that loops thus has the product of their iterations, and the verifier walks through their sum. Such a function has
-//! only numbers as arguments and result; its data is in maps.
+//! Such a function has only numbers as arguments and result; its data is in maps.
 //!
 //! BTF declares a function as global, and the programs that call it then need BTF too. The BTF here contains only that
-//! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier removes the functions, except for those of `scan.rs` and
-//! `made.rs`: `may_goto` does not suffice for the longest programs.
+//! ([`btf!`]).
 
-/// Iterations of the loop in a function. One of them costs the verifier some thousand instructions; an iteration of the
-/// calling loop costs it almost nothing.
+use crate::read::may_turn;
+
+/// Iterations of a piece ([`in_pieces`]) before 6.9, where the verifier walks through every iteration of a loop
+/// ([`may_turn`](crate::read::may_turn)). One of them costs it some thousand instructions.
 pub const TURNS: u32 = 16;
-/// Iterations of the loop that calls it.
-pub const CALLS: u64 = 256;
-/// Upper limit of the iterations of any such loop.
-pub const MOST: u64 = CALLS * TURNS as u64;
+/// Pieces before 6.9. One of them costs the verifier almost nothing.
+pub const PIECES: u32 = 512;
+/// Upper limit of the iterations of all pieces before 6.9.
+pub const MOST: u64 = (PIECES * TURNS) as u64;
 
-/// Defines a function that calls another one until that reports the end of the loop (1).
-macro_rules! further {
-    ($(#[$doc:meta])* $name:ident, $piece:ident: $body:expr) => {
+/// Defines a loop of which each piece reports whether it is the last one: a function for a piece, and one that calls it until the end.
+/// From 6.9 on the first piece is the whole loop.
+macro_rules! in_pieces {
+    ($(#[$doc:meta])* $all:ident, $pieces:ident, $piece:ident: $body:expr) => {
         $(#[$doc])*
-        #[unsafe(no_mangle)]
-        #[unsafe(link_section = ".text.further")]
-        #[inline(never)]
-        pub extern "C" fn $name() -> i32 {
-            let mut call = 0;
-            while call < $crate::further::CALLS && $piece() == 0 {
-                // Otherwise the compiler would unroll the loop.
-                call = $crate::read::opaque(call) + 1;
+        #[inline(always)]
+        pub fn $all() {
+            if $crate::read::konst!(MayGoto) != 0 {
+                $piece();
+            } else {
+                $pieces();
             }
-            0
         }
 
+        $crate::functions::function! { $pieces: $crate::functions::repeated($crate::functions::PIECES, || $piece() != 0) }
+
+        $crate::functions::function! { $piece: $body }
+    };
+}
+pub(crate) use in_pieces;
+
+/// Repeats until the end, which `true` reports; `false` if the permitted iterations are used up.
+#[inline(always)]
+pub fn repeated(most: u32, mut ends: impl FnMut() -> bool) -> bool {
+    let mut turn = 0;
+    loop {
+        may_turn!(turn, most);
+        if ends() {
+            return true;
+        }
+    }
+    false
+}
+
+/// Defines a function.
+macro_rules! function {
+    ($(#[$doc:meta])* $name:ident: $body:expr) => {
+        $(#[$doc])*
         #[unsafe(no_mangle)]
-        #[unsafe(link_section = ".text.further")]
+        #[unsafe(link_section = ".text.functions")]
         #[inline(never)]
-        extern "C" fn $piece() -> i32 {
+        extern "C" fn $name() -> i32 {
             i32::from($body)
         }
     };
 }
-pub(crate) use further;
+pub(crate) use function;
 
 /// The BTF: `int`, `int (void)`, and for each function and each program that calls one a type `FUNC` of `int (void)`.
 ///
@@ -94,6 +114,7 @@ macro_rules! btf {
 
 btf! {
     "tp_btf" 0: sched_exec sys_exit uring_complete;
-    ".text.further" 1:
-        walk_further walk_piece arguments_further arguments_piece scan_further scan_pieces scan_piece;
+    ".text.functions" 1:
+        open_walk_pieces open_walk_piece uring_walk_pieces uring_walk_piece file_walk_pieces file_walk_piece file_texts
+        exec_walk_pieces exec_walk_piece failed_walk_pieces failed_walk_piece arguments_pieces arguments_piece scan_all scan_pieces scan_piece;
 }
