@@ -51,17 +51,6 @@ impl FailedCall {
         }
     }
 
-    /// The same call with another descriptor.
-    #[must_use]
-    pub fn from(mut self, from: i32) -> FailedCall {
-        match &mut self {
-            FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } | FailedCall::Path { dirfd, .. } => {
-                *dirfd = from
-            }
-        }
-        self
-    }
-
     /// The exec of a path, and the path without the descriptor at which it starts: the kernel names a file below a descriptor
     /// `/dev/fd/N/PATH` ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)).
     pub fn exec(filename: &[u8]) -> (FailedCall, &[u8]) {

@@ -4,7 +4,7 @@ use super::{common_name, place};
 use crate::event::Body;
 use crate::limits;
 use crate::store::{Id, Store, Stored};
-use crate::why::{AT_FDCWD, SearchDir};
+use crate::why::{SearchDir, start_of};
 use foldhash::HashSet;
 use tracetui_shared::kind::Kind;
 
@@ -21,7 +21,7 @@ pub struct Searched {
     pub ended: bool,
 }
 
-/// The target of an open or an exec, as in [`place`], with the descriptor at which the directory starts.
+/// The target of an open or an exec, as in [`place`], with the directory at which that of the target starts.
 pub fn place_of<'a>(stored: &Stored<'a>) -> Option<(SearchDir, &'a [u8])> {
     search_dir(&stored.event().ok()?.body)
 }
@@ -29,8 +29,8 @@ pub fn place_of<'a>(stored: &Stored<'a>) -> Option<(SearchDir, &'a [u8])> {
 /// The same for a call.
 pub fn search_dir<'a>(body: &Body<'a>) -> Option<(SearchDir, &'a [u8])> {
     let (dir, name) = place(body)?;
-    let dirfd = if dir.starts_with(b"/") { AT_FDCWD } else { body.dirfd() };
-    Some((SearchDir { dir: dir.to_vec(), dirfd }, name))
+    let start = if dir.starts_with(b"/") { None } else { start_of(body.dir()) };
+    Some((SearchDir { dir: dir.to_vec(), start }, name))
 }
 
 /// How another event continues the search of an event.

@@ -278,7 +278,7 @@ fn a_run_of_failures_with_one_name_is_a_search() {
         made.open(8, "cc1", "/x/stdio.h", -2);
     }
     made.open_all(7, "cc1", "/usr/include/stdio.h:4 /a/stdio.h:-2");
-    let first = ["/a", "/b", "/c", "/usr/include"].map(|dir| SearchDir { dir: dir.into(), dirfd: AT_FDCWD });
+    let first = ["/a", "/b", "/c", "/usr/include"].map(|dir| SearchDir { dir: dir.into(), start: None });
     let found = Searched {
         name: b"stdio.h".to_vec(),
         places: 4,

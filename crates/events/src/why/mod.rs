@@ -186,8 +186,8 @@ pub struct Question {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SearchDir {
     pub dir: Vec<u8>,
-    /// The descriptor at which it starts; [`AT_FDCWD`] if it is absolute.
-    pub dirfd: i32,
+    /// The directory at which it starts if it is relative, in the mount namespace; `None` if unknown.
+    pub start: Option<Vec<u8>>,
 }
 
 impl SearchDir {
@@ -197,6 +197,14 @@ impl SearchDir {
             dir if dir.ends_with(b"/") => [dir, name].concat(),
             dir => [dir, b"/", name].concat(),
         }
+    }
+}
+
+/// The directory at which a path starts, unless it was removed.
+pub fn start_of(start: Value<'_>) -> Option<Vec<u8>> {
+    match start {
+        Value::Path(dir) if !dir.deleted() => Some(dir.to_vec()),
+        _ => None,
     }
 }
 
@@ -318,10 +326,6 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
     }
     let asked = seen.event.body.asked()?;
     let path = asked.path.filter(|_| asked.whole && !asked.cut)?;
-    let start_of = |start| match start {
-        Value::Path(dir) if !dir.deleted() => Some(dir.to_vec()),
-        _ => None,
-    };
     let mut next = seen.process.and_then(|process| process.parent);
     let ancestors = std::iter::from_fn(|| {
         let process = seen.world.process(next?)?;

@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 use subject::Subject;
 use tracetui_events::why::similar_name::distance;
-use tracetui_events::why::{AT_FDCWD, Answer, Basis, Cause, Lookup, Question, SearchDir, error_text};
+use tracetui_events::why::{Answer, Basis, Cause, Lookup, Question, SearchDir, error_text};
 use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::priority::give_up_raised;
 use tracetui_host::users::AccountNames;
@@ -143,7 +143,7 @@ fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) ->
     let name = question.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let dir = question.path.strip_suffix(name).unwrap_or_default();
     let dir = dir.strip_suffix(b"/").filter(|dir| !dir.is_empty()).unwrap_or(if dir.is_empty() { b"." } else { dir });
-    let own = SearchDir { dir: dir.to_vec(), dirfd: question.call.dirfd() };
+    let own = SearchDir { dir: dir.to_vec(), start: question.start.clone().filter(|_| !dir.starts_with(b"/")) };
     let mut places = question.others.clone();
     if !places.contains(&own) {
         places.push(own.clone());
@@ -154,11 +154,9 @@ fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) ->
     for (at, place) in places.iter().enumerate() {
         let missing = match *place == own {
             true => refusal.clone(),
-            // The directory of another descriptor is unknown.
-            false if place.dirfd != AT_FDCWD => continue,
             false => {
-                let call = question.call.clone().from(AT_FDCWD);
-                let other = Question { path: place.path(name), call, others: Vec::new(), ..question.clone() };
+                let (path, start) = (place.path(name), place.start.clone());
+                let other = Question { path, start, others: Vec::new(), ..question.clone() };
                 let Ok(subject) = Subject::find(&other) else { continue };
                 let found = Walk::new(&other, &subject, NAMES.get_or_init(Names::read), begun).run();
                 note = note.or(subject.note().map(<[u8]>::to_vec));

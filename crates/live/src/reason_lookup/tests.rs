@@ -763,7 +763,7 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
             d.file(&format!("{name}/{file}"), 0o644, b"");
         }
     }
-    let of = |dir: &str| SearchDir { dir: d.s(dir).into_bytes(), dirfd: AT_FDCWD };
+    let of = |dir: &str| SearchDir { dir: d.s(dir).into_bytes(), start: None };
     let pid = std::process::id();
     let ns = fs::read_link("/proc/self/ns/mnt").expect("a link").into_os_string().into_string().expect("text");
     let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
@@ -787,9 +787,11 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
     assert_eq!(said("other/app", &["gone", "other"], 3), gone.replace('2', "3"));
     assert_eq!(said("gone", &["gone", "empty"], 2), gone);
     // Not all places can be checked.
-    let unknown = SearchDir { dir: b"include/app".to_vec(), dirfd: AT_FDCWD };
-    let answer = look(&Question { others: vec![unknown], ..question("empty", &[], 2) });
-    assert_eq!(answer.text, b"no utli.h in 1 of 2 places; the search began in include/app");
+    let relative = |start: Option<String>| SearchDir { dir: b"inc".to_vec(), start: start.map(String::into_bytes) };
+    let answer = look(&Question { others: vec![relative(None)], ..question("empty", &[], 2) });
+    assert_eq!(answer.text, b"no utli.h in 1 of 2 places; the search began in inc");
+    let answer = look(&Question { others: vec![relative(Some(d.s("")))], ..question("empty", &[], 2) });
+    assert_eq!(answer.text, b"no utli.h in 2 places; the nearest name is util.h in inc");
     assert_eq!(said("ink", &["empty", "src"], 3), "no utli.h in 3 places; the nearest name is inc in D");
     // The missing file exists by now.
     d.file("empty/utli.h", 0o644, b"");
