@@ -13,6 +13,7 @@ use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, SLOTS, Slot};
+use tracetui_shared::record::file::FileRecord;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::TcpRecord;
@@ -97,6 +98,12 @@ impl Maker {
     pub fn open(&mut self, pid: u32, comm: &str, path: &str, ret: i32) {
         let record = OpenRecord { ret, names_marks: mark::RACED, ..OpenRecord::default() };
         self.event(Slot::Open, pid, comm, &payload::open(record, b"", path.as_bytes()));
+    }
+
+    /// Appends a call `op` of `file` or `lookup`, by the slot, that names a file.
+    pub fn call(&mut self, slot: Slot, pid: u32, comm: &str, op: u8, path: &str, ret: i32) {
+        let record = FileRecord { op, ret, text_lens: [path.len() as u16, 0, 0], ..FileRecord::default() };
+        self.event(slot, pid, comm, &[record.as_bytes(), path.as_bytes()].concat());
     }
 
     /// Appends opens of these paths, which are separated by blanks. Each has the result 3, or the one after its colon.

@@ -61,7 +61,11 @@ pub fn missed(body: &Body<'_>) -> Option<bool> {
 /// The target of a call: the directory and the last name of the path as passed, without slashes at its end. `None` if the path
 /// has no such name.
 pub fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
-    let path = body.sought()?;
+    split(body.sought()?)
+}
+
+/// The same for a path.
+pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let path = path.get(..=path.iter().rposition(|byte| *byte != b'/')?)?;
     let (dir, name) = match path.iter().rposition(|byte| *byte == b'/') {
         Some(0) => (&b"/"[..], path.get(1..).unwrap_or_default()),

@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 use subject::Subject;
 use tracetui_events::why::similar_name::distance;
+use tracetui_events::search::split;
 use tracetui_events::why::{Answer, Basis, Cause, Lookup, Question, SearchDir, error_text};
 use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::priority::give_up_raised;
@@ -140,9 +141,7 @@ fn look(question: &Question) -> Answer {
 /// Reports in the refusal the nearest name of all places of the search, or else where the search began. Each directory is read once.
 /// Returns a note on where the lookup took place.
 fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) -> Option<Vec<u8>> {
-    let name = question.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let dir = question.path.strip_suffix(name).unwrap_or_default();
-    let dir = dir.strip_suffix(b"/").filter(|dir| !dir.is_empty()).unwrap_or(if dir.is_empty() { b"." } else { dir });
+    let (dir, name) = split(&question.path)?;
     let own = SearchDir { dir: dir.to_vec(), start: question.start.clone().filter(|_| !dir.starts_with(b"/")) };
     let mut places = question.others.clone();
     if !places.contains(&own) {

@@ -135,7 +135,9 @@ impl Unanswered {
             answered |= other.id == id;
             let at = self.waiting.binary_search_by_key(&other.id, |waiting| waiting.id);
             let waiting = at.ok().and_then(|at| self.waiting.get_mut(at));
-            waiting.into_iter().for_each(|waiting| waiting.answered = true);
+            if let Some(waiting) = waiting {
+                (waiting.answered, waiting.search) = (true, None);
+            }
         }
         let (event, failed, time) = (seen.event, seen.event.failed(), seen.event.header.time);
         self.reach(time);
@@ -148,9 +150,7 @@ impl Unanswered {
             Some(charset) if event.body.exit().is_some() => self.finish_exit(seen, cause, charset, &mut waiting),
             Some(_) if event.body.ret().is_some() => {
                 waiting.words = in_words(id, seen);
-                if !answered {
-                    self.search(seen, &mut waiting);
-                }
+                self.search(seen, &mut waiting);
             }
             _ => {}
         }
@@ -161,7 +161,7 @@ impl Unanswered {
             waiting.reason = waiting.reason.or_else(|| reasons.of(seen));
             let question = waiting.reason.as_mut().and_then(|reason| reason.question.as_deref_mut());
             match (question, &waiting.search) {
-                (Some(Lookup::Path(question)), Some(search)) if search.calls > 1 => {
+                (Some(Lookup::Path(question)), Some(search)) if search.dirs.len() > 1 => {
                     (question.others, question.places) = (search.dirs.clone(), search.dirs.len());
                 }
                 // While the process still runs.
@@ -187,7 +187,7 @@ impl Unanswered {
         let key = self.hasher.hash_one((process.key, seen.event.kind(), library.or(common_name(body))));
         let continues = |other: &&mut Waiting| {
             let same = |search: &Search| search.key == key && time.since(search.began) <= SEARCH_NS;
-            !other.answered && other.search.as_ref().is_some_and(same)
+            other.search.as_ref().is_some_and(same)
         };
         let mut search = Search { key, began: time, ..Search::default() };
         if let Some(before) = self.waiting.iter_mut().rev().take(RECENT).find(continues) {
@@ -293,6 +293,8 @@ mod tests {
     use tracetui_events::pipeline::{Disposition, Pipeline};
     use tracetui_events::sink::{FormatName, to_writer};
     use tracetui_events::synthetic::Maker;
+    use tracetui_shared::calls::lookup::STAT;
+    use tracetui_shared::kind::Slot;
 
     /// The paths of the lines, and how many events there were before each.
     fn shown(patience_ns: Option<u64>, memory: u64, make: impl FnOnce(&mut Maker)) -> Vec<(usize, String)> {
@@ -332,6 +334,12 @@ mod tests {
         // It is optional, unless the process fails because of it.
         made.open(9, "sh", "/dev/video0", -2);
         made.exit(9, "sh", 1 << 8);
+        // A shell walks along PATH.
+        made.exec(10, "sh", &["sh"], 0);
+        for dir in ["/usr/bin", "/bin"] {
+            made.call(Slot::Lookup, 10, "sh", STAT, &format!("{dir}/gen"), -2);
+        }
+        made.exit(10, "sh", 127 << 8);
         let mut pipeline = Pipeline::default();
         pipeline.feed(made.batch());
         pipeline.end();
@@ -351,6 +359,8 @@ mod tests {
             "ran 10.0 s  x.h not found  cc1",
             "ENOENT  r  /dev/video0",
             "ran 10.0 s  /dev/video0 not found  sh",
+            "ENOENT  stat /bin/gen  searched 2",
+            "ran 10.0 s  gen not found  sh",
         ];
         assert_eq!(ends.map(|end| end.trim().to_owned()).collect::<Vec<_>>(), want);
     }

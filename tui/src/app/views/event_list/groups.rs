@@ -743,7 +743,6 @@ mod tests {
     use tracetui_shared::kind::{Kind, Slot};
     use tracetui_shared::record::bpf::{BpfRecord, call, cmd};
     use tracetui_shared::record::exec::ExecRecord;
-    use tracetui_shared::record::file::FileRecord;
     use tracetui_shared::record::identity::Identity;
     use tracetui_shared::record::mark;
     use tracetui_shared::record::open::{CREATED, OpenRecord};
@@ -1095,8 +1094,7 @@ mod tests {
 
     /// An event of `op` that names a file.
     fn change(made: &mut Maker, comm: &str, op: u8, path: &str, ret: i32) {
-        let record = FileRecord { op, ret, text_lens: [path.len() as u16, 0, 0], ..FileRecord::default() };
-        made.event(Slot::File, 7, comm, &[record.as_bytes(), path.as_bytes()].concat());
+        made.call(Slot::File, 7, comm, op, path, ret);
     }
 
     #[test]
