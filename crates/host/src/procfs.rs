@@ -323,7 +323,7 @@ pub struct Stat {
     /// The name of the thread group leader. For kernel workers, it is longer and contains their current work.
     comm: Vec<u8>,
     state: u8,
-    ppid: Tgid,
+    pub ppid: Tgid,
     threads: u64,
     /// The start in ticks of `_SC_CLK_TCK` since the boot.
     start_ticks: u64,

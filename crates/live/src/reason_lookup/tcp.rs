@@ -211,7 +211,7 @@ fn name(interface: u32, inet: &mut Inet<'_>) -> String {
     }
 }
 
-/// The process that holds a socket: `postgres[812]`. If several do, the one with the lowest id.
+/// The process that holds a socket: `postgres[812]`. If several do, the one that the others descend from.
 fn holder(listener: &Listener) -> Vec<u8> {
     let (begun, target) = (Instant::now(), format!("socket:[{}]", listener.inode));
     let holds = |dir: &String| {
@@ -219,9 +219,16 @@ fn holder(listener: &Listener) -> Vec<u8> {
         fds.take_while(|_| begun.elapsed() < PATIENCE)
             .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == target.as_str()))
     };
-    let Some(dir) = processes().take_while(|_| begun.elapsed() < PATIENCE).find(holds) else {
+    let Some(mut dir) = processes().take_while(|_| begun.elapsed() < PATIENCE).find(holds) else {
         return b"a socket of no visible process".to_vec();
     };
+    let parent = |dir: &String| {
+        let stat = procfs::Stat::parse(&read_bounded(format!("{dir}/stat"), 1024).ok()?)?;
+        Some(format!("/proc/{}", stat.ppid.0))
+    };
+    while let Some(above) = parent(&dir).filter(holds) {
+        dir = above;
+    }
     let comm = read_bounded(format!("{dir}/comm"), 64).unwrap_or_default();
     let pid = dir.trim_start_matches("/proc/");
     [comm.trim_ascii_end(), format!("[{pid}]").as_bytes()].concat()
