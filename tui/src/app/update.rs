@@ -180,6 +180,7 @@ impl App {
         } = self;
         let command = pipeline.command();
         let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let folds = events.folds_jobs(screen.kinds);
         let before = store.next_id();
         pipeline.next(None, &mut |seen, frame| {
             rates.count(seen.event, frame.header.time.0);
@@ -190,8 +191,9 @@ impl App {
             let taken = searches.take(id, seen);
             let watched = watches.count(seen);
             let answered = taken.answered.iter().any(|answered| answered.id == id);
-            events.append(Added { id, answer, watched, answered }, seen, store);
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
+            let job = if folds { tree.kept_job(seen.process, store) } else { None };
+            events.append(Added { id, answer, watched, answered, job }, seen, store);
             if answer != Answer::No {
                 search.append(id, seen, events);
             }
@@ -295,6 +297,7 @@ impl App {
         } = self;
         let world = pipeline.world();
         let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let folds = events.folds_jobs(screen.kinds);
         events.scan(store, world, SLICE, watches, |stored| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
@@ -303,7 +306,7 @@ impl App {
             if answer == Answer::Yes {
                 side.prepend(stored, world);
             }
-            answer
+            (answer, if folds { tree.kept_job(stored.process, store) } else { None })
         });
         // Travelling looks at no frames, so its budget is larger.
         tree.nodes.travel(moment, store, SLICE * 16);

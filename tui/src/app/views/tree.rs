@@ -21,10 +21,12 @@ pub(crate) use node::{Counts, End, Seen};
 use node::{Flags, NodeIndex};
 use nodes::Nodes;
 use regex::bytes::Regex;
+use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
-use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::search::Failure;
+use tracetui_events::store::Store;
 use tracetui_shared::time::BootNanos;
 
 /// With at most this many processes, only the user folds. With more, processes that ended without a failure are folded.
@@ -375,6 +377,31 @@ impl Tree {
     pub(crate) fn children(&self, of: ProcessKey, moment: Option<Moment>) -> impl Iterator<Item = Seen<'_>> {
         let children = self.nodes.place(of).into_iter().flat_map(|at| self.nodes.children(Some(at)));
         children.filter_map(move |at| self.nodes.seen(at, moment))
+    }
+
+    /// The job of a process, if its row is kept.
+    pub(crate) fn kept_job(&self, of: Option<&Arc<Process>>, store: &Store) -> Option<ProcessKey> {
+        let job = self.nodes.job(of?.key)?;
+        store.get(job.exec).map(|_| job.process)
+    }
+
+    /// The running descendants of a process that have no running child, oldest first.
+    pub(crate) fn working(&self, of: ProcessKey) -> impl Iterator<Item = Seen<'_>> {
+        let of = self.nodes.place(of);
+        let mut waiting: Vec<NodeIndex> = of.into_iter().collect();
+        let mut left = LINE;
+        std::iter::from_fn(move || {
+            while let Some(at) = waiting.pop().filter(|_| left > 0) {
+                left -= 1;
+                let newest = std::iter::successors(self.nodes.first(Some(at), true), |at| self.nodes.next(*at, true));
+                let before = waiting.len();
+                waiting.extend(newest.take(LINE).filter(|at| self.nodes.links(*at).flags.running));
+                if waiting.len() == before && Some(at) != of {
+                    return self.nodes.seen(at, None);
+                }
+            }
+            None
+        })
     }
 
     /// A process as it was at a moment.
