@@ -139,7 +139,12 @@ pub(super) fn draw(
     }
     for (y, at) in (area.y..area.bottom()).zip(rows) {
         let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
-        let line = if cursor == Some(at) { selected(&line, area.width, theme) } else { line };
+        let line = match cursor == Some(at) {
+            // Nobody chose the newest row.
+            true if app.events().follows() => marked_as_newest(line),
+            true => selected(&line, area.width, theme),
+            false => line,
+        };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if app.events().rows() == 0 {
@@ -231,10 +236,19 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     line
 }
 
+fn marked_as_newest(mut line: Line<'static>) -> Line<'static> {
+    line.spans.first_mut().into_iter().for_each(|span| span.content = marked_text(&span.content).into());
+    line
+}
+
+/// A line with the sign of the selected row in its first cell.
+fn marked_text(line: &str) -> String {
+    format!(">{}", line.get(line.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default())
+}
+
 /// The selected row, reversed over the whole width. Bold, dim and colours would be unreadable there.
 pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
-    let mut text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
-    text.replace_range(..text.chars().next().map_or(0, char::len_utf8), ">");
+    let text = marked_text(&line.spans.iter().map(|span| span.content.as_ref()).collect::<String>());
     Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
 }
 

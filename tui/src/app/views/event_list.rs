@@ -13,8 +13,8 @@ pub(crate) use groups::{Added, Alike, Group, Job, Listing, Quiet};
 use groups::{At, Groups};
 use std::ops::Range;
 use tracetui_events::enrich::World;
-use tracetui_events::event::EventContext;
 use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{EventContext, Tables};
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -40,7 +40,7 @@ impl ShowConditions<'_> {
     }
 
     /// Whether a stored event is shown. Decodes the event only if the filter needs it.
-    pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &World) -> Answer {
+    pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &dyn Tables) -> Answer {
         match (stored.kind, self.filter) {
             (Kind::Lost, None) => Answer::Marked,
             (kind, None) if self.cheap(kind, stored.failed) => Answer::Yes,
@@ -49,6 +49,12 @@ impl ShowConditions<'_> {
             }
             _ => Answer::No,
         }
+    }
+
+    /// The job, if its row is shown.
+    pub(crate) fn shown_job(&self, job: Job, store: &Store, world: &dyn Tables) -> Option<ProcessKey> {
+        let shown = self.answer_stored(&store.get(job.exec)?, world) == Answer::Yes;
+        shown.then_some(job.process)
     }
 
     fn cheap(&self, kind: Kind, failed: bool) -> bool {
@@ -403,11 +409,6 @@ impl EventList {
     pub(crate) fn open(&mut self, opens: bool, job: Option<Job>, store: &Store) -> bool {
         let stored = self.selected().and_then(|id| store.get(id)).filter(|_| self.sideways == 0);
         stored.is_some_and(|stored| self.listed.open(&stored, opens, job))
-    }
-
-    /// Whether the list leaves out the processes of jobs. `kinds`: those that are shown.
-    pub(crate) fn folds_jobs(&self, kinds: KindSet) -> bool {
-        self.listing() == Listing::Calm && kinds.contains(Kind::Exec)
     }
 
     /// Whether the processes of a job have rows.

@@ -21,12 +21,10 @@ pub(crate) use node::{Counts, End, Seen};
 use node::{Flags, NodeIndex};
 use nodes::Nodes;
 use regex::bytes::Regex;
-use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
-use tracetui_events::event::process::{Process, ProcessKey};
+use tracetui_events::event::process::ProcessKey;
 use tracetui_events::search::Failure;
-use tracetui_events::store::Store;
 use tracetui_shared::time::BootNanos;
 
 /// With at most this many processes, only the user folds. With more, processes that ended without a failure are folded.
@@ -377,12 +375,6 @@ impl Tree {
     pub(crate) fn children(&self, of: ProcessKey, moment: Option<Moment>) -> impl Iterator<Item = Seen<'_>> {
         let children = self.nodes.place(of).into_iter().flat_map(|at| self.nodes.children(Some(at)));
         children.filter_map(move |at| self.nodes.seen(at, moment))
-    }
-
-    /// The job of a process, if its row is kept.
-    pub(crate) fn kept_job(&self, of: Option<&Arc<Process>>, store: &Store) -> Option<ProcessKey> {
-        let job = self.nodes.job(of?.key)?;
-        store.get(job.exec).map(|_| job.process)
     }
 
     /// The running descendants of a process that have no running child, oldest first.

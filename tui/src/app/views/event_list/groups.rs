@@ -1096,6 +1096,7 @@ mod tests {
         assert_eq!(listed(keys(&mut app, "h")), [0, 6, 7, 8]);
         assert_eq!(app.events().selected(), Some(0), "the row of the job");
         assert_eq!(listed(keys(&mut app, "fcomm=cc1\n")), [2, 3, 4], "a filter shows what it asks for");
+        assert_eq!(listed(keys(&mut app, "\x12fnot comm=make\n")), [1, 2, 5, 6, 7], "without the row of the job");
         assert_eq!(listed(keys(&mut app, "\x12O")).len(), 9, "every event");
     }
 

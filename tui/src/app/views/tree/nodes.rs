@@ -32,6 +32,9 @@ const TEXT: usize = 256;
 
 const SHELLS: [&[u8]; 7] = [b"sh", b"bash", b"dash", b"ksh", b"zsh", b"fish", b"tcsh"];
 
+/// How many ancestors a process may have below the topmost one of its job.
+const JOB: usize = 256;
+
 /// The maximum number of ancestors added together with a process.
 const GENERATIONS: usize = 1 << 12;
 
@@ -321,7 +324,7 @@ impl Nodes {
     /// below an interactive shell, in the same session. All that COMMAND started is one job.
     fn job_at(&self, at: NodeIndex) -> Option<NodeIndex> {
         let (mut job, mut session) = (None, None);
-        let mut line = std::iter::successors(Some(at), |at| self.parent(*at)).take(GENERATIONS);
+        let mut line = std::iter::successors(Some(at), |at| self.parent(*at)).take(JOB);
         while let Some((at, node)) = line.next().and_then(|at| Some((at, self.get(at)?))) {
             let Some((_, own)) = node.exec else {
                 // A process that was only forked does the work of its parent.
