@@ -107,7 +107,7 @@ impl Terminal {
         let mut terminal = Terminal::start(
             Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["replay", "--no-config"]).arg(recording()).args(args),
         );
-        terminal.until("it is loaded", |terminal| terminal.is_drawn() && terminal.text().contains("551 of 551"));
+        terminal.until("it is loaded", |terminal| terminal.is_drawn() && terminal.text().contains(" of 551"));
         terminal
     }
 
@@ -665,9 +665,9 @@ fn three_keys_answer_what_is_asked_of_a_trace() {
     let asked: [(&str, Words, Words, Words); 5] = [
         ("who failed to open config.h?", &[], &["/", "config.h", "\r"], &[">", " 2181 cc1 ", " ENOENT ", "config.h"]),
         ("what did this process start?", &[], &["\r"], &["bpftrace (exit 0, 4.5 s), sleep (exit 0, 2.0 s)"]),
-        ("what is running under make now?", &["--from", "2.06"], &["2"], &[" running ", "cc1 -quiet"]),
+        ("what is running under make now?", &["--from", "2.06"], &["2"], &[" running ", "cc1 net.c"]),
         ("did I lose anything?", &[], &["!"], &["No event was lost."]),
-        ("who attached this BPF program?", &[], &["E", "X", "O"], &["BPF ", " 2109 bpftrace ", "attach tracepoint"]),
+        ("who attached this BPF program?", &[], &[], &["BPF ", " 2109 bpftrace ", "attach tracepoint"]),
     ];
     for (question, args, pressed, answer) in asked {
         assert!(pressed.len() <= 3, "{question}");
@@ -676,7 +676,7 @@ fn three_keys_answer_what_is_asked_of_a_trace() {
             let text = terminal.text();
             text.lines().any(|line| answer.iter().all(|words| line.contains(words)))
         };
-        assert!(!answers(&terminal), "{question} needs no key");
+        assert!(pressed.is_empty() || !answers(&terminal), "{question} needs no key");
         pressed.iter().for_each(|key| terminal.send(key));
         terminal.until(question, answers);
     }

@@ -7,7 +7,7 @@ use super::prompt::Purpose;
 use super::replay::Replay;
 use super::search::{Found, Rows, Wrapped};
 use super::views::detail::{Subject, connection_of};
-use super::views::event_list::{Added, ShowConditions};
+use super::views::event_list::{Added, Listing, ShowConditions};
 use super::views::{View, Views};
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;
@@ -180,6 +180,7 @@ impl App {
         } = self;
         let command = pipeline.command();
         let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let folds = events.listing() == Listing::Calm;
         let before = store.next_id();
         pipeline.next(None, &mut |seen, frame| {
             rates.count(seen.event, frame.header.time.0);
@@ -190,8 +191,10 @@ impl App {
             let taken = searches.take(id, seen);
             let watched = watches.count(seen);
             let answered = taken.answered.iter().any(|answered| answered.id == id);
-            events.append(Added { id, answer, watched, answered }, seen, store);
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
+            let job = seen.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
+            let job = job.and_then(|job| shown.shown_job(job, store, seen.world));
+            events.append(Added { id, answer, watched, answered, job }, seen, store);
             if answer != Answer::No {
                 search.append(id, seen, events);
             }
@@ -295,6 +298,7 @@ impl App {
         } = self;
         let world = pipeline.world();
         let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let folds = events.listing() == Listing::Calm;
         events.scan(store, world, SLICE, watches, |stored| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
@@ -303,7 +307,8 @@ impl App {
             if answer == Answer::Yes {
                 side.prepend(stored, world);
             }
-            answer
+            let job = stored.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
+            (answer, job.and_then(|job| shown.shown_job(job, store, world)))
         });
         // Travelling looks at no frames, so its budget is larger.
         tree.nodes.travel(moment, store, SLICE * 16);

@@ -113,7 +113,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
     if own.whole.names_kinds() {
         app.show_kinds(own.kinds);
     }
-    app.set_calm(trace.command.0 == 0 && !own.whole.asks());
+    app.set_calm(!own.whole.asks());
     Ok(())
 }
 

@@ -1,12 +1,12 @@
 //! The event list.
 
 use super::theme::Theme;
-use super::{Piece, aligned, fit, gap, put};
+use super::{Piece, aligned, duration, fit, gap, put};
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::event_list::Alike;
 use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, field, time_text};
-use crate::app::views::tree::Counts;
+use crate::app::views::tree::{Counts, Seen};
 use crate::app::{App, Extent};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -14,9 +14,8 @@ use ratatui::text::{Line, Span};
 use regex::bytes::Regex;
 use std::ops::Range;
 use std::sync::Arc;
-use tracetui_events::event::exit::Exit;
+use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::parts::{Parts as _, Role};
-use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, look};
 use tracetui_events::store::Id;
 use tracetui_events::text::paint::Look;
@@ -140,7 +139,12 @@ pub(super) fn draw(
     }
     for (y, at) in (area.y..area.bottom()).zip(rows) {
         let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
-        let line = if cursor == Some(at) { selected(&line, area.width, theme) } else { line };
+        let line = match cursor == Some(at) {
+            // Nobody chose the newest row.
+            true if app.events().follows() => marked_as_newest(line),
+            true => selected(&line, area.width, theme),
+            false => line,
+        };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if app.events().rows() == 0 {
@@ -232,10 +236,19 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     line
 }
 
+fn marked_as_newest(mut line: Line<'static>) -> Line<'static> {
+    line.spans.first_mut().into_iter().for_each(|span| span.content = marked_text(&span.content).into());
+    line
+}
+
+/// A line with the sign of the selected row in its first cell.
+fn marked_text(line: &str) -> String {
+    format!(">{}", line.get(line.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default())
+}
+
 /// The selected row, reversed over the whole width. Bold, dim and colours would be unreadable there.
 pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
-    let mut text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
-    text.replace_range(..text.chars().next().map_or(0, char::len_utf8), ">");
+    let text = marked_text(&line.spans.iter().map(|span| span.content.as_ref()).collect::<String>());
     Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
 }
 
@@ -263,21 +276,30 @@ fn event_line(
         None if evicted > 0 => Span::styled(theme.evicted(), theme.quiet()),
         None => Span::raw(" "),
     });
+    let job = seen.process.and_then(|process| app.views.tree.process(process.key));
+    let job = job.filter(|job| job.exec == Some(id) && job.work.is_some());
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
     let remarks = match app.events().remarks(id, found_in.as_deref()) {
+        remarks if remarks.is_empty() && job.is_some() => job.iter().flat_map(|job| work(job, app, theme)).collect(),
         remarks if remarks.is_empty() => {
             let detail = columns.iter().find(|(column, _)| *column == Column::Detail).map_or(0, |(_, cells)| *cells);
-            quiet(seen, id, detail, app)
+            quiet(seen, id, detail, app, theme)
         }
         remarks => remarks,
     };
     let remarks = if evicted > 0 { with_notes(remarks, &evicted_notes(evicted)) } else { remarks };
     let group = app.events().group(id);
-    // An exec without a row that counts its exit.
-    let remarks = match ended_badly(seen, app).filter(|_| group.is_some()) {
-        Some((code, _)) => with_notes(remarks, &[format!("exit {code}")]),
+    let remarks = match job.filter(|_| group.is_some()) {
+        Some(job) => with_notes(remarks, &work(&job, app, theme)),
         None => remarks,
     };
+    // An exec without a row that counts its exit.
+    let failed = ended_badly(seen, app);
+    let remarks = match &failed {
+        Some((code, _)) if group.is_some() && job.is_none() => with_notes(remarks, &[format!("exit {code}")]),
+        _ => remarks,
+    };
+    let failed = failed.is_some();
     let watch = app.watches.of(seen);
     let remarks = match watch {
         Some(watch) => with_notes(remarks, &[format!("[{}]", watch.name(theme.charset))]),
@@ -298,10 +320,32 @@ fn event_line(
             Some(group) => changed(seen, group.op),
             None => cell(*column, seen, columns),
         };
+        let state = job.filter(|job| *column == Column::Result && job.end.is_none());
         let mut parts: Vec<Piece> = match column {
+            _ if state.is_some() => vec![Piece::new(app.without_end(), theme.part(Role::Note))],
             Column::Time => time(*cells, seen, base, theme),
             _ => cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme)).collect(),
         };
+        if let Some(job) = job.filter(|_| *column == Column::Detail) {
+            let used = parts.iter().map(Piece::width).sum::<usize>() + longer;
+            // A shorter count leaves room.
+            let count = remarks.get(1).map_or(0, |remark| text::width(remark) + 2);
+            parts.extend(works_now(&job, cells.saturating_sub(used + count), app, theme));
+        }
+        if *column == Column::Detail {
+            // The time may be cut.
+            let at = parts.len().saturating_sub(1);
+            let used: usize = parts.iter().take(at).map(Piece::width).sum();
+            let room = cells.saturating_sub(used + longer);
+            if let Some(cause) = cause_of_exit(seen, room, app, theme) {
+                // The arguments give way to the cause.
+                if let Some(arguments) = cell.name.and_then(|name| parts.get_mut(name + 1)) {
+                    let left = (arguments.width() + room).saturating_sub(cause.width());
+                    arguments.text = text::cut(&arguments.text, left.max(2), theme.charset);
+                }
+                parts.insert(at, cause);
+            }
+        }
         let style = match column {
             _ if seen.event.is_alarm() => Some(theme.loss()),
             Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
@@ -322,29 +366,24 @@ fn event_line(
         let remark = match column {
             Column::Detail => {
                 let name = cell.name.filter(|_| app.events().sideways == 0);
-                beside(&mut parts, name, &remarks, room, found_in.is_some(), theme)
+                let yields = job.is_some_and(|job| job.end.is_none()) || remarks.last().is_some_and(String::is_empty);
+                beside(&mut parts, name, &remarks, room, found_in.is_some(), yields, theme)
             }
             _ => "",
         };
         let folded = !remark.is_empty();
         let own = if folded { room.saturating_sub(text::width(remark) + 2) } else { room };
-        if let (Column::Detail, Some(_), Some(process)) = (column, seen.event.body.exit(), seen.process) {
-            let at = 1 + usize::from(result.is_none()) * 2;
-            process_that_ended(&mut parts, at, own, process.key, app, theme);
-        }
         if *column == Column::Detail {
             parts = scrolled(parts, own, app.events().sideways, theme);
         }
-        let width: usize = parts.iter().map(Piece::width).sum();
-        let mut parts = fitted(parts, if folded { own.min(width) } else { own }, column.is_right(), theme);
+        let mut parts = fitted(parts, own, column.is_right(), theme);
         if let Some(pattern) = found.filter(|pattern| !cell.raw.is_empty() && pattern.is_match(&cell.raw)) {
             parts = marked(parts, pattern, theme);
         }
         if folded {
             parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(text::width(remark))))));
-            // What succeeded is never louder than what failed.
-            let succeeded = answered || !seen.event.failed() && group.is_some_and(|group| group.alike == Alike::Search);
-            parts.push(Piece::new(remark, theme.part(if succeeded { Role::Quiet } else { Role::Note })));
+            // Counts are dim. That a program failed is not.
+            parts.push(Piece::new(remark, theme.part(if failed { Role::Plain } else { Role::Quiet })));
             parts = fitted(parts, room, false, theme);
         }
         parts.into_iter().for_each(|part| line.push_span(part));
@@ -360,28 +399,77 @@ fn evicted_notes(evicted: u64) -> [String; 2] {
 
 /// The remarks with one of these notes, longest first.
 fn with_notes(remarks: Vec<String>, notes: &[String]) -> Vec<String> {
-    let joined = remarks.iter().flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
+    let joined = remarks
+        .iter()
+        .filter(|remark| !remark.is_empty())
+        .flat_map(|remark| notes.iter().map(move |note| format!("{remark}, {note}")));
     joined.chain(notes.iter().cloned()).chain(remarks.iter().cloned()).collect()
 }
 
 /// The texts beside a row about the quiet events of its process, longest first.
-fn quiet(seen: &EventContext<'_>, id: Id, detail: usize, app: &App) -> Vec<String> {
-    // The row of an exit has the opens of the process.
-    let process = seen.process.filter(|_| seen.event.body.exit().is_none());
-    let quiet = process.and_then(|process| app.events().quiet(id, process.key)).unwrap_or_default();
-    let opens = (quiet.opens > 0).then(|| counted(quiet.opens, ["open", "opens"]));
+fn quiet(seen: &EventContext<'_>, id: Id, detail: usize, app: &App, theme: Theme) -> Vec<String> {
+    let opens = |opens: u64| (opens > 0).then(|| counted(opens, ["open", "opens"]));
+    if seen.event.body.exit().is_some() {
+        // The row of an exit has the opens of the process, if there is room.
+        let process = seen.process.and_then(|process| app.views.tree.process(process.key));
+        let slowest = process.and_then(|process| process.work?.slowest.as_ref()).filter(|_| !seen.event.failed());
+        if let Some((command, ns)) = slowest {
+            let command = text::value_in(command, theme.charset, 40);
+            return vec![format!("slowest {command} {}", duration(*ns)), String::new()];
+        }
+        let counts = process.map_or(Counts::default(), |process| process.counts);
+        let failed = (counts.failed > 0).then(|| format!(", {} failed", short(counts.failed)));
+        let all = opens(counts.opens).map(|opens| [format!("{opens}{}", failed.unwrap_or_default()), opens]);
+        return all.into_iter().flatten().chain([String::new()]).collect();
+    }
+    let quiet = seen.process.and_then(|process| app.events().quiet(id, process.key)).unwrap_or_default();
+    let opens = opens(quiet.opens);
     let exit = quiet.exit.and_then(|exit| app.store().get(exit)?.with(app.world(), ended)).flatten();
     let Some((code, ran)) = exit.or_else(|| ended_badly(seen, app)) else { return opens.into_iter().collect() };
-    let before = opens.as_ref().map_or(String::new(), |opens| format!("{opens}, "));
-    let whole = format!("{before}exit {code} after {ran}");
+    let whole = opens.as_ref().map_or(ran.clone(), |opens| format!("{opens}  {ran}"));
     let mut texts: Vec<String> = match code == "0" {
-        true => [Some(whole), Some(format!("{before}{ran}")), opens].into_iter().flatten().collect(),
+        true => [Some(whole), Some(ran)].into_iter().flatten().collect(),
         // That it failed is the last that goes.
-        false => vec![whole, format!("{before}exit {code}"), format!("exit {code}")],
+        false => vec![format!("exit {code}  {whole}"), format!("exit {code}  {ran}"), format!("exit {code}")],
     };
     // The row's own text has most of the room.
     let fits = texts.iter().position(|text| text.len() <= detail / 3).unwrap_or(texts.len() - 1);
     texts.split_off(fits)
+}
+
+/// What a job did, longest first: `exit 2  81 execs · 9.1k opens · 30 changed · 1 failed  14 s`.
+fn work(job: &Seen<'_>, app: &App, theme: Theme) -> Vec<String> {
+    let Some(work) = job.work else { return Vec::new() };
+    let counts = job.counts.and(work.counts);
+    let dot = format!(" {} ", theme.dot());
+    let some = |count: u64, nouns| (count > 0).then(|| format!("{} {}", short(count), nouns));
+    let execs = some(work.counts.execs, "execs");
+    let (opens, changes) = (some(counts.opens, "opens"), some(counts.changes, "changed"));
+    let failed = Some(format!("{} failed", short(counts.failed)));
+    let said = |parts: &[&Option<String>]| parts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(&dot);
+    let code = match job.end.and_then(|end| end.status).map(|status| Exit::of_status(status).ended()) {
+        None | Some(Ended::Code(0)) => String::new(),
+        Some(Ended::Code(code)) => format!("exit {code}  "),
+        Some(signal) => format!("{signal}  "),
+    };
+    let lived = duration(app.views.tree.lived(job));
+    let whole = [said(&[&execs, &opens, &changes, &failed]), said(&[&execs, &failed]), said(&[&execs])];
+    whole.iter().map(|did| format!("{code}{did}  {lived}")).chain([format!("{code}{lived}")]).collect()
+}
+
+/// What runs now of a job, as far as it fits: `  now cc1 lvm.c 3.1 s · cc1 ltable.c 0.4 s`.
+fn works_now(job: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Option<Piece> {
+    let (tree, mut said) = (&app.views.tree, String::new());
+    for seen in tree.working(job.process.key).filter(|seen| job.end.is_none() && seen.process.execs > 0) {
+        let before = if said.is_empty() { "  now ".to_owned() } else { format!(" {} ", theme.dot()) };
+        let command = text::value_in(&seen.process.short_command(), theme.charset, 40);
+        let next = format!("{before}{command} {}", duration(tree.lived(&seen)));
+        if text::width(&said) + text::width(&next) > room {
+            break;
+        }
+        said.push_str(&next);
+    }
+    (!said.is_empty()).then(|| Piece::new(said, theme.quiet()))
 }
 
 /// How the program of an exec ended, if with a code other than 0.
@@ -402,18 +490,24 @@ fn ended(exit: &EventContext<'_>) -> Option<(String, String)> {
     Some((code.to_string(), String::from_utf8_lossy(&ran).into_owned()))
 }
 
-/// The longest remark that leaves room for the name of a path, which is the part at `name`; a long name can be cut to [`NAME`] cells. If
-/// none does, parts before the name are dropped: first its directories, then how it was opened, and last the result if the remark says that
-/// the result does not count.
+/// The longest remark that leaves room for all parts if it `yields` to them, or for the name of a path, which is the part at `name`; a
+/// long name can be cut to [`NAME`] cells. If none does, parts before the name are dropped: first its directories, then how it was opened,
+/// and last the result if the remark says that the result does not count.
 fn beside<'a>(
     parts: &mut [Piece],
     name: Option<usize>,
     remarks: &'a [String],
     room: usize,
     found: bool,
+    yields: bool,
     theme: Theme,
 ) -> &'a str {
     let Some(last) = remarks.last() else { return "" };
+    let whole = parts.iter().map(Piece::width).sum::<usize>() + 2;
+    let fits_whole = remarks.iter().find(|remark| whole + text::width(remark) <= room);
+    if let Some(remark) = fits_whole.filter(|_| yields).or(Some(last).filter(|last| last.is_empty())) {
+        return remark;
+    }
     let Some((at, name)) = name.and_then(|at| Some((at, parts.get(at)?.width()))) else {
         return remarks.iter().find(|remark| text::width(remark) + 2 <= room / 2).unwrap_or(last);
     };
@@ -446,21 +540,14 @@ fn beside<'a>(
     last
 }
 
-/// Extends the detail of an exit: after `at` parts with its cause, and at the end, if there is room, with the number of opens.
-fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: ProcessKey, app: &App, theme: Theme) {
-    let Some(process) = app.views.tree.process(process) else { return };
-    if let Some(reason) = app.views.tree.reason(&process, app.store()) {
-        let role = if reason.real { Role::Failure } else { Role::Expected };
-        let [text, _] = reason.in_row();
-        let text = format!("  {}", text::value_in(&text, theme.charset, 80));
-        parts.insert(at.min(parts.len()), Piece::new(text, theme.part(role)));
-    }
-    let Counts { opens, failed, .. } = process.counts;
-    let width: usize = parts.iter().map(Piece::width).sum();
-    let all = format!("  {} open{}", short(opens), if opens == 1 { "" } else { "s" });
-    let with_failed = if failed > 0 { format!("{all}, {} failed", short(failed)) } else { all.clone() };
-    let text = [with_failed, all].into_iter().find(|text| opens > 0 && width + text.len() <= room);
-    parts.extend(text.map(|text| Piece::new(text, theme.part(Role::Quiet))));
+/// The cause of an exit. In its row it is before the time that the process ran.
+fn cause_of_exit(seen: &EventContext<'_>, room: usize, app: &App, theme: Theme) -> Option<Piece> {
+    let process = seen.process.filter(|_| seen.event.body.exit().is_some())?;
+    let reason = app.views.tree.reason(&app.views.tree.process(process.key)?, app.store())?;
+    let role = if reason.real { Role::Failure } else { Role::Expected };
+    let [whole, short] = reason.in_row().map(|words| text::value_in(&words, theme.charset, 80));
+    let text = if text::width(&whole) + 3 <= room { whole } else { short };
+    Some(Piece::new(format!("{text}  "), theme.part(role)))
 }
 
 /// The detail of files that were changed in one directory.

@@ -154,12 +154,11 @@ pub(super) fn verdict(app: &App, theme: Theme) -> Vec<Piece> {
     [border(), how].into_iter().chain(cause.into_iter().flat_map(|cause| [border(), cause])).collect()
 }
 
-/// The process that COMMAND waited for longest, and how long: `cc › cc1 9.1 s`.
+/// The process that COMMAND waited for longest, and how long: `cc1 hash.c 9.1 s`.
 fn slowest(app: &App, theme: Theme) -> Option<String> {
-    let Slowest { line, waited } = app.summary.slowest.as_ref()?;
-    let names: Vec<_> = line.iter().map(|comm| text::escape_in(comm, theme.charset, 40)).collect();
-    let shown = !names.is_empty() && *waited >= MUCH_CPU;
-    shown.then(|| format!("{} {}", names.join(theme.arrow()), duration(*waited)))
+    let Slowest { name, waited } = app.summary.slowest.as_ref()?;
+    let shown = !name.is_empty() && *waited >= MUCH_CPU;
+    shown.then(|| format!("{} {}", text::escape_in(name, theme.charset, 40), duration(*waited)))
 }
 
 /// The cause of COMMAND's exit, in variants from the longest to the shortest. If its processes continued after failures, as those of

@@ -74,7 +74,7 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
             [&pieces[..], &[Piece::plain("  "), state, Piece::new(format!("  {after}"), theme.quiet())]].concat()
         }
         Content::Command(seen) => vec![
-            Piece::plain(format!("  {}", super::detail::command(seen.process, theme))),
+            Piece::plain(format!("  {}", text::value_in(&seen.process.command(), theme.charset, 4096))),
             Piece::new(text::value_in(seen.redirected.as_bytes(), theme.charset, 4096), theme.quiet()),
         ],
         Content::Life(seen) => {
@@ -136,8 +136,9 @@ fn failure(seen: &EventContext<'_>, remarks: &[String], width: usize, theme: The
     let header = &seen.event.header;
     let (mut result, style) = (seen.event.body.before_result().as_bytes().to_vec(), theme.part(severity(seen)));
     seen.result(&mut result);
-    let [comm, result] = [header.comm(), &result].map(|bytes| text::value_in(bytes, theme.charset, 32));
-    let mut pieces = vec![Piece::new(format!("  {} {comm}  {result}", header.tgid.0), style)];
+    let name = seen.process.map_or_else(|| header.comm().to_vec(), |process| process.short_command());
+    let [name, result] = [&name, &result].map(|bytes| text::value_in(bytes, theme.charset, 32));
+    let mut pieces = vec![Piece::new(format!("  {} {name}  {result}", header.tgid.0), style)];
     let used = pieces[0].width();
     let remark = remarks.iter().find(|remark| used + 2 + text::width(remark) <= width).or(remarks.last());
     pieces.extend(remark.map(|remark| Piece::new(format!("  {remark}"), theme.note())));

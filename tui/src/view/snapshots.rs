@@ -293,7 +293,7 @@ fn every_screen_is_that_of_its_files() {
         ("columns", "2Cj l", recorded),
         ("columns-tree", "2Cj l\x1b", recorded),
         ("filter", "fcomm=cc1 or (pid=", recorded),
-        ("search", "/LC_[NM]", recorded),
+        ("search", "O/LC_[NM]", recorded),
         ("live", "k", live),
         ("live-loss", "!", live),
     ];

@@ -268,15 +268,20 @@ fn header_search() -> Maker {
     made
 }
 
+/// A line with one space between its words.
+fn squeezed(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn repeats_and_searches_are_one_row_each() {
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut header_search()).update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let folded = [
         " 02:11.001 EXEC 48214 cc1       ok      cc1 -quiet main.c",
-        " 02:11.005 OPEN 48214 cc1       fd 4    r  /usr/include/stdio.h  searched 4",
-        " 02:11.017 OPEN 48214 cc1       fd 4    r  …/a-header-with-a-long-name.h  x12",
-        ">02:11.018 EXIT 48214 cc1       exit 0  10.0 s  cc1 -quiet main.c  16 opens",
+        " 02:11.005 OPEN 48214 cc1       fd 4    r  /usr/include/stdio.h       searched 4",
+        " 02:11.017 OPEN 48214 cc1       fd 4    r  …/a-header-with-a-long-name.h     x12",
+        ">02:11.018 EXIT 48214 cc1       exit 0  cc1 -quiet main.c  10.0 s       16 opens",
     ];
     assert_eq!(rows(&mut app), folded);
     assert!(screen(&mut app)[1].ends_with("18 of 18"), "the counts do not change");
@@ -306,19 +311,40 @@ fn the_row_of_an_exec_says_that_the_program_failed() {
     made.exec(7, "cat", &["cat"], 0);
     made.open_all(7, "cat", "/a /b:-13");
     made.exit(7, "cat", 2 << 8);
-    let rows = rows(feed(&mut app, &mut made));
+    let rows: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| squeezed(row)).collect();
     let ends =
-        ["boomd.py  every 1.0 s, x6, exit 1", "/data  every 1.0 s", "exit 1", "cat  exit 2", "/b", "2 opens, 1 failed"];
+        ["boomd.py every 1.0 s, x6, exit 1", "/data every 1.0 s", "exit 1", "cat exit 2", "/b", "2 opens, 1 failed"];
     assert_eq!(rows.len(), ends.len());
     assert!(rows.iter().zip(ends).all(|(row, end)| row.contains(end)), "{}", rows.join("\n"));
 }
 
 #[test]
+fn the_row_of_a_job_counts_while_it_runs_and_names_what_runs_now() {
+    let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
+    app.set_calm(true);
+    made.exec(100, "make", &["make", "-j2"], 0);
+    made.like.ppid = Tgid(100);
+    for pid in [101, 102] {
+        made.exec(pid, "cc1", &["cc1", &format!("{pid}.c")], 0);
+        made.open(pid, "cc1", "/a.h", 3);
+    }
+    made.exit(101, "cc1", 0);
+    let job = |app: &mut App| squeezed(&rows(app)[0]);
+    let row = job(feed(&mut app, &mut made));
+    assert!(row.contains("make running make -j2 now cc1 102.c 10.0 s 2 execs · 2 opens · 0 failed 10.0 s"), "{row}");
+    made.exit(102, "cc1", 1 << 8);
+    made.like.ppid = Tgid(1);
+    made.exit(100, "make", 2 << 8);
+    let row = job(feed(&mut app, &mut made));
+    assert!(row.contains("make ok make -j2 exit 2 2 execs · 2 opens · 0 failed 10.0 s"), "{row}");
+}
+
+#[test]
 fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
     for (width, height, wanted) in [
-        (40, 10, " 11.004 OPEN cc1      stdio.h  found"),
-        (80, 24, " 02:11.004 OPEN 48214 cc1       ENOENT  r  …/stdio.h  searched 3, found later"),
-        (159, 50, "/usr/include/x86_64-linux-gnu/stdio.h  searched 3, found in /usr/include"),
+        (40, 10, " 11.004 OPEN cc1 stdio.h found"),
+        (80, 24, " 02:11.004 OPEN 48214 cc1 ENOENT r …/stdio.h searched 3, found later"),
+        (159, 50, "/usr/include/x86_64-linux-gnu/stdio.h searched 3, found in /usr/include"),
     ] {
         let mut app = app(width, height, MEMORY);
         let mut made = header_search();
@@ -326,9 +352,10 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
         made.open_all(48_215, "cc1", "/a/none.h:-2 /b/none.h:-2");
         keys(feed(&mut app, &mut made), "ee");
         let shown = screen(&mut app);
-        let at = shown.iter().position(|line| line.contains(wanted)).unwrap_or_else(|| panic!("{}", shown.join("\n")));
-        let none = if width == 40 { "ENOENT none.h  x2" } else { "none.h  searched 2" };
-        assert!(shown.iter().any(|line| line.contains(none)), "{}", shown.join("\n"));
+        let at = |wanted: &str| shown.iter().position(|line| squeezed(line).contains(wanted.trim_start()));
+        let none = if width == 40 { "ENOENT none.h x2" } else { "none.h searched 2" };
+        assert!(at(none).is_some(), "{}", shown.join("\n"));
+        let at = at(wanted).unwrap_or_else(|| panic!("{}", shown.join("\n")));
         // The result and the name are quiet.
         let buffer = drawn(&mut app, Theme::default());
         let row = buffer.content().chunks(usize::from(width)).nth(at).expect("the row");
@@ -347,12 +374,12 @@ fn what_is_said_of_folded_rows_is_never_cut() {
         let mut app = app(width, height, MEMORY);
         feed(&mut app, &mut header_search());
         for typed in ["", "k", "jlll"] {
-            let shown = screen(keys(&mut app, typed)).join("\n");
+            let shown = squeezed(&screen(keys(&mut app, typed)).join(" "));
             // Scrolled sideways, part of the name is visible.
             let name = if typed == "jlll" { "" } else { "/stdio.h" };
-            let whole = shown.contains(&format!("{name}  searched 4"));
-            let searched = whole || width <= 60 && shown.contains(&format!("{name}  x4"));
-            assert!(searched && shown.contains("  x12"), "{width}x{height}\n{shown}");
+            let whole = shown.contains(&format!("{name} searched 4"));
+            let searched = whole || width <= 60 && shown.contains(&format!("{name} x4"));
+            assert!(searched && shown.contains(" x12"), "{width}x{height}\n{shown}");
         }
         let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
         let footer = screen(&mut app).pop().unwrap_or_default();
@@ -1079,22 +1106,25 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     app.set_command("make");
     feed(&mut app, &mut failed_build()).update(Input::CommandEnded("exit 2".into()));
     let shown = screen(&mut app);
-    let ended = " ENDED  make exit 2 after 12 ms │ cc1: zlibx.h not found ";
+    let ended = " ENDED  make exit 2 after 12 ms │ cc1 main.c: zlibx.h not found ";
     assert!(shown[0].starts_with(ended) && shown[0].ends_with("LOST 0"), "{}", shown[0]);
     let row =
         |start: &str| shown.iter().find(|row| row.contains("EXIT") && row.contains(start)).cloned().unwrap_or_default();
-    assert!(row(" 102 ").contains(" s  zlibx.h not found  cc1 main.c"), "{}", row(" 102 "));
+    assert!(row(" 102 ").contains("cc1 main.c  zlibx.h not found  10"), "{}", row(" 102 "));
     for exit in [" 101 ", " 100 "] {
-        assert!(row(exit).contains("s  from cc1: zlibx.h not found"), "{}", row(exit));
+        assert!(row(exit).contains("  zlibx.h not found"), "{}", row(exit));
     }
     // The selected row shows the answer.
-    let parts =
-        ["── 100 make ── EXIT", "failed    cc1: zlibx.h not found", "from      cc › cc1", "looked for zlibx.h in 2"];
+    let parts = [
+        "── 100 make ── EXIT",
+        "failed    cc1 main.c: zlibx.h not found",
+        "from      cc › cc1",
+        "looked for zlibx.h in 2",
+    ];
     check_shows(keys(&mut app, "\x1bGkjW"), &parts);
     check_lacks(&mut app, &["explains this status"]);
     app.update(Input::Resize(120, 24));
-    let ended =
-        " ENDED  make exit 2 after 12 ms │ cc1: zlibx.h not found │ 3 processes · 5 opens (2 failed) · 3 execs ";
+    let ended = " ENDED  make exit 2 after 12 ms │ cc1 main.c: zlibx.h not found │ 5 opens (2 failed) · 3 execs ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
     // The processes used more.
     app.summary.cpu_ns = 2_400_000_000;
@@ -1140,7 +1170,7 @@ fn the_verdict_is_shown_unless_the_user_does_something_else() {
     feed(&mut app, &mut failed_build());
     check_lacks(&mut app, &["failed only"]);
     app.update(Input::CommandEnded("exit 2".into()));
-    check_shows(&mut app, &["failed only", "zlibx.h  searched 2", "── 102 cc1 ── OPEN", "Esc: all events"]);
+    check_shows(&mut app, &["failed only", "zlibx.h ", "── 102 cc1 ── OPEN", "Esc: all events"]);
     check_lacks(keys(&mut app, "\x1b"), &["failed only", "── 102 cc1"]);
     assert!(
         app.selected().is_some_and(|stored| stored.failed && stored.kind == Kind::Open),
@@ -1354,8 +1384,8 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(header(&mut app).contains(all), "{}", header(&mut app));
     // The run time is the same figure everywhere. It excludes the time in which COMMAND was held. Of others it is their life.
     keys(&mut app, "\x1bG");
-    let own = "make            exit 2     7 ms  from ld: /a/c not found  make";
-    check_shows(&mut app, &[own, "ld              exit 127   10.0 s"]);
+    let own = "make            exit 2     make  from ld: /a/c not found  7 ms";
+    check_shows(&mut app, &[own, "ld              exit 127   "]);
     check_shows(keys(&mut app, "\n"), &["held      10.0 s before its first exec", "exit 2 after 7 ms"]);
     check_shows(keys(&mut app, "\x1b2"), &["48213 exit 2      7 ms"]);
     app.update(Input::Resize(159, 24));

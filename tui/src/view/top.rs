@@ -101,8 +101,8 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
         let piece = match column {
             Column::Events => Piece::plain(short(events)),
             Column::Share => Piece::new(share(events, most, theme.charset), theme.note()),
-            Column::Rate => Piece::plain(short(group.rate(now, app.views.top.since_ns().unwrap_or_default()))),
-            Column::Peak => Piece::plain(short(group.history(now, 60).max().unwrap_or_default().into())),
+            Column::Rate => count(group.rate(now, app.views.top.since_ns().unwrap_or_default()), theme),
+            Column::Peak => count(group.history(now, 60).max().unwrap_or_default().into(), theme),
             Column::Cpu => used(cpu_ns, of_kind(Column::Exit), duration, theme),
             Column::Memory => used(memory, of_kind(Column::Exit), size, theme),
             Column::Failed => count(failed, theme),
@@ -118,8 +118,12 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
     line
 }
 
+/// A count; a dot for zero.
 fn count(count: u64, theme: Theme) -> Piece {
-    Piece::new(short(count), if count == 0 { theme.quiet() } else { ratatui::style::Style::new() })
+    match count {
+        0 => Piece::new(if theme.charset == Charset::Utf8 { "·" } else { "." }, theme.quiet()),
+        _ => Piece::plain(short(count)),
+    }
 }
 
 /// What the processes of so many exits used: known only when they end.

@@ -1,10 +1,10 @@
 //! The names of processes and of exit statuses in lines of text.
 
-use super::names::leaf;
 use super::strings::StringTable;
 use super::tree::RoleNode;
 use crate::event::exit::{Ended, Exit};
 use crate::event::names;
+use crate::text::command::{Arguments, leaf, named, shortened};
 use crate::text::grouped;
 use std::collections::HashMap;
 
@@ -43,25 +43,27 @@ pub(super) fn labels(roles: &[&RoleNode], strings: &StringTable) -> Vec<Vec<u8>>
     told_apart.collect()
 }
 
-/// The command line, or the program and its main argument.
+/// The command line, or the program and the file that it works on.
 fn label(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
-    let whole = command(node, strings);
     let words: Vec<&[u8]> = node.argv.iter().map(|word| strings.get(*word)).collect();
-    // The kernel passes the path of a script to its interpreter.
-    let script = words.get(1).filter(|word| words[0].starts_with(b"/") && word.starts_with(b"/"));
-    let words = words.get(if script.is_some() { 2 } else { 1 }..).unwrap_or_default();
-    match main_argument(words).filter(|_| whole.len() > COMMAND) {
-        Some(word) => {
-            let name = called(node, strings);
-            let name = script.map_or_else(|| name.clone(), |script| [&name[..], b" ", script].concat());
+    let named = named(&words, strings.get(node.exe));
+    let program = match named.script {
+        Some([interpreter, path]) => [forked(node), interpreter, b" ", path].concat(),
+        None => [forked(node), named.program].concat(),
+    };
+    match named.arguments {
+        Arguments::File(word) => {
             // Cut the start of a long path: paths mostly differ at the end.
-            let room = COMMAND.saturating_sub(name.len() + 1);
+            let room = COMMAND.saturating_sub(program.len() + 1);
             let cut = word.len().saturating_sub(room);
             let cut = word[cut..].iter().position(|byte| *byte == b'/').filter(|_| cut > 0).map(|at| cut + at);
             let word = cut.map_or_else(|| word.to_vec(), |cut| [&b"..."[..], &word[cut..]].concat());
-            shortened(&[&name[..], b" ", &word].concat(), COMMAND)
+            shortened(&[&program[..], b" ", &word].concat(), COMMAND)
         }
-        None => shortened(&whole, COMMAND),
+        Arguments::All(words) => {
+            let words = words.into_iter().flat_map(|word| [b" ", word]);
+            shortened(&[&program[..]].into_iter().chain(words).collect::<Vec<_>>().concat(), COMMAND)
+        }
     }
 }
 
@@ -74,39 +76,11 @@ fn command(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
 }
 
 fn called(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
-    let forked: &[u8] = if node.forked { b"fork of " } else { b"" };
-    [forked, name(node, strings)].concat()
+    [forked(node), name(node, strings)].concat()
 }
 
-/// The argument that names the file a process works on: the first file that is not the value of an option.
-fn main_argument<'w>(words: &[&'w [u8]]) -> Option<&'w [u8]> {
-    const VALUED: [&[u8]; 13] = [
-        b"-o",
-        b"-I",
-        b"-L",
-        b"-MD",
-        b"-MMD",
-        b"-MF",
-        b"-MT",
-        b"-MQ",
-        b"-isystem",
-        b"-iquote",
-        b"-include",
-        b"-dumpdir",
-        b"-imultiarch",
-    ];
-    let value = |at: usize| at > 0 && VALUED.contains(&words[at - 1]);
-    let is_file = |word: &[u8]| !word.starts_with(b"-") && word.contains(&b'.') && !word.contains(&b' ');
-    words.iter().enumerate().find(|(at, word)| is_file(word) && !value(*at)).map(|(_, word)| *word)
-}
-
-pub(super) fn shortened(text: &[u8], length: usize) -> Vec<u8> {
-    // The cut must not split a character.
-    let end = (0..=length).rev().find(|end| text.get(*end).is_none_or(|byte| byte & 0xc0 != 0x80)).unwrap_or(length);
-    match text.get(..end) {
-        Some(start) if text.len() > length + 3 => [start, b"..."].concat(),
-        _ => text.to_vec(),
-    }
+fn forked(node: &RoleNode) -> &'static [u8] {
+    if node.forked { b"fork of " } else { b"" }
 }
 
 /// Exit statuses: `0`, or with counts `0 (4 times), 1 (1 time)`.

@@ -11,6 +11,7 @@
 //! these.
 
 use crate::limits;
+pub(super) use crate::text::command::leaf;
 use foldhash::{HashMap, HashSet};
 
 const TEMPORARY: [&[u8]; 3] = [b"/tmp", b"/var/tmp", b"/dev/shm"];
@@ -223,11 +224,6 @@ fn drop_jobs(start: usize, out: &mut Vec<u8>) {
     }
     let end = out.len() - out[start..].iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
     out.truncate(end);
-}
-
-/// The last component.
-pub(super) fn leaf(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 /// A program opens the message catalogue when it has something to report.

@@ -13,6 +13,7 @@ use super::stdio::{Descriptor, Others};
 use super::{Body, Compared, Components, EventContext, Payload, Sections, exec, session, split, stdio};
 use crate::environment::EnvChange;
 use crate::frame::FrameRef;
+use crate::text::command::{Arguments, Named, leaf, named};
 use crate::text::paint::Look;
 use crate::text::shell;
 use std::mem::offset_of;
@@ -177,25 +178,21 @@ impl<'a> Payload<'a> for Exec<'a> {
         }
     }
 
-    /// The executed path, and the arguments after the first one.
+    /// The name of the command. If the exec failed, the path and all arguments.
     fn show(&self, _: &EventContext<'_>, out: &mut impl Parts) {
-        let mut arguments = self.argv.splitn(2, |byte| *byte == 0);
-        let (first, rest) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
-        let base = |path: &[u8]| path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-        match self.filename {
-            b"" => out.part(Role::Strong, |out| out.extend_from_slice(first)),
-            path => {
-                out.path(Role::Strong, |out| out.extend_from_slice(path));
-                if !self.argv.is_empty() && first.get(base(first)..) != path.get(base(path)..) {
-                    out.part(Role::Quiet, |out| out.extend_from_slice(&[b" (", first, b")"].concat()));
-                }
+        let words: Vec<_> = shell::args(self.argv).collect();
+        let (first, path) = (words.first().copied().unwrap_or_default(), self.filename);
+        match self.failed() && !path.is_empty() {
+            true => {
+                let arguments = Arguments::All(words.get(1..).unwrap_or_default().to_vec());
+                out.command(&Named { program: path, script: None, arguments }, usize::MAX);
             }
+            false => out.command(&named(&words, path), usize::MAX),
         }
-        if !rest.is_empty() {
-            out.part(Role::Plain, |out| {
-                out.push(b' ');
-                shell::words(rest, out);
-            });
+        // A program can be called by any name.
+        if self.interp.is_empty() && !words.is_empty() && !path.is_empty() && leaf(first) != leaf(path) {
+            let other = if self.failed() { first } else { leaf(path) };
+            out.part(Role::Quiet, |out| out.extend_from_slice(&[b" (", other, b")"].concat()));
         }
         if self.cut() {
             out.part(Role::Note, |out| out.extend_from_slice(b" ..."));

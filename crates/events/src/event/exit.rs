@@ -6,6 +6,7 @@ use super::redact::Redact;
 use super::session::{LOGIN_UID, SESSION, TTY};
 use super::{Compared, EventContext, Payload, Sections, exit, names, session};
 use crate::limits;
+use crate::text::command::{LONG, named};
 use crate::text::paint::Look;
 use crate::text::{self, shell, time};
 use tracetui_shared::header::until_nul;
@@ -88,30 +89,26 @@ impl Payload<'_> for Exit {
         seen.process.map_or(&[], |process| &process.image.argv)
     }
 
-    /// What ended the process, how long it ran, and its command.
+    /// The command, what ended it, and how long it ran.
     fn show(&self, seen: &EventContext<'_>, out: &mut impl Parts) {
-        let failed = self.failed();
+        let argv = self.command(seen);
+        if let Some(exe) =
+            seen.process.map(|process| &process.image.exe).filter(|exe| !argv.is_empty() || !exe.is_empty())
+        {
+            // The cause is after it.
+            let most = if self.failed() { LONG } else { usize::MAX };
+            out.command(&named(&shell::args(argv).collect::<Vec<_>>(), exe), most);
+            out.part(Role::Plain, |out| out.extend_from_slice(b"  "));
+        }
         let mut by = Vec::new();
         if self.by(&mut by) {
             by.extend_from_slice(b"  ");
             out.part(Role::Failure, |out| out.extend_from_slice(&by));
         }
-        out.part(if failed { Role::Failure } else { Role::Quiet }, |out| {
+        out.part(Role::Quiet, |out| {
             self.duration(seen, out);
             self.much(out);
             self.by_other(seen, out);
-        });
-        let Some(process) = seen.process else { return };
-        let argv = self.command(seen);
-        if argv.is_empty() && process.image.exe.is_empty() {
-            return;
-        }
-        out.part(if failed { Role::Plain } else { Role::Quiet }, |out| {
-            out.extend_from_slice(b"  ");
-            match argv.is_empty() {
-                true => out.extend_from_slice(&process.image.exe),
-                false => shell::words(argv, out),
-            }
         });
     }
 }

@@ -31,6 +31,10 @@ impl<'a> Payload<'a> for Lookup<'a> {
 
     const COMPARED: Compared = Compared::Nothing;
 
+    fn is_routine(&self) -> bool {
+        true
+    }
+
     fn subject(&self, out: &mut Vec<u8>) {
         self.0.subject(out);
     }

@@ -1,6 +1,7 @@
 //! The process of an event, at the time of the event.
 
 pub use crate::frame::state::{Image, Origin, Process, ProcessKey};
+use crate::text::command;
 use tracetui_shared::header::COMM_LEN;
 use tracetui_shared::time::BootNanos;
 
@@ -12,6 +13,21 @@ impl Process {
     pub fn name(&self) -> &[u8] {
         let exe = self.exe_name();
         if self.comm.len() == COMM_MAX && exe.starts_with(&self.comm) { exe } else { &self.comm }
+    }
+
+    /// What names its command ([`command`]). Its name if it runs none of its own, or nothing else is known.
+    pub fn command(&self) -> Vec<u8> {
+        let (mut out, forked) = (Vec::new(), self.origin == Origin::Fork && self.execs == 0);
+        match forked || self.image.argv.is_empty() && self.image.exe.is_empty() {
+            true => out.extend_from_slice(&self.comm),
+            false => command::write(&self.image.argv, &self.image.exe, &mut out),
+        }
+        out
+    }
+
+    /// The same; its name if that is too long to be in a line of text.
+    pub fn short_command(&self) -> Vec<u8> {
+        Some(self.command()).filter(|command| command.len() <= command::LONG).unwrap_or_else(|| self.comm.to_vec())
     }
 
     /// The name of its executable; empty if unknown.

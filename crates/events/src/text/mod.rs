@@ -2,6 +2,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | [`command`] | short names of commands |
 //! | `escape` | escapes control and hidden characters |
 //! | `width` | cells of the terminal: measured, cut, filled, wrapped |
 //! | [`json`] | JSON strings |
@@ -10,6 +11,7 @@
 //! | [`shell`] | quoted shell words |
 //! | [`time`] | times and durations |
 
+pub mod command;
 mod escape;
 pub mod json;
 mod number;

@@ -40,7 +40,7 @@ pub fn words(area: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends a word, in quotes if the shell would take it apart.
-fn quote(word: &[u8], out: &mut Vec<u8>) {
+pub(super) fn quote(word: &[u8], out: &mut Vec<u8>) {
     if is_plain(word) {
         return out.extend_from_slice(word);
     }

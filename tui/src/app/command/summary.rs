@@ -29,8 +29,8 @@ pub(crate) struct Summary {
 /// A process that COMMAND waited for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slowest {
-    /// The names of its ancestors below COMMAND, and its own. Empty if COMMAND started no process.
-    pub(crate) line: Vec<Vec<u8>>,
+    /// Its command. Empty if COMMAND started no process.
+    pub(crate) name: Vec<u8>,
     /// How long COMMAND waited, in nanoseconds.
     pub(crate) waited: u64,
 }

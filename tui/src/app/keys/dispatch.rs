@@ -252,18 +252,25 @@ impl App {
                 self.events.move_by(rows, self.list_height(), &self.store);
             }
             (Action::Follow, _) if self.views.shown != View::Events => self.events.follow(),
-            (Action::Left | Action::Right, _) if self.events.open(action == Action::Right, &self.store) => {
-                self.unfolded()
-            }
+            (Action::Left | Action::Right, _) if self.unfold(action == Action::Right) => {}
             _ => self.events.act(action, self.list_height(), &self.store),
         }
         Handled::Redraw
     }
 
-    /// Lists the events again after a row was unfolded or folded. The row stays selected.
-    fn unfolded(&mut self) {
-        self.stay();
-        self.refilter();
+    /// Unfolds or folds the selected row, and lists the events again. The row stays selected, or that of its job.
+    fn unfold(&mut self, opens: bool) -> bool {
+        let stored = self.events.selected().and_then(|id| self.store.get(id));
+        let job = stored.and_then(|stored| self.views.tree.nodes.job(stored.process?.key));
+        let changes = self.events.open(opens, job, &self.store);
+        if changes {
+            self.stay();
+            self.refilter();
+            if let Some(job) = job.filter(|job| !opens && !self.events.unfolds(*job)) {
+                self.events.select(job.exec, self.list_height(), &self.store);
+            }
+        }
+        changes
     }
 
     /// Quits. While COMMAND runs, this takes a second press, which terminates COMMAND.

@@ -9,12 +9,12 @@ pub(crate) mod row;
 use crate::app::filter::DisplayFilter;
 use crate::app::keys::keymap::Action;
 use crate::app::watch::Watches;
-pub(crate) use groups::{Added, Alike, Group, Listing, Quiet};
+pub(crate) use groups::{Added, Alike, Group, Job, Listing, Quiet};
 use groups::{At, Groups};
 use std::ops::Range;
 use tracetui_events::enrich::World;
-use tracetui_events::event::EventContext;
 use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{EventContext, Tables};
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -40,7 +40,7 @@ impl ShowConditions<'_> {
     }
 
     /// Whether a stored event is shown. Decodes the event only if the filter needs it.
-    pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &World) -> Answer {
+    pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &dyn Tables) -> Answer {
         match (stored.kind, self.filter) {
             (Kind::Lost, None) => Answer::Marked,
             (kind, None) if self.cheap(kind, stored.failed) => Answer::Yes,
@@ -49,6 +49,12 @@ impl ShowConditions<'_> {
             }
             _ => Answer::No,
         }
+    }
+
+    /// The job, if its row is shown.
+    pub(crate) fn shown_job(&self, job: Job, store: &Store, world: &dyn Tables) -> Option<ProcessKey> {
+        let shown = self.answer_stored(&store.get(job.exec)?, world) == Answer::Yes;
+        shown.then_some(job.process)
     }
 
     fn cheap(&self, kind: Kind, failed: bool) -> bool {
@@ -244,21 +250,21 @@ impl EventList {
         world: &World,
         budget: usize,
         watches: &Watches,
-        mut ask: impl FnMut(&Stored<'_>) -> Answer,
+        mut ask: impl FnMut(&Stored<'_>) -> (Answer, Option<ProcessKey>),
     ) {
         let (listed, selected) = (&mut self.listed, self.selected.filter(|_| !self.follow));
         let failures = &mut self.failures;
         self.passing.scan(store, budget, |stored| {
-            let answer = ask(stored);
+            let (answer, job) = ask(stored);
             let failed = answer == Answer::Yes && stored.failed && !stored.answered;
             if let Some(rows) = failures.as_mut().filter(|_| failed) {
-                let added = Added { id: stored.id, answer, watched: false, answered: false };
+                let added = Added { id: stored.id, answer, watched: false, answered: false, job: None };
                 stored.with(world, |seen| rows.add(added, seen, At::Start, store, |_| false));
             }
             if answer != Answer::No {
                 stored.with(world, |seen| {
                     let watched = watches.of(seen).is_some();
-                    let added = Added { id: stored.id, answer, watched, answered: stored.answered };
+                    let added = Added { id: stored.id, answer, watched, answered: stored.answered, job };
                     listed.add(added, seen, At::Start, store, |id| selected == Some(id))
                 });
             }
@@ -398,10 +404,16 @@ impl EventList {
         self.listed.fold_all(folds);
     }
 
-    /// Unfolds or folds the events that the selected row stands for. `true` if the events have to be filtered again.
-    pub(crate) fn open(&mut self, opens: bool, store: &Store) -> bool {
+    /// Unfolds or folds the events that the selected row stands for. `job`: that of its process. `true` if the events have to be filtered
+    /// again.
+    pub(crate) fn open(&mut self, opens: bool, job: Option<Job>, store: &Store) -> bool {
         let stored = self.selected().and_then(|id| store.get(id)).filter(|_| self.sideways == 0);
-        stored.is_some_and(|stored| self.listed.open(&stored, opens))
+        stored.is_some_and(|stored| self.listed.open(&stored, opens, job))
+    }
+
+    /// Whether the processes of a job have rows.
+    pub(crate) fn unfolds(&self, job: Job) -> bool {
+        self.listing() != Listing::Calm || self.listed.is_unfolded(job.process)
     }
 
     pub fn follows(&self) -> bool {

@@ -377,6 +377,25 @@ impl Tree {
         children.filter_map(move |at| self.nodes.seen(at, moment))
     }
 
+    /// The running descendants of a process that have no running child, oldest first.
+    pub(crate) fn working(&self, of: ProcessKey) -> impl Iterator<Item = Seen<'_>> {
+        let of = self.nodes.place(of);
+        let mut waiting: Vec<NodeIndex> = of.into_iter().collect();
+        let mut left = LINE;
+        std::iter::from_fn(move || {
+            while let Some(at) = waiting.pop().filter(|_| left > 0) {
+                left -= 1;
+                let newest = std::iter::successors(self.nodes.first(Some(at), true), |at| self.nodes.next(*at, true));
+                let before = waiting.len();
+                waiting.extend(newest.take(LINE).filter(|at| self.nodes.links(*at).flags.running));
+                if waiting.len() == before && Some(at) != of {
+                    return self.nodes.seen(at, None);
+                }
+            }
+            None
+        })
+    }
+
     /// A process as it was at a moment.
     pub(crate) fn process_at(&self, key: ProcessKey, moment: Option<Moment>) -> Option<Seen<'_>> {
         self.nodes.seen(self.nodes.place(key)?, moment)

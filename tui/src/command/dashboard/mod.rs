@@ -52,7 +52,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let home = own_home();
     let mut saved = SavedFilters::open(!loaded.config.no_history);
     let started = output_file::or_withdraw(start(&options), recorder.as_ref()).await?;
-    let calm = args.run.command.is_empty() && !filters.whole.asks();
+    let calm = !filters.whole.asks();
     let settings = Settings {
         calm,
         budget: options.budget,

@@ -68,9 +68,9 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     assert_eq!(
         rows(&mut app),
         [
-            ">cc1                         150 ━━━━━━━━━━     8     0   150      0",
-            " udevd                        40 ━━━            2     0    40     40",
-            " bash                         10 ━              1     0    10      0",
+            ">cc1                         150 ━━━━━━━━━━     8     ·   150      ·",
+            " udevd                        40 ━━━            2     ·    40     40",
+            " bash                         10 ━              1     ·    10      ·",
         ]
     );
     assert_eq!(counts(keys(&mut app, "l"))[0], ("/usr/include/0.h".to_owned(), 50));
@@ -191,7 +191,7 @@ fn rates_are_those_of_late() {
     keys(feed(&mut app, &mut made), "3");
     let rows = rows(&mut app);
     let words = |row: &str| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(&rows[0])[3], "0", "{}", rows[0]);
+    assert_eq!(words(&rows[0])[3], "·", "{}", rows[0]);
     assert!(rows[0].contains("1h 00m"), "{}", rows[0]);
     assert_eq!(words(&rows[2])[3], "1", "{}", rows[2]);
 }
@@ -204,7 +204,7 @@ fn every_size_and_every_name_can_be_drawn() {
     check_draws(&made, &SIZES, "3", &["", "l", "ll", "lllll", "G", "s", "?", "\n", "x"]);
     let mut app = top(40, 10);
     assert_eq!(screen(&mut app)[1], " 1  2  3 Top  4 │ f filter    by [comm]");
-    assert_eq!(rows(&mut app)[0], ">cc1                         150      0");
+    assert_eq!(rows(&mut app)[0], ">cc1                         150      ·");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn only_the_last_minute_is_counted() {
     assert!(screen(&mut app)[1].contains("60 s"), "{}", screen(&mut app)[1]);
     // Kinds and failures are those of the last minute.
     let row = rows(&mut app).remove(0);
-    assert_eq!(row.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["30", "30", "0"], "{row}");
+    assert_eq!(row.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["30", "30", "·"], "{row}");
     // A value without events in this time has no row.
     (0..59).for_each(|_| made.open(2, "late", "/b", 3));
     assert_eq!(counts(feed(&mut app, &mut made)), of(&[("late", 60)]));

@@ -61,7 +61,7 @@ fn lines(chart: &Chart<'_>, width: usize, theme: Theme) -> Vec<Line<'static>> {
 
 fn label(bar: &Bar<'_>, theme: Theme) -> String {
     let process = bar.seen.process;
-    format!("{} {}", text::value_in(&process.comm, theme.charset, 16), process.key.tgid.0)
+    format!("{} {}", text::value_in(&process.short_command(), theme.charset, 40), process.key.tgid.0)
 }
 
 fn line(bar: &Bar<'_>, (from, to): (u64, u64), names: usize, cells: usize, theme: Theme) -> Line<'static> {
@@ -71,7 +71,7 @@ fn line(bar: &Bar<'_>, (from, to): (u64, u64), names: usize, cells: usize, theme
         Some(_) => theme.quiet(),
         None => ratatui::style::Style::new(),
     };
-    let command = crate::view::detail::command(bar.seen.process, theme);
+    let command = text::value_in(&bar.seen.process.command(), theme.charset, names);
     let name = format!(" {}{} {command}", "  ".repeat(bar.depth.min(8)), bar.seen.process.key.tgid.0);
     let name = Piece::new(text::left(&name, names, theme.charset), style);
     let lived = Piece::new(text::right(&duration(bar.to - bar.from), 8, theme.charset), theme.quiet());

@@ -97,7 +97,7 @@ pub(crate) struct Reason {
     pub(crate) id: Id,
     /// Whether the error is unusual: ordinary work does not produce it.
     pub(crate) real: bool,
-    /// The name of the process that made the call.
+    /// The command that made the call.
     by: Vec<u8>,
     /// If a descendant made the call, the names of the processes from the child to it.
     pub(crate) line: Vec<Vec<u8>>,
@@ -113,13 +113,11 @@ impl Reason {
         self.words.each_ref().map(|words| [self.by.as_slice(), b": ", words].concat())
     }
 
-    /// The same text for a row of the process that exited.
+    /// The same text for a row of the process that exited: the second one without the name.
     pub(crate) fn in_row(&self) -> [Vec<u8>; 2] {
         let from: &[u8] = if self.line.is_empty() { b"" } else { b"from " };
-        match self.named {
-            true => self.with_name().map(|words| [from, words.as_slice()].concat()),
-            false => self.words.clone(),
-        }
+        let ([named, _], [words, short]) = (self.with_name(), self.words.clone());
+        [if self.named { [from, named.as_slice()].concat() } else { words }, short]
     }
 }
 
@@ -150,7 +148,7 @@ impl Tree {
         Some(Reason {
             id: failure.id,
             real: failure.real,
-            by: comm(of),
+            by: of.process.short_command(),
             line: line.iter().map(comm).collect(),
             named: !line.is_empty() || stored.kind == Kind::Exec,
             words,

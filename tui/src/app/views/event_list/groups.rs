@@ -2,6 +2,7 @@
 //! them, and events that say nearly the same ([`Alike`]). The row of a group is its newest event.
 //!
 //! In the calm list, the events that need no attention ([`Event::is_quiet`]) have no row. The newest row of their process counts them.
+//! Neither have the programs and files of a job ([`Job`]), unless they failed: the row of its topmost process counts them.
 //! In the list of all events, a group has no other row between its events.
 
 use foldhash::fast::RandomState;
@@ -202,6 +203,14 @@ pub(crate) struct Quiet {
     last: Id,
 }
 
+/// The topmost process of a job: others do its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Job {
+    pub process: ProcessKey,
+    /// Its last exec.
+    pub exec: Id,
+}
+
 /// An event that passes the filter, or a gap.
 #[derive(Clone, Copy)]
 pub(crate) struct Added {
@@ -211,6 +220,8 @@ pub(crate) struct Added {
     pub watched: bool,
     /// Whether it needs no answer.
     pub answered: bool,
+    /// The job of its process, if the list has the row of that job.
+    pub job: Option<ProcessKey>,
 }
 
 /// What an event has in common with others, as hashes.
@@ -382,7 +393,7 @@ impl Groups {
     /// Adds an event. `is_pinned`: rows that no other may replace.
     pub(super) fn add(
         &mut self,
-        Added { id, answer, watched, answered }: Added,
+        Added { id, answer, watched, answered, job }: Added,
         seen: &EventContext<'_>,
         at: At,
         store: &Store,
@@ -393,7 +404,13 @@ impl Groups {
             return self.put(id, answer, at);
         }
         let opened = process.is_some_and(|key| self.is_open(key));
-        if !opened && !watched && !self.listing.has_row(event, answered) {
+        let has_row = match (job.filter(|_| self.listing == Listing::Calm && !event.failed()), event.kind()) {
+            // The end of a job has a row.
+            (Some(_), Kind::Exec | Kind::Exit) if job == process => true,
+            (Some(job), Kind::Exec | Kind::Exit | Kind::Open | Kind::File) if !self.is_unfolded(job) => false,
+            _ => self.listing.has_row(event, answered),
+        };
+        if !opened && !watched && !has_row {
             return self.keep_quiet(id, event.kind(), process);
         }
         let keys = if self.folds { self.keys(event, seen.process) } else { None };
@@ -685,18 +702,35 @@ impl Groups {
         !self.open.is_empty() && self.open.contains(&self.hasher.hash_one(key))
     }
 
-    /// Gives the events that a row stands for rows of their own, or takes them away. Returns whether that changes the rows.
-    pub(super) fn open(&mut self, stored: &Stored<'_>, opens: bool) -> bool {
+    fn key_of_job(&self, job: ProcessKey) -> u64 {
+        self.hasher.hash_one((Kind::Fork as u16, job))
+    }
+
+    /// Whether the processes of a job have rows.
+    pub(super) fn is_unfolded(&self, job: ProcessKey) -> bool {
+        !self.open.is_empty() && self.open.contains(&self.key_of_job(job))
+    }
+
+    /// Gives the events that a row stands for rows of their own, or takes them away: first the processes of a job. Returns whether that
+    /// changes the rows.
+    pub(super) fn open(&mut self, stored: &Stored<'_>, opens: bool, job: Option<Job>) -> bool {
         let process = stored.process.map(|process| process.key);
         let own = process.map(|key| self.hasher.hash_one(key));
+        let job = job.filter(|_| self.listing == Listing::Calm);
         if opens {
+            if let Some(job) = job.filter(|job| job.exec == stored.id)
+                && self.open.insert(self.key_of_job(job.process))
+            {
+                return true;
+            }
             let quiet = process.and_then(|key| self.quiet_at(stored.id, key)).and(own);
             let group = self.group(stored.id).map(|group| group.key);
             return [quiet, group].into_iter().flatten().filter(|key| self.open.insert(*key)).count() > 0;
         }
         let keys = self.keys_of(stored);
         let keys = keys.iter().flat_map(Keys::all).chain(own);
-        keys.filter(|key| self.open.remove(key)).count() > 0
+        let folded = keys.filter(|key| self.open.remove(key)).count() > 0;
+        folded || job.is_some_and(|job| self.open.remove(&self.key_of_job(job.process)))
     }
 
     pub(super) fn fold_all(&mut self, folds: bool) {
@@ -1023,6 +1057,63 @@ mod tests {
         let remarks = all.iter().skip(1).map(|row| app.events().remarks(row.0, None)[0].clone());
         let alike = ["x40, other arguments", "x40 in this directory", "x40, other arguments"];
         assert_eq!(remarks.collect::<Vec<_>>(), alike);
+    }
+
+    /// A build of two files, of which one fails.
+    fn job(made: &mut Maker) {
+        let start = |made: &mut Maker, pid: u32, parent: u32, argv: &[&str]| {
+            made.like.ppid = Tgid(parent);
+            made.exec(pid, argv[0], argv, 0);
+        };
+        start(made, 100, 1, &["make", "-j2"]);
+        start(made, 101, 100, &["gcc", "a.c"]);
+        start(made, 102, 101, &["cc1", "a.c"]);
+        made.open(102, "cc1", "a.c", 3);
+        made.exit(102, "cc1", 0);
+        start(made, 103, 100, &["gcc", "b.c"]);
+        made.open(103, "gcc", "/b.h", -13);
+        made.exit(103, "gcc", 1 << 8);
+    }
+
+    #[test]
+    fn a_job_is_one_row_and_its_failures_are_rows_below_it() {
+        let make = |made: &mut Maker| {
+            job(made);
+            made.like.ppid = Tgid(1);
+            made.exit(100, "make", 0);
+        };
+        check(make, &[(0, 1, 0), (6, 1, 0), (7, 1, 0), (8, 1, 0)]);
+        let mut made = Maker::default();
+        make(&mut made);
+        let mut app = calm(&mut made);
+        let listed = |app: &App| rows(app).iter().map(|row| row.0).collect::<Vec<_>>();
+        assert_eq!(listed(keys(&mut app, "gl")), [0, 1, 2, 5, 6, 7, 8], "unfolded");
+        assert_eq!(app.events().selected(), Some(0));
+        // A row below the job folds its own events first.
+        assert_eq!(listed(keys(&mut app, "jjl")), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(listed(keys(&mut app, "h")), [0, 1, 2, 5, 6, 7, 8]);
+        assert_eq!(listed(keys(&mut app, "h")), [0, 6, 7, 8]);
+        assert_eq!(app.events().selected(), Some(0), "the row of the job");
+        assert_eq!(listed(keys(&mut app, "fcomm=cc1\n")), [2, 3, 4], "a filter shows what it asks for");
+        assert_eq!(listed(keys(&mut app, "\x12fnot comm=make\n")), [1, 2, 5, 6, 7], "without the row of the job");
+        assert_eq!(listed(keys(&mut app, "\x12O")).len(), 9, "every event");
+    }
+
+    #[test]
+    fn commands_of_an_interactive_shell_are_jobs_of_their_own() {
+        let mut made = Maker::default();
+        let start = |made: &mut Maker, pid: u32, parent: u32, argv: &[&str]| {
+            made.like.ppid = Tgid(parent);
+            made.exec(pid, argv[0], argv, 0);
+        };
+        start(&mut made, 100, 1, &["sshd"]);
+        start(&mut made, 101, 100, &["-bash"]);
+        start(&mut made, 102, 101, &["./build.sh"]);
+        start(&mut made, 103, 102, &["cc", "a.c"]);
+        start(&mut made, 104, 101, &["bash", "-c", "ls"]);
+        start(&mut made, 105, 104, &["ls"]);
+        let app = calm(&mut made);
+        assert_eq!(rows(&app).iter().map(|row| row.0).collect::<Vec<_>>(), [0, 1, 2, 4]);
     }
 
     #[test]

@@ -5,8 +5,9 @@ pub(crate) use crate::app::views::columns::EventColumn as Column;
 use tracetui_events::event::describe::{self, Value};
 use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::{EventContext, names};
-use tracetui_events::text::time;
+use tracetui_events::text::{shell, time};
 use tracetui_shared::id::Uid;
+use tracetui_shared::kind::Kind;
 
 impl Column {
     /// The columns that a search covers, in order: all except the time.
@@ -152,11 +153,14 @@ pub(crate) fn field<'a>(seen: &EventContext<'a>, name: &str) -> Value<'a> {
     describe::fields(seen.event.kind()).find(|field| field.name == name).map_or(Value::Null, |field| (field.get)(seen))
 }
 
-/// Appends the columns that a search covers, each followed by a space.
+/// Appends the columns that a search covers, each followed by a space, and the arguments that DETAIL omits.
 pub(crate) fn searched(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     for column in Column::SEARCHED {
         column.write(seen, out);
         out.push(b' ');
+    }
+    if let Some(process) = seen.process.filter(|_| matches!(seen.event.kind(), Kind::Exec | Kind::Exit)) {
+        shell::words(&process.image.argv, out);
     }
 }
 

@@ -5,6 +5,7 @@ use tracetui_events::event::Payload;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::process::Origin;
+use tracetui_events::text::command::{Arguments, Named, named};
 use tracetui_events::text::shell;
 use tracetui_events::text::time::short_duration;
 
@@ -27,8 +28,8 @@ pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
     let process = seen.process;
     let image = &process.image;
     if let Some(tried) = seen.failed_exec {
-        out.path(Role::Strong, |out| out.extend_from_slice(&tried.path));
-        return arguments(&tried.args, out);
+        let arguments = Arguments::All(shell::args(&tried.args).collect());
+        return out.command(&Named { program: &tried.path, script: None, arguments }, usize::MAX);
     }
     let forked = match process.origin {
         Origin::Fork => " (forked)",
@@ -42,19 +43,7 @@ pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
             out.part(Role::Quiet, |out| out.extend_from_slice(forked.as_bytes()))
         };
     }
-    let mut parts = image.argv.splitn(2, |byte| *byte == 0);
-    let first = parts.next().filter(|first| !first.is_empty()).unwrap_or(&image.exe);
-    out.path(Role::Strong, |out| out.extend_from_slice(first));
-    arguments(parts.next().unwrap_or_default(), out);
-}
-
-fn arguments(args: &[u8], out: &mut impl Parts) {
-    if !args.is_empty() {
-        out.part(Role::Plain, |out| {
-            out.push(b' ');
-            shell::words(args, out);
-        });
-    }
+    out.command(&named(&shell::args(&image.argv).collect::<Vec<_>>(), &image.exe), usize::MAX);
 }
 
 /// A row as one line, for copying and searching: process id, state, lifetime, command, error.

@@ -81,11 +81,8 @@ impl<'a> Chart<'a> {
     fn slowest(&self) -> Slowest {
         let waited = |bar: &&Bar<'a>| bar.waited.unwrap_or(bar.from).saturating_sub(bar.from);
         let Some(longest) = self.chain().into_iter().max_by_key(waited) else { return Slowest::default() };
-        let above = |bar: &&Bar<'a>| bar.above.and_then(|above| self.bars.get(above));
-        let line = std::iter::successors(Some(longest), above).filter(|bar| bar.depth > 0);
-        let mut line: Vec<_> = line.map(|bar| bar.seen.process.comm.to_vec()).collect();
-        line.reverse();
-        Slowest { line, waited: waited(&longest) }
+        let name = if longest.depth > 0 { longest.seen.process.short_command() } else { Vec::new() };
+        Slowest { name, waited: waited(&longest) }
     }
 
     fn find_chain(&mut self) {
@@ -212,9 +209,9 @@ mod tests {
         let pid = |bar: &Bar<'_>| bar.seen.process.key.tgid.0;
         assert_eq!(chart.bars.iter().map(pid).collect::<Vec<_>>(), [100, 101, 102, 103, 104]);
         assert_eq!(chart.chain().into_iter().map(pid).collect::<Vec<_>>(), [101, 103]);
-        let Slowest { line, waited } = chart.slowest();
+        let Slowest { name, waited } = chart.slowest();
         // The chain has two processes: 101, and the linker.
-        assert_eq!(line, [chart.bars[1].seen.process.comm.to_vec()]);
+        assert_eq!(name, chart.bars[1].seen.process.command());
         assert_eq!(waited, chart.bars[1].to - chart.bars[1].from);
         assert!((10_000_000..20_000_000).contains(&waited), "{waited}");
         assert!(chart.parallel >= 2 && !chart.is_cut && chart.span().0 < begin);

@@ -10,7 +10,7 @@ use tracetui_events::event::process::{Origin, Process, ProcessKey};
 use tracetui_events::event::{Home, connects};
 use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
-use tracetui_shared::id::{CgroupId, NsInum};
+use tracetui_shared::id::{CgroupId, NsInum, Tgid};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::Cost;
 use tracetui_shared::time::BootNanos;
@@ -25,6 +25,8 @@ pub(crate) struct Counts {
     pub events: u64,
     pub execs: u64,
     pub opens: u64,
+    /// Created and changed files.
+    pub changes: u64,
     /// Connections that were requested or accepted.
     pub conns: u64,
     /// Failed calls that no later call of the same search answered. An exit is not a call.
@@ -32,12 +34,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// `closes`: whether the event is the end of a connection.
+    /// `closes`: whether the event is the end of a connection. Created files are not counted.
     pub(super) fn of(kind: Kind, failed: bool, answered: bool, closes: bool) -> Counts {
         Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
             opens: u64::from(kind == Kind::Open),
+            changes: u64::from(kind == Kind::File && !failed),
             conns: u64::from(connects(kind) && !closes),
             failed: u64::from(failed && !answered && kind != Kind::Exit),
         }
@@ -48,12 +51,13 @@ impl Counts {
             events: with(self.events, other.events),
             execs: with(self.execs, other.execs),
             opens: with(self.opens, other.opens),
+            changes: with(self.changes, other.changes),
             conns: with(self.conns, other.conns),
             failed: with(self.failed, other.failed),
         }
     }
 
-    pub(super) fn and(self, other: Counts) -> Counts {
+    pub(crate) fn and(self, other: Counts) -> Counts {
         self.combined(other, u64::saturating_add)
     }
 
@@ -114,9 +118,23 @@ impl Measurement {
     }
 }
 
+/// What the descendants of a process did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Work {
+    pub counts: Counts,
+    /// The one without a child that ran longest: its command, and how long in nanoseconds.
+    pub slowest: Option<(Box<[u8]>, u64)>,
+}
+
 #[derive(Debug)]
 pub(super) struct Node {
     pub process: Arc<Process>,
+    /// Its last exec during the trace, with the session if that is known.
+    pub exec: Option<(Id, Option<Tgid>)>,
+    /// Whether it is a shell on a terminal, and waits for commands.
+    pub interactive: bool,
+    /// What its descendants did, if it is the topmost process of a job.
+    pub work: Option<Box<Work>>,
     /// The event that introduced it, if it started during the trace.
     pub born: Option<Id>,
     /// The process before its last exec, and when that exec was.
@@ -160,6 +178,9 @@ impl Node {
         Node {
             born: Some(id).filter(|_| matches!(process.origin, Origin::Fork | Origin::NextRun)),
             process,
+            exec: None,
+            interactive: false,
+            work: None,
             before: None,
             counts: Counts::default(),
             end: None,
@@ -183,7 +204,9 @@ impl Node {
     pub(super) fn bytes(&self) -> usize {
         let before = self.before.as_ref().map_or(0, |(_, process)| texts(process));
         let tried = self.failed_exec.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
-        NODE + texts(&self.process) + before + tried + self.redirected.len()
+        let slowest = |work: &Work| work.slowest.as_ref().map_or(0, |(command, _)| command.len());
+        let work = self.work.as_ref().map_or(0, |work| size_of_val(&**work) + slowest(work));
+        NODE + texts(&self.process) + before + tried + work + self.redirected.len()
     }
 }
 
@@ -232,6 +255,10 @@ pub(super) fn some(place: NodeIndex) -> Option<NodeIndex> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
     pub process: &'a Arc<Process>,
+    /// Its last exec during the trace.
+    pub exec: Option<Id>,
+    /// What its descendants did by now, if it is the topmost process of a job.
+    pub work: Option<&'a Work>,
     pub counts: Counts,
     pub end: Option<End>,
     /// The last failed exec, if no exec succeeded after it.

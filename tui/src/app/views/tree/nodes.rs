@@ -2,9 +2,10 @@
 //!
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use super::node::{Counts, End, FailedExec, Flags, Links, Measurement, NONE, Node, NodeIndex, Seen, some};
+use super::node::{Counts, End, FailedExec, Flags, Links, Measurement, NONE, Node, NodeIndex, Seen, Work, some};
 use super::pipes::{Ends, Pipes};
 use crate::app::copy::{leads_to, redirections};
+use crate::app::views::event_list::Job;
 use crate::app::views::state::Moment;
 use foldhash::HashMap;
 use std::collections::VecDeque;
@@ -13,12 +14,14 @@ use std::sync::Arc;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, connects};
+use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, connects, session};
 use tracetui_events::limits;
 use tracetui_events::search::{Answered, ExitCause, Failure};
 use tracetui_events::store::{Id, Store, Stored};
+use tracetui_events::text::{command, shell};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::session::known;
 use tracetui_shared::time::BootNanos;
 
 /// Bytes of the redirections that are kept of a program.
@@ -26,6 +29,11 @@ const REDIRECTED: usize = 4096;
 
 /// How many bytes of the path and of the arguments of a failure are kept.
 const TEXT: usize = 256;
+
+const SHELLS: [&[u8]; 7] = [b"sh", b"bash", b"dash", b"ksh", b"zsh", b"fish", b"tcsh"];
+
+/// How many ancestors a process may have below the topmost one of its job.
+const JOB: usize = 256;
 
 /// The maximum number of ancestors added together with a process.
 const GENERATIONS: usize = 1 << 12;
@@ -44,6 +52,14 @@ struct Travel {
     /// The first event counted in `after`.
     at: Id,
     after: HashMap<ProcessKey, Counts>,
+}
+
+/// Whether a process is a shell without a command or script.
+fn waits_for_commands(process: &Process) -> bool {
+    let mut words = shell::args(&process.image.argv);
+    let program = words.next().unwrap_or_default();
+    let name = command::leaf(program.strip_prefix(b"-").unwrap_or(program));
+    SHELLS.contains(&name) && words.all(|word| word.starts_with(b"-") && word != b"-c")
 }
 
 #[derive(Debug)]
@@ -202,6 +218,8 @@ impl Nodes {
         let end = node.end.filter(|end| moment.is_none_or(|moment| end.time <= moment.time));
         Some(Seen {
             process,
+            exec: node.exec.map(|(id, _)| id),
+            work: node.work.as_deref(),
             counts: after.filter(|_| moment.is_some()).map_or(node.counts, |after| node.counts.without(*after)),
             end,
             failed_exec: node.failed_exec.as_ref().filter(|tried| known(&tried.failure)),
@@ -220,7 +238,8 @@ impl Nodes {
         self.last = self.last.max(header.time);
         let Some(at) = self.place_of(id, process, seen.world) else { return };
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
-        let counts = Counts::of(kind, failed, false, seen.event.body.is_close());
+        let mut counts = Counts::of(kind, failed, false, seen.event.body.is_close());
+        counts.changes += u64::from(kind == Kind::Open && !failed && !seen.event.is_quiet(false));
         if let Some(travel) = &mut self.travel {
             let after = travel.after.entry(process.key).or_default();
             *after = after.and(counts);
@@ -246,11 +265,17 @@ impl Nodes {
             Body::Exec(exec) => {
                 let (time, key, process) = (header.time, process.key, Arc::clone(process));
                 let (pipes, redirected) = (Pipes::of(exec), redirections(exec, leads_to));
+                let session = session::of(seen);
+                let interactive = session.is_none_or(|session| session::tty(session).is_some());
+                let interactive = interactive && waits_for_commands(&process);
+                let session = session.filter(|session| session.known & known::ID != 0).map(|session| session.id);
                 self.ends.remove(node.pipes, key);
                 self.changed(at, |node| {
                     let before = std::mem::replace(&mut node.process, process);
                     node.before = Some((time, before));
                     node.failed_exec = None;
+                    node.exec = Some((id, session));
+                    node.interactive = interactive;
                     node.pipes = pipes;
                     // A recording may have paths of any length.
                     node.redirected =
@@ -278,6 +303,47 @@ impl Nodes {
         if changed {
             self.flag(at);
         }
+        let ended = seen.event.body.exit().filter(|_| self.first(Some(at), false).is_none());
+        let ran = ended.map(|_| (process.short_command().into(), seen.ran_ns()));
+        let ran = ran.filter(|_| self.get(at).is_some_and(|node| node.exec.is_some()));
+        self.works(at, |work| {
+            work.counts = work.counts.and(counts);
+            let longest = work.slowest.as_ref().map_or(0, |(_, ns)| *ns);
+            work.slowest = ran.filter(|(_, ns)| *ns > longest).or(work.slowest.take());
+        });
+    }
+
+    /// Changes what the descendants of a job did, if the process is one of them.
+    fn works(&mut self, at: NodeIndex, change: impl FnOnce(&mut Work)) {
+        if let Some(job) = self.job_at(at).filter(|job| *job != at) {
+            self.changed(job, |node| change(node.work.get_or_insert_default()));
+        }
+    }
+
+    /// The topmost process of the job that a process belongs to: the ancestor, or the process itself, that was executed during the trace
+    /// below an interactive shell, in the same session. All that COMMAND started is one job.
+    fn job_at(&self, at: NodeIndex) -> Option<NodeIndex> {
+        let (mut job, mut session) = (None, None);
+        let mut line = std::iter::successors(Some(at), |at| self.parent(*at)).take(JOB);
+        while let Some((at, node)) = line.next().and_then(|at| Some((at, self.get(at)?))) {
+            let Some((_, own)) = node.exec else {
+                // A process that was only forked does the work of its parent.
+                if node.born.is_some() { continue } else { break }
+            };
+            let differs = session.zip(own).is_some_and(|(below, own)| below != own) && !node.process.of_command;
+            if node.interactive || differs {
+                break;
+            }
+            (job, session) = (Some(at), own.or(session));
+        }
+        job
+    }
+
+    /// The job that a process belongs to, or whose topmost process it is.
+    pub(crate) fn job(&self, of: ProcessKey) -> Option<Job> {
+        let node = self.get(self.job_at(self.place(of)?)?)?;
+        node.work.as_ref()?;
+        Some(Job { process: node.process.key, exec: node.exec?.0 })
     }
 
     /// Takes a failed call off the counts, or marks an exit as routine.
@@ -297,6 +363,7 @@ impl Nodes {
             node.counts = node.counts.without(one);
             node.failed_exec = node.failed_exec.take().filter(|tried| tried.failure.id != id);
         });
+        self.works(at, |work| work.counts = work.counts.without(one));
     }
 
     /// The processes that exited with a code other than 0 or were killed, in the order of their ends.
