@@ -10,8 +10,8 @@
 mod column;
 #[cfg(test)]
 #[allow(dead_code, reason = "the lines of text are for the sinks of tracetui_events")]
-#[path = "../../events/src/sink/sample.rs"]
-mod sample;
+#[path = "../../events/src/sink/testing.rs"]
+mod testing;
 #[cfg(test)]
 mod tests;
 

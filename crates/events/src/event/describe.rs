@@ -519,7 +519,7 @@ pub(crate) const STACK: Field = Field::new(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use proptest::prelude::{ProptestConfig, proptest};
     use std::collections::BTreeMap;
     use tracetui_shared::kind::Kind;
@@ -547,8 +547,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2048))]
 
         #[test]
-        fn a_kind_answers_what_its_fields_show((header, payload) in sample::any()) {
-            sample::with_seen(header, &payload, |seen| {
+        fn a_kind_answers_what_its_fields_show((header, payload) in testing::any()) {
+            testing::with_seen(header, &payload, |seen| {
                 let (event, name) = (seen.event, seen.event.kind().name());
                 for field in fields(event.kind()) {
                     match (field.name, (field.get)(seen)) {

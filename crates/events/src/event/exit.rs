@@ -435,7 +435,7 @@ pub(crate) const FIELDS: &[Field] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use serde_json::{Value as Json, json};
     use tracetui_shared::id::{Tgid, Uid};
     use tracetui_shared::kind::Kind;
@@ -529,7 +529,7 @@ mod tests {
     #[test]
     fn only_a_signal_of_a_process_has_a_sender() {
         let object = |record: ExitRecord| -> Json {
-            let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Exit), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Exit), record.as_bytes());
             serde_json::from_slice(&line).expect("JSON")
         };
         let killed = object(record(KILL, 0, fact::SENT));
@@ -561,7 +561,7 @@ mod tests {
         let cost = Cost { runtime: 5, max_rss: 6, read: 7, written: 8, ..Cost::default() };
         let object = |facts| -> Json {
             let record = ExitRecord { facts, cost, ..ExitRecord::default() };
-            let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Exit), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Exit), record.as_bytes());
             serde_json::from_slice(&line).expect("JSON")
         };
         let names = ["cpu_user_ns", "cpu_system_ns", "max_rss_bytes", "read_bytes", "written_bytes"];

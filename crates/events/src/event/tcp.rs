@@ -635,14 +635,14 @@ pub(crate) const FIELDS: &[Field] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use crate::synthetic::payload;
     use serde_json::{Value as Json, json};
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Kind;
 
     fn object(record: TcpRecord) -> Json {
-        let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Tcp), record.as_bytes());
+        let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Tcp), record.as_bytes());
         serde_json::from_slice(&line).expect("JSON")
     }
 
@@ -661,7 +661,7 @@ mod tests {
     }
 
     fn request(outcome: u8, err: i32) -> TcpRecord {
-        TcpRecord { outcome, err: err as u16, ..sample::tcp(op::CONNECT) }
+        TcpRecord { outcome, err: err as u16, ..testing::tcp(op::CONNECT) }
     }
 
     #[test]
@@ -698,7 +698,7 @@ mod tests {
             assert!(!Tcp { record }.failed(), "nothing shows that it failed");
         }
         for of in [op::ACCEPT, op::CLOSE] {
-            let record = TcpRecord { err: ECONNRESET as u16, ..sample::tcp(of) };
+            let record = TcpRecord { err: ECONNRESET as u16, ..testing::tcp(of) };
             assert_eq!((field(record, "outcome"), field(record, "err")), (known(Json::Null), known(Json::Null)));
             assert!(!Tcp { record }.failed());
         }
@@ -706,7 +706,7 @@ mod tests {
 
     #[test]
     fn a_line_has_what_became_of_a_connection() {
-        let close = TcpRecord { retransmits: 0, closer: sample::header(Kind::Tcp).tgid, ..sample::tcp(op::CLOSE) };
+        let close = TcpRecord { retransmits: 0, closer: testing::header(Kind::Tcp).tgid, ..testing::tcp(op::CLOSE) };
         for (record, end) in [
             (close, " s"),
             (TcpRecord { retransmits: 3, ..close }, " s, 3 resent"),
@@ -716,7 +716,7 @@ mod tests {
             (request(outcome::DECIDED, ETIMEDOUT), " ms"),
             (request(outcome::DECIDED, ECONNREFUSED), ":443"),
         ] {
-            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
             let line = String::from_utf8(line).expect("text");
             assert!(line.trim_end().ends_with(end), "{end}: {line}");
         }
@@ -724,7 +724,7 @@ mod tests {
 
     #[test]
     fn a_connection_ends_in_a_way() {
-        let ended = |err: i32, state| TcpRecord { err: err as u16, state, ..sample::tcp(op::CLOSE) };
+        let ended = |err: i32, state| TcpRecord { err: err as u16, state, ..testing::tcp(op::CLOSE) };
         for (err, state, word) in [
             (0, state::LAST_ACK, "closed"),
             (0, state::FIN_WAIT1, "closed"),
@@ -740,15 +740,15 @@ mod tests {
         }
         assert_eq!(field(ended(0, 0), "end"), unknown("not_collected"));
         assert_eq!(field(TcpRecord { flags: flag::REPAIRED, ..ended(0, 0) }, "end"), unknown("repaired"));
-        assert_eq!(field(sample::tcp(op::ACCEPT), "end"), known(Json::Null));
-        let closer = field(sample::tcp(op::CLOSE), "closer");
+        assert_eq!(field(testing::tcp(op::ACCEPT), "end"), known(Json::Null));
+        let closer = field(testing::tcp(op::CLOSE), "closer");
         assert_eq!(closer, known(json!({"pid": 48_214, "start_ns": 3_731_419_000_000_u64})));
-        assert_eq!(field(TcpRecord { closer: Tgid(0), ..sample::tcp(op::CLOSE) }, "closer"), known(Json::Null));
+        assert_eq!(field(TcpRecord { closer: Tgid(0), ..testing::tcp(op::CLOSE) }, "closer"), known(Json::Null));
     }
 
     #[test]
     fn durations_are_from_the_start_to_the_end_of_each() {
-        let (connect, accept, close) = (sample::tcp(op::CONNECT), sample::tcp(op::ACCEPT), sample::tcp(op::CLOSE));
+        let (connect, accept, close) = (testing::tcp(op::CONNECT), testing::tcp(op::ACCEPT), testing::tcp(op::CLOSE));
         assert_eq!(field(connect, "dur_ns"), known(2_000_000));
         assert_eq!(field(accept, "dur_ns"), known(31_000_000_000_u64));
         assert_eq!(field(close, "dur_ns"), known(31_000_000_000_u64));
@@ -803,7 +803,7 @@ mod tests {
             let record = TcpRecord { form, ..v6 };
             assert_eq!((field(record, "raddr"), field(record, "rport")), (raddr, rport), "{form}");
             assert_eq!(field(record, "family"), known("inet"), "that of the socket");
-            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
             let line = String::from_utf8(line).expect("text");
             assert!(line.trim_end().ends_with(&format!("-> {peer}  EAFNOSUPPORT")), "{line}");
         }
@@ -812,7 +812,7 @@ mod tests {
     #[test]
     fn an_address_to_bind_is_shown_as_it_was_passed() {
         let line = |record: TcpRecord| {
-            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
             String::from_utf8(line).expect("text").split_once("cc ").expect("a name").1.trim().to_owned()
         };
         let listen = TcpRecord {
@@ -822,7 +822,7 @@ mod tests {
             backlog: 128,
             lport: 5433,
             rport: 0,
-            ..sample::tcp(op::CONNECT)
+            ..testing::tcp(op::CONNECT)
         };
         assert_eq!(line(listen), "ok      listen 10.0.0.5:5433  backlog 128");
         let older = TcpRecord { via: via::SNAPSHOT, flags: flag::OLDER | flag::SERVER, ..listen };
@@ -860,21 +860,21 @@ mod tests {
 
     #[test]
     fn the_descriptor_is_that_of_the_process() {
-        let connect = sample::tcp(op::CONNECT);
+        let connect = testing::tcp(op::CONNECT);
         assert_eq!(field(connect, "fd"), known(5));
         assert_eq!(field(TcpRecord { fd: -1, ..connect }, "fd"), unknown("not_collected"));
         let of_kernel = TcpRecord { fd: -1, via: via::KERNEL, flags: 0, ..connect };
         for name in ["fd", "abi", "ret"] {
             assert_eq!(field(of_kernel, name), known(Json::Null), "{name}");
         }
-        assert_eq!(field(sample::tcp(op::ACCEPT), "ret"), known(5));
+        assert_eq!(field(testing::tcp(op::ACCEPT), "ret"), known(5));
     }
 
     #[test]
     fn a_record_of_an_unknown_op_is_not_decoded() {
-        let bytes = [TcpRecord { op: op::BIND + 1, ..sample::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
+        let bytes = [TcpRecord { op: op::BIND + 1, ..testing::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
         assert!(Tcp::decode(&bytes).is_none());
         assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
-        assert!(Tcp::decode(&[sample::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
+        assert!(Tcp::decode(&[testing::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
     }
 }

@@ -279,4 +279,4 @@ fn integer(n: impl itoa::Integer, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-pub(crate) mod sample;
+pub(crate) mod testing;
