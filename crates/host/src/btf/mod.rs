@@ -1,8 +1,7 @@
 //! The kernel's type information (BTF): the offsets of its fields, its functions and its tracepoints.
 //!
 //! Rust programs have no CO-RE relocations, so user space resolves the offsets before the load and writes them into the
-//! probes' instructions. This module parses BTF. [`resolve`] resolves the offsets. [`minimal`] writes the part of a BTF
-//! that is needed, which is small enough for tests.
+//! probes' instructions. This module parses BTF. [`resolve`] resolves the offsets.
 //!
 //! BTF may come from an untrusted file. The parser checks every length, every reference is checked when it is followed,
 //! and chains of types are limited.
@@ -12,13 +11,13 @@
 //! [Documentation/bpf/btf.rst](https://elixir.bootlin.com/linux/v6.12/source/Documentation/bpf/btf.rst).
 
 mod bytes;
-pub(crate) mod minimal;
 mod names;
 mod raw;
 pub mod resolve;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use std::fs::File;
 use std::io::{self, Read};
