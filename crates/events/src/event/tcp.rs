@@ -1,6 +1,6 @@
 //! `tcp`: a TCP connection was requested, accepted or closed, a socket listens, or an address could not be bound.
 
-use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::describe::{Field, STACK, Value, Why, err_value, field_table, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Sections, abi, names, tcp};
@@ -433,204 +433,105 @@ fn of_connection<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value
     tcp(seen, |t| if t.is_connection() { get(t) } else { Value::Null })
 }
 
-const CLOSER: &[Field] = &[
-    Field::new("pid", Shape::Number, "The process id: task_struct.tgid.", |s| {
-        of_closer(s, |t| Value::Uint(t.record.closer.0.into()))
-    })
-    .with(props::PID),
-    Field::new(
-        "start_ns",
-        Shape::Number,
-        "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime.",
-        |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0)),
-    ),
-];
+const CLOSER: &[Field] = field_table! {
+    pid Number "The process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into())), with(props::PID);
+    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime."
+        |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0));
+};
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "connect (requested), accept, close; listen; bind (only if it failed, also of UDP).", |s| tcp(s, |t| Value::Word(t.op()))),
-    Field::new(
-        "role",
-        Shape::Text,
-        "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind.",
-        |s| {
-            tcp(s, |t| match t.has(flag::OLDER) {
-                _ if t.record.op == op::BIND => Value::Null,
-                true if t.is_connection() => Value::Unknown(Why::NotCollected),
-                _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
-            })
-        },
-    ).with(props::LACKS).of(&ROLES),
-    Field::new(
-        "laddr",
-        Shape::Address,
-        "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, the address that was passed; null as raddr. One that is mapped to IPv6 is shown as IPv4.",
-        |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)),
-    ).with(props::LACKS),
-    Field::new("lport", Shape::Number, "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr.", |s| {
-        tcp(s, |t| match (t.record.op, t.local()) {
+pub(crate) const FIELDS: &[Field] = field_table! {
+    op Text "connect (requested), accept, close; listen; bind (only if it failed, also of UDP)."
+        |s| tcp(s, |t| Value::Word(t.op()));
+    role Text "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind."
+        |s| tcp(s, |t| match t.has(flag::OLDER) {
+            _ if t.record.op == op::BIND => Value::Null,
+            true if t.is_connection() => Value::Unknown(Why::NotCollected),
+            _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
+        }), with(props::LACKS), of(&ROLES);
+    laddr Address "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, the address that was passed; null as raddr. One that is mapped to IPv6 is shown as IPv4."
+        |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)), with(props::LACKS);
+    lport Number "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr."
+        |s| tcp(s, |t| match (t.record.op, t.local()) {
             (op::BIND, Err(why)) => Value::Unknown(why),
             _ => Value::Uint(t.record.lport.into()),
-        })
-    }).with(props::LACKS_LATER),
-    Field::new(
-        "raddr",
-        Shape::Address,
-        "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, the address that was passed; null if that is of another family (other_family), shorter than its family needs (too_short) or unreadable (fault). One that is mapped to IPv6 is shown as IPv4.",
-        |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))),
-    ).with(props::LACKS),
-    Field::new("rport", Shape::Number, "The remote port: skc_dport, or as passed, as raddr.", |s| {
-        tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into())))
-    }).with(props::LACKS_LATER),
-    Field::new("family", Shape::Text, "The family of the socket: inet (IPv4) or inet6.", |s| {
-        tcp(s, |t| match t.record.family.into() {
-            AF_INET => Value::Word("inet"),
-            AF_INET6 => Value::Word("inet6"),
-            _ => Value::Unknown(Why::NotCollected),
-        })
-    }).with(props::LACKS),
-    Field::new("v4_mapped", Shape::Bool, "Whether the remote address is an IPv4 address mapped to IPv6.", |s| {
-        tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical())))
-    }).with(props::LACKS),
-    Field::new("net_ns", Shape::Number, "The network namespace: skc_net->ns.inum.", |s| {
-        tcp(s, |t| match t.record.net_ns.0 {
+        }), with(props::LACKS_LATER);
+    raddr Address "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, the address that was passed; null if that is of another family (other_family), shorter than its family needs (too_short) or unreadable (fault). One that is mapped to IPv6 is shown as IPv4."
+        |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))), with(props::LACKS);
+    rport Number "The remote port: skc_dport, or as passed, as raddr."
+        |s| tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into()))), with(props::LACKS_LATER);
+    family Text "The family of the socket: inet (IPv4) or inet6." |s| tcp(s, |t| match t.record.family.into() {
+        AF_INET => Value::Word("inet"),
+        AF_INET6 => Value::Word("inet6"),
+        _ => Value::Unknown(Why::NotCollected),
+    }), with(props::LACKS);
+    v4_mapped Bool "Whether the remote address is an IPv4 address mapped to IPv6."
+        |s| tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical()))), with(props::LACKS);
+    net_ns Number "The network namespace: skc_net->ns.inum." |s| tcp(s, |t| match t.record.net_ns.0 {
+        0 => Value::Unknown(Why::NotCollected),
+        inum => Value::Uint(inum.into()),
+    }), with(props::LACKS);
+    fd Number "The descriptor of the connection when it was requested or accepted, or of the socket; null for the kernel."
+        |s| tcp(s, |t| match t.record.fd {
+            _ if t.record.via == via::KERNEL => Value::Null,
+            ..0 => Value::Unknown(Why::NotCollected),
+            fd => Value::Int(fd.into()),
+        }), with(props::LACKS);
+    via Text "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other listen bind."
+        |s| tcp(s, |t| {
+            Value::Word(match t.record.via {
+                via::CONNECT => "connect",
+                via::ACCEPT => "accept",
+                via::ACCEPT4 => "accept4",
+                via::IO_URING => "io_uring",
+                via::FASTOPEN => "fastopen",
+                via::KERNEL => "kernel",
+                via::SNAPSHOT => "snapshot",
+                via::LISTEN => "listen",
+                via::BIND => "bind",
+                _ => "other",
+            })
+        });
+    abi Text "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
+        |s| tcp(s, |t| match t.record.via {
+            via::KERNEL => Value::Null,
+            via::SNAPSHOT => Value::Unknown(Why::NotCollected),
+            _ => Value::Word(abi::word(t.record.abi)),
+        }), with(props::LACKS);
+    ret Number "The result of the call or of the request to io_uring: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): the call did not wait for the outcome."
+        |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into())));
+    outcome Text "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended)."
+        |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())), with(props::LACKS), of(&OUTCOMES);
+    err Text "The name of the error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise."
+        |s| tcp(s, |t| err_value(t.error()));
+    dur_ns Duration "In nanoseconds. connect: from the first SYN to the outcome. accept: the wait in the queue. close: the life of the connection."
+        |s| tcp(s, |t| t.duration(s.event.header.time)), with(props::LACKS);
+    since_ns Number "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same."
+        |s| of_connection(s, |t| match t.record.since.0 {
             0 => Value::Unknown(Why::NotCollected),
-            inum => Value::Uint(inum.into()),
-        })
-    }).with(props::LACKS),
-    Field::new(
-        "fd",
-        Shape::Number,
-        "The descriptor of the connection when it was requested or accepted, or of the socket; null for the kernel.",
-        |s| {
-            tcp(s, |t| match t.record.fd {
-                _ if t.record.via == via::KERNEL => Value::Null,
-                ..0 => Value::Unknown(Why::NotCollected),
-                fd => Value::Int(fd.into()),
-            })
-        },
-    ).with(props::LACKS),
-    Field::new(
-        "via",
-        Shape::Text,
-        "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other listen bind.",
-        |s| {
-            tcp(s, |t| {
-                Value::Word(match t.record.via {
-                    via::CONNECT => "connect",
-                    via::ACCEPT => "accept",
-                    via::ACCEPT4 => "accept4",
-                    via::IO_URING => "io_uring",
-                    via::FASTOPEN => "fastopen",
-                    via::KERNEL => "kernel",
-                    via::SNAPSHOT => "snapshot",
-                    via::LISTEN => "listen",
-                    via::BIND => "bind",
-                    _ => "other",
-                })
-            })
-        },
-    ),
-    Field::new(
-        "abi",
-        Shape::Text,
-        "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags).",
-        |s| {
-            tcp(s, |t| match t.record.via {
-                via::KERNEL => Value::Null,
-                via::SNAPSHOT => Value::Unknown(Why::NotCollected),
-                _ => Value::Word(abi::word(t.record.abi)),
-            })
-        },
-    ).with(props::LACKS),
-    Field::new(
-        "ret",
-        Shape::Number,
-        "The result of the call or of the request to io_uring: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): the call did not wait for the outcome.",
-        |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into()))),
-    ),
-    Field::new(
-        "outcome",
-        Shape::Text,
-        "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended).",
-        |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())),
-    ).with(props::LACKS).of(&OUTCOMES),
-    Field::new(
-        "err",
-        Shape::Text,
-        "The name of the error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise.",
-        |s| tcp(s, |t| err_value(t.error())),
-    ),
-    Field::new(
-        "dur_ns",
-        Shape::Duration,
-        "In nanoseconds. connect: from the first SYN to the outcome. accept: the wait in the queue. close: the life of the connection.",
-        |s| tcp(s, |t| t.duration(s.event.header.time)),
-    ).with(props::LACKS),
-    Field::new(
-        "since_ns",
-        Shape::Number,
-        "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same.",
-        |s| {
-            of_connection(s, |t| match t.record.since.0 {
-                0 => Value::Unknown(Why::NotCollected),
-                _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
-                since => Value::Uint(since),
-            })
-        },
-    ).with(props::LACKS),
-    Field::new(
-        "bytes_in",
-        Shape::Number,
-        "Of close: bytes received, without the FIN of the peer: tcp_sock.bytes_received − SOCK_DONE.",
-        |s| of_close(s, |t| Value::Uint(t.record.bytes_in)),
-    ),
-    Field::new(
-        "bytes_out",
-        Shape::Number,
-        "Of close: bytes sent, each once: tcp_sock.bytes_sent − tcp_sock.bytes_retrans.",
-        |s| of_close(s, |t| Value::Uint(t.record.bytes_out)),
-    ),
-    Field::new("retransmits", Shape::Number, "Retransmitted segments: tcp_sock.total_retrans.", |s| {
-        of_connection(s, |t| Value::Uint(t.record.retransmits.into()))
-    }),
-    Field::new(
-        "rtt_us",
-        Shape::Number,
-        "The smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured.",
-        |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) }),
-    ),
-    Field::new(
-        "end",
-        Shape::Text,
-        "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error).",
-        |s| tcp(s, |t| t.word(op::CLOSE, t.end())),
-    ).with(props::LACKS).of(&ENDS),
-    Field {
-        sub: CLOSER,
-        ..Field::new(
-            "closer",
-            Shape::Object,
-            "Of close: the process that closed the connection; null if none did, as when the peer resets it.",
-            |s| of_closer(s, |_| Value::Object),
-        )
-    },
-    Field::new("mptcp", Shape::Bool, "Whether the connection is a subflow of MPTCP.", |s| {
-        tcp(s, |t| Value::Bool(t.has(flag::MPTCP)))
-    }),
-    Field::new("fastopen", Shape::Bool, "Whether the request used TCP Fast Open: tcp_sock.fastopen_req.", |s| {
-        tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)))
-    }),
-    Field::new("protocol", Shape::Text, "The protocol of the socket: tcp, or udp, of bind only.", |s| {
-        tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())]))
-    }).with(props::LATER).of(&PROTOCOLS),
-    Field::new(
-        "backlog",
-        Shape::Number,
-        "Of listen: the backlog that was passed; unknown if the socket listened before the trace.",
-        |s| tcp(s, |t| t.backlog()),
-    ).with(props::LACKS | props::LATER),
-    STACK,
-];
+            _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
+            since => Value::Uint(since),
+        }), with(props::LACKS);
+    bytes_in Number "Of close: bytes received, without the FIN of the peer: tcp_sock.bytes_received − SOCK_DONE."
+        |s| of_close(s, |t| Value::Uint(t.record.bytes_in));
+    bytes_out Number "Of close: bytes sent, each once: tcp_sock.bytes_sent − tcp_sock.bytes_retrans."
+        |s| of_close(s, |t| Value::Uint(t.record.bytes_out));
+    retransmits Number "Retransmitted segments: tcp_sock.total_retrans."
+        |s| of_connection(s, |t| Value::Uint(t.record.retransmits.into()));
+    rtt_us Number "The smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured."
+        |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) });
+    end Text "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error)."
+        |s| tcp(s, |t| t.word(op::CLOSE, t.end())), with(props::LACKS), of(&ENDS);
+    closer Object "Of close: the process that closed the connection; null if none did, as when the peer resets it."
+        |s| of_closer(s, |_| Value::Object), made_of(CLOSER);
+    mptcp Bool "Whether the connection is a subflow of MPTCP." |s| tcp(s, |t| Value::Bool(t.has(flag::MPTCP)));
+    fastopen Bool "Whether the request used TCP Fast Open: tcp_sock.fastopen_req."
+        |s| tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)));
+    protocol Text "The protocol of the socket: tcp, or udp, of bind only."
+        |s| tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())])), with(props::LATER), of(&PROTOCOLS);
+    backlog Number "Of listen: the backlog that was passed; unknown if the socket listened before the trace."
+        |s| tcp(s, |t| t.backlog()), with(props::LACKS | props::LATER);
+    = STACK;
+};
 
 #[cfg(test)]
 mod tests {

@@ -98,16 +98,6 @@ pub struct Btf {
     index: TypeIndex,
 }
 
-/// An enumerator, by its enumeration and index.
-#[derive(Clone, Copy)]
-struct Enumerator {
-    /// The id of its enumeration.
-    ty: u32,
-    /// Its index in the enumeration.
-    index: usize,
-    value: i64,
-}
-
 impl Btf {
     /// The types of the running kernel ([`RUNNING`]).
     pub fn running() -> Result<Btf, BtfError> {
@@ -210,7 +200,11 @@ impl Btf {
 
     /// The values of enumerators, one per element of `names`.
     pub fn enumerators(&self, names: &[&str]) -> Vec<Option<i64>> {
-        self.enumerator_places(names).into_iter().map(|place| place.map(|place| place.value)).collect()
+        let mut found = vec![None; names.len()];
+        self.each_enumerator(names, |wanted, _, ty, index| {
+            found[wanted].get_or_insert_with(|| self.enumerator_value(ty, index));
+        });
+        found
     }
 
     /// The size in bytes of a value of type `id`; `None` if the type has no size or the BTF is damaged.
@@ -281,18 +275,16 @@ impl Btf {
         }
     }
 
-    fn enumerator_places(&self, names: &[&str]) -> Vec<Option<Enumerator>> {
-        let mut found = vec![None; names.len()];
+    /// Calls `hit(index of the name, id of the enumeration, the enumeration, index in it)` for each enumerator that has one of the
+    /// names.
+    fn each_enumerator(&self, names: &[&str], mut hit: impl FnMut(usize, u32, BtfType, usize)) {
         let names = StringTable::new(names);
         for (id, ty) in self.group(NamedKind::Enums) {
             for index in 0..ty.count {
                 let name = self.word(enumerator_at(ty, index));
-                names.find(self.strings(), name, |wanted| {
-                    found[wanted].get_or_insert(Enumerator { ty: id, index, value: self.enumerator_value(ty, index) });
-                });
+                names.find(self.strings(), name, |wanted| hit(wanted, id, ty, index));
             }
         }
-        found
     }
 
     fn enumerator_value(&self, ty: BtfType, index: usize) -> i64 {

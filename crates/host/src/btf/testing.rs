@@ -54,8 +54,10 @@ impl Kept<'_> {
     }
 
     fn enumerators(&mut self) {
-        for place in self.btf.enumerator_places(&ENUMERATORS).into_iter().flatten() {
-            self.types.entry(place.ty).or_default().insert(place.index);
+        let mut found = [None; ENUMERATORS.len()];
+        self.btf.each_enumerator(&ENUMERATORS, |wanted, id, _, index| _ = found[wanted].get_or_insert((id, index)));
+        for (id, index) in found.into_iter().flatten() {
+            self.types.entry(id).or_default().insert(index);
         }
     }
 
