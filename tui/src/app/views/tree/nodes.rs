@@ -46,7 +46,7 @@ struct Travel {
     after: HashMap<ProcessKey, Counts>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Nodes {
     nodes: Vec<Option<Node>>,
     /// Indexed like `nodes`.
@@ -77,25 +77,7 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(super) fn new(budget: Budget) -> Nodes {
-        Nodes {
-            nodes: Vec::new(),
-            links: Vec::new(),
-            roots: Links::ROOT,
-            added: 0,
-            free: Vec::new(),
-            places: HashMap::default(),
-            current: HashMap::default(),
-            ended: Default::default(),
-            bytes: 0,
-            bound: budget.share(limits::TREE_SHARE),
-            ends: Ends::default(),
-            left_out: 0,
-            last: BootNanos(0),
-            travel: None,
-            used: HashMap::default(),
-            measured: 0,
-            stale: true,
-        }
+        Nodes { bound: budget.share(limits::TREE_SHARE), stale: true, ..Nodes::default() }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -134,7 +116,7 @@ impl Nodes {
     }
 
     pub(super) fn links(&self, at: NodeIndex) -> Links {
-        self.links.get(at as usize).copied().unwrap_or(Links::ROOT)
+        self.links.get(at as usize).copied().unwrap_or_default()
     }
 
     pub(super) fn parent(&self, at: NodeIndex) -> Option<NodeIndex> {
@@ -395,13 +377,13 @@ impl Nodes {
             Some(at) => at,
             None => {
                 self.nodes.push(None);
-                self.links.push(Links::ROOT);
+                self.links.push(Links::default());
                 (self.nodes.len() - 1) as NodeIndex
             }
         };
         *self.nodes.get_mut(at as usize)? = Some(node);
         self.added = self.added.wrapping_add(1);
-        *self.links.get_mut(at as usize)? = Links { age: self.added, ..Links::ROOT };
+        *self.links.get_mut(at as usize)? = Links { age: self.added, ..Links::default() };
         self.link(parent, at, key);
         self.flag(at);
         self.bytes += bytes;
