@@ -102,7 +102,6 @@ impl FileHeader {
         (self.run != [0; 8]).then_some((self.run, self.part))
     }
 
-    /// Reads a header.
     pub fn read(bytes: &[u8]) -> Result<FileHeader, NotARecording> {
         if !bytes.starts_with(&FILE_MAGIC) {
             return Err(NotARecording::Magic);
@@ -257,7 +256,6 @@ impl BlockHeader {
         (self.stored as usize).next_multiple_of(8)
     }
 
-    /// Checks a payload.
     pub fn check(&self, payload: &[u8]) -> Result<(), Damage> {
         if crc(payload) == self.payload_crc { Ok(()) } else { Err(Damage::Checksum) }
     }

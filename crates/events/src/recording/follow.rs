@@ -132,7 +132,6 @@ impl RecordingFile {
         self.size
     }
 
-    /// The header of the file.
     pub fn header(&self) -> &FileHeader {
         &self.header
     }

@@ -30,7 +30,6 @@ pub struct Text {
     memo: Memo,
 }
 
-/// A part of a row.
 #[derive(Clone, Copy)]
 enum RowPart {
     Start,
