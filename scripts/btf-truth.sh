@@ -20,7 +20,7 @@
 # that gcc refuses. Run it after each change of that table, read the diff of offsets.tsv, and test with
 # TRACETUI_BTF_DIR=DIR, which compares the full BTFs too.
 #
-# Wants bpftool, gcc, zstd, and cargo, or in TRACETUI_BIN a tracetui that has been built. No privileges.
+# Wants bpftool, gcc, zstd, and cargo. No privileges.
 set -eu
 
 if [ $# != 1 ] || [ ! -d "$1" ]; then sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2; fi
@@ -114,12 +114,6 @@ truth() {
 rows >"$work/rows"
 { paths | cut -d' ' -f1 | uniq; sed -n 's/^{ "\([A-Z][A-Za-z]*\)", [^_].*/\1/p' "$work/rows" | uniq; } >"$work/names"
 [ -s "$work/names" ]
-mkdir "$work/minimal"
-tracetui=${TRACETUI_BIN:-}
-if [ -z "$tracetui" ]; then
-    cargo build --quiet --release --package tracetui
-    tracetui=${CARGO_TARGET_DIR:-target}/release/tracetui
-fi
 
 printf 'kernel\tname\tvalue\tsize\n' >"$work/table"
 for file in "$dir"/*.btf "$dir"/*.btf.zst; do
@@ -134,12 +128,10 @@ for file in "$dir"/*.btf "$dir"/*.btf.zst; do
         NR == FNR { if (!($1 in value)) { value[$1] = $2; size[$1] = $3 < 0 ? "-" : $3 } next }
         { print kernel, $1, ($1 in value) ? value[$1] : "-", ($1 in size) ? size[$1] : "-" }' \
         "$work/values" "$work/names" >>"$work/table"
-    "$tracetui" btf --from "$work/$name.btf" --minimal "$work/minimal/$name.btf" >/dev/null
     rm "$work/$name.btf"
 done
 
-# Nothing is replaced unless all went well.
-mkdir -p tui/tests/data/btf
+# Nothing is replaced unless all went well. The test writes the parts of the BTFs, and compares.
 rm -f tui/tests/data/btf/*.btf
-cp "$work"/minimal/*.btf tui/tests/data/btf/
 cp "$work/table" tui/tests/data/offsets.tsv
+UPDATE_BTF=1 TRACETUI_BTF_DIR=$dir cargo test --quiet --package tracetui --test btf_offsets

@@ -115,8 +115,12 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
     let Some(dir) = std::env::var_os("TRACETUI_BTF_DIR") else {
         return not_checked("full BTFs: TRACETUI_BTF_DIR is not set");
     };
-    let (truth, reduced, full) = (truth(), btfs(&data().join("btf")), btfs(Path::new(&dir)));
+    let (truth, full) = (truth(), btfs(Path::new(&dir)));
     assert!(!full.is_empty(), "{} holds no NAME.btf or NAME.btf.zst", dir.display());
+    if std::env::var_os("UPDATE_BTF").is_some() {
+        update(&full);
+    }
+    let reduced = btfs(&data().join("btf"));
     for (kernel, bytes) in full {
         let btf = Btf::parse(bytes).expect(&kernel);
         let resolved = check_kernel(&kernel, &btf, &truth);
@@ -125,6 +129,16 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
         assert!(is_current, "{kernel}.btf was made by another version: run scripts/btf-truth.sh");
         check_same_facts(&btf, &Btf::parse(btf.minimal(&resolved, &attach_names())).expect(&kernel));
         eprintln!("{kernel}: {} types, {} fields: as gcc says", btf.len(), FIELDS.len());
+    }
+}
+
+/// Writes the parts of BTFs that are committed.
+fn update(full: &BTreeMap<String, Vec<u8>>) {
+    for (kernel, bytes) in full {
+        let btf = Btf::parse(bytes.clone()).expect(kernel);
+        let minimal = btf.minimal(&btf.resolve(), &attach_names());
+        let path = data().join(format!("btf/{kernel}.btf"));
+        fs::write(path, minimal).expect("the directory is writable");
     }
 }
 

@@ -126,7 +126,6 @@ fn has_user(url: &[u8]) -> bool {
     !user.is_empty() && (user.contains(&b':') || !user.contains(&b'/'))
 }
 
-/// The variables of an environment.
 fn variables(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
     environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty())
 }

@@ -9,7 +9,6 @@ use parquet::schema::types::{Type as Element, TypePtr};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The type of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Type {
     /// A time: nanoseconds since 1970, UTC.

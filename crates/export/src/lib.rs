@@ -10,8 +10,8 @@
 mod column;
 #[cfg(test)]
 #[allow(dead_code, reason = "the lines of text are for the sinks of tracetui_events")]
-#[path = "../../events/src/sink/sample.rs"]
-mod sample;
+#[path = "../../events/src/sink/testing.rs"]
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -118,17 +118,11 @@ struct Scratch {
 
 impl<'w> Parquet<'w> {
     /// Writes the file to `out`, which needs no buffer.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
     pub fn new(out: impl Write + Send + 'w) -> io::Result<Parquet<'w>> {
         Parquet::with(out, Options::default())
     }
 
     /// Like [`new`](Self::new), with options.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
     pub fn with(out: impl Write + Send + 'w, options: Options) -> io::Result<Parquet<'w>> {
         let mut schema = Schema { micros: options.micros, ..Schema::default() };
         let mut plans = Vec::new();
@@ -219,9 +213,6 @@ fn columns() -> io::Result<Vec<String>> {
 }
 
 /// The metadata `tracetui.NAME` of the Parquet file that ends in these bytes: from its footer on, or more. `None` if it has none.
-///
-/// # Errors
-/// If they are not the end of a Parquet file.
 pub fn metadata_of(end: &Bytes, name: &str) -> io::Result<Option<String>> {
     let mut reader = ParquetMetaDataReader::new();
     // Positions in the file do not matter: nothing but the footer is read.

@@ -1,4 +1,4 @@
-use super::{BOOT_ID, DICTIONARY, HOST, Parquet, ROWS, columns, sample};
+use super::{BOOT_ID, DICTIONARY, HOST, Parquet, ROWS, columns, testing};
 use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
@@ -19,7 +19,7 @@ type Events = [(FrameHeader, Vec<u8>)];
 fn written(host: &Batch, events: &Events) -> (Bytes, Vec<Value>) {
     let (mut file, mut lines, mut json) = (Vec::new(), Vec::new(), Json::new());
     let mut sink = Parquet::new(&mut file).expect("a vector takes all");
-    sample::with_all(host, events, |seen| {
+    testing::with_all(host, events, |seen| {
         sink.event(seen).expect("a vector takes all");
         let mut line = Vec::new();
         json.line(seen, &mut line);
@@ -76,7 +76,7 @@ fn unix_ns(time: &Value) -> i64 {
 
 #[track_caller]
 fn check_rows(events: &Events) -> BTreeSet<String> {
-    let (file, lines) = written(&sample::host(), events);
+    let (file, lines) = written(&testing::host(), events);
     let rows = rows(file);
     assert_eq!(rows.len(), lines.len());
     let mut used = BTreeSet::new();
@@ -113,19 +113,19 @@ fn check_rows(events: &Events) -> BTreeSet<String> {
 
 #[test]
 fn a_row_has_what_json_has() {
-    let used = check_rows(&sample::all());
+    let used = check_rows(&testing::all());
     for name in ["comm_hex", "path_hex", "argv_hex", "prog_tag", "attach_type", "prog_helpers_why", "signal", "of"] {
         assert!(used.contains(name), "{name} in {used:?}");
     }
     // A text that is longer than a dictionary is whole.
     let long = vec![b'x'; DICTIONARY + 1];
-    let exec = |argv: &[u8]| (sample::header(Kind::Exec), sample::execed(argv));
+    let exec = |argv: &[u8]| (testing::header(Kind::Exec), testing::execed(argv));
     check_rows(&[exec(&long), exec(b"a\0"), exec(b""), exec(&[b"\xff\0".as_slice(), &long].concat())]);
 }
 
 #[test]
 fn each_key_of_json_has_a_column() {
-    let (file, _) = written(&sample::host(), &[]);
+    let (file, _) = written(&testing::host(), &[]);
     let reader = reader(file);
     let schema = reader.metadata().file_metadata().schema();
     let columns: BTreeSet<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
@@ -145,15 +145,15 @@ fn each_key_of_json_has_a_column() {
 
 #[test]
 fn no_events_are_an_empty_table() {
-    let (file, _) = written(&sample::host(), &[]);
+    let (file, _) = written(&testing::host(), &[]);
     assert!(rows(file).is_empty());
 }
 
 fn opens(count: usize, path: impl Fn(usize) -> String) -> Vec<(FrameHeader, Vec<u8>)> {
     let open = |number: usize| {
-        let mut header = sample::header(Kind::Open);
+        let mut header = testing::header(Kind::Open);
         header.time.0 += number as u64 % 4 * 1_000_000_000;
-        (header, sample::opened(path(number).as_bytes()))
+        (header, testing::opened(path(number).as_bytes()))
     };
     (0..count).map(open).collect()
 }
@@ -162,7 +162,7 @@ fn opens(count: usize, path: impl Fn(usize) -> String) -> Vec<(FrameHeader, Vec<
 fn many_rows_are_several_groups_with_bounds() {
     let mut events = opens(ROWS + 5, |number| format!("/{}", number % 3));
     events.sort_by_key(|(header, _)| header.time.0);
-    let (file, _) = written(&sample::host(), &events);
+    let (file, _) = written(&testing::host(), &events);
     let reader = reader(file);
     let metadata = reader.metadata();
     let counts: Vec<_> = metadata.row_groups().iter().map(|group| group.num_rows()).collect();
@@ -187,7 +187,7 @@ fn a_full_dictionary_is_followed_by_whole_texts() {
     // Lists too: no list is divided.
     let exec = |number: usize| {
         let argv: String = (0..20).map(|arg| format!("{number}-{arg:01000}\0")).collect();
-        (sample::header(Kind::Exec), sample::execed(argv.as_bytes()))
+        (testing::header(Kind::Exec), testing::execed(argv.as_bytes()))
     };
     let execs: Vec<_> = (0..full / 20_000 + 50).map(exec).collect();
     check_rows(&execs);
@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_events_are_rows(events in prop::collection::vec(sample::any(), 0..40)) {
+    fn any_events_are_rows(events in prop::collection::vec(testing::any(), 0..40)) {
         check_rows(&events);
     }
 
@@ -205,9 +205,9 @@ proptest! {
     fn any_levels_and_indices_are_read_back(paths in prop::collection::vec((0u8..5, 1usize..30), 0..60)) {
         let mut events = Vec::new();
         for (path, count) in paths {
-            let payload = if path == 0 { sample::exit(0) } else { sample::opened(format!("/{path}").as_bytes()) };
+            let payload = if path == 0 { testing::exit(0) } else { testing::opened(format!("/{path}").as_bytes()) };
             let kind = if path == 0 { Kind::Exit } else { Kind::Open };
-            events.extend(std::iter::repeat_n((sample::header(kind), payload), count));
+            events.extend(std::iter::repeat_n((testing::header(kind), payload), count));
         }
         check_rows(&events);
     }
@@ -215,12 +215,12 @@ proptest! {
     #[test]
     fn any_integers_are_read_back(times in prop::collection::vec(any::<u64>(), 0..300)) {
         let fork = |ns: &u64| {
-            let mut header = sample::header(Kind::Fork);
+            let mut header = testing::header(Kind::Fork);
             header.start.0 = *ns;
-            (header, sample::fork(*ns as u32))
+            (header, testing::fork(*ns as u32))
         };
         let events: Vec<_> = times.iter().map(fork).collect();
-        let (file, _) = written(&sample::host(), &events);
+        let (file, _) = written(&testing::host(), &events);
         let found: Vec<_> = rows(file).iter().map(|row| (row["start_ns"].clone(), row["child_pid"].clone())).collect();
         let expected = |ns: &u64| (json!(i64::try_from(*ns).unwrap_or(i64::MAX)), json!(*ns as u32));
         prop_assert_eq!(found, times.iter().map(expected).collect::<Vec<_>>());
@@ -229,7 +229,7 @@ proptest! {
 
 #[test]
 fn the_documented_number_of_columns_is_right() {
-    let (file, _) = written(&sample::host(), &[]);
+    let (file, _) = written(&testing::host(), &[]);
     let schema = reader(file).metadata().file_metadata().schema_descr().root_schema().clone();
     let columns = schema.get_fields().len();
     // Those of the first six kinds stay where they are.
@@ -253,7 +253,7 @@ fn the_file_has_its_metadata() {
 
 #[test]
 fn csv_has_the_same_columns() {
-    let csv = sample::line(FormatName::Csv, sample::header(Kind::Exit), &sample::exit(0));
+    let csv = testing::line(FormatName::Csv, testing::header(Kind::Exit), &testing::exit(0));
     let csv = String::from_utf8(csv).expect("UTF-8");
     let head: Vec<&str> = csv.lines().next().expect("a header").split(',').collect();
     // Escaped text has all bytes. Only the lines of several recordings name the host.

@@ -214,9 +214,6 @@ impl ProgramStream {
 }
 
 /// The numbers of the CPUs that are online.
-///
-/// # Errors
-/// If sysfs cannot be read.
 pub fn online_cpus() -> io::Result<Vec<u32>> {
     parse_cpus(&fs::read("/sys/devices/system/cpu/online")?).ok_or(io::ErrorKind::InvalidData.into())
 }

@@ -20,18 +20,12 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes from byte `offset` on, a multiple of the page size; to be written as well if `writable`.
-    ///
-    /// # Errors
-    /// The error of mmap(2).
     pub fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> Result<Mapping, Errno> {
         let write = if writable { ProtFlags::WRITE } else { ProtFlags::empty() };
         Mapping::map(fd, offset, len, ProtFlags::READ | write, MapFlags::SHARED)
     }
 
     /// Maps the first `len` bytes for reading alone.
-    ///
-    /// # Errors
-    /// The error of mmap(2).
     pub(crate) fn private(fd: BorrowedFd<'_>, len: usize) -> Result<Mapping, Errno> {
         Mapping::map(fd, 0, len, ProtFlags::READ, MapFlags::PRIVATE)
     }

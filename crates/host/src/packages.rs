@@ -81,10 +81,7 @@ impl Root {
 }
 
 /// The packages of the files `wanted`, by the databases below `root`. Without a database, [`Packages::manager`] is empty.
-///
-/// # Errors
-///
-/// `root` is no directory, or a database is there but cannot be read.
+/// Fails if `root` is no directory, or a database is there but cannot be read.
 pub fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     let dir = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::empty())?;

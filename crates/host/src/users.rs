@@ -30,7 +30,6 @@ pub enum NameError {
     Service(String, io::Error),
 }
 
-/// The files of users and of groups.
 const FILES: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
 /// What differs after each change of a file: device, inode, size, time of the change.

@@ -299,7 +299,6 @@ const LEAST: usize = 4096;
 /// Room beyond the expected number, for objects that are loaded meanwhile or that nobody knows of.
 const SPARE: usize = 1024;
 
-/// All objects of an iterator.
 fn list(lister: &mut Lister) -> Result<Objects, String> {
     let mut objects = Objects::default();
     lister.run(|record| {

@@ -60,9 +60,6 @@ pub type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
 impl Feed {
     /// Starts a source. The batches of `first` are sent before all others. `scan` runs once, concurrently with the
     /// source.
-    ///
-    /// # Errors
-    /// If a thread cannot be started.
     pub fn start(source: impl Source, first: Vec<Batch>, scan: Option<Scan>, budget: Budget) -> io::Result<Feed> {
         let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
         let spares = Arc::<Mutex<Vec<Batch>>>::default();

@@ -70,7 +70,6 @@ mod request {
     pub(super) const INTERVAL: u32 = 6;
 }
 
-/// The ids of the inspector.
 #[derive(Clone, Copy, Debug)]
 pub struct InspectorIds {
     /// In tracetui's pid namespace.
@@ -359,7 +358,6 @@ pub enum Wrong {
 pub struct Received {
     /// An incomplete frame.
     bytes: Vec<u8>,
-    /// The last inventory.
     last: BpfInventory,
 }
 

@@ -190,7 +190,6 @@ impl Maps {
     }
 }
 
-/// Bytes of each ring.
 fn ring_bytes(options: &LiveOptions) -> u32 {
     options.ring_size.max(u32::try_from(page_size()).unwrap_or(0))
 }

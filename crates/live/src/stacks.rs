@@ -20,7 +20,7 @@ use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
 /// The symbols of the kernel, and those sent as frames.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct StackNames {
     symbols: Symbols,
     /// `None` if no thread can be started: then addresses have no names.
@@ -44,17 +44,8 @@ impl StackNames {
     /// Begins to read the symbols.
     pub(super) fn start() -> StackNames {
         let reader = SymbolReader::start().ok();
-        StackNames {
-            symbols: Symbols::default(),
-            known: reader.is_none(),
-            reader,
-            namer: None,
-            unnamed: None,
-            sent: StackSymbols::default(),
-            addresses: HashMap::default(),
-            modules: kallsyms::modules(),
-            looked_up: clock::now_boot(),
-        }
+        let (known, modules, looked_up) = (reader.is_none(), kallsyms::modules(), clock::now_boot());
+        StackNames { known, reader, modules, looked_up, ..StackNames::default() }
     }
 
     /// Waits until the symbols are read, which takes some 60 ms.

@@ -11,9 +11,7 @@ pub struct Waker(Arc<OwnedFd>);
 
 impl Waker {
     /// Creates the eventfd.
-    ///
-    /// # Errors
-    /// If no descriptor is available.
+    /// Fails if no descriptor is available.
     pub fn new() -> io::Result<Waker> {
         Ok(Waker(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
     }

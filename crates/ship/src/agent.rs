@@ -61,9 +61,7 @@ impl Agent {
     }
 
     /// Ships all closed parts, oldest first. Then, even after an error, bounds the spool and reports parts that were removed.
-    ///
-    /// # Errors
-    /// If a part could not be shipped now. The next round begins with it.
+    /// Fails if a part could not be shipped now. The next round begins with it.
     pub(crate) async fn round(&mut self) -> Result<()> {
         let scan = self.spool.scan(&self.settled)?;
         let found: HashSet<_> = scan.parts.iter().map(|part| part.identity).collect();

@@ -24,9 +24,6 @@ const AHEAD_S: i64 = 3_600;
 type Traces = BTreeMap<String, Vec<Row>>;
 
 /// Prints what is missing.
-///
-/// # Errors
-/// If the store cannot be read.
 pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
     let store = Store::open(&args.url)?;
     let mut hosts = rows::read(&store, args).await?;

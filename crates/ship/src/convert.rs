@@ -54,9 +54,6 @@ impl Contents {
 
 /// Writes the events of a part to `out`. `before`: the events of the trace before it, or 0 if that is not known. A fault of the
 /// recording itself is in the inner result.
-///
-/// # Errors
-/// If `out` cannot be written.
 pub(crate) fn convert(
     part: &Part,
     recording: RecordingFile,
@@ -84,9 +81,7 @@ pub(crate) fn convert(
 }
 
 /// What the start of a recording says: the host, the boot id, and the number of events seen before.
-///
-/// # Errors
-/// If it is no readable recording.
+/// Fails if it is no readable recording.
 pub(crate) fn start_of(part: &Part, recording: RecordingFile) -> Result<Contents> {
     let read = || -> Result<Contents> {
         let mut playback = open(part, recording)?;

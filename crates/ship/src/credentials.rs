@@ -17,9 +17,7 @@ pub(crate) struct Keys {
 }
 
 /// The keys of AWS_PROFILE, or of `default`. `None` if the environment has keys, or there is no file.
-///
-/// # Errors
-/// If a named file or profile is missing.
+/// Fails if a named file or profile is missing.
 pub(crate) fn keys() -> Result<Option<Keys>> {
     if var_os("AWS_ACCESS_KEY_ID").is_some() {
         return Ok(None);

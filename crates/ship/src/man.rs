@@ -8,9 +8,6 @@ use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 /// Prints the page: one for both commands.
-///
-/// # Errors
-/// If stdout cannot be written.
 pub(crate) fn man() -> Result<ExitCode> {
     stdout().write_all(page()?.as_bytes())?;
     Ok(ExitCode::SUCCESS)

@@ -29,7 +29,6 @@ impl Kind {
     }
 }
 
-/// A row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Row {
     pub(crate) kind: Kind,
@@ -40,7 +39,6 @@ pub(crate) struct Row {
     pub(crate) parts: u32,
     /// When the part was begun (of a gap: the part after it), in seconds since 1970.
     pub(crate) created_s: i64,
-    /// Bytes of the recording.
     pub(crate) recording_bytes: u64,
     pub(crate) source: String,
     pub(crate) contents: Contents,

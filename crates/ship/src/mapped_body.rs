@@ -7,9 +7,7 @@ use std::io;
 use std::ptr::NonNull;
 
 /// Maps a file that has no name any more and that nobody will write to.
-///
-/// # Errors
-/// If there is not enough address space.
+/// Fails if there is not enough address space.
 pub(crate) fn map(file: &File) -> io::Result<Bytes> {
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     if length == 0 {

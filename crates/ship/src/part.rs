@@ -30,9 +30,6 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// `None` if it is no regular file.
-    ///
-    /// # Errors
-    /// If fstat(2) fails.
     pub(crate) fn of(file: &File) -> io::Result<Option<Identity>> {
         let stat = fstat(file)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -70,9 +67,6 @@ impl Part {
 
     /// What identifies its contents: id, size, and the start of its SHA-256. A CRC would not do: blocks end in theirs, so that other
     /// contents can have the same sum. Unreadable places count as zeros.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub(crate) fn source(&self, recording: &RecordingFile) -> io::Result<String> {
         let (mut hasher, mut buffer, mut at) = (Context::new(&SHA256), vec![0; 1 << 16], 0);
         while at < self.identity.bytes {

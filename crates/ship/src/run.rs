@@ -25,9 +25,6 @@ const POLL: Duration = Duration::from_secs(5);
 const TRIES: u32 = 5;
 
 /// Runs a command.
-///
-/// # Errors
-/// If it cannot begin.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     let code = match (&cli.command, &cli.ship) {

@@ -58,8 +58,6 @@ enum Kind {
 }
 
 impl Spool {
-    /// # Errors
-    /// If the directory cannot be opened.
     pub(crate) fn open(path: &Path) -> Result<Spool> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::empty());
@@ -72,9 +70,6 @@ impl Spool {
     }
 
     /// Reads the directory. Files in `settled` are not opened again.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
     pub(crate) fn scan(&self, settled: &HashMap<Identity, Part>) -> Result<Scan> {
         let mut scan = Scan::default();
         let entries = Dir::read_from(&self.0).context("cannot read the spool")?;
@@ -153,9 +148,6 @@ impl Spool {
     }
 
     /// Removes a file if it is still the same one. Returns `false` if it is another one, or gone.
-    ///
-    /// # Errors
-    /// If it cannot be removed.
     pub(crate) fn remove(&self, name: &OsStr, identity: &Identity) -> Result<bool> {
         if self.same(name, identity).is_none() {
             return Ok(false);

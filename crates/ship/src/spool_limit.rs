@@ -8,9 +8,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Removes closed parts above the bound: shipped ones first, then others, each time the oldest first. Returns the number removed.
 /// The gap in the numbers of a trace is reported by its next part.
-///
-/// # Errors
-/// If a file cannot be removed.
 pub(crate) fn bound(
     spool: &Spool,
     parts: &[Part],

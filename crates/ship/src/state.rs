@@ -55,9 +55,7 @@ pub(crate) struct State {
 
 impl State {
     /// Opens the directory, and reads the file. A damaged line is ignored. Whoever can write to the spool has no influence on it.
-    ///
-    /// # Errors
-    /// If the directory cannot be made or belongs to others, or the file cannot be read.
+    /// Fails if the directory cannot be made or belongs to others, or the file cannot be read.
     pub(crate) fn open(given: Option<&Path>, spool: BorrowedFd<'_>) -> Result<State> {
         let place = given.unwrap_or(Path::new(IN_SPOOL)).to_owned();
         let fault = || format!("cannot open the state in {}", place.display());
@@ -114,9 +112,6 @@ impl State {
     }
 
     /// Records that traces have these parts.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
     pub(crate) fn found<'p>(&mut self, parts: impl Iterator<Item = &'p Part>) -> Result<()> {
         let before = self.touched;
         for part in parts {
@@ -129,9 +124,6 @@ impl State {
     }
 
     /// Records that all parts before `next` are settled, and the number of events that the trace had seen before `next`.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
     pub(crate) fn settle(&mut self, trace: &str, next: u32, seen: u64, contents: &Contents) -> Result<()> {
         let known = self.of(trace);
         if next <= known.next {
@@ -169,9 +161,6 @@ impl State {
     }
 
     /// Creates the file for a conversion. It has no name, so a kill leaves nothing.
-    ///
-    /// # Errors
-    /// If it cannot be created.
     pub(crate) fn temporary(&self) -> Result<File> {
         let create = || {
             let file = self.create(CONVERTING, OFlags::RDWR)?;

@@ -51,9 +51,7 @@ pub(crate) enum Created {
 
 impl Store {
     /// Opens the store of a URL. It reads the environment, and makes no request.
-    ///
-    /// # Errors
-    /// If the URL is no such URL, or a setting of the environment is wrong.
+    /// Fails if the URL is no such URL, or a setting of the environment is wrong.
     pub(crate) fn open(url: &str) -> Result<Store> {
         if let Some(path) = url.strip_prefix("file://") {
             return Store::directory(path);
@@ -95,9 +93,7 @@ impl Store {
     }
 
     /// Creates an object. An existing one is not changed.
-    ///
-    /// # Errors
-    /// If it cannot be created; whether it exists is then unknown.
+    /// Fails if it cannot be created; whether it exists is then unknown.
     pub(crate) async fn create(&self, name: &str, contents: Bytes) -> Result<Created> {
         let payload = PutPayload::from_bytes(contents);
         match self.store.put_opts(&self.key(name), payload, PutMode::Create.into()).await {
@@ -108,9 +104,7 @@ impl Store {
     }
 
     /// Reads a row of the manifest. `None` if there is none.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is too long for a row.
+    /// Fails if it cannot be read, or is too long for a row.
     pub(crate) async fn row(&self, name: &str) -> Result<Option<Bytes>> {
         match self.tail(&self.key(name), GetRange::Bounded(0..ROW)).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -120,9 +114,6 @@ impl Store {
     }
 
     /// Reads the end of a Parquet file, from its metadata on. `None` if it is none.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub(crate) async fn footer(&self, name: &str) -> Result<Option<Bytes>> {
         let key = self.key(name);
         let what = || format!("cannot read {name}");
@@ -159,9 +150,7 @@ impl Store {
 
     /// The names of the objects below a directory, from `first` to `last`. A name that no shipper gives, such as `a//b`, is skipped
     /// with a message.
-    ///
-    /// # Errors
-    /// If the directory cannot be listed, or has too many objects.
+    /// Fails if the directory cannot be listed, or has too many objects.
     pub(crate) async fn list(&self, directory: &str, first: &str, last: &str) -> Result<Vec<String>> {
         let mut listing = Listing { first, last, names: Vec::new(), listed: 0 };
         let listed = match (&self.s3, &self.directory) {

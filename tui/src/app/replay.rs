@@ -38,7 +38,7 @@ enum LoadedExtent {
     Ended,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Replay {
     pub(crate) facts: Facts,
     pub(crate) transport: Transport,
@@ -62,21 +62,8 @@ pub struct Replay {
 impl Replay {
     /// A replay that first goes to `target`.
     pub fn new(facts: Facts, target: Target, speed: Speed) -> Replay {
-        let mut transport = Transport::default();
-        transport.aim(target);
-        let mut replay = Replay {
-            transport,
-            loaded_extent: LoadedExtent::default(),
-            read: None,
-            before_start: 0,
-            failure: None,
-            from_start: true,
-            speed,
-            finding: None,
-            asked: None,
-            nothing_passes: false,
-            facts: Facts::default(),
-        };
+        let mut replay = Replay { from_start: true, speed, ..Replay::default() };
+        replay.transport.aim(target);
         replay.set(facts);
         replay
     }
@@ -166,12 +153,12 @@ impl Replay {
         reached.filter(|reached| *reached < 0.8 * self.speed.factor())
     }
 
-    /// Notes that another part is loaded. The pipeline knows `before` events before it.
     /// The end of the recording as far as it is known.
     pub(super) fn ends_at(&self) -> Option<BootNanos> {
         self.facts.span.map(|(_, last)| BootNanos(last))
     }
 
+    /// Notes that another part is loaded. The pipeline knows `before` events before it.
     pub(super) fn restored(&mut self, from_start: bool, before: u64) {
         self.from_start = from_start;
         self.failure = None;

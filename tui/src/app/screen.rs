@@ -34,7 +34,7 @@ impl Failures {
 }
 
 /// The part of the state that determines what is drawn, and how.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Screen {
     pub width: u16,
     pub height: u16,
@@ -63,16 +63,11 @@ impl Screen {
             width: 80,
             height: 24,
             kinds: settings.kinds,
-            failures: Failures::default(),
             calm: settings.calm,
             strip: settings.preferences.strip,
             time: settings.preferences.time,
             columns: settings.preferences.columns.clone(),
-            overlay: None,
-            wrap: Wrap::default(),
-            help: String::new(),
-            rang: None,
-            message: None,
+            ..Screen::default()
         }
     }
 

@@ -41,7 +41,6 @@ impl Time {
         self.marks.iter().map(|(letter, ns)| (*letter, *ns))
     }
 
-    /// The mark at a time.
     pub(crate) fn mark_at(&self, ns: u64) -> Option<char> {
         self.marks().find(|(_, at)| *at == ns).map(|(letter, _)| letter)
     }

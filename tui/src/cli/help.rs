@@ -192,10 +192,7 @@ Exit status: 0 no differences, 1 differences (even unknown ones) or failure,
 
 pub(super) const BTF: &str = "\
 No privileges are needed. The file may come from another machine, for example:
-  cp /sys/kernel/btf/vmlinux build7.btf
-
-The minimal BTF gives the same offsets; pass it to other commands with --btf.
-Its type ids differ from the kernel's, so probes that need those are not used.";
+  cp /sys/kernel/btf/vmlinux build7.btf";
 
 pub(super) const FILES: &str = concat!(
     filters!(),

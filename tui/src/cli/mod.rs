@@ -411,9 +411,6 @@ pub struct BtfArgs {
     /// BTF file to read, such as a copy of /sys/kernel/btf/vmlinux; - is stdin
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
-    /// Write a minimal BTF to OUT; - is stdout, and the report goes to stderr
-    #[arg(long, value_name = "OUT")]
-    pub minimal: Option<PathBuf>,
 }
 
 /// The COMMAND to run and trace, with its descendants.

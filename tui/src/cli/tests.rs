@@ -90,8 +90,8 @@ fn what_follows_two_hyphens_is_a_command() {
 
 #[test]
 fn btf_reads_a_file() {
-    let cli = parse("tracetui btf --from - --minimal out").expect("good usage");
-    assert_eq!(cli.command, Some(Command::Btf(BtfArgs { from: "-".into(), minimal: Some("out".into()) })));
+    let cli = parse("tracetui btf --from -").expect("good usage");
+    assert_eq!(cli.command, Some(Command::Btf(BtfArgs { from: "-".into() })));
     check_bad("tracetui btf", "--from");
     assert_eq!(print("tracetui print --btf x").trace.btf.file, Some("x".into()));
 }

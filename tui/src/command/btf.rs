@@ -2,8 +2,7 @@
 
 use super::messages::name;
 use crate::cli;
-use anyhow::{Context, Result, anyhow};
-use std::fs;
+use anyhow::{Result, anyhow};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use tracetui_host::arch;
@@ -15,7 +14,7 @@ use tracetui_host::btf::resolve::{
 use tracetui_live::{attach_names, hooked_functions, typed_tracepoints, users_of};
 use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 
-/// Prints the offsets, and writes the minimal BTF if requested.
+/// Prints the offsets.
 pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     let btf = match cli::is_stream(&args.from) {
         true => Btf::from_reader(io::stdin().lock()),
@@ -23,19 +22,7 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     };
     // Its text contains the whole cause.
     let btf = btf.map_err(|error| anyhow!("--from {}: {error}", name(&args.from)))?;
-    let resolved = btf.resolve();
-    let report = report(&btf, &resolved);
-    match &args.minimal {
-        Some(out) if cli::is_stream(out) => {
-            io::stderr().write_all(report.as_bytes())?;
-            io::stdout().write_all(&btf.minimal(&resolved, &attach_names()))?;
-        }
-        Some(out) => {
-            fs::write(out, btf.minimal(&resolved, &attach_names())).with_context(|| name(out))?;
-            io::stdout().write_all(report.as_bytes())?;
-        }
-        None => io::stdout().write_all(report.as_bytes())?,
-    }
+    io::stdout().write_all(report(&btf, &btf.resolve()).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::World;
-use tracetui_events::filter::{FilterOptions, NameLookup};
+use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::playback::remarks::of_holes;
 use tracetui_events::playback::timeline::Timeline;
@@ -87,7 +87,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
     }
     // Names of users come from the recording. The filter in the configuration is for all recordings, so a name that this recording
     // does not have is looked up on this machine.
-    let names = Names(app.world(), HostNames::read());
+    let names = (app.world(), HostNames::read());
     let watches = loaded.watches(&names)?;
     let (own, text) = match loaded.filter(filters, &names)? {
         Some(default) => {
@@ -115,24 +115,6 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
     }
     app.set_calm(!own.whole.asks());
     Ok(())
-}
-
-/// The names of a recording, then those of this machine.
-struct Names<'a>(&'a World, HostNames);
-
-impl NameLookup for Names<'_> {
-    fn uid(&self, name: &str) -> Option<u32> {
-        self.0.uid(name).or_else(|| self.1.uid(name))
-    }
-    fn gid(&self, name: &str) -> Option<u32> {
-        self.0.gid(name).or_else(|| self.1.gid(name))
-    }
-    fn end(&self) -> Option<i128> {
-        self.0.end()
-    }
-    fn zone(&self) -> Zone {
-        self.0.zone()
-    }
 }
 
 /// The CLOCK_BOOTTIME of a moment in nanoseconds, according to the clock at the start of the recording.

@@ -98,12 +98,11 @@ impl Failure {
 }
 
 impl WriterThread {
-    /// An writer to one of the process's own descriptors.
+    /// A writer to one of the process's own descriptors.
     pub(super) fn to(fd: BorrowedFd<'_>) -> io::Result<WriterThread> {
         WriterThread::with(File::from(fd.try_clone_to_owned()?), fd.is_terminal())
     }
 
-    /// An writer to a file.
     pub(super) fn new(file: File) -> io::Result<WriterThread> {
         WriterThread::with(file, false)
     }

@@ -10,17 +10,11 @@ mod footer;
 mod gap;
 mod header;
 mod help;
-#[cfg(test)]
-mod hostile;
 mod loss;
-#[cfg(test)]
-mod movie;
 pub(crate) mod output;
 pub mod palette;
 mod replay;
 mod side;
-#[cfg(test)]
-mod snapshots;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod theme;

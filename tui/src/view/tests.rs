@@ -1,5 +1,9 @@
 //! The dashboard from its inputs to the screen.
 
+mod hostile;
+mod movie;
+mod snapshots;
+
 use super::theme::{Colours, Theme};
 use crate::app::copy::Wrap;
 use crate::app::prompt::Purpose;

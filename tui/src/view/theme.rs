@@ -394,7 +394,6 @@ impl Theme {
         }
     }
 
-    /// Alarms.
     pub(crate) fn alarm(self) -> Style {
         self.loss().add_modifier(REVERSED)
     }

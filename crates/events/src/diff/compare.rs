@@ -293,7 +293,6 @@ impl Comparison<'_> {
         if side == Side::A { self.trees.0 } else { self.trees.1 }
     }
 
-    /// The role of a pair on one side.
     pub(super) fn node(&self, pair: usize, side: Side) -> &RoleNode {
         let pair = self.pairs[pair];
         if side == Side::A { &self.trees.0.nodes[pair.a] } else { &self.trees.1.nodes[pair.b] }

@@ -107,7 +107,6 @@ impl DiffReport {
         self.lines.iter().chain(&self.rest).filter(|line| line.status == status).count()
     }
 
-    /// The lines as text.
     pub fn text(&self, show: Show, charset: Charset) -> String {
         let mut out = String::new();
         for line in self.shown(show) {

@@ -102,7 +102,6 @@ pub struct Former<T> {
 /// [`BpfProgram::prog_type`] of a program whose type no event shows.
 pub(crate) const UNKNOWN_TYPE: u32 = u32::MAX;
 
-/// The program in the event of a load.
 fn program_of_load(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
     let BpfRecord { prog_type, tag, prog_uid, helpers, scan, expected_attach_type: attach_type, .. } = event.record();
     BpfProgram {

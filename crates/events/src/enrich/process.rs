@@ -13,7 +13,7 @@ use crate::environment::EnvChange;
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::event::{Body, Components, Event, exec::Exec};
 use crate::frame::host::ProcessSeed;
-use crate::frame::state::{Pairing, ProcessEnd};
+use crate::frame::state::{Pairing, ProcessEnd, TableState};
 use crate::limits;
 use foldhash::HashMap;
 use std::cell::RefCell;
@@ -46,15 +46,6 @@ fn key_of(header: &FrameHeader) -> ProcessKey {
     ProcessKey { tgid: header.tgid, start: header.start }
 }
 
-/// What the table keeps of the COMMAND, even if its process was evicted.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ran {
-    /// The arguments of its first exec, each followed by NUL; empty if it had none.
-    pub argv: Vec<u8>,
-    /// Its status as reported by wait(2), once it ended.
-    pub status: Option<u32>,
-}
-
 /// The live processes, and the latest [`limits::DEAD_PROCESSES`] ended ones, within the memory limit
 /// ([`limits::PROCESSES_SHARE`]).
 #[derive(Debug, Default)]
@@ -68,10 +59,8 @@ pub struct ProcessTable {
     children: BTreeSet<(ProcessKey, ProcessKey)>,
     /// Ended processes, oldest first.
     dead: VecDeque<ProcessKey>,
-    pairing: Pairing,
-    /// The process id of the COMMAND, and the identity of its process once it is known: the id may be reused later.
-    command: Option<(Tgid, Option<ProcessKey>)>,
-    ran: Ran,
+    /// The process id of the COMMAND. `state` has the identity of its process once it is known: the id may be reused later.
+    command: Option<Tgid>,
     /// The processes that the ids in `tree=ID` denote; `None` until a process has the id.
     roots: HashMap<Tgid, Option<ProcessKey>>,
     /// By a root, the processes of the table that are known to descend from it, or not to.
@@ -79,18 +68,13 @@ pub struct ProcessTable {
     /// The keys of processes from the scan whose exact start became known: old key, new key. The `parent` of an entry
     /// may have an old key.
     settled: HashMap<ProcessKey, ProcessKey>,
-    /// The time when the probes were attached.
-    since: BootNanos,
+    state: TableState,
     /// What the next exec changes in the environment, if it is an event of an excerpt.
     pub(super) told_env: Option<Box<EnvChange>>,
     /// Bytes of all entries, and of the environments among them.
     bytes: usize,
     env_bytes: usize,
     budget: Budget,
-    /// The number of live processes that were evicted.
-    evicted: u64,
-    /// The latest start of the evicted live processes.
-    evicted_until: BootNanos,
 }
 
 /// The limit of forks with `CLONE_PARENT` per line of descent at which the search follows the parent as well as the
@@ -107,7 +91,7 @@ impl ProcessTable {
 
     /// Sets the time of the attach. Processes that started earlier are older than the trace.
     pub fn traced_since(&mut self, time: BootNanos) {
-        self.since = time;
+        self.state.since = time;
     }
 
     /// Bytes of all entries.
@@ -117,22 +101,22 @@ impl ProcessTable {
 
     /// The number of live processes that were evicted. Each is added again at its next event, without its earlier data.
     pub fn evicted(&self) -> u64 {
-        self.evicted
+        self.state.evicted
     }
 
     /// The events that did not pair up so far.
     pub fn pairing(&self) -> Pairing {
-        self.pairing
+        self.state.pairing
     }
 
     /// Sets the process of the COMMAND, before its first event.
     pub fn set_command(&mut self, command: Tgid) {
-        self.command = Some((command, None));
+        (self.command, self.state.command) = (Some(command), None);
     }
 
-    /// The facts about the COMMAND.
-    pub fn ran(&self) -> &Ran {
-        &self.ran
+    /// The arguments of the COMMAND's first exec, each followed by NUL, and its status as reported by wait(2) once it ended.
+    pub fn ran(&self) -> (&[u8], Option<u32>) {
+        (&self.state.command_argv, self.state.command_status)
     }
 
     /// Sets the ids in `tree=ID` terms. An id denotes the process that has it now, or had it last; if none is known,
@@ -356,11 +340,11 @@ impl ProcessTable {
     /// process.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
         match &event.body {
-            Body::Exec(exec) if self.ran.argv.is_empty() && self.is_command(key_of(&event.header)) => {
-                self.ran.argv = kept(exec.argv).into();
+            Body::Exec(exec) if self.state.command_argv.is_empty() && self.is_command(key_of(&event.header)) => {
+                self.state.command_argv = kept(exec.argv).into();
             }
             Body::Exit(exit) if self.is_command(key_of(&event.header)) => {
-                self.ran.status.get_or_insert(exit.record.status);
+                self.state.command_status.get_or_insert(exit.record.status);
             }
             _ => {}
         }
@@ -475,7 +459,7 @@ impl ProcessTable {
                 .and_then(|p| self.entries.get(&p))
                 .map(|e| Arc::clone(&e.process.cgroup))
                 .unwrap_or_default(),
-            origin: match key.start < self.since || key.start <= self.evicted_until {
+            origin: match key.start < self.state.since || key.start <= self.state.evicted_until {
                 true => Origin::Older,
                 false => Origin::FirstSeen,
             },
@@ -485,7 +469,7 @@ impl ProcessTable {
     }
 
     fn is_command(&self, key: ProcessKey) -> bool {
-        self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
+        self.command == Some(key.tgid) && self.state.command.is_none_or(|met| self.exact(met) == key)
     }
 
     /// Whether a process is a run of the COMMAND before its exec.
@@ -502,7 +486,7 @@ impl ProcessTable {
 
     fn forked(&mut self, header: &FrameHeader, fork: &tracetui_shared::record::fork::ForkRecord, caller: &Process) {
         if fork.child.0 != fork.child_tid {
-            self.pairing.tid_not_pid += 1;
+            self.state.pairing.tid_not_pid += 1;
         }
         let key = ProcessKey { tgid: fork.child, start: fork.child_start };
         let parent = ProcessKey { tgid: fork.child_parent, start: fork.child_parent_start };
@@ -511,7 +495,7 @@ impl ProcessTable {
         if let Some(known) = self.entries.get(&key) {
             // The process scan may have found it after its fork but before the ring was read.
             if known.process.origin == Origin::Fork {
-                self.pairing.repeated_start += 1;
+                self.state.pairing.repeated_start += 1;
             }
             return self.inherit(key, parent, caller, is_next);
         }
@@ -556,7 +540,7 @@ impl ProcessTable {
 
     fn execed(&mut self, header: &FrameHeader, exec: &Exec<'_>) -> Arc<Process> {
         if header.tid.0 != header.tgid.0 {
-            self.pairing.tid_not_pid += 1;
+            self.state.pairing.tid_not_pid += 1;
         }
         let before = self.found(header);
         let (old, is_whole) = (self.env(before.key), exec.record.env_marks == 0);
@@ -580,7 +564,7 @@ impl ProcessTable {
             ..(*before).clone()
         });
         if self.entries.get(&before.key).is_some_and(|entry| entry.end.is_some()) {
-            self.pairing.exit_before_exec += 1;
+            self.state.pairing.exit_before_exec += 1;
         }
         self.replace(before.key, Arc::clone(&after));
         if let Some(entry) = self.entries.get_mut(&before.key) {
@@ -610,16 +594,16 @@ impl ProcessTable {
 
     fn exited(&mut self, header: &FrameHeader, status: u32) -> Arc<Process> {
         if header.tid.0 != header.tgid.0 {
-            self.pairing.tid_not_pid += 1;
+            self.state.pairing.tid_not_pid += 1;
         }
         let process = self.met(header);
         let Some(entry) = self.entries.get_mut(&process.key) else { return process };
         if entry.end.is_some() {
-            self.pairing.exit_twice += 1;
+            self.state.pairing.exit_twice += 1;
             return process;
         }
         if process.origin == Origin::FirstSeen {
-            self.pairing.unpaired_exit += 1;
+            self.state.pairing.unpaired_exit += 1;
         }
         entry.end = Some(ProcessEnd { time: header.time, status });
         self.set_env(process.key, None);
@@ -632,8 +616,8 @@ impl ProcessTable {
         if let Some(root) = self.roots.get_mut(&key.tgid) {
             root.get_or_insert(key);
         }
-        if let Some((_, met)) = self.command.as_mut().filter(|(id, _)| *id == key.tgid) {
-            met.get_or_insert(key);
+        if self.command == Some(key.tgid) {
+            self.state.command.get_or_insert(key);
         }
         if self.is_found_ahead(key) {
             self.hold(process, last);
@@ -643,7 +627,7 @@ impl ProcessTable {
             && let Some(entry) = self.entries.get(&before).filter(|entry| entry.end.is_none() && before != key)
         {
             // Its exit was lost, or is yet to come. The exit of a process without events may be outside of the filter's tree.
-            self.pairing.start_mismatch += u64::from(entry.last > BootNanos(0));
+            self.state.pairing.start_mismatch += u64::from(entry.last > BootNanos(0));
             self.bury(before);
         }
         self.inexact.remove(&key.tgid);
@@ -763,8 +747,8 @@ impl ProcessTable {
     }
 
     fn note_evicted(&mut self, start: BootNanos) {
-        self.evicted += 1;
-        self.evicted_until = self.evicted_until.max(start);
+        self.state.evicted += 1;
+        self.state.evicted_until = self.state.evicted_until.max(start);
     }
 }
 

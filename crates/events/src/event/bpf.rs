@@ -6,7 +6,7 @@ mod fields;
 
 pub(crate) use fields::FIELDS;
 
-use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::describe::{Field, STACK, Value, Why, err_value, field_table, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Tables, bpf, names};

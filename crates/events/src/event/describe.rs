@@ -222,7 +222,6 @@ pub struct Field {
     pub shape: Shape,
     /// The description, with the kernel source.
     pub doc: &'static str,
-    /// Gets the value from an event.
     pub get: for<'a> fn(&EventContext<'a>) -> Value<'a>,
     /// Its own fields, for [`Shape::Object`].
     pub sub: &'static [Field],
@@ -278,11 +277,36 @@ impl Field {
         Field { words, ..self }
     }
 
-    /// Whether it has one of the [`props`].
+    /// The field as an object of these fields.
+    pub(super) const fn made_of(self, sub: &'static [Field]) -> Field {
+        Field { sub, ..self }
+    }
+
     pub fn has(&self, prop: u16) -> bool {
         self.props & prop != 0
     }
 }
+
+/// A field: its name, its shape, its documentation, its value, and what is added to it.
+macro_rules! field {
+    ($name:ident $shape:ident $doc:literal $get:expr $(, $more:ident $args:tt)*) => {
+        $crate::event::describe::Field::new(
+            stringify!($name),
+            $crate::event::describe::Shape::$shape,
+            $doc,
+            $get,
+        )
+        $(.$more $args)*
+    };
+}
+
+/// A table of [`field`]s. A row that begins with `=` is one that is defined elsewhere.
+macro_rules! field_table {
+    ($($(= $($known:ident)::+)? $($name:ident $shape:ident $doc:literal $get:expr $(, $more:ident $args:tt)*)?;)*) => {
+        &[$($($($known)::+)? $($crate::event::describe::field!($name $shape $doc $get $(, $more $args)*))?,)*]
+    };
+}
+pub(crate) use {field, field_table};
 
 impl std::fmt::Debug for Field {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -306,111 +330,58 @@ fn nonzero<'a>(seen: &EventContext<'a>, value: u32) -> Value<'a> {
 }
 
 /// The fields that every event has, in the order of the JSON object.
-pub const COMMON: &[Field] = &[
-    Field::new("kind", Shape::Text, "The kind of event.", |s| Value::Word(s.event.kind().name())).with(props::TRACK),
-    Field::new(
-        "time",
-        Shape::Text,
-        "The wall-clock time (RFC 3339, UTC): `ns` plus the clock offset at that time.",
-        |s| Value::Time(s.unix_nanos()),
-    ).with(props::TRACK),
-    Field::new(
-        "ns",
-        Shape::Number,
-        "The time, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe.",
-        |s| Value::Uint(s.event.header.time.0),
-    ).with(props::TRACK),
-    Field::new("cpu", Shape::Number, "The CPU: bpf_get_smp_processor_id in the probe.", |s| match s.event.body {
+pub const COMMON: &[Field] = field_table! {
+    kind Text "The kind of event." |s| Value::Word(s.event.kind().name()), with(props::TRACK);
+    time Text "The wall-clock time (RFC 3339, UTC): `ns` plus the clock offset at that time."
+        |s| Value::Time(s.unix_nanos()), with(props::TRACK);
+    ns Number "The time, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe."
+        |s| Value::Uint(s.event.header.time.0), with(props::TRACK);
+    cpu Number "The CPU: bpf_get_smp_processor_id in the probe." |s| match s.event.body {
         super::Body::Lost(lost) if lost.record.cpu == u32::MAX => Value::Null,
         _ => Value::Uint(u64::from(s.event.header.cpu)),
-    }),
-    Field::new("pid", Shape::Number, "The process id (thread group id): task_struct.tgid.", |s| {
-        uint(s, u64::from(s.event.header.tgid.0))
-    }).with(props::PID | props::THREAD | props::LIFE | props::TRACK),
-    Field::new("tid", Shape::Number, "The thread id: task_struct.pid.", |s| uint(s, u64::from(s.event.header.tid.0))).with(props::PID | props::THREAD),
-    Field::new("ppid", Shape::Number, "The process id of the parent: task_struct.real_parent->tgid.", |s| {
-        uint(s, u64::from(s.event.header.ppid.0))
-    }).with(props::PID | props::THREAD | props::LIFE | props::TRACK),
-    Field::new(
-        "comm",
-        Shape::Text,
-        "The name of the calling thread (exit: of the group leader): task_struct.comm.",
-        |s| {
-            // The event holds a copy of the header, so these bytes live as long as the event.
-            let unknown = s.event.body.is_by_id() && s.event.header.comm().is_empty();
-            of_process(s, if unknown { Value::Unknown(Why::NotCollected) } else { Value::Bytes(s.event.header.comm()) })
-        },
-    ).with(props::THREAD | props::LACKS | props::BYTES),
-    Field::new("uid", Shape::User, "The real user id: task_struct.cred->uid.", |s| {
-        uint(s, u64::from(s.event.header.uid.0))
-    }).with(props::THREAD | props::LIFE),
-    Field::new("gid", Shape::Group, "The real group id: task_struct.cred->gid.", |s| {
-        uint(s, u64::from(s.event.header.gid.0))
-    }).with(props::THREAD | props::LIFE),
-    Field::new(
-        "cgroup",
-        Shape::Text,
-        "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, the path of the name=systemd cgroup.",
-        |s| of_cgroup(s, Value::Bytes),
-    ).with(props::THREAD | props::LIFE | props::TRACK | props::LACKS | props::BYTES),
-    Field::new(
-        "start_ns",
-        Shape::Number,
-        "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. Identifies the process, together with pid.",
-        |s| uint(s, s.event.header.start.0),
-    ).with(props::THREAD | props::LIFE | props::TRACK),
-    Field::new("mnt_ns", Shape::Number, "The mount namespace: nsproxy->mnt_ns->ns.inum.", |s| {
-        nonzero(s, s.event.header.mnt_ns.0)
-    }).with(props::THREAD | props::LIFE | props::TRACK | props::LACKS),
-    Field::new("pid_ns", Shape::Number, "The pid namespace: thread_pid->numbers[level].ns->ns.inum.", |s| {
-        nonzero(s, s.event.header.pid_ns.0)
-    }).with(props::THREAD | props::LIFE | props::TRACK | props::LACKS),
-    Field::new(
-        "ns_pid",
-        Shape::Number,
-        "The process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null if it is the same as pid.",
+    };
+    pid Number "The process id (thread group id): task_struct.tgid."
+        |s| uint(s, u64::from(s.event.header.tgid.0)), with(props::PID | props::THREAD | props::LIFE | props::TRACK);
+    tid Number "The thread id: task_struct.pid." |s| uint(s, u64::from(s.event.header.tid.0)), with(props::PID | props::THREAD);
+    ppid Number "The process id of the parent: task_struct.real_parent->tgid."
+        |s| uint(s, u64::from(s.event.header.ppid.0)), with(props::PID | props::THREAD | props::LIFE | props::TRACK);
+    comm Text "The name of the calling thread (exit: of the group leader): task_struct.comm." |s| {
+        // The event holds a copy of the header, so these bytes live as long as the event.
+        let unknown = s.event.body.is_by_id() && s.event.header.comm().is_empty();
+        of_process(s, if unknown { Value::Unknown(Why::NotCollected) } else { Value::Bytes(s.event.header.comm()) })
+    }, with(props::THREAD | props::LACKS | props::BYTES);
+    uid User "The real user id: task_struct.cred->uid."
+        |s| uint(s, u64::from(s.event.header.uid.0)), with(props::THREAD | props::LIFE);
+    gid Group "The real group id: task_struct.cred->gid."
+        |s| uint(s, u64::from(s.event.header.gid.0)), with(props::THREAD | props::LIFE);
+    cgroup Text "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, the path of the name=systemd cgroup."
+        |s| of_cgroup(s, Value::Bytes), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS | props::BYTES);
+    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. Identifies the process, together with pid."
+        |s| uint(s, s.event.header.start.0), with(props::THREAD | props::LIFE | props::TRACK);
+    mnt_ns Number "The mount namespace: nsproxy->mnt_ns->ns.inum."
+        |s| nonzero(s, s.event.header.mnt_ns.0), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS);
+    pid_ns Number "The pid namespace: thread_pid->numbers[level].ns->ns.inum."
+        |s| nonzero(s, s.event.header.pid_ns.0), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS);
+    ns_pid Number "The process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null if it is the same as pid."
         |s| match &s.event.header {
             header if header.ns_pid == header.tgid => Value::Null,
             header => nonzero(s, header.ns_pid.0),
-        },
-    ).with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS),
-    Field::new(
-        "unit",
-        Shape::Text,
-        "The systemd unit, from the path of the cgroup. A unit in a container or of a user's manager stands after the outer unit (`user@1000.service/app.service`): whoever runs that manager chose its name.",
-        |s| of_cgroup(s, |path| cgroup::unit(path).map_or(Value::Null, Value::Unit)),
-    ).with(props::THREAD | props::LIFE | props::LACKS | props::BYTES | props::LATER),
-    Field {
-        sub: CONTAINER,
-        ..Field::new(
-            "container",
-            Shape::Object,
-            "The container, from the path of the cgroup; not_collected if neither root gave the cgroup its name nor the files of the user who did have the container.",
-            |s| of_container(s, |c| if c.id.is_empty() { Value::Null } else { Value::Object }),
-        )
-    }.with(props::THREAD | props::LIFE | props::LACKS | props::LATER),
-    Field {
-        sub: POD,
-        ..Field::new(
-            "pod",
-            Shape::Object,
-            "The pod of Kubernetes, from the path of the cgroup and the files of the container.",
-            |s| of_container(s, |c| if c.pod_uid.is_empty() && c.pod_name.is_empty() { Value::Null } else { Value::Object }),
-        )
-    }.with(props::THREAD | props::LIFE | props::LACKS | props::LATER),
-    Field::new(
-        "process",
-        Shape::Text,
-        "The name of the process: its leader's, or that of its executable if the kernel cut the leader's name. As filter, `process=GLOB` compares both names.",
-        |s| of_name(s, Process::name),
-    ).with(props::TRACK | props::LACKS | props::BYTES | props::LATER),
-];
+        }, with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS);
+    unit Text "The systemd unit, from the path of the cgroup. A unit in a container or of a user's manager stands after the outer unit (`user@1000.service/app.service`): whoever runs that manager chose its name."
+        |s| of_cgroup(s, |path| cgroup::unit(path).map_or(Value::Null, Value::Unit)), with(props::THREAD | props::LIFE | props::LACKS | props::BYTES | props::LATER);
+    container Object "The container, from the path of the cgroup; not_collected if neither root gave the cgroup its name nor the files of the user who did have the container."
+        |s| of_container(s, |c| if c.id.is_empty() { Value::Null } else { Value::Object }), made_of(CONTAINER), with(props::THREAD | props::LIFE | props::LACKS | props::LATER);
+    pod Object "The pod of Kubernetes, from the path of the cgroup and the files of the container."
+        |s| of_container(s, |c| if c.pod_uid.is_empty() && c.pod_name.is_empty() { Value::Null } else { Value::Object }), made_of(POD), with(props::THREAD | props::LIFE | props::LACKS | props::LATER);
+    process Text "The name of the process: its leader's, or that of its executable if the kernel cut the leader's name. As filter, `process=GLOB` compares both names."
+        |s| of_name(s, Process::name), with(props::TRACK | props::LACKS | props::BYTES | props::LATER);
+};
 
 /// The names of the process that a filter compares.
-pub(crate) const PROCESS_NAMES: &[Field] = &[
-    Field::new("process", Shape::Text, "", |s| of_name(s, |process| &process.comm)),
-    Field::new("process", Shape::Text, "", |s| of_name(s, Process::exe_name)),
-];
+pub(crate) const PROCESS_NAMES: &[Field] = field_table! {
+    process Text "" |s| of_name(s, |process| &process.comm);
+    process Text "" |s| of_name(s, Process::exe_name);
+};
 
 /// A name of the process, or why it is not known. An event before the process scan takes what the scan found.
 fn of_name<'a>(seen: &EventContext<'a>, name: impl FnOnce(&'a Process) -> &'a [u8]) -> Value<'a> {
@@ -454,33 +425,26 @@ macro_rules! text {
     };
 }
 
-const CONTAINER: &[Field] = &[
-    Field::new("id", Shape::Text, "As in the path; the name of a machine.", text!(id)).with(props::LACKS),
-    Field::new("name", Shape::Text, "As the files of the runtime had it when the cgroup was first seen.", text!(name))
-        .with(props::LACKS),
-    Field::new(
-        "runtime",
-        Shape::Text,
-        "docker, containerd, cri-o, podman, nspawn, or the service that registered the machine.",
-        text!(runtime),
-    )
-    .with(props::LACKS),
-    Field::new("image", Shape::Text, "The name of the image, from the same files.", |s| {
+const CONTAINER: &[Field] = field_table! {
+    id Text "As in the path; the name of a machine." text!(id), with(props::LACKS);
+    name Text "As the files of the runtime had it when the cgroup was first seen." text!(name), with(props::LACKS);
+    runtime Text "docker, containerd, cri-o, podman, nspawn, or the service that registered the machine."
+        text!(runtime), with(props::LACKS);
+    image Text "The name of the image, from the same files." |s| {
         // A machine has no image.
         of_container(s, |c| match () {
             () if !c.image.is_empty() => Value::Bytes(&c.image),
             () if c.name == c.id => Value::Null,
             () => Value::Unknown(Why::NotCollected),
         })
-    })
-    .with(props::LACKS),
-];
+    }, with(props::LACKS);
+};
 
-const POD: &[Field] = &[
-    Field::new("name", Shape::Text, "From the files of the runtime.", text!(pod_name)).with(props::LACKS),
-    Field::new("namespace", Shape::Text, "From the same files.", text!(pod_namespace)).with(props::LACKS),
-    Field::new("uid", Shape::Text, "From the path, or from the same files.", text!(pod_uid)).with(props::LACKS),
-];
+const POD: &[Field] = field_table! {
+    name Text "From the files of the runtime." text!(pod_name), with(props::LACKS);
+    namespace Text "From the same files." text!(pod_namespace), with(props::LACKS);
+    uid Text "From the path, or from the same files." text!(pod_uid), with(props::LACKS);
+};
 
 /// All fields of a kind, in the order of the JSON object: the common ones and its own.
 pub fn fields(kind: tracetui_shared::kind::Kind) -> impl Iterator<Item = &'static Field> {
@@ -508,18 +472,15 @@ fn stack<'a>(seen: &EventContext<'a>) -> Value<'a> {
 }
 
 /// The field, for every kind that probes make.
-pub(crate) const STACK: Field = Field::new(
-    "stack",
-    Shape::List,
-    "The kernel stack, innermost call first: bpf_get_stack in the probe. The names are those at the time of the event.",
-    stack,
-)
-.with(props::LACKS);
+pub(crate) const STACK: Field = field! {
+    stack List "The kernel stack, innermost call first: bpf_get_stack in the probe. The names are those at the time of the event."
+        stack, with(props::LACKS)
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use proptest::prelude::{ProptestConfig, proptest};
     use std::collections::BTreeMap;
     use tracetui_shared::kind::Kind;
@@ -547,8 +508,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2048))]
 
         #[test]
-        fn a_kind_answers_what_its_fields_show((header, payload) in sample::any()) {
-            sample::with_seen(header, &payload, |seen| {
+        fn a_kind_answers_what_its_fields_show((header, payload) in testing::any()) {
+            testing::with_seen(header, &payload, |seen| {
                 let (event, name) = (seen.event, seen.event.kind().name());
                 for field in fields(event.kind()) {
                     match (field.name, (field.get)(seen)) {

@@ -1,7 +1,7 @@
 //! `exec`: a program was started, or failed to start.
 
 use super::asked::{Asked, FailedCall};
-use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::describe::{Field, STACK, Value, Why, err_value, field, field_table, props};
 use super::file_identity::FILE;
 use super::foreign_file::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
 use super::open::File;
@@ -249,108 +249,64 @@ fn names_value(names: Components<'_>, len: usize, failed: bool) -> Value<'_> {
     }
 }
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new("filename", Shape::Text, "The path as passed: linux_binprm.filename.", |s| {
-        exec(s, |e| match e.record.filename_marks {
-            m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
-            m if m & mark::CUT != 0 => Value::Cut(e.filename),
-            _ => Value::Bytes(e.filename),
+pub(crate) const FIELDS: &[Field] = field_table! {
+    filename Text "The path as passed: linux_binprm.filename." |s| exec(s, |e| match e.record.filename_marks {
+        m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
+        m if m & mark::CUT != 0 => Value::Cut(e.filename),
+        _ => Value::Bytes(e.filename),
+    }), with(props::LEAF | props::LACKS | props::BYTES);
+    exe Text "The absolute path of the executed file: mm->exe_file."
+        |s| exec(s, |e| names_value(e.exe, e.exe.bytes.len(), e.record.ret < 0)), with(props::PROGRAM | props::LEAF | props::LACKS | props::BYTES);
+    = DIR;
+    = FS_PATH;
+    = FS;
+    = FILE;
+    exe_deleted Bool "Whether the executed file, or the directory of a descriptor in `dir`, was deleted: dentry.d_hash.pprev is null."
+        |s| exec(s, |e| Value::Bool(e.below.unwrap_or(e.exe).deleted()));
+    interp Text "The interpreter of a script: linux_binprm.interp; null for other files." |s| exec(s, |e| match e.interp {
+        [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
+        [] => Value::Null,
+        interp => Value::Bytes(interp),
+    }), with(props::LACKS | props::BYTES);
+    script Text "The file of a script that was passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; null for other files."
+        |s| exec(s, |e| e.script().map_or(Value::Null, |script| script.path_value())), with(props::LEAF | props::BYTES | props::LATER);
+    argv List "The arguments: mm->arg_start..arg_end." |s| exec(s, |e| match e.record.argv_marks & mark::FAULT {
+        0 => Value::Args(e.argv),
+        _ => Value::SomeArgs(e.argv, Why::Fault),
+    }), with(props::PROGRAM | props::LACKS | props::BYTES);
+    argc Number "The number of arguments: linux_binprm.argc." |s| exec(s, |e| {
+        e.argc().map_or(Value::Unknown(if e.record.ret < 0 { Why::Cut } else { Why::NoField }), |n| {
+            Value::Uint(n.into())
         })
-    })
-    .with(props::LEAF | props::LACKS | props::BYTES),
-    Field::new("exe", Shape::Text, "The absolute path of the executed file: mm->exe_file.", |s| {
-        exec(s, |e| names_value(e.exe, e.exe.bytes.len(), e.record.ret < 0))
-    })
-    .with(props::PROGRAM | props::LEAF | props::LACKS | props::BYTES),
-    DIR,
-    FS_PATH,
-    FS,
-    FILE,
-    Field::new(
-        "exe_deleted",
-        Shape::Bool,
-        "Whether the executed file, or the directory of a descriptor in `dir`, was deleted: dentry.d_hash.pprev is null.",
-        |s| exec(s, |e| Value::Bool(e.below.unwrap_or(e.exe).deleted())),
-    ),
-    Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null for other files.", |s| {
-        exec(s, |e| match e.interp {
-            [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
-            [] => Value::Null,
-            interp => Value::Bytes(interp),
-        })
-    })
-    .with(props::LACKS | props::BYTES),
-    Field::new(
-        "script",
-        Shape::Text,
-        "The file of a script that was passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; null for other files.",
-        |s| exec(s, |e| e.script().map_or(Value::Null, |script| script.path_value())),
-    )
-    .with(props::LEAF | props::BYTES | props::LATER),
-    Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
-        exec(s, |e| match e.record.argv_marks & mark::FAULT {
-            0 => Value::Args(e.argv),
-            _ => Value::SomeArgs(e.argv, Why::Fault),
-        })
-    })
-    .with(props::PROGRAM | props::LACKS | props::BYTES),
-    Field::new("argc", Shape::Number, "The number of arguments: linux_binprm.argc.", |s| {
-        exec(s, |e| {
-            e.argc().map_or(Value::Unknown(if e.record.ret < 0 { Why::Cut } else { Why::NoField }), |n| {
-                Value::Uint(n.into())
-            })
-        })
-    })
-    .with(props::LACKS),
-    Field::new("cut", Shape::Bool, "Whether argv or filename is truncated.", |s| exec(s, |e| Value::Bool(e.cut()))),
-    Field::new("cwd", Shape::Text, "The working directory: fs->pwd.", |s| {
-        exec(s, |e| names_value(e.cwd, e.record.cwd_len.into(), false))
-    })
-    .with(props::PROGRAM | props::LACKS | props::BYTES),
-    CWD_FS_PATH,
-    CWD_FS,
-    Field::new("cwd_deleted", Shape::Bool, "Whether this directory was deleted.", |s| {
-        exec(s, |e| Value::Bool(e.cwd.deleted()))
-    }),
-    Field::new("ret", Shape::Number, "0, or −errno of the system call.", |s| {
-        exec(s, |e| Value::Int(e.record.ret.into()))
-    }),
-    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| exec(s, |e| err_value(e.record.ret))),
-    Field::new(
-        "old_tid",
-        Shape::Number,
-        "The id of the calling thread, if it was not the group leader: old_pid of sched_process_exec.",
-        |s| exec(s, |e| if e.record.old_tid == 0 { Value::Null } else { Value::Uint(e.record.old_tid.into()) }),
-    ),
-    Field::new("euid", Shape::User, "The effective user id after the exec: cred->euid.", |s| {
-        exec(s, |e| Value::Uint(e.record.euid.into()))
-    }),
-    Field::new("egid", Shape::Group, "The effective group id after the exec: cred->egid.", |s| {
-        exec(s, |e| Value::Uint(e.record.egid.into()))
-    }),
-    STDIN,
-    STDOUT,
-    STDERR,
-    Field::new(
-        "fds",
-        Shape::List,
-        "The other open descriptors below 64, with --fds: the number, the operator of a shell, and the file: 3</etc/hosts.",
-        |s| {
-            exec(s, |e| match (e.record.fds_marks, s.process) {
-                (marks, _) if marks & u32::from(mark::NOT_COLLECTED) != 0 => Value::Omitted,
-                (_, None) => Value::Omitted,
-                (0, Some(process)) => Value::Args(&process.image.fds),
-                (_, Some(process)) => Value::SomeArgs(&process.image.fds, Why::Cut),
-            })
-        },
-    )
-    .with(props::PROGRAM | props::LACKS | props::BYTES | props::LATER),
-    TTY,
-    SESSION,
-    LOGIN_UID,
-    STACK,
-    ENV,
-];
+    }), with(props::LACKS);
+    cut Bool "Whether argv or filename is truncated." |s| exec(s, |e| Value::Bool(e.cut()));
+    cwd Text "The working directory: fs->pwd."
+        |s| exec(s, |e| names_value(e.cwd, e.record.cwd_len.into(), false)), with(props::PROGRAM | props::LACKS | props::BYTES);
+    = CWD_FS_PATH;
+    = CWD_FS;
+    cwd_deleted Bool "Whether this directory was deleted." |s| exec(s, |e| Value::Bool(e.cwd.deleted()));
+    ret Number "0, or −errno of the system call." |s| exec(s, |e| Value::Int(e.record.ret.into()));
+    err Text "The name of the error; null on success." |s| exec(s, |e| err_value(e.record.ret));
+    old_tid Number "The id of the calling thread, if it was not the group leader: old_pid of sched_process_exec."
+        |s| exec(s, |e| if e.record.old_tid == 0 { Value::Null } else { Value::Uint(e.record.old_tid.into()) });
+    euid User "The effective user id after the exec: cred->euid." |s| exec(s, |e| Value::Uint(e.record.euid.into()));
+    egid Group "The effective group id after the exec: cred->egid." |s| exec(s, |e| Value::Uint(e.record.egid.into()));
+    = STDIN;
+    = STDOUT;
+    = STDERR;
+    fds List "The other open descriptors below 64, with --fds: the number, the operator of a shell, and the file: 3</etc/hosts."
+        |s| exec(s, |e| match (e.record.fds_marks, s.process) {
+            (marks, _) if marks & u32::from(mark::NOT_COLLECTED) != 0 => Value::Omitted,
+            (_, None) => Value::Omitted,
+            (0, Some(process)) => Value::Args(&process.image.fds),
+            (_, Some(process)) => Value::SomeArgs(&process.image.fds, Why::Cut),
+        }), with(props::PROGRAM | props::LACKS | props::BYTES | props::LATER);
+    = TTY;
+    = SESSION;
+    = LOGIN_UID;
+    = STACK;
+    = ENV;
+};
 
 /// The change of the environment by an exec.
 fn of_env<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a EnvChange) -> Value<'a>) -> Value<'a> {
@@ -371,34 +327,21 @@ fn env_why(seen: &EventContext<'_>) -> Option<Why> {
     }
 }
 
-pub(crate) const ENV: Field = Field {
-    sub: &[
-        Field::new(
-            "set",
-            Shape::List,
-            "New variables by name; with --env all, new and changed ones as NAME=VALUE, with diff harmless ones, and the others as NAME=…. A string without a name is …, except with all. If a name is repeated, all its variables. All variables if the earlier environment is unknown: of the COMMAND, or after an exec that the filter left out.",
-            |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
-        )
-        .with(props::LACKS | props::BYTES | props::LATER),
-        Field::new("unset", Shape::List, "The names of removed variables.", |s| {
-            of_env(s, |env| match env.known {
-                true => Value::Args(&env.unset),
-                false => Value::Unknown(env_why(s).unwrap_or(Why::NotCollected)),
-            })
-        })
-        .with(props::LACKS | props::BYTES | props::LATER),
-        Field::new("count", Shape::Number, "The number of variables, without empty strings.", |s| {
-            of_env(s, |env| env_why(s).map_or(Value::Uint(env.count.into()), Value::Unknown))
-        })
-        .with(props::LACKS | props::LATER),
-    ],
-    ..Field::new(
-        "env",
-        Shape::Object,
-        "What the exec changed in the environment (mm->env_start..env_end; of a failed exec, envp) of the process's previous program, or of its parent.",
-        |s| of_env(s, |_| Value::Object),
-    )
-    .with(props::PROGRAM | props::LACKS | props::LATER)
+pub(crate) const ENV: Field = field! {
+    env Object "What the exec changed in the environment (mm->env_start..env_end; of a failed exec, envp) of the process's previous program, or of its parent."
+        |s| of_env(s, |_| Value::Object), made_of(ENV_FIELDS), with(props::PROGRAM | props::LACKS | props::LATER)
+};
+
+const ENV_FIELDS: &[Field] = field_table! {
+    set List "New variables by name; with --env all, new and changed ones as NAME=VALUE, with diff harmless ones, and the others as NAME=…. A string without a name is …, except with all. If a name is repeated, all its variables. All variables if the earlier environment is unknown: of the COMMAND, or after an exec that the filter left out."
+        |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
+        with(props::LACKS | props::BYTES | props::LATER);
+    unset List "The names of removed variables." |s| of_env(s, |env| match env.known {
+        true => Value::Args(&env.unset),
+        false => Value::Unknown(env_why(s).unwrap_or(Why::NotCollected)),
+    }), with(props::LACKS | props::BYTES | props::LATER);
+    count Number "The number of variables, without empty strings."
+        |s| of_env(s, |env| env_why(s).map_or(Value::Uint(env.count.into()), Value::Unknown)), with(props::LACKS | props::LATER);
 };
 
 impl<'a> Exec<'a> {
@@ -426,26 +369,18 @@ fn of<'a>(seen: &EventContext<'a>, number: usize, get: impl FnOnce(&Descriptor<'
 }
 
 macro_rules! descriptor {
-    ($name:literal, $number:literal, $doc:literal, [$type:literal, $path:literal, $ino:literal, $peer:literal, $peer_ino:literal]) => {
-        Field {
-            sub: &[
-                Field::new("type", Shape::Text, $type, |s| of(s, $number, |of| Value::Word(of.kind().word())))
-                    .with(props::LATER),
-                Field::new("path", Shape::Text, $path, |s| of(s, $number, Descriptor::path_value))
-                    .with(props::LACKS | props::BYTES | props::LATER),
-                Field::new("ino", Shape::Number, $ino, |s| {
-                    of(s, $number, |of| of.ino().map_or(Value::Null, Value::Uint))
-                })
-                .with(props::LATER),
-                Field::new("peer", Shape::Text, $peer, |s| of(s, $number, Descriptor::peer_value))
-                    .with(props::BYTES | props::LATER),
-                Field::new("peer_ino", Shape::Number, $peer_ino, |s| {
-                    of(s, $number, |of| of.peer_ino().map_or(Value::Null, Value::Uint))
-                })
-                .with(props::LATER),
-            ],
-            ..Field::new($name, Shape::Object, $doc, |s| of(s, $number, |_| Value::Object))
-                .with(props::PROGRAM | props::LACKS | props::LATER)
+    ($name:ident, $number:literal, $doc:literal, [$type:literal, $path:literal, $ino:literal, $peer:literal, $peer_ino:literal]) => {
+        field! {
+            $name Object $doc |s| of(s, $number, |_| Value::Object),
+                made_of(field_table! {
+                    type Text $type |s| of(s, $number, |of| Value::Word(of.kind().word())), with(props::LATER);
+                    path Text $path |s| of(s, $number, Descriptor::path_value), with(props::LACKS | props::BYTES | props::LATER);
+                    ino Number $ino |s| of(s, $number, |of| of.ino().map_or(Value::Null, Value::Uint)), with(props::LATER);
+                    peer Text $peer |s| of(s, $number, Descriptor::peer_value), with(props::BYTES | props::LATER);
+                    peer_ino Number $peer_ino
+                        |s| of(s, $number, |of| of.peer_ino().map_or(Value::Null, Value::Uint)), with(props::LATER);
+                }),
+                with(props::PROGRAM | props::LACKS | props::LATER)
         }
     };
 }
@@ -453,7 +388,7 @@ macro_rules! descriptor {
 const _: () = assert!(tracetui_shared::record::exec::STDIO == 3);
 
 pub(crate) const STDIN: Field = descriptor!(
-    "stdin",
+    stdin,
     0,
     "Descriptor 0 of the new program: files_struct.fdt->fd[0]; unknown for a failed exec.",
     [
@@ -465,13 +400,13 @@ pub(crate) const STDIN: Field = descriptor!(
     ]
 );
 pub(crate) const STDOUT: Field = descriptor!(
-    "stdout",
+    stdout,
     1,
     "The same as `stdin`, for descriptor 1.",
     ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer.", "As stdin.peer_ino."]
 );
 pub(crate) const STDERR: Field = descriptor!(
-    "stderr",
+    stderr,
     2,
     "The same as `stdin`, for descriptor 2.",
     ["As stdin.type.", "As stdin.path.", "As stdin.ino.", "As stdin.peer.", "As stdin.peer_ino."]

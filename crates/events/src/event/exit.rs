@@ -1,6 +1,6 @@
 //! `exit`: a process ended.
 
-use super::describe::{Field, STACK, Shape, Value, Why, euid_value, props};
+use super::describe::{Field, STACK, Value, Why, euid_value, field_table, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::session::{LOGIN_UID, SESSION, TTY};
@@ -311,128 +311,62 @@ fn of_sender<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Sent) -> Value<'a
     })
 }
 
-const KILLER: &[Field] = &[
-    Field::new("pid", Shape::Number, "The process id of the sender; null unless cause is kill.", |s| {
-        of_sender(s, |sent| Value::Uint(sent.tgid.0.into()))
-    })
-    .with(props::PID),
-    Field::new("comm", Shape::Text, "The name of the sender: task_struct.group_leader->comm.", |s| {
-        of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm)))
-    })
-    .with(props::BYTES),
-    Field::new("uid", Shape::User, "The real user id of the sender.", |s| {
-        of_sender(s, |sent| Value::Uint(sent.uid.0.into()))
-    }),
-    Field::new(
-        "cause",
-        Shape::Text,
-        "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe).",
-        |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word()))),
-    ),
-];
+const KILLER: &[Field] = field_table! {
+    pid Number "The process id of the sender; null unless cause is kill."
+        |s| of_sender(s, |sent| Value::Uint(sent.tgid.0.into())), with(props::PID);
+    comm Text "The name of the sender: task_struct.group_leader->comm."
+        |s| of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm))), with(props::BYTES);
+    uid User "The real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));
+    cause Text "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe)."
+        |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word())));
+};
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new(
-        "exit_code",
-        Shape::Number,
-        "The exit code as wait(2) reports it; null if the process was killed by a signal.",
-        |s| {
-            exit(s, |e| match e.ended() {
-                Ended::Code(code) => Value::Uint(code.into()),
-                Ended::Signal(_) => Value::Null,
-            })
-        },
-    ),
-    Field::new("signal", Shape::Text, "The signal that killed the process; null if it exited.", |s| {
-        exit(s, |e| match e.ended() {
-            Ended::Code(_) => Value::Null,
-            Ended::Signal(signal) => Value::Word(names::signal(signal).unwrap_or("SIGUNKNOWN")),
-        })
-    }),
-    Field {
-        sub: KILLER,
-        ..Field::new(
-            "killed_by",
-            Shape::Object,
-            "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, if a file made it (fcntl(2), O_ASYNC), or if its code is one that any process can queue (sigqueue(3)).",
-            |s| {
-                exit(s, |e| match (e.ended(), e.cause()) {
-                    (Ended::Code(_), _) => Value::Null,
-                    (_, None) => Value::Unknown(Why::NotCollected),
-                    (_, Some(_)) => Value::Object,
-                })
-            },
-        )
-        .with(props::LACKS | props::LATER)
-    },
-    Field::new("core", Shape::Bool, "Whether the process dumped core: WCOREDUMP.", |s| {
-        exit(s, |e| Value::Bool(e.core()))
-    }),
-    Field::new(
-        "dur_ns",
-        Shape::Duration,
-        "The lifetime of the process, in nanoseconds: ns − start_ns. For COMMAND, counted from its first exec: until then tracetui holds it.",
-        |s| exit(s, |_| Value::Uint(s.ran_ns())),
-    ),
-    Field::new(
-        "cpu_user_ns",
-        Shape::Duration,
-        "CPU time of all threads in user mode, as wait4(2) reports it without the process's children: utime, stime and se.sum_exec_runtime. Up to one tick of the scheduler (4 ms) less if other processes end rarely; without the rest of the exit (from 6.16 on, with the release of the memory).",
-        |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().0)),
-    )
-    .with(props::LACKS | props::LATER),
-    Field::new("cpu_system_ns", Shape::Duration, "CPU time in the kernel, likewise.", |s| {
-        of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().1))
-    })
-    .with(props::LACKS | props::LATER),
-    Field::new(
-        "max_rss_bytes",
-        Shape::Number,
-        "The largest resident set, also before an exec: signal_struct.maxrss.",
-        |s| of_cost(s, |_, cost| Value::Uint(cost.max_rss)),
-    )
-    .with(props::LACKS | props::LATER),
-    Field::new(
-        "read_bytes",
-        Shape::Number,
-        "Bytes that all threads had fetched from storage: ioac.read_bytes. What was in the page cache does not count.",
-        |s| of_storage(s, |cost| cost.read),
-    )
-    .with(props::LACKS | props::LATER),
-    Field::new(
-        "written_bytes",
-        Shape::Number,
-        "Bytes that all threads gave to storage, at once or later: ioac.write_bytes.",
-        |s| of_storage(s, |cost| cost.written),
-    )
-    .with(props::LACKS | props::LATER),
-    Field::new(
-        "argv",
-        Shape::List,
-        "The arguments of the process's program, as its exec has them; of a forked process without an exec, those of its parent.",
-        |s| {
-            exit(s, |e| match e.command(s) {
-                [] => Value::SomeArgs(&[], Why::NotCollected),
-                argv if argv.len() >= limits::KEPT_ARGV => Value::SomeArgs(argv, Why::Cut),
-                argv => Value::Args(argv),
-            })
-        },
-    )
-    .with(props::LACKS | props::BYTES | props::LATER),
-    TTY,
-    SESSION,
-    LOGIN_UID,
-    Field::new("euid", Shape::User, "The effective user id at the exit: cred->euid.", |s| {
-        exit(s, |e| euid_value(e.euid()))
-    })
-    .with(props::LACKS_LATER),
-    STACK,
-];
+pub(crate) const FIELDS: &[Field] = field_table! {
+    exit_code Number "The exit code as wait(2) reports it; null if the process was killed by a signal."
+        |s| exit(s, |e| match e.ended() {
+            Ended::Code(code) => Value::Uint(code.into()),
+            Ended::Signal(_) => Value::Null,
+        });
+    signal Text "The signal that killed the process; null if it exited." |s| exit(s, |e| match e.ended() {
+        Ended::Code(_) => Value::Null,
+        Ended::Signal(signal) => Value::Word(names::signal(signal).unwrap_or("SIGUNKNOWN")),
+    });
+    killed_by Object "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, if a file made it (fcntl(2), O_ASYNC), or if its code is one that any process can queue (sigqueue(3))."
+        |s| exit(s, |e| match (e.ended(), e.cause()) {
+            (Ended::Code(_), _) => Value::Null,
+            (_, None) => Value::Unknown(Why::NotCollected),
+            (_, Some(_)) => Value::Object,
+        }), made_of(KILLER), with(props::LACKS | props::LATER);
+    core Bool "Whether the process dumped core: WCOREDUMP." |s| exit(s, |e| Value::Bool(e.core()));
+    dur_ns Duration "The lifetime of the process, in nanoseconds: ns − start_ns. For COMMAND, counted from its first exec: until then tracetui holds it."
+        |s| exit(s, |_| Value::Uint(s.ran_ns()));
+    cpu_user_ns Duration "CPU time of all threads in user mode, as wait4(2) reports it without the process's children: utime, stime and se.sum_exec_runtime. Up to one tick of the scheduler (4 ms) less if other processes end rarely; without the rest of the exit (from 6.16 on, with the release of the memory)."
+        |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().0)), with(props::LACKS | props::LATER);
+    cpu_system_ns Duration "CPU time in the kernel, likewise."
+        |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().1)), with(props::LACKS | props::LATER);
+    max_rss_bytes Number "The largest resident set, also before an exec: signal_struct.maxrss."
+        |s| of_cost(s, |_, cost| Value::Uint(cost.max_rss)), with(props::LACKS | props::LATER);
+    read_bytes Number "Bytes that all threads had fetched from storage: ioac.read_bytes. What was in the page cache does not count."
+        |s| of_storage(s, |cost| cost.read), with(props::LACKS | props::LATER);
+    written_bytes Number "Bytes that all threads gave to storage, at once or later: ioac.write_bytes."
+        |s| of_storage(s, |cost| cost.written), with(props::LACKS | props::LATER);
+    argv List "The arguments of the process's program, as its exec has them; of a forked process without an exec, those of its parent."
+        |s| exit(s, |e| match e.command(s) {
+            [] => Value::SomeArgs(&[], Why::NotCollected),
+            argv if argv.len() >= limits::KEPT_ARGV => Value::SomeArgs(argv, Why::Cut),
+            argv => Value::Args(argv),
+        }), with(props::LACKS | props::BYTES | props::LATER);
+    = TTY;
+    = SESSION;
+    = LOGIN_UID;
+    euid User "The effective user id at the exit: cred->euid." |s| exit(s, |e| euid_value(e.euid())), with(props::LACKS_LATER);
+    = STACK;
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use serde_json::{Value as Json, json};
     use tracetui_shared::id::{Tgid, Uid};
     use tracetui_shared::kind::Kind;
@@ -526,7 +460,7 @@ mod tests {
     #[test]
     fn only_a_signal_of_a_process_has_a_sender() {
         let object = |record: ExitRecord| -> Json {
-            let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Exit), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Exit), record.as_bytes());
             serde_json::from_slice(&line).expect("JSON")
         };
         let killed = object(record(KILL, 0, fact::SENT));
@@ -558,7 +492,7 @@ mod tests {
         let cost = Cost { runtime: 5, max_rss: 6, read: 7, written: 8, ..Cost::default() };
         let object = |facts| -> Json {
             let record = ExitRecord { facts, cost, ..ExitRecord::default() };
-            let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Exit), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Exit), record.as_bytes());
             serde_json::from_slice(&line).expect("JSON")
         };
         let names = ["cpu_user_ns", "cpu_system_ns", "max_rss_bytes", "read_bytes", "written_bytes"];

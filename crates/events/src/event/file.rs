@@ -2,7 +2,7 @@
 
 use super::abi;
 use super::asked::{Asked, FailedCall, Need};
-use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, props};
+use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, field, field_table, props};
 use super::redact::{Redact, short};
 use super::start::directory;
 use super::{Compared, Components, EventContext, Payload, Sections, file};
@@ -332,44 +332,29 @@ fn of_op<'a, T>(value: Option<T>, make: impl Fn(T) -> Value<'a>) -> Value<'a> {
 }
 
 // The fields of both kinds.
-pub(super) const PATH: Field = Field::new(
-    "path",
-    Shape::Text,
-    "The path as passed, read from the caller's memory after the call; null if the file was passed as a descriptor.",
-    |s| of_paths(s, |f| if f.by_descriptor() { Value::Null } else { f.text(0) }),
-)
-.with(props::LEAF | props::LACKS | props::BYTES);
-pub(super) const START: Field = Field::new(
-    "dir",
-    Shape::Text,
-    "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. For an absolute path fs->root, if it is not /, else null; vanished: the descriptor is not open.",
-    |s| of_paths(s, |f| f.start(0)),
-)
-.with(props::LACKS | props::BYTES);
-pub(super) const ABS_PATH: Field = Field::new(
-    "abs_path",
-    Shape::Text,
-    "The path of the file: that of the descriptor, or `dir` and then `path`.",
-    |s| of_paths(s, |f| f.absolute(0)),
-)
-.with(props::LEAF | props::LACKS | props::BYTES);
-pub(super) const PATH_BASIS: Field = Field::new(
-    "path_basis",
-    Shape::Text,
-    "exact: `path` is one name in `dir`, and the call follows no link; joined: `abs_path` may lead through links.",
-    |s| {
-        of_paths(s, |f| match f.absolute(0) {
+pub(super) const PATH: Field = field! {
+    path Text "The path as passed, read from the caller's memory after the call; null if the file was passed as a descriptor."
+        |s| of_paths(s, |f| if f.by_descriptor() { Value::Null } else { f.text(0) }), with(props::LEAF | props::LACKS | props::BYTES)
+};
+pub(super) const START: Field = field! {
+    dir Text "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. For an absolute path fs->root, if it is not /, else null; vanished: the descriptor is not open."
+        |s| of_paths(s, |f| f.start(0)), with(props::LACKS | props::BYTES)
+};
+pub(super) const ABS_PATH: Field = field! {
+    abs_path Text "The path of the file: that of the descriptor, or `dir` and then `path`."
+        |s| of_paths(s, |f| f.absolute(0)), with(props::LEAF | props::LACKS | props::BYTES)
+};
+pub(super) const PATH_BASIS: Field = field! {
+    path_basis Text "exact: `path` is one name in `dir`, and the call follows no link; joined: `abs_path` may lead through links."
+        |s| of_paths(s, |f| match f.absolute(0) {
             Value::Unknown(_) | Value::Null => Value::Null,
             _ => Value::Word(if f.is_exact() { "exact" } else { "joined" }),
         })
-    },
-);
-pub(super) const DIRFD: Field = Field::new(
-    "dirfd",
-    Shape::Number,
-    "The descriptor at which the path starts, or that names the file; −100 (AT_FDCWD): the working directory.",
-    |s| of_paths(s, |f| Value::Int(f.record.dirfds[0].into())),
-);
+};
+pub(super) const DIRFD: Field = field! {
+    dirfd Number "The descriptor at which the path starts, or that names the file; −100 (AT_FDCWD): the working directory."
+        |s| of_paths(s, |f| Value::Int(f.record.dirfds[0].into()))
+};
 pub(super) const FLAGS: Field = Field::new("flags", Shape::Text, "The flags as passed, by name; null without.", |s| {
     of_paths(s, |f| of_op(Some(f.record.flags).filter(|flags| *flags != 0), |flags| Value::CallFlags(f.op(), flags)))
 });
@@ -383,71 +368,43 @@ pub(super) const VIA: Field =
 pub(super) const ABI: Field = Field::new("abi", Shape::Text, "The system call table, as of opens.", |s| {
     of_paths(s, |f| Value::Word(abi::word(f.record.abi)))
 });
-pub(super) const EUID: Field =
-    Field::new("euid", Shape::User, "The effective user id of the caller: cred->euid.", |s| {
-        of_paths(s, |f| euid_value(Some(f.record.euid)))
-    });
+pub(super) const EUID: Field = field! {
+    euid User "The effective user id of the caller: cred->euid." |s| of_paths(s, |f| euid_value(Some(f.record.euid)))
+};
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new(
-        "op",
-        Shape::Text,
-        "What was done: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root.",
-        |s| file(s, |f| Value::Word(f.op())),
-    ),
-    PATH,
-    START,
-    ABS_PATH,
-    PATH_BASIS,
-    DIRFD,
-    Field::new(
-        "new_path",
-        Shape::Text,
-        "The second path as passed, of rename, link, move_mount and pivot_root.",
-        |s| file(s, |f| if f.has_second() { f.text(1) } else { Value::Null }),
-    )
-    .with(props::LEAF | props::LACKS | props::BYTES),
-    Field::new(
-        "new_dir",
-        Shape::Text,
-        "The absolute directory at which the second path starts, if it is relative.",
-        |s| file(s, |f| if f.has_second() { f.start(1) } else { Value::Null }),
-    )
-    .with(props::LACKS | props::BYTES),
-    Field::new("new_abs_path", Shape::Text, "The second path: `new_dir` and then `new_path`.", |s| {
-        file(s, |f| if f.has_second() { f.absolute(1) } else { Value::Null })
-    })
-    .with(props::LEAF | props::LACKS | props::BYTES),
-    Field::new("target", Shape::Text, "The text of a symbolic link, or the source of a mount.", |s| {
-        file(s, |f| of_op(f.source(), |_| f.text(1)))
-    })
-    .with(props::LACKS | props::BYTES),
-    Field::new("mode", Shape::Number, "The mode as passed, of mkdir, mknod and chmod.", |s| {
-        file(s, |f| of_op(f.mode(), |mode| Value::Uint(mode.into())))
-    }),
-    Field::new("owner", Shape::Number, "The new owner as passed, of chown; −1 leaves it as it is.", |s| {
-        file(s, |f| of_op(f.owner(), |[owner, _]| Value::Int(owner.into())))
-    }),
-    Field::new("group", Shape::Number, "The new group as passed, of chown; −1 leaves it as it is.", |s| {
-        file(s, |f| of_op(f.owner(), |[_, group]| Value::Int(group.into())))
-    }),
-    Field::new("size", Shape::Number, "The new size in bytes as passed, of truncate.", |s| {
-        file(s, |f| of_op(f.size(), Value::Uint))
-    })
-    .with(props::UNSIGNED),
-    Field::new("name", Shape::Text, "The name of an extended attribute.", |s| {
-        file(s, |f| if f.op().ends_with("xattr") { f.text(2) } else { Value::Null })
-    })
-    .with(props::LACKS | props::BYTES),
-    Field::new("fstype", Shape::Text, "The type of file system, of mount.", |s| {
-        file(s, |f| if f.op() == "mount" { f.text(2) } else { Value::Null })
-    })
-    .with(props::LACKS | props::BYTES),
-    FLAGS,
-    RET,
-    ERR,
-    VIA,
-    ABI,
-    EUID,
-    STACK,
-];
+pub(crate) const FIELDS: &[Field] = field_table! {
+    op Text "What was done: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root."
+        |s| file(s, |f| Value::Word(f.op()));
+    = PATH;
+    = START;
+    = ABS_PATH;
+    = PATH_BASIS;
+    = DIRFD;
+    new_path Text "The second path as passed, of rename, link, move_mount and pivot_root."
+        |s| file(s, |f| if f.has_second() { f.text(1) } else { Value::Null }), with(props::LEAF | props::LACKS | props::BYTES);
+    new_dir Text "The absolute directory at which the second path starts, if it is relative."
+        |s| file(s, |f| if f.has_second() { f.start(1) } else { Value::Null }), with(props::LACKS | props::BYTES);
+    new_abs_path Text "The second path: `new_dir` and then `new_path`."
+        |s| file(s, |f| if f.has_second() { f.absolute(1) } else { Value::Null }), with(props::LEAF | props::LACKS | props::BYTES);
+    target Text "The text of a symbolic link, or the source of a mount."
+        |s| file(s, |f| of_op(f.source(), |_| f.text(1))), with(props::LACKS | props::BYTES);
+    mode Number "The mode as passed, of mkdir, mknod and chmod."
+        |s| file(s, |f| of_op(f.mode(), |mode| Value::Uint(mode.into())));
+    owner Number "The new owner as passed, of chown; −1 leaves it as it is."
+        |s| file(s, |f| of_op(f.owner(), |[owner, _]| Value::Int(owner.into())));
+    group Number "The new group as passed, of chown; −1 leaves it as it is."
+        |s| file(s, |f| of_op(f.owner(), |[_, group]| Value::Int(group.into())));
+    size Number "The new size in bytes as passed, of truncate."
+        |s| file(s, |f| of_op(f.size(), Value::Uint)), with(props::UNSIGNED);
+    name Text "The name of an extended attribute."
+        |s| file(s, |f| if f.op().ends_with("xattr") { f.text(2) } else { Value::Null }), with(props::LACKS | props::BYTES);
+    fstype Text "The type of file system, of mount."
+        |s| file(s, |f| if f.op() == "mount" { f.text(2) } else { Value::Null }), with(props::LACKS | props::BYTES);
+    = FLAGS;
+    = RET;
+    = ERR;
+    = VIA;
+    = ABI;
+    = EUID;
+    = STACK;
+};

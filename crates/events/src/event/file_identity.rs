@@ -1,6 +1,6 @@
 //! What identifies the contents of an opened or executed file.
 
-use super::describe::{Field, Shape, Value, Why, props};
+use super::describe::{Field, Value, Why, field, field_table, props};
 use super::{Body, EventContext};
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
@@ -37,26 +37,16 @@ fn of<'a>(seen: &EventContext<'a>, get: impl FnOnce(&Identity) -> Value<'a>) -> 
     }
 }
 
-pub(crate) const FILE: Field = Field {
-    sub: &[
-        Field::new("dev", Shape::Text, "The device of its file system: inode.i_sb->s_dev.", |s| {
-            of(s, |file| Value::Device(file.device))
-        })
-        .with(props::LACKS | props::LATER),
-        Field::new("ino", Shape::Number, "inode.i_ino.", |s| of(s, |file| Value::Uint(file.ino)))
-            .with(props::LACKS | props::UNSIGNED | props::LATER),
-        Field::new("size", Shape::Number, "Bytes: inode.i_size.", |s| of(s, |file| Value::Uint(file.size)))
-            .with(props::LACKS | props::UNSIGNED | props::LATER),
-        Field::new("ctime", Shape::Text, "The last change of the inode: inode.i_ctime.", |s| {
-            of(s, |file| Value::Time(changed_ns(file).into()))
-        })
-        .with(props::LACKS | props::LATER),
-    ],
-    ..Field::new(
-        "file",
-        Shape::Object,
-        "What identifies the contents of the file at the call; of opens, with --identity on. On overlay file systems and Btrfs, stat(2) may show other devices and inodes.",
-        |s| of(s, |_| Value::Object),
-    )
-    .with(props::LACKS | props::LATER)
+pub(crate) const FILE: Field = field! {
+    file Object "What identifies the contents of the file at the call; of opens, with --identity on. On overlay file systems and Btrfs, stat(2) may show other devices and inodes."
+        |s| of(s, |_| Value::Object), made_of(FILE_FIELDS), with(props::LACKS | props::LATER)
+};
+
+const FILE_FIELDS: &[Field] = field_table! {
+    dev Text "The device of its file system: inode.i_sb->s_dev."
+        |s| of(s, |file| Value::Device(file.device)), with(props::LACKS | props::LATER);
+    ino Number "inode.i_ino." |s| of(s, |file| Value::Uint(file.ino)), with(props::LACKS | props::UNSIGNED | props::LATER);
+    size Number "Bytes: inode.i_size." |s| of(s, |file| Value::Uint(file.size)), with(props::LACKS | props::UNSIGNED | props::LATER);
+    ctime Text "The last change of the inode: inode.i_ctime."
+        |s| of(s, |file| Value::Time(changed_ns(file).into())), with(props::LACKS | props::LATER);
 };

@@ -1,6 +1,6 @@
 //! The place of a file outside the caller's mount namespace: its file system, and its path within that.
 
-use super::describe::{Field, Shape, Value, Why, props};
+use super::describe::{Field, Value, Why, field, field_table, props};
 use super::{Components, EventContext};
 use tracetui_shared::header::until_nul;
 use tracetui_shared::record::FileSystem;
@@ -35,48 +35,32 @@ fn of_system<'a>(names: Option<&'a Components<'a>>, get: impl FnOnce(&'a FileSys
 
 macro_rules! fields {
     ($of:ident) => {
-        &[
-            Field::new("type", Shape::Text, "The type: super_block.s_type->name.", |s| {
-                of_system($of(s), |fs| Value::Bytes(until_nul(&fs.name)))
-            })
-            .with(props::LACKS),
-            Field::new(
-                "device",
-                Shape::Text,
-                "The device, as major:minor: super_block.s_dev, the number in /proc/PID/mountinfo.",
-                |s| of_system($of(s), |fs| Value::Device(fs.device)),
-            )
-            .with(props::LACKS),
-            Field::new("mount_id", Shape::Number, "The mount: mount.mnt_id, as in /proc/PID/fdinfo.", |s| {
-                of_system($of(s), |fs| Value::Uint(fs.mount_id.into()))
-            })
-            .with(props::LACKS),
-        ]
+        field_table! {
+            type Text "The type: super_block.s_type->name." |s| of_system($of(s), |fs| Value::Bytes(until_nul(&fs.name))), with(props::LACKS);
+            device Text "The device, as major:minor: super_block.s_dev, the number in /proc/PID/mountinfo."
+                |s| of_system($of(s), |fs| Value::Device(fs.device)), with(props::LACKS);
+            mount_id Number "The mount: mount.mnt_id, as in /proc/PID/fdinfo."
+                |s| of_system($of(s), |fs| Value::Uint(fs.mount_id.into())), with(props::LACKS);
+        }
     };
 }
 
-pub(crate) const FS_PATH: Field = Field::new(
-    "fs_path",
-    Shape::Text,
-    "The path of an unreachable file within its file system; null for a reachable file.",
-    |s| path(file(s)),
-)
-.with(props::LEAF | props::LACKS | props::BYTES);
-
-pub(crate) const FS: Field = Field {
-    sub: fields!(file),
-    ..Field::new("fs", Shape::Object, "The file system of an unreachable file; null for a reachable file.", |s| {
-        unreachable(file(s)).map_or(Value::Null, |_| Value::Object)
-    })
+pub(crate) const FS_PATH: Field = field! {
+    fs_path Text "The path of an unreachable file within its file system; null for a reachable file."
+        |s| path(file(s)), with(props::LEAF | props::LACKS | props::BYTES)
 };
 
-pub(crate) const CWD_FS_PATH: Field =
-    Field::new("cwd_fs_path", Shape::Text, "The same as `fs_path`, for the working directory.", |s| path(cwd(s)))
-        .with(props::LACKS | props::BYTES);
+pub(crate) const FS: Field = field! {
+    fs Object "The file system of an unreachable file; null for a reachable file."
+        |s| unreachable(file(s)).map_or(Value::Null, |_| Value::Object), made_of(fields!(file))
+};
 
-pub(crate) const CWD_FS: Field = Field {
-    sub: fields!(cwd),
-    ..Field::new("cwd_fs", Shape::Object, "The same as `fs`, for the working directory.", |s| {
-        unreachable(cwd(s)).map_or(Value::Null, |_| Value::Object)
-    })
+pub(crate) const CWD_FS_PATH: Field = field! {
+    cwd_fs_path Text "The same as `fs_path`, for the working directory."
+        |s| path(cwd(s)), with(props::LACKS | props::BYTES)
+};
+
+pub(crate) const CWD_FS: Field = field! {
+    cwd_fs Object "The same as `fs`, for the working directory."
+        |s| unreachable(cwd(s)).map_or(Value::Null, |_| Value::Object), made_of(fields!(cwd))
 };

@@ -1,6 +1,6 @@
 //! `fork`: a process was created.
 
-use super::describe::{Field, STACK, Shape, Value};
+use super::describe::{Field, STACK, Value, field_table};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Sections, fork};
 use crate::text::paint::Look;
@@ -39,12 +39,10 @@ impl Payload<'_> for Fork {
     }
 }
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new("child_pid", Shape::Number, "The id of the new process: child->tgid of sched_process_fork.", |s| {
-        fork(s, |f| Value::Uint(f.record.child.0.into()))
-    }),
-    Field::new("child_start_ns", Shape::Number, "The start time of the new process: child->start_boottime.", |s| {
-        fork(s, |f| Value::Uint(f.record.child_start.0))
-    }),
-    STACK,
-];
+pub(crate) const FIELDS: &[Field] = field_table! {
+    child_pid Number "The id of the new process: child->tgid of sched_process_fork."
+        |s| fork(s, |f| Value::Uint(f.record.child.0.into()));
+    child_start_ns Number "The start time of the new process: child->start_boottime."
+        |s| fork(s, |f| Value::Uint(f.record.child_start.0));
+    = STACK;
+};

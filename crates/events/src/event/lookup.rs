@@ -1,7 +1,7 @@
 //! `lookup`: a path was looked up without opening its file, and the lookup failed.
 
 use super::asked::Asked;
-use super::describe::{Field, STACK, Shape, Value};
+use super::describe::{Field, STACK, Value, field_table};
 use super::file::{self, File};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, lookup};
@@ -64,30 +64,21 @@ impl<'a> Payload<'a> for Lookup<'a> {
     }
 }
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "What was asked: stat lstat access readlink; chdir changes the directory.", |s| {
-        lookup(s, |l| Value::Word(l.0.op()))
-    }),
-    file::PATH,
-    file::START,
-    file::ABS_PATH,
-    file::PATH_BASIS,
-    file::DIRFD,
-    Field::new(
-        "access",
-        Shape::Number,
-        "What access(2) asks for: 4 to read, 2 to write, 1 to execute; 0: existence.",
-        |s| {
-            lookup(s, |l| {
-                if l.0.op() == "access" { Value::Uint(l.0.record.values[0] & u64::from(u32::MAX)) } else { Value::Null }
-            })
-        },
-    ),
-    file::FLAGS,
-    file::RET,
-    file::ERR,
-    file::VIA,
-    file::ABI,
-    file::EUID,
-    STACK,
-];
+pub(crate) const FIELDS: &[Field] = field_table! {
+    op Text "What was asked: stat lstat access readlink; chdir changes the directory." |s| lookup(s, |l| Value::Word(l.0.op()));
+    = file::PATH;
+    = file::START;
+    = file::ABS_PATH;
+    = file::PATH_BASIS;
+    = file::DIRFD;
+    access Number "What access(2) asks for: 4 to read, 2 to write, 1 to execute; 0: existence." |s| lookup(s, |l| {
+        if l.0.op() == "access" { Value::Uint(l.0.record.values[0] & u64::from(u32::MAX)) } else { Value::Null }
+    });
+    = file::FLAGS;
+    = file::RET;
+    = file::ERR;
+    = file::VIA;
+    = file::ABI;
+    = file::EUID;
+    = STACK;
+};

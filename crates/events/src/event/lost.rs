@@ -1,6 +1,6 @@
 //! `lost`: missing events. Made in user space from the numbers and counters of the probes.
 
-use super::describe::{Field, Shape, Value};
+use super::describe::{Field, Value, field_table};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Sections, lost};
 use crate::text::grouped;
@@ -123,24 +123,13 @@ impl Lost {
     }
 }
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new("of", Shape::Text, "The kind of the missing events.", |s| {
-        lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())))
-    }),
-    Field::new(
-        "cause",
-        Shape::Text,
-        "ring (the ring was full), probe (the kernel skipped the program, or does not accept it), read (not decodable).",
-        |s| lost(s, |l| Value::Word(l.cause.word())),
-    ),
-    Field::new("count", Shape::Number, "The number of missing events.", |s| lost(s, |l| Value::Uint(l.record.count))),
-    Field::new(
-        "from_ns",
-        Shape::Number,
-        "The time of the last event before the gap, CLOCK_BOOTTIME in nanoseconds.",
-        |s| lost(s, |l| if l.record.from_ns == 0 { Value::Null } else { Value::Uint(l.record.from_ns) }),
-    ),
-    Field::new("to_ns", Shape::Number, "The time of the first event after the gap, or the time of the count.", |s| {
-        lost(s, |l| Value::Uint(l.record.to_ns))
-    }),
-];
+pub(crate) const FIELDS: &[Field] = field_table! {
+    of Text "The kind of the missing events." |s| lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())));
+    cause Text "ring (the ring was full), probe (the kernel skipped the program, or does not accept it), read (not decodable)."
+        |s| lost(s, |l| Value::Word(l.cause.word()));
+    count Number "The number of missing events." |s| lost(s, |l| Value::Uint(l.record.count));
+    from_ns Number "The time of the last event before the gap, CLOCK_BOOTTIME in nanoseconds."
+        |s| lost(s, |l| if l.record.from_ns == 0 { Value::Null } else { Value::Uint(l.record.from_ns) });
+    to_ns Number "The time of the first event after the gap, or the time of the count."
+        |s| lost(s, |l| Value::Uint(l.record.to_ns));
+};

@@ -628,7 +628,6 @@ pub trait Tables: std::fmt::Debug {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Components<'a> {
     pub bytes: &'a [u8],
-    /// [`mark`]s.
     pub marks: u8,
     /// The file system, if the file is not in the caller's mount namespace: the components end at its root.
     pub fs: Option<FileSystem>,

@@ -1,16 +1,13 @@
 //! The directory at which the relative path of a failed open or exec starts.
 
 use super::Components;
-use super::describe::{Field, Shape, Value, Why, props};
+use super::describe::{Field, Value, Why, field, props};
 use tracetui_shared::record::mark;
 
-pub(crate) const DIR: Field = Field::new(
-    "dir",
-    Shape::Text,
-    "The absolute directory at which the relative path of a failed call starts, at the time of the call: fs->pwd, or f_path of the descriptor, which may also be a file. Null if the call succeeded or the path is absolute; vanished: the descriptor is not open.",
-    |s| s.event.body.dir(),
-)
-.with(props::LACKS | props::BYTES | props::LATER);
+pub(crate) const DIR: Field = field! {
+    dir Text "The absolute directory at which the relative path of a failed call starts, at the time of the call: fs->pwd, or f_path of the descriptor, which may also be a file. Null if the call succeeded or the path is absolute; vanished: the descriptor is not open."
+        |s| s.event.body.dir(), with(props::LACKS | props::BYTES | props::LATER)
+};
 
 /// The directory with these names, which a probe found.
 pub(super) fn directory(names: Components<'_>) -> Value<'_> {

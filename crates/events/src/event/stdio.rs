@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use crate::event::Payload;
     use crate::event::exec::Exec;
-    use crate::sink::{FormatName, sample};
+    use crate::sink::{FormatName, testing};
     use crate::synthetic::payload;
     use serde_json::{Value as Json, json};
     use tracetui_shared::kind::Kind;
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn json_of(payload: &[u8]) -> Json {
-        let line = sample::line(FormatName::Json, sample::header(Kind::Exec), payload);
+        let line = testing::line(FormatName::Json, testing::header(Kind::Exec), payload);
         serde_json::from_slice(&line).expect("JSON")
     }
 

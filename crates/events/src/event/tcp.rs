@@ -1,6 +1,6 @@
 //! `tcp`: a TCP connection was requested, accepted or closed, a socket listens, or an address could not be bound.
 
-use super::describe::{Field, STACK, Shape, Value, Why, err_value, props};
+use super::describe::{Field, STACK, Value, Why, err_value, field_table, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Sections, abi, names, tcp};
@@ -433,216 +433,117 @@ fn of_connection<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value
     tcp(seen, |t| if t.is_connection() { get(t) } else { Value::Null })
 }
 
-const CLOSER: &[Field] = &[
-    Field::new("pid", Shape::Number, "The process id: task_struct.tgid.", |s| {
-        of_closer(s, |t| Value::Uint(t.record.closer.0.into()))
-    })
-    .with(props::PID),
-    Field::new(
-        "start_ns",
-        Shape::Number,
-        "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime.",
-        |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0)),
-    ),
-];
+const CLOSER: &[Field] = field_table! {
+    pid Number "The process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into())), with(props::PID);
+    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime."
+        |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0));
+};
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "connect (requested), accept, close; listen; bind (only if it failed, also of UDP).", |s| tcp(s, |t| Value::Word(t.op()))),
-    Field::new(
-        "role",
-        Shape::Text,
-        "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind.",
-        |s| {
-            tcp(s, |t| match t.has(flag::OLDER) {
-                _ if t.record.op == op::BIND => Value::Null,
-                true if t.is_connection() => Value::Unknown(Why::NotCollected),
-                _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
-            })
-        },
-    ).with(props::LACKS).of(&ROLES),
-    Field::new(
-        "laddr",
-        Shape::Address,
-        "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, the address that was passed; null as raddr. One that is mapped to IPv6 is shown as IPv4.",
-        |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)),
-    ).with(props::LACKS),
-    Field::new("lport", Shape::Number, "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr.", |s| {
-        tcp(s, |t| match (t.record.op, t.local()) {
+pub(crate) const FIELDS: &[Field] = field_table! {
+    op Text "connect (requested), accept, close; listen; bind (only if it failed, also of UDP)."
+        |s| tcp(s, |t| Value::Word(t.op()));
+    role Text "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind."
+        |s| tcp(s, |t| match t.has(flag::OLDER) {
+            _ if t.record.op == op::BIND => Value::Null,
+            true if t.is_connection() => Value::Unknown(Why::NotCollected),
+            _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
+        }), with(props::LACKS), of(&ROLES);
+    laddr Address "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, the address that was passed; null as raddr. One that is mapped to IPv6 is shown as IPv4."
+        |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)), with(props::LACKS);
+    lport Number "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr."
+        |s| tcp(s, |t| match (t.record.op, t.local()) {
             (op::BIND, Err(why)) => Value::Unknown(why),
             _ => Value::Uint(t.record.lport.into()),
-        })
-    }).with(props::LACKS_LATER),
-    Field::new(
-        "raddr",
-        Shape::Address,
-        "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, the address that was passed; null if that is of another family (other_family), shorter than its family needs (too_short) or unreadable (fault). One that is mapped to IPv6 is shown as IPv4.",
-        |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))),
-    ).with(props::LACKS),
-    Field::new("rport", Shape::Number, "The remote port: skc_dport, or as passed, as raddr.", |s| {
-        tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into())))
-    }).with(props::LACKS_LATER),
-    Field::new("family", Shape::Text, "The family of the socket: inet (IPv4) or inet6.", |s| {
-        tcp(s, |t| match t.record.family.into() {
-            AF_INET => Value::Word("inet"),
-            AF_INET6 => Value::Word("inet6"),
-            _ => Value::Unknown(Why::NotCollected),
-        })
-    }).with(props::LACKS),
-    Field::new("v4_mapped", Shape::Bool, "Whether the remote address is an IPv4 address mapped to IPv6.", |s| {
-        tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical())))
-    }).with(props::LACKS),
-    Field::new("net_ns", Shape::Number, "The network namespace: skc_net->ns.inum.", |s| {
-        tcp(s, |t| match t.record.net_ns.0 {
+        }), with(props::LACKS_LATER);
+    raddr Address "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, the address that was passed; null if that is of another family (other_family), shorter than its family needs (too_short) or unreadable (fault). One that is mapped to IPv6 is shown as IPv4."
+        |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))), with(props::LACKS);
+    rport Number "The remote port: skc_dport, or as passed, as raddr."
+        |s| tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into()))), with(props::LACKS_LATER);
+    family Text "The family of the socket: inet (IPv4) or inet6." |s| tcp(s, |t| match t.record.family.into() {
+        AF_INET => Value::Word("inet"),
+        AF_INET6 => Value::Word("inet6"),
+        _ => Value::Unknown(Why::NotCollected),
+    }), with(props::LACKS);
+    v4_mapped Bool "Whether the remote address is an IPv4 address mapped to IPv6."
+        |s| tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical()))), with(props::LACKS);
+    net_ns Number "The network namespace: skc_net->ns.inum." |s| tcp(s, |t| match t.record.net_ns.0 {
+        0 => Value::Unknown(Why::NotCollected),
+        inum => Value::Uint(inum.into()),
+    }), with(props::LACKS);
+    fd Number "The descriptor of the connection when it was requested or accepted, or of the socket; null for the kernel."
+        |s| tcp(s, |t| match t.record.fd {
+            _ if t.record.via == via::KERNEL => Value::Null,
+            ..0 => Value::Unknown(Why::NotCollected),
+            fd => Value::Int(fd.into()),
+        }), with(props::LACKS);
+    via Text "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other listen bind."
+        |s| tcp(s, |t| {
+            Value::Word(match t.record.via {
+                via::CONNECT => "connect",
+                via::ACCEPT => "accept",
+                via::ACCEPT4 => "accept4",
+                via::IO_URING => "io_uring",
+                via::FASTOPEN => "fastopen",
+                via::KERNEL => "kernel",
+                via::SNAPSHOT => "snapshot",
+                via::LISTEN => "listen",
+                via::BIND => "bind",
+                _ => "other",
+            })
+        });
+    abi Text "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
+        |s| tcp(s, |t| match t.record.via {
+            via::KERNEL => Value::Null,
+            via::SNAPSHOT => Value::Unknown(Why::NotCollected),
+            _ => Value::Word(abi::word(t.record.abi)),
+        }), with(props::LACKS);
+    ret Number "The result of the call or of the request to io_uring: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): the call did not wait for the outcome."
+        |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into())));
+    outcome Text "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended)."
+        |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())), with(props::LACKS), of(&OUTCOMES);
+    err Text "The name of the error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise."
+        |s| tcp(s, |t| err_value(t.error()));
+    dur_ns Duration "In nanoseconds. connect: from the first SYN to the outcome. accept: the wait in the queue. close: the life of the connection."
+        |s| tcp(s, |t| t.duration(s.event.header.time)), with(props::LACKS);
+    since_ns Number "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same."
+        |s| of_connection(s, |t| match t.record.since.0 {
             0 => Value::Unknown(Why::NotCollected),
-            inum => Value::Uint(inum.into()),
-        })
-    }).with(props::LACKS),
-    Field::new(
-        "fd",
-        Shape::Number,
-        "The descriptor of the connection when it was requested or accepted, or of the socket; null for the kernel.",
-        |s| {
-            tcp(s, |t| match t.record.fd {
-                _ if t.record.via == via::KERNEL => Value::Null,
-                ..0 => Value::Unknown(Why::NotCollected),
-                fd => Value::Int(fd.into()),
-            })
-        },
-    ).with(props::LACKS),
-    Field::new(
-        "via",
-        Shape::Text,
-        "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other listen bind.",
-        |s| {
-            tcp(s, |t| {
-                Value::Word(match t.record.via {
-                    via::CONNECT => "connect",
-                    via::ACCEPT => "accept",
-                    via::ACCEPT4 => "accept4",
-                    via::IO_URING => "io_uring",
-                    via::FASTOPEN => "fastopen",
-                    via::KERNEL => "kernel",
-                    via::SNAPSHOT => "snapshot",
-                    via::LISTEN => "listen",
-                    via::BIND => "bind",
-                    _ => "other",
-                })
-            })
-        },
-    ),
-    Field::new(
-        "abi",
-        Shape::Text,
-        "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags).",
-        |s| {
-            tcp(s, |t| match t.record.via {
-                via::KERNEL => Value::Null,
-                via::SNAPSHOT => Value::Unknown(Why::NotCollected),
-                _ => Value::Word(abi::word(t.record.abi)),
-            })
-        },
-    ).with(props::LACKS),
-    Field::new(
-        "ret",
-        Shape::Number,
-        "The result of the call or of the request to io_uring: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): the call did not wait for the outcome.",
-        |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into()))),
-    ),
-    Field::new(
-        "outcome",
-        Shape::Text,
-        "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended).",
-        |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())),
-    ).with(props::LACKS).of(&OUTCOMES),
-    Field::new(
-        "err",
-        Shape::Text,
-        "The name of the error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise.",
-        |s| tcp(s, |t| err_value(t.error())),
-    ),
-    Field::new(
-        "dur_ns",
-        Shape::Duration,
-        "In nanoseconds. connect: from the first SYN to the outcome. accept: the wait in the queue. close: the life of the connection.",
-        |s| tcp(s, |t| t.duration(s.event.header.time)),
-    ).with(props::LACKS),
-    Field::new(
-        "since_ns",
-        Shape::Number,
-        "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same.",
-        |s| {
-            of_connection(s, |t| match t.record.since.0 {
-                0 => Value::Unknown(Why::NotCollected),
-                _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
-                since => Value::Uint(since),
-            })
-        },
-    ).with(props::LACKS),
-    Field::new(
-        "bytes_in",
-        Shape::Number,
-        "Of close: bytes received, without the FIN of the peer: tcp_sock.bytes_received − SOCK_DONE.",
-        |s| of_close(s, |t| Value::Uint(t.record.bytes_in)),
-    ),
-    Field::new(
-        "bytes_out",
-        Shape::Number,
-        "Of close: bytes sent, each once: tcp_sock.bytes_sent − tcp_sock.bytes_retrans.",
-        |s| of_close(s, |t| Value::Uint(t.record.bytes_out)),
-    ),
-    Field::new("retransmits", Shape::Number, "Retransmitted segments: tcp_sock.total_retrans.", |s| {
-        of_connection(s, |t| Value::Uint(t.record.retransmits.into()))
-    }),
-    Field::new(
-        "rtt_us",
-        Shape::Number,
-        "The smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured.",
-        |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) }),
-    ),
-    Field::new(
-        "end",
-        Shape::Text,
-        "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error).",
-        |s| tcp(s, |t| t.word(op::CLOSE, t.end())),
-    ).with(props::LACKS).of(&ENDS),
-    Field {
-        sub: CLOSER,
-        ..Field::new(
-            "closer",
-            Shape::Object,
-            "Of close: the process that closed the connection; null if none did, as when the peer resets it.",
-            |s| of_closer(s, |_| Value::Object),
-        )
-    },
-    Field::new("mptcp", Shape::Bool, "Whether the connection is a subflow of MPTCP.", |s| {
-        tcp(s, |t| Value::Bool(t.has(flag::MPTCP)))
-    }),
-    Field::new("fastopen", Shape::Bool, "Whether the request used TCP Fast Open: tcp_sock.fastopen_req.", |s| {
-        tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)))
-    }),
-    Field::new("protocol", Shape::Text, "The protocol of the socket: tcp, or udp, of bind only.", |s| {
-        tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())]))
-    }).with(props::LATER).of(&PROTOCOLS),
-    Field::new(
-        "backlog",
-        Shape::Number,
-        "Of listen: the backlog that was passed; unknown if the socket listened before the trace.",
-        |s| tcp(s, |t| t.backlog()),
-    ).with(props::LACKS | props::LATER),
-    STACK,
-];
+            _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
+            since => Value::Uint(since),
+        }), with(props::LACKS);
+    bytes_in Number "Of close: bytes received, without the FIN of the peer: tcp_sock.bytes_received − SOCK_DONE."
+        |s| of_close(s, |t| Value::Uint(t.record.bytes_in));
+    bytes_out Number "Of close: bytes sent, each once: tcp_sock.bytes_sent − tcp_sock.bytes_retrans."
+        |s| of_close(s, |t| Value::Uint(t.record.bytes_out));
+    retransmits Number "Retransmitted segments: tcp_sock.total_retrans."
+        |s| of_connection(s, |t| Value::Uint(t.record.retransmits.into()));
+    rtt_us Number "The smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured."
+        |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) });
+    end Text "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error)."
+        |s| tcp(s, |t| t.word(op::CLOSE, t.end())), with(props::LACKS), of(&ENDS);
+    closer Object "Of close: the process that closed the connection; null if none did, as when the peer resets it."
+        |s| of_closer(s, |_| Value::Object), made_of(CLOSER);
+    mptcp Bool "Whether the connection is a subflow of MPTCP." |s| tcp(s, |t| Value::Bool(t.has(flag::MPTCP)));
+    fastopen Bool "Whether the request used TCP Fast Open: tcp_sock.fastopen_req."
+        |s| tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)));
+    protocol Text "The protocol of the socket: tcp, or udp, of bind only."
+        |s| tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())])), with(props::LATER), of(&PROTOCOLS);
+    backlog Number "Of listen: the backlog that was passed; unknown if the socket listened before the trace."
+        |s| tcp(s, |t| t.backlog()), with(props::LACKS | props::LATER);
+    = STACK;
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use crate::synthetic::payload;
     use serde_json::{Value as Json, json};
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Kind;
 
     fn object(record: TcpRecord) -> Json {
-        let line = sample::line(crate::sink::FormatName::Json, sample::header(Kind::Tcp), record.as_bytes());
+        let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Tcp), record.as_bytes());
         serde_json::from_slice(&line).expect("JSON")
     }
 
@@ -661,7 +562,7 @@ mod tests {
     }
 
     fn request(outcome: u8, err: i32) -> TcpRecord {
-        TcpRecord { outcome, err: err as u16, ..sample::tcp(op::CONNECT) }
+        TcpRecord { outcome, err: err as u16, ..testing::tcp(op::CONNECT) }
     }
 
     #[test]
@@ -698,7 +599,7 @@ mod tests {
             assert!(!Tcp { record }.failed(), "nothing shows that it failed");
         }
         for of in [op::ACCEPT, op::CLOSE] {
-            let record = TcpRecord { err: ECONNRESET as u16, ..sample::tcp(of) };
+            let record = TcpRecord { err: ECONNRESET as u16, ..testing::tcp(of) };
             assert_eq!((field(record, "outcome"), field(record, "err")), (known(Json::Null), known(Json::Null)));
             assert!(!Tcp { record }.failed());
         }
@@ -706,7 +607,7 @@ mod tests {
 
     #[test]
     fn a_line_has_what_became_of_a_connection() {
-        let close = TcpRecord { retransmits: 0, closer: sample::header(Kind::Tcp).tgid, ..sample::tcp(op::CLOSE) };
+        let close = TcpRecord { retransmits: 0, closer: testing::header(Kind::Tcp).tgid, ..testing::tcp(op::CLOSE) };
         for (record, end) in [
             (close, " s"),
             (TcpRecord { retransmits: 3, ..close }, " s, 3 resent"),
@@ -716,7 +617,7 @@ mod tests {
             (request(outcome::DECIDED, ETIMEDOUT), " ms"),
             (request(outcome::DECIDED, ECONNREFUSED), ":443"),
         ] {
-            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
             let line = String::from_utf8(line).expect("text");
             assert!(line.trim_end().ends_with(end), "{end}: {line}");
         }
@@ -724,7 +625,7 @@ mod tests {
 
     #[test]
     fn a_connection_ends_in_a_way() {
-        let ended = |err: i32, state| TcpRecord { err: err as u16, state, ..sample::tcp(op::CLOSE) };
+        let ended = |err: i32, state| TcpRecord { err: err as u16, state, ..testing::tcp(op::CLOSE) };
         for (err, state, word) in [
             (0, state::LAST_ACK, "closed"),
             (0, state::FIN_WAIT1, "closed"),
@@ -740,15 +641,15 @@ mod tests {
         }
         assert_eq!(field(ended(0, 0), "end"), unknown("not_collected"));
         assert_eq!(field(TcpRecord { flags: flag::REPAIRED, ..ended(0, 0) }, "end"), unknown("repaired"));
-        assert_eq!(field(sample::tcp(op::ACCEPT), "end"), known(Json::Null));
-        let closer = field(sample::tcp(op::CLOSE), "closer");
+        assert_eq!(field(testing::tcp(op::ACCEPT), "end"), known(Json::Null));
+        let closer = field(testing::tcp(op::CLOSE), "closer");
         assert_eq!(closer, known(json!({"pid": 48_214, "start_ns": 3_731_419_000_000_u64})));
-        assert_eq!(field(TcpRecord { closer: Tgid(0), ..sample::tcp(op::CLOSE) }, "closer"), known(Json::Null));
+        assert_eq!(field(TcpRecord { closer: Tgid(0), ..testing::tcp(op::CLOSE) }, "closer"), known(Json::Null));
     }
 
     #[test]
     fn durations_are_from_the_start_to_the_end_of_each() {
-        let (connect, accept, close) = (sample::tcp(op::CONNECT), sample::tcp(op::ACCEPT), sample::tcp(op::CLOSE));
+        let (connect, accept, close) = (testing::tcp(op::CONNECT), testing::tcp(op::ACCEPT), testing::tcp(op::CLOSE));
         assert_eq!(field(connect, "dur_ns"), known(2_000_000));
         assert_eq!(field(accept, "dur_ns"), known(31_000_000_000_u64));
         assert_eq!(field(close, "dur_ns"), known(31_000_000_000_u64));
@@ -803,7 +704,7 @@ mod tests {
             let record = TcpRecord { form, ..v6 };
             assert_eq!((field(record, "raddr"), field(record, "rport")), (raddr, rport), "{form}");
             assert_eq!(field(record, "family"), known("inet"), "that of the socket");
-            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
             let line = String::from_utf8(line).expect("text");
             assert!(line.trim_end().ends_with(&format!("-> {peer}  EAFNOSUPPORT")), "{line}");
         }
@@ -812,7 +713,7 @@ mod tests {
     #[test]
     fn an_address_to_bind_is_shown_as_it_was_passed() {
         let line = |record: TcpRecord| {
-            let line = sample::line(crate::sink::FormatName::Text, sample::header(Kind::Tcp), record.as_bytes());
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
             String::from_utf8(line).expect("text").split_once("cc ").expect("a name").1.trim().to_owned()
         };
         let listen = TcpRecord {
@@ -822,7 +723,7 @@ mod tests {
             backlog: 128,
             lport: 5433,
             rport: 0,
-            ..sample::tcp(op::CONNECT)
+            ..testing::tcp(op::CONNECT)
         };
         assert_eq!(line(listen), "ok      listen 10.0.0.5:5433  backlog 128");
         let older = TcpRecord { via: via::SNAPSHOT, flags: flag::OLDER | flag::SERVER, ..listen };
@@ -860,21 +761,21 @@ mod tests {
 
     #[test]
     fn the_descriptor_is_that_of_the_process() {
-        let connect = sample::tcp(op::CONNECT);
+        let connect = testing::tcp(op::CONNECT);
         assert_eq!(field(connect, "fd"), known(5));
         assert_eq!(field(TcpRecord { fd: -1, ..connect }, "fd"), unknown("not_collected"));
         let of_kernel = TcpRecord { fd: -1, via: via::KERNEL, flags: 0, ..connect };
         for name in ["fd", "abi", "ret"] {
             assert_eq!(field(of_kernel, name), known(Json::Null), "{name}");
         }
-        assert_eq!(field(sample::tcp(op::ACCEPT), "ret"), known(5));
+        assert_eq!(field(testing::tcp(op::ACCEPT), "ret"), known(5));
     }
 
     #[test]
     fn a_record_of_an_unknown_op_is_not_decoded() {
-        let bytes = [TcpRecord { op: op::BIND + 1, ..sample::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
+        let bytes = [TcpRecord { op: op::BIND + 1, ..testing::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
         assert!(Tcp::decode(&bytes).is_none());
         assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
-        assert!(Tcp::decode(&[sample::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
+        assert!(Tcp::decode(&[testing::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
     }
 }

@@ -1,7 +1,7 @@
 //! `unix`: a Unix socket was connected to, or the connect failed.
 
 use super::asked::{Asked, FailedCall, Need};
-use super::describe::{Field, STACK, Shape, Value, Why, props};
+use super::describe::{Field, STACK, Value, Why, field_table, props};
 use super::file::{self, File};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, unix};
@@ -52,6 +52,11 @@ impl<'a> Payload<'a> for Unix<'a> {
 
     fn paths(&self) -> Option<&File<'a>> {
         Some(&self.0)
+    }
+
+    /// A recording may say of any record that its call has a descriptor instead of a path. This one never has.
+    fn sought(&self) -> Option<&'a [u8]> {
+        Some(self.0.texts[0])
     }
 
     fn asked(&self) -> Option<Asked<'a>> {
@@ -119,66 +124,38 @@ fn of_peer<'a>(s: &EventContext<'a>, get: impl FnOnce(Peer<'a>) -> Value<'a>) ->
     unix(s, |u| u.peer().map_or(Value::Null, get))
 }
 
-const PEER: &[Field] = &[
-    Field::new("pid", Shape::Number, "The process id: sk->sk_peer_pid, the caller of listen(2).", |s| {
-        of_peer(s, |peer| Value::Uint(peer.pid.into()))
-    })
-    .with(props::PID),
-    Field::new("comm", Shape::Text, "Its name: task_struct.comm; vanished: it ended before.", |s| {
-        of_peer(s, |peer| if peer.comm.is_empty() { Value::Unknown(Why::Vanished) } else { Value::Bytes(peer.comm) })
-    })
-    .with(props::LACKS | props::BYTES),
-    Field::new("uid", Shape::User, "Its effective user id at listen(2): sk->sk_peer_cred->euid.", |s| {
-        of_peer(s, |peer| Value::Uint(peer.uid.into()))
-    }),
-];
+const PEER: &[Field] = field_table! {
+    pid Number "The process id: sk->sk_peer_pid, the caller of listen(2)."
+        |s| of_peer(s, |peer| Value::Uint(peer.pid.into())), with(props::PID);
+    comm Text "Its name: task_struct.comm; vanished: it ended before."
+        |s| of_peer(s, |peer| if peer.comm.is_empty() { Value::Unknown(Why::Vanished) } else { Value::Bytes(peer.comm) }), with(props::LACKS | props::BYTES);
+    uid User "Its effective user id at listen(2): sk->sk_peer_cred->euid." |s| of_peer(s, |peer| Value::Uint(peer.uid.into()));
+};
 
-pub(crate) const FIELDS: &[Field] = &[
-    Field::new(
-        "path",
-        Shape::Text,
-        "The path as passed, or @ and the name of an abstract socket, read from the caller's memory after the call.",
-        |s| unix(s, |u| u.why_no_path().map_or_else(|| u.path(), Value::Unknown)),
-    )
-    .with(props::LEAF | props::LACKS | props::BYTES),
-    Field::new("abstract", Shape::Bool, "Whether it is the name of an abstract socket.", |s| {
-        unix(s, |u| Value::Bool(u.is_abstract()))
-    }),
-    file::START,
-    Field::new("abs_path", Shape::Text, "The absolute path: `dir` and then `path`; null of an abstract socket.", |s| {
-        unix(s, |u| match u.why_no_path() {
-            Some(why) => Value::Unknown(why),
-            None if u.is_abstract() => Value::Null,
-            None => u.0.absolute(0),
+pub(crate) const FIELDS: &[Field] = field_table! {
+    path Text "The path as passed, or @ and the name of an abstract socket, read from the caller's memory after the call."
+        |s| unix(s, |u| u.why_no_path().map_or_else(|| u.path(), Value::Unknown)), with(props::LEAF | props::LACKS | props::BYTES);
+    abstract Bool "Whether it is the name of an abstract socket." |s| unix(s, |u| Value::Bool(u.is_abstract()));
+    = file::START;
+    abs_path Text "The absolute path: `dir` and then `path`; null of an abstract socket." |s| unix(s, |u| match u.why_no_path() {
+        Some(why) => Value::Unknown(why),
+        None if u.is_abstract() => Value::Null,
+        None => u.0.absolute(0),
+    }), with(props::LEAF | props::LACKS | props::BYTES);
+    type Text "The type of the socket, sk->sk_type: stream dgram seqpacket." |s| unix(s, |u| {
+        Value::Word(match u.0.record.values[0] as u16 {
+            1 => "stream",
+            2 => "dgram",
+            5 => "seqpacket",
+            _ => "other",
         })
-    })
-    .with(props::LEAF | props::LACKS | props::BYTES),
-    Field::new("type", Shape::Text, "The type of the socket, sk->sk_type: stream dgram seqpacket.", |s| {
-        unix(s, |u| {
-            Value::Word(match u.0.record.values[0] as u16 {
-                1 => "stream",
-                2 => "dgram",
-                5 => "seqpacket",
-                _ => "other",
-            })
-        })
-    })
-    .of(&["stream", "dgram", "seqpacket", "other"]),
-    Field::new("fd", Shape::Number, "The descriptor of the socket, as passed.", |s| {
-        unix(s, |u| Value::Int(u.0.record.dirfds[1].into()))
-    }),
-    Field {
-        sub: PEER,
-        ..Field::new(
-            "peer",
-            Shape::Object,
-            "The process that listens; null of a failure and of a datagram socket.",
-            |s| of_peer(s, |_| Value::Object),
-        )
-    },
-    file::RET,
-    file::ERR,
-    file::ABI,
-    file::EUID,
-    STACK,
-];
+    }), of(&["stream", "dgram", "seqpacket", "other"]);
+    fd Number "The descriptor of the socket, as passed." |s| unix(s, |u| Value::Int(u.0.record.dirfds[1].into()));
+    peer Object "The process that listens; null of a failure and of a datagram socket."
+        |s| of_peer(s, |_| Value::Object), made_of(PEER);
+    = file::RET;
+    = file::ERR;
+    = file::ABI;
+    = file::EUID;
+    = STACK;
+};

@@ -110,6 +110,22 @@ impl NameLookup for World {
     }
 }
 
+/// The names of a recording, then others.
+impl<T: NameLookup> NameLookup for (&World, T) {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.0.uid(name).or_else(|| self.1.uid(name))
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.0.gid(name).or_else(|| self.1.gid(name))
+    }
+    fn end(&self) -> Option<i128> {
+        self.0.end()
+    }
+    fn zone(&self) -> Zone {
+        self.0.zone()
+    }
+}
+
 /// A filter, ready to use.
 #[derive(Clone, Debug)]
 pub struct Filter {

@@ -199,7 +199,7 @@ mod tests {
     use super::super::{FilterOptions, NoNames};
     use super::*;
     use crate::event::describe;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use proptest::prelude::proptest;
     use tracetui_shared::id::Tgid;
     use zerocopy::IntoBytes as _;
@@ -275,8 +275,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_have_the_last_components_of_paths((header, payload) in sample::any()) {
-            sample::with_seen(header, &payload, |seen| {
+        fn frames_have_the_last_components_of_paths((header, payload) in testing::any()) {
+            testing::with_seen(header, &payload, |seen| {
                 let fields = || describe::fields(seen.event.kind());
                 let value = |field: &describe::Field| (field.get)(seen).text().unwrap_or_default();
                 // The record of a request has another part, which is dropped from its event.
@@ -292,14 +292,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn columns_have_words_from_frames_or_of_their_own((header, payload) in sample::any()) {
+        fn columns_have_words_from_frames_or_of_their_own((header, payload) in testing::any()) {
             check_words(header, &payload);
         }
     }
 
     #[test]
     fn the_words_of_each_kind_are_from_frames_or_of_their_own() {
-        for (header, payload) in sample::all() {
+        for (header, payload) in testing::all() {
             check_words(header, &payload);
         }
     }
@@ -307,8 +307,8 @@ mod tests {
     /// Checks that each part of the columns that is searched as a text of frames is in the frame or in a table.
     fn check_words(header: FrameHeader, payload: &[u8]) {
         let mut columns = Vec::new();
-        sample::with_seen(header, payload, |seen| eval::columns(seen, &mut columns));
-        let frames = [sample::host().bytes(), header.as_bytes(), payload].concat();
+        testing::with_seen(header, payload, |seen| eval::columns(seen, &mut columns));
+        let frames = [testing::host().bytes(), header.as_bytes(), payload].concat();
         for word in [1, 3, 5, 8, 13].into_iter().flat_map(|length| columns.windows(length)) {
             for part in words::from_outside(word) {
                 assert!(memchr::memmem::find(&frames, part).is_some(), "{:?}", String::from_utf8_lossy(word));

@@ -71,45 +71,24 @@ impl Wire for String {
     }
 }
 
-impl Wire for Vec<u8> {
-    fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self, out);
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        take_bytes(bytes).map(<[u8]>::to_vec)
-    }
-    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
-        change(self);
-    }
+macro_rules! wire_bytes {
+    ($($bytes:ty)*) => { $(
+        impl Wire for $bytes {
+            fn put(&self, out: &mut Vec<u8>) {
+                put_bytes(self, out);
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                take_bytes(bytes).map(Into::into)
+            }
+            fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
+                let mut bytes = self.to_vec();
+                change(&mut bytes);
+                *self = bytes.into();
+            }
+        }
+    )* };
 }
-
-impl Wire for Box<[u8]> {
-    fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self, out);
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        take_bytes(bytes).map(Box::from)
-    }
-    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
-        let mut bytes = std::mem::take(self).into_vec();
-        change(&mut bytes);
-        *self = bytes.into();
-    }
-}
-
-impl Wire for Arc<[u8]> {
-    fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self, out);
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        take_bytes(bytes).map(Arc::from)
-    }
-    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
-        let mut bytes = self.to_vec();
-        change(&mut bytes);
-        *self = bytes.into();
-    }
-}
+wire_bytes!(Vec<u8> Box<[u8]> Arc<[u8]>);
 
 impl<T: Wire> Wire for Box<T> {
     fn put(&self, out: &mut Vec<u8>) {

@@ -47,7 +47,6 @@ pub(super) struct Assembler {
 enum Piece {
     /// The next one; more are expected.
     Next,
-    /// The last one.
     Last,
     /// The last one sent, although more arguments exist, with its marks.
     End(u8),

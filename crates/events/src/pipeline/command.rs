@@ -7,7 +7,6 @@ use crate::event::process::{Origin, Process};
 use crate::event::{Body, Event};
 use tracetui_shared::id::Tgid;
 
-/// The owner of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum EventOwner {
     /// The COMMAND or a descendant.

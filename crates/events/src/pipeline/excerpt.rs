@@ -23,7 +23,7 @@ use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
 /// Makes the frames of an excerpt.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Excerpt {
     batch: Batch,
     latest: BootNanos,
@@ -81,18 +81,7 @@ impl Excerpt {
         push(HostFrame::Host(world.host().clone()));
         push(HostFrame::Clock(Clock { offset_ns: world.clock_offset() }));
         world.probes().iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
-        Excerpt {
-            batch,
-            latest: BootNanos(0),
-            clock_offset: world.clock_offset(),
-            known: HashMap::default(),
-            users: HashSet::default(),
-            groups: HashSet::default(),
-            cgroups: HashSet::default(),
-            symbols: StackSymbols::default(),
-            shown_texts: None,
-            redact: None,
-        }
+        Excerpt { batch, clock_offset: world.clock_offset(), ..Excerpt::default() }
     }
 
     /// Leaves out the names, programs, arguments, directories and cgroups of processes if no event in the excerpt shows them.

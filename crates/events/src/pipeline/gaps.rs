@@ -15,18 +15,7 @@ use tracetui_shared::kind::{Kind, SLOTS, Slot};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// The next numbers of a (slot, CPU), and its arrivals. Bookkeeping records have numbers of their own.
-#[derive(Clone, Copy, Debug, Default)]
-struct Stream {
-    next: u64,
-    last_ns: u64,
-    next_bookkeeping: u64,
-    arrived: Arrived,
-    /// The number of holes before its latest event.
-    holes: u64,
-}
-
-impl Stream {
+impl StreamState {
     /// Why events are missing before the next one: lost in a hole if there was one since the latest event, else in the ring. Counts
     /// them.
     fn cause(&mut self, holes: u64, missing: u64) -> Cause {
@@ -52,7 +41,7 @@ impl Stream {
 /// All streams, by (slot, CPU).
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
-    streams: HashMap<(u16, u32), Stream>,
+    streams: HashMap<(u16, u32), StreamState>,
     counted_at: u64,
     holes: u64,
     /// The number of holes before the last state that follows one. The contents of these holes are known.
@@ -78,12 +67,12 @@ impl Gaps {
         for ((slot, cpu), there) in streams {
             let Ok(of) = Slot::try_from(*slot).map(|slot| slot.kind() as u16) else { continue };
             let stream = self.streams.entry((*slot, *cpu)).or_default();
-            let from_ns = stream.last_ns;
-            stream.last_ns = from_ns.max(there.last_ns);
+            let from_ns = stream.latest;
+            stream.latest = from_ns.max(there.latest);
             let count = stream.pass_on_to(there.next, there.next_bookkeeping);
             let cause = stream.cause(self.holes, count) as u16;
             if count > 0 {
-                lost.push(LostRecord { of, cause, cpu: *cpu, count, from_ns, to_ns: time.0 });
+                lost.push(LostRecord { of, cause, cpu: *cpu, count, from_ns: from_ns.0, to_ns: time.0 });
             }
         }
         self.known = self.holes;
@@ -129,7 +118,7 @@ impl Gaps {
         stream.next = stream.next.max(after);
         stream.arrived.wanted += 1;
         stream.arrived.gaps = stream.arrived.gaps.saturating_add(missing);
-        let from_ns = std::mem::replace(&mut stream.last_ns, header.time.0);
+        let BootNanos(from_ns) = std::mem::replace(&mut stream.latest, header.time);
         let cause = stream.cause(self.holes, missing);
         (missing > 0).then_some(LostRecord {
             of: header.kind,
@@ -158,7 +147,7 @@ impl Gaps {
                     cause: cause as u16,
                     cpu,
                     count,
-                    from_ns: stream.last_ns,
+                    from_ns: stream.latest.0,
                     to_ns: time.0,
                 });
             }
@@ -169,17 +158,10 @@ impl Gaps {
     /// Appends the next numbers and the arrivals.
     pub(super) fn write_state(&self, arrived: &Streams, out: &mut Batch) {
         for ((slot, cpu), arrived) in arrived {
-            let stream = self.streams.get(&(*slot, *cpu)).copied().unwrap_or_default();
-            let state = StreamState {
-                slot: *slot,
-                cpu: *cpu,
-                next: stream.next,
-                latest: BootNanos(stream.last_ns),
-                next_bookkeeping: stream.next_bookkeeping,
-                arrived: *arrived,
-                holes: stream.holes,
-            };
-            StateFrame::StreamState(state).push(BootNanos(stream.last_ns), out);
+            let stream = self.streams.get(&(*slot, *cpu)).cloned().unwrap_or_default();
+            let time = stream.latest;
+            let state = StreamState { slot: *slot, cpu: *cpu, arrived: *arrived, ..stream };
+            StateFrame::StreamState(state).push(time, out);
         }
     }
 
@@ -187,13 +169,7 @@ impl Gaps {
         if usize::from(state.slot) >= SLOTS || state.cpu >= limits::CPUS {
             return;
         }
-        let stream = Stream {
-            next: state.next,
-            last_ns: state.latest.0,
-            next_bookkeeping: state.next_bookkeeping,
-            arrived: Arrived { cut_short: 0, ..state.arrived },
-            holes: state.holes,
-        };
+        let stream = StreamState { arrived: Arrived { cut_short: 0, ..state.arrived }, ..state.clone() };
         self.streams.insert((state.slot, state.cpu), stream);
     }
 

@@ -18,7 +18,6 @@ use zerocopy::FromBytes;
 const BEGUN: u16 = 2;
 const ENDED: u16 = 4;
 
-/// The header of a record and the record.
 type Call = (FrameHeader, NetlinkRecord);
 
 /// A call with its index.

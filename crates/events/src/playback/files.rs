@@ -15,7 +15,6 @@ use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::holes::Holes;
 use crate::recording::reader::{Ending, Item, Reader};
-use crate::text::time::Zone;
 use foldhash::HashMap;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -191,13 +190,10 @@ impl Troubles {
     }
 }
 
-/// The users and groups of a trace. The files are read only for a name that is unknown at the start.
+/// The users and groups of a whole trace. The files are read only if one is looked up.
 pub struct Accounts<'a> {
-    /// Those that are known at the start.
-    world: &'a World,
     files: &'a Files,
-    /// Those of the whole trace.
-    all: OnceCell<Ids>,
+    ids: OnceCell<Ids>,
 }
 
 /// The ids of users and groups by name.
@@ -221,23 +217,17 @@ impl Ids {
 }
 
 impl Accounts<'_> {
-    fn all(&self) -> &Ids {
-        self.all.get_or_init(|| self.files.ids())
+    fn ids(&self) -> &Ids {
+        self.ids.get_or_init(|| self.files.ids())
     }
 }
 
 impl NameLookup for Accounts<'_> {
     fn uid(&self, name: &str) -> Option<u32> {
-        self.world.uid(name).or_else(|| self.all().users.get(name).copied())
+        self.ids().users.get(name).copied()
     }
     fn gid(&self, name: &str) -> Option<u32> {
-        self.world.gid(name).or_else(|| self.all().groups.get(name).copied())
-    }
-    fn end(&self) -> Option<i128> {
-        NameLookup::end(self.world)
-    }
-    fn zone(&self) -> Zone {
-        NameLookup::zone(self.world)
+        self.ids().groups.get(name).copied()
     }
 }
 
@@ -303,9 +293,9 @@ impl Files {
         self.parts.first().map_or("", |part| &part.name)
     }
 
-    /// The users and groups of the trace. `world`: the state at its start.
-    pub fn accounts<'a>(&'a self, world: &'a World) -> Accounts<'a> {
-        Accounts { world, files: self, all: OnceCell::new() }
+    /// The users and groups of the trace: those at its start, then those of the whole trace. `world`: the state at its start.
+    pub fn accounts<'a>(&'a self, world: &'a World) -> (&'a World, Accounts<'a>) {
+        (world, Accounts { files: self, ids: OnceCell::new() })
     }
 
     /// The users and groups in all files but pipes.

@@ -7,7 +7,6 @@ use super::{AtEnd, Error, Played, Result, Step, both_filters, first_event};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::enrich::World;
-use crate::enrich::process::Ran;
 use crate::event::EventContext;
 use crate::event::describe::args;
 use crate::event::exit::{Ended, Exit};
@@ -249,7 +248,7 @@ impl Recording {
 
     /// The arguments of the COMMAND, and how it ended if that is known; `None` without a COMMAND.
     pub fn command(&self) -> Option<(&[u8], Option<Ended>)> {
-        let Ran { argv, status } = self.pipeline.world().processes.ran();
+        let (argv, status) = self.pipeline.world().processes.ran();
         let ended = status.map(|status| Exit::of_status(status).ended());
         (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv, ended))
     }

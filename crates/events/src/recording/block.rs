@@ -102,10 +102,6 @@ impl FileHeader {
         (self.run != [0; 8]).then_some((self.run, self.part))
     }
 
-    /// Reads a header.
-    ///
-    /// # Errors
-    /// [`NotARecording`], with the reason.
     pub fn read(bytes: &[u8]) -> Result<FileHeader, NotARecording> {
         if !bytes.starts_with(&FILE_MAGIC) {
             return Err(NotARecording::Magic);
@@ -260,18 +256,12 @@ impl BlockHeader {
         (self.stored as usize).next_multiple_of(8)
     }
 
-    /// Checks a payload.
-    ///
-    /// # Errors
-    /// [`Damage::Checksum`].
     pub fn check(&self, payload: &[u8]) -> Result<(), Damage> {
         if crc(payload) == self.payload_crc { Ok(()) } else { Err(Damage::Checksum) }
     }
 
     /// The frames of a payload. To read many, use [`Unsealer`].
-    ///
-    /// # Errors
-    /// If the payload is damaged or was stored in an unknown way.
+    /// Fails if the payload is damaged or was stored in an unknown way.
     pub fn frames(&self, payload: &[u8]) -> Result<Vec<u8>, Damage> {
         let mut frames = Vec::new();
         Unsealer::default().frames(self, payload, &mut frames)?;
@@ -306,9 +296,7 @@ impl Unsealer {
     }
 
     /// Reads the frames of a payload into `frames`, whose earlier contents are dropped. `frames` is empty after an error.
-    ///
-    /// # Errors
-    /// If the payload is damaged or was stored in an unknown way.
+    /// Fails if the payload is damaged or was stored in an unknown way.
     pub fn frames(&mut self, header: &BlockHeader, payload: &[u8], frames: &mut Vec<u8>) -> Result<(), Damage> {
         frames.clear();
         let before = self.before.take();
@@ -357,9 +345,7 @@ pub struct ThreadReader {
 
 impl ThreadReader {
     /// The headers have only the fields of the thread.
-    ///
-    /// # Errors
-    /// If the payload is damaged or was stored in another way.
+    /// Fails if the payload is damaged or was stored in another way.
     pub fn threads(&mut self, header: &BlockHeader, payload: &[u8]) -> Result<Vec<FrameHeader>, Damage> {
         let before = self.before.take();
         header.check(payload)?;

@@ -68,9 +68,6 @@ fn compress(stream: &mut CCtx<'_>, part: &[u8], packed: &mut Vec<u8>) -> io::Res
 
 impl Sealer {
     /// A sealer for the file with this id.
-    ///
-    /// # Errors
-    /// If zstd cannot allocate memory.
     pub(super) fn new(file: u64) -> io::Result<Sealer> {
         let stream = |window| {
             let mut stream = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
@@ -102,9 +99,6 @@ impl Sealer {
     }
 
     /// The bytes of a block of frames. `entry` gives the contents, the times and the counts, and gets the part.
-    ///
-    /// # Errors
-    /// If zstd cannot allocate memory.
     pub(super) fn seal(&mut self, entry: &mut IndexEntry, frames: &[u8]) -> io::Result<Vec<u8>> {
         let lasted = entry.last_ns.saturating_sub(self.began_ns);
         let most = if self.level == FAST { BUSY_NS } else { limits::STREAM_NS };
@@ -142,9 +136,6 @@ impl Sealer {
 
     /// The bytes of a block of a state. `entry` gives the contents and the part; the last argument is the number of parts
     /// ([`BlockHeader::parts`]).
-    ///
-    /// # Errors
-    /// If zstd cannot allocate memory.
     pub(super) fn seal_state(&mut self, entry: &IndexEntry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(frames.len()));
@@ -171,9 +162,6 @@ impl Sealer {
     }
 
     /// The bytes of an index block.
-    ///
-    /// # Errors
-    /// If zstd cannot allocate memory.
     pub(super) fn seal_index(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
         let (head, rest) = payload.split_at(INDEX_HEAD);
         self.packed.clear();

@@ -29,8 +29,6 @@ impl Unreadable {
 }
 
 /// Reads as many bytes as there are. Unreadable parts become zeros, and their offset and length in bytes are passed to `bad`.
-///
-/// # Errors
 /// Any other error of `read`.
 pub(super) fn read_at(
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,

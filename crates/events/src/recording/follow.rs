@@ -57,9 +57,6 @@ pub fn is_locked_by_another(file: &File) -> bool {
 
 /// Whether another process is writing a recording into this file, or is about to. Locks of readers and of other programs do not
 /// count.
-///
-/// # Errors
-/// If the file cannot be read.
 pub fn is_being_written(file: &File) -> io::Result<bool> {
     if lock_of(file).ok() != Some(Held::ByWriter) {
         return Ok(false);
@@ -119,9 +116,6 @@ pub struct RecordingFile {
 
 impl RecordingFile {
     /// Reads the header.
-    ///
-    /// # Errors
-    /// [`OpenError`].
     pub fn open(file: File) -> Result<RecordingFile, OpenError> {
         let header = FileHeader::read(&start_of(&file)?)?;
         let size = length(&file)?;
@@ -138,7 +132,6 @@ impl RecordingFile {
         self.size
     }
 
-    /// The header of the file.
     pub fn header(&self) -> &FileHeader {
         &self.header
     }
@@ -153,17 +146,12 @@ impl RecordingFile {
     }
 
     /// Reads as many bytes as there are. Unreadable parts become zeros, and their offset and length in bytes are passed to `bad`.
-    ///
-    /// # Errors
-    /// If the file cannot be read for another reason.
+    /// Fails if the file cannot be read for another reason.
     pub fn read_at(&self, at: u64, bytes: &mut [u8], bad: &mut dyn FnMut(u64, u64)) -> io::Result<usize> {
         disk::read_at(|bytes, at| self.file.read_at(bytes, at), at, bytes, bad)
     }
 
     /// The header of the block at an offset. `None` if there is none.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub(super) fn block_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
         let mut bytes = [0; HEADER];
         let length = self.read_at(at, &mut bytes, &mut |_, _| {})?;
@@ -171,9 +159,6 @@ impl RecordingFile {
     }
 
     /// The contents of the block at an offset, with this header. `None` if `unsealer` cannot read it.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub(super) fn contents(
         &self,
         at: u64,
@@ -185,9 +170,6 @@ impl RecordingFile {
     }
 
     /// The payload of the block at an offset, with this header; less if the file ends in it.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub(super) fn payload(&self, at: u64, header: &BlockHeader) -> io::Result<Vec<u8>> {
         let mut payload = vec![0; header.stored as usize];
         let length = self.read_at(at + HEADER as u64, &mut payload, &mut |_, _| {})?;
@@ -209,9 +191,7 @@ impl RecordingFile {
     }
 
     /// The current size of the file in bytes.
-    ///
-    /// # Errors
-    /// If the file is shorter than before.
+    /// Fails if the file is shorter than before.
     fn size_now(&mut self) -> io::Result<u64> {
         let size = length(&self.file)?;
         if size < self.size {
@@ -222,9 +202,7 @@ impl RecordingFile {
     }
 
     /// The current size of the file in bytes, after a check that it is still the file that was opened.
-    ///
-    /// # Errors
-    /// If the file is shorter than before, has another header, or cannot be read.
+    /// Fails if the file is shorter than before, has another header, or cannot be read.
     pub fn check(&mut self) -> io::Result<u64> {
         let size = self.size_now()?;
         match FileHeader::read(&start_of(&self.file)?) {

@@ -37,9 +37,6 @@ pub struct FrameReader<R> {
 
 impl<R: Read> FrameReader<R> {
     /// Reads from the start of a file.
-    ///
-    /// # Errors
-    /// [`OpenError`].
     pub fn new(input: R) -> Result<FrameReader<R>, OpenError> {
         Ok(FrameReader::of(Reader::new(input)?))
     }
@@ -83,9 +80,6 @@ impl<R: Read> FrameReader<R> {
     }
 
     /// The next frames; `None` at the end.
-    ///
-    /// # Errors
-    /// If the input cannot be read.
     #[expect(clippy::should_implement_trait, reason = "an error ends it")]
     pub fn next(&mut self) -> io::Result<Option<Next>> {
         loop {

@@ -24,17 +24,12 @@ pub struct Map {
 
 impl Map {
     /// Opens a file. If it is still being written, the map covers its current contents.
-    ///
-    /// # Errors
-    /// [`OpenError`].
     pub fn open(file: File) -> Result<Map, OpenError> {
         Map::of(RecordingFile::open(file)?)
     }
 
     /// The map of an open file as it is now.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or is no longer the one that was opened.
+    /// Fails if the file cannot be read, or is no longer the one that was opened.
     pub fn of(mut file: RecordingFile) -> Result<Map, OpenError> {
         let size = file.check()?;
         let summary = file.summary()?;
@@ -73,9 +68,6 @@ impl Map {
 
     /// The offset of the last state that is before every event from `ns` on, in bytes from the start of the file. `None` if a
     /// reader must begin at the start of the file.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn state_before(&self, ns: u64) -> io::Result<Option<u64>> {
         let last = self.last.as_ref().map(|(_, block)| sums(block));
         if let Some(found) = last_state(last.unwrap_or_default().last_ns, &self.rest, ns) {
@@ -95,9 +87,6 @@ impl Map {
     }
 
     /// The index blocks, beginning with the first: the offset of each, and the sums before the blocks that it describes.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn spine(&self) -> io::Result<Vec<(u64, Totals)>> {
         let mut spine = self.heads().collect::<io::Result<Vec<_>>>()?;
         spine.reverse();
@@ -124,9 +113,6 @@ impl Map {
     }
 
     /// The index block at an offset. `None` if it is damaged or there is none.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn index_block(&self, at: u64) -> io::Result<Option<IndexBlock>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
         let payload = self.file.contents(at, &header, &mut Unsealer::default())?;
@@ -152,9 +138,6 @@ impl Map {
     }
 
     /// The frames of a block. `None` if they are damaged, or if `unsealer` did not read the earlier blocks of its zstd stream.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn frames(&self, entry: &IndexEntry, unsealer: &mut Unsealer) -> io::Result<Option<Vec<u8>>> {
         let Some(header) = self.file.block_header(entry.offset)? else { return Ok(None) };
         self.file.contents(entry.offset, &header, unsealer)
@@ -162,9 +145,6 @@ impl Map {
 
     /// The headers of the threads in a block of frames. `None` if they are damaged, or if `reader` did not read the earlier blocks of
     /// their stream.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn threads(&self, entry: &IndexEntry, reader: &mut ThreadReader) -> io::Result<Option<Vec<FrameHeader>>> {
         let Some(header) = self.file.block_header(entry.offset)? else { return Ok(None) };
         let payload = self.file.payload(entry.offset, &header)?;

@@ -66,9 +66,6 @@ pub struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// Reads the file header.
-    ///
-    /// # Errors
-    /// [`OpenError`].
     pub fn new(input: R) -> Result<Reader<R>, OpenError> {
         let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0, holes: None };
         input.fill(HEADER)?;
@@ -140,9 +137,6 @@ impl<R: Read> Reader<R> {
     }
 
     /// Skips blocks up to an offset. Returns whether they are whole: their checksums are compared, but nothing is decompressed.
-    ///
-    /// # Errors
-    /// If the input cannot be read.
     pub fn pass_to(&mut self, until: u64) -> io::Result<bool> {
         while self.input.offset < until {
             self.fill(HEADER)?;
@@ -179,9 +173,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next item; `None` at the end.
-    ///
-    /// # Errors
-    /// If the input cannot be read. After [`io::ErrorKind::WouldBlock`], the call can be repeated.
+    /// Fails if the input cannot be read. After [`io::ErrorKind::WouldBlock`], the call can be repeated.
     #[expect(clippy::should_implement_trait, reason = "an error ends it")]
     pub fn next(&mut self) -> io::Result<Option<Item>> {
         loop {

@@ -28,17 +28,12 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins a recording.
-    ///
-    /// # Errors
-    /// If the file header cannot be written.
     pub fn new(out: W, header: &FileHeader) -> io::Result<Writer<W>> {
         Writer::with(out, header, Indexer::default())
     }
 
     /// Begins the next file of the trace, with the state after the frames so far.
-    ///
-    /// # Errors
-    /// If the file header or the state cannot be written, or the frames of this file.
+    /// Fails if the file header or the state cannot be written, or the frames of this file.
     pub fn next(&mut self, out: W, header: &FileHeader, state: &Batch) -> io::Result<Writer<W>> {
         // The index of this file counts the losses up to here, and that of the next file only the losses after it.
         self.flush()?;
@@ -62,9 +57,6 @@ impl<W: Write> Writer<W> {
     }
 
     /// Adds a batch. Its frames are written once there are enough for a block.
-    ///
-    /// # Errors
-    /// If a block cannot be written.
     pub fn batch(&mut self, batch: &[u8]) -> io::Result<()> {
         let end = FrameHeader { kind: BATCH_END, len: FRAME_HEADER as u32, ..FrameHeader::default() };
         for frame in Frames::of(batch).map(|frame| frame.bytes).chain([end.as_bytes()]) {
@@ -78,9 +70,6 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes the frames that are not in a block yet. If there are none, flushes the output.
-    ///
-    /// # Errors
-    /// If they cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return self.out.flush();
@@ -98,9 +87,6 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes the state after the frames so far ([`crate::pipeline::Pipeline::state`]).
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn state(&mut self, state: &Batch) -> io::Result<()> {
         self.flush()?;
         let before = self.written;
@@ -112,9 +98,6 @@ impl<W: Write> Writer<W> {
     }
 
     /// Ends a file whose trace continues in the next one, with the same state ([`next`](Self::next)).
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn end_part(mut self, part: u32, state: &Batch) -> io::Result<(W, u64)> {
         let mut batch = Batch::default();
         HostFrame::Continues(Continues { part: part.saturating_add(1) }).push(BootNanos(0), &mut batch);
@@ -123,9 +106,6 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes the final state. Nothing may follow it. Returns the output, and the number of bytes written.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn end(mut self, state: &Batch) -> io::Result<(W, u64)> {
         self.flush()?;
         self.parts(Contents::End, state)?;

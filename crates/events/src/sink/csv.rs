@@ -304,7 +304,7 @@ fn double_quotes(text: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FormatName, sample};
+    use super::super::{FormatName, testing};
     use crate::text::{Charset, is_hostile, unescape};
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
@@ -312,8 +312,8 @@ mod tests {
 
     /// Reads an event's CSV back: column names and values.
     fn read(header: FrameHeader, payload: &[u8]) -> (Vec<String>, Vec<String>) {
-        let text = sample::line(FormatName::CsvWithJson, header, payload);
-        let without = sample::line(FormatName::Csv, header, payload);
+        let text = testing::line(FormatName::CsvWithJson, header, payload);
+        let without = testing::line(FormatName::Csv, header, payload);
         assert!(without.len() < text.len() && !without.ends_with(b"}\"\r\n"));
         assert!(text.ends_with(b"\r\n"));
         let mut reader = ::csv::ReaderBuilder::new().flexible(false).from_reader(text.as_slice());
@@ -334,14 +334,14 @@ mod tests {
 
     #[test]
     fn the_columns_are_those_that_were_promised() {
-        let (head, row) = read(sample::header(Kind::Exit), &sample::exit(0));
+        let (head, row) = read(testing::header(Kind::Exit), &testing::exit(0));
         assert_eq!(head[..13].join(","), "time,ns,kind,cpu,pid,tid,ppid,comm,uid,gid,cgroup,result,detail");
         assert_eq!(head.last().map(String::as_str), Some("json"));
         let distinct: std::collections::BTreeSet<_> = head.iter().collect();
         assert_eq!(distinct.len(), head.len());
         let cell = |name: &str| &row[head.iter().position(|column| column == name).expect(name)];
         assert_eq!((cell("exit_code").as_str(), cell("signal").as_str(), cell("path").as_str()), ("0", "", ""));
-        let short = String::from_utf8(sample::line(FormatName::Csv, sample::header(Kind::Exit), &sample::exit(0)));
+        let short = String::from_utf8(testing::line(FormatName::Csv, testing::header(Kind::Exit), &testing::exit(0)));
         let short = short.expect("UTF-8");
         assert!(short.starts_with(&format!("{}\r\n", head[..head.len() - 1].join(","))), "{short}");
     }
@@ -349,14 +349,14 @@ mod tests {
     #[test]
     fn the_cells_of_fields_are_those_of_the_object() {
         for (kind, payload) in [
-            (Kind::Open, sample::opened(b"/etc/pass,wd")),
-            (Kind::Exec, sample::execed(b"cc\0-c\0a b.c\0\0")),
-            (Kind::Exit, sample::exit(9)),
-            (Kind::Bpf, sample::attached()),
-            (Kind::Tcp, sample::refused()),
-            (Kind::Lost, sample::lost(Some(Kind::Open), 1204, 5)),
+            (Kind::Open, testing::opened(b"/etc/pass,wd")),
+            (Kind::Exec, testing::execed(b"cc\0-c\0a b.c\0\0")),
+            (Kind::Exit, testing::exit(9)),
+            (Kind::Bpf, testing::attached()),
+            (Kind::Tcp, testing::refused()),
+            (Kind::Lost, testing::lost(Some(Kind::Open), 1204, 5)),
         ] {
-            let (head, row) = read(sample::header(kind), &payload);
+            let (head, row) = read(testing::header(kind), &payload);
             let json: serde_json::Value = serde_json::from_str(row.last().expect("a cell")).expect("JSON");
             let mut compared = 0;
             for (name, cell) in head.iter().zip(&row) {
@@ -371,7 +371,7 @@ mod tests {
             }
             assert!(compared > 8, "{}: {compared}", kind.name());
         }
-        let (head, row) = read(sample::header(Kind::Exec), &sample::execed(b"cc\0-c\0a b.c\0\0"));
+        let (head, row) = read(testing::header(Kind::Exec), &testing::execed(b"cc\0-c\0a b.c\0\0"));
         assert_eq!(row[head.iter().position(|name| name == "argv").expect("a column")], "cc -c 'a b.c' ''");
     }
 
@@ -379,37 +379,37 @@ mod tests {
     fn every_kind_has_its_row() {
         let who = "1|48214|48215|48213|cc|1000|1001|/user.slice/app.scope";
         for (kind, payload, rest) in [
-            (Kind::Open, sample::opened(b"/etc/passwd"), "3|r  /etc/passwd"),
-            (Kind::Exec, sample::execed(b"cc\0-c\0a,b.c\0"), "ok|cc -c a,b.c"),
-            (Kind::Exit, sample::exit(9), "SIGKILL|ran 81 ms"),
-            (Kind::Fork, sample::fork(7), "7|child 7"),
-            (Kind::Bpf, sample::attached(), "ok|attach fentry tcp_connect prog#88 on_connect"),
-            (Kind::Tcp, sample::refused(), "refused|'-> 10.0.0.7:443"),
+            (Kind::Open, testing::opened(b"/etc/passwd"), "3|r  /etc/passwd"),
+            (Kind::Exec, testing::execed(b"cc\0-c\0a,b.c\0"), "ok|cc -c a,b.c"),
+            (Kind::Exit, testing::exit(9), "SIGKILL|ran 81 ms"),
+            (Kind::Fork, testing::fork(7), "7|child 7"),
+            (Kind::Bpf, testing::attached(), "ok|attach fentry tcp_connect prog#88 on_connect"),
+            (Kind::Tcp, testing::refused(), "refused|'-> 10.0.0.7:443"),
         ] {
             let expected = format!("{TIME}|{}|{who}|{rest}", kind.name());
-            assert_eq!(check_row(sample::header(kind), &payload, &expected)["kind"], kind.name());
+            assert_eq!(check_row(testing::header(kind), &payload, &expected)["kind"], kind.name());
         }
-        let lost = sample::lost(Some(Kind::Open), 1204, 5);
+        let lost = testing::lost(Some(Kind::Open), 1204, 5);
         let row = format!("{TIME}|lost|1||||||||1204|1,204 open events lost here: kernel ring full");
-        let json = check_row(sample::header(Kind::Lost), &lost, &row);
+        let json = check_row(testing::header(Kind::Lost), &lost, &row);
         assert_eq!(json["count"], 1204);
     }
 
     #[test]
     fn hostile_names_stay_in_their_column() {
-        let header = sample::named(Kind::Open, b"a\",\r\nb");
-        let (_, row) = read(header, &sample::opened(b"/tmp/\"x\",\n\xff"));
+        let header = testing::named(Kind::Open, b"a\",\r\nb");
+        let (_, row) = read(header, &testing::opened(b"/tmp/\"x\",\n\xff"));
         assert_eq!(row[7], r#"a",\r\nb"#);
         assert_eq!(row[12], r#"r  /tmp/"x",\n\xff"#);
         let json: serde_json::Value = serde_json::from_str(row.last().expect("a cell")).expect("JSON");
         assert_eq!((&json["comm"], &json["path"]), (&"a\",\r\nb".into(), &"/tmp/\"x\",\n\u{fffd}".into()));
-        let (_, row) = read(sample::named(Kind::Exit, b"\xffx"), &sample::exit(0));
+        let (_, row) = read(testing::named(Kind::Exit, b"\xffx"), &testing::exit(0));
         assert_eq!(row[7], r"\xffx");
     }
 
     /// The columns comm and detail of an exec.
     fn texts(comm: &[u8], argv: &[u8]) -> (String, String, serde_json::Value) {
-        let (_, row) = read(sample::named(Kind::Exec, comm), &sample::execed(argv));
+        let (_, row) = read(testing::named(Kind::Exec, comm), &testing::execed(argv));
         (row[7].clone(), row[12].clone(), serde_json::from_str(row.last().expect("a cell")).expect("JSON"))
     }
 
@@ -428,8 +428,8 @@ mod tests {
     #[test]
     fn nor_after_a_semicolon() {
         let run = "a;=1; \"+2;;-3;@;b;\u{ff1d}4";
-        let exec = sample::execed(format!("{run}\0").as_bytes());
-        let line = sample::line(FormatName::CsvWithJson, sample::header(Kind::Exec), &exec);
+        let exec = testing::execed(format!("{run}\0").as_bytes());
+        let line = testing::line(FormatName::CsvWithJson, testing::header(Kind::Exec), &exec);
         let line = String::from_utf8(line).expect("UTF-8");
         assert!(line.split(';').skip(1).all(|cell| super::sign(cell.as_bytes()).is_none()), "{line}");
         let (_, detail, json) = texts(b"x", format!("{run}\0").as_bytes());
@@ -438,9 +438,9 @@ mod tests {
 
     #[test]
     fn in_another_locale_all_is_ascii() {
-        let payload = sample::execed("\u{c6db}\0".as_bytes());
-        let header = sample::named(Kind::Exec, "é".as_bytes());
-        let line = sample::line_in(Charset::Ascii, FormatName::CsvWithJson, header, &payload);
+        let payload = testing::execed("\u{c6db}\0".as_bytes());
+        let header = testing::named(Kind::Exec, "é".as_bytes());
+        let line = testing::line_in(Charset::Ascii, FormatName::CsvWithJson, header, &payload);
         let line = String::from_utf8(line).expect("UTF-8");
         assert!(line.is_ascii() && line.contains(r"\u{c6db}") && line.contains(r"\uc6db"), "{line}");
     }
@@ -451,7 +451,7 @@ mod tests {
             comm in prop::collection::vec(1u8.., 0..16),
             argv in prop::collection::vec(any::<u8>(), 0..200),
         ) {
-            let (head, row) = read(sample::named(Kind::Exec, &comm), &sample::execed(&argv));
+            let (head, row) = read(testing::named(Kind::Exec, &comm), &testing::execed(&argv));
             prop_assert_eq!(row.len(), head.len());
             if *unescape(&row[7]) != *comm {
                 // The cell is guarded, so it must have needed the guard.

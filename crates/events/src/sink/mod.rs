@@ -28,9 +28,7 @@ const FULL: usize = 64 << 10;
 /// A destination of events.
 pub trait Sink {
     /// Takes an event.
-    ///
-    /// # Errors
-    /// If the output cannot be written. The waiting lines are dropped.
+    /// Fails if the output cannot be written. The waiting lines are dropped.
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()>;
 
     /// The line of an event, to [`put`](Self::put) later or never. `None` if the output has no lines.
@@ -39,23 +37,15 @@ pub trait Sink {
     }
 
     /// Takes a line of [`line`](Self::line), and the reason of the failure.
-    ///
-    /// # Errors
-    /// If the output cannot be written. The waiting lines are dropped.
+    /// Fails if the output cannot be written. The waiting lines are dropped.
     fn put(&mut self, _line: &Line, _why: Option<&Answer>) -> io::Result<()> {
         Ok(())
     }
 
     /// Writes the waiting lines. Call it when no event is about to follow.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
     fn flush(&mut self) -> io::Result<()>;
 
     /// Writes the waiting lines and the end of the output.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
     fn finish(&mut self) -> io::Result<()>;
 
     /// Sets how text looks.
@@ -279,4 +269,4 @@ fn integer(n: impl itoa::Integer, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-pub(crate) mod sample;
+pub(crate) mod testing;

@@ -30,7 +30,6 @@ pub struct Text {
     memo: Memo,
 }
 
-/// A part of a row.
 #[derive(Clone, Copy)]
 enum RowPart {
     Start,
@@ -190,7 +189,7 @@ fn pid(pid: u32, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FormatName, sample, to_writer};
+    use super::super::{FormatName, testing, to_writer};
     use super::*;
     use crate::synthetic::payload;
     use crate::why::{Basis, explains};
@@ -204,7 +203,7 @@ mod tests {
 
     #[track_caller]
     fn check_line(header: FrameHeader, payload: &[u8], expected: &str) {
-        let line = sample::line(FormatName::Text, header, payload);
+        let line = testing::line(FormatName::Text, header, payload);
         assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{expected}\n"));
     }
 
@@ -219,7 +218,7 @@ mod tests {
                 let mut out = Vec::new();
                 let mut sink = to_writer(FormatName::Text, &mut out);
                 sink.set_style(Style { paint, ..Style::default() });
-                sample::with_seen(sample::header(Kind::Open), &record, |seen| {
+                testing::with_seen(testing::header(Kind::Open), &record, |seen| {
                     sink.event(seen).expect("a Vec takes all");
                 });
                 sink.finish().expect("a Vec takes all");
@@ -234,35 +233,35 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_row() {
-        let check = |kind, payload: &[u8], expected: &str| check_line(sample::header(kind), payload, expected);
+        let check = |kind, payload: &[u8], expected: &str| check_line(testing::header(kind), payload, expected);
         let missing = payload::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
         check(
             Kind::Open,
-            &sample::opened(b"/usr/include/stdio.h"),
+            &testing::opened(b"/usr/include/stdio.h"),
             "14:02:11.500 OPEN   48214 cc              3       r  /usr/include/stdio.h",
         );
         check(Kind::Open, &missing, "14:02:11.500 OPEN   48214 cc              ENOENT  rw x");
-        let exec = sample::execed(b"cc\0-c\0main.c\0");
+        let exec = testing::execed(b"cc\0-c\0main.c\0");
         check(Kind::Exec, &exec, "14:02:11.500 EXEC   48214 cc              ok      cc -c main.c");
         check(
             Kind::Exec,
-            &sample::not_execed(b"/opt/bin/cc", b"cc\0-c\0main.c\0"),
+            &testing::not_execed(b"/opt/bin/cc", b"cc\0-c\0main.c\0"),
             "14:02:11.500 EXEC   48214 cc              ENOENT  /opt/bin/cc -c main.c",
         );
-        check(Kind::Exit, &sample::exit(0x100), "14:02:11.500 EXIT   48214 cc              1       ran 81 ms");
+        check(Kind::Exit, &testing::exit(0x100), "14:02:11.500 EXIT   48214 cc              1       ran 81 ms");
         let ended = "14:02:11.500 EXIT   48214 cc              SIGABRT ran 81 ms, core dumped";
-        check(Kind::Exit, &sample::exit(0x86), ended);
-        check(Kind::Fork, &sample::fork(48_300), "14:02:11.500 FORK   48214 cc              48300   child 48300");
+        check(Kind::Exit, &testing::exit(0x86), ended);
+        check(Kind::Fork, &testing::fork(48_300), "14:02:11.500 FORK   48214 cc              48300   child 48300");
         check(
             Kind::Bpf,
-            &sample::attached(),
+            &testing::attached(),
             "14:02:11.500 BPF    48214 cc              ok      attach fentry tcp_connect prog#88 on_connect",
         );
-        check(Kind::Bpf, &sample::failed_load(), "14:02:11.500 BPF    48214 cc              EPERM   load kprobe");
-        let of = |op| sample::tcp(op).as_bytes().to_vec();
+        check(Kind::Bpf, &testing::failed_load(), "14:02:11.500 BPF    48214 cc              EPERM   load kprobe");
+        let of = |op| testing::tcp(op).as_bytes().to_vec();
         for (payload, rest) in [
             (of(op::CONNECT), "ok      -> 10.0.0.7:443"),
-            (sample::refused(), "refused -> 10.0.0.7:443"),
+            (testing::refused(), "refused -> 10.0.0.7:443"),
             (of(op::ACCEPT), "5       :80 <- 10.0.0.7:51514"),
             (of(op::CLOSE), "closed  -> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s"),
         ] {
@@ -276,18 +275,18 @@ mod tests {
 
     #[test]
     fn a_row_without_a_process_has_no_id_and_a_gap_is_a_dashed_row() {
-        let header = FrameHeader { tgid: Tgid(0), comm: Default::default(), ..sample::header(Kind::Bpf) };
+        let header = FrameHeader { tgid: Tgid(0), comm: Default::default(), ..testing::header(Kind::Bpf) };
         let row = format!("14:02:11.500 BPF  {:7} {:15} ok      attach fentry tcp_connect prog#88 on_connect", "", "");
-        check_line(header, &sample::attached(), &row);
-        let header = sample::header(Kind::Lost);
+        check_line(header, &testing::attached(), &row);
+        let header = testing::header(Kind::Lost);
         check_line(
             header,
-            &sample::lost(Some(Kind::Open), 1204, 3_731_464_000_000),
+            &testing::lost(Some(Kind::Open), 1204, 3_731_464_000_000),
             "-------- 1,204 open events lost here: kernel ring full, 14:02:11.464 .. 14:02:11.500 ------",
         );
         check_line(
             header,
-            &sample::lost(None, 1, 0),
+            &testing::lost(None, 1, 0),
             "-------- 1 event lost here: kernel ring full, .. 14:02:11.500 ------------------",
         );
     }
@@ -295,21 +294,21 @@ mod tests {
     #[test]
     fn whatever_is_in_a_name_columns_are_measured_in_cells_and_never_cut() {
         check_line(
-            sample::named(Kind::Exec, b"ev\nil\x1b[1m"),
-            &sample::execed(b"a\\b\0\n\xff\0 \xe2\x80\xae\0"),
+            testing::named(Kind::Exec, b"ev\nil\x1b[1m"),
+            &testing::execed(b"a\\b\0\n\xff\0 \xe2\x80\xae\0"),
             r"14:02:11.500 EXEC   48214 ev\nil\x1b[1m   ok      'a\\b' '\n\xff' ' \u{202e}'",
         );
-        let header = FrameHeader { tgid: Tgid(4_194_304), ..sample::named(Kind::Exit, "中文".as_bytes()) };
-        check_line(header, &sample::exit(0), "14:02:11.500 EXIT 4194304 中文            0       ran 81 ms");
-        let header = sample::named(Kind::Exit, b"\x01\x02\x03\x04\x05\x06");
-        check_line(header, &sample::exit(0), r"14:02:11.500 EXIT   48214 \x01\x02\x03\x04\x05\x06 0       ran 81 ms");
+        let header = FrameHeader { tgid: Tgid(4_194_304), ..testing::named(Kind::Exit, "中文".as_bytes()) };
+        check_line(header, &testing::exit(0), "14:02:11.500 EXIT 4194304 中文            0       ran 81 ms");
+        let header = testing::named(Kind::Exit, b"\x01\x02\x03\x04\x05\x06");
+        check_line(header, &testing::exit(0), r"14:02:11.500 EXIT   48214 \x01\x02\x03\x04\x05\x06 0       ran 81 ms");
     }
 
     #[test]
     fn a_line_ends_with_the_reason() {
-        for (header, payload) in sample::all() {
-            sample::with_seen(header, &payload, |seen| {
-                let line = sample::explained(FormatName::Text, Basis::Proven, seen);
+        for (header, payload) in testing::all() {
+            testing::with_seen(header, &payload, |seen| {
+                let line = testing::explained(FormatName::Text, Basis::Proven, seen);
                 assert_eq!(line.matches('\n').count(), 1, "{line:?}");
                 let explained = seen.event.failed() && explains(&seen.event.body);
                 assert_eq!(line.ends_with("  why: no \\x1b\\xff in /a\n"), explained, "{line:?}");
@@ -323,7 +322,7 @@ mod tests {
             comm in prop::collection::vec(1u8.., 0..16),
             argv in prop::collection::vec(any::<u8>(), 0..200),
         ) {
-            let line = sample::line(FormatName::Text, sample::named(Kind::Exec, &comm), &sample::execed(&argv));
+            let line = testing::line(FormatName::Text, testing::named(Kind::Exec, &comm), &testing::execed(&argv));
             let line = String::from_utf8(line).expect("UTF-8");
             let text = line.strip_suffix('\n').expect("a line end");
             prop_assert!(!text.chars().any(crate::text::is_hostile), "{text:?}");

@@ -55,7 +55,7 @@ const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 /// The part (1/n) of the limit that blocks with all events keep when memory is short.
 const SHARE: usize = 4;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Store {
     /// The blocks with all events, and the older ones with few opens.
     levels: [Level; 2],
@@ -147,20 +147,7 @@ impl<'a> Stored<'a> {
 impl Store {
     /// An empty store with a limit of about `bound` bytes. The newest event is always kept.
     pub fn new(bound: usize) -> Store {
-        Store {
-            levels: Default::default(),
-            thinned: 0,
-            by_value: true,
-            next: 0,
-            bound,
-            pins: Pins::default(),
-            charges: HashMap::default(),
-            charged: 0,
-            hasher: RandomState::default(),
-            events: 0,
-            evicted: 0,
-            widest_pid: Tgid(0),
-        }
+        Store { by_value: true, bound, ..Store::default() }
     }
 
     /// Evicts the oldest events, whatever their value: the others stay consecutive.

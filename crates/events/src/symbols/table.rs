@@ -39,7 +39,6 @@ pub struct Owner {
     pub first: KernelAddr,
 }
 
-/// A symbol of a [`Table`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSymbol<'a> {
     pub start: KernelAddr,

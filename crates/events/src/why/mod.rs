@@ -359,7 +359,7 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::sample;
+    use crate::sink::testing;
     use proptest::prelude::*;
 
     const EXEC: FailedCall = FailedCall::Exec { dirfd: AT_FDCWD };
@@ -403,8 +403,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_event_is_asked_about((header, payload) in sample::any()) {
-            sample::with_seen(header, &payload, |seen| {
+        fn any_event_is_asked_about((header, payload) in testing::any()) {
+            testing::with_seen(header, &payload, |seen| {
                 let _ = (proven(seen), question(seen));
             });
         }

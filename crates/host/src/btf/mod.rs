@@ -1,8 +1,7 @@
 //! The kernel's type information (BTF): the offsets of its fields, its functions and its tracepoints.
 //!
 //! Rust programs have no CO-RE relocations, so user space resolves the offsets before the load and writes them into the
-//! probes' instructions. This module parses BTF. [`resolve`] resolves the offsets. [`minimal`] writes the part of a BTF
-//! that is needed, which is small enough for tests.
+//! probes' instructions. This module parses BTF. [`resolve`] resolves the offsets.
 //!
 //! BTF may come from an untrusted file. The parser checks every length, every reference is checked when it is followed,
 //! and chains of types are limited.
@@ -12,13 +11,13 @@
 //! [Documentation/bpf/btf.rst](https://elixir.bootlin.com/linux/v6.12/source/Documentation/bpf/btf.rst).
 
 mod bytes;
-pub(crate) mod minimal;
 mod names;
 mod raw;
 pub mod resolve;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -97,16 +96,6 @@ pub struct Btf {
     data: Bytes,
     strings: Range<usize>,
     index: TypeIndex,
-}
-
-/// An enumerator, by its enumeration and index.
-#[derive(Clone, Copy)]
-struct Enumerator {
-    /// The id of its enumeration.
-    ty: u32,
-    /// Its index in the enumeration.
-    index: usize,
-    value: i64,
 }
 
 impl Btf {
@@ -211,7 +200,11 @@ impl Btf {
 
     /// The values of enumerators, one per element of `names`.
     pub fn enumerators(&self, names: &[&str]) -> Vec<Option<i64>> {
-        self.enumerator_places(names).into_iter().map(|place| place.map(|place| place.value)).collect()
+        let mut found = vec![None; names.len()];
+        self.each_enumerator(names, |wanted, _, ty, index| {
+            found[wanted].get_or_insert_with(|| self.enumerator_value(ty, index));
+        });
+        found
     }
 
     /// The size in bytes of a value of type `id`; `None` if the type has no size or the BTF is damaged.
@@ -282,18 +275,16 @@ impl Btf {
         }
     }
 
-    fn enumerator_places(&self, names: &[&str]) -> Vec<Option<Enumerator>> {
-        let mut found = vec![None; names.len()];
+    /// Calls `hit(index of the name, id of the enumeration, the enumeration, index in it)` for each enumerator that has one of the
+    /// names.
+    fn each_enumerator(&self, names: &[&str], mut hit: impl FnMut(usize, u32, BtfType, usize)) {
         let names = StringTable::new(names);
         for (id, ty) in self.group(NamedKind::Enums) {
             for index in 0..ty.count {
                 let name = self.word(enumerator_at(ty, index));
-                names.find(self.strings(), name, |wanted| {
-                    found[wanted].get_or_insert(Enumerator { ty: id, index, value: self.enumerator_value(ty, index) });
-                });
+                names.find(self.strings(), name, |wanted| hit(wanted, id, ty, index));
             }
         }
-        found
     }
 
     fn enumerator_value(&self, ty: BtfType, index: usize) -> i64 {

@@ -1,6 +1,6 @@
 use super::raw::{HEADER, MAGIC};
 use super::resolve::{Absence, AttachNames, Resolved};
-use super::write::{Head, Writer};
+use super::testing::{Head, Writer};
 use super::*;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};

@@ -27,7 +27,6 @@ pub(super) enum WriteAccess<'a> {
     Removals(&'a Path),
     /// Files in these directories. The thread may create, write and remove them.
     Directories(&'a [&'a Path]),
-    /// The directories of the shipper.
     Shipper(ShipperDirectories<'a>),
 }
 

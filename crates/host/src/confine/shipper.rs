@@ -21,9 +21,6 @@ pub struct ShipperDirectories<'a> {
 /// Permanently gives up all capabilities and other rights, for the calling thread and the threads that it starts: no other places
 /// to write, no program to execute, no signals to others, no listening socket. Root keeps its ids for files. After an error, the
 /// process must not continue.
-///
-/// # Errors
-/// If the kernel refuses.
 pub fn enter_shipper(directories: ShipperDirectories<'_>) -> io::Result<()> {
     hold_as(Some(ROOT), NONE)?;
     landlock::restrict(WriteAccess::Shipper(directories))?;

@@ -110,9 +110,6 @@ fn is_hex(text: &str) -> bool {
 }
 
 /// Reads the rows of the requested time, and those shortly before.
-///
-/// # Errors
-/// If the store cannot be read.
 pub(super) async fn read(store: &Store, args: &cli::Check) -> Result<Hosts> {
     let from = args.from.map(|from| from.saturating_sub(BEFORE_S));
     let is_asked =
@@ -136,9 +133,6 @@ pub(super) async fn read(store: &Store, args: &cli::Check) -> Result<Hosts> {
 }
 
 /// The names of the objects with the events of the requested time.
-///
-/// # Errors
-/// If the store cannot be listed.
 pub(super) async fn files(store: &Store, args: &cli::Check) -> Result<HashSet<String>> {
     Ok(list(store, "events", args.from, args.to).await?.into_iter().collect())
 }

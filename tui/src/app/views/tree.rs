@@ -111,7 +111,7 @@ struct Met {
     sum: Tally,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) nodes: Nodes,
     conditions: TreeConditions,
@@ -133,18 +133,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn new(budget: Budget) -> Tree {
-        Tree {
-            nodes: Nodes::new(budget),
-            conditions: TreeConditions::default(),
-            idle: false,
-            list: List::default(),
-            tally: Tally::default(),
-            idle_hidden: 0,
-            met: Vec::new(),
-            latest: 0,
-            built: Duration::ZERO,
-            again: false,
-        }
+        Tree { nodes: Nodes::new(budget), ..Tree::default() }
     }
 
     fn refresh(&mut self, shown: TreeConditions, now: Duration) {

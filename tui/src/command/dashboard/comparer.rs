@@ -32,7 +32,6 @@ const THIS: &str = "this trace";
 /// Batches of kept events that wait for the thread.
 const WAITING: usize = 2;
 
-/// A file of a recording, with its path.
 pub(super) type Opened = (PathBuf, RecordingFile);
 
 /// The comparison that runs, if there is one.
@@ -74,7 +73,6 @@ struct LiveBatch {
     evicted: Option<u64>,
 }
 
-/// The trace on the screen.
 enum ScreenTrace {
     Recording(String, Vec<Opened>),
     Live(Box<Live>),
@@ -263,7 +261,6 @@ pub(super) fn whole(path: &str, home: Option<&Path>) -> PathBuf {
     in_home.unwrap_or_else(|| PathBuf::from(path))
 }
 
-/// Opens a recording.
 pub(super) fn open(path: &Path) -> io::Result<RecordingFile> {
     let name = name(path);
     // A fifo without a writer must not block.

@@ -78,6 +78,7 @@ impl Waiting {
 /// The cause of an exit: in words, with the name of the process, and its reason.
 type Cause = (Vec<u8>, Option<Answer>);
 
+#[derive(Default)]
 pub(in crate::command) struct Unanswered {
     searches: Searches,
     next: Id,
@@ -106,19 +107,7 @@ impl Unanswered {
         charset: Option<Charset>,
         reasons: Option<Reasons>,
     ) -> Unanswered {
-        Unanswered {
-            searches: Searches::default(),
-            next: 0,
-            waiting: VecDeque::new(),
-            bytes: 0,
-            causes: HashMap::default(),
-            hasher: RandomState::default(),
-            reasons,
-            most: budget.share(4),
-            patience_ns,
-            now: BootNanos(0),
-            charset,
-        }
+        Unanswered { reasons, most: budget.share(4), patience_ns, charset, ..Unanswered::default() }
     }
 
     fn place(&self, id: Id) -> Option<usize> {

@@ -25,7 +25,6 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP tracetui_{name} {help}\n# TYPE tracetui_{name} {kind}");
 }
 
-/// The metrics of a trace.
 pub(super) fn of_trace(account: &Account, figures: &Figures<'_>) -> String {
     let mut out = String::new();
     head(&mut out, "info", "gauge", "The version of tracetui.");

@@ -1,6 +1,6 @@
 //! Saves the process table as frames and restores it ([`crate::frame::state`]).
 
-use super::{ProcessEntry, ProcessTable, Ran, kept};
+use super::{ProcessEntry, ProcessTable, kept};
 use crate::event::process::{Process, ProcessKey};
 use crate::frame::Batch;
 use crate::frame::state::{ProcessLists, ProcessState, StateFrame, TableState};
@@ -14,7 +14,7 @@ use tracetui_shared::time::BootNanos;
 impl ProcessTable {
     /// The time when the probes were attached.
     pub fn since(&self) -> BootNanos {
-        self.since
+        self.state.since
     }
 
     /// Appends the table as it is at the time `latest`, without most ended processes: events of theirs rarely follow.
@@ -30,7 +30,7 @@ impl ProcessTable {
         lists.settled.sort_unstable();
         lists.roots.sort_unstable();
         lists.inexact.sort_unstable();
-        StateFrame::ProcessLists(lists).push(self.since, out);
+        StateFrame::ProcessLists(lists).push(self.state.since, out);
         // The entries come after the list of replaced keys: the parent of an entry may have an old key.
         let mut environments: HashMap<*const [u8], ProcessKey> = HashMap::default();
         for entry in needed.iter().filter_map(|key| self.entries.get(key)) {
@@ -53,18 +53,9 @@ impl ProcessTable {
                     }
                 }
             }
-            StateFrame::ProcessState(state).push(self.since, out);
+            StateFrame::ProcessState(state).push(self.state.since, out);
         }
-        let table = TableState {
-            since: self.since,
-            evicted: self.evicted,
-            evicted_until: self.evicted_until,
-            command: self.command.and_then(|(_, met)| met),
-            pairing: self.pairing,
-            command_argv: self.ran.argv.clone(),
-            command_status: self.ran.status,
-        };
-        StateFrame::TableState(table).push(self.since, out);
+        StateFrame::TableState(self.state.clone()).push(self.state.since, out);
     }
 
     /// The processes that live or ended at `since` or later, and their ancestors.
@@ -97,12 +88,11 @@ impl ProcessTable {
                 self.inexact.extend(lists.inexact.iter().copied().take(more));
             }
             StateFrame::TableState(table) => {
-                (self.since, self.evicted, self.evicted_until) = (table.since, table.evicted, table.evicted_until);
-                if let Some((_, met)) = &mut self.command {
-                    *met = table.command;
-                }
-                self.pairing = table.pairing;
-                self.ran = Ran { argv: kept(&table.command_argv).into(), status: table.command_status };
+                self.state = TableState {
+                    command: table.command.filter(|_| self.command.is_some()),
+                    command_argv: kept(&table.command_argv).into(),
+                    ..table.clone()
+                };
             }
             _ => {}
         }

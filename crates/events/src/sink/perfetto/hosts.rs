@@ -4,7 +4,6 @@ use super::proto::{message, number, text};
 use super::{Mark, Writer, id, packet, uuid};
 use tracetui_shared::record::exit::Cost;
 
-/// A track of a host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostTrack {
     number: u64,

@@ -1,4 +1,4 @@
-use super::super::{Sink, sample};
+use super::super::{Sink, testing};
 use super::{Perfetto, Room};
 use crate::frame::Batch;
 use crate::frame::host::{Clock, Host, HostFrame};
@@ -195,7 +195,7 @@ fn written(runs: &[(Batch, Events)], room: Room) -> Vec<Vec<u8>> {
         room,
     );
     for (host, events) in runs {
-        sample::with_all(host, events, |seen| sink.event(seen).expect("memory takes all"));
+        testing::with_all(host, events, |seen| sink.event(seen).expect("memory takes all"));
     }
     sink.finish().expect("memory takes all");
     drop(sink);
@@ -203,7 +203,7 @@ fn written(runs: &[(Batch, Events)], room: Room) -> Vec<Vec<u8>> {
 }
 
 fn one(events: Events) -> Seen {
-    let files = written(&[(sample::host(), events)], Room::OF_UI);
+    let files = written(&[(testing::host(), events)], Room::OF_UI);
     assert_eq!(files.len(), 1);
     read(&files[0])
 }
@@ -217,17 +217,17 @@ fn check_lines(seen: &Seen, expected: &[&str]) {
 #[test]
 fn a_process_is_a_track_and_its_life_a_slice() {
     let at = |ms: u64, kind, payload: Vec<u8>| {
-        let mut header = sample::header(kind);
+        let mut header = testing::header(kind);
         header.time.0 += ms * 1_000_000;
         (header, payload)
     };
     let seen = one(vec![
-        at(0, Kind::Open, sample::opened(b"/etc/passwd")),
-        at(1, Kind::Exec, sample::execed(b"cc\0-c\0")),
-        at(2, Kind::Exec, sample::not_execed(b"/no", b"no\0")),
-        at(3, Kind::Exec, sample::execed(b"ld\0")),
-        at(4, Kind::Lost, sample::lost(Some(Kind::Open), 12, 5)),
-        at(5, Kind::Exit, sample::exit(9)),
+        at(0, Kind::Open, testing::opened(b"/etc/passwd")),
+        at(1, Kind::Exec, testing::execed(b"cc\0-c\0")),
+        at(2, Kind::Exec, testing::not_execed(b"/no", b"no\0")),
+        at(3, Kind::Exec, testing::execed(b"ld\0")),
+        at(4, Kind::Lost, testing::lost(Some(Kind::Open), 12, 5)),
+        at(5, Kind::Exit, testing::exit(9)),
     ]);
     check_lines(
         &seen,
@@ -251,8 +251,8 @@ fn a_process_is_a_track_and_its_life_a_slice() {
 
 #[test]
 fn a_process_of_the_trace_begins_at_its_start() {
-    let first = (sample::header(Kind::Open), sample::opened(b"/x"));
-    let mut exit = (sample::header(Kind::Exit), sample::exit(0));
+    let first = (testing::header(Kind::Open), testing::opened(b"/x"));
+    let mut exit = (testing::header(Kind::Exit), testing::exit(0));
     (exit.0.tgid, exit.0.start) = (Tgid(7), BootNanos(exit.0.time.0 + 1_000_000));
     exit.0.time.0 += 3_000_000;
     let seen = one(vec![first, exit]);
@@ -261,7 +261,7 @@ fn a_process_of_the_trace_begins_at_its_start() {
 
 #[test]
 fn fields_are_arguments_as_in_json() {
-    let seen = one(sample::all());
+    let seen = one(testing::all());
     let line = |part: &str| seen.lines.iter().find(|line| line.contains(part)).expect("a line");
     let open = line("open /tmp");
     assert!(open.contains("path=/tmp/\u{fffd}\u{fffd} path_hex=2f746d702ffffe abs_path="), "{open}");
@@ -276,17 +276,17 @@ fn fields_are_arguments_as_in_json() {
 #[test]
 fn a_connection_is_a_slice_until_its_end() {
     let at = |s: u64, payload: &[u8]| {
-        let mut header = sample::header(Kind::Tcp);
+        let mut header = testing::header(Kind::Tcp);
         header.time.0 += s * 1_000_000_000;
         (header, payload.to_vec())
     };
-    let older = TcpRecord { since: BootNanos(0), flags: flag::OLDER, ..sample::tcp(op::CLOSE) };
-    let since = BootNanos(sample::header(Kind::Tcp).time.0 + 1_000_000_000);
+    let older = TcpRecord { since: BootNanos(0), flags: flag::OLDER, ..testing::tcp(op::CLOSE) };
+    let since = BootNanos(testing::header(Kind::Tcp).time.0 + 1_000_000_000);
     let seen = one(vec![
-        at(0, &sample::refused()),
-        at(1, sample::tcp(op::CONNECT).as_bytes()),
+        at(0, &testing::refused()),
+        at(1, testing::tcp(op::CONNECT).as_bytes()),
         at(2, older.as_bytes()),
-        at(3, TcpRecord { since, ..sample::tcp(op::CLOSE) }.as_bytes()),
+        at(3, TcpRecord { since, ..testing::tcp(op::CLOSE) }.as_bytes()),
     ]);
     check_lines(
         &seen,
@@ -307,7 +307,7 @@ fn a_connection_is_a_slice_until_its_end() {
 #[test]
 fn costs_are_counters_of_the_host() {
     let exit = |seconds: u64, facts| {
-        let mut header = sample::header(Kind::Exit);
+        let mut header = testing::header(Kind::Exit);
         header.time.0 += seconds * 1_000_000_000;
         header.tgid = Tgid(1 + seconds as u32);
         let cost = Cost { runtime: 5, max_rss: 4096 * seconds, ..Cost::default() };
@@ -316,7 +316,7 @@ fn costs_are_counters_of_the_host() {
     let seen = one(vec![exit(0, fact::COST), exit(1, 0), exit(2, fact::COST)]);
     let [cpu, memory] = ["CPU time of ended processes ()", "peak memory of ended processes ()"];
     let expected = [(0, cpu, 5), (0, memory, 0), (2, cpu, 10), (2, memory, 8192)].map(|(seconds, track, value)| {
-        format!("{} {track}: {value}", sample::header(Kind::Exit).time.0 + seconds * 1_000_000_000)
+        format!("{} {track}: {value}", testing::header(Kind::Exit).time.0 + seconds * 1_000_000_000)
     });
     assert_eq!(seen.counters, expected);
 }
@@ -324,10 +324,10 @@ fn costs_are_counters_of_the_host() {
 #[test]
 fn each_file_can_be_read_alone() {
     let open = |number: u64| {
-        let mut header = sample::header(Kind::Open);
+        let mut header = testing::header(Kind::Open);
         header.time.0 += number;
         header.tgid = Tgid(1 + number as u32 % 3);
-        (header, sample::opened(b"/etc/passwd"))
+        (header, testing::opened(b"/etc/passwd"))
     };
     let events: Events = (0..3000).map(open).collect();
     for room in [
@@ -335,7 +335,7 @@ fn each_file_can_be_read_alone() {
         Room { memory: 1_000_000, ..Room::ALL },
         Room { processes: 2, ..Room::ALL },
     ] {
-        let files = written(&[(sample::host(), events.clone())], room);
+        let files = written(&[(testing::host(), events.clone())], room);
         assert!(files.len() > 1, "{room:?}");
         let seen: Vec<_> = files.iter().map(|file| read(file)).collect();
         let instants = seen.iter().flat_map(|seen| &seen.lines).filter(|line| line.contains(": instant "));
@@ -357,7 +357,7 @@ fn another_host_has_its_own_processes_and_its_own_clock() {
         HostFrame::Clock(Clock { offset_ns }).push(BootNanos(0), &mut batch);
         batch
     };
-    let exit = || vec![(sample::header(Kind::Exit), sample::exit(0))];
+    let exit = || vec![(testing::header(Kind::Exit), testing::exit(0))];
     let second = 1_000_000_000;
     let runs = [(host("a", 10 * second), exit()), (host("b", 12 * second), exit())];
     let files = written(&runs, Room::OF_UI);
@@ -372,8 +372,8 @@ fn another_host_has_its_own_processes_and_its_own_clock() {
 fn a_new_clock_is_a_new_snapshot() {
     let mut later = Batch::default();
     HostFrame::Clock(Clock { offset_ns: 5 }).push(BootNanos(0), &mut later);
-    let exit = || vec![(sample::header(Kind::Exit), sample::exit(0))];
-    assert_eq!(read(&written(&[(sample::host(), exit()), (later, exit())], Room::OF_UI)[0]).snapshots, 2);
+    let exit = || vec![(testing::header(Kind::Exit), testing::exit(0))];
+    assert_eq!(read(&written(&[(testing::host(), exit()), (later, exit())], Room::OF_UI)[0]).snapshots, 2);
 }
 
 #[test]
@@ -385,8 +385,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_events_are_a_trace(events in prop::collection::vec(sample::any(), 0..40), bytes in 100u64..5000) {
-        for file in written(&[(sample::host(), events)], Room { bytes, ..Room::ALL }) {
+    fn any_events_are_a_trace(events in prop::collection::vec(testing::any(), 0..40), bytes in 100u64..5000) {
+        for file in written(&[(testing::host(), events)], Room { bytes, ..Room::ALL }) {
             read(&file);
         }
     }

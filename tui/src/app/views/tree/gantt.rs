@@ -39,7 +39,6 @@ pub(crate) struct Chart<'a> {
 }
 
 impl<'a> Chart<'a> {
-    /// The chart of a process at a moment.
     pub(crate) fn of(root: ProcessKey, tree: &'a Tree, moment: Option<Moment>) -> Chart<'a> {
         let mut chart = Chart::default();
         let mut waiting: Vec<_> = tree.process_at(root, moment).map(|seen| (seen, 0, None)).into_iter().collect();

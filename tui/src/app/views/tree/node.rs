@@ -235,16 +235,11 @@ pub(super) struct Flags {
     pub fold: Option<bool>,
 }
 
-impl Links {
-    pub(super) const ROOT: Links = Links {
-        parent: NONE,
-        first: NONE,
-        last: NONE,
-        next: NONE,
-        previous: NONE,
-        age: 0,
-        flags: Flags { running: false, failed: false, matched: false, active: false, fold: None },
-    };
+impl Default for Links {
+    fn default() -> Links {
+        let [parent, first, last, next, previous] = [NONE; 5];
+        Links { parent, first, last, next, previous, age: 0, flags: Flags::default() }
+    }
 }
 
 pub(super) fn some(place: NodeIndex) -> Option<NodeIndex> {

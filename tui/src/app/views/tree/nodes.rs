@@ -62,7 +62,7 @@ fn waits_for_commands(process: &Process) -> bool {
     SHELLS.contains(&name) && words.all(|word| word.starts_with(b"-") && word != b"-c")
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Nodes {
     nodes: Vec<Option<Node>>,
     /// Indexed like `nodes`.
@@ -93,25 +93,7 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(super) fn new(budget: Budget) -> Nodes {
-        Nodes {
-            nodes: Vec::new(),
-            links: Vec::new(),
-            roots: Links::ROOT,
-            added: 0,
-            free: Vec::new(),
-            places: HashMap::default(),
-            current: HashMap::default(),
-            ended: Default::default(),
-            bytes: 0,
-            bound: budget.share(limits::TREE_SHARE),
-            ends: Ends::default(),
-            left_out: 0,
-            last: BootNanos(0),
-            travel: None,
-            used: HashMap::default(),
-            measured: 0,
-            stale: true,
-        }
+        Nodes { bound: budget.share(limits::TREE_SHARE), stale: true, ..Nodes::default() }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -150,7 +132,7 @@ impl Nodes {
     }
 
     pub(super) fn links(&self, at: NodeIndex) -> Links {
-        self.links.get(at as usize).copied().unwrap_or(Links::ROOT)
+        self.links.get(at as usize).copied().unwrap_or_default()
     }
 
     pub(super) fn parent(&self, at: NodeIndex) -> Option<NodeIndex> {
@@ -462,13 +444,13 @@ impl Nodes {
             Some(at) => at,
             None => {
                 self.nodes.push(None);
-                self.links.push(Links::ROOT);
+                self.links.push(Links::default());
                 (self.nodes.len() - 1) as NodeIndex
             }
         };
         *self.nodes.get_mut(at as usize)? = Some(node);
         self.added = self.added.wrapping_add(1);
-        *self.links.get_mut(at as usize)? = Links { age: self.added, ..Links::ROOT };
+        *self.links.get_mut(at as usize)? = Links { age: self.added, ..Links::default() };
         self.link(parent, at, key);
         self.flag(at);
         self.bytes += bytes;

@@ -4,12 +4,12 @@
 //! their attach points. Every view is drawn through the terminal backend. The bytes must contain no control characters, an emulated
 //! terminal must show exactly the cells that were drawn, and the columns must stay aligned.
 
-#[path = "../../tests/pty/stream.rs"]
+#[path = "../../../tests/pty/stream.rs"]
 mod stream;
 
-use super::theme::Theme;
 use crate::app::App;
 use crate::app::testing::{app, feed, keys};
+use crate::view::theme::Theme;
 use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -218,7 +218,8 @@ impl Screen {
     fn draw(&mut self) -> Buffer {
         self.app.prepare();
         let (app, theme, mut extent) = (&self.app, self.theme, Default::default());
-        let drawn = self.terminal.draw(|frame| extent = super::draw(frame, app, theme)).expect("it takes everything");
+        let drawn =
+            self.terminal.draw(|frame| extent = crate::view::draw(frame, app, theme)).expect("it takes everything");
         let meant = drawn.buffer.clone();
         self.app.drew(extent);
         let bytes = std::mem::take(&mut *self.written.0.borrow_mut());

@@ -1,13 +1,13 @@
 //! Every screen at four sizes, and in ASCII at one, compared with the files in tests/snapshots. After an intended change, review the
 //! difference, and rewrite the files: `INSTA_UPDATE=always cargo test --lib snapshots`.
 
-use super::bpf::tests::{attachment, held, process};
-use super::tests::{build, drawn};
-use super::theme::{Colours, Theme};
+use super::{build, drawn};
 use crate::app::testing::{self, feed, keys, work};
 use crate::app::{App, Input, Tick};
 use crate::cli::{Cli, Command};
 use crate::command::replay;
+use crate::view::bpf::tests::{attachment, held, process};
+use crate::view::theme::{Colours, Theme};
 use clap::Parser as _;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
@@ -101,7 +101,7 @@ fn without_sizes(text: &str) -> String {
 /// Compares the screen after these keys with the files.
 fn check(name: &str, typed: &str, start: fn(u16, u16) -> App) {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../tests/snapshots");
+    settings.set_snapshot_path("../../../tests/snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     let _bound = settings.bind_to_scope();

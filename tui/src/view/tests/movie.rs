@@ -1,10 +1,10 @@
 //! The moving picture of README.md: the dashboard over the example recording, key by key, as an animated SVG. After an intended change:
 //! `UPDATE_DOCS=1 cargo test --lib movie`.
 
+use super::drawn;
 use super::snapshots::recorded;
-use super::tests::drawn;
-use super::theme::Theme;
 use crate::app::testing::keys;
+use crate::view::theme::Theme;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 use std::fmt::Write as _;
