@@ -114,8 +114,22 @@ pub fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> 
     format!("did you mean {others}{last}?")
 }
 
+/// Words of other tools, and the names here.
+const MEANT: [(&str, &str); 7] = [
+    ("status", "exit_code"),
+    ("code", "exit_code"),
+    ("name", "comm"),
+    ("filename", "path"),
+    ("errno", "err"),
+    ("error", "err"),
+    ("addr", "raddr"),
+];
+
 /// The edits between a written text and a name. The beginning of a name counts as near it.
 fn nearness(written: &str, name: &str) -> usize {
+    if MEANT.contains(&(written, name)) {
+        return 0;
+    }
     // Insert, delete, replace, swap neighbours.
     let edits = strsim::osa_distance(written, name);
     if written.len() >= 3 && name.starts_with(written) { edits.min(1) } else { edits }

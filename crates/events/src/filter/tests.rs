@@ -505,6 +505,7 @@ const VALUE: &str = "put a value that contains `)`, `&&` or `||` in double quote
 const ERRORS: &[(&str, &str, &str)] = &[
     ("a «exit-code»=1", "unknown field `exit-code`", "did you mean `exit_code`? …"),
     ("«comn»=cc1", "unknown field `comn`", "did you mean `comm`? …"),
+    ("«status»=1", "unknown field `status`", "did you mean `exit_code`? …"),
     ("comm«:»bash", "expected `=` between field and value", "write comm=bash; …"),
     ("kind=exec «prog.nam»=x", "unknown field `prog.nam`", "did you mean `prog.name`? …"),
     ("«flag»=1", "unknown field `flag`", "did you mean `flags` or `flags_raw`? …"),

@@ -75,8 +75,8 @@ impl Arguments<'_> {
     /// Appends the arguments, each after a space.
     pub fn write(&self, out: &mut Vec<u8>) {
         let words = match self {
-            Arguments::All(words) => words,
-            Arguments::File(file) => &vec![*file],
+            Arguments::All(words) => words.as_slice(),
+            Arguments::File(file) => std::slice::from_ref(file),
         };
         for word in words {
             out.push(b' ');
