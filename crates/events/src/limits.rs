@@ -14,9 +14,6 @@ pub const BPF_LOADS_WAITING: usize = 4096;
 /// system call can have caused. An attachment that only the inventory reports waits as long; later events do not.
 pub const BPF_LOAD_NS: u64 = 500_000_000;
 
-/// How long the end of a link by LINK_DETACH is remembered, in nanoseconds.
-pub const BPF_DETACHED_NS: u64 = 60_000_000_000;
-
 /// Records of who attached or detached a program by netlink that wait for the inventory's report. The oldest is forgotten: that change
 /// has no process.
 pub const BPF_CALLERS: usize = 1024;

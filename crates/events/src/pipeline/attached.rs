@@ -418,9 +418,6 @@ impl Attached {
     pub(super) fn unlisted(&mut self, place: BpfPlace) -> Option<BootNanos> {
         let place = place.and_unnamed().into_iter().find(|place| self.ended.contains_key(place))?;
         let times = self.ended.get_mut(&place)?;
-        if place.link.0 != 0 {
-            return times.front().copied();
-        }
         let time = times.pop_front()?;
         if times.is_empty() {
             self.ended.remove(&place);
@@ -478,10 +475,8 @@ impl Attached {
     /// was attached there again: that is then the listed one.
     fn attached_again(&mut self, from: BootNanos, world: &World) {
         for (gone, times) in &mut self.ended {
-            // A link exists until its last descriptor is closed, and its end may be reported once more.
-            let kept = if gone.link.0 != 0 { BootNanos(from.0.saturating_sub(limits::BPF_DETACHED_NS)) } else { from };
             let before = times.iter().filter(|time| **time < from).count();
-            times.retain(|time| *time >= kept);
+            times.retain(|time| *time >= from);
             let place = BpfPlace { gone: false, ..*gone };
             let Some(all) = self.begun.get_mut(&place).filter(|_| place.link.0 == 0 && is_listed(place, world)) else {
                 continue;
