@@ -43,7 +43,7 @@ const MEMORY: u64 = 16 << 20;
 
 // ----------------------------------------------------------------------------------------------------------------- BTF
 
-/// A BTF: all types are looked at, and all fields resolved.
+/// Reads a BTF: visits all types and resolves all fields.
 pub fn btf(bytes: &[u8]) {
     let Ok(btf) = btf::Btf::parse(bytes.to_vec()) else { return };
     for id in 0..btf.len() as u32 + 2 {

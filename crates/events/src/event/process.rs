@@ -33,7 +33,7 @@ impl Process {
     /// The name of its executable; empty if unknown.
     pub fn exe_name(&self) -> &[u8] {
         let exe = self.image.exe.strip_suffix(b" (deleted)").unwrap_or(&self.image.exe);
-        exe.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+        command::leaf(exe)
     }
 
     /// How long it has run at a time, in nanoseconds, excluding the time in which it was held.

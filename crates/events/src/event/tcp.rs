@@ -440,7 +440,7 @@ const CLOSER: &[Field] = field_table! {
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "connect (requested), accept, close; listen; bind (only if it failed, also of UDP)."
+    op Text "The operation: connect (requested), accept, close, listen, or bind (only a failed one; UDP too)."
         |s| tcp(s, |t| Value::Word(t.op()));
     role Text "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind."
         |s| tcp(s, |t| match t.has(flag::OLDER) {

@@ -37,6 +37,8 @@ use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, Event, EventContext, connects, describe, names};
 use crate::limits;
 use crate::store::Id;
+use crate::text::command::leaf;
+use crate::text::shell::SHELLS;
 use crate::why::AT_FDCWD;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
@@ -581,10 +583,9 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
 
 /// The script that a started shell runs: its first argument, or the first word after `-c`.
 fn script<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
-    const SHELLS: [&[u8]; 9] = [b"sh", b"bash", b"dash", b"ash", b"ksh", b"mksh", b"zsh", b"csh", b"tcsh"];
     let Body::Exec(exec) = body else { return None };
-    let shell = exec.filename.rsplit(|byte| *byte == b'/').next().filter(|name| SHELLS.contains(name));
-    let mut args = describe::args(shell.map(|_| exec.argv)?).skip(1);
+    let mut args =
+        Some(leaf(exec.filename)).filter(|name| SHELLS.contains(name)).map(|_| describe::args(exec.argv))?.skip(1);
     match args.next()? {
         b"-c" => args.next()?.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()),
         first => Some(first),

@@ -27,6 +27,7 @@ pub use words::words;
 use crate::event::open::Open;
 use crate::event::{Body, names};
 use crate::store::Id;
+use crate::text::command::leaf;
 use memchr::memmem;
 
 /// The option that names a library.
@@ -110,7 +111,7 @@ pub fn looks_further(body: &Body<'_>, other: &Body<'_>) -> bool {
 
 /// The argument that names a path: as its end, as the value of an option, or as a library (`-lz`).
 pub fn argument<'a>(path: &[u8], argv: &'a [u8]) -> Option<&'a [u8]> {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = leaf(path);
     let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default();
     let is_library = name.ends_with(b".a") || memmem::find(name, b".so").is_some();
     let library = stem.strip_prefix(b"lib").filter(|_| is_library).or(is_library.then_some(stem)).unwrap_or_default();

@@ -3,6 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use tracetui_events::text::command::leaf;
 use tracetui_events::why::access::Credentials;
 use tracetui_events::why::{AT_FDCWD, FailedCall, Question, Who};
 use tracetui_host::{decimal, procfs, read_bounded};
@@ -79,13 +80,12 @@ impl Subject {
 
     /// The path of another Unix socket of the network namespace with the same last name (proc(5), `/proc/PID/net/unix`).
     pub(super) fn other_socket(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let name = path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())?;
+        let name = Some(leaf(path)).filter(|name| !name.is_empty())?;
         let list = read_bounded(format!("{}/net/unix", self.dir), SOCKETS_MAX).ok()?;
         let paths = list
             .split(|byte| *byte == b'\n')
             .filter_map(|line| line.iter().position(|byte| *byte == b'/').map(|at| &line[at..]));
-        let mut others =
-            paths.filter(|other| *other != path && other.rsplit(|byte| *byte == b'/').next() == Some(name));
+        let mut others = paths.filter(|other| *other != path && leaf(other) == name);
         others.next().map(<[u8]>::to_vec)
     }
 }

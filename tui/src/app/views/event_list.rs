@@ -404,8 +404,7 @@ impl EventList {
         self.listed.fold_all(folds);
     }
 
-    /// Unfolds or folds the events that the selected row stands for. `job`: that of its process. `true` if the events have to be filtered
-    /// again.
+    /// Unfolds or folds the selected row. `job` is the job of its process. Returns whether the list must be filtered again.
     pub(crate) fn open(&mut self, opens: bool, job: Option<Job>, store: &Store) -> bool {
         let stored = self.selected().and_then(|id| store.get(id)).filter(|_| self.sideways == 0);
         stored.is_some_and(|stored| self.listed.open(&stored, opens, job))

@@ -8,6 +8,7 @@ use crate::app::views::View;
 use crate::app::{App, Compared, Failures};
 use tracetui_events::diff::{DiffLine, Side};
 use tracetui_events::filter;
+use tracetui_events::text::command;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -123,7 +124,7 @@ impl App {
 fn sought(line: &DiffLine) -> Option<(Kind, String)> {
     let path = || {
         let path = line.subject.first()?;
-        let name = path.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())?;
+        let name = Some(command::leaf(path)).filter(|name| !name.is_empty())?;
         Some(filter::ends_in(name))
     };
     let absent = line.only == Some(Side::A);

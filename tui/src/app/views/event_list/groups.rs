@@ -2,7 +2,7 @@
 //! them, and events that say nearly the same ([`Alike`]). The row of a group is its newest event.
 //!
 //! In the calm list, the events that need no attention ([`Event::is_quiet`]) have no row. The newest row of their process counts them.
-//! Neither have the programs and files of a job ([`Job`]), unless they failed: the row of its topmost process counts them.
+//! The programs and files of a job ([`Job`]) have no rows either, unless they failed. The row of its topmost process counts them.
 //! In the list of all events, a group has no other row between its events.
 
 use foldhash::fast::RandomState;
@@ -711,8 +711,7 @@ impl Groups {
         !self.open.is_empty() && self.open.contains(&self.key_of_job(job))
     }
 
-    /// Gives the events that a row stands for rows of their own, or takes them away: first the processes of a job. Returns whether that
-    /// changes the rows.
+    /// Unfolds or folds a row: its events have rows of their own, or none. A job unfolds first. Returns whether the rows change.
     pub(super) fn open(&mut self, stored: &Stored<'_>, opens: bool, job: Option<Job>) -> bool {
         let process = stored.process.map(|process| process.key);
         let own = process.map(|key| self.hasher.hash_one(key));

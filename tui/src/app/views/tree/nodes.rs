@@ -30,8 +30,6 @@ const REDIRECTED: usize = 4096;
 /// How many bytes of the path and of the arguments of a failure are kept.
 const TEXT: usize = 256;
 
-const SHELLS: [&[u8]; 7] = [b"sh", b"bash", b"dash", b"ksh", b"zsh", b"fish", b"tcsh"];
-
 /// How many ancestors a process may have below the topmost one of its job.
 const JOB: usize = 256;
 
@@ -59,7 +57,7 @@ fn waits_for_commands(process: &Process) -> bool {
     let mut words = shell::args(&process.image.argv);
     let program = words.next().unwrap_or_default();
     let name = command::leaf(program.strip_prefix(b"-").unwrap_or(program));
-    SHELLS.contains(&name) && words.all(|word| word.starts_with(b"-") && word != b"-c")
+    shell::SHELLS.contains(&name) && words.all(|word| word.starts_with(b"-") && word != b"-c")
 }
 
 #[derive(Debug, Default)]
