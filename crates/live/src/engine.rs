@@ -41,7 +41,8 @@ const VISIBLE: Duration = Duration::from_micros(100);
 /// Reading the counters of all CPUs, which may be many, takes at most 1/n of the time.
 const LOOKS: u32 = 50;
 
-/// The time after which reports of the inspector do not wait for the end of the ring any longer. A storm may never end.
+/// The time after which reports of the inspector, and loads and unloads, do not wait for the end of the ring any longer. A storm may
+/// never end.
 const REPORTED: Duration = Duration::from_secs(1);
 
 /// The interval at which the counters are read and the clock offset is checked.
@@ -284,7 +285,12 @@ impl Reader {
         let until = if self.ending { BootNanos(u64::MAX) } else { before };
         let more = self.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
-        self.inventory(asked.bpf, &mut batch);
+        // Of the calls before it, the records were read. Otherwise an attachment could begin after the unload of its program.
+        let is_left = self.inventory(
+            asked.bpf,
+            if more { BootNanos(before.0.saturating_sub(REPORTED.as_nanos() as u64)) } else { until },
+            &mut batch,
+        );
         if !more || self.reported.elapsed() > REPORTED {
             batch.append(std::mem::take(&mut self.reports).bytes());
         }
@@ -300,7 +306,7 @@ impl Reader {
             return Read::All;
         }
         let filled = batch.len();
-        let is_idle = polling && !more && filled == 0 && self.settled >= self.found;
+        let is_idle = polling && !more && !is_left && filled == 0 && self.settled >= self.found;
         self.newest = self.newest.max(asked.newest);
         match (more, self.quiet) {
             _ if is_idle => {}
@@ -323,7 +329,7 @@ impl Reader {
         match self.out.send(batch) {
             false => Read::NobodyListens,
             true if more => Read::More,
-            true if any => Read::All,
+            true if any || is_left => Read::All,
             true => Read::Nothing,
         }
     }
@@ -339,25 +345,28 @@ impl Reader {
         quiet
     }
 
-    /// Adds loads and unloads of programs. Requests an inventory if something changed.
-    fn inventory(&mut self, bpf: bool, batch: &mut Batch) {
+    /// Adds loads and unloads of programs up to `until`. Requests an inventory if something changed. Returns whether later ones are
+    /// left.
+    fn inventory(&mut self, bpf: bool, until: BootNanos, batch: &mut Batch) -> bool {
         let inspector = self.inspector.as_mut();
         let mut loaded = |id| inspector.iter().for_each(|inspector| inspector.program_loaded(id));
-        let changed = self.live.drain_changes(batch, &mut loaded);
-        let Some(inspector) = inspector else { return };
-        if changed || bpf {
+        let (changed, is_left) = self.live.drain_changes(batch, until, &mut loaded);
+        if let Some(inspector) = inspector.filter(|_| changed || bpf) {
             inspector.changed();
         }
+        is_left
     }
 
     fn end(mut self) {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        let mut reports = std::mem::take(&mut self.reports);
         if let Some(inspector) = &mut self.inspector {
-            inspector.end(&mut self.reports);
+            inspector.end(&mut reports);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.
-        self.live.end_changes(&mut batch);
+        self.live.end_changes(&mut self.reports);
+        self.reports.append(reports.bytes());
         self.live.follow_functions(&mut batch);
         self.held = Some(batch);
         self.live.detach();

@@ -383,13 +383,19 @@ impl Live {
         self.rings.drain(batch, max_bytes, until)
     }
 
-    /// Appends loads and unloads of programs to `batch`. Call it after [`Live::drain`]: a program with an event in the
-    /// ring is then known to be loaded.
+    /// Appends loads and unloads of programs up to `until` to `batch`. Call it after [`Live::drain`], with the time up to which that
+    /// has read: a call before a load or unload is then in an earlier frame, and a program with an event in the ring is known to be
+    /// loaded.
     ///
     /// Passes newly loaded programs to `loaded`, except tracetui's own. Returns whether there were any loads or
-    /// unloads.
-    pub fn drain_changes(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
-        self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
+    /// unloads, and whether later ones are left.
+    pub fn drain_changes(
+        &mut self,
+        batch: &mut Batch,
+        until: BootNanos,
+        loaded: &mut dyn FnMut(ProgId),
+    ) -> (bool, bool) {
+        self.changes.as_mut().map_or((false, false), |changes| (changes.read(batch, until, loaded), changes.are_left()))
     }
 
     /// Appends symbols for the stacks and the attach points in the frames from byte offset `from` on; none without an
@@ -461,7 +467,7 @@ impl Live {
 
     /// The final call of [`Live::drain_changes`] and [`Live::count_changes`]. Later loads and unloads are not recorded.
     pub fn end_changes(&mut self, batch: &mut Batch) {
-        self.drain_changes(batch, &mut |_| {});
+        self.drain_changes(batch, BootNanos(u64::MAX), &mut |_| {});
         self.count_changes(batch);
         self.name_stacks(None, batch);
         self.changes = None;

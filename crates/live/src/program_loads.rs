@@ -86,7 +86,7 @@ impl Changes {
     /// Drops all changes so far, but still remembers which programs are tracetui's. `inspector` is its process id.
     pub(super) fn begin(&mut self, inspector: Option<u32>) {
         self.pids[1] = inspector.unwrap_or(self.pids[0]);
-        self.read(&mut Batch::default(), &mut |_| {});
+        self.read(&mut Batch::default(), BootNanos(u64::MAX), &mut |_| {});
         (self.counted_losses, self.counted) = (self.losses(), clock::now_boot());
     }
 
@@ -99,9 +99,9 @@ impl Changes {
         &self.own
     }
 
-    /// Appends the changes. Passes newly loaded programs to `loaded`, except tracetui's own. Returns whether there were
-    /// any loads or unloads.
-    pub(super) fn read(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
+    /// Appends the changes up to `until`; the next call has the later ones. Passes newly loaded programs to `loaded`, except
+    /// tracetui's own. Returns whether there were any loads or unloads.
+    pub(super) fn read(&mut self, batch: &mut Batch, until: BootNanos, loaded: &mut dyn FnMut(ProgId)) -> bool {
         self.drain();
         if !self.found.pair() {
             // The missing symbol was on a CPU that had already been read.
@@ -109,8 +109,9 @@ impl Changes {
             self.found.pair();
         }
         self.found.changes.sort_by_key(|(time, _)| *time);
+        let now = self.found.changes.partition_point(|(time, _)| *time <= until);
         let mut others = false;
-        for (time, mut change) in self.found.changes.drain(..) {
+        for (time, mut change) in self.found.changes.drain(..now) {
             if change.loaded && self.pids.contains(&change.tgid.0) {
                 self.own.insert(change.id);
             }
@@ -149,6 +150,11 @@ impl Changes {
         let mut changes = std::mem::take(&mut self.found.images);
         changes.sort_by_key(|(time, _)| *time);
         changes
+    }
+
+    /// Whether the last read left changes to the next one.
+    pub(super) fn are_left(&self) -> bool {
+        !self.found.changes.is_empty()
     }
 
     fn losses(&self) -> u64 {
