@@ -5,8 +5,6 @@ use std::time::Duration;
 use tracetui_events::event::Event;
 use tracetui_shared::kind::Kind;
 
-const SECONDS: usize = 10;
-
 /// The rate in events per second, and the number of consecutive seconds, above which the dashboard offers to hide a kind.
 const MANY: (u64, usize) = (2_000, 3);
 
@@ -20,7 +18,7 @@ const FAILED_EXECS: usize = Kind::PROBED.len();
 pub(crate) struct Rates {
     /// The counts since the last full second.
     counting: Counts,
-    /// The counts of each full second, newest last.
+    /// The counts of the last full seconds ([`MANY`]), newest last.
     seconds: VecDeque<Counts>,
     since: Duration,
     /// CLOCK_BOOTTIME of the first event, ns.
@@ -47,7 +45,7 @@ impl Rates {
         let per_second = self.counting.map(|count| (count as f64 / passed.as_secs_f64()).round() as u64);
         self.counting = Default::default();
         self.since = now;
-        if self.seconds.len() == SECONDS {
+        if self.seconds.len() == MANY.1 {
             self.seconds.pop_front();
         }
         self.seconds.push_back(per_second);
@@ -61,11 +59,6 @@ impl Rates {
 
     pub(crate) fn all(&self) -> u64 {
         self.seconds.back().map_or(0, |second| second.iter().sum())
-    }
-
-    /// The number of events in each of the last seconds, newest last.
-    pub(crate) fn history(&self) -> impl Iterator<Item = u64> {
-        self.seconds.iter().map(|second| second.iter().sum())
     }
 
     /// The kinds that can flood ([`Kind::floods`]) and have had a high rate for a while.

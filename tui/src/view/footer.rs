@@ -1,8 +1,7 @@
-//! The last two lines: memory, ring and hidden events; and the available keys.
+//! The last two lines: the events in time, and the available keys.
 
 use super::theme::Theme;
 use super::{Piece, apart, ends, filter_line, put};
-use crate::app::Memory;
 use crate::app::command::output::Output;
 use crate::app::keys::keymap::{Action, Binding, Scope};
 use crate::app::prompt::Purpose;
@@ -14,7 +13,7 @@ use crate::app::{App, OverlayKind, SourceState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use tracetui_events::text::{self, grouped, short};
+use tracetui_events::text::{self, grouped};
 use tracetui_shared::kind::Kind;
 
 /// Draws the status line. Completions of the typed text, an error in it, or a temporary message take its place.
@@ -52,14 +51,16 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
             // Away from the newest row, the strip is more important.
             let width = usize::from(area.width);
             let (most, reserved) = if away && width >= 60 { (width / 3, 0) } else { (width, super::width_of(&right)) };
-            Piece::new(fitting(&figures(app, area.width, theme), most, reserved, theme), theme.quiet())
+            Piece::new(fitting(&figures(app), most, reserved, theme), theme.quiet())
         }
     };
     let mut line = vec![left];
     if app.screen.message().is_none() {
-        let room = usize::from(area.width).saturating_sub(super::width_of(&line) + super::width_of(&right) + 1);
+        let space = if line[0].text.is_empty() { " " } else { "  " };
+        let used = line[0].width() + space.len() + super::width_of(&right) + 1;
+        let room = usize::from(area.width).saturating_sub(used);
         let strip = if room < STRIP { Vec::new() } else { super::replay::strip(app, room, theme) };
-        line.extend(std::iter::once(Piece::plain("  ")).chain(strip));
+        line.extend(std::iter::once(Piece::plain(space)).chain(strip));
     }
     apart(frame, area, &line, 0, &right, theme);
 }
@@ -82,17 +83,8 @@ fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> Stri
     line
 }
 
-fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
+fn figures(app: &App) -> Vec<String> {
     let mut figures = Vec::new();
-    if let Some(recording) = app.recordings.written.as_ref() {
-        let mib = recording.bytes as f64 / f64::from(1 << 20);
-        figures.push(format!("REC {} {mib:.1} MiB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
-    } else if let Some(why) = app.recordings.failure.as_deref() {
-        // The cause is at the end of the message, before its advice.
-        let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
-        let cause = text::escape_in(cause.as_bytes(), theme.charset, usize::from(width) / 2);
-        figures.push(format!("NOT RECORDING: {cause}"));
-    }
     if app.output.as_ref().is_some_and(|output| output.ended().is_some()) && app.source == SourceState::Live {
         // COMMAND may have left processes behind.
         figures.push(format!("still tracing; {} quits", app.key_of(Action::Quit)));
@@ -104,20 +96,8 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
             app.key_of(Action::Enter)
         ));
     }
-    let store = app.store();
-    let memory = Memory::of(app);
-    figures.push(format!("kept {}", short(store.events())));
-    figures.push(format!("memory {}/{} MiB", memory.used() >> 20, memory.bound >> 20));
-    if store.evicted() > 0 {
-        figures.push(format!("evicted {}", short(store.evicted())));
-    }
-    match app.loaded().hidden() {
-        _ if app.events().scanning(store) => figures.push("filtering...".to_owned()),
-        hidden if app.is_calm() && app.filter.applied().is_none() => figures.push(format!("quiet {}", short(hidden))),
-        hidden => figures.push(format!("hidden {}", short(hidden))),
-    }
-    if let Some((cpu, resident)) = app.usage.cpu_and_memory() {
-        figures.push(format!("self {cpu:.1}% cpu {} MiB", resident >> 20));
+    if let Some(percent) = app.events().scanned(app.store()) {
+        figures.push(format!("filtering {percent}%"));
     }
     figures
 }

@@ -15,9 +15,6 @@ use tracetui_events::event::exit::MUCH_CPU;
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// The rate in events per second that fills the sparkline, as long as no higher rate occurred.
-const FULL: u64 = 50;
-
 /// The minimum fill level of the ring, in percent, that is shown as a warning.
 const NEARLY_FULL: u128 = 75;
 
@@ -40,6 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         room -= if fits { width } else { 0 };
         if fits { pieces } else { Vec::new() }
     };
+    let recording = fits(recording(app, area.width, theme));
     let ended = ended(app, &account, theme);
     let running = ended.is_none();
     let figures = match ended {
@@ -58,14 +56,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         }
     };
     let watched = fits(watches(app, theme));
-    let spark = fits(vec![Piece::new(sparkline(app, theme), theme.note())]);
-    let ring = fits(vec![ring(app, theme)]);
+    let ring = fits(ring(app, theme));
     if running {
         left.extend(fits(host(app, theme)));
     }
-    left.extend(figures);
-    left.extend(watched);
-    let right = [spark, ring, vec![off, lost]].concat();
+    left.extend([recording, figures, watched].concat());
+    let right = [ring, vec![off, lost]].concat();
     ends(frame, area, &left, &right, theme);
 }
 
@@ -177,11 +173,21 @@ fn cause(app: &App, theme: Theme) -> Vec<String> {
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {
-    let host = app.world().host();
-    let parts = [host.name.as_str(), host.kernel.as_str()];
-    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    let text = text::escape_in(parts.join(" ").as_bytes(), theme.charset, 60);
-    vec![Piece::new("tracetui", theme.strong()), Piece::new(text, theme.quiet())]
+    vec![Piece::new(text::escape_in(app.world().host().name.as_bytes(), theme.charset, 60), theme.quiet())]
+}
+
+/// The recording that is being written, or why there is none.
+fn recording(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
+    if let Some(recording) = app.recordings.written.as_ref() {
+        let mib = recording.bytes as f64 / f64::from(1 << 20);
+        let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(width) / 2);
+        return vec![Piece::new("REC", theme.failure()), Piece::plain(format!("{name} {mib:.1} MiB"))];
+    }
+    let Some(why) = app.recordings.failure.as_deref() else { return Vec::new() };
+    // The cause is at the end of the message, before its advice.
+    let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
+    let cause = text::escape_in(cause.as_bytes(), theme.charset, usize::from(width) / 2);
+    vec![Piece::new(format!("NOT RECORDING: {cause}"), theme.alarm())]
 }
 
 /// The capture filter, if it excludes anything.
@@ -220,27 +226,17 @@ fn rates(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     pieces
 }
 
-/// The fill level of the ring between the kernel and tracetui.
-fn ring(app: &App, theme: Theme) -> Piece {
-    let counters = app.world().counters();
-    let Some(percent) = counters.ring_percent() else { return Piece::default() };
-    let style = if percent >= NEARLY_FULL { theme.loss() } else { theme.quiet() };
-    Piece::new(format!("ring {percent:>2}%"), style)
-}
-
-/// The rates of the last ten seconds as bars.
-fn sparkline(app: &App, theme: Theme) -> String {
-    let seconds: Vec<u64> = app.rates.history().collect();
-    let most = seconds.iter().max().copied().unwrap_or_default().max(FULL);
-    let line: String = seconds.iter().map(|count| bar(*count, most, theme.charset)).collect();
-    format!("{line:>10}")
+/// The fill level of the ring between the kernel and tracetui, if there is little room left.
+fn ring(app: &App, theme: Theme) -> Vec<Piece> {
+    let percent = app.world().counters().ring_percent().filter(|percent| *percent >= NEARLY_FULL);
+    percent.map(|percent| Piece::new(format!("ring {percent}%"), theme.loss())).into_iter().collect()
 }
 
 /// A bar, or a space for zero.
 pub(super) fn bar(count: u64, most: u64, charset: Charset) -> char {
     let bars = match charset {
         Charset::Utf8 => ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
-        Charset::Ascii => ['.', '.', ':', ':', '|', '|', '!', '!'],
+        Charset::Ascii => ['.', '.', ':', ':', ':', '|', '|', '|'],
     };
     match count {
         0 => ' ',

@@ -280,6 +280,9 @@ fn memory(app: &App, account: &Account) -> Vec<String> {
         mib(memory.output),
         mib(memory.queues)
     )];
+    if let Some((cpu, anonymous)) = app.usage.cpu_and_memory() {
+        lines.push(format!("tracetui: {cpu:.1}% CPU, {} MiB of memory (RssAnon)", anonymous >> 20));
+    }
     let Shortage { processes, cgroups, unsettled } = account.shortage;
     if processes + cgroups + unsettled > 0 {
         lines.push(format!(

@@ -8,9 +8,8 @@ use crate::app::replay::{Replay, Speed, Transport};
 use crate::app::time::Bin;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use std::cmp::Ordering;
 use tracetui_events::playback::timeline::End;
-use tracetui_events::text::{self, counted, grouped};
+use tracetui_events::text::{self, Charset, counted, grouped};
 
 /// The minimum number of columns of the strip that leaves the number of events beside it.
 const WIDE: u16 = 60;
@@ -97,7 +96,7 @@ pub(super) fn legend(app: &App) -> [String; 2] {
     let key = |action| app.key_of(action);
     [
         format!("|| paused   > playing   >> following a growing file ({})   ... loading", key(Action::Follow)),
-        "strip  > here   . : | few to most   = before   - after   ! lost events   a-z marks".to_owned(),
+        "strip  > here   low to high: few to most events   ! lost events   a-z marks".to_owned(),
     ]
 }
 
@@ -149,11 +148,11 @@ pub(super) fn strip(app: &App, width: usize, theme: Theme) -> Vec<Piece> {
     let most = shares.iter().map(|bin| bin.events).max().unwrap_or_default();
     let cell = |(column, bin): (usize, &Bin)| {
         let mark = marks.iter().find(|(at, _)| *at == column);
-        match column.cmp(&position) {
-            Ordering::Equal => ('>', theme.strong()),
+        match column == position {
+            true => ('>', theme.strong()),
             _ if bin.lost > 0 => ('!', theme.loss()),
             _ if let Some((_, letter)) = mark => (*letter, theme.note()),
-            past => (bar(bin.events, most).unwrap_or(if past.is_lt() { '=' } else { '-' }), theme.quiet()),
+            _ => (bar(bin.events, most, theme.charset), theme.quiet()),
         }
     };
     let mut pieces = vec![Piece::new("[", theme.quiet())];
@@ -174,14 +173,13 @@ fn share(bins: &[Bin], column: usize, columns: usize) -> Bin {
     bins.get(from..to).unwrap_or_default().iter().fold(Bin::default(), Bin::and)
 }
 
-/// One of three heights; `None` for zero and very few events.
-fn bar(events: u64, most: u64) -> Option<char> {
-    match events.saturating_mul(8).checked_div(most) {
-        None => None,
-        _ if events == 0 => None,
-        Some(0 | 1) => Some('.'),
-        Some(2..5) => Some(':'),
-        Some(_) => Some('|'),
+/// A bar, above the line of a column without events.
+fn bar(events: u64, most: u64, charset: Charset) -> char {
+    match (super::header::bar(events, most, charset), charset) {
+        (' ', Charset::Utf8) => '▁',
+        (' ', Charset::Ascii) => '-',
+        ('▁', _) => '▂',
+        (bar, _) => bar,
     }
 }
 

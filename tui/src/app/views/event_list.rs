@@ -276,6 +276,12 @@ impl EventList {
         self.passing.scanning(store)
     }
 
+    /// The share of the kept events that are filtered, in percent. `None` if all are.
+    pub fn scanned(&self, store: &Store) -> Option<u64> {
+        let (kept, from) = (store.next_id() - store.first_id(), self.passing.tested_from());
+        self.scanning(store).then(|| (100 * (store.next_id() - from)).checked_div(kept).unwrap_or(0))
+    }
+
     /// The number of rows. In a paused view, the number at the time of the pause.
     pub fn rows(&self) -> usize {
         self.frozen.map_or(self.index().len(), |frozen| self.index().place(frozen))

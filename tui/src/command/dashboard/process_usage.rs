@@ -7,12 +7,12 @@ use std::time::Duration;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_host::procfs::Scanner;
 
-/// The usage of tracetui.
+/// The usage of tracetui. Its memory is RssAnon: the resident pages without those of files (`statm`, proc(5)).
 pub(super) fn own() -> Option<Usage> {
     let cpu = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()?;
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(Usage { cpu, resident: pages * page_size() as u64 })
+    let pages = |at| statm.split(' ').nth(at)?.parse::<u64>().ok();
+    Some(Usage { cpu, resident: pages(1)?.saturating_sub(pages(2)?) * page_size() as u64 })
 }
 
 /// The usage of those of these processes that run.
