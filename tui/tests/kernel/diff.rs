@@ -96,3 +96,35 @@ fn builds_differ_only_in_what_was_changed() {
     assert!(text(&done.stderr).contains("ends early"), "{}", text(&done.stderr));
     assert!(text(&done.stdout).lines().all(|line| line.trim_start().starts_with("unknown")), "{}", text(&done.stdout));
 }
+
+/// Not each call is compared, but what the runs left: a file that is made and removed is no difference.
+#[test]
+fn runs_differ_in_the_files_that_they_left() {
+    let dir = Dir::alone();
+    let made = |run: &str| {
+        let here = dir.dir(run);
+        let script = dir.at("script");
+        let steps = ": >old; mkdir sub; : >sub/x; : >out.tmp; mv out.tmp out; chmod 600 out; . ../rest";
+        fs::write(&script, steps).expect("room");
+        let file = format!("{here}.ttr");
+        record(&file, &["--", "sh", "../script"], |command| _ = command.current_dir(&here)).map(|_| file)
+    };
+    fs::write(dir.at("rest"), "ln -s out link; : >t; rm t").expect("room");
+    let Some(a) = made("a") else { return };
+    fs::write(dir.at("rest"), "ln -s out link; : >u; rm u").expect("room");
+    let same = made("same").expect("it traced before");
+    let done = diff(&a, &same, &[]);
+    let lines = |done: &Output| text(&done.stdout);
+    assert!(!lines(&done).contains("file "), "{}", lines(&done));
+    fs::write(dir.at("rest"), "ln -s out link; chmod 644 out; rm -r sub; : >new").expect("room");
+    let b = made("b").expect("it traced before");
+    let lines = lines(&diff(&a, &b, &["--all"]));
+    for line in [
+        "./out: mode 0600 in A, mode 0644 in B",
+        "./sub: created as a directory only in A",
+        "./sub/x: created only in A",
+    ] {
+        assert!(lines.lines().any(|found| found.trim_start() == format!("file     {line}")), "{line} in {lines}");
+    }
+    assert!(lines.contains("./new"), "{lines}");
+}

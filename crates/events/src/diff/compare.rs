@@ -4,6 +4,7 @@ use super::access;
 use super::difference::{Difference, State, Topic};
 use super::environment::{self, Differing};
 use super::label::statuses;
+use super::left;
 use super::names::{Chance, alike, is_message, leaf, shape};
 use super::run::Gaps;
 use super::search::searches;
@@ -58,6 +59,10 @@ impl Comparison<'_> {
             self.counts_alone(*alone, &mut all);
         }
         self.uses_alone(&counted, &unseen, strings, &mut all);
+        // Without opens, a file that an open made and a later call removed is not known as such.
+        if self.compares(Kind::File) && self.compares(Kind::Open) {
+            self.left(strings, &mut all);
+        }
         self.drop_created_in_both(&mut all);
         self.drop_exchanged(&mut all);
         if !self.ignored.is_empty() {
@@ -355,6 +360,28 @@ impl Comparison<'_> {
         all.extend(searched.chain(found).map(|one| one.unless_lost(lost)));
         let unknown = [Side::A, Side::B].into_iter().find(|side| lost(*side));
         all.extend(accesses.into_iter().map(|one| Difference { unknown, ..one }));
+    }
+
+    /// Compares the files as the runs left them, but for those of other differences.
+    fn left(&self, strings: &StringTable, all: &mut Vec<Difference>) {
+        let (a, b) = (&self.trees.0.nodes[0].did.left, &self.trees.1.nodes[0].did.left);
+        let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
+        let mut found = Vec::new();
+        let known: HashSet<u32> = all.iter().filter_map(|one| one.subject).collect();
+        each(a, b, |path, left, right| match (left, right) {
+            _ if known.contains(&path) || volatile(strings.get(path)) => {}
+            (Some(left), Some(right)) => found.extend(left::apart(left, right).map(|(a, b)| (path, (a, b)))),
+            (Some(did), None) => only_a.push((path, did)),
+            (None, Some(did)) => only_b.push((path, did)),
+            (None, None) => {}
+        });
+        self.drop_alike(&mut only_a, &mut only_b, strings);
+        let differ = found.into_iter().map(|(path, (a, b))| (path, (State::Used(a), State::Used(b))));
+        let of = |side: Side| move |(path, did)| (path, side.placed(State::Used(did), State::Absent));
+        let only = only_a.into_iter().map(of(Side::A)).chain(only_b.into_iter().map(of(Side::B)));
+        let lost = |side| self.may_lack(side, Kind::File, 0) || self.may_lack(side, Kind::Open, 0);
+        let new = differ.chain(only);
+        all.extend(new.map(|(path, states)| Difference::new(0, Topic::Left, Some(path), states).unless_lost(lost)));
     }
 
     /// Removes files that differ only in process ids and random names.

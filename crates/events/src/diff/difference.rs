@@ -35,6 +35,8 @@ pub(super) enum Topic {
     Opened,
     /// A file that only one run tried to open, without success.
     Tried,
+    /// A file that the runs left differently: removed, created, its mode.
+    Left,
     /// The purposes for which a file was opened, or the mode of a new one.
     Access,
 }
@@ -104,6 +106,7 @@ impl Topic {
             Topic::Elsewhere => ("opened", 8, Shares::Equal, Tolerance::Known),
             Topic::Opened => ("opened", 8, Shares::Files, Tolerance::Known),
             Topic::Tried => ("tried", 8, Shares::Files, Tolerance::Known),
+            Topic::Left => (Kind::File.name(), 8, Shares::Files, Tolerance::Known),
             Topic::Access => ("access", 8, Shares::Files, Tolerance::Known),
             Topic::Unrecorded(kind) => (kind.name(), 9, Shares::Equal, Tolerance::None),
         };

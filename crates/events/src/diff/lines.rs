@@ -179,6 +179,8 @@ impl DiffLine {
         match (self.what.is_empty(), self.how.is_empty()) {
             (_, true) => self.what.clone(),
             (true, false) => [&self.process, others.as_bytes(), b": ", &self.how].concat(),
+            // No process.
+            (false, false) if self.process.is_empty() => [&self.what, &b": "[..], &self.how].concat(),
             (false, false) => [&self.what, &b" by "[..], &self.process, others.as_bytes(), b": ", &self.how].concat(),
         }
     }

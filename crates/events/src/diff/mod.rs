@@ -9,6 +9,7 @@
 //! | `compare` | the differences of each pair |
 //! | `difference` | one difference, and a table of their topics |
 //! | `access` | how both runs used a file |
+//! | `left` | the files as each run left them |
 //! | `environment` | the variables that each role had |
 //! | `search` | names that a process looked for in several directories |
 //! | `parallel` | differences that the order of processes makes |
@@ -28,6 +29,7 @@ mod compare;
 mod difference;
 mod environment;
 mod label;
+mod left;
 mod lines;
 mod names;
 mod noise;

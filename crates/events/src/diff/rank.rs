@@ -52,6 +52,7 @@ impl Comparison<'_> {
             let is_made = |text: u32| made.contains(&text);
             let broken = here.argv || here.exit || here.missing;
             let near = here.changed || here.disturbed;
+            let any = |is: fn(&Facts) -> bool| facts.iter().any(is);
             // Whether it follows from another difference, and whether it may do so.
             let (follows, perhaps) = match one.topic {
                 _ if stops.perhaps.contains(&at) => (false, true),
@@ -67,6 +68,7 @@ impl Comparison<'_> {
                 Topic::Env => (here.changed, false),
                 Topic::User => (self.parent_differs_in(one), above.changed),
                 Topic::Access => (broken, near),
+                Topic::Left => (any(|of| of.exit || of.missing), any(|of| of.changed || of.argv)),
                 topic if topic.is_result() && one.is_absent() => {
                     (here.changed || here.exit || here.missing, here.disturbed)
                 }

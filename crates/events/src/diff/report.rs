@@ -5,6 +5,7 @@ use super::compare::Comparison;
 use super::difference::{Difference, Rank, Shares, State, Topic, is_absent};
 use super::environment;
 use super::label::{COMMAND, labels, name, times};
+use super::left;
 use super::lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Status};
 use super::run::Gaps;
 use super::slower;
@@ -280,6 +281,9 @@ impl<'a> Maker<'a> {
             Topic::Program => join(&[b"program ", &files]),
             _ => files,
         };
+        if first.topic == Topic::Left {
+            line.process.clear();
+        }
         line.how = match first.topic {
             Topic::Argv => match (first.a.is_there(), first.b.is_there()) {
                 (false, false) => b"arguments reordered".to_vec(),
@@ -304,6 +308,10 @@ impl<'a> Maker<'a> {
             Topic::Other(_) if !first.topic.is_result() => counts,
             Topic::Exit => join(&[&both, &self.then(first.pair)]),
             Topic::Opened => format!("opened only in {side}").into_bytes(),
+            Topic::Left if first.is_absent() => {
+                let did = if first.only() == Some(Side::A) { &line.a } else { &line.b };
+                join(&[did, format!(" only in {side}").as_bytes()])
+            }
             _ => both,
         };
     }
@@ -333,6 +341,7 @@ impl<'a> Maker<'a> {
             (Topic::Env, ..) => b"not set".to_vec(),
             (Topic::Other(kind), State::Found, _) if let Compared::Results(word) = compared(kind) => word.into(),
             (_, State::Absent, _) => b"not tried".to_vec(),
+            (Topic::Left, State::Used(left), _) => left::describe(*left),
             (_, State::Found, _) => b"found".to_vec(),
             (_, State::Text(id), _) => text(*id).to_vec(),
             (_, State::Number(number), _) => number.to_string().into_bytes(),

@@ -1,10 +1,12 @@
 //! The activity of one run, by role: a fold over the events of a recording that keeps no events.
 
 use super::environment::Environments;
+use super::left::FilesLeft;
 use super::names::NameRules;
 use super::strings::StringTable;
 use super::uses::{Activity, Did, FileUses, HAS_MODE, Other, Used, did};
 use crate::event::exec::Exec;
+use crate::event::file::File;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext, describe, names};
@@ -126,6 +128,8 @@ pub struct Run {
     path: Vec<u8>,
     begun: bool,
     memory: usize,
+    /// The files as the run left them.
+    pub(super) left: FilesLeft,
     /// Connections that began, and those that ended and began in the trace.
     connections: [u64; 2],
 }
@@ -193,6 +197,7 @@ impl Run {
             }
             Body::Exec(exec) => self.tried(role, process, exec),
             Body::Open(open) => self.opened(role, process, open),
+            Body::File(file) => self.changed(file),
             Body::Exit(exit) => {
                 self.lives(role, -1);
                 if let Some(RunRole { did, .. }) = self.roles.get_mut(role as usize) {
@@ -247,7 +252,7 @@ impl Run {
         let places = self.places + self.pids.len();
         let words: usize = 32 * self.argvs.len();
         let used = self.strings.bytes() + SETTLED * self.settled + PLACE * places + ROLE * self.roles.len() + words;
-        let used = used + self.environments.bytes();
+        let used = used + self.environments.bytes() + PLACE * self.left.len();
         self.gaps.full |= used > self.memory;
         !self.gaps.full
     }
@@ -421,6 +426,9 @@ impl Run {
             bits |= if reads { did::READS } else { 0 } | if writes { did::WRITES } else { 0 };
             bits |= if open.record.how_marks & CREATED != 0 { did::CREATED } else { 0 };
             bits |= if open.record.how_marks & EXISTED != 0 { did::EXISTED } else { 0 };
+            if open.record.how_marks & CREATED != 0 {
+                self.left.changed("open", [Some(path), None], None);
+            }
             if open.has_mode() {
                 mode = open.record.mode as u16 & 0o7777 | HAS_MODE;
             }
@@ -428,6 +436,16 @@ impl Run {
         let did = Did { bits, errno: errno(open.record.ret), mode };
         let new = self.note(self.base(role), path, did, |did| &mut did.opens);
         self.files += u64::from(new);
+    }
+
+    /// Notes what a call changed about files.
+    fn changed(&mut self, file: &File<'_>) {
+        if file.record.ret < 0 || !self.has_room() {
+            return;
+        }
+        let mut number = |nth| self.file(u32::MAX, &file.absolute(nth).text()?);
+        let numbers = [number(0), file.has_second().then(|| number(1)).flatten()];
+        self.left.changed(file.op(), numbers, file.mode());
     }
 
     fn used(&mut self, role: RoleId, kind: Kind, body: &Body<'_>) {

@@ -212,6 +212,7 @@ impl Tree {
             node.did.add(did, common);
             of_role.push(id);
         }
+        nodes[0].did.left = run.left.into_list(common);
         let mut chance = Chance::new(run.pids);
         let above = run.names.above_root();
         for node in &mut nodes {

@@ -146,6 +146,8 @@ pub(super) struct Activity {
     pub(super) opens: FileUses,
     /// The programs that it, or a process forked from it, executed or tried to execute.
     pub(super) tries: FileUses,
+    /// The files as the run left them, in the root of the tree.
+    pub(super) left: Vec<(u32, Did)>,
     /// What else it did, by kind and subject.
     pub(super) others: BTreeMap<(Kind, u32), Other>,
 }

@@ -60,7 +60,7 @@ impl<'a> Payload<'a> for File<'a> {
 
     const NOUN: &'static str = "file change";
 
-    const COMPARED: Compared = Compared::Nothing;
+    const COMPARED: Compared = Compared::ByRule;
 
     fn paths(&self) -> Option<&File<'a>> {
         Some(self)
@@ -209,7 +209,8 @@ impl<'a> File<'a> {
         name.strip_prefix("new").filter(|name| *name != "fstatat").unwrap_or(name)
     }
 
-    fn mode(&self) -> Option<u32> {
+    /// The mode as passed, of calls that make a file or change its mode.
+    pub(crate) fn mode(&self) -> Option<u32> {
         matches!(self.op(), "mkdir" | "mknod" | "chmod").then_some(self.record.values[0] as u32 & 0xffff)
     }
 

@@ -1,0 +1,129 @@
+//! The files as a run left them: made, removed, moved to a name, or given a mode. What it undid is not among them.
+
+use super::uses::{Did, HAS_MODE};
+use foldhash::HashMap;
+
+/// Bits of [`Did`] about a file that a run left.
+mod left {
+    /// The name is new: before the run, no file had it.
+    pub(super) const MADE: u8 = 1;
+    pub(super) const DIRECTORY: u8 = 2;
+    pub(super) const LINK: u8 = 4;
+    /// A file of the run's own has the name, which another one may have had before.
+    pub(super) const MOVED: u8 = 8;
+    pub(super) const REMOVED: u8 = 16;
+}
+
+/// Files by the numbers of their paths.
+#[derive(Debug, Default)]
+pub(super) struct FilesLeft(HashMap<u32, Did>);
+
+impl FilesLeft {
+    /// Handles a successful call on files. `paths` are the numbers of its paths. The mode counts as that of the file only where chmod(2)
+    /// set it: that of a new file depends on the umask.
+    pub(super) fn changed(&mut self, op: &str, paths: [Option<u32>; 2], mode: Option<u32>) {
+        let [Some(path), to] = paths else { return };
+        let mode = mode.map_or(0, |mode| mode as u16 & 0o7777 | HAS_MODE);
+        match op {
+            "open" | "mknod" => self.made(path, left::MADE, 0),
+            "mkdir" => self.made(path, left::MADE | left::DIRECTORY, 0),
+            "symlink" => self.made(path, left::MADE | left::LINK, 0),
+            "link" => to.into_iter().for_each(|to| self.made(to, left::MADE, 0)),
+            "unlink" | "rmdir" => _ = self.removed(path),
+            "rename" => {
+                let moved = self.removed(path);
+                to.into_iter().for_each(|to| self.made(to, moved.bits & !left::MADE | left::MOVED, moved.mode));
+            }
+            "chmod" => self.0.entry(path).or_default().mode = mode,
+            _ => {}
+        }
+    }
+
+    fn made(&mut self, path: u32, bits: u8, mode: u16) {
+        // A name that the run removed before is not new.
+        let bits = match self.0.get(&path) {
+            Some(known) if known.bits & left::REMOVED != 0 => bits & !left::MADE | left::MOVED,
+            Some(known) => bits | known.bits & left::MADE,
+            None => bits,
+        };
+        self.0.insert(path, Did { bits, errno: 0, mode });
+    }
+
+    /// Returns what was known of the file.
+    fn removed(&mut self, path: u32) -> Did {
+        let known = self.0.remove(&path).unwrap_or_default();
+        if known.bits & left::MADE == 0 {
+            self.0.insert(path, Did { bits: left::REMOVED, ..Did::default() });
+        }
+        Did { bits: known.bits & !left::REMOVED, ..known }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The files, with other numbers, by these.
+    pub(super) fn into_list(self, number: impl Fn(u32) -> u32) -> Vec<(u32, Did)> {
+        let mut all: Vec<_> = self.0.into_iter().map(|(path, did)| (number(path), did)).collect();
+        all.sort_unstable_by_key(|(path, _)| *path);
+        all.dedup_by_key(|(path, _)| *path);
+        all
+    }
+}
+
+/// The parts of two states that differ. Whether a file is the run's own is no difference, as a rename over a file that the run has
+/// made tells no more than one over an older file.
+pub(super) fn apart(a: Did, b: Did) -> Option<(Did, Did)> {
+    let kind = left::DIRECTORY | left::LINK | left::REMOVED;
+    let mode = if a.mode & b.mode & HAS_MODE != 0 && a.mode != b.mode { u16::MAX } else { 0 };
+    let bits = if (a.bits ^ b.bits) & kind != 0 { u8::MAX } else { 0 };
+    let part = |of: Did| Did { bits: of.bits & bits, errno: 0, mode: of.mode & mode };
+    (bits != 0 || mode != 0).then(|| (part(a), part(b)))
+}
+
+/// A state as words: `created`, `removed`, `mode 0600`.
+pub(super) fn describe(did: Did) -> Vec<u8> {
+    let has = |bit| did.bits & bit != 0;
+    let made = match () {
+        () if has(left::REMOVED) => Some("removed"),
+        () if has(left::DIRECTORY) => Some("created as a directory"),
+        () if has(left::LINK) => Some("created as a link"),
+        () if has(left::MADE) => Some("created"),
+        () if has(left::MOVED) => Some("replaced"),
+        () => None,
+    };
+    let mode = (did.mode != 0).then(|| format!("mode {:04o}", did.mode & !HAS_MODE));
+    made.map(str::to_owned).into_iter().chain(mode).collect::<Vec<_>>().join(", ").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each call is its operation, the path, the second path, and the mode; 0 for none.
+    fn left(calls: &[(&str, u32, u32, u32)]) -> Vec<(u32, String)> {
+        let mut files = FilesLeft::default();
+        for (op, path, to, mode) in calls {
+            files.changed(op, [Some(*path), Some(*to)], Some(*mode).filter(|mode| *mode != 0));
+        }
+        let text = |did| String::from_utf8(describe(did)).expect("ASCII");
+        files.into_list(|path| path).into_iter().map(|(path, did)| (path, text(did))).collect()
+    }
+
+    #[test]
+    fn what_was_undone_is_not_left() {
+        let one = |path, text: &str| vec![(path, text.to_owned())];
+        assert_eq!(left(&[("open", 1, 0, 0), ("unlink", 1, 0, 0)]), []);
+        assert_eq!(left(&[("mkdir", 1, 0, 0o755), ("rmdir", 1, 0, 0)]), []);
+        assert_eq!(left(&[("unlink", 1, 0, 0)]), one(1, "removed"));
+        assert_eq!(left(&[("unlink", 1, 0, 0), ("open", 1, 0, 0)]), one(1, "replaced"));
+        assert_eq!(
+            left(&[("open", 1, 0, 0o666), ("chmod", 1, 0, 0o600), ("rename", 1, 2, 0)]),
+            one(2, "replaced, mode 0600")
+        );
+        let moved = left(&[("rename", 1, 2, 0)]);
+        assert_eq!(moved, [one(1, "removed"), one(2, "replaced")].concat());
+        assert_eq!(left(&[("symlink", 1, 0, 0), ("chmod", 2, 0, 0o4755)])[1].1, "mode 4755");
+        assert_eq!(left(&[("open", 1, 0, 0), ("rename", 1, 2, 0), ("unlink", 2, 0, 0)]), one(2, "removed"));
+    }
+}
