@@ -389,6 +389,7 @@ slots! {
     }
     Lookup {
         Lookup = 38:          "sys_exit"        Most,    "`lookup` from the ends of system calls.";
+        LookupUring = 42:     "uring_complete"  Rest,    "`lookup` through io_uring, as [`Slot::FileUring`].";
     }
     Unix {
         Unix = 39:            "sys_exit"        Most,    "`unix` from the ends of system calls.";

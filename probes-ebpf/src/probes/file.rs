@@ -63,20 +63,28 @@ in_pieces! {
     file_walk, file_walk_pieces, file_walk_piece: path::climb::<_, MASK>(&FILE_SCRATCH, |s| (&mut s.walk, s.buf.as_mut_ptr()))
 }
 
-/// Whether a request of io_uring changes a name or attributes: `IORING_OP_RENAMEAT` to `IORING_OP_LINKAT`, `IORING_OP_FSETXATTR`,
-/// `IORING_OP_SETXATTR` and `IORING_OP_FTRUNCATE` (include/uapi/linux/io_uring.h).
+/// The slot of a request of io_uring that changes a name or attributes: `IORING_OP_RENAMEAT` to `IORING_OP_LINKAT`,
+/// `IORING_OP_FSETXATTR`, `IORING_OP_SETXATTR` and `IORING_OP_FTRUNCATE` (include/uapi/linux/io_uring.h). Or of a lookup:
+/// `IORING_OP_STATX`.
 #[inline(always)]
-pub fn is_change(opcode: u8) -> bool {
-    matches!(opcode, 35..=39 | 41 | 42 | 55)
+pub fn uring_slot(opcode: u8) -> Option<Slot> {
+    match opcode {
+        35..=39 | 41 | 42 | 55 => Some(Slot::FileUring),
+        21 => Some(Slot::LookupUring),
+        _ => None,
+    }
 }
 
 /// Counts such a request as missed.
 #[inline(always)]
-pub fn missed(who: &Who, ret: i32) {
-    if konst!(Kinds) & u64::from(Kind::File.bit()) == 0 {
+pub fn missed(slot: Slot, who: &Who, ret: i32) {
+    let is_lookup = slot as u16 == Slot::LookupUring as u16;
+    let kind = if is_lookup { Kind::Lookup } else { Kind::File };
+    let is_none = is_lookup && (ret >= 0 || !is_lookup_failure(ret.into()));
+    if is_none || konst!(Kinds) & u64::from(kind.bit()) == 0 {
         return;
     }
-    if let Some(event) = Event::begin(Slot::FileUring, Context::NONE, who, ret < 0) {
+    if let Some(event) = Event::begin(slot, Context::NONE, who, ret < 0) {
         event.give_back(Reason::Missed);
     }
 }

@@ -92,9 +92,9 @@ pub fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     // No request does both: the verifier walks through the one or the other.
     if is_open(opcode) {
         ended(req, opcode);
-    } else if file::is_change(opcode) {
+    } else if let Some(slot) = file::uring_slot(opcode) {
         let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
-        file::missed(&Who::of(submitter(req)), ret);
+        file::missed(slot, &Who::of(submitter(req)), ret);
     } else if !unix::missed(req, opcode, || Who::of(submitter(req)), rd(req.wrapping_add(offset(field::KiocbCqeRes)))) {
         tcp::uring::ended(req, opcode, || completion(ctx), || submitter(req));
     }

@@ -100,8 +100,10 @@ impl SelfTest {
         }
         let slots = Slot::ALL.iter();
         // The one of io_uring makes no records.
-        let is_unseen =
-            |slot: &Slot| !matches!(slot, Slot::FileUring | Slot::UnixUring | Slot::UnixSubmit) && !seen.contains(slot);
+        let is_unseen = |slot: &Slot| {
+            !matches!(slot, Slot::FileUring | Slot::LookupUring | Slot::UnixUring | Slot::UnixSubmit)
+                && !seen.contains(slot)
+        };
         let came = |program: &str| !slots.clone().any(|slot| slot.program() == program && is_unseen(slot));
         let mut programs: Vec<&str> =
             slots.clone().map(|slot| slot.program()).filter(|program| came(program)).collect();

@@ -254,6 +254,28 @@ fn opens_through_a_ring_are_opens() {
     assert!(of_ring.iter().all(|e| e["comm"] == "the submitter" && e["tid"] == pid), "{of_ring:#?}");
 }
 
+/// The kernel posts the results of other requests without their paths: they are counted as lost. Only a lookup that fails is one.
+#[test]
+fn changes_and_lookups_through_a_ring_are_counted() {
+    const UNLINKAT: u8 = 36;
+    const STATX: u8 = 21;
+    let dir = Dir::alone();
+    let file = dir.file("there");
+    let args = &["--kind", "file,lookup,lost", "--tree", &std::process::id().to_string()];
+    let acted = act_under(args, 0, ENTRIES, |ring| {
+        let room = [0u64; 32];
+        let at = |opcode, path: &CStr| Sqe { opcode, fd: libc::AT_FDCWD, addr: path.as_ptr() as u64, ..Sqe::default() };
+        let statx = |path: &CStr| Sqe { off: room.as_ptr() as u64, ..at(STATX, path) };
+        let [there, nowhere] = [file.as_str(), "/nowhere/ring"].map(c);
+        let looked = [ring.run(statx(&there)), ring.run(statx(&nowhere)), ring.run(statx(&nowhere))];
+        [&looked[..], &[ring.run(at(UNLINKAT, &there)), ring.run(at(UNLINKAT, &there))]].concat()
+    });
+    let Some(Acted { run, numbers, .. }) = acted else { return };
+    assert_eq!(numbers, [0, -2, -2, 0, -2]);
+    let lost = ["lookup", "file"].map(|kind| run.account()["kinds"][kind]["lost"]["probe"].as_u64());
+    assert_eq!(lost, [Some(2), Some(2)], "{}", run.account());
+}
+
 #[test]
 fn an_open_by_a_worker_is_its_submitters() {
     let dir = Dir::alone();
