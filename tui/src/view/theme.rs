@@ -339,6 +339,8 @@ signs! {
     dot "·" "-",
     /// Between a process and its child.
     arrow " › " " > ",
+    /// Between a process and its parent.
+    back "  ‹ " "  < ",
     /// Between a number and what it is of.
     times "×" "x",
     folded "▸" ">",
