@@ -417,8 +417,16 @@ impl App {
 
     /// The loaded part, and where the selected row is in it.
     pub(crate) fn loaded(&self) -> LoadedPart<'_> {
-        let App { replay, store, events, pipeline, rates, views, .. } = self;
-        LoadedPart { replay: replay.as_ref(), store, events, pipeline, view: views.shown, start_ns: rates.start_ns }
+        let App { replay, store, events, pipeline, rates, views, screen, .. } = self;
+        LoadedPart {
+            replay: replay.as_ref(),
+            store,
+            events,
+            pipeline,
+            view: views.shown,
+            failures: screen.failures.only(),
+            start_ns: rates.start_ns,
+        }
     }
 
     pub fn areas(&self) -> Areas {

@@ -41,13 +41,17 @@ impl Purpose {
 pub(crate) struct Prompt {
     pub purpose: Purpose,
     pub line: Line,
+    /// The completion that Tab began.
     pub completion: Option<Completion>,
+    /// What can complete the text as it was typed.
+    pub offers: Option<Completion>,
 }
 
 impl App {
     /// Opens a line with this text.
     pub(super) fn ask(&mut self, purpose: Purpose, text: &str) {
-        self.prompt = Some(Prompt { purpose, line: Line::new(text), completion: None });
+        self.prompt = Some(Prompt { purpose, line: Line::new(text), completion: None, offers: None });
+        self.offer();
     }
 
     /// The line that is typed for a purpose; `None` if there is no such line.
@@ -55,7 +59,14 @@ impl App {
         self.prompt.as_ref().filter(|prompt| prompt.purpose == purpose).map(|prompt| &prompt.line)
     }
 
-    /// The completions of the text being typed.
+    /// Finds what can complete the filter being typed.
+    fn offer(&mut self) {
+        if let Some(prompt) = self.prompt.as_mut().filter(|prompt| prompt.purpose == Purpose::Filter) {
+            prompt.offers = Completion::of(prompt.line.parts().0, &self.store, self.pipeline.world());
+        }
+    }
+
+    /// The completion that Tab began.
     pub(crate) fn completion(&self) -> Option<&Completion> {
         self.prompt.as_ref()?.completion.as_ref()
     }
@@ -63,7 +74,7 @@ impl App {
     /// `more`: another key follows at once.
     pub(super) fn typed(&mut self, press: Press, more: bool) -> Effects {
         let no_history = History::default();
-        let Some(Prompt { purpose, line, completion }) = &mut self.prompt else { return Vec::new() };
+        let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt else { return Vec::new() };
         let purpose = *purpose;
         let history = match purpose {
             Purpose::Filter => &self.filter.history,
@@ -101,6 +112,9 @@ impl App {
             Purpose::Filter => {
                 let change = self.filter.typed(text, more, self.pipeline.world());
                 self.changed(Ok(change));
+                if !more {
+                    self.offer();
+                }
             }
             Purpose::Search => self.search.typed(text, more, self.pipeline.world()),
             Purpose::Help => text.clone_into(&mut self.screen.help),
@@ -200,7 +214,7 @@ impl App {
             return self.output.as_ref().map(|output| output.paste(text)).unwrap_or_default();
         }
         self.screen.clear_message();
-        if let Some(Prompt { purpose, line, completion }) = &mut self.prompt {
+        if let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt {
             line.paste(text);
             *completion = None;
             let (purpose, text) = (*purpose, line.text());
@@ -219,6 +233,7 @@ impl App {
     pub(super) fn read_typed(&mut self) {
         let change = self.filter.read(self.pipeline.world());
         self.changed(Ok(change));
+        self.offer();
         if self.search.read(self.pipeline.world()) {
             self.search_typed();
         }

@@ -20,7 +20,6 @@ use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{EventContext, names};
 use tracetui_events::text::{self, Charset, grouped, shell};
-use tracetui_events::why::{self};
 use tracetui_shared::id::Tgid;
 
 const NAME: usize = 9;
@@ -43,7 +42,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, e
             page(frame, body, page_of.files(extent), 0);
             return mark_more(frame, body, extent.detail.saturating_sub(extent.scroll), theme);
         }
-        Tab::Info => page_of.info(subject),
+        Tab::Why => page_of.answer(subject),
         Tab::Parents => page_of.parents(),
         Tab::Env => (page_of.env(), None),
         Tab::Raw => (page_of.raw(subject), None),
@@ -182,14 +181,16 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
         pieces.extend(who(header.tgid, header.comm(), theme));
         pieces.push(Piece::new(theme.line().repeat(2), theme.quiet()));
     }
-    pieces.push(Piece::new(kind.name().to_ascii_uppercase(), theme.kind(kind)));
-    if seen.event.failed() {
-        let mut result = Vec::new();
-        seen.result(&mut result);
-        pieces.push(Piece::new(safe(&result, theme), theme.failure()));
-    }
-    if let Some(errno) = errno(seen) {
-        pieces.push(Piece::plain(why::error_text(errno)));
+    let mut result = Vec::new();
+    seen.result(&mut result);
+    let result = safe(&result, theme);
+    let style = if seen.event.failed() { theme.failure() } else { theme.quiet() };
+    match seen.event.body.exit().map(|exit| ended(exit.record.status)) {
+        Some(ended) => pieces.push(Piece::new(ended, style)),
+        None => {
+            pieces.push(Piece::new(kind.name().to_ascii_uppercase(), theme.kind(kind)));
+            pieces.extend(seen.event.failed().then(|| Piece::new(result, style)));
+        }
     }
     pieces.push(Piece::new(clock(header.time.0, seen.clock_offset, app), theme.quiet()));
     pieces

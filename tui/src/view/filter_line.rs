@@ -3,7 +3,6 @@
 use super::theme::Theme;
 use super::{Piece, apart, ends};
 use crate::app::keys::keymap::Action;
-use crate::app::prompt::completion::Completion;
 use crate::app::prompt::line::LINE;
 use crate::app::prompt::{Prompt, Purpose};
 use crate::app::search::MatchPosition;
@@ -12,9 +11,10 @@ use crate::app::{App, Failures};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
+use ratatui::widgets::Clear;
 use std::ops::Range;
 use tracetui_events::filter::FilterError;
-use tracetui_events::text::{self, grouped, short};
+use tracetui_events::text::{self, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// Draws the line, with the cursor in the text being typed. `counts`: those of a view without chips. Returns the cells of the tabs and of
@@ -276,10 +276,13 @@ fn chip_text(kind: Kind, key: &str, shown: bool) -> String {
     }
 }
 
-fn typed(frame: &mut Frame<'_>, area: Rect, Prompt { purpose, line, .. }: &Prompt, app: &App, theme: Theme) {
+fn typed(frame: &mut Frame<'_>, area: Rect, Prompt { purpose, line, offers, .. }: &Prompt, app: &App, theme: Theme) {
     let (before, after) = line.parts();
     let label = purpose.label();
     let right = match app.search.pattern() {
+        _ if offers.as_ref().is_some_and(|offers| offers.is_near) && app.events().events() == 0 => {
+            vec![count(app, area.width), Piece::new("these come near", theme.quiet())]
+        }
         Some(_) if *purpose == Purpose::Search => {
             vec![Piece::new(matches(app), theme.strong()), count(app, area.width)]
         }
@@ -359,35 +362,42 @@ fn skip(pieces: &mut [Piece], mut cells: usize) -> bool {
 /// The index of the error among the pieces of [`marked`].
 const WRONG: usize = 1;
 
-/// The completions on offer: as many as fit, including the chosen one, and its number.
-pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion, theme: Theme) {
-    let all = completion.offers.len();
-    let place = match completion.chosen {
-        Some(at) => format!("{}/{all}", at + 1),
-        None => all.to_string(),
-    };
-    let right = [Piece::new(place, theme.quiet())];
-    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + 2);
-    let mut pieces: Vec<Piece> = Vec::new();
-    for (at, offer) in completion.offers.iter().enumerate() {
-        let chosen = completion.chosen == Some(at);
-        let text = text::escape_in(offer.text.as_bytes(), theme.charset, room);
-        let text =
-            Piece::new(text::cut(&text, room, theme.charset), if chosen { theme.selected() } else { Style::new() });
+/// The most completions below the line.
+const OFFERS: usize = 8;
+
+/// Draws the completions below the typed text, at the place that they complete, with the number of events that have each.
+pub(super) fn offers(frame: &mut Frame<'_>, body: Rect, app: &App, theme: Theme) {
+    let Some(prompt) = &app.prompt else { return };
+    let Some(completion) = prompt.completion.as_ref().or(prompt.offers.as_ref()) else { return };
+    let most = usize::from(body.height / 2).min(OFFERS);
+    let before = prompt.line.parts().0.get(..completion.start).unwrap_or_default();
+    let margin = (text::width(before) + prompt.purpose.label().len() + 1).min(usize::from(body.width / 3));
+    let first = completion.chosen.map_or(0, |at| (at + 1).saturating_sub(most));
+    let shown = completion.offers.iter().enumerate().skip(first).take(most);
+    let room = usize::from(body.width).saturating_sub(margin + 16).max(8);
+    let texts: Vec<_> = shown
+        .map(|(at, offer)| {
+            (at, offer, text::cut(&text::escape_in(offer.text.as_bytes(), theme.charset, room), room, theme.charset))
+        })
+        .collect();
+    let cells = texts.iter().map(|(.., text)| text::width(text)).max().unwrap_or_default();
+    for (y, (at, offer, text)) in (body.y..).zip(texts) {
+        let area = Rect { y, height: 1, ..body };
+        frame.render_widget(Clear, area);
+        frame.buffer_mut().set_style(area, theme.base());
+        let style = if completion.chosen == Some(at) { theme.selected() } else { theme.strong() };
+        let events = if offer.events > 0 { counted(offer.events.into(), ["event", "events"]) } else { String::new() };
         let note = text::value_in(&offer.note, theme.charset, room);
-        let note = if note.is_empty() { note } else { format!(" {note}") };
-        let used = width_of(&pieces);
-        if used + 2 + text.width() + note.len() > room && !pieces.is_empty() {
-            if completion.chosen.is_none_or(|chosen| chosen < at) {
-                pieces.push(Piece::new(format!("  {}", theme.cut_sign()), theme.quiet()));
-                break;
-            }
-            pieces.clear();
-        }
-        let between = if pieces.is_empty() { " " } else { "  " };
-        pieces.extend([Piece::plain(between), text, Piece::new(note, theme.quiet())]);
+        let line = [
+            Piece::plain(" ".repeat(margin)),
+            Piece::new(text::left(&text, cells, theme.charset), style),
+            Piece::new(format!(" {events:>14}   {note}").trim_end().to_owned(), theme.quiet()),
+        ];
+        let more = completion.offers.len().saturating_sub(at + 1);
+        let more =
+            if at + 1 == first + most && more > 0 { format!("{} {more} more", theme.down()) } else { String::new() };
+        apart(frame, area, &line, 0, &[Piece::new(more, theme.quiet())], theme);
     }
-    apart(frame, area, &pieces, 0, &right, theme);
 }
 
 #[cfg(test)]
@@ -486,27 +496,27 @@ mod tests {
     }
 
     #[test]
-    fn what_completes_the_line_is_shown_below() {
+    fn what_completes_the_line_is_shown_below_it() {
         let mut app = opens(80);
-        let (line, marked, status) = lines(keys(&mut app, "fcomm=\t"), Colours::Sixteen);
-        assert_eq!((line.as_str(), marked.as_str()), (ends_of(" filter> comm=", "0 of 4", 80).as_str(), ""));
-        assert_eq!(status, ends_of(r#" "\x1b]0;x\x07"  cc1  collect2  cp"#, "4", 80));
-        let (line, _, status) = lines(keys(&mut app, "\t\t"), Colours::Sixteen);
-        assert!(line.starts_with(" filter> comm=cc1 ") && status.ends_with(" 2/4"), "{line}\n{status}");
+        let shown = screen(keys(&mut app, "fcomm=c"));
+        let row = |name: &str| format!("              {name:<8}        1 event");
+        assert_eq!(shown[2..5], ["cc1", "collect2", "cp"].map(row));
+        let shown = screen(keys(&mut app, "z"));
+        assert_eq!(shown[1], ends_of(" filter> comm=cz", "0 of 4  these come near", 80));
+        assert_eq!(shown[2], row("cc1"));
+        assert_eq!(screen(keys(&mut app, "\t\t"))[1], ends_of(" filter> comm=cc1", "1 of 4", 80));
         let buffer = drawn(&mut app, Theme::default());
-        let chosen = (0..80).filter(|x| buffer[(*x, 8)].modifier.contains(Modifier::REVERSED));
-        assert_eq!(chosen.map(|x| buffer[(x, 8)].symbol()).collect::<String>(), "cc1");
+        let chosen = (0..80).filter(|x| buffer[(*x, 2)].modifier.contains(Modifier::REVERSED));
+        assert_eq!(chosen.map(|x| buffer[(x, 2)].symbol()).collect::<String>(), "cc1     ");
         assert_eq!(screen(&mut app)[9], " Tab next Shift-Tab previous Enter keep Esc as typed");
         // The chosen offer is always visible.
         let mut app = opens(40);
-        let status = lines(keys(&mut app, "f\t"), Colours::Sixteen).2;
-        assert!(status.starts_with(" comm=  process=  kind=  err= ") && status.contains('…'), "{status}");
-        let all: usize = status.rsplit(' ').next().and_then(|all| all.parse().ok()).expect("a number");
-        for at in 1..=all {
-            let (line, _, status) = lines(keys(&mut app, "\t"), Colours::Sixteen);
+        let shown = screen(keys(&mut app, "f"));
+        assert!(shown[2].starts_with("         comm=") && shown[4].contains(" more"), "{}", shown.join("\n"));
+        for _ in 0..50 {
+            let shown = screen(keys(&mut app, "\t"));
             let chosen = app.line_for(Purpose::Filter).map(Line::text).unwrap_or_default();
-            assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
-            assert!(status.ends_with(&format!(" {at}/{all}")), "{status}");
+            assert!(shown[2..5].iter().any(|row| row.contains(&chosen[..chosen.len().min(9)])), "{}", shown.join("\n"));
         }
     }
 

@@ -16,15 +16,12 @@ use ratatui::text::{Line, Span};
 use tracetui_events::text::{self, grouped};
 use tracetui_shared::kind::Kind;
 
-/// Draws the status line. Completions of the typed text, an error in it, or a temporary message take its place.
+/// Draws the status line. An error in the typed text, or a temporary message, takes its place.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let away = app.loaded().moment().is_some();
     // There the strip takes the room of the offer.
     let offer = if away && area.width < 100 { Piece::default() } else { offer(app, theme) };
     let right = [offer, place(app, theme)];
-    if let Some(completion) = app.completion() {
-        return filter_line::offers(frame, area, completion, theme);
-    }
     if let Some((error, _)) = filter_line::error(app, area.width, theme) {
         let error = Piece::new(format!(" {error}"), theme.alarm());
         let room = usize::from(area.width).saturating_sub(error.width() + 2);

@@ -94,6 +94,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             draw_view(frame, &mut extent);
         }
     }
+    filter_line::offers(frame, areas.body(), app, theme);
     footer::status(frame, areas.status, app, theme);
     footer::keys(frame, areas.footer, app, theme);
     extent

@@ -339,6 +339,12 @@ signs! {
     dot "·" "-",
     /// Between a process and its child.
     arrow " › " " > ",
+    /// Between a process and its parent.
+    back "  ‹ " "  < ",
+    /// Between a number and what it is of.
+    times "×" "x",
+    folded "▸" ">",
+    unfolded "▾" "v",
     /// Marks text that is cut off.
     cut_sign "…" ".",
     /// Precedes the number of lines below.

@@ -6,22 +6,20 @@ mod tests;
 
 use super::event_list::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
-use super::{Piece, aligned, clock, duration, fit, moment, put};
+use super::{Piece, aligned, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::columns::{TreeColumn as Column, automatic};
 use crate::app::views::event_list::row::Cell;
-use crate::app::views::tree::{Row, Seen, columns};
-use crate::app::views::tree_lines::Branch;
+use crate::app::views::tree::ended::Programs;
+use crate::app::views::tree::{Row, Seen, Shows, columns};
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::text::Line;
 use tracetui_events::event::parts::Role;
-use tracetui_events::event::process::{Origin, Process};
-use tracetui_events::event::{Tables as _, connects};
+use tracetui_events::event::process::Origin;
 use tracetui_events::text::{self, Charset, short};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::Cost;
@@ -29,19 +27,16 @@ use tracetui_shared::record::exit::Cost;
 /// The cells that a remark leaves to the command, or half of the room.
 const COMMAND: usize = 12;
 
-/// The columns of a tree of this width with their cells. The command takes the rest. `differ`: the rows differ in CGROUP.
-fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
+/// The columns of a tree of this width with their cells. The command takes the rest.
+fn columns_of(width: u16, pid: usize, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
     let cells = |column: Column| match column {
-        Column::Pid | Column::Ppid => pid.max(column.cells()),
+        Column::Pid => pid.max(column.cells()),
         _ => column.cells(),
     };
     let with_cells = |name: &&str| Column::from_name(name).map(|column| (column, cells(column)));
     match chosen {
         Some(chosen) => fit(chosen.iter().filter_map(with_cells), usize::from(width / 2), None).collect(),
-        None => {
-            let columns = automatic(View::Tree, width);
-            columns.iter().filter_map(with_cells).filter(|(column, _)| differ || *column != Column::Cgroup).collect()
-        }
+        None => automatic(View::Tree, width).iter().filter_map(with_cells).collect(),
     }
 }
 
@@ -50,8 +45,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let tree = &app.views.tree;
     let pid = app.store().widest_pid().to_string().len();
     let visible = || tree.list.rows().iter().enumerate().skip(tree.list.top).take(area.height.into());
-    let differ = area.width >= 160 && differ(visible().map(|(_, row)| row), app);
-    let columns = columns_of(area.width, pid, differ, app.screen.columns.of(app.views.shown));
+    let columns = columns_of(area.width, pid, app.screen.columns.of(app.views.shown));
     let mut title = String::from(" ");
     for (column, cells) in &columns {
         title.push_str(&aligned(column.title(), *cells, column.is_right(), theme.charset));
@@ -61,7 +55,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     for (y, (at, row)) in (area.y..area.bottom()).zip(visible()) {
         let Some(seen) = tree.seen(row) else { continue };
-        let line = line(row, &seen, &columns, area.width, app, theme);
+        let line = match row.shows {
+            Shows::Process => line(row, &seen, &columns, area.width, app, theme),
+            Shows::Ancestors | Shows::Ended { .. } => summary(row, &columns, area.width, app, theme),
+        };
         let line = if at == tree.list.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
@@ -71,21 +68,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     columns.len()
 }
 
-/// Whether the rows differ in their CGROUP text. A process without an event has no cgroup and does not count.
-fn differ<'a>(rows: impl Iterator<Item = &'a Row>, app: &App) -> bool {
-    let seen = rows.filter_map(|row| app.views.tree.seen(row));
-    let mut cgroups = seen.filter_map(|seen| app.world().cgroup(seen.home.cgroup, seen.process));
-    let first = cgroups.next();
-    cgroups.any(|cgroup| Some(cgroup) != first)
-}
-
 fn empty(app: &App) -> String {
     let (back, failures, idle) = (Action::Back, Action::Failures, Action::Idle);
     match app.views.tree.idle_hidden {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
-        _ if app.screen.failures.only() && app.loaded().moment().is_some() => {
-            format!("no process had failed by that time: {} shows all", app.key_of(failures))
-        }
         _ if app.screen.failures.only() => format!("no process failed: {} shows all", app.key_of(failures)),
         _ if app.filter.applied().is_some() => format!("all processes hidden: {} removes a filter", app.key_of(back)),
         0 => "no processes yet".to_owned(),
@@ -110,9 +96,9 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
         fitted(vec![piece], cells, column.is_right(), theme).into_iter().for_each(|piece| line.push_span(piece));
         line.push_span(" ");
     }
-    let stem = stem(row, seen, room / 2, theme);
-    stem.iter().for_each(|piece| line.push_span(piece.clone()));
-    room = room.saturating_sub(stem.iter().map(Piece::width).sum());
+    let stem = stem(row, seen.failed(), room / 2, theme);
+    room = room.saturating_sub(stem.width());
+    line.push_span(stem);
     let mut cell = Cell::default();
     columns::command(seen, &mut cell);
     let style = |role: Role| if quiet { theme.quiet() } else { theme.part(role) };
@@ -125,6 +111,10 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     let whole: usize = command.iter().map(Piece::width).sum();
     // The least important parts are shown only if nothing is cut for them.
     let left = |remarks: &[Piece]| room.saturating_sub(whole + width_of(remarks) + 2);
+    let below = if row.folded { below(row, app, theme) } else { String::new() };
+    if left(&remarks) >= JOINED && !below.is_empty() {
+        remarks.insert(0, Piece::new(text::cut(below.trim_start(), left(&remarks), theme.charset), theme.quiet()));
+    }
     remarks.extend(orphan(row, seen, app, theme).filter(|text| text.width() <= left(&remarks)));
     let joined = joined(seen, left(&remarks), app, theme);
     joined.into_iter().for_each(|piece| remarks.insert(0, piece));
@@ -155,82 +145,110 @@ pub(super) fn state(seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
 }
 
 fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
-    let process: &Process = seen.process;
     match column {
-        Column::Pid => process.key.tgid.0.to_string(),
-        Column::Ppid => process.parent.map_or_else(|| "-".to_owned(), |parent| parent.tgid.0.to_string()),
-        Column::User => {
-            let name = seen.home.user(process.uid, app.world());
-            let name = name.map_or_else(|| process.uid.0.to_string(), str::to_owned);
-            text::value_in(name.as_bytes(), theme.charset, 8)
-        }
+        Column::Pid => seen.process.key.tgid.0.to_string(),
         Column::State => String::new(),
-        // COMMAND is held before its first exec.
-        Column::Started => clock(process.key.start.0.saturating_add(process.held_ns), app.world().clock_offset(), app),
         Column::Lived => duration(app.views.tree.lived(seen)),
         Column::Cpu => match seen.used {
-            Some(used) => used.permille.map_or(String::new(), |share| format!("{} %", share / 10)),
+            Some(used) => used.permille.map_or_else(|| "-".to_owned(), |share| format!("{} %", share / 10)),
             None => used(seen, |cost| duration(cost.runtime)),
         },
         Column::Memory => {
             seen.used.map_or_else(|| used(seen, |cost| text::size(cost.max_rss)), |used| text::size(used.resident))
         }
-        Column::Execs => count(|kind| kind == Kind::Exec, seen.counts.execs, app),
-        Column::Opens => count(|kind| kind == Kind::Open, seen.counts.opens, app),
-        Column::Conns => count(connects, seen.counts.conns, app),
+        Column::Opens => count(|kind| kind == Kind::Open, seen.counts.opens, app, theme),
         // An exit that nothing explains counts as one.
-        Column::Failed => short(seen.counts.failed.max(seen.failed().into())),
-        Column::Cgroup => {
-            let path = app.world().cgroup(seen.home.cgroup, process).unwrap_or_default();
-            text::cut_middle(&text::value_in(path, theme.charset, 4096), column.cells(), theme.charset)
-        }
+        Column::Failed => number(seen.counts.failed.max(seen.failed().into()), theme),
     }
 }
 
-/// What a process used; nothing while it runs, and `-` if unknown.
+/// What a process used in all; `-` if it runs, or that is unknown.
 fn used(seen: &Seen<'_>, write: impl FnOnce(Cost) -> String) -> String {
-    seen.end.map_or(String::new(), |end| end.cost.map_or_else(|| "-".to_owned(), write))
+    seen.cost().map_or_else(|| "-".to_owned(), write)
 }
 
 /// A count, or `-` if no such kind is traced.
-fn count(of: impl Fn(Kind) -> bool, number: u64, app: &App) -> String {
-    if Kind::PROBED.into_iter().any(|kind| of(kind) && app.is_traced(kind)) { short(number) } else { "-".to_owned() }
+fn count(of: impl Fn(Kind) -> bool, count: u64, app: &App, theme: Theme) -> String {
+    let traced = Kind::PROBED.into_iter().any(|kind| of(kind) && app.is_traced(kind));
+    if traced { number(count, theme) } else { "-".to_owned() }
 }
 
-/// The lines to the ancestors, red if they lead to a failure, and the mark of the row: `v` unfolded, `>` folded, `!` failed.
-fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
-    let failed = seen.failed();
-    let red = failed || row.failed_below > 0;
-    let style = if red { theme.failure() } else { theme.quiet() };
-    let mark = match (row.below, row.folded) {
-        (0, _) if failed => "! ",
-        (0, _) => "- ",
-        (_, true) => "> ",
-        (_, false) => "v ",
-    };
-    let [lines, own] = lines_to(row.branch, room, style, theme);
-    vec![lines, own, Piece::new(mark, style)]
+fn number(number: u64, theme: Theme) -> String {
+    if number == 0 { theme.dot().to_owned() } else { short(number) }
 }
 
-/// The lines to the ancestors of a row, and the one to the row itself, in this style.
-pub(super) fn lines_to(branch: Branch, room: usize, style: Style, theme: Theme) -> [Piece; 2] {
-    let (down, tee, corner) = match theme.charset {
-        Charset::Utf8 => ("│ ", "├ ", "└ "),
-        Charset::Ascii => ("| ", "|-", "`-"),
-    };
-    let levels = u16::try_from(room / 2).unwrap_or(u16::MAX);
-    let first = branch.depth.saturating_sub(levels) + 1;
-    let mut lines = String::new();
-    if first > 1 {
-        lines.push_str(&text::left("..", 1, theme.charset));
+/// The row of ancestors, or of processes that ended.
+fn summary(row: &Row, columns: &[(Column, usize)], width: u16, app: &App, theme: Theme) -> Line<'static> {
+    let tree = &app.views.tree;
+    let ended = matches!(row.shows, Shows::Ended { .. }).then(|| tree.ended(row));
+    let mut line = Line::from(" ");
+    let mut room = usize::from(width).saturating_sub(1);
+    for (column, cells) in columns {
+        let text = match (column, &ended) {
+            (Column::State, Some(_)) => "exit 0".to_owned(),
+            (Column::Cpu, Some(ended)) => ended.cpu.map_or_else(|| "-".to_owned(), duration),
+            (Column::Opens, Some(ended)) => count(|kind| kind == Kind::Open, ended.opens, app, theme),
+            _ => String::new(),
+        };
+        room = room.saturating_sub(cells + 1);
+        line.push_span(Piece::new(aligned(&text, *cells, column.is_right(), theme.charset) + " ", theme.quiet()));
     }
-    lines.extend((first..branch.depth).map(|level| if branch.continues(level) { down } else { "  " }));
-    let own = match branch.depth {
-        0 => "",
-        depth if branch.continues(depth) => tee,
-        _ => corner,
+    let (text, remark) = match ended {
+        Some(ended) => {
+            let stem = stem(row, false, room / 2, theme).text;
+            let slowest = ended
+                .slowest
+                .map(|(name, ns)| format!("slowest {} {}", text::value_in(&name, theme.charset, room), duration(ns)));
+            let text = format!("{stem}{}{}", names(&ended.programs, theme), below(row, app, theme));
+            (text, slowest.unwrap_or_default())
+        }
+        None => {
+            let line = tree.ancestors(row);
+            let key = app.key_of(Action::Fold);
+            let number = text::counted(line.len() as u64, ["ancestor", "ancestors"]);
+            let names = line.iter().map(|seen| text::value_in(seen.process.name(), theme.charset, room));
+            (names.collect::<Vec<_>>().join(theme.arrow()), format!("{number}, {key} shows"))
+        }
     };
-    [Piece::new(lines, theme.quiet()), Piece::new(own, style)]
+    let remark =
+        Some(remark).filter(|remark| !remark.is_empty() && text::width(&text) + text::width(remark) + 3 <= room);
+    let room = room.saturating_sub(remark.as_deref().map_or(0, |remark| text::width(remark) + 3));
+    line.push_span(Piece::new(text::cut_middle(&text, room, theme.charset), theme.quiet()));
+    line.push_span(remark.map_or_else(Piece::default, |remark| Piece::new(format!("   {remark}"), theme.quiet())));
+    line
+}
+
+/// The most programs that a row names.
+const NAMED: usize = 3;
+
+/// `32 × gcc, sh`.
+fn names(programs: &Programs<'_>, theme: Theme) -> String {
+    let name = |(name, count): &(&[u8], usize)| {
+        let name = text::value_in(name, theme.charset, 32);
+        if *count > 1 { format!("{} {} {name}", short(*count as u64), theme.times()) } else { name }
+    };
+    let more = if programs.len() > NAMED { format!(" {}", theme.cut_sign()) } else { String::new() };
+    programs.iter().take(NAMED).map(name).collect::<Vec<_>>().join(", ") + &more
+}
+
+/// The programs of the folded descendants: ` › cc1, as`.
+fn below(row: &Row, app: &App, theme: Theme) -> String {
+    let programs = app.views.tree.folded(row).into_iter().map(|(name, _)| (name, 1)).collect::<Programs<'_>>();
+    if programs.is_empty() { String::new() } else { format!("{}{}", theme.arrow(), names(&programs, theme)) }
+}
+
+/// The room to the left of a command, and its mark: unfolded, folded, or failed; red if it leads to a failure.
+fn stem(row: &Row, failed: bool, room: usize, theme: Theme) -> Piece {
+    let style = if failed || row.failed_below > 0 { theme.failure() } else { theme.quiet() };
+    let mark = match (row.below, row.folded) {
+        (0, _) if failed => "!",
+        (0, _) if row.shows == Shows::Process => " ",
+        (0, _) | (_, true) => theme.folded(),
+        (_, false) => theme.unfolded(),
+    };
+    let depth = usize::from(row.depth);
+    let cut = if 2 * depth > room { theme.cut_sign() } else { "" };
+    Piece::new(format!("{cut}{}{mark} ", " ".repeat((2 * depth).min(room).saturating_sub(cut.len().min(1)))), style)
 }
 
 /// The text after the command: the failed call, and the counts of hidden processes below.
@@ -250,9 +268,8 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
         remarks.push(Piece::new(text, theme.part(role)));
     }
     if row.folded {
-        let failed = if row.failed_below > 0 { format!(", {} failed", row.failed_below) } else { String::new() };
-        let style = if row.failed_below > 0 { theme.failure() } else { theme.note() };
-        remarks.push(Piece::new(format!("({} hidden{failed})", row.below), style));
+        let failed = u64::from(row.failed_below);
+        remarks.extend((failed > 0).then(|| Piece::new(format!("{} failed", short(failed)), theme.failure())));
     }
     remarks
 }
@@ -275,9 +292,9 @@ fn joined(seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Option<Piece
 
 /// The note that the parent of a process is unknown.
 fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> {
-    let text = match seen.process.parent.filter(|_| row.branch.depth == 0) {
+    let text = match seen.process.parent.filter(|_| row.depth == 0) {
         Some(parent) if app.world().processes.get(parent).is_none() => format!("(parent {} unknown)", parent.tgid.0),
-        None if row.branch.depth == 0 && seen.process.origin == Origin::FirstSeen => "(parent unknown)".to_owned(),
+        None if row.depth == 0 && seen.process.origin == Origin::FirstSeen => "(parent unknown)".to_owned(),
         _ => return None,
     };
     Some(Piece::new(text, theme.quiet()))
@@ -292,21 +309,16 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if app.views.tree.left_out() > 0 && width >= 100 {
         pieces.push(Piece::new(format!("{} old processes dropped", short(app.views.tree.left_out())), theme.note()));
     }
-    if width >= 60 {
-        let word = match (width >= 100, tally.all) {
-            (true, 1) => "process",
-            (true, _) => "processes",
-            (false, 1) => "proc",
-            (false, _) => "procs",
-        };
-        pieces.push(Piece::plain(format!(
-            "{} {word}: {} {},",
-            short(tally.all.into()),
-            short(tally.running.into()),
-            app.without_end()
-        )));
+    let (failed, running) = (u64::from(tally.failed), u64::from(tally.running));
+    let style = if failed > 0 { theme.failure() } else { theme.quiet() };
+    let failed_now = Piece::new(format!("{} failed", short(failed)), style);
+    if width < 60 {
+        pieces.push(failed_now);
+        return pieces;
     }
-    let style = if tally.failed > 0 { theme.failure() } else { theme.quiet() };
-    pieces.push(Piece::new(format!("{} failed", short(tally.failed.into())), style));
+    let ended = u64::from(tally.all).saturating_sub(failed + running);
+    let others = [(running, app.without_end()), (ended, "ended")].map(|(n, word)| format!("{} {word}", short(n)));
+    let [running, ended] = others.map(Piece::plain);
+    pieces.extend([running, failed_now, ended]);
     pieces
 }

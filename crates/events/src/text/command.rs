@@ -48,7 +48,10 @@ pub enum Arguments<'w> {
 
 /// The name of a command with these words, of which the first may be missing. `exe`: its file.
 pub fn named<'w>(words: &[&'w [u8]], exe: &'w [u8]) -> Named<'w> {
-    let called = leaf(words.first().copied().unwrap_or_default());
+    let called = words.first().copied().unwrap_or_default();
+    // A process that has set its title has one word: `sshd: root@pts/0`.
+    let is_title = called.contains(&b' ') && !called.starts_with(b"/");
+    let called = if is_title { called } else { leaf(called) };
     let called = if called.is_empty() { leaf(exe) } else { called };
     // The kernel passes the path of a script to its interpreter.
     let (script, words) = match words {
@@ -151,6 +154,7 @@ mod tests {
         let mut out = Vec::new();
         write(b"sh\0-c\0echo x; true\0", b"", &mut out);
         write(b"\0a\0", b"/bin/true", &mut out);
-        assert_eq!(out, b"sh -c 'echo x; true'true a");
+        write(b"sshd: root@pts/0\0", b"", &mut out);
+        assert_eq!(out, b"sh -c 'echo x; true'true asshd: root@pts/0");
     }
 }

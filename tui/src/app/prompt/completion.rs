@@ -10,7 +10,7 @@ use tracetui_events::store::Store;
 use tracetui_shared::id::{Gid, Uid};
 
 /// The number of newest kept events whose values are offered.
-const EVENTS: u64 = 20_000;
+const EVENTS: u64 = 8_000;
 
 /// The maximum number of different values that offers are chosen from.
 const VALUES: usize = 4_000;
@@ -30,12 +30,16 @@ pub(crate) struct Completion {
     /// The offers, never empty.
     pub(crate) offers: Vec<Offer>,
     pub(crate) chosen: Option<usize>,
+    /// Whether nothing begins with the typed text, and the offers only come near it.
+    pub(crate) is_near: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Offer {
     pub(crate) text: String,
-    /// The meaning of the text as raw bytes: for a process id, the process's command.
+    /// How many of the newest events have the value.
+    pub(crate) events: u32,
+    /// The meaning of the text as raw bytes: for a process id, the process's command; for a command, its file.
     pub(crate) note: Vec<u8>,
 }
 
@@ -46,15 +50,21 @@ impl Completion {
     /// The completions of a text; `None` if there are none.
     pub(crate) fn of(text: &str, store: &Store, world: &World) -> Option<Completion> {
         let Ending { start, typed, of } = complete::ending(text)?;
-        let offers = match of {
+        let (offers, is_near) = match of {
             Of::Field => {
                 let terms = complete::field_terms(std::str::from_utf8(&typed).ok()?);
-                terms.into_iter().map(|text| Offer { text, note: Vec::new() }).collect()
+                (terms.into_iter().map(|text| Offer { text, ..Offer::default() }).collect(), false)
             }
-            Of::Value(field) => values(&field, &typed, store, world),
+            Of::Value(field) => {
+                let offers = values(&field, store, world, |value| field.offers(value, &typed));
+                match offers.is_empty() && field.shape() == Shape::Text {
+                    true => (near(values(&field, store, world, |_| true), &typed), true),
+                    false => (offers, false),
+                }
+            }
         };
         let typed = text[start..].to_owned();
-        (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None })
+        (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None, is_near })
     }
 
     /// The completions of the name of a file at the end of a path. `names` are those in its directory.
@@ -62,9 +72,10 @@ impl Completion {
         let start = path.rfind('/').map_or(0, |slash| slash + 1);
         let typed = &path[start..];
         let fits = |name: &&String| name.starts_with(typed) && name.starts_with('.') == typed.starts_with('.');
-        let offer = |name: &String| Offer { text: name.clone(), note: Vec::new() };
+        let offer = |name: &String| Offer { text: name.clone(), ..Offer::default() };
         let offers: Vec<Offer> = names.iter().filter(fits).take(OFFERED).map(offer).collect();
-        (!offers.is_empty()).then(|| Completion { start, typed: typed.to_owned(), offers, chosen: None })
+        let typed = typed.to_owned();
+        (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None, is_near: false })
     }
 
     /// Inserts the completed text into the line. Returns the completion if there is a choice.
@@ -108,11 +119,25 @@ impl Completion {
     }
 }
 
-/// The values of a field that complete a typed text: the values of the newest events, most frequent first, then other known values.
-fn values(field: &FieldName, typed: &[u8], store: &Store, world: &World) -> Vec<Offer> {
+/// Of offers, those that have the typed text in them; otherwise those that share the longest beginning with it, at least half.
+fn near(mut offers: Vec<Offer>, typed: &[u8]) -> Vec<Offer> {
+    let shared = |offer: &Offer| {
+        let text = offer.text.as_bytes();
+        match text.windows(typed.len().max(1)).any(|part| part.eq_ignore_ascii_case(typed)) {
+            true => typed.len(),
+            false => text.iter().zip(typed).take_while(|(one, other)| one.eq_ignore_ascii_case(other)).count(),
+        }
+    };
+    let most = offers.iter().map(shared).max().filter(|most| *most > 0 && 2 * most >= typed.len());
+    offers.retain(|offer| Some(shared(offer)) == most);
+    offers
+}
+
+/// The values of a field that fit: the values of the newest events, most frequent first, then other known values.
+fn values(field: &FieldName, store: &Store, world: &World, fits: impl Fn(&[u8]) -> bool) -> Vec<Offer> {
     let mut counts = Counts::default();
-    count_events(field, typed, store, world, &mut counts);
-    let mut known = |value: &[u8], note: &[u8]| count(field, value, note, 0, typed, &mut counts);
+    count_events(field, store, world, |value, note| count(value, note, 1, &fits, &mut counts));
+    let mut known = |value: &[u8], note: &[u8]| count(value, note, 0, &fits, &mut counts);
     field.words().into_iter().for_each(|word| known(word.as_bytes(), b""));
     match (field.shape(), field.name()) {
         (Shape::User, _) => world.user_names().for_each(|name| known(name.as_bytes(), b"")),
@@ -132,18 +157,22 @@ fn values(field: &FieldName, typed: &[u8], store: &Store, world: &World) -> Vec<
     values
         .sort_by(|(one, (often, _)), (other, (less, _))| (less, length(one), one).cmp(&(often, length(other), other)));
     values.truncate(OFFERED);
-    values.into_iter().map(|(value, (_, note))| Offer { text: field.written(&value), note }).collect()
+    values.into_iter().map(|(value, (events, note))| Offer { text: field.written(&value), events, note }).collect()
 }
 
-fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, counts: &mut Counts) {
+fn count_events(field: &FieldName, store: &Store, world: &World, mut count: impl FnMut(&[u8], &[u8])) {
     if field.shape() == Shape::Duration {
         return;
     }
     let first = store.first_id().max(store.next_id().saturating_sub(EVENTS));
     for stored in (first..store.next_id()).rev().filter_map(|id| store.get(id)) {
         stored.with(world, |seen| {
-            let note: &[u8] = if field.name() == "pid" { seen.event.header.comm() } else { b"" };
-            let mut add = |value: &[u8]| count(field, value, note, 1, typed, counts);
+            let note: &[u8] = match field.name() {
+                "pid" => seen.event.header.comm(),
+                "comm" => seen.process.map_or(b"", |process| &process.image.exe),
+                _ => b"",
+            };
+            let mut add = |value: &[u8]| count(value, note);
             for value in field.values(seen) {
                 match &value {
                     // A term on a list compares its elements.
@@ -169,9 +198,9 @@ fn name<'a>(shape: Shape, value: &Value<'_>, seen: &EventContext<'a>) -> Option<
     }
 }
 
-/// Counts a value that completes the typed text.
-fn count(field: &FieldName, value: &[u8], note: &[u8], by: u32, typed: &[u8], counts: &mut Counts) {
-    if value.is_empty() || value.len() > LONGEST || !field.offers(value, typed) {
+/// Counts a value that fits.
+fn count(value: &[u8], note: &[u8], by: u32, fits: &impl Fn(&[u8]) -> bool, counts: &mut Counts) {
+    if value.is_empty() || value.len() > LONGEST || !fits(value) {
         return;
     }
     if let Some((often, _)) = counts.get_mut(value) {
@@ -259,6 +288,9 @@ mod tests {
             ("comm<c", &[]),
             ("nofield=x ki", &[]),
             ("comm=zz", &[]),
+            // Nothing begins with the text.
+            ("comm=ollect", &["collect2"]),
+            ("comm=cz", &["cc1", "collect2"]),
             ("\"kin", &[]),
             ("ki)", &[]),
         ] {

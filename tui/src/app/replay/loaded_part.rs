@@ -17,6 +17,8 @@ pub(crate) struct LoadedPart<'a> {
     pub(in crate::app) events: &'a EventList,
     pub(in crate::app) pipeline: &'a Pipeline,
     pub(in crate::app) view: View,
+    /// Whether only failures are shown.
+    pub(in crate::app) failures: bool,
     pub(in crate::app) start_ns: Option<u64>,
 }
 
@@ -26,8 +28,12 @@ impl LoadedPart<'_> {
     }
 
     /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` means now. At the start
-    /// of a replay, Tree and Top show everything loaded.
+    /// of a replay, Tree and Top show everything loaded. A process fails later than the call that is its cause: the tree of failures has
+    /// no moment.
     pub(crate) fn moment(self) -> Option<Moment> {
+        if self.failures && self.view == View::Tree {
+            return None;
+        }
         let is_paused = self.replay.is_some_and(|replay| !replay.plays());
         let at_start = is_paused && self.view != View::Bpf && self.events.at_top();
         let until = self.events.until().filter(|_| !at_start || !self.begins_at_start())?;

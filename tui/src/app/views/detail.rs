@@ -22,9 +22,9 @@ pub(crate) enum Size {
 named! {
     #[derive(Default)]
     enum Tab title {
-        /// The event and its process.
+        /// The answer, the event and its process.
         #[default]
-        Info "Info",
+        Why "Why",
         Files "Files",
         /// The ancestors and children of the process.
         Parents "Parents",

@@ -47,9 +47,9 @@ impl Context<'_> {
 /// The rows of a view: their number, the selected row, and the first row on the screen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
-    count: usize,
-    at: usize,
-    top: usize,
+    pub(super) count: usize,
+    pub(super) at: usize,
+    pub(super) top: usize,
 }
 
 impl Rows {
@@ -58,7 +58,7 @@ impl Rows {
     }
 
     /// The next row that satisfies `is`, wrapping at the end. The selected row comes first if `here`, else last.
-    fn next(self, (down, here): (bool, bool), is: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(super) fn next(self, (down, here): (bool, bool), is: impl Fn(usize) -> bool) -> Option<usize> {
         let Rows { count, at, .. } = self;
         let steps = if here { 0..count } else { 1..count + 1 };
         let row = |step| if down { at + step } else { at + count - step } % count.max(1);

@@ -3,6 +3,7 @@
 //! The rows are built from the processes when these have changed, at most once per drawn screen.
 
 pub(crate) mod columns;
+pub(crate) mod ended;
 pub(crate) mod gantt;
 mod node;
 mod nodes;
@@ -16,9 +17,8 @@ use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
-use crate::app::views::tree_lines::{Branch, connect};
 pub(crate) use node::{Counts, End, Seen};
-use node::{Flags, NodeIndex};
+use node::{Flags, Fold, NodeIndex};
 use nodes::Nodes;
 use regex::bytes::Regex;
 use std::time::Duration;
@@ -26,9 +26,6 @@ use tracetui_events::budget::Budget;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::search::Failure;
 use tracetui_shared::time::BootNanos;
-
-/// With at most this many processes, only the user folds. With more, processes that ended without a failure are folded.
-const FEW: usize = 48;
 
 /// The minimum time between two sorts by counts.
 const SORTED: Duration = Duration::from_secs(1);
@@ -49,10 +46,26 @@ named! {
     }
 }
 
+/// What a row shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shows {
+    Process,
+    /// The ancestors without events of the processes below, in one line: the last of them, and those above it.
+    Ancestors,
+    /// The children of a process that ended without a failure, with their descendants: a part of `Tree::ended`.
+    Ended {
+        from: usize,
+        to: usize,
+    },
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     place: NodeIndex,
-    pub branch: Branch,
+    /// Its position in `Tree::met`.
+    at: usize,
+    pub shows: Shows,
+    pub depth: u16,
     pub below: u32,
     pub failed_below: u32,
     pub folded: bool,
@@ -67,6 +80,12 @@ pub(crate) struct Tally {
     pub failed: u32,
     matched: u32,
     active: u32,
+}
+
+impl Row {
+    fn is_ended(&self) -> bool {
+        matches!(self.shows, Shows::Ended { .. })
+    }
 }
 
 impl Tally {
@@ -109,6 +128,19 @@ struct Met {
     /// The number of processes in its subtree, which follow it in the order; it counts itself.
     size: u32,
     sum: Tally,
+    /// Whether it and its descendants ended without a failure, and the user has not unfolded it.
+    quiet: bool,
+    /// Whether it may be in one row with its siblings, and how many of its children may.
+    joins: bool,
+    joining: u32,
+}
+
+/// A process whose children are being listed. Those that are in one row come last.
+struct Open {
+    /// The position of the first process after its subtree.
+    after: usize,
+    of: Row,
+    ended: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -117,13 +149,18 @@ pub(crate) struct Tree {
     conditions: TreeConditions,
     /// Whether processes without events are shown.
     idle: bool,
-    /// The rows. Without a key, the process of most interest at the moment is selected.
-    pub(crate) list: List<Row, ProcessKey, Sort>,
+    /// Whether the ancestors of the processes with events have rows of their own.
+    above: bool,
+    /// The rows. Without a key, the process of most interest at the moment is selected. A key is that of a process, or of the row of its
+    /// ended children.
+    pub(crate) list: List<Row, (ProcessKey, bool), Sort>,
     pub(crate) tally: Tally,
     /// The number of processes hidden because they have no events.
     pub(crate) idle_hidden: u32,
-    /// Buffer for building the rows.
+    /// The processes in the order of the rows.
     met: Vec<Met>,
+    /// The positions in `met` of the children that rows of ended processes begin with.
+    ended: Vec<usize>,
     /// The row of the process that failed last and has no failed process below it. If none failed, the row of the process added last.
     latest: usize,
     /// When the rows were built, and whether to rebuild them at once.
@@ -155,65 +192,133 @@ impl Tree {
         let mut met = std::mem::take(&mut self.met);
         met.clear();
         self.walk(&mut met);
+        let (line, cursor) = (self.line_of_cursor(), self.cursor());
         for at in (0..met.len()).rev() {
-            let Met { above, sum, size, .. } = met[at];
+            let Met { place, above, own, sum, size, .. } = met[at];
+            let hides_match = |matched| self.conditions.filtered && matched > 0;
+            let ended_well = sum.running == 0 && sum.failed == 0 && (!self.idle || sum.active == sum.all);
+            let quiet = ended_well && !hides_match(sum.matched - u32::from(own.matched)) && !line.contains(&place);
+            let joins = quiet && own.fold == Fold::Auto && !hides_match(sum.matched) && cursor != Some(place);
+            (met[at].quiet, met[at].joins) = (quiet, joins);
             if let Some(above) = above.and_then(|above| met.get_mut(above as usize)) {
                 above.sum.add(sum);
                 above.size += size;
+                above.joining += u32::from(joins && (self.idle || sum.active > 0));
             }
         }
         let mut rows = self.list.take_rows();
         rows.clear();
+        self.ended.clear();
         self.tally = Tally::default();
         self.idle_hidden = 0;
-        let line = self.line_of_cursor();
-        let few = met.iter().filter(|met| self.idle || met.own.active).count() <= FEW;
         let (mut at, mut below_match) = (0, 0);
+        // The end of a tree of processes with events, and the depth of its root.
+        let (mut end, mut root) = (0, 0);
+        let (mut open, mut above_root): (Vec<Open>, _) = (Vec::new(), None);
         let mut latest = None;
-        while let Some(met) = met.get(at).copied() {
-            let after = at + met.size as usize;
-            let passes = !self.conditions.filtered || met.sum.matched > 0 || at < below_match;
-            let fails = !self.conditions.failures || met.sum.failed > 0;
-            let active = self.idle || met.sum.active > 0;
+        while let Some(here) = met.get(at).copied() {
+            let Met { place, own, sum, .. } = here;
+            let after = at + here.size as usize;
+            self.close(&mut open, at, &mut rows);
+            let passes = !self.conditions.filtered || sum.matched > 0 || at < below_match;
+            let fails = !self.conditions.failures || sum.failed > 0;
+            let active = self.idle || sum.active > 0;
             if !passes || !fails || !active {
-                self.idle_hidden += if active { 0 } else { met.sum.all };
+                self.idle_hidden += if active { 0 } else { sum.all };
                 at = after;
                 continue;
             }
-            if self.conditions.filtered && met.own.matched {
+            let above = here.above.and_then(|above| met.get(above as usize));
+            if at >= end && !self.idle && !self.above {
+                if !own.active {
+                    at += 1;
+                    continue;
+                }
+                // The line of its ancestors is one level above it.
+                (end, root) = (after, here.depth.saturating_sub(1));
+                if above_root != here.above {
+                    self.close(&mut open, usize::MAX, &mut rows);
+                    above_root = here.above;
+                    if let (Some(at), Some(above)) = (above_root, above) {
+                        let of = Row {
+                            place: above.place,
+                            at: at as usize,
+                            shows: Shows::Ancestors,
+                            depth: 0,
+                            below: 0,
+                            failed_below: 0,
+                            folded: false,
+                            context: true,
+                        };
+                        rows.push(of);
+                        open.push(Open { after: usize::MAX, of, ended: Vec::new() });
+                    }
+                }
+            }
+            if self.conditions.filtered && own.matched {
                 below_match = below_match.max(after);
             }
-            let own = Tally::of(met.own);
-            let context = !met.own.active
-                || self.conditions.filtered && !met.own.matched && at >= below_match
-                || self.conditions.failures && !met.own.failed;
-            let below = if self.idle { met.sum.all - 1 } else { met.sum.active - own.active };
-            let failed_below = met.sum.failed - own.failed;
-            let ended_well = failed_below == 0 && met.sum.running == own.running;
-            let hides_match = self.conditions.filtered && met.sum.matched > own.matched;
-            let quiet = ended_well && !hides_match;
-            let folded = below > 0 && met.own.fold.unwrap_or(!few && quiet && !line.contains(&met.place));
-            let branch = Branch::at(met.depth);
-            rows.push(Row { place: met.place, branch, below, failed_below, folded, context });
-            if !context {
-                let failed = met.own.failed && failed_below == 0;
-                latest = latest.max(Some((
-                    failed,
-                    if failed { self.ended(met.place) } else { met.age.into() },
-                    rows.len() - 1,
-                )));
+            let together = above.is_some_and(|above| above.joining > 1 && above.own.fold != Fold::All);
+            if let Some(open) = open.last_mut().filter(|_| together && here.joins) {
+                open.ended.push(at);
+                self.count(sum);
+                at = after;
+                continue;
             }
-            let counted = if folded { met.sum } else { own };
-            self.tally.add(Tally { all: if self.idle { counted.all } else { counted.active }, ..counted });
+            let context = !own.active
+                || self.conditions.filtered && !own.matched && at >= below_match
+                || self.conditions.failures && !own.failed;
+            let below = if self.idle { sum.all - 1 } else { sum.active - u32::from(own.active) };
+            let failed_below = sum.failed - u32::from(own.failed);
+            let folded = below > 0
+                && match own.fold {
+                    Fold::Auto => here.quiet && above.is_some(),
+                    fold => fold == Fold::Folded,
+                };
+            let depth = here.depth.saturating_sub(if at < end { root } else { 0 });
+            let row = Row { place, at, shows: Shows::Process, depth, below, failed_below, folded, context };
+            rows.push(row);
+            if !context {
+                let failed = own.failed && failed_below == 0;
+                let since = if failed { self.ended_at(place) } else { here.age.into() };
+                latest = latest.max(Some((failed, since, rows.len() - 1)));
+            }
+            self.count(if folded { sum } else { Tally::of(own) });
+            if !folded {
+                open.push(Open { after, of: row, ended: Vec::new() });
+            }
             at = if folded { after } else { at + 1 };
         }
-        connect(rows.iter_mut().map(|row| &mut row.branch));
+        self.close(&mut open, usize::MAX, &mut rows);
         self.met = met;
         self.latest = latest.map_or(0, |(_, _, row)| row);
         rows
     }
 
-    fn ended(&self, place: NodeIndex) -> u64 {
+    fn count(&mut self, sum: Tally) {
+        self.tally.add(Tally { all: if self.idle { sum.all } else { sum.active }, ..sum });
+    }
+
+    /// Ends the lists of children that a position is after. A row of those that ended is the last of each list.
+    fn close(&mut self, open: &mut Vec<Open>, at: usize, rows: &mut Vec<Row>) {
+        while let Some(Open { of, ended, .. }) = open.pop_if(|open| open.after <= at) {
+            if !ended.is_empty() {
+                let (from, to) = (self.ended.len(), self.ended.len() + ended.len());
+                self.ended.extend(ended);
+                let depth = of.depth + 1;
+                rows.push(Row {
+                    shows: Shows::Ended { from, to },
+                    depth,
+                    below: 0,
+                    failed_below: 0,
+                    context: true,
+                    ..of
+                });
+            }
+        }
+    }
+
+    fn ended_at(&self, place: NodeIndex) -> u64 {
         let end = self.nodes.seen(place, self.conditions.moment).and_then(|seen| seen.end);
         end.map_or(u64::MAX, |end| end.time.0)
     }
@@ -282,7 +387,8 @@ impl Tree {
         };
         let Some(own) = own else { return false };
         let depth = u16::try_from(depth).unwrap_or(u16::MAX);
-        met.push(Met { place, above, depth, own, age: links.age, size: 1, sum: Tally::of(own) });
+        let (sum, age) = (Tally::of(own), links.age);
+        met.push(Met { place, above, depth, own, age, size: 1, sum, quiet: false, joins: false, joining: 0 });
         true
     }
 
@@ -324,7 +430,9 @@ impl Tree {
     /// The ancestors of the selected process. Only the user can fold them.
     fn line_of_cursor(&self) -> Vec<NodeIndex> {
         let mut line = Vec::new();
-        let mut next = self.list.key().and_then(|key| self.nodes.place(*key));
+        let mut next = self.list.key().and_then(|(key, _)| self.nodes.place(*key));
+        // The row of its ended children may be selected.
+        line.extend(next.filter(|_| self.cursor().is_none()));
         while let Some(parent) = next.and_then(|at| self.nodes.parent(at)) {
             line.push(parent);
             next = Some(parent);
@@ -332,15 +440,21 @@ impl Tree {
         line
     }
 
+    /// The selected process, unless the row of its ended children is selected.
+    fn cursor(&self) -> Option<NodeIndex> {
+        self.list.key().filter(|(_, ended)| !ended).and_then(|(key, _)| self.nodes.place(*key))
+    }
+
     /// The row of the selected process, or of its nearest ancestor that has one.
     fn row_of_cursor(&self, rows: &[Row]) -> usize {
-        let Some(cursor) = self.list.key() else { return self.latest };
-        let mut place = self.nodes.place(*cursor);
+        let Some((cursor, mut ended)) = self.list.key().copied() else { return self.latest };
+        let mut place = self.nodes.place(cursor);
         while let Some(at) = place {
-            if let Some(row) = rows.iter().position(|row| row.place == at) {
+            if let Some(row) = rows.iter().position(|row| row.place == at && row.is_ended() == ended) {
                 return row;
             }
-            place = self.nodes.parent(at);
+            place = if ended { place } else { self.nodes.parent(at) };
+            ended = false;
         }
         self.list.cursor()
     }
@@ -436,7 +550,7 @@ impl Tree {
     }
 
     pub(crate) fn go_to(&mut self, process: ProcessKey) {
-        self.list.keep(Some(process));
+        self.list.keep(Some((process, false)));
         for above in self.line_of_cursor() {
             self.nodes.unfold(above);
         }
@@ -448,28 +562,43 @@ impl Tree {
         self.list.release();
     }
 
-    /// Folds the selected process, or goes to its parent if there is nothing to fold.
+    /// Folds the selected process by one step, or goes to its parent if there is nothing to fold. Shows the ancestors in a line.
     fn fold(&mut self, now: Duration) {
         let (at, rows) = (self.list.cursor(), self.list.rows());
         let Some(row) = rows.get(at).copied() else { return };
-        let folds = row.below > 0 && !row.folded;
-        let parent = rows.iter().take(at).rposition(|above| above.branch.depth < row.branch.depth).filter(|_| !folds);
+        let is_all = self.nodes.links(row.place).flags.fold == Fold::All;
+        match row.shows {
+            Shows::Ancestors if !is_all => {
+                self.above = true;
+                return self.again();
+            }
+            Shows::Ancestors => return self.set_fold(row.place, Fold::Open),
+            Shows::Process | Shows::Ended { .. } => {}
+        }
+        let folds = row.below > 0 && !row.folded && !row.is_ended();
+        let parent = rows.iter().take(at).rposition(|above| above.depth < row.depth).filter(|_| !folds);
         self.select(parent.unwrap_or(at), now);
         if folds {
-            self.set_fold(row.place, true);
+            self.set_fold(row.place, if is_all { Fold::Open } else { Fold::Folded });
         }
     }
 
-    /// Unfolds the selected process, or goes to its first child.
+    /// Unfolds the selected row, or goes to the first child. Puts ancestors into one line.
     fn unfold(&mut self, now: Duration) {
         let Some(row) = self.list.selected().copied() else { return };
-        self.move_by(isize::from(row.below > 0 && !row.folded), now);
-        if row.folded {
-            self.set_fold(row.place, false);
+        match row.shows {
+            Shows::Ended { .. } => self.set_fold(row.place, Fold::All),
+            Shows::Process if row.folded => self.set_fold(row.place, Fold::Open),
+            Shows::Process if self.above && !self.nodes.links(row.place).flags.active => {
+                self.above = false;
+                self.again();
+            }
+            Shows::Process if row.below == 0 => {}
+            Shows::Process | Shows::Ancestors => self.move_by(1, now),
         }
     }
 
-    fn set_fold(&mut self, place: NodeIndex, fold: bool) {
+    fn set_fold(&mut self, place: NodeIndex, fold: Fold) {
         self.nodes.fold(place, fold);
         self.again();
     }
@@ -512,15 +641,31 @@ impl ViewState for Tree {
 
     fn select(&mut self, row: usize, now: Duration) {
         let nodes = &self.nodes;
-        self.list.select(row, now, |row| nodes.get(row.place).map(|node| node.process.key));
+        self.list.select(row, now, |row| nodes.get(row.place).map(|node| (node.process.key, row.is_ended())));
     }
 
     fn searched(&self) -> &'static str {
         "search the tree for text: a process id or part of the command"
     }
 
-    fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
-        let seen = self.list.rows().get(row).and_then(|row| self.seen(row));
+    /// Finds folded processes too.
+    fn find(&mut self, pattern: &Regex, down: bool, here: bool, context: &mut Context<'_>) {
+        let (mut all, mut at) = (Vec::new(), 0);
+        for (number, row) in self.list.rows().iter().enumerate() {
+            at = if number == self.list.cursor() { all.len() } else { at };
+            all.extend(self.processes(row));
+        }
+        let rows = Rows { count: all.len(), at, top: 0 };
+        let found = rows.next((down, here), |at| self.is_match(all[at], pattern, context));
+        match found.and_then(|at| self.seen_in(all[at]..all[at] + 1).next()) {
+            Some(seen) => self.go_to(seen.process.key),
+            None => context.notify("no match"),
+        }
+    }
+
+    /// `at`: the position of a process in the order of the rows.
+    fn is_match(&self, at: usize, pattern: &Regex, context: &Context<'_>) -> bool {
+        let seen = self.seen_in(at..at + 1).next();
         seen.is_some_and(|seen| pattern.is_match(&columns::line(self, &seen, context.without_end)))
     }
 

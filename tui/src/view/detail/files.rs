@@ -1,14 +1,33 @@
 //! The tab Files: the files that the process opened.
 
-use super::{Page, place, safe};
+use super::{NAME, Page, place, safe};
 use crate::app::Extent;
+use crate::app::keys::keymap::Action;
 use crate::app::views::detail::Subject;
 use crate::view::clock;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use tracetui_events::event::EventContext;
+use tracetui_events::event::{Body, EventContext};
+use tracetui_events::text::command::leaf;
 use tracetui_events::text::{self, counted};
 use tracetui_shared::kind::Kind;
+
+/// How many of the newest opens are grouped.
+const NEWEST: usize = 512;
+
+const GROUPS: [&str; 3] = ["project", "system", "locale"];
+
+/// The group of a file in [`GROUPS`], by its path.
+fn group_of(path: &[u8]) -> usize {
+    const SYSTEM: [&[u8]; 9] =
+        [b"/usr/", b"/lib", b"/etc/", b"/proc/", b"/sys/", b"/dev/", b"/bin/", b"/sbin/", b"/opt/"];
+    let has = |part: &[u8]| path.windows(part.len()).any(|at| at == part);
+    match SYSTEM.iter().any(|start| path.starts_with(start)) {
+        false => 0,
+        true if has(b"/locale") || has(b"/gconv") => 2,
+        true => 1,
+    }
+}
 
 impl Page<'_> {
     pub(super) fn opened(&self) -> String {
@@ -26,6 +45,33 @@ impl Page<'_> {
             tries => format!(", {}", counted(tries as u64, ["failed attempt", "failed attempts"])),
         };
         format!("{}{tries}{evicted}{looking}", counted(files.len() as u64, ["open", "opens"]))
+    }
+
+    /// The names of the files that the process opened last, by group: a block of the tab Why.
+    pub(super) fn file_groups(&self) -> Vec<Line<'static>> {
+        let Some(files) = &self.app.detail.files else { return Vec::new() };
+        let mut groups = GROUPS.map(|_| Vec::<String>::new());
+        for at in (0..files.len().min(NEWEST)).rev() {
+            let stored = files.newest(at).and_then(|id| self.app.store().get(id)).filter(|stored| !stored.failed);
+            let Some(Body::Open(open)) = stored.and_then(|stored| Some(stored.event().ok()?.body)) else { continue };
+            let mut path = Vec::new();
+            open.file().write(&mut path);
+            let (group, name) = (group_of(&path), safe(leaf(path.strip_suffix(b"/").unwrap_or(&path)), self.theme));
+            if !groups[group].contains(&name) {
+                groups[group].push(name);
+            }
+        }
+        let rule = |cells: usize| self.theme.line().repeat(cells);
+        let (title, end) = (format!(" Files {} {} ", rule(2), self.opened()), self.app.key_of(Action::NextTab));
+        let end = if files.is_empty() { String::new() } else { format!(" {end}: list ") };
+        let room = self.width.saturating_sub(text::width(&title) + text::width(&end) + 4);
+        let title = format!("{}{title}{}{end}{}", rule(2), rule(room), rule(2));
+        let mut lines = vec![Line::styled(text::cut(&title, self.width, self.charset()), self.theme.quiet())];
+        for (group, names) in GROUPS.iter().zip(groups).filter(|(_, names)| !names.is_empty()) {
+            let text = text::cut(&names.join("  "), self.width.saturating_sub(NAME + 3), self.charset());
+            lines.extend(self.named_lines(group, &text, Style::new()));
+        }
+        lines
     }
 
     /// The files, newest first. Only visible ones are formatted.

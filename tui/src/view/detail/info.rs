@@ -1,4 +1,4 @@
-//! The tab Info: the event, its explanation, and the process.
+//! The tab Why: the answer, the event, the process and its files.
 
 use super::{Listed, NAME, Page, command, ended, errno, safe, value_text};
 use crate::app::keys::keymap::Action;
@@ -21,12 +21,14 @@ use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _,
 use tracetui_events::limits;
 use tracetui_events::search::Searched;
 use tracetui_events::store::{Id, Stored};
+use tracetui_events::text::command::leaf;
 use tracetui_events::text::{counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exec::STDIO;
 use tracetui_shared::record::session::known;
+use tracetui_shared::time::BootNanos;
 
 /// How many lines of output, and how many calls, are shown of an exit without a cause.
 const LAST: usize = 3;
@@ -35,11 +37,11 @@ const LAST: usize = 3;
 const NAMES: [&str; STDIO] = ["stdin", "stdout", "stderr"];
 
 impl Page<'_> {
-    pub(super) fn info(&self, subject: Subject) -> Listed {
+    pub(super) fn answer(&self, subject: Subject) -> Listed {
         let process = self.app.subject_process();
         let mut lines = match subject {
             Subject::Event(id) => self.of_kept(id),
-            Subject::Process(_) => process.as_ref().map(|p| self.of_image(p)).unwrap_or_default(),
+            Subject::Process(_) => Vec::new(),
         };
         let (joined, mut selected) = self.joined(subject);
         selected = selected.map(|at| lines.len() + at);
@@ -54,6 +56,7 @@ impl Page<'_> {
         {
             lines.extend(stored.with(self.app.world(), |seen| self.stack_of(seen)).unwrap_or_default());
         }
+        lines.extend(self.file_groups());
         if lines.is_empty() {
             lines.push(Line::styled(" (evicted from memory)", self.theme.quiet()));
         }
@@ -96,34 +99,37 @@ impl Page<'_> {
 
     /// The event, its answer first.
     fn of_event(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
-        let mut lines = self.removed(id);
-        lines.extend(self.why(id, seen));
-        let search = self.search(id);
-        // The result of the search is the answer. Why one of its calls failed comes after it.
-        let found = seen.event.failed() && self.app.reasons.search(id).is_some_and(|search| search.found.is_some());
-        let search = if found {
-            lines.splice(0..0, search);
-            Vec::new()
-        } else {
-            search
-        };
         let mut result = Vec::new();
         seen.result(&mut result);
-        let mut result = safe(&result, self.theme);
-        if let Some(errno) = errno(seen) {
-            result = format!("{result} {}", why::error_text(errno));
-        }
-        let failed = seen.event.failed();
+        let (result, failed) = (safe(&result, self.theme), seen.event.failed());
         let style = if failed { self.theme.failure() } else { Style::new() };
+        let mut lines = Vec::new();
+        match &seen.event.body {
+            Body::Exit(_) if let Some(reason) = self.app.views.tree.cause_of(id, self.app.store()) => {
+                let words = safe(&reason.with_name()[0], self.theme);
+                let of_call = |seen: &EventContext<'_>| self.call(reason.id, seen, Some(&words));
+                let call = self.app.store().get(reason.id).and_then(|call| call.with(self.app.world(), of_call));
+                let [why, tried] = call.unwrap_or_default();
+                lines.extend(why);
+                lines.extend(self.by(seen));
+                lines.extend(tried);
+            }
+            Body::Exit(exit) if failed => {
+                lines.extend(self.without_cause(id, exit, seen.process.map(|process| process.key)));
+            }
+            Body::Lost(lost) => lines.extend(self.gap(lost, seen)),
+            _ => {
+                let [why, tried] = self.call(id, seen, None);
+                lines.extend(why);
+                lines.extend(tried);
+            }
+        }
+        lines.extend(self.held(seen));
         match &seen.event.body {
             Body::Exec(exec) => {
-                let (name, path) = match failed {
-                    true => ("tried", safe(exec.filename, self.theme)),
-                    false => ("ran", self.place(seen, exec.exe, "exe")),
-                };
-                let result = if failed { result } else { String::new() };
-                lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
-                lines.extend(search);
+                if !failed {
+                    lines.extend(self.named_lines("ran", &self.place(seen, exec.exe, "exe"), Style::new()));
+                }
                 if exec.interp != exec.filename && !exec.interp.is_empty() {
                     lines.extend(self.named_lines("script by", &safe(exec.interp, self.theme), Style::new()));
                 }
@@ -137,57 +143,97 @@ impl Page<'_> {
                 lines.extend(self.args(exec.argv, &note));
                 lines.extend(self.stdio(exec));
             }
-            Body::Open(open) => {
-                let (name, path) = match failed {
-                    true => ("tried", safe(open.path, self.theme)),
-                    false => ("opened", self.place(seen, open.names, "abs_path")),
-                };
+            Body::Open(open) if !failed => {
+                let path = self.place(seen, open.names, "abs_path");
                 let path = if path == "-" || path.starts_with('(') { safe(open.path, self.theme) } else { path };
-                let result = if failed { result } else { format!("fd {result}") };
                 lines.extend(self.pairs(&[
-                    (name, path, Style::new()),
-                    ("result", result, style),
+                    ("opened", path, Style::new()),
+                    ("result", format!("fd {result}"), style),
                     ("flags", self.value(seen, "flags"), Style::new()),
                 ]));
-                lines.extend(search);
-                lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
-            Body::Lost(lost) => lines.extend(self.gap(lost, seen)),
-            Body::Exit(_) if let Some(reason) = self.app.views.tree.cause_of(id, self.app.store()) => {
-                let [words, _] = reason.with_name();
-                lines.extend(self.named_lines("failed", &safe(&words, self.theme), self.theme.strong()));
-                if reason.line.len() > 1 {
-                    let line: Vec<_> = reason.line.iter().map(|comm| safe(comm, self.theme)).collect();
-                    lines.extend(self.named_lines("from", &line.join(self.theme.arrow()), self.theme.quiet()));
-                }
-                lines.extend(self.held(seen));
-                lines.extend(self.of_kept(reason.id));
-            }
-            _ => {
-                if let Body::Exit(exit) = &seen.event.body
-                    && failed
-                {
-                    lines.extend(self.without_cause(id, exit, seen.process.map(|process| process.key)));
-                }
+            Body::Open(_) | Body::Exit(_) | Body::Lost(_) => {}
+            body => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
                 let detail = safe(&detail, self.theme);
                 lines.extend(self.named_lines(seen.event.kind().name(), &detail, Style::new()));
                 for (name, field) in [("path", "abs_path"), ("to", "new_abs_path")] {
                     let path = self.value(seen, field);
-                    let is_new = seen.event.body.paths().is_some() && path != "-" && !detail.contains(&path);
+                    let is_new = body.paths().is_some() && path != "-" && !detail.contains(&path);
                     lines.extend(is_new.then(|| self.named_lines(name, &path, Style::new())).into_iter().flatten());
                 }
-                lines.extend(self.held(seen));
                 lines.extend(self.named_lines("result", &result, style));
-                if let Body::Bpf(bpf) = &seen.event.body {
+                if let Body::Bpf(bpf) = body {
                     lines.extend(crate::view::bpf::ended(bpf, seen.event.header.time, self));
                 }
-                lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
         }
         lines.extend(self.evicted(id));
         lines
+    }
+
+    /// Why a call failed, and what it tried. `words`: the answer if there is no better one.
+    fn call(&self, id: Id, seen: &EventContext<'_>, words: Option<&str>) -> [Vec<Line<'static>>; 2] {
+        let mut why = self.removed(id);
+        let search = self.app.reasons.search(id).filter(|_| seen.event.failed());
+        if let Some((search, dir)) = search.and_then(|search| Some((search, search.found.as_ref()?))) {
+            let before = counted(search.places.saturating_sub(1) as u64, ["place", "places"]);
+            let text = format!("{} found in {} after {before}", safe(&search.name, self.theme), safe(dir, self.theme));
+            why.extend(self.named_lines("search", &text, self.theme.strong()));
+        }
+        why.extend(self.why(id, seen, words));
+        let Some(path) = seen.event.body.sought().filter(|_| seen.event.failed()) else { return [why, Vec::new()] };
+        let mut result = Vec::new();
+        seen.result(&mut result);
+        let mut result = safe(&result, self.theme);
+        let Some(search) = search.filter(|search| search.found.is_none() && search.places > 1) else {
+            result.extend(errno(seen).map(|errno| format!(" {}", why::error_text(errno))));
+            let tried = [("tried", safe(path, self.theme), Style::new()), ("result", result, self.theme.failure())];
+            return [why, self.pairs(&tried)];
+        };
+        let so_far = if search.ended { "" } else { " so far" };
+        let (name, places) = (safe(&asked(search), self.theme), grouped(search.places as u64));
+        let text = format!("{name} in {places} directories{so_far}  {result}");
+        let mut tried = self.named_lines("tried", &text, Style::new());
+        if self.app.detail.size() == Some(Size::Full) {
+            let mut places: Vec<_> = search.first.iter().map(|place| safe(&place.dir, self.theme)).collect();
+            let more = search.places.saturating_sub(places.len());
+            places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
+            tried.extend(self.named_lines("in", &places.join(", "), Style::new()));
+        } else {
+            self.at_end(&mut tried, &format!("{}: list", self.app.key_of(Action::Enter)));
+        }
+        [why, tried]
+    }
+
+    /// The processes that failed before a process exited, the one that made the failed call first.
+    fn by(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        let tree = &self.app.views.tree;
+        let exited = seen.process.and_then(|process| tree.process(process.key));
+        let line = exited.map(|exited| tree.cause(&exited).1).unwrap_or_default();
+        let name = |seen: &Seen<'_>| {
+            let (pid, command) = (seen.process.key.tgid.0, safe(&seen.process.short_command(), self.theme));
+            let status = seen.end.and_then(|end| end.status).map_or_else(String::new, ended);
+            format!("{pid} {command}  {status}")
+        };
+        let line: Vec<_> = line.iter().rev().map(name).collect();
+        if line.is_empty() {
+            return Vec::new();
+        }
+        self.named_lines("by", &line.join(self.theme.back()), Style::new())
+    }
+
+    /// Writes a remark at the right end of the last line, or below if there is no room.
+    fn at_end(&self, lines: &mut Vec<Line<'static>>, remark: &str) {
+        let used = lines.last().map_or(0, Line::width) + text::width(remark) + 1;
+        match lines.last_mut().filter(|_| used + 2 <= self.width) {
+            Some(line) => {
+                line.push_span(Span::raw(" ".repeat(self.width - used)));
+                line.push_span(Span::styled(remark.to_owned(), self.theme.quiet()));
+            }
+            None => lines.extend(self.named_lines("", remark, self.theme.quiet())),
+        }
     }
 
     /// What is known about a failed exit without a cause.
@@ -353,15 +399,17 @@ impl Page<'_> {
     }
 
     /// Why the call failed, and the evidence.
-    fn why(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+    fn why(&self, id: Id, seen: &EventContext<'_>, words: Option<&str>) -> Vec<Line<'static>> {
+        let instead = words.map(|words| self.named_lines("why", words, self.theme.strong()));
         if !why::is_asked_of(seen) {
-            return Vec::new();
+            return instead.unwrap_or_default();
         }
         let reasons = &self.app.reasons;
         let proven = why::proven(seen);
         let Some(answer) = reasons.answer(id).or(proven.as_ref()) else {
             let text = match (reasons.asks(id), self.app.replay.is_some()) {
                 (true, _) => "looking it up",
+                _ if instead.is_some() => return instead.unwrap_or_default(),
                 // The search tells more.
                 (false, true) if reasons.search(id).is_some() => return Vec::new(),
                 (false, true) => "(not recorded; looked up only live)",
@@ -380,57 +428,16 @@ impl Page<'_> {
         let text = safe(&answer.text, self.theme);
         let text = if known { text } else { format!("unknown: {text}") };
         let mut lines = self.named_lines("why", &text, style);
-        let place = answer.place.as_ref().map(|place| format!("  ({})", safe(place, self.theme)));
-        let basis = format!("{basis}{}", place.unwrap_or_default());
-        let used = lines.last().map_or(0, Line::width);
-        match (lines.len(), lines.last_mut()) {
-            (1, Some(line)) if used + 3 + text::width(&basis) <= self.width => {
-                line.push_span(Span::raw(" ".repeat(self.width - used - text::width(&basis) - 1)));
-                line.push_span(Span::styled(basis, self.theme.quiet()));
-            }
-            _ => lines.extend(self.named_lines("", &basis, self.theme.quiet())),
-        }
+        let place = answer.place.as_ref().filter(|_| self.app.detail.size() == Some(Size::Full));
+        let place = place.map(|place| format!("  ({})", safe(place, self.theme)));
+        self.at_end(&mut lines, &format!("{basis}{}", place.unwrap_or_default()));
         lines
-    }
-
-    /// `stdio.h found in /usr/include after 5 places`, or `looked for stdio.h in 6 places, not found`.
-    fn search(&self, id: Id) -> Vec<Line<'static>> {
-        let Some(search) = self.app.reasons.search(id) else { return Vec::new() };
-        let (name, before) = (safe(&search.name, self.theme), search.places.saturating_sub(1));
-        let in_places = |places: usize| counted(places as u64, ["place", "places"]);
-        let places = in_places(search.places);
-        let text = match (&search.found, search.ended) {
-            (Some(dir), _) => format!("{name} found in {} after {}", safe(dir, self.theme), in_places(before)),
-            (None, true) => format!("looked for {name} in {places}, not found"),
-            (None, false) => format!("looked for {name} in {places}, not found so far"),
-        };
-        let style = if search.found.is_some() { self.theme.strong() } else { Style::new() };
-        let mut lines = self.named_lines("search", &text, style);
-        if search.found.is_none() {
-            lines.extend(self.places(search));
-        }
-        lines
-    }
-
-    /// The places of a search, as many as fit into part of the pane.
-    fn places(&self, search: &Searched) -> Vec<Line<'static>> {
-        let full = self.app.detail.size() == Some(Size::Full);
-        let most = if full { usize::MAX } else { (self.height / 4).max(2) };
-        let lines = |shown: usize| {
-            let mut places: Vec<_> =
-                search.first.iter().take(shown).map(|place| safe(&place.dir, self.theme)).collect();
-            let more = search.places.saturating_sub(shown);
-            places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
-            self.named_lines("in", &places.join(", "), Style::new())
-        };
-        let shown = (1..=search.first.len()).rev().find(|shown| lines(*shown).len() <= most);
-        lines(shown.unwrap_or(1))
     }
 
     fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
         let image = &process.image;
         let mut lines = Vec::new();
-        if !image.exe.is_empty() {
+        if !image.exe.is_empty() && args(&image.argv).next() != Some(&image.exe) {
             lines.extend(self.named_lines("program", &safe(&image.exe, self.theme), Style::new()));
         }
         match image.argv.is_empty() {
@@ -456,28 +463,32 @@ impl Page<'_> {
         let seen = self.app.views.tree.process(process.key);
         let last = seen.as_ref().map(|seen| seen.home).unwrap_or_default();
         let home = of_event.map_or(last, |header| Home { process: last.process, ..Home::of(&header) });
-        let who = format!("{}:{}", named_id(home.user(uid, world), uid.0), named_id(home.group(gid, world), gid.0));
-        let (cwd_name, cwd) = self.cwd(process);
+        let [user, group] = [(home.user(uid, world), uid.0), (home.group(gid, world), gid.0)]
+            .map(|(name, id)| name.map_or_else(|| id.to_string(), str::to_owned));
+        let user = if user == group { user } else { format!("{user}:{group}") };
         let cgroup = of_event.and_then(|header| world.cgroup(header.cgroup, process)).unwrap_or(&process.cgroup);
-        let mut lines = self.pairs(&[
-            ("who", safe(who.as_bytes(), self.theme), Style::new()),
-            ("session", self.session(), Style::new()),
-            (cwd_name, cwd, Style::new()),
-            ("cgroup", safe(cgroup, self.theme), Style::new()),
-        ]);
+        let mut this = vec![self.end(process)];
+        let cost = seen.as_ref().and_then(|seen| seen.cost());
+        this.extend(cost.map(|cost| format!("cpu {}, {}", duration(cost.runtime), size(cost.max_rss))));
+        this.extend(self.cwd(process));
+        this.extend([safe(user.as_bytes(), self.theme), self.session()]);
+        this.extend((cgroup != b"/").then(|| safe(cgroup, self.theme)));
+        this.retain(|text| !text.is_empty());
+        let mut lines = self.named_lines("this", &this.join(&format!(" {} ", self.theme.dot())), Style::new());
         let family = Family::of(process, &world.processes);
-        let arrow = self.theme.arrow();
-        let mut chain: Vec<_> = family.ancestors.iter().map(|p| (safe(&p.comm, self.theme), arrow)).collect();
-        chain.push((safe(&process.comm, self.theme), ""));
+        let mut chain: Vec<_> =
+            family.ancestors.iter().map(|p| (safe(&p.comm, self.theme), self.theme.arrow())).collect();
+        chain.iter_mut().last().into_iter().for_each(|(_, after)| *after = "");
         let selected = family.ancestors.iter().position(|ancestor| self.is_selected(ancestor));
-        let (chain, in_chain) = self.flow("chain", &chain, selected);
+        let (chain, in_chain) = self.flow("parents", &chain, selected);
         let in_chain = in_chain.map(|at| lines.len() + at);
         lines.extend(chain);
-        let (then, in_then) = self.then(process, &family);
-        let in_then = in_then.map(|at| lines.len() + at);
-        lines.extend(then);
-        lines.extend(self.named_lines("files", &self.opened(), Style::new()));
-        (lines, in_chain.or(in_then))
+        let (started, in_started) = self.started(&family);
+        let in_started = in_started.map(|at| lines.len() + at);
+        lines.extend(started);
+        let is_exec = self.event().is_some_and(|stored| stored.kind == Kind::Exec);
+        lines.extend((!is_exec).then(|| self.of_image(process)).into_iter().flatten());
+        (lines, in_chain.or(in_started))
     }
 
     /// The session of an exec or an exit, its terminal, and who logged in: `1208 on pts/3, login alice`.
@@ -488,54 +499,50 @@ impl Page<'_> {
             let uid = session.login_uid;
             let is_known = session.known & known::LOGIN != 0 && uid.0 != u32::MAX;
             let login = if is_known { format!(", login {}", named_id(seen.user(uid), uid.0)) } else { String::new() };
-            Some(format!("{}{on}{login}", session.id.0))
+            Some(format!("session {}{on}{login}", session.id.0))
         };
         self.event().and_then(|stored| stored.with(self.app.world(), of).flatten()).unwrap_or_default()
     }
 
-    /// The working directory with its name: the event's if it has one, otherwise the one at the exec. A later chdir is unknown.
-    fn cwd(&self, process: &Process) -> (&'static str, String) {
+    /// The working directory: the event's if it has one, otherwise the one at the exec. A later chdir is unknown.
+    fn cwd(&self, process: &Process) -> Option<String> {
         let at_event = self.event().and_then(|stored| {
             let body = stored.event().ok()?.body;
             let mut path = Vec::new();
             body.cwd().filter(|cwd| cwd.absent().is_none() && !cwd.bytes.is_empty())?.write(&mut path);
-            Some(safe(&path, self.theme))
+            Some(format!("in {}", safe(&path, self.theme)))
         });
-        match at_event {
-            Some(path) => ("cwd", path),
-            None if process.image.cwd.is_empty() => ("cwd", String::new()),
-            None => ("cwd at start", safe(&process.image.cwd, self.theme)),
-        }
+        let at_start = || format!("began in {}", safe(&process.image.cwd, self.theme));
+        at_event.or_else(|| (!process.image.cwd.is_empty()).then(at_start))
     }
 
-    /// How a process ended, and which processes it started.
-    fn then(&self, process: &Process, family: &Family<'_>) -> Listed {
+    /// How a process ended.
+    fn end(&self, process: &Process) -> String {
         let offset = self.app.world().clock_offset();
-        let after = |status, time| {
+        let after = |status, time: BootNanos| {
             let lived = duration(process.ran_ns(time));
-            let cost = self.app.views.tree.process(process.key).and_then(|seen| seen.cost());
-            let used = cost.map(|cost| format!(" (CPU {}, {})", duration(cost.runtime), size(cost.max_rss)));
-            let used = used.unwrap_or_default();
-            format!("{} after {lived}{used}, at {}", ended(status), clock(time.0, offset, self.app))
+            format!("{} after {lived}, at {}", ended(status), clock(time.0, offset, self.app))
         };
         let this_exit =
             self.event().and_then(|stored| Some((stored.event().ok()?.body.exit()?.record.status, stored.time)));
-        let ended = match (self.app.world().processes.get(process.key).map(|entry| entry.end), this_exit) {
+        match (self.app.world().processes.get(process.key).map(|entry| entry.end), this_exit) {
             (Some(Some(end)), _) => after(end.status, end.time),
             (None, Some((status, time))) => after(status, time),
             (None, None) => "ended; status no longer kept".to_owned(),
             (Some(None), _) => self.app.without_end().to_owned(),
-        };
-        let mut texts = vec![(ended, "; started ")];
-        texts.extend(family.children.iter().map(|entry| (self.child(entry), ", ")));
+        }
+    }
+
+    /// The processes that a process started.
+    fn started(&self, family: &Family<'_>) -> Listed {
+        let mut texts: Vec<_> = family.children.iter().map(|entry| (self.child(entry), ", ")).collect();
         texts.extend((family.more > 0).then(|| (format!("and {} more", grouped(family.more as u64)), "")));
         texts.iter_mut().last().into_iter().for_each(|(_, after)| *after = "");
-        let selected = family.children.iter().position(|entry| self.is_selected(&entry.process));
-        self.flow("then", &texts, selected.map(|at| at + 1))
+        self.flow("started", &texts, family.children.iter().position(|entry| self.is_selected(&entry.process)))
     }
 
     fn child(&self, entry: &ProcessEntry) -> String {
-        let name = safe(&entry.process.comm, self.theme);
+        let name = safe(&entry.process.short_command(), self.theme);
         match entry.end {
             None => format!("{name} ({})", self.app.without_end()),
             Some(end) => {
@@ -558,6 +565,24 @@ impl Page<'_> {
             _ => Vec::new(),
         }
     }
+}
+
+/// Directories that programs search.
+const SEARCHED: [&[u8]; 7] = [b"bin", b"etc", b"include", b"lib", b"lib64", b"sbin", b"share"];
+
+/// The name that a search asked for, with the directories that all its places end with: `lookup/config.h`.
+fn asked(search: &Searched) -> Vec<u8> {
+    let mut name = search.name.clone();
+    let mut dirs: Vec<&[u8]> = search.first.iter().map(|place| place.dir.as_slice()).collect();
+    while let Some(last) = dirs.first().map(|dir| leaf(dir)).filter(|last| !last.is_empty() && !SEARCHED.contains(last))
+    {
+        if !dirs.iter().all(|dir| leaf(dir) == last) {
+            break;
+        }
+        name = [last, b"/", &name].concat();
+        dirs.iter_mut().for_each(|dir| *dir = dir[..dir.len() - last.len()].strip_suffix(b"/").unwrap_or_default());
+    }
+    name
 }
 
 /// A user or a group: its name, if known, and its id.

@@ -7,10 +7,10 @@ use crate::view::tests::{MEMORY, SIZES, check_draws, drawn, rows, screen};
 use crate::view::theme::{Colours, Theme};
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
-use tracetui_events::frame::host::{Cgroup, HostFrame, ProcessSeed};
+use tracetui_events::frame::host::{HostFrame, ProcessSeed};
 use tracetui_events::synthetic::Maker;
-use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::id::{CgroupId, Tgid};
+use tracetui_shared::header::flag;
+use tracetui_shared::id::Tgid;
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::time::BootNanos;
 
@@ -65,30 +65,29 @@ fn check_rows(app: &mut App, want: &[&str]) {
 fn a_failed_build_is_a_tree_with_one_red_branch() {
     let mut app = tree(80, 24, &mut build());
     let shown = screen(&mut app);
-    assert_eq!(shown[1], " 1 Events  2 Tree  3 Top  4 BPF │ f filter        6 procs: 2 running,  2 failed");
-    assert_eq!(shown[2], "   PID STATE      LIVED OPENS FAILED COMMAND");
+    assert_eq!(shown[1], " 1 Events  2 Tree  3 Top  4 BPF │ f filter         2 running  2 failed  2 ended");
+    assert_eq!(shown[2], "   PID STATE      LIVED     CPU OPENS COMMAND");
     check_rows(
         &mut app,
         &[
-            "   100 running   10.0 s     1      0 v make -j8 all  (parent unknown)",
-            "   101 exit 0    10.0 s     0      0 ├ v cc -c main.c",
-            "   102 exit 0    10.0 s     2      0 │ └ - cc1 -quiet main.c",
-            "   103 exit 126  10.0 s     0      1 ├ v sh -c ./l…  from sh: EACCES /opt/bin/ld",
-            ">  104 exit 126  10.0 s     0      1 │ └ ! /opt/bin/ld main.o -o app  EACCES",
-            "   105 running   10.0 s     0      0 └ - sleep 9",
+            "   100 running   10.0 s       -     1 ▾ make -j8 all  (parent unknown)",
+            "   101 exit 0    10.0 s    1 ms     ·   ▸ cc -c main.c  › cc1",
+            "   103 exit 126  10.0 s    1 ms     ·   ▾ sh -c ./link  EACCES ld",
+            ">  104 exit 126  10.0 s    1 ms     ·     ! /opt/bin/ld main.o -o app  EACCES",
+            "   105 running   10.0 s       -     ·     sleep 9",
         ],
     );
     // Only the branch from the root to the failed process is red.
     let buffer = drawn(&mut app, Theme::default());
     let red =
         |y: u16| (0..80u16).filter(|x| buffer[(*x, y)].fg == Color::Red).map(|x| buffer[(x, y)].symbol()).collect();
-    let red: Vec<String> = (3..9).map(red).collect();
+    let red: [String; 5] = [3, 4, 5, 6, 7].map(red);
     // The selected row has the colour of the selection.
-    assert_eq!(red, ["v ", "", "", "exit 126├ v from sh: EACCES /opt/bin/ld", "", ""]);
+    assert_eq!(red.map(|row| row.trim().to_owned()), ["▾", "", "exit 126  ▾ EACCES ld", "", ""]);
     let buffer = drawn(keys(&mut app, "k"), Theme::default());
     let red: String =
-        (0..80u16).filter(|x| buffer[(*x, 7)].fg == Color::Red).map(|x| buffer[(x, 7)].symbol()).collect();
-    assert_eq!(red, "exit 126└ ! EACCES");
+        (0..80u16).filter(|x| buffer[(*x, 6)].fg == Color::Red).map(|x| buffer[(x, 6)].symbol()).collect();
+    assert_eq!(red, "exit 126    ! EACCES");
 }
 
 /// With `--comm make`, the exit of a child is not delivered as an event, but the process table knows it.
@@ -99,8 +98,9 @@ fn a_process_whose_exit_is_filtered_does_not_run_for_ever() {
     made.exit(105, "sleep", 0);
     let mut app = tree(80, 24, &mut made);
     app.update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
-    assert!(screen(work(&mut app))[1].contains("6 procs: 1 running"), "{}", screen(&mut app)[1]);
-    assert!(rows(&mut app)[5].starts_with("   105 exit 0 "), "{:?}", rows(&mut app));
+    assert!(screen(work(&mut app))[1].contains("1 running  2 failed  3 ended"), "{}", screen(&mut app)[1]);
+    assert!(rows(&mut app)[2].starts_with(">  104 exit 126"), "{:?}", rows(&mut app));
+    assert!(rows(&mut app)[3].ends_with("▸ cc, sleep › cc1"), "{:?}", rows(&mut app));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
     let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
     assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
     assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Tree, ""));
-    assert!(app.events().follows() && rows(&mut app).len() == 6);
+    assert!(app.events().follows() && rows(&mut app).len() == 5);
     // The events of another branch replace those of the first.
     assert_eq!(keys(&mut app, "\n2g\n").filter.text(), "tree=100");
     // Leaving another filter works as usual.
@@ -121,9 +121,11 @@ fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
 #[test]
 fn processes_are_folded_and_unfolded() {
     let mut app = tree(80, 24, &mut build());
-    check_rows(keys(&mut app, "gh"), &[">  100 running   10.0 s     1      0 > make -j8 all  (5 hidden, 2 failed)"]);
-    assert_eq!(rows(keys(&mut app, "l")).len(), 6);
-    assert!(rows(keys(&mut app, "j-"))[1].ends_with("├ > cc -c main.c  (1 hidden)"), "{:#?}", rows(&mut app));
+    let row = ">  100 running   10.0 s       -     1 ▸ make -j8 all  › sh, cc, cc1 …  2 failed";
+    check_rows(keys(&mut app, "gh"), &[row]);
+    assert_eq!(rows(keys(&mut app, "l")).len(), 5);
+    assert!(rows(keys(&mut app, "jl"))[2].ends_with("    cc1 -quiet main.c"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "-"))[1].ends_with("▸ cc -c main.c  › cc1"), "{:#?}", rows(&mut app));
     // To the parent, and to the first child.
     assert!(rows(keys(&mut app, "-"))[0].starts_with(">  100"));
     assert!(rows(keys(&mut app, "l"))[1].starts_with(">  101"));
@@ -133,20 +135,48 @@ fn processes_are_folded_and_unfolded() {
 }
 
 #[test]
-fn of_many_processes_those_that_ended_well_are_folded() {
+fn children_that_ended_well_are_one_row() {
     let mut made = build();
     for i in 0..60 {
         start(&mut made, (100, "make"), 200 + 2 * i, &["cc", "-c"]);
         start(&mut made, (200 + 2 * i, "cc"), 201 + 2 * i, &["cc1"]);
+        made.open(201 + 2 * i, "cc1", "/x.c", 3);
         made.exit(201 + 2 * i, "cc1", 0);
         made.exit(200 + 2 * i, "cc", 0);
     }
-    let mut app = tree(80, 100, &mut made);
+    let mut app = tree(100, 100, &mut made);
     let shown = rows(&mut app);
-    assert_eq!(shown.len(), 65, "{}", shown.join("\n"));
-    assert!(shown[1].ends_with("├ > cc -c main.c  (1 hidden)"));
-    assert!(shown[3].starts_with(">  104"), "what failed is not folded, and selected");
-    assert!(screen(&mut app)[1].contains("126 procs: 2 running,  2 failed"), "{}", screen(&mut app)[1]);
+    assert_eq!(shown.len(), 5, "{}", shown.join("\n"));
+    assert!(shown[2].starts_with(">  104"), "what failed is not folded, and selected");
+    let ended = "       exit 0            183 ms    62   ▸ 61 × cc › cc1   slowest cc1 10.4 s";
+    assert_eq!(shown[4], ended);
+    assert!(screen(&mut app)[1].contains("2 running  2 failed  122 ended"), "{}", screen(&mut app)[1]);
+    // Right shows them, and Left goes back step by step.
+    assert_eq!(rows(keys(&mut app, "Gl")).len(), 65);
+    assert_eq!(rows(keys(&mut app, "gh")).len(), 5);
+    assert_eq!(rows(keys(&mut app, "h")).len(), 1);
+    // A search finds them.
+    let found = rows(keys(&mut app, "l/^301\n"));
+    assert!(found.iter().any(|row| row.starts_with(">  301 exit 0 ")), "{}", found.join("\n"));
+}
+
+#[test]
+fn ancestors_without_events_are_one_line() {
+    let mut made = Maker::default();
+    for (pid, parent, name) in [(1, 0, "init"), (20, 1, "sshd"), (30, 20, "bash")] {
+        let (comm, ppid, start) = (name.as_bytes().to_vec(), Tgid(parent), BootNanos(pid.into()));
+        let seed = ProcessSeed { tgid: Tgid(pid), ppid, start, start_exact: true, comm, ..ProcessSeed::default() };
+        made.host(&HostFrame::ProcessSeed(seed));
+    }
+    made.like.ppid.0 = 30;
+    made.exec(100, "make", &["make"], 0);
+    start(&mut made, (100, "make"), 101, &["cc", "x.c"]);
+    let mut app = tree(100, 24, &mut made);
+    let line = "                                      init › sshd › bash   3 ancestors, Left shows";
+    let shown = rows(&mut app);
+    assert_eq!((shown[0].as_str(), shown.len()), (line, 3), "{}", shown.join("\n"));
+    assert_eq!(rows(keys(&mut app, "gh")).len(), 5, "{:#?}", rows(&mut app));
+    assert_eq!(rows(keys(&mut app, "l")).len(), 3);
 }
 
 #[test]
@@ -161,7 +191,7 @@ fn what_passes_the_filter_is_not_folded_away() {
     let mut app = tree(80, 140, &mut made);
     work(keys(&mut app, "fcomm=as\n"));
     let shown = rows(&mut app);
-    assert_eq!(shown.iter().filter(|row| row.ends_with("- as")).count(), 60, "{}", shown.join("\n"));
+    assert_eq!(shown.iter().filter(|row| row.ends_with("      as")).count(), 60, "{}", shown.join("\n"));
 }
 
 #[test]
@@ -176,7 +206,8 @@ fn only_failed_processes_and_their_ancestors() {
 fn a_filter_keeps_ancestors_and_descendants() {
     let mut app = tree(80, 24, &mut build());
     let shown: Vec<_> = rows(keys(&mut app, "fcomm=cc\n")).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "101", "102"]);
+    assert_eq!(shown, ["100", "101"]);
+    assert!(rows(&mut app)[1].ends_with("▸ cc -c main.c  › cc1"), "{:#?}", rows(&mut app));
     let dim = |app: &mut App, y| drawn(app, Theme::default())[(4, y)].modifier.contains(Modifier::DIM);
     assert!(dim(keys(&mut app, "j"), 3), "an ancestor is not of interest by itself");
     // New events are filtered too.
@@ -186,8 +217,8 @@ fn a_filter_keeps_ancestors_and_descendants() {
     start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
     start(&mut made, (100, "make"), 107, &["as"]);
     let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "101", "102", "106"]);
-    assert_eq!(rows(keys(&mut app, "\x1b")).len(), 8);
+    assert_eq!(shown, ["100", "101", "106"]);
+    assert_eq!(rows(keys(&mut app, "\x1b")).len(), 7);
 }
 
 #[test]
@@ -200,8 +231,11 @@ fn processes_whose_parent_is_unknown_stand_for_themselves() {
     made.open(51, "child", "/x", 3);
     let mut app = tree(80, 24, &mut made);
     let shown = rows(&mut app);
-    assert!(shown[0].contains("exit 0") && shown[0].ends_with("v lonely  (parent unknown)"), "{}", shown[0]);
-    assert!(shown[1].contains("running") && shown[1].ends_with("└ - child"), "it stays below its parent");
+    assert!(shown[0].contains("exit 0") && shown[0].ends_with("▾ lonely  (parent unknown)"), "{}", shown[0]);
+    assert!(
+        shown[1].contains("running") && shown[1].ends_with("·     child") || shown[1].ends_with("1     child"),
+        "it stays below its parent"
+    );
 }
 
 #[test]
@@ -215,9 +249,9 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     check_rows(
         &mut app,
         &[
-            "   100 running   10.0 s     1      0 v make -j8 all  (parent unknown)",
-            "   101 running   10.0 s     0      0 └ v cc -c main.c",
-            ">  102 running   10.0 s     0      0   └ - cc1 -quiet main.c",
+            "   100 running   10.0 s       -     1 ▾ make -j8 all  (parent unknown)",
+            "   101 running   10.0 s       -     ·   ▾ cc -c main.c",
+            ">  102 running   10.0 s       -     ·       cc1 -quiet main.c",
         ],
     );
     keys(&mut app, "e");
@@ -229,9 +263,9 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
         made.open(100, "make", "/y", 3);
     }
     assert_eq!(rows(feed(&mut app, &mut made)).len(), 3);
-    assert!(rows(&mut app)[0].contains("  1      0 v make"), "{}", rows(&mut app)[0]);
-    assert!(rows(keys(&mut app, "1jj2"))[2].contains("  2      0   └ - cc1"), "{:#?}", rows(&mut app));
-    assert!(rows(keys(&mut app, "F"))[0].contains(" 11      0 v make"), "{}", rows(&mut app)[0]);
+    assert!(rows(&mut app)[0].contains("  1 ▾ make"), "{}", rows(&mut app)[0]);
+    assert!(rows(keys(&mut app, "1jj2"))[2].contains("  2       cc1"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "F"))[0].contains(" 11 ▾ make"), "{}", rows(&mut app)[0]);
     assert_eq!(rows(&mut app)[1..], now[1..]);
 }
 
@@ -286,10 +320,11 @@ fn an_order_by_counts_stands_still_while_the_selection_moves() {
 #[test]
 fn a_search_selects_a_process() {
     let mut app = tree(80, 24, &mut build());
-    assert!(rows(keys(&mut app, "/quiet\n"))[2].starts_with(">  102"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "/main.c\n"))[1].starts_with(">  101"), "{:#?}", rows(&mut app));
+    assert!(rows(keys(&mut app, "n"))[2].starts_with(">  102"), "{:#?}", rows(&mut app));
     assert!(rows(keys(&mut app, "/make|sleep\n"))[0].starts_with(">  100"), "{:#?}", rows(&mut app));
-    assert!(rows(keys(&mut app, "n"))[5].starts_with(">  105"));
-    assert!(rows(keys(&mut app, "nN"))[5].starts_with(">  105"));
+    assert!(rows(keys(&mut app, "n"))[4].starts_with(">  105"));
+    assert!(rows(keys(&mut app, "nN"))[4].starts_with(">  105"));
     assert!(app.events().follows(), "the events are not searched");
 }
 
@@ -312,7 +347,7 @@ fn what_is_copied_as_a_command_is_what_the_row_shows() {
     let copied = |app: &mut App| testing::copied(press(app, 'Y')).unwrap_or_default();
     let mut app = tree(80, 24, &mut build());
     assert_eq!(copied(keys(&mut app, "/main.o\n")), "ld main.o -o app");
-    assert_eq!(copied(keys(&mut app, "/quiet\n")), "/usr/lib/gcc/12/cc1 -quiet main.c");
+    assert_eq!(copied(keys(&mut app, "/cc1\n")), "/usr/lib/gcc/12/cc1 -quiet main.c");
     let mut made = build();
     let long = "x".repeat(3_000);
     fail(&mut made, 105, "sleep", "/opt/bin/tool", format!("/opt/bin/tool\0{long}\0").as_bytes(), -2);
@@ -339,8 +374,8 @@ fn every_size_and_every_name_can_be_drawn() {
     app.update(Input::SourceEnded);
     work(keys(&mut app, "2g"));
     for row in rows(&mut app) {
-        let (columns, _) = row.split_at(37);
-        assert!(columns.ends_with(' ') && columns[30..36].trim().parse::<u64>().is_ok(), "{row}");
+        let opens: String = row.chars().skip(31).take(6).collect();
+        assert!([" ", "·"].contains(&opens.trim()) || opens.trim().parse::<u64>().is_ok(), "{row}");
     }
 }
 
@@ -351,8 +386,8 @@ fn without_colour_every_meaning_is_a_word_or_a_sign() {
     let buffer = drawn(&mut app, theme);
     assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
-    let row: String = (0..80).map(|x| buffer[(x, 7)].symbol()).collect();
-    assert_eq!(row.trim_end(), ">  104 exit 126  10.0 s     0      1 | `-! /opt/bin/ld main.o -o app  EACCES");
+    let row: String = (0..80).map(|x| buffer[(x, 6)].symbol()).collect();
+    assert_eq!(row.trim_end(), ">  104 exit 126  10.0 s    1 ms     -     ! /opt/bin/ld main.o -o app  EACCES");
 }
 
 #[test]
@@ -361,31 +396,9 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     let shown = screen(&mut app);
     assert_eq!(shown[1], " 1  2 Tree  3  4 │ f filter    2 failed");
     assert_eq!(shown[2], "   PID STATE    COMMAND");
-    assert!(shown[6].starts_with(">  104 exit 126 │ └ ! …/ld"), "{}", shown.join("\n"));
-    let mut app = tree(159, 50, &mut build());
-    let shown = screen(&mut app);
-    let columns =
-        "PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS CONNS FAILED     CPU     MEMORY COMMAND";
-    assert!(shown[2].starts_with(&format!("   {columns}")), "{}", shown[2]);
-    assert!(shown[7].contains("EACCES"), "{}", shown[7]);
-}
-
-#[test]
-fn the_column_of_cgroups_is_left_out_while_all_shown_are_the_same() {
-    for (other, shown) in [("/", false), ("/a.scope", true)] {
-        let mut made = Maker::default();
-        for (id, path) in [(5, "/"), (6, other)] {
-            made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: path.into(), container: None }));
-            made.like = FrameHeader { cgroup: CgroupId(id), ..made.like };
-            made.exec(id as u32, "a", &["a"], 0);
-        }
-        // The cgroup of the other process is unknown.
-        made.like = FrameHeader { cgroup: CgroupId(7), ..made.like };
-        made.exec(7, "b", &["b"], 0);
-        let mut app = tree(160, 24, &mut made);
-        let titles = screen(keys(&mut app, "v"))[2].clone();
-        assert_eq!(titles.contains("CGROUP"), shown, "{titles}");
-    }
+    assert!(shown[6].starts_with(">  104 exit 126     ! …/ld"), "{}", shown.join("\n"));
+    let shown = screen(&mut tree(159, 50, &mut build()));
+    assert_eq!(shown[2], "   PID STATE      LIVED     CPU OPENS COMMAND");
 }
 
 #[test]
@@ -433,8 +446,8 @@ fn the_tree_selects_the_process_of_the_selected_event() {
     let mut made = build();
     made.exit(105, "sleep", 0);
     let mut app = tree(80, 30, &mut made);
-    // The parent of the process is folded.
-    assert!(selected(keys(&mut app, "gjh")).contains("> cc -c main.c"), "{}", selected(&mut app));
+    // The processes are folded.
+    assert!(selected(keys(&mut app, "gG")).contains("▸ cc, sleep › cc1"), "{}", selected(&mut app));
     for (event, process) in [("g", " 100 "), ("gjjjjj", " 102 "), ("Gk", " 105 ")] {
         let of = keys(&mut app, &format!("a1{event}")).selected().expect("an event").header().tgid.0;
         assert!(selected(keys(&mut app, "2")).contains(process), "{of}: {}", selected(&mut app));
@@ -462,9 +475,11 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
     start(&mut made, (100, "make"), 104, &["cc"]);
     made.event(Slot::Exit, 104, "cc", ExitRecord::default().as_bytes());
     let mut app = tree(220, 24, &mut made);
+    app.screen.columns.choose(View::Tree, vec!["pid", "cpu", "opens", "memory"]);
+    keys(&mut app, "Gl");
     let order = |app: &mut App| -> Vec<String> {
         let pid = |row: &String| row.trim_start_matches(['>', ' ']).split(' ').next().map(str::to_owned);
-        screen(app).iter().filter(|row| row.contains("- cc")).filter_map(pid).collect()
+        screen(app).iter().filter(|row| row.contains("    cc  ")).filter_map(pid).collect()
     };
     let row = |app: &mut App, pid: &str| {
         let of = |row: &String| row.trim_start_matches(['>', ' ']).starts_with(pid);
@@ -472,9 +487,12 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
     };
     assert_eq!(order(&mut app), ["101", "102", "103", "104"]);
     let shown = row(&mut app, "101 ");
-    assert!(shown.contains("   1.0 s  300.0 MiB "), "{shown}");
+    assert!(shown.contains("   1.0 s     ·  300.0 MiB "), "{shown}");
     let (unknown, running) = (row(&mut app, "104 "), row(&mut app, "100 "));
-    assert!(unknown.contains("      -          - ") && !running.contains("-          -"), "{unknown}\n{running}");
+    assert!(
+        unknown.contains("      -     ·          - ") && running.contains("      -     ·          - "),
+        "{unknown}\n{running}"
+    );
     for (key, said, sorted) in [
         ("ssss", "sorted by cpu", ["102", "103", "101", "104"]),
         ("s", "sorted by memory", ["101", "102", "103", "104"]),
@@ -517,7 +535,7 @@ fn the_tree_shows_what_running_processes_use() {
     assert!(busy(" 301 ") && !shown.iter().any(|row| row.contains(" 300 ")), "{shown:#?}");
     let shown = rows(keys(&mut app, "ssss"));
     let at = |command: &str| shown.iter().position(|row| row.contains(command));
-    assert!(at("v make") < at("- ld") && at("- ld") < at("- cc") && at("- cc") < at(" 301 "), "{shown:#?}");
+    assert!(at("▾ make") < at("  ld") && at("  ld") < at("  cc") && at("  cc") < at(" 301 "), "{shown:#?}");
     let effects = keys(&mut app, "1").update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Measure(_))), "nobody looks at it");
 }
@@ -576,17 +594,17 @@ fn a_pipeline_is_joined_at_its_pipes() {
     let joined = |app: &mut App| -> Vec<String> {
         rows(app)
             .iter()
-            .map(|row| row.split_once(" 0 ").map_or(row.as_str(), |(_, rest)| rest).trim().to_owned())
+            .map(|row| row.split_once(" · ").map_or(row.as_str(), |(_, rest)| rest).trim().to_owned())
             .collect()
     };
     let all = joined(&mut app);
     let want = [
-        "v bash  (parent unknown)",
-        "├ v make -j8  ┃ grep error",
-        "│ └ - cc",
-        "├ - grep error  ┃ tee build.log",
-        "├ - tee build.log",
-        "└ - yes",
+        "▾ bash  (parent unknown)",
+        "▾ make -j8  ┃ grep error",
+        "cc",
+        "grep error  ┃ tee build.log",
+        "tee build.log",
+        "yes",
     ];
     for (row, want) in all.iter().zip(want) {
         assert!(row.ends_with(want), "{row:?} {want:?}");
@@ -608,6 +626,6 @@ fn a_redirection_is_shown_where_it_was_made() {
     piped(&mut made, (101, "make"), 103, &["sed"], [FILE, FILE]);
     let mut app = tree(80, 24, &mut made);
     let rows = rows(&mut app);
-    assert!(rows[1].ends_with("└ v make  >/tmp/log") && rows[2].ends_with("├ - cc"), "{rows:#?}");
-    assert!(rows[3].ends_with("└ - sed  0>/tmp/log >/tmp/log"), "{rows:#?}");
+    assert!(rows[1].ends_with("  ▾ make  >/tmp/log") && rows[2].ends_with("      cc"), "{rows:#?}");
+    assert!(rows[3].ends_with("      sed  0>/tmp/log >/tmp/log"), "{rows:#?}");
 }

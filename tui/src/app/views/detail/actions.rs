@@ -60,7 +60,7 @@ impl Detail {
         most: usize,
     ) -> Option<Subject> {
         match self.tab {
-            Tab::Info => Family::of(&*process?, processes).next(self.row(), down, &self.joined().collect::<Vec<_>>()),
+            Tab::Why => Family::of(&*process?, processes).next(self.row(), down, &self.joined().collect::<Vec<_>>()),
             Tab::Parents => Family::of(&*process?, processes).next(self.row(), down, &[]),
             Tab::Files => {
                 let files = self.files.as_ref()?;
@@ -119,7 +119,7 @@ impl App {
                     self.detail.open();
                 }
                 self.detail.return_to_event();
-                self.detail.show(Tab::Info);
+                self.detail.show(Tab::Why);
             }
             Some(false) => self.notify("the selected event did not fail"),
             None => self.notify("the event was evicted from memory"),
@@ -172,7 +172,7 @@ impl App {
             self.notify("the filters hide this event from the list");
         }
         self.detail.go(Subject::Event(id), self.events.selected());
-        self.detail.show(Tab::Info);
+        self.detail.show(Tab::Why);
     }
 
     /// Selects the event in the list that the pane's subject was reached from.

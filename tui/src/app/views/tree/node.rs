@@ -5,9 +5,9 @@ use crate::app::Usage;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
 use std::time::Duration;
+use tracetui_events::event::Home;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Home, connects};
 use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
 use tracetui_shared::id::{CgroupId, NsInum, Tgid};
@@ -27,21 +27,18 @@ pub(crate) struct Counts {
     pub opens: u64,
     /// Created and changed files.
     pub changes: u64,
-    /// Connections that were requested or accepted.
-    pub conns: u64,
     /// Failed calls that no later call of the same search answered. An exit is not a call.
     pub failed: u64,
 }
 
 impl Counts {
-    /// `closes`: whether the event is the end of a connection. Created files are not counted.
-    pub(super) fn of(kind: Kind, failed: bool, answered: bool, closes: bool) -> Counts {
+    /// Created files are not counted.
+    pub(super) fn of(kind: Kind, failed: bool, answered: bool) -> Counts {
         Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
             opens: u64::from(kind == Kind::Open),
             changes: u64::from(kind == Kind::File && !failed),
-            conns: u64::from(connects(kind) && !closes),
             failed: u64::from(failed && !answered && kind != Kind::Exit),
         }
     }
@@ -52,7 +49,6 @@ impl Counts {
             execs: with(self.execs, other.execs),
             opens: with(self.opens, other.opens),
             changes: with(self.changes, other.changes),
-            conns: with(self.conns, other.conns),
             failed: with(self.failed, other.failed),
         }
     }
@@ -155,7 +151,7 @@ pub(super) struct Node {
     /// Whether it used much CPU time once.
     pub busy: bool,
     pub matched: bool,
-    pub fold: Option<bool>,
+    pub fold: Fold,
 }
 
 /// Memory of a process in bytes, without its texts: its entries here, in the tables and in the row lists, the process itself, and the one
@@ -193,7 +189,7 @@ impl Node {
             cgroup: CgroupId(0),
             busy: false,
             matched: false,
-            fold: None,
+            fold: Fold::Auto,
         }
     }
 
@@ -224,6 +220,20 @@ pub(super) struct Links {
     pub flags: Flags,
 }
 
+/// Which descendants of a process have rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Fold {
+    /// Those that run or failed, and their ancestors.
+    #[default]
+    Auto,
+    /// None, by the user's choice.
+    Folded,
+    /// The children, by the user's choice. Those that ended without a failure have one row together.
+    Open,
+    /// Each child has its own row.
+    All,
+}
+
 /// The current state of a process that building the rows reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Flags {
@@ -232,7 +242,7 @@ pub(super) struct Flags {
     pub matched: bool,
     /// Whether it made an event, started during the trace, or used much CPU time.
     pub active: bool,
-    pub fold: Option<bool>,
+    pub fold: Fold,
 }
 
 impl Default for Links {

@@ -2,7 +2,7 @@
 //!
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use super::node::{Counts, End, FailedExec, Flags, Links, Measurement, NONE, Node, NodeIndex, Seen, Work, some};
+use super::node::{Counts, End, FailedExec, Flags, Fold, Links, Measurement, NONE, Node, NodeIndex, Seen, Work, some};
 use super::pipes::{Ends, Pipes};
 use crate::app::copy::{leads_to, redirections};
 use crate::app::views::event_list::Job;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, connects, session};
+use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, session};
 use tracetui_events::limits;
 use tracetui_events::search::{Answered, ExitCause, Failure};
 use tracetui_events::store::{Id, Store, Stored};
@@ -38,8 +38,7 @@ const GENERATIONS: usize = 1 << 12;
 
 /// The counts of an event, and of the evicted opens counted in it.
 fn counts_of(stored: &Stored<'_>) -> Counts {
-    let closes = connects(stored.kind) && stored.event().is_ok_and(|event| event.body.is_close());
-    let (own, evicted) = (Counts::of(stored.kind, stored.failed, stored.answered, closes), stored.evicted.into());
+    let (own, evicted) = (Counts::of(stored.kind, stored.failed, stored.answered), stored.evicted.into());
     let failed = if stored.kind == Kind::Open { own.failed * evicted } else { 0 };
     own.and(Counts { events: evicted, opens: evicted, failed, ..Counts::default() })
 }
@@ -176,13 +175,13 @@ impl Nodes {
     }
 
     pub(super) fn unfold(&mut self, at: NodeIndex) {
-        if self.get(at).is_some_and(|node| node.fold == Some(true)) {
-            self.fold(at, false);
+        if self.get(at).is_some_and(|node| node.fold == Fold::Folded) {
+            self.fold(at, Fold::Open);
         }
     }
 
-    pub(super) fn fold(&mut self, at: NodeIndex, fold: bool) {
-        self.get_mut(at).into_iter().for_each(|node| node.fold = Some(fold));
+    pub(super) fn fold(&mut self, at: NodeIndex, fold: Fold) {
+        self.get_mut(at).into_iter().for_each(|node| node.fold = fold);
         self.flag(at);
     }
 
@@ -218,7 +217,7 @@ impl Nodes {
         self.last = self.last.max(header.time);
         let Some(at) = self.place_of(id, process, seen.world) else { return };
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
-        let mut counts = Counts::of(kind, failed, false, seen.event.body.is_close());
+        let mut counts = Counts::of(kind, failed, false);
         counts.changes += u64::from(kind == Kind::Open && !failed && !seen.event.is_quiet(false));
         if let Some(travel) = &mut self.travel {
             let after = travel.after.entry(process.key).or_default();

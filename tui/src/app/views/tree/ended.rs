@@ -1,0 +1,104 @@
+//! The processes that a row stands for: its folded descendants, and the children of a process that ended without a failure.
+
+use super::node::Seen;
+use super::{Row, Shows, Tree};
+use std::cmp::Reverse;
+use std::ops::Range;
+use tracetui_events::event::process::Process;
+use tracetui_events::text::command::named;
+use tracetui_events::text::shell;
+
+/// The most folded processes that a row counts by name.
+const MOST: usize = 1_024;
+
+/// Program names, each with the number of its processes, most frequent first.
+pub(crate) type Programs<'a> = Vec<(&'a [u8], usize)>;
+
+/// The children of a process that ended without a failure, and their descendants.
+#[derive(Debug)]
+pub(crate) struct Ended<'a> {
+    /// The programs of the children.
+    pub programs: Programs<'a>,
+    pub opens: u64,
+    /// CPU time in nanoseconds; `None` if unknown.
+    pub cpu: Option<u64>,
+    /// The process without a child that ran longest, if there are several: its command, and how long in nanoseconds.
+    pub slowest: Option<(Vec<u8>, u64)>,
+}
+
+impl Tree {
+    pub(super) fn seen_in(&self, range: Range<usize>) -> impl Iterator<Item = Seen<'_>> {
+        let met = self.met.get(range).unwrap_or_default();
+        met.iter().filter_map(|met| self.nodes.seen(met.place, self.conditions.moment))
+    }
+
+    /// A child in a row of ended processes, and its descendants.
+    fn children_in(&self, row: &Row) -> impl Iterator<Item = Range<usize>> {
+        let Shows::Ended { from, to } = row.shows else { return Vec::new().into_iter() };
+        let size = |at: usize| self.met.get(at).map_or(0, |met| met.size as usize);
+        let all: Vec<_> = self.ended.get(from..to).unwrap_or_default().iter().map(|at| *at..at + size(*at)).collect();
+        all.into_iter()
+    }
+
+    /// The processes in a row of ended ones.
+    pub(crate) fn ended(&self, row: &Row) -> Ended<'_> {
+        let leaf = |at: &usize| self.met.get(*at).is_some_and(|met| met.size == 1);
+        let leaves = self.children_in(row).flatten().filter(leaf).flat_map(|at| self.seen_in(at..at + 1));
+        let slowest = leaves.max_by_key(|seen| self.lived(seen));
+        let all = || self.children_in(row).flat_map(|range| self.seen_in(range));
+        let cpu: Vec<_> = all().filter_map(|seen| seen.cost()).map(|cost| cost.runtime).collect();
+        Ended {
+            programs: programs(self.children_in(row).flat_map(|range| self.seen_in(range.start..range.start + 1))),
+            opens: all().map(|seen| seen.counts.opens).sum(),
+            cpu: (!cpu.is_empty()).then(|| cpu.iter().sum()),
+            slowest: slowest.map(|seen| (seen.process.short_command(), self.lived(&seen))),
+        }
+    }
+
+    /// The processes that a row shows, and those that are folded in it.
+    pub(super) fn processes(&self, row: &Row) -> Vec<usize> {
+        let size = self.met.get(row.at).filter(|_| row.folded).map_or(1, |met| met.size as usize);
+        match row.shows {
+            Shows::Process => (row.at..row.at + size).collect(),
+            _ => self.children_in(row).flatten().collect(),
+        }
+    }
+
+    /// The programs of the folded descendants of a row.
+    pub(crate) fn folded(&self, row: &Row) -> Programs<'_> {
+        let size = self.met.get(row.at).map_or(0, |met| met.size as usize);
+        match row.shows {
+            Shows::Process => programs(self.seen_in(row.at + 1..row.at + size)),
+            _ => programs(self.children_in(row).flat_map(|range| self.seen_in(range.start + 1..range.end))),
+        }
+    }
+
+    /// The ancestors in a row, oldest first.
+    pub(crate) fn ancestors(&self, row: &Row) -> Vec<Seen<'_>> {
+        let line = std::iter::successors(Some(row.place), |at| self.nodes.parent(*at));
+        let mut line: Vec<_> = line.filter_map(|at| self.nodes.seen(at, self.conditions.moment)).collect();
+        line.reverse();
+        line
+    }
+}
+
+/// The program or script that a process runs.
+fn program(process: &Process) -> &[u8] {
+    let words: Vec<_> = shell::args(&process.image.argv).collect();
+    let program = named(&words, &process.image.exe).program;
+    // A process that has set its title has more than a name there.
+    if program.is_empty() || program.contains(&b' ') { process.name() } else { program }
+}
+
+fn programs<'a>(of: impl Iterator<Item = Seen<'a>>) -> Programs<'a> {
+    let mut programs = Programs::new();
+    for seen in of.take(MOST) {
+        let name = program(seen.process);
+        match programs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => programs.push((name, 1)),
+        }
+    }
+    programs.sort_by_key(|(_, count)| Reverse(*count));
+    programs
+}
