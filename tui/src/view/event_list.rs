@@ -543,11 +543,10 @@ fn beside<'a>(
 /// The cause of an exit. In its row it is before the time that the process ran.
 fn cause_of_exit(seen: &EventContext<'_>, room: usize, app: &App, theme: Theme) -> Option<Piece> {
     let process = seen.process.filter(|_| seen.event.body.exit().is_some())?;
-    let reason = app.views.tree.reason(&app.views.tree.process(process.key)?, app.store())?;
-    let role = if reason.real { Role::Failure } else { Role::Expected };
-    let [whole, short] = reason.in_row().map(|words| text::value_in(&words, theme.charset, 80));
+    let (words, is_child) = app.cause_in_row(&app.views.tree.process(process.key)?)?;
+    let [whole, short] = words.map(|words| text::value_in(&words, theme.charset, 80));
     let text = if text::width(&whole) + 3 <= room { whole } else { short };
-    Some(Piece::new(format!("{text}  "), theme.part(role)))
+    Some(Piece::new(format!("{text}  "), if is_child { theme.quiet() } else { theme.strong() }))
 }
 
 /// The detail of files that were changed in one directory.

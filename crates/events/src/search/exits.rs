@@ -141,6 +141,8 @@ impl Exits {
             is_error && own.is_none_or(is_later) && ended_soon(process, *failed, time)
         });
         let of = |failure, id| ExitCause { failure, child: None, went_on: false, id };
+        // What a process only asked for explains nothing if a child failed.
+        let own = own.filter(|_| !(weak && is_error && children.failed));
         let cause = last.map(|(.., cause)| cause).or_else(|| own.map(|own| of(Some(own), own.id)));
         let taken = ExitCause { child: Some(process.key), went_on: false, ..cause.unwrap_or(of(None, id)) };
         let often = ended == Ended::Code(NO) && self.is_often(process, time);
