@@ -26,7 +26,7 @@ use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, Tables};
 use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
-use tracetui_events::text::counted;
+use tracetui_events::text::{counted, short};
 
 /// The target of a row.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -254,11 +254,7 @@ impl App {
         }
         let optional = self.searches.optional;
         if optional > 0 && self.filter.applied().is_none() {
-            let about = format!(
-                "{} missing ({e} {e})",
-                counted(optional, ["file", "files"]),
-                e = self.key_of(Action::Failures)
-            );
+            let about = format!("{} missing ({e} {e})", short(optional), e = self.key_of(Action::Failures));
             lines.push(Line::of(Content::Title("OPTIONAL", about.into())));
         }
         lines.extend(below);

@@ -4,7 +4,6 @@ use super::App;
 use super::views::tree::{Seen, Tree};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::store::{Id, Stored};
-use tracetui_shared::kind::Kind;
 
 /// How many failures are examined for stories.
 const EXAMINED: usize = 256;
@@ -47,8 +46,9 @@ impl App {
         let rows = self.events.failures(until).inspect(|_| examined += 1).take(EXAMINED);
         for (newest, remarks) in rows.filter_map(|(id, remarks)| Some((self.store.get(id)?, remarks))) {
             let mut chain = newest.process.map(|process| self.views.tree.chain(process.key)).unwrap_or_default();
+            let exits = chain.iter().filter_map(|seen| seen.end?.id);
             let cause = chain.first().and_then(Seen::failure).map(|failure| failure.id);
-            if newest.kind != Kind::Exit && cause != Some(newest.id) {
+            if !exits.chain(cause).any(|id| id == newest.id) {
                 chain.clear();
             }
             let top = |chain: &[Seen<'_>]| chain.last().map(|top| top.process.key);

@@ -154,6 +154,7 @@ fn failure(story: &Story<'_>, seen: &EventContext<'_>, width: usize, app: &App, 
     }
     let name = process.map_or_else(|| seen.event.header.comm().to_vec(), |process| process.short_command());
     let [name, result] = [&name, &result].map(|bytes| text::value_in(bytes, theme.charset, 32));
+    let name = text::cut(&name, width.saturating_sub(result.len() + 20), theme.charset);
     let when = match app.side_now().saturating_sub(time.0) {
         0..NOW_NS if app.replay.is_none() => "now".to_owned(),
         _ => clock(time.0, seen.clock_offset, app).get(..8).unwrap_or_default().to_owned(),

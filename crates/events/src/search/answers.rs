@@ -22,7 +22,7 @@
 //! ([`is_optional`]). Neither does
 //! a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is never optional.
 //! If an optional file is all that failed before an exit with a code other than 0, the exit names it. A file that a process did not find
-//! is optional if the process then exits with code 0.
+//! is optional if the process then exits with code 0, or executes another program.
 //!
 //! An exit is answered if it is routine ([`exits`](super::exits)).
 //!
@@ -418,7 +418,8 @@ impl Searches {
         waiting.successes = waiting.successes.saturating_add(1);
         // After an exec another program runs.
         if kind == Kind::Exec || waiting.misses.is_empty() {
-            self.forget(key);
+            let waiting = self.forget(key);
+            self.did_without(&waiting, key);
         }
     }
 
@@ -475,17 +476,21 @@ impl Searches {
     fn exited(&mut self, waiting: &Waiting, process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
         match ended {
             Ended::Code(0) => {
-                let missing = waiting.misses.iter().filter(|miss| miss.is_missing() && !miss.optional);
-                let answered = |miss: &Miss| Answered { id: miss.failure.id, kind: miss.kind, process: process.key };
-                let before = self.answered.len();
-                self.answered.extend(missing.map(answered));
-                self.optional += (self.answered.len() - before) as u64;
+                self.did_without(waiting, process.key);
                 self.learn(&waiting.misses);
             }
             Ended::Code(code) => return self.cause(waiting, code, process, end),
             Ended::Signal(_) => {}
         }
         None
+    }
+
+    /// Answers the calls that did not find their files: the program did its work without them.
+    fn did_without(&mut self, waiting: &Waiting, process: ProcessKey) {
+        for miss in waiting.misses.iter().filter(|miss| miss.is_missing() && !miss.optional) {
+            self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process });
+            self.optional += 1;
+        }
     }
 
     fn cause(&self, waiting: &Waiting, code: u8, process: &Process, end: BootNanos) -> Option<Failure> {

@@ -65,7 +65,7 @@ const ANSWERS: &[Answers] = &[
         exec(made, b"/b/ls", 0);
     }),
     ("other names, kinds and errors are no answer", &[], |made| {
-        made.open(7, "cat", "/a/x", -2);
+        made.open(7, "cat", "/a/x", -13);
         exec(made, b"/b/x", 0);
         made.open(7, "cat", "/b/y", 3);
         // A file that was refused was found.
@@ -106,11 +106,13 @@ const ANSWERS: &[Answers] = &[
         made.open_all(7, "cat", "/dev/none:-2 /none:-2 /proc/sys/none:-13");
         opened(made, b"/proc/sys/none", -2, libc::O_WRONLY);
     }),
-    ("what a process did not find that then exited with code 0", &[0, 1], |made| {
+    ("what a process did not find that then exited with code 0, or ran another program", &[0, 1, 6], |made| {
         made.open_all(7, "git", "/a/config:-2 /b/objects:-20 /secret:-13");
         made.exit(7, "git", 0);
         made.open(8, "git", "/a/config", -2);
         made.exit(8, "git", 1 << 8);
+        made.open(7, "env", "/a/config", -2);
+        exec(made, b"/bin/git", 0);
     }),
     ("another name in the same directory is no answer", &[4], |made| {
         made.open_all(7, "app", "/srv/users.db:-2 /srv/log.txt");

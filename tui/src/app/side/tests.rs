@@ -91,7 +91,7 @@ fn what_failed_because_of_one_failure_is_one_story() {
     let story = ["make -j2 exit 2                        now", "lookup/x.h not found", "cc1 a.c › make"];
     assert_eq!(strip[at + 1..at + 4], story, "{strip:#?}");
     assert!(strip[at].ends_with("1 story") && strip[at + 4].starts_with("OPTIONAL"), "{strip:#?}");
-    assert!(strip[at + 4].ends_with("1 file missing (e e)"), "{strip:#?}");
+    assert!(strip[at + 4].ends_with("1 missing (e e)"), "{strip:#?}");
     // Its rows lead to the cause.
     keys(&mut app, "))))\n");
     assert_eq!(app.events.selected(), Some(4));
