@@ -13,6 +13,7 @@ pub mod replay;
 pub(crate) mod screen;
 pub mod search;
 pub(crate) mod side;
+pub(crate) mod story;
 pub(crate) mod time;
 mod update;
 pub(crate) mod verdict;

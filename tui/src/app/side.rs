@@ -11,8 +11,10 @@ use super::input::Handled;
 use super::keys::keymap::Action;
 use super::screen::OverlayKind;
 use super::screen::layout;
+use super::story::Story;
 use super::views::View;
 use super::views::detail::Size;
+use super::views::event_list::row::{TimeBase, time_text};
 use super::views::top::{By, Group, Top};
 use super::views::tree::Seen;
 use super::watch::Watch;
@@ -24,6 +26,7 @@ use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, Tables};
 use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
+use tracetui_events::text::{counted, short};
 
 /// The target of a row.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,10 +47,12 @@ pub(crate) enum Content<'a> {
     None(&'static str),
     /// A command, and its events per second.
     Busy(&'a Group, u64),
-    /// A failure with the texts beside its row. It has two lines.
-    Failure(Stored<'a>, Vec<String>),
-    /// The second line of the failure.
-    Reason(Stored<'a>),
+    /// A failure. It has up to three lines.
+    Failure(Story<'a>),
+    /// Its cause.
+    Reason(Story<'a>),
+    /// The processes that exited because of it.
+    Chain(Story<'a>),
     /// The first kept event of an attachment or a peer, and the number of its events.
     New(Stored<'a>, u64),
     Watch(&'a Watch),
@@ -204,7 +209,10 @@ impl App {
     fn strip_lines(&self, height: usize) -> Vec<Line<'_>> {
         let until = self.loaded().moment().map(|moment| moment.until);
         let few = (height / 6).clamp(2, 8);
-        let mut lines = vec![Line::of(Content::Title("BUSY", "events/s".into()))];
+        let base = TimeBase { zone: self.settings.zone, ..TimeBase::default() };
+        let moment = self.loaded().moment().map(|moment| time_text(moment.time.0, self.world().clock_offset(), &base));
+        let about = moment.map_or("events/s".into(), |at| format!("events/s at {at}").into());
+        let mut lines = vec![Line::of(Content::Title("BUSY", about))];
         for (group, rate) in self.side.busy.busiest(self.side_now(), few) {
             lines.push(Line::to(Content::Busy(group, rate), Target::Part(By::Comm.term(&group.value))));
         }
@@ -225,16 +233,29 @@ impl App {
             );
         }
         // The failures take the rest.
-        let room = height.saturating_sub(lines.len() + below.len() + 2) / 2;
-        lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", "newest first".into()))]);
-        let before = lines.len();
-        let failed = self.events.failures(until).filter_map(|(id, remarks)| Some((self.store.get(id)?, remarks)));
-        for (stored, remarks) in failed.take(room.clamp(1, 12)) {
-            lines.push(Line::to(Content::Failure(stored, remarks), Target::Event(stored.id)));
-            lines.push(Line::to(Content::Reason(stored), Target::Event(stored.id)));
-        }
-        if lines.len() == before {
+        let mut room = height.saturating_sub(lines.len() + below.len() + 3);
+        let (stories, more) = self.stories(until);
+        let about = match more {
+            true => "newest first".to_owned(),
+            false => counted(stories.len() as u64, ["story", "stories"]),
+        };
+        lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
+        if stories.is_empty() {
             lines.push(Line::of(Content::None("nothing that stayed unanswered")));
+        }
+        for story in stories {
+            let target = Target::Event(story.shows());
+            let contents = [Content::Failure(story.clone()), Content::Reason(story.clone())];
+            let chain = (story.chain.len() > 1).then(|| Content::Chain(story));
+            let contents: Vec<_> = contents.into_iter().chain(chain).collect();
+            let Some(left) = room.checked_sub(contents.len()) else { break };
+            room = left;
+            lines.extend(contents.into_iter().map(|content| Line::to(content, target.clone())));
+        }
+        let optional = self.searches.optional;
+        if optional > 0 && self.filter.applied().is_none() {
+            let about = format!("{} missing ({e} {e})", short(optional), e = self.key_of(Action::Failures));
+            lines.push(Line::of(Content::Title("OPTIONAL", about.into())));
         }
         lines.extend(below);
         lines.truncate(height);

@@ -10,6 +10,7 @@ use crate::app::views::tree::{Counts, Seen};
 use crate::app::{App, Extent};
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use regex::bytes::Regex;
 use std::ops::Range;
@@ -246,10 +247,19 @@ fn marked_text(line: &str) -> String {
     format!(">{}", line.get(line.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default())
 }
 
-/// The selected row, reversed over the whole width. Bold, dim and colours would be unreadable there.
+/// The selected row, reversed over the whole width. Bold, dim and most colours would be unreadable there. That of a failure stays.
 pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
-    let text = marked_text(&line.spans.iter().map(|span| span.content.as_ref()).collect::<String>());
-    Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
+    let failures = [Role::Expected, Role::Failure].map(|role| theme.part(role));
+    let colour = |style: &Style| style.fg.filter(|_| failures.contains(style));
+    let piece = |span: &Span<'_>| {
+        Piece::new(span.content.as_ref(), Style { fg: colour(&span.style).or(theme.selected().fg), ..theme.selected() })
+    };
+    let mut pieces: Vec<Piece> = line.spans.iter().map(piece).collect();
+    pieces.first_mut().into_iter().for_each(|piece| piece.text = marked_text(&piece.text));
+    let end = pieces.iter().rposition(|piece| !piece.text.trim_end().is_empty()).map_or(0, |last| last + 1);
+    pieces.truncate(end);
+    pieces.last_mut().into_iter().for_each(|piece| piece.text.truncate(piece.text.trim_end().len()));
+    Line::from_iter(fitted(pieces, width.into(), false, theme)).style(theme.selected())
 }
 
 fn row_line(at: usize, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
@@ -543,11 +553,10 @@ fn beside<'a>(
 /// The cause of an exit. In its row it is before the time that the process ran.
 fn cause_of_exit(seen: &EventContext<'_>, room: usize, app: &App, theme: Theme) -> Option<Piece> {
     let process = seen.process.filter(|_| seen.event.body.exit().is_some())?;
-    let reason = app.views.tree.reason(&app.views.tree.process(process.key)?, app.store())?;
-    let role = if reason.real { Role::Failure } else { Role::Expected };
-    let [whole, short] = reason.in_row().map(|words| text::value_in(&words, theme.charset, 80));
+    let (words, is_child) = app.cause_in_row(&app.views.tree.process(process.key)?)?;
+    let [whole, short] = words.map(|words| text::value_in(&words, theme.charset, 80));
     let text = if text::width(&whole) + 3 <= room { whole } else { short };
-    Some(Piece::new(format!("{text}  "), theme.part(role)))
+    Some(Piece::new(format!("{text}  "), if is_child { theme.quiet() } else { theme.strong() }))
 }
 
 /// The detail of files that were changed in one directory.

@@ -7,6 +7,7 @@ use super::theme::Theme;
 use super::{Piece, clock, duration, put};
 use crate::app::App;
 use crate::app::side::{Content, Line};
+use crate::app::story::Story;
 use crate::app::views::event_list::row::{Cell, Column, severity};
 use crate::app::views::top::Group;
 use ratatui::Frame;
@@ -24,6 +25,9 @@ const NAME: usize = 18;
 
 /// The cells of a number after it.
 const NUMBER: usize = 8;
+
+/// How recent a failure is that happens now, in nanoseconds.
+const NOW_NS: u64 = 2_000_000_000;
 
 /// How many seconds the bars show.
 const SECONDS: u64 = 10;
@@ -57,8 +61,16 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
         ],
         Content::None(text) => vec![Piece::new(format!("  {text}"), theme.quiet())],
         Content::Busy(group, rate) => busy(group, *rate, app, theme),
-        Content::Failure(stored, remarks) => context(stored, &|seen| failure(seen, remarks, width, theme)),
-        Content::Reason(stored) => context(stored, &|seen| reason(stored, seen, width, app, theme)),
+        Content::Failure(story) => context(&story.newest, &|seen| failure(story, seen, width, app, theme)),
+        Content::Reason(story) => context(&story.newest, &|seen| reason(story, seen, width, app, theme)),
+        Content::Chain(story) => {
+            let names = story.chain.iter().enumerate().map(|(at, seen)| match at {
+                0 => seen.process.short_command(),
+                _ => seen.process.comm.to_vec(),
+            });
+            let names: Vec<_> = names.map(|name| text::value_in(&name, theme.charset, 32)).collect();
+            vec![Piece::new(format!("   {}", names.join(theme.arrow())), theme.quiet())]
+        }
         Content::New(stored, events) => context(stored, &|seen| new(seen, *events, width, theme)),
         Content::Who(seen) | Content::Parent(seen) | Content::Child(seen) => {
             let (before, after, style) = match &line.content {
@@ -131,32 +143,44 @@ fn busy(group: &Group, rate: u64, app: &App, theme: Theme) -> Vec<Piece> {
     ]
 }
 
-/// `9304 backup.sh  exit 1  x312`
-fn failure(seen: &EventContext<'_>, remarks: &[String], width: usize, theme: Theme) -> Vec<Piece> {
-    let header = &seen.event.header;
-    let (mut result, style) = (seen.event.body.before_result().as_bytes().to_vec(), theme.part(severity(seen)));
+/// `backup.sh exit 1  x312                 19:28:06`
+fn failure(story: &Story<'_>, seen: &EventContext<'_>, width: usize, app: &App, theme: Theme) -> Vec<Piece> {
+    let (mut time, mut process, mut style) = (seen.event.header.time, seen.process, theme.part(severity(seen)));
+    let mut result = seen.event.body.before_result().as_bytes().to_vec();
     seen.result(&mut result);
-    let name = seen.process.map_or_else(|| header.comm().to_vec(), |process| process.short_command());
+    if let Some((top, end)) = story.chain.last().and_then(|top| Some((top, top.end?))) {
+        (time, process, style) = (end.time, Some(top.process), theme.failure());
+        result = end.status.map_or(result, |status| super::detail::ended(status).into_bytes());
+    }
+    let name = process.map_or_else(|| seen.event.header.comm().to_vec(), |process| process.short_command());
     let [name, result] = [&name, &result].map(|bytes| text::value_in(bytes, theme.charset, 32));
-    let mut pieces = vec![Piece::new(format!("  {} {name}  {result}", header.tgid.0), style)];
-    let used = pieces[0].width();
-    let remark = remarks.iter().find(|remark| used + 2 + text::width(remark) <= width).or(remarks.last());
-    pieces.extend(remark.map(|remark| Piece::new(format!("  {remark}"), theme.note())));
-    pieces
+    let name = text::cut(&name, width.saturating_sub(result.len() + 20), theme.charset);
+    let when = match app.side_now().saturating_sub(time.0) {
+        0..NOW_NS if app.replay.is_none() => "now".to_owned(),
+        _ => clock(time.0, seen.clock_offset, app).get(..8).unwrap_or_default().to_owned(),
+    };
+    let pieces = vec![Piece::plain(format!("  {name} ")), Piece::new(result, style)];
+    let room = width.saturating_sub(pieces.iter().map(Piece::width).sum::<usize>() + 2 + when.len());
+    let remarks = if story.chain.len() > 1 { &[] } else { story.remarks.as_slice() };
+    let remark = remarks.iter().find(|remark| 2 + text::width(remark) <= room).or(remarks.last());
+    let remark = remark.map_or_else(String::new, |remark| format!("  {remark}"));
+    let remark = text::left(&remark, room.max(text::width(&remark)), theme.charset);
+    [pieces, vec![Piece::new(format!("{remark}  {when}"), theme.quiet())]].concat()
 }
 
 /// What made a process exit, or what the failed call was about.
-fn reason(stored: &Stored<'_>, seen: &EventContext<'_>, width: usize, app: &App, theme: Theme) -> Vec<Piece> {
-    let before = Piece::plain("    ");
-    let parts = match app.views.tree.cause_of(stored.id, app.store()) {
+fn reason(story: &Story<'_>, seen: &EventContext<'_>, width: usize, app: &App, theme: Theme) -> Vec<Piece> {
+    let before = Piece::plain("   ");
+    let reason = story.chain.first().and_then(|first| app.views.tree.reason(first, app.store()));
+    let parts = match reason {
         Some(reason) => {
-            let [whole, short] = reason.in_row().map(|words| text::value_in(&words, theme.charset, 256));
+            let [whole, short] = reason.words.map(|words| text::value_in(&words, theme.charset, 256));
             let text = if text::width(&whole) + before.width() <= width { whole } else { short };
-            vec![Piece::new(text, theme.part(Role::Expected))]
+            vec![Piece::new(text, theme.strong())]
         }
         None => detail(seen, 0, theme),
     };
-    [vec![before], scrolled(parts, width.saturating_sub(4), 0, theme)].concat()
+    [vec![before], scrolled(parts, width.saturating_sub(3), 0, theme)].concat()
 }
 
 /// The text of the list's last column without its first parts.

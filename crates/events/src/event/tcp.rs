@@ -127,19 +127,13 @@ impl Payload<'_> for Tcp {
 
     fn result(&self, out: &mut Vec<u8>) {
         let word = match self.record.op {
-            op::CONNECT => self.outcome().map(|outcome| if outcome == "connected" { "ok" } else { outcome }),
-            op::ACCEPT => {
-                return out.extend_from_slice(self.accepted().map_or("ok".into(), |fd| fd.to_string()).as_bytes());
-            }
+            op::CONNECT => self.outcome(),
+            op::ACCEPT => Some("accepted"),
             op::CLOSE => self.end(),
             _ if self.failed() => Some(names::err(self.error()).unwrap_or("failed")),
             _ => Some("ok"),
         };
         out.extend_from_slice(word.unwrap_or("unknown").as_bytes());
-    }
-
-    fn before_result(&self) -> &'static str {
-        if self.accepted().is_some() { "fd " } else { "" }
     }
 
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -226,11 +220,6 @@ impl Tcp {
         })
     }
 
-    /// The descriptor of an accepted connection.
-    fn accepted(&self) -> Option<i32> {
-        (self.record.op == op::ACCEPT && self.record.fd >= 0).then_some(self.record.fd)
-    }
-
     /// The local address; IPv4 if it is mapped to IPv6. `None` if the family is unknown, or if the failed bind passed none.
     pub fn laddr(&self) -> Option<IpAddr> {
         self.local().ok()
@@ -315,6 +304,9 @@ impl Tcp {
         out.part(Role::Plain, |out| place(self, out));
         let time = self.duration(seen.event.header.time);
         match (self.record.op, self.outcome()) {
+            (op::ACCEPT, _) if self.record.fd >= 0 => {
+                out.part(Role::Quiet, |out| out.extend_from_slice(format!("  fd {}", self.record.fd).as_bytes()));
+            }
             (op::CLOSE, _) => out.part(Role::Quiet, |out| self.closed(seen.event.header.tgid, time, out)),
             (_, Some("failed")) => out.part(Role::Quiet, |out| {
                 if let Some(name) = names::err(self.error()) {

@@ -11,7 +11,7 @@ use tracetui_shared::kind::Kind;
 const BETWEEN: &str = "ok fd exit signal ran core dumped by itself the OOM killer at a fault seccomp limit kernel child \
     ns us ms kB MB GB TB KiB MiB GiB bytes cpu euid attach detach load unload update hidden link program places prog unknown cgroup \
     ifindex map socket perf net ip family \
-    hook priority prerouting input forward output postrouting tun deleted created connect accept close listen bind backlog older than the trace \
+    hook priority prerouting input forward output postrouting tun deleted created connect accepted close listen bind backlog older than the trace \
     after in out resent closed at most events lost here kernel ring full skipped no room not decodable \
     rename unlink rmdir mkdir symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root other to of exact joined stat lstat access readlink chdir fchdir \
     freplace fentry fexit fmod_ret lsm iter sockmap EUNKNOWN";

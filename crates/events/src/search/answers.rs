@@ -21,7 +21,8 @@
 //! Some failures need no answer: files of a locale, of the loader, of the user's preferences and of Python's start, and devices
 //! ([`is_optional`]). Neither does
 //! a name that was looked up in a directory and in each one above it. A file named in the arguments of the process is never optional.
-//! If an optional file is all that failed before an exit with a code other than 0, the exit names it.
+//! If an optional file is all that failed before an exit with a code other than 0, the exit names it. A file that a process did not find
+//! is optional if the process then exits with code 0, or executes another program.
 //!
 //! An exit is answered if it is routine ([`exits`](super::exits)).
 //!
@@ -81,6 +82,8 @@ struct Wanted {
     script: Option<u64>,
     /// For a connect, whether the address is a loopback address.
     dir: u64,
+    /// The last component of the directory, unless it is `include`.
+    within: Option<u64>,
     /// The directory above. For a connect, the family of the address.
     above: u64,
     /// The name that a search can find elsewhere.
@@ -107,6 +110,12 @@ struct Miss {
 }
 
 impl Miss {
+    /// Whether its file does not exist, and it would not have created it.
+    fn is_missing(&self) -> bool {
+        let sought = matches!(self.kind, Kind::Open | Kind::Exec) && self.wanted.name.is_some();
+        sought && matches!(self.failure.err, "ENOENT" | "ENOTDIR")
+    }
+
     /// Whether the kernel knows no format of the file. A shell may run it as a script.
     fn is_script(&self) -> bool {
         self.kind == Kind::Exec && self.failure.err == "ENOEXEC"
@@ -263,6 +272,8 @@ pub struct Searches {
     answered: Vec<Answered>,
     /// For each name, how many successful processes did not find it.
     common: HashMap<u64, u8>,
+    /// How many opens and execs did not find an optional file.
+    pub optional: u64,
     /// Calls before this event cannot be causes, because their answers may be lost.
     since: Id,
     /// The time of the current event.
@@ -322,6 +333,7 @@ impl Searches {
         let (kind, time) = (seen.event.kind(), seen.event.header.time);
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
+            self.optional += u64::from(kind != Kind::Lookup);
             if usual && !named && !can_matter(path, &process.image.cwd) {
                 return;
             }
@@ -406,7 +418,8 @@ impl Searches {
         waiting.successes = waiting.successes.saturating_add(1);
         // After an exec another program runs.
         if kind == Kind::Exec || waiting.misses.is_empty() {
-            self.forget(key);
+            let waiting = self.forget(key);
+            self.did_without(&waiting, key);
         }
     }
 
@@ -462,11 +475,22 @@ impl Searches {
     /// The call that caused an exit. `waiting`: what nothing answered.
     fn exited(&mut self, waiting: &Waiting, process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
         match ended {
-            Ended::Code(0) => self.learn(&waiting.misses),
+            Ended::Code(0) => {
+                self.did_without(waiting, process.key);
+                self.learn(&waiting.misses);
+            }
             Ended::Code(code) => return self.cause(waiting, code, process, end),
             Ended::Signal(_) => {}
         }
         None
+    }
+
+    /// Answers the calls that did not find their files: the program did its work without them.
+    fn did_without(&mut self, waiting: &Waiting, process: ProcessKey) {
+        for miss in waiting.misses.iter().filter(|miss| miss.is_missing() && !miss.optional) {
+            self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process });
+            self.optional += 1;
+        }
     }
 
     fn cause(&self, waiting: &Waiting, code: u8, process: &Process, end: BootNanos) -> Option<Failure> {
@@ -487,7 +511,13 @@ impl Searches {
         }
         let went_on = waiting.others(last) > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
         let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;
-        let searched = misses.iter().filter(same).any(|miss| miss.wanted.dir != last.wanted.dir);
+        let mut others = misses.iter().filter(same).filter(|miss| miss.wanted.dir != last.wanted.dir).peekable();
+        let searched = match others.peek() {
+            None => 0,
+            // A header is named with its directory, as the program includes it. Directories of programs have the same names.
+            Some(_) if last.kind != Kind::Open || last.wanted.within.is_none() => 1,
+            Some(_) => 1 + u8::from(others.all(|miss| miss.wanted.within == last.wanted.within)),
+        };
         (!went_on && last.failure.id >= self.since).then_some(Failure { searched, ..last.failure })
     }
 
@@ -576,6 +606,7 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
     if let Some((dir, name)) = place(body) {
         let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
         (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
+        wanted.within = Some(leaf(dir)).filter(|name| *name != b"include").map(hash);
         wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
     }
     wanted

@@ -9,8 +9,8 @@
 //! The parent continued if it succeeded in a call or started another program afterwards, exited with code 0, or was still running
 //! [`SOON_NS`] later. If it exited with another code, such as a compiler driver after its compiler, both exits are failures.
 //!
-//! A command that exits with code 1 more than [`OFTEN`] times within [`OFTEN_NS`] fails, whatever its parent does: the later exits are
-//! not routine.
+//! A command that exits with code 1 more than [`OFTEN`] times within [`OFTEN_NS`] below one parent fails, whatever its parent does: the
+//! later exits are not routine.
 
 use super::Failure;
 use crate::event::exit::Ended;
@@ -81,7 +81,7 @@ pub(super) struct Exits {
     of: HashMap<ProcessKey, Children>,
     /// The parents of exits, by the times of the exits.
     queue: VecDeque<(BootNanos, ProcessKey)>,
-    /// When each command last exited with code 1, the earliest first.
+    /// When each command of a parent last exited with code 1, the earliest first.
     noes: HashMap<u64, [BootNanos; OFTEN]>,
     hasher: RandomState,
     /// When exits or failures were last forgotten for lack of room. No exit of a process that ran then is routine.
@@ -141,6 +141,8 @@ impl Exits {
             is_error && own.is_none_or(is_later) && ended_soon(process, *failed, time)
         });
         let of = |failure, id| ExitCause { failure, child: None, went_on: false, id };
+        // What a process only asked for explains nothing if a child failed.
+        let own = own.filter(|_| !(weak && is_error && children.failed));
         let cause = last.map(|(.., cause)| cause).or_else(|| own.map(|own| of(Some(own), own.id)));
         let taken = ExitCause { child: Some(process.key), went_on: false, ..cause.unwrap_or(of(None, id)) };
         let often = ended == Ended::Code(NO) && self.is_often(process, time);
@@ -171,12 +173,12 @@ impl Exits {
         cause
     }
 
-    /// Notes that a command exited with code 1. Returns whether it did so often lately.
+    /// Notes that a command of a parent exited with code 1. Returns whether it did so often lately.
     fn is_often(&mut self, process: &Process, now: BootNanos) -> bool {
         if self.noes.len() >= limits::SEARCH_CALLS {
             self.noes.clear();
         }
-        let command = self.hasher.hash_one((&process.comm, &process.image.exe, &process.image.argv));
+        let command = self.hasher.hash_one((process.parent, &process.comm, &process.image.exe, &process.image.argv));
         let times = self.noes.entry(command).or_insert([BootNanos(0); OFTEN]);
         let often = times[0] > BootNanos(0) && now.since(times[0]) <= OFTEN_NS;
         times.rotate_left(1);

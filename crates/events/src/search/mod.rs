@@ -39,14 +39,14 @@ pub struct Failure {
     pub err: &'static str,
     /// Whether the failure is unusual, that is, not part of ordinary work.
     pub real: bool,
-    /// Whether its name was looked up in other places too.
-    pub searched: bool,
+    /// How many of the last components of its path were looked up in other directories too.
+    pub searched: u8,
 }
 
 impl Failure {
     pub fn of(id: Id, ret: i32) -> Failure {
         let err = names::err(ret).unwrap_or("failed");
-        Failure { id, err, real: !names::is_expected(err.as_bytes()), searched: false }
+        Failure { id, err, real: !names::is_expected(err.as_bytes()), searched: 0 }
     }
 }
 

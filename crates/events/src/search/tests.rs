@@ -6,6 +6,7 @@ use crate::store::{Id, Store};
 use crate::synthetic::{Maker, each_event, payload};
 use crate::why::{AT_FDCWD, SearchDir};
 use std::net::SocketAddr;
+use tracetui_shared::calls::lookup::STAT;
 use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::mark;
@@ -64,7 +65,7 @@ const ANSWERS: &[Answers] = &[
         exec(made, b"/b/ls", 0);
     }),
     ("other names, kinds and errors are no answer", &[], |made| {
-        made.open(7, "cat", "/a/x", -2);
+        made.open(7, "cat", "/a/x", -13);
         exec(made, b"/b/x", 0);
         made.open(7, "cat", "/b/y", 3);
         // A file that was refused was found.
@@ -104,6 +105,14 @@ const ANSWERS: &[Answers] = &[
         made.exec(7, "cat", &["cat", "/dev/none", "/none"], 0);
         made.open_all(7, "cat", "/dev/none:-2 /none:-2 /proc/sys/none:-13");
         opened(made, b"/proc/sys/none", -2, libc::O_WRONLY);
+    }),
+    ("what a process did not find that then exited with code 0, or ran another program", &[0, 1, 6], |made| {
+        made.open_all(7, "git", "/a/config:-2 /b/objects:-20 /secret:-13");
+        made.exit(7, "git", 0);
+        made.open(8, "git", "/a/config", -2);
+        made.exit(8, "git", 1 << 8);
+        made.open(7, "env", "/a/config", -2);
+        exec(made, b"/bin/git", 0);
     }),
     ("another name in the same directory is no answer", &[4], |made| {
         made.open_all(7, "app", "/srv/users.db:-2 /srv/log.txt");
@@ -608,6 +617,41 @@ fn an_exit_names_an_optional_file_that_alone_failed() {
                  /usr/share/locale/de/x.mo";
     for path in paths.split(' ') {
         assert_eq!(cause(b"app\0srv\0", path, 0), None, "{path}");
+    }
+}
+
+#[test]
+fn what_a_process_only_asked_for_is_no_cause_if_a_child_failed() {
+    for (status, want) in [(2 << 8, None), (0, Some(0))] {
+        let mut made = Maker::default();
+        made.call(Slot::Lookup, 100, "make", STAT, "list.o", -2);
+        made.fork(100, "make", 101);
+        made.like.ppid = Tgid(100);
+        made.exec(101, "cc", &["cc", "list.c"], 0);
+        made.ns += 3_000_000_000;
+        made.exit(101, "cc", status);
+        made.fork(100, "make", 102);
+        made.like.ppid = Tgid(1);
+        made.exit(100, "make", 2 << 8);
+        assert_eq!(stored(&mut made).1.map(|failure| failure.id), want, "{status}");
+    }
+}
+
+#[test]
+fn a_header_is_named_as_the_program_includes_it() {
+    for (opened, want) in [
+        ("include/lookup/x.h:-2 /usr/include/lookup/x.h:-2", "lookup/x.h not found"),
+        ("/a/x.h:-2 /b/x.h:-2", "x.h not found"),
+        ("/a/include/x.h:-2 /b/include/x.h:-2", "x.h not found"),
+        ("/a/x.h:-2", "/a/x.h not found"),
+    ] {
+        let mut made = Maker::default();
+        made.open_all(7, "cc1", opened);
+        made.exit(7, "cc1", 1 << 8);
+        let (store, cause) = stored(&mut made);
+        let cause = cause.expect("a cause");
+        let event = store.get(cause.id).expect("kept").event().expect("it decodes");
+        assert_eq!(words(&event.body, cause, b"")[0], want.as_bytes());
     }
 }
 

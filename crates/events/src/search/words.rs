@@ -2,6 +2,7 @@
 
 use super::{Failure, LIBRARY, argument, missed, place};
 use crate::event::Body;
+use crate::text::command::leaf;
 
 /// `zlibx.h not found`, `EACCES /etc/shadow`, `127.0.0.1:80 is in use`: once with the path as passed, once with its last component only. A name that was looked for in
 /// several places has no path. A library is written as the arguments name it. A program may do without a file that it only asked for, so
@@ -21,14 +22,17 @@ pub fn words(body: &Body<'_>, failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
         let text = [err, b" ", file.op().as_bytes(), b" ", file.texts[0], b" to ", file.texts[1]].concat();
         return [text.clone(), text];
     }
-    let name = place(body).map_or(path, |(_, name)| name);
+    let name = place(body).map_or(path.to_vec(), |(dir, name)| match failure.searched {
+        2 => [leaf(dir), b"/", name].concat(),
+        _ => name.to_vec(),
+    });
     let argument = argument(path, argv);
     let library = argument.filter(|arg| arg.starts_with(LIBRARY));
-    let whole = if failure.searched { name } else { path };
+    let whole = if failure.searched > 0 { &name } else { path };
     // The file itself may exist, and its interpreter be missing.
-    let by_path = matches!(body, Body::Exec(_)) && !failure.searched && path.contains(&b'/');
-    let only_asked = body.is_question() && !failure.searched && argument.is_none();
-    [library.unwrap_or(whole), library.unwrap_or(name)].map(|what| match missed(body) {
+    let by_path = matches!(body, Body::Exec(_)) && failure.searched == 0 && path.contains(&b'/');
+    let only_asked = body.is_question() && failure.searched == 0 && argument.is_none();
+    [library.unwrap_or(whole), library.unwrap_or(&name)].map(|what| match missed(body) {
         _ if matches!(body, Body::Open(open) if open.is_unnamed()) => [err, b" \"\""].concat(),
         _ if what.is_empty() => err.to_vec(),
         Some(true) if by_path => [b"cannot run ", what].concat(),

@@ -260,9 +260,9 @@ mod tests {
         check(Kind::Bpf, &testing::failed_load(), "14:02:11.500 BPF    48214 cc              EPERM   load kprobe");
         let of = |op| testing::tcp(op).as_bytes().to_vec();
         for (payload, rest) in [
-            (of(op::CONNECT), "ok      -> 10.0.0.7:443"),
+            (of(op::CONNECT), "connected -> 10.0.0.7:443"),
             (testing::refused(), "refused -> 10.0.0.7:443"),
-            (of(op::ACCEPT), "5       :80 <- 10.0.0.7:51514"),
+            (of(op::ACCEPT), "accepted :80 <- 10.0.0.7:51514  fd 5"),
             (of(op::CLOSE), "closed  -> 10.0.0.7:443  1.2MB in, 842B out, 31.0 s"),
         ] {
             check(Kind::Tcp, &payload, &format!("14:02:11.500 TCP    48214 cc              {rest}"));

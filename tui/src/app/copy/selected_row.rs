@@ -26,8 +26,8 @@ impl App {
             let remark = remarks.first().map(|remark| format!("  {remark}"));
             let process = stored.process.filter(|_| stored.kind == Kind::Exit);
             let ended = process.and_then(|process| self.views.tree.process(process.key));
-            let cause = ended.and_then(|ended| self.views.tree.reason(&ended, &self.store));
-            let cause = cause.map(|cause| format!("  {}", copy::line(&cause.in_row()[0])));
+            let cause = ended.and_then(|ended| self.cause_in_row(&ended));
+            let cause = cause.map(|([whole, _], _)| format!("  {}", copy::line(&whole)));
             stored.with(self.world(), |seen| {
                 let mut out = Vec::new();
                 row::line(seen, &base, &mut out);

@@ -44,13 +44,13 @@ fn it_says_who_is_busy_what_failed_and_what_is_watched() {
     assert_eq!(
         failed,
         [
-            "9 collectd  EACCES",
+            "collectd EACCES                        now",
             "r  /secret",
-            "9 collectd  EACCES  x2",
+            "collectd EACCES  x2                    now",
             "r  /etc/app.key",
-            "8 cc1  EACCES",
+            "cc1 EACCES                             now",
             "r  /secret",
-            "8 cc1  ENOENT",
+            "cc1 ENOENT                             now",
             "r  /a/x.h"
         ],
         "newest first, folded"
@@ -70,7 +70,31 @@ fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
     // The same after everything was filtered again.
     app.refilter();
     assert_eq!(failures(keys(&mut app, "")), 2);
-    assert!(strip(&mut app).iter().any(|line| line == "9 collectd  EACCES  x2"));
+    assert!(strip(&mut app).iter().any(|line| line.starts_with("collectd EACCES  x2")));
+}
+
+#[test]
+fn what_failed_because_of_one_failure_is_one_story() {
+    let (mut app, mut made) = (app(160, 45, 64 << 20), Maker::default());
+    made.exec(7, "make", &["make", "-j2"], 0);
+    made.fork(7, "make", 8);
+    made.like.ppid = Tgid(7);
+    made.exec(8, "cc1", &["cc1", "a.c"], 0);
+    made.open_all(8, "cc1", "include/lookup/x.h:-2 /usr/include/lookup/x.h:-2");
+    made.exit(8, "cc1", 1 << 8);
+    made.like.ppid = Tgid(1);
+    made.exit(7, "make", 2 << 8);
+    made.open(9, "git", "/etc/gitconfig", -2);
+    made.exit(9, "git", 0);
+    let strip = strip(feed(&mut app, &mut made));
+    let at = strip.iter().position(|line| line.starts_with("FAILED")).expect("a title");
+    let story = ["make -j2 exit 2                        now", "lookup/x.h not found", "cc1 a.c › make"];
+    assert_eq!(strip[at + 1..at + 4], story, "{strip:#?}");
+    assert!(strip[at].ends_with("1 story") && strip[at + 4].starts_with("OPTIONAL"), "{strip:#?}");
+    assert!(strip[at + 4].ends_with("1 missing (e e)"), "{strip:#?}");
+    // Its rows lead to the cause.
+    keys(&mut app, "))))\n");
+    assert_eq!(app.events.selected(), Some(4));
 }
 
 #[test]
@@ -80,7 +104,7 @@ fn each_row_is_a_jump() {
     assert_eq!(app.filter.text(), "comm=make", "{:#?}", strip(&mut app));
     assert_eq!((keys(&mut app, "\u{1b}").filter.text().as_str(), app.detail.size()), ("", None));
     // The newest failure, and the one below it.
-    let row = strip(&mut app).iter().position(|line| line.starts_with("9 collectd")).expect("a row");
+    let row = strip(&mut app).iter().position(|line| line.starts_with("collectd EACCES")).expect("a row");
     let row = u16::try_from(row).expect("a row");
     let (x, list) = (app.areas().side.x + 5, app.areas().side.y);
     assert!(row > list);

@@ -157,6 +157,9 @@ impl EventList {
             rows.add(Added { watched: false, ..added }, seen, At::End, store, |_| false);
         }
         if added.answer != Answer::No {
+            if self.follow && self.frozen.is_none() {
+                self.listed.rejoin(store);
+            }
             self.listed.add(added, seen, At::End, store, stays);
         }
     }

@@ -3,8 +3,9 @@
 //! A later call of the process may answer a failure ([`Searches`]), so the line of each failure waits: of a recording until its end, live
 //! for as long as a search may take. All lines wait equally long, so they stay in order.
 //!
-//! In text, the calls of one search that found nothing are one line, and the line of an exit has the reason of its cause. Lookups of
-//! causes come first, then those of failures that still have no answer when their lines are printed.
+//! In text, the calls of one search that found nothing are one line. A failed call and the exits that it caused are one line too: that of
+//! the last exit, with the cause, its reason and the processes. An exit after that line was printed only names the child that failed.
+//! Lookups of causes come first, then those of failures that still have no answer when their lines are printed.
 
 use super::explain::{AT_END, MOST, Reason, Reasons};
 use foldhash::HashMap;
@@ -61,8 +62,8 @@ struct Waiting {
     line: Option<Line>,
     /// Whether it has no line of its own, because a later call answered it or continued its search.
     answered: bool,
-    /// In lines of text, the call in words: with its path, and as the last one of a search.
-    words: [Vec<u8>; 2],
+    /// In lines of text, the call in words, by [`Failure::searched`].
+    words: [Vec<u8>; 3],
     search: Option<Search>,
     reason: Option<Reason>,
 }
@@ -75,8 +76,16 @@ impl Waiting {
     }
 }
 
-/// The cause of an exit: in words, with the name of the process, and its reason.
-type Cause = (Vec<u8>, Option<Answer>);
+/// Why a process exited.
+#[derive(Clone, Default)]
+struct Cause {
+    words: Vec<u8>,
+    reason: Option<Answer>,
+    /// The names of the processes that exited because of it.
+    chain: Vec<Vec<u8>>,
+    /// The last of their exits.
+    exit: Id,
+}
 
 #[derive(Default)]
 pub(in crate::command) struct Unanswered {
@@ -198,36 +207,44 @@ impl Unanswered {
     fn finish_exit(&mut self, seen: &EventContext<'_>, cause: Option<ExitCause>, charset: Charset, exit: &mut Waiting) {
         let Some(process) = seen.process else { return };
         let id = cause.map_or(exit.id, |cause| cause.id);
-        let (text, answer) = match self.causes.get(&id) {
-            Some((told, answer)) => (Some(told.clone()), answer.clone()),
-            None => {
-                let own = cause.filter(|cause| cause.child.is_none()).and_then(|cause| self.own_cause(cause.failure?));
-                let (text, answer) = own.map_or((None, None), |(text, answer)| (Some(text), answer));
-                let mut result = b"exit ".to_vec();
-                seen.result(&mut result);
-                let told = [&process.comm, b": ".as_slice(), text.as_ref().unwrap_or(&result)].concat();
-                if self.causes.len() >= CAUSES {
-                    self.causes = HashMap::default();
+        let own = cause.filter(|cause| cause.child.is_none()).and_then(|cause| cause.failure);
+        let mut cause = self.causes.get(&id).cloned().unwrap_or_else(|| Cause { exit: exit.id, ..Cause::default() });
+        if let Some((words, reason)) = own.and_then(|own| self.own_cause(own, exit.line.is_some())) {
+            (cause.words, cause.reason) = (words, reason);
+        }
+        let child = self.place(cause.exit);
+        if let Some(line) = &mut exit.line {
+            let mut raw = b"  ".to_vec();
+            match cause.chain.last() {
+                Some(name) if child.is_none() => raw.extend([b"via ", name.as_slice(), b"  "].concat()),
+                _ => {
+                    let words = Some(&cause.words).filter(|words| !words.is_empty());
+                    words.into_iter().for_each(|words| raw.extend([words, b"  ".as_slice()].concat()));
+                    let arrow = if charset == Charset::Ascii { " > " } else { " › " };
+                    cause.chain.iter().for_each(|name| raw.extend([name, arrow.as_bytes()].concat()));
+                    exit.reason = cause.reason.clone().map(|answer| Reason { answer: Some(answer), question: None });
                 }
-                self.causes.insert(id, (told, answer.clone()));
-                (text, answer)
             }
-        };
-        exit.reason = answer.map(|answer| Reason { answer: Some(answer), question: None });
-        let Some(line) = &mut exit.line else { return };
-        let mut raw = text.map_or_else(Vec::new, |text| [b"  ", text.as_slice()].concat());
-        raw.extend_from_slice(b"  ");
-        let most = raw.len() + COMMAND;
-        shell::words(&process.image.argv, &mut raw);
-        raw.truncate(most);
-        add(&raw, charset, line);
+            let most = raw.len() + COMMAND;
+            shell::words(&process.image.argv, &mut raw);
+            raw.truncate(most);
+            add(&raw, charset, line);
+            child.and_then(|at| self.waiting.get_mut(at)).into_iter().for_each(|child| child.answered = true);
+            cause.exit = exit.id;
+        }
+        let name = if cause.chain.is_empty() { process.short_command() } else { process.comm.to_vec() };
+        cause.chain.push(name);
+        if self.causes.len() >= CAUSES {
+            self.causes = HashMap::default();
+        }
+        self.causes.insert(id, cause);
     }
 
-    /// The failed call that made its process exit, in words and with its reason. It keeps its line.
-    fn own_cause(&mut self, own: Failure) -> Option<(Vec<u8>, Option<Answer>)> {
+    /// The failed call that made its process exit, in words and with its reason. `replaced`: the line of the exit says this.
+    fn own_cause(&mut self, own: Failure, replaced: bool) -> Option<(Vec<u8>, Option<Answer>)> {
         let at = self.place(own.id)?;
         let call = self.waiting.get_mut(at)?;
-        call.answered = false;
+        call.answered = replaced;
         if let (Some(reason), Some(reasons)) = (&mut call.reason, &self.reasons) {
             reasons.look(reason, MOST);
         }
@@ -267,12 +284,13 @@ fn add(raw: &[u8], charset: Charset, line: &mut Line) {
     line.text.splice(end..end, text);
 }
 
-/// A failed call in words: with its path, and as the last one of a search.
-fn in_words(id: Id, seen: &EventContext<'_>) -> [Vec<u8>; 2] {
+/// A failed call in words, by [`Failure::searched`].
+fn in_words(id: Id, seen: &EventContext<'_>) -> [Vec<u8>; 3] {
     let (body, argv) = (&seen.event.body, seen.process.map_or(&[][..], |process| &process.image.argv));
-    let of = |searched| words(body, Failure { searched, ..Failure::of(id, body.error()) }, argv);
-    let ([whole, _], [_, name]) = (of(false), of(true));
-    [whole, name]
+    [0, 1, 2].map(|searched| {
+        let [whole, _] = words(body, Failure { searched, ..Failure::of(id, body.error()) }, argv);
+        whole
+    })
 }
 
 #[cfg(test)]
@@ -283,6 +301,7 @@ mod tests {
     use tracetui_events::sink::{FormatName, to_writer};
     use tracetui_events::synthetic::Maker;
     use tracetui_shared::calls::lookup::STAT;
+    use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Slot;
 
     /// The paths of the lines, and how many events there were before each.
@@ -311,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn in_text_a_search_is_one_line_and_the_cause_of_an_exit_has_one() {
+    fn in_text_a_failure_and_the_exits_that_it_caused_are_one_line() {
         let mut made = Maker::default();
         made.exec(7, "ld", &["ld", "-lzz"], 0);
         made.open_all(7, "ld", "/a/libzz.so:-2 /b/libzz.so:-2 /b/libzz.a:-2");
@@ -329,6 +348,14 @@ mod tests {
             made.call(Slot::Lookup, 10, "sh", STAT, &format!("{dir}/gen"), -2);
         }
         made.exit(10, "sh", 127 << 8);
+        made.exec(11, "make", &["make"], 0);
+        made.fork(11, "make", 12);
+        made.like.ppid = Tgid(11);
+        made.exec(12, "cc1", &["cc1"], 0);
+        made.open_all(12, "cc1", "/a/a.h:-2 /b/a.h:-2");
+        made.exit(12, "cc1", 1 << 8);
+        made.like.ppid = Tgid(1);
+        made.exit(11, "make", 2 << 8);
         let mut pipeline = Pipeline::default();
         pipeline.feed(made.batch());
         pipeline.end();
@@ -342,14 +369,11 @@ mod tests {
         let text = |line: Option<Line>| String::from_utf8(line.expect("a line").text).expect("UTF-8");
         let ends = lines.map(|(line, ..)| text(line).trim_end().rsplit("   ").next().unwrap_or_default().to_owned());
         let want = [
-            "ENOENT  r  /a/libzz.so  searched 3",
             "ran 10.0 s  -lzz not found  ld -lzz",
-            "ENOENT  r  /b/x.h  searched 2",
             "ran 10.0 s  x.h not found  cc1",
-            "ENOENT  r  /dev/video0",
             "ran 10.0 s  /dev/video0 not found  sh",
-            "ENOENT  stat /bin/gen  searched 2",
             "ran 10.0 s  gen not found  sh",
+            "ran 10.0 s  a.h not found  cc1 › make",
         ];
         assert_eq!(ends.map(|end| end.trim().to_owned()).collect::<Vec<_>>(), want);
     }

@@ -61,6 +61,9 @@ fn letter(cell: &Cell) -> char {
         Modifier::REVERSED if letter == ' ' => '#',
         Modifier::REVERSED if letter == '*' => '@',
         Modifier::REVERSED if letter == 'R' => '!',
+        // A failure in the selected row.
+        Modifier::REVERSED if letter == 'r' => '/',
+        Modifier::REVERSED if letter == 'y' => ':',
         Modifier::UNDERLINED if letter == '*' => '_',
         rest if rest == Modifier::DIM | Modifier::UNDERLINED && letter == '*' => ',',
         Modifier::UNDERLINED if letter == 'R' => '^',

@@ -293,7 +293,7 @@ fn a_connection_is_a_slice_until_its_end() {
         &[
             "3731500000001 cc 48214: begin process cc",
             "3731500000001 cc 48214: instant tcp connect 10.0.0.7:443 refused",
-            "3732500000001 cc 48214: instant tcp connect 10.0.0.7:443 ok",
+            "3732500000001 cc 48214: instant tcp connect 10.0.0.7:443 connected",
             "3731500000001 tcp: begin tcp close 10.0.0.7:443 closed",
             "3733500000001 tcp: end  ",
             "3732500000001 tcp: begin tcp close 10.0.0.7:443 closed",

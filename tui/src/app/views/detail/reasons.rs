@@ -104,7 +104,7 @@ pub(crate) struct Reason {
     /// Whether the process name precedes the words.
     named: bool,
     /// `zlibx.h not found`, `EACCES /etc/shadow`: once with the path as passed, once with its last component only.
-    words: [Vec<u8>; 2],
+    pub(crate) words: [Vec<u8>; 2],
 }
 
 impl Reason {

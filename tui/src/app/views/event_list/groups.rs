@@ -2,7 +2,8 @@
 //! them, and events that say nearly the same ([`Alike`]). The row of a group is its newest event.
 //!
 //! In the calm list, the events that need no attention ([`Event::is_quiet`]) have no row. The newest row of their process counts them.
-//! The programs and files of a job ([`Job`]) have no rows either, unless they failed. The row of its topmost process counts them.
+//! The programs and files of a job ([`Job`]) have no rows either, unless they failed. The row of its topmost process counts them. Nor has
+//! the start of a connection that is closed.
 //! In the list of all events, a group has no other row between its events.
 
 use foldhash::fast::RandomState;
@@ -252,6 +253,10 @@ pub(super) struct Groups {
     /// The newest rows by what they say, and the oldest ones while older events are added.
     rows: [HashMap<u64, Id>; 2],
     quiet: HashMap<ProcessKey, Quiet>,
+    /// The starts of connections without an end yet. While older events are added, the ends without a start.
+    connections: HashMap<u64, Id>,
+    /// Rows that another one did not replace because they were pinned.
+    split: Vec<Id>,
     /// The groups, and the processes with quiet events, whose events have rows of their own.
     open: HashSet<u64>,
     /// The numbers of groups and of processes at which those that are not needed are dropped.
@@ -410,7 +415,8 @@ impl Groups {
             (Some(job), Kind::Exec | Kind::Exit | Kind::Open | Kind::File) if !self.is_unfolded(job) => false,
             _ => self.listing.has_row(event, answered),
         };
-        if !opened && !watched && !has_row {
+        let is_over = self.connects(id, seen, at, store, &is_pinned);
+        if !opened && !watched && (!has_row || is_over) {
             return self.keep_quiet(id, event.kind(), process);
         }
         let keys = if self.folds { self.keys(event, seen.process) } else { None };
@@ -419,6 +425,56 @@ impl Groups {
         }
         self.put(id, answer, at);
         self.has_row(id, process);
+    }
+
+    fn connection(&self, body: &Body<'_>) -> Option<u64> {
+        let connection = body.connection().filter(|_| self.listing == Listing::Calm)?;
+        let record = &connection.record;
+        Some(self.hasher.hash_one((record.net_ns, connection.laddr(), record.lport, connection.raddr(), record.rport)))
+    }
+
+    /// Handles the start or the end of a connection: its end removes the row of its start. Returns whether it is the start of one whose
+    /// end has a row.
+    fn connects(
+        &mut self,
+        id: Id,
+        seen: &EventContext<'_>,
+        at: At,
+        store: &Store,
+        is_pinned: &impl Fn(Id) -> bool,
+    ) -> bool {
+        let body = &seen.event.body;
+        let Some(key) = self.connection(body).filter(|_| !seen.event.failed()) else { return false };
+        if body.is_close() == (at == At::End) {
+            let other = self.connections.remove(&key);
+            let start = other.filter(|_| at == At::End).and_then(|start| store.get(start));
+            start.into_iter().for_each(|start| self.answered(&start, store, is_pinned(start.id)));
+            return other.is_some() && at == At::Start;
+        }
+        if self.connections.len() >= OPEN {
+            self.connections.clear();
+        }
+        self.connections.insert(key, id);
+        false
+    }
+
+    /// Joins the rows that were pinned with those that continue them.
+    pub(super) fn rejoin(&mut self, store: &Store) {
+        for row in std::mem::take(&mut self.split) {
+            let Some(group) = self.groups.get(&row).copied() else { continue };
+            let newer = self.rows[0].get(&group.key).copied().filter(|newer| {
+                let has = |row: Id| self.index.get(self.index.place(row)) == Some(row);
+                *newer > row
+                    && has(*newer)
+                    && has(row)
+                    && self.index.marked_before(row) == self.index.marked_before(*newer)
+            });
+            if let Some(joined) = newer.and_then(|newer| self.groups.get_mut(&newer)) {
+                *joined = joined.and(group);
+                self.groups.remove(&row);
+                self.leave(row, group.process, store);
+            }
+        }
     }
 
     /// Removes a row of a process.
@@ -493,6 +549,9 @@ impl Groups {
             })
         });
         let joined = same.or(part);
+        if let Some((row, _)) = row_of(keys.whole).filter(|(row, _)| joined.is_none() && is_pinned(*row) && !unfolded) {
+            self.split.push(row);
+        }
         // The rows of the crowd, with this one.
         let before = keys.crowd.and_then(|(_, crowd)| row_of(crowd)).filter(|(_, group)| group.distance(ns) <= NEAR_NS);
         let rows = before.map_or(0, |(_, group)| group.crowd.1) + u32::from(joined.is_none());
@@ -655,8 +714,10 @@ impl Groups {
         self.groups.remove(&row);
         let mut others = store.range(group.first..row).rev().take(limits::SEARCH_AROUND as usize);
         let older = others.find(|other| {
-            let mut says = || self.keys_of(other).is_some_and(|keys| keys.all().any(|key| key == group.key));
-            other.failed && !other.answered && says()
+            let connection = other.event().ok().and_then(|event| self.connection(&event.body));
+            let open = connection.and_then(|key| self.connections.get(&key)) == Some(&other.id);
+            let counts = if other.failed { !other.answered } else { open };
+            counts && self.keys_of(other).is_some_and(|keys| keys.all().any(|key| key == group.key))
         });
         if let Some(older) = older {
             group.process = older.process.map(|process| process.key);
@@ -759,6 +820,7 @@ impl Groups {
     pub(super) fn bytes(&self) -> usize {
         self.quiet.capacity() * size_of::<(ProcessKey, Quiet)>()
             + self.groups.capacity() * size_of::<(Id, Group)>()
+            + self.connections.capacity() * size_of::<(u64, Id)>()
             + self.rows.iter().map(|rows| rows.capacity() * size_of::<(u64, Id)>()).sum::<usize>()
     }
 }
@@ -768,6 +830,7 @@ mod tests {
     use crate::app::testing::{self, app, feed, keys, press};
     use crate::app::{App, Failures};
     use proptest::prelude::*;
+    use std::net::SocketAddr;
     use tracetui_events::store::Id;
     use tracetui_events::synthetic::{Maker, payload};
     use tracetui_shared::calls::file::{RMDIR, UNLINK};
@@ -779,6 +842,7 @@ mod tests {
     use tracetui_shared::record::identity::Identity;
     use tracetui_shared::record::mark;
     use tracetui_shared::record::open::{CREATED, OpenRecord};
+    use tracetui_shared::record::tcp::op;
     use zerocopy::{FromZeros as _, IntoBytes as _};
 
     fn calm(made: &mut Maker) -> App {
@@ -1137,6 +1201,44 @@ mod tests {
         made.open(7, "collectd", "/etc/ssl/app.key", -13);
         assert_eq!((feed(&mut app, &mut made).events().selected(), rows(&app).len()), (Some(poll), 9));
         assert_eq!(rows(keys(&mut app, "a")).len(), 7 + 313, "nothing is folded");
+    }
+
+    #[test]
+    fn a_connection_is_one_row_from_its_start_to_its_end() {
+        let call = |made: &mut Maker, op: u8, port: u16| {
+            let at = |port| SocketAddr::from(([10, 0, 0, 7], port));
+            made.tcp(7, "curl", payload::tcp(op, at(port), at(80)));
+        };
+        let make = |made: &mut Maker, ports: &[u16], op: u8| ports.iter().for_each(|port| call(made, op, *port));
+        let start = |made: &mut Maker| make(made, &[1, 2, 3], op::CONNECT);
+        check(start, &[(2, 3, 0)]);
+        let end = |made: &mut Maker| {
+            start(made);
+            make(made, &[2, 3], op::CLOSE);
+        };
+        check(end, &[(0, 1, 0), (4, 2, 0)]);
+        let all = |made: &mut Maker| {
+            end(made);
+            make(made, &[1], op::CLOSE);
+        };
+        check(all, &[(5, 3, 0)]);
+        let mut made = Maker::default();
+        all(&mut made);
+        assert_eq!(keys(&mut calm(&mut made), "O").events().events(), 6);
+    }
+
+    #[test]
+    fn a_pause_does_not_split_a_run() {
+        let mut made = Maker::default();
+        let poll = |made: &mut Maker| (0..5).for_each(|_| made.open(7, "collectd", "/etc/app.key", -13));
+        poll(&mut made);
+        let mut app = calm(&mut made);
+        keys(&mut app, " ");
+        poll(&mut made);
+        assert_eq!(rows(feed(&mut app, &mut made)), [(4, 5, 0)]);
+        keys(&mut app, " ");
+        poll(&mut made);
+        assert_eq!(rows(feed(&mut app, &mut made)), [(14, 15, 0)]);
     }
 
     #[test]
