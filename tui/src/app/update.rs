@@ -6,12 +6,13 @@ use super::keys::keymap::Action;
 use super::prompt::Purpose;
 use super::replay::Replay;
 use super::search::{Found, Rows, Wrapped};
-use super::views::detail::{Subject, connection_of};
+use super::views::detail::Subject;
 use super::views::event_list::{Added, Listing, ShowConditions};
 use super::views::{View, Views};
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::Disposition;
+use tracetui_events::search::Related;
 use tracetui_events::store::index::Answer;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -131,7 +132,7 @@ impl App {
         self.detail.about(process.filter(|_| of_event), &self.store);
         let subject = self.detail.subject(self.events.selected()).filter(|_| of_event);
         let connection = match subject {
-            Some(Subject::Event(id)) => self.store.get(id).and_then(|stored| connection_of(&stored)),
+            Some(Subject::Event(id)) => self.store.get(id).and_then(|stored| Related::of(&stored)),
             _ => None,
         };
         self.detail.join(connection, &self.store);

@@ -26,6 +26,7 @@ use tracetui_events::playback::timeline::{End, Facts};
 use tracetui_events::synthetic::{Maker, payload};
 use tracetui_events::text::{Charset, is_hostile};
 use tracetui_events::why::{Answer, Basis, Cause};
+use tracetui_shared::calls::file;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
@@ -1075,6 +1076,21 @@ fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
     assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
     assert!(screen(&mut app)[22].contains("filtering 20%"));
     assert_eq!((work(&mut app).events().events(), app.loaded().hidden()), (6_667, 13_333));
+}
+
+#[test]
+fn a_file_has_the_calls_that_changed_it() {
+    let (mut app, mut made) = (app(120, 40, MEMORY), Maker::default());
+    for (pid, comm, op, path) in
+        [(5, "mkdir", file::MKDIR, "/d"), (6, "rm", file::UNLINK, "/e"), (7, "rm", file::RMDIR, "/d")]
+    {
+        made.call(Slot::File, pid, comm, op, path, 0);
+    }
+    made.open(8, "cat", "/d", -2);
+    keys(feed(&mut app, &mut made), "\n");
+    check_shows(&mut app, &["5 mkdir  mkdir 0000 /d", "7 rm  rmdir /d"]);
+    let life: Vec<_> = screen(&mut app).into_iter().filter(|line| line.contains("life")).collect();
+    assert_eq!(life.len(), 2, "{life:#?}");
 }
 
 #[test]

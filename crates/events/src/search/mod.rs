@@ -7,12 +7,14 @@
 //! | [`answers`] | a fold over all events: which failures are answered, and which of them may be the cause of an exit |
 //! | [`exits`] | a fold over exits: their causes, and which of them are routine |
 //! | [`places`] | the search that a kept event belongs to |
+//! | [`related`] | the events of a connection, and those of a file |
 //! | [`removed`] | who removed the file that a call did not find |
 //! | [`words`] | a failed call in words |
 
 pub mod answers;
 mod exits;
 pub mod places;
+mod related;
 mod removed;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ mod words;
 pub use answers::{Searches, Taken};
 pub use exits::{Answered, ExitCause};
 pub use places::{Searched, found_later, place_of, search_dir, searched};
+pub use related::Related;
 pub use removed::{Removed, removed};
 pub use words::words;
 

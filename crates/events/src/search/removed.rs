@@ -1,7 +1,6 @@
 //! Who removed the file that a call did not find.
 
-use crate::event::Body;
-use crate::event::describe::Value;
+use super::related::absolute_paths;
 use crate::store::{Id, Store};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
@@ -30,13 +29,14 @@ pub fn removed(store: &Store, id: Id) -> Option<Removed> {
     if event.body.ret()? != -libc::ENOENT {
         return None;
     }
-    let path = absolute(&event.body)?;
+    let path = absolute_paths(&event.body).into_iter().next()?;
     let before = store.range(store.first_id().max(id.saturating_sub(MOST))..id).rev();
     before.filter(|other| other.kind == Kind::File && !other.failed).find_map(|other| {
         let change = other.event().ok().filter(|change| change.header.mnt_ns == event.header.mnt_ns)?;
         let file = change.body.paths()?;
         let op = file.op();
-        let gone = || absolute(&change.body).filter(|gone| path.strip_prefix(&gone[..]).is_some_and(is_below));
+        let first = || absolute_paths(&change.body).into_iter().next();
+        let gone = || first().filter(|gone| path.strip_prefix(&gone[..]).is_some_and(is_below));
         matches!(op, "unlink" | "rmdir" | "rename").then(gone)??;
         Some(Removed {
             op,
@@ -51,26 +51,6 @@ pub fn removed(store: &Store, id: Id) -> Option<Removed> {
 /// Whether the rest of a path after a directory is empty or below it.
 fn is_below(rest: &[u8]) -> bool {
     rest.first().is_none_or(|byte| *byte == b'/')
-}
-
-/// The absolute path of a call, without links followed, `.` and `..`.
-fn absolute(body: &Body<'_>) -> Option<Vec<u8>> {
-    let asked = body.asked()?;
-    let path = asked.path?;
-    let start = match asked.start {
-        Value::Path(dir) => dir.to_vec(),
-        _ if path.starts_with(b"/") => Vec::new(),
-        _ => return None,
-    };
-    let mut names: Vec<&[u8]> = Vec::new();
-    for name in start.split(|byte| *byte == b'/').chain(path.split(|byte| *byte == b'/')) {
-        match name {
-            b"" | b"." => {}
-            b".." => _ = names.pop(),
-            name => names.push(name),
-        }
-    }
-    Some(names.iter().flat_map(|name| [b"/".as_slice(), name].concat()).collect())
 }
 
 #[cfg(test)]

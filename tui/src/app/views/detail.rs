@@ -4,10 +4,8 @@ pub(crate) mod actions;
 pub(crate) mod reasons;
 
 use crate::app::named_enum::named;
-use tracetui_events::event::connection::End;
-use tracetui_events::event::connects;
 use tracetui_events::event::process::ProcessKey;
-use tracetui_events::event::tcp::Connection;
+use tracetui_events::search::Related;
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;
@@ -79,7 +77,7 @@ pub(crate) struct Detail {
     /// Whether the selected row was scrolled out of the pane.
     pub(crate) row_hidden: bool,
     pub(crate) files: Option<Files>,
-    connection: Option<Connected>,
+    joined: Option<Joined>,
 }
 
 impl Detail {
@@ -215,24 +213,25 @@ impl Detail {
         self.scan(store, FIRST);
     }
 
-    /// Selects the connection whose events are listed.
-    pub(crate) fn join(&mut self, wanted: Option<Connection>, store: &Store) {
-        match (&self.connection, wanted) {
-            (Some(shown), Some(wanted)) if shown.of.end_of(&wanted) == Some(End::Same) => {}
+    /// Selects the connection or the file whose events are listed.
+    pub(crate) fn join(&mut self, wanted: Option<Related>, store: &Store) {
+        match (&self.joined, wanted) {
+            (Some(shown), Some(wanted)) if shown.of.is_same(&wanted) => {}
             (None, None) => {}
             (_, wanted) => {
-                self.connection = wanted.map(|of| Connected { of, index: Index::new(store) });
+                self.joined = wanted.map(|of| Joined { of, index: Index::new(store) });
                 self.scan(store, FIRST);
             }
         }
     }
 
-    /// The other events of the connection in the pane, oldest first, and whether each is about its other end.
+    /// The other events of the connection or file in the pane, oldest first, and whether each is about the other end of the
+    /// connection.
     pub(crate) fn joined(&self) -> impl DoubleEndedIterator<Item = (Id, bool)> {
         let own = self.subject(self.of);
-        let ids = self.connection.iter().flat_map(|connection| {
-            let ids = (0..connection.index.len()).take(JOINED).filter_map(|at| connection.index.get(at));
-            ids.map(|id| (id, connection.index.is_marked(id)))
+        let ids = self.joined.iter().flat_map(|joined| {
+            let ids = (0..joined.index.len()).take(JOINED).filter_map(|at| joined.index.get(at));
+            ids.map(|id| (id, joined.index.is_marked(id)))
         });
         ids.filter(move |(id, _)| own != Some(Subject::Event(*id)))
     }
@@ -244,32 +243,30 @@ impl Detail {
             // The newest file is at the top. The selected row keeps its place on the screen.
             self.scroll += usize::from(answer != Answer::No && self.row.is_some() && self.tab == Tab::Files);
         }
-        if let Some(connection) = &mut self.connection {
-            connection.index.append(stored.id, joins(&connection.of, stored));
+        if let Some(Joined { of, index }) = &mut self.joined {
+            index.append(stored.id, of.answer(stored));
         }
     }
 
     pub(crate) fn evict(&mut self, store: &Store) {
         let files = self.files.iter_mut().map(|files| &mut files.index);
-        files
-            .chain(self.connection.iter_mut().map(|connection| &mut connection.index))
-            .for_each(|index| index.evict(store));
+        files.chain(self.joined.iter_mut().map(|joined| &mut joined.index)).for_each(|index| index.evict(store));
     }
 
-    /// Continues the search for files, and for the events of a connection.
+    /// Continues the search for files, and for the events of a connection or file.
     pub(crate) fn scan(&mut self, store: &Store, budget: usize) {
         if let Some(files) = &mut self.files {
             let process = files.process;
             files.index.scan(store, budget, |stored| opened(process, stored));
         }
-        if let Some(Connected { of, index }) = &mut self.connection {
-            index.scan(store, budget, |stored| joins(of, stored));
+        if let Some(Joined { of, index }) = &mut self.joined {
+            index.scan(store, budget, |stored| of.answer(stored));
         }
     }
 
-    /// Whether the search for the events of a connection is still running.
+    /// Whether the search for the events of a connection or file is still running.
     pub(crate) fn joining(&self, store: &Store) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.index.scanning(store))
+        self.joined.as_ref().is_some_and(|joined| joined.index.scanning(store))
     }
 
     pub(crate) fn scanning(&self, store: &Store) -> bool {
@@ -309,23 +306,11 @@ impl Files {
     }
 }
 
-/// The kept events of a connection. Those of its other end are marked.
+/// The kept events of a connection or file. Those of the other end of the connection are marked.
 #[derive(Debug)]
-struct Connected {
-    of: Connection,
+struct Joined {
+    of: Related,
     index: Index,
-}
-
-pub(crate) fn connection_of(stored: &Stored<'_>) -> Option<Connection> {
-    connects(stored.kind).then(|| stored.event())?.ok()?.body.connection().copied()
-}
-
-fn joins(of: &Connection, stored: &Stored<'_>) -> Answer {
-    match connection_of(stored).and_then(|other| of.end_of(&other)) {
-        None => Answer::No,
-        Some(End::Same) => Answer::Yes,
-        Some(End::Other) => Answer::Marked,
-    }
 }
 
 fn opened(process: ProcessKey, stored: &Stored<'_>) -> Answer {

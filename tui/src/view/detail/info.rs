@@ -63,7 +63,7 @@ impl Page<'_> {
         (lines, selected)
     }
 
-    /// The other events of a connection, at both ends.
+    /// The other events of a connection, at both ends, or of a file.
     fn joined(&self, subject: Subject) -> Listed {
         let app = self.app;
         let (mut lines, mut selected) = (Vec::new(), None);
@@ -76,7 +76,7 @@ impl Page<'_> {
             lines.push(self.row(line, is_selected));
         }
         if app.detail.joining(app.store()) {
-            lines.extend(self.named_lines("", "(looking for the events of this connection)", self.theme.quiet()));
+            lines.extend(self.named_lines("", "(looking for related events)", self.theme.quiet()));
         }
         (lines, selected)
     }
@@ -88,11 +88,20 @@ impl Page<'_> {
         seen.detail(&mut detail);
         let [comm, result, detail] = [header.comm(), &result, &detail].map(|bytes| safe(bytes, self.theme));
         let time = clock(header.time.0, seen.clock_offset, self.app);
-        let (op, before, pid) = (self.value(seen, "op"), seen.event.body.before_result(), header.tgid.0);
-        let text = format!("{time} {op} {before}{result}  {pid} {comm}  {detail}");
+        let (before, pid) = (seen.event.body.before_result(), header.tgid.0);
+        let is_of_file = seen.event.body.connection().is_none();
+        let text = match is_of_file {
+            true if seen.event.failed() => format!("{time} {result}  {pid} {comm}  {detail}"),
+            true => format!("{time} {pid} {comm}  {detail}"),
+            false => format!("{time} {} {before}{result}  {pid} {comm}  {detail}", self.value(seen, "op")),
+        };
         let text = text::cut(&text, self.width.saturating_sub(NAME + 2), self.charset());
         let style = if seen.event.failed() { self.theme.failure() } else { Style::new() };
-        let label = if other { "other end" } else { "same end" };
+        let label = match other {
+            _ if is_of_file => "life",
+            true => "other end",
+            false => "same end",
+        };
         let label = format!(" {} ", text::left(label, NAME, self.charset()));
         Line::from(vec![Span::styled(label, self.theme.note()), Span::styled(text, style)])
     }

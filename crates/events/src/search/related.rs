@@ -1,0 +1,109 @@
+//! The events that belong together beyond their processes: those of a connection, and those that made, changed or removed a file.
+
+use crate::event::connection::End;
+use crate::event::describe::Value;
+use crate::event::tcp::Connection;
+use crate::event::{Body, connects};
+use crate::store::Stored;
+use crate::store::index::Answer;
+use tracetui_shared::id::NsInum;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::open::CREATED;
+
+/// What such events have in common.
+#[derive(Clone, Debug)]
+pub enum Related {
+    Connection(Connection),
+    /// The absolute paths of a file in a mount namespace, without links followed: one, or two of a rename or link.
+    File {
+        mnt_ns: NsInum,
+        paths: Vec<Vec<u8>>,
+    },
+}
+
+impl Related {
+    /// What an event has in common with others; `None` if that is only its process.
+    pub fn of(stored: &Stored<'_>) -> Option<Related> {
+        if connects(stored.kind) {
+            return stored.event().ok()?.body.connection().map(|of| Related::Connection(*of));
+        }
+        let is_of_file = stored.kind == Kind::File || stored.kind == Kind::Open;
+        let event = stored.event().ok().filter(|_| is_of_file)?;
+        let paths = absolute_paths(&event.body);
+        (!paths.is_empty()).then_some(Related::File { mnt_ns: event.header.mnt_ns, paths })
+    }
+
+    /// Whether an event belongs to it. Events of the other end of a connection are marked. Of the opens of a file, only those that
+    /// created it belong to it.
+    pub fn answer(&self, stored: &Stored<'_>) -> Answer {
+        let is_open = stored.kind == Kind::Open;
+        match self {
+            Related::Connection(_) if !connects(stored.kind) => Answer::No,
+            Related::File { .. } if !(stored.kind == Kind::File || is_open && !stored.failed) => Answer::No,
+            Related::File { .. } if is_open && !stored.event().is_ok_and(|event| creates(&event.body)) => Answer::No,
+            _ => Related::of(stored).map_or(Answer::No, |other| self.meets(&other)),
+        }
+    }
+
+    /// Whether both are about the same connection or file; [`Answer::Marked`] for the other end of a connection.
+    fn meets(&self, other: &Related) -> Answer {
+        match (self, other) {
+            (Related::Connection(one), Related::Connection(other)) => match one.end_of(other) {
+                None => Answer::No,
+                Some(End::Same) => Answer::Yes,
+                Some(End::Other) => Answer::Marked,
+            },
+            (Related::File { mnt_ns, paths }, Related::File { mnt_ns: there, paths: others }) => {
+                let meets = mnt_ns == there && paths.iter().any(|path| others.contains(path));
+                if meets { Answer::Yes } else { Answer::No }
+            }
+            _ => Answer::No,
+        }
+    }
+
+    /// Whether this has the same events as another.
+    pub fn is_same(&self, other: &Related) -> bool {
+        match (self, other) {
+            (Related::File { mnt_ns, paths }, Related::File { mnt_ns: there, paths: others }) => {
+                mnt_ns == there && paths == others
+            }
+            _ => self.meets(other) == Answer::Yes,
+        }
+    }
+}
+
+fn creates(body: &Body<'_>) -> bool {
+    matches!(body, Body::Open(open) if open.record.how_marks & CREATED != 0)
+}
+
+/// The absolute paths of a call, without links followed, `.` and `..`; of an opened file its own.
+pub(super) fn absolute_paths(body: &Body<'_>) -> Vec<Vec<u8>> {
+    if let Body::Open(open) = body
+        && open.record.ret >= 0
+    {
+        let mut path = Vec::new();
+        open.names.write(&mut path);
+        return if path.is_empty() { Vec::new() } else { vec![path] };
+    }
+    let Some(asked) = body.asked() else { return Vec::new() };
+    let first = asked.path.and_then(|path| absolute(path, asked.start));
+    let second = asked.next.and_then(|(_, path, start)| absolute(path, start));
+    first.into_iter().chain(second).collect()
+}
+
+fn absolute(path: &[u8], start: Value<'_>) -> Option<Vec<u8>> {
+    let start = match start {
+        Value::Path(dir) => dir.to_vec(),
+        _ if path.starts_with(b"/") => Vec::new(),
+        _ => return None,
+    };
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in start.split(|byte| *byte == b'/').chain(path.split(|byte| *byte == b'/')) {
+        match name {
+            b"" | b"." => {}
+            b".." => _ = names.pop(),
+            name => names.push(name),
+        }
+    }
+    Some(names.iter().flat_map(|name| [b"/".as_slice(), name].concat()).collect())
+}
