@@ -80,7 +80,7 @@ pub fn uring_slot(opcode: u8) -> Option<Slot> {
 pub fn missed(slot: Slot, who: &Who, ret: i32) {
     let is_lookup = slot as u16 == Slot::LookupUring as u16;
     let kind = if is_lookup { Kind::Lookup } else { Kind::File };
-    let is_none = is_lookup && (ret >= 0 || !is_lookup_failure(ret.into()));
+    let is_none = is_lookup && !is_lookup_failure(ret.into());
     if is_none || konst!(Kinds) & u64::from(kind.bit()) == 0 {
         return;
     }
@@ -165,7 +165,8 @@ fn is_lookup_failure(ret: i64) -> bool {
     const EFAULT: i32 = 14;
     const EINVAL: i32 = 22;
     const ENOSYS: i32 = 38;
-    !matches!(-(ret as i32), EBADF | EFAULT | EINVAL | ENOSYS)
+    // Successes of a number that another call has too are not kept off.
+    (ret as i32) < 0 && !matches!(-(ret as i32), EBADF | EFAULT | EINVAL | ENOSYS)
 }
 
 /// Appends the names of the directories at which the two paths start.
