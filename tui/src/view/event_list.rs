@@ -142,7 +142,7 @@ pub(super) fn draw(
         let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
         let line = match cursor == Some(at) {
             // Nobody chose the newest row.
-            true if app.events().follows() => marked_as_newest(line),
+            true if app.events().follows() => chosen(line),
             true => selected(&line, area.width, theme),
             false => line,
         };
@@ -237,14 +237,11 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     line
 }
 
-fn marked_as_newest(mut line: Line<'static>) -> Line<'static> {
-    line.spans.first_mut().into_iter().for_each(|span| span.content = marked_text(&span.content).into());
+/// The line with the sign of the selected row in its first cell.
+fn chosen<'a>(mut line: Line<'a>) -> Line<'a> {
+    let rest = |text: &str| text.get(text.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default().to_owned();
+    line.spans.first_mut().into_iter().for_each(|span| span.content = format!(">{}", rest(&span.content)).into());
     line
-}
-
-/// A line with the sign of the selected row in its first cell.
-fn marked_text(line: &str) -> String {
-    format!(">{}", line.get(line.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default())
 }
 
 /// The selected row, reversed over the whole width. Bold, dim and most colours would be unreadable there. That of a failure stays.
@@ -254,8 +251,7 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
     let piece = |span: &Span<'_>| {
         Piece::new(span.content.as_ref(), Style { fg: colour(&span.style).or(theme.selected().fg), ..theme.selected() })
     };
-    let mut pieces: Vec<Piece> = line.spans.iter().map(piece).collect();
-    pieces.first_mut().into_iter().for_each(|piece| piece.text = marked_text(&piece.text));
+    let mut pieces: Vec<Piece> = chosen(line.clone()).spans.iter().map(piece).collect();
     let end = pieces.iter().rposition(|piece| !piece.text.trim_end().is_empty()).map_or(0, |last| last + 1);
     pieces.truncate(end);
     pieces.last_mut().into_iter().for_each(|piece| piece.text.truncate(piece.text.trim_end().len()));
