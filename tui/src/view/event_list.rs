@@ -48,30 +48,36 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
         return [columns, vec![(Column::Detail, rest)]].concat();
     }
     let pid = pid.max(5);
-    // Each column takes what it can use of the cells that DETAIL does not need.
-    let mut extra = (width / 2).saturating_sub(1 + 10 + 5 + (pid + 1) + 9 + (RESULT + 1));
-    let mut more = |most: usize| {
-        let taken = most.min(extra);
-        extra -= taken;
-        taken
+    let mut columns = vec![(Column::Time, 9), kind, (Column::Pid, pid), (Column::Comm, 8), (Column::Result, RESULT)];
+    let room = (width / 2).saturating_sub(1 + width_of(&columns));
+    let mut room = grown(&mut columns, room);
+    let mut taken = |cells: usize| {
+        let fits = cells <= room;
+        room -= if fits { cells } else { 0 };
+        fits
     };
-    let comm = 8 + more(7);
-    let time = if more(3) == 3 { 12 } else { 9 };
-    let result = RESULT + more(3);
-    let parents = wide.then_some([(Column::Ppid, pid), (Column::User, 8)]);
-    let parents = parents.filter(|columns| {
-        let cells: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
-        more(cells) == cells
-    });
+    if wide && taken(pid + 1 + 8 + 1) {
+        columns.splice(3..3, [(Column::Ppid, pid), (Column::User, 8)]);
+    }
     let places = [Column::Cwd, Column::Cgroup].into_iter().zip(differ);
-    let places: Vec<_> = places.filter(|(_, differ)| *differ && more(WHERE + 2) == WHERE + 2).collect();
-    let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid)];
-    columns.extend(parents.into_iter().flatten());
-    columns.extend([(Column::Comm, comm), (Column::Result, result)]);
+    let places: Vec<_> = places.filter(|(_, differ)| *differ && taken(WHERE + 2)).collect();
     let rest = width.saturating_sub(1 + width_of(&columns) + places.len() * (WHERE + 2));
     columns.push((Column::Detail, rest));
     columns.extend(places.into_iter().map(|(column, _)| (column, WHERE)));
     columns
+}
+
+/// Gives COMM, then the time, then RESULT the cells that it can use. Returns how many are left.
+fn grown(columns: &mut Widths, mut room: usize) -> usize {
+    for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
+        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
+            let more = most.saturating_sub(*cells).min(room);
+            // The time begins with the hours, the minutes or the seconds.
+            let more = if grows == Column::Time { more / 3 * 3 } else { more };
+            (*cells, room) = (*cells + more, room - more);
+        }
+    }
+    room
 }
 
 /// The user's columns for a list of this width, in their order. DETAIL has at least half of the width. Columns at the end of the choice
@@ -91,16 +97,8 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
     let columns = chosen.iter().map(|column| (*column, least(*column)));
     let mut columns: Widths = fit(columns, room, Some(Column::Detail)).collect();
     let others = columns.iter().filter(|(column, _)| *column != Column::Detail);
-    let mut room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
-    // The remaining cells go first to COMM, then to the time, as in the list without a choice.
-    for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
-        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
-            let more = most.saturating_sub(*cells).min(room);
-            // The time begins with the hours, the minutes or the seconds.
-            let more = if grows == Column::Time { more / 3 * 3 } else { more };
-            (*cells, room) = (*cells + more, room - more);
-        }
-    }
+    let room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
+    grown(&mut columns, room);
     let used: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
     let last = columns.last().is_some_and(|(column, _)| *column == Column::Detail);
     // The space before the first column, and the second space after DETAIL.
@@ -293,24 +291,19 @@ fn event_line(
         }
         remarks => remarks,
     };
-    let remarks = if evicted > 0 { with_notes(remarks, &evicted_notes(evicted)) } else { remarks };
     let group = app.events().group(id);
-    let remarks = match job.filter(|_| group.is_some()) {
-        Some(job) => with_notes(remarks, &work(&job, app, theme)),
-        None => remarks,
-    };
     // An exec without a row that counts its exit.
     let failed = ended_badly(seen, app);
-    let remarks = match &failed {
-        Some((code, _)) if group.is_some() && job.is_none() => with_notes(remarks, &[format!("exit {code}")]),
-        _ => remarks,
-    };
-    let failed = failed.is_some();
+    let exit = failed.as_ref().filter(|_| group.is_some() && job.is_none());
     let watch = app.watches.of(seen);
-    let remarks = match watch {
-        Some(watch) => with_notes(remarks, &[format!("[{}]", watch.name(theme.charset))]),
-        None => remarks,
-    };
+    let notes = [
+        (evicted > 0).then(|| evicted_notes(evicted).into()),
+        job.filter(|_| group.is_some()).map(|job| work(&job, app, theme)),
+        exit.map(|(code, _)| vec![format!("exit {code}")]),
+        watch.map(|watch| vec![format!("[{}]", watch.name(theme.charset))]),
+    ];
+    let remarks = notes.into_iter().flatten().fold(remarks, with_notes);
+    let failed = failed.is_some();
     let routine = answered && seen.event.body.exit().is_some();
     let look = look(seen.event.kind());
     let quiet = look == Look::Quiet || found_in.is_some();
@@ -404,7 +397,7 @@ fn evicted_notes(evicted: u64) -> [String; 2] {
 }
 
 /// The remarks with one of these notes, longest first.
-fn with_notes(remarks: Vec<String>, notes: &[String]) -> Vec<String> {
+fn with_notes(remarks: Vec<String>, notes: Vec<String>) -> Vec<String> {
     let joined = remarks
         .iter()
         .filter(|remark| !remark.is_empty())
