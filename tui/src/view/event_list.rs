@@ -48,7 +48,8 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
         return [columns, vec![(Column::Detail, rest)]].concat();
     }
     let pid = pid.max(5);
-    let mut columns = vec![(Column::Time, 9), kind, (Column::Pid, pid), (Column::Comm, 8), (Column::Result, RESULT)];
+    let time = if width < 80 { 9 } else { 12 };
+    let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid), (Column::Comm, 8), (Column::Result, RESULT)];
     let room = (width / 2).saturating_sub(1 + width_of(&columns));
     let mut room = grown(&mut columns, room);
     let mut taken = |cells: usize| {
@@ -635,7 +636,7 @@ pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, the
 }
 
 /// The minimum number of cells of a file name whose middle is cut.
-const NAME: usize = 24;
+const NAME: usize = 20;
 
 /// Parts cut or padded with spaces to exactly this many cells.
 pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {
