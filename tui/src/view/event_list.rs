@@ -8,6 +8,7 @@ use crate::app::views::event_list::Alike;
 use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, field, time_text};
 use crate::app::views::tree::{Counts, Seen};
 use crate::app::{App, Extent};
+use foldhash::{HashSet, HashSetExt as _};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -165,29 +166,21 @@ fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
     put(frame, Rect { x: titles.right() - width, width, ..titles }, Line::styled(text, theme.paused()));
 }
 
-/// Whether the rows differ in CWD, and in CGROUP.
+/// Whether the rows differ in CWD, and in CGROUP. An unknown value does not count as a difference.
 fn differ(app: &App, rows: Range<usize>) -> [bool; 2] {
-    let mut seen: [Option<Vec<u8>>; 2] = [None, None];
-    let mut differ = [false; 2];
-    for at in rows {
-        let Some(stored) = app.events().row(at).and_then(|id| app.store().get(id)) else { break };
-        if stored.kind == Kind::Lost {
-            continue;
-        }
+    let mut values = [Column::Cwd, Column::Cgroup].map(|column| (column, HashSet::new()));
+    for stored in
+        rows.filter_map(|at| app.store().get(app.events().row(at)?)).filter(|stored| stored.kind != Kind::Lost)
+    {
         stored.with(app.world(), |event| {
-            for ((column, seen), differ) in [Column::Cwd, Column::Cgroup].into_iter().zip(&mut seen).zip(&mut differ) {
+            for (column, values) in &mut values {
                 let mut text = Vec::new();
                 column.write(event, &mut text);
-                match seen {
-                    // An unknown value does not count as a difference.
-                    _ if text.is_empty() => {}
-                    Some(seen) => *differ |= *seen != text,
-                    None => *seen = Some(text),
-                }
+                values.extend(Some(text).filter(|text| !text.is_empty()));
             }
         });
     }
-    differ
+    values.map(|(_, values)| values.len() > 1)
 }
 
 fn empty(app: &App) -> String {

@@ -75,7 +75,7 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
         Content::Who(seen) | Content::Parent(seen) | Content::Child(seen) => {
             let (before, after, style) = match &line.content {
                 Content::Who(_) => (" ", String::new(), theme.strong()),
-                Content::Parent(_) => ("  below ", String::new(), Style::new()),
+                Content::Parent(_) => ("  parent ", String::new(), Style::new()),
                 _ => ("  ", duration(app.views.tree.lived(seen)), Style::new()),
             };
             let comm = text::value_in(&seen.process.comm, theme.charset, 16);

@@ -538,7 +538,9 @@ impl Groups {
             })
         });
         let joined = same.or(part);
-        if let Some((row, _)) = row_of(keys.whole).filter(|(row, _)| joined.is_none() && is_pinned(*row) && !unfolded) {
+        if let Some((row, _)) = row_of(keys.whole)
+            .filter(|(row, _)| joined.is_none() && is_pinned(*row) && !unfolded && self.listing != Listing::All)
+        {
             self.split.push(row);
         }
         // The rows of the crowd, with this one.
