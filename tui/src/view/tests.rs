@@ -284,19 +284,19 @@ fn repeats_and_searches_are_one_row_each() {
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut header_search()).update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let folded = [
-        " 02:11.001 EXEC 48214 cc1       ok      cc1 -quiet main.c",
-        " 02:11.005 OPEN 48214 cc1       fd 4    r  /usr/include/stdio.h       searched 4",
-        " 02:11.017 OPEN 48214 cc1       fd 4    r  …/a-header-with-a-long-name.h     x12",
-        ">02:11.018 EXIT 48214 cc1       exit 0  cc1 -quiet main.c  10.0 s       16 opens",
+        " 14:02:11.001 EXEC 48214 cc1      ok      cc1 -quiet main.c",
+        " 14:02:11.005 OPEN 48214 cc1      fd 4    r  /usr/include/stdio.h     searched 4",
+        " 14:02:11.017 OPEN 48214 cc1      fd 4    r  …/a-header-with-a-long-name.h   x12",
+        ">14:02:11.018 EXIT 48214 cc1      exit 0  cc1 -quiet main.c  10.0 s     16 opens",
     ];
     assert_eq!(rows(&mut app), folded);
     assert!(screen(&mut app)[1].ends_with("18 of 18"), "the counts do not change");
     // Unfolded and folded again, with the selection on the file found.
     let unfolded = rows(keys(&mut app, "kkl"));
     assert_eq!(unfolded.len(), 7);
-    assert!(unfolded[1].starts_with(" 02:11.002 OPEN 48214 cc1       ENOENT  r  /usr/"), "{}", unfolded[1]);
+    assert!(unfolded[1].starts_with(" 14:02:11.002 OPEN 48214 cc1      ENOENT  r  /usr/"), "{}", unfolded[1]);
     assert!(unfolded[1].ends_with("/include/stdio.h"), "{}", unfolded[1]);
-    assert_eq!(unfolded[4], ">02:11.005 OPEN 48214 cc1       fd 4    r  /usr/include/stdio.h");
+    assert_eq!(unfolded[4], ">14:02:11.005 OPEN 48214 cc1      fd 4    r  /usr/include/stdio.h");
     assert_eq!(rows(keys(&mut app, "h"))[1], folded[1].replacen(' ', ">", 1));
     assert_eq!(rows(keys(&mut app, "a")).len(), 18);
     assert!(screen(&mut app)[22].starts_with(" every event has its own row"), "{}", screen(&mut app)[22]);
@@ -1526,7 +1526,7 @@ fn a_file_in_the_pane_leads_to_its_open() {
     let mut app = app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\tJJ");
     assert!(pane(&mut app).1.starts_with(">14:02:11.004 ENOENT   r  /f/1"), "{:?}", pane(&mut app));
-    assert!(selected(keys(&mut app, "\n")).contains("OPEN     7 cc        ENOENT  r  /f/1"), "{}", selected(&mut app));
+    assert!(selected(keys(&mut app, "\n")).contains("OPEN     7 cc       ENOENT  r  /f/1"), "{}", selected(&mut app));
     assert!(pane(&mut app).0.starts_with("7 cc ── OPEN ENOENT"), "{:?}", pane(&mut app));
     assert!(selected(keys(&mut app, "\x1b")).contains("EXIT     7 cc"), "{}", selected(&mut app));
     assert!(pane(&mut app).1.contains("/f/1"), "the row is selected again: {:?}", pane(&mut app));

@@ -296,6 +296,7 @@ impl App {
     pub(in crate::app) fn stay(&mut self) {
         if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
             self.events.select(id, self.list_height(), &self.store);
+            self.events.stayed = Some(id);
         }
     }
 
@@ -335,6 +336,9 @@ impl App {
             return;
         }
         if self.detail.back(self.events.selected()) {
+            if self.detail.size().is_none() && self.replay.is_none() {
+                self.events.resume();
+            }
             return self.select_behind_pane();
         }
         // The search for the event of a difference is part of the step.
@@ -360,6 +364,17 @@ mod tests {
     use crate::app::recordings::kept_events::KeptEvents;
     use crate::app::testing::{app, feed, keys, press};
     use tracetui_events::synthetic::{Maker, each_event};
+
+    #[test]
+    fn a_list_that_followed_follows_again_when_the_pane_closes() {
+        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        made.open_all(7, "cat", "/a /b /c");
+        feed(&mut app, &mut made);
+        let mut follows = |typed: &str| keys(&mut app, typed).events.follows();
+        assert!(!follows("\n") && follows("\u{1b}"));
+        // Not if the user moved, or ended following.
+        assert!(!follows("\nk\u{1b}") && follows("F") && !follows("F\n\u{1b}"));
+    }
 
     #[test]
     fn a_recording_of_a_filtered_list_asks_what_to_record() {
