@@ -153,7 +153,7 @@ impl App {
             return vec![Effect::Record, Effect::Redraw];
         }
         self.asks_what = true;
-        self.notify("a: record everything, kept events included; s: save only what is shown; Esc: cancel");
+        self.notify("Enter: record everything, kept events included; s: save only what is shown; Esc: cancel");
         vec![Effect::Redraw]
     }
 
@@ -164,7 +164,7 @@ impl App {
         match press.code {
             KeyCode::Char('s') if !press.ctrl => Some(vec![Effect::SaveShown, Effect::Redraw]),
             KeyCode::Esc => Some(vec![Effect::Redraw]),
-            KeyCode::Char('a') if !press.ctrl => Some(vec![Effect::Record, Effect::Redraw]),
+            KeyCode::Enter => Some(vec![Effect::Record, Effect::Redraw]),
             _ => records.then(|| vec![Effect::Record, Effect::Redraw]),
         }
     }
@@ -360,9 +360,10 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use crate::app::Effect;
+    use crate::app::keys::device::KeyCode;
     use crate::app::recordings::kept_events::KeptEvents;
     use crate::app::testing::{app, feed, keys, press};
+    use crate::app::{Effect, Input};
     use tracetui_events::synthetic::{Maker, each_event};
 
     #[test]
@@ -386,12 +387,13 @@ mod tests {
         assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");
         keys(&mut app, "fpid=7\n");
         for (answer, wanted) in
-            [('a', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
+            [('\n', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
         {
             assert!(!press(&mut app, 'w').contains(&Effect::Record));
             let message = app.screen.message().unwrap_or_default();
             assert!(message.contains("s: save only what is shown"), "{message:?}");
-            let effects = press(&mut app, answer);
+            let key = if answer == '\n' { KeyCode::Enter } else { KeyCode::Char(answer) };
+            let effects = app.update(Input::Key(key.into()));
             let asked = effects.into_iter().find(|effect| matches!(effect, Effect::Record | Effect::SaveShown));
             assert_eq!(asked, wanted, "{answer}");
         }
