@@ -590,7 +590,9 @@ fn each_way_to_the_events_shows_them() {
             );
         }
         let seen = selftest.seen(&mut live);
-        for probe in attached {
+        // Before 5.19, a request is seen only at its completion, if at all.
+        let completes = attached.iter().any(|probe| probe.name == "uring_complete");
+        for probe in attached.iter().filter(|probe| completes || probe.name != "uring_submit") {
             assert!(seen.contains(&probe.name), "{way:?}: {} is attached and shows nothing: {seen:?}", probe.name);
         }
     }
