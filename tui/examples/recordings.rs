@@ -130,7 +130,7 @@ fn rewrite(from: &str, to: &str) -> Result<()> {
     let mut pipeline = Pipeline::default();
     while let Some(next) = frames.next()? {
         let Next::Frames(batch) = next else { continue };
-        if states.pop_front_if(|state| *state < frames.reader().offset()).is_some() {
+        if states.pop_front_if(|state| *state < frames.reader.offset()).is_some() {
             writer.state(&pipeline.state())?;
         }
         writer.batch(batch.bytes())?;
@@ -177,7 +177,7 @@ fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers, comm: &mut Optio
 fn seek(file: &str, count: u64) -> Result<()> {
     let file = File::open(file)?;
     let map = Map::open(file.try_clone()?)?;
-    let (first, last) = (map.totals().first_ns, map.totals().last_ns);
+    let (first, last) = (map.totals.first_ns, map.totals.last_ns);
     let (mut times, mut parts, mut reads) = (Vec::new(), [Duration::ZERO; 3], Vec::new());
     for number in 0..count {
         // Golden ratio: everywhere, in no order.
@@ -189,7 +189,7 @@ fn seek(file: &str, count: u64) -> Result<()> {
         let found = began.elapsed();
         let mut at = &file;
         at.seek(SeekFrom::Start(place))?;
-        let mut reader = Reader::resume(at, *map.header(), map.file().unsealer_at(place), place);
+        let mut reader = Reader::resume(at, *map.header(), map.file.unsealer_at(place), place);
         let mut pipeline = Pipeline::default();
         if place != HEADER as u64
             && let Some(Item::State(state)) = reader.next()?
@@ -208,7 +208,7 @@ fn seek(file: &str, count: u64) -> Result<()> {
         }
         let all = began.elapsed();
         times.push(all);
-        reads.push(frames.reader().offset() - place);
+        reads.push(frames.reader.offset() - place);
         for (part, time) in parts.iter_mut().zip([found, restored - found, all - restored]) {
             *part += time;
         }

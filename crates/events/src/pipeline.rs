@@ -56,7 +56,7 @@ pub type Receiver<'a> = dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Dispositi
 /// Frames in, events out.
 #[derive(Debug, Default)]
 pub struct Pipeline {
-    world: World,
+    pub(crate) world: World,
     gaps: Gaps,
     assembler: Assembler,
     requests: Requests,
@@ -70,13 +70,14 @@ pub struct Pipeline {
     capture: Option<Filter>,
     /// The layout of the records; `None` if it is this version's.
     layout: Option<Layout>,
-    /// Whether the ring was empty when the last batch was read.
-    drained: bool,
-    /// Whether the trace continues in another file, which has the waiting events.
-    continues: bool,
+    /// Whether the source was empty when the last batch was read.
+    pub drained: bool,
+    /// Whether the trace continues in another file after the frames so far. Then the events that wait are in that file.
+    pub(crate) continues: bool,
     /// Whether no more frames follow.
     ended: bool,
-    windows: Vec<Window>,
+    /// The windows, in order, of a recording that consists only of windows: the first [`limits::WINDOWS`].
+    pub windows: Vec<Window>,
     command: Option<CommandTree>,
     /// Set if the frames are an excerpt of another trace.
     excerpt: Option<Excerpt>,
@@ -84,7 +85,7 @@ pub struct Pipeline {
     unfinished: bool,
     /// The parts received so far of a state that replaces this one, and their number.
     restart: (Batch, u32),
-    budget: Budget,
+    pub budget: Budget,
 }
 
 impl Pipeline {
@@ -99,10 +100,6 @@ impl Pipeline {
         }
     }
 
-    pub fn budget(&self) -> Budget {
-        self.budget
-    }
-
     /// See [`World::set_zone`].
     pub fn set_zone(&mut self, zone: Zone) {
         self.world.set_zone(zone);
@@ -111,11 +108,6 @@ impl Pipeline {
     /// Sets the end of the recording that the frames are from.
     pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
         self.world.set_end(ends_at);
-    }
-
-    /// The tables. Waiting events are dropped.
-    pub fn into_world(self) -> World {
-        self.world
     }
 
     /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their
@@ -202,7 +194,7 @@ impl Pipeline {
         let until = self.settled().min(limit);
         if let Some(at) = self.ledger.uncompared.take_if(|at| *at <= until) {
             self.deliver(at, to);
-            self.ledger.compare(at, self.account(), self.gaps.holes() > 0);
+            self.ledger.compare(at, self.account(), self.gaps.holes > 0);
         }
         self.deliver(until, to);
         while let Some(overdue) = self.order.overdue(self.budget.order()) {

@@ -238,7 +238,7 @@ impl Collector {
         let mut programs = self.read_programs(&mut pieces, &mut unlooked)?;
         let cgroups = places::Cgroups::read(&mut unlooked);
         let (mut links, unopened_links, unread_links) =
-            self.read_links(&programs, cgroups.paths(), &mut pieces, &mut unlooked);
+            self.read_links(&programs, &cgroups.paths, &mut pieces, &mut unlooked);
 
         let namespaces = self.iterators().map(Iterators::namespaces).unwrap_or_default();
         let mut held = match self.iterators().and_then(Iterators::held) {

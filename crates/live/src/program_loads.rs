@@ -48,7 +48,7 @@ pub(super) struct Changes {
     stream: ProgramStream,
     found: Found,
     /// tracetui's loaded programs.
-    own: HashSet<ProgId>,
+    pub(super) own: HashSet<ProgId>,
     /// The process ids of tracetui and its inspector as they appear in the stream.
     pids: [u32; 2],
     /// Whether the stream uses the ids of the initial pid namespace.
@@ -93,10 +93,6 @@ impl Changes {
     /// Becomes readable when something changed.
     pub(super) fn events(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.stream.events()
-    }
-
-    pub(super) fn own(&self) -> &HashSet<ProgId> {
-        &self.own
     }
 
     /// Appends the changes up to `until`; the next call has the later ones. Passes newly loaded programs to `loaded`, except
@@ -158,7 +154,7 @@ impl Changes {
     }
 
     fn losses(&self) -> u64 {
-        self.stream.lost() + self.stream.broken()
+        self.stream.lost() + self.stream.broken
     }
 
     fn drain(&mut self) {

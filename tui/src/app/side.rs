@@ -195,7 +195,7 @@ impl App {
     /// The time up to which the strip counts (CLOCK_BOOTTIME, ns).
     pub(crate) fn side_now(&self) -> u64 {
         let is_now = self.replay.is_none() && self.loaded().moment().is_none();
-        self.side.busy.now_ns().max(if is_now { self.world().counted_at().0 } else { 0 })
+        self.side.busy.now_ns().max(if is_now { self.world().counted_at.0 } else { 0 })
     }
 
     /// The lines of a strip of this height.

@@ -137,7 +137,7 @@ impl Facts {
     }
 
     fn text(&self, recording: &Recording) -> String {
-        let pipeline = recording.pipeline();
+        let pipeline = &recording.pipeline;
         let host = pipeline.world().host();
         let account = recording.account();
         let clean = |text: &str| {
@@ -185,7 +185,7 @@ impl Facts {
         let begun = pipeline.trace().is_some();
         let lost = format!("{at_most}{}", grouped(account.sum().lost.sum()));
         line("lost", if begun { &lost } else { "unknown" });
-        for window in pipeline.windows() {
+        for window in &pipeline.windows {
             let (from, to) = span(pipeline.world(), window);
             let short = if window.short { ", starts late: --memory too small" } else { "" };
             let matches = grouped(window.matches);
@@ -233,7 +233,7 @@ impl Facts {
     }
 
     fn json(&self, recording: &Recording) -> String {
-        let pipeline = recording.pipeline();
+        let pipeline = &recording.pipeline;
         let host = pipeline.world().host();
         let (begun, trace) = (pipeline.trace().is_some(), recording.trace());
         let of_host = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -264,7 +264,7 @@ impl Facts {
             "account": recording.account().object(), "probes": (!probes.is_empty()).then_some(probes),
             "filter": begun.then_some(&trace.filter), "command": recording.command_json(),
             "labels": begun.then(|| recording.labels_json()), "part": recording.part().map(part),
-            "windows": pipeline.windows().iter().map(window).collect::<Value>(), "bytes": bytes, "blocks": blocks,
+            "windows": pipeline.windows.iter().map(window).collect::<Value>(), "bytes": bytes, "blocks": blocks,
         });
         json::ascii(&object) + "\n"
     }

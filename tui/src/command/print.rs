@@ -324,9 +324,9 @@ impl<'s> Printer<'s> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
         pipeline.next(None, &mut |seen, _| lines.queue_line(seen));
-        lines.unanswered.iter_mut().for_each(|unanswered| unanswered.reach(pipeline.world().counted_at()));
+        lines.unanswered.iter_mut().for_each(|unanswered| unanswered.reach(pipeline.world().counted_at));
         lines.release(false);
-        if pipeline.is_drained() || lines.is_done() {
+        if pipeline.drained || lines.is_done() {
             lines.flush();
         }
         lines.outcome()

@@ -40,7 +40,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     let mut saved = SavedFilters::open(!loaded.config.no_history);
     let earlier = std::mem::take(&mut saved.lines);
     let (app, timeline, feed) = start(args, &loaded, earlier, clock::zone())?;
-    let troubles = timeline.troubles().clone();
+    let troubles = timeline.troubles.clone();
     let trace = Trace { timeline: Some(timeline), home: own_home(), ..Trace::from(feed) };
     let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
     saved.append(&exit.filters);
@@ -110,7 +110,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
     let filter = both_filters(&trace.filter, &text);
     app.watch(watches);
     app.set_filter(&filter).map_err(|error| anyhow!("filter: {}", error.message))?;
-    if own.whole.names_kinds() {
+    if own.whole.kind_named {
         app.show_kinds(own.kinds);
     }
     app.set_calm(!own.whole.asks());

@@ -279,8 +279,8 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if width >= 100 {
         let counted = if bpf.counts_runs() { "run counting on" } else { "run counting off" };
         pieces.push(Piece::new(counted, theme.quiet()));
-        if bpf.forgotten() > 0 {
-            pieces.push(Piece::new(format!("{} dropped", short(bpf.forgotten())), theme.note()));
+        if bpf.forgotten > 0 {
+            pieces.push(Piece::new(format!("{} dropped", short(bpf.forgotten)), theme.note()));
         }
         pieces.push(Piece::plain(format!("{} attached", many(tally.attachments))));
     }

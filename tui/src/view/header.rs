@@ -228,7 +228,7 @@ fn rates(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
 
 /// The fill level of the ring between the kernel and tracetui, if there is little room left.
 fn ring(app: &App, theme: Theme) -> Vec<Piece> {
-    let percent = app.world().counters().ring_percent().filter(|percent| *percent >= NEARLY_FULL);
+    let percent = app.world().counters.ring_percent().filter(|percent| *percent >= NEARLY_FULL);
     percent.map(|percent| Piece::new(format!("ring {percent}%"), theme.loss())).into_iter().collect()
 }
 

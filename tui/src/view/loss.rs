@@ -29,7 +29,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     };
     // All numbers are as of one moment. Later events are in none of them.
     let (at, account) = app.pipeline.account_then();
-    let counters = app.world().counters();
+    let counters = &app.world().counters;
     let title = |text: &str| Line::styled(format!(" {text}"), theme.strong());
     let mut lines = vec![title("LOST EVENTS")];
     lines.extend(app.pipeline.discrepancy().into_iter().flat_map(|text| styled(&text, theme.alarm())));

@@ -55,7 +55,7 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
         0 => String::new(),
         lines => format!(", oldest {} lines dropped", text::grouped(lines)),
     };
-    let missing = match terminal.missing() {
+    let missing = match terminal.missing {
         0 => String::new(),
         bytes => format!(", {} bytes after it not recorded", text::grouped(bytes)),
     };

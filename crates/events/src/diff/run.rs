@@ -151,7 +151,7 @@ impl Run {
 
     /// The directory of the run, shown as `.`; empty for none.
     pub fn root(&self) -> &[u8] {
-        self.names.root()
+        &self.names.root
     }
 
     /// How well other runs can be compared with this one: whether nothing is missing, and the number of roles.

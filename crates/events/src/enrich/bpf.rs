@@ -27,7 +27,8 @@ pub struct Programs {
     links: BTreeSet<(LinkId, u32)>,
     /// The keys of the attachments of each program.
     of_program: BTreeSet<(ProgId, u32)>,
-    hidden: Vec<BpfHidden>,
+    /// The hidden programs, in the order of discovery.
+    pub hidden: Vec<BpfHidden>,
     holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
     runs: BTreeMap<ProgId, Ran>,
     counting: Counting,
@@ -39,12 +40,13 @@ pub struct Programs {
     left_out: u64,
     gone_programs: Fifo<ProgId, Former<BpfProgram>>,
     gone_attachments: Fifo<u32, Former<BpfAttachment>>,
-    /// The number of those that were dropped for lack of memory.
-    forgotten: u64,
+    /// The number of unloaded programs and ended attachments that were dropped for lack of memory.
+    pub forgotten: u64,
     doers: Fifo<BpfMade, BpfDoer>,
     /// The programs as the events of their loads describe them.
     loads: Fifo<ProgId, BpfProgram>,
-    changes: u64,
+    /// The number of changes so far. If it differs from an earlier value, something changed.
+    pub changes: u64,
 }
 
 #[derive(Debug)]
@@ -195,11 +197,6 @@ impl Programs {
         self.of_program.range((id, 0)..=(id, u32::MAX)).filter_map(|(_, key)| self.attachment(*key))
     }
 
-    /// The hidden programs, in the order of discovery.
-    pub fn hidden(&self) -> &[BpfHidden] {
-        &self.hidden
-    }
-
     /// The holders of a program, besides its links.
     pub fn holders_of_program(&self, id: ProgId) -> Option<&BpfHolders> {
         self.holders.get(&(id, LinkId(0)))
@@ -252,16 +249,6 @@ impl Programs {
     /// The ended attachments, in the order of their ends.
     pub fn gone_attachments(&self) -> impl Iterator<Item = &Former<BpfAttachment>> {
         self.gone_attachments.iter().map(|(_, gone)| gone)
-    }
-
-    /// The number of unloaded programs and ended attachments that were dropped for lack of memory.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
-    }
-
-    /// The number of changes so far. If it differs from an earlier value, something changed.
-    pub fn changes(&self) -> u64 {
-        self.changes
     }
 
     /// The memory in use, in bytes.

@@ -34,10 +34,13 @@ pub struct World {
     accounts: usize,
     cgroups: Fifo<CgroupId, KnownCgroup>,
     cgroups_told: u64,
-    cgroups_evicted: u64,
+    /// The number of cgroups whose path was evicted.
+    pub cgroups_evicted: u64,
     probes: Vec<Probe>,
-    counters: Counters,
-    counted_at: BootNanos,
+    /// The latest counters of the probes.
+    pub counters: Counters,
+    /// The time of these counters. A live trace reads them once a second, even without events.
+    pub counted_at: BootNanos,
     /// The end of the recording, if these are a part of one.
     ends_at: Option<BootNanos>,
     /// The time zone of the reader.
@@ -207,11 +210,6 @@ impl World {
         self.cgroups.contains(&id)
     }
 
-    /// The number of cgroups whose path was evicted.
-    pub fn cgroups_evicted(&self) -> u64 {
-        self.cgroups_evicted
-    }
-
     /// The probes, attached or not.
     pub fn probes(&self) -> &[Probe] {
         &self.probes
@@ -237,11 +235,6 @@ impl World {
         self.terminal = Some(Box::new(Terminal::restore(&terminal.state())));
     }
 
-    /// The latest counters of the probes.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
     /// Sets the end of the recording that these are a part of.
     pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
         self.ends_at = ends_at;
@@ -260,11 +253,6 @@ impl World {
     pub fn end(&self) -> Option<i128> {
         let end = self.ends_at.unwrap_or(self.counted_at);
         (end.0 > 0).then(|| i128::from(end.0) + i128::from(self.clock_offset))
-    }
-
-    /// The time of these counters. A live trace reads them once a second, even without events.
-    pub fn counted_at(&self) -> BootNanos {
-        self.counted_at
     }
 }
 

@@ -132,7 +132,8 @@ pub struct Filter {
     text: String,
     expr: Expr,
     node: FilterNode,
-    kind_named: bool,
+    /// Whether it has a term about the kind.
+    pub kind_named: bool,
 }
 
 impl Default for Filter {
@@ -147,11 +148,6 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Whether it has a term about the kind.
-    pub fn names_kinds(&self) -> bool {
-        self.kind_named
-    }
-
     /// Parses an expression. An empty one matches everything.
     pub fn parse(text: &str, names: &dyn NameLookup) -> Result<Filter, FilterError> {
         let expr = parse::parse(text).map_err(|error| error.within(text))?;

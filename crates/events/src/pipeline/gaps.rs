@@ -43,7 +43,7 @@ impl StreamState {
 pub(super) struct Gaps {
     streams: HashMap<(u16, u32), StreamState>,
     counted_at: u64,
-    holes: u64,
+    pub(super) holes: u64,
     /// The number of holes before the last state that follows one. The contents of these holes are known.
     known: u64,
 }
@@ -77,10 +77,6 @@ impl Gaps {
         }
         self.known = self.holes;
         lost
-    }
-
-    pub(super) fn holes(&self) -> u64 {
-        self.holes
     }
 
     /// Counts a frame of the probes. The gap directly before it becomes a `lost` row.

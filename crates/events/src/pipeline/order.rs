@@ -54,7 +54,8 @@ pub(super) struct Order {
     /// The number of the first batch in `held`.
     first: u64,
     spares: Vec<Batch>,
-    latest: BootNanos,
+    /// The time of the latest frame.
+    pub(super) latest: BootNanos,
     drained: BootNanos,
     /// See [`Order::settle`].
     settled: BootNanos,
@@ -240,11 +241,6 @@ impl Order {
                 out(&frame);
             }
         }
-    }
-
-    /// The time of the latest frame.
-    pub(super) fn latest(&self) -> BootNanos {
-        self.latest
     }
 
     /// The time up to which frames or reads of the ring have come.

@@ -66,9 +66,12 @@ pub(super) struct RequestsOf<R> {
     order: VecDeque<(u64, u64)>,
     bytes: usize,
     budget: Budget,
-    met: u64,
-    hollow: u64,
-    unseen: u64,
+    /// The number of requests received.
+    pub(super) met: u64,
+    /// The number of completions without a request.
+    pub(super) hollow: u64,
+    /// The number of requests without a completion.
+    pub(super) unseen: u64,
     counted_at: BootNanos,
     joined: Vec<u8>,
 }
@@ -97,21 +100,6 @@ impl<R: Request + Default> RequestsOf<R> {
             }
             _ => true,
         }
-    }
-
-    /// The number of requests received.
-    pub(super) fn met(&self) -> u64 {
-        self.met
-    }
-
-    /// The number of completions without a request.
-    pub(super) fn hollow(&self) -> u64 {
-        self.hollow
-    }
-
-    /// The number of requests without a completion.
-    pub(super) fn unseen(&self) -> u64 {
-        self.unseen
     }
 
     /// Passes the waiting requests to `out`, oldest first, each with its number; then the ends of their processes, as
@@ -378,7 +366,7 @@ mod tests {
         end(&mut batch, 4, 0xa0, b"config\0dir\0", 9);
         let expected = ["other by 5 at 77 near false marks 0", "config by 5 at 77 near true marks 0"];
         assert_eq!(joined(&mut requests, &batch), expected);
-        assert_eq!((requests.bytes, requests.unseen()), (0, 0));
+        assert_eq!((requests.bytes, requests.unseen), (0, 0));
     }
 
     #[test]
@@ -397,7 +385,7 @@ mod tests {
         end(&mut batch, 3, 0xa0, b"second\0", 1);
         let expected = ["lost 1 from 1", "second by 5 at 77 near false marks 0"];
         assert_eq!(joined(&mut requests, &batch), expected);
-        assert_eq!(requests.unseen(), 1);
+        assert_eq!(requests.unseen, 1);
     }
 
     #[test]
@@ -406,7 +394,7 @@ mod tests {
             let (mut requests, mut batch) = (Requests::default(), Batch::default());
             request(&mut batch, 1, 0xa0, b"asked", bits);
             push(&mut batch, slot, 2, by, record, RequestPart { request: 0xa0, place: 9 }, b"");
-            (joined(&mut requests, &batch), requests.unseen(), requests.hollow())
+            (joined(&mut requests, &batch), requests.unseen, requests.hollow)
         };
         let hollow = |by: u32, dirfd: i32| {
             (vec!["lost 1 from 1".to_owned(), format!(" by {by} at {dirfd} near false marks 0")], 1, 1)
@@ -434,7 +422,7 @@ mod tests {
             lost.push(shown(&made));
         }
         assert_eq!(lost, [vec![], vec![], vec!["lost 1 from 1500".to_owned()], vec!["lost 1 from 1600".to_owned()]]);
-        assert_eq!((requests.unseen(), requests.waiting.len()), (2, 0));
+        assert_eq!((requests.unseen, requests.waiting.len()), (2, 0));
     }
 
     #[test]
@@ -473,7 +461,7 @@ mod tests {
         (0..).zip(state.frames()).for_each(|(number, frame)| restored.restore(number, &frame));
         for mut requests in [requests, restored] {
             assert_eq!(count(&mut requests, 3), ["lost 2 from 160"]);
-            assert_eq!((requests.unseen(), requests.bytes, requests.submitters.len()), (2, 0, 0));
+            assert_eq!((requests.unseen, requests.bytes, requests.submitters.len()), (2, 0, 0));
             assert_eq!(count(&mut requests, 4), [""; 0]);
         }
     }
@@ -493,7 +481,7 @@ mod tests {
         let mut made = Batch::default();
         requests.count_unreported(&counters, BootNanos(2 * MS), &mut made);
         requests.count_unreported(&Counters::default(), BootNanos(2 * MS), &mut made);
-        assert_eq!((shown(&made), requests.unseen()), (vec!["lost 3 from 0".to_owned()], 3));
+        assert_eq!((shown(&made), requests.unseen), (vec!["lost 3 from 0".to_owned()], 3));
     }
 
     #[test]
@@ -512,7 +500,7 @@ mod tests {
         end(&mut batch, 2, 19_999 * 8, b"", 0);
         let ends = joined(&mut requests, &batch);
         assert!(ends[0].starts_with(" by 5") && ends[1].starts_with("xxx"), "the oldest were forgotten");
-        assert_eq!(requests.unseen() as usize + requests.waiting.len() + 1, 20_000, "and are counted as lost");
+        assert_eq!(requests.unseen as usize + requests.waiting.len() + 1, 20_000, "and are counted as lost");
         for round in 0..100_000 {
             let mut batch = Batch::default();
             request(&mut batch, 3, 1 << 40, b"again", 0);

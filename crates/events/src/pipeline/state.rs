@@ -41,7 +41,7 @@ impl Pipeline {
         for (frames, slot) in [(facts, 0), (tables, StatePart::TABLES)] {
             let mut push = |frames: &[u8]| {
                 let mut part = Batch::default();
-                HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(self.order.latest(), &mut part);
+                HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(self.order.latest, &mut part);
                 part.frames().for_each(|part| parts.push(FrameHeader { slot, ..part.header }, part.payload));
             };
             let mut start = 0;
@@ -95,7 +95,7 @@ impl Pipeline {
     /// events stay.
     pub(super) fn catch_up(&mut self, state: &Batch) {
         let known = self.at(state);
-        let time = known.order.latest();
+        let time = known.order.latest;
         let mut made = Batch::default();
         self.gaps.catch_up(&known.gaps, time).iter().for_each(|lost| push_lost(lost, &mut made));
         self.counted_until(&known, time).iter().for_each(|lost| push_lost(lost, &mut made));
@@ -106,7 +106,7 @@ impl Pipeline {
         self.ledger.unread_processes = known.ledger.unread_processes;
         self.programs.catch_up(known.programs);
         let before = std::mem::replace(&mut self.world, known.world);
-        self.count(before.counters(), time, &mut made);
+        self.count(&before.counters, time, &mut made);
         self.order.add_made(made);
     }
 
@@ -140,7 +140,7 @@ impl Pipeline {
     /// data was evicted for lack of memory, or a request was given up. It also returns `false` for an excerpt.
     pub fn pass_over(&mut self, state: &Batch) -> bool {
         let later = self.at(state);
-        let as_read = |pipeline: &Pipeline| (pipeline.gaps.holes(), pipeline.requests.unseen());
+        let as_read = |pipeline: &Pipeline| (pipeline.gaps.holes, pipeline.requests.unseen);
         let same = as_read(self) == as_read(&later) && self.ledger.misses_as(&later.ledger);
         let odd = |pipeline: &Pipeline| pipeline.excerpt.is_some() || pipeline.layout.is_some();
         if !same || odd(self) || odd(&later) || later.account().shortage != Shortage::default() {
@@ -179,7 +179,7 @@ impl Pipeline {
 
     /// Writes the facts, which do not depend on the tables, and the tables: processes, names, BPF programs, symbols, the terminal.
     fn write_state(&self, out: &mut Batch, tables: &mut Batch) {
-        let latest = self.order.latest();
+        let latest = self.order.latest;
         HostFrame::Layout(Layout::own()).push(latest, out);
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);

@@ -204,7 +204,7 @@ fn events_up_to_a_time_at_which_no_probe_ran_do_not_wait() {
     assert_eq!(run(&mut pipeline, false), [""; 0], "an earlier one may come");
     pipeline.feed(read(&[(1, 0, 10, "a"), (0, 1, 12, "c")], Some(11)));
     assert_eq!(run(&mut pipeline, false), ["a", "b"]);
-    assert!(pipeline.is_drained());
+    assert!(pipeline.drained);
     pipeline.feed(read(&[], Some(12)));
     assert_eq!(run(&mut pipeline, true), ["c"]);
 }

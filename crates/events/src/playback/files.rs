@@ -85,13 +85,13 @@ impl Part {
 
     /// The trace that the file belongs to, and the number of the file in it.
     pub(super) fn place(&self) -> Option<([u8; 8], u32)> {
-        self.frames.reader().header().part()
+        self.frames.reader.header.part()
     }
 
     /// The unreadable parts found so far.
     pub(super) fn holes(&self) -> Holes {
         let mut holes = self.unreadable.holes();
-        holes.append(self.frames.holes());
+        holes.append(&self.frames.holes);
         holes
     }
 
@@ -170,7 +170,7 @@ pub struct Files {
     /// Whether the current file begins where the previous one ended and nothing of it has been read yet.
     pub(super) joins: bool,
     pub(super) budget: Budget,
-    troubles: Troubles,
+    pub(super) troubles: Troubles,
 }
 
 /// The unreadable parts of a recording, and the error that ended the reading. Clones share them: a recording may be read from
@@ -253,10 +253,6 @@ impl Files {
         Files { troubles: troubles.clone(), ..self }
     }
 
-    pub(super) fn troubles(&self) -> &Troubles {
-        &self.troubles
-    }
-
     /// Lists the unreadable parts found so far, and the error that ended the reading.
     pub fn report(&self, error: Option<String>) {
         let mut found = self.troubles.found();
@@ -273,7 +269,7 @@ impl Files {
     /// Accepts only states that fit in memory. Call it before reading.
     pub(super) fn limit(&mut self, budget: Budget) {
         self.budget = budget;
-        self.parts.iter_mut().for_each(|part| part.frames.limit_states(budget.state()));
+        self.parts.iter_mut().for_each(|part| part.frames.reader.limit_states(budget.state()));
     }
 
     /// The files in the order of the trace, without pipes.
@@ -326,7 +322,7 @@ impl Files {
             bytes += batch.len();
             let trace = trace_of(&next);
             self.ahead.push_back(next);
-            if trace.is_some() || !self.part().frames.is_behind() {
+            if trace.is_some() || !self.part().frames.behind {
                 return Ok(trace.unwrap_or_else(Trace::unreadable));
             }
         }
@@ -353,7 +349,7 @@ impl Files {
                     // This state equals the one at the end of the previous file. An empty batch marks that the trace continues,
                     // even if no frames follow.
                     let before = self.at.checked_sub(1).and_then(|before| self.parts.get(before));
-                    let behind = before.is_some_and(|before| before.frames.is_behind());
+                    let behind = before.is_some_and(|before| before.frames.behind);
                     return Ok(Some(Next::Frames(if behind { state } else { Batch::default() })));
                 }
                 Some(next) => {
@@ -376,7 +372,7 @@ impl Files {
         let Some(file) = self.part().file.as_ref().filter(|_| self.at_end == AtEnd::Wait) else { return false };
         let Some((path, next)) = next_file(&self.part().path, file) else { return false };
         let mut part = Part::of(&path, next, self.at_end, HEADER as u64);
-        part.frames.limit_states(self.budget.state());
+        part.frames.reader.limit_states(self.budget.state());
         self.parts.push(part);
         true
     }
@@ -384,14 +380,14 @@ impl Files {
     /// Whether the next file begins where this one ends.
     fn next_follows(&self) -> bool {
         let number = |part: Option<&Part>| part.and_then(Part::place).map(|(_, number)| u64::from(number));
-        let ends = self.part().frames.reader().ending() == Some(Ending::Complete);
+        let ends = self.part().frames.reader.ending == Some(Ending::Complete);
         ends && number(self.parts.get(self.at + 1)) == number(Some(self.part())).map(|number| number + 1)
     }
 
     /// The time of the last event. `None` for a pipe, or if there are no events.
     pub(super) fn end(&self) -> Option<BootNanos> {
         let map = Map::of(self.parts.last()?.regular()?.clone()).ok()?;
-        Some(BootNanos(map.totals().last_ns)).filter(|last| last.0 > 0)
+        Some(BootNanos(map.totals.last_ns)).filter(|last| last.0 > 0)
     }
 
     pub(super) fn ended_early(&self) -> bool {

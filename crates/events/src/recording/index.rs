@@ -143,7 +143,8 @@ pub(super) struct Indexer {
     /// Whether there were requests of io_uring. If so, counters may show that one of them was lost.
     requests: bool,
     before: Totals,
-    totals: Totals,
+    /// The sums of all blocks so far.
+    pub(super) totals: Totals,
     entries: Vec<IndexEntry>,
 }
 
@@ -152,11 +153,6 @@ impl Indexer {
     pub(super) fn next(&self) -> Indexer {
         let (numbers, counters) = (self.numbers.clone(), self.counters.clone());
         Indexer { numbers, counters, lost: self.lost, requests: self.requests, ..Indexer::default() }
-    }
-
-    /// The sums of all blocks so far.
-    pub(super) fn totals(&self) -> &Totals {
-        &self.totals
     }
 
     /// The index entry of a block with these frames, without offset and size.

@@ -14,12 +14,15 @@ use zerocopy::FromBytes;
 
 #[derive(Debug)]
 pub struct Map {
-    file: RecordingFile,
-    complete: bool,
+    pub file: RecordingFile,
+    /// Whether the recording has its proper end.
+    pub complete: bool,
     /// The last index block, and its offset.
     last: Option<(u64, IndexBlock)>,
-    rest: Vec<IndexEntry>,
-    totals: Totals,
+    /// The blocks that the index does not describe yet. If there are more than [`limits::BLOCKS_LISTED`], neighbours are merged.
+    pub rest: Vec<IndexEntry>,
+    /// The sums of all blocks.
+    pub totals: Totals,
 }
 
 impl Map {
@@ -50,20 +53,6 @@ impl Map {
 
     pub fn header(&self) -> &FileHeader {
         self.file.header()
-    }
-
-    pub fn file(&self) -> &RecordingFile {
-        &self.file
-    }
-
-    /// Whether the recording has its proper end.
-    pub fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// The sums of all blocks.
-    pub fn totals(&self) -> &Totals {
-        &self.totals
     }
 
     /// The offset of the last state that is before every event from `ns` on, in bytes from the start of the file. `None` if a
@@ -105,11 +94,6 @@ impl Map {
             }))
         };
         std::iter::from_fn(head).take(limits::INDEX_STEPS)
-    }
-
-    /// The blocks that the index does not describe yet. If there are more than [`limits::BLOCKS_LISTED`], neighbours are merged.
-    pub fn rest(&self) -> &[IndexEntry] {
-        &self.rest
     }
 
     /// The index block at an offset. `None` if it is damaged or there is none.

@@ -36,7 +36,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Reader<R> {
     input: Input<R>,
-    header: FileHeader,
+    pub header: FileHeader,
     /// The frames of the block, beginning with the next one, and the frames of the batch before.
     frames: Vec<u8>,
     next: usize,
@@ -50,7 +50,8 @@ pub struct Reader<R> {
     state_max: usize,
     /// Whether states are only checked and not read.
     states_skipped: bool,
-    blocks: u64,
+    /// The number of blocks read so far.
+    pub(crate) blocks: u64,
     /// The item after the batch.
     waiting: Option<Item>,
     /// The offset of bytes that are not a block, while the next block is searched.
@@ -59,7 +60,8 @@ pub struct Reader<R> {
     ended: bool,
     /// Whether the summary was read. Nothing of the recording follows it.
     summed: bool,
-    ending: Option<Ending>,
+    /// How the recording ends, once [`next`](Self::next) returned `None`.
+    pub ending: Option<Ending>,
     /// Bytes after the last whole block.
     rest: u64,
 }
@@ -110,10 +112,6 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    pub fn header(&self) -> &FileHeader {
-        &self.header
-    }
-
     /// Sets whether states are skipped from now on. Their checksums are then checked, and they produce no items.
     pub fn skip_states(&mut self, skipped: bool) {
         self.states_skipped = skipped;
@@ -124,11 +122,6 @@ impl<R: Read> Reader<R> {
     /// Accepts only states up to this many bytes. A larger one becomes a hole without frames.
     pub fn limit_states(&mut self, bytes: usize) {
         self.state_max = bytes;
-    }
-
-    /// How the recording ends, once [`next`](Self::next) returned `None`.
-    pub fn ending(&self) -> Option<Ending> {
-        self.ending
     }
 
     /// Bytes after the summary, which do not belong to the recording, once [`next`](Self::next) returned `None`.
@@ -153,11 +146,6 @@ impl<R: Read> Reader<R> {
             self.blocks += 1;
         }
         Ok(self.input.offset == until)
-    }
-
-    /// The number of blocks read so far.
-    pub fn blocks(&self) -> u64 {
-        self.blocks
     }
 
     /// The number of bytes read so far.

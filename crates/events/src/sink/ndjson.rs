@@ -315,7 +315,7 @@ impl Values {
         if self.strings.write(out, write) == Utf8::Invalid {
             member(name, "_hex", out);
             out.push(b'"');
-            hex(self.strings.last_escaped(), out);
+            hex(&self.strings.aside, out);
             out.push(b'"');
         }
     }

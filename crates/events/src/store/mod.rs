@@ -59,11 +59,12 @@ const SHARE: usize = 4;
 pub struct Store {
     /// The blocks with all events, and the older ones with few opens.
     levels: [Level; 2],
-    /// The first event after the older blocks.
-    thinned: Id,
+    /// The first event after those from which opens were evicted.
+    pub(super) thinned: Id,
     by_value: bool,
     next: Id,
-    bound: usize,
+    /// The limit in bytes.
+    pub bound: usize,
     /// Copies of events that stay when their blocks are evicted.
     pins: Pins,
     /// The objects that the events share, by address.
@@ -231,11 +232,6 @@ impl Store {
         self.next
     }
 
-    /// The first event after those from which opens were evicted.
-    pub fn thinned(&self) -> Id {
-        self.thinned
-    }
-
     /// The number of kept events, without `lost` rows.
     pub fn events(&self) -> u64 {
         self.events
@@ -260,11 +256,6 @@ impl Store {
     pub fn bytes(&self) -> usize {
         let levels = self.levels.iter().map(Level::bytes).sum::<usize>();
         levels + self.charged + self.pins.bytes() + self.charges.capacity() * CHARGE
-    }
-
-    /// The limit in bytes.
-    pub fn bound(&self) -> usize {
-        self.bound
     }
 
     fn charge_process(&mut self, process: &Arc<Process>) {

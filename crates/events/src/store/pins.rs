@@ -43,7 +43,7 @@ impl Pins {
     /// The first and the last one.
     pub(super) fn span(&self) -> Option<(Id, Id)> {
         let last = self.block.len().checked_sub(1)?;
-        Some((self.block.first_id(), self.block.at(last)?.id))
+        Some((self.block.first, self.block.at(last)?.id))
     }
 
     pub(super) fn before(&self, id: Id) -> impl DoubleEndedIterator<Item = Stored<'_>> {

@@ -21,7 +21,7 @@ pub(crate) enum Utf8 {
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
     /// The unescaped bytes of the last string that needed an escape.
-    aside: Vec<u8>,
+    pub(crate) aside: Vec<u8>,
     charset: Charset,
 }
 
@@ -55,11 +55,6 @@ impl Strings {
         }
         out.push(b'"');
         utf8
-    }
-
-    /// The unescaped bytes of the last string that needed an escape.
-    pub(crate) fn last_escaped(&self) -> &[u8] {
-        &self.aside
     }
 }
 

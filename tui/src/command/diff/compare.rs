@@ -90,7 +90,7 @@ impl Side {
         if let Some(recording) = playback.recordings().first() {
             filter.clone_from(&recording.trace().filter);
             let (recorded, wanted) = recording.kinds();
-            note_absent(&mut run, recorded & wanted, recording.pipeline().world());
+            note_absent(&mut run, recorded & wanted, recording.pipeline.world());
         }
         run.gaps.incomplete |= damaged || early || partial;
         remarks.extend(close(&mut run, &playback.account(), &name, memory.limit));

@@ -647,7 +647,7 @@ fn what_is_gone_is_bounded_and_part_of_a_state() {
     let bpf = &app.world().bpf;
     let kept = bpf.gone_attachments().count() as u64;
     assert!(bpf.bytes() <= tracetui_events::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
-    assert_eq!(kept + bpf.forgotten(), 20_000);
+    assert_eq!(kept + bpf.forgotten, 20_000);
     let again = restored(&app);
     let restored = &again.world().bpf;
     let gone = |bpf: &Programs| -> Vec<_> {

@@ -354,7 +354,7 @@ impl Page<'_> {
             when = format!("{when}, on CPU {}", lost.record.cpu);
         }
         let all = format!("{} shows all losses", app.key_of(Action::LossReport));
-        let remedy = loss::remedy(lost.cause, app.world().counters());
+        let remedy = loss::remedy(lost.cause, &app.world().counters);
         [
             self.named_lines("lost", &what, theme.loss()),
             self.named_lines("why", why, plain),
