@@ -65,9 +65,8 @@ impl Pipeline {
             HostFrame::BpfHidden(hidden) => unprobed_events::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 self.ledger.stream_lost(lost.count);
-                let (of, cause, from_ns, to_ns) =
-                    (Kind::Bpf as u16, Cause::Ring as u16, lost.since.0, frame.header.time.0);
-                push_lost(&LostRecord { of, cause, cpu: u32::MAX, count: lost.count, from_ns, to_ns }, made);
+                let to = frame.header.time;
+                push_lost(&LostRecord::new(Kind::Bpf as u16, Cause::Ring, None, lost.count, lost.since, to), made);
             }
             HostFrame::Unreadable(records) => self.ledger.met_unframed(records.count),
             _ => {}

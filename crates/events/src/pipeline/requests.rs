@@ -259,15 +259,7 @@ impl<R: Request + Default> RequestsOf<R> {
     /// Counts requests as lost. The first of them was submitted at the time `from`.
     fn declare(&mut self, count: u64, from: BootNanos, time: BootNanos, made: &mut Batch) {
         self.unseen = self.unseen.saturating_add(count);
-        let lost = LostRecord {
-            of: R::KIND as u16,
-            cause: Cause::Probe as u16,
-            cpu: u32::MAX,
-            count,
-            from_ns: from.0,
-            to_ns: time.0,
-        };
-        push_lost(&lost, made);
+        push_lost(&LostRecord::new(R::KIND as u16, Cause::Probe, None, count, from, time), made);
     }
 }
 

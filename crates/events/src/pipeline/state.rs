@@ -128,8 +128,7 @@ impl Pipeline {
                 let waits = [waiting(self, &programs::is_made), waiting(known, &programs::is_made)];
                 self.ledger.missed_streamed(&known.ledger, waits)
             };
-            let (of, cause, to_ns) = (*kind as u16, Cause::Read as u16, time.0);
-            LostRecord { of, cause, cpu: u32::MAX, count, from_ns: 0, to_ns }
+            LostRecord::new(*kind as u16, Cause::Read, None, count, BootNanos(0), time)
         });
         lost.filter(|lost| lost.count > 0).collect()
     }
