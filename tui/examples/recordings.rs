@@ -120,7 +120,7 @@ fn rewrite(from: &str, to: &str) -> Result<()> {
     let header = FileHeader::read(&bytes)?;
     let (mut at, mut states) = (HEADER, std::collections::VecDeque::new());
     while let Some(block) = bytes.get(at..).and_then(|rest| BlockHeader::read(rest, header.short_id())) {
-        if Contents::from(block.contents) == Contents::State && block.part == 0 {
+        if block.contents == Contents::State as u16 && block.part == 0 {
             states.push_back(at as u64);
         }
         at += HEADER + block.padded();
@@ -232,7 +232,7 @@ fn bytes(file: &str) -> Result<()> {
     let (mut blocks, mut kinds) = (BTreeMap::<String, [usize; 2]>::new(), BTreeMap::<String, (usize, Vec<u8>)>::new());
     let mut events = 0;
     while let Some(block) = bytes.get(at..).and_then(|rest| BlockHeader::read(rest, header.short_id())) {
-        let contents = Contents::from(block.contents);
+        let contents = Contents::of(block.contents).ok_or("unknown contents")?;
         let [count, sum] = blocks.entry(format!("{contents:?}")).or_default();
         (*count, *sum) = (*count + 1, *sum + HEADER + block.padded());
         events += block.events as usize;

@@ -183,7 +183,7 @@ impl Scan {
 }
 
 fn is_frames(entry: &IndexEntry) -> bool {
-    Contents::from(entry.contents) == Contents::Frames
+    entry.contents == Contents::Frames as u16
 }
 
 fn end(entry: &IndexEntry) -> u64 {

@@ -47,7 +47,7 @@ impl Map {
         }
         map.read_rest(size)?;
         let last = map.rest.last().or(map.last.as_ref().and_then(|(_, block)| block.entries.last()));
-        map.complete |= last.is_some_and(|entry| Contents::from(entry.contents) == Contents::End);
+        map.complete |= last.is_some_and(|entry| entry.contents == Contents::End as u16);
         Ok(map)
     }
 
@@ -108,7 +108,7 @@ impl Map {
     fn index_head(&self, at: u64) -> io::Result<Option<(u64, Totals)>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
         let mut bytes = [0; INDEX_HEAD];
-        let whole = read_at(&self.file, at + HEADER as u64, &mut bytes)? == INDEX_HEAD;
+        let whole = self.file.read_at(at + HEADER as u64, &mut bytes, &mut |_, _| {})? == INDEX_HEAD;
         let before = Totals::read_from_bytes(&bytes).ok().filter(|_| whole && header.plain as usize >= INDEX_HEAD);
         Ok(before.map(|before| (header.index, before)))
     }
@@ -116,7 +116,7 @@ impl Map {
     fn index_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
         let index = |header: &BlockHeader| {
             let size = header.stored.max(header.plain) as usize;
-            Contents::from(header.contents) == Contents::Index && size <= limits::INDEX_MAX
+            header.contents == Contents::Index as u16 && size <= limits::INDEX_MAX
         };
         Ok(self.file.block_header(at)?.filter(index))
     }
@@ -171,7 +171,7 @@ impl Map {
             if next > size {
                 break;
             }
-            if matches!(Contents::from(header.contents), Contents::Frames | Contents::State | Contents::End) {
+            if matches!(Contents::of(header.contents), Some(Contents::Frames | Contents::State | Contents::End)) {
                 let entry = entry_of(&header, here);
                 self.totals.add(&entry);
                 self.rest.push(entry);
@@ -232,7 +232,7 @@ impl<'a> Window<'a> {
         // A header that begins in the last bytes of the data may end beyond them.
         self.bytes.resize(most.max(2 * HEADER), 0);
         self.ahead = (2 * self.ahead).min(limits::BLOCK);
-        let length = read_at(self.file, from, &mut self.bytes)?;
+        let length = self.file.read_at(from, &mut self.bytes, &mut |_, _| {})?;
         self.bytes.truncate(length);
         self.at = from;
         Ok(&self.bytes)
@@ -253,15 +253,10 @@ fn last_state(mut latest: u64, entries: &[IndexEntry], ns: u64) -> Option<u64> {
         if latest >= ns {
             break;
         }
-        if Contents::from(entry.contents) == Contents::State && entry.part == 0 {
+        if entry.contents == Contents::State as u16 && entry.part == 0 {
             found = Some(entry.offset);
         }
         latest = latest.max(entry.last_ns);
     }
     found
-}
-
-/// Reads as many bytes as there are. Unreadable parts become zeros.
-fn read_at(file: &RecordingFile, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-    file.read_at(at, bytes, &mut |_, _| {})
 }
