@@ -189,7 +189,7 @@ fn seek(file: &str, count: u64) -> Result<()> {
         let found = began.elapsed();
         let mut at = &file;
         at.seek(SeekFrom::Start(place))?;
-        let mut reader = Reader::resume(at, *map.header(), map.file.unsealer_at(place), place);
+        let mut reader = Reader::resume(at, map.file.header, map.file.unsealer_at(place), place);
         let mut pipeline = Pipeline::default();
         if place != HEADER as u64
             && let Some(Item::State(state)) = reader.next()?

@@ -148,7 +148,7 @@ fn replayed(what: &str, input: &File) {
         let Some(at) = map.state_before(ns).expect("readable") else { continue };
         let mut own = map.file.file().try_clone().expect("a file");
         own.seek(SeekFrom::Start(at)).expect("a file");
-        let mut reader = Reader::resume(own, *map.header(), map.file.unsealer_at(at), at);
+        let mut reader = Reader::resume(own, map.file.header, map.file.unsealer_at(at), at);
         if let Ok(Some(Item::State(state))) = reader.next() {
             let mut pipeline = Pipeline::default();
             pipeline.restore(&state);

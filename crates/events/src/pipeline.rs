@@ -100,14 +100,14 @@ impl Pipeline {
         }
     }
 
-    /// See [`World::set_zone`].
+    /// Sets the time zone of the reader, for dates in filters.
     pub fn set_zone(&mut self, zone: Zone) {
-        self.world.set_zone(zone);
+        self.world.zone = zone;
     }
 
     /// Sets the end of the recording that the frames are from.
     pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
-        self.world.set_end(ends_at);
+        self.world.ends_at = ends_at;
     }
 
     /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their

@@ -480,6 +480,7 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
 mod tests {
     use super::*;
     use tracetui_events::enrich::World;
+    use tracetui_events::event::Tables as _;
     use tracetui_events::frame::host::Cgroup;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::time::BootNanos;
@@ -527,7 +528,7 @@ mod tests {
             .frames()
             .filter_map(|frame| HostFrame::decode(&frame))
             .for_each(|frame| world.apply_host(frame, BootNanos(1)));
-        let both = |id: u64| (known.contains(&CgroupId(id)), world.knows_cgroup(CgroupId(id)));
+        let both = |id: u64| (known.contains(&CgroupId(id)), world.cgroup_of_id(CgroupId(id)).is_some());
         assert!((0..1000).all(|id| both(id).0 == both(id).1));
         assert_eq!((both(0), both(999)), ((false, false), (true, true)));
         let kept = (0..1000).filter(|id| both(*id).0).count() as u64;

@@ -210,7 +210,7 @@ impl App {
         let until = self.loaded().moment().map(|moment| moment.until);
         let few = (height / 6).clamp(2, 8);
         let base = TimeBase { zone: self.settings.zone, ..TimeBase::default() };
-        let moment = self.loaded().moment().map(|moment| time_text(moment.time.0, self.world().clock_offset(), &base));
+        let moment = self.loaded().moment().map(|moment| time_text(moment.time.0, self.world().clock_offset, &base));
         let about = moment.map_or("events/s".into(), |at| format!("events/s at {at}").into());
         let mut lines = vec![Line::of(Content::Title("BUSY", about))];
         for (group, rate) in self.side.busy.busiest(self.side_now(), few) {

@@ -92,7 +92,7 @@ fn read(file: &Path, way: Way) -> Result<(Playback, Facts)> {
 
 /// The start of a window, and its end if it has ended, in nanoseconds since 1970.
 fn span(world: &World, window: &Window) -> (i128, Option<i128>) {
-    let unix = |at: BootNanos| i128::from(at.0) + i128::from(world.clock_offset());
+    let unix = |at: BootNanos| i128::from(at.0) + i128::from(world.clock_offset);
     (unix(window.from), Some(window.to).filter(|to| to.0 > 0).map(unix))
 }
 
@@ -138,7 +138,7 @@ impl Facts {
 
     fn text(&self, recording: &Recording) -> String {
         let pipeline = &recording.pipeline;
-        let host = pipeline.world().host();
+        let host = &pipeline.world().host;
         let account = recording.account();
         let clean = |text: &str| {
             tracetui_events::text::escaped(text.as_bytes(), tracetui_events::text::Mode::Screen).into_owned()
@@ -213,7 +213,7 @@ impl Facts {
         for Label { name, value } in &recording.trace().labels {
             line("label", &clean(&format!("{name}={value}")));
         }
-        let probes = pipeline.world().probes();
+        let probes = &pipeline.world().probes;
         let failed: Vec<_> = probes.iter().filter(|probe| !probe.attached).map(|probe| clean(&probe.name)).collect();
         let attached = probes.len() - failed.len();
         let without = if failed.is_empty() { String::new() } else { format!("; not attached: {}", failed.join(" ")) };
@@ -234,7 +234,7 @@ impl Facts {
 
     fn json(&self, recording: &Recording) -> String {
         let pipeline = &recording.pipeline;
-        let host = pipeline.world().host();
+        let host = &pipeline.world().host;
         let (begun, trace) = (pipeline.trace().is_some(), recording.trace());
         let of_host = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (version, bytes, blocks) = recording.read_so_far();
@@ -249,7 +249,7 @@ impl Facts {
         };
         let events = Kind::PROBED.map(|kind| (kind.name().to_owned(), self.count(kind).into()));
         let probe = |probe: &Probe| json!({ "name": probe.name, "attached": probe.attached });
-        let probes: Vec<Value> = pipeline.world().probes().iter().map(probe).collect();
+        let probes: Vec<Value> = pipeline.world().probes.iter().map(probe).collect();
         let part = |(part, continues)| json!({ "number": u64::from(part) + 1, "continues": continues });
         let window = |window: &Window| {
             let (from, to) = span(pipeline.world(), window);

@@ -120,7 +120,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
 /// The CLOCK_BOOTTIME of a moment in nanoseconds, according to the clock at the start of the recording.
 fn boot_ns(moment: Moment, span: Option<(u64, u64)>, world: &World, zone: Zone) -> Result<u64> {
     let (first, last) = span.ok_or_else(|| anyhow!("--from needs a recording file with events, not a pipe"))?;
-    let offset = i128::from(world.clock_offset());
+    let offset = i128::from(world.clock_offset);
     let ns = moment.unix_ns((i128::from(first) + offset, i128::from(last) + offset), zone) - offset;
     Ok(u64::try_from(ns.max(1)).unwrap_or(u64::MAX - 1))
 }

@@ -126,7 +126,7 @@ pub(crate) fn walk(bytes: &[u8]) {
         if let Some(at) = map.state_before(ns).expect("readable") {
             let rest = bytes.get(at as usize..).unwrap_or_default();
             if let Some(Item::State(state)) =
-                Reader::resume(rest, *map.header(), map.file.unsealer_at(at), at).next().expect("readable")
+                Reader::resume(rest, map.file.header, map.file.unsealer_at(at), at).next().expect("readable")
             {
                 Pipeline::default().restore(&state);
             }

@@ -173,7 +173,7 @@ fn cause(app: &App, theme: Theme) -> Vec<String> {
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {
-    vec![Piece::new(text::escape_in(app.world().host().name.as_bytes(), theme.charset, 60), theme.quiet())]
+    vec![Piece::new(text::escape_in(app.world().host.name.as_bytes(), theme.charset, 60), theme.quiet())]
 }
 
 /// The recording that is being written, or why there is none.

@@ -48,7 +48,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         lines.extend(by_kind(&account).into_iter().map(Line::raw));
     }
     lines.extend(
-        at.map(|at| said(format!("as of {}", clock(at.0, app.world().clock_offset(), app)))).into_iter().flatten(),
+        at.map(|at| said(format!("as of {}", clock(at.0, app.world().clock_offset, app)))).into_iter().flatten(),
     );
     lines.extend(gaps(app, room, theme));
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
@@ -159,7 +159,7 @@ fn inventory(app: &App) -> Vec<String> {
 }
 
 fn probes(app: &App) -> Vec<String> {
-    let probes = app.world().probes();
+    let probes = &app.world().probes;
     let (attached, missing): (Vec<_>, Vec<_>) = probes.iter().partition(|probe| probe.attached);
     let missing: Vec<&str> = missing.iter().map(|probe| probe.name.as_str()).collect();
     let rest = if missing.is_empty() { String::new() } else { format!("; not attached: {}", missing.join(", ")) };

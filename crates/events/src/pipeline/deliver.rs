@@ -120,7 +120,7 @@ impl Deliver<'_> {
 }
 
 fn context<'a>(event: &'a Event<'a>, world: &'a World, process: Option<&'a Arc<Process>>) -> EventContext<'a> {
-    EventContext { event, world, process, clock_offset: world.clock_offset() }
+    EventContext { event, world, process, clock_offset: world.clock_offset }
 }
 
 /// The capture filter of a trace as a display filter. If this version cannot parse it, every event passes.

@@ -54,9 +54,9 @@ impl Pipeline {
         self.world.processes.follow_process(process)
     }
 
-    /// Stops following COMMAND's terminal: it stays as in the last state. For readers that write no states.
+    /// Stops following COMMAND's terminal.
     pub fn leave_out_terminal(&mut self) {
-        self.world.leave_out_terminal();
+        self.world.without_terminal = true;
     }
 
     /// Sets COMMAND's terminal, whose later output is in the frames.

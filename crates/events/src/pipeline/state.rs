@@ -99,7 +99,7 @@ impl Pipeline {
         let mut made = Batch::default();
         self.gaps.catch_up(&known.gaps, time).iter().for_each(|lost| push_lost(lost, &mut made));
         self.counted_until(&known, time).iter().for_each(|lost| push_lost(lost, &mut made));
-        known.world.probes().iter().for_each(|probe| self.attached(probe));
+        known.world.probes.iter().for_each(|probe| self.attached(probe));
         self.asked = known.asked.or(self.asked.take());
         self.excerpt = known.excerpt.or(self.excerpt.take());
         (self.layout, self.command) = (known.layout, known.command);
@@ -170,7 +170,7 @@ impl Pipeline {
     /// A new pipeline in a given state, with the limits and the followed processes of this one.
     pub(super) fn at(&self, state: &Batch) -> Pipeline {
         let mut new = Pipeline::new(self.budget);
-        new.world.follow_terminal_as(&self.world);
+        new.world.without_terminal = self.world.without_terminal;
         new.restore(state);
         new.follow(&self.world.processes.roots());
         new

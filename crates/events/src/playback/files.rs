@@ -119,7 +119,7 @@ pub(super) fn reader_at(
     let from = FileFrom::new(file.clone(), offset, unreadable.clone());
     let from = if at_end == AtEnd::Wait { from.following() } else { from };
     let holes = from.holes();
-    Reader::resume(Box::new(from) as Box<dyn Read + Send>, *file.header(), file.unsealer_at(offset), offset)
+    Reader::resume(Box::new(from) as Box<dyn Read + Send>, file.header, file.unsealer_at(offset), offset)
         .over_holes(holes)
 }
 
@@ -402,11 +402,11 @@ impl Files {
 
 /// The next existing file of the trace after this one.
 pub(super) fn next_file(path: &Path, file: &RecordingFile) -> Option<(PathBuf, RecordingFile)> {
-    let (run, number) = file.header().part()?;
+    let (run, number) = file.header.part()?;
     file_names::later(path).into_iter().find_map(|path| {
         // Files of another trace may match these names, and older files may be removed at any time.
         let next = RecordingFile::open(open_regular(&path)?).ok()?;
-        let follows = next.header().part().is_some_and(|(other, later)| other == run && later > number);
+        let follows = next.header.part().is_some_and(|(other, later)| other == run && later > number);
         follows.then_some((path, next))
     })
 }

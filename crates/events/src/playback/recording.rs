@@ -76,9 +76,9 @@ impl Recording {
             Some(Next::NotYet) | None => {}
         }
         let mut start = start.world;
-        start.set_zone(filters.zone);
+        start.zone = filters.zone;
         if filters.filter.iter().any(|text| text.contains("time")) {
-            start.set_end(input.end());
+            start.ends_at = input.end();
         }
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
@@ -104,7 +104,7 @@ impl Recording {
         }
         let roots = [recorded.whole.roots(), wanted.whole.roots()].concat();
         let pipeline = pipeline(budget, None, &roots);
-        let clock_offset = start.clock_offset();
+        let clock_offset = start.clock_offset;
         let span = Span { clock_offset, bounds: Some((0, u64::MAX)), ..Span::default() };
         let mut recording = Recording {
             input,
@@ -135,13 +135,13 @@ impl Recording {
     pub(super) fn pass_to_end(&mut self) -> Result<bool> {
         let Files { parts, ahead, .. } = &mut self.input;
         let [part @ Part { at_end: AtEnd::Stop, .. }] = parts.as_mut_slice() else { return Ok(false) };
-        let Some(file) = part.regular().filter(|file| file.header().part().is_none()) else { return Ok(false) };
+        let Some(file) = part.regular().filter(|file| file.header.part().is_none()) else { return Ok(false) };
         // The counts of an excerpt include events that are not in it.
         let excerpt = self.pipeline.excerpt().is_some() || !self.pipeline.windows.is_empty();
         if excerpt || !ahead.is_empty() || !self.trace.filter.is_empty() || !part.holes().is_empty() {
             return Ok(false);
         }
-        let (file, begin, header) = (file.clone(), part.frames.reader.offset(), *file.header());
+        let (file, begin, header) = (file.clone(), part.frames.reader.offset(), file.header);
         let map = Map::of(file.clone()).map_err(|error| Error::Open(format!("{}: {error}", part.name)))?;
         let state = if map.complete { map.state_before(map.totals.last_ns)? } else { None };
         let Some(state) = state.filter(|state| *state > begin) else { return Ok(false) };
@@ -385,13 +385,13 @@ impl Recording {
 
     /// The wall-clock time of the next event to deliver, in nanoseconds since 1970.
     pub(super) fn next_time(&mut self) -> Option<i128> {
-        self.pipeline.peek().map(|time| i128::from(time.0) + i128::from(self.pipeline.world().clock_offset()))
+        self.pipeline.peek().map(|time| i128::from(time.0) + i128::from(self.pipeline.world().clock_offset))
     }
 
     /// Delivers the events up to this wall-clock time whose order is final.
     pub(super) fn pass_on_until(&mut self, ns: i128, number: usize, to: &mut dyn FnMut(&Played<'_>) -> Disposition) {
         let Recording { pipeline, recorded, wanted, scratch, span, events, reached_ns, .. } = self;
-        let limit = ns.saturating_sub(i128::from(pipeline.world().clock_offset()));
+        let limit = ns.saturating_sub(i128::from(pipeline.world().clock_offset));
         let limit = BootNanos(u64::try_from(limit.max(0)).unwrap_or(u64::MAX));
         let mut pass = |context: &EventContext<'_>, frame: &FrameRef<'_>| {
             *events += u64::from(context.event.kind() != Kind::Lost);

@@ -44,7 +44,7 @@ impl Skip {
         needs: Needs,
         (from_ns, to_ns): (u64, u64),
     ) -> Option<Skip> {
-        if file.header().part().is_some() {
+        if file.header.part().is_some() {
             return None;
         }
         let map = Map::of(file.clone()).ok()?;

@@ -98,7 +98,7 @@ fn is_shared(file: &File) -> bool {
 #[derive(Clone, Debug)]
 pub struct RecordingFile {
     file: Arc<File>,
-    header: FileHeader,
+    pub header: FileHeader,
     /// The largest size seen.
     size: u64,
     /// The frames of the first block.
@@ -121,10 +121,6 @@ impl RecordingFile {
     /// The largest size seen, in bytes.
     pub fn size(&self) -> u64 {
         self.size
-    }
-
-    pub fn header(&self) -> &FileHeader {
-        &self.header
     }
 
     /// Whether a process is writing the file.

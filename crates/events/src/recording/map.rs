@@ -1,9 +1,7 @@
 //! Finds places in a recording file by its index, with few reads. If the file has no end or its index is damaged, the headers of
 //! its blocks are used instead.
 
-use super::block::{
-    BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER, INDEX_HEAD, OpenError, ThreadReader, Unsealer,
-};
+use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, INDEX_HEAD, OpenError, ThreadReader, Unsealer};
 use super::follow::RecordingFile;
 use super::index::{IndexBlock, IndexEntry, Totals, entry_of, together};
 use crate::limits;
@@ -49,10 +47,6 @@ impl Map {
         let last = map.rest.last().or(map.last.as_ref().and_then(|(_, block)| block.entries.last()));
         map.complete |= last.is_some_and(|entry| entry.contents == Contents::End as u16);
         Ok(map)
-    }
-
-    pub fn header(&self) -> &FileHeader {
-        self.file.header()
     }
 
     /// The offset of the last state that is before every event from `ns` on, in bytes from the start of the file. `None` if a
@@ -144,7 +138,7 @@ impl Map {
             let from = until.saturating_sub(limits::BLOCK as u64).max(start);
             let mut found = None;
             let mut at = from;
-            while let Some((here, header)) = window.header_between(at, until, self.file.header().short_id())? {
+            while let Some((here, header)) = window.header_between(at, until, self.file.header.short_id())? {
                 found = Some(header);
                 at = here + 1;
             }
@@ -166,7 +160,7 @@ impl Map {
         let file = self.file.clone();
         let mut window = Window::new(&file);
         // Usually a block begins here. After damaged bytes, the next one begins somewhere later.
-        while let Some((here, header)) = window.header_between(at, size, self.file.header().short_id())? {
+        while let Some((here, header)) = window.header_between(at, size, self.file.header.short_id())? {
             let next = here + (HEADER + header.padded()) as u64;
             if next > size {
                 break;

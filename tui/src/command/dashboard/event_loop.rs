@@ -571,7 +571,7 @@ impl Loop {
             self.app.update(Input::NotRecorded(NO_TRACE.to_owned()));
             return None;
         };
-        let file = opener.path(&output_file::default_name(&self.app.world().host().name, clock::now_real_ns()));
+        let file = opener.path(&output_file::default_name(&self.app.world().host.name, clock::now_real_ns()));
         match output_file::start_with(opener, &file).await {
             Ok(recorder) => return Some(recorder),
             Err(error) => {

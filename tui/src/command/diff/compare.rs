@@ -136,7 +136,7 @@ impl Side {
 /// Notes the kinds without a working probe, and those that are not read.
 fn note_absent(run: &mut Run, kinds: KindSet, world: &World) {
     let working = |kind: Kind| {
-        let mut probes = world.probes().iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
+        let mut probes = world.probes.iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
         probes.peek().is_none() || probes.any(|probe| probe.attached)
     };
     for (kind, absent) in Kind::PROBED.into_iter().zip(&mut run.gaps.absent) {

@@ -527,7 +527,7 @@ impl Page<'_> {
 
     /// How a process ended.
     fn end(&self, process: &Process) -> String {
-        let offset = self.app.world().clock_offset();
+        let offset = self.app.world().clock_offset;
         let after = |status, time: BootNanos| {
             let lived = duration(process.ran_ns(time));
             format!("{} after {lived}, at {}", ended(status), clock(time.0, offset, self.app))
