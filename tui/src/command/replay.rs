@@ -78,7 +78,7 @@ fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: 
 /// Shows the start of a recording, through the filter it was recorded with and another filter.
 fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &LoadedConfig) -> Result<()> {
     let trace = input.trace()?;
-    for next in input.take_ahead() {
+    for next in std::mem::take(&mut input.ahead) {
         match next {
             Next::Frames(batch) => app.update(app::Input::Batch(batch)),
             Next::State(state) => app.update(app::Input::Restore(Some(state), true)),

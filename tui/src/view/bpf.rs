@@ -270,7 +270,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
     let many = |count: usize| short(count as u64);
-    if !bpf.unseen().is_empty() || bpf.left_out() > 0 {
+    if !bpf.unseen().is_empty() || bpf.left_out > 0 {
         pieces.push(Piece::new(format!("incomplete: {}", app.key_of(Action::LossReport)), theme.loss()));
     }
     if tally.hidden > 0 {

@@ -151,8 +151,8 @@ fn inventory(app: &App) -> Vec<String> {
     let (bpf, charset) = (&app.world().bpf, Charset::Utf8);
     let unseen = bpf.unseen().iter().map(|text| text::escape_in(text.as_bytes(), charset, 256));
     let mut lines: Vec<_> = unseen.map(|text| format!("BPF inventory incomplete: {text}")).collect();
-    if bpf.left_out() > 0 {
-        let left_out = grouped(bpf.left_out());
+    if bpf.left_out > 0 {
+        let left_out = grouped(bpf.left_out);
         lines.push(format!("BPF inventory: {left_out} programs and attachments dropped: too many"));
     }
     lines

@@ -247,7 +247,7 @@ impl Ledger {
         };
         account.late = self.late.0;
         account.processes_unread = self.unread_processes;
-        account.bpf_left_out = world.bpf.left_out();
+        account.bpf_left_out = world.bpf.left_out;
         account
     }
 

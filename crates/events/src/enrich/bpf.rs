@@ -36,8 +36,8 @@ pub struct Programs {
     /// Bytes of programs, attachments and runs.
     bytes: usize,
     holder_bytes: usize,
-    /// The number of programs, attachments, runs and hidden entries that did not fit.
-    left_out: u64,
+    /// How often a program or an attachment did not fit into memory.
+    pub left_out: u64,
     gone_programs: Fifo<ProgId, Former<BpfProgram>>,
     gone_attachments: Fifo<u32, Former<BpfAttachment>>,
     /// The number of unloaded programs and ended attachments that were dropped for lack of memory.
@@ -261,20 +261,6 @@ impl Programs {
     /// What the last inventory could not read, and why.
     pub fn unseen(&self) -> &[String] {
         self.last_inventory.as_ref().map_or(&[], |taken| &taken.unseen)
-    }
-
-    /// How often a program or an attachment did not fit into memory.
-    pub fn left_out(&self) -> u64 {
-        self.left_out
-    }
-
-    pub(super) fn restore_left_out(&mut self, count: u64) {
-        self.left_out = count;
-    }
-
-    /// Counts attachments that were left out.
-    pub(crate) fn leave_out(&mut self, count: u64) {
-        self.left_out += count;
     }
 
     /// Changes the program of a link.

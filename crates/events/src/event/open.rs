@@ -1,7 +1,7 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::abi;
-use super::asked::{AT_FDCWD, Asked, FailedCall};
+use super::asked::{Asked, FailedCall};
 use super::describe::{Field, STACK, Value, Why, err_value, euid_value, field_table, props};
 use super::file_identity::FILE;
 use super::foreign_file::{FS, FS_PATH};
@@ -10,6 +10,7 @@ use super::redact::{Redact, short};
 use super::request::Request;
 use super::start::{DIR, directory};
 use super::{Compared, Components, EventContext, Payload, Sections, names, open};
+use crate::text::integer;
 use crate::text::paint::Look;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
@@ -116,7 +117,7 @@ impl<'a> Payload<'a> for Open<'a> {
         let OpenRecord { via, path_marks, how_marks, resolve, uring, root_off, .. } = self.record;
         let known = path_marks & (mark::FAULT | mark::NOT_COLLECTED) == 0 && via != via::OPEN_BY_HANDLE_AT;
         let whole = how_marks & (mark::FAULT | UNKNOWN) == 0;
-        let (flags, dirfd) = if whole { (self.flags(), self.record.dirfd) } else { (0, AT_FDCWD) };
+        let (flags, dirfd) = if whole { (self.flags(), self.record.dirfd) } else { (0, libc::AT_FDCWD) };
         let call = FailedCall::Open { flags, resolve, dirfd };
         let root = match self.root() {
             Some(root) => Some(root.to_vec()),
@@ -149,7 +150,7 @@ impl<'a> Payload<'a> for Open<'a> {
     fn result(&self, out: &mut Vec<u8>) {
         match names::err(self.record.ret) {
             Some(name) => out.extend_from_slice(name.as_bytes()),
-            None => out.extend_from_slice(itoa::Buffer::new().format(self.record.ret).as_bytes()),
+            None => integer(self.record.ret, out),
         }
     }
 

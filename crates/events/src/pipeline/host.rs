@@ -76,7 +76,7 @@ impl Pipeline {
 
     pub(super) fn attached(&mut self, probe: &Probe) {
         if probe.attached && probe.preemptible {
-            self.order.widen();
+            self.order.preemptible = true;
         }
     }
 

@@ -165,11 +165,12 @@ pub struct Files {
     /// The index of the file being read.
     pub(super) at: usize,
     /// Items read ahead to find [`Self::trace`].
-    pub(super) ahead: VecDeque<Next>,
+    pub ahead: VecDeque<Next>,
     pub(super) at_end: AtEnd,
     /// Whether the current file begins where the previous one ended and nothing of it has been read yet.
     pub(super) joins: bool,
     pub(super) budget: Budget,
+    /// The unreadable parts. Several readers of a recording may share the list.
     pub(super) troubles: Troubles,
 }
 
@@ -248,11 +249,6 @@ impl Files {
         Files { parts, at: 0, ahead, at_end, joins: false, budget, troubles }
     }
 
-    /// Shares the list of unreadable parts with other readers of the recording.
-    pub(super) fn reporting_to(self, troubles: &Troubles) -> Files {
-        Files { troubles: troubles.clone(), ..self }
-    }
-
     /// Lists the unreadable parts found so far, and the error that ended the reading.
     pub fn report(&self, error: Option<String>) {
         let mut found = self.troubles.found();
@@ -327,11 +323,6 @@ impl Files {
             }
         }
         Ok(Trace::unreadable())
-    }
-
-    /// The items that [`trace`](Self::trace) has read.
-    pub fn take_ahead(&mut self) -> VecDeque<Next> {
-        std::mem::take(&mut self.ahead)
     }
 
     /// The next state or batch; `None` at the end of the last file.

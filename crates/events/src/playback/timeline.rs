@@ -177,7 +177,8 @@ impl Timeline {
         let offsets = std::iter::once(offset).chain(std::iter::repeat(HEADER as u64));
         let parts = self.files.iter().skip(at).zip(offsets);
         let parts = parts.map(|(file, offset)| Part::of(&file.path, file.file.clone(), self.at_end, offset));
-        let mut input = Files::of_parts(parts.collect(), self.at_end).reporting_to(&self.troubles);
+        let mut input = Files::of_parts(parts.collect(), self.at_end);
+        input.troubles = self.troubles.clone();
         input.limit(self.budget);
         input
     }

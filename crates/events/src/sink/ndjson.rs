@@ -5,14 +5,14 @@
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::memo::{CachedLine, Memo, Source, parts};
-use super::{Format, Style, integer};
+use super::{Format, Style};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::names;
 use crate::event::stack::StackCall;
-use crate::text::Charset;
 use crate::text::json::{self, Members, Strings, Utf8, hex, object};
 use crate::text::time::Rfc3339;
+use crate::text::{Charset, integer};
 use crate::why::{Answer, Basis};
 use tracetui_shared::kind::Kind;
 

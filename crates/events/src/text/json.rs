@@ -1,8 +1,8 @@
 //! JSON strings that are safe on a terminal: characters that [`escape`](super::escape()) would escape on a screen are
 //! written as `\uXXXX`, which is equivalent for programs.
 
-use super::Charset;
 use super::escape::{Escaper, MARKS_MAX, deceives, hex_digit, printable_len};
+use super::{Charset, integer};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CharEscape, Formatter};
@@ -124,7 +124,7 @@ impl<'a> Value<'a> {
         match self {
             Value::Null | Value::Unknown(_) => out.extend_from_slice(b"null"),
             Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-            Value::Number(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+            Value::Number(number) => integer(*number, out),
             Value::Text(text) => _ = strings.write(out, |out| out.extend_from_slice(text)),
             Value::List(values) => {
                 out.push(b'[');
