@@ -31,7 +31,7 @@ fn main() {
         ("exec, 16 args", Kind::Exec, execed()),
     ] {
         measure(name, "text", Text::default(), kind, &payload);
-        measure(name, "json", Json::new(), kind, &payload);
+        measure(name, "json", Json::default(), kind, &payload);
         measure(name, "csv", Csv::new(), kind, &payload);
     }
 }

@@ -113,7 +113,7 @@ impl Pipeline {
     /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their
     /// end, events for their place in the order.
     pub fn bytes(&self) -> usize {
-        self.order.bytes() + self.assembler.bytes() + self.requests.bytes() + self.programs.bytes()
+        self.order.bytes() + self.assembler.bytes + self.requests.bytes + self.programs.bytes()
     }
 
     /// The tables as of the last delivered event.
@@ -230,7 +230,7 @@ impl Pipeline {
     /// for its arguments, because its time is not known here.
     pub fn waiting(&mut self) -> (Option<BootNanos>, Option<BootNanos>) {
         let [first, last] = self.programs.waiting();
-        let last = (self.assembler.bytes() == 0).then(|| self.order.last_time().max(last.unwrap_or_default()));
+        let last = (self.assembler.bytes == 0).then(|| self.order.last_time().max(last.unwrap_or_default()));
         (self.order.next_time().into_iter().chain(first).min(), last)
     }
 

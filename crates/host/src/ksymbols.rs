@@ -133,7 +133,7 @@ pub struct ProgramStream {
     pub broken: u64,
     record: Vec<u8>,
     /// The thread that opens rings. If `None`, the caller does.
-    opener: Option<Spawner>,
+    pub opener: Option<Spawner>,
 }
 
 impl ProgramStream {
@@ -147,11 +147,6 @@ impl ProgramStream {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no CPU is online"));
         }
         Ok(stream)
-    }
-
-    /// Sets the thread that opens rings from now on.
-    pub fn set_opener(&mut self, opener: Spawner) {
-        self.opener = Some(opener);
     }
 
     /// Opens rings for CPUs that came online. Closes the rings of CPUs that went offline, after the caller drained

@@ -80,7 +80,7 @@ impl Changes {
 
     /// Sets the thread that opens rings from now on.
     pub(super) fn set_opener(&mut self, opener: Spawner) {
-        self.stream.set_opener(opener);
+        self.stream.opener = Some(opener);
     }
 
     /// Drops all changes so far, but still remembers which programs are tracetui's. `inspector` is its process id.

@@ -132,7 +132,7 @@ impl Facts {
         let (asked, _) = recording.kinds();
         let indexed = recording.indexed().unwrap_or_default();
         let fits = |kind: Kind| indexed.get(kind as usize).is_some_and(|events| self.count(kind) <= *events);
-        let known = recording.trace().command == Tgid(0) || recording.command().is_some();
+        let known = recording.trace.command == Tgid(0) || recording.command().is_some();
         self.last_ns.is_some() && known && !recording.damaged() && (asked & KindSet::PROBED).iter().all(fits)
     }
 
@@ -191,7 +191,7 @@ impl Facts {
             let matches = grouped(window.matches);
             line("window", &format!("{} to {} (matches: {matches}{short})", time(Some(from)), time(to)));
         }
-        let filter = clean(&recording.trace().filter);
+        let filter = clean(&recording.trace.filter);
         line(
             "filter",
             match filter.as_str() {
@@ -210,7 +210,7 @@ impl Facts {
             shell::words(argv, &mut words);
             line("command", &format!("{} ({ended})", clean(&String::from_utf8_lossy(&words))));
         }
-        for Label { name, value } in &recording.trace().labels {
+        for Label { name, value } in &recording.trace.labels {
             line("label", &clean(&format!("{name}={value}")));
         }
         let probes = &pipeline.world().probes;
@@ -235,7 +235,7 @@ impl Facts {
     fn json(&self, recording: &Recording) -> String {
         let pipeline = &recording.pipeline;
         let host = &pipeline.world().host;
-        let (begun, trace) = (pipeline.trace().is_some(), recording.trace());
+        let (begun, trace) = (pipeline.trace().is_some(), &recording.trace);
         let of_host = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (version, bytes, blocks) = recording.read_so_far();
         let writing = match (recording.ending(), recording.writing()) {

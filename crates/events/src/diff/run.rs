@@ -252,7 +252,7 @@ impl Run {
         let places = self.places + self.pids.len();
         let words: usize = 32 * self.argvs.len();
         let used = self.strings.bytes() + SETTLED * self.settled + PLACE * places + ROLE * self.roles.len() + words;
-        let used = used + self.environments.bytes() + PLACE * self.left.len();
+        let used = used + self.environments.bytes + PLACE * self.left.len();
         self.gaps.full |= used > self.memory;
         !self.gaps.full
     }

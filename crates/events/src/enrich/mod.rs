@@ -73,12 +73,7 @@ impl World {
     /// The memory in use, in bytes: processes, cgroups, users and groups.
     pub fn bytes(&self) -> usize {
         let terminal = self.terminal().map_or(0, Terminal::bytes);
-        self.processes.bytes()
-            + self.bpf.bytes()
-            + self.symbols.bytes()
-            + self.cgroups.bytes()
-            + self.accounts
-            + terminal
+        self.processes.bytes + self.bpf.bytes() + self.symbols.bytes + self.cgroups.bytes() + self.accounts + terminal
     }
 
     pub fn apply_host(&mut self, frame: HostFrame, time: BootNanos) {

@@ -39,7 +39,7 @@ pub(super) struct Assembler {
     /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
     cut_short: HashMap<(u16, u32), u64>,
     /// Bytes of all waiting execs.
-    bytes: usize,
+    pub(super) bytes: usize,
     budget: Budget,
 }
 
@@ -57,10 +57,6 @@ enum Piece {
 impl Assembler {
     pub(super) fn new(budget: Budget) -> Assembler {
         Assembler { budget, ..Assembler::default() }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// The time of the earliest waiting exec.

@@ -64,7 +64,7 @@ pub(super) struct RequestsOf<R> {
     submitters: HashMap<Process, Submitter>,
     /// The addresses and numbers of the requests, oldest first. Some of them may be completed.
     order: VecDeque<(u64, u64)>,
-    bytes: usize,
+    pub(super) bytes: usize,
     budget: Budget,
     /// The number of requests received.
     pub(super) met: u64,
@@ -79,10 +79,6 @@ pub(super) struct RequestsOf<R> {
 impl<R: Request + Default> RequestsOf<R> {
     pub(super) fn new(budget: Budget) -> RequestsOf<R> {
         RequestsOf { budget, ..RequestsOf::default() }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Returns whether a frame is a whole event. Requests are kept. When a completion makes an event whole, the event is appended to

@@ -1,7 +1,6 @@
 //! Saves the state of a pipeline as frames and restores it ([`crate::frame::state`]). A pipeline that is restored from
 //! [`Pipeline::state`] and fed the following frames gives the same results as one that was fed all frames.
 
-use super::command::CommandTree;
 use super::gaps::push_lost;
 use super::{Pipeline, programs};
 use crate::account::Shortage;
@@ -234,7 +233,8 @@ impl Pipeline {
             pending(stage, 0, &mut waiting);
         }
         StateFrame::ProgramsState(programs).push(latest, out);
-        let progress = Progress { command_runs: self.command.is_some_and(CommandTree::runs), ..Progress::default() };
+        let progress =
+            Progress { command_runs: self.command.is_some_and(|command| command.runs), ..Progress::default() };
         let progress = self.order.progress(self.gaps.progress(self.requests.progress(self.ledger.progress(progress))));
         StateFrame::Progress(progress).push(latest, out);
     }
@@ -282,7 +282,7 @@ impl Pipeline {
         self.requests.restore_progress(progress);
         self.ledger.restore_progress(progress);
         if let Some(command) = &mut self.command {
-            command.restore(progress.command_runs);
+            command.runs = progress.command_runs;
         }
     }
 }

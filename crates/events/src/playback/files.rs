@@ -265,7 +265,7 @@ impl Files {
     /// Accepts only states that fit in memory. Call it before reading.
     pub(super) fn limit(&mut self, budget: Budget) {
         self.budget = budget;
-        self.parts.iter_mut().for_each(|part| part.frames.reader.limit_states(budget.state()));
+        self.parts.iter_mut().for_each(|part| part.frames.reader.state_max = budget.state());
     }
 
     /// The files in the order of the trace, without pipes.
@@ -295,7 +295,7 @@ impl Files {
         let mut ids = Ids::default();
         for (part, file) in self.parts.iter().filter_map(|part| Some((part, part.regular()?))) {
             let mut reader = reader_at(file, HEADER as u64, &part.unreadable, AtEnd::Stop);
-            reader.limit_states(self.budget.state());
+            reader.state_max = self.budget.state();
             while let Ok(Some(item)) = reader.next() {
                 let (Item::Batch(batch) | Item::State(batch) | Item::End(batch)) = item else { continue };
                 batch.frames().for_each(|frame| ids.add(HostFrame::decode(&frame)));
@@ -363,7 +363,7 @@ impl Files {
         let Some(file) = self.part().file.as_ref().filter(|_| self.at_end == AtEnd::Wait) else { return false };
         let Some((path, next)) = next_file(&self.part().path, file) else { return false };
         let mut part = Part::of(&path, next, self.at_end, HEADER as u64);
-        part.frames.reader.limit_states(self.budget.state());
+        part.frames.reader.state_max = self.budget.state();
         self.parts.push(part);
         true
     }

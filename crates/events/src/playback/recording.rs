@@ -32,7 +32,7 @@ pub struct Recording {
     pub pipeline: Pipeline,
     /// The tables from the first frames: the host, and the state before the first event.
     pub start: World,
-    pub(super) trace: Trace,
+    pub trace: Trace,
     /// Whether this version cannot parse the recording's filter.
     pub(super) odd_filter: bool,
     /// The filter of the recording, and the one of this reading.
@@ -151,7 +151,7 @@ impl Recording {
             return Ok(false);
         }
         let mut reader = reader_at(&file, state, &part.unreadable, AtEnd::Stop);
-        reader.limit_states(self.budget.state());
+        reader.state_max = self.budget.state();
         let Some(Item::State(state)) = reader.next()? else { return Ok(false) };
         let before = std::mem::replace(&mut part.frames, FrameReader::of(reader));
         part.blocks = before.reader.blocks + between.blocks;
@@ -231,10 +231,6 @@ impl Recording {
     /// The filters of the recording and of this reading, combined into one.
     pub fn filter_text(&self) -> String {
         both_filters(&self.trace.filter, self.wanted.whole.text())
-    }
-
-    pub fn trace(&self) -> &Trace {
-        &self.trace
     }
 
     /// The arguments of the COMMAND, and how it ended if that is known; `None` without a COMMAND.

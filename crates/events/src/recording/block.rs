@@ -420,7 +420,7 @@ pub enum Damage {
     /// The checksum is right, but the contents are not.
     #[error("contents do not match the header")]
     Contents,
-    /// A state larger than the limit ([`super::Reader::limit_states`]).
+    /// A state larger than the limit ([`super::Reader::state_max`]).
     #[error("ignored a state that exceeds --memory")]
     StateTooLarge,
     /// The disk cannot read it.

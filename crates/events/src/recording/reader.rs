@@ -46,8 +46,8 @@ pub struct Reader<R> {
     plain: Vec<u8>,
     /// The blocks of a state so far, their total number, and the offset of the first one.
     state: (Batch, u16, u64),
-    /// The maximum size of a state in bytes.
-    state_max: usize,
+    /// The maximum size of a state in bytes. A larger one becomes a hole without frames.
+    pub(crate) state_max: usize,
     /// Whether states are only checked and not read.
     states_skipped: bool,
     /// The number of blocks read so far.
@@ -117,11 +117,6 @@ impl<R: Read> Reader<R> {
         self.states_skipped = skipped;
         // If the first blocks of a state were skipped, the others do not make a state.
         self.state = Default::default();
-    }
-
-    /// Accepts only states up to this many bytes. A larger one becomes a hole without frames.
-    pub fn limit_states(&mut self, bytes: usize) {
-        self.state_max = bytes;
     }
 
     /// Bytes after the summary, which do not belong to the recording, once [`next`](Self::next) returned `None`.

@@ -305,7 +305,7 @@ impl InventoryReport<'_> {
         };
         let mut out = Vec::new();
         let mut strings = Strings::default();
-        strings.set_charset(self.charset);
+        strings.charset = self.charset;
         Value::from(report).write(&mut strings, &mut out);
         out.push(b'\n');
         out

@@ -76,10 +76,6 @@ impl Key {
 }
 
 impl Json {
-    pub fn new() -> Json {
-        Json::default()
-    }
-
     pub(super) fn with(host: bool) -> Json {
         Json { host, ..Json::default() }
     }
@@ -157,7 +153,7 @@ impl Default for Object {
 
 impl Object {
     pub(super) fn set_charset(&mut self, charset: Charset) {
-        self.values.strings.set_charset(charset);
+        self.values.strings.charset = charset;
     }
 
     /// Appends the object of an event. `done` changes each part once it is appended, given where it begins.
@@ -468,7 +464,7 @@ mod tests {
             header(|header| header.tid.0 += limits::FORMATTED_THREADS as u32),
             header(|_| ()),
         ];
-        let mut kept = super::Json::new();
+        let mut kept = super::Json::default();
         for header in headers {
             let mut line = Vec::new();
             testing::with_seen(header, &opened, |seen| kept.line(seen, &mut line));

@@ -7,7 +7,7 @@ use super::{Id, Stored, weights};
 #[derive(Debug, Default)]
 pub(super) struct Pins {
     block: Block,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Pins {
@@ -25,10 +25,6 @@ impl Pins {
     pub(super) fn weight(stored: &Stored<'_>) -> usize {
         let process = stored.process.map_or(0, |process| weights(process).iter().sum());
         stored.bytes.len() + PER_EVENT + 2 * size_of::<Id>() + process
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     pub(super) fn get(&self, id: Id) -> Option<Stored<'_>> {

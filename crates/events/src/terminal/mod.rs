@@ -121,7 +121,7 @@ pub struct Terminal {
     /// The cells that sequences may still change.
     cells: usize,
     /// The number of sequences left out because they would change too many cells.
-    left_out: u64,
+    pub left_out: u64,
 }
 
 impl fmt::Debug for Terminal {
@@ -223,11 +223,6 @@ impl Terminal {
     /// The number of lines dropped from the beginning.
     pub fn dropped(&self) -> u64 {
         self.parser.callbacks().dropped
-    }
-
-    /// The number of sequences left out because they would change too many cells.
-    pub fn left_out(&self) -> u64 {
-        self.left_out
     }
 
     /// The memory in use, in bytes.

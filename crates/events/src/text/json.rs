@@ -22,14 +22,10 @@ pub(crate) enum Utf8 {
 pub(crate) struct Strings {
     /// The unescaped bytes of the last string that needed an escape.
     pub(crate) aside: Vec<u8>,
-    charset: Charset,
+    pub(crate) charset: Charset,
 }
 
 impl Strings {
-    pub(crate) fn set_charset(&mut self, charset: Charset) {
-        self.charset = charset;
-    }
-
     /// Appends a quoted string. `write` appends its bytes directly to `out`; they are copied to `aside` only if
     /// something must be escaped.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {

@@ -88,7 +88,7 @@ impl Side {
         let partial = playback.goes_on() || playback.account().not_read > 0 || playback.is_wrong();
         let mut filter = String::new();
         if let Some(recording) = playback.recordings().first() {
-            filter.clone_from(&recording.trace().filter);
+            filter.clone_from(&recording.trace.filter);
             let (recorded, wanted) = recording.kinds();
             note_absent(&mut run, recorded & wanted, recording.pipeline.world());
         }

@@ -127,7 +127,7 @@ fn doubt(playback: &Playback, filters: &FilterOptions) -> Option<String> {
 
 /// Why a recording may lack events that the filter means: its kinds or its filter.
 fn unrecorded(recording: &Recording, filters: &FilterOptions) -> Option<String> {
-    let (trace, name, pipeline) = (recording.trace(), recording.name(), &recording.pipeline);
+    let (trace, name, pipeline) = (&recording.trace, recording.name(), &recording.pipeline);
     let wanted = filters.compile(pipeline.world()).map_or(KindSet::BY_DEFAULT, |filter| filter.kinds);
     let missing: Vec<_> = (wanted & !trace.kinds()).iter().map(Kind::name).collect();
     if !missing.is_empty() {
