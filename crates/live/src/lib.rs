@@ -433,7 +433,7 @@ impl Live {
     /// Starts the thread that opens the rings of program changes from now on, if changes are followed.
     pub fn open_streams_aside(&mut self) -> io::Result<()> {
         let Some(changes) = &mut self.changes else { return Ok(()) };
-        changes.set_opener(Spawner::start("streams", Role::Streams)?);
+        changes.stream.opener = Some(Spawner::start("streams", Role::Streams)?);
         Ok(())
     }
 

@@ -9,7 +9,6 @@ use tracetui_events::frame::host::{HostFrame, ProgramChange, ProgramChangesLost}
 use tracetui_events::limits;
 use tracetui_events::symbols::{CodeImage, ImageChange};
 use tracetui_host::clock;
-use tracetui_host::confine::Spawner;
 use tracetui_host::ksymbols::{ProgramStream, StreamChange, StreamEvent};
 use tracetui_host::procfs::{self, INITIAL_PID_NS};
 use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
@@ -45,7 +44,7 @@ struct Found {
 
 /// The stream, and the state to tell tracetui's programs from others.
 pub(super) struct Changes {
-    stream: ProgramStream,
+    pub(super) stream: ProgramStream,
     found: Found,
     /// tracetui's loaded programs.
     pub(super) own: HashSet<ProgId>,
@@ -76,11 +75,6 @@ impl Changes {
             counted_losses: 0,
             counted: clock::now_boot(),
         })
-    }
-
-    /// Sets the thread that opens rings from now on.
-    pub(super) fn set_opener(&mut self, opener: Spawner) {
-        self.stream.opener = Some(opener);
     }
 
     /// Drops all changes so far, but still remembers which programs are tracetui's. `inspector` is its process id.
