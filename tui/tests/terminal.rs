@@ -50,7 +50,7 @@ const STATES: [(&str, &str, &str); 15] = [
     ("its files", "1\r\t", " Why  Files  Parents  Raw "),
     ("detail, full size", "1\r\r", " Why  Files  Parents  Raw "),
     ("the process", "1\ru", " Why  Files  Parents  Raw "),
-    ("help", "1?", "Selected row"),
+    ("help", "1?", " Tasks"),
     ("search in the help", "1?/", " search the help> "),
     ("loss report", "1!", " LOST EVENTS"),
     ("filter line", "1f", " filter> "),
@@ -391,7 +391,7 @@ fn every_key_is_pressed_in_every_view() {
 #[test]
 fn escape_alone_is_a_key() {
     let mut terminal = Terminal::replay(&[]);
-    go(&mut terminal, ("help", "?", "Selected row"));
+    go(&mut terminal, ("help", "?", " Tasks"));
     terminal.send("\x1b");
     terminal.until("the help is closed", |terminal| terminal.text().contains(" DETAIL"));
 }
@@ -664,7 +664,7 @@ fn three_keys_answer_what_is_asked_of_a_trace() {
     type Words = &'static [&'static str];
     let asked: [(&str, Words, Words, Words); 5] = [
         ("who failed to open config.h?", &[], &["/", "config.h", "\r"], &[">", " 2181 cc1 ", " ENOENT ", "config.h"]),
-        ("what did this process start?", &[], &["\r"], &["bpftrace (exit 0, 4.5 s), sleep (exit 0, 2.0 s)"]),
+        ("what did this process start?", &[], &["\r"], &["started bpftrace, sleep, su, 1 failed"]),
         ("what is running under make now?", &["--from", "2.06"], &["2"], &[" running ", "cc1 net.c"]),
         ("did I lose anything?", &[], &["!"], &["No event was lost."]),
         ("who attached this BPF program?", &[], &[], &["BPF ", " 2109 bpftrace ", "attach tracepoint"]),

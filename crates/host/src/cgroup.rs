@@ -387,7 +387,9 @@ mod tests {
     fn a_tree_without_room_is_cut_and_says_so() {
         let Some(mut resolver) = resolver() else { return };
         let Some(_made) = Made::new(&resolver, "tracetui test room") else { return };
-        assert!(resolver.tree().1);
+        if !resolver.tree().1 {
+            return crate::not_checked("another cgroup is too deep");
+        }
         resolver.set_budget(Budget::new(1));
         let (found, whole) = resolver.tree();
         assert_eq!((found.len(), whole), (1, false), "the root, which is there before all others");

@@ -233,25 +233,21 @@ impl App {
             );
         }
         // The failures take the rest.
-        let mut room = height.saturating_sub(lines.len() + below.len() + 3);
-        let (stories, more) = self.stories(until);
-        let about = match more {
-            true => "newest first".to_owned(),
-            false => counted(stories.len() as u64, ["story", "stories"]),
-        };
+        let room = height.saturating_sub(lines.len() + below.len() + 3);
+        let stories = self.stories(until);
+        let about = counted(stories.len() as u64, ["story", "stories"]);
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
             lines.push(Line::of(Content::None("nothing that stayed unanswered")));
         }
+        let end = lines.len() + room;
         for story in stories {
-            let target = Target::Event(story.shows());
-            let contents = [Content::Failure(story.clone()), Content::Reason(story.clone())];
-            let chain = (story.chain.len() > 1).then(|| Content::Chain(story));
-            let contents: Vec<_> = contents.into_iter().chain(chain).collect();
-            let Some(left) = room.checked_sub(contents.len()) else { break };
-            room = left;
-            lines.extend(contents.into_iter().map(|content| Line::to(content, target.clone())));
+            let contents = [Content::Failure, Content::Reason, Content::Chain]
+                .into_iter()
+                .take(2 + usize::from(story.chain.len() > 1));
+            lines.extend(contents.map(|content| Line::to(content(story.clone()), Target::Event(story.shows()))));
         }
+        lines.truncate(end);
         let optional = self.searches.optional;
         if optional > 0 && self.filter.applied().is_none() {
             let about = format!("{} missing ({e} {e})", short(optional), e = self.key_of(Action::Failures));

@@ -40,10 +40,10 @@ impl Tree {
 }
 
 impl App {
-    /// The stories before an event, the newest first, and whether there may be more.
-    pub(crate) fn stories(&self, until: Option<Id>) -> (Vec<Story<'_>>, bool) {
-        let (mut stories, mut examined): (Vec<Story<'_>>, usize) = (Vec::new(), 0);
-        let rows = self.events.failures(until).inspect(|_| examined += 1).take(EXAMINED);
+    /// The stories of the newest failures before an event, the newest first.
+    pub(crate) fn stories(&self, until: Option<Id>) -> Vec<Story<'_>> {
+        let mut stories: Vec<Story<'_>> = Vec::new();
+        let rows = self.events.failures(until).take(EXAMINED);
         for (newest, remarks) in rows.filter_map(|(id, remarks)| Some((self.store.get(id)?, remarks))) {
             let mut chain = newest.process.map(|process| self.views.tree.chain(process.key)).unwrap_or_default();
             let exits = chain.iter().filter_map(|seen| seen.end?.id);
@@ -56,7 +56,7 @@ impl App {
                 stories.push(Story { newest, remarks, chain });
             }
         }
-        (stories, examined >= EXAMINED)
+        stories
     }
 
     /// Why a process exited, in its row, longest first, and whether that is only the child that failed: the row of the process that

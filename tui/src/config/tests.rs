@@ -307,6 +307,7 @@ fn the_configured_keys_are_pressed_and_shown() {
     assert!(press(&mut app, KeyCode::Char('q'), KeyModifiers::CONTROL).contains(&Effect::Quit));
     press(&mut app, KeyCode::Esc, none);
     press(&mut app, KeyCode::F(1), none);
+    app.update(Input::Resize(80, 120));
     let help = screen(&mut app).join("\n");
     assert!(help.contains("Z Ctrl-Q") && help.contains("F9") && !help.contains("F10"), "{help}");
     assert!(!press(&mut app, KeyCode::Char('q'), none).contains(&Effect::Quit));

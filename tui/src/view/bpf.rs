@@ -276,7 +276,8 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if tally.hidden > 0 {
         pieces.push(Piece::new(format!("{} hidden", many(tally.hidden)), theme.loss()));
     }
-    if width >= 100 {
+    let wide = width >= if app.loaded().moment().is_some() { 130 } else { 100 };
+    if wide {
         let counted = if bpf.counts_runs() { "run counting on" } else { "run counting off" };
         pieces.push(Piece::new(counted, theme.quiet()));
         if bpf.forgotten > 0 {
@@ -284,7 +285,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         }
         pieces.push(Piece::plain(format!("{} attached", many(tally.attachments))));
     }
-    if width >= 100 || width >= 60 && app.loaded().moment().is_none() {
+    if wide || width >= 60 && app.loaded().moment().is_none() {
         pieces.push(Piece::plain(format!(
             "{} program{}",
             many(tally.programs),

@@ -111,8 +111,11 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> (Line<'stat
             app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
         }
         Subject::Process(_) => app.subject_process().map(|process| {
-            let relation = relation(app, &process).map(|word| Piece::new(format!("({word})"), theme.quiet()));
-            who(process.key.tgid, &process.comm, theme).into_iter().chain(relation).collect()
+            let end = app.world().processes.get(process.key).map(|entry| entry.end.map(|end| end.status));
+            let state = end.map(|end| end.map_or_else(|| app.without_end().to_owned(), ended)).unwrap_or_default();
+            let style = if end.flatten().is_some_and(|status| status != 0) { theme.failure() } else { theme.quiet() };
+            let line = Piece::new(theme.line().repeat(2), theme.quiet());
+            who(process.key.tgid, &process.comm, theme).into_iter().chain([line, Piece::new(state, style)]).collect()
         }),
     };
     let tab = |tab: &Tab| {
@@ -148,23 +151,6 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> (Line<'stat
     line.push_span(Piece::new(key, theme.quiet()));
     line.push_span(rule(1));
     (line, places)
-}
-
-/// The relation of a process to the process of the selected event.
-fn relation(app: &App, process: &Process) -> Option<&'static str> {
-    let own = app.selected()?.process?;
-    let descends =
-        |of: &Process, from: &Process| app.world().processes.ancestors(of).any(|above| above.key == from.key);
-    if process.key == own.key {
-        return None;
-    }
-    Some(match (descends(own, process), descends(process, own)) {
-        (true, _) if own.parent == Some(process.key) => "parent",
-        (true, _) => "ancestor",
-        (_, true) if process.parent == Some(own.key) => "child",
-        (_, true) => "descendant",
-        _ => "relative",
-    })
 }
 
 /// The process id and the name, separately. The id is shown at any width, and never cut.
@@ -239,49 +225,18 @@ impl Page<'_> {
         out
     }
 
-    /// Short texts with names, as many per line as fit.
-    fn pairs(&self, pairs: &[(&str, String, Style)]) -> Vec<Line<'static>> {
-        let mut lines: Vec<Line<'static>> = Vec::new();
-        let mut used = 0;
-        for (name, text, style) in pairs.iter().filter(|(_, text, _)| !text.is_empty()) {
-            let width = name.len() + 1 + text::width(text);
-            match lines.last_mut().filter(|_| used + 3 + width <= self.width) {
-                Some(line) => {
-                    line.push_span(Span::styled(format!("   {name} "), self.theme.note()));
-                    line.push_span(Span::styled(text.clone(), *style));
-                    used += 3 + width;
-                }
-                None => {
-                    let more = self.named_lines(name, text, *style);
-                    used = more.last().map_or(0, Line::width);
-                    lines.extend(more);
-                }
+    /// Texts with a name, as many per line as fit, with `between` between them.
+    fn packed(&self, name: &str, texts: impl IntoIterator<Item = String>, between: &str) -> Vec<Line<'static>> {
+        let room = self.width.saturating_sub(NAME + 2 + text::width(between));
+        let mut rows: Vec<String> = Vec::new();
+        for text in texts {
+            match rows.last_mut().filter(|row| text::width(row) + text::width(&text) <= room) {
+                Some(row) => *row = format!("{row}{between}{text}"),
+                None => rows.push(text),
             }
         }
-        lines
-    }
-
-    /// Texts, each with a suffix, on as many lines as they need. The selected one is marked.
-    fn flow(&self, name: &str, texts: &[(String, &str)], selected: Option<usize>) -> Listed {
-        let (mut lines, mut line): (Vec<Line<'static>>, _) = (Vec::new(), None);
-        for (at, (text, after)) in texts.iter().enumerate() {
-            let style = if selected == Some(at) { self.theme.selected() } else { Style::new() };
-            let width = text::width(text) + text::width(after.trim_end());
-            match lines.last_mut().filter(|last| last.width() + width <= self.width) {
-                Some(last) => last.push_span(Span::styled(text.clone(), style)),
-                None => lines.extend(self.named_lines(if lines.is_empty() { name } else { "" }, text, style)),
-            }
-            if selected == Some(at) {
-                line = Some(lines.len().saturating_sub(1));
-            }
-            lines.iter_mut().last().into_iter().for_each(|last| last.push_span(Span::raw((*after).to_owned())));
-        }
-        if let Some(first) = line.and_then(|at| lines.get_mut(at)?.spans.first_mut()) {
-            let mut sign = std::mem::take(&mut first.content).into_owned();
-            sign.replace_range(..sign.len().min(1), ">");
-            first.content = sign.into();
-        }
-        (lines, line)
+        let names = std::iter::once(name).chain(std::iter::repeat(""));
+        names.zip(rows).flat_map(|(name, row)| self.named_lines(name, &row, Style::new())).collect()
     }
 
     /// The arguments, one after the other. A long list shows only its first lines, unless the pane fills the body.
@@ -336,11 +291,6 @@ pub(super) fn command(process: &Process, theme: Theme) -> String {
         (true, false) => safe(&image.exe, theme),
         (true, true) => format!("[{}]", safe(&process.comm, theme)),
     }
-}
-
-/// The error number of a failed call that looked for a file, positive.
-fn errno(seen: &EventContext<'_>) -> Option<i32> {
-    seen.event.body.sought().and(seen.event.body.ret()).filter(|ret| *ret < 0).map(i32::saturating_neg)
 }
 
 /// A value as text, or the reason why it is missing.

@@ -3,12 +3,12 @@
 use super::detail::{Page, border, titled_page};
 use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
+use super::tree::indent;
 use super::{Piece, put};
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::diff::{Diff, Item, Row, Running};
-use crate::app::views::tree_lines::Branch;
 use crate::app::{App, Compared};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -16,7 +16,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::HashMap;
 use tracetui_events::diff::{DiffLine, DiffProgram, Side, Status};
-use tracetui_events::text::{self, Charset, counted, grouped};
+use tracetui_events::text::{self, counted, grouped};
 
 /// The minimum number of cells for the kind.
 const KIND: usize = 8;
@@ -86,19 +86,14 @@ fn line(row: &Row, width: u16, app: &App, theme: Theme) -> Line<'static> {
     let mut room = usize::from(width).saturating_sub(1);
     let stem_style = if row.cause { theme.failure() } else { theme.quiet() };
     let mark = match (row.item, difference) {
-        (Item::Role(_), _) => (if row.folded { "> " } else { "v " }).to_owned(),
+        (Item::Role(_), _) => format!("{} ", if row.folded { theme.folded() } else { theme.unfolded() }),
         (Item::Line(_), Some(line)) => format!("{} {kind:KIND$} ", sign(line.only)),
         (Item::First, Some(line)) => format!("{} {kind:KIND$} ", sign(line.only)),
         _ if kind.is_empty() => String::new(),
         _ => format!("  {kind:KIND$} "),
     };
     let mark_style = if matches!(row.item, Item::Role(_)) { stem_style } else { style };
-    let [lines, mut own] = lines_to(row.branch, room / 2, stem_style, theme);
-    if own.text.ends_with('-') {
-        // In ASCII, the line would run into the sign.
-        own.text.push(' ');
-    }
-    for piece in [lines, own, Piece::new(mark, mark_style)] {
+    for piece in [Piece::plain(indent(row.depth, room / 2, theme)), Piece::new(mark, mark_style)] {
         room = room.saturating_sub(piece.width());
         line.push_span(piece);
     }
@@ -249,25 +244,4 @@ fn flowed(name: &str, words: impl Iterator<Item = (String, Style)>, page: &Page<
         }
     }
     lines
-}
-
-/// The lines to the ancestors of a row, and the one to the row itself, in this style.
-fn lines_to(branch: Branch, room: usize, style: Style, theme: Theme) -> [Piece; 2] {
-    let (down, tee, corner) = match theme.charset {
-        Charset::Utf8 => ("│ ", "├ ", "└ "),
-        Charset::Ascii => ("| ", "|-", "`-"),
-    };
-    let levels = u16::try_from(room / 2).unwrap_or(u16::MAX);
-    let first = branch.depth.saturating_sub(levels) + 1;
-    let mut lines = String::new();
-    if first > 1 {
-        lines.push_str(&text::left("..", 1, theme.charset));
-    }
-    lines.extend((first..branch.depth).map(|level| if branch.continues(level) { down } else { "  " }));
-    let own = match branch.depth {
-        0 => "",
-        depth if branch.continues(depth) => tee,
-        _ => corner,
-    };
-    [Piece::new(lines, theme.quiet()), Piece::new(own, style)]
 }

@@ -8,6 +8,7 @@ use crate::app::views::event_list::Alike;
 use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, field, time_text};
 use crate::app::views::tree::{Counts, Seen};
 use crate::app::{App, Extent};
+use foldhash::{HashSet, HashSetExt as _};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -48,30 +49,37 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
         return [columns, vec![(Column::Detail, rest)]].concat();
     }
     let pid = pid.max(5);
-    // Each column takes what it can use of the cells that DETAIL does not need.
-    let mut extra = (width / 2).saturating_sub(1 + 10 + 5 + (pid + 1) + 9 + (RESULT + 1));
-    let mut more = |most: usize| {
-        let taken = most.min(extra);
-        extra -= taken;
-        taken
+    let time = if width < 80 { 9 } else { 12 };
+    let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid), (Column::Comm, 8), (Column::Result, RESULT)];
+    let room = (width / 2).saturating_sub(1 + width_of(&columns));
+    let mut room = grown(&mut columns, room);
+    let mut taken = |cells: usize| {
+        let fits = cells <= room;
+        room -= if fits { cells } else { 0 };
+        fits
     };
-    let comm = 8 + more(7);
-    let time = if more(3) == 3 { 12 } else { 9 };
-    let result = RESULT + more(3);
-    let parents = wide.then_some([(Column::Ppid, pid), (Column::User, 8)]);
-    let parents = parents.filter(|columns| {
-        let cells: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
-        more(cells) == cells
-    });
+    if wide && taken(pid + 1 + 8 + 1) {
+        columns.splice(3..3, [(Column::Ppid, pid), (Column::User, 8)]);
+    }
     let places = [Column::Cwd, Column::Cgroup].into_iter().zip(differ);
-    let places: Vec<_> = places.filter(|(_, differ)| *differ && more(WHERE + 2) == WHERE + 2).collect();
-    let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid)];
-    columns.extend(parents.into_iter().flatten());
-    columns.extend([(Column::Comm, comm), (Column::Result, result)]);
+    let places: Vec<_> = places.filter(|(_, differ)| *differ && taken(WHERE + 2)).collect();
     let rest = width.saturating_sub(1 + width_of(&columns) + places.len() * (WHERE + 2));
     columns.push((Column::Detail, rest));
     columns.extend(places.into_iter().map(|(column, _)| (column, WHERE)));
     columns
+}
+
+/// Gives COMM, then the time, then RESULT the cells that it can use. Returns how many are left.
+fn grown(columns: &mut Widths, mut room: usize) -> usize {
+    for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
+        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
+            let more = most.saturating_sub(*cells).min(room);
+            // The time begins with the hours, the minutes or the seconds.
+            let more = if grows == Column::Time { more / 3 * 3 } else { more };
+            (*cells, room) = (*cells + more, room - more);
+        }
+    }
+    room
 }
 
 /// The user's columns for a list of this width, in their order. DETAIL has at least half of the width. Columns at the end of the choice
@@ -91,16 +99,8 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
     let columns = chosen.iter().map(|column| (*column, least(*column)));
     let mut columns: Widths = fit(columns, room, Some(Column::Detail)).collect();
     let others = columns.iter().filter(|(column, _)| *column != Column::Detail);
-    let mut room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
-    // The remaining cells go first to COMM, then to the time, as in the list without a choice.
-    for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
-        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
-            let more = most.saturating_sub(*cells).min(room);
-            // The time begins with the hours, the minutes or the seconds.
-            let more = if grows == Column::Time { more / 3 * 3 } else { more };
-            (*cells, room) = (*cells + more, room - more);
-        }
-    }
+    let room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
+    grown(&mut columns, room);
     let used: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
     let last = columns.last().is_some_and(|(column, _)| *column == Column::Detail);
     // The space before the first column, and the second space after DETAIL.
@@ -142,7 +142,7 @@ pub(super) fn draw(
         let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
         let line = match cursor == Some(at) {
             // Nobody chose the newest row.
-            true if app.events().follows() => marked_as_newest(line),
+            true if app.events().follows() => chosen(line),
             true => selected(&line, area.width, theme),
             false => line,
         };
@@ -166,29 +166,21 @@ fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
     put(frame, Rect { x: titles.right() - width, width, ..titles }, Line::styled(text, theme.paused()));
 }
 
-/// Whether the rows differ in CWD, and in CGROUP.
+/// Whether the rows differ in CWD, and in CGROUP. An unknown value does not count as a difference.
 fn differ(app: &App, rows: Range<usize>) -> [bool; 2] {
-    let mut seen: [Option<Vec<u8>>; 2] = [None, None];
-    let mut differ = [false; 2];
-    for at in rows {
-        let Some(stored) = app.events().row(at).and_then(|id| app.store().get(id)) else { break };
-        if stored.kind == Kind::Lost {
-            continue;
-        }
+    let mut values = [Column::Cwd, Column::Cgroup].map(|column| (column, HashSet::new()));
+    for stored in
+        rows.filter_map(|at| app.store().get(app.events().row(at)?)).filter(|stored| stored.kind != Kind::Lost)
+    {
         stored.with(app.world(), |event| {
-            for ((column, seen), differ) in [Column::Cwd, Column::Cgroup].into_iter().zip(&mut seen).zip(&mut differ) {
+            for (column, values) in &mut values {
                 let mut text = Vec::new();
                 column.write(event, &mut text);
-                match seen {
-                    // An unknown value does not count as a difference.
-                    _ if text.is_empty() => {}
-                    Some(seen) => *differ |= *seen != text,
-                    None => *seen = Some(text),
-                }
+                values.extend(Some(text).filter(|text| !text.is_empty()));
             }
         });
     }
-    differ
+    values.map(|(_, values)| values.len() > 1)
 }
 
 fn empty(app: &App) -> String {
@@ -237,14 +229,11 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     line
 }
 
-fn marked_as_newest(mut line: Line<'static>) -> Line<'static> {
-    line.spans.first_mut().into_iter().for_each(|span| span.content = marked_text(&span.content).into());
+/// The line with the sign of the selected row in its first cell.
+fn chosen<'a>(mut line: Line<'a>) -> Line<'a> {
+    let rest = |text: &str| text.get(text.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default().to_owned();
+    line.spans.first_mut().into_iter().for_each(|span| span.content = format!(">{}", rest(&span.content)).into());
     line
-}
-
-/// A line with the sign of the selected row in its first cell.
-fn marked_text(line: &str) -> String {
-    format!(">{}", line.get(line.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default())
 }
 
 /// The selected row, reversed over the whole width. Bold, dim and most colours would be unreadable there. That of a failure stays.
@@ -254,8 +243,7 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
     let piece = |span: &Span<'_>| {
         Piece::new(span.content.as_ref(), Style { fg: colour(&span.style).or(theme.selected().fg), ..theme.selected() })
     };
-    let mut pieces: Vec<Piece> = line.spans.iter().map(piece).collect();
-    pieces.first_mut().into_iter().for_each(|piece| piece.text = marked_text(&piece.text));
+    let mut pieces: Vec<Piece> = chosen(line.clone()).spans.iter().map(piece).collect();
     let end = pieces.iter().rposition(|piece| !piece.text.trim_end().is_empty()).map_or(0, |last| last + 1);
     pieces.truncate(end);
     pieces.last_mut().into_iter().for_each(|piece| piece.text.truncate(piece.text.trim_end().len()));
@@ -297,24 +285,19 @@ fn event_line(
         }
         remarks => remarks,
     };
-    let remarks = if evicted > 0 { with_notes(remarks, &evicted_notes(evicted)) } else { remarks };
     let group = app.events().group(id);
-    let remarks = match job.filter(|_| group.is_some()) {
-        Some(job) => with_notes(remarks, &work(&job, app, theme)),
-        None => remarks,
-    };
     // An exec without a row that counts its exit.
     let failed = ended_badly(seen, app);
-    let remarks = match &failed {
-        Some((code, _)) if group.is_some() && job.is_none() => with_notes(remarks, &[format!("exit {code}")]),
-        _ => remarks,
-    };
-    let failed = failed.is_some();
+    let exit = failed.as_ref().filter(|_| group.is_some() && job.is_none());
     let watch = app.watches.of(seen);
-    let remarks = match watch {
-        Some(watch) => with_notes(remarks, &[format!("[{}]", watch.name(theme.charset))]),
-        None => remarks,
-    };
+    let notes = [
+        (evicted > 0).then(|| evicted_notes(evicted).into()),
+        job.filter(|_| group.is_some()).map(|job| work(&job, app, theme)),
+        exit.map(|(code, _)| vec![format!("exit {code}")]),
+        watch.map(|watch| vec![format!("[{}]", watch.name(theme.charset))]),
+    ];
+    let remarks = notes.into_iter().flatten().fold(remarks, with_notes);
+    let failed = failed.is_some();
     let routine = answered && seen.event.body.exit().is_some();
     let look = look(seen.event.kind());
     let quiet = look == Look::Quiet || found_in.is_some();
@@ -408,7 +391,7 @@ fn evicted_notes(evicted: u64) -> [String; 2] {
 }
 
 /// The remarks with one of these notes, longest first.
-fn with_notes(remarks: Vec<String>, notes: &[String]) -> Vec<String> {
+fn with_notes(remarks: Vec<String>, notes: Vec<String>) -> Vec<String> {
     let joined = remarks
         .iter()
         .filter(|remark| !remark.is_empty())
@@ -646,7 +629,7 @@ pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, the
 }
 
 /// The minimum number of cells of a file name whose middle is cut.
-const NAME: usize = 24;
+const NAME: usize = 20;
 
 /// Parts cut or padded with spaces to exactly this many cells.
 pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {

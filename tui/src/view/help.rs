@@ -1,4 +1,4 @@
-//! The help overlay, derived from the table of keys.
+//! The help overlay: what one can do, the keys of the shown view, and all keys, from the table of keys.
 
 use super::theme::Theme;
 use crate::app::App;
@@ -6,17 +6,31 @@ use crate::app::keys::keymap::{Action, Section};
 use crate::app::views::View;
 use ratatui::text::{Line, Span};
 use tracetui_events::text;
+use tracetui_shared::kind::Kind;
 
-/// The width from which the help has two columns.
-const TWO_COLUMNS: u16 = 70;
+/// The width from which the keys have two columns.
+const TWO_COLUMNS: u16 = 100;
+
+/// What one wants to do, and the keys for it, each with its effect.
+const TASKS: [(&str, &[(Action, &str)]); 10] = [
+    ("find out why", &[(Action::Failures, "what failed"), (Action::Why, "why"), (Action::Output, "COMMAND's output")]),
+    ("follow one process", &[(Action::OnlyPid, "its events"), (Action::OnlyTree, "and its descendants'")]),
+    ("see what runs", &[(Action::ShowTree, "process tree"), (Action::Gantt, "there: what waited for what")]),
+    ("go back in time", &[(Action::Back10, "10 s"), (Action::GoTo, "to a time"), (Action::Follow, "to now")]),
+    ("compare", &[(Action::Diff, "with a recording"), (Action::RunAgain, "run COMMAND again")]),
+    ("record", &[(Action::Record, "begin and end; what is kept goes in first")]),
+    ("copy the row", &[(Action::CopyLine, "text"), (Action::CopyCommand, "command"), (Action::CopyCall, "call")]),
+    ("who listens", &[(Action::EditFilter, "op=listen")]),
+    ("who deleted a file", &[(Action::EditFilter, "op=unlink path~NAME")]),
+    ("see what was lost", &[(Action::LossReport, "losses, memory, own cost")]),
+];
+
+/// A title, and rows of a name and a text.
+type Block = (&'static str, Vec<(String, String)>);
 
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.is_some());
+    let replay = app.replay.is_some();
     let wanted = app.screen.help.to_lowercase();
-    if !wanted.is_empty() {
-        return found(app, &wanted, width, theme);
-    }
-    // The other view's keys have no effect in this one.
     let of_view = match app.views.shown {
         View::Events => Section::Detail,
         View::Tree => Section::Tree,
@@ -24,85 +38,91 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         View::Bpf => Section::Bpf,
         View::Diff => Section::Diff,
     };
-    let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
-        (true, true) => (
-            &[Section::Replay, Section::Move, Section::Find],
-            &[Section::View, Section::Selected, Section::Filter, of_view],
-        ),
-        (true, false) => {
-            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, of_view])
-        }
-        (false, true) => (&[OF_REPLAY, &[of_view]].concat(), &[]),
-        (false, false) => (&[&OF_REPLAY[1..], &[of_view]].concat(), &[]),
-    };
-    let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
-    let mut lines = Vec::new();
+    let others =
+        Section::ALL.into_iter().filter(|section| *section != of_view && (replay || *section != Section::Replay));
+    let keys = std::iter::once(of_view).chain(others).map(|section| (section.title(), rows(app, section)));
+    let mut blocks: Vec<Block> = std::iter::once(("Tasks", tasks(app))).chain(keys).collect();
+    blocks.push(("Filters", filters(app)));
     if replay {
-        let legend = super::replay::legend(app);
-        let legend = legend.iter().flat_map(|line| text::wrap(line, usize::from(width).saturating_sub(1)));
-        lines.extend(legend.map(|line| Line::raw(format!(" {line}"))));
+        blocks.push(("Signs", super::replay::legend(app).map(|[sign, text]| (sign, text)).into()));
     }
-    let column = |sections: &[Section], width| -> Vec<Line<'static>> {
-        let lines = |section: &Section| section_lines(*section, keymap.rows(*section, replay), width, theme);
-        sections.iter().flat_map(lines).collect()
-    };
-    let (left, right) = (column(left, half), column(right, usize::from(width) - half));
+    if !wanted.is_empty() {
+        let has = |text: &str| text.to_lowercase().contains(&wanted);
+        blocks.iter_mut().for_each(|(title, rows)| rows.retain(|(name, text)| has(name) || has(text) || has(title)));
+        blocks.retain(|(_, rows)| !rows.is_empty());
+        if blocks.is_empty() {
+            return vec![Line::raw(" No match in keys or help texts.")];
+        }
+    }
+    let whole = usize::from(width);
+    if width < TWO_COLUMNS || !wanted.is_empty() {
+        return blocks.into_iter().flat_map(|block| block_lines(block, whole, theme)).collect();
+    }
+    let half = whole / 2;
+    let mut lines = block_lines(blocks.remove(0), whole, theme);
+    let blocks: Vec<_> = blocks.into_iter().map(|block| block_lines(block, half, theme)).collect();
+    let all: usize = blocks.iter().map(Vec::len).sum();
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for block in blocks {
+        if right.is_empty() && 2 * left.len() + block.len() <= all { left.extend(block) } else { right.extend(block) }
+    }
     for at in 0..left.len().max(right.len()) {
         let mut line = left.get(at).cloned().unwrap_or_default();
-        let fill = half.saturating_sub(line.width());
-        line.push_span(" ".repeat(fill));
+        line.push_span(" ".repeat(half.saturating_sub(line.width())));
         line.spans.extend(right.get(at).cloned().unwrap_or_default().spans);
         lines.push(line);
     }
-    lines.extend(language(app).map(Line::raw));
     lines
 }
 
-/// The sections of a replay in one column. Those that only a replay has come first.
-const OF_REPLAY: &[Section] =
-    &[Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::View];
-
-fn language(app: &App) -> [String; 3] {
-    [
-        " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >".to_owned(),
-        " e.g.    comm=cc1 path~\\.h$    err uid=1000    (pid=7 or tree=9) not comm=bash".to_owned(),
-        format!(
-            "         a bare word searches all columns       LOST: lost events, see {}",
-            app.key_of(Action::LossReport)
-        ),
-    ]
+fn tasks(app: &App) -> Vec<(String, String)> {
+    let text = |keys: &[(Action, &str)]| {
+        let keys: Vec<_> = keys.iter().map(|(action, text)| format!("{}: {text}", app.key_of(*action))).collect();
+        keys.join("   ")
+    };
+    TASKS.iter().map(|(task, keys)| ((*task).to_owned(), text(keys))).collect()
 }
 
-/// The rows and the lines on filters that contain the text, in one column.
-fn found(app: &App, wanted: &str, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let (keymap, replay) = (&app.settings.preferences.keymap, app.replay.is_some());
-    let has = |text: &str| text.to_lowercase().contains(wanted);
-    let mut lines = Vec::new();
-    // Includes the rows of other views, under their titles.
-    for section in Section::ALL.into_iter().filter(|section| replay || *section != Section::Replay) {
-        let mut rows = keymap.rows(section, replay);
-        rows.retain(|(keys, help)| has(keys) || has(help) || has(section.title()));
-        if !rows.is_empty() {
-            lines.extend(section_lines(section, rows, width.into(), theme));
+/// The keys of a section. Those of the kinds share a row.
+fn rows(app: &App, section: Section) -> Vec<(String, String)> {
+    let (mut rows, mut kinds) = (Vec::new(), (Vec::new(), Vec::new()));
+    let is_dead = |action: Action| app.replay.is_some() && action.is_live();
+    for binding in app.settings.preferences.keymap.iter().filter(|b| b.section == section && !is_dead(b.action)) {
+        let names = if binding.keys.is_empty() { "-".to_owned() } else { binding.names() };
+        match binding.action {
+            Action::Toggle(kind) => {
+                kinds.0.push(names);
+                kinds.1.push(Kind::name(kind));
+            }
+            action => rows.push((names, action.about())),
         }
     }
-    lines.extend(language(app).into_iter().filter(|line| has(line)).map(Line::raw));
-    if lines.is_empty() {
-        lines.push(Line::raw(" No match in keys or help texts."));
+    if !kinds.0.is_empty() {
+        rows.push((kinds.0.join(" "), format!("show or hide a kind: {}", kinds.1.join(" "))));
     }
-    lines
+    rows
 }
 
-fn section_lines(section: Section, rows: Vec<(String, &str)>, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
+fn filters(app: &App) -> Vec<(String, String)> {
+    let fields =
+        "kind pid ppid tree comm path arg uid cgroup err dur prog, with = != ~ !~ < >; a bare word searches all";
+    [
+        (app.key_of(Action::EditFilter), fields),
+        ("e.g.".to_owned(), "comm=cc1 path~\\.h$   err uid=1000   not comm=bash"),
+    ]
+    .map(|(name, text)| (name, text.to_owned()))
+    .into()
+}
+
+fn block_lines((title, rows): Block, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let cells = rows.iter().map(|(name, _)| text::width(name)).max().unwrap_or_default();
     // As a span, because the style of a line would also apply to the text beside it.
-    let mut lines = vec![Line::from(Span::styled(format!(" {}", section.title()), theme.strong()))];
-    for (names, help) in rows {
-        let room = width.saturating_sub(keys + 4);
-        for (at, part) in text::wrap(help, room).into_iter().enumerate() {
-            let names = if at == 0 { names.as_str() } else { "" };
-            let names = Span::styled(format!("  {} ", text::left(names, keys, theme.charset)), theme.note());
-            lines.push(Line::from(vec![names, Span::raw(part)]));
+    let mut lines = vec![Line::from(Span::styled(format!(" {title}"), theme.strong()))];
+    for (name, text) in rows {
+        for (at, part) in text::wrap(&text, width.saturating_sub(cells + 5)).into_iter().enumerate() {
+            let name = if at == 0 { name.as_str() } else { "" };
+            let name = Span::styled(format!("  {}  ", text::left(name, cells, theme.charset)), theme.note());
+            lines.push(Line::from(vec![name, Span::raw(part)]));
         }
     }
     lines

@@ -73,7 +73,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
-                OverlayKind::Help => framed(frame, body, "KEYS", |width| help::lines(app, width, theme), scroll, theme),
+                OverlayKind::Help => framed(frame, body, "HELP", |width| help::lines(app, width, theme), scroll, theme),
                 OverlayKind::Columns => {
                     let drawn = draw_view(frame, &mut extent);
                     column_chooser::draw(frame, body, app, drawn, scroll, theme);

@@ -91,13 +91,12 @@ fn times(speed: f64) -> String {
     if speed < 9.95 { format!("{speed:.1}x") } else { format!("{speed:.0}x") }
 }
 
-/// The lines of the help that explain the signs of the header and of the strip.
-pub(super) fn legend(app: &App) -> [String; 2] {
-    let key = |action| app.key_of(action);
-    [
-        format!("|| paused   > playing   >> following a growing file ({})   ... loading", key(Action::Follow)),
-        "strip  > here   low to high: few to most events   ! lost events   a-z marks".to_owned(),
-    ]
+/// The rows of the help that explain the signs of the header and of the strip.
+pub(super) fn legend(app: &App) -> [[String; 2]; 2] {
+    let follow = app.key_of(Action::Follow);
+    let header = format!("|| paused   > playing   >> following a growing file ({follow})   ... loading");
+    let strip = "> here   low to high: few to most events   ! lost events   a-z marks".to_owned();
+    [["header".to_owned(), header], ["strip".to_owned(), strip]]
 }
 
 /// The time of the selected event: by the clock, and since the start.

@@ -48,7 +48,13 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
 /// Draws the titles and the rows. Returns the number of columns, without the flexible one.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let top = &app.views.top;
-    let columns = columns_of(area.width, top.by, app.screen.columns.of(app.views.shown));
+    let chosen = app.screen.columns.of(app.views.shown);
+    let mut columns = columns_of(area.width, top.by, chosen);
+    let visible = || top.groups().enumerate().skip(top.list.top).take(area.height.into());
+    // A column of zeros says nothing, unless the user chose it.
+    let zero = |column: Column| visible().all(|(_, group)| is_zero(&piece(group, column, app, theme)));
+    let all = chosen.is_some() || visible().next().is_none();
+    columns.retain(|column| all || *column == Column::Failed || !zero(*column));
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
     // The figures are near short values.
@@ -58,8 +64,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         format!("{title} {}", aligned(column.title(), column.cells(), column.is_right(), theme.charset))
     });
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
-    let rows = top.groups().enumerate().skip(top.list.top).take(area.height.into());
-    for (y, (at, group)) in (area.y..area.bottom()).zip(rows) {
+    for (y, (at, group)) in (area.y..area.bottom()).zip(visible()) {
         let line = line(group, &columns, room, app, theme);
         let line = if at == top.list.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
@@ -79,8 +84,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 }
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
-    let (now, most) = (app.views.top.now_ns(), app.views.top.most);
-    let Figures { events, kinds, failed, cpu_ns, memory } = group.figures(now);
     let value = text::value_in(&app.views.top.by.value_text(group, app.world()), theme.charset, 4096);
     let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
@@ -93,29 +96,39 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
     let value = vec![Piece::new(text::left(&value, room, theme.charset), style)];
     let value = found.map_or(value.clone(), |pattern| marked(value, pattern, theme));
     value.into_iter().for_each(|part| line.push_span(part));
-    let of_kind = |column: Column| {
-        let mut counts = Kind::PROBED.into_iter().zip(kinds);
-        counts.find(|(kind, _)| kind.name() == column.name()).map_or(0, |(_, count)| count)
-    };
     for column in columns {
-        let piece = match column {
-            Column::Events => Piece::plain(short(events)),
-            Column::Share => Piece::new(share(events, most, theme.charset), theme.note()),
-            Column::Rate => count(group.rate(now, app.views.top.since_ns().unwrap_or_default()), theme),
-            Column::Peak => count(group.history(now, 60).max().unwrap_or_default().into(), theme),
-            Column::Cpu => used(cpu_ns, of_kind(Column::Exit), duration, theme),
-            Column::Memory => used(memory, of_kind(Column::Exit), size, theme),
-            Column::Failed => count(failed, theme),
-            Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
-            Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
-            // The others are named for kinds.
-            column => count(of_kind(*column), theme),
-        };
+        let piece = piece(group, *column, app, theme);
         let text = aligned(&piece.text, column.cells(), column.is_right(), theme.charset);
         line.push_span(" ");
         line.push_span(Piece::new(text, piece.style));
     }
     line
+}
+
+fn piece(group: &Group, column: Column, app: &App, theme: Theme) -> Piece {
+    let (now, most) = (app.views.top.now_ns(), app.views.top.most);
+    let Figures { events, kinds, failed, cpu_ns, memory } = group.figures(now);
+    let of_kind = |column: Column| {
+        let mut counts = Kind::PROBED.into_iter().zip(kinds);
+        counts.find(|(kind, _)| kind.name() == column.name()).map_or(0, |(_, count)| count)
+    };
+    match column {
+        Column::Events => Piece::plain(short(events)),
+        Column::Share => Piece::new(share(events, most, theme.charset), theme.note()),
+        Column::Rate => count(group.rate(now, app.views.top.since_ns().unwrap_or_default()), theme),
+        Column::Peak => count(group.history(now, 60).max().unwrap_or_default().into(), theme),
+        Column::Cpu => used(cpu_ns, of_kind(Column::Exit), duration, theme),
+        Column::Memory => used(memory, of_kind(Column::Exit), size, theme),
+        Column::Failed => count(failed, theme),
+        Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
+        Column::History => Piece::new(history(group, now, theme.charset), theme.note()),
+        // The others are named for kinds.
+        column => count(of_kind(column), theme),
+    }
+}
+
+fn is_zero(piece: &Piece) -> bool {
+    ["·", ".", "-"].contains(&piece.text.as_str())
 }
 
 /// A count; a dot for zero.

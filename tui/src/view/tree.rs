@@ -156,9 +156,7 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Memory => {
             seen.used.map_or_else(|| used(seen, |cost| text::size(cost.max_rss)), |used| text::size(used.resident))
         }
-        Column::Opens => count(|kind| kind == Kind::Open, seen.counts.opens, app, theme),
-        // An exit that nothing explains counts as one.
-        Column::Failed => number(seen.counts.failed.max(seen.failed().into()), theme),
+        Column::Opens => opens(seen.counts.opens, app, theme),
     }
 }
 
@@ -167,14 +165,13 @@ fn used(seen: &Seen<'_>, write: impl FnOnce(Cost) -> String) -> String {
     seen.cost().map_or_else(|| "-".to_owned(), write)
 }
 
-/// A count, or `-` if no such kind is traced.
-fn count(of: impl Fn(Kind) -> bool, count: u64, app: &App, theme: Theme) -> String {
-    let traced = Kind::PROBED.into_iter().any(|kind| of(kind) && app.is_traced(kind));
-    if traced { number(count, theme) } else { "-".to_owned() }
-}
-
-fn number(number: u64, theme: Theme) -> String {
-    if number == 0 { theme.dot().to_owned() } else { short(number) }
+/// A number of opens, or `-` if they are not traced.
+fn opens(number: u64, app: &App, theme: Theme) -> String {
+    match number {
+        _ if !app.is_traced(Kind::Open) => "-".to_owned(),
+        0 => theme.dot().to_owned(),
+        number => short(number),
+    }
 }
 
 /// The row of ancestors, or of processes that ended.
@@ -185,9 +182,9 @@ fn summary(row: &Row, columns: &[(Column, usize)], width: u16, app: &App, theme:
     let mut room = usize::from(width).saturating_sub(1);
     for (column, cells) in columns {
         let text = match (column, &ended) {
-            (Column::State, Some(_)) => "exit 0".to_owned(),
+            (Column::State, Some(ended)) => ended.state.to_owned(),
             (Column::Cpu, Some(ended)) => ended.cpu.map_or_else(|| "-".to_owned(), duration),
-            (Column::Opens, Some(ended)) => count(|kind| kind == Kind::Open, ended.opens, app, theme),
+            (Column::Opens, Some(ended)) => opens(ended.opens, app, theme),
             _ => String::new(),
         };
         room = room.saturating_sub(cells + 1);
@@ -210,11 +207,10 @@ fn summary(row: &Row, columns: &[(Column, usize)], width: u16, app: &App, theme:
             (names.collect::<Vec<_>>().join(theme.arrow()), format!("{number}, {key} shows"))
         }
     };
-    let remark =
-        Some(remark).filter(|remark| !remark.is_empty() && text::width(&text) + text::width(remark) + 3 <= room);
-    let room = room.saturating_sub(remark.as_deref().map_or(0, |remark| text::width(remark) + 3));
-    line.push_span(Piece::new(text::cut_middle(&text, room, theme.charset), theme.quiet()));
-    line.push_span(remark.map_or_else(Piece::default, |remark| Piece::new(format!("   {remark}"), theme.quiet())));
+    let fits = !remark.is_empty() && text::width(&text) + text::width(&remark) + 3 <= room;
+    let remark = if fits { format!("   {remark}") } else { String::new() };
+    let text = text::cut_middle(&text, room - text::width(&remark), theme.charset);
+    line.push_span(Piece::new(text + &remark, theme.quiet()));
     line
 }
 
@@ -246,9 +242,15 @@ fn stem(row: &Row, failed: bool, room: usize, theme: Theme) -> Piece {
         (0, _) | (_, true) => theme.folded(),
         (_, false) => theme.unfolded(),
     };
-    let depth = usize::from(row.depth);
-    let cut = if 2 * depth > room { theme.cut_sign() } else { "" };
-    Piece::new(format!("{cut}{}{mark} ", " ".repeat((2 * depth).min(room).saturating_sub(cut.len().min(1)))), style)
+    Piece::new(format!("{}{mark} ", indent(row.depth, room, theme)), style)
+}
+
+/// The room to the left of a row at a depth.
+pub(super) fn indent(depth: u16, room: usize, theme: Theme) -> String {
+    match 2 * usize::from(depth) {
+        cells if cells <= room => " ".repeat(cells),
+        _ => text::left(theme.cut_sign(), room, theme.charset),
+    }
 }
 
 /// The text after the command: the failed call, and the counts of hidden processes below.

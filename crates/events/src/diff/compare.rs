@@ -428,7 +428,9 @@ impl Comparison<'_> {
         let from = all.len();
         for kind in self.others().filter(|kind| Topic::Other(*kind).is_result()) {
             for (pair, [a, b]) in self.sums(counted, |did| did.others(kind), Other::add) {
+                let first = all.len();
                 self.other(kind, (&a, &b), pair, all);
+                all[first..].iter_mut().for_each(|one| one.alone = self.doer(counted, kind, one));
             }
         }
         let files = |of: fn(&Activity) -> &FileUses| self.sums(unseen, move |did| of(did).settled.to_vec(), Did::add);
@@ -442,6 +444,17 @@ impl Comparison<'_> {
             let lost = [Side::A, Side::B].into_iter().find(|side| self.may_lack_processes(*side, one.pair));
             one.unknown = one.unknown.or(lost);
         }
+    }
+
+    /// The role that alone did what one run has, among those without a counterpart.
+    fn doer(&self, counted: &[Alone], kind: Kind, one: &Difference) -> Option<Alone> {
+        let (side, subject) = (one.only()?, one.subject?);
+        let tree = self.tree(side);
+        let here = counted.iter().filter(|alone| (alone.side, alone.pair) == (side, one.pair));
+        let did = |node: &usize| tree.nodes[*node].did.others.contains_key(&(kind, subject));
+        let mut nodes = here.flat_map(|alone| tree.below(alone.node)).filter(did);
+        let (node, other) = (nodes.next()?, nodes.next());
+        other.is_none().then_some(Alone { side, node, pair: one.pair, wraps: false })
     }
 
     /// What the processes of one run did, by pair and side.

@@ -399,7 +399,7 @@ fn connections_are_compared_by_their_outcome() {
         made.connect(child, "10.0.0.9:25", 0);
     });
     let exec = "exec     python3 h.py: executed only in B";
-    check(none(), helper, &[exec, "tcp      10.0.0.9:25 by curl x: not tried in A, succeeded in B"]);
+    check(none(), helper, &[exec, "tcp      10.0.0.9:25 by python3 h.py: not tried in A, succeeded in B"]);
     // The kernel assigned these ports.
     check(to("127.0.0.1:40001", 0), to("127.0.0.1:40002", 0), &[]);
     let ended = |op, outcome| {
@@ -440,7 +440,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
         made
     };
     for (kinds, line) in [
-        (&[Kind::Tcp][..], "tcp      10.0.0.9:25 by sh x: not tried in A, succeeded in B"),
+        (&[Kind::Tcp][..], "tcp      10.0.0.9:25 by python3 h.py: not tried in A, succeeded in B"),
         (&[Kind::Open], "opened   /etc/y by sh x: opened only in B"),
         (&[Kind::Exit], "exec     python3 h.py: ended only in B"),
     ] {

@@ -224,10 +224,11 @@ impl<'a> File<'a> {
         (self.op() == "chown").then(|| self.record.values.map(id))
     }
 
-    fn size(&self) -> Option<u64> {
+    /// `loff_t` is signed.
+    fn size(&self) -> Option<i64> {
         // A 32-bit caller passes two halves.
         let [size, upper] = self.record.values;
-        (self.op() == "truncate").then_some(size | upper << 32)
+        (self.op() == "truncate").then_some((size | upper << 32).cast_signed())
     }
 
     /// The new values of a row.
@@ -396,7 +397,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     group Number "The new group as passed, of chown; −1 leaves it as it is."
         |s| file(s, |f| of_op(f.owner(), |[_, group]| Value::Int(group.into())));
     size Number "The new size in bytes as passed, of truncate."
-        |s| file(s, |f| of_op(f.size(), Value::Uint)), with(props::UNSIGNED);
+        |s| file(s, |f| of_op(f.size(), Value::Int));
     name Text "The name of an extended attribute."
         |s| file(s, |f| if f.op().ends_with("xattr") { f.text(2) } else { Value::Null }), with(props::LACKS | props::BYTES);
     fstype Text "The type of file system, of mount."

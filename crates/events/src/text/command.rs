@@ -50,8 +50,7 @@ pub enum Arguments<'w> {
 pub fn named<'w>(words: &[&'w [u8]], exe: &'w [u8]) -> Named<'w> {
     let called = words.first().copied().unwrap_or_default();
     // A process that has set its title has one word: `sshd: root@pts/0`.
-    let is_title = called.contains(&b' ') && !called.starts_with(b"/");
-    let called = if is_title { called } else { leaf(called) };
+    let called = if called.contains(&b' ') && !called.starts_with(b"/") { called } else { leaf(called) };
     let called = if called.is_empty() { leaf(exe) } else { called };
     // The kernel passes the path of a script to its interpreter.
     let (script, words) = match words {

@@ -153,7 +153,7 @@ impl App {
             return vec![Effect::Record, Effect::Redraw];
         }
         self.asks_what = true;
-        self.notify("a: record everything, kept events included; s: save only what is shown; Esc: cancel");
+        self.notify("Enter: record everything, kept events included; s: save only what is shown; Esc: cancel");
         vec![Effect::Redraw]
     }
 
@@ -164,7 +164,7 @@ impl App {
         match press.code {
             KeyCode::Char('s') if !press.ctrl => Some(vec![Effect::SaveShown, Effect::Redraw]),
             KeyCode::Esc => Some(vec![Effect::Redraw]),
-            KeyCode::Char('a') if !press.ctrl => Some(vec![Effect::Record, Effect::Redraw]),
+            KeyCode::Enter => Some(vec![Effect::Record, Effect::Redraw]),
             _ => records.then(|| vec![Effect::Record, Effect::Redraw]),
         }
     }
@@ -296,6 +296,7 @@ impl App {
     pub(in crate::app) fn stay(&mut self) {
         if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
             self.events.select(id, self.list_height(), &self.store);
+            self.events.stayed = Some(id);
         }
     }
 
@@ -335,6 +336,9 @@ impl App {
             return;
         }
         if self.detail.back(self.events.selected()) {
+            if self.detail.size().is_none() && self.replay.is_none() {
+                self.events.resume();
+            }
             return self.select_behind_pane();
         }
         // The search for the event of a difference is part of the step.
@@ -356,10 +360,22 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use crate::app::Effect;
+    use crate::app::keys::device::KeyCode;
     use crate::app::recordings::kept_events::KeptEvents;
     use crate::app::testing::{app, feed, keys, press};
+    use crate::app::{Effect, Input};
     use tracetui_events::synthetic::{Maker, each_event};
+
+    #[test]
+    fn a_list_that_followed_follows_again_when_the_pane_closes() {
+        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        made.open_all(7, "cat", "/a /b /c");
+        feed(&mut app, &mut made);
+        let mut follows = |typed: &str| keys(&mut app, typed).events.follows();
+        assert!(!follows("\n") && follows("\u{1b}"));
+        // Not if the user moved, or ended following.
+        assert!(!follows("\nk\u{1b}") && follows("F") && !follows("F\n\u{1b}"));
+    }
 
     #[test]
     fn a_recording_of_a_filtered_list_asks_what_to_record() {
@@ -371,12 +387,13 @@ mod tests {
         assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");
         keys(&mut app, "fpid=7\n");
         for (answer, wanted) in
-            [('a', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
+            [('\n', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
         {
             assert!(!press(&mut app, 'w').contains(&Effect::Record));
             let message = app.screen.message().unwrap_or_default();
             assert!(message.contains("s: save only what is shown"), "{message:?}");
-            let effects = press(&mut app, answer);
+            let key = if answer == '\n' { KeyCode::Enter } else { KeyCode::Char(answer) };
+            let effects = app.update(Input::Key(key.into()));
             let asked = effects.into_iter().find(|effect| matches!(effect, Effect::Record | Effect::SaveShown));
             assert_eq!(asked, wanted, "{answer}");
         }

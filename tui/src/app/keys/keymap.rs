@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::str::FromStr;
 use tracetui_events::text::is_hostile;
-use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::kind::Kind;
 use unicode_width::UnicodeWidthChar;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -77,8 +77,6 @@ pub(crate) struct Binding {
     pub action: Action,
     /// The label in the footer, one or two words; empty if the footer never shows the action.
     pub label: &'static str,
-    /// The line in the help overlay. Bindings with the same text share a line. [`Action::about`] says what each does.
-    pub help: Cow<'static, str>,
     pub section: Section,
     pub scope: Scope,
 }
@@ -105,13 +103,7 @@ const fn f(n: u8) -> Press {
     code(KeyCode::F(n))
 }
 
-const fn bind(
-    section: Section,
-    keys: &'static [Press],
-    action: Action,
-    label: &'static str,
-    help: &'static str,
-) -> Binding {
+const fn bind(section: Section, keys: &'static [Press], action: Action, label: &'static str) -> Binding {
     let scope = match section {
         Section::Detail => Scope::Detail,
         Section::Tree => Scope::Tree,
@@ -121,14 +113,11 @@ const fn bind(
         Section::Replay => Scope::Replay,
         _ => Scope::Everywhere,
     };
-    Binding { keys: Cow::Borrowed(keys), action, label, help: Cow::Borrowed(help), section, scope }
+    Binding { keys: Cow::Borrowed(keys), action, label, section, scope }
 }
 
 fn of_kind(kind: Kind) -> Binding {
-    Binding {
-        keys: kind.key().map(key).into_iter().collect(),
-        ..bind(Section::Filter, &[], Action::Toggle(kind), "", "")
-    }
+    Binding { keys: kind.key().map(key).into_iter().collect(), ..bind(Section::Filter, &[], Action::Toggle(kind), "") }
 }
 
 pub(crate) fn pressed(event: &KeyEvent) -> Press {
@@ -146,9 +135,7 @@ impl Default for Keymap {
         let mut bindings = bindings::BINDINGS.to_vec();
         let after = bindings.iter().position(|binding| binding.action == Action::LossReport).unwrap_or_default();
         bindings.splice(after..after, Kind::DEFAULT_FIRST.map(of_kind));
-        let mut keymap = Keymap { bindings };
-        keymap.name_hidden_kinds();
-        keymap
+        Keymap { bindings }
     }
 }
 
@@ -250,33 +237,8 @@ impl Keymap {
                 return conflict(at, Some(*press), format!("`{key}` is the key of `{name}` {place}: {remedy}"));
             }
         }
-        changed.name_hidden_kinds();
         *self = changed;
         Ok(())
-    }
-
-    /// Lets the help of the keys of kinds name the kinds that are hidden by default.
-    fn name_hidden_kinds(&mut self) {
-        let hidden = KindSet::ON_REQUEST.iter().map(|kind| (self.first(Action::Toggle(kind)), kind.name()));
-        let help = format!("toggle kinds{}", hidden.map(|(key, name)| format!("; {key} {name}s")).collect::<String>());
-        for binding in self.bindings.iter_mut().filter(|binding| matches!(binding.action, Action::Toggle(_))) {
-            binding.help = help.clone().into();
-        }
-    }
-
-    /// The keys of a section with their help, `-` if none; equal helps are merged. A replay omits keys without a use there.
-    pub(crate) fn rows(&self, section: Section, replay: bool) -> Vec<(String, &str)> {
-        let mut rows: Vec<(String, &str)> = Vec::new();
-        let shown = |binding: &&Binding| binding.section == section && !(replay && binding.action.is_live());
-        for binding in self.iter().filter(shown) {
-            let help = binding.action.help_in_replay().filter(|_| replay).unwrap_or(&binding.help);
-            match rows.iter_mut().find(|(_, known)| *known == help) {
-                Some((keys, _)) => *keys = format!("{keys} {}", binding.names()).trim().to_owned(),
-                None => rows.push((binding.names(), help)),
-            }
-        }
-        rows.iter_mut().filter(|(keys, _)| keys.is_empty()).for_each(|(keys, _)| keys.push('-'));
-        rows
     }
 }
 
@@ -439,10 +401,6 @@ mod tests {
             [("time-mode", &[]), ("pause", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])];
         assert_eq!(assign(&mut keymap, &keys), Ok(()));
         assert_eq!(keymap.first(Action::TimeMode), "-");
-        assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
-        assert!(keymap.rows(Section::View, false).contains(&("C Ctrl-R".to_owned(), "time; columns; reset")));
-        assert!(keymap.rows(Section::View, false).contains(&("-".to_owned(), "pause (keeps tracing)")));
-        assert!(keymap.rows(Section::Filter, false).iter().any(|(_, help)| help.starts_with("toggle kinds; F2 forks")));
     }
 
     #[test]

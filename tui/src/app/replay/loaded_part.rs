@@ -17,7 +17,6 @@ pub(crate) struct LoadedPart<'a> {
     pub(in crate::app) events: &'a EventList,
     pub(in crate::app) pipeline: &'a Pipeline,
     pub(in crate::app) view: View,
-    /// Whether only failures are shown.
     pub(in crate::app) failures: bool,
     pub(in crate::app) start_ns: Option<u64>,
 }

@@ -70,7 +70,6 @@ columns! {
         Lived "lived" "LIVED" 7 right,
         Cpu "cpu" "CPU" 7 right,
         Opens "opens" "OPENS" 5 right,
-        Failed "failed" "FAILED" 6 right,
         Memory "memory" "MEMORY" 10 right,
     }
     // The value comes first, in any choice.

@@ -13,7 +13,6 @@ use crate::app::keys::keymap::Action;
 use crate::app::prompt::line::History;
 use crate::app::views::kind::View;
 use crate::app::views::sorted_list::List;
-use crate::app::views::tree_lines::{Branch, connect};
 use foldhash::HashSet;
 use regex::bytes::Regex;
 use std::time::Duration;
@@ -36,7 +35,7 @@ pub(crate) enum Item {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     pub item: Item,
-    pub branch: Branch,
+    pub depth: u16,
     /// The number of differences below a role, and whether one of them is a cause.
     pub below: usize,
     pub cause: bool,
@@ -92,7 +91,7 @@ impl Diff {
     fn make_rows(&self) -> Vec<Row> {
         let Some(compared) = &self.compared else { return Vec::new() };
         let report = &compared.report;
-        let at_top = |item, cause| Row { item, branch: Branch::default(), below: 0, cause, folded: false };
+        let at_top = |item, cause| Row { item, depth: 0, below: 0, cause, folded: false };
         let sentence = compared.notes.len().saturating_sub(1);
         let mut rows = vec![match report.lines.first() {
             Some(line) => at_top(Item::First, line.cause),
@@ -127,17 +126,15 @@ impl Diff {
             let (count, cause) = below.get(role).copied().unwrap_or_default();
             let folded = self.folded.contains(&role);
             if role > 0 {
-                let branch = Branch::at(depth - 1);
-                rows.push(Row { item: Item::Role(role), branch, below: count, cause, folded });
+                rows.push(Row { item: Item::Role(role), depth: depth - 1, below: count, cause, folded });
             }
             if !folded {
                 let own = of_role.get(role).into_iter().flatten();
-                rows.extend(own.map(|at| Row { branch: Branch::at(depth), ..at_top(Item::Line(*at), line(*at)) }));
+                rows.extend(own.map(|at| Row { depth, ..at_top(Item::Line(*at), line(*at)) }));
                 // The children are in reversed order, and the last one is next.
                 todo.extend(children.get(role).into_iter().flatten().map(|child| (*child, depth + 1)));
             }
         }
-        connect(rows.iter_mut().map(|row| &mut row.branch));
         let hidden = report.follow_text().is_some() && !self.all;
         rows.extend(hidden.then(|| at_top(Item::Follow, false)));
         rows
@@ -192,7 +189,7 @@ impl Diff {
                 let parent = rows
                     .iter()
                     .take(at)
-                    .rposition(|above| matches!(above.item, Item::Role(_)) && above.branch.depth < row.branch.depth);
+                    .rposition(|above| matches!(above.item, Item::Role(_)) && above.depth < row.depth);
                 self.select(parent.unwrap_or(at), now);
             }
             Item::First | Item::Note(_) | Item::Follow => {}

@@ -93,6 +93,8 @@ pub struct EventList {
     /// The first row on the screen.
     top: Id,
     follow: bool,
+    /// The row at which the list stopped to follow for the detail pane.
+    pub(crate) stayed: Option<Id>,
     /// The first event that arrived after the view was paused.
     frozen: Option<Id>,
     pub(crate) evicted: EvictedRows,
@@ -493,6 +495,11 @@ impl EventList {
         if let Some(id) = self.selected().filter(|_| self.follow) {
             self.select(id, height, store);
         }
+    }
+
+    /// Follows again if the row is selected at which the list stopped for the pane.
+    pub(crate) fn resume(&mut self) {
+        self.follow |= self.stayed.is_some() && self.stayed.take() == self.selected;
     }
 
     pub fn move_by(&mut self, rows: isize, height: usize, store: &Store) {

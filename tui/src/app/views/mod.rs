@@ -11,7 +11,6 @@ pub(crate) mod state;
 mod switch;
 pub(crate) mod top;
 pub(crate) mod tree;
-pub(crate) mod tree_lines;
 
 pub(crate) use self::kind::View;
 use super::keys::keymap::{Action, Scope};

@@ -40,26 +40,23 @@ named! {
         Start "start",
         Lived "lived",
         Opens "opens",
-        Failed "failed",
         Cpu "cpu",
         Memory "memory",
     }
 }
 
 /// What a row shows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Shows {
+    #[default]
     Process,
     /// The ancestors without events of the processes below, in one line: the last of them, and those above it.
     Ancestors,
     /// The children of a process that ended without a failure, with their descendants: a part of `Tree::ended`.
-    Ended {
-        from: usize,
-        to: usize,
-    },
+    Ended { from: usize, to: usize },
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Row {
     place: NodeIndex,
     /// Its position in `Tree::met`.
@@ -240,16 +237,8 @@ impl Tree {
                     self.close(&mut open, usize::MAX, &mut rows);
                     above_root = here.above;
                     if let (Some(at), Some(above)) = (above_root, above) {
-                        let of = Row {
-                            place: above.place,
-                            at: at as usize,
-                            shows: Shows::Ancestors,
-                            depth: 0,
-                            below: 0,
-                            failed_below: 0,
-                            folded: false,
-                            context: true,
-                        };
+                        let (place, at, shows) = (above.place, at as usize, Shows::Ancestors);
+                        let of = Row { place, at, shows, context: true, ..Row::default() };
                         rows.push(of);
                         open.push(Open { after: usize::MAX, of, ended: Vec::new() });
                     }
@@ -303,17 +292,9 @@ impl Tree {
     fn close(&mut self, open: &mut Vec<Open>, at: usize, rows: &mut Vec<Row>) {
         while let Some(Open { of, ended, .. }) = open.pop_if(|open| open.after <= at) {
             if !ended.is_empty() {
-                let (from, to) = (self.ended.len(), self.ended.len() + ended.len());
+                let shows = Shows::Ended { from: self.ended.len(), to: self.ended.len() + ended.len() };
                 self.ended.extend(ended);
-                let depth = of.depth + 1;
-                rows.push(Row {
-                    shows: Shows::Ended { from, to },
-                    depth,
-                    below: 0,
-                    failed_below: 0,
-                    context: true,
-                    ..of
-                });
+                rows.push(Row { place: of.place, shows, depth: of.depth + 1, context: true, ..Row::default() });
             }
         }
     }
@@ -325,37 +306,6 @@ impl Tree {
 
     /// Lists the processes of the moment in depth-first order.
     fn walk(&self, met: &mut Vec<Met>) {
-        if self.list.order != Sort::Start {
-            return self.walk_sorted(met);
-        }
-        let back = self.list.reverse;
-        // The positions of the next process's ancestors.
-        let mut line: Vec<u32> = Vec::new();
-        let mut next = self.nodes.first(None, back);
-        while let Some(at) = next {
-            let below = match self.meet(at, line.last().copied(), line.len(), met) {
-                true => self.nodes.first(Some(at), back),
-                false => None,
-            };
-            if below.is_some() {
-                line.push((met.len() - 1) as u32);
-                next = below;
-                continue;
-            }
-            let mut last = Some(at);
-            next = None;
-            while let Some(at) = last.filter(|_| next.is_none()) {
-                next = self.nodes.next(at, back);
-                if next.is_none() {
-                    line.pop();
-                    last = self.nodes.parent(at);
-                }
-            }
-        }
-    }
-
-    /// The same as [`walk`](Self::walk), with siblings sorted.
-    fn walk_sorted(&self, met: &mut Vec<Met>) {
         let mut waiting: Vec<(NodeIndex, Option<u32>, u16)> = Vec::new();
         let busiest = if self.list.order == Sort::Cpu { self.busiest() } else { Vec::new() };
         let push = |waiting: &mut Vec<_>, of: Option<NodeIndex>, above, depth: u16| {
@@ -364,14 +314,16 @@ impl Tree {
             let pushed: &mut [(NodeIndex, Option<u32>, u16)] = waiting.get_mut(from..).unwrap_or_default();
             // Reversed, because processes are popped from the end.
             pushed.reverse();
-            pushed.sort_by_cached_key(|(place, ..)| self.measure(*place, &busiest));
+            if self.list.order != Sort::Start {
+                pushed.sort_by_cached_key(|(place, ..)| self.measure(*place, &busiest));
+            }
             if self.list.reverse {
                 pushed.reverse();
             }
         };
         push(&mut waiting, None, None, 0);
         while let Some((place, above, depth)) = waiting.pop() {
-            if self.meet(place, above, depth.into(), met) {
+            if self.meet(place, above, depth, met) {
                 let at = (met.len() - 1) as u32;
                 push(&mut waiting, Some(place), Some(at), depth.saturating_add(1));
             }
@@ -379,14 +331,13 @@ impl Tree {
     }
 
     /// Appends a process to the order. `false` if it started after the moment.
-    fn meet(&self, place: NodeIndex, above: Option<u32>, depth: usize, met: &mut Vec<Met>) -> bool {
+    fn meet(&self, place: NodeIndex, above: Option<u32>, depth: u16, met: &mut Vec<Met>) -> bool {
         let links = self.nodes.links(place);
         let own = match self.conditions.moment {
             None => Some(links.flags),
             moment => self.nodes.flags_at(place, moment),
         };
         let Some(own) = own else { return false };
-        let depth = u16::try_from(depth).unwrap_or(u16::MAX);
         let (sum, age) = (Tally::of(own), links.age);
         met.push(Met { place, above, depth, own, age, size: 1, sum, quiet: false, joins: false, joining: 0 });
         true
@@ -423,7 +374,6 @@ impl Tree {
             Sort::Cpu => busiest.get(place as usize).copied().unwrap_or(0),
             Sort::Memory => seen.used.map(|used| used.resident).or(seen.cost().map(|cost| cost.max_rss)).unwrap_or(0),
             Sort::Opens => seen.counts.opens,
-            Sort::Failed => seen.counts.failed,
         }
     }
 
@@ -552,7 +502,9 @@ impl Tree {
     pub(crate) fn go_to(&mut self, process: ProcessKey) {
         self.list.keep(Some((process, false)));
         for above in self.line_of_cursor() {
-            self.nodes.unfold(above);
+            if self.nodes.links(above).flags.fold == Fold::Folded {
+                self.nodes.fold(above, Fold::Open);
+            }
         }
         self.again();
     }

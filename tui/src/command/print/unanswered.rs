@@ -206,6 +206,8 @@ impl Unanswered {
     /// Adds to an exit its cause with the reason, and the command.
     fn finish_exit(&mut self, seen: &EventContext<'_>, cause: Option<ExitCause>, charset: Charset, exit: &mut Waiting) {
         let Some(process) = seen.process else { return };
+        // A process that went on may have exited for another reason.
+        let cause = cause.filter(|cause| !cause.went_on);
         let id = cause.map_or(exit.id, |cause| cause.id);
         let own = cause.filter(|cause| cause.child.is_none()).and_then(|cause| cause.failure);
         let mut cause = self.causes.get(&id).cloned().unwrap_or_else(|| Cause { exit: exit.id, ..Cause::default() });
@@ -299,7 +301,7 @@ mod tests {
     use std::io;
     use tracetui_events::pipeline::{Disposition, Pipeline};
     use tracetui_events::sink::{FormatName, to_writer};
-    use tracetui_events::synthetic::Maker;
+    use tracetui_events::synthetic::{Maker, payload};
     use tracetui_shared::calls::lookup::STAT;
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Slot;
@@ -356,6 +358,17 @@ mod tests {
         made.exit(12, "cc1", 1 << 8);
         made.like.ppid = Tgid(1);
         made.exit(11, "make", 2 << 8);
+        made.exec(13, "sh", &["sh"], 0);
+        made.fork(13, "sh", 14);
+        made.like.ppid = Tgid(13);
+        made.exec(14, "cc1", &["cc1"], 0);
+        made.open_all(14, "cc1", "/a/b.h:-2 /b/b.h:-2");
+        made.exit(14, "cc1", 1 << 8);
+        made.like.ppid = Tgid(1);
+        // It started another child, which may have been the cause.
+        let start = BootNanos(made.ns + 1);
+        made.event(Slot::Fork, 13, "sh", &payload::fork((13, made.start_of(13)), (15, start)));
+        made.exit(13, "sh", 3 << 8);
         let mut pipeline = Pipeline::default();
         pipeline.feed(made.batch());
         pipeline.end();
@@ -374,6 +387,8 @@ mod tests {
             "ran 10.0 s  /dev/video0 not found  sh",
             "ran 10.0 s  gen not found  sh",
             "ran 10.0 s  a.h not found  cc1 › make",
+            "ran 10.0 s  b.h not found  cc1",
+            "ran 10.0 s  sh",
         ];
         assert_eq!(ends.map(|end| end.trim().to_owned()).collect::<Vec<_>>(), want);
     }

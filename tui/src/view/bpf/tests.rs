@@ -151,6 +151,8 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
     // The program is loaded without an attachment, and the attachment is gone.
     assert_eq!(ids(&mut app), ["31", "30", "40", "-30"]);
     assert!(screen(keys(&mut app, "1kkkj4"))[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
+    app.update(Input::Resize(100, 24));
+    assert!(screen(&mut app)[1].contains("4 BPF"), "the tabs: {}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
     assert!(rows(&mut app)[1].contains("tracerd[1207]"), "{:#?}", rows(&mut app));
 }

@@ -1,6 +1,6 @@
 //! The tab Why: the answer, the event, the process and its files.
 
-use super::{Listed, NAME, Page, command, ended, errno, safe, value_text};
+use super::{Listed, NAME, Page, command, ended, safe, value_text};
 use crate::app::keys::keymap::Action;
 use crate::app::views::detail::actions::Family;
 use crate::app::views::detail::{Size, Subject};
@@ -9,7 +9,6 @@ use crate::app::views::tree::Seen;
 use crate::view::{clock, duration, gap, loss};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use tracetui_events::enrich::process::ProcessEntry;
 use tracetui_events::event::describe::{Value, args};
 use tracetui_events::event::exec::Exec;
 use tracetui_events::event::exit::{Ended, Exit};
@@ -40,16 +39,18 @@ impl Page<'_> {
     pub(super) fn answer(&self, subject: Subject) -> Listed {
         let process = self.app.subject_process();
         let mut lines = match subject {
-            Subject::Event(id) => self.of_kept(id),
+            Subject::Event(id) => {
+                let stored = self.app.store().get(id);
+                let lines = stored.and_then(|stored| stored.with(self.app.world(), |seen| self.of_event(id, seen)));
+                lines.unwrap_or_default()
+            }
             Subject::Process(_) => Vec::new(),
         };
-        let (joined, mut selected) = self.joined(subject);
-        selected = selected.map(|at| lines.len() + at);
+        let (joined, selected) = self.joined(subject);
+        let selected = selected.map(|at| lines.len() + at);
         lines.extend(joined);
         if let Some(process) = process {
-            let (of_process, at) = self.of_process(&process);
-            selected = selected.or(at.map(|at| lines.len() + at));
-            lines.extend(of_process);
+            lines.extend(self.of_process(&process));
         }
         if let Subject::Event(id) = subject
             && let Some(stored) = self.app.store().get(id)
@@ -155,11 +156,8 @@ impl Page<'_> {
             Body::Open(open) if !failed => {
                 let path = self.place(seen, open.names, "abs_path");
                 let path = if path == "-" || path.starts_with('(') { safe(open.path, self.theme) } else { path };
-                lines.extend(self.pairs(&[
-                    ("opened", path, Style::new()),
-                    ("result", format!("fd {result}"), style),
-                    ("flags", self.value(seen, "flags"), Style::new()),
-                ]));
+                let text = format!("{path}  fd {result}  {}", self.value(seen, "flags"));
+                lines.extend(self.named_lines("opened", &text, Style::new()));
             }
             Body::Open(_) | Body::Exit(_) | Body::Lost(_) => {}
             body => {
@@ -197,9 +195,10 @@ impl Page<'_> {
         seen.result(&mut result);
         let mut result = safe(&result, self.theme);
         let Some(search) = search.filter(|search| search.found.is_none() && search.places > 1) else {
-            result.extend(errno(seen).map(|errno| format!(" {}", why::error_text(errno))));
-            let tried = [("tried", safe(path, self.theme), Style::new()), ("result", result, self.theme.failure())];
-            return [why, self.pairs(&tried)];
+            let errno = seen.event.body.ret().filter(|ret| *ret < 0).map(i32::saturating_neg);
+            result.extend(errno.map(|errno| format!(" {}", why::error_text(errno))));
+            let text = format!("{}  {result}", safe(path, self.theme));
+            return [why, self.named_lines("tried", &text, Style::new())];
         };
         let so_far = if search.ended { "" } else { " so far" };
         let (name, places) = (safe(&asked(search), self.theme), grouped(search.places as u64));
@@ -210,7 +209,7 @@ impl Page<'_> {
             let more = search.places.saturating_sub(places.len());
             places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
             tried.extend(self.named_lines("in", &places.join(", "), Style::new()));
-        } else {
+        } else if self.width >= 70 {
             self.at_end(&mut tried, &format!("{}: list", self.app.key_of(Action::Enter)));
         }
         [why, tried]
@@ -226,11 +225,7 @@ impl Page<'_> {
             let status = seen.end.and_then(|end| end.status).map_or_else(String::new, ended);
             format!("{pid} {command}  {status}")
         };
-        let line: Vec<_> = line.iter().rev().map(name).collect();
-        if line.is_empty() {
-            return Vec::new();
-        }
-        self.named_lines("by", &line.join(self.theme.back()), Style::new())
+        self.packed("by", line.iter().rev().map(name), self.theme.back())
     }
 
     /// Writes a remark at the right end of the last line, or below if there is no room.
@@ -293,16 +288,12 @@ impl Page<'_> {
     /// The descriptors of a new program.
     fn stdio(&self, exec: &Exec<'_>) -> Vec<Line<'static>> {
         let known: Vec<_> = (0..STDIO).filter_map(|number| Some((number, exec.descriptor(number)?))).collect();
-        let pairs: Vec<_> = match known.as_slice() {
-            [(_, all), (_, out), (_, err)] if [out.same, err.same] == [Some(0); 2] => {
-                vec![("stdio", self.descriptor(0, all), Style::new())]
-            }
-            known => known.iter().map(|(at, of)| (NAMES[*at], self.descriptor(*at, of), Style::new())).collect(),
+        let mut files: Vec<String> = match known.as_slice() {
+            [(_, all), (_, out), (_, err)] if [out.same, err.same] == [Some(0); 2] => vec![self.descriptor(0, all)],
+            known => known.iter().map(|(at, of)| format!("{} {}", NAMES[*at], self.descriptor(*at, of))).collect(),
         };
-        let others = exec.fds.each().map(|(number, of)| (format!("fd {number}"), self.descriptor(number, &of)));
-        let others: Vec<_> = others.collect();
-        let others = others.iter().map(|(name, of)| (name.as_str(), of.clone(), Style::new()));
-        self.pairs(&pairs.into_iter().chain(others).collect::<Vec<_>>())
+        files.extend(exec.fds.each().map(|(number, of)| format!("fd {number} {}", self.descriptor(number, &of))));
+        self.packed("stdio", files, &format!(" {} ", self.theme.dot()))
     }
 
     /// The file of a descriptor, and the process at the other end of a pipe.
@@ -389,11 +380,6 @@ impl Page<'_> {
         self.named_lines("evicted", &text, self.theme.quiet())
     }
 
-    fn of_kept(&self, id: Id) -> Vec<Line<'static>> {
-        let stored = self.app.store().get(id);
-        stored.and_then(|stored| stored.with(self.app.world(), |seen| self.of_event(id, seen))).unwrap_or_default()
-    }
-
     fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
         value_text(&crate::app::views::event_list::row::field(seen, name), self.theme)
     }
@@ -464,7 +450,7 @@ impl Page<'_> {
         }
     }
 
-    fn of_process(&self, process: &Process) -> Listed {
+    fn of_process(&self, process: &Process) -> Vec<Line<'static>> {
         let world = self.app.world();
         // The ids of the event: a process may change its user without an exec.
         let of_event = self.event().map(|stored| stored.header());
@@ -483,21 +469,14 @@ impl Page<'_> {
         this.extend([safe(user.as_bytes(), self.theme), self.session()]);
         this.extend((cgroup != b"/").then(|| safe(cgroup, self.theme)));
         this.retain(|text| !text.is_empty());
-        let mut lines = self.named_lines("this", &this.join(&format!(" {} ", self.theme.dot())), Style::new());
         let family = Family::of(process, &world.processes);
-        let mut chain: Vec<_> =
-            family.ancestors.iter().map(|p| (safe(&p.comm, self.theme), self.theme.arrow())).collect();
-        chain.iter_mut().last().into_iter().for_each(|(_, after)| *after = "");
-        let selected = family.ancestors.iter().position(|ancestor| self.is_selected(ancestor));
-        let (chain, in_chain) = self.flow("parents", &chain, selected);
-        let in_chain = in_chain.map(|at| lines.len() + at);
-        lines.extend(chain);
-        let (started, in_started) = self.started(&family);
-        let in_started = in_started.map(|at| lines.len() + at);
-        lines.extend(started);
+        this.extend(self.started(&family));
+        let mut lines = self.packed("this", this, &format!(" {} ", self.theme.dot()));
+        let parents = family.ancestors.iter().map(|parent| safe(&parent.comm, self.theme));
+        lines.extend(self.packed("parents", parents, self.theme.arrow()));
         let is_exec = self.event().is_some_and(|stored| stored.kind == Kind::Exec);
         lines.extend((!is_exec).then(|| self.of_image(process)).into_iter().flatten());
-        (lines, in_chain.or(in_started))
+        lines
     }
 
     /// The session of an exec or an exit, its terminal, and who logged in: `1208 on pts/3, login alice`.
@@ -507,7 +486,11 @@ impl Page<'_> {
             let on = session::tty(session).map(|tty| format!(" on {}", safe(tty, self.theme))).unwrap_or_default();
             let uid = session.login_uid;
             let is_known = session.known & known::LOGIN != 0 && uid.0 != u32::MAX;
-            let login = if is_known { format!(", login {}", named_id(seen.user(uid), uid.0)) } else { String::new() };
+            let login = if is_known {
+                format!(", login {}", seen.user(uid).map_or_else(|| uid.0.to_string(), str::to_owned))
+            } else {
+                String::new()
+            };
             Some(format!("session {}{on}{login}", session.id.0))
         };
         self.event().and_then(|stored| stored.with(self.app.world(), of).flatten()).unwrap_or_default()
@@ -542,22 +525,22 @@ impl Page<'_> {
         }
     }
 
-    /// The processes that a process started.
-    fn started(&self, family: &Family<'_>) -> Listed {
-        let mut texts: Vec<_> = family.children.iter().map(|entry| (self.child(entry), ", ")).collect();
-        texts.extend((family.more > 0).then(|| (format!("and {} more", grouped(family.more as u64)), "")));
-        texts.iter_mut().last().into_iter().for_each(|(_, after)| *after = "");
-        self.flow("started", &texts, family.children.iter().position(|entry| self.is_selected(&entry.process)))
-    }
-
-    fn child(&self, entry: &ProcessEntry) -> String {
-        let name = safe(&entry.process.short_command(), self.theme);
-        match entry.end {
-            None => format!("{name} ({})", self.app.without_end()),
-            Some(end) => {
-                format!("{name} ({}, {})", ended(end.status), duration(entry.process.ran_ns(end.time)))
+    /// The processes that a process started: `started 2 gcc, sh, 1 failed`.
+    fn started(&self, family: &Family<'_>) -> Option<String> {
+        let mut names: Vec<(String, usize)> = Vec::new();
+        for entry in &family.children {
+            let name = safe(entry.process.name(), self.theme);
+            match names.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, count)) => *count += 1,
+                None => names.push((name, 1)),
             }
         }
+        let mut parts: Vec<_> =
+            names.into_iter().map(|(name, n)| if n > 1 { format!("{n} {name}") } else { name }).collect();
+        parts.extend((family.more > 0).then(|| format!("{} more", grouped(family.more as u64))));
+        let failed = family.children.iter().filter(|entry| entry.end.is_some_and(|end| end.status != 0)).count();
+        parts.extend((failed > 0).then(|| format!("{failed} failed")));
+        (!parts.is_empty()).then(|| format!("started {}", parts.join(", ")))
     }
 
     /// The path of a file. If the file is outside the caller's mount namespace, the path within its file system.
@@ -592,9 +575,4 @@ fn asked(search: &Searched) -> Vec<u8> {
         dirs.iter_mut().for_each(|dir| *dir = dir[..dir.len() - last.len()].strip_suffix(b"/").unwrap_or_default());
     }
     name
-}
-
-/// A user or a group: its name, if known, and its id.
-fn named_id(name: Option<&str>, id: u32) -> String {
-    name.map_or_else(|| id.to_string(), |name| format!("{name}({id})"))
 }

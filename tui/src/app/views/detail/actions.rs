@@ -32,21 +32,11 @@ impl Family<'_> {
         Family { ancestors, children: first, more: children.count() }
     }
 
-    /// The next row after the selected one, if these events have rows before the relatives. If no row is selected, an event of the other
-    /// end of the connection, or the first event or child, is next downwards, and the parent is next upwards.
-    fn next(&self, row: Option<Subject>, down: bool, events: &[(Id, bool)]) -> Option<Subject> {
+    /// The rows, and the first child among them.
+    fn rows(&self) -> (Vec<Subject>, usize) {
         let ancestors = self.ancestors.iter().map(|process| process.key);
         let relatives = ancestors.chain(self.children.iter().map(|entry| entry.process.key)).map(Subject::Process);
-        let rows: Vec<_> = events.iter().map(|(id, _)| Subject::Event(*id)).chain(relatives).collect();
-        let own = events.len() + self.ancestors.len();
-        let at = match (rows.iter().position(|target| row == Some(*target)), down) {
-            (Some(at), true) => at + 1,
-            (Some(at), false) => at.checked_sub(1)?,
-            (None, true) if !events.is_empty() => events.iter().position(|(_, other)| *other).unwrap_or(0),
-            (None, true) => own.min(rows.len().checked_sub(1)?),
-            (None, false) => own.saturating_sub(1),
-        };
-        rows.get(at).copied()
+        (relatives.collect(), self.ancestors.len())
     }
 }
 
@@ -60,8 +50,24 @@ impl Detail {
         most: usize,
     ) -> Option<Subject> {
         match self.tab {
-            Tab::Why => Family::of(&*process?, processes).next(self.row(), down, &self.joined().collect::<Vec<_>>()),
-            Tab::Parents => Family::of(&*process?, processes).next(self.row(), down, &[]),
+            Tab::Why | Tab::Parents => {
+                // Without a selected row, the first event of the other end or the first child is next downwards.
+                let (rows, first) = match self.tab {
+                    Tab::Parents => Family::of(&*process?, processes).rows(),
+                    _ => {
+                        let (rows, others): (Vec<_>, Vec<_>) =
+                            self.joined().map(|(id, other)| (Subject::Event(id), other)).unzip();
+                        (rows, others.iter().position(|other| *other).unwrap_or(0))
+                    }
+                };
+                let at = match (rows.iter().position(|target| self.row() == Some(*target)), down) {
+                    (Some(at), true) => at + 1,
+                    (Some(at), false) => at.checked_sub(1)?,
+                    (None, true) => first.min(rows.len().checked_sub(1)?),
+                    (None, false) => first.saturating_sub(1),
+                };
+                rows.get(at).copied()
+            }
             Tab::Files => {
                 let files = self.files.as_ref()?;
                 let at = match self.row() {

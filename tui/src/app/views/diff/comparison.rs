@@ -268,10 +268,10 @@ mod tests {
         let all = app.views.diff.list.rows().len();
         let more = keys(&mut app, "a").views.diff.list.rows().len();
         assert!(more > all, "{more} {all}");
-        check_selected(keys(&mut app, "a/f1.c\nn"), "v cc1 -quiet f1.c -O1");
-        check_selected(keys(&mut app, "h"), "> cc1 -quiet f1.c -O1  (");
-        check_selected(keys(&mut app, "h"), "v make");
-        check_selected(keys(&mut app, "hl"), "v make");
+        check_selected(keys(&mut app, "a/f1.c\nn"), "▾ cc1 -quiet f1.c -O1");
+        check_selected(keys(&mut app, "h"), "▸ cc1 -quiet f1.c -O1  (");
+        check_selected(keys(&mut app, "h"), "▾ make");
+        check_selected(keys(&mut app, "hl"), "▾ make");
         assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
         app.update(Input::Tick(Tick::default()));
     }

@@ -107,8 +107,6 @@ pub(crate) struct Group {
     pub first: Id,
     /// What they have in common. It names the group when the user unfolds it.
     key: u64,
-    /// What the event that was added last has in common with others.
-    last: [u64; 2],
     /// The crowd of that event, and how many rows the crowd had by then.
     crowd: (u64, u32),
     /// What was done with the files, if it is the same.
@@ -415,7 +413,12 @@ impl Groups {
             (Some(job), Kind::Exec | Kind::Exit | Kind::Open | Kind::File) if !self.is_unfolded(job) => false,
             _ => self.listing.has_row(event, answered),
         };
-        let is_over = self.connects(id, seen, at, store, &is_pinned);
+        let other = self.connects(id, event, at);
+        // The end of a connection has the row.
+        let is_over = other.is_some() && at == At::Start;
+        if let Some(start) = other.filter(|_| !is_over).and_then(|start| store.get(start)) {
+            self.answered(&start, store, is_pinned(start.id));
+        }
         if !opened && !watched && (!has_row || is_over) {
             return self.keep_quiet(id, event.kind(), process);
         }
@@ -433,29 +436,17 @@ impl Groups {
         Some(self.hasher.hash_one((record.net_ns, connection.laddr(), record.lport, connection.raddr(), record.rport)))
     }
 
-    /// Handles the start or the end of a connection: its end removes the row of its start. Returns whether it is the start of one whose
-    /// end has a row.
-    fn connects(
-        &mut self,
-        id: Id,
-        seen: &EventContext<'_>,
-        at: At,
-        store: &Store,
-        is_pinned: &impl Fn(Id) -> bool,
-    ) -> bool {
-        let body = &seen.event.body;
-        let Some(key) = self.connection(body).filter(|_| !seen.event.failed()) else { return false };
-        if body.is_close() == (at == At::End) {
-            let other = self.connections.remove(&key);
-            let start = other.filter(|_| at == At::End).and_then(|start| store.get(start));
-            start.into_iter().for_each(|start| self.answered(&start, store, is_pinned(start.id)));
-            return other.is_some() && at == At::Start;
+    /// Notes the start of a connection, or its end if older events are added. Returns the one that was noted before, of the other one.
+    fn connects(&mut self, id: Id, event: &Event<'_>, at: At) -> Option<Id> {
+        let key = self.connection(&event.body).filter(|_| !event.failed())?;
+        if event.body.is_close() == (at == At::End) {
+            return self.connections.remove(&key);
         }
         if self.connections.len() >= OPEN {
             self.connections.clear();
         }
         self.connections.insert(key, id);
-        false
+        None
     }
 
     /// Joins the rows that were pinned with those that continue them.
@@ -508,12 +499,10 @@ impl Groups {
                 && !is_pinned(if at == At::End { row } else { id })
         };
         let row_of = |key: u64| {
-            // In a list of all events, only neighbours are a group.
-            if self.listing == Listing::All {
-                return edge.zip(groups.get(&edge?).copied()).filter(|(_, group)| group.last.contains(&key));
-            }
             let [newest, oldest] = &self.rows;
-            let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied()?;
+            let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied();
+            // In a list of all events, only neighbours are a group.
+            let row = row.filter(|row| self.listing != Listing::All || edge == Some(*row))?;
             groups.get(&row).map(|group| (row, *group))
         };
         let row = |key: u64, joins: &dyn Fn(Id, &Group) -> bool| {
@@ -549,7 +538,9 @@ impl Groups {
             })
         });
         let joined = same.or(part);
-        if let Some((row, _)) = row_of(keys.whole).filter(|(row, _)| joined.is_none() && is_pinned(*row) && !unfolded) {
+        if let Some((row, _)) = row_of(keys.whole)
+            .filter(|(row, _)| joined.is_none() && is_pinned(*row) && !unfolded && self.listing != Listing::All)
+        {
             self.split.push(row);
         }
         // The rows of the crowd, with this one.
@@ -562,7 +553,6 @@ impl Groups {
             several: false,
             first: id,
             key: keys.whole,
-            last: [keys.whole, keys.part.map_or(keys.whole, |(_, part)| part)],
             op: match &seen.event.body {
                 Body::File(file) => file.op(),
                 _ => "",
@@ -607,11 +597,7 @@ impl Groups {
             }
         }
         self.groups.insert(newest, made);
-        if self.listing != Listing::All {
-            self.note(keys, newest, at);
-        } else if let Some(edge) = edge.filter(|edge| *edge != newest && self.group(*edge).is_none()) {
-            self.groups.remove(&edge);
-        }
+        self.note(keys, newest, at);
         self.make_room(store);
         newest == id
     }

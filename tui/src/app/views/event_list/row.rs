@@ -29,17 +29,12 @@ impl Column {
             Column::User => out.part(Role::Plain, |out| user(header.uid, seen, out)),
             Column::Comm => out.part(Role::Plain, |out| out.extend_from_slice(header.comm())),
             Column::Cwd => out.part(Role::Quiet, |out| cwd(seen, out)),
-            Column::Cgroup => {
-                out.part(Role::Quiet, |out| out.extend_from_slice(&field(seen, "cgroup").text().unwrap_or_default()));
-            }
-            Column::Unit => {
-                out.part(Role::Quiet, |out| out.extend_from_slice(&field(seen, "unit").text().unwrap_or_default()));
+            Column::Cgroup | Column::Unit | Column::Tty => {
+                let value = field(seen, self.name()).text();
+                out.part(Role::Quiet, |out| out.extend_from_slice(&value.unwrap_or_default()));
             }
             Column::Container => out.part(Role::Quiet, |out| container(seen, out)),
             Column::Pod => out.part(Role::Quiet, |out| pod(seen, out)),
-            Column::Tty => {
-                out.part(Role::Quiet, |out| out.extend_from_slice(&field(seen, "tty").text().unwrap_or_default()));
-            }
             Column::LoginUid => out.part(Role::Quiet, |out| login(seen, out)),
         }
     }

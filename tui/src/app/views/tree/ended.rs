@@ -17,8 +17,9 @@ pub(crate) type Programs<'a> = Vec<(&'a [u8], usize)>;
 /// The children of a process that ended without a failure, and their descendants.
 #[derive(Debug)]
 pub(crate) struct Ended<'a> {
-    /// The programs of the children.
     pub programs: Programs<'a>,
+    /// `exit 0`, unless one of them ended otherwise.
+    pub state: &'static str,
     pub opens: u64,
     /// CPU time in nanoseconds; `None` if unknown.
     pub cpu: Option<u64>,
@@ -32,25 +33,26 @@ impl Tree {
         met.iter().filter_map(|met| self.nodes.seen(met.place, self.conditions.moment))
     }
 
-    /// A child in a row of ended processes, and its descendants.
+    /// The children in a row of ended processes, each with its descendants.
     fn children_in(&self, row: &Row) -> impl Iterator<Item = Range<usize>> {
-        let Shows::Ended { from, to } = row.shows else { return Vec::new().into_iter() };
-        let size = |at: usize| self.met.get(at).map_or(0, |met| met.size as usize);
-        let all: Vec<_> = self.ended.get(from..to).unwrap_or_default().iter().map(|at| *at..at + size(*at)).collect();
-        all.into_iter()
+        let range = if let Shows::Ended { from, to } = row.shows { from..to } else { 0..0 };
+        let children = self.ended.get(range).unwrap_or_default();
+        children.iter().map(|at| *at..*at + self.met.get(*at).map_or(0, |met| met.size as usize))
     }
 
     /// The processes in a row of ended ones.
     pub(crate) fn ended(&self, row: &Row) -> Ended<'_> {
+        let all = || self.children_in(row).flat_map(|child| self.seen_in(child));
         let leaf = |at: &usize| self.met.get(*at).is_some_and(|met| met.size == 1);
         let leaves = self.children_in(row).flatten().filter(leaf).flat_map(|at| self.seen_in(at..at + 1));
         let slowest = leaves.max_by_key(|seen| self.lived(seen));
-        let all = || self.children_in(row).flat_map(|range| self.seen_in(range));
-        let cpu: Vec<_> = all().filter_map(|seen| seen.cost()).map(|cost| cost.runtime).collect();
+        let costs: Vec<_> = all().filter_map(|seen| seen.cost()).collect();
+        let ended_well = |seen: Seen<'_>| seen.end.is_some_and(|end| end.status == Some(0));
         Ended {
-            programs: programs(self.children_in(row).flat_map(|range| self.seen_in(range.start..range.start + 1))),
+            state: if all().all(ended_well) { "exit 0" } else { "ended" },
+            programs: programs(self.children_in(row).flat_map(|child| self.seen_in(child.start..child.start + 1))),
             opens: all().map(|seen| seen.counts.opens).sum(),
-            cpu: (!cpu.is_empty()).then(|| cpu.iter().sum()),
+            cpu: (!costs.is_empty()).then(|| costs.iter().map(|cost| cost.runtime).sum()),
             slowest: slowest.map(|seen| (seen.process.short_command(), self.lived(&seen))),
         }
     }

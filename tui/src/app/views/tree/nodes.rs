@@ -174,12 +174,6 @@ impl Nodes {
         })
     }
 
-    pub(super) fn unfold(&mut self, at: NodeIndex) {
-        if self.get(at).is_some_and(|node| node.fold == Fold::Folded) {
-            self.fold(at, Fold::Open);
-        }
-    }
-
     pub(super) fn fold(&mut self, at: NodeIndex, fold: Fold) {
         self.get_mut(at).into_iter().for_each(|node| node.fold = fold);
         self.flag(at);
