@@ -318,7 +318,7 @@ impl<'s> Printer<'s> {
     }
 
     /// Feeds a batch, and prints the events whose order is now final. If the source is empty
-    /// ([`Pipeline::is_drained`]), the lines are written at once, otherwise in larger pieces.
+    /// ([`Pipeline::drained`]), the lines are written at once, otherwise in larger pieces.
     /// A closed output is not an error, but [`Flow::Closed`].
     pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
         self.pipeline.feed(batch);
