@@ -31,7 +31,7 @@ fn main() {
         ("exec, 16 args", Kind::Exec, execed()),
     ] {
         measure(name, "text", Text::default(), kind, &payload);
-        measure(name, "json", Json::new(), kind, &payload);
+        measure(name, "json", Json::default(), kind, &payload);
         measure(name, "csv", Csv::new(), kind, &payload);
     }
 }
@@ -86,7 +86,7 @@ fn with_event(kind: Kind, payload: &[u8], mut f: impl FnMut(&EventContext<'_>)) 
         }
         let Ok(event) = Event::decode(&frame) else { continue };
         let process = world.apply(&event);
-        let clock_offset = world.clock_offset();
+        let clock_offset = world.clock_offset;
         f(&EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset });
     }
 }

@@ -133,7 +133,7 @@ fn hours(events: u64) {
                 "{hour:>4.1} h  resident {:>4} MiB  store {:>4} of {} MiB  kept {kept:>8}  evicted {evicted:>9}  oldest {first}",
                 resident() >> 20,
                 store.bytes() >> 20,
-                store.bound() >> 20,
+                store.bound >> 20,
             );
         }
     }

@@ -120,7 +120,7 @@ fn rewrite(from: &str, to: &str) -> Result<()> {
     let header = FileHeader::read(&bytes)?;
     let (mut at, mut states) = (HEADER, std::collections::VecDeque::new());
     while let Some(block) = bytes.get(at..).and_then(|rest| BlockHeader::read(rest, header.short_id())) {
-        if Contents::from(block.contents) == Contents::State && block.part == 0 {
+        if block.contents == Contents::State as u16 && block.part == 0 {
             states.push_back(at as u64);
         }
         at += HEADER + block.padded();
@@ -130,7 +130,7 @@ fn rewrite(from: &str, to: &str) -> Result<()> {
     let mut pipeline = Pipeline::default();
     while let Some(next) = frames.next()? {
         let Next::Frames(batch) = next else { continue };
-        if states.pop_front_if(|state| *state < frames.reader().offset()).is_some() {
+        if states.pop_front_if(|state| *state < frames.reader.offset()).is_some() {
             writer.state(&pipeline.state())?;
         }
         writer.batch(batch.bytes())?;
@@ -177,7 +177,7 @@ fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers, comm: &mut Optio
 fn seek(file: &str, count: u64) -> Result<()> {
     let file = File::open(file)?;
     let map = Map::open(file.try_clone()?)?;
-    let (first, last) = (map.totals().first_ns, map.totals().last_ns);
+    let (first, last) = (map.totals.first_ns, map.totals.last_ns);
     let (mut times, mut parts, mut reads) = (Vec::new(), [Duration::ZERO; 3], Vec::new());
     for number in 0..count {
         // Golden ratio: everywhere, in no order.
@@ -189,7 +189,7 @@ fn seek(file: &str, count: u64) -> Result<()> {
         let found = began.elapsed();
         let mut at = &file;
         at.seek(SeekFrom::Start(place))?;
-        let mut reader = Reader::resume(at, *map.header(), map.file().unsealer_at(place), place);
+        let mut reader = Reader::resume(at, map.file.header, map.file.unsealer_at(place), place);
         let mut pipeline = Pipeline::default();
         if place != HEADER as u64
             && let Some(Item::State(state)) = reader.next()?
@@ -208,7 +208,7 @@ fn seek(file: &str, count: u64) -> Result<()> {
         }
         let all = began.elapsed();
         times.push(all);
-        reads.push(frames.reader().offset() - place);
+        reads.push(frames.reader.offset() - place);
         for (part, time) in parts.iter_mut().zip([found, restored - found, all - restored]) {
             *part += time;
         }
@@ -232,7 +232,7 @@ fn bytes(file: &str) -> Result<()> {
     let (mut blocks, mut kinds) = (BTreeMap::<String, [usize; 2]>::new(), BTreeMap::<String, (usize, Vec<u8>)>::new());
     let mut events = 0;
     while let Some(block) = bytes.get(at..).and_then(|rest| BlockHeader::read(rest, header.short_id())) {
-        let contents = Contents::from(block.contents);
+        let contents = Contents::of(block.contents).ok_or("unknown contents")?;
         let [count, sum] = blocks.entry(format!("{contents:?}")).or_default();
         (*count, *sum) = (*count + 1, *sum + HEADER + block.padded());
         events += block.events as usize;

@@ -435,7 +435,7 @@ impl<F: RecordingFiles> Writing<F> {
 fn stored(state: &Batch) -> u64 {
     let written = Writer::new(io::sink(), &FileHeader::new([0; 16], 0)).and_then(|mut writer| {
         writer.state(state)?;
-        Ok(writer.state_stored())
+        Ok(writer.state_stored)
     });
     written.unwrap_or(state.len() as u64)
 }
@@ -572,7 +572,7 @@ fn write<F: RecordingFiles>(
         shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
         shared.count(&writing, &writer);
         shared.closing.store(writer.closing(), Ordering::Relaxed);
-        shared.state_stored.store(writer.state_stored(), Ordering::Relaxed);
+        shared.state_stored.store(writer.state_stored, Ordering::Relaxed);
         if !writer.has_waiting() {
             shared.unwritten.fetch_sub(std::mem::take(&mut waiting), Ordering::Relaxed);
         }

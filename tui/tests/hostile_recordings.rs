@@ -143,12 +143,12 @@ fn replayed(what: &str, input: &File) {
     for (at, _) in map.spine().expect("readable").iter().take(64) {
         map.index_block(*at).expect("readable");
     }
-    let totals = *map.totals();
+    let totals = map.totals;
     for ns in [0, 1, totals.first_ns, totals.first_ns / 2 + totals.last_ns / 2, totals.last_ns, u64::MAX] {
         let Some(at) = map.state_before(ns).expect("readable") else { continue };
-        let mut own = map.file().file().try_clone().expect("a file");
+        let mut own = map.file.file().try_clone().expect("a file");
         own.seek(SeekFrom::Start(at)).expect("a file");
-        let mut reader = Reader::resume(own, *map.header(), map.file().unsealer_at(at), at);
+        let mut reader = Reader::resume(own, map.file.header, map.file.unsealer_at(at), at);
         if let Ok(Some(Item::State(state))) = reader.next() {
             let mut pipeline = Pipeline::default();
             pipeline.restore(&state);
@@ -286,7 +286,7 @@ fn many_small_blocks() {
     }
     survive_large("blocks without contents", &forge.bytes);
     let map = Map::open(file(&forge.bytes)).expect("a recording");
-    assert!(map.rest().len() < 140_000, "{}", map.rest().len());
+    assert!(map.rest.len() < 140_000, "{}", map.rest.len());
     let before = map.state_before(200_000).expect("readable").expect("a state");
     // A state before, and not much before.
     let number = (before - 64) / 64;
@@ -631,8 +631,8 @@ fn a_file_that_shrinks_while_it_is_read() {
     for ns in [0, 100_100_000_000, u64::MAX] {
         map.state_before(ns).expect("readable");
     }
-    let mut unsealer = map.file().unsealer_at(u64::MAX);
-    for entry in map.rest() {
+    let mut unsealer = map.file.unsealer_at(u64::MAX);
+    for entry in &map.rest {
         assert!(map.frames(entry, &mut unsealer).expect("readable").is_none_or(|frames| !frames.is_empty()));
     }
 }

@@ -56,7 +56,7 @@ pub type Receiver<'a> = dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Dispositi
 /// Frames in, events out.
 #[derive(Debug, Default)]
 pub struct Pipeline {
-    world: World,
+    pub(crate) world: World,
     gaps: Gaps,
     assembler: Assembler,
     requests: Requests,
@@ -70,13 +70,14 @@ pub struct Pipeline {
     capture: Option<Filter>,
     /// The layout of the records; `None` if it is this version's.
     layout: Option<Layout>,
-    /// Whether the ring was empty when the last batch was read.
-    drained: bool,
-    /// Whether the trace continues in another file, which has the waiting events.
-    continues: bool,
+    /// Whether the source was empty when the last batch was read.
+    pub drained: bool,
+    /// Whether the trace continues in another file after the frames so far. Then the events that wait are in that file.
+    pub(crate) continues: bool,
     /// Whether no more frames follow.
     ended: bool,
-    windows: Vec<Window>,
+    /// The windows, in order, of a recording that consists only of windows: the first [`limits::WINDOWS`].
+    pub windows: Vec<Window>,
     command: Option<CommandTree>,
     /// Set if the frames are an excerpt of another trace.
     excerpt: Option<Excerpt>,
@@ -84,7 +85,7 @@ pub struct Pipeline {
     unfinished: bool,
     /// The parts received so far of a state that replaces this one, and their number.
     restart: (Batch, u32),
-    budget: Budget,
+    pub budget: Budget,
 }
 
 impl Pipeline {
@@ -99,29 +100,20 @@ impl Pipeline {
         }
     }
 
-    pub fn budget(&self) -> Budget {
-        self.budget
-    }
-
-    /// See [`World::set_zone`].
+    /// Sets the time zone of the reader, for dates in filters.
     pub fn set_zone(&mut self, zone: Zone) {
-        self.world.set_zone(zone);
+        self.world.zone = zone;
     }
 
     /// Sets the end of the recording that the frames are from.
     pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
-        self.world.set_end(ends_at);
-    }
-
-    /// The tables. Waiting events are dropped.
-    pub fn into_world(self) -> World {
-        self.world
+        self.world.ends_at = ends_at;
     }
 
     /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their
     /// end, events for their place in the order.
     pub fn bytes(&self) -> usize {
-        self.order.bytes() + self.assembler.bytes() + self.requests.bytes() + self.programs.bytes()
+        self.order.bytes() + self.assembler.bytes + self.requests.bytes + self.programs.bytes()
     }
 
     /// The tables as of the last delivered event.
@@ -202,7 +194,7 @@ impl Pipeline {
         let until = self.settled().min(limit);
         if let Some(at) = self.ledger.uncompared.take_if(|at| *at <= until) {
             self.deliver(at, to);
-            self.ledger.compare(at, self.account(), self.gaps.holes() > 0);
+            self.ledger.compare(at, self.account(), self.gaps.holes > 0);
         }
         self.deliver(until, to);
         while let Some(overdue) = self.order.overdue(self.budget.order()) {
@@ -238,7 +230,7 @@ impl Pipeline {
     /// for its arguments, because its time is not known here.
     pub fn waiting(&mut self) -> (Option<BootNanos>, Option<BootNanos>) {
         let [first, last] = self.programs.waiting();
-        let last = (self.assembler.bytes() == 0).then(|| self.order.last_time().max(last.unwrap_or_default()));
+        let last = (self.assembler.bytes == 0).then(|| self.order.last_time().max(last.unwrap_or_default()));
         (self.order.next_time().into_iter().chain(first).min(), last)
     }
 

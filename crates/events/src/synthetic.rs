@@ -116,11 +116,10 @@ impl Maker {
 
     /// Appends a gap row: `count` opens, lost in the last 36 ms.
     pub fn lost(&mut self, count: u64) {
-        let (from_ns, to_ns) = (self.ns - 36_000_000, self.ns + 1_000_000);
-        self.ns = to_ns;
-        let record = LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 0, count, from_ns, to_ns };
-        self.batch
-            .push(FrameHeader { kind: Kind::Lost as u16, time: BootNanos(to_ns), ..self.like }, record.as_bytes());
+        let (from, time) = (BootNanos(self.ns - 36_000_000), BootNanos(self.ns + 1_000_000));
+        self.ns = time.0;
+        let record = LostRecord::new(Kind::Open as u16, Cause::Ring, Some(0), count, from, time);
+        self.batch.push(FrameHeader { kind: Kind::Lost as u16, time, ..self.like }, record.as_bytes());
     }
 
     /// Appends an exec of /usr/bin/cc with these arguments.

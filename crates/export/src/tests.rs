@@ -17,7 +17,7 @@ type Events = [(FrameHeader, Vec<u8>)];
 
 /// The events as a Parquet file, and each as JSON.
 fn written(host: &Batch, events: &Events) -> (Bytes, Vec<Value>) {
-    let (mut file, mut lines, mut json) = (Vec::new(), Vec::new(), Json::new());
+    let (mut file, mut lines, mut json) = (Vec::new(), Vec::new(), Json::default());
     let mut sink = Parquet::new(&mut file).expect("a vector takes all");
     testing::with_all(host, events, |seen| {
         sink.event(seen).expect("a vector takes all");

@@ -128,11 +128,12 @@ pub struct ProgramStream {
     pages: usize,
     /// The number of records lost in rings that are closed now.
     lost: u64,
-    /// The number of records that could not be decoded.
-    broken: u64,
+    /// The number of records since the start that could not be decoded. The rest of the ring was skipped with each of
+    /// them.
+    pub broken: u64,
     record: Vec<u8>,
     /// The thread that opens rings. If `None`, the caller does.
-    opener: Option<Spawner>,
+    pub opener: Option<Spawner>,
 }
 
 impl ProgramStream {
@@ -146,11 +147,6 @@ impl ProgramStream {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no CPU is online"));
         }
         Ok(stream)
-    }
-
-    /// Sets the thread that opens rings from now on.
-    pub fn set_opener(&mut self, opener: Spawner) {
-        self.opener = Some(opener);
     }
 
     /// Opens rings for CPUs that came online. Closes the rings of CPUs that went offline, after the caller drained
@@ -191,12 +187,6 @@ impl ProgramStream {
     /// known when a later record fits.
     pub fn lost(&self) -> u64 {
         self.lost + self.rings.iter().map(Ring::lost).sum::<u64>()
-    }
-
-    /// The number of records since the start that could not be decoded. The rest of the ring was skipped with each of
-    /// them.
-    pub fn broken(&self) -> u64 {
-        self.broken
     }
 
     /// The events of all CPUs. An event is readable when its ring has new records.

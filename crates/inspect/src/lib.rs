@@ -89,8 +89,8 @@ pub struct Collector {
     programs: programs::ProgramReader,
     /// The programs of the last inventory. Nothing in them changes but their counters.
     known: HashMap<u32, programs::Read>,
-    /// Whether runs were ever counted, so that the counters may have changed.
-    counted: bool,
+    /// Whether to read the counters of all programs in each inventory. Set it when runs are counted.
+    pub counted: bool,
     types: links::Types,
     helpers: Option<Helpers>,
     /// The distance of a known helper.
@@ -154,11 +154,6 @@ impl Collector {
     /// How many links of the last inventory attach a program to interfaces with this number in other namespaces.
     pub fn links_elsewhere(&self, program: ProgId, ifindex: u32, netns: NsInum) -> usize {
         self.linked.iter().filter(|(of, at, ns)| (*of, *at) == (program, ifindex) && *ns != netns).count()
-    }
-
-    /// Reads the counters of all programs in each inventory from now on. Call it when runs are counted.
-    pub fn follow_counters(&mut self) {
-        self.counted = true;
     }
 
     /// All objects that exist now, and the hidden ones. `own` are tracetui's programs.
@@ -238,7 +233,7 @@ impl Collector {
         let mut programs = self.read_programs(&mut pieces, &mut unlooked)?;
         let cgroups = places::Cgroups::read(&mut unlooked);
         let (mut links, unopened_links, unread_links) =
-            self.read_links(&programs, cgroups.paths(), &mut pieces, &mut unlooked);
+            self.read_links(&programs, &cgroups.paths, &mut pieces, &mut unlooked);
 
         let namespaces = self.iterators().map(Iterators::namespaces).unwrap_or_default();
         let mut held = match self.iterators().and_then(Iterators::held) {

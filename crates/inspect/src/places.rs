@@ -28,7 +28,8 @@ const ALLOW_MULTI: u32 = 2;
 /// The cgroups of the v2 hierarchy.
 pub(super) struct Cgroups {
     resolver: Option<CgroupResolver>,
-    paths: HashMap<u64, Vec<u8>>,
+    /// The paths of the cgroups, by id.
+    pub(super) paths: HashMap<u64, Vec<u8>>,
 }
 
 impl Cgroups {
@@ -47,11 +48,6 @@ impl Cgroups {
             unlooked.cut("cgroups", cgroups.len());
         }
         Cgroups { resolver, paths: cgroups.into_iter().map(|cgroup| (cgroup.id.0, cgroup.path)).collect() }
-    }
-
-    /// The paths of the cgroups, by id.
-    pub(super) fn paths(&self) -> &HashMap<u64, Vec<u8>> {
-        &self.paths
     }
 
     /// The programs attached to each cgroup, with or without links. Inherited programs are not repeated.

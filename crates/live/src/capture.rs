@@ -42,7 +42,8 @@ pub(super) struct CaptureMaps {
     before: Vec<Task>,
     /// The processes that user space added while the filter is being set.
     admitted: Vec<ProcessKey>,
-    tree_full: u64,
+    /// The number of processes that user space could not add because the map was full.
+    pub(super) tree_full: u64,
 }
 
 impl CaptureMaps {
@@ -203,11 +204,6 @@ impl CaptureMaps {
     /// Every process with its exact start, oldest first; empty if exact starts are unknown.
     pub(super) fn started(&self) -> Vec<Started> {
         self.tasks.started()
-    }
-
-    /// The number of processes that user space could not add because the map was full.
-    pub(super) fn tree_full(&self) -> u64 {
-        self.tree_full
     }
 
     /// Whether the filter depends on the paths of cgroups.

@@ -281,7 +281,7 @@ impl Reader {
         }
         let (before, began) = (clock::now_boot(), Instant::now());
         self.quiet = self.is_quiet(began);
-        let room = self.out.budget().batch();
+        let room = self.out.budget.batch();
         let until = if self.ending { BootNanos(u64::MAX) } else { before };
         let more = self.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
@@ -428,7 +428,7 @@ impl Reader {
     /// Evicts the oldest cgroups above the limits, here and in the kernel. A path is added again at the next event of
     /// its cgroup. For events that the capture filter rejects, this happens at the next fork, exec or exit.
     fn forget_cgroups(&mut self) {
-        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget().share(limits::CGROUPS_SHARE)) {
+        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget.share(limits::CGROUPS_SHARE)) {
             self.last_cgroup = CgroupId(0);
             if self.live.asks_for_cgroups() {
                 // An error means that the events of the cgroup still pass, without a path.
@@ -480,6 +480,7 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
 mod tests {
     use super::*;
     use tracetui_events::enrich::World;
+    use tracetui_events::event::Tables as _;
     use tracetui_events::frame::host::Cgroup;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::time::BootNanos;
@@ -527,10 +528,10 @@ mod tests {
             .frames()
             .filter_map(|frame| HostFrame::decode(&frame))
             .for_each(|frame| world.apply_host(frame, BootNanos(1)));
-        let both = |id: u64| (known.contains(&CgroupId(id)), world.knows_cgroup(CgroupId(id)));
+        let both = |id: u64| (known.contains(&CgroupId(id)), world.cgroup_of_id(CgroupId(id)).is_some());
         assert!((0..1000).all(|id| both(id).0 == both(id).1));
         assert_eq!((both(0), both(999)), ((false, false), (true, true)));
         let kept = (0..1000).filter(|id| both(*id).0).count() as u64;
-        assert_eq!(world.cgroups_evicted(), 1000 - kept);
+        assert_eq!(world.cgroups_evicted, 1000 - kept);
     }
 }

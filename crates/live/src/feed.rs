@@ -39,7 +39,7 @@ pub struct FrameSender {
     batches: mpsc::Sender<Batch>,
     spares: Arc<Mutex<Vec<Batch>>>,
     control: std_mpsc::Receiver<Control>,
-    budget: Budget,
+    pub budget: Budget,
     /// The start of the time for which every call of [`urge`](Self::urge) has found queued batches or lent CPU time. `None` if the
     /// last call found neither.
     behind: Cell<Option<Instant>>,
@@ -135,10 +135,6 @@ impl FrameSender {
         let room = self.budget.batch() + limits::BATCH_SLACK;
         let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(|| Batch::with_capacity(room))
-    }
-
-    pub fn budget(&self) -> Budget {
-        self.budget
     }
 
     /// Sends a batch, and waits while the queue is full. Returns `false` if the receiver is dropped.

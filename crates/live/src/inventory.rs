@@ -319,7 +319,7 @@ impl Taker {
         self.change(&before);
         let from = clock::now_boot();
         if self.counting || RunStatistics::are_on() {
-            self.collector.follow_counters();
+            self.collector.counted = true;
         }
         let inventory = self.collector.take_inventory(&self.own)?;
         // A link that could not be opened was just created or released. The inventory may show its attachment without

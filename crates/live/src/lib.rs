@@ -406,10 +406,10 @@ impl Live {
         let changes = self.changes.as_mut().map(program_loads::Changes::take_symbols).unwrap_or_default();
         names.change(changes);
         let Some(from) = from else { return true };
-        if names.known() {
+        if names.known {
             names.name(from, batch);
         }
-        names.known()
+        names.known
     }
 
     /// Ends the pauses of the thread that reads the symbols. Call it when somebody waits for them.
@@ -419,7 +419,7 @@ impl Live {
 
     /// Waits until the symbols are read.
     pub fn wait_for_symbols(&mut self) {
-        if let Some(names) = self.names.as_mut().filter(|names| !names.known()) {
+        if let Some(names) = self.names.as_mut().filter(|names| !names.known) {
             // Without symbols, addresses stay unnamed.
             let _ = names.wait();
         }
@@ -427,18 +427,18 @@ impl Live {
 
     /// Why the functions on stacks have no names. `None` if they have names, or if stacks were not requested.
     pub fn unnamed_stacks(&self) -> Option<Unavailable> {
-        self.names.as_ref().filter(|_| self.stacks).and_then(stacks::StackNames::unnamed)
+        self.names.as_ref().filter(|_| self.stacks).and_then(|names| names.unnamed)
     }
 
     /// Starts the thread that opens the rings of program changes from now on, if changes are followed.
     pub fn open_streams_aside(&mut self) -> io::Result<()> {
         let Some(changes) = &mut self.changes else { return Ok(()) };
-        changes.set_opener(Spawner::start("streams", Role::Streams)?);
+        changes.stream.opener = Some(Spawner::start("streams", Role::Streams)?);
         Ok(())
     }
 
     pub fn own_programs(&self) -> HashSet<ProgId> {
-        self.changes.as_ref().map(|changes| changes.own().clone()).unwrap_or_default()
+        self.changes.as_ref().map(|changes| changes.own.clone()).unwrap_or_default()
     }
 
     /// Appends the number of change reports lost since the last call. Reads the symbols again if modules were loaded or unloaded. Call
@@ -498,7 +498,7 @@ impl Live {
     pub fn counters(&self) -> Vec<CpuState> {
         let mut cpus = self.cpus.read();
         if let Some(cpu) = cpus.first_mut() {
-            cpu.tree_full += self.capture.tree_full();
+            cpu.tree_full += self.capture.tree_full;
         }
         cpus
     }

@@ -9,7 +9,6 @@ use tracetui_events::frame::host::{HostFrame, ProgramChange, ProgramChangesLost}
 use tracetui_events::limits;
 use tracetui_events::symbols::{CodeImage, ImageChange};
 use tracetui_host::clock;
-use tracetui_host::confine::Spawner;
 use tracetui_host::ksymbols::{ProgramStream, StreamChange, StreamEvent};
 use tracetui_host::procfs::{self, INITIAL_PID_NS};
 use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
@@ -45,10 +44,10 @@ struct Found {
 
 /// The stream, and the state to tell tracetui's programs from others.
 pub(super) struct Changes {
-    stream: ProgramStream,
+    pub(super) stream: ProgramStream,
     found: Found,
     /// tracetui's loaded programs.
-    own: HashSet<ProgId>,
+    pub(super) own: HashSet<ProgId>,
     /// The process ids of tracetui and its inspector as they appear in the stream.
     pids: [u32; 2],
     /// Whether the stream uses the ids of the initial pid namespace.
@@ -78,11 +77,6 @@ impl Changes {
         })
     }
 
-    /// Sets the thread that opens rings from now on.
-    pub(super) fn set_opener(&mut self, opener: Spawner) {
-        self.stream.set_opener(opener);
-    }
-
     /// Drops all changes so far, but still remembers which programs are tracetui's. `inspector` is its process id.
     pub(super) fn begin(&mut self, inspector: Option<u32>) {
         self.pids[1] = inspector.unwrap_or(self.pids[0]);
@@ -93,10 +87,6 @@ impl Changes {
     /// Becomes readable when something changed.
     pub(super) fn events(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.stream.events()
-    }
-
-    pub(super) fn own(&self) -> &HashSet<ProgId> {
-        &self.own
     }
 
     /// Appends the changes up to `until`; the next call has the later ones. Passes newly loaded programs to `loaded`, except
@@ -158,7 +148,7 @@ impl Changes {
     }
 
     fn losses(&self) -> u64 {
-        self.stream.lost() + self.stream.broken()
+        self.stream.lost() + self.stream.broken
     }
 
     fn drain(&mut self) {

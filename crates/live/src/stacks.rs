@@ -28,9 +28,9 @@ pub(super) struct StackNames {
     /// Asks the kernel for names. Used if the kernel hides its symbols.
     namer: Option<Namer>,
     /// Why there are no names. Set if the kernel cannot be asked either.
-    unnamed: Option<Unavailable>,
+    pub(super) unnamed: Option<Unavailable>,
     /// Whether the symbols were read, or cannot be read.
-    known: bool,
+    pub(super) known: bool,
     /// The symbols sent so far, as the pipeline has them.
     sent: StackSymbols,
     /// Addresses whose current symbols are in `sent`, with the time since when each symbol exists.
@@ -64,16 +64,6 @@ impl StackNames {
     /// Ends the pauses of the first read.
     pub(super) fn hurry(&self) {
         self.reader.iter().filter(|_| !self.known).for_each(SymbolReader::hurry);
-    }
-
-    /// Whether the symbols were read, or cannot be read.
-    pub(super) fn known(&self) -> bool {
-        self.known
-    }
-
-    /// Why addresses have no names. `None` if they have names.
-    pub(super) fn unnamed(&self) -> Option<Unavailable> {
-        self.unnamed
     }
 
     /// Applies changes of programs, in order of time, and the result of a read.

@@ -99,9 +99,8 @@ fn open(part: &Part, recording: RecordingFile) -> Result<Playback> {
 
 fn of_start(playback: &Playback) -> Contents {
     let Some(recording) = playback.recordings().first() else { return Contents::default() };
-    let (host, seen_before) = (recording.start().host(), recording.seen_before());
-    let labels: Vec<_> =
-        recording.trace().labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
+    let (host, seen_before) = (&recording.start.host, recording.seen_before());
+    let labels: Vec<_> = recording.trace.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
     Contents {
         host: clipped(&host.name, 255),
         boot_id: clipped(&host.boot_id, 64),

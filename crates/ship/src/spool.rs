@@ -122,7 +122,7 @@ impl Spool {
         if let Some(part) = settled.get(&identity) {
             return Kind::Closed(Part { name: name.to_owned(), ..part.clone() });
         }
-        let part = |recording: &RecordingFile| Part::new(name.to_owned(), identity, *recording.header());
+        let part = |recording: &RecordingFile| Part::new(name.to_owned(), identity, recording.header);
         if is_being_written(&file).unwrap_or(false) {
             return RecordingFile::open(file).map_or(Kind::Other, |recording| Kind::Open(part(&recording)));
         }
@@ -139,7 +139,7 @@ impl Spool {
     /// Opens a part again. `None` if it is gone, or another file has its name.
     pub(crate) fn reopen(&self, part: &Part) -> Option<RecordingFile> {
         let recording = RecordingFile::open(self.same(&part.name, &part.identity)?).ok()?;
-        (*recording.header() == part.header).then_some(recording)
+        (recording.header == part.header).then_some(recording)
     }
 
     fn same(&self, name: &OsStr, identity: &Identity) -> Option<File> {

@@ -58,7 +58,7 @@ pub(crate) fn line(values: &[u8]) -> String {
 /// The event as `print --format json` writes it.
 pub(crate) fn json(seen: &EventContext<'_>) -> String {
     let mut out = Vec::new();
-    Json::new().object(seen, &mut out);
+    Json::default().object(seen, &mut out);
     // It is all ASCII, or UTF-8.
     String::from_utf8_lossy(&out).into_owned()
 }

@@ -242,7 +242,7 @@ pub struct Memory {
 
 impl Memory {
     pub fn of(app: &App) -> Memory {
-        let processes = app.world().processes.bytes();
+        let processes = app.world().processes.bytes;
         Memory {
             events: app.store.bytes(),
             waiting: app.pipeline.bytes(),

@@ -195,7 +195,7 @@ impl App {
     /// The time up to which the strip counts (CLOCK_BOOTTIME, ns).
     pub(crate) fn side_now(&self) -> u64 {
         let is_now = self.replay.is_none() && self.loaded().moment().is_none();
-        self.side.busy.now_ns().max(if is_now { self.world().counted_at().0 } else { 0 })
+        self.side.busy.now_ns().max(if is_now { self.world().counted_at.0 } else { 0 })
     }
 
     /// The lines of a strip of this height.
@@ -210,7 +210,7 @@ impl App {
         let until = self.loaded().moment().map(|moment| moment.until);
         let few = (height / 6).clamp(2, 8);
         let base = TimeBase { zone: self.settings.zone, ..TimeBase::default() };
-        let moment = self.loaded().moment().map(|moment| time_text(moment.time.0, self.world().clock_offset(), &base));
+        let moment = self.loaded().moment().map(|moment| time_text(moment.time.0, self.world().clock_offset, &base));
         let about = moment.map_or("events/s".into(), |at| format!("events/s at {at}").into());
         let mut lines = vec![Line::of(Content::Title("BUSY", about))];
         for (group, rate) in self.side.busy.busiest(self.side_now(), few) {

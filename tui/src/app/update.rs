@@ -221,7 +221,7 @@ impl App {
             }
             Disposition::Delivered
         });
-        let now = pipeline.world().counted_at();
+        let now = pipeline.world().counted_at;
         tree.reached(now);
         if replay.is_none() {
             time.strip.reach(now.0);

@@ -71,7 +71,7 @@ impl Cut {
         if !playback.is_of_one_boot() {
             bail!("the recordings are from different machines or boots: cut each one separately");
         }
-        let world = first.start();
+        let world = &first.start;
         let kinds = playback.recordings().iter().map(Recording::kinds);
         let kinds = kinds.fold(KindSet::NONE, |kinds, (recorded, wanted)| kinds | recorded & wanted);
         output_file::refuse_input(&args.files, &args.output)?;

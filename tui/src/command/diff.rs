@@ -29,7 +29,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
-        let has_forks = |read: &Recording| read.kinds().1.contains(Kind::Fork) && !read.trace().is_unreadable();
+        let has_forks = |read: &Recording| read.kinds().1.contains(Kind::Fork) && !read.trace.is_unreadable();
         if playback.recordings().iter().any(has_forks) {
             let text =
                 format!("{}: forks are not compared; select other kinds: --kind exec,exit,open,bpf,tcp", name(file));

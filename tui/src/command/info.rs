@@ -92,7 +92,7 @@ fn read(file: &Path, way: Way) -> Result<(Playback, Facts)> {
 
 /// The start of a window, and its end if it has ended, in nanoseconds since 1970.
 fn span(world: &World, window: &Window) -> (i128, Option<i128>) {
-    let unix = |at: BootNanos| i128::from(at.0) + i128::from(world.clock_offset());
+    let unix = |at: BootNanos| i128::from(at.0) + i128::from(world.clock_offset);
     (unix(window.from), Some(window.to).filter(|to| to.0 > 0).map(unix))
 }
 
@@ -132,13 +132,13 @@ impl Facts {
         let (asked, _) = recording.kinds();
         let indexed = recording.indexed().unwrap_or_default();
         let fits = |kind: Kind| indexed.get(kind as usize).is_some_and(|events| self.count(kind) <= *events);
-        let known = recording.trace().command == Tgid(0) || recording.command().is_some();
+        let known = recording.trace.command == Tgid(0) || recording.command().is_some();
         self.last_ns.is_some() && known && !recording.damaged() && (asked & KindSet::PROBED).iter().all(fits)
     }
 
     fn text(&self, recording: &Recording) -> String {
-        let pipeline = recording.pipeline();
-        let host = pipeline.world().host();
+        let pipeline = &recording.pipeline;
+        let host = &pipeline.world().host;
         let account = recording.account();
         let clean = |text: &str| {
             tracetui_events::text::escaped(text.as_bytes(), tracetui_events::text::Mode::Screen).into_owned()
@@ -185,13 +185,13 @@ impl Facts {
         let begun = pipeline.trace().is_some();
         let lost = format!("{at_most}{}", grouped(account.sum().lost.sum()));
         line("lost", if begun { &lost } else { "unknown" });
-        for window in pipeline.windows() {
+        for window in &pipeline.windows {
             let (from, to) = span(pipeline.world(), window);
             let short = if window.short { ", starts late: --memory too small" } else { "" };
             let matches = grouped(window.matches);
             line("window", &format!("{} to {} (matches: {matches}{short})", time(Some(from)), time(to)));
         }
-        let filter = clean(&recording.trace().filter);
+        let filter = clean(&recording.trace.filter);
         line(
             "filter",
             match filter.as_str() {
@@ -210,10 +210,10 @@ impl Facts {
             shell::words(argv, &mut words);
             line("command", &format!("{} ({ended})", clean(&String::from_utf8_lossy(&words))));
         }
-        for Label { name, value } in &recording.trace().labels {
+        for Label { name, value } in &recording.trace.labels {
             line("label", &clean(&format!("{name}={value}")));
         }
-        let probes = pipeline.world().probes();
+        let probes = &pipeline.world().probes;
         let failed: Vec<_> = probes.iter().filter(|probe| !probe.attached).map(|probe| clean(&probe.name)).collect();
         let attached = probes.len() - failed.len();
         let without = if failed.is_empty() { String::new() } else { format!("; not attached: {}", failed.join(" ")) };
@@ -233,9 +233,9 @@ impl Facts {
     }
 
     fn json(&self, recording: &Recording) -> String {
-        let pipeline = recording.pipeline();
-        let host = pipeline.world().host();
-        let (begun, trace) = (pipeline.trace().is_some(), recording.trace());
+        let pipeline = &recording.pipeline;
+        let host = &pipeline.world().host;
+        let (begun, trace) = (pipeline.trace().is_some(), &recording.trace);
         let of_host = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (version, bytes, blocks) = recording.read_so_far();
         let writing = match (recording.ending(), recording.writing()) {
@@ -249,7 +249,7 @@ impl Facts {
         };
         let events = Kind::PROBED.map(|kind| (kind.name().to_owned(), self.count(kind).into()));
         let probe = |probe: &Probe| json!({ "name": probe.name, "attached": probe.attached });
-        let probes: Vec<Value> = pipeline.world().probes().iter().map(probe).collect();
+        let probes: Vec<Value> = pipeline.world().probes.iter().map(probe).collect();
         let part = |(part, continues)| json!({ "number": u64::from(part) + 1, "continues": continues });
         let window = |window: &Window| {
             let (from, to) = span(pipeline.world(), window);
@@ -264,7 +264,7 @@ impl Facts {
             "account": recording.account().object(), "probes": (!probes.is_empty()).then_some(probes),
             "filter": begun.then_some(&trace.filter), "command": recording.command_json(),
             "labels": begun.then(|| recording.labels_json()), "part": recording.part().map(part),
-            "windows": pipeline.windows().iter().map(window).collect::<Value>(), "bytes": bytes, "blocks": blocks,
+            "windows": pipeline.windows.iter().map(window).collect::<Value>(), "bytes": bytes, "blocks": blocks,
         });
         json::ascii(&object) + "\n"
     }

@@ -318,15 +318,15 @@ impl<'s> Printer<'s> {
     }
 
     /// Feeds a batch, and prints the events whose order is now final. If the source is empty
-    /// ([`Pipeline::is_drained`]), the lines are written at once, otherwise in larger pieces.
+    /// ([`Pipeline::drained`]), the lines are written at once, otherwise in larger pieces.
     /// A closed output is not an error, but [`Flow::Closed`].
     pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
         pipeline.next(None, &mut |seen, _| lines.queue_line(seen));
-        lines.unanswered.iter_mut().for_each(|unanswered| unanswered.reach(pipeline.world().counted_at()));
+        lines.unanswered.iter_mut().for_each(|unanswered| unanswered.reach(pipeline.world().counted_at));
         lines.release(false);
-        if pipeline.is_drained() || lines.is_done() {
+        if pipeline.drained || lines.is_done() {
             lines.flush();
         }
         lines.outcome()

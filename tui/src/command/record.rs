@@ -45,7 +45,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         return Err(BadUsage("--rotate needs files: stdout is one stream".to_owned()).into());
     }
     let matches = args.around.around.as_ref().map(|expr| matching(expr)).transpose()?;
-    let beside = matches.as_ref().filter(|matches| matches.whole.names_kinds()).map_or(KindSet::NONE, |m| m.kinds);
+    let beside = matches.as_ref().filter(|matches| matches.whole.kind_named).map_or(KindSet::NONE, |m| m.kinds);
     // COMMAND's output would damage a recording on stdout.
     let streams = if cli::is_stream(&path) { Streams::StdoutToStderr } else { Streams::Inherited };
     let Request { filters, held, mut options } = Request::read(&args.trace, &args.run, streams, beside)?;
@@ -129,7 +129,7 @@ fn matching(expr: &str) -> Result<Compiled> {
 
 fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options: &TraceOptions) -> Wanted {
     let shown = Compiled { kinds: options.live.kinds, ..filters };
-    if !matches.whole.names_kinds() {
+    if !matches.whole.kind_named {
         matches.kinds = shown.kinds;
     }
     let cli::AroundArgs { before, after, .. } = args.around;
@@ -302,7 +302,7 @@ impl Recording {
         let Some(recorder) = self.trace.recorder().filter(|_| self.metrics.is_some()) else { return };
         let (at, account) = self.pipeline.account_then();
         let lag = at.map_or(0, |at| clock::now_boot().0.saturating_sub(at.0)) as f64 / 1e9;
-        let counters = self.pipeline.world().counters();
+        let counters = &self.pipeline.world().counters;
         recorder.metrics(metrics::of_trace(&account, &metrics::Figures { bytes: recorder.written(), lag, counters }));
     }
 

@@ -40,7 +40,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     let mut saved = SavedFilters::open(!loaded.config.no_history);
     let earlier = std::mem::take(&mut saved.lines);
     let (app, timeline, feed) = start(args, &loaded, earlier, clock::zone())?;
-    let troubles = timeline.troubles().clone();
+    let troubles = timeline.troubles.clone();
     let trace = Trace { timeline: Some(timeline), home: own_home(), ..Trace::from(feed) };
     let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
     saved.append(&exit.filters);
@@ -78,7 +78,7 @@ fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: 
 /// Shows the start of a recording, through the filter it was recorded with and another filter.
 fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &LoadedConfig) -> Result<()> {
     let trace = input.trace()?;
-    for next in input.take_ahead() {
+    for next in std::mem::take(&mut input.ahead) {
         match next {
             Next::Frames(batch) => app.update(app::Input::Batch(batch)),
             Next::State(state) => app.update(app::Input::Restore(Some(state), true)),
@@ -110,7 +110,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
     let filter = both_filters(&trace.filter, &text);
     app.watch(watches);
     app.set_filter(&filter).map_err(|error| anyhow!("filter: {}", error.message))?;
-    if own.whole.names_kinds() {
+    if own.whole.kind_named {
         app.show_kinds(own.kinds);
     }
     app.set_calm(!own.whole.asks());
@@ -120,7 +120,7 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
 /// The CLOCK_BOOTTIME of a moment in nanoseconds, according to the clock at the start of the recording.
 fn boot_ns(moment: Moment, span: Option<(u64, u64)>, world: &World, zone: Zone) -> Result<u64> {
     let (first, last) = span.ok_or_else(|| anyhow!("--from needs a recording file with events, not a pipe"))?;
-    let offset = i128::from(world.clock_offset());
+    let offset = i128::from(world.clock_offset);
     let ns = moment.unix_ns((i128::from(first) + offset, i128::from(last) + offset), zone) - offset;
     Ok(u64::try_from(ns.max(1)).unwrap_or(u64::MAX - 1))
 }

@@ -116,23 +116,23 @@ pub(crate) fn walk(bytes: &[u8]) {
     file.write_all(bytes).expect("room");
     let Ok(map) = Map::open(file) else { return };
     for (at, _) in map.spine().expect("readable").iter().take(64) {
-        let (mut unsealer, mut threads) = (map.file().unsealer_at(u64::MAX), ThreadReader::default());
+        let (mut unsealer, mut threads) = (map.file.unsealer_at(u64::MAX), ThreadReader::default());
         for entry in map.index_block(*at).expect("readable").unwrap_or_default().entries {
             map.frames(&entry, &mut unsealer).expect("readable");
             map.threads(&entry, &mut threads).expect("readable");
         }
     }
-    for ns in [0, 1, map.totals().last_ns, 100_010_000_000, u64::MAX] {
+    for ns in [0, 1, map.totals.last_ns, 100_010_000_000, u64::MAX] {
         if let Some(at) = map.state_before(ns).expect("readable") {
             let rest = bytes.get(at as usize..).unwrap_or_default();
             if let Some(Item::State(state)) =
-                Reader::resume(rest, *map.header(), map.file().unsealer_at(at), at).next().expect("readable")
+                Reader::resume(rest, map.file.header, map.file.unsealer_at(at), at).next().expect("readable")
             {
                 Pipeline::default().restore(&state);
             }
         }
     }
-    let files = [(PathBuf::new(), map.file().clone())];
+    let files = [(PathBuf::new(), map.file.clone())];
     let filters = FilterOptions { filter: vec!["stdio or pid=7".to_owned()], ..FilterOptions::default() };
     if let Ok(mut playback) = Playback::of(&files, &filters, Budget::default()) {
         while matches!(playback.step(&mut |_| Disposition::Delivered), Ok(Step::More)) {}

@@ -159,7 +159,7 @@ fn owner(seen: &Seen<'_>, app: &App, theme: Theme) -> String {
 
 /// The time of day to the second.
 fn short_clock(boot_ns: u64, app: &App) -> String {
-    let time = clock(boot_ns, app.world().clock_offset(), app);
+    let time = clock(boot_ns, app.world().clock_offset, app);
     time.get(..8).unwrap_or_default().to_owned()
 }
 
@@ -185,7 +185,7 @@ fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
         Column::Target => Piece::plain(seen.target(theme.charset)),
         Column::Owner => Piece::plain(owner(seen, app, theme)),
         Column::Loaded => seen.program.map_or_else(unknown, |program| {
-            Piece::new(clock(program.loaded.0, app.world().clock_offset(), app), theme.quiet())
+            Piece::new(clock(program.loaded.0, app.world().clock_offset, app), theme.quiet())
         }),
         Column::Runs => seen.rate.map_or_else(unknown, |rate| Piece::plain(runs(rate.milli_runs))),
         Column::Mean => {
@@ -270,7 +270,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
     let many = |count: usize| short(count as u64);
-    if !bpf.unseen().is_empty() || bpf.left_out() > 0 {
+    if !bpf.unseen().is_empty() || bpf.left_out > 0 {
         pieces.push(Piece::new(format!("incomplete: {}", app.key_of(Action::LossReport)), theme.loss()));
     }
     if tally.hidden > 0 {
@@ -280,8 +280,8 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if wide {
         let counted = if bpf.counts_runs() { "run counting on" } else { "run counting off" };
         pieces.push(Piece::new(counted, theme.quiet()));
-        if bpf.forgotten() > 0 {
-            pieces.push(Piece::new(format!("{} dropped", short(bpf.forgotten())), theme.note()));
+        if bpf.forgotten > 0 {
+            pieces.push(Piece::new(format!("{} dropped", short(bpf.forgotten)), theme.note()));
         }
         pieces.push(Piece::plain(format!("{} attached", many(tally.attachments))));
     }
@@ -347,7 +347,7 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
     let who = |by: Option<&BpfDoer>| {
         by.map(|by| format!("by {}[{}] ", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)).unwrap_or_default()
     };
-    let when = |time: BootNanos| clock(time.0, world.clock_offset(), app);
+    let when = |time: BootNanos| clock(time.0, world.clock_offset, app);
     let mut lines = Vec::new();
     let mut named = |name: &str, text: &str| lines.extend(page.named_lines(name, text, plain));
     if let Some((_, attachment)) = link {
@@ -408,14 +408,14 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     }
     if let Some(at) = seen.gone {
         let name = if seen.attachment.is_some() { "detached" } else { "unloaded" };
-        named(name, &clock(at.0, world.clock_offset(), app), plain);
+        named(name, &clock(at.0, world.clock_offset, app), plain);
     }
     match seen.attachment {
         Some(attachment) => {
             let name = if seen.gone.is_some() { "was on" } else { "attached" };
             named(name, &place(attachment, theme.charset), theme.strong());
             if seen.new {
-                named("since", &clock(attachment.came.0, world.clock_offset(), app), theme.note());
+                named("since", &clock(attachment.came.0, world.clock_offset, app), theme.note());
             }
             if let Some(cookie) = attachment.cookie.filter(|cookie| *cookie != 0) {
                 named("cookie", &format!("{cookie:#x}"), plain);
@@ -430,7 +430,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             }
         }
         None if let Some(told) = seen.reported => {
-            let at = clock(told.time.0, world.clock_offset(), app);
+            let at = clock(told.time.0, world.clock_offset, app);
             let place = text::value_in(&told.place, theme.charset, 4096);
             let name = if seen.gone.is_some() { "was on" } else { "attached" };
             let via = told.made.via.unwrap_or_default();
@@ -503,7 +503,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
         let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
-        named("program", &format!("{}{by}", load_text(program, world.clock_offset(), user)), plain);
+        named("program", &format!("{}{by}", load_text(program, world.clock_offset, user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
         if seen.is_of_events() {
             named("size", "unknown: no inventory lists the program", theme.quiet());

@@ -173,7 +173,7 @@ fn cause(app: &App, theme: Theme) -> Vec<String> {
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {
-    vec![Piece::new(text::escape_in(app.world().host().name.as_bytes(), theme.charset, 60), theme.quiet())]
+    vec![Piece::new(text::escape_in(app.world().host.name.as_bytes(), theme.charset, 60), theme.quiet())]
 }
 
 /// The recording that is being written, or why there is none.
@@ -228,7 +228,7 @@ fn rates(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
 
 /// The fill level of the ring between the kernel and tracetui, if there is little room left.
 fn ring(app: &App, theme: Theme) -> Vec<Piece> {
-    let percent = app.world().counters().ring_percent().filter(|percent| *percent >= NEARLY_FULL);
+    let percent = app.world().counters.ring_percent().filter(|percent| *percent >= NEARLY_FULL);
     percent.map(|percent| Piece::new(format!("ring {percent}%"), theme.loss())).into_iter().collect()
 }
 

@@ -29,7 +29,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     };
     // All numbers are as of one moment. Later events are in none of them.
     let (at, account) = app.pipeline.account_then();
-    let counters = app.world().counters();
+    let counters = &app.world().counters;
     let title = |text: &str| Line::styled(format!(" {text}"), theme.strong());
     let mut lines = vec![title("LOST EVENTS")];
     lines.extend(app.pipeline.discrepancy().into_iter().flat_map(|text| styled(&text, theme.alarm())));
@@ -48,7 +48,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         lines.extend(by_kind(&account).into_iter().map(Line::raw));
     }
     lines.extend(
-        at.map(|at| said(format!("as of {}", clock(at.0, app.world().clock_offset(), app)))).into_iter().flatten(),
+        at.map(|at| said(format!("as of {}", clock(at.0, app.world().clock_offset, app)))).into_iter().flatten(),
     );
     lines.extend(gaps(app, room, theme));
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
@@ -151,15 +151,15 @@ fn inventory(app: &App) -> Vec<String> {
     let (bpf, charset) = (&app.world().bpf, Charset::Utf8);
     let unseen = bpf.unseen().iter().map(|text| text::escape_in(text.as_bytes(), charset, 256));
     let mut lines: Vec<_> = unseen.map(|text| format!("BPF inventory incomplete: {text}")).collect();
-    if bpf.left_out() > 0 {
-        let left_out = grouped(bpf.left_out());
+    if bpf.left_out > 0 {
+        let left_out = grouped(bpf.left_out);
         lines.push(format!("BPF inventory: {left_out} programs and attachments dropped: too many"));
     }
     lines
 }
 
 fn probes(app: &App) -> Vec<String> {
-    let probes = app.world().probes();
+    let probes = &app.world().probes;
     let (attached, missing): (Vec<_>, Vec<_>) = probes.iter().partition(|probe| probe.attached);
     let missing: Vec<&str> = missing.iter().map(|probe| probe.name.as_str()).collect();
     let rest = if missing.is_empty() { String::new() } else { format!("; not attached: {}", missing.join(", ")) };

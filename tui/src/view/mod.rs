@@ -155,7 +155,7 @@ fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: us
 fn moment(app: &App, width: u16, theme: Theme) -> Option<Piece> {
     let text = match app.loaded().moment() {
         Some(moment) => {
-            let time = clock(moment.time.0, app.world().clock_offset(), app);
+            let time = clock(moment.time.0, app.world().clock_offset, app);
             let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
             format!(" AS OF {time} ")
         }

@@ -55,11 +55,11 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
         0 => String::new(),
         lines => format!(", oldest {} lines dropped", text::grouped(lines)),
     };
-    let missing = match terminal.missing() {
+    let missing = match terminal.missing {
         0 => String::new(),
         bytes => format!(", {} bytes after it not recorded", text::grouped(bytes)),
     };
-    let left_out = match terminal.left_out() {
+    let left_out = match terminal.left_out {
         0 => String::new(),
         count => format!(", {} sequences left out: too much work", text::grouped(count)),
     };

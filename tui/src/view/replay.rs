@@ -39,7 +39,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     let right: Vec<_> = end.into_iter().chain(Some(lost).filter(|lost| lost.width() < room)).collect();
     let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(area.width) / 3);
     let host = match area.width >= 130 {
-        true => text::escape_in(format!("host {}", app.world().host().name).as_bytes(), theme.charset, 40),
+        true => text::escape_in(format!("host {}", app.world().host.name).as_bytes(), theme.charset, 40),
         false => String::new(),
     };
     let mut left = vec![
@@ -104,7 +104,7 @@ fn place(app: &App) -> String {
     let (Some(at), Some((start, end))) = (app.loaded().position(), app.loaded().span()) else {
         return "no events".to_owned();
     };
-    let clock = clock(at, app.world().clock_offset(), app);
+    let clock = clock(at, app.world().clock_offset, app);
     let length = end.saturating_sub(start);
     let since = |ns: u64| match length {
         // In a short recording, whole seconds tell little.

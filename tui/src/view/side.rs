@@ -91,7 +91,7 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
         ],
         Content::Life(seen) => {
             let started = seen.process.key.start.0.saturating_add(seen.process.held_ns);
-            let started = clock(started, app.world().clock_offset(), app);
+            let started = clock(started, app.world().clock_offset, app);
             let lived = duration(app.views.tree.lived(seen));
             let user = seen.home.user(seen.process.uid, app.world());
             let user = user.map_or_else(|| seen.process.uid.0.to_string(), str::to_owned);

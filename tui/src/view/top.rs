@@ -73,7 +73,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         let what = match top.counted_since() {
             _ if app.busy() => "counting...".to_owned(),
             Some(ns) => {
-                let (time, key) = (clock(ns, app.world().clock_offset(), app), app.key_of(Action::TopZero));
+                let (time, key) = (clock(ns, app.world().clock_offset, app), app.key_of(Action::TopZero));
                 format!("no shown event has a {} since {time}; {key} counts all", top.by.name())
             }
             None => format!("no shown event has a {}", top.by.name()),
@@ -172,7 +172,7 @@ fn history(group: &Group, now: u64, charset: Charset) -> String {
 /// The property counted by, and the start of the count, for the filter line.
 pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let top = &app.views.top;
-    let clock = |ns| clock(ns, app.world().clock_offset(), app);
+    let clock = |ns| clock(ns, app.world().clock_offset, app);
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
     pieces.extend(super::filter_line::failures(app, theme));

@@ -220,7 +220,7 @@ impl Ledger {
     /// The account as of the last counters.
     pub(crate) fn account(&self, evidence: &Evidence<'_>) -> Account {
         let Evidence { world, arrived, holes, .. } = *evidence;
-        let counters = world.counters();
+        let counters = &world.counters;
         let mut counted = self.counted;
         if let Some(opens) = counted.of(Kind::Open) {
             [opens.requests, opens.unseen, opens.hollow] = evidence.requests;
@@ -242,12 +242,12 @@ impl Ledger {
         }
         account.shortage = Shortage {
             processes: world.processes.evicted(),
-            cgroups: world.cgroups_evicted(),
+            cgroups: world.cgroups_evicted,
             unsettled: self.unsettled,
         };
         account.late = self.late.0;
         account.processes_unread = self.unread_processes;
-        account.bpf_left_out = world.bpf.left_out();
+        account.bpf_left_out = world.bpf.left_out;
         account
     }
 

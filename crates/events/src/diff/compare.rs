@@ -169,10 +169,10 @@ impl Comparison<'_> {
             all.push(of_process(Topic::Count, counts).unless_lost(lost));
         }
         if self.compares(Kind::Exec) {
-            self.programs((a.did.tries.list(), b.did.tries.list()), at, strings, all);
+            self.programs((&a.did.tries.settled, &b.did.tries.settled), at, strings, all);
         }
         if self.compares(Kind::Open) {
-            self.files((a.did.opens.list(), b.did.opens.list()), at, strings, all);
+            self.files((&a.did.opens.settled, &b.did.opens.settled), at, strings, all);
         }
         for kind in self.others() {
             self.other(kind, (&a.did.others(kind), &b.did.others(kind)), at, all);
@@ -433,7 +433,7 @@ impl Comparison<'_> {
                 all[first..].iter_mut().for_each(|one| one.alone = self.doer(counted, kind, one));
             }
         }
-        let files = |of: fn(&Activity) -> &FileUses| self.sums(unseen, move |did| of(did).list().to_vec(), Did::add);
+        let files = |of: fn(&Activity) -> &FileUses| self.sums(unseen, move |did| of(did).settled.to_vec(), Did::add);
         for (pair, [a, b]) in files(|did| &did.tries).into_iter().filter(|_| self.compares(Kind::Exec)) {
             self.programs((&a, &b), pair, strings, all);
         }

@@ -60,7 +60,8 @@ pub(super) struct Environments {
     known: HashMap<u64, u32>,
     hasher: RandomState,
     merged: HashMap<[u32; 2], u32>,
-    bytes: usize,
+    /// Bytes in use.
+    pub(super) bytes: usize,
     /// Whether the recording has values, and not only names.
     pub(super) values: bool,
 }
@@ -125,11 +126,6 @@ impl Environments {
     /// Removes the data that only [`id`](Self::id) and [`merged`](Self::merged) need.
     pub(super) fn close(&mut self) {
         (self.ids, self.known, self.merged) = Default::default();
-    }
-
-    /// Bytes in use.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// The lists, with common numbers.

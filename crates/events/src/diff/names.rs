@@ -25,7 +25,8 @@ const COMPILER: [&[u8]; 9] = [b"s", b"o", b"c", b"i", b"ii", b"res", b"le", b"ld
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct NameRules {
-    root: Vec<u8>,
+    /// The directory to replace; empty for none.
+    pub(super) root: Vec<u8>,
 }
 
 impl NameRules {
@@ -33,11 +34,6 @@ impl NameRules {
     pub(super) fn new(root: &[u8]) -> NameRules {
         let root = if COMMON.contains(&root) || !root.starts_with(b"/") { &[] } else { root };
         NameRules { root: root.to_vec() }
-    }
-
-    /// The directory to replace; empty for none.
-    pub(super) fn root(&self) -> &[u8] {
-        &self.root
     }
 
     /// The directories above that of the run, in comparable form.

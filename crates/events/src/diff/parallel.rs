@@ -31,7 +31,7 @@ impl Comparison<'_> {
             return;
         }
         for (side, tree) in [self.trees.0, self.trees.1].into_iter().enumerate() {
-            let opens = tree.nodes.iter().flat_map(|node| node.did.opens.list());
+            let opens = tree.nodes.iter().flat_map(|node| &node.did.opens.settled);
             for (path, _) in opens.filter(|(_, did)| did.has(did::CREATED)) {
                 if let Some(created) = created.get_mut(path) {
                     created[side] = true;

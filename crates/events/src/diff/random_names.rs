@@ -71,7 +71,7 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
 /// The files of a run by number, with the bits of all roles.
 pub(super) fn files(tree: &Tree) -> Vec<(u32, u8)> {
     let mut files: Vec<_> =
-        tree.nodes.iter().flat_map(|node| node.did.opens.list()).map(|(path, did)| (*path, did.bits)).collect();
+        tree.nodes.iter().flat_map(|node| &node.did.opens.settled).map(|(path, did)| (*path, did.bits)).collect();
     files.sort_unstable();
     files.dedup_by(|(path, bits), (kept, all)| {
         let same = path == kept;

@@ -184,7 +184,7 @@ impl Comparison<'_> {
         // Files have numbers in the order of their first use.
         let (mut sought, mut found): (HashMap<_, u32>, HashMap<_, u32>) = Default::default();
         for pair in pairs {
-            for (path, used) in self.node(pair.0, pair.1).did.opens.list() {
+            for (path, used) in &self.node(pair.0, pair.1).did.opens.settled {
                 let name = leaf(strings.get(*path));
                 match used.has(did::FOUND) {
                     true => _ = found.insert((pair, stem(name)), *path),
@@ -276,7 +276,7 @@ impl Comparison<'_> {
     fn outputs<'s>(&self, pair: usize, side: Side, strings: &'s StringTable) -> BTreeSet<&'s [u8]> {
         let tree = self.tree(side);
         let top = if side == Side::A { self.pairs[pair].a } else { self.pairs[pair].b };
-        let opens = tree.below(top).flat_map(|node| tree.nodes[node].did.opens.list());
+        let opens = tree.below(top).flat_map(|node| &tree.nodes[node].did.opens.settled);
         opens.filter(|(_, did)| did.has(did::WROTE)).map(|(path, _)| strings.get(*path)).collect()
     }
 
@@ -350,7 +350,7 @@ impl Comparison<'_> {
     fn made_differently(&self, facts: &[Facts]) -> HashSet<u32> {
         let mut made = HashSet::default();
         let mut add = |tree: &Tree, node: NodeId| {
-            let wrote = tree.nodes[node].did.opens.list().iter().filter(|(_, did)| did.has(did::WROTE));
+            let wrote = tree.nodes[node].did.opens.settled.iter().filter(|(_, did)| did.has(did::WROTE));
             made.extend(wrote.map(|(path, _)| *path));
         };
         for (fact, pair) in facts.iter().zip(self.pairs) {

@@ -151,7 +151,7 @@ impl Run {
 
     /// The directory of the run, shown as `.`; empty for none.
     pub fn root(&self) -> &[u8] {
-        self.names.root()
+        &self.names.root
     }
 
     /// How well other runs can be compared with this one: whether nothing is missing, and the number of roles.
@@ -252,7 +252,7 @@ impl Run {
         let places = self.places + self.pids.len();
         let words: usize = 32 * self.argvs.len();
         let used = self.strings.bytes() + SETTLED * self.settled + PLACE * places + ROLE * self.roles.len() + words;
-        let used = used + self.environments.bytes() + PLACE * self.left.len();
+        let used = used + self.environments.bytes + PLACE * self.left.len();
         self.gaps.full |= used > self.memory;
         !self.gaps.full
     }

@@ -219,10 +219,10 @@ impl Tree {
             let Activity { opens, tries, .. } = &mut node.did;
             opens.merge();
             tries.merge();
-            let wrote = opens.list().iter().filter(|(_, did)| did.has(did::WROTE));
+            let wrote = opens.settled.iter().filter(|(_, did)| did.has(did::WROTE));
             wrote.for_each(|(path, did)| chance.wrote(strings.get(*path), did.has(did::NEW)));
         }
-        Tree { nodes, chance, root: run.names.root().to_vec(), above }
+        Tree { nodes, chance, root: run.names.root.to_vec(), above }
     }
 
     /// Successful execs in a node and below it.

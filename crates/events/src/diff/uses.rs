@@ -57,7 +57,8 @@ impl Did {
 /// Files by the numbers of their paths. Those of ended processes are a sorted list, which takes half of the memory of a table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FileUses {
-    settled: Vec<(u32, Did)>,
+    /// The sorted list.
+    pub(super) settled: Vec<(u32, Did)>,
     new: HashMap<u32, Did>,
 }
 
@@ -103,11 +104,6 @@ impl FileUses {
             same
         });
         self.settled.shrink_to_fit();
-    }
-
-    /// The sorted list.
-    pub(super) fn list(&self) -> &[(u32, Did)] {
-        &self.settled
     }
 }
 
@@ -214,6 +210,6 @@ mod tests {
         let mut all = FileUses::default();
         all.add(uses, |path| path);
         all.merge();
-        assert_eq!(all.list(), (0..10).map(|path| (path, did(1))).collect::<Vec<_>>());
+        assert_eq!(all.settled, (0..10).map(|path| (path, did(1))).collect::<Vec<_>>());
     }
 }

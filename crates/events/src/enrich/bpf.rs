@@ -27,7 +27,8 @@ pub struct Programs {
     links: BTreeSet<(LinkId, u32)>,
     /// The keys of the attachments of each program.
     of_program: BTreeSet<(ProgId, u32)>,
-    hidden: Vec<BpfHidden>,
+    /// The hidden programs, in the order of discovery.
+    pub hidden: Vec<BpfHidden>,
     holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
     runs: BTreeMap<ProgId, Ran>,
     counting: Counting,
@@ -35,16 +36,17 @@ pub struct Programs {
     /// Bytes of programs, attachments and runs.
     bytes: usize,
     holder_bytes: usize,
-    /// The number of programs, attachments, runs and hidden entries that did not fit.
-    left_out: u64,
+    /// How often a program or an attachment did not fit into memory.
+    pub left_out: u64,
     gone_programs: Fifo<ProgId, Former<BpfProgram>>,
     gone_attachments: Fifo<u32, Former<BpfAttachment>>,
-    /// The number of those that were dropped for lack of memory.
-    forgotten: u64,
+    /// The number of unloaded programs and ended attachments that were dropped for lack of memory.
+    pub forgotten: u64,
     doers: Fifo<BpfMade, BpfDoer>,
     /// The programs as the events of their loads describe them.
     loads: Fifo<ProgId, BpfProgram>,
-    changes: u64,
+    /// The number of changes so far. If it differs from an earlier value, something changed.
+    pub changes: u64,
 }
 
 #[derive(Debug)]
@@ -195,11 +197,6 @@ impl Programs {
         self.of_program.range((id, 0)..=(id, u32::MAX)).filter_map(|(_, key)| self.attachment(*key))
     }
 
-    /// The hidden programs, in the order of discovery.
-    pub fn hidden(&self) -> &[BpfHidden] {
-        &self.hidden
-    }
-
     /// The holders of a program, besides its links.
     pub fn holders_of_program(&self, id: ProgId) -> Option<&BpfHolders> {
         self.holders.get(&(id, LinkId(0)))
@@ -254,16 +251,6 @@ impl Programs {
         self.gone_attachments.iter().map(|(_, gone)| gone)
     }
 
-    /// The number of unloaded programs and ended attachments that were dropped for lack of memory.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
-    }
-
-    /// The number of changes so far. If it differs from an earlier value, something changed.
-    pub fn changes(&self) -> u64 {
-        self.changes
-    }
-
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
@@ -274,20 +261,6 @@ impl Programs {
     /// What the last inventory could not read, and why.
     pub fn unseen(&self) -> &[String] {
         self.last_inventory.as_ref().map_or(&[], |taken| &taken.unseen)
-    }
-
-    /// How often a program or an attachment did not fit into memory.
-    pub fn left_out(&self) -> u64 {
-        self.left_out
-    }
-
-    pub(super) fn restore_left_out(&mut self, count: u64) {
-        self.left_out = count;
-    }
-
-    /// Counts attachments that were left out.
-    pub(crate) fn leave_out(&mut self, count: u64) {
-        self.left_out += count;
     }
 
     /// Changes the program of a link.

@@ -26,26 +26,32 @@ pub struct World {
     pub processes: ProcessTable,
     pub bpf: bpf::Programs,
     pub symbols: symbols::StackSymbols,
-    host: Host,
-    clock_offset: i64,
-    users: HashMap<Uid, String>,
-    groups: HashMap<Gid, String>,
+    pub host: Host,
+    /// The latest CLOCK_REALTIME − CLOCK_BOOTTIME, in nanoseconds.
+    pub clock_offset: i64,
+    /// The names of the users and groups that are known.
+    pub users: HashMap<Uid, String>,
+    pub groups: HashMap<Gid, String>,
     /// Bytes of the names of users and groups.
     accounts: usize,
     cgroups: Fifo<CgroupId, KnownCgroup>,
     cgroups_told: u64,
-    cgroups_evicted: u64,
-    probes: Vec<Probe>,
-    counters: Counters,
-    counted_at: BootNanos,
+    /// The number of cgroups whose path was evicted.
+    pub cgroups_evicted: u64,
+    /// The probes, attached or not.
+    pub probes: Vec<Probe>,
+    /// The latest counters of the probes.
+    pub counters: Counters,
+    /// The time of these counters. A live trace reads them once a second, even without events.
+    pub counted_at: BootNanos,
     /// The end of the recording, if these are a part of one.
-    ends_at: Option<BootNanos>,
-    /// The time zone of the reader.
-    zone: Zone,
+    pub(crate) ends_at: Option<BootNanos>,
+    /// The time zone of the reader, for dates in filters.
+    pub(crate) zone: Zone,
     /// COMMAND's terminal, if its output is recorded.
     terminal: Option<Box<Terminal>>,
-    /// Whether the output is not followed.
-    without_terminal: bool,
+    /// Whether the output is not followed: the terminal stays as in the last state. For readers that write no states.
+    pub(crate) without_terminal: bool,
     budget: Budget,
 }
 
@@ -67,12 +73,7 @@ impl World {
     /// The memory in use, in bytes: processes, cgroups, users and groups.
     pub fn bytes(&self) -> usize {
         let terminal = self.terminal().map_or(0, Terminal::bytes);
-        self.processes.bytes()
-            + self.bpf.bytes()
-            + self.symbols.bytes()
-            + self.cgroups.bytes()
-            + self.accounts
-            + terminal
+        self.processes.bytes + self.bpf.bytes() + self.symbols.bytes + self.cgroups.bytes() + self.accounts + terminal
     }
 
     pub fn apply_host(&mut self, frame: HostFrame, time: BootNanos) {
@@ -173,63 +174,9 @@ impl World {
         self.processes.set_command(command);
     }
 
-    pub fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// The latest CLOCK_REALTIME − CLOCK_BOOTTIME, in nanoseconds.
-    pub fn clock_offset(&self) -> i64 {
-        self.clock_offset
-    }
-
-    /// The user with a name; the lowest id if there are several.
-    pub fn user_id(&self, name: &str) -> Option<Uid> {
-        self.users.iter().filter(|(_, known)| *known == name).map(|(uid, _)| *uid).min()
-    }
-
-    /// The group with a name; the lowest id if there are several.
-    pub fn group_id(&self, name: &str) -> Option<Gid> {
-        self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| *gid).min()
-    }
-
-    /// The names of the users that are known, in no order.
-    pub fn user_names(&self) -> impl Iterator<Item = &str> {
-        self.users.values().map(String::as_str)
-    }
-
-    /// The names of the groups that are known, in no order.
-    pub fn group_names(&self) -> impl Iterator<Item = &str> {
-        self.groups.values().map(String::as_str)
-    }
-
-    /// Whether the path of a cgroup is known.
-    pub fn knows_cgroup(&self, id: CgroupId) -> bool {
-        self.cgroups.contains(&id)
-    }
-
-    /// The number of cgroups whose path was evicted.
-    pub fn cgroups_evicted(&self) -> u64 {
-        self.cgroups_evicted
-    }
-
-    /// The probes, attached or not.
-    pub fn probes(&self) -> &[Probe] {
-        &self.probes
-    }
-
     /// COMMAND's terminal, as far as its output is in the frames.
     pub fn terminal(&self) -> Option<&Terminal> {
         self.terminal.as_deref()
-    }
-
-    /// Stops following COMMAND's terminal: it stays as in the last state. For readers that write no states.
-    pub(crate) fn leave_out_terminal(&mut self) {
-        self.without_terminal = true;
-    }
-
-    /// Follows COMMAND's terminal if another world does.
-    pub(crate) fn follow_terminal_as(&mut self, other: &World) {
-        self.without_terminal = other.without_terminal;
     }
 
     /// Sets COMMAND's terminal, whose later output is in the frames.
@@ -237,34 +184,10 @@ impl World {
         self.terminal = Some(Box::new(Terminal::restore(&terminal.state())));
     }
 
-    /// The latest counters of the probes.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Sets the end of the recording that these are a part of.
-    pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
-        self.ends_at = ends_at;
-    }
-
-    /// Sets the time zone of the reader, for dates in filters.
-    pub fn set_zone(&mut self, zone: Zone) {
-        self.zone = zone;
-    }
-
-    pub fn zone(&self) -> Zone {
-        self.zone
-    }
-
     /// The end of the recording, or of the trace so far, in nanoseconds since 1970. `None` if no time is known yet.
     pub fn end(&self) -> Option<i128> {
         let end = self.ends_at.unwrap_or(self.counted_at);
         (end.0 > 0).then(|| i128::from(end.0) + i128::from(self.clock_offset))
-    }
-
-    /// The time of these counters. A live trace reads them once a second, even without events.
-    pub fn counted_at(&self) -> BootNanos {
-        self.counted_at
     }
 }
 

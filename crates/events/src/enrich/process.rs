@@ -72,7 +72,7 @@ pub struct ProcessTable {
     /// What the next exec changes in the environment, if it is an event of an excerpt.
     pub(super) told_env: Option<Box<EnvChange>>,
     /// Bytes of all entries, and of the environments among them.
-    bytes: usize,
+    pub bytes: usize,
     env_bytes: usize,
     budget: Budget,
 }
@@ -92,11 +92,6 @@ impl ProcessTable {
     /// Sets the time of the attach. Processes that started earlier are older than the trace.
     pub fn traced_since(&mut self, time: BootNanos) {
         self.state.since = time;
-    }
-
-    /// Bytes of all entries.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// The number of live processes that were evicted. Each is added again at its next event, without its earlier data.

@@ -31,7 +31,7 @@ impl World {
         self.bpf.write_state(since, out);
         self.symbols.write_state(since, out);
         let bpf = self.bpf.doers().cloned().collect();
-        let bpf_left_out = self.bpf.left_out();
+        let bpf_left_out = self.bpf.left_out;
         let (accounts, cgroups_evicted) = (self.accounts as u64, self.cgroups_evicted);
         let bpf_loads = self.bpf.loads().cloned().collect();
         let world = WorldState { accounts, cgroups_evicted, bpf, bpf_left_out, bpf_loads };
@@ -48,7 +48,7 @@ impl World {
             StateFrame::WorldState(world) => {
                 self.accounts = usize::try_from(world.accounts).unwrap_or(usize::MAX);
                 self.cgroups_evicted = world.cgroups_evicted;
-                self.bpf.restore_left_out(world.bpf_left_out);
+                self.bpf.left_out = world.bpf_left_out;
                 world.bpf.iter().for_each(|doer| self.bpf.add_doer(doer.clone()));
                 world.bpf_loads.iter().for_each(|load| self.bpf.add_load(load.clone()));
             }

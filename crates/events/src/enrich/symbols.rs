@@ -11,7 +11,8 @@ use tracetui_shared::time::BootNanos;
 pub struct StackSymbols {
     /// Symbols by start. Several at one address are in the order of arrival.
     places: BTreeMap<u64, Vec<KernelSymbol>>,
-    bytes: usize,
+    /// The memory in use, in bytes.
+    pub(super) bytes: usize,
     largest: u64,
 }
 
@@ -42,11 +43,6 @@ impl StackSymbols {
         let mut changed: Vec<_> = ended.into_iter().chain(symbol.cloned()).collect();
         changed.retain(|symbol| self.add(symbol.clone()));
         changed
-    }
-
-    /// The memory in use, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Adds a symbol. It replaces the one with the same start and `from`. Returns whether it fits into memory.
@@ -140,7 +136,7 @@ mod tests {
         }
         let further = symbol(count << 8, 0x100, 0, 0, "some_function");
         assert!(symbols.correct(count << 8, BootNanos(1), Some(&further)).is_empty());
-        assert!(symbols.bytes() <= limits::STACK_SYMBOLS);
+        assert!(symbols.bytes <= limits::STACK_SYMBOLS);
         assert!(symbols.find(0, BootNanos(1)).is_some());
         assert!(symbols.find((count - 1) << 8, BootNanos(1)).is_none());
         assert!(symbols.places.values().all(|symbols| !symbols.is_empty()));

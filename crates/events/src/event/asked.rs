@@ -2,9 +2,6 @@
 
 use super::describe::Value;
 
-/// `AT_FDCWD`: a relative path starts at the working directory.
-pub const AT_FDCWD: i32 = -100;
-
 /// A call that failed, with the descriptor at which its relative path starts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FailedCall {
@@ -44,7 +41,7 @@ pub enum Need {
 }
 
 impl FailedCall {
-    /// The descriptor at which a relative path starts, or [`AT_FDCWD`].
+    /// The descriptor at which a relative path starts, or `AT_FDCWD`.
     pub fn dirfd(&self) -> i32 {
         match self {
             FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } | FailedCall::Path { dirfd, .. } => *dirfd,
@@ -60,7 +57,7 @@ impl FailedCall {
             let dirfd = str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
             Some((FailedCall::Exec { dirfd }, rest.get(end + 1..).unwrap_or_default()))
         };
-        below().unwrap_or((FailedCall::Exec { dirfd: AT_FDCWD }, filename))
+        below().unwrap_or((FailedCall::Exec { dirfd: libc::AT_FDCWD }, filename))
     }
 }
 

@@ -126,44 +126,55 @@ impl<'a> Value<'a> {
 
     /// The value as bytes, as filters compare it. `None` if absent. Arguments are joined by spaces.
     pub fn text(&self) -> Option<Cow<'a, [u8]>> {
-        let mut out = Vec::new();
         match self {
-            Value::Omitted | Value::Null | Value::Unknown(_) | Value::Object => return None,
-            Value::Unread(_) => return Some(Cow::Borrowed(b"")),
-            Value::Word(word) => return Some(Cow::Borrowed(word.as_bytes())),
-            Value::Bytes(bytes) | Value::Cut(bytes) => return Some(Cow::Borrowed(bytes)),
-            Value::Int(n) => out.extend_from_slice(n.to_string().as_bytes()),
-            Value::Uint(n) => out.extend_from_slice(n.to_string().as_bytes()),
-            Value::Bool(b) => return Some(Cow::Borrowed(if *b { b"true" } else { b"false" })),
-            Value::Pair(a, b) => out.extend_from_slice(&[a, b":".as_slice(), b].concat()),
-            Value::Unit(unit) => unit.write(&mut out),
-            Value::AttachPoint(point) => out.extend_from_slice(point.to_string().as_bytes()),
-            Value::Path(names) => names.write(&mut out),
+            Value::Omitted | Value::Null | Value::Unknown(_) | Value::Object => None,
+            Value::Word(word) => Some(Cow::Borrowed(word.as_bytes())),
+            Value::Bytes(bytes) | Value::Cut(bytes) => Some(Cow::Borrowed(bytes)),
+            value => {
+                let mut out = Vec::new();
+                value.write(&mut out);
+                Some(Cow::Owned(out))
+            }
+        }
+    }
+
+    /// Appends the bytes of [`text`](Self::text); none if the value is absent.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Value::Omitted | Value::Null | Value::Unknown(_) | Value::Unread(_) | Value::Object => {}
+            Value::Word(word) => out.extend_from_slice(word.as_bytes()),
+            Value::Bytes(bytes) | Value::Cut(bytes) => out.extend_from_slice(bytes),
+            Value::Int(n) => _ = write!(out, "{n}"),
+            Value::Uint(n) => _ = write!(out, "{n}"),
+            Value::Bool(b) => _ = write!(out, "{b}"),
+            Value::Pair(a, b) => [*a, b":", *b].iter().for_each(|part| out.extend_from_slice(part)),
+            Value::Unit(unit) => unit.write(out),
+            Value::AttachPoint(point) => _ = write!(out, "{point}"),
+            Value::Path(names) => names.write(out),
             Value::Joined(dir, path) => {
-                dir.write(&mut out);
+                dir.write(out);
                 if !out.ends_with(b"/") {
                     out.push(b'/');
                 }
                 out.extend_from_slice(path.strip_prefix(b"/").unwrap_or(path));
             }
-            Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
-            Value::CallFlags(op, flags) => super::names::call_flags(op, *flags, &mut out),
-            Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, &mut out),
-            Value::Addr(addr) => out.extend_from_slice(format!("{addr:#018x}").as_bytes()),
-            Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),
+            Value::Flags(flags) => super::names::open_flags(*flags, out),
+            Value::CallFlags(op, flags) => super::names::call_flags(op, *flags, out),
+            Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, out),
+            Value::Addr(addr) => _ = write!(out, "{addr:#018x}"),
+            Value::Tag(tag) => tag.iter().for_each(|b| _ = write!(out, "{b:02x}")),
             Value::Device(number) => out.extend_from_slice(device(*number).as_bytes()),
             Value::Ip(address) => _ = write!(out, "{address}"),
             Value::Peer(peer) => _ = write!(out, "{peer}"),
-            Value::Time(ns) => time::rfc3339(*ns, &mut out),
+            Value::Time(ns) => time::rfc3339(*ns, out),
             Value::Words(words) => out.extend_from_slice(words.collect::<Vec<_>>().join(",").as_bytes()),
             Value::Stack(stack) => {
                 for (i, call) in stack.calls().enumerate() {
                     out.extend_from_slice(if i > 0 { b" < " } else { b"" });
-                    call.write(&mut out);
+                    call.write(out);
                 }
             }
         }
-        Some(Cow::Owned(out))
     }
 
     /// The value as a number, if it is one.

@@ -6,6 +6,7 @@ use super::{Compared, EventContext, Payload, Sections, lost};
 use crate::text::grouped;
 use crate::text::paint::Look;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// All of `lost`.
@@ -26,6 +27,12 @@ pub struct LostRecord {
 }
 
 impl LostRecord {
+    /// Events that are missing between two times, on a CPU if it is known.
+    pub fn new(of: u16, cause: Cause, cpu: Option<u32>, count: u64, from: BootNanos, to: BootNanos) -> LostRecord {
+        let cpu = cpu.unwrap_or(u32::MAX);
+        LostRecord { of, cause: cause as u16, cpu, count, from_ns: from.0, to_ns: to.0 }
+    }
+
     /// Whether the count is an upper bound. Reports of the kernel's own stream, which has no CPU, may not all be events.
     pub fn is_bound(&self) -> bool {
         self.of == Kind::Bpf as u16 && self.cause == Cause::Ring as u16 && self.cpu == u32::MAX

@@ -23,7 +23,6 @@ pub mod open;
 pub mod parts;
 pub mod process;
 pub mod redact;
-pub mod request;
 pub mod session;
 pub mod stack;
 mod start;

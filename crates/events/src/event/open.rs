@@ -1,18 +1,17 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::abi;
-use super::asked::{AT_FDCWD, Asked, FailedCall};
+use super::asked::{Asked, FailedCall};
 use super::describe::{Field, STACK, Value, Why, err_value, euid_value, field_table, props};
 use super::file_identity::FILE;
 use super::foreign_file::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
-use super::request::Request;
 use super::start::{DIR, directory};
 use super::{Compared, Components, EventContext, Payload, Sections, names, open};
+use crate::text::integer;
 use crate::text::paint::Look;
 use tracetui_shared::id::Uid;
-use tracetui_shared::kind::Kind;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, STARTS, UNKNOWN, uring, via};
 use zerocopy::IntoBytes;
@@ -116,7 +115,7 @@ impl<'a> Payload<'a> for Open<'a> {
         let OpenRecord { via, path_marks, how_marks, resolve, uring, root_off, .. } = self.record;
         let known = path_marks & (mark::FAULT | mark::NOT_COLLECTED) == 0 && via != via::OPEN_BY_HANDLE_AT;
         let whole = how_marks & (mark::FAULT | UNKNOWN) == 0;
-        let (flags, dirfd) = if whole { (self.flags(), self.record.dirfd) } else { (0, AT_FDCWD) };
+        let (flags, dirfd) = if whole { (self.flags(), self.record.dirfd) } else { (0, libc::AT_FDCWD) };
         let call = FailedCall::Open { flags, resolve, dirfd };
         let root = match self.root() {
             Some(root) => Some(root.to_vec()),
@@ -149,7 +148,7 @@ impl<'a> Payload<'a> for Open<'a> {
     fn result(&self, out: &mut Vec<u8>) {
         match names::err(self.record.ret) {
             Some(name) => out.extend_from_slice(name.as_bytes()),
-            None => out.extend_from_slice(itoa::Buffer::new().format(self.record.ret).as_bytes()),
+            None => integer(self.record.ret, out),
         }
     }
 
@@ -192,44 +191,35 @@ impl File<'_> {
     }
 }
 
-impl Request for OpenRecord {
-    const KIND: Kind = Kind::Open;
+/// Whether a request of io_uring posts no completion on success.
+pub(crate) fn is_quiet(request: &OpenRecord) -> bool {
+    request.uring & uring::QUIET != 0
+}
 
-    fn asked_len(&self) -> usize {
-        self.path_len.into()
-    }
+/// Whether an end belongs to a request of io_uring, judging by the records. The completed request still contains its arguments.
+pub(crate) fn ends(end: &OpenRecord, request: &OpenRecord) -> bool {
+    let how = |record: &OpenRecord| (record.dirfd, record.flags, record.mode, record.resolve);
+    (request.how_marks & UNKNOWN != 0 || how(request) == how(end))
+        // The kernel clears the flag of a request that fails:
+        // [`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h).
+        && (end.ret < 0 || !is_quiet(request))
+}
 
-    fn found_len(&self) -> usize {
-        self.names_len.into()
-    }
-
-    fn is_quiet(&self) -> bool {
-        self.uring & uring::QUIET != 0
-    }
-
-    /// The completed request still contains its arguments.
-    fn ends(&self, request: &OpenRecord) -> bool {
-        let how = |record: &OpenRecord| (record.dirfd, record.flags, record.mode, record.resolve);
-        (request.how_marks & UNKNOWN != 0 || how(request) == how(self))
-            // The kernel clears the flag of a request that fails:
-            // [`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h).
-            && (self.ret < 0 || !request.is_quiet())
-    }
-
-    fn join(&mut self, request: Option<(&OpenRecord, bool)>) {
-        // The probe determined [`NEAR`] at the completion. The directory where the path started at the request decides
-        // instead.
-        self.how_marks &= !NEAR;
-        let Some((asked, near)) = request else { return };
-        self.dirfd = asked.dirfd;
-        (self.flags, self.mode, self.resolve) = (asked.flags, asked.mode, asked.resolve);
-        // Only the end has whether the file was created.
-        let created = self.how_marks & (CREATED | EXISTED);
-        (self.uring, self.how_marks) = (asked.uring, asked.how_marks | created);
-        (self.path_len, self.path_marks) = (asked.path_len, asked.path_marks);
-        if near {
-            self.how_marks |= NEAR;
-        }
+/// Completes an end with the fields that only its request has, if the request is known. The flag is whether the file was found in the
+/// directory where the request looked.
+pub(crate) fn join(end: &mut OpenRecord, request: Option<(&OpenRecord, bool)>) {
+    // The probe determined [`NEAR`] at the completion. The directory where the path started at the request decides
+    // instead.
+    end.how_marks &= !NEAR;
+    let Some((asked, near)) = request else { return };
+    end.dirfd = asked.dirfd;
+    (end.flags, end.mode, end.resolve) = (asked.flags, asked.mode, asked.resolve);
+    // Only the end has whether the file was created.
+    let created = end.how_marks & (CREATED | EXISTED);
+    (end.uring, end.how_marks) = (asked.uring, asked.how_marks | created);
+    (end.path_len, end.path_marks) = (asked.path_len, asked.path_marks);
+    if near {
+        end.how_marks |= NEAR;
     }
 }
 

@@ -3,10 +3,9 @@
 use super::Components;
 use super::describe::Value;
 use super::redact::{Redact, short};
-use libc::{
-    AF_INET, AF_INET6, AF_UNIX, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK,
-};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use super::tcp::address;
+use libc::{AF_UNIX, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
+use std::net::SocketAddr;
 use tracetui_shared::record::exec::{Further, STDIO, Stdio, stdio};
 use tracetui_shared::record::mark;
 use zerocopy::{FromBytes, IntoBytes};
@@ -237,14 +236,9 @@ impl<'a> Descriptor<'a> {
 
     /// The peer of an IP socket.
     pub fn peer(&self) -> Option<SocketAddr> {
-        let ([a, b, c, d, ..], port) = (self.record.address, self.record.port);
-        let address: IpAddr = match self.record.family.into() {
-            _ if self.kind() != Type::Socket || port == 0 => return None,
-            AF_INET => Ipv4Addr::new(a, b, c, d).into(),
-            AF_INET6 => Ipv6Addr::from(self.record.address).into(),
-            _ => return None,
-        };
-        Some(SocketAddr::new(address.to_canonical(), port))
+        let is_socket = self.kind() == Type::Socket && self.record.port != 0;
+        let address = address(self.record.family, self.record.address).filter(|_| is_socket)?;
+        Some(SocketAddr::new(address.to_canonical(), self.record.port))
     }
 
     /// The operator with which a shell opens the file for the descriptor `number`: `<`, `>>`, `2>`.
@@ -318,12 +312,12 @@ mod tests {
         assert_eq!([&got["stdin"], &got["stdout"], &got["stderr"]], [&named("tty", "/dev/pts/3"), &unnamed, &unnamed]);
         assert_eq!(got["argv"], json!(["x"]));
         let v4 = Stdio {
-            family: AF_INET as u16,
+            family: libc::AF_INET as u16,
             port: 443,
             address: [10, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             ..opened(S_IFSOCK, 0)
         };
-        let v6 = Stdio { family: AF_INET6 as u16, ..v4 };
+        let v6 = Stdio { family: libc::AF_INET6 as u16, ..v4 };
         let unix = Stdio { family: libc::AF_UNIX as u16, port: 0, address: [0; 16], ..v4 };
         let got = json_of(&payload_of([v4, v6, unix], [b""; 3]));
         let peers = ["stdin", "stdout", "stderr"].map(|name| got[name]["peer"].clone());

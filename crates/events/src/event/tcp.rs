@@ -5,7 +5,7 @@ use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Sections, abi, names, tcp};
 use crate::text::paint::Look;
-use crate::text::{short, time};
+use crate::text::{integer, short, time};
 use libc::{
     AF_INET, AF_INET6, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, EPIPE, ETIMEDOUT,
     IPPROTO_UDP,
@@ -389,17 +389,13 @@ fn at(address: Option<IpAddr>, number: u16, out: &mut Vec<u8>, port: impl FnOnce
 }
 
 /// An address of a family; `None` for families without one.
-fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+pub(super) fn address(family: impl Into<i32>, bytes: [u8; 16]) -> Option<IpAddr> {
     let [a, b, c, d, ..] = bytes;
     match family.into() {
         AF_INET => Some(Ipv4Addr::new(a, b, c, d).into()),
         AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
         _ => None,
     }
-}
-
-fn integer(number: u16, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Ports that the kernel assigns by default (`ip_local_port_range`,

@@ -460,11 +460,11 @@ enum Step<'g> {
 
 /// A glob as steps over bytes. Two stars are never adjacent, so computing their closure once is enough.
 fn steps(glob: &Glob) -> (Vec<Step<'_>>, Exactly) {
-    let literal: Vec<u8> = glob.pieces().iter().map(|p| if let Piece::Byte(b) = p { *b } else { 0 }).collect();
+    let literal: Vec<u8> = glob.tokens.iter().map(|p| if let Piece::Byte(b) = p { *b } else { 0 }).collect();
     // A literal that begins within a character is found there by bytes, but not by characters.
     let mut exactly = if std::str::from_utf8(&literal).is_ok() { Exactly::Yes } else { Exactly::Roughly };
     let mut steps = Vec::new();
-    for piece in glob.pieces() {
+    for piece in &glob.tokens {
         match piece {
             Piece::Byte(byte) => steps.push(Step::Byte(*byte)),
             Piece::Star if steps.last() != Some(&Step::Star) => steps.push(Step::Star),

@@ -51,13 +51,11 @@ impl FilterError {
     }
 }
 
-fn escape_char(c: char, out: &mut String) {
-    if is_hostile(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-}
-
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    text.chars().for_each(|c| escape_char(c, &mut out));
+    for c in text.chars() {
+        if is_hostile(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
     out
 }
 
@@ -67,8 +65,8 @@ fn cells(text: &str) -> usize {
 
 /// The part of an expression around a place, the cells before the place, and the cells of the place (at least one).
 pub fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
-    let start = floor(text, at.start);
-    let end = floor(text, at.end).max(start);
+    let start = text.floor_char_boundary(at.start);
+    let end = text.floor_char_boundary(at.end).max(start);
     let before = escape(&text[..start]);
     let place = escape(&text[start..end]);
     let after = escape(&text[end..]);
@@ -79,10 +77,6 @@ pub fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
     let dots_after = if under.len() < place.len() || rest.len() < after.len() { "..." } else { "" };
     let line = format!("{dots_before}{head}{under}{rest}{dots_after}");
     (line, dots_before.len() + cells(head), cells(under).max(1))
-}
-
-fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
 }
 
 /// Like [`text::head`], but for the end. A combining mark may come first.

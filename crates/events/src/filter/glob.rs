@@ -8,7 +8,7 @@ const RAW: u32 = 0x11_0000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    tokens: Vec<Piece>,
+    pub(super) tokens: Vec<Piece>,
     fast: Fast,
 }
 
@@ -82,10 +82,6 @@ impl Glob {
     /// The shortest value that can match, in bytes.
     pub(super) fn min_len(&self) -> usize {
         self.tokens.iter().filter(|piece| **piece != Piece::Star).count()
-    }
-
-    pub(super) fn pieces(&self) -> &[Piece] {
-        &self.tokens
     }
 }
 

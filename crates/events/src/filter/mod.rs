@@ -94,19 +94,19 @@ impl NameLookup for NoNames {
     }
 }
 
-/// The names of the recording or the host.
+/// The names of the recording or the host: the lowest id if several have the name.
 impl NameLookup for World {
     fn uid(&self, name: &str) -> Option<u32> {
-        self.user_id(name).map(|uid| uid.0)
+        self.users.iter().filter(|(_, known)| *known == name).map(|(uid, _)| uid.0).min()
     }
     fn gid(&self, name: &str) -> Option<u32> {
-        self.group_id(name).map(|gid| gid.0)
+        self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| gid.0).min()
     }
     fn end(&self) -> Option<i128> {
         self.end()
     }
     fn zone(&self) -> Zone {
-        self.zone()
+        self.zone
     }
 }
 
@@ -122,7 +122,7 @@ impl<T: NameLookup> NameLookup for (&World, T) {
         self.0.end()
     }
     fn zone(&self) -> Zone {
-        self.0.zone()
+        self.0.zone
     }
 }
 
@@ -132,7 +132,8 @@ pub struct Filter {
     text: String,
     expr: Expr,
     node: FilterNode,
-    kind_named: bool,
+    /// Whether it has a term about the kind.
+    pub kind_named: bool,
 }
 
 impl Default for Filter {
@@ -147,11 +148,6 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Whether it has a term about the kind.
-    pub fn names_kinds(&self) -> bool {
-        self.kind_named
-    }
-
     /// Parses an expression. An empty one matches everything.
     pub fn parse(text: &str, names: &dyn NameLookup) -> Result<Filter, FilterError> {
         let expr = parse::parse(text).map_err(|error| error.within(text))?;

@@ -22,7 +22,8 @@ pub struct Needs {
     /// The first and the last time: CLOCK_BOOTTIME, ns.
     from_ns: u64,
     to_ns: u64,
-    texts: Vec<Regex>,
+    /// Texts that are in a frame or a state since the last state before an event, byte for byte. Each matches at most 256 bytes.
+    pub(crate) texts: Vec<Regex>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,11 +50,6 @@ impl Needs {
         });
         let terms = Need::All(needs.collect());
         all.then(|| Needs { terms, lost: filters.iter().all(|filter| filter.show_lost), texts, ..Needs::nothing() })
-    }
-
-    /// Texts that are in a frame or a state since the last state before an event, byte for byte. Each matches at most 256 bytes.
-    pub fn texts(&self) -> &[Regex] {
-        &self.texts
     }
 
     /// Whether a thread is required.
@@ -187,8 +183,8 @@ fn last(glob: &Glob) -> Option<Vec<u8>> {
         Piece::Byte(byte) => Some(*byte),
         _ => None,
     };
-    let bytes = glob.pieces().iter().rev().map_while(byte).collect::<Vec<_>>();
-    let whole = bytes.len() == glob.pieces().len();
+    let bytes = glob.tokens.iter().rev().map_while(byte).collect::<Vec<_>>();
+    let whole = bytes.len() == glob.tokens.len();
     let bytes: Vec<u8> = bytes.into_iter().rev().collect();
     let leaf = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or(&bytes);
     (whole || bytes.contains(&b'/')).then(|| leaf.to_vec())
@@ -245,7 +241,7 @@ mod tests {
     fn paths_need_their_last_components() {
         let may = |filter: &str, kind: Kind, text: &str| {
             let needs = needs(filter);
-            let found: Vec<_> = needs.texts().iter().map(|regex| regex.is_match(text.as_bytes())).collect();
+            let found: Vec<_> = needs.texts.iter().map(|regex| regex.is_match(text.as_bytes())).collect();
             needs.may_be(&entry(kind), Some(&[]), Some(&found))
         };
         for (filter, name) in [
@@ -320,7 +316,7 @@ mod tests {
     fn a_word_is_searched_as_a_text() {
         let with = |filter: &str, found: bool| {
             let needs = needs(filter);
-            needs.may_be(&entry(Kind::Open), Some(&[]), Some(&vec![found; needs.texts().len()]))
+            needs.may_be(&entry(Kind::Open), Some(&[]), Some(&vec![found; needs.texts.len()]))
         };
         for (filter, may) in [("stdio", false), ("stdio kind=open", false), ("stdio or err", true), ("not stdio", true)]
         {

@@ -28,6 +28,13 @@ impl Batch {
         Batch { bytes: Vec::with_capacity(bytes) }
     }
 
+    /// A batch with one frame. Sets `header.len`.
+    pub fn of(header: FrameHeader, payload: &[u8]) -> Batch {
+        let mut batch = Batch::default();
+        batch.push(header, payload);
+        batch
+    }
+
     /// Records that the ring was empty at `time`, when this batch was read.
     pub fn set_drained_at(&mut self, time: BootNanos) {
         HostFrame::Drained(Drained { at: time }).push(time, self);

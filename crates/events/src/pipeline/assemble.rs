@@ -39,7 +39,7 @@ pub(super) struct Assembler {
     /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
     cut_short: HashMap<(u16, u32), u64>,
     /// Bytes of all waiting execs.
-    bytes: usize,
+    pub(super) bytes: usize,
     budget: Budget,
 }
 
@@ -57,10 +57,6 @@ enum Piece {
 impl Assembler {
     pub(super) fn new(budget: Budget) -> Assembler {
         Assembler { budget, ..Assembler::default() }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// The time of the earliest waiting exec.
@@ -82,7 +78,7 @@ impl Assembler {
         if let Some(before) = self.take(key) {
             self.unfinished(key, before, made);
         }
-        if marks_of(frame) & NO_ROOM != 0 {
+        if ExecRecord::read_from_prefix(frame.payload).is_ok_and(|(exec, _)| exec.argv_marks & NO_ROOM != 0) {
             self.count(key);
         }
         match Waiting::of(frame) {
@@ -264,9 +260,4 @@ impl Waiting {
     fn whole(&self) -> Vec<u8> {
         [self.payload.as_slice(), &self.stack].concat()
     }
-}
-
-/// The marks of an exec's arguments.
-fn marks_of(frame: &FrameRef<'_>) -> u8 {
-    ExecRecord::read_from_prefix(frame.payload).map_or(0, |(record, _)| record.argv_marks)
 }

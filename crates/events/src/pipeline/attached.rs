@@ -198,7 +198,7 @@ impl Attached {
             }
             _ => return,
         }
-        world.bpf.leave_out(self.make_room());
+        world.bpf.left_out += self.make_room();
     }
 
     /// The event of a call that detached the program of a socket or cgroup, or the only one of an interface, with the program. The call
@@ -297,7 +297,7 @@ impl Attached {
             self.begin(place, Reported { time, program: facts.program, open: true, end: event(facts, true, world) });
             changes.push((place, event(facts, false, world)));
         }
-        world.bpf.leave_out(self.make_room());
+        world.bpf.left_out += self.make_room();
         changes
     }
 

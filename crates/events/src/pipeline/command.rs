@@ -20,23 +20,13 @@ pub(super) enum EventOwner {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommandTree {
     command: Tgid,
-    /// Whether the COMMAND's first exec has arrived, or a later event if that exec was lost.
-    runs: bool,
+    /// Whether the COMMAND runs its own program: its first exec has arrived, or a later event if that exec was lost.
+    pub(super) runs: bool,
 }
 
 impl CommandTree {
     pub(super) fn new(command: Tgid) -> CommandTree {
         CommandTree { command, runs: false }
-    }
-
-    /// Whether the COMMAND runs its own program.
-    pub(super) fn runs(self) -> bool {
-        self.runs
-    }
-
-    /// Restores whether the COMMAND runs its own program.
-    pub(super) fn restore(&mut self, runs: bool) {
-        self.runs = runs;
     }
 
     /// The owner of an event. Call it once per event, in order.

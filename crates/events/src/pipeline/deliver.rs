@@ -13,7 +13,7 @@ use crate::filter::{Filter, Scratch};
 use crate::frame::host::Trace;
 use crate::frame::{Batch, FrameRef};
 use std::sync::Arc;
-use tracetui_shared::header::flag;
+use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, KindSet};
 
 pub(super) struct Deliver<'a> {
@@ -59,13 +59,9 @@ impl Deliver<'_> {
         if whose != EventOwner::Commands || kind != Kind::Lost && !self.asked.contains(kind) {
             return self.ledger.rejected(kind, false);
         }
-        let mut kept = Batch::default();
-        if let Body::Exec(exec) = &event.body
-            && let Some(payload) = exec.without_environment(frame)
-        {
-            kept.push(frame.header, &payload);
-        }
-        let kept = kept.frame_at(0);
+        let kept = if let Body::Exec(exec) = &event.body { exec.without_environment(frame) } else { None };
+        let kept = kept.map(|payload| Batch::of(frame.header, &payload));
+        let kept = kept.as_ref().and_then(|kept| kept.frame_at(0));
         let disposition = (self.to)(&context(&event, self.world, process.as_ref()), kept.as_ref().unwrap_or(frame));
         self.handed(&event, disposition);
     }
@@ -81,8 +77,7 @@ impl Deliver<'_> {
     /// counted: it may be the event of a system call, which the probes have counted.
     fn made(&mut self, frame: &FrameRef<'_>) {
         let capture = captured(self.trace, self.capture, self.world);
-        let mut whole = Batch::default();
-        whole.push(programs::identified(&frame.header, &self.world.processes), frame.payload);
+        let whole = Batch::of(programs::identified(&frame.header, &self.world.processes), frame.payload);
         let Some(frame) = whole.frame_at(0) else { return };
         let Ok(event) = Event::decode(&frame) else { return };
         let process = self.world.apply(&event);
@@ -113,9 +108,9 @@ impl Deliver<'_> {
         if bookkeeping {
             return;
         }
-        let (of, cause, cpu, ns) = (frame.header.kind, Cause::Read as u16, frame.header.cpu, frame.header.time.0);
+        let FrameHeader { kind, cpu, time, .. } = frame.header;
         let mut batch = Batch::default();
-        push_lost(&LostRecord { of, cause, cpu, count: 1, from_ns: ns, to_ns: ns }, &mut batch);
+        push_lost(&LostRecord::new(kind, Cause::Read, Some(cpu), 1, time, time), &mut batch);
         for frame in batch.frames() {
             if let Ok(event) = Event::decode(&frame) {
                 (self.to)(&context(&event, self.world, None), &frame);
@@ -125,7 +120,7 @@ impl Deliver<'_> {
 }
 
 fn context<'a>(event: &'a Event<'a>, world: &'a World, process: Option<&'a Arc<Process>>) -> EventContext<'a> {
-    EventContext { event, world, process, clock_offset: world.clock_offset() }
+    EventContext { event, world, process, clock_offset: world.clock_offset }
 }
 
 /// The capture filter of a trace as a display filter. If this version cannot parse it, every event passes.

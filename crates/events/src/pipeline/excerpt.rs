@@ -78,10 +78,10 @@ impl Excerpt {
         push(HostFrame::Layout(Layout::own()));
         push(HostFrame::Trace(Trace { kinds: kinds.bits(), ..Trace::default() }));
         push(HostFrame::Excerpt(Mark { filter: filter.to_owned() }));
-        push(HostFrame::Host(world.host().clone()));
-        push(HostFrame::Clock(Clock { offset_ns: world.clock_offset() }));
-        world.probes().iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
-        Excerpt { batch, clock_offset: world.clock_offset(), ..Excerpt::default() }
+        push(HostFrame::Host(world.host.clone()));
+        push(HostFrame::Clock(Clock { offset_ns: world.clock_offset }));
+        world.probes.iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
+        Excerpt { batch, clock_offset: world.clock_offset, ..Excerpt::default() }
     }
 
     /// Leaves out the names, programs, arguments, directories and cgroups of processes if no event in the excerpt shows them.

@@ -6,7 +6,7 @@ use crate::account::{Account, Streams};
 #[cfg(doc)]
 use crate::enrich::process::ProcessTable;
 use crate::event::process::ProcessKey;
-use crate::frame::host::{Trace, Window};
+use crate::frame::host::Trace;
 #[cfg(doc)]
 use crate::limits;
 use crate::terminal::Terminal;
@@ -39,21 +39,6 @@ impl Pipeline {
         self.excerpt.as_ref().map(|excerpt| excerpt.filter.as_str())
     }
 
-    /// The windows, in order, of a recording that consists only of windows: the first [`limits::WINDOWS`].
-    pub fn windows(&self) -> &[Window] {
-        &self.windows
-    }
-
-    /// Whether the trace continues in another file after the frames so far. Then the events that wait are in that file.
-    pub fn continues(&self) -> bool {
-        self.continues
-    }
-
-    /// Whether the source was empty when the last batch was read.
-    pub fn is_drained(&self) -> bool {
-        self.drained
-    }
-
     /// Whether frames are missing and no state has come since. The number of events in them is then unknown.
     pub fn is_behind(&self) -> bool {
         self.gaps.is_behind()
@@ -69,9 +54,9 @@ impl Pipeline {
         self.world.processes.follow_process(process)
     }
 
-    /// Stops following COMMAND's terminal: it stays as in the last state. For readers that write no states.
+    /// Stops following COMMAND's terminal.
     pub fn leave_out_terminal(&mut self) {
-        self.world.leave_out_terminal();
+        self.world.without_terminal = true;
     }
 
     /// Sets COMMAND's terminal, whose later output is in the frames.
@@ -92,8 +77,8 @@ impl Pipeline {
             world: &self.world,
             asked: self.asked(),
             arrived: &|| self.arrived(),
-            requests: [self.requests.met(), self.requests.unseen(), self.requests.hollow()],
-            holes: self.gaps.holes() > 0,
+            requests: [self.requests.met, self.requests.unseen, self.requests.hollow],
+            holes: self.gaps.holes > 0,
             extent,
         })
     }

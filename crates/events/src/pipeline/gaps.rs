@@ -43,7 +43,7 @@ impl StreamState {
 pub(super) struct Gaps {
     streams: HashMap<(u16, u32), StreamState>,
     counted_at: u64,
-    holes: u64,
+    pub(super) holes: u64,
     /// The number of holes before the last state that follows one. The contents of these holes are known.
     known: u64,
 }
@@ -67,20 +67,14 @@ impl Gaps {
         for ((slot, cpu), there) in streams {
             let Ok(of) = Slot::try_from(*slot).map(|slot| slot.kind() as u16) else { continue };
             let stream = self.streams.entry((*slot, *cpu)).or_default();
-            let from_ns = stream.latest;
-            stream.latest = from_ns.max(there.latest);
+            let from = stream.latest;
+            stream.latest = from.max(there.latest);
             let count = stream.pass_on_to(there.next, there.next_bookkeeping);
-            let cause = stream.cause(self.holes, count) as u16;
-            if count > 0 {
-                lost.push(LostRecord { of, cause, cpu: *cpu, count, from_ns: from_ns.0, to_ns: time.0 });
-            }
+            let cause = stream.cause(self.holes, count);
+            lost.extend((count > 0).then(|| LostRecord::new(of, cause, Some(*cpu), count, from, time)));
         }
         self.known = self.holes;
         lost
-    }
-
-    pub(super) fn holes(&self) -> u64 {
-        self.holes
     }
 
     /// Counts a frame of the probes. The gap directly before it becomes a `lost` row.
@@ -118,16 +112,9 @@ impl Gaps {
         stream.next = stream.next.max(after);
         stream.arrived.wanted += 1;
         stream.arrived.gaps = stream.arrived.gaps.saturating_add(missing);
-        let BootNanos(from_ns) = std::mem::replace(&mut stream.latest, header.time);
+        let from = std::mem::replace(&mut stream.latest, header.time);
         let cause = stream.cause(self.holes, missing);
-        (missing > 0).then_some(LostRecord {
-            of: header.kind,
-            cause: cause as u16,
-            cpu: header.cpu,
-            count: missing,
-            from_ns,
-            to_ns: header.time.0,
-        })
+        (missing > 0).then(|| LostRecord::new(header.kind, cause, Some(header.cpu), missing, from, header.time))
     }
 
     /// The gaps after the last frames: numbers that the probes assigned and that never arrived.
@@ -138,18 +125,8 @@ impl Gaps {
                 let Some(counters) = state.slots.get(slot as usize) else { continue };
                 let stream = self.streams.entry((slot as u16, cpu)).or_default();
                 let count = stream.pass_on_to(counters.wanted, counters.bookkeeping);
-                if count == 0 {
-                    continue;
-                }
-                let cause = stream.cause(self.holes, count);
-                lost.push(LostRecord {
-                    of: slot.kind() as u16,
-                    cause: cause as u16,
-                    cpu,
-                    count,
-                    from_ns: stream.latest.0,
-                    to_ns: time.0,
-                });
+                let (of, cause) = (slot.kind() as u16, stream.cause(self.holes, count));
+                lost.extend((count > 0).then(|| LostRecord::new(of, cause, Some(cpu), count, stream.latest, time)));
             }
         }
         lost
@@ -190,23 +167,15 @@ impl Gaps {
     /// Events that were not reported between two readings of the counters: the kernel skipped the program, has no
     /// attach point that shows the event, or the program dropped it.
     pub(super) fn skips(&mut self, before: &Counters, now: &Counters, time: BootNanos) -> Vec<LostRecord> {
-        let from_ns = std::mem::replace(&mut self.counted_at, time.0);
+        let from = BootNanos(std::mem::replace(&mut self.counted_at, time.0));
         let earlier = |name: &str| before.programs.iter().find(|p| p.program == name).map_or(0, |p| p.skips);
         let new = now.programs.iter().filter_map(|program| {
             let count = program.skips.checked_sub(earlier(&program.program)).filter(|n| *n > 0)?;
-            Some(LostRecord {
-                of: single_kind(&program.slots)? as u16,
-                cause: Cause::Probe as u16,
-                cpu: u32::MAX,
-                count,
-                from_ns,
-                to_ns: time.0,
-            })
+            Some(LostRecord::new(single_kind(&program.slots)? as u16, Cause::Probe, None, count, from, time))
         });
         let dropped = Kind::PROBED.into_iter().filter_map(|kind| {
             let count = now.dropped(kind).checked_sub(before.dropped(kind)).filter(|n| *n > 0)?;
-            let (of, cause) = (kind as u16, Cause::Probe as u16);
-            Some(LostRecord { of, cause, cpu: u32::MAX, count, from_ns, to_ns: time.0 })
+            Some(LostRecord::new(kind as u16, Cause::Probe, None, count, from, time))
         });
         new.chain(dropped).collect()
     }

@@ -33,7 +33,7 @@ impl Pipeline {
             HostFrame::Host(_) => self.world.processes.traced_since(frame.header.time),
             HostFrame::Probe(probe) => self.attached(probe),
             HostFrame::CounterChanges(_) => {
-                let before = self.world.counters().clone();
+                let before = self.world.counters.clone();
                 self.world.apply_host(host, frame.header.time);
                 return self.count(&before, frame.header.time, made);
             }
@@ -46,7 +46,7 @@ impl Pipeline {
                 self.order.settle(settled.at);
             }
             // No events follow the last counters.
-            HostFrame::Hole(_) if !self.world.counters().last => self.gaps.hole(),
+            HostFrame::Hole(_) if !self.world.counters.last => self.gaps.hole(),
             HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Scanned(scanned) => self.ledger.unread_processes = scanned.unread,
@@ -65,9 +65,8 @@ impl Pipeline {
             HostFrame::BpfHidden(hidden) => unprobed_events::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 self.ledger.stream_lost(lost.count);
-                let (of, cause, from_ns, to_ns) =
-                    (Kind::Bpf as u16, Cause::Ring as u16, lost.since.0, frame.header.time.0);
-                push_lost(&LostRecord { of, cause, cpu: u32::MAX, count: lost.count, from_ns, to_ns }, made);
+                let to = frame.header.time;
+                push_lost(&LostRecord::new(Kind::Bpf as u16, Cause::Ring, None, lost.count, lost.since, to), made);
             }
             HostFrame::Unreadable(records) => self.ledger.met_unframed(records.count),
             _ => {}
@@ -77,7 +76,7 @@ impl Pipeline {
 
     pub(super) fn attached(&mut self, probe: &Probe) {
         if probe.attached && probe.preemptible {
-            self.order.widen();
+            self.order.preemptible = true;
         }
     }
 
@@ -94,7 +93,7 @@ impl Pipeline {
     /// Reports the events that the probes could not report since the counters `before`, and checks the waiting
     /// requests. After the last counters, it also reports what never arrived.
     pub(super) fn count(&mut self, before: &Counters, time: BootNanos, made: &mut Batch) {
-        let now = self.world.counters();
+        let now = &self.world.counters;
         self.ledger.uncompared = Some(time);
         for lost in self.gaps.skips(before, now, time) {
             push_lost(&lost, made);

@@ -54,12 +54,13 @@ pub(super) struct Order {
     /// The number of the first batch in `held`.
     first: u64,
     spares: Vec<Batch>,
-    latest: BootNanos,
+    /// The time of the latest frame.
+    pub(super) latest: BootNanos,
     drained: BootNanos,
     /// See [`Order::settle`].
     settled: BootNanos,
-    /// Whether an attached probe can be preempted.
-    preemptible: bool,
+    /// Whether an attached probe can be preempted: its records may arrive much later.
+    pub(super) preemptible: bool,
 }
 
 /// Collects the positions of a batch's frames while the batch is borrowed.
@@ -145,11 +146,6 @@ impl Order {
     /// Records that every frame up to this time has arrived.
     pub(super) fn settle(&mut self, at: BootNanos) {
         self.settled = self.settled.max(at);
-    }
-
-    /// Records that an attached probe can be preempted: its records may arrive much later.
-    pub(super) fn widen(&mut self) {
-        self.preemptible = true;
     }
 
     /// The time up to which the order is final: the later of two times. The first is one window before the latest event, or before
@@ -240,11 +236,6 @@ impl Order {
                 out(&frame);
             }
         }
-    }
-
-    /// The time of the latest frame.
-    pub(super) fn latest(&self) -> BootNanos {
-        self.latest
     }
 
     /// The time up to which frames or reads of the ring have come.

@@ -169,11 +169,15 @@ impl ProgramReports {
         for waiting in &mut self.waiting {
             let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0);
             if let Some(begun) = begun.filter(|begun| self::record(begun.payload).as_ref().is_some_and(is_begin)) {
-                waiting.event = one(header, waiting.time, begun.payload);
+                waiting.event = Batch::of(FrameHeader { time: waiting.time, ..header }, begun.payload);
             }
         }
         for (place, payload) in changes {
-            self.wait(Waiting { of: Awaited::Place(place), time, event: one(header, time, &payload) }, world, made);
+            self.wait(
+                Waiting { of: Awaited::Place(place), time, event: Batch::of(FrameHeader { time, ..header }, &payload) },
+                world,
+                made,
+            );
         }
     }
 
@@ -217,8 +221,8 @@ impl ProgramReports {
         let mut detached = self.attached.with_known(with_program(detached, &none));
         world.bpf.known_program(program).into_iter().for_each(|program| fill(&mut detached, program));
         let time = BootNanos(frame.header.time.0.saturating_sub(1));
-        let mut batch = Batch::default();
-        batch.push(FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header }, detached.as_bytes());
+        let header = FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header };
+        let batch = Batch::of(header, detached.as_bytes());
         let named = batch.frame_at(0).and_then(|frame| self.completed(&frame, world));
         let Some(named) = named.or((program.0 != 0).then_some(batch)) else { return };
         let Some(end) = named.frame_at(0) else { return };
@@ -264,9 +268,7 @@ impl ProgramReports {
             program.into_iter().for_each(|program| fill(&mut record, program));
         }
         let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
-        let mut whole = Batch::default();
-        whole.push(frame.header, &[record.as_bytes(), &text, rest].concat());
-        Some(whole)
+        Some(Batch::of(frame.header, &[record.as_bytes(), &text, rest].concat()))
     }
 
     /// Handles a report of the stream. An unload becomes an event at once, after the ends of the program's attachments.
@@ -281,8 +283,7 @@ impl ProgramReports {
         }
         // Without an id, no other report can be joined with it.
         if change.loaded && change.id.0 != 0 {
-            let mut event = Batch::default();
-            event.push(header, record.as_bytes());
+            let event = Batch::of(header, record.as_bytes());
             return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
         }
         let begun = self.decide_places(change.id, time, world, made);
@@ -352,8 +353,7 @@ impl ProgramReports {
             _ => return made.push(header, end.payload),
         };
         header.seq = if matches!(of, Awaited::Unloaded(_)) { UNLOADED } else { 0 };
-        let mut event = Batch::default();
-        event.push(header, end.payload);
+        let event = Batch::of(header, end.payload);
         self.wait(Waiting { of, time, event }, world, made);
     }
 
@@ -406,9 +406,7 @@ impl ProgramReports {
     pub(super) fn compare(&mut self, inventory: &BpfInventory, time: BootNanos, world: &World, made: &mut Batch) {
         let mut ended = Vec::new();
         self.attached.compare(inventory, world, |place, end| {
-            let mut event = Batch::default();
-            event.push(made_header(time), end);
-            ended.push(Waiting { of: Awaited::Place(place), time, event });
+            ended.push(Waiting { of: Awaited::Place(place), time, event: Batch::of(made_header(time), end) });
         });
         ended.into_iter().for_each(|waiting| self.wait(waiting, world, made));
     }
@@ -534,9 +532,7 @@ impl ProgramReports {
             None if frame.header.seq == UNLOADED => Awaited::Unloaded(BpfPlace::of_made(&record)),
             None => Awaited::Place(BpfPlace::of_made(&record)),
         };
-        let mut event = Batch::default();
-        event.push(frame.header, frame.payload);
-        self.put(Waiting { of, time: frame.header.time, event });
+        self.put(Waiting { of, time: frame.header.time, event: Batch::of(frame.header, frame.payload) });
     }
 }
 
@@ -628,10 +624,4 @@ fn loaded_program(record: &BpfRecord) -> Option<ProgId> {
 
 fn record(payload: &[u8]) -> Option<BpfRecord> {
     BpfRecord::read_from_prefix(payload).ok().map(|(record, _)| record)
-}
-
-fn one(header: FrameHeader, time: BootNanos, payload: &[u8]) -> Batch {
-    let mut event = Batch::default();
-    event.push(FrameHeader { time, ..header }, payload);
-    event
 }

@@ -10,7 +10,7 @@
 use super::gaps::push_lost;
 use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
-use crate::event::request::Request;
+use crate::event::open;
 use crate::frame::host::Counters;
 use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
@@ -25,16 +25,16 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// A request whose completion has not arrived yet.
 #[derive(Debug)]
-struct Waiting<R> {
+struct Waiting {
     header: FrameHeader,
-    record: R,
+    record: OpenRecord,
     place: u64,
     path: Box<[u8]>,
     /// The number of the request, counted from 0.
     number: u64,
 }
 
-impl<R> Waiting<R> {
+impl Waiting {
     fn bytes(&self) -> usize {
         size_of::<Self>() + size_of::<Submitter>() + self.path.len()
     }
@@ -54,32 +54,28 @@ fn process_of(header: &FrameHeader) -> Process {
     (header.tgid, header.start)
 }
 
-/// The requests to open a file.
-pub(super) type Requests = RequestsOf<OpenRecord>;
-
-/// The waiting requests of one kind, by address.
+/// The waiting requests to open a file, by address.
 #[derive(Debug, Default)]
-pub(super) struct RequestsOf<R> {
-    waiting: HashMap<u64, Waiting<R>>,
+pub(super) struct Requests {
+    waiting: HashMap<u64, Waiting>,
     submitters: HashMap<Process, Submitter>,
     /// The addresses and numbers of the requests, oldest first. Some of them may be completed.
     order: VecDeque<(u64, u64)>,
-    bytes: usize,
+    pub(super) bytes: usize,
     budget: Budget,
-    met: u64,
-    hollow: u64,
-    unseen: u64,
+    /// The number of requests received.
+    pub(super) met: u64,
+    /// The number of completions without a request.
+    pub(super) hollow: u64,
+    /// The number of requests without a completion.
+    pub(super) unseen: u64,
     counted_at: BootNanos,
     joined: Vec<u8>,
 }
 
-impl<R: Request + Default> RequestsOf<R> {
-    pub(super) fn new(budget: Budget) -> RequestsOf<R> {
-        RequestsOf { budget, ..RequestsOf::default() }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+impl Requests {
+    pub(super) fn new(budget: Budget) -> Requests {
+        Requests { budget, ..Requests::default() }
     }
 
     /// Returns whether a frame is a whole event. Requests are kept. When a completion makes an event whole, the event is appended to
@@ -90,28 +86,13 @@ impl<R: Request + Default> RequestsOf<R> {
             return false;
         }
         match Slot::try_from(frame.header.slot) {
-            Ok(slot) if is_end::<R>(slot) => !self.end(frame, made),
+            Ok(slot) if slot.ends_a_request() => !self.end(frame, made),
             Ok(slot) if slot.kind() == Kind::Exit => {
                 self.exit(&frame.header);
                 true
             }
             _ => true,
         }
-    }
-
-    /// The number of requests received.
-    pub(super) fn met(&self) -> u64 {
-        self.met
-    }
-
-    /// The number of completions without a request.
-    pub(super) fn hollow(&self) -> u64 {
-        self.hollow
-    }
-
-    /// The number of requests without a completion.
-    pub(super) fn unseen(&self) -> u64 {
-        self.unseen
     }
 
     /// Passes the waiting requests to `out`, oldest first, each with its number; then the ends of their processes, as
@@ -136,14 +117,14 @@ impl<R: Request + Default> RequestsOf<R> {
         if frame.header.kind == Kind::Exit as u16 {
             return self.exit(&frame.header);
         }
-        let Some((record, part, path)) = parts::<R>(frame) else { return };
-        let path = path.get(..record.asked_len()).unwrap_or_default().into();
+        let Some((record, part, path)) = parts(frame) else { return };
+        let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         self.keep(part.request, Waiting { header: frame.header, record, place: part.place, path, number });
     }
 
     /// The counts, and the time of the counters at which requests were last checked.
     pub(super) fn progress(&self, rest: Progress) -> Progress {
-        let RequestsOf { met, hollow, unseen, counted_at, .. } = *self;
+        let Requests { met, hollow, unseen, counted_at, .. } = *self;
         Progress { requests: met, hollow, unseen, requests_counted: counted_at, ..rest }
     }
 
@@ -152,7 +133,7 @@ impl<R: Request + Default> RequestsOf<R> {
         self.counted_at = progress.requests_counted;
     }
 
-    fn keep(&mut self, address: u64, waiting: Waiting<R>) {
+    fn keep(&mut self, address: u64, waiting: Waiting) {
         self.order.push_back((address, waiting.number));
         self.bytes += waiting.bytes();
         self.submitters.entry(process_of(&waiting.header)).or_default().waiting += 1;
@@ -175,11 +156,11 @@ impl<R: Request + Default> RequestsOf<R> {
         let has_ended = |process: &Process| {
             self.submitters.get(process).and_then(|submitter| submitter.ended).is_some_and(|ended| ended < since)
         };
-        let late = |w: &Waiting<R>| {
-            counters.last || w.record.is_quiet() && w.header.time < since || has_ended(&process_of(&w.header))
+        let late = |w: &Waiting| {
+            counters.last || open::is_quiet(&w.record) && w.header.time < since || has_ended(&process_of(&w.header))
         };
         let gone: Vec<u64> = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, _)| *address).collect();
-        let gone: Vec<Waiting<R>> = gone.into_iter().filter_map(|address| self.take(address)).collect();
+        let gone: Vec<Waiting> = gone.into_iter().filter_map(|address| self.take(address)).collect();
         if let Some(from) = gone.iter().map(|request| request.header.time).min() {
             self.declare(gone.len() as u64, from, time, made);
         }
@@ -188,19 +169,20 @@ impl<R: Request + Default> RequestsOf<R> {
     /// At the end of the trace, reports the requests that are still unaccounted for: their records did not fit into the ring, and
     /// no completion, not even a lost one, accounts for them.
     pub(super) fn count_unreported(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
-        let requests = counters.no_room(|slot| slot.kind() == R::KIND && slot.is_request()).saturating_sub(self.hollow);
-        let unreported = requests.saturating_sub(counters.no_room(is_end::<R>));
+        let requests =
+            counters.no_room(|slot| slot.kind() == Kind::Open && slot.is_request()).saturating_sub(self.hollow);
+        let unreported = requests.saturating_sub(counters.no_room(Slot::ends_a_request));
         if unreported > 0 {
             self.declare(unreported, BootNanos(0), time, made);
         }
     }
 
     fn request(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
-        let Some((record, part, path)) = parts::<R>(frame) else { return };
+        let Some((record, part, path)) = parts(frame) else { return };
         if let Some(before) = self.take(part.request) {
             self.declare(1, before.header.time, frame.header.time, made);
         }
-        let path = path.get(..record.asked_len()).unwrap_or_default().into();
+        let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         let waiting = Waiting { header: frame.header, record, place: part.place, path, number: self.met };
         self.met += 1;
         self.keep(part.request, waiting);
@@ -209,8 +191,8 @@ impl<R: Request + Default> RequestsOf<R> {
 
     /// Makes the event of a completed request. Returns `false` if the frame cannot be read.
     fn end(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
-        let Some((mut record, part, names)) = parts::<R>(frame) else { return false };
-        let Some(names) = names.get(..record.found_len()) else { return false };
+        let Some((mut record, part, names)) = parts(frame) else { return false };
+        let Some(names) = names.get(..record.names_len.into()) else { return false };
         let mut header = frame.header;
         // The probes of requests send no such frame.
         header.flags &= !flag::STACK;
@@ -222,8 +204,8 @@ impl<R: Request + Default> RequestsOf<R> {
             }
             request => request,
         };
-        let near = |request: &Waiting<R>| request.place != 0 && request.place == part.place;
-        record.join(request.as_ref().map(|request| (&request.record, near(request))));
+        let near = |request: &Waiting| request.place != 0 && request.place == part.place;
+        open::join(&mut record, request.as_ref().map(|request| (&request.record, near(request))));
         match &request {
             Some(request) => identify(&mut header, &request.header),
             None if !header.has(flag::BOOKKEEPING) => self.hollow += 1,
@@ -238,7 +220,7 @@ impl<R: Request + Default> RequestsOf<R> {
         true
     }
 
-    fn take(&mut self, address: u64) -> Option<Waiting<R>> {
+    fn take(&mut self, address: u64) -> Option<Waiting> {
         let request = self.waiting.remove(&address)?;
         self.bytes -= request.bytes();
         let process = process_of(&request.header);
@@ -271,26 +253,13 @@ impl<R: Request + Default> RequestsOf<R> {
     /// Counts requests as lost. The first of them was submitted at the time `from`.
     fn declare(&mut self, count: u64, from: BootNanos, time: BootNanos, made: &mut Batch) {
         self.unseen = self.unseen.saturating_add(count);
-        let lost = LostRecord {
-            of: R::KIND as u16,
-            cause: Cause::Probe as u16,
-            cpu: u32::MAX,
-            count,
-            from_ns: from.0,
-            to_ns: time.0,
-        };
-        push_lost(&lost, made);
+        push_lost(&LostRecord::new(Kind::Open as u16, Cause::Probe, None, count, from, time), made);
     }
 }
 
-/// Whether the records of a slot are completions.
-fn is_end<R: Request>(slot: Slot) -> bool {
-    slot.kind() == R::KIND && slot.ends_a_request()
-}
-
 /// Whether a completion belongs to the waiting request at its address.
-fn is_end_of<R: Request>(request: &Waiting<R>, header: &FrameHeader, end: &R) -> bool {
-    process_of(&request.header) == process_of(header) && end.ends(&request.record)
+fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool {
+    process_of(&request.header) == process_of(header) && open::ends(end, &request.record)
 }
 
 /// Sets the process of an event to the submitter of the request.
@@ -300,8 +269,8 @@ fn identify(header: &mut FrameHeader, submitter: &FrameHeader) {
 }
 
 /// Splits a record into the fixed part, the part that joins request and completion, and the remaining bytes.
-fn parts<'a, R: Request>(frame: &FrameRef<'a>) -> Option<(R, RequestPart, &'a [u8])> {
-    let (record, rest) = R::read_from_prefix(frame.payload).ok()?;
+fn parts<'a>(frame: &FrameRef<'a>) -> Option<(OpenRecord, RequestPart, &'a [u8])> {
+    let (record, rest) = OpenRecord::read_from_prefix(frame.payload).ok()?;
     let (part, rest) = RequestPart::read_from_prefix(rest).ok()?;
     Some((record, part, rest))
 }
@@ -378,7 +347,7 @@ mod tests {
         end(&mut batch, 4, 0xa0, b"config\0dir\0", 9);
         let expected = ["other by 5 at 77 near false marks 0", "config by 5 at 77 near true marks 0"];
         assert_eq!(joined(&mut requests, &batch), expected);
-        assert_eq!((requests.bytes, requests.unseen()), (0, 0));
+        assert_eq!((requests.bytes, requests.unseen), (0, 0));
     }
 
     #[test]
@@ -397,7 +366,7 @@ mod tests {
         end(&mut batch, 3, 0xa0, b"second\0", 1);
         let expected = ["lost 1 from 1", "second by 5 at 77 near false marks 0"];
         assert_eq!(joined(&mut requests, &batch), expected);
-        assert_eq!(requests.unseen(), 1);
+        assert_eq!(requests.unseen, 1);
     }
 
     #[test]
@@ -406,7 +375,7 @@ mod tests {
             let (mut requests, mut batch) = (Requests::default(), Batch::default());
             request(&mut batch, 1, 0xa0, b"asked", bits);
             push(&mut batch, slot, 2, by, record, RequestPart { request: 0xa0, place: 9 }, b"");
-            (joined(&mut requests, &batch), requests.unseen(), requests.hollow())
+            (joined(&mut requests, &batch), requests.unseen, requests.hollow)
         };
         let hollow = |by: u32, dirfd: i32| {
             (vec!["lost 1 from 1".to_owned(), format!(" by {by} at {dirfd} near false marks 0")], 1, 1)
@@ -434,7 +403,7 @@ mod tests {
             lost.push(shown(&made));
         }
         assert_eq!(lost, [vec![], vec![], vec!["lost 1 from 1500".to_owned()], vec!["lost 1 from 1600".to_owned()]]);
-        assert_eq!((requests.unseen(), requests.waiting.len()), (2, 0));
+        assert_eq!((requests.unseen, requests.waiting.len()), (2, 0));
     }
 
     #[test]
@@ -473,7 +442,7 @@ mod tests {
         (0..).zip(state.frames()).for_each(|(number, frame)| restored.restore(number, &frame));
         for mut requests in [requests, restored] {
             assert_eq!(count(&mut requests, 3), ["lost 2 from 160"]);
-            assert_eq!((requests.unseen(), requests.bytes, requests.submitters.len()), (2, 0, 0));
+            assert_eq!((requests.unseen, requests.bytes, requests.submitters.len()), (2, 0, 0));
             assert_eq!(count(&mut requests, 4), [""; 0]);
         }
     }
@@ -493,7 +462,7 @@ mod tests {
         let mut made = Batch::default();
         requests.count_unreported(&counters, BootNanos(2 * MS), &mut made);
         requests.count_unreported(&Counters::default(), BootNanos(2 * MS), &mut made);
-        assert_eq!((shown(&made), requests.unseen()), (vec!["lost 3 from 0".to_owned()], 3));
+        assert_eq!((shown(&made), requests.unseen), (vec!["lost 3 from 0".to_owned()], 3));
     }
 
     #[test]
@@ -512,7 +481,7 @@ mod tests {
         end(&mut batch, 2, 19_999 * 8, b"", 0);
         let ends = joined(&mut requests, &batch);
         assert!(ends[0].starts_with(" by 5") && ends[1].starts_with("xxx"), "the oldest were forgotten");
-        assert_eq!(requests.unseen() as usize + requests.waiting.len() + 1, 20_000, "and are counted as lost");
+        assert_eq!(requests.unseen as usize + requests.waiting.len() + 1, 20_000, "and are counted as lost");
         for round in 0..100_000 {
             let mut batch = Batch::default();
             request(&mut batch, 3, 1 << 40, b"again", 0);

@@ -1,7 +1,6 @@
 //! Saves the state of a pipeline as frames and restores it ([`crate::frame::state`]). A pipeline that is restored from
 //! [`Pipeline::state`] and fed the following frames gives the same results as one that was fed all frames.
 
-use super::command::CommandTree;
 use super::gaps::push_lost;
 use super::{Pipeline, programs};
 use crate::account::Shortage;
@@ -41,7 +40,7 @@ impl Pipeline {
         for (frames, slot) in [(facts, 0), (tables, StatePart::TABLES)] {
             let mut push = |frames: &[u8]| {
                 let mut part = Batch::default();
-                HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(self.order.latest(), &mut part);
+                HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(self.order.latest, &mut part);
                 part.frames().for_each(|part| parts.push(FrameHeader { slot, ..part.header }, part.payload));
             };
             let mut start = 0;
@@ -95,18 +94,18 @@ impl Pipeline {
     /// events stay.
     pub(super) fn catch_up(&mut self, state: &Batch) {
         let known = self.at(state);
-        let time = known.order.latest();
+        let time = known.order.latest;
         let mut made = Batch::default();
         self.gaps.catch_up(&known.gaps, time).iter().for_each(|lost| push_lost(lost, &mut made));
         self.counted_until(&known, time).iter().for_each(|lost| push_lost(lost, &mut made));
-        known.world.probes().iter().for_each(|probe| self.attached(probe));
+        known.world.probes.iter().for_each(|probe| self.attached(probe));
         self.asked = known.asked.or(self.asked.take());
         self.excerpt = known.excerpt.or(self.excerpt.take());
         (self.layout, self.command) = (known.layout, known.command);
         self.ledger.unread_processes = known.ledger.unread_processes;
         self.programs.catch_up(known.programs);
         let before = std::mem::replace(&mut self.world, known.world);
-        self.count(before.counters(), time, &mut made);
+        self.count(&before.counters, time, &mut made);
         self.order.add_made(made);
     }
 
@@ -128,8 +127,7 @@ impl Pipeline {
                 let waits = [waiting(self, &programs::is_made), waiting(known, &programs::is_made)];
                 self.ledger.missed_streamed(&known.ledger, waits)
             };
-            let (of, cause, to_ns) = (*kind as u16, Cause::Read as u16, time.0);
-            LostRecord { of, cause, cpu: u32::MAX, count, from_ns: 0, to_ns }
+            LostRecord::new(*kind as u16, Cause::Read, None, count, BootNanos(0), time)
         });
         lost.filter(|lost| lost.count > 0).collect()
     }
@@ -140,7 +138,7 @@ impl Pipeline {
     /// data was evicted for lack of memory, or a request was given up. It also returns `false` for an excerpt.
     pub fn pass_over(&mut self, state: &Batch) -> bool {
         let later = self.at(state);
-        let as_read = |pipeline: &Pipeline| (pipeline.gaps.holes(), pipeline.requests.unseen());
+        let as_read = |pipeline: &Pipeline| (pipeline.gaps.holes, pipeline.requests.unseen);
         let same = as_read(self) == as_read(&later) && self.ledger.misses_as(&later.ledger);
         let odd = |pipeline: &Pipeline| pipeline.excerpt.is_some() || pipeline.layout.is_some();
         if !same || odd(self) || odd(&later) || later.account().shortage != Shortage::default() {
@@ -171,7 +169,7 @@ impl Pipeline {
     /// A new pipeline in a given state, with the limits and the followed processes of this one.
     pub(super) fn at(&self, state: &Batch) -> Pipeline {
         let mut new = Pipeline::new(self.budget);
-        new.world.follow_terminal_as(&self.world);
+        new.world.without_terminal = self.world.without_terminal;
         new.restore(state);
         new.follow(&self.world.processes.roots());
         new
@@ -179,7 +177,7 @@ impl Pipeline {
 
     /// Writes the facts, which do not depend on the tables, and the tables: processes, names, BPF programs, symbols, the terminal.
     fn write_state(&self, out: &mut Batch, tables: &mut Batch) {
-        let latest = self.order.latest();
+        let latest = self.order.latest;
         HostFrame::Layout(Layout::own()).push(latest, out);
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);
@@ -235,7 +233,8 @@ impl Pipeline {
             pending(stage, 0, &mut waiting);
         }
         StateFrame::ProgramsState(programs).push(latest, out);
-        let progress = Progress { command_runs: self.command.is_some_and(CommandTree::runs), ..Progress::default() };
+        let progress =
+            Progress { command_runs: self.command.is_some_and(|command| command.runs), ..Progress::default() };
         let progress = self.order.progress(self.gaps.progress(self.requests.progress(self.ledger.progress(progress))));
         StateFrame::Progress(progress).push(latest, out);
     }
@@ -283,7 +282,7 @@ impl Pipeline {
         self.requests.restore_progress(progress);
         self.ledger.restore_progress(progress);
         if let Some(command) = &mut self.command {
-            command.restore(progress.command_runs);
+            command.runs = progress.command_runs;
         }
     }
 }

@@ -111,7 +111,7 @@ fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
 
 fn json(seen: &EventContext<'_>) -> serde_json::Value {
     let mut line = Vec::new();
-    Json::new().object(seen, &mut line);
+    Json::default().object(seen, &mut line);
     serde_json::from_slice(&line).expect("JSON")
 }
 
@@ -204,7 +204,7 @@ fn events_up_to_a_time_at_which_no_probe_ran_do_not_wait() {
     assert_eq!(run(&mut pipeline, false), [""; 0], "an earlier one may come");
     pipeline.feed(read(&[(1, 0, 10, "a"), (0, 1, 12, "c")], Some(11)));
     assert_eq!(run(&mut pipeline, false), ["a", "b"]);
-    assert!(pipeline.is_drained());
+    assert!(pipeline.drained);
     pipeline.feed(read(&[], Some(12)));
     assert_eq!(run(&mut pipeline, true), ["c"]);
 }
@@ -881,7 +881,7 @@ fn few_processes(make: impl FnOnce(&mut Batch)) -> Pipeline {
     make(&mut batch);
     pipeline.feed(batch);
     run(&mut pipeline, true);
-    assert!(pipeline.world().processes.bytes() <= Budget::new(FEW).processes());
+    assert!(pipeline.world().processes.bytes <= Budget::new(FEW).processes());
     pipeline
 }
 
@@ -943,7 +943,7 @@ fn a_scan_pushes_out_nobody_who_did_something() {
     let table = &pipeline.world().processes;
     assert!((1..=50).all(|pid| table.by_tgid(Tgid(pid)).is_some()));
     assert!(table.by_tgid(Tgid(1000)).is_some() && table.by_tgid(Tgid(1999)).is_none());
-    assert!(table.bytes() <= Budget::new(FEW).processes());
+    assert!(table.bytes <= Budget::new(FEW).processes());
     run(&mut pipeline, true);
     assert!(pipeline.account().shortage.processes > 900);
     assert_eq!(pipeline.world().processes.pairing(), Default::default());

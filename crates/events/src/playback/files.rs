@@ -85,13 +85,13 @@ impl Part {
 
     /// The trace that the file belongs to, and the number of the file in it.
     pub(super) fn place(&self) -> Option<([u8; 8], u32)> {
-        self.frames.reader().header().part()
+        self.frames.reader.header.part()
     }
 
     /// The unreadable parts found so far.
     pub(super) fn holes(&self) -> Holes {
         let mut holes = self.unreadable.holes();
-        holes.append(self.frames.holes());
+        holes.append(&self.frames.holes);
         holes
     }
 
@@ -119,7 +119,7 @@ pub(super) fn reader_at(
     let from = FileFrom::new(file.clone(), offset, unreadable.clone());
     let from = if at_end == AtEnd::Wait { from.following() } else { from };
     let holes = from.holes();
-    Reader::resume(Box::new(from) as Box<dyn Read + Send>, *file.header(), file.unsealer_at(offset), offset)
+    Reader::resume(Box::new(from) as Box<dyn Read + Send>, file.header, file.unsealer_at(offset), offset)
         .over_holes(holes)
 }
 
@@ -165,12 +165,13 @@ pub struct Files {
     /// The index of the file being read.
     pub(super) at: usize,
     /// Items read ahead to find [`Self::trace`].
-    pub(super) ahead: VecDeque<Next>,
+    pub ahead: VecDeque<Next>,
     pub(super) at_end: AtEnd,
     /// Whether the current file begins where the previous one ended and nothing of it has been read yet.
     pub(super) joins: bool,
     pub(super) budget: Budget,
-    troubles: Troubles,
+    /// The unreadable parts. Several readers of a recording may share the list.
+    pub(super) troubles: Troubles,
 }
 
 /// The unreadable parts of a recording, and the error that ended the reading. Clones share them: a recording may be read from
@@ -248,15 +249,6 @@ impl Files {
         Files { parts, at: 0, ahead, at_end, joins: false, budget, troubles }
     }
 
-    /// Shares the list of unreadable parts with other readers of the recording.
-    pub(super) fn reporting_to(self, troubles: &Troubles) -> Files {
-        Files { troubles: troubles.clone(), ..self }
-    }
-
-    pub(super) fn troubles(&self) -> &Troubles {
-        &self.troubles
-    }
-
     /// Lists the unreadable parts found so far, and the error that ended the reading.
     pub fn report(&self, error: Option<String>) {
         let mut found = self.troubles.found();
@@ -273,7 +265,7 @@ impl Files {
     /// Accepts only states that fit in memory. Call it before reading.
     pub(super) fn limit(&mut self, budget: Budget) {
         self.budget = budget;
-        self.parts.iter_mut().for_each(|part| part.frames.limit_states(budget.state()));
+        self.parts.iter_mut().for_each(|part| part.frames.reader.state_max = budget.state());
     }
 
     /// The files in the order of the trace, without pipes.
@@ -303,7 +295,7 @@ impl Files {
         let mut ids = Ids::default();
         for (part, file) in self.parts.iter().filter_map(|part| Some((part, part.regular()?))) {
             let mut reader = reader_at(file, HEADER as u64, &part.unreadable, AtEnd::Stop);
-            reader.limit_states(self.budget.state());
+            reader.state_max = self.budget.state();
             while let Ok(Some(item)) = reader.next() {
                 let (Item::Batch(batch) | Item::State(batch) | Item::End(batch)) = item else { continue };
                 batch.frames().for_each(|frame| ids.add(HostFrame::decode(&frame)));
@@ -326,16 +318,11 @@ impl Files {
             bytes += batch.len();
             let trace = trace_of(&next);
             self.ahead.push_back(next);
-            if trace.is_some() || !self.part().frames.is_behind() {
+            if trace.is_some() || !self.part().frames.behind {
                 return Ok(trace.unwrap_or_else(Trace::unreadable));
             }
         }
         Ok(Trace::unreadable())
-    }
-
-    /// The items that [`trace`](Self::trace) has read.
-    pub fn take_ahead(&mut self) -> VecDeque<Next> {
-        std::mem::take(&mut self.ahead)
     }
 
     /// The next state or batch; `None` at the end of the last file.
@@ -353,7 +340,7 @@ impl Files {
                     // This state equals the one at the end of the previous file. An empty batch marks that the trace continues,
                     // even if no frames follow.
                     let before = self.at.checked_sub(1).and_then(|before| self.parts.get(before));
-                    let behind = before.is_some_and(|before| before.frames.is_behind());
+                    let behind = before.is_some_and(|before| before.frames.behind);
                     return Ok(Some(Next::Frames(if behind { state } else { Batch::default() })));
                 }
                 Some(next) => {
@@ -376,7 +363,7 @@ impl Files {
         let Some(file) = self.part().file.as_ref().filter(|_| self.at_end == AtEnd::Wait) else { return false };
         let Some((path, next)) = next_file(&self.part().path, file) else { return false };
         let mut part = Part::of(&path, next, self.at_end, HEADER as u64);
-        part.frames.limit_states(self.budget.state());
+        part.frames.reader.state_max = self.budget.state();
         self.parts.push(part);
         true
     }
@@ -384,14 +371,14 @@ impl Files {
     /// Whether the next file begins where this one ends.
     fn next_follows(&self) -> bool {
         let number = |part: Option<&Part>| part.and_then(Part::place).map(|(_, number)| u64::from(number));
-        let ends = self.part().frames.reader().ending() == Some(Ending::Complete);
+        let ends = self.part().frames.reader.ending == Some(Ending::Complete);
         ends && number(self.parts.get(self.at + 1)) == number(Some(self.part())).map(|number| number + 1)
     }
 
     /// The time of the last event. `None` for a pipe, or if there are no events.
     pub(super) fn end(&self) -> Option<BootNanos> {
         let map = Map::of(self.parts.last()?.regular()?.clone()).ok()?;
-        Some(BootNanos(map.totals().last_ns)).filter(|last| last.0 > 0)
+        Some(BootNanos(map.totals.last_ns)).filter(|last| last.0 > 0)
     }
 
     pub(super) fn ended_early(&self) -> bool {
@@ -406,11 +393,11 @@ impl Files {
 
 /// The next existing file of the trace after this one.
 pub(super) fn next_file(path: &Path, file: &RecordingFile) -> Option<(PathBuf, RecordingFile)> {
-    let (run, number) = file.header().part()?;
+    let (run, number) = file.header.part()?;
     file_names::later(path).into_iter().find_map(|path| {
         // Files of another trace may match these names, and older files may be removed at any time.
         let next = RecordingFile::open(open_regular(&path)?).ok()?;
-        let follows = next.header().part().is_some_and(|(other, later)| other == run && later > number);
+        let follows = next.header.part().is_some_and(|(other, later)| other == run && later > number);
         follows.then_some((path, next))
     })
 }

@@ -17,8 +17,8 @@ impl Playback {
         let time = |ns: Option<i128>| ns.map(utc).unwrap_or_default();
         vec![
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("host", each(&|recording| recording.start().host().name.clone())),
-            ("boot_id", each(&|recording| recording.start().host().boot_id.clone())),
+            ("host", each(&|recording| recording.start.host.name.clone())),
+            ("boot_id", each(&|recording| recording.start.host.boot_id.clone())),
             ("complete", self.is_complete().to_string()),
             ("account", json::ascii(&self.account().object())),
             ("filter", each(&Recording::filter_text)),

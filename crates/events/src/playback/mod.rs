@@ -210,7 +210,7 @@ impl Playback {
 
     /// Whether all recordings are of one boot of one machine.
     pub fn is_of_one_boot(&self) -> bool {
-        let mut boots = self.recordings().iter().map(|recording| &recording.start().host().boot_id);
+        let mut boots = self.recordings().iter().map(|recording| &recording.start.host.boot_id);
         let first = boots.next();
         boots.all(|boot| Some(boot) == first)
     }
@@ -236,7 +236,7 @@ impl Playback {
 
     /// Whether a trace continues in an unread file.
     pub fn goes_on(&self) -> bool {
-        self.recordings.iter().any(|recording| recording.pipeline.continues())
+        self.recordings.iter().any(|recording| recording.pipeline.continues)
     }
 
     /// The account of the events read so far, over all recordings.

@@ -28,10 +28,11 @@ use tracetui_shared::time::BootNanos;
 /// A recording, its pipeline and its filters. The files of one trace are one recording.
 pub struct Recording {
     pub(super) input: Files,
-    pub(super) pipeline: Pipeline,
-    /// The tables before the first event.
-    pub(super) start: World,
-    pub(super) trace: Trace,
+    /// The pipeline: host, processes, and the account of the whole trace.
+    pub pipeline: Pipeline,
+    /// The tables from the first frames: the host, and the state before the first event.
+    pub start: World,
+    pub trace: Trace,
     /// Whether this version cannot parse the recording's filter.
     pub(super) odd_filter: bool,
     /// The filter of the recording, and the one of this reading.
@@ -74,10 +75,10 @@ impl Recording {
             Some(Next::Frames(state) | Next::State(state)) => start.restore(state),
             Some(Next::NotYet) | None => {}
         }
-        let mut start = start.into_world();
-        start.set_zone(filters.zone);
+        let mut start = start.world;
+        start.zone = filters.zone;
         if filters.filter.iter().any(|text| text.contains("time")) {
-            start.set_end(input.end());
+            start.ends_at = input.end();
         }
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
@@ -98,12 +99,12 @@ impl Recording {
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
         let mut wanted = filters.compile(&input.accounts(&start)).map_err(|error| Error::Usage(error.render()))?;
-        if !wanted.whole.names_kinds() {
+        if !wanted.whole.kind_named {
             wanted.kinds = recorded.kinds;
         }
         let roots = [recorded.whole.roots(), wanted.whole.roots()].concat();
         let pipeline = pipeline(budget, None, &roots);
-        let clock_offset = start.clock_offset();
+        let clock_offset = start.clock_offset;
         let span = Span { clock_offset, bounds: Some((0, u64::MAX)), ..Span::default() };
         let mut recording = Recording {
             input,
@@ -134,15 +135,15 @@ impl Recording {
     pub(super) fn pass_to_end(&mut self) -> Result<bool> {
         let Files { parts, ahead, .. } = &mut self.input;
         let [part @ Part { at_end: AtEnd::Stop, .. }] = parts.as_mut_slice() else { return Ok(false) };
-        let Some(file) = part.regular().filter(|file| file.header().part().is_none()) else { return Ok(false) };
+        let Some(file) = part.regular().filter(|file| file.header.part().is_none()) else { return Ok(false) };
         // The counts of an excerpt include events that are not in it.
-        let excerpt = self.pipeline.excerpt().is_some() || !self.pipeline.windows().is_empty();
+        let excerpt = self.pipeline.excerpt().is_some() || !self.pipeline.windows.is_empty();
         if excerpt || !ahead.is_empty() || !self.trace.filter.is_empty() || !part.holes().is_empty() {
             return Ok(false);
         }
-        let (file, begin, header) = (file.clone(), part.frames.reader().offset(), *file.header());
+        let (file, begin, header) = (file.clone(), part.frames.reader.offset(), file.header);
         let map = Map::of(file.clone()).map_err(|error| Error::Open(format!("{}: {error}", part.name)))?;
-        let state = if map.is_complete() { map.state_before(map.totals().last_ns)? } else { None };
+        let state = if map.complete { map.state_before(map.totals.last_ns)? } else { None };
         let Some(state) = state.filter(|state| *state > begin) else { return Ok(false) };
         let from = FileFrom::new(file.clone(), begin, part.unreadable.clone());
         let mut between = Reader::resume(from, header, file.unsealer_at(begin), begin);
@@ -150,10 +151,10 @@ impl Recording {
             return Ok(false);
         }
         let mut reader = reader_at(&file, state, &part.unreadable, AtEnd::Stop);
-        reader.limit_states(self.budget.state());
+        reader.state_max = self.budget.state();
         let Some(Item::State(state)) = reader.next()? else { return Ok(false) };
         let before = std::mem::replace(&mut part.frames, FrameReader::of(reader));
-        part.blocks = before.reader().blocks() + between.blocks();
+        part.blocks = before.reader.blocks + between.blocks;
         self.pipeline = pipeline(self.budget, Some(&state), &self.roots);
         Ok(true)
     }
@@ -161,7 +162,7 @@ impl Recording {
     /// The numbers of events of the requested kinds in a whole file, indexed by the number of their kind, from its index.
     pub fn indexed(&self) -> Option<[u64; KINDS]> {
         let [part] = self.input.parts.as_slice() else { return None };
-        Map::of(part.regular()?.clone()).ok().map(|map| map.totals().events)
+        Map::of(part.regular()?.clone()).ok().map(|map| map.totals.events)
     }
 
     pub(super) fn new_skip(&self) -> Option<Skip> {
@@ -212,23 +213,13 @@ impl Recording {
     pub fn account(&self) -> Account {
         let account = self.pipeline.account();
         // The counters may be older or newer than the last event before the next file.
-        let account = if self.pipeline.continues() { account.settled() } else { account };
+        let account = if self.pipeline.continues { account.settled() } else { account };
         self.before.clone().and(&account.since(&self.elsewhere))
     }
 
     /// How many events the trace had seen before the files that are read, by the state with which they begin.
     pub fn seen_before(&self) -> u64 {
         self.elsewhere.sum().seen
-    }
-
-    /// The pipeline: host, processes, and the account of the whole trace.
-    pub fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
-    }
-
-    /// The tables from the first frames: the host, and the state before the first event.
-    pub fn start(&self) -> &World {
-        &self.start
     }
 
     /// The labels as a JSON object.
@@ -240,10 +231,6 @@ impl Recording {
     /// The filters of the recording and of this reading, combined into one.
     pub fn filter_text(&self) -> String {
         both_filters(&self.trace.filter, self.wanted.whole.text())
-    }
-
-    pub fn trace(&self) -> &Trace {
-        &self.trace
     }
 
     /// The arguments of the COMMAND, and how it ended if that is known; `None` without a COMMAND.
@@ -272,9 +259,9 @@ impl Recording {
 
     /// The version of the format, and the bytes and blocks read so far.
     pub fn read_so_far(&self) -> (u16, u64, u64) {
-        let readers = || self.input.parts.iter().map(|part| part.frames.reader());
-        let blocks = self.input.parts.iter().map(|part| part.blocks + part.frames.reader().blocks());
-        let version = readers().map(|reader| reader.header().version).max().unwrap_or_default();
+        let readers = || self.input.parts.iter().map(|part| &part.frames.reader);
+        let blocks = self.input.parts.iter().map(|part| part.blocks + part.frames.reader.blocks);
+        let version = readers().map(|reader| reader.header.version).max().unwrap_or_default();
         (version, readers().map(Reader::offset).sum(), blocks.sum())
     }
 
@@ -290,12 +277,12 @@ impl Recording {
 
     /// Bytes after the end of the recording that do not belong to it. Known once all of it is read.
     pub fn after_end(&self) -> u64 {
-        self.input.part().frames.reader().after_end()
+        self.input.part().frames.reader.after_end()
     }
 
     /// How the recording ends, once all of it is read.
     pub fn ending(&self) -> Option<Ending> {
-        self.input.part().frames.reader().ending()
+        self.input.part().frames.reader.ending
     }
 
     /// Whether a process was writing the file when it was opened.
@@ -310,7 +297,7 @@ impl Recording {
         // Batches have the size that the ring's reader uses, so that waiting events take as much memory as in the live trace.
         let room = self.budget.batch() + limits::BATCH_SLACK;
         let Recording { input, pipeline, .. } = self;
-        input.part_mut().frames.lend(|| {
+        input.part_mut().frames.reader.lend(|| {
             pipeline.spare().filter(|spare| spare.room() <= room).unwrap_or_else(|| Batch::with_capacity(room))
         });
         match self.input.read_next()? {
@@ -333,14 +320,14 @@ impl Recording {
         let Some(passing) = skip.as_mut().filter(|_| input.ahead.is_empty()) else { return false };
         let part = input.part_mut();
         let damaged = !part.holes().is_empty();
-        match passing.over(part.frames.reader().offset(), pipeline) {
+        match passing.over(part.frames.reader.offset(), pipeline) {
             _ if damaged => *skip = None,
             Ok(Over::Nothing) => {}
             Ok(Over::Searching(ns)) => {
                 *reached_ns = ns.max(*reached_ns);
                 return true;
             }
-            Ok(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader().blocks(),
+            Ok(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader.blocks,
             Err(Odd) => *skip = None,
         }
         false
@@ -368,8 +355,8 @@ impl Recording {
     /// The number of the file in its trace, from 0, and whether the trace continues in the next file. `None` if the trace was
     /// recorded in one file.
     pub fn part(&self) -> Option<(u32, bool)> {
-        let (_, part) = self.input.part().frames.reader().header().part()?;
-        Some((part, self.pipeline.continues()))
+        let (_, part) = self.input.part().frames.reader.header.part()?;
+        Some((part, self.pipeline.continues))
     }
 
     /// Performs one step of a recording that is read alone.
@@ -394,13 +381,13 @@ impl Recording {
 
     /// The wall-clock time of the next event to deliver, in nanoseconds since 1970.
     pub(super) fn next_time(&mut self) -> Option<i128> {
-        self.pipeline.peek().map(|time| i128::from(time.0) + i128::from(self.pipeline.world().clock_offset()))
+        self.pipeline.peek().map(|time| i128::from(time.0) + i128::from(self.pipeline.world().clock_offset))
     }
 
     /// Delivers the events up to this wall-clock time whose order is final.
     pub(super) fn pass_on_until(&mut self, ns: i128, number: usize, to: &mut dyn FnMut(&Played<'_>) -> Disposition) {
         let Recording { pipeline, recorded, wanted, scratch, span, events, reached_ns, .. } = self;
-        let limit = ns.saturating_sub(i128::from(pipeline.world().clock_offset()));
+        let limit = ns.saturating_sub(i128::from(pipeline.world().clock_offset));
         let limit = BootNanos(u64::try_from(limit.max(0)).unwrap_or(u64::MAX));
         let mut pass = |context: &EventContext<'_>, frame: &FrameRef<'_>| {
             *events += u64::from(context.event.kind() != Kind::Lost);

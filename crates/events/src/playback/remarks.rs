@@ -84,7 +84,7 @@ impl Recording {
         let mut remarks: Vec<_> =
             self.input.parts.iter().filter_map(|part| earlier(&part.name, part.elsewhere)).collect();
         remarks.extend(self.damage());
-        remarks.extend(self.pipeline.continues().then(|| Remark::Continues(self.input.part().name.clone())));
+        remarks.extend(self.pipeline.continues.then(|| Remark::Continues(self.input.part().name.clone())));
         remarks
     }
 
@@ -102,7 +102,7 @@ impl Recording {
     pub fn stretch(&self) -> Option<Stretch> {
         let [part] = self.input.parts.as_slice() else { return None };
         let (trace, number) = part.place()?;
-        let (first, end, continues) = (part.elsewhere, self.events, self.pipeline.continues());
+        let (first, end, continues) = (part.elsewhere, self.events, self.pipeline.continues);
         Some(Stretch { trace, number, name: part.name.clone(), first, end, continues })
     }
 }
@@ -114,10 +114,10 @@ impl Files {
         for part in &self.parts {
             let name = || part.name.clone();
             remarks.extend(of_holes(&part.name, &part.holes()));
-            if let Some(Ending::Early(at)) = part.frames.reader().ending() {
+            if let Some(Ending::Early(at)) = part.frames.reader.ending {
                 remarks.push(Remark::EndsEarly(name(), at, part.why_early()));
             }
-            let after = part.frames.reader().after_end();
+            let after = part.frames.reader.after_end();
             remarks.extend((after > 0).then(|| Remark::AfterEnd(name(), after)));
         }
         remarks

@@ -75,7 +75,7 @@ impl Scan {
     /// A search for parts of a recording from a time on (CLOCK_BOOTTIME, ns). `None` if the index does not describe the whole
     /// recording, or cannot be read.
     pub(super) fn new(map: Map, needs: Needs, from_ns: u64) -> Option<Scan> {
-        if !map.is_complete() || !map.rest().is_empty() {
+        if !map.complete || !map.rest.is_empty() {
             return None;
         }
         let start = map.state_before(from_ns).ok()?;
@@ -183,7 +183,7 @@ impl Scan {
 }
 
 fn is_frames(entry: &IndexEntry) -> bool {
-    Contents::from(entry.contents) == Contents::Frames
+    entry.contents == Contents::Frames as u16
 }
 
 fn end(entry: &IndexEntry) -> u64 {
@@ -203,7 +203,7 @@ struct Scanner {
 
 impl Scanner {
     fn new(map: &Map) -> Scanner {
-        let (threads, frames) = (ThreadReader::default(), map.file().unsealer_at(u64::MAX));
+        let (threads, frames) = (ThreadReader::default(), map.file.unsealer_at(u64::MAX));
         Scanner { threads, frames, ends: HashMap::default() }
     }
 
@@ -225,13 +225,13 @@ impl Scanner {
 
     /// The end of the last wanted block in which, or before which, the wanted texts are.
     fn with_texts(&mut self, map: &Map, needs: &Needs, segment: &Segment, wanted: &[bool]) -> Option<u64> {
-        let mut found = vec![segment.continues; needs.texts().len()];
+        let mut found = vec![segment.continues; needs.texts.len()];
         let mut until = None;
         self.ends.clear();
         for (entry, wanted) in segment.blocks.iter().zip(wanted) {
             if !found.iter().all(|found| *found) {
                 match map.frames(entry, &mut self.frames) {
-                    Ok(Some(frames)) if self.search(&frames, needs.texts(), &mut found) => {}
+                    Ok(Some(frames)) if self.search(&frames, &needs.texts, &mut found) => {}
                     _ => found.fill(true),
                 }
             }

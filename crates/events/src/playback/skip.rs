@@ -44,7 +44,7 @@ impl Skip {
         needs: Needs,
         (from_ns, to_ns): (u64, u64),
     ) -> Option<Skip> {
-        if file.header().part().is_some() {
+        if file.header.part().is_some() {
             return None;
         }
         let map = Map::of(file.clone()).ok()?;
@@ -73,7 +73,7 @@ impl Skip {
         // A state that comes next leaves out nothing, and costs more than the frames of a block.
         let Some(at) = place.state.filter(|state| *state > read) else { return Ok(Over::Nothing) };
         let mut reader = reader_at(&self.file, at, &self.unreadable, AtEnd::Stop);
-        reader.limit_states(pipeline.budget().state());
+        reader.state_max = pipeline.budget.state();
         match reader.next() {
             Ok(Some(Item::State(state))) if pipeline.pass_over(&state) => {
                 Ok(Over::To(Box::new(FrameReader::of(reader))))

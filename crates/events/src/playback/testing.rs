@@ -90,7 +90,7 @@ pub(crate) fn write_blocks(path: &Path, batches: &[Batch]) -> Vec<(u64, Contents
     let (mut at, mut blocks) = (64, Vec::new());
     while at < written {
         let block = BlockHeader::read(&bytes[at as usize..], header.short_id()).expect("a block");
-        blocks.push((at, Contents::from(block.contents)));
+        blocks.push((at, Contents::of(block.contents).expect("known")));
         at += (64 + block.padded()) as u64;
     }
     blocks

@@ -103,8 +103,9 @@ pub struct Timeline {
     first_ns: Option<u64>,
     /// Why a file cannot be read any further.
     failure: Option<String>,
-    budget: Budget,
-    troubles: Troubles,
+    pub budget: Budget,
+    /// The parts that could not be read so far.
+    pub troubles: Troubles,
 }
 
 impl Timeline {
@@ -114,22 +115,13 @@ impl Timeline {
         let files = input.files().map(|(path, file)| Known::read(path, file)).collect::<Result<Vec<_>>>()?;
         let at_end = if files.last().is_some_and(|last| last.end().is_open()) { AtEnd::Wait } else { AtEnd::Stop };
         let first_ns = files.first().and_then(|first| first_event(&first.path, budget));
-        let timeline = Timeline { files, at_end, first_ns, failure: None, budget, troubles: input.troubles().clone() };
+        let timeline = Timeline { files, at_end, first_ns, failure: None, budget, troubles: input.troubles.clone() };
         let input = if at_end == AtEnd::Wait { timeline.input(START) } else { input };
         Ok((timeline, input))
     }
 
-    pub fn budget(&self) -> Budget {
-        self.budget
-    }
-
     pub fn files(&self) -> Vec<(PathBuf, RecordingFile)> {
         self.files.iter().map(|file| (file.path.clone(), file.file.clone())).collect()
-    }
-
-    /// The parts that could not be read so far.
-    pub fn troubles(&self) -> &Troubles {
-        &self.troubles
     }
 
     pub fn facts(&self) -> Facts {
@@ -185,7 +177,8 @@ impl Timeline {
         let offsets = std::iter::once(offset).chain(std::iter::repeat(HEADER as u64));
         let parts = self.files.iter().skip(at).zip(offsets);
         let parts = parts.map(|(file, offset)| Part::of(&file.path, file.file.clone(), self.at_end, offset));
-        let mut input = Files::of_parts(parts.collect(), self.at_end).reporting_to(&self.troubles);
+        let mut input = Files::of_parts(parts.collect(), self.at_end);
+        input.troubles = self.troubles.clone();
         input.limit(self.budget);
         input
     }
@@ -257,7 +250,7 @@ impl Known {
         // Ask this first. Everything that a writer writes until it ends is then read afterwards.
         let writing = file.writing();
         let map = Map::of(file.clone()).map_err(|error| unreadable(path, error))?;
-        let (complete, totals) = (map.is_complete(), *map.totals());
+        let (complete, totals) = (map.complete, map.totals);
         let density = match totals.sum() < FEW_EVENTS {
             true => vec![Density::between(&Totals::default(), &totals)],
             false => density(&map).map_err(|error| unreadable(path, error.into()))?,
@@ -297,10 +290,10 @@ fn density(map: &Map) -> io::Result<Vec<Density>> {
             parts.extend(map.index_block(*at)?.unwrap_or_default().entries.iter().map(Density::of));
         }
     } else {
-        let ends = spine.iter().skip(1).map(|(_, totals)| *totals).chain([*map.totals()]);
+        let ends = spine.iter().skip(1).map(|(_, totals)| *totals).chain([map.totals]);
         parts.extend(spine.iter().zip(ends).map(|((_, before), after)| Density::between(before, &after)));
     }
-    parts.extend(map.rest().iter().map(Density::of));
+    parts.extend(map.rest.iter().map(Density::of));
     Ok(parts)
 }
 

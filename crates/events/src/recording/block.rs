@@ -139,10 +139,11 @@ pub enum NotARecording {
     Version(u16),
 }
 
+#[repr(u16)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Contents {
     /// Frames, in the order of arrival.
-    Frames,
+    Frames = 1,
     /// The state of the pipeline after all earlier frames ([`crate::pipeline::Pipeline::state`]), or a part of it.
     State,
     /// The same, after the last frame of a recording that ended properly.
@@ -151,33 +152,14 @@ pub enum Contents {
     Index,
     /// The last block of a recording that ended properly. It is empty.
     Summary,
-    /// Contents that a later version writes. Readers skip such blocks.
-    Unknown(u16),
 }
 
-impl From<u16> for Contents {
-    fn from(value: u16) -> Contents {
-        match value {
-            1 => Contents::Frames,
-            2 => Contents::State,
-            3 => Contents::End,
-            4 => Contents::Index,
-            5 => Contents::Summary,
-            other => Contents::Unknown(other),
-        }
-    }
-}
+impl Contents {
+    const ALL: [Contents; 5] = [Contents::Frames, Contents::State, Contents::End, Contents::Index, Contents::Summary];
 
-impl From<Contents> for u16 {
-    fn from(contents: Contents) -> u16 {
-        match contents {
-            Contents::Frames => 1,
-            Contents::State => 2,
-            Contents::End => 3,
-            Contents::Index => 4,
-            Contents::Summary => 5,
-            Contents::Unknown(other) => other,
-        }
+    /// `None` for contents that a later version writes. Readers skip such blocks.
+    pub fn of(number: u16) -> Option<Contents> {
+        Contents::ALL.into_iter().find(|contents| *contents as u16 == number)
     }
 }
 
@@ -438,7 +420,7 @@ pub enum Damage {
     /// The checksum is right, but the contents are not.
     #[error("contents do not match the header")]
     Contents,
-    /// A state larger than the limit ([`super::Reader::limit_states`]).
+    /// A state larger than the limit ([`super::Reader::state_max`]).
     #[error("ignored a state that exceeds --memory")]
     StateTooLarge,
     /// The disk cannot read it.

@@ -167,13 +167,13 @@ impl Sealer {
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(rest.len()));
         self.zstd.compress_to_buffer(rest, &mut self.packed)?;
-        let entry = IndexEntry { contents: Contents::Index.into(), first_ns: u64::MAX, ..IndexEntry::default() };
+        let entry = IndexEntry { contents: Contents::Index as u16, first_ns: u64::MAX, ..IndexEntry::default() };
         Ok(self.block(&entry, 1, codec::INDEX, payload.len(), &[head, &self.packed].concat()))
     }
 
     /// The bytes of the last block.
     pub(super) fn seal_summary(&self) -> Vec<u8> {
-        let entry = IndexEntry { contents: Contents::Summary.into(), first_ns: u64::MAX, ..IndexEntry::default() };
+        let entry = IndexEntry { contents: Contents::Summary as u16, first_ns: u64::MAX, ..IndexEntry::default() };
         self.block(&entry, 1, codec::PLAIN, 0, &[])
     }
 

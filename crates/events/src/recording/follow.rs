@@ -58,7 +58,7 @@ pub fn is_locked_by_another(file: &File) -> bool {
 /// Whether another process is writing a recording into this file, or is about to. Locks of readers and of other programs do not
 /// count.
 pub fn is_being_written(file: &File) -> io::Result<bool> {
-    if lock_of(file).ok() != Some(Held::ByWriter) {
+    if !has_writers_lock(file).unwrap_or(false) {
         return Ok(false);
     }
     match RecordingFile::open(file.try_clone()?) {
@@ -68,22 +68,13 @@ pub fn is_being_written(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The lock that another open file has on this one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Held {
-    /// None, or one that the writer of a recording does not take.
-    ByNoWriter,
-    /// A write lock of an open file.
-    ByWriter,
-}
-
-fn lock_of(file: &File) -> io::Result<Held> {
+/// Whether another open file has a write lock on this one, as the writer of a recording takes it.
+fn has_writers_lock(file: &File) -> io::Result<bool> {
     let lock = call(file, libc::F_OFD_GETLK, libc::F_RDLCK)?;
     // The lock of a process has the id of the process, the lock of an open file has none. The sort of a lock on another machine is
     // unknown.
     let of_file = lock.l_pid == -1 || is_shared(file);
-    let writes = libc::c_int::from(lock.l_type) == libc::F_WRLCK && of_file;
-    Ok(if writes { Held::ByWriter } else { Held::ByNoWriter })
+    Ok(libc::c_int::from(lock.l_type) == libc::F_WRLCK && of_file)
 }
 
 fn call(file: &File, command: libc::c_int, kind: libc::c_int) -> io::Result<libc::flock> {
@@ -107,7 +98,7 @@ fn is_shared(file: &File) -> bool {
 #[derive(Clone, Debug)]
 pub struct RecordingFile {
     file: Arc<File>,
-    header: FileHeader,
+    pub header: FileHeader,
     /// The largest size seen.
     size: u64,
     /// The frames of the first block.
@@ -132,15 +123,11 @@ impl RecordingFile {
         self.size
     }
 
-    pub fn header(&self) -> &FileHeader {
-        &self.header
-    }
-
     /// Whether a process is writing the file.
     pub fn writing(&self) -> Writing {
-        match lock_of(&self.file) {
-            Ok(Held::ByWriter) => Writing::Now,
-            Ok(Held::ByNoWriter) if self.header.is_locked() && !is_shared(&self.file) => Writing::Over,
+        match has_writers_lock(&self.file) {
+            Ok(true) => Writing::Now,
+            Ok(false) if self.header.is_locked() && !is_shared(&self.file) => Writing::Over,
             _ => Writing::Unknown,
         }
     }
@@ -233,7 +220,7 @@ impl RecordingFile {
     pub(super) fn summary(&self) -> io::Result<Option<BlockHeader>> {
         let Some(at) = self.size.checked_sub(HEADER as u64) else { return Ok(None) };
         let block = self.block_header(at)?;
-        Ok(block.filter(|block| Contents::from(block.contents) == Contents::Summary))
+        Ok(block.filter(|block| block.contents == Contents::Summary as u16))
     }
 }
 

@@ -24,11 +24,12 @@ pub enum Next {
 /// [`Pipeline::feed`]: crate::pipeline::Pipeline::feed
 #[derive(Debug)]
 pub struct FrameReader<R> {
-    reader: Reader<R>,
-    holes: Holes,
+    pub reader: Reader<R>,
+    /// The unreadable parts so far.
+    pub holes: Holes,
     started: bool,
     /// Whether frames are missing and no state has been read since.
-    behind: bool,
+    pub(crate) behind: bool,
     /// Whether the input is a followed file.
     follows: bool,
     /// Whether the frames after an early end were reported as missing.
@@ -51,32 +52,8 @@ impl<R: Read> FrameReader<R> {
         FrameReader { follows: true, ..self }
     }
 
-    /// Accepts only states up to this many bytes ([`Reader::limit_states`]).
-    pub fn limit_states(&mut self, bytes: usize) {
-        self.reader.limit_states(bytes);
-    }
-
-    pub fn reader(&self) -> &Reader<R> {
-        &self.reader
-    }
-
-    /// Stores an empty batch for the next frames, if there is none yet.
-    pub fn lend(&mut self, batch: impl FnOnce() -> Batch) {
-        self.reader.lend(batch);
-    }
-
-    /// The unreadable parts so far.
-    pub fn holes(&self) -> &Holes {
-        &self.holes
-    }
-
-    /// Whether frames are missing and no state has been read since.
-    pub fn is_behind(&self) -> bool {
-        self.behind
-    }
-
     pub fn ended_early(&self) -> bool {
-        matches!(self.reader.ending(), Some(Ending::Early(_)))
+        matches!(self.reader.ending, Some(Ending::Early(_)))
     }
 
     /// The next frames; `None` at the end.

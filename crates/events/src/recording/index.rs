@@ -71,13 +71,9 @@ impl Default for Totals {
 
 impl Totals {
     pub fn add(&mut self, entry: &IndexEntry) {
-        self.first_ns = self.first_ns.min(entry.first_ns);
-        self.last_ns = self.last_ns.max(entry.last_ns);
-        for (sum, count) in self.events.iter_mut().zip(entry.events) {
-            *sum = sum.saturating_add(count.into());
-        }
-        self.lost = self.lost.saturating_add(entry.lost.into());
-        self.blocks = self.blocks.saturating_add(1);
+        let IndexEntry { first_ns, last_ns, lost, .. } = *entry;
+        let events = entry.events.map(u64::from);
+        *self = self.and(&Totals { first_ns, last_ns, events, lost: lost.into(), blocks: 1 });
     }
 
     /// The sums of two files.
@@ -143,7 +139,8 @@ pub(super) struct Indexer {
     /// Whether there were requests of io_uring. If so, counters may show that one of them was lost.
     requests: bool,
     before: Totals,
-    totals: Totals,
+    /// The sums of all blocks so far.
+    pub(super) totals: Totals,
     entries: Vec<IndexEntry>,
 }
 
@@ -154,14 +151,9 @@ impl Indexer {
         Indexer { numbers, counters, lost: self.lost, requests: self.requests, ..Indexer::default() }
     }
 
-    /// The sums of all blocks so far.
-    pub(super) fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
     /// The index entry of a block with these frames, without offset and size.
     pub(super) fn look(&mut self, contents: Contents, frames: &[u8]) -> IndexEntry {
-        let mut entry = IndexEntry { contents: contents.into(), first_ns: u64::MAX, ..IndexEntry::default() };
+        let mut entry = IndexEntry { contents: contents as u16, first_ns: u64::MAX, ..IndexEntry::default() };
         if contents == Contents::Frames {
             let lost_before = self.lost;
             Frames::of(frames).for_each(|frame| self.count(&frame, &mut entry));

@@ -1,9 +1,7 @@
 //! Finds places in a recording file by its index, with few reads. If the file has no end or its index is damaged, the headers of
 //! its blocks are used instead.
 
-use super::block::{
-    BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER, INDEX_HEAD, OpenError, ThreadReader, Unsealer,
-};
+use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, INDEX_HEAD, OpenError, ThreadReader, Unsealer};
 use super::follow::RecordingFile;
 use super::index::{IndexBlock, IndexEntry, Totals, entry_of, together};
 use crate::limits;
@@ -14,12 +12,15 @@ use zerocopy::FromBytes;
 
 #[derive(Debug)]
 pub struct Map {
-    file: RecordingFile,
-    complete: bool,
+    pub file: RecordingFile,
+    /// Whether the recording has its proper end.
+    pub complete: bool,
     /// The last index block, and its offset.
     last: Option<(u64, IndexBlock)>,
-    rest: Vec<IndexEntry>,
-    totals: Totals,
+    /// The blocks that the index does not describe yet. If there are more than [`limits::BLOCKS_LISTED`], neighbours are merged.
+    pub rest: Vec<IndexEntry>,
+    /// The sums of all blocks.
+    pub totals: Totals,
 }
 
 impl Map {
@@ -44,26 +45,8 @@ impl Map {
         }
         map.read_rest(size)?;
         let last = map.rest.last().or(map.last.as_ref().and_then(|(_, block)| block.entries.last()));
-        map.complete |= last.is_some_and(|entry| Contents::from(entry.contents) == Contents::End);
+        map.complete |= last.is_some_and(|entry| entry.contents == Contents::End as u16);
         Ok(map)
-    }
-
-    pub fn header(&self) -> &FileHeader {
-        self.file.header()
-    }
-
-    pub fn file(&self) -> &RecordingFile {
-        &self.file
-    }
-
-    /// Whether the recording has its proper end.
-    pub fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// The sums of all blocks.
-    pub fn totals(&self) -> &Totals {
-        &self.totals
     }
 
     /// The offset of the last state that is before every event from `ns` on, in bytes from the start of the file. `None` if a
@@ -107,11 +90,6 @@ impl Map {
         std::iter::from_fn(head).take(limits::INDEX_STEPS)
     }
 
-    /// The blocks that the index does not describe yet. If there are more than [`limits::BLOCKS_LISTED`], neighbours are merged.
-    pub fn rest(&self) -> &[IndexEntry] {
-        &self.rest
-    }
-
     /// The index block at an offset. `None` if it is damaged or there is none.
     pub fn index_block(&self, at: u64) -> io::Result<Option<IndexBlock>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
@@ -124,7 +102,7 @@ impl Map {
     fn index_head(&self, at: u64) -> io::Result<Option<(u64, Totals)>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
         let mut bytes = [0; INDEX_HEAD];
-        let whole = read_at(&self.file, at + HEADER as u64, &mut bytes)? == INDEX_HEAD;
+        let whole = self.file.read_at(at + HEADER as u64, &mut bytes, &mut |_, _| {})? == INDEX_HEAD;
         let before = Totals::read_from_bytes(&bytes).ok().filter(|_| whole && header.plain as usize >= INDEX_HEAD);
         Ok(before.map(|before| (header.index, before)))
     }
@@ -132,7 +110,7 @@ impl Map {
     fn index_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
         let index = |header: &BlockHeader| {
             let size = header.stored.max(header.plain) as usize;
-            Contents::from(header.contents) == Contents::Index && size <= limits::INDEX_MAX
+            header.contents == Contents::Index as u16 && size <= limits::INDEX_MAX
         };
         Ok(self.file.block_header(at)?.filter(index))
     }
@@ -160,7 +138,7 @@ impl Map {
             let from = until.saturating_sub(limits::BLOCK as u64).max(start);
             let mut found = None;
             let mut at = from;
-            while let Some((here, header)) = window.header_between(at, until, self.file.header().short_id())? {
+            while let Some((here, header)) = window.header_between(at, until, self.file.header.short_id())? {
                 found = Some(header);
                 at = here + 1;
             }
@@ -182,12 +160,12 @@ impl Map {
         let file = self.file.clone();
         let mut window = Window::new(&file);
         // Usually a block begins here. After damaged bytes, the next one begins somewhere later.
-        while let Some((here, header)) = window.header_between(at, size, self.file.header().short_id())? {
+        while let Some((here, header)) = window.header_between(at, size, self.file.header.short_id())? {
             let next = here + (HEADER + header.padded()) as u64;
             if next > size {
                 break;
             }
-            if matches!(Contents::from(header.contents), Contents::Frames | Contents::State | Contents::End) {
+            if matches!(Contents::of(header.contents), Some(Contents::Frames | Contents::State | Contents::End)) {
                 let entry = entry_of(&header, here);
                 self.totals.add(&entry);
                 self.rest.push(entry);
@@ -248,7 +226,7 @@ impl<'a> Window<'a> {
         // A header that begins in the last bytes of the data may end beyond them.
         self.bytes.resize(most.max(2 * HEADER), 0);
         self.ahead = (2 * self.ahead).min(limits::BLOCK);
-        let length = read_at(self.file, from, &mut self.bytes)?;
+        let length = self.file.read_at(from, &mut self.bytes, &mut |_, _| {})?;
         self.bytes.truncate(length);
         self.at = from;
         Ok(&self.bytes)
@@ -269,15 +247,10 @@ fn last_state(mut latest: u64, entries: &[IndexEntry], ns: u64) -> Option<u64> {
         if latest >= ns {
             break;
         }
-        if Contents::from(entry.contents) == Contents::State && entry.part == 0 {
+        if entry.contents == Contents::State as u16 && entry.part == 0 {
             found = Some(entry.offset);
         }
         latest = latest.max(entry.last_ns);
     }
     found
-}
-
-/// Reads as many bytes as there are. Unreadable parts become zeros.
-fn read_at(file: &RecordingFile, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-    file.read_at(at, bytes, &mut |_, _| {})
 }

@@ -36,7 +36,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Reader<R> {
     input: Input<R>,
-    header: FileHeader,
+    pub header: FileHeader,
     /// The frames of the block, beginning with the next one, and the frames of the batch before.
     frames: Vec<u8>,
     next: usize,
@@ -46,11 +46,12 @@ pub struct Reader<R> {
     plain: Vec<u8>,
     /// The blocks of a state so far, their total number, and the offset of the first one.
     state: (Batch, u16, u64),
-    /// The maximum size of a state in bytes.
-    state_max: usize,
+    /// The maximum size of a state in bytes. A larger one becomes a hole without frames.
+    pub(crate) state_max: usize,
     /// Whether states are only checked and not read.
     states_skipped: bool,
-    blocks: u64,
+    /// The number of blocks read so far.
+    pub(crate) blocks: u64,
     /// The item after the batch.
     waiting: Option<Item>,
     /// The offset of bytes that are not a block, while the next block is searched.
@@ -59,7 +60,8 @@ pub struct Reader<R> {
     ended: bool,
     /// Whether the summary was read. Nothing of the recording follows it.
     summed: bool,
-    ending: Option<Ending>,
+    /// How the recording ends, once [`next`](Self::next) returned `None`.
+    pub ending: Option<Ending>,
     /// Bytes after the last whole block.
     rest: u64,
 }
@@ -68,7 +70,7 @@ impl<R: Read> Reader<R> {
     /// Reads the file header.
     pub fn new(input: R) -> Result<Reader<R>, OpenError> {
         let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0, holes: None };
-        input.fill(HEADER)?;
+        input.fill_to(HEADER, READ)?;
         let header = FileHeader::read(input.available())?;
         input.skip(HEADER);
         Ok(Reader::of(input, header))
@@ -110,25 +112,11 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    pub fn header(&self) -> &FileHeader {
-        &self.header
-    }
-
     /// Sets whether states are skipped from now on. Their checksums are then checked, and they produce no items.
     pub fn skip_states(&mut self, skipped: bool) {
         self.states_skipped = skipped;
         // If the first blocks of a state were skipped, the others do not make a state.
         self.state = Default::default();
-    }
-
-    /// Accepts only states up to this many bytes. A larger one becomes a hole without frames.
-    pub fn limit_states(&mut self, bytes: usize) {
-        self.state_max = bytes;
-    }
-
-    /// How the recording ends, once [`next`](Self::next) returned `None`.
-    pub fn ending(&self) -> Option<Ending> {
-        self.ending
     }
 
     /// Bytes after the summary, which do not belong to the recording, once [`next`](Self::next) returned `None`.
@@ -153,11 +141,6 @@ impl<R: Read> Reader<R> {
             self.blocks += 1;
         }
         Ok(self.input.offset == until)
-    }
-
-    /// The number of blocks read so far.
-    pub fn blocks(&self) -> u64 {
-        self.blocks
     }
 
     /// The number of bytes read so far.
@@ -223,13 +206,13 @@ impl<R: Read> Reader<R> {
             return Ok(());
         }
         let payload = &self.input.available()[HEADER..HEADER + block.stored as usize];
-        let contents = Contents::from(block.contents);
+        let contents = Contents::of(block.contents);
         let checked = match contents {
-            Contents::Frames => {
+            Some(Contents::Frames) => {
                 self.next = 0;
                 self.unsealer.frames(&block, payload, &mut self.frames)
             }
-            Contents::State | Contents::End if !self.states_skipped => {
+            Some(Contents::State | Contents::End) if !self.states_skipped => {
                 match self.unsealer.frames(&block, payload, &mut self.plain) {
                     // Without the first block, the state has no tables.
                     Err(Damage::Base) => Ok(()),
@@ -240,57 +223,55 @@ impl<R: Read> Reader<R> {
         };
         let (offset, bytes) = (self.input.offset, (HEADER + block.padded()) as u64);
         if offset == HEADER as u64 {
-            self.unsealer.begin(if contents == Contents::Frames { &self.frames } else { &self.plain });
+            self.unsealer.begin(if contents == Some(Contents::Frames) { &self.frames } else { &self.plain });
         }
         self.input.skip(HEADER + block.padded());
         self.blocks += 1;
+        let Some(contents) = contents else { return Ok(()) };
         match (checked, contents) {
             (Ok(()), Contents::Summary) => (self.ended, self.summed) = (true, true),
-            (_, Contents::Unknown(_)) | (Ok(()), Contents::Index | Contents::Frames) => {}
+            (Ok(()), Contents::Index | Contents::Frames) => {}
             (Err(why), _) => {
                 let frames = contents == Contents::Frames;
                 self.waiting = Some(Item::Hole(Hole { offset, bytes, why, frames }));
                 self.frames.truncate(self.next);
             }
-            (Ok(()), Contents::State) => {
-                self.waiting = self.part(&block, offset).and_then(|part| part.item(Item::State))
-            }
-            (Ok(()), Contents::End) => {
-                let part = self.part(&block, offset);
-                self.ended |= part.is_some();
-                self.waiting = part.and_then(|part| part.item(Item::End));
-            }
+            (Ok(()), Contents::State) => _ = self.part(&block, offset, Item::State),
+            (Ok(()), Contents::End) => self.ended |= self.part(&block, offset, Item::End),
         }
         Ok(())
     }
 
-    /// Handles a block of a state. `offset` is where the block begins. Returns a result once all blocks have come, or once the
+    /// Handles a block of a state. `offset` is where the block begins. Returns `true` once all blocks have come, or once the
     /// state is too large.
-    fn part(&mut self, block: &BlockHeader, offset: u64) -> Option<Part> {
+    fn part(&mut self, block: &BlockHeader, offset: u64, whole: fn(Batch) -> Item) -> bool {
         let (state, parts, begins) = &mut self.state;
         if block.part == 0 {
             (*parts, *state, *begins) = (0, Batch::default(), offset);
         }
         if block.part != *parts {
             *state = Batch::default();
-            return None;
+            return false;
         }
-        *parts = parts.checked_add(1)?;
-        let last = *parts == block.parts;
+        let Some(next) = parts.checked_add(1) else { return false };
+        *parts = next;
+        let last = next == block.parts;
         if self.states_skipped {
-            return last.then_some(Part::Skipped);
+            return last;
         }
         // The writer begins each block with a frame, so no frame is larger than a block.
-        let whole = Frames::of(&self.plain).fold(0, |sum, frame| sum + frame.bytes.len().next_multiple_of(8));
-        if state.len() + whole > self.state_max {
+        let length = Frames::of(&self.plain).fold(0, |sum, frame| sum + frame.bytes.len().next_multiple_of(8));
+        if state.len() + length > self.state_max {
             let bytes = self.input.offset - *begins;
             let hole = Hole { offset: *begins, bytes, why: Damage::StateTooLarge, frames: false };
+            self.waiting = Some(Item::Hole(hole));
             // The remaining blocks then belong to no state.
             self.state = Default::default();
-            return Some(Part::TooLarge(hole));
+            return true;
         }
-        state.append(self.plain.get(..whole).unwrap_or(&self.plain));
-        last.then(|| Part::Last(std::mem::take(state)))
+        state.append(self.plain.get(..length).unwrap_or(&self.plain));
+        self.waiting = last.then(|| whole(std::mem::take(state)));
+        last
     }
 
     /// Searches for the next block. The bytes before it are a hole. If no block follows, the recording ends here.
@@ -324,7 +305,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads more ([`Input::fill`]). A file does not grow after the summary, even if another process holds a lock on it.
+    /// Reads more ([`Input::fill_to`]). A file does not grow after the summary, even if another process holds a lock on it.
     fn fill(&mut self, wanted: usize) -> io::Result<usize> {
         self.fill_to(wanted, wanted.max(READ))
     }
@@ -348,26 +329,6 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// The result of a block of a state.
-enum Part {
-    /// The whole state: this was its last block.
-    Last(Batch),
-    /// This was the last block, and states are skipped.
-    Skipped,
-    /// The state exceeds the limit.
-    TooLarge(Hole),
-}
-
-impl Part {
-    fn item(self, whole: fn(Batch) -> Item) -> Option<Item> {
-        match self {
-            Part::Last(state) => Some(whole(state)),
-            Part::Skipped => None,
-            Part::TooLarge(hole) => Some(Item::Hole(hole)),
-        }
-    }
-}
-
 /// An input with the bytes read ahead.
 #[derive(Debug)]
 struct Input<R> {
@@ -386,13 +347,8 @@ impl<R: Read> Input<R> {
         &self.bytes[self.start..]
     }
 
-    /// Reads until this many bytes are available or the input ends. Returns the number of available bytes. Reads ahead if that
-    /// needs no waiting.
-    fn fill(&mut self, wanted: usize) -> io::Result<usize> {
-        self.fill_to(wanted, wanted.max(READ))
-    }
-
-    /// Like [`Self::fill`], but reads at most this number of bytes.
+    /// Reads until `wanted` bytes are available or the input ends. Returns the number of available bytes. If that needs no waiting, reads
+    /// ahead, up to `most` bytes.
     fn fill_to(&mut self, wanted: usize, most: usize) -> io::Result<usize> {
         if self.available().len() >= wanted {
             return Ok(self.available().len());

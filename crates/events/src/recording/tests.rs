@@ -68,7 +68,7 @@ fn read(input: impl Read) -> Found {
             Item::Hole(hole) => found.holes.push(hole),
         }
     }
-    found.ending = reader.ending();
+    found.ending = reader.ending;
     found
 }
 
@@ -166,14 +166,14 @@ fn the_index_leads_to_the_state_before_a_time() {
     // Whole, without an end, and cut in a block.
     for length in [file.len(), borders[borders.len() - 5], borders[borders.len() / 2] + 5, borders[40], HEADER] {
         let map = map(&file[..length]);
-        assert_eq!(map.is_complete(), length == file.len());
+        assert_eq!(map.complete, length == file.len());
         for ns in times.iter().flat_map(|ns| [ns - 1, *ns, ns + 1]).step_by(41).chain([0, u64::MAX]) {
             let known = states.iter().filter(|(at, _)| (*at as usize) + HEADER < length);
             let right = known.filter(|(_, latest)| *latest < ns).map(|(at, _)| *at).next_back();
             assert_eq!(map.state_before(ns).expect("readable"), right, "{ns} of {length}");
         }
     }
-    let totals = *map(&file).totals();
+    let totals = map(&file).totals;
     let (first, last) = (times[0], times.iter().copied().max().expect("one"));
     assert_eq!((totals.sum(), totals.first_ns, totals.last_ns, totals.lost), (events, first, last, 7));
 }
@@ -273,7 +273,7 @@ fn a_state_has_no_tables_without_the_first_block() {
         let Ok(Some(Item::State(state))) = reader.next() else { panic!("a state") };
         state.len()
     };
-    assert_eq!(of(at, map(&file).file().unsealer_at(at)), whole.len());
+    assert_eq!(of(at, map(&file).file.unsealer_at(at)), whole.len());
     assert_eq!(of(at, Unsealer::default()), facts.len());
     file[2 * HEADER + 9] ^= 1;
     assert_eq!(read(&file[..]).states, [facts.len()]);
@@ -483,7 +483,7 @@ fn a_file_is_read_on_as_it_grows() {
             // Nothing follows the summary, even while the file is locked.
             assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
             assert!(frames == expected.frames, "{name} {step}");
-            assert_eq!((holes, reader.ending()), (expected.holes.clone(), expected.ending), "{name} {step}");
+            assert_eq!((holes, reader.ending), (expected.holes.clone(), expected.ending), "{name} {step}");
         }
     }
 }
@@ -511,7 +511,7 @@ fn whether_a_file_is_written_is_known_by_its_lock() {
     assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
     followed.file.write_all(&whole[1000..]).expect("room");
     assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
-    assert_eq!(reader.ending(), Some(Ending::Complete));
+    assert_eq!(reader.ending, Some(Ending::Complete));
     // One lock at a time.
     let other = File::options().write(true).open(followed.dir.join("x.ttr")).expect("it is there");
     assert!(follow::lock(&followed.file) && !follow::lock(&other));
@@ -537,7 +537,7 @@ fn what_follows_the_end_is_counted() {
         let (mut frames, mut holes) = (Vec::new(), Vec::new());
         assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)), "{rest}");
         assert!(frames == expected.frames && holes.is_empty(), "{rest}");
-        assert_eq!((reader.ending(), reader.after_end()), (Some(Ending::Complete), rest as u64));
+        assert_eq!((reader.ending, reader.after_end()), (Some(Ending::Complete), rest as u64));
         assert_eq!(reader.offset(), bytes.len() as u64);
     }
     // In a recording without a summary, it is a part of a block.
@@ -615,11 +615,11 @@ fn holes_of_a_sparse_file_are_not_read() {
             }
         }
         assert!(frames == expected, "{size}");
-        assert_eq!((reader.ending(), reader.after_end()), (Some(Ending::Complete), after));
+        assert_eq!((reader.ending, reader.after_end()), (Some(Ending::Complete), after));
         assert_eq!((reader.offset(), found), (size, holes));
         assert!(bytes.load(Ordering::Relaxed) < 4 << 20, "{bytes:?} of {size}");
         let map = Map::of(followed.opened()).expect("a recording");
-        assert_eq!(map.totals().blocks, blocks.get_or_insert(map.totals().blocks).to_owned());
+        assert_eq!(map.totals.blocks, blocks.get_or_insert(map.totals.blocks).to_owned());
     };
     let length = whole.len() as u64;
     check(&[(0, &whole)], length + HOLE, 0, HOLE);

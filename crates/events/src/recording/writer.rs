@@ -21,8 +21,8 @@ pub struct Writer<W> {
     pending: Vec<u8>,
     /// Bytes of frames since the last state.
     since_state: usize,
-    /// The size of that state in the file, in bytes.
-    state_stored: u64,
+    /// Bytes of the last state in the file; 0 if there is none.
+    pub state_stored: u64,
     written: u64,
 }
 
@@ -120,11 +120,6 @@ impl<W: Write> Writer<W> {
         !self.pending.is_empty()
     }
 
-    /// Bytes of the last state in the file; 0 if there is none.
-    pub fn state_stored(&self) -> u64 {
-        self.state_stored
-    }
-
     /// The bytes that the end of the recording would take now, in addition to a final state: the index and the summary.
     pub fn closing(&self) -> u64 {
         (2 * HEADER + self.indexer.rest_bytes()) as u64
@@ -137,7 +132,7 @@ impl<W: Write> Writer<W> {
 
     /// The sums of the blocks written so far.
     pub fn totals(&self) -> &Totals {
-        self.indexer.totals()
+        &self.indexer.totals
     }
 
     fn parts(&mut self, contents: Contents, state: &Batch) -> io::Result<()> {

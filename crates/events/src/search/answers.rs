@@ -40,7 +40,6 @@ use crate::limits;
 use crate::store::Id;
 use crate::text::command::leaf;
 use crate::text::shell::SHELLS;
-use crate::why::AT_FDCWD;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use memchr::memmem;
@@ -580,7 +579,7 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
         }
         (_, Some(path)) => {
             let relative = !path.starts_with(b"/");
-            wanted.at_descriptor = relative && body.dirfd() != AT_FDCWD || names_descriptor(path);
+            wanted.at_descriptor = relative && body.dirfd() != libc::AT_FDCWD || names_descriptor(path);
             // The event of a failure shows where it starts, and so does that of a successful open.
             let start = match body {
                 Body::Open(_) if wanted.at_descriptor => Vec::new(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::event::names::O_CREAT;
 use crate::store::{Id, Store};
 use crate::synthetic::{Maker, each_event, payload};
-use crate::why::{AT_FDCWD, SearchDir};
+use crate::why::SearchDir;
 use std::net::SocketAddr;
 use tracetui_shared::calls::lookup::STAT;
 use tracetui_shared::id::{NsInum, Tgid};
@@ -468,7 +468,7 @@ fn a_shell_that_runs_a_script_answers_for_it() {
     check(&[0], |made| {
         let failed = payload::Exec { ret: -libc::ENOEXEC, filename: b"./s", cwd: b"w\0", ..payload::Exec::default() };
         made.event(Slot::Exec, 7, "bash", &failed.bytes());
-        let record = OpenRecord { ret: 3, dirfd: AT_FDCWD, ..OpenRecord::default() };
+        let record = OpenRecord { ret: 3, dirfd: libc::AT_FDCWD, ..OpenRecord::default() };
         made.event(Slot::Open, 7, "bash", &payload::open(record, b"s\0w", b"./s"));
     });
 }
@@ -508,7 +508,7 @@ struct Call {
     reached: &'static str,
 }
 
-const SHADOW: Call = Call { path: "/etc/shadow", flags: 0, dirfd: AT_FDCWD, mnt_ns: 1, reached: "/etc/shadow" };
+const SHADOW: Call = Call { path: "/etc/shadow", flags: 0, dirfd: libc::AT_FDCWD, mnt_ns: 1, reached: "/etc/shadow" };
 
 #[test]
 fn only_a_like_success_answers_a_failure() {

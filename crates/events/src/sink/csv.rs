@@ -9,12 +9,12 @@
 
 use super::memo::{Memo, Source, parts};
 use super::ndjson::Object;
-use super::{Format, Style, integer};
+use super::{Format, Style};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, Shape, Value, args, props};
 use crate::limits;
 use crate::text::time::Rfc3339;
-use crate::text::{Charset, Text as _, escape, shell};
+use crate::text::{Charset, Text as _, escape, integer, shell};
 use tracetui_shared::kind::Kind;
 
 /// The columns that are fields.

@@ -304,8 +304,7 @@ impl InventoryReport<'_> {
             "window_ns": self.window.map(|window| window.ns),
         };
         let mut out = Vec::new();
-        let mut strings = Strings::default();
-        strings.set_charset(self.charset);
+        let mut strings = Strings { charset: self.charset, ..Strings::default() };
         Value::from(report).write(&mut strings, &mut out);
         out.push(b'\n');
         out

@@ -264,9 +264,5 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
     }
 }
 
-fn integer(n: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-}
-
 #[cfg(test)]
 pub(crate) mod testing;

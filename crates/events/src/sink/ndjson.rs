@@ -5,16 +5,15 @@
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::memo::{CachedLine, Memo, Source, parts};
-use super::{Format, Style, integer};
+use super::{Format, Style};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::names;
 use crate::event::stack::StackCall;
-use crate::text::Charset;
 use crate::text::json::{self, Members, Strings, Utf8, hex, object};
 use crate::text::time::Rfc3339;
+use crate::text::{Charset, integer};
 use crate::why::{Answer, Basis};
-use std::io::Write as _;
 use tracetui_shared::kind::Kind;
 
 /// The number of cached names of sets of open flags. About a dozen sets are in use on a machine.
@@ -77,10 +76,6 @@ impl Key {
 }
 
 impl Json {
-    pub fn new() -> Json {
-        Json::default()
-    }
-
     pub(super) fn with(host: bool) -> Json {
         Json { host, ..Json::default() }
     }
@@ -158,7 +153,7 @@ impl Default for Object {
 
 impl Object {
     pub(super) fn set_charset(&mut self, charset: Charset) {
-        self.values.strings.set_charset(charset);
+        self.values.strings.charset = charset;
     }
 
     /// Appends the object of an event. `done` changes each part once it is appended, given where it begins.
@@ -232,27 +227,17 @@ impl Values {
             Value::Uint(n) => integer(n, out),
             Value::Bool(b) => out.extend_from_slice(if b { b"true" } else { b"false" }),
             Value::Word(word) => word_in_quotes(word, out),
-            Value::Bytes(bytes) => self.text(name, out, |out| out.extend_from_slice(bytes)),
-            Value::Cut(bytes) => {
-                self.text(name, out, |out| out.extend_from_slice(bytes));
+            Value::Cut(_) => {
+                self.text(name, out, |out| value.write(out));
                 because(step, Why::Cut, out);
             }
-            Value::Pair(a, b) => self.text(name, out, |out| {
-                out.extend_from_slice(a);
-                out.push(b':');
-                out.extend_from_slice(b);
-            }),
-            Value::Joined(..) => {
-                let joined = value.text().unwrap_or_default();
-                self.text(name, out, |out| out.extend_from_slice(&joined));
+            Value::Bytes(_) | Value::Pair(..) | Value::Joined(..) | Value::Path(_) | Value::Unit(_) => {
+                self.text(name, out, |out| value.write(out));
             }
-            Value::Unit(unit) => self.text(name, out, |out| unit.write(out)),
-            Value::AttachPoint(point) => {
-                self.text(name, out, |out| out.extend_from_slice(point.to_string().as_bytes()))
+            Value::AttachPoint(_) | Value::CallFlags(..) | Value::Device(_) | Value::Ip(_) | Value::Peer(_) => {
+                self.text(name, out, |out| value.write(out));
             }
-            Value::Path(names) => self.text(name, out, |out| names.write(out)),
             Value::Flags(flags) => self.flags.write(flags, out),
-            Value::CallFlags(op, flags) => self.text(name, out, |out| names::call_flags(op, flags, out)),
             Value::Args(area) => self.args(name, area, out),
             Value::SomeArgs(area, why) => {
                 self.args(name, area, out);
@@ -268,11 +253,6 @@ impl Values {
                 hex(&tag, out);
                 out.push(b'"');
             }
-            Value::Device(number) => {
-                self.text(name, out, |out| out.extend_from_slice(describe::device(number).as_bytes()))
-            }
-            Value::Ip(address) => self.text(name, out, |out| _ = write!(out, "{address}")),
-            Value::Peer(peer) => self.text(name, out, |out| _ = write!(out, "{peer}")),
             Value::Time(ns) => {
                 out.push(b'"');
                 self.time.write(ns, out);
@@ -315,7 +295,7 @@ impl Values {
         if self.strings.write(out, write) == Utf8::Invalid {
             member(name, "_hex", out);
             out.push(b'"');
-            hex(self.strings.last_escaped(), out);
+            hex(&self.strings.aside, out);
             out.push(b'"');
         }
     }
@@ -484,7 +464,7 @@ mod tests {
             header(|header| header.tid.0 += limits::FORMATTED_THREADS as u32),
             header(|_| ()),
         ];
-        let mut kept = super::Json::new();
+        let mut kept = super::Json::default();
         for header in headers {
             let mut line = Vec::new();
             testing::with_seen(header, &opened, |seen| kept.line(seen, &mut line));

@@ -215,7 +215,7 @@ pub(crate) fn with_all(host: &Batch, events: &[(FrameHeader, Vec<u8>)], mut f: i
         }
         let Ok(event) = Event::decode(&frame) else { continue };
         let process = world.apply(&event);
-        let clock_offset = world.clock_offset();
+        let clock_offset = world.clock_offset;
         f(&EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset });
     }
 }

@@ -5,13 +5,13 @@
 //! The time is in the zone set by the caller.
 
 use super::memo::{Memo, Source};
-use super::{Format, Style, integer};
+use super::{Format, Style};
 use crate::event::lost::Lost;
 use crate::event::{self, Body, EventContext, names};
 use crate::limits;
 use crate::text::paint::{Look, Paint};
 use crate::text::time::LocalClock;
-use crate::text::{Charset, escape, width};
+use crate::text::{Charset, escape, integer, width};
 use crate::why::{Answer, Cause};
 
 /// The widths of the padded columns, in cells.

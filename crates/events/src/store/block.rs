@@ -31,7 +31,7 @@ type IdWithEvicted = (Id, u32);
 /// Events in the order of their ids. Only the newest block of a level grows.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    first: Id,
+    pub(super) first: Id,
     bytes: Vec<u8>,
     metas: Vec<Meta>,
     /// One for each event. Empty if the events are consecutive and none counts evicted ones.
@@ -149,10 +149,6 @@ impl Block {
         self.bytes.shrink_to_fit();
         self.metas.shrink_to_fit();
         self.ids.shrink_to_fit();
-    }
-
-    pub(super) fn first_id(&self) -> Id {
-        self.first
     }
 
     /// The id after that of its last event.

@@ -22,7 +22,7 @@ pub struct Index {
     ids: VecDeque<Id>,
     marked: VecDeque<Id>,
     /// The id of the oldest event that has been tested.
-    from: Id,
+    pub from: Id,
     /// The pinned events before this one have not been tested.
     pins_from: Id,
     /// [`Store::thinned`] at the last call of [`Index::evict`].
@@ -32,7 +32,7 @@ pub struct Index {
 impl Index {
     /// An empty index, for which no event has been tested yet.
     pub fn new(store: &Store) -> Index {
-        let (from, thinned) = (store.next_id(), store.thinned());
+        let (from, thinned) = (store.next_id(), store.thinned);
         Index { from, pins_from: from, thinned, ..Index::default() }
     }
 
@@ -97,11 +97,6 @@ impl Index {
         self.from > store.first_id() || store.pinned().is_some_and(|(first, _)| first < self.pins_from)
     }
 
-    /// The oldest event that has been tested.
-    pub fn tested_from(&self) -> Id {
-        self.from
-    }
-
     /// Removes events that the store evicted.
     pub fn evict(&mut self, store: &Store) {
         self.evict_or(store, |_| None);
@@ -111,7 +106,7 @@ impl Index {
     pub fn evict_or(&mut self, store: &Store, mut instead: impl FnMut(Id) -> Option<Id>) {
         let first = store.first_id();
         self.from = self.from.max(first);
-        let thinned = std::mem::replace(&mut self.thinned, store.thinned());
+        let thinned = std::mem::replace(&mut self.thinned, store.thinned);
         // The newest part first: positions before it stay.
         for part in [thinned..self.thinned, 0..first] {
             for ids in [&mut self.ids, &mut self.marked] {

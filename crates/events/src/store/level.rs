@@ -64,7 +64,7 @@ impl Level {
     }
 
     pub(super) fn first_id(&self) -> Option<Id> {
-        self.blocks.front().map(Block::first_id)
+        self.blocks.front().map(|block| block.first)
     }
 
     pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
@@ -83,7 +83,7 @@ impl Level {
 
     /// The block that has this id if any does.
     fn place(&self, id: Id) -> Option<usize> {
-        self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1)
+        self.blocks.partition_point(|block| block.first <= id).checked_sub(1)
     }
 
     pub(super) fn answer(&mut self, id: Id) {
@@ -94,7 +94,7 @@ impl Level {
 
     pub(super) fn range(&self, ids: Range<Id>) -> impl DoubleEndedIterator<Item = Stored<'_>> {
         let from = self.blocks.partition_point(|block| block.next_id() <= ids.start);
-        let to = self.blocks.partition_point(|block| block.first_id() < ids.end).max(from);
+        let to = self.blocks.partition_point(|block| block.first < ids.end).max(from);
         self.blocks
             .range(from..to)
             .flat_map(move |block| (block.position(ids.start)..block.position(ids.end)).filter_map(|at| block.at(at)))

@@ -59,11 +59,12 @@ const SHARE: usize = 4;
 pub struct Store {
     /// The blocks with all events, and the older ones with few opens.
     levels: [Level; 2],
-    /// The first event after the older blocks.
-    thinned: Id,
+    /// The first event after those from which opens were evicted.
+    pub(super) thinned: Id,
     by_value: bool,
     next: Id,
-    bound: usize,
+    /// The limit in bytes.
+    pub bound: usize,
     /// Copies of events that stay when their blocks are evicted.
     pins: Pins,
     /// The objects that the events share, by address.
@@ -231,11 +232,6 @@ impl Store {
         self.next
     }
 
-    /// The first event after those from which opens were evicted.
-    pub fn thinned(&self) -> Id {
-        self.thinned
-    }
-
     /// The number of kept events, without `lost` rows.
     pub fn events(&self) -> u64 {
         self.events
@@ -259,12 +255,7 @@ impl Store {
     /// Bytes in use, including shared data (processes: estimated).
     pub fn bytes(&self) -> usize {
         let levels = self.levels.iter().map(Level::bytes).sum::<usize>();
-        levels + self.charged + self.pins.bytes() + self.charges.capacity() * CHARGE
-    }
-
-    /// The limit in bytes.
-    pub fn bound(&self) -> usize {
-        self.bound
+        levels + self.charged + self.pins.bytes + self.charges.capacity() * CHARGE
     }
 
     fn charge_process(&mut self, process: &Arc<Process>) {
@@ -439,7 +430,7 @@ mod tests {
         let pinned = store.first_id()..store.first_id() + 30;
         store.pin(pinned.clone());
         let (full, _) = filled(20_000, 1 << 20);
-        let (bytes, first) = (store.pins.bytes(), store.first_id());
+        let (bytes, first) = (store.pins.bytes, store.first_id());
         assert!(0 < bytes && bytes < (1 << 20) / PINNED);
         (store.levels, store.next) = (full.levels, full.next);
         store.evict();
@@ -455,7 +446,7 @@ mod tests {
         assert_eq!((store.get(first).map(|stored| stored.id), store.pinned()), (None, None));
         // The newest events fit into a part of the limit.
         store.pin(store.first_id()..store.next_id());
-        assert!(store.pins.bytes() <= (1 << 20) / PINNED);
+        assert!(store.pins.bytes <= (1 << 20) / PINNED);
         assert_eq!(store.pinned().map(|(_, last)| last), Some(19_999));
     }
 

@@ -7,7 +7,7 @@ use super::{Id, Stored, weights};
 #[derive(Debug, Default)]
 pub(super) struct Pins {
     block: Block,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Pins {
@@ -27,10 +27,6 @@ impl Pins {
         stored.bytes.len() + PER_EVENT + 2 * size_of::<Id>() + process
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     pub(super) fn get(&self, id: Id) -> Option<Stored<'_>> {
         self.block.get(id)
     }
@@ -43,7 +39,7 @@ impl Pins {
     /// The first and the last one.
     pub(super) fn span(&self) -> Option<(Id, Id)> {
         let last = self.block.len().checked_sub(1)?;
-        Some((self.block.first_id(), self.block.at(last)?.id))
+        Some((self.block.first, self.block.at(last)?.id))
     }
 
     pub(super) fn before(&self, id: Id) -> impl DoubleEndedIterator<Item = Stored<'_>> {

@@ -34,7 +34,8 @@ enum State {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lexer {
     state: State,
-    sequence: Vec<u8>,
+    /// The last sequence, from its ESC on.
+    pub(super) sequence: Vec<u8>,
 }
 
 impl Lexer {
@@ -82,11 +83,6 @@ impl Lexer {
                 }
             }
         }
-    }
-
-    /// The last sequence, from its ESC on.
-    pub(super) fn sequence(&self) -> &[u8] {
-        &self.sequence
     }
 
     /// The bytes of an incomplete sequence. A new lexer that is fed these continues like this one.
@@ -156,7 +152,7 @@ impl LineTracker {
 
     fn sequence(&mut self) {
         let is_later = |column: &[u8]| !matches!(column, b"" | b"0" | b"1");
-        match self.lexer.sequence() {
+        match &self.lexer.sequence[..] {
             [_, b'[', parameters @ .., b'H' | b'f'] => {
                 self.within = parameters.split(|byte| *byte == b';').nth(1).is_some_and(is_later);
             }
@@ -180,7 +176,7 @@ mod tests {
             while let Some(piece) = lexer.next(&mut bytes) {
                 match piece {
                     Piece::Text(text) => all.push_str(&text.escape_ascii().to_string()),
-                    Piece::Sequence => all.push_str(&format!("<{}>", lexer.sequence()[1..].escape_ascii())),
+                    Piece::Sequence => all.push_str(&format!("<{}>", lexer.sequence[1..].escape_ascii())),
                 }
             }
         }

@@ -116,12 +116,12 @@ pub struct Terminal {
     graphics: [bool; 2],
     shifted: bool,
     answers: Vec<u8>,
-    /// The number of bytes missing at the end.
-    missing: u64,
+    /// The number of bytes missing at the end, because they were too many to be recorded.
+    pub missing: u64,
     /// The cells that sequences may still change.
     cells: usize,
     /// The number of sequences left out because they would change too many cells.
-    left_out: u64,
+    pub left_out: u64,
 }
 
 impl fmt::Debug for Terminal {
@@ -223,16 +223,6 @@ impl Terminal {
     /// The number of lines dropped from the beginning.
     pub fn dropped(&self) -> u64 {
         self.parser.callbacks().dropped
-    }
-
-    /// The number of bytes missing at the end, because they were too many to be recorded.
-    pub fn missing(&self) -> u64 {
-        self.missing
-    }
-
-    /// The number of sequences left out because they would change too many cells.
-    pub fn left_out(&self) -> u64 {
-        self.left_out
     }
 
     /// The memory in use, in bytes.
@@ -403,7 +393,7 @@ impl Terminal {
     }
 
     fn sequence(&mut self) {
-        let sequence = self.lexer.sequence().to_vec();
+        let sequence = self.lexer.sequence.to_vec();
         match sequence.as_slice() {
             [_, b'[', parameters @ .., last] => self.control(&sequence, parameters, *last),
             [_, b'(', set] => self.graphics[0] = *set == b'0',

@@ -266,7 +266,7 @@ fn output_cannot_make_the_terminal_work_without_end() {
         let count = 300;
         terminal.cells = 0;
         terminal.feed(sequence.repeat(count).as_bytes());
-        let done = count - terminal.left_out() as usize;
+        let done = count - terminal.left_out as usize;
         let most = CELLS_PER_PIECE + sequence.len() * count * CELLS_PER_BYTE;
         assert!(done < count && done * cells <= most, "{sequence:?}: {done}");
     }
@@ -277,7 +277,7 @@ fn output_cannot_make_the_terminal_work_without_end() {
         large.apply(&sizes[at % 2]);
     }
     // A size that was left out is the current one again in the next piece.
-    assert!(large.left_out() > 450, "{}", large.left_out());
+    assert!(large.left_out > 450, "{}", large.left_out);
 }
 
 #[test]
@@ -294,6 +294,6 @@ fn usual_output_is_never_left_out() {
         for _ in 0..100 {
             terminal.feed(piece.as_bytes());
         }
-        assert_eq!(terminal.left_out(), 0, "{piece:?}");
+        assert_eq!(terminal.left_out, 0, "{piece:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! JSON strings that are safe on a terminal: characters that [`escape`](super::escape()) would escape on a screen are
 //! written as `\uXXXX`, which is equivalent for programs.
 
-use super::Charset;
 use super::escape::{Escaper, MARKS_MAX, deceives, hex_digit, printable_len};
+use super::{Charset, integer};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CharEscape, Formatter};
@@ -21,15 +21,11 @@ pub(crate) enum Utf8 {
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
     /// The unescaped bytes of the last string that needed an escape.
-    aside: Vec<u8>,
-    charset: Charset,
+    pub(crate) aside: Vec<u8>,
+    pub(crate) charset: Charset,
 }
 
 impl Strings {
-    pub(crate) fn set_charset(&mut self, charset: Charset) {
-        self.charset = charset;
-    }
-
     /// Appends a quoted string. `write` appends its bytes directly to `out`; they are copied to `aside` only if
     /// something must be escaped.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
@@ -55,11 +51,6 @@ impl Strings {
         }
         out.push(b'"');
         utf8
-    }
-
-    /// The unescaped bytes of the last string that needed an escape.
-    pub(crate) fn last_escaped(&self) -> &[u8] {
-        &self.aside
     }
 }
 
@@ -129,7 +120,7 @@ impl<'a> Value<'a> {
         match self {
             Value::Null | Value::Unknown(_) => out.extend_from_slice(b"null"),
             Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-            Value::Number(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+            Value::Number(number) => integer(*number, out),
             Value::Text(text) => _ = strings.write(out, |out| out.extend_from_slice(text)),
             Value::List(values) => {
                 out.push(b'[');

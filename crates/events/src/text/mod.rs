@@ -34,7 +34,7 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 pub(crate) use escape::tests::unescape;
 pub use escape::{Mode, Text, escape, escaped, is_hostile};
-pub use number::{counted, grouped, short};
+pub use number::{counted, grouped, integer, short};
 pub use width::{cut, cut_middle, escape_in, head, left, right, skip, value_in, width, wrap};
 
 /// The replacement for a match of `--redact`.

@@ -1,5 +1,10 @@
 //! Counts as text.
 
+/// Appends an integer in decimal.
+pub fn integer(n: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
 /// A number with commas between thousands.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

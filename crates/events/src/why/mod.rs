@@ -6,7 +6,7 @@ pub mod image;
 pub mod similar_name;
 mod tcp;
 
-pub use crate::event::asked::{AT_FDCWD, FailedCall, Need};
+pub use crate::event::asked::{FailedCall, Need};
 pub use tcp::{FailedConnect, SocketCall};
 
 use crate::event::describe::Value;
@@ -236,7 +236,7 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
     }
     let relative = |path: &[u8]| !path.starts_with(b"/") && memmem::find(path, b"..").is_none();
     if errno == libc::ENOENT
-        && asked.call.dirfd() == AT_FDCWD
+        && asked.call.dirfd() == libc::AT_FDCWD
         && asked.path.is_some_and(relative)
         && body.cwd().is_some_and(Components::deleted)
     {
@@ -262,7 +262,7 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
             Answer::proven(Cause::TooManyFiles, "the process reached its limit of open files (RLIMIT_NOFILE)")
         }
         libc::ENFILE => Answer::proven(Cause::TooManyFiles, "the system reached its limit of open files (fs.file-max)"),
-        libc::EBADF if relative && dirfd != AT_FDCWD => {
+        libc::EBADF if relative && dirfd != libc::AT_FDCWD => {
             Answer::proven(Cause::BadDescriptor, format!("descriptor {dirfd} (dirfd) is not open"))
         }
         libc::ETXTBSY if is_exec => {
@@ -272,7 +272,7 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         libc::E2BIG if is_exec => {
             Answer::proven(Cause::TooLong, "the arguments and the environment exceed the limit of the kernel")
         }
-        libc::ENOENT if path == Some(b"") && !cut && !(is_exec && dirfd != AT_FDCWD) => {
+        libc::ENOENT if path == Some(b"") && !cut && !(is_exec && dirfd != libc::AT_FDCWD) => {
             Answer::proven(Cause::Missing, "the path is empty")
         }
         libc::EEXIST if flags & names::O_EXCL != 0 => Answer {
@@ -362,8 +362,8 @@ mod tests {
     use crate::sink::testing;
     use proptest::prelude::*;
 
-    const EXEC: FailedCall = FailedCall::Exec { dirfd: AT_FDCWD };
-    const OPEN: FailedCall = FailedCall::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD };
+    const EXEC: FailedCall = FailedCall::Exec { dirfd: libc::AT_FDCWD };
+    const OPEN: FailedCall = FailedCall::Open { flags: 0, resolve: 0, dirfd: libc::AT_FDCWD };
 
     #[track_caller]
     fn check(errno: i32, call: &FailedCall, path: &[u8], expected: Option<Cause>) {
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(below(b"/dev/fd/x/b"), (EXEC, &b"/dev/fd/x/b"[..]));
         check(libc::EBADF, &FailedCall::Exec { dirfd: 9 }, b"x", Some(Cause::BadDescriptor));
         check(libc::ENOENT, &FailedCall::Exec { dirfd: 9 }, b"", None);
-        let new = FailedCall::Open { flags: names::O_CREAT | names::O_EXCL, resolve: 0, dirfd: AT_FDCWD };
+        let new = FailedCall::Open { flags: names::O_CREAT | names::O_EXCL, resolve: 0, dirfd: libc::AT_FDCWD };
         check(libc::EEXIST, &new, b"/x", Some(Cause::Exists));
     }
 

@@ -13,7 +13,7 @@ use tracetui_events::event::names::{O_ACCMODE, O_CREAT, O_EXCL, O_PATH, O_TMPFIL
 use tracetui_events::text::without_codes;
 use tracetui_events::why::access::{EXECUTE, READ, Verdict, WRITE};
 use tracetui_events::why::image::{Elf, FileHead, Interpreter, image, machine};
-use tracetui_events::why::{AT_FDCWD, Cause, FailedCall, NAME_MAX, Need, Question, error_text};
+use tracetui_events::why::{Cause, FailedCall, NAME_MAX, Need, Question, error_text};
 use tracetui_host::machine::Uname;
 use tracetui_host::{decimal, read_bounded};
 
@@ -156,7 +156,7 @@ impl<'a> Walk<'a> {
             self.step()?;
             node = match node.child(name) {
                 Ok(next) if next.is_dir() => next,
-                Ok(next) if dirfd != AT_FDCWD => return not_at(dirfd, &next),
+                Ok(next) if dirfd != libc::AT_FDCWD => return not_at(dirfd, &next),
                 _ => return unsure(&[b"its directory ", dir, b" no longer exists"]),
             };
         }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use tracetui_events::text::command::leaf;
 use tracetui_events::why::access::Credentials;
-use tracetui_events::why::{AT_FDCWD, FailedCall, Question, Who};
+use tracetui_events::why::{FailedCall, Question, Who};
 use tracetui_host::{decimal, procfs, read_bounded};
 
 /// The maximum number of bytes read from /proc/PID/status and from the maps of a user namespace.
@@ -93,7 +93,7 @@ impl Subject {
 fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
     let dirfd = question.call.dirfd();
     let Some(ancestor) = ancestor else {
-        let held = dirfd != AT_FDCWD && question.path.is_empty();
+        let held = dirfd != libc::AT_FDCWD && question.path.is_empty();
         return held.then(|| format!("from descriptor {dirfd} as it is now").into_bytes());
     };
     let root = format!("process gone; looked up from the root of {} ", ancestor.key.tgid.0);

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use tracetui_events::event::names::{O_CREAT, O_EXCL};
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::synthetic::Scratch;
-use tracetui_events::why::{AT_FDCWD, Answer, Cause, FailedCall, Need, Question, SearchDir, Who, proven_by};
+use tracetui_events::why::{Answer, Cause, FailedCall, Need, Question, SearchDir, Who, proven_by};
 use tracetui_host::confine::{Role, enter};
 use tracetui_host::procfs::Scanner;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
@@ -218,11 +218,11 @@ impl Child {
             Act::ExecAt(_, path) | Act::Path(path, _) => path,
         };
         let (flags, dirfd) = match &case.act {
-            Act::Open(_, flags) => (*flags as u64, AT_FDCWD),
+            Act::Open(_, flags) => (*flags as u64, libc::AT_FDCWD),
             Act::At(_, _, flags) => (*flags as u64, DIR_FD),
             Act::ExecAt(..) => (0, DIR_FD),
             Act::Nowhere(_) => (0, 777),
-            Act::Exec(..) | Act::Path(..) => (0, AT_FDCWD),
+            Act::Exec(..) | Act::Path(..) => (0, libc::AT_FDCWD),
         };
         let is_exec = matches!(case.act, Act::Exec(..) | Act::ExecAt(..));
         let id = case.steps.iter().find_map(|step| match step {
@@ -256,7 +256,7 @@ impl Child {
 
     /// The directory at which a relative path starts.
     fn start(&self, dirfd: i32) -> Option<Vec<u8>> {
-        let name = if dirfd == AT_FDCWD { "cwd".to_owned() } else { format!("fd/{dirfd}") };
+        let name = if dirfd == libc::AT_FDCWD { "cwd".to_owned() } else { format!("fd/{dirfd}") };
         let target = fs::read_link(format!("/proc/{}/{name}", self.pid)).ok()?.into_os_string().into_vec();
         (!target.ends_with(b" (deleted)")).then_some(target)
     }
@@ -744,7 +744,7 @@ fn asked(process: Who, mnt_ns: NsInum, call: FailedCall, path: &[u8]) -> Questio
 #[test]
 fn another_error_than_that_of_the_event_is_no_answer() {
     let process = Who { key: ProcessKey { tgid: Tgid(1), start: Default::default() }, comm: Vec::new() };
-    let call = FailedCall::Exec { dirfd: AT_FDCWD };
+    let call = FailedCall::Exec { dirfd: libc::AT_FDCWD };
     let question = Question { errno: libc::EACCES, ..asked(process, NsInum(1), call, b"/x") };
     let gone = super::Refusal::new(libc::ENOENT, Cause::Missing, b"/x", "no x in /");
     let said = answer(&question, Err(Stop::Refused(Box::new(gone))), 5);
@@ -767,7 +767,7 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
     let pid = std::process::id();
     let ns = fs::read_link("/proc/self/ns/mnt").expect("a link").into_os_string().into_string().expect("text");
     let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
-    let call = FailedCall::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD };
+    let call = FailedCall::Open { flags: 0, resolve: 0, dirfd: libc::AT_FDCWD };
     let question = |dir: &str, others: &[&str], places: usize| Question {
         others: others.iter().map(|dir| of(dir)).collect(),
         places,

@@ -140,8 +140,8 @@ fn values(field: &FieldName, store: &Store, world: &World, fits: impl Fn(&[u8]) 
     let mut known = |value: &[u8], note: &[u8]| count(value, note, 0, &fits, &mut counts);
     field.words().into_iter().for_each(|word| known(word.as_bytes(), b""));
     match (field.shape(), field.name()) {
-        (Shape::User, _) => world.user_names().for_each(|name| known(name.as_bytes(), b"")),
-        (Shape::Group, _) => world.group_names().for_each(|name| known(name.as_bytes(), b"")),
+        (Shape::User, _) => world.users.values().for_each(|name| known(name.as_bytes(), b"")),
+        (Shape::Group, _) => world.groups.values().for_each(|name| known(name.as_bytes(), b"")),
         (_, "comm") => world.processes.entries().for_each(|entry| known(&entry.process.comm, b"")),
         (_, "process") => world.processes.entries().for_each(|entry| known(entry.process.name(), b"")),
         (_, "pid" | "tree") => {

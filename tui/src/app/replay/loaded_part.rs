@@ -87,7 +87,7 @@ impl LoadedPart<'_> {
     pub(crate) fn span(self) -> Option<(u64, u64)> {
         let known = self.replay.and_then(|replay| replay.facts.span);
         // Live, time goes on without events.
-        let now = if self.replay.is_none() { self.pipeline.world().counted_at().0 } else { 0 };
+        let now = if self.replay.is_none() { self.pipeline.world().counted_at.0 } else { 0 };
         let loaded = || Some((self.start_ns?, self.last_ns()?.max(now)));
         match (known, loaded()) {
             (Some((start, end)), Some((_, latest))) => Some((start, end.max(latest))),
@@ -140,10 +140,7 @@ impl LoadedPart<'_> {
         let at = self.events.selected().unwrap_or(first);
         let near_the_end = at - first.min(at) >= (next - first) / 4 * 3;
         let follows = self.events.follows() && replay.facts.end.is_open();
-        follows
-            || replay.transport.target().is_some()
-            || near_the_end
-            || self.store.bytes() < self.store.bound() / 4 * 3
+        follows || replay.transport.target().is_some() || near_the_end || self.store.bytes() < self.store.bound / 4 * 3
     }
 
     /// How much of the way to the target or the end is loaded, in percent, during loading.

@@ -282,7 +282,7 @@ impl App {
     /// Goes to a typed time.
     pub(in crate::app) fn go_to_time(&mut self, aim: Aim) -> Effects {
         let Some(span) = self.loaded().span() else { return vec![Effect::Redraw] };
-        let ns = aim.boot_ns(span, i128::from(self.world().clock_offset()), self.settings.zone);
+        let ns = aim.boot_ns(span, i128::from(self.world().clock_offset), self.settings.zone);
         if ns > span.1 {
             let ends = "the recording ends before that";
             self.notify(if self.replay.is_some() { ends } else { "that time is still to come" });

@@ -99,7 +99,7 @@ impl<'a> Seen<'a> {
             let by = [None, bpf.loader(id)];
             let prog_type = program.map_or(0, |program| program.prog_type);
             let all_seen = bpf.unseen().iter().all(|text| !may_hide_place(text, prog_type))
-                && bpf.hidden().iter().all(|hidden| hidden.id != id);
+                && bpf.hidden.iter().all(|hidden| hidden.id != id);
             let unlooked =
                 bpf.last_inventory().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
@@ -108,7 +108,7 @@ impl<'a> Seen<'a> {
         };
         match key {
             Key::Hidden(at) => {
-                let hidden = bpf.hidden().get(at)?;
+                let hidden = bpf.hidden.get(at)?;
                 Some(Seen { hidden: Some(hidden), ..base(hidden.id) })
             }
             Key::Attachment(key) => {
@@ -280,7 +280,7 @@ impl Bpf {
     /// Rebuilds the rows if something has changed. `open`: the pane shows the selected row, so the row stays selected even when its subject
     /// goes. Otherwise the selection passes to the next row, because rows that go move below the loaded ones.
     fn refresh(&mut self, moment: Option<BootNanos>, world: &World, open: bool, now: Duration) {
-        let changes = (world.bpf.changes(), world.bpf.last_inventory().map(|taken| taken.to));
+        let changes = (world.bpf.changes, world.bpf.last_inventory().map(|taken| taken.to));
         let List { order, reverse, .. } = self.list;
         let made = BuiltFrom { moment, order, reverse, hides_gone: self.hides_gone, changes };
         let held = order == Order::Runs && self.list.is_held(now);
@@ -325,7 +325,7 @@ impl Bpf {
             tally.gone += usize::from(seen.gone.is_some());
             tally.hidden += usize::from(seen.hidden.is_some());
         };
-        (0..bpf.hidden().len()).map(Key::Hidden).filter_map(seen).for_each(|(key, seen)| add(&mut tally, key, &seen));
+        (0..bpf.hidden.len()).map(Key::Hidden).filter_map(seen).for_each(|(key, seen)| add(&mut tally, key, &seen));
         let gone = bpf.gone_attachments().map(|gone| gone.facts.key);
         for (key, seen) in bpf.attachments().map(|a| a.key).chain(gone).map(Key::Attachment).filter_map(seen) {
             add(&mut tally, key, &seen);

@@ -283,7 +283,7 @@ impl EventList {
 
     /// The share of the kept events that are filtered, in percent. `None` if all are.
     pub fn scanned(&self, store: &Store) -> Option<u64> {
-        let (kept, from) = (store.next_id() - store.first_id(), self.passing.tested_from());
+        let (kept, from) = (store.next_id() - store.first_id(), self.passing.from);
         self.scanning(store).then(|| (100 * (store.next_id() - from)).checked_div(kept).unwrap_or(0))
     }
 
@@ -332,7 +332,7 @@ impl EventList {
 
     /// The oldest event that the filter has examined.
     pub(crate) fn asked_from(&self) -> Id {
-        self.passing.tested_from()
+        self.passing.from
     }
 
     /// The position of the first row at or after `id`.

@@ -94,7 +94,7 @@ impl Comparer {
         let stop = Arc::new(AtomicBool::new(false));
         let (shown, kept) = match recording {
             // Copies have the same id.
-            Some(files) if files.iter().any(|(_, file)| file.header().id == a.1.header().id) => {
+            Some(files) if files.iter().any(|(_, file)| file.header.id == a.1.header.id) => {
                 return Err(io::Error::other(format!("{} is the recording on the screen", name(&a.0))));
             }
             Some(files) => (ScreenTrace::Recording(shown_name(app), files), None),

@@ -205,7 +205,7 @@ struct Saving {
 
 impl Saving {
     fn new(recorder: Recorder, app: &App) -> Saving {
-        Saving { recorder, list: KeptEvents::of_list(app), reader: Pipeline::new(app.pipeline.budget()), done: false }
+        Saving { recorder, list: KeptEvents::of_list(app), reader: Pipeline::new(app.pipeline.budget), done: false }
     }
 
     /// Writes a part.
@@ -415,7 +415,7 @@ impl Loop {
 
     fn seek(&mut self, ns: u64) {
         let Some(timeline) = &mut self.timeline else { return };
-        let budget = timeline.budget();
+        let budget = timeline.budget;
         let place = timeline.seek(ns).map_err(|error| error.to_string());
         let sought = place.and_then(|StartPoint { state, from_start, rest }| {
             let feed = Feed::start(rest, Vec::new(), None, budget).map_err(|error| error.to_string())?;
@@ -480,7 +480,7 @@ impl Loop {
     /// Starts a search of the recording, and stops a running search.
     fn find(&mut self, find: Option<Find>) -> io::Result<()> {
         self.finder = match (find, &self.timeline) {
-            (Some(find), Some(timeline)) => Some(Finder::start(timeline.files(), timeline.budget(), find)?),
+            (Some(find), Some(timeline)) => Some(Finder::start(timeline.files(), timeline.budget, find)?),
             _ => None,
         };
         Ok(())
@@ -571,7 +571,7 @@ impl Loop {
             self.app.update(Input::NotRecorded(NO_TRACE.to_owned()));
             return None;
         };
-        let file = opener.path(&output_file::default_name(&self.app.world().host().name, clock::now_real_ns()));
+        let file = opener.path(&output_file::default_name(&self.app.world().host.name, clock::now_real_ns()));
         match output_file::start_with(opener, &file).await {
             Ok(recorder) => return Some(recorder),
             Err(error) => {

@@ -88,9 +88,9 @@ impl Side {
         let partial = playback.goes_on() || playback.account().not_read > 0 || playback.is_wrong();
         let mut filter = String::new();
         if let Some(recording) = playback.recordings().first() {
-            filter.clone_from(&recording.trace().filter);
+            filter.clone_from(&recording.trace.filter);
             let (recorded, wanted) = recording.kinds();
-            note_absent(&mut run, recorded & wanted, recording.pipeline().world());
+            note_absent(&mut run, recorded & wanted, recording.pipeline.world());
         }
         run.gaps.incomplete |= damaged || early || partial;
         remarks.extend(close(&mut run, &playback.account(), &name, memory.limit));
@@ -136,7 +136,7 @@ impl Side {
 /// Notes the kinds without a working probe, and those that are not read.
 fn note_absent(run: &mut Run, kinds: KindSet, world: &World) {
     let working = |kind: Kind| {
-        let mut probes = world.probes().iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
+        let mut probes = world.probes.iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
         probes.peek().is_none() || probes.any(|probe| probe.attached)
     };
     for (kind, absent) in Kind::PROBED.into_iter().zip(&mut run.gaps.absent) {

@@ -60,7 +60,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         bail!("the recordings are of different machines or boots: list the files of each");
     }
     let here = Uname::read().node;
-    let is_here = playback.recordings().iter().all(|recording| recording.start().host().name == here);
+    let is_here = playback.recordings().iter().all(|recording| recording.start.host.name == here);
     let root = args.root.as_deref().unwrap_or("/".as_ref());
     let listed = used.listed(args, root)?;
     let root = root.display();

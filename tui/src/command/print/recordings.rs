@@ -127,13 +127,13 @@ fn doubt(playback: &Playback, filters: &FilterOptions) -> Option<String> {
 
 /// Why a recording may lack events that the filter means: its kinds or its filter.
 fn unrecorded(recording: &Recording, filters: &FilterOptions) -> Option<String> {
-    let (trace, name, pipeline) = (recording.trace(), recording.name(), recording.pipeline());
+    let (trace, name, pipeline) = (&recording.trace, recording.name(), &recording.pipeline);
     let wanted = filters.compile(pipeline.world()).map_or(KindSet::BY_DEFAULT, |filter| filter.kinds);
     let missing: Vec<_> = (wanted & !trace.kinds()).iter().map(Kind::name).collect();
     if !missing.is_empty() {
         return Some(format!("{name} has no events of kind {}", missing.join(", ")));
     }
-    if pipeline.excerpt().is_some() || !pipeline.windows().is_empty() {
+    if pipeline.excerpt().is_some() || !pipeline.windows.is_empty() {
         return Some(format!("{name} is an excerpt"));
     }
     let all = Filter::parse(&trace.filter, pipeline.world()).is_ok_and(|filter| filter.is_of_kinds(pipeline.world()));

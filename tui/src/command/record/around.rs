@@ -116,7 +116,7 @@ impl Around {
     /// A `lost` row matches only if the filter names kinds.
     fn matches(&mut self, seen: &EventContext<'_>) -> bool {
         let matches = &self.wanted.matches;
-        let may = !matches!(seen.event.body, Body::Lost(_)) || matches.whole.names_kinds();
+        let may = !matches!(seen.event.body, Body::Lost(_)) || matches.whole.kind_named;
         may && matches.passes_whole(seen, &mut self.scratch.1)
     }
 
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(pipeline.account().sum().filtered, events - kept.len() as u64);
         assert_eq!((reader.account().sum().delivered, reader.account().sum().lost.sum()), (kept.len() as u64, 0));
         let ms = |ns: BootNanos| (ns.0 - start) / 1_000_000;
-        let windows = reader.windows().iter().map(|w| (ms(w.from), ms(w.to), w.matches)).collect();
+        let windows = reader.windows.iter().map(|w| (ms(w.from), ms(w.to), w.matches)).collect();
         (kept, windows, around.counts)
     }
 

@@ -316,7 +316,7 @@ impl RunningTrace {
     /// The new messages after the frames so far: probes that stopped seeing events, parts of BPF that the inventory cannot read any
     /// more, and the remark about COMMAND's output.
     pub(crate) fn notices(&mut self, pipeline: &Pipeline) -> Vec<String> {
-        let mut notices = silenced(&mut self.silent, pipeline.world().probes());
+        let mut notices = silenced(&mut self.silent, &pipeline.world().probes);
         notices.extend(self.output.as_mut().and_then(RecordedOutput::remark));
         let now = pipeline.world().bpf.unseen();
         if now != self.unseen {

@@ -418,7 +418,7 @@ fn many_holders_and_many_programs_are_bounded() {
     made.host(&HostFrame::BpfAttachment(attachment(9, 30, Hook::Kprobe, "evil")));
     taken(&mut made);
     let mut app = view(100, 300, &mut made);
-    assert_eq!(app.world().bpf.left_out(), 0);
+    assert_eq!(app.world().bpf.left_out, 0);
     let shown = rows(&mut app);
     assert!(shown.iter().any(|row| row.contains("evil")));
     assert_eq!(shown.iter().filter(|row| row.ends_with("64 holders") || row.contains("64 holders")).count(), 192);
@@ -427,12 +427,12 @@ fn many_holders_and_many_programs_are_bounded() {
     }
     taken(&mut made);
     feed(&mut app, &mut made);
-    let left_out = app.world().bpf.left_out();
+    let left_out = app.world().bpf.left_out;
     assert!(left_out > 900, "{left_out}");
     assert_eq!(app.pipeline.account().bpf_left_out, left_out);
     assert!(app.world().bpf.bytes() < 13 << 20, "{}", app.world().bpf.bytes());
     assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
-    assert_eq!(restored(&app).world().bpf.left_out(), left_out);
+    assert_eq!(restored(&app).world().bpf.left_out, left_out);
 }
 
 /// Events tell at once what the next inventory will: when a link was detached, when a program was unloaded, and that a later program has
@@ -649,7 +649,7 @@ fn what_is_gone_is_bounded_and_part_of_a_state() {
     let bpf = &app.world().bpf;
     let kept = bpf.gone_attachments().count() as u64;
     assert!(bpf.bytes() <= tracetui_events::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
-    assert_eq!(kept + bpf.forgotten(), 20_000);
+    assert_eq!(kept + bpf.forgotten, 20_000);
     let again = restored(&app);
     let restored = &again.world().bpf;
     let gone = |bpf: &Programs| -> Vec<_> {

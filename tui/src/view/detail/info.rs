@@ -345,7 +345,7 @@ impl Page<'_> {
             when = format!("{when}, on CPU {}", lost.record.cpu);
         }
         let all = format!("{} shows all losses", app.key_of(Action::LossReport));
-        let remedy = loss::remedy(lost.cause, app.world().counters());
+        let remedy = loss::remedy(lost.cause, &app.world().counters);
         [
             self.named_lines("lost", &what, theme.loss()),
             self.named_lines("why", why, plain),
@@ -510,7 +510,7 @@ impl Page<'_> {
 
     /// How a process ended.
     fn end(&self, process: &Process) -> String {
-        let offset = self.app.world().clock_offset();
+        let offset = self.app.world().clock_offset;
         let after = |status, time: BootNanos| {
             let lived = duration(process.ran_ns(time));
             format!("{} after {lived}, at {}", ended(status), clock(time.0, offset, self.app))

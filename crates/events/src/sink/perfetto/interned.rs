@@ -3,44 +3,49 @@
 use super::id;
 use super::proto::{message, number, text};
 use crate::limits;
-use std::borrow::Cow;
 use std::collections::HashMap;
+
+/// Texts, each with its id.
+type Known = HashMap<Box<str>, u64>;
 
 /// The texts that a sequence has defined, each with its id.
 #[derive(Debug, Default)]
 pub(super) struct Interned {
-    pub(super) categories: HashMap<&'static str, u64>,
-    pub(super) keys: HashMap<Cow<'static, str>, u64>,
-    pub(super) names: HashMap<Box<str>, u64>,
-    pub(super) values: HashMap<Box<str>, u64>,
+    pub(super) categories: Known,
+    pub(super) keys: Known,
+    pub(super) names: Known,
+    pub(super) values: Known,
 }
 
-pub(super) fn define(list: u64, iid: u64, name: &str, out: &mut Vec<u8>) {
-    message(list, out, |entry| {
+/// The id of a text, which is defined at its first use.
+pub(super) fn iid(known: &mut Known, list: u64, name: &str, defines: &mut Vec<u8>) -> u64 {
+    if let Some(iid) = known.get(name) {
+        return *iid;
+    }
+    let iid = known.len() as u64 + 1;
+    known.insert(name.into(), iid);
+    message(list, defines, |entry| {
         number(id::interned::IID, iid, entry);
         text(id::interned::TEXT, name, entry);
     });
+    iid
 }
 
-/// The id of a text. `None` if the text is long, or if there is no room for it.
+/// The id of a text from outside. `None` if the text is long, or if there is no room for it.
 pub(super) fn intern(
-    known: &mut HashMap<Box<str>, u64>,
+    known: &mut Known,
     bytes: &mut usize,
     list: u64,
     name: &str,
     defines: &mut Vec<u8>,
 ) -> Option<u64> {
-    if let Some(iid) = known.get(name) {
-        return Some(*iid);
+    if !known.contains_key(name) {
+        if name.len() > limits::PERFETTO_NAME || *bytes > limits::PERFETTO_INTERNED {
+            return None;
+        }
+        *bytes += name.len() + INTERNED;
     }
-    if name.len() > limits::PERFETTO_NAME || *bytes > limits::PERFETTO_INTERNED {
-        return None;
-    }
-    let iid = known.len() as u64 + 1;
-    *bytes += name.len() + INTERNED;
-    known.insert(name.into(), iid);
-    define(list, iid, name, defines);
-    Some(iid)
+    Some(iid(known, list, name, defines))
 }
 
 /// Bytes of an interned text beside the text: its place in the table, which may be less than half full, and the

@@ -28,7 +28,7 @@ use crate::event::{EventContext, Tables};
 use crate::limits;
 use crate::text::json::hex;
 use hosts::LOST;
-use interned::{Interned, define, intern};
+use interned::{Interned, iid, intern};
 use proto::{bytes, message, number, text, varint};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -113,7 +113,7 @@ struct File {
 }
 
 /// A host in the current file, with a sequence of packets of its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Host {
     name: String,
     boot_id: String,
@@ -275,14 +275,7 @@ impl File {
         }
         self.hosts.iter().position(is).unwrap_or_else(|| {
             let (name, boot_id) = (host.name.clone(), host.boot_id.clone());
-            self.hosts.push(Host {
-                name,
-                boot_id,
-                begun: false,
-                tracks: Vec::new(),
-                cpu: 0,
-                texts: Interned::default(),
-            });
+            self.hosts.push(Host { name, boot_id, ..Host::default() });
             self.hosts.len() - 1
         })
     }
@@ -485,14 +478,10 @@ impl Writer<'_> {
         defines.shrink_to(limits::SCRATCH);
     }
 
-    fn category(&mut self, name: &'static str) {
+    fn category(&mut self, name: &str) {
         let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
-        let known = &mut host.texts.categories;
-        let next = known.len() as u64 + 1;
-        let iid = *known.entry(name).or_insert_with(|| {
-            define(id::interned::EVENT_CATEGORIES, next, name, &mut self.packet.defines);
-            next
-        });
+        let defines = &mut self.packet.defines;
+        let iid = iid(&mut host.texts.categories, id::interned::EVENT_CATEGORIES, name, defines);
         number(id::event::CATEGORY_IIDS, iid, &mut self.packet.event);
     }
 
@@ -579,16 +568,8 @@ impl Writer<'_> {
 
     fn key(&mut self, name: &str) {
         let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
-        let known = &mut host.texts.keys;
-        let iid = match known.get(name) {
-            Some(iid) => *iid,
-            None => {
-                let iid = known.len() as u64 + 1;
-                known.insert(name.to_owned().into(), iid);
-                define(id::interned::DEBUG_ANNOTATION_NAMES, iid, name, &mut self.packet.defines);
-                iid
-            }
-        };
+        let defines = &mut self.packet.defines;
+        let iid = iid(&mut host.texts.keys, id::interned::DEBUG_ANNOTATION_NAMES, name, defines);
         number(id::annotation::NAME_IID, iid, &mut self.packet.event);
     }
 

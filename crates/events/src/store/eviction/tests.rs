@@ -146,7 +146,7 @@ proptest! {
             prop_assert_eq!(ids(&index), ids(&fresh));
             prop_assert_eq!(index.marked(), fresh.marked());
             check_sums(&store);
-            prop_assert!(store.bytes() <= store.bound() || store.events() <= 21, "{}", store.bytes());
+            prop_assert!(store.bytes() <= store.bound || store.events() <= 21, "{}", store.bytes());
         }
     }
 }

@@ -15,7 +15,7 @@ impl Walk<'_> {
     pub(super) fn exec(&mut self, dirfd: i32) -> Walked<Vec<Refusal>> {
         let path = self.question.path.clone();
         let mut out = self.program(&path, dirfd, 0)?;
-        if dirfd != AT_FDCWD && out.is_empty() && self.question.errno == libc::ENOENT {
+        if dirfd != libc::AT_FDCWD && out.is_empty() && self.question.errno == libc::ENOENT {
             // The interpreter of a script would open /dev/fd/N.
             let text =
                 format!("the interpreter of a script cannot open it, because descriptor {dirfd} is close-on-exec");
@@ -81,7 +81,7 @@ impl Walk<'_> {
             let text = ": its interpreters are scripts, nested more than 5 deep";
             return Ok(vec![Refusal::at(&script.path, libc::ELOOP, Cause::Loop, text)]);
         }
-        let refusals = self.program(interpreter, AT_FDCWD, depth + 1);
+        let refusals = self.program(interpreter, libc::AT_FDCWD, depth + 1);
         self.of_interpreter(script, interpreter, "#!", refusals)
     }
 
@@ -147,7 +147,7 @@ impl Walk<'_> {
 
     /// The refusals of the interpreter of an ELF program, which is loaded instead of executed.
     fn loader(&mut self, path: &[u8]) -> Walked<Vec<Refusal>> {
-        let start = self.start(path, AT_FDCWD)?;
+        let start = self.start(path, libc::AT_FDCWD)?;
         let Some(node) = self.walk(start, path, Last { follow: true, create: false })?.node else {
             return unsure(&[b"the path has no final component"]);
         };

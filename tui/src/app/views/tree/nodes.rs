@@ -649,7 +649,7 @@ mod tests {
             steps in vec((vec(any::<u32>(), 0..400), 0u64..=1000, 1usize..300), 1..12),
         ) {
             let mut app = app(80, 24, memory);
-            app.store = Store::new(app.store.bound()).by_age();
+            app.store = Store::new(app.store.bound).by_age();
             let mut made = Maker::default();
             for (events, share, budget) in steps {
                 events.into_iter().for_each(|number| make(&mut made, number));
