@@ -502,6 +502,7 @@ mod tests {
             (39, Kind::Unix, "sys_exit"),
             (40, Kind::Unix, "uring_complete"),
             (41, Kind::Unix, "uring_submit"),
+            (42, Kind::Lookup, "uring_complete"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, kind, program) in slots {

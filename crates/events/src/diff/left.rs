@@ -4,7 +4,7 @@ use super::uses::{Did, HAS_MODE};
 use foldhash::HashMap;
 
 /// Bits of [`Did`] about a file that a run left.
-mod left {
+mod bit {
     /// The name is new: before the run, no file had it.
     pub(super) const MADE: u8 = 1;
     pub(super) const DIRECTORY: u8 = 2;
@@ -25,14 +25,14 @@ impl FilesLeft {
         let [Some(path), to] = paths else { return };
         let mode = mode.map_or(0, |mode| mode as u16 & 0o7777 | HAS_MODE);
         match op {
-            "open" | "mknod" => self.made(path, left::MADE, 0),
-            "mkdir" => self.made(path, left::MADE | left::DIRECTORY, 0),
-            "symlink" => self.made(path, left::MADE | left::LINK, 0),
-            "link" => to.into_iter().for_each(|to| self.made(to, left::MADE, 0)),
+            "open" | "mknod" => self.made(path, bit::MADE, 0),
+            "mkdir" => self.made(path, bit::MADE | bit::DIRECTORY, 0),
+            "symlink" => self.made(path, bit::MADE | bit::LINK, 0),
+            "link" => to.into_iter().for_each(|to| self.made(to, bit::MADE, 0)),
             "unlink" | "rmdir" => _ = self.removed(path),
             "rename" => {
                 let moved = self.removed(path);
-                to.into_iter().for_each(|to| self.made(to, moved.bits & !left::MADE | left::MOVED, moved.mode));
+                to.into_iter().for_each(|to| self.made(to, moved.bits & !bit::MADE | bit::MOVED, moved.mode));
             }
             "chmod" => self.0.entry(path).or_default().mode = mode,
             _ => {}
@@ -42,8 +42,8 @@ impl FilesLeft {
     fn made(&mut self, path: u32, bits: u8, mode: u16) {
         // A name that the run removed before is not new.
         let bits = match self.0.get(&path) {
-            Some(known) if known.bits & left::REMOVED != 0 => bits & !left::MADE | left::MOVED,
-            Some(known) => bits | known.bits & left::MADE,
+            Some(known) if known.bits & bit::REMOVED != 0 => bits & !bit::MADE | bit::MOVED,
+            Some(known) => bits | known.bits & bit::MADE,
             None => bits,
         };
         self.0.insert(path, Did { bits, errno: 0, mode });
@@ -52,10 +52,10 @@ impl FilesLeft {
     /// Returns what was known of the file.
     fn removed(&mut self, path: u32) -> Did {
         let known = self.0.remove(&path).unwrap_or_default();
-        if known.bits & left::MADE == 0 {
-            self.0.insert(path, Did { bits: left::REMOVED, ..Did::default() });
+        if known.bits & bit::MADE == 0 {
+            self.0.insert(path, Did { bits: bit::REMOVED, ..Did::default() });
         }
-        Did { bits: known.bits & !left::REMOVED, ..known }
+        Did { bits: known.bits & !bit::REMOVED, ..known }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -74,7 +74,7 @@ impl FilesLeft {
 /// The parts of two states that differ. Whether a file is the run's own is no difference, as a rename over a file that the run has
 /// made tells no more than one over an older file.
 pub(super) fn apart(a: Did, b: Did) -> Option<(Did, Did)> {
-    let kind = left::DIRECTORY | left::LINK | left::REMOVED;
+    let kind = bit::DIRECTORY | bit::LINK | bit::REMOVED;
     let mode = if a.mode & b.mode & HAS_MODE != 0 && a.mode != b.mode { u16::MAX } else { 0 };
     let bits = if (a.bits ^ b.bits) & kind != 0 { u8::MAX } else { 0 };
     let part = |of: Did| Did { bits: of.bits & bits, errno: 0, mode: of.mode & mode };
@@ -85,11 +85,11 @@ pub(super) fn apart(a: Did, b: Did) -> Option<(Did, Did)> {
 pub(super) fn describe(did: Did) -> Vec<u8> {
     let has = |bit| did.bits & bit != 0;
     let made = match () {
-        () if has(left::REMOVED) => Some("removed"),
-        () if has(left::DIRECTORY) => Some("created as a directory"),
-        () if has(left::LINK) => Some("created as a link"),
-        () if has(left::MADE) => Some("created"),
-        () if has(left::MOVED) => Some("replaced"),
+        () if has(bit::REMOVED) => Some("removed"),
+        () if has(bit::DIRECTORY) => Some("created as a directory"),
+        () if has(bit::LINK) => Some("created as a link"),
+        () if has(bit::MADE) => Some("created"),
+        () if has(bit::MOVED) => Some("replaced"),
         () => None,
     };
     let mode = (did.mode != 0).then(|| format!("mode {:04o}", did.mode & !HAS_MODE));
