@@ -9,9 +9,11 @@ mod bit {
     pub(super) const MADE: u8 = 1;
     pub(super) const DIRECTORY: u8 = 2;
     pub(super) const LINK: u8 = 4;
-    /// A file of the run's own has the name, which another one may have had before.
-    pub(super) const MOVED: u8 = 8;
+    /// The run removed the file of this name and made another one.
+    pub(super) const MADE_AGAIN: u8 = 8;
     pub(super) const REMOVED: u8 = 16;
+    /// A rename gave the file this name, which another one may have had before.
+    pub(super) const RENAMED: u8 = 32;
 }
 
 /// Files by the numbers of their paths.
@@ -30,9 +32,15 @@ impl FilesLeft {
             "symlink" => self.made(path, bit::MADE | bit::LINK, 0),
             "link" => to.into_iter().for_each(|to| self.made(to, bit::MADE, 0)),
             "unlink" | "rmdir" => _ = self.removed(path),
+            "exchange" => {
+                let renamed = |did: Option<Did>| did.unwrap_or(Did { bits: bit::RENAMED, ..Did::default() });
+                let files = [Some(path), to].map(|path| path.and_then(|path| self.0.remove(&path)));
+                self.0.insert(path, renamed(files[1]));
+                to.into_iter().for_each(|to| _ = self.0.insert(to, renamed(files[0])));
+            }
             "rename" => {
                 let moved = self.removed(path);
-                to.into_iter().for_each(|to| self.made(to, moved.bits & !bit::MADE | bit::MOVED, moved.mode));
+                to.into_iter().for_each(|to| self.made(to, moved.bits & !bit::MADE | bit::RENAMED, moved.mode));
             }
             "chmod" => self.0.entry(path).or_default().mode = mode,
             _ => {}
@@ -42,7 +50,9 @@ impl FilesLeft {
     fn made(&mut self, path: u32, bits: u8, mode: u16) {
         // A name that the run removed before is not new.
         let bits = match self.0.get(&path) {
-            Some(known) if known.bits & bit::REMOVED != 0 => bits & !bit::MADE | bit::MOVED,
+            Some(known) if known.bits & bit::REMOVED != 0 && bits & bit::RENAMED == 0 => {
+                bits & !bit::MADE | bit::MADE_AGAIN
+            }
             Some(known) => bits | known.bits & bit::MADE,
             None => bits,
         };
@@ -89,7 +99,8 @@ pub(super) fn describe(did: Did) -> Vec<u8> {
         () if has(bit::DIRECTORY) => Some("created as a directory"),
         () if has(bit::LINK) => Some("created as a link"),
         () if has(bit::MADE) => Some("created"),
-        () if has(bit::MOVED) => Some("replaced"),
+        () if has(bit::RENAMED) => Some("renamed to this"),
+        () if has(bit::MADE_AGAIN) => Some("replaced"),
         () => None,
     };
     let mode = (did.mode != 0).then(|| format!("mode {:04o}", did.mode & !HAS_MODE));
@@ -119,10 +130,12 @@ mod tests {
         assert_eq!(left(&[("unlink", 1, 0, 0), ("open", 1, 0, 0)]), one(1, "replaced"));
         assert_eq!(
             left(&[("open", 1, 0, 0o666), ("chmod", 1, 0, 0o600), ("rename", 1, 2, 0)]),
-            one(2, "replaced, mode 0600")
+            one(2, "renamed to this, mode 0600")
         );
         let moved = left(&[("rename", 1, 2, 0)]);
-        assert_eq!(moved, [one(1, "removed"), one(2, "replaced")].concat());
+        assert_eq!(moved, [one(1, "removed"), one(2, "renamed to this")].concat());
+        let exchanged = left(&[("exchange", 1, 2, 0)]);
+        assert_eq!(exchanged, [one(1, "renamed to this"), one(2, "renamed to this")].concat());
         assert_eq!(left(&[("symlink", 1, 0, 0), ("chmod", 2, 0, 0o4755)])[1].1, "mode 4755");
         assert_eq!(left(&[("open", 1, 0, 0), ("rename", 1, 2, 0), ("unlink", 2, 0, 0)]), one(2, "removed"));
     }

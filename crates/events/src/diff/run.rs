@@ -445,7 +445,8 @@ impl Run {
         }
         let mut number = |nth| self.file(u32::MAX, &file.absolute(nth).text()?);
         let numbers = [number(0), file.has_second().then(|| number(1)).flatten()];
-        self.left.changed(file.op(), numbers, file.mode());
+        let op = if file.exchanges() { "exchange" } else { file.op() };
+        self.left.changed(op, numbers, file.mode());
     }
 
     fn used(&mut self, role: RoleId, kind: Kind, body: &Body<'_>) {

@@ -189,6 +189,11 @@ impl<'a> File<'a> {
         }
     }
 
+    /// Whether two files exchange their names (`RENAME_EXCHANGE`, include/uapi/linux/fs.h).
+    pub(crate) fn exchanges(&self) -> bool {
+        self.kind == Kind::File && self.record.op == call::RENAMEAT2 && self.record.flags & 2 != 0
+    }
+
     /// The directory of the file: where its path starts if it is relative, and the path without its last name.
     pub fn directory(&self) -> [&'a [u8]; 2] {
         let (start, path) = (self.dirs[0].bytes, self.texts[0]);

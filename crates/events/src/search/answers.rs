@@ -52,6 +52,9 @@ use tracetui_shared::time::BootNanos;
 /// the message.
 const AFTERWARDS: u32 = 2;
 
+/// The same after a failed connect. Interpreters read the source of each function that the message names.
+const AFTER_CONNECT: u32 = 16;
+
 /// How many calls for other names may succeed between two calls of one search.
 const BETWEEN: u32 = 64;
 
@@ -324,12 +327,14 @@ impl Searches {
         let wanted = wanted(&self.hasher, seen.event, process);
         let path = body.sought().unwrap_or_default();
         let failure = Failure::of(id, body.error());
+        let (kind, time) = (seen.event.kind(), seen.event.header.time);
         let named = argument(path, &process.image.argv).is_some() || body.ends_program();
         // Nobody writes a setting that need not exist.
         let set = wanted.rights & WRITE != 0 && path.starts_with(b"/proc/");
-        let usual = !failure.real && !set && (is_optional(path) && !named || body.is_needless());
+        // A socket has the name that its server chose: `.s.PGSQL.5432`.
+        let setting = is_optional(path) && (kind != Kind::Unix || !is_hidden(path));
+        let usual = !failure.real && !set && (setting && !named || body.is_needless());
         let optional = usual || body.is_question();
-        let (kind, time) = (seen.event.kind(), seen.event.header.time);
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
             self.optional += u64::from(kind != Kind::Lookup);
@@ -508,7 +513,17 @@ impl Searches {
                 |miss: &&Miss| uncommon(miss) && miss.kind == Kind::File || miss.kind == Kind::Lookup && miss.named;
             last = misses.iter().rfind(other).unwrap_or(last);
         }
-        let went_on = waiting.others(last) > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
+        if last.kind == Kind::Lookup {
+            // make(1) asks for its next targets after a program was not found, or may not be executed.
+            let is_elsewhere = |miss: &Miss| {
+                let same = |other: &Miss| other.wanted.name == miss.wanted.name && other.wanted.dir != miss.wanted.dir;
+                miss.wanted.name.is_some() && misses.iter().any(same)
+            };
+            let strong = |miss: &&Miss| uncommon(miss) && (REFUSALS.contains(&miss.failure.err) || is_elsewhere(miss));
+            last = misses.iter().rfind(strong).unwrap_or(last);
+        }
+        let most = if connects(last.kind) || last.kind == Kind::Unix { AFTER_CONNECT } else { AFTERWARDS };
+        let went_on = waiting.others(last) > most && !last.named || !ended_soon(process, last.time, end);
         let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;
         let mut others = misses.iter().filter(same).filter(|miss| miss.wanted.dir != last.wanted.dir).peekable();
         let searched = match others.peek() {

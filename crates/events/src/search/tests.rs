@@ -637,6 +637,31 @@ fn what_a_process_only_asked_for_is_no_cause_if_a_child_failed() {
     }
 }
 
+/// make(1) asks for its next targets before it exits.
+#[test]
+fn a_program_sought_in_path_is_a_cause_before_a_name_asked_for_once() {
+    for (calls, want) in [
+        (&[("/bin/flexgen", -2), ("/usr/bin/flexgen", -2), ("version.h", -2)][..], 1),
+        (&[("./gen.sh", -13), ("mul.o", -2)], 0),
+        (&[("mul.o", -2), ("lex.o", -2)], 1),
+    ] {
+        let mut made = Maker::default();
+        calls.iter().for_each(|(path, ret)| made.call(Slot::Lookup, 100, "make", STAT, path, *ret));
+        made.exit(100, "make", 2 << 8);
+        assert_eq!(stored(&mut made).1.map(|failure| failure.id), Some(want), "{calls:?}");
+    }
+}
+
+/// A socket that begins with a dot is no setting, and a traceback reads the source afterwards.
+#[test]
+fn a_refused_connect_is_a_cause_though_sources_are_read_afterwards() {
+    let mut made = Maker::default();
+    made.call(Slot::Unix, 7, "python3", 0, "/run/postgresql/.s.PGSQL.5432", -2);
+    (0..5).for_each(|nth| made.open(7, "python3", &format!("/app/{nth}.py"), 3));
+    made.exit(7, "python3", 1 << 8);
+    assert_eq!(stored(&mut made).1.map(|failure| failure.id), Some(0));
+}
+
 #[test]
 fn a_header_is_named_as_the_program_includes_it() {
     for (opened, want) in [

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
+use tracetui_events::event::exit::Ended;
 use tracetui_events::limits::SEARCH_DIRECTORIES;
 use tracetui_events::search::{
     ExitCause, Failure, LIBRARY, Searches, argument, common_name, missed, search_dir, words,
@@ -233,6 +234,14 @@ impl Unanswered {
             add(&raw, charset, line);
             child.and_then(|at| self.waiting.get_mut(at)).into_iter().for_each(|child| child.answered = true);
             cause.exit = exit.id;
+        }
+        // The line of a parent says how the process ended whose failure no call explains.
+        if let (true, Some(exit)) = (cause.words.is_empty() && cause.chain.is_empty(), seen.event.body.exit()) {
+            cause.words = match exit.ended() {
+                Ended::Code(code) => format!("exit {code}"),
+                signal => signal.to_string(),
+            }
+            .into_bytes();
         }
         let name = if cause.chain.is_empty() { process.short_command() } else { process.comm.to_vec() };
         cause.chain.push(name);
