@@ -106,6 +106,14 @@ pub fn is_own(who: &Who) -> bool {
 }
 
 impl Event {
+    /// Counts an event that makes no record as missed.
+    #[inline(always)]
+    pub fn miss(slot: Slot, who: &Who, failed: bool) {
+        if let Some(event) = Event::begin(slot, Context::NONE, who, failed) {
+            event.give_back(Reason::Missed);
+        }
+    }
+
     /// Counts an event and takes its number. `None` if the event is not to be sent.
     #[inline(always)]
     pub fn begin(slot: Slot, context: Context, who: &Who, failed: bool) -> Option<Event> {

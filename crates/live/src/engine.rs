@@ -285,12 +285,9 @@ impl Reader {
         let until = if self.ending { BootNanos(u64::MAX) } else { before };
         let more = self.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
-        // Of the calls before it, the records were read. Otherwise an attachment could begin after the unload of its program.
-        let is_left = self.inventory(
-            asked.bpf,
-            if more { BootNanos(before.0.saturating_sub(REPORTED.as_nanos() as u64)) } else { until },
-            &mut batch,
-        );
+        // The time up to which the records of calls were read. A later unload could come before the begin of an attachment.
+        let read = if more { BootNanos(before.0.saturating_sub(REPORTED.as_nanos() as u64)) } else { until };
+        let is_left = self.inventory(asked.bpf, read, &mut batch);
         if !more || self.reported.elapsed() > REPORTED {
             batch.append(std::mem::take(&mut self.reports).bytes());
         }

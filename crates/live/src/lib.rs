@@ -395,7 +395,7 @@ impl Live {
         until: BootNanos,
         loaded: &mut dyn FnMut(ProgId),
     ) -> (bool, bool) {
-        self.changes.as_mut().map_or((false, false), |changes| (changes.read(batch, until, loaded), changes.are_left()))
+        self.changes.as_mut().map_or((false, false), |changes| changes.read(batch, until, loaded))
     }
 
     /// Appends symbols for the stacks and the attach points in the frames from byte offset `from` on; none without an

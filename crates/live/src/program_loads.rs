@@ -90,8 +90,8 @@ impl Changes {
     }
 
     /// Appends the changes up to `until`; the next call has the later ones. Passes newly loaded programs to `loaded`, except
-    /// tracetui's own. Returns whether there were any loads or unloads.
-    pub(super) fn read(&mut self, batch: &mut Batch, until: BootNanos, loaded: &mut dyn FnMut(ProgId)) -> bool {
+    /// tracetui's own. Returns whether there were any loads or unloads, and whether later ones are left.
+    pub(super) fn read(&mut self, batch: &mut Batch, until: BootNanos, loaded: &mut dyn FnMut(ProgId)) -> (bool, bool) {
         self.drain();
         if !self.found.pair() {
             // The missing symbol was on a CPU that had already been read.
@@ -117,7 +117,7 @@ impl Changes {
                 HostFrame::ProgramChange(change).push(time, batch);
             }
         }
-        others
+        (others, !self.found.changes.is_empty())
     }
 
     /// Appends the number of reports lost since the last call. Also follows CPUs that were added or removed.
@@ -140,11 +140,6 @@ impl Changes {
         let mut changes = std::mem::take(&mut self.found.images);
         changes.sort_by_key(|(time, _)| *time);
         changes
-    }
-
-    /// Whether the last read left changes to the next one.
-    pub(super) fn are_left(&self) -> bool {
-        !self.found.changes.is_empty()
     }
 
     fn losses(&self) -> u64 {

@@ -4,7 +4,6 @@
 use super::unix::{self, Connect};
 use crate::arch::read_passed;
 use crate::call::{self, Call};
-use crate::context::Context;
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::functions::{function, in_pieces};
@@ -15,7 +14,6 @@ use crate::task::{Who, current};
 use tracetui_shared::calls::{
     DIR, FLAGS, NEW_DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE,
 };
-use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::file::unix::{PATH_MAX as SUN_PATH_MAX, form};
@@ -84,9 +82,7 @@ pub fn missed(slot: Slot, who: &Who, ret: i32) {
     if is_none || konst!(Kinds) & u64::from(kind.bit()) == 0 {
         return;
     }
-    if let Some(event) = Event::begin(slot, Context::NONE, who, ret < 0) {
-        event.give_back(Reason::Missed);
-    }
+    Event::miss(slot, who, ret < 0);
 }
 
 /// Whether a call is a connect(2) of a Unix socket, which [`ended`] reports.

@@ -4,13 +4,11 @@ use super::tcp::uring::CQE_SKIP;
 use super::tcp::{self, sock};
 use crate::arch::read_passed;
 use crate::call::Call;
-use crate::context::Context;
 use crate::emit::Event;
 use crate::files::file_at;
 use crate::read::{any, forgotten, get, konst, offset, rd, rd_field, set};
 use crate::task::Who;
 use tracetui_shared::calls::tcp::CONNECT;
-use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::file::unix::form;
@@ -61,7 +59,7 @@ pub fn submitted(req: u64, opcode: u8, task: u64) {
     let file: u64 = rd_field(req, field::KiocbFile);
     let file = if file == 0 { file_at(task, rd_field::<u32>(req, field::KiocbFd).into()) } else { file };
     if is_unix(sock::behind(file)) {
-        lose(Slot::UnixSubmit, &Who::of(task), false);
+        Event::miss(Slot::UnixSubmit, &Who::of(task), false);
     }
 }
 
@@ -71,15 +69,8 @@ pub fn missed(req: u64, opcode: u8, who: impl FnOnce() -> Who, ret: i32) -> bool
     if !is_requested() || opcode != URING_CONNECT || !is_unix(sock::behind(rd_field(req, field::KiocbFile))) {
         return false;
     }
-    lose(Slot::UnixUring, &who(), ret < 0);
+    Event::miss(Slot::UnixUring, &who(), ret < 0);
     true
-}
-
-#[inline(always)]
-fn lose(slot: Slot, who: &Who, failed: bool) {
-    if let Some(event) = Event::begin(slot, Context::NONE, who, failed) {
-        event.give_back(Reason::Missed);
-    }
 }
 
 #[inline(always)]

@@ -73,7 +73,7 @@ pub struct Tick {
 pub struct Usage {
     /// CPU time since the start of the process.
     pub cpu: Duration,
-    /// Resident memory in bytes.
+    /// Resident memory in bytes: of tracetui RssAnon, of other processes RSS (proc(5)).
     pub resident: u64,
 }
 

@@ -217,7 +217,7 @@ impl UsageState {
         self.last = Some((now, usage));
     }
 
-    /// CPU usage in percent and resident memory in bytes.
+    /// CPU usage in percent, and RssAnon in bytes.
     pub(crate) fn cpu_and_memory(&self) -> Option<(f64, u64)> {
         Some((self.cpu_percent?, self.last?.1.resident))
     }

@@ -427,10 +427,12 @@ impl Comparison<'_> {
     fn uses_alone(&self, counted: &[Alone], unseen: &[Alone], strings: &mut StringTable, all: &mut Vec<Difference>) {
         let from = all.len();
         for kind in self.others().filter(|kind| Topic::Other(*kind).is_result()) {
+            let doers = self.doers(counted, kind);
             for (pair, [a, b]) in self.sums(counted, |did| did.others(kind), Other::add) {
                 let first = all.len();
                 self.other(kind, (&a, &b), pair, all);
-                all[first..].iter_mut().for_each(|one| one.alone = self.doer(counted, kind, one));
+                let doer = |one: &Difference| *doers.get(&(one.only()?, pair, one.subject?))?;
+                all[first..].iter_mut().for_each(|one| one.alone = doer(one));
             }
         }
         let files = |of: fn(&Activity) -> &FileUses| self.sums(unseen, move |did| of(did).settled.to_vec(), Did::add);
@@ -446,15 +448,19 @@ impl Comparison<'_> {
         }
     }
 
-    /// The role that alone did what one run has, among those without a counterpart.
-    fn doer(&self, counted: &[Alone], kind: Kind, one: &Difference) -> Option<Alone> {
-        let (side, subject) = (one.only()?, one.subject?);
-        let tree = self.tree(side);
-        let here = counted.iter().filter(|alone| (alone.side, alone.pair) == (side, one.pair));
-        let did = |node: &usize| tree.nodes[*node].did.others.contains_key(&(kind, subject));
-        let mut nodes = here.flat_map(|alone| tree.below(alone.node)).filter(did);
-        let (node, other) = (nodes.next()?, nodes.next());
-        other.is_none().then_some(Alone { side, node, pair: one.pair, wraps: false })
+    /// The roles without a counterpart that had events of a kind, by side, pair and subject. `None` for several.
+    fn doers(&self, counted: &[Alone], kind: Kind) -> HashMap<(Side, usize, u32), Option<Alone>> {
+        let mut doers = HashMap::default();
+        for alone in counted {
+            let tree = self.tree(alone.side);
+            for node in tree.below(alone.node) {
+                for (subject, _) in tree.nodes[node].did.others(kind) {
+                    let one = Some(Alone { node, wraps: false, ..*alone });
+                    doers.entry((alone.side, alone.pair, subject)).and_modify(|doer| *doer = None).or_insert(one);
+                }
+            }
+        }
+        doers
     }
 
     /// What the processes of one run did, by pair and side.

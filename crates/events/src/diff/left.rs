@@ -59,7 +59,7 @@ impl FilesLeft {
         self.0.insert(path, Did { bits, errno: 0, mode });
     }
 
-    /// Returns what was known of the file.
+    /// Removes a file. Returns the entry that it had, without [`bit::REMOVED`].
     fn removed(&mut self, path: u32) -> Did {
         let known = self.0.remove(&path).unwrap_or_default();
         if known.bits & bit::MADE == 0 {
@@ -72,7 +72,7 @@ impl FilesLeft {
         self.0.len()
     }
 
-    /// The files, with other numbers, by these.
+    /// The files with common numbers, sorted by them.
     pub(super) fn into_list(self, number: impl Fn(u32) -> u32) -> Vec<(u32, Did)> {
         let mut all: Vec<_> = self.0.into_iter().map(|(path, did)| (number(path), did)).collect();
         all.sort_unstable_by_key(|(path, _)| *path);
@@ -81,8 +81,8 @@ impl FilesLeft {
     }
 }
 
-/// The parts of two states that differ. Whether a file is the run's own is no difference, as a rename over a file that the run has
-/// made tells no more than one over an older file.
+/// The parts of two states that differ. A new file, a replaced one and a renamed one count as the same: programs that write a temporary
+/// file and rename it leave the same file whether or not there was one before.
 pub(super) fn apart(a: Did, b: Did) -> Option<(Did, Did)> {
     let kind = bit::DIRECTORY | bit::LINK | bit::REMOVED;
     let mode = if a.mode & b.mode & HAS_MODE != 0 && a.mode != b.mode { u16::MAX } else { 0 };

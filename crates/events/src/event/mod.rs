@@ -76,6 +76,9 @@ pub trait Payload<'a>: Sized {
     /// Whether its events are about connections.
     const CONNECTS: bool = false;
 
+    /// Whether its calls ask a server.
+    const SERVED: bool = false;
+
     const COMPARED: Compared;
 
     /// Whether some of its events are [`news`](Self::news).
@@ -366,6 +369,11 @@ pub fn noun(kind: Kind) -> &'static str {
 /// Whether events of a kind are about connections.
 pub fn connects(kind: Kind) -> bool {
     of_kind!(kind, CONNECTS)
+}
+
+/// Whether the calls of a kind ask a server.
+pub(crate) fn is_served(kind: Kind) -> bool {
+    of_kind!(kind, SERVED)
 }
 
 /// What two runs compare of the events of a kind.

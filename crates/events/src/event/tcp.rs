@@ -59,6 +59,7 @@ impl Payload<'_> for Tcp {
     const COMPARED: Compared = Compared::Results("succeeded");
     const NOUN: &'static str = "tcp event";
     const CONNECTS: bool = true;
+    const SERVED: bool = true;
     const HAS_NEWS: bool = true;
 
     /// Whether it is a request without a connection, or another call that failed. A request that still waits has not failed.

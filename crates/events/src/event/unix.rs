@@ -32,6 +32,7 @@ impl<'a> Payload<'a> for Unix<'a> {
     const NOUN: &'static str = "unix connect";
 
     const COMPARED: Compared = Compared::Results("connected");
+    const SERVED: bool = true;
 
     fn goes_on(&self) -> bool {
         false

@@ -35,7 +35,7 @@ use super::{Failure, argument, base, common_name, names_descriptor, place};
 use crate::event::describe::Value;
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
-use crate::event::{Body, Event, EventContext, connects, describe, names};
+use crate::event::{Body, Event, EventContext, connects, describe, is_served, names};
 use crate::limits;
 use crate::store::Id;
 use crate::text::command::leaf;
@@ -332,7 +332,7 @@ impl Searches {
         // Nobody writes a setting that need not exist.
         let set = wanted.rights & WRITE != 0 && path.starts_with(b"/proc/");
         // A socket has the name that its server chose: `.s.PGSQL.5432`.
-        let setting = is_optional(path) && (kind != Kind::Unix || !is_hidden(path));
+        let setting = is_optional(path) && !(is_served(kind) && is_hidden(path));
         let usual = !failure.real && !set && (setting && !named || body.is_needless());
         let optional = usual || body.is_question();
         if optional {
@@ -522,7 +522,7 @@ impl Searches {
             let strong = |miss: &&Miss| uncommon(miss) && (REFUSALS.contains(&miss.failure.err) || is_elsewhere(miss));
             last = misses.iter().rfind(strong).unwrap_or(last);
         }
-        let most = if connects(last.kind) || last.kind == Kind::Unix { AFTER_CONNECT } else { AFTERWARDS };
+        let most = if is_served(last.kind) { AFTER_CONNECT } else { AFTERWARDS };
         let went_on = waiting.others(last) > most && !last.named || !ended_soon(process, last.time, end);
         let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;
         let mut others = misses.iter().filter(same).filter(|miss| miss.wanted.dir != last.wanted.dir).peekable();

@@ -3,7 +3,7 @@
 use crate::event::connection::End;
 use crate::event::describe::Value;
 use crate::event::tcp::Connection;
-use crate::event::{Body, connects};
+use crate::event::{Body, Event, connects};
 use crate::store::Stored;
 use crate::store::index::Answer;
 use tracetui_shared::id::NsInum;
@@ -24,11 +24,14 @@ pub enum Related {
 impl Related {
     /// What an event has in common with others; `None` if that is only its process.
     pub fn of(stored: &Stored<'_>) -> Option<Related> {
-        if connects(stored.kind) {
-            return stored.event().ok()?.body.connection().map(|of| Related::Connection(*of));
+        let may_be = connects(stored.kind) || matches!(stored.kind, Kind::File | Kind::Open);
+        may_be.then(|| stored.event())?.ok().and_then(|event| Related::of_event(&event))
+    }
+
+    fn of_event(event: &Event<'_>) -> Option<Related> {
+        if let Some(connection) = event.body.connection() {
+            return Some(Related::Connection(*connection));
         }
-        let is_of_file = stored.kind == Kind::File || stored.kind == Kind::Open;
-        let event = stored.event().ok().filter(|_| is_of_file)?;
         let paths = absolute_paths(&event.body);
         (!paths.is_empty()).then_some(Related::File { mnt_ns: event.header.mnt_ns, paths })
     }
@@ -37,12 +40,12 @@ impl Related {
     /// created it belong to it.
     pub fn answer(&self, stored: &Stored<'_>) -> Answer {
         let is_open = stored.kind == Kind::Open;
-        match self {
-            Related::Connection(_) if !connects(stored.kind) => Answer::No,
-            Related::File { .. } if !(stored.kind == Kind::File || is_open && !stored.failed) => Answer::No,
-            Related::File { .. } if is_open && !stored.event().is_ok_and(|event| creates(&event.body)) => Answer::No,
-            _ => Related::of(stored).map_or(Answer::No, |other| self.meets(&other)),
-        }
+        let may_be = match self {
+            Related::Connection(_) => connects(stored.kind),
+            Related::File { .. } => stored.kind == Kind::File || is_open && !stored.failed,
+        };
+        let event = may_be.then(|| stored.event().ok()).flatten().filter(|event| !is_open || creates(&event.body));
+        event.and_then(|event| Related::of_event(&event)).map_or(Answer::No, |other| self.meets(&other))
     }
 
     /// Whether both are about the same connection or file; [`Answer::Marked`] for the other end of a connection.

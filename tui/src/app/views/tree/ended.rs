@@ -1,4 +1,4 @@
-//! The processes that a row stands for: its folded descendants, and the children of a process that ended without a failure.
+//! Rows that replace several processes: folded descendants, and children that ended without a failure.
 
 use super::node::Seen;
 use super::{Row, Shows, Tree};
