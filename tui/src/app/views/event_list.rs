@@ -4,13 +4,15 @@
 //! row.
 
 mod groups;
+mod keys;
 pub(crate) mod row;
 
 use crate::app::filter::DisplayFilter;
 use crate::app::keys::keymap::Action;
 use crate::app::watch::Watches;
-pub(crate) use groups::{Added, Alike, Group, Job, Listing, Quiet};
+pub(crate) use groups::{Added, Group, Job, Listing, Quiet};
 use groups::{At, Groups};
+pub(crate) use keys::Alike;
 use std::ops::Range;
 use tracetui_events::enrich::World;
 use tracetui_events::event::process::ProcessKey;

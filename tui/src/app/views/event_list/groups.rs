@@ -6,17 +6,12 @@
 //! the start of a connection that is closed.
 //! In the list of all events, a group has no other row between its events.
 
-use foldhash::fast::RandomState;
+use super::keys::{Alike, KeyMaker, Keys};
 use foldhash::{HashMap, HashSet};
-use memchr::memmem;
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::Arc;
-use tracetui_events::event::exec::Exec;
-use tracetui_events::event::file_identity::{changed_ns, identity};
-use tracetui_events::event::process::{Process, ProcessKey};
-use tracetui_events::event::{Body, Event, EventContext, Payload as _, names};
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{Body, Event, EventContext};
 use tracetui_events::limits;
-use tracetui_events::search::{looks_further, missed, names_descriptor, place};
+use tracetui_events::search::{looks_further, missed};
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::grouped;
@@ -75,27 +70,6 @@ const OPEN: usize = 1 << 14;
 
 /// The least number of processes at which those that are no longer kept are dropped.
 const PROCESSES: usize = 1 << 12;
-
-/// What the events of a group have in common.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Alike {
-    /// All that they say.
-    All,
-    /// The name that a process did not find in several directories.
-    Search,
-    /// The directory in which a command created files.
-    Created,
-    /// The directory in which a command changed files.
-    Changed,
-    /// The command that changed files in many directories.
-    Changes,
-    /// The directory in which a command did not find many names.
-    Missing,
-    /// The command that loaded, unloaded, attached or detached many BPF programs.
-    Programs,
-    /// The program that was executed many times, or failed many times with one status.
-    Commands,
-}
 
 /// The events of one row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,7 +137,7 @@ impl Group {
                     _ => vec![files],
                 }
             }
-            Alike::Missing => vec![format!("{count} in this directory")],
+            Alike::Missing => vec![format!("{count}, other names")],
             Alike::Programs => vec![format!("{count} like this")],
             Alike::Commands => [", other arguments", ", others"].map(|others| format!("{count}{others}")).into(),
             Alike::All => {
@@ -223,23 +197,6 @@ pub(crate) struct Added {
     pub job: Option<ProcessKey>,
 }
 
-/// What an event has in common with others, as hashes.
-struct Keys {
-    whole: u64,
-    /// What it has in common with events that are only alike.
-    part: Option<(Alike, u64)>,
-    /// From [`CROWD`] rows on within [`NEAR_NS`], these are one. Of a changed file: the command. Of a name that was not found: the command and the directory. Of a BPF
-    /// program: what was done with it, and by which command. Of an exec: the program, its file and the user. Of a failed exit: the
-    /// command, its program, the status and the parent.
-    crowd: Option<(Alike, u64)>,
-}
-
-impl Keys {
-    fn all(&self) -> impl Iterator<Item = u64> + use<> {
-        [Some(self.whole), self.part.map(|(_, part)| part), self.crowd.map(|(_, crowd)| crowd)].into_iter().flatten()
-    }
-}
-
 /// The rows and their groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
@@ -259,18 +216,7 @@ pub(super) struct Groups {
     open: HashSet<u64>,
     /// The numbers of groups and of processes at which those that are not needed are dropped.
     most: [usize; 2],
-    hasher: RandomState,
-    subject: Vec<u8>,
-}
-
-/// Whether the same path may have run another script before. The file of the event is the interpreter's. Only root writes to the
-/// directories of the system.
-fn may_be_another_script(exec: &Exec<'_>) -> bool {
-    let path = exec.filename;
-    let of_system = [&b"/usr/bin/"[..], b"/usr/sbin/", b"/usr/lib", b"/usr/share/", b"/bin/", b"/sbin/"];
-    let of_root =
-        of_system.iter().any(|directory| path.starts_with(directory)) && memmem::find(path, b"/../").is_none();
-    !exec.interp.is_empty() && !of_root
+    keys: KeyMaker,
 }
 
 impl Groups {
@@ -280,117 +226,12 @@ impl Groups {
 
     /// Without rows, to add all events again. What is unfolded stays so.
     pub(super) fn again(&mut self, store: &Store) {
-        let Groups { listing, folds, open, hasher, .. } = std::mem::take(self);
-        *self = Groups { open, hasher, index: Index::new(store), ..Groups::new(listing, folds) };
-    }
-
-    fn keys(&mut self, event: &Event<'_>, process: Option<&Arc<Process>>) -> Option<Keys> {
-        let mut subject = std::mem::take(&mut self.subject);
-        subject.clear();
-        event.body.subject(&mut subject);
-        let keys = self.keys_about(&subject, event, process);
-        self.subject = subject;
-        keys
-    }
-
-    fn keys_about(&self, subject: &[u8], event: &Event<'_>, process: Option<&Arc<Process>>) -> Option<Keys> {
-        let key = process.map(|process| process.key);
-        let (argv, comm) = process.map(|process| (&*process.image.argv, &*process.comm)).unwrap_or_default();
-        let (header, body, all) = (&event.header, &event.body, self.listing == Listing::All);
-        if matches!(event.kind(), Kind::Lost | Kind::Fork) {
-            return None;
-        }
-        let missed = missed(body);
-        // A relative path, a descriptor and a script may be a different file each time.
-        let is_placed = match body {
-            Body::Open(open) => {
-                let known = open.record.ret >= 0 && open.names.is_known();
-                missed == Some(true) || known || subject.first() == Some(&b'/') && !names_descriptor(subject)
-            }
-            Body::Exec(exec) if exec.record.ret >= 0 => !may_be_another_script(exec),
-            Body::Exec(_) => missed == Some(true) || !names_descriptor(subject),
-            // Each program with an id is another one. Those of seccomp have none.
-            Body::Bpf(bpf) => bpf.record().prog_id == 0 && !bpf.is_hidden(),
-            _ => true,
-        };
-        let alone = (!is_placed).then_some(header.time.0);
-        // A list of all events shows each descriptor.
-        let ret = if all { body.error() } else { body.error().min(0) };
-        let result = (ret, body.exit().map(|exit| exit.record.status));
-        let file = identity(body).and_then(Result::ok);
-        // The same path may name another file. A file that is written to stays the same one, but a program does not.
-        let file = match body {
-            Body::Exec(exec) if exec.failed() && missed != Some(true) && subject.first() != Some(&b'/') => {
-                (exec.cwd.bytes, None, None)
-            }
-            Body::Exec(exec) => {
-                let version = file.map(|file| (file.size, changed_ns(&file)));
-                (exec.exe.bytes, file.map(|file| (file.device, file.ino)), version)
-            }
-            Body::Open(open) => (open.names.bytes, file.map(|file| (file.device, file.ino)), None),
-            Body::Exit(_) => (process.map_or(&b""[..], |process| &process.image.exe), None, None),
-            _ => (&b""[..], None, None),
-        };
-        let mut hash = self.hasher.build_hasher();
-        let (kind, who) = (event.kind(), (header.uid.0, header.gid.0, header.mnt_ns.0));
-        (kind as u16, header.comm(), who, result, subject, alone, file).hash(&mut hash);
-        match body {
-            Body::Exec(exec) => exec.argv.hash(&mut hash),
-            // The subject of a server has no peer.
-            Body::Tcp(tcp) => (tcp.record.op, tcp.raddr()).hash(&mut hash),
-            // Flags without an effect on the file may differ.
-            Body::Open(open) => {
-                let truncates = open.flags() & names::O_TRUNC != 0;
-                (open.euid(), names::access_letters(open.flags()), truncates, open.remark()).hash(&mut hash);
-            }
-            Body::File(change) => {
-                let starts = change.dirs.map(|dir| dir.bytes);
-                (change.record.op, change.record.values, change.texts, starts).hash(&mut hash);
-            }
-            // The row of an exit shows the arguments of its process.
-            Body::Exit(_) => argv.hash(&mut hash),
-            _ => {}
-        }
-        let by = (header.comm(), who);
-        let part = match (place(body), kind) {
-            // The list of all events shows the call that ends a search.
-            (Some((_, name)), _) if missed == Some(true) || all && missed.is_some() => {
-                self.key(Alike::Search, (kind as u16, key, name))
-            }
-            // Threads have names of their own.
-            (Some((dir, _)), Kind::Open) if !all && !event.failed() && !event.is_quiet(false) => {
-                self.key(Alike::Created, (dir, comm, who))
-            }
-            _ => match body {
-                Body::File(change) if !all && !event.failed() => {
-                    self.key(Alike::Changed, (comm, who, change.directory()))
-                }
-                _ => None,
-            },
-        };
-        let crowd = match (body, place(body).filter(|_| missed == Some(true))) {
-            _ if all => None,
-            (Body::File(file), _) if !file.failed() => self.key(Alike::Changes, by),
-            (Body::Bpf(bpf), _) => self.key(Alike::Programs, (by, bpf.op(), bpf.attach_kind(), result.0)),
-            (Body::Exec(exec), _) if exec.record.ret >= 0 && is_placed => {
-                self.key(Alike::Commands, (by, exec.filename, file))
-            }
-            (Body::Exit(exit), _) if exit.failed() => {
-                let parent = process.and_then(|process| process.parent);
-                self.key(Alike::Commands, (by, exit.record.status, parent, file))
-            }
-            (_, Some((dir, _))) => self.key(Alike::Missing, (kind as u16, by, dir)),
-            _ => None,
-        };
-        Some(Keys { whole: hash.finish(), part, crowd })
-    }
-
-    fn key(&self, alike: Alike, what: impl Hash) -> Option<(Alike, u64)> {
-        Some((alike, self.hasher.hash_one((alike, what))))
+        let Groups { listing, folds, open, keys, .. } = std::mem::take(self);
+        *self = Groups { open, keys, index: Index::new(store), ..Groups::new(listing, folds) };
     }
 
     fn keys_of(&mut self, stored: &Stored<'_>) -> Option<Keys> {
-        self.keys(&stored.event().ok()?, stored.process)
+        self.keys.keys(&stored.event().ok()?, stored.process, self.listing == Listing::All)
     }
 
     /// Adds an event. `is_pinned`: rows that no other may replace.
@@ -422,7 +263,7 @@ impl Groups {
         if !opened && !watched && (!has_row || is_over) {
             return self.keep_quiet(id, event.kind(), process);
         }
-        let keys = if self.folds { self.keys(event, seen.process) } else { None };
+        let keys = if self.folds { self.keys.keys(event, seen.process, self.listing == Listing::All) } else { None };
         if keys.is_some_and(|keys| !self.join(id, seen, &keys, at, store, is_pinned)) {
             return;
         }
@@ -433,7 +274,7 @@ impl Groups {
     fn connection(&self, body: &Body<'_>) -> Option<u64> {
         let connection = body.connection().filter(|_| self.listing == Listing::Calm)?;
         let record = &connection.record;
-        Some(self.hasher.hash_one((record.net_ns, connection.laddr(), record.lport, connection.raddr(), record.rport)))
+        Some(self.keys.of((record.net_ns, connection.laddr(), record.lport, connection.raddr(), record.rport)))
     }
 
     /// Notes the start of a connection, or its end if older events are added. Returns the one that was noted before, of the other one.
@@ -746,11 +587,11 @@ impl Groups {
     }
 
     fn is_open(&self, key: ProcessKey) -> bool {
-        !self.open.is_empty() && self.open.contains(&self.hasher.hash_one(key))
+        !self.open.is_empty() && self.open.contains(&self.keys.of(key))
     }
 
     fn key_of_job(&self, job: ProcessKey) -> u64 {
-        self.hasher.hash_one((Kind::Fork as u16, job))
+        self.keys.of((Kind::Fork as u16, job))
     }
 
     /// Whether the processes of a job have rows.
@@ -761,7 +602,7 @@ impl Groups {
     /// Unfolds or folds a row: its events have rows of their own, or none. A job unfolds first. Returns whether the rows change.
     pub(super) fn open(&mut self, stored: &Stored<'_>, opens: bool, job: Option<Job>) -> bool {
         let process = stored.process.map(|process| process.key);
-        let own = process.map(|key| self.hasher.hash_one(key));
+        let own = process.map(|key| self.keys.of(key));
         let job = job.filter(|_| self.listing == Listing::Calm);
         if opens {
             if let Some(job) = job.filter(|job| job.exec == stored.id)
@@ -941,24 +782,28 @@ mod tests {
     }
 
     #[test]
-    fn many_names_that_are_not_in_a_directory_share_a_row() {
+    fn many_names_that_do_not_exist_share_a_row() {
         let guess = |made: &mut Maker| {
-            (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
+            (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{}/{number}", number % 50), -2));
         };
         let mut made = Maker::default();
         guess(&mut made);
-        made.open(8, "guess", "/etc/x", -2);
         made.open(9, "other", "/srv/x", -2);
+        made.like.ppid = Tgid(8);
+        made.open(10, "guess", "/srv/x", -2);
         let mut app = calm(&mut made);
-        let all = rows(&app);
-        assert_eq!((all.len(), all[0]), (3, (99, 100, 0)));
+        assert_eq!(rows(&app), [(99, 100, 0), (100, 1, 0), (101, 1, 0)]);
         // One of them is answered.
         made.open(8, "guess", "/opt/50", 3);
         assert_eq!(rows(feed(&mut app, &mut made))[0].1, 99);
         let remark = app.events().remarks(99, None).first().cloned();
-        assert_eq!(remark.as_deref(), Some("x99 in this directory"));
+        assert_eq!(remark.as_deref(), Some("x99, other names"));
         app.events.select(99, 20, &app.store);
-        assert_eq!(keys(&mut app, "l").events().rows(), 101, "unfolded");
+        assert_eq!(
+            keys(&mut app, "l").events().rows(),
+            103,
+            "unfolded, with the open that answered one and with that one"
+        );
     }
 
     #[test]
@@ -1104,7 +949,7 @@ mod tests {
         let all = rows(&app);
         assert_eq!(all.iter().map(|row| row.1).collect::<Vec<_>>(), [1, 40, 40, 40]);
         let remarks = all.iter().skip(1).map(|row| app.events().remarks(row.0, None)[0].clone());
-        let alike = ["x40, other arguments", "x40 in this directory", "x40, other arguments"];
+        let alike = ["x40, other arguments", "x40, other names", "x40, other arguments"];
         assert_eq!(remarks.collect::<Vec<_>>(), alike);
     }
 

@@ -1,0 +1,174 @@
+//! What events have in common: the keys by which they share a row.
+
+use foldhash::fast::RandomState;
+use memchr::memmem;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+use tracetui_events::event::exec::Exec;
+use tracetui_events::event::file_identity::{changed_ns, identity};
+use tracetui_events::event::process::Process;
+use tracetui_events::event::{Body, Event, Payload as _, names};
+use tracetui_events::search::{missed, names_descriptor, place};
+use tracetui_shared::kind::Kind;
+
+/// What the events of a group have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Alike {
+    /// All that they say.
+    All,
+    /// The name that a process did not find in several directories.
+    Search,
+    /// The directory in which a command created files.
+    Created,
+    /// The directory in which a command changed files.
+    Changed,
+    /// The command that changed files in many directories.
+    Changes,
+    /// The command that did not find many names. Its processes have one parent.
+    Missing,
+    /// The command that loaded, unloaded, attached or detached many BPF programs.
+    Programs,
+    /// The program that was executed many times, or failed many times with one status.
+    Commands,
+}
+
+/// What an event has in common with others, as hashes.
+pub(super) struct Keys {
+    pub(super) whole: u64,
+    /// What it has in common with events that are only alike.
+    pub(super) part: Option<(Alike, u64)>,
+    /// If many rows within a short time have it in common, they are one. Of a changed file: the command. Of a name that was not found:
+    /// the command and the parent. Of a BPF program: what was done with it, and by which command. Of an exec: the program, its file and
+    /// the user. Of a failed exit: the command, its program, the status and the parent.
+    pub(super) crowd: Option<(Alike, u64)>,
+}
+
+impl Keys {
+    pub(super) fn all(&self) -> impl Iterator<Item = u64> + use<> {
+        [Some(self.whole), self.part.map(|(_, part)| part), self.crowd.map(|(_, crowd)| crowd)].into_iter().flatten()
+    }
+}
+
+/// Whether the same path may have run another script before. The file of the event is the interpreter's. Only root writes to the
+/// directories of the system.
+fn may_be_another_script(exec: &Exec<'_>) -> bool {
+    let path = exec.filename;
+    let of_system = [&b"/usr/bin/"[..], b"/usr/sbin/", b"/usr/lib", b"/usr/share/", b"/bin/", b"/sbin/"];
+    let of_root =
+        of_system.iter().any(|directory| path.starts_with(directory)) && memmem::find(path, b"/../").is_none();
+    !exec.interp.is_empty() && !of_root
+}
+
+/// Makes the keys of events.
+#[derive(Debug, Default)]
+pub(super) struct KeyMaker {
+    hasher: RandomState,
+    subject: Vec<u8>,
+}
+
+impl KeyMaker {
+    /// The keys of an event. `None`: it shares no row. `all`: for the list of all events, which shows more of each.
+    pub(super) fn keys(&mut self, event: &Event<'_>, process: Option<&Arc<Process>>, all: bool) -> Option<Keys> {
+        if matches!(event.kind(), Kind::Lost | Kind::Fork) {
+            return None;
+        }
+        self.subject.clear();
+        event.body.subject(&mut self.subject);
+        let subject = self.subject.as_slice();
+        let key = process.map(|process| process.key);
+        let (argv, comm) = process.map(|process| (&*process.image.argv, &*process.comm)).unwrap_or_default();
+        let (header, body) = (&event.header, &event.body);
+        let missed = missed(body);
+        // A relative path, a descriptor and a script may be a different file each time.
+        let is_placed = match body {
+            Body::Open(open) => {
+                let known = open.record.ret >= 0 && open.names.is_known();
+                missed == Some(true) || known || subject.first() == Some(&b'/') && !names_descriptor(subject)
+            }
+            Body::Exec(exec) if exec.record.ret >= 0 => !may_be_another_script(exec),
+            Body::Exec(_) => missed == Some(true) || !names_descriptor(subject),
+            // Each program with an id is another one. Those of seccomp have none.
+            Body::Bpf(bpf) => bpf.record().prog_id == 0 && !bpf.is_hidden(),
+            _ => true,
+        };
+        let alone = (!is_placed).then_some(header.time.0);
+        // A list of all events shows each descriptor.
+        let ret = if all { body.error() } else { body.error().min(0) };
+        let result = (ret, body.exit().map(|exit| exit.record.status));
+        let file = identity(body).and_then(Result::ok);
+        // The same path may name another file. A file that is written to stays the same one, but a program does not.
+        let file = match body {
+            Body::Exec(exec) if exec.failed() && missed != Some(true) && subject.first() != Some(&b'/') => {
+                (exec.cwd.bytes, None, None)
+            }
+            Body::Exec(exec) => {
+                let version = file.map(|file| (file.size, changed_ns(&file)));
+                (exec.exe.bytes, file.map(|file| (file.device, file.ino)), version)
+            }
+            Body::Open(open) => (open.names.bytes, file.map(|file| (file.device, file.ino)), None),
+            Body::Exit(_) => (process.map_or(&b""[..], |process| &process.image.exe), None, None),
+            _ => (&b""[..], None, None),
+        };
+        let mut hash = self.hasher.build_hasher();
+        let (kind, who) = (event.kind(), (header.uid.0, header.gid.0, header.mnt_ns.0));
+        (kind as u16, header.comm(), who, result, subject, alone, file).hash(&mut hash);
+        match body {
+            Body::Exec(exec) => exec.argv.hash(&mut hash),
+            // The subject of a server has no peer.
+            Body::Tcp(tcp) => (tcp.record.op, tcp.raddr()).hash(&mut hash),
+            // Flags without an effect on the file may differ.
+            Body::Open(open) => {
+                let truncates = open.flags() & names::O_TRUNC != 0;
+                (open.euid(), names::access_letters(open.flags()), truncates, open.remark()).hash(&mut hash);
+            }
+            Body::File(change) => {
+                let starts = change.dirs.map(|dir| dir.bytes);
+                (change.record.op, change.record.values, change.texts, starts).hash(&mut hash);
+            }
+            // The row of an exit shows the arguments of its process.
+            Body::Exit(_) => argv.hash(&mut hash),
+            _ => {}
+        }
+        let by = (header.comm(), who);
+        let parent = process.and_then(|process| process.parent);
+        let part = match (place(body), kind) {
+            // The list of all events shows the call that ends a search.
+            (Some((_, name)), _) if missed == Some(true) || all && missed.is_some() => {
+                self.alike(Alike::Search, (kind as u16, key, name))
+            }
+            // Threads have names of their own.
+            (Some((dir, _)), Kind::Open) if !all && !event.failed() && !event.is_quiet(false) => {
+                self.alike(Alike::Created, (dir, comm, who))
+            }
+            _ => match body {
+                Body::File(change) if !all && !event.failed() => {
+                    self.alike(Alike::Changed, (comm, who, change.directory()))
+                }
+                _ => None,
+            },
+        };
+        let crowd = match (body, place(body).filter(|_| missed == Some(true))) {
+            _ if all => None,
+            (Body::File(file), _) if !file.failed() => self.alike(Alike::Changes, by),
+            (Body::Bpf(bpf), _) => self.alike(Alike::Programs, (by, bpf.op(), bpf.attach_kind(), result.0)),
+            (Body::Exec(exec), _) if exec.record.ret >= 0 && is_placed => {
+                self.alike(Alike::Commands, (by, exec.filename, file))
+            }
+            (Body::Exit(exit), _) if exit.failed() => {
+                self.alike(Alike::Commands, (by, exit.record.status, parent, file))
+            }
+            (_, Some(_)) => self.alike(Alike::Missing, (kind as u16, by, parent)),
+            _ => None,
+        };
+        Some(Keys { whole: hash.finish(), part, crowd })
+    }
+
+    fn alike(&self, alike: Alike, what: impl Hash) -> Option<(Alike, u64)> {
+        Some((alike, self.of((alike, what))))
+    }
+
+    /// The key of something else that is folded.
+    pub(super) fn of(&self, what: impl Hash) -> u64 {
+        self.hasher.hash_one(what)
+    }
+}
