@@ -92,11 +92,7 @@ impl Mounts {
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // The mount point has no symbolic links, unless it was moved meanwhile.
-        let found = match openat2(CWD, &mount.point, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            Err(Errno::NOSYS | Errno::PERM) => openat(CWD, &mount.point, flags, Mode::empty()),
-            opened => opened,
-        };
-        let found = match found {
+        let found = match openat(CWD, &mount.point, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
             found => found?,
         };

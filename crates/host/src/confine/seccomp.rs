@@ -8,7 +8,7 @@
 //!
 //! Filters see numbers and arguments, but no memory. Therefore openat(2) is only allowed with flags for reading if the
 //! role writes nothing, and `clone` only for threads. openat2(2) and clone3(2) have their flags in memory. They fail with
-//! ENOSYS, after which the C library uses `clone`, and [`open_below`](crate::open_below) walks.
+//! ENOSYS, after which the C library uses `clone`.
 
 #![allow(clippy::unnecessary_cast, reason = "the types of these constants differ among C libraries")]
 
