@@ -438,7 +438,7 @@ fn work(job: &Seen<'_>, app: &App, theme: Theme) -> Vec<String> {
     let some = |count: u64, nouns| (count > 0).then(|| format!("{} {}", short(count), nouns));
     let execs = some(work.counts.execs, "execs");
     let (opens, changes) = (some(counts.opens, "opens"), some(counts.changes, "changed"));
-    let failed = some(counts.failed, "failed");
+    let failed = some(work.failed, "failed");
     let said = |parts: &[&Option<String>]| parts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(&dot);
     let code = match job.end.and_then(|end| end.status).map(|status| Exit::of_status(status).ended()) {
         None | Some(Ended::Code(0)) => String::new(),

@@ -343,7 +343,7 @@ fn the_row_of_a_job_counts_while_it_runs_and_names_what_runs_now() {
     made.like.ppid = Tgid(1);
     made.exit(100, "make", 2 << 8);
     let row = job(feed(&mut app, &mut made));
-    assert!(row.contains("make ok make -j2 exit 2 2 execs · 2 opens 10.0 s"), "{row}");
+    assert!(row.contains("make ok make -j2 exit 2 2 execs · 2 opens · 1 failed 10.0 s"), "{row}");
 }
 
 #[test]

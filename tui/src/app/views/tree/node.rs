@@ -118,6 +118,8 @@ impl Measurement {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Work {
     pub counts: Counts,
+    /// The processes that failed.
+    pub failed: u64,
     /// The one without a child that ran longest: its command, and how long in nanoseconds.
     pub slowest: Option<(Box<[u8]>, u64)>,
 }

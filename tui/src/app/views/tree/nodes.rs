@@ -281,6 +281,7 @@ impl Nodes {
         let ran = ran.filter(|_| self.get(at).is_some_and(|node| node.exec.is_some()));
         self.works(at, |work| {
             work.counts = work.counts.and(counts);
+            work.failed += u64::from(kind == Kind::Exit && failed);
             let longest = work.slowest.as_ref().map_or(0, |(_, ns)| *ns);
             work.slowest = ran.filter(|(_, ns)| *ns > longest).or(work.slowest.take());
         });
@@ -326,6 +327,7 @@ impl Nodes {
             let Some(at) = self.place(key) else { return };
             let end = self.get_mut(at).and_then(|node| node.end.as_mut()).filter(|end| end.id == Some(id));
             end.into_iter().for_each(|end| end.routine = true);
+            self.works(at, |work| work.failed = work.failed.saturating_sub(1));
             return self.flag(at);
         }
         let one = Counts { failed: 1, ..Counts::default() };
@@ -336,7 +338,6 @@ impl Nodes {
             node.counts = node.counts.without(one);
             node.failed_exec = node.failed_exec.take().filter(|tried| tried.failure.id != id);
         });
-        self.works(at, |work| work.counts = work.counts.without(one));
     }
 
     /// The processes that exited with a code other than 0 or were killed, in the order of their ends.
