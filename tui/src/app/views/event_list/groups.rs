@@ -1230,10 +1230,15 @@ mod tests {
             made.like = FrameHeader { mnt_ns: NsInum(mnt_ns), gid: Gid(gid), ..made.like };
             open(&mut made, 0, "/etc/hostname", 3);
         }
+        // Refused in known directories.
+        for dir in [&b"a"[..], b"a", b"b"] {
+            let record = OpenRecord { ret: -libc::EACCES, ..OpenRecord::default() };
+            made.event(Slot::Open, 7, "sh", &payload::open(record, dir, b"shadow"));
+        }
         // A missing file is no file, wherever a process looks for it.
         (0..3).for_each(|_| open(&mut made, 0, "none", -libc::ENOENT));
         let app = all(&mut made);
-        check_all(&app, &(0..10).map(|id| (id, "")).chain([(12, "x3")]).collect::<Vec<_>>());
+        check_all(&app, &(0..10).map(|id| (id, "")).chain([(11, "x2"), (12, ""), (15, "x3")]).collect::<Vec<_>>());
     }
 
     #[test]

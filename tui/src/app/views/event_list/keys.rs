@@ -79,11 +79,12 @@ impl KeyMaker {
         let (argv, comm) = process.map(|process| (&*process.image.argv, &*process.comm)).unwrap_or_default();
         let (header, body) = (&event.header, &event.body);
         let missed = missed(body);
-        // A relative path, a descriptor and a script may be a different file each time.
+        // A relative path whose directory is not known, a descriptor and a script may be a different file each time.
         let is_placed = match body {
             Body::Open(open) => {
-                let known = open.record.ret >= 0 && open.names.is_known();
-                missed == Some(true) || known || subject.first() == Some(&b'/') && !names_descriptor(subject)
+                missed == Some(true)
+                    || open.names.is_known()
+                    || subject.first() == Some(&b'/') && !names_descriptor(subject)
             }
             Body::Exec(exec) if exec.record.ret >= 0 => !may_be_another_script(exec),
             Body::Exec(_) => missed == Some(true) || !names_descriptor(subject),
