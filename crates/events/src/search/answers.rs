@@ -70,6 +70,12 @@ const REFUSALS: [&str; 3] = ["EACCES", "EPERM", "EROFS"];
 /// The exit status with which a shell reports that it could not execute the file it found.
 const NOT_EXECUTABLE: u8 = 126;
 
+/// The exit status with which a shell reports that it did not find the program.
+const NOT_FOUND: u8 = 127;
+
+/// The last directories of a walk of PATH.
+const PROGRAMS: [&[u8]; 2] = [b"/usr/bin", b"/bin"];
+
 /// The target of a call, as hashes.
 #[derive(Clone, Copy, Default, Debug)]
 struct Wanted {
@@ -334,6 +340,10 @@ impl Searches {
         // A socket has the name that its server chose: `.s.PGSQL.5432`.
         let setting = is_optional(path) && !(is_served(kind) && is_hidden(path));
         let usual = !failure.real && !set && (setting && !named || body.is_needless());
+        // bash looks for itself when it starts.
+        let itself = describe::args(&process.image.argv).next().map(leaf).filter(|own| SHELLS.contains(own));
+        let own = body.is_question() && itself == Some(leaf(path));
+        let (usual, named) = (usual || own, named && !own);
         let optional = usual || body.is_question();
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
@@ -500,7 +510,18 @@ impl Searches {
     fn cause(&self, waiting: &Waiting, code: u8, process: &Process, end: BootNanos) -> Option<Failure> {
         let misses = &waiting.misses;
         let optional = misses.iter().all(|miss| miss.optional);
-        let uncommon = |miss: &&Miss| miss.optional == optional && (miss.named || !self.is_common(miss));
+        // The success of a lookup has no event: a walk of PATH that ended before the last directories found the program.
+        let hashes = |texts: &[&[u8]]| texts.iter().map(|text| self.hasher.hash_one(*text)).collect::<Vec<_>>();
+        let (last_ones, bins) = (hashes(&PROGRAMS), hashes(&[b"bin", b"sbin"]));
+        let found = |miss: &Miss| {
+            let same = |other: &&Miss| other.kind == Kind::Lookup && other.wanted.name == miss.wanted.name;
+            let mut walk = misses.iter().filter(same);
+            let is_end = |miss: &Miss| last_ones.contains(&miss.wanted.dir);
+            let of_path = |miss: &Miss| miss.wanted.within.is_some_and(|dir| bins.contains(&dir));
+            miss.kind == Kind::Lookup && code != NOT_FOUND && !walk.clone().any(is_end) && walk.any(of_path)
+        };
+        let uncommon =
+            |miss: &&Miss| miss.optional == optional && (miss.named || !self.is_common(miss) && !found(miss));
         let mut last = misses.iter().rfind(uncommon)?;
         if code == NOT_EXECUTABLE {
             // A walk of PATH continues after a file that it may not execute.

@@ -637,6 +637,28 @@ fn what_a_process_only_asked_for_is_no_cause_if_a_child_failed() {
     }
 }
 
+/// The success of a lookup has no event.
+#[test]
+fn a_walk_of_path_that_ended_early_found_the_program() {
+    let sought = "/root/.cargo/bin/NAME /opt/shims/NAME /usr/local/bin/NAME";
+    for (name, more, code, want) in [
+        ("gcc", "", 1, None),
+        ("gcc", "", 127, Some(2)),
+        ("gcc", " /usr/bin/NAME", 1, Some(3)),
+        // bash looks for itself when it starts.
+        ("bash", " /usr/bin/NAME", 3, None),
+        ("bash", "", 127, None),
+    ] {
+        let mut made = Maker::default();
+        made.exec(7, "bash", &["bash", "-c", "exit 3"], 0);
+        for path in [sought, more].concat().replace("NAME", name).split(' ') {
+            made.call(Slot::Lookup, 7, "bash", STAT, path, -2);
+        }
+        made.exit(7, "bash", code << 8);
+        assert_eq!(stored(&mut made).1.map(|failure| failure.id - 1), want, "{name} {more} {code}");
+    }
+}
+
 /// make(1) asks for its next targets before it exits.
 #[test]
 fn a_program_sought_in_path_is_a_cause_before_a_name_asked_for_once() {
