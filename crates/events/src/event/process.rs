@@ -15,10 +15,15 @@ impl Process {
         if self.comm.len() == COMM_MAX && exe.starts_with(&self.comm) { exe } else { &self.comm }
     }
 
+    /// Whether it runs the program of its parent.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.origin == Origin::Fork && self.execs == 0
+    }
+
     /// What names its command ([`command`]). Its name if it runs none of its own, or nothing else is known.
     pub fn command(&self) -> Vec<u8> {
-        let (mut out, forked) = (Vec::new(), self.origin == Origin::Fork && self.execs == 0);
-        match forked || self.image.argv.is_empty() && self.image.exe.is_empty() {
+        let mut out = Vec::new();
+        match self.is_forked() || self.image.argv.is_empty() && self.image.exe.is_empty() {
             true => out.extend_from_slice(&self.comm),
             false => command::write(&self.image.argv, &self.image.exe, &mut out),
         }

@@ -309,6 +309,7 @@ impl Searches {
             (Body::Exit(exit), Some(process)) => {
                 let waiting = self.forget(process.key);
                 let own = self.exited(&waiting, process, exit.ended(), time);
+                let own = own.or_else(|| self.before_fork(process, exit.ended(), time));
                 self.keep_scripts(&waiting, process, id, own);
                 let above = process.parent.and_then(|parent| seen.world.process(parent));
                 let weak =
@@ -497,6 +498,15 @@ impl Searches {
             Ended::Signal(_) => {}
         }
         None
+    }
+
+    /// The lookup that failed before a shell forked a process, which reports it by its status: the shell looked for a program.
+    fn before_fork(&self, process: &Process, ended: Ended, end: BootNanos) -> Option<Failure> {
+        let Ended::Code(code @ (NOT_FOUND | NOT_EXECUTABLE)) = ended else { return None };
+        let shell = process.parent.filter(|_| process.is_forked())?;
+        let waiting = self.waiting.get(&shell)?;
+        waiting.misses.last().filter(|miss| miss.kind == Kind::Lookup)?;
+        self.cause(waiting, code, process, end)
     }
 
     /// Answers the calls that did not find their files: the program did its work without them.

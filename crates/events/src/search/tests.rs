@@ -659,6 +659,20 @@ fn a_walk_of_path_that_ended_early_found_the_program() {
     }
 }
 
+#[test]
+fn a_program_that_a_shell_sought_before_it_forked_is_the_cause_of_the_child() {
+    for (code, want) in [(127, Some(1)), (1, None)] {
+        let mut made = Maker::default();
+        ["/usr/local/bin/flexgen", "/usr/bin/flexgen"]
+            .iter()
+            .for_each(|path| made.call(Slot::Lookup, 7, "bash", STAT, path, -2));
+        made.fork(7, "bash", 8);
+        made.like.ppid = Tgid(7);
+        made.exit(8, "bash", code << 8);
+        assert_eq!(stored(&mut made).1.map(|failure| failure.id), want, "{code}");
+    }
+}
+
 /// make(1) asks for its next targets before it exits.
 #[test]
 fn a_program_sought_in_path_is_a_cause_before_a_name_asked_for_once() {
