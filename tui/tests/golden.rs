@@ -182,8 +182,10 @@ fn runs_that_may_differ_are_not_equal() {
     let last = |done: &Done| done.said.lines().last().unwrap_or_default().to_owned();
     let same = tracetui(&["diff", EXAMPLE, EXAMPLE]);
     assert_eq!((same.code, last(&same).as_str()), (Some(0), "no differences"));
-    let forks = tracetui(&["diff", "--kind", "exec,fork", EXAMPLE, EXAMPLE]);
-    assert!(forks.code == Some(2) && last(&forks).contains("forks are not compared"), "{}", last(&forks));
+    for (kinds, what) in [("exec,fork", "forks"), ("lookup", "lookups")] {
+        let refused = last(&tracetui(&["diff", "--kind", kinds, EXAMPLE, EXAMPLE]));
+        assert!(refused.contains(&format!("{what} are not compared")), "{refused}");
+    }
     for bytes in [1_000, 20_000] {
         fs::write(&file, &fs::read(EXAMPLE).expect("there")[..bytes]).expect("room");
         let part = tracetui(&["diff", EXAMPLE, &file]);

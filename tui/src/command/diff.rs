@@ -15,7 +15,7 @@ use tracetui_events::diff::{DiffReport, Show, Status};
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::playback::{AtEnd, Playback, Recording};
 use tracetui_events::text::{counted, json};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// Compares recordings.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
@@ -29,10 +29,15 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
-        let has_forks = |read: &Recording| read.kinds().1.contains(Kind::Fork) && !read.trace.is_unreadable();
-        if playback.recordings().iter().any(has_forks) {
-            let text =
-                format!("{}: forks are not compared; select other kinds: --kind exec,exit,open,bpf,tcp", name(file));
+        // Recordings of a COMMAND have lookups beside other kinds.
+        let refuses = |kinds: KindSet| kinds.contains(Kind::Fork) || kinds == Kind::Lookup.into();
+        let refused = |read: &&Recording| refuses(read.kinds().1) && !read.trace.is_unreadable();
+        if let Some(read) = playback.recordings().iter().find(refused) {
+            let kind = if read.kinds().1.contains(Kind::Fork) { "forks" } else { "lookups" };
+            let text = format!(
+                "{}: {kind} are not compared; select other kinds: --kind exec,exit,open,file,bpf,tcp",
+                name(file)
+            );
             return Err(BadUsage(text).into());
         }
         Side::read(playback, name(file), memory, |_| true)

@@ -22,9 +22,8 @@ pub(super) struct FilesLeft(HashMap<u32, Did>);
 
 impl FilesLeft {
     /// Handles a successful call on files. `paths` are the numbers of its paths. The mode counts as that of the file only where chmod(2)
-    /// set it: that of a new file depends on the umask.
-    pub(super) fn changed(&mut self, op: &str, paths: [Option<u32>; 2], mode: Option<u32>) {
-        let [Some(path), to] = paths else { return };
+    /// set it: that of a new file depends on the umask. Returns whether this is all that the call changed.
+    pub(super) fn changed(&mut self, op: &str, path: u32, to: Option<u32>, mode: Option<u32>) -> bool {
         let mode = mode.map_or(0, |mode| mode as u16 & 0o7777 | HAS_MODE);
         match op {
             "open" | "mknod" => self.made(path, bit::MADE, 0),
@@ -43,8 +42,9 @@ impl FilesLeft {
                 to.into_iter().for_each(|to| self.made(to, moved.bits & !bit::MADE | bit::RENAMED, moved.mode));
             }
             "chmod" => self.0.entry(path).or_default().mode = mode,
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     fn made(&mut self, path: u32, bits: u8, mode: u16) {
@@ -115,7 +115,7 @@ mod tests {
     fn left(calls: &[(&str, u32, u32, u32)]) -> Vec<(u32, String)> {
         let mut files = FilesLeft::default();
         for (op, path, to, mode) in calls {
-            files.changed(op, [Some(*path), Some(*to)], Some(*mode).filter(|mode| *mode != 0));
+            files.changed(op, *path, Some(*to), Some(*mode).filter(|mode| *mode != 0));
         }
         let text = |did| String::from_utf8(describe(did)).expect("ASCII");
         files.into_list(|path| path).into_iter().map(|(path, did)| (path, text(did))).collect()

@@ -197,7 +197,7 @@ impl Run {
             }
             Body::Exec(exec) => self.tried(role, process, exec),
             Body::Open(open) => self.opened(role, process, open),
-            Body::File(file) => self.changed(file),
+            Body::File(file) => self.changed(role, file),
             Body::Exit(exit) => {
                 self.lives(role, -1);
                 if let Some(RunRole { did, .. }) = self.roles.get_mut(role as usize) {
@@ -427,7 +427,7 @@ impl Run {
             bits |= if open.record.how_marks & CREATED != 0 { did::CREATED } else { 0 };
             bits |= if open.record.how_marks & EXISTED != 0 { did::EXISTED } else { 0 };
             if open.record.how_marks & CREATED != 0 {
-                self.left.changed("open", [Some(path), None], None);
+                self.left.changed("open", path, None, None);
             }
             if open.has_mode() {
                 mode = open.record.mode as u16 & 0o7777 | HAS_MODE;
@@ -438,32 +438,38 @@ impl Run {
         self.files += u64::from(new);
     }
 
-    /// Notes what a call changed about files.
-    fn changed(&mut self, file: &File<'_>) {
+    /// Notes what a call changed about files: what is left of them, or the call itself.
+    fn changed(&mut self, role: RoleId, file: &File<'_>) {
         if file.record.ret < 0 || !self.has_room() {
             return;
         }
         let mut number = |nth| self.file(u32::MAX, &file.absolute(nth).text()?);
-        let numbers = [number(0), file.has_second().then(|| number(1)).flatten()];
+        let (Some(path), to) = (number(0), file.has_second().then(|| number(1)).flatten()) else { return };
         let op = if file.exchanges() { "exchange" } else { file.op() };
-        self.left.changed(op, numbers, file.mode());
+        if !self.left.changed(op, path, to, file.mode()) {
+            let subject = [&file.change(), self.strings.get(path)].concat();
+            self.count(role, Kind::File, &subject, 0);
+        }
     }
 
     fn used(&mut self, role: RoleId, kind: Kind, body: &Body<'_>) {
         let mut subject = std::mem::take(&mut self.scratch);
         subject.clear();
-        let result = body.used(&mut subject).filter(|_| self.has_room());
-        if let Some(ret) = result {
-            let (subject, role) = (self.strings.id(&subject), self.base(role) as usize);
-            let bits = if ret >= 0 { did::FOUND } else { 0 };
-            if let Some(role) = self.roles.get_mut(role) {
-                let known = role.did.others.len();
-                let one = Other { did: Did { bits, errno: errno(ret), mode: 0 }, count: 1 };
-                role.did.others.entry((kind, subject)).or_default().add(one);
-                self.places += role.did.others.len() - known;
-            }
+        if let Some(ret) = body.used(&mut subject).filter(|_| self.has_room()) {
+            self.count(role, kind, &subject, ret);
         }
         self.scratch = subject;
+    }
+
+    fn count(&mut self, role: RoleId, kind: Kind, subject: &[u8], ret: i32) {
+        let (subject, role) = (self.strings.id(subject), self.base(role) as usize);
+        let bits = if ret >= 0 { did::FOUND } else { 0 };
+        if let Some(role) = self.roles.get_mut(role) {
+            let known = role.did.others.len();
+            let one = Other { did: Did { bits, errno: errno(ret), mode: 0 }, count: 1 };
+            role.did.others.entry((kind, subject)).or_default().add(one);
+            self.places += role.did.others.len() - known;
+        }
     }
 
     /// Records a role's use of a file. Returns whether the file is new to the role.

@@ -9,6 +9,7 @@ use crate::frame::host::{HostFrame, Trace};
 use crate::synthetic::{Maker, each_event, payload};
 use crate::text::Charset;
 use proptest::prelude::*;
+use tracetui_shared::calls::file::{CHOWN, MKDIR, TRUNCATE};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
@@ -372,6 +373,25 @@ fn counts_files_and_attachments_are_compared() {
     check(run(1, "/etc/x", false), run(1, "/etc/y", false), &lines);
     let line = "bpf      attach fentry do_unlinkat spy by sh x: never in A, once in B";
     check(run(1, "/etc/x", false), run(1, "/etc/x", true), &[line]);
+}
+
+#[test]
+fn changes_that_no_name_shows_are_compared() {
+    let run = |changed: bool| {
+        let mut made = Made::new("/a", 100, &["sh", "x"]);
+        let ops = [CHOWN, TRUNCATE, MKDIR];
+        for op in ops.into_iter().filter(|_| changed) {
+            made.maker.call(Slot::File, 100, "sh", op, &format!("/etc/{op}"), 0);
+        }
+        made
+    };
+    let [owned, cut, made] = [CHOWN, TRUNCATE, MKDIR];
+    let lines = [
+        format!("file     chown 0:0 /etc/{owned} by sh x: not tried in A, done in B"),
+        format!("file     truncate 0 /etc/{cut} by sh x: not tried in A, done in B"),
+        format!("file     /etc/{made}: created as a directory only in B"),
+    ];
+    check(run(false), run(true), &lines.each_ref().map(String::as_str));
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl<'a> Payload<'a> for File<'a> {
 
     const NOUN: &'static str = "file change";
 
-    const COMPARED: Compared = Compared::ByRule;
+    const COMPARED: Compared = Compared::Results("done");
 
     fn paths(&self) -> Option<&File<'a>> {
         Some(self)
@@ -242,6 +242,13 @@ impl<'a> File<'a> {
         let owner =
             self.owner().map(|ids| ids.map(|id| if id < 0 { "-".to_owned() } else { id.to_string() }).join(":"));
         mode.or(owner).or_else(|| self.size().map(|size| size.to_string()))
+    }
+
+    /// The call without its path: `chown 0:0 `, `setxattr user.name `.
+    pub(crate) fn change(&self) -> Vec<u8> {
+        let (values, name) = (self.values().unwrap_or_default(), self.texts[2]);
+        let parts = [self.op().as_bytes(), values.as_bytes(), name].into_iter().filter(|part| !part.is_empty());
+        parts.flat_map(|part| [part, b" "]).collect::<Vec<_>>().concat()
     }
 
     /// Whether the call has two paths that it looks up.
