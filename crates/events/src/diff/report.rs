@@ -306,7 +306,7 @@ impl<'a> Maker<'a> {
                 format!("{did} only in {side}{with}").into_bytes()
             }
             Topic::Other(_) if !first.topic.is_result() => counts,
-            Topic::Exit => join(&[&both, &self.then(first.pair)]),
+            Topic::Exit => join(&[&both, &self.reason(&group.pairs), &self.then(first.pair)]),
             Topic::Opened => format!("opened only in {side}").into_bytes(),
             Topic::Left if first.is_absent() => {
                 let did = if first.only() == Some(Side::A) { &line.a } else { &line.b };
@@ -355,6 +355,13 @@ impl<'a> Maker<'a> {
                 (none + &why).into_bytes()
             }
         }
+    }
+
+    /// Why the processes of these pairs failed: `: flexgen not found`.
+    fn reason(&self, pairs: &[usize]) -> Vec<u8> {
+        let of = |pair: &usize| self.nodes(*pair).1.did.reason.or(self.nodes(*pair).0.did.reason);
+        let same = pairs.first().and_then(of).filter(|reason| pairs.iter().all(|pair| of(pair) == Some(*reason)));
+        same.map(|reason| [b": ", self.strings.get(reason)].concat()).unwrap_or_default()
     }
 
     /// The ancestors whose exit status differs too.

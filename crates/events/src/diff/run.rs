@@ -1,5 +1,8 @@
 //! The activity of one run, by role: a fold over the events of a recording that keeps no events.
 
+mod reasons;
+
+use self::reasons::Reasons;
 use super::environment::Environments;
 use super::left::FilesLeft;
 use super::names::NameRules;
@@ -132,6 +135,7 @@ pub struct Run {
     pub(super) left: FilesLeft,
     /// Connections that began, and those that ended and began in the trace.
     connections: [u64; 2],
+    reasons: Reasons,
 }
 
 /// Bytes of a place in a table of files, which may be less than half full.
@@ -186,6 +190,7 @@ impl Run {
             return;
         }
         let Some(process) = seen.process else { return };
+        let reason = self.reasons.take(seen).filter(|_| self.has_room()).map(|reason| self.strings.id(&reason));
         let Some(role) = self.role_of(process, seen) else { return };
         match &seen.event.body {
             Body::Exec(exec) if exec.record.ret == 0 => {
@@ -203,6 +208,7 @@ impl Run {
                 if let Some(RunRole { did, .. }) = self.roles.get_mut(role as usize) {
                     let status = exit.record.status & 0xffff;
                     *did.exits.entry(status).or_default() += 1;
+                    did.reason = reason.or(did.reason);
                     did.used.add(Used { cpu: exit.cost().map_or(0, |cost| cost.runtime), ran: seen.ran_ns() });
                     if status != 0 && !std::mem::replace(&mut did.failed, true) {
                         did.process = process.key.tgid;

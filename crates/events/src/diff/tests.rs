@@ -10,6 +10,7 @@ use crate::synthetic::{Maker, each_event, payload};
 use crate::text::Charset;
 use proptest::prelude::*;
 use tracetui_shared::calls::file::{CHOWN, MKDIR, TRUNCATE};
+use tracetui_shared::calls::lookup::STAT;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
@@ -373,6 +374,19 @@ fn counts_files_and_attachments_are_compared() {
     check(run(1, "/etc/x", false), run(1, "/etc/y", false), &lines);
     let line = "bpf      attach fentry do_unlinkat spy by sh x: never in A, once in B";
     check(run(1, "/etc/x", false), run(1, "/etc/x", true), &[line]);
+}
+
+#[test]
+fn an_exit_names_the_program_that_was_sought_in_vain() {
+    let run = |found: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
+            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
+        }
+        made.exit(100, if found { 0 } else { 2 << 8 });
+        made
+    };
+    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
 }
 
 #[test]

@@ -136,6 +136,8 @@ pub(super) struct Activity {
     pub(super) uid: Option<u32>,
     /// Wait statuses, each with its count.
     pub(super) exits: BTreeMap<u32, u64>,
+    /// Why its last failed process failed, in words.
+    pub(super) reason: Option<u32>,
     /// What the processes that ended in this role used.
     pub(super) used: Used,
     /// The files that it opened or tried to open.
@@ -161,6 +163,7 @@ impl Activity {
             *self.exits.entry(status).or_default() += count;
         }
         self.used.add(other.used);
+        self.reason = other.reason.map(&number).or(self.reason);
         self.opens.add(other.opens, &number);
         self.tries.add(other.tries, &number);
         for ((kind, subject), used) in other.others {
