@@ -12,13 +12,16 @@ use std::time::Duration;
 fn failures_are_explained_beside_their_events() {
     let dir = Dir::alone();
     dir.file("stdio.h");
-    let (missing, plain) = (dir.at("stdoi.h"), dir.file("plain"));
+    let (missing, plain, gone) = (dir.at("stdoi.h"), dir.file("plain"), dir.at("gone"));
     let long = format!("{}/{}", dir.at(""), "x".repeat(300));
     let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--why"]) else { return };
     let actor = Actor::new(|| {
         let opened = sys::open_path(&missing);
         let executed = Command::new(&plain).exec().raw_os_error().map_or(0, i64::from);
-        let numbers = vec![opened, executed, sys::open_path(&long), sys::open_path(&plain)];
+        let mut numbers = vec![opened, executed, sys::open_path(&long), sys::open_path(&plain)];
+        let removed = std::fs::create_dir(&gone).and_then(|()| std::env::set_current_dir(&gone));
+        removed.and_then(|()| std::fs::remove_dir(&gone)).expect("room");
+        numbers.push(sys::open_path("a.conf"));
         // So that it is looked at while it lives.
         std::thread::sleep(Duration::from_millis(500));
         numbers
@@ -37,6 +40,8 @@ fn failures_are_explained_beside_their_events() {
     assert_eq!((&why["cause"], &why["component"]), (&"not_executable".into(), &plain.as_str().into()), "{why}");
     let why = run.open(pid, &long)["why"].clone();
     assert_eq!((&why["cause"], &why["proven"]), (&"too_long".into(), &true.into()), "{why}");
+    let why = run.open(pid, "a.conf")["why"].clone();
+    assert_eq!((&why["text"], &why["proven"]), (&"the working directory was deleted".into(), &true.into()), "{why}");
     assert_eq!(run.open(pid, &plain)["why"], Value::Null);
     assert!(run.kind_of("exit", pid).iter().all(|event| event.get("why").is_none()));
 }

@@ -235,12 +235,14 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
         return None;
     }
     let relative = |path: &[u8]| !path.starts_with(b"/") && memmem::find(path, b"..").is_none();
+    let at_cwd = asked.call.dirfd() == libc::AT_FDCWD;
+    let deleted = matches!(body.dir(), Value::Path(dir) if dir.deleted());
     if errno == libc::ENOENT
-        && asked.call.dirfd() == libc::AT_FDCWD
         && asked.path.is_some_and(relative)
-        && body.cwd().is_some_and(Components::deleted)
+        && (deleted || at_cwd && body.cwd().is_some_and(Components::deleted))
     {
-        return Some(Answer::proven(Cause::Missing, "the working directory was deleted"));
+        let start = if at_cwd { "working directory" } else { "directory where the path starts" };
+        return Some(Answer::proven(Cause::Missing, format!("the {start} was deleted")));
     }
     proven_by(errno, &asked.call, asked.path, asked.cut)
 }
