@@ -3,6 +3,7 @@
 mod selected_row;
 pub(super) mod strace;
 
+use std::ffi::OsString;
 use tracetui_events::event::describe::args;
 use tracetui_events::event::exec::Exec;
 use tracetui_events::event::process::Process;
@@ -20,9 +21,28 @@ pub(crate) const MOST: usize = 74_994;
 pub(crate) enum Wrap {
     /// Through tmux, which may need a wrapped sequence.
     Tmux,
+    /// Through screen(1), which passes on short device control strings.
+    Screen,
     #[default]
     None,
 }
+
+impl Wrap {
+    /// By the variables of the environment. sudo and ssh drop TMUX. `STY` is set in screen(1).
+    pub(crate) fn of(variable: impl Fn(&str) -> Option<OsString>) -> Wrap {
+        let term = variable("TERM").unwrap_or_default();
+        let named = [&b"tmux"[..], b"screen"].iter().any(|name| term.as_encoded_bytes().starts_with(name));
+        match (variable("TMUX").is_some(), variable("STY").is_some()) {
+            (true, _) => Wrap::Tmux,
+            (false, true) => Wrap::Screen,
+            (false, false) if named => Wrap::Tmux,
+            (false, false) => Wrap::None,
+        }
+    }
+}
+
+/// The bytes that screen(1) passes on at once: half of the shortest limit of its versions.
+const PASSED: usize = 256;
 
 /// The escape sequence that puts `text` into the clipboard.
 pub(crate) fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
@@ -31,6 +51,7 @@ pub(crate) fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
     sequence.push(0x07);
     match wrap {
         Wrap::None => sequence,
+        Wrap::Screen => sequence.chunks(PASSED).flat_map(|part| [&b"\x1bP"[..], part, b"\x1b\\"].concat()).collect(),
         // tmux accepts the plain sequence with `set-clipboard on`. It forwards the wrapped one with
         // `allow-passthrough on`, and drops the other. In the wrapped sequence each ESC must be doubled; there is only
         // one, at the start.
@@ -173,6 +194,7 @@ mod tests {
     fn the_clipboard_gets_base64_and_tmux_gets_it_wrapped() {
         assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
         assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");
+        assert_eq!(osc52(b"hel", Wrap::Screen), b"\x1bP\x1b]52;c;aGVs\x07\x1b\\");
         assert_eq!(osc52(b"hel", Wrap::Tmux), b"\x1b]52;c;aGVs\x07\x1bPtmux;\x1b\x1b]52;c;aGVs\x07\x1b\\");
     }
 
@@ -211,5 +233,22 @@ mod tests {
         let local = Stdio { family: libc::AF_UNIX as u16, ..socket };
         assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), " 1<>'unix:/run/a b'");
         assert_eq!(of([state(stdio::NOT_COLLECTED); 3], [b""; 3]), "");
+    }
+
+    #[test]
+    fn tmux_is_known_by_the_name_of_the_terminal_too() {
+        for (variables, expected) in [
+            (&[("TMUX", "/tmp/tmux-0/default,1,0"), ("TERM", "xterm")][..], Wrap::Tmux),
+            (&[("TERM", "tmux-256color")], Wrap::Tmux),
+            (&[("TERM", "tmux")], Wrap::Tmux),
+            (&[("TERM", "screen")], Wrap::Tmux),
+            (&[("TERM", "screen-256color")], Wrap::Tmux),
+            (&[("TERM", "screen.xterm-256color"), ("STY", "1.pts-0.host")], Wrap::Screen),
+            (&[("TERM", "xterm-256color")], Wrap::None),
+            (&[], Wrap::None),
+        ] {
+            let variable = |name: &str| Some(variables.iter().find(|(known, _)| *known == name)?.1.into());
+            assert_eq!(Wrap::of(variable), expected, "{variables:?}");
+        }
     }
 }

@@ -91,6 +91,7 @@ impl Screen {
                 let bytes = grouped(text.len() as u64);
                 let to = match self.wrap {
                     Wrap::None => "the terminal's clipboard (OSC 52)",
+                    Wrap::Screen => "screen (OSC 52)",
                     Wrap::Tmux => "tmux (OSC 52), which needs set-clipboard on",
                 };
                 self.notify(format!("{what} sent to {to}: {bytes} bytes"), now);

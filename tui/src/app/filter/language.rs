@@ -7,8 +7,8 @@ use tracetui_events::filter::{Filter, FilterError};
 const TITLES: [(&str, &str); 3] = [("errno", "err"), ("command", "arg"), ("lived", "dur")];
 
 /// The fields that compare ids of the host.
-pub(crate) const HOST_IDS: [&str; 9] =
-    ["pid", "tid", "ppid", "tree", "session", "old_tid", "child_pid", "killed_by.pid", "closer.pid"];
+pub(crate) const HOST_IDS: [&str; 10] =
+    ["pid", "tid", "ppid", "tree", "session", "old_tid", "child_pid", "killed_by.pid", "closer.pid", "peer.pid"];
 
 /// Why they are refused in another pid namespace: an id typed there is one of that namespace.
 pub(crate) const INNER_ID: &str =

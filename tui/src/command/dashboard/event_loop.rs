@@ -22,7 +22,6 @@ use crate::recorder::Recorder;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::Event;
-use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -102,7 +101,7 @@ pub struct DashboardExit {
 /// An error of the terminal or a panic is returned after the terminal is restored and the panic reported.
 pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
     let Trace { feed, command: held, timeline, recorder, opener, home, lookups, run } = trace;
-    app.screen.wrap = wrap(|name| std::env::var_os(name));
+    app.screen.wrap = Wrap::of(|name| std::env::var_os(name));
     let signals = Signals::install(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // If this fails, the account is closed all the same. The COMMAND is then not released.
     let screen = Screen::open(look.mouse);
@@ -740,35 +739,5 @@ fn of_terminal(event: Event) -> Option<Input> {
         Event::Paste(text) => Some(Input::Paste(text)),
         // [`Keys::next`] knows the size.
         Event::Resize(..) | Event::FocusGained | Event::FocusLost => None,
-    }
-}
-
-/// How the clipboard is reached. sudo and ssh drop TMUX. `STY` is set in screen(1), which does not know tmux's sequence.
-fn wrap(variable: impl Fn(&str) -> Option<OsString>) -> Wrap {
-    let term = variable("TERM").unwrap_or_default();
-    let named = [&b"tmux"[..], b"screen"].iter().any(|name| term.as_encoded_bytes().starts_with(name));
-    let tmux = variable("TMUX").is_some() || named && variable("STY").is_none();
-    if tmux { Wrap::Tmux } else { Wrap::None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tmux_is_known_by_the_name_of_the_terminal_too() {
-        for (variables, expected) in [
-            (&[("TMUX", "/tmp/tmux-0/default,1,0"), ("TERM", "xterm")][..], Wrap::Tmux),
-            (&[("TERM", "tmux-256color")], Wrap::Tmux),
-            (&[("TERM", "tmux")], Wrap::Tmux),
-            (&[("TERM", "screen")], Wrap::Tmux),
-            (&[("TERM", "screen-256color")], Wrap::Tmux),
-            (&[("TERM", "screen.xterm-256color"), ("STY", "1.pts-0.host")], Wrap::None),
-            (&[("TERM", "xterm-256color")], Wrap::None),
-            (&[], Wrap::None),
-        ] {
-            let variable = |name: &str| Some(variables.iter().find(|(known, _)| *known == name)?.1.into());
-            assert_eq!(wrap(variable), expected, "{variables:?}");
-        }
     }
 }

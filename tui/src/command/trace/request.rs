@@ -141,6 +141,7 @@ mod tests {
             (inner, expressions(&["session=2"]), Some("--filter session=2: ")),
             (inner, expressions(&["killed_by.pid=2"]), Some("--filter killed_by.pid=2: ")),
             (inner, expressions(&["closer.pid=2"]), Some("--filter closer.pid=2: ")),
+            (inner, expressions(&["peer.pid=2"]), Some("--filter peer.pid=2: ")),
             (inner, expressions(&["ns_pid=2"]), None),
             (Some(INITIAL_PID_NS), expressions(&["pid=2"]), None),
             (Some(INITIAL_PID_NS), filters(&["2"], &["3"]), None),
