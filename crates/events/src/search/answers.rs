@@ -210,8 +210,8 @@ impl Waiting {
         bits(found).any(|(word, bit)| self.targets.get(word).is_some_and(|word| word & bit != 0))
     }
 
-    /// Removes the answered calls and passes on those that counted as failures. Removes optional ones after `most` successes. Returns
-    /// how many it removed.
+    /// Removes the answered calls and passes on those that counted as failures. Removes optional ones after `most` successes. A script
+    /// that its process reads becomes optional: the shell may not be able to execute it either. Returns how many it removed.
     fn answer(
         &mut self,
         process: ProcessKey,
@@ -225,16 +225,18 @@ impl Waiting {
             if answered && !miss.optional {
                 out.push(Answered { id: miss.failure.id, kind: miss.kind, process });
             }
-            !(answered || miss.optional && others >= most)
+            let reads = answered && miss.is_script() && !miss.optional;
+            miss.optional |= reads;
+            reads || !(answered || miss.optional && others >= most)
         });
         before - self.misses.len()
     }
 
     /// Keeps some of the calls.
-    fn retain(&mut self, mut keep: impl FnMut(&Miss, u32) -> bool) {
+    fn retain(&mut self, mut keep: impl FnMut(&mut Miss, u32) -> bool) {
         (self.targets, self.optional) = (Default::default(), false);
         let mut misses = std::mem::take(&mut self.misses);
-        misses.retain(|miss| {
+        misses.retain_mut(|miss| {
             let kept = keep(miss, self.others(miss));
             if kept {
                 self.note(miss);
@@ -442,7 +444,7 @@ impl Searches {
     fn keep_scripts(&mut self, waiting: &Waiting, process: &Process, exit: Id, cause: Option<Failure>) {
         let Some(parent) = process.parent else { return };
         let answered = |id, kind| Answered { id, kind, process: process.key };
-        for miss in waiting.misses.iter().filter(|miss| miss.is_script()) {
+        for miss in waiting.misses.iter().filter(|miss| miss.is_script() && !miss.optional) {
             if self.scripts.len() >= limits::SEARCH_OF_PROCESS {
                 self.scripts.pop_front();
             }
@@ -518,6 +520,11 @@ impl Searches {
     }
 
     fn cause(&self, waiting: &Waiting, code: u8, process: &Process, end: BootNanos) -> Option<Failure> {
+        // A shell that reads a script may fail for any reason. This status says that it is none.
+        let reads = |miss: &&Miss| miss.is_script() && miss.optional;
+        if let Some(script) = waiting.misses.iter().rfind(reads).filter(|_| code == NOT_EXECUTABLE) {
+            return Some(script.failure);
+        }
         let misses = &waiting.misses;
         let optional = misses.iter().all(|miss| miss.optional);
         // The success of a lookup has no event: a walk of PATH that ended before the last directories found the program.
@@ -530,8 +537,10 @@ impl Searches {
             let of_path = |miss: &Miss| miss.wanted.within.is_some_and(|dir| bins.contains(&dir));
             miss.kind == Kind::Lookup && code != NOT_FOUND && !walk.clone().any(is_end) && walk.any(of_path)
         };
-        let uncommon =
-            |miss: &&Miss| miss.optional == optional && (miss.named || !self.is_common(miss) && !found(miss));
+        let uncommon = |miss: &&Miss| {
+            let is_known = miss.named || !self.is_common(miss) && !found(miss);
+            miss.optional == optional && is_known && !reads(miss)
+        };
         let mut last = misses.iter().rfind(uncommon)?;
         if code == NOT_EXECUTABLE {
             // A walk of PATH continues after a file that it may not execute.
@@ -676,6 +685,8 @@ fn is_optional(path: &[u8]) -> bool {
     let below = [&b"/proc/"[..], b"/dev/", b"/etc/ld.so."].iter().any(|start| path.starts_with(start));
     // Services of the C library, without which it does the work itself.
     let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/io.");
+    // make(1) has a directory of its own for makefiles.
+    let below = below || path == b"/usr/gnu/include";
     let last = [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt"].iter().any(|end| path.ends_with(end));
     within || below || last || is_hidden(path)
 }

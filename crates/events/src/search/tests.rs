@@ -673,6 +673,21 @@ fn a_program_that_a_shell_sought_before_it_forked_is_the_cause_of_the_child() {
     }
 }
 
+/// A shell reads what the kernel cannot execute, and then cannot execute it either.
+#[test]
+fn a_file_of_another_machine_is_the_cause_of_126_only() {
+    for (code, opens, want) in [(126, 0, Some(0)), (2, 0, None), (126, 4, None)] {
+        let mut made = Maker::default();
+        let exec = payload::Exec { ret: -8, filename: b"/b/arm", argv: b"./arm\0", ..payload::Exec::default() };
+        made.event(Slot::Exec, 7, "sh", &exec.bytes());
+        made.open(7, "sh", "/b/arm", 3);
+        (0..opens).for_each(|nth| made.open(7, "sh", &format!("/other/{nth}"), 3));
+        made.exit(7, "sh", code << 8);
+        let (store, cause) = stored(&mut made);
+        assert_eq!((cause.map(|failure| failure.id), answered(&store)), (want, vec![0]), "{code} {opens}");
+    }
+}
+
 /// make(1) asks for its next targets before it exits.
 #[test]
 fn a_program_sought_in_path_is_a_cause_before_a_name_asked_for_once() {
