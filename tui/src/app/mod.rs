@@ -61,7 +61,7 @@ use views::detail::{Detail, Subject, Tab};
 use views::event_list::row::{TimeBase, TimeMode};
 use views::event_list::{EventList, Listing};
 use views::{View, Views};
-use watch::Watches;
+use watch::{Watch, Watches};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -134,6 +134,8 @@ pub struct App {
     pub(crate) detail: Detail,
     pub(crate) views: Views,
     pub(crate) watches: Watches,
+    /// The muted stories. Each filter is on the event that shows what went wrong.
+    pub(crate) muted: Vec<Watch>,
     pub(crate) side: Side,
     /// Whether the source was told to count the runs of BPF programs.
     counts_runs: bool,
@@ -301,6 +303,7 @@ impl App {
             detail: Detail::default(),
             views: Views::new(settings.budget),
             watches: Watches::default(),
+            muted: Vec::new(),
             side: Side::new(settings.budget),
             counts_runs: false,
             evicted: Default::default(),

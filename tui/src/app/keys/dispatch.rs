@@ -189,6 +189,7 @@ impl App {
             | Action::OnlyUser
             | Action::NotComm => self.add_part(action),
             Action::Watch => self.toggle_watch(),
+            Action::Mute => self.toggle_mute(),
             Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.asks() => {
                 self.screen.calm = !self.screen.calm;
                 self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);
@@ -310,6 +311,7 @@ impl App {
 
     fn reset(&mut self) {
         self.filter.clear();
+        self.muted.clear();
         self.search.clear();
         self.detail.close();
         self.views.reset();

@@ -18,9 +18,7 @@ use tracetui_events::event::session;
 use tracetui_events::event::stdio::Descriptor;
 use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, lost};
 use tracetui_events::limits;
-use tracetui_events::search::Searched;
 use tracetui_events::store::{Id, Stored};
-use tracetui_events::text::command::leaf;
 use tracetui_events::text::{counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
@@ -201,7 +199,7 @@ impl Page<'_> {
             return [why, self.named_lines("tried", &text, Style::new())];
         };
         let so_far = if search.ended { "" } else { " so far" };
-        let (name, places) = (safe(&asked(search), self.theme), grouped(search.places as u64));
+        let (name, places) = (safe(&search.asked(), self.theme), grouped(search.places as u64));
         let text = format!("{name} in {places} directories{so_far}  {result}");
         let mut tried = self.named_lines("tried", &text, Style::new());
         if self.app.detail.size() == Some(Size::Full) {
@@ -557,22 +555,4 @@ impl Page<'_> {
             _ => Vec::new(),
         }
     }
-}
-
-/// Directories that programs search.
-const SEARCHED: [&[u8]; 7] = [b"bin", b"etc", b"include", b"lib", b"lib64", b"sbin", b"share"];
-
-/// The name that a search asked for, with the directories that all its places end with: `lookup/config.h`.
-fn asked(search: &Searched) -> Vec<u8> {
-    let mut name = search.name.clone();
-    let mut dirs: Vec<&[u8]> = search.first.iter().map(|place| place.dir.as_slice()).collect();
-    while let Some(last) = dirs.first().map(|dir| leaf(dir)).filter(|last| !last.is_empty() && !SEARCHED.contains(last))
-    {
-        if !dirs.iter().all(|dir| leaf(dir) == last) {
-            break;
-        }
-        name = [last, b"/", &name].concat();
-        dirs.iter_mut().for_each(|dir| *dir = dir[..dir.len() - last.len()].strip_suffix(b"/").unwrap_or_default());
-    }
-    name
 }

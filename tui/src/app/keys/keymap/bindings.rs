@@ -125,6 +125,7 @@ actions! {
     StripUp "strip-up" View [key('(')] "" "select the previous row of the side strip",
     Why "why" Selected [key('W')] "why" "show why the row failed",
     Watch "watch" Selected [key('A')] "" "watch what the row is about: mark and count it; again: end the watch",
+    Mute "mute" Selected [key('z')] "" "leave the failure's story out of what failed; again, or in the loss report: undo",
     OnlyUser "only-user" Selected [key('u')] "user" "filter: the user of the row",
     CopyLine "copy-line" Selected [key('y')] "copy" "copy the row as text",
     CopyCommand "copy-command" Selected [key('Y')] "copy command" "copy the row as a shell command",
