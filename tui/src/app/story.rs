@@ -10,7 +10,7 @@ use super::watch::{MOST, Watch};
 use tracetui_events::event::Tables;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::filter::{self, Filter, Scratch};
-use tracetui_events::search::searched;
+use tracetui_events::search::{included, searched};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;
 
@@ -147,8 +147,9 @@ impl App {
             });
             let about = match (by, search) {
                 (Some(By::Path), Some(search)) => {
-                    what = search.asked();
-                    filter::ends_in(&what)
+                    let name = search.asked();
+                    what = included(&name, seen.process.map_or(&b""[..], |process| &process.image.argv));
+                    filter::ends_in(&name)
                 }
                 (by, _) => by.map(|by| by.term(&what)).unwrap_or_default(),
             };

@@ -31,6 +31,7 @@
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
 use super::exits::{Answered, ExitCause, Exits, SOON_NS, ended_soon};
+use super::places::SEARCHED;
 use super::{Failure, argument, base, common_name, names_descriptor, place};
 use crate::event::describe::Value;
 use crate::event::exit::Ended;
@@ -70,6 +71,9 @@ const REFUSALS: [&str; 3] = ["EACCES", "EPERM", "EROFS"];
 /// The exit status with which a shell reports that it could not execute the file it found.
 const NOT_EXECUTABLE: u8 = 126;
 
+/// How many directories a header is named with.
+const WITHIN: usize = 3;
+
 /// The target of a call, as hashes.
 #[derive(Clone, Copy, Default, Debug)]
 struct Wanted {
@@ -84,8 +88,8 @@ struct Wanted {
     script: Option<u64>,
     /// For a connect, whether the address is a loopback address.
     dir: u64,
-    /// The last component of the directory, unless it is `include`.
-    within: Option<u64>,
+    /// The last components of the directory, the last one first, up to one that programs search ([`SEARCHED`]): then 0.
+    within: [u64; WITHIN],
     /// The directory above. For a connect, the family of the address.
     above: u64,
     /// The name that a search can find elsewhere.
@@ -528,9 +532,13 @@ impl Searches {
         let mut others = misses.iter().filter(same).filter(|miss| miss.wanted.dir != last.wanted.dir).peekable();
         let searched = match others.peek() {
             None => 0,
-            // A header is named with its directory, as the program includes it. Directories of programs have the same names.
-            Some(_) if last.kind != Kind::Open || last.wanted.within.is_none() => 1,
-            Some(_) => 1 + u8::from(others.all(|miss| miss.wanted.within == last.wanted.within)),
+            // Directories of programs have the same names.
+            Some(_) if last.kind != Kind::Open => 1,
+            // A header is named with its directories, as the program includes it.
+            Some(_) => others.fold(1 + WITHIN as u8, |least, miss| {
+                let both = miss.wanted.within.into_iter().zip(last.wanted.within);
+                least.min(1 + both.take_while(|(one, other)| one == other && *one != 0).count() as u8)
+            }),
         };
         (!went_on && last.failure.id >= self.since).then_some(Failure { searched, ..last.failure })
     }
@@ -620,7 +628,8 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
     if let Some((dir, name)) = place(body) {
         let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
         (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
-        wanted.within = Some(leaf(dir)).filter(|name| *name != b"include").map(hash);
+        let within = dir.rsplit(|byte| *byte == b'/').take_while(|name| !name.is_empty() && !SEARCHED.contains(name));
+        wanted.within.iter_mut().zip(within).for_each(|(known, name)| *known = hash(name));
         wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
     }
     wanted

@@ -23,7 +23,7 @@ pub struct Searched {
 }
 
 /// Directories that programs search.
-const SEARCHED: [&[u8]; 7] = [b"bin", b"etc", b"include", b"lib", b"lib64", b"sbin", b"share"];
+pub(super) const SEARCHED: [&[u8]; 7] = [b"bin", b"etc", b"include", b"lib", b"lib64", b"sbin", b"share"];
 
 impl Searched {
     /// The name that the program asked for, with the directories that all places end with: `lookup/config.h`.

@@ -18,6 +18,7 @@ use tracetui_events::event::session;
 use tracetui_events::event::stdio::Descriptor;
 use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, lost};
 use tracetui_events::limits;
+use tracetui_events::search::included;
 use tracetui_events::store::{Id, Stored};
 use tracetui_events::text::{counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
@@ -199,7 +200,8 @@ impl Page<'_> {
             return [why, self.named_lines("tried", &text, Style::new())];
         };
         let so_far = if search.ended { "" } else { " so far" };
-        let (name, places) = (safe(&search.asked(), self.theme), grouped(search.places as u64));
+        let argv = seen.process.map_or(&b""[..], |process| &process.image.argv);
+        let (name, places) = (safe(&included(&search.asked(), argv), self.theme), grouped(search.places as u64));
         let text = format!("{name} in {places} directories{so_far}  {result}");
         let mut tried = self.named_lines("tried", &text, Style::new());
         if self.app.detail.size() == Some(Size::Full) {
