@@ -27,7 +27,7 @@ use command::output::Output;
 use command::summary::Summary;
 use filter::FilterState;
 pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
-use keys::keymap::{Action, Keymap};
+use keys::keymap::{Action, Keymap, Press};
 use prompt::Prompt;
 use prompt::line::History;
 use rates::Rates;
@@ -178,7 +178,7 @@ struct ReturnTo {
 }
 
 /// The scroll limits and click targets that drawing computes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Extent {
     pub overlay: usize,
     pub detail: usize,
@@ -194,6 +194,10 @@ pub struct Extent {
     pub(crate) chips: [(u16, u16); Kind::DEFAULT_FIRST.len()],
     /// The cells of the tabs in the title of the detail pane in the same form. Empty for tabs that are not drawn.
     pub(crate) pane_tabs: [(u16, u16); Tab::ALL.len()],
+    /// The cells of the density strip in the same form.
+    pub(crate) strip: (u16, u16),
+    /// The keys in the footer, and the cells of each in the same form.
+    pub(crate) keys: Vec<(Press, (u16, u16))>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -257,8 +257,8 @@ impl App {
 
     /// Stores the result of drawing: the selected row, and the scroll limits of the panes.
     pub fn drew(&mut self, extent: Extent) {
-        self.extent = extent;
         self.detail.drew(extent.scroll, extent.row_hidden);
+        self.extent = extent;
         self.drawn = self.events.selected();
     }
 

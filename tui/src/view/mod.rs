@@ -95,8 +95,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         }
     }
     filter_line::offers(frame, areas.body(), app, theme);
-    footer::status(frame, areas.status, app, theme);
-    footer::keys(frame, areas.footer, app, theme);
+    extent.strip = footer::status(frame, areas.status, app, theme);
+    extent.keys = footer::keys(frame, areas.footer, app, theme);
     extent
 }
 

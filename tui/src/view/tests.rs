@@ -1696,8 +1696,8 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
         assert_eq!(app.views.shown, view);
         let shown = click(&mut app, 5, 4);
         assert!(shown[4].starts_with('>'), "{}", shown.join("\n"));
-        // None of these is a row: an empty line, the title, the footer and the header.
-        for row in [15, 2, 23, 0] {
+        // None of these is a row: an empty line, the title and the header.
+        for row in [15, 2, 0] {
             assert_eq!(click(&mut app, 5, row)[4], shown[4]);
         }
     }
@@ -1721,6 +1721,40 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
     // While a filter is being typed, the tabs are hidden.
     click(keys(&mut app, "f"), tab, 1);
     assert_eq!(app.views.shown, View::Events);
+}
+
+#[test]
+fn a_click_on_the_footer_is_its_key_and_one_on_the_strip_goes_to_that_time() {
+    let click = |app: &mut App, row: usize, text: &str| {
+        let line = screen(app)[row].clone();
+        let at = line.find(text).unwrap_or_else(|| panic!("{text}: {line}"));
+        screen(mouse(app, CLICK, line[..at].chars().count() as u16, row as u16))
+    };
+    let mut app = opens(100, MEMORY);
+    click(&mut app, 23, "pause");
+    assert!(app.events().paused());
+    click(&mut app, 23, "resume");
+    click(&mut app, 23, "/ find");
+    assert!(app.prompt.is_some());
+    click(&mut app, 23, "Esc");
+    assert!(app.prompt.is_none());
+    let start = app.loaded().span().expect("a span").0;
+    let shown = click(&mut app, 22, "[");
+    assert!(app.events().follows(), "{}", shown[22]);
+    let cells = |app: &mut App| screen(app)[22].chars().collect::<Vec<_>>();
+    let of = |cells: &[char], sign: char| cells.iter().position(|cell| *cell == sign).expect("a strip") as u16;
+    let from = of(&cells(&mut app), '[') + 1;
+    mouse(&mut app, CLICK, from, 22);
+    assert_eq!((app.events().cursor(), app.loaded().position()), (Some(0), Some(start)));
+    // The row at or after the time of the cell.
+    let shown = cells(&mut app);
+    let (from, to) = (of(&shown, '[') + 1, of(&shown, ']'));
+    let middle = from + (to - from) / 2;
+    mouse(&mut app, CLICK, middle, 22);
+    assert!((middle..middle + 2).contains(&of(&cells(&mut app), '>')), "{:?}", cells(&mut app));
+    // The place before the last jump is kept, as with `T`.
+    keys(&mut app, "''");
+    assert_eq!(app.events().cursor(), Some(0));
 }
 
 #[test]

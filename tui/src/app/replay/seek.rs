@@ -174,7 +174,7 @@ impl App {
     }
 
     /// Goes to a time, and keeps the place before.
-    fn jump(&mut self, ns: u64) -> Effects {
+    pub(in crate::app) fn jump(&mut self, ns: u64) -> Effects {
         self.time.before = self.loaded().position();
         self.seek(ns)
     }
