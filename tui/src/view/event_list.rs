@@ -109,7 +109,7 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
     columns
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
+/// Draws the titles and the rows. Returns the names of the columns.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     titles: Rect,
@@ -117,7 +117,7 @@ pub(super) fn draw(
     app: &App,
     theme: Theme,
     extent: &mut Extent,
-) -> usize {
+) -> Vec<&'static str> {
     // A blank precedes the border of what is beside the list.
     let area = Rect { width: area.width.saturating_sub(u16::from(area.right() < frame.area().right())), ..area };
     let height = usize::from(area.height);
@@ -151,7 +151,7 @@ pub(super) fn draw(
     if app.events().rows() == 0 {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
-    columns.iter().filter(|(column, _)| *column != Column::Detail).count()
+    columns.iter().map(|(column, _)| column.name()).collect()
 }
 
 /// Writes above the first row how many rows were evicted there since the pause.

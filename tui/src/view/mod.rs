@@ -76,7 +76,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                 OverlayKind::Help => framed(frame, body, "HELP", |width| help::lines(app, width, theme), scroll, theme),
                 OverlayKind::Columns => {
                     let drawn = draw_view(frame, &mut extent);
-                    column_chooser::draw(frame, body, app, drawn, scroll, theme);
+                    column_chooser::draw(frame, body, app, &drawn, scroll, theme);
                     0
                 }
                 OverlayKind::Strip => {

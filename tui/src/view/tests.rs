@@ -1664,7 +1664,12 @@ fn columns_are_chosen_beside_the_view() {
     let mut app = app(80, 24, 64 << 20);
     let lines = screen(keys(&mut app, "C"));
     assert!(lines[2].contains("TIME KIND") && lines[2].ends_with("│ COLUMNS of Events"), "{lines:#?}");
-    assert!(!lines.iter().any(|line| line.contains("no room")));
+    assert!(!lines.iter().any(|line| line.contains("no room") || line.contains("left out")));
+    app.update(Input::Resize(130, 24));
+    let lines = screen(&mut app);
+    let of = |name: &str| lines.iter().find_map(|line| line.split_once(name)).map(|(_, rest)| rest.trim().to_owned());
+    assert_eq!(["[x] pid", "[x] cwd", "[ ] unit"].map(of), ["", "left out", ""].map(|why| Some(why.to_owned())));
+    app.update(Input::Resize(80, 24));
     // Adds columns until the list has no room for all of them.
     for _ in 0..6 {
         keys(&mut app, "jjjjjjjjjjjjjj ");

@@ -40,8 +40,8 @@ fn columns_of(width: u16, pid: usize, chosen: Option<&[&str]>) -> Vec<(Column, u
     }
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
+/// Draws the titles and the rows. Returns the names of the columns.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let tree = &app.views.tree;
     let pid = app.store().widest_pid().to_string().len();
     let visible = || tree.list.rows().iter().enumerate().skip(tree.list.top).take(area.height.into());
@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     if tree.list.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
-    columns.len()
+    columns.iter().map(|(column, _)| column.name()).collect()
 }
 
 fn empty(app: &App) -> String {
