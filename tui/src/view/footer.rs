@@ -263,6 +263,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
                 || app.loaded().searched().is_some()
                 || app.search.pattern().is_some()
                 || !app.filter.text().is_empty()
+                || app.screen.failures.only()
         }
         Action::EditFilter | Action::Failures if !app.views.shown.is_of_events() => false,
         Action::Failures | Action::LossReport => !open,

@@ -137,7 +137,7 @@ actions! {
     Output "output" View [key('o')] "" "show COMMAND's terminal; Enter gives it the keys, Ctrl-] takes them back",
     RunAgain "run-again" View [key('r')] "" "run COMMAND again, after it ended",
     Quit "quit" View [key('q'), f(10), ctrl('c')] "quit" "quit",
-    Back "back" Move [code(KeyCode::Esc)] "back" "go back: close the pane, or remove the newest filter",
+    Back "back" Move [code(KeyCode::Esc)] "back" "go back: close the pane, remove a filter, show all events",
     Down "down" Move [key('j'), code(KeyCode::Down)] "" "go a row down",
     Up "up" Move [key('k'), code(KeyCode::Up)] "" "go a row up",
     PageDown "page-down" Move [code(KeyCode::PageDown)] "" "go a page down",
