@@ -1520,6 +1520,9 @@ mod tests {
             };
             app.refilter();
             prop_assert_eq!(counted(&rows(keys(&mut app, ""))), counted(&before));
+            for typed in ["aa", "O", "aa", "Okaa"] {
+                prop_assert!(rows(keys(&mut app, typed)).is_sorted_by(|row, next| row.0 < next.0), "{}", typed);
+            }
         }
     }
 }
