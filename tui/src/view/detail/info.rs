@@ -249,10 +249,7 @@ impl Page<'_> {
         };
         let (app, quiet) = (self.app, self.theme.quiet());
         let mut lines = self.named_lines("why", who, self.theme.strong());
-        let screen = app.output.as_ref().map(|output| output.terminal.screen().contents()).unwrap_or_default();
-        let written: Vec<_> = screen.lines().filter(|line| !line.trim().is_empty()).collect();
-        let last = written.len().saturating_sub(LAST);
-        for (at, line) in written.into_iter().skip(last).enumerate() {
+        for (at, line) in app.output.iter().flat_map(|output| output.telling(LAST)).enumerate() {
             lines.extend(self.named_lines(
                 if at == 0 { "output" } else { "" },
                 &safe(line.as_bytes(), self.theme),
