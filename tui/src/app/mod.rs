@@ -27,7 +27,7 @@ use command::output::Output;
 use command::summary::Summary;
 use filter::FilterState;
 pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
-use keys::keymap::{Action, Keymap};
+use keys::keymap::{Action, Keymap, Press};
 use prompt::Prompt;
 use prompt::line::History;
 use rates::Rates;
@@ -61,7 +61,7 @@ use views::detail::{Detail, Subject, Tab};
 use views::event_list::row::{TimeBase, TimeMode};
 use views::event_list::{EventList, Listing};
 use views::{View, Views};
-use watch::Watches;
+use watch::{Watch, Watches};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -134,6 +134,8 @@ pub struct App {
     pub(crate) detail: Detail,
     pub(crate) views: Views,
     pub(crate) watches: Watches,
+    /// The muted stories. Each filter is on the event that shows what went wrong.
+    pub(crate) muted: Vec<Watch>,
     pub(crate) side: Side,
     /// Whether the source was told to count the runs of BPF programs.
     counts_runs: bool,
@@ -176,7 +178,7 @@ struct ReturnTo {
 }
 
 /// The scroll limits and click targets that drawing computes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Extent {
     pub overlay: usize,
     pub detail: usize,
@@ -192,6 +194,10 @@ pub struct Extent {
     pub(crate) chips: [(u16, u16); Kind::DEFAULT_FIRST.len()],
     /// The cells of the tabs in the title of the detail pane in the same form. Empty for tabs that are not drawn.
     pub(crate) pane_tabs: [(u16, u16); Tab::ALL.len()],
+    /// The cells of the density strip in the same form.
+    pub(crate) strip: (u16, u16),
+    /// The keys in the footer, and the cells of each in the same form.
+    pub(crate) keys: Vec<(Press, (u16, u16))>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -301,6 +307,7 @@ impl App {
             detail: Detail::default(),
             views: Views::new(settings.budget),
             watches: Watches::default(),
+            muted: Vec::new(),
             side: Side::new(settings.budget),
             counts_runs: false,
             evicted: Default::default(),

@@ -137,6 +137,14 @@ impl Side {
         line.target.is_some() && self.cursor == line.target
     }
 
+    /// Leaves the selected row. Returns its event.
+    pub(super) fn take_event(&mut self) -> Option<Id> {
+        match self.cursor.take() {
+            Some(Target::Event(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.busy.bytes + self.summary.bytes()
     }
@@ -235,10 +243,12 @@ impl App {
         // The failures take the rest.
         let room = height.saturating_sub(lines.len() + below.len() + 3);
         let stories = self.stories(until);
-        let about = counted(stories.len() as u64, ["story", "stories"]);
+        let about = [counted(stories.len() as u64, ["story", "stories"])].into_iter().chain(self.muted_text());
+        let about = about.collect::<Vec<_>>().join(", ");
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
-            lines.push(Line::of(Content::None("nothing that stayed unanswered")));
+            let none = if self.muted.is_empty() { "nothing that stayed unanswered" } else { "nothing else" };
+            lines.push(Line::of(Content::None(none)));
         }
         let end = lines.len() + room;
         for story in stories {

@@ -9,6 +9,7 @@ use super::search::{Found, Rows, Wrapped};
 use super::views::detail::Subject;
 use super::views::event_list::{Added, Listing, ShowConditions};
 use super::views::{View, Views};
+use super::watch::Watch;
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::Disposition;
@@ -176,6 +177,7 @@ impl App {
             search,
             searches,
             watches,
+            muted,
             side,
             ..
         } = self;
@@ -195,7 +197,9 @@ impl App {
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             let job = seen.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
             let job = job.and_then(|job| shown.shown_job(job, store, seen.world));
-            events.append(Added { id, answer, watched, answered, job }, seen, store);
+            let failed = answer == Answer::Yes && seen.event.failed() && !answered;
+            let is_muted = failed && tree.mutes(id, muted, store, seen.world, |mute| mute.count += 1);
+            events.append(Added { id, answer, watched, answered, muted: is_muted, job }, seen, store);
             if answer != Answer::No {
                 search.append(id, seen, events);
             }
@@ -205,8 +209,12 @@ impl App {
                 summary.answered(answered.kind);
                 // This event is not counted yet.
                 if let Some(failed) = store.get(answered.id).filter(|failed| failed.id < id) {
-                    if failed.kind != Kind::Exit && events.passes(failed.id) {
-                        top.answered(&failed, seen.world);
+                    if events.passes(failed.id) {
+                        if failed.kind != Kind::Exit {
+                            top.answered(&failed, seen.world);
+                        }
+                        let uncount = |mute: &mut Watch| mute.count = mute.count.saturating_sub(1);
+                        tree.mutes(failed.id, muted, store, seen.world, uncount);
                     }
                     events.answered(&failed, store);
                 }
@@ -249,8 +257,8 @@ impl App {
 
     /// Stores the result of drawing: the selected row, and the scroll limits of the panes.
     pub fn drew(&mut self, extent: Extent) {
-        self.extent = extent;
         self.detail.drew(extent.scroll, extent.row_hidden);
+        self.extent = extent;
         self.drawn = self.events.selected();
     }
 
@@ -295,6 +303,7 @@ impl App {
             screen,
             search,
             watches,
+            muted,
             side,
             ..
         } = self;
@@ -310,7 +319,9 @@ impl App {
                 side.prepend(stored, world);
             }
             let job = stored.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
-            (answer, job.and_then(|job| shown.shown_job(job, store, world)))
+            let failed = answer == Answer::Yes && stored.failed && !stored.answered;
+            let muted = failed && tree.mutes(stored.id, muted, store, world, |mute| mute.count += 1);
+            (answer, muted, job.and_then(|job| shown.shown_job(job, store, world)))
         });
         // Travelling looks at no frames, so its budget is larger.
         tree.nodes.travel(moment, store, SLICE * 16);

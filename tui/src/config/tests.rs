@@ -295,7 +295,8 @@ fn the_configured_keys_are_pressed_and_shown() {
     let lines = screen(&mut app);
     assert!(lines[1].contains("EXEC  eXit  open  Bpf") && lines[1].contains("[b]failed only"), "{}", lines[1]);
     assert!(lines[1].contains("E filter"), "{}", lines[1]);
-    let footer = lines.last().cloned().unwrap_or_default();
+    press(&mut app, KeyCode::Esc, none);
+    let footer = screen(&mut app).pop().unwrap_or_default();
     assert!(footer.starts_with(" F1 help") && footer.contains("F9 resume") && footer.ends_with("Z quit"), "{footer}");
     // While text is typed, a key that types is text, whatever its action.
     press(&mut app, KeyCode::Char('E'), none);

@@ -115,8 +115,8 @@ fn mark_and_id(seen: &Seen<'_>) -> String {
     }
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
+/// Draws the titles and the rows. Returns the names of the columns.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let (bpf, world) = (&app.views.bpf, app.world());
     let visible = bpf.list.rows().iter().skip(bpf.list.top).take(area.height.into());
     let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
@@ -136,7 +136,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     if bpf.list.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
-    columns.iter().filter(|(column, _)| *column != Column::Target).count()
+    columns.iter().map(|(column, _)| column.name()).collect()
 }
 
 fn empty(app: &App) -> &'static str {

@@ -4,7 +4,6 @@ use super::detail::border;
 use super::put;
 use super::theme::Theme;
 use crate::app::App;
-use crate::app::views::columns::needed;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -17,8 +16,9 @@ const PANEL: u16 = 26;
 /// The width from which the overlay leaves room for the view.
 const BESIDE: u16 = 60;
 
-/// Draws the columns on offer. The view shows the first `drawn` of the chosen ones, and has no room for the others.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, drawn: usize, cursor: usize, theme: Theme) {
+/// Draws the columns on offer. `drawn`: those that the view has room for. Without a choice, it also leaves out columns that are the same
+/// in all rows.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, drawn: &[&str], cursor: usize, theme: Theme) {
     let columns = app.screen.listed_columns(app.views.shown);
     let rows = u16::try_from(columns.len() + 1).unwrap_or(u16::MAX);
     let beside = area.width >= BESIDE;
@@ -31,13 +31,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, drawn: usize, c
     let title = text::cut(&title, area.width.into(), theme.charset);
     put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title, theme.strong()));
     let first = (cursor + 1).saturating_sub(usize::from(area.height.saturating_sub(1)));
-    let rest = needed(app.views.shown);
-    let others = columns.iter().filter(|(name, _)| Some(*name) != rest).map(|(name, _)| *name);
-    let out: Vec<_> = others.skip(drawn).filter(|_| app.screen.columns.of(app.views.shown).is_some()).collect();
+    let why = if app.screen.columns.of(app.views.shown).is_some() { "  no room" } else { "  left out" };
     let listed = columns.iter().enumerate().skip(first);
     for (y, (at, (name, shown))) in (area.y.saturating_add(1)..area.bottom()).zip(listed) {
-        let no_room = if *shown && out.contains(name) { "  no room" } else { "" };
-        let row = format!("  [{}] {name}{no_room}", if *shown { 'x' } else { ' ' });
+        let why = if *shown && !drawn.contains(name) { why } else { "" };
+        let row = format!("  [{}] {name}{why}", if *shown { 'x' } else { ' ' });
         let line = match at == cursor {
             true => super::event_list::selected(&Line::raw(row), area.width, theme),
             false if *shown => Line::raw(row),

@@ -21,8 +21,8 @@ use tracetui_events::text::{self, counted, grouped};
 /// The minimum number of cells for the kind.
 const KIND: usize = 8;
 
-/// Draws the names of both sides and the rows. Returns the number of columns, of which there are none.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
+/// Draws the names of both sides and the rows. It has no columns.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let diff = &app.views.diff;
     if let Some(compared) = &diff.compared {
         let safe = |name: &str| text::escape_in(name.as_bytes(), theme.charset, 200);
@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     if let Some(progress) = progress(app) {
         put(frame, area, Line::raw(format!("  {progress}")));
     }
-    0
+    Vec::new()
 }
 
 /// The progress of a comparison that runs.

@@ -109,7 +109,7 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
     columns
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
+/// Draws the titles and the rows. Returns the names of the columns.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     titles: Rect,
@@ -117,7 +117,7 @@ pub(super) fn draw(
     app: &App,
     theme: Theme,
     extent: &mut Extent,
-) -> usize {
+) -> Vec<&'static str> {
     // A blank precedes the border of what is beside the list.
     let area = Rect { width: area.width.saturating_sub(u16::from(area.right() < frame.area().right())), ..area };
     let height = usize::from(area.height);
@@ -151,7 +151,7 @@ pub(super) fn draw(
     if app.events().rows() == 0 {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
-    columns.iter().filter(|(column, _)| *column != Column::Detail).count()
+    columns.iter().map(|(column, _)| column.name()).collect()
 }
 
 /// Writes above the first row how many rows were evicted there since the pause.
@@ -208,8 +208,10 @@ fn empty(app: &App) -> String {
             let kinds: Vec<_> = KindSet::BY_DEFAULT.iter().map(|kind| key(Action::Toggle(kind))).collect();
             let filter = filtered.then(|| format!("{} removes a filter", key(Action::Back)));
             let failures = failures.then(|| format!("{} shows successes", key(Action::Failures)));
+            let muted = app.muted_text().filter(|_| failures.is_some());
+            let muted = muted.map(|muted| format!("{muted}, {} lists them", key(Action::LossReport)));
             let rest = [format!("{} toggle kinds", kinds.join(" ")), format!("{} resets", key(Action::Reset))];
-            let all: Vec<_> = filter.into_iter().chain(failures).chain(rest).collect();
+            let all: Vec<_> = muted.into_iter().chain(filter).chain(failures).chain(rest).collect();
             format!("all events hidden: {}", all.join(", "))
         }
     }

@@ -238,7 +238,9 @@ pub(super) fn failures(app: &App, theme: Theme) -> Option<Piece> {
         Failures::Unanswered => "failed only",
         Failures::All => "all failures",
     };
-    Some(Piece::new(format!("[{}]{which}", app.key_of(Action::Failures)), theme.failure()))
+    let muted = app.muted_text().filter(|_| app.screen.failures == Failures::Unanswered);
+    let muted = muted.map_or_else(String::new, |muted| format!(", {muted}"));
+    Some(Piece::new(format!("[{}]{which}{muted}", app.key_of(Action::Failures)), theme.failure()))
 }
 
 /// Whether the events of a kind are listed. In a calm list, most opens are not.

@@ -76,7 +76,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                 OverlayKind::Help => framed(frame, body, "HELP", |width| help::lines(app, width, theme), scroll, theme),
                 OverlayKind::Columns => {
                     let drawn = draw_view(frame, &mut extent);
-                    column_chooser::draw(frame, body, app, drawn, scroll, theme);
+                    column_chooser::draw(frame, body, app, &drawn, scroll, theme);
                     0
                 }
                 OverlayKind::Strip => {
@@ -95,8 +95,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         }
     }
     filter_line::offers(frame, areas.body(), app, theme);
-    footer::status(frame, areas.status, app, theme);
-    footer::keys(frame, areas.footer, app, theme);
+    extent.strip = footer::status(frame, areas.status, app, theme);
+    extent.keys = footer::keys(frame, areas.footer, app, theme);
     extent
 }
 

@@ -125,11 +125,10 @@ fn minutes(ns: u64) -> String {
 }
 
 /// The status line of a replay: the strip, and the number of the event.
-pub(super) fn status(app: &App, replay: &Replay, width: u16, theme: Theme) -> Vec<Piece> {
+pub(super) fn status(app: &App, replay: &Replay, width: u16, theme: Theme) -> [Vec<Piece>; 2] {
     let number = if width >= WIDE { number(app, replay) } else { String::new() };
-    let mut pieces = strip(app, usize::from(width).saturating_sub(number.len() + 4), theme);
-    pieces.push(Piece::plain(format!("  {number}")));
-    pieces
+    let pieces = strip(app, usize::from(width).saturating_sub(number.len() + 4), theme);
+    [pieces, vec![Piece::plain(format!("  {number}"))]]
 }
 
 /// The density strip with the position, the marks and the losses, in brackets. Empty if there is no room.

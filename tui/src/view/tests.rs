@@ -1222,10 +1222,15 @@ fn the_verdict_is_shown_unless_the_user_does_something_else() {
     let mut made = traced(100);
     made.exec(100, "sh", &["sh"], 0);
     made.exit(100, "sh", 1 << 8);
-    app.update(Input::Output(b"frobnicator missing\r\n".to_vec()));
+    let telling = |app: &App| app.output.as_ref().map(|output| output.telling(3)).unwrap_or_default();
+    app.update(Input::Output(b"1\r\n2\r\nf.c:1: \x1b[31mError:\x1b[m x\r\n".to_vec()));
+    (0..99).for_each(|number| _ = app.update(Input::Output(format!("{number}\r\n").into_bytes())));
+    assert_eq!(telling(&app), ["f.c:1: Error: x", "0", "1"], "from the error on, though it is above the screen");
+    app.set_command("sh");
+    app.update(Input::Output(b"1\r\n2\r\nfrobnicator missing\r\n".to_vec()));
     feed(&mut app, &mut made).update(Input::CommandEnded("exit 1".into()));
     let known =
-        ["failed only", "no failed call explains this status", "output    frobnicator missing", "last calls exec"];
+        ["failed only", "no failed call explains this status", "output    1", "frobnicator missing", "last calls exec"];
     check_shows(&mut app, &known);
 }
 
@@ -1389,7 +1394,7 @@ fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
     keys(feed(&mut app, &mut made), "gjj\n");
     check_shows(&mut app, &[" this      exit 1 after 10.0 s, at ", " · cpu 1 ms, 3.0 MiB"]);
     check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command"]);
-    check_shows(keys(&mut app, "\x1bgj\n"), &[" this      ended; status no longer kept"]);
+    check_shows(keys(&mut app, "\x1bgj\n"), &[" this      exit 1 after 10.0 s, at "]);
 }
 
 #[test]
@@ -1664,7 +1669,12 @@ fn columns_are_chosen_beside_the_view() {
     let mut app = app(80, 24, 64 << 20);
     let lines = screen(keys(&mut app, "C"));
     assert!(lines[2].contains("TIME KIND") && lines[2].ends_with("│ COLUMNS of Events"), "{lines:#?}");
-    assert!(!lines.iter().any(|line| line.contains("no room")));
+    assert!(!lines.iter().any(|line| line.contains("no room") || line.contains("left out")));
+    app.update(Input::Resize(130, 24));
+    let lines = screen(&mut app);
+    let of = |name: &str| lines.iter().find_map(|line| line.split_once(name)).map(|(_, rest)| rest.trim().to_owned());
+    assert_eq!(["[x] pid", "[x] cwd", "[ ] unit"].map(of), ["", "left out", ""].map(|why| Some(why.to_owned())));
+    app.update(Input::Resize(80, 24));
     // Adds columns until the list has no room for all of them.
     for _ in 0..6 {
         keys(&mut app, "jjjjjjjjjjjjjj ");
@@ -1696,8 +1706,8 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
         assert_eq!(app.views.shown, view);
         let shown = click(&mut app, 5, 4);
         assert!(shown[4].starts_with('>'), "{}", shown.join("\n"));
-        // None of these is a row: an empty line, the title, the footer and the header.
-        for row in [15, 2, 23, 0] {
+        // None of these is a row: an empty line, the title and the header.
+        for row in [15, 2, 0] {
             assert_eq!(click(&mut app, 5, row)[4], shown[4]);
         }
     }
@@ -1721,6 +1731,40 @@ fn a_click_selects_the_row_under_it_and_shows_the_view_of_a_tab() {
     // While a filter is being typed, the tabs are hidden.
     click(keys(&mut app, "f"), tab, 1);
     assert_eq!(app.views.shown, View::Events);
+}
+
+#[test]
+fn a_click_on_the_footer_is_its_key_and_one_on_the_strip_goes_to_that_time() {
+    let click = |app: &mut App, row: usize, text: &str| {
+        let line = screen(app)[row].clone();
+        let at = line.find(text).unwrap_or_else(|| panic!("{text}: {line}"));
+        screen(mouse(app, CLICK, line[..at].chars().count() as u16, row as u16))
+    };
+    let mut app = opens(100, MEMORY);
+    click(&mut app, 23, "pause");
+    assert!(app.events().paused());
+    click(&mut app, 23, "resume");
+    click(&mut app, 23, "/ find");
+    assert!(app.prompt.is_some());
+    click(&mut app, 23, "Esc");
+    assert!(app.prompt.is_none());
+    let start = app.loaded().span().expect("a span").0;
+    let shown = click(&mut app, 22, "[");
+    assert!(app.events().follows(), "{}", shown[22]);
+    let cells = |app: &mut App| screen(app)[22].chars().collect::<Vec<_>>();
+    let of = |cells: &[char], sign: char| cells.iter().position(|cell| *cell == sign).expect("a strip") as u16;
+    let from = of(&cells(&mut app), '[') + 1;
+    mouse(&mut app, CLICK, from, 22);
+    assert_eq!((app.events().cursor(), app.loaded().position()), (Some(0), Some(start)));
+    // The row at or after the time of the cell.
+    let shown = cells(&mut app);
+    let (from, to) = (of(&shown, '[') + 1, of(&shown, ']'));
+    let middle = from + (to - from) / 2;
+    mouse(&mut app, CLICK, middle, 22);
+    assert!((middle..middle + 2).contains(&of(&cells(&mut app), '>')), "{:?}", cells(&mut app));
+    // The place before the last jump is kept, as with `T`.
+    keys(&mut app, "''");
+    assert_eq!(app.events().cursor(), Some(0));
 }
 
 #[test]

@@ -45,8 +45,8 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
     fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
+/// Draws the titles and the rows. Returns the names of the columns.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let top = &app.views.top;
     let chosen = app.screen.columns.of(app.views.shown);
     let mut columns = columns_of(area.width, top.by, chosen);
@@ -80,7 +80,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         };
         put(frame, area, Line::raw(format!("  {what}")));
     }
-    columns.len()
+    columns.iter().map(|column| column.name()).collect()
 }
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {

@@ -40,8 +40,8 @@ fn columns_of(width: u16, pid: usize, chosen: Option<&[&str]>) -> Vec<(Column, u
     }
 }
 
-/// Draws the titles and the rows. Returns the number of columns, without the flexible one.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
+/// Draws the titles and the rows. Returns the names of the columns.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let tree = &app.views.tree;
     let pid = app.store().widest_pid().to_string().len();
     let visible = || tree.list.rows().iter().enumerate().skip(tree.list.top).take(area.height.into());
@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     if tree.list.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
-    columns.len()
+    columns.iter().map(|(column, _)| column.name()).collect()
 }
 
 fn empty(app: &App) -> String {
@@ -256,15 +256,9 @@ pub(super) fn indent(depth: u16, room: usize, theme: Theme) -> String {
 /// The text after the command: the failed call, and the counts of hidden processes below.
 fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Vec<Piece> {
     let mut remarks = Vec::new();
-    if let Some(tried) =
-        seen.failure().filter(|failure| seen.failed_exec.is_some_and(|tried| tried.failure.id == failure.id))
-    {
-        // The command is the program that the process tried to execute.
-        let role = if tried.real { Role::Failure } else { Role::Expected };
-        remarks.push(Piece::new(tried.err, theme.part(role)));
-    } else if let Some(reason) = app.views.tree.reason(seen, app.store()) {
-        let role = if reason.real { Role::Failure } else { Role::Expected };
-        let words = reason.in_row().map(|words| text::value_in(&words, theme.charset, 4096));
+    if let Some((words, real)) = app.views.tree.remark(seen, app.store()) {
+        let role = if real { Role::Failure } else { Role::Expected };
+        let words = words.map(|words| text::value_in(&words, theme.charset, 4096));
         let fits = words.iter().find(|words| text::width(words) <= room).or(words.last());
         let text = fits.map(|words| text::cut_middle(words, room, theme.charset)).unwrap_or_default();
         remarks.push(Piece::new(text, theme.part(role)));

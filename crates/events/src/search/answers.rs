@@ -31,6 +31,7 @@
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
 use super::exits::{Answered, ExitCause, Exits, SOON_NS, ended_soon};
+use super::places::SEARCHED;
 use super::{Failure, argument, base, common_name, names_descriptor, place};
 use crate::event::describe::Value;
 use crate::event::exit::Ended;
@@ -76,6 +77,9 @@ const NOT_FOUND: u8 = 127;
 /// The last directories of a walk of PATH.
 const PROGRAMS: [&[u8]; 2] = [b"/usr/bin", b"/bin"];
 
+/// How many directories a header is named with.
+const WITHIN: usize = 3;
+
 /// The target of a call, as hashes.
 #[derive(Clone, Copy, Default, Debug)]
 struct Wanted {
@@ -90,8 +94,8 @@ struct Wanted {
     script: Option<u64>,
     /// For a connect, whether the address is a loopback address.
     dir: u64,
-    /// The last component of the directory, unless it is `include`.
-    within: Option<u64>,
+    /// The last components of the directory, the last one first, up to one that programs search ([`SEARCHED`]): then 0.
+    within: [u64; WITHIN],
     /// The directory above. For a connect, the family of the address.
     above: u64,
     /// The name that a search can find elsewhere.
@@ -534,7 +538,7 @@ impl Searches {
             let same = |other: &&Miss| other.kind == Kind::Lookup && other.wanted.name == miss.wanted.name;
             let mut walk = misses.iter().filter(same);
             let is_end = |miss: &Miss| last_ones.contains(&miss.wanted.dir);
-            let of_path = |miss: &Miss| miss.wanted.within.is_some_and(|dir| bins.contains(&dir));
+            let of_path = |miss: &Miss| bins.contains(&miss.wanted.within[0]);
             miss.kind == Kind::Lookup && code != NOT_FOUND && !walk.clone().any(is_end) && walk.any(of_path)
         };
         let uncommon = |miss: &&Miss| {
@@ -568,9 +572,13 @@ impl Searches {
         let mut others = misses.iter().filter(same).filter(|miss| miss.wanted.dir != last.wanted.dir).peekable();
         let searched = match others.peek() {
             None => 0,
-            // A header is named with its directory, as the program includes it. Directories of programs have the same names.
-            Some(_) if last.kind != Kind::Open || last.wanted.within.is_none() => 1,
-            Some(_) => 1 + u8::from(others.all(|miss| miss.wanted.within == last.wanted.within)),
+            // Directories of programs have the same names.
+            Some(_) if last.kind != Kind::Open => 1,
+            // A header is named with its directories, as the program includes it.
+            Some(_) => others.fold(1 + WITHIN as u8, |least, miss| {
+                let both = miss.wanted.within.into_iter().zip(last.wanted.within);
+                least.min(1 + both.take_while(|(one, other)| one == other && *one != 0).count() as u8)
+            }),
         };
         (!went_on && last.failure.id >= self.since).then_some(Failure { searched, ..last.failure })
     }
@@ -660,7 +668,8 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
     if let Some((dir, name)) = place(body) {
         let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
         (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
-        wanted.within = Some(leaf(dir)).filter(|name| *name != b"include").map(hash);
+        let within = dir.rsplit(|byte| *byte == b'/').take_while(|name| !name.is_empty() && !SEARCHED.contains(name));
+        wanted.within.iter_mut().zip(within).for_each(|(known, name)| *known = hash(name));
         wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
     }
     wanted

@@ -25,7 +25,7 @@ pub use exits::{Answered, ExitCause};
 pub use places::{Searched, found_later, place_of, search_dir, searched};
 pub use related::Related;
 pub use removed::{Removed, removed};
-pub use words::words;
+pub use words::{included, words};
 
 use crate::event::open::Open;
 use crate::event::{Body, names};

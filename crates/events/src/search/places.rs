@@ -4,6 +4,7 @@ use super::{common_name, place};
 use crate::event::Body;
 use crate::limits;
 use crate::store::{Id, Store, Stored};
+use crate::text::command::leaf;
 use crate::why::{SearchDir, start_of};
 use foldhash::HashSet;
 use tracetui_shared::kind::Kind;
@@ -19,6 +20,27 @@ pub struct Searched {
     pub found: Option<Vec<u8>>,
     /// Whether the search found the name, or the process continued without it.
     pub ended: bool,
+}
+
+/// Directories that programs search.
+pub(super) const SEARCHED: [&[u8]; 7] = [b"bin", b"etc", b"include", b"lib", b"lib64", b"sbin", b"share"];
+
+impl Searched {
+    /// The name that the program asked for, with the directories that all places end with: `lookup/config.h`.
+    pub fn asked(&self) -> Vec<u8> {
+        let mut name = self.name.clone();
+        let mut dirs: Vec<&[u8]> = self.first.iter().map(|place| place.dir.as_slice()).collect();
+        while let Some(last) =
+            dirs.first().map(|dir| leaf(dir)).filter(|last| !last.is_empty() && !SEARCHED.contains(last))
+        {
+            if !dirs.iter().all(|dir| leaf(dir) == last) {
+                break;
+            }
+            name = [last, b"/", &name].concat();
+            dirs.iter_mut().for_each(|dir| *dir = dir[..dir.len() - last.len()].strip_suffix(b"/").unwrap_or_default());
+        }
+        name
+    }
 }
 
 /// The target of an open or an exec, as in [`place`], with the directory at which that of the target starts.

@@ -4,6 +4,13 @@ use super::{Failure, LIBRARY, argument, missed, place};
 use crate::event::Body;
 use crate::text::command::leaf;
 
+/// A name that a program looked for in several directories, as it asked for it: the C++ header `<memory>`.
+pub fn included(name: &[u8], argv: &[u8]) -> Vec<u8> {
+    let program = leaf(argv.split(|byte| *byte == 0).next().unwrap_or_default());
+    let compiles = [&b"cc1"[..], b"clang"].iter().any(|compiler| program.starts_with(compiler));
+    if compiles && !name.contains(&b'.') { [b"<", name, b">"].concat() } else { name.to_vec() }
+}
+
 /// `zlibx.h not found`, `EACCES /etc/shadow`, `127.0.0.1:80 is in use`: once with the path as passed, once with its last component only. A name that was looked for in
 /// several places has no path. A library is written as the arguments name it. A program may do without a file that it only asked for, so
 /// this is only the last one. Raw bytes, not escaped.
@@ -22,10 +29,12 @@ pub fn words(body: &Body<'_>, failure: Failure, argv: &[u8]) -> [Vec<u8>; 2] {
         let text = [err, b" ", file.op().as_bytes(), b" ", file.texts[0], b" to ", file.texts[1]].concat();
         return [text.clone(), text];
     }
-    let name = place(body).map_or(path.to_vec(), |(dir, name)| match failure.searched {
-        2 => [leaf(dir), b"/", name].concat(),
-        _ => name.to_vec(),
+    let name = place(body).map_or(path, |(dir, name)| {
+        let path = path.get(..dir.len() + 1 + name.len()).filter(|path| path.ends_with(name)).unwrap_or(name);
+        let start = memchr::memrchr_iter(b'/', path).nth(failure.searched.saturating_sub(1).into());
+        path.get(start.map_or(0, |slash| slash + 1)..).unwrap_or(name)
     });
+    let name = if failure.searched > 0 { included(name, argv) } else { name.to_vec() };
     let argument = argument(path, argv);
     let library = argument.filter(|arg| arg.starts_with(LIBRARY));
     let whole = if failure.searched > 0 { &name } else { path };

@@ -16,6 +16,13 @@ use tracetui_shared::time::BootNanos;
 /// How many bytes of output lie between two terminal states that a replay keeps.
 const APART: usize = 1 << 20;
 
+/// How many lines above the screen are searched for an error.
+const RECENT: usize = 256;
+
+/// What a line that reports an error contains.
+const ERRORS: [&str; 10] =
+    ["error:", "error[", "error ", "fatal", "cannot ", "not found", "no such ", "denied", "panicked", "traceback"];
+
 const NO_COMMAND: &str = "no COMMAND was given: tracetui -- COMMAND";
 
 /// The output of a replay, by time.
@@ -161,6 +168,26 @@ impl Output {
 
     pub(crate) fn bytes(&self) -> usize {
         self.terminal.bytes() + self.replayed.as_ref().map_or(0, |replayed| replayed.bytes())
+    }
+
+    /// The last lines, or those from the first one that reports an error.
+    pub(crate) fn telling(&self, most: usize) -> Vec<String> {
+        let (above, screen) = (self.terminal.above(), self.terminal.screen().contents());
+        // These have the sequences of their colours.
+        let plain = |text: &str| {
+            let parts = text.split('\x1b').enumerate();
+            parts.filter_map(|(at, part)| if at == 0 { Some(part) } else { Some(part.split_once('m')?.1) }).collect()
+        };
+        let above = above.iter().skip(above.len().saturating_sub(RECENT)).map(|line| plain(&line.text));
+        let mut lines: Vec<String> = above.chain(screen.lines().map(str::to_owned)).collect();
+        lines.retain(|line| !line.trim().is_empty());
+        let first = lines.iter().position(|line| {
+            let line = line.to_ascii_lowercase();
+            ERRORS.iter().any(|error| line.contains(error))
+        });
+        lines.drain(..first.unwrap_or(lines.len().saturating_sub(most)));
+        lines.truncate(most);
+        lines
     }
 
     /// Whether COMMAND seems to wait for keys: it uses the whole screen, edits lines, or shows a prompt.

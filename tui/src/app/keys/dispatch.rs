@@ -189,6 +189,7 @@ impl App {
             | Action::OnlyUser
             | Action::NotComm => self.add_part(action),
             Action::Watch => self.toggle_watch(),
+            Action::Mute => self.toggle_mute(),
             Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.asks() => {
                 self.screen.calm = !self.screen.calm;
                 self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);
@@ -310,6 +311,7 @@ impl App {
 
     fn reset(&mut self) {
         self.filter.clear();
+        self.muted.clear();
         self.search.clear();
         self.detail.close();
         self.views.reset();
@@ -325,7 +327,7 @@ impl App {
         self.refilter();
     }
 
-    /// Goes one step back: closes the detail pane, clears the search, or removes the newest part of the filter.
+    /// Goes one step back: closes the detail pane, clears the search, removes the newest part of the filter, or shows more than failures.
     fn back(&mut self) {
         if self.replay.as_mut().is_some_and(Replay::stop_finding) {
             return self.notify("stopped searching the recording");
@@ -351,6 +353,10 @@ impl App {
         if self.views.shown == View::Diff {
             return self.leave_diff();
         }
+        if self.filter.parts().is_empty() && self.screen.failures.only() {
+            self.screen.failures = Failures::Off;
+            return self.refilter();
+        }
         let peeled = self.filter.peel(self.pipeline.world());
         self.changed(peeled);
     }
@@ -373,6 +379,17 @@ mod tests {
         assert!(!follows("\n") && follows("\u{1b}"));
         // Not if the user moved.
         assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));
+    }
+
+    #[test]
+    fn escape_removes_the_filter_and_then_leaves_the_failures() {
+        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        made.open_all(7, "cat", "/a:-13 /b");
+        made.open_all(8, "dog", "/c:-13 /d");
+        feed(&mut app, &mut made);
+        let mut rows = |typed: &str| keys(&mut app, typed).events.rows();
+        assert_eq!((rows("e"), rows("p"), rows("\x1b"), rows("\x1b")), (2, 1, 2, 4));
+        assert_eq!((rows("ee"), rows("\x1b")), (2, 4));
     }
 
     #[test]

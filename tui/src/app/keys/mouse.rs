@@ -1,7 +1,7 @@
 //! The mouse: the wheel and clicks.
 
-use super::device::{MouseButton, MouseEvent, MouseEventKind};
-use super::keymap::Action;
+use super::device::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use super::keymap::{Action, Press};
 use crate::app::screen::layout::Position;
 use crate::app::views::View;
 use crate::app::views::detail::Tab;
@@ -9,7 +9,8 @@ use crate::app::{App, Effect, Effects};
 use tracetui_shared::kind::Kind;
 
 impl App {
-    /// The wheel scrolls the area under it. A click selects the row under it, or shows the view or page of the tab under it.
+    /// The wheel scrolls the area under it. A click selects the row under it, shows the view or page of the tab under it, goes to a time in
+    /// the density strip, or does what a key in the footer does.
     pub(in crate::app) fn mouse(&mut self, mouse: &MouseEvent) -> Effects {
         let at = Position { x: mouse.column, y: mouse.row };
         match mouse.kind {
@@ -37,9 +38,15 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// During typing, or with an overlay over the list, a click does nothing.
+    /// During typing, or with an overlay over the list, a click does nothing outside the footer.
     fn click(&mut self, at: Position) -> Effects {
         let (areas, height) = (self.areas(), self.list_height());
+        if areas.footer.contains(at) {
+            let key = self.extent.keys.iter().find(|(_, (from, to))| (*from..*to).contains(&at.x));
+            let Some((Press { code, ctrl }, _)) = key.copied() else { return Vec::new() };
+            let modifiers = if ctrl { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
+            return self.key(&KeyEvent::new(code, modifiers), false);
+        }
         if self.is_typing() || self.screen.overlay.is_some() {
             return Vec::new();
         }
@@ -60,6 +67,15 @@ impl App {
             self.screen.clear_message();
             self.detail.show(Tab::ALL[tab]);
             return vec![Effect::Redraw];
+        }
+        if areas.status.contains(at) {
+            let (from, to) = self.extent.strip;
+            let span = self.loaded().span().filter(|_| (from..to).contains(&at.x));
+            let Some((start, end)) = span else { return Vec::new() };
+            let passed = u128::from(end.saturating_sub(start)) + 1;
+            let passed = (passed * u128::from(at.x - from)).div_ceil(u128::from(to - from));
+            self.screen.clear_message();
+            return self.jump(start.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)));
         }
         if areas.side.contains(at) {
             self.screen.clear_message();

@@ -165,6 +165,7 @@ fn count_events(field: &FieldName, store: &Store, world: &World, mut count: impl
         return;
     }
     let first = store.first_id().max(store.next_id().saturating_sub(EVENTS));
+    let mut counted: Vec<Vec<u8>> = Vec::new();
     for stored in (first..store.next_id()).rev().filter_map(|id| store.get(id)) {
         stored.with(world, |seen| {
             let note: &[u8] = match field.name() {
@@ -172,7 +173,14 @@ fn count_events(field: &FieldName, store: &Store, world: &World, mut count: impl
                 "comm" => seen.process.map_or(b"", |process| &process.image.exe),
                 _ => b"",
             };
-            let mut add = |value: &[u8]| count(value, note);
+            // An event may have a value twice, as a failed open its path.
+            counted.clear();
+            let mut add = |value: &[u8]| {
+                if !counted.iter().any(|known| known == value) {
+                    counted.push(value.to_vec());
+                    count(value, note);
+                }
+            };
             for value in field.values(seen) {
                 match &value {
                     // A term on a list compares its elements.
@@ -300,6 +308,15 @@ mod tests {
                 "err=EN" => assert_eq!(offers[0], "ENOENT", "{offers:?}"),
                 _ => assert_eq!(offers, want, "{text}"),
             }
+        }
+    }
+
+    #[test]
+    fn an_event_is_counted_once() {
+        let (app, all) = (some(), |completion: Completion| completion.offers);
+        for (text, events) in [("path=/usr/lo", 1), ("path=/etc/ld", 1), ("err=EACCES", 1), ("comm=cc1", 3)] {
+            let offers = Completion::of(text, app.store(), app.world()).map(all).unwrap_or_default();
+            assert_eq!(offers.iter().map(|offer| offer.events).collect::<Vec<_>>(), [events], "{text}");
         }
     }
 

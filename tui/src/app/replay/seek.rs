@@ -20,6 +20,7 @@ impl App {
         self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
         self.pipeline.set_end(self.replay.as_ref().and_then(Replay::ends_at));
         self.watches.recount();
+        self.muted.iter_mut().for_each(|mute| mute.count = 0);
         self.side.restart();
         self.output = self.pipeline.world().terminal().map(Output::restored);
         if self.output.is_none() && self.screen.shows_output() {
@@ -173,7 +174,7 @@ impl App {
     }
 
     /// Goes to a time, and keeps the place before.
-    fn jump(&mut self, ns: u64) -> Effects {
+    pub(in crate::app) fn jump(&mut self, ns: u64) -> Effects {
         self.time.before = self.loaded().position();
         self.seek(ns)
     }

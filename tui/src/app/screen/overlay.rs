@@ -83,6 +83,11 @@ impl App {
                 self.work();
                 return Handled::Redraw;
             }
+            (OverlayKind::Loss, Action::Mute) => {
+                self.unmute(self.muted.len().checked_sub(1));
+                return Handled::Redraw;
+            }
+            (OverlayKind::Strip, Action::Mute) => return Handled::No,
             (OverlayKind::Strip, Action::Up | Action::PageUp) => return self.act_on_side(Action::StripUp),
             (OverlayKind::Strip, Action::Down | Action::PageDown) => return self.act_on_side(Action::StripDown),
             (

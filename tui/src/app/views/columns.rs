@@ -138,6 +138,7 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
             >= match (view, name) {
                 (View::Events, "time" | "kind" | "comm" | "detail") => 0,
                 (View::Events, "pid" | "result") => 60,
+                (View::Events, "unit" | "container" | "pod" | "tty" | "login_uid") => return false,
                 (View::Tree, "pid" | "state") => 0,
                 (View::Tree, "lived" | "cpu" | "opens") => 72,
                 (View::Tree, _) => return false,
@@ -193,7 +194,7 @@ mod tests {
         for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
             assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
             assert!(automatic(view, 0).len() < automatic(view, 80).len());
-            assert!(view == View::Tree || automatic(view, 160) == all(view));
+            assert!(matches!(view, View::Events | View::Tree) || automatic(view, 160) == all(view));
         }
     }
 

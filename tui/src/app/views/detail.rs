@@ -208,7 +208,7 @@ impl Detail {
             return;
         }
         self.scroll = 0;
-        self.files = wanted.map(|process| Files { process, index: Index::new(store) });
+        self.files = wanted.map(|process| Files { process, exit: None, index: Index::new(store) });
         // Fills the first screen at once.
         self.scan(store, FIRST);
     }
@@ -238,7 +238,7 @@ impl Detail {
 
     pub(crate) fn append(&mut self, stored: &Stored<'_>) {
         if let Some(files) = &mut self.files {
-            let answer = opened(files.process, stored);
+            let answer = opened(files.process, &mut files.exit, stored);
             files.index.append(stored.id, answer);
             // The newest file is at the top. The selected row keeps its place on the screen.
             self.scroll += usize::from(answer != Answer::No && self.row.is_some() && self.tab == Tab::Files);
@@ -256,8 +256,8 @@ impl Detail {
     /// Continues the search for files, and for the events of a connection or file.
     pub(crate) fn scan(&mut self, store: &Store, budget: usize) {
         if let Some(files) = &mut self.files {
-            let process = files.process;
-            files.index.scan(store, budget, |stored| opened(process, stored));
+            let Files { process, exit, index } = files;
+            index.scan(store, budget, |stored| opened(*process, exit, stored));
         }
         if let Some(Joined { of, index }) = &mut self.joined {
             index.scan(store, budget, |stored| of.answer(stored));
@@ -274,10 +274,11 @@ impl Detail {
     }
 }
 
-/// The opens of a process among the kept events. Failed ones are marked.
+/// The opens of a process among the kept events, and its exit. Failed opens are marked.
 #[derive(Debug)]
 pub(crate) struct Files {
     process: ProcessKey,
+    pub(crate) exit: Option<Id>,
     index: Index,
 }
 
@@ -313,9 +314,10 @@ struct Joined {
     index: Index,
 }
 
-fn opened(process: ProcessKey, stored: &Stored<'_>) -> Answer {
-    let its = stored.kind == Kind::Open && stored.process.is_some_and(|p| p.key == process);
-    match (its, stored.failed) {
+fn opened(process: ProcessKey, exit: &mut Option<Id>, stored: &Stored<'_>) -> Answer {
+    let its = stored.process.is_some_and(|p| p.key == process);
+    *exit = exit.or((its && stored.kind == Kind::Exit).then_some(stored.id));
+    match (its && stored.kind == Kind::Open, stored.failed) {
         (false, _) => Answer::No,
         (true, false) => Answer::Yes,
         (true, true) => Answer::Marked,

@@ -618,10 +618,10 @@ impl ViewState for Tree {
     /// `at`: the position of a process in the order of the rows.
     fn is_match(&self, at: usize, pattern: &Regex, context: &Context<'_>) -> bool {
         let seen = self.seen_in(at..at + 1).next();
-        seen.is_some_and(|seen| pattern.is_match(&columns::line(self, &seen, context.without_end)))
+        seen.is_some_and(|seen| pattern.is_match(&columns::line(self, &seen, context)))
     }
 
     fn copied(&self, context: &Context<'_>) -> (Option<String>, &'static str) {
-        (self.selected().map(|seen| copy::line(&columns::line(self, &seen, context.without_end))), "line")
+        (self.selected().map(|seen| copy::line(&columns::line(self, &seen, context))), "line")
     }
 }

@@ -18,9 +18,8 @@ use tracetui_events::event::session;
 use tracetui_events::event::stdio::Descriptor;
 use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, lost};
 use tracetui_events::limits;
-use tracetui_events::search::Searched;
+use tracetui_events::search::included;
 use tracetui_events::store::{Id, Stored};
-use tracetui_events::text::command::leaf;
 use tracetui_events::text::{counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
@@ -201,7 +200,8 @@ impl Page<'_> {
             return [why, self.named_lines("tried", &text, Style::new())];
         };
         let so_far = if search.ended { "" } else { " so far" };
-        let (name, places) = (safe(&asked(search), self.theme), grouped(search.places as u64));
+        let argv = seen.process.map_or(&b""[..], |process| &process.image.argv);
+        let (name, places) = (safe(&included(&search.asked(), argv), self.theme), grouped(search.places as u64));
         let text = format!("{name} in {places} directories{so_far}  {result}");
         let mut tried = self.named_lines("tried", &text, Style::new());
         if self.app.detail.size() == Some(Size::Full) {
@@ -249,10 +249,7 @@ impl Page<'_> {
         };
         let (app, quiet) = (self.app, self.theme.quiet());
         let mut lines = self.named_lines("why", who, self.theme.strong());
-        let screen = app.output.as_ref().map(|output| output.terminal.screen().contents()).unwrap_or_default();
-        let written: Vec<_> = screen.lines().filter(|line| !line.trim().is_empty()).collect();
-        let last = written.len().saturating_sub(LAST);
-        for (at, line) in written.into_iter().skip(last).enumerate() {
+        for (at, line) in app.output.iter().flat_map(|output| output.telling(LAST)).enumerate() {
             lines.extend(self.named_lines(
                 if at == 0 { "output" } else { "" },
                 &safe(line.as_bytes(), self.theme),
@@ -515,9 +512,10 @@ impl Page<'_> {
             let lived = duration(process.ran_ns(time));
             format!("{} after {lived}, at {}", ended(status), clock(time.0, offset, self.app))
         };
-        let this_exit =
-            self.event().and_then(|stored| Some((stored.event().ok()?.body.exit()?.record.status, stored.time)));
-        match (self.app.world().processes.get(process.key).map(|entry| entry.end), this_exit) {
+        // The table keeps the latest that ended.
+        let exit = self.app.detail.files.as_ref().and_then(|files| self.app.store().get(files.exit?));
+        let exit = exit.and_then(|stored| Some((stored.event().ok()?.body.exit()?.record.status, stored.time)));
+        match (self.app.world().processes.get(process.key).map(|entry| entry.end), exit) {
             (Some(Some(end)), _) => after(end.status, end.time),
             (None, Some((status, time))) => after(status, time),
             (None, None) => "ended; status no longer kept".to_owned(),
@@ -557,22 +555,4 @@ impl Page<'_> {
             _ => Vec::new(),
         }
     }
-}
-
-/// Directories that programs search.
-const SEARCHED: [&[u8]; 7] = [b"bin", b"etc", b"include", b"lib", b"lib64", b"sbin", b"share"];
-
-/// The name that a search asked for, with the directories that all its places end with: `lookup/config.h`.
-fn asked(search: &Searched) -> Vec<u8> {
-    let mut name = search.name.clone();
-    let mut dirs: Vec<&[u8]> = search.first.iter().map(|place| place.dir.as_slice()).collect();
-    while let Some(last) = dirs.first().map(|dir| leaf(dir)).filter(|last| !last.is_empty() && !SEARCHED.contains(last))
-    {
-        if !dirs.iter().all(|dir| leaf(dir) == last) {
-            break;
-        }
-        name = [last, b"/", &name].concat();
-        dirs.iter_mut().for_each(|dir| *dir = dir[..dir.len() - last.len()].strip_suffix(b"/").unwrap_or_default());
-    }
-    name
 }

@@ -17,7 +17,7 @@ const STEPS: [(&str, &str); 4] = [
     ("G", "make -k failed. Which of its 551 events matter?"),
     ("e", "e       the failures that nothing answered"),
     ("kkkkkk\n", "Enter   why"),
-    ("\x1b\x1b2", "2       the processes, the failed branches in red"),
+    ("\x1b2", "2       the processes, the failed branches in red"),
 ];
 
 /// How long a screen is shown, in seconds.

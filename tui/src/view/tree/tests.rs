@@ -341,6 +341,8 @@ fn the_keys_of_a_row_are_about_its_process() {
 fn what_is_copied_as_a_command_is_what_the_row_shows() {
     let copied = |app: &mut App| testing::copied(press(app, 'Y')).unwrap_or_default();
     let mut app = tree(80, 24, &mut build());
+    let line = testing::copied(press(keys(&mut app, "k"), 'y')).unwrap_or_default();
+    assert_eq!(line, "103 exit 126 10.0 s sh -c ./link from sh: EACCES /opt/bin/ld");
     assert_eq!(copied(keys(&mut app, "/main.o\n")), "ld main.o -o app");
     assert_eq!(copied(keys(&mut app, "/cc1\n")), "/usr/lib/gcc/12/cc1 -quiet main.c");
     let mut made = build();

@@ -11,8 +11,8 @@ const RECENT: usize = 1 << 12;
 #[derive(Debug, Default)]
 pub(super) struct Reasons {
     searches: Searches,
-    /// The newest failed calls in words, by [`Failure::searched`].
-    recent: VecDeque<(Id, [Vec<u8>; 3])>,
+    /// The newest failed calls in words: one for a name that was looked for in one place, and one for several.
+    recent: VecDeque<(Id, [Vec<u8>; 2])>,
     next: Id,
 }
 
@@ -24,12 +24,12 @@ impl Reasons {
         if seen.event.failed() && compared(seen.event.kind()) == Compared::Nothing {
             let argv = seen.process.map(|process| &*process.image.argv).unwrap_or_default();
             let failure = Failure::of(id, body.error());
-            let said = [0, 1, 2].map(|searched| words(body, Failure { searched, ..failure }, argv)[0].clone());
+            let said = [0, 1].map(|searched| words(body, Failure { searched, ..failure }, argv)[0].clone());
             self.recent.truncate(RECENT - 1);
             self.recent.push_front((id, said));
         }
         let cause = self.searches.take(id, seen).cause.filter(|cause| cause.child.is_none())?.failure?;
         let (_, said) = self.recent.iter().find(|(id, _)| *id == cause.id)?;
-        said.get(usize::from(cause.searched)).cloned()
+        said.get(usize::from(cause.searched > 0)).cloned()
     }
 }

@@ -138,6 +138,15 @@ impl Tree {
         self.reason(&self.process(stored.process?.key)?, store)
     }
 
+    /// What went wrong in a process, in its row of the tree, longest first, and whether that is unusual. A row whose command is the program
+    /// that the process could not execute has only the error.
+    pub(crate) fn remark(&self, process: &Seen<'_>, store: &Store) -> Option<([Vec<u8>; 2], bool)> {
+        match process.failure().filter(|failure| process.failed_exec.is_some_and(|of| of.failure.id == failure.id)) {
+            Some(tried) => Some(([tried.err.into(), tried.err.into()], tried.real)),
+            None => self.reason(process, store).map(|reason| (reason.in_row(), reason.real)),
+        }
+    }
+
     /// The reason for a process's exit, in words. `None` if it is unknown, or the event is evicted.
     pub(crate) fn reason(&self, process: &Seen<'_>, store: &Store) -> Option<Reason> {
         let (failure, line) = self.cause(process);

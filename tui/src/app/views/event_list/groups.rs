@@ -193,6 +193,8 @@ pub(crate) struct Added {
     pub watched: bool,
     /// Whether it needs no answer.
     pub answered: bool,
+    /// Whether it is a failure of a muted story.
+    pub muted: bool,
     /// The job of its process, if the list has the row of that job.
     pub job: Option<ProcessKey>,
 }
@@ -237,7 +239,7 @@ impl Groups {
     /// Adds an event. `is_pinned`: rows that no other may replace.
     pub(super) fn add(
         &mut self,
-        Added { id, answer, watched, answered, job }: Added,
+        Added { id, answer, watched, answered, muted, job }: Added,
         seen: &EventContext<'_>,
         at: At,
         store: &Store,
@@ -252,7 +254,7 @@ impl Groups {
             // The end of a job has a row.
             (Some(_), Kind::Exec | Kind::Exit) if job == process => true,
             (Some(job), Kind::Exec | Kind::Exit | Kind::Open | Kind::File) if !self.is_unfolded(job) => false,
-            _ => self.listing.has_row(event, answered),
+            _ => self.listing.has_row(event, answered) && !(muted && self.listing == Listing::Unanswered),
         };
         let other = self.connects(id, event, at);
         // The end of a connection has the row.
@@ -1368,6 +1370,9 @@ mod tests {
             };
             app.refilter();
             prop_assert_eq!(counted(&rows(keys(&mut app, ""))), counted(&before));
+            for typed in ["aa", "O", "aa", "Okaa"] {
+                prop_assert!(rows(keys(&mut app, typed)).is_sorted_by(|row, next| row.0 < next.0), "{}", typed);
+            }
         }
     }
 }

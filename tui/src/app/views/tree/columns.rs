@@ -1,6 +1,7 @@
 //! The columns of a row of the tree, as raw bytes.
 
 use super::{Seen, Tree};
+use crate::app::views::state::Context;
 use tracetui_events::event::Payload;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::parts::{Parts, Role};
@@ -46,18 +47,18 @@ pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
     out.command(&named(&shell::args(&image.argv).collect::<Vec<_>>(), &image.exe), usize::MAX);
 }
 
-/// A row as one line, for copying and searching: process id, state, lifetime, command, error.
-pub(crate) fn line(tree: &Tree, seen: &Seen<'_>, without_end: &str) -> Vec<u8> {
+/// A row as one line, for copying and searching: process id, state, lifetime, command, what went wrong.
+pub(crate) fn line(tree: &Tree, seen: &Seen<'_>, context: &Context<'_>) -> Vec<u8> {
     let mut out = seen.process.key.tgid.0.to_string().into_bytes();
     out.push(b' ');
-    state(seen, without_end, &mut out);
+    state(seen, context.without_end, &mut out);
     out.push(b' ');
     short_duration(tree.lived(seen), &mut out);
     out.push(b' ');
     command(seen, &mut out);
-    if let Some(failure) = seen.failure() {
+    if let Some(([words, _], _)) = tree.remark(seen, context.store) {
         out.push(b' ');
-        out.extend_from_slice(failure.err.as_bytes());
+        out.extend_from_slice(&words);
     }
     out
 }
