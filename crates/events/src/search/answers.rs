@@ -96,6 +96,8 @@ struct Wanted {
     dir: u64,
     /// The last components of the directory, the last one first, up to one that programs search ([`SEARCHED`]): then 0.
     within: [u64; WITHIN],
+    /// Whether the directory is one of programs, such as those of PATH.
+    of_programs: bool,
     /// The directory above. For a connect, the family of the address.
     above: u64,
     /// The name that a search can find elsewhere.
@@ -532,14 +534,13 @@ impl Searches {
         let misses = &waiting.misses;
         let optional = misses.iter().all(|miss| miss.optional);
         // The success of a lookup has no event: a walk of PATH that ended before the last directories found the program.
-        let hashes = |texts: &[&[u8]]| texts.iter().map(|text| self.hasher.hash_one(*text)).collect::<Vec<_>>();
-        let (last_ones, bins) = (hashes(&PROGRAMS), hashes(&[b"bin", b"sbin"]));
+        let ends = PROGRAMS.map(|dir| self.hasher.hash_one(dir));
         let found = |miss: &Miss| {
             let same = |other: &&Miss| other.kind == Kind::Lookup && other.wanted.name == miss.wanted.name;
             let mut walk = misses.iter().filter(same);
-            let is_end = |miss: &Miss| last_ones.contains(&miss.wanted.dir);
-            let of_path = |miss: &Miss| bins.contains(&miss.wanted.within[0]);
-            miss.kind == Kind::Lookup && code != NOT_FOUND && !walk.clone().any(is_end) && walk.any(of_path)
+            let is_end = |miss: &Miss| ends.contains(&miss.wanted.dir);
+            let of_programs = walk.clone().any(|miss| miss.wanted.of_programs);
+            miss.kind == Kind::Lookup && code != NOT_FOUND && of_programs && !walk.any(is_end)
         };
         let uncommon = |miss: &&Miss| {
             let is_known = miss.named || !self.is_common(miss) && !found(miss);
@@ -669,6 +670,7 @@ fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted 
         let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
         (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
         let within = dir.rsplit(|byte| *byte == b'/').take_while(|name| !name.is_empty() && !SEARCHED.contains(name));
+        wanted.of_programs = matches!(leaf(dir), b"bin" | b"sbin");
         wanted.within.iter_mut().zip(within).for_each(|(known, name)| *known = hash(name));
         wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
     }
