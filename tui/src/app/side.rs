@@ -247,7 +247,11 @@ impl App {
         let about = about.collect::<Vec<_>>().join(", ");
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
-            let none = if self.muted.is_empty() { "nothing that stayed unanswered" } else { "nothing else" };
+            let none = match (self.filter.applied(), self.muted.is_empty()) {
+                (Some(_), _) => "nothing that passes the filter",
+                (None, true) => "nothing that stayed unanswered",
+                (None, false) => "nothing else",
+            };
             lines.push(Line::of(Content::None(none)));
         }
         let end = lines.len() + room;

@@ -438,7 +438,7 @@ fn work(job: &Seen<'_>, app: &App, theme: Theme) -> Vec<String> {
     let counts = job.counts.and(work.counts);
     let dot = format!(" {} ", theme.dot());
     let some = |count: u64, nouns| (count > 0).then(|| format!("{} {}", short(count), nouns));
-    let execs = some(work.counts.execs, "execs");
+    let execs = some(work.counts.execs, if work.counts.execs == 1 { "exec" } else { "execs" });
     let (opens, changes) = (some(counts.opens, "opens"), some(counts.changes, "changed"));
     let failed = some(work.failed, "failed");
     let said = |parts: &[&Option<String>]| parts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(&dot);

@@ -166,8 +166,9 @@ fn cause(app: &App, theme: Theme) -> Vec<String> {
     let failed = process.end.is_some_and(End::is_error);
     let first = || tree.first_failed(&process).filter(|_| failed);
     let reason = of("", &process).or_else(|| of("first failure: ", &first()?));
-    let words = |(before, reason): (&str, Reason)| {
-        reason.with_name().map(|words| format!("{before}{}", text::escape_in(&words, theme.charset, 4096)))
+    let words = |(before, reason): (&'static str, Reason)| {
+        let texts = reason.with_name().into_iter().chain(reason.words);
+        texts.map(move |words| format!("{before}{}", text::escape_in(&words, theme.charset, 4096)))
     };
     reason.into_iter().flat_map(words).collect()
 }

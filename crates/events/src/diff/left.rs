@@ -85,7 +85,7 @@ impl FilesLeft {
 /// file and rename it leave the same file whether or not there was one before.
 pub(super) fn apart(a: Did, b: Did) -> Option<(Did, Did)> {
     let kind = bit::DIRECTORY | bit::LINK | bit::REMOVED;
-    let mode = if a.mode & b.mode & HAS_MODE != 0 && a.mode != b.mode { u16::MAX } else { 0 };
+    let mode = if a.mode != b.mode { u16::MAX } else { 0 };
     let bits = if (a.bits ^ b.bits) & kind != 0 { u8::MAX } else { 0 };
     let part = |of: Did| Did { bits: of.bits & bits, errno: 0, mode: of.mode & mode };
     (bits != 0 || mode != 0).then(|| (part(a), part(b)))
@@ -101,6 +101,7 @@ pub(super) fn describe(did: Did) -> Vec<u8> {
         () if has(bit::MADE) => Some("created"),
         () if has(bit::RENAMED) => Some("renamed to this"),
         () if has(bit::MADE_AGAIN) => Some("replaced"),
+        () if did.mode == 0 => Some("no chmod"),
         () => None,
     };
     let mode = (did.mode != 0).then(|| format!("mode {:04o}", did.mode & !HAS_MODE));
@@ -119,6 +120,14 @@ mod tests {
         }
         let text = |did| String::from_utf8(describe(did)).expect("ASCII");
         files.into_list(|path| path).into_iter().map(|(path, did)| (path, text(did))).collect()
+    }
+
+    #[test]
+    fn a_mode_that_one_run_alone_set_differs() {
+        let [set, unset] = [0o600 | HAS_MODE, 0].map(|mode| Did { bits: bit::MADE, errno: 0, mode });
+        let (a, b) = apart(set, unset).expect("they differ");
+        assert_eq!([describe(a), describe(b)], [b"mode 0600".to_vec(), b"no chmod".to_vec()]);
+        assert_eq!(apart(set, set), None);
     }
 
     #[test]

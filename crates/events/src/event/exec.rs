@@ -158,9 +158,7 @@ impl<'a> Payload<'a> for Exec<'a> {
 
     /// Whether arguments or the end of the file name are missing, or any text that did not fit into the ring.
     fn cut(&self) -> bool {
-        self.record.filename_marks & mark::CUT != 0
-            || (self.record.argv_marks | self.record.env_marks) & NO_ROOM != 0
-            || self.argv_cut()
+        self.shows_less() || self.record.env_marks & NO_ROOM != 0
     }
 
     fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -173,7 +171,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         } else {
             shell::words(self.argv, out);
         }
-        if self.cut() {
+        if self.shows_less() {
             out.extend_from_slice(b" ...");
         }
     }
@@ -194,7 +192,7 @@ impl<'a> Payload<'a> for Exec<'a> {
             let other = if self.failed() { first } else { leaf(path) };
             out.part(Role::Quiet, |out| out.extend_from_slice(&[b" (", other, b")"].concat()));
         }
-        if self.cut() {
+        if self.shows_less() {
             out.part(Role::Note, |out| out.extend_from_slice(b" ..."));
         }
     }
@@ -224,6 +222,12 @@ impl Exec<'_> {
         // A failed exec whose environment was read has a process of its own, with the change that it asked for.
         let read = self.record.ret >= 0 || self.record.env_marks & mark::NOT_COLLECTED == 0;
         seen.process.filter(|_| read)?.image.env.as_deref()
+    }
+
+    /// Whether the shown command is not whole. The environment may be.
+    fn shows_less(&self) -> bool {
+        let marks = self.record.filename_marks & mark::CUT | self.record.argv_marks & NO_ROOM;
+        marks != 0 || self.argv_cut()
     }
 
     fn argv_cut(&self) -> bool {
