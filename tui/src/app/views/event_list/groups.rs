@@ -342,11 +342,12 @@ impl Groups {
                 && !is_pinned(if at == At::End { row } else { id })
         };
         let row_of = |key: u64| {
-            let [newest, oldest] = &self.rows;
-            let row = oldest.get(&key).filter(|_| at == At::Start).or_else(|| newest.get(&key)).copied();
+            let [newest, oldest] = self.rows.each_ref().map(|rows| rows.get(&key));
+            // The other end may have taken the row.
+            let kept = |row: &Id| groups.get(row).map(|group| (*row, *group));
+            let row = oldest.filter(|_| at == At::Start).and_then(kept).or_else(|| newest.and_then(kept));
             // In a list of all events, only neighbours are a group.
-            let row = row.filter(|row| self.listing != Listing::All || edge == Some(*row))?;
-            groups.get(&row).map(|group| (row, *group))
+            row.filter(|(row, _)| self.listing != Listing::All || edge == Some(*row))
         };
         let row = |key: u64, joins: &dyn Fn(Id, &Group) -> bool| {
             row_of(key).filter(|(row, group)| may_join(*row) && joins(*row, group)).map(|(row, _)| row)
@@ -656,10 +657,12 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
+
     use crate::app::testing::{self, app, feed, keys, press};
-    use crate::app::{App, Failures};
+    use crate::app::{App, Failures, Input, Tick};
     use proptest::prelude::*;
     use std::net::SocketAddr;
+    use std::time::Duration;
     use tracetui_events::store::Id;
     use tracetui_events::synthetic::{Maker, payload};
     use tracetui_shared::calls::file::{RMDIR, UNLINK};
@@ -853,6 +856,16 @@ mod tests {
             feed(&mut app, &mut made);
         }
         assert_eq!(rows(&app), [(999, 1000, 0)]);
+        // Events arrive while the older ones are filtered again, in three slices.
+        (0..9_000).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
+        feed(&mut app, &mut made);
+        app.refilter();
+        while app.busy() {
+            (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
+            app.update(Input::Batch(made.batch()));
+            app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+        }
+        assert_eq!(rows(&app).iter().map(|row| row.1).collect::<Vec<_>>(), [app.store().next_id()]);
     }
 
     #[test]
