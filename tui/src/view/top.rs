@@ -27,6 +27,9 @@ const BAR: usize = 10;
 /// The width in cells of values that are not paths.
 const SHORT: usize = 24;
 
+/// The cells of the tabs, the label of the filter, and the word before the properties.
+const TABS: usize = 48;
+
 /// The minimum width of the value in cells.
 const LEAST: usize = 12;
 
@@ -84,7 +87,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 }
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
-    let value = text::value_in(&app.views.top.by.value_text(group, app.world()), theme.charset, 4096);
+    let value = text::value_in(&group.value_text(app.views.top.by, app.world()), theme.charset, 4096);
     let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
@@ -189,16 +192,26 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if width >= 130 && top.others > 0 {
         pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
     }
-    let room = if pieces.is_empty() { 110 } else { 140 };
-    match width {
-        width if width >= room => {
-            pieces.push(Piece::new("by", theme.quiet()));
-            pieces.extend(By::ALL.map(|by| match by == top.by {
-                true => Piece::new(format!("[{}]", by.name()), theme.strong()),
-                false => Piece::new(by.name(), theme.quiet()),
-            }));
+    // The tabs are more important than the other properties.
+    let mut room = usize::from(width).saturating_sub(TABS + super::width_of(&pieces));
+    let [many, one] = top.properties();
+    pieces.push(Piece::new("by", theme.quiet()));
+    for by in many.into_iter().chain(one.contains(&top.by).then_some(top.by)) {
+        let piece = match by == top.by {
+            true => Piece::new(format!("[{}]", by.name()), theme.strong()),
+            false => Piece::new(by.name(), theme.quiet()),
+        };
+        let fits = piece.width() + 2 <= room;
+        if fits || by == top.by {
+            room = room.saturating_sub(piece.width() + 2);
+            pieces.push(piece);
         }
-        _ => pieces.push(Piece::new(format!("by [{}]", top.by.name()), theme.strong())),
     }
+    let others: String = one.into_iter().filter(|by| *by != top.by).map(|by| format!(" {}", by.name())).collect();
+    let others = Piece::new(format!("one value each:{others}"), theme.quiet());
+    if others.text.ends_with(':') || others.width() + 2 > room {
+        return pieces;
+    }
+    pieces.push(others);
     pieces
 }
