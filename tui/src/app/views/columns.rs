@@ -94,16 +94,16 @@ columns! {
         /// A sparkline of the last seconds, three seconds per cell.
         History "history" "LAST 60 s" 20 left,
     }
+    // The owner, or the program below it, comes first in any choice.
     BpfColumn {
-        Id "id" "ID" 4 right,
-        Type "type" "TYPE" 4 left,
-        Name "name" "NAME" 4 left,
+        Programs "programs" "PROGRAMS" 8 right,
+        Cpu "cpu" "CPU" 7 right,
         /// Whether it writes to the memory of processes.
         Writes "writes" "W" 1 left,
-        /// Takes the remaining width, and more if it needs that.
+        /// Takes the remaining width.
         Target "target" "ATTACHED TO" 0 left,
-        Owner "owner" "OWNER" 5 left,
-        Loaded "loaded" "LOADED" 12 left,
+        /// When it came or went during the trace.
+        Since "since" "SINCE" 8 right,
         Runs "runs" "RUNS/s" 6 right,
         Mean "mean" "MEAN" 7 right,
         Size "jited" "JITED" 7 right,
@@ -145,11 +145,9 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
                 (View::Top, "share" | "rate" | "exec" | "open") => 60,
                 (View::Top, "last") => 100,
                 (View::Top, "cpu" | "memory") => 150,
-                (View::Bpf, "id" | "name" | "target") => 0,
-                (View::Bpf, "type" | "writes" | "owner") => 60,
-                (View::Bpf, "runs") => 100,
-                (View::Bpf, "mean") => 120,
-                (View::Bpf, "jited" | "tag") => 150,
+                (View::Bpf, "target") => 0,
+                (View::Bpf, "programs" | "cpu" | "writes" | "since") => 60,
+                (View::Bpf, "jited" | "tag") => return false,
                 _ => 130,
             }
     };
@@ -193,7 +191,7 @@ mod tests {
         for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
             assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
             assert!(automatic(view, 0).len() < automatic(view, 80).len());
-            assert!(view == View::Tree || automatic(view, 160) == all(view));
+            assert!(matches!(view, View::Tree | View::Bpf) || automatic(view, 160) == all(view));
         }
     }
 
