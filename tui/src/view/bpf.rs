@@ -6,7 +6,7 @@ pub(super) mod tests;
 use super::detail::{Page, border, command, titled_page};
 use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
-use super::{Piece, aligned, clock, duration, fit, moment, put};
+use super::{Piece, aligned, clock, duration, fit, is_zero, moment, put};
 use crate::app::App;
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
@@ -89,20 +89,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let owner_cells = owners.iter().map(wide).max().unwrap_or_default().clamp(6, most(width));
     let chosen = app.screen.columns.of(app.views.shown);
     let mut names = chosen.map_or_else(|| automatic(View::Bpf, width), <[_]>::to_vec);
-    let sorted = match bpf.list.order {
-        Order::Runs => "runs",
-        Order::Cpu => "cpu",
-        _ => "",
-    };
-    if chosen.is_none() && !sorted.is_empty() && !names.contains(&sorted) {
-        names.push(sorted);
+    if chosen.is_none() && bpf.list.order == Order::Runs && !names.contains(&"runs") {
+        names.push("runs");
     }
     let named = names.into_iter().filter_map(|name| Column::from_name(name).map(|column| (column, column.cells())));
     let room = usize::from(if chosen.is_some() { width / 2 } else { width });
     // A column of zeros says nothing, unless the user chose it.
     let says = |column: Column| {
         matches!(column, Column::Target | Column::Programs)
-            || column.name() == sorted
             || visible.iter().any(|shown| !is_zero(&piece(column, shown, app, theme)))
     };
     let columns = fit(named, room, Some(Column::Target)).filter(|(column, _)| chosen.is_some() || says(*column));
@@ -290,10 +284,6 @@ fn percent(ns: u64) -> String {
     }
 }
 
-fn is_zero(piece: &Piece) -> bool {
-    ["·", ".", "-", ""].contains(&piece.text.as_str())
-}
-
 fn piece(column: Column, shown: &Shown<'_>, app: &App, theme: Theme) -> Piece {
     let gone = match shown {
         Shown::Owner(group) => group.owned.gone,
@@ -308,7 +298,6 @@ fn piece(column: Column, shown: &Shown<'_>, app: &App, theme: Theme) -> Piece {
         Shown::Owner(group) => (group.load, group.since),
         Shown::One(seen, _) => (seen.load(), seen.since()),
     };
-    let one = if let Shown::One(seen, _) = shown { Some(seen) } else { None };
     match (column, shown) {
         (Column::Programs, Shown::Owner(group)) => Piece::plain(short(group.programs as u64)),
         (Column::Programs, Shown::One(seen, None)) if seen.hidden.is_none() => Piece::plain("1"),
@@ -323,18 +312,9 @@ fn piece(column: Column, shown: &Shown<'_>, app: &App, theme: Theme) -> Piece {
             let most = all.iter().find(|writes| **writes == Ok(true)).or(all.iter().find(|writes| writes.is_err()));
             writes(most.copied().unwrap_or(Ok(false)), theme)
         }
-        (Column::Mean | Column::Size | Column::Tag, Shown::Owner(_)) => Piece::default(),
-        (Column::Mean, _) => {
-            let mean = one.and_then(|seen| seen.rate?.mean_ns);
-            mean.map_or_else(unknown, |ns| number(ns, duration))
-        }
-        (Column::Size, _) => {
-            let program = one.filter(|seen| !seen.is_of_events()).and_then(|seen| seen.program);
-            program.map_or_else(unknown, |program| number(program.jited_len.into(), short))
-        }
-        (Column::Tag, _) => {
-            let program = one.and_then(|seen| seen.program);
-            program.map_or_else(unknown, |program| Piece::new(format!("{:016x}", program.tag), theme.quiet()))
+        (Column::Mean, Shown::Owner(_)) => Piece::default(),
+        (Column::Mean, Shown::One(seen, _)) => {
+            seen.rate.and_then(|rate| rate.mean_ns).map_or_else(unknown, |ns| number(ns, duration))
         }
     }
 }

@@ -6,7 +6,7 @@ mod tests;
 use super::event_list::{marked, selected};
 use super::header::bar;
 use super::theme::Theme;
-use super::{Piece, aligned, clock, duration, fit, moment, put};
+use super::{Piece, aligned, clock, duration, fit, is_zero, moment, put};
 use crate::app::App;
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
@@ -35,7 +35,7 @@ const LEAST: usize = 12;
 
 /// The columns of a table of this width. Everything counted by errno failed, and FAILED is the part that no search answers. Without a
 /// choice it therefore comes first.
-fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
+fn columns_of(width: u16, by: By, chosen: Option<&[&str]>, says: impl Fn(Column) -> bool) -> Vec<Column> {
     let names = chosen.map_or_else(
         || {
             let mut names = automatic(View::Top, width);
@@ -44,7 +44,8 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
         },
         <[_]>::to_vec,
     );
-    let columns = names.into_iter().filter_map(Column::from_name).map(|column| (column, column.cells()));
+    let columns = names.into_iter().filter_map(Column::from_name).filter(|column| says(*column));
+    let columns = columns.map(|column| (column, column.cells()));
     fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
 
@@ -52,12 +53,11 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let top = &app.views.top;
     let chosen = app.screen.columns.of(app.views.shown);
-    let mut columns = columns_of(area.width, top.by, chosen);
     let visible = || top.groups().enumerate().skip(top.list.top).take(area.height.into());
     // A column of zeros says nothing, unless the user chose it.
-    let zero = |column: Column| visible().all(|(_, group)| is_zero(&piece(group, column, app, theme)));
     let all = chosen.is_some() || visible().next().is_none();
-    columns.retain(|column| all || *column == Column::Failed || !zero(*column));
+    let says = |column| visible().any(|(_, group)| !is_zero(&piece(group, column, app, theme)));
+    let columns = columns_of(area.width, top.by, chosen, |column| all || column == Column::Failed || says(column));
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
     // The figures are near short values.
@@ -130,14 +130,10 @@ fn piece(group: &Group, column: Column, app: &App, theme: Theme) -> Piece {
     }
 }
 
-fn is_zero(piece: &Piece) -> bool {
-    ["·", ".", "-"].contains(&piece.text.as_str())
-}
-
 /// A count; a dot for zero.
 fn count(count: u64, theme: Theme) -> Piece {
     match count {
-        0 => Piece::new(if theme.charset == Charset::Utf8 { "·" } else { "." }, theme.quiet()),
+        0 => Piece::new(theme.dot(), theme.quiet()),
         _ => Piece::plain(short(count)),
     }
 }

@@ -76,7 +76,7 @@ columns! {
     TopColumn {
         Events "events" "EVENTS" 6 right,
         Share "share" "" 10 left,
-        Rate "rate" "/s" 5 right,
+        Rate "rate" "NOW/s" 5 right,
         Peak "peak" "PEAK" 5 right,
         Exec "exec" "EXEC" 5 right,
         Exit "exit" "EXIT" 5 right,
@@ -106,8 +106,6 @@ columns! {
         Since "since" "SINCE" 8 right,
         Runs "runs" "RUNS/s" 6 right,
         Mean "mean" "MEAN" 7 right,
-        Size "jited" "JITED" 7 right,
-        Tag "tag" "TAG" 16 left,
     }
 }
 
@@ -143,11 +141,10 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
                 (View::Tree, _) => return false,
                 (View::Top, "events" | "failed") => 0,
                 (View::Top, "share" | "rate" | "exec" | "open") => 60,
-                (View::Top, "last") => 100,
-                (View::Top, "cpu" | "memory") => 150,
+                (View::Top, "last" | "cpu") => 100,
+                (View::Top, "memory") => 150,
                 (View::Bpf, "target") => 0,
                 (View::Bpf, "programs" | "cpu" | "writes" | "since") => 60,
-                (View::Bpf, "jited" | "tag") => return false,
                 _ => 130,
             }
     };
@@ -191,7 +188,7 @@ mod tests {
         for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
             assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
             assert!(automatic(view, 0).len() < automatic(view, 80).len());
-            assert!(matches!(view, View::Tree | View::Bpf) || automatic(view, 160) == all(view));
+            assert!(view == View::Tree || automatic(view, 160) == all(view));
         }
     }
 

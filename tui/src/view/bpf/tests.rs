@@ -530,8 +530,14 @@ fn the_owner_is_seen_on_a_narrow_screen() {
     );
     assert!(row_with(&mut app, "this one").contains("▸ io_uring_submit_req · 1 more"), "{:#?}", rows(&mut app));
     assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
+    for (number, count) in [(1, 10), (2, 30)] {
+        made.ns += number * 1_000_000_000;
+        made.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(30), count, time: 9, skipped: 0 }));
+        made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    }
+    feed(&mut app, &mut made);
     assert!(screen(keys(&mut app, "ssss"))[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
-    assert!(row_with(&mut app, "bpftrace[27841]").ends_with("  -"), "{:#?}", rows(&mut app));
+    assert!(row_with(&mut app, "bpftrace[27841]").ends_with("  10"), "{:#?}", rows(&mut app));
 }
 
 /// An inventory between two counts also reads the counters. The rate is then that of the last whole count, and never 0 because of the

@@ -65,7 +65,7 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top  4 BPF"), "{}", shown[1]);
     assert!(shown[1].ends_with("by  [comm]  path  dir  process"), "{}", shown[1]);
-    assert_eq!(shown[2], " COMM                     EVENTS               /s  OPEN FAILED");
+    assert_eq!(shown[2], " COMM                     EVENTS            NOW/s  OPEN FAILED");
     assert_eq!(
         rows(&mut app),
         [
@@ -155,7 +155,7 @@ fn errors_that_matter_come_first() {
     assert_eq!(drawn(keys(&mut app, "k"), Theme::default())[(1, 4)].fg, Color::Yellow);
     // An order that the user chose stays.
     assert_eq!(keys(&mut app, "sssss").screen.message(), Some("sorted by rate"));
-    assert!(screen(keys(&mut app, "3ll"))[2].contains("EVENTS               /s"), "{}", screen(&mut app)[2]);
+    assert!(screen(keys(&mut app, "3ll"))[2].contains("EVENTS            NOW/s"), "{}", screen(&mut app)[2]);
     assert_eq!(keys(&mut app, "S").screen.message(), Some("sorted by rate, reversed"));
 }
 
