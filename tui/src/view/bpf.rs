@@ -13,10 +13,12 @@ use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::bpf::{Group, Key, NAMED, Order, Owned, Owner, Seen};
 use crate::app::views::columns::{BpfColumn as Column, automatic};
+use foldhash::HashMap;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
+use std::cmp::Reverse;
 use tracetui_events::bpf::{Hook, NotScanned, Object, Via};
 use tracetui_events::enrich::World;
 use tracetui_events::event::bpf::Bpf;
@@ -221,10 +223,11 @@ fn target_of(shown: &Shown<'_>, cells: usize, app: &App, theme: Theme) -> Vec<Pi
 /// The first of these places, each once, and the number of the others. A kind of place is named once, the most frequent first, or not at
 /// all if the cells are few.
 fn summary(mut places: Vec<(String, String)>, others: usize, cells: usize, theme: Theme) -> String {
-    let kinds: Vec<String> = places.iter().map(|(kind, _)| kind.clone()).collect();
-    let rare = |kind: &String| kinds.iter().filter(|other| *other != kind).count();
-    places.sort_by_cached_key(|place| (place.0.is_empty(), rare(&place.0), place.clone()));
+    places.sort_unstable();
     places.dedup();
+    let mut kinds: HashMap<String, usize> = HashMap::default();
+    places.iter().for_each(|(kind, _)| *kinds.entry(kind.clone()).or_default() += 1);
+    places.sort_by_key(|(kind, _)| (kind.is_empty(), Reverse(kinds.get(kind))));
     let dot = format!(" {} ", theme.dot());
     let more = |shown: usize| match places.len() + others - shown {
         0 => String::new(),
@@ -306,12 +309,7 @@ fn piece(column: Column, shown: &Shown<'_>, app: &App, theme: Theme) -> Piece {
         (Column::Runs, _) => load.map_or_else(unknown, |(milli, _)| number(milli, runs)),
         (Column::Since, _) => Piece::plain(since.map_or_else(String::new, |at| short_clock(at.0, app))),
         (Column::Writes, Shown::One(seen, _)) => writes(seen.write_user(), theme),
-        (Column::Writes, Shown::Owner(group)) => {
-            let all = app.views.bpf.seen_in(Key::Owner(group.owned), app.world()).take(NAMED);
-            let all: Vec<_> = all.map(|seen| seen.write_user()).collect();
-            let most = all.iter().find(|writes| **writes == Ok(true)).or(all.iter().find(|writes| writes.is_err()));
-            writes(most.copied().unwrap_or(Ok(false)), theme)
-        }
+        (Column::Writes, Shown::Owner(group)) => writes(group.writes, theme),
         (Column::Mean, Shown::Owner(_)) => Piece::default(),
         (Column::Mean, Shown::One(seen, _)) => {
             seen.rate.and_then(|rate| rate.mean_ns).map_or_else(unknown, |ns| number(ns, duration))

@@ -16,6 +16,7 @@ pub(crate) use seen::{Key, Owned, Owner, Seen};
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::time::Duration;
+use tracetui_events::bpf::NotScanned;
 use tracetui_events::enrich::World;
 use tracetui_events::text::{Charset, counted};
 use tracetui_shared::id::{ProgId, Tgid};
@@ -75,6 +76,7 @@ struct Made {
     since: Option<BootNanos>,
     new: bool,
     holder: Tgid,
+    writes: Result<bool, NotScanned>,
 }
 
 impl Made {
@@ -104,6 +106,8 @@ pub(crate) struct Group {
     pub since: Option<BootNanos>,
     /// How many came during the trace.
     pub new: usize,
+    /// Whether one of them writes to the memory of processes; `Err` if unknown.
+    pub writes: Result<bool, NotScanned>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -196,6 +200,7 @@ impl Bpf {
                     since: seen.since(),
                     new,
                     holder: seen.holder_id(),
+                    writes: seen.write_user(),
                 });
             }
             tally.new += usize::from(new);
@@ -247,6 +252,9 @@ impl Bpf {
             let Some((owned, named_by)) = named_by else { continue };
             let since = group.iter().filter_map(|made| made.since).max();
             let new = group.iter().filter(|made| made.new).count();
+            let writes = |is: fn(&Made) -> bool| group.iter().find(|made| is(made)).map(|made| made.writes);
+            let writes = writes(|made| made.writes == Ok(true)).or(writes(|made| made.writes.is_err()));
+            let writes = writes.unwrap_or(Ok(false));
             let mut programs: HashMap<ProgId, (usize, Option<(u64, u64)>)> = HashMap::default();
             group.iter().for_each(|made| programs.entry(made.id).or_insert((0, made.load)).0 += 1);
             let mut known = HashSet::default();
@@ -258,7 +266,7 @@ impl Bpf {
             let loads = programs.values().filter_map(|(_, load)| *load);
             let load = loads.reduce(|(runs, ns), (more, time)| (runs.saturating_add(more), ns.saturating_add(time)));
             let members = self.members.len()..self.members.len() + group.len();
-            self.groups.push(Group { owned, named_by, members, programs: programs.len(), load, since, new });
+            self.groups.push(Group { owned, named_by, members, programs: programs.len(), load, since, new, writes });
             self.members.extend(group.iter().map(|made| made.key));
         }
         let busiest = |group: &Group| {
