@@ -123,6 +123,8 @@ pub(crate) struct Bpf {
     pub(crate) list: List<Row, Key, Order>,
     groups: Vec<Group>,
     members: Vec<Key>,
+    /// Those that came during the trace.
+    came: HashSet<Key>,
     unfolded: HashSet<Owned>,
     /// The row of each new program or attachment, ascending.
     new_rows: Vec<usize>,
@@ -245,6 +247,7 @@ impl Bpf {
             groups[at].push(made);
         }
         self.members.clear();
+        self.came.clear();
         self.groups.clear();
         for mut group in groups {
             // A new program has no known holder yet. The inspector is a child of tracetui.
@@ -268,6 +271,7 @@ impl Bpf {
             let members = self.members.len()..self.members.len() + group.len();
             self.groups.push(Group { owned, named_by, members, programs: programs.len(), load, since, new, writes });
             self.members.extend(group.iter().map(|made| made.key));
+            self.came.extend(group.iter().filter(|made| made.new).map(|made| made.key));
         }
         let busiest = |group: &Group| {
             let (runs, ns) = group.load.unwrap_or_default();
@@ -291,14 +295,17 @@ impl Bpf {
             if group.owned.gone {
                 self.first_gone = self.first_gone.min(rows.len());
             }
-            self.new_rows.extend(std::iter::repeat_n(rows.len(), group.new));
             let below = Some(group.owned).filter(|_| group.members.len() > 1);
             if below.is_some() {
                 rows.push(Row { key: Key::Owner(group.owned), below: None });
             }
-            if below.is_none() || self.unfolded.contains(&group.owned) {
-                let members = self.members.get(group.members.clone()).unwrap_or_default();
-                rows.extend(members.iter().map(|key| Row { key: *key, below }));
+            if below.is_some() && !self.unfolded.contains(&group.owned) {
+                self.new_rows.extend(std::iter::repeat_n(rows.len() - 1, group.new));
+                continue;
+            }
+            for key in self.members.get(group.members.clone()).unwrap_or_default() {
+                self.new_rows.extend(self.came.contains(key).then_some(rows.len()));
+                rows.push(Row { key: *key, below });
             }
         }
         self.first_gone = self.first_gone.min(rows.len());

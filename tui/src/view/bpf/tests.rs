@@ -611,6 +611,9 @@ fn what_is_new_is_seen_or_said() {
     come(&mut made, &mut app, [220, 221, 222]);
     assert_eq!(rows(&mut app), before);
     assert!(screen(&mut app)[1].ends_with("+9 new, 9 above"), "{}", screen(&mut app)[1]);
+    keys(&mut app, &"k".repeat(47));
+    assert!(screen(&mut app)[1].ends_with("+9 new, 1 above"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "G");
     assert_eq!(ids(keys(&mut app, "g"))[0], "+222");
 }
 
