@@ -148,7 +148,7 @@ fn every_error_is_where_it_was_written() {
             "remove one of them",
         ),
         ("[columns]\nevents = «[\"pid\"]»", "the column `detail` is missing", "add \"detail\" to the list"),
-        ("[columns]\nbpf = «[\"id\"]»", "the column `target` is missing", "add \"target\" to the list"),
+        ("[columns]\nbpf = «[\"cpu\"]»", "the column `target` is missing", "add \"target\" to the list"),
         ("[columns]\ntree = «[]»", "the list is empty", "write tree = [\"pid\", \"state\"]"),
         ("[columns]\ntop = [«\"pid\"»]", "unknown column `pid`", "valid columns: events, share, rate"),
         (

@@ -6,18 +6,20 @@ pub(super) mod tests;
 use super::detail::{Page, border, command, titled_page};
 use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
-use super::{Piece, aligned, clock, duration, fit, moment, put};
+use super::{Piece, aligned, clock, duration, fit, is_zero, moment, put};
 use crate::app::App;
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
-use crate::app::views::bpf::{Order, Seen};
+use crate::app::views::bpf::{Group, Key, NAMED, Order, Owned, Owner, Seen};
 use crate::app::views::columns::{BpfColumn as Column, automatic};
+use foldhash::HashMap;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
-use tracetui_events::bpf::{Object, Via};
+use std::cmp::Reverse;
+use tracetui_events::bpf::{Hook, NotScanned, Object, Via};
 use tracetui_events::enrich::World;
 use tracetui_events::event::bpf::Bpf;
 use tracetui_events::event::process::Process;
@@ -37,106 +39,219 @@ fn gap(width: u16) -> usize {
     if width >= 60 { 2 } else { 1 }
 }
 
-/// The columns for a screen of this width, with their cells. A column is no wider than these rows need. The target takes the rest.
-fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
-    let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
-    let (type_most, name_most, owner_most) = match width {
-        0..60 => (10, 10, 14),
-        60..100 => (10, 13, 16),
-        100..120 => (14, 16, 18),
-        120..130 => (14, 20, 20),
-        _ => (18, LONGEST_NAME, 28),
-    };
-    let wide = |text: String| text::width(&text);
-    let cells = |column: Column| match column {
-        Column::Id => longest(&|seen| mark_and_id(seen).len()).max(column.cells()),
-        Column::Type => longest(&|seen| seen.type_name().len()).clamp(4, type_most),
-        Column::Name => {
-            longest(&|seen| wide(text::value_in(seen.name(), theme.charset, name_most))).clamp(4, name_most)
-        }
-        Column::Owner => longest(&|seen| wide(owner(seen, app, theme))).clamp(5, owner_most),
-        _ => column.cells(),
-    };
-    let with_cells = |name: &str| Column::from_name(name).map(|column| (column, cells(column)));
-    let mut columns: Vec<_> = match app.screen.columns.of(app.views.shown) {
-        Some(chosen) => {
-            let chosen = chosen.iter().filter_map(|name| with_cells(name));
-            fit(chosen, usize::from(width / 2), Some(Column::Target)).collect()
-        }
-        None => {
-            let mut names = automatic(View::Bpf, width);
-            // On a narrow screen the owner is more important, unless the user sorts by runs.
-            let sorted = app.views.bpf.list.order == Order::Runs && app.world().bpf.counts_runs();
-            if sorted && width >= 60 && !names.contains(&"runs") {
-                names.push("runs");
-            }
-            let writes = rows.iter().any(|seen| seen.write_user() != Ok(false));
-            let columns = names.into_iter().filter_map(with_cells);
-            columns.filter(|(column, _)| *column != Column::Writes || writes).collect()
-        }
-    };
-    let used: usize =
-        columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + gap(width)).sum();
-    // Beside the pane, a blank precedes the border.
-    let border = usize::from(width < app.screen.width);
-    let rest = usize::from(width).saturating_sub(used + 1 + border);
-    // Cells that no attach point needs go to names that would be cut.
-    let mut spare = rest.saturating_sub(longest(&|seen| wide(seen.target(theme.charset))));
-    let names = longest(&|seen| wide(text::value_in(seen.name(), theme.charset, LONGEST_NAME)));
-    let types = longest(&|seen| seen.type_name().len());
-    let mut target = rest;
-    for (cut, most) in [(Column::Name, names), (Column::Type, types)] {
-        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == cut) {
-            let more = most.min(LONGEST_NAME).saturating_sub(*cells).min(spare);
-            (*cells, spare, target) = (*cells + more, spare - more, target - more);
-        }
+/// The most cells of the owner, and of a program below it.
+fn most(width: u16) -> usize {
+    match width {
+        0..60 => 18,
+        60..100 => 26,
+        100..130 => 34,
+        _ => 48,
     }
-    columns.iter_mut().filter(|(column, _)| *column == Column::Target).for_each(|(_, cells)| *cells = target);
-    columns
 }
 
-/// The maximum number of cells of a name, and of a type.
-const LONGEST_NAME: usize = 28;
+/// The cells of the tabs, and of the label beside them.
+const TABS: usize = 45;
 
-/// By how many cells an attach point is cut rather than moving its owner.
-const FEW: usize = 8;
+/// What a row shows: an owner with several programs or attachments, or one of these.
+enum Shown<'a> {
+    Owner(&'a Group),
+    /// With the owner, if it is below the row of that.
+    One(Seen<'a>, Option<Owned>),
+}
 
-/// `+88`: `+` new, `-` gone, `!` hidden.
-fn mark_and_id(seen: &Seen<'_>) -> String {
-    let mark = match seen {
+/// `+` new, `-` gone, `!` hidden.
+fn mark(seen: &Seen<'_>) -> &'static str {
+    match seen {
         Seen { hidden: Some(_), .. } => "!",
         Seen { gone: Some(_), .. } => "-",
         Seen { new: true, .. } if !seen.own() => "+",
-        _ => "",
-    };
-    match seen.id {
-        ProgId(0) => format!("{mark}-"),
-        ProgId(id) => format!("{mark}{id}"),
+        _ => " ",
     }
+}
+
+/// The id, the name and the type of a program.
+fn named(seen: &Seen<'_>, theme: Theme) -> [Piece; 3] {
+    let id = if seen.id == ProgId(0) { "- ".to_owned() } else { format!("{} ", seen.id.0) };
+    let name = text::value_in(seen.name(), theme.charset, 256);
+    let type_name = Piece::new(format!(" {}", seen.type_name()), theme.quiet());
+    [Piece::plain(id), Piece::new(name, theme.strong()), type_name]
 }
 
 /// Draws the titles and the rows. Returns the names of the columns.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
-    let (bpf, world) = (&app.views.bpf, app.world());
+    let (bpf, world, width) = (&app.views.bpf, app.world(), area.width);
     let visible = bpf.list.rows().iter().skip(bpf.list.top).take(area.height.into());
-    let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
-    let columns = columns_of(area.width, &visible, app, theme);
-    let blanks = " ".repeat(gap(area.width));
-    let mut title = String::from(" ");
-    for (at, (column, cells)) in columns.iter().enumerate() {
-        title.push_str(if at > 0 { &blanks } else { "" });
-        title.push_str(&aligned(column.title(), *cells, column.is_right(), theme.charset));
+    let visible = visible.filter_map(|row| match row.key {
+        Key::Owner(owned) => bpf.group(owned).map(Shown::Owner),
+        key => bpf.seen(key, world).map(|seen| Shown::One(seen, row.below)),
+    });
+    let visible: Vec<Shown<'_>> = visible.collect();
+    let owners: Vec<Vec<Piece>> = visible.iter().map(|shown| owner(shown, app, theme)).collect();
+    let wide = |parts: &Vec<Piece>| parts.iter().map(Piece::width).sum::<usize>();
+    let owner_cells = owners.iter().map(wide).max().unwrap_or_default().clamp(6, most(width));
+    let chosen = app.screen.columns.of(app.views.shown);
+    let mut names = chosen.map_or_else(|| automatic(View::Bpf, width), <[_]>::to_vec);
+    if chosen.is_none() && bpf.list.order == Order::Runs && !names.contains(&"runs") {
+        names.push("runs");
+    }
+    let named = names.into_iter().filter_map(|name| Column::from_name(name).map(|column| (column, column.cells())));
+    let room = usize::from(if chosen.is_some() { width / 2 } else { width });
+    // A column of zeros says nothing, unless the user chose it.
+    let says = |column: Column| {
+        matches!(column, Column::Target | Column::Programs)
+            || visible.iter().any(|shown| !is_zero(&piece(column, shown, app, theme)))
+    };
+    let columns = fit(named, room, Some(Column::Target)).filter(|(column, _)| chosen.is_some() || says(*column));
+    let mut columns: Vec<(Column, usize)> = columns.collect();
+    let blanks = " ".repeat(gap(width));
+    let used: usize = columns.iter().map(|(_, cells)| cells + gap(width)).sum();
+    // Beside the pane, a blank precedes the border.
+    let border = usize::from(width < app.screen.width);
+    let target = usize::from(width).saturating_sub(used + owner_cells + 1 + border);
+    columns.iter_mut().filter(|(column, _)| *column == Column::Target).for_each(|(_, cells)| *cells = target);
+    let mut title = format!(" {}", text::left(" OWNER", owner_cells, theme.charset));
+    for (column, cells) in &columns {
+        title = title + &blanks + &aligned(column.title(), *cells, column.is_right(), theme.charset);
     }
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
-    for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.list.top..).zip(&visible) {
-        let line = line(seen, &columns, &blanks, app, theme);
-        let line = if at == bpf.list.cursor() { selected(&line, area.width, theme) } else { line };
+    let found = app.search.pattern().and_then(Pattern::marked);
+    for ((y, at), (shown, owner)) in (area.y..area.bottom()).zip(bpf.list.top..).zip(visible.iter().zip(owners)) {
+        let whole = whole(shown, theme);
+        let mut line = Line::from(" ");
+        let mut push = |parts: Vec<Piece>, cells: usize, right: bool| {
+            let styled = |part: Piece| Piece { style: whole.unwrap_or(part.style), ..part };
+            let mut parts = fitted(parts.into_iter().map(styled).collect(), cells, right, theme);
+            let text: String = parts.iter().map(|part| part.text.as_str()).collect();
+            if let Some(pattern) = found.filter(|pattern| pattern.is_match(text.as_bytes())) {
+                parts = marked(parts, pattern, theme);
+            }
+            parts.into_iter().for_each(|part| line.push_span(part));
+        };
+        push(owner, owner_cells, false);
+        for (column, cells) in &columns {
+            push(vec![Piece::plain(blanks.clone())], blanks.len(), false);
+            let parts = match column {
+                Column::Target => target_of(shown, *cells, app, theme),
+                column => vec![piece(*column, shown, app, theme)],
+            };
+            push(parts, *cells, column.is_right());
+        }
+        let line = if at == bpf.list.cursor() { selected(&line, width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if bpf.list.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
     columns.iter().map(|(column, _)| column.name()).collect()
+}
+
+/// The style of a whole row: hidden, gone, or tracetui's own.
+fn whole(shown: &Shown<'_>, theme: Theme) -> Option<Style> {
+    match shown {
+        Shown::One(Seen { hidden: Some(_), .. }, _) => Some(theme.loss()),
+        Shown::One(seen, _) if seen.gone.is_some() || seen.own() => Some(theme.quiet()),
+        Shown::Owner(group) if group.owned.gone || group.owned.by == Owner::This => Some(theme.quiet()),
+        _ => None,
+    }
+}
+
+/// The first cells: the owner, or a program below it.
+fn owner(shown: &Shown<'_>, app: &App, theme: Theme) -> Vec<Piece> {
+    let this = |own: bool| match app.replay {
+        _ if !own => "",
+        None => "  this one",
+        Some(_) => "  the recorder",
+    };
+    let with_mark = |mark: &str, rest: Vec<Piece>| [vec![Piece::new(mark, theme.note())], rest].concat();
+    match shown {
+        Shown::Owner(group) => {
+            let mark = if group.owned.gone { "-" } else { [" ", "+"][usize::from(group.new > 0)] };
+            let owner = app.views.bpf.owner(group.owned, app.world(), theme.charset);
+            with_mark(mark, vec![Piece::plain(owner + this(group.owned.by == Owner::This))])
+        }
+        Shown::One(seen, Some(_)) => with_mark(&format!("  {}", mark(seen)), named(seen, theme).to_vec()),
+        Shown::One(seen @ Seen { hidden: Some(_), .. }, None) => {
+            let [id, name, type_name] = named(seen, theme);
+            with_mark(mark(seen), vec![id, Piece::plain(format!("{} ", type_name.text.trim())), name])
+        }
+        Shown::One(seen, None) => {
+            with_mark(mark(seen), vec![Piece::plain(seen.owners(theme.charset) + this(seen.own()))])
+        }
+    }
+}
+
+/// Where it is attached, in this many cells. An owner has the first places and the number of the others.
+fn target_of(shown: &Shown<'_>, cells: usize, app: &App, theme: Theme) -> Vec<Piece> {
+    let bpf = &app.views.bpf;
+    let (seen, below) = match shown {
+        Shown::Owner(group) => {
+            let fold = if bpf.is_unfolded(group.owned) { theme.unfolded() } else { theme.folded() };
+            let places = bpf.seen_in(Key::Owner(group.owned), app.world()).take(NAMED);
+            let places = places.map(|seen| {
+                let place = seen.target(theme.charset);
+                match (seen.attachment, place.split_once(' ')) {
+                    // The cgroup matters, or the interface, not each of its hooks.
+                    (Some(BpfAttachment { hook: Hook::Type(_), target, .. }), Some((kind, _)))
+                        if !target.is_empty() =>
+                    {
+                        (kind.to_owned(), text::value_in(target, theme.charset, 4096))
+                    }
+                    (Some(_), Some((kind, name))) => (kind.to_owned(), name.to_owned()),
+                    _ => (String::new(), place),
+                }
+            });
+            let (places, others) = (places.collect(), group.members.len().saturating_sub(NAMED));
+            return vec![Piece::plain(format!("{fold} {}", summary(places, others, cells.saturating_sub(2), theme)))];
+        }
+        Shown::One(seen, below) => (seen, *below),
+    };
+    let target = seen.target(theme.charset);
+    let remark = match (below, seen.hidden) {
+        (_, Some(_)) => String::new(),
+        (None, None) => named(seen, theme).into_iter().take(2).map(|part| part.text).collect(),
+        (Some(owned), None) => {
+            let owners = seen.owners(theme.charset);
+            let known = seen.own() || bpf.owner(owned, app.world(), theme.charset) == owners;
+            if known { String::new() } else { owners }
+        }
+    };
+    let fits = !remark.is_empty() && text::width(&target) + text::width(&remark) + 3 <= cells;
+    let target = Piece::plain(text::cut_middle(&target, cells, theme.charset));
+    if fits { vec![target, Piece::new(format!("   {remark}"), theme.quiet())] } else { vec![target] }
+}
+
+/// The first of these places, each once, and the number of the others. A kind of place is named once, the most frequent first, or not at
+/// all if the cells are few.
+fn summary(mut places: Vec<(String, String)>, others: usize, cells: usize, theme: Theme) -> String {
+    places.sort_unstable();
+    places.dedup();
+    let mut kinds: HashMap<String, usize> = HashMap::default();
+    places.iter().for_each(|(kind, _)| *kinds.entry(kind.clone()).or_default() += 1);
+    places.sort_by_key(|(kind, _)| (kind.is_empty(), Reverse(kinds.get(kind))));
+    let dot = format!(" {} ", theme.dot());
+    let more = |shown: usize| match places.len() + others - shown {
+        0 => String::new(),
+        more => format!("{dot}{} more", short(more as u64)),
+    };
+    let first_fitting = |with_kinds: bool| {
+        let (mut out, mut last) = (String::new(), "");
+        for (nth, (kind, name)) in places.iter().enumerate() {
+            let kind = if with_kinds { kind.as_str() } else { "" };
+            let between = if nth > 0 { dot.as_str() } else { "" };
+            let space = if kind.is_empty() || kind == last { "" } else { " " };
+            let next = format!("{out}{between}{}{space}{name}", if kind == last { "" } else { kind });
+            if text::width(&next) + text::width(&more(nth + 1)) > cells {
+                return (nth > 0).then(|| out + &more(nth));
+            }
+            (out, last) = (next, kind);
+        }
+        Some(out + &more(places.len()))
+    };
+    let cut = || {
+        let (rest, first) = (more(1), places.first().map_or("", |(_, name)| name));
+        text::cut_middle(first, cells.saturating_sub(text::width(&rest)), theme.charset) + &rest
+    };
+    first_fitting(true).or_else(|| first_fitting(false)).unwrap_or_else(cut)
 }
 
 fn empty(app: &App) -> &'static str {
@@ -149,14 +264,6 @@ fn empty(app: &App) -> &'static str {
     }
 }
 
-/// The holder of the program or link, or when it was unloaded.
-fn owner(seen: &Seen<'_>, app: &App, theme: Theme) -> String {
-    match seen.gone {
-        Some(at) => format!("gone {}", short_clock(at.0, app)),
-        None => seen.owner(theme.charset),
-    }
-}
-
 /// The time of day to the second.
 fn short_clock(boot_ns: u64, app: &App) -> String {
     let time = clock(boot_ns, app.world().clock_offset, app);
@@ -165,140 +272,94 @@ fn short_clock(boot_ns: u64, app: &App) -> String {
 
 fn runs(milli: u64) -> String {
     match milli {
-        0 => "0".to_owned(),
-        1..10_000 => format!("{}.{}", milli / 1000, milli % 1000 / 100),
+        0..10_000 => format!("{}.{}", milli / 1000, milli % 1000 / 100),
         _ => short(milli / 1000),
     }
 }
 
-fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
-    let unknown = || Piece::new("-", theme.quiet());
-    match column {
-        Column::Id => Piece::plain(mark_and_id(seen)),
-        Column::Type => Piece::plain(seen.type_name()),
-        Column::Name => Piece::new(text::value_in(seen.name(), theme.charset, 256), theme.strong()),
-        Column::Writes => match seen.write_user() {
-            Ok(true) => Piece::new("W", theme.failure()),
-            Ok(false) => Piece::default(),
-            Err(_) => Piece::new("?", theme.quiet()),
-        },
-        Column::Target => Piece::plain(seen.target(theme.charset)),
-        Column::Owner => Piece::plain(owner(seen, app, theme)),
-        Column::Loaded => seen.program.map_or_else(unknown, |program| {
-            Piece::new(clock(program.loaded.0, app.world().clock_offset, app), theme.quiet())
-        }),
-        Column::Runs => seen.rate.map_or_else(unknown, |rate| Piece::plain(runs(rate.milli_runs))),
-        Column::Mean => {
-            let mean = seen.rate.and_then(|rate| rate.mean_ns);
-            mean.map_or_else(unknown, |ns| Piece::plain(duration(ns)))
-        }
-        Column::Size => {
-            let program = seen.program.filter(|_| !seen.is_of_events());
-            program.map_or_else(unknown, |program| Piece::plain(short(program.jited_len.into())))
-        }
-        Column::Tag => {
-            seen.program.map_or_else(unknown, |program| Piece::new(format!("{:016x}", program.tag), theme.quiet()))
-        }
+/// The share of a CPU, from its nanoseconds in a second: `0.02 %`.
+fn percent(ns: u64) -> String {
+    match ns / 100_000 {
+        0 => "<0.01 %".to_owned(),
+        share @ 1..10 => format!("0.0{share} %"),
+        share @ 10..1000 => format!("{}.{} %", share / 100, share / 10 % 10),
+        share => format!("{} %", share / 100),
     }
 }
 
-fn line(seen: &Seen<'_>, columns: &[(Column, usize)], blanks: &str, app: &App, theme: Theme) -> Line<'static> {
-    let style = match seen {
-        Seen { hidden: Some(_), .. } => Some(theme.loss()),
-        Seen { gone: Some(_), .. } => Some(theme.quiet()),
-        _ if seen.own() => Some(theme.quiet()),
-        _ => None,
+fn piece(column: Column, shown: &Shown<'_>, app: &App, theme: Theme) -> Piece {
+    let gone = match shown {
+        Shown::Owner(group) => group.owned.gone,
+        Shown::One(seen, _) => seen.gone.is_some(),
     };
-    let found = app.search.pattern().and_then(Pattern::marked);
-    let mut line = Line::from(" ");
-    // The number of columns whose room a long attach point takes.
-    let mut taken = 0;
-    for (at, (column, cells)) in columns.iter().enumerate() {
-        if taken > 0 {
-            taken -= 1;
-            continue;
+    let unknown = || Piece::new(if gone { "" } else { "-" }, theme.quiet());
+    let number = |number: u64, text: fn(u64) -> String| match number {
+        0 => Piece::new(theme.dot(), theme.quiet()),
+        number => Piece::plain(text(number)),
+    };
+    let (load, since) = match shown {
+        Shown::Owner(group) => (group.load, group.since),
+        Shown::One(seen, _) => (seen.load(), seen.since()),
+    };
+    match (column, shown) {
+        (Column::Programs, Shown::Owner(group)) => Piece::plain(short(group.programs as u64)),
+        (Column::Programs, Shown::One(seen, None)) if seen.hidden.is_none() => Piece::plain("1"),
+        (Column::Programs | Column::Target, _) => Piece::default(),
+        (Column::Cpu, _) => load.map_or_else(unknown, |(_, ns)| number(ns, percent)),
+        (Column::Runs, _) => load.map_or_else(unknown, |(milli, _)| number(milli, runs)),
+        (Column::Since, _) => Piece::plain(since.map_or_else(String::new, |at| short_clock(at.0, app))),
+        (Column::Writes, Shown::One(seen, _)) => writes(seen.write_user(), theme),
+        (Column::Writes, Shown::Owner(group)) => writes(group.writes, theme),
+        (Column::Mean, Shown::Owner(_)) => Piece::default(),
+        (Column::Mean, Shown::One(seen, _)) => {
+            seen.rate.and_then(|rate| rate.mean_ns).map_or_else(unknown, |ns| number(ns, duration))
         }
-        if at > 0 {
-            line.push_span(blanks.to_owned());
-        }
-        let piece = piece(*column, seen, app, theme);
-        let mut cells = *cells;
-        let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
-        if *column == Column::Target && (cells + 1..=cells + FEW).contains(&width) && seen.hidden.is_none() {
-            text = text::cut_middle(&text, cells, theme.charset);
-        } else if *column == Column::Target && width > cells {
-            // The owner keeps the cells that it needs, and the rate of runs its place.
-            let mut after = columns.get(at + 1..).unwrap_or_default();
-            let owner = match after.first() {
-                Some((Column::Owner, most)) => Some(text::cut(&owner(seen, app, theme), *most, theme.charset)),
-                _ => None,
-            };
-            let kept = after.iter().skip(1).position(|(column, _)| matches!(column, Column::Owner | Column::Runs));
-            after = after.get(..kept.map_or(after.len(), |at| at + 1)).unwrap_or_default();
-            let needed = owner.as_ref().map_or(0, |owner| blanks.len() + text::width(owner));
-            for (_, more) in after {
-                if width + needed <= cells {
-                    break;
-                }
-                cells += more + blanks.len();
-                taken += 1;
-            }
-            text = text::cut_middle(&text, cells.saturating_sub(needed), theme.charset);
-            if owner.is_some() {
-                text.push_str(blanks);
-            }
-            rest = owner;
-        }
-        let style = match *column {
-            Column::Writes if seen.write_user() == Ok(true) => piece.style,
-            Column::Id if style.is_none() && seen.new => theme.note(),
-            _ => style.unwrap_or(piece.style),
-        };
-        let pieces = [Some(text), rest].into_iter().flatten().map(|text| Piece::new(text, style));
-        let mut parts = fitted(pieces.collect(), cells, column.is_right(), theme);
-        if let Some(pattern) = found.filter(|pattern| pattern.is_match(piece.text.as_bytes())) {
-            parts = marked(parts, pattern, theme);
-        }
-        parts.into_iter().for_each(|part| line.push_span(part));
     }
-    line
 }
 
-/// The numbers of programs, of new ones and of unloaded ones, for the filter line.
+/// Whether a program writes to the memory of processes.
+fn writes(writes: Result<bool, NotScanned>, theme: Theme) -> Piece {
+    match writes {
+        Ok(true) => Piece::new("W", theme.failure()),
+        Ok(false) => Piece::default(),
+        Err(_) => Piece::new("?", theme.quiet()),
+    }
+}
+
+/// The numbers of owners, of programs, of new and of unloaded ones, for the filter line. What does not fit beside the tabs is left out.
 pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let (tally, bpf) = (app.views.bpf.tally, &app.world().bpf);
-    let mut pieces = Vec::new();
-    pieces.extend(moment(app, width, theme));
     let many = |count: usize| short(count as u64);
+    let mut first: Vec<Piece> = moment(app, width, theme).into_iter().collect();
     if !bpf.unseen().is_empty() || bpf.left_out > 0 {
-        pieces.push(Piece::new(format!("incomplete: {}", app.key_of(Action::LossReport)), theme.loss()));
+        first.push(Piece::new(format!("incomplete: {}", app.key_of(Action::LossReport)), theme.loss()));
     }
     if tally.hidden > 0 {
-        pieces.push(Piece::new(format!("{} hidden", many(tally.hidden)), theme.loss()));
+        first.push(Piece::new(format!("{} hidden", many(tally.hidden)), theme.loss()));
     }
-    let wide = width >= if app.loaded().moment().is_some() { 130 } else { 100 };
-    if wide {
-        let counted = if bpf.counts_runs() { "run counting on" } else { "run counting off" };
-        pieces.push(Piece::new(counted, theme.quiet()));
-        if bpf.forgotten > 0 {
-            pieces.push(Piece::new(format!("{} dropped", short(bpf.forgotten)), theme.note()));
-        }
-        pieces.push(Piece::plain(format!("{} attached", many(tally.attachments))));
+    let mut last = Vec::new();
+    if tally.new > 0 {
+        let above = app.views.bpf.new_above();
+        let where_new = if above > 0 { format!(", {} above", many(above)) } else { String::new() };
+        last.push(Piece::new(format!("+{} new{where_new}", many(tally.new)), theme.note()));
     }
-    if wide || width >= 60 && app.loaded().moment().is_none() {
-        pieces.push(Piece::plain(format!(
-            "{} program{}",
-            many(tally.programs),
-            if tally.programs == 1 { "" } else { "s" }
-        )));
+    if tally.gone > 0 {
+        let how = if app.views.bpf.hides_gone { " not shown" } else { "" };
+        last.push(Piece::new(format!("-{} gone{how}", many(tally.gone)), theme.quiet()));
     }
-    let style = |count| if count > 0 { theme.note() } else { theme.quiet() };
-    let above = app.views.bpf.new_above();
-    let where_new = if above > 0 { format!(", {} above", many(above)) } else { String::new() };
-    pieces.push(Piece::new(format!("+{} new{where_new}", many(tally.new)), style(tally.new)));
-    let how = if app.views.bpf.hides_gone { " not shown" } else { "" };
-    pieces.push(Piece::new(format!("-{} gone{how}", many(tally.gone)), theme.quiet()));
-    pieces
+    let numbers = [(tally.owners, ["owner", "owners"]), (tally.programs, ["program", "programs"])];
+    let numbers = numbers.map(|(number, words)| Piece::plain(counted(number as u64, words)));
+    let uncounted = if bpf.counts_runs() { "" } else { "run counting off" };
+    let dropped = if bpf.forgotten > 0 { format!("{} dropped", short(bpf.forgotten)) } else { String::new() };
+    let others = [Piece::new(uncounted, theme.quiet()), Piece::new(dropped, theme.note())];
+    let mut room = usize::from(width).saturating_sub(TABS + super::width_of(&first) + super::width_of(&last));
+    let fits = |piece: &Piece| {
+        let fits = piece.width() + 2 <= room;
+        room = room.saturating_sub(if fits { piece.width() + 2 } else { 0 });
+        fits
+    };
+    first.extend(numbers.into_iter().chain(others).filter(fits));
+    [first, last].concat()
 }
 
 /// The maximum number of a program's other attachments that are listed.
@@ -307,12 +368,38 @@ const OTHERS: usize = 64;
 /// Draws the detail pane with everything known about the selected row. Returns the scroll limit.
 pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
     let area = if area.x > 0 { border(frame, area, theme) } else { area };
-    let Some(seen) = app.views.bpf.selected(app.world()) else { return 0 };
-    let name = text::value_in(seen.name(), theme.charset, usize::from(area.width));
-    let name = text::cut(&name, usize::from(area.width).saturating_sub(24), theme.charset);
-    let title = format!(" {} {} {name} ", mark_and_id(&seen), seen.type_name());
+    let (bpf, world) = (&app.views.bpf, app.world());
+    let Some(row) = bpf.list.selected() else { return 0 };
+    let cut = |text: &str| text::cut(text, usize::from(area.width).saturating_sub(24), theme.charset);
+    let several = bpf.group_of(row.key).filter(|group| group.programs > 1);
+    if let (Key::Owner(owned), Some(_)) = (row.key, several) {
+        let title = format!(" {} ", cut(&bpf.owner(owned, world, theme.charset)));
+        return titled_page(frame, area, Piece::new(title, theme.strong()), |page| all_of(row.key, page), app, theme);
+    }
+    let Some(seen) = bpf.seen_in(row.key, world).next() else { return 0 };
+    let [id, ..] = named(&seen, theme);
+    let name = cut(&text::value_in(seen.name(), theme.charset, usize::from(area.width)));
+    let title = format!(" {}{}{} {name} ", mark(&seen).trim(), id.text, seen.type_name());
     let style = if seen.hidden.is_some() { theme.loss() } else { theme.strong() };
     titled_page(frame, area, Piece::new(title, style), |page| facts(&seen, page), app, theme)
+}
+
+/// The programs and attachments of an owner.
+fn all_of(key: Key, page: &Page<'_>) -> Vec<Line<'static>> {
+    let Page { app, theme, .. } = *page;
+    let (mut lines, mut first) = (Vec::new(), "programs");
+    for seen in app.views.bpf.seen_in(key, app.world()) {
+        if lines.is_empty()
+            && let Some(process) = made_by(&seen, app.world())
+        {
+            lines.extend(page.named_lines("command", &command(process, theme), Style::new()));
+        }
+        let [id, name, type_name] = named(&seen, theme).map(|part| part.text);
+        let text = format!("{id}{name}{type_name}  {}", seen.target(theme.charset));
+        lines.extend(page.named_lines(first, &text, Style::new()));
+        first = "";
+    }
+    lines
 }
 
 fn utf8(bytes: Vec<u8>) -> String {

@@ -278,6 +278,11 @@ fn width_of(pieces: &[Piece]) -> usize {
     pieces.iter().filter(|piece| !piece.text.is_empty()).map(|piece| piece.width() + 2).sum()
 }
 
+/// Whether a cell is a zero, or unknown. A column of them says nothing.
+fn is_zero(piece: &Piece) -> bool {
+    ["·", "-", ""].contains(&piece.text.as_str())
+}
+
 /// Draws a line with pieces at both ends, and a space between those at the left. The right pieces take precedence.
 fn ends(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
     apart(frame, area, left, 1, right, theme);

@@ -6,7 +6,7 @@ mod tests;
 use super::event_list::{marked, selected};
 use super::header::bar;
 use super::theme::Theme;
-use super::{Piece, aligned, clock, duration, fit, moment, put};
+use super::{Piece, aligned, clock, duration, fit, is_zero, moment, put};
 use crate::app::App;
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
@@ -27,12 +27,15 @@ const BAR: usize = 10;
 /// The width in cells of values that are not paths.
 const SHORT: usize = 24;
 
+/// The cells of the tabs, the label of the filter, and the word before the properties.
+const TABS: usize = 48;
+
 /// The minimum width of the value in cells.
 const LEAST: usize = 12;
 
 /// The columns of a table of this width. Everything counted by errno failed, and FAILED is the part that no search answers. Without a
 /// choice it therefore comes first.
-fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
+fn columns_of(width: u16, by: By, chosen: Option<&[&str]>, says: impl Fn(Column) -> bool) -> Vec<Column> {
     let names = chosen.map_or_else(
         || {
             let mut names = automatic(View::Top, width);
@@ -41,7 +44,8 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
         },
         <[_]>::to_vec,
     );
-    let columns = names.into_iter().filter_map(Column::from_name).map(|column| (column, column.cells()));
+    let columns = names.into_iter().filter_map(Column::from_name).filter(|column| says(*column));
+    let columns = columns.map(|column| (column, column.cells()));
     fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
 
@@ -49,12 +53,11 @@ fn columns_of(width: u16, by: By, chosen: Option<&[&str]>) -> Vec<Column> {
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let top = &app.views.top;
     let chosen = app.screen.columns.of(app.views.shown);
-    let mut columns = columns_of(area.width, top.by, chosen);
     let visible = || top.groups().enumerate().skip(top.list.top).take(area.height.into());
     // A column of zeros says nothing, unless the user chose it.
-    let zero = |column: Column| visible().all(|(_, group)| is_zero(&piece(group, column, app, theme)));
     let all = chosen.is_some() || visible().next().is_none();
-    columns.retain(|column| all || *column == Column::Failed || !zero(*column));
+    let says = |column| visible().any(|(_, group)| !is_zero(&piece(group, column, app, theme)));
+    let columns = columns_of(area.width, top.by, chosen, |column| all || column == Column::Failed || says(column));
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
     // The figures are near short values.
@@ -84,7 +87,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 }
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
-    let value = text::value_in(&app.views.top.by.value_text(group, app.world()), theme.charset, 4096);
+    let value = text::value_in(&group.value_text(app.views.top.by, app.world()), theme.charset, 4096);
     let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
@@ -127,14 +130,10 @@ fn piece(group: &Group, column: Column, app: &App, theme: Theme) -> Piece {
     }
 }
 
-fn is_zero(piece: &Piece) -> bool {
-    ["·", ".", "-"].contains(&piece.text.as_str())
-}
-
 /// A count; a dot for zero.
 fn count(count: u64, theme: Theme) -> Piece {
     match count {
-        0 => Piece::new(if theme.charset == Charset::Utf8 { "·" } else { "." }, theme.quiet()),
+        0 => Piece::new(theme.dot(), theme.quiet()),
         _ => Piece::plain(short(count)),
     }
 }
@@ -189,16 +188,26 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if width >= 130 && top.others > 0 {
         pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
     }
-    let room = if pieces.is_empty() { 110 } else { 140 };
-    match width {
-        width if width >= room => {
-            pieces.push(Piece::new("by", theme.quiet()));
-            pieces.extend(By::ALL.map(|by| match by == top.by {
-                true => Piece::new(format!("[{}]", by.name()), theme.strong()),
-                false => Piece::new(by.name(), theme.quiet()),
-            }));
+    // The tabs are more important than the other properties.
+    let mut room = usize::from(width).saturating_sub(TABS + super::width_of(&pieces));
+    let [many, one] = top.properties();
+    pieces.push(Piece::new("by", theme.quiet()));
+    for by in many.into_iter().chain(one.contains(&top.by).then_some(top.by)) {
+        let piece = match by == top.by {
+            true => Piece::new(format!("[{}]", by.name()), theme.strong()),
+            false => Piece::new(by.name(), theme.quiet()),
+        };
+        let fits = piece.width() + 2 <= room;
+        if fits || by == top.by {
+            room = room.saturating_sub(piece.width() + 2);
+            pieces.push(piece);
         }
-        _ => pieces.push(Piece::new(format!("by [{}]", top.by.name()), theme.strong())),
     }
+    let others: String = one.into_iter().filter(|by| *by != top.by).map(|by| format!(" {}", by.name())).collect();
+    let others = Piece::new(format!("one value each:{others}"), theme.quiet());
+    if others.text.ends_with(':') || others.width() + 2 > room {
+        return pieces;
+    }
+    pieces.push(others);
     pieces
 }

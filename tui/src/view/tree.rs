@@ -174,30 +174,44 @@ fn opens(number: u64, app: &App, theme: Theme) -> String {
     }
 }
 
-/// The row of ancestors, or of processes that ended.
+/// The row of ancestors, or of processes that ended alike.
 fn summary(row: &Row, columns: &[(Column, usize)], width: u16, app: &App, theme: Theme) -> Line<'static> {
     let tree = &app.views.tree;
     let ended = matches!(row.shows, Shows::Ended { .. }).then(|| tree.ended(row));
     let mut line = Line::from(" ");
     let mut room = usize::from(width).saturating_sub(1);
+    let failed = tree.seen(row).filter(|_| row.is_failures());
     for (column, cells) in columns {
-        let text = match (column, &ended) {
-            (Column::State, Some(ended)) => ended.state.to_owned(),
-            (Column::Cpu, Some(ended)) => ended.cpu.map_or_else(|| "-".to_owned(), duration),
-            (Column::Opens, Some(ended)) => opens(ended.opens, app, theme),
-            _ => String::new(),
+        let piece = match (column, &ended) {
+            (Column::State, Some(ended)) => match &failed {
+                Some(first) => state(first, app, theme),
+                None => Piece::new(ended.state, theme.quiet()),
+            },
+            (Column::Cpu, Some(ended)) => Piece::new(ended.cpu.map_or_else(|| "-".to_owned(), duration), theme.quiet()),
+            (Column::Opens, Some(ended)) => Piece::new(opens(ended.opens, app, theme), theme.quiet()),
+            _ => Piece::default(),
         };
         room = room.saturating_sub(cells + 1);
-        line.push_span(Piece::new(aligned(&text, *cells, column.is_right(), theme.charset) + " ", theme.quiet()));
+        fitted(vec![piece], *cells, column.is_right(), theme).into_iter().for_each(|piece| line.push_span(piece));
+        line.push_span(" ");
     }
     let (text, remark) = match ended {
         Some(ended) => {
-            let stem = stem(row, false, room / 2, theme).text;
-            let slowest = ended
-                .slowest
-                .map(|(name, ns)| format!("slowest {} {}", text::value_in(&name, theme.charset, room), duration(ns)));
-            let text = format!("{stem}{}{}", names(&ended.programs, theme), below(row, app, theme));
-            (text, slowest.unwrap_or_default())
+            let stem = stem(row, false, room / 2, theme);
+            room = room.saturating_sub(stem.width());
+            line.push_span(stem);
+            let slowest = |(name, ns): (Vec<u8>, u64)| {
+                format!("slowest {} {}", text::value_in(&name, theme.charset, room), duration(ns))
+            };
+            let remark = match &failed {
+                Some(first) => {
+                    let cause = remarks(row, first, room / 2, app, theme).into_iter().next();
+                    cause.map(|cause| format!("first {}", cause.text))
+                }
+                None => ended.slowest.map(slowest),
+            };
+            let text = format!("{}{}", names(&ended.programs, theme), below(row, app, theme));
+            (text, remark.unwrap_or_default())
         }
         None => {
             let line = tree.ancestors(row);
@@ -210,7 +224,8 @@ fn summary(row: &Row, columns: &[(Column, usize)], width: u16, app: &App, theme:
     let fits = !remark.is_empty() && text::width(&text) + text::width(&remark) + 3 <= room;
     let remark = if fits { format!("   {remark}") } else { String::new() };
     let text = text::cut_middle(&text, room - text::width(&remark), theme.charset);
-    line.push_span(Piece::new(text + &remark, theme.quiet()));
+    line.push_span(Piece::new(text, if failed.is_some() { theme.strong() } else { theme.quiet() }));
+    line.push_span(Piece::new(remark, theme.quiet()));
     line
 }
 

@@ -1,30 +1,29 @@
-//! The BPF programs and their attachments. Each attachment, each unattached program and each hidden program or link has a row. Unloaded
-//! programs stay. The rows are built from the inventory of the [`World`] when that has changed, at most once per drawn screen.
+//! The BPF programs and their attachments by owner. An owner with several of them has a row, which unfolds into one for each attachment,
+//! each unattached program and each hidden program or link. Unloaded programs stay. The rows are built from the inventory of the [`World`]
+//! when that has changed, at most once per drawn screen.
+
+mod seen;
 
 use super::detail::Size;
 use super::state::{Context, Rows, ViewState, motion, refused};
-use crate::app::copy;
 use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use regex::bytes::Regex;
+pub(crate) use seen::{Key, Owned, Owner, Seen};
 use std::cmp::Reverse;
+use std::ops::Range;
 use std::time::Duration;
-use tracetui_events::bpf::{HeldBy, NotScanned, may_hide_place};
+use tracetui_events::bpf::NotScanned;
 use tracetui_events::enrich::World;
-use tracetui_events::enrich::bpf::Rate;
-use tracetui_events::event::names;
-use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
-use tracetui_events::frame::state::BpfDoer;
-use tracetui_events::sink::inventory::{self, not_attached, place_text};
-use tracetui_events::text::{self, Charset, counted};
-use tracetui_shared::id::{LinkId, ProgId};
+use tracetui_events::text::{Charset, counted};
+use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::time::BootNanos;
 
-/// The rank of unloaded programs. Hidden ones have 0, loaded ones 1; tracetui's own have one more.
-const RANK_GONE: u8 = 3;
+/// How many of an owner's programs and attachments are examined to name them.
+pub(crate) const NAMED: usize = 256;
 
 named! {
     #[derive(Default)]
@@ -36,204 +35,15 @@ named! {
         Name "name",
         Target "attach point",
         Runs "runs",
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) enum Key {
-    /// A hidden program or link, by its number.
-    Hidden(usize),
-    Attachment(u32),
-    /// A program without an attachment.
-    Program(ProgId),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen<'a> {
-    /// The program; 0 if unknown.
-    pub id: ProgId,
-    pub program: Option<&'a BpfProgram>,
-    pub attachment: Option<&'a BpfAttachment>,
-    pub hidden: Option<&'a BpfHidden>,
-    /// When it was unloaded or detached.
-    pub gone: Option<BootNanos>,
-    /// Whether it appeared after the start of the trace.
-    pub new: bool,
-    /// The holders of the link, and the holders of the program.
-    pub held: [Option<&'a BpfHolders>; 2],
-    /// The attachment according to an event, if the inventory has none.
-    pub reported: Option<&'a BpfDoer>,
-    /// Who made the attachment, and who loaded the program, if an event showed that.
-    pub by: [Option<&'a BpfDoer>; 2],
-    /// Its current run rate, if runs are counted.
-    pub rate: Option<Rate>,
-    pub all_seen: bool,
-    /// Whether it appeared after the last inventory began, or no inventory contained it.
-    pub unlooked: bool,
-}
-
-/// Whether only events mention a program: no inventory contained it.
-fn is_of_events(program: &BpfProgram) -> bool {
-    program.xlated_len == 0
-}
-
-impl<'a> Seen<'a> {
-    /// Whether the program is known only from the events of its load and unload.
-    pub(crate) fn is_of_events(&self) -> bool {
-        self.gone.is_some() && self.program.is_some_and(is_of_events)
-    }
-
-    /// `None` if the subject did not exist yet at the moment, or no longer exists.
-    fn of(key: Key, moment: Option<BootNanos>, world: &'a World) -> Option<Seen<'a>> {
-        let later = |time: BootNanos| moment.is_some_and(|moment| time > moment);
-        let bpf = &world.bpf;
-        let program = |id: ProgId| {
-            let gone = || bpf.gone_program(id).map(|gone| (&gone.facts, Some(gone.at), gone.held.as_ref()));
-            bpf.program(id).map(|program| (program, None, bpf.holders_of_program(id))).or_else(gone)
-        };
-        let base = |id: ProgId| {
-            let known = program(id).filter(|_| id.0 != 0);
-            let held = [None, known.and_then(|(.., held)| held)];
-            let rate = bpf.rate(id).filter(|_| moment.is_none());
-            let program = known.map(|(program, ..)| program);
-            let by = [None, bpf.loader(id)];
-            let prog_type = program.map_or(0, |program| program.prog_type);
-            let all_seen = bpf.unseen().iter().all(|text| !may_hide_place(text, prog_type))
-                && bpf.hidden.iter().all(|hidden| hidden.id != id);
-            let unlooked =
-                bpf.last_inventory().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
-            let (attachment, hidden, gone, new) = (None, None, None, false);
-            let told = None;
-            Seen { id, program, attachment, hidden, gone, new, held, reported: told, by, rate, all_seen, unlooked }
-        };
-        match key {
-            Key::Hidden(at) => {
-                let hidden = bpf.hidden.get(at)?;
-                Some(Seen { hidden: Some(hidden), ..base(hidden.id) })
-            }
-            Key::Attachment(key) => {
-                let gone = || bpf.gone_attachment(key).map(|gone| (&gone.facts, Some(gone.at), gone.held.as_ref()));
-                let link = |facts: &BpfAttachment| bpf.holders_of_link(facts.link).filter(|_| facts.link != LinkId(0));
-                let (facts, at, held) = bpf.attachment(key).map(|facts| (facts, None, link(facts))).or_else(gone)?;
-                let base = base(facts.program);
-                let gone = at.filter(|at| !later(*at));
-                let rate = base.rate.filter(|_| gone.is_none());
-                let new = facts.came.0 != 0;
-                let (held, by) = ([held, base.held[1]], [bpf.attacher(facts), base.by[1]]);
-                (!later(facts.came)).then_some(Seen { attachment: Some(facts), gone, new, held, by, rate, ..base })
-            }
-            Key::Program(id) => {
-                let (facts, at, _) = program(id)?;
-                let new = facts.loaded > world.processes.since();
-                let gone = at.filter(|at| !later(*at));
-                let base = base(id);
-                let rate = base.rate.filter(|_| gone.is_none());
-                // If attachments are listed here, the inventory had them at that time.
-                let listed = bpf.attachments_of(id).next().is_some();
-                let told = if gone.is_some() { bpf.last_reported(id) } else { bpf.reported(id) };
-                let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
-                let by = [told, base.by[1]];
-                let unlooked = base.unlooked || at.is_some() && is_of_events(facts);
-                (!later(facts.loaded)).then_some(Seen { gone, new, rate, reported: told, by, unlooked, ..base })
-            }
-        }
-    }
-
-    pub(crate) fn own(&self) -> bool {
-        self.program.is_some_and(|program| program.own)
-    }
-
-    pub(crate) fn type_name(&self) -> &'static str {
-        match self.program {
-            _ if self.hidden.is_some() => "HIDDEN",
-            Some(program) => names::prog_type(program.prog_type).unwrap_or("unknown"),
-            None => "-",
-        }
-    }
-
-    pub(crate) fn name(&self) -> &'a [u8] {
-        match (self.hidden, self.program) {
-            (Some(hidden), _) if !hidden.name.is_empty() => &hidden.name,
-            (_, Some(program)) if !program.name.is_empty() => &program.name,
-            _ => b"-",
-        }
-    }
-
-    /// Where it is attached, escaped.
-    pub(crate) fn target(&self, charset: Charset) -> String {
-        let mut out = Vec::new();
-        if let Some(hidden) = self.hidden {
-            let BpfHidden { link, seen_by, missing_in, .. } = hidden;
-            let link = if link.0 == 0 { String::new() } else { format!("link {}: ", link.0) };
-            return format!("{link}in {}, but not in {}", seen_by.name(), missing_in.name());
-        }
-        match self.attachment {
-            Some(attachment) => place_text(attachment, charset, &mut out),
-            None if let Some(told) = self.reported => {
-                return format!("{} (event)", text::value_in(&told.place, charset, 4096));
-            }
-            None if self.gone.is_some() => return "unloaded".to_owned(),
-            None => {
-                let prog_type = self.program.map_or(0, |program| program.prog_type);
-                if self.unlooked {
-                    return "not checked yet".to_owned();
-                }
-                return not_attached(prog_type, self.all_seen).to_owned();
-            }
-        }
-        String::from_utf8_lossy(&out).into_owned()
-    }
-
-    /// The holder in short, escaped: the first process or pin, and the number of others. Without holders, the process that made it.
-    pub(crate) fn owner(&self, charset: Charset) -> String {
-        if self.own() {
-            return "(tracetui)".to_owned();
-        }
-        let mut known: HashSet<(u32, &[u8])> = HashSet::default();
-        let holders = self.held.iter().flatten().flat_map(|all| &all.holders);
-        let mut others = holders.filter(|holder| known.insert((holder.pid.0, holder.path.as_slice())));
-        let escaped = |text: &[u8]| text::value_in(text, charset, 4096);
-        let Some(first) = others.next() else {
-            let uncounted = self.held.iter().flatten().map(|all| u64::from(all.count)).sum::<u64>();
-            if uncounted > 0 {
-                return counted(uncounted, ["holder", "holders"]);
-            }
-            let by = self.by.iter().flatten().next();
-            return by.map_or_else(|| "-".to_owned(), |by| format!("by {}[{}]", escaped(&by.comm), by.tgid.0));
-        };
-        let first = match first.by {
-            HeldBy::Pin => format!("pin {}", escaped(&first.path)),
-            _ => format!("{}[{}]", escaped(&first.comm), first.pid.0),
-        };
-        match others.count() {
-            0 => first,
-            others => format!("{first} +{others}"),
-        }
-    }
-
-    /// Whether it writes to the memory of processes; `Err` if unknown.
-    pub(crate) fn write_user(&self) -> Result<bool, NotScanned> {
-        self.program.map_or(Err(NotScanned::Vanished), |program| program.calls().write_user())
-    }
-
-    /// The row as one line, escaped, for copying and searching.
-    pub(crate) fn line(&self) -> String {
-        if let Some(hidden) = self.hidden {
-            let mut out = b"HIDDEN ".to_vec();
-            inventory::hidden_text(hidden, Charset::Utf8, &mut out);
-            return String::from_utf8_lossy(&out).into_owned();
-        }
-        let name = copy::line(self.name());
-        let (target, owner) = (self.target(Charset::Utf8), self.owner(Charset::Utf8));
-        let gone = if self.gone.is_some() { " gone" } else { "" };
-        format!("{} {} {name} {target} {owner}{gone}", self.id.0, self.type_name())
+        Cpu "CPU",
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
+    /// The owners of loaded programs.
+    pub owners: usize,
     pub programs: usize,
-    pub attachments: usize,
     pub new: usize,
     pub gone: usize,
     pub hidden: usize,
@@ -255,11 +65,68 @@ enum Measure {
     Text(Vec<u8>),
 }
 
+/// A program or an attachment before it has a place.
+struct Made {
+    key: Key,
+    owned: Owned,
+    measure: Measure,
+    id: ProgId,
+    /// See [`Group::load`].
+    load: Option<(u64, u64)>,
+    since: Option<BootNanos>,
+    new: bool,
+    holder: Tgid,
+    writes: Result<bool, NotScanned>,
+}
+
+impl Made {
+    /// Order: hidden, loaded, unloaded. In the last two groups tracetui's own programs come last.
+    fn rank(&self) -> u8 {
+        let own = self.owned.by == Owner::This;
+        match self.owned {
+            Owned { by: Owner::Hidden(_), .. } => 0,
+            Owned { gone: false, .. } => 1 + u8::from(own),
+            Owned { gone: true, .. } => 3 + u8::from(own),
+        }
+    }
+}
+
+/// The programs and attachments of an owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Group {
+    pub owned: Owned,
+    /// The one that names the owner.
+    named_by: Key,
+    /// Their positions in `Bpf::members`.
+    pub members: Range<usize>,
+    pub programs: usize,
+    /// The runs of the programs in a thousand seconds, and the nanoseconds of a CPU that they take in a second. `None` if unknown.
+    pub load: Option<(u64, u64)>,
+    /// When the last of them came, during the trace, or went.
+    pub since: Option<BootNanos>,
+    /// How many came during the trace.
+    pub new: usize,
+    /// Whether one of them writes to the memory of processes; `Err` if unknown.
+    pub writes: Result<bool, NotScanned>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Row {
+    pub key: Key,
+    /// The owner, if it is below the row of that.
+    pub below: Option<Owned>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Bpf {
     /// The rows. Without a key, the first one is selected.
-    pub(crate) list: List<Key, Key, Order>,
-    /// The new rows, ascending.
+    pub(crate) list: List<Row, Key, Order>,
+    groups: Vec<Group>,
+    members: Vec<Key>,
+    /// Those that came during the trace.
+    came: HashSet<Key>,
+    unfolded: HashSet<Owned>,
+    /// The row of each new program or attachment, ascending.
     new_rows: Vec<usize>,
     /// The first row of an unloaded program or a former attachment.
     first_gone: usize,
@@ -274,7 +141,10 @@ pub(crate) struct Bpf {
 
 impl Bpf {
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.list.rows()) + self.new_rows.capacity() * size_of::<usize>()
+        size_of_val(self.list.rows())
+            + self.new_rows.capacity() * size_of::<usize>()
+            + self.members.capacity() * size_of::<Key>()
+            + self.groups.capacity() * size_of::<Group>()
     }
 
     /// Rebuilds the rows if something has changed. `open`: the pane shows the selected row, so the row stays selected even when its subject
@@ -283,19 +153,26 @@ impl Bpf {
         let changes = (world.bpf.changes, world.bpf.last_inventory().map(|taken| taken.to));
         let List { order, reverse, .. } = self.list;
         let made = BuiltFrom { moment, order, reverse, hides_gone: self.hides_gone, changes };
-        let held = order == Order::Runs && self.list.is_held(now);
+        let held = matches!(order, Order::Runs | Order::Cpu) && self.list.is_held(now);
         let same =
             self.built_from.is_some_and(|before| before == made || held && BuiltFrom { changes, ..before } == made);
         if same {
             return;
         }
         self.built_from = Some(made);
-        let rows = self.make_rows(moment, world);
-        let row = self.list.key().map_or(Some(0), |cursor| rows.iter().position(|row| row == cursor));
+        let all = self.make_all(moment, world);
+        self.make_groups(all, world);
+        let cursor = self.list.key().copied();
+        let group = cursor.filter(|key| open && !matches!(key, Key::Owner(_))).and_then(|key| self.group_of(key));
+        if let Some(owned) = group.map(|group| group.owned) {
+            self.unfolded.insert(owned);
+        }
+        let rows = self.make_rows();
+        let row = cursor.map_or(Some(0), |cursor| self.row_of(cursor, &rows));
         let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
         self.list.show(rows, row.filter(|_| !went).unwrap_or(self.list.cursor()));
-        if went && self.list.key().is_some() {
-            self.list.keep(self.list.selected().copied());
+        if went && cursor.is_some() {
+            self.list.keep(self.list.selected().map(|row| row.key));
         }
         self.cursor_gone = self.list.cursor() >= self.first_gone;
         if self.at_start {
@@ -303,25 +180,32 @@ impl Bpf {
         }
     }
 
-    fn make_rows(&mut self, moment: Option<BootNanos>, world: &World) -> Vec<Key> {
+    /// The programs and attachments at a moment, in their order.
+    fn make_all(&mut self, moment: Option<BootNanos>, world: &World) -> Vec<Made> {
         let bpf = &world.bpf;
         let mut attached = HashSet::default();
         let mut was_attached = HashSet::default();
-        let mut rows = Vec::new();
+        let mut all = Vec::new();
         let mut tally = Tally::default();
         let (order, hides_gone) = (self.list.order, self.hides_gone);
         let seen = |key| Seen::of(key, moment, world).map(|seen| (key, seen));
         let mut add = |tally: &mut Tally, key: Key, seen: &Seen<'_>| {
-            // Order: hidden, loaded, unloaded. In the last two groups tracetui's own programs come last.
-            let rank = match seen.hidden.is_some() {
-                true => 0,
-                false => u8::from(seen.own()) + if seen.gone.is_some() { RANK_GONE } else { 1 },
-            };
-            let is_new = seen.new && seen.gone.is_none() && !seen.own();
+            let new = seen.new && seen.gone.is_none() && !seen.own();
             if seen.gone.is_none() || !hides_gone {
-                rows.push((rank, order.measure(seen), Reverse(seen.id), key, is_new));
+                let (owned, measure) = (seen.owned(key), order.measure(seen));
+                all.push(Made {
+                    key,
+                    owned,
+                    measure,
+                    id: seen.id,
+                    load: seen.load(),
+                    since: seen.since(),
+                    new,
+                    holder: seen.holder_id(),
+                    writes: seen.write_user(),
+                });
             }
-            tally.new += usize::from(is_new);
+            tally.new += usize::from(new);
             tally.gone += usize::from(seen.gone.is_some());
             tally.hidden += usize::from(seen.hidden.is_some());
         };
@@ -332,7 +216,6 @@ impl Bpf {
             was_attached.insert(seen.id);
             if seen.gone.is_none() {
                 attached.insert(seen.id);
-                tally.attachments += 1;
             }
         }
         let gone = bpf.gone_programs().map(|gone| gone.facts.id);
@@ -344,13 +227,153 @@ impl Bpf {
             }
         }
         self.tally = tally;
-        rows.sort_unstable_by(|a, b| {
-            let order = (&a.1, a.2, a.3).cmp(&(&b.1, b.2, b.3));
-            a.0.cmp(&b.0).then(if self.list.reverse { order.reverse() } else { order })
+        all.sort_unstable_by(|a, b| {
+            let order = (&a.measure, Reverse(a.id), a.key).cmp(&(&b.measure, Reverse(b.id), b.key));
+            a.rank().cmp(&b.rank()).then(if self.list.reverse { order.reverse() } else { order })
         });
-        self.first_gone = rows.partition_point(|(rank, ..)| *rank < RANK_GONE);
-        self.new_rows = rows.iter().enumerate().filter(|(_, (.., new))| *new).map(|(at, _)| at).collect();
-        rows.into_iter().map(|(_, _, _, key, _)| key).collect()
+        all
+    }
+
+    /// Groups programs and attachments by owner, the owners in the order of their first ones. Attachments of a program that look alike are
+    /// one.
+    fn make_groups(&mut self, all: Vec<Made>, world: &World) {
+        let mut places = HashMap::default();
+        let mut groups: Vec<Vec<Made>> = Vec::new();
+        for made in all {
+            let at = *places.entry(made.owned).or_insert(groups.len());
+            if at == groups.len() {
+                groups.push(Vec::new());
+            }
+            groups[at].push(made);
+        }
+        self.members.clear();
+        self.came.clear();
+        self.groups.clear();
+        for mut group in groups {
+            // A new program has no known holder yet. The inspector is a child of tracetui.
+            let named_by = group.iter().min_by_key(|made| made.holder).map(|made| (made.owned, made.key));
+            let Some((owned, named_by)) = named_by else { continue };
+            let since = group.iter().filter_map(|made| made.since).max();
+            let new = group.iter().filter(|made| made.new).count();
+            let writes = |is: fn(&Made) -> bool| group.iter().find(|made| is(made)).map(|made| made.writes);
+            let writes = writes(|made| made.writes == Ok(true)).or(writes(|made| made.writes.is_err()));
+            let writes = writes.unwrap_or(Ok(false));
+            let mut programs: HashMap<ProgId, (usize, Option<(u64, u64)>)> = HashMap::default();
+            group.iter().for_each(|made| programs.entry(made.id).or_insert((0, made.load)).0 += 1);
+            let mut known = HashSet::default();
+            group.retain(|made| {
+                let is_only = programs.get(&made.id).is_some_and(|(attachments, _)| *attachments == 1);
+                let place = || self.seen(made.key, world).map(|seen| seen.target(Charset::Utf8));
+                is_only || known.insert((made.id, place()))
+            });
+            let loads = programs.values().filter_map(|(_, load)| *load);
+            let load = loads.reduce(|(runs, ns), (more, time)| (runs.saturating_add(more), ns.saturating_add(time)));
+            let members = self.members.len()..self.members.len() + group.len();
+            self.groups.push(Group { owned, named_by, members, programs: programs.len(), load, since, new, writes });
+            self.members.extend(group.iter().map(|made| made.key));
+            self.came.extend(group.iter().filter(|made| made.new).map(|made| made.key));
+        }
+        let busiest = |group: &Group| {
+            let (runs, ns) = group.load.unwrap_or_default();
+            let most = if self.list.order == Order::Runs { runs } else { ns };
+            (group.owned.gone, group.owned.by == Owner::This, if self.list.reverse { most } else { u64::MAX - most })
+        };
+        if matches!(self.list.order, Order::Runs | Order::Cpu) {
+            let hidden = self.groups.partition_point(|group| matches!(group.owned.by, Owner::Hidden(_)));
+            self.groups[hidden..].sort_by_key(busiest);
+        }
+        let owners =
+            self.groups.iter().filter(|group| !group.owned.gone && !matches!(group.owned.by, Owner::Hidden(_)));
+        self.tally.owners = owners.count();
+    }
+
+    fn make_rows(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        self.new_rows.clear();
+        self.first_gone = usize::MAX;
+        for group in &self.groups {
+            if group.owned.gone {
+                self.first_gone = self.first_gone.min(rows.len());
+            }
+            let below = Some(group.owned).filter(|_| group.members.len() > 1);
+            if below.is_some() {
+                rows.push(Row { key: Key::Owner(group.owned), below: None });
+            }
+            if below.is_some() && !self.unfolded.contains(&group.owned) {
+                self.new_rows.extend(std::iter::repeat_n(rows.len() - 1, group.new));
+                continue;
+            }
+            for key in self.members.get(group.members.clone()).unwrap_or_default() {
+                self.new_rows.extend(self.came.contains(key).then_some(rows.len()));
+                rows.push(Row { key: *key, below });
+            }
+        }
+        self.first_gone = self.first_gone.min(rows.len());
+        rows
+    }
+
+    pub(crate) fn group(&self, owned: Owned) -> Option<&Group> {
+        self.groups.iter().find(|group| group.owned == owned)
+    }
+
+    /// The group of a program or an attachment if it has several, or that of an owner, gone or not.
+    pub(crate) fn group_of(&self, key: Key) -> Option<&Group> {
+        if let Key::Owner(owned) = key {
+            return self.group(owned).or_else(|| self.groups.iter().find(|group| group.owned.by == owned.by));
+        }
+        let at = self.members.iter().position(|member| *member == key)?;
+        self.groups.iter().find(|group| group.members.contains(&at) && group.members.len() > 1)
+    }
+
+    /// The row with a key, otherwise that of the owner.
+    fn row_of(&self, key: Key, rows: &[Row]) -> Option<usize> {
+        let of = |key: Key| rows.iter().position(|row| row.key == key);
+        of(key).or_else(|| {
+            let group = self.group_of(key)?;
+            of(Key::Owner(group.owned)).or_else(|| of(*self.members.get(group.members.start)?))
+        })
+    }
+
+    pub(crate) fn is_unfolded(&self, owned: Owned) -> bool {
+        self.unfolded.contains(&owned)
+    }
+
+    /// The programs and attachments of a row.
+    pub(crate) fn seen_in<'a>(&self, key: Key, world: &'a World) -> impl Iterator<Item = Seen<'a>> {
+        let group = if let Key::Owner(owned) = key { self.group(owned) } else { None };
+        let members = group.map_or(&[][..], |group| self.members.get(group.members.clone()).unwrap_or_default());
+        let own = Some(key).filter(|_| group.is_none());
+        own.into_iter().chain(members.iter().copied()).filter_map(|key| self.seen(key, world))
+    }
+
+    /// The name of an owner, escaped.
+    pub(crate) fn owner(&self, owned: Owned, world: &World, charset: Charset) -> String {
+        let seen = self.group(owned).filter(|_| owned.by != Owner::NoProcess);
+        let seen = seen.and_then(|group| self.seen(group.named_by, world));
+        seen.map_or_else(|| "no process".to_owned(), |seen| seen.owner(charset))
+    }
+
+    /// Folds the owner of the selected row, or goes to it from a row below.
+    fn fold(&mut self, now: Duration) {
+        match self.list.selected() {
+            Some(Row { below: Some(_), .. }) => {
+                let above = self.list.rows().iter().take(self.list.cursor()).rposition(|row| row.below.is_none());
+                self.select(above.unwrap_or_default(), now);
+            }
+            Some(Row { key: Key::Owner(owned), .. }) => _ = self.unfolded.remove(owned),
+            _ => {}
+        }
+        self.again();
+    }
+
+    /// Unfolds the owner of the selected row, or goes to its first program.
+    fn unfold(&mut self, now: Duration) {
+        if let Some(Row { key: Key::Owner(owned), .. }) = self.list.selected().copied()
+            && !self.unfolded.insert(owned)
+        {
+            self.move_by(1, now);
+        }
+        self.again();
     }
 
     pub(crate) fn seen<'a>(&self, key: Key, world: &'a World) -> Option<Seen<'a>> {
@@ -359,10 +382,6 @@ impl Bpf {
 
     pub(crate) fn new_above(&self) -> usize {
         self.new_rows.partition_point(|row| *row < self.list.top)
-    }
-
-    pub(crate) fn selected<'a>(&self, world: &'a World) -> Option<Seen<'a>> {
-        self.list.selected().and_then(|key| self.seen(*key, world))
     }
 
     /// Selects the first row, from now on.
@@ -414,6 +433,13 @@ impl ViewState for Bpf {
                 self.follow();
                 return Handled::No;
             }
+            Action::Left | Action::Right => {
+                match action {
+                    Action::Left => self.fold(context.now),
+                    _ => self.unfold(context.now),
+                }
+                context.detail.scroll = 0;
+            }
             Action::BpfSort | Action::BpfReverse => {
                 match action {
                     Action::BpfSort => self.list.order = step(Order::ALL, self.list.order, 1),
@@ -443,7 +469,7 @@ impl ViewState for Bpf {
     }
 
     fn select(&mut self, row: usize, now: Duration) {
-        self.list.select(row, now, |key| Some(*key));
+        self.list.select(row, now, |row| Some(row.key));
         self.cursor_gone = self.list.cursor() >= self.first_gone;
         self.at_start = self.list.cursor() == 0;
     }
@@ -460,13 +486,37 @@ impl ViewState for Bpf {
         "search here for text: an id, a name or part of the attach point"
     }
 
-    fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
-        let seen = self.list.rows().get(row).and_then(|key| self.seen(*key, context.world));
+    /// Finds what is folded too.
+    fn find(&mut self, pattern: &Regex, down: bool, here: bool, context: &mut Context<'_>) {
+        let selected = self.list.selected().and_then(|row| match row.key {
+            Key::Owner(owned) => self.group(owned).map(|group| group.members.start),
+            key => self.members.iter().position(|member| *member == key),
+        });
+        let rows = Rows { count: self.members.len(), at: selected.unwrap_or_default(), top: 0 };
+        let found = rows.next((down, here), |at| self.is_match(at, pattern, context));
+        let Some(key) = found.and_then(|at| self.members.get(at).copied()) else { return context.notify("no match") };
+        if let Some(owned) = self.group_of(key).map(|group| group.owned) {
+            self.unfolded.insert(owned);
+        }
+        self.at_start = false;
+        self.list.keep(Some(key));
+        self.again();
+    }
+
+    /// `at`: the position of a program or an attachment among all of them.
+    fn is_match(&self, at: usize, pattern: &Regex, context: &Context<'_>) -> bool {
+        let seen = self.members.get(at).and_then(|key| self.seen(*key, context.world));
         seen.is_some_and(|seen| pattern.is_match(seen.line().as_bytes()))
     }
 
     fn copied(&self, context: &Context<'_>) -> (Option<String>, &'static str) {
-        (self.selected(context.world).map(|seen| seen.line()), "line")
+        let Some(Row { key, .. }) = self.list.selected().copied() else { return (None, "line") };
+        let mut lines = self.seen_in(key, context.world).map(|seen| seen.line());
+        let Key::Owner(owned) = key else { return (lines.next(), "line") };
+        let programs = self.group(owned).map_or(0, |group| group.programs as u64);
+        let owner = self.owner(owned, context.world, Charset::Utf8);
+        let lines = lines.collect::<Vec<_>>().join("; ");
+        (Some(format!("{owner} {}: {lines}", counted(programs, ["program", "programs"]))), "line")
     }
 }
 
@@ -477,7 +527,8 @@ impl Order {
             Order::Type => Measure::Text(seen.type_name().as_bytes().to_vec()),
             Order::Name => Measure::Text(seen.name().to_vec()),
             Order::Target => Measure::Text(seen.target(Charset::Utf8).into_bytes()),
-            Order::Runs => Measure::Number(Reverse(seen.rate.map_or(0, |rate| rate.milli_runs))),
+            Order::Runs => Measure::Number(Reverse(seen.load().map_or(0, |(runs, _)| runs))),
+            Order::Cpu => Measure::Number(Reverse(seen.load().map_or(0, |(_, ns)| ns))),
         }
     }
 }

@@ -76,7 +76,7 @@ columns! {
     TopColumn {
         Events "events" "EVENTS" 6 right,
         Share "share" "" 10 left,
-        Rate "rate" "/s" 5 right,
+        Rate "rate" "NOW/s" 5 right,
         Peak "peak" "PEAK" 5 right,
         Exec "exec" "EXEC" 5 right,
         Exit "exit" "EXIT" 5 right,
@@ -94,20 +94,18 @@ columns! {
         /// A sparkline of the last seconds, three seconds per cell.
         History "history" "LAST 60 s" 20 left,
     }
+    // The owner, or the program below it, comes first in any choice.
     BpfColumn {
-        Id "id" "ID" 4 right,
-        Type "type" "TYPE" 4 left,
-        Name "name" "NAME" 4 left,
+        Programs "programs" "PROGRAMS" 8 right,
+        Cpu "cpu" "CPU" 7 right,
         /// Whether it writes to the memory of processes.
         Writes "writes" "W" 1 left,
-        /// Takes the remaining width, and more if it needs that.
+        /// Takes the remaining width.
         Target "target" "ATTACHED TO" 0 left,
-        Owner "owner" "OWNER" 5 left,
-        Loaded "loaded" "LOADED" 12 left,
+        /// When it came or went during the trace.
+        Since "since" "SINCE" 8 right,
         Runs "runs" "RUNS/s" 6 right,
         Mean "mean" "MEAN" 7 right,
-        Size "jited" "JITED" 7 right,
-        Tag "tag" "TAG" 16 left,
     }
 }
 
@@ -144,13 +142,10 @@ pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
                 (View::Tree, _) => return false,
                 (View::Top, "events" | "failed") => 0,
                 (View::Top, "share" | "rate" | "exec" | "open") => 60,
-                (View::Top, "last") => 100,
-                (View::Top, "cpu" | "memory") => 150,
-                (View::Bpf, "id" | "name" | "target") => 0,
-                (View::Bpf, "type" | "writes" | "owner") => 60,
-                (View::Bpf, "runs") => 100,
-                (View::Bpf, "mean") => 120,
-                (View::Bpf, "jited" | "tag") => 150,
+                (View::Top, "last" | "cpu") => 100,
+                (View::Top, "memory") => 150,
+                (View::Bpf, "target") => 0,
+                (View::Bpf, "programs" | "cpu" | "writes" | "since") => 60,
                 _ => 130,
             }
     };

@@ -130,16 +130,25 @@ impl App {
 
     fn show_program(&mut self) {
         let world = self.pipeline.world();
-        let (id, is_old) = match self.views.bpf.selected(world) {
-            None => return self.notify("nothing is selected"),
-            Some(seen) if seen.id == ProgId(0) => return self.notify("the id of the program is unknown"),
-            Some(seen) => (seen.id.0, seen.program.is_some_and(|program| program.loaded <= world.processes.since())),
-        };
-        let part = format!("prog.id={id}");
+        let Some(row) = self.views.bpf.list.selected() else { return self.notify("nothing is selected") };
+        let seen = self.views.bpf.seen_in(row.key, world).filter(|seen| seen.id != ProgId(0));
+        let is_old = |loaded| loaded <= world.processes.since();
+        let known = seen.map(|seen| (seen.id.0, seen.program.is_some_and(|program| is_old(program.loaded))));
+        let mut programs: Vec<_> = known.collect();
+        programs.sort_unstable();
+        programs.dedup();
+        if programs.is_empty() {
+            return self.notify("the id of the program is unknown");
+        }
+        let ids = programs.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(",");
+        let part = format!("prog.id={ids}");
         self.views.bpf.stay(self.now);
         let applied = self.show_events(|filter, world| filter.add_in_place("prog.id=", &part, world));
-        if applied && is_old {
-            self.notify(format!("program {id} was loaded before the trace: only later events are listed"));
+        match programs[..] {
+            [(id, true)] if applied => {
+                self.notify(format!("program {id} was loaded before the trace: only later events are listed"));
+            }
+            _ => {}
         }
     }
 

@@ -1,14 +1,16 @@
 //! Top: the shown events, counted by one of their properties. Kept events are counted in slices, newest first. New events are counted when
 //! they arrive. Nothing is counted while another view is shown.
 
+mod by;
+
 use super::state::{Context, Rows, ViewState, motion};
 use crate::app::copy;
 use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
-use crate::app::views::event_list::EventList;
-use crate::app::views::event_list::row;
+use crate::app::views::event_list::{EventList, Listing};
 use crate::app::views::sorted_list::{List, sorted_by};
+pub(crate) use by::By;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use regex::bytes::Regex;
@@ -17,11 +19,10 @@ use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::time::Duration;
 use tracetui_events::enrich::World;
-use tracetui_events::event::{EventContext, Home, Tables, connection, connects};
-use tracetui_events::filter;
+use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{Home, Tables};
 use tracetui_events::limits;
 use tracetui_events::store::{FileHash, Id, Store, Stored};
-use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
 
@@ -35,135 +36,6 @@ const RATE: u64 = 10;
 const STEP: usize = 4_000;
 
 const SECOND: u64 = 1_000_000_000;
-
-named! {
-    /// The property by which events are counted.
-    #[derive(Default)]
-    enum By name {
-        #[default]
-        Comm "comm",
-        Path "path",
-        Dir "dir",
-        Process "process",
-        Uid "uid",
-        Cgroup "cgroup",
-        Unit "unit",
-        /// Its name, or its id where the name is not known.
-        Container "container",
-        /// Of execs and exits, as [`By::LoginUid`].
-        Tty "tty",
-        LoginUid "login_uid",
-        Errno "errno",
-        Kind "kind",
-        /// The remote address and port of a client's connection, the local port of a server's.
-        Peer "peer",
-    }
-}
-
-impl By {
-    fn is_user(self) -> bool {
-        matches!(self, By::Uid | By::LoginUid)
-    }
-
-    /// A value as the view shows it: a user id with the user's name, if it is that of all events.
-    pub(crate) fn value_text<'a>(self, group: &'a Group, world: &World) -> Cow<'a, [u8]> {
-        let value = &*group.value;
-        let uid = std::str::from_utf8(value)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .filter(|uid| self.is_user() && (*uid == 0 || !group.elsewhere));
-        match uid.and_then(|uid| world.user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
-            Some(named) => Cow::Owned(named.into_bytes()),
-            None => Cow::Borrowed(value),
-        }
-    }
-
-    /// Appends the value of a kept event, and decodes the event only if necessary. `false` if it has no value.
-    fn of_stored(self, stored: &Stored<'_>, world: &dyn Tables, out: &mut Vec<u8>) -> bool {
-        if let (By::Path | By::Dir, Some(open)) = (self, stored.open()) {
-            open.file().write(out);
-            return self.of_path(out);
-        }
-        let may_have = match self {
-            By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
-            By::Errno => stored.failed,
-            By::Process | By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
-            By::Peer => connects(stored.kind),
-            By::Tty | By::LoginUid => matches!(stored.kind, Kind::Exec | Kind::Exit),
-        };
-        may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
-    }
-
-    /// Appends the value of an event. `false` if it has no value.
-    pub(crate) fn of(self, seen: &EventContext<'_>, out: &mut Vec<u8>) -> bool {
-        match self {
-            By::Comm | By::Uid | By::Kind => return self.of_header(seen.event.kind(), &seen.event.header, out),
-            By::Errno => {
-                if seen.event.kind() == Kind::Exit || !seen.event.failed() {
-                    return false;
-                }
-                seen.result(out);
-            }
-            By::Process | By::Cgroup | By::Unit | By::Tty | By::LoginUid => {
-                out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default())
-            }
-            By::Container => row::container(seen, out),
-            By::Path | By::Dir => match seen.event.body.file() {
-                Some(file) => file.write(out),
-                None => return false,
-            },
-            By::Peer => return seen.event.body.socket().is_some_and(|socket| socket.service(out)),
-        }
-        self.of_path(out)
-    }
-
-    /// Cuts a path to its directory if the property is the directory. `false` if nothing is left.
-    fn of_path(self, out: &mut Vec<u8>) -> bool {
-        if self == By::Dir {
-            match memchr::memrchr(b'/', out) {
-                Some(slash) => out.truncate(slash.max(1)),
-                None => return false,
-            }
-        }
-        !out.is_empty()
-    }
-
-    /// Appends a value that the header of an event contains. `false` if the property is not in the header.
-    fn of_header(self, kind: Kind, header: &FrameHeader, out: &mut Vec<u8>) -> bool {
-        match self {
-            By::Comm => out.extend_from_slice(header.comm()),
-            By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
-            By::Kind => out.extend_from_slice(kind.name().as_bytes()),
-            By::Process
-            | By::Path
-            | By::Dir
-            | By::Cgroup
-            | By::Unit
-            | By::Container
-            | By::Tty
-            | By::LoginUid
-            | By::Errno
-            | By::Peer => {}
-        }
-        !out.is_empty()
-    }
-
-    /// The filter term that matches the events with this value.
-    pub(crate) fn term(self, value: &[u8]) -> String {
-        match self {
-            By::Comm => filter::exactly("comm", value),
-            By::Path => filter::exactly("path", value),
-            By::Dir => filter::directly_in(value),
-            By::Uid => filter::exactly("uid", value),
-            By::Process | By::Cgroup | By::Unit | By::Container | By::Tty | By::LoginUid => {
-                filter::exactly(self.name(), value)
-            }
-            By::Errno => filter::exactly("err", value),
-            By::Kind => filter::exactly("kind", value),
-            By::Peer => connection::of_service(value),
-        }
-    }
-}
 
 named! {
     enum Order name {
@@ -232,6 +104,23 @@ impl Figures {
         self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
         self.memory = self.memory.max(other.memory);
     }
+
+    /// Removes the counts of a failed call.
+    fn take_off(&mut self, other: &Figures) {
+        self.events = self.events.saturating_sub(other.events);
+        self.kinds.iter_mut().zip(other.kinds).for_each(|(count, less)| *count = count.saturating_sub(less));
+        self.failed = self.failed.saturating_sub(other.failed);
+    }
+}
+
+/// How many values the counted events have of a property.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Values {
+    #[default]
+    None,
+    /// One, with this hash.
+    One(u64),
+    Many,
 }
 
 /// The events with one value. The fields that each event changes share a cache line.
@@ -277,13 +166,14 @@ impl Group {
         }
     }
 
-    /// Takes one failed call at this time off the counts.
-    fn answered(&mut self, ns: u64) {
-        self.all.failed = self.all.failed.saturating_sub(1);
+    /// Takes what was counted at this time off the counts.
+    fn answered(&mut self, counted: &Figures, ns: u64) {
+        self.all.take_off(counted);
         let second = ns / SECOND;
         if second <= self.latest && second + SECONDS as u64 > self.latest {
-            let recent = self.recent.as_mut().map(|recent| &mut recent[second as usize % SECONDS]);
-            recent.into_iter().for_each(|figures| figures.failed = figures.failed.saturating_sub(1));
+            let at = second as usize % SECONDS;
+            self.seconds[at] = self.seconds[at].saturating_sub(counted.events as u32);
+            self.recent.iter_mut().for_each(|recent| recent[at].take_off(counted));
         }
     }
 
@@ -295,6 +185,19 @@ impl Group {
         let mut sum = Figures::default();
         (oldest..=self.latest.min(now)).for_each(|second| sum.add(&recent[second as usize % SECONDS]));
         sum
+    }
+
+    /// The value as the view shows it: a user id with the user's name, if it is that of all events.
+    pub(crate) fn value_text(&self, by: By, world: &World) -> Cow<'_, [u8]> {
+        let value = &*self.value;
+        let uid = std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .filter(|uid| by.is_user() && (*uid == 0 || !self.elsewhere));
+        match uid.and_then(|uid| world.user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
+            Some(named) => Cow::Owned(named.into_bytes()),
+            None => Cow::Borrowed(value),
+        }
     }
 
     fn in_second(&self, second: u64) -> u32 {
@@ -324,6 +227,12 @@ pub(crate) struct Top {
     pub(crate) window: Window,
     /// The first event to count, and its time.
     since: Option<(Id, u64)>,
+    /// Whether only failures that nothing answered are counted.
+    unanswered: bool,
+    /// In the order of [`By::ALL`].
+    values: [Values; By::ALL.len()],
+    /// The process whose values were examined last.
+    examined: Option<ProcessKey>,
     /// The places of the groups in `groups`, in the order that the user chose.
     pub(crate) list: List<u32, Box<[u8]>, Option<Order>>,
     groups: Vec<Group>,
@@ -359,8 +268,9 @@ impl Top {
     }
 
     /// Drops all counts, and counts again while the view is shown.
-    fn restart(&mut self, until: Option<Id>, store: &Store) {
+    fn restart(&mut self, until: Option<Id>, list: &EventList, store: &Store) {
         self.stop();
+        self.unanswered = self.window != Window::Rate && list.listing() == Listing::Unanswered;
         self.from = until.unwrap_or(store.next_id());
         self.until = until;
         self.running = true;
@@ -384,14 +294,15 @@ impl Top {
         let mut list = std::mem::take(&mut self.list);
         list.clear();
         let Top { by, window, since, bound, .. } = *self;
-        *self = Top { by, window, since, bound, list, ..Top::default() };
+        let hasher = self.hasher.clone();
+        *self = Top { by, window, since, bound, hasher, list, ..Top::default() };
     }
 
     /// Counts the events up to a moment, unless they are counted.
     pub(crate) fn count_until(&mut self, until: Option<Id>, list: &EventList, store: &Store, world: &World) {
         let counted = self.running && self.until == until;
         if !counted && !self.advance(until, list, store, world) {
-            self.restart(until, store);
+            self.restart(until, list, store);
         }
     }
 
@@ -414,14 +325,19 @@ impl Top {
         if self.by.of_stored(stored, world, &mut scratch) {
             let at = self.places.get(&self.hasher.hash_one(scratch.as_slice())).copied();
             let group = at.and_then(|at| self.groups.get_mut(at as usize));
-            group.into_iter().for_each(|group| group.answered(stored.time.0));
+            let event = if self.unanswered { Figures::of(stored) } else { Figures::default() };
+            let counted = Figures { failed: 1, ..event };
+            group.into_iter().for_each(|group| group.answered(&counted, stored.time.0));
         }
         self.scratch = scratch;
     }
 
     fn count(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
-        if stored.kind == Kind::Lost {
+        if stored.kind == Kind::Lost || self.unanswered && stored.answered {
             return;
+        }
+        if self.window != Window::Rate {
+            self.examine(stored, world);
         }
         let ns = stored.time.0;
         let (first, last) = self.span.get_or_insert((ns, ns));
@@ -437,6 +353,38 @@ impl Top {
             let home = || Home { process: stored.process, ..Home::of(&stored.header()) };
             group.elsewhere |= self.by.is_user() && home().is_elsewhere(world);
         }
+    }
+
+    /// Notes how many values the events have of each property.
+    fn examine(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
+        let process = stored.process.map(|process| process.key);
+        let same = std::mem::replace(&mut self.examined, process) == process;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for (by, values) in By::ALL.into_iter().zip(&mut self.values) {
+            if *values == Values::Many || same && by.is_of_process() {
+                continue;
+            }
+            scratch.clear();
+            if by.of_stored(stored, world, &mut scratch) {
+                let hash = self.hasher.hash_one(scratch.as_slice());
+                *values = match *values {
+                    Values::None => Values::One(hash),
+                    Values::One(known) if known == hash => *values,
+                    _ => Values::Many,
+                };
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// The properties with several values, then those with one. The chosen one is among them.
+    pub(crate) fn properties(&self) -> [Vec<By>; 2] {
+        let with = |is: fn(Values) -> bool, chosen: bool| {
+            let all = By::ALL.into_iter().zip(self.values);
+            let with = all.filter(|(by, values)| is(*values) || chosen && *by == self.by && *values == Values::None);
+            with.map(|(by, _)| by).collect()
+        };
+        [with(|values| values == Values::Many, true), with(|values| matches!(values, Values::One(_)), false)]
     }
 
     /// The group of an event, added if it is new. `None` if the event has no value.
@@ -592,9 +540,21 @@ impl Top {
         self.list.selected().and_then(|at| self.group(*at))
     }
 
-    fn next_by(&mut self, next: bool) {
-        self.by = step(By::ALL, self.by, if next { 1 } else { -1 });
+    /// Counts by the property beside the chosen one, as they are shown; by any before events are counted.
+    fn next_by(&mut self, next: bool, context: &Context<'_>) {
+        let knows = self.values.iter().any(|values| *values != Values::None);
+        let all = if knows { self.properties().concat() } else { By::ALL.to_vec() };
+        let at = all.iter().position(|by| *by == self.by).unwrap_or_default();
+        let to = if next { at + 1 } else { at + all.len() - 1 };
+        self.by = all.get(to % all.len()).copied().unwrap_or_default();
         self.list.unselect();
+        let values = self.values;
+        self.count_again(context);
+        self.values = values;
+    }
+
+    fn count_again(&mut self, context: &Context<'_>) {
+        self.restart(context.moment.map(|moment| moment.until), context.events, context.store);
     }
 
     /// Counts from the selected event on, or from now on if none is selected. A second call counts all events again.
@@ -621,7 +581,7 @@ impl ViewState for Top {
         match action {
             Action::TopSort => self.list.order = Some(step(Order::ALL, self.order().0, 1)),
             Action::TopReverse => self.list.reverse = !self.list.reverse,
-            Action::NextBy | Action::PreviousBy => self.next_by(action == Action::NextBy),
+            Action::NextBy | Action::PreviousBy => self.next_by(action == Action::NextBy, context),
             Action::TopWindow => {
                 let (window, what) = match self.window {
                     Window::All => (Window::Recent, "counting the last 60 s"),
@@ -645,9 +605,7 @@ impl ViewState for Top {
                 self.list.release();
                 context.notify(sorted_by(order.name(), reverse));
             }
-            Action::NextBy | Action::PreviousBy | Action::TopWindow | Action::TopZero => {
-                self.restart(context.moment.map(|moment| moment.until), context.store);
-            }
+            Action::TopWindow | Action::TopZero => self.count_again(context),
             _ => {}
         }
         Handled::Redraw
@@ -668,7 +626,7 @@ impl ViewState for Top {
 
     fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
         let group = self.list.rows().get(row).and_then(|at| self.group(*at));
-        group.is_some_and(|group| pattern.is_match(&self.by.value_text(group, context.world)))
+        group.is_some_and(|group| pattern.is_match(&group.value_text(self.by, context.world)))
     }
 
     fn copied(&self, _context: &Context<'_>) -> (Option<String>, &'static str) {

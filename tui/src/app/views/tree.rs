@@ -17,10 +17,13 @@ use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 pub(crate) use node::{Counts, End, Seen};
 use node::{Flags, Fold, NodeIndex};
 use nodes::Nodes;
 use regex::bytes::Regex;
+use std::hash::BuildHasher;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::process::ProcessKey;
@@ -29,6 +32,9 @@ use tracetui_shared::time::BootNanos;
 
 /// The minimum time between two sorts by counts.
 const SORTED: Duration = Duration::from_secs(1);
+
+/// The most equal failures of a process that have a row each.
+const FEW: u32 = 3;
 
 /// How many descendants the search for the cause of an exit follows.
 const LINE: usize = 64;
@@ -52,7 +58,8 @@ pub(crate) enum Shows {
     Process,
     /// The ancestors without events of the processes below, in one line: the last of them, and those above it.
     Ancestors,
-    /// The children of a process that ended without a failure, with their descendants: a part of `Tree::ended`.
+    /// Children of a process that ended alike, with their descendants: a part of `Tree::ended`. Either all ended without a failure, or
+    /// equal programs failed with the same status.
     Ended { from: usize, to: usize },
 }
 
@@ -82,6 +89,11 @@ pub(crate) struct Tally {
 impl Row {
     fn is_ended(&self) -> bool {
         matches!(self.shows, Shows::Ended { .. })
+    }
+
+    /// Whether it shows equal failures. Its process is then the first of them, otherwise their parent.
+    pub(crate) fn is_failures(&self) -> bool {
+        self.is_ended() && self.failed_below > 0
     }
 }
 
@@ -127,9 +139,11 @@ struct Met {
     sum: Tally,
     /// Whether it and its descendants ended without a failure, and the user has not unfolded it.
     quiet: bool,
-    /// Whether it may be in one row with its siblings, and how many of its children may.
+    /// Whether it may be in one row with siblings that ended without a failure, and how many of its children may.
     joins: bool,
     joining: u32,
+    /// A hash that it shares with equal failures of its parent.
+    failure: Option<u64>,
 }
 
 /// A process whose children are being listed. Those that are in one row come last.
@@ -137,7 +151,8 @@ struct Open {
     /// The position of the first process after its subtree.
     after: usize,
     of: Row,
-    ended: Vec<usize>,
+    /// The children in each row, by what they share.
+    ended: Vec<(Option<u64>, Vec<usize>)>,
 }
 
 #[derive(Debug, Default)]
@@ -158,7 +173,7 @@ pub(crate) struct Tree {
     met: Vec<Met>,
     /// The positions in `met` of the children that rows of ended processes begin with.
     ended: Vec<usize>,
-    /// The row of the process that failed last and has no failed process below it. If none failed, the row of the process added last.
+    /// The row of the process that failed last and has no failed process below it. If none failed, that of the process added last.
     latest: usize,
     /// When the rows were built, and whether to rebuild them at once.
     built: Duration,
@@ -190,13 +205,24 @@ impl Tree {
         met.clear();
         self.walk(&mut met);
         let (line, cursor) = (self.line_of_cursor(), self.cursor());
+        let (hasher, mut failures) = (RandomState::default(), HashMap::<u64, u32>::default());
         for at in (0..met.len()).rev() {
             let Met { place, above, own, sum, size, .. } = met[at];
             let hides_match = |matched| self.conditions.filtered && matched > 0;
-            let ended_well = sum.running == 0 && sum.failed == 0 && (!self.idle || sum.active == sum.all);
-            let quiet = ended_well && !hides_match(sum.matched - u32::from(own.matched)) && !line.contains(&place);
-            let joins = quiet && own.fold == Fold::Auto && !hides_match(sum.matched) && cursor != Some(place);
+            let ended = sum.running == 0 && (!self.idle || sum.active == sum.all);
+            let quiet = ended
+                && sum.failed == 0
+                && !hides_match(sum.matched - u32::from(own.matched))
+                && !line.contains(&place);
+            let may_join = own.fold == Fold::Auto && !hides_match(sum.matched) && cursor != Some(place);
+            let joins = quiet && may_join;
             (met[at].quiet, met[at].joins) = (quiet, joins);
+            if ended && may_join && own.failed && sum.failed == 1 {
+                let seen = self.nodes.seen(place, self.conditions.moment);
+                let alike = |seen: Seen<'_>| Some(hasher.hash_one((above, seen.end?.status, ended::program(&seen))));
+                met[at].failure = seen.and_then(alike);
+                met[at].failure.into_iter().for_each(|alike| *failures.entry(alike).or_default() += 1);
+            }
             if let Some(above) = above.and_then(|above| met.get_mut(above as usize)) {
                 above.sum.add(sum);
                 above.size += size;
@@ -212,11 +238,10 @@ impl Tree {
         // The end of a tree of processes with events, and the depth of its root.
         let (mut end, mut root) = (0, 0);
         let (mut open, mut above_root): (Vec<Open>, _) = (Vec::new(), None);
-        let mut latest = None;
         while let Some(here) = met.get(at).copied() {
             let Met { place, own, sum, .. } = here;
             let after = at + here.size as usize;
-            self.close(&mut open, at, &mut rows);
+            self.close(&mut open, at, &mut rows, &met);
             let passes = !self.conditions.filtered || sum.matched > 0 || at < below_match;
             let fails = !self.conditions.failures || sum.failed > 0;
             let active = self.idle || sum.active > 0;
@@ -234,7 +259,7 @@ impl Tree {
                 // The line of its ancestors is one level above it.
                 (end, root) = (after, here.depth.saturating_sub(1));
                 if above_root != here.above {
-                    self.close(&mut open, usize::MAX, &mut rows);
+                    self.close(&mut open, usize::MAX, &mut rows, &met);
                     above_root = here.above;
                     if let (Some(at), Some(above)) = (above_root, above) {
                         let (place, at, shows) = (above.place, at as usize, Shows::Ancestors);
@@ -247,9 +272,14 @@ impl Tree {
             if self.conditions.filtered && own.matched {
                 below_match = below_match.max(after);
             }
-            let together = above.is_some_and(|above| above.joining > 1 && above.own.fold != Fold::All);
-            if let Some(open) = open.last_mut().filter(|_| together && here.joins) {
-                open.ended.push(at);
+            let equal = here.failure.filter(|alike| failures.get(alike).is_some_and(|equal| *equal > FEW));
+            let joins =
+                |above: &Met| above.own.fold != Fold::All && (equal.is_some() || here.joins && above.joining > 1);
+            if let Some(open) = open.last_mut().filter(|_| above.is_some_and(joins)) {
+                match open.ended.iter_mut().find(|(alike, _)| *alike == equal) {
+                    Some((_, children)) => children.push(at),
+                    None => open.ended.push((equal, vec![at])),
+                }
                 self.count(sum);
                 at = after;
                 continue;
@@ -267,34 +297,44 @@ impl Tree {
             let depth = here.depth.saturating_sub(if at < end { root } else { 0 });
             let row = Row { place, at, shows: Shows::Process, depth, below, failed_below, folded, context };
             rows.push(row);
-            if !context {
-                let failed = own.failed && failed_below == 0;
-                let since = if failed { self.ended_at(place) } else { here.age.into() };
-                latest = latest.max(Some((failed, since, rows.len() - 1)));
-            }
             self.count(if folded { sum } else { Tally::of(own) });
             if !folded {
                 open.push(Open { after, of: row, ended: Vec::new() });
             }
             at = if folded { after } else { at + 1 };
         }
-        self.close(&mut open, usize::MAX, &mut rows);
+        self.close(&mut open, usize::MAX, &mut rows, &met);
         self.met = met;
-        self.latest = latest.map_or(0, |(_, _, row)| row);
+        let shown = rows.iter().enumerate().filter(|(_, row)| !row.context);
+        self.latest = shown.max_by_key(|(_, row)| self.interest(row)).map_or(0, |(at, _)| at);
         rows
+    }
+
+    /// Failures come first, the last one at the top; then processes, the one added last at the top.
+    fn interest(&self, row: &Row) -> (bool, u64) {
+        let met = self.met.get(row.at);
+        if row.is_failures() || row.failed_below == 0 && met.is_some_and(|met| met.own.failed) {
+            let ends = self.processes(row).into_iter().filter_map(|at| self.met.get(at));
+            return (true, ends.map(|met| self.ended_at(met.place)).max().unwrap_or_default());
+        }
+        (false, met.map_or(0, |met| met.age.into()))
     }
 
     fn count(&mut self, sum: Tally) {
         self.tally.add(Tally { all: if self.idle { sum.all } else { sum.active }, ..sum });
     }
 
-    /// Ends the lists of children that a position is after. A row of those that ended is the last of each list.
-    fn close(&mut self, open: &mut Vec<Open>, at: usize, rows: &mut Vec<Row>) {
-        while let Some(Open { of, ended, .. }) = open.pop_if(|open| open.after <= at) {
-            if !ended.is_empty() {
-                let shows = Shows::Ended { from: self.ended.len(), to: self.ended.len() + ended.len() };
-                self.ended.extend(ended);
-                rows.push(Row { place: of.place, shows, depth: of.depth + 1, context: true, ..Row::default() });
+    /// Ends the lists of children that a position is after. A row of those that ended without a failure is the last of each list.
+    fn close(&mut self, open: &mut Vec<Open>, at: usize, rows: &mut Vec<Row>, met: &[Met]) {
+        while let Some(Open { of, mut ended, .. }) = open.pop_if(|open| open.after <= at) {
+            ended.sort_by_key(|(failure, _)| failure.is_none());
+            for (failure, children) in ended {
+                let shows = Shows::Ended { from: self.ended.len(), to: self.ended.len() + children.len() };
+                let first = children.first().filter(|_| failure.is_some()).and_then(|at| met.get(*at));
+                let (place, context) = (first.map_or(of.place, |first| first.place), first.is_none());
+                let failed_below = first.map_or(0, |_| children.len() as u32);
+                self.ended.extend(children);
+                rows.push(Row { place, shows, depth: of.depth + 1, failed_below, context, ..Row::default() });
             }
         }
     }
@@ -339,7 +379,19 @@ impl Tree {
         };
         let Some(own) = own else { return false };
         let (sum, age) = (Tally::of(own), links.age);
-        met.push(Met { place, above, depth, own, age, size: 1, sum, quiet: false, joins: false, joining: 0 });
+        met.push(Met {
+            place,
+            above,
+            depth,
+            own,
+            age,
+            size: 1,
+            sum,
+            quiet: false,
+            joins: false,
+            joining: 0,
+            failure: None,
+        });
         true
     }
 
@@ -539,7 +591,10 @@ impl Tree {
     fn unfold(&mut self, now: Duration) {
         let Some(row) = self.list.selected().copied() else { return };
         match row.shows {
-            Shows::Ended { .. } => self.set_fold(row.place, Fold::All),
+            Shows::Ended { .. } => {
+                let parent = self.nodes.parent(row.place).filter(|_| row.is_failures());
+                self.set_fold(parent.unwrap_or(row.place), Fold::All);
+            }
             Shows::Process if row.folded => self.set_fold(row.place, Fold::Open),
             Shows::Process if self.above && !self.nodes.links(row.place).flags.active => {
                 self.above = false;

@@ -64,8 +64,8 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     let mut app = top(80, 24);
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top  4 BPF"), "{}", shown[1]);
-    assert!(shown[1].ends_with("by [comm]"), "{}", shown[1]);
-    assert_eq!(shown[2], " COMM                     EVENTS               /s  OPEN FAILED");
+    assert!(shown[1].ends_with("by  [comm]  path  dir  process"), "{}", shown[1]);
+    assert_eq!(shown[2], " COMM                     EVENTS            NOW/s  OPEN FAILED");
     assert_eq!(
         rows(&mut app),
         [
@@ -77,10 +77,32 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     assert_eq!(counts(keys(&mut app, "l"))[0], ("/usr/include/0.h".to_owned(), 50));
     assert_eq!(counts(keys(&mut app, "l")), of(&[("/usr/include", 150), ("/sys/devices", 40), ("/etc", 10)]));
     assert_eq!(counts(keys(&mut app, "l")), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
+    // Properties with one value come last, and those without are left out.
     assert_eq!(counts(keys(&mut app, "l")), of(&[("1000", 200)]));
-    assert_eq!(counts(keys(&mut app, "llllll")), of(&[("ENOENT", 40)]));
+    app.update(Input::Resize(160, 24));
+    let choice = "by  comm  path  dir  process  [uid]  one value each: error kind";
+    assert!(screen(&mut app)[1].ends_with(choice), "{}", screen(&mut app)[1]);
+    assert_eq!(counts(keys(&mut app, "l")), of(&[("ENOENT", 40)]));
     assert_eq!(counts(keys(&mut app, "l")), of(&[("open", 200)]));
     assert_eq!(counts(keys(&mut app, "lh")), of(&[("open", 200)]));
+    assert_eq!(counts(keys(&mut app, "ll"))[0], ("/usr/include/0.h".to_owned(), 50));
+}
+
+/// With only the failures that nothing answered, nothing else is counted, even if the answer comes later.
+#[test]
+fn only_unanswered_failures_are_counted() {
+    let mut made = Maker::default();
+    search(&mut made, true);
+    made.open(7, "cc1", "/none", -2);
+    search(&mut made, false);
+    let mut app = app(80, 24, MEMORY);
+    keys(feed(&mut app, &mut made), "3e");
+    assert!(screen(&mut app)[1].contains("[e]failed only"), "{}", screen(&mut app)[1]);
+    assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 3)]), 3));
+    made.open(7, "cc1", "/c/x.h", 4);
+    feed(&mut app, &mut made);
+    assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 1)]), 1));
+    assert_eq!(counts(keys(&mut app, "e")), of(&[("cc1", 7)]));
 }
 
 /// A search in three directories. The last one may contain the name.
@@ -126,14 +148,14 @@ fn errors_that_matter_come_first() {
     let mut app = app(80, 24, MEMORY);
     keys(feed(&mut app, &mut made), "3hhh");
     let shown = screen(&mut app);
-    assert!(shown[2].starts_with(" ERRNO                    FAILED EVENTS "), "{}", shown[2]);
+    assert!(shown[2].starts_with(" ERROR                    FAILED EVENTS "), "{}", shown[2]);
     assert_eq!(counts(&mut app), of(&[("EACCES", 2), ("ENOENT", 1)]));
     assert!(rows(&mut app)[1].contains(" 1      7 "), "{:#?}", rows(&mut app));
     assert_eq!(drawn(keys(&mut app, "j"), Theme::default())[(1, 3)].fg, Color::Red);
     assert_eq!(drawn(keys(&mut app, "k"), Theme::default())[(1, 4)].fg, Color::Yellow);
     // An order that the user chose stays.
     assert_eq!(keys(&mut app, "sssss").screen.message(), Some("sorted by rate"));
-    assert!(screen(keys(&mut app, "3ll"))[2].contains("EVENTS               /s"), "{}", screen(&mut app)[2]);
+    assert!(screen(keys(&mut app, "3ll"))[2].contains("EVENTS            NOW/s"), "{}", screen(&mut app)[2]);
     assert_eq!(keys(&mut app, "S").screen.message(), Some("sorted by rate, reversed"));
 }
 
@@ -201,7 +223,7 @@ fn every_size_and_every_name_can_be_drawn() {
     made.open(9, hostile, &format!("/{hostile}/{hostile}"), -13);
     check_draws(&made, &SIZES, "3", &["", "l", "ll", "lllll", "G", "s", "?", "\n", "x"]);
     let mut app = top(40, 10);
-    assert_eq!(screen(&mut app)[1], " 1  2  3 Top  4 │ f filter    by [comm]");
+    assert_eq!(screen(&mut app)[1], " 1  2  3 Top  4 │ f filter   by  [comm]");
     assert_eq!(rows(&mut app)[0], ">cc1                         150      ·");
 }
 

@@ -116,7 +116,7 @@ fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
 #[test]
 fn processes_are_folded_and_unfolded() {
     let mut app = tree(80, 24, &mut build());
-    let row = ">  100 running   10.0 s       -     1 ▸ make -j8 all  › sh, cc, cc1 …  2 failed";
+    let row = ">  100 running   10.0 s       -     1 ▸ make -j8 all  › cc, cc1, sh …  2 failed";
     check_rows(keys(&mut app, "gh"), &[row]);
     assert_eq!(rows(keys(&mut app, "l")).len(), 5);
     assert!(rows(keys(&mut app, "jl"))[2].ends_with("    cc1 -quiet main.c"), "{:#?}", rows(&mut app));
@@ -153,6 +153,50 @@ fn children_that_ended_well_are_one_row() {
     // A search finds them.
     let found = rows(keys(&mut app, "l/^301\n"));
     assert!(found.iter().any(|row| row.starts_with(">  301 exit 0 ")), "{}", found.join("\n"));
+}
+
+/// Equal failures of one parent are one row, a few of them are not. The row stands for the first, and its end is the newest.
+#[test]
+fn equal_failures_are_one_row() {
+    let mut made = Maker::default();
+    made.exec(100, "make", &["make"], 0);
+    let end = |made: &mut Maker, pids: std::ops::Range<u32>, name: &str, code: u32| {
+        for pid in pids {
+            start(made, (100, "make"), pid, &[name]);
+            if code == 2 {
+                made.open(pid, name, "/lock", -13);
+            }
+            made.exit(pid, name, code << 8);
+        }
+    };
+    end(&mut made, 200..203, "grep", 1);
+    end(&mut made, 300..304, "cc", 1);
+    end(&mut made, 400..404, "cc", 2);
+    end(&mut made, 500..502, "ls", 0);
+    let mut app = tree(80, 140, &mut made);
+    let few = ["200", "201", "202"].map(|pid| format!("   {pid} exit 1"));
+    let shown = rows(&mut app);
+    assert!(shown[1..4].iter().zip(few).all(|(row, few)| row.starts_with(&few)), "{}", shown.join("\n"));
+    let fours = shown[4..].iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
+    assert_eq!(
+        fours[..2],
+        ["exit 1 6 ms · ▸ 4 × cc", "> exit 2 6 ms 4 ▸ 4 × cc first EACCES /lock"],
+        "{}",
+        shown.join("\n")
+    );
+    assert!(fours[2].starts_with("exit 0 3 ms · ▸ 2 × ls") && fours.len() == 3, "{}", shown.join("\n"));
+    assert!(screen(&mut app)[1].contains("1 running  11 failed  2 ended"), "{}", screen(&mut app)[1]);
+    // More of them change the number, and the row stays selected.
+    end(&mut made, 600..690, "cc", 2);
+    assert!(rows(feed(&mut app, &mut made))[5].starts_with("> ") && rows(&mut app)[5].contains("94 × cc"));
+    assert_eq!(rows(keys(&mut app, "e")).len(), 6);
+    // Right shows each of them, and a search finds one.
+    assert_eq!(rows(keys(&mut app, "l")).len(), 102);
+    assert!(
+        rows(keys(&mut app, "ggh/^602\n")).iter().any(|row| row.starts_with(">  602 exit 2 ")),
+        "{:#?}",
+        rows(&mut app)
+    );
 }
 
 #[test]

@@ -1,20 +1,23 @@
-//! Rows that replace several processes: folded descendants, and children that ended without a failure.
+//! Rows that replace several processes: folded descendants, and children that ended alike.
 
 use super::node::Seen;
 use super::{Row, Shows, Tree};
 use std::cmp::Reverse;
 use std::ops::Range;
 use tracetui_events::event::process::Process;
-use tracetui_events::text::command::named;
+use tracetui_events::text::command::{self, named};
 use tracetui_events::text::shell;
 
 /// The most folded processes that a row counts by name.
 const MOST: usize = 1_024;
 
+/// How many words of a command are examined for the script that it runs.
+const WORDS: usize = 8;
+
 /// Program names, each with the number of its processes, most frequent first.
 pub(crate) type Programs<'a> = Vec<(&'a [u8], usize)>;
 
-/// The children of a process that ended without a failure, and their descendants.
+/// Children of a process that ended alike, and their descendants.
 #[derive(Debug)]
 pub(crate) struct Ended<'a> {
     pub programs: Programs<'a>,
@@ -84,9 +87,13 @@ impl Tree {
     }
 }
 
-/// The program or script that a process runs.
-fn program(process: &Process) -> &[u8] {
-    let words: Vec<_> = shell::args(&process.image.argv).collect();
+/// The program or script that a process runs, or the last one that it tried to execute.
+pub(super) fn program<'a>(seen: &Seen<'a>) -> &'a [u8] {
+    if let Some(tried) = seen.failed_exec {
+        return command::leaf(&tried.path);
+    }
+    let process: &'a Process = seen.process;
+    let words: Vec<_> = shell::args(&process.image.argv).take(WORDS).collect();
     let program = named(&words, &process.image.exe).program;
     // A process that has set its title has more than a name there.
     if program.is_empty() || program.contains(&b' ') { process.name() } else { program }
@@ -95,7 +102,7 @@ fn program(process: &Process) -> &[u8] {
 fn programs<'a>(of: impl Iterator<Item = Seen<'a>>) -> Programs<'a> {
     let mut programs = Programs::new();
     for seen in of.take(MOST) {
-        let name = program(seen.process);
+        let name = program(&seen);
         match programs.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => programs.push((name, 1)),
