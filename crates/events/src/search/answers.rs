@@ -39,7 +39,7 @@ use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, Event, EventContext, connects, describe, is_served, names};
 use crate::limits;
 use crate::store::Id;
-use crate::text::command::leaf;
+use crate::text::command::{is_of_system, leaf, script_of};
 use crate::text::shell::SHELLS;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
@@ -324,7 +324,9 @@ impl Searches {
                     own.is_some_and(|own| waiting.misses.iter().any(|miss| miss.failure.id == own.id && miss.optional));
                 // What exits with the code of COMMAND answers no question.
                 let command = process.of_command && above.is_none_or(|above| !above.of_command);
-                let failed = command || own.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
+                // Nor does a script, unless it is a tool of the system: which(1) is one.
+                let script = script_of(&process.image.argv).is_some_and(|script| !is_of_system(script));
+                let failed = command || script || own.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
                 cause = self.exits.exited(id, process, (exit.ended(), time), (own, weak, failed), &mut self.answered);
             }
             (Body::Fork(fork), Some(process)) => self.exits.started(process.key, fork.record.child_start),
@@ -689,16 +691,18 @@ fn script<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
 }
 
 /// Whether programs ask for this file but can do without it: message catalogs and other files of a locale, the files that the
-/// loader reads first, the user's preferences, the files that Python looks for beside itself, and those that shells run at their end. Also
+/// loader reads first, the user's preferences, the files that Python looks for beside itself, those that shells run at their end, and debug information. Also
 /// true for paths that are not files.
 fn is_optional(path: &[u8]) -> bool {
     let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
-    let below = [&b"/proc/"[..], b"/dev/", b"/etc/ld.so."].iter().any(|start| path.starts_with(start));
+    let below =
+        [&b"/proc/"[..], b"/dev/", b"/etc/ld.so.", b"/usr/lib/debug/"].iter().any(|start| path.starts_with(start));
     // Services of the C library, without which it does the work itself.
     let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/io.");
     // make(1) has a directory of its own for makefiles.
     let below = below || path == b"/usr/gnu/include";
-    let last = [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt"].iter().any(|end| path.ends_with(end));
+    let last =
+        [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt", b".dwp"].iter().any(|end| path.ends_with(end));
     within || below || last || is_hidden(path)
 }
 

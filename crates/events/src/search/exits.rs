@@ -4,7 +4,7 @@
 //! child is not the cause if the process continued for long ([`ended_soon`]).
 //!
 //! Routine: a process that exited with code 1 where nothing failed, and whose parent continued. grep(1), test(1) and cmp(1) answer a
-//! question this way.
+//! question this way, and scripts of the system such as which(1), but not those of users.
 //!
 //! The parent continued if it succeeded in a call or started another program afterwards, exited with code 0, or was still running
 //! [`SOON_NS`] later. If it exited with another code, such as a compiler driver after its compiler, both exits are failures.

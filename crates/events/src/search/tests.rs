@@ -637,6 +637,21 @@ fn what_a_process_only_asked_for_is_no_cause_if_a_child_failed() {
     }
 }
 
+/// which(1) is a script of the system.
+#[test]
+fn a_script_of_a_user_says_no_no() {
+    let cases = [("bash", "deploy.sh"), ("/bin/sh", "/srv/check"), ("/bin/sh", "/usr/bin/which"), ("grep", "a.sh")];
+    for ((program, script), want) in cases.into_iter().zip([false, false, true, true]) {
+        let mut made = Maker::default();
+        made.fork(99, "make", 100);
+        made.exec(100, "x", &[program, script, "b"], 0);
+        made.exit(100, "x", 1 << 8);
+        made.open(99, "make", "/etc/hosts", 3);
+        let store = stored(&mut made).0;
+        assert_eq!(!answered(&store).is_empty(), want, "{program} {script}");
+    }
+}
+
 /// The success of a lookup has no event.
 #[test]
 fn a_walk_of_path_that_ended_early_found_the_program() {

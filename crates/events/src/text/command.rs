@@ -65,6 +65,19 @@ pub fn named<'w>(words: &[&'w [u8]], exe: &'w [u8]) -> Named<'w> {
     Named { program, script, arguments: file.map_or_else(|| Arguments::All(words.to_vec()), Arguments::File) }
 }
 
+/// The script that an interpreter with these arguments runs: the first one, unless it is an option.
+pub fn script_of(argv: &[u8]) -> Option<&[u8]> {
+    let mut words = shell::args(argv);
+    let interpreter = words.next().map(leaf)?;
+    words.next().filter(|script| interprets(interpreter) && !script.starts_with(b"-"))
+}
+
+/// Whether a file is in one of the directories that only root writes to.
+pub fn is_of_system(path: &[u8]) -> bool {
+    let dirs = [&b"/usr/bin/"[..], b"/usr/sbin/", b"/usr/lib", b"/usr/share/", b"/bin/", b"/sbin/"];
+    dirs.iter().any(|dir| path.starts_with(dir)) && memchr::memmem::find(path, b"/../").is_none()
+}
+
 /// Appends the name of a command whose arguments are each followed by NUL.
 pub fn write(argv: &[u8], exe: &[u8], out: &mut Vec<u8>) {
     let words: Vec<_> = shell::args(argv).collect();

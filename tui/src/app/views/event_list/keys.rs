@@ -1,7 +1,6 @@
 //! What events have in common: the keys by which they share a row.
 
 use foldhash::fast::RandomState;
-use memchr::memmem;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use tracetui_events::event::exec::Exec;
@@ -9,6 +8,7 @@ use tracetui_events::event::file_identity::{changed_ns, identity};
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Body, Event, Payload as _, names};
 use tracetui_events::search::{missed, names_descriptor, place};
+use tracetui_events::text::command::is_of_system;
 use tracetui_shared::kind::Kind;
 
 /// What the events of a group have in common.
@@ -52,11 +52,7 @@ impl Keys {
 /// Whether the same path may have run another script before. The file of the event is the interpreter's. Only root writes to the
 /// directories of the system.
 fn may_be_another_script(exec: &Exec<'_>) -> bool {
-    let path = exec.filename;
-    let of_system = [&b"/usr/bin/"[..], b"/usr/sbin/", b"/usr/lib", b"/usr/share/", b"/bin/", b"/sbin/"];
-    let of_root =
-        of_system.iter().any(|directory| path.starts_with(directory)) && memmem::find(path, b"/../").is_none();
-    !exec.interp.is_empty() && !of_root
+    !exec.interp.is_empty() && !is_of_system(exec.filename)
 }
 
 /// Makes the keys of events.
