@@ -288,6 +288,8 @@ pub struct Searches {
     answered: Vec<Answered>,
     /// For each name, how many successful processes did not find it.
     common: HashMap<u64, u8>,
+    /// The last successful rename: of which process and file.
+    renamed: Option<(ProcessKey, u64)>,
     /// How many opens and execs did not find an optional file.
     pub optional: u64,
     /// Calls before this event cannot be causes, because their answers may be lost.
@@ -351,10 +353,15 @@ impl Searches {
         // A socket has the name that its server chose: `.s.PGSQL.5432`.
         let setting = is_optional(path) && !(is_served(kind) && is_hidden(path));
         let usual = !failure.real && !set && (setting && !named || body.is_needless());
-        // bash looks for itself when it starts.
+        // bash looks for itself when it starts, and perl for the directories of modules.
         let itself = describe::args(&process.image.argv).next().map(leaf).filter(|own| SHELLS.contains(own));
-        let own = body.is_question() && itself == Some(leaf(path));
-        let (usual, named) = (usual || own, named && !own);
+        let installed =
+            !wanted.of_programs && !named && [&b"/usr/"[..], b"/lib"].iter().any(|dir| path.starts_with(dir));
+        let starts = body.is_question() && !failure.real && (installed || itself == Some(leaf(path)));
+        // cmake renames its cache twice.
+        let again =
+            failure.err == "ENOENT" && self.renamed.is_some_and(|(by, what)| (by, what) == (process.key, wanted.whole));
+        let (usual, named) = (usual || starts || again, named && !starts);
         let optional = usual || body.is_question();
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
@@ -400,6 +407,9 @@ impl Searches {
 
     fn succeeded(&mut self, seen: &EventContext<'_>, process: &Process) {
         let (key, kind) = (process.key, seen.event.kind());
+        if matches!(&seen.event.body, Body::File(file) if file.op() == "rename") {
+            self.renamed = Some((key, wanted(&self.hasher, seen.event, process).whole));
+        }
         let goes_on = seen.event.body.goes_on();
         if goes_on && !seen.event.body.sought().is_some_and(is_optional) {
             self.exits.went_on(key, seen.event.header.time, &mut self.answered);
@@ -699,8 +709,6 @@ fn is_optional(path: &[u8]) -> bool {
         [&b"/proc/"[..], b"/dev/", b"/etc/ld.so.", b"/usr/lib/debug/"].iter().any(|start| path.starts_with(start));
     // Services of the C library, without which it does the work itself.
     let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/io.");
-    // make(1) has a directory of its own for makefiles.
-    let below = below || path == b"/usr/gnu/include";
     let last =
         [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt", b".dwp"].iter().any(|end| path.ends_with(end));
     within || below || last || is_hidden(path)

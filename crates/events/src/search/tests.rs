@@ -6,6 +6,7 @@ use crate::store::{Id, Store};
 use crate::synthetic::{Maker, each_event, payload};
 use crate::why::SearchDir;
 use std::net::SocketAddr;
+use tracetui_shared::calls::file::RENAME;
 use tracetui_shared::calls::lookup::STAT;
 use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -650,6 +651,24 @@ fn a_script_of_a_user_says_no_no() {
         let store = stored(&mut made).0;
         assert_eq!(!answered(&store).is_empty(), want, "{program} {script}");
     }
+}
+
+#[test]
+fn what_programs_do_at_their_start_is_no_cause() {
+    let lookup = |path: &'static str| move |made: &mut Maker| made.call(Slot::Lookup, 7, "x", STAT, path, -2);
+    causes(1 << 8, lookup("/usr/local/lib/site_perl/5.36.0"), None);
+    causes(1 << 8, lookup("/usr/bin/flexgen"), Some(0));
+    causes(1 << 8, lookup("/etc/app.conf"), Some(0));
+    let rename = |first: i32| {
+        move |made: &mut Maker| {
+            let rename =
+                |made: &mut Maker, ret| made.call(Slot::File, 7, "cmake", RENAME, "/b/CMakeCache.txt.tmp", ret);
+            rename(made, first);
+            rename(made, -2);
+        }
+    };
+    causes(1 << 8, rename(0), None);
+    causes(1 << 8, rename(-2), Some(1));
 }
 
 /// The success of a lookup has no event.

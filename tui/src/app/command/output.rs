@@ -183,7 +183,7 @@ impl Output {
         lines.retain(|line| !line.trim().is_empty());
         let first = lines.iter().position(|line| {
             let line = line.to_ascii_lowercase();
-            ERRORS.iter().any(|error| line.contains(error))
+            ERRORS.iter().any(|error| line.contains(error)) || line.trim_end().ends_with("error")
         });
         lines.drain(..first.unwrap_or(lines.len().saturating_sub(most)));
         lines.truncate(most);
