@@ -362,7 +362,8 @@ fn check_gaps(run: &Run) {
 fn execs_among_opens(run: &Run) -> usize {
     let times = |e: &Value| match e["kind"].as_str() {
         Some("open") if e["pid"] == sys::pid() => vec![n(&e["ns"])],
-        Some("lost") if e["of"] == "open" => vec![n(&e["from_ns"]), n(&e["to_ns"])],
+        // A gap before the first open of a CPU has no beginning.
+        Some("lost") if e["of"] == "open" => vec![n(&e["ns"]), n(&e["to_ns"])],
         _ => Vec::new(),
     };
     let times: Vec<u64> = run.lines().flat_map(|e| times(&e)).collect();

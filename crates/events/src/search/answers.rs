@@ -50,11 +50,11 @@ use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 /// How many calls for other names may succeed between a failure and the exit that it causes. Compilers read the source again for
-/// the message.
+/// the message. Interpreters read that of each function that the message names: files with [`SOURCES`] do not count.
 const AFTERWARDS: u32 = 2;
 
-/// The same after a failed connect. Interpreters read the source of each function that the message names.
-const AFTER_CONNECT: u32 = 16;
+/// The ends of source files.
+const SOURCES: [&[u8]; 4] = [b".py", b".rb", b".pl", b".js"];
 
 /// How many calls for other names may succeed between two calls of one search.
 const BETWEEN: u32 = 64;
@@ -79,6 +79,9 @@ const PROGRAMS: [&[u8]; 2] = [b"/usr/bin", b"/bin"];
 
 /// How many directories a header is named with.
 const WITHIN: usize = 3;
+
+/// The number of values of [`Failure::searched`].
+pub const WAYS: usize = 2 + WITHIN;
 
 /// The target of a call, as hashes.
 #[derive(Clone, Copy, Default, Debug)]
@@ -119,8 +122,9 @@ struct Miss {
     named: bool,
     /// Whether it counts as answered, although it can be the cause of an exit.
     optional: bool,
-    /// How many calls of the process had succeeded before.
+    /// How many calls of the process had succeeded before, and how many of them had read a source.
     after: u32,
+    sources: u32,
 }
 
 impl Miss {
@@ -181,8 +185,9 @@ impl Miss {
 #[derive(Default, Debug)]
 struct Waiting {
     misses: Vec<Miss>,
-    /// How many calls of the process succeeded since the first of them.
+    /// How many calls of the process succeeded since the first of them, and how many of these read a source.
     successes: u32,
+    sources: u32,
     /// Bits of the paths and names of all of them, and of some that no longer wait: most successful calls answer none.
     targets: [u64; 32],
     /// Whether some may be optional. Successful calls end their waiting.
@@ -370,7 +375,7 @@ impl Searches {
                 return;
             }
         }
-        let miss = Miss { failure, kind, time, wanted, named, optional, after: 0 };
+        let miss = Miss { failure, kind, time, wanted, named, optional, after: 0, sources: 0 };
         if miss.is_script()
             && let Some(waiting) = self.waiting.get_mut(&process.key)
         {
@@ -447,9 +452,11 @@ impl Searches {
                 miss.is_answered(kind, &found, others, now) || alternative && others == 0
             });
         }
+        let is_source = |path: &[u8]| SOURCES.iter().any(|end| path.ends_with(end));
         if !goes_on {
             return;
         }
+        waiting.sources += u32::from(kind == Kind::Open && seen.event.body.sought().is_some_and(is_source));
         waiting.successes = waiting.successes.saturating_add(1);
         // After an exec another program runs.
         if kind == Kind::Exec || waiting.misses.is_empty() {
@@ -497,7 +504,7 @@ impl Searches {
             waiting.misses.remove(0);
             self.all -= 1;
         }
-        waiting.push(Miss { after: waiting.successes, ..miss });
+        waiting.push(Miss { after: waiting.successes, sources: waiting.sources, ..miss });
         self.all += 1;
     }
 
@@ -579,8 +586,8 @@ impl Searches {
             let strong = |miss: &&Miss| uncommon(miss) && (REFUSALS.contains(&miss.failure.err) || is_elsewhere(miss));
             last = misses.iter().rfind(strong).unwrap_or(last);
         }
-        let most = if is_served(last.kind) { AFTER_CONNECT } else { AFTERWARDS };
-        let went_on = waiting.others(last) > most && !last.named || !ended_soon(process, last.time, end);
+        let others = waiting.others(last).saturating_sub(waiting.sources - last.sources);
+        let went_on = others > AFTERWARDS && !last.named || !ended_soon(process, last.time, end);
         let same = |miss: &&Miss| miss.wanted.name.is_some() && miss.wanted.name == last.wanted.name;
         let mut others = misses.iter().filter(same).filter(|miss| miss.wanted.dir != last.wanted.dir).peekable();
         let searched = match others.peek() {
@@ -745,7 +752,8 @@ mod tests {
         for id in 0..3 * limits::SEARCH_CALLS as u64 {
             let wanted = Wanted { whole: id, name: Some(id), ..Wanted::default() };
             let (failure, time) = (Failure::of(id, -2), BootNanos(id));
-            let miss = Miss { failure, kind: Kind::Open, time, wanted, named: false, optional: false, after: 0 };
+            let miss =
+                Miss { failure, kind: Kind::Open, time, wanted, named: false, optional: false, after: 0, sources: 0 };
             searches.add(key(id as u32 % 1000), miss);
             assert_eq!(searches.all, searches.waiting.values().map(|waiting| waiting.misses.len()).sum::<usize>());
             assert!(searches.all <= limits::SEARCH_CALLS);

@@ -20,7 +20,7 @@ mod removed;
 mod tests;
 mod words;
 
-pub use answers::{Searches, Taken};
+pub use answers::{Searches, Taken, WAYS};
 pub use exits::{Answered, ExitCause};
 pub use places::{Searched, found_later, place_of, search_dir, searched};
 pub use related::Related;

@@ -739,12 +739,17 @@ fn a_program_sought_in_path_is_a_cause_before_a_name_asked_for_once() {
 
 /// A socket that begins with a dot is no setting, and a traceback reads the source afterwards.
 #[test]
-fn a_refused_connect_is_a_cause_though_sources_are_read_afterwards() {
-    let mut made = Maker::default();
-    made.call(Slot::Unix, 7, "python3", 0, "/run/postgresql/.s.PGSQL.5432", -2);
-    (0..5).for_each(|nth| made.open(7, "python3", &format!("/app/{nth}.py"), 3));
-    made.exit(7, "python3", 1 << 8);
-    assert_eq!(stored(&mut made).1.map(|failure| failure.id), Some(0));
+fn a_failure_is_a_cause_though_sources_are_read_afterwards() {
+    let fails: [fn(&mut Maker); 2] = [
+        |made| made.call(Slot::Unix, 7, "python3", 0, "/run/postgresql/.s.PGSQL.5432", -2),
+        |made| made.open(7, "python3", "/etc/app/config.json", -2),
+    ];
+    for fails in fails {
+        for (end, want) in [("py", Some(0)), ("dat", None)] {
+            let read = |made: &mut Maker| (0..5).for_each(|nth| made.open(7, "x", &format!("/app/{nth}.{end}"), 3));
+            causes(1 << 8, |made| (fails(made), read(made)).1, want);
+        }
+    }
 }
 
 #[test]

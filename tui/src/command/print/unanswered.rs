@@ -17,7 +17,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::event::exit::Ended;
 use tracetui_events::limits::SEARCH_DIRECTORIES;
 use tracetui_events::search::{
-    ExitCause, Failure, LIBRARY, Searches, argument, common_name, missed, search_dir, words,
+    ExitCause, Failure, LIBRARY, Searches, WAYS, argument, common_name, missed, search_dir, words,
 };
 use tracetui_events::sink::{Line, Sink};
 use tracetui_events::store::Id;
@@ -64,7 +64,7 @@ struct Waiting {
     /// Whether it has no line of its own, because a later call answered it or continued its search.
     answered: bool,
     /// In lines of text, the call in words, by [`Failure::searched`].
-    words: [Vec<u8>; 3],
+    words: [Vec<u8>; WAYS],
     search: Option<Search>,
     reason: Option<Reason>,
 }
@@ -296,10 +296,10 @@ fn add(raw: &[u8], charset: Charset, line: &mut Line) {
 }
 
 /// A failed call in words, by [`Failure::searched`].
-fn in_words(id: Id, seen: &EventContext<'_>) -> [Vec<u8>; 3] {
+fn in_words(id: Id, seen: &EventContext<'_>) -> [Vec<u8>; WAYS] {
     let (body, argv) = (&seen.event.body, seen.process.map_or(&[][..], |process| &process.image.argv));
-    [0, 1, 2].map(|searched| {
-        let [whole, _] = words(body, Failure { searched, ..Failure::of(id, body.error()) }, argv);
+    std::array::from_fn(|searched| {
+        let [whole, _] = words(body, Failure { searched: searched as u8, ..Failure::of(id, body.error()) }, argv);
         whole
     })
 }
@@ -347,7 +347,7 @@ mod tests {
         made.open_all(7, "ld", "/a/libzz.so:-2 /b/libzz.so:-2 /b/libzz.a:-2");
         made.exit(7, "ld", 1 << 8);
         made.exec(8, "cc1", &["cc1"], 0);
-        made.open_all(8, "cc1", "/a/x.h:-2 /b/x.h:-2");
+        made.open_all(8, "cc1", "/a/p/q/x.h:-2 /b/p/q/x.h:-2");
         made.exit(8, "cc1", 1 << 8);
         made.exec(9, "sh", &["sh"], 0);
         // It is optional, unless the process fails because of it.
@@ -392,7 +392,7 @@ mod tests {
         let ends = lines.map(|(line, ..)| text(line).trim_end().rsplit("   ").next().unwrap_or_default().to_owned());
         let want = [
             "ran 10.0 s  -lzz not found  ld -lzz",
-            "ran 10.0 s  x.h not found  cc1",
+            "ran 10.0 s  p/q/x.h not found  cc1",
             "ran 10.0 s  /dev/video0 not found  sh",
             "ran 10.0 s  gen not found  sh",
             "ran 10.0 s  a.h not found  cc1 › make",
