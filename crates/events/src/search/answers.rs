@@ -708,8 +708,8 @@ fn script<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
 }
 
 /// Whether programs ask for this file but can do without it: message catalogs and other files of a locale, the files that the
-/// loader reads first, the user's preferences, the files that Python looks for beside itself, those that shells run at their end, and debug information. Also
-/// true for paths that are not files.
+/// loader reads first, the user's preferences, the files that Python looks for beside itself, those that shells run at their end, and
+/// debug information. Also true for paths that are not files.
 fn is_optional(path: &[u8]) -> bool {
     let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
     let below =
