@@ -148,7 +148,7 @@ impl App {
             let about = match (by, search) {
                 (Some(By::Path), Some(search)) => {
                     let name = search.asked();
-                    what = included(&name, seen.process.map_or(&b""[..], |process| &process.image.argv));
+                    what = included(&name, seen.process.map_or(&b""[..], |process| &process.image.argv)).into_owned();
                     filter::ends_in(&name)
                 }
                 (by, _) => by.map(|by| by.term(&what)).unwrap_or_default(),

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tracetui_events::diff::{DiffReport, Show, Status};
+use tracetui_events::diff::{DiffReport, Show, Status, compared_kinds};
+use tracetui_events::event::noun;
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::playback::{AtEnd, Playback, Recording};
 use tracetui_events::text::{counted, json};
-use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::kind::Kind;
 
 /// Compares recordings.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
@@ -29,15 +30,17 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
-        // Recordings of a COMMAND have lookups beside other kinds.
-        let refuses = |kinds: KindSet| kinds.contains(Kind::Fork) || kinds == Kind::Lookup.into();
-        let refused = |read: &&Recording| refuses(read.kinds().1) && !read.trace.is_unreadable();
-        if let Some(read) = playback.recordings().iter().find(refused) {
-            let kind = if read.kinds().1.contains(Kind::Fork) { "forks" } else { "lookups" };
-            let text = format!(
-                "{}: {kind} are not compared; select other kinds: --kind exec,exit,open,file,bpf,tcp",
-                name(file)
-            );
+        // Recordings of a COMMAND have lookups beside other kinds; forks only if they were asked for.
+        let refused = |read: &Recording| {
+            let kinds = read.kinds().1;
+            let only = (kinds & compared_kinds()).is_empty();
+            let kind = (kinds & !compared_kinds()).iter().find(|kind| only || *kind == Kind::Fork);
+            kind.filter(|_| !read.trace.is_unreadable())
+        };
+        if let Some(kind) = playback.recordings().iter().find_map(refused) {
+            let others: Vec<_> = compared_kinds().iter().map(Kind::name).collect();
+            let (file, others) = (name(file), others.join(","));
+            let text = format!("{file}: {}s are not compared; select other kinds: --kind {others}", noun(kind));
             return Err(BadUsage(text).into());
         }
         Side::read(playback, name(file), memory, |_| true)

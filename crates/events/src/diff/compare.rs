@@ -114,7 +114,7 @@ impl Comparison<'_> {
     }
 
     fn unrecorded(&self, all: &mut Vec<Difference>) {
-        for kind in Kind::PROBED.into_iter().filter(|kind| compared(*kind) != Compared::Nothing) {
+        for kind in super::compared_kinds().iter() {
             let side = match (self.gaps.0.lacks(kind), self.gaps.1.lacks(kind)) {
                 (true, false) => Side::A,
                 (false, true) => Side::B,

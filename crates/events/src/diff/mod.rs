@@ -50,12 +50,19 @@ pub use lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Show, Status};
 pub use run::{Gaps, Run};
 pub use tree::Side;
 
+use crate::event::{Compared, compared};
 use crate::filter::Glob;
 use compare::Comparison;
 use difference::Difference;
 use noise::Noise;
 use strings::StringTable;
+use tracetui_shared::kind::{Kind, KindSet};
 use tree::Tree;
+
+/// The kinds whose events are compared.
+pub fn compared_kinds() -> KindSet {
+    Kind::PROBED.into_iter().filter(|kind| compared(*kind) != Compared::Nothing).collect()
+}
 
 /// Compares run B with run A. `more` are other runs that are as good as A: what differs between them and A is noise. Differences of
 /// files, programs, addresses and arguments that match `ignored` do not count.

@@ -444,7 +444,7 @@ impl Run {
         self.files += u64::from(new);
     }
 
-    /// Notes what a call changed about files: what is left of them, or the call itself.
+    /// Records what a successful call changed: the state in which it left its files, or the call.
     fn changed(&mut self, role: RoleId, file: &File<'_>) {
         if file.record.ret < 0 || !self.has_room() {
             return;

@@ -546,6 +546,12 @@ impl<'a> EventContext<'a> {
         Home { process: self.process, ..Home::of(&self.event.header) }.group(gid, self.world)
     }
 
+    /// Whether its process is COMMAND, not a descendant of it.
+    pub fn is_of_command(&self) -> bool {
+        let above = || self.process.and_then(|process| self.world.process(process.parent?));
+        self.process.is_some_and(|process| process.of_command) && above().is_none_or(|above| !above.of_command)
+    }
+
     /// How long its process had run, in nanoseconds, excluding the time in which COMMAND was held.
     pub fn ran_ns(&self) -> u64 {
         let header = &self.event.header;

@@ -1,7 +1,7 @@
 //! Which failed calls nothing answered. FAILED counts these calls, and an exit names one of them as its cause.
 //!
 //! A later call of the process answers a failed one if it succeeds
-//! - for the same path in the same mount namespace and directory, if it asks for no less ([`rights`]): a read does not answer a write,
+//! - for the same path in the same mount namespace and directory, if it asks for no less ([`Wanted::rights`]): a read does not answer a write,
 //!   and `O_PATH` answers only `O_PATH`. A refusal ([`REFUSALS`]) stays, because the events do not show that the path still names the
 //!   same file: chroot(2), mount(2) and openat2(2) change that. So does a path below a descriptor, whose number may be given to another
 //!   file;
@@ -9,7 +9,7 @@
 //!   it as another child, as make does: this answers the exit of the failed process too;
 //! - for the same name elsewhere, if the name was not found: a search, such as a walk of PATH. At most [`BETWEEN`] other calls succeed
 //!   between, and at most [`SEARCH_NS`] pass;
-//! - for a spelling of the name in the same directory, as the next call: `GNUmakefile`, then `Makefile` ([`spelling`]);
+//! - for a spelling of the name in the same directory, as the next call: `GNUmakefile`, then `Makefile` ([`Wanted::spelling`]);
 //! - as listen(2), if it is a bind(2): of the same address, or as the next call;
 //! - for the same port, if it is a connect: soon, and with an address of another family, or as the next call. The addresses of one
 //!   name are tried like this. Only a loopback address answers for one.
@@ -31,19 +31,17 @@
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
 use super::exits::{Answered, ExitCause, Exits, SOON_NS, ended_soon};
-use super::places::SEARCHED;
-use super::{Failure, argument, base, common_name, names_descriptor, place};
-use crate::event::describe::Value;
+use super::wanted::{PATH, READ, WITHIN, WRITE, Wanted, can_matter, is_hidden, is_optional, wanted};
+use super::{Failure, argument, place};
 use crate::event::exit::Ended;
 use crate::event::process::{Process, ProcessKey};
-use crate::event::{Body, Event, EventContext, connects, describe, is_served, names};
+use crate::event::{Body, EventContext, connects, describe, is_served};
 use crate::limits;
 use crate::store::Id;
 use crate::text::command::{is_of_system, leaf, script_of};
 use crate::text::shell::SHELLS;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
-use memchr::memmem;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use tracetui_shared::kind::Kind;
@@ -77,39 +75,8 @@ const NOT_FOUND: u8 = 127;
 /// The last directories of a walk of PATH.
 const PROGRAMS: [&[u8]; 2] = [b"/usr/bin", b"/bin"];
 
-/// How many directories a header is named with.
-const WITHIN: usize = 3;
-
 /// The number of values of [`Failure::searched`].
 pub const WAYS: usize = 2 + WITHIN;
-
-/// The target of a call, as hashes.
-#[derive(Clone, Copy, Default, Debug)]
-struct Wanted {
-    /// The mount namespace. For a connect, the network namespace.
-    ns: u32,
-    /// The whole path, with the directory at which it starts. For a BPF call, the program or place that it loads or attaches; for a
-    /// connect, the address and port.
-    whole: u64,
-    /// Whether it starts at a descriptor.
-    at_descriptor: bool,
-    /// The same as `whole`, for the script that a shell runs.
-    script: Option<u64>,
-    /// For a connect, whether the address is a loopback address.
-    dir: u64,
-    /// The last components of the directory, the last one first, up to one that programs search ([`SEARCHED`]): then 0.
-    within: [u64; WITHIN],
-    /// Whether the directory is one of programs, such as those of PATH.
-    of_programs: bool,
-    /// The directory above. For a connect, the family of the address.
-    above: u64,
-    /// The name that a search can find elsewhere.
-    name: Option<u64>,
-    /// What its spellings share.
-    spelling: Option<u64>,
-    /// What it asks for: see [`rights`].
-    rights: u8,
-}
 
 /// A failed call that waits for an answer.
 #[derive(Clone, Copy, Debug)]
@@ -326,14 +293,13 @@ impl Searches {
                 let own = self.exited(&waiting, process, exit.ended(), time);
                 let own = own.or_else(|| self.before_fork(process, exit.ended(), time));
                 self.keep_scripts(&waiting, process, id, own);
-                let above = process.parent.and_then(|parent| seen.world.process(parent));
                 let weak =
                     own.is_some_and(|own| waiting.misses.iter().any(|miss| miss.failure.id == own.id && miss.optional));
                 // What exits with the code of COMMAND answers no question.
-                let command = process.of_command && above.is_none_or(|above| !above.of_command);
                 // Nor does a script, unless it is a tool of the system: which(1) is one.
                 let script = script_of(&process.image.argv).is_some_and(|script| !is_of_system(script));
-                let failed = command || script || own.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
+                let failed =
+                    seen.is_of_command() || script || own.is_some() || waiting.misses.iter().any(|miss| !miss.optional);
                 cause = self.exits.exited(id, process, (exit.ended(), time), (own, weak, failed), &mut self.answered);
             }
             (Body::Fork(fork), Some(process)) => self.exits.started(process.key, fork.record.child_start),
@@ -359,10 +325,11 @@ impl Searches {
         let setting = is_optional(path) && !(is_served(kind) && is_hidden(path));
         let usual = !failure.real && !set && (setting && !named || body.is_needless());
         // bash looks for itself when it starts, and perl for the directories of modules.
-        let itself = describe::args(&process.image.argv).next().map(leaf).filter(|own| SHELLS.contains(own));
+        let program = || describe::args(&process.image.argv).next().map(leaf);
+        let is_itself = || program().is_some_and(|own| SHELLS.contains(&own) && own == leaf(path));
         let installed =
             !wanted.of_programs && !named && [&b"/usr/"[..], b"/lib"].iter().any(|dir| path.starts_with(dir));
-        let starts = body.is_question() && !failure.real && (installed || itself == Some(leaf(path)));
+        let starts = body.is_question() && !failure.real && (installed || is_itself());
         // cmake renames its cache twice.
         let again =
             failure.err == "ENOENT" && self.renamed.is_some_and(|(by, what)| (by, what) == (process.key, wanted.whole));
@@ -620,125 +587,6 @@ impl Searches {
             *processes = processes.saturating_add(1);
         }
     }
-}
-
-/// Bits of [`rights`].
-const READ: u8 = 1;
-const WRITE: u8 = 2;
-/// A file that does not exist yet (`O_EXCL`).
-const NEW: u8 = 4;
-/// The path alone. Every call asks for it; `O_PATH` asks for nothing else. An exec has no other bits.
-const PATH: u8 = 8;
-
-/// What a call asks for.
-fn rights(body: &Body<'_>) -> u8 {
-    let Body::Open(open) = body else { return PATH };
-    let flags = open.flags();
-    if flags & names::O_PATH != 0 {
-        return PATH;
-    }
-    let (reads, writes) = open.access();
-    let writes = writes || flags & names::O_TRUNC != 0;
-    let new = flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0;
-    [(reads, READ), (writes, WRITE), (new, NEW)]
-        .iter()
-        .fold(PATH, |all, (asks, bit)| if *asks { all | bit } else { all })
-}
-
-/// The target of a call. A call that may create its file has no name to find.
-fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process) -> Wanted {
-    let (header, body) = (&event.header, &event.body);
-    let hash = |bytes: &[u8]| hasher.hash_one(bytes);
-    let mut wanted =
-        Wanted { ns: header.mnt_ns.0, name: common_name(body).map(hash), rights: rights(body), ..Wanted::default() };
-    match (body.connection(), body.sought()) {
-        (Some(connection), _) => {
-            let (peer, port) = (connection.raddr(), connection.record.rport);
-            wanted.ns = connection.record.net_ns.0;
-            wanted.whole = hasher.hash_one((peer, port));
-            wanted.name = connection.is_request().then(|| hasher.hash_one(port));
-            wanted.dir = peer.is_some_and(|peer| peer.is_loopback()).into();
-            wanted.above = peer.is_some_and(|peer| peer.is_ipv6()).into();
-        }
-        (_, Some(path)) => {
-            let relative = !path.starts_with(b"/");
-            wanted.at_descriptor = relative && body.dirfd() != libc::AT_FDCWD || names_descriptor(path);
-            // The event of a failure shows where it starts, and so does that of a successful open.
-            let start = match body {
-                Body::Open(_) if wanted.at_descriptor => Vec::new(),
-                _ if let Value::Path(dir) = body.dir() => dir.to_vec(),
-                Body::Open(open) if open.record.ret >= 0 => base(open).unwrap_or_default(),
-                Body::Exec(exec) => exec.cwd.to_vec(),
-                _ => process.image.cwd.to_vec(),
-            };
-            let whole = |path: &[u8]| match path.starts_with(b"/") {
-                true => hash(path),
-                false => hasher.hash_one((body.dirfd(), &start, path)),
-            };
-            (wanted.script, wanted.whole) = (script(body).map(whole), whole(path));
-        }
-        (_, None) => {
-            let mut subject = Vec::new();
-            body.subject(&mut subject);
-            wanted.whole = hash(&subject);
-            // A server that cannot bind one port may take the next one.
-            wanted.name = body.socket().map(|_| hash(b"listen"));
-        }
-    }
-    if let Some((dir, name)) = place(body) {
-        let above = dir.iter().rposition(|byte| *byte == b'/').and_then(|slash| dir.get(..slash.max(1)));
-        (wanted.dir, wanted.above) = (hash(dir), above.map_or(0, hash));
-        let within = dir.rsplit(|byte| *byte == b'/').take_while(|name| !name.is_empty() && !SEARCHED.contains(name));
-        wanted.of_programs = matches!(leaf(dir), b"bin" | b"sbin");
-        wanted.within.iter_mut().zip(within).for_each(|(known, name)| *known = hash(name));
-        wanted.spelling = Some(spelling(name)).filter(|word| !word.is_empty()).map(|word| hash(&word));
-    }
-    wanted
-}
-
-/// The script that a started shell runs: its first argument, or the first word after `-c`.
-fn script<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
-    let Body::Exec(exec) = body else { return None };
-    let mut args =
-        Some(leaf(exec.filename)).filter(|name| SHELLS.contains(name)).map(|_| describe::args(exec.argv))?.skip(1);
-    match args.next()? {
-        b"-c" => args.next()?.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()),
-        first => Some(first),
-    }
-}
-
-/// Whether programs ask for this file but can do without it: message catalogs and other files of a locale, the files that the
-/// loader reads first, the user's preferences, the files that Python looks for beside itself, those that shells run at their end, and
-/// debug information. Also true for paths that are not files.
-fn is_optional(path: &[u8]) -> bool {
-    let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
-    let below =
-        [&b"/proc/"[..], b"/dev/", b"/etc/ld.so.", b"/usr/lib/debug/"].iter().any(|start| path.starts_with(start));
-    // Services of the C library, without which it does the work itself.
-    let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/io.");
-    let last =
-        [&b"logout"[..], b"._pth", b"/pyvenv.cfg", b"/pybuilddir.txt", b".dwp"].iter().any(|end| path.ends_with(end));
-    within || below || last || is_hidden(path)
-}
-
-/// Whether the last name of a path, or the one before it, begins with a dot.
-fn is_hidden(path: &[u8]) -> bool {
-    let hidden = |name: &[u8]| name.first() == Some(&b'.') && !matches!(name, b"." | b"..");
-    path.rsplit(|byte| *byte == b'/').take(2).any(hidden)
-}
-
-/// Whether a process can fail for want of an optional file: a device, except the terminal, which every shell asks for, and the socket of the log; and a dot file
-/// of the working directory, such as `.env`. A name that ends in `rc` is that of preferences.
-fn can_matter(path: &[u8], cwd: &[u8]) -> bool {
-    let is_below = |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| dir.len() > 1 && rest.starts_with(b"/"));
-    let is_device = path.starts_with(b"/dev/") && !matches!(path, b"/dev/tty" | b"/dev/log");
-    is_device || is_hidden(path) && !path.ends_with(b"rc") && (!path.starts_with(b"/") || is_below(cwd))
-}
-
-/// What the spellings of a name share, its first word: `GNUmakefile` and `Makefile`, `zlib-uninstalled.pc` and `zlib.pc`.
-fn spelling(name: &[u8]) -> Vec<u8> {
-    let name = name.strip_prefix(b"GNU").unwrap_or(name);
-    name.iter().take_while(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect()
 }
 
 #[cfg(test)]

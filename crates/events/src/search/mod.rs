@@ -9,6 +9,7 @@
 //! | [`places`] | the search that a kept event belongs to |
 //! | [`related`] | the events of a connection, and those of a file |
 //! | [`removed`] | who removed the file that a call did not find |
+//! | [`wanted`] | what a call asks for, and whether programs can do without it |
 //! | [`words`] | a failed call in words |
 
 pub mod answers;
@@ -18,6 +19,7 @@ mod related;
 mod removed;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod words;
 
 pub use answers::{Searches, Taken, WAYS};
@@ -25,7 +27,7 @@ pub use exits::{Answered, ExitCause};
 pub use places::{Searched, found_later, place_of, search_dir, searched};
 pub use related::Related;
 pub use removed::{Removed, removed};
-pub use words::{included, words};
+pub use words::{included, text, words};
 
 use crate::event::open::Open;
 use crate::event::{Body, names};

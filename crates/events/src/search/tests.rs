@@ -640,7 +640,7 @@ fn what_a_process_only_asked_for_is_no_cause_if_a_child_failed() {
 
 /// which(1) is a script of the system.
 #[test]
-fn a_script_of_a_user_says_no_no() {
+fn a_script_of_a_user_that_exits_with_1_has_failed() {
     let cases = [("bash", "deploy.sh"), ("/bin/sh", "/srv/check"), ("/bin/sh", "/usr/bin/which"), ("grep", "a.sh")];
     for ((program, script), want) in cases.into_iter().zip([false, false, true, true]) {
         let mut made = Maker::default();

@@ -17,7 +17,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::event::exit::Ended;
 use tracetui_events::limits::SEARCH_DIRECTORIES;
 use tracetui_events::search::{
-    ExitCause, Failure, LIBRARY, Searches, WAYS, argument, common_name, missed, search_dir, words,
+    ExitCause, Failure, LIBRARY, Searches, WAYS, argument, common_name, missed, search_dir, text,
 };
 use tracetui_events::sink::{Line, Sink};
 use tracetui_events::store::Id;
@@ -298,10 +298,8 @@ fn add(raw: &[u8], charset: Charset, line: &mut Line) {
 /// A failed call in words, by [`Failure::searched`].
 fn in_words(id: Id, seen: &EventContext<'_>) -> [Vec<u8>; WAYS] {
     let (body, argv) = (&seen.event.body, seen.process.map_or(&[][..], |process| &process.image.argv));
-    std::array::from_fn(|searched| {
-        let [whole, _] = words(body, Failure { searched: searched as u8, ..Failure::of(id, body.error()) }, argv);
-        whole
-    })
+    let failure = Failure::of(id, body.error());
+    std::array::from_fn(|searched| text(body, Failure { searched: searched as u8, ..failure }, argv, false))
 }
 
 #[cfg(test)]

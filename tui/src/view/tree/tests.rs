@@ -155,7 +155,7 @@ fn children_that_ended_well_are_one_row() {
     assert!(found.iter().any(|row| row.starts_with(">  301 exit 0 ")), "{}", found.join("\n"));
 }
 
-/// Equal failures of one parent are one row, a few of them are not. The row stands for the first, and its end is the newest.
+/// More than three equal failures of one parent share a row. It stands for the first one and has the end time of the newest.
 #[test]
 fn equal_failures_are_one_row() {
     let mut made = Maker::default();

@@ -1,7 +1,7 @@
 //! Why processes of a run failed, if that is no difference of its own: a call of a kind that is not compared.
 
 use crate::event::{Compared, EventContext, compared};
-use crate::search::{Failure, Searches, words};
+use crate::search::{Failure, Searches, text};
 use crate::store::Id;
 use std::collections::VecDeque;
 
@@ -24,9 +24,13 @@ impl Reasons {
         if seen.event.failed() && compared(seen.event.kind()) == Compared::Nothing {
             let argv = seen.process.map(|process| &*process.image.argv).unwrap_or_default();
             let failure = Failure::of(id, body.error());
-            let said = [0, 1].map(|searched| words(body, Failure { searched, ..failure }, argv)[0].clone());
+            let said = [0, 1].map(|searched| text(body, Failure { searched, ..failure }, argv, false));
             self.recent.truncate(RECENT - 1);
             self.recent.push_front((id, said));
+        }
+        // Recordings of a machine have no lookups.
+        if self.recent.is_empty() {
+            return None;
         }
         let cause = self.searches.take(id, seen).cause.filter(|cause| cause.child.is_none())?.failure?;
         let (_, said) = self.recent.iter().find(|(id, _)| *id == cause.id)?;

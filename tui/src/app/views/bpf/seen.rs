@@ -1,4 +1,4 @@
-//! What is known about a program or an attachment, and who owns it.
+//! The facts about a program or an attachment, and its owner.
 
 use crate::app::copy;
 use foldhash::HashSet;
@@ -36,7 +36,7 @@ pub(crate) enum Owner {
     Hidden(usize),
 }
 
-/// An owner of what is loaded and attached, or of what is gone.
+/// The owner of loaded programs, or of unloaded ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Owned {
     pub by: Owner,

@@ -266,10 +266,7 @@ impl Groups {
             return self.keep_quiet(id, event.kind(), process);
         }
         // Two runs of COMMAND are two rows.
-        let above = seen.process.and_then(|process| seen.world.process(process.parent?));
-        let is_command =
-            seen.process.is_some_and(|process| process.of_command) && above.is_none_or(|above| !above.of_command);
-        let folds = self.folds && !(is_command && matches!(event.kind(), Kind::Exec | Kind::Exit));
+        let folds = self.folds && !(matches!(event.kind(), Kind::Exec | Kind::Exit) && seen.is_of_command());
         let keys = if folds { self.keys.keys(event, seen.process, self.listing == Listing::All) } else { None };
         if keys.is_some_and(|keys| !self.join(id, seen, &keys, at, store, is_pinned)) {
             return;

@@ -115,16 +115,10 @@ impl By {
     /// The filter term that matches the events with this value.
     pub(crate) fn term(self, value: &[u8]) -> String {
         match self {
-            By::Comm => filter::exactly("comm", value),
-            By::Path => filter::exactly("path", value),
             By::Dir => filter::directly_in(value),
-            By::Uid => filter::exactly("uid", value),
-            By::Process | By::Cgroup | By::Unit | By::Container | By::Tty | By::LoginUid => {
-                filter::exactly(self.name(), value)
-            }
             By::Errno => filter::exactly("err", value),
-            By::Kind => filter::exactly("kind", value),
             By::Peer => connection::of_service(value),
+            _ => filter::exactly(self.name(), value),
         }
     }
 }
