@@ -66,12 +66,12 @@ summary=''
 [ -n "$out" ] || [ ${#named[@]} -gt 0 ] || { out=$work/KERNELS.md && summary=1; }
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
-# The kernels of an architecture that run when none are named, and the checks that run on each. `most` leaves out what
-# user space alone decides.
+# The kernels of an architecture that run when none are named, and the checks that run on each. Both leave out what user
+# space alone decides.
 plan() {
   case $1 in
-    x86_64) echo 5.10=all 6.1=most 6.12=most 6.18=most 7.1=most newest=all ;;
-    aarch64) echo 5.10=core 6.1=core 6.12=all 6.18-16k=all 7.1=core newest=all ;;
+    x86_64) echo 5.10=all 6.1=core 6.12=all 6.18=core 7.1=core newest=all ;;
+    aarch64) echo 5.10=core 6.1=core 6.12=core 6.18-16k=all 7.1=core newest=all ;;
   esac
 }
 
@@ -228,7 +228,7 @@ machine() {
   shift 3
   words="panic=-1 quiet clock=$(date +%s) $*"
   case " $words " in
-    *' checks=all '* | *' checks=most '*) limit=3000 ;;
+    *' checks=all '*) limit=3000 ;;
     *' checks=mte '*) board=virt,mte=on ;;
   esac
   case $arch in
@@ -283,7 +283,7 @@ boot_all() {
   for arch in "${archs[@]}"; do
     rm -f "$work/$arch"/*.log "$work/$arch"/*.died "$work/$arch"/*.dropped
   done
-  # By the name of their checks (all, core, most, storm): those that take longest begin first.
+  # By the name of their checks (all, core, storm): those that take longest begin first.
   while read -r arch kernel run words; do
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
       wait -n || true

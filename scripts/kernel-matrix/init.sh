@@ -3,7 +3,7 @@
 # Runs the test programs of /tests, each test in a process of its own, and prints for every check one line
 #   CHECK name pass|fail|cannot reason
 # on the console, then powers off. What a failed test said stands above its line, marked with `| `.
-# Kernel command line: checks=all|most|core|start|storm|mte|lockdown|only   which checks   tests=PATTERN   with `only`: the names
+# Kernel command line: checks=all|core|start|storm|mte|lockdown|only   which checks   tests=PATTERN   with `only`: the names
 #   clock=SECONDS   what date(1) shall say   rings=N   TRACETUI_RINGS
 # A line `LACKS word` means that the kernel does not know that word of its command line, and nothing was run.
 # shellcheck shell=dash
@@ -161,12 +161,13 @@ cores() {
 wanted() {
   # shellcheck disable=SC2254  # $tests is a pattern
   case "$checks:$1" in
-    all:*) ;;
     only:*) case $1 in $tests) ;; *) return 1 ;; esac ;;
     # What user space alone decides is left out, but for these.
-    most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*) ;;
-    most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) return 1 ;;
-    most:*) ;;
+    all:filters::pid_lets_* | all:filters::failed_* | all:endings::two_* | all:endings::a_line_* | all:command::only_*) ;;
+    all:around::* | all:command::* | all:command_terminal::* | all:cut::* | all:diff::* | all:endings::* | all:export::* | \
+      all:filters::* | all:follow::* | all:formats::* | all:hostile::text_* | all:outputs::* | all:rotation::* | \
+      all:recording::* | all:schema::* | all:stdio::*) return 1 ;;
+    all:*) ;;
     core:*) storms "$1" || cores "$1" ;;
     storm:*) storms "$1" ;;
     start:live::starts_*) ;;

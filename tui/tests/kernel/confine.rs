@@ -500,7 +500,8 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         assert_eq!(held, permitted, "{name}");
         let inspects = process == inspector && ["inspector", "requests", "netns", "pins"].contains(&name);
         let admin = if inspects { CAP_SYS_ADMIN | CAP_NET_ADMIN } else { 0 };
-        let admin = if (process, name) == (inspector, "sockets") { CAP_SYS_ADMIN } else { admin };
+        let opens = name == "streams" || (process, name) == (inspector, "sockets");
+        let admin = if opens { CAP_SYS_ADMIN } else { admin };
         assert_eq!(held & (CAP_SYS_ADMIN | CAP_NET_ADMIN), admin, "{name} of {process}");
         let sees_others =
             inspects || ["scan", "arguments", "lookups", "why", "cgroups", "containers", "pins"].contains(&name);

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | main, and the threads that it starts | [`Role::Main`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
 //! | `source`, `symbols` | [`Role::Recorder`] | BPF, PERFMON, SYSLOG, SYS_NICE |
-//! | `streams` | [`Role::Streams`] | PERFMON |
+//! | `streams` | [`Role::Streams`] | PERFMON, SYS_ADMIN |
 //! | `scan`, `lookups`, `why`, `cgroups`, `containers` | [`Role::Reader`] | SYS_PTRACE, DAC_READ_SEARCH |
 //! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
@@ -151,7 +151,8 @@ impl Role {
             Role::Recorder { .. } => {
                 NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
             }
-            Role::Streams => NONE.with(Capability::Perfmon),
+            // Debian's kernel.perf_event_paranoid=3 asks for SYS_ADMIN.
+            Role::Streams => NONE.with(Capability::Perfmon).with(Capability::SysAdmin),
             Role::Reader => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
             Role::Inspector => NONE
                 .with(Capability::SysAdmin)
