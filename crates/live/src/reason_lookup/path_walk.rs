@@ -380,8 +380,13 @@ impl<'a> Walk<'a> {
         }
         let End { parent, node } = found?;
         let mut out =
-            parent.filter(|_| changes).map(|dir| self.change(&dir, node.as_ref(), creates)).unwrap_or_default();
-        let Some(node) = node else { return Ok(out) };
+            parent.as_ref().filter(|_| changes).map(|dir| self.change(dir, node.as_ref(), creates)).unwrap_or_default();
+        let Some(node) = node else {
+            let dir = parent.filter(|dir| creates && dir.lacks_types());
+            let text = " is on a file system without this type of file";
+            out.extend(dir.map(|dir| Refusal::at(&dir.path, libc::EPERM, Cause::NoPermission, text)));
+            return Ok(out);
+        };
         match need {
             Need::New => out.insert(0, Refusal::at(&node.path, libc::EEXIST, Cause::Exists, " exists")),
             Need::Access(want) if want & WRITE != 0 && node.kind().is_dir() && self.question.errno == libc::EISDIR => {
@@ -406,6 +411,7 @@ impl<'a> Walk<'a> {
                 }
             }
             Need::Removable | Need::AbstractSocket => {}
+            Need::Linkable => out.extend(self.link(&node)),
             Need::Owned => {
                 out.extend(self.read_only(&node));
                 if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
@@ -420,6 +426,26 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(out)
+    }
+
+    /// The refusal of a hard link to a file
+    /// ([`vfs_link`, `may_linkat`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)).
+    fn link(&self, node: &FileNode) -> Option<Refusal> {
+        if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
+            return Some(immutable(node));
+        }
+        let say = |cause, text: &str| Some(Refusal::at(&node.path, libc::EPERM, cause, text));
+        if node.is_dir() {
+            return say(Cause::IsADirectory, " is a directory, which has no hard links");
+        }
+        let who = &self.subject.credentials;
+        let special = !node.kind().is_file() || node.rights.mode & 0o4000 != 0 || node.rights.mode & 0o2010 == 0o2010;
+        let protected = special || node.rights.allow(READ | WRITE, who) == Verdict::Denied;
+        if protected && self.is_stranger(&[node]) && setting("protected_hardlinks") == Some(1) {
+            let owner = self.names.user(node.rights.uid);
+            return say(Cause::NotOwner, &format!(" belongs to {owner}: refused by fs.protected_hardlinks"));
+        }
+        None
     }
 
     /// Whether the process owns none of the files, and has no `CAP_FOWNER` that makes up for it.
@@ -533,7 +559,7 @@ impl<'a> Walk<'a> {
         } | if flags & O_TRUNC != 0 { WRITE } else { 0 };
         self.use_of(node, want, &mut out);
         if node.attributes & APPEND_ONLY != 0 && (mode != 0 && flags & O_APPEND == 0 || flags & O_TRUNC != 0) {
-            out.push(say(libc::EPERM, Cause::NoPermission, "is append-only (chattr +a)"));
+            out.push(immutable(node));
         }
         if flags & O_NOATIME != 0 && self.is_stranger(&[node]) {
             let owner = self.names.user(node.rights.uid);
@@ -671,7 +697,11 @@ fn not_a_directory(node: &FileNode) -> Refusal {
 }
 
 fn immutable(node: &FileNode) -> Refusal {
-    Refusal::at(&node.path, libc::EPERM, Cause::NoPermission, " is immutable (chattr +i)")
+    let text = match node.attributes & IMMUTABLE {
+        0 => " is append-only (chattr +a)",
+        _ => " is immutable (chattr +i)",
+    };
+    Refusal::at(&node.path, libc::EPERM, Cause::NoPermission, text)
 }
 
 fn kind_text(kind: FileType) -> &'static str {
