@@ -1,6 +1,6 @@
 //! The report of `doctor --probe`, on a kernel where the other tests see events of every kind.
 
-use crate::traced::{KINDS, alone_as_root, cannot_run, tracetui};
+use crate::traced::{KINDS, alone_as_root, cannot_run, release, tracetui};
 use serde_json::Value;
 
 #[test]
@@ -12,7 +12,9 @@ fn an_event_of_each_kind_comes_through_each_probe() {
     if probes.is_empty() {
         return cannot_run(&String::from_utf8_lossy(&output.stdout));
     }
-    for probe in probes.iter().filter(|probe| probe["attached"] == true) {
+    // Before 5.19, a request is seen only at its completion, if at all.
+    let silent = |probe: &Value| release() < (5, 19) && probe["name"] == "uring_submit";
+    for probe in probes.iter().filter(|probe| probe["attached"] == true && !silent(probe)) {
         assert_eq!(probe["seen"], true, "{probe}");
     }
     for kind in KINDS {

@@ -147,7 +147,9 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
             Act::Path(path, Need::New) => libc::mkdir(path.as_ptr(), 0o700),
             Act::Path(path, Need::Removable) => libc::unlink(path.as_ptr()),
             Act::Path(path, Need::Owned) => libc::chmod(path.as_ptr(), 0o700),
-            Act::Path(path, Need::Linkable) => libc::link(path.as_ptr(), c(format!("{}.new", path.display())).as_ptr()),
+            Act::Path(path, Need::Linkable) => {
+                libc::link(path.as_ptr(), c([path.as_bytes(), b".new"].concat()).as_ptr())
+            }
             Act::Path(path, Need::Socket | Need::AbstractSocket) => {
                 let mut address: libc::sockaddr_un = std::mem::zeroed();
                 address.sun_family = libc::AF_UNIX as u16;
