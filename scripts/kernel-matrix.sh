@@ -70,8 +70,8 @@ step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 # space alone decides.
 plan() {
   case $1 in
-    x86_64) echo 5.10=all 6.1=core 6.12=all 6.18=core 7.1=core newest=all ;;
-    aarch64) echo 5.10=core 6.1=core 6.12=core 6.18-16k=all 7.1=core newest=all ;;
+    x86_64) echo 5.10=all 6.1=core 6.12=core 6.18=core 7.1=core newest=all ;;
+    aarch64) echo 5.10=core 6.1=core 6.12=core 6.18-16k=core 7.1=core newest=all ;;
   esac
 }
 
