@@ -1,11 +1,7 @@
 //! Recordings of what surrounds a match.
 
-use crate::recording::{info, lines, read, text, traced};
-use crate::sys;
-use crate::traced::{Dir, tracetui};
-use serde_json::Value;
-use std::fs;
-use std::process::Stdio;
+use crate::prelude::*;
+use crate::recording::{info, lines, traced};
 use tracetui_host::cgroup::CgroupResolver;
 
 /// Matches at about 3 s and 8 s, and opens each 100 ms.

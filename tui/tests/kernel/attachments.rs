@@ -9,14 +9,10 @@ use crate::bpf_inventory::symbol;
 use crate::bpf_ways::{
     self, CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
 };
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Output, Run, Traced, alone, check_has, doctor, not_checked};
-use serde_json::{Value, json};
-use std::fs::File;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
+use crate::prelude::*;
+use crate::traced::Output;
+use std::os::fd::FromRawFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tracetui_host::cgroup::CgroupResolver;
 
 const BPF_LINK_UPDATE: u64 = 29;
@@ -38,7 +34,6 @@ const CASES: [Case; 8] = [
 
 #[test]
 fn attachments_and_filters_are_shown() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     let acted = CASES.map(|(name, act, check)| {
         let actor = Actor::new(|| act(traced.output()));

@@ -3,10 +3,7 @@
 use crate::arch;
 use crate::bpf_ways::event;
 use crate::narrow::{Narrow, nr};
-use crate::sys::{self, c};
-use crate::traced::{Dir, alone, cannot_run, check_has, doctor, trace};
-use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use crate::prelude::*;
 
 pub(crate) const BPF_PROG_LOAD: u64 = 5;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
@@ -120,7 +117,7 @@ pub(crate) fn perf_event(tracepoint: u64) -> OwnedFd {
 pub(crate) fn tracepoint_id(dir: &str, name: &str) -> u64 {
     sys::own_mounts();
     sys::mount("tracefs", dir, "tracefs", 0);
-    let id = std::fs::read_to_string(format!("{dir}/events/{name}/id")).expect("a tracepoint");
+    let id = fs::read_to_string(format!("{dir}/events/{name}/id")).expect("a tracepoint");
     id.trim().parse().expect("a number")
 }
 
@@ -133,7 +130,6 @@ pub(crate) fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag:
 
 #[test]
 fn a_load_and_a_raw_tracepoint_are_shown_as_the_kernel_has_them() {
-    let _alone = alone();
     let acted = trace("bpf", || {
         let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]));
         let link = sys::owned(raw_tracepoint_open(&prog, "sched_process_exit"));
@@ -170,7 +166,6 @@ fn a_system_call_tracepoint_names_its_call() {
 
 #[test]
 fn what_the_kernel_refuses_is_shown_with_its_error() {
-    let _alone = alone();
     let acted = trace("bpf", || {
         // The first program sets no return value in r0; the second has an invalid instruction.
         let unset = load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unset", &[EXIT]);

@@ -6,15 +6,10 @@ use crate::bpf_ways::{
     self, BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, Way,
     XDP, by_attach, create, expected, index_of, load_for, place_of, run, set_option, sockmap, udp_socket, ways,
 };
-use crate::sys;
-use crate::traced::{Dir, Output, alone, is_attached, not_checked, release, trace, trace_with};
+use crate::prelude::*;
+use crate::traced::{Output, is_attached};
 use Way::*;
-use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
@@ -468,7 +463,6 @@ fn an_interface_that_is_down_hides_no_xdp_program() {
 /// An XDP link whose interface is removed, while a descriptor keeps the link.
 #[test]
 fn an_xdp_link_ends_with_its_interface() {
-    let _alone = alone();
     let held = [0, 20, 1000];
     let acted = trace_with(&["--kind", "bpf"], move |trace| {
         let mut numbers = Vec::new();

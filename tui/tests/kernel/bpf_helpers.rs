@@ -2,14 +2,8 @@
 
 use crate::bpf::{Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, id_and_tag};
 use crate::bpf_ways::{BPF_MAP_CREATE, MOV_R0_1, SCHED_CLS, SK_LOOKUP, SK_SKB, XDP, btf_id, load_as};
-use crate::sys;
-use crate::traced::{Dir, alone, not_checked, trace, tracetui};
-use serde_json::{Value, json};
+use crate::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
 use tracetui_host::btf;
 use tracetui_shared::helper::{HELPERS, functions};
 

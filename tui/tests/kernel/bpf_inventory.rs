@@ -7,19 +7,9 @@ use crate::bpf::{
 use crate::bpf_ends;
 use crate::bpf_ways::Way::{self, *};
 use crate::bpf_ways::{COOKIE, FLOW_DISSECTOR, Places, SCHED_CLS, SOCKET_FILTER, expected, pin_at, prog_attach, run};
-use crate::sys::{self, Actor};
-use crate::traced::{Dir, alone, alone_as_root, may_trace, not_checked, release, trace_with, tracetui, wait_at_most};
+use crate::prelude::*;
 use foldhash::HashSet;
-use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use tracetui_events::bpf::{Inventory, VIEWS};
 use tracetui_host::ksymbols::{ProgramStream, StreamChange};
 use tracetui_inspect::Collector;
@@ -124,13 +114,8 @@ fn every_way_of_attaching_is_in_the_inventory() {
             // tracetui runs in the network namespace that the test came from.
             let mut ours = tracetui();
             let enter = places.outer.as_raw_fd();
-            // SAFETY: between fork and exec only setns(2) is called.
-            unsafe {
-                ours.pre_exec(move || match libc::setns(enter, libc::CLONE_NEWNET) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                })
-            };
+            let flags = libc::CLONE_NEWNET as u64;
+            sys::before_exec(&mut ours, move || sys::done(sys::call(libc::SYS_setns, [enter as u64, flags, 0, 0, 0])));
             let status = ours.args(["bpf", "--format", "json"]).stdout(into("ours")).stderr(into("stderr")).status();
             statuses.push(i64::from(status.expect("tracetui starts").code().unwrap_or(-1)));
             let cgroup = held.iter().find(|held| held.case.way == CgroupLink).map(|held| held.case.name());
@@ -591,13 +576,7 @@ fn the_report_can_be_read_and_needs_root() {
     assert!(text.contains(&holder) && text.contains("ran 0 times in 1.") && text.contains(" 0 hidden"), "{text}");
 
     let mut user = tracetui();
-    // SAFETY: between fork and exec the closure makes system calls only.
-    unsafe {
-        user.pre_exec(|| {
-            sys::become_nobody_with(0);
-            Ok(())
-        })
-    };
+    sys::before_exec(&mut user, || Ok(sys::become_nobody_with(0)));
     let Ok(output) = user.arg("bpf").output() else { return not_checked("nobody may not run tracetui") };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");

@@ -2,13 +2,9 @@
 
 use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_create, set_bpf};
 use crate::bpf_ways::{self, BPF_MAP_CREATE, PERF_EVENT, XDP, load_as};
-use crate::sys;
-use crate::traced::{Traced, alone, alone_as_root, not_checked};
+use crate::prelude::*;
 use foldhash::HashSet;
-use serde_json::Value;
 use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::process::Command;
 use tracetui_events::bpf::{Hook, Inventory, Via};
 use tracetui_events::event::names;
 use tracetui_events::frame::host::BpfAttachment;
@@ -264,7 +260,6 @@ fn the_perf_event_of_a_link_is_not_unresolved() {
 
 #[test]
 fn the_maps_of_each_program_are_bpftools() {
-    let _alone = alone();
     // Its programs use maps of several types.
     let Some(_traced) = Traced::start(&["--kind", "exec"]) else { return };
     let listed = |what: &str| serde_json::from_slice::<Value>(&bpftool(&[what, "show", "--json"])?).ok();

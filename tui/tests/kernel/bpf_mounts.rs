@@ -4,9 +4,7 @@ use crate::bpf::{EXIT, MOV_R0, id_and_tag, load, set_bpf};
 use crate::bpf_inventory::{json_of, list_into, of_id};
 use crate::bpf_ways::{KPROBE, SOCKET_FILTER, event, pin_at, pmu};
 use crate::fuse;
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, not_checked};
-use std::fs::{self, File};
+use crate::prelude::*;
 
 #[test]
 fn what_covers_a_mount_is_not_opened() {
@@ -21,9 +19,7 @@ fn what_covers_a_mount_is_not_opened() {
             pin_at(&prog, &pin);
         }
         File::create(&point).expect("a file");
-        let path = c(fifo.as_str());
-        // SAFETY: the path is a C string that outlives the call.
-        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo(3)");
+        sys::mkfifo(&fifo);
         sys::mount("/proc/self/ns/net", &point, "none", libc::MS_BIND);
         sys::mount(&fifo, &point, "none", libc::MS_BIND);
         sys::mount(&fifo, &format!("{bpffs}/covered"), "none", libc::MS_BIND);

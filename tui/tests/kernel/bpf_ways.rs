@@ -5,12 +5,9 @@ use crate::bpf::{
     MOV_R0, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::bpf_maps::{self, FunctionTable};
-use crate::sys::{self, c};
+use crate::prelude::*;
 use crate::tcp::net;
 use std::ffi::CString;
-use std::fs::{self, File};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::process::{Command, Stdio};
 use tracetui_host::btf::Btf;
 
 pub(crate) const BPF_MAP_CREATE: u64 = 0;
@@ -278,7 +275,7 @@ pub(crate) fn set_option(socket: &OwnedFd, option: i32, value: u32) -> i64 {
 
 /// The type of a perf PMU; `None` if the kernel does not have it.
 pub(crate) fn pmu(name: &str) -> Option<u32> {
-    let text = std::fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).ok()?;
+    let text = fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).ok()?;
     text.trim().parse().ok()
 }
 

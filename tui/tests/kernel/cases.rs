@@ -1,9 +1,9 @@
 //! Tables of cases. Each case acts in its own process, and returns the events that it caused. All cases of a table run
 //! at the same time under one trace.
 
-use crate::sys::{self, Actor, Status};
-use crate::traced::{Dir, Run, Traced, alone, doctor, emulated, n, warn_not_checked};
-use serde_json::{Value, json};
+use crate::prelude::*;
+use crate::sys::Status;
+use crate::traced::warn_not_checked;
 use std::collections::HashSet;
 
 /// The events that a case expects, or why it cannot run here.
@@ -209,7 +209,6 @@ pub(crate) fn check_callers(
     cases: &[Case],
     callers: impl Fn(&Value) -> Option<&'static str>,
 ) -> Option<Value> {
-    let _alone = alone();
     let traced = Traced::start(args)?;
     let mut acted = act_in_dirs(cases);
     let (run, account) = traced.stop_with_account();

@@ -1,15 +1,11 @@
 //! The terminal of a COMMAND: its own, and the user's, which `print` and `record` relay to it.
 
 use crate::command::{leads_session, print};
+use crate::prelude::*;
 use crate::pty;
-use crate::traced::{Dir, alone, alone_as_root, cannot_run, may_trace, neutral, not_checked, tracetui};
+use crate::traced::Alone;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{Winsize, tcsetwinsize};
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Stdio};
 
 /// A shell that leads a session on a terminal, and runs a script with job control. Its argument `$0` is tracetui.
 struct Shell {
@@ -18,18 +14,19 @@ struct Shell {
     shown: Vec<u8>,
     /// What was looked at.
     seen: usize,
+    _alone: Alone,
 }
 
 impl Shell {
     /// `None`, with a message, if tracetui must not trace.
     fn run(script: &str) -> Option<Shell> {
-        may_trace().then_some(())?;
+        let alone = alone_as_root()?;
         let mut shell = neutral("sh");
         shell.args(["-c", &format!("set -m; {script}; echo the end")]).arg(tracetui().get_program());
         let (ours, theirs) = pty::give(&mut shell);
         leads_session(&mut shell);
         let child = shell.spawn().expect("sh");
-        let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0 };
+        let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0, _alone: alone };
         drop(theirs);
         match shell.expect("tracing: ") {
             true => Some(shell),
@@ -92,7 +89,6 @@ impl Drop for Shell {
 
 #[test]
 fn it_is_neither_the_shells_nor_can_it_reach_that() {
-    let _alone = alone();
     // TIOCSTI works on the controlling terminal only. These signals reach its own session only.
     let own = "tty; ls -l /proc/$$/fd; kill -TSTP 0; cut -d\" \" -f6,7 /proc/$$/stat; kill -INT 0";
     let script =
@@ -108,7 +104,6 @@ fn it_is_neither_the_shells_nor_can_it_reach_that() {
 
 #[test]
 fn ctrl_z_stops_the_job_and_fg_continues_it() {
-    let _alone = alone();
     let command = "echo ready; read -r line; echo got $line; exit 3";
     let script =
         format!("$0 print --kind exec -- sh -c '{command}'; echo stopped $?; stty -a; fg; echo ended $?; stty -a");
@@ -123,7 +118,6 @@ fn ctrl_z_stops_the_job_and_fg_continues_it() {
 
 #[test]
 fn ctrl_c_is_for_the_command() {
-    let _alone = alone();
     let command = "trap \"echo caught; exit 4\" INT; echo ready; while :; do sleep 0.1; done";
     let script = format!("trap : INT; $0 print --kind bpf -- sh -c '{command}'; echo status $?");
     let Some(mut shell) = Shell::run(&script) else { return };
@@ -135,7 +129,6 @@ fn ctrl_c_is_for_the_command() {
 
 #[test]
 fn one_in_the_background_stops_when_it_reads() {
-    let _alone = alone();
     let script =
         "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line' & wait; jobs; fg; echo status $?";
     let Some(mut shell) = Shell::run(script) else { return };
@@ -147,7 +140,6 @@ fn one_in_the_background_stops_when_it_reads() {
 
 #[test]
 fn its_modes_and_its_size_are_the_users_and_those_are_restored() {
-    let _alone = alone();
     let script =
         "stty rows 30 columns 90 -ixon erase ^H; echo A; stty -a; $0 print --kind bpf -- stty -a; echo B; stty -a";
     let Some(shell) = Shell::run(script) else { return };
@@ -160,7 +152,6 @@ fn its_modes_and_its_size_are_the_users_and_those_are_restored() {
 
 #[test]
 fn a_new_size_reaches_it() {
-    let _alone = alone();
     let command = "trap \"stty size; exit\" WINCH; echo ready; while :; do sleep 0.1; done";
     let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else {
         return;
@@ -177,7 +168,7 @@ fn all_that_it_writes_arrives() {
     let dir = Dir::alone();
     let path = dir.at("lines");
     let lines: String = (0..400_000).map(|number| format!("{number:09}\n")).collect();
-    std::fs::write(&path, &lines).expect("a file");
+    fs::write(&path, &lines).expect("a file");
     let Some(shell) = Shell::run(&format!("$0 print --kind bpf -- cat {path}")) else { return };
     let shown = shell.end();
     assert!(shown.contains(&lines), "{} bytes of {}", shown.len(), lines.len());
@@ -193,11 +184,11 @@ fn its_end_is_not_held_up_by_others_and_a_hangup_ends_it() {
     );
     let Some(mut shell) = Shell::run(&script) else { return };
     shell.shows(&["account: "]);
-    let left: i32 = std::fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
-    crate::sys::kill(left, libc::SIGKILL);
+    let left: i32 = fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
+    sys::kill(left, libc::SIGKILL);
     shell.shows(&["ready"]);
     shell.terminal = File::open("/dev/null").expect("a file");
-    let ended = crate::traced::wait_at_most(&mut shell.child, std::time::Duration::from_secs(60));
+    let ended = wait_at_most(&mut shell.child, Duration::from_secs(60));
     assert!(!ended.success(), "{ended}");
 }
 
@@ -212,12 +203,7 @@ fn descriptors_of_root_are_not_inherited_by_another_user() {
             if let Some(user) = user {
                 command.env("SUDO_UID", user).env("SUDO_GID", user);
             }
-            let inherit = move || match crate::sys::dup2(number as u64, 77) {
-                77 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            };
-            // SAFETY: between fork and exec the closure makes one system call.
-            unsafe { command.pre_exec(inherit) };
+            sys::before_exec(command, move || sys::done(sys::dup2(number as u64, 77) - 77));
         });
         let Some(run) = run else { return };
         let expected = if inherits { "open" } else { "closed" };
@@ -233,11 +219,11 @@ const PUSHES: &str = "for (@ARGV) { open(my $at, \"+<\", $_) or do { print \"$_:
 fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
     const SETTING: &str = "/proc/sys/dev/tty/legacy_tiocsti";
     let Some(_alone) = alone_as_root() else { return };
-    let before = std::fs::read(SETTING).ok();
-    if before.is_some() && std::fs::write(SETTING, "1").is_err() {
+    let before = fs::read(SETTING).ok();
+    if before.is_some() && fs::write(SETTING, "1").is_err() {
         return not_checked("TIOCSTI: dev.tty.legacy_tiocsti cannot be set");
     }
-    if !std::process::Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
+    if !Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
         return not_checked("TIOCSTI: no perl");
     }
     let typed = "stty -icanon -echo min 0 time 5; echo \"typed <$(dd bs=64 count=1 2>/dev/null)>\"; stty sane";
@@ -246,7 +232,7 @@ fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
          perl -e '{PUSHES}' /dev/stdin /dev/tty $own; {typed}"
     );
     let shown = std::panic::catch_unwind(|| Shell::run(&script).map(Shell::end));
-    before.iter().for_each(|before| std::fs::write(SETTING, before).expect("root may"));
+    before.iter().for_each(|before| fs::write(SETTING, before).expect("root may"));
     let Some(shown) = shown.expect("no panic") else { return };
     // The shell's own process can, and COMMAND can in its own terminal.
     assert!(shown.matches("pushed\n").count() >= 2, "{shown}");
@@ -255,7 +241,6 @@ fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
 
 #[test]
 fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
-    let _alone = alone();
     for (ignored, signals, ended) in [("INT", 1, "ended 143"), ("INT TERM", 2, "ended 130")] {
         let command = format!("trap \"\" {ignored}; echo ready; sleep 300; sleep 300");
         let script = format!(
@@ -268,8 +253,8 @@ fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
         // Ctrl-C is for COMMAND, which ignores it.
         shell.types(&[3]);
         for _ in 0..signals {
-            std::thread::sleep(std::time::Duration::from_millis(500));
-            crate::sys::kill(pid.expect("it was shown"), libc::SIGTERM);
+            std::thread::sleep(Duration::from_millis(500));
+            sys::kill(pid.expect("it was shown"), libc::SIGTERM);
         }
         if signals == 1 {
             shell.shows(&["account: "]);
@@ -282,7 +267,7 @@ fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
 #[test]
 fn one_that_left_its_process_group_is_continued() {
     let _alone = alone();
-    if !std::process::Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
+    if !Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
         return not_checked("a COMMAND that leaves its process group: no perl");
     }
     let command = "$| = 1; my $other = fork; if (!$other) { setpgrp(0, 0); sleep 300; exit } \
@@ -299,7 +284,6 @@ fn one_that_left_its_process_group_is_continued() {
 
 #[test]
 fn the_account_begins_a_new_line_where_the_user_sees_one() {
-    let _alone = alone();
     for (command, to, shown) in [
         ("printf abc", "", "\nabc\naccount: "),
         ("echo abc", "", "\nabc\naccount: "),
@@ -326,7 +310,7 @@ fn a_recording_on_stdout_has_nothing_of_it() {
     assert!(said.contains("\ntext of the COMMAND\n"), "{said}");
     let path = Dir::new();
     let file = path.at("recording");
-    std::fs::write(&file, &done.stdout).expect("a file");
+    fs::write(&file, &done.stdout).expect("a file");
     let read = tracetui().args(["info", &file]).output().expect("tracetui runs");
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 }

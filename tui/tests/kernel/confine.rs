@@ -2,19 +2,13 @@
 //! and restrictions. That each act is possible without them is shown by a process of root.
 
 use crate::inspector::inspector_of;
+use crate::prelude::*;
 use crate::pty;
-use crate::recording::text;
-use crate::sys;
-use crate::traced::{Dir, alone, alone_as_root, cannot_run, may_trace, not_checked, tracetui};
 use crate::trees::Cgroup;
 use rustix::termios::{Winsize, tcsetwinsize};
-use std::fs::{self, File};
-use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 /// The user of a trace that root started.
 const USER: &str = "65529";
@@ -41,12 +35,7 @@ fn a_trace_leaves_the_cgroups_of_other_users() {
         let script = format!("cat /proc/self/cgroup >{out}; cat /proc/$PPID/cgroup >{out}.trace; sleep 60");
         command.args(["print", "--kind", "exit", "--", "sh", "-c", &script]).stdin(Stdio::null());
         let scope_of = scope.0.clone();
-        // SAFETY: nothing else runs in the child of the test.
-        unsafe {
-            std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
-                fs::write(format!("{scope_of}/cgroup.procs"), "0")
-            });
-        }
+        sys::before_exec(&mut command, move || fs::write(format!("{scope_of}/cgroup.procs"), "0"));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let read = |path: String| fs::read_to_string(path).unwrap_or_default();
         sys::wait_until(|| !read(format!("{out}.trace")).is_empty());
@@ -224,7 +213,7 @@ impl Drop for Held {
 pub(crate) mod request {
     pub(crate) const TRACEME: u64 = 0;
     pub(crate) const SETOPTIONS: u64 = 0x4200;
-    pub(super) const CONT: u64 = 7;
+    pub(crate) const CONT: u64 = 7;
     pub(crate) const DETACH: u64 = 17;
     pub(crate) const SYSCALL: u64 = 24;
     pub(super) const GETREGSET: u64 = 0x4204;
@@ -561,7 +550,7 @@ fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<
 /// Ends it by SIGINT. What it said.
 fn stop(mut child: Guarded, dir: &Dir) -> String {
     sys::kill(child.pid(), libc::SIGINT);
-    let status = crate::traced::wait_at_most(&mut child.0, PATIENCE);
+    let status = wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(status.success(), "{status}: {said}");
     said
@@ -674,7 +663,7 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     }
     rustix::io::write(&ours, b"q").expect("a terminal");
     let mut child = child;
-    crate::traced::wait_at_most(&mut child.0, PATIENCE);
+    wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(!said.contains("seccomp denied"), "{said}");
     reader.join().expect("no panic");

@@ -2,8 +2,8 @@
 //! a probe, and then skips the probe. Missing events must be counted, unless the tracer reported that this kernel does
 //! not count them.
 
-use crate::sys;
-use crate::traced::{Dir, Traced, cannot_run, n, skipped};
+use crate::prelude::*;
+use crate::traced::skipped;
 
 /// The number of threads: at least four times the usual two processors, and one for each of many.
 fn threads() -> usize {
@@ -34,7 +34,7 @@ fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
     });
     let (run, account) = traced.stop_with_account();
     let prefix = dir.at("missing-");
-    let ours = |e: &serde_json::Value| e["path"].as_str().is_some_and(|path| path.starts_with(&prefix));
+    let ours = |e: &Value| e["path"].as_str().is_some_and(|path| path.starts_with(&prefix));
     let missing = each * threads - run.kind_of("open", sys::pid()).into_iter().filter(ours).count();
     let counted = n(&account["kinds"]["open"]["lost"]["ring"]) + skipped(&account);
     println!("crowd: {missing} of {} missing, {counted} counted", each * threads);

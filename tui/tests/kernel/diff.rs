@@ -1,9 +1,7 @@
 //! Two runs of the same build are equal, whatever their ids, directories and jobs are; what was changed is named.
 
-use crate::recording::{read, record, text};
-use crate::traced::{Dir, cannot_run};
-use std::fs;
-use std::process::{Command, Output, Stdio};
+use crate::prelude::*;
+use crate::recording::record;
 
 /// A build by make and the shell: a tool that reads a source and a header, one process for each source in parallel.
 const MAKEFILE: &str = "\

@@ -1,16 +1,11 @@
 //! The environment of new programs, compared with /proc/PID/environ of the programs that wait.
 
-use crate::recording::{read, record};
+use crate::prelude::*;
+use crate::recording::record;
 use crate::stdio::{is_sleep, wait_for};
-use crate::sys::{self, c, fork};
-use crate::traced::{Dir, Traced, alone, emulated};
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 fn texts(list: &Value) -> BTreeSet<String> {
     let list = list.as_array().unwrap_or_else(|| panic!("a list: {list}"));
@@ -30,7 +25,6 @@ fn sleeper(environment: &[(String, String)]) -> (Child, BTreeSet<String>) {
 
 #[test]
 fn environments_are_those_of_procfs() {
-    let _alone = alone();
     let variable = |name: String, length: usize| (name, "v".repeat(length));
     let mut cases = vec![
         vec![],
@@ -120,7 +114,6 @@ fn fail(environment: &[CString]) -> i32 {
 
 #[test]
 fn the_environment_of_a_failed_exec_is_what_was_passed() {
-    let _alone = alone();
     let variables = |count: usize, length: usize| -> Vec<CString> {
         (0..count).map(|number| c(format!("N{number}={}", "v".repeat(length)))).collect()
     };

@@ -2,16 +2,14 @@
 //! directory and the error.
 
 use crate::arch;
-use crate::cases::{Case, Told, absent, check, check_callers, compare, event, none, with};
+use crate::cases::compare;
 use crate::narrow::{Narrow, nr};
+use crate::prelude::*;
 use crate::stdio::wait_for;
-use crate::sys::{self, Actor, NOBODY, Pages, c, fork};
-use crate::traced::{Dir, Traced, alone, cannot_run, n};
-use serde_json::{Value, json};
+use crate::sys::{NOBODY, Pages};
 use std::ffi::CString;
-use std::fs::{self, File};
-use std::os::fd::{AsRawFd as _, IntoRawFd as _};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::fd::IntoRawFd as _;
+use std::os::unix::fs::chown;
 
 const EXECS: [&str; 2] = ["--kind", "exec,exit"];
 
@@ -528,7 +526,6 @@ fn x32_callers(_: &Dir) -> Told {
 /// ([`call_usermodehelper`](https://elixir.bootlin.com/linux/v6.12/source/kernel/umh.c)), without a system call.
 #[test]
 fn a_program_that_the_kernel_starts_is_shown() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&EXECS) else { return };
     let (dir, output) = (Dir::new(), traced.output().to_owned());
     let argument = format!("/left-{}", sys::pid());
@@ -562,7 +559,6 @@ fn a_program_that_the_kernel_starts_is_shown() {
 
 #[test]
 fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec,exit", "--failed"]) else { return };
     let actor = Actor::new(|| {
         let argv = Argv::new(&["failing"]);
@@ -570,7 +566,7 @@ fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
     });
     let pid = actor.pid;
     actor.run();
-    let done = sys::run_program(&mut std::process::Command::new("/bin/true"));
+    let done = sys::run_program(&mut Command::new("/bin/true"));
     let (run, account) = traced.stop_with_account();
     run.one("exec", pid, |e| e["err"] == "ENOENT");
     assert_eq!(run.of(done), Vec::<Value>::new());
@@ -580,10 +576,9 @@ fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
 #[test]
 fn without_failed_execs_no_program_sees_them() {
     const FAILED: u64 = 1000;
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec:ok"]) else { return };
     Actor::new(|| (0..FAILED).map(|_| execve("/nowhere/alone", Argv::new(&["failing"]).at())).collect()).run();
-    let done = sys::run_program(&mut std::process::Command::new("/bin/true"));
+    let done = sys::run_program(&mut Command::new("/bin/true"));
     let (run, account) = traced.stop_with_account();
     run.one("exec", done, |e| e["ret"] == 0);
     assert!(run.lines().all(|event| event["ret"] == 0), "all succeeded");

@@ -1,13 +1,9 @@
 //! Exports of a recording have the events of the recording.
 
-use crate::recording::{lines, read, record, text};
-use crate::traced::{Dir, alone, neutral, tracetui};
+use crate::prelude::*;
+use crate::recording::{lines, record};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
-use serde_json::Value;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::process::Output;
 
 const WORK: &str = "for i in 1 2 3; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; done; \
                     cat \"$(printf 'bad\\377name')\" 2>/dev/null; (exit 3); kill -9 $$";
@@ -47,7 +43,7 @@ fn check_parquet(file: &str, out: &str, lines: &[Value]) {
     let done = export(file, "parquet", out);
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert_eq!(fs::metadata(out).expect("a file").mode() & 0o777, 0o600);
-    let reader = SerializedFileReader::new(fs::File::open(out).expect("a file")).expect("a Parquet file");
+    let reader = SerializedFileReader::new(File::open(out).expect("a file")).expect("a Parquet file");
     let rows: Vec<_> = reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row")).collect();
     assert_eq!(rows.len(), lines.len());
     let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");

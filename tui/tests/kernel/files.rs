@@ -1,12 +1,7 @@
 //! Calls that change names and attributes of files.
 
-use crate::cases::{Case, Told, check, check_callers, event, with};
 use crate::narrow::Narrow;
-use crate::sys::{self, c};
-use crate::traced::Dir;
-use serde_json::{Value, json};
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use crate::prelude::*;
 
 const FILES: [&str; 2] = ["--kind", "file"];
 const CWD: u64 = libc::AT_FDCWD as u64;

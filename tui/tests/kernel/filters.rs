@@ -1,8 +1,7 @@
 //! Filters: a run with a filter shows exactly those events of an unfiltered run that match.
 
-use crate::sys::{self, Actor, NOBODY, Status};
-use crate::traced::{Dir, Run, Traced, alone, n, tracetui};
-use serde_json::Value;
+use crate::prelude::*;
+use crate::sys::{NOBODY, Status};
 
 /// Two processes that do the same with different names and users, and end differently.
 struct Cast {
@@ -39,8 +38,7 @@ impl Cast {
 
 fn act(dir: &str, comm: &[u8], uid: u32, code: i32) -> Vec<i64> {
     sys::set_comm(comm);
-    // SAFETY: setresuid takes integers only. It is called directly because glibc's wrapper would signal other threads.
-    unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    sys::set_user(uid.into(), uid.into(), uid.into());
     sys::close(sys::open_path(&format!("{dir}there")));
     sys::open_path(&format!("{dir}missing"));
     if code != 0 {
@@ -62,7 +60,6 @@ fn cast_events(run: &Run, pids: &[i32], holds: impl Fn(&Value) -> bool) -> Vec<V
 
 /// Traces without a filter and with one at once. In `args`, `{alpha}` and `{beta}` stand for the pids of the cast.
 fn check_filter(args: &[&str], holds: impl Fn(&Value) -> bool) {
-    let _alone = alone();
     let cast = Cast::new();
     let pids = cast.pids();
     let fill = |arg: &&str| arg.replace("{alpha}", &pids[0].to_string()).replace("{beta}", &pids[1].to_string());
@@ -126,7 +123,6 @@ fn a_process_has_the_name_of_its_leader_or_of_its_executable() {
     check_filter(&["--filter", "process=tt-beta,nothing"], |e| is(e, "process", &["tt-beta"]));
     check_filter(&["--process", "tt"], |_| false);
     // A process that is older than the trace, and a thread that names itself.
-    let _alone = alone();
     let mut old = Actor::new(|| {
         let open = || sys::open_path("/nowhere/thread");
         let thread = std::thread::Builder::new().name("tt-worker".to_owned()).spawn(open).expect("a thread");
@@ -204,7 +200,6 @@ fn a_bad_filter_names_the_place() {
 #[test]
 fn the_status_of_a_filtered_process_is_not_mistaken() {
     // The filtered process has a child. Only the events of the process itself are shown.
-    let _alone = alone();
     let mut parent = Actor::new(|| {
         let child = Actor::new(|| vec![sys::open_path("/nowhere/child")]);
         let pid = child.pid;

@@ -1,11 +1,8 @@
 //! Recordings that are read while they are written.
 
-use crate::recording::{info, read, text};
-use crate::traced::{Dir, cannot_run, may_trace, tracetui};
-use std::fs;
-use std::process::{Child, Command, Output, Stdio};
+use crate::prelude::*;
+use crate::recording::info;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 /// Some seconds of execs, exits and opens, more than a block.
 const WORK: &str = "for i in $(seq 25); do cat /etc/hostname /no/such-$i 2>/dev/null; for j in 1 2 3 4 5; do (exit $j); done; sleep 0.1; done; true";
@@ -124,7 +121,7 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
         assert!(begun.elapsed() < Duration::from_secs(60), "nobody reads it");
         sleep(Duration::from_millis(20));
     }
-    fs::File::options().write(true).open(&file).and_then(|file| file.set_len(700)).expect("ours");
+    File::options().write(true).open(&file).and_then(|file| file.set_len(700)).expect("ours");
     let cut = end(cut, 30);
     assert_eq!(cut.status.code(), Some(1));
     // The writer goes on at its offset: then it may be longer again when it is looked at.

@@ -7,11 +7,9 @@ use crate::bpf::{
     tracepoint_id,
 };
 use crate::fuse;
+use crate::prelude::*;
 use crate::pty;
-use crate::sys::{self, Actor, Pages};
-use crate::traced::{Dir, Traced, alone, check_has, not_checked, trace};
-use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use crate::sys::Pages;
 use std::path::Path;
 
 const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
@@ -72,7 +70,6 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
 /// Files of other kinds fail, or know the same number for something else.
 #[test]
 fn an_ioctl_of_another_file_attaches_nothing() {
-    let _alone = alone();
     let acted = trace("bpf", || {
         let prog = tracepoint_program("tt_nowhere");
         let pipe = sys::pipe().map(|fd| sys::owned(fd.into()));
@@ -89,8 +86,8 @@ fn an_ioctl_of_another_file_attaches_nothing() {
 
 /// The ids of the maps that a process holds, and those that its programs use.
 fn maps_of(pid: i32) -> Vec<u32> {
-    let infos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("procfs").flatten();
-    let texts: Vec<String> = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok()).collect();
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("procfs").flatten();
+    let texts: Vec<String> = infos.filter_map(|info| fs::read_to_string(info.path()).ok()).collect();
     let ids = |key| {
         let lines = texts.iter().flat_map(|text| text.lines());
         lines.filter_map(move |line| line.strip_prefix(key)?.trim().parse::<u32>().ok())

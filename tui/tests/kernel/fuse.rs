@@ -1,10 +1,8 @@
 //! A FUSE server with a file, which answers every ioctl(2) with success, and no read, and the directory `dir`
 //! ([include/uapi/linux/fuse.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/fuse.h)).
 
-use crate::sys;
-use std::fs::File;
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use crate::prelude::*;
+use std::io::{ErrorKind, PipeReader, PipeWriter};
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Barrier};
 
@@ -72,7 +70,7 @@ pub(crate) fn lock_memory(served: &Served, mut tell: PipeWriter, mut go: PipeRea
 
 /// Waits until a thread is in a system call with this number, and sleeps there.
 pub(crate) fn wait_for_call(pid: i32, tid: i32, number: libc::c_long) {
-    let calls = || std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).expect("it lives");
+    let calls = || fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).expect("it lives");
     while !calls().starts_with(&format!("{number} ")) {
         std::thread::yield_now();
     }

@@ -3,16 +3,12 @@
 use crate::bpf::{MOV_R0, id_and_tag};
 use crate::bpf_ways::{XDP, load_for};
 use crate::fuse;
-use crate::recording::read;
-use crate::sys::{self, Actor, Pages, c, page};
+use crate::prelude::*;
+use crate::sys::{Pages, page};
 use crate::tcp::net;
-use crate::traced::{Dir, Traced, alone, check_has, n, not_checked};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::ffi::OsStr;
-use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
 /// Parts of names: escape sequences, line ends, quotes, invalid UTF-8, marks for right-to-left text, invisible
 /// characters. None contains a slash or NUL, so each is a valid file name.
@@ -80,7 +76,7 @@ fn hostile_paths_come_out_whole_in_json() {
 fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
     let dir = Dir::alone();
     let program = [dir.path().as_os_str().as_bytes(), b"/", HOSTILE[0], HOSTILE[7]].concat();
-    std::fs::copy("/bin/true", OsStr::from_bytes(&program)).expect("a program");
+    fs::copy("/bin/true", OsStr::from_bytes(&program)).expect("a program");
     let Some(traced) = Traced::start(&[]) else { return };
     let mut command = Command::new(OsStr::from_bytes(&program));
     command.arg0(OsStr::from_bytes(HOSTILE[10])).args(HOSTILE.map(OsStr::from_bytes));
@@ -181,13 +177,13 @@ fn the_longest_path_is_whole_and_a_longer_one_is_named_so() {
 fn deepest(dir: &Dir) -> String {
     let mut path = dir.at("deep");
     while path.len() < 4095 {
-        std::fs::create_dir(&path).expect("a directory");
+        fs::create_dir(&path).expect("a directory");
         let left = 4095 - path.len() - 1;
         // The last but one directory leaves room for a slash and a name.
         let name = if left <= 255 { left } else { 255.min(left - 2) };
         path = format!("{path}/{}", "d".repeat(name));
     }
-    std::fs::write(&path, b"").expect("a file");
+    fs::write(&path, b"").expect("a file");
     path
 }
 
@@ -214,7 +210,6 @@ fn a_path_across_a_page_border_or_up_to_unmapped_memory_is_whole() {
 
 #[test]
 fn a_path_that_cannot_be_read_is_empty_and_says_so() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
     let actor = Actor::new(|| {
         let mut open_ended = Pages::new(2, 0);
@@ -236,7 +231,6 @@ fn a_path_that_cannot_be_read_is_empty_and_says_so() {
 
 #[test]
 fn empty_arguments_are_arguments() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
     let start = |argv: &[&str]| sys::run_program(Command::new("/bin/true").arg0(argv[0]).args(&argv[1..]));
     let cases: [&[&str]; 5] = [&["true", "", "", "x", ""], &[""], &["", ""], &["-login"], &["not its name", "a b"]];
@@ -251,7 +245,6 @@ fn empty_arguments_are_arguments() {
 
 #[test]
 fn megabytes_of_arguments_are_whole() {
-    let _alone = alone();
     // The kernel accepts a quarter of the stack limit of 8 MiB, including pointers and the environment.
     let argv: Vec<String> =
         (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000 + usize::from(i))).collect();
@@ -269,7 +262,6 @@ fn megabytes_of_arguments_are_whole() {
 
 #[test]
 fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
-    let _alone = alone();
     let argv: Vec<String> = (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000)).collect();
     let Some(traced) = Traced::start(&["--kind", "exec", "--ring-size", "64KiB"]) else { return };
     let child = sys::run_program(Command::new("/bin/true").env_clear().args(&argv));
@@ -319,7 +311,7 @@ fn a_process_whose_memory_does_not_answer_delays_no_other() {
             sys::end_with_the_parent();
             loop {
                 sys::close(sys::open_path("/dev/null"));
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
         opener.go();

@@ -1,11 +1,7 @@
 //! The inspector: a process of its own, whose end or halt the trace survives and reports.
 
 use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, link_id, load, raw_tracepoint_open};
-use crate::sys;
-use crate::traced::{Dir, Run, Traced, alone, emulated};
-use serde_json::Value;
-use std::fs;
-use std::time::{Duration, Instant};
+use crate::prelude::*;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,7 +67,6 @@ fn waits_for(mut what: impl FnMut() -> bool) -> bool {
 
 #[test]
 fn a_trace_continues_without_its_inspector() {
-    let _alone = alone();
     for pause in [1000, 0] {
         let Some((traced, inspector)) = start() else { return };
         sys::kill(inspector, libc::SIGKILL);
@@ -83,7 +78,6 @@ fn a_trace_continues_without_its_inspector() {
 /// Nobody gets its id before the end of the trace, whose own events are not shown.
 #[test]
 fn the_id_of_an_inspector_that_ended_stays_taken() {
-    let _alone = alone();
     type Way = (&'static str, fn(i32));
     let ways: [Way; 3] = [
         ("SIGKILL", |pid| sys::kill(pid, libc::SIGKILL)),
@@ -93,11 +87,9 @@ fn the_id_of_an_inspector_that_ended_stays_taken() {
     ];
     // Also where the shell ignores SIGCHLD, as the kernel reaps then.
     for (ignored, (way, end)) in [false, true].into_iter().flat_map(|ignored| ways.map(|way| (ignored, way))) {
-        // SAFETY: the calls take numbers.
-        unsafe { libc::signal(libc::SIGCHLD, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
+        sys::signal(libc::SIGCHLD, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
         let started = start();
-        // SAFETY: the call takes numbers.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        sys::signal(libc::SIGCHLD, libc::SIG_DFL);
         let Some((traced, inspector)) = started else { return };
         end(inspector);
         let is_zombie = || line(inspector, "State:").is_some_and(|state| state.starts_with('Z'));
@@ -112,7 +104,6 @@ fn the_id_of_an_inspector_that_ended_stays_taken() {
 
 #[test]
 fn a_stopped_inspector_does_not_hold_up_the_end() {
-    let _alone = alone();
     let Some((traced, inspector)) = start() else { return };
     sys::kill(inspector, libc::SIGSTOP);
     check_said(&end_after_an_open(traced), "the inspector did not answer for 10 s at the end, and was killed");
@@ -122,7 +113,6 @@ fn a_stopped_inspector_does_not_hold_up_the_end() {
 /// It continues where it was.
 #[test]
 fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
-    let _alone = alone();
     let Some((traced, inspector)) = start() else { return };
     sys::kill(inspector, libc::SIGSTOP);
     std::thread::sleep(Duration::from_secs(1));
@@ -153,7 +143,6 @@ fn set_limit(pid: i32, resource: i32, limit: libc::rlimit64) {
 
 #[test]
 fn an_inspector_without_descriptors_ends_no_attachment() {
-    let _alone = alone();
     let Some((mut traced, inspector)) = start() else { return };
     let link = || {
         let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unread", &[MOV_R0, EXIT]));
@@ -181,7 +170,6 @@ fn an_inspector_without_descriptors_ends_no_attachment() {
 
 #[test]
 fn the_inspector_ends_with_its_trace() {
-    let _alone = alone();
     for stopped in [false, true] {
         let Some((traced, inspector)) = start() else { return };
         if stopped {
@@ -194,7 +182,6 @@ fn the_inspector_ends_with_its_trace() {
 
 #[test]
 fn only_a_trace_of_bpf_programs_has_an_inspector() {
-    let _alone = alone();
     let sys_admin = 1u64 << 21;
     for (kinds, has_one, opener) in [("bpf,tcp", true, false), ("exec,open", false, false), ("tcp", false, true)] {
         let Some(traced) = Traced::start(&["--kind", kinds]) else { return };
@@ -214,7 +201,6 @@ fn only_a_trace_of_bpf_programs_has_an_inspector() {
 
 #[test]
 fn the_memory_of_the_inspector_has_a_limit() {
-    let _alone = alone();
     let Some((traced, inspector)) = start() else { return };
     let limits = fs::read_to_string(format!("/proc/{inspector}/limits")).expect("it runs");
     let data = limits.lines().find(|line| line.starts_with("Max data size")).expect("a line");

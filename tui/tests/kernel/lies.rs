@@ -1,18 +1,13 @@
 //! Opens that a careless probe would report with a wrong file, a wrong name, or the result of no call.
 
 use crate::arch;
-use crate::sys::{self, Actor, Pages, c, fork};
-use crate::traced::{Dir, Traced, alone, check_has, release, trace};
-use serde_json::{Value, json};
-use std::os::fd::AsRawFd as _;
+use crate::prelude::*;
+use crate::sys::Pages;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Makes seccomp answer openat(2) and execve(2) with SIGSYS, for which a handler does nothing.
 fn trap_openat_and_execve() {
-    extern "C" fn nothing(_: i32) {}
-    // SAFETY: the handler does nothing.
-    unsafe { libc::signal(libc::SIGSYS, nothing as *const () as libc::sighandler_t) };
+    sys::signal(libc::SIGSYS, sys::nothing());
     answer_openat_and_execve(libc::SECCOMP_RET_TRAP);
 }
 
@@ -95,7 +90,6 @@ fn a_call_that_seccomp_kills_is_no_open() {
 /// during the call, and the descriptor equals the number of the call (aarch64: its first argument).
 #[test]
 fn an_open_that_looks_trapped_is_shown() {
-    extern "C" fn nothing(_: i32) {}
     /// The command of fcntl(2) that selects the signal.
     const F_SETSIG: i32 = 10;
     const TIMES: usize = 20;
@@ -106,9 +100,9 @@ fn an_open_that_looks_trapped_is_shown() {
         let wanted = libc::SYS_openat as i32;
         let allow = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }];
         let program = libc::sock_fprog { len: 1, filter: allow.as_ptr().cast_mut() };
-        // SAFETY: the handler does nothing, the values outlive the calls, and all descriptors belong to this child.
+        sys::signal(libc::SIGSYS, sys::nothing());
+        // SAFETY: the values outlive the calls, and all descriptors belong to this child.
         unsafe {
-            libc::signal(libc::SIGSYS, nothing as *const () as libc::sighandler_t);
             let watch = libc::inotify_init1(libc::IN_NONBLOCK);
             assert!(libc::inotify_add_watch(watch, path.as_ptr(), libc::IN_OPEN) >= 0);
             assert_eq!(libc::fcntl(watch, libc::F_SETOWN, libc::getpid()), 0);
@@ -141,7 +135,6 @@ fn an_open_that_looks_trapped_is_shown() {
 /// the calls do not reach the functions whose returns are traced (docs/PROBES.md).
 #[test]
 fn calls_that_seccomp_refuses_are_shown_up_to_6_19() {
-    let _alone = alone();
     let acted = trace("open,exec,exit", || {
         answer_openat_and_execve(libc::SECCOMP_RET_ERRNO | libc::EACCES as u32);
         // Written here, so that it is in memory: the kernel does not read it.
@@ -168,7 +161,6 @@ fn a_call_that_seccomp_traps_is_no_failed_exec() {
     /// The mapping ends at an address that is a page boundary for every page size.
     const NEAR: usize = 0x20_ffff_0000;
     const LEN: usize = 0x1_0000;
-    let _alone = alone();
     let acted = trace("exec,exit", move || {
         let pages = Pages::map(NEAR, LEN, 0, libc::MAP_FIXED_NOREPLACE);
         let path = pages.put(LEN - 32, b"/nowhere/trapped\0") as u64;
@@ -209,10 +201,10 @@ fn a_name_that_changes_is_one_or_the_other() {
     let dir = Dir::alone();
     let (short, long) = (dir.dir(&"a".repeat(30)), dir.at(&"b".repeat(60)));
     let file = format!("{short}/file");
-    std::fs::File::create(&file).expect("a file");
+    File::create(&file).expect("a file");
     let (from, to) = (c(short.clone()), c(long.clone()));
     let acted = trace("open,exit", move || {
-        let there = std::fs::File::open(from.to_str().expect("UTF-8")).expect("a directory");
+        let there = File::open(from.to_str().expect("UTF-8")).expect("a directory");
         let done = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&done);
         let renames = std::thread::spawn(move || {
@@ -243,7 +235,6 @@ fn a_name_that_changes_is_one_or_the_other() {
 /// Namespaces and pidfds are files without a path. They must not be shown as the root directory.
 #[test]
 fn a_file_without_a_name_is_not_called_root() {
-    let _alone = alone();
     let acted = trace("open,exit", || {
         vec![sys::open_path("/proc/self/ns/mnt"), sys::open_path(&format!("/proc/self/fd/{}", sys::pipe()[0]))]
     });
@@ -262,7 +253,7 @@ fn an_open_outside_of_the_root_does_not_deny_the_root() {
     let (jail, outside) = (dir.dir("jail"), dir.file("outside"));
     let place = dir.at("");
     let acted = trace("open,exit", move || {
-        let there = std::fs::File::open(place).expect("a directory");
+        let there = File::open(place).expect("a directory");
         std::os::unix::fs::chroot(jail).expect("root");
         vec![sys::openat(there.as_raw_fd(), c"outside", libc::O_RDONLY, 0)]
     });
@@ -278,14 +269,14 @@ fn an_open_outside_of_the_root_does_not_deny_the_root() {
 fn what_was_deleted_is_said_to_be() {
     let dir = Dir::alone();
     let (program, place) = (dir.at("program"), dir.dir("place"));
-    std::fs::copy("/bin/true", &program).expect("a copy");
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    fs::copy("/bin/true", &program).expect("a copy");
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
     let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
     let mut actor = Actor::new(|| {
         std::env::set_current_dir(&place).expect("a directory");
         let open = c(format!("/proc/self/fd/{}", arch::open(&c(program.as_str()), libc::O_RDONLY, 0)));
-        std::fs::remove_dir(&place).expect("an empty directory");
-        std::fs::remove_file(&program).expect("a file");
+        fs::remove_dir(&place).expect("an empty directory");
+        fs::remove_file(&program).expect("a file");
         let argv = [open.as_ptr() as u64, 0];
         vec![sys::call(libc::SYS_execve, [open.as_ptr() as u64, argv.as_ptr() as u64, argv[1..].as_ptr() as u64, 0, 0])]
     });

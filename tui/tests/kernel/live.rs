@@ -4,17 +4,14 @@
 use crate::bpf;
 use crate::execs::become_program;
 use crate::forged;
-use crate::sys::{self, Actor, NOBODY, fork};
+use crate::prelude::*;
+use crate::sys::NOBODY;
 use crate::tcp::net;
-use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked, release};
 use crate::trees::{Cgroup, Reused, Shared};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
 use tracetui::command::selftest::SelfTest;
 use tracetui_events::account::Pairing;
 use tracetui_events::account::{Account, ByKind};
@@ -263,8 +260,7 @@ fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
         vec![]
     });
     let mut stranger = Actor::new(move || {
-        // SAFETY: setresuid takes integers only.
-        unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        sys::set_user(NOBODY.into(), NOBODY.into(), NOBODY.into());
         stage.act(Stranger);
         vec![]
     });
@@ -340,8 +336,8 @@ fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
 fn starts_with_few_verified_instructions() {
     let _alone = alone();
     let Some(live) = start_by(Way::Auto, KindSet::ALL, filter(FilterOptions::default()), MAX_TREE) else { return };
-    let infos = std::fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
-    let texts = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok());
+    let infos = fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
+    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
     let mut verified = BTreeMap::new();
     for text in texts {
         let field = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
@@ -489,7 +485,7 @@ impl Elder {
 
 /// Field 22 of /proc/PID/stat: the start in clock ticks.
 fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
     stat[stat.rfind(')')? + 2..].split(' ').nth(22 - 3)?.parse().ok()
 }
@@ -560,7 +556,7 @@ fn starts_before_the_trace_are_exact() {
 
 /// Whether the kernel supports a way to the ends of system calls.
 fn has_way(way: Way) -> bool {
-    let symbols = || std::fs::read_to_string("/proc/kallsyms").expect("procfs");
+    let symbols = || fs::read_to_string("/proc/kallsyms").expect("procfs");
     match way {
         // These need a helper (5.15+) and a link type (5.18+, CONFIG_FPROBE).
         Way::Classic => symbols().contains(" bpf_task_pt_regs\n"),

@@ -1,12 +1,7 @@
 //! Calls that look up a path and fail.
 
-use crate::cases::{Case, Told, check, check_callers, event, with};
 use crate::narrow::Narrow;
-use crate::sys::{self, c};
-use crate::traced::Dir;
-use serde_json::{Value, json};
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use crate::prelude::*;
 
 const LOOKUPS: [&str; 2] = ["--kind", "lookup"];
 const CWD: u64 = libc::AT_FDCWD as u64;
@@ -121,8 +116,8 @@ fn below_descriptor(dir: &Dir) -> Told {
 fn refused(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");
     std::os::unix::fs::symlink("loop", dir.at("loop")).expect("a link");
-    std::fs::create_dir(dir.at("private")).expect("a directory");
-    std::fs::set_permissions(dir.at("private"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).expect("a mode");
+    fs::create_dir(dir.at("private")).expect("a directory");
+    fs::set_permissions(dir.at("private"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).expect("a mode");
     let long = "n".repeat(256);
     let [inside, endless, long_name] = ["private/x", "loop", &long].map(c);
     // SAFETY: takes integers. The file system checks this id, and access(2) the real one.

@@ -1,16 +1,10 @@
 //! The paths of files: as passed to the kernel, and as found by the kernel.
 
 use crate::arch;
-use crate::cases::{Case, Told, absent, check, check_callers, event, with};
 use crate::identity::files_have_the_identity_of_stat;
 use crate::narrow::{Narrow, nr};
-use crate::sys::{self, Actor, c};
-use crate::traced::Dir;
-use serde_json::{Value, json};
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, chroot};
-use std::process::Command;
+use crate::prelude::*;
+use std::os::unix::fs::chroot;
 
 const OPENS: [&str; 2] = ["--kind", "open,exec,exit"];
 
@@ -50,8 +44,7 @@ const PATHS: &[Case] = &[
     ("created", created),
     ("effective user", |dir| {
         let path = dir.file("file");
-        // SAFETY: setresuid takes integers only.
-        unsafe { libc::syscall(libc::SYS_setresuid, -1, sys::NOBODY, -1) };
+        sys::set_user(-1, sys::NOBODY.into(), -1);
         let told = open(&path, sys::open_path(&path), json!({"uid": 0, "euid": sys::NOBODY}));
         Ok(vec![told])
     }),
@@ -120,7 +113,7 @@ fn symlink(to: &str, at: &str) {
 }
 
 fn inode_of(path: &str) -> u64 {
-    std::fs::metadata(path).expect("a file").ino()
+    fs::metadata(path).expect("a file").ino()
 }
 
 fn open_tree(path: &str, flags: u64) -> i32 {
@@ -209,21 +202,21 @@ fn two_thousand_directories(_: &Dir) -> Told {
     let deepest = format!("{top}{}", "/d".repeat(levels));
     chdir(top);
     for _ in 0..levels {
-        std::fs::create_dir("d").expect("a directory");
+        fs::create_dir("d").expect("a directory");
         chdir("d");
     }
     let ret = sys::openat(libc::AT_FDCWD, &c("file"), libc::O_CREAT | libc::O_RDWR, 0o600);
     let nowhere = c("/nowhere/deep");
     let failed = sys::call(libc::SYS_execve, [nowhere.as_ptr() as u64, 0, 0, 0, 0]);
-    std::fs::copy("/bin/true", "program").expect("a copy");
+    fs::copy("/bin/true", "program").expect("a copy");
     let child = sys::run_program(&mut Command::new("./program"));
     for name in ["file", "program"] {
-        std::fs::remove_file(name).expect("a file");
+        fs::remove_file(name).expect("a file");
     }
     // remove_dir_all(3) would hold as many descriptors.
     for _ in 0..levels {
         chdir("..");
-        std::fs::remove_dir("d").expect("an empty directory");
+        fs::remove_dir("d").expect("an empty directory");
     }
     let done = json!({"err": null, "exe": format!("{deepest}/program"), "cwd": deepest});
     Ok(vec![
@@ -236,7 +229,7 @@ fn two_thousand_directories(_: &Dir) -> Told {
 fn deleted(dir: &Dir) -> Told {
     let gone = dir.file("gone");
     let before = reads(&gone, &gone);
-    std::fs::remove_file(&gone).expect("a file");
+    fs::remove_file(&gone).expect("a file");
     let memory = sys::memory(c"a memfd");
     let [again, memory] = [before["ret"].to_string(), memory.to_string()].map(|fd| format!("/proc/self/fd/{fd}"));
     Ok(vec![
@@ -273,11 +266,11 @@ fn directories_that_move_or_go(dir: &Dir) -> Told {
     let (old, new, gone) = (dir.dir("old"), dir.at("new"), dir.dir("gone"));
     dir.file("old/file");
     chdir(&old);
-    std::fs::rename(&old, &new).expect("a new name");
+    fs::rename(&old, &new).expect("a new name");
     let moved = reads("file", &format!("{new}/file"));
     let _there = File::open(&gone).expect("a directory");
     chdir(&gone);
-    std::fs::remove_dir(&gone).expect("an empty directory");
+    fs::remove_dir(&gone).expect("an empty directory");
     let here = with(reads(".", &gone), json!({"deleted": true}));
     let nothing = "nothing is made here";
     Ok(vec![moved, here, with(misses(&gone, nothing), json!({"deleted": true}))])
@@ -376,11 +369,11 @@ fn mounts_up_to_the_root(dir: &Dir) -> Told {
     sys::own_mounts();
     sys::mount(&source, &bound, "none", libc::MS_BIND);
     sys::mount("tmpfs", &fresh, "tmpfs", 0);
-    std::fs::create_dir(&over).expect("a directory");
+    fs::create_dir(&over).expect("a directory");
     // Three mounts on top of each other.
     sys::mount("tmpfs", &over, "tmpfs", 0);
     chdir(&over);
-    std::fs::write("file", b"").expect("a file");
+    fs::write("file", b"").expect("a file");
     let in_three = sys::openat(libc::AT_FDCWD, &c(in_fresh.as_str()), libc::O_RDWR, 0);
     let inside = inode_of("/proc/self/ns/mnt");
     assert_ne!(inside, outside);
@@ -431,7 +424,7 @@ fn overlay(dir: &Dir) -> Told {
     if unsafe { libc::mount(name.as_ptr(), at.as_ptr(), name.as_ptr(), 0, options.as_ptr().cast()) } != 0 {
         return Err("overlayfs cannot be mounted".to_owned());
     }
-    std::fs::create_dir(format!("{merged}/deep")).expect("a directory");
+    fs::create_dir(format!("{merged}/deep")).expect("a directory");
     let (below, above) = (format!("{merged}/below"), format!("{merged}/deep/above"));
     let made = sys::openat(libc::AT_FDCWD, &c(above.as_str()), libc::O_WRONLY | libc::O_CREAT, 0o600);
     Ok(vec![opened(&above, made, &above), reads(&below, &below)])
@@ -444,7 +437,7 @@ fn detached_mount(dir: &Dir) -> Told {
     let tree = open_tree(&place, OPEN_TREE_CLONE);
     let in_clone = sys::openat(tree, &c("file"), libc::O_RDONLY, 0);
     sys::mount("tmpfs", &fresh, "tmpfs", 0);
-    std::fs::write(format!("{fresh}/kept"), b"").expect("a file");
+    fs::write(format!("{fresh}/kept"), b"").expect("a file");
     let root = File::open(&fresh).expect("a directory");
     let target = c(fresh);
     // SAFETY: the path is a C string that outlives the call.
@@ -455,7 +448,7 @@ fn detached_mount(dir: &Dir) -> Told {
 
 /// The mount id of a descriptor, from /proc/self/fdinfo.
 fn mount_id(fd: i32) -> i64 {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
     let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).expect("every file has a mount");
     line.trim().parse().expect("a number")
 }
@@ -464,15 +457,15 @@ fn mount_id(fd: i32) -> i64 {
 fn file_of_a_detached_mount(dir: &Dir) -> Told {
     const DEEP: usize = 90;
     let (tree, inner) = (dir.dir("tree"), dir.dir("tree/inner"));
-    std::fs::copy("/bin/true", format!("{tree}/program")).expect("a copy");
+    fs::copy("/bin/true", format!("{tree}/program")).expect("a copy");
     // More levels than a program walks by itself before 6.9.
     let deep_file = format!("{}file", "deep/".repeat(DEEP));
-    std::fs::create_dir_all(format!("{tree}/{}", "deep/".repeat(DEEP))).expect("directories");
-    std::fs::write(format!("{tree}/{deep_file}"), b"").expect("a file");
-    let device = std::fs::metadata(&tree).expect("it is there").dev();
+    fs::create_dir_all(format!("{tree}/{}", "deep/".repeat(DEEP))).expect("directories");
+    fs::write(format!("{tree}/{deep_file}"), b"").expect("a file");
+    let device = fs::metadata(&tree).expect("it is there").dev();
     sys::own_mounts();
     sys::mount("tmpfs", &inner, "tmpfs", 0);
-    std::fs::write(format!("{inner}/file"), b"").expect("a file");
+    fs::write(format!("{inner}/file"), b"").expect("a file");
     let root = open_tree(&tree, OPEN_TREE_CLONE | AT_RECURSIVE);
     let program = format!("/proc/self/fd/{root}/program");
     let by_proc = sys::open_path(&program);
@@ -509,7 +502,7 @@ fn root_outside_of_the_mount_namespace(dir: &Dir) -> Told {
     chroot_to(open_tree("/", OPEN_TREE_CLONE | AT_RECURSIVE));
     let (ret, missing) = (sys::open_path(&file), sys::open_path("/is missing"));
     // It may be a link.
-    let cat = std::fs::canonicalize("/bin/cat").expect("a program");
+    let cat = fs::canonicalize("/bin/cat").expect("a program");
     let name = cat.file_name().and_then(|name| name.to_str()).expect("a name");
     let program = sys::run_program(Command::new("/bin/cat").arg("/dev/null"));
     chroot_to(root.as_raw_fd());

@@ -2,11 +2,8 @@
 //! only look up the returned descriptor. A path is correct, or the event is marked as raced, as far as that can be
 //! detected: a file that also has another descriptor is detected by its reference count.
 
-use crate::sys::{self, Actor};
-use crate::traced::{Dir, Traced, emulated, n};
-use serde_json::{Value, json};
+use crate::prelude::*;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What another thread does with a descriptor, and whether the other file can be reported then. It has a descriptor of the
 /// other file, and its path.

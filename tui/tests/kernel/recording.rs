@@ -1,12 +1,9 @@
 //! Recordings: what is recorded is what was printed, and nothing that happens to the file costs more than its last block.
 
 use crate::confine::Guarded;
-use crate::traced::{Dir, Mount, alone, cannot_run, check_has, may_trace, neutral, tracetui};
-use serde_json::json;
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use crate::prelude::*;
+use crate::traced::Mount;
+use std::os::unix::fs::symlink;
 
 /// Runs tracetui. `None`, with a message, if it must not trace.
 pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
@@ -31,12 +28,12 @@ pub(crate) fn read(args: &[&str]) -> Output {
 }
 
 /// The lines of an output in JSON.
-pub(crate) fn lines(output: &[u8]) -> Vec<serde_json::Value> {
+pub(crate) fn lines(output: &[u8]) -> Vec<Value> {
     text(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 /// What `tracetui info` tells of a recording.
-pub(crate) fn info(file: &str) -> serde_json::Value {
+pub(crate) fn info(file: &str) -> Value {
     serde_json::from_slice(&read(&["info", file, "--format", "json"]).stdout).expect("JSON")
 }
 
@@ -129,7 +126,7 @@ fn cut_file_reads_back(name: &str, bytes: &[u8]) -> Vec<String> {
     assert!(said.lines().count() == 1 && said.contains(&format!("ends early, at offset {end}:")), "{end}: {said}");
     let info = read(&["info", "--format", "json", name]);
     assert_eq!(info.status.code(), Some(0), "{}", text(&info.stderr));
-    let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("JSON");
+    let info: Value = serde_json::from_slice(&info.stdout).expect("JSON");
     check_has(&info, json!({"complete": false, "ended_early_at": end as u64}));
     assert_eq!(info["blocks"].as_u64(), Some(blocks.len() as u64 - 1));
     // All events of the whole blocks, but those of tracetui itself and of the COMMAND before its exec.
@@ -183,7 +180,7 @@ fn a_recorder_that_is_killed_at_any_time_leaves_whole_blocks() {
         cut_in_a_block += u32::from(whole_blocks(&bytes).last().is_some_and(|(end, _)| *end < bytes.len()));
         let lines = cut_file_reads_back(name, &bytes);
         // A prefix of what happened: each file in the order in which it was opened, none left out.
-        let parsed = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         let mut before = None;
         for event in parsed {
             assert_ne!(event["kind"], "lost", "{event}");
@@ -288,7 +285,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     assert_eq!(fs::read(&bad).err().and_then(|error| error.raw_os_error()), Some(libc::EIO));
     let account = |output: &Output| {
         let last = text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default();
-        let value: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+        let value: Value = serde_json::from_str(&last).expect("JSON");
         let count = |name: &str| value["account"][name].as_u64().expect("a count");
         (count("seen"), count("delivered"), count("filtered"), count("lost"))
     };

@@ -5,14 +5,10 @@ use crate::bpf_inventory;
 use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::inspector::inspector_of;
-use crate::sys;
-use crate::traced::{Dir, Traced, alone_as_root, check_has, not_checked, tracetui};
-use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use crate::prelude::*;
+use crate::traced::Alone;
+use serde_json::json;
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::sync::MutexGuard;
-use std::time::{Duration, Instant};
 
 const BPF_PROG_GET_NEXT_ID: u64 = 11;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
@@ -33,9 +29,9 @@ fn ids(list: &Value) -> Vec<i64> {
 }
 
 /// Like [`alone_as_root`], if the kernel has an iterator, by its own list of functions.
-fn alone_with_iterator(name: &str) -> Option<MutexGuard<'static, ()>> {
+fn alone_with_iterator(name: &str) -> Option<Alone> {
     let guard = alone_as_root()?;
-    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     let has = symbols.lines().any(|line| line.split(' ').nth(2) == Some(name));
     if !has {
         not_checked(&format!("this kernel has no iterator {name}"));
@@ -150,21 +146,15 @@ impl Lie {
     fn report(&self) -> Option<Value> {
         self.may()?;
         let dir = Dir::new();
-        let output = std::fs::File::create(dir.at("report")).expect("a file");
+        let output = File::create(dir.at("report")).expect("a file");
         let mut command = tracetui();
-        // SAFETY: between fork and exec the closure makes a system call only.
-        unsafe {
-            command.pre_exec(|| match ptrace(request::TRACEME, 0, 0, 0) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
-        };
+        sys::before_exec(&mut command, || sys::done(ptrace(request::TRACEME, 0, 0, 0)));
         let child = command.args(["bpf", "--format", "json"]).stdout(output).spawn().expect("it starts");
         let child = child.id().cast_signed();
         assert!(next_state().0 == child && ptrace(request::SETOPTIONS, child, 0, OPTIONS | EXITKILL) == 0);
         ptrace(request::SYSCALL, child, 0, 0);
         assert_eq!(self.follow(child), 0, "it ends well");
-        Some(json(&std::fs::read_to_string(dir.at("report")).expect("UTF-8")))
+        Some(json(&fs::read_to_string(dir.at("report")).expect("UTF-8")))
     }
 
     /// The first report that finds this program hidden. Views are not compared while other processes load and unload programs.
@@ -182,7 +172,7 @@ impl Lie {
     fn betray(self, pid: i32) -> std::thread::JoinHandle<i32> {
         let (begins, begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten() {
+            for task in fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten() {
                 let tid = task.file_name().to_str().and_then(|tid| tid.parse().ok()).expect("a number");
                 assert_eq!(ptrace(request::SEIZE, tid, 0, OPTIONS), 0, "{}", std::io::Error::last_os_error());
                 assert_eq!(ptrace(request::INTERRUPT, tid, 0, 0), 0);
@@ -225,7 +215,7 @@ impl Lie {
         if register(ORIG_AX) != libc::SYS_bpf as u64 || register(DI) != self.command {
             return;
         }
-        let memory = std::fs::File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
+        let memory = File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
         let read = |address: u64, bytes: &mut [u8]| memory.read_exact_at(bytes, address).is_ok();
         let (last, addresses) = self.at.split_last().expect("an offset");
         let (mut address, mut word, mut number) = (register(SI), [0; 8], [0; 4]);

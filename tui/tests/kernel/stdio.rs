@@ -1,19 +1,14 @@
 //! stdin, stdout and stderr of new programs, compared with /proc/PID/fd of the programs that wait.
 
-use crate::cases::{Case, Told, check, event};
 use crate::execs::become_program;
-use crate::sys::{self, c, fork};
+use crate::prelude::*;
 use crate::tcp::net;
-use crate::traced::{Dir, n, release};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use serde_json::{Value, json};
-use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::process::Command;
 
 const NAMES: [&str; 3] = ["stdin", "stdout", "stderr"];
 
@@ -156,8 +151,7 @@ fn types_of_files(dir: &Dir) -> Told {
     let deep = (0..10).fold(dir.at("deep"), |path, _| format!("{path}/{}", "d".repeat(200)));
     fs::create_dir_all(&deep).expect("directories");
     let [fifo, gone] = ["fifo", "gone"].map(|name| dir.at(name));
-    // SAFETY: the path outlives the call.
-    assert_eq!(unsafe { libc::mkfifo(c(fifo.as_str()).as_ptr(), 0o600) }, 0);
+    sys::mkfifo(&fifo);
     // A machine that was just booted does not have it up.
     net::up("lo");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -283,7 +277,7 @@ fn peers_of_unix_sockets(dir: &Dir) -> Told {
         put(one.as_raw_fd(), 2);
     });
     let ino = |socket: &dyn AsFd| {
-        let file = fs::File::from(socket.as_fd().try_clone_to_owned().expect("a descriptor"));
+        let file = File::from(socket.as_fd().try_clone_to_owned().expect("a descriptor"));
         json!(file.metadata().expect("a socket").ino())
     };
     let peers = [json!(format!("unix:{path}")), json!(format!("abstract:{name}")), Value::Null];

@@ -1,16 +1,11 @@
 //! Storms of events, each of which is known.
 
 use crate::arch;
-use crate::sys;
-use crate::traced::{Dir, KINDS, Run, Traced, alone, check_has, check_nothing_lost, emulated, n, skipped};
-use serde_json::{Value, json};
+use crate::prelude::*;
+use crate::traced::{KINDS, check_nothing_lost, skipped};
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// The number of opens of a storm, from `TRACETUI_STORM` if set. It is smaller without optimisation, because a slow
 /// reader loses events then.
@@ -70,7 +65,7 @@ struct Attempt {
 
 /// The opens of one thread.
 struct Opener {
-    dir: std::fs::File,
+    dir: File,
     attempts: Vec<Attempt>,
     tid: i32,
 }
@@ -80,7 +75,7 @@ impl Opener {
     fn new(dir: &Dir, thread: usize) -> Opener {
         let dir = dir.dir(&format!("t{thread}"));
         let attempts = (0..storm_opens() / THREADS).map(|number| Attempt::new(&dir, number)).collect();
-        Opener { dir: std::fs::File::open(dir).expect("a directory"), attempts, tid: 0 }
+        Opener { dir: File::open(dir).expect("a directory"), attempts, tid: 0 }
     }
 
     fn run(&mut self) {
@@ -105,7 +100,7 @@ impl Attempt {
         let name = format!("{}{number}", if there { "there" } else { "missing" });
         let full = format!("{dir}/{name}");
         if there {
-            std::fs::write(&full, b"").expect("a file");
+            fs::write(&full, b"").expect("a file");
         }
         let way = Way::of(number);
         let path = sys::c(if way == Way::Relative { name } else { full.clone() });
@@ -231,7 +226,7 @@ impl Storm {
         let mut missing = 0;
         let mut execs = by_pid(run, "exec");
         let mut exits = by_pid(run, "exit");
-        let exe = |program: &str| std::fs::canonicalize(program).expect("installed");
+        let exe = |program: &str| fs::canonicalize(program).expect("installed");
         let exes: HashMap<&str, PathBuf> = ["/bin/sh", "/bin/true"].map(|p| (p, exe(p))).into();
         for started in &self.started {
             let exec = at_most_one(execs.remove(&started.pid.into()), started);
@@ -266,7 +261,6 @@ fn at_most_one(events: Option<Vec<Value>>, started: &Started) -> Option<Value> {
 
 #[test]
 fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
-    let _alone = alone();
     let mut storm = Storm::new();
     let Some(traced) = Traced::start(&[]) else { return };
     storm.rage(Pace::all());
@@ -279,7 +273,6 @@ fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
 
 #[test]
 fn a_small_ring_loses_opens_and_says_how_many_where() {
-    let _alone = alone();
     let mut storm = Storm::new();
     // Only events of this process and its children take room in the ring.
     let ours = sys::pid().to_string();
@@ -373,7 +366,6 @@ fn execs_among_opens(run: &Run) -> usize {
 
 #[test]
 fn forks_execs_and_exits_of_many_short_lived_processes_pair_up() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec,exit,fork"]) else { return };
     let pids: Vec<i32> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..10).map(|worker| scope.spawn(move || fifty_at_once(worker))).collect();
@@ -412,7 +404,7 @@ fn fifty_at_once(worker: usize) -> Vec<i32> {
     let own = |number: usize| format!("short-{worker}-{number}");
     let children: Vec<_> =
         (0..50).map(|number| Command::new("/bin/true").arg(own(number)).spawn().expect("a child")).collect();
-    let wait = |mut child: std::process::Child| {
+    let wait = |mut child: Child| {
         assert!(child.wait().expect("a status").success());
         child.id() as i32
     };

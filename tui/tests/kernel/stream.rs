@@ -5,16 +5,10 @@ use crate::bpf::{
     load,
 };
 use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, index_of, load_for, opened, run as tool};
-use crate::recording::{read, text};
-use crate::sys::{self, Actor, c};
+use crate::prelude::*;
 use crate::tcp::net;
-use crate::traced::{
-    Dir, Output, Run, Traced, alone, alone_as_root, check_has, may_trace, n, not_checked, trace, tracetui,
-};
-use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use crate::traced::Output;
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_PROG_TEST_RUN: u64 = 10;
@@ -139,7 +133,6 @@ fn check_unload(event: &Value, name: &str, id_and_tag: &[i64]) {
 
 #[test]
 fn a_program_that_comes_and_goes_has_two_events() {
-    let _alone = alone();
     let acted = trace("bpf", || {
         let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_two_events", &[MOV_R0, EXIT]));
         let numbers = id_and_tag(&prog);
@@ -157,7 +150,6 @@ fn a_program_that_comes_and_goes_has_two_events() {
 
 #[test]
 fn a_program_that_a_program_loads_is_seen() {
-    let _alone = alone();
     let acted = trace("bpf", || {
         let prog = match load_inside("tt_inside") {
             Ok(prog) => prog,
@@ -187,7 +179,6 @@ fn a_program_that_a_program_loads_is_seen() {
 /// Two processes load and unload as fast as they can, by both ways: nothing is reported twice, and nothing is missing.
 #[test]
 fn churn_makes_no_event_twice() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     let act = |inside: bool| {
         move || {
@@ -228,7 +219,7 @@ fn a_replay_has_the_programs_that_came_and_went() {
     let dir = Dir::alone();
     let file = dir.at("live.ttr");
     for format in ["json", "text", "csv"] {
-        let _ = std::fs::remove_file(&file);
+        let _ = fs::remove_file(&file);
         let Some(traced) = Traced::start_as(format, &["--kind", "bpf", "-w", &file]) else { return };
         let ids = Actor::new(|| {
             let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_replayed") };
@@ -254,7 +245,7 @@ fn a_replay_has_the_programs_that_came_and_went() {
             assert_eq!(told.len(), 4, "{format}: {told:#?}");
         }
     }
-    let _ = std::fs::remove_file(&file);
+    let _ = fs::remove_file(&file);
     let Some(traced) = Traced::start(&["-w", &file]) else { return };
     let actor = Actor::new(|| load_inside("tt_recorded").map_or(vec![0], |prog| vec![id_and_tag(&prog)[0]]));
     let pid = actor.pid;
@@ -398,7 +389,6 @@ fn what_netlink_attaches_before_the_first_inventory_is_seen() {
 #[test]
 fn filters_of_a_shared_block_are_seen() {
     const NUMBER: u32 = 7;
-    let _alone = alone();
     let acted = in_network("", |output| {
         let program = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
         let id = id_and_tag(&program)[0];
@@ -426,7 +416,6 @@ fn filters_of_a_shared_block_are_seen() {
 #[test]
 fn an_xdp_link_of_another_namespace_hides_nothing() {
     const GENERIC: u32 = 2;
-    let _alone = alone();
     let acted = in_network("", |output| {
         // lo has the same number in each namespace.
         let program = load_for(XDP, AT_XDP, "tt_both", MOV_R0).expect("a program");
@@ -473,7 +462,6 @@ fn an_xdp_link_of_another_namespace_hides_nothing() {
 
 #[test]
 fn what_a_program_attaches_is_seen() {
-    let _alone = alone();
     let acted = in_network("this kernel has no tcx, or no programs that call bpf(2)", |output| {
         let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_in_link") };
         let fds = match linked.run() {
@@ -503,7 +491,6 @@ fn what_a_program_attaches_is_seen() {
 /// The interface is removed while somebody holds the link: the program is not attached any more.
 #[test]
 fn a_link_without_its_interface_is_detached() {
-    let _alone = alone();
     let acted = in_network("there is no ip(8), no veth, or no link of XDP", |output| {
         let made = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
         let prog = sys::owned(load(XDP, "tt_dev_xdp", &[MOV_R0, EXIT]));
@@ -531,7 +518,6 @@ fn a_link_without_its_interface_is_detached() {
 
 #[test]
 fn what_a_system_call_attaches_is_not_told_again() {
-    let _alone = alone();
     let acted = in_network("this kernel has no tcx", |output| {
         let linked = sys::owned(load(SCHED_CLS, "tt_one_link", &[MOV_R0, EXIT]));
         let attached = sys::owned(load(SCHED_CLS, "tt_one_tcx", &[MOV_R0, EXIT]));

@@ -1,9 +1,8 @@
 //! The symbols of the running kernel.
 
-use crate::traced::{alone, alone_as_root, cannot_run, may_trace, not_checked, with_hidden_addresses};
+use crate::prelude::*;
+use crate::traced::with_hidden_addresses;
 use std::collections::BTreeMap;
-use std::process::Command;
-use std::time::{Duration, Instant};
 use tracetui_events::symbols::{Symbols, Unavailable};
 use tracetui_host::background::Pieces;
 use tracetui_host::kallsyms::{self, SymbolReader};
@@ -19,7 +18,7 @@ type Names = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Text symbols by address.
 fn naive() -> BTreeMap<u64, Names> {
-    let text = std::fs::read("/proc/kallsyms").expect("procfs");
+    let text = fs::read("/proc/kallsyms").expect("procfs");
     let mut symbols: BTreeMap<u64, Names> = BTreeMap::new();
     for line in text.split(|byte| *byte == b'\n') {
         let words: Vec<&[u8]> = line.split(|byte| byte.is_ascii_whitespace()).collect();
@@ -141,7 +140,7 @@ fn without_the_capability_the_reason_is_given() {
     if !may_trace() {
         return;
     }
-    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     if paranoid.trim().parse().unwrap_or(2) < 2 {
         return not_checked("addresses without CAP_SYSLOG: with kernel.perf_event_paranoid < 2 everybody sees them");
     }

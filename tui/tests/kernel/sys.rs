@@ -1,15 +1,13 @@
 //! System calls without wrappers, so that a test knows each argument and result exactly, and processes that a test
 //! controls.
 
-use crate::traced::{Dir, alone_as_root};
+use crate::prelude::*;
+use crate::traced::Alone;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::{CStr, CString};
-use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
+use std::os::fd::{FromRawFd as _, IntoRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 pub(crate) fn euid() -> u32 {
     // SAFETY: geteuid(2) has no arguments and cannot fail.
@@ -46,6 +44,43 @@ pub(crate) fn clock(clock: libc::clockid_t) -> u64 {
     // SAFETY: `time` is a live local to which clock_gettime(2) writes.
     assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Runs a closure between the fork and the exec of a command.
+pub(crate) fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the closures of the callers make system calls only. Tests run one at a time, so no other thread holds a
+    // lock that they need.
+    unsafe { command.pre_exec(act) };
+}
+
+/// Changes the ids of this process, of which −1 stays. It is called directly because glibc's wrapper would signal other
+/// threads.
+pub(crate) fn set_user(real: i64, effective: i64, saved: i64) {
+    assert_eq!(call(libc::SYS_setresuid, [real as u64, effective as u64, saved as u64, 0, 0]), 0);
+}
+
+/// The result of a call that returns 0, or −1 and an errno.
+pub(crate) fn done(ret: i64) -> std::io::Result<()> {
+    if ret == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Sets the handler of a signal: `SIG_DFL`, `SIG_IGN` or [`nothing`].
+pub(crate) fn signal(signal: i32, handler: libc::sighandler_t) {
+    // SAFETY: no handler of the callers does anything.
+    unsafe { libc::signal(signal, handler) };
+}
+
+/// A handler that does nothing.
+pub(crate) fn nothing() -> libc::sighandler_t {
+    extern "C" fn nothing(_: i32) {}
+    nothing as *const () as libc::sighandler_t
+}
+
+/// Makes a named pipe.
+pub(crate) fn mkfifo(path: &str) {
+    let path = c(path);
+    // SAFETY: the path is a C string that outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo: {}", std::io::Error::last_os_error());
 }
 
 /// Runs a program to its end. Returns its process id.
@@ -316,18 +351,20 @@ pub(crate) struct Actor {
     pub(crate) pid: i32,
     wire: UnixStream,
     waited: bool,
+    _alone: Alone,
 }
 
 impl Actor {
     /// Forks. After [`go`](Self::go) the child runs `act`, sends the resulting numbers, and ends as in [`fork`].
     pub(crate) fn new(act: impl FnOnce() -> Vec<i64>) -> Actor {
+        let alone = alone();
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let end = i64::from(ours.as_raw_fd());
         let pid = fork(|| {
             close(end);
             child(theirs, act);
         });
-        Actor { pid, wire: ours, waited: false }
+        Actor { pid, wire: ours, waited: false, _alone: alone }
     }
 
     pub(crate) fn go(&mut self) {
@@ -441,7 +478,7 @@ fn a_failing_child_shows_its_message() {
     });
     child.go();
     assert_eq!(child.end().0.code(), Some(101));
-    let said = std::fs::read_to_string(stderr).expect("a file");
+    let said = fs::read_to_string(stderr).expect("a file");
     assert!(said.contains("sys.rs:") && said.contains("unshare: Invalid argument"), "{said}");
 }
 

@@ -3,11 +3,10 @@
 //! addresses with the matching tag.
 
 use crate::bpf::{self, Attr};
-use crate::sys::{self, Pages, page};
-use crate::traced::{self, Dir, Run, alone, check_has, not_checked, release};
-use serde_json::{Value, json};
+use crate::prelude::*;
+use crate::sys::{Pages, page};
+use crate::traced;
 use std::cell::Cell;
-use std::os::fd::AsRawFd as _;
 
 /// The objects that have tags.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,7 +141,7 @@ fn check_opens(tags: Tags) {
     let acted = trace("open", tags, move |memory| {
         let [file, missing, created] = [&paths[0], &paths[1], "created"].map(|path| memory.text(path));
         let cwd = libc::AT_FDCWD as u64;
-        let place = std::fs::File::open(place).expect("a directory");
+        let place = File::open(place).expect("a directory");
         let place = place.as_raw_fd() as u64;
         vec![
             sys::call(libc::SYS_openat, [cwd, file, libc::O_RDONLY as u64, 0, 0]),
@@ -174,7 +173,7 @@ fn check_failed_execs(tags: Tags) {
     let long = "long".repeat(750);
     let args = ["one", "", "the third one", &long, "last"];
     let acted = trace("exec", tags, |memory| {
-        let place = std::fs::File::open(place).expect("a directory");
+        let place = File::open(place).expect("a directory");
         let place = place.as_raw_fd();
         let (argv, none) = (memory.list(&args), memory.list(&[]));
         let [nowhere, plain] = ["/nowhere/tagged", "plain"].map(|path| memory.text(path));
@@ -198,7 +197,6 @@ fn check_failed_execs(tags: Tags) {
 
 fn check_bpf(tags: Tags) {
     const OBJECT: u32 = bpf::BPF_PROG_TYPE_RAW_TRACEPOINT;
-    let _alone = alone();
     let acted = trace("bpf", tags, |memory| {
         let insns = [bpf::MOV_R0, bpf::EXIT];
         let (all, exit, licence) = (memory.numbers(&insns), memory.numbers(&insns[1..]), memory.text("GPL"));
@@ -273,7 +271,6 @@ fn bpf_from_mte_memory_is_whole_or_said_to_be_unread() {
 /// Memory that the kernel cannot read because the tags differ is not shown either.
 #[test]
 fn what_mte_denies_to_the_kernel_is_a_fault() {
-    let _alone = alone();
     let acted = trace("open,exec", Tags::Memory, |memory| {
         const OTHER: u64 = 1 << 56;
         let cwd = libc::AT_FDCWD as u64;

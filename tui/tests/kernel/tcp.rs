@@ -11,16 +11,12 @@ mod told;
 mod unreported;
 
 use crate::cases::{act, judge};
-use crate::sys::{self, Actor};
-use crate::traced::{
-    Run, Traced, alone, alone_as_root, emulated, is_attached, may_trace, n, not_checked, skipped, tracetui,
-};
+use crate::prelude::*;
+use crate::traced::{is_attached, skipped};
 use cases::Case;
 use net::{accept, connect, done, listen, listen_for_one, name, receive, send, tcp, v4};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 use told::{accepted, closed, connected, failed};
 
 /// Traces the kind while `act` runs. `None` if that is not possible, which is reported.
@@ -46,7 +42,6 @@ fn is_bound(event: &Value) -> bool {
 
 /// Runs the cases and compares those of their events that are wanted.
 fn check_those(cases: &[Case], wanted: fn(&Value) -> bool) {
-    let _alone = alone();
     let act = |_: &Traced| act(cases.iter().map(|(name, run)| (*name, run)));
     let Some((run, acted)) = traced(&KIND, act) else { return };
     run.check();
@@ -71,7 +66,6 @@ fn listening_sockets_and_failed_binds_are_told() {
 
 #[test]
 fn what_listens_already_is_told_once() {
-    let _alone = alone();
     let (listener, at) = listen(v4());
     let copy = done("dup", sys::call(libc::SYS_dup, [listener as u64, 0, 0, 0, 0]));
     let Some((run, ())) = traced(&KIND, |_| ()) else { return };
@@ -126,7 +120,6 @@ fn what_connects_nothing_makes_no_event() {
 fn check_uring(cases: &[Case]) {
     const WHAT: &str = "TCP connections through io_uring";
     let missing = {
-        let _alone = alone();
         let Some((_, missing)) = traced(&KIND, |traced| traced.said_missing(WHAT)) else { return };
         if missing {
             not_checked(&format!("{WHAT}: reported as missing on this kernel"));
@@ -181,7 +174,7 @@ fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
         (closed(&told, 0, 2), told)
     });
     // It must block before the trace begins.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     let from = name(client);
     let acted = traced(&KIND, |_| {
         send(server, 5);
@@ -217,7 +210,6 @@ fn a_request_without_an_answer_is_in_progress_at_the_end() {
     if !lists_what_waits() {
         return;
     }
-    let _alone = alone();
     let acted = traced(&KIND, |_| {
         let (listener, to) = net::listen_with(v4(), 0, 1).expect("TCP");
         let queued = [tcp(to), tcp(to)];
@@ -294,7 +286,6 @@ const CROWD: usize = 6;
 /// From 7.0 on, classic tracepoints serve the calls that began before the trace. They slow down every system call.
 #[test]
 fn the_program_for_earlier_calls_is_detached_after_them() {
-    let _alone = alone();
     let (listener, to) = net::listen_with(v4(), 0, 1).expect("TCP");
     let mut waits = Actor::new(move || vec![accept(listener)]);
     waits.go();
@@ -322,7 +313,6 @@ fn the_program_for_earlier_calls_is_detached_after_them() {
 /// A reset may come after accept(2) has made the descriptor and before its end is reported. Another trace makes that time longer.
 #[test]
 fn a_reset_before_accept_returns_is_no_loss() {
-    let _alone = alone();
     let each = if emulated() { 300 } else { 3000 };
     let act = |_: &Traced| {
         let mut actor = Actor::new(move || {
@@ -356,7 +346,6 @@ fn a_reset_before_accept_returns_is_no_loss() {
 /// Each process connects to the next one, and each connection carries a few bytes both ways.
 #[test]
 fn what_a_crowd_of_processes_connects_is_told_or_counted() {
-    let _alone = alone();
     let each = if emulated() { 250 } else { 1000 };
     let Some((run, _)) = traced(&KIND, |_| {
         let listeners: Vec<(i64, SocketAddr)> =

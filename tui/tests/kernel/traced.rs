@@ -1,37 +1,30 @@
 //! Runs `tracetui print` during the actions of a test, and parses its output.
 
 use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, load, raw_tracepoint_open};
-use crate::sys::{self, Actor};
-use serde_json::Value;
+use crate::prelude::*;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{ChildStderr, ExitStatus};
+use std::rc::{Rc, Weak};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use tracetui_shared::kind::Kind;
 
 /// The program under test: the one in `TRACETUI_BIN`, or the one that was built with the tests.
 pub(crate) fn tracetui() -> Command {
     let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
     let mut command = neutral(program);
-    let reset = || {
-        // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at
-        // its start.
-        for signal in [libc::SIGINT, libc::SIGQUIT] {
-            // SAFETY: SIG_DFL is no handler, so no code of this process runs on a signal.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
+    // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at its
+    // start.
+    sys::before_exec(&mut command, || {
+        [libc::SIGINT, libc::SIGQUIT].into_iter().for_each(|signal| sys::signal(signal, libc::SIG_DFL));
         Ok(())
-    };
-    // SAFETY: between fork and exec `reset` only calls signal(2), which is async-signal-safe.
-    unsafe { command.pre_exec(reset) };
+    });
     command
 }
 
@@ -79,17 +72,23 @@ pub(crate) const KINDS: [&str; Kind::PROBED.len()] = {
 /// Longer than any start or end takes, also on a busy or emulated machine without optimisation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Only one test traces at a time, because the storm of one test would disturb another. A test with two tracers starts
-/// both under one guard.
-static ALONE: Mutex<()> = Mutex::new(());
+/// What only one test has at a time, because the storm of one would disturb another. Tracers and actors have it too.
+pub(crate) type Alone = Rc<MutexGuard<'static, ()>>;
 
-/// Blocks the other tests of this process.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Blocks the other tests of this process, as long as this thread keeps one.
+pub(crate) fn alone() -> Alone {
+    static ALONE: Mutex<()> = Mutex::new(());
+    thread_local!(static HELD: RefCell<Weak<MutexGuard<'static, ()>>> = const { RefCell::new(Weak::new()) });
+    HELD.with_borrow_mut(|held| {
+        let new = || Rc::new(ALONE.lock().unwrap_or_else(PoisonError::into_inner));
+        let kept = held.upgrade().unwrap_or_else(new);
+        *held = Rc::downgrade(&kept);
+        kept
+    })
 }
 
 /// Like [`alone`], if this process may trace. If not, the reason is reported.
-pub(crate) fn alone_as_root() -> Option<MutexGuard<'static, ()>> {
+pub(crate) fn alone_as_root() -> Option<Alone> {
     may_trace().then(alone)
 }
 
@@ -100,7 +99,7 @@ pub(crate) fn cannot_run(reason: &str) {
 }
 
 /// Reports what a test does not check because the machine lacks it, although tracing is possible. The message bypasses
-/// the output capture too. The caller must hold [`alone`].
+/// the output capture too.
 pub(crate) fn not_checked(what: &str) {
     let Some(traced) = Traced::start(&[]) else { return };
     traced.stop();
@@ -119,10 +118,10 @@ pub(crate) fn with_hidden_addresses(check: impl FnOnce() + std::panic::UnwindSaf
     if !emulated() {
         return not_checked("kernel.kptr_restrict: it is changed on a machine reserved for tests only");
     }
-    let before = std::fs::read(SETTING).expect("readable");
-    std::fs::write(SETTING, "2").expect("root may");
+    let before = fs::read(SETTING).expect("readable");
+    fs::write(SETTING, "2").expect("root may");
     let checked = std::panic::catch_unwind(check);
-    std::fs::write(SETTING, before).expect("root may");
+    fs::write(SETTING, before).expect("root may");
     assert!(checked.is_ok());
 }
 
@@ -143,6 +142,7 @@ pub(crate) struct Traced {
     output: Option<Output>,
     shows_lost: bool,
     _dir: Dir,
+    _alone: Alone,
 }
 
 impl Traced {
@@ -166,7 +166,7 @@ impl Traced {
     }
 
     fn spawn(format: &str, args: &[&str], stdout: Stdio, dir: Dir, output: Option<PathBuf>) -> Option<Traced> {
-        let mut command = may_trace().then(tracetui)?;
+        let (alone, mut command) = (alone_as_root()?, tracetui());
         command.args(["print", "--format", format]).args(args);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracetui starts");
@@ -174,7 +174,7 @@ impl Traced {
         let shows_lost = shows_lost(args);
         let (said, ready) = (Vec::new(), String::new());
         let output = output.map(Output);
-        let mut traced = Traced { child, stderr, said, ready, output, shows_lost, _dir: dir };
+        let mut traced = Traced { child, stderr, said, ready, output, shows_lost, _dir: dir, _alone: alone };
         let is_ready = traced.wait_for_ready().inspect_err(|reason| cannot_run(reason)).is_ok();
         is_ready.then_some(traced)
     }
@@ -257,7 +257,7 @@ impl Traced {
         let mut stderr = std::mem::take(&mut self.said);
         stderr.push(std::mem::take(&mut self.ready));
         stderr.extend(self.stderr.iter());
-        let raw = self.output.as_ref().map(|output| std::fs::read(output).expect("the output")).unwrap_or_default();
+        let raw = self.output.as_ref().map(|output| fs::read(output).expect("the output")).unwrap_or_default();
         Run { status, stderr, raw, shows_lost: self.shows_lost }
     }
 }
@@ -348,7 +348,7 @@ impl Output {
     /// Waits until the lines satisfy this. After [`PATIENCE`], the checks of the test report what is missing.
     pub(crate) fn wait_until(&self, satisfies: impl Fn(&str) -> bool) {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && !std::fs::read_to_string(self).is_ok_and(|lines| satisfies(&lines)) {
+        while begun.elapsed() < PATIENCE && !fs::read_to_string(self).is_ok_and(|lines| satisfies(&lines)) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -461,7 +461,7 @@ pub(crate) fn check_has(event: &Value, fields: Value) {
 
 /// The kernel's version, major and minor.
 pub(crate) fn release() -> (u32, u32) {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
     // 7.3-rc7 has no third number.
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().expect("a version"));
     let mut next = || numbers.next().expect("a version");
@@ -547,7 +547,7 @@ pub(crate) struct Mount(String);
 impl Mount {
     /// Mounts with these arguments of mount(8). `None`, with a message, if that is not possible here.
     pub(crate) fn new(args: &[&str], directory: String) -> Option<Mount> {
-        std::fs::create_dir(&directory).expect("a directory");
+        fs::create_dir(&directory).expect("a directory");
         let done = Command::new("mount").args(args).arg(&directory).output();
         let mounted = done.is_ok_and(|done| done.status.success());
         if !mounted {
@@ -571,7 +571,7 @@ impl Drop for Mount {
 /// A temporary directory that is removed with its content when dropped.
 pub(crate) struct Dir {
     path: PathBuf,
-    alone: Option<MutexGuard<'static, ()>>,
+    alone: Option<Alone>,
 }
 
 impl Dir {
@@ -599,9 +599,9 @@ impl Dir {
     fn under(place: &Path) -> Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tracetui-kernel-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::fs::canonicalize(place).expect("a place for temporary files").join(name);
+        let path = fs::canonicalize(place).expect("a place for temporary files").join(name);
         // Accessible to all users, because some actors are no longer root when they use it.
-        std::fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
+        fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
         Dir { path, alone: None }
     }
 
@@ -626,13 +626,13 @@ impl Dir {
 
     pub(crate) fn dir(&self, name: &str) -> String {
         let path = self.at(name);
-        std::fs::create_dir(&path).expect("a directory");
+        fs::create_dir(&path).expect("a directory");
         path
     }
 }
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -1,19 +1,11 @@
 //! Systems that lack requirements of tracetui. It reports in a sentence what is missing and what to do, and still shows
 //! all available events.
 
+use crate::prelude::*;
 use crate::pty;
-use crate::sys::{self, Actor, fork};
-use crate::traced::{
-    Dir, alone_as_root, cannot_run, doctor, emulated, n, not_checked, release, tracetui, wait_at_most,
-    with_hidden_addresses,
-};
+use crate::traced::Alone;
+use crate::traced::with_hidden_addresses;
 use crate::trees::Shared;
-use serde_json::Value;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// The capabilities that the tests give to users other than root.
 const CAP_BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
@@ -47,20 +39,16 @@ impl System {
     fn command(self, args: &[&str]) -> Command {
         let mut command = tracetui();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: between fork and exec the closure makes system calls only. Tests run one at a time, so no other
-        // thread holds a lock that it needs.
-        unsafe {
-            command.pre_exec(move || {
-                if let Some(mounts) = self.mounts {
-                    sys::own_mounts();
-                    mounts();
-                }
-                if self.nobody_with != 0 {
-                    sys::become_nobody_with(self.nobody_with);
-                }
-                Ok(())
-            });
-        }
+        sys::before_exec(&mut command, move || {
+            if let Some(mounts) = self.mounts {
+                sys::own_mounts();
+                mounts();
+            }
+            if self.nobody_with != 0 {
+                sys::become_nobody_with(self.nobody_with);
+            }
+            Ok(())
+        });
         command
     }
 
@@ -81,7 +69,7 @@ impl System {
         drop((command, theirs));
         let mut said = Vec::new();
         // Reading from a terminal that is closed at the other end is an error.
-        let _ = std::io::Read::read_to_end(&mut std::fs::File::from(ours), &mut said);
+        let _ = std::io::Read::read_to_end(&mut File::from(ours), &mut said);
         (status.code(), String::from_utf8(said).expect("UTF-8"))
     }
 
@@ -89,8 +77,8 @@ impl System {
     fn prints(self, args: &[&str], act: impl FnOnce()) -> Said {
         let dir = Dir::new();
         let (out, err) = (dir.at("out"), dir.at("err"));
-        let create = |path: &str| std::fs::File::create(path).expect("a file");
-        let read = |path: &str| std::fs::read_to_string(path).expect("what it said");
+        let create = |path: &str| File::create(path).expect("a file");
+        let read = |path: &str| fs::read_to_string(path).expect("what it said");
         let mut command = self.command(&["print", "--format", "json"]);
         let mut child = command.args(args).stdout(create(&out)).stderr(create(&err)).spawn().expect("tracetui starts");
         sys::wait_until(|| {
@@ -105,7 +93,7 @@ impl System {
 }
 
 /// Like [`alone_as_root`], if the user `nobody` may execute the program. If not, the reason is reported.
-fn alone_with_nobody() -> Option<MutexGuard<'static, ()>> {
+fn alone_with_nobody() -> Option<Alone> {
     let alone = alone_as_root()?;
     let everybody = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     let runs = everybody.command(&["--version"]).output().is_ok();
@@ -139,7 +127,7 @@ fn shows_an_open(system: System) -> Said {
 fn doctor_is_content(system: System) -> String {
     let said = system.says(&["doctor"]);
     // Before 6.2, connections are reported by classic tracepoints only, and only root can mount tracefs.
-    let (code, end) = match system.nobody_with == 0 || crate::traced::release() >= (6, 2) {
+    let (code, end) = match system.nobody_with == 0 || release() >= (6, 2) {
         true => (0, "\nevery kind has a working probe\n"),
         false => (1, "\nno working probe for: tcp\n"),
     };
@@ -159,7 +147,7 @@ fn doctor_is_content(system: System) -> String {
 /// Whether the classic tracepoints are preferred (7.0+). They need tracefs, so `doctor` reports if it is not
 /// accessible.
 fn classic_preferred() -> bool {
-    crate::traced::release() >= (7, 0)
+    release() >= (7, 0)
 }
 
 #[test]
@@ -313,7 +301,7 @@ fn function_tracing_that_is_turned_off_is_said() {
     if !emulated() {
         return not_checked("kernel.ftrace_enabled: it is changed on a machine reserved for tests only");
     }
-    let turn = |to: &str| std::fs::write(SETTING, to);
+    let turn = |to: &str| fs::write(SETTING, to);
     if turn("0").is_err() {
         return cannot_run("this kernel does not turn function tracing off");
     }

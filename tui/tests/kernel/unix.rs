@@ -1,10 +1,7 @@
 //! Connects of Unix sockets.
 
-use crate::cases::{Case, Told, check, check_callers, event, none, with};
 use crate::narrow::Narrow;
-use crate::sys::{self, c};
-use crate::traced::Dir;
-use serde_json::{Value, json};
+use crate::prelude::*;
 
 const UNIX: [&str; 2] = ["--kind", "unix"];
 
@@ -136,7 +133,7 @@ fn failures(dir: &Dir) -> Told {
 fn refused(dir: &Dir) -> Told {
     let path = dir.at("private");
     bound(STREAM, path.as_bytes());
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
     // SAFETY: takes integers. The file system checks this id.
     unsafe { libc::setfsuid(65534) };
     let ret = connect(STREAM, path.as_bytes());
@@ -170,7 +167,7 @@ fn no_event(dir: &Dir) -> Told {
     let to = address(libc::AF_UNIX, path.as_bytes());
     let ret = call(libc::SYS_connect, fd, &to);
     assert_eq!(call(libc::SYS_connect, fd, &address(libc::AF_UNSPEC, b"\0")), 0, "it is dissolved");
-    let file = std::fs::File::open("/").expect("a directory");
+    let file = File::open("/").expect("a directory");
     for (fd, err) in [(1 << 19, libc::EBADF), (std::os::fd::AsRawFd::as_raw_fd(&file) as u64, libc::ENOTSOCK)] {
         assert_eq!(call(libc::SYS_connect, fd, &to), -i64::from(err));
     }

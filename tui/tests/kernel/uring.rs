@@ -1,10 +1,8 @@
 //! Files opened through io_uring, without a system call per open. The tests use the ring directly, without a library.
 
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, check_has};
-use serde_json::{Value, json};
+use crate::prelude::*;
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 const OPENAT: u8 = 18;
 const OPENAT2: u8 = 28;
@@ -200,7 +198,7 @@ fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) ->
     let numbers = actor.run();
     let missing = "file opens and TCP connections through io_uring";
     if traced.said_missing(missing) {
-        assert!(crate::traced::doctor().contains(missing), "doctor says it too");
+        assert!(doctor().contains(missing), "doctor says it too");
         cannot_run("the io_uring tracepoints of this kernel lack data, as reported by doctor");
         return None;
     }
@@ -326,7 +324,6 @@ fn a_direct_descriptor_has_no_path_and_says_why() {
 
 #[test]
 fn a_request_that_is_refused_at_once_is_shown_too() {
-    let _alone = alone();
     let acted = trace(0, |ring| {
         let bad = Sqe { opcode: OPENAT, fd: libc::AT_FDCWD, addr: 0x1000, ..Sqe::default() };
         vec![ring.run(bad)]
@@ -372,9 +369,9 @@ fn an_open_that_makes_no_completion_is_counted() {
     assert_eq!((refused, missing), (-i64::from(libc::EFAULT), -i64::from(libc::ENOENT)));
     let account = run.check_sums();
     let expected = [(refused, ""), (missing, "/nowhere/quiet"), (loud, file.as_str())];
-    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
+    let lost = n(&account["kinds"]["open"]["lost"]["probe"]);
     assert_eq!(lost, 2, "those that succeeded: {account}");
-    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
+    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| n(&row["count"])).sum();
     assert_eq!(rows, 2, "and a row says so");
     let events: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
     let told: Vec<_> =
@@ -406,14 +403,13 @@ fn opens_that_make_no_completion_keep_no_others_out() {
     let event = run.one("open", pid, |e| e["path"] == file.as_str());
     check(&event, numbers[0], &file, &file);
     assert_eq!(run.kind_of("open", pid).iter().filter(|e| e["via"] == "io_uring").count(), 1);
-    assert_eq!(crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]), u64::from(RINGS * ENTRIES), "{account}");
+    assert_eq!(n(&account["kinds"]["open"]["lost"]["probe"]), u64::from(RINGS * ENTRIES), "{account}");
 }
 
 /// Many requests at once, as in programs that use io_uring for speed. Each open has its own path and directory.
 #[test]
 fn opens_of_a_deep_queue_are_whole() {
     const DEEP: u32 = 4096;
-    let _alone = alone();
     for flags in [0, BY_WORKER] {
         let dir = Dir::new();
         let place = dir.at("");
@@ -449,7 +445,7 @@ fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
     const LINK: u8 = 4;
     let dir = Dir::alone();
     let files = ["a", "b"].map(|name| {
-        std::fs::create_dir(dir.at(name)).expect("a directory");
+        fs::create_dir(dir.at(name)).expect("a directory");
         dir.file(&format!("{name}/config"))
     });
     let acted = trace(0, |ring| {
@@ -480,8 +476,8 @@ fn a_file_that_is_where_the_path_leads_now_is_not_taken_for_the_one_that_was_ope
     let file = dir.file("config");
     let jail = dir.dir("jail");
     let jailed = format!("{jail}{file}");
-    std::fs::create_dir_all(std::path::Path::new(&jailed).parent().expect("a directory")).expect("directories");
-    std::fs::write(&jailed, b"").expect("a file");
+    fs::create_dir_all(std::path::Path::new(&jailed).parent().expect("a directory")).expect("directories");
+    fs::write(&jailed, b"").expect("a file");
     let acted = trace(0, |ring| {
         let path = c(file.as_str());
         let at = sys::open_path(&jail);
@@ -540,8 +536,8 @@ fn opens_whose_completions_find_the_queue_full_are_shown_or_counted() {
     let Some(Acted { run, pid, .. }) = acted else { return };
     let account = run.check_sums();
     let shown = run.kind_of("open", pid).iter().filter(|e| e["path"] == file.as_str()).count() as u64;
-    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
+    let lost = n(&account["kinds"]["open"]["lost"]["probe"]);
     assert!(shown + lost >= u64::from(MANY), "{shown} shown: {account}");
-    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
+    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| n(&row["count"])).sum();
     assert_eq!(rows, lost, "and rows say so");
 }

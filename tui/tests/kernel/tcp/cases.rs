@@ -3,17 +3,12 @@
 use super::net::*;
 use super::told::{accepted, closed, connected, failed, listens, named, process, reset, reset_by_peer, unbound};
 use crate::arch::{self, nr32};
-use crate::cases::{Told, with};
 use crate::narrow::Narrow;
-use crate::sys::{self, c};
-use crate::traced::Dir;
+use crate::prelude::*;
 use crate::uring::{self, BY_WORKER, Ring, SQPOLL, Sqe};
-use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU8;
 
 /// A name, which is also that of the threads (at most 15 bytes), and what happens.
 pub(crate) type Case = (&'static str, fn() -> Told);
@@ -977,8 +972,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp bind user", || {
         own_net();
         let (fd, at) = (tcp(v4()), SocketAddr::new(v4().ip(), 80));
-        // SAFETY: setresuid takes integers only.
-        assert_eq!(unsafe { libc::setresuid(1000, 1000, 1000) }, 0);
+        sys::set_user(1000, 1000, 1000);
         assert_eq!(bind_raw(fd, &sockaddr(at)), -i64::from(libc::EACCES));
         let passed = json!({"laddr": at.ip().to_string(), "lport": 80});
         Ok(vec![with(unbound(fd, "EACCES", libc::EACCES), passed)])

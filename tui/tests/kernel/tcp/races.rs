@@ -2,11 +2,8 @@
 
 use super::net::{self, closed_port, connect, tcp, v4};
 use super::{KIND, ours, traced};
-use crate::sys;
-use crate::traced::{alone, not_checked};
-use serde_json::Value;
+use crate::prelude::*;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 const TIMES: usize = 300;
 /// The descriptor that both threads use.
@@ -14,7 +11,6 @@ const FD: i64 = 200;
 
 /// Runs `act` while another thread repeats `disturb`. Returns the events of this process.
 fn disturbed(disturb: impl Fn() + Sync, act: impl Fn()) -> Option<Vec<Value>> {
-    let _alone = alone();
     let ended = AtomicBool::new(false);
     let (run, ()) = traced(&KIND, |_| {
         std::thread::scope(|scope| {

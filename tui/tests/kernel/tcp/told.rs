@@ -2,9 +2,9 @@
 
 use super::net;
 use crate::arch;
-use crate::cases::{self, with};
-use crate::sys;
-use serde_json::{Map, Value, json};
+use crate::cases;
+use crate::prelude::*;
+use serde_json::Map;
 use std::collections::HashMap;
 
 /// Every key of an event of the kind, apart from those of every event.
@@ -16,14 +16,14 @@ const NAME: &str = "#";
 
 /// A process as `closer` names it: its id, and its start in clock ticks.
 pub(crate) fn process(pid: i32) -> Value {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it was not waited for");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it was not waited for");
     let after_comm = stat.rsplit_once(')').expect("the name").1;
     let ticks: u64 = after_comm.split_whitespace().nth(19).and_then(|text| text.parse().ok()).expect("starttime");
     json!({"?process": [pid, ticks]})
 }
 
 fn base(op: &str, role: &str, fd: i64) -> Value {
-    let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("procfs");
+    let comm = fs::read_to_string("/proc/thread-self/comm").expect("procfs");
     let comm = comm.trim_end_matches('\n');
     json!({
         "op": op, "role": role, "fd": fd, "pid": sys::pid(), "tid": sys::tid(), "abi": arch::ABI, "family": "inet",

@@ -2,8 +2,7 @@
 
 use super::net::{self, MPTCP, accept, connect, done, listen_with, name, tcp, v4};
 use super::{KIND, lists_what_waits, ours, traced};
-use crate::sys;
-use crate::traced::{Run, alone, n, not_checked};
+use crate::prelude::*;
 use crate::uring::{self, QUIET, Ring, Sqe};
 use std::net::SocketAddr;
 
@@ -49,7 +48,6 @@ fn mptcp(to: SocketAddr) -> i64 {
 /// accepted as usual. Returns the events that are shown and lost.
 fn quietly(protocol: i32, open: usize, closed: usize) -> Option<(usize, u64)> {
     lists_what_waits().then_some(())?;
-    let _alone = alone();
     let (run, fds) = traced(&KIND, |_| {
         let waiting = Waiting::new(protocol, open + closed + 1)?;
         let mut fds: Vec<i64> = (0..open).map(|_| waiting.accept_quietly()).collect();
@@ -87,7 +85,6 @@ fn accepts_that_nothing_reports_are_counted_once() {
 
 #[test]
 fn an_accept_that_nothing_reports_is_counted_if_its_socket_connects_again() {
-    let _alone = alone();
     let acted = traced(&KIND, |_| {
         let waiting = Waiting::new(0, 1)?;
         let fd = waiting.accept_quietly();
@@ -114,7 +111,6 @@ fn accepts_of_mptcp_that_nothing_reports_are_counted() {
 
 #[test]
 fn accepts_into_the_table_of_a_ring_are_counted_while_they_are_open() {
-    let _alone = alone();
     let acted = traced(&KIND, |_| {
         let waiting = Waiting::new(0, 2)?;
         waiting.ring.register_slots(4);
@@ -135,7 +131,6 @@ fn accepts_into_the_table_of_a_ring_are_counted_while_they_are_open() {
 fn listens_and_failed_binds_through_a_ring_are_counted() {
     const BIND: u8 = 56;
     const LISTEN: u8 = 57;
-    let _alone = alone();
     let Some((run, rets)) = traced(&KIND, |_| {
         let (ring, fd, at) = (Ring::new(0)?, tcp(v4()) as i32, net::sockaddr(v4()));
         let bind = || Sqe { opcode: BIND, fd, addr: at.as_ptr() as u64, off: at.len() as u64, ..Sqe::default() };
