@@ -60,7 +60,7 @@ impl Attr {
 
     /// bpf(2). The memory to which the attributes point must still be valid.
     pub(crate) fn call(&mut self, command: u64) -> i64 {
-        sys::call(libc::SYS_bpf, [command, self.0.as_mut_ptr() as u64, 128, 0, 0])
+        sys::call(libc::SYS_bpf, &[command, self.0.as_mut_ptr() as u64, 128])
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn link_create(prog: &OwnedFd, target: i32, cookie: u64) -> i64 {
 
 /// Attaches a program to a perf event by ioctl(2).
 pub(crate) fn set_bpf(prog: &OwnedFd, event: &OwnedFd) -> i64 {
-    sys::call(libc::SYS_ioctl, [sys::raw(event) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(prog) as u64, 0, 0])
+    sys::call(libc::SYS_ioctl, &[sys::raw(event) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(prog) as u64])
 }
 
 /// The kernel's information about a program or a link.
@@ -196,7 +196,7 @@ fn what_the_kernel_refuses_is_shown_with_its_error() {
 
 /// Clears FD_CLOEXEC, so that the programs that this process executes inherit the descriptor.
 fn pass_on(fd: &OwnedFd) -> u32 {
-    assert_eq!(sys::call(libc::SYS_fcntl, [sys::raw(fd) as u64, libc::F_SETFD as u64, 0, 0, 0]), 0);
+    assert_eq!(sys::call(libc::SYS_fcntl, &[sys::raw(fd) as u64, libc::F_SETFD as u64]), 0);
     sys::raw(fd) as u32
 }
 

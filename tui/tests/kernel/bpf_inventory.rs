@@ -115,7 +115,7 @@ fn every_way_of_attaching_is_in_the_inventory() {
             let mut ours = tracetui();
             let enter = places.outer.as_raw_fd();
             let flags = libc::CLONE_NEWNET as u64;
-            sys::before_exec(&mut ours, move || sys::done(sys::call(libc::SYS_setns, [enter as u64, flags, 0, 0, 0])));
+            sys::before_exec(&mut ours, move || sys::done(sys::call(libc::SYS_setns, &[enter as u64, flags])));
             let status = ours.args(["bpf", "--format", "json"]).stdout(into("ours")).stderr(into("stderr")).status();
             statuses.push(i64::from(status.expect("tracetui starts").code().unwrap_or(-1)));
             let cgroup = held.iter().find(|held| held.case.way == CgroupLink).map(|held| held.case.name());

@@ -244,7 +244,7 @@ pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 
 pub(crate) fn event(event_type: u32, config: u64, path: Option<&CString>, offset: u64) -> i64 {
     let path = path.map_or(0, |path| path.as_ptr() as u64);
     let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
-    sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
+    sys::call(libc::SYS_perf_event_open, &[attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
 }
 
 pub(crate) fn index_of(interface: &str) -> u32 {
@@ -264,13 +264,13 @@ pub(crate) fn run(program: &str, args: &[&str]) -> i64 {
 }
 
 pub(crate) fn udp_socket() -> OwnedFd {
-    sys::owned(sys::call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0, 0]))
+    sys::owned(sys::call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64]))
 }
 
 /// `setsockopt(SOL_SOCKET)` of a number.
 pub(crate) fn set_option(socket: &OwnedFd, option: i32, value: u32) -> i64 {
     let at = (&raw const value) as u64;
-    sys::call(libc::SYS_setsockopt, [sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
+    sys::call(libc::SYS_setsockopt, &[sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
 }
 
 /// The type of a perf PMU; `None` if the kernel does not have it.

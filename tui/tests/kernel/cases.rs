@@ -1,6 +1,7 @@
 //! Tables of cases. Each case acts in its own process, and returns the events that it caused. All cases of a table run
 //! at the same time under one trace.
 
+use crate::arch;
 use crate::prelude::*;
 use crate::sys::Status;
 use crate::traced::warn_not_checked;
@@ -231,6 +232,11 @@ pub(crate) fn check_callers(
         assert!(matches!(told, Ok(Err(_))), "{name} runs without a tracer: {told:?}");
     }
     Some(account)
+}
+
+/// Like [`check`], with one case of 32-bit callers.
+pub(crate) fn check_narrow(args: &[&str], case: fn(&Dir) -> Told) {
+    check_callers(args, &[("32-bit", case)], |event| (event["abi"] == arch::NARROW_ABI).then_some("32-bit"));
 }
 
 #[test]

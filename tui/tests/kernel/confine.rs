@@ -223,7 +223,7 @@ pub(crate) mod request {
 }
 
 pub(crate) fn ptrace(request: u64, tid: i32, address: u64, data: u64) -> i64 {
-    sys::call(libc::SYS_ptrace, [request, tid as u64, address, data, 0])
+    sys::call(libc::SYS_ptrace, &[request, tid as u64, address, data])
 }
 
 /// Waits until a thread stops, and returns the signal. `None` if it ended.
@@ -253,15 +253,13 @@ pub(crate) fn write_registers(tid: i32, registers: &Registers) {
     assert_eq!(ptrace(request::SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
 }
 
-const AT_CWD: u64 = libc::AT_FDCWD as u64;
-
 /// `struct file_handle` of a file; `None` if its file system has none.
 fn handle_of(path: &str) -> Option<Vec<u8>> {
     const MOST: usize = 128;
     let mut handle = [&(MOST as u32).to_ne_bytes()[..], &[0; 4 + MOST]].concat();
     let (path, mut mount) = (std::ffi::CString::new(path).expect("no NUL"), 0i32);
-    let at = [AT_CWD, path.as_ptr() as u64, handle.as_mut_ptr() as u64, &raw mut mount as u64, 0];
-    (sys::call(libc::SYS_name_to_handle_at, at) == 0).then_some(handle)
+    let at = [CWD, path.as_ptr() as u64, handle.as_mut_ptr() as u64, &raw mut mount as u64, 0];
+    (sys::call(libc::SYS_name_to_handle_at, &at) == 0).then_some(handle)
 }
 
 /// What a thread tries, and what comes of it.
@@ -297,12 +295,12 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     let (file, new) = (path(0, file_path), path(512, &format!("{file_path}.new")));
     let shadow = path(1024, "/etc/shadow");
     let open = |path: u64, flags: i32| {
-        let fd = held.call(libc::SYS_openat, &[AT_CWD, path, flags as u64, 0o600]);
+        let fd = held.call(libc::SYS_openat, &[CWD, path, flags as u64, 0o600]);
         held.close(fd);
         fd
     };
     let how = held.put(1200, &[(libc::O_WRONLY as u64).to_ne_bytes(), [0; 8], [0; 8]].concat());
-    let by_openat2 = held.call(libc::SYS_openat2, &[AT_CWD, file, how, 24]);
+    let by_openat2 = held.call(libc::SYS_openat2, &[CWD, file, how, 24]);
     held.close(by_openat2);
     let socket = held.call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0]);
     held.close(socket);
@@ -315,7 +313,7 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     held.close(load);
     let traced = held.call(libc::SYS_ptrace, &[request::SEIZE, victim as u64, 0, 0]);
     // Its working directory is that of the file.
-    let (handle, here) = (handle_of(file_path).map(|handle| held.put(1500, &handle)), AT_CWD);
+    let (handle, here) = (handle_of(file_path).map(|handle| held.put(1500, &handle)), CWD);
     let by_handle = |flags: i32| Some(held.call(libc::SYS_open_by_handle_at, &[here, handle?, flags as u64]));
     let read = by_handle(libc::O_RDONLY);
     held.close(read.unwrap_or(-1));
@@ -326,7 +324,7 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     });
     held.close(named.unwrap_or(-1));
     // Any descriptor, if it cannot be opened: commands are refused for all.
-    let leased = held.call(libc::SYS_openat, &[AT_CWD, file, libc::O_RDONLY as u64, 0]);
+    let leased = held.call(libc::SYS_openat, &[CWD, file, libc::O_RDONLY as u64, 0]);
     let command = |command: i32, value: u64| held.call(libc::SYS_fcntl, &[leased.max(0) as u64, command as u64, value]);
     let lease = command(libc::F_SETLEASE, libc::F_WRLCK as u64);
     let owner = command(libc::F_SETOWN, victim as u64);
@@ -443,7 +441,7 @@ fn is_refused(result: i64) -> bool {
 
 fn has_landlock() -> bool {
     // LANDLOCK_CREATE_RULESET_VERSION
-    sys::call(libc::SYS_landlock_create_ruleset, [0, 0, 1, 0, 0]) > 0
+    sys::call(libc::SYS_landlock_create_ruleset, &[0, 0, 1]) > 0
 }
 
 /// A file of root, and /etc/shadow.

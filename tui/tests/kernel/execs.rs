@@ -123,8 +123,7 @@ const STARTED: &[Case] = &[
     ("script in memory", |_| {
         let memory = sys::memory(c"a script");
         fs::write(format!("/proc/self/fd/{memory}"), format!("#!{TRUE}\n")).expect("a script");
-        // SAFETY: dup2 takes integers.
-        let far = unsafe { libc::dup2(memory, 300) };
+        let far = sys::dup2(memory as u64, 300) as i32;
         let mut told = Vec::new();
         for (fd, directory) in [(memory, "/dev/fd"), (memory, "/proc/self/fd"), (far, "/proc/self/fd")] {
             let name = format!("{directory}/{fd}");
@@ -212,13 +211,13 @@ impl Argv {
 
 fn execve(path: &str, argv: u64) -> i64 {
     let path = c(path);
-    sys::call(libc::SYS_execve, [path.as_ptr() as u64, argv, EMPTY_ENVIRONMENT.as_ptr() as u64, 0, 0])
+    sys::call(libc::SYS_execve, &[path.as_ptr() as u64, argv, EMPTY_ENVIRONMENT.as_ptr() as u64])
 }
 
 fn execveat(dirfd: i32, path: &str, argv: u64, flags: u64) -> i64 {
     let path = c(path);
     let environment = EMPTY_ENVIRONMENT.as_ptr() as u64;
-    sys::call(libc::SYS_execveat, [dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
+    sys::call(libc::SYS_execveat, &[dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
 }
 
 /// A failed exec of this process.
@@ -325,7 +324,7 @@ fn unread(_: &Dir) -> Told {
     pages.unmap_from(1);
     // Nothing is allocated between: it could get the place of the second page.
     let calls = [(bad, good.at()), (path, bad), (path, half.at()), (path, edge), (path, 0)];
-    let rets = calls.map(|(filename, argv)| sys::call(libc::SYS_execve, [filename, argv, 0, 0, 0]));
+    let rets = calls.map(|(filename, argv)| sys::call(libc::SYS_execve, &[filename, argv]));
     let told = [
         json!({"filename": "", "filename_why": "fault", "argv": ["good"], "argv_why": null}),
         json!({"argv": [], "argv_why": "fault", "cut": true}),
@@ -459,10 +458,7 @@ fn started(pid: i32, filename: &str, exe: &str, interp: Option<&str>, argv: &[&s
 /// Mounts a file system in a mount namespace of this thread, if the kernel supports it.
 fn mount(fstype: &str, target: &str, options: &str) -> Result<(), String> {
     sys::own_mounts();
-    let (source, fs, target, options) = (c("none"), c(fstype), c(target), c(options));
-    // SAFETY: all arguments are C strings that outlive the call.
-    let mounted = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fs.as_ptr(), 0, options.as_ptr().cast()) };
-    if mounted == 0 { Ok(()) } else { Err(format!("this kernel has no {fstype}")) }
+    sys::try_mount("none", target, fstype, 0, options).map_err(|_| format!("this kernel has no {fstype}"))
 }
 
 /// A program that changes the user shows who called, and whose rights it has.
@@ -477,8 +473,8 @@ fn set_user_id(dir: &Dir) -> Told {
     }
     let down = ran(|| become_program(&given, &["down"]))?;
     let up = ran(|| {
-        // SAFETY: setresgid and setresuid take integers only.
-        assert_eq!(unsafe { libc::setresgid(1000, 1000, 1000) | libc::setresuid(1000, 1000, 1000) }, 0);
+        assert_eq!(call(libc::SYS_setresgid, &[1000, 1000, 1000]), 0);
+        sys::set_user(1000, 1000, 1000);
         become_program(&taken, &["up"])
     })?;
     let ids = |[uid, gid, euid, egid]: [u32; 4]| json!({"uid": uid, "gid": gid, "euid": euid, "egid": egid});
@@ -499,8 +495,8 @@ fn x32_callers(_: &Dir) -> Told {
         let argv = low.put(2048, &argv) as u64;
         let none = low.put(3072, &[0; 8]) as u64;
         match call {
-            520 => arch::x32(call, [path, argv, none, 0, 0]),
-            _ => arch::x32(call, [libc::AT_FDCWD as u64, path, argv, none, 0]),
+            520 => arch::x32(call, &[path, argv, none]),
+            _ => arch::x32(call, &[libc::AT_FDCWD as u64, path, argv, none]),
         }
     };
     let mut told = Vec::new();

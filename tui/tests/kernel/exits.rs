@@ -12,8 +12,7 @@ const REAL_TIME: i32 = 37;
 
 /// Ends the calling thread only.
 fn exit_thread(code: i32) -> ! {
-    // SAFETY: exit(2) takes an integer, and ends only the calling thread.
-    unsafe { libc::syscall(libc::SYS_exit, code) };
+    call(libc::SYS_exit, &[code as u64]);
     unreachable!("exit does not return");
 }
 

@@ -20,7 +20,7 @@ const READABLE: usize = 1 << 32;
 
 fn forge(file: &OwnedFd, command: u64, prog: &OwnedFd) -> i64 {
     let argument = READABLE as u64 + sys::raw(prog) as u64;
-    sys::call(libc::SYS_ioctl, [sys::raw(file) as u64, command, argument, 0, 0])
+    sys::call(libc::SYS_ioctl, &[sys::raw(file) as u64, command, argument])
 }
 
 fn tracepoint_program(name: &str) -> OwnedFd {

@@ -74,7 +74,7 @@ const KILLED: &[Case] = &[
         by_kernel("seccomp", || {
             // The next call but read, write, exit and sigreturn ends this child.
             sys::prctl(libc::PR_SET_SECCOMP, 1);
-            sys::call(libc::SYS_getpid, [0; 5]);
+            sys::call(libc::SYS_getpid, &[]);
         })
     }),
     ("pipe", |_| {
@@ -116,7 +116,7 @@ const KILLED: &[Case] = &[
         let pid = fork(|| {
             let mut info = [0u32; 32];
             (info[0], info[2]) = (libc::SIGSYS as u32, 1);
-            sys::call(libc::SYS_rt_sigqueueinfo, [sys::pid() as u64, libc::SIGSYS as u64, info.as_ptr() as u64, 0, 0]);
+            sys::call(libc::SYS_rt_sigqueueinfo, &[sys::pid() as u64, libc::SIGSYS as u64, info.as_ptr() as u64]);
         });
         wait(pid);
         Ok(vec![event("exit", pid, json!({"killed_by": null, "killed_by_why": "not_collected"}))])
@@ -277,7 +277,7 @@ fn made_by_a_file(signal: i32) -> Result<Value, String> {
     let (mut ours, its) = std::os::unix::net::UnixStream::pair().expect("sockets");
     let pid = prey(|| {
         let set = |command: i32, value: i32| {
-            sys::call(libc::SYS_fcntl, [its.as_raw_fd() as u64, command as u64, value as u64, 0, 0])
+            sys::call(libc::SYS_fcntl, &[its.as_raw_fd() as u64, command as u64, value as u64])
         };
         set(libc::F_SETOWN, sys::pid());
         set(F_SETSIG, signal);

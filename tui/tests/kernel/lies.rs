@@ -141,7 +141,7 @@ fn calls_that_seccomp_refuses_are_shown_up_to_6_19() {
         let path = c("/nowhere/refused");
         let none = [0_u64; 1].as_ptr() as u64;
         let opened = sys::openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0);
-        vec![opened, sys::call(libc::SYS_execve, [path.as_ptr() as u64, none, none, 0, 0])]
+        vec![opened, sys::call(libc::SYS_execve, &[path.as_ptr() as u64, none, none])]
     });
     let Some((run, pid, rets)) = acted else { return };
     assert_eq!(rets, [i64::from(-libc::EACCES); 2]);
@@ -167,8 +167,8 @@ fn a_call_that_seccomp_traps_is_no_failed_exec() {
         assert_eq!(path as i32, -32);
         let none = [0_u64; 1].as_ptr() as u64;
         trap_openat_and_execve();
-        sys::call(libc::SYS_execve, [path, none, none, 0, 0]);
-        vec![sys::call(libc::SYS_execveat, [libc::AT_FDCWD as u64, path, none, none, 0])]
+        sys::call(libc::SYS_execve, &[path, none, none]);
+        vec![sys::call(libc::SYS_execveat, &[libc::AT_FDCWD as u64, path, none, none])]
     });
     let Some((run, pid, rets)) = acted else { return };
     let event = run.one("exec", pid, |_| true);
@@ -278,7 +278,7 @@ fn what_was_deleted_is_said_to_be() {
         fs::remove_dir(&place).expect("an empty directory");
         fs::remove_file(&program).expect("a file");
         let argv = [open.as_ptr() as u64, 0];
-        vec![sys::call(libc::SYS_execve, [open.as_ptr() as u64, argv.as_ptr() as u64, argv[1..].as_ptr() as u64, 0, 0])]
+        vec![sys::call(libc::SYS_execve, &[open.as_ptr() as u64, argv.as_ptr() as u64, argv[1..].as_ptr() as u64])]
     });
     let pid = actor.pid;
     actor.go();

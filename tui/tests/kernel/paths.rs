@@ -69,7 +69,7 @@ const PASSED: &[Case] = &[
     ("unread how", |dir| {
         let path = dir.file("file");
         let to_open = c(path.as_str());
-        let ret = sys::call(libc::SYS_openat2, [CWD, to_open.as_ptr() as u64, 8, 24, 0]);
+        let ret = sys::call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, 8, 24]);
         let unread = ["flags", "flags_raw", "mode", "resolve"].iter();
         let unread =
             unread.flat_map(|field| [((*field).to_owned(), Value::Null), (format!("{field}_why"), "fault".into())]);
@@ -94,7 +94,6 @@ const CALLERS: &[Case] = &[
     ("x32", x32_callers),
 ];
 
-const CWD: u64 = libc::AT_FDCWD as u64;
 const OPEN_TREE_CLONE: u64 = 1;
 const AT_RECURSIVE: u64 = 0x8000;
 
@@ -104,7 +103,7 @@ fn chdir(path: &str) {
 
 /// Makes a directory the root and the working directory.
 fn chroot_to(fd: i32) {
-    assert_eq!(sys::call(libc::SYS_fchdir, [fd as u64, 0, 0, 0, 0]), 0);
+    assert_eq!(sys::call(libc::SYS_fchdir, &[fd as u64]), 0);
     chroot(".").expect("root");
 }
 
@@ -118,7 +117,7 @@ fn inode_of(path: &str) -> u64 {
 
 fn open_tree(path: &str, flags: u64) -> i32 {
     let path = c(path);
-    let tree = sys::call(libc::SYS_open_tree, [CWD, path.as_ptr() as u64, flags, 0, 0]) as i32;
+    let tree = sys::call(libc::SYS_open_tree, &[CWD, path.as_ptr() as u64, flags]) as i32;
     assert!(tree >= 0, "{tree}");
     tree
 }
@@ -207,7 +206,7 @@ fn two_thousand_directories(_: &Dir) -> Told {
     }
     let ret = sys::openat(libc::AT_FDCWD, &c("file"), libc::O_CREAT | libc::O_RDWR, 0o600);
     let nowhere = c("/nowhere/deep");
-    let failed = sys::call(libc::SYS_execve, [nowhere.as_ptr() as u64, 0, 0, 0, 0]);
+    let failed = sys::call(libc::SYS_execve, &[nowhere.as_ptr() as u64]);
     fs::copy("/bin/true", "program").expect("a copy");
     let child = sys::run_program(&mut Command::new("./program"));
     for name in ["file", "program"] {
@@ -253,8 +252,8 @@ fn unnamed(dir: &Dir) -> Told {
 fn descriptors_beyond_the_first_table(dir: &Dir) -> Told {
     let told = [("first", 0, 0), ("second", 100, 64), ("third", 1000, 256)].map(|(name, fill, least)| {
         let path = dir.file(name);
-        // SAFETY: dup(2) takes an integer. The copies are closed when this child ends.
-        while unsafe { libc::dup(2) } < fill {}
+        // The copies are closed when this child ends.
+        while call(libc::SYS_dup, &[2]) < fill {}
         let event = reads(&path, &path);
         assert!(event["ret"].as_i64() > Some(least) || fill == 0, "{event}");
         event
@@ -418,12 +417,8 @@ fn overlay(dir: &Dir) -> Told {
     sys::mount("tmpfs", &dir.at(""), "tmpfs", 0);
     let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| dir.dir(name));
     dir.file("lower/below");
-    let options = c(format!("lowerdir={lower},upperdir={upper},workdir={work}"));
-    let (name, at) = (c("overlay"), c(merged.as_str()));
-    // SAFETY: all arguments are C strings that outlive the call.
-    if unsafe { libc::mount(name.as_ptr(), at.as_ptr(), name.as_ptr(), 0, options.as_ptr().cast()) } != 0 {
-        return Err("overlayfs cannot be mounted".to_owned());
-    }
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    sys::try_mount("overlay", &merged, "overlay", 0, &options).map_err(|_| "overlayfs cannot be mounted")?;
     fs::create_dir(format!("{merged}/deep")).expect("a directory");
     let (below, above) = (format!("{merged}/below"), format!("{merged}/deep/above"));
     let made = sys::openat(libc::AT_FDCWD, &c(above.as_str()), libc::O_WRONLY | libc::O_CREAT, 0o600);
@@ -439,9 +434,7 @@ fn detached_mount(dir: &Dir) -> Told {
     sys::mount("tmpfs", &fresh, "tmpfs", 0);
     fs::write(format!("{fresh}/kept"), b"").expect("a file");
     let root = File::open(&fresh).expect("a directory");
-    let target = c(fresh);
-    // SAFETY: the path is a C string that outlives the call.
-    assert_eq!(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) }, 0);
+    sys::umount(&fresh);
     let kept = unreachable("kept", sys::openat(root.as_raw_fd(), &c("kept"), libc::O_RDONLY, 0));
     Ok(vec![unreachable("file", in_clone), with(kept, json!({"fs_path": "/kept", "fs": {"type": "tmpfs"}}))])
 }
@@ -471,8 +464,7 @@ fn file_of_a_detached_mount(dir: &Dir) -> Told {
     let by_proc = sys::open_path(&program);
     let below = sys::openat(root, &c("inner/file"), libc::O_RDONLY, 0);
     let at_root = sys::openat(root, &c("."), libc::O_RDONLY, 0);
-    // SAFETY: fchdir(2) takes an integer.
-    assert_eq!(unsafe { libc::fchdir(root) }, 0);
+    assert_eq!(call(libc::SYS_fchdir, &[root as u64]), 0);
     let by_cwd = sys::open_path(&deep_file);
     let child = sys::run_program(&mut Command::new(&program));
     let fs = json!({
@@ -543,10 +535,10 @@ fn by_handle(_: &Dir) -> Told {
     let mut mount = 0;
     let path = c(file.as_str());
     let (at, mount_at) = (handle.as_mut_ptr() as u64, (&raw mut mount) as u64);
-    let named = sys::call(libc::SYS_name_to_handle_at, [CWD, path.as_ptr() as u64, at, mount_at, 0]);
+    let named = sys::call(libc::SYS_name_to_handle_at, &[CWD, path.as_ptr() as u64, at, mount_at]);
     let place = File::open(dir.path()).expect("a directory");
     let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u64;
-    let open_handle = || sys::call(libc::SYS_open_by_handle_at, [place.as_raw_fd() as u64, at, flags, 0, 0]);
+    let open_handle = || sys::call(libc::SYS_open_by_handle_at, &[place.as_raw_fd() as u64, at, flags]);
     let ret = open_handle();
     if named != 0 || ret < 0 {
         return Err("this file system does not support file handles, or they cannot be opened".to_owned());
@@ -601,7 +593,7 @@ fn openat2_that_takes_its_arguments_away(dir: &Dir) -> Told {
         page
     };
     sys::close(writable);
-    let ret = sys::call(libc::SYS_openat2, [CWD, to_open.as_ptr() as u64, how as u64, 24, 0]);
+    let ret = sys::call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, how as u64, 24]);
     let by_openat2 = json!({"via": "openat2", "flags": null, "flags_why": "fault"});
     let before = open(&path, writable, json!({"via": "openat"}));
     Ok(vec![before, with(opened(&path, ret, &path), by_openat2)])
@@ -666,7 +658,7 @@ fn x32_callers(dir: &Dir) -> Told {
     let paths = [&there, &there, &there, &created, "/nowhere/x32"];
     let mut told = Vec::new();
     for ((via, number, args, more), path) in calls.into_iter().zip(paths) {
-        let ret = arch::x32(number, args);
+        let ret = arch::x32(number, &args);
         if ret == -i64::from(libc::ENOSYS) {
             return Err("this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)".to_owned());
         }

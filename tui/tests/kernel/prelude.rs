@@ -1,8 +1,8 @@
 //! What most of these tests use.
 
-pub(crate) use crate::cases::{Case, Told, absent, check, check_callers, event, none, with};
+pub(crate) use crate::cases::{Case, Told, absent, check, check_callers, check_narrow, event, none, with};
 pub(crate) use crate::recording::{read, text};
-pub(crate) use crate::sys::{self, Actor, c, fork};
+pub(crate) use crate::sys::{self, Actor, CWD, at, c, call, fork};
 pub(crate) use crate::traced::{
     Dir, Run, Traced, alone, alone_as_root, cannot_run, check_has, doctor, emulated, may_trace, n, neutral,
     not_checked, release, trace, trace_with, tracetui, wait_at_most,

@@ -174,12 +174,11 @@ fn types_of_files(dir: &Dir) -> Told {
             put(open(&format!("{deep}/out"), libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND), 2);
         }),
         start(|| {
-            // SAFETY: the calls take numbers and a string that outlives them.
-            let (memory, event) = unsafe { (libc::memfd_create(c"name".as_ptr(), 0), libc::eventfd(0, 0)) };
+            let event = call(libc::SYS_eventfd2, &[]) as i32;
             let (held, name) = terminal();
             std::mem::forget(held);
             put(open(&name, libc::O_RDWR | libc::O_NOCTTY), 0);
-            put(memory, 1);
+            put(sys::memory(c"name"), 1);
             put(event, 2);
         }),
         start(|| {
@@ -190,8 +189,7 @@ fn types_of_files(dir: &Dir) -> Told {
         start(|| {
             put(udp.as_raw_fd(), 0);
             put(of_six.map_or(1, IntoRawFd::into_raw_fd), 1);
-            // SAFETY: fcntl takes numbers.
-            unsafe { libc::fcntl(2, libc::F_SETFD, libc::FD_CLOEXEC) };
+            call(libc::SYS_fcntl, &[2, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64]);
         }),
         start(|| {
             put(open(&deep, libc::O_RDONLY), 0);
@@ -241,12 +239,10 @@ fn other_descriptors(dir: &Dir) -> Told {
             put(open(&file("read"), append), 63);
             put(open(&file("read"), libc::O_RDWR), 64);
             put(open("/dev/null", libc::O_RDWR | libc::O_CLOEXEC), 62);
-            let mut ends = sys::pipe();
-            // SAFETY: the call fills the array.
-            assert_eq!(unsafe { libc::socketpair(1, 1, 0, ends.as_mut_ptr()) }, 0);
+            sys::pipe();
+            assert_eq!(call(libc::SYS_socketpair, &[1, 1, 0, [0u64; 1].as_mut_ptr() as u64]), 0);
             // dup3 clears FD_CLOEXEC only without the flag.
-            // SAFETY: fcntl takes numbers.
-            unsafe { libc::fcntl(62, libc::F_SETFD, libc::FD_CLOEXEC) };
+            call(libc::SYS_fcntl, &[62, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64]);
         }),
         start(|| (3..64).for_each(sys::close)),
     ];

@@ -140,14 +140,13 @@ fn check_opens(tags: Tags) {
     let paths = [file.clone(), missing.clone()];
     let acted = trace("open", tags, move |memory| {
         let [file, missing, created] = [&paths[0], &paths[1], "created"].map(|path| memory.text(path));
-        let cwd = libc::AT_FDCWD as u64;
         let place = File::open(place).expect("a directory");
         let place = place.as_raw_fd() as u64;
         vec![
-            sys::call(libc::SYS_openat, [cwd, file, libc::O_RDONLY as u64, 0, 0]),
-            sys::call(libc::SYS_openat, [cwd, missing, libc::O_RDONLY as u64, 0, 0]),
-            sys::call(libc::SYS_openat2, [cwd, file, memory.numbers(&how), 24, 0]),
-            sys::call(libc::SYS_openat2, [place, created, memory.numbers(&creating), 24, 0]),
+            sys::call(libc::SYS_openat, &[CWD, file, libc::O_RDONLY as u64]),
+            sys::call(libc::SYS_openat, &[CWD, missing, libc::O_RDONLY as u64]),
+            sys::call(libc::SYS_openat2, &[CWD, file, memory.numbers(&how), 24]),
+            sys::call(libc::SYS_openat2, &[place, created, memory.numbers(&creating), 24]),
         ]
     });
     let Some((run, pid, rets)) = acted else { return };
@@ -178,8 +177,8 @@ fn check_failed_execs(tags: Tags) {
         let (argv, none) = (memory.list(&args), memory.list(&[]));
         let [nowhere, plain] = ["/nowhere/tagged", "plain"].map(|path| memory.text(path));
         vec![
-            sys::call(libc::SYS_execve, [nowhere, argv, none, 0, 0]),
-            sys::call(libc::SYS_execveat, [place as u64, plain, argv, none, 0]),
+            sys::call(libc::SYS_execve, &[nowhere, argv, none]),
+            sys::call(libc::SYS_execveat, &[place as u64, plain, argv, none]),
             place.into(),
         ]
     });
@@ -200,7 +199,7 @@ fn check_bpf(tags: Tags) {
     let acted = trace("bpf", tags, |memory| {
         let insns = [bpf::MOV_R0, bpf::EXIT];
         let (all, exit, licence) = (memory.numbers(&insns), memory.numbers(&insns[1..]), memory.text("GPL"));
-        let bpf = |command: u64, attr: Attr| sys::call(libc::SYS_bpf, [command, memory.put(&attr.0), 128, 0, 0]);
+        let bpf = |command: u64, attr: Attr| sys::call(libc::SYS_bpf, &[command, memory.put(&attr.0), 128]);
         let load = |name, insns| bpf(bpf::BPF_PROG_LOAD, Attr::of_load(OBJECT, name, insns, licence));
         let loaded = sys::owned(load("tt_loaded", (2, all)));
         let refused = load("tt_refused", (1, exit));
@@ -273,21 +272,20 @@ fn bpf_from_mte_memory_is_whole_or_said_to_be_unread() {
 fn what_mte_denies_to_the_kernel_is_a_fault() {
     let acted = trace("open,exec", Tags::Memory, |memory| {
         const OTHER: u64 = 1 << 56;
-        let cwd = libc::AT_FDCWD as u64;
         let (path, how) = (memory.text("/nowhere/denied"), memory.numbers(&[libc::O_RDWR as u64, 0, 0]));
         // The string continues in memory with another tag.
         let open_ended = memory.put(b"/nowhere/denied/");
         memory.text("the next");
         let (argv, none) = (memory.numbers(&[path, path ^ OTHER, 0]), memory.list(&[]));
         vec![
-            sys::call(libc::SYS_openat, [cwd, path ^ OTHER, 0, 0, 0]),
-            sys::call(libc::SYS_openat, [cwd, open_ended, 0, 0, 0]),
-            sys::call(libc::SYS_openat2, [cwd, path, how ^ OTHER, 24, 0]),
-            sys::call(libc::SYS_execve, [path ^ OTHER, none, none, 0, 0]),
+            sys::call(libc::SYS_openat, &[CWD, path ^ OTHER]),
+            sys::call(libc::SYS_openat, &[CWD, open_ended]),
+            sys::call(libc::SYS_openat2, &[CWD, path, how ^ OTHER, 24]),
+            sys::call(libc::SYS_execve, &[path ^ OTHER, none, none]),
         ]
         .into_iter()
         // The kernel does not read the arguments if the program does not exist.
-        .chain([sys::call(libc::SYS_execve, [memory.text("/bin/true"), argv, none, 0, 0])])
+        .chain([sys::call(libc::SYS_execve, &[memory.text("/bin/true"), argv, none])])
         .collect()
     });
     let Some((run, pid, rets)) = acted else { return };

@@ -67,7 +67,7 @@ fn listening_sockets_and_failed_binds_are_told() {
 #[test]
 fn what_listens_already_is_told_once() {
     let (listener, at) = listen(v4());
-    let copy = done("dup", sys::call(libc::SYS_dup, [listener as u64, 0, 0, 0, 0]));
+    let copy = done("dup", sys::call(libc::SYS_dup, &[listener as u64]));
     let Some((run, ())) = traced(&KIND, |_| ()) else { return };
     run.check();
     let told: Vec<Value> = run.lines().filter(|line| is_bound(line) && line["lport"] == at.port()).collect();

@@ -617,10 +617,8 @@ impl Dir {
 
     /// Creates an empty file in the directory, without an open.
     pub(crate) fn file(&self, name: &str) -> String {
-        let path = sys::c(self.at(name));
-        // SAFETY: the path is a C string that outlives the call.
-        let made = unsafe { libc::mknod(path.as_ptr(), libc::S_IFREG | 0o644, 0) };
-        assert_eq!(made, 0, "{path:?}: {}", std::io::Error::last_os_error());
+        let path = c(self.at(name));
+        assert_eq!(call(libc::SYS_mknodat, &[CWD, at(&path), (libc::S_IFREG | 0o644).into()]), 0, "{path:?}");
         path.into_string().expect("UTF-8")
     }
 

@@ -83,7 +83,7 @@ impl Ring {
     /// A ring with this number of entries, a power of two.
     pub(crate) fn deep(flags: u32, entries: u32) -> Option<Ring> {
         let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
-        let fd = sys::call(libc::SYS_io_uring_setup, [entries.into(), &raw mut params as u64, 0, 0, 0]);
+        let fd = sys::call(libc::SYS_io_uring_setup, &[entries.into(), &raw mut params as u64]);
         (fd >= 0).then_some(())?;
         let map = |len: usize, at: i64| {
             let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
@@ -130,7 +130,7 @@ impl Ring {
     pub(crate) fn register_slots(&self, slots: usize) {
         let empty = vec![-1i32; slots];
         let args = [self.fd as u64, 2, empty.as_ptr() as u64, slots as u64, 0];
-        assert_eq!(sys::call(libc::SYS_io_uring_register, args), 0);
+        assert_eq!(sys::call(libc::SYS_io_uring_register, &args), 0);
     }
 
     /// Submits one request and waits for this number of completions.
@@ -155,7 +155,7 @@ impl Ring {
     pub(crate) fn enter(&self, requests: u32, completions: u32) {
         let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
         let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
-        let entered = sys::call(libc::SYS_io_uring_enter, args);
+        let entered = sys::call(libc::SYS_io_uring_enter, &args);
         assert!(entered >= 0, "io_uring_enter: {entered}");
     }
 }
@@ -339,7 +339,7 @@ fn a_request_that_is_refused_at_once_is_shown_too() {
 
 /// The descriptor that the next open returns.
 fn next_descriptor() -> i64 {
-    let next = sys::call(libc::SYS_dup, [0; 5]);
+    let next = sys::call(libc::SYS_dup, &[]);
     sys::close(next);
     next
 }
@@ -360,7 +360,7 @@ fn an_open_that_makes_no_completion_is_counted() {
         numbers.push(ring.run(quiet(&nowhere)));
         let worked = next_descriptor();
         ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&worked_on) }, 0);
-        sys::wait_until(|| sys::call(libc::SYS_fcntl, [worked as u64, libc::F_GETFD as u64, 0, 0, 0]) >= 0);
+        sys::wait_until(|| sys::call(libc::SYS_fcntl, &[worked as u64, libc::F_GETFD as u64]) >= 0);
         numbers.push(ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)));
         numbers
     });

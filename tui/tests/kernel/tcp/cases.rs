@@ -190,7 +190,7 @@ fn connect_and_talk(client: i64, to: SocketAddr) -> i64 {
 fn plain_accept() -> Told {
     let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
-    let server = done("accept", sys::call(libc::SYS_accept, [listener as u64, 0, 0, 0, 0]));
+    let server = done("accept", sys::call(libc::SYS_accept, &[listener as u64]));
     let accept = with(accepted(server), json!({"via": "accept"}));
     Pair { listener, client, server, connect: connected(client), accept }.whole()
 }
@@ -322,7 +322,7 @@ fn by_narrow(accept_via: &str, fill: impl FnOnce(&mut Narrow, [i64; 3], [u32; 2]
     let [client, refused] = [tcp(to), tcp(to)];
     // A program on aarch64 must inherit them.
     for fd in [listener, client, refused] {
-        done("F_SETFD", sys::call(libc::SYS_fcntl, [fd as u64, libc::F_SETFD as u64, 0, 0, 0]));
+        done("F_SETFD", sys::call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
     }
     let mut narrow = Narrow::new();
     let addresses = [to, refusing].map(|at| narrow.put(&sockaddr(at)));
@@ -380,12 +380,12 @@ fn x32() -> Told {
     let low = sys::Pages::new(1, libc::MAP_32BIT);
     let at = low.put(0, &sockaddr(to)) as u64;
     let client = tcp(to);
-    let ret = arch::x32(libc::SYS_connect, [client as u64, at, 16, 0, 0]);
+    let ret = arch::x32(libc::SYS_connect, &[client as u64, at, 16]);
     if ret == -i64::from(libc::ENOSYS) {
         return Err("x32: this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)".to_owned());
     }
     done("connect", ret);
-    let server = done("accept", arch::x32(libc::SYS_accept4, [listener as u64, 0, 0, 0, 0]));
+    let server = done("accept", arch::x32(libc::SYS_accept4, &[listener as u64]));
     all(
         Pair { listener, client, server, connect: connected(client), accept: accepted(server) }.whole(),
         json!({"abi": "x32"}),
@@ -527,7 +527,7 @@ fn refused_addresses(call: i64, shown: [&str; 2], event: fn(i64, &str, i32) -> V
     let told = cases.into_iter().enumerate().map(|(n, (of, address, len, errno, passed))| {
         let fd = socket(of, libc::SOCK_STREAM, 0);
         (fd >= 0).then_some(()).ok_or("no IPv6")?;
-        assert_eq!(sys::call(call, [fd as u64, address, len, 0, 0]), -i64::from(errno), "{n}");
+        assert_eq!(sys::call(call, &[fd as u64, address, len]), -i64::from(errno), "{n}");
         let err = match errno {
             libc::EINVAL => "EINVAL",
             libc::EFAULT => "EFAULT",
@@ -571,7 +571,7 @@ fn no_port_left() -> Told {
     let (listener, to) = {
         let fd = tcp(v4());
         bind(fd, (v4().ip(), 30_000).into());
-        done("listen", sys::call(libc::SYS_listen, [fd as u64, 8, 0, 0, 0]));
+        done("listen", sys::call(libc::SYS_listen, &[fd as u64, 8]));
         (fd, name(fd))
     };
     let pair = Pair::to(listener, to, tcp(to));
@@ -680,7 +680,7 @@ fn interrupted(flags: i32) -> Told {
         let (pid, tid) = (sys::pid(), sys::tid());
         let signal = move || {
             std::thread::sleep(100 * MS);
-            done("tgkill", sys::call(libc::SYS_tgkill, [pid as u64, tid as u64, libc::SIGUSR1 as u64, 0, 0]));
+            done("tgkill", sys::call(libc::SYS_tgkill, &[pid as u64, tid as u64, libc::SIGUSR1 as u64]));
         };
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -749,7 +749,7 @@ pub(crate) const ENDS: &[Case] = &[
         // It has arrived, and nobody read it.
         let mut bytes = [0u8; 7];
         let args = [pair.server as u64, bytes.as_mut_ptr() as u64, 7, libc::MSG_PEEK as u64, 0];
-        assert_eq!(sys::call(libc::SYS_recvfrom, args), 7);
+        assert_eq!(sys::call(libc::SYS_recvfrom, &args), 7);
         server_resets(&pair, [7, 0], [0, 7])
     }),
     ("tcp linger 0", || {
@@ -830,7 +830,7 @@ pub(crate) const OWNERS: &[Case] = &[
     ("tcp fork", inherited),
     ("tcp dup", || {
         let pair = Pair::new(v4());
-        let copy = done("dup", sys::call(libc::SYS_dup, [pair.client as u64, 0, 0, 0, 0]));
+        let copy = done("dup", sys::call(libc::SYS_dup, &[pair.client as u64]));
         sys::close(pair.client);
         Pair { client: copy, ..pair }.whole()
     }),
@@ -862,7 +862,7 @@ pub(crate) const OWNERS: &[Case] = &[
 
 fn pipe() -> (i64, i64) {
     let mut ends = [0i32; 2];
-    done("pipe2", sys::call(libc::SYS_pipe2, [ends.as_mut_ptr() as u64, libc::O_CLOEXEC as u64, 0, 0, 0]));
+    done("pipe2", sys::call(libc::SYS_pipe2, &[ends.as_mut_ptr() as u64, libc::O_CLOEXEC as u64]));
     (ends[0].into(), ends[1].into())
 }
 
@@ -890,7 +890,7 @@ fn inherited() -> Told {
 fn scm_rights() -> Told {
     let mut ends = [0i32; 2];
     let args = [libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, 0, ends.as_mut_ptr() as u64, 0];
-    done("socketpair", sys::call(libc::SYS_socketpair, args));
+    done("socketpair", sys::call(libc::SYS_socketpair, &args));
     let [ours, theirs] = ends.map(i64::from);
     let (child, closer) = child(|| {
         let client = receive_descriptor(theirs);
@@ -930,11 +930,11 @@ fn left_open(end: fn(i64)) -> Told {
 
 /// Executes a program that inherits the socket.
 fn becomes_another(fd: i64) {
-    done("F_SETFD", sys::call(libc::SYS_fcntl, [fd as u64, libc::F_SETFD as u64, 0, 0, 0]));
+    done("F_SETFD", sys::call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
     let (path, none) = (c("/bin/true"), [0u64]);
     let argv = [path.as_ptr() as u64, 0];
     let args = [path.as_ptr() as u64, argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0];
-    done("execve", sys::call(libc::SYS_execve, args));
+    done("execve", sys::call(libc::SYS_execve, &args));
 }
 
 // --- addresses -----------------------------------------------------------------------------------------------------
@@ -943,7 +943,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp listen", || {
         let (fd, _) = listen(v4());
         let told = vec![named(listens(fd), "first")];
-        done("listen", sys::call(libc::SYS_listen, [fd as u64, u64::MAX, 0, 0, 0]));
+        done("listen", sys::call(libc::SYS_listen, &[fd as u64, u64::MAX]));
         Ok([told, vec![named(with(listens(fd), json!({"backlog": -1})), "second")]].concat())
     }),
     ("tcp listen v6", || {
@@ -953,7 +953,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp lis mptcp", || Ok(vec![with(listens(listen_with(v4(), MPTCP, 8)?.0), json!({"mptcp": true}))])),
     ("tcp listen bad", || {
         let pair = Pair::new(v4());
-        assert_eq!(sys::call(libc::SYS_listen, [pair.client as u64, 8, 0, 0, 0]), -i64::from(libc::EINVAL));
+        assert_eq!(sys::call(libc::SYS_listen, &[pair.client as u64, 8]), -i64::from(libc::EINVAL));
         let refused = with(listens(pair.client), json!({"ret": -libc::EINVAL, "err": "EINVAL"}));
         Ok(vec![listens(pair.listener), named(refused, "refused")])
     }),
@@ -1002,7 +1002,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp bind none", || {
         let [stream, datagrams] = [tcp(v4()), done("socket", socket(libc::AF_INET, libc::SOCK_DGRAM, 0))];
         [stream, datagrams].into_iter().for_each(|fd| bind(fd, v4()));
-        assert_eq!(sys::call(libc::SYS_listen, [datagrams as u64, 8, 0, 0, 0]), -i64::from(libc::EOPNOTSUPP));
+        assert_eq!(sys::call(libc::SYS_listen, &[datagrams as u64, 8]), -i64::from(libc::EOPNOTSUPP));
         let unix = done("socket", socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
         for (fd, errno) in [(unix, libc::EINVAL), (900, libc::EBADF), (sys::open_path("/dev/null"), libc::ENOTSOCK)] {
             assert_eq!(bind_raw(fd, &sockaddr(v4())), -i64::from(errno));
@@ -1018,7 +1018,7 @@ fn bound_by_narrow(fill: impl FnOnce(&mut Narrow, [u32; 2], u32)) -> Told {
     let [refused, listening] = [tcp(used), tcp(used)];
     bind(listening, v4());
     for fd in [refused, listening] {
-        done("F_SETFD", sys::call(libc::SYS_fcntl, [fd as u64, libc::F_SETFD as u64, 0, 0, 0]));
+        done("F_SETFD", sys::call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
     }
     let mut narrow = Narrow::new();
     let at = narrow.put(&sockaddr(used));
@@ -1076,7 +1076,7 @@ pub(crate) const NOTHING: &[Case] = &[
         assert_eq!(disconnect(fd), 0);
         let quiet = nonblocking(at);
         bind(quiet, v4());
-        done("listen", sys::call(libc::SYS_listen, [quiet as u64, 1, 0, 0, 0]));
+        done("listen", sys::call(libc::SYS_listen, &[quiet as u64, 1]));
         assert_eq!(accept(quiet), -i64::from(libc::EAGAIN));
         [fd, bound, listener, quiet].into_iter().for_each(sys::close);
         Ok(vec![])

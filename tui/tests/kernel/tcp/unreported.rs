@@ -32,7 +32,7 @@ impl Waiting {
 
     /// Accepts one by a request without a completion.
     fn accept_quietly(&self) -> i64 {
-        let fd = done("dup", sys::call(libc::SYS_dup, [self.listener as u64, 0, 0, 0, 0]));
+        let fd = done("dup", sys::call(libc::SYS_dup, &[self.listener as u64]));
         sys::close(fd);
         self.ring.submit(uring::accept(self.listener, QUIET, false), 0);
         assert_eq!(name(fd), name(self.listener), "it was accepted at once");
@@ -52,7 +52,7 @@ fn quietly(protocol: i32, open: usize, closed: usize) -> Option<(usize, u64)> {
         let waiting = Waiting::new(protocol, open + closed + 1)?;
         let mut fds: Vec<i64> = (0..open).map(|_| waiting.accept_quietly()).collect();
         // It has several descriptors, and counts once.
-        fds.extend(fds.iter().map(|fd| sys::call(libc::SYS_dup, [*fd as u64, 0, 0, 0, 0])).collect::<Vec<_>>());
+        fds.extend(fds.iter().map(|fd| sys::call(libc::SYS_dup, &[*fd as u64])).collect::<Vec<_>>());
         (0..closed).for_each(|_| sys::close(waiting.accept_quietly()));
         fds.push(done("accept", accept(waiting.listener)));
         fds.extend(&waiting.clients);
