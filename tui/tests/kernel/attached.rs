@@ -85,7 +85,7 @@ fn check(args: &[&str], calls: &[&str]) -> Option<()> {
 
 #[test]
 fn only_what_the_requested_kinds_need_is_attached() {
-    let _alone = alone();
+    alone();
     let tree = sys::pid().to_string();
     let cases: [(&[&str], &[&str]); 10] = [
         (&["--kind", "exit"], &[]),

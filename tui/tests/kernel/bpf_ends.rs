@@ -1,7 +1,7 @@
 //! Each attachment begins once and ends once, however it is made and however it ends: at once, after 20 ms or 3 s; by a detachment,
 //! with its last descriptor, or with its place; and with a program that is unloaded then, or that another descriptor keeps.
 
-use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_id, load};
+use crate::bpf::{Attr, MOV_R0, id_and_tag, link_id, program};
 use crate::bpf_ways::{
     self, BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, Way,
     XDP, by_attach, create, expected, index_of, load_for, place_of, run, set_option, sockmap, udp_socket, ways,
@@ -185,8 +185,7 @@ fn an_end_names_its_place() {
             let dir: OwnedFd = File::open(path).expect("a cgroup").into();
             by_attach(&program, sys::raw(&dir) as u32, 1, vec![dir]).map(|made| (made.kept, made.detach))
         });
-        let [other, again] =
-            ["tt_socket", "tt_another"].map(|name| sys::owned(load(SOCKET_FILTER, name, &[MOV_R0, EXIT])));
+        let [other, again] = ["tt_socket", "tt_another"].map(|name| crate::bpf::program(SOCKET_FILTER, name));
         let socket = udp_socket();
         let set = |program: &OwnedFd| set_option(&socket, libc::SO_ATTACH_BPF, sys::raw(program) as u32);
         let set = [set(&other), set(&other), set(&again), set_option(&socket, libc::SO_DETACH_BPF, 0)];
@@ -359,7 +358,7 @@ fn an_attachment_by_netlink_has_its_process() {
         trace.wait_for_inventory();
         let mut numbers = Vec::new();
         for n in 0..4 {
-            let program = sys::owned(load(XDP, &format!("tt_by{n}"), &[MOV_R0, EXIT]));
+            let program = program(XDP, &format!("tt_by{n}"));
             let id = id_and_tag(&program)[0];
             let done = act(format!("bpftool net attach xdpgeneric id {id} dev {name}"));
             std::thread::sleep(Duration::from_millis([0, 20, 300, 0][n]));
@@ -370,7 +369,7 @@ fn an_attachment_by_netlink_has_its_process() {
             .into_iter()
             .enumerate()
         {
-            let program = sys::owned(load(SCHED_CLS, &format!("tt_tc{n}"), &[MOV_R0, EXIT]));
+            let program = program(SCHED_CLS, &format!("tt_tc{n}"));
             let pin = format!("{bpffs}/{n}");
             bpf_ways::pin_at(&program, &pin);
             let done = act(format!("tc filter add dev {name} ingress prio 1 bpf da object-pinned {pin}"));
@@ -414,7 +413,7 @@ fn an_attachment_by_netlink_has_its_process() {
 /// At an interface that is down, in another network namespace, of which no notification comes. The second program replaces the first.
 #[test]
 fn an_interface_that_is_down_hides_no_xdp_program() {
-    let _alone = alone();
+    alone();
     if !is_attached("bpf_xdp ") {
         return not_checked("calls of netlink: no bpf_xdp");
     }
@@ -432,7 +431,7 @@ fn an_interface_that_is_down_hides_no_xdp_program() {
         let off = || dev(&["set", "dev", "tt0", "xdpgeneric", "off"]);
         let mut numbers = Vec::new();
         for ms in held {
-            let [first, second] = ["tt_down", "tt_next"].map(|name| sys::owned(load(XDP, name, &[MOV_R0, EXIT])));
+            let [first, second] = ["tt_down", "tt_next"].map(|name| program(XDP, name));
             numbers.extend(attach(&first));
             std::thread::sleep(Duration::from_millis(ms));
             numbers.extend(attach(&second));

@@ -250,7 +250,7 @@ fn kernels() -> Option<(BTreeMap<String, usize>, BTreeSet<String>)> {
 
 #[test]
 fn the_table_of_helpers_is_that_of_the_running_kernel() {
-    let _alone = alone();
+    alone();
     let Some((helpers, defined)) = kernels() else { return not_checked("bpftool shows no types of this kernel") };
     let symbols = fs::read_to_string("/proc/kallsyms").expect("procfs");
     let symbols: BTreeSet<_> = symbols.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();

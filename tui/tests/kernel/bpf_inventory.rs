@@ -2,7 +2,7 @@
 
 use crate::bpf::{
     BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event,
-    raw_tracepoint_open, set_bpf, tracepoint_id,
+    program, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::bpf_ends;
 use crate::bpf_ways::Way::{self, *};
@@ -342,7 +342,7 @@ fn check_peers(ours: &Value, output: &dyn Fn(&str) -> String) {
 
 #[test]
 fn helpers_are_found_in_the_instructions() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(quiet) = loaded(load(BPF_PROG_TYPE_TRACEPOINT, "tt_quiet", &[MOV_R0, EXIT])) else { return };
     let Some(kills) = loaded(load_calling(109, "tt_kills")) else { return };
     let Some(knows) = loaded(load_calling(14, "tt_knows")) else { return };
@@ -391,7 +391,7 @@ const MANY: usize = 500;
 
 #[test]
 fn a_thousand_programs_and_links_are_listed_fast() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let mut kept = Vec::new();
     let mut expected = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..MANY {
@@ -429,7 +429,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
 
 #[test]
 fn programs_that_come_and_go_are_not_hidden() {
-    let _alone = alone();
+    alone();
     if !may_trace() || loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_first", &[MOV_R0, EXIT])).is_none() {
         return;
     }
@@ -441,7 +441,7 @@ fn programs_that_come_and_go_are_not_hidden() {
             move || {
                 let mut loads = 0u64;
                 while !ends.load(Ordering::Relaxed) {
-                    let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn", &[MOV_R0, EXIT]));
+                    let prog = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn");
                     if links {
                         sys::close(raw_tracepoint_open(&prog, "cgroup_remount"));
                     }
@@ -482,7 +482,7 @@ fn boot_now() -> BootNanos {
 
 #[test]
 fn the_kernels_own_stream_has_each_load_and_unload() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(mut stream) = stream(32) else { return };
     let before = boot_now();
     let mut expected = Vec::new();
@@ -533,7 +533,7 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
 
 #[test]
 fn a_small_ring_loses_and_says_how_much() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(mut stream) = stream(1) else { return };
     let mut ids = HashSet::default();
     let loads = 400 * sys::page() / 4096;
@@ -565,7 +565,7 @@ fn a_small_ring_loses_and_says_how_much() {
 
 #[test]
 fn the_report_can_be_read_and_needs_root() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(prog) = loaded(load(SOCKET_FILTER, "tt_shown", &[MOV_R0, EXIT])) else { return };
     let output = tracetui().args(["bpf", "--stats"]).output().expect("it starts");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -611,7 +611,7 @@ fn every_filter_of_tc_is_a_place() {
         sys::own_mounts();
         sys::unshare(libc::CLONE_NEWNET);
         sys::mount("bpf", &bpffs, "bpf", 0);
-        let prog = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
+        let prog = program(SCHED_CLS, "tt_block");
         let pin = format!("{bpffs}/pin");
         pin_at(&prog, &pin);
         let tc = |text: &str| run("tc", &text.split(' ').collect::<Vec<_>>());
@@ -653,7 +653,7 @@ fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
             sys::unshare(libc::CLONE_FILES | libc::CLONE_NEWNET);
             let (event, prog) = (perf_event(tracepoint), load(BPF_PROG_TYPE_TRACEPOINT, "tt_own", &[MOV_R0, EXIT]));
             let prog = sys::owned(prog);
-            let flow = sys::owned(load(FLOW_DISSECTOR, "tt_own_net", &[MOV_R0, EXIT]));
+            let flow = program(FLOW_DISSECTOR, "tt_own_net");
             let done = set_bpf(&prog, &event) | prog_attach(&flow, 0, 17);
             let ids = vec![done, id_and_tag(&prog)[0], id_and_tag(&flow)[0]];
             drop((prog, flow));

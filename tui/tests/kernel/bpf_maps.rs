@@ -83,7 +83,7 @@ fn dumped(map: u32) -> BTreeSet<(u32, u32)> {
 
 #[test]
 fn programs_in_maps_are_attached_at_their_index() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let lo = 1_u32;
     let cases = [
         (PROG_ARRAY, 0, 2, Hook::ProgArray),
@@ -193,7 +193,7 @@ impl FunctionTable {
 
 #[test]
 fn functions_that_the_kernel_calls_without_a_link_are_attached() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let table = match FunctionTable::new("tcp_congestion_ops", "tt_cc", &["ssthresh", "cong_avoid", "undo_cwnd"], 0) {
         Ok(table) => table,
         Err(error) => return not_checked(&format!("this kernel refuses struct_ops for TCP: error {error}")),
@@ -233,7 +233,7 @@ fn clock() -> OwnedFd {
 
 #[test]
 fn the_perf_event_of_a_link_is_not_unresolved() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Ok(prog) = load_as(PERF_EVENT, 0, 0, "tt_clock", &[MOV_R0, EXIT]) else {
         return not_checked("this kernel refuses programs of perf events");
     };

@@ -71,7 +71,8 @@ fn is(expected: &Value, value: Option<&Value>) -> bool {
 
 /// The fields that differ, apart from those whose names begin with `#`.
 pub(crate) fn differences(expected: &Value, event: &Value) -> Vec<String> {
-    let fields = expected.as_object().expect("an object").iter().filter(|(key, _)| !key.starts_with('#'));
+    let fields =
+        expected.as_object().expect("an object").iter().filter(|(key, _)| !key.starts_with('#') && *key != NONE);
     // Conditions at the top are about several fields.
     let of = |key: &str| if key.starts_with('?') { Some(event) } else { event.get(key) };
     let wrong = fields.filter(|(key, value)| match key.starts_with('?') {
@@ -105,16 +106,18 @@ pub(crate) fn pair(expected: &[Value], events: &[Value], may_be: impl Fn(&Value,
     (pairs, left, over)
 }
 
-/// Which events are compared with an expected one: those of its kind and process and, for an open, of its path.
+/// Which events are compared with an expected one: those of its kind and process and, for an open, of its path, for bpf(2),
+/// of what was done.
 fn same(expected: &Value, event: &Value) -> bool {
+    let key = if event["kind"] == "open" { "path" } else { "op" };
     ["kind", "pid"].iter().all(|key| expected[key] == event[key])
-        && (event["kind"] != "open" || expected["path"] == event["path"])
+        && (event["kind"] != "open" && event["kind"] != "bpf" || expected[key] == event[key])
 }
 
 /// Compares the expected events with those of the trace. Returns what is wrong, line by line.
 pub(crate) fn compare(expected: &[Value], lines: &[Value]) -> Vec<String> {
     let events: Vec<Value> = lines.iter().filter(|line| expected.iter().any(|one| same(one, line))).cloned().collect();
-    let expected: Vec<Value> = expected.iter().filter(|one| one.get(NONE).is_none()).cloned().collect();
+    let expected: Vec<Value> = expected.iter().filter(|one| one[NONE].is_null()).cloned().collect();
     let (pairs, missing, over) = pair(&expected, &events, same);
     let mut wrong: Vec<String> = missing.into_iter().map(|at| format!("missing: {}", expected[at])).collect();
     wrong.extend(over.into_iter().map(|at| format!("not expected: {}", events[at])));

@@ -12,7 +12,7 @@ use tracetui_live::attach_names;
 
 /// Runs `print ARGS -- WORDS` until it ends. `None`, with a message, if it must not trace.
 pub(crate) fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Option<Run> {
-    let _alone = alone_as_root()?;
+    alone_as_root()?;
     let dir = Dir::new();
     let out = dir.at("out");
     let mut command = tracetui();
@@ -48,7 +48,7 @@ fn names(run: &Run, kind: &str) -> Vec<String> {
 
 #[test]
 fn a_trace_in_its_own_pid_namespace_has_both_ids() {
-    let _alone = alone();
+    alone();
     let inner = |args: &[&str]| {
         let mut command = neutral("unshare");
         command
@@ -93,7 +93,7 @@ fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
 
 #[test]
 fn only_its_tree_is_seen() {
-    let _alone = alone();
+    alone();
     let stranger = Command::new("sh").args(["-c", "while :; do /bin/true; done"]).spawn().expect("a shell");
     let stranger = Guarded(stranger);
     let script = "for i in 1 2 3 4 5; do /bin/true; done; (sleep 0.1; cat /etc/passwd) | wc -l";

@@ -3,7 +3,6 @@
 use crate::command::{leads_session, print};
 use crate::prelude::*;
 use crate::pty;
-use crate::traced::Alone;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -14,19 +13,18 @@ struct Shell {
     shown: Vec<u8>,
     /// What was looked at.
     seen: usize,
-    _alone: Alone,
 }
 
 impl Shell {
     /// `None`, with a message, if tracetui must not trace.
     fn run(script: &str) -> Option<Shell> {
-        let alone = alone_as_root()?;
+        alone_as_root()?;
         let mut shell = neutral("sh");
         shell.args(["-c", &format!("set -m; {script}; echo the end")]).arg(tracetui().get_program());
         let (ours, theirs) = pty::give(&mut shell);
         leads_session(&mut shell);
         let child = shell.spawn().expect("sh");
-        let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0, _alone: alone };
+        let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0 };
         drop(theirs);
         match shell.expect("tracing: ") {
             true => Some(shell),
@@ -218,7 +216,7 @@ const PUSHES: &str = "for (@ARGV) { open(my $at, \"+<\", $_) or do { print \"$_:
 #[test]
 fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
     const SETTING: &str = "/proc/sys/dev/tty/legacy_tiocsti";
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let before = fs::read(SETTING).ok();
     if before.is_some() && fs::write(SETTING, "1").is_err() {
         return not_checked("TIOCSTI: dev.tty.legacy_tiocsti cannot be set");
@@ -266,7 +264,7 @@ fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
 
 #[test]
 fn one_that_left_its_process_group_is_continued() {
-    let _alone = alone();
+    alone();
     if !Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
         return not_checked("a COMMAND that leaves its process group: no perl");
     }
@@ -299,7 +297,7 @@ fn the_account_begins_a_new_line_where_the_user_sees_one() {
 
 #[test]
 fn a_recording_on_stdout_has_nothing_of_it() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let mut command = tracetui();
     command.args(["record", "-o", "-", "--", "sh", "-c", "echo text of the COMMAND"]).stdin(Stdio::null());
     let done = command.output().expect("tracetui runs");

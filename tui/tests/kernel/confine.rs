@@ -20,7 +20,7 @@ const CAP_NET_ADMIN: u64 = 1 << 12;
 /// The user of a cgroup cannot freeze or kill a trace in it.
 #[test]
 fn a_trace_leaves_the_cgroups_of_other_users() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(users) = Cgroup::new("tracetui-users") else { return not_checked("no cgroup v2 hierarchy") };
     let scope = Cgroup::at(format!("{}/scope", users.0)).expect("below it");
     for (owner, leaves) in [(None, false), (Some(&users.0), true), (Some(&scope.0), true)] {
@@ -556,7 +556,7 @@ fn stop(mut child: Guarded, dir: &Dir) -> String {
 
 #[test]
 fn each_act_is_possible_for_root() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     // The actor ends before the victim: as its tracer it would hold up its end.
     let (dir, victim) = (Dir::new(), Guarded::sleeper());
     let actor = Guarded(Command::new("sleep").arg("600").current_dir(dir.path()).spawn().expect("sleep"));
@@ -596,7 +596,7 @@ fn no_thread_of_print_can_do_more_than_its_work() {
 
 #[test]
 fn no_thread_of_record_can_do_more_than_its_work() {
-    let _alone = alone();
+    alone();
     for (variables, user) in [(&[][..], "0"), (&[("SUDO_UID", "1234"), ("SUDO_GID", "1234")], "1234")] {
         let dir = Dir::new();
         std::os::unix::fs::chown(dir.path(), Some(user.parse().expect("a number")), None).expect("root");

@@ -158,7 +158,7 @@ fn the_environment_of_a_failed_exec_is_what_was_passed() {
 
 #[test]
 fn a_process_that_is_older_than_the_trace_has_its_environment() {
-    let _alone = alone();
+    alone();
     let shell = |title: &str| {
         let script = format!("read line; {title} /bin/true older; exit 0");
         let mut command = Command::new("sh");

@@ -1,6 +1,6 @@
 //! The inspector: a process of its own, whose end or halt the trace survives and reports.
 
-use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, link_id, load, raw_tracepoint_open};
+use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, link_id, program, raw_tracepoint_open};
 use crate::prelude::*;
 
 /// How long anything may take.
@@ -78,6 +78,7 @@ fn a_trace_continues_without_its_inspector() {
 /// Nobody gets its id before the end of the trace, whose own events are not shown.
 #[test]
 fn the_id_of_an_inspector_that_ended_stays_taken() {
+    alone();
     type Way = (&'static str, fn(i32));
     let ways: [Way; 3] = [
         ("SIGKILL", |pid| sys::kill(pid, libc::SIGKILL)),
@@ -145,7 +146,7 @@ fn set_limit(pid: i32, resource: i32, limit: libc::rlimit64) {
 fn an_inspector_without_descriptors_ends_no_attachment() {
     let Some((mut traced, inspector)) = start() else { return };
     let link = || {
-        let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unread", &[MOV_R0, EXIT]));
+        let program = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unread");
         sys::owned(raw_tracepoint_open(&program, "sched_process_exit"))
     };
     let first = link();

@@ -216,7 +216,7 @@ fn fork_orphan(act: impl FnOnce()) {
 /// Its id may belong to another process after its end.
 #[test]
 fn the_inspector_is_an_id_and_a_start() {
-    let _alone = alone();
+    alone();
     for (off, own) in [(0, true), (TICK_NS as i64, false), (-(TICK_NS as i64), false)] {
         let mut actor = Actor::new(|| vec![sys::open_path("/nowhere/of the id"), sys::open_path("/nowhere/of the id")]);
         let ticks = start_ticks(actor.pid).expect("it runs");
@@ -232,7 +232,7 @@ fn the_inspector_is_an_id_and_a_start() {
 
 #[test]
 fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
-    let _alone = alone();
+    alone();
     let stage = Stage(Shared::new());
     stage.0.at(LAST_SIGN).store(seconds(), SeqCst);
     let _curtain = Curtain(stage);
@@ -334,7 +334,7 @@ fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
 /// It walks through those on every path; a fact that is kept in a register doubles all paths after it.
 #[test]
 fn starts_with_few_verified_instructions() {
-    let _alone = alone();
+    alone();
     let Some(live) = start_by(Way::Auto, KindSet::ALL, filter(FilterOptions::default()), MAX_TREE) else { return };
     let infos = fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
     let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
@@ -365,7 +365,7 @@ fn starts_with_few_verified_instructions() {
 
 #[test]
 fn a_tree_without_room_says_so() {
-    let _alone = alone();
+    alone();
     const ROOM: u32 = 8;
     const BORN: usize = 20;
     let root = Actor::new(|| {
@@ -418,7 +418,7 @@ fn of_the_tree() -> Vec<String> {
 /// clock ticks.
 #[test]
 fn a_tree_is_its_processes_also_where_starts_are_known_to_the_tick() {
-    let _alone = alone();
+    alone();
     let reused = Reused::new();
     let root = reused.root();
     let shared = Shared::new();
@@ -497,7 +497,7 @@ fn tick_ns() -> u64 {
 
 #[test]
 fn starts_before_the_trace_are_exact() {
-    let _alone = alone();
+    alone();
     // The processes start at different offsets within a tick. One executes another program before it ends.
     let mut elders: Vec<Elder> = (0..6)
         .map(|number| {
@@ -568,7 +568,7 @@ fn has_way(way: Way) -> bool {
 /// Tries every way that the kernel supports, including those that are not used because a better one works.
 #[test]
 fn each_way_to_the_events_shows_them() {
-    let _alone = alone();
+    alone();
     for (way, how) in [(Way::Typed, "tp_btf"), (Way::Classic, "tracepoint"), (Way::Functions, "kretprobe.multi")] {
         let selftest = SelfTest::new().expect("a process");
         let mut capture = CaptureFilter::NOTHING;
@@ -608,7 +608,7 @@ fn connections_without_room_that_are_open_at_the_end_are_counted_once() {
 /// The last connections are still open when the trace ends.
 fn without_room(still_open: usize) {
     const OPEN: usize = 20;
-    let _alone = alone();
+    alone();
     let capture = filter(FilterOptions { kind: vec!["tcp".to_owned()], ..FilterOptions::default() });
     let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
     let mut actor = Actor::new(move || {

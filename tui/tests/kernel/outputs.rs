@@ -206,7 +206,7 @@ fn drawn(terminal: &OwnedFd, child: &mut Child) -> bool {
 
 #[test]
 fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     for with_command in [false, true] {
         let dir = Dir::new();
         let command = stubborn(&dir);

@@ -336,7 +336,7 @@ fn a_command_that_an_option_ends_is_no_failure() {
 
 #[test]
 fn the_dashboard_ends_at_once_if_its_command_cannot_be_run() {
-    let _alone = alone();
+    alone();
     let begun = Instant::now();
     let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])).flatten() else { return };
     assert!(begun.elapsed() < Duration::from_secs(25), "it was stopped");

@@ -1,12 +1,13 @@
 //! Results of bpf(2) that are falsified by ptrace(2): what they hide is found.
 
-use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open, set_bpf};
+use crate::bpf::{
+    BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, program, raw_tracepoint_open, set_bpf,
+};
 use crate::bpf_inventory;
 use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::inspector::inspector_of;
 use crate::prelude::*;
-use crate::traced::Alone;
 use serde_json::json;
 use std::os::unix::fs::FileExt as _;
 
@@ -29,14 +30,14 @@ fn ids(list: &Value) -> Vec<i64> {
 }
 
 /// Like [`alone_as_root`], if the kernel has an iterator, by its own list of functions.
-fn alone_with_iterator(name: &str) -> Option<Alone> {
-    let guard = alone_as_root()?;
+fn alone_with_iterator(name: &str) -> Option<()> {
+    alone_as_root()?;
     let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     let has = symbols.lines().any(|line| line.split(' ').nth(2) == Some(name));
     if !has {
         not_checked(&format!("this kernel has no iterator {name}"));
     }
-    has.then_some(guard)
+    has.then_some(())
 }
 
 fn loaded(name: &str) -> Option<OwnedFd> {
@@ -53,7 +54,7 @@ const REPORTS: usize = 5;
 
 #[test]
 fn a_program_left_out_by_a_falsified_list_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(programs) = three_programs() else { return };
     let [_, [id, tag], [after, _]] = [0, 1, 2].map(|n: usize| id_and_tag(&programs[n]));
     for _ in 0..REPORTS {
@@ -72,7 +73,7 @@ fn a_program_left_out_by_a_falsified_list_is_found() {
 
 #[test]
 fn a_link_left_out_by_a_falsified_list_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_link_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_link_seq_show") else { return };
     let Some(prog) = loaded("tt_linked") else { return };
     let links: Vec<i64> = (0..3).map(|_| raw_tracepoint_open(&prog, "cgroup_remount")).collect();
     if links.iter().any(|link| *link < 0) {
@@ -94,7 +95,7 @@ fn a_link_left_out_by_a_falsified_list_is_found() {
 
 #[test]
 fn a_program_that_begins_to_hide_is_an_event() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(programs) = three_programs() else { return };
     let (id, after) = (id_and_tag(&programs[1])[0], id_and_tag(&programs[2])[0]);
     let lie = Lie::left_out(BPF_PROG_GET_NEXT_ID, id, after);
@@ -263,7 +264,7 @@ fn hidden_of(report: &Value, id: i64) -> Vec<&Value> {
 
 #[test]
 fn a_falsified_name_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(prog) = loaded("zz_named") else { return };
     let [id, tag] = id_and_tag(&prog);
     let word = |text: &[u8; 4]| u32::from_ne_bytes(*text);
@@ -283,7 +284,7 @@ fn a_falsified_name_is_found() {
 
 #[test]
 fn what_cannot_be_opened_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_link_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_link_seq_show") else { return };
     let Some(prog) = loaded("tt_closed") else { return };
     let link = sys::owned(raw_tracepoint_open(&prog, "cgroup_remount"));
     let (id, link) = (id_and_tag(&prog)[0], link_id(&link));
@@ -301,7 +302,7 @@ fn what_cannot_be_opened_is_found() {
 /// A link that is listed and cannot be opened may be in the making for 10 s. Then it is reported, and hides no end of an attachment.
 #[test]
 fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(prog) = loaded("tt_linked") else { return };
     let links = [0, 1].map(|_| raw_tracepoint_open(&prog, "cgroup_remount"));
     if links.iter().any(|link| *link < 0) {
@@ -311,7 +312,7 @@ fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
     let listed = link_id(&removed);
     drop(removed);
     let lie = Lie { command: BPF_LINK_GET_NEXT_ID, at: &[0], hidden: link_id(&kept) as u32, shown: listed as u32 };
-    let event = sys::owned(load(PERF_EVENT, "tt_perf", &[MOV_R0, EXIT]));
+    let event = program(PERF_EVENT, "tt_perf");
     let (Some(()), Some(mut traced)) = (lie.may(), Traced::start(&["--kind", "bpf"])) else { return };
     let liar = lie.betray(inspector_of(traced.pid()).expect("it has one"));
     let text = format!("link {listed} cannot be opened");
@@ -341,9 +342,9 @@ fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
 
 #[test]
 fn a_program_that_is_left_out_is_shown_at_its_socket() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(_before) = loaded("tt_before") else { return };
-    let filter = sys::owned(load(SOCKET_FILTER, "tt_socket", &[MOV_R0, EXIT]));
+    let filter = program(SOCKET_FILTER, "tt_socket");
     let Some(after) = loaded("tt_after") else { return };
     let (id, socket) = (id_and_tag(&filter)[0], udp_socket());
     assert_eq!(set_option(&socket, libc::SO_ATTACH_BPF, sys::raw(&filter) as u32), 0);

@@ -299,7 +299,7 @@ fn a_full_disk_ends_the_recording() {
 
 #[test]
 fn a_killed_recorder_leaves_its_files() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     for round in 0..4 {
         let dir = Dir::new();
         let out = dir.at("a.ttr");

@@ -65,7 +65,7 @@ fn stacks_have_names_live_and_in_recordings() {
 /// Only bpf events have a stack unless others are named. An event that the kernel made has none.
 #[test]
 fn stacks_are_only_of_what_was_asked_for() {
-    let _alone = alone();
+    alone();
     let load = tracetui().get_program().to_owned().into_string().expect("UTF-8");
     let load = load.as_str();
     for (stack, expected) in [(&[][..], true), (&["--stack", "none"], false)] {

@@ -2,7 +2,7 @@
 
 use crate::bpf::{
     Attr, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id,
-    load,
+    program,
 };
 use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, index_of, load_for, opened, run as tool};
 use crate::prelude::*;
@@ -134,7 +134,7 @@ fn check_unload(event: &Value, name: &str, id_and_tag: &[i64]) {
 #[test]
 fn a_program_that_comes_and_goes_has_two_events() {
     let acted = trace("bpf", || {
-        let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_two_events", &[MOV_R0, EXIT]));
+        let prog = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_two_events");
         let numbers = id_and_tag(&prog);
         drop(prog);
         wait_until_gone(numbers[0]);
@@ -186,7 +186,7 @@ fn churn_makes_no_event_twice() {
             for _ in 0..150 {
                 let prog = match inside {
                     true => load_inside("tt_churn").ok(),
-                    false => Some(sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn", &[MOV_R0, EXIT]))),
+                    false => Some(program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn")),
                 };
                 ids.extend(prog.map(|prog| id_and_tag(&prog)[0]));
             }
@@ -292,14 +292,13 @@ fn in_network(lacks: &str, act: impl FnOnce(&Output) -> Vec<i64>) -> Option<(Run
 
 #[test]
 fn an_xdp_program_has_its_process() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     sys::unshare(libc::CLONE_NEWNET);
     net::up("lo");
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     let actor = Actor::new(|| {
         let output = traced.output();
-        let programs: Vec<_> =
-            ["tt_early", "tt_late", "tt_forged"].map(|name| sys::owned(load(XDP, name, &[MOV_R0, EXIT]))).into();
+        let programs: Vec<_> = ["tt_early", "tt_late", "tt_forged"].map(|name| program(XDP, name)).into();
         let ids: Vec<_> = programs.iter().map(|prog| id_and_tag(prog)[0]).collect();
         let mut done = vec![];
         // Before the first inventory, and after it.
@@ -340,10 +339,10 @@ fn places(run: &Run, id: i64) -> Vec<String> {
 
 #[test]
 fn what_netlink_attaches_before_the_first_inventory_is_seen() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     net::own_net();
-    let xdp = sys::owned(load(XDP, "tt_old_xdp", &[MOV_R0, EXIT]));
-    let tc = sys::owned(load(SCHED_CLS, "tt_old_tc", &[MOV_R0, EXIT]));
+    let xdp = program(XDP, "tt_old_xdp");
+    let tc = program(SCHED_CLS, "tt_old_tc");
     let [xdp_id, tc_id] = [&xdp, &tc].map(|program| id_and_tag(program)[0]);
     let has_tc = net::add_clsact(1, None) == 0 && net::add_filter(1, net::INGRESS, sys::raw(&tc)) == 0;
     let attach = || {
@@ -390,7 +389,7 @@ fn what_netlink_attaches_before_the_first_inventory_is_seen() {
 fn filters_of_a_shared_block_are_seen() {
     const NUMBER: u32 = 7;
     let acted = in_network("", |output| {
-        let program = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
+        let program = program(SCHED_CLS, "tt_block");
         let id = id_and_tag(&program)[0];
         let mut done = vec![id, net::add_clsact(1, Some(NUMBER))];
         for held_ms in [0, 300, 3000] {
@@ -493,7 +492,7 @@ fn what_a_program_attaches_is_seen() {
 fn a_link_without_its_interface_is_detached() {
     let acted = in_network("there is no ip(8), no veth, or no link of XDP", |output| {
         let made = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
-        let prog = sys::owned(load(XDP, "tt_dev_xdp", &[MOV_R0, EXIT]));
+        let prog = program(XDP, "tt_dev_xdp");
         let link = create(&prog, index_of("tt0"), AT_XDP, |attr| attr.u32(12, 2));
         if made != 0 || link < 0 {
             return vec![link.min(-1)];
@@ -519,8 +518,8 @@ fn a_link_without_its_interface_is_detached() {
 #[test]
 fn what_a_system_call_attaches_is_not_told_again() {
     let acted = in_network("this kernel has no tcx", |output| {
-        let linked = sys::owned(load(SCHED_CLS, "tt_one_link", &[MOV_R0, EXIT]));
-        let attached = sys::owned(load(SCHED_CLS, "tt_one_tcx", &[MOV_R0, EXIT]));
+        let linked = program(SCHED_CLS, "tt_one_link");
+        let attached = program(SCHED_CLS, "tt_one_tcx");
         let link = match opened(create(&linked, 1, TCX_INGRESS, |attr| attr)) {
             Ok(link) => link,
             Err(error) => return vec![error],

@@ -49,7 +49,7 @@ fn ends_section(name: &[u8]) -> bool {
 
 #[test]
 fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(symbols) = read() else { return };
     let naive = naive();
     let table = symbols.table().expect("it was read");
@@ -97,7 +97,7 @@ fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
 /// Asks again and again while another thread reads. A lookup that finds nothing causes no read.
 #[test]
 fn lookups_go_on_during_a_read_and_cause_none() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(mut symbols) = read() else { return };
     let inside = naive().into_iter().nth(1_000).expect("more symbols").0;
     let reader = SymbolReader::start().expect("a thread");
@@ -133,7 +133,7 @@ fn check_hidden(expected: Unavailable) {
 /// Runs this test binary without CAP_SYSLOG.
 #[test]
 fn without_the_capability_the_reason_is_given() {
-    let _alone = alone();
+    alone();
     if std::env::var_os(CHILD).is_some() {
         return check_hidden(Unavailable::NoCapability);
     }
@@ -157,6 +157,6 @@ fn without_the_capability_the_reason_is_given() {
 
 #[test]
 fn hidden_addresses_are_reported_to_root_too() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     with_hidden_addresses(|| check_hidden(Unavailable::KptrRestrict));
 }

@@ -2,7 +2,6 @@
 //! controls.
 
 use crate::prelude::*;
-use crate::traced::Alone;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::{CStr, CString};
 use std::os::fd::{FromRawFd as _, IntoRawFd as _};
@@ -350,20 +349,19 @@ pub(crate) struct Actor {
     pub(crate) pid: i32,
     wire: UnixStream,
     waited: bool,
-    _alone: Alone,
 }
 
 impl Actor {
     /// Forks. After [`go`](Self::go) the child runs `act`, sends the resulting numbers, and ends as in [`fork`].
     pub(crate) fn new(act: impl FnOnce() -> Vec<i64>) -> Actor {
-        let alone = alone();
+        alone();
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let end = i64::from(ours.as_raw_fd());
         let pid = fork(|| {
             close(end);
             child(theirs, act);
         });
-        Actor { pid, wire: ours, waited: false, _alone: alone }
+        Actor { pid, wire: ours, waited: false }
     }
 
     pub(crate) fn go(&mut self) {
@@ -482,7 +480,7 @@ fn a_failing_child_shows_its_message() {
 
 #[test]
 fn tracefs_may_be_mounted_already() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let child = Actor::new(|| {
         own_mounts();
         mount_tracefs();

@@ -116,24 +116,11 @@ fn what_connects_nothing_makes_no_event() {
     check(cases::NOTHING);
 }
 
-/// The same through io_uring, unless the tracer reports that the kernel does not show it.
-fn check_uring(cases: &[Case]) {
-    const WHAT: &str = "TCP connections through io_uring";
-    let missing = {
-        let Some((_, missing)) = traced(&KIND, |traced| traced.said_missing(WHAT)) else { return };
-        if missing {
-            not_checked(&format!("{WHAT}: reported as missing on this kernel"));
-        }
-        missing
-    };
-    if !missing {
-        check(cases);
-    }
-}
-
 #[test]
 fn connections_through_io_uring_are_told() {
-    check_uring(cases::URING);
+    if crate::uring::is_seen() {
+        check(cases::URING);
+    }
 }
 
 /// Whether the program that lists the connections that wait is attached. Some kernels refuse it (`EPERM`), as doctor reports.
@@ -158,7 +145,7 @@ fn assert_told(expected: &[Value], events: &[Value]) {
 
 #[test]
 fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     net::up("lo");
     let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
@@ -238,7 +225,7 @@ fn both() -> Vec<i64> {
 
 #[test]
 fn filters_select_connections() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     type Holds = fn(&Value, i32) -> bool;
     let by_pid: Holds = |event, pid| event["pid"] == pid;
     let refused: Holds = |event, _| event["outcome"] == "refused";

@@ -1,15 +1,14 @@
 //! Runs `tracetui print` during the actions of a test, and parses its output.
 
-use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, load, raw_tracepoint_open};
+use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, id_and_tag, program, raw_tracepoint_open};
 use crate::prelude::*;
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ExitStatus};
-use std::rc::{Rc, Weak};
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,23 +71,16 @@ pub(crate) const KINDS: [&str; Kind::PROBED.len()] = {
 /// Longer than any start or end takes, also on a busy or emulated machine without optimisation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What only one test has at a time, because the storm of one would disturb another. Tracers and actors have it too.
-pub(crate) type Alone = Rc<MutexGuard<'static, ()>>;
-
-/// Blocks the other tests of this process, as long as this thread keeps one.
-pub(crate) fn alone() -> Alone {
+/// Blocks the other tests of this process until the end of this one: only one test traces at a time, because the storm of one
+/// would disturb another. Tracers and actors call it.
+pub(crate) fn alone() {
     static ALONE: Mutex<()> = Mutex::new(());
-    thread_local!(static HELD: RefCell<Weak<MutexGuard<'static, ()>>> = const { RefCell::new(Weak::new()) });
-    HELD.with_borrow_mut(|held| {
-        let new = || Rc::new(ALONE.lock().unwrap_or_else(PoisonError::into_inner));
-        let kept = held.upgrade().unwrap_or_else(new);
-        *held = Rc::downgrade(&kept);
-        kept
-    })
+    thread_local!(static HELD: OnceCell<MutexGuard<'static, ()>> = const { OnceCell::new() });
+    HELD.with(|held| _ = held.get_or_init(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
 /// Like [`alone`], if this process may trace. If not, the reason is reported.
-pub(crate) fn alone_as_root() -> Option<Alone> {
+pub(crate) fn alone_as_root() -> Option<()> {
     may_trace().then(alone)
 }
 
@@ -142,7 +134,6 @@ pub(crate) struct Traced {
     output: Option<Output>,
     shows_lost: bool,
     _dir: Dir,
-    _alone: Alone,
 }
 
 impl Traced {
@@ -166,7 +157,8 @@ impl Traced {
     }
 
     fn spawn(format: &str, args: &[&str], stdout: Stdio, dir: Dir, output: Option<PathBuf>) -> Option<Traced> {
-        let (alone, mut command) = (alone_as_root()?, tracetui());
+        alone_as_root()?;
+        let mut command = tracetui();
         command.args(["print", "--format", format]).args(args);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracetui starts");
@@ -174,7 +166,7 @@ impl Traced {
         let shows_lost = shows_lost(args);
         let (said, ready) = (Vec::new(), String::new());
         let output = output.map(Output);
-        let mut traced = Traced { child, stderr, said, ready, output, shows_lost, _dir: dir, _alone: alone };
+        let mut traced = Traced { child, stderr, said, ready, output, shows_lost, _dir: dir };
         let is_ready = traced.wait_for_ready().inspect_err(|reason| cannot_run(reason)).is_ok();
         is_ready.then_some(traced)
     }
@@ -370,7 +362,7 @@ impl Output {
 
     /// Waits until an inventory that began after this call is in the output: the end of a link is in no other event.
     pub(crate) fn wait_for_inventory(&self) {
-        let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_inventory", &[MOV_R0, EXIT]));
+        let program = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_inventory");
         sys::close(raw_tracepoint_open(&program, "sched_process_exit"));
         self.wait_for("detach", &[id_and_tag(&program)[0]]);
     }
@@ -571,7 +563,6 @@ impl Drop for Mount {
 /// A temporary directory that is removed with its content when dropped.
 pub(crate) struct Dir {
     path: PathBuf,
-    alone: Option<Alone>,
 }
 
 impl Dir {
@@ -579,11 +570,10 @@ impl Dir {
         Dir::under(&std::env::temp_dir())
     }
 
-    /// Blocks the other tests as long as it exists, like [`alone`].
+    /// Blocks the other tests, like [`alone`].
     pub(crate) fn alone() -> Dir {
-        let mut dir = Dir::new();
-        dir.alone = Some(alone());
-        dir
+        alone();
+        Dir::new()
     }
 
     pub(crate) fn alone_as_root() -> Option<Dir> {
@@ -602,7 +592,7 @@ impl Dir {
         let path = fs::canonicalize(place).expect("a place for temporary files").join(name);
         // Accessible to all users, because some actors are no longer root when they use it.
         fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
-        Dir { path, alone: None }
+        Dir { path }
     }
 
     /// The absolute path, without symbolic links.

@@ -3,7 +3,6 @@
 
 use crate::prelude::*;
 use crate::pty;
-use crate::traced::Alone;
 use crate::traced::with_hidden_addresses;
 use crate::trees::Shared;
 
@@ -93,14 +92,14 @@ impl System {
 }
 
 /// Like [`alone_as_root`], if the user `nobody` may execute the program. If not, the reason is reported.
-fn alone_with_nobody() -> Option<Alone> {
-    let alone = alone_as_root()?;
+fn alone_with_nobody() -> Option<()> {
+    alone_as_root()?;
     let everybody = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     let runs = everybody.command(&["--version"]).output().is_ok();
     if !runs {
         cannot_run("the binary is in a directory that other users cannot access");
     }
-    runs.then_some(alone)
+    runs.then_some(())
 }
 
 /// The opens by an actor in the output of `print`.
@@ -152,7 +151,7 @@ fn classic_preferred() -> bool {
 
 #[test]
 fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     let system = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     let doctor = doctor_is_content(system);
     let said = shows_an_open(system);
@@ -170,7 +169,7 @@ fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
 
 #[test]
 fn one_capability_too_few_is_named() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     for (held, missing) in [(1 << 39, "CAP_PERFMON"), (1 << 38, "CAP_BPF")] {
         let system = System { nobody_with: held, mounts: None };
         for said in [system.says(&["print"]), system.says(&[])] {
@@ -195,7 +194,7 @@ fn hide_processes() {
 
 #[test]
 fn hidden_processes_are_said_to_be_hidden() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     let sentence = "/proc hides other users' processes (hidepid): ";
     let hidden = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: Some(hide_processes) };
     let doctor = doctor_is_content(hidden);
@@ -212,7 +211,7 @@ fn hidden_processes_are_said_to_be_hidden() {
 
 #[test]
 fn a_tree_is_found_also_where_processes_are_hidden() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     let shared = Shared::new();
     let mut root = Actor::new(move || {
         let child = fork(|| {
@@ -244,7 +243,7 @@ fn without_tracefs() {
 
 #[test]
 fn tracefs_need_not_be_mounted() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let system = System { mounts: Some(without_tracefs), ..System::default() };
     let doctor = doctor_is_content(system);
     assert!(!doctor.contains("limited: ") && !doctor.contains("tracefs"), "{doctor}");
@@ -258,7 +257,7 @@ fn tracefs_need_not_be_mounted() {
 
 #[test]
 fn without_sysfs_it_says_what_to_mount() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let system = System { mounts: Some(|| sys::umount("/sys")), ..System::default() };
     let said = system.says(&["print"]);
     assert_eq!((said.code, said.stdout.as_str(), said.stderr.lines().count()), (Some(1), "", 1), "{}", said.stderr);
@@ -269,7 +268,7 @@ fn without_sysfs_it_says_what_to_mount() {
 
 #[test]
 fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let system = System { mounts: Some(|| sys::umount("/proc")), ..System::default() };
     let sentence = "/proc does not show the host's processes: ";
     let said = shows_an_open(system);
@@ -279,7 +278,7 @@ fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
 
 #[test]
 fn hidden_addresses_take_nothing_away() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     with_hidden_addresses(|| {
         let (doctor, said) = (doctor_is_content(System::default()), shows_an_open(System::default()));
         let events = System::default().says(&["doctor", "--probe"]);
@@ -294,7 +293,7 @@ fn hidden_addresses_take_nothing_away() {
 /// Up to 7.2 `kernel.ftrace_enabled=0` silences programs at functions: those that are attached, and those that are attached later.
 #[test]
 fn function_tracing_that_is_turned_off_is_said() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     const SETTING: &str = "/proc/sys/kernel/ftrace_enabled";
     const OFF: &str = "function tracing is turned off (kernel.ftrace_enabled=0)";
     const WAS_OFF: &str = "function tracing was turned off temporarily (kernel.ftrace_enabled=0)";

@@ -2,7 +2,7 @@
 
 use crate::narrow::{BASE, Caller, MEMORY, Narrow};
 use crate::sys::{self, Actor, Pages};
-use crate::traced::{Dir, cannot_run};
+use crate::traced::Dir;
 use std::ffi::CStr;
 
 /// The `abi` of 64-bit callers.
@@ -64,11 +64,6 @@ pub(crate) fn run_narrow(narrow: &Narrow, _: &Dir) -> Option<Caller> {
     let pid = actor.pid;
     let (status, rets) = actor.end();
     Some(Caller { pid, status, rets })
-}
-
-/// Reports that the kernel does not accept calls of the i386 table.
-pub(crate) fn no_narrow() {
-    cannot_run("this kernel has no 32-bit system calls");
 }
 
 fn int80(number: u32, args: [u32; 4]) -> i64 {
