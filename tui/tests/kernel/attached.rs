@@ -12,7 +12,6 @@ fn name(id: u32) -> String {
     String::from_utf8(name.to_vec()).expect("a name")
 }
 
-/// The programs to which a process holds links.
 fn linked(pid: i32) -> BTreeSet<String> {
     let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("procfs").flatten();
     let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
@@ -21,7 +20,6 @@ fn linked(pid: i32) -> BTreeSet<String> {
     ids.map(name).collect()
 }
 
-/// What a program serves.
 fn purpose(program: &str) -> &'static str {
     match program {
         "sched_exit" => "exits",

@@ -61,7 +61,6 @@ fn check_attach(event: &Value, attach_type: &str, via: &str, target: &Value) {
     check_has(event, json!({"attach": {"type": attach_type, "via": via, "target": target}}));
 }
 
-/// The program of a link is replaced, and the link is detached.
 fn change_a_link(trace: &Output) -> Vec<i64> {
     let dir = Dir::new();
     let places = Places::new(&dir.dir("tracefs"), &dir.dir("cgroups"), "/none");
@@ -191,7 +190,6 @@ fn check_tap(run: &Run, pid: i32, rets: &[i64]) {
     assert_eq!(of(3), (&Value::Null, &Value::Null));
 }
 
-/// A result of a filter for system calls.
 const ALLOW: u32 = 0x7fff_0000;
 
 fn filter_calls(_: &Output) -> Vec<i64> {
@@ -313,7 +311,6 @@ fn check_functions(run: &Run, pid: i32, numbers: &[i64]) {
     assert!(name.is_some() && attach["module"].is_null() && attach["offset"].as_u64() < Some(16), "{event}");
 }
 
-/// A call of a helper.
 const fn call(helper: u64) -> u64 {
     helper << 32 | 0x85
 }

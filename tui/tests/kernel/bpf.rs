@@ -91,7 +91,6 @@ pub(crate) fn set_bpf(prog: &OwnedFd, event: &OwnedFd) -> i64 {
     sys::call(libc::SYS_ioctl, &[sys::raw(event) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(prog) as u64])
 }
 
-/// The kernel's information about a program or a link.
 pub(crate) fn info(fd: &OwnedFd) -> Attr {
     let mut info = Attr::new();
     let mut attr = Attr::new().u32(0, sys::raw(fd) as u32).u32(4, 128).u64(8, info.0.as_mut_ptr() as u64);
@@ -103,7 +102,6 @@ pub(crate) fn name(prog: &OwnedFd) -> String {
     String::from_utf8_lossy(&info(prog).0[64..80]).trim_end_matches('\0').to_owned()
 }
 
-/// The id and the tag of a program.
 pub(crate) fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
     let info = info(prog);
     let tag = i64::from_be_bytes(info.0[8..16].try_into().expect("eight bytes"));
@@ -114,7 +112,6 @@ pub(crate) fn link_id(link: &OwnedFd) -> i64 {
     info(link).number(4).into()
 }
 
-/// A perf event on a tracepoint, to which programs can be attached.
 pub(crate) fn perf_event(tracepoint: u64) -> OwnedFd {
     sys::owned(bpf_ways::event(PERF_TYPE_TRACEPOINT, tracepoint, None, 0))
 }
@@ -127,7 +124,6 @@ pub(crate) fn tracepoint_id(dir: &str, name: &str) -> u64 {
     id.trim().parse().expect("a number")
 }
 
-/// The fields of a program that are those of the kernel's object.
 fn fields(name: &str, prog_type: &str, id_and_tag: [i64; 2]) -> Value {
     let (id, tag) = (id_and_tag[0], format!("{:016x}", id_and_tag[1]));
     let prog = json!({"id": id, "tag": tag, "name": name, "type": prog_type, "uid": 0});
@@ -151,7 +147,6 @@ fn bpf_and_ioctl_of_a_32_bit_caller_are_shown() {
 
 const KIND: [&str; 2] = ["--kind", "bpf"];
 
-/// An event of a call by this process.
 fn told(op: &str, ret: i64, more: Value) -> Value {
     with(event("bpf", sys::pid(), json!({"op": op, "ret": ret})), more)
 }

@@ -43,13 +43,11 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Each way once, held until an inventory has it.
 pub(crate) fn each_way() -> Vec<Case> {
     let case = |(n, (way, ends)): (usize, (Way, &[End]))| Case { n, way, held_ms: LONG, end: ends[0], kept: false };
     ways().enumerate().map(case).collect()
 }
 
-/// An attachment that was made.
 pub(crate) struct Held {
     pub(crate) case: Case,
     pub(crate) program: OwnedFd,
@@ -57,7 +55,6 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The ids of the program and the link.
     fn ids(&self) -> [i64; 2] {
         [id_and_tag(&self.program)[0], self.made.link]
     }

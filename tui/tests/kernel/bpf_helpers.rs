@@ -43,7 +43,6 @@ fn call(helper: i32, arguments: &[i32]) -> Vec<u64> {
     [copy(1, 6)].into_iter().chain(values).chain([insn(0x85, 0, 0, helper)]).collect()
 }
 
-/// A 64-bit load of the address of a map.
 fn map_address(register: u8, map: &OwnedFd) -> [u64; 2] {
     [insn(0x18, 0x10 | register, 0, sys::raw(map)), 0]
 }
@@ -161,7 +160,6 @@ fn cases() -> (Vec<OwnedFd>, Vec<Case>) {
     (vec![devices, programs], all)
 }
 
-/// The functions of the kernel that a program calls, according to bpftool.
 fn called(xlated: &str) -> BTreeSet<&str> {
     let calls = xlated.lines().filter_map(|line| line.split_once(") call "));
     calls.filter_map(|(_, call)| call.split('#').next()).map(str::trim).collect()

@@ -68,7 +68,6 @@ fn field(way: Way) -> Option<(&'static str, Value)> {
     })
 }
 
-/// The flags of an attachment in an inventory.
 fn flags(way: Way) -> Option<&'static str> {
     match way {
         XdpLink | XdpNetlink => Some("generic"),
@@ -78,7 +77,6 @@ fn flags(way: Way) -> Option<&'static str> {
     }
 }
 
-/// The address of a kernel function.
 pub(crate) fn symbol(name: &str) -> u64 {
     let symbols = fs::read_to_string("/proc/kallsyms").expect("symbols");
     let line = symbols.lines().find(|line| line.split(' ').nth(2) == Some(name)).expect("a function");
@@ -176,7 +174,6 @@ fn every_way_of_attaching_is_in_the_inventory() {
     }
 }
 
-/// Checks what the event of an attachment says beside its place.
 fn check_event(event: &Value, way: Way, target: &str) {
     let attach = &event["attach"];
     // Events have no attach type of their own.
@@ -195,7 +192,6 @@ fn check_event(event: &Value, way: Way, target: &str) {
     }
 }
 
-/// Checks the attachment of a program in an inventory, and who holds it.
 fn check_inventory(report: &Value, way: Way, id: i64, place: &[String; 3], namespace: i64, pid: i32) {
     let program = of_id(report, id);
     let attached = program["attached"].as_array().expect("a list");
@@ -386,7 +382,6 @@ fn id(prog: &OwnedFd) -> ProgId {
     ProgId(id_and_tag(prog)[0] as u32)
 }
 
-/// Programs and links of the test of many.
 const MANY: usize = 500;
 
 #[test]
@@ -468,10 +463,8 @@ fn programs_that_come_and_go_are_not_hidden() {
     });
 }
 
-/// The number of comparisons while programs come and go.
 const COMPARISONS: usize = 20;
 
-/// A stream, or the reason why there is none.
 fn stream(pages: usize) -> Option<ProgramStream> {
     ProgramStream::open(pages).inspect_err(|error| not_checked(&format!("no stream of programs: {error}"))).ok()
 }
@@ -590,13 +583,11 @@ pub(crate) fn list_into(output: &str) -> i64 {
     wait_at_most(&mut child, Duration::from_secs(30)).code().unwrap_or(-1).into()
 }
 
-/// A program of an inventory.
 pub(crate) fn of_id(inventory: &Value, id: i64) -> Value {
     let programs = inventory["programs"].as_array().expect("a list");
     programs.iter().find(|program| program["id"] == id).cloned().unwrap_or_default()
 }
 
-/// A program's places in an inventory: type, target and flags.
 fn places(program: &Value) -> Vec<String> {
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let attached = program["attached"].as_array().expect("a list").iter();

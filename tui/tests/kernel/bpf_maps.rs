@@ -63,7 +63,6 @@ fn places(inventory: &Inventory, program: ProgId) -> Vec<&BpfAttachment> {
     inventory.attachments.iter().filter(|attach| attach.program == program).collect()
 }
 
-/// What bpftool prints. `None` without bpftool.
 fn bpftool(args: &[&str]) -> Option<Vec<u8>> {
     Command::new("bpftool").args(args).output().ok().map(|output| output.stdout)
 }
@@ -131,7 +130,6 @@ fn programs_in_maps_are_attached_at_their_index() {
     }
 }
 
-/// Loads a BTF with these types and names.
 pub(crate) fn load_btf(types: &[u32], names: &[u8]) -> i64 {
     let size = size_of_val(types) as u32;
     let head = [0x1_eb9f_u32, 24, 0, size, size, names.len() as u32];
@@ -226,7 +224,6 @@ fn functions_that_the_kernel_calls_without_a_link_are_attached() {
     }
 }
 
-/// A perf event on a clock.
 fn clock() -> OwnedFd {
     sys::owned(bpf_ways::event(1, 0, None, 0))
 }

@@ -43,7 +43,6 @@ const STRUCT_OPS: u32 = 44;
 const TRACE_UPROBE_MULTI: u32 = 48;
 const NETKIT_PRIMARY: u32 = 54;
 
-/// The cookie of a link to a tracepoint.
 pub(crate) const COOKIE: u64 = 0x1234_5678_9abc;
 
 /// `mov64 r0, 1`.
@@ -72,7 +71,6 @@ macro_rules! ways {
     };
 }
 
-/// All ways, each with how it ends.
 pub(crate) fn ways() -> impl Iterator<Item = (Way, &'static [End])> {
     WAYS.iter().flat_map(|(ways, ends)| ways.iter().map(move |way| (*way, *ends)))
 }
@@ -107,7 +105,6 @@ ways! {
 const FUNCTIONS: [&str; 5] =
     ["bpf_fentry_test1", "bpf_modify_return_test", "bpf_lsm_quotactl", "bpf_lsm_socket_bind", "bpf_iter_bpf_map"];
 
-/// Where the programs are attached.
 pub(crate) struct Places {
     tracepoint: u64,
     uprobe: u32,
@@ -116,7 +113,6 @@ pub(crate) struct Places {
     /// A cgroup of this process, without processes.
     pub(crate) cgroups: String,
     pub(crate) netns: File,
-    /// The network namespace that tracetui is in.
     pub(crate) outer: File,
     /// The ids of [`FUNCTIONS`], and of the type of a tracepoint.
     functions: Vec<Option<u32>>,
@@ -207,12 +203,10 @@ pub(crate) struct Made {
     pub(crate) remove: Box<dyn FnOnce()>,
 }
 
-/// The descriptor, or −errno.
 pub(crate) fn opened(fd: i64) -> Result<OwnedFd, i64> {
     if fd < 0 { Err(fd) } else { Ok(sys::owned(fd)) }
 }
 
-/// Loads a program. `Err` contains −errno if the kernel refuses it.
 pub(crate) fn load_as(
     prog_type: u32,
     attach_type: u32,
@@ -240,7 +234,6 @@ pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 
     Attr::new().u32(0, target).u32(4, sys::raw(prog) as u32).u32(8, attach_type).call(BPF_PROG_ATTACH)
 }
 
-/// A perf event of any kind.
 pub(crate) fn event(event_type: u32, config: u64, path: Option<&CString>, offset: u64) -> i64 {
     let path = path.map_or(0, |path| path.as_ptr() as u64);
     let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
@@ -252,7 +245,6 @@ pub(crate) fn index_of(interface: &str) -> u32 {
     unsafe { libc::if_nametoindex(c(interface).as_ptr()) }
 }
 
-/// Pins a program at a path in a bpffs.
 pub(crate) fn pin_at(program: &OwnedFd, path: &str) {
     let path = c(path);
     Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(program) as u32).call(BPF_OBJ_PIN);
@@ -279,7 +271,6 @@ pub(crate) fn pmu(name: &str) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// The id of a function in the kernel's BTF.
 pub(crate) fn btf_id(function: &str) -> Option<u32> {
     Btf::running().ok()?.func(function)
 }
@@ -386,7 +377,6 @@ pub(crate) fn place_of(way: Way, cgroup: &OwnedFd, map: &OwnedFd) -> (u32, u32, 
     }
 }
 
-/// Puts a program into a map.
 fn by_map(prog: &OwnedFd, map_type: u32, first: Option<u32>) -> Result<Made, i64> {
     let map = bpf_maps::new_map(map_type, if first.is_some() { 8 } else { 4 }).ok_or(-i64::from(libc::EINVAL))?;
     let value = [first.map(u32::to_ne_bytes).as_slice().concat(), sys::raw(prog).to_ne_bytes().to_vec()].concat();
@@ -394,7 +384,6 @@ fn by_map(prog: &OwnedFd, map_type: u32, first: Option<u32>) -> Result<Made, i64
     without_link(done, vec![map], move || bpf_maps::delete(&again, 0))
 }
 
-/// Registers a table of functions of the kernel.
 fn by_table(way: Way, name: &str) -> Result<(OwnedFd, Made), i64> {
     const F_LINK: u32 = 1 << 13;
     let flags = if way == StructOps { 0 } else { F_LINK };
@@ -418,7 +407,6 @@ fn by_table(way: Way, name: &str) -> Result<(OwnedFd, Made), i64> {
     Ok((first, made))
 }
 
-/// Loads a program and attaches it. `Err` contains −errno if the kernel refuses it.
 pub(crate) fn make(way: Way, places: &Places, name: &str) -> Result<(OwnedFd, Made), i64> {
     if matches!(way, StructOpsLink | StructOps | SchedExt) {
         return by_table(way, name);

@@ -29,12 +29,10 @@ pub(crate) fn event(kind: &str, pid: i32, fields: Value) -> Value {
     with(json!({"kind": kind, "pid": pid}), fields)
 }
 
-/// No event of a kind of a process.
 pub(crate) fn none(kind: &str, pid: i32) -> Value {
     event(kind, pid, json!({NONE: true}))
 }
 
-/// A field that is not there.
 pub(crate) fn absent() -> Value {
     json!({"?absent": true})
 }

@@ -219,7 +219,6 @@ fn variables_that_contradict_each_other_or_make_no_sense_are_refused() {
     }
 }
 
-/// Starts the command in its own pid namespace.
 fn alone_in_pids(command: &mut Command) {
     sys::before_exec(command, || Ok(sys::own_pids()));
 }
@@ -270,7 +269,6 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     assert!(n(&run.account()["own"]) > 0, "but counted: {}", run.account());
 }
 
-/// Makes a command lead a session whose terminal is its stdin.
 pub(crate) fn leads_session(command: &mut Command) {
     sys::before_exec(command, || Ok(setsid().and_then(|_| ioctl_tiocsctty(stdin()))?));
 }

@@ -70,7 +70,6 @@ impl Shell {
         self.terminal.write_all(keys).expect("a terminal");
     }
 
-    /// All that was shown, with CR LF as LF.
     fn end(mut self) -> String {
         self.shows(&["the end"]);
         self.child.wait().expect("a child");

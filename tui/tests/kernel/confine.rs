@@ -62,7 +62,6 @@ struct Thread {
 }
 
 impl Thread {
-    /// All threads of a process.
     fn all(pid: i32) -> Vec<Thread> {
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
         let thread = |task: fs::DirEntry| {
@@ -119,7 +118,6 @@ mod registers {
 
 use registers::{ARGS, ENTER, INSTRUCTION, NUMBER, RESTART, RESULT, Registers, STACK};
 
-/// A thread that is stopped in a system call, and makes others.
 struct Held {
     tid: i32,
     memory: File,
@@ -129,7 +127,6 @@ struct Held {
 }
 
 impl Held {
-    /// `None` if it ended, or did not stop in a system call.
     fn new(tid: i32) -> Option<Held> {
         /// `PTRACE_O_TRACESYSGOOD`.
         const SAYS_CALLS: u64 = 1;
@@ -157,7 +154,6 @@ impl Held {
         None
     }
 
-    /// Puts bytes into its memory, below its stack.
     fn put(&self, at: u64, bytes: &[u8]) -> u64 {
         let address = (self.saved[STACK] & !0xfff) - 0x2000 + at;
         self.memory.write_all_at(bytes, address).expect("its stack");
@@ -194,7 +190,6 @@ impl Held {
         result
     }
 
-    /// Closes a descriptor that a call gave.
     fn close(&self, fd: i64) {
         if fd >= 0 {
             self.call(libc::SYS_close, &[fd as u64]);
@@ -226,7 +221,6 @@ pub(crate) fn ptrace(request: u64, tid: i32, address: u64, data: u64) -> i64 {
     sys::call(libc::SYS_ptrace, &[request, tid as u64, address, data])
 }
 
-/// Waits until a thread stops, and returns the signal. `None` if it ended.
 fn next_stop(tid: i32) -> Option<i32> {
     let mut status = 0;
     // SAFETY: the status is a live local.
@@ -253,7 +247,6 @@ pub(crate) fn write_registers(tid: i32, registers: &Registers) {
     assert_eq!(ptrace(request::SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
 }
 
-/// `struct file_handle` of a file; `None` if its file system has none.
 fn handle_of(path: &str) -> Option<Vec<u8>> {
     const MOST: usize = 128;
     let mut handle = [&(MOST as u32).to_ne_bytes()[..], &[0; 4 + MOST]].concat();
@@ -262,7 +255,6 @@ fn handle_of(path: &str) -> Option<Vec<u8>> {
     (sys::call(libc::SYS_name_to_handle_at, &at) == 0).then_some(handle)
 }
 
-/// What a thread tries, and what comes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Tried {
     write: i64,
@@ -279,11 +271,9 @@ struct Tried {
     reopened: Option<i64>,
     lease: i64,
     owner: i64,
-    /// Opens a perf event.
     perf: i64,
     /// Maps memory that others may have too, for writing.
     share: i64,
-    /// Changes the niceness of its process group.
     group: i64,
 }
 
@@ -359,7 +349,6 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     })
 }
 
-/// The alias of the loopback interface.
 const ALIAS: &str = "/sys/class/net/lo/ifalias";
 
 /// Lets a thread of `pid` try to change the alias of the loopback interface through rtnetlink: by a socket that it opens, and by those
@@ -401,7 +390,6 @@ fn change_interface(tid: i32, pid: i32) -> Option<Vec<String>> {
     Some(succeeded)
 }
 
-/// The rtnetlink sockets that a process has open.
 fn route_sockets(pid: i32) -> Vec<u64> {
     // Address, protocol, …, inode.
     let table = fs::read_to_string("/proc/net/netlink").expect("netlink");
@@ -444,14 +432,12 @@ fn has_landlock() -> bool {
     sys::call(libc::SYS_landlock_create_ruleset, &[0, 0, 1]) > 0
 }
 
-/// A file of root, and /etc/shadow.
 fn file_of_root(dir: &Dir) -> String {
     let file = dir.at("root");
     File::options().write(true).create(true).truncate(true).mode(0o600).open(&file).expect("a file");
     file
 }
 
-/// Waits until all threads of a process have given up what they do not need.
 fn confined(pid: i32) -> Vec<Thread> {
     let began = Instant::now();
     loop {

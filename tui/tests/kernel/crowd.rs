@@ -10,7 +10,6 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(8, usize::from).max(8)
 }
 
-/// The total number of opens.
 fn opens() -> usize {
     let told = std::env::var("TRACETUI_STORM").ok().map(|text| text.parse().expect("TRACETUI_STORM is a number"));
     told.unwrap_or(20_000)

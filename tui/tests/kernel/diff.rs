@@ -20,7 +20,6 @@ cat \"$PWD/common.h\" $2 tmp.$$ > /dev/null || exit 3
 mv tmp.$$ $3
 ";
 
-/// A directory with the sources of the build.
 fn sources(dir: &Dir, name: &str) -> String {
     let path = dir.dir(name);
     let write = |file: &str, contents: &str| fs::write(format!("{path}/{file}"), contents).expect("room");

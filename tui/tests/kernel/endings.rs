@@ -3,7 +3,6 @@
 use crate::prelude::*;
 use std::io::{BufRead as _, BufReader};
 
-/// Causes events for the tracer to print.
 fn open_some(dir: &Dir, count: usize) {
     (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
 }

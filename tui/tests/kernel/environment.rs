@@ -96,12 +96,10 @@ fn a_change_is_against_the_program_before_or_the_parent() {
     assert_eq!(changed(&last), (set(&["C=4"]), set(&["PATH"])));
 }
 
-/// Waits until the scan of the processes that were there at the start of the trace has surely read them all.
 fn scanned() {
     std::thread::sleep(Duration::from_secs(if emulated() { 5 } else { 1 }));
 }
 
-/// An exec of a path that does not exist, with an environment.
 fn fail(environment: &[CString]) -> i32 {
     fork(|| {
         let path = c("/nowhere/program");

@@ -184,7 +184,6 @@ fn event_of_program(pid: i32) -> Option<Value> {
 const NARROW: &str = "/nowhere/narrow";
 const X32: &str = "/nowhere/x32";
 
-/// A program that does nothing.
 const TRUE: &str = "/bin/true";
 const EMPTY_ENVIRONMENT: [u64; 1] = [0];
 /// `AT_EXECVE_CHECK` (6.14+).
@@ -220,7 +219,6 @@ fn execveat(dirfd: i32, path: &str, argv: u64, flags: u64) -> i64 {
     sys::call(libc::SYS_execveat, &[dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
 }
 
-/// A failed exec of this process.
 fn failed(ret: i64, filename: &str, argv: &[&str]) -> Value {
     assert!(ret < 0, "{filename}: {ret}");
     let failed = json!({
@@ -368,8 +366,6 @@ fn untouched_pages(dir: &Dir) -> Told {
     Ok(told.to_vec())
 }
 
-/// A program whose second segment is at an address outside of user memory. The kernel detects this only past the point
-/// of no return.
 fn fatal_program() -> Vec<u8> {
     let mut elf = vec![0; 64 + 2 * 56];
     let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
@@ -396,7 +392,6 @@ fn fatal_program() -> Vec<u8> {
     elf
 }
 
-/// An exec that kills its caller.
 fn fatal(dir: &Dir) -> Told {
     let path = dir.at("fatal");
     fs::write(&path, fatal_program()).expect("a file");
@@ -407,12 +402,10 @@ fn fatal(dir: &Dir) -> Told {
     Ok(vec![event("exec", pid, exec), event("exit", pid, json!({"signal": "SIGSEGV"}))])
 }
 
-/// The resolved path of [`TRUE`].
 fn true_file() -> String {
     fs::canonicalize(TRUE).expect("a program").to_str().expect("UTF-8").to_owned()
 }
 
-/// Copies [`TRUE`]. Returns the path of the copy.
 fn copy(dir: &Dir, name: &str, mode: u32) -> String {
     let path = dir.at(name);
     fs::copy(TRUE, &path).expect("a copy");
@@ -427,7 +420,6 @@ fn script(dir: &Dir, name: &str, first_line: &str) -> String {
     path
 }
 
-/// Executes a program in this process. Returns the negative errno on failure.
 fn become_at(dirfd: i32, path: &str, args: &[&str], flags: i32) -> i64 {
     execveat(dirfd, path, Argv::new(args).at(), flags as u64)
 }
@@ -446,7 +438,6 @@ fn ran(act: impl FnOnce() -> i64) -> Result<i32, String> {
     }
 }
 
-/// The only exec of a process.
 fn started(pid: i32, filename: &str, exe: &str, interp: Option<&str>, argv: &[&str]) -> Value {
     let started = json!({
         "ret": 0, "err": null, "cut": false, "tid": pid, "filename": filename, "exe": exe, "interp": interp, "argv": argv,
@@ -455,7 +446,6 @@ fn started(pid: i32, filename: &str, exe: &str, interp: Option<&str>, argv: &[&s
     event("exec", pid, started)
 }
 
-/// Mounts a file system in a mount namespace of this thread, if the kernel supports it.
 fn mount(fstype: &str, target: &str, options: &str) -> Result<(), String> {
     sys::own_mounts();
     sys::try_mount("none", target, fstype, 0, options).map_err(|_| format!("this kernel has no {fstype}"))

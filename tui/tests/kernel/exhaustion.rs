@@ -17,7 +17,6 @@ fn execute(times: usize) {
     }
 }
 
-/// The bytes of anonymous memory of a process.
 fn anonymous(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("since 4.5");

@@ -10,13 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// `SIGRTMIN+3` as kill(1) counts. The number is fixed because C libraries reserve different signals for themselves.
 const REAL_TIME: i32 = 37;
 
-/// Ends the calling thread only.
 fn exit_thread(code: i32) -> ! {
     call(libc::SYS_exit, &[code as u64]);
     unreachable!("exit does not return");
 }
 
-/// The kinds of the tables.
 pub(crate) const EXITS: [&str; 2] = ["--kind", "exec,exit,fork"];
 
 #[test]
@@ -100,14 +98,12 @@ const ENDS: &[Case] = &[
     }),
 ];
 
-/// A process that was watched: its id, its status, and the time from before its fork to its end.
 pub(crate) struct Ended {
     pub(crate) pid: i32,
     pub(crate) status: Status,
     pub(crate) within: Duration,
 }
 
-/// Runs a process to its end.
 pub(crate) fn watch(act: impl FnOnce()) -> Ended {
     let began = Instant::now();
     let pid = fork(act);
@@ -115,7 +111,6 @@ pub(crate) fn watch(act: impl FnOnce()) -> Ended {
 }
 
 impl Ended {
-    /// Its only exit event.
     pub(crate) fn told(&self) -> Value {
         let signal = self.status.signal().map(name_of);
         let exit = json!({
@@ -268,7 +263,6 @@ fn processes_that_reuse_an_id_are_distinguished() {
     }
 }
 
-/// Uses the CPU for a time.
 fn compute(time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {

@@ -8,7 +8,6 @@ use parquet::record::Field;
 const WORK: &str = "for i in 1 2 3; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; done; \
                     cat \"$(printf 'bad\\377name')\" 2>/dev/null; (exit 3); kill -9 $$";
 
-/// Records into a file. `None`, with a message, if it must not trace.
 fn recorded(file: &str) -> Option<()> {
     let kinds = "exec,exit,open,fork,bpf,lost";
     record(file, &["--kind", kinds, "--", "sh", "-c", WORK], |_| {}).map(|_| ())

@@ -41,7 +41,6 @@ fn done(op: &str, path: &str, make: impl FnOnce(u64) -> i64, more: Value) -> Val
     told(op, path, make(at(&c(path))), more)
 }
 
-/// Makes a file by an open, which is no event here.
 fn made(path: &str) -> String {
     File::create(path).expect("a file");
     path.to_owned()
@@ -182,7 +181,6 @@ fn mounts(dir: &Dir) -> Told {
     ])
 }
 
-/// Calls that only older tables have.
 #[cfg(target_arch = "x86_64")]
 fn older_calls(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");

@@ -26,7 +26,6 @@ impl Cast {
         [self.alpha.pid, self.beta.pid]
     }
 
-    /// Runs them one after the other. If they ran at once, the two tracers might see them in different orders.
     fn act(mut self) -> Dir {
         self.alpha.go();
         assert_eq!(self.alpha.end().0.code(), Some(0));

@@ -8,9 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::ChildStdout;
 use std::sync::atomic::AtomicUsize;
 
-/// The number of loops that run programs as the user `nobody`.
 const LOOPS: usize = 12;
-/// The number of programs that root starts in the meantime.
 const OURS: usize = 40;
 /// The maximum size of an argument in bytes (`MAX_ARG_STRLEN`), including its NUL.
 const LONGEST: usize = 128 << 10;

@@ -7,12 +7,10 @@ use std::thread::sleep;
 /// Some seconds of execs, exits and opens, more than a block.
 const WORK: &str = "for i in $(seq 25); do cat /etc/hostname /no/such-$i 2>/dev/null; for j in 1 2 3 4 5; do (exit $j); done; sleep 0.1; done; true";
 
-/// Starts a process whose output is kept.
 fn start(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
 }
 
-/// A recorder that has written the first frames. `None`, with a message, if it must not trace.
 fn recorder(args: &[&str], file: &str) -> Option<Child> {
     let mut child = start(may_trace().then(tracetui)?.arg("record").args(args));
     let begun = Instant::now();
@@ -32,7 +30,6 @@ fn follow(file: &str) -> Child {
     start(tracetui().args(["print", "--follow", "--format", "json", file]))
 }
 
-/// The output of a process that must end by itself.
 #[track_caller]
 fn end(mut child: Child, seconds: u64) -> Output {
     let begun = Instant::now();

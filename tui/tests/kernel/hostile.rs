@@ -39,7 +39,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Opens every hostile name in a directory. Those with odd indices are created.
 fn open_hostile(dir: &Dir) -> Vec<(Vec<u8>, i64)> {
     let mut opened = Vec::new();
     for (number, name) in HOSTILE.iter().enumerate() {
@@ -158,7 +157,6 @@ fn harmless(output: &[u8]) -> &str {
     text
 }
 
-/// Characters that are invisible or change the direction of text.
 fn invisible(ch: char) -> bool {
     matches!(ch, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
@@ -348,7 +346,6 @@ fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
     harmless(String::from_utf8(csv).expect("UTF-8").replace("\r\n", "\n").as_bytes());
 }
 
-/// The name that the interface gets while a program is attached.
 fn other_than(nth: usize) -> &'static [u8] {
     INTERFACES[(nth + 1) % INTERFACES.len()]
 }

@@ -6,7 +6,6 @@ use crate::recording::record;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use tracetui_events::text::time::rfc3339;
 
-/// The identity of a file, as stat(2) shows it.
 fn shown(path: &str) -> Value {
     let file = fs::metadata(path).expect("it is there");
     let mut ctime = Vec::new();

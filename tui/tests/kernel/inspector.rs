@@ -3,7 +3,6 @@
 use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, link_id, program, raw_tracepoint_open};
 use crate::prelude::*;
 
-/// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the end of a trace may take, whatever the inspector does: it is killed after 10 s.
 fn end() -> Duration {
@@ -15,7 +14,6 @@ fn line(pid: i32, name: &str) -> Option<String> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
-/// The inspector of a trace, if it has one.
 pub(crate) fn inspector_of(tracer: i32) -> Option<i32> {
     let pids = fs::read_dir("/proc").expect("/proc").flatten();
     let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -25,7 +23,6 @@ pub(crate) fn inspector_of(tracer: i32) -> Option<i32> {
     })
 }
 
-/// Starts a trace and waits for its first inventory.
 fn start() -> Option<(Traced, i32)> {
     let traced = Traced::start(&["--kind", "open,bpf"])?;
     let inspector = inspector_of(traced.pid()).expect("it has one");
@@ -33,7 +30,6 @@ fn start() -> Option<(Traced, i32)> {
     Some((traced, inspector))
 }
 
-/// Opens a file, ends the trace in time, and returns the result.
 fn end_after_an_open(traced: Traced) -> Run {
     let dir = Dir::new();
     let path = dir.at("missing");
@@ -122,7 +118,6 @@ fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
     assert!(!run.stderr.iter().any(|line| line.contains("inspector")), "{:?}", run.stderr);
 }
 
-/// Sets how many descriptors a process may have.
 fn limit_descriptors(pid: i32, most: u64) {
     set_limit(pid, libc::RLIMIT_NOFILE as i32, libc::rlimit64 { rlim_cur: most, rlim_max: 4096 });
 }

@@ -125,12 +125,10 @@ const KILLED: &[Case] = &[
     ("file", |_| [0, libc::SIGKILL, libc::SIGUSR1].into_iter().map(made_by_a_file).collect()),
 ];
 
-/// The exit of a process that a signal ended.
 fn killed(pid: i32, by: Value) -> Value {
     event("exit", pid, json!({"killed_by": by, "killed_by_why": absent()}))
 }
 
-/// The exit of a process that a signal of this process ended.
 fn killed_by_this(pid: i32) -> Value {
     killed(pid, by(sys::pid(), "senders"))
 }
@@ -139,7 +137,6 @@ fn by(pid: i32, comm: &str) -> Value {
     json!({"?whole": {"pid": pid, "comm": comm, "uid": 0, "cause": "kill"}})
 }
 
-/// A process that a signal of the kernel ends.
 fn by_kernel(cause: &str, act: impl FnOnce()) -> Told {
     let ended = watch(act);
     let sender = (cause == "kill").then_some(ended.pid);
@@ -152,7 +149,6 @@ fn host_pid() -> u64 {
     own.to_str().and_then(|pid| pid.parse().ok()).expect("a number")
 }
 
-/// Sets the soft and the hard limit of this process.
 fn limit(resource: Resource, most: u64) {
     setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).expect("a lower limit");
 }

@@ -6,13 +6,11 @@ use crate::prelude::*;
 use crate::sys::Pages;
 use std::sync::Arc;
 
-/// Makes seccomp answer openat(2) and execve(2) with SIGSYS, for which a handler does nothing.
 fn trap_openat_and_execve() {
     sys::signal(libc::SIGSYS, sys::nothing());
     answer_openat_and_execve(libc::SECCOMP_RET_TRAP);
 }
 
-/// Makes seccomp answer openat(2) and execve(2).
 fn answer_openat_and_execve(answer: u32) {
     let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -27,7 +25,6 @@ fn answer_openat_and_execve(answer: u32) {
     install(&program);
 }
 
-/// Installs a filter of system calls.
 fn install(program: &libc::sock_fprog) {
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1);
     let at = &raw const *program as u64;
@@ -83,12 +80,10 @@ const CASES: &[Case] = &[
     }),
 ];
 
-/// An open by this process, which returned this.
 fn open(path: &str, ret: i64, more: Value) -> Value {
     with(event("open", sys::pid(), json!({"path": path, "ret": ret})), more)
 }
 
-/// Opens a file at the descriptor with the number of openat(2).
 fn decoy(path: &str) {
     let fd = arch::open(&c(path), libc::O_RDONLY, 0);
     assert_eq!(sys::dup2(fd as u64, libc::SYS_openat as u64), libc::SYS_openat);

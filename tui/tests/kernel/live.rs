@@ -35,7 +35,6 @@ use tracetui_shared::time::BootNanos;
 /// Longer than any operation takes, also on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Fewer than a test may open.
 const CONNECTIONS: u32 = 8;
 
 fn filter(options: FilterOptions) -> CaptureFilter {
@@ -88,7 +87,6 @@ fn start_with(
     live.inspect_err(|error| cannot_run(&error.to_string())).ok()
 }
 
-/// The number of opens of each path, according to the frames in the ring.
 fn paths(live: &mut Live) -> BTreeMap<String, u64> {
     let mut batch = Batch::default();
     while live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX)) {}
@@ -101,7 +99,6 @@ fn paths(live: &mut Live) -> BTreeMap<String, u64> {
     paths
 }
 
-/// The sums of the counters `wanted` and `filtered` for opens.
 fn opens_counted(live: &Live) -> (u64, u64) {
     let slots = Slot::of_kind(Kind::Open);
     let cpus = live.counters();
@@ -109,14 +106,12 @@ fn opens_counted(live: &Live) -> (u64, u64) {
     slots.flat_map(of).fold((0, 0), |(wanted, filtered), c| (wanted + c.wanted, filtered + c.filtered))
 }
 
-/// The number of times that the kernel skipped a probe for opens.
 fn opens_skipped(live: &Live) -> u64 {
     let of_opens =
         |name: &str| live.probes().iter().any(|probe| probe.name == name && probe.kinds.contains(Kind::Open));
     live.skips().into_iter().filter(|(name, _)| of_opens(name)).map(|(_, times)| times).sum()
 }
 
-/// The processes that open files all the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Who {
     /// The root of a tree.
@@ -154,7 +149,6 @@ impl Stage {
         format!("/nowhere/{who:?} in phase {phase}")
     }
 
-    /// Opens files until the end, and counts each open.
     fn act(&self, who: Who) {
         sys::set_comm(format!("tt-{who:?}").as_bytes());
         while self.act_once(who) {}
@@ -187,7 +181,6 @@ impl Drop for Curtain {
     }
 }
 
-/// Ends the processes when dropped, even if the test fails.
 struct Curtain(Stage);
 
 const END: u64 = u64::MAX;
@@ -201,7 +194,6 @@ fn seconds() -> u64 {
     boot_ns() / 1_000_000_000
 }
 
-/// CLOCK_BOOTTIME in nanoseconds.
 fn boot_ns() -> u64 {
     sys::clock(libc::CLOCK_BOOTTIME)
 }
@@ -402,7 +394,6 @@ fn a_tree_without_room_says_so() {
     assert!(account.kind(Kind::Open).filtered as usize >= BORN - shown, "what they do is filtered: {account:?}");
 }
 
-/// The opens in `/nowhere` in the frames.
 fn opened_nowhere(live: &mut Live) -> Vec<String> {
     let all = paths(live).into_iter().filter(|(path, _)| path.starts_with("/nowhere/"));
     all.flat_map(|(path, times)| std::iter::repeat_n(path, times as usize)).collect()
@@ -458,7 +449,6 @@ fn a_tree_is_its_processes_also_where_starts_are_known_to_the_tick() {
     assert_eq!(shared.at(RIGHT).load(SeqCst), 1, "exactly the tree's opens");
 }
 
-/// A process that is older than the trace.
 struct Elder {
     actor: Actor,
     /// CLOCK_BOOTTIME in nanoseconds before and after its fork.
@@ -554,7 +544,6 @@ fn starts_before_the_trace_are_exact() {
     assert_eq!(account["pairing"]["unpaired_exit"], 0, "each was known: {account}");
 }
 
-/// Whether the kernel supports a way to the ends of system calls.
 fn has_way(way: Way) -> bool {
     let symbols = || fs::read_to_string("/proc/kallsyms").expect("procfs");
     match way {
@@ -565,7 +554,6 @@ fn has_way(way: Way) -> bool {
     }
 }
 
-/// Tries every way that the kernel supports, including those that are not used because a better one works.
 #[test]
 fn each_way_to_the_events_shows_them() {
     alone();

@@ -26,7 +26,6 @@ fn successes_of_a_shared_number_are_no_events() {
     check(&["--kind", "lookup,file"], &[("older calls", older_calls)]);
 }
 
-/// An event of a call with this result.
 fn failed(op: &str, path: &str, ret: i64, more: Value) -> Value {
     with(event("lookup", sys::pid(), json!({"op": op, "path": path, "ret": ret, "via": {"?not": "other"}})), more)
 }
@@ -118,7 +117,6 @@ fn refused(dir: &Dir) -> Told {
     Ok(told)
 }
 
-/// Calls that only older tables have.
 #[cfg(target_arch = "x86_64")]
 fn older_calls(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");

@@ -9,7 +9,6 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::io::{BufRead as _, BufReader};
 
-/// The time within which the tracer must end if its output is not read.
 fn soon() -> Duration {
     // Decoding the waiting events takes long without optimisation and on a busy machine.
     Duration::from_secs(if emulated() { 60 } else { 20 })
@@ -19,7 +18,6 @@ fn open_some(dir: &Dir, count: usize) {
     (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
 }
 
-/// Sends a signal and waits for the end. Returns the status and the duration.
 fn ends_by(signal: i32, child: &mut Child) -> (std::process::ExitStatus, Duration) {
     let began = Instant::now();
     sys::kill(child.id() as i32, signal);
@@ -34,7 +32,6 @@ fn stubborn(dir: &Dir) -> [String; 3] {
     ["sh".into(), "-c".into(), script.replace("PID", &dir.at("pid"))]
 }
 
-/// The id that the COMMAND wrote, as soon as it exists.
 fn pid_in(dir: &Dir) -> i32 {
     wait_for(|| fs::read_to_string(dir.at("pid")).ok()?.trim().parse().ok())
 }
@@ -45,7 +42,6 @@ fn check_gone(pid: i32) {
     wait_for(|| (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
 }
 
-/// The number of complete lines.
 fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -179,7 +175,6 @@ fn a_command_is_signalled_though_nobody_reads() {
     check_gone(pid);
 }
 
-/// Starts the dashboard on a terminal of 200 columns.
 fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
     let mut command = tracetui();
     let (ours, _theirs) = pty::give(&mut command);

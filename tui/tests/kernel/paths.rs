@@ -122,18 +122,15 @@ fn open_tree(path: &str, flags: u64) -> i32 {
     tree
 }
 
-/// The open of a path by this process, which returned this.
 fn open(path: &str, ret: i64, more: Value) -> Value {
     with(event("open", sys::pid(), json!({"path": path, "ret": ret})), more)
 }
 
-/// A successful open, with the path as found.
 fn opened(path: &str, ret: i64, abs_path: &str) -> Value {
     assert!(ret >= 0, "{path}: {ret}");
     open(path, ret, json!({"err": null, "abs_path": abs_path}))
 }
 
-/// Opens for reading what exists.
 fn reads(path: &str, abs_path: &str) -> Value {
     opened(path, sys::open_path(path), abs_path)
 }
@@ -147,13 +144,11 @@ fn missing(path: &str, ret: i64) -> Value {
     failed(path, ret, "ENOENT", libc::ENOENT)
 }
 
-/// The fields of a failed open: where its path starts, and the whole path.
 fn starts_at(place: &str, path: &str) -> Value {
     let place = place.trim_end_matches('/');
     json!({"dir": if place.is_empty() { "/" } else { place }, "dir_why": absent(), "abs_path": format!("{place}/{path}")})
 }
 
-/// An open relative to the working directory, which fails.
 fn misses(place: &str, path: &str) -> Value {
     with(missing(path, sys::open_path(path)), starts_at(place, path))
 }
@@ -439,7 +434,6 @@ fn detached_mount(dir: &Dir) -> Told {
     Ok(vec![unreachable("file", in_clone), with(kept, json!({"fs_path": "/kept", "fs": {"type": "tmpfs"}}))])
 }
 
-/// The mount id of a descriptor, from /proc/self/fdinfo.
 fn mount_id(fd: i32) -> i64 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
     let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).expect("every file has a mount");

@@ -5,7 +5,6 @@ use crate::prelude::*;
 use crate::traced::Mount;
 use std::os::unix::fs::symlink;
 
-/// Runs tracetui. `None`, with a message, if it must not trace.
 pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     let mut command = may_trace().then(tracetui)?;
     command.args(args).stdin(Stdio::null());
@@ -27,17 +26,14 @@ pub(crate) fn read(args: &[&str]) -> Output {
     tracetui().args(args).stdin(Stdio::null()).output().expect("tracetui runs")
 }
 
-/// The lines of an output in JSON.
 pub(crate) fn lines(output: &[u8]) -> Vec<Value> {
     text(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// What `tracetui info` tells of a recording.
 pub(crate) fn info(file: &str) -> Value {
     serde_json::from_slice(&read(&["info", file, "--format", "json"]).stdout).expect("JSON")
 }
 
-/// Records into a file. `None`, with a message, if it must not trace.
 pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     traced(&[&["record", "-o", file], args].concat(), change)
 }
@@ -69,7 +65,6 @@ fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     Some(text(&done.stdout))
 }
 
-/// Execs, forks, exits and opens, some of which fail.
 const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; (exit $i); done; true";
 
 #[test]

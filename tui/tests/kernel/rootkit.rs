@@ -44,12 +44,10 @@ fn loaded(name: &str) -> Option<OwnedFd> {
     bpf_inventory::loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]))
 }
 
-/// Programs with ids in this order. The second one is to be hidden.
 fn three_programs() -> Option<Vec<OwnedFd>> {
     ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect()
 }
 
-/// Reports that are made while a program hides.
 const REPORTS: usize = 5;
 
 #[test]
@@ -112,7 +110,6 @@ fn a_program_that_begins_to_hide_is_an_event() {
     assert_eq!((&hidden[0]["prog"]["id"], &hidden[0]["attach"]), (&id.into(), &Value::Null), "{}", hidden[0]);
 }
 
-/// Commands that fail.
 const BPF_PROG_GET_FD_BY_ID: u64 = 13;
 const BPF_LINK_GET_FD_BY_ID: u64 = 30;
 /// The offset of `bpf_attr.next_id`.
@@ -245,12 +242,9 @@ impl Lie {
     }
 }
 
-/// PTRACE_O_TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE.
 const OPTIONS: u64 = 1 | 2 | 4 | 8;
-/// PTRACE_O_EXITKILL.
 const EXITKILL: u64 = 1 << 20;
 
-/// Waits until a thread that this thread traces stops or ends.
 fn next_state() -> (i32, i32) {
     let mut status = 0;
     // SAFETY: the status is a live local.

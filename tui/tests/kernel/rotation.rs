@@ -9,7 +9,6 @@ use std::os::unix::fs::{chown, symlink};
 /// Opens, some of which fail, for some files of the smallest size.
 const WORK: &str = "for i in $(seq 2500); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
 
-/// The recordings in a directory, in the order of their names.
 fn files(dir: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("readable").path());
     let mut files: Vec<_> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
@@ -28,7 +27,6 @@ fn last_line(output: &Output) -> String {
     text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default()
 }
 
-/// Records the work to files of this size and number.
 fn recorded(dir: &Dir, rotate: &str) -> Option<Output> {
     let args = ["record", "-o", &dir.at("a.ttr"), "--rotate", rotate, "--", "timeout", "60", "sh", "-c", WORK];
     let done = traced(&args, |_| {})?;

@@ -30,7 +30,6 @@ const CASES: &[Case] = &[
     }),
 ];
 
-/// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
     let mut found = None;
@@ -41,7 +40,6 @@ pub(crate) fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
     found.expect("waited for")
 }
 
-/// Whether a process waits in sleep(1). While it starts, it opens and closes files.
 pub(crate) fn is_sleep(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(" (sleep) S "))
 }
@@ -68,7 +66,6 @@ fn shown(pid: i32, fd: usize) -> [Value; 3] {
     [json!(kind), json!(path), json!(ino.then_some(file.ino()))]
 }
 
-/// The exec of a waiting process, with its descriptors as procfs shows them.
 fn execed(pid: i32) -> Value {
     let mut exec = json!({"ret": 0});
     for (fd, name) in NAMES.into_iter().enumerate() {
@@ -78,7 +75,6 @@ fn execed(pid: i32) -> Value {
     event("exec", pid, exec)
 }
 
-/// Adds a field to each standard descriptor of an exec.
 fn each(mut exec: Value, field: &str, values: [Value; 3]) -> Value {
     NAMES.into_iter().zip(values).for_each(|(name, value)| exec[name][field] = value);
     exec
@@ -109,7 +105,6 @@ fn pipeline(dir: &Dir) -> Told {
     Ok(told)
 }
 
-/// Makes a descriptor the standard one, in a child.
 fn put(from: i32, to: u64) {
     assert_eq!(sys::dup2(from as u64, to), to as i64);
 }
@@ -120,7 +115,6 @@ pub(crate) fn open(path: &str, flags: i32) -> i32 {
     fd as i32
 }
 
-/// A new pseudo-terminal, and the path of its other end.
 pub(crate) fn terminal() -> (OwnedFd, String) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudoterminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the other end can be opened");
@@ -136,7 +130,6 @@ pub(crate) fn start(make: impl FnOnce()) -> i32 {
     })
 }
 
-/// Kills processes that wait in sleep(1), after `look`.
 fn killed<T>(pids: &[i32], look: impl FnOnce() -> T) -> T {
     pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
     let seen = look();

@@ -14,7 +14,6 @@ fn storm_opens() -> usize {
     told.unwrap_or(if cfg!(debug_assertions) { 20_000 } else { 200_000 })
 }
 
-/// The number of programs that are executed at the same time.
 fn storm_execs() -> usize {
     storm_opens() / 100
 }
@@ -55,7 +54,6 @@ impl Way {
     }
 }
 
-/// An open with its arguments and its result.
 struct Attempt {
     path: CString,
     way: Way,
@@ -63,7 +61,6 @@ struct Attempt {
     ret: i64,
 }
 
-/// The opens of one thread.
 struct Opener {
     dir: File,
     attempts: Vec<Attempt>,
@@ -120,7 +117,6 @@ impl Attempt {
     }
 }
 
-/// A child: its arguments and its exit code.
 struct Started {
     pid: i32,
     argv: Vec<String>,
@@ -135,7 +131,6 @@ struct Pace {
 }
 
 impl Pace {
-    /// The maximum rate.
     fn all() -> Pace {
         Pace { execs: storm_execs(), rest: Duration::ZERO }
     }
@@ -146,7 +141,6 @@ impl Pace {
     }
 }
 
-/// Executes programs one after the other, each with a unique argument.
 fn execute(worker: usize, pace: Pace) -> Vec<Started> {
     let one = |number| {
         let started = start(format!("argument-{worker}-{number}"), number);

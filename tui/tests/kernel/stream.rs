@@ -107,12 +107,10 @@ fn load_inside(name: &'static str) -> Result<OwnedFd, i64> {
     Inside::new(name).run().map(|mut fds| fds.remove(0))
 }
 
-/// The events of a program, in order.
 fn of_program(run: &Run, id: i64) -> Vec<Value> {
     run.lines().filter(|event| event["kind"] == "bpf" && event["prog"]["id"] == id).collect()
 }
 
-/// Waits until the kernel has unloaded a program.
 #[track_caller]
 fn wait_until_gone(id: i64) {
     sys::wait_until(|| {

@@ -34,7 +34,6 @@ pub(crate) fn end_with_the_parent() {
     prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
 }
 
-/// The time of a clock in nanoseconds.
 pub(crate) fn clock(clock: libc::clockid_t) -> u64 {
     let mut time = [0u64; 2];
     assert_eq!(call(libc::SYS_clock_gettime, &[clock as u64, time.as_mut_ptr() as u64]), 0);
@@ -65,19 +64,16 @@ pub(crate) fn signal(signal: i32, handler: libc::sighandler_t) {
     unsafe { libc::signal(signal, handler) };
 }
 
-/// A handler that does nothing.
 pub(crate) fn nothing() -> libc::sighandler_t {
     extern "C" fn nothing(_: i32) {}
     nothing as *const () as libc::sighandler_t
 }
 
-/// Makes a named pipe.
 pub(crate) fn mkfifo(path: &str) {
     let path = c(path);
     assert_eq!(call(libc::SYS_mknodat, &[CWD, at(&path), (libc::S_IFIFO | 0o600).into()]), 0, "mkfifo(3)");
 }
 
-/// Runs a program to its end. Returns its process id.
 pub(crate) fn run_program(program: &mut Command) -> i32 {
     let mut child = program.spawn().expect("a child");
     child.wait().expect("a status");
@@ -104,7 +100,6 @@ pub(crate) fn call(number: libc::c_long, args: &[u64]) -> i64 {
 /// `AT_FDCWD`, for system calls.
 pub(crate) const CWD: u64 = libc::AT_FDCWD as u64;
 
-/// The address of a text, for system calls.
 pub(crate) fn at(text: &CStr) -> u64 {
     text.as_ptr() as u64
 }
@@ -134,7 +129,6 @@ pub(crate) fn openat2(dirfd: i32, path: &CStr, how: [u64; 3]) -> i64 {
     call(libc::SYS_openat2, &[dirfd as u64, path.as_ptr() as u64, how.as_ptr() as u64, size])
 }
 
-/// Opens a file for reading, relative to the working directory.
 pub(crate) fn open_path(path: &str) -> i64 {
     openat(libc::AT_FDCWD, &c(path), libc::O_RDONLY, 0)
 }
@@ -156,7 +150,6 @@ pub(crate) fn set_comm(name: &[u8]) {
     call(libc::SYS_prctl, &[libc::PR_SET_NAME as u64, at(&name)]);
 }
 
-/// A file in memory, which is left open.
 pub(crate) fn memory(name: &CStr) -> i32 {
     memfd_create(name, MemfdFlags::empty()).expect("a file in memory").into_raw_fd()
 }
@@ -165,7 +158,6 @@ pub(crate) fn unshare(flags: i32) {
     done(call(libc::SYS_unshare, &[flags as u64])).unwrap_or_else(|error| panic!("unshare: {error}"));
 }
 
-/// mount(2) without data.
 pub(crate) fn mount(source: &str, target: &str, fstype: &str, flags: u64) {
     mount_with(source, target, fstype, flags, "");
 }
@@ -187,7 +179,6 @@ pub(crate) fn mount_tracefs() {
     }
 }
 
-/// Unmounts all file systems at a path and below.
 pub(crate) fn umount(target: &str) {
     let target = c(target);
     while call(libc::SYS_umount2, &[at(&target), libc::MNT_DETACH as u64]) == 0 {}
@@ -368,7 +359,6 @@ impl Actor {
         self.wire.write_all(&[1]).expect("the actor listens");
     }
 
-    /// Waits for the end. Returns the status and the numbers.
     pub(crate) fn end(mut self) -> (Status, Vec<i64>) {
         let mut bytes = Vec::new();
         // The connection of a killed actor is reset.
@@ -377,7 +367,6 @@ impl Actor {
         (self.wait(), numbers.collect())
     }
 
-    /// Starts the closure and waits for its end. Panics if it failed.
     pub(crate) fn run(mut self) -> Vec<i64> {
         self.go();
         let (status, numbers) = self.end();
@@ -444,7 +433,6 @@ pub(crate) fn wait(pid: i32) -> Status {
     Status(status)
 }
 
-/// pipe(2), whose ends programs inherit.
 pub(crate) fn pipe() -> [i32; 2] {
     let mut ends = [0; 2];
     assert_eq!(call(libc::SYS_pipe2, &[ends.as_mut_ptr() as u64]), 0);
@@ -457,7 +445,6 @@ pub(crate) fn owned(fd: i64) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
 
-/// The number of a descriptor, for system calls.
 pub(crate) fn raw(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
 }

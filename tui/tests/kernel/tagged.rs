@@ -90,12 +90,10 @@ impl Tagged {
         }
     }
 
-    /// Stores a C string. Returns its tagged address.
     fn text(&self, text: &str) -> u64 {
         self.put(&sys::c(text).into_bytes_with_nul())
     }
 
-    /// Stores numbers. Returns their tagged address.
     fn numbers(&self, numbers: &[u64]) -> u64 {
         self.put(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
     }
@@ -118,7 +116,6 @@ fn set_tag(address: u64) {
     }
 }
 
-/// Traces a child that runs `act` with such memory. Returns its process id and its numbers.
 fn trace(kinds: &str, tags: Tags, act: impl FnOnce(&Tagged) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
     tags.are_there().then_some(())?;
     traced::trace(kinds, || act(&Tagged::new(tags)))

@@ -19,7 +19,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use told::{accepted, closed, connected, failed};
 
-/// Traces the kind while `act` runs. `None` if that is not possible, which is reported.
 fn traced<T>(args: &[&str], act: impl FnOnce(&Traced) -> T) -> Option<(Run, T)> {
     may_trace().then_some(())?;
     net::up("lo");
@@ -35,7 +34,6 @@ fn check(cases: &[Case]) {
     check_those(cases, |event| !is_bound(event));
 }
 
-/// Whether an event is about an address, and not about a connection.
 fn is_bound(event: &Value) -> bool {
     event["op"] == "listen" || event["op"] == "bind"
 }
@@ -48,7 +46,6 @@ fn check_those(cases: &[Case], wanted: fn(&Value) -> bool) {
     judge(acted, &run, |name, pid, expected| told::compare(expected, &of_case(&run, name, pid, wanted)));
 }
 
-/// The events of connections.
 fn events(run: &Run) -> impl Iterator<Item = Value> {
     run.lines().filter(|line| line["kind"] == "tcp" && !is_bound(line))
 }
@@ -132,7 +129,6 @@ fn lists_what_waits() -> bool {
     has
 }
 
-/// The events of this process at its own address.
 fn ours(run: &Run) -> Vec<Value> {
     let address = v4().ip().to_string();
     events(run).filter(|event| event["laddr"] == address || event["raddr"] == address).collect()
@@ -213,7 +209,6 @@ fn a_request_without_an_answer_is_in_progress_at_the_end() {
     [listener, queued[0], queued[1], waiting].into_iter().for_each(sys::close);
 }
 
-/// A connection, and a refused request.
 fn both() -> Vec<i64> {
     let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));

@@ -48,7 +48,6 @@ pub(crate) fn doctor() -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Whether `doctor` lists an attached program whose name begins like this.
 pub(crate) fn is_attached(name: &str) -> bool {
     doctor().lines().any(|line| line.starts_with(name) && !line.contains("not attached"))
 }
@@ -117,7 +116,6 @@ pub(crate) fn with_hidden_addresses(check: impl FnOnce() + std::panic::UnwindSaf
     assert!(checked.is_ok());
 }
 
-/// Whether this process may trace. If not, the reason is reported.
 pub(crate) fn may_trace() -> bool {
     if sys::euid() != 0 {
         cannot_run("tracing needs root");
@@ -199,12 +197,10 @@ impl Traced {
         self.child.id() as i32
     }
 
-    /// The file that contains its lines.
     pub(crate) fn output(&self) -> &Output {
         self.output.as_ref().expect("started with a file")
     }
 
-    /// Whether it reported that something is missing on this kernel.
     pub(crate) fn said_missing(&self, what: &str) -> bool {
         self.said.iter().any(|line| line.contains("missing: ") && line.contains(what))
     }
@@ -223,7 +219,6 @@ impl Traced {
         sys::kill(self.pid(), signal);
     }
 
-    /// Ends it by SIGINT, like Ctrl-C, and reads its output.
     pub(crate) fn stop(self) -> Run {
         self.signal(libc::SIGINT);
         let run = self.ended();
@@ -298,7 +293,6 @@ pub(crate) fn reads_ready(child: &mut Child, said: &mut impl BufRead) -> bool {
     true
 }
 
-/// Waits for a child, but at most for `patience`.
 pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus {
     let began = Instant::now();
     loop {
@@ -327,7 +321,6 @@ pub(crate) fn trace_with(args: &[&str], act: impl FnOnce(&Output) -> Vec<i64>) -
     Some((traced.stop_and_check(), pid, numbers))
 }
 
-/// The file with the lines of a running `print`.
 pub(crate) struct Output(PathBuf);
 
 impl AsRef<Path> for Output {
@@ -370,7 +363,6 @@ impl Output {
 
 pub(crate) struct Run {
     pub(crate) status: ExitStatus,
-    /// The messages, line by line.
     pub(crate) stderr: Vec<String>,
     pub(crate) raw: Vec<u8>,
     /// Whether `lost` rows were requested.
@@ -396,7 +388,6 @@ impl Run {
         self.lines().filter(|e| e["pid"] == pid).collect()
     }
 
-    /// The events of one kind of one process.
     pub(crate) fn kind_of(&self, kind: &str, pid: i32) -> Vec<Value> {
         self.lines().filter(|e| e["pid"] == pid && e["kind"] == kind).collect()
     }
@@ -413,7 +404,6 @@ impl Run {
         self.one("open", pid, |e| e["path"] == path)
     }
 
-    /// The account: the last line of stderr.
     pub(crate) fn account(&self) -> Value {
         let last = self.stderr.last().expect("stderr ends with the account");
         let value: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {:?}", self.stderr));
@@ -548,7 +538,6 @@ impl Mount {
         mounted.then(|| Mount(directory))
     }
 
-    /// The path of a name in it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.0)
     }
@@ -595,12 +584,10 @@ impl Dir {
         Dir { path }
     }
 
-    /// The absolute path, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a name in the directory.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.path.to_str().expect("UTF-8"))
     }

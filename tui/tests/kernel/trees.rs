@@ -144,7 +144,6 @@ impl Stage {
         self.0.at(Stage::TURN).store(turn, Ordering::SeqCst);
     }
 
-    /// Waits for a turn, with a time limit.
     #[track_caller]
     fn wait(self, turn: u64) {
         sys::wait_until(|| self.0.at(Stage::TURN).load(Ordering::SeqCst) >= turn);
@@ -214,7 +213,6 @@ impl Reused {
     pub(crate) const OPENED: [&str; 5] =
         ["/nowhere/root", "/nowhere/member", "/nowhere/child", "/nowhere/late child", "/nowhere/late member"];
 
-    /// Starts the processes, which wait.
     pub(crate) fn new() -> Reused {
         let stage = Stage(Shared::new());
         let mut director = Actor::new(move || stage.director());
@@ -375,7 +373,6 @@ fn a_tree_needs_its_root() {
     assert_eq!(run.lines().filter(|e| e["kind"] == "open").count(), 0);
 }
 
-/// A cgroup that is removed when dropped.
 pub(crate) struct Cgroup(pub(crate) String);
 
 impl Cgroup {
@@ -397,7 +394,6 @@ impl Cgroup {
         Cgroup::at(format!("{}/{name}-{}", line.split(' ').nth(1)?, sys::pid()))
     }
 
-    /// The cgroup of a new directory. `None` if it cannot be created.
     pub(crate) fn at(path: String) -> Option<Cgroup> {
         fs::create_dir(&path).ok()?;
         Some(Cgroup(path))

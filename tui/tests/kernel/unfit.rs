@@ -6,7 +6,6 @@ use crate::pty;
 use crate::traced::with_hidden_addresses;
 use crate::trees::Shared;
 
-/// The capabilities that the tests give to users other than root.
 const CAP_BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
@@ -17,7 +16,6 @@ struct Said {
 }
 
 impl Said {
-    /// The only line of stderr that contains this.
     fn line(&self, part: &str) -> &str {
         let found: Vec<&str> = self.stderr.lines().filter(|line| line.contains(part)).collect();
         assert_eq!(found.len(), 1, "one line with {part:?}: {}", self.stderr);
@@ -25,7 +23,6 @@ impl Said {
     }
 }
 
-/// The conditions under which the program runs.
 #[derive(Clone, Copy, Default)]
 struct System {
     /// Runs as the user `nobody` with these capabilities, or as root if 0.
@@ -51,7 +48,6 @@ impl System {
         command
     }
 
-    /// Runs a command until it ends.
     fn says(self, args: &[&str]) -> Said {
         let output = self.command(args).output().expect("tracetui starts");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -102,7 +98,6 @@ fn alone_with_nobody() -> Option<()> {
     runs.then_some(())
 }
 
-/// The opens by an actor in the output of `print`.
 fn opens(said: &Said, pid: i32) -> Vec<Value> {
     let lines = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     lines.filter(|event| event["pid"] == pid && event["kind"] == "open").collect()

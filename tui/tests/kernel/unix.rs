@@ -31,7 +31,6 @@ const CASES: &[Case] = &[
 const STREAM: i32 = libc::SOCK_STREAM;
 const DATAGRAM: i32 = libc::SOCK_DGRAM;
 
-/// A new socket.
 fn socket(kind: i32) -> u64 {
     sys::call(libc::SYS_socket, &[libc::AF_UNIX as u64, kind as u64]) as u64
 }
@@ -45,12 +44,10 @@ fn call(number: libc::c_long, fd: u64, bytes: &[u8]) -> i64 {
     sys::call(number, &[fd, bytes.as_ptr() as u64, bytes.len() as u64])
 }
 
-/// The result of a connect to a path of a new socket, which is passed as many bytes.
 fn connect(kind: i32, path: &[u8]) -> i64 {
     call(libc::SYS_connect, socket(kind), &address(libc::AF_UNIX, path))
 }
 
-/// A socket that is bound to a path, and listens unless it is of datagrams.
 fn bound(kind: i32, path: &[u8]) -> u64 {
     let fd = socket(kind);
     assert_eq!(call(libc::SYS_bind, fd, &address(libc::AF_UNIX, path)), 0, "bind");
@@ -62,7 +59,6 @@ fn of(path: &str, ret: i64, more: Value) -> Value {
     with(event("unix", sys::pid(), json!({"path": path, "ret": ret, "abstract": false})), more)
 }
 
-/// The peer of connects to a socket of this process.
 fn peer() -> Value {
     json!({"pid": sys::pid(), "uid": 0, "comm": {"?not": null}})
 }

@@ -110,7 +110,6 @@ impl Ring {
         self.params.features & HAS_QUIET != 0
     }
 
-    /// Submits one request and waits for its result.
     pub(crate) fn run(&self, sqe: Sqe) -> i64 {
         self.submit(sqe, 1);
         self.next()
@@ -135,13 +134,11 @@ impl Ring {
         assert_eq!(sys::call(libc::SYS_io_uring_register, &args), 0);
     }
 
-    /// Submits one request and waits for this number of completions.
     pub(crate) fn submit(&self, sqe: Sqe, completions: u32) {
         self.put(sqe);
         self.enter(1, completions);
     }
 
-    /// Adds a request to the submission queue.
     pub(crate) fn put(&self, sqe: Sqe) {
         let tail = Ring::number(self.sq, self.params.sq.tail);
         let at = tail.load(Ordering::Acquire);
@@ -153,7 +150,6 @@ impl Ring {
         tail.store(at + 1, Ordering::Release);
     }
 
-    /// Submits the queued requests and waits for this number of completions.
     pub(crate) fn enter(&self, requests: u32, completions: u32) {
         let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
         let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
@@ -197,7 +193,6 @@ fn sees(traced: &Traced) -> bool {
     !missing
 }
 
-/// A ring for a case.
 fn ring(flags: u32) -> Result<Ring, String> {
     Ring::new(flags).ok_or_else(|| "this kernel has no io_uring".to_owned())
 }
@@ -214,7 +209,6 @@ fn act(args: &[&str], entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Opti
     Some((traced.stop(), pid, numbers))
 }
 
-/// The losses of the account, which rows tell too.
 fn lost(run: &Run, account: &Value) -> u64 {
     let lost = n(&account["kinds"]["open"]["lost"]["probe"]);
     let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| n(&row["count"])).sum();
@@ -222,7 +216,6 @@ fn lost(run: &Run, account: &Value) -> u64 {
     lost
 }
 
-/// An open through a ring by this process.
 fn told(path: &str, ret: i64, more: Value) -> Value {
     with(event("open", sys::pid(), json!({"via": "io_uring", "path": path, "ret": ret})), more)
 }

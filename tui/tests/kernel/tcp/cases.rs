@@ -36,7 +36,6 @@ impl Pair {
         pair
     }
 
-    /// A connection of this socket.
     fn to(listener: i64, to: SocketAddr, client: i64) -> Pair {
         done("connect", connect(client, to));
         let server = done("accept", accept(listener));
@@ -51,7 +50,6 @@ impl Pair {
         Pair { listener, client, server, connect, accept }
     }
 
-    /// 3 bytes to the server, 5 to the client.
     fn exchange(&self) {
         send(self.client, 3);
         receive(self.server, 3);
@@ -71,7 +69,6 @@ impl Pair {
         vec![self.connect.clone(), self.accept.clone(), closed(&self.connect, 5, 3), closed(&self.accept, 3, 5)]
     }
 
-    /// Exchanges, closes, and tells.
     fn whole(self) -> Told {
         self.exchange();
         self.close();
@@ -79,7 +76,6 @@ impl Pair {
     }
 }
 
-/// The server of a connection: it gets 3 bytes, sends 5, and closes at the end.
 fn serve(listener: i64) -> i64 {
     let server = done("accept", accept(listener));
     receive(server, 3);
@@ -98,12 +94,10 @@ fn wait(child: i32) {
     assert_eq!(sys::wait(child).code(), Some(0), "the child did what it was told");
 }
 
-/// All events with these fields.
 fn all(told: Told, more: Value) -> Told {
     told.map(|events| events.into_iter().map(|event| with(event, more.clone())).collect())
 }
 
-/// Events of the connection with this number among those of the process.
 fn numbered(told: Vec<Value>, number: u32) -> impl Iterator<Item = Value> {
     told.into_iter().map(move |event| {
         let name = format!("{} {number}", event["role"]);
@@ -116,7 +110,6 @@ fn has_v6() -> Result<(), String> {
     (fd >= 0).then_some(()).ok_or_else(|| "no IPv6".to_owned())
 }
 
-/// An expected event that leaves a field open.
 fn without(mut event: Value, field: &str) -> Value {
     event.as_object_mut().expect("an object").remove(field);
     event
@@ -458,7 +451,6 @@ pub(crate) const FAILURES: &[Case] = &[
     }),
 ];
 
-/// An address of TEST-NET-1.
 const NOWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 fn refused(to: SocketAddr, fd: i64) -> Told {
@@ -612,7 +604,6 @@ impl Full {
     }
 }
 
-/// The call has returned.
 static RETURNED: AtomicBool = AtomicBool::new(false);
 
 fn timed_out() -> Told {
@@ -811,7 +802,6 @@ pub(crate) const ENDS: &[Case] = &[
     }),
 ];
 
-/// The server's close resets the connection. Bytes in and out of the server, and of the client.
 fn server_resets(pair: &Pair, server: [u64; 2], client: [u64; 2]) -> Told {
     sys::close(pair.server);
     close_at_reset(pair.client);
@@ -866,7 +856,6 @@ fn pipe() -> (i64, i64) {
     (ends[0].into(), ends[1].into())
 }
 
-/// A child inherits the client's socket, and is the last to close it.
 fn inherited() -> Told {
     let pair = Pair::exchanged();
     let (read, write) = pipe();
@@ -909,7 +898,6 @@ fn scm_rights() -> Told {
     Ok(vec![client, closed(&pair.accept, 13, 5), pair.connect, pair.accept])
 }
 
-/// A process that ends with an open connection.
 fn left_open(end: fn(i64)) -> Told {
     let (listener, to, client) = listen_for_one();
     let (ends, closer) = child(|| {
@@ -928,7 +916,6 @@ fn left_open(end: fn(i64)) -> Told {
     Ok(vec![client, closed(&accept, 3, 5), connect, accept])
 }
 
-/// Executes a program that inherits the socket.
 fn becomes_another(fd: i64) {
     done("F_SETFD", sys::call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
     let (path, none) = (c("/bin/true"), [0u64]);

@@ -18,7 +18,6 @@ pub(crate) fn v4() -> SocketAddr {
     (address_of(sys::pid()), 0).into()
 }
 
-/// `::1`, and no port.
 pub(crate) fn v6() -> SocketAddr {
     (Ipv6Addr::LOCALHOST, 0).into()
 }
@@ -31,7 +30,6 @@ pub(crate) fn mapped(at: SocketAddr) -> SocketAddr {
     }
 }
 
-/// `struct sockaddr_in` or `struct sockaddr_in6`.
 pub(crate) fn sockaddr(at: SocketAddr) -> Vec<u8> {
     let port = at.port().to_be_bytes();
     match at.ip() {
@@ -44,7 +42,6 @@ fn family(at: SocketAddr) -> i32 {
     if at.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
 }
 
-/// Panics with the name of what failed.
 pub(crate) fn done(what: &str, ret: i64) -> i64 {
     assert!(ret >= 0, "{what}: {}", std::io::Error::from_raw_os_error(-ret as i32));
     ret
@@ -56,12 +53,10 @@ pub(crate) fn socket(family: i32, kind: i32, protocol: i32) -> i64 {
     sys::call(libc::SYS_socket, &[family as u64, kind as u64, protocol as u64])
 }
 
-/// A TCP socket for connections to an address.
 pub(crate) fn tcp(to: SocketAddr) -> i64 {
     done("socket", socket(family(to), libc::SOCK_STREAM, 0))
 }
 
-/// Such a socket whose calls do not block.
 pub(crate) fn nonblocking(to: SocketAddr) -> i64 {
     done("socket", socket(family(to), libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))
 }
@@ -70,7 +65,6 @@ pub(crate) fn bind(fd: i64, at: SocketAddr) {
     done("bind", bind_raw(fd, &sockaddr(at)));
 }
 
-/// bind(2) with these bytes.
 pub(crate) fn bind_raw(fd: i64, at: &[u8]) -> i64 {
     sys::call(libc::SYS_bind, &[fd as u64, at.as_ptr() as u64, at.len() as u64])
 }
@@ -87,7 +81,6 @@ pub(crate) fn name(fd: i64) -> SocketAddr {
     (Ipv6Addr::from_octets(name[8..24].try_into().expect("sixteen bytes")), port).into()
 }
 
-/// A listening socket of a protocol, and its address.
 pub(crate) fn listen_with(at: SocketAddr, protocol: i32, backlog: u64) -> Result<(i64, SocketAddr), String> {
     let fd = socket(family(at), libc::SOCK_STREAM, protocol);
     if fd < 0 {
@@ -98,18 +91,15 @@ pub(crate) fn listen_with(at: SocketAddr, protocol: i32, backlog: u64) -> Result
     Ok((fd, name(fd)))
 }
 
-/// A listening socket, and its address.
 pub(crate) fn listen(at: SocketAddr) -> (i64, SocketAddr) {
     listen_with(at, 0, 8).expect("TCP")
 }
 
-/// A listening socket, its address, and a socket that is to connect to it.
 pub(crate) fn listen_for_one() -> (i64, SocketAddr, i64) {
     let (listener, to) = listen(v4());
     (listener, to, tcp(to))
 }
 
-/// An address at which nothing listens.
 pub(crate) fn closed_port(at: SocketAddr) -> SocketAddr {
     let (fd, at) = listen(at);
     sys::close(fd);
@@ -120,7 +110,6 @@ pub(crate) fn connect(fd: i64, to: SocketAddr) -> i64 {
     connect_raw(fd, &sockaddr(to))
 }
 
-/// connect(2) with these bytes.
 pub(crate) fn connect_raw(fd: i64, to: &[u8]) -> i64 {
     sys::call(libc::SYS_connect, &[fd as u64, to.as_ptr() as u64, to.len() as u64])
 }
@@ -155,27 +144,23 @@ pub(crate) fn receive(fd: i64, len: usize) {
     }
 }
 
-/// Waits for the end of what the peer sends, or for its reset: the result of a read.
 pub(crate) fn read_end(fd: i64) -> i64 {
     let mut byte = [0u8; 1];
     sys::call(libc::SYS_read, &[fd as u64, byte.as_mut_ptr() as u64, 1])
 }
 
-/// Closes a socket once its peer has closed it.
 #[track_caller]
 pub(crate) fn close_at_end(fd: i64) {
     assert_eq!(read_end(fd), 0, "the end");
     sys::close(fd);
 }
 
-/// Closes a socket once its peer has reset it.
 #[track_caller]
 pub(crate) fn close_at_reset(fd: i64) {
     assert_eq!(read_end(fd), -i64::from(libc::ECONNRESET));
     sys::close(fd);
 }
 
-/// shutdown(2) of the sending side.
 pub(crate) fn shutdown(fd: i64) {
     done("shutdown", sys::call(libc::SYS_shutdown, &[fd as u64, libc::SHUT_WR as u64]));
 }
@@ -217,13 +202,11 @@ pub(crate) fn retransmits(fd: i64) -> u32 {
     u32::from_ne_bytes(info(fd)[100..].try_into().expect("four bytes"))
 }
 
-/// Waits until a SYN was sent.
 pub(crate) fn wait_for_syn(fd: i64) {
     const SYN_SENT: u8 = 2;
     sys::wait_until(|| info(fd)[0] == SYN_SENT);
 }
 
-/// Waits until a socket is connected or has failed.
 pub(crate) fn wait_for_outcome(fd: i64) {
     let mut poll = libc::pollfd { fd: fd as i32, events: libc::POLLOUT, revents: 0 };
     // SAFETY: `poll` is one live structure.
@@ -251,7 +234,6 @@ pub(crate) fn send_message(fd: i64, to: Option<SocketAddr>, len: usize, flags: i
     sys::call(libc::SYS_sendmsg, &[fd as u64, &raw const message as u64, flags as u64])
 }
 
-/// Receives one byte and the descriptor that it carries.
 pub(crate) fn receive_descriptor(fd: i64) -> i64 {
     let (mut byte, mut control) = ([0u8; 1], [0u64; 3]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
@@ -342,7 +324,6 @@ fn xdp(ifindex: u32, kind: u16, value: u32) -> Vec<u8> {
     [&[0; 4][..], &ifindex.to_ne_bytes(), &up, &[0; 4], &attribute(XDP, &of_xdp)].concat()
 }
 
-/// Attaches the XDP program of a descriptor to an interface in the generic mode; −1 detaches. Returns 0 or −errno.
 pub(crate) fn set_xdp(ifindex: u32, program: i32) -> i64 {
     const FD: u16 = 1;
     rtnetlink(libc::RTM_SETLINK, 0, &xdp(ifindex, FD, program.cast_unsigned()))
@@ -379,7 +360,6 @@ pub(crate) fn add_clsact(ifindex: u32, block: Option<u32>) -> i64 {
     rtnetlink(libc::RTM_NEWQDISC, flags, &tc([ifindex, 0xffff_0000, 0xffff_fff1], &attributes))
 }
 
-/// Adds a filter with a program. Returns 0 or −errno.
 pub(crate) fn add_filter(ifindex: u32, parent: u32, program: i32) -> i64 {
     const OPTIONS: u16 = 2;
     const FD: u16 = 6;
@@ -396,7 +376,6 @@ pub(crate) fn add_filter(ifindex: u32, parent: u32, program: i32) -> i64 {
     rtnetlink(libc::RTM_NEWTFILTER, flags, &tc([ifindex, 0, parent], &attributes))
 }
 
-/// Removes the filters that [`add_filter`] added. Returns 0 or −errno.
 pub(crate) fn remove_filters(ifindex: u32, parent: u32) -> i64 {
     rtnetlink(libc::RTM_DELTFILTER, 0, &tc([ifindex, 0, parent], &[]))
 }
@@ -419,7 +398,6 @@ pub(crate) fn forge_xdp(ifindex: u32, program: u32) -> i64 {
     sent as i64
 }
 
-/// Makes a pair of interfaces of a kind, of which one has this name. Returns 0 or −errno.
 pub(crate) fn pair(kind: &str, name: Option<&str>) -> i64 {
     const IFNAME: u16 = 3;
     const LINKINFO: u16 = 18;

@@ -6,7 +6,6 @@ use crate::prelude::*;
 use std::cell::Cell;
 
 const TIMES: usize = 300;
-/// The descriptor that both threads use.
 const FD: i64 = 200;
 
 /// Runs `act` while another thread repeats `disturb`. Returns the events of this process.

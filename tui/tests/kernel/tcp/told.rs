@@ -32,7 +32,6 @@ fn base(op: &str, role: &str, fd: i64) -> Value {
     })
 }
 
-/// A connection that the caller requested by connect(2).
 pub(crate) fn connected(fd: i64) -> Value {
     with(base("connect", "client", fd), json!({"via": "connect", "ret": 0, "outcome": "connected"}))
 }
@@ -49,7 +48,6 @@ pub(crate) fn listens(fd: i64) -> Value {
     without_peer(with(base("listen", "server", fd), more))
 }
 
-/// A bind(2) of the caller that failed.
 pub(crate) fn unbound(fd: i64, err: &str, errno: i32) -> Value {
     let more = json!({"via": "bind", "role": null, "ret": -errno, "err": err, "backlog": null});
     without_peer(with(base("bind", "", fd), more))
@@ -60,7 +58,6 @@ fn without_peer(of: Value) -> Value {
     with(with(of, none), json!({"protocol": "tcp", "retransmits": null}))
 }
 
-/// A connection that the caller accepted by accept4(2).
 pub(crate) fn accepted(fd: i64) -> Value {
     with(base("accept", "server", fd), json!({"via": "accept4", "ret": fd}))
 }
@@ -74,12 +71,10 @@ pub(crate) fn closed(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
     with(of.clone(), end)
 }
 
-/// The end of a connection that the caller reset.
 pub(crate) fn reset(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
     with(closed(of, bytes_in, bytes_out), json!({"end": "reset"}))
 }
 
-/// The end of a connection that its peer reset.
 pub(crate) fn reset_by_peer(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
     with(closed(of, bytes_in, bytes_out), json!({"end": "reset_by_peer", "closer": null}))
 }

@@ -10,7 +10,6 @@ fn lost(run: &Run) -> u64 {
     run.check_sums()["kinds"]["tcp"]["lost"].as_object().expect("causes").values().map(n).sum()
 }
 
-/// A ring, a listener, and connections that wait to be accepted.
 struct Waiting {
     ring: Ring,
     listener: i64,
@@ -30,7 +29,6 @@ impl Waiting {
         Some(Waiting { clients: (0..connections).map(client).collect(), ring, listener })
     }
 
-    /// Accepts one by a request without a completion.
     fn accept_quietly(&self) -> i64 {
         let fd = done("dup", sys::call(libc::SYS_dup, &[self.listener as u64]));
         sys::close(fd);
