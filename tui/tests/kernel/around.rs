@@ -1,8 +1,7 @@
 //! Recordings of what surrounds a match.
 
 use crate::prelude::*;
-use crate::recording::{info, lines, traced};
-use tracetui_host::cgroup::CgroupResolver;
+use crate::recording::{lines, traced};
 
 /// Matches at about 3 s and 8 s, and opens each 100 ms.
 const WORK: &str = "ticks() { for i in $(seq $1); do cat /etc/hostname; sleep 0.1; done >/dev/null; }

@@ -1,10 +1,7 @@
 //! The programs that are attached, according to the kernel: only those that the requested kinds need.
 
-use crate::bpf;
 use crate::forged::{PROG, by_id};
-use crate::inspector::inspector_of;
 use crate::prelude::*;
-use std::collections::BTreeSet;
 /// The name of a program, of which the kernel keeps 15 bytes. Offset 64 of `struct bpf_prog_info` (UAPI).
 fn name(id: u32) -> String {
     let info = bpf::info(&by_id(PROG, id));

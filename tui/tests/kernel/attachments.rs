@@ -7,13 +7,10 @@ use crate::bpf::{
 };
 use crate::bpf_inventory::symbol;
 use crate::bpf_ways::{
-    self, CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
+    CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
 };
 use crate::prelude::*;
 use crate::traced::Output;
-use std::os::fd::FromRawFd as _;
-use std::sync::Arc;
-use tracetui_host::cgroup::CgroupResolver;
 
 const BPF_LINK_UPDATE: u64 = 29;
 const TRACE_KPROBE_MULTI: u32 = 42;

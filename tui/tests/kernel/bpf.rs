@@ -1,10 +1,6 @@
 //! bpf(2), compared with the kernel's information about the objects.
 
-use crate::arch;
-use crate::bpf_ways;
-use crate::narrow::{Narrow, nr};
 use crate::prelude::*;
-use crate::pty;
 
 pub(crate) const BPF_PROG_LOAD: u64 = 5;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;

@@ -3,7 +3,6 @@
 use crate::bpf::{Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, id_and_tag};
 use crate::bpf_ways::{BPF_MAP_CREATE, MOV_R0_1, SCHED_CLS, SK_LOOKUP, SK_SKB, XDP, btf_id, load_as};
 use crate::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
 use tracetui_host::btf;
 use tracetui_shared::helper::{HELPERS, functions};
 

@@ -9,12 +9,8 @@ use crate::bpf_ways::Way::{self, *};
 use crate::bpf_ways::{COOKIE, FLOW_DISSECTOR, Places, SCHED_CLS, SOCKET_FILTER, expected, pin_at, prog_attach, run};
 use crate::prelude::*;
 use foldhash::HashSet;
-use std::collections::BTreeSet;
 use tracetui_events::bpf::{Inventory, VIEWS};
 use tracetui_host::ksymbols::{ProgramStream, StreamChange};
-use tracetui_inspect::Collector;
-use tracetui_shared::id::{ProgId, Tgid};
-use tracetui_shared::time::BootNanos;
 
 /// A program that calls a helper with r1 = 9 (as a signal: SIGKILL), but never runs.
 fn load_calling(helper: i32, name: &str) -> i64 {
@@ -96,7 +92,7 @@ fn every_way_of_attaching_is_in_the_inventory() {
     });
     let [file, link] = ["program", "link"].map(|name| format!("{deep}/{name}"));
     fs::copy("/bin/true", &file).expect("a copy");
-    std::os::unix::fs::symlink("program", &link).expect("a link");
+    symlink("program", &link).expect("a link");
     let output = |round: usize, name: &str| dir.at(&format!("{name}{round}"));
     let cases = bpf_ends::each_way();
     let acted = trace_with(&["--kind", "bpf"], |trace| {

@@ -1,16 +1,12 @@
 //! The programs in maps, and perf events: what an inventory shows of them, compared with bpftool.
 
 use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_create, set_bpf};
-use crate::bpf_ways::{self, BPF_MAP_CREATE, PERF_EVENT, XDP, load_as};
+use crate::bpf_ways::{BPF_MAP_CREATE, PERF_EVENT, XDP, load_as};
 use crate::prelude::*;
 use foldhash::HashSet;
-use std::collections::BTreeSet;
 use tracetui_events::bpf::{Hook, Inventory, Via};
 use tracetui_events::event::names;
 use tracetui_events::frame::host::BpfAttachment;
-use tracetui_host::btf::Btf;
-use tracetui_inspect::Collector;
-use tracetui_shared::id::{ProgId, Tgid};
 
 const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_MAP_DELETE_ELEM: u64 = 3;
@@ -35,7 +31,7 @@ fn id(prog: &OwnedFd) -> ProgId {
 }
 
 fn map_id(map: &OwnedFd) -> u32 {
-    crate::bpf::link_id(map) as u32
+    bpf::link_id(map) as u32
 }
 
 pub(crate) fn new_map(map_type: u32, value_size: u32) -> Option<OwnedFd> {

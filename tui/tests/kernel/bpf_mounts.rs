@@ -3,7 +3,6 @@
 use crate::bpf::{id_and_tag, program, set_bpf};
 use crate::bpf_inventory::{json_of, list_into, of_id};
 use crate::bpf_ways::{KPROBE, SOCKET_FILTER, event, pin_at, pmu};
-use crate::fuse;
 use crate::prelude::*;
 
 #[test]

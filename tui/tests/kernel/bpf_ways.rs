@@ -6,9 +6,6 @@ use crate::bpf::{
 };
 use crate::bpf_maps::{self, FunctionTable};
 use crate::prelude::*;
-use crate::tcp::net;
-use std::ffi::CString;
-use tracetui_host::btf::Btf;
 
 pub(crate) const BPF_MAP_CREATE: u64 = 0;
 const BPF_OBJ_PIN: u64 = 6;
@@ -230,14 +227,25 @@ pub(crate) fn create(prog: &OwnedFd, target: u32, attach_type: u32, rest: impl F
     rest(attr).call(BPF_LINK_CREATE)
 }
 
+/// BPF_PROG_ATTACH or BPF_PROG_DETACH of a descriptor, with flags and the program that it replaces.
+pub(crate) fn change_at(command: u64, place: (u32, u32), fd: u32, flags: u32, replaced: u32) -> i64 {
+    let (target, attach_type) = place;
+    Attr::new().u32(0, target).u32(4, fd).u32(8, attach_type).u32(12, flags).u32(16, replaced).call(command)
+}
+
 pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
-    Attr::new().u32(0, target).u32(4, sys::raw(prog) as u32).u32(8, attach_type).call(BPF_PROG_ATTACH)
+    change_at(BPF_PROG_ATTACH, (target, attach_type), sys::raw(prog) as u32, 0, 0)
+}
+
+pub(crate) fn new_cgroup(path: &str) -> OwnedFd {
+    fs::create_dir(path).expect("a cgroup");
+    File::open(path).expect("a cgroup").into()
 }
 
 pub(crate) fn event(event_type: u32, config: u64, path: Option<&CString>, offset: u64) -> i64 {
     let path = path.map_or(0, |path| path.as_ptr() as u64);
     let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
-    sys::call(libc::SYS_perf_event_open, &[attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
+    call(libc::SYS_perf_event_open, &[attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
 }
 
 pub(crate) fn index_of(interface: &str) -> u32 {
@@ -256,13 +264,13 @@ pub(crate) fn run(program: &str, args: &[&str]) -> i64 {
 }
 
 pub(crate) fn udp_socket() -> OwnedFd {
-    sys::owned(sys::call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64]))
+    sys::owned(call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64]))
 }
 
 /// `setsockopt(SOL_SOCKET)` of a number.
 pub(crate) fn set_option(socket: &OwnedFd, option: i32, value: u32) -> i64 {
     let at = (&raw const value) as u64;
-    sys::call(libc::SYS_setsockopt, &[sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
+    call(libc::SYS_setsockopt, &[sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
 }
 
 /// The type of a perf PMU; `None` if the kernel does not have it.
@@ -360,10 +368,7 @@ fn without_link(done: i64, kept: Vec<OwnedFd>, detach: impl FnOnce() -> i64 + 's
 pub(crate) fn by_attach(prog: &OwnedFd, target: u32, attach_type: u32, kept: Vec<OwnedFd>) -> Result<Made, i64> {
     let done = prog_attach(prog, target, attach_type);
     let again = prog.try_clone().expect("a descriptor");
-    let detach = move || {
-        let attr = Attr::new().u32(0, target).u32(4, sys::raw(&again) as u32).u32(8, attach_type);
-        { attr }.call(BPF_PROG_DETACH)
-    };
+    let detach = move || change_at(BPF_PROG_DETACH, (target, attach_type), sys::raw(&again) as u32, 0, 0);
     without_link(done, kept, detach)
 }
 
@@ -485,8 +490,7 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
         }
         CgroupLink | CgroupAttach | LsmCgroup => {
             let path = format!("{}/{name}", places.cgroups);
-            fs::create_dir(&path).expect("a cgroup");
-            let dir: OwnedFd = File::open(&path).expect("a cgroup").into();
+            let dir = new_cgroup(&path);
             let fd = sys::raw(&dir) as u32;
             let made = match way {
                 CgroupLink => by_link(create(prog, fd, 0, |attr| attr), vec![dir]),

@@ -1,9 +1,7 @@
 //! Tables of cases. Each case acts in its own process, and returns the events that it caused. All cases of a table run
 //! at the same time under one trace.
 
-use crate::arch;
 use crate::prelude::*;
-use crate::sys::Status;
 use crate::traced::warn_not_checked;
 use std::collections::HashSet;
 

@@ -2,12 +2,10 @@
 
 use crate::confine::Guarded;
 use crate::prelude::*;
-use crate::pty;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::stdio::stdin;
 use std::os::unix::process::ExitStatusExt as _;
 use std::thread::JoinHandle;
-use tracetui_host::btf::Btf;
 use tracetui_live::attach_names;
 
 /// Runs `print ARGS -- WORDS` until it ends. `None`, with a message, if it must not trace.
@@ -27,7 +25,7 @@ pub(crate) fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Comm
         return None;
     }
     let raw = fs::read(&out).expect("the output");
-    Some(Run { status: done.status, stderr, raw, shows_lost: crate::traced::shows_lost(args) })
+    Some(Run { status: done.status, stderr, raw, shows_lost: traced::shows_lost(args) })
 }
 
 fn run(words: &[&str]) -> Option<Run> {
@@ -247,7 +245,7 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     let mut watched = command.args(["print", "--format", "json", "--kind", "open"]);
     alone_in_pids(watched);
     watched = watched.stdout(File::create(dir.at("out")).expect("a file"));
-    let Some((mut child, mut stderr)) = crate::traced::ready(watched) else { return };
+    let Some((mut child, mut stderr)) = traced::ready(watched) else { return };
     Command::new("sh").args(["-c", script]).stdout(Stdio::null()).status().expect("a shell");
     std::thread::sleep(Duration::from_millis(1500));
     // The intermediate process waits for process 1 of the namespace, which is the one to be signalled.
@@ -256,7 +254,7 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     sys::kill(inner, libc::SIGINT);
     child.wait().expect("a status");
     let mut rest = String::new();
-    std::io::Read::read_to_string(&mut stderr, &mut rest).expect("UTF-8");
+    stderr.read_to_string(&mut rest).expect("UTF-8");
     let stderr = rest.lines().map(str::to_owned).collect();
     let run = Run {
         status: std::os::unix::process::ExitStatusExt::from_raw(0),

@@ -2,9 +2,7 @@
 
 use crate::command::{leads_session, print};
 use crate::prelude::*;
-use crate::pty;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{Winsize, tcsetwinsize};
 
 /// A shell that leads a session on a terminal, and runs a script with job control. Its argument `$0` is tracetui.
 struct Shell {
@@ -99,40 +97,46 @@ fn it_is_neither_the_shells_nor_can_it_reach_that() {
     assert_eq!(shown.matches(&format!("-> {}\n", ttys[0])).count(), 0, "{shown}");
 }
 
-#[test]
-fn ctrl_z_stops_the_job_and_fg_continues_it() {
-    let command = "echo ready; read -r line; echo got $line; exit 3";
-    let script =
-        format!("$0 print --kind exec -- sh -c '{command}'; echo stopped $?; stty -a; fg; echo ended $?; stty -a");
-    let Some(mut shell) = Shell::run(&script) else { return };
-    shell.shows(&["ready"]);
-    shell.types(&[0x1a]);
-    shell.shows(&["stopped 14", " icanon ", "print"]);
-    shell.types(b"word\r");
-    shell.shows(&["got word", "account: ", "ended 3", " icanon "]);
-    shell.end();
+/// What is typed, and what is shown then, in this order.
+type Step = (&'static [u8], &'static [&'static str]);
+
+/// Runs scripts of a shell that runs tracetui, in which this is typed and shown.
+fn check_dialogues(dialogues: &[(&str, &[Step])]) {
+    for (script, steps) in dialogues {
+        let Some(mut shell) = Shell::run(script) else { return };
+        for (typed, shown) in *steps {
+            shell.types(typed);
+            shell.shows(shown);
+        }
+        shell.end();
+    }
 }
 
 #[test]
-fn ctrl_c_is_for_the_command() {
-    let command = "trap \"echo caught; exit 4\" INT; echo ready; while :; do sleep 0.1; done";
-    let script = format!("trap : INT; $0 print --kind bpf -- sh -c '{command}'; echo status $?");
-    let Some(mut shell) = Shell::run(&script) else { return };
-    shell.shows(&["ready"]);
-    shell.types(&[3]);
-    shell.shows(&["caught", "account: ", "status 4"]);
-    shell.end();
-}
-
-#[test]
-fn one_in_the_background_stops_when_it_reads() {
-    let script =
-        "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line' & wait; jobs; fg; echo status $?";
-    let Some(mut shell) = Shell::run(script) else { return };
-    shell.shows(&["Stopped"]);
-    shell.types(b"word\r");
-    shell.shows(&["got word", "status 0"]);
-    shell.end();
+fn keys_and_jobs_are_for_the_command_and_the_shell() {
+    const CTRL_Z: &[u8] = &[0x1a];
+    const CTRL_C: &[u8] = &[3];
+    check_dialogues(&[
+        (
+            "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line; exit 3'; echo stopped $?; stty -a; fg; \
+             echo ended $?; stty -a",
+            &[
+                (b"", &["ready"]),
+                (CTRL_Z, &["stopped 14", " icanon ", "print"]),
+                (b"word\r", &["got word", "account: ", "ended 3", " icanon "]),
+            ],
+        ),
+        (
+            "trap : INT; $0 print --kind bpf -- sh -c 'trap \"echo caught; exit 4\" INT; echo ready; \
+             while :; do sleep 0.1; done'; echo status $?",
+            &[(b"", &["ready"]), (CTRL_C, &["caught", "account: ", "status 4"])],
+        ),
+        // One in the background stops when it reads.
+        (
+            "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line' & wait; jobs; fg; echo status $?",
+            &[(b"", &["Stopped"]), (b"word\r", &["got word", "status 0"])],
+        ),
+    ]);
 }
 
 #[test]
@@ -150,9 +154,7 @@ fn its_modes_and_its_size_are_the_users_and_those_are_restored() {
 #[test]
 fn a_new_size_reaches_it() {
     let command = "trap \"stty size; exit\" WINCH; echo ready; while :; do sleep 0.1; done";
-    let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else {
-        return;
-    };
+    let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else { return };
     shell.shows(&["ready"]);
     let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&shell.terminal, size).expect("a terminal");
@@ -267,16 +269,12 @@ fn one_that_left_its_process_group_is_continued() {
     if !Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
         return not_checked("a COMMAND that leaves its process group: no perl");
     }
-    let command = "$| = 1; my $other = fork; if (!$other) { setpgrp(0, 0); sleep 300; exit } \
-        select(undef, undef, undef, 0.3); setpgrp(0, $other) or die; print \"left\\n\"; kill STOP => $$; \
-        print \"went on\\n\"; kill KILL => $other";
-    let Some(mut shell) =
-        Shell::run(&format!("$0 print --kind bpf -- perl -e '{command}'; echo stopped $?; fg; echo ended $?"))
-    else {
-        return;
-    };
-    shell.shows(&["left", "stopped 14", "went on", "ended 0"]);
-    shell.end();
+    check_dialogues(&[(
+        "$0 print --kind bpf -- perl -e '$| = 1; my $other = fork; if (!$other) { setpgrp(0, 0); sleep 300; exit } \
+         select(undef, undef, undef, 0.3); setpgrp(0, $other) or die; print \"left\\n\"; kill STOP => $$; \
+         print \"went on\\n\"; kill KILL => $other'; echo stopped $?; fg; echo ended $?",
+        &[(b"", &["left", "stopped 14", "went on", "ended 0"])],
+    )]);
 }
 
 #[test]

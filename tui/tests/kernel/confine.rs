@@ -1,14 +1,9 @@
 //! What the threads of a trace can do. The test makes them try, by ptrace(2): so it is done with exactly their credentials, filters
 //! and restrictions. That each act is possible without them is shown by a process of root.
 
-use crate::inspector::inspector_of;
 use crate::prelude::*;
-use crate::pty;
-use crate::trees::Cgroup;
-use rustix::termios::{Winsize, tcsetwinsize};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Mutex;
 
 /// The user of a trace that root started.
 const USER: &str = "65529";
@@ -24,7 +19,7 @@ fn a_trace_leaves_the_cgroups_of_other_users() {
     let Some(users) = Cgroup::new("tracetui-users") else { return not_checked("no cgroup v2 hierarchy") };
     let scope = Cgroup::at(format!("{}/scope", users.0)).expect("below it");
     for (owner, leaves) in [(None, false), (Some(&users.0), true), (Some(&scope.0), true)] {
-        let owned = |uid| owner.iter().for_each(|path| std::os::unix::fs::chown(path, Some(uid), None).expect("root"));
+        let owned = |uid| owner.iter().for_each(|path| chown(path, Some(uid), None).expect("root"));
         owned(sys::NOBODY);
         let dir = Dir::new();
         let out = dir.at("command");
@@ -250,7 +245,7 @@ pub(crate) fn write_registers(tid: i32, registers: &Registers) {
 fn handle_of(path: &str) -> Option<Vec<u8>> {
     const MOST: usize = 128;
     let mut handle = [&(MOST as u32).to_ne_bytes()[..], &[0; 4 + MOST]].concat();
-    let (path, mut mount) = (std::ffi::CString::new(path).expect("no NUL"), 0i32);
+    let (path, mut mount) = (CString::new(path).expect("no NUL"), 0i32);
     let at = [CWD, path.as_ptr() as u64, handle.as_mut_ptr() as u64, &raw mut mount as u64, 0];
     (sys::call(libc::SYS_name_to_handle_at, &at) == 0).then_some(handle)
 }
@@ -585,7 +580,7 @@ fn no_thread_of_record_can_do_more_than_its_work() {
     alone();
     for (variables, user) in [(&[][..], "0"), (&[("SUDO_UID", "1234"), ("SUDO_GID", "1234")], "1234")] {
         let dir = Dir::new();
-        std::os::unix::fs::chown(dir.path(), Some(user.parse().expect("a number")), None).expect("root");
+        chown(dir.path(), Some(user.parse().expect("a number")), None).expect("root");
         for args in [&["record", "-o", "a.ttr"][..], &["record", "-o", "b.ttr", "--rotate", "64KiB,4"]] {
             let Some(child) = start(args, &dir, |command| _ = command.envs(variables.iter().copied())) else { return };
             std::thread::sleep(Duration::from_secs(1));

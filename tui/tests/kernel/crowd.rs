@@ -3,7 +3,6 @@
 //! not count them.
 
 use crate::prelude::*;
-use crate::traced::skipped;
 
 /// The number of threads: at least four times the usual two processors, and one for each of many.
 fn threads() -> usize {
@@ -23,7 +22,7 @@ fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
     let each = opens() / threads;
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            let path = sys::c(dir.at(&format!("missing-{thread}")));
+            let path = c(dir.at(&format!("missing-{thread}")));
             scope.spawn(move || {
                 for _ in 0..each {
                     assert_eq!(sys::openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0), -i64::from(libc::ENOENT));

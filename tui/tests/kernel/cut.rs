@@ -1,7 +1,7 @@
 //! Parts of recordings.
 
 use crate::prelude::*;
-use crate::recording::{info, traced};
+use crate::recording::traced;
 use tracetui_events::recording::frames::{FrameReader, Next};
 
 /// Processes with a secret in their arguments, their working directory and the paths that they open, and others without.

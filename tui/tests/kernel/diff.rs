@@ -1,7 +1,6 @@
 //! Two runs of the same build are equal, whatever their ids, directories and jobs are; what was changed is named.
 
 use crate::prelude::*;
-use crate::recording::record;
 
 /// A build by make and the shell: a tool that reads a source and a header, one process for each source in parallel.
 const MAKEFILE: &str = "\

@@ -1,7 +1,6 @@
 //! The report of `doctor --probe`, on a kernel where the other tests see events of every kind.
 
 use crate::prelude::*;
-use crate::traced::KINDS;
 
 #[test]
 fn an_event_of_each_kind_comes_through_each_probe() {

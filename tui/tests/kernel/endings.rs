@@ -1,7 +1,6 @@
 //! Start and end of the tracer, and two tracers at once.
 
 use crate::prelude::*;
-use std::io::{BufRead as _, BufReader};
 
 fn open_some(dir: &Dir, count: usize) {
     (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));

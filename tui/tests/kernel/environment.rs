@@ -1,11 +1,7 @@
 //! The environment of new programs, compared with /proc/PID/environ of the programs that wait.
 
 use crate::prelude::*;
-use crate::recording::record;
-use crate::stdio::{is_sleep, wait_for};
-use std::collections::BTreeSet;
-use std::ffi::CString;
-use std::path::Path;
+use crate::stdio::is_sleep;
 
 fn texts(list: &Value) -> BTreeSet<String> {
     let list = list.as_array().unwrap_or_else(|| panic!("a list: {list}"));

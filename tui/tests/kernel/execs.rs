@@ -1,15 +1,8 @@
 //! Programs that start or fail to start: the passed path, the loaded file, the arguments, the user, the working
 //! directory and the error.
 
-use crate::arch;
 use crate::cases::compare;
-use crate::narrow::{Narrow, nr};
 use crate::prelude::*;
-use crate::stdio::wait_for;
-use crate::sys::{NOBODY, Pages};
-use std::ffi::CString;
-use std::os::fd::IntoRawFd as _;
-use std::os::unix::fs::chown;
 
 const EXECS: [&str; 2] = ["--kind", "exec,exit"];
 
@@ -463,7 +456,7 @@ fn set_user_id(dir: &Dir) -> Told {
     }
     let down = ran(|| become_program(&given, &["down"]))?;
     let up = ran(|| {
-        assert_eq!(call(libc::SYS_setresgid, &[1000, 1000, 1000]), 0);
+        assert_eq!(sys::call(libc::SYS_setresgid, &[1000, 1000, 1000]), 0);
         sys::set_user(1000, 1000, 1000);
         become_program(&taken, &["up"])
     })?;

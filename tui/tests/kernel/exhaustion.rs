@@ -1,7 +1,6 @@
 //! Long traces and large events do not fill the memory, and data that is dropped for this reason is reported.
 
 use crate::prelude::*;
-use crate::trees::{Cgroup, Shared};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// The size of an argument in bytes, slightly less than the kernel's limit (`MAX_ARG_STRLEN`, 32 pages).

@@ -1,11 +1,6 @@
 //! The ends of processes, compared with the status from waitpid(2).
 
-use crate::execs::become_program;
 use crate::prelude::*;
-use crate::sys::Status;
-use crate::trees::Cgroup;
-use rustix::process::{Resource, Rlimit, setrlimit};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// `SIGRTMIN+3` as kill(1) counts. The number is fixed because C libraries reserve different signals for themselves.
 const REAL_TIME: i32 = 37;

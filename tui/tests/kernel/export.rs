@@ -1,7 +1,7 @@
 //! Exports of a recording have the events of the recording.
 
 use crate::prelude::*;
-use crate::recording::{lines, record};
+use crate::recording::lines;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 

@@ -1,6 +1,5 @@
 //! Calls that change names and attributes of files.
 
-use crate::narrow::Narrow;
 use crate::prelude::*;
 
 const FILES: [&str; 2] = ["--kind", "file"];

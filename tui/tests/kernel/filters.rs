@@ -1,7 +1,6 @@
 //! Filters: a run with a filter shows exactly those events of an unfiltered run that match.
 
 use crate::prelude::*;
-use crate::sys::{NOBODY, Status};
 
 /// Two processes that do the same with different names and users, and end differently.
 struct Cast {

@@ -2,9 +2,6 @@
 //! large arguments cannot occupy it.
 
 use crate::prelude::*;
-use crate::sys::NOBODY;
-use crate::traced::KINDS;
-use std::io::{BufRead as _, BufReader};
 use std::process::ChildStdout;
 use std::sync::atomic::AtomicUsize;
 

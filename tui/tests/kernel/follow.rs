@@ -1,7 +1,6 @@
 //! Recordings that are read while they are written.
 
 use crate::prelude::*;
-use crate::recording::info;
 use std::thread::sleep;
 
 /// Some seconds of execs, exits and opens, more than a block.
@@ -37,7 +36,7 @@ fn end(mut child: Child, seconds: u64) -> Output {
     let mut out = child.stdout.take().expect("a pipe");
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut out, &mut bytes).map(|_| bytes)
+        out.read_to_end(&mut bytes).map(|_| bytes)
     });
     while child.try_wait().expect("a child").is_none() {
         if begun.elapsed() > Duration::from_secs(seconds) {

@@ -6,10 +6,7 @@ use crate::bpf::{
     Attr, BPF_PROG_TYPE_TRACEPOINT, PERF_EVENT_IOC_SET_BPF, check_prog, id_and_tag, info, perf_event, program, set_bpf,
     tracepoint_id,
 };
-use crate::fuse;
 use crate::prelude::*;
-use crate::sys::Pages;
-use std::path::Path;
 
 /// The kernel copies the argument of the ioctl of a FUSE file, so its lower half is the descriptor and the whole is an
 /// address.
@@ -17,7 +14,7 @@ const READABLE: usize = 1 << 32;
 
 fn forge(file: &OwnedFd, command: u64, prog: &OwnedFd) -> i64 {
     let argument = READABLE as u64 + sys::raw(prog) as u64;
-    sys::call(libc::SYS_ioctl, &[sys::raw(file) as u64, command, argument])
+    call(libc::SYS_ioctl, &[sys::raw(file) as u64, command, argument])
 }
 
 /// A FUSE server answers any ioctl(2) with success. If another thread might have put the file at the descriptor in place

@@ -3,8 +3,7 @@
 
 use crate::prelude::*;
 use std::io::{ErrorKind, PipeReader, PipeWriter};
-use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 
 /// The file, and the process that serves it. It ends with the mount, or with this.
 pub(crate) struct Served {
@@ -25,7 +24,7 @@ pub(crate) fn serve(place: &str) -> Option<Served> {
     let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
     let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
     sys::mount_with("fuse", place, "fuse", 0, &data);
-    let server = sys::fork(|| {
+    let server = fork(|| {
         sys::end_with_the_parent();
         answer_all(device);
     });
@@ -79,7 +78,7 @@ pub(crate) fn wait_for_call(pid: i32, tid: i32, number: libc::c_long) {
 /// Makes the server answer nothing more. Returns a process that waits for it until it ends, whatever kills that process.
 pub(crate) fn silence(place: &str) -> i32 {
     let path = format!("{place}/silence");
-    let waits = sys::fork(|| _ = sys::open_path(&path));
+    let waits = fork(|| _ = sys::open_path(&path));
     wait_for_call(waits, waits, libc::SYS_openat);
     waits
 }

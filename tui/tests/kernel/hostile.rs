@@ -2,10 +2,7 @@
 
 use crate::bpf::{MOV_R0, id_and_tag};
 use crate::bpf_ways::{XDP, load_for};
-use crate::fuse;
 use crate::prelude::*;
-use crate::sys::{Pages, page};
-use crate::tcp::net;
 use serde_json::json;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -240,7 +237,7 @@ fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
 #[test]
 fn a_process_whose_memory_does_not_answer_delays_no_other() {
     let dir = Dir::alone();
-    if !std::path::Path::new("/dev/fuse").exists() {
+    if !Path::new("/dev/fuse").exists() {
         return not_checked("memory that does not answer: there is no /dev/fuse");
     }
     let place = dir.dir("fuse");

@@ -1,9 +1,6 @@
 //! The identity of opened and executed files, compared with stat(2).
 
-use crate::execs::become_program;
 use crate::prelude::*;
-use crate::recording::record;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use tracetui_events::text::time::rfc3339;
 
 fn shown(path: &str) -> Value {

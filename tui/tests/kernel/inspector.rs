@@ -126,7 +126,7 @@ fn limit_descriptors(pid: i32, most: u64) {
 fn set_limit(pid: i32, resource: i32, limit: libc::rlimit64) {
     let ids = |name| line(pid, name).and_then(|ids| ids.split('\t').next()?.parse::<u32>().ok()).expect("a number");
     let (uid, gid) = (ids("Uid:"), ids("Gid:"));
-    let child = sys::fork(|| {
+    let child = fork(|| {
         // SAFETY: takes numbers, and a structure that outlives the call.
         unsafe {
             assert_eq!((libc::setresgid(gid, gid, gid), libc::setresuid(uid, uid, uid)), (0, 0));

@@ -3,10 +3,7 @@
 use crate::confine::{ptrace, request};
 use crate::exits::{EXITS, Ended, wait_for_ever, watch};
 use crate::prelude::*;
-use crate::stdio::wait_for;
 use crate::sys::wait;
-use crate::trees::Shared;
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 #[test]
 fn signals_that_end_processes_have_their_sender_and_cause() {
@@ -74,7 +71,7 @@ const KILLED: &[Case] = &[
         by_kernel("seccomp", || {
             // The next call but read, write, exit and sigreturn ends this child.
             sys::prctl(libc::PR_SET_SECCOMP, 1);
-            sys::call(libc::SYS_getpid, &[]);
+            call(libc::SYS_getpid, &[]);
         })
     }),
     ("pipe", |_| {
@@ -116,7 +113,7 @@ const KILLED: &[Case] = &[
         let pid = fork(|| {
             let mut info = [0u32; 32];
             (info[0], info[2]) = (libc::SIGSYS as u32, 1);
-            sys::call(libc::SYS_rt_sigqueueinfo, &[sys::pid() as u64, libc::SIGSYS as u64, info.as_ptr() as u64]);
+            call(libc::SYS_rt_sigqueueinfo, &[sys::pid() as u64, libc::SIGSYS as u64, info.as_ptr() as u64]);
         });
         wait(pid);
         Ok(vec![event("exit", pid, json!({"killed_by": null, "killed_by_why": "not_collected"}))])
@@ -270,11 +267,10 @@ fn made_by_a_tracer(_: &Dir) -> Told {
 /// A socket sends the signal when its peer writes (fcntl(2), O_ASYNC). An interrupt could have sent it just so.
 fn made_by_a_file(signal: i32) -> Result<Value, String> {
     const F_SETSIG: i32 = 10;
-    let (mut ours, its) = std::os::unix::net::UnixStream::pair().expect("sockets");
+    let (mut ours, its) = UnixStream::pair().expect("sockets");
     let pid = prey(|| {
-        let set = |command: i32, value: i32| {
-            sys::call(libc::SYS_fcntl, &[its.as_raw_fd() as u64, command as u64, value as u64])
-        };
+        let set =
+            |command: i32, value: i32| call(libc::SYS_fcntl, &[its.as_raw_fd() as u64, command as u64, value as u64]);
         set(libc::F_SETOWN, sys::pid());
         set(F_SETSIG, signal);
         set(libc::F_SETFL, libc::O_ASYNC);

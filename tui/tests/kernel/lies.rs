@@ -1,10 +1,6 @@
 //! Opens that a careless probe would report with a wrong file, a wrong name, or the result of no call.
 
-use crate::arch;
-use crate::execs::become_program;
 use crate::prelude::*;
-use crate::sys::Pages;
-use std::sync::Arc;
 
 fn trap_openat_and_execve() {
     sys::signal(libc::SIGSYS, sys::nothing());

@@ -1,16 +1,10 @@
 //! Functions that only the library offers: changes of the capture filter while events are captured, a tree with little
 //! room, the exact starts of processes that are older than the trace.
 
-use crate::bpf;
-use crate::execs::become_program;
 use crate::forged;
 use crate::prelude::*;
-use crate::sys::NOBODY;
-use crate::tcp::net;
-use crate::trees::{Cgroup, Reused, Shared};
-use std::collections::{BTreeMap, HashMap};
+use crate::trees::Reused;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
 use tracetui::command::selftest::SelfTest;
 use tracetui_events::account::Pairing;
@@ -21,16 +15,12 @@ use tracetui_events::event::{Body, Event};
 use tracetui_events::filter::{self, FilterOptions};
 use tracetui_events::frame::host::Counters;
 use tracetui_events::frame::{Batch, FrameRef};
-use tracetui_host::btf::Btf;
-use tracetui_host::cgroup::CgroupResolver;
 use tracetui_live::inspector::InspectorIds;
 use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{MAX_TREE, TICK_NS, test};
 use tracetui_shared::counters::Reason;
-use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::tcp::op;
-use tracetui_shared::time::BootNanos;
 
 /// Longer than any operation takes, also on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -584,13 +574,8 @@ fn each_way_to_the_events_shows_them() {
 
 /// Each connection has two ends. The beginnings are reported without room too, the ends that are not are counted.
 #[test]
-fn connections_without_room_are_counted() {
-    without_room(0);
-}
-
-#[test]
-fn connections_without_room_that_are_open_at_the_end_are_counted_once() {
-    without_room(10);
+fn connections_without_room_are_counted_once() {
+    [0, 10].into_iter().for_each(without_room);
 }
 
 /// The last connections are still open when the trace ends.

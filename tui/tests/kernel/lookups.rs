@@ -1,8 +1,6 @@
 //! Calls that look up a path and fail.
 
-use crate::narrow::Narrow;
 use crate::prelude::*;
-use std::ffi::CStr;
 
 const LOOKUPS: [&str; 2] = ["--kind", "lookup"];
 
@@ -62,7 +60,7 @@ fn missing(dir: &Dir) -> Told {
 fn answers(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");
     let (file, name, nothing) = (dir.file("file"), c("file"), c("nothing"));
-    std::os::unix::fs::symlink(&file, dir.at("link")).expect("a link");
+    symlink(&file, dir.at("link")).expect("a link");
     let link = c("link");
     let mut buffer = [0_u64; 64];
     let buffer = buffer.as_mut_ptr() as u64;
@@ -99,7 +97,7 @@ fn below_descriptor(dir: &Dir) -> Told {
 /// Every error that means that the path leads to no file, or not for the caller.
 fn refused(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");
-    std::os::unix::fs::symlink("loop", dir.at("loop")).expect("a link");
+    symlink("loop", dir.at("loop")).expect("a link");
     fs::create_dir(dir.at("private")).expect("a directory");
     fs::set_permissions(dir.at("private"), fs::Permissions::from_mode(0o0)).expect("a mode");
     let long = "n".repeat(256);

@@ -2,12 +2,7 @@
 //! only lines that were written.
 
 use crate::prelude::*;
-use crate::pty;
-use crate::stdio::wait_for;
-use crate::traced::{KINDS, reads_ready, ready};
-use rustix::process::{Resource, Rlimit, setrlimit};
-use rustix::termios::{Winsize, tcsetwinsize};
-use std::io::{BufRead as _, BufReader};
+use crate::traced::{reads_ready, ready};
 
 fn soon() -> Duration {
     // Decoding the waiting events takes long without optimisation and on a busy machine.
@@ -39,7 +34,7 @@ fn pid_in(dir: &Dir) -> i32 {
 /// Waits until the COMMAND is gone. On a busy machine, whoever adopts it may take its status late.
 #[track_caller]
 fn check_gone(pid: i32) {
-    wait_for(|| (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    wait_for(|| (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
 }
 
 fn lines(bytes: &[u8]) -> u64 {

@@ -1,8 +1,6 @@
 //! The paths of files: as passed to the kernel, and as found by the kernel.
 
-use crate::arch;
 use crate::identity::files_have_the_identity_of_stat;
-use crate::narrow::{Narrow, nr};
 use crate::prelude::*;
 use std::os::unix::fs::chroot;
 
@@ -69,7 +67,7 @@ const PASSED: &[Case] = &[
     ("unread how", |dir| {
         let path = dir.file("file");
         let to_open = c(path.as_str());
-        let ret = sys::call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, 8, 24]);
+        let ret = call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, 8, 24]);
         let unread = ["flags", "flags_raw", "mode", "resolve"].iter();
         let unread =
             unread.flat_map(|field| [((*field).to_owned(), Value::Null), (format!("{field}_why"), "fault".into())]);
@@ -103,12 +101,8 @@ fn chdir(path: &str) {
 
 /// Makes a directory the root and the working directory.
 fn chroot_to(fd: i32) {
-    assert_eq!(sys::call(libc::SYS_fchdir, &[fd as u64]), 0);
+    assert_eq!(call(libc::SYS_fchdir, &[fd as u64]), 0);
     chroot(".").expect("root");
-}
-
-fn symlink(to: &str, at: &str) {
-    std::os::unix::fs::symlink(to, at).expect("a symbolic link");
 }
 
 fn inode_of(path: &str) -> u64 {
@@ -117,7 +111,7 @@ fn inode_of(path: &str) -> u64 {
 
 fn open_tree(path: &str, flags: u64) -> i32 {
     let path = c(path);
-    let tree = sys::call(libc::SYS_open_tree, &[CWD, path.as_ptr() as u64, flags]) as i32;
+    let tree = call(libc::SYS_open_tree, &[CWD, path.as_ptr() as u64, flags]) as i32;
     assert!(tree >= 0, "{tree}");
     tree
 }
@@ -173,8 +167,8 @@ fn relative(dir: &Dir) -> Told {
 
 fn symbolic_links(dir: &Dir) -> Told {
     let (target, link, looped) = (dir.file("target"), dir.at("link"), dir.at("loop"));
-    symlink(&target, &link);
-    symlink(&looped, &looped);
+    symlink(&target, &link).expect("a symbolic link");
+    symlink(&looped, &looped).expect("a symbolic link");
     let open_with = |flags: i32| sys::openat(libc::AT_FDCWD, &c(link.as_str()), flags, 0);
     let nofollow = open_with(libc::O_NOFOLLOW);
     let itself = open_with(libc::O_PATH | libc::O_NOFOLLOW);
@@ -201,7 +195,7 @@ fn two_thousand_directories(_: &Dir) -> Told {
     }
     let ret = sys::openat(libc::AT_FDCWD, &c("file"), libc::O_CREAT | libc::O_RDWR, 0o600);
     let nowhere = c("/nowhere/deep");
-    let failed = sys::call(libc::SYS_execve, &[nowhere.as_ptr() as u64]);
+    let failed = call(libc::SYS_execve, &[nowhere.as_ptr() as u64]);
     fs::copy("/bin/true", "program").expect("a copy");
     let child = sys::run_program(&mut Command::new("./program"));
     for name in ["file", "program"] {
@@ -529,10 +523,10 @@ fn by_handle(_: &Dir) -> Told {
     let mut mount = 0;
     let path = c(file.as_str());
     let (at, mount_at) = (handle.as_mut_ptr() as u64, (&raw mut mount) as u64);
-    let named = sys::call(libc::SYS_name_to_handle_at, &[CWD, path.as_ptr() as u64, at, mount_at]);
+    let named = call(libc::SYS_name_to_handle_at, &[CWD, path.as_ptr() as u64, at, mount_at]);
     let place = File::open(dir.path()).expect("a directory");
     let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u64;
-    let open_handle = || sys::call(libc::SYS_open_by_handle_at, &[place.as_raw_fd() as u64, at, flags]);
+    let open_handle = || call(libc::SYS_open_by_handle_at, &[place.as_raw_fd() as u64, at, flags]);
     let ret = open_handle();
     if named != 0 || ret < 0 {
         return Err("this file system does not support file handles, or they cannot be opened".to_owned());
@@ -587,7 +581,7 @@ fn openat2_that_takes_its_arguments_away(dir: &Dir) -> Told {
         page
     };
     sys::close(writable);
-    let ret = sys::call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, how as u64, 24]);
+    let ret = call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, how as u64, 24]);
     let by_openat2 = json!({"via": "openat2", "flags": null, "flags_why": "fault"});
     let before = open(&path, writable, json!({"via": "openat"}));
     Ok(vec![before, with(opened(&path, ret, &path), by_openat2)])

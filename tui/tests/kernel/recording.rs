@@ -2,8 +2,6 @@
 
 use crate::confine::Guarded;
 use crate::prelude::*;
-use crate::traced::Mount;
-use std::os::unix::fs::symlink;
 
 pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     let mut command = may_trace().then(tracetui)?;
@@ -57,7 +55,7 @@ fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     let typed = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(3));
         // An error means that it has ended.
-        let _ = std::io::Write::write_all(&mut keys, pressed);
+        let _ = keys.write_all(pressed);
         std::thread::sleep(Duration::from_secs(2));
     });
     let done = child.wait_with_output().expect("a child");
@@ -350,7 +348,7 @@ fn of_a_command_that_cannot_be_run_no_file_is_left() {
             assert!(said.contains(": removed: nothing was recorded\n"), "{said}");
             let left: Vec<_> =
                 fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("readable").path()).collect();
-            assert_eq!(left, [std::path::Path::new(&text_file)], "{said}");
+            assert_eq!(left, [Path::new(&text_file)], "{said}");
         }
     }
     let Some(shown) = typing(b"q", &["-w", &file, "--", "/no/such"]) else { return };
@@ -434,7 +432,7 @@ fn the_file_is_the_invoking_users() {
     let dir = Dir::alone();
     let home = dir.dir("home");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    std::os::unix::fs::chown(&home, Some(1234), Some(1234)).expect("root");
+    chown(&home, Some(1234), Some(1234)).expect("root");
     let file = format!("{home}/a.ttr");
     let name = file.as_str();
     let sudo = |command: &mut Command| {

@@ -6,10 +6,8 @@ use crate::bpf::{
 use crate::bpf_inventory;
 use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
-use crate::inspector::inspector_of;
 use crate::prelude::*;
 use serde_json::json;
-use std::os::unix::fs::FileExt as _;
 
 const BPF_PROG_GET_NEXT_ID: u64 = 11;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;

@@ -1,10 +1,7 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
 use crate::prelude::*;
-use crate::pty;
-use crate::recording::{info, traced};
-use crate::traced::Mount;
-use std::os::unix::fs::{chown, symlink};
+use crate::recording::traced;
 
 /// Opens, some of which fail, for some files of the smallest size.
 const WORK: &str = "for i in $(seq 2500); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";

@@ -1,8 +1,7 @@
 //! The terminal, the session and the login of processes, compared with /proc/PID of the programs that wait.
 
-use crate::execs::become_program;
 use crate::prelude::*;
-use crate::stdio::{is_sleep, open, start, terminal, wait_for};
+use crate::stdio::{is_sleep, open, start, terminal};
 
 const NAMES: [&str; 3] = ["tty", "session", "login_uid"];
 

@@ -98,7 +98,7 @@ fn the_kernel_names_what_it_does_not_list() {
     let Some(live) = traced(&args, |command| {
         const CAP_SYSLOG: u64 = 34;
         let drops = [libc::PR_CAPBSET_DROP as u64, CAP_SYSLOG, 0, 0, 0];
-        sys::before_exec(command, move || sys::done(sys::call(libc::SYS_prctl, &drops)));
+        sys::before_exec(command, move || sys::done(call(libc::SYS_prctl, &drops)));
     }) else {
         return;
     };

@@ -1,14 +1,12 @@
 //! stdin, stdout and stderr of new programs, compared with /proc/PID/fd of the programs that wait.
 
-use crate::execs::become_program;
 use crate::prelude::*;
-use crate::tcp::net;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 const NAMES: [&str; 3] = ["stdin", "stdout", "stderr"];
 

@@ -1,11 +1,7 @@
 //! Storms of events, each of which is known.
 
-use crate::arch;
 use crate::prelude::*;
-use crate::traced::{KINDS, check_nothing_lost, skipped};
-use std::collections::HashMap;
-use std::ffi::CString;
-use std::path::PathBuf;
+use crate::traced::check_nothing_lost;
 
 /// The number of opens of a storm, from `TRACETUI_STORM` if set. It is smaller without optimisation, because a slow
 /// reader loses events then.
@@ -100,7 +96,7 @@ impl Attempt {
             fs::write(&full, b"").expect("a file");
         }
         let way = Way::of(number);
-        let path = sys::c(if way == Way::Relative { name } else { full.clone() });
+        let path = c(if way == Way::Relative { name } else { full.clone() });
         Attempt { path, way, full, ret: 0 }
     }
 

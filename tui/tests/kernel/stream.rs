@@ -6,7 +6,6 @@ use crate::bpf::{
 };
 use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, index_of, load_for, opened, run as tool};
 use crate::prelude::*;
-use crate::tcp::net;
 use crate::traced::Output;
 use std::sync::mpsc::channel;
 

@@ -2,12 +2,10 @@
 
 use crate::prelude::*;
 use crate::traced::with_hidden_addresses;
-use std::collections::BTreeMap;
 use tracetui_events::symbols::{Symbols, Unavailable};
 use tracetui_host::background::Pieces;
 use tracetui_host::kallsyms::{self, SymbolReader};
 use tracetui_shared::id::KernelAddr;
-use tracetui_shared::time::BootNanos;
 
 const NOW: BootNanos = BootNanos(1 << 60);
 /// Set in the child of [`without_the_capability_the_reason_is_given`].

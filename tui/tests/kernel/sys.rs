@@ -3,9 +3,6 @@
 
 use crate::prelude::*;
 use rustix::fs::{MemfdFlags, memfd_create};
-use std::ffi::{CStr, CString};
-use std::os::fd::{FromRawFd as _, IntoRawFd as _};
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) fn euid() -> u32 {
@@ -174,7 +171,7 @@ pub(crate) fn try_mount(source: &str, target: &str, fstype: &str, flags: u64, da
 /// Mounts tracefs at its usual place, unless the machine has it there: the kernel refuses a second one with EBUSY.
 pub(crate) fn mount_tracefs() {
     let place = "/sys/kernel/tracing";
-    if !std::path::Path::new(place).join("events").exists() {
+    if !Path::new(place).join("events").exists() {
         mount("tracefs", place, "tracefs", 0);
     }
 }

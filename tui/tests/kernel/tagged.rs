@@ -2,10 +2,8 @@
 //! enabled this (`PR_TAGGED_ADDR_ENABLE`). With MTE (Memory Tagging Extension), memory can be read only through
 //! addresses with the matching tag.
 
-use crate::bpf::{self, Attr};
+use crate::bpf::Attr;
 use crate::prelude::*;
-use crate::sys::{Pages, page};
-use crate::traced;
 use std::cell::Cell;
 
 /// The objects that have tags.
@@ -91,7 +89,7 @@ impl Tagged {
     }
 
     fn text(&self, text: &str) -> u64 {
-        self.put(&sys::c(text).into_bytes_with_nul())
+        self.put(&c(text).into_bytes_with_nul())
     }
 
     fn numbers(&self, numbers: &[u64]) -> u64 {
@@ -140,10 +138,10 @@ fn check_opens(tags: Tags) {
         let place = File::open(place).expect("a directory");
         let place = place.as_raw_fd() as u64;
         vec![
-            sys::call(libc::SYS_openat, &[CWD, file, libc::O_RDONLY as u64]),
-            sys::call(libc::SYS_openat, &[CWD, missing, libc::O_RDONLY as u64]),
-            sys::call(libc::SYS_openat2, &[CWD, file, memory.numbers(&how), 24]),
-            sys::call(libc::SYS_openat2, &[place, created, memory.numbers(&creating), 24]),
+            call(libc::SYS_openat, &[CWD, file, libc::O_RDONLY as u64]),
+            call(libc::SYS_openat, &[CWD, missing, libc::O_RDONLY as u64]),
+            call(libc::SYS_openat2, &[CWD, file, memory.numbers(&how), 24]),
+            call(libc::SYS_openat2, &[place, created, memory.numbers(&creating), 24]),
         ]
     });
     let Some((run, pid, rets)) = acted else { return };
@@ -174,8 +172,8 @@ fn check_failed_execs(tags: Tags) {
         let (argv, none) = (memory.list(&args), memory.list(&[]));
         let [nowhere, plain] = ["/nowhere/tagged", "plain"].map(|path| memory.text(path));
         vec![
-            sys::call(libc::SYS_execve, &[nowhere, argv, none]),
-            sys::call(libc::SYS_execveat, &[place as u64, plain, argv, none]),
+            call(libc::SYS_execve, &[nowhere, argv, none]),
+            call(libc::SYS_execveat, &[place as u64, plain, argv, none]),
             place.into(),
         ]
     });
@@ -196,7 +194,7 @@ fn check_bpf(tags: Tags) {
     let acted = trace("bpf", tags, |memory| {
         let insns = [bpf::MOV_R0, bpf::EXIT];
         let (all, exit, licence) = (memory.numbers(&insns), memory.numbers(&insns[1..]), memory.text("GPL"));
-        let bpf = |command: u64, attr: Attr| sys::call(libc::SYS_bpf, &[command, memory.put(&attr.0), 128]);
+        let bpf = |command: u64, attr: Attr| call(libc::SYS_bpf, &[command, memory.put(&attr.0), 128]);
         let load = |name, insns| bpf(bpf::BPF_PROG_LOAD, Attr::of_load(OBJECT, name, insns, licence));
         let loaded = sys::owned(load("tt_loaded", (2, all)));
         let refused = load("tt_refused", (1, exit));
@@ -275,14 +273,14 @@ fn what_mte_denies_to_the_kernel_is_a_fault() {
         memory.text("the next");
         let (argv, none) = (memory.numbers(&[path, path ^ OTHER, 0]), memory.list(&[]));
         vec![
-            sys::call(libc::SYS_openat, &[CWD, path ^ OTHER]),
-            sys::call(libc::SYS_openat, &[CWD, open_ended]),
-            sys::call(libc::SYS_openat2, &[CWD, path, how ^ OTHER, 24]),
-            sys::call(libc::SYS_execve, &[path ^ OTHER, none, none]),
+            call(libc::SYS_openat, &[CWD, path ^ OTHER]),
+            call(libc::SYS_openat, &[CWD, open_ended]),
+            call(libc::SYS_openat2, &[CWD, path, how ^ OTHER, 24]),
+            call(libc::SYS_execve, &[path ^ OTHER, none, none]),
         ]
         .into_iter()
         // The kernel does not read the arguments if the program does not exist.
-        .chain([sys::call(libc::SYS_execve, &[memory.text("/bin/true"), argv, none])])
+        .chain([call(libc::SYS_execve, &[memory.text("/bin/true"), argv, none])])
         .collect()
     });
     let Some((run, pid, rets)) = acted else { return };

@@ -12,11 +12,9 @@ mod unreported;
 
 use crate::cases::{act, judge};
 use crate::prelude::*;
-use crate::traced::{is_attached, skipped};
+use crate::traced::is_attached;
 use cases::Case;
 use net::{accept, connect, done, listen, listen_for_one, name, receive, send, tcp, v4};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use told::{accepted, closed, connected, failed};
 
 fn traced<T>(args: &[&str], act: impl FnOnce(&Traced) -> T) -> Option<(Run, T)> {
@@ -64,7 +62,7 @@ fn listening_sockets_and_failed_binds_are_told() {
 #[test]
 fn what_listens_already_is_told_once() {
     let (listener, at) = listen(v4());
-    let copy = done("dup", sys::call(libc::SYS_dup, &[listener as u64]));
+    let copy = done("dup", call(libc::SYS_dup, &[listener as u64]));
     let Some((run, ())) = traced(&KIND, |_| ()) else { return };
     run.check();
     let told: Vec<Value> = run.lines().filter(|line| is_bound(line) && line["lport"] == at.port()).collect();
@@ -79,7 +77,7 @@ fn what_listens_already_is_told_once() {
 
 #[test]
 fn connections_are_told_from_both_ends() {
-    check(cases::CONNECTIONS);
+    check(&[cases::CONNECTIONS, cases::NOTHING].concat());
 }
 
 #[test]
@@ -100,17 +98,7 @@ fn failures_are_told_once_with_their_outcome() {
 
 #[test]
 fn ends_are_told_with_who_closed() {
-    check(cases::ENDS);
-}
-
-#[test]
-fn a_connection_belongs_to_who_made_it_and_ends_with_its_last_holder() {
-    check(cases::OWNERS);
-}
-
-#[test]
-fn what_connects_nothing_makes_no_event() {
-    check(cases::NOTHING);
+    check(&[cases::ENDS, cases::OWNERS].concat());
 }
 
 #[test]

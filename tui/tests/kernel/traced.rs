@@ -3,13 +3,10 @@
 use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, id_and_tag, program, raw_tracepoint_open};
 use crate::prelude::*;
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ExitStatus};
-use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracetui_shared::kind::Kind;

@@ -1,10 +1,6 @@
 //! Capture by the origin of processes: their ancestors and their cgroup.
 
-use crate::execs::become_program;
 use crate::prelude::*;
-use crate::stdio::wait_for;
-use std::sync::atomic::AtomicU64;
-use tracetui_host::cgroup::CgroupResolver;
 
 /// Numbers that a test shares with its children.
 #[derive(Clone, Copy)]
@@ -293,7 +289,7 @@ fn an_id_that_is_used_again_is_not_of_the_command() {
         while ! [ -e {done} ]; do sleep 0.1; done"
     );
     let Some(traced) = Traced::start(&["--kind", "open,exit", "--", "sh", "-c", &script]) else { return };
-    let wait_for = |file: &str| wait_for(|| std::path::Path::new(file).exists().then_some(()));
+    let wait_for = |file: &str| wait_for(|| Path::new(file).exists().then_some(()));
     wait_for(&member);
     let pid: i32 = fs::read_to_string(&member).expect("readable").trim().parse().expect("a process id");
     sys::kill(pid, libc::SIGKILL);
@@ -481,7 +477,7 @@ fn a_container_is_captured_by_its_name() {
     let (first, other) = (scope(&top, &id(1)), scope(&top, &id(2)));
     // A user made this cgroup, and gave it the name of a container of root.
     let users = Cgroup::at(format!("{}/user", top.0)).expect("a cgroup");
-    std::os::unix::fs::chown(&users.0, Some(65_530), None).expect("root");
+    chown(&users.0, Some(65_530), None).expect("root");
     let forged = scope(&users, &id(1));
     let opens = [(&first, "/nowhere/first"), (&other, "/nowhere/other"), (&forged, "/nowhere/forged")];
     let actors = opens.map(|(cgroup, path)| {

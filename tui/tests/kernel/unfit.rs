@@ -2,9 +2,7 @@
 //! all available events.
 
 use crate::prelude::*;
-use crate::pty;
 use crate::traced::with_hidden_addresses;
-use crate::trees::Shared;
 
 const CAP_BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
 const CAP_SYS_PTRACE: u64 = 1 << 19;

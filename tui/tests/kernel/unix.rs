@@ -1,6 +1,5 @@
 //! Connects of Unix sockets.
 
-use crate::narrow::Narrow;
 use crate::prelude::*;
 
 const UNIX: [&str; 2] = ["--kind", "unix"];

@@ -3,8 +3,6 @@
 use crate::cases::compare;
 use crate::prelude::*;
 use crate::traced::check_nothing_lost;
-use std::ffi::{CStr, CString};
-use std::sync::atomic::AtomicU32;
 
 const OPENAT: u8 = 18;
 const OPENAT2: u8 = 28;
@@ -85,7 +83,7 @@ impl Ring {
     /// A ring with this number of entries, a power of two.
     pub(crate) fn deep(flags: u32, entries: u32) -> Option<Ring> {
         let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
-        let fd = sys::call(libc::SYS_io_uring_setup, &[entries.into(), &raw mut params as u64]);
+        let fd = call(libc::SYS_io_uring_setup, &[entries.into(), &raw mut params as u64]);
         (fd >= 0).then_some(())?;
         let map = |len: usize, at: i64| {
             let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
@@ -131,7 +129,7 @@ impl Ring {
     pub(crate) fn register_slots(&self, slots: usize) {
         let empty = vec![-1i32; slots];
         let args = [self.fd as u64, 2, empty.as_ptr() as u64, slots as u64, 0];
-        assert_eq!(sys::call(libc::SYS_io_uring_register, &args), 0);
+        assert_eq!(call(libc::SYS_io_uring_register, &args), 0);
     }
 
     pub(crate) fn submit(&self, sqe: Sqe, completions: u32) {
@@ -153,7 +151,7 @@ impl Ring {
     pub(crate) fn enter(&self, requests: u32, completions: u32) {
         let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
         let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
-        let entered = sys::call(libc::SYS_io_uring_enter, &args);
+        let entered = call(libc::SYS_io_uring_enter, &args);
         assert!(entered >= 0, "io_uring_enter: {entered}");
     }
 }
@@ -351,7 +349,7 @@ fn changes_and_lookups_through_a_ring_are_counted() {
 
 /// The descriptor that the next open returns.
 fn next_descriptor() -> i64 {
-    let next = sys::call(libc::SYS_dup, &[]);
+    let next = call(libc::SYS_dup, &[]);
     sys::close(next);
     next
 }
@@ -372,7 +370,7 @@ fn an_open_that_makes_no_completion_is_counted() {
         numbers.push(ring.run(quiet(&nowhere)));
         let worked = next_descriptor();
         ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&worked_on) }, 0);
-        sys::wait_until(|| sys::call(libc::SYS_fcntl, &[worked as u64, libc::F_GETFD as u64]) >= 0);
+        sys::wait_until(|| call(libc::SYS_fcntl, &[worked as u64, libc::F_GETFD as u64]) >= 0);
         numbers.push(ring.run(reading(&path)));
         numbers
     });

@@ -1,7 +1,6 @@
 //! `print --why`: why opens and execs failed.
 
 use crate::prelude::*;
-use std::path::Path;
 
 #[test]
 fn failures_are_explained_beside_their_events() {

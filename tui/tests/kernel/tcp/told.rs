@@ -1,11 +1,9 @@
 //! What an event of a connection must say.
 
 use super::net;
-use crate::arch;
 use crate::cases;
 use crate::prelude::*;
 use serde_json::Map;
-use std::collections::HashMap;
 
 /// Every key of an event of the kind, apart from those of every event.
 const KEYS: &str = "op role laddr lport raddr rport family v4_mapped net_ns fd via abi ret outcome err dur_ns since_ns bytes_in \
