@@ -1,11 +1,10 @@
 //! The report of `doctor --probe`, on a kernel where the other tests see events of every kind.
 
-use crate::traced::{KINDS, alone_as_root, cannot_run, release, tracetui};
-use serde_json::Value;
+use crate::prelude::*;
 
 #[test]
 fn an_event_of_each_kind_comes_through_each_probe() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let output = tracetui().args(["doctor", "--probe", "--format", "json"]).output().expect("it starts");
     let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
     let probes = report["probes"].as_array().expect("a list");
