@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_rows_are_not_passed_over() {
+    fn lost_rows_are_not_passed_over_and_times_are_compared() {
         let may = |filter: &str, entry: IndexEntry| needs(filter).may_be(&entry, Some(&[]), None);
         for (filter, shown) in [("pid=7", true), ("kind!=open pid=7", true), ("kind=open pid=7", false)] {
             assert_eq!(may(filter, entry(Kind::Lost)), shown, "{filter}");
@@ -338,10 +338,6 @@ mod tests {
         assert!(!may("kind=exec pid=7", of_uring(entry(Kind::Exec))));
         assert!(may("kind=open pid=8", of_uring(entry(Kind::Open))), "the request may be of 8");
         assert!(may("kind=bpf pid=8", IndexEntry { joins: join::CHANGE, ..entry(Kind::Bpf) }));
-    }
-
-    #[test]
-    fn times_are_compared() {
         let entry = IndexEntry { first_ns: 10, last_ns: 20, ..entry(Kind::Open) };
         for (from, to, may) in [(0, 9, false), (0, 10, true), (20, 30, true), (21, 30, false), (12, 13, true)] {
             assert_eq!(needs("").between(from, to).may_be(&entry, None, None), may, "{from} {to}");

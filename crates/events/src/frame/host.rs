@@ -668,25 +668,16 @@ mod tests {
     use tracetui_shared::header::FrameHeader;
 
     #[test]
-    fn a_host_frame_comes_back_as_it_was() {
-        let seed = HostFrame::ProcessSeed(ProcessSeed {
-            tgid: Tgid(7),
-            start: BootNanos(9),
-            argv: b"a\0b\0".to_vec(),
-            ..ProcessSeed::default()
-        });
-        let mut batch = Batch::default();
-        seed.push(BootNanos(1), &mut batch);
-        assert_eq!(HostFrame::decode(&batch.frames().next().expect("one frame")), Some(seed));
-    }
-
-    #[test]
-    fn a_probe_without_a_word_on_preemption_has_none() {
+    fn a_host_frame_comes_back_as_it_was_and_an_earlier_probe_is_not_preemptible() {
+        let (tgid, start, argv) = (Tgid(7), BootNanos(9), b"a\0b\0".to_vec());
+        let seed = HostFrame::ProcessSeed(ProcessSeed { tgid, start, argv, ..ProcessSeed::default() });
         let probe = Probe { name: "sched_exec".into(), attached: true, preemptible: true, ..Probe::default() };
         let mut batch = Batch::default();
-        HostFrame::Probe(probe.clone()).push(BootNanos(1), &mut batch);
-        let frame = batch.frames().next().expect("one frame");
-        assert_eq!(HostFrame::decode(&frame), Some(HostFrame::Probe(probe.clone())));
+        for frame in [seed, HostFrame::Probe(probe.clone())] {
+            frame.push(BootNanos(1), &mut batch);
+            assert_eq!(HostFrame::decode(&batch.frames().last().expect("a frame")), Some(frame));
+        }
+        let frame = batch.frames().last().expect("a frame");
         let older = FrameRef { payload: &frame.payload[..frame.payload.len() - 1], ..frame };
         assert_eq!(HostFrame::decode(&older), Some(HostFrame::Probe(Probe { preemptible: false, ..probe })));
     }
