@@ -219,8 +219,7 @@ fn connections(width: u16, height: u16) -> App {
     let mut app = testing::app(width, height, 64 << 20);
     let mut made = Maker::default();
     made.exec(812, "nginx", &["nginx", "-g", "daemon off;"], 0);
-    made.exec(900, "curl", &["curl", "http://localhost"], 0);
-    made.exec(901, "psql", &["psql"], 0);
+    made.acts("900 curl exec curl http://localhost; 901 psql exec psql");
     let [client, server, postgres] = [40_000, 80, 5432].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let started = BootNanos(made.ns);
     let of_client = |op| TcpRecord {
