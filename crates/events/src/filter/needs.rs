@@ -267,6 +267,16 @@ mod tests {
         ] {
             assert!(may(filter, if filter.starts_with("cwd") { Kind::Exec } else { Kind::Open }, ""), "{filter}");
         }
+        // A word is searched as a text.
+        let with = |filter: &str, found: bool| {
+            let needs = needs(filter);
+            needs.may_be(&entry(Kind::Open), Some(&[]), Some(&vec![found; needs.texts.len()]))
+        };
+        for (filter, may) in [("stdio", false), ("stdio kind=open", false), ("stdio or err", true), ("not stdio", true)]
+        {
+            assert_eq!((with(filter, false), with(filter, true)), (may, true), "{filter}");
+        }
+        assert!(with("443", false) && with("enoent", false) && !with("stdio kind=exec", true));
     }
 
     proptest! {
@@ -310,19 +320,6 @@ mod tests {
                 assert!(memchr::memmem::find(&frames, part).is_some(), "{:?}", String::from_utf8_lossy(word));
             }
         }
-    }
-
-    #[test]
-    fn a_word_is_searched_as_a_text() {
-        let with = |filter: &str, found: bool| {
-            let needs = needs(filter);
-            needs.may_be(&entry(Kind::Open), Some(&[]), Some(&vec![found; needs.texts.len()]))
-        };
-        for (filter, may) in [("stdio", false), ("stdio kind=open", false), ("stdio or err", true), ("not stdio", true)]
-        {
-            assert_eq!((with(filter, false), with(filter, true)), (may, true), "{filter}");
-        }
-        assert!(with("443", false) && with("enoent", false) && !with("stdio kind=exec", true));
     }
 
     #[test]

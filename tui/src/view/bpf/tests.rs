@@ -606,11 +606,8 @@ fn every_size_and_every_name_can_be_drawn() {
     let symbol = module.clone();
     made.host(&HostFrame::BpfAttachment(BpfAttachment { module, symbol, ..attachment(9, 60, Hook::Kprobe, hostile) }));
     made.host(&held(0, 19, process(7, hostile)));
-    made.host(&HostFrame::BpfHidden(BpfHidden {
-        name: hostile.into(),
-        seen_by: bpf::View::ObjInfo,
-        ..BpfHidden::default()
-    }));
+    let hidden = BpfHidden { name: hostile.into(), seen_by: bpf::View::ObjInfo, ..BpfHidden::default() };
+    made.host(&HostFrame::BpfHidden(hidden));
     let typed = ["", "\n", "\n\n", "jj\n", "j\n\n", "G", "s", "sss", "?", "p", "/a", "jp\x1b", "e", "x", "u", "W", "y"];
     check_draws(&made, &SIZES, "4", &typed);
     // A text that looks like an escape differs from one.
