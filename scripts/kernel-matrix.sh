@@ -176,7 +176,7 @@ initramfs() {
   chmod 755 "$tree"
   cp "$kernel_dir/$arch/busybox" "$tree/bin/busybox"
   for applet in cat cut date dmesg echo env false grep head id kill ls mkdir mount poweroff rm sed sh sleep sort tail \
-    timeout touch tr umount uname wc; do
+    timeout touch tr umount uname unshare wc; do
     ln -s busybox "$tree/bin/$applet"
   done
   cp "$work/$arch/bin/true" "$work/$arch/bin/tracetui" "$tree/bin/"

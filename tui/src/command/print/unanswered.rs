@@ -353,40 +353,26 @@ mod tests {
     #[test]
     fn in_text_a_failure_and_the_exits_that_it_caused_are_one_line() {
         let mut made = Maker::default();
-        made.exec(7, "ld", &["ld", "-lzz"], 0);
-        made.open_all(7, "ld", "/a/libzz.so:-2 /b/libzz.so:-2 /b/libzz.a:-2");
-        made.exit(7, "ld", 1 << 8);
+        made.acts("7 ld exec ld -lzz, open /a/libzz.so:-2 /b/libzz.so:-2 /b/libzz.a:-2, exit 1");
         // Of a search, any file may have been removed.
         made.call(Slot::File, 6, "rm", UNLINK, "/a/p/q/x.h", 0);
         made.call(Slot::File, 6, "rm", RMDIR, "/a/p/q", 0);
         made.call(Slot::File, 6, "rm", RMDIR, "/b/p/qq", 0);
-        made.exec(8, "cc1", &["cc1"], 0);
-        made.open_all(8, "cc1", "/a/p/q/x.h:-2 /b/p/q/x.h:-2");
-        made.exit(8, "cc1", 1 << 8);
-        made.exec(9, "sh", &["sh"], 0);
+        made.acts("8 cc1 exec cc1, open /a/p/q/x.h:-2 /b/p/q/x.h:-2, exit 1; 9 sh exec sh");
         // It is optional, unless the process fails because of it.
-        made.open(9, "sh", "/dev/video0", -2);
-        made.exit(9, "sh", 1 << 8);
+        made.acts("9 sh open /dev/video0:-2, exit 1");
         // A shell walks along PATH.
         made.exec(10, "sh", &["sh"], 0);
         for dir in ["/usr/bin", "/bin"] {
             made.call(Slot::Lookup, 10, "sh", STAT, &format!("{dir}/gen"), -2);
         }
-        made.exit(10, "sh", 127 << 8);
-        made.exec(11, "make", &["make"], 0);
-        made.fork(11, "make", 12);
+        made.acts("10 sh exit 127; 11 make exec make, fork 12");
         made.like.ppid = Tgid(11);
-        made.exec(12, "cc1", &["cc1"], 0);
-        made.open_all(12, "cc1", "/a/a.h:-2 /b/a.h:-2");
-        made.exit(12, "cc1", 1 << 8);
+        made.acts("12 cc1 exec cc1, open /a/a.h:-2 /b/a.h:-2, exit 1");
         made.like.ppid = Tgid(1);
-        made.exit(11, "make", 2 << 8);
-        made.exec(13, "sh", &["sh"], 0);
-        made.fork(13, "sh", 14);
+        made.acts("11 make exit 2; 13 sh exec sh, fork 14");
         made.like.ppid = Tgid(13);
-        made.exec(14, "cc1", &["cc1"], 0);
-        made.open_all(14, "cc1", "/a/b.h:-2 /b/b.h:-2");
-        made.exit(14, "cc1", 1 << 8);
+        made.acts("14 cc1 exec cc1, open /a/b.h:-2 /b/b.h:-2, exit 1");
         made.like.ppid = Tgid(1);
         // It started another child, which may have been the cause.
         let start = BootNanos(made.ns + 1);
@@ -421,8 +407,7 @@ mod tests {
         let make = |made: &mut Maker| {
             made.open(7, "cc1", "/a/x.h", -2);
             made.open(8, "sh", "/etc/key", -libc::EMFILE);
-            made.open(7, "cc1", "/b/x.h", 4);
-            made.open(7, "cc1", "/a/y.h", -2);
+            made.acts("7 cc1 open /b/x.h:4 /a/y.h:-2");
             made.ns += LIVE_NS;
             made.open(9, "sh", "/bin/true", 3);
             // This answer is late.

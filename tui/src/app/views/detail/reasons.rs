@@ -177,13 +177,7 @@ mod tests {
     #[test]
     fn an_exit_after_a_failed_exec_is_explained_by_it() {
         let mut made = Maker::default();
-        made.exec(7, "sh", &["sh"], 0);
-        made.exec(7, "sh", &["ld"], -13);
-        made.open(7, "sh", "/x", 3);
-        made.exit(7, "sh", 126 << 8);
-        made.exec(8, "sh", &["sh"], -2);
-        made.exec(8, "sh", &["sh"], 0);
-        made.exit(8, "sh", 1 << 8);
+        made.acts("7 sh exec sh, exec:-13 ld, open /x, exit 126; 8 sh exec:-2 sh, exec sh, exit 1");
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
         let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
@@ -194,19 +188,13 @@ mod tests {
     #[test]
     fn an_exit_after_a_name_that_was_not_found_is_explained_by_it() {
         let mut made = Maker::default();
-        made.exec(7, "cc1", &["cc1", "x.c"], 0);
-        made.open_all(7, "cc1", "/usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
+        made.acts("7 cc1 exec cc1 x.c, open /usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
         // Opens for the error message.
-        made.open_all(7, "cc1", "x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
-        made.exit(7, "cc1", 1 << 8);
+        made.acts("7 cc1 open x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2, exit 1");
         // Not a reason: a name found later, a miss followed by many opens, a miss without an error after it.
-        made.open_all(8, "a", "/a/x:-2 /b/x");
-        made.exit(8, "a", 1 << 8);
-        made.open(9, "b", "/a/x", -2);
+        made.acts("8 a open /a/x:-2 /b/x, exit 1; 9 b open /a/x:-2");
         (0..3).for_each(|_| made.open(9, "b", "/y", 3));
-        made.exit(9, "b", 1 << 8);
-        made.open(10, "c", "/a/x", -2);
-        made.exit(10, "c", 9);
+        made.acts("9 b exit 1; 10 c open /a/x:-2, signal 9");
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
         let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
