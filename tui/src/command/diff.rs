@@ -30,12 +30,11 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
-        // Recordings of a COMMAND have lookups beside other kinds; forks only if they were asked for.
+        // Recordings of a COMMAND have lookups beside other kinds, and those of the dashboard forks.
         let refused = |read: &Recording| {
             let kinds = read.kinds().1;
-            let only = (kinds & compared_kinds()).is_empty();
-            let kind = (kinds & !compared_kinds()).iter().find(|kind| only || *kind == Kind::Fork);
-            kind.filter(|_| !read.trace.is_unreadable())
+            let only = (kinds & compared_kinds()).is_empty() && !read.trace.is_unreadable();
+            kinds.iter().next().filter(|_| only)
         };
         if let Some(kind) = playback.recordings().iter().find_map(refused) {
             let others: Vec<_> = compared_kinds().iter().map(Kind::name).collect();

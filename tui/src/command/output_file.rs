@@ -132,23 +132,23 @@ impl RecordingFiles for OneFile {
     }
 
     fn remarks(&self, written: u64) -> Vec<String> {
-        let moved = renamed(&self.path, &self.own).ok().flatten();
-        let line = |to: PathBuf| {
-            let [to, path] = [&to, &self.path].map(|path| super::messages::name(path));
-            format!("{to}: {} bytes; another program renamed {path}", grouped(written))
+        let (path, bytes) = (super::messages::name(&self.path), grouped(written));
+        let is_whole = self.own.metadata().is_ok_and(|found| found.nlink() > 0 && found.len() == written);
+        let line = match renamed(&self.path, &self.own) {
+            Some(Some(to)) => format!("{}: {bytes} bytes; another program renamed {path}", super::messages::name(&to)),
+            Some(None) => format!("another program moved or hid {path}: the recording ({bytes} bytes) is elsewhere"),
+            None => return Vec::new(),
         };
-        moved.map(line).into_iter().collect()
+        is_whole.then_some(line).into_iter().collect()
     }
 }
 
-/// Where the file is if another program gave it another name than this.
-fn renamed(path: &Path, file: &File) -> io::Result<Option<PathBuf>> {
-    let own = file.metadata()?;
-    let stays = std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()));
-    if stays || own.nlink() == 0 {
-        return Ok(None);
-    }
-    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map(Some)
+/// The other path of a file that this path does not lead to any more, if it is known.
+fn renamed(path: &Path, file: &File) -> Option<Option<PathBuf>> {
+    let own = file.metadata().ok()?;
+    let leads = |path: &Path| std::fs::metadata(path).is_ok_and(|at| (at.dev(), at.ino()) == (own.dev(), own.ino()));
+    let other = || std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().filter(|to| leads(to));
+    (!leads(path)).then(other)
 }
 
 /// Removes a file if it has this device and inode. Returns whether it did.
@@ -440,9 +440,11 @@ mod tests {
         assert_eq!(written("a.ttr", &|| truncate(999).expect("there")), said("truncated"));
         // It is still the recording.
         let file = File::create(dir.join("e")).expect("room");
-        assert_eq!(renamed(&dir.join("e"), &file).expect("there"), None);
+        assert_eq!(renamed(&dir.join("e"), &file), None);
         fs::rename(dir.join("e"), dir.join("f")).expect("there");
-        assert_eq!(renamed(&dir.join("e"), &file).expect("there"), Some(dir.join("f")));
+        assert_eq!(renamed(&dir.join("e"), &file), Some(Some(dir.join("f"))));
+        fs::hard_link(dir.join("f"), dir.join("g")).and_then(|()| fs::remove_file(dir.join("f"))).expect("there");
+        assert_eq!(renamed(&dir.join("f"), &file), Some(None), "its first name is gone");
         assert_eq!(written("a.ttr", &|| fs::rename(&path, dir.join("c")).expect("there")), Ok(()));
         let moved = || drop(fs::hard_link(&path, dir.join("d")).and_then(|()| fs::remove_file(&path)));
         assert_eq!(written("a.ttr", &moved), Ok(()));

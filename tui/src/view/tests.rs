@@ -1223,7 +1223,7 @@ fn the_verdict_is_shown_unless_the_user_does_something_else() {
     let telling = |app: &App| app.output.as_ref().map(|output| output.telling(3)).unwrap_or_default();
     app.update(Input::Output(b"1\r\n2\r\nf.c:1: \x1b[31mError:\x1b[m x\r\n".to_vec()));
     (0..99).for_each(|number| _ = app.update(Input::Output(format!("{number}\r\n").into_bytes())));
-    assert_eq!(telling(&app), ["f.c:1: Error: x", "0", "1"], "from the error on, though it is above the screen");
+    assert_eq!(telling(&app), ["f.c:1: Error: x", "0", "98"], "from the error on, though it is above the screen");
     app.set_command("sh");
     app.update(Input::Output(b"1\r\n2\r\nfrobnicator missing\r\n".to_vec()));
     feed(&mut app, &mut made).update(Input::CommandEnded("exit 1".into()));

@@ -87,11 +87,15 @@ impl<'a> Payload<'a> for File<'a> {
     }
 
     fn asked(&self) -> Option<Asked<'a>> {
-        let follow = self.record.flags & AT_SYMLINK_NOFOLLOW == 0 && !self.via().starts_with('l');
+        let follow = match self.op() {
+            "link" => self.record.flags & AT_SYMLINK_FOLLOW != 0,
+            _ => self.record.flags & AT_SYMLINK_NOFOLLOW == 0 && !self.via().starts_with('l'),
+        };
         let path = |need| FailedCall::Path { dirfd: self.record.dirfds[0], follow, need };
         let (need, next) = match self.op() {
             "rename" => (Need::Removable, Some(Need::New)),
             "link" => (Need::Linkable, Some(Need::New)),
+            "mount" if self.texts[1].starts_with(b"/") => (Need::Access(0), Some(Need::Access(0))),
             "move_mount" | "pivot_root" => (Need::Access(0), Some(Need::Access(0))),
             "unlink" | "rmdir" => (Need::Removable, None),
             "mkdir" | "symlink" | "mknod" => (Need::New, None),
@@ -257,7 +261,7 @@ impl<'a> File<'a> {
     }
 
     /// The text of a symbolic link, or the source of a mount.
-    fn source(&self) -> Option<&'a [u8]> {
+    pub(crate) fn source(&self) -> Option<&'a [u8]> {
         matches!(self.op(), "symlink" | "mount").then_some(self.texts[1])
     }
 

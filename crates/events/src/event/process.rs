@@ -16,7 +16,7 @@ impl Process {
     }
 
     /// Whether it runs the program of its parent.
-    pub(crate) fn is_forked(&self) -> bool {
+    pub fn is_forked(&self) -> bool {
         self.origin == Origin::Fork && self.execs == 0
     }
 

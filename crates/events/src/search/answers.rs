@@ -34,6 +34,7 @@ use super::exits::{Answered, ExitCause, Exits, SOON_NS, ended_soon};
 use super::wanted::{PATH, READ, WITHIN, WRITE, Wanted, can_matter, is_hidden, is_optional, wanted};
 use super::{Failure, argument, place};
 use crate::event::exit::Ended;
+use crate::event::file::File;
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Body, EventContext, connects, describe, is_served};
 use crate::limits;
@@ -330,9 +331,13 @@ impl Searches {
         let installed =
             !wanted.of_programs && !named && [&b"/usr/"[..], b"/lib"].iter().any(|dir| path.starts_with(dir));
         let starts = body.is_question() && !failure.real && (installed || is_itself());
-        // cmake renames its cache twice.
-        let again =
-            failure.err == "ENOENT" && self.renamed.is_some_and(|(by, what)| (by, what) == (process.key, wanted.whole));
+        // cmake renames its cache twice, also the file with the old one.
+        let temporary = |file: &File<'_>| {
+            let [from, to] = [file.texts[0], file.texts[1]].map(leaf);
+            file.has_second() && !to.is_empty() && from.starts_with(to)
+        };
+        let renamed = || self.renamed.is_some_and(|(by, what)| (by, what) == (process.key, wanted.whole));
+        let again = failure.err == "ENOENT" && (body.paths().is_some_and(temporary) || renamed());
         let (usual, named) = (usual || starts || again, named && !starts);
         let optional = usual || body.is_question();
         if optional {

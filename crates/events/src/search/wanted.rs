@@ -132,8 +132,9 @@ fn script<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
 /// debug information. Also true for paths that are not files.
 pub(super) fn is_optional(path: &[u8]) -> bool {
     let within = [&b"/LC_MESSAGES/"[..], b"/locale/", b"/gconv/"].iter().any(|dir| memmem::find(path, dir).is_some());
-    let below =
-        [&b"/proc/"[..], b"/dev/", b"/etc/ld.so.", b"/usr/lib/debug/"].iter().any(|start| path.starts_with(start));
+    let below = [&b"/proc/"[..], b"/dev/", b"/etc/gcrypt/", b"/etc/ld.so.", b"/usr/lib/debug/"]
+        .iter()
+        .any(|start| path.starts_with(start));
     // Services of the C library, without which it does the work itself.
     let below = below || path.ends_with(b"/nscd/socket") || path.starts_with(b"/run/systemd/userdb/io.");
     let last =

@@ -14,6 +14,7 @@ use crate::event::process::ProcessKey;
 use crate::event::{Body, Components, EventContext, names};
 use crate::text::without_codes;
 use memchr::memmem;
+use std::hash::{Hash, Hasher};
 use tracetui_shared::id::{NsInum, Tgid, Tid};
 use tracetui_shared::record::open::PATH_MAX;
 use tracetui_shared::time::BootNanos;
@@ -22,7 +23,7 @@ use tracetui_shared::time::BootNanos;
 pub const NAME_MAX: usize = 255;
 
 /// The reason shown for an abandoned lookup.
-pub const NO_ANSWER: &str = "the kernel or the file system did not answer";
+pub const NO_ANSWER: &str = "no answer in time";
 
 /// How many ancestors of an ended process are tried in its place.
 const ANCESTORS: usize = 16;
@@ -183,14 +184,37 @@ pub struct Question {
 }
 
 /// A directory in which a search looked for a name.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Debug)]
 pub struct SearchDir {
     pub dir: Vec<u8>,
     /// The directory at which it starts if it is relative, in the mount namespace; `None` if unknown.
     pub start: Option<Vec<u8>>,
 }
 
+/// Two spellings of a directory are equal.
+impl PartialEq for SearchDir {
+    fn eq(&self, other: &SearchDir) -> bool {
+        self.names().eq(other.names())
+    }
+}
+
+impl Eq for SearchDir {}
+
+impl Hash for SearchDir {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.names().for_each(|name| name.hash(state));
+    }
+}
+
 impl SearchDir {
+    /// The names of its path, from the root if that is known. `..` is a name.
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let unknown: &[u8] = if self.dir.starts_with(b"/") { b"" } else { b".." };
+        let parts = [self.start.as_deref().unwrap_or(unknown), &self.dir];
+        let names = parts.into_iter().flat_map(|part| part.split(|byte| *byte == b'/'));
+        names.filter(|name| !matches!(*name, b"" | b"."))
+    }
+
     pub fn path(&self, name: &[u8]) -> Vec<u8> {
         match self.dir.as_slice() {
             b"." => name.to_vec(),
@@ -255,7 +279,8 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
     };
     let need = if let FailedCall::Path { need, .. } = call { Some(*need) } else { None };
     let is_socket = matches!(need, Some(Need::Socket | Need::AbstractSocket));
-    let changes = matches!(call, FailedCall::Path { need: Need::New | Need::Removable | Need::Owned, .. });
+    let changes =
+        matches!(call, FailedCall::Path { need: Need::New | Need::Removable | Need::Owned | Need::Linkable, .. });
     let dirfd = call.dirfd();
     let relative = path.is_some_and(|path| !path.starts_with(b"/"));
     Some(match errno {
@@ -284,6 +309,7 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         libc::EISDIR if path.is_some_and(|path| path.ends_with(b"/")) && flags & names::O_CREAT != 0 => {
             Answer::proven(Cause::IsADirectory, "the path ends with a slash, and O_CREAT does not create directories")
         }
+        libc::EBUSY if changes => Answer::proven(Cause::Busy, "the file is a mount point, or in use by the kernel"),
         libc::ENOTEMPTY if changes => Answer::proven(Cause::NotEmpty, "the directory is not empty"),
         libc::EXDEV if changes => {
             Answer::proven(Cause::OtherFileSystem, "the two paths are on different file systems or mounts")
@@ -361,6 +387,15 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_of_a_search_is_one_however_it_is_spelled() {
+        let dir = |start: Option<&str>, dir: &str| SearchDir { dir: dir.into(), start: start.map(Into::into) };
+        for (same, other) in [(dir(Some("/a/b"), "."), true), (dir(Some("/a"), "b/"), true), (dir(None, "b"), false)] {
+            assert_eq!(same == dir(None, "/a/b"), other, "{same:?}");
+        }
+    }
+
     use crate::sink::testing;
     use proptest::prelude::*;
 

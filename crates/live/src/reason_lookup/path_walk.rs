@@ -377,11 +377,13 @@ impl<'a> Walk<'a> {
             parent.as_ref().filter(|_| changes).map(|dir| self.change(dir, node.as_ref(), creates)).unwrap_or_default();
         let Some(node) = node else {
             let dir = parent.filter(|dir| creates && dir.lacks_types());
-            let text = " is on a file system without this type of file";
+            let text = " is on a file system that does not support this";
             out.extend(dir.map(|dir| Refusal::at(&dir.path, libc::EPERM, Cause::NoPermission, text)));
             return Ok(out);
         };
         match need {
+            // A rename replaces it.
+            Need::New if self.question.errno != libc::EEXIST => {}
             Need::New => out.insert(0, Refusal::at(&node.path, libc::EEXIST, Cause::Exists, " exists")),
             Need::Access(want) if want & WRITE != 0 && node.kind().is_dir() && self.question.errno == libc::EISDIR => {
                 out.push(Refusal::at(&node.path, libc::EISDIR, Cause::IsADirectory, " is a directory"));
@@ -389,6 +391,10 @@ impl<'a> Walk<'a> {
             Need::Access(want) => {
                 if want & WRITE != 0 {
                     out.extend(self.read_only(&node));
+                    out.extend((node.attributes & (IMMUTABLE | APPEND_ONLY) != 0).then(|| immutable(&node)));
+                }
+                if want == EXECUTE && !node.is_dir() && self.question.errno == libc::ENOTDIR {
+                    out.push(not_a_directory(&node));
                 }
                 if want == EXECUTE && node.is_dir() {
                     self.search(&node)?;
@@ -434,6 +440,9 @@ impl<'a> Walk<'a> {
     fn change(&mut self, dir: &FileNode, node: Option<&FileNode>, creates: bool) -> Vec<Refusal> {
         let mut out = self.create(dir, false, if creates { CREATE } else { "remove files from it" });
         let Some(node) = node.filter(|_| !creates) else { return out };
+        if dir.attributes & APPEND_ONLY != 0 {
+            out.push(immutable(dir));
+        }
         if dir.rights.mode & 0o1000 != 0 && self.is_stranger(&[node, dir]) {
             let owner = self.names.user(node.rights.uid);
             let text = format!(" belongs to {owner}, and its directory is sticky: only its owner may remove it");

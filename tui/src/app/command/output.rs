@@ -170,7 +170,7 @@ impl Output {
         self.terminal.bytes() + self.replayed.as_ref().map_or(0, |replayed| replayed.bytes())
     }
 
-    /// The last lines, or those from the first one that reports an error.
+    /// The last lines. After one that reports an error, the first lines and the last one: it ends a traceback.
     pub(crate) fn telling(&self, most: usize) -> Vec<String> {
         let (above, screen) = (self.terminal.above(), self.terminal.screen().contents());
         // These have the sequences of their colours.
@@ -186,7 +186,9 @@ impl Output {
             ERRORS.iter().any(|error| line.contains(error)) || line.trim_end().ends_with("error")
         });
         lines.drain(..first.unwrap_or(lines.len().saturating_sub(most)));
-        lines.truncate(most);
+        if lines.len() > most {
+            lines.drain(most - 1..lines.len() - 1);
+        }
         lines
     }
 

@@ -17,6 +17,9 @@ use tracetui_live::reason_lookup;
 /// How long to wait for a lookup. After that its thread continues, but nobody waits for it.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// The same for the first lookup of a thread, which gives up its rights before.
+const STARTING: Duration = Duration::from_secs(2);
+
 /// How many threads may be given up. After that, nothing more is looked up.
 const THREADS: u32 = 4;
 
@@ -158,11 +161,11 @@ impl Lookups {
         if self.given_up >= THREADS {
             return None;
         }
-        let (ask, answers) = match self.thread.take() {
-            Some(thread) => thread,
-            None => start(&self.threads)?,
+        let (patience, (ask, answers)) = match self.thread.take() {
+            Some(thread) => (PATIENCE, thread),
+            None => (STARTING, start(&self.threads)?),
         };
-        let answer = ask.send(question).ok().and_then(|()| answers.recv_timeout(PATIENCE).ok());
+        let answer = ask.send(question).ok().and_then(|()| answers.recv_timeout(patience).ok());
         match answer {
             Some(_) => self.thread = Some((ask, answers)),
             None => self.given_up += 1,

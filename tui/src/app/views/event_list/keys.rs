@@ -84,6 +84,8 @@ impl KeyMaker {
             }
             Body::Exec(exec) if exec.record.ret >= 0 => !may_be_another_script(exec),
             Body::Exec(_) => missed == Some(true) || !names_descriptor(subject),
+            // A child that did not start its program may fail for another reason each time.
+            Body::Exit(exit) => !exit.failed() || !process.is_some_and(|process| process.is_forked()),
             // Each program with an id is another one. Those of seccomp have none.
             Body::Bpf(bpf) => bpf.record().prog_id == 0 && !bpf.is_hidden(),
             _ => true,
