@@ -89,7 +89,6 @@ fn work(rate: u32) {
     }
 }
 
-/// The dashboard and its terminal.
 struct Screen {
     child: Child,
     ours: File,
@@ -207,7 +206,6 @@ fn cells(count: u16) -> NonZeroU16 {
     NonZeroU16::new(count).expect("some")
 }
 
-/// A process and its descendants.
 fn family(pid: u32) -> Vec<u32> {
     let mut all = vec![pid];
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();

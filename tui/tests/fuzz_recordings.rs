@@ -319,7 +319,6 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![lying, prop::collection::vec(any::<u8>(), 0..300)]
 }
 
-/// Prints the frames in every format.
 fn check_printed(batches: &[Batch]) {
     limit_memory();
     check_json(&read::printed(batches));

@@ -12,10 +12,8 @@ use tracetui_events::recording::{Item, Reader};
 use tracetui_events::synthetic::Scratch;
 use zerocopy::IntoBytes as _;
 
-/// The recording of a failed build in assets.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
 
-/// The exit status, stdout and stderr.
 struct Done {
     code: Option<i32>,
     out: String,
@@ -363,7 +361,6 @@ fn lock(file: &fs::File, kind: libc::c_int) -> bool {
     }
 }
 
-/// Runs tracetui where no byte can be written to a file.
 fn without_room(args: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
     command.args(args).env("LC_ALL", "C.UTF-8");

@@ -136,7 +136,6 @@ fn survive_in(runs: &[&[&str]], what: &str, bytes: &[u8]) {
     println!("{what}: {} bytes, {:.1} s", bytes.len(), begun.elapsed().as_secs_f64());
 }
 
-/// What `replay` does with a file.
 fn replayed(what: &str, input: &File) {
     let begun = thread_time();
     let Ok(map) = Map::open(input.try_clone().expect("a file")) else { return };
@@ -392,7 +391,6 @@ fn waiting(stage: u8, event: &Batch) -> Batch {
     frames
 }
 
-/// Large states, by what is in them.
 type LargeState = (&'static str, Box<dyn Fn(u32) -> Batch>);
 
 fn large_states() -> Vec<LargeState> {

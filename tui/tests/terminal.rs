@@ -63,7 +63,6 @@ fn recording() -> &'static str {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")
 }
 
-/// A program on a terminal of its own.
 struct Terminal {
     child: Child,
     ours: File,
@@ -194,7 +193,6 @@ impl Terminal {
         Pid::from_child(&self.child)
     }
 
-    /// Waits for the end. Takes the rest of what was written.
     fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
         let status = loop {
@@ -247,7 +245,6 @@ fn size(columns: u16, rows: u16) -> Winsize {
     Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
-/// The settings of a terminal, as `stty -a` shows them.
 fn settings(terminal: &OwnedFd) -> String {
     format!("{:?}", tcgetattr(terminal).expect("a terminal"))
 }
@@ -265,7 +262,6 @@ fn keys() -> (Vec<String>, Vec<String>) {
     (all, quit)
 }
 
-/// What a terminal sends for a key.
 fn sent(name: &str) -> String {
     let key: Press = name.parse().expect("a key of the table");
     match (key.code, key.ctrl) {
@@ -293,7 +289,6 @@ fn sent(name: &str) -> String {
     }
 }
 
-/// Leads from anywhere to a state.
 fn go(terminal: &mut Terminal, (name, keys, shown): (&str, &str, &str)) {
     let back = BACK.repeat(6);
     assert!(terminal.press(&format!("{back}\x12g{keys}")), "it ended on the way to {name}");

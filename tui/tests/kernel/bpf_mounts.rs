@@ -49,7 +49,6 @@ fn a_file_system_that_does_not_answer_is_not_entered() {
         });
         let waits = fuse::silence(&place);
         let status = list_into(&output);
-        // The end of the server ends the wait.
         drop(served);
         sys::wait(waits);
         vec![status, probe.map_or(0, |(prog, _)| id_and_tag(&prog)[0])]

@@ -279,7 +279,6 @@ fn on_terminal(mut command: Command, stderr: Option<&str>) -> (Child, File, Join
     }
     leads_session(&mut command);
     let child = command.spawn().expect("it starts");
-    // Both have the terminal open.
     drop((command, theirs));
     let ours = File::from(ours);
     let mut screen = ours.try_clone().expect("a descriptor");

@@ -250,27 +250,9 @@ fn handle_of(path: &str) -> Option<Vec<u8>> {
     (sys::call(libc::SYS_name_to_handle_at, &at) == 0).then_some(handle)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Tried {
-    write: i64,
-    write_by_openat2: i64,
-    create: i64,
-    shadow: i64,
-    ptrace: i64,
-    socket: i64,
-    load: i64,
-    exec: i64,
-    /// Opens the file by its handle; `None`: the file system has none.
-    handle: Option<i64>,
-    /// As `handle`, without the right to read it, and then by the descriptor.
-    reopened: Option<i64>,
-    lease: i64,
-    owner: i64,
-    perf: i64,
-    /// Maps memory that others may have too, for writing.
-    share: i64,
-    group: i64,
-}
+/// The results of the system calls that a thread tries. Files are opened by handle if their file system has handles: to read them, and
+/// without that right and then by the descriptor.
+type Tried = BTreeMap<&'static str, i64>;
 
 /// Lets a thread try to write `file`, which belongs to root, and to create another one beside it, and so on. `victim`: a process
 /// of root.
@@ -324,24 +306,24 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     if share > 0 {
         held.call(libc::SYS_munmap, &[share as u64, 4096]);
     }
-    Some(Tried {
-        perf,
-        share,
-        group: held.call(libc::SYS_setpriority, &[libc::PRIO_PGRP as u64, 0, 0]),
-        write: open(file, libc::O_WRONLY),
-        write_by_openat2: by_openat2,
-        create: open(new, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL),
-        shadow: open(shadow, libc::O_RDONLY),
-        ptrace: traced,
-        socket,
-        load,
+    let tried = [
+        ("perf", perf),
+        ("share", share),
+        ("group", held.call(libc::SYS_setpriority, &[libc::PRIO_PGRP as u64, 0, 0])),
+        ("write", open(file, libc::O_WRONLY)),
+        ("write by openat2", by_openat2),
+        ("create", open(new, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)),
+        ("shadow", open(shadow, libc::O_RDONLY)),
+        ("ptrace", traced),
+        ("socket", socket),
+        ("load", load),
         // Where it is possible, the kernel looks for a path at this address.
-        exec: held.call(libc::SYS_execve, &[1, 0, 0]),
-        handle: read,
-        reopened,
-        lease,
-        owner,
-    })
+        ("exec", held.call(libc::SYS_execve, &[1, 0, 0])),
+        ("lease", lease),
+        ("owner", owner),
+    ];
+    let by_handle = [("handle", read), ("reopened", reopened)].into_iter();
+    Some(by_handle.filter_map(|(what, result)| Some((what, result?))).chain(tried).collect())
 }
 
 const ALIAS: &str = "/sys/class/net/lo/ifalias";
@@ -434,15 +416,8 @@ fn file_of_root(dir: &Dir) -> String {
 }
 
 fn confined(pid: i32) -> Vec<Thread> {
-    let began = Instant::now();
-    loop {
-        let threads = Thread::all(pid);
-        if threads.iter().all(Thread::is_confined) && threads.len() > 3 {
-            return threads;
-        }
-        assert!(began.elapsed() < PATIENCE, "not confined: {threads:#?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let are_confined = |threads: &Vec<Thread>| threads.iter().all(Thread::is_confined) && threads.len() > 3;
+    wait_for(|| Some(Thread::all(pid)).filter(are_confined))
 }
 
 /// Checks every thread of a trace. `writes`: the names of threads that create files, and as which user.
@@ -481,24 +456,22 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
             not_checked(&format!("thread {name}: it ended, or did not stop in a system call"));
             continue;
         };
-        let (refused, no_root) = (-i64::from(libc::EPERM), for_files != "0");
-        let (ptrace, socket, load, exec) = (tried.ptrace, tried.socket, tried.load, tried.exec);
-        assert_eq!((ptrace, socket, load, exec), (refused, refused, refused, refused), "{name}: {tried:?}");
+        let no_root = for_files != "0";
+        for what in ["ptrace", "socket", "load", "exec", "lease", "owner", "group"] {
+            assert_eq!(tried[what], -i64::from(libc::EPERM), "{name}: {what}: {tried:?}");
+        }
+        let refused = |what: &str| tried.get(what).is_none_or(|result| is_refused(*result));
         checked.push(name.to_owned());
         assert_eq!(changed, Vec::<String>::new(), "{name}");
         if no_root || landlock {
-            assert!(is_refused(tried.write) && is_refused(tried.create), "{name}: {tried:?}");
-            assert!(is_refused(tried.write_by_openat2), "{name}: {tried:?}");
+            assert!(["write", "write by openat2", "create"].into_iter().all(refused), "{name}: {tried:?}");
         }
         // Cgroups are opened by handle, but no file is read so. A thread that reads all files also reads the one that it named.
-        assert!(tried.handle.is_none_or(is_refused), "{name}: {tried:?}");
-        assert!(sees_others || tried.reopened.is_none_or(is_refused), "{name}: {tried:?}");
-        assert_eq!((tried.lease, tried.owner, tried.group), (refused, refused, refused), "{name}: {tried:?}");
-        let of_streams = (is_refused(tried.perf), is_refused(tried.share));
-        assert_eq!(of_streams, (name != "streams", name != "streams"), "{name}: {tried:?}");
+        assert!(refused("handle") && (sees_others || refused("reopened")), "{name}: {tried:?}");
+        assert_eq!([refused("perf"), refused("share")], [name != "streams"; 2], "{name}: {tried:?}");
         // With root's ids for files, its files can be read.
         let reads_shadow = sees_others || !no_root;
-        assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
+        assert!(refused("shadow") != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
     let threads = "tracetui source cgroups containers lookups inspector requests sockets streams pins";
     for thread in threads.split(' ') {
@@ -546,15 +519,13 @@ fn each_act_is_possible_for_root() {
         not_checked("files by handle: the file system of temporary files has no handles");
     }
     let tried = try_all(actor.pid(), &file, victim.pid()).expect("sleep sleeps in a system call");
-    let possible = [tried.write, tried.write_by_openat2, tried.create, tried.ptrace, tried.socket, tried.load];
-    let possible = possible
-        .into_iter()
-        .chain([tried.lease, tried.owner, tried.perf, tried.share, tried.group])
-        .chain(tried.handle)
-        .chain(tried.reopened);
-    assert!(possible.min() >= Some(0), "{tried:?}");
-    assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
-    assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");
+    let is_possible = |(what, result): (&&str, &i64)| match *what {
+        "shadow" => *result >= 0 || !Path::new("/etc/shadow").exists(),
+        // The kernel looks for the program.
+        "exec" => *result == -i64::from(libc::EFAULT),
+        _ => *result >= 0,
+    };
+    assert!(tried.iter().all(is_possible), "{tried:?}");
     let changed = change_interface(actor.pid(), actor.pid()).expect("sleep sleeps in a system call");
     assert_eq!(changed.len(), 6, "{changed:?}");
 }

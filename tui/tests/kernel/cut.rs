@@ -64,7 +64,6 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
     }
     check_same(&whole, &cut, &["--comm", "ls"]);
     assert!(!has(&cut, b"SECRET"), "nothing of other processes");
-    // Of a cut, a cut.
     let again = dir.at("again.ttr");
     check_same(&cut, &again, &["--kind", "open"]);
     // The forked shells of `(exit $i)` have the arguments of their parent, and execute nothing. Their exits show these arguments.

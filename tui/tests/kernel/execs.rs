@@ -321,7 +321,6 @@ fn unread(_: &Dir) -> Told {
         json!({"argv": [], "argv_why": "fault", "cut": true}),
         json!({"argv": ["one"], "argc": 3, "argv_why": "fault", "cut": true}),
         json!({"argv": ["good"], "argv_why": "fault", "cut": true}),
-        // A null argv is none.
         json!({"argv": [], "cut": false}),
     ];
     let told = rets.into_iter().zip(told);
@@ -379,7 +378,6 @@ fn fatal_program() -> Vec<u8> {
         put(at + 24, &address.to_le_bytes());
         put(at + 32, &176u64.to_le_bytes());
         put(at + 40, &176u64.to_le_bytes());
-        // The maximum size of a page.
         put(at + 48, &65536u64.to_le_bytes());
     }
     elf

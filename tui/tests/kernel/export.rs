@@ -121,7 +121,6 @@ fn an_export_that_fails_leaves_what_was_there() {
     assert_eq!(fs::read_to_string(&out).expect("a file"), "before");
     assert!(read(&["export", &file, "--format", "parquet", "-o", &out, "--force"]).status.success());
     assert!(fs::read(&out).expect("a file").ends_with(b"PAR1"));
-    // Not over the recording itself.
     let before = fs::read(&file).expect("the recording");
     let refused = read(&["export", &file, "--format", "json", "-o", &file, "--force"]);
     assert_eq!(refused.status.code(), Some(1));

@@ -64,7 +64,6 @@ fn a_recording_that_is_followed_gives_what_it_gives_in_the_end() {
     assert_eq!((&info["writing"], &info["complete"]), (&true.into(), &false.into()));
     let now = read(&["print", &file]);
     assert!(text(&now.stderr).contains("the trace is still running"), "{}", text(&now.stderr));
-    // Another one does not write into it.
     let force = read(&["cut", &file, "--force", "-o", &file]);
     assert!(!force.status.success());
     let recorded = end(recorder, 60);

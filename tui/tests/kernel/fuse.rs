@@ -99,7 +99,6 @@ fn answer_all(mut device: File) {
         match device.read(&mut request) {
             Ok(1..) => {}
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::NotFound) => continue,
-            // Unmounted.
             Ok(0) | Err(_) => return,
         }
         let word = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().expect("four bytes"));

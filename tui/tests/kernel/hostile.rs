@@ -107,7 +107,6 @@ const CASES: &[Case] = &[
         assert_eq!(rets, [-i64::from(libc::EFAULT); 4]);
         Ok(vec![event("open", sys::pid(), json!({"path": "", "path_why": "fault", "err": "EFAULT"})); 4])
     }),
-    // Empty arguments are arguments.
     ("empty", |_| {
         let start = |argv: &[&str]| {
             let pid = sys::run_program(Command::new("/bin/true").arg0(argv[0]).args(&argv[1..]));

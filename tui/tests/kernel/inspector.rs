@@ -145,7 +145,6 @@ fn an_inspector_without_descriptors_ends_no_attachment() {
         sys::owned(raw_tracepoint_open(&program, "sched_process_exit"))
     };
     let first = link();
-    // It is in an inventory.
     traced.output().wait_for_inventory();
     limit_descriptors(inspector, 8);
     let second = link();

@@ -61,7 +61,6 @@ const KILLED: &[Case] = &[
     ("CPU time", |_| {
         by_kernel("limit", || {
             limit(Resource::Cpu, 1);
-            // The hard limit ends this child.
             sys::signal(libc::SIGXCPU, libc::SIG_IGN);
             let began = Instant::now();
             while began.elapsed() < Duration::from_secs(60) {}

@@ -48,15 +48,6 @@ const CASES: &[Case] = &[
             .map(|path| open(path, sys::open_path(path), json!({"abs_path": null, "abs_path_why": "not_collected"})));
         Ok(told.to_vec())
     }),
-    // A process that left its root by a descriptor still has that root.
-    ("outside of root", |dir| {
-        let (jail, outside) = (dir.dir("jail"), dir.file("outside"));
-        let there = File::open(dir.path()).expect("a directory");
-        std::os::unix::fs::chroot(jail).expect("root");
-        let ret = sys::openat(there.as_raw_fd(), c"outside", libc::O_RDONLY, 0);
-        let found = json!({"abs_path": {"?or": [outside, null]}, "root": null, "root_why": {"?not": absent()}});
-        Ok(vec![open("outside", ret, found)])
-    }),
     // A program whose file was deleted, started in a directory that was deleted.
     ("deleted", |dir| {
         let (program, place) = (dir.at("program"), dir.dir("place"));

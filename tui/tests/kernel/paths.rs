@@ -358,7 +358,6 @@ fn mounts_up_to_the_root(dir: &Dir) -> Told {
     sys::mount(&source, &bound, "none", libc::MS_BIND);
     sys::mount("tmpfs", &fresh, "tmpfs", 0);
     fs::create_dir(&over).expect("a directory");
-    // Three mounts on top of each other.
     sys::mount("tmpfs", &over, "tmpfs", 0);
     chdir(&over);
     fs::write("file", b"").expect("a file");

@@ -11,8 +11,8 @@ pub(crate) use crate::stdio::wait_for;
 pub(crate) use crate::sys::{self, Actor, CWD, NOBODY, Pages, Status, at, c, call, fork, page};
 pub(crate) use crate::tcp::net;
 pub(crate) use crate::traced::{
-    self, Dir, KINDS, Mount, Run, Traced, alone, alone_as_root, cannot_run, check_has, doctor, emulated, may_trace, n,
-    neutral, not_checked, release, skipped, trace, trace_with, tracetui, wait_at_most,
+    self, Dir, KINDS, Mount, Run, Traced, alone, alone_as_root, cannot_run, check_has, doctor, emulated, listed,
+    may_trace, n, neutral, not_checked, release, skipped, trace, trace_with, tracetui, wait_at_most,
 };
 pub(crate) use crate::trees::{Cgroup, Shared};
 pub(crate) use crate::{bpf, bpf_ways, fuse};

@@ -54,7 +54,6 @@ fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     let mut keys = child.stdin.take().expect("piped");
     let typed = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(3));
-        // An error means that it has ended.
         let _ = keys.write_all(pressed);
         std::thread::sleep(Duration::from_secs(2));
     });
@@ -71,7 +70,6 @@ fn a_replay_prints_what_was_printed_live() {
     let file = dir.at("live.ttr");
     let file = file.as_str();
     let kinds = &["--kind", "exec,exit,open,fork,bpf,lost"];
-    // Where events are lost, too.
     let small = &["--ring-size", "64KiB"];
     let storm = "for i in $(seq 400); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
     let rows = [("json", kinds, WORK), ("csv", kinds, WORK), ("text", kinds, WORK), ("json", small, storm)];
@@ -311,7 +309,6 @@ fn a_recording_is_not_larger_than_it_may_be() {
         let blocks = whole_blocks(&bytes);
         let last = blocks.windows(2).rev().find(|pair| pair[1].1 > pair[0].1).expect("a block of events")[0].0;
         assert!(last as u64 <= size && bytes.len() as u64 > size / 2, "{last}, {} of {size}", bytes.len());
-        // What is in it is what was counted.
         let printed = read(&["print", &file]);
         assert_eq!(text(&printed.stderr).lines().last(), said.lines().last());
         assert!(printed.status.success() && text(&printed.stdout).lines().count() > 1000, "{said}");

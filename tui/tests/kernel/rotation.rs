@@ -87,7 +87,6 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
     assert!(done.status.success(), "{}", text(&done.stderr));
     let first = files(&dir.at(""));
     assert_eq!(first.len(), 3, "{first:?}");
-    // Each file has its share of the time.
     for file in &first[..2] {
         let info = info(file);
         assert_eq!((&info["complete"], &info["labels"]["site"]), (&true.into(), &"fra1".into()));
@@ -239,7 +238,6 @@ fn the_user_may_lose_the_right_to_write_there() {
     };
     let out = format!("{home}/a.ttr");
     let args = ["record", "-o", &out, "--rotate", "64KiB,9", "--", "timeout", "60", "sh", "-c", WORK];
-    // The directory is root's: the user may not write there.
     let Some(refused) = traced(&args, sudo) else { return };
     let said = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
@@ -254,7 +252,6 @@ fn the_user_may_lose_the_right_to_write_there() {
         assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (1234, 1234, 0o600));
         fs::remove_file(file).expect("root");
     }
-    // The right is taken away while it is recorded.
     let child = |command: &mut Command| {
         sudo(command);
         let home = home.clone();

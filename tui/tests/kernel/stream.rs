@@ -4,7 +4,7 @@ use crate::bpf::{
     Attr, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id,
     program,
 };
-use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, index_of, load_for, opened, run as tool};
+use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, load_for, opened};
 use crate::prelude::*;
 use crate::traced::Output;
 use std::sync::mpsc::channel;
@@ -223,7 +223,6 @@ fn a_replay_has_the_programs_that_came_and_went() {
             sys::unshare(libc::CLONE_NEWNET);
             let Ok(fds) = linked.run() else { return vec![] };
             let id = id_and_tag(&fds[0])[0];
-            // The load and the attachment.
             traced.output().wait_until(|text| text.lines().filter(|line| line.contains("tt_replayed")).count() == 2);
             drop(fds);
             wait_until_gone(id);
@@ -236,7 +235,6 @@ fn a_replay_has_the_programs_that_came_and_went() {
         let account = text(&replayed.stderr).lines().last().map(str::to_owned);
         assert_eq!(account.as_ref(), run.stderr.last(), "{format}");
         if !ids.is_empty() {
-            // Load, attach, detach, unload.
             let lines = text(&run.raw);
             let told: Vec<_> = lines.lines().filter(|line| line.contains("tt_replayed")).collect();
             assert_eq!(told.len(), 4, "{format}: {told:#?}");
@@ -482,34 +480,6 @@ fn what_a_program_attaches_is_seen() {
     for event in &events {
         check_has(event, json!({"prog": {"type": "sched_cls", "write_user": "no"}}));
     }
-}
-
-/// The interface is removed while somebody holds the link: the program is not attached any more.
-#[test]
-fn a_link_without_its_interface_is_detached() {
-    let acted = in_network("there is no ip(8), no veth, or no link of XDP", |output| {
-        let made = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
-        let prog = program(XDP, "tt_dev_xdp");
-        let link = create(&prog, index_of("tt0"), AT_XDP, |attr| attr.u32(12, 2));
-        if made != 0 || link < 0 {
-            return vec![link.min(-1)];
-        }
-        let link = sys::owned(link);
-        output.wait_for_inventory();
-        tool("ip", &["link", "del", "tt0"]);
-        let id = id_and_tag(&prog)[0];
-        output.wait_for("detach", &[id]);
-        let listed = tracetui().args(["bpf", "--format", "json"]).output();
-        let listed: Value = serde_json::from_slice(&listed.expect("it runs").stdout).expect("JSON");
-        let is_it = |one: &&Value| one["id"] == link_id(&link);
-        let detached =
-            listed["links"].as_array().into_iter().flatten().find(is_it).map(|link| link["detached"].clone());
-        vec![id, (detached == Some(true.into())).into()]
-    });
-    let Some((run, numbers)) = acted else { return };
-    let expected = ["load call - - -", "attach call xdp tt0 link", "detach inventory xdp tt0 link"];
-    assert_eq!(told(&run, numbers[0])[..3], expected);
-    assert_eq!(numbers[1], 1, "and the list says so");
 }
 
 #[test]

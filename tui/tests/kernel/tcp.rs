@@ -260,8 +260,7 @@ fn the_program_for_earlier_calls_is_detached_after_them() {
     let mut waits = Actor::new(move || vec![accept(listener)]);
     waits.go();
     let attached = || {
-        let said = tracetui().args(["bpf", "--format", "json"]).output().expect("it runs");
-        let bpf: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        let bpf = listed();
         let program = bpf["programs"].as_array().into_iter().flatten().find(|program| program["name"] == "tcp_begun");
         program.map(|program| program["attached"].as_array().expect("a list").len())
     };

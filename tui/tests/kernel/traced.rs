@@ -49,6 +49,12 @@ pub(crate) fn is_attached(name: &str) -> bool {
     doctor().lines().any(|line| line.starts_with(name) && !line.contains("not attached"))
 }
 
+/// What `tracetui bpf` lists.
+pub(crate) fn listed() -> Value {
+    let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
 /// Whether the processor is emulated (`TRACETUI_EMULATED`), so that everything takes much longer.
 pub(crate) fn emulated() -> bool {
     std::env::var_os("TRACETUI_EMULATED").is_some()

@@ -346,7 +346,6 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
 #[test]
 fn a_tree_needs_its_root() {
     let Some(()) = alone_as_root() else { return };
-    // Larger than any pid_max.
     const NOBODY: &str = "4194304";
     let said = |args: &[&str]| {
         let mut command = tracetui();

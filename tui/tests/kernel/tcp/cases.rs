@@ -113,8 +113,6 @@ fn without(mut event: Value, field: &str) -> Value {
     event
 }
 
-// --- connections ---------------------------------------------------------------------------------------------------
-
 pub(crate) const CONNECTIONS: &[Case] = &[
     ("tcp v4", || Pair::new(v4()).whole()),
     ("tcp v6", || {
@@ -297,8 +295,6 @@ fn mptcp() -> Told {
     })
 }
 
-// --- other system call tables --------------------------------------------------------------------------------------
-
 pub(crate) const NARROW: &[Case] = &[("tcp narrow", || narrow(false)), ("tcp narrow4", || narrow(true))];
 
 #[cfg(target_arch = "x86_64")]
@@ -382,8 +378,6 @@ fn x32() -> Told {
         json!({"abi": "x32"}),
     )
 }
-
-// --- failures ------------------------------------------------------------------------------------------------------
 
 pub(crate) const FAILURES: &[Case] = &[
     ("tcp refused", || refused(closed_port(v4()), tcp(v4()))),
@@ -724,8 +718,6 @@ fn goes_on(ask: impl FnOnce(i64, SocketAddr) -> Option<i32>) -> Told {
     Ok(told)
 }
 
-// --- ends ----------------------------------------------------------------------------------------------------------
-
 pub(crate) const ENDS: &[Case] = &[
     ("tcp rst", || {
         let pair = Pair::exchanged();
@@ -810,8 +802,6 @@ fn server_resets(pair: &Pair, server: [u64; 2], client: [u64; 2]) -> Told {
         pair.accept.clone(),
     ])
 }
-
-// --- owners --------------------------------------------------------------------------------------------------------
 
 pub(crate) const OWNERS: &[Case] = &[
     ("tcp scm_rights", scm_rights),
@@ -922,8 +912,6 @@ fn becomes_another(fd: i64) {
     done("execve", call(libc::SYS_execve, &args));
 }
 
-// --- addresses -----------------------------------------------------------------------------------------------------
-
 pub(crate) const BOUND: &[Case] = &[
     ("tcp listen", || {
         let (fd, _) = listen(v4());
@@ -1026,8 +1014,6 @@ fn bound_by_narrow(fill: impl FnOnce(&mut Narrow, [u32; 2], u32)) -> Told {
     Ok(told)
 }
 
-// --- no events -----------------------------------------------------------------------------------------------------
-
 pub(crate) const NOTHING: &[Case] = &[
     ("tcp none udp", || {
         let fd = done("socket", socket(libc::AF_INET, libc::SOCK_DGRAM, 0));
@@ -1067,8 +1053,6 @@ pub(crate) const NOTHING: &[Case] = &[
         Ok(vec![])
     }),
 ];
-
-// --- io_uring ------------------------------------------------------------------------------------------------------
 
 pub(crate) const URING: &[Case] = &[
     ("tcp ring", || by(&ring(0)?, 0)),
