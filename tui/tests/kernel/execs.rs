@@ -359,28 +359,15 @@ fn untouched_pages(dir: &Dir) -> Told {
 }
 
 fn fatal_program() -> Vec<u8> {
-    let mut elf = vec![0; 64 + 2 * 56];
-    let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"\x7fELF\x02\x01\x01");
-    put(16, &2u16.to_le_bytes());
-    put(18, &arch::ELF_MACHINE.to_le_bytes());
-    put(20, &1u32.to_le_bytes());
-    put(24, &0x40_0000u64.to_le_bytes());
-    put(32, &64u64.to_le_bytes());
-    put(52, &64u16.to_le_bytes());
-    put(54, &56u16.to_le_bytes());
-    put(56, &2u16.to_le_bytes());
-    for (i, address) in [0x40_0000u64, 0xffff_8000_0000_0000].into_iter().enumerate() {
-        let at = 64 + i * 56;
-        put(at, &1u32.to_le_bytes());
-        put(at + 4, &5u32.to_le_bytes());
-        put(at + 16, &address.to_le_bytes());
-        put(at + 24, &address.to_le_bytes());
-        put(at + 32, &176u64.to_le_bytes());
-        put(at + 40, &176u64.to_le_bytes());
-        put(at + 48, &65536u64.to_le_bytes());
-    }
-    elf
+    let machine = u32::from(arch::ELF_MACHINE) << 16;
+    // A program of 64 bits, its entry, the program headers behind this header, and the sizes of both.
+    let header =
+        [[0x464c_457f_u32, 0x1_0102, 0, 0], [2 | machine, 1, 0x40_0000, 0], [64, 0, 0, 0], [0, 64 | 56 << 16, 2, 0]];
+    // A segment to load, which is readable and executable, for pages of any size.
+    let segment = |address: u64| [5 << 32 | 1, 0, address, address, 176, 176, 65536];
+    let segments = [0x40_0000, 0xffff_8000_0000_0000].map(segment).concat();
+    let words = header.concat().into_iter().flat_map(u32::to_le_bytes);
+    words.chain(segments.into_iter().flat_map(u64::to_le_bytes)).collect()
 }
 
 fn fatal(dir: &Dir) -> Told {

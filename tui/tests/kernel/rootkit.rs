@@ -48,44 +48,48 @@ fn three_programs() -> Option<Vec<OwnedFd>> {
 
 const REPORTS: usize = 5;
 
+/// Reports several times, falsified so. The list has one of these ids and not the other, and one entry is told to be hidden, once, as
+/// expected. `None`, with a message, where a report cannot be falsified.
+fn check_found(lie: &Lie, list: &str, [hidden, shown]: [i64; 2], expected: &Value) -> Option<()> {
+    for _ in 0..REPORTS {
+        let report = lie.report()?;
+        let listed = ids(&report[list]);
+        assert!(!listed.contains(&hidden) && listed.contains(&shown), "it is falsified: {listed:?}");
+        let key = if list == "links" { "link_id" } else { "id" };
+        let found = report["hidden"].as_array().expect("a list").iter().filter(|one| one[key] == hidden);
+        let [found] = found.collect::<Vec<_>>()[..] else { panic!("once: {}", report["hidden"]) };
+        check_has(found, expected.clone());
+    }
+    Some(())
+}
+
 #[test]
 fn a_program_left_out_by_a_falsified_list_is_found() {
     let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(programs) = three_programs() else { return };
     let [_, [id, tag], [after, _]] = [0, 1, 2].map(|n: usize| id_and_tag(&programs[n]));
-    for _ in 0..REPORTS {
-        let Some(report) = Lie::left_out(BPF_PROG_GET_NEXT_ID, id, after).report() else { return };
-        let listed = ids(&report["programs"]);
-        assert!(!listed.contains(&id) && listed.contains(&after), "it is falsified: {listed:?}");
-        let [found] = hidden_of(&report, id)[..] else { panic!("once: {}", report["hidden"]) };
-        assert_eq!((&found["seen_by"], &found["missing_in"]), (&"iter_prog".into(), &"next_id".into()), "{found}");
-        check_has(found, json!({"link_id": null, "name": format!("bpf_prog_{tag:016x}_tt_in_the_dark")}));
-    }
+    let name = format!("bpf_prog_{tag:016x}_tt_in_the_dark");
+    let found = json!({"seen_by": "iter_prog", "missing_in": "next_id", "link_id": null, "name": name});
+    let lie = Lie::left_out(BPF_PROG_GET_NEXT_ID, id, after);
+    let Some(()) = check_found(&lie, "programs", [id, after], &found) else { return };
     // The list of another process is not falsified, and nothing is reported as hidden.
     let honest = listed();
-    assert!(ids(&honest["programs"]).contains(&id) && honest["hidden"] == Value::Array(vec![]), "{}", honest["hidden"]);
+    assert!(ids(&honest["programs"]).contains(&id) && honest["hidden"] == json!([]), "{}", honest["hidden"]);
 }
 
 #[test]
 fn a_link_left_out_by_a_falsified_list_is_found() {
     let Some(()) = alone_with_iterator("bpf_link_seq_show") else { return };
     let Some(prog) = loaded("tt_linked") else { return };
-    let links: Vec<i64> = (0..3).map(|_| raw_tracepoint_open(&prog, "cgroup_remount")).collect();
+    let links = [(); 3].map(|()| raw_tracepoint_open(&prog, "cgroup_remount"));
     if links.iter().any(|link| *link < 0) {
         return not_checked("no raw tracepoint cgroup_remount");
     }
-    let links: Vec<OwnedFd> = links.into_iter().map(sys::owned).collect();
-    let (id, after) = (link_id(&links[1]), link_id(&links[2]));
-    for _ in 0..REPORTS {
-        let Some(report) = Lie::left_out(BPF_LINK_GET_NEXT_ID, id, after).report() else { return };
-        let listed = ids(&report["links"]);
-        assert!(!listed.contains(&id) && listed.contains(&after), "it is falsified: {listed:?}");
-        let hidden = report["hidden"].as_array().expect("a list");
-        assert_eq!(hidden.len(), 1, "{hidden:?}");
-        let found = &hidden[0];
-        assert_eq!((&found["link_id"], &found["id"]), (&id.into(), &id_and_tag(&prog)[0].into()), "{found}");
-        check_has(found, json!({"seen_by": "iter_link", "missing_in": "next_id", "link_type": "raw_tracepoint"}));
-    }
+    let links = links.map(sys::owned);
+    let [_, id, after] = links.each_ref().map(link_id);
+    let found = json!({"seen_by": "iter_link", "missing_in": "next_id", "link_type": "raw_tracepoint"});
+    let found = with(found, json!({"id": id_and_tag(&prog)[0]}));
+    check_found(&Lie::left_out(BPF_LINK_GET_NEXT_ID, id, after), "links", [id, after], &found);
 }
 
 #[test]
@@ -102,9 +106,8 @@ fn a_program_that_begins_to_hide_is_an_event() {
     run.check();
     let hidden: Vec<_> = run.lines().filter(|event| event["op"] == "hidden").collect();
     assert_eq!(hidden.len(), 1, "once: {hidden:?}");
-    let views = (&hidden[0]["seen_by"], &hidden[0]["missing_in"]);
-    assert_eq!(views, (&"iter_prog".into(), &"next_id".into()), "{}", hidden[0]);
-    assert_eq!((&hidden[0]["prog"]["id"], &hidden[0]["attach"]), (&id.into(), &Value::Null), "{}", hidden[0]);
+    let found = json!({"seen_by": "iter_prog", "missing_in": "next_id", "prog": {"id": id}, "attach": null});
+    check_has(&hidden[0], found);
 }
 
 const BPF_PROG_GET_FD_BY_ID: u64 = 13;
