@@ -125,9 +125,7 @@ fn events() -> Batch {
     made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/a/b.scope".to_vec(), container: None }));
     made.like.cgroup = CgroupId(5);
     made.exec(7, "make", &["make", "-j8", "\u{202e}"], 0);
-    made.fork(7, "make", 8);
-    made.exec(8, "cc1", &["cc1", "x.c"], -2);
-    made.open(8, "cc1", "/usr/include/stdio.h", 3);
+    made.acts("7 make fork 8; 8 cc1 exec:-2 cc1 x.c, open /usr/include/stdio.h");
     made.open(8, "cc1", "x\x1b[2J", -13);
     made.exit(8, "cc1", 256);
     for (peer, op) in [("10.0.0.7:443", op::CONNECT), ("[::ffff:10.0.0.7]:80", op::ACCEPT), ("[fe80::1]:9", op::CLOSE)]

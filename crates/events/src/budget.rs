@@ -153,18 +153,14 @@ mod tests {
 
     #[test]
     fn only_what_the_reader_made_is_filled_again() {
+        assert_eq!(Budget::default().batch(), 986_895);
+        assert_eq!(Budget::new(16 << 20).batch(), limits::BATCH_MIN);
+        assert_eq!(Budget::new(4 << 30).batch(), limits::BATCH);
         let budget = Budget::new(64 << 20);
         let made = crate::frame::Batch::with_capacity(budget.batch() + limits::BATCH_SLACK);
         assert!(budget.is_batch(made.room()));
         for room in [0, 4096, budget.batch() - 1, 2 * budget.batch(), limits::FRAME_MAX] {
             assert!(!budget.is_batch(room), "{room}");
         }
-    }
-
-    #[test]
-    fn batches_are_of_the_usual_size_unless_memory_is_short() {
-        assert_eq!(Budget::default().batch(), 986_895);
-        assert_eq!(Budget::new(16 << 20).batch(), limits::BATCH_MIN);
-        assert_eq!(Budget::new(4 << 30).batch(), limits::BATCH);
     }
 }

@@ -114,6 +114,30 @@ impl Maker {
         }
     }
 
+    /// Appends the events of processes, as in `7 make exec make all, fork 8; 8 cc open /a /b:-2, exit 1`. `exec:-2` fails, and `signal`
+    /// has the status of a signal.
+    pub fn acts(&mut self, script: &str) {
+        for process in script.split("; ") {
+            let mut words = process.splitn(3, ' ');
+            let mut word = || words.next().expect("a process, its name and acts");
+            let (pid, comm, acts) = (word().parse().expect("a process id"), word(), word());
+            for act in acts.split(", ") {
+                let (verb, rest) = act.split_once(' ').expect("a verb and its object");
+                let number = || rest.parse::<u32>().expect("a number");
+                match verb.split_once(':').unwrap_or((verb, "0")) {
+                    ("exec", ret) => {
+                        self.exec(pid, comm, &rest.split(' ').collect::<Vec<_>>(), ret.parse().expect("an errno"));
+                    }
+                    ("open", _) => self.open_all(pid, comm, rest),
+                    ("fork", _) => self.fork(pid, comm, number()),
+                    ("exit", _) => self.exit(pid, comm, number() << 8),
+                    ("signal", _) => self.exit(pid, comm, number()),
+                    _ => panic!("{act}"),
+                }
+            }
+        }
+    }
+
     /// Appends a gap row: `count` opens, lost in the last 36 ms.
     pub fn lost(&mut self, count: u64) {
         let (from, time) = (BootNanos(self.ns - 36_000_000), BootNanos(self.ns + 1_000_000));

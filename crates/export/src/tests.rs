@@ -143,12 +143,6 @@ fn each_key_of_json_has_a_column() {
     assert_eq!(first, ["time", "ns", "kind", "host", "boot_id"]);
 }
 
-#[test]
-fn no_events_are_an_empty_table() {
-    let (file, _) = written(&testing::host(), &[]);
-    assert!(rows(file).is_empty());
-}
-
 fn opens(count: usize, path: impl Fn(usize) -> String) -> Vec<(FrameHeader, Vec<u8>)> {
     let open = |number: usize| {
         let mut header = testing::header(Kind::Open);
@@ -228,7 +222,7 @@ proptest! {
 }
 
 #[test]
-fn the_documented_number_of_columns_is_right() {
+fn the_file_has_its_documented_columns_and_metadata() {
     let (file, _) = written(&testing::host(), &[]);
     let schema = reader(file).metadata().file_metadata().schema_descr().root_schema().clone();
     let columns = schema.get_fields().len();
@@ -236,10 +230,7 @@ fn the_documented_number_of_columns_is_right() {
     assert_eq!(schema.get_fields().iter().position(|column| column.name() == "to_ns"), Some(148));
     let text = include_str!("../../../docs/EXPORT.md");
     assert!(text.contains(&format!("Every file has all {columns} columns")), "docs/EXPORT.md: the file has {columns}");
-}
-
-#[test]
-fn the_file_has_its_metadata() {
+    // Metadata.
     let mut file = Vec::new();
     let mut sink = Parquet::new(&mut file).expect("a vector takes all");
     sink.set_metadata(vec![("host", "a".to_owned()), ("complete", "false".to_owned())]);
@@ -249,6 +240,9 @@ fn the_file_has_its_metadata() {
     let found = reader.metadata().file_metadata().key_value_metadata().expect("metadata");
     let found: Vec<_> = found.iter().map(|entry| (entry.key.as_str(), entry.value.as_deref())).collect();
     assert_eq!(found, [("tracetui.host", Some("a")), ("tracetui.complete", Some("false"))]);
+    // No events are an empty table.
+    let (file, _) = written(&testing::host(), &[]);
+    assert!(rows(file).is_empty());
 }
 
 #[test]

@@ -85,12 +85,8 @@ mod tests {
     }
 
     #[test]
-    fn calm_work_has_pauses() {
+    fn calm_work_has_pauses_that_a_hurry_ends() {
         assert!(work(Some(&Pace::default()), 10) >= (1 + PAUSE) * 10 * PIECE);
-    }
-
-    #[test]
-    fn a_hurry_ends_the_pause() {
         const LONG: Duration = Duration::from_secs(600);
         let pace = Arc::new(Pace::default());
         let other = Arc::clone(&pace);

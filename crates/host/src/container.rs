@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_has_a_file_for_each_container() {
+    fn each_runtime_has_its_files() {
         let dir = Dir::new("docker");
         let file = format!("{ID}/config.v2.json");
         dir.write(
@@ -402,15 +402,6 @@ mod tests {
         dir.write(&file, "{");
         assert_eq!(found(), None);
         assert_eq!(docker(&dir.0, dir.1, "other"), None);
-    }
-
-    /// As podman 4.3.1 writes it.
-    const LIST: &str = r#"[{"id":"0","names":["h-db"]},{"id":"ID","names":["h-web"],"image":"0fbc","layer":"f278",
-        "metadata":"{\"image-name\":\"localhost/h-busybox:1\",\"image-id\":\"0fbc\",\"name\":\"h-web\",\"created-at\":1795745890}",
-        "created":"2026-11-27T02:18:10.458084268Z","flags":{"MountLabel":"","ProcessLabel":""}}]"#;
-
-    #[test]
-    fn podman_has_a_list() {
         let dir = Dir::new("podman");
         let found = || parts(storage(&dir.0, dir.1, ID));
         assert_eq!(found(), None);
@@ -420,10 +411,6 @@ mod tests {
             dir.write(list, "[]");
         }
         assert_eq!(found(), None);
-    }
-
-    #[test]
-    fn machines_have_files_of_lines() {
         let dir = Dir::new("machines");
         dir.write("deb", "# This is private data. Do not parse.\nNAME=deb\nSERVICE=systemd-nspawn\nCLASS=container\n");
         dir.write("vm", "NAME=vm\nSERVICE=libvirt-qemu\n");
@@ -435,14 +422,10 @@ mod tests {
         assert_eq!((found(".."), found("other")), (None, None));
     }
 
-    #[test]
-    fn the_home_is_the_sixth_field() {
-        let passwd =
-            b"root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:/full/name:/home/ann:/bin/sh\nx:x:7:7::relative:\n";
-        let home = |user| home_in(passwd, user);
-        assert_eq!((home(0), home(1000)), (Some("/root".into()), Some("/home/ann".into())));
-        assert_eq!((home(7), home(8), home_in(b"a:x:9:9", 9)), (None, None, None));
-    }
+    /// As podman 4.3.1 writes it.
+    const LIST: &str = r#"[{"id":"0","names":["h-db"]},{"id":"ID","names":["h-web"],"image":"0fbc","layer":"f278",
+        "metadata":"{\"image-name\":\"localhost/h-busybox:1\",\"image-id\":\"0fbc\",\"name\":\"h-web\",\"created-at\":1795745890}",
+        "created":"2026-11-27T02:18:10.458084268Z","flags":{"MountLabel":"","ProcessLabel":""}}]"#;
 
     #[test]
     fn only_regular_files_of_the_user_are_read() {
@@ -465,6 +448,11 @@ mod tests {
         assert_eq!(super::read(&dir.0.join("home/.local/storage"), "file", dir.1), None);
         dir.write("home2/.local/storage/file", "text");
         assert!(super::read(&dir.0.join("home2/.local/storage"), "file", dir.1).is_some());
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000:/full/name:/home/ann:/bin/sh\nx:x:7:7::relative:\n";
+        let home = |user| home_in(passwd, user);
+        assert_eq!((home(0), home(1000)), (Some("/root".into()), Some("/home/ann".into())));
+        assert_eq!((home(7), home(8), home_in(b"a:x:9:9", 9)), (None, None, None));
     }
 
     /// A cgroup that belongs to a user may have any name.

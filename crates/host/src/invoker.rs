@@ -147,18 +147,6 @@ impl From<UnknownInvoker> for io::Error {
 mod tests {
     use super::*;
 
-    #[test]
-    fn root_has_an_account_and_groups() {
-        let root = account(0).expect("every system has a root");
-        assert_eq!((root.name.as_str(), root.uid.as_raw(), root.gid.as_raw()), ("root", 0, 0));
-        assert!(root.dir.is_absolute());
-        assert!(groups(&root.name.into(), 0).contains(&0));
-        assert_eq!(uid_of_name(&"root".into()), Some(0));
-        let nobody = "no such user of this machine".into();
-        assert_eq!((uid_of_name(&nobody), account(u32::MAX - 7)), (None, None));
-        assert_eq!(groups(&nobody, 17), [17]);
-    }
-
     fn uid_by(variables: &[(&str, &str)]) -> Result<Option<u32>, String> {
         let variable = |name: &str| {
             let found = variables.iter().find(|(key, _)| *key == name);
@@ -182,10 +170,16 @@ mod tests {
         // One tool was run within another.
         assert_eq!(uid_by(&[("SUDO_UID", "0"), ("DOAS_USER", "ana")]), Ok(Some(1000)));
         assert_eq!(uid_by(&[("SUDO_UID", "1000"), ("DOAS_USER", "ana")]), Ok(Some(1000)));
-    }
-
-    #[test]
-    fn nothing_is_run_as_root_by_mistake() {
+        // Root has an account and groups.
+        let root = account(0).expect("every system has a root");
+        assert_eq!((root.name.as_str(), root.uid.as_raw(), root.gid.as_raw()), ("root", 0, 0));
+        assert!(root.dir.is_absolute());
+        assert!(groups(&root.name.into(), 0).contains(&0));
+        assert_eq!(uid_of_name(&"root".into()), Some(0));
+        let nobody = "no such user of this machine".into();
+        assert_eq!((uid_of_name(&nobody), account(u32::MAX - 7)), (None, None));
+        assert_eq!(groups(&nobody, 17), [17]);
+        // Nothing runs as root by mistake.
         for (variables, says) in [
             (&[("DOAS_USER", "eve\x1b")][..], "DOAS_USER=eve\\x1b is not a valid user"),
             (&[("PKEXEC_UID", "")], "PKEXEC_UID= is not a valid id"),
@@ -194,10 +188,7 @@ mod tests {
             let error = uid_by(variables).expect_err(says);
             assert!(error.contains(says), "{error}");
         }
-    }
-
-    #[test]
-    fn what_is_no_id_is_refused() {
+        // What is no id is refused.
         assert_eq!(id("SUDO_UID", "1000".into()), Ok(1000));
         for wrong in ["", "-1", "4294967295", "4294967296", "ana", " 1"] {
             let error = id("SUDO_UID", wrong.into()).expect_err(wrong).to_string();

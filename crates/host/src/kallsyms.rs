@@ -367,37 +367,18 @@ ffffffffc0011000 t ftrace_trampoline\t[__builtin__ftrace]
         // Without the list of modules, a symbol ends with its page.
         assert_eq!(shown(&without_modules, 0xffff_ffff_c000_0041), "last+1/4032 [ext4]");
         assert_eq!(shown(&without_modules, 0xffff_ffff_c000_1000), "none");
-    }
-
-    #[test]
-    fn programs_are_images() {
-        let (_, images) = parse(X86.as_bytes(), MODULES.as_bytes()).expect("symbols");
-        let shown: Vec<_> = images.iter().map(|image| (image.address.0, image.length)).collect();
-        assert_eq!(shown, [(0xffff_ffff_c001_0000, 128), (0xffff_ffff_c001_0080, 4096 - 128)]);
-    }
-
-    #[test]
-    fn modules_may_be_below_the_kernel_as_on_arm64() {
+        // Modules may be below the kernel, as on arm64.
         let text = "ffff800080000000 T _text\nffff800080010000 T _stext\nffff800080020000 T _etext
 ffff80007a000000 t run\t[m]\nffff80007a000000 t $x\t[m]\nffff80007a000020 t $d.5\t[m]\nffff80007a000030 t next\t[m]\n";
-        let table = table(text, "m 4096 0 - Live 0xffff80007a000000\n");
+        let table = self::table(text, "m 4096 0 - Live 0xffff80007a000000\n");
         assert_eq!(shown(&table, 0xffff_8000_7a00_0021), "run+33/48 [m]");
         assert_eq!(shown(&table, 0xffff_8000_7a00_0fff), "next+4047/4048 [m]");
         assert_eq!(shown(&table, 0xffff_8000_8000_0010), "_text+16/65536 []");
         assert_eq!(shown(&table, 0xffff_8000_8002_0000), "none");
-    }
-
-    #[test]
-    fn hidden_addresses_make_no_table() {
-        let hidden = "0000000000000000 T _stext\n0000000000000000 t first\n0000000000000000 t run\t[ext4]\n";
-        assert!(parse(hidden.as_bytes(), b"ext4 8192 2 - Live 0x0000000000000000\n").is_none());
-        assert!(parse(b"", b"").is_none());
-        // Symbols of per-CPU data are at 0 and above, on kernels before 6.15.
-        let table = table(
-            "0000000000000000 A fixed_percpu_data\n0000000000001000 A cpu_debug_store\nffffffff81000000 T _stext\n",
-            "",
-        );
-        assert_eq!((table.iter().count(), shown(&table, 0x1000).as_str()), (1, "none"));
+        // Programs are images.
+        let (_, images) = parse(X86.as_bytes(), MODULES.as_bytes()).expect("symbols");
+        let shown: Vec<_> = images.iter().map(|image| (image.address.0, image.length)).collect();
+        assert_eq!(shown, [(0xffff_ffff_c001_0000, 128), (0xffff_ffff_c001_0080, 4096 - 128)]);
     }
 
     #[test]
@@ -410,16 +391,23 @@ ffff80007a000000 t run\t[m]\nffff80007a000000 t $x\t[m]\nffff80007a000020 t $d.5
                 assert!(X86.lines().any(|whole| whole.split('\t').next().is_some_and(|start| start.ends_with(&line))));
             }
         }
-    }
-
-    #[test]
-    fn names_of_modules_cannot_forge_the_kernel() {
+        // Hidden addresses make no table.
+        let hidden = "0000000000000000 T _stext\n0000000000000000 t first\n0000000000000000 t run\t[ext4]\n";
+        assert!(parse(hidden.as_bytes(), b"ext4 8192 2 - Live 0x0000000000000000\n").is_none());
+        assert!(parse(b"", b"").is_none());
+        // Symbols of per-CPU data are at 0 and above, on kernels before 6.15.
+        let table = table(
+            "0000000000000000 A fixed_percpu_data\n0000000000001000 A cpu_debug_store\nffffffff81000000 T _stext\n",
+            "",
+        );
+        assert_eq!((table.iter().count(), shown(&table, 0x1000).as_str()), (1, "none"));
+        // Names of modules cannot forge the kernel.
         let text = "ffffffff81000000 T _stext\nffffffff81000020 T do_exit\nffffffff81000040 T _etext
 ffffffffc0000000 t evil\nffffffff81000020 T forged\nx\t[m]
 ffffffff81000020 t inside\t[m]\nffffffff81000028 d cut\t[m]\nffffffffc0000010 t a\t[b]\t[m]\n";
         // The third line of the first name has no address, and the module of the last line is the last word.
         let text = text.replace("t evil\n", "t first\t[m]\nffffffffc0000008 t evil\n");
-        let table = table(&text, "");
+        let table = self::table(&text, "");
         assert_eq!(shown(&table, 0xffff_ffff_8100_0028), "do_exit+8/32 []");
         assert!(!table.iter().any(|symbol| symbol.name == b"forged" || symbol.name == b"inside"));
         assert_eq!(named(&table, b"m", b"a\t[b]"), 1);

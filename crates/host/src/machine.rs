@@ -296,7 +296,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn releases_compare_by_number() {
+    fn releases_compare_by_number_and_this_machine_has_one() {
         for (text, release) in [
             ("6.18.44-generic", Some(Release::new(6, 18))),
             ("5.10.0-8-amd64", Some(Release::new(5, 10))),
@@ -309,27 +309,29 @@ mod tests {
             assert_eq!(Release::parse(text), release, "{text}");
         }
         assert!(Release::new(5, 10) > Release::new(5, 8) && Release::new(7, 0) > Release::new(6, 19));
+        let machine = Machine::read();
+        assert_eq!(machine.uname.machine, std::env::consts::ARCH);
+        assert!(Release::running().is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
+        assert!(machine.cpus >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
+        assert_eq!(machine.host().boot_id.len(), 36);
+        match machine.own {
+            Ok(own) if machine.pid_ns == procfs::INITIAL_PID_NS => assert_eq!(own.0, std::process::id()),
+            Ok(own) => assert_ne!(own.0, 0),
+            Err(why) => crate::not_checked(&format!("the own id: {why}")),
+        }
     }
 
     #[test]
-    fn the_lockdown_in_force_is_in_brackets() {
+    fn lockdown_and_capabilities_are_read() {
         assert_eq!(Lockdown::parse(b"none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
         assert_eq!(Lockdown::parse(b"[none] integrity confidentiality\n"), Some(Lockdown::None));
         assert_eq!(Lockdown::parse(b"none integrity [confidentiality]\n"), Some(Lockdown::Confidentiality));
         assert_eq!(Lockdown::parse(b"none integrity [secrecy]\n"), None);
         assert_eq!(Lockdown::parse(b"none\n"), None);
-    }
-
-    #[test]
-    fn the_capabilities_are_the_effective_ones() {
         let status = b"CapPrm:\tffffffffffffffff\nCapEff:\t000000c000000004\nCapBnd:\t0\n";
         let capabilities = Capabilities::parse(status).expect("well formed");
         assert_eq!(capabilities.names().collect::<Vec<_>>(), ["CAP_DAC_READ_SEARCH", "CAP_PERFMON", "CAP_BPF"]);
         assert_eq!(Capabilities::parse(b"CapEff:\tnone\n"), None);
-    }
-
-    #[test]
-    fn capabilities_stand_at_their_number() {
         for (number, capability) in Capability::ALL.iter().enumerate() {
             assert_eq!(*capability as usize, number);
         }
@@ -350,20 +352,6 @@ mod tests {
             (b"x,3-1,4-99999999999", None),
         ] {
             assert_eq!(parse_cpus(text), cpus, "{}", text.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn this_machine_is_what_it_says() {
-        let machine = Machine::read();
-        assert_eq!(machine.uname.machine, std::env::consts::ARCH);
-        assert!(Release::running().is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
-        assert!(machine.cpus >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
-        assert_eq!(machine.host().boot_id.len(), 36);
-        match machine.own {
-            Ok(own) if machine.pid_ns == procfs::INITIAL_PID_NS => assert_eq!(own.0, std::process::id()),
-            Ok(own) => assert_ne!(own.0, 0),
-            Err(why) => crate::not_checked(&format!("the own id: {why}")),
         }
     }
 

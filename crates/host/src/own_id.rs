@@ -62,10 +62,6 @@ mod tests {
             (Ok(own), Ok(by_proc)) => assert_eq!(own.get(), Some(by_proc.0)),
             (own, by_proc) => crate::not_checked(&format!("{:?}, {by_proc:?}", own.err())),
         }
-    }
-
-    #[test]
-    fn no_program_gives_no_id() {
         assert_eq!((ask(-1), ask(i32::MAX)), (None, None));
     }
 }

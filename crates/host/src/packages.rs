@@ -269,10 +269,7 @@ mod tests {
         assert_eq!(url, "pkg:deb/debian/x");
         assert_eq!(found.url(&found.packages[1]), "pkg:deb/debian/libc6@1%3A2.36?arch=amd64");
         assert_eq!(found.url(&found.packages[0]), "pkg:deb/debian/dash@0.5%2B1?arch=amd64");
-    }
-
-    #[test]
-    fn all_files_together_are_bounded() {
+        // All files together are bounded.
         let dir = Scratch::new("lists");
         fs::write(dir.join("list"), [b'x'; 60]).expect("written");
         std::os::unix::fs::symlink("list", dir.join("same")).expect("a link");

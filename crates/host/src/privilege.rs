@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_fatal_partial_or_none() {
+    fn causes_are_fatal_partial_or_none_and_one_line_each() {
         // Root on a usual machine has no cause.
         assert_eq!(verdict(&ROOT), []);
         // Unknown facts are no cause.
@@ -262,10 +262,6 @@ mod tests {
         assert_eq!(verdict(&Facts { capabilities: held, ..ROOT }), []);
         let old = Facts { capabilities: held, maps_are_locked: Some(true), ..ROOT };
         assert_eq!(missing(&old, Severity::Partial), ["CAP_SYS_RESOURCE"]);
-    }
-
-    #[test]
-    fn every_cause_is_one_line() {
         let worst = Facts {
             arch_known: false,
             ring_buffer: Some(false),

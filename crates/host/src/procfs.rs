@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_ends_at_the_last_parenthesis() {
+    fn stat_status_and_cgroup_are_parsed() {
         for comm in [&b"cc1"[..], b"", b"a b", b") R 1 1", b"((x)", b"(sd-pam)", b"a\nb) Z 0", b"\xff\xfe"] {
             check_stat(comm);
         }
@@ -504,25 +504,16 @@ mod tests {
         for text in [&b""[..], b"42", b"42 (x", b"42 x)", b")(", b"42 (x)", b"42 (x) S 1 2 3", b"1 (x) S a b c d e f"] {
             assert_eq!(Stat::parse(text), None, "{}", text.escape_ascii());
         }
-    }
-
-    #[test]
-    fn a_dead_leader_of_living_threads_has_not_ended() {
+        // A dead leader of living threads has not ended.
         let stat = |state, threads| Stat { state, threads, ..Stat::default() };
         assert!(stat(b'Z', 1).ended() && stat(b'X', 0).ended());
         assert!(!stat(b'Z', 2).ended() && !stat(b'S', 1).ended());
-    }
-
-    #[test]
-    fn the_ids_are_the_real_ones() {
+        // The ids are the real ones.
         let status = b"Name:\tUid:\nUmask:\t0022\nUid:\t1000\t0\t0\t0\nGid:\t100\t5\t5\t5\n";
         assert_eq!(real_ids(status), Some((Uid(1000), Gid(100))));
         assert_eq!(real_ids(b"Uid:\t\nGid:\t1\n"), None);
         assert_eq!(real_ids(b"Uid:\t1\t1\n"), None);
-    }
-
-    #[test]
-    fn the_cgroup_is_of_v2_or_else_of_systemd() {
+        // The cgroup is of version 2, or else of systemd.
         for (text, path) in [
             (&b"0::/user.slice/a.scope\n"[..], &b"/user.slice/a.scope"[..]),
             (b"9:name=systemd:/init.scope\n4:memory:/x\n0::/\n", b"/init.scope"),
@@ -534,10 +525,7 @@ mod tests {
         ] {
             assert_eq!(cgroup(text), path, "{}", text.escape_ascii());
         }
-    }
-
-    #[test]
-    fn every_argument_is_followed_by_nul() {
+        // NUL follows every argument.
         assert_eq!(terminated(b"a\0b\0".to_vec()), b"a\0b\0");
         assert_eq!(terminated(b"nginx: worker".to_vec()), b"nginx: worker\0");
         assert_eq!(terminated(Vec::new()), b"");
@@ -551,6 +539,23 @@ mod tests {
         // 301 was forked by 30000 after the ids wrapped around, in the same tick.
         assert_eq!(order([(301, 30000, 5), (30000, 1, 5), (1, 0, 1)]), [1, 30000, 301]);
         assert_eq!(order([(2, 3, 1), (3, 2, 1), (4, 4, 1)]), [3, 2, 4]);
+        // On this machine too.
+        let Some(scanner) = scanner() else { return };
+        let seeds = seeds(&scanner);
+        let place: HashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
+        for (i, seed) in seeds.iter().enumerate() {
+            assert!(place.get(&seed.ppid).is_none_or(|parent| *parent < i), "{seed:?}");
+        }
+        // A scan ends when no more is wanted. With hidepid=invisible, /proc has only the processes of this user.
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
+        let mut count = 0;
+        let mut take = |_| {
+            count += 1;
+            false
+        };
+        scanner.scan(|_| None, &mut take).expect("/proc is listed");
+        child.kill().and_then(|()| child.wait()).expect("it runs");
+        assert_eq!(count, 1, "there are more processes than that");
     }
 
     #[test]
@@ -560,6 +565,26 @@ mod tests {
         assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
         assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));
         assert_eq!(scanner.start(50, None), (BootNanos(400), false));
+        // A child starts in the tick in which it was made.
+        let Some(scanner) = self::scanner() else { return };
+        let before = clock::now_boot();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep runs");
+        let after = clock::now_boot();
+        let seed = scanner.process(Tgid(child.id()), |_| None);
+        let exact = scanner.process(Tgid(child.id()), |_| Some(seed.as_ref().expect("it lives").start.0 + 1));
+        child.kill().expect("ours to kill");
+        let dying = std::time::Instant::now();
+        let mut zombie = seed.clone();
+        while zombie.is_some() && dying.elapsed().as_secs() < 10 {
+            zombie = scanner.process(Tgid(child.id()), |_| None);
+        }
+        child.wait().expect("ours to wait for");
+        let gone = scanner.process(Tgid(child.id()), |_| None);
+        let seed = seed.expect("it lived");
+        assert!(seed.start.0 / seed.tick_ns >= before.0 / seed.tick_ns && seed.start <= after, "{seed:?}");
+        assert_eq!(Ok(seed.ppid), initial_self());
+        assert!(exact.expect("it lived").start_exact);
+        assert_eq!((zombie, gone), (None, None));
     }
 
     /// `None`, with a message, if the ids of this process differ from those in /proc.
@@ -584,18 +609,6 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_ends_when_no_more_is_wanted() {
-        let Some(scanner) = scanner() else { return };
-        let mut count = 0;
-        let mut take = |_| {
-            count += 1;
-            count < 2
-        };
-        scanner.scan(|_| None, &mut take).expect("/proc is listed");
-        assert_eq!(count, 2, "there are more processes than that");
-    }
-
-    #[test]
     fn our_own_process_is_found_as_it_is() {
         let Some(scanner) = scanner() else { return };
         let seeds = seeds(&scanner);
@@ -610,39 +623,6 @@ mod tests {
         let (_, resident) = scanner.used(own.tgid, own.start).expect("we run");
         assert!(resident > 100_000, "{resident}");
         assert_eq!(scanner.used(own.tgid, BootNanos(own.start.0 + own.tick_ns)), None, "a process that had the id");
-    }
-
-    #[test]
-    fn a_child_starts_in_the_tick_in_which_it_was_made() {
-        let Some(scanner) = scanner() else { return };
-        let before = clock::now_boot();
-        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep runs");
-        let after = clock::now_boot();
-        let seed = scanner.process(Tgid(child.id()), |_| None);
-        let exact = scanner.process(Tgid(child.id()), |_| Some(seed.as_ref().expect("it lives").start.0 + 1));
-        child.kill().expect("ours to kill");
-        let dying = std::time::Instant::now();
-        let mut zombie = seed.clone();
-        while zombie.is_some() && dying.elapsed().as_secs() < 10 {
-            zombie = scanner.process(Tgid(child.id()), |_| None);
-        }
-        child.wait().expect("ours to wait for");
-        let gone = scanner.process(Tgid(child.id()), |_| None);
-        let seed = seed.expect("it lived");
-        assert!(seed.start.0 / seed.tick_ns >= before.0 / seed.tick_ns && seed.start <= after, "{seed:?}");
-        assert_eq!(Ok(seed.ppid), initial_self());
-        assert!(exact.expect("it lived").start_exact);
-        assert_eq!((zombie, gone), (None, None));
-    }
-
-    #[test]
-    fn on_this_machine_parents_come_first() {
-        let Some(scanner) = scanner() else { return };
-        let seeds = seeds(&scanner);
-        let place: HashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
-        for (i, seed) in seeds.iter().enumerate() {
-            assert!(place.get(&seed.ppid).is_none_or(|parent| *parent < i), "{seed:?}");
-        }
     }
 
     #[test]

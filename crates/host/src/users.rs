@@ -184,6 +184,12 @@ mod tests {
         assert_eq!(names.groups(), [Group { gid: Gid(10), name: "wheel".to_owned() }]);
         assert_eq!(names.uid("toor").expect("a second name of root"), Uid(0));
         assert_eq!(names.gid("wheel").expect("in the file"), Gid(10));
+        let none = AccountNames::default();
+        assert_eq!(none.uid("root").expect("everywhere"), Uid(0));
+        assert_eq!(none.gid("root").expect("everywhere"), Gid(0));
+        assert!(matches!(none.uid("no such user here"), Err(NameError::NoUser(_))));
+        assert!(matches!(none.uid("nul\0in it"), Err(NameError::NoUser(_))));
+        assert!(matches!(none.gid("no such group here"), Err(NameError::NoGroup(_))));
     }
 
     #[test]
@@ -219,16 +225,6 @@ mod tests {
         check(&[(5, "eve")]);
         write(1, "wheel:x:10:\nstaff:x:11:ana\n");
         check(&[(11, "staff")]);
-    }
-
-    #[test]
-    fn the_name_service_is_asked_for_names_that_the_files_lack() {
-        let none = AccountNames::default();
-        assert_eq!(none.uid("root").expect("everywhere"), Uid(0));
-        assert_eq!(none.gid("root").expect("everywhere"), Gid(0));
-        assert!(matches!(none.uid("no such user here"), Err(NameError::NoUser(_))));
-        assert!(matches!(none.uid("nul\0in it"), Err(NameError::NoUser(_))));
-        assert!(matches!(none.gid("no such group here"), Err(NameError::NoGroup(_))));
     }
 
     proptest! {

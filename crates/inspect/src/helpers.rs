@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_helpers_are_found_and_nothing_else() {
+    fn calls_of_helpers_and_kfuncs_are_found() {
         check_scan(&[], 0, None);
         check_scan(&[word(CALL, 0, -16), word(0x95, 0, 0)], 1 << 3, None);
         check_scan(&[word(CALL, 0, 1024)], 1 | 1 << 45, None);
@@ -170,19 +170,13 @@ mod tests {
         // After a tail call the rest is unknown.
         check_scan(&[word(CALL, 0, 12), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::TailCall));
         check_scan(&[word(CALL, 0, 12), word(CALL, 0, 0)], 0, Some(NotScanned::NotPermitted));
-    }
-
-    #[test]
-    fn without_the_symbols_only_a_program_without_calls_is_known() {
+        // Without the symbols, only a program without calls is known.
         let helpers = Helpers { why: Some(NotScanned::NoSymbols), ..Helpers::default() };
         let calls = |distance| called(&[word(CALL, 0, distance)]);
         assert_eq!(helpers.at(&Ok(called(&[]))), HelperCalls::default());
         assert_eq!(helpers.at(&Ok(calls(8))).unknown, Some(NotScanned::NoSymbols));
         assert_eq!(helpers.at(&Err(NotScanned::Withheld)).unknown, Some(NotScanned::Withheld));
-    }
-
-    #[test]
-    fn kfuncs_are_named_where_they_are_known() {
+        // Kernel functions are named where they are known.
         let mut helpers = Helpers::default();
         let calls = Ok(called(&[word(CALL, 0x20, 64), word(CALL, 0x20, 96), word(CALL, 0x20, 64), word(CALL, 0, 80)]));
         assert!(helpers.needs_names(&calls));

@@ -295,15 +295,6 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn descriptors_differ() {
-        assert_eq!(kind(b"anon_inode:bpf-prog"), Some(Kind::Program));
-        assert_eq!(kind(b"anon_inode:bpf_link"), Some(Kind::Link));
-        assert_eq!(kind(b"anon_inode:[perf_event]"), Some(Kind::PerfEvent));
-        assert_eq!(kind(b"anon_inode:bpf-map"), None);
-        assert_eq!(kind(b"/tmp/anon_inode:bpf-prog"), None);
-    }
-
-    #[test]
     fn a_namespace_has_its_own_number() {
         use rustix::thread::{LinkNameSpaceType, UnshareFlags, gettid, move_into_link_name_space, unshare_unsafe};
         let own = || File::open("/proc/thread-self/ns/net").expect("a namespace");
@@ -338,11 +329,16 @@ mod tests {
     }
 
     #[test]
-    fn fdinfo_names_the_object() {
+    fn fdinfo_names_the_object_and_descriptors_differ() {
         let info = b"pos:\t0\nlink_type:\tperf\nlink_id:\t7\nprog_tag:\t00\nprog_id:\t12\n";
         let numbers = [b"link_id:".as_slice(), b"prog_id:", b"map_id:"].map(|name| field(info, name));
         assert_eq!(numbers, [Some(7), Some(12), None]);
         assert_eq!(net_inum(b"net:[4026531840]"), Some(NsInum(4_026_531_840)));
         assert_eq!(net_inum(b"pid:[4026531840]"), None);
+        assert_eq!(kind(b"anon_inode:bpf-prog"), Some(Kind::Program));
+        assert_eq!(kind(b"anon_inode:bpf_link"), Some(Kind::Link));
+        assert_eq!(kind(b"anon_inode:[perf_event]"), Some(Kind::PerfEvent));
+        assert_eq!(kind(b"anon_inode:bpf-map"), None);
+        assert_eq!(kind(b"/tmp/anon_inode:bpf-prog"), None);
     }
 }

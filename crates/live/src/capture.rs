@@ -356,10 +356,7 @@ mod tests {
         assert_eq!(found(&[2, 3]), [4], "a root is none");
         assert_eq!(found(&[7, 8]), [9], "a circle ends");
         assert_eq!(found(&[42]), [0; 0]);
-    }
-
-    #[test]
-    fn an_id_that_is_used_again_is_another_process() {
+        // An id that is used again is another process.
         let (root, again) = (ProcessKey::new(1, 10), ProcessKey::new(1, 50));
         let (child, of_again) = (ProcessKey::new(2, 20), ProcessKey::new(3, 60));
         let (grandchild, child_again) = (ProcessKey::new(4, 30), ProcessKey::new(2, 70));
@@ -369,10 +366,7 @@ mod tests {
         found.sort_unstable_by_key(|key| key.tgid);
         assert_eq!(found, [child, grandchild]);
         assert!(family.root_of(again).is_none() && family.root_of(child_again).is_none());
-    }
-
-    #[test]
-    fn a_storm_of_forks_comes_to_an_end() {
+        // A storm of forks comes to an end.
         // Every pass finds a new child of 2, and a child of each of those.
         let mut family = of(&[1]);
         let mut parents = vec![(2, 1)];

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_in_several_records_is_one() {
+    fn only_variables_that_were_asked_for_are_left() {
         let found = taken(EnvMode::All, &[b"A=1\0LONG=x", b"yz", b"w\0B=2\0"]);
         let expected = [
             (7, ENVIRONMENT, b".A=1\0".to_vec()),
@@ -150,20 +150,14 @@ mod tests {
             (12, ENVIRONMENT | LAST, b".LONG=xyzw\0.B=2\0".to_vec()),
         ];
         assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn no_value_is_left_that_was_not_asked_for() {
+        // No value is left that was not asked for.
         let all: Vec<u8> =
             taken(EnvMode::Names, &[b"A=sec", b"ret\0B=\0C\0\0"]).into_iter().flat_map(|part| part.2).collect();
         let text = String::from_utf8(all).expect("ASCII");
         let variables: Vec<_> = text.split('\0').map(|variable| variable.split('=').next()).collect();
         assert_eq!(variables, [Some("#A"), Some("#B"), Some("#"), Some("")], "what has no name is no name");
         assert!(!text.contains("sec") && !text.contains("ret"), "{text}");
-    }
-
-    #[test]
-    fn what_exceeds_the_limit_is_cut() {
+        // What exceeds the limit is cut.
         let many: Vec<u8> = (0..30_000).flat_map(|number| format!("VARIABLE{number:07}=\0").into_bytes()).collect();
         let parts: Vec<&[u8]> = many.chunks(16 << 10).collect();
         let found = taken(EnvMode::Names, &parts);
@@ -174,10 +168,7 @@ mod tests {
         // A reader waits for the end, which may also say that the ring had no room.
         let cut = found.iter().position(|part| part.1 & u32::from(mark::CUT) != 0);
         assert_eq!((cut, found[parts.len() - 1].1 & LAST), (Some(parts.len() - 1), LAST));
-    }
-
-    #[test]
-    fn a_variable_without_its_end_is_no_variable() {
+        // A variable without its end is no variable.
         let made = payload::Exec { argv: b"x\0", ..payload::Exec::default() };
         let record = ExecRecord { env_joined: 1, env_marks: mark::FAULT, ..ExecRecord::default() };
         let (kind, slot) = (Kind::Exec as u16, Slot::Exec as u16);
@@ -188,10 +179,7 @@ mod tests {
         assert!(Environments::new(Keeper::new(EnvMode::Values)).take(whole.bytes(), &mut batch));
         let frame = batch.frames().next().expect("a record");
         assert!(frame.payload.ends_with(b"x\0.LANG=1\0"), "{:?}", frame.payload.escape_ascii());
-    }
-
-    #[test]
-    fn other_records_are_left_alone() {
+        // Other records are left alone.
         let mut record = Batch::default();
         record.push(FrameHeader { kind: Kind::Open as u16, ..FrameHeader::default() }, b"01234567");
         assert!(!Environments::new(Keeper::new(EnvMode::Names)).take(record.bytes(), &mut Batch::default()));

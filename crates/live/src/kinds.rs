@@ -490,19 +490,6 @@ mod tests {
     }
 
     #[test]
-    fn the_best_ways_are_not_preempted() {
-        assert_eq!(preempted(Way::Auto, false), Vec::<&str>::new());
-        assert_eq!(preempted(Way::Typed, false), Vec::<&str>::new());
-        assert_eq!(preempted(Way::Auto, true), Vec::<&str>::new());
-        let ways =
-            [(Way::Classic, &["sys_exit"][..]), (Way::Typed, &["sched_fork", "sched_exec", "sched_exit", "sys_exit"])];
-        for (way, programs) in ways {
-            let preempted = preempted(way, true);
-            assert!(programs.iter().all(|name| preempted.contains(name)), "{preempted:?}");
-        }
-    }
-
-    #[test]
     fn what_is_not_asked_for_is_not_attached() {
         let of = |kinds: KindSet, failing: KindSet, way: Way| -> Vec<&str> {
             let probes = GROUPS.iter().flat_map(|group| group.in_way(way, Requested { kinds, failing }));
@@ -522,10 +509,7 @@ mod tests {
         assert_eq!(wanted(Kind::Exec.into(), Way::Functions), ["sched_fork", "sys_exit"]);
         assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["sched_fork", "sys_exit", "bpf_xdp"]);
         assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["sched_fork", "sys_exit"]);
-    }
-
-    #[test]
-    fn only_the_ends_of_requested_calls_are_attached() {
+        // Only the ends of requested calls are attached.
         let ends = |kinds: KindSet, failing| Requested { kinds, failing }.ends();
         assert_eq!(ends(Kind::Exec.into(), KindSet::NONE), KindSet::NONE);
         let execs = ends(Kind::Exec.into(), KindSet::ALL);
@@ -548,13 +532,18 @@ mod tests {
             let programs = probes().filter(|probe| probe.name == slot.program());
             assert_eq!(programs.count(), 1, "{}", slot.program());
         }
-    }
-
-    #[test]
-    fn exits_are_seen_before_forks_and_forks_after_exits() {
         let place = |kind| {
             GROUPS.iter().position(|group| group.probes.iter().any(|probe| probe.kinds() == KindSet::from(kind)))
         };
         assert!(place(Kind::Exit) < place(Kind::Fork) && place(Kind::Exit).is_some(), "a process would not pair up");
+        assert_eq!(preempted(Way::Auto, false), Vec::<&str>::new());
+        assert_eq!(preempted(Way::Typed, false), Vec::<&str>::new());
+        assert_eq!(preempted(Way::Auto, true), Vec::<&str>::new());
+        let ways =
+            [(Way::Classic, &["sys_exit"][..]), (Way::Typed, &["sched_fork", "sched_exec", "sched_exit", "sys_exit"])];
+        for (way, programs) in ways {
+            let preempted = preempted(way, true);
+            assert!(programs.iter().all(|name| preempted.contains(name)), "{preempted:?}");
+        }
     }
 }

@@ -495,18 +495,11 @@ mod tests {
                 assert!(code.iter().any(|section| section.contains(&at)), "{at:#x} is no instruction");
             }
         }
-    }
-
-    #[test]
-    fn nothing_is_left_that_an_old_kernel_does_not_know() {
+        // Nothing is left that an old kernel does not know.
         let object = with_numbers(&facts(None, false), &distinct());
         let left = object.chunks_exact(8).filter(|i| is_may_goto(i) || **i == instruction(0x85, 0, CAST_PLACEHOLDER));
         assert_eq!(left.count(), 0);
-    }
-
-    /// Every immediate and every offset is checked, because any of them could be a placeholder that nothing replaces.
-    #[test]
-    fn no_placeholder_is_left() {
+        // No placeholder is left.
         let of = |slot: &[u8]| {
             let number = i32::from_le_bytes(slot[4..].try_into().unwrap());
             let offset = i16::from_le_bytes([slot[2], slot[3]]);
@@ -556,20 +549,26 @@ mod tests {
             assert!(absent.is_none_or(|absent| absent == number && absent < 0));
         }
         assert_eq!(load_offset(2 * FARTHEST, 7), 2 * FARTHEST as i16 + 56);
+        // A lacking field is named.
+        let mut facts = facts(None, true);
+        facts.offsets[Field::MmExeFile as usize] = ABSENT;
+        let lacks = facts.lacks(Field::MmExeFile as usize);
+        assert_eq!(lacks, "this kernel has no mm_struct.exe_file");
+        facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
+        let differs = "mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8";
+        assert_eq!(facts.lacks(Field::MmExeFile as usize), differs);
+        let sum = SUMS.iter().position(|fields| fields.contains(&Field::TaskComm)).map(|sum| FIELD_COUNT + sum);
+        assert!(sum.is_none_or(|sum| facts.lacks(sum).starts_with("this kernel has no ")));
     }
 
     #[test]
-    fn the_object_serves_every_architecture() {
+    fn the_object_serves_every_slot_and_architecture() {
         let index = FIELD_COUNT + SUMS.len() + Const::Arch as usize;
         for arch in arch::ALL {
             let facts = KernelFacts { arch: Some(arch), ..facts(None, true) };
             assert_eq!(numbers(&options(1 << 20), &facts, 2)[index], arch.number, "{}", arch.name);
             assert_eq!(numbers(&options(1 << 20), &facts, 2).len(), NUMBER_COUNT);
         }
-    }
-
-    #[test]
-    fn every_slot_has_its_program_in_the_object() {
         for slot in Slot::ALL {
             let symbol = [slot.program().as_bytes(), b"\0"].concat();
             assert!(OBJECT.windows(symbol.len()).any(|bytes| bytes == symbol), "{}", slot.program());
@@ -587,19 +586,6 @@ mod tests {
                 assert!(of(Const::Credit) >= 512);
             }
         }
-    }
-
-    #[test]
-    fn a_lacking_field_is_named() {
-        let mut facts = facts(None, true);
-        facts.offsets[Field::MmExeFile as usize] = ABSENT;
-        let lacks = facts.lacks(Field::MmExeFile as usize);
-        assert_eq!(lacks, "this kernel has no mm_struct.exe_file");
-        facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
-        let differs = "mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8";
-        assert_eq!(facts.lacks(Field::MmExeFile as usize), differs);
-        let sum = SUMS.iter().position(|fields| fields.contains(&Field::TaskComm)).map(|sum| FIELD_COUNT + sum);
-        assert!(sum.is_none_or(|sum| facts.lacks(sum).starts_with("this kernel has no ")));
     }
 
     /// Before 6.9 the verifier checks a function by itself only if it is global according to BTF. The programs that

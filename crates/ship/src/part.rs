@@ -135,10 +135,6 @@ mod tests {
         assert_eq!(safe(".."), "unknown");
         assert_eq!(stem("a", "0F3C-1d2e-77", "00ff"), "a-0f3c1d2e-00ff");
         assert_eq!(stem("a", "", "00ff"), "a-0-00ff");
-    }
-
-    #[test]
-    fn hours_of_any_clock() {
         assert_eq!(hour_of(1_795_458_000), "dt=2026-11-23/hour=18");
         assert_eq!(hour_of(i64::MIN), "dt=1970-01-01/hour=00");
         assert_eq!(hour_of(i64::MAX), "dt=9999-12-31/hour=23");

@@ -69,9 +69,7 @@ pub(crate) fn build(made: &mut Maker, good: bool) {
         made.exit(pid, "cc1", if good { 0 } else { 1 << 8 });
     }
     if good {
-        made.fork(100, "make", 103);
-        made.exec(103, "ld", &["ld", "-o", "prog"], 0);
-        made.exit(103, "ld", 0);
+        made.acts("100 make fork 103; 103 ld exec ld -o prog, exit 0");
     }
     made.exit(100, "make", if good { 0 } else { 2 << 8 });
 }

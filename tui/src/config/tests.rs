@@ -267,9 +267,7 @@ proptest! {
 fn dashboard(text: &str, width: u16) -> App {
     let mut app = app_with(width, 24, MEMORY, read(text).preferences);
     let mut made = Maker::default();
-    made.exec(48_213, "make", &["make", "-j8"], 0);
-    made.open(48_214, "cc1", "/usr/include/stdio.h", 3);
-    made.open(48_214, "cc1", "/x", -95);
+    made.acts("48213 make exec make -j8; 48214 cc1 open /usr/include/stdio.h /x:-95");
     feed(&mut app, &mut made);
     app
 }

@@ -105,9 +105,7 @@ pub(super) fn build() -> Maker {
     made.exec(48_214, "cc", &["cc", "-O2", "-c", "main.c"], 0);
     made.open(48_214, "cc", "/usr/local/lib/gcc/x86_64-linux-gnu/12/include-fixed/include-fixed", -2);
     made.lost(1204);
-    made.exit(48_214, "cc", 0);
-    made.exec(48_217, "ld", &["ld", "main.o"], -13);
-    made.exit(48_217, "ld", 127 << 8);
+    made.acts("48214 cc exit 0; 48217 ld exec:-13 ld main.o, exit 127");
     made
 }
 
@@ -170,12 +168,24 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
     assert!(screen(&mut app)[1].contains("/kind=lost  1/1"), "{}", screen(&mut app)[1]);
     keys(&mut app, "fkind=lost\n");
     assert!(screen(&mut app)[1].ends_with("shown 0 of 7 + 1 gap") || screen(&mut app)[1].ends_with("0 of 7 + 1 gap"));
-}
-
-#[test]
-fn without_a_loss_the_report_says_so_first() {
+    // Without a loss, the report says so first.
     let mut app = opens(3, MEMORY);
     assert_eq!(screen(keys(&mut app, "!"))[3..5], ["  No event was lost.", "  Nothing to do."]);
+    // `LOST` is plain at zero and reversed above.
+    use ratatui::style::Modifier;
+    let reversed = |app: &mut App| {
+        let buffer = drawn(app, Theme::default());
+        buffer.content()[78].modifier.contains(Modifier::REVERSED)
+    };
+    let mut app = self::app(80, 24, MEMORY);
+    assert!(!reversed(&mut app));
+    let mut made = Maker { ring: (0, 1 << 24), ..Maker::default() };
+    made.counters[Slot::Open as usize].wanted = 96;
+    made.lose(1204);
+    made.counters(false);
+    assert!(reversed(feed(&mut app, &mut made)));
+    assert!(screen(&mut app)[0].ends_with("LOST 1,204"));
+    check_shows(keys(&mut app, "!"), &["open         1,300           0           0       1,204", "--ring-size 64MiB"]);
 }
 
 #[test]
@@ -197,7 +207,7 @@ fn the_loss_report_of_a_replay_is_of_the_whole_recording() {
 }
 
 #[test]
-fn the_help_is_searched() {
+fn the_help_is_searched_and_begins_with_the_tasks_and_the_keys_of_the_view() {
     let mut app = opens(3, MEMORY);
     let found = screen(keys(&mut app, "?/copy"));
     assert_eq!(found[1].trim_end(), " search the help> copy                                                   3 of 3");
@@ -210,6 +220,20 @@ fn the_help_is_searched() {
     app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
     app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
     assert!(app.screen.overlay.is_none());
+    // Its filters are valid.
+    for (view, title) in [("1", "Detail pane"), ("2", "Process tree"), ("3", "Top"), ("4", "BPF programs")] {
+        let mut app = self::app(80, 24, MEMORY);
+        let shown = screen(keys(&mut app, &format!("{view}?")));
+        assert_eq!(shown[2].trim(), "Tasks", "{}", shown.join("\n"));
+        assert_eq!(shown[13].trim(), title, "{}", shown.join("\n"));
+        for filter in shown[3..13].iter().filter_map(|row| row.split_once(" f: ")) {
+            let text = filter.1.trim();
+            assert!(tracetui_events::filter::Filter::parse(text, app.world()).is_ok(), "{text}");
+        }
+        // `q` closes the help, not the program.
+        assert_eq!(press(&mut app, 'q'), [Effect::Redraw]);
+        assert!(app.screen.overlay.is_none());
+    }
 }
 
 #[test]
@@ -223,10 +247,19 @@ fn a_name_that_looks_like_an_escape_differs_from_one() {
     made.exec(102, "a", &[r"\x1b[31m"], 0);
     check_shows(keys(feed(&mut app, &mut made), "2"), &[r" \x1b[31m ", r" \\x1b[31m "]);
     check_shows(keys(&mut app, "3l"), &[r" /tmp/\x1b[31m ", r" /tmp/\\x1b[31m "]);
+    // A long name loses its middle.
+    let mut made = Maker::default();
+    let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
+    let name = format!("{}.rcgu.o", "5f".repeat(60));
+    let names = format!("{name}\0cache\0var\0");
+    made.event(Slot::Open, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
+    let mut app = self::app(80, 24, MEMORY);
+    let row = screen(feed(&mut app, &mut made))[3].clone();
+    assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
 }
 
 #[test]
-fn a_process_grows_older_without_events() {
+fn a_process_grows_older_without_events_and_top_counts_by_it() {
     let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
     made.exec(100, "sleep", &["sleep", "30"], 0);
     feed(&mut app, &mut made);
@@ -235,6 +268,20 @@ fn a_process_grows_older_without_events() {
     keys(feed(&mut app, &mut made), "2");
     let row = row_with(&mut app, "sleep 30");
     assert!(row.contains("22.0 s"), "{row}");
+    // Top counts the events of threads for their process.
+    let mut made = Maker::default();
+    made.exec(7, "shop", &["shop"], 0);
+    for thread in 1..4 {
+        let header = made.header(Slot::Open, 7, "worker");
+        let record = OpenRecord { ret: -13, ..OpenRecord::default() };
+        made.batch.push(FrameHeader { tid: Tid(7 + thread), ..header }, &payload::open(record, b"", b"/x"));
+    }
+    let mut app = self::app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "3lll");
+    assert!(row_with(&mut app, "shop").contains(" 4 "), "{}", row_with(&mut app, "shop"));
+    keys(&mut app, "\n");
+    check_shows(&mut app, &["process=shop", "worker"]);
 }
 
 fn selected(app: &mut App) -> String {
@@ -315,9 +362,7 @@ fn the_row_of_an_exec_says_that_the_program_failed() {
         made.open(pid, "python3", "/data", -13);
         made.exit(pid, "python3", 1 << 8);
     }
-    made.exec(7, "cat", &["cat"], 0);
-    made.open_all(7, "cat", "/a /b:-13");
-    made.exit(7, "cat", 2 << 8);
+    made.acts("7 cat exec cat, open /a /b:-13, exit 2");
     let rows: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| squeezed(row)).collect();
     let ends =
         ["boomd.py every 1.0 s, x6, exit 1", "/data every 1.0 s", "exit 1", "cat exit 2", "/b", "2 opens, 1 failed"];
@@ -412,24 +457,6 @@ fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
 }
 
 #[test]
-fn lost_is_plain_at_zero_and_reversed_above() {
-    use ratatui::style::Modifier;
-    let reversed = |app: &mut App| {
-        let buffer = drawn(app, Theme::default());
-        buffer.content()[78].modifier.contains(Modifier::REVERSED)
-    };
-    let mut app = app(80, 24, MEMORY);
-    assert!(!reversed(&mut app));
-    let mut made = Maker { ring: (0, 1 << 24), ..Maker::default() };
-    made.counters[Slot::Open as usize].wanted = 96;
-    made.lose(1204);
-    made.counters(false);
-    assert!(reversed(feed(&mut app, &mut made)));
-    assert!(screen(&mut app)[0].ends_with("LOST 1,204"));
-    check_shows(keys(&mut app, "!"), &["open         1,300           0           0       1,204", "--ring-size 64MiB"]);
-}
-
-#[test]
 fn every_size_and_any_name_can_be_drawn_in_every_state() {
     let mut made = Maker::default();
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t";
@@ -506,11 +533,38 @@ fn rows_say_how_many_evicted_opens_they_stand_for() {
     assert_eq!(stands_for, app.store().evicted());
     // The pane says since when.
     check_shows(keys(&mut app, "\n"), &[" evicted   ", " 633 opens of this process since 14:02:11.0"]);
+    // A paused list says where rows were evicted.
+    let (mut app, mut made) = (self::app(80, 24, 4 << 20), Maker::default());
+    more_opens(&mut app, &mut made, 0..1000);
+    more_opens(keys(&mut app, "kkk "), &mut made, 1000..20_000);
+    assert!(!screen(&mut app)[2].contains("evicted"), "not above the first row: {}", screen(&mut app)[2]);
+    let shown = screen(keys(&mut app, "g"));
+    assert!(shown[2].ends_with(" older rows evicted"), "{}", shown[2]);
+    let rows = app.events().rows();
+    assert!(shown[2].contains(&format!(" {} older", 1000 - rows)), "{rows} in {}", shown[2]);
+    // From far above, the rows down to the pause.
+    let mut app = self::app(80, 24, 4 << 20);
+    made = Maker::default();
+    more_opens(&mut app, &mut made, 0..1000);
+    more_opens(keys(&mut app, "g "), &mut made, 1000..20_000);
+    let (shown, rows) = (screen(&mut app), app.events().rows());
+    assert!(!shown[2].contains("evicted"), "{}", shown[2]);
+    assert!(shown[22].ends_with(&format!(" {} evicted, +19,000 new", 1000 - rows)), "{}", shown[22]);
 }
 
 #[test]
-fn a_paused_view_stays_and_counts_what_came() {
+fn moving_up_ends_following_and_a_paused_view_counts_what_came() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    more_opens(&mut app, &mut made, 0..100);
+    more_opens(keys(&mut app, "k"), &mut made, 100..137);
+    assert!(selected(&mut app).ends_with("/f/98"));
+    assert!(screen(&mut app)[22].ends_with("37 new below  F follow"));
+    assert!(selected(keys(&mut app, "g")).ends_with("/f/0"));
+    more_opens(keys(&mut app, "G"), &mut made, 137..200);
+    assert!(selected(&mut app).ends_with("/f/199"));
+    assert!(selected(keys(&mut app, "kF")).ends_with("/f/199"));
+    // A paused view stays.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     more_opens(&mut app, &mut made, 0..100);
     let before = screen(keys(&mut app, " "));
     more_opens(&mut app, &mut made, 100..3310);
@@ -522,19 +576,6 @@ fn a_paused_view_stays_and_counts_what_came() {
     assert!(selected(keys(&mut app, "fcomm=cat\n")).ends_with("/f/99"));
     assert!(screen(&mut app)[1].contains("34 of 3,310"), "{}", screen(&mut app)[1]);
     assert!(selected(keys(&mut app, "\x1b ")).ends_with("/f/3309"), "it follows again");
-}
-
-#[test]
-fn moving_up_ends_following_and_the_end_begins_it() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
-    more_opens(&mut app, &mut made, 0..100);
-    more_opens(keys(&mut app, "k"), &mut made, 100..137);
-    assert!(selected(&mut app).ends_with("/f/98"));
-    assert!(screen(&mut app)[22].ends_with("37 new below  F follow"));
-    assert!(selected(keys(&mut app, "g")).ends_with("/f/0"));
-    more_opens(keys(&mut app, "G"), &mut made, 137..200);
-    assert!(selected(&mut app).ends_with("/f/199"));
-    assert!(selected(keys(&mut app, "kF")).ends_with("/f/199"));
 }
 
 #[test]
@@ -563,26 +604,6 @@ fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
 }
 
 #[test]
-fn a_paused_list_says_where_rows_were_evicted() {
-    let (mut app, mut made) = (app(80, 24, 4 << 20), Maker::default());
-    more_opens(&mut app, &mut made, 0..1000);
-    more_opens(keys(&mut app, "kkk "), &mut made, 1000..20_000);
-    assert!(!screen(&mut app)[2].contains("evicted"), "not above the first row: {}", screen(&mut app)[2]);
-    let shown = screen(keys(&mut app, "g"));
-    assert!(shown[2].ends_with(" older rows evicted"), "{}", shown[2]);
-    let rows = app.events().rows();
-    assert!(shown[2].contains(&format!(" {} older", 1000 - rows)), "{rows} in {}", shown[2]);
-    // From far above, the rows down to the pause.
-    let mut app = self::app(80, 24, 4 << 20);
-    made = Maker::default();
-    more_opens(&mut app, &mut made, 0..1000);
-    more_opens(keys(&mut app, "g "), &mut made, 1000..20_000);
-    let (shown, rows) = (screen(&mut app), app.events().rows());
-    assert!(!shown[2].contains("evicted"), "{}", shown[2]);
-    assert!(shown[22].ends_with(&format!(" {} evicted, +19,000 new", 1000 - rows)), "{}", shown[22]);
-}
-
-#[test]
 fn an_empty_list_names_only_what_hides() {
     let check = |app: &mut App, start: &str| assert!(screen(app)[3].trim().starts_with(start), "{}", screen(app)[3]);
     let mut app = app(80, 24, MEMORY);
@@ -608,13 +629,20 @@ fn escape_peels_the_filter_part_by_part() {
     assert_eq!(app.events().events(), 3);
     assert_eq!((app.loaded().hidden(), app.store().events(), app.store().evicted()), (6, 9, 0));
     assert_eq!((keys(&mut app, "\x12").filter.text(), app.loaded().hidden()), (String::new(), 0));
+    // A bad filter keeps the last good one.
+    assert_eq!(keys(&mut app, "fcomm=cat (").events().events(), 3, "the last good one is in force");
+    let shown = screen(&mut app);
+    assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
+    assert!(shown[22].starts_with(" missing term  ") && shown[22].ends_with("  applied: comm=cat"), "{}", shown[22]);
+    assert!(keys(&mut app, "\n").line_for(Purpose::Filter).is_some(), "it cannot be kept");
+    assert_eq!((keys(&mut app, "\x1b").filter.text().as_str(), app.events().events()), ("", 9), "as before");
+    assert!(screen(keys(&mut app, "fcomm=dog\nf\u{2191}"))[1].starts_with(" filter> comm=dog"));
 }
 
 #[test]
 fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
-    made.open(7, "old", "/a", 3);
-    made.exit(7, "old", 0);
+    made.acts("7 old open /a, exit 0");
     made.start_ns += 11_000_000_000;
     for path in ["/b", "/c", "/d"] {
         made.open(7, "new", path, 3);
@@ -628,18 +656,6 @@ fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
     assert_eq!((app.filter.text().as_str(), app.events().events()), ("tree=7 comm=new", 3));
     assert_eq!(keys(&mut app, "\x12fcomm=old or tree=7\n").events().events(), 5);
     assert_eq!(keys(&mut app, "gP").events().events(), 2, "{}", app.filter.text());
-}
-
-#[test]
-fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
-    let mut app = opens(9, MEMORY);
-    assert_eq!(keys(&mut app, "fcomm=cat (").events().events(), 3, "the last good one is in force");
-    let shown = screen(&mut app);
-    assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
-    assert!(shown[22].starts_with(" missing term  ") && shown[22].ends_with("  applied: comm=cat"), "{}", shown[22]);
-    assert!(keys(&mut app, "\n").line_for(Purpose::Filter).is_some(), "it cannot be kept");
-    assert_eq!((keys(&mut app, "\x1b").filter.text().as_str(), app.events().events()), ("", 9), "as before");
-    assert!(screen(keys(&mut app, "fcomm=dog\nf\u{2191}"))[1].starts_with(" filter> comm=dog"));
 }
 
 #[test]
@@ -681,7 +697,15 @@ fn a_key_is_about_the_row_that_was_drawn_under_the_cursor() {
 }
 
 #[test]
-fn what_is_captured_and_what_is_shown_are_both_seen_at_80_columns() {
+fn kinds_and_failures_are_turned_on_and_off_and_the_capture_filter_is_shown() {
+    let mut app = app(80, 24, MEMORY);
+    keys(feed(&mut app, &mut build()), "O");
+    assert_eq!(app.events().events(), 5);
+    assert!(screen(&mut app)[1].contains(" EXoBIMR "));
+    assert_eq!(keys(&mut app, "e").events().events(), 2);
+    assert!(screen(&mut app).iter().any(|line| line.contains("lost here")), "gap rows stay");
+    assert_eq!(keys(&mut app, "eeO").events().events(), 7);
+    // The capture filter and the filter are both visible.
     let mut app = opens(9, MEMORY);
     app.settings.capture = "comm=bash,make uid=1000".to_owned();
     app.set_filter("kind=open,exec path=/f/* not comm=zz").expect("a filter");
@@ -695,18 +719,7 @@ fn what_is_captured_and_what_is_shown_are_both_seen_at_80_columns() {
 }
 
 #[test]
-fn kinds_and_failures_are_turned_on_and_off() {
-    let mut app = app(80, 24, MEMORY);
-    keys(feed(&mut app, &mut build()), "O");
-    assert_eq!(app.events().events(), 5);
-    assert!(screen(&mut app)[1].contains(" EXoBIMR "));
-    assert_eq!(keys(&mut app, "e").events().events(), 2);
-    assert!(screen(&mut app).iter().any(|line| line.contains("lost here")), "gap rows stay");
-    assert_eq!(keys(&mut app, "eeO").events().events(), 7);
-}
-
-#[test]
-fn search_selects_and_never_hides() {
+fn a_search_selects_and_shows_its_pattern_and_the_place_among_its_matches() {
     let mut app = opens(100, MEMORY);
     assert!(selected(keys(&mut app, "g/f/[45]7\n")).ends_with("/f/47"));
     assert_eq!(app.events().events(), 100);
@@ -715,11 +728,7 @@ fn search_selects_and_never_hides() {
     assert!(selected(keys(&mut app, "N")).ends_with("/f/57"), "and back");
     assert!(selected(keys(&mut app, "/nothing\n")).ends_with("/f/57"));
     assert!(screen(&mut app)[22].contains("no match"));
-}
-
-#[test]
-fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     more_opens(&mut app, &mut made, 0..100);
     let line = |app: &mut App| {
         let shown = screen(app)[1].clone();
@@ -750,17 +759,6 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     assert_eq!(line(keys(&mut app, "/nothing\n")), "  /nothing  no match");
 }
 
-#[test]
-fn matches_that_are_evicted_are_not_counted() {
-    let (mut app, mut made) = (app(80, 24, 4 << 20), Maker::default());
-    more_opens(&mut app, &mut made, 0..100);
-    more_opens(keys(&mut app, "/comm=cat\n"), &mut made, 100..30_000);
-    assert!(app.store().evicted() > 1000);
-    let place = app.search.place(app.events(), app.store()).expect("counted");
-    let all = app.store().range(0..app.store().next_id()).filter(|stored| stored.id % 3 == 0).count();
-    assert_eq!(place.all, all);
-}
-
 /// A recording with 100 loaded opens, from its start or not.
 fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
     let (mut app, mut made) = (app(width, height, MEMORY), Maker::default());
@@ -774,15 +772,12 @@ fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
 }
 
 #[test]
-fn a_search_in_a_part_of_a_recording_says_that_there_may_be_more() {
+fn a_search_in_a_part_of_a_recording_says_whether_there_may_be_more() {
     let (mut app, _) = replay(80, 24, End::Complete, true);
     assert!(screen(keys(&mut app, "/f/[45]7\n"))[1].contains("/f/[45]7  1/2+"), "{}", screen(&mut app)[1]);
     app.update(Input::SourceEnded);
     assert!(screen(&mut app)[1].contains("/f/[45]7  1/2 "), "{}", screen(&mut app)[1]);
-}
-
-#[test]
-fn a_search_of_the_rest_of_a_recording_says_when_there_are_no_others() {
+    // After a search of the rest there are no others.
     let (mut app, mut made) = replay(80, 24, End::Complete, false);
     let line = |app: &mut App| screen(app)[1].clone();
     assert!(line(keys(&mut app, "/f/[45]7\nn")).contains("/f/[45]7  2/2+ "), "{}", line(&mut app));
@@ -797,6 +792,14 @@ fn a_search_of_the_rest_of_a_recording_says_when_there_are_no_others() {
     app.update(Input::Restore(Some(tracetui_events::pipeline::Pipeline::default().state()), false));
     more_opens(&mut app, &mut made, 40..50);
     assert!(line(work(&mut app)).contains("/f/[45]7  -/1+ "), "{}", line(&mut app));
+    // Evicted matches are not counted.
+    let (mut app, mut made) = (self::app(80, 24, 4 << 20), Maker::default());
+    more_opens(&mut app, &mut made, 0..100);
+    more_opens(keys(&mut app, "/comm=cat\n"), &mut made, 100..30_000);
+    assert!(app.store().evicted() > 1000);
+    let place = app.search.place(app.events(), app.store()).expect("counted");
+    let all = app.store().range(0..app.store().next_id()).filter(|stored| stored.id % 3 == 0).count();
+    assert_eq!(place.all, all);
 }
 
 #[test]
@@ -819,6 +822,19 @@ fn the_header_of_a_replay_says_in_words_what_it_does() {
     assert!(strip(&mut app).ends_with(">]  ev 150 of 150"), "{}", strip(&mut app));
     app.update(Input::Resize(60, 24));
     assert_eq!(left(&mut app), " REPLAY  >>");
+    // A speed that is not reached is not shown alone.
+    let (mut app, mut made) = replay(100, 24, End::Complete, true);
+    assert_eq!(left(keys(&mut app, "g>>>>> ")), " REPLAY  > playing 256x");
+    // Each second, tracetui reads three seconds of the recording.
+    let mut second = |app: &mut App, now| {
+        made.ns += 3_000_000_000;
+        more_opens(app, &mut made, 0..1);
+        app.update(Input::Tick(Tick { now: Duration::from_secs(now), usage: None }));
+    };
+    (2..8).for_each(|now| second(&mut app, now));
+    assert_eq!(left(&mut app), " REPLAY  > playing 256x (3.0x reached)");
+    app.update(Input::Resize(60, 24));
+    assert_eq!(left(&mut app).split("  14").next().unwrap_or_default(), " REPLAY  > 3.0x");
 }
 
 #[test]
@@ -847,41 +863,53 @@ fn the_help_of_a_replay_explains_its_signs() {
 }
 
 #[test]
-fn a_speed_that_is_not_reached_is_not_shown_alone() {
-    let (mut app, mut made) = replay(100, 24, End::Complete, true);
-    let left = |app: &mut App| screen(app)[0].split(" 14:02").next().unwrap_or_default().to_owned();
-    assert_eq!(left(keys(&mut app, "g>>>>> ")), " REPLAY  > playing 256x");
-    // Each second, tracetui reads three seconds of the recording.
-    let mut second = |app: &mut App, now| {
-        made.ns += 3_000_000_000;
-        more_opens(app, &mut made, 0..1);
-        app.update(Input::Tick(Tick { now: Duration::from_secs(now), usage: None }));
-    };
-    (2..8).for_each(|now| second(&mut app, now));
-    assert_eq!(left(&mut app), " REPLAY  > playing 256x (3.0x reached)");
-    app.update(Input::Resize(60, 24));
-    assert_eq!(left(&mut app).split("  14").next().unwrap_or_default(), " REPLAY  > 3.0x");
-}
-
-#[test]
 fn the_detail_pane_goes_to_the_parents_and_back() {
     let (mut app, mut made) = (app(80, 30, MEMORY), Maker::default());
-    made.exec(1, "init", &["init"], 0);
-    made.exec(7, "cat", &["cat", "x"], 0);
-    made.open_all(7, "cat", "/f/1:-2 /f/2");
+    made.acts("1 init exec init; 7 cat exec cat x, open /f/1:-2 /f/2");
     keys(feed(&mut app, &mut made), "\n");
     check_shows(&mut app, &["── Files ── 2 opens, 1 failed attempt ─", "parents   init"]);
     check_shows(keys(&mut app, "\t"), &["ENOENT   r  /f/1"]);
     check_shows(keys(&mut app, "\t\tu"), &["\n── 1 init"]);
     check_shows(keys(&mut app, "\x1b"), &["\n── 7 cat"]);
     assert!(keys(&mut app, "\x1b").detail.size().is_none());
+    // Values and durations are aligned.
+    let (mut app, mut made) = (self::app(80, 40, MEMORY), Maker::default());
+    made.exec(100, "make", &["make"], 0);
+    for pid in [101, 102] {
+        made.fork(100, "make", pid);
+        made.exit(pid, "cc", 0);
+    }
+    keys(feed(&mut app, &mut made), "g\n\t\t");
+    let shown = screen(&mut app).join("\n");
+    for pid in [101, 102] {
+        assert!(shown.contains(&format!("     {pid} exit 0      10.0 s   ")), "{shown}");
+    }
+    let shown = screen(keys(&mut app, "\t"));
+    let fields =
+        shown.iter().filter(|row| row.starts_with(" exe") || row.starts_with(" cwd") || row.starts_with(" argc"));
+    let starts: Vec<_> =
+        fields.filter_map(|row| Some(row.len() - row.get(1..)?.split_once(' ')?.1.trim_start().len())).collect();
+    assert!(starts.len() > 3 && starts.iter().all(|start| *start == starts[0]), "{}", shown.join("\n"));
+    // The pane shows how much is below, and scrolls.
+    let mut app = self::app(80, 24, MEMORY);
+    keys(feed(&mut app, &mut build()), "gW");
+    keys(&mut app, "\n\t\t\t");
+    let more = |app: &mut App| {
+        let shown = screen(app);
+        shown.iter().find_map(|line| line.split_once("▼ ").map(|(_, more)| more.to_owned()))
+    };
+    let first = more(&mut app).expect("Raw has more fields than lines");
+    assert!(screen(&mut app).iter().any(|line| line.starts_with(" filename")));
+    assert!(!screen(keys(&mut app, "J")).iter().any(|line| line.starts_with(" filename")));
+    assert_ne!(more(&mut app), Some(first.clone()));
+    assert_eq!(more(keys(&mut app, "K")), Some(first));
+    assert_eq!(more(keys(&mut app, &"J".repeat(60))), None);
 }
 
 #[test]
 fn a_failure_says_first_why_and_how_that_is_known() {
     let (mut app, mut made) = (app(100, 30, MEMORY), Maker::default());
-    made.exec(1, "make", &["make"], 0);
-    made.open_all(7, "cc1", "/a/stdoi.h:-2 /b/stdoi.h:-2");
+    made.acts("1 make exec make; 7 cc1 open /a/stdoi.h:-2 /b/stdoi.h:-2");
     made.open(7, "cc1", &format!("/b/{}", "x".repeat(300)), -36);
     made.exit(7, "cc1", 1 << 8);
     keys(feed(&mut app, &mut made), "g");
@@ -915,20 +943,14 @@ fn a_failure_says_first_why_and_how_that_is_known() {
     check_lacks(&mut app, &["(it ended)"]);
     check_shows(keys(&mut app, "\n"), &["(it ended)", " in        /a, /b"]);
     check_shows(keys(&mut app, "\x1bjj"), &["a name in the path has 300 bytes", "proven"]);
-}
-
-#[test]
-fn the_places_of_a_search_are_listed_on_request() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    // The places of a search are listed on request.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     (0..40).for_each(|at| made.open(7, "cc1", &format!("/usr/lib/include-{at:02}/x.h"), -2));
     keys(feed(&mut app, &mut made), "W");
     check_shows(&mut app, &["\n tried     x.h in 40 directories so far  ENOENT "]);
     check_shows(keys(&mut app, "\n"), &["\n in        /usr/lib/include-00, ", "/usr/lib/include-31, and 8 more\n"]);
-}
-
-#[test]
-fn a_directory_that_may_have_changed_is_named_so() {
-    let (mut app, mut made) = (app(100, 30, MEMORY), Maker::default());
+    // A directory that may have changed is named so.
+    let (mut app, mut made) = (self::app(100, 30, MEMORY), Maker::default());
     let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
     made.event(Slot::Exec, 7, "cc1", &exec.bytes());
     made.open(7, "cc1", "app.conf", -2);
@@ -936,23 +958,6 @@ fn a_directory_that_may_have_changed_is_named_so() {
     let who = |app: &mut App| screen(app).into_iter().find(|line| line.starts_with(" this ")).expect("whose it is");
     assert!(who(&mut app).contains(" · in /w/a"), "{}", who(&mut app));
     assert!(who(keys(&mut app, "j")).contains(" · began in /w/a"), "{}", who(&mut app));
-}
-
-#[test]
-fn a_pane_says_how_much_is_below_and_scrolls() {
-    let mut app = app(80, 24, MEMORY);
-    keys(feed(&mut app, &mut build()), "gW");
-    keys(&mut app, "\n\t\t\t");
-    let more = |app: &mut App| {
-        let shown = screen(app);
-        shown.iter().find_map(|line| line.split_once("▼ ").map(|(_, more)| more.to_owned()))
-    };
-    let first = more(&mut app).expect("Raw has more fields than lines");
-    assert!(screen(&mut app).iter().any(|line| line.starts_with(" filename")));
-    assert!(!screen(keys(&mut app, "J")).iter().any(|line| line.starts_with(" filename")));
-    assert_ne!(more(&mut app), Some(first.clone()));
-    assert_eq!(more(keys(&mut app, "K")), Some(first));
-    assert_eq!(more(keys(&mut app, &"J".repeat(60))), None);
 }
 
 #[test]
@@ -970,6 +975,13 @@ fn copies_go_out_as_effects() {
     made.exec(8, "cc", &["cc", &"x".repeat(80_000)], 0);
     assert_eq!(copied(press(feed(&mut app, &mut made), 'Y')), None);
     assert!(screen(&mut app)[22].contains("too long for the clipboard: 78 KiB"));
+    // The message names where it was sent.
+    let mut app = opens(3, MEMORY);
+    let message = keys(&mut app, "y").screen.message().expect("a message");
+    assert!(message.starts_with("line sent to the terminal's clipboard (OSC 52): "), "{message}");
+    app.screen.wrap = Wrap::Tmux;
+    let message = keys(&mut app, "y").screen.message().expect("a message");
+    assert!(message.starts_with("line sent to tmux (OSC 52), which needs set-clipboard on: "), "{message}");
 }
 
 #[test]
@@ -985,6 +997,16 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
     assert!(status.contains("O:hide opens"), "{status}");
     assert_eq!(app.usage.cpu_and_memory().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
     assert!(!screen(keys(&mut app, "O"))[22].contains("O:hide opens"));
+    // Failed execs are not among the execs a second.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
+    for _ in 0..6 {
+        made.exec(7, "env", &["ls"], -2);
+    }
+    made.exec(7, "env", &["ls"], 0);
+    app.update(Input::Batch(made.batch()));
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    assert!(screen(&mut app)[0].contains(" 1 exec /s "), "{}", screen(&mut app)[0]);
+    assert_eq!(app.rates.all(), 7);
 }
 
 /// Counters that report `wanted` opens.
@@ -1020,7 +1042,7 @@ fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
 }
 
 #[test]
-fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
+fn each_way_out_is_a_quit_that_may_be_asked_twice() {
     let mut app = opens(3, MEMORY);
     app.update(Input::SourceEnded);
     assert_eq!(app.source, SourceState::Ended);
@@ -1036,24 +1058,28 @@ fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
     app.update(Input::Key(KeyEvent::new(KeyCode::Char('k'), KeyModifiers::ALT)));
     assert!(app.line_for(Purpose::Filter).is_none(), "Esc and a key right after it");
     assert!(selected(&mut app).ends_with("/f/1"));
-}
-
-/// The filters in it are valid.
-#[test]
-fn the_help_begins_with_the_tasks_and_the_keys_of_the_view() {
-    for (view, title) in [("1", "Detail pane"), ("2", "Process tree"), ("3", "Top"), ("4", "BPF programs")] {
-        let mut app = app(80, 24, MEMORY);
-        let shown = screen(keys(&mut app, &format!("{view}?")));
-        assert_eq!(shown[2].trim(), "Tasks", "{}", shown.join("\n"));
-        assert_eq!(shown[13].trim(), title, "{}", shown.join("\n"));
-        for filter in shown[3..13].iter().filter_map(|row| row.split_once(" f: ")) {
-            let text = filter.1.trim();
-            assert!(tracetui_events::filter::Filter::parse(text, app.world()).is_ok(), "{text}");
-        }
-        // `q` closes the help, not the program.
-        assert_eq!(press(&mut app, 'q'), [Effect::Redraw]);
-        assert!(app.screen.overlay.is_none());
-    }
+    // A running command ends only when asked twice.
+    let mut app = self::app(80, 24, MEMORY);
+    app.set_command("make");
+    assert!(!press(&mut app, 'q').contains(&Effect::Quit));
+    check_shows(&mut app, &["make is still running"]);
+    press(&mut app, 'j');
+    assert!(!press(&mut app, 'q').contains(&Effect::Quit), "another key took it back");
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
+    app.update(Input::CommandEnded("exit 0".into()));
+    press(&mut app, 'j');
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
+    // So does a long trace without a recording.
+    let mut app = self::app(80, 24, MEMORY);
+    press(keys(&mut app, "!"), 'q');
+    assert!(app.screen.overlay.is_none(), "it closes the overlay");
+    app.update(Input::Tick(Tick { now: Duration::from_secs(61), usage: None }));
+    assert!(!press(&mut app, 'q').contains(&Effect::Quit));
+    check_shows(&mut app, &["this trace is not recorded"]);
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
+    app.update(Input::SourceEnded);
+    press(&mut app, 'j');
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
 }
 
 #[test]
@@ -1073,6 +1099,16 @@ fn what_an_excerpt_has_no_opens_of_is_not_zero() {
         let shown = screen(keys(&mut app, "\x1b2")).join("\n");
         assert_eq!(shown.contains("no exit"), text.contains("excerpt"), "{shown}");
     }
+    // An exit says how a process ended that is no longer known.
+    let (mut app, mut made) = (app(80, 40, MEMORY), Maker::default());
+    made.acts("7 cc1 exec cc1, open /a, exit 1; 8 sh exit 127");
+    for pid in 0..=tracetui_events::limits::DEAD_PROCESSES as u32 {
+        made.exit(1000 + pid, "sh", 0);
+    }
+    keys(feed(&mut app, &mut made), "gjj\n");
+    check_shows(&mut app, &[" this      exit 1 after 10.0 s, at ", " · cpu 1 ms, 3.0 MiB"]);
+    check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command"]);
+    check_shows(keys(&mut app, "\x1bgj\n"), &[" this      exit 1 after 10.0 s, at "]);
 }
 
 #[test]
@@ -1119,17 +1155,11 @@ fn the_commands_output_is_shown_and_followed() {
 /// A build that fails because a header is missing. The last event is make's exit.
 fn failed_build() -> Maker {
     let mut made = traced(100);
-    made.exec(100, "make", &["make"], 0);
-    made.fork(100, "make", 101);
-    made.exec(101, "cc", &["cc", "-c", "main.c"], 0);
-    made.fork(101, "cc", 102);
-    made.exec(102, "cc1", &["cc1", "main.c"], 0);
-    made.open_all(102, "cc1", "/usr/include/stdio.h /usr/lib/gcc/include/zlibx.h:-2 /usr/include/zlibx.h:-2");
-    made.open(102, "cc1", "/src/main.c", 3);
-    made.exit(102, "cc1", 1 << 8);
-    made.exit(101, "cc", 1 << 8);
-    made.open(100, "make", "/usr/share/locale/de/LC_MESSAGES/make.mo", -2);
-    made.exit(100, "make", 2 << 8);
+    made.acts(
+        "100 make exec make, fork 101; 101 cc exec cc -c main.c, fork 102; 102 cc1 exec cc1 main.c, open \
+         /usr/include/stdio.h /usr/lib/gcc/include/zlibx.h:-2 /usr/include/zlibx.h:-2 /src/main.c, exit 1; 101 cc \
+         exit 1; 100 make open /usr/share/locale/de/LC_MESSAGES/make.mo:-2, exit 2",
+    );
     made
 }
 
@@ -1166,37 +1196,6 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
 }
 
 #[test]
-fn a_long_name_loses_its_middle() {
-    let mut made = Maker::default();
-    let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
-    let name = format!("{}.rcgu.o", "5f".repeat(60));
-    let names = format!("{name}\0cache\0var\0");
-    made.event(Slot::Open, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
-    let mut app = app(80, 24, MEMORY);
-    let row = screen(feed(&mut app, &mut made))[3].clone();
-    assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
-}
-
-#[test]
-fn a_build_that_continues_after_failures_names_the_first_one() {
-    let mut app = app(140, 24, MEMORY);
-    app.set_command("make");
-    let mut made = traced(100);
-    made.exec(100, "make", &["make", "-k"], 0);
-    for (pid, name) in [(101, "one"), (102, "two")] {
-        made.fork(100, "make", pid);
-        made.exec(pid, "cc1", &["cc1"], 0);
-        made.open(pid, "cc1", &format!("/usr/include/{name}.h"), -2);
-        made.exit(pid, "cc1", 1 << 8);
-    }
-    later_child(&mut made, 100, "make", 103);
-    made.exit(100, "make", 2 << 8);
-    feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
-    let header = screen(&mut app)[0].clone();
-    assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
-}
-
-#[test]
 fn the_verdict_is_shown_unless_the_user_does_something_else() {
     let mut app = app(160, 24, MEMORY);
     app.set_command("make");
@@ -1220,8 +1219,7 @@ fn the_verdict_is_shown_unless_the_user_does_something_else() {
     let mut app = crate::app::testing::app(160, 24, MEMORY);
     app.set_command("sh");
     let mut made = traced(100);
-    made.exec(100, "sh", &["sh"], 0);
-    made.exit(100, "sh", 1 << 8);
+    made.acts("100 sh exec sh, exit 1");
     let telling = |app: &App| app.output.as_ref().map(|output| output.telling(3)).unwrap_or_default();
     app.update(Input::Output(b"1\r\n2\r\nf.c:1: \x1b[31mError:\x1b[m x\r\n".to_vec()));
     (0..99).for_each(|number| _ = app.update(Input::Output(format!("{number}\r\n").into_bytes())));
@@ -1243,19 +1241,13 @@ fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) {
 }
 
 #[test]
-fn an_exit_without_a_cause_names_none() {
+fn an_exit_without_a_cause_names_the_first_failure() {
     let mut app = app(120, 24, MEMORY);
     app.set_command("cargo");
     let mut made = traced(100);
-    made.exec(100, "cargo", &["cargo"], 0);
-    made.fork(100, "cargo", 101);
-    made.exec(101, "rustc", &["rustc"], 0);
-    made.open(101, "rustc", "/dev/tty", -6);
-    made.exit(101, "rustc", 1 << 8);
+    made.acts("100 cargo exec cargo, fork 101; 101 rustc exec rustc, open /dev/tty:-6, exit 1");
     // The parent starts another child after this one failed, so this child is not the cause of its exit.
-    made.fork(100, "cargo", 102);
-    made.open(102, "cargo", "/none", -2);
-    made.exit(102, "cargo", 1 << 8);
+    made.acts("100 cargo fork 102; 102 cargo open /none:-2, exit 1");
     later_child(&mut made, 100, "cargo", 103);
     made.exit(100, "cargo", 101 << 8);
     feed(&mut app, &mut made).update(Input::CommandEnded("exit 101".into()));
@@ -1263,19 +1255,22 @@ fn an_exit_without_a_cause_names_none() {
     assert!(header.contains("│ first failure: cargo: /none not found "), "{header}");
     check_shows(keys(&mut app, "\x1bGkjW"), &["no failed call explains this status", "last calls"]);
     check_lacks(&mut app, &["cause "]);
-}
-
-#[test]
-fn failed_execs_are_not_among_the_execs_a_second() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
-    for _ in 0..6 {
-        made.exec(7, "env", &["ls"], -2);
+    // A build that continues after failures.
+    let mut app = self::app(140, 24, MEMORY);
+    app.set_command("make");
+    let mut made = traced(100);
+    made.exec(100, "make", &["make", "-k"], 0);
+    for (pid, name) in [(101, "one"), (102, "two")] {
+        made.fork(100, "make", pid);
+        made.exec(pid, "cc1", &["cc1"], 0);
+        made.open(pid, "cc1", &format!("/usr/include/{name}.h"), -2);
+        made.exit(pid, "cc1", 1 << 8);
     }
-    made.exec(7, "env", &["ls"], 0);
-    app.update(Input::Batch(made.batch()));
-    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
-    assert!(screen(&mut app)[0].contains(" 1 exec /s "), "{}", screen(&mut app)[0]);
-    assert_eq!(app.rates.all(), 7);
+    later_child(&mut made, 100, "make", 103);
+    made.exit(100, "make", 2 << 8);
+    feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
+    let header = screen(&mut app)[0].clone();
+    assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
 }
 
 /// A dashboard with a COMMAND that wrote this output.
@@ -1311,10 +1306,7 @@ fn keys_go_to_the_command_after_enter_until_one_leaves() {
     assert_eq!(typed(&mut app, KeyCode::Char('5'), ctrl), None);
     assert_eq!(typed(&mut app, KeyCode::Char('x'), none), None);
     assert!(!screen(&mut app)[2].contains("keys go to it"));
-}
-
-#[test]
-fn a_command_that_uses_the_whole_screen_gets_the_keys_once() {
+    // A command that uses the whole screen gets the keys once.
     let mut app = running(b"\x1b[?1049h\x1b[Hwhole");
     let shown = screen(&mut app);
     assert!(shown[2].contains("keys go to it") && shown[3].starts_with("whole"), "{shown:?}");
@@ -1327,10 +1319,7 @@ fn a_command_that_uses_the_whole_screen_gets_the_keys_once() {
     assert_eq!((app.screen.overlay, app.types()), (None, false));
     assert_eq!(typed(keys(&mut app, "o"), KeyCode::Enter, KeyModifiers::NONE), None);
     assert!(!app.types(), "it has ended");
-}
-
-#[test]
-fn the_commands_terminal_has_the_size_that_is_left_and_is_asked_for() {
+    // Its terminal has the size that is left, and answers questions.
     let mut app = running(b"\x1b[6n");
     assert_eq!(app.output.as_ref().expect("a COMMAND").terminal.size(), (80, 7));
     let effects = app.update(Input::Resize(100, 40));
@@ -1382,22 +1371,6 @@ fn a_replay_shows_the_commands_screen_of_its_time() {
 }
 
 #[test]
-fn an_exit_says_how_a_process_ended_that_is_no_longer_known() {
-    let (mut app, mut made) = (app(80, 40, MEMORY), Maker::default());
-    made.exec(7, "cc1", &["cc1"], 0);
-    made.open(7, "cc1", "/a", 3);
-    made.exit(7, "cc1", 1 << 8);
-    made.exit(8, "sh", 127 << 8);
-    for pid in 0..=tracetui_events::limits::DEAD_PROCESSES as u32 {
-        made.exit(1000 + pid, "sh", 0);
-    }
-    keys(feed(&mut app, &mut made), "gjj\n");
-    check_shows(&mut app, &[" this      exit 1 after 10.0 s, at ", " · cpu 1 ms, 3.0 MiB"]);
-    check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command"]);
-    check_shows(keys(&mut app, "\x1bgj\n"), &[" this      exit 1 after 10.0 s, at "]);
-}
-
-#[test]
 fn the_header_sums_up_a_command_that_ended() {
     let mut app = app(120, 24, MEMORY);
     app.set_command("make");
@@ -1408,12 +1381,7 @@ fn the_header_sums_up_a_command_that_ended() {
     let (start, comm) = (made.start_of(48_213), b"make".to_vec());
     let seed = ProcessSeed { tgid: Tgid(48_213), start, start_exact: true, comm, ..Default::default() };
     made.host(&HostFrame::ProcessSeed(seed));
-    made.exec(48_213, "make", &["make"], 0);
-    made.fork(48_213, "make", 48_214);
-    made.exec(48_214, "ld", &["ld"], -13);
-    made.open_all(48_214, "ld", "/a/c:-2 /b");
-    made.exit(48_214, "ld", 127 << 8);
-    made.exit(48_213, "make", 2 << 8);
+    made.acts("48213 make exec make, fork 48214; 48214 ld exec:-13 ld, open /a/c:-2 /b, exit 127; 48213 make exit 2");
     assert!(screen(feed(&mut app, &mut made))[0].starts_with(" LIVE "));
     app.update(Input::CommandEnded("exit 2".into()));
     let header = |app: &mut App| screen(app)[0].clone();
@@ -1443,34 +1411,6 @@ fn the_header_sums_up_a_command_that_ended() {
 }
 
 #[test]
-fn quitting_ends_a_running_command_only_when_asked_twice() {
-    let mut app = app(80, 24, MEMORY);
-    app.set_command("make");
-    assert!(!press(&mut app, 'q').contains(&Effect::Quit));
-    check_shows(&mut app, &["make is still running"]);
-    press(&mut app, 'j');
-    assert!(!press(&mut app, 'q').contains(&Effect::Quit), "another key took it back");
-    assert!(press(&mut app, 'q').contains(&Effect::Quit));
-    app.update(Input::CommandEnded("exit 0".into()));
-    press(&mut app, 'j');
-    assert!(press(&mut app, 'q').contains(&Effect::Quit));
-}
-
-#[test]
-fn a_long_trace_without_a_recording_ends_only_when_asked_twice() {
-    let mut app = app(80, 24, MEMORY);
-    press(keys(&mut app, "!"), 'q');
-    assert!(app.screen.overlay.is_none(), "it closes the overlay");
-    app.update(Input::Tick(Tick { now: Duration::from_secs(61), usage: None }));
-    assert!(!press(&mut app, 'q').contains(&Effect::Quit));
-    check_shows(&mut app, &["this trace is not recorded"]);
-    assert!(press(&mut app, 'q').contains(&Effect::Quit));
-    app.update(Input::SourceEnded);
-    press(&mut app, 'j');
-    assert!(press(&mut app, 'q').contains(&Effect::Quit));
-}
-
-#[test]
 fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
     let mut app = opens(9, MEMORY);
     let paste = |app: &mut App, text: &str| {
@@ -1494,14 +1434,10 @@ fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
 /// `make` starts `cc`, which starts `as`; `cc` opens files.
 fn family() -> Maker {
     let mut made = Maker::default();
-    made.exec(1, "make", &["make", "all"], 0);
-    made.fork(1, "make", 7);
-    made.exec(7, "cc", &["cc", "-c", "main.c"], 0);
-    made.open_all(7, "cc", "/f/1:-2 /f/2");
-    made.fork(7, "cc", 9);
-    made.exec(9, "as", &["as", "main.s"], 0);
-    made.exit(9, "as", 0);
-    made.exit(7, "cc", 0);
+    made.acts(
+        "1 make exec make all, fork 7; 7 cc exec cc -c main.c, open /f/1:-2 /f/2, fork 9; 9 as exec as main.s, exit \
+         0; 7 cc exit 0",
+    );
     made
 }
 
@@ -1639,11 +1575,8 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     keys(&mut app, "\n");
     let path = row.rsplit(' ').next().unwrap_or_default();
     assert!(selected(&mut app).contains(path) && path.starts_with("/f/"), "{}", selected(&mut app));
-}
-
-#[test]
-fn a_process_in_the_pane_that_is_forgotten_leads_nowhere_and_says_so() {
-    let mut app = app(80, 30, 4 << 20);
+    // A forgotten process.
+    let mut app = self::app(80, 30, 4 << 20);
     let mut made = family();
     keys(feed(&mut app, &mut made), "\n\t\tJ");
     assert!(pane(&mut app).1.contains("as main.s"), "{:?}", pane(&mut app));
@@ -1765,10 +1698,7 @@ fn a_click_on_the_footer_is_its_key_and_one_on_the_strip_goes_to_that_time() {
     // The place before the last jump is kept, as with `T`.
     keys(&mut app, "''");
     assert_eq!(app.events().cursor(), Some(0));
-}
-
-#[test]
-fn the_wheel_scrolls_what_is_under_it() {
+    // The wheel scrolls what is under it.
     let wheel = |app: &mut App, kind, row| screen(mouse(app, kind, 5, row)).join("\n");
     let mut app = opens(100, MEMORY);
     wheel(&mut app, MouseEventKind::ScrollUp, 10);
@@ -1826,37 +1756,6 @@ fn the_detail_of_a_gap_begins_with_the_answer() {
 }
 
 #[test]
-fn values_and_durations_of_the_detail_pane_are_aligned() {
-    let (mut app, mut made) = (app(80, 40, MEMORY), Maker::default());
-    made.exec(100, "make", &["make"], 0);
-    for pid in [101, 102] {
-        made.fork(100, "make", pid);
-        made.exit(pid, "cc", 0);
-    }
-    keys(feed(&mut app, &mut made), "g\n\t\t");
-    let shown = screen(&mut app).join("\n");
-    for pid in [101, 102] {
-        assert!(shown.contains(&format!("     {pid} exit 0      10.0 s   ")), "{shown}");
-    }
-    let shown = screen(keys(&mut app, "\t"));
-    let fields =
-        shown.iter().filter(|row| row.starts_with(" exe") || row.starts_with(" cwd") || row.starts_with(" argc"));
-    let starts: Vec<_> =
-        fields.filter_map(|row| Some(row.len() - row.get(1..)?.split_once(' ')?.1.trim_start().len())).collect();
-    assert!(starts.len() > 3 && starts.iter().all(|start| *start == starts[0]), "{}", shown.join("\n"));
-}
-
-#[test]
-fn what_is_copied_is_said_to_be_sent() {
-    let mut app = opens(3, MEMORY);
-    let message = keys(&mut app, "y").screen.message().expect("a message");
-    assert!(message.starts_with("line sent to the terminal's clipboard (OSC 52): "), "{message}");
-    app.screen.wrap = Wrap::Tmux;
-    let message = keys(&mut app, "y").screen.message().expect("a message");
-    assert!(message.starts_with("line sent to tmux (OSC 52), which needs set-clipboard on: "), "{message}");
-}
-
-#[test]
 fn no_help_text_is_cut() {
     for (view, width) in
         [1, 2, 3, 4].into_iter().flat_map(|view| [40, 80, 100, 120, 160, 200].map(|width| (view, width)))
@@ -1885,8 +1784,7 @@ fn users_elsewhere_are_numbers_in_every_view() {
         made.host(&HostFrame::Group(Group { gid, name: "staff".to_owned() }));
         made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/x".to_vec(), container }));
         made.like = FrameHeader { pid_ns: NsInum(pid_ns), cgroup: CgroupId(5), uid, gid, ..made.like };
-        made.exec(7, "a", &["a"], 0);
-        made.open(7, "a", "/x", 3);
+        made.acts("7 a exec a, open /x");
         let mut app = app(160, 40, MEMORY);
         feed(&mut app, &mut made);
         // The page of an event, the summary beside the tree, and Top by user.
@@ -1900,21 +1798,4 @@ fn users_elsewhere_are_numbers_in_every_view() {
             assert!(shown || !screen.contains("alice"), "{typed:?} in\n{screen}");
         }
     }
-}
-
-#[test]
-fn top_counts_by_the_process_of_the_threads() {
-    let mut made = Maker::default();
-    made.exec(7, "shop", &["shop"], 0);
-    for thread in 1..4 {
-        let header = made.header(Slot::Open, 7, "worker");
-        let record = OpenRecord { ret: -13, ..OpenRecord::default() };
-        made.batch.push(FrameHeader { tid: Tid(7 + thread), ..header }, &payload::open(record, b"", b"/x"));
-    }
-    let mut app = app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3lll");
-    assert!(row_with(&mut app, "shop").contains(" 4 "), "{}", row_with(&mut app, "shop"));
-    keys(&mut app, "\n");
-    check_shows(&mut app, &["process=shop", "worker"]);
 }

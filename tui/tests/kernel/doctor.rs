@@ -11,7 +11,9 @@ fn an_event_of_each_kind_comes_through_each_probe() {
     if probes.is_empty() {
         return cannot_run(&String::from_utf8_lossy(&output.stdout));
     }
-    for probe in probes.iter().filter(|probe| probe["attached"] == true) {
+    // Before 5.19, a request is seen only at its completion, if at all.
+    let silent = |probe: &Value| release() < (5, 19) && probe["name"] == "uring_submit";
+    for probe in probes.iter().filter(|probe| probe["attached"] == true && !silent(probe)) {
         assert_eq!(probe["seen"], true, "{probe}");
     }
     for kind in KINDS {

@@ -32,7 +32,7 @@ struct System {
 impl System {
     fn command(self, args: &[&str]) -> Command {
         let mut command = tracetui();
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("TERM", "xterm");
         sys::before_exec(&mut command, move || {
             if let Some(mounts) = self.mounts {
                 sys::own_mounts();
@@ -197,8 +197,8 @@ fn hidden_processes_are_said_to_be_hidden() {
     assert!(line.contains("sudo tracetui") && line.contains("remount,hidepid=0 /proc"), "{line}");
     // Users who may trace other processes see all of them, and so does root.
     for nobody_with in [CAP_BPF_AND_PERFMON | CAP_SYS_PTRACE, 0] {
-        let said = System { nobody_with, ..hidden }.says(&["doctor"]);
-        assert!(said.code == Some(0) && !said.stdout.contains(sentence), "{}", said.stdout);
+        let doctor = doctor_is_content(System { nobody_with, ..hidden });
+        assert!(!doctor.contains(sentence), "{doctor}");
     }
 }
 
@@ -277,7 +277,9 @@ fn hidden_addresses_take_nothing_away() {
         let events = System::default().says(&["doctor", "--probe"]);
         assert!(!doctor.contains("limited: "), "{doctor}");
         assert!(doctor.contains("hidden even from root (kernel.kptr_restrict=2)"), "{doctor}");
-        assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
+        // Before 5.19, a request is seen only at its completion, if at all.
+        let all = !events.stdout.contains("not seen") || release() < (5, 19);
+        assert!(events.code == Some(0) && all, "{}", events.stdout);
         // Before 5.13 the kernel cannot be asked for names: that is said.
         assert_eq!(said.stderr.contains("kptr_restrict"), release() < (5, 13), "{}", said.stderr);
     });

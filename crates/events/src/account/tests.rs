@@ -42,7 +42,7 @@ fn the_account_adds_up_over_all_its_sources() {
 }
 
 #[test]
-fn what_is_dropped_has_a_name() {
+fn what_is_dropped_late_or_bounded_has_a_name() {
     let open = SlotCounters { wanted: 10, dropped: [3, 4, 0, 0], ..SlotCounters::ZERO };
     let counters = Counters { cpus: vec![cpu(Slot::Open, open)], ..Counters::default() };
     let mut counted = ByKind::default();
@@ -55,10 +55,7 @@ fn what_is_dropped_has_a_name() {
     let json: serde_json::Value = serde_json::from_str(&account.json()).expect("JSON");
     let dropped = serde_json::json!({"trapped": 3, "no_place": 4, "no_room": 0, "missed": 0});
     assert_eq!((&json["account"]["dropped"], &json["account"]["hollow"]), (&dropped, &2.into()));
-}
-
-#[test]
-fn an_upper_bound_of_lost_events_is_marked() {
+    // An upper bound of lost events is marked.
     let mut counted = ByKind::default();
     *counted.of(Kind::Bpf).expect("probed") = Counted { delivered: 10, stream_lost: 55_210, ..Counted::default() };
     let account = Account::of(&Counters::default(), &counted, Pairing::default(), Kind::Bpf.into());
@@ -68,10 +65,7 @@ fn an_upper_bound_of_lost_events_is_marked() {
     assert_eq!((&lost["ring"], &lost["at_most"]), (&55_210.into(), &55_210.into()));
     assert!(json["account"]["kinds"]["open"]["lost"]["at_most"].is_null());
     assert_eq!(account.clone().and(&account).bounded, 110_420);
-}
-
-#[test]
-fn late_events_are_said_where_there_are_any() {
+    // Late events are said where there are any.
     let none = Account { asked: Kind::Open.into(), ..Account::default() };
     let some = Account { late: 3, ..none.clone() };
     assert_eq!(none.line(), "account: seen 0 delivered 0 filtered 0 lost 0 cut 0 (open 0)");
@@ -79,16 +73,6 @@ fn late_events_are_said_where_there_are_any() {
     let json: serde_json::Value = serde_json::from_str(&some.json()).expect("JSON");
     assert_eq!(json["account"]["late"], 3);
     assert_eq!((some.clone().and(&some).late, some.since(&none).late), (6, 3));
-}
-
-#[test]
-fn an_event_that_nobody_counted_makes_the_account_fail() {
-    let open = SlotCounters { wanted: 100, ..SlotCounters::ZERO };
-    let counters = Counters { cpus: vec![cpu(Slot::Open, open)], ..Counters::default() };
-    let mut counted = ByKind::default();
-    counted.of(Kind::Open).expect("probed").delivered = 99;
-    let account = Account::of(&counters, &counted, Pairing::default(), KindSet::NONE);
-    assert_eq!((account.sum().off_by(), account.kind(Kind::Open).lost.read), (1, 0), "missing is not unreadable");
 }
 
 /// A trace with counts in every slot of two CPUs. All sums are correct.
@@ -152,11 +136,35 @@ impl Trace {
 }
 
 #[test]
-fn a_trace_whose_sums_hold_is_proved() {
+fn a_trace_whose_sums_hold_is_proved_and_others_are_not() {
     let account = Trace::new().proved();
     assert_eq!(account.discrepancies, []);
     assert_eq!(account.discrepancy(), None);
     assert_eq!(account.sum().off_by(), 0);
+    // An event that nobody counted.
+    let open = SlotCounters { wanted: 100, ..SlotCounters::ZERO };
+    let counters = Counters { cpus: vec![cpu(Slot::Open, open)], ..Counters::default() };
+    let mut counted = ByKind::default();
+    counted.of(Kind::Open).expect("probed").delivered = 99;
+    let account = Account::of(&counters, &counted, Pairing::default(), KindSet::NONE);
+    assert_eq!((account.sum().off_by(), account.kind(Kind::Open).lost.read), (1, 0), "missing is not unreadable");
+    // What nobody sent, and what was never counted.
+    let mut trace = Trace::new();
+    trace.arrived.insert((77, 0), Arrived { wanted: 1, ..Arrived::default() });
+    assert_eq!(trace.proved().discrepancies[0].of, Of::Stream { slot: 77, cpu: 0 });
+
+    let trace = Trace::new();
+    let mut account = Account::of(&trace.counters, &trace.counted, Pairing::default(), KindSet::NONE);
+    account.prove(&trace.counters, &trace.counted, &trace.arrived, 3);
+    assert_eq!(account.discrepancies[0].of, Of::Trace, "records that are no frames");
+
+    let mut trace = Trace::new();
+    trace.counters.last = false;
+    assert_eq!(trace.proved().discrepancies.len(), 1, "the last counters are missing");
+
+    let mut trace = Trace::new();
+    trace.counted.of(Kind::Open).expect("probed").requests -= 1;
+    assert_eq!(trace.proved().discrepancies[0].of, Of::Kind(Kind::Open), "a request that went nowhere");
 }
 
 /// The name of a counter, and access to it.
@@ -202,7 +210,7 @@ fn a_counter_that_is_wrong_by_one_is_named_with_its_slot() {
 }
 
 #[test]
-fn an_arrival_that_is_wrong_by_one_is_named_with_its_slot() {
+fn an_arrival_or_a_count_that_is_wrong_by_one_is_named() {
     type Figure = fn(&mut Arrived) -> &mut u64;
     const FIGURES: [Figure; 6] = [
         |a| &mut a.wanted,
@@ -220,15 +228,11 @@ fn an_arrival_that_is_wrong_by_one_is_named_with_its_slot() {
             assert!(trace.proved().discrepancies.iter().any(|d| d.of == of), "{slot:?}");
         }
     }
-}
-
-#[test]
-fn an_event_that_gets_lost_in_user_space_is_named_with_its_kind() {
-    type Figure = fn(&mut Counted) -> &mut u64;
-    const FIGURES: [Figure; 5] =
+    type Count = fn(&mut Counted) -> &mut u64;
+    const COUNTS: [Count; 5] =
         [|c| &mut c.delivered, |c| &mut c.filtered, |c| &mut c.unread, |c| &mut c.kept, |c| &mut c.kept_unread];
     for kind in Kind::PROBED {
-        for figure in FIGURES {
+        for figure in COUNTS {
             let mut trace = Trace::new();
             *figure(trace.counted.of(kind).expect("probed")) -= 1;
             let account = trace.proved();
@@ -236,24 +240,4 @@ fn an_event_that_gets_lost_in_user_space_is_named_with_its_kind() {
             assert_eq!(found.count(), 2, "arrived, and in sum: {:?}", account.discrepancies);
         }
     }
-}
-
-#[test]
-fn what_nobody_sent_and_what_was_never_counted_is_a_discrepancy() {
-    let mut trace = Trace::new();
-    trace.arrived.insert((77, 0), Arrived { wanted: 1, ..Arrived::default() });
-    assert_eq!(trace.proved().discrepancies[0].of, Of::Stream { slot: 77, cpu: 0 });
-
-    let trace = Trace::new();
-    let mut account = Account::of(&trace.counters, &trace.counted, Pairing::default(), KindSet::NONE);
-    account.prove(&trace.counters, &trace.counted, &trace.arrived, 3);
-    assert_eq!(account.discrepancies[0].of, Of::Trace, "records that are no frames");
-
-    let mut trace = Trace::new();
-    trace.counters.last = false;
-    assert_eq!(trace.proved().discrepancies.len(), 1, "the last counters are missing");
-
-    let mut trace = Trace::new();
-    trace.counted.of(Kind::Open).expect("probed").requests -= 1;
-    assert_eq!(trace.proved().discrepancies[0].of, Of::Kind(Kind::Open), "a request that went nowhere");
 }

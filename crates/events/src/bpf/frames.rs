@@ -417,6 +417,23 @@ mod tests {
         assert_eq!(frames_of(&mut known, &next), ["-#6 true", "=2 0 false"], "its holder keeps the link");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["=2 0 false"]);
+        // An interface is known by its number and namespace.
+        let of = |id| BpfProgram { id: ProgId(id), ..BpfProgram::default() };
+        let on = |name: &str, netns| BpfAttachment {
+            program: ProgId(1),
+            target: name.into(),
+            ifindex: Some(1),
+            netns: Some(NsInum(netns)),
+            ..BpfAttachment::default()
+        };
+        let mut known = Described::since(LinkId(0), ProgId(99));
+        let first = Inventory { programs: vec![of(1)], attachments: vec![on("lo", 7)], ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &first), ["+1", "+#0 1 false", "=1 1 true"]);
+        let mut next = first.clone();
+        next.attachments = vec![on("lo", 7), on("lo", 8)];
+        assert_eq!(frames_of(&mut known, &next), ["+#1 1 true", "=1 2 false"], "another namespace");
+        next.attachments = vec![on("lo", 7), on("renamed", 8)];
+        assert_eq!(frames_of(&mut known, &next), ["+#1 1 false", "=1 2 false"], "the same one");
     }
 
     #[test]
@@ -436,10 +453,7 @@ mod tests {
         let left = Inventory { attachments: vec![on(None, b"a map 1")], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &left), ["-#0 true", "-#2 true", "=0 1 false"], "the link goes first");
         assert_eq!(frames_of(&mut known, &Inventory::default()), ["-#1 false", "=0 0 false"]);
-    }
-
-    #[test]
-    fn a_link_that_could_not_be_read_has_not_ended() {
+        // A link that could not be read has not ended.
         let on = |link| BpfAttachment { link: LinkId(link), link_type: 1, ..BpfAttachment::default() };
         let mut known = Described::default();
         let first = Inventory { attachments: vec![on(1), on(2)], ..Inventory::default() };
@@ -482,26 +496,6 @@ mod tests {
         let elsewhere = BpfAttachment { netns: Some(NsInum(8)), ..on(4) };
         let inventory = Inventory { attachments: vec![on(1), on(2), on(3), elsewhere], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &inventory), ["+#2 2 false", "+#3 3 true", "+#4 4 false", "=0 4 true"]);
-    }
-
-    #[test]
-    fn an_interface_is_known_by_its_number_and_namespace() {
-        let of = |id| BpfProgram { id: ProgId(id), ..BpfProgram::default() };
-        let on = |name: &str, netns| BpfAttachment {
-            program: ProgId(1),
-            target: name.into(),
-            ifindex: Some(1),
-            netns: Some(NsInum(netns)),
-            ..BpfAttachment::default()
-        };
-        let mut known = Described::since(LinkId(0), ProgId(99));
-        let first = Inventory { programs: vec![of(1)], attachments: vec![on("lo", 7)], ..Inventory::default() };
-        assert_eq!(frames_of(&mut known, &first), ["+1", "+#0 1 false", "=1 1 true"]);
-        let mut next = first.clone();
-        next.attachments = vec![on("lo", 7), on("lo", 8)];
-        assert_eq!(frames_of(&mut known, &next), ["+#1 1 true", "=1 2 false"], "another namespace");
-        next.attachments = vec![on("lo", 7), on("renamed", 8)];
-        assert_eq!(frames_of(&mut known, &next), ["+#1 1 false", "=1 2 false"], "the same one");
     }
 
     #[test]

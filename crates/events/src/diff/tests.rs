@@ -55,18 +55,18 @@ impl Made {
     }
 
     fn exec(&mut self, pid: u32, args: &[&str]) {
-        let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
         let exe = if args[0].starts_with('/') { args[0].to_owned() } else { format!("/usr/bin/{}", args[0]) };
-        let exe = names(&exe);
-        let exec = payload::Exec {
-            interp: b"",
-            filename: args[0].as_bytes(),
-            exe: &exe,
-            cwd: &names(self.root),
-            argv: &argv,
-            ret: 0,
-        };
-        self.maker.event(Slot::Exec, pid, "x", &exec.bytes());
+        self.exec_of(pid, &exe, args, |_| ());
+    }
+
+    /// An exec of this file, with a change of the payload.
+    fn exec_of(&mut self, pid: u32, exe: &str, args: &[&str], change: impl FnOnce(&mut Vec<u8>)) {
+        let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
+        let (filename, exe, cwd) = (args[0].as_bytes(), names(exe), names(self.root));
+        let exec = payload::Exec { filename, exe: &exe, cwd: &cwd, argv: &argv, ..payload::Exec::default() };
+        let mut payload = exec.bytes();
+        change(&mut payload);
+        self.maker.event(Slot::Exec, pid, "x", &payload);
     }
 
     fn start(&mut self, parent: u32, args: &[&str]) -> u32 {
@@ -227,19 +227,18 @@ fn the_same_build_elsewhere_in_another_order_is_equal() {
     check(build("/home/me/a", 4700, "-j1", plain()), build("/srv/b/c", 90_000, "-j8", other), &[]);
     check(build("/tmp", 4700, "-j1", plain()), build("/tmp/c", 90_000, "-j8", other), &[]);
     check(build("/home/me/a", 4700, "-j1", plain()), build("/home/me/a", 4700, "-j1", plain()), &[]);
-}
-
-#[test]
-fn what_is_looked_for_above_the_run_may_be_anywhere() {
-    let run = |root: &'static str, looks: &[&str]| {
-        let mut made = Made::new(root, 100, &["cargo", "build"]);
-        looks.iter().for_each(|path| made.open(100, path, ENOENT));
+    // Two directories inside the first are taken as the same if nothing else differs.
+    let run = |root: &'static str| {
+        let mut made = Made::new("/", 100, &["sh", "-c", "make"]);
+        made.root = root;
+        let make = made.start(100, &["make", "-C", root]);
+        made.open(make, "Makefile", 3);
+        made.start(make, &["cc", &format!("-I{root}/inc"), "x.c"]);
         made
     };
-    let a = || run("/srv/a/x", &["/srv/a/toolchain", "/srv/toolchain", "/home/me/.cargo/config"]);
-    check(a(), run("/home/me/x", &["/home/me/toolchain", "/home/toolchain", "/home/me/.cargo/config"]), &[]);
-    let line = "tried    /srv/a/toolchain, /srv/toolchain by cargo build: ENOENT in A, not tried in B";
-    check(a(), run("/home/me/x", &["/home/me/.cargo/config"]), &[line]);
+    let report = between(run("/x/a").run(), run("/y/b").run());
+    assert_eq!(text(&report), "");
+    assert_eq!(report.directories, [(b"/x/a".to_vec(), b"/y/b".to_vec())]);
 }
 
 #[test]
@@ -280,23 +279,6 @@ fn a_program_that_is_not_found_is_named() {
     check(run(false), run(false), &[]);
 }
 
-#[test]
-fn processes_with_ids_and_random_names_correspond() {
-    let run = |first: u32, random: &str| {
-        let mut made = Made::new("/a", first, &["sh", "configure"]);
-        for _ in 0..3 {
-            let name = format!("conf{}.sed", made.next);
-            let sed = made.start(first, &["sed", "-f", &name, &format!("/tmp/w.{random}")]);
-            made.open(sed, &name, 3);
-            made.open(sed, &format!("/proc/{sed}/stat"), 3);
-            made.open_with(sed, &format!("sed{random}"), 3, 0o302);
-            made.exit(sed, 0);
-        }
-        made
-    };
-    check(run(4700, "aB3dEf"), run(90_000, "Zz9yXw"), &[]);
-}
-
 /// A compiler with a temporary directory of this name, a session of another, and a linker that gets a file of the directory.
 fn compile(directory: &str, session: &str, journal: bool, made: &str) -> Made {
     const NEW: u64 = 0o102;
@@ -321,7 +303,32 @@ fn compile(directory: &str, session: &str, journal: bool, made: &str) -> Made {
 }
 
 #[test]
-fn names_that_a_run_made_correspond() {
+fn names_that_differ_by_chance_correspond() {
+    let above = |root: &'static str, looks: &[&str]| {
+        let mut made = Made::new(root, 100, &["cargo", "build"]);
+        looks.iter().for_each(|path| made.open(100, path, ENOENT));
+        made
+    };
+    // What is looked for above the run may be anywhere.
+    let a = || above("/srv/a/x", &["/srv/a/toolchain", "/srv/toolchain", "/home/me/.cargo/config"]);
+    check(a(), above("/home/me/x", &["/home/me/toolchain", "/home/toolchain", "/home/me/.cargo/config"]), &[]);
+    let line = "tried    /srv/a/toolchain, /srv/toolchain by cargo build: ENOENT in A, not tried in B";
+    check(a(), above("/home/me/x", &["/home/me/.cargo/config"]), &[line]);
+    // Ids of processes and random names.
+    let configured = |first: u32, random: &str| {
+        let mut made = Made::new("/a", first, &["sh", "configure"]);
+        for _ in 0..3 {
+            let name = format!("conf{}.sed", made.next);
+            let sed = made.start(first, &["sed", "-f", &name, &format!("/tmp/w.{random}")]);
+            made.open(sed, &name, 3);
+            made.open(sed, &format!("/proc/{sed}/stat"), 3);
+            made.open_with(sed, &format!("sed{random}"), 3, 0o302);
+            made.exit(sed, 0);
+        }
+        made
+    };
+    check(configured(4700, "aB3dEf"), configured(90_000, "Zz9yXw"), &[]);
+    // Names that a run made.
     let a = || compile("rustcMARM3e", "s-hoirputn23-0ssrlde", true, "out.o");
     check(a(), compile("rustcgbhlvp", "s-hoirpqrstu-abcdefg", false, "out.o"), &[]);
     // Of the same form as one that alternates, and of no form.
@@ -335,23 +342,6 @@ fn names_that_a_run_made_correspond() {
         let lines = [one, other].map(|name| format!("opened   ./target/{name} by rustc x.rs: opened only in "));
         let lines = [format!("{}A", lines[0]), format!("{}B", lines[1])];
         check(stamp(one), stamp(other), &lines.each_ref().map(String::as_str));
-    }
-}
-
-#[test]
-fn only_the_first_of_a_missing_tree_is_a_line() {
-    let run = |step: bool| {
-        let mut made = Made::new("/a", 100, &["make"]);
-        if step {
-            let shell = made.start(100, &["sh", "-c", "strip x; true"]);
-            let strip = made.start(shell, &["strip", "x"]);
-            made.open(strip, "x", 3);
-        }
-        made
-    };
-    for (a, b, side) in [(true, false, "A"), (false, true, "B")] {
-        let only = format!("executed only in {side} (2 execs with their descendants)");
-        check(run(a), run(b), &[&format!("exec     sh -c strip x; true: {only}")]);
     }
 }
 
@@ -374,19 +364,20 @@ fn counts_files_and_attachments_are_compared() {
     check(run(1, "/etc/x", false), run(1, "/etc/y", false), &lines);
     let line = "bpf      attach fentry do_unlinkat spy by sh x: never in A, once in B";
     check(run(1, "/etc/x", false), run(1, "/etc/x", true), &[line]);
-}
-
-#[test]
-fn an_exit_names_the_program_that_was_sought_in_vain() {
-    let run = |found: bool| {
+    // Only the first of a missing tree is a line.
+    let run = |step: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
-        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
-            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
+        if step {
+            let shell = made.start(100, &["sh", "-c", "strip x; true"]);
+            let strip = made.start(shell, &["strip", "x"]);
+            made.open(strip, "x", 3);
         }
-        made.exit(100, if found { 0 } else { 2 << 8 });
         made
     };
-    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
+    for (a, b, side) in [(true, false, "A"), (false, true, "B")] {
+        let only = format!("executed only in {side} (2 execs with their descendants)");
+        check(run(a), run(b), &[&format!("exec     sh -c strip x; true: {only}")]);
+    }
 }
 
 #[test]
@@ -406,6 +397,16 @@ fn changes_that_no_name_shows_are_compared() {
         format!("file     /etc/{made}: created as a directory only in B"),
     ];
     check(run(false), run(true), &lines.each_ref().map(String::as_str));
+    // An exit names the program that was sought in vain.
+    let run = |found: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
+            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
+        }
+        made.exit(100, if found { 0 } else { 2 << 8 });
+        made
+    };
+    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
 }
 
 #[test]
@@ -485,7 +486,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
 }
 
 #[test]
-fn what_may_have_been_lost_is_unknown() {
+fn what_may_have_been_lost_or_does_not_fit_is_unknown() {
     let run = |lost: bool| {
         let mut made = Made::new("/a", 100, &["cat"]);
         made.open(100, "/etc/x", 3);
@@ -508,6 +509,20 @@ fn what_may_have_been_lost_is_unknown() {
     let report = between(run(false).run(), more.run());
     assert_eq!(report.count(Status::Different), 1, "{}", text(&report));
     check(run(true), run(true), &[]);
+    // Nor what does not fit.
+    let run = |memory| {
+        let mut made = Made::new("/a", 100, &["cat"]);
+        for number in 0..1000 {
+            made.open(100, &format!("/etc/{number}"), 3);
+        }
+        made.run_in(memory)
+    };
+    let report = between(run(usize::MAX), run(20_000));
+    assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0), "{}", text(&report));
+    assert!(text(&report).contains("does not fit in memory"), "{}", text(&report));
+    // More losses than can be counted.
+    let gaps = Gaps { lost: [1 << 63; Kind::PROBED.len()], other: 1, ..Gaps::default() };
+    assert_eq!((gaps.sum(), Gaps::default().sum()), (u64::MAX, 0));
 }
 
 #[test]
@@ -548,20 +563,6 @@ fn what_ended_processes_of_a_running_trace_lack_is_certain() {
     };
     let line = "unknown  1 difference of kind argv, by cc1 -O1: B lost 5 events\n";
     assert_eq!(text(&between(flag("-O1"), flag("-O2"))), line);
-}
-
-#[test]
-fn what_does_not_fit_is_unknown() {
-    let run = |memory| {
-        let mut made = Made::new("/a", 100, &["cat"]);
-        for number in 0..1000 {
-            made.open(100, &format!("/etc/{number}"), 3);
-        }
-        made.run_in(memory)
-    };
-    let report = between(run(usize::MAX), run(20_000));
-    assert_eq!((report.count(Status::Unknown), report.count(Status::Different)), (1, 0), "{}", text(&report));
-    assert!(text(&report).contains("does not fit in memory"), "{}", text(&report));
 }
 
 #[test]
@@ -608,21 +609,6 @@ fn names_are_escaped() {
     assert!(json.contains(r"/etc/\u001b[2J\u000a") && json.lines().count() == 2, "{json}");
 }
 
-#[test]
-fn two_directories_inside_the_first_are_taken_as_the_same_if_nothing_else_differs() {
-    let run = |root: &'static str| {
-        let mut made = Made::new("/", 100, &["sh", "-c", "make"]);
-        made.root = root;
-        let make = made.start(100, &["make", "-C", root]);
-        made.open(make, "Makefile", 3);
-        made.start(make, &["cc", &format!("-I{root}/inc"), "x.c"]);
-        made
-    };
-    let report = between(run("/x/a").run(), run("/y/b").run());
-    assert_eq!(text(&report), "");
-    assert_eq!(report.directories, [(b"/x/a".to_vec(), b"/y/b".to_vec())]);
-}
-
 /// An arbitrary step of a run: the process, another process, the action, a text.
 type Step = (u8, u8, u8, Vec<u8>);
 
@@ -637,14 +623,8 @@ fn any_run(steps: &[Step], command: bool) -> Run {
         match action % 6 {
             0 => made.maker.fork(pid, "x", other),
             1 => {
-                let exec = payload::Exec {
-                    interp: b"",
-                    ret: -i32::from(action / 6 % 3),
-                    filename: text,
-                    exe: &names,
-                    cwd: &names,
-                    argv: text,
-                };
+                let (exe, cwd, argv, ret) = (&names, &names, text, -i32::from(action / 6 % 3));
+                let exec = payload::Exec { filename: text, exe, cwd, argv, ret, ..payload::Exec::default() };
                 made.maker.event(Slot::Exec, pid, "x", &exec.bytes());
             }
             2 => made.maker.exit(pid, "x", u32::from(*action) << 6),
@@ -659,27 +639,11 @@ fn any_run(steps: &[Step], command: bool) -> Run {
     made.run_in(if steps.len().is_multiple_of(7) { 5_000 } else { usize::MAX })
 }
 
-#[test]
-fn more_losses_than_can_be_counted_are_losses() {
-    let gaps = Gaps { lost: [1 << 63; Kind::PROBED.len()], other: 1, ..Gaps::default() };
-    assert_eq!((gaps.sum(), Gaps::default().sum()), (u64::MAX, 0));
-}
-
 /// Texts that the rules recognize.
 fn texts() -> impl Strategy<Value = Vec<u8>> {
-    let part = prop_oneof![
-        Just(b"/".to_vec()),
-        Just(b"..".to_vec()),
-        Just(b"/tmp/ccaB3dEf.s".to_vec()),
-        Just(b"/a".to_vec()),
-        Just(b" ".to_vec()),
-        Just(b"-j".to_vec()),
-        Just(b"101".to_vec()),
-        Just(b"make\0".to_vec()),
-        Just(b"./".to_vec()),
-        Just(b"x.pyc.17".to_vec()),
-        prop::collection::vec(any::<u8>(), 0..9),
-    ];
+    let known = ["/", "..", "/tmp/ccaB3dEf.s", "/a", " ", "-j", "101", "make\0", "./", "x.pyc.17"];
+    let known = prop::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec());
+    let part = prop_oneof![10 => known, 1 => prop::collection::vec(any::<u8>(), 0..9)];
     prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
 }
 

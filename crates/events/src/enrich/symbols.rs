@@ -102,6 +102,18 @@ mod tests {
         let names = [10, 19, 20, 30, 39, 40].map(|at| name(&symbols, 0x1020, at));
         let [a, b, c] = ["a", "b", "c"].map(|name| Some(name.as_bytes().to_vec()));
         assert_eq!(names, [a.clone(), a, None, b.clone(), b, c]);
+        // What does not fit is left out.
+        let mut symbols = StackSymbols::default();
+        let count = limits::STACK_SYMBOLS as u64 / 64;
+        for at in 0..count {
+            symbols.add(symbol(at << 8, 0x100, 0, 0, "some_function"));
+        }
+        let further = symbol(count << 8, 0x100, 0, 0, "some_function");
+        assert!(symbols.correct(count << 8, BootNanos(1), Some(&further)).is_empty());
+        assert!(symbols.bytes <= limits::STACK_SYMBOLS);
+        assert!(symbols.find(0, BootNanos(1)).is_some());
+        assert!(symbols.find((count - 1) << 8, BootNanos(1)).is_none());
+        assert!(symbols.places.values().all(|symbols| !symbols.is_empty()));
     }
 
     #[test]
@@ -125,20 +137,5 @@ mod tests {
         check_changes(0x1020, 30, Some(symbol(0x0800, 0x1000, 30, 0, "b")), 1);
         check_changes(0x1020, 40, Some(symbol(0x1000, 0x40, 0, 0, "c")), 2);
         assert_eq!(check_changes(0x1020, 20, a(), 0), Some(b"a".to_vec()));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_left_out() {
-        let mut symbols = StackSymbols::default();
-        let count = limits::STACK_SYMBOLS as u64 / 64;
-        for at in 0..count {
-            symbols.add(symbol(at << 8, 0x100, 0, 0, "some_function"));
-        }
-        let further = symbol(count << 8, 0x100, 0, 0, "some_function");
-        assert!(symbols.correct(count << 8, BootNanos(1), Some(&further)).is_empty());
-        assert!(symbols.bytes <= limits::STACK_SYMBOLS);
-        assert!(symbols.find(0, BootNanos(1)).is_some());
-        assert!(symbols.find((count - 1) << 8, BootNanos(1)).is_none());
-        assert!(symbols.places.values().all(|symbols| !symbols.is_empty()));
     }
 }

@@ -317,7 +317,7 @@ const KILLER: &[Field] = field_table! {
     comm Text "The name of the sender: task_struct.group_leader->comm."
         |s| of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm))), with(props::BYTES);
     uid User "The real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));
-    cause Text "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe)."
+    cause Text "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address; a process can send itself a signal that looks like one) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe)."
         |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word())));
 };
 
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ticks_divide_the_exact_time() {
+    fn the_ticks_divide_the_exact_time_and_only_large_costs_are_in_rows() {
         let cpu = |user_ticks, system_ticks, runtime| {
             let cost = Cost { user_ticks, system_ticks, runtime, ..Cost::default() };
             Exit { record: ExitRecord { facts: fact::COST, cost, ..ExitRecord::default() } }.cpu()
@@ -485,6 +485,14 @@ mod tests {
         let centuries = u64::MAX / 3;
         assert_eq!(cpu(centuries, centuries, 2 * centuries), Some((centuries, centuries)));
         assert_eq!(Exit::of_status(0).cpu(), None);
+        let text = |runtime, max_rss| {
+            let cost = Cost { runtime, max_rss, ..Cost::default() };
+            let (mut out, facts) = (Vec::new(), fact::COST);
+            Exit { record: ExitRecord { facts, cost, ..ExitRecord::default() } }.much(&mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
+        assert_eq!(text(99_999_999, (100 << 20) - 1), "");
+        assert_eq!(text(1_240_000_000, 310 << 20), ", cpu 1.2 s, 310.0 MiB");
     }
 
     #[test]
@@ -503,17 +511,5 @@ mod tests {
         assert_eq!(of(fact::COST), [Some(5), Some(0), Some(6), None, None]);
         assert_eq!(why(fact::COST), [None, None, None, word("no_field"), word("no_field")]);
         assert_eq!((of(0), why(0)), ([None; 5], [(); 5].map(|()| word("not_collected"))));
-    }
-
-    #[test]
-    fn only_large_costs_are_in_rows() {
-        let text = |runtime, max_rss| {
-            let cost = Cost { runtime, max_rss, ..Cost::default() };
-            let (mut out, facts) = (Vec::new(), fact::COST);
-            Exit { record: ExitRecord { facts, cost, ..ExitRecord::default() } }.much(&mut out);
-            String::from_utf8(out).expect("ASCII")
-        };
-        assert_eq!(text(99_999_999, (100 << 20) - 1), "");
-        assert_eq!(text(1_240_000_000, 310 << 20), ", cpu 1.2 s, 310.0 MiB");
     }
 }

@@ -571,36 +571,15 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_the_names_that_users_know() {
-        assert_eq!(err(-2), Some("ENOENT"));
-        assert_eq!(err(-13), Some("EACCES"));
-        assert_eq!(err(-11), Some("EAGAIN"));
-        assert_eq!(err(-40), Some("ELOOP"));
-        assert_eq!(err(-133), Some("EHWPOISON"));
-        assert_eq!(err(-512), Some("ERESTARTSYS"));
-        assert_eq!(err(-4000), Some("EUNKNOWN"));
-        assert_eq!(err(3), None);
-        assert_eq!(err(0), None);
-    }
-
-    #[test]
-    fn signals_have_the_names_that_users_know() {
-        assert_eq!(signal(9), Some("SIGKILL"));
-        assert_eq!(signal(34), Some("SIGRTMIN"));
-        assert_eq!(signal(64), Some("SIGRTMAX"));
-        assert_eq!(signal(0), None);
-        assert_eq!(signal(65), None);
-    }
-
-    #[test]
-    fn bpf_names_stand_at_their_numbers() {
-        assert_eq!(prog_type(26), Some("tracing"));
-        assert_eq!(prog_type(29), Some("lsm"));
-        assert_eq!(attach_type(23), Some("trace_raw_tp"));
-        assert_eq!(attach_type(41), Some("perf_event"));
-        assert_eq!(attach_type(46), Some("tcx_ingress"));
+    fn numbers_have_the_names_that_users_know() {
+        let errors = ["ENOENT", "EACCES", "EAGAIN", "ELOOP", "EHWPOISON", "ERESTARTSYS", "EUNKNOWN"];
+        assert_eq!([-2, -13, -11, -40, -133, -512, -4000].map(err), errors.map(Some));
+        assert_eq!([3, 0].map(err), [None; 2]);
+        assert_eq!([9, 34, 64].map(signal), ["SIGKILL", "SIGRTMIN", "SIGRTMAX"].map(Some));
+        assert_eq!([0, 65].map(signal), [None; 2]);
+        assert_eq!([26, 29].map(prog_type), ["tracing", "lsm"].map(Some));
+        assert_eq!([23, 41, 46].map(attach_type), ["trace_raw_tp", "perf_event", "tcx_ingress"].map(Some));
         assert_eq!(link_type(7), Some("perf_event"));
-        assert_eq!(map_type(9), Some("lru_hash"));
-        assert_eq!(map_type(27), Some("ringbuf"));
+        assert_eq!([9, 27].map(map_type), ["lru_hash", "ringbuf"].map(Some));
     }
 }

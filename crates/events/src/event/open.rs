@@ -436,16 +436,6 @@ mod tests {
         assert_eq!(Open::decode(&payload).expect("whole").names.absent(), absent, "{path:?}");
     }
 
-    #[test]
-    fn an_empty_path_is_quoted_and_an_unread_one_is_not() {
-        for (path_marks, shown) in [(0, "r  \"\""), (mark::FAULT, "r  "), (mark::NOT_COLLECTED, "r  ")] {
-            let record = OpenRecord { ret: -2, path_marks, ..OpenRecord::default() };
-            let mut out = Vec::new();
-            Open::decode(record.as_bytes()).expect("whole").parts(Uid(0), &mut out);
-            assert_eq!(String::from_utf8(out).expect("UTF-8"), shown);
-        }
-    }
-
     fn unreachable(names: &[u8], marks: u8) -> Components<'_> {
         Components::new(names, mark::UNREACHABLE | marks)
     }
@@ -484,6 +474,13 @@ mod tests {
             check_shared(via, 0, b"etc\0", b"/etc/.", raced);
             check_shared(via, NEAR, b"passwd\0etc\0", b"passwd", None);
             check_shared(via, NEAR, b"passwd\0etc\0", b"../etc/passwd", raced);
+        }
+        // An empty path is quoted, and an unread one is not.
+        for (path_marks, shown) in [(0, "r  \"\""), (mark::FAULT, "r  "), (mark::NOT_COLLECTED, "r  ")] {
+            let record = OpenRecord { ret: -2, path_marks, ..OpenRecord::default() };
+            let mut out = Vec::new();
+            Open::decode(record.as_bytes()).expect("whole").parts(Uid(0), &mut out);
+            assert_eq!(String::from_utf8(out).expect("UTF-8"), shown);
         }
     }
 }

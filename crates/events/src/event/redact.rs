@@ -156,6 +156,12 @@ mod tests {
         redact.text(&mut text);
         assert_eq!(text, "a…f\0ab\0……".as_bytes());
         assert_eq!(redact.count(), 3);
+        // A name of fixed length ends in a whole character.
+        for (mut array, fitted) in [(*b"aaaaaaaaaaaaaaa\0", "……………"), (*b"xxaaaaaaaaaaaaa\0", "xx…………")]
+        {
+            self::redact(&["a"]).fit(&mut array);
+            assert_eq!(until_nul(&array), fitted.as_bytes());
+        }
     }
 
     #[test]
@@ -215,15 +221,6 @@ mod tests {
         assert_eq!(look(&["root/dir"]), all("/srv/…/SECRET", None, "SECRET", 1));
         assert_eq!(look(&["^/s.*$"]), all("/…", Some("/…"), "SECRET", 1));
         assert_eq!(look(&["none"]), all("/srv/root/dir/SECRET", Some("/srv/root"), "SECRET", 0));
-    }
-
-    #[test]
-    fn a_name_of_fixed_length_ends_in_a_whole_character() {
-        for (mut array, fitted) in [(*b"aaaaaaaaaaaaaaa\0", "……………"), (*b"xxaaaaaaaaaaaaa\0", "xx…………")]
-        {
-            redact(&["a"]).fit(&mut array);
-            assert_eq!(until_nul(&array), fitted.as_bytes());
-        }
     }
 
     #[test]

@@ -652,6 +652,15 @@ mod tests {
         let repaired = TcpRecord { flags: flag::REPAIRED, ..close };
         assert_eq!(field(repaired, "dur_ns"), unknown("repaired"));
         assert_eq!(field(repaired, "since_ns"), known(3_700_500_000_001_u64));
+        // The descriptor is the process's.
+        let connect = testing::tcp(op::CONNECT);
+        assert_eq!(field(connect, "fd"), known(5));
+        assert_eq!(field(TcpRecord { fd: -1, ..connect }, "fd"), unknown("not_collected"));
+        let of_kernel = TcpRecord { fd: -1, via: via::KERNEL, flags: 0, ..connect };
+        for name in ["fd", "abi", "ret"] {
+            assert_eq!(field(of_kernel, name), known(Json::Null), "{name}");
+        }
+        assert_eq!(field(testing::tcp(op::ACCEPT), "ret"), known(5));
     }
 
     #[test]
@@ -673,6 +682,11 @@ mod tests {
         for name in ["laddr", "raddr", "rport", "family", "v4_mapped"] {
             assert_eq!(field(TcpRecord { family: 1, ..mapped }, name), unknown("not_collected"), "{name}");
         }
+        // A record of an unknown op is not decoded.
+        let bytes = [TcpRecord { op: op::BIND + 1, ..testing::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
+        assert!(Tcp::decode(&bytes).is_none());
+        assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
+        assert!(Tcp::decode(&[testing::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
     }
 
     #[test]
@@ -746,25 +760,5 @@ mod tests {
             let record = TcpRecord { form, ..bind };
             assert_eq!((field(record, "laddr"), field(record, "lport")), (laddr, lport), "{form}");
         }
-    }
-
-    #[test]
-    fn the_descriptor_is_that_of_the_process() {
-        let connect = testing::tcp(op::CONNECT);
-        assert_eq!(field(connect, "fd"), known(5));
-        assert_eq!(field(TcpRecord { fd: -1, ..connect }, "fd"), unknown("not_collected"));
-        let of_kernel = TcpRecord { fd: -1, via: via::KERNEL, flags: 0, ..connect };
-        for name in ["fd", "abi", "ret"] {
-            assert_eq!(field(of_kernel, name), known(Json::Null), "{name}");
-        }
-        assert_eq!(field(testing::tcp(op::ACCEPT), "ret"), known(5));
-    }
-
-    #[test]
-    fn a_record_of_an_unknown_op_is_not_decoded() {
-        let bytes = [TcpRecord { op: op::BIND + 1, ..testing::tcp(op::CLOSE) }.as_bytes(), b"more"].concat();
-        assert!(Tcp::decode(&bytes).is_none());
-        assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
-        assert!(Tcp::decode(&[testing::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
     }
 }

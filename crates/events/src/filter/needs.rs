@@ -267,6 +267,16 @@ mod tests {
         ] {
             assert!(may(filter, if filter.starts_with("cwd") { Kind::Exec } else { Kind::Open }, ""), "{filter}");
         }
+        // A word is searched as a text.
+        let with = |filter: &str, found: bool| {
+            let needs = needs(filter);
+            needs.may_be(&entry(Kind::Open), Some(&[]), Some(&vec![found; needs.texts.len()]))
+        };
+        for (filter, may) in [("stdio", false), ("stdio kind=open", false), ("stdio or err", true), ("not stdio", true)]
+        {
+            assert_eq!((with(filter, false), with(filter, true)), (may, true), "{filter}");
+        }
+        assert!(with("443", false) && with("enoent", false) && !with("stdio kind=exec", true));
     }
 
     proptest! {
@@ -313,20 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_is_searched_as_a_text() {
-        let with = |filter: &str, found: bool| {
-            let needs = needs(filter);
-            needs.may_be(&entry(Kind::Open), Some(&[]), Some(&vec![found; needs.texts.len()]))
-        };
-        for (filter, may) in [("stdio", false), ("stdio kind=open", false), ("stdio or err", true), ("not stdio", true)]
-        {
-            assert_eq!((with(filter, false), with(filter, true)), (may, true), "{filter}");
-        }
-        assert!(with("443", false) && with("enoent", false) && !with("stdio kind=exec", true));
-    }
-
-    #[test]
-    fn lost_rows_are_not_passed_over() {
+    fn lost_rows_are_not_passed_over_and_times_are_compared() {
         let may = |filter: &str, entry: IndexEntry| needs(filter).may_be(&entry, Some(&[]), None);
         for (filter, shown) in [("pid=7", true), ("kind!=open pid=7", true), ("kind=open pid=7", false)] {
             assert_eq!(may(filter, entry(Kind::Lost)), shown, "{filter}");
@@ -338,10 +335,6 @@ mod tests {
         assert!(!may("kind=exec pid=7", of_uring(entry(Kind::Exec))));
         assert!(may("kind=open pid=8", of_uring(entry(Kind::Open))), "the request may be of 8");
         assert!(may("kind=bpf pid=8", IndexEntry { joins: join::CHANGE, ..entry(Kind::Bpf) }));
-    }
-
-    #[test]
-    fn times_are_compared() {
         let entry = IndexEntry { first_ns: 10, last_ns: 20, ..entry(Kind::Open) };
         for (from, to, may) in [(0, 9, false), (0, 10, true), (20, 30, true), (21, 30, false), (12, 13, true)] {
             assert_eq!(needs("").between(from, to).may_be(&entry, None, None), may, "{from} {to}");

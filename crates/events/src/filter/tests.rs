@@ -1084,10 +1084,7 @@ fn a_variable_of_the_environment_is_written_like_a_field() {
 #[test]
 fn the_command_line_of_an_exit_belongs_to_its_row() {
     let mut made = Maker::default();
-    made.exec(7, "cc", &["cc", "-c", "src/m7.c"], 0);
-    made.open(7, "cc", "/x", 3);
-    made.exit(7, "cc", 1 << 8);
-    made.exit(8, "cc", 1 << 8);
+    made.acts("7 cc exec cc -c src/m7.c, open /x, exit 1; 8 cc exit 1");
     let frames = made.batch();
     let found = |filter: &str| found(&frames, filter);
     let both = ["exec", "exit"];

@@ -668,25 +668,16 @@ mod tests {
     use tracetui_shared::header::FrameHeader;
 
     #[test]
-    fn a_host_frame_comes_back_as_it_was() {
-        let seed = HostFrame::ProcessSeed(ProcessSeed {
-            tgid: Tgid(7),
-            start: BootNanos(9),
-            argv: b"a\0b\0".to_vec(),
-            ..ProcessSeed::default()
-        });
-        let mut batch = Batch::default();
-        seed.push(BootNanos(1), &mut batch);
-        assert_eq!(HostFrame::decode(&batch.frames().next().expect("one frame")), Some(seed));
-    }
-
-    #[test]
-    fn a_probe_without_a_word_on_preemption_has_none() {
+    fn a_host_frame_comes_back_as_it_was_and_an_earlier_probe_is_not_preemptible() {
+        let (tgid, start, argv) = (Tgid(7), BootNanos(9), b"a\0b\0".to_vec());
+        let seed = HostFrame::ProcessSeed(ProcessSeed { tgid, start, argv, ..ProcessSeed::default() });
         let probe = Probe { name: "sched_exec".into(), attached: true, preemptible: true, ..Probe::default() };
         let mut batch = Batch::default();
-        HostFrame::Probe(probe.clone()).push(BootNanos(1), &mut batch);
-        let frame = batch.frames().next().expect("one frame");
-        assert_eq!(HostFrame::decode(&frame), Some(HostFrame::Probe(probe.clone())));
+        for frame in [seed, HostFrame::Probe(probe.clone())] {
+            frame.push(BootNanos(1), &mut batch);
+            assert_eq!(HostFrame::decode(&batch.frames().last().expect("a frame")), Some(frame));
+        }
+        let frame = batch.frames().last().expect("a frame");
         let older = FrameRef { payload: &frame.payload[..frame.payload.len() - 1], ..frame };
         assert_eq!(HostFrame::decode(&older), Some(HostFrame::Probe(Probe { preemptible: false, ..probe })));
     }
@@ -703,13 +694,6 @@ mod tests {
             ProgramSkips { program: "b".into(), slots: vec![2], skips: 5 },
         ];
         Counters { cpus: cpus.iter().map(state).collect(), programs, ring_used: skips, ring_size: 9, last: skips > 1 }
-    }
-
-    #[test]
-    fn a_ring_of_any_size_has_a_percentage() {
-        let percent = |ring_used, ring_size| Counters { ring_used, ring_size, ..Counters::default() }.ring_percent();
-        assert_eq!((percent(5, 0), percent(3, 4), percent(1, u64::MAX)), (None, Some(75), Some(0)));
-        assert_eq!(percent(u64::MAX, 1), Some(u128::from(u64::MAX) * 100));
     }
 
     #[test]
@@ -735,15 +719,16 @@ mod tests {
             assert_eq!(summed, expected);
             before = step;
         }
-    }
-
-    #[test]
-    fn counters_of_what_there_cannot_be_are_not_taken() {
+        // Counters of CPUs and words that cannot be are not taken.
         let change = |cpu, word| CounterChange { cpu, word, value: 1 };
         let changes = vec![change(limits::CPUS, 0), change(u32::MAX, 0), change(0, u16::MAX), change(1, 0)];
         let mut counters = Counters::default();
         counters.apply(&CounterChanges { changes, ..CounterChanges::default() });
         assert_eq!((counters.cpus.len(), counters.cpus[0], counters.cpus[1].slots[0].met), (2, CpuState::ZERO, 1));
+        // A ring of any size has a percentage.
+        let percent = |ring_used, ring_size| Counters { ring_used, ring_size, ..Counters::default() }.ring_percent();
+        assert_eq!((percent(5, 0), percent(3, 4), percent(1, u64::MAX)), (None, Some(75), Some(0)));
+        assert_eq!(percent(u64::MAX, 1), Some(u128::from(u64::MAX) * 100));
     }
 
     #[test]

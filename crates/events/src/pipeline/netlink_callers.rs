@@ -176,12 +176,9 @@ mod tests {
         assert_eq!([take(1, ATTACH, 5), take(2, DETACH, 5)], [1, 2]);
         assert_eq!([take(3, ATTACH, 6), take(4, DETACH, 6), take(4, ATTACH, 8), take(5, DETACH, 8)], [3, 4, 4, 5]);
         assert_eq!([take(9, ATTACH, 6), take(9, DETACH, 8)], [0, 0], "each once");
-    }
-
-    #[test]
-    fn changes_may_be_reported_in_any_order() {
-        let mut callers = callers(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6), (4, LINK, 0)]);
-        let mut take = |known, cmd, prog| take(&mut callers, known, XDP, cmd, prog);
+        // The changes may be reported in any order.
+        let mut callers = self::callers(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6), (4, LINK, 0)]);
+        let mut take = |known, cmd, prog| self::take(&mut callers, known, XDP, cmd, prog);
         assert_eq!([take(4, DETACH, 6), take(2, DETACH, 5), take(1, ATTACH, 5), take(3, ATTACH, 6)], [4, 2, 1, 3]);
     }
 

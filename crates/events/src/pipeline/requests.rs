@@ -348,18 +348,12 @@ mod tests {
         let expected = ["other by 5 at 77 near false marks 0", "config by 5 at 77 near true marks 0"];
         assert_eq!(joined(&mut requests, &batch), expected);
         assert_eq!((requests.bytes, requests.unseen), (0, 0));
-    }
-
-    #[test]
-    fn an_end_without_its_request_has_no_path() {
+        // An end without its request has no path.
         let (mut requests, mut batch) = (Requests::default(), Batch::default());
         end(&mut batch, 1, 0xa0, b"config\0", 0);
         let marks = mark::NOT_COLLECTED;
         assert_eq!(joined(&mut requests, &batch), [format!(" by 5 at 77 near false marks {marks}")]);
-    }
-
-    #[test]
-    fn an_address_that_is_used_again_says_that_an_end_was_not_seen() {
+        // An address that is used again shows that an end was not seen.
         let (mut requests, mut batch) = (Requests::default(), Batch::default());
         request(&mut batch, 1, 0xa0, b"first", 0);
         request(&mut batch, 2, 0xa0, b"second", 0);
@@ -367,6 +361,13 @@ mod tests {
         let expected = ["lost 1 from 1", "second by 5 at 77 near false marks 0"];
         assert_eq!(joined(&mut requests, &batch), expected);
         assert_eq!(requests.unseen, 1);
+        // A frame that cannot be read is left to the decoder.
+        let header = synthetic::header(Slot::OpenUring);
+        let mut batch = Batch::default();
+        batch.push(header, &[0; 20]);
+        let mut made = Batch::default();
+        assert!(Requests::default().feed(&batch.frames().next().expect("one"), &mut made));
+        assert!(made.is_empty());
     }
 
     #[test]
@@ -489,15 +490,5 @@ mod tests {
             joined(&mut requests, &batch);
             assert!(requests.order.len() <= 2 * requests.waiting.len() + 66, "{round}");
         }
-    }
-
-    #[test]
-    fn a_frame_that_cannot_be_read_is_left_to_the_decoder() {
-        let header = synthetic::header(Slot::OpenUring);
-        let mut batch = Batch::default();
-        batch.push(header, &[0; 20]);
-        let mut made = Batch::default();
-        assert!(Requests::default().feed(&batch.frames().next().expect("one"), &mut made));
-        assert!(made.is_empty());
     }
 }

@@ -14,6 +14,7 @@ use crate::frame::host::{
 use crate::frame::state::{Pairing, PendingFrames, StateFrame};
 use crate::sink::ndjson::Json;
 use crate::synthetic::{self, payload};
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
@@ -23,7 +24,6 @@ use tracetui_shared::kind::{KindSet, SLOTS, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, cmd, has, on};
 use tracetui_shared::record::exec::{ENVIRONMENT, ExecChunk, ExecRecord, LAST, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
-use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::{TcpRecord, op};
@@ -50,11 +50,12 @@ fn open(batch: &mut Batch, cpu: u32, seq: u64, ms: u64, path: &[u8]) {
     batch.push(header(Slot::Open, cpu, seq, ms), &payload::open(record, b"", path));
 }
 
-/// A pipeline, and the batch that it is fed next.
+/// A pipeline, the batch that it is fed next, and the number of the next frame of each slot.
 #[derive(Default)]
 struct Fed {
     pipeline: Pipeline,
     batch: Batch,
+    numbers: BTreeMap<u16, u64>,
 }
 
 impl Fed {
@@ -64,6 +65,95 @@ impl Fed {
     fn feed(&mut self) {
         self.pipeline.feed(std::mem::take(&mut self.batch));
     }
+
+    fn number(&mut self, slot: Slot) -> u64 {
+        let next = self.numbers.entry(slot as u16).or_default();
+        *next += 1;
+        *next - 1
+    }
+
+    /// Pushes `PID opens PATH`, `PID execs RET`, `PID forks PID` and `PID exits`, separated by commas, at intervals of a millisecond.
+    /// A process starts at its id, in nanoseconds, and `PID@MS` at this time.
+    fn acts(&mut self, text: &str) {
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        for (ms, act) in (1..).zip(text.split(", ")) {
+            let (who, what) = act.split_once(' ').expect("a process");
+            let (pid, start) =
+                who.split_once('@').map_or_else(|| (who, number(who)), |(pid, ms)| (pid, number(ms) * MS));
+            let (pid, start) = (number(pid) as u32, BootNanos(start));
+            let (slot, payload) = match what.split_once(' ') {
+                Some(("opens", path)) => (Slot::Open, opened(path)),
+                Some(("execs", ret)) => (Slot::Exec, executed(ret.parse().expect("a number"))),
+                Some((_, child)) => {
+                    (Slot::Fork, payload::fork((pid, start), (number(child) as u32, BootNanos(number(child)))))
+                }
+                None => (Slot::Exit, ExitRecord::default().as_bytes().to_vec()),
+            };
+            let flags = if slot == Slot::Fork { flag::BOOKKEEPING } else { 0 };
+            let header = by(pid, slot, self.number(slot), ms);
+            self.batch.push(FrameHeader { flags, start, ..header }, &payload);
+        }
+    }
+
+    /// Pushes reports of programs, separated by commas: `load ID MS`, by a system call; `loaded ID MS` and `unloaded ID MS`, by the
+    /// stream, of the process 100 or `by PID`; `attach ID/LINK MS` and `detach ID/LINK MS`, by system calls; `news KEY ID/LINK MS`,
+    /// `lists KEY ID/LINK MS` and `gone KEY MS`, by the inventory. `drained MS` and `settled MS` are of the ring.
+    fn programs(&mut self, script: &str) {
+        for act in script.split(", ") {
+            let (verb, rest) = act.split_once(' ').expect("a time");
+            let numbers: Vec<u32> = rest.split([' ', '/']).filter_map(|word| word.parse().ok()).collect();
+            let at = |ms: u32| BootNanos(u64::from(ms) * MS);
+            match (verb, &numbers[..]) {
+                ("load", [id, ms]) => {
+                    let number = self.number(Slot::Bpf);
+                    load_call(&mut self.batch, number, *id, (*ms).into());
+                }
+                ("loaded" | "unloaded", [id, ms, by @ ..]) => {
+                    let (loaded, id, by) = (verb == "loaded", ProgId(*id), by.first().copied().unwrap_or(100));
+                    let change = ProgramChange { loaded, id, tgid: Tgid(by), tid: Tid(by), ..ProgramChange::default() };
+                    HostFrame::ProgramChange(change).push(at(*ms), &mut self.batch);
+                }
+                ("attach" | "detach", [id, link, ms]) => {
+                    let mut record = BpfRecord::new_zeroed();
+                    let [by_program, by_link] = match verb {
+                        "attach" => [cmd::PROG_ATTACH, cmd::LINK_CREATE],
+                        _ => [cmd::PROG_DETACH, cmd::LINK_DETACH],
+                    };
+                    let is_link = *link != 0;
+                    record.cmd = if is_link { by_link } else { by_program };
+                    (record.has, record.prog_id, record.link_id) = (has::PROG, *id, *link);
+                    record.has |= if is_link { has::LINK } else { 0 };
+                    let header = header(Slot::Bpf, 0, self.number(Slot::Bpf), (*ms).into());
+                    self.batch.push(header, record.as_bytes());
+                }
+                ("news" | "lists" | "gone", [key, of @ .., ms]) => {
+                    let [program, link] = of.try_into().unwrap_or_default();
+                    let of = attachment(*key, program, link);
+                    let report = BpfAttachment { news: verb != "lists", gone: verb == "gone", ..of };
+                    HostFrame::BpfAttachment(report).push(at(*ms), &mut self.batch);
+                }
+                ("drained", [ms]) => self.batch.set_drained_at(at(*ms)),
+                ("settled", [ms]) => self.batch.set_settled_at(at(*ms)),
+                _ => panic!("{act}"),
+            }
+        }
+    }
+
+    /// Checks the events of programs that are delivered after these reports, or at the end of the trace.
+    #[track_caller]
+    fn check_programs(&mut self, script: &str, expected: &str) {
+        let (script, end) = script.strip_suffix(", end").map_or((script, false), |script| (script, true));
+        self.programs(script);
+        assert_eq!(program_events(self, end).join(", "), expected, "{script}");
+    }
+}
+
+fn opened(path: &str) -> Vec<u8> {
+    payload::open(OpenRecord { ret: 3, ..OpenRecord::default() }, b"", path.as_bytes())
+}
+
+fn executed(ret: i32) -> Vec<u8> {
+    payload::Exec { ret, ..payload::Exec::default() }.bytes()
 }
 
 impl Deref for Fed {
@@ -247,10 +337,10 @@ fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
 #[test]
 fn every_record_is_on_one_side_of_the_account() {
     let mut t = Fed::of(asked(all_but_forks(), 0));
-    for seq in [0, 1, 3] {
-        fork(&mut t.batch, 7, 400 + seq as u32, seq, 10 + seq);
-    }
-    // Only the header of the last record arrived.
+    t.acts("7 forks 400, 7 forks 401");
+    // The number 2 is missing, and only the header of the last record arrived.
+    t.number(Slot::Fork);
+    t.acts("7 forks 403");
     let last = FrameHeader { flags: flag::BOOKKEEPING, ..by(7, Slot::Fork, 4, 20) };
     t.batch.push(last, b"short");
     let forks = [SlotCounters { bookkeeping: 6, lost_bookkeeping: 2, own: 1, ..SlotCounters::ZERO }];
@@ -263,7 +353,7 @@ fn every_record_is_on_one_side_of_the_account() {
 }
 
 #[test]
-fn what_a_program_could_not_report_is_a_row() {
+fn what_a_program_could_not_report_or_the_kernel_skipped_is_a_row() {
     let mut t = Fed::default();
     for (ms, without_place) in [(1000, 0), (2000, 3), (3000, 3)] {
         let dropped = [SlotCounters { dropped: [5, without_place, 0, 0], ..SlotCounters::ZERO }];
@@ -272,10 +362,6 @@ fn what_a_program_could_not_report_is_a_row() {
     }
     assert_eq!(run(&mut t, true), ["lost 3 probe"]);
     assert_eq!(t.account().discrepancy(), None);
-}
-
-#[test]
-fn what_the_kernel_skipped_is_a_row_when_it_was_counted() {
     let mut t = Fed::default();
     for (ms, skips) in [(1000, 0), (2000, 3), (3000, 3)] {
         let programs = vec![ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips }];
@@ -305,7 +391,7 @@ fn end(batch: &mut Batch, seq: u64, ms: u64, offset: u32, marks: u8) {
 }
 
 #[test]
-fn an_exec_in_pieces_is_one_event() {
+fn an_exec_in_pieces_is_one_event_and_is_cut_if_some_were_lost() {
     let mut t = Fed::default();
     exec(&mut t.batch, 0, 10, 30, 10);
     chunk(&mut t.batch, 0, 10, 10, 15);
@@ -313,6 +399,14 @@ fn an_exec_in_pieces_is_one_event() {
     chunk(&mut t.batch, 0, 10, 25, 5);
     exec(&mut t.batch, 1, 11, 8, 8);
     assert_eq!(run(&mut t, true), ["exec 30 of 30 cut false", "exec 8 of 8 cut false"]);
+    let mut t = Fed::default();
+    exec(&mut t.batch, 0, 10, 30, 10);
+    chunk(&mut t.batch, 0, 10, 10, 5);
+    exec(&mut t.batch, 1, 11, 30, 10);
+    chunk(&mut t.batch, 1, 11, 20, 5);
+    exec(&mut t.batch, 2, 12, 30, 10);
+    assert_eq!(run(&mut t, true), ["exec 15 of 30 cut true", "exec 10 of 30 cut true", "exec 10 of 30 cut true"]);
+    assert_eq!(t.account().cut, 3);
 }
 
 /// The probe has sent its first piece, and sends the others.
@@ -332,18 +426,6 @@ fn later_events_wait_for_an_exec_of_which_a_piece_is_missing() {
     t.batch.set_settled_at(BootNanos(36 * MS));
     t.batch.set_drained_at(BootNanos(36 * MS));
     assert_eq!(run(&mut t, false), ["b"]);
-}
-
-#[test]
-fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
-    let mut t = Fed::default();
-    exec(&mut t.batch, 0, 10, 30, 10);
-    chunk(&mut t.batch, 0, 10, 10, 5);
-    exec(&mut t.batch, 1, 11, 30, 10);
-    chunk(&mut t.batch, 1, 11, 20, 5);
-    exec(&mut t.batch, 2, 12, 30, 10);
-    assert_eq!(run(&mut t, true), ["exec 15 of 30 cut true", "exec 10 of 30 cut true", "exec 10 of 30 cut true"]);
-    assert_eq!(t.account().cut, 3);
 }
 
 /// Pushes an exec of the process `pid` with the arguments `a`, and continuations with its environment.
@@ -453,16 +535,22 @@ fn a_record_that_is_no_event_is_a_row_and_counted() {
     assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
     assert_eq!(t.account().kind(Kind::Open).lost.read, 1);
     assert_eq!(t.account().sum().off_by(), 0);
+    // A stack that is longer than its record is not read.
+    for count in [3u32, u32::MAX] {
+        let mut t = Fed::of(asked(ALL, 0));
+        let header = header(Slot::Open, 0, 0, 10);
+        let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
+        t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
+        assert_eq!(run(&mut t, true), ["lost 1 read"]);
+    }
 }
 
 #[test]
 fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
     let mut t = Fed::of(asked(all_but_forks(), 0));
-    let child = child_of((100, 5), (200, 9));
-    let fork = FrameHeader { flags: flag::BOOKKEEPING, ..header(Slot::Fork, 0, 0, 10) };
-    t.batch.push(fork, child.as_bytes());
-    let exit = FrameHeader { tgid: Tgid(200), tid: Tid(200), start: BootNanos(9), ..header(Slot::Exit, 0, 0, 12) };
-    t.batch.push(exit, ExitRecord { status: 0x100, signal_flags: 4, ..ExitRecord::default() }.as_bytes());
+    t.acts("100 forks 200");
+    let exit = ExitRecord { status: 0x100, signal_flags: 4, ..ExitRecord::default() };
+    t.batch.push(by(200, Slot::Exit, 0, 12), exit.as_bytes());
     assert_eq!(run(&mut t, true), ["exit 200"]);
     let table = &t.world().processes;
     let child = table.by_tgid(Tgid(200)).expect("known");
@@ -543,85 +631,40 @@ fn by(pid: u32, slot: Slot, seq: u64, ms: u64) -> FrameHeader {
     FrameHeader { tgid: Tgid(pid), tid: Tid(pid), start, ..header(slot, 0, seq, ms) }
 }
 
-fn fork(batch: &mut Batch, parent: u32, child: u32, seq: u64, ms: u64) {
-    let record = child_of((parent, u64::from(parent)), (child, u64::from(child)));
-    batch.push(FrameHeader { flags: flag::BOOKKEEPING, ..by(parent, Slot::Fork, seq, ms) }, record.as_bytes());
-}
-
-/// The record of a fork, given the id and the start of both processes.
-fn child_of(parent: (u32, u64), child: (u32, u64)) -> ForkRecord {
-    ForkRecord {
-        child: Tgid(child.0),
-        child_tid: child.0,
-        child_start: BootNanos(child.1),
-        child_parent: Tgid(parent.0),
-        child_parent_start: BootNanos(parent.1),
-        ..ForkRecord::default()
-    }
-}
-
-fn open_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64, path: &[u8]) {
-    let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
-    batch.push(by(pid, Slot::Open, seq, ms), &[record.as_bytes(), path].concat());
-}
-
-fn exec_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64, ret: i32) {
-    batch.push(by(pid, Slot::Exec, seq, ms), ExecRecord { ret, ..ExecRecord::default() }.as_bytes());
-}
-
-fn exit_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64) {
-    batch.push(by(pid, Slot::Exit, seq, ms), ExitRecord::default().as_bytes());
-}
-
-fn of_command() -> Pipeline {
-    asked(all_but_forks(), COMMAND)
-}
-
 fn all_but_forks() -> KindSet {
     ALL & !KindSet::from(Kind::Fork)
 }
 
+/// The counts are of events before the first exec of the COMMAND (execs, exits), of events of others (execs, opens), and of
+/// processes whose end was not seen.
 #[test]
 fn of_a_command_only_its_tree_is_delivered_and_orphans_stay_in_it() {
-    let mut t = Fed::of(of_command());
-    open_by(&mut t.batch, 7, 0, 1, b"stranger");
-    exec_by(&mut t.batch, COMMAND, 0, 2, -2);
-    exec_by(&mut t.batch, COMMAND, 1, 3, 0);
-    open_by(&mut t.batch, COMMAND, 1, 4, b"command");
-    fork(&mut t.batch, COMMAND, 200, 0, 5);
-    fork(&mut t.batch, 200, 300, 1, 6);
-    exit_by(&mut t.batch, 200, 0, 7);
-    open_by(&mut t.batch, 300, 2, 8, b"orphan");
-    fork(&mut t.batch, 7, 400, 2, 9);
-    open_by(&mut t.batch, 400, 3, 10, b"stranger's child");
-    exit_by(&mut t.batch, COMMAND, 1, 11);
-    fork(&mut t.batch, 7, COMMAND, 3, 12);
-    assert_eq!(run(&mut t, true), ["exec 0 of 0 cut false", "command", "exit 200", "orphan", "exit 100"]);
-    assert_eq!(t.ledger.counted(Kind::Exec).own, 1);
-    assert_eq!([Kind::Exec, Kind::Open].map(|kind| t.ledger.counted(kind).filtered), [1, 2]);
-}
-
-/// Pushes an open of `path` by a process with this id and start.
-fn open_by_another(batch: &mut Batch, (pid, start_ms): (u32, u64), seq: u64, ms: u64, path: &[u8]) {
-    let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
-    let header = FrameHeader { start: BootNanos(start_ms * MS), ..by(pid, Slot::Open, seq, ms) };
-    batch.push(header, &[record.as_bytes(), path].concat());
-}
-
-#[test]
-fn a_number_that_is_used_again_is_not_the_command_even_if_its_exit_was_lost() {
-    for exit_is_lost in [false, true] {
-        let mut t = Fed::of(of_command());
-        exec_by(&mut t.batch, COMMAND, 0, 1, 0);
-        fork(&mut t.batch, COMMAND, 200, 0, 2);
-        if !exit_is_lost {
-            exit_by(&mut t.batch, COMMAND, 0, 3);
-        }
-        open_by_another(&mut t.batch, (COMMAND, 5), 0, 6, b"stranger");
-        open_by(&mut t.batch, 200, 1, 7, b"child");
-        let exit: &[&str] = if exit_is_lost { &[] } else { &["exit 100"] };
-        assert_eq!(run(&mut t, true), [&["exec 0 of 0 cut false"][..], exit, &["child"]].concat());
-        assert_eq!(t.world().processes.pairing().start_mismatch, u64::from(exit_is_lost));
+    const RAN: &str = "100 execs 0, 100 forks 200";
+    for (acts, delivered, counts) in [
+        (
+            "7 opens stranger, 100 execs -2, 100 execs 0, 100 opens command, 100 forks 200, 200 forks 300, 200 exits, \
+             300 opens orphan, 7 forks 400, 400 opens stranger's child, 100 exits, 7 forks 100",
+            "exec 0 of 0 cut false, command, exit 200, orphan, exit 100",
+            [1, 0, 1, 2, 0],
+        ),
+        // A command that never ran, and one whose exec was lost.
+        ("100 execs -2, 100 execs -13, 100 exits", "", [2, 1, 2, 0, 0]),
+        ("100 opens ld.so.cache, 100 exits", "ld.so.cache, exit 100", [0; 5]),
+        // Another process has the id later, even if the exit of the command was lost.
+        (
+            &format!("{RAN}, 100 exits, 100@5 opens stranger, 200 opens child"),
+            "exec 0 of 0 cut false, exit 100, child",
+            [0, 0, 0, 1, 0],
+        ),
+        (&format!("{RAN}, 100@5 opens stranger, 200 opens child"), "exec 0 of 0 cut false, child", [0, 0, 0, 1, 1]),
+    ] {
+        let mut t = Fed::of(asked(all_but_forks(), COMMAND));
+        t.acts(acts);
+        assert_eq!(run(&mut t, true).join(", "), delivered, "{acts}");
+        let of = |kind| t.ledger.counted(kind);
+        let own = [of(Kind::Exec).own, of(Kind::Exit).own, of(Kind::Exec).filtered, of(Kind::Open).filtered];
+        let mismatches = t.world().processes.pairing().start_mismatch;
+        assert_eq!([own[0], own[1], own[2], own[3], mismatches], counts, "{acts}");
     }
 }
 
@@ -636,21 +679,13 @@ fn in_the_tree(pipeline: &mut Pipeline, root: u32) -> Vec<String> {
 
 #[test]
 fn a_tree_is_of_the_process_that_had_the_id_first() {
-    for exit_is_lost in [false, true] {
+    for exit in ["100 exits, ", ""] {
         let mut t = Fed::default();
         t.follow(&[Tgid(100)]);
-        fork(&mut t.batch, 7, 100, 0, 1);
-        fork(&mut t.batch, 100, 200, 1, 2);
-        if !exit_is_lost {
-            exit_by(&mut t.batch, 100, 0, 3);
-        }
-        open_by_another(&mut t.batch, (100, 4), 0, 5, b"stranger");
-        let child = child_of((100, 4 * MS), (300, 300));
-        let start = BootNanos(4 * MS);
-        t.batch.push(FrameHeader { start, ..by(100, Slot::Fork, 2, 6) }, child.as_bytes());
-        open_by(&mut t.batch, 300, 1, 7, b"stranger's child");
-        open_by(&mut t.batch, 200, 2, 8, b"orphan");
-        assert_eq!(in_the_tree(&mut t, 100), ["orphan"], "exit lost: {exit_is_lost}");
+        t.acts(&format!(
+            "7 forks 100, 100 forks 200, {exit}100@4 opens stranger, 100@4 forks 300, 300 opens stranger's child, 200 opens orphan"
+        ));
+        assert_eq!(in_the_tree(&mut t, 100), ["orphan"], "{exit}");
         // A new filter denotes the process that has the id now.
         let table = &mut t.world.processes;
         let [stranger, orphan] = [300, 200].map(|id| Arc::clone(&table.by_tgid(Tgid(id)).expect("known").process));
@@ -668,94 +703,53 @@ fn a_tree_is_of_the_process_that_had_the_id_first() {
 }
 
 #[test]
-fn a_parent_that_ended_is_not_the_parent_of_who_comes_later() {
+fn a_parent_is_older_than_its_child_and_known_to_the_tick_stays_the_parent() {
     let mut t = Fed::default();
-    fork(&mut t.batch, 7, 100, 0, 1);
-    exit_by(&mut t.batch, 100, 0, 2);
+    t.acts("7 forks 100, 100 exits");
     // Both forks were lost: that of the process that has the id now, and that of its child.
     let child = FrameHeader { start: BootNanos(4 * MS), ppid: Tgid(100), ..by(300, Slot::Open, 0, 5) };
     t.batch.push(child, OpenRecord::default().as_bytes());
-    // The process scan found processes with the parent id 400. Process 500 is older than process 400, so 400 is not its
-    // parent.
-    let seed = |tgid, start| ProcessSeed {
-        tgid: Tgid(tgid),
-        start: BootNanos(start),
-        start_exact: true,
-        ppid: Tgid(400),
-        ..ProcessSeed::default()
+    let seed = |tgid, ppid, start: u64, tick_ns| {
+        let (tgid, ppid, start) = (Tgid(tgid), Tgid(ppid), BootNanos(start * MS));
+        let seed = ProcessSeed { tgid, ppid, start, start_exact: tick_ns == 0, tick_ns, ..ProcessSeed::default() };
+        HostFrame::ProcessSeed(seed)
     };
-    for seed in [seed(400, 9 * MS), seed(500, 8 * MS), seed(600, 10 * MS)] {
-        HostFrame::ProcessSeed(seed).push(BootNanos(11 * MS), &mut t.batch);
+    // The process 500 is older than the process 400.
+    for seed in [(400, 9), (500, 8), (600, 10)].map(|(id, start)| seed(id, 400, start, 0)) {
+        seed.push(BootNanos(11 * MS), &mut t.batch);
     }
     run(&mut t, true);
     let parent = |id| t.world().processes.by_tgid(Tgid(id)).expect("known").process.parent.map(|p| p.tgid.0);
     assert_eq!([300, 500, 600].map(parent), [None, None, Some(400)]);
-}
-
-#[test]
-fn a_parent_that_is_known_to_the_tick_stays_the_parent() {
     let mut t = Fed::default();
     t.follow(&[Tgid(100)]);
-    let seed = |tgid, ppid| ProcessSeed {
-        tgid: Tgid(tgid),
-        start: BootNanos(0),
-        tick_ns: 10 * MS,
-        ppid: Tgid(ppid),
-        ..ProcessSeed::default()
-    };
-    for seed in [seed(100, 1), seed(200, 100), seed(300, 200)] {
-        HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut t.batch);
+    for seed in [(100, 1), (200, 100), (300, 200)].map(|(id, parent)| seed(id, parent, 0, 10 * MS)) {
+        seed.push(BootNanos(MS), &mut t.batch);
     }
     // The exact starts become known one after the other, that of the root last.
-    open_by(&mut t.batch, 200, 0, 20, b"child");
-    open_by(&mut t.batch, 300, 1, 21, b"grandchild");
-    open_by(&mut t.batch, 100, 2, 22, b"root");
-    open_by(&mut t.batch, 300, 3, 23, b"grandchild again");
+    t.acts("200 opens child, 300 opens grandchild, 100 opens root, 300 opens grandchild again");
     assert_eq!(in_the_tree(&mut t, 100), ["child", "grandchild", "root", "grandchild again"]);
 }
 
 #[test]
-fn a_command_that_never_ran_is_our_own() {
-    let mut t = Fed::of(of_command());
-    exec_by(&mut t.batch, COMMAND, 0, 1, -2);
-    exec_by(&mut t.batch, COMMAND, 1, 2, -13);
-    exit_by(&mut t.batch, COMMAND, 0, 3);
-    assert!(run(&mut t, true).is_empty());
-    assert_eq!((t.ledger.counted(Kind::Exec).own, t.ledger.counted(Kind::Exit).own), (2, 1));
-}
-
-#[test]
 fn the_next_run_of_a_command_is_the_commands_and_is_our_own_before_its_exec() {
-    let mut pipeline = asked(ALL, COMMAND);
-    let mut batch = Batch::default();
-    let next = |batch: &mut Batch, by_run: u32, child: u32, seq: u64, ms: u64| {
-        batch.push(by(by_run, Slot::Fork, seq, ms), child_of((7, 7), (child, u64::from(child))).as_bytes());
+    let mut t = Fed::of(asked(ALL, COMMAND));
+    let next = |t: &mut Fed, by_run: u32, child: u32| {
+        let fork = payload::fork((7, BootNanos(7)), (child, BootNanos(child.into())));
+        let header = by(by_run, Slot::Fork, t.number(Slot::Fork), 1);
+        t.batch.push(header, &fork);
     };
-    next(&mut batch, COMMAND, 200, 0, 1);
-    exec_by(&mut batch, COMMAND, 0, 2, 0);
-    exit_by(&mut batch, COMMAND, 0, 3);
-    next(&mut batch, 200, 300, 1, 4);
-    exec_by(&mut batch, 200, 1, 5, -2);
-    exec_by(&mut batch, 200, 2, 6, 0);
-    open_by(&mut batch, 200, 0, 7, b"second run");
-    fork(&mut batch, 200, 201, 2, 8);
-    exit_by(&mut batch, 200, 1, 9);
-    pipeline.feed(batch);
-    let got = run(&mut pipeline, true);
+    next(&mut t, COMMAND, 200);
+    t.acts("100 execs 0, 100 exits");
+    next(&mut t, 200, 300);
+    t.acts("200 execs -2, 200 execs 0, 200 opens second run, 200 forks 201, 200 exits");
+    let got = run(&mut t, true);
     assert_eq!(got, ["exec 0 of 0 cut false", "exit 100", "exec 0 of 0 cut false", "second run", "exit 200"]);
     let held = [COMMAND, 200, 201, 300].map(|id| {
-        let process = pipeline.world().processes.get(ProcessKey { tgid: Tgid(id), start: BootNanos(id.into()) });
+        let process = t.world().processes.get(ProcessKey { tgid: Tgid(id), start: BootNanos(id.into()) });
         process.map(|entry| (entry.process.origin == Origin::NextRun, entry.process.held_ns > 0))
     });
     assert_eq!(held, [Some((false, true)), Some((true, true)), Some((false, false)), Some((true, false))]);
-}
-
-#[test]
-fn where_the_commands_exec_was_lost_the_rest_of_it_is_not() {
-    let mut t = Fed::of(of_command());
-    open_by(&mut t.batch, COMMAND, 0, 1, b"ld.so.cache");
-    exit_by(&mut t.batch, COMMAND, 0, 2);
-    assert_eq!(run(&mut t, true), ["ld.so.cache", "exit 100"]);
 }
 
 #[test]
@@ -874,79 +868,56 @@ fn the_oldest_cgroups_are_forgotten_and_counted() {
 /// Memory for about eighty processes.
 const FEW: u64 = 8 * (64 << 10);
 
-/// A pipeline with room for few processes, after it was fed.
-fn few_processes(make: impl FnOnce(&mut Batch)) -> Pipeline {
-    let mut pipeline = Pipeline::new(Budget::new(FEW));
-    let mut batch = Batch::default();
-    make(&mut batch);
-    pipeline.feed(batch);
-    run(&mut pipeline, true);
-    assert!(pipeline.world().processes.bytes <= Budget::new(FEW).processes());
-    pipeline
+/// A pipeline with room for few processes, after these acts.
+fn few_processes(acts: impl Iterator<Item = String>) -> Fed {
+    let mut t = Fed::of(Pipeline::new(Budget::new(FEW)));
+    t.acts(&acts.collect::<Vec<_>>().join(", "));
+    run(&mut t, true);
+    assert!(t.world().processes.bytes <= Budget::new(FEW).processes());
+    t
 }
 
 #[test]
-fn the_ended_make_room_for_the_living() {
-    let pipeline = few_processes(|batch| {
-        for pid in 1000..1050 {
-            fork(batch, 7, pid, u64::from(pid - 1000), 1);
-            exit_by(batch, pid, u64::from(pid - 1000), 1);
-        }
-        (2000..2080).for_each(|pid| fork(batch, 7, pid, u64::from(pid - 1950), 2));
-    });
-    let table = &pipeline.world().processes;
+fn the_ended_make_room_for_the_living_and_the_quiet_for_the_busy() {
+    let ended = (1000..1050).map(|pid| format!("7 forks {pid}, {pid} exits"));
+    let t = few_processes(ended.chain((2000..2080).map(|pid| format!("7 forks {pid}"))));
+    let table = &t.world().processes;
     assert_eq!((2000..2080).filter(|pid| table.by_tgid(Tgid(*pid)).is_none()).count(), 0);
     assert!(table.by_tgid(Tgid(1000)).is_none() && table.by_tgid(Tgid(1049)).is_some(), "the oldest goes first");
-    assert_eq!(pipeline.account().shortage.processes, 0, "who has ended is not missed");
-}
-
-#[test]
-fn of_the_living_the_quiet_are_forgotten_and_counted_and_end_in_pairs() {
-    let pipeline = few_processes(|batch| {
-        fork(batch, 7, 500, 0, 1);
-        for i in 0..1000 {
-            open_by(batch, 500, i, 2 + i, b"busy");
-            fork(batch, 7, 1000 + i as u32, 1 + i, 2 + i);
-        }
-        exit_by(batch, 1000, 0, 2000);
-        exit_by(batch, 1999, 1, 2001);
-    });
-    let table = &pipeline.world().processes;
+    assert_eq!(t.account().shortage.processes, 0, "who has ended is not missed");
+    let busy = (1000..2000).map(|pid| format!("500 opens busy, 7 forks {pid}"));
+    let ends = ["1000 exits", "1999 exits"].map(str::to_owned);
+    let t = few_processes(std::iter::once("7 forks 500".to_owned()).chain(busy).chain(ends));
+    let table = &t.world().processes;
     assert_eq!(table.by_tgid(Tgid(500)).map(|entry| entry.others), Some(1000), "it was never forgotten");
     assert!(table.by_tgid(Tgid(1998)).is_some(), "the latest stay");
-    assert!((850..1000).contains(&pipeline.account().shortage.processes), "{:?}", pipeline.account().shortage);
+    assert!((850..1000).contains(&t.account().shortage.processes), "{:?}", t.account().shortage);
     assert_eq!(table.pairing(), Default::default(), "its start was seen, though it was forgotten");
-}
-
-#[test]
-fn of_the_living_those_of_the_command_are_forgotten_last() {
+    // Those of the command are forgotten last.
     let mut t = Fed::of(asked_within(Budget::new(FEW), all_but_forks(), COMMAND));
-    exec_by(&mut t.batch, COMMAND, 0, 1, 0);
-    fork(&mut t.batch, COMMAND, 200, 0, 2);
-    (1000..2000).for_each(|pid| fork(&mut t.batch, 7, pid, u64::from(pid), 3));
-    open_by(&mut t.batch, 200, 0, 4, b"of the command");
+    let forks = (1000..2000).map(|pid| format!("7 forks {pid}")).collect::<Vec<_>>().join(", ");
+    t.acts(&format!("100 execs 0, 100 forks 200, {forks}, 200 opens of the command"));
     assert!(run(&mut t, true).contains(&"of the command".to_owned()));
     assert!(t.account().shortage.processes > 0);
 }
 
 #[test]
 fn a_scan_pushes_out_nobody_who_did_something() {
-    let mut pipeline = few_processes(|batch| (1..=50).for_each(|pid| open_by(batch, pid, u64::from(pid), 1, b"busy")));
-    let mut batch = Batch::default();
-    HostFrame::Host(Default::default()).push(BootNanos(1000 * MS), &mut batch);
+    let mut t = few_processes((1..=50).map(|pid| format!("{pid} opens busy")));
+    HostFrame::Host(Default::default()).push(BootNanos(1000 * MS), &mut t.batch);
     for pid in 1000..2000 {
         let seed = ProcessSeed { tgid: Tgid(pid), start: BootNanos(1), start_exact: true, ..Default::default() };
-        HostFrame::ProcessSeed(seed).push(BootNanos(2 * MS), &mut batch);
+        HostFrame::ProcessSeed(seed).push(BootNanos(2 * MS), &mut t.batch);
     }
-    exit_by(&mut batch, 1999, 0, 5);
-    pipeline.feed(batch);
-    let table = &pipeline.world().processes;
+    t.acts("1999 exits");
+    t.feed();
+    let table = &t.world().processes;
     assert!((1..=50).all(|pid| table.by_tgid(Tgid(pid)).is_some()));
     assert!(table.by_tgid(Tgid(1000)).is_some() && table.by_tgid(Tgid(1999)).is_none());
     assert!(table.bytes <= Budget::new(FEW).processes());
-    run(&mut pipeline, true);
-    assert!(pipeline.account().shortage.processes > 900);
-    assert_eq!(pipeline.world().processes.pairing(), Default::default());
+    run(&mut t, true);
+    assert!(t.account().shortage.processes > 900);
+    assert_eq!(t.world().processes.pairing(), Default::default());
 }
 
 #[test]
@@ -955,8 +926,7 @@ fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of
     // The process scan finds the second process with an id before the events of the first one are read.
     let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };
     HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut t.batch);
-    open_by_another(&mut t.batch, (200, 5), 0, 6, b"first");
-    open_by_another(&mut t.batch, (200, 30), 1, 31, b"second");
+    t.acts("200@5 opens first, 200@30 opens second");
     assert_eq!(run(&mut t, true), ["first", "second"]);
     let processes = &t.world().processes;
     assert_eq!(processes.pairing().start_mismatch, 0);
@@ -1043,14 +1013,15 @@ fn records_that_end_before_their_fixed_part_or_are_of_a_later_version_are_lost()
     }
 }
 
-/// The delivered events of programs: the operation, the source, the program and the process.
+/// The delivered events of programs: the operation, the program, the source and the time. The process is 100 for a system call and none
+/// for another source, unless it is named.
 fn program_events(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
     words(pipeline, end, |seen| {
         let Body::Bpf(bpf) = &seen.event.body else { return None };
-        let by = if bpf.is_made() { "stream" } else { "call" };
+        let (by, usual) = if bpf.is_made() { ("stream", 0) } else { ("call", 100) };
         let of = seen.process.map_or(0, |process| process.key.tgid.0);
-        let id = bpf.record().prog_id;
-        Some(format!("{} {id} by {by} of {of} at {}", bpf.op(), seen.event.header.time.0 / MS))
+        let of = if of == usual { String::new() } else { format!(" of {of}") };
+        Some(format!("{} {} {by}{of} {}", bpf.op(), bpf.record().prog_id, seen.event.header.time.0 / MS))
     })
 }
 
@@ -1071,60 +1042,32 @@ fn load_call(batch: &mut Batch, seq: u64, id: u32, ms: u64) {
 #[test]
 fn a_load_is_one_event_and_keeps_its_place() {
     let mut t = Fed::of(asked(ALL, 0));
-    load_call(&mut t.batch, 0, 1, 1001);
-    change(&mut t.batch, true, 1, 1000);
-    change(&mut t.batch, true, 2, 1002);
-    change(&mut t.batch, true, 3, 1003);
-    change(&mut t.batch, false, 3, 1050);
-    t.batch.set_drained_at(BootNanos(1400 * MS));
-    assert_eq!(program_events(&mut t, false), ["load 1 by call of 100 at 1001"], "the others wait");
-    load_call(&mut t.batch, 1, 2, 1100);
-    t.batch.set_drained_at(BootNanos(1510 * MS));
-    assert_eq!(program_events(&mut t, false), [""; 0], "3 may still be reported");
-    t.batch.set_drained_at(BootNanos(1600 * MS));
-    let rest = program_events(&mut t, false);
-    let expected =
-        ["load 3 by stream of 100 at 1003", "unload 3 by stream of 0 at 1050", "load 2 by call of 100 at 1100"];
-    assert_eq!(rest, expected);
-    load_call(&mut t.batch, 2, 3, 2000);
-    change(&mut t.batch, true, 4, 2001);
-    assert_eq!(program_events(&mut t, true), ["load 4 by stream of 100 at 2001"], "3 was reported, 4 is at the end");
+    let others = "loaded 2 1002, loaded 3 1003, unloaded 3 1050, drained 1400";
+    t.check_programs(&format!("load 1 1001, loaded 1 1000, {others}"), "load 1 call 1001");
+    // The program 3 may still be reported.
+    t.check_programs("load 2 1100, drained 1510", "");
+    t.check_programs("drained 1600", "load 3 stream of 100 1003, unload 3 stream 1050, load 2 call 1100");
+    // The program 3 was reported, and 4 is at the end.
+    t.check_programs("load 3 2000, loaded 4 2001, end", "load 4 stream of 100 2001");
     let bpf = t.account().kind(Kind::Bpf);
     assert_eq!((bpf.delivered, bpf.filtered), (5, 1), "the late report of 3 is not delivered");
 }
 
 /// Checks that the unload of a COMMAND's program is delivered and that of another program is not. Neither event has a process.
 #[test]
-fn with_a_command_only_its_programs_come_and_go() {
+fn with_a_command_or_a_capture_filter_only_its_programs_come_and_go() {
     let mut t = Fed::of(asked(ALL, 100));
     open(&mut t.batch, 0, 0, 900, b"the command runs");
-    load_call(&mut t.batch, 0, 1, 1001);
-    change(&mut t.batch, true, 2, 1002);
-    let other = ProgramChange { loaded: true, id: ProgId(3), tgid: Tgid(7), tid: Tid(7), ..ProgramChange::default() };
-    HostFrame::ProgramChange(other).push(BootNanos(1003 * MS), &mut t.batch);
-    (1..5).for_each(|id| change(&mut t.batch, false, id, 1010 + u64::from(id)));
-    let expected = [
-        "load 1 by call of 100 at 1001",
-        "load 2 by stream of 100 at 1002",
-        "unload 1 by stream of 0 at 1011",
-        "unload 2 by stream of 0 at 1012",
-    ];
-    assert_eq!(program_events(&mut t, true), expected);
+    let unloads = "unloaded 1 1011, unloaded 2 1012, unloaded 3 1013, unloaded 4 1014";
+    let expected = "load 1 call 1001, load 2 stream of 100 1002, unload 1 stream 1011, unload 2 stream 1012";
+    t.check_programs(&format!("load 1 1001, loaded 2 1002, loaded 3 1003 by 7, {unloads}, end"), expected);
     let bpf = t.account().kind(Kind::Bpf);
     assert_eq!((bpf.delivered, bpf.filtered), (4, 0), "the probes count a load that is not the COMMAND's");
-}
-
-#[test]
-fn a_capture_filter_applies_to_what_no_probe_made() {
     let mut t = Fed::default();
     let trace = Trace { kinds: ALL.bits(), filter: "pid=100".into(), ..Trace::default() };
     HostFrame::Trace(trace).push(BootNanos(0), &mut t.batch);
     open(&mut t.batch, 0, 0, 900, b"known");
-    change(&mut t.batch, true, 2, 1002);
-    let other = ProgramChange { loaded: true, id: ProgId(3), tgid: Tgid(7), tid: Tid(7), ..ProgramChange::default() };
-    HostFrame::ProgramChange(other).push(BootNanos(1003 * MS), &mut t.batch);
-    change(&mut t.batch, false, 2, 1004);
-    assert_eq!(program_events(&mut t, true), ["load 2 by stream of 100 at 1002"]);
+    t.check_programs("loaded 2 1002, loaded 3 1003 by 7, unloaded 2 1004, end", "load 2 stream of 100 1002");
     let bpf = t.account().kind(Kind::Bpf);
     assert_eq!((bpf.seen, bpf.delivered, bpf.filtered), (1, 1, 0));
 }
@@ -1138,13 +1081,6 @@ fn report(frame: BpfAttachment, ms: u64, batch: &mut Batch) {
     HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
 }
 
-fn attach_call(batch: &mut Batch, seq: u64, (id, link): (u32, u32), command: u16, ms: u64) {
-    let mut record = BpfRecord::new_zeroed();
-    (record.cmd, record.has, record.prog_id, record.link_id) = (command, has::PROG, id, link);
-    record.has |= if link == 0 { 0 } else { has::LINK };
-    batch.push(header(Slot::Bpf, 0, seq, ms), record.as_bytes());
-}
-
 /// Checks that a change reported by a system call and the inventory is one event, in either order. A change that only the inventory
 /// reports is one event too.
 #[test]
@@ -1152,59 +1088,33 @@ fn an_attachment_is_one_event() {
     let mut t = Fed::of(asked(ALL, 0));
     let own = BpfProgram { id: ProgId(9), own: true, ..BpfProgram::default() };
     HostFrame::BpfProgram(own).push(BootNanos(999 * MS), &mut t.batch);
-    report(BpfAttachment { news: false, ..attachment(0, 1, 0) }, 1000, &mut t.batch);
-    attach_call(&mut t.batch, 0, (2, 5), cmd::LINK_CREATE, 1001);
-    report(attachment(1, 2, 5), 1010, &mut t.batch);
-    report(attachment(2, 3, 0), 1010, &mut t.batch);
-    attach_call(&mut t.batch, 1, (3, 0), cmd::PROG_ATTACH, 1020);
-    report(attachment(3, 4, 0), 1030, &mut t.batch);
-    report(attachment(4, 9, 0), 1030, &mut t.batch);
+    t.programs("lists 0 1/0 1000, attach 2/5 1001, news 1 2/5 1010, news 2 3/0 1010, attach 3/0 1020");
+    t.programs("news 3 4/0 1030, news 4 9/0 1030");
     // A detach by a call that does not name the program, one without a call, and the end of an attachment older than the trace.
-    attach_call(&mut t.batch, 2, (0, 0), cmd::PROG_DETACH, 1040);
-    for key in [2, 3, 1, 0, 4] {
-        report(BpfAttachment { gone: true, ..attachment(key, 0, 0) }, 1050, &mut t.batch);
-    }
-    let expected = [
-        "attach 2 by call of 100 at 1001",
-        "attach 3 by call of 100 at 1020",
-        "attach 4 by stream of 0 at 1040",
-        "detach 0 by call of 100 at 1040",
-        "detach 4 by stream of 0 at 1050",
-        "detach 2 by stream of 0 at 1050",
-        "detach 1 by stream of 0 at 1050",
-    ];
-    assert_eq!(program_events(&mut t, true), expected);
+    let expected = "attach 2 call 1001, attach 3 call 1020, attach 4 stream 1040, detach 0 call 1040, \
+                    detach 4 stream 1050, detach 2 stream 1050, detach 1 stream 1050";
+    let gone = "gone 2 1050, gone 3 1050, gone 1 1050, gone 0 1050, gone 4 1050";
+    t.check_programs(&format!("detach 0/0 1040, {gone}, end"), expected);
     assert_eq!(t.account().kind(Kind::Bpf).delivered, 7);
 }
 
 /// Checks that a change that only the inventory reports delays no other event, and has its place in the order of time.
 #[test]
 fn a_report_of_the_inventory_delays_nothing() {
-    let mut pipeline = asked(ALL, 0);
-    let mut fed = |batch: &mut Batch, drained: u64, ends: bool| {
-        batch.set_drained_at(BootNanos(drained * MS));
-        pipeline.feed(std::mem::take(batch));
-        program_events(&mut pipeline, ends)
-    };
-    let mut batch = Batch::default();
-    report(BpfAttachment { news: false, ..attachment(0, 1, 5) }, 1000, &mut batch);
-    report(BpfAttachment { gone: true, ..attachment(0, 0, 0) }, 1010, &mut batch);
-    load_call(&mut batch, 0, 2, 1020);
-    assert_eq!(fed(&mut batch, 1400, false), ["load 2 by call of 100 at 1020"]);
-    load_call(&mut batch, 1, 3, 1505);
-    load_call(&mut batch, 2, 4, 1515);
-    let expected =
-        ["load 3 by call of 100 at 1505", "detach 1 by stream of 0 at 1510", "load 4 by call of 100 at 1515"];
-    assert_eq!(fed(&mut batch, 1600, false), expected);
-    // No system call attaches an unloaded program.
-    report(attachment(1, 4, 0), 1620, &mut batch);
-    change(&mut batch, false, 4, 1630);
-    let expected = ["attach 4", "detach 4", "unload 4"].map(|what| format!("{what} by stream of 0 at 1630"));
-    assert_eq!(fed(&mut batch, 1700, false), expected);
-    report(attachment(2, 2, 0), 1710, &mut batch);
-    load_call(&mut batch, 3, 5, 1790);
-    let expected = ["load 5 by call of 100 at 1790", "attach 2 by stream of 0 at 1900"];
-    assert_eq!(fed(&mut batch, 1900, true), expected, "nothing comes after the end");
+    let mut t = Fed::of(asked(ALL, 0));
+    for (script, expected) in [
+        ("lists 0 1/5 1000, gone 0 1010, load 2 1020, drained 1400", "load 2 call 1020"),
+        ("load 3 1505, load 4 1515, drained 1600", "load 3 call 1505, detach 1 stream 1510, load 4 call 1515"),
+        // No system call attaches an unloaded program.
+        (
+            "news 1 4/0 1620, unloaded 4 1630, drained 1700",
+            "attach 4 stream 1630, detach 4 stream 1630, unload 4 stream 1630",
+        ),
+        // Nothing comes after the end.
+        ("news 2 2/0 1710, load 5 1790, drained 1900, end", "load 5 call 1790, attach 2 stream 1900"),
+    ] {
+        t.check_programs(script, expected);
+    }
 }
 
 /// Checks that an attachment has the id of a program that the inventory does not list yet, and the name once the program is listed, or
@@ -1216,11 +1126,8 @@ fn an_attachment_names_a_program_that_is_listed_later() {
     (load.cmd, load.has, load.prog_id, load.ret, load.tag) = (cmd::PROG_LOAD, has::PROG, 3, 3, [1; 8]);
     load.name[..6].copy_from_slice(b"loaded");
     t.batch.push(header(Slot::Bpf, 0, 0, 100), load.as_bytes());
-    t.batch.set_drained_at(BootNanos(900 * MS));
-    assert_eq!(program_events(&mut t, false), ["load 3 by call of 100 at 100"]);
-    for key in 0..3 {
-        report(attachment(key, key + 1, 0), 1000, &mut t.batch);
-    }
+    t.check_programs("drained 900", "load 3 call 100");
+    t.programs("news 0 1/0 1000, news 1 2/0 1000, news 2 3/0 1000");
     let listed = BpfProgram { id: ProgId(2), name: b"late".into(), ..BpfProgram::default() };
     HostFrame::BpfProgram(listed).push(BootNanos(1100 * MS), &mut t.batch);
     let programs = json_of(&mut t).into_iter().map(|line| line["prog"].clone());
@@ -1256,23 +1163,34 @@ fn an_attachment_by_netlink_names_a_program_that_was_just_loaded() {
     }
 }
 
-/// Checks that an attachment that no system call reported begins and ends once even if its program was unloaded before the report came.
 #[test]
 fn an_attachment_of_an_unloaded_program_begins_and_ends() {
+    // No system call reported it, and its program was unloaded before the report came.
     let mut t = Fed::of(asked(ALL, 0));
-    load_call(&mut t.batch, 0, 1, 1000);
-    change(&mut t.batch, false, 1, 1010);
-    for gone in [false, true] {
-        report(BpfAttachment { gone, ..attachment(0, 1, 0) }, 1020, &mut t.batch);
+    let expected = "load 1 call 1000, unload 1 stream 1010, attach 1 stream 1520, detach 1 stream 1520";
+    t.programs("load 1 1000, unloaded 1 1010, news 0 1/0 1020");
+    report(BpfAttachment { gone: true, ..attachment(0, 1, 0) }, 1020, &mut t.batch);
+    t.check_programs("drained 2000, end", expected);
+    // The attachments of an unloaded program end once, before its unload and at the same time. A call ended one without a link.
+    let mut t = Fed::of(asked(ALL, 0));
+    t.programs("lists 0 1/5 1000, lists 1 1/0 1000, lists 2 1/0 1000, lists 3 2/0 1000");
+    t.programs("detach 0/0 1010, unloaded 1 1020, gone 0 1300, gone 1 1300, gone 2 1300");
+    let expected = "detach 0 call 1010, detach 1 stream 1020, detach 1 stream 1020, unload 1 stream 1020, \
+                    detach 2 stream 1300";
+    t.check_programs("gone 3 1300, end", expected);
+    let gone = |key| t.world().bpf.gone_attachment(key).map(|gone| gone.at);
+    let mut times = [gone(0), gone(1), gone(2)];
+    times.sort_unstable();
+    assert_eq!(times, [1010, 1020, 1020].map(|ms| Some(BootNanos(ms * MS))));
+    // A restored report has the same time.
+    let mut t = Fed::of(asked(ALL, 0));
+    t.programs("news 0 1/5 1000, settled 1200");
+    t.feed();
+    let mut restored = Pipeline::default();
+    restored.restore(&t.state());
+    for mut pipeline in [t.pipeline, restored] {
+        assert_eq!(program_events(&mut pipeline, true), ["attach 1 stream 1200"]);
     }
-    t.batch.set_drained_at(BootNanos(2000 * MS));
-    let expected = [
-        "load 1 by call of 100 at 1000",
-        "unload 1 by stream of 0 at 1010",
-        "attach 1 by stream of 0 at 1520",
-        "detach 1 by stream of 0 at 1520",
-    ];
-    assert_eq!(program_events(&mut t, true), expected);
 }
 
 /// Checks that netlink's report of an XDP program is not an attachment of its own if the program has a link there, whichever report
@@ -1301,21 +1219,8 @@ fn the_program_of_a_link_is_not_attached_by_netlink() {
         report(elsewhere, 1030, &mut batch);
         batch.set_drained_at(BootNanos(1040 * MS));
         pipeline.feed(batch);
-        let expected = ["attach 1 by call of 100 at 1000", "attach 1 by stream of 0 at 1040"];
+        let expected = ["attach 1 call 1000", "attach 1 stream 1040"];
         assert_eq!(program_events(&mut pipeline, true), expected, "{link_first}");
-    }
-}
-
-#[test]
-fn a_restored_report_has_the_same_time() {
-    let mut t = Fed::of(asked(ALL, 0));
-    report(attachment(0, 1, 5), 1000, &mut t.batch);
-    t.batch.set_settled_at(BootNanos(1200 * MS));
-    t.feed();
-    let mut restored = Pipeline::default();
-    restored.restore(&t.state());
-    for mut pipeline in [t.pipeline, restored] {
-        assert_eq!(program_events(&mut pipeline, true), ["attach 1 by stream of 0 at 1200"]);
     }
 }
 
@@ -1334,34 +1239,7 @@ fn the_program_of_a_new_link_is_not_attached_without_it() {
     report(queried.clone(), 1010, &mut batch);
     report(BpfAttachment { gone: true, ..queried }, 1020, &mut batch);
     pipeline.feed(batch);
-    assert_eq!(program_events(&mut pipeline, true), ["attach 1 by call of 100 at 1000"]);
-}
-
-/// Checks that the attachments of an unloaded program end once, before its unload and at the same time.
-#[test]
-fn an_unload_ends_the_attachments_of_the_program() {
-    let mut t = Fed::of(asked(ALL, 0));
-    for (key, program, link) in [(0, 1, 5), (1, 1, 0), (2, 1, 0), (3, 2, 0)] {
-        report(BpfAttachment { news: false, ..attachment(key, program, link) }, 1000, &mut t.batch);
-    }
-    // A call ended one of the two attachments without a link.
-    attach_call(&mut t.batch, 0, (0, 0), cmd::PROG_DETACH, 1010);
-    change(&mut t.batch, false, 1, 1020);
-    for key in [0, 1, 2, 3] {
-        report(BpfAttachment { gone: true, ..attachment(key, 0, 0) }, 1300, &mut t.batch);
-    }
-    let expected = [
-        "detach 0 by call of 100 at 1010",
-        "detach 1 by stream of 0 at 1020",
-        "detach 1 by stream of 0 at 1020",
-        "unload 1 by stream of 0 at 1020",
-        "detach 2 by stream of 0 at 1300",
-    ];
-    assert_eq!(program_events(&mut t, true), expected);
-    let gone = |key| t.world().bpf.gone_attachment(key).map(|gone| gone.at);
-    let mut times = [gone(0), gone(1), gone(2)];
-    times.sort_unstable();
-    assert_eq!(times, [1010, 1020, 1020].map(|ms| Some(BootNanos(ms * MS))));
+    assert_eq!(program_events(&mut pipeline, true), ["attach 1 call 1000"]);
 }
 
 /// Checks that attachments that came and went between two inventories do not explain the contents of later inventories.
@@ -1372,27 +1250,15 @@ fn a_reported_attachment_counts_until_the_next_inventory() {
         let (from, to) = (BootNanos(from * MS), BootNanos((from + 5) * MS));
         HostFrame::BpfInventory(BpfInventory { from, to, complete, ..BpfInventory::default() }).push(to, batch);
     };
-    attach_call(&mut t.batch, 0, (2, 0), cmd::PROG_ATTACH, 1001);
-    attach_call(&mut t.batch, 1, (2, 0), cmd::PROG_DETACH, 1002);
-    attach_call(&mut t.batch, 2, (3, 0), cmd::PROG_ATTACH, 1003);
-    attach_call(&mut t.batch, 3, (4, 0), cmd::PROG_ATTACH, 1012);
+    t.programs("attach 2/0 1001, detach 2/0 1002, attach 3/0 1003, attach 4/0 1012");
     // The inventories: one was begun earlier, the other is incomplete.
     taken(1000, true, &mut t.batch);
     taken(1010, false, &mut t.batch);
-    report(attachment(0, 3, 0), 1020, &mut t.batch);
+    t.programs("news 0 3/0 1020");
     taken(1011, true, &mut t.batch);
-    report(attachment(1, 4, 0), 1030, &mut t.batch);
-    report(attachment(2, 2, 0), 1030, &mut t.batch);
-    report(BpfAttachment { gone: true, ..attachment(2, 0, 0) }, 1040, &mut t.batch);
-    let expected = [
-        "attach 2 by call of 100 at 1001",
-        "detach 2 by call of 100 at 1002",
-        "attach 3 by call of 100 at 1003",
-        "attach 4 by call of 100 at 1012",
-        "attach 2 by stream of 0 at 1030",
-        "detach 2 by stream of 0 at 1040",
-    ];
-    assert_eq!(program_events(&mut t, true), expected);
+    let expected = "attach 2 call 1001, detach 2 call 1002, attach 3 call 1003, attach 4 call 1012, \
+                    attach 2 stream 1030, detach 2 stream 1040";
+    t.check_programs("news 1 4/0 1030, news 2 2/0 1030, gone 2 1040, end", expected);
 }
 
 #[test]
@@ -1400,8 +1266,7 @@ fn a_detached_link_has_the_place_of_its_begin_or_in_the_inventory() {
     let mut t = Fed::of(asked(ALL, 0));
     let known = BpfAttachment { target: b"eth7".to_vec(), ifindex: Some(7), news: false, ..attachment(0, 2, 5) };
     report(known, 1000, &mut t.batch);
-    attach_call(&mut t.batch, 0, (2, 5), cmd::LINK_DETACH, 1001);
-    attach_call(&mut t.batch, 1, (2, 6), cmd::LINK_DETACH, 1002);
+    t.programs("detach 2/5 1001, detach 2/6 1002");
     // One that no inventory lists yet.
     let mut begins = BpfRecord::new_zeroed();
     (begins.cmd, begins.has, begins.prog_id, begins.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 2, 8);
@@ -1537,15 +1402,4 @@ fn an_exec_with_continuations_keeps_its_stack() {
         Disposition::Delivered
     });
     assert_eq!(found, [(b"a\0bc\0d".to_vec(), Some(0x1010u64.to_le_bytes().to_vec()))]);
-}
-
-#[test]
-fn a_stack_longer_than_its_record_is_not_read() {
-    for count in [3u32, u32::MAX] {
-        let mut t = Fed::of(asked(ALL, 0));
-        let header = header(Slot::Open, 0, 0, 10);
-        let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
-        t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
-        assert_eq!(run(&mut t, true), ["lost 1 read"]);
-    }
 }

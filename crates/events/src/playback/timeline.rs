@@ -348,18 +348,14 @@ mod tests {
             let (rest, from_start) = events(&opened, (at, HEADER as u64));
             assert!(whole.0.ends_with(&rest) && rest.len() < whole.0.len() && !from_start, "{at}");
         }
-    }
-
-    /// As `print --from` counts.
-    #[test]
-    fn times_count_from_the_first_event_that_is_shown() {
+        // Times count from the first event that is shown, as `print --from` counts.
         let dir = Scratch::new("timeline-first");
         let mut batches = batches();
         batches[0] = Batch::default();
         let trace = Trace { kinds: Kind::Open.bit(), ..Trace::default() };
         HostFrame::Trace(trace).push(BootNanos(0), &mut batches[0]);
         let files = write(&dir, "one", &batches, usize::MAX);
-        let opened = opened(&files);
+        let opened = self::opened(&files);
         let open = batches.iter().flat_map(Batch::frames).find(|frame| frame.header.kind == Kind::Open as u16);
         let first = open.expect("an open").header.time.0;
         assert!(opened.totals().first_ns < first, "a fork is before it");

@@ -99,10 +99,7 @@ mod tests {
             let bad = (at..10 * PAGE).take(length).filter(|place| is_bad(*place)).count() as u64;
             assert_eq!(found.iter().map(|(_, bytes)| bytes).sum::<u64>(), bad, "{found:?}");
         }
-    }
-
-    #[test]
-    fn another_error_ends_the_reading() {
+        // Another error ends the reading.
         let mut bytes = [0; 10];
         let error = read_at(|_, _| Err(Errno::ISDIR.into()), 0, &mut bytes, &mut |_, _| panic!("not bad"));
         assert_eq!(error.err().and_then(|error| error.raw_os_error()), Some(Errno::ISDIR.raw_os_error()));

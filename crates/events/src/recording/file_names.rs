@@ -92,10 +92,6 @@ mod tests {
         for path in ["", "/", "..", "a/..", "dir/"] {
             assert_eq!(FileNames::of(Path::new(path)), None, "{path}");
         }
-    }
-
-    #[test]
-    fn only_names_with_a_number_are_counted() {
         let names = FileNames::of(Path::new("a.ttr")).expect("a name");
         for (file, number) in [
             ("a.000017.ttr", Some(17)),

@@ -94,7 +94,7 @@ impl Read for Slow<'_> {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn what_was_written_is_read_and_a_cut_file_gives_every_whole_block() {
     let (file, frames) = recording(3);
     for found in [read(&file[..]), read(Slow(&file))] {
         assert!(found.frames == frames);
@@ -102,11 +102,7 @@ fn what_was_written_is_read() {
         assert_eq!((found.states, found.ends), (vec![state(700_000).len()], 1));
         assert_eq!((found.holes, found.ending), (vec![], Some(Ending::Complete)));
     }
-}
-
-#[test]
-fn a_cut_file_gives_every_whole_block() {
-    let (file, frames) = recording(3);
+    // A cut file gives every whole block.
     let borders = borders(&file);
     assert!(borders.len() > 6, "{borders:?}");
     let last = file.len();
@@ -489,16 +485,6 @@ fn a_file_is_read_on_as_it_grows() {
 }
 
 #[test]
-fn a_part_that_two_readers_could_not_read_is_listed_once() {
-    let hole = |offset| Hole { offset, bytes: 4096, why: Damage::Disk, frames: true };
-    let (mut holes, mut others) = (Holes::default(), Holes::default());
-    [0, 4096].into_iter().for_each(|offset| holes.add(hole(offset)));
-    [4096, 12_288].into_iter().for_each(|offset| others.add(hole(offset)));
-    holes.append(&others);
-    assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
-}
-
-#[test]
 fn whether_a_file_is_written_is_known_by_its_lock() {
     let (whole, _) = recording(1);
     let mut followed = Followed::new("lock");
@@ -517,6 +503,12 @@ fn whether_a_file_is_written_is_known_by_its_lock() {
     assert!(follow::lock(&followed.file) && !follow::lock(&other));
     followed.file = other;
     assert!(follow::lock(&followed.file));
+    let hole = |offset| Hole { offset, bytes: 4096, why: Damage::Disk, frames: true };
+    let (mut holes, mut others) = (Holes::default(), Holes::default());
+    [0, 4096].into_iter().for_each(|offset| holes.add(hole(offset)));
+    [4096, 12_288].into_iter().for_each(|offset| others.add(hole(offset)));
+    holes.append(&others);
+    assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
 }
 
 #[test]

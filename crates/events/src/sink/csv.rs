@@ -405,6 +405,12 @@ mod tests {
         assert_eq!((&json["comm"], &json["path"]), (&"a\",\r\nb".into(), &"/tmp/\"x\",\n\u{fffd}".into()));
         let (_, row) = read(testing::named(Kind::Exit, b"\xffx"), &testing::exit(0));
         assert_eq!(row[7], r"\xffx");
+        // In another locale, everything is ASCII.
+        let payload = testing::execed("\u{c6db}\0".as_bytes());
+        let header = testing::named(Kind::Exec, "é".as_bytes());
+        let line = testing::line_in(Charset::Ascii, FormatName::CsvWithJson, header, &payload);
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(line.is_ascii() && line.contains(r"\u{c6db}") && line.contains(r"\uc6db"), "{line}");
     }
 
     /// The columns comm and detail of an exec.
@@ -423,10 +429,7 @@ mod tests {
         for text in ["sh", "-5", "a=b", "a@b", "", "'=1"] {
             assert_eq!(texts(text.as_bytes(), b"x\0").0, text);
         }
-    }
-
-    #[test]
-    fn nor_after_a_semicolon() {
+        // Nor after a semicolon.
         let run = "a;=1; \"+2;;-3;@;b;\u{ff1d}4";
         let exec = testing::execed(format!("{run}\0").as_bytes());
         let line = testing::line(FormatName::CsvWithJson, testing::header(Kind::Exec), &exec);
@@ -434,15 +437,6 @@ mod tests {
         assert!(line.split(';').skip(1).all(|cell| super::sign(cell.as_bytes()).is_none()), "{line}");
         let (_, detail, json) = texts(b"x", format!("{run}\0").as_bytes());
         assert_eq!((json["argv"][0].as_str(), unescape(&detail)), (Some(run), format!("'{run}'").into_bytes()));
-    }
-
-    #[test]
-    fn in_another_locale_all_is_ascii() {
-        let payload = testing::execed("\u{c6db}\0".as_bytes());
-        let header = testing::named(Kind::Exec, "é".as_bytes());
-        let line = testing::line_in(Charset::Ascii, FormatName::CsvWithJson, header, &payload);
-        let line = String::from_utf8(line).expect("UTF-8");
-        assert!(line.is_ascii() && line.contains(r"\u{c6db}") && line.contains(r"\uc6db"), "{line}");
     }
 
     proptest! {

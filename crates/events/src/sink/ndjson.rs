@@ -595,13 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_in_another_namespace_has_its_id_there() {
-        let header = FrameHeader { pid_ns: NsInum(77), ns_pid: Tgid(1), ..testing::header(Kind::Exit) };
-        assert_eq!(object_of(header, &testing::exit(0))["ns_pid"], 1);
-    }
-
-    #[test]
-    fn a_process_in_a_container_has_its_unit_and_pod() {
+    fn a_process_elsewhere_has_its_id_there_its_unit_and_pod() {
         let at = |cgroup: u64| {
             let header = FrameHeader { cgroup: CgroupId(cgroup), ..testing::header(Kind::Exit) };
             object_of(header, &testing::exit(0))
@@ -618,6 +612,8 @@ mod tests {
         }
         // In no known cgroup.
         assert_eq!((&at(9)["unit"], &at(9)["unit_why"]), (&Json::Null, &json!("vanished")));
+        let header = FrameHeader { pid_ns: NsInum(77), ns_pid: Tgid(1), ..testing::header(Kind::Exit) };
+        assert_eq!(object_of(header, &testing::exit(0))["ns_pid"], 1);
     }
 
     #[test]
@@ -626,10 +622,13 @@ mod tests {
         assert_eq!(object(Kind::Open, &testing::opened(name.as_bytes()))["path"], name);
         let comm = "a\"\n\u{301}é\\";
         assert_eq!(object_of(testing::named(Kind::Exit, comm.as_bytes()), &testing::exit(0))["comm"], comm);
-    }
-
-    #[test]
-    fn in_another_locale_all_is_ascii_and_the_same_to_a_program() {
+        // Heaps of marks do not reach other lines.
+        let name = format!("\u{301}e{}", "\u{301}".repeat(9));
+        let line = testing::line(FormatName::Json, testing::header(Kind::Open), &testing::opened(name.as_bytes()));
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(line.contains(&format!("\"\\u0301e{}\\u0301\"", "\u{301}".repeat(8))), "{line}");
+        assert_eq!(object(Kind::Open, &testing::opened(name.as_bytes()))["path"], name);
+        // In another locale, everything is ASCII, and the same to a program.
         let path = "/tmp/\u{6db}\u{c6db}\u{1f600} e\u{301}".as_bytes();
         let header = || testing::named(Kind::Open, b"\xffx");
         let line = testing::line_in(Charset::Ascii, FormatName::Json, header(), &testing::opened(path));
@@ -637,15 +636,6 @@ mod tests {
         let utf8 = testing::line(FormatName::Json, header(), &testing::opened(path));
         let read = |line: &[u8]| serde_json::from_slice::<Json>(line).expect("JSON");
         assert_eq!(read(&line), read(&utf8));
-    }
-
-    #[test]
-    fn heaps_of_marks_do_not_reach_other_lines() {
-        let name = format!("\u{301}e{}", "\u{301}".repeat(9));
-        let line = testing::line(FormatName::Json, testing::header(Kind::Open), &testing::opened(name.as_bytes()));
-        let line = String::from_utf8(line).expect("UTF-8");
-        assert!(line.contains(&format!("\"\\u0301e{}\\u0301\"", "\u{301}".repeat(8))), "{line}");
-        assert_eq!(object(Kind::Open, &testing::opened(name.as_bytes()))["path"], name);
     }
 
     #[test]
@@ -661,17 +651,11 @@ mod tests {
 
         let exit = object_of(testing::named(Kind::Exit, b"\xc3\"a"), &testing::exit(0));
         assert_eq!((&exit["comm"], &exit["comm_hex"]), (&json!("\u{fffd}\"a"), &json!("c32261")));
-    }
-
-    #[test]
-    fn hex_is_only_there_when_it_is_needed() {
+        // Only when it is needed.
         let exec = object(Kind::Exec, &testing::execed("cc\0é\0".as_bytes()));
         assert_eq!((exec.get("argv_hex"), &exec["argv"]), (None, &json!(["cc", "é"])));
         assert_eq!(object(Kind::Open, &testing::opened("/é".as_bytes())).get("path_hex"), None);
-    }
-
-    #[test]
-    fn no_arguments_and_only_empty_ones_differ() {
+        // No arguments and only empty ones differ.
         assert_eq!(object(Kind::Exec, &testing::execed(b""))["argv"], json!([]));
         assert_eq!(object(Kind::Exec, &testing::execed(b"\0"))["argv"], json!([""]));
         assert_eq!(object(Kind::Exec, &testing::execed(b"\0\0"))["argv"], json!(["", ""]));
@@ -701,10 +685,7 @@ mod tests {
         });
         let text = r#"{"addr":"0xffffffff81c3a1f0","low":"0x0000000000001000","words":["a","b"],"none":[],"pair":"sched:x\"?","pair_hex":"73636865643a7822ff","least":-9223372036854775808,"most":18446744073709551615}"#;
         assert_eq!(String::from_utf8(out).expect("UTF-8"), text.replace('?', "\u{fffd}"));
-    }
-
-    #[test]
-    fn sets_of_flags_differ_though_remembered() {
+        // Sets of flags differ though remembered.
         let mut values = Values::default();
         let mut out = Vec::new();
         for flags in [0o2000000, 0, 0o2000000, 0o1101, 0] {

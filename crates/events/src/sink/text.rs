@@ -271,10 +271,7 @@ mod tests {
         let aborted = TcpRecord { err: 113, flags: flag::OLDER, ..payload::tcp(op::CLOSE, local, peer) };
         let rest = "aborted :9 <-> [fe80::1]:80  0B in, 0B out";
         check(Kind::Tcp, aborted.as_bytes(), &format!("14:02:11.500 TCP    48214 cc              {rest}"));
-    }
-
-    #[test]
-    fn a_row_without_a_process_has_no_id_and_a_gap_is_a_dashed_row() {
+        // A row without a process has no id, and a gap is a dashed row.
         let header = FrameHeader { tgid: Tgid(0), comm: Default::default(), ..testing::header(Kind::Bpf) };
         let row = format!("14:02:11.500 BPF  {:7} {:15} ok      attach fentry tcp_connect prog#88 on_connect", "", "");
         check_line(header, &testing::attached(), &row);

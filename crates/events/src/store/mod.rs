@@ -422,6 +422,11 @@ mod tests {
             assert_eq!(path, Some(format!("/some/where/file-{id}")));
         }
         assert!(store.get(20_000).is_none());
+        // What is charged is let go again.
+        check_sums(&store);
+        // The newest event is kept, whatever its size.
+        let (store, _) = filled(10, 0);
+        assert_eq!((store.events(), store.evicted()), (1, 9));
     }
 
     #[test]
@@ -448,12 +453,6 @@ mod tests {
         store.pin(store.first_id()..store.next_id());
         assert!(store.pins.bytes <= (1 << 20) / PINNED);
         assert_eq!(store.pinned().map(|(_, last)| last), Some(19_999));
-    }
-
-    #[test]
-    fn what_is_charged_is_let_go_again() {
-        let (store, _) = filled(20_000, 1 << 20);
-        check_sums(&store);
     }
 
     /// Checks the sums of the store against its blocks.
@@ -492,11 +491,5 @@ mod tests {
             let events = kinds[..id].iter().filter(|kind| **kind != Kind::Lost).count();
             assert_eq!(store.events_before(id as u64), events as u64, "{id}");
         }
-    }
-
-    #[test]
-    fn the_newest_event_is_kept_whatever_its_size() {
-        let (store, _) = filled(10, 0);
-        assert_eq!((store.events(), store.evicted()), (1, 9));
     }
 }

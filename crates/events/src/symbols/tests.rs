@@ -183,14 +183,17 @@ fn snapshot(began: u64, modules: &[Functions<'_>], images: Vec<CodeImage>) -> Sn
     Snapshot { began: at(began), table: builder.build(), images }
 }
 
+/// Checks the name at each address and second. It is empty if there is none.
 #[track_caller]
-fn check_lookup(symbols: &Symbols, address: u64, seconds: u64, expected: Option<&str>) {
-    let found = symbols.find(KernelAddr(address), at(seconds));
-    let name = found.map(|symbol| String::from_utf8_lossy(symbol.name));
-    assert_eq!(name.as_deref(), expected, "{address:#x} at {seconds} s");
-    if let Some(symbol) = found {
-        assert!(address - symbol.start.0 < symbol.size && symbol.from <= at(seconds), "{symbol:?}");
-        assert!(symbol.to == BootNanos(0) || at(seconds) < symbol.to, "{symbol:?}");
+fn check_lookups(symbols: &Symbols, expected: &[(u64, u64, &str)]) {
+    for (address, seconds, expected) in expected {
+        let found = symbols.find(KernelAddr(*address), at(*seconds));
+        let name = found.map(|symbol| String::from_utf8_lossy(symbol.name)).unwrap_or_default();
+        assert_eq!(name, *expected, "{address:#x} at {seconds} s");
+        if let Some(symbol) = found {
+            assert!(address - symbol.start.0 < symbol.size && symbol.from <= at(*seconds), "{symbol:?}");
+            assert!(symbol.to == BootNanos(0) || at(*seconds) < symbol.to, "{symbol:?}");
+        }
     }
 }
 
@@ -204,51 +207,37 @@ fn started() -> Symbols {
 fn an_address_has_the_name_of_its_time() {
     let mut symbols = started();
     symbols.apply(at(10), ImageChange::Loaded(image(0x1000, 256, "a")));
-    check_lookup(&symbols, 0x1040, 9, None);
-    check_lookup(&symbols, 0x1040, 10, Some("a"));
+    check_lookups(&symbols, &[(0x1040, 9, ""), (0x1040, 10, "a")]);
     symbols.apply(at(20), ImageChange::Unloaded(image(0x1000, 256, "a")));
-    check_lookup(&symbols, 0x10ff, 19, Some("a"));
-    check_lookup(&symbols, 0x1100, 19, None);
-    check_lookup(&symbols, 0x1040, 20, None);
+    check_lookups(&symbols, &[(0x10ff, 19, "a"), (0x1100, 19, ""), (0x1040, 20, "")]);
     symbols.apply(at(30), ImageChange::Loaded(image(0x1040, 64, "b")));
-    check_lookup(&symbols, 0x1040, 30, Some("b"));
-    check_lookup(&symbols, 0x1000, 30, None);
+    check_lookups(&symbols, &[(0x1040, 30, "b"), (0x1000, 30, "")]);
     // Its memory has another name now.
-    check_lookup(&symbols, 0x1040, 19, None);
-    check_lookup(&symbols, 0xffff_ffff_8100_0001, 0, Some("_stext"));
+    check_lookups(&symbols, &[(0x1040, 19, ""), (0xffff_ffff_8100_0001, 0, "_stext")]);
 }
 
 #[test]
-fn an_unload_that_was_not_reported_ends_with_the_next_load() {
+fn unreported_loads_and_unloads_are_inferred() {
     let mut symbols = started();
     symbols.apply(at(10), ImageChange::Loaded(image(0x1000, 0x3000, "a")));
-    check_lookup(&symbols, 0x3001, 19, Some("a"));
+    check_lookups(&symbols, &[(0x3001, 19, "a")]);
     symbols.apply(at(20), ImageChange::Loaded(image(0x3000, 64, "b")));
-    check_lookup(&symbols, 0x3001, 20, Some("b"));
-    check_lookup(&symbols, 0x2001, 20, None);
+    check_lookups(&symbols, &[(0x3001, 20, "b"), (0x2001, 20, "")]);
     symbols.apply(at(30), ImageChange::Unloaded(image(0x1000, 0x3000, "a")));
-    check_lookup(&symbols, 0x3001, 31, Some("b"));
-}
-
-#[test]
-fn a_load_that_was_not_reported_was_before() {
+    check_lookups(&symbols, &[(0x3001, 31, "b")]);
+    // A load that was not reported was before.
     let mut symbols = started();
     symbols.apply(at(10), ImageChange::Unloaded(image(0x1000, 64, "a")));
-    check_lookup(&symbols, 0x1000, 9, Some("a"));
-    check_lookup(&symbols, 0x1000, 10, None);
-}
-
-#[test]
-fn reports_out_of_order_do_no_harm() {
+    check_lookups(&symbols, &[(0x1000, 9, "a"), (0x1000, 10, "")]);
+    // Reports out of order do no harm.
     let mut symbols = started();
     symbols.apply(at(20), ImageChange::Loaded(image(0x1000, 64, "b")));
     symbols.apply(at(10), ImageChange::Loaded(image(0x1000, 64, "a")));
     symbols.apply(at(15), ImageChange::Unloaded(image(0x1000, 64, "a")));
-    check_lookup(&symbols, 0x1000, 21, Some("b"));
+    check_lookups(&symbols, &[(0x1000, 21, "b")]);
     symbols.apply(at(31), ImageChange::Unloaded(image(0x2000, 64, "c")));
     symbols.apply(at(30), ImageChange::Loaded(image(0x2000, 64, "c")));
-    check_lookup(&symbols, 0x2000, 30, Some("c"));
-    check_lookup(&symbols, 0x2000, 31, None);
+    check_lookups(&symbols, &[(0x2000, 30, "c"), (0x2000, 31, "")]);
 }
 
 #[test]
@@ -270,23 +259,16 @@ fn reports_correct_the_list_at_the_start() {
     }
     early.replace(listed());
     for symbols in [symbols, early] {
-        check_lookup(&symbols, 0x1000, 7, None);
-        check_lookup(&symbols, 0x1000, 11, None);
-        check_lookup(&symbols, 0x1000, 12, Some("b"));
-        check_lookup(&symbols, 0x107f, 13, Some("b"));
-        check_lookup(&symbols, 0x5000, 0, Some("old"));
+        check_lookups(&symbols, &[(0x1000, 7, ""), (0x1000, 11, ""), (0x1000, 12, "b"), (0x107f, 13, "b")]);
+        check_lookups(&symbols, &[(0x5000, 0, "old")]);
     }
-}
-
-#[test]
-fn a_list_does_not_revive_what_a_report_unloaded() {
+    // A list does not revive what a report unloaded.
     let mut symbols = Symbols::default();
     symbols.apply(at(1), ImageChange::Loaded(image(0x1000, 64, "a")));
     symbols.apply(at(3), ImageChange::Unloaded(image(0x1000, 64, "a")));
     // The kernel removes the name only after its report.
     symbols.replace(snapshot(2, &[], vec![image(0x1000, 64, "a")]));
-    check_lookup(&symbols, 0x1000, 2, Some("a"));
-    check_lookup(&symbols, 0x1000, 6, None);
+    check_lookups(&symbols, &[(0x1000, 2, "a"), (0x1000, 6, "")]);
 }
 
 #[test]
@@ -295,20 +277,16 @@ fn after_lost_reports_nothing_is_guessed() {
     for (time, address, name) in [(3, 0x1000, "gone"), (4, 0x2000, "stays")] {
         symbols.apply(at(time), ImageChange::Loaded(image(address, 64, name)));
     }
-    check_lookup(&symbols, 0x1000, 9, Some("gone"));
+    check_lookups(&symbols, &[(0x1000, 9, "gone")]);
     symbols.apply(at(20), ImageChange::Lost);
-    check_lookup(&symbols, 0x2000, 15, None);
-    check_lookup(&symbols, 0xffff_ffff_8100_0000, 15, Some("_stext"));
+    check_lookups(&symbols, &[(0x2000, 15, ""), (0xffff_ffff_8100_0000, 15, "_stext")]);
     let listed = || vec![image(0x2000, 64, "stays"), image(0x3000, 64, "new")];
     // A list that began before the loss may lack images.
     symbols.replace(snapshot(19, &[], listed()));
-    check_lookup(&symbols, 0x2000, 21, None);
+    check_lookups(&symbols, &[(0x2000, 21, "")]);
     symbols.replace(snapshot(30, &[], listed()));
-    check_lookup(&symbols, 0x1000, 32, None);
-    check_lookup(&symbols, 0x2000, 29, None);
-    check_lookup(&symbols, 0x2000, 30, Some("stays"));
-    check_lookup(&symbols, 0x3000, 29, None);
-    check_lookup(&symbols, 0x3000, 30, Some("new"));
+    check_lookups(&symbols, &[(0x1000, 32, ""), (0x2000, 29, ""), (0x2000, 30, "stays"), (0x3000, 29, "")]);
+    check_lookups(&symbols, &[(0x3000, 30, "new")]);
 }
 
 #[test]
@@ -322,10 +300,10 @@ fn the_names_of_unloaded_images_are_limited() {
     }
     assert_eq!((symbols.images.len(), symbols.unloaded.len()), (IMAGES_UNLOADED, IMAGES_UNLOADED));
     assert!(symbols.bytes < 1 << 18, "{}", symbols.bytes);
-    check_lookup(&symbols, 0x10_0000, 10, None);
+    check_lookups(&symbols, &[(0x10_0000, 10, "")]);
     let last = count - 1;
-    check_lookup(&symbols, 0x10_0000 + last * 64, 10 + 2 * last, Some(&format!("bpf_prog_{last:016x}_f")));
-    check_lookup(&symbols, 0x10_0000 + last * 64, 11 + 2 * last, None);
+    check_lookups(&symbols, &[(0x10_0000 + last * 64, 10 + 2 * last, &format!("bpf_prog_{last:016x}_f"))]);
+    check_lookups(&symbols, &[(0x10_0000 + last * 64, 11 + 2 * last, "")]);
 }
 
 #[test]
@@ -341,7 +319,7 @@ fn loaded_images_are_limited_too() {
     assert_eq!(symbols.bytes, symbols.images.values().map(Image::bytes).sum::<usize>());
     symbols.apply(at(12), ImageChange::Unloaded(image(0x9000_0000, 64, "y0")));
     symbols.apply(at(13), ImageChange::Loaded(image(0x9000_0000, 64, "z")));
-    check_lookup(&symbols, 0x9000_0000, 13, Some("z"));
+    check_lookups(&symbols, &[(0x9000_0000, 13, "z")]);
 }
 
 #[test]
@@ -349,40 +327,28 @@ fn modules_have_their_times() {
     let ext4: Functions<'_> = ("ext4", 0xffff_ffff_c000_0000, &["ext4_open", "ext4_read"]);
     let mut symbols = Symbols::default();
     symbols.replace(snapshot(1, &[ext4], Vec::new()));
-    check_lookup(&symbols, ext4.1 + 17, 0, Some("ext4_read"));
+    check_lookups(&symbols, &[(ext4.1 + 17, 0, "ext4_read")]);
     symbols.end_module(at(10), b"ext4");
-    check_lookup(&symbols, ext4.1, 9, Some("ext4_open"));
-    check_lookup(&symbols, ext4.1, 10, None);
+    check_lookups(&symbols, &[(ext4.1, 9, "ext4_open"), (ext4.1, 10, "")]);
     // Another module takes its place.
     symbols.replace(snapshot(13, &[("nf", ext4.1, &["nf_hook"])], Vec::new()));
-    check_lookup(&symbols, ext4.1, 9, None);
-    check_lookup(&symbols, ext4.1, 12, None);
-    check_lookup(&symbols, ext4.1, 13, Some("nf_hook"));
+    check_lookups(&symbols, &[(ext4.1, 9, ""), (ext4.1, 12, ""), (ext4.1, 13, "nf_hook")]);
     // The same again, elsewhere.
     symbols.end_module(at(20), b"nf");
-    check_lookup(&symbols, ext4.1, 19, Some("nf_hook"));
+    check_lookups(&symbols, &[(ext4.1, 19, "nf_hook")]);
     symbols.replace(snapshot(22, &[("nf", ext4.1 + 0x1000, &["nf_hook"])], Vec::new()));
-    check_lookup(&symbols, ext4.1, 22, None);
-    check_lookup(&symbols, ext4.1 + 0x1000, 21, None);
-    check_lookup(&symbols, ext4.1 + 0x1000, 22, Some("nf_hook"));
+    check_lookups(&symbols, &[(ext4.1, 22, ""), (ext4.1 + 0x1000, 21, ""), (ext4.1 + 0x1000, 22, "nf_hook")]);
     // A program takes its place before the next read.
     symbols.apply(at(30), ImageChange::Loaded(image(ext4.1 + 0x1000, 64, "program")));
-    check_lookup(&symbols, ext4.1 + 0x1000, 30, Some("program"));
-    check_lookup(&symbols, ext4.1 + 0x1000, 29, Some("nf_hook"));
-}
-
-#[test]
-fn a_module_keeps_its_time_when_its_initialization_is_freed() {
+    check_lookups(&symbols, &[(ext4.1 + 0x1000, 30, "program"), (ext4.1 + 0x1000, 29, "nf_hook")]);
+    // A module keeps its time when its initialization is freed.
     let start = 0xffff_ffff_c000_0000;
     let mut symbols = started();
     symbols.replace(snapshot(11, &[("m", start, &["run", "init_module"])], Vec::new()));
-    check_lookup(&symbols, start + 16, 15, Some("init_module"));
+    check_lookups(&symbols, &[(start + 16, 15, "init_module")]);
     symbols.replace(snapshot(20, &[("m", start, &["run"])], Vec::new()));
-    check_lookup(&symbols, start, 10, None);
-    check_lookup(&symbols, start, 11, Some("run"));
-    check_lookup(&symbols, start, 15, Some("run"));
-    check_lookup(&symbols, start, 25, Some("run"));
-    check_lookup(&symbols, start + 16, 25, None);
+    check_lookups(&symbols, &[(start, 10, ""), (start, 11, "run"), (start, 15, "run"), (start, 25, "run")]);
+    check_lookups(&symbols, &[(start + 16, 25, "")]);
 }
 
 #[test]
@@ -391,14 +357,13 @@ fn without_a_table_images_have_names() {
     assert_eq!(symbols.table().err(), Some(Unavailable::NotRead));
     symbols.set_unavailable(Unavailable::KptrRestrict);
     assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
-    check_lookup(&symbols, 0x1000, 1, None);
-    check_lookup(&symbols, 0, 1, None);
+    check_lookups(&symbols, &[(0x1000, 1, ""), (0, 1, "")]);
     // Reports of images still have addresses.
     symbols.apply(at(2), ImageChange::Loaded(image(0x1000, 64, "a")));
-    check_lookup(&symbols, 0x1010, 3, Some("a"));
+    check_lookups(&symbols, &[(0x1010, 3, "a")]);
     assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
     // A table survives the failure of a later read.
     symbols.replace(snapshot(3, &[], Vec::new()));
     symbols.set_unavailable(Unavailable::NoCapability);
-    check_lookup(&symbols, 0xffff_ffff_8100_0000, 5, Some("_stext"));
+    check_lookups(&symbols, &[(0xffff_ffff_8100_0000, 5, "_stext")]);
 }

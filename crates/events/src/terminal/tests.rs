@@ -24,31 +24,22 @@ fn what_vt100_does_not_know_is_translated() {
     check(b"a\x1b[?1047hb\x1b[?1047lc", "ac");
     check(b"ab\x1b[sc\x1b[ud", "abd");
     check(b"\x1b]0;title\x07a\x1b]52;c;AA==\x07b\x1bPq\x1b\\c", "abc");
-}
-
-#[test]
-fn characters_are_whole_however_they_are_written() {
+    // Characters are whole, however they are written.
     let text = "aé日🙂\u{fffd}b".as_bytes();
     let mut terminal = fed(b"");
     text.chunks(1).for_each(|byte| terminal.feed(byte));
     assert_eq!(terminal.screen().contents(), fed(text).screen().contents());
     assert!(terminal.screen().contents().starts_with("aé日🙂"));
     check(b"a\xe6\x97b\xf0\x9f\x99c\xff", "abc");
-}
-
-#[test]
-fn questions_are_answered_and_answers_bounded() {
+    // A count beyond the screen costs no more than the screen.
+    assert!(fed(b"a\x1b[65535S").above().len() <= 20);
+    check(b"ab\x1b[99999999Dc\x1b[99999999@d", "cd");
+    check(b"a\r\nb\x1b[H\x1b[99999999Mc", "c");
+    // Questions are answered, and answers bounded.
     let mut terminal = fed(b"ab\x1b[6n\x1b[c\x1b[>c\x1b[5n\x1b[18t");
     assert_eq!(terminal.take_answers(), b"\x1b[1;3R\x1b[?62;22c\x1b[>0;0;0c\x1b[0n\x1b[8;5;20t");
     terminal.feed(&b"\x1b[6n".repeat(100_000));
     assert!(terminal.take_answers().len() <= ANSWERS);
-}
-
-#[test]
-fn a_count_beyond_the_screen_costs_no_more_than_the_screen() {
-    assert!(fed(b"a\x1b[65535S").above().len() <= 20);
-    check(b"ab\x1b[99999999Dc\x1b[99999999@d", "cd");
-    check(b"a\r\nb\x1b[H\x1b[99999999Mc", "c");
 }
 
 #[test]
@@ -210,10 +201,7 @@ fn nothing_is_lost_while_a_terminal_is_narrow() {
             assert_eq!(text_of(&terminal), before, "{narrow} and wider");
         }
     }
-}
-
-#[test]
-fn a_wide_character_that_does_not_fit_into_the_last_column_is_kept() {
+    // A wide character that does not fit into the last column is kept.
     let mut terminal = fed("日本語日本語日本語x日本語\r\nxy".as_bytes());
     for columns in [7, 3, 20, 2, 44] {
         terminal.resize(columns, 5);
@@ -278,10 +266,7 @@ fn output_cannot_make_the_terminal_work_without_end() {
     }
     // A size that was left out is the current one again in the next piece.
     assert!(large.left_out > 450, "{}", large.left_out);
-}
-
-#[test]
-fn usual_output_is_never_left_out() {
+    // Usual output is never left out.
     for (piece, columns, rows) in [
         ("\x1b[H\x1b[2JSat Nov 28 21:47:26 UTC 2026\r\n", 512, 256),
         ("\x1b[1;40r\x1b[40;1H\n\x1b[1;41rone line of a file\x1b[K", 200, 50),

@@ -159,10 +159,6 @@ mod tests {
             "rsync -a --delete --exclude cache one/two three/four",
         );
         check("", "");
-    }
-
-    #[test]
-    fn words_are_quoted_and_a_missing_name_is_that_of_the_file() {
         let mut out = Vec::new();
         write(b"sh\0-c\0echo x; true\0", b"", &mut out);
         write(b"\0a\0", b"/bin/true", &mut out);

@@ -41,13 +41,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_no_plural() {
+    fn counts_are_short_and_one_is_no_plural() {
         let files = |count| counted(count, ["file", "files"]);
         assert_eq!([0, 1, 2_000].map(files), ["0 files", "1 file", "2,000 files"]);
-    }
-
-    #[test]
-    fn counts_are_short() {
         assert_eq!([7, 9_999, 45_310, 123_456, 1_234_567].map(short), ["7", "9,999", "45.3k", "123k", "1.2M"]);
     }
 }

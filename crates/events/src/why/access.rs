@@ -205,10 +205,7 @@ mod tests {
         // The owner's bits count even if others have more rights.
         assert_eq!(file(0o077).allow(READ, &owner), Denied);
         assert_eq!(file(0o707).allow(READ, &member), Denied);
-    }
-
-    #[test]
-    fn what_depends_on_unknown_groups_is_unknown() {
+        // What depends on unknown groups is unknown.
         let stranger = Credentials { groups: None, ..who(7, 1, &[], 0) };
         assert_eq!(file(0o640).allow(READ, &stranger), Unknown);
         assert_eq!(file(0o600).allow(READ, &stranger), Denied);

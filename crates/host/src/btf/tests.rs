@@ -105,10 +105,7 @@ fn members_are_found_through_anonymous_ones_and_their_offsets_add_up() {
     check_path(&btf, "outer", &["n"], Ok((0, 128, None, Some(16))));
     check_path(&btf, "outer", &["named"], Err(Absence::NoMember));
     check_path(&btf, "outer", &["pad.low"], Err(Absence::NoMember));
-}
-
-#[test]
-fn the_way_to_a_member_names_each_step() {
+    // The way to a member names each step.
     let (mut b, int) = Builder::with_int();
     let decoy = b.composite(TypeKind::Struct, "", 8, &[("c", int, 0), ("d", int, 32)]);
     let inner = b.composite(TypeKind::Struct, "", 8, &[("a", int, 0), ("b", int, 32)]);
@@ -135,7 +132,7 @@ fn bitfields_have_their_width_apart_from_their_offset() {
 }
 
 #[test]
-fn the_first_member_path_that_there_is_counts() {
+fn the_first_member_path_of_the_largest_structure_counts() {
     let (mut b, int) = Builder::with_int();
     b.composite(TypeKind::Struct, "s", 8, &[("old", int, 0), ("new", int, 32)]);
     let btf = b.finish();
@@ -143,10 +140,7 @@ fn the_first_member_path_that_there_is_counts() {
     check_path(&btf, "s", &["newest", "old"], Ok((1, 0, None, Some(4))));
     check_path(&btf, "s", &["newest", "older"], Err(Absence::NoMember));
     check_path(&btf, "s", &["ol", "olds"], Err(Absence::NoMember));
-}
-
-#[test]
-fn the_largest_structure_of_a_name_counts_and_of_equals_the_first() {
+    // Of structures with the same name, the largest; of equals, the first.
     let (mut b, int) = Builder::with_int();
     b.head(TypeKind::Fwd, "s", 0, &[]);
     b.composite(TypeKind::Struct, "s", 4, &[("x", int, 0)]);
@@ -156,7 +150,14 @@ fn the_largest_structure_of_a_name_counts_and_of_equals_the_first() {
 }
 
 #[test]
-fn a_forward_declaration_is_no_structure() {
+fn what_is_missing_is_named_and_a_forward_declaration_is_no_structure() {
+    let (mut b, int) = Builder::with_int();
+    b.composite(TypeKind::Struct, "task_struct", 64, &[("tgid", int, 256)]);
+    let resolved = b.finish().resolve();
+    assert_eq!(resolved.missing(&[Field::TaskPid, Field::TaskTgid]), [Field::TaskPid]);
+    assert_eq!(resolved.offsets[Field::TaskTgid as usize], 32);
+    assert_eq!(resolved.decisions[Field::TaskPid as usize].place, Err(Absence::NoMember));
+    assert_eq!(resolved.decisions[Field::TaskTgid as usize].path(), Some("tgid"));
     let mut b = Builder::new();
     b.head(TypeKind::Fwd, "task_struct", 0, &[]);
     let resolved = b.finish().resolve();
@@ -167,18 +168,7 @@ fn a_forward_declaration_is_no_structure() {
 }
 
 #[test]
-fn what_is_missing_is_named_and_nothing_else() {
-    let (mut b, int) = Builder::with_int();
-    b.composite(TypeKind::Struct, "task_struct", 64, &[("tgid", int, 256)]);
-    let resolved = b.finish().resolve();
-    assert_eq!(resolved.missing(&[Field::TaskPid, Field::TaskTgid]), [Field::TaskPid]);
-    assert_eq!(resolved.offsets[Field::TaskTgid as usize], 32);
-    assert_eq!(resolved.decisions[Field::TaskPid as usize].place, Err(Absence::NoMember));
-    assert_eq!(resolved.decisions[Field::TaskTgid as usize].path(), Some("tgid"));
-}
-
-#[test]
-fn a_field_of_another_width_is_absent_and_says_so() {
+fn a_field_of_another_width_or_out_of_reach_is_absent_and_says_so() {
     let mut b = Builder::new();
     let (int, long) = (b.int(4), b.int(8));
     let byte = b.int(1);
@@ -206,10 +196,7 @@ fn a_field_of_another_width_is_absent_and_says_so() {
     assert_eq!((odd.len(), said), (5, Some("it has 8 bytes, expected 4")));
     // The minimal form also shows that the width is wrong.
     check_minimal_is_enough(&btf);
-}
-
-#[test]
-fn a_field_that_no_load_reaches_is_absent_and_says_so() {
+    // No load reaches these fields.
     let (mut b, int) = Builder::with_int();
     let (reached, beyond) = (8 * FARTHEST, 8 * (FARTHEST + 4));
     b.composite(TypeKind::Struct, "task_struct", 1 << 15, &[("pid", int, reached), ("tgid", int, beyond)]);
@@ -220,7 +207,7 @@ fn a_field_that_no_load_reaches_is_absent_and_says_so() {
 }
 
 #[test]
-fn sizes_of_arrays_unions_and_pointers() {
+fn sizes_and_enumerators_are_found() {
     let (mut b, int) = Builder::with_int();
     let byte = b.int(1);
     let name = b.array(byte, 32);
@@ -235,10 +222,7 @@ fn sizes_of_arrays_unions_and_pointers() {
     let sizes = [name, rows, typedef, pointer, open, float].map(|id| btf.size_of(id));
     assert_eq!(sizes, [Some(32), Some(96), Some(40), Some(8), Some(0), Some(8)]);
     assert_eq!([0, proto, 1_000].map(|id| btf.size_of(id)), [None; 3]);
-}
-
-#[test]
-fn enumerators_of_both_widths_and_signs_also_in_anonymous_enumerations() {
+    // Enumerators of both widths and signs, also in anonymous enumerations.
     let mut b = Builder::new();
     b.enumeration("", false, &[("ZERO", 0), ("TRACE_EVENT_FL_TRACEPOINT", 16), ("ALL", u32::MAX)]);
     b.enumeration("signed", true, &[("MINUS", u32::MAX), ("ALL", 1)]);
@@ -252,22 +236,7 @@ fn enumerators_of_both_widths_and_signs_also_in_anonymous_enumerations() {
 }
 
 #[test]
-fn the_exit_tracepoint_is_known_by_its_arguments() {
-    let arity = |args| {
-        let mut b = Builder::new();
-        b.tracepoint("sched_process_exit", args);
-        let btf = b.finish();
-        (btf.tracepoint_args("sched_process_exit"), btf.resolve().consts.get(Const::ExitHasGroupDead))
-    };
-    assert_eq!(arity(1), (Some(1), Some(0)));
-    assert_eq!(arity(2), (Some(2), Some(1)));
-    let btf = Builder::new().finish();
-    assert_eq!(btf.tracepoint_args("sched_process_exit"), None);
-    assert!(btf.is_empty() && btf.len() == 1);
-}
-
-#[test]
-fn functions_and_typedefs_differ_by_kind() {
+fn functions_typedefs_and_tracepoints_are_found() {
     let mut b = Builder::new();
     let proto = b.0.push(Head { name: b"", kind: TypeKind::FuncProto, flag: false, word: 0 }, 0, &[]);
     b.head(TypeKind::Typedef, "both", proto, &[]);
@@ -282,23 +251,18 @@ fn functions_and_typedefs_differ_by_kind() {
     assert!(btf.typedef_exists("btf_trace_x") && btf.typedef_exists("both") && !btf.typedef_exists("f"));
     // The typedef is not a pointer to a function.
     assert_eq!(btf.tracepoint_args("x"), None);
-}
-
-#[test]
-fn members_that_contain_themselves_end() {
-    let mut b = Builder::new();
-    // The structure is type 1. It contains itself twice, as an anonymous member.
-    b.composite(TypeKind::Struct, "s", 8, &[("", 1, 0), ("", 1, 0), ("x", 1, 0)]);
-    check_path(&b.finish(), "s", &["y"], Err(Absence::Damaged(Damaged)));
-
-    let mut b = Builder::new();
-    let ids: Vec<u32> = (1..=15).collect();
-    for id in &ids {
-        // Each structure contains the next one twice, so 2^15 paths lead to the last one.
-        b.composite(TypeKind::Struct, &format!("s{id}"), 8, &[("", id + 1, 0), ("", id + 1, 0)]);
-    }
-    b.int(4);
-    check_path(&b.finish(), "s1", &["y"], Err(Absence::Damaged(Damaged)));
+    // The exit tracepoint is known by its arguments.
+    let arity = |args| {
+        let mut b = Builder::new();
+        b.tracepoint("sched_process_exit", args);
+        let btf = b.finish();
+        (btf.tracepoint_args("sched_process_exit"), btf.resolve().consts.get(Const::ExitHasGroupDead))
+    };
+    assert_eq!(arity(1), (Some(1), Some(0)));
+    assert_eq!(arity(2), (Some(2), Some(1)));
+    let btf = Builder::new().finish();
+    assert_eq!(btf.tracepoint_args("sched_process_exit"), None);
+    assert!(btf.is_empty() && btf.len() == 1);
 }
 
 #[test]
@@ -317,6 +281,20 @@ fn types_that_refer_to_themselves_or_to_nothing_end() {
     check_path(&btf, "s", &["a"], Ok((0, 0, None, None)));
     check_path(&btf, "s", &["v.x"], Err(Absence::NoMember));
     check_path(&btf, "far", &["x"], Err(Absence::Damaged(Damaged)));
+    // Members that contain themselves.
+    let mut b = Builder::new();
+    // The structure is type 1. It contains itself twice, as an anonymous member.
+    b.composite(TypeKind::Struct, "s", 8, &[("", 1, 0), ("", 1, 0), ("x", 1, 0)]);
+    check_path(&b.finish(), "s", &["y"], Err(Absence::Damaged(Damaged)));
+
+    let mut b = Builder::new();
+    let ids: Vec<u32> = (1..=15).collect();
+    for id in &ids {
+        // Each structure contains the next one twice, so 2^15 paths lead to the last one.
+        b.composite(TypeKind::Struct, &format!("s{id}"), 8, &[("", id + 1, 0), ("", id + 1, 0)]);
+    }
+    b.int(4);
+    check_path(&b.finish(), "s1", &["y"], Err(Absence::Damaged(Damaged)));
 }
 
 #[test]
@@ -337,17 +315,7 @@ fn other_files_are_refused_with_a_reason() {
     check_refused(&changed(24 + 7, 20), "type 1 has the unknown kind 20");
     check_refused(&changed(24 + 7, 0), "type 1 has the unknown kind 0");
     check_refused(&changed(24 + 7, 0x64), "type 1 has the unknown kind 100");
-}
-
-#[test]
-fn a_file_that_is_not_there_or_endless_has_an_error() {
-    let error = Btf::from_file("/nonexistent/vmlinux").err();
-    assert!(matches!(error, Some(BtfError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound));
-    assert!(matches!(Btf::from_file("/dev/zero"), Err(BtfError::TooLarge)));
-}
-
-#[test]
-fn a_name_at_the_end_of_the_strings_is_outside() {
+    // A name at the end of the strings is outside.
     let mut b = Builder::new();
     b.int(4);
     let mut data = b.0.finish();
@@ -356,14 +324,15 @@ fn a_name_at_the_end_of_the_strings_is_outside() {
     assert!(Btf::parse(data.clone()).is_ok());
     data[HEADER] = strings;
     check_refused(&data, "the name of type 1 is outside");
-}
-
-#[test]
-fn no_strings_at_all_are_refused() {
+    // No strings at all.
     let mut data = Writer::new().finish();
     assert!(Btf::parse(data.clone()).is_ok());
     data[20] = 0;
     check_refused(&data, "NUL byte");
+    // A file that is not there, or endless.
+    let error = Btf::from_file("/nonexistent/vmlinux").err();
+    assert!(matches!(error, Some(BtfError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound));
+    assert!(matches!(Btf::from_file("/dev/zero"), Err(BtfError::TooLarge)));
 }
 
 /// All results except the ids, which change when types are removed.
@@ -398,10 +367,7 @@ fn the_minimal_form_resolves_alike() {
     let tag = b.head(TypeKind::DeclTag, "tag", int, &[u32::MAX]);
     b.composite(TypeKind::Struct, "task_struct", 8, &[("pid", tag, 0), ("tgid", int, 32)]);
     check_minimal_is_enough(&b.finish());
-}
-
-#[test]
-fn the_minimal_form_keeps_bitfields_wide_enumerators_and_absences() {
+    // Bitfields, wide enumerators and absences.
     let (mut b, int) = Builder::with_int();
     let byte = b.int(1);
     let name = b.array(byte, 36);
@@ -451,16 +417,13 @@ proptest! {
     }
 
     #[test]
-    fn changed_bytes_never_panic(changes in prop::collection::vec((0..REAL.len(), any::<u8>()), 1..40)) {
+    fn changed_bytes_and_cut_ends_never_panic(
+        changes in prop::collection::vec((0..REAL.len(), any::<u8>()), 1..40),
+        len in 0..REAL.len(),
+    ) {
         let mut data = REAL.to_vec();
-        for (at, byte) in changes {
-            data[at] = byte;
-        }
+        changes.into_iter().for_each(|(at, byte)| data[at] = byte);
         check_survives(data);
-    }
-
-    #[test]
-    fn cut_ends_never_panic(len in 0..REAL.len()) {
         check_survives(REAL[..len].to_vec());
     }
 

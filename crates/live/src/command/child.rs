@@ -613,15 +613,7 @@ mod tests {
     use tracetui_shared::id::{Gid, Uid};
 
     #[test]
-    fn a_name_with_a_slash_is_a_file_and_others_are_looked_for() {
-        assert_eq!(files(OsStr::new("./a")).expect("no NUL"), [c"./a".to_owned()]);
-        let found = files(OsStr::new("a")).expect("no NUL");
-        assert!(!found.is_empty() && found.iter().all(|file| file.as_bytes().ends_with(b"a")));
-        assert!(files(OsStr::from_bytes(b"a\0b")).is_err());
-    }
-
-    #[test]
-    fn the_environment_is_the_users() {
+    fn the_environment_and_the_file_are_the_users() {
         let user = Invoker {
             uid: Uid(1000),
             gid: Gid(1000),
@@ -635,6 +627,14 @@ mod tests {
         }
         assert!(!all.iter().any(|line| line.as_bytes().starts_with(b"SUDO_")));
         assert_eq!(environment(None, None).expect("no NUL").len(), env::vars_os().count());
+        assert_eq!(files(OsStr::new("./a")).expect("no NUL"), [c"./a".to_owned()]);
+        let found = files(OsStr::new("a")).expect("no NUL");
+        assert!(!found.is_empty() && found.iter().all(|file| file.as_bytes().ends_with(b"a")));
+        assert!(files(OsStr::from_bytes(b"a\0b")).is_err());
+        for stage in [Stage::User, Stage::Streams, Stage::Exec] {
+            let failed = Failed { stage, errno: libc::EACCES };
+            assert_eq!(Failed::read(failed.write()), failed);
+        }
     }
 
     /// Whether `check` holds in a child for which the kernel has no close_range(2).
@@ -683,13 +683,5 @@ mod tests {
             marked && flags(0) >= 0 && open.iter().all(|fd| flags(*fd) == -1)
         }));
         assert_eq!(flags(inherited), 0, "those of this process stay");
-    }
-
-    #[test]
-    fn a_report_comes_back_as_it_was_sent() {
-        for stage in [Stage::User, Stage::Streams, Stage::Exec] {
-            let failed = Failed { stage, errno: libc::EACCES };
-            assert_eq!(Failed::read(failed.write()), failed);
-        }
     }
 }

@@ -52,10 +52,25 @@ fn the_end_is_the_commands() {
     assert_eq!(run(&["sh", "-c", "echo out; echo err >&2; exit 7"]), (Ended::Exited(7), "out\nerr\n".into()));
     let (ended, _) = run(&["sh", "-c", "kill -9 $$"]);
     assert_eq!((ended.status(), ended), (137, Ended::Killed(9)));
+    // The monitor keeps no other descriptors.
+    // Only root may read this directory. The last descriptor, for signals, may be opened later.
+    let (_, said) = run(&["sh", "-c", "echo $(ls /proc/$PPID/fd)"]);
+    assert!("0 1 2 3\n".starts_with(said.trim_end()) || !rustix::process::geteuid().is_root(), "{said}");
+    // The end of its input ends it, and a closed pipe kills again.
+    assert_eq!(type_into(&["sh", "-c", "printf '>'; cat"], &[&[4]]), (Ended::Exited(0), ">".into()));
+    let (ended, said) = run(&["sh", "-c", "grep SigIgn /proc/self/status"]);
+    let ignored = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    assert_eq!((ended, ignored.expect("hex") >> (libc::SIGPIPE - 1) & 1), (Ended::Exited(0), 0));
+    // One that is not released ends without having run.
+    let held = start(&["touch", "/tmp/must-not-be"]);
+    let pid = held.process.as_ref().expect("held").pid;
+    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    drop(held);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "reaped");
 }
 
 #[test]
-fn one_that_is_stopped_takes_the_signal_that_ends_it() {
+fn it_and_its_process_group_take_the_signal() {
     released(start(&["sh", "-c", "echo $$; kill -STOP $$"]), async |mut running| {
         let Happened::Wrote(pid) = running.next().await else { panic!("no output") };
         let stat = format!("/proc/{}/stat", String::from_utf8_lossy(&pid).trim());
@@ -65,10 +80,7 @@ fn one_that_is_stopped_takes_the_signal_that_ends_it() {
         running.signal(libc::SIGTERM);
         assert_eq!(running.next().await, Happened::Ended(Ended::Killed(15)));
     });
-}
-
-#[test]
-fn its_process_group_takes_the_signal_too() {
+    // Its process group takes it too.
     // The shell may report that its sleep was terminated.
     let script = "(trap 'echo child; exit' TERM; echo; while :; do sleep 0.01; done) 2>/dev/null & wait";
     released(start(&["sh", "-c", script]), async |mut running| {
@@ -87,7 +99,7 @@ fn its_process_group_takes_the_signal_too() {
 }
 
 #[test]
-fn it_has_a_terminal_of_its_own() {
+fn it_has_a_terminal_of_its_own_and_keys_are_signals() {
     let own = |number: &str| format!("[ $(tty) = $(readlink /proc/$$/fd/{number}) ] || exit 2; ");
     let script = [&own("0"), &own("1"), &own("2"), "stty size; echo $TERM"].concat();
     assert_eq!(run(&["sh", "-c", &script]), (Ended::Exited(0), "30 90\nxterm-256color\n".into()));
@@ -95,20 +107,14 @@ fn it_has_a_terminal_of_its_own() {
     let script = "read -r line < /dev/tty; set -- $(cat /proc/$$/stat); [ $5 = $8 ] && echo $line $(($5 == $1))";
     let (ended, said) = type_into(&["sh", "-c", &format!("printf '>'; {script}")], &[b"word\r"]);
     assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">word\nword 1\n"));
-}
-
-#[test]
-fn keys_are_signals_to_it() {
+    // Keys are signals to it.
     let (ended, _) = type_into(&["sh", "-c", "printf '>'; exec sleep 1000"], &[&[3]]);
     assert_eq!(ended, Ended::Killed(2));
     // Nobody could continue it after Ctrl-Z, so it is continued at once.
     let script = "trap 'printf \">\"' CONT; kill -TSTP $$; read -r line; echo \"$line\"";
     let (ended, said) = type_into(&["sh", "-c", script], &[b"on\r"]);
     assert_eq!((ended, said.as_str()), (Ended::Exited(0), ">on\non\n"));
-}
-
-#[test]
-fn more_keys_than_it_reads_wait() {
+    // More keys than it reads wait.
     let script = "stty raw -echo; printf '>'; sleep 0.2; head -c 100000 | cksum";
     let keys = [b'k'; 100_000];
     let expected = std::process::Command::new("sh")
@@ -163,21 +169,6 @@ fn a_later_run_with_a_group_of_its_own_takes_signals() {
 }
 
 #[test]
-fn the_monitor_keeps_no_other_descriptors() {
-    // Only root may read this directory. The last descriptor, for signals, may be opened later.
-    let (_, said) = run(&["sh", "-c", "echo $(ls /proc/$PPID/fd)"]);
-    assert!("0 1 2 3\n".starts_with(said.trim_end()) || !rustix::process::geteuid().is_root(), "{said}");
-}
-
-#[test]
-fn the_end_of_input_ends_it_and_a_closed_pipe_kills_again() {
-    assert_eq!(type_into(&["sh", "-c", "printf '>'; cat"], &[&[4]]), (Ended::Exited(0), ">".into()));
-    let (ended, said) = run(&["sh", "-c", "grep SigIgn /proc/self/status"]);
-    let ignored = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
-    assert_eq!((ended, ignored.expect("hex") >> (libc::SIGPIPE - 1) & 1), (Ended::Exited(0), 0));
-}
-
-#[test]
 fn a_script_without_a_first_line_is_run_by_the_shell() {
     let dir = Scratch::new("script");
     let name = &dir.at("script");
@@ -187,13 +178,4 @@ fn a_script_without_a_first_line_is_run_by_the_shell() {
     assert!(std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell").success());
     let (ended, said) = run(&[name, "a b", "c"]);
     assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
-}
-
-#[test]
-fn one_that_is_not_released_ends_without_having_run() {
-    let held = start(&["touch", "/tmp/must-not-be"]);
-    let pid = held.process.as_ref().expect("held").pid;
-    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
-    drop(held);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "reaped");
 }

@@ -97,10 +97,7 @@ mod tests {
         let mut made = Maker::default();
         made.exec(7, "cc", &["cc", "-c", "a b.c"], 0);
         made.open(7, "cc", "/tmp/a\"\n", 3);
-        made.open(7, "cc", "/tmp/b", -2);
-        made.exit(7, "cc", 1 << 8);
-        made.exec(8, "x", &["x"], -13);
-        made.exit(8, "x", 139);
+        made.acts("7 cc open /tmp/b:-2, exit 1; 8 x exec:-13 x, signal 139");
         let mut lines = Vec::new();
         each_event(made.batch(), |seen, _| lines.extend(line(seen)));
         let want = [

@@ -384,8 +384,7 @@ mod tests {
     #[test]
     fn escape_removes_the_filter_and_then_leaves_the_failures() {
         let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
-        made.open_all(7, "cat", "/a:-13 /b");
-        made.open_all(8, "dog", "/c:-13 /d");
+        made.acts("7 cat open /a:-13 /b; 8 dog open /c:-13 /d");
         feed(&mut app, &mut made);
         let mut rows = |typed: &str| keys(&mut app, typed).events.rows();
         assert_eq!((rows("e"), rows("p"), rows("\x1b"), rows("\x1b")), (2, 1, 2, 4));
@@ -395,9 +394,7 @@ mod tests {
     #[test]
     fn a_recording_of_a_filtered_list_asks_what_to_record() {
         let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
-        made.exec(7, "cat", &["cat"], 0);
-        made.open(7, "cat", "/a", 3);
-        made.open(8, "dog", "/b", 3);
+        made.acts("7 cat exec cat, open /a; 8 dog open /b");
         feed(&mut app, &mut made);
         assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");
         keys(&mut app, "fpid=7\n");

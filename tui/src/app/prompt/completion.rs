@@ -237,8 +237,7 @@ mod tests {
         let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
         made.host(&HostFrame::User(User { uid: Uid(1000), name: "ana".to_owned() }));
         made.host(&HostFrame::User(User { uid: Uid(33), name: "www data".to_owned() }));
-        made.exec(48_213, "make", &["make", "all"], 0);
-        made.open(48_214, "cc1", "/usr/include/stdio.h", 3);
+        made.acts("48213 make exec make all; 48214 cc1 open /usr/include/stdio.h");
         made.open(48_214, "cc1", "/usr/include/a b,c*", 3);
         made.open(48_214, "cc1", "/usr/local/\x1b[31m", -2);
         made.open(48_215, "collect2", "/etc/ld.so.cache", -13);

@@ -190,8 +190,7 @@ mod tests {
         let command = Tgid(100);
         made.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
         made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
-        made.exec(100, "make", &["make"], 0);
-        made.exit(100, "make", 0);
+        made.acts("100 make exec make, exit 0");
         let batch = made.batch();
         app.update(Input::Batch(batch.clone()));
         let mut kept = KeptEvents::new(&app);

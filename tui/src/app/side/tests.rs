@@ -24,10 +24,7 @@ fn traced(width: u16) -> (App, Maker) {
     let (mut app, mut made) = (app(width, 45, 64 << 20), Maker::default());
     made.exec(7, "make", &["make"], 0);
     (0..30).for_each(|number| made.open(7, "make", &format!("/src/{number}"), 3));
-    made.open(8, "cc1", "/a/x.h", -2);
-    made.open(8, "cc1", "/secret", -13);
-    made.open(9, "collectd", "/etc/app.key", -13);
-    made.open(9, "collectd", "/etc/app.key", -13);
+    made.acts("8 cc1 open /a/x.h:-2 /secret:-13; 9 collectd open /etc/app.key:-13 /etc/app.key:-13");
     feed(&mut app, &mut made);
     (app, made)
 }
@@ -78,16 +75,11 @@ fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
 #[test]
 fn what_failed_because_of_one_failure_is_one_story() {
     let (mut app, mut made) = (app(160, 45, 64 << 20), Maker::default());
-    made.exec(7, "make", &["make", "-j2"], 0);
-    made.fork(7, "make", 8);
+    made.acts("7 make exec make -j2, fork 8");
     made.like.ppid = Tgid(7);
-    made.exec(8, "cc1", &["cc1", "a.c"], 0);
-    made.open_all(8, "cc1", "include/lookup/x.h:-2 /usr/include/lookup/x.h:-2");
-    made.exit(8, "cc1", 1 << 8);
+    made.acts("8 cc1 exec cc1 a.c, open include/lookup/x.h:-2 /usr/include/lookup/x.h:-2, exit 1");
     made.like.ppid = Tgid(1);
-    made.exit(7, "make", 2 << 8);
-    made.open(9, "git", "/etc/gitconfig", -2);
-    made.exit(9, "git", 0);
+    made.acts("7 make exit 2; 9 git open /etc/gitconfig:-2, exit 0");
     let strip = strip(feed(&mut app, &mut made));
     let at = strip.iter().position(|line| line.starts_with("FAILED")).expect("a title");
     let story = ["make -j2 exit 2                        now", "lookup/x.h not found", "cc1 a.c › make"];
@@ -236,16 +228,14 @@ fn a_new_peer_is_one_row_and_older_ones_leave() {
 #[test]
 fn the_tree_has_a_summary_of_its_process() {
     let (mut app, mut made) = (app(160, 45, 64 << 20), Maker::default());
-    made.exec(7, "make", &["make", "-j2"], 0);
-    made.fork(7, "make", 8);
+    made.acts("7 make exec make -j2, fork 8");
     made.like.ppid = Tgid(7);
     made.exec(8, "cc1", &["cc1", "a.c"], 0);
     made.like.ppid = Tgid(1);
     ["/usr/include/a.h", "/usr/include/b.h", "/src/a.c"].iter().for_each(|path| made.open(7, "make", path, 3));
     let record = OpenRecord { ret: 3, flags: 1, ..OpenRecord::default() };
     made.event(Slot::Open, 7, "make", &payload::open(record, b"a.o\0out\0", b"/out/a.o"));
-    made.open(7, "make", "/secret", -13);
-    made.exit(8, "cc1", 1 << 8);
+    made.acts("7 make open /secret:-13; 8 cc1 exit 1");
     keys(feed(&mut app, &mut made), "2");
     app.prepare();
     let shown = strip(keys(&mut app, "g"));

@@ -95,12 +95,10 @@ mod tests {
         app.refilter();
         let ssh = watch("ssh", "path~/[.]ssh/", &app);
         app.watch(vec![Watch { rings: true, records: true, ..ssh }]);
-        made.exec(7, "cat", &["cat"], 0);
-        made.open(7, "cat", "/etc/passwd", 3);
+        made.acts("7 cat exec cat, open /etc/passwd");
         let effects = app.update(Input::Batch(made.batch()));
         assert!(!effects.contains(&Effect::Bell) && !effects.contains(&Effect::Record));
-        made.open(7, "cat", "/root/.ssh/id", 3);
-        made.open(7, "cat", "/root/.ssh/known", 3);
+        made.acts("7 cat open /root/.ssh/id /root/.ssh/known");
         let effects = app.update(Input::Batch(made.batch()));
         assert_eq!(effects.iter().filter(|effect| **effect == Effect::Bell).count(), 1);
         assert!(effects.contains(&Effect::Record));

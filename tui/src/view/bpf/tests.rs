@@ -143,10 +143,7 @@ fn what_came_and_what_went_is_said() {
     assert!(screen(keys(&mut app, "1g4"))[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
     assert_eq!(ids(keys(&mut app, "F")), ["31", "30", "40", "-50"]);
-}
-
-#[test]
-fn an_earlier_moment_shows_what_is_gone_by_now() {
+    // An earlier moment shows what is unloaded by now.
     let mut made = inventory();
     made.ns += 1_000_000_000;
     made.open(1, "a", "/b", 3);
@@ -165,7 +162,7 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
 }
 
 #[test]
-fn what_is_hidden_is_red_and_first() {
+fn what_is_hidden_or_was_not_looked_at_is_said() {
     let mut made = inventory();
     let name = b"bpf_prog_00000000000000ab_rk".to_vec();
     made.host(&HostFrame::BpfHidden(BpfHidden {
@@ -186,6 +183,15 @@ fn what_is_hidden_is_red_and_first() {
     let buffer = drawn(&mut app, Theme::default());
     assert!((1u16..118).all(|x| buffer[(x, 3)].symbol() == " " || buffer[(x, 3)].fg == Color::Red));
     assert!((1u16..118).any(|x| buffer[(x, 4)].symbol() != " " && buffer[(x, 4)].fg != Color::Red));
+    // Places that were not read.
+    let mut made = inventory();
+    let unseen = vec!["network namespaces: more than 1024".to_owned()];
+    made.host(&HostFrame::BpfInventory(BpfInventory { unseen, ..BpfInventory::default() }));
+    made.open(1, "a", "/b", 3);
+    let mut app = view(100, 30, &mut made);
+    assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
+    assert!(rows(&mut app)[0].contains("not attached in the places checked"), "{:#?}", rows(&mut app));
+    check_shows(keys(&mut app, "!"), &["BPF inventory incomplete: network namespaces: more than 1024"]);
 }
 
 #[test]
@@ -405,20 +411,7 @@ fn a_program_between_two_inventories_has_a_row() {
 }
 
 #[test]
-fn what_was_not_looked_at_is_said() {
-    let mut made = inventory();
-    let unseen = vec!["network namespaces: more than 1024".to_owned()];
-    made.host(&HostFrame::BpfInventory(BpfInventory { unseen, ..BpfInventory::default() }));
-    made.open(1, "a", "/b", 3);
-    let mut app = view(100, 30, &mut made);
-    assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
-    assert!(rows(&mut app)[0].contains("not attached in the places checked"), "{:#?}", rows(&mut app));
-    check_shows(keys(&mut app, "!"), &["BPF inventory incomplete: network namespaces: more than 1024"]);
-}
-
-/// Holders take no memory from the programs, and holders beyond the limit are counted.
-#[test]
-fn many_holders_and_many_programs_are_bounded() {
+fn many_holders_programs_and_ends_are_bounded() {
     let mut made = inventory();
     for id in 100..300 {
         made.host(&HostFrame::BpfProgram(program(id, "pinned")));
@@ -444,6 +437,24 @@ fn many_holders_and_many_programs_are_bounded() {
     assert!(app.world().bpf.bytes() < 13 << 20, "{}", app.world().bpf.bytes());
     assert!(screen(&mut app)[1].contains("incomplete: !"), "{}", screen(&mut app)[1]);
     assert_eq!(restored(&app).world().bpf.left_out, left_out);
+    // Ended attachments are bounded, and part of a state.
+    let mut made = Maker::default();
+    for key in 0..20_000 {
+        made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(key, 7, Hook::Kprobe, "x") }));
+        made.host(&HostFrame::BpfAttachment(BpfAttachment { key, gone: true, ..Default::default() }));
+    }
+    let mut app = self::app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    let bpf = &app.world().bpf;
+    let kept = bpf.gone_attachments().count() as u64;
+    assert!(bpf.bytes() <= tracetui_events::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
+    assert_eq!(kept + bpf.forgotten, 20_000);
+    let again = restored(&app);
+    let restored = &again.world().bpf;
+    let gone = |bpf: &Programs| -> Vec<_> {
+        bpf.gone_attachments().map(|gone| (gone.facts.key, gone.facts.came, gone.at)).collect()
+    };
+    assert!(gone(restored) == gone(bpf));
 }
 
 /// Events tell at once what the next inventory will: when a link was detached, when a program was unloaded, and that a later program has
@@ -468,17 +479,6 @@ fn events_are_ahead_of_the_inventory() {
     feed(&mut app, &mut made);
     assert_eq!(app.world().bpf.gone_attachment(1).map(|gone| gone.at), at, "the inventory came later");
     assert!(row_with(&mut app, "+50").contains("not attached"), "{:#?}", rows(&mut app));
-}
-
-#[test]
-fn the_keys_of_filters_are_for_events() {
-    let mut app = view(120, 24, &mut inventory());
-    for key in ["f", "e", "c", "P", "u", "x", "O"] {
-        let shown = screen(keys(&mut app, key));
-        assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
-        assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
-    }
-    assert_eq!(keys(&mut app, "1").filter.text(), "");
 }
 
 /// The holder of a program is visible at 80 columns, even while runs are counted, and columns do not run into each other.
@@ -581,34 +581,20 @@ fn what_is_gone_does_not_bury_what_is_there() {
 }
 
 #[test]
-fn rows_are_sorted_and_found() {
+fn rows_are_sorted_and_found_and_the_keys_of_filters_are_for_events() {
     let mut app = view(120, 24, &mut inventory());
     assert_eq!(ids(keys(&mut app, "S")), ["30", "31", "40"], "what belongs to tracetui stays last");
     assert_eq!(ids(keys(&mut app, "Sss")), ["30", "31", "40"], "by name");
     assert!(rows(keys(&mut app, "g/tracerd\n"))[0].starts_with('>'));
     assert!(rows(keys(&mut app, "\x1b/exec_tp\n"))[2].starts_with('>'), "{:#?}", rows(&mut app));
     assert_eq!(ids(keys(&mut app, "\x124")), ["31", "30", "40"], "the order of the start");
-}
-
-#[test]
-fn what_is_gone_is_bounded_and_part_of_a_state() {
-    let mut made = Maker::default();
-    for key in 0..20_000 {
-        made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(key, 7, Hook::Kprobe, "x") }));
-        made.host(&HostFrame::BpfAttachment(BpfAttachment { key, gone: true, ..Default::default() }));
+    let mut app = view(120, 24, &mut inventory());
+    for key in ["f", "e", "c", "P", "u", "x", "O"] {
+        let shown = screen(keys(&mut app, key));
+        assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
+        assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
     }
-    let mut app = app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    let bpf = &app.world().bpf;
-    let kept = bpf.gone_attachments().count() as u64;
-    assert!(bpf.bytes() <= tracetui_events::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
-    assert_eq!(kept + bpf.forgotten, 20_000);
-    let again = restored(&app);
-    let restored = &again.world().bpf;
-    let gone = |bpf: &Programs| -> Vec<_> {
-        bpf.gone_attachments().map(|gone| (gone.facts.key, gone.facts.came, gone.at)).collect()
-    };
-    assert!(gone(restored) == gone(bpf));
+    assert_eq!(keys(&mut app, "1").filter.text(), "");
 }
 
 #[test]
@@ -620,11 +606,8 @@ fn every_size_and_every_name_can_be_drawn() {
     let symbol = module.clone();
     made.host(&HostFrame::BpfAttachment(BpfAttachment { module, symbol, ..attachment(9, 60, Hook::Kprobe, hostile) }));
     made.host(&held(0, 19, process(7, hostile)));
-    made.host(&HostFrame::BpfHidden(BpfHidden {
-        name: hostile.into(),
-        seen_by: bpf::View::ObjInfo,
-        ..BpfHidden::default()
-    }));
+    let hidden = BpfHidden { name: hostile.into(), seen_by: bpf::View::ObjInfo, ..BpfHidden::default() };
+    made.host(&HostFrame::BpfHidden(hidden));
     let typed = ["", "\n", "\n\n", "jj\n", "j\n\n", "G", "s", "sss", "?", "p", "/a", "jp\x1b", "e", "x", "u", "W", "y"];
     check_draws(&made, &SIZES, "4", &typed);
     // A text that looks like an escape differs from one.

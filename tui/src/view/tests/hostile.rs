@@ -168,12 +168,8 @@ fn inventory(made: &mut Maker, name: &[u8]) {
         let holders = vec![holder.clone()];
         made.host(&HostFrame::BpfHolders(BpfHolders { program: ProgId(program), link, count: 1, holders }));
     }
-    made.host(&HostFrame::BpfHidden(BpfHidden {
-        id: ProgId(7),
-        name,
-        seen_by: View::IterProg,
-        ..BpfHidden::default()
-    }));
+    let hidden = BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() };
+    made.host(&HostFrame::BpfHidden(hidden));
     let to = BootNanos(made.ns);
     made.host(&HostFrame::BpfInventory(BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() }));
 }

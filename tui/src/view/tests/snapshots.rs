@@ -165,12 +165,8 @@ fn programs(width: u16, height: u16) -> App {
     };
     let take = |made: &mut Maker| {
         let to = BootNanos(made.ns);
-        made.host(&HostFrame::BpfInventory(BpfInventory {
-            to,
-            whole: true,
-            complete: true,
-            ..BpfInventory::default()
-        }));
+        let inventory = BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() };
+        made.host(&HostFrame::BpfInventory(inventory));
     };
     for program in [
         program(30, 2, "on_unlink"),
@@ -191,12 +187,8 @@ fn programs(width: u16, height: u16) -> App {
     made.host(&held(0, 11, process(1207, "tracerd")));
     made.host(&held(31, 0, pin));
     let name = b"bpf_prog_00000000000000ab_rk".to_vec();
-    made.host(&HostFrame::BpfHidden(BpfHidden {
-        id: ProgId(7),
-        name,
-        seen_by: View::IterProg,
-        ..BpfHidden::default()
-    }));
+    let hidden = BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() };
+    made.host(&HostFrame::BpfHidden(hidden));
     take(&mut made);
     made.open(1, "a", "/a", 3);
     made.ns += 1_000_000_000;
@@ -219,8 +211,7 @@ fn connections(width: u16, height: u16) -> App {
     let mut app = testing::app(width, height, 64 << 20);
     let mut made = Maker::default();
     made.exec(812, "nginx", &["nginx", "-g", "daemon off;"], 0);
-    made.exec(900, "curl", &["curl", "http://localhost"], 0);
-    made.exec(901, "psql", &["psql"], 0);
+    made.acts("900 curl exec curl http://localhost; 901 psql exec psql");
     let [client, server, postgres] = [40_000, 80, 5432].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let started = BootNanos(made.ns);
     let of_client = |op| TcpRecord {

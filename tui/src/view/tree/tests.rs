@@ -32,19 +32,14 @@ fn fail(made: &mut Maker, pid: u32, comm: &str, path: &str, argv: &[u8], ret: i3
 fn build() -> Maker {
     let mut made = Maker::default();
     made.like.ppid.0 = 1;
-    made.exec(100, "make", &["make", "-j8", "all"], 0);
-    made.open(100, "make", "/home/ana/Makefile", 3);
+    made.acts("100 make exec make -j8 all, open /home/ana/Makefile");
     start(&mut made, (100, "make"), 101, &["cc", "-c", "main.c"]);
     start(&mut made, (101, "cc"), 102, &["/usr/lib/gcc/12/cc1", "-quiet", "main.c"]);
-    made.open(102, "cc1", "/usr/local/include/stdio.h", -2);
-    made.open(102, "cc1", "/usr/include/stdio.h", 3);
-    made.exit(102, "cc1", 0);
-    made.exit(101, "cc", 0);
+    made.acts("102 cc1 open /usr/local/include/stdio.h:-2 /usr/include/stdio.h, exit 0; 101 cc exit 0");
     start(&mut made, (100, "make"), 103, &["sh", "-c", "./link"]);
     made.fork(103, "sh", 104);
     fail(&mut made, 104, "sh", "/opt/bin/ld", b"ld\0main.o\0-o\0app\0", -13);
-    made.exit(104, "sh", 126 << 8);
-    made.exit(103, "sh", 126 << 8);
+    made.acts("104 sh exit 126; 103 sh exit 126");
     start(&mut made, (100, "make"), 105, &["sleep", "9"]);
     made
 }
@@ -83,11 +78,7 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
         |y: u16| (0..80u16).filter(|x| buffer[(*x, y)].fg == Color::Red).map(|x| buffer[(x, y)].symbol()).collect();
     let red: Vec<String> = (3..8).map(red).collect();
     assert_eq!(red, ["▾ ", "", "exit 126  ▾ EACCES ld", "exit 126    ! EACCES", ""]);
-}
-
-/// With `--comm make`, the exit of a child is not delivered as an event, but the process table knows it.
-#[test]
-fn a_process_whose_exit_is_filtered_does_not_run_for_ever() {
+    // With `--comm make`, the exit of a child is not delivered as an event, but the process table knows it.
     let mut made = build();
     made.like.flags |= flag::BOOKKEEPING;
     made.exit(105, "sleep", 0);
@@ -96,6 +87,19 @@ fn a_process_whose_exit_is_filtered_does_not_run_for_ever() {
     assert!(screen(work(&mut app))[1].contains("1 running  2 failed  3 ended"), "{}", screen(&mut app)[1]);
     assert!(rows(&mut app)[2].starts_with(">  104 exit 126"), "{:?}", rows(&mut app));
     assert!(rows(&mut app)[3].ends_with("▸ cc, sleep › cc1"), "{:?}", rows(&mut app));
+    // Processes whose parent is unknown stand for themselves.
+    let mut made = Maker::default();
+    made.like.ppid.0 = 7;
+    made.exec(50, "lonely", &["lonely"], 0);
+    start(&mut made, (50, "lonely"), 51, &["child"]);
+    made.acts("50 lonely exit 0; 51 child open /x");
+    let mut app = tree(80, 24, &mut made);
+    let shown = rows(&mut app);
+    assert!(shown[0].contains("exit 0") && shown[0].ends_with("▾ lonely  (parent unknown)"), "{}", shown[0]);
+    assert!(
+        shown[1].contains("running") && shown[1].ends_with("·     child") || shown[1].ends_with("1     child"),
+        "it stays below its parent"
+    );
 }
 
 #[test]
@@ -127,6 +131,22 @@ fn processes_are_folded_and_unfolded() {
     // The fold hides the selected process, so its ancestor is selected.
     assert_eq!(rows(keys(&mut app, "llkk")).len(), 6);
     assert!(rows(keys(&mut app, "h"))[0].starts_with(">  100"));
+    // Ancestors without events are one line.
+    let mut made = Maker::default();
+    for (pid, parent, name) in [(1, 0, "init"), (20, 1, "sshd"), (30, 20, "bash")] {
+        let (comm, ppid, start) = (name.as_bytes().to_vec(), Tgid(parent), BootNanos(pid.into()));
+        let seed = ProcessSeed { tgid: Tgid(pid), ppid, start, start_exact: true, comm, ..ProcessSeed::default() };
+        made.host(&HostFrame::ProcessSeed(seed));
+    }
+    made.like.ppid.0 = 30;
+    made.exec(100, "make", &["make"], 0);
+    start(&mut made, (100, "make"), 101, &["cc", "x.c"]);
+    let mut app = tree(100, 24, &mut made);
+    let line = "                                      init › sshd › bash   3 ancestors, Left shows";
+    let shown = rows(&mut app);
+    assert_eq!((shown[0].as_str(), shown.len()), (line, 3), "{}", shown.join("\n"));
+    assert_eq!(rows(keys(&mut app, "gh")).len(), 5, "{:#?}", rows(&mut app));
+    assert_eq!(rows(keys(&mut app, "l")).len(), 3);
 }
 
 #[test]
@@ -153,6 +173,17 @@ fn children_that_ended_well_are_one_row() {
     // A search finds them.
     let found = rows(keys(&mut app, "l/^301\n"));
     assert!(found.iter().any(|row| row.starts_with(">  301 exit 0 ")), "{}", found.join("\n"));
+    // What passes the filter is not folded away.
+    for i in 0..60 {
+        start(&mut made, (100, "make"), 200 + 2 * i, &["cc", "-c"]);
+        start(&mut made, (200 + 2 * i, "cc"), 201 + 2 * i, &["as"]);
+        made.exit(201 + 2 * i, "as", 0);
+        made.exit(200 + 2 * i, "cc", 0);
+    }
+    let mut app = tree(80, 140, &mut made);
+    work(keys(&mut app, "fcomm=as\n"));
+    let shown = rows(&mut app);
+    assert_eq!(shown.iter().filter(|row| row.ends_with("      as")).count(), 60, "{}", shown.join("\n"));
 }
 
 /// More than three equal failures of one parent share a row. It stands for the first one and has the end time of the newest.
@@ -200,49 +231,12 @@ fn equal_failures_are_one_row() {
 }
 
 #[test]
-fn ancestors_without_events_are_one_line() {
-    let mut made = Maker::default();
-    for (pid, parent, name) in [(1, 0, "init"), (20, 1, "sshd"), (30, 20, "bash")] {
-        let (comm, ppid, start) = (name.as_bytes().to_vec(), Tgid(parent), BootNanos(pid.into()));
-        let seed = ProcessSeed { tgid: Tgid(pid), ppid, start, start_exact: true, comm, ..ProcessSeed::default() };
-        made.host(&HostFrame::ProcessSeed(seed));
-    }
-    made.like.ppid.0 = 30;
-    made.exec(100, "make", &["make"], 0);
-    start(&mut made, (100, "make"), 101, &["cc", "x.c"]);
-    let mut app = tree(100, 24, &mut made);
-    let line = "                                      init › sshd › bash   3 ancestors, Left shows";
-    let shown = rows(&mut app);
-    assert_eq!((shown[0].as_str(), shown.len()), (line, 3), "{}", shown.join("\n"));
-    assert_eq!(rows(keys(&mut app, "gh")).len(), 5, "{:#?}", rows(&mut app));
-    assert_eq!(rows(keys(&mut app, "l")).len(), 3);
-}
-
-#[test]
-fn what_passes_the_filter_is_not_folded_away() {
-    let mut made = build();
-    for i in 0..60 {
-        start(&mut made, (100, "make"), 200 + 2 * i, &["cc", "-c"]);
-        start(&mut made, (200 + 2 * i, "cc"), 201 + 2 * i, &["as"]);
-        made.exit(201 + 2 * i, "as", 0);
-        made.exit(200 + 2 * i, "cc", 0);
-    }
-    let mut app = tree(80, 140, &mut made);
-    work(keys(&mut app, "fcomm=as\n"));
-    let shown = rows(&mut app);
-    assert_eq!(shown.iter().filter(|row| row.ends_with("      as")).count(), 60, "{}", shown.join("\n"));
-}
-
-#[test]
-fn only_failed_processes_and_their_ancestors() {
+fn only_failed_processes_and_those_of_a_filter_with_their_ancestors() {
     let mut app = tree(80, 24, &mut build());
     let shown: Vec<_> = rows(keys(&mut app, "e")).iter().map(|row| row[1..6].trim().to_owned()).collect();
     assert_eq!(shown, ["100", "103", "104"]);
     assert!(drawn(&mut app, Theme::default())[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
-}
-
-#[test]
-fn a_filter_keeps_ancestors_and_descendants() {
+    // A filter keeps ancestors and descendants.
     let mut app = tree(80, 24, &mut build());
     let shown: Vec<_> = rows(keys(&mut app, "fcomm=cc\n")).iter().map(|row| row[1..6].trim().to_owned()).collect();
     assert_eq!(shown, ["100", "101"]);
@@ -258,23 +252,6 @@ fn a_filter_keeps_ancestors_and_descendants() {
     let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
     assert_eq!(shown, ["100", "101", "106"]);
     assert_eq!(rows(keys(&mut app, "\x1b")).len(), 7);
-}
-
-#[test]
-fn processes_whose_parent_is_unknown_stand_for_themselves() {
-    let mut made = Maker::default();
-    made.like.ppid.0 = 7;
-    made.exec(50, "lonely", &["lonely"], 0);
-    start(&mut made, (50, "lonely"), 51, &["child"]);
-    made.exit(50, "lonely", 0);
-    made.open(51, "child", "/x", 3);
-    let mut app = tree(80, 24, &mut made);
-    let shown = rows(&mut app);
-    assert!(shown[0].contains("exit 0") && shown[0].ends_with("▾ lonely  (parent unknown)"), "{}", shown[0]);
-    assert!(
-        shown[1].contains("running") && shown[1].ends_with("·     child") || shown[1].ends_with("1     child"),
-        "it stays below its parent"
-    );
 }
 
 #[test]
@@ -309,16 +286,6 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
 }
 
 #[test]
-fn a_paused_tree_stays() {
-    let mut made = build();
-    let mut app = tree(80, 24, &mut made);
-    let before = rows(keys(&mut app, "g "));
-    start(&mut made, (100, "make"), 106, &["late"]);
-    assert_eq!(rows(feed(&mut app, &mut made)), before);
-    assert_eq!(rows(keys(&mut app, " ")).len(), before.len() + 1);
-}
-
-#[test]
 fn the_selected_process_stays_where_it_is_while_others_come() {
     let mut made = Maker::default();
     made.exec(100, "make", &["make"], 0);
@@ -335,10 +302,7 @@ fn the_selected_process_stays_where_it_is_while_others_come() {
     assert_eq!(place(feed(&mut app, &mut made)), before);
     let same = rows(&mut app).into_iter().find(|row| row.starts_with('>'));
     assert_eq!(same.map(|row| row[..9].to_owned()), row.map(|row| row[..9].to_owned()));
-}
-
-#[test]
-fn an_order_by_counts_stands_still_while_the_selection_moves() {
+    // An order by counts stands still while the selection moves.
     let mut made = Maker::default();
     made.exec(100, "make", &["make"], 0);
     for pid in 201..204 {
@@ -354,10 +318,17 @@ fn an_order_by_counts_stands_still_while_the_selection_moves() {
     assert_eq!(order(feed(&mut app, &mut made)), ["203", "202", "201"], "the selection has just been moved");
     app.update(Input::Tick(crate::app::Tick { now: std::time::Duration::from_secs(60), usage: None }));
     assert_eq!(order(&mut app), ["201", "203", "202"]);
+    // A paused tree stays.
+    let mut made = build();
+    let mut app = tree(80, 24, &mut made);
+    let before = rows(keys(&mut app, "g "));
+    start(&mut made, (100, "make"), 106, &["late"]);
+    assert_eq!(rows(feed(&mut app, &mut made)), before);
+    assert_eq!(rows(keys(&mut app, " ")).len(), before.len() + 1);
 }
 
 #[test]
-fn a_search_selects_a_process() {
+fn a_search_selects_a_process_and_keys_are_about_it() {
     let mut app = tree(80, 24, &mut build());
     assert!(rows(keys(&mut app, "/main.c\n"))[1].starts_with(">  101"), "{:#?}", rows(&mut app));
     assert!(rows(keys(&mut app, "n"))[2].starts_with(">  102"), "{:#?}", rows(&mut app));
@@ -365,10 +336,6 @@ fn a_search_selects_a_process() {
     assert!(rows(keys(&mut app, "n"))[4].starts_with(">  105"));
     assert!(rows(keys(&mut app, "nN"))[4].starts_with(">  105"));
     assert!(app.events().follows(), "the events are not searched");
-}
-
-#[test]
-fn the_keys_of_a_row_are_about_its_process() {
     let mut app = tree(80, 24, &mut build());
     for (typed, filter) in
         [("jkp", "pid=104"), ("c", "comm=sh"), ("u", "uid=1000"), ("x", "not comm=sh"), ("P", "tree=104")]
@@ -421,17 +388,6 @@ fn every_size_and_every_name_can_be_drawn() {
 }
 
 #[test]
-fn without_colour_every_meaning_is_a_word_or_a_sign() {
-    let mut app = tree(80, 24, &mut build());
-    let theme = Theme { colours: Colours::None, charset: tracetui_events::text::Charset::Ascii };
-    let buffer = drawn(&mut app, theme);
-    assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
-    assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
-    let row: String = (0..80).map(|x| buffer[(x, 6)].symbol()).collect();
-    assert_eq!(row.trim_end(), ">  104 exit 126  10.0 s    1 ms     -     ! /opt/bin/ld main.o -o app  EACCES");
-}
-
-#[test]
 fn small_and_wide_screens_have_the_columns_that_fit() {
     let mut app = tree(40, 10, &mut build());
     let shown = screen(&mut app);
@@ -440,6 +396,14 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     assert!(shown[6].starts_with(">  104 exit 126     ! …/ld"), "{}", shown.join("\n"));
     let shown = screen(&mut tree(159, 50, &mut build()));
     assert_eq!(shown[2], "   PID STATE      LIVED     CPU OPENS COMMAND");
+    // Without colour, every meaning is a word or a sign.
+    let mut app = tree(80, 24, &mut build());
+    let theme = Theme { colours: Colours::None, charset: tracetui_events::text::Charset::Ascii };
+    let buffer = drawn(&mut app, theme);
+    assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+    assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
+    let row: String = (0..80).map(|x| buffer[(x, 6)].symbol()).collect();
+    assert_eq!(row.trim_end(), ">  104 exit 126  10.0 s    1 ms     -     ! /opt/bin/ld main.o -o app  EACCES");
 }
 
 #[test]
@@ -480,10 +444,7 @@ fn why_explains_the_process_that_is_selected_in_the_tree() {
     assert!(shown.contains("── 104 sh ── EXEC EACCES"), "{shown}");
     assert_eq!(keys(&mut app, "\x1b\x1b").views.shown, View::Tree);
     assert!(selected(&mut app).contains(" 104 exit 126"), "{}", selected(&mut app));
-}
-
-#[test]
-fn the_tree_selects_the_process_of_the_selected_event() {
+    // The tree selects the process of the selected event.
     let mut made = build();
     made.exit(105, "sleep", 0);
     let mut app = tree(80, 30, &mut made);
@@ -653,10 +614,7 @@ fn a_pipeline_is_joined_at_its_pipes() {
     // The reader executes another program with the terminal as its stdin.
     made.exec(103, "grep", &["grep"], 0);
     assert!(joined(feed(&mut app, &mut made))[1].ends_with("make -j8"), "{:?}", joined(&mut app));
-}
-
-#[test]
-fn a_redirection_is_shown_where_it_was_made() {
+    // A redirection is shown where it was made.
     let mut made = Maker::default();
     made.like.ppid.0 = 1;
     made.exec(100, "bash", &["bash"], 0);

@@ -64,10 +64,7 @@ fn a_name_of_which_another_form_was_found_is_no_cause() {
     source.open(101, "f1.c", 3);
     let line = "missing  f1.h by cc1 f1.c: not tried in A, in none of 3 directories in B";
     first(search("f1.h", &[], None), source, line);
-}
-
-#[test]
-fn a_name_may_end_like_that_of_another_file() {
+    // A name may end like that of another file.
     let run = |found: bool| {
         let mut made = search("types.h", &["inc"], Some(0));
         let cc1 = made.start(100, &["cc1", "f2.c"]);
@@ -82,7 +79,7 @@ fn a_name_may_end_like_that_of_another_file() {
 }
 
 #[test]
-fn a_file_found_elsewhere_is_one_line() {
+fn a_file_found_elsewhere_or_refused_is_one_line() {
     let run = |directories: &[&str], status: u32| {
         let mut made = search("v.h", directories, Some(0));
         let x = made.start(100, &["x"]);
@@ -94,10 +91,6 @@ fn a_file_found_elsewhere_is_one_line() {
     let library = "opened   libv.so by x: ./inc1/libv.so in A, ./inc2/libv.so in B";
     check(run(&["inc1"], 0), run(&["inc2"], 0), &[header, library]);
     check(run(&["inc1"], 0), run(&["inc2"], 11), &[library, "exit     x: 0 in A, SIGSEGV in B", header]);
-}
-
-#[test]
-fn a_refused_file_is_named_with_its_error() {
     let run = |ret: i32| {
         let mut made = Made::new("/w", 100, &["sort", "-o", "out"]);
         made.open(100, "../out", ENOENT);

@@ -37,12 +37,7 @@ fn uses_of_a_file_are_compared() {
     let private = OpenRecord { mode: 0o600, ..new };
     check(tee(new), tee(private), &["access   ./log by tee log: mode 0644 in A, mode 0600 in B"]);
     check(tee(new), tee(new), &[]);
-}
-
-#[test]
-fn parallel_processes_create_a_file_in_any_order() {
-    let new = OpenRecord { flags: WRONLY | CREAT, mode: 0o644, how_marks: CREATED, ..OpenRecord::default() };
-    let old = OpenRecord { how_marks: EXISTED, ..new };
+    // Parallel processes create a file in any order.
     let both = |first, second| {
         let mut made = Made::new("/w", 100, &["make"]);
         for (name, record) in [("one", first), ("other", second)] {
@@ -55,7 +50,7 @@ fn parallel_processes_create_a_file_in_any_order() {
 }
 
 #[test]
-fn user_ids_are_compared_where_they_change() {
+fn users_and_files_of_programs_are_compared() {
     let run = |uid: u32| {
         let mut made = Made::new("/w", 100, &["make"]);
         made.maker.like.uid = Uid(uid);
@@ -64,6 +59,13 @@ fn user_ids_are_compared_where_they_change() {
         made
     };
     check(run(0), run(33), &["user     sh and 1 other: user id 0 in A, 33 in B"]);
+    let run = |exe: &str| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        let tool = made.fork(100);
+        made.exec_of(tool, exe, &["tool", "in"], |_| ());
+        made
+    };
+    check(run("/opt/v1/tool"), run("/opt/v2/tool"), &["argv     tool in: /opt/v1/tool -> /opt/v2/tool"]);
 }
 
 fn opens(paths: &[&str]) -> Made {
@@ -108,40 +110,6 @@ fn what_good_runs_differ_in_is_noise() {
 }
 
 #[test]
-fn a_new_result_is_not_noise() {
-    let run = |ret: Option<i32>, status: u32| {
-        let mut made = Made::new("/w", 100, &["make"]);
-        let tool = made.start(100, &["tool"]);
-        if let Some(ret) = ret {
-            made.open(tool, "x", ret);
-        }
-        made.exit(tool, status);
-        made
-    };
-    let good = || vec![run(None, FAILED).run()];
-    let text = |ret, status| {
-        let report = compare(run(Some(3), 0).run(), good(), run(ret, status).run(), &[]);
-        report.text(Show::default(), Charset::Utf8)
-    };
-    assert_eq!(text(None, FAILED), "noise    2 differences among the good runs\n");
-    assert_eq!(text(Some(-13), 0), "missing  ./x by tool: found in A, EACCES in B\n");
-    assert!(text(None, 9).contains("exit     tool: 0 in A, SIGKILL in B"), "{}", text(None, 9));
-}
-
-#[test]
-fn a_program_of_the_same_name_from_elsewhere_is_a_difference() {
-    let run = |exe: &str| {
-        let mut made = Made::new("/w", 100, &["make"]);
-        let tool = made.fork(100);
-        let (exe, cwd) = (names(exe), names("/w"));
-        let exec = payload::Exec { interp: b"", filename: b"tool", exe: &exe, cwd: &cwd, argv: b"tool\0in\0", ret: 0 };
-        made.maker.event(Slot::Exec, tool, "x", &exec.bytes());
-        made
-    };
-    check(run("/opt/v1/tool"), run("/opt/v2/tool"), &["argv     tool in: /opt/v1/tool -> /opt/v2/tool"]);
-}
-
-#[test]
 fn of_noise_only_the_same_results_are_noise() {
     // Only the seed is random, the mode is not.
     let args = |seed: &str, mode: &str| {
@@ -172,4 +140,21 @@ fn of_noise_only_the_same_results_are_noise() {
     assert!(!equal(&[FAILED, FAILED, FAILED], 1), "no success");
     assert!(!equal(&[0; 60], 1), "more execs than any good run");
     assert!(!equal(&[0, 0, FAILED], 0), "another user");
+    let run = |ret: Option<i32>, status: u32| {
+        let mut made = Made::new("/w", 100, &["make"]);
+        let tool = made.start(100, &["tool"]);
+        if let Some(ret) = ret {
+            made.open(tool, "x", ret);
+        }
+        made.exit(tool, status);
+        made
+    };
+    let good = || vec![run(None, FAILED).run()];
+    let text = |ret, status| {
+        let report = compare(run(Some(3), 0).run(), good(), run(ret, status).run(), &[]);
+        report.text(Show::default(), Charset::Utf8)
+    };
+    assert_eq!(text(None, FAILED), "noise    2 differences among the good runs\n");
+    assert_eq!(text(Some(-13), 0), "missing  ./x by tool: found in A, EACCES in B\n");
+    assert!(text(None, 9).contains("exit     tool: 0 in A, SIGKILL in B"), "{}", text(None, 9));
 }

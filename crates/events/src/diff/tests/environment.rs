@@ -20,15 +20,11 @@ fn built(mode: EnvMode, make: &[&str], compilers: &[(&[&str], &[&str])]) -> Made
 
 impl Made {
     fn exec_with(&mut self, mode: EnvMode, pid: u32, args: &[&str], env: &[&str]) {
-        let argv: Vec<u8> = args.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
-        let exe = names(&format!("/usr/bin/{}", args[0]));
-        let exec =
-            payload::Exec { interp: b"", filename: b"x", exe: &exe, cwd: &names(self.root), argv: &argv, ret: 0 };
-        let mut payload = exec.bytes();
-        payload[offset_of!(ExecRecord, env_joined)] = 1;
-        let keeper = Keeper::new(mode);
-        env.iter().for_each(|variable| keeper.keep(variable.as_bytes(), &mut payload));
-        self.maker.event(Slot::Exec, pid, "x", &payload);
+        self.exec_of(pid, &format!("/usr/bin/{}", args[0]), args, |payload| {
+            payload[offset_of!(ExecRecord, env_joined)] = 1;
+            let keeper = Keeper::new(mode);
+            env.iter().for_each(|variable| keeper.keep(variable.as_bytes(), payload));
+        });
     }
 }
 
@@ -48,6 +44,14 @@ fn a_variable_is_reported_where_it_differs_first() {
     check(other(&["A=1", "TERM=a"]), other(&["TERM=b"]), &["env      cc x.c: A: 1 in A, not set in B"]);
     // The loader takes the last of a name.
     check(other(&["A=1"]), other(&["A=1", "A=2"]), &["env      cc x.c: A#2: not set in A, 2 in B"]);
+    // Arguments from a variable follow from it.
+    let run = |flags: &'static str| {
+        let (option, env) = (&flags[7..], [flags]);
+        built(EnvMode::All, &env, &[(&["cc", option, "x.c"], &env)])
+    };
+    let lines =
+        ["env      make: CFLAGS: -O2 in A, -O3 in B", "follow   1 more difference may follow from these: 1 argv"];
+    check(run("CFLAGS=-O2"), run("CFLAGS=-O3"), &lines);
 }
 
 #[test]
@@ -70,15 +74,4 @@ fn what_is_not_known_does_not_differ() {
         built(EnvMode::All, &[], &[(CC, &[])]),
         &["exec     cc x.c: executed 2 times in A, once in B"],
     );
-}
-
-#[test]
-fn arguments_from_a_variable_follow_from_it() {
-    let run = |flags: &'static str| {
-        let (option, env) = (&flags[7..], [flags]);
-        built(EnvMode::All, &env, &[(&["cc", option, "x.c"], &env)])
-    };
-    let lines =
-        ["env      make: CFLAGS: -O2 in A, -O3 in B", "follow   1 more difference may follow from these: 1 argv"];
-    check(run("CFLAGS=-O2"), run("CFLAGS=-O3"), &lines);
 }

@@ -51,10 +51,7 @@ fn runs_are_never_equally_fast() {
     let report = between(build([1, 1], true), build([1, 9], true));
     assert_eq!(report.text(ALL, Charset::Utf8), "");
     assert!(report.json(Show { slower: true, ..ALL }).contains("\"kind\":\"slower\",\"status\":\"slower\""));
-}
-
-#[test]
-fn a_recording_without_cpu_times_has_lifetimes() {
+    // Without CPU times in one of the recordings, lifetimes are compared.
     let (_, lines) = slower(build([1, 1], false), build([1, 3], true));
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("slower   cc1 b.c: ") && !lines[0].contains("CPU 0"), "{lines:?}");

@@ -62,18 +62,7 @@ fn tools(script: bool, inner: Option<&[&str]>, cfg: &str) -> Made {
         if let Some(flags) = inner {
             let mut gcc = cc;
             if script {
-                gcc = made.fork(cc);
-                let exe = names("/usr/bin/gcc");
-                let args = [&["/usr/bin/gcc"], flags, &args[..]].concat().join("\0") + "\0";
-                let exec = payload::Exec {
-                    interp: b"",
-                    filename: b"gcc",
-                    exe: &exe,
-                    cwd: &names("/w"),
-                    argv: args.as_bytes(),
-                    ret: 0,
-                };
-                made.maker.event(Slot::Exec, gcc, "x", &exec.bytes());
+                gcc = made.start(cc, &[&["/usr/bin/gcc"], flags, &args[..]].concat());
             }
             let cc1 = made.start(gcc, &[&["cc1"], flags, &args[..]].concat());
             for directory in ["inc", "/usr/include"] {
@@ -96,10 +85,7 @@ fn a_script_with_the_name_of_a_program_replaces_it() {
     check(a, b, &[line]);
     let line = "argv     sh /opt/alt/gcc -O1 -c f1.c and 2 others: /opt/alt/gcc -> /usr/bin/gcc";
     check(tools(true, None, "inc"), tools(false, None, "inc"), &[line]);
-}
-
-#[test]
-fn what_a_script_with_the_name_of_a_program_starts_is_compared() {
+    // What it starts is compared.
     let only = "exec     sh /opt/alt/gcc -O1 -c f1.c and 2 others: executed only in B";
     check(tools(false, Some(&[]), "inc"), tools(true, Some(&[]), "inc"), &[only]);
     let lines = [
@@ -112,10 +98,7 @@ fn what_a_script_with_the_name_of_a_program_starts_is_compared() {
     let report = between(tools(false, Some(&[]), "inc").run(), tools(true, Some(&["-DX"]), "inc").run());
     assert!(!text(&report).contains("only in A"), "{}", text(&report));
     assert!(text(&report).contains("-DX"), "{}", text(&report));
-}
-
-#[test]
-fn a_script_is_named_by_its_path() {
+    // A script is named by its path.
     let run = |start: bool| {
         let mut made = Made::new("/w", 100, &["make"]);
         let long = "--an-option-that-is-longer-than-the-line=with-a-value-in-it";

@@ -107,6 +107,27 @@ struct Kernel {
 }
 
 impl Kernel {
+    /// The kernel at the start of a trace of everything.
+    fn traced() -> Kernel {
+        let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
+        let trace = Trace { kinds: ALL.bits(), ..Trace::default() };
+        HostFrame::Trace(trace).push(BootNanos(0), &mut kernel.batch);
+        for place in 1..4 {
+            let cgroup = Cgroup { id: CgroupId(place), path: format!("/{place}").into_bytes(), container: None };
+            HostFrame::Cgroup(cgroup).push(BootNanos(0), &mut kernel.batch);
+        }
+        kernel
+    }
+
+    fn acts(&mut self, acts: &[Act]) -> &mut Kernel {
+        acts.iter().for_each(|act| self.act(*act));
+        self
+    }
+
+    fn events(&self) -> Vec<(bool, Named)> {
+        events_of(&self.batches, |_| true)
+    }
+
     fn call(&mut self, attachment: &Attachment, names: bool, change: impl FnOnce(&mut BpfRecord)) {
         let mut record = BpfRecord::new_zeroed();
         record.has = has::ATTR | if names { has::PROG } else { 0 };
@@ -469,22 +490,16 @@ fn events_of(batches: &[Batch], delivers: impl Fn(usize) -> bool) -> Vec<(bool, 
 }
 
 fn check(at_start: &[Act], acts: &[Act]) {
-    let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
-    let trace = Trace { kinds: ALL.bits(), ..Trace::default() };
-    HostFrame::Trace(trace).push(BootNanos(0), &mut kernel.batch);
-    for place in 1..4 {
-        let path = format!("/{place}").into_bytes();
-        HostFrame::Cgroup(Cgroup { id: CgroupId(place), path, container: None }).push(BootNanos(0), &mut kernel.batch);
-    }
+    let mut kernel = Kernel::traced();
     let options = std::mem::take(&mut kernel.batch);
-    at_start.iter().for_each(|act| kernel.act(*act));
+    kernel.acts(at_start);
     // Before the trace.
     (kernel.batch, kernel.batches, kernel.begun, kernel.seq) = (options, Vec::new(), None, 0);
     kernel.described = Described::since(LinkId(kernel.next), ProgId(kernel.next));
     kernel.links_changed = false;
     let started = kernel.attachments.clone();
     kernel.act(Act::Take);
-    acts.iter().for_each(|act| kernel.act(*act));
+    kernel.acts(acts);
     // Two inventories: a change may wait for the second.
     kernel.begun = None;
     for _ in 0..2 {
@@ -492,7 +507,7 @@ fn check(at_start: &[Act], acts: &[Act]) {
         kernel.act(Act::Take);
     }
     kernel.act(Act::Batch);
-    let events = events_of(&kernel.batches, |_| true);
+    let events = kernel.events();
     assert_eq!(events, events_of(&kernel.batches, |at| at + 1 == kernel.batches.len()), "whenever they are delivered");
     // A call that does not name the program is counted for the one that it detached; the model knows only the sum.
     let names = events.iter().all(|(_, named)| named.program != 0 || named.link != 0);
@@ -518,19 +533,15 @@ proptest! {
     }
 }
 
-/// A program is detached and attached again between inventories, and detached from another place while one is taken.
 #[test]
-fn ends_that_inventories_confirm_late_are_confirmed_in_order() {
+fn an_end_is_of_the_program_that_a_call_names_and_is_confirmed_in_order() {
+    // A program is detached and attached again between inventories, and detached from another place while one is taken.
     let (link, unnamed) = (Act::Link { nth: 0, place: 1 }, |nth| Act::Detach { nth, names: false });
     let [here, there] = [1, 3].map(|place| Act::Place { nth: 0, place });
     let again = [Act::Ioctl { nth: 0, place: 1 }, unnamed(0), unnamed(0), there, link, here, Act::Take];
     let rest = [unnamed(1), Act::Begin, link, unnamed(2), Act::Take, Act::Take];
     check(&[Act::Load, link, there], &[&again[..], &rest].concat());
-}
-
-/// Of several programs at one place, a call ends the one that it names.
-#[test]
-fn a_call_ends_the_program_that_it_names() {
+    // Of several programs at one place, a call ends the one that it names.
     let attach = |nth| [Act::Load, Act::Place { nth, place: SHARED }];
     let ends = [Act::Take, Act::Detach { nth: 1, names: true }, Act::Take];
     check(&[], &[&attach(0)[..], &attach(1), &ends].concat());
@@ -539,17 +550,13 @@ fn a_call_ends_the_program_that_it_names() {
 /// A cgroup with one program detaches it, whatever the call names.
 #[test]
 fn a_call_that_names_no_program_or_another_one_shows_the_one_that_it_detached() {
-    for listed in [false, true] {
+    for listed in [&[][..], &[Act::Take]] {
         for ends in [Act::Detach { nth: 0, names: false }, Act::Misname { nth: 0, by: 1 }] {
-            let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
-            HostFrame::Trace(Trace { kinds: ALL.bits(), ..Trace::default() }).push(BootNanos(0), &mut kernel.batch);
-            let path = b"/1".to_vec();
-            HostFrame::Cgroup(Cgroup { id: CgroupId(1), path, container: None }).push(BootNanos(0), &mut kernel.batch);
             let begins = [Act::Take, Act::Load, Act::Load, Act::Place { nth: 0, place: 1 }];
-            let acts = begins.into_iter().chain(listed.then_some(Act::Take)).chain([ends, Act::Take, Act::Batch]);
-            acts.for_each(|act| kernel.act(act));
+            let mut kernel = Kernel::traced();
+            kernel.acts(&begins).acts(listed).acts(&[ends, Act::Take, Act::Batch]);
             let named = Named::new(1, 0, 1);
-            assert_eq!(events_of(&kernel.batches, |_| true), [(true, named), (false, named)], "{listed} {ends:?}");
+            assert_eq!(kernel.events(), [(true, named), (false, named)], "{listed:?} {ends:?}");
         }
     }
 }
@@ -732,14 +739,11 @@ fn a_group_does_not_take_the_end_of_another_one_at_its_address() {
     let make = [Act::Load, Act::Socket { nth: 0, place: GROUP }, Act::Wait { ms: 10 }];
     let ends = [Act::Detach { nth: 0, names: false }, Act::DetachLast { nth: 0, unload_first: true }];
     for (end, listed) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
-        let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
-        HostFrame::Trace(Trace { kinds: ALL.bits(), ..Trace::default() }).push(BootNanos(0), &mut kernel.batch);
         let between = if listed { [Act::Take, Act::Batch] } else { [Act::Batch; 2] };
-        let acts = [&[Act::Take][..], &make, &[Act::Unload { nth: 0 }, Act::Wait { ms: 10 }], &make, &between, &[end]];
-        acts.concat().into_iter().for_each(|act| kernel.act(act));
-        [Act::Wait { ms: 10 }, Act::Take, Act::Take, Act::Batch].into_iter().for_each(|act| kernel.act(act));
-        let events = events_of(&kernel.batches, |_| true);
-        let programs: Vec<_> = events.iter().map(|(begins, named)| (*begins, named.program)).collect();
+        let mut kernel = Kernel::traced();
+        kernel.acts(&[Act::Take]).acts(&make).acts(&[Act::Unload { nth: 0 }, Act::Wait { ms: 10 }]).acts(&make);
+        kernel.acts(&between).acts(&[end, Act::Wait { ms: 10 }, Act::Take, Act::Take, Act::Batch]);
+        let programs: Vec<_> = kernel.events().iter().map(|(begins, named)| (*begins, named.program)).collect();
         let first = programs[0].1;
         let expected = [(true, first), (false, first), (true, first + 1), (false, first + 1)];
         assert_eq!(programs, expected, "{end:?}, listed: {listed}");
@@ -751,15 +755,13 @@ fn a_group_does_not_take_the_end_of_another_one_at_its_address() {
 #[test]
 fn a_call_ends_once_what_only_the_inventory_saw_begin() {
     for waited in [100, 900] {
-        let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
-        HostFrame::Trace(Trace { kinds: ALL.bits(), ..Trace::default() }).push(BootNanos(0), &mut kernel.batch);
-        [Act::Take, Act::Load].into_iter().for_each(|act| kernel.act(act));
+        let mut kernel = Kernel::traced();
+        kernel.acts(&[Act::Take, Act::Load]);
         kernel.attach(Attachment { program: 1, link: 0, via: Via::Setsockopt, place: 1 });
         let detach = Act::Detach { nth: 0, names: false };
-        let rest = [Act::Take, Act::Wait { ms: waited }, Act::Batch, detach, Act::Take, Act::Take, Act::Batch];
-        rest.into_iter().for_each(|act| kernel.act(act));
+        kernel.acts(&[Act::Take, Act::Wait { ms: waited }, Act::Batch, detach, Act::Take, Act::Take, Act::Batch]);
         let named = Named::new(1, 0, SOCKET + 1);
-        assert_eq!(events_of(&kernel.batches, |_| true), [(true, named), (false, named)], "{waited} ms");
+        assert_eq!(kernel.events(), [(true, named), (false, named)], "{waited} ms");
     }
 }
 

@@ -250,17 +250,14 @@ fn a_process_is_a_track_and_its_life_a_slice() {
 }
 
 #[test]
-fn a_process_of_the_trace_begins_at_its_start() {
+fn a_process_of_the_trace_begins_at_its_start_and_fields_are_arguments() {
     let first = (testing::header(Kind::Open), testing::opened(b"/x"));
     let mut exit = (testing::header(Kind::Exit), testing::exit(0));
     (exit.0.tgid, exit.0.start) = (Tgid(7), BootNanos(exit.0.time.0 + 1_000_000));
     exit.0.time.0 += 3_000_000;
     let seen = one(vec![first, exit]);
     assert!(seen.lines[2].starts_with("3731501000001 cc 7: begin process cc {pid=7 ppid=48213"), "{:?}", seen.lines);
-}
-
-#[test]
-fn fields_are_arguments_as_in_json() {
+    // Fields are arguments, as in JSON.
     let seen = one(testing::all());
     let line = |part: &str| seen.lines.iter().find(|line| line.contains(part)).expect("a line");
     let open = line("open /tmp");
@@ -366,18 +363,11 @@ fn another_host_has_its_own_processes_and_its_own_clock() {
     assert_eq!(times[4], Some("3733500000001".to_owned()));
     let machines: Vec<_> = all(&files[0], 1).iter().map(|packet| number(packet, 98)).collect();
     assert_eq!(machines.iter().filter(|machine| **machine == Some(1)).count(), 9);
-}
-
-#[test]
-fn a_new_clock_is_a_new_snapshot() {
+    // A new clock is a new snapshot.
     let mut later = Batch::default();
     HostFrame::Clock(Clock { offset_ns: 5 }).push(BootNanos(0), &mut later);
-    let exit = || vec![(testing::header(Kind::Exit), testing::exit(0))];
     assert_eq!(read(&written(&[(testing::host(), exit()), (later, exit())], Room::OF_UI)[0]).snapshots, 2);
-}
-
-#[test]
-fn no_events_are_an_empty_file() {
+    // No events are an empty file.
     assert!(one(Vec::new()).lines.is_empty());
 }
 

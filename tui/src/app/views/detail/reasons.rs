@@ -6,7 +6,7 @@ use crate::app::views::tree::{Seen, Tree};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tracetui_events::enrich::World;
-use tracetui_events::search::{Removed, Searched, found_later, removed, searched, words};
+use tracetui_events::search::{Searched, found_later, removed, searched, words};
 use tracetui_events::store::{Id, Store};
 use tracetui_events::why::{self, Answer, Lookup};
 use tracetui_shared::kind::Kind;
@@ -23,7 +23,7 @@ pub(crate) struct Reasons {
     asked: Option<Id>,
     pub(in crate::app) question: Option<(Id, Box<Lookup>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
-    removed: Option<(Id, Option<Removed>)>,
+    removed: Option<(Id, Option<Vec<u8>>)>,
 }
 
 impl Reasons {
@@ -40,8 +40,8 @@ impl Reasons {
     }
 
     /// Who removed the file of an event.
-    pub(crate) fn removed(&self, id: Id) -> Option<&Removed> {
-        self.removed.as_ref().filter(|(of, _)| *of == id)?.1.as_ref()
+    pub(crate) fn removed(&self, id: Id) -> Option<&[u8]> {
+        self.removed.as_ref().filter(|(of, _)| *of == id)?.1.as_deref()
     }
 
     fn find_search(&mut self, id: Id, store: &Store, now: Duration) {
@@ -63,7 +63,7 @@ impl Reasons {
     pub(in crate::app) fn look(&mut self, id: Id, store: &Store, world: &World, now: Duration, asks: bool) {
         self.find_search(id, store, now);
         if self.removed.as_ref().is_none_or(|(of, _)| *of != id) {
-            self.removed = Some((id, removed(store, id)));
+            self.removed = Some((id, removed(store, id, self.search(id))));
         }
         if !asks || self.asks(id) || self.answer(id).is_some() {
             return;
@@ -177,13 +177,7 @@ mod tests {
     #[test]
     fn an_exit_after_a_failed_exec_is_explained_by_it() {
         let mut made = Maker::default();
-        made.exec(7, "sh", &["sh"], 0);
-        made.exec(7, "sh", &["ld"], -13);
-        made.open(7, "sh", "/x", 3);
-        made.exit(7, "sh", 126 << 8);
-        made.exec(8, "sh", &["sh"], -2);
-        made.exec(8, "sh", &["sh"], 0);
-        made.exit(8, "sh", 1 << 8);
+        made.acts("7 sh exec sh, exec:-13 ld, open /x, exit 126; 8 sh exec:-2 sh, exec sh, exit 1");
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
         let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
@@ -194,19 +188,13 @@ mod tests {
     #[test]
     fn an_exit_after_a_name_that_was_not_found_is_explained_by_it() {
         let mut made = Maker::default();
-        made.exec(7, "cc1", &["cc1", "x.c"], 0);
-        made.open_all(7, "cc1", "/usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
+        made.acts("7 cc1 exec cc1 x.c, open /usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
         // Opens for the error message.
-        made.open_all(7, "cc1", "x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2");
-        made.exit(7, "cc1", 1 << 8);
+        made.acts("7 cc1 open x.c:4 /usr/share/locale/de/LC_MESSAGES/gcc.mo:-2, exit 1");
         // Not a reason: a name found later, a miss followed by many opens, a miss without an error after it.
-        made.open_all(8, "a", "/a/x:-2 /b/x");
-        made.exit(8, "a", 1 << 8);
-        made.open(9, "b", "/a/x", -2);
+        made.acts("8 a open /a/x:-2 /b/x, exit 1; 9 b open /a/x:-2");
         (0..3).for_each(|_| made.open(9, "b", "/y", 3));
-        made.exit(9, "b", 1 << 8);
-        made.open(10, "c", "/a/x", -2);
-        made.exit(10, "c", 9);
+        made.acts("9 b exit 1; 10 c open /a/x:-2, signal 9");
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
         let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);

@@ -659,7 +659,6 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
-
     use crate::app::testing::{self, app, feed, keys, press};
     use crate::app::{App, Failures, Input, Tick};
     use proptest::prelude::*;
@@ -711,11 +710,10 @@ mod tests {
     #[test]
     fn quiet_opens_are_counted_in_the_newest_row_of_their_process() {
         let make = |made: &mut Maker| {
-            made.exec(7, "cat", &["cat", "a"], 0);
-            made.open(7, "cat", "/etc/ld.so.cache", 3);
-            made.open(8, "dog", "/etc/x", 3);
-            made.open_all(7, "cat", "/usr/share/locale/C/LC_MESSAGES/x.mo:-2 /a:-13 /b");
-            made.exit(7, "cat", 0);
+            made.acts(
+                "7 cat exec cat a, open /etc/ld.so.cache; 8 dog open /etc/x; 7 cat open \
+                 /usr/share/locale/C/LC_MESSAGES/x.mo:-2 /a:-13 /b, exit 0",
+            );
         };
         check(make, &[(0, 1, 0), (4, 1, 3)]);
         let mut made = Maker::default();
@@ -773,19 +771,17 @@ mod tests {
         gap(&mut made);
         let runs: Vec<_> = rows(&calm(&mut made)).iter().map(|row| row.1).collect();
         assert_eq!(runs, [1, 1, 2]);
-    }
-
-    #[test]
-    fn a_poll_stays_one_row_among_many_other_rows() {
+        // A pause does not split a run.
         let mut made = Maker::default();
-        for second in 0..6 {
-            made.open(7, "poll", "/run/key", -13);
-            (0..4000).for_each(|number| made.open(8, "guess", &format!("/srv/{second}/{number}"), -13));
-            made.ns += 1_000_000_000;
-        }
-        let app = calm(&mut made);
-        let polls = rows(&app).into_iter().filter(|(_, events, _)| *events > 1).collect::<Vec<_>>();
-        assert_eq!(polls.iter().map(|poll| poll.1).collect::<Vec<_>>(), [6]);
+        let poll = |made: &mut Maker| (0..5).for_each(|_| made.open(7, "collectd", "/etc/app.key", -13));
+        poll(&mut made);
+        let mut app = calm(&mut made);
+        keys(&mut app, " ");
+        poll(&mut made);
+        assert_eq!(rows(feed(&mut app, &mut made)), [(4, 5, 0)]);
+        keys(&mut app, " ");
+        poll(&mut made);
+        assert_eq!(rows(feed(&mut app, &mut made)), [(14, 15, 0)]);
     }
 
     #[test]
@@ -811,43 +807,7 @@ mod tests {
             103,
             "unfolded, with the open that answered one and with that one"
         );
-    }
-
-    #[test]
-    fn a_storm_of_programs_shares_rows() {
-        let mut made = Maker::default();
-        made.exec(7, "cat", &["cat"], 0);
-        let program = |made: &mut Maker, pid: u32, command: u16| {
-            let record =
-                BpfRecord { call: call::BPF, cmd: command, prog_id: made.ns as u32, ..BpfRecord::new_zeroed() };
-            made.event(Slot::Bpf, pid, "loader", record.as_bytes());
-        };
-        for pid in 0..100 {
-            program(&mut made, 100 + pid % 2, cmd::PROG_LOAD);
-            program(&mut made, 100 + pid % 2, cmd::LINK_CREATE);
-        }
-        let mut app = calm(&mut made);
-        let storm = [(0, 1, 0), (199, 100, 0), (200, 100, 0)];
-        assert_eq!(rows(&app), storm);
-        assert_eq!(app.events().remarks(200, None).first().cloned().as_deref(), Some("x100 like this"));
-        app.refilter();
-        assert_eq!(rows(keys(&mut app, "")), storm, "filtered again");
-    }
-
-    #[test]
-    fn a_poll_is_no_crowd() {
-        let mut made = Maker::default();
-        for number in 0..50 {
-            made.open(8, "poll", "/srv/key", -2);
-            if number % 10 == 0 {
-                made.open(8, "poll", &format!("/srv/{number}"), -2);
-            }
-        }
-        assert_eq!(rows(&calm(&mut made)).len(), 6);
-    }
-
-    #[test]
-    fn names_that_are_looked_for_again_and_again_share_a_row() {
+        // The same names again and again.
         let mut made = Maker::default();
         for _ in 0..5 {
             (0..100).for_each(|number| made.open(8, "guess", &format!("/srv/{number}"), -2));
@@ -868,6 +828,42 @@ mod tests {
             app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
         }
         assert_eq!(rows(&app).iter().map(|row| row.1).collect::<Vec<_>>(), [app.store().next_id()]);
+    }
+
+    #[test]
+    fn a_storm_of_programs_or_of_processes_that_fail_alike_shares_rows() {
+        let mut made = Maker::default();
+        made.exec(7, "cat", &["cat"], 0);
+        let program = |made: &mut Maker, pid: u32, command: u16| {
+            let record =
+                BpfRecord { call: call::BPF, cmd: command, prog_id: made.ns as u32, ..BpfRecord::new_zeroed() };
+            made.event(Slot::Bpf, pid, "loader", record.as_bytes());
+        };
+        for pid in 0..100 {
+            program(&mut made, 100 + pid % 2, cmd::PROG_LOAD);
+            program(&mut made, 100 + pid % 2, cmd::LINK_CREATE);
+        }
+        let mut app = calm(&mut made);
+        let storm = [(0, 1, 0), (199, 100, 0), (200, 100, 0)];
+        assert_eq!(rows(&app), storm);
+        assert_eq!(app.events().remarks(200, None).first().cloned().as_deref(), Some("x100 like this"));
+        app.refilter();
+        assert_eq!(rows(keys(&mut app, "")), storm, "filtered again");
+        // Processes that fail alike.
+        let mut made = Maker::default();
+        made.exec(7, "sh", &["sh"], 0);
+        for pid in 100..140 {
+            made.fork(7, "sh", pid);
+            made.exec(pid, "cat", &["cat", &pid.to_string()], 0);
+            made.open(pid, "cat", &format!("/srv/{pid}"), -2);
+            made.exit(pid, "cat", 1 << 8);
+        }
+        let app = calm(&mut made);
+        let all = rows(&app);
+        assert_eq!(all.iter().map(|row| row.1).collect::<Vec<_>>(), [1, 40, 40, 40]);
+        let remarks = all.iter().skip(1).map(|row| app.events().remarks(row.0, None)[0].clone());
+        let alike = ["x40, other arguments", "x40, other names", "x40, other arguments"];
+        assert_eq!(remarks.collect::<Vec<_>>(), alike);
     }
 
     #[test]
@@ -952,24 +948,6 @@ mod tests {
         assert_eq!(rows(&calm(&mut made)).len(), 3);
     }
 
-    #[test]
-    fn a_storm_of_processes_that_fail_alike_shares_rows() {
-        let mut made = Maker::default();
-        made.exec(7, "sh", &["sh"], 0);
-        for pid in 100..140 {
-            made.fork(7, "sh", pid);
-            made.exec(pid, "cat", &["cat", &pid.to_string()], 0);
-            made.open(pid, "cat", &format!("/srv/{pid}"), -2);
-            made.exit(pid, "cat", 1 << 8);
-        }
-        let app = calm(&mut made);
-        let all = rows(&app);
-        assert_eq!(all.iter().map(|row| row.1).collect::<Vec<_>>(), [1, 40, 40, 40]);
-        let remarks = all.iter().skip(1).map(|row| app.events().remarks(row.0, None)[0].clone());
-        let alike = ["x40, other arguments", "x40, other names", "x40, other arguments"];
-        assert_eq!(remarks.collect::<Vec<_>>(), alike);
-    }
-
     /// A build of two files, of which one fails.
     fn job(made: &mut Maker) {
         let start = |made: &mut Maker, pid: u32, parent: u32, argv: &[&str]| {
@@ -979,11 +957,9 @@ mod tests {
         start(made, 100, 1, &["make", "-j2"]);
         start(made, 101, 100, &["gcc", "a.c"]);
         start(made, 102, 101, &["cc1", "a.c"]);
-        made.open(102, "cc1", "a.c", 3);
-        made.exit(102, "cc1", 0);
+        made.acts("102 cc1 open a.c, exit 0");
         start(made, 103, 100, &["gcc", "b.c"]);
-        made.open(103, "gcc", "/b.h", -13);
-        made.exit(103, "gcc", 1 << 8);
+        made.acts("103 gcc open /b.h:-13, exit 1");
     }
 
     #[test]
@@ -1008,10 +984,7 @@ mod tests {
         assert_eq!(listed(keys(&mut app, "fcomm=cc1\n")), [2, 3, 4], "a filter shows what it asks for");
         assert_eq!(listed(keys(&mut app, "\x12fnot comm=make\n")), [1, 2, 5, 6, 7], "without the row of the job");
         assert_eq!(listed(keys(&mut app, "\x12O")).len(), 9, "every event");
-    }
-
-    #[test]
-    fn commands_of_an_interactive_shell_are_jobs_of_their_own() {
+        // Commands of an interactive shell are jobs of their own.
         let mut made = Maker::default();
         let start = |made: &mut Maker, pid: u32, parent: u32, argv: &[&str]| {
             made.like.ppid = Tgid(parent);
@@ -1049,6 +1022,37 @@ mod tests {
         made.open(7, "collectd", "/etc/ssl/app.key", -13);
         assert_eq!((feed(&mut app, &mut made).events().selected(), rows(&app).len()), (Some(poll), 9));
         assert_eq!(rows(keys(&mut app, "a")).len(), 7 + 313, "nothing is folded");
+        // Among many other rows.
+        let mut made = Maker::default();
+        for second in 0..6 {
+            made.open(7, "poll", "/run/key", -13);
+            (0..4000).for_each(|number| made.open(8, "guess", &format!("/srv/{second}/{number}"), -13));
+            made.ns += 1_000_000_000;
+        }
+        let app = calm(&mut made);
+        let polls = rows(&app).into_iter().filter(|(_, events, _)| *events > 1).collect::<Vec<_>>();
+        assert_eq!(polls.iter().map(|poll| poll.1).collect::<Vec<_>>(), [6]);
+        // Other names between.
+        let mut made = Maker::default();
+        for number in 0..50 {
+            made.open(8, "poll", "/srv/key", -2);
+            if number % 10 == 0 {
+                made.open(8, "poll", &format!("/srv/{number}"), -2);
+            }
+        }
+        assert_eq!(rows(&calm(&mut made)).len(), 6);
+        // Any steady interval.
+        let mut made = Maker::default();
+        for number in 0..12 {
+            made.ns += 60_000_000_000;
+            made.exec(100 + number, "date", &["date"], 0);
+            made.open(100 + number, "date", "/etc/app.key", -13);
+            made.exit(100 + number, "date", 0);
+        }
+        let app = calm(&mut made);
+        let beside = |(id, ..): &(Id, u64, u64)| app.events().remarks(*id, None)[0].clone();
+        let every = "every 1m 00s, x12, several processes";
+        assert_eq!(rows(&app).iter().map(beside).collect::<Vec<_>>(), [every, every]);
     }
 
     #[test]
@@ -1076,36 +1080,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_does_not_split_a_run() {
-        let mut made = Maker::default();
-        let poll = |made: &mut Maker| (0..5).for_each(|_| made.open(7, "collectd", "/etc/app.key", -13));
-        poll(&mut made);
-        let mut app = calm(&mut made);
-        keys(&mut app, " ");
-        poll(&mut made);
-        assert_eq!(rows(feed(&mut app, &mut made)), [(4, 5, 0)]);
-        keys(&mut app, " ");
-        poll(&mut made);
-        assert_eq!(rows(feed(&mut app, &mut made)), [(14, 15, 0)]);
-    }
-
-    #[test]
-    fn any_steady_interval_is_one_row() {
-        let mut made = Maker::default();
-        for number in 0..12 {
-            made.ns += 60_000_000_000;
-            made.exec(100 + number, "date", &["date"], 0);
-            made.open(100 + number, "date", "/etc/app.key", -13);
-            made.exit(100 + number, "date", 0);
-        }
-        let app = calm(&mut made);
-        let beside = |(id, ..): &(Id, u64, u64)| app.events().remarks(*id, None)[0].clone();
-        let every = "every 1m 00s, x12, several processes";
-        assert_eq!(rows(&app).iter().map(beside).collect::<Vec<_>>(), [every, every]);
-    }
-
-    #[test]
-    fn a_filter_shows_what_it_asks_for() {
+    fn a_filter_shows_what_it_asks_for_and_a_search_counts_what_is_in_groups() {
         let mut made = Maker::default();
         (0..8).for_each(|pid| made.open(100 + pid, "cat", "/srv/hello.txt", 3));
         (0..4).for_each(|pid| made.exit(200 + pid, "true", 0));
@@ -1121,10 +1096,6 @@ mod tests {
         }
         keys(&mut app, "fpath~hello\nl");
         assert_eq!(app.events().rows(), 8, "unfolded");
-    }
-
-    #[test]
-    fn a_text_search_counts_what_is_in_groups() {
         let mut app = all(&mut searched());
         keys(&mut app, "/b.stdio\n");
         let place = app.search.place(app.events(), app.store()).expect("counted");
@@ -1169,9 +1140,7 @@ mod tests {
     #[test]
     fn the_failures_are_first_those_that_nothing_answered() {
         let mut made = Maker::default();
-        made.open_all(7, "cc1", "/a/x.h:-2 /b/x.h /b/y.h:-2");
-        made.exit(7, "cc1", 1 << 8);
-        made.exit(8, "true", 0);
+        made.acts("7 cc1 open /a/x.h:-2 /b/x.h /b/y.h:-2, exit 1; 8 true exit 0");
         let mut app = calm(&mut made);
         let mut listed = |typed: &str| {
             keys(&mut app, typed);
@@ -1214,11 +1183,9 @@ mod tests {
         for _ in 0..3 {
             made.open(7, "cat", "/a", 3);
         }
-        made.open_all(7, "cat", "/a:4 /a:-2 /a:-2");
-        made.open(8, "dog", "/a", -2);
+        made.acts("7 cat open /a:4 /a:-2 /a:-2; 8 dog open /a:-2");
         for _ in 0..3 {
-            made.open(8, "dog", "/b", 3);
-            made.open(9, "cow", "/c", 3);
+            made.acts("8 dog open /b; 9 cow open /c");
         }
         let want = [(2, "x3"), (3, ""), (5, "x2"), (6, "")].into_iter().chain((7..13).map(|id| (id, "")));
         let mut app = all(&mut made);
@@ -1276,18 +1243,13 @@ mod tests {
     }
 
     #[test]
-    fn what_refused_stays_in_a_row_of_its_own() {
+    fn what_refused_stays_in_a_row_of_its_own_and_no_group_spans_a_gap() {
         let mut made = Maker::default();
         made.open_all(7, "a", "/a/x:-2 /b/x:-13 /c/x:-2 /d/x");
         // The same directory again is not a search, and neither are other processes or names.
-        made.open_all(7, "a", "/e/x:-2 /e/x /f/x:-2");
-        made.open_all(8, "a", "/g/x /g/..:-2 /h/..:-2");
+        made.acts("7 a open /e/x:-2 /e/x /f/x:-2; 8 a open /g/x /g/..:-2 /h/..:-2");
         let app = all(&mut made);
         check_all(&app, &[(0, ""), (1, ""), (3, "searched 2"), (4, ""), (5, ""), (6, ""), (7, ""), (8, ""), (9, "")]);
-    }
-
-    #[test]
-    fn no_group_spans_a_gap() {
         let mut made = Maker::default();
         for _ in 0..3 {
             made.open_all(7, "cat", "/a /a");
@@ -1299,7 +1261,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_unfolded_and_folded() {
+    fn rows_are_unfolded_and_folded_and_keep_the_selected_event() {
         let mut made = searched();
         let folded = [(0, ""), (4, "searched 4"), (5, "")];
         let unfolded = [(0, ""), (1, ""), (2, ""), (3, ""), (4, ""), (5, "")];
@@ -1314,10 +1276,6 @@ mod tests {
         check_all(keys(&mut app, "ga"), &unfolded);
         assert_eq!(keys(&mut app, "l").events().sideways, 8, "nothing is folded");
         check_all(keys(&mut app, "\x12"), &folded);
-    }
-
-    #[test]
-    fn the_selected_event_keeps_its_row() {
         let mut made = searched();
         let mut app = all(&mut made);
         assert_eq!(keys(&mut app, "k").events().selected(), Some(4));
