@@ -30,7 +30,58 @@ fn filters_are_shown() {
     check(&["--kind", "bpf"], FILTERS);
 }
 
-const FILTERS: &[Case] = &[("sockets", sockets), ("tap", tap), ("seccomp", seccomp), ("other thread", other_thread)];
+const FILTERS: &[Case] = &[
+    ("sockets", |_| {
+        let (plain, shared) = (udp_socket(), udp_socket());
+        let prog = sys::owned(load(SOCKET_FILTER, "tt_filter", &[MOV_R0_1, EXIT]));
+        let attach = set_option(&plain, libc::SO_ATTACH_BPF, sys::raw(&prog) as u32);
+        let detach = set_option(&plain, libc::SO_DETACH_BPF, 0);
+        let again = set_option(&plain, libc::SO_DETACH_BPF, 0);
+        let (_insn, classic) = classic(u32::MAX);
+        let (fd, option) = (sys::raw(&plain) as u64, libc::SO_ATTACH_FILTER as u64);
+        let by_filter =
+            sys::call(libc::SYS_setsockopt, &[fd, libc::SOL_SOCKET as u64, option, classic.as_ptr() as u64, 16]);
+        set_option(&shared, libc::SO_REUSEPORT, 1);
+        let group = set_option(&shared, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(&prog) as u32);
+        assert_eq!([attach, detach, again, by_filter, group], [0, 0, -i64::from(libc::ENOENT), 0, 0]);
+        let [of_plain, of_shared] =
+            [plain, shared].map(|socket| format!("socket:{}", File::from(socket).metadata().expect("its inode").ino()));
+        let of_prog = json!({"prog": {"id": id_and_tag(&prog)[0], "type": "socket_filter"}});
+        let plain = |op: &str, ret: i64| filter(op, ret, "socket_filter", "setsockopt", of_plain.clone().into());
+        Ok(vec![
+            with(plain("attach", attach), of_prog.clone()),
+            plain("detach", detach),
+            plain("detach", again),
+            with(plain("attach", by_filter), is_classic()),
+            with(filter("attach", group, "reuseport", "setsockopt", of_shared.into()), of_prog),
+        ])
+    }),
+    ("tap", tap),
+    ("seccomp", seccomp),
+    // seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC returns the id of a thread that has another filter, and installs nothing.
+    ("other thread", |_| {
+        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1);
+        let (of_thread, thread_has_one) = std::sync::mpsc::channel();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let (_insn, classic) = classic(ALLOW);
+            sys::call(libc::SYS_seccomp, &[1, 0, classic.as_ptr() as u64]);
+            of_thread.send(i64::from(sys::tid())).expect("the receiver waits");
+            wait.recv()
+        });
+        let tid = thread_has_one.recv().expect("it is sent");
+        let (_insn, classic) = classic(ALLOW);
+        assert_eq!(
+            sys::call(libc::SYS_seccomp, &[1, 1, classic.as_ptr() as u64]),
+            tid,
+            "the thread that has another filter"
+        );
+        drop(done);
+        let _ = thread.join();
+        let of = |ret: i32, err: Value| event("bpf", sys::pid(), json!({"op": "attach", "ret": ret, "err": err}));
+        Ok(vec![of(0, Value::Null), of(-libc::ESRCH, "ESRCH".into())])
+    }),
+];
 
 #[test]
 fn attachments_are_shown() {
@@ -115,32 +166,6 @@ fn is_classic() -> Value {
     json!({"prog": {"id": null, "type": "classic"}})
 }
 
-fn sockets(_: &Dir) -> Told {
-    let (plain, shared) = (udp_socket(), udp_socket());
-    let prog = sys::owned(load(SOCKET_FILTER, "tt_filter", &[MOV_R0_1, EXIT]));
-    let attach = set_option(&plain, libc::SO_ATTACH_BPF, sys::raw(&prog) as u32);
-    let detach = set_option(&plain, libc::SO_DETACH_BPF, 0);
-    let again = set_option(&plain, libc::SO_DETACH_BPF, 0);
-    let (_insn, classic) = classic(u32::MAX);
-    let (fd, option) = (sys::raw(&plain) as u64, libc::SO_ATTACH_FILTER as u64);
-    let by_filter =
-        sys::call(libc::SYS_setsockopt, &[fd, libc::SOL_SOCKET as u64, option, classic.as_ptr() as u64, 16]);
-    set_option(&shared, libc::SO_REUSEPORT, 1);
-    let group = set_option(&shared, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(&prog) as u32);
-    assert_eq!([attach, detach, again, by_filter, group], [0, 0, -i64::from(libc::ENOENT), 0, 0]);
-    let [of_plain, of_shared] =
-        [plain, shared].map(|socket| format!("socket:{}", File::from(socket).metadata().expect("its inode").ino()));
-    let of_prog = json!({"prog": {"id": id_and_tag(&prog)[0], "type": "socket_filter"}});
-    let plain = |op: &str, ret: i64| filter(op, ret, "socket_filter", "setsockopt", of_plain.clone().into());
-    Ok(vec![
-        with(plain("attach", attach), of_prog.clone()),
-        plain("detach", detach),
-        plain("detach", again),
-        with(plain("attach", by_filter), is_classic()),
-        with(filter("attach", group, "reuseport", "setsockopt", of_shared.into()), of_prog),
-    ])
-}
-
 /// Commands of tun devices (include/uapi/linux/if_tun.h).
 const TUNSETIFF: u64 = 0x4004_54ca;
 pub(crate) const TUNATTACHFILTER: u64 = 0x4010_54d5;
@@ -188,30 +213,6 @@ fn seccomp(_: &Dir) -> Told {
     sys::call(libc::SYS_seccomp, &[2]);
     let of = |ret: i64| filter("attach", ret, "seccomp", "seccomp", Value::Null);
     Ok(vec![with(of(by_prctl), json!({"prog": {"type": "classic"}})), of(by_call), of(refused)])
-}
-
-/// seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC returns the id of a thread that has another filter, and installs nothing.
-fn other_thread(_: &Dir) -> Told {
-    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1);
-    let (of_thread, thread_has_one) = std::sync::mpsc::channel();
-    let (done, wait) = std::sync::mpsc::channel::<()>();
-    let thread = std::thread::spawn(move || {
-        let (_insn, classic) = classic(ALLOW);
-        sys::call(libc::SYS_seccomp, &[1, 0, classic.as_ptr() as u64]);
-        of_thread.send(i64::from(sys::tid())).expect("the receiver waits");
-        wait.recv()
-    });
-    let tid = thread_has_one.recv().expect("it is sent");
-    let (_insn, classic) = classic(ALLOW);
-    assert_eq!(
-        sys::call(libc::SYS_seccomp, &[1, 1, classic.as_ptr() as u64]),
-        tid,
-        "the thread that has another filter"
-    );
-    drop(done);
-    let _ = thread.join();
-    let of = |ret: i32, err: Value| event("bpf", sys::pid(), json!({"op": "attach", "ret": ret, "err": err}));
-    Ok(vec![of(0, Value::Null), of(-libc::ESRCH, "ESRCH".into())])
 }
 
 const LINKS: usize = 400;
