@@ -272,7 +272,7 @@ pub(crate) fn leads_session(command: &mut Command) {
 }
 
 /// Runs a command as the leader of a session on a terminal, whose output is read. Its stderr is the terminal or a file.
-fn on_terminal(mut command: Command, stderr: Option<&str>) -> (Child, File, JoinHandle<String>) {
+pub(crate) fn on_terminal(mut command: Command, stderr: Option<&str>) -> (Child, File, JoinHandle<String>) {
     let (ours, theirs) = pty::give(&mut command);
     if let Some(stderr) = stderr {
         command.stderr(File::create(stderr).expect("a file"));

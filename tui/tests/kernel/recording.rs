@@ -1,5 +1,6 @@
 //! Recordings: what is recorded is what was printed, and nothing that happens to the file costs more than its last block.
 
+use crate::command::on_terminal;
 use crate::confine::Guarded;
 use crate::prelude::*;
 
@@ -36,30 +37,17 @@ pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command
     traced(&[&["record", "-o", file], args].concat(), change)
 }
 
-/// What a dashboard writes to its terminal, in which these keys are pressed after three seconds. It is stopped after 30. `None`, with
-/// a message, if there is no terminal.
-fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
-    let program = tracetui().get_program().to_owned().into_string().expect("UTF-8");
-    let line: Vec<&str> = std::iter::once(program.as_str()).chain(args.iter().copied()).collect();
-    // Not every shell replaces itself by the last command. `timeout` would then move to a process group of its own, in the background
-    // of the terminal, where what it starts is stopped.
-    let script = format!("exec timeout --foreground --kill-after=5 30 {}", line.join(" "));
-    let mut command = neutral("script");
-    command.args(["-qefc", &script, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let Ok(mut child) = child else {
-        cannot_run("there is no script(1)");
-        return None;
-    };
-    let mut keys = child.stdin.take().expect("piped");
-    let typed = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(3));
-        let _ = keys.write_all(pressed);
-        std::thread::sleep(Duration::from_secs(2));
-    });
-    let done = child.wait_with_output().expect("a child");
-    typed.join().expect("a thread");
-    Some(text(&done.stdout))
+/// What a dashboard writes to its terminal, in which these keys are pressed after three seconds.
+fn typing(pressed: &[u8], args: &[&str]) -> String {
+    let mut command = tracetui();
+    command.args(args).env("TERM", "xterm");
+    let (mut child, mut terminal, shown) = on_terminal(command, None);
+    std::thread::sleep(Duration::from_secs(3));
+    // It may have ended.
+    let _ = terminal.write_all(pressed);
+    wait_at_most(&mut child, Duration::from_secs(30));
+    drop(terminal);
+    shown.join().expect("no panic")
 }
 
 const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; (exit $i); done; true";
@@ -290,7 +278,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let info = read(&["info", &bad]);
     assert!(info.status.success() && text(&info.stderr).contains(&place), "{}", text(&info.stderr));
     assert!(text(&info.stdout).contains("\ndamaged   yes"), "{}", text(&info.stdout));
-    let Some(shown) = typing(b"q", &["replay", &bad]) else { return };
+    let shown = typing(b"q", &["replay", &bad]);
     assert!(shown.contains(&place) && !shown.contains(&format!("cannot read {bad}")), "{shown}");
 }
 
@@ -328,7 +316,7 @@ fn a_command_that_an_option_ends_is_no_failure() {
 fn the_dashboard_ends_at_once_if_its_command_cannot_be_run() {
     alone();
     let begun = Instant::now();
-    let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])).flatten() else { return };
+    let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])) else { return };
     assert!(begun.elapsed() < Duration::from_secs(25), "it was stopped");
     assert!(shown.contains("cannot run no-such-command-anywhere: No such file or directory"), "{shown}");
 }
@@ -348,7 +336,7 @@ fn of_a_command_that_cannot_be_run_no_file_is_left() {
             assert_eq!(left, [Path::new(&text_file)], "{said}");
         }
     }
-    let Some(shown) = typing(b"q", &["-w", &file, "--", "/no/such"]) else { return };
+    let shown = typing(b"q", &["-w", &file, "--", "/no/such"]);
     assert!(shown.contains(": removed: nothing was recorded") && !fs::exists(&file).expect("ours"), "{shown}");
     // One that was there before stays, as a recording of nothing.
     fs::write(&file, "before").expect("room");
