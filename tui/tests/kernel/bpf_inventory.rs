@@ -565,7 +565,7 @@ fn the_report_can_be_read_and_needs_root() {
     assert!(text.contains(&holder) && text.contains("ran 0 times in 1.") && text.contains(" 0 hidden"), "{text}");
 
     let mut user = tracetui();
-    sys::before_exec(&mut user, || Ok(sys::become_nobody_with(0)));
+    sys::do_before_exec(&mut user, || sys::become_nobody_with(0));
     let Ok(output) = user.arg("bpf").output() else { return not_checked("nobody may not run tracetui") };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");

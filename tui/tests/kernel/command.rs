@@ -218,7 +218,7 @@ fn variables_that_contradict_each_other_or_make_no_sense_are_refused() {
 }
 
 fn alone_in_pids(command: &mut Command) {
-    sys::before_exec(command, || Ok(sys::own_pids()));
+    sys::do_before_exec(command, sys::own_pids);
 }
 
 #[test]

@@ -105,6 +105,7 @@ const CASES: &[Case] = &[
     // A sandboxed program whose calls are refused asked for something. Up to 6.19 this is seen at the tracepoint; from 7.0 on
     // the calls do not reach the functions whose returns are traced (docs/PROBES.md).
     ("refused", |_| {
+        let unseen = (release() >= (7, 0)).then_some(true);
         answer_openat_and_execve(libc::SECCOMP_RET_ERRNO | libc::EACCES as u32);
         // Written here, so that it is in memory: the kernel does not read it.
         let path = c("/nowhere/refused");
@@ -112,7 +113,7 @@ const CASES: &[Case] = &[
         let rets =
             [sys::openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0), call(libc::SYS_execve, &[at(&path), none, none])];
         assert_eq!(rets, [i64::from(-libc::EACCES); 2]);
-        let seen = json!({"err": "EACCES", "?none": (release() >= (7, 0)).then_some(true)});
+        let seen = json!({"err": "EACCES", "?none": unseen});
         let exec = with(event("exec", sys::pid(), json!({"filename": "/nowhere/refused"})), seen.clone());
         Ok(vec![open("/nowhere/refused", rets[0], seen), exec])
     }),

@@ -318,7 +318,7 @@ fn a_hangup_that_is_ignored_stays_so() {
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(File::create(dir.at("out")).expect("a file"));
-    sys::before_exec(&mut command, || Ok(sys::signal(libc::SIGHUP, libc::SIG_IGN)));
+    sys::do_before_exec(&mut command, || sys::signal(libc::SIGHUP, libc::SIG_IGN));
     let Some((mut child, _stderr)) = ready(&mut command) else { return };
     sys::kill(child.id() as i32, libc::SIGHUP);
     open_some(&dir, 10);

@@ -44,6 +44,14 @@ pub(crate) fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::R
     unsafe { command.pre_exec(act) };
 }
 
+/// As [`before_exec`], for what panics where it fails.
+pub(crate) fn do_before_exec(command: &mut Command, mut act: impl FnMut() + Send + Sync + 'static) {
+    before_exec(command, move || {
+        act();
+        Ok(())
+    });
+}
+
 /// Changes the ids of this process, of which −1 stays. It is called directly because glibc's wrapper would signal other
 /// threads.
 pub(crate) fn set_user(real: i64, effective: i64, saved: i64) {

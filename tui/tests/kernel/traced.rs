@@ -17,9 +17,8 @@ pub(crate) fn tracetui() -> Command {
     let mut command = neutral(program);
     // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at its
     // start.
-    sys::before_exec(&mut command, || {
+    sys::do_before_exec(&mut command, || {
         [libc::SIGINT, libc::SIGQUIT].into_iter().for_each(|signal| sys::signal(signal, libc::SIG_DFL));
-        Ok(())
     });
     command
 }
