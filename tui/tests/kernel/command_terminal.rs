@@ -1,6 +1,6 @@
 //! The terminal of a COMMAND: its own, and the user's, which `print` and `record` relay to it.
 
-use crate::command::{leads_session, print};
+use crate::command::print;
 use crate::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -20,7 +20,7 @@ impl Shell {
         let mut shell = neutral("sh");
         shell.args(["-c", &format!("set -m; {script}; echo the end")]).arg(tracetui().get_program());
         let (ours, theirs) = pty::give(&mut shell);
-        leads_session(&mut shell);
+        pty::lead_session(&mut shell);
         let child = shell.spawn().expect("sh");
         let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0 };
         drop(theirs);
@@ -156,8 +156,7 @@ fn a_new_size_reaches_it() {
     let command = "trap \"stty size; exit\" WINCH; echo ready; while :; do sleep 0.1; done";
     let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else { return };
     shell.shows(&["ready"]);
-    let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&shell.terminal, size).expect("a terminal");
+    tcsetwinsize(&shell.terminal, pty::size(77, 33)).expect("a terminal");
     shell.shows(&["33 77"]);
     shell.end();
 }

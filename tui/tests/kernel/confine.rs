@@ -2,6 +2,7 @@
 //! and restrictions. That each act is possible without them is shown by a process of root.
 
 use crate::prelude::*;
+use crate::rotation::files;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Mutex;
 
@@ -569,10 +570,8 @@ fn no_thread_of_record_can_do_more_than_its_work() {
             let said = stop(child, &dir);
             assert!(!said.contains("seccomp denied") && !said.contains("cannot"), "{said}");
         }
-        let recordings = fs::read_dir(dir.path()).expect("ours").flatten();
-        let recordings = recordings.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr"));
-        let owners: Vec<u32> =
-            recordings.map(|file| std::os::unix::fs::MetadataExt::uid(&file.metadata().expect("there"))).collect();
+        let owner = |file: &String| fs::metadata(file).expect("there").uid();
+        let owners: Vec<u32> = files(&dir.at("")).iter().map(owner).collect();
         assert!(owners.len() > 1 && owners.iter().all(|owner| owner.to_string() == user), "{owners:?}");
     }
 }
@@ -581,8 +580,7 @@ fn no_thread_of_record_can_do_more_than_its_work() {
 fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     let dir = Dir::alone();
     let (ours, theirs) = pty::open();
-    let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&ours, size).expect("a terminal");
+    tcsetwinsize(&ours, pty::size(120, 40)).expect("a terminal");
     let start = start(&[], &dir, |command| {
         let slave = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
         command.env("TERM", "xterm").stdin(slave(&theirs)).stdout(slave(&theirs));
@@ -625,6 +623,5 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     reader.join().expect("no panic");
     let shown = text(&shown.lock().expect("no panic"));
     assert!(shown.contains("running:"), "{shown:?}");
-    let made = fs::read_dir(dir.path()).expect("ours").flatten();
-    assert_eq!(made.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr")).count(), 1, "{said}");
+    assert_eq!(files(&dir.at("")).len(), 1, "{said}");
 }

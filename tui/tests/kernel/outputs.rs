@@ -173,7 +173,7 @@ fn a_command_is_signalled_though_nobody_reads() {
 fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
     let mut command = tracetui();
     let (ours, _theirs) = pty::give(&mut command);
-    tcsetwinsize(&ours, Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    tcsetwinsize(&ours, pty::size(200, 50)).expect("a size");
     command.args(args).stderr(File::create(dir.at("err")).expect("a file"));
     let child = command.spawn().expect("tracetui starts");
     (ours, child)

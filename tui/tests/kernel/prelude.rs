@@ -17,7 +17,7 @@ pub(crate) use crate::traced::{
 pub(crate) use crate::trees::{Cgroup, Shared};
 pub(crate) use crate::{bpf, bpf_ways, fuse};
 pub(crate) use rustix::process::{Resource, Rlimit, setrlimit};
-pub(crate) use rustix::termios::{Winsize, tcsetwinsize};
+pub(crate) use rustix::termios::tcsetwinsize;
 pub(crate) use serde_json::{Value, json};
 pub(crate) use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(crate) use std::ffi::{CStr, CString};

@@ -6,7 +6,7 @@ use crate::recording::traced;
 /// Opens, some of which fail, for some files of the smallest size.
 const WORK: &str = "for i in $(seq 2500); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
 
-fn files(dir: &str) -> Vec<String> {
+pub(crate) fn files(dir: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("readable").path());
     let mut files: Vec<_> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
     files.retain(|path| path.ends_with(".ttr"));
