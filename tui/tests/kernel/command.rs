@@ -231,26 +231,16 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     let Some(dir) = Dir::alone_as_root() else { return };
     let script = "i=0; while [ $i -lt 50 ]; do /bin/cat /etc/hostname; i=$((i+1)); done";
     let mut command = tracetui();
-    let mut watched = command.args(["print", "--format", "json", "--kind", "open"]);
-    alone_in_pids(watched);
-    watched = watched.stdout(File::create(dir.at("out")).expect("a file"));
-    let Some((mut child, mut stderr)) = traced::ready(watched) else { return };
+    command.args(["print", "--format", "json", "--kind", "open"]).stdout(File::create(dir.at("out")).expect("a file"));
+    alone_in_pids(&mut command);
+    let Some(traced) = Traced::of(&mut command) else { return };
     Command::new("sh").args(["-c", script]).stdout(Stdio::null()).status().expect("a shell");
     std::thread::sleep(Duration::from_millis(1500));
     // The intermediate process waits for process 1 of the namespace, which is the one to be signalled.
-    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let children = format!("/proc/{0}/task/{0}/children", traced.pid());
     let inner = fs::read_to_string(children).expect("CONFIG_PROC_CHILDREN").trim().parse().expect("one");
     sys::kill(inner, libc::SIGINT);
-    child.wait().expect("a status");
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).expect("UTF-8");
-    let stderr = rest.lines().map(str::to_owned).collect();
-    let run = Run {
-        status: std::os::unix::process::ExitStatusExt::from_raw(0),
-        stderr,
-        raw: fs::read(dir.at("out")).expect("there"),
-        shows_lost: true,
-    };
+    let run = Run { raw: fs::read(dir.at("out")).expect("there"), ..traced.ended() };
     assert!(run.lines().any(|e| e["comm"] == "cat"), "others are seen");
     assert_eq!(run.of(inner), Vec::<Value>::new(), "its own events are not shown");
     assert!(n(&run.account()["own"]) > 0, "but counted: {}", run.account());

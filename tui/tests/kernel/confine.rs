@@ -488,31 +488,10 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
 }
 
 /// A trace of its own in a directory of its own.
-fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<Guarded> {
-    let mut command = may_trace().then(tracetui)?;
-    command.args(args).current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(File::create(dir.at("stderr")).expect("a file"));
-    change(&mut command);
-    let mut child = Guarded(command.spawn().expect("tracetui starts"));
-    let began = Instant::now();
-    while !fs::read_to_string(dir.at("stderr")).expect("a file").contains("tracing: ") && args.contains(&"print") {
-        if let Some(status) = child.0.try_wait().expect("a child") {
-            cannot_run(&format!("{status}: {}", fs::read_to_string(dir.at("stderr")).expect("a file")));
-            return None;
-        }
-        assert!(began.elapsed() < PATIENCE, "not ready");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Some(child)
-}
-
-/// Ends it by SIGINT. What it said.
-fn stop(mut child: Guarded, dir: &Dir) -> String {
-    sys::kill(child.pid(), libc::SIGINT);
-    let status = wait_at_most(&mut child.0, PATIENCE);
-    let said = fs::read_to_string(dir.at("stderr")).expect("a file");
-    assert!(status.success(), "{status}: {said}");
-    said
+fn start(args: &[&str], dir: &Dir, variables: &[(&str, &str)]) -> Option<Traced> {
+    let mut command = tracetui();
+    command.args(args).current_dir(dir.path()).stdout(Stdio::null());
+    Traced::of(command.envs(variables.iter().copied()))
 }
 
 #[test]
@@ -540,7 +519,7 @@ fn each_act_is_possible_for_root() {
 #[test]
 fn no_thread_of_print_can_do_more_than_its_work() {
     let dir = Dir::alone();
-    let Some(child) = start(&["print", "--why"], &dir, |_| {}) else { return };
+    let Some(child) = start(&["print", "--why"], &dir, &[]) else { return };
     // A lookup has a thread. That of a connection uses sockets.
     let _ = File::open("/no/such/file");
     let refused = std::net::TcpStream::connect("127.0.0.1:1");
@@ -549,7 +528,7 @@ fn no_thread_of_print_can_do_more_than_its_work() {
     let inspector = inspector_of(child.pid()).expect("it has one");
     assert!(!route_sockets(inspector).is_empty(), "it listens to changes of interfaces");
     check_threads(child.pid(), &[], "");
-    let said = stop(child, &dir);
+    let said = child.stop().stderr.join("\n");
     assert!(!said.contains("seccomp denied"), "{said}");
 }
 
@@ -560,14 +539,14 @@ fn no_thread_of_record_can_do_more_than_its_work() {
         let dir = Dir::new();
         chown(dir.path(), Some(user.parse().expect("a number")), None).expect("root");
         for args in [&["record", "-o", "a.ttr"][..], &["record", "-o", "b.ttr", "--rotate", "64KiB,4"]] {
-            let Some(child) = start(args, &dir, |command| _ = command.envs(variables.iter().copied())) else { return };
+            let Some(child) = start(args, &dir, variables) else { return };
             std::thread::sleep(Duration::from_secs(1));
             check_threads(child.pid(), &["recording"], user);
             // Files that are rotated are made and removed by it.
             for _ in 0..3000 {
                 let _ = File::open("/no/such/file");
             }
-            let said = stop(child, &dir);
+            let said = child.stop().stderr.join("\n");
             assert!(!said.contains("seccomp denied") && !said.contains("cannot"), "{said}");
         }
         let owner = |file: &String| fs::metadata(file).expect("there").uid();
@@ -579,14 +558,12 @@ fn no_thread_of_record_can_do_more_than_its_work() {
 #[test]
 fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     let dir = Dir::alone();
-    let (ours, theirs) = pty::open();
+    let Some(mut command) = may_trace().then(tracetui) else { return };
+    let (ours, theirs) = pty::give(&mut command);
     tcsetwinsize(&ours, pty::size(120, 40)).expect("a terminal");
-    let start = start(&[], &dir, |command| {
-        let slave = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
-        command.env("TERM", "xterm").stdin(slave(&theirs)).stdout(slave(&theirs));
-    });
-    let Some(child) = start else { return };
-    drop(theirs);
+    command.current_dir(dir.path()).env("TERM", "xterm").stderr(File::create(dir.at("stderr")).expect("a file"));
+    let mut child = Guarded(command.spawn().expect("tracetui starts"));
+    drop((command, theirs));
     let mut screen = File::from(ours.try_clone().expect("a descriptor"));
     let shown = Arc::new(Mutex::new(Vec::new()));
     let all = Arc::clone(&shown);
@@ -616,7 +593,6 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
         std::thread::sleep(Duration::from_millis(200));
     }
     rustix::io::write(&ours, b"q").expect("a terminal");
-    let mut child = child;
     wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(!said.contains("seccomp denied"), "{said}");

@@ -51,21 +51,20 @@ fn check_said(run: &Run, why: &str) {
 
 #[test]
 fn a_trace_continues_without_its_inspector() {
-    const MS: Duration = Duration::from_millis(1);
     let killed = Some("the inspector was ended by signal 9");
     let silent = Some("the inspector did not answer for 10 s at the end, and was killed");
     let rows = [
-        (&[libc::SIGKILL][..], 1000 * MS, killed),
-        (&[libc::SIGKILL], 0 * MS, killed),
-        (&[libc::SIGSTOP], 0 * MS, silent),
+        (&[libc::SIGKILL][..], 1000, killed),
+        (&[libc::SIGKILL], 0, killed),
+        (&[libc::SIGSTOP], 0, silent),
         // It continues where it was, and reports what it missed.
-        (&[libc::SIGSTOP, libc::SIGCONT], 1000 * MS, None),
+        (&[libc::SIGSTOP, libc::SIGCONT], 1000, None),
     ];
     for (signals, pause, why) in rows {
         let Some((traced, inspector)) = start() else { return };
         for signal in signals {
             sys::kill(inspector, *signal);
-            std::thread::sleep(pause);
+            std::thread::sleep(Duration::from_millis(pause));
         }
         let run = end_after_an_open(traced);
         match why {

@@ -58,7 +58,7 @@ const CASES: &[Case] = &[
             for answer in [libc::SECCOMP_RET_KILL_PROCESS, libc::SECCOMP_RET_KILL_THREAD] {
                 let pid = fork(|| {
                     if decoys {
-                        decoy(&other);
+                        sys::close(decoy(&other));
                     }
                     answer_openat_and_execve(answer);
                     // The path is absolute, so the first argument can have any value.
@@ -174,10 +174,11 @@ fn open(path: &str, ret: i64, more: Value) -> Value {
     with(event("open", sys::pid(), json!({"path": path, "ret": ret})), more)
 }
 
-fn decoy(path: &str) {
+/// Puts a file at the descriptor that the result seems to be. The other descriptor of the file.
+fn decoy(path: &str) -> i64 {
     let fd = arch::open(&c(path), libc::O_RDONLY, 0);
     assert_eq!(sys::dup2(fd as u64, libc::SYS_openat as u64), libc::SYS_openat);
-    sys::close(fd);
+    fd
 }
 
 /// A directory is renamed all the time between a short and a long name. No other name may be shown.
