@@ -15,7 +15,6 @@ fn recorder(args: &[&str], file: &str) -> Option<Child> {
     let begun = Instant::now();
     while fs::metadata(file).map_or(0, |found| found.len()) < 1000 {
         if child.try_wait().expect("a child").is_some() || begun.elapsed() > Duration::from_secs(60) {
-            // SAFETY: kill(2) takes integers only, and the child has not been waited for if it runs.
             let _ = child.kill();
             cannot_run(&text(&child.wait_with_output().expect("a child").stderr));
             return None;
@@ -31,27 +30,15 @@ fn follow(file: &str) -> Child {
 
 #[track_caller]
 fn end(mut child: Child, seconds: u64) -> Output {
-    let begun = Instant::now();
     // What it prints does not fit into a pipe.
     let mut out = child.stdout.take().expect("a pipe");
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         out.read_to_end(&mut bytes).map(|_| bytes)
     });
-    while child.try_wait().expect("a child").is_none() {
-        if begun.elapsed() > Duration::from_secs(seconds) {
-            let _ = child.kill();
-            panic!("it does not end");
-        }
-        sleep(Duration::from_millis(10));
-    }
+    wait_at_most(&mut child, Duration::from_secs(seconds));
     let stdout = reader.join().expect("a thread").expect("readable");
     Output { stdout, ..child.wait_with_output().expect("a child") }
-}
-
-fn signal(child: &Child, signal: libc::c_int) {
-    // SAFETY: kill(2) takes integers only, and the child has not been waited for.
-    unsafe { libc::kill(child.id() as i32, signal) };
 }
 
 #[test]
@@ -104,7 +91,7 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
     // Without lines that nobody reads: it looks at the file all the time.
     let cut = start(tracetui().args(["print", "--follow", "--comm", "no-such", &file]));
     sleep(Duration::from_millis(1200));
-    signal(&interrupted, libc::SIGINT);
+    sys::kill(interrupted.id() as i32, libc::SIGINT);
     let interrupted = end(interrupted, 30);
     assert_eq!(interrupted.status.code(), Some(0), "{}", text(&interrupted.stderr));
     let counted = end(start(tracetui().args(["print", "-f", "-n", "1", &file])), 30);

@@ -97,9 +97,7 @@ fn a_file_that_is_still_the_same_has_a_checksum() {
     }
     let file = dir.at("run.ttr");
     let run = ["--identity", "on", "--kind", "exec,open", "--", "cat", &same, &changed, &gone];
-    if record(&file, &run, |_| {}).is_none() {
-        return;
-    }
+    let Some(_) = record(&file, &run, |_| {}) else { return };
     // The same bytes, but at another time.
     fs::write(&changed, "abc").expect("room");
     fs::remove_file(&gone).expect("it is there");

@@ -6,7 +6,7 @@ pub(crate) use crate::execs::become_program;
 pub(crate) use crate::inspector::inspector_of;
 pub(crate) use crate::narrow::{Narrow, nr};
 pub(crate) use crate::pty;
-pub(crate) use crate::recording::{info, read, record, text};
+pub(crate) use crate::recording::{info, read, record, record_work, text};
 pub(crate) use crate::stdio::wait_for;
 pub(crate) use crate::sys::{self, Actor, CWD, NOBODY, Pages, Status, at, c, call, fork, page};
 pub(crate) use crate::tcp::net;

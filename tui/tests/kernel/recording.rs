@@ -37,6 +37,14 @@ pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command
     traced(&[&["record", "-o", file], args].concat(), change)
 }
 
+/// Records what a shell does, which must go well: what was said.
+pub(crate) fn record_work(file: &str, options: &[&str], work: &str) -> Option<String> {
+    let done = record(file, &[options, &["--", "timeout", "60", "sh", "-c", work]].concat(), |_| {})?;
+    let said = text(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    Some(said)
+}
+
 /// What a dashboard writes to its terminal, in which these keys are pressed after three seconds.
 fn typing(pressed: &[u8], args: &[&str]) -> String {
     let mut command = tracetui();
@@ -180,9 +188,7 @@ fn a_recording_that_is_cut_anywhere_gives_a_prefix() {
     let (file, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let (file, cut) = (file.as_str(), cut.as_str());
     let work = "for i in 1 2 3 4 5 6; do for j in 1 2 3 4 5; do cat /etc/hostname >/dev/null; done; sleep 0.35; done";
-    if record(file, &["--", "sh", "-c", work], |_| {}).is_none() {
-        return;
-    }
+    let Some(_) = record_work(file, &[], work) else { return };
     let whole = fs::read(file).expect("the recording");
     let printed = text(&read(&["print", "--format", "json", file]).stdout);
     let blocks = whole_blocks(&whole);
@@ -221,8 +227,7 @@ fn a_recording_goes_on_on_a_mount_that_vanished() {
     let file = mount.at("gone.ttr");
     // The recorder keeps the file, which nobody can read afterwards; the COMMAND and the account are whole.
     let work = format!("umount -l {place}; for i in 1 2 3; do cat /etc/hostname >/dev/null; done; sleep 1.2; exit 7");
-    let done = record(&file, &["--", "sh", "-c", &work], |_| {});
-    let Some(done) = done else { return };
+    let Some(done) = record(&file, &["--", "sh", "-c", &work], |_| {}) else { return };
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(7), "{said}");
     assert!(said.lines().last().is_some_and(|line| line.starts_with("account:")), "{said}");
@@ -235,9 +240,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let file = dir.at("whole.ttr");
     let work = "for i in 1 2 3; do for j in $(seq 1100); do cat /etc/hostname >/dev/null; done; sleep 1.2; done";
     // Without lookups, so that several blocks begin among the first pages.
-    if record(&file, &["--kind", "exec,exit,open,bpf,tcp,file", "--", "sh", "-c", work], |_| {}).is_none() {
-        return;
-    }
+    let Some(_) = record_work(&file, &["--kind", "exec,exit,open,bpf,tcp,file"], work) else { return };
     // A file system whose file has one of its blocks beyond the end of the device. Only the first blocks are in the inode.
     let image = dir.at("image");
     let blocks = whole_blocks(&fs::read(&file).expect("there"));

@@ -14,27 +14,20 @@ pub(crate) fn files(dir: &str) -> Vec<String> {
     files
 }
 
-fn print(files: &[String]) -> Output {
+pub(crate) fn print(files: &[String]) -> Output {
     let mut args = vec!["print", "--format", "json"];
     args.extend(files.iter().map(String::as_str));
     read(&args)
 }
 
-fn last_line(output: &Output) -> String {
-    text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default()
-}
-
-fn recorded(dir: &Dir, rotate: &str) -> Option<Output> {
-    let args = ["record", "-o", &dir.at("a.ttr"), "--rotate", rotate, "--", "timeout", "60", "sh", "-c", WORK];
-    let done = traced(&args, |_| {})?;
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    Some(done)
+fn last_line(said: &str) -> &str {
+    said.lines().last().unwrap_or_default()
 }
 
 #[test]
 fn all_files_together_are_the_recording() {
     let dir = Dir::alone();
-    let Some(done) = recorded(&dir, "64KiB,100") else { return };
+    let Some(said_live) = record_work(&dir.at("a.ttr"), &["--rotate", "64KiB,100"], WORK) else { return };
     let files = files(&dir.at(""));
     assert!(files.len() > 2 && files[0].ends_with("a.000001.ttr"), "{files:?}");
     let together = print(&files);
@@ -50,12 +43,12 @@ fn all_files_together_are_the_recording() {
     assert_eq!(seen, rest.iter().map(|part| n(&account[*part])).sum::<u64>());
     // The account of some of the files is that of what they have.
     let last = print(&files[files.len() - 1..]);
-    let last_account: Value = serde_json::from_str(&last_line(&last)).expect("JSON");
+    let last_account: Value = serde_json::from_str(last_line(&text(&last.stderr))).expect("JSON");
     let printed = text(&last.stdout).lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64;
     let (of_last, delivered) = (&last_account["account"], n(&account["delivered"]));
     assert_eq!((n(&of_last["delivered"]), n(&of_last["not_read"])), (printed, delivered - printed));
     assert_eq!(n(&of_last["seen"]), rest.iter().map(|part| n(&of_last[*part])).sum::<u64>());
-    let live = last_line(&done);
+    let live = last_line(&said_live);
     assert!(live.contains(&format!("seen {seen} delivered {}", account["delivered"])), "{live}");
     // Each by itself: nothing twice, nothing missing, and it says that the trace continues.
     let mut each = String::new();
@@ -79,12 +72,10 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
     let dir = Dir::alone();
     let (out, metrics) = (dir.at("a.ttr"), dir.at("metrics/a.prom"));
     fs::create_dir(dir.at("metrics")).expect("room");
-    let work = ["--", "timeout", "60", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do cat /etc/hostname; sleep 0.5; done"];
+    let work = "for i in 1 2 3 4 5 6 7 8; do cat /etc/hostname; sleep 0.5; done";
     let beside = format!("--metrics={}", dir.at("metrics"));
-    let options =
-        ["record", "-o", &out, "--rotate", "1MiB,1s,3", "--resume", "--group-read", &beside, "--label", "site=fra1"];
-    let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
-    assert!(done.status.success(), "{}", text(&done.stderr));
+    let options = ["--rotate", "1MiB,1s,3", "--resume", "--group-read", &beside, "--label", "site=fra1"];
+    let Some(said) = record_work(&out, &options, work) else { return };
     let first = files(&dir.at(""));
     assert_eq!(first.len(), 3, "{first:?}");
     for file in &first[..2] {
@@ -100,15 +91,14 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().expect("a number")
     };
-    let live = last_line(&done);
+    let live = last_line(&said);
     let delivered = |kind: &str| metric(&format!(r#"tracetui_events_total{{kind="{kind}",outcome="recorded"}}"#));
     let (execs, exits) = (delivered("exec"), delivered("exit"));
     assert!(live.contains(&format!("exec {execs} exit {exits} ")), "{live}");
     assert_eq!(metric("tracetui_files"), 3.0);
     assert_eq!(metric("tracetui_files_removed_total"), metric("tracetui_file_number") - 3.0);
     // The files of the first trace count in the second.
-    let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
-    assert!(done.status.success(), "{}", text(&done.stderr));
+    let Some(_) = record_work(&out, &options, work) else { return };
     let second = files(&dir.at(""));
     assert_eq!(second.len(), 3, "{second:?}");
     assert!(second[0] > first[2], "{first:?} {second:?}");
@@ -121,13 +111,13 @@ fn only_the_newest_files_are_kept_and_no_others_are_touched() {
     fs::write(dir.at("a.000001.ttr"), "an older recording").expect("room");
     fs::write(dir.at("target"), "precious").expect("room");
     symlink(dir.at("target"), dir.at("a.000004.ttr")).expect("room");
-    let Some(done) = recorded(&dir, "64KiB,2") else { return };
+    let Some(said) = record_work(&dir.at("a.ttr"), &["--rotate", "64KiB,2"], WORK) else { return };
     assert_eq!(fs::read(dir.at("a.000001.ttr")).expect("there"), b"an older recording");
     assert_eq!(fs::read(dir.at("target")).expect("there"), b"precious");
     let mut files = files(&dir.at(""));
     files.retain(|file| !file.ends_with("a.000001.ttr") && !file.ends_with("a.000004.ttr"));
     assert_eq!(files.len(), 2, "{files:?}");
-    assert!(text(&done.stderr).contains("were removed") || text(&done.stderr).contains("was removed"));
+    assert!(said.contains("were removed") || said.contains("was removed"), "{said}");
     let printed = print(&files);
     assert!(printed.status.success() && text(&printed.stderr).contains("earlier events of the trace"));
 }
@@ -163,18 +153,14 @@ fn files_that_the_state_makes_larger_are_reported() {
         Command::new("sh").args(["-c", crowd]).process_group(0).stdout(Stdio::piped()).spawn().expect("a shell");
     let mut all = [0; 4];
     crowd.stdout.take().expect("piped").read_exact(&mut all).expect("a line");
-    let record = |size: &str, name: &str| {
-        let (out, rotate) = (dir.at(name), format!("{size},100"));
-        traced(&["record", "-o", &out, "--rotate", &rotate, "--", "timeout", "60", "sh", "-c", WORK], |_| {})
-    };
-    let done = [record("64KiB", "small.ttr"), record("16MiB", "large.ttr")];
+    let done = [("64KiB,100", "small.ttr"), ("16MiB,100", "large.ttr")]
+        .map(|(size, name)| record_work(&dir.at(name), &["--rotate", size], WORK));
     let group = rustix::process::Pid::from_child(&crowd);
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("they run");
     crowd.wait().expect("it ended");
     let [Some(small), Some(large)] = done else { return };
     let largest = files(&dir.at("")).iter().map(|file| fs::metadata(file).expect("there").len()).max();
     assert!(largest > Some(80 << 10), "{largest:?}");
-    let (small, large) = (text(&small.stderr), text(&large.stderr));
     assert!(small.contains("not 64 KiB: each starts and ends with the state of all processes"), "{small}");
     assert!(!large.contains("--rotate:"), "{large}");
 }
