@@ -122,10 +122,8 @@ fn its_stdout_goes_to_our_stderr_and_its_stdin_is_ours() {
     let dir = Dir::alone();
     let input = dir.file("in");
     File::create(&input).and_then(|mut file| file.write_all(b"from stdin\n")).expect("a file");
-    let run = print(&[], &["sh", "-c", "echo to stdout; cat; echo to stderr >&2"], |command| {
-        command.stdin(File::open(&input).expect("a file"));
-    });
-    let Some(run) = run else { return };
+    let change = |command: &mut Command| _ = command.stdin(File::open(&input).expect("a file"));
+    let Some(run) = print(&[], &["sh", "-c", "echo to stdout; cat; echo to stderr >&2"], change) else { return };
     run.check();
     for said in ["to stdout", "from stdin", "to stderr"] {
         assert_eq!(run.stderr.iter().filter(|line| *line == said).count(), 1, "{:?}", run.stderr);
@@ -375,11 +373,8 @@ fn tostop_and_a_command_with_jobs_do_not_stop_it() {
 fn after_the_wanted_events_it_is_sent_a_signal_whosever_it_is() {
     let words = ["sh", "-c", "while :; do cat /etc/hostname >/dev/null; done"];
     for user in ["0", "65534"] {
-        let Some(run) = print(&["-n", "5"], &words, |command| {
-            command.env("SUDO_UID", user).env("SUDO_GID", user);
-        }) else {
-            return;
-        };
+        let change = |command: &mut Command| _ = command.env("SUDO_UID", user).env("SUDO_GID", user);
+        let Some(run) = print(&["-n", "5"], &words, change) else { return };
         assert_eq!((run.status.code(), run.lines().count()), (Some(0), 5), "{user}: {:?}", run.stderr);
         run.check();
     }

@@ -368,9 +368,8 @@ fn a_full_disk_ends_the_recording_and_not_the_print() {
     let file = mount.at("full.ttr");
     let storm = "for i in $(seq 1500); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null; sleep 1; true";
     let name = file.as_str();
-    let Some(done) = traced(&["print", "--format", "json", "-w", name, "--", "sh", "-c", storm], |_| {}) else {
-        return;
-    };
+    let args = ["print", "--format", "json", "-w", name, "--", "sh", "-c", storm];
+    let Some(done) = traced(&args, |_| {}) else { return };
     let read_back = read(&["print", name]);
     assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("cannot write"), "{}", text(&done.stderr));
@@ -415,6 +414,10 @@ fn check_account_of_cut(file: &str, done: &Output) {
     assert!(said.replace(',', "").contains(&format!("\n{} events were not recorded\n", after("lost"))), "{said}");
 }
 
+pub(crate) fn sudo(command: &mut Command) {
+    command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
+}
+
 #[test]
 fn the_file_is_the_invoking_users() {
     let dir = Dir::alone();
@@ -423,9 +426,6 @@ fn the_file_is_the_invoking_users() {
     chown(&home, Some(1234), Some(1234)).expect("root");
     let file = format!("{home}/a.ttr");
     let name = file.as_str();
-    let sudo = |command: &mut Command| {
-        command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
-    };
     let Some(done) = traced(&["record", "-o", name, "--", "true"], sudo) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));
     let found = fs::metadata(&file).expect("the recording");

@@ -1,9 +1,7 @@
 //! Results of bpf(2) that are falsified by ptrace(2): what they hide is found.
 
-use crate::bpf::{
-    BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, program, raw_tracepoint_open, set_bpf,
-};
-use crate::bpf_inventory;
+use crate::bpf::{id_and_tag, link_id, program, raw_tracepoint_open, set_bpf};
+use crate::bpf_inventory::loaded_raw as loaded;
 use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::prelude::*;
@@ -36,10 +34,6 @@ fn alone_with_iterator(name: &str) -> Option<()> {
         not_checked(&format!("this kernel has no iterator {name}"));
     }
     has.then_some(())
-}
-
-fn loaded(name: &str) -> Option<OwnedFd> {
-    bpf_inventory::loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]))
 }
 
 fn three_programs() -> Option<Vec<OwnedFd>> {

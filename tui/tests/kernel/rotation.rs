@@ -1,7 +1,7 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
 use crate::prelude::*;
-use crate::recording::traced;
+use crate::recording::{sudo, traced};
 
 /// Opens, some of which fail, for some files of the smallest size.
 const WORK: &str = "for i in $(seq 2500); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
@@ -219,9 +219,6 @@ fn the_user_may_lose_the_right_to_write_there() {
     let dir = Dir::alone();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
     let home = dir.dir("home");
-    let sudo = |command: &mut Command| {
-        command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
-    };
     let out = format!("{home}/a.ttr");
     let args = ["record", "-o", &out, "--rotate", "64KiB,9", "--", "timeout", "60", "sh", "-c", WORK];
     let Some(refused) = traced(&args, sudo) else { return };
@@ -319,12 +316,7 @@ fn progress_is_shown_on_a_terminal_only() {
     let out = dir.at("a.ttr");
     let args = ["record", "-o", &out, "--duration", "3s"];
     let (ours, theirs) = pty::open();
-    let on_terminal = traced(&args, |command| {
-        command.stderr(theirs);
-    });
-    if on_terminal.is_none() {
-        return;
-    }
+    let Some(_) = traced(&args, |command| _ = command.stderr(theirs)) else { return };
     let mut shown = Vec::new();
     // The error at the end says that the other side is closed.
     let _ = File::from(ours).read_to_end(&mut shown);

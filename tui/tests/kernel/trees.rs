@@ -360,9 +360,8 @@ fn a_tree_needs_its_root() {
     assert_eq!(said(&["--tree", &format!("{},{NOBODY}", sys::pid())]), refusal);
     assert_eq!(said(&["--filter", &format!("tree={NOBODY} comm=x")]), refusal);
     // In a part that the kernel side cannot evaluate, it is an ordinary filter.
-    let Some(traced) = Traced::start(&["--filter", &format!("tree={NOBODY} or comm=nobody"), "--kind", "open"]) else {
-        return;
-    };
+    let filter = format!("tree={NOBODY} or comm=nobody");
+    let Some(traced) = Traced::start(&["--filter", &filter, "--kind", "open"]) else { return };
     sys::open_path("/nowhere/at all");
     let run = traced.stop_and_check();
     assert_eq!(run.lines().filter(|e| e["kind"] == "open").count(), 0);
