@@ -1,6 +1,7 @@
 //! Recordings that are read while they are written.
 
 use crate::prelude::*;
+use crate::rotation::{files, print};
 use std::thread::sleep;
 
 /// Some seconds of execs, exits and opens, more than a block.
@@ -87,7 +88,7 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
     let dir = Dir::alone();
     let file = dir.at("long.ttr");
     let Some(mut recorder) = recorder(&["-o", &file, "--duration", "60s"], &file) else { return };
-    let [interrupted, closed] = [follow(&file), follow(&file)];
+    let [interrupted, mut closed] = [follow(&file), follow(&file)];
     // Without lines that nobody reads: it looks at the file all the time.
     let cut = start(tracetui().args(["print", "--follow", "--comm", "no-such", &file]));
     sleep(Duration::from_millis(1200));
@@ -96,13 +97,9 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
     assert_eq!(interrupted.status.code(), Some(0), "{}", text(&interrupted.stderr));
     let counted = end(start(tracetui().args(["print", "-f", "-n", "1", &file])), 30);
     assert_eq!((counted.status.code(), text(&counted.stdout).lines().count()), (Some(0), 1));
-    let mut closed = closed;
     drop(closed.stdout.take());
-    let begun = Instant::now();
-    while closed.try_wait().expect("a child").is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody reads it");
-        sleep(Duration::from_millis(20));
-    }
+    // Nobody reads it.
+    wait_at_most(&mut closed, Duration::from_secs(60));
     File::options().write(true).open(&file).and_then(|file| file.set_len(700)).expect("ours");
     let cut = end(cut, 30);
     assert_eq!(cut.status.code(), Some(1));
@@ -125,15 +122,9 @@ fn following_goes_on_in_the_next_file() {
     let recorded = end(recorder, 60);
     assert!(recorded.status.success(), "{}", text(&recorded.stderr));
     let followed = end(follower, 10);
-    let mut files: Vec<String> = Vec::new();
-    while let Some(file) =
-        Some(dir.at(&format!("x.{:06}.ttr", files.len() + 1))).filter(|file| fs::exists(file).unwrap_or(false))
-    {
-        files.push(file);
-    }
+    let files = files(&dir.at(""));
     assert!(files.len() > 1);
-    let args = ["print", "--format", "json"].into_iter().chain(files.iter().map(String::as_str));
-    let printed = read(&args.collect::<Vec<_>>());
+    let printed = print(&files);
     assert!(followed.stdout == printed.stdout, "{} files", files.len());
     assert_eq!(text(&followed.stderr), text(&printed.stderr));
 }

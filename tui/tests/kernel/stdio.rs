@@ -175,7 +175,8 @@ pub(crate) fn start(make: impl FnOnce()) -> i32 {
     })
 }
 
-fn killed<T>(pids: &[i32], look: impl FnOnce() -> T) -> T {
+/// What is seen of programs while they wait. Then they are killed.
+pub(crate) fn killed<T>(pids: &[i32], look: impl FnOnce() -> T) -> T {
     pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
     let seen = look();
     for pid in pids {
