@@ -67,6 +67,11 @@ impl Pair {
         vec![self.connect.clone(), self.accept.clone(), closed(&self.connect, 5, 3), closed(&self.accept, 3, 5)]
     }
 
+    /// All of its life with these ends of the client and the server.
+    fn ends(&self, client: Value, server: Value) -> Told {
+        Ok(vec![client, server, self.connect.clone(), self.accept.clone()])
+    }
+
     fn whole(self) -> Told {
         self.exchange();
         self.close();
@@ -163,7 +168,7 @@ pub(crate) const CONNECTIONS: &[Case] = &[
         let (connect, accept) = (with(connected(client), json!({"ret": ret})), accepted(server));
         let pair = Pair { listener, client, server, connect, accept };
         pair.close();
-        Ok(vec![closed(&pair.connect, 0, 3), closed(&pair.accept, 3, 0), pair.connect, pair.accept])
+        pair.ends(closed(&pair.connect, 0, 3), closed(&pair.accept, 3, 0))
     }),
     ("tcp cookies", || {
         own_net();
@@ -181,12 +186,9 @@ pub(crate) const CONNECTIONS: &[Case] = &[
         pair.close();
         // A busy machine may be late with an acknowledgement.
         let some = json!({"retransmits": {"?ge": 0}});
-        Ok(vec![
-            with(closed(&pair.connect, 0, LEN as u64), some.clone()),
-            with(closed(&pair.accept, LEN as u64, 0), some),
-            pair.connect,
-            pair.accept,
-        ])
+        let ends = [closed(&pair.connect, 0, LEN as u64), closed(&pair.accept, LEN as u64, 0)];
+        let [client, server] = ends.map(|end| with(end, some.clone()));
+        pair.ends(client, server)
     }),
     ("tcp itself", || {
         let fd = tcp(v4());
@@ -287,6 +289,11 @@ pub(crate) const NARROW: &[Case] = &[("tcp narrow", || narrow(false)), ("tcp nar
 pub(crate) const SOCKETCALL: &[Case] =
     &[("tcp socketcall", || socketcall(5)), ("tcp socketcall4", || socketcall(18)), ("tcp x32", x32)];
 
+/// Lets the next program have a descriptor.
+fn inherited(fd: i64) {
+    done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
+}
+
 /// What a 32-bit caller does with sockets of the calling process: a connection and a refusal.
 fn by_narrow(accept_via: &str, fill: impl FnOnce(&mut Narrow, [i64; 3], [u32; 2])) -> Told {
     let dir = Dir::new();
@@ -294,9 +301,7 @@ fn by_narrow(accept_via: &str, fill: impl FnOnce(&mut Narrow, [i64; 3], [u32; 2]
     let refusing = closed_port(v4());
     let [client, refused] = [tcp(to), tcp(to)];
     // A program on aarch64 must inherit them.
-    for fd in [listener, client, refused] {
-        done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
-    }
+    [listener, client, refused].into_iter().for_each(inherited);
     let mut narrow = Narrow::new();
     let addresses = [to, refusing].map(|at| narrow.put(&sockaddr(at)));
     fill(&mut narrow, [client, refused, listener], addresses);
@@ -714,8 +719,7 @@ pub(crate) const ENDS: &[Case] = &[
         reset_at_close(pair.client);
         sys::close(pair.client);
         close_at_reset(pair.server);
-        let client = reset(&pair.connect, 5, 3);
-        Ok(vec![client, reset_by_peer(&pair.accept, 3, 5), pair.connect, pair.accept])
+        pair.ends(reset(&pair.connect, 5, 3), reset_by_peer(&pair.accept, 3, 5))
     }),
     ("tcp unspec", || {
         let pair = Pair::exchanged();
@@ -723,8 +727,7 @@ pub(crate) const ENDS: &[Case] = &[
         assert_eq!(read_end(pair.server), -i64::from(libc::ECONNRESET));
         sys::close(pair.client);
         sys::close(pair.server);
-        let client = reset(&pair.connect, 5, 3);
-        Ok(vec![client, reset_by_peer(&pair.accept, 3, 5), pair.connect, pair.accept])
+        pair.ends(reset(&pair.connect, 5, 3), reset_by_peer(&pair.accept, 3, 5))
     }),
     ("tcp shutdown", || {
         let pair = Pair::exchanged();
@@ -736,7 +739,7 @@ pub(crate) const ENDS: &[Case] = &[
         shutdown(pair.server);
         assert_eq!(read_end(pair.client), 0);
         pair.close();
-        Ok(vec![closed(&pair.connect, 16, 3), closed(&pair.accept, 3, 16), pair.connect, pair.accept])
+        pair.ends(closed(&pair.connect, 16, 3), closed(&pair.accept, 3, 16))
     }),
     ("tcp server 1st", || {
         let pair = Pair::exchanged();
@@ -764,19 +767,14 @@ pub(crate) const ENDS: &[Case] = &[
         reset_at_close(pair.server);
         sys::close(pair.server);
         let lost = json!({"end": "timed_out", "closer": null, "retransmits": {"?ge": 1}});
-        Ok(vec![with(closed(&pair.connect, 5, 5), lost), reset(&pair.accept, 3, 5), pair.connect, pair.accept])
+        pair.ends(with(closed(&pair.connect, 5, 5), lost), reset(&pair.accept, 3, 5))
     }),
 ];
 
 fn server_resets(pair: &Pair, server: [u64; 2], client: [u64; 2]) -> Told {
     sys::close(pair.server);
     close_at_reset(pair.client);
-    Ok(vec![
-        reset_by_peer(&pair.connect, client[0], client[1]),
-        reset(&pair.accept, server[0], server[1]),
-        pair.connect.clone(),
-        pair.accept.clone(),
-    ])
+    pair.ends(reset_by_peer(&pair.connect, client[0], client[1]), reset(&pair.accept, server[0], server[1]))
 }
 
 pub(crate) const OWNERS: &[Case] = &[
@@ -799,8 +797,7 @@ pub(crate) const OWNERS: &[Case] = &[
         receive(pair.server, 10);
         close_at_end(pair.server);
         wait(child);
-        let client = with(closed(&pair.connect, 5, 13), json!({"closer": closer}));
-        Ok(vec![client, closed(&pair.accept, 13, 5), pair.connect, pair.accept])
+        pair.ends(with(closed(&pair.connect, 5, 13), json!({"closer": closer})), closed(&pair.accept, 13, 5))
     }),
     ("tcp fork", || {
         let pair = Pair::exchanged();
@@ -817,8 +814,7 @@ pub(crate) const OWNERS: &[Case] = &[
         receive(pair.server, 10);
         close_at_end(pair.server);
         wait(child);
-        let client = with(closed(&pair.connect, 5, 13), json!({"closer": closer}));
-        Ok(vec![client, closed(&pair.accept, 13, 5), pair.connect, pair.accept])
+        pair.ends(with(closed(&pair.connect, 5, 13), json!({"closer": closer})), closed(&pair.accept, 13, 5))
     }),
     ("tcp dup", || {
         let pair = Pair::new(v4());
@@ -877,7 +873,7 @@ fn left_open(end: fn(i64)) -> Told {
 }
 
 fn becomes_another(fd: i64) {
-    done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
+    inherited(fd);
     let (path, none) = (c("/bin/true"), [0u64]);
     let argv = [path.as_ptr() as u64, 0];
     let args = [path.as_ptr() as u64, argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0];
@@ -962,9 +958,7 @@ fn bound_by_narrow(fill: impl FnOnce(&mut Narrow, [u32; 2], u32)) -> Told {
     let (listener, used) = listen(v4());
     let [refused, listening] = [tcp(used), tcp(used)];
     bind(listening, v4());
-    for fd in [refused, listening] {
-        done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
-    }
+    [refused, listening].into_iter().for_each(inherited);
     let mut narrow = Narrow::new();
     let at = narrow.put(&sockaddr(used));
     fill(&mut narrow, [refused as u32, listening as u32], at);
