@@ -41,7 +41,64 @@ const CASES: &[Case] = &[
         assert_eq!(told.windows(2).filter(is_joined).count(), 2, "the third writes to a file: {told:?}");
         Ok(told)
     }),
-    ("types", types_of_files),
+    ("types", |dir| {
+        let deep = (0..10).fold(dir.at("deep"), |path, _| format!("{path}/{}", "d".repeat(200)));
+        fs::create_dir_all(&deep).expect("directories");
+        let [fifo, gone] = ["fifo", "gone"].map(|name| dir.at(name));
+        sys::mkfifo(&fifo);
+        // A machine that was just booted does not have it up.
+        net::up("lo");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let connected = TcpStream::connect(address).expect("it listens");
+        let (udp, six) = (UdpSocket::bind("127.0.0.1:0").expect("a port"), TcpListener::bind("[::1]:0").ok());
+        udp.connect("127.0.0.1:9").expect("UDP connects to any port");
+        let of_six = six.as_ref().map(|six| TcpStream::connect(six.local_addr().expect("bound")).expect("it listens"));
+        let (unix, _other) = UnixStream::pair().expect("sockets");
+        let pids = [
+            start(|| {
+                put(open("/dev/null", libc::O_RDWR), 0);
+                put(open("/dev/zero", libc::O_RDONLY), 1);
+                put(open("/", libc::O_RDONLY), 2);
+            }),
+            start(|| {
+                put(open(&fifo, libc::O_RDWR), 0);
+                put(open(&gone, libc::O_CREAT | libc::O_WRONLY), 1);
+                fs::remove_file(&gone).expect("it is there");
+                put(open(&format!("{deep}/out"), libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND), 2);
+            }),
+            start(|| {
+                let event = call(libc::SYS_eventfd2, &[]) as i32;
+                let (held, name) = terminal();
+                std::mem::forget(held);
+                put(open(&name, libc::O_RDWR | libc::O_NOCTTY), 0);
+                put(sys::memory(c"name"), 1);
+                put(event, 2);
+            }),
+            start(|| {
+                put(connected.as_raw_fd(), 0);
+                put(unix.as_raw_fd(), 1);
+                put(listener.as_raw_fd(), 2);
+            }),
+            start(|| {
+                put(udp.as_raw_fd(), 0);
+                put(of_six.map_or(1, IntoRawFd::into_raw_fd), 1);
+                call(libc::SYS_fcntl, &[2, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64]);
+            }),
+            start(|| {
+                put(open(&deep, libc::O_RDONLY), 0);
+                put(0, 1);
+                put(open(&deep, libc::O_RDONLY), 2);
+            }),
+            start(|| (0..3).for_each(sys::close)),
+        ];
+        let mut told = killed(&pids, || pids.map(execed));
+        let six = six.map(|six| six.local_addr().expect("bound").to_string());
+        told[3] = each(told[3].take(), "peer", [json!(address.to_string()), Value::Null, Value::Null]);
+        told[4] = each(told[4].take(), "peer", [json!("127.0.0.1:9"), json!(six), Value::Null]);
+        assert!(told[4]["stderr"]["type"] == "closed" && told[2]["stdin"]["type"] == "tty", "{told:?}");
+        Ok(told.to_vec())
+    }),
     ("others", |dir| {
         let file = |name: &str| dir.at(name);
         let pids = [
@@ -184,65 +241,6 @@ pub(crate) fn killed<T>(pids: &[i32], look: impl FnOnce() -> T) -> T {
         sys::wait(*pid);
     }
     seen
-}
-
-fn types_of_files(dir: &Dir) -> Told {
-    let deep = (0..10).fold(dir.at("deep"), |path, _| format!("{path}/{}", "d".repeat(200)));
-    fs::create_dir_all(&deep).expect("directories");
-    let [fifo, gone] = ["fifo", "gone"].map(|name| dir.at(name));
-    sys::mkfifo(&fifo);
-    // A machine that was just booted does not have it up.
-    net::up("lo");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let connected = TcpStream::connect(address).expect("it listens");
-    let (udp, six) = (UdpSocket::bind("127.0.0.1:0").expect("a port"), TcpListener::bind("[::1]:0").ok());
-    udp.connect("127.0.0.1:9").expect("UDP connects to any port");
-    let of_six = six.as_ref().map(|six| TcpStream::connect(six.local_addr().expect("bound")).expect("it listens"));
-    let (unix, _other) = UnixStream::pair().expect("sockets");
-    let pids = [
-        start(|| {
-            put(open("/dev/null", libc::O_RDWR), 0);
-            put(open("/dev/zero", libc::O_RDONLY), 1);
-            put(open("/", libc::O_RDONLY), 2);
-        }),
-        start(|| {
-            put(open(&fifo, libc::O_RDWR), 0);
-            put(open(&gone, libc::O_CREAT | libc::O_WRONLY), 1);
-            fs::remove_file(&gone).expect("it is there");
-            put(open(&format!("{deep}/out"), libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND), 2);
-        }),
-        start(|| {
-            let event = call(libc::SYS_eventfd2, &[]) as i32;
-            let (held, name) = terminal();
-            std::mem::forget(held);
-            put(open(&name, libc::O_RDWR | libc::O_NOCTTY), 0);
-            put(sys::memory(c"name"), 1);
-            put(event, 2);
-        }),
-        start(|| {
-            put(connected.as_raw_fd(), 0);
-            put(unix.as_raw_fd(), 1);
-            put(listener.as_raw_fd(), 2);
-        }),
-        start(|| {
-            put(udp.as_raw_fd(), 0);
-            put(of_six.map_or(1, IntoRawFd::into_raw_fd), 1);
-            call(libc::SYS_fcntl, &[2, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64]);
-        }),
-        start(|| {
-            put(open(&deep, libc::O_RDONLY), 0);
-            put(0, 1);
-            put(open(&deep, libc::O_RDONLY), 2);
-        }),
-        start(|| (0..3).for_each(sys::close)),
-    ];
-    let mut told = killed(&pids, || pids.map(execed));
-    let six = six.map(|six| six.local_addr().expect("bound").to_string());
-    told[3] = each(told[3].take(), "peer", [json!(address.to_string()), Value::Null, Value::Null]);
-    told[4] = each(told[4].take(), "peer", [json!("127.0.0.1:9"), json!(six), Value::Null]);
-    assert!(told[4]["stderr"]["type"] == "closed" && told[2]["stdin"]["type"] == "tty", "{told:?}");
-    Ok(told.to_vec())
 }
 
 /// The other descriptors of a waiting process: each with its path, and an operator by its access mode.
