@@ -89,9 +89,7 @@ const ENDS: &[Case] = &[
                 (&tids_in).write_all(&sys::tid().to_le_bytes()).expect("the test listens");
                 become_program("/bin/sh", &["sh", "-c", "exit 9"]);
             });
-            loop {
-                std::thread::park();
-            }
+            wait_for_ever()
         });
         let mut tid = [0; 4];
         tids.read_exact(&mut tid).expect("the thread's id");

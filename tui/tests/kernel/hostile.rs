@@ -270,9 +270,7 @@ fn a_process_whose_memory_does_not_answer_delays_no_other() {
             }
         });
         opener.go();
-        loop {
-            std::thread::park();
-        }
+        wait_for_ever()
     });
     later.go();
     opens.read_exact(&mut [0]).expect("it opens files");

@@ -1,7 +1,7 @@
 //! The senders of signals that end processes, compared with what the cases sent.
 
 use crate::confine::{ptrace, request};
-use crate::exits::{EXITS, Ended, wait_for_ever, watch};
+use crate::exits::{EXITS, Ended, watch};
 use crate::prelude::*;
 use crate::sys::wait;
 

@@ -3,6 +3,7 @@
 pub(crate) use crate::arch;
 pub(crate) use crate::cases::{Case, Told, absent, check, check_callers, check_narrow, event, none, with};
 pub(crate) use crate::execs::become_program;
+pub(crate) use crate::exits::wait_for_ever;
 pub(crate) use crate::inspector::inspector_of;
 pub(crate) use crate::narrow::{Narrow, nr};
 pub(crate) use crate::pty;

@@ -227,7 +227,7 @@ fn check_bpf(tags: Tags) {
     if nowhere["prog"]["type_why"] == "fault" {
         assert_eq!((&nowhere["prog"]["id"], &nowhere["attach"]["target"]), (&Value::Null, &Value::Null), "{nowhere}");
     } else {
-        check_has(&nowhere, json!({"prog": {"id": numbers[0]}, "attach": {"target": "no_such_tracepoint"}}));
+        check_has(nowhere, json!({"prog": {"id": numbers[0]}, "attach": {"target": "no_such_tracepoint"}}));
     }
 }
 
