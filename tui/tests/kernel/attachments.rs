@@ -227,26 +227,16 @@ fn replace_links(_: &Output) -> Vec<i64> {
     let next = unsafe { OwnedFd::from_raw_fd(libc::dup(link.as_raw_fd())) };
     let (number, from) = (next.as_raw_fd() as u64, link.as_raw_fd() as u64);
     drop(next);
-    let stop = Arc::new(AtomicBool::new(false));
-    let other = std::thread::spawn({
-        let stop = Arc::clone(&stop);
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                // Only a descriptor that is there is replaced: the number stays free for the call.
-                // SAFETY: takes numbers.
-                if unsafe { libc::fcntl(number as i32, libc::F_GETFD) } >= 0 {
-                    sys::dup2(from, number);
-                }
-            }
-        }
-    });
-    for _ in 0..LINKS {
+    // Only a descriptor that is there is replaced: the number stays free for the call.
+    // SAFETY: takes numbers.
+    let is_there = || unsafe { libc::fcntl(number as i32, libc::F_GETFD) } >= 0;
+    let replace = || _ = is_there() && sys::dup2(from, number) >= 0;
+    let make = || {
         let made = raw_tracepoint_open(&real, "sched_process_exec");
         // SAFETY: takes a number, which is the link's or its replacement's.
         unsafe { libc::close(made as i32) };
-    }
-    stop.store(true, Ordering::Relaxed);
-    let _ = other.join();
+    };
+    sys::disturbed(replace, || (0..LINKS).for_each(|_| make()));
     vec![0]
 }
 

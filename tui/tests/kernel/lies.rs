@@ -192,20 +192,9 @@ fn a_name_that_changes_is_one_or_the_other() {
     let (from, to) = (c(short.clone()), c(long.clone()));
     let acted = trace("open,exit", move || {
         let there = File::open(from.to_str().expect("UTF-8")).expect("a directory");
-        let done = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&done);
-        let renames = std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                for (from, to) in [(&from, &to), (&to, &from)] {
-                    sys::rename(from, to);
-                }
-            }
-        });
-        for _ in 0..OPENS {
-            sys::close(sys::openat(there.as_raw_fd(), c"file", libc::O_RDONLY, 0));
-        }
-        done.store(true, Ordering::Relaxed);
-        renames.join().expect("no panic");
+        let renames = || [(&from, &to), (&to, &from)].into_iter().for_each(|(from, to)| _ = sys::rename(from, to));
+        let open = || sys::close(sys::openat(there.as_raw_fd(), c"file", libc::O_RDONLY, 0));
+        sys::disturbed(renames, || (0..OPENS).for_each(|_| open()));
         vec![]
     });
     let Some((run, pid, _)) = acted else { return };

@@ -311,6 +311,21 @@ impl Status {
     }
 }
 
+/// Runs `act` while another thread repeats `disturb`.
+pub(crate) fn disturbed<T>(disturb: impl Fn() + Sync, act: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                disturb();
+            }
+        });
+        let told = act();
+        done.store(true, Ordering::Relaxed);
+        told
+    })
+}
+
 /// Waits until a condition holds, longer than any takes on an emulated machine.
 #[track_caller]
 pub(crate) fn wait_until(mut holds: impl FnMut() -> bool) {

@@ -418,17 +418,8 @@ pub(crate) const FAILURES: &[Case] = &[
         // SAFETY: the vector outlives the thread, and its first byte is only accessed atomically.
         let family = unsafe { AtomicU8::from_ptr(to.as_ptr().cast_mut()) };
         let fd = tcp(v4());
-        let rets: Vec<i64> = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !RETURNED.load(Ordering::Relaxed) {
-                    family.store(0, Ordering::Relaxed);
-                    family.store(libc::AF_INET as u8, Ordering::Relaxed);
-                }
-            });
-            let rets = (0..300).map(|_| connect_raw(fd, &to)).collect();
-            RETURNED.store(true, Ordering::Relaxed);
-            rets
-        });
+        let flip = || [0, libc::AF_INET as u8].into_iter().for_each(|value| family.store(value, Ordering::Relaxed));
+        let rets: Vec<i64> = sys::disturbed(flip, || (0..300).map(|_| connect_raw(fd, &to)).collect());
         let mut failure = failed(fd, "failed", Some("EINVAL"), libc::EINVAL);
         // The event has the address of another moment than the call, perhaps one of no family.
         failure.as_object_mut().expect("an object").remove("v4_mapped");
