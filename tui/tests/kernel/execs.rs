@@ -146,14 +146,7 @@ const FAILED: &[Case] = &[
         let path = dir.at("arguments");
         fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
         let file = sys::open_path(&path);
-        let untouched = || {
-            // SAFETY: the kernel chooses the address of the new mapping, which is never unmapped.
-            let at = unsafe {
-                libc::mmap(std::ptr::null_mut(), sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
-            };
-            assert_ne!(at, libc::MAP_FAILED);
-            at as u64
-        };
+        let untouched = || sys::mapped(file, sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, 0) as u64;
         let mut second = Argv::new(&["there", "", "there again"]);
         second.pointers[1] = untouched();
         let mut only = Argv::new(&[""]);

@@ -411,17 +411,10 @@ const PASSED: &[Case] = &[
         let path = dir.file("file");
         let to_open = c(path.as_str());
         let writable = sys::openat(libc::AT_FDCWD, &to_open, libc::O_RDWR, 0);
-        let fd = i32::try_from(writable).expect("a descriptor");
-        // SAFETY: the kernel chooses the address of the new mapping. The file has 4096 bytes, so the 24 bytes can be
-        // written.
-        let how = unsafe {
-            assert_eq!(libc::ftruncate(fd, 4096), 0);
-            let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-            let page = libc::mmap(std::ptr::null_mut(), 4096, access, kind, fd, 0);
-            assert_ne!(page, libc::MAP_FAILED);
-            page.cast::<[u64; 3]>().write([(libc::O_RDWR | libc::O_TRUNC) as u64, 0, 0]);
-            page
-        };
+        assert_eq!(call(libc::SYS_ftruncate, &[writable as u64, 4096]), 0);
+        let how = sys::mapped(writable, 4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, 0);
+        // SAFETY: the file has 4096 bytes, so the 24 bytes can be written.
+        unsafe { how.cast::<[u64; 3]>().write([(libc::O_RDWR | libc::O_TRUNC) as u64, 0, 0]) };
         sys::close(writable);
         let ret = call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, how as u64, 24]);
         let by_openat2 = json!({"via": "openat2", "flags": null, "flags_why": "fault"});

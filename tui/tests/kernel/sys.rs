@@ -311,6 +311,14 @@ impl Status {
     }
 }
 
+/// A new mapping of a file, or of none (−1), where the kernel chooses. It stays.
+pub(crate) fn mapped(fd: i64, len: usize, prot: i32, flags: i32, offset: i64) -> *mut u8 {
+    // SAFETY: the mapping replaces no other one.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd as i32, offset) };
+    assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+    at.cast()
+}
+
 /// Runs `act` while another thread repeats `disturb`.
 pub(crate) fn disturbed<T>(disturb: impl Fn() + Sync, act: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);

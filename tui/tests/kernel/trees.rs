@@ -10,11 +10,7 @@ impl Shared {
     pub(crate) fn new() -> Shared {
         let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: the mapping is new, large enough and aligned for the numbers, filled with zeros, and never unmapped.
-        unsafe {
-            let at = libc::mmap(std::ptr::null_mut(), size_of::<[AtomicU64; 512]>(), prot, flags, -1, 0);
-            assert_ne!(at, libc::MAP_FAILED);
-            Shared(&*at.cast())
-        }
+        Shared(unsafe { &*sys::mapped(-1, size_of::<[AtomicU64; 512]>(), prot, flags, 0).cast() })
     }
 
     pub(crate) fn at(&self, index: usize) -> &'static AtomicU64 {

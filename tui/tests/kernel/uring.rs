@@ -72,10 +72,7 @@ impl Ring {
         (fd >= 0).then_some(())?;
         let map = |len: usize, at: i64| {
             let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
-            // SAFETY: the kernel chooses the address of the new mapping of the ring's memory.
-            let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd as i32, at) };
-            assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
-            at.cast::<u8>()
+            sys::mapped(fd, len, prot, flags, at)
         };
         let sq = map(params[SQ_ARRAY] as usize + entries as usize * 4, 0);
         let cq = map(params[CQES] as usize + params[CQ_ENTRIES] as usize * 16, 0x800_0000);
