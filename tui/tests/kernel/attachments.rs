@@ -1,14 +1,9 @@
 //! Attachments that are no [`Way`] of their own, each for real: filters of classic BPF, links that change, and what a program calls. What
 //! the events say is compared with what was asked.
 
-use crate::bpf::{
-    Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load,
-    raw_tracepoint_open,
-};
+use crate::bpf::*;
 use crate::bpf_inventory::symbol;
-use crate::bpf_ways::{
-    CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
-};
+use crate::bpf_ways::*;
 use crate::prelude::*;
 use crate::traced::Output;
 

@@ -2,11 +2,7 @@
 //! with its last descriptor, or with its place; and with a program that is unloaded then, or that another descriptor keeps.
 
 use crate::bpf::{MOV_R0, id_and_tag, link_id};
-use crate::bpf_ways::{
-    BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, Way, XDP,
-    by_attach, change_at, create, expected, index_of, load_for, new_cgroup, opened, place_of, run, set_option, sockmap,
-    udp_socket, ways,
-};
+use crate::bpf_ways::*;
 use crate::prelude::*;
 use crate::traced::{Output, is_attached};
 use Way::*;

@@ -1,9 +1,6 @@
 //! The inventory of BPF programs, compared with bpftool and with what the tests attached.
 
-use crate::bpf::{
-    BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event,
-    program, raw_tracepoint_open, set_bpf, tracepoint_id,
-};
+use crate::bpf::*;
 use crate::bpf_ends;
 use crate::bpf_ways::Way::{self, *};
 use crate::bpf_ways::{COOKIE, FLOW_DISSECTOR, Places, SCHED_CLS, SOCKET_FILTER, expected, pin_at, prog_attach, run};

@@ -2,7 +2,7 @@
 
 use crate::bpf::{id_and_tag, link_id, program, raw_tracepoint_open, set_bpf};
 use crate::bpf_inventory::loaded_raw as loaded;
-use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
+use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, open_perf, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::prelude::*;
 use serde_json::json;
@@ -308,7 +308,7 @@ fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
     // Each attachment causes an inventory.
     let mut attached = 0;
     while !traced.says(&text) && begun.elapsed() < Duration::from_secs(60) {
-        let perf = sys::owned(perf_clock(1, 0, None, 0));
+        let perf = sys::owned(open_perf(1, 0, None, 0));
         assert_eq!(set_bpf(&event, &perf), 0);
         attached += 1;
         std::thread::sleep(Duration::from_secs(1));

@@ -1,9 +1,6 @@
 //! Programs that come and go without a system call that says so.
 
-use crate::bpf::{
-    Attr, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id,
-    program,
-};
+use crate::bpf::*;
 use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, load_for, opened};
 use crate::prelude::*;
 use crate::traced::Output;
