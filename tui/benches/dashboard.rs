@@ -24,13 +24,11 @@ const PER_SCREEN: u64 = 3_333;
 
 const SCREENS: usize = 300;
 
-/// The opens of a process.
 const OPENS: u32 = 40;
 
 /// The different paths, where there are many.
 const PATHS: u32 = 4_000;
 
-/// The first process of the builds.
 const FIRST: u32 = 1_000;
 
 fn main() {
@@ -88,7 +86,6 @@ fn main() {
     }
 }
 
-/// Goes to moments, and prints the times until the views are of them.
 fn moments(app: &mut App, churn: &Churn) {
     // With the filter for a process, one of its events is selected, and stays so without the filter.
     let middle = churn.pid - KEPT as u32 / (OPENS + 3) / 2;
@@ -114,7 +111,6 @@ fn moments(app: &mut App, churn: &Churn) {
     }
 }
 
-/// Filters all, and prints the times until the first screen and until the end.
 fn filtered(filter: &str, app: &mut App) {
     press(app, "\u{12}1f");
     press(app, filter);
@@ -136,7 +132,6 @@ fn filtered(filter: &str, app: &mut App) {
     println!("filter {filter:<12} a screen after {first} ms, all after {all} ms: {events} events");
 }
 
-/// Draws screens while events arrive, and prints the times.
 fn screens(what: &str, app: &mut App, churn: &mut Churn) {
     let mut terminal = Terminal::new(TestBackend::new(160, 50)).expect("a terminal in memory");
     let (mut taken, mut drawn) = (Vec::new(), Vec::new());
@@ -157,7 +152,6 @@ fn screens(what: &str, app: &mut App, churn: &mut Churn) {
     println!("{what:<20} drawn in {}; {PER_SCREEN} events taken in {}", figures(&drawn), figures(&taken));
 }
 
-/// Scrolls, and prints the times from a key to its screen.
 fn scrolled(what: &str, app: &mut App) {
     let mut terminal = Terminal::new(TestBackend::new(160, 50)).expect("a terminal in memory");
     let mut times = Vec::new();
@@ -194,13 +188,11 @@ fn figures(times: &[Passed]) -> String {
     format!("{} ms, cpu {} ms", of(|passed| passed.wall), of(|passed| passed.cpu))
 }
 
-/// The wall clock, and the processor time of the thread.
 struct Clocks {
     wall: Instant,
     cpu: Duration,
 }
 
-/// What passed by both.
 #[derive(Clone, Copy)]
 struct Passed {
     wall: Duration,
@@ -227,7 +219,6 @@ fn cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Short-lived processes of a build.
 struct Churn {
     maker: Maker,
     pid: u32,

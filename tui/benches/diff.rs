@@ -36,7 +36,6 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The processor time and the most memory of the children.
 fn usage() -> String {
     // SAFETY: the call fills the struct, for which all zeros is a valid value.
     let usage = unsafe {

@@ -8,14 +8,11 @@
 mod pty;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{ioctl_tiocsctty, setsid};
-use rustix::stdio::stdin;
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::tcsetwinsize;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -89,7 +86,6 @@ fn work(rate: u32) {
     }
 }
 
-/// The dashboard and its terminal.
 struct Screen {
     child: Child,
     ours: File,
@@ -101,16 +97,10 @@ impl Screen {
         let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
         let mut command = Command::new(program);
         let (ours, theirs) = pty::give(&mut command);
-        tcsetwinsize(&theirs, Winsize { ws_col: 160, ws_row: 45, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+        tcsetwinsize(&theirs, pty::size(160, 45)).expect("a size");
         command.args(["--no-config"]);
         command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
-        // SAFETY: between fork and exec the closure only makes system calls.
-        unsafe {
-            command.pre_exec(|| {
-                setsid()?;
-                Ok(ioctl_tiocsctty(stdin())?)
-            });
-        }
+        pty::lead_session(&mut command);
         let child = command.spawn().expect("it starts");
         let mut screen = Screen { child, ours: ours.into(), screen: vt100::Parser::new(cells(45), cells(160), 0) };
         screen.until(|text| text.contains(" LIVE "));
@@ -207,7 +197,6 @@ fn cells(count: u16) -> NonZeroU16 {
     NonZeroU16::new(count).expect("some")
 }
 
-/// A process and its descendants.
 fn family(pid: u32) -> Vec<u32> {
     let mut all = vec![pid];
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();

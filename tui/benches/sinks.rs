@@ -36,7 +36,6 @@ fn main() {
     }
 }
 
-/// Prints the minimum of five rounds.
 fn measure(name: &str, format_name: &str, mut format: impl Format, kind: Kind, payload: &[u8]) {
     let mut out = Vec::with_capacity(2 * BUFFER);
     let mut best = f64::MAX;

@@ -40,7 +40,6 @@ fn cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Opens of processes, each with one exec and one exit per 50 opens if there are many.
 fn load(paths: u32, pids: u32) -> Batch {
     let mut made = Maker::default();
     for at in 0..200_000u32 {
@@ -57,7 +56,6 @@ fn load(paths: u32, pids: u32) -> Batch {
     made.batch()
 }
 
-/// Prints the time to store an event, beyond the time to decode it.
 fn store(name: &str, paths: u32, pids: u32) {
     const ROUNDS: u32 = 10;
     let batch = load(paths, pids);

@@ -23,7 +23,6 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-/// The table, by kernel.
 fn truth() -> BTreeMap<String, Row> {
     let text = fs::read_to_string(data().join("offsets.tsv")).expect("offsets.tsv is readable");
     let mut kernels = BTreeMap::<String, Row>::new();
@@ -35,7 +34,6 @@ fn truth() -> BTreeMap<String, Row> {
     kernels
 }
 
-/// The resolved offsets, in the form of the table.
 fn row(resolved: &Resolved) -> Row {
     let text = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
     let fields = resolved.decisions.iter().map(|decision| {
@@ -48,7 +46,6 @@ fn row(resolved: &Resolved) -> Row {
     fields.chain(consts).collect()
 }
 
-/// The BTFs in a directory, by name, decompressed.
 fn btfs(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let mut found = BTreeMap::new();
@@ -132,7 +129,6 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
     }
 }
 
-/// Writes the parts of BTFs that are committed.
 fn update(full: &BTreeMap<String, Vec<u8>>) {
     for (kernel, bytes) in full {
         let btf = Btf::parse(bytes.clone()).expect(kernel);

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tracetui_events::synthetic::Scratch;
 
-/// An empty directory that everybody can read.
 fn dir(name: &str) -> Scratch {
     let dir = Scratch::new(&format!("configured-{name}"));
     fs::create_dir_all(dir.join(".config/tracetui")).expect("room");

@@ -162,7 +162,6 @@ fn every_line_of_a_recording_has_the_schema() {
     }
 }
 
-/// The name of a wire type on the page.
 fn wire_type(of: &str) -> String {
     let inner = |outer| of.strip_prefix(outer).and_then(|rest| rest.strip_suffix('>'));
     match of {
@@ -181,7 +180,6 @@ fn wire_type(of: &str) -> String {
     }
 }
 
-/// A doc comment without the links of rustdoc.
 fn unlinked(doc: &str) -> String {
     let mut out = String::new();
     let mut rest = doc;

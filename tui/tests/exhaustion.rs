@@ -21,7 +21,6 @@ use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// Counts the allocated bytes and their maximum.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -72,7 +71,6 @@ const BATCH: usize = 64 << 10;
 /// the budget.
 const FIXED: usize = MIB;
 
-/// Makes short-lived processes.
 struct Churn {
     maker: Maker,
     pid: u32,
@@ -137,18 +135,14 @@ impl Churn {
         (self.maker.batch.len() >= BATCH).then(|| self.rest())
     }
 
-    /// The frames so far.
     fn rest(&mut self) -> Batch {
         std::mem::replace(&mut self.maker.batch, Batch::with_capacity(BATCH * 2))
     }
 }
 
-/// The receiver of batches.
 trait Target {
     fn feed(&mut self, batch: Batch);
-    /// The bytes that it reports as used.
     fn says(&self) -> usize;
-    /// The limit in bytes.
     fn bound(&self) -> usize;
 }
 
@@ -307,7 +301,6 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
     });
 }
 
-/// A process with the maximum size of arguments.
 fn long_exec(churn: &mut Churn) {
     let pid = churn.next_pid();
     churn.fork(1, pid);

@@ -13,6 +13,7 @@ mod read;
 
 use forge::*;
 use proptest::prelude::*;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -95,9 +96,7 @@ fn change(dice: &mut Dice, input: &mut Vec<u8>, others: &[Vec<u8>]) {
 
 /// Limits the memory of this process, so that a few bytes cannot make it allocate gigabytes.
 fn limit_memory() {
-    let limit = libc::rlimit { rlim_cur: 2 << 30, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: `limit` is a valid rlimit that outlives the call.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0, "RLIMIT_AS cannot be set");
+    setrlimit(Resource::As, Rlimit { current: Some(2 << 30), maximum: None }).expect("RLIMIT_AS");
 }
 
 fn check_json(lines: &str) {
@@ -319,7 +318,6 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![lying, prop::collection::vec(any::<u8>(), 0..300)]
 }
 
-/// Prints the frames in every format.
 fn check_printed(batches: &[Batch]) {
     limit_memory();
     check_json(&read::printed(batches));

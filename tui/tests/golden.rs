@@ -1,6 +1,7 @@
 //! Recordings of every version of the format are read as they were when they were written. They stay here for ever.
 
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -12,10 +13,8 @@ use tracetui_events::recording::{Item, Reader};
 use tracetui_events::synthetic::Scratch;
 use zerocopy::IntoBytes as _;
 
-/// The recording of a failed build in assets.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr");
 
-/// The exit status, stdout and stderr.
 struct Done {
     code: Option<i32>,
     out: String,
@@ -363,20 +362,12 @@ fn lock(file: &fs::File, kind: libc::c_int) -> bool {
     }
 }
 
-/// Runs tracetui where no byte can be written to a file.
 fn without_room(args: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
     command.args(args).env("LC_ALL", "C.UTF-8");
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let set = move || {
-        // SAFETY: `none` is a valid rlimit that outlives the call; setrlimit(2) may be called between fork and exec.
-        match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const none) } {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: between fork and exec `set` only makes a system call.
-    unsafe { command.pre_exec(set) };
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // SAFETY: between fork and exec the closure only makes a system call.
+    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Fsize, none)?)) };
     Done::of(&command.output().expect("tracetui runs"))
 }
 
@@ -405,8 +396,7 @@ fn has(bytes: &[u8], text: &str) -> bool {
 }
 
 /// Cuts the example, checks that the cut is sound, and returns its frames, its events as JSON, and what was said.
-fn cut(out: &Path, args: &[&str]) -> (Vec<u8>, String, String) {
-    let out = out.to_str().expect("UTF-8");
+fn cut(out: &str, args: &[&str]) -> (Vec<u8>, String, String) {
     let Done { code, said, .. } = tracetui(&[&["cut", EXAMPLE, "-o", out, "--force"], args].concat());
     assert_eq!(code, Some(0), "{said}");
     let info = tracetui(&["info", out, "--format", "json"]).json();
@@ -417,7 +407,7 @@ fn cut(out: &Path, args: &[&str]) -> (Vec<u8>, String, String) {
 #[test]
 fn a_cut_has_no_argument_or_path_that_its_events_do_not_show() {
     let dir = Scratch::new("golden-cut");
-    let out = dir.join("cut.ttr");
+    let out = dir.at("cut.ttr");
     let execs = tracetui(&["print", EXAMPLE, "--format", "json", "--kind", "exec"]).out;
     let execs: Vec<Value> = execs.lines().flat_map(serde_json::from_str).collect();
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -447,7 +437,7 @@ fn a_cut_has_no_argument_or_path_that_its_events_do_not_show() {
 #[test]
 fn redacted_texts_are_in_no_frame() {
     let dir = Scratch::new("golden-redact");
-    let out = dir.join("cut.ttr");
+    let out = dir.at("cut.ttr");
     let (whole, all, _) = cut(&out, &[]);
     let secrets = ["/home/ana", "nightly", "bpftrace", "libc.so", "make"];
     assert!(secrets.iter().all(|secret| has(&whole, secret)));
@@ -487,9 +477,8 @@ fn events_of_several_recordings_name_their_host() {
     let csv = lines(&["print", "--format", "csv", EXAMPLE, &other]);
     assert_eq!(csv[0], format!("{},host,boot_id", lines(&["print", "--format", "csv", EXAMPLE])[0]));
     for (format, printed) in [("json", &json), ("csv", &csv)] {
-        let out = dir.join(format);
-        let out = out.to_str().expect("UTF-8");
-        assert_eq!(tracetui(&["export", "--format", format, "-o", out, EXAMPLE, &other]).code, Some(0));
+        let out = dir.at(format);
+        assert_eq!(tracetui(&["export", "--format", format, "-o", &out, EXAMPLE, &other]).code, Some(0));
         assert!(fs::read_to_string(out).expect("the export").lines().eq(printed), "{format}");
     }
 }
@@ -502,24 +491,22 @@ fn info_names_the_command_and_how_it_ended() {
     let command = serde_json::json!({"argv": ["/bin/sh", "/home/ana/nightly.sh"], "exit_code": 0, "signal": null});
     assert_eq!(json["command"], command);
     let dir = Scratch::new("golden-command");
-    let out = dir.join("cut.ttr");
+    let out = dir.at("cut.ttr");
     cut(&out, &[]);
-    let out = out.to_str().expect("UTF-8");
-    assert!(!info(out).contains("\ncommand "));
-    let json = tracetui(&["info", "--format", "json", out]).json();
+    assert!(!info(&out).contains("\ncommand "));
+    let json = tracetui(&["info", "--format", "json", &out]).json();
     assert_eq!(json.get("command"), Some(&Value::Null));
 }
 
 #[test]
 fn a_parquet_file_says_whether_its_recording_is_complete() {
     let dir = Scratch::new("golden-parquet");
-    let (killed, out) = (dir.join("killed.ttr"), dir.join("out.parquet"));
+    let (killed, out) = (dir.at("killed.ttr"), dir.at("out.parquet"));
     let whole = fs::read(EXAMPLE).expect("the example");
     fs::write(&killed, &whole[..whole.len() / 2]).expect("room");
-    for (file, complete, command) in [(EXAMPLE, "true", "nightly.sh"), (killed.to_str().expect("UTF-8"), "false", "")] {
-        let out = out.to_str().expect("UTF-8");
-        assert_eq!(tracetui(&["export", "--force", "--format", "parquet", "-o", out, file]).code, Some(0));
-        let reader = SerializedFileReader::new(fs::File::open(out).expect("the export")).expect("a Parquet file");
+    for (file, complete, command) in [(EXAMPLE, "true", "nightly.sh"), (&killed, "false", "")] {
+        assert_eq!(tracetui(&["export", "--force", "--format", "parquet", "-o", &out, file]).code, Some(0));
+        let reader = SerializedFileReader::new(fs::File::open(&out).expect("the export")).expect("a Parquet file");
         let metadata = reader.metadata().file_metadata().key_value_metadata().expect("metadata").clone();
         let value = |name: &str| {
             let found = metadata.iter().find(|entry| entry.key == format!("tracetui.{name}"));

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use tracetui_events::event::EventContext;
 use tracetui_events::frame::host::{
@@ -41,16 +41,14 @@ fn file(bytes: &[u8]) -> File {
     let file = rustix::fs::memfd_create("hostile", rustix::fs::MemfdFlags::empty()).expect("a file");
     let mut file = File::from(file);
     file.write_all(bytes).expect("room");
-    file.seek(SeekFrom::Start(0)).expect("a file");
-    file
+    rewound(&file)
 }
 
 /// Runs tracetui with limited memory and time, with the file as `/proc/self/fd/0`.
 fn run(args: &[&str], input: &File) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
-    let mut input = input.try_clone().expect("a file");
-    input.seek(SeekFrom::Start(0)).expect("a file");
-    command.args(args).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (out, err) = (file(b""), file(b""));
+    command.args(args).stdin(rewound(input)).stdout(rewound(&out)).stderr(rewound(&err));
     let set = || {
         for (what, most) in [(Resource::As, MEMORY), (Resource::Cpu, PATIENCE.as_secs())] {
             setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?;
@@ -60,29 +58,30 @@ fn run(args: &[&str], input: &File) -> Output {
     // SAFETY: between fork and exec `set` only makes system calls.
     unsafe { command.pre_exec(set) };
     let mut child = command.spawn().expect("tracetui runs");
-    let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    std::thread::scope(|scope| {
-        let out = scope.spawn(move || {
-            let mut bytes = Vec::new();
-            out.read_to_end(&mut bytes).map(|_| bytes).expect("readable")
-        });
-        let err = scope.spawn(move || {
-            let mut bytes = Vec::new();
-            err.read_to_end(&mut bytes).map(|_| bytes).expect("readable")
-        });
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().expect("a child") {
-                break status;
-            }
-            if begun.elapsed() > 10 * PATIENCE {
-                child.kill().expect("it runs");
-                break child.wait().expect("a child");
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        Output { status, stdout: out.join().expect("no panic"), stderr: err.join().expect("no panic") }
-    })
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if begun.elapsed() > 10 * PATIENCE {
+            child.kill().expect("it runs");
+            break child.wait().expect("a child");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    Output { status, stdout: bytes_of(&out), stderr: bytes_of(&err) }
+}
+
+/// The same file, at its begin.
+fn rewound(file: &File) -> File {
+    let mut file = file.try_clone().expect("a file");
+    file.seek(SeekFrom::Start(0)).expect("a file");
+    file
+}
+
+fn bytes_of(file: &File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    rewound(file).read_to_end(&mut bytes).map(|_| bytes).expect("readable")
 }
 
 const RUNS: [&[&str]; 6] = [
@@ -136,7 +135,6 @@ fn survive_in(runs: &[&[&str]], what: &str, bytes: &[u8]) {
     println!("{what}: {} bytes, {:.1} s", bytes.len(), begun.elapsed().as_secs_f64());
 }
 
-/// What `replay` does with a file.
 fn replayed(what: &str, input: &File) {
     let begun = thread_time();
     let Ok(map) = Map::open(input.try_clone().expect("a file")) else { return };
@@ -392,7 +390,6 @@ fn waiting(stage: u8, event: &Batch) -> Batch {
     frames
 }
 
-/// Large states, by what is in them.
 type LargeState = (&'static str, Box<dyn Fn(u32) -> Batch>);
 
 fn large_states() -> Vec<LargeState> {
@@ -416,12 +413,9 @@ fn large_states() -> Vec<LargeState> {
 /// the time.
 fn resident(memory: &str, args: &[&str], input: &File) -> (String, usize, u64) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
-    let mut input = input.try_clone().expect("a file");
-    input.seek(SeekFrom::Start(0)).expect("a file");
-    command.args(["print", "/proc/self/fd/0", "--memory", memory]).args(args);
+    command.args(["print", "/proc/self/fd/0", "--memory", memory]).args(args).stdin(rewound(input));
     let (out, err) = (file(b""), file(b""));
-    let clone = |file: &File| file.try_clone().expect("a file");
-    let mut child = command.stdin(input).stdout(clone(&out)).stderr(clone(&err)).spawn().expect("tracetui runs");
+    let mut child = command.stdout(rewound(&out)).stderr(rewound(&err)).spawn().expect("tracetui runs");
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
     while child.try_wait().expect("a child").is_none() {
@@ -431,11 +425,7 @@ fn resident(memory: &str, args: &[&str], input: &File) -> (String, usize, u64) {
         most = most.max(kib * 1024);
         std::thread::sleep(Duration::from_millis(2));
     }
-    let text = |mut file: File| {
-        let mut text = String::new();
-        file.seek(SeekFrom::Start(0)).expect("a file");
-        file.read_to_string(&mut text).map(|_| text).expect("UTF-8")
-    };
+    let text = |file: File| String::from_utf8(bytes_of(&file)).expect("UTF-8");
     (text(err), text(out).lines().filter(|line| line.contains("/tmp/file-")).count(), most)
 }
 
@@ -532,8 +522,7 @@ fn facts_that_lie() {
         let mut maker = Maker { ns: u64::MAX - 2_000_000_000, step_ns: 1, ..Maker::default() };
         maker.open(1, escape, &long[..4000], -2);
         forge.frames(&maker.batch);
-        let zero = Maker { ns: 0, step_ns: 0, ..Maker::default() };
-        let mut zero = zero;
+        let mut zero = Maker { ns: 0, step_ns: 0, ..Maker::default() };
         zero.open(1, "x", "y", 3);
         forge.frames(&zero.batch);
         survive("facts that lie", &forge.bytes);
@@ -566,7 +555,8 @@ fn processes_that_are_their_own_ancestors() {
     forge.frames(&host_frames([trace("tree=99")].into_iter().chain(ring).chain(others)));
     let mut maker = Maker::default();
     (0..200).for_each(|number| open_of(&mut maker, number % 49 + 1));
-    forge.frames(&maker.batch());
+    let opens = maker.batch();
+    forge.frames(&opens);
     // In a state, where each has a maker too.
     let key = |tgid: u32| ProcessKey { tgid: Tgid(tgid), start: BootNanos(5) };
     let process = |tgid: u32| {
@@ -583,9 +573,7 @@ fn processes_that_are_their_own_ancestors() {
     let mut cut = Forge::new();
     state.append(host_frames([trace("tree=99"), seed(99, 3, 0, 0)]).bytes());
     cut.state(STATE, &state);
-    let mut maker = Maker::default();
-    (0..200).for_each(|number| open_of(&mut maker, number % 49 + 1));
-    cut.frames(&maker.batch());
+    cut.frames(&opens);
     survive("processes that are their own ancestors", &forge.bytes);
     survive("a state with processes that are their own ancestors", &cut.bytes);
 }

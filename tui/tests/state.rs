@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracetui::cli::Moment;
 use tracetui_events::bpf::Via;
 use tracetui_events::budget::Budget;
@@ -71,7 +71,6 @@ enum Happens {
     Batch,
 }
 
-/// What a COMMAND writes.
 const WRITTEN: [&[u8]; 8] = [
     b"line\r\n",
     b"\x1b[1;31mred\x1b[m and so on, until the line is longer than the screen\r\n",
@@ -488,13 +487,9 @@ fn write(file: &Path, batches: &[Batch], run: [u8; 8], ends: &[u8]) {
     writer.end(&pipeline.state()).expect("room");
 }
 
-/// What is printed of a recording, the account at the end, and how many blocks were read.
-fn printed(file: &Path, filters: &FilterOptions, span: Option<(u64, u64)>) -> (String, String, u64) {
-    printed_as(FormatName::Json, file, filters, span, usize::MAX)
-}
-
-/// Prints at most this many events. The others count as filtered.
-fn printed_as(
+/// What is printed of a recording, at most so many events, the account at the end, and how many blocks were read. The other events count
+/// as filtered.
+fn printed(
     format: FormatName,
     file: &Path,
     filters: &FilterOptions,
@@ -580,17 +575,11 @@ proptest! {
             part.into_iter().filter(|happens| !quiet || !odd(happens)).collect()
         }).collect();
         let batches = Story::batches_of(&happens, command, preemptible);
-        let dir = Scratch::new("state-filters");
-        let (indexed, plain) = (dir.join("indexed"), dir.join("plain"));
-        write(&indexed, &batches, INDEXED, &ends);
-        write(&plain, &batches, WHOLE, &ends);
+        let both = Both::new("filters", &batches, &ends);
         for filter in filters {
             let kind = vec!["exec,exit,open,fork,lost".to_owned()];
-            let filters = FilterOptions { filter: vec![filter.clone()], kind, ..FilterOptions::default() };
-            let (lines, account, blocks) = printed(&indexed, &filters, span);
-            let (expected, expected_account, all) = printed(&plain, &filters, span);
-            prop_assert_eq!(lines, expected, "{}", filter);
-            prop_assert_eq!(account, expected_account, "{}", filter);
+            let filters = FilterOptions { filter: vec![filter], kind, ..FilterOptions::default() };
+            let (_, [blocks, all]) = both.check(&filters, span, usize::MAX);
             // Looked into, and then read.
             prop_assert!(blocks <= 2 * all, "{} of {}", blocks, all);
         }
@@ -615,42 +604,50 @@ proptest! {
         places in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1usize..12), 6),
     ) {
         let batches = Story::batches_of(&happens, false, false);
-        let dir = Scratch::new("state-words");
-        let (indexed, plain) = (dir.join("indexed"), dir.join("plain"));
-        write(&indexed, &batches, INDEXED, &ends);
-        write(&plain, &batches, WHOLE, &ends);
+        let both = Both::new("words", &batches, &ends);
         let kind = vec!["exec,exit,open,fork,bpf,tcp,lost".to_owned()];
         let all = FilterOptions { kind, ..FilterOptions::default() };
-        let text = printed_as(FormatName::Text, &plain, &all, None, usize::MAX).0;
+        let text = printed(FormatName::Text, &both.plain, &all, None, usize::MAX).0;
         let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
         for (line, from, length) in places.iter().filter(|_| !lines.is_empty()) {
             let word = word_of(lines[line.index(lines.len())], *from, *length);
-            let filters = FilterOptions { filter: vec![word.clone()], ..all.clone() };
-            let (lines, account, _) = printed(&indexed, &filters, None);
-            let (expected, expected_account, _) = printed(&plain, &filters, None);
-            prop_assert_eq!(lines, expected, "{}", word);
-            prop_assert_eq!(account, expected_account, "{}", word);
-            let first = |file| {
-                let (lines, account, _) = printed_as(FormatName::Json, file, &filters, None, *length);
-                (lines, account)
-            };
-            prop_assert_eq!(first(&indexed), first(&plain), "the first {} of {}", length, word);
+            let filters = FilterOptions { filter: vec![word], ..all.clone() };
+            both.check(&filters, None, usize::MAX);
+            both.check(&filters, None, *length);
         }
     }
 }
 
-/// Prints a recording with an index and without one: the lines and the account are the same. Returns the lines, and the numbers of
-/// blocks that were read.
+/// A recording with an index, and the same without one.
+struct Both {
+    _dir: Scratch,
+    indexed: PathBuf,
+    plain: PathBuf,
+}
+
+impl Both {
+    fn new(name: &str, batches: &[Batch], ends: &[u8]) -> Both {
+        let dir = Scratch::new(&format!("state-{name}"));
+        let [indexed, plain] = [("indexed", INDEXED), ("plain", WHOLE)].map(|(name, run)| {
+            let file = dir.join(name);
+            write(&file, batches, run, ends);
+            file
+        });
+        Both { _dir: dir, indexed, plain }
+    }
+
+    /// Prints both: the lines and the account are the same. Returns the lines, and the numbers of blocks that were read.
+    fn check(&self, filters: &FilterOptions, span: Option<(u64, u64)>, most: usize) -> (String, [u64; 2]) {
+        let [indexed, plain] =
+            [&self.indexed, &self.plain].map(|file| printed(FormatName::Json, file, filters, span, most));
+        assert_eq!((&indexed.0, indexed.1), (&plain.0, plain.1), "{filters:?}, the first {most}");
+        (indexed.0, [indexed.2, plain.2])
+    }
+}
+
 fn check_indexed(name: &str, batches: &[Batch], ends: &[u8], filter: &str, most: usize) -> (String, [u64; 2]) {
-    let dir = Scratch::new(&format!("state-{name}"));
-    let file = dir.join("file");
     let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
-    let [indexed, plain] = [INDEXED, WHOLE].map(|run| {
-        write(&file, batches, run, ends);
-        printed_as(FormatName::Json, &file, &filters, None, most)
-    });
-    assert_eq!((&indexed.0, indexed.1), (&plain.0, plain.1), "{filter}");
-    (indexed.0, [indexed.2, plain.2])
+    Both::new(name, batches, ends).check(&filters, None, most)
 }
 
 /// Only the parts with a word are read, whether it is in a path, a name, or arguments in several frames. Of a process, its part and

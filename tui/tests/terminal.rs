@@ -6,10 +6,11 @@ mod pty;
 mod stream;
 
 use crossterm::event::KeyCode;
+use pty::size;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, ioctl_tiocsctty, kill_process, setsid};
-use rustix::stdio::stdin;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
@@ -63,7 +64,13 @@ fn recording() -> &'static str {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/failed-build.ttr")
 }
 
-/// A program on a terminal of its own.
+/// The dashboard with a recording.
+fn replay(recording: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
+    command.args(["replay", "--no-config"]).arg(recording);
+    command
+}
+
 struct Terminal {
     child: Child,
     ours: File,
@@ -92,10 +99,10 @@ impl Terminal {
                 for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTSTP] {
                     libc::signal(signal, libc::SIG_DFL);
                 }
-                setsid()?;
-                Ok(ioctl_tiocsctty(stdin())?)
+                Ok(())
             });
         }
+        pty::lead_session(command);
         let before = settings(&theirs);
         let child = command.spawn().expect("it starts");
         let screen = vt100::Parser::new(rows(24), rows(80), 0);
@@ -104,9 +111,7 @@ impl Terminal {
 
     /// The dashboard with the example, when it is drawn.
     fn replay(args: &[&str]) -> Terminal {
-        let mut terminal = Terminal::start(
-            Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["replay", "--no-config"]).arg(recording()).args(args),
-        );
+        let mut terminal = Terminal::start(replay(recording()).args(args));
         terminal.until("it is loaded", |terminal| terminal.is_drawn() && terminal.text().contains(" of 551"));
         terminal
     }
@@ -194,7 +199,6 @@ impl Terminal {
         Pid::from_child(&self.child)
     }
 
-    /// Waits for the end. Takes the rest of what was written.
     fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
         let status = loop {
@@ -243,11 +247,6 @@ fn rows(count: u16) -> NonZeroU16 {
     NonZeroU16::new(count).expect("at least one")
 }
 
-fn size(columns: u16, rows: u16) -> Winsize {
-    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
-}
-
-/// The settings of a terminal, as `stty -a` shows them.
 fn settings(terminal: &OwnedFd) -> String {
     format!("{:?}", tcgetattr(terminal).expect("a terminal"))
 }
@@ -265,7 +264,6 @@ fn keys() -> (Vec<String>, Vec<String>) {
     (all, quit)
 }
 
-/// What a terminal sends for a key.
 fn sent(name: &str) -> String {
     let key: Press = name.parse().expect("a key of the table");
     match (key.code, key.ctrl) {
@@ -293,7 +291,6 @@ fn sent(name: &str) -> String {
     }
 }
 
-/// Leads from anywhere to a state.
 fn go(terminal: &mut Terminal, (name, keys, shown): (&str, &str, &str)) {
     let back = BACK.repeat(6);
     assert!(terminal.press(&format!("{back}\x12g{keys}")), "it ended on the way to {name}");
@@ -322,12 +319,8 @@ fn much_output(path: &Path, mib: u64, (columns, rows): (u16, u16), piece: &[u8])
 fn much_output_is_loaded_with_progress_and_is_left_at_once() {
     let path = std::env::temp_dir().join(format!("tracetui-output-{}.ttr", std::process::id()));
     much_output(&path, 60, (80, 24), b"\x1b[32mword\x1b[m of output\r\n");
-    let replay = |args: &[&str]| {
-        let tracetui = Path::new(env!("CARGO_BIN_EXE_tracetui"));
-        Terminal::start(Command::new(tracetui).args(["replay", "--no-config"]).arg(&path).args(args))
-    };
     for (args, shown) in [(&["--from", "1h"][..], "loading "), (&[], "paused, loading ")] {
-        let mut terminal = replay(args);
+        let mut terminal = Terminal::start(replay(&path).args(args));
         terminal.until(shown, |terminal| terminal.is_drawn() && terminal.text().contains(shown));
         let began = Instant::now();
         terminal.send("q");
@@ -344,8 +337,7 @@ fn output_that_makes_its_terminal_work_does_not_keep_the_dashboard() {
     let path = std::env::temp_dir().join(format!("tracetui-work-{}.ttr", std::process::id()));
     for piece in [&b"\x1b[500L"[..], b"\x1b[2J", b"x\x1b[999b", b"\x1b[500@", b"\x1bc"] {
         much_output(&path, 1, (1000, 500), piece);
-        let mut terminal =
-            Terminal::start(Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["replay", "--no-config"]).arg(&path));
+        let mut terminal = Terminal::start(&mut replay(&path));
         terminal.until("it is drawn", Terminal::is_drawn);
         kill_process(terminal.pid(), Signal::TERM).expect("it runs");
         assert!(terminal.ended().success(), "{}", piece.escape_ascii());
@@ -462,9 +454,8 @@ fn a_terminal_without_a_size_has_the_one_in_the_environment_until_it_has_another
         (&[("COLUMNS", "132")], 132, 24),
         (&[("LINES", "65536")], 80, 24),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
+        let mut command = replay(recording());
         command.env_remove("COLUMNS").env_remove("LINES").envs(variables.iter().copied());
-        command.args(["replay", "--no-config"]).arg(recording());
         let mut terminal = Terminal::start_with(&mut command, size(0, 0), "xterm");
         terminal.screen = vt100::Parser::new(rows(lines), rows(columns), 0);
         terminal.until("it is drawn", Terminal::is_drawn);

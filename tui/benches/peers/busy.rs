@@ -27,7 +27,6 @@ pub(crate) fn reasons() -> Result<Vec<String>> {
     Ok(reasons)
 }
 
-/// The processor time of all CPUs, in ticks.
 struct Cpus {
     idle: f64,
     all: f64,
@@ -43,7 +42,6 @@ impl Cpus {
     }
 }
 
-/// The CPU time of each process in ticks, by name and id.
 fn processes() -> HashMap<String, u64> {
     let stat = |entry: fs::DirEntry| {
         let text = fs::read_to_string(entry.path().join("stat")).ok()?;

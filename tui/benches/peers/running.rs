@@ -25,7 +25,6 @@ pub(crate) struct Running {
     start_cpu: Duration,
 }
 
-/// The account of a tracetui.
 #[derive(Clone, Copy)]
 pub(crate) struct Account {
     /// User and system time from the workload on.
@@ -191,7 +190,6 @@ impl Drop for Running {
     }
 }
 
-/// The number after a word, in text or JSON.
 fn number_after(line: &str, word: &str) -> Option<u64> {
     let rest = line.split_once(word)?.1.trim_start_matches(['"', ':', ' ']);
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()

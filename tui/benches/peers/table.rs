@@ -11,7 +11,6 @@ use std::time::Duration;
 /// How long a tool is idle.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// The figures of a tool in a row, one a round.
 #[derive(Default)]
 struct Cell {
     values: Vec<f64>,
@@ -19,7 +18,6 @@ struct Cell {
     error: Option<String>,
 }
 
-/// The columns that can be measured, and the rows with a cell for each.
 struct Table {
     tools: Vec<&'static Tool>,
     rows: Vec<(&'static Row, Vec<Cell>)>,
@@ -95,7 +93,6 @@ impl Cell {
         Ok(value)
     }
 
-    /// The value and its spread.
     fn value(&self) -> String {
         let Some(median) = median(&self.values) else { return "-".to_owned() };
         let (low, high) = (self.values.iter().copied().reduce(f64::min), self.values.iter().copied().reduce(f64::max));
@@ -107,7 +104,6 @@ impl Cell {
         }
     }
 
-    /// CPU time per event, events delivered and lost.
     fn account(&self) -> String {
         let per_event = |one: &Account| one.cpu.as_secs_f64() * 1e6 / one.delivered.max(1) as f64;
         let per_event = median(&self.accounts.iter().map(per_event).collect::<Vec<_>>());
@@ -144,7 +140,6 @@ impl Table {
         self.notes(options, noise);
     }
 
-    /// What the table does not show.
     fn notes(&self, options: &Options, noise: &[String]) {
         println!(
             "\nTime, as a multiple of the untraced time: median (lowest–highest) of {} interleaved rounds. Below it: CPU time of the \
@@ -177,7 +172,6 @@ impl Table {
     }
 }
 
-/// The median; of an even count the lower of the two middle values.
 fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

@@ -41,19 +41,15 @@ pub(crate) enum Ready {
     Starts,
 }
 
-/// A tracer to compare.
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     /// Names of the program; after `$`, that of a variable with its path.
     programs: &'static [&'static str],
     /// `{bpftrace}` and `{calls}` depend on the subject, `{output}` and `{file}` are files.
     args: &'static str,
-    /// The subject for which it has no figures.
     not: Option<Subject>,
     pub(crate) ready: Ready,
-    /// It does this part of the calls, because it is so slow.
     pub(crate) part: u32,
-    /// The most rounds.
     pub(crate) rounds: usize,
     pub(crate) on_request: bool,
 }
@@ -101,7 +97,6 @@ pub(crate) const TOOLS: [Tool; 15] = [
     recorder("sysdig", &["sysdig"], "--modern-bpf -w {file} evt.type={calls}"),
 ];
 
-/// The path of an installed program.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/usr/share/bcc/tools"].map(PathBuf::from);

@@ -18,10 +18,8 @@ pub(crate) enum Subject {
 }
 
 pub(crate) struct Row {
-    /// The name for `--rows`.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// What the tools trace meanwhile.
     pub(crate) subject: Subject,
     pub(crate) measure: Measure,
 }
@@ -100,7 +98,6 @@ pub(crate) fn child(row: &str, dir: &Path, part: &str) -> Result<()> {
 }
 
 impl Work {
-    /// Calls in each thread, and returns the nanoseconds divided by `calls`.
     fn run(self, dir: &Path, calls: u32) -> Result<f64> {
         let start = Barrier::new(self.threads + 1);
         std::thread::scope(|scope| {
@@ -137,12 +134,10 @@ fn open_all(dir: &Path, thread: usize, opens: u32) -> Result<()> {
 /// The program that the storm of execs executes.
 pub(crate) const TRUE: &str = "/bin/true";
 
-/// Starts processes one after the other.
 fn exec_all(_: &Path, _: usize, execs: u32) -> Result<()> {
     (0..execs).try_for_each(|_| Ok(Command::new(TRUE).status().map(drop)?))
 }
 
-/// Runs `source/configure` in a new directory.
 fn configure(dir: &Path, _: usize, _: u32) -> Result<()> {
     let build = dir.join(format!("build{}", std::process::id()));
     fs::create_dir(&build)?;

@@ -17,7 +17,6 @@ pub(crate) fn thread_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The id of the files.
 pub(crate) const ID: [u8; 16] = *b"0123456789abcdef";
 
 /// The contents of blocks.
@@ -32,12 +31,10 @@ pub(crate) const PLAIN: u16 = 0;
 pub(crate) const ZSTD: u16 = 1;
 pub(crate) const ROWS: u16 = 3;
 
-/// The first bytes of each file.
 pub(crate) fn file_header() -> FileHeader {
     FileHeader::new(ID, 7)
 }
 
-/// A header for a payload, without checksums.
 pub(crate) fn header(contents: u16, codec: u16, stored: usize, plain: usize) -> BlockHeader {
     BlockHeader {
         magic: BLOCK_MAGIC,
@@ -52,7 +49,6 @@ pub(crate) fn header(contents: u16, codec: u16, stored: usize, plain: usize) -> 
     }
 }
 
-/// A block with the checksums that it needs.
 pub(crate) fn sealed(header: BlockHeader, payload: &[u8]) -> Vec<u8> {
     let mut header = BlockHeader { payload_crc: crc32fast::hash(payload), ..header };
     header.crc = crc32fast::hash(&header.as_bytes()[..HEADER - 4]);
@@ -83,19 +79,16 @@ impl Forge {
         Forge { bytes: file_header().as_bytes().to_vec(), index: 0 }
     }
 
-    /// Where the next block begins.
     pub(crate) fn here(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Adds a block; where it begins.
     pub(crate) fn block(&mut self, header: BlockHeader, payload: &[u8]) -> u64 {
         let at = self.here();
         self.bytes.extend_from_slice(&sealed(BlockHeader { index: self.index, ..header }, payload));
         at
     }
 
-    /// Adds a block of this content, compressed.
     pub(crate) fn packed(&mut self, contents: u16, plain: &[u8]) -> u64 {
         let payload = zstd::bulk::compress(plain, 1).expect("memory");
         self.block(header(contents, ZSTD, payload.len(), plain.len()), &payload)
@@ -108,14 +101,12 @@ impl Forge {
         self.block(header(FRAMES, ROWS, payload.len(), plain), &payload)
     }
 
-    /// Adds a batch of frames as a block.
     pub(crate) fn frames(&mut self, batch: &Batch) -> u64 {
         let mut batch = batch.clone();
         batch.push(FrameHeader { kind: BATCH_END, ..FrameHeader::default() }, &[]);
         self.packed(FRAMES, batch.bytes())
     }
 
-    /// Adds a state of one block, with these frames.
     pub(crate) fn state(&mut self, contents: u16, frames: &Batch) -> u64 {
         self.packed(contents, state_of(frames.bytes()).bytes())
     }

@@ -1,7 +1,8 @@
 //! Recordings of what surrounds a match.
 
 use crate::prelude::*;
-use crate::recording::{lines, traced};
+use crate::recording::lines;
+use crate::rotation::{files, print};
 
 /// Matches at about 3 s and 8 s, and opens each 100 ms.
 const WORK: &str = "ticks() { for i in $(seq $1); do cat /etc/hostname; sleep 0.1; done >/dev/null; }
@@ -20,10 +21,8 @@ fn only_what_surrounds_a_match_is_recorded() {
     let dir = Dir::alone();
     let file = dir.at("a.ttr");
     let around = ["--around", "kind=open path=/no/match", "--before", "1s", "--after", "500ms"];
-    let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", WORK]].concat();
-    let Some(done) = traced(&args, |_| {}) else { return };
-    let said = text(&done.stderr);
-    assert!(done.status.success() && said.contains("--around: 2 matches in 2 windows"), "{said}");
+    let Some(said) = record_work(&file, &around, WORK) else { return };
+    assert!(said.contains("--around: 2 matches in 2 windows"), "{said}");
     let printed = read(&["print", &file, "--format", "json"]);
     let events = lines(&printed.stdout);
     let matches: Vec<u64> = events.iter().filter(|line| is_match(line)).map(ns).collect();
@@ -58,10 +57,8 @@ fn only_what_surrounds_a_match_is_recorded() {
 fn without_a_match_there_is_an_empty_recording() {
     let dir = Dir::alone();
     let file = dir.at("a.ttr");
-    let work = ["--", "timeout", "60", "cat", "/etc/hostname"];
-    let args = [&["record", "-o", &file, "--around", "path=/no/match"][..], &work].concat();
-    let Some(done) = traced(&args, |_| {}) else { return };
-    assert!(text(&done.stderr).contains("--around: 0 matches in 0 windows"), "{}", text(&done.stderr));
+    let Some(said) = record_work(&file, &["--around", "path=/no/match"], "cat /etc/hostname") else { return };
+    assert!(said.contains("--around: 0 matches in 0 windows"), "{said}");
     let printed = read(&["print", &file]);
     assert!(printed.status.success() && printed.stdout.is_empty(), "{}", text(&printed.stderr));
     let bad = read(&["record", "-o", &file, "--around", "foo=1"]);
@@ -76,16 +73,11 @@ fn windows_go_into_several_files_too() {
     let file = dir.at("a.ttr");
     let work = "for i in $(seq 2500); do cat /etc/hostname /no/match-$i; done >/dev/null 2>&1; true";
     let around = ["--around", "path=/no/match*", "--before", "1s", "--after", "1s", "--rotate", "64KiB,100"];
-    let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", work]].concat();
-    let Some(done) = traced(&args, |_| {}) else { return };
-    let said = text(&done.stderr);
-    assert!(done.status.success() && said.contains("--around: 2,500 matches in 1 window"), "{said}");
-    let entries = fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("readable").path());
-    let mut files: Vec<String> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
-    files.sort();
+    let Some(said) = record_work(&file, &around, work) else { return };
+    assert!(said.contains("--around: 2,500 matches in 1 window"), "{said}");
+    let files = files(&dir.at(""));
     assert!(files.len() > 1, "{files:?}");
-    let print: Vec<&str> = ["print", "--format", "json"].into_iter().chain(files.iter().map(String::as_str)).collect();
-    let printed = read(&print);
+    let printed = print(&files);
     let events = lines(&printed.stdout);
     assert!(said.contains(&format!("delivered {} filtered", events.len())), "{said}");
     assert_eq!(text(&printed.stderr).lines().count(), 1, "{}", text(&printed.stderr));
@@ -98,9 +90,7 @@ fn without_memory_windows_begin_later() {
     let work =
         "for i in $(seq 1500); do cat /etc/hostname /etc/passwd; done >/dev/null 2>&1; cat /no/match 2>/dev/null; true";
     let around = ["--around", "path=/no/match", "--memory", "4MiB"];
-    let args = [&["record", "-o", &file][..], &around, &["--", "timeout", "60", "sh", "-c", work]].concat();
-    let Some(done) = traced(&args, |_| {}) else { return };
-    let said = text(&done.stderr);
+    let Some(said) = record_work(&file, &around, work) else { return };
     assert!(said.contains("--memory 4 MiB is too small for --before: 1 window starts late"), "{said}");
     let info = info(&file);
     assert_eq!(info["windows"][0]["short"], true);

@@ -41,18 +41,13 @@ fn purpose(program: &str) -> &'static str {
 /// What the process table needs, whatever is requested.
 const TABLE: [&str; 3] = ["execs", "exits", "forks"];
 
-/// Runs a trace with these arguments. Returns what its programs serve.
-fn attached(args: &[&str]) -> Option<(BTreeSet<&'static str>, BTreeSet<String>)> {
-    let traced = Traced::start(args)?;
-    let programs = linked(traced.pid());
-    traced.stop();
-    Some((programs.iter().map(|program| purpose(program)).collect(), programs))
-}
-
 /// Checks the programs of a trace: those of the process table, those for `calls`, those of io_uring with opens (5.19+),
 /// and no others.
 fn check(args: &[&str], calls: &[&str]) -> Option<()> {
-    let (mut served, programs) = attached(args)?;
+    let traced = Traced::start(args)?;
+    let programs = linked(traced.pid());
+    traced.stop();
+    let mut served: BTreeSet<_> = programs.iter().map(|program| purpose(program)).collect();
     for table in TABLE {
         assert!(served.remove(table), "{args:?}: {table}: {programs:?}");
     }
@@ -97,9 +92,7 @@ fn only_what_the_requested_kinds_need_is_attached() {
         (&[], &["bpf", "failed execs", "opens", "tcp"]),
     ];
     for (args, calls) in cases {
-        if check(args, calls).is_none() {
-            return;
-        }
+        let Some(()) = check(args, calls) else { return };
     }
 }
 

@@ -1,14 +1,9 @@
 //! Attachments that are no [`Way`] of their own, each for real: filters of classic BPF, links that change, and what a program calls. What
 //! the events say is compared with what was asked.
 
-use crate::bpf::{
-    Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load,
-    raw_tracepoint_open,
-};
+use crate::bpf::*;
 use crate::bpf_inventory::symbol;
-use crate::bpf_ways::{
-    CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
-};
+use crate::bpf_ways::*;
 use crate::prelude::*;
 use crate::traced::Output;
 
@@ -16,23 +11,77 @@ const BPF_LINK_UPDATE: u64 = 29;
 const TRACE_KPROBE_MULTI: u32 = 42;
 
 /// What happens in a process of its own, and the check of its events with the numbers that it returns.
-type Case = (&'static str, fn(&Output) -> Vec<i64>, fn(&Run, i32, &[i64]));
+type Act = (&'static str, fn(&Output) -> Vec<i64>, fn(&Run, i32, &[i64]));
 
-const CASES: [Case; 8] = [
+const ACTS: [Act; 4] = [
     ("a link of a cgroup that changes", change_a_link, check_changed_link),
-    ("filters of sockets", filter_sockets, check_sockets),
-    ("filters of tap interfaces", filter_tap, check_tap),
-    ("filters of seccomp", filter_calls, check_calls),
-    ("a filter that another thread refuses", filter_threads, check_threads),
     ("links whose descriptor is replaced", replace_links, check_replaced_links),
     ("links to several functions", link_functions, check_functions),
     ("helpers that alter", call_helpers, check_helpers),
 ];
 
 #[test]
-fn attachments_and_filters_are_shown() {
+fn filters_are_shown() {
+    check(&["--kind", "bpf"], FILTERS);
+}
+
+const FILTERS: &[Case] = &[
+    ("sockets", |_| {
+        let (plain, shared) = (udp_socket(), udp_socket());
+        let prog = sys::owned(load(SOCKET_FILTER, "tt_filter", &[MOV_R0_1, EXIT]));
+        let attach = set_option(&plain, libc::SO_ATTACH_BPF, sys::raw(&prog) as u32);
+        let detach = set_option(&plain, libc::SO_DETACH_BPF, 0);
+        let again = set_option(&plain, libc::SO_DETACH_BPF, 0);
+        let (_insn, classic) = classic(u32::MAX);
+        let (fd, option) = (sys::raw(&plain) as u64, libc::SO_ATTACH_FILTER as u64);
+        let by_filter =
+            sys::call(libc::SYS_setsockopt, &[fd, libc::SOL_SOCKET as u64, option, classic.as_ptr() as u64, 16]);
+        set_option(&shared, libc::SO_REUSEPORT, 1);
+        let group = set_option(&shared, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(&prog) as u32);
+        assert_eq!([attach, detach, again, by_filter, group], [0, 0, -i64::from(libc::ENOENT), 0, 0]);
+        let [of_plain, of_shared] =
+            [plain, shared].map(|socket| format!("socket:{}", File::from(socket).metadata().expect("its inode").ino()));
+        let of_prog = json!({"prog": {"id": id_and_tag(&prog)[0], "type": "socket_filter"}});
+        let plain = |op: &str, ret: i64| filter(op, ret, "socket_filter", "setsockopt", of_plain.clone().into());
+        Ok(vec![
+            with(plain("attach", attach), of_prog.clone()),
+            plain("detach", detach),
+            plain("detach", again),
+            with(plain("attach", by_filter), is_classic()),
+            with(filter("attach", group, "reuseport", "setsockopt", of_shared.into()), of_prog),
+        ])
+    }),
+    ("tap", tap),
+    ("seccomp", seccomp),
+    // seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC returns the id of a thread that has another filter, and installs nothing.
+    ("other thread", |_| {
+        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1);
+        let (of_thread, thread_has_one) = std::sync::mpsc::channel();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let (_insn, classic) = classic(ALLOW);
+            sys::call(libc::SYS_seccomp, &[1, 0, classic.as_ptr() as u64]);
+            of_thread.send(i64::from(sys::tid())).expect("the receiver waits");
+            wait.recv()
+        });
+        let tid = thread_has_one.recv().expect("it is sent");
+        let (_insn, classic) = classic(ALLOW);
+        assert_eq!(
+            sys::call(libc::SYS_seccomp, &[1, 1, classic.as_ptr() as u64]),
+            tid,
+            "the thread that has another filter"
+        );
+        drop(done);
+        let _ = thread.join();
+        let of = |ret: i32, err: Value| event("bpf", sys::pid(), json!({"op": "attach", "ret": ret, "err": err}));
+        Ok(vec![of(0, Value::Null), of(-libc::ESRCH, "ESRCH".into())])
+    }),
+];
+
+#[test]
+fn attachments_are_shown() {
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
-    let acted = CASES.map(|(name, act, check)| {
+    let acted = ACTS.map(|(name, act, check)| {
         let actor = Actor::new(|| act(traced.output()));
         (name, check, actor.pid, actor.run())
     });
@@ -103,42 +152,13 @@ fn classic(result: u32) -> (Box<[u8; 8]>, Box<[u64; 2]>) {
     (insn, prog)
 }
 
-fn filter_sockets(_: &Output) -> Vec<i64> {
-    let (plain, shared) = (udp_socket(), udp_socket());
-    let prog = sys::owned(load(SOCKET_FILTER, "tt_filter", &[MOV_R0_1, EXIT]));
-    let attach = set_option(&plain, libc::SO_ATTACH_BPF, sys::raw(&prog) as u32);
-    let detach = set_option(&plain, libc::SO_DETACH_BPF, 0);
-    let again = set_option(&plain, libc::SO_DETACH_BPF, 0);
-    let (_insn, filter) = classic(u32::MAX);
-    let fd = sys::raw(&plain) as u64;
-    let option = libc::SO_ATTACH_FILTER as u64;
-    let by_filter = sys::call(libc::SYS_setsockopt, &[fd, libc::SOL_SOCKET as u64, option, filter.as_ptr() as u64, 16]);
-    set_option(&shared, libc::SO_REUSEPORT, 1);
-    let group = set_option(&shared, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(&prog) as u32);
-    let inodes = [plain, shared].map(|socket| File::from(socket).metadata().expect("its inode").ino() as i64);
-    [&[attach, detach, again, by_filter, group][..], &id_and_tag(&prog), &inodes].concat()
+/// An event of a filter, by this process.
+fn filter(op: &str, ret: i64, kind: &str, via: &str, target: Value) -> Value {
+    event("bpf", sys::pid(), json!({"op": op, "ret": ret, "attach": {"type": kind, "via": via, "target": target}}))
 }
 
-fn check_sockets(run: &Run, pid: i32, numbers: &[i64]) {
-    let events: Vec<Value> = run.kind_of("bpf", pid).into_iter().filter(|e| e["op"] != "load").collect();
-    let rets: Vec<_> = events.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
-    assert_eq!(rets, numbers[..5], "{events:#?}");
-    assert_eq!(rets, [0, 0, -i64::from(libc::ENOENT), 0, 0]);
-    for (event, (op, kind)) in events.iter().zip([
-        ("attach", "socket_filter"),
-        ("detach", "socket_filter"),
-        ("detach", "socket_filter"),
-        ("attach", "socket_filter"),
-        ("attach", "reuseport"),
-    ]) {
-        assert_eq!(event["op"], op, "{event}");
-        let inode = numbers[if kind == "reuseport" { 8 } else { 7 }];
-        check_attach(event, kind, "setsockopt", &format!("socket:{inode}").into());
-    }
-    let of = |at: usize| (&events[at]["prog"]["id"], &events[at]["prog"]["type"]);
-    assert_eq!(of(0), (&numbers[5].into(), &"socket_filter".into()));
-    assert_eq!(of(3), (&Value::Null, &"classic".into()));
-    assert_eq!(of(4), (&numbers[5].into(), &"socket_filter".into()));
+fn is_classic() -> Value {
+    json!({"prog": {"id": null, "type": "classic"}})
 }
 
 /// Commands of tun devices (include/uapi/linux/if_tun.h).
@@ -147,96 +167,47 @@ pub(crate) const TUNATTACHFILTER: u64 = 0x4010_54d5;
 const TUNDETACHFILTER: u64 = 0x4010_54d6;
 
 /// The filter of a tap interface. The same numbers on another file do not count as events.
-fn filter_tap(_: &Output) -> Vec<i64> {
+fn tap(_: &Dir) -> Told {
     sys::unshare(libc::CLONE_NEWNET);
-    let tap = sys::call(libc::SYS_openat, &[!0, c("/dev/net/tun").as_ptr() as u64, libc::O_RDWR as u64]);
+    let tap = sys::openat(libc::AT_FDCWD, c"/dev/net/tun", libc::O_RDWR, 0);
     if tap < 0 {
-        return vec![tap];
+        return Err("/dev/net/tun has no device".to_owned());
     }
     let (tap, null) = (sys::owned(tap), sys::owned(sys::open_path("/dev/null")));
     let ioctl = |file: &OwnedFd, command, at| sys::call(libc::SYS_ioctl, &[sys::raw(file) as u64, command, at]);
-    let (_insn, filter) = classic(u32::MAX);
-    let filter = filter.as_ptr() as u64;
-    let early = ioctl(&tap, TUNATTACHFILTER, filter);
+    let (_insn, classic) = classic(u32::MAX);
+    let at = classic.as_ptr() as u64;
+    let early = ioctl(&tap, TUNATTACHFILTER, at);
     let mut request = [0u8; 40];
     request[..6].copy_from_slice(b"tt_tap");
     request[16..18].copy_from_slice(&(libc::IFF_TAP as u16).to_le_bytes());
     assert_eq!(ioctl(&tap, TUNSETIFF, request.as_ptr() as u64), 0);
     let refused = ioctl(&tap, TUNATTACHFILTER, 0);
-    let attach = ioctl(&tap, TUNATTACHFILTER, filter);
-    let detach = ioctl(&tap, TUNDETACHFILTER, 0);
-    let elsewhere = [TUNATTACHFILTER, TUNDETACHFILTER].map(|command| ioctl(&null, command, filter));
-    vec![early, refused, attach, detach, elsewhere[0], elsewhere[1]]
-}
-
-fn check_tap(run: &Run, pid: i32, rets: &[i64]) {
-    let [early, refused, attach, detach, elsewhere @ ..] = rets else {
-        return not_checked("the filter of a tap interface: /dev/net/tun has no device");
-    };
+    let (attach, detach) = (ioctl(&tap, TUNATTACHFILTER, at), ioctl(&tap, TUNDETACHFILTER, 0));
     let errors = [libc::EBADFD, libc::EFAULT].map(|errno| -i64::from(errno));
-    assert_eq!([*early, *refused, *attach, *detach], [errors[0], errors[1], 0, 0]);
+    assert_eq!([early, refused, attach, detach], [errors[0], errors[1], 0, 0]);
+    let elsewhere = [TUNATTACHFILTER, TUNDETACHFILTER].map(|command| ioctl(&null, command, at));
     assert_eq!(elsewhere, [-i64::from(libc::ENOTTY); 2]);
-    let events = run.kind_of("bpf", pid);
-    let shown: Vec<_> = events.iter().map(|e| (e["op"].as_str(), e["ret"].as_i64())).collect();
-    let [attaching, detaching] = [Some("attach"), Some("detach")];
-    let expected = [(attaching, *early), (attaching, *refused), (attaching, *attach), (detaching, *detach)];
-    assert_eq!(shown, expected.map(|(op, ret)| (op, Some(ret))), "{events:#?}");
-    events.iter().for_each(|event| check_attach(event, "socket_filter", "ioctl", &"tun".into()));
-    let of = |at: usize| (&events[at]["prog"]["id"], &events[at]["prog"]["type"]);
-    assert_eq!(of(2), (&Value::Null, &"classic".into()));
-    assert_eq!(of(3), (&Value::Null, &Value::Null));
+    let of = |op: &str, ret: i64| filter(op, ret, "socket_filter", "ioctl", "tun".into());
+    let detached = with(of("detach", detach), json!({"prog": {"id": null, "type": null}}));
+    Ok(vec![of("attach", early), of("attach", refused), with(of("attach", attach), is_classic()), detached])
 }
 
+/// A result of a filter for system calls.
 const ALLOW: u32 = 0x7fff_0000;
 
-fn filter_calls(_: &Output) -> Vec<i64> {
-    let (_insn, filter) = classic(ALLOW);
-    let at = filter.as_ptr() as u64;
-    sys::call(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1]);
+fn seccomp(_: &Dir) -> Told {
+    let (_insn, classic) = classic(ALLOW);
+    let at = classic.as_ptr() as u64;
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1);
     let by_prctl = sys::call(libc::SYS_prctl, &[libc::PR_SET_SECCOMP as u64, 2, at]);
     let by_call = sys::call(libc::SYS_seccomp, &[1, 0, at]);
     let refused = sys::call(libc::SYS_seccomp, &[1]);
-    // Others that are none.
-    sys::call(libc::SYS_prctl, &[libc::PR_GET_SECCOMP as u64]);
+    assert_eq!([by_prctl, by_call, refused], [0, 0, -i64::from(libc::EFAULT)]);
+    sys::prctl(libc::PR_GET_SECCOMP, 0);
     sys::call(libc::SYS_seccomp, &[2]);
-    vec![by_prctl, by_call, refused]
-}
-
-fn check_calls(run: &Run, pid: i32, numbers: &[i64]) {
-    assert_eq!(numbers, [0, 0, -i64::from(libc::EFAULT)]);
-    let events = run.kind_of("bpf", pid);
-    let rets: Vec<_> = events.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
-    assert_eq!(rets, numbers, "{events:#?}");
-    for event in &events {
-        assert_eq!(event["op"], "attach", "{event}");
-        check_attach(event, "seccomp", "seccomp", &Value::Null);
-    }
-    assert_eq!(events[0]["prog"]["type"], "classic");
-}
-
-/// seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC returns the id of a thread that has another filter, and installs nothing.
-fn filter_threads(_: &Output) -> Vec<i64> {
-    sys::call(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1]);
-    let (of_thread, thread_has_one) = std::sync::mpsc::channel();
-    let (done, wait) = std::sync::mpsc::channel::<()>();
-    let thread = std::thread::spawn(move || {
-        let (_insn, filter) = classic(ALLOW);
-        sys::call(libc::SYS_seccomp, &[1, 0, filter.as_ptr() as u64]);
-        of_thread.send(i64::from(sys::tid())).expect("the receiver waits");
-        wait.recv()
-    });
-    let tid = thread_has_one.recv().expect("it is sent");
-    let (_insn, filter) = classic(ALLOW);
-    let refused = sys::call(libc::SYS_seccomp, &[1, 1, filter.as_ptr() as u64]);
-    drop(done);
-    let _ = thread.join();
-    vec![tid, refused]
-}
-
-fn check_threads(run: &Run, pid: i32, numbers: &[i64]) {
-    assert_eq!(numbers[0], numbers[1], "the thread that has another filter");
-    let rets: Vec<_> = run.kind_of("bpf", pid).iter().map(|e| (e["ret"].clone(), e["err"].clone())).collect();
-    assert_eq!(rets, [(0.into(), Value::Null), ((-libc::ESRCH).into(), "ESRCH".into())]);
+    let of = |ret: i64| filter("attach", ret, "seccomp", "seccomp", Value::Null);
+    Ok(vec![with(of(by_prctl), json!({"prog": {"type": "classic"}})), of(by_call), of(refused)])
 }
 
 const LINKS: usize = 400;
@@ -251,26 +222,16 @@ fn replace_links(_: &Output) -> Vec<i64> {
     let next = unsafe { OwnedFd::from_raw_fd(libc::dup(link.as_raw_fd())) };
     let (number, from) = (next.as_raw_fd() as u64, link.as_raw_fd() as u64);
     drop(next);
-    let stop = Arc::new(AtomicBool::new(false));
-    let other = std::thread::spawn({
-        let stop = Arc::clone(&stop);
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                // Only a descriptor that is there is replaced: the number stays free for the call.
-                // SAFETY: takes numbers.
-                if unsafe { libc::fcntl(number as i32, libc::F_GETFD) } >= 0 {
-                    sys::dup2(from, number);
-                }
-            }
-        }
-    });
-    for _ in 0..LINKS {
+    // Only a descriptor that is there is replaced: the number stays free for the call.
+    // SAFETY: takes numbers.
+    let is_there = || unsafe { libc::fcntl(number as i32, libc::F_GETFD) } >= 0;
+    let replace = || _ = is_there() && sys::dup2(from, number) >= 0;
+    let make = || {
         let made = raw_tracepoint_open(&real, "sched_process_exec");
         // SAFETY: takes a number, which is the link's or its replacement's.
         unsafe { libc::close(made as i32) };
-    }
-    stop.store(true, Ordering::Relaxed);
-    let _ = other.join();
+    };
+    sys::disturbed(replace, || (0..LINKS).for_each(|_| make()));
     vec![0]
 }
 

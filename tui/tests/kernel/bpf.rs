@@ -109,7 +109,7 @@ pub(crate) fn link_id(link: &OwnedFd) -> i64 {
 }
 
 pub(crate) fn perf_event(tracepoint: u64) -> OwnedFd {
-    sys::owned(bpf_ways::event(PERF_TYPE_TRACEPOINT, tracepoint, None, 0))
+    sys::owned(bpf_ways::open_perf(PERF_TYPE_TRACEPOINT, tracepoint, None, 0))
 }
 
 /// The id of a tracepoint, from tracefs mounted in the caller's own mount namespace.

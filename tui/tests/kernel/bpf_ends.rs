@@ -2,11 +2,7 @@
 //! with its last descriptor, or with its place; and with a program that is unloaded then, or that another descriptor keeps.
 
 use crate::bpf::{MOV_R0, id_and_tag, link_id};
-use crate::bpf_ways::{
-    BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, Way, XDP,
-    by_attach, change_at, create, expected, index_of, load_for, new_cgroup, opened, place_of, run, set_option, sockmap,
-    udp_socket, ways,
-};
+use crate::bpf_ways::*;
 use crate::prelude::*;
 use crate::traced::{Output, is_attached};
 use Way::*;
@@ -62,7 +58,6 @@ impl Held {
     /// Ends the attachment. Returns the program if it is kept.
     fn end(self) -> Option<OwnedFd> {
         let Held { case, program, made: Made { kept, detach, remove, .. } } = self;
-        // The attachment keeps the program.
         let program = case.kept.then_some(program);
         match case.end {
             End::Detach => assert!(detach() >= 0, "{case:?}"),
@@ -346,7 +341,6 @@ fn an_attachment_by_netlink_has_its_process() {
         for end in [&name, &peer] {
             act(format!("ip link set dev {end} up"));
         }
-        // The first inventory has been taken.
         trace.wait_for_inventory();
         let mut numbers = Vec::new();
         for (n, ms) in [0, 20, 300, 0].into_iter().enumerate() {
@@ -368,7 +362,6 @@ fn an_attachment_by_netlink_has_its_process() {
             // What another process does next could have ended the filter too.
             std::thread::sleep(Duration::from_millis(700));
         }
-        // The inventory has reported the ends.
         trace.wait_for_inventory();
         act(format!("ip link del dev {name}"));
         numbers
@@ -451,7 +444,6 @@ fn an_xdp_link_ends_with_its_interface() {
             }
             let index = index_of(&name);
             let program = load_for(XDP, 37, "tt_removed", MOV_R0).expect("a program");
-            // In generic mode.
             let link = match opened(create(&program, index, 37, |attr| attr.u32(12, 2))) {
                 Ok(link) => link,
                 Err(error) => return vec![error],
@@ -461,6 +453,10 @@ fn an_xdp_link_ends_with_its_interface() {
             numbers.extend([id_and_tag(&program)[0], link_id(&link), i64::from(index)]);
             // An inventory reports the end, not the release of the link.
             trace.wait_for_inventory();
+            let listed = listed()["links"].clone();
+            let is_it = |one: &&Value| one["id"] == link_id(&link);
+            let detached = listed.as_array().into_iter().flatten().find(is_it).map(|link| &link["detached"]);
+            assert_eq!(detached, Some(&true.into()), "{listed}");
         }
         numbers
     });

@@ -258,7 +258,6 @@ fn the_table_of_helpers_is_that_of_the_running_kernel() {
         if let Some(number) = helpers.get(helper.name) {
             assert_eq!(*number, usize::from(helper.number), "{}", helper.name);
         }
-        // A kernel may be built without it.
         if !helper.functions.iter().any(|function| symbols.contains(function)) {
             println!("not in this kernel: {}", helper.name);
         }

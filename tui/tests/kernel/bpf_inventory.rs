@@ -1,9 +1,6 @@
 //! The inventory of BPF programs, compared with bpftool and with what the tests attached.
 
-use crate::bpf::{
-    BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event,
-    program, raw_tracepoint_open, set_bpf, tracepoint_id,
-};
+use crate::bpf::*;
 use crate::bpf_ends;
 use crate::bpf_ways::Way::{self, *};
 use crate::bpf_ways::{COOKIE, FLOW_DISSECTOR, Places, SCHED_CLS, SOCKET_FILTER, expected, pin_at, prog_attach, run};
@@ -367,7 +364,12 @@ fn load_writing() -> i64 {
     load(BPF_PROG_TYPE_TRACEPOINT, "tt_writes", &[&store[..], &[0x24_0000_0085, MOV_R0, EXIT]].concat())
 }
 
-pub(crate) fn loaded(prog: i64) -> Option<OwnedFd> {
+/// A program that a tracepoint can run; `None`, with a message, if the kernel refuses it.
+pub(crate) fn loaded_raw(name: &str) -> Option<OwnedFd> {
+    loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]))
+}
+
+fn loaded(prog: i64) -> Option<OwnedFd> {
     if prog < 0 {
         not_checked(&format!("a program is refused: error {prog}"));
     }
@@ -386,7 +388,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
     let mut kept = Vec::new();
     let mut expected = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..MANY {
-        let Some(prog) = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_many", &[MOV_R0, EXIT])) else { return };
+        let Some(prog) = loaded_raw("tt_many") else { return };
         // A tracepoint that does not fire here.
         let link = raw_tracepoint_open(&prog, "cgroup_remount");
         if link < 0 {
@@ -421,7 +423,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
 #[test]
 fn programs_that_come_and_go_are_not_hidden() {
     alone();
-    if !may_trace() || loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_first", &[MOV_R0, EXIT])).is_none() {
+    if !may_trace() || loaded_raw("tt_first").is_none() {
         return;
     }
     let ends = AtomicBool::new(false);
@@ -476,9 +478,7 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
     let before = boot_now();
     let mut expected = Vec::new();
     for n in 0..20 {
-        let Some(prog) = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, &format!("tt_s{n}"), &[MOV_R0, EXIT])) else {
-            return;
-        };
+        let Some(prog) = loaded_raw(&format!("tt_s{n}")) else { return };
         let [id, tag] = id_and_tag(&prog);
         expected.push((ProgId(id as u32), tag.cast_unsigned(), format!("bpf_prog_{tag:016x}_tt_s{n}")));
     }
@@ -527,7 +527,7 @@ fn a_small_ring_loses_and_says_how_much() {
     let mut ids = HashSet::default();
     let loads = 400 * sys::page() / 4096;
     for _ in 0..loads {
-        let Some(prog) = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_flood", &[MOV_R0, EXIT])) else { return };
+        let Some(prog) = loaded_raw("tt_flood") else { return };
         ids.insert(id(&prog));
     }
     std::thread::sleep(Duration::from_millis(200));
@@ -541,8 +541,7 @@ fn a_small_ring_loses_and_says_how_much() {
     };
     count(&mut stream);
     // Before 6.0 the count comes with the next record.
-    let more = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_more", &[MOV_R0, EXIT]));
-    drop(more);
+    drop(loaded_raw("tt_more"));
     count(&mut stream);
     let lost = stream.lost();
     let made = 4 * loads as u64;
@@ -565,7 +564,7 @@ fn the_report_can_be_read_and_needs_root() {
     assert!(text.contains(&holder) && text.contains("ran 0 times in 1.") && text.contains(" 0 hidden"), "{text}");
 
     let mut user = tracetui();
-    sys::before_exec(&mut user, || Ok(sys::become_nobody_with(0)));
+    sys::do_before_exec(&mut user, || sys::become_nobody_with(0));
     let Ok(output) = user.arg("bpf").output() else { return not_checked("nobody may not run tracetui") };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");

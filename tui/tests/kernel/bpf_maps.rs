@@ -221,7 +221,7 @@ fn functions_that_the_kernel_calls_without_a_link_are_attached() {
 }
 
 fn clock() -> OwnedFd {
-    sys::owned(bpf_ways::event(1, 0, None, 0))
+    sys::owned(bpf_ways::open_perf(1, 0, None, 0))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::bpf::{id_and_tag, program, set_bpf};
 use crate::bpf_inventory::{json_of, list_into, of_id};
-use crate::bpf_ways::{KPROBE, SOCKET_FILTER, event, pin_at, pmu};
+use crate::bpf_ways::{KPROBE, SOCKET_FILTER, open_perf, pin_at, pmu};
 use crate::prelude::*;
 
 #[test]
@@ -43,13 +43,12 @@ fn a_file_system_that_does_not_answer_is_not_entered() {
         let path = c(file.as_str());
         let probe = pmu("uprobe").map(|pmu| {
             let prog = program(KPROBE, "tt_silent");
-            let event = sys::owned(event(pmu, 0, Some(&path), 0));
+            let event = sys::owned(open_perf(pmu, 0, Some(&path), 0));
             assert_eq!(set_bpf(&prog, &event), 0, "it attaches");
             (prog, event)
         });
         let waits = fuse::silence(&place);
         let status = list_into(&output);
-        // The end of the server ends the wait.
         drop(served);
         sys::wait(waits);
         vec![status, probe.map_or(0, |(prog, _)| id_and_tag(&prog)[0])]

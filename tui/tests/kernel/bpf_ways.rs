@@ -1,9 +1,6 @@
 //! The ways to attach a program, each for real, and to end the attachment.
 
-use crate::bpf::{
-    Attr, BPF_LINK_CREATE, BPF_PERF_EVENT, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT,
-    MOV_R0, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
-};
+use crate::bpf::*;
 use crate::bpf_maps::{self, FunctionTable};
 use crate::prelude::*;
 
@@ -242,7 +239,7 @@ pub(crate) fn new_cgroup(path: &str) -> OwnedFd {
     File::open(path).expect("a cgroup").into()
 }
 
-pub(crate) fn event(event_type: u32, config: u64, path: Option<&CString>, offset: u64) -> i64 {
+pub(crate) fn open_perf(event_type: u32, config: u64, path: Option<&CString>, offset: u64) -> i64 {
     let path = path.map_or(0, |path| path.as_ptr() as u64);
     let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
     call(libc::SYS_perf_event_open, &[attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
@@ -424,7 +421,7 @@ pub(crate) fn make(way: Way, places: &Places, name: &str) -> Result<(OwnedFd, Ma
 
 fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made, i64> {
     let (lo, file, function) = (index_of("lo"), c(places.file.as_str()), c("do_nanosleep"));
-    let probe = |pmu: u32, returns: u64, path: &CString, offset| opened(event(pmu, returns, Some(path), offset));
+    let probe = |pmu: u32, returns: u64, path: &CString, offset| opened(open_perf(pmu, returns, Some(path), offset));
     let uprobe = |returns, offset| probe(places.uprobe, returns, &file, offset);
     let kprobe = |returns| probe(places.kprobe, returns, &function, 0);
     let linked = |event: Result<OwnedFd, i64>| {
@@ -466,8 +463,8 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
             let multi = |attr: Attr| attr.u64(16, file.as_ptr() as u64).u64(24, offsets.as_ptr() as u64);
             by_link(create(prog, 0, TRACE_UPROBE_MULTI, |attr| multi(attr).u32(48, 2).u32(52, returns)), vec![])
         }
-        PerfLink => linked(opened(event(1, 0, None, 0))),
-        PerfIoctl => set(opened(event(1, 1, None, 0))),
+        PerfLink => linked(opened(open_perf(1, 0, None, 0))),
+        PerfIoctl => set(opened(open_perf(1, 1, None, 0))),
         Iter => by_link(create(prog, 0, TRACE_ITER, |attr| attr), vec![]),
         XdpLink => by_link(create(prog, lo, 37, |attr| attr.u32(12, 2)), vec![]),
         XdpNetlink => without_link(net::set_xdp(lo, sys::raw(prog)), vec![], move || net::set_xdp(lo, -1)),

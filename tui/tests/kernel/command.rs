@@ -2,8 +2,6 @@
 
 use crate::confine::Guarded;
 use crate::prelude::*;
-use rustix::process::{ioctl_tiocsctty, setsid};
-use rustix::stdio::stdin;
 use std::os::unix::process::ExitStatusExt as _;
 use std::thread::JoinHandle;
 use tracetui_live::attach_names;
@@ -49,12 +47,8 @@ fn a_trace_in_its_own_pid_namespace_has_both_ids() {
     alone();
     let inner = |args: &[&str]| {
         let mut command = neutral("unshare");
-        command
-            .args(["-pf", "--mount-proc"])
-            .arg(tracetui().get_program())
-            .args(["print", "--format", "json"])
-            .args(args);
-        command.args(["--", "sh", "-c", "echo $$"]).stdin(Stdio::null()).output().expect("unshare starts")
+        command.args(["-pf", "--mount-proc"]).arg(tracetui().get_program()).args(["print", "--format", "json"]);
+        command.args(args).args(["--", "sh", "-c", "echo $$"]).stdin(Stdio::null()).output().expect("unshare starts")
     };
     if !may_trace() {
         return;
@@ -75,18 +69,31 @@ fn a_trace_in_its_own_pid_namespace_has_both_ids() {
 
 #[test]
 fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
-    let Some(run) = run(&["sh", "-c", "true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3"]) else { return };
-    run.check();
-    assert_eq!(run.status.code(), Some(3));
-    let lines: Vec<Value> = run.lines().filter(|e| e["kind"] != "lost").collect();
-    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
-    assert_eq!(first["kind"], "exec");
-    assert_eq!(first["argv"][2], "true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3");
-    assert_eq!((&last["kind"], &last["exit_code"]), (&"exit".into(), &3.into()));
-    assert_eq!(first["pid"], last["pid"]);
-    assert_eq!(names(&run, "exec"), ["sh", "true", "cat"]);
-    assert_eq!(names(&run, "exit").len(), 3);
-    assert!(lines.iter().any(|e| e["kind"] == "open" && e["path"] == "/etc/hostname" && e["comm"] == "cat"));
+    let script = "true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3";
+    for own_namespace in [false, true] {
+        let change = |command: &mut Command| {
+            if own_namespace {
+                alone_in_pids(command)
+            }
+        };
+        let Some(run) = print(&[], &["sh", "-c", script], change) else { return };
+        run.check();
+        assert_eq!(run.status.code(), Some(3), "{:?}", run.stderr);
+        let lines: Vec<Value> = run.lines().filter(|e| e["kind"] != "lost").collect();
+        let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+        assert_eq!((&first["kind"], &first["argv"][2]), (&"exec".into(), &script.into()));
+        assert_eq!((&last["kind"], &last["exit_code"]), (&"exit".into(), &3.into()));
+        assert_eq!(first["pid"], last["pid"]);
+        assert_eq!(names(&run, "exec"), ["sh", "true", "cat"]);
+        assert_eq!(names(&run, "exit").len(), 3);
+        assert!(lines.iter().any(|e| e["kind"] == "open" && e["path"] == "/etc/hostname" && e["comm"] == "cat"));
+        let outer = fs::read_link("/proc/self/ns/pid").expect("a link");
+        let is_outer = outer.to_str().expect("UTF-8") == format!("pid:[{}]", first["pid_ns"]);
+        assert_eq!(is_outer, !own_namespace, "{first}");
+        assert!(n(&first["pid"]) > 10, "an id of the initial namespace: {first}");
+        // Another process has the namespace's id in the initial namespace, and must not be confused with it.
+        assert!(lines.iter().all(|e| e["pid_ns"] == first["pid_ns"]), "{first}");
+    }
 }
 
 #[test]
@@ -115,10 +122,8 @@ fn its_stdout_goes_to_our_stderr_and_its_stdin_is_ours() {
     let dir = Dir::alone();
     let input = dir.file("in");
     File::create(&input).and_then(|mut file| file.write_all(b"from stdin\n")).expect("a file");
-    let run = print(&[], &["sh", "-c", "echo to stdout; cat; echo to stderr >&2"], |command| {
-        command.stdin(File::open(&input).expect("a file"));
-    });
-    let Some(run) = run else { return };
+    let change = |command: &mut Command| _ = command.stdin(File::open(&input).expect("a file"));
+    let Some(run) = print(&[], &["sh", "-c", "echo to stdout; cat; echo to stderr >&2"], change) else { return };
     run.check();
     for said in ["to stdout", "from stdin", "to stderr"] {
         assert_eq!(run.stderr.iter().filter(|line| *line == said).count(), 1, "{:?}", run.stderr);
@@ -171,19 +176,23 @@ fn its_failures_are_explained_after_its_end() {
     }
 }
 
+/// What a shell says that these variables let run as nobody.
+fn said_by_nobody(script: &str, variables: &[(&str, &str)]) -> Option<Vec<String>> {
+    let change = |command: &mut Command| _ = command.envs(variables.iter().copied());
+    let run = print(&["--kind", "exec"], &["sh", "-c", script], change)?;
+    let ready = run.stderr.iter().position(|line| line.starts_with("tracing")).expect("ready");
+    assert!(run.lines().filter(|e| e["kind"] == "exec").all(|e| e["uid"] == 65534));
+    Some(run.stderr[ready + 1..].to_vec())
+}
+
 #[test]
 fn it_runs_as_the_user_who_typed_sudo() {
     let script = "id -u; id -g; id -G; echo $HOME $USER $LOGNAME ${SUDO_UID-none}; grep -E 'CapEff|NoNewPrivs' /proc/self/status";
-    let nobody = |command: &mut Command| {
-        command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").env("SUDO_USER", "nobody").env("HOME", "/root");
-    };
-    let Some(run) = print(&[], &["sh", "-c", script], nobody) else { return };
-    let ready = run.stderr.iter().position(|line| line.starts_with("tracing")).expect("ready");
-    let said: Vec<&str> = run.stderr[ready + 1..].iter().map(String::as_str).collect();
+    let nobody = [("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("SUDO_USER", "nobody"), ("HOME", "/root")];
+    let Some(said) = said_by_nobody(script, &nobody) else { return };
     assert_eq!(said[..3], ["65534"; 3], "{said:?}");
     assert!(said[3].ends_with(" nobody nobody none") && !said[3].starts_with("/root"), "{said:?}");
     assert_eq!(said[4..6], ["CapEff:\t0000000000000000", "NoNewPrivs:\t0"], "{said:?}");
-    assert!(run.lines().filter(|e| e["kind"] == "exec").all(|e| e["uid"] == 65534));
 }
 
 #[test]
@@ -194,14 +203,8 @@ fn doas_and_pkexec_count_as_sudo_does() {
         if variable == "DOAS_USER" && !accounts.contains("\nnobody:x:65534:") {
             continue;
         }
-        let run = print(&["--kind", "exec"], &["sh", "-c", script], |command| {
-            command.env(variable, value);
-        });
-        let Some(run) = run else { return };
-        let ready = run.stderr.iter().position(|line| line.starts_with("tracing")).expect("ready");
-        let said: Vec<&str> = run.stderr[ready + 1..].iter().map(String::as_str).collect();
-        assert_eq!((said[0], said[2]), ("65534", "none none"), "{variable}: {said:?}");
-        assert!(run.lines().filter(|e| e["kind"] == "exec").all(|e| e["uid"] == 65534));
+        let Some(said) = said_by_nobody(script, &[(variable, value)]) else { return };
+        assert_eq!((said[0].as_str(), said[2].as_str()), ("65534", "none none"), "{variable}: {said:?}");
     }
 }
 
@@ -218,23 +221,7 @@ fn variables_that_contradict_each_other_or_make_no_sense_are_refused() {
 }
 
 fn alone_in_pids(command: &mut Command) {
-    sys::before_exec(command, || Ok(sys::own_pids()));
-}
-
-#[test]
-fn in_a_pid_namespace_of_its_own_it_is_seen_too() {
-    let script = "/bin/true; /bin/cat /etc/hostname >/dev/null; exit 3";
-    let Some(run) = print(&[], &["sh", "-c", script], alone_in_pids) else { return };
-    run.check();
-    assert_eq!(run.status.code(), Some(3), "{:?}", run.stderr);
-    assert_eq!(names(&run, "exec"), ["sh", "true", "cat"]);
-    assert_eq!(names(&run, "exit").len(), 3);
-    let first = run.lines().next().expect("the command's exec");
-    let outer = fs::read_link("/proc/self/ns/pid").expect("a link");
-    assert_ne!(outer.to_str().expect("UTF-8"), format!("pid:[{}]", first["pid_ns"]), "in another namespace: {first}");
-    assert!(n(&first["pid"]) > 10, "an id of the initial namespace: {first}");
-    // Another process has the namespace's id in the initial namespace, and must not be confused with it.
-    assert!(run.lines().all(|e| e["kind"] == "lost" || e["pid_ns"] == first["pid_ns"]), "{first}");
+    sys::do_before_exec(command, sys::own_pids);
 }
 
 #[test]
@@ -242,44 +229,29 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     let Some(dir) = Dir::alone_as_root() else { return };
     let script = "i=0; while [ $i -lt 50 ]; do /bin/cat /etc/hostname; i=$((i+1)); done";
     let mut command = tracetui();
-    let mut watched = command.args(["print", "--format", "json", "--kind", "open"]);
-    alone_in_pids(watched);
-    watched = watched.stdout(File::create(dir.at("out")).expect("a file"));
-    let Some((mut child, mut stderr)) = traced::ready(watched) else { return };
+    command.args(["print", "--format", "json", "--kind", "open"]).stdout(File::create(dir.at("out")).expect("a file"));
+    alone_in_pids(&mut command);
+    let Some(traced) = Traced::of(&mut command) else { return };
     Command::new("sh").args(["-c", script]).stdout(Stdio::null()).status().expect("a shell");
     std::thread::sleep(Duration::from_millis(1500));
     // The intermediate process waits for process 1 of the namespace, which is the one to be signalled.
-    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let children = format!("/proc/{0}/task/{0}/children", traced.pid());
     let inner = fs::read_to_string(children).expect("CONFIG_PROC_CHILDREN").trim().parse().expect("one");
     sys::kill(inner, libc::SIGINT);
-    child.wait().expect("a status");
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).expect("UTF-8");
-    let stderr = rest.lines().map(str::to_owned).collect();
-    let run = Run {
-        status: std::os::unix::process::ExitStatusExt::from_raw(0),
-        stderr,
-        raw: fs::read(dir.at("out")).expect("there"),
-        shows_lost: true,
-    };
+    let run = Run { raw: fs::read(dir.at("out")).expect("there"), ..traced.ended() };
     assert!(run.lines().any(|e| e["comm"] == "cat"), "others are seen");
     assert_eq!(run.of(inner), Vec::<Value>::new(), "its own events are not shown");
     assert!(n(&run.account()["own"]) > 0, "but counted: {}", run.account());
 }
 
-pub(crate) fn leads_session(command: &mut Command) {
-    sys::before_exec(command, || Ok(setsid().and_then(|_| ioctl_tiocsctty(stdin()))?));
-}
-
 /// Runs a command as the leader of a session on a terminal, whose output is read. Its stderr is the terminal or a file.
-fn on_terminal(mut command: Command, stderr: Option<&str>) -> (Child, File, JoinHandle<String>) {
+pub(crate) fn on_terminal(mut command: Command, stderr: Option<&str>) -> (Child, File, JoinHandle<String>) {
     let (ours, theirs) = pty::give(&mut command);
     if let Some(stderr) = stderr {
         command.stderr(File::create(stderr).expect("a file"));
     }
-    leads_session(&mut command);
+    pty::lead_session(&mut command);
     let child = command.spawn().expect("it starts");
-    // Both have the terminal open.
     drop((command, theirs));
     let ours = File::from(ours);
     let mut screen = ours.try_clone().expect("a descriptor");
@@ -401,11 +373,8 @@ fn tostop_and_a_command_with_jobs_do_not_stop_it() {
 fn after_the_wanted_events_it_is_sent_a_signal_whosever_it_is() {
     let words = ["sh", "-c", "while :; do cat /etc/hostname >/dev/null; done"];
     for user in ["0", "65534"] {
-        let Some(run) = print(&["-n", "5"], &words, |command| {
-            command.env("SUDO_UID", user).env("SUDO_GID", user);
-        }) else {
-            return;
-        };
+        let change = |command: &mut Command| _ = command.env("SUDO_UID", user).env("SUDO_GID", user);
+        let Some(run) = print(&["-n", "5"], &words, change) else { return };
         assert_eq!((run.status.code(), run.lines().count()), (Some(0), 5), "{user}: {:?}", run.stderr);
         run.check();
     }

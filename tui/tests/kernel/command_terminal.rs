@@ -1,7 +1,8 @@
 //! The terminal of a COMMAND: its own, and the user's, which `print` and `record` relay to it.
 
-use crate::command::{leads_session, print};
+use crate::command::print;
 use crate::prelude::*;
+use crate::recording::traced;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A shell that leads a session on a terminal, and runs a script with job control. Its argument `$0` is tracetui.
@@ -20,7 +21,7 @@ impl Shell {
         let mut shell = neutral("sh");
         shell.args(["-c", &format!("set -m; {script}; echo the end")]).arg(tracetui().get_program());
         let (ours, theirs) = pty::give(&mut shell);
-        leads_session(&mut shell);
+        pty::lead_session(&mut shell);
         let child = shell.spawn().expect("sh");
         let mut shell = Shell { child, terminal: File::from(ours), shown: Vec::new(), seen: 0 };
         drop(theirs);
@@ -156,8 +157,7 @@ fn a_new_size_reaches_it() {
     let command = "trap \"stty size; exit\" WINCH; echo ready; while :; do sleep 0.1; done";
     let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else { return };
     shell.shows(&["ready"]);
-    let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&shell.terminal, size).expect("a terminal");
+    tcsetwinsize(&shell.terminal, pty::size(77, 33)).expect("a terminal");
     shell.shows(&["33 77"]);
     shell.end();
 }
@@ -294,25 +294,19 @@ fn the_account_begins_a_new_line_where_the_user_sees_one() {
 
 #[test]
 fn a_recording_on_stdout_has_nothing_of_it() {
-    let Some(()) = alone_as_root() else { return };
-    let mut command = tracetui();
-    command.args(["record", "-o", "-", "--", "sh", "-c", "echo text of the COMMAND"]).stdin(Stdio::null());
-    let done = command.output().expect("tracetui runs");
-    let said = String::from_utf8_lossy(&done.stderr);
-    if !said.contains("tracing: ") {
-        return cannot_run(&said);
-    }
+    let dir = Dir::alone();
+    let args = ["record", "-o", "-", "--", "sh", "-c", "echo text of the COMMAND"];
+    let Some(done) = traced(&args, |_| {}) else { return };
+    let said = text(&done.stderr);
     assert!(said.contains("\ntext of the COMMAND\n"), "{said}");
-    let path = Dir::new();
-    let file = path.at("recording");
+    let file = dir.at("recording");
     fs::write(&file, &done.stdout).expect("a file");
-    let read = tracetui().args(["info", &file]).output().expect("tracetui runs");
-    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let read = read(&["info", &file]);
+    assert!(read.status.success(), "{}", text(&read.stderr));
 }
 
 #[test]
 fn a_recording_beside_lines_on_stdout_is_refused() {
-    let done =
-        tracetui().args(["print", "-w", "-", "--", "true"]).stdin(Stdio::null()).output().expect("tracetui runs");
-    assert_eq!((done.status.code(), done.stdout.len()), (Some(2), 0), "{}", String::from_utf8_lossy(&done.stderr));
+    let done = read(&["print", "-w", "-", "--", "true"]);
+    assert_eq!((done.status.code(), done.stdout.len()), (Some(2), 0), "{}", text(&done.stderr));
 }

@@ -2,6 +2,7 @@
 //! and restrictions. That each act is possible without them is shown by a process of root.
 
 use crate::prelude::*;
+use crate::rotation::files;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Mutex;
 
@@ -255,27 +256,9 @@ fn handle_of(path: &str) -> Option<Vec<u8>> {
     (sys::call(libc::SYS_name_to_handle_at, &at) == 0).then_some(handle)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Tried {
-    write: i64,
-    write_by_openat2: i64,
-    create: i64,
-    shadow: i64,
-    ptrace: i64,
-    socket: i64,
-    load: i64,
-    exec: i64,
-    /// Opens the file by its handle; `None`: the file system has none.
-    handle: Option<i64>,
-    /// As `handle`, without the right to read it, and then by the descriptor.
-    reopened: Option<i64>,
-    lease: i64,
-    owner: i64,
-    perf: i64,
-    /// Maps memory that others may have too, for writing.
-    share: i64,
-    group: i64,
-}
+/// The results of the system calls that a thread tries. Files are opened by handle if their file system has handles: to read them, and
+/// without that right and then by the descriptor.
+type Tried = BTreeMap<&'static str, i64>;
 
 /// Lets a thread try to write `file`, which belongs to root, and to create another one beside it, and so on. `victim`: a process
 /// of root.
@@ -329,24 +312,24 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     if share > 0 {
         held.call(libc::SYS_munmap, &[share as u64, 4096]);
     }
-    Some(Tried {
-        perf,
-        share,
-        group: held.call(libc::SYS_setpriority, &[libc::PRIO_PGRP as u64, 0, 0]),
-        write: open(file, libc::O_WRONLY),
-        write_by_openat2: by_openat2,
-        create: open(new, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL),
-        shadow: open(shadow, libc::O_RDONLY),
-        ptrace: traced,
-        socket,
-        load,
+    let tried = [
+        ("perf", perf),
+        ("share", share),
+        ("group", held.call(libc::SYS_setpriority, &[libc::PRIO_PGRP as u64, 0, 0])),
+        ("write", open(file, libc::O_WRONLY)),
+        ("write by openat2", by_openat2),
+        ("create", open(new, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)),
+        ("shadow", open(shadow, libc::O_RDONLY)),
+        ("ptrace", traced),
+        ("socket", socket),
+        ("load", load),
         // Where it is possible, the kernel looks for a path at this address.
-        exec: held.call(libc::SYS_execve, &[1, 0, 0]),
-        handle: read,
-        reopened,
-        lease,
-        owner,
-    })
+        ("exec", held.call(libc::SYS_execve, &[1, 0, 0])),
+        ("lease", lease),
+        ("owner", owner),
+    ];
+    let by_handle = [("handle", read), ("reopened", reopened)].into_iter();
+    Some(by_handle.filter_map(|(what, result)| Some((what, result?))).chain(tried).collect())
 }
 
 const ALIAS: &str = "/sys/class/net/lo/ifalias";
@@ -439,15 +422,8 @@ fn file_of_root(dir: &Dir) -> String {
 }
 
 fn confined(pid: i32) -> Vec<Thread> {
-    let began = Instant::now();
-    loop {
-        let threads = Thread::all(pid);
-        if threads.iter().all(Thread::is_confined) && threads.len() > 3 {
-            return threads;
-        }
-        assert!(began.elapsed() < PATIENCE, "not confined: {threads:#?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let are_confined = |threads: &Vec<Thread>| threads.iter().all(Thread::is_confined) && threads.len() > 3;
+    wait_for(|| Some(Thread::all(pid)).filter(are_confined))
 }
 
 /// Checks every thread of a trace. `writes`: the names of threads that create files, and as which user.
@@ -486,24 +462,22 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
             not_checked(&format!("thread {name}: it ended, or did not stop in a system call"));
             continue;
         };
-        let (refused, no_root) = (-i64::from(libc::EPERM), for_files != "0");
-        let (ptrace, socket, load, exec) = (tried.ptrace, tried.socket, tried.load, tried.exec);
-        assert_eq!((ptrace, socket, load, exec), (refused, refused, refused, refused), "{name}: {tried:?}");
+        let no_root = for_files != "0";
+        for what in ["ptrace", "socket", "load", "exec", "lease", "owner", "group"] {
+            assert_eq!(tried[what], -i64::from(libc::EPERM), "{name}: {what}: {tried:?}");
+        }
+        let refused = |what: &str| tried.get(what).is_none_or(|result| is_refused(*result));
         checked.push(name.to_owned());
         assert_eq!(changed, Vec::<String>::new(), "{name}");
         if no_root || landlock {
-            assert!(is_refused(tried.write) && is_refused(tried.create), "{name}: {tried:?}");
-            assert!(is_refused(tried.write_by_openat2), "{name}: {tried:?}");
+            assert!(["write", "write by openat2", "create"].into_iter().all(refused), "{name}: {tried:?}");
         }
         // Cgroups are opened by handle, but no file is read so. A thread that reads all files also reads the one that it named.
-        assert!(tried.handle.is_none_or(is_refused), "{name}: {tried:?}");
-        assert!(sees_others || tried.reopened.is_none_or(is_refused), "{name}: {tried:?}");
-        assert_eq!((tried.lease, tried.owner, tried.group), (refused, refused, refused), "{name}: {tried:?}");
-        let of_streams = (is_refused(tried.perf), is_refused(tried.share));
-        assert_eq!(of_streams, (name != "streams", name != "streams"), "{name}: {tried:?}");
+        assert!(refused("handle") && (sees_others || refused("reopened")), "{name}: {tried:?}");
+        assert_eq!([refused("perf"), refused("share")], [name != "streams"; 2], "{name}: {tried:?}");
         // With root's ids for files, its files can be read.
         let reads_shadow = sees_others || !no_root;
-        assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
+        assert!(refused("shadow") != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
     let threads = "tracetui source cgroups containers lookups inspector requests sockets streams pins";
     for thread in threads.split(' ') {
@@ -514,31 +488,10 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
 }
 
 /// A trace of its own in a directory of its own.
-fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<Guarded> {
-    let mut command = may_trace().then(tracetui)?;
-    command.args(args).current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(File::create(dir.at("stderr")).expect("a file"));
-    change(&mut command);
-    let mut child = Guarded(command.spawn().expect("tracetui starts"));
-    let began = Instant::now();
-    while !fs::read_to_string(dir.at("stderr")).expect("a file").contains("tracing: ") && args.contains(&"print") {
-        if let Some(status) = child.0.try_wait().expect("a child") {
-            cannot_run(&format!("{status}: {}", fs::read_to_string(dir.at("stderr")).expect("a file")));
-            return None;
-        }
-        assert!(began.elapsed() < PATIENCE, "not ready");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Some(child)
-}
-
-/// Ends it by SIGINT. What it said.
-fn stop(mut child: Guarded, dir: &Dir) -> String {
-    sys::kill(child.pid(), libc::SIGINT);
-    let status = wait_at_most(&mut child.0, PATIENCE);
-    let said = fs::read_to_string(dir.at("stderr")).expect("a file");
-    assert!(status.success(), "{status}: {said}");
-    said
+fn start(args: &[&str], dir: &Dir, variables: &[(&str, &str)]) -> Option<Traced> {
+    let mut command = tracetui();
+    command.args(args).current_dir(dir.path()).stdout(Stdio::null());
+    Traced::of(command.envs(variables.iter().copied()))
 }
 
 #[test]
@@ -552,15 +505,13 @@ fn each_act_is_possible_for_root() {
         not_checked("files by handle: the file system of temporary files has no handles");
     }
     let tried = try_all(actor.pid(), &file, victim.pid()).expect("sleep sleeps in a system call");
-    let possible = [tried.write, tried.write_by_openat2, tried.create, tried.ptrace, tried.socket, tried.load];
-    let possible = possible
-        .into_iter()
-        .chain([tried.lease, tried.owner, tried.perf, tried.share, tried.group])
-        .chain(tried.handle)
-        .chain(tried.reopened);
-    assert!(possible.min() >= Some(0), "{tried:?}");
-    assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
-    assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");
+    let is_possible = |(what, result): (&&str, &i64)| match *what {
+        "shadow" => *result >= 0 || !Path::new("/etc/shadow").exists(),
+        // The kernel looks for the program.
+        "exec" => *result == -i64::from(libc::EFAULT),
+        _ => *result >= 0,
+    };
+    assert!(tried.iter().all(is_possible), "{tried:?}");
     let changed = change_interface(actor.pid(), actor.pid()).expect("sleep sleeps in a system call");
     assert_eq!(changed.len(), 6, "{changed:?}");
 }
@@ -568,7 +519,7 @@ fn each_act_is_possible_for_root() {
 #[test]
 fn no_thread_of_print_can_do_more_than_its_work() {
     let dir = Dir::alone();
-    let Some(child) = start(&["print", "--why"], &dir, |_| {}) else { return };
+    let Some(child) = start(&["print", "--why"], &dir, &[]) else { return };
     // A lookup has a thread. That of a connection uses sockets.
     let _ = File::open("/no/such/file");
     let refused = std::net::TcpStream::connect("127.0.0.1:1");
@@ -577,7 +528,7 @@ fn no_thread_of_print_can_do_more_than_its_work() {
     let inspector = inspector_of(child.pid()).expect("it has one");
     assert!(!route_sockets(inspector).is_empty(), "it listens to changes of interfaces");
     check_threads(child.pid(), &[], "");
-    let said = stop(child, &dir);
+    let said = child.stop().stderr.join("\n");
     assert!(!said.contains("seccomp denied"), "{said}");
 }
 
@@ -588,20 +539,18 @@ fn no_thread_of_record_can_do_more_than_its_work() {
         let dir = Dir::new();
         chown(dir.path(), Some(user.parse().expect("a number")), None).expect("root");
         for args in [&["record", "-o", "a.ttr"][..], &["record", "-o", "b.ttr", "--rotate", "64KiB,4"]] {
-            let Some(child) = start(args, &dir, |command| _ = command.envs(variables.iter().copied())) else { return };
+            let Some(child) = start(args, &dir, variables) else { return };
             std::thread::sleep(Duration::from_secs(1));
             check_threads(child.pid(), &["recording"], user);
             // Files that are rotated are made and removed by it.
             for _ in 0..3000 {
                 let _ = File::open("/no/such/file");
             }
-            let said = stop(child, &dir);
+            let said = child.stop().stderr.join("\n");
             assert!(!said.contains("seccomp denied") && !said.contains("cannot"), "{said}");
         }
-        let recordings = fs::read_dir(dir.path()).expect("ours").flatten();
-        let recordings = recordings.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr"));
-        let owners: Vec<u32> =
-            recordings.map(|file| std::os::unix::fs::MetadataExt::uid(&file.metadata().expect("there"))).collect();
+        let owner = |file: &String| fs::metadata(file).expect("there").uid();
+        let owners: Vec<u32> = files(&dir.at("")).iter().map(owner).collect();
         assert!(owners.len() > 1 && owners.iter().all(|owner| owner.to_string() == user), "{owners:?}");
     }
 }
@@ -609,15 +558,12 @@ fn no_thread_of_record_can_do_more_than_its_work() {
 #[test]
 fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     let dir = Dir::alone();
-    let (ours, theirs) = pty::open();
-    let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&ours, size).expect("a terminal");
-    let start = start(&[], &dir, |command| {
-        let slave = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
-        command.env("TERM", "xterm").stdin(slave(&theirs)).stdout(slave(&theirs));
-    });
-    let Some(child) = start else { return };
-    drop(theirs);
+    let Some(mut command) = may_trace().then(tracetui) else { return };
+    let (ours, theirs) = pty::give(&mut command);
+    tcsetwinsize(&ours, pty::size(120, 40)).expect("a terminal");
+    command.current_dir(dir.path()).env("TERM", "xterm").stderr(File::create(dir.at("stderr")).expect("a file"));
+    let mut child = Guarded(command.spawn().expect("tracetui starts"));
+    drop((command, theirs));
     let mut screen = File::from(ours.try_clone().expect("a descriptor"));
     let shown = Arc::new(Mutex::new(Vec::new()));
     let all = Arc::clone(&shown);
@@ -647,13 +593,11 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
         std::thread::sleep(Duration::from_millis(200));
     }
     rustix::io::write(&ours, b"q").expect("a terminal");
-    let mut child = child;
     wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(!said.contains("seccomp denied"), "{said}");
     reader.join().expect("no panic");
     let shown = text(&shown.lock().expect("no panic"));
     assert!(shown.contains("running:"), "{shown:?}");
-    let made = fs::read_dir(dir.path()).expect("ours").flatten();
-    assert_eq!(made.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr")).count(), 1, "{said}");
+    assert_eq!(files(&dir.at("")).len(), 1, "{said}");
 }

@@ -52,9 +52,7 @@ fn states(file: &[u8]) -> Vec<Vec<u8>> {
 fn a_cut_has_the_same_events_and_nothing_of_others() {
     let dir = Dir::alone();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
-    let in_dir = |command: &mut Command| {
-        command.current_dir(dir.path());
-    };
+    let in_dir = |command: &mut Command| _ = command.current_dir(dir.path());
     let kinds = "exec,exit,open,fork,bpf,lost";
     let Some(done) = traced(&["record", "-o", &whole, "--kind", kinds, "--", "sh", "-c", WORK], in_dir) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));
@@ -64,7 +62,6 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
     }
     check_same(&whole, &cut, &["--comm", "ls"]);
     assert!(!has(&cut, b"SECRET"), "nothing of other processes");
-    // Of a cut, a cut.
     let again = dir.at("again.ttr");
     check_same(&cut, &again, &["--kind", "open"]);
     // The forked shells of `(exit $i)` have the arguments of their parent, and execute nothing. Their exits show these arguments.
@@ -85,10 +82,7 @@ fn a_cut_keeps_the_places_of_losses() {
     let dir = Dir::alone();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let storm = "for i in $(seq 400); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
-    let args = ["record", "-o", whole.as_str(), "--ring-size", "64KiB", "--", "sh", "-c", storm];
-    if traced(&args, |_| {}).is_none() {
-        return;
-    }
+    let Some(_) = record_work(&whole, &["--ring-size", "64KiB"], storm) else { return };
     check_same(&whole, &cut, &[]);
     check_same(&whole, &cut, &["--comm", "cat"]);
     let lost = |file: &str| info(file)["account"]["kinds"]["open"]["lost"]["ring"].as_u64();
@@ -99,10 +93,8 @@ fn a_cut_keeps_the_places_of_losses() {
 fn a_cut_is_of_a_time() {
     let dir = Dir::alone();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
-    let work = "true; sleep 0.4; cat /etc/hostname >/dev/null; sleep 0.4; false";
-    if traced(&["record", "-o", &whole, "--", "sh", "-c", work], |_| {}).is_none() {
-        return;
-    }
+    let work = "true; sleep 0.4; cat /etc/hostname >/dev/null; sleep 0.4; true";
+    let Some(_) = record_work(&whole, &[], work) else { return };
     let done = read(&["cut", &whole, "-o", &cut, "--from", "200ms", "--to", "600ms"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
     let all = text(&read(&["print", &whole, "--format", "json"]).stdout);

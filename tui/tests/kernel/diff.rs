@@ -62,7 +62,6 @@ fn builds_differ_only_in_what_was_changed() {
         let done = diff(&good, &same, &["--all"]);
         assert_eq!((text(&done.stdout).as_str(), done.status.code()), ("", Some(0)), "{jobs}: {}", text(&done.stderr));
     }
-    // One changed flag.
     let other = sources(&dir, "flag");
     fs::write(format!("{other}/Makefile"), MAKEFILE.replace("-O1", "-O2")).expect("room");
     let flag = made(&dir, "flag.ttr", &other, &["-j4"]).expect("it traced before");
@@ -71,7 +70,6 @@ fn builds_differ_only_in_what_was_changed() {
     assert!(lines.lines().count() <= 5, "{lines}");
     assert!(lines.starts_with("argv     sh ./tool.sh -O1 a.c a.o and 4 others: -O1 -> -O2\n"), "{lines}");
     assert_eq!(done.status.code(), Some(1));
-    // A missing file.
     let other = sources(&dir, "header");
     fs::remove_file(format!("{other}/common.h")).expect("it is there");
     let header = made(&dir, "header.ttr", &other, &["-j2"]).expect("it traced before");

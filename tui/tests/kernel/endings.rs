@@ -48,18 +48,25 @@ fn a_closed_pipe_ends_it() {
     assert!(run.account().is_object(), "it ends with the account: {:?}", run.stderr);
 }
 
+/// timeout(1) sends its signal to its child, and to the process group of both.
 #[test]
-fn other_signals_end_it_as_sigint_does() {
+fn other_signals_end_it_as_sigint_does_also_if_they_are_sent_twice_at_once() {
     let dir = Dir::alone();
-    for signal in [libc::SIGTERM, libc::SIGQUIT, libc::SIGXCPU] {
+    let twice = [0, 1, 20].map(|pause| (libc::SIGTERM, Some(pause)));
+    for (signal, again) in
+        [libc::SIGTERM, libc::SIGQUIT, libc::SIGXCPU].map(|signal| (signal, None)).into_iter().chain(twice)
+    {
         let Some(traced) = Traced::start(&[]) else { return };
-        open_some(&dir, 1_000);
+        open_some(&dir, 10_000);
         traced.signal(signal);
+        if let Some(pause) = again {
+            std::thread::sleep(Duration::from_millis(pause));
+            traced.signal(signal);
+        }
         let run = traced.ended();
         assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
         run.check();
-        let last = dir.at("missing-999");
-        run.open(sys::pid(), &last);
+        run.open(sys::pid(), &dir.at("missing-9999"));
     }
 }
 
@@ -79,23 +86,6 @@ fn a_second_signal_ends_it_at_once() {
     let run = traced.ended();
     assert_eq!(run.status.code(), Some(130), "{:?}", run.stderr);
     assert!(began.elapsed() < Duration::from_secs(10), "at once: {:?}", began.elapsed());
-}
-
-/// timeout(1) sends its signal to its child, and to the process group of both.
-#[test]
-fn a_signal_that_is_sent_twice_at_once_is_one() {
-    let dir = Dir::alone();
-    for pause in [0, 1, 20] {
-        let Some(traced) = Traced::start(&[]) else { return };
-        open_some(&dir, 10_000);
-        traced.signal(libc::SIGTERM);
-        std::thread::sleep(Duration::from_millis(pause));
-        traced.signal(libc::SIGTERM);
-        let run = traced.ended();
-        assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
-        run.check();
-        run.open(sys::pid(), &dir.at("missing-9999"));
-    }
 }
 
 #[test]

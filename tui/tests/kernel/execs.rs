@@ -26,8 +26,61 @@ fn execs_of_32_bit_and_x32_callers_are_read_by_narrow_pointers() {
 }
 
 const FAILED: &[Case] = &[
-    ("four errors", four_errors),
-    ("at descriptors", failed_at_descriptors),
+    ("four errors", |dir| {
+        let (no_exec, not_a_program) = (dir.file("no exec"), dir.at("not a program"));
+        fs::write(&not_a_program, b"\x01\x02\x03").expect("a file");
+        fs::set_permissions(&not_a_program, fs::Permissions::from_mode(0o755)).expect("a mode");
+        std::env::set_current_dir(dir.path()).expect("a directory");
+        let fails = [
+            ("/nowhere/program", libc::ENOENT, "ENOENT"),
+            (&no_exec, libc::EACCES, "EACCES"),
+            (&not_a_program, libc::ENOEXEC, "ENOEXEC"),
+            (&dir.at(""), libc::EACCES, "EACCES"),
+        ];
+        let told = fails.map(|(path, errno, err)| {
+            let args = ["first", "", "the third one"];
+            let ret = execve(path, Argv::new(&args).at());
+            assert_eq!(ret, -i64::from(errno), "{path}");
+            with(failed(ret, path, &args), json!({"cwd": dir.path(), "dir": null, "err": err}))
+        });
+        Ok(told.to_vec())
+    }),
+    ("at descriptors", |dir| {
+        let (place, plain) =
+            (File::open(dir.path()).expect("a directory"), File::open(dir.file("plain")).expect("a file"));
+        let (place, plain) = (place.as_raw_fd(), plain.as_raw_fd());
+        let (here, gone) = (dir.dir("here"), dir.dir("gone"));
+        std::env::set_current_dir(&here).expect("a directory");
+        let at = |path: &str| json!({"dir": path, "dir_why": absent(), "cwd": here});
+        let nowhere = json!({"dir": null, "dir_why": absent()});
+        let closed = json!({"dir": null, "dir_why": "vanished"});
+        let below = dir.path().to_str().expect("text");
+        let calls = [
+            (place, "plain", 0, format!("/dev/fd/{place}/plain"), at(below)),
+            (plain, "", libc::AT_EMPTY_PATH as u64, format!("/dev/fd/{plain}"), at(&dir.at("plain"))),
+            (place, "/nowhere/absolute", 0, "/nowhere/absolute".to_owned(), nowhere.clone()),
+            (libc::AT_FDCWD, "/dev/fd/0/plain", 0, "/dev/fd/0/plain".to_owned(), nowhere),
+            (libc::AT_FDCWD, "nowhere/relative", 0, "nowhere/relative".to_owned(), at(&here)),
+            (-7, "plain", 0, "/dev/fd/-7/plain".to_owned(), closed.clone()),
+            (1_234_567, "plain", 0, "/dev/fd/1234567/plain".to_owned(), closed),
+        ];
+        let call = |dirfd, path, flags, filename: &str, more| {
+            with(failed(execveat(dirfd, path, Argv::new(&["at"]).at(), flags), filename, &["at"]), more)
+        };
+        let mut told =
+            calls.map(|(dirfd, path, flags, filename, more)| call(dirfd, path, flags, &filename, more)).to_vec();
+        // The descriptor is another directory after the call, and the working directory is deleted.
+        let held = File::open(&here).expect("a directory");
+        let name = format!("/dev/fd/{}/moves on", held.as_raw_fd());
+        told.push(call(held.as_raw_fd(), "moves on", 0, &name, at(&here)));
+        drop(held);
+        let _other = File::open(&gone).expect("a directory");
+        std::env::set_current_dir(&gone).expect("a directory");
+        fs::remove_dir(&gone).expect("an empty directory");
+        let deleted = json!({"dir": gone, "cwd": gone, "cwd_deleted": true});
+        told.push(call(libc::AT_FDCWD, "deleted", 0, "deleted", deleted));
+        Ok(told)
+    }),
     ("only checks", |_| {
         let check = |path: &str| execveat(libc::AT_FDCWD, path, Argv::new(&["check"]).at(), CHECK);
         let [good, bad] = ["/bin/true", "/etc/passwd"].map(check);
@@ -37,9 +90,79 @@ const FAILED: &[Case] = &[
         assert_eq!([good, bad], [0, -i64::from(libc::EACCES)]);
         Ok(vec![none("exec", sys::pid())])
     }),
-    ("long arguments", many_and_long_arguments),
-    ("unread", unread),
-    ("untouched pages", untouched_pages),
+    ("long arguments", |_| {
+        const NOWHERE: &str = "/nowhere/args";
+        let run = |args: &[&str]| {
+            let ret = execve(NOWHERE, Argv::new(args).at());
+            assert_eq!(ret, -i64::from(libc::ENOENT));
+            failed(ret, NOWHERE, args)
+        };
+        let [a, b] = ["a", "b"].map(|letter| letter.repeat(8000));
+        let many: Vec<String> = (0..2000).map(|i| i.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let mut told = vec![run(&many), run(&[&a, &b])];
+        // A beginning, and nothing after it. All are counted.
+        let cut = json!({"cut": true, "argv": ["x", {"?start_of": "c".repeat(9000)}]});
+        told.push(with(run(&["x", &"c".repeat(9000), "y"]), cut));
+        told.push(run(&[]));
+        told.extend([8190, 8191, 8192].map(|len| {
+            let arg = "d".repeat(len);
+            let whole = run(&[&arg]);
+            if len <= 8191 {
+                return whole;
+            }
+            let [is_whole, is_cut] =
+                [json!({"argv": [arg], "cut": false}), json!({"argv": {"?not": [arg]}, "cut": true})];
+            with(whole, json!({"argv": {}, "cut": {}, "?or": [is_whole, is_cut]}))
+        }));
+        Ok(told)
+    }),
+    ("unread", |_| {
+        let bad = 0x1000_u64;
+        let good = Argv::new(&["good"]);
+        let mut half = Argv::new(&["one", "two", "three"]);
+        half.pointers[1] = bad;
+        let path = c("/etc/passwd");
+        let path = path.as_ptr() as u64;
+        let mut pages = Pages::new(2, 0);
+        let edge = pages.put(sys::page() - 8, &good.pointers[0].to_le_bytes()) as u64;
+        pages.unmap_from(1);
+        // Nothing is allocated between: it could get the place of the second page.
+        let calls = [(bad, good.at()), (path, bad), (path, half.at()), (path, edge), (path, 0)];
+        let rets = calls.map(|(filename, argv)| sys::call(libc::SYS_execve, &[filename, argv]));
+        let told = [
+            json!({"filename": "", "filename_why": "fault", "argv": ["good"], "argv_why": null}),
+            json!({"argv": [], "argv_why": "fault", "cut": true}),
+            json!({"argv": ["one"], "argc": 3, "argv_why": "fault", "cut": true}),
+            json!({"argv": ["good"], "argv_why": "fault", "cut": true}),
+            json!({"argv": [], "cut": false}),
+        ];
+        let told = rets.into_iter().zip(told);
+        Ok(told.map(|(ret, event)| with(self::event("exec", sys::pid(), json!({"ret": ret})), event)).collect())
+    }),
+    // Pages of a mapped file that were never accessed are not in the caller's memory. Kernels that look up the program
+    // before they read the arguments (6.9 and later) leave them so.
+    ("untouched pages", |dir| {
+        let path = dir.at("arguments");
+        fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
+        let file = sys::open_path(&path);
+        let untouched = || sys::mapped(file, sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, 0) as u64;
+        let mut second = Argv::new(&["there", "", "there again"]);
+        second.pointers[1] = untouched();
+        let mut only = Argv::new(&[""]);
+        only.pointers[0] = untouched();
+        let told =
+            [(second, json!(["there"]), json!(["there", "first", "there again"])), (only, json!([]), json!(["first"]))];
+        let told = told.map(|(argv, unread, touched)| {
+            let ret = execve("/nowhere/untouched", argv.at());
+            assert_eq!(ret, -i64::from(libc::ENOENT));
+            let argc = argv.pointers.len() - 1;
+            let unread = json!({"cut": true, "argv": unread, "argv_why": "fault"});
+            let touched = json!({"cut": false, "argv": touched, "argv_why": null});
+            event("exec", sys::pid(), json!({"ret": ret, "argc": argc, "?or": [unread, touched]}))
+        });
+        Ok(told.to_vec())
+    }),
     ("thread", |_| {
         let thread = std::thread::spawn(|| {
             sys::set_comm(b"not the leader");
@@ -50,7 +173,15 @@ const FAILED: &[Case] = &[
         });
         Ok(thread.join().expect("no panic"))
     }),
-    ("fatal", fatal),
+    ("fatal", |dir| {
+        let path = dir.at("fatal");
+        fs::write(&path, fatal_program()).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        let pid = fork(|| _ = execve(&path, Argv::new(&["fatal"]).at()));
+        assert_eq!(sys::wait(pid), sys::Status(libc::SIGSEGV), "the kernel ended it");
+        let exec = json!({"ret": {"?le": -1}, "exe": path, "filename_why": "fault", "argv": [], "cut": true});
+        Ok(vec![event("exec", pid, exec), event("exit", pid, json!({"signal": "SIGSEGV"}))])
+    }),
 ];
 
 const STARTED: &[Case] = &[
@@ -129,7 +260,28 @@ const STARTED: &[Case] = &[
         }
         Ok(told)
     }),
-    ("set-user-ID", set_user_id),
+    // A program that changes the user shows who called, and whose rights it has.
+    ("set-user-ID", |dir| {
+        let given = copy(dir, "given", 0o755);
+        chown(&given, Some(NOBODY), Some(NOBODY)).expect("an owner");
+        fs::set_permissions(&given, fs::Permissions::from_mode(0o6755)).expect("a mode");
+        let taken = copy(dir, "taken", 0o4755);
+        let stat = rustix::fs::statvfs(dir.path()).expect("a file system");
+        if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
+            return Err("temporary files are on a mount without setuid".to_owned());
+        }
+        let down = ran(|| become_program(&given, &["down"]))?;
+        let up = ran(|| {
+            assert_eq!(sys::call(libc::SYS_setresgid, &[1000, 1000, 1000]), 0);
+            sys::set_user(1000, 1000, 1000);
+            become_program(&taken, &["up"])
+        })?;
+        let ids = |[uid, gid, euid, egid]: [u32; 4]| json!({"uid": uid, "gid": gid, "euid": euid, "egid": egid});
+        Ok(vec![
+            with(started(down, &given, &given, None, &["down"]), ids([0, 0, NOBODY, NOBODY])),
+            with(started(up, &taken, &taken, None, &["up"]), ids([1000, 1000, 0, 1000])),
+        ])
+    }),
 ];
 
 const CALLERS: &[Case] = &[
@@ -165,8 +317,39 @@ const CALLERS: &[Case] = &[
             ])
             .collect())
     }),
+    // Executes programs by the system calls of x32. The first argument is the path.
     #[cfg(target_arch = "x86_64")]
-    ("x32", x32_callers),
+    ("x32", |_| {
+        let exec = |call: libc::c_long, path: &str, argument: &str| {
+            let low = Pages::new(1, libc::MAP_32BIT);
+            let path = low.put(0, &c(path).into_bytes_with_nul()) as u64;
+            let argument = low.put(1024, &c(argument).into_bytes_with_nul()) as u64;
+            let argv = [path, argument, 0].map(|at| (at as u32).to_le_bytes()).concat();
+            let argv = low.put(2048, &argv) as u64;
+            let none = low.put(3072, &[0; 8]) as u64;
+            match call {
+                520 => arch::x32(call, &[path, argv, none]),
+                _ => arch::x32(call, &[libc::AT_FDCWD as u64, path, argv, none]),
+            }
+        };
+        let mut told = Vec::new();
+        // The numbers of execve and execveat.
+        for call in [520, 545] {
+            let ret = exec(call, X32, "one");
+            if ret == -i64::from(libc::ENOSYS) {
+                return Err("this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)".to_owned());
+            }
+            assert_eq!(ret, -i64::from(libc::ENOENT));
+            let pid = ran(|| exec(call, TRUE, "two"))?;
+            let argv = json!({"ret": 0, "filename": TRUE, "argv": [TRUE, "two"], "argc": 2});
+            told.extend([
+                failed(ret, X32, &[X32, "one"]),
+                event("exec", pid, argv),
+                event("exit", pid, json!({"exit_code": 0})),
+            ]);
+        }
+        Ok(told)
+    }),
 ];
 
 /// The exec of the program that makes the narrow calls, if it is one.
@@ -221,178 +404,16 @@ fn failed(ret: i64, filename: &str, argv: &[&str]) -> Value {
     event("exec", sys::pid(), failed)
 }
 
-fn four_errors(dir: &Dir) -> Told {
-    let (no_exec, not_a_program) = (dir.file("no exec"), dir.at("not a program"));
-    fs::write(&not_a_program, b"\x01\x02\x03").expect("a file");
-    fs::set_permissions(&not_a_program, fs::Permissions::from_mode(0o755)).expect("a mode");
-    std::env::set_current_dir(dir.path()).expect("a directory");
-    let fails = [
-        ("/nowhere/program", libc::ENOENT, "ENOENT"),
-        (&no_exec, libc::EACCES, "EACCES"),
-        (&not_a_program, libc::ENOEXEC, "ENOEXEC"),
-        (&dir.at(""), libc::EACCES, "EACCES"),
-    ];
-    let told = fails.map(|(path, errno, err)| {
-        let args = ["first", "", "the third one"];
-        let ret = execve(path, Argv::new(&args).at());
-        assert_eq!(ret, -i64::from(errno), "{path}");
-        with(failed(ret, path, &args), json!({"cwd": dir.path(), "dir": null, "err": err}))
-    });
-    Ok(told.to_vec())
-}
-
-fn failed_at_descriptors(dir: &Dir) -> Told {
-    let (place, plain) = (File::open(dir.path()).expect("a directory"), File::open(dir.file("plain")).expect("a file"));
-    let (place, plain) = (place.as_raw_fd(), plain.as_raw_fd());
-    let (here, gone) = (dir.dir("here"), dir.dir("gone"));
-    std::env::set_current_dir(&here).expect("a directory");
-    let at = |path: &str| json!({"dir": path, "dir_why": absent(), "cwd": here});
-    let nowhere = json!({"dir": null, "dir_why": absent()});
-    let closed = json!({"dir": null, "dir_why": "vanished"});
-    let below = dir.path().to_str().expect("text");
-    let calls = [
-        (place, "plain", 0, format!("/dev/fd/{place}/plain"), at(below)),
-        (plain, "", libc::AT_EMPTY_PATH as u64, format!("/dev/fd/{plain}"), at(&dir.at("plain"))),
-        (place, "/nowhere/absolute", 0, "/nowhere/absolute".to_owned(), nowhere.clone()),
-        (libc::AT_FDCWD, "/dev/fd/0/plain", 0, "/dev/fd/0/plain".to_owned(), nowhere),
-        (libc::AT_FDCWD, "nowhere/relative", 0, "nowhere/relative".to_owned(), at(&here)),
-        (-7, "plain", 0, "/dev/fd/-7/plain".to_owned(), closed.clone()),
-        (1_234_567, "plain", 0, "/dev/fd/1234567/plain".to_owned(), closed),
-    ];
-    let call = |dirfd, path, flags, filename: &str, more| {
-        with(failed(execveat(dirfd, path, Argv::new(&["at"]).at(), flags), filename, &["at"]), more)
-    };
-    let mut told = calls.map(|(dirfd, path, flags, filename, more)| call(dirfd, path, flags, &filename, more)).to_vec();
-    // The descriptor is another directory after the call, and the working directory is deleted.
-    let held = File::open(&here).expect("a directory");
-    let name = format!("/dev/fd/{}/moves on", held.as_raw_fd());
-    told.push(call(held.as_raw_fd(), "moves on", 0, &name, at(&here)));
-    drop(held);
-    let _other = File::open(&gone).expect("a directory");
-    std::env::set_current_dir(&gone).expect("a directory");
-    fs::remove_dir(&gone).expect("an empty directory");
-    let deleted = json!({"dir": gone, "cwd": gone, "cwd_deleted": true});
-    told.push(call(libc::AT_FDCWD, "deleted", 0, "deleted", deleted));
-    Ok(told)
-}
-
-fn many_and_long_arguments(_: &Dir) -> Told {
-    const NOWHERE: &str = "/nowhere/args";
-    let run = |args: &[&str]| {
-        let ret = execve(NOWHERE, Argv::new(args).at());
-        assert_eq!(ret, -i64::from(libc::ENOENT));
-        failed(ret, NOWHERE, args)
-    };
-    let [a, b] = ["a", "b"].map(|letter| letter.repeat(8000));
-    let many: Vec<String> = (0..2000).map(|i| i.to_string()).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let mut told = vec![run(&many), run(&[&a, &b])];
-    // A beginning, and nothing after it. All are counted.
-    let cut = json!({"cut": true, "argv": ["x", {"?start_of": "c".repeat(9000)}]});
-    told.push(with(run(&["x", &"c".repeat(9000), "y"]), cut));
-    told.push(run(&[]));
-    told.extend([8190, 8191, 8192].map(|len| {
-        let arg = "d".repeat(len);
-        let whole = run(&[&arg]);
-        if len <= 8191 {
-            return whole;
-        }
-        let [is_whole, is_cut] = [json!({"argv": [arg], "cut": false}), json!({"argv": {"?not": [arg]}, "cut": true})];
-        with(whole, json!({"argv": {}, "cut": {}, "?or": [is_whole, is_cut]}))
-    }));
-    Ok(told)
-}
-
-fn unread(_: &Dir) -> Told {
-    let bad = 0x1000_u64;
-    let good = Argv::new(&["good"]);
-    let mut half = Argv::new(&["one", "two", "three"]);
-    half.pointers[1] = bad;
-    let path = c("/etc/passwd");
-    let path = path.as_ptr() as u64;
-    let mut pages = Pages::new(2, 0);
-    let edge = pages.put(sys::page() - 8, &good.pointers[0].to_le_bytes()) as u64;
-    pages.unmap_from(1);
-    // Nothing is allocated between: it could get the place of the second page.
-    let calls = [(bad, good.at()), (path, bad), (path, half.at()), (path, edge), (path, 0)];
-    let rets = calls.map(|(filename, argv)| sys::call(libc::SYS_execve, &[filename, argv]));
-    let told = [
-        json!({"filename": "", "filename_why": "fault", "argv": ["good"], "argv_why": null}),
-        json!({"argv": [], "argv_why": "fault", "cut": true}),
-        json!({"argv": ["one"], "argc": 3, "argv_why": "fault", "cut": true}),
-        json!({"argv": ["good"], "argv_why": "fault", "cut": true}),
-        // A null argv is none.
-        json!({"argv": [], "cut": false}),
-    ];
-    let told = rets.into_iter().zip(told);
-    Ok(told.map(|(ret, event)| with(self::event("exec", sys::pid(), json!({"ret": ret})), event)).collect())
-}
-
-/// Pages of a mapped file that were never accessed are not in the caller's memory. Kernels that look up the program
-/// before they read the arguments (6.9 and later) leave them so.
-fn untouched_pages(dir: &Dir) -> Told {
-    let path = dir.at("arguments");
-    fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
-    let file = sys::open_path(&path);
-    let untouched = || {
-        // SAFETY: the kernel chooses the address of the new mapping, which is never unmapped.
-        let at = unsafe {
-            libc::mmap(std::ptr::null_mut(), sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
-        };
-        assert_ne!(at, libc::MAP_FAILED);
-        at as u64
-    };
-    let mut second = Argv::new(&["there", "", "there again"]);
-    second.pointers[1] = untouched();
-    let mut only = Argv::new(&[""]);
-    only.pointers[0] = untouched();
-    let told =
-        [(second, json!(["there"]), json!(["there", "first", "there again"])), (only, json!([]), json!(["first"]))];
-    let told = told.map(|(argv, unread, touched)| {
-        let ret = execve("/nowhere/untouched", argv.at());
-        assert_eq!(ret, -i64::from(libc::ENOENT));
-        let argc = argv.pointers.len() - 1;
-        let unread = json!({"cut": true, "argv": unread, "argv_why": "fault"});
-        let touched = json!({"cut": false, "argv": touched, "argv_why": null});
-        event("exec", sys::pid(), json!({"ret": ret, "argc": argc, "?or": [unread, touched]}))
-    });
-    Ok(told.to_vec())
-}
-
 fn fatal_program() -> Vec<u8> {
-    let mut elf = vec![0; 64 + 2 * 56];
-    let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"\x7fELF\x02\x01\x01");
-    put(16, &2u16.to_le_bytes());
-    put(18, &arch::ELF_MACHINE.to_le_bytes());
-    put(20, &1u32.to_le_bytes());
-    put(24, &0x40_0000u64.to_le_bytes());
-    put(32, &64u64.to_le_bytes());
-    put(52, &64u16.to_le_bytes());
-    put(54, &56u16.to_le_bytes());
-    put(56, &2u16.to_le_bytes());
-    for (i, address) in [0x40_0000u64, 0xffff_8000_0000_0000].into_iter().enumerate() {
-        let at = 64 + i * 56;
-        put(at, &1u32.to_le_bytes());
-        put(at + 4, &5u32.to_le_bytes());
-        put(at + 16, &address.to_le_bytes());
-        put(at + 24, &address.to_le_bytes());
-        put(at + 32, &176u64.to_le_bytes());
-        put(at + 40, &176u64.to_le_bytes());
-        // The maximum size of a page.
-        put(at + 48, &65536u64.to_le_bytes());
-    }
-    elf
-}
-
-fn fatal(dir: &Dir) -> Told {
-    let path = dir.at("fatal");
-    fs::write(&path, fatal_program()).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
-    let pid = fork(|| _ = execve(&path, Argv::new(&["fatal"]).at()));
-    assert_eq!(sys::wait(pid), sys::Status(libc::SIGSEGV), "the kernel ended it");
-    let exec = json!({"ret": {"?le": -1}, "exe": path, "filename_why": "fault", "argv": [], "cut": true});
-    Ok(vec![event("exec", pid, exec), event("exit", pid, json!({"signal": "SIGSEGV"}))])
+    let machine = u32::from(arch::ELF_MACHINE) << 16;
+    // A program of 64 bits, its entry, the program headers behind this header, and the sizes of both.
+    let header =
+        [[0x464c_457f_u32, 0x1_0102, 0, 0], [2 | machine, 1, 0x40_0000, 0], [64, 0, 0, 0], [0, 64 | 56 << 16, 2, 0]];
+    // A segment to load, which is readable and executable, for pages of any size.
+    let segment = |address: u64| [5 << 32 | 1, 0, address, address, 176, 176, 65536];
+    let segments = [0x40_0000, 0xffff_8000_0000_0000].map(segment).concat();
+    let words = header.concat().into_iter().flat_map(u32::to_le_bytes);
+    words.chain(segments.into_iter().flat_map(u64::to_le_bytes)).collect()
 }
 
 fn true_file() -> String {
@@ -442,63 +463,6 @@ fn started(pid: i32, filename: &str, exe: &str, interp: Option<&str>, argv: &[&s
 fn mount(fstype: &str, target: &str, options: &str) -> Result<(), String> {
     sys::own_mounts();
     sys::try_mount("none", target, fstype, 0, options).map_err(|_| format!("this kernel has no {fstype}"))
-}
-
-/// A program that changes the user shows who called, and whose rights it has.
-fn set_user_id(dir: &Dir) -> Told {
-    let given = copy(dir, "given", 0o755);
-    chown(&given, Some(NOBODY), Some(NOBODY)).expect("an owner");
-    fs::set_permissions(&given, fs::Permissions::from_mode(0o6755)).expect("a mode");
-    let taken = copy(dir, "taken", 0o4755);
-    let stat = rustix::fs::statvfs(dir.path()).expect("a file system");
-    if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
-        return Err("temporary files are on a mount without setuid".to_owned());
-    }
-    let down = ran(|| become_program(&given, &["down"]))?;
-    let up = ran(|| {
-        assert_eq!(sys::call(libc::SYS_setresgid, &[1000, 1000, 1000]), 0);
-        sys::set_user(1000, 1000, 1000);
-        become_program(&taken, &["up"])
-    })?;
-    let ids = |[uid, gid, euid, egid]: [u32; 4]| json!({"uid": uid, "gid": gid, "euid": euid, "egid": egid});
-    Ok(vec![
-        with(started(down, &given, &given, None, &["down"]), ids([0, 0, NOBODY, NOBODY])),
-        with(started(up, &taken, &taken, None, &["up"]), ids([1000, 1000, 0, 1000])),
-    ])
-}
-
-/// Executes programs by the system calls of x32. The first argument is the path.
-#[cfg(target_arch = "x86_64")]
-fn x32_callers(_: &Dir) -> Told {
-    let exec = |call: libc::c_long, path: &str, argument: &str| {
-        let low = Pages::new(1, libc::MAP_32BIT);
-        let path = low.put(0, &c(path).into_bytes_with_nul()) as u64;
-        let argument = low.put(1024, &c(argument).into_bytes_with_nul()) as u64;
-        let argv = [path, argument, 0].map(|at| (at as u32).to_le_bytes()).concat();
-        let argv = low.put(2048, &argv) as u64;
-        let none = low.put(3072, &[0; 8]) as u64;
-        match call {
-            520 => arch::x32(call, &[path, argv, none]),
-            _ => arch::x32(call, &[libc::AT_FDCWD as u64, path, argv, none]),
-        }
-    };
-    let mut told = Vec::new();
-    // The numbers of execve and execveat.
-    for call in [520, 545] {
-        let ret = exec(call, X32, "one");
-        if ret == -i64::from(libc::ENOSYS) {
-            return Err("this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)".to_owned());
-        }
-        assert_eq!(ret, -i64::from(libc::ENOENT));
-        let pid = ran(|| exec(call, TRUE, "two"))?;
-        let argv = json!({"ret": 0, "filename": TRUE, "argv": [TRUE, "two"], "argc": 2});
-        told.extend([
-            failed(ret, X32, &[X32, "one"]),
-            event("exec", pid, argv),
-            event("exit", pid, json!({"exit_code": 0})),
-        ]);
-    }
-    Ok(told)
 }
 
 /// The kernel starts the release agent of a cgroup hierarchy by itself

@@ -26,7 +26,19 @@ const ENDS: &[Case] = &[
         });
         Ok(told.to_vec())
     }),
-    ("signals", signals_and_core_dumps),
+    ("signals", |dir| {
+        let told = [libc::SIGKILL, libc::SIGSEGV, libc::SIGABRT, libc::SIGTERM].map(|signal| {
+            let ended = watch(|| {
+                std::env::set_current_dir(dir.path()).expect("a directory");
+                setrlimit(Resource::Core, Rlimit { current: None, maximum: None }).expect("root may");
+                sys::signal(signal, libc::SIG_DFL);
+                sys::kill(sys::pid(), signal);
+            });
+            assert!(ended.status.signal().is_some(), "the child itself: {:?}", ended.status);
+            ended.told()
+        });
+        Ok(told.to_vec())
+    }),
     ("leader first", |_| {
         let ended = watch(|| {
             sys::set_comm(b"the leader");
@@ -69,7 +81,24 @@ const ENDS: &[Case] = &[
         });
         Ok(told.to_vec())
     }),
-    ("thread execs", exec_by_a_thread),
+    // An exec by a thread that is not the leader keeps the process.
+    ("thread execs", |_| {
+        let (mut tids, tids_in) = std::io::pipe().expect("a pipe");
+        let ended = watch(|| {
+            std::thread::spawn(move || {
+                (&tids_in).write_all(&sys::tid().to_le_bytes()).expect("the test listens");
+                become_program("/bin/sh", &["sh", "-c", "exit 9"]);
+            });
+            wait_for_ever()
+        });
+        let mut tid = [0; 4];
+        tids.read_exact(&mut tid).expect("the thread's id");
+        let tid = i32::from_le_bytes(tid);
+        assert_eq!(ended.status.code(), Some(9));
+        assert_ne!(tid, ended.pid);
+        let exec = json!({"old_tid": tid, "tid": ended.pid, "argv": ["sh", "-c", "exit 9"]});
+        Ok(vec![event("exec", ended.pid, exec), ended.told()])
+    }),
     ("leader execs", |_| {
         let began = Instant::now();
         let pid = sys::run_program(Command::new("/bin/sleep").arg("0.05"));
@@ -145,41 +174,6 @@ pub(crate) fn wait_for_ever() -> ! {
         // SAFETY: pause(2) has no arguments.
         unsafe { libc::pause() };
     }
-}
-
-fn signals_and_core_dumps(dir: &Dir) -> Told {
-    let told = [libc::SIGKILL, libc::SIGSEGV, libc::SIGABRT, libc::SIGTERM].map(|signal| {
-        let ended = watch(|| {
-            std::env::set_current_dir(dir.path()).expect("a directory");
-            setrlimit(Resource::Core, Rlimit { current: None, maximum: None }).expect("root may");
-            sys::signal(signal, libc::SIG_DFL);
-            sys::kill(sys::pid(), signal);
-        });
-        assert!(ended.status.signal().is_some(), "the child itself: {:?}", ended.status);
-        ended.told()
-    });
-    Ok(told.to_vec())
-}
-
-/// An exec by a thread that is not the leader keeps the process.
-fn exec_by_a_thread(_: &Dir) -> Told {
-    let (mut tids, tids_in) = std::io::pipe().expect("a pipe");
-    let ended = watch(|| {
-        std::thread::spawn(move || {
-            (&tids_in).write_all(&sys::tid().to_le_bytes()).expect("the test listens");
-            become_program("/bin/sh", &["sh", "-c", "exit 9"]);
-        });
-        loop {
-            std::thread::park();
-        }
-    });
-    let mut tid = [0; 4];
-    tids.read_exact(&mut tid).expect("the thread's id");
-    let tid = i32::from_le_bytes(tid);
-    assert_eq!(ended.status.code(), Some(9));
-    assert_ne!(tid, ended.pid);
-    let exec = json!({"old_tid": tid, "tid": ended.pid, "argv": ["sh", "-c", "exit 9"]});
-    Ok(vec![event("exec", ended.pid, exec), ended.told()])
 }
 
 /// A memory cgroup of the v1 or the v2 hierarchy. `None` if there is no such hierarchy, or no cgroup can be created in it.

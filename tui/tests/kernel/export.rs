@@ -21,9 +21,7 @@ fn export(file: &str, format: &str, out: &str) -> Output {
 fn an_export_has_the_events_of_the_recording() {
     let dir = Dir::alone();
     let file = dir.at("run.ttr");
-    if recorded(&file).is_none() {
-        return;
-    }
+    let Some(()) = recorded(&file) else { return };
     let lines = lines(&read(&["print", &file, "--format", "json"]).stdout);
     for kind in ["exec", "exit", "open", "fork"] {
         assert!(lines.iter().any(|line| line["kind"] == kind), "{kind}");
@@ -111,9 +109,7 @@ fn an_export_that_fails_leaves_what_was_there() {
     }
     alone();
     let file = dir.at("run.ttr");
-    if recorded(&file).is_none() {
-        return;
-    }
+    let Some(()) = recorded(&file) else { return };
     fs::write(&out, "before").expect("room");
     let refused = export(&file, "parquet", &out);
     assert_eq!(refused.status.code(), Some(1));
@@ -121,7 +117,6 @@ fn an_export_that_fails_leaves_what_was_there() {
     assert_eq!(fs::read_to_string(&out).expect("a file"), "before");
     assert!(read(&["export", &file, "--format", "parquet", "-o", &out, "--force"]).status.success());
     assert!(fs::read(&out).expect("a file").ends_with(b"PAR1"));
-    // Not over the recording itself.
     let before = fs::read(&file).expect("the recording");
     let refused = read(&["export", &file, "--format", "json", "-o", &file, "--force"]);
     assert_eq!(refused.status.code(), Some(1));

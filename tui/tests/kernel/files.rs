@@ -16,16 +16,169 @@ fn changes_of_files_by_32_bit_callers_are_seen() {
 }
 
 const CASES: &[Case] = &[
-    ("names", names),
-    ("by dirfd", below_descriptors),
-    ("by fd", descriptors),
-    ("refused", refused),
-    ("long", long),
-    ("moved start", moved_start),
-    ("mounts", mounts),
-    ("root", changed_root),
+    ("names", |dir| {
+        let base = dir.path();
+        std::env::set_current_dir(base).expect("a directory");
+        made(&dir.at("a"));
+        let [b, l, n] = ["./b", "l", "n"].map(c);
+        let start = json!({"dir": base, "abs_path": dir.at("a")});
+        let two = json!({"new_path": "./b", "new_dir": base, "new_abs_path": dir.at("./b"), "new_path_why": null});
+        let removed = json!({"abs_path": dir.at("d"), "via": "unlinkat"});
+        let absolute = json!({"dir": null, "dir_why": null, "abs_path": dir.at("l")});
+        Ok(vec![
+            done(
+                "chmod",
+                "a",
+                |a| call(libc::SYS_fchmodat, &[CWD, a, 0o4750]),
+                with(start.clone(), json!({"mode": 0o4750})),
+            ),
+            done("rename", "a", |a| call(libc::SYS_renameat2, &[CWD, a, CWD, at(&b), 1]), with(start, two)),
+            done("mkdir", "d", |d| call(libc::SYS_mkdirat, &[CWD, d, 0o751]), json!({"mode": 0o751, "via": "mkdirat"})),
+            told(
+                "symlink",
+                "l",
+                call(libc::SYS_symlinkat, &[at(&b), CWD, at(&l)]),
+                json!({"target": "./b", "new_path": null}),
+            ),
+            done(
+                "link",
+                "./b",
+                |b| call(libc::SYS_linkat, &[CWD, b, CWD, at(&n)]),
+                json!({"new_abs_path": dir.at("n")}),
+            ),
+            done("unlink", "n", |n| call(libc::SYS_unlinkat, &[CWD, n]), json!({"abs_path": dir.at("n")})),
+            done("rmdir", "d", |d| call(libc::SYS_unlinkat, &[CWD, d, REMOVE_DIR]), removed),
+            done("mknod", "n", |n| call(libc::SYS_mknodat, &[CWD, n, 0o10600]), json!({"mode": 0o10600})),
+            done("unlink", &dir.at("l"), |l| call(libc::SYS_unlinkat, &[CWD, l]), absolute),
+        ])
+    }),
+    ("by dirfd", |dir| {
+        let (file, base) = (made(&dir.at("file")), File::open(dir.path()).expect("a directory"));
+        let (fd, place, renamed) = (base.as_raw_fd() as u64, dir.path(), dir.at("other"));
+        let [name, other, attribute] = ["file", "other", "user.tracetui"].map(c);
+        std::env::set_current_dir("/").expect("a directory");
+        let empty = libc::AT_EMPTY_PATH as u64;
+        let owned = json!({"dir": place, "abs_path": file, "owner": 7, "group": -1});
+        let moved = json!({"abs_path": file, "new_dir": place, "new_abs_path": renamed});
+        let set = json!({"name": "user.tracetui", "err": {"?or": [null, "EOPNOTSUPP"]}});
+        Ok(vec![
+            done("chown", "file", |path| call(libc::SYS_fchownat, &[fd, path, 7, u64::MAX]), owned),
+            done("rename", "file", |path| call(libc::SYS_renameat2, &[fd, path, fd, at(&other)]), moved),
+            done("chown", "", |path| call(libc::SYS_fchownat, &[fd, path, 0, 0, empty]), json!({"abs_path": place})),
+            done("setxattr", &renamed, |path| call(libc::SYS_setxattr, &[path, at(&attribute), at(&name), 4]), set),
+        ])
+    }),
+    ("by fd", |dir| {
+        let path = made(&dir.at("file"));
+        let file = File::options().read(true).write(true).open(&path).expect("a file");
+        let fd = file.as_raw_fd() as u64;
+        let by_fd = |op: &str, ret: i64, more: Value| {
+            with(told(op, "", ret, more), json!({"path": null, "dir": null, "abs_path": path}))
+        };
+        let name = c("user.tracetui");
+        Ok(vec![
+            by_fd("chmod", call(libc::SYS_fchmod, &[fd, 0o600]), json!({"mode": 0o600, "via": "fchmod"})),
+            by_fd("truncate", call(libc::SYS_ftruncate, &[fd, 1 << 33]), json!({"size": 1_u64 << 33})),
+            by_fd("chown", call(libc::SYS_fchown, &[fd, 1, 2]), json!({"owner": 1, "group": 2})),
+            by_fd("removexattr", call(libc::SYS_fremovexattr, &[fd, at(&name)]), json!({"name": "user.tracetui"})),
+        ])
+    }),
+    ("refused", |dir| {
+        std::env::set_current_dir(dir.path()).expect("a directory");
+        let missing = json!({"err": "ENOENT", "abs_path": dir.at("nothing")});
+        let closed = json!({"err": "EBADF", "dir": null, "dir_why": "vanished", "abs_path": null});
+        let unread =
+            json!({"err": "EFAULT", "path_why": "fault", "dir": null, "dir_why": "fault", "abs_path_why": "fault"});
+        let truncated = json!({"err": "ENOENT", "size": 5});
+        Ok(vec![
+            done("unlink", "nothing", |path| call(libc::SYS_unlinkat, &[CWD, path]), missing),
+            done("unlink", "nothing", |path| call(libc::SYS_unlinkat, &[1 << 19, path]), closed),
+            told("unlink", "", call(libc::SYS_unlinkat, &[CWD, 8]), unread),
+            done("truncate", "nothing", |path| call(libc::SYS_truncate, &[path, 5]), truncated),
+        ])
+    }),
+    // Names and paths as long as the kernel permits, and longer.
+    ("long", |dir| {
+        std::env::set_current_dir(dir.path()).expect("a directory");
+        let (name, fits, over) = ("n".repeat(255), format!("{}x", "./".repeat(2047)), c("./".repeat(2100)));
+        let renamed = json!({"err": "ENOENT", "new_path": fits});
+        let cut = json!({"err": "ENAMETOOLONG", "path_why": "cut", "abs_path_why": "cut"});
+        Ok(vec![
+            done(
+                "mkdir",
+                &name,
+                |path| call(libc::SYS_mkdirat, &[CWD, path, 0o700]),
+                json!({"abs_path": dir.at(&name)}),
+            ),
+            done("rename", &fits, |path| call(libc::SYS_renameat2, &[CWD, path, CWD, path]), renamed),
+            told("unlink", &"./".repeat(2048)[..4095], call(libc::SYS_unlinkat, &[CWD, at(&over)]), cut),
+        ])
+    }),
+    // The start is where the process is at the call, whatever it was before or is later.
+    ("moved start", |dir| {
+        let mkdir = |path: u64| call(libc::SYS_mkdirat, &[CWD, path, 0o700]);
+        let mut told = Vec::new();
+        for place in ["one", "two"].map(|name| dir.at(name)) {
+            told.push(done("mkdir", &place, mkdir, json!({})));
+            std::env::set_current_dir(&place).expect("a directory");
+            let missing = json!({"err": "ENOENT", "dir": place});
+            told.push(done("unlink", "file", |path| call(libc::SYS_unlinkat, &[CWD, path]), missing));
+        }
+        // The working directory is removed.
+        told.push(done("rmdir", &dir.at("two"), |path| call(libc::SYS_unlinkat, &[CWD, path, REMOVE_DIR]), json!({})));
+        told.push(done("mkdir", "file", mkdir, json!({"err": "ENOENT"})));
+        Ok(told)
+    }),
+    ("mounts", |dir| {
+        if call(libc::SYS_unshare, &[libc::CLONE_NEWNS as u64]) != 0 {
+            return Err("no mount namespaces".to_owned());
+        }
+        let (place, source, kind) = (dir.at("place"), c("a source"), c("tmpfs"));
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        let null = json!({"fstype_why": "fault", "target_why": "fault"});
+        let mounted = json!({"target": "a source", "fstype": "tmpfs"});
+        Ok(vec![
+            done("mkdir", &place, |path| call(libc::SYS_mkdirat, &[CWD, path, 0o700]), json!({})),
+            done("mount", "/", |path| call(libc::SYS_mount, &[0, path, 0, private]), null),
+            done("mount", &place, |path| call(libc::SYS_mount, &[at(&source), path, at(&kind)]), mounted),
+            done("umount", &place, |path| call(libc::SYS_umount2, &[path]), json!({"via": "umount"})),
+        ])
+    }),
+    // An absolute path starts at the caller's root.
+    ("root", |dir| {
+        std::env::set_current_dir(dir.path()).expect("a directory");
+        std::os::unix::fs::chroot(".").expect("root");
+        let mkdir = |path: u64| call(libc::SYS_mkdirat, &[CWD, path, 0o700]);
+        let found = json!({"dir": dir.path(), "abs_path": dir.at("d")});
+        let there = with(found.clone(), json!({"err": "EEXIST"}));
+        Ok(vec![done("mkdir", "/d", mkdir, found), done("mkdir", "d", mkdir, there)])
+    }),
     #[cfg(target_arch = "x86_64")]
-    ("older calls", older_calls),
+    ("older calls", |dir| {
+        std::env::set_current_dir(dir.path()).expect("a directory");
+        made(&dir.at("a"));
+        let [a, b, d] = ["a", "b", "d"].map(c);
+        let of = |op: &str, path: &str, number: libc::c_long, second: u64, more: Value| {
+            let here = with(json!({"dir": dir.path(), "abs_path": dir.at(path)}), more);
+            done(op, path, |path| call(number, &[path, second, 3]), here)
+        };
+        Ok(vec![
+            of("chmod", "a", libc::SYS_chmod, 0o640, json!({"mode": 0o640, "via": "chmod"})),
+            of("chown", "a", libc::SYS_lchown, 2, json!({"owner": 2, "group": 3, "via": "lchown"})),
+            of("rename", "a", libc::SYS_rename, at(&b), json!({"new_abs_path": dir.at("b")})),
+            of("link", "b", libc::SYS_link, at(&a), json!({"new_abs_path": dir.at("a")})),
+            of("unlink", "b", libc::SYS_unlink, 0, json!({"via": "unlink"})),
+            of("mkdir", "d", libc::SYS_mkdir, 0o711, json!({"mode": 0o711})),
+            of("rmdir", "d", libc::SYS_rmdir, 0, json!({"via": "rmdir"})),
+            told(
+                "symlink",
+                "d",
+                call(libc::SYS_symlink, &[at(&a), at(&d)]),
+                json!({"dir": dir.path(), "abs_path": dir.at("d"), "target": "a"}),
+            ),
+            of("mknod", "b", libc::SYS_mknod, 0o10644, json!({"mode": 0o10644})),
+        ])
+    }),
 ];
 
 /// An event of a call with this result, and the absolute path.
@@ -43,168 +196,6 @@ fn done(op: &str, path: &str, make: impl FnOnce(u64) -> i64, more: Value) -> Val
 fn made(path: &str) -> String {
     File::create(path).expect("a file");
     path.to_owned()
-}
-
-fn names(dir: &Dir) -> Told {
-    let base = dir.path();
-    std::env::set_current_dir(base).expect("a directory");
-    made(&dir.at("a"));
-    let [b, l, n] = ["./b", "l", "n"].map(c);
-    let start = json!({"dir": base, "abs_path": dir.at("a")});
-    let two = json!({"new_path": "./b", "new_dir": base, "new_abs_path": dir.at("./b"), "new_path_why": null});
-    let removed = json!({"abs_path": dir.at("d"), "via": "unlinkat"});
-    let absolute = json!({"dir": null, "dir_why": null, "abs_path": dir.at("l")});
-    Ok(vec![
-        done(
-            "chmod",
-            "a",
-            |a| call(libc::SYS_fchmodat, &[CWD, a, 0o4750]),
-            with(start.clone(), json!({"mode": 0o4750})),
-        ),
-        done("rename", "a", |a| call(libc::SYS_renameat2, &[CWD, a, CWD, at(&b), 1]), with(start, two)),
-        done("mkdir", "d", |d| call(libc::SYS_mkdirat, &[CWD, d, 0o751]), json!({"mode": 0o751, "via": "mkdirat"})),
-        told(
-            "symlink",
-            "l",
-            call(libc::SYS_symlinkat, &[at(&b), CWD, at(&l)]),
-            json!({"target": "./b", "new_path": null}),
-        ),
-        done("link", "./b", |b| call(libc::SYS_linkat, &[CWD, b, CWD, at(&n)]), json!({"new_abs_path": dir.at("n")})),
-        done("unlink", "n", |n| call(libc::SYS_unlinkat, &[CWD, n]), json!({"abs_path": dir.at("n")})),
-        done("rmdir", "d", |d| call(libc::SYS_unlinkat, &[CWD, d, REMOVE_DIR]), removed),
-        done("mknod", "n", |n| call(libc::SYS_mknodat, &[CWD, n, 0o10600]), json!({"mode": 0o10600})),
-        done("unlink", &dir.at("l"), |l| call(libc::SYS_unlinkat, &[CWD, l]), absolute),
-    ])
-}
-
-fn below_descriptors(dir: &Dir) -> Told {
-    let (file, base) = (made(&dir.at("file")), File::open(dir.path()).expect("a directory"));
-    let (fd, place, renamed) = (base.as_raw_fd() as u64, dir.path(), dir.at("other"));
-    let [name, other, attribute] = ["file", "other", "user.tracetui"].map(c);
-    std::env::set_current_dir("/").expect("a directory");
-    let empty = libc::AT_EMPTY_PATH as u64;
-    let owned = json!({"dir": place, "abs_path": file, "owner": 7, "group": -1});
-    let moved = json!({"abs_path": file, "new_dir": place, "new_abs_path": renamed});
-    let set = json!({"name": "user.tracetui", "err": {"?or": [null, "EOPNOTSUPP"]}});
-    Ok(vec![
-        done("chown", "file", |path| call(libc::SYS_fchownat, &[fd, path, 7, u64::MAX]), owned),
-        done("rename", "file", |path| call(libc::SYS_renameat2, &[fd, path, fd, at(&other)]), moved),
-        done("chown", "", |path| call(libc::SYS_fchownat, &[fd, path, 0, 0, empty]), json!({"abs_path": place})),
-        done("setxattr", &renamed, |path| call(libc::SYS_setxattr, &[path, at(&attribute), at(&name), 4]), set),
-    ])
-}
-
-fn descriptors(dir: &Dir) -> Told {
-    let path = made(&dir.at("file"));
-    let file = File::options().read(true).write(true).open(&path).expect("a file");
-    let fd = file.as_raw_fd() as u64;
-    let by_fd = |op: &str, ret: i64, more: Value| {
-        with(told(op, "", ret, more), json!({"path": null, "dir": null, "abs_path": path}))
-    };
-    let name = c("user.tracetui");
-    Ok(vec![
-        by_fd("chmod", call(libc::SYS_fchmod, &[fd, 0o600]), json!({"mode": 0o600, "via": "fchmod"})),
-        by_fd("truncate", call(libc::SYS_ftruncate, &[fd, 1 << 33]), json!({"size": 1_u64 << 33})),
-        by_fd("chown", call(libc::SYS_fchown, &[fd, 1, 2]), json!({"owner": 1, "group": 2})),
-        by_fd("removexattr", call(libc::SYS_fremovexattr, &[fd, at(&name)]), json!({"name": "user.tracetui"})),
-    ])
-}
-
-fn refused(dir: &Dir) -> Told {
-    std::env::set_current_dir(dir.path()).expect("a directory");
-    let missing = json!({"err": "ENOENT", "abs_path": dir.at("nothing")});
-    let closed = json!({"err": "EBADF", "dir": null, "dir_why": "vanished", "abs_path": null});
-    let unread =
-        json!({"err": "EFAULT", "path_why": "fault", "dir": null, "dir_why": "fault", "abs_path_why": "fault"});
-    let truncated = json!({"err": "ENOENT", "size": 5});
-    Ok(vec![
-        done("unlink", "nothing", |path| call(libc::SYS_unlinkat, &[CWD, path]), missing),
-        done("unlink", "nothing", |path| call(libc::SYS_unlinkat, &[1 << 19, path]), closed),
-        told("unlink", "", call(libc::SYS_unlinkat, &[CWD, 8]), unread),
-        done("truncate", "nothing", |path| call(libc::SYS_truncate, &[path, 5]), truncated),
-    ])
-}
-
-/// Names and paths as long as the kernel permits, and longer.
-fn long(dir: &Dir) -> Told {
-    std::env::set_current_dir(dir.path()).expect("a directory");
-    let (name, fits, over) = ("n".repeat(255), format!("{}x", "./".repeat(2047)), c("./".repeat(2100)));
-    let renamed = json!({"err": "ENOENT", "new_path": fits});
-    let cut = json!({"err": "ENAMETOOLONG", "path_why": "cut", "abs_path_why": "cut"});
-    Ok(vec![
-        done("mkdir", &name, |path| call(libc::SYS_mkdirat, &[CWD, path, 0o700]), json!({"abs_path": dir.at(&name)})),
-        done("rename", &fits, |path| call(libc::SYS_renameat2, &[CWD, path, CWD, path]), renamed),
-        told("unlink", &"./".repeat(2048)[..4095], call(libc::SYS_unlinkat, &[CWD, at(&over)]), cut),
-    ])
-}
-
-/// The start is where the process is at the call, whatever it was before or is later.
-fn moved_start(dir: &Dir) -> Told {
-    let mkdir = |path: u64| call(libc::SYS_mkdirat, &[CWD, path, 0o700]);
-    let mut told = Vec::new();
-    for place in ["one", "two"].map(|name| dir.at(name)) {
-        told.push(done("mkdir", &place, mkdir, json!({})));
-        std::env::set_current_dir(&place).expect("a directory");
-        let missing = json!({"err": "ENOENT", "dir": place});
-        told.push(done("unlink", "file", |path| call(libc::SYS_unlinkat, &[CWD, path]), missing));
-    }
-    // The working directory is removed.
-    told.push(done("rmdir", &dir.at("two"), |path| call(libc::SYS_unlinkat, &[CWD, path, REMOVE_DIR]), json!({})));
-    told.push(done("mkdir", "file", mkdir, json!({"err": "ENOENT"})));
-    Ok(told)
-}
-
-/// An absolute path starts at the caller's root.
-fn changed_root(dir: &Dir) -> Told {
-    std::env::set_current_dir(dir.path()).expect("a directory");
-    std::os::unix::fs::chroot(".").expect("root");
-    let mkdir = |path: u64| call(libc::SYS_mkdirat, &[CWD, path, 0o700]);
-    let found = json!({"dir": dir.path(), "abs_path": dir.at("d")});
-    let there = with(found.clone(), json!({"err": "EEXIST"}));
-    Ok(vec![done("mkdir", "/d", mkdir, found), done("mkdir", "d", mkdir, there)])
-}
-
-fn mounts(dir: &Dir) -> Told {
-    if call(libc::SYS_unshare, &[libc::CLONE_NEWNS as u64]) != 0 {
-        return Err("no mount namespaces".to_owned());
-    }
-    let (place, source, kind) = (dir.at("place"), c("a source"), c("tmpfs"));
-    let private = libc::MS_REC | libc::MS_PRIVATE;
-    let null = json!({"fstype_why": "fault", "target_why": "fault"});
-    let mounted = json!({"target": "a source", "fstype": "tmpfs"});
-    Ok(vec![
-        done("mkdir", &place, |path| call(libc::SYS_mkdirat, &[CWD, path, 0o700]), json!({})),
-        done("mount", "/", |path| call(libc::SYS_mount, &[0, path, 0, private]), null),
-        done("mount", &place, |path| call(libc::SYS_mount, &[at(&source), path, at(&kind)]), mounted),
-        done("umount", &place, |path| call(libc::SYS_umount2, &[path]), json!({"via": "umount"})),
-    ])
-}
-
-#[cfg(target_arch = "x86_64")]
-fn older_calls(dir: &Dir) -> Told {
-    std::env::set_current_dir(dir.path()).expect("a directory");
-    made(&dir.at("a"));
-    let [a, b, d] = ["a", "b", "d"].map(c);
-    let of = |op: &str, path: &str, number: libc::c_long, second: u64, more: Value| {
-        let here = with(json!({"dir": dir.path(), "abs_path": dir.at(path)}), more);
-        done(op, path, |path| call(number, &[path, second, 3]), here)
-    };
-    Ok(vec![
-        of("chmod", "a", libc::SYS_chmod, 0o640, json!({"mode": 0o640, "via": "chmod"})),
-        of("chown", "a", libc::SYS_lchown, 2, json!({"owner": 2, "group": 3, "via": "lchown"})),
-        of("rename", "a", libc::SYS_rename, at(&b), json!({"new_abs_path": dir.at("b")})),
-        of("link", "b", libc::SYS_link, at(&a), json!({"new_abs_path": dir.at("a")})),
-        of("unlink", "b", libc::SYS_unlink, 0, json!({"via": "unlink"})),
-        of("mkdir", "d", libc::SYS_mkdir, 0o711, json!({"mode": 0o711})),
-        of("rmdir", "d", libc::SYS_rmdir, 0, json!({"via": "rmdir"})),
-        told(
-            "symlink",
-            "d",
-            call(libc::SYS_symlink, &[at(&a), at(&d)]),
-            json!({"dir": dir.path(), "abs_path": dir.at("d"), "target": "a"}),
-        ),
-        of("mknod", "b", libc::SYS_mknod, 0o10644, json!({"mode": 0o10644})),
-    ])
 }
 
 fn narrow(dir: &Dir) -> Told {

@@ -122,7 +122,6 @@ fn options_and_expressions_show_what_they_ask_for() {
     let rows: [Row; 24] = [
         (&["--pid", "{alpha},{beta}"], of_cast),
         (&["--pid", "{alpha}", "--pid", "{beta}"], of_cast),
-        // A glob on the whole name.
         (&["--comm", "tt-al*"], of_alpha),
         (&["--comm", "tt-?eta,nothing"], of_beta),
         (&["--comm", "*-[ab]*ta"], of_beta),
@@ -146,7 +145,6 @@ fn options_and_expressions_show_what_they_ask_for() {
         (&["--filter", "(err=ENOENT or kind=exit) uid=nobody"], |e| {
             e["uid"] == NOBODY && (is(e, "err", &["ENOENT"]) || is(e, "kind", &["exit"]))
         }),
-        // Different options must all hold.
         (&["--comm", "tt-*", "--uid", "nobody", "--failed"], |e| e["uid"] == NOBODY && failed(e) && of_beta(e)),
         (&["--pid", "{alpha}", "--kind", "open", "--filter", "err=ENOENT"], |e| {
             of_alpha(e) && is(e, "err", &["ENOENT"]) && is(e, "kind", &["open"])

@@ -77,10 +77,7 @@ fn read(stdout: ChildStdout) -> Found {
 
 /// Runs a flood, and checks that every small event was delivered.
 fn nothing_small_is_pushed_out(args: &[String]) {
-    let args_of = |kinds: &str| vec!["--kind".to_owned(), kinds.to_owned()];
-    let options = args_of("exec,exit");
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let Some(mut traced) = Traced::start_into(Stdio::piped(), &options) else { return };
+    let Some(mut traced) = Traced::start_into(Stdio::piped(), &["--kind", "exec,exit"]) else { return };
     let stdout = traced.take_stdout();
     let reader = std::thread::spawn(move || read(stdout));
     let (count, ours) = flood(args);
@@ -102,12 +99,10 @@ fn nothing_small_is_pushed_out(args: &[String]) {
 
 #[test]
 fn megabytes_of_arguments_push_out_no_event() {
-    let argument = "x".repeat(LONGEST - 1);
-    nothing_small_is_pushed_out(&vec![argument; 15]);
+    nothing_small_is_pushed_out(&vec!["x".repeat(LONGEST - 1); 15]);
 }
 
 #[test]
 fn many_execs_of_some_kilobytes_push_out_no_event() {
-    let argument = "y".repeat(7 << 10);
-    nothing_small_is_pushed_out(&[argument]);
+    nothing_small_is_pushed_out(&["y".repeat(7 << 10)]);
 }

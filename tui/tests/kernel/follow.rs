@@ -1,6 +1,7 @@
 //! Recordings that are read while they are written.
 
 use crate::prelude::*;
+use crate::rotation::{files, print};
 use std::thread::sleep;
 
 /// Some seconds of execs, exits and opens, more than a block.
@@ -15,7 +16,6 @@ fn recorder(args: &[&str], file: &str) -> Option<Child> {
     let begun = Instant::now();
     while fs::metadata(file).map_or(0, |found| found.len()) < 1000 {
         if child.try_wait().expect("a child").is_some() || begun.elapsed() > Duration::from_secs(60) {
-            // SAFETY: kill(2) takes integers only, and the child has not been waited for if it runs.
             let _ = child.kill();
             cannot_run(&text(&child.wait_with_output().expect("a child").stderr));
             return None;
@@ -31,27 +31,15 @@ fn follow(file: &str) -> Child {
 
 #[track_caller]
 fn end(mut child: Child, seconds: u64) -> Output {
-    let begun = Instant::now();
     // What it prints does not fit into a pipe.
     let mut out = child.stdout.take().expect("a pipe");
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         out.read_to_end(&mut bytes).map(|_| bytes)
     });
-    while child.try_wait().expect("a child").is_none() {
-        if begun.elapsed() > Duration::from_secs(seconds) {
-            let _ = child.kill();
-            panic!("it does not end");
-        }
-        sleep(Duration::from_millis(10));
-    }
+    wait_at_most(&mut child, Duration::from_secs(seconds));
     let stdout = reader.join().expect("a thread").expect("readable");
     Output { stdout, ..child.wait_with_output().expect("a child") }
-}
-
-fn signal(child: &Child, signal: libc::c_int) {
-    // SAFETY: kill(2) takes integers only, and the child has not been waited for.
-    unsafe { libc::kill(child.id() as i32, signal) };
 }
 
 #[test]
@@ -64,7 +52,6 @@ fn a_recording_that_is_followed_gives_what_it_gives_in_the_end() {
     assert_eq!((&info["writing"], &info["complete"]), (&true.into(), &false.into()));
     let now = read(&["print", &file]);
     assert!(text(&now.stderr).contains("the trace is still running"), "{}", text(&now.stderr));
-    // Another one does not write into it.
     let force = read(&["cut", &file, "--force", "-o", &file]);
     assert!(!force.status.success());
     let recorded = end(recorder, 60);
@@ -101,22 +88,18 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
     let dir = Dir::alone();
     let file = dir.at("long.ttr");
     let Some(mut recorder) = recorder(&["-o", &file, "--duration", "60s"], &file) else { return };
-    let [interrupted, closed] = [follow(&file), follow(&file)];
+    let [interrupted, mut closed] = [follow(&file), follow(&file)];
     // Without lines that nobody reads: it looks at the file all the time.
     let cut = start(tracetui().args(["print", "--follow", "--comm", "no-such", &file]));
     sleep(Duration::from_millis(1200));
-    signal(&interrupted, libc::SIGINT);
+    sys::kill(interrupted.id() as i32, libc::SIGINT);
     let interrupted = end(interrupted, 30);
     assert_eq!(interrupted.status.code(), Some(0), "{}", text(&interrupted.stderr));
     let counted = end(start(tracetui().args(["print", "-f", "-n", "1", &file])), 30);
     assert_eq!((counted.status.code(), text(&counted.stdout).lines().count()), (Some(0), 1));
-    let mut closed = closed;
     drop(closed.stdout.take());
-    let begun = Instant::now();
-    while closed.try_wait().expect("a child").is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody reads it");
-        sleep(Duration::from_millis(20));
-    }
+    // Nobody reads it.
+    wait_at_most(&mut closed, Duration::from_secs(60));
     File::options().write(true).open(&file).and_then(|file| file.set_len(700)).expect("ours");
     let cut = end(cut, 30);
     assert_eq!(cut.status.code(), Some(1));
@@ -139,15 +122,9 @@ fn following_goes_on_in_the_next_file() {
     let recorded = end(recorder, 60);
     assert!(recorded.status.success(), "{}", text(&recorded.stderr));
     let followed = end(follower, 10);
-    let mut files: Vec<String> = Vec::new();
-    while let Some(file) =
-        Some(dir.at(&format!("x.{:06}.ttr", files.len() + 1))).filter(|file| fs::exists(file).unwrap_or(false))
-    {
-        files.push(file);
-    }
+    let files = files(&dir.at(""));
     assert!(files.len() > 1);
-    let args = ["print", "--format", "json"].into_iter().chain(files.iter().map(String::as_str));
-    let printed = read(&args.collect::<Vec<_>>());
+    let printed = print(&files);
     assert!(followed.stdout == printed.stdout, "{} files", files.len());
     assert_eq!(text(&followed.stderr), text(&printed.stderr));
 }

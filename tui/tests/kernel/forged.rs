@@ -2,10 +2,7 @@
 //! happened.
 
 use crate::attachments::TUNATTACHFILTER;
-use crate::bpf::{
-    Attr, BPF_PROG_TYPE_TRACEPOINT, PERF_EVENT_IOC_SET_BPF, check_prog, id_and_tag, info, perf_event, program, set_bpf,
-    tracepoint_id,
-};
+use crate::bpf::*;
 use crate::prelude::*;
 
 /// The kernel copies the argument of the ioctl of a FUSE file, so its lower half is the descriptor and the whole is an
@@ -61,7 +58,7 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
 /// The ids of the maps that a process holds, and those that its programs use.
 fn maps_of(pid: i32) -> Vec<u32> {
     let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("procfs").flatten();
-    let texts: Vec<String> = infos.filter_map(|info| fs::read_to_string(info.path()).ok()).collect();
+    let texts: Vec<String> = infos.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
     let ids = |key| {
         let lines = texts.iter().flat_map(|text| text.lines());
         lines.filter_map(move |line| line.strip_prefix(key)?.trim().parse::<u32>().ok())
@@ -110,7 +107,7 @@ fn no_other_process_can_change_the_maps_of_the_probes() {
     for id in maps {
         let map = by_id(MAP, id);
         // `struct bpf_map_info`: the type at 0, the name at 24.
-        let about = info(&map);
+        let about = bpf::info(&map);
         let name = about.0[24..40].split(|byte| *byte == 0).next().expect("a part");
         let name = String::from_utf8_lossy(name).into_owned();
         // Ring buffers: user space moves the position by memory that it shares.

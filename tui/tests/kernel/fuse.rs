@@ -61,10 +61,8 @@ pub(crate) fn lock_memory(served: &Served, mut tell: PipeWriter, mut go: PipeRea
         tell.write_all(&sys::tid().to_le_bytes()).expect("the test listens");
         let _ = memory.read_at(&mut [0], page);
     });
-    loop {
-        // Nothing here may need memory.
-        std::thread::park();
-    }
+    // Nothing here may need memory.
+    wait_for_ever()
 }
 
 /// Waits until a thread is in a system call with this number, and sleeps there.
@@ -99,7 +97,6 @@ fn answer_all(mut device: File) {
         match device.read(&mut request) {
             Ok(1..) => {}
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::NotFound) => continue,
-            // Unmounted.
             Ok(0) | Err(_) => return,
         }
         let word = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().expect("four bytes"));

@@ -107,7 +107,6 @@ const CASES: &[Case] = &[
         assert_eq!(rets, [-i64::from(libc::EFAULT); 4]);
         Ok(vec![event("open", sys::pid(), json!({"path": "", "path_why": "fault", "err": "EFAULT"})); 4])
     }),
-    // Empty arguments are arguments.
     ("empty", |_| {
         let start = |argv: &[&str]| {
             let pid = sys::run_program(Command::new("/bin/true").arg0(argv[0]).args(&argv[1..]));
@@ -271,9 +270,7 @@ fn a_process_whose_memory_does_not_answer_delays_no_other() {
             }
         });
         opener.go();
-        loop {
-            std::thread::park();
-        }
+        wait_for_ever()
     });
     later.go();
     opens.read_exact(&mut [0]).expect("it opens files");

@@ -1,6 +1,7 @@
 //! The identity of opened and executed files, compared with stat(2).
 
 use crate::prelude::*;
+use crate::recording::lines;
 use tracetui_events::text::time::rfc3339;
 
 fn shown(path: &str) -> Value {
@@ -81,9 +82,8 @@ fn an_unwanted_file_is_found_under_any_name() {
         assert_eq!((run.status.code(), said.lines().last()), (Some(status), Some(message)), "{script}: {said}");
     }
     for (path, why) in [(dir.at("nothing"), "No such file"), (dir.at(""), "is a directory; name the files in it")] {
-        let run =
-            tracetui().args(["print", "--expect-no-open", &path, "--", "true"]).output().expect("tracetui starts");
-        let said = String::from_utf8_lossy(&run.stderr);
+        let run = read(&["print", "--expect-no-open", &path, "--", "true"]);
+        let said = text(&run.stderr);
         assert!(run.status.code() == Some(2) && said.contains(why), "{said}");
     }
 }
@@ -97,18 +97,13 @@ fn a_file_that_is_still_the_same_has_a_checksum() {
     }
     let file = dir.at("run.ttr");
     let run = ["--identity", "on", "--kind", "exec,open", "--", "cat", &same, &changed, &gone];
-    if record(&file, &run, |_| {}).is_none() {
-        return;
-    }
+    let Some(_) = record(&file, &run, |_| {}) else { return };
     // The same bytes, but at another time.
     fs::write(&changed, "abc").expect("room");
     fs::remove_file(&gone).expect("it is there");
-    let listed = read(&["files", &file, "--sha256", "--format", "json"]);
-    let listed = String::from_utf8(listed.stdout).expect("UTF-8");
-    let of = |path: &str| -> Value {
-        let lines = listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        lines.into_iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("{path} in {listed}"))
-    };
+    let listed = lines(&read(&["files", &file, "--sha256", "--format", "json"]).stdout);
+    let of =
+        |path: &str| listed.iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("{path} in {listed:?}"));
     // Of "abc" (FIPS 180-2, B.1).
     let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!((&of(&same)["sha256"], of(&same).get("sha256_why")), (&json!(sum), None));

@@ -3,7 +3,6 @@
 use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, link_id, program, raw_tracepoint_open};
 use crate::prelude::*;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the end of a trace may take, whatever the inspector does: it is killed after 10 s.
 fn end() -> Duration {
     Duration::from_secs(if emulated() { 60 } else { 40 })
@@ -50,24 +49,29 @@ fn check_said(run: &Run, why: &str) {
     assert!(said.len() == 1 && said[0].ends_with(why), "{:?}", run.stderr);
 }
 
-fn waits_for(mut what: impl FnMut() -> bool) -> bool {
-    let began = Instant::now();
-    while !what() {
-        if began.elapsed() > PATIENCE {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
-}
-
 #[test]
 fn a_trace_continues_without_its_inspector() {
-    for pause in [1000, 0] {
+    let killed = Some("the inspector was ended by signal 9");
+    let silent = Some("the inspector did not answer for 10 s at the end, and was killed");
+    let rows = [
+        (&[libc::SIGKILL][..], 1000, killed),
+        (&[libc::SIGKILL], 0, killed),
+        (&[libc::SIGSTOP], 0, silent),
+        // It continues where it was, and reports what it missed.
+        (&[libc::SIGSTOP, libc::SIGCONT], 1000, None),
+    ];
+    for (signals, pause, why) in rows {
         let Some((traced, inspector)) = start() else { return };
-        sys::kill(inspector, libc::SIGKILL);
-        std::thread::sleep(Duration::from_millis(pause));
-        check_said(&end_after_an_open(traced), "the inspector was ended by signal 9");
+        for signal in signals {
+            sys::kill(inspector, *signal);
+            std::thread::sleep(Duration::from_millis(pause));
+        }
+        let run = end_after_an_open(traced);
+        match why {
+            Some(why) => check_said(&run, why),
+            None => assert!(!run.stderr.iter().any(|line| line.contains("inspector")), "{:?}", run.stderr),
+        }
+        sys::wait_until(|| line(inspector, "Name:").is_none());
     }
 }
 
@@ -90,32 +94,14 @@ fn the_id_of_an_inspector_that_ended_stays_taken() {
         let Some((traced, inspector)) = started else { return };
         end(inspector);
         let is_zombie = || line(inspector, "State:").is_some_and(|state| state.starts_with('Z'));
-        assert!(waits_for(is_zombie), "{way}, ignored: {ignored}");
+        sys::wait_until(is_zombie);
         let taken = sys::fork_with_id(inspector, || {});
         let is_refused = matches!(taken, Err(libc::EEXIST | libc::ENOSYS | libc::EPERM));
         assert!(is_refused, "{way}, ignored: {ignored}: {taken:?}");
         end_after_an_open(traced);
-        assert!(waits_for(|| line(inspector, "State:").is_none()), "{way}: it is reaped with the trace");
+        // It is reaped with the trace.
+        sys::wait_until(|| line(inspector, "State:").is_none());
     }
-}
-
-#[test]
-fn a_stopped_inspector_does_not_hold_up_the_end() {
-    let Some((traced, inspector)) = start() else { return };
-    sys::kill(inspector, libc::SIGSTOP);
-    check_said(&end_after_an_open(traced), "the inspector did not answer for 10 s at the end, and was killed");
-    assert!(waits_for(|| line(inspector, "Name:").is_none()));
-}
-
-/// It continues where it was.
-#[test]
-fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
-    let Some((traced, inspector)) = start() else { return };
-    sys::kill(inspector, libc::SIGSTOP);
-    std::thread::sleep(Duration::from_secs(1));
-    sys::kill(inspector, libc::SIGCONT);
-    let run = end_after_an_open(traced);
-    assert!(!run.stderr.iter().any(|line| line.contains("inspector")), "{:?}", run.stderr);
 }
 
 fn limit_descriptors(pid: i32, most: u64) {
@@ -145,11 +131,10 @@ fn an_inspector_without_descriptors_ends_no_attachment() {
         sys::owned(raw_tracepoint_open(&program, "sched_process_exit"))
     };
     let first = link();
-    // It is in an inventory.
     traced.output().wait_for_inventory();
     limit_descriptors(inspector, 8);
     let second = link();
-    assert!(waits_for(|| traced.says("BPF inventory incomplete: links: ")));
+    sys::wait_until(|| traced.says("BPF inventory incomplete: links: "));
     std::thread::sleep(Duration::from_secs(1));
     limit_descriptors(inspector, 4096);
     let ids = [&first, &second].map(link_id);
@@ -160,7 +145,7 @@ fn an_inspector_without_descriptors_ends_no_attachment() {
     };
     assert_eq!(counts(&fs::read(traced.output()).expect("the output")), [2, 0], "both are held");
     drop((first, second));
-    assert!(waits_for(|| counts(&fs::read(traced.output()).expect("the output")) == [2, 2]), "both have ended");
+    sys::wait_until(|| counts(&fs::read(traced.output()).expect("the output")) == [2, 2]);
     traced.stop().check();
 }
 
@@ -172,7 +157,7 @@ fn the_inspector_ends_with_its_trace() {
             sys::kill(inspector, libc::SIGSTOP);
         }
         traced.signal(libc::SIGKILL);
-        assert!(waits_for(|| line(inspector, "Name:").is_none_or(|name| name != "inspector")), "stopped: {stopped}");
+        sys::wait_until(|| line(inspector, "Name:").is_none_or(|name| name != "inspector"));
     }
 }
 

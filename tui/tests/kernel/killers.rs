@@ -1,7 +1,7 @@
 //! The senders of signals that end processes, compared with what the cases sent.
 
 use crate::confine::{ptrace, request};
-use crate::exits::{EXITS, Ended, wait_for_ever, watch};
+use crate::exits::{EXITS, Ended, watch};
 use crate::prelude::*;
 use crate::sys::wait;
 
@@ -11,8 +11,55 @@ fn signals_that_end_processes_have_their_sender_and_cause() {
 }
 
 const KILLED: &[Case] = &[
-    ("senders", senders),
-    ("second sender", second_sender),
+    ("senders", |_| {
+        let thread = || {
+            std::thread::spawn(|| wait_for_ever());
+        };
+        let handles = || sys::signal(libc::SIGTERM, sys::nothing());
+        let killed = |pid: i32, signals: &[i32]| {
+            for signal in signals {
+                sys::kill(pid, *signal);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            wait(pid);
+            killed_by_this(pid)
+        };
+        let mut told = vec![
+            killed(prey(|| ()), &[libc::SIGKILL]),
+            killed(prey(thread), &[libc::SIGTERM]),
+            killed(prey(handles), &[libc::SIGTERM, libc::SIGUSR1]),
+            killed(prey(|| block(libc::SIGTERM, libc::SIG_BLOCK)), &[libc::SIGTERM, libc::SIGKILL]),
+            killed(prey(|| ()), &[libc::SIGWINCH, libc::SIGURG, libc::SIGALRM]),
+        ];
+        // It is blocked when it is sent, and ends the process when it is no longer blocked.
+        let shared = Shared::new();
+        let (turn, begins) =
+            (shared.at(0), |turn| wait_for(|| (shared.at(0).load(Ordering::SeqCst) == turn).then_some(())));
+        let late = fork(|| {
+            block(libc::SIGTERM, libc::SIG_BLOCK);
+            turn.store(1, Ordering::SeqCst);
+            begins(2);
+            block(libc::SIGTERM, libc::SIG_UNBLOCK);
+        });
+        begins(1);
+        sys::kill(late, libc::SIGTERM);
+        turn.store(2, Ordering::SeqCst);
+        wait(late);
+        told.push(killed_by_this(late));
+        Ok(told)
+    }),
+    // One process sends what another one did not end by.
+    ("second sender", |_| {
+        let held = prey(|| block(libc::SIGTERM, libc::SIG_BLOCK));
+        sys::kill(held, libc::SIGTERM);
+        let second = fork(move || {
+            sys::set_comm(b"the second");
+            sys::kill(held, libc::SIGKILL);
+        });
+        wait(held);
+        wait(second);
+        Ok(vec![killed(held, by(second, "the second"))])
+    }),
     ("init ends", |_| {
         // The kernel kills its namespace. Its child set no signal.
         let ids = Shared::new();
@@ -61,7 +108,6 @@ const KILLED: &[Case] = &[
     ("CPU time", |_| {
         by_kernel("limit", || {
             limit(Resource::Cpu, 1);
-            // The hard limit ends this child.
             sys::signal(libc::SIGXCPU, libc::SIG_IGN);
             let began = Instant::now();
             while began.elapsed() < Duration::from_secs(60) {}
@@ -89,7 +135,19 @@ const KILLED: &[Case] = &[
             wait_for_ever();
         })
     }),
-    ("tracer", made_by_a_tracer),
+    // A tracer replaces the signal: the sender of the first one is not named, and no other.
+    ("tracer", |_| {
+        let began = Instant::now();
+        let pid = fork(|| {
+            ptrace(request::TRACEME, 0, 0, 0);
+            // raise(3) of musl blocks the signal that the tracer makes.
+            sys::kill(sys::pid(), libc::SIGSTOP);
+        });
+        wait(pid);
+        ptrace(request::CONT, pid, 0, libc::SIGTERM as u64);
+        let ended = Ended { pid, status: wait(pid), within: began.elapsed() };
+        Ok(vec![with(ended.told(), json!({"killed_by": null, "killed_by_why": "not_collected"}))])
+    }),
     // Which of two queued signals ended it is known, or nothing is.
     ("queued", |_| {
         let signal = libc::SIGRTMIN();
@@ -118,7 +176,31 @@ const KILLED: &[Case] = &[
         wait(pid);
         Ok(vec![event("exit", pid, json!({"killed_by": null, "killed_by_why": "not_collected"}))])
     }),
-    ("crowded out", crowded_out),
+    // Another process sends more blocked signals than the probes remember. It must not be named as the sender of an older one, whose sender
+    // may be unknown by then.
+    ("crowded out", |_| {
+        let go = Shared::new();
+        let (mut ready, set) = std::io::pipe().expect("a pipe");
+        let first = fork(|| {
+            block(libc::SIGTERM, libc::SIG_BLOCK);
+            drop(set);
+            wait_for(|| (go.at(0).load(Ordering::SeqCst) == 1).then_some(()));
+            block(libc::SIGTERM, libc::SIG_UNBLOCK);
+        });
+        assert_eq!(ready.read(&mut [0]).expect("a pipe"), 0);
+        sys::kill(first, libc::SIGTERM);
+        let signals = || libc::SIGRTMIN()..=libc::SIGRTMAX();
+        let held = || signals().for_each(|signal| block(signal, libc::SIG_BLOCK));
+        let crowd: Vec<i32> = (0..270).map(|_| prey(held)).collect();
+        wait(fork(|| crowd.iter().for_each(|pid| signals().for_each(|signal| sys::kill(*pid, signal)))));
+        go.at(0).store(1, Ordering::SeqCst);
+        wait(first);
+        for pid in crowd {
+            sys::kill(pid, libc::SIGKILL);
+            wait(pid);
+        }
+        Ok(vec![event("exit", first, json!({"killed_by": {"?or": [null, by(sys::pid(), "crowded out")]}}))])
+    }),
     ("file", |_| [0, libc::SIGKILL, libc::SIGUSR1].into_iter().map(made_by_a_file).collect()),
 ];
 
@@ -171,97 +253,6 @@ fn block(signal: i32, how: i32) {
         libc::sigaddset(&raw mut set, signal);
         libc::sigprocmask(how, &raw const set, std::ptr::null_mut());
     }
-}
-
-fn senders(_: &Dir) -> Told {
-    let thread = || {
-        std::thread::spawn(|| wait_for_ever());
-    };
-    let handles = || sys::signal(libc::SIGTERM, sys::nothing());
-    let killed = |pid: i32, signals: &[i32]| {
-        for signal in signals {
-            sys::kill(pid, *signal);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        wait(pid);
-        killed_by_this(pid)
-    };
-    let mut told = vec![
-        killed(prey(|| ()), &[libc::SIGKILL]),
-        killed(prey(thread), &[libc::SIGTERM]),
-        killed(prey(handles), &[libc::SIGTERM, libc::SIGUSR1]),
-        killed(prey(|| block(libc::SIGTERM, libc::SIG_BLOCK)), &[libc::SIGTERM, libc::SIGKILL]),
-        killed(prey(|| ()), &[libc::SIGWINCH, libc::SIGURG, libc::SIGALRM]),
-    ];
-    // It is blocked when it is sent, and ends the process when it is no longer blocked.
-    let shared = Shared::new();
-    let (turn, begins) =
-        (shared.at(0), |turn| wait_for(|| (shared.at(0).load(Ordering::SeqCst) == turn).then_some(())));
-    let late = fork(|| {
-        block(libc::SIGTERM, libc::SIG_BLOCK);
-        turn.store(1, Ordering::SeqCst);
-        begins(2);
-        block(libc::SIGTERM, libc::SIG_UNBLOCK);
-    });
-    begins(1);
-    sys::kill(late, libc::SIGTERM);
-    turn.store(2, Ordering::SeqCst);
-    wait(late);
-    told.push(killed_by_this(late));
-    Ok(told)
-}
-
-/// One process sends what another one did not end by.
-fn second_sender(_: &Dir) -> Told {
-    let held = prey(|| block(libc::SIGTERM, libc::SIG_BLOCK));
-    sys::kill(held, libc::SIGTERM);
-    let second = fork(move || {
-        sys::set_comm(b"the second");
-        sys::kill(held, libc::SIGKILL);
-    });
-    wait(held);
-    wait(second);
-    Ok(vec![killed(held, by(second, "the second"))])
-}
-
-/// Another process sends more blocked signals than the probes remember. It must not be named as the sender of an older one, whose sender
-/// may be unknown by then.
-fn crowded_out(_: &Dir) -> Told {
-    let go = Shared::new();
-    let (mut ready, set) = std::io::pipe().expect("a pipe");
-    let first = fork(|| {
-        block(libc::SIGTERM, libc::SIG_BLOCK);
-        drop(set);
-        wait_for(|| (go.at(0).load(Ordering::SeqCst) == 1).then_some(()));
-        block(libc::SIGTERM, libc::SIG_UNBLOCK);
-    });
-    assert_eq!(ready.read(&mut [0]).expect("a pipe"), 0);
-    sys::kill(first, libc::SIGTERM);
-    let signals = || libc::SIGRTMIN()..=libc::SIGRTMAX();
-    let held = || signals().for_each(|signal| block(signal, libc::SIG_BLOCK));
-    let crowd: Vec<i32> = (0..270).map(|_| prey(held)).collect();
-    wait(fork(|| crowd.iter().for_each(|pid| signals().for_each(|signal| sys::kill(*pid, signal)))));
-    go.at(0).store(1, Ordering::SeqCst);
-    wait(first);
-    for pid in crowd {
-        sys::kill(pid, libc::SIGKILL);
-        wait(pid);
-    }
-    Ok(vec![event("exit", first, json!({"killed_by": {"?or": [null, by(sys::pid(), "crowded out")]}}))])
-}
-
-/// A tracer replaces the signal: the sender of the first one is not named, and no other.
-fn made_by_a_tracer(_: &Dir) -> Told {
-    let began = Instant::now();
-    let pid = fork(|| {
-        ptrace(request::TRACEME, 0, 0, 0);
-        // raise(3) of musl blocks the signal that the tracer makes.
-        sys::kill(sys::pid(), libc::SIGSTOP);
-    });
-    wait(pid);
-    ptrace(request::CONT, pid, 0, libc::SIGTERM as u64);
-    let ended = Ended { pid, status: wait(pid), within: began.elapsed() };
-    Ok(vec![with(ended.told(), json!({"killed_by": null, "killed_by_why": "not_collected"}))])
 }
 
 /// A socket sends the signal when its peer writes (fcntl(2), O_ASYNC). An interrupt could have sent it just so.

@@ -260,7 +260,6 @@ fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
         (tree(&[&root_pid]), vec![Root, Child, Orphan]),
         // The orphan is a child of init by now.
         (tree(&[&root_pid, &other_pid]), vec![Root, Child, Other]),
-        // A tree within the tree.
         (tree(&[&root_pid, &child]), vec![Root, Child]),
         (FilterOptions { pid: list(&[&child, &stranger_pid]), ..none() }, vec![Child, Stranger]),
         (FilterOptions { comm: vec!["tt-O*".into()], ..none() }, vec![Orphan, Other]),
@@ -366,7 +365,6 @@ fn a_tree_without_room_says_so() {
         for child in children {
             sys::wait(child);
         }
-        // There is room again for a child.
         sys::wait(fork(|| sys::open_path("/nowhere/late child")));
         vec![]
     });

@@ -2,7 +2,6 @@
 //! only lines that were written.
 
 use crate::prelude::*;
-use crate::traced::{reads_ready, ready};
 
 fn soon() -> Duration {
     // Decoding the waiting events takes long without optimisation and on a busy machine.
@@ -50,13 +49,14 @@ fn a_reader_of_stdout_and_stderr_that_leaves_ends_it_and_its_command() {
     let mut child =
         command.stdout(theirs.try_clone().expect("a descriptor")).stderr(theirs).spawn().expect("tracetui starts");
     drop(command);
-    let mut reader = BufReader::new(ours);
     // The reader ends after the first lines, like `2>&1 | head`.
-    if !reads_ready(&mut child, &mut reader) {
-        return;
+    let mut lines = BufReader::new(ours).lines().map_while(Result::ok);
+    if !lines.any(|line| line.starts_with("tracing")) {
+        assert_eq!(wait_at_most(&mut child, Duration::from_secs(60)).code(), Some(1));
+        return cannot_run("it ended before it was ready");
     }
     let command = pid_in(&dir);
-    drop(reader);
+    drop(lines);
     let status = wait_at_most(&mut child, Duration::from_secs(60));
     assert_eq!(status.code(), Some(0), "as a closed pipe ends it");
     check_gone(command);
@@ -116,13 +116,13 @@ fn check_account(run: &Run, events: u64) {
 #[test]
 fn a_recording_into_a_pipe_that_nobody_reads_ends_by_one_signal() {
     let Some(dir) = Dir::alone_as_root() else { return };
-    let mut command = tracetui();
-    let Some((mut child, said)) = ready(command.args(["record", "-o", "-"]).stdout(Stdio::piped())) else { return };
+    let Some(traced) = Traced::of(tracetui().args(["record", "-o", "-"]).stdout(Stdio::piped())) else { return };
     open_some(&dir, 50_000);
-    let (status, took) = ends_by(libc::SIGINT, &mut child);
-    let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
+    let began = Instant::now();
+    traced.signal(libc::SIGINT);
+    let Run { status, stderr, .. } = traced.ended();
     assert_eq!(status.code(), Some(1), "{stderr:?}");
-    assert!(took < soon(), "{took:?}");
+    assert!(began.elapsed() < soon(), "{:?}", began.elapsed());
     assert!(stderr.iter().any(|line| line.contains("no progress for 1 s; the recording is truncated")), "{stderr:?}");
     assert!(stderr.last().is_some_and(|line| line.starts_with("account: ")), "{stderr:?}");
 }
@@ -173,7 +173,7 @@ fn a_command_is_signalled_though_nobody_reads() {
 fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
     let mut command = tracetui();
     let (ours, _theirs) = pty::give(&mut command);
-    tcsetwinsize(&ours, Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    tcsetwinsize(&ours, pty::size(200, 50)).expect("a size");
     command.args(args).stderr(File::create(dir.at("err")).expect("a file"));
     let child = command.spawn().expect("tracetui starts");
     (ours, child)
@@ -259,8 +259,11 @@ fn what_does_not_fit_on_the_disk_is_not_claimed() {
 /// `print` to a file, with a resource limit.
 fn limited(dir: &Dir, args: &[&str], what: Resource, soft: u64, hard: u64) -> Command {
     let mut command = tracetui();
-    command.args(["print", "--format", "json"]).args(args).stdin(Stdio::null()).stderr(Stdio::piped());
-    command.stdout(File::create(dir.at("out")).expect("a file"));
+    command
+        .args(["print", "--format", "json"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(File::create(dir.at("out")).expect("a file"));
     let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
     sys::before_exec(&mut command, move || Ok(setrlimit(what, limit)?));
     command
@@ -273,14 +276,13 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
     // Files are opened only after the start. While a tracepoint is being enabled, QEMU 7.2 sometimes runs its old code
     // on other CPUs.
     let mut command = limited(&dir, &["--kind", "open"], Resource::Fsize, LIMIT, LIMIT);
-    let Some((mut child, said)) = ready(&mut command) else { return };
+    let Some(traced) = Traced::of(&mut command) else { return };
     let began = Instant::now();
     let out = dir.at("out");
     while fs::metadata(&out).expect("there").len() < LIMIT && began.elapsed() < Duration::from_secs(30) {
         open_some(&dir, 100);
     }
-    let status = wait_at_most(&mut child, Duration::from_secs(60));
-    let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
+    let Run { status, stderr, .. } = traced.ended();
     assert_eq!(status.code(), Some(1), "{stderr:?}");
     assert!(stderr.iter().any(|line| line.contains("too large")), "{stderr:?}");
     let written = fs::read(&out).expect("the output");
@@ -316,18 +318,16 @@ fn a_low_limit_is_raised_or_named() {
 fn a_hangup_that_is_ignored_stays_so() {
     let Some(dir) = Dir::alone_as_root() else { return };
     let mut command = tracetui();
-    command.args(["print", "--format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
-    command.stdout(File::create(dir.at("out")).expect("a file"));
-    // Like nohup.
-    sys::before_exec(&mut command, || Ok(sys::signal(libc::SIGHUP, libc::SIG_IGN)));
-    let Some((mut child, _stderr)) = ready(&mut command) else { return };
-    sys::kill(child.id() as i32, libc::SIGHUP);
+    command.args(["print", "--format", "json"]).stdout(File::create(dir.at("out")).expect("a file"));
+    sys::do_before_exec(&mut command, || sys::signal(libc::SIGHUP, libc::SIG_IGN));
+    let Some(mut traced) = Traced::of(&mut command) else { return };
+    traced.signal(libc::SIGHUP);
     open_some(&dir, 10);
     std::thread::sleep(Duration::from_millis(500));
-    assert!(child.try_wait().expect("a status").is_none(), "it goes on");
+    assert!(!traced.has_ended(), "it goes on");
     // One signal ends it, because the ignored one does not count.
-    let (status, _) = ends_by(libc::SIGTERM, &mut child);
-    assert_eq!(status.code(), Some(0));
+    traced.signal(libc::SIGTERM);
+    assert_eq!(traced.ended().status.code(), Some(0));
 }
 
 /// The output of a run, as bytes.

@@ -3,21 +3,22 @@
 pub(crate) use crate::arch;
 pub(crate) use crate::cases::{Case, Told, absent, check, check_callers, check_narrow, event, none, with};
 pub(crate) use crate::execs::become_program;
+pub(crate) use crate::exits::wait_for_ever;
 pub(crate) use crate::inspector::inspector_of;
 pub(crate) use crate::narrow::{Narrow, nr};
 pub(crate) use crate::pty;
-pub(crate) use crate::recording::{info, read, record, text};
+pub(crate) use crate::recording::{info, read, record, record_work, text};
 pub(crate) use crate::stdio::wait_for;
 pub(crate) use crate::sys::{self, Actor, CWD, NOBODY, Pages, Status, at, c, call, fork, page};
 pub(crate) use crate::tcp::net;
 pub(crate) use crate::traced::{
-    self, Dir, KINDS, Mount, Run, Traced, alone, alone_as_root, cannot_run, check_has, doctor, emulated, may_trace, n,
-    neutral, not_checked, release, skipped, trace, trace_with, tracetui, wait_at_most,
+    self, Dir, KINDS, Mount, Run, Traced, alone, alone_as_root, cannot_run, check_has, doctor, emulated, listed,
+    may_trace, n, neutral, not_checked, release, skipped, trace, trace_with, tracetui, wait_at_most,
 };
 pub(crate) use crate::trees::{Cgroup, Shared};
 pub(crate) use crate::{bpf, bpf_ways, fuse};
 pub(crate) use rustix::process::{Resource, Rlimit, setrlimit};
-pub(crate) use rustix::termios::{Winsize, tcsetwinsize};
+pub(crate) use rustix::termios::tcsetwinsize;
 pub(crate) use serde_json::{Value, json};
 pub(crate) use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(crate) use std::ffi::{CStr, CString};

@@ -32,16 +32,8 @@ fn race(rounds: u64, right: &str, wrong: &str, disturb: fn(i32, i32, &str)) {
     let other = sys::openat(libc::AT_FDCWD, &c(wrong), libc::O_RDONLY | as_what, 0) as i32;
     let first = sys::open_path("/dev/null") as i32;
     sys::close(first.into());
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                disturb(first, other, wrong);
-            }
-        });
-        (0..rounds).for_each(|_| sys::close(sys::open_path(right)));
-        done.store(true, Ordering::Relaxed);
-    });
+    let opens = || (0..rounds).for_each(|_| sys::close(sys::open_path(right)));
+    sys::disturbed(|| disturb(first, other, wrong), opens);
 }
 
 #[test]

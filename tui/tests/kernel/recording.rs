@@ -1,5 +1,6 @@
 //! Recordings: what is recorded is what was printed, and nothing that happens to the file costs more than its last block.
 
+use crate::command::on_terminal;
 use crate::confine::Guarded;
 use crate::prelude::*;
 
@@ -36,31 +37,25 @@ pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command
     traced(&[&["record", "-o", file], args].concat(), change)
 }
 
-/// What a dashboard writes to its terminal, in which these keys are pressed after three seconds. It is stopped after 30. `None`, with
-/// a message, if there is no terminal.
-fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
-    let program = tracetui().get_program().to_owned().into_string().expect("UTF-8");
-    let line: Vec<&str> = std::iter::once(program.as_str()).chain(args.iter().copied()).collect();
-    // Not every shell replaces itself by the last command. `timeout` would then move to a process group of its own, in the background
-    // of the terminal, where what it starts is stopped.
-    let script = format!("exec timeout --foreground --kill-after=5 30 {}", line.join(" "));
-    let mut command = neutral("script");
-    command.args(["-qefc", &script, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let Ok(mut child) = child else {
-        cannot_run("there is no script(1)");
-        return None;
-    };
-    let mut keys = child.stdin.take().expect("piped");
-    let typed = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(3));
-        // An error means that it has ended.
-        let _ = keys.write_all(pressed);
-        std::thread::sleep(Duration::from_secs(2));
-    });
-    let done = child.wait_with_output().expect("a child");
-    typed.join().expect("a thread");
-    Some(text(&done.stdout))
+/// Records what a shell does, which must go well: what was said.
+pub(crate) fn record_work(file: &str, options: &[&str], work: &str) -> Option<String> {
+    let done = record(file, &[options, &["--", "timeout", "60", "sh", "-c", work]].concat(), |_| {})?;
+    let said = text(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    Some(said)
+}
+
+/// What a dashboard writes to its terminal, in which these keys are pressed after three seconds.
+fn typing(pressed: &[u8], args: &[&str]) -> String {
+    let mut command = tracetui();
+    command.args(args).env("TERM", "xterm");
+    let (mut child, mut terminal, shown) = on_terminal(command, None);
+    std::thread::sleep(Duration::from_secs(3));
+    // It may have ended.
+    let _ = terminal.write_all(pressed);
+    wait_at_most(&mut child, Duration::from_secs(30));
+    drop(terminal);
+    shown.join().expect("no panic")
 }
 
 const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; (exit $i); done; true";
@@ -71,7 +66,6 @@ fn a_replay_prints_what_was_printed_live() {
     let file = dir.at("live.ttr");
     let file = file.as_str();
     let kinds = &["--kind", "exec,exit,open,fork,bpf,lost"];
-    // Where events are lost, too.
     let small = &["--ring-size", "64KiB"];
     let storm = "for i in $(seq 400); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
     let rows = [("json", kinds, WORK), ("csv", kinds, WORK), ("text", kinds, WORK), ("json", small, storm)];
@@ -194,9 +188,7 @@ fn a_recording_that_is_cut_anywhere_gives_a_prefix() {
     let (file, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let (file, cut) = (file.as_str(), cut.as_str());
     let work = "for i in 1 2 3 4 5 6; do for j in 1 2 3 4 5; do cat /etc/hostname >/dev/null; done; sleep 0.35; done";
-    if record(file, &["--", "sh", "-c", work], |_| {}).is_none() {
-        return;
-    }
+    let Some(_) = record_work(file, &[], work) else { return };
     let whole = fs::read(file).expect("the recording");
     let printed = text(&read(&["print", "--format", "json", file]).stdout);
     let blocks = whole_blocks(&whole);
@@ -235,8 +227,7 @@ fn a_recording_goes_on_on_a_mount_that_vanished() {
     let file = mount.at("gone.ttr");
     // The recorder keeps the file, which nobody can read afterwards; the COMMAND and the account are whole.
     let work = format!("umount -l {place}; for i in 1 2 3; do cat /etc/hostname >/dev/null; done; sleep 1.2; exit 7");
-    let done = record(&file, &["--", "sh", "-c", &work], |_| {});
-    let Some(done) = done else { return };
+    let Some(done) = record(&file, &["--", "sh", "-c", &work], |_| {}) else { return };
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(7), "{said}");
     assert!(said.lines().last().is_some_and(|line| line.starts_with("account:")), "{said}");
@@ -249,9 +240,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let file = dir.at("whole.ttr");
     let work = "for i in 1 2 3; do for j in $(seq 1100); do cat /etc/hostname >/dev/null; done; sleep 1.2; done";
     // Without lookups, so that several blocks begin among the first pages.
-    if record(&file, &["--kind", "exec,exit,open,bpf,tcp,file", "--", "sh", "-c", work], |_| {}).is_none() {
-        return;
-    }
+    let Some(_) = record_work(&file, &["--kind", "exec,exit,open,bpf,tcp,file"], work) else { return };
     // A file system whose file has one of its blocks beyond the end of the device. Only the first blocks are in the inode.
     let image = dir.at("image");
     let blocks = whole_blocks(&fs::read(&file).expect("there"));
@@ -292,7 +281,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let info = read(&["info", &bad]);
     assert!(info.status.success() && text(&info.stderr).contains(&place), "{}", text(&info.stderr));
     assert!(text(&info.stdout).contains("\ndamaged   yes"), "{}", text(&info.stdout));
-    let Some(shown) = typing(b"q", &["replay", &bad]) else { return };
+    let shown = typing(b"q", &["replay", &bad]);
     assert!(shown.contains(&place) && !shown.contains(&format!("cannot read {bad}")), "{shown}");
 }
 
@@ -311,7 +300,6 @@ fn a_recording_is_not_larger_than_it_may_be() {
         let blocks = whole_blocks(&bytes);
         let last = blocks.windows(2).rev().find(|pair| pair[1].1 > pair[0].1).expect("a block of events")[0].0;
         assert!(last as u64 <= size && bytes.len() as u64 > size / 2, "{last}, {} of {size}", bytes.len());
-        // What is in it is what was counted.
         let printed = read(&["print", &file]);
         assert_eq!(text(&printed.stderr).lines().last(), said.lines().last());
         assert!(printed.status.success() && text(&printed.stdout).lines().count() > 1000, "{said}");
@@ -331,7 +319,7 @@ fn a_command_that_an_option_ends_is_no_failure() {
 fn the_dashboard_ends_at_once_if_its_command_cannot_be_run() {
     alone();
     let begun = Instant::now();
-    let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])).flatten() else { return };
+    let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])) else { return };
     assert!(begun.elapsed() < Duration::from_secs(25), "it was stopped");
     assert!(shown.contains("cannot run no-such-command-anywhere: No such file or directory"), "{shown}");
 }
@@ -351,7 +339,7 @@ fn of_a_command_that_cannot_be_run_no_file_is_left() {
             assert_eq!(left, [Path::new(&text_file)], "{said}");
         }
     }
-    let Some(shown) = typing(b"q", &["-w", &file, "--", "/no/such"]) else { return };
+    let shown = typing(b"q", &["-w", &file, "--", "/no/such"]);
     assert!(shown.contains(": removed: nothing was recorded") && !fs::exists(&file).expect("ours"), "{shown}");
     // One that was there before stays, as a recording of nothing.
     fs::write(&file, "before").expect("room");
@@ -374,28 +362,22 @@ fn what_cannot_be_read_is_said() {
 }
 
 #[test]
-fn a_full_disk_ends_the_recording_and_not_the_print() {
+fn a_full_disk_ends_the_recording_which_counts_what_it_has_and_not_the_print() {
     let dir = Dir::alone();
     let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], dir.at("small")) else { return };
     let file = mount.at("full.ttr");
     let storm = "for i in $(seq 1500); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null; sleep 1; true";
     let name = file.as_str();
-    let Some(done) = traced(&["print", "--format", "json", "-w", name, "--", "sh", "-c", storm], |_| {}) else {
-        return;
-    };
+    let args = ["print", "--format", "json", "-w", name, "--", "sh", "-c", storm];
+    let Some(done) = traced(&args, |_| {}) else { return };
     let read_back = read(&["print", name]);
     assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("cannot write"), "{}", text(&done.stderr));
     let events = text(&done.stdout).lines().filter(|line| line.contains(r#""comm":"cat""#)).count();
     assert!(events > 1500 * 3, "{events}");
     assert!(read_back.status.success(), "{}", text(&read_back.stderr));
-}
-
-#[test]
-fn the_account_of_a_recording_on_a_full_disk_is_that_of_the_file() {
-    let dir = Dir::alone();
-    let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], dir.at("small")) else { return };
-    let file = mount.at("full.ttr");
+    // The account is that of the file.
+    fs::remove_file(&file).expect("ours");
     let storm = "while :; do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null";
     for part in [&[][..], &["--around", "path=/etc/group", "--before", "1s"]] {
         let args = [&["--kind", "exec,exit,open"], part, &["--", "sh", "-c", storm]].concat();
@@ -427,6 +409,10 @@ fn check_account_of_cut(file: &str, done: &Output) {
     assert!(said.replace(',', "").contains(&format!("\n{} events were not recorded\n", after("lost"))), "{said}");
 }
 
+pub(crate) fn sudo(command: &mut Command) {
+    command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
+}
+
 #[test]
 fn the_file_is_the_invoking_users() {
     let dir = Dir::alone();
@@ -435,9 +421,6 @@ fn the_file_is_the_invoking_users() {
     chown(&home, Some(1234), Some(1234)).expect("root");
     let file = format!("{home}/a.ttr");
     let name = file.as_str();
-    let sudo = |command: &mut Command| {
-        command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
-    };
     let Some(done) = traced(&["record", "-o", name, "--", "true"], sudo) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));
     let found = fs::metadata(&file).expect("the recording");

@@ -1,10 +1,8 @@
 //! Results of bpf(2) that are falsified by ptrace(2): what they hide is found.
 
-use crate::bpf::{
-    BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, program, raw_tracepoint_open, set_bpf,
-};
-use crate::bpf_inventory;
-use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
+use crate::bpf::{id_and_tag, link_id, program, raw_tracepoint_open, set_bpf};
+use crate::bpf_inventory::loaded_raw as loaded;
+use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, open_perf, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
 use crate::prelude::*;
 use serde_json::json;
@@ -38,55 +36,54 @@ fn alone_with_iterator(name: &str) -> Option<()> {
     has.then_some(())
 }
 
-fn loaded(name: &str) -> Option<OwnedFd> {
-    bpf_inventory::loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]))
-}
-
 fn three_programs() -> Option<Vec<OwnedFd>> {
     ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect()
 }
 
 const REPORTS: usize = 5;
 
+/// Reports several times, falsified so. The list has one of these ids and not the other, and one entry is told to be hidden, once, as
+/// expected. `None`, with a message, where a report cannot be falsified.
+fn check_found(lie: &Lie, list: &str, [hidden, shown]: [i64; 2], expected: &Value) -> Option<()> {
+    for _ in 0..REPORTS {
+        let report = lie.report()?;
+        let listed = ids(&report[list]);
+        assert!(!listed.contains(&hidden) && listed.contains(&shown), "it is falsified: {listed:?}");
+        let key = if list == "links" { "link_id" } else { "id" };
+        let found = report["hidden"].as_array().expect("a list").iter().filter(|one| one[key] == hidden);
+        let [found] = found.collect::<Vec<_>>()[..] else { panic!("once: {}", report["hidden"]) };
+        check_has(found, expected.clone());
+    }
+    Some(())
+}
+
 #[test]
 fn a_program_left_out_by_a_falsified_list_is_found() {
     let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(programs) = three_programs() else { return };
     let [_, [id, tag], [after, _]] = [0, 1, 2].map(|n: usize| id_and_tag(&programs[n]));
-    for _ in 0..REPORTS {
-        let Some(report) = Lie::left_out(BPF_PROG_GET_NEXT_ID, id, after).report() else { return };
-        let listed = ids(&report["programs"]);
-        assert!(!listed.contains(&id) && listed.contains(&after), "it is falsified: {listed:?}");
-        let [found] = hidden_of(&report, id)[..] else { panic!("once: {}", report["hidden"]) };
-        assert_eq!((&found["seen_by"], &found["missing_in"]), (&"iter_prog".into(), &"next_id".into()), "{found}");
-        check_has(found, json!({"link_id": null, "name": format!("bpf_prog_{tag:016x}_tt_in_the_dark")}));
-    }
+    let name = format!("bpf_prog_{tag:016x}_tt_in_the_dark");
+    let found = json!({"seen_by": "iter_prog", "missing_in": "next_id", "link_id": null, "name": name});
+    let lie = Lie::left_out(BPF_PROG_GET_NEXT_ID, id, after);
+    let Some(()) = check_found(&lie, "programs", [id, after], &found) else { return };
     // The list of another process is not falsified, and nothing is reported as hidden.
-    let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
-    let honest = json(&String::from_utf8_lossy(&output.stdout));
-    assert!(ids(&honest["programs"]).contains(&id) && honest["hidden"] == Value::Array(vec![]), "{}", honest["hidden"]);
+    let honest = listed();
+    assert!(ids(&honest["programs"]).contains(&id) && honest["hidden"] == json!([]), "{}", honest["hidden"]);
 }
 
 #[test]
 fn a_link_left_out_by_a_falsified_list_is_found() {
     let Some(()) = alone_with_iterator("bpf_link_seq_show") else { return };
     let Some(prog) = loaded("tt_linked") else { return };
-    let links: Vec<i64> = (0..3).map(|_| raw_tracepoint_open(&prog, "cgroup_remount")).collect();
+    let links = [(); 3].map(|()| raw_tracepoint_open(&prog, "cgroup_remount"));
     if links.iter().any(|link| *link < 0) {
         return not_checked("no raw tracepoint cgroup_remount");
     }
-    let links: Vec<OwnedFd> = links.into_iter().map(sys::owned).collect();
-    let (id, after) = (link_id(&links[1]), link_id(&links[2]));
-    for _ in 0..REPORTS {
-        let Some(report) = Lie::left_out(BPF_LINK_GET_NEXT_ID, id, after).report() else { return };
-        let listed = ids(&report["links"]);
-        assert!(!listed.contains(&id) && listed.contains(&after), "it is falsified: {listed:?}");
-        let hidden = report["hidden"].as_array().expect("a list");
-        assert_eq!(hidden.len(), 1, "{hidden:?}");
-        let found = &hidden[0];
-        assert_eq!((&found["link_id"], &found["id"]), (&id.into(), &id_and_tag(&prog)[0].into()), "{found}");
-        check_has(found, json!({"seen_by": "iter_link", "missing_in": "next_id", "link_type": "raw_tracepoint"}));
-    }
+    let links = links.map(sys::owned);
+    let [_, id, after] = links.each_ref().map(link_id);
+    let found = json!({"seen_by": "iter_link", "missing_in": "next_id", "link_type": "raw_tracepoint"});
+    let found = with(found, json!({"id": id_and_tag(&prog)[0]}));
+    check_found(&Lie::left_out(BPF_LINK_GET_NEXT_ID, id, after), "links", [id, after], &found);
 }
 
 #[test]
@@ -103,9 +100,8 @@ fn a_program_that_begins_to_hide_is_an_event() {
     run.check();
     let hidden: Vec<_> = run.lines().filter(|event| event["op"] == "hidden").collect();
     assert_eq!(hidden.len(), 1, "once: {hidden:?}");
-    let views = (&hidden[0]["seen_by"], &hidden[0]["missing_in"]);
-    assert_eq!(views, (&"iter_prog".into(), &"next_id".into()), "{}", hidden[0]);
-    assert_eq!((&hidden[0]["prog"]["id"], &hidden[0]["attach"]), (&id.into(), &Value::Null), "{}", hidden[0]);
+    let found = json!({"seen_by": "iter_prog", "missing_in": "next_id", "prog": {"id": id}, "attach": null});
+    check_has(&hidden[0], found);
 }
 
 const BPF_PROG_GET_FD_BY_ID: u64 = 13;
@@ -312,7 +308,7 @@ fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
     // Each attachment causes an inventory.
     let mut attached = 0;
     while !traced.says(&text) && begun.elapsed() < Duration::from_secs(60) {
-        let perf = sys::owned(perf_clock(1, 0, None, 0));
+        let perf = sys::owned(open_perf(1, 0, None, 0));
         assert_eq!(set_bpf(&event, &perf), 0);
         attached += 1;
         std::thread::sleep(Duration::from_secs(1));

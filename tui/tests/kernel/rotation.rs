@@ -1,12 +1,12 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
 use crate::prelude::*;
-use crate::recording::traced;
+use crate::recording::{sudo, traced};
 
 /// Opens, some of which fail, for some files of the smallest size.
 const WORK: &str = "for i in $(seq 2500); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
 
-fn files(dir: &str) -> Vec<String> {
+pub(crate) fn files(dir: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("readable").path());
     let mut files: Vec<_> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
     files.retain(|path| path.ends_with(".ttr"));
@@ -14,27 +14,20 @@ fn files(dir: &str) -> Vec<String> {
     files
 }
 
-fn print(files: &[String]) -> Output {
+pub(crate) fn print(files: &[String]) -> Output {
     let mut args = vec!["print", "--format", "json"];
     args.extend(files.iter().map(String::as_str));
     read(&args)
 }
 
-fn last_line(output: &Output) -> String {
-    text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default()
-}
-
-fn recorded(dir: &Dir, rotate: &str) -> Option<Output> {
-    let args = ["record", "-o", &dir.at("a.ttr"), "--rotate", rotate, "--", "timeout", "60", "sh", "-c", WORK];
-    let done = traced(&args, |_| {})?;
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    Some(done)
+fn last_line(said: &str) -> &str {
+    said.lines().last().unwrap_or_default()
 }
 
 #[test]
 fn all_files_together_are_the_recording() {
     let dir = Dir::alone();
-    let Some(done) = recorded(&dir, "64KiB,100") else { return };
+    let Some(said_live) = record_work(&dir.at("a.ttr"), &["--rotate", "64KiB,100"], WORK) else { return };
     let files = files(&dir.at(""));
     assert!(files.len() > 2 && files[0].ends_with("a.000001.ttr"), "{files:?}");
     let together = print(&files);
@@ -50,12 +43,12 @@ fn all_files_together_are_the_recording() {
     assert_eq!(seen, rest.iter().map(|part| n(&account[*part])).sum::<u64>());
     // The account of some of the files is that of what they have.
     let last = print(&files[files.len() - 1..]);
-    let last_account: Value = serde_json::from_str(&last_line(&last)).expect("JSON");
+    let last_account: Value = serde_json::from_str(last_line(&text(&last.stderr))).expect("JSON");
     let printed = text(&last.stdout).lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64;
     let (of_last, delivered) = (&last_account["account"], n(&account["delivered"]));
     assert_eq!((n(&of_last["delivered"]), n(&of_last["not_read"])), (printed, delivered - printed));
     assert_eq!(n(&of_last["seen"]), rest.iter().map(|part| n(&of_last[*part])).sum::<u64>());
-    let live = last_line(&done);
+    let live = last_line(&said_live);
     assert!(live.contains(&format!("seen {seen} delivered {}", account["delivered"])), "{live}");
     // Each by itself: nothing twice, nothing missing, and it says that the trace continues.
     let mut each = String::new();
@@ -79,15 +72,12 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
     let dir = Dir::alone();
     let (out, metrics) = (dir.at("a.ttr"), dir.at("metrics/a.prom"));
     fs::create_dir(dir.at("metrics")).expect("room");
-    let work = ["--", "timeout", "60", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do cat /etc/hostname; sleep 0.5; done"];
+    let work = "for i in 1 2 3 4 5 6 7 8; do cat /etc/hostname; sleep 0.5; done";
     let beside = format!("--metrics={}", dir.at("metrics"));
-    let options =
-        ["record", "-o", &out, "--rotate", "1MiB,1s,3", "--resume", "--group-read", &beside, "--label", "site=fra1"];
-    let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
-    assert!(done.status.success(), "{}", text(&done.stderr));
+    let options = ["--rotate", "1MiB,1s,3", "--resume", "--group-read", &beside, "--label", "site=fra1"];
+    let Some(said) = record_work(&out, &options, work) else { return };
     let first = files(&dir.at(""));
     assert_eq!(first.len(), 3, "{first:?}");
-    // Each file has its share of the time.
     for file in &first[..2] {
         let info = info(file);
         assert_eq!((&info["complete"], &info["labels"]["site"]), (&true.into(), &"fra1".into()));
@@ -101,15 +91,14 @@ fn files_end_after_their_time_and_a_later_trace_goes_on_after_them() {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().expect("a number")
     };
-    let live = last_line(&done);
+    let live = last_line(&said);
     let delivered = |kind: &str| metric(&format!(r#"tracetui_events_total{{kind="{kind}",outcome="recorded"}}"#));
     let (execs, exits) = (delivered("exec"), delivered("exit"));
     assert!(live.contains(&format!("exec {execs} exit {exits} ")), "{live}");
     assert_eq!(metric("tracetui_files"), 3.0);
     assert_eq!(metric("tracetui_files_removed_total"), metric("tracetui_file_number") - 3.0);
     // The files of the first trace count in the second.
-    let Some(done) = traced(&[&options[..], &work].concat(), |_| {}) else { return };
-    assert!(done.status.success(), "{}", text(&done.stderr));
+    let Some(_) = record_work(&out, &options, work) else { return };
     let second = files(&dir.at(""));
     assert_eq!(second.len(), 3, "{second:?}");
     assert!(second[0] > first[2], "{first:?} {second:?}");
@@ -122,13 +111,13 @@ fn only_the_newest_files_are_kept_and_no_others_are_touched() {
     fs::write(dir.at("a.000001.ttr"), "an older recording").expect("room");
     fs::write(dir.at("target"), "precious").expect("room");
     symlink(dir.at("target"), dir.at("a.000004.ttr")).expect("room");
-    let Some(done) = recorded(&dir, "64KiB,2") else { return };
+    let Some(said) = record_work(&dir.at("a.ttr"), &["--rotate", "64KiB,2"], WORK) else { return };
     assert_eq!(fs::read(dir.at("a.000001.ttr")).expect("there"), b"an older recording");
     assert_eq!(fs::read(dir.at("target")).expect("there"), b"precious");
     let mut files = files(&dir.at(""));
     files.retain(|file| !file.ends_with("a.000001.ttr") && !file.ends_with("a.000004.ttr"));
     assert_eq!(files.len(), 2, "{files:?}");
-    assert!(text(&done.stderr).contains("were removed") || text(&done.stderr).contains("was removed"));
+    assert!(said.contains("were removed") || said.contains("was removed"), "{said}");
     let printed = print(&files);
     assert!(printed.status.success() && text(&printed.stderr).contains("earlier events of the trace"));
 }
@@ -164,18 +153,14 @@ fn files_that_the_state_makes_larger_are_reported() {
         Command::new("sh").args(["-c", crowd]).process_group(0).stdout(Stdio::piped()).spawn().expect("a shell");
     let mut all = [0; 4];
     crowd.stdout.take().expect("piped").read_exact(&mut all).expect("a line");
-    let record = |size: &str, name: &str| {
-        let (out, rotate) = (dir.at(name), format!("{size},100"));
-        traced(&["record", "-o", &out, "--rotate", &rotate, "--", "timeout", "60", "sh", "-c", WORK], |_| {})
-    };
-    let done = [record("64KiB", "small.ttr"), record("16MiB", "large.ttr")];
+    let done = [("64KiB,100", "small.ttr"), ("16MiB,100", "large.ttr")]
+        .map(|(size, name)| record_work(&dir.at(name), &["--rotate", size], WORK));
     let group = rustix::process::Pid::from_child(&crowd);
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("they run");
     crowd.wait().expect("it ended");
     let [Some(small), Some(large)] = done else { return };
     let largest = files(&dir.at("")).iter().map(|file| fs::metadata(file).expect("there").len()).max();
     assert!(largest > Some(80 << 10), "{largest:?}");
-    let (small, large) = (text(&small.stderr), text(&large.stderr));
     assert!(small.contains("not 64 KiB: each starts and ends with the state of all processes"), "{small}");
     assert!(!large.contains("--rotate:"), "{large}");
 }
@@ -234,12 +219,8 @@ fn the_user_may_lose_the_right_to_write_there() {
     let dir = Dir::alone();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
     let home = dir.dir("home");
-    let sudo = |command: &mut Command| {
-        command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
-    };
     let out = format!("{home}/a.ttr");
     let args = ["record", "-o", &out, "--rotate", "64KiB,9", "--", "timeout", "60", "sh", "-c", WORK];
-    // The directory is root's: the user may not write there.
     let Some(refused) = traced(&args, sudo) else { return };
     let said = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
@@ -254,7 +235,6 @@ fn the_user_may_lose_the_right_to_write_there() {
         assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (1234, 1234, 0o600));
         fs::remove_file(file).expect("root");
     }
-    // The right is taken away while it is recorded.
     let child = |command: &mut Command| {
         sudo(command);
         let home = home.clone();
@@ -336,12 +316,7 @@ fn progress_is_shown_on_a_terminal_only() {
     let out = dir.at("a.ttr");
     let args = ["record", "-o", &out, "--duration", "3s"];
     let (ours, theirs) = pty::open();
-    let on_terminal = traced(&args, |command| {
-        command.stderr(theirs);
-    });
-    if on_terminal.is_none() {
-        return;
-    }
+    let Some(_) = traced(&args, |command| _ = command.stderr(theirs)) else { return };
     let mut shown = Vec::new();
     // The error at the end says that the other side is closed.
     let _ = File::from(ours).read_to_end(&mut shown);

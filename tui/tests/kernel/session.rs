@@ -1,7 +1,7 @@
 //! The terminal, the session and the login of processes, compared with /proc/PID of the programs that wait.
 
 use crate::prelude::*;
-use crate::stdio::{is_sleep, open, start, terminal};
+use crate::stdio::{killed, open, start, terminal};
 
 const NAMES: [&str; 3] = ["tty", "session", "login_uid"];
 
@@ -31,9 +31,7 @@ fn a_terminal_of_another_devpts_has_another_mount_namespace() {
         }
         open(&dir.at("0"), libc::O_RDWR);
     });
-    wait_for(|| is_sleep(pid).then_some(()));
-    sys::kill(pid, libc::SIGKILL);
-    sys::wait(pid);
+    killed(&[pid], || ());
     let run = traced.stop_and_check();
     let own = fs::read_link("/proc/self/ns/mnt").expect("a link");
     for event in [run.one("exec", pid, |_| true), run.one("exit", pid, |_| true)] {
@@ -61,8 +59,7 @@ fn execs_and_exits_have_the_session_of_procfs() {
             _ = fs::write("/proc/self/loginuid", "4321");
         }),
     ];
-    pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
-    let all = pids.map(shown);
+    let all = killed(&pids, || pids.map(shown));
     let (_other_held, other) = terminal();
     let failed = fork(|| {
         leads();
@@ -70,10 +67,6 @@ fn execs_and_exits_have_the_session_of_procfs() {
         become_program("/nowhere/program", &["/nowhere/program"]);
     });
     sys::wait(failed);
-    for pid in pids {
-        sys::kill(pid, libc::SIGKILL);
-        sys::wait(pid);
-    }
     let run = traced.stop_and_check();
     let audited = fs::exists("/proc/self/loginuid").expect("/proc is mounted");
     let tty = |path: &str| json!(path.strip_prefix("/dev/").expect("a terminal"));

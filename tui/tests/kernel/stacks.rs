@@ -95,13 +95,10 @@ fn the_kernel_names_what_it_does_not_list() {
     let file = file.as_str();
     let args =
         ["print", "--format", "json", "--kind", "exec,exit", "--stack", "exec,exit", "-w", file, "--", "/bin/true"];
-    let Some(live) = traced(&args, |command| {
-        const CAP_SYSLOG: u64 = 34;
-        let drops = [libc::PR_CAPBSET_DROP as u64, CAP_SYSLOG, 0, 0, 0];
-        sys::before_exec(command, move || sys::done(call(libc::SYS_prctl, &drops)));
-    }) else {
-        return;
-    };
+    const CAP_SYSLOG: u64 = 34;
+    let drops = [libc::PR_CAPBSET_DROP as u64, CAP_SYSLOG];
+    let change = |command: &mut Command| sys::before_exec(command, move || sys::done(call(libc::SYS_prctl, &drops)));
+    let Some(live) = traced(&args, change) else { return };
     let all = events(&live.stdout);
     let exit = all.iter().find(|event| event["kind"] == "exit").expect("an exit");
     assert!(names(exit).iter().any(|name| name == "do_exit"), "{exit}");

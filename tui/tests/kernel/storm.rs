@@ -294,19 +294,14 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
 /// not fill the rest. Without pauses, a fast reader would keep up with a slow storm.
 fn with_pauses(traced: &Traced, work: impl FnOnce()) {
     let pause = Duration::from_millis(if emulated() { 250 } else { 10 });
-    let (reader, done) = (traced.pid(), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                sys::kill(reader, libc::SIGSTOP);
-                std::thread::sleep(pause);
-                sys::kill(reader, libc::SIGCONT);
-                std::thread::sleep(4 * pause);
-            }
-        });
-        work();
-        done.store(true, Ordering::Relaxed);
-    });
+    let reader = traced.pid();
+    let stop = || {
+        sys::kill(reader, libc::SIGSTOP);
+        std::thread::sleep(pause);
+        sys::kill(reader, libc::SIGCONT);
+        std::thread::sleep(4 * pause);
+    };
+    sys::disturbed(stop, work);
 }
 
 /// Checks that each gap row contains the times of the last event before it and of the first event after it, of the same

@@ -44,6 +44,14 @@ pub(crate) fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::R
     unsafe { command.pre_exec(act) };
 }
 
+/// As [`before_exec`], for what panics where it fails.
+pub(crate) fn do_before_exec(command: &mut Command, mut act: impl FnMut() + Send + Sync + 'static) {
+    before_exec(command, move || {
+        act();
+        Ok(())
+    });
+}
+
 /// Changes the ids of this process, of which −1 stays. It is called directly because glibc's wrapper would signal other
 /// threads.
 pub(crate) fn set_user(real: i64, effective: i64, saved: i64) {
@@ -301,6 +309,29 @@ impl Status {
     pub(crate) fn core(self) -> bool {
         libc::WCOREDUMP(self.0)
     }
+}
+
+/// A new mapping of a file, or of none (−1), where the kernel chooses. It stays.
+pub(crate) fn mapped(fd: i64, len: usize, prot: i32, flags: i32, offset: i64) -> *mut u8 {
+    // SAFETY: the mapping replaces no other one.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd as i32, offset) };
+    assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+    at.cast()
+}
+
+/// Runs `act` while another thread repeats `disturb`.
+pub(crate) fn disturbed<T>(disturb: impl Fn() + Sync, act: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                disturb();
+            }
+        });
+        let told = act();
+        done.store(true, Ordering::Relaxed);
+        told
+    })
 }
 
 /// Waits until a condition holds, longer than any takes on an emulated machine.

@@ -75,7 +75,6 @@ impl Tagged {
         let number = self.objects.replace(self.objects.get() + 1);
         let at = self.memory.put(end - bytes.len(), bytes) as u64;
         match self.tags {
-            // All values of the byte are allowed.
             Tags::Addresses => at | (0xa5 + number % 16) << 56,
             // The tag has four bits. Neighbours have different tags, and none has 0, which is the tag of untagged
             // memory.
@@ -228,38 +227,18 @@ fn check_bpf(tags: Tags) {
     if nowhere["prog"]["type_why"] == "fault" {
         assert_eq!((&nowhere["prog"]["id"], &nowhere["attach"]["target"]), (&Value::Null, &Value::Null), "{nowhere}");
     } else {
-        check_has(&nowhere, json!({"prog": {"id": numbers[0]}, "attach": {"target": "no_such_tracepoint"}}));
+        check_has(nowhere, json!({"prog": {"id": numbers[0]}, "attach": {"target": "no_such_tracepoint"}}));
     }
 }
 
 #[test]
-fn opens_by_tagged_addresses_are_whole() {
-    check_opens(Tags::Addresses);
+fn calls_by_tagged_addresses_are_whole() {
+    [check_opens, check_failed_execs, check_bpf].map(|check| check(Tags::Addresses));
 }
 
 #[test]
-fn failed_execs_by_tagged_addresses_are_whole() {
-    check_failed_execs(Tags::Addresses);
-}
-
-#[test]
-fn bpf_by_tagged_addresses_is_whole() {
-    check_bpf(Tags::Addresses);
-}
-
-#[test]
-fn opens_from_mte_memory_are_whole_or_said_to_be_unread() {
-    check_opens(Tags::Memory);
-}
-
-#[test]
-fn failed_execs_from_mte_memory_are_whole_or_said_to_be_unread() {
-    check_failed_execs(Tags::Memory);
-}
-
-#[test]
-fn bpf_from_mte_memory_is_whole_or_said_to_be_unread() {
-    check_bpf(Tags::Memory);
+fn calls_from_mte_memory_are_whole_or_said_to_be_unread() {
+    [check_opens, check_failed_execs, check_bpf].map(|check| check(Tags::Memory));
 }
 
 /// Memory that the kernel cannot read because the tags differ is not shown either.

@@ -260,19 +260,17 @@ fn the_program_for_earlier_calls_is_detached_after_them() {
     let mut waits = Actor::new(move || vec![accept(listener)]);
     waits.go();
     let attached = || {
-        let said = tracetui().args(["bpf", "--format", "json"]).output().expect("it runs");
-        let bpf: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        let bpf = listed();
         let program = bpf["programs"].as_array().into_iter().flatten().find(|program| program["name"] == "tcp_begun");
         program.map(|program| program["attached"].as_array().expect("a list").len())
     };
-    let Some((_, seen)) = traced(&KIND, |_| {
+    let acted = traced(&KIND, |_| {
         let before = attached();
         done("connect", connect(tcp(to), to));
         std::thread::sleep(Duration::from_secs(if emulated() { 8 } else { 3 }));
         (before, attached())
-    }) else {
-        return;
-    };
+    });
+    let Some((_, seen)) = acted else { return };
     assert!(waits.end().1[0] >= 0, "it was accepted");
     match seen {
         (None, _) => not_checked("calls that began before: other programs see them on this kernel"),
@@ -317,7 +315,7 @@ fn a_reset_before_accept_returns_is_no_loss() {
 #[test]
 fn what_a_crowd_of_processes_connects_is_told_or_counted() {
     let each = if emulated() { 250 } else { 1000 };
-    let Some((run, _)) = traced(&KIND, |_| {
+    let acted = traced(&KIND, |_| {
         let listeners: Vec<(i64, SocketAddr)> =
             (0..CROWD).map(|_| net::listen_with(v4(), 0, 128).expect("TCP")).collect();
         let mut actors: Vec<Actor> = (0..CROWD)
@@ -349,9 +347,8 @@ fn what_a_crowd_of_processes_connects_is_told_or_counted() {
         actors.iter_mut().for_each(Actor::go);
         actors.into_iter().for_each(|actor| assert_eq!(actor.end().0.code(), Some(0)));
         listeners.iter().for_each(|(fd, _)| sys::close(*fd));
-    }) else {
-        return;
-    };
+    });
+    let Some((run, _)) = acted else { return };
     let account = run.check();
     // The events of a side of a connection: a port is used again after a second.
     let mut sides: BTreeMap<(bool, String, u64, u64), Vec<Value>> = BTreeMap::new();

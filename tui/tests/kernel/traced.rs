@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::io::BufRead;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::process::{ChildStderr, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracetui_shared::kind::Kind;
@@ -17,9 +17,8 @@ pub(crate) fn tracetui() -> Command {
     let mut command = neutral(program);
     // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at its
     // start.
-    sys::before_exec(&mut command, || {
+    sys::do_before_exec(&mut command, || {
         [libc::SIGINT, libc::SIGQUIT].into_iter().for_each(|signal| sys::signal(signal, libc::SIG_DFL));
-        Ok(())
     });
     command
 }
@@ -47,6 +46,12 @@ pub(crate) fn doctor() -> String {
 
 pub(crate) fn is_attached(name: &str) -> bool {
     doctor().lines().any(|line| line.starts_with(name) && !line.contains("not attached"))
+}
+
+/// What `tracetui bpf` lists.
+pub(crate) fn listed() -> Value {
+    let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// Whether the processor is emulated (`TRACETUI_EMULATED`), so that everything takes much longer.
@@ -128,7 +133,7 @@ pub(crate) struct Traced {
     pub(crate) ready: String,
     output: Option<Output>,
     shows_lost: bool,
-    _dir: Dir,
+    dir: Option<Dir>,
 }
 
 impl Traced {
@@ -152,16 +157,18 @@ impl Traced {
     }
 
     fn spawn(format: &str, args: &[&str], stdout: Stdio, dir: Dir, output: Option<PathBuf>) -> Option<Traced> {
+        let mut traced = Traced::of(tracetui().args(["print", "--format", format]).args(args).stdout(stdout))?;
+        (traced.output, traced.shows_lost, traced.dir) = (output.map(Output), shows_lost(args), Some(dir));
+        Some(traced)
+    }
+
+    /// Starts a command that traces, with its lines where they go.
+    pub(crate) fn of(command: &mut Command) -> Option<Traced> {
         alone_as_root()?;
-        let mut command = tracetui();
-        command.args(["print", "--format", format]).args(args);
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("tracetui starts");
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("tracetui starts");
         let stderr = lines_of(child.stderr.take().expect("piped"));
-        let shows_lost = shows_lost(args);
         let (said, ready) = (Vec::new(), String::new());
-        let output = output.map(Output);
-        let mut traced = Traced { child, stderr, said, ready, output, shows_lost, _dir: dir };
+        let mut traced = Traced { child, stderr, said, ready, output: None, shows_lost: true, dir: None };
         let is_ready = traced.wait_for_ready().inspect_err(|reason| cannot_run(reason)).is_ok();
         is_ready.then_some(traced)
     }
@@ -210,6 +217,10 @@ impl Traced {
     /// The read end of the pipe to which it writes.
     pub(crate) fn take_stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().expect("started with a pipe")
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a status").is_some()
     }
 
     pub(crate) fn signal(&self, signal: i32) {
@@ -264,30 +275,6 @@ fn lines_of(from: impl std::io::Read + Send + 'static) -> Receiver<String> {
         }
     });
     lines
-}
-
-/// Starts a tracer, and waits until it is ready: the process, and its further messages. If it ends before that, the reason is reported.
-pub(crate) fn ready(command: &mut Command) -> Option<(Child, BufReader<ChildStderr>)> {
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("tracetui starts");
-    let mut said = BufReader::new(child.stderr.take().expect("piped"));
-    reads_ready(&mut child, &mut said).then_some((child, said))
-}
-
-/// Reads the messages of a tracer up to the one that it is ready. If it ends before that, the reason is reported.
-pub(crate) fn reads_ready(child: &mut Child, said: &mut impl BufRead) -> bool {
-    let mut line = String::new();
-    let mut before = String::new();
-    while !line.starts_with("tracing") {
-        before.push_str(&line);
-        line.clear();
-        if said.read_line(&mut line).expect("UTF-8") == 0 {
-            let status = wait_at_most(child, PATIENCE);
-            assert_eq!(status.code(), Some(1), "ended before it was ready: {before}");
-            cannot_run(&before);
-            return false;
-        }
-    }
-    true
 }
 
 pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus {

@@ -10,11 +10,7 @@ impl Shared {
     pub(crate) fn new() -> Shared {
         let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: the mapping is new, large enough and aligned for the numbers, filled with zeros, and never unmapped.
-        unsafe {
-            let at = libc::mmap(std::ptr::null_mut(), size_of::<[AtomicU64; 512]>(), prot, flags, -1, 0);
-            assert_ne!(at, libc::MAP_FAILED);
-            Shared(&*at.cast())
-        }
+        Shared(unsafe { &*sys::mapped(-1, size_of::<[AtomicU64; 512]>(), prot, flags, 0).cast() })
     }
 
     pub(crate) fn at(&self, index: usize) -> &'static AtomicU64 {
@@ -346,7 +342,6 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
 #[test]
 fn a_tree_needs_its_root() {
     let Some(()) = alone_as_root() else { return };
-    // Larger than any pid_max.
     const NOBODY: &str = "4194304";
     let said = |args: &[&str]| {
         let mut command = tracetui();
@@ -361,9 +356,8 @@ fn a_tree_needs_its_root() {
     assert_eq!(said(&["--tree", &format!("{},{NOBODY}", sys::pid())]), refusal);
     assert_eq!(said(&["--filter", &format!("tree={NOBODY} comm=x")]), refusal);
     // In a part that the kernel side cannot evaluate, it is an ordinary filter.
-    let Some(traced) = Traced::start(&["--filter", &format!("tree={NOBODY} or comm=nobody"), "--kind", "open"]) else {
-        return;
-    };
+    let filter = format!("tree={NOBODY} or comm=nobody");
+    let Some(traced) = Traced::start(&["--filter", &filter, "--kind", "open"]) else { return };
     sys::open_path("/nowhere/at all");
     let run = traced.stop_and_check();
     assert_eq!(run.lines().filter(|e| e["kind"] == "open").count(), 0);

@@ -1,6 +1,7 @@
 //! Systems that lack requirements of tracetui. It reports in a sentence what is missing and what to do, and still shows
 //! all available events.
 
+use crate::command::on_terminal;
 use crate::prelude::*;
 use crate::traced::with_hidden_addresses;
 
@@ -55,33 +56,23 @@ impl System {
     /// Runs the dashboard, which must fail before it changes the terminal. Returns its exit code and the output on the
     /// terminal.
     fn says_on_a_terminal(self) -> (Option<i32>, String) {
-        let mut command = self.command(&[]);
-        let (ours, theirs) = pty::give(&mut command);
-        let mut child = command.spawn().expect("tracetui starts");
+        let (mut child, _terminal, shown) = on_terminal(self.command(&[]), None);
         let status = wait_at_most(&mut child, Duration::from_secs(60));
-        drop((command, theirs));
-        let mut said = Vec::new();
-        // Reading from a terminal that is closed at the other end is an error.
-        let _ = std::io::Read::read_to_end(&mut File::from(ours), &mut said);
-        (status.code(), String::from_utf8(said).expect("UTF-8"))
+        (status.code(), shown.join().expect("no panic"))
     }
 
     /// Runs `print` for the duration of `act`.
     fn prints(self, args: &[&str], act: impl FnOnce()) -> Said {
         let dir = Dir::new();
-        let (out, err) = (dir.at("out"), dir.at("err"));
-        let create = |path: &str| File::create(path).expect("a file");
-        let read = |path: &str| fs::read_to_string(path).expect("what it said");
+        let out = dir.at("out");
         let mut command = self.command(&["print", "--format", "json"]);
-        let mut child = command.args(args).stdout(create(&out)).stderr(create(&err)).spawn().expect("tracetui starts");
-        sys::wait_until(|| {
-            assert!(child.try_wait().expect("a status").is_none(), "ended: {}", read(&err));
-            read(&err).lines().any(|line| line.starts_with("tracing"))
-        });
+        command.args(args).stdout(File::create(&out).expect("a file"));
+        let traced = Traced::of(&mut command).expect("it traces");
         act();
-        sys::kill(child.id() as i32, libc::SIGINT);
-        let status = wait_at_most(&mut child, Duration::from_secs(60));
-        Said { code: status.code(), stdout: read(&out), stderr: read(&err) }
+        traced.signal(libc::SIGINT);
+        let run = traced.ended();
+        let stdout = fs::read_to_string(out).expect("what it said");
+        Said { code: run.status.code(), stdout, stderr: run.stderr.join("\n") }
     }
 }
 

@@ -17,34 +17,18 @@ pub(crate) const SQPOLL: u32 = 2;
 const ENTRIES: u32 = 8;
 const OPENS: &[&str] = &["--kind", "open,exit,lost"];
 
-/// `struct io_uring_params` as numbers: 4 from the caller, the others from the kernel.
-#[repr(C)]
-#[derive(Default)]
-struct Params {
-    sq_entries: u32,
-    cq_entries: u32,
-    flags: u32,
-    sq_thread_cpu: u32,
-    sq_thread_idle: u32,
-    features: u32,
-    wq_fd: u32,
-    resv: [u32; 3],
-    sq: Offsets,
-    cq: Offsets,
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct Offsets {
-    head: u32,
-    tail: u32,
-    ring_mask: u32,
-    ring_entries: u32,
-    /// Submission queue: flags, dropped, array. Completion queue: overflow, cqes, flags.
-    rest: [u32; 3],
-    resv1: u32,
-    user_addr: u64,
-}
+/// `struct io_uring_params` as numbers, and where in it they are: the caller's flags and idle time in ms, and what the kernel tells. Of a
+/// queue, these are offsets.
+type Params = [u32; 30];
+const SQ_ENTRIES: usize = 0;
+const CQ_ENTRIES: usize = 1;
+const FLAGS: usize = 2;
+const IDLE: usize = 4;
+const FEATURES: usize = 5;
+const SQ_TAIL: usize = 11;
+const SQ_ARRAY: usize = 16;
+const CQ_HEAD: usize = 20;
+const CQES: usize = 25;
 
 /// `struct io_uring_sqe`.
 #[repr(C)]
@@ -82,18 +66,16 @@ impl Ring {
 
     /// A ring with this number of entries, a power of two.
     pub(crate) fn deep(flags: u32, entries: u32) -> Option<Ring> {
-        let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
+        let mut params: Params = [0; _];
+        (params[FLAGS], params[IDLE]) = (flags, 50);
         let fd = call(libc::SYS_io_uring_setup, &[entries.into(), &raw mut params as u64]);
         (fd >= 0).then_some(())?;
         let map = |len: usize, at: i64| {
             let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
-            // SAFETY: the kernel chooses the address of the new mapping of the ring's memory.
-            let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd as i32, at) };
-            assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
-            at.cast::<u8>()
+            sys::mapped(fd, len, prot, flags, at)
         };
-        let sq = map(params.sq.rest[2] as usize + entries as usize * 4, 0);
-        let cq = map(params.cq.rest[1] as usize + params.cq_entries as usize * 16, 0x800_0000);
+        let sq = map(params[SQ_ARRAY] as usize + entries as usize * 4, 0);
+        let cq = map(params[CQES] as usize + params[CQ_ENTRIES] as usize * 16, 0x800_0000);
         let sqes = map(entries as usize * size_of::<Sqe>(), 0x1000_0000).cast();
         Some(Ring { fd, sq, cq, sqes, params })
     }
@@ -105,7 +87,7 @@ impl Ring {
 
     /// Whether the kernel knows [`QUIET`].
     pub(crate) fn has_quiet(&self) -> bool {
-        self.params.features & HAS_QUIET != 0
+        self.params[FEATURES] & HAS_QUIET != 0
     }
 
     pub(crate) fn run(&self, sqe: Sqe) -> i64 {
@@ -115,12 +97,12 @@ impl Ring {
 
     /// The result of the oldest completion that was not read.
     pub(crate) fn next(&self) -> i64 {
-        let head = Ring::number(self.cq, self.params.cq.head);
+        let head = Ring::number(self.cq, self.params[CQ_HEAD]);
         let done = head.load(Ordering::Acquire);
-        let slot = (done & (self.params.cq_entries - 1)) as usize;
+        let slot = (done & (self.params[CQ_ENTRIES] - 1)) as usize;
         // SAFETY: the slot is in the mapped array and contains a completion, because io_uring_enter waited for it. Its
         // fields are user_data, res, flags.
-        let res = unsafe { self.cq.add(self.params.cq.rest[1] as usize + slot * 16 + 8).cast::<i32>().read_volatile() };
+        let res = unsafe { self.cq.add(self.params[CQES] as usize + slot * 16 + 8).cast::<i32>().read_volatile() };
         head.store(done + 1, Ordering::Release);
         res.into()
     }
@@ -138,18 +120,18 @@ impl Ring {
     }
 
     pub(crate) fn put(&self, sqe: Sqe) {
-        let tail = Ring::number(self.sq, self.params.sq.tail);
+        let tail = Ring::number(self.sq, self.params[SQ_TAIL]);
         let at = tail.load(Ordering::Acquire);
-        let slot = at & (self.params.sq_entries - 1);
+        let slot = at & (self.params[SQ_ENTRIES] - 1);
         // SAFETY: the masked slot is inside of the mapped array, and the kernel reads it only after the new tail is
         // stored.
         unsafe { self.sqes.add(slot as usize).write_volatile(sqe) };
-        Ring::number(self.sq, self.params.sq.rest[2] + slot * 4).store(slot, Ordering::Release);
+        Ring::number(self.sq, self.params[SQ_ARRAY] + slot * 4).store(slot, Ordering::Release);
         tail.store(at + 1, Ordering::Release);
     }
 
     pub(crate) fn enter(&self, requests: u32, completions: u32) {
-        let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
+        let (getevents, wakeup) = (1, if self.params[FLAGS] & SQPOLL != 0 { 2 } else { 0 });
         let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
         let entered = call(libc::SYS_io_uring_enter, &args);
         assert!(entered >= 0, "io_uring_enter: {entered}");

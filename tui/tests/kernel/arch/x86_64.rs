@@ -41,7 +41,7 @@ pub(crate) fn creat(path: &CStr, mode: u32) -> i64 {
 
 /// A system call of x32. Its registers have 64 bits, but pointers in memory have 32 bits.
 pub(crate) fn x32(number: libc::c_long, args: &[u64]) -> i64 {
-    sys::call(number | 0x4000_0000, &args)
+    sys::call(number | 0x4000_0000, args)
 }
 
 /// Makes the calls by `int 0x80` in a child that is a 64-bit process.

@@ -67,6 +67,11 @@ impl Pair {
         vec![self.connect.clone(), self.accept.clone(), closed(&self.connect, 5, 3), closed(&self.accept, 3, 5)]
     }
 
+    /// All of its life with these ends of the client and the server.
+    fn ends(&self, client: Value, server: Value) -> Told {
+        Ok(vec![client, server, self.connect.clone(), self.accept.clone()])
+    }
+
     fn whole(self) -> Told {
         self.exchange();
         self.close();
@@ -113,34 +118,122 @@ fn without(mut event: Value, field: &str) -> Value {
     event
 }
 
-// --- connections ---------------------------------------------------------------------------------------------------
-
 pub(crate) const CONNECTIONS: &[Case] = &[
     ("tcp v4", || Pair::new(v4()).whole()),
     ("tcp v6", || {
         has_v6()?;
         Pair::new(v6()).whole()
     }),
-    ("tcp mapped", mapped_v4),
+    ("tcp mapped", || {
+        has_v6()?;
+        let (listener, at) = listen(mapped(v4()));
+        all(Pair::to(listener, at, tcp(at)).whole(), json!({"v4_mapped": true}))
+    }),
     ("tcp netns", || {
         own_net();
         Pair::new(v4()).whole()
     }),
     ("tcp thread", || std::thread::spawn(|| Pair::new(v4()).whole()).join().expect("no panic")),
-    ("tcp processes", processes),
-    ("tcp accept", plain_accept),
-    ("tcp nonblocking", nonblocking_connect),
+    ("tcp processes", || {
+        let (listener, to, client) = listen_for_one();
+        let connect = connected(client);
+        let (client_pid, closer) = child(|| {
+            done("connect", connect_and_talk(client, to));
+        });
+        sys::close(client);
+        let server = serve(listener);
+        wait(client_pid);
+        let connect = with(connect, json!({"pid": client_pid, "tid": client_pid}));
+        let accept = accepted(server);
+        Ok(vec![with(closed(&connect, 5, 3), json!({"closer": closer})), connect, closed(&accept, 3, 5), accept])
+    }),
+    ("tcp accept", || {
+        let (listener, to, client) = listen_for_one();
+        done("connect", connect(client, to));
+        let server = done("accept", call(libc::SYS_accept, &[listener as u64]));
+        let accept = with(accepted(server), json!({"via": "accept"}));
+        Pair { listener, client, server, connect: connected(client), accept }.whole()
+    }),
+    ("tcp nonblocking", || {
+        let (listener, to) = listen(v4());
+        let client = nonblocking(to);
+        let ret = connect(client, to);
+        assert_eq!(ret, -i64::from(libc::EINPROGRESS));
+        wait_for_outcome(client);
+        assert_eq!((error(client), connect(client, to)), (0, 0), "the second one only asks");
+        assert_eq!(connect(client, to), -i64::from(libc::EISCONN));
+        let server = done("accept", accept(listener));
+        send(client, 3);
+        receive(server, 3);
+        let (connect, accept) = (with(connected(client), json!({"ret": ret})), accepted(server));
+        let pair = Pair { listener, client, server, connect, accept };
+        pair.close();
+        pair.ends(closed(&pair.connect, 0, 3), closed(&pair.accept, 3, 0))
+    }),
     ("tcp cookies", || {
         own_net();
         set("ipv4/tcp_syncookies", "2")?;
         Pair::new(v4()).whole()
     }),
-    ("tcp 3 MB", megabytes),
-    ("tcp itself", to_itself),
-    ("tcp again", same_socket_again),
+    ("tcp 3 MB", || {
+        const LEN: usize = 3_000_000;
+        let pair = Pair::new(v4());
+        let (client, server) = (pair.client, pair.server);
+        std::thread::scope(|scope| {
+            scope.spawn(move || send(client, LEN));
+            receive(server, LEN);
+        });
+        pair.close();
+        // A busy machine may be late with an acknowledgement.
+        let some = json!({"retransmits": {"?ge": 0}});
+        let ends = [closed(&pair.connect, 0, LEN as u64), closed(&pair.accept, LEN as u64, 0)];
+        let [client, server] = ends.map(|end| with(end, some.clone()));
+        pair.ends(client, server)
+    }),
+    ("tcp itself", || {
+        let fd = tcp(v4());
+        bind(fd, v4());
+        let at = name(fd);
+        done("connect", connect(fd, at));
+        send(fd, 4);
+        receive(fd, 4);
+        sys::close(fd);
+        let ends =
+            json!({"laddr": at.ip().to_string(), "lport": at.port(), "raddr": at.ip().to_string(), "rport": at.port()});
+        let connect = with(connected(fd), ends);
+        Ok(vec![closed(&connect, 4, 4), connect])
+    }),
+    ("tcp again", || {
+        let (listener, to) = listen(v4());
+        let first = Pair::to(listener, to, tcp(to));
+        first.exchange();
+        done("disconnect", disconnect(first.client));
+        close_at_reset(first.server);
+        let second = Pair::to(listener, to, first.client);
+        second.exchange();
+        second.close();
+        let mut told =
+            vec![reset(&first.connect, 5, 3), reset_by_peer(&first.accept, 3, 5), first.connect, first.accept];
+        told.iter_mut().for_each(|event| *event = named(event.clone(), &format!("first {}", event["role"])));
+        told.extend(second.told());
+        Ok(told)
+    }),
     ("tcp fastopen", || fastopen(false)),
     ("tcp fastopen2", || fastopen(true)),
-    ("tcp mptcp", mptcp),
+    ("tcp mptcp", || {
+        let (listener, to) = listen_with(v4(), MPTCP, 8)?;
+        let client = done("socket", socket(libc::AF_INET, libc::SOCK_STREAM, MPTCP));
+        let pair = Pair::to(listener, to, client);
+        pair.exchange();
+        pair.close();
+        let told = all(Ok(pair.told()), json!({"mptcp": true}));
+        // A thread of the kernel closes the subflow: it is not who closed the connection.
+        told.map(|events| {
+            let nobody =
+                |event: Value| if event["op"] == "close" { with(event, json!({"closer": null})) } else { event };
+            events.into_iter().map(nobody).collect()
+        })
+    }),
     ("tcp many", || {
         let mut told = Vec::new();
         for number in 0..20 {
@@ -150,105 +243,12 @@ pub(crate) const CONNECTIONS: &[Case] = &[
     }),
 ];
 
-fn mapped_v4() -> Told {
-    has_v6()?;
-    let (listener, at) = listen(mapped(v4()));
-    all(Pair::to(listener, at, tcp(at)).whole(), json!({"v4_mapped": true}))
-}
-
-fn processes() -> Told {
-    let (listener, to, client) = listen_for_one();
-    let connect = connected(client);
-    let (client_pid, closer) = child(|| {
-        done("connect", connect_and_talk(client, to));
-    });
-    sys::close(client);
-    let server = serve(listener);
-    wait(client_pid);
-    let connect = with(connect, json!({"pid": client_pid, "tid": client_pid}));
-    let accept = accepted(server);
-    Ok(vec![with(closed(&connect, 5, 3), json!({"closer": closer})), connect, closed(&accept, 3, 5), accept])
-}
-
 fn connect_and_talk(client: i64, to: SocketAddr) -> i64 {
     let ret = connect(client, to);
     send(client, 3);
     receive(client, 5);
     sys::close(client);
     ret
-}
-
-fn plain_accept() -> Told {
-    let (listener, to, client) = listen_for_one();
-    done("connect", connect(client, to));
-    let server = done("accept", call(libc::SYS_accept, &[listener as u64]));
-    let accept = with(accepted(server), json!({"via": "accept"}));
-    Pair { listener, client, server, connect: connected(client), accept }.whole()
-}
-
-fn nonblocking_connect() -> Told {
-    let (listener, to) = listen(v4());
-    let client = nonblocking(to);
-    let ret = connect(client, to);
-    assert_eq!(ret, -i64::from(libc::EINPROGRESS));
-    wait_for_outcome(client);
-    assert_eq!((error(client), connect(client, to)), (0, 0), "the second one only asks");
-    assert_eq!(connect(client, to), -i64::from(libc::EISCONN));
-    let server = done("accept", accept(listener));
-    send(client, 3);
-    receive(server, 3);
-    let (connect, accept) = (with(connected(client), json!({"ret": ret})), accepted(server));
-    let pair = Pair { listener, client, server, connect, accept };
-    pair.close();
-    Ok(vec![closed(&pair.connect, 0, 3), closed(&pair.accept, 3, 0), pair.connect, pair.accept])
-}
-
-fn megabytes() -> Told {
-    const LEN: usize = 3_000_000;
-    let pair = Pair::new(v4());
-    let (client, server) = (pair.client, pair.server);
-    std::thread::scope(|scope| {
-        scope.spawn(move || send(client, LEN));
-        receive(server, LEN);
-    });
-    pair.close();
-    // A busy machine may be late with an acknowledgement.
-    let some = json!({"retransmits": {"?ge": 0}});
-    Ok(vec![
-        with(closed(&pair.connect, 0, LEN as u64), some.clone()),
-        with(closed(&pair.accept, LEN as u64, 0), some),
-        pair.connect,
-        pair.accept,
-    ])
-}
-
-fn to_itself() -> Told {
-    let fd = tcp(v4());
-    bind(fd, v4());
-    let at = name(fd);
-    done("connect", connect(fd, at));
-    send(fd, 4);
-    receive(fd, 4);
-    sys::close(fd);
-    let ends =
-        json!({"laddr": at.ip().to_string(), "lport": at.port(), "raddr": at.ip().to_string(), "rport": at.port()});
-    let connect = with(connected(fd), ends);
-    Ok(vec![closed(&connect, 4, 4), connect])
-}
-
-fn same_socket_again() -> Told {
-    let (listener, to) = listen(v4());
-    let first = Pair::to(listener, to, tcp(to));
-    first.exchange();
-    done("disconnect", disconnect(first.client));
-    close_at_reset(first.server);
-    let second = Pair::to(listener, to, first.client);
-    second.exchange();
-    second.close();
-    let mut told = vec![reset(&first.connect, 5, 3), reset_by_peer(&first.accept, 3, 5), first.connect, first.accept];
-    told.iter_mut().for_each(|event| *event = named(event.clone(), &format!("first {}", event["role"])));
-    told.extend(second.told());
-    Ok(told)
 }
 
 /// A namespace in which a SYN may carry data without a cookie.
@@ -283,27 +283,16 @@ fn fastopen(by_option: bool) -> Told {
     Ok(told)
 }
 
-fn mptcp() -> Told {
-    let (listener, to) = listen_with(v4(), MPTCP, 8)?;
-    let client = done("socket", socket(libc::AF_INET, libc::SOCK_STREAM, MPTCP));
-    let pair = Pair::to(listener, to, client);
-    pair.exchange();
-    pair.close();
-    let told = all(Ok(pair.told()), json!({"mptcp": true}));
-    // A thread of the kernel closes the subflow: it is not who closed the connection.
-    told.map(|events| {
-        let nobody = |event: Value| if event["op"] == "close" { with(event, json!({"closer": null})) } else { event };
-        events.into_iter().map(nobody).collect()
-    })
-}
-
-// --- other system call tables --------------------------------------------------------------------------------------
-
 pub(crate) const NARROW: &[Case] = &[("tcp narrow", || narrow(false)), ("tcp narrow4", || narrow(true))];
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) const SOCKETCALL: &[Case] =
     &[("tcp socketcall", || socketcall(5)), ("tcp socketcall4", || socketcall(18)), ("tcp x32", x32)];
+
+/// Lets the next program have a descriptor.
+fn inherited(fd: i64) {
+    done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
+}
 
 /// What a 32-bit caller does with sockets of the calling process: a connection and a refusal.
 fn by_narrow(accept_via: &str, fill: impl FnOnce(&mut Narrow, [i64; 3], [u32; 2])) -> Told {
@@ -312,9 +301,7 @@ fn by_narrow(accept_via: &str, fill: impl FnOnce(&mut Narrow, [i64; 3], [u32; 2]
     let refusing = closed_port(v4());
     let [client, refused] = [tcp(to), tcp(to)];
     // A program on aarch64 must inherit them.
-    for fd in [listener, client, refused] {
-        done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
-    }
+    [listener, client, refused].into_iter().for_each(inherited);
     let mut narrow = Narrow::new();
     let addresses = [to, refusing].map(|at| narrow.put(&sockaddr(at)));
     fill(&mut narrow, [client, refused, listener], addresses);
@@ -383,8 +370,6 @@ fn x32() -> Told {
     )
 }
 
-// --- failures ------------------------------------------------------------------------------------------------------
-
 pub(crate) const FAILURES: &[Case] = &[
     ("tcp refused", || refused(closed_port(v4()), tcp(v4()))),
     ("tcp refused v6", || {
@@ -425,16 +410,91 @@ pub(crate) const FAILURES: &[Case] = &[
         cable(Ipv4Addr::new(192, 0, 2, 2))?;
         unreachable(libc::EHOSTUNREACH, "EHOSTUNREACH", "unreachable")
     }),
-    ("tcp flips", flips_the_family),
+    // Connects that fail before anything is sent, while another thread changes the family of the address to none and back.
+    ("tcp flips", || {
+        own_net();
+        route(libc::RTN_BLACKHOLE, NOWHERE);
+        let to = sockaddr((NOWHERE, 9).into());
+        // SAFETY: the vector outlives the thread, and its first byte is only accessed atomically.
+        let family = unsafe { AtomicU8::from_ptr(to.as_ptr().cast_mut()) };
+        let fd = tcp(v4());
+        let flip = || [0, libc::AF_INET as u8].into_iter().for_each(|value| family.store(value, Ordering::Relaxed));
+        let rets: Vec<i64> = sys::disturbed(flip, || (0..300).map(|_| connect_raw(fd, &to)).collect());
+        let mut failure = failed(fd, "failed", Some("EINVAL"), libc::EINVAL);
+        // The event has the address of another moment than the call, perhaps one of no family.
+        failure.as_object_mut().expect("an object").remove("v4_mapped");
+        let failures = rets.iter().filter(|ret| **ret != 0).enumerate();
+        Ok(failures.map(|(n, _)| named(failure.clone(), &n.to_string())).collect())
+    }),
     ("tcp passed", || {
         refused_addresses(libc::SYS_connect, ["raddr", "rport"], |fd, err, errno| {
             failed(fd, "failed", Some(err), errno)
         })
     }),
-    ("tcp no port", no_port_left),
-    ("tcp timed out", timed_out),
-    ("tcp abandoned", abandoned),
-    ("tcp killed", killed),
+    ("tcp no port", || {
+        own_net();
+        set("ipv4/ip_local_port_range", "40000 40000")?;
+        let (listener, to) = {
+            let fd = tcp(v4());
+            bind(fd, (v4().ip(), 30_000).into());
+            done("listen", call(libc::SYS_listen, &[fd as u64, 8]));
+            (fd, name(fd))
+        };
+        let pair = Pair::to(listener, to, tcp(to));
+        let fd = tcp(to);
+        assert_eq!(connect(fd, to), -i64::from(libc::EADDRNOTAVAIL));
+        let mut told = pair.whole()?;
+        told.push(named(failed(fd, "failed", Some("EADDRNOTAVAIL"), libc::EADDRNOTAVAIL), "second"));
+        Ok(told)
+    }),
+    ("tcp timed out", || {
+        let full = Full::new();
+        let fd = tcp(full.to);
+        done("TCP_SYNCNT", option(fd, libc::IPPROTO_TCP, libc::TCP_SYNCNT, 1i32));
+        let counts = std::thread::spawn(move || {
+            let mut most = 0;
+            // A failure resets the number.
+            while !RETURNED.load(Ordering::Relaxed) {
+                most = most.max(retransmits(fd));
+                std::thread::sleep(10 * MS);
+            }
+            most
+        });
+        assert_eq!(connect(fd, full.to), -i64::from(libc::ETIMEDOUT));
+        RETURNED.store(true, Ordering::Relaxed);
+        let most = counts.join().expect("no panic");
+        let event = failed(fd, "timed_out", Some("ETIMEDOUT"), libc::ETIMEDOUT);
+        let mut told = full.close();
+        told.push(with(event, json!({"retransmits": most, "dur_ns": {"?ge": 2_000_000_000u64}})));
+        Ok(told)
+    }),
+    ("tcp abandoned", || {
+        let full = Full::new();
+        let fd = nonblocking(full.to);
+        let ret = connect(fd, full.to);
+        assert_eq!(ret, -i64::from(libc::EINPROGRESS));
+        std::thread::sleep(20 * MS);
+        sys::close(fd);
+        let mut told = full.close();
+        told.push(with(failed(fd, "abandoned", None, libc::EINPROGRESS), json!({"dur_ns": {"?ge": 20_000_000}})));
+        Ok(told)
+    }),
+    ("tcp killed", || {
+        let full = Full::new();
+        let fd = tcp(full.to);
+        let waiting = fork(|| _ = connect(fd, full.to));
+        wait_for_syn(fd);
+        // From now on only the child has the socket.
+        sys::close(fd);
+        std::thread::sleep(50 * MS);
+        sys::kill(waiting, libc::SIGKILL);
+        assert_eq!(sys::wait(waiting).signal(), Some(libc::SIGKILL));
+        let mut told = full.close();
+        let event = with(failed(fd, "killed", None, 0), json!({"pid": waiting, "tid": waiting}));
+        // The call did not return.
+        told.push(with(event, json!({"ret": null, "dur_ns": {"?ge": 50_000_000}})));
+        Ok(told)
+    }),
     ("tcp eintr", || interrupted(0)),
     ("tcp restart", || interrupted(libc::SA_RESTART)),
     ("tcp sndtimeo", || {
@@ -455,32 +515,6 @@ fn refused(to: SocketAddr, fd: i64) -> Told {
     assert_eq!(connect(fd, to), -i64::from(libc::ECONNREFUSED));
     let peer = json!({"raddr": to.ip().to_string(), "rport": to.port()});
     Ok(vec![with(failed(fd, "refused", Some("ECONNREFUSED"), libc::ECONNREFUSED), peer)])
-}
-
-/// Connects that fail before anything is sent, while another thread changes the family of the address to none and back.
-fn flips_the_family() -> Told {
-    own_net();
-    route(libc::RTN_BLACKHOLE, NOWHERE);
-    let to = sockaddr((NOWHERE, 9).into());
-    // SAFETY: the vector outlives the thread, and its first byte is only accessed atomically.
-    let family = unsafe { AtomicU8::from_ptr(to.as_ptr().cast_mut()) };
-    let fd = tcp(v4());
-    let rets: Vec<i64> = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !RETURNED.load(Ordering::Relaxed) {
-                family.store(0, Ordering::Relaxed);
-                family.store(libc::AF_INET as u8, Ordering::Relaxed);
-            }
-        });
-        let rets = (0..300).map(|_| connect_raw(fd, &to)).collect();
-        RETURNED.store(true, Ordering::Relaxed);
-        rets
-    });
-    let mut failure = failed(fd, "failed", Some("EINVAL"), libc::EINVAL);
-    // The event has the address of another moment than the call, perhaps one of no family.
-    failure.as_object_mut().expect("an object").remove("v4_mapped");
-    let failures = rets.iter().filter(|ret| **ret != 0).enumerate();
-    Ok(failures.map(|(n, _)| named(failure.clone(), &n.to_string())).collect())
 }
 
 /// Addresses that the kernel refuses before it looks at them, and the two fields that show them.
@@ -555,23 +589,6 @@ fn unreachable(errno: i32, err: &str, outcome: &str) -> Told {
     Ok(vec![with(failed(fd, outcome, Some(err), errno), peer)])
 }
 
-fn no_port_left() -> Told {
-    own_net();
-    set("ipv4/ip_local_port_range", "40000 40000")?;
-    let (listener, to) = {
-        let fd = tcp(v4());
-        bind(fd, (v4().ip(), 30_000).into());
-        done("listen", call(libc::SYS_listen, &[fd as u64, 8]));
-        (fd, name(fd))
-    };
-    let pair = Pair::to(listener, to, tcp(to));
-    let fd = tcp(to);
-    assert_eq!(connect(fd, to), -i64::from(libc::EADDRNOTAVAIL));
-    let mut told = pair.whole()?;
-    told.push(named(failed(fd, "failed", Some("EADDRNOTAVAIL"), libc::EADDRNOTAVAIL), "second"));
-    Ok(told)
-}
-
 /// A listener whose queue is full, so that it answers no SYN.
 struct Full {
     listener: i64,
@@ -603,57 +620,6 @@ impl Full {
 }
 
 static RETURNED: AtomicBool = AtomicBool::new(false);
-
-fn timed_out() -> Told {
-    let full = Full::new();
-    let fd = tcp(full.to);
-    done("TCP_SYNCNT", option(fd, libc::IPPROTO_TCP, libc::TCP_SYNCNT, 1i32));
-    let counts = std::thread::spawn(move || {
-        let mut most = 0;
-        // A failure resets the number.
-        while !RETURNED.load(Ordering::Relaxed) {
-            most = most.max(retransmits(fd));
-            std::thread::sleep(10 * MS);
-        }
-        most
-    });
-    assert_eq!(connect(fd, full.to), -i64::from(libc::ETIMEDOUT));
-    RETURNED.store(true, Ordering::Relaxed);
-    let most = counts.join().expect("no panic");
-    let event = failed(fd, "timed_out", Some("ETIMEDOUT"), libc::ETIMEDOUT);
-    let mut told = full.close();
-    told.push(with(event, json!({"retransmits": most, "dur_ns": {"?ge": 2_000_000_000u64}})));
-    Ok(told)
-}
-
-fn abandoned() -> Told {
-    let full = Full::new();
-    let fd = nonblocking(full.to);
-    let ret = connect(fd, full.to);
-    assert_eq!(ret, -i64::from(libc::EINPROGRESS));
-    std::thread::sleep(20 * MS);
-    sys::close(fd);
-    let mut told = full.close();
-    told.push(with(failed(fd, "abandoned", None, libc::EINPROGRESS), json!({"dur_ns": {"?ge": 20_000_000}})));
-    Ok(told)
-}
-
-fn killed() -> Told {
-    let full = Full::new();
-    let fd = tcp(full.to);
-    let waiting = fork(|| _ = connect(fd, full.to));
-    wait_for_syn(fd);
-    // From now on only the child has the socket.
-    sys::close(fd);
-    std::thread::sleep(50 * MS);
-    sys::kill(waiting, libc::SIGKILL);
-    assert_eq!(sys::wait(waiting).signal(), Some(libc::SIGKILL));
-    let mut told = full.close();
-    let event = with(failed(fd, "killed", None, 0), json!({"pid": waiting, "tid": waiting}));
-    // The call did not return.
-    told.push(with(event, json!({"ret": null, "dur_ns": {"?ge": 50_000_000}})));
-    Ok(told)
-}
 
 extern "C" fn on_signal(_: i32) {}
 
@@ -724,8 +690,6 @@ fn goes_on(ask: impl FnOnce(i64, SocketAddr) -> Option<i32>) -> Told {
     Ok(told)
 }
 
-// --- ends ----------------------------------------------------------------------------------------------------------
-
 pub(crate) const ENDS: &[Case] = &[
     ("tcp rst", || {
         let pair = Pair::exchanged();
@@ -746,8 +710,7 @@ pub(crate) const ENDS: &[Case] = &[
         reset_at_close(pair.client);
         sys::close(pair.client);
         close_at_reset(pair.server);
-        let client = reset(&pair.connect, 5, 3);
-        Ok(vec![client, reset_by_peer(&pair.accept, 3, 5), pair.connect, pair.accept])
+        pair.ends(reset(&pair.connect, 5, 3), reset_by_peer(&pair.accept, 3, 5))
     }),
     ("tcp unspec", || {
         let pair = Pair::exchanged();
@@ -755,8 +718,7 @@ pub(crate) const ENDS: &[Case] = &[
         assert_eq!(read_end(pair.server), -i64::from(libc::ECONNRESET));
         sys::close(pair.client);
         sys::close(pair.server);
-        let client = reset(&pair.connect, 5, 3);
-        Ok(vec![client, reset_by_peer(&pair.accept, 3, 5), pair.connect, pair.accept])
+        pair.ends(reset(&pair.connect, 5, 3), reset_by_peer(&pair.accept, 3, 5))
     }),
     ("tcp shutdown", || {
         let pair = Pair::exchanged();
@@ -768,7 +730,7 @@ pub(crate) const ENDS: &[Case] = &[
         shutdown(pair.server);
         assert_eq!(read_end(pair.client), 0);
         pair.close();
-        Ok(vec![closed(&pair.connect, 16, 3), closed(&pair.accept, 3, 16), pair.connect, pair.accept])
+        pair.ends(closed(&pair.connect, 16, 3), closed(&pair.accept, 3, 16))
     }),
     ("tcp server 1st", || {
         let pair = Pair::exchanged();
@@ -796,26 +758,55 @@ pub(crate) const ENDS: &[Case] = &[
         reset_at_close(pair.server);
         sys::close(pair.server);
         let lost = json!({"end": "timed_out", "closer": null, "retransmits": {"?ge": 1}});
-        Ok(vec![with(closed(&pair.connect, 5, 5), lost), reset(&pair.accept, 3, 5), pair.connect, pair.accept])
+        pair.ends(with(closed(&pair.connect, 5, 5), lost), reset(&pair.accept, 3, 5))
     }),
 ];
 
 fn server_resets(pair: &Pair, server: [u64; 2], client: [u64; 2]) -> Told {
     sys::close(pair.server);
     close_at_reset(pair.client);
-    Ok(vec![
-        reset_by_peer(&pair.connect, client[0], client[1]),
-        reset(&pair.accept, server[0], server[1]),
-        pair.connect.clone(),
-        pair.accept.clone(),
-    ])
+    pair.ends(reset_by_peer(&pair.connect, client[0], client[1]), reset(&pair.accept, server[0], server[1]))
 }
 
-// --- owners --------------------------------------------------------------------------------------------------------
-
 pub(crate) const OWNERS: &[Case] = &[
-    ("tcp scm_rights", scm_rights),
-    ("tcp fork", inherited),
+    // Another process gets the client's socket by a message, and is the last to close it.
+    ("tcp scm_rights", || {
+        let mut ends = [0i32; 2];
+        let args = [libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, 0, ends.as_mut_ptr() as u64, 0];
+        done("socketpair", call(libc::SYS_socketpair, &args));
+        let [ours, theirs] = ends.map(i64::from);
+        let (child, closer) = child(|| {
+            let client = receive_descriptor(theirs);
+            assert_eq!(read_end(theirs), 1, "the sender closed it");
+            send(client, 10);
+            sys::close(client);
+        });
+        let pair = Pair::exchanged();
+        assert_eq!(send_message(ours, None, 1, 0, Some(pair.client)), 1);
+        sys::close(pair.client);
+        send(ours, 1);
+        receive(pair.server, 10);
+        close_at_end(pair.server);
+        wait(child);
+        pair.ends(with(closed(&pair.connect, 5, 13), json!({"closer": closer})), closed(&pair.accept, 13, 5))
+    }),
+    ("tcp fork", || {
+        let pair = Pair::exchanged();
+        let (read, write) = pipe();
+        let (child, closer) = child(|| {
+            sys::close(write);
+            sys::close(pair.server);
+            assert_eq!(read_end(read), 0, "the maker closed it");
+            send(pair.client, 10);
+            sys::close(pair.client);
+        });
+        sys::close(pair.client);
+        sys::close(write);
+        receive(pair.server, 10);
+        close_at_end(pair.server);
+        wait(child);
+        pair.ends(with(closed(&pair.connect, 5, 13), json!({"closer": closer})), closed(&pair.accept, 13, 5))
+    }),
     ("tcp dup", || {
         let pair = Pair::new(v4());
         let copy = done("dup", call(libc::SYS_dup, &[pair.client as u64]));
@@ -854,48 +845,6 @@ fn pipe() -> (i64, i64) {
     (ends[0].into(), ends[1].into())
 }
 
-fn inherited() -> Told {
-    let pair = Pair::exchanged();
-    let (read, write) = pipe();
-    let (child, closer) = child(|| {
-        sys::close(write);
-        sys::close(pair.server);
-        assert_eq!(read_end(read), 0, "the maker closed it");
-        send(pair.client, 10);
-        sys::close(pair.client);
-    });
-    sys::close(pair.client);
-    sys::close(write);
-    receive(pair.server, 10);
-    close_at_end(pair.server);
-    wait(child);
-    let client = with(closed(&pair.connect, 5, 13), json!({"closer": closer}));
-    Ok(vec![client, closed(&pair.accept, 13, 5), pair.connect, pair.accept])
-}
-
-/// Another process gets the client's socket by a message, and is the last to close it.
-fn scm_rights() -> Told {
-    let mut ends = [0i32; 2];
-    let args = [libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, 0, ends.as_mut_ptr() as u64, 0];
-    done("socketpair", call(libc::SYS_socketpair, &args));
-    let [ours, theirs] = ends.map(i64::from);
-    let (child, closer) = child(|| {
-        let client = receive_descriptor(theirs);
-        assert_eq!(read_end(theirs), 1, "the sender closed it");
-        send(client, 10);
-        sys::close(client);
-    });
-    let pair = Pair::exchanged();
-    assert_eq!(send_message(ours, None, 1, 0, Some(pair.client)), 1);
-    sys::close(pair.client);
-    send(ours, 1);
-    receive(pair.server, 10);
-    close_at_end(pair.server);
-    wait(child);
-    let client = with(closed(&pair.connect, 5, 13), json!({"closer": closer}));
-    Ok(vec![client, closed(&pair.accept, 13, 5), pair.connect, pair.accept])
-}
-
 fn left_open(end: fn(i64)) -> Told {
     let (listener, to, client) = listen_for_one();
     let (ends, closer) = child(|| {
@@ -915,14 +864,12 @@ fn left_open(end: fn(i64)) -> Told {
 }
 
 fn becomes_another(fd: i64) {
-    done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
+    inherited(fd);
     let (path, none) = (c("/bin/true"), [0u64]);
     let argv = [path.as_ptr() as u64, 0];
     let args = [path.as_ptr() as u64, argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0];
     done("execve", call(libc::SYS_execve, &args));
 }
-
-// --- addresses -----------------------------------------------------------------------------------------------------
 
 pub(crate) const BOUND: &[Case] = &[
     ("tcp listen", || {
@@ -1002,9 +949,7 @@ fn bound_by_narrow(fill: impl FnOnce(&mut Narrow, [u32; 2], u32)) -> Told {
     let (listener, used) = listen(v4());
     let [refused, listening] = [tcp(used), tcp(used)];
     bind(listening, v4());
-    for fd in [refused, listening] {
-        done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
-    }
+    [refused, listening].into_iter().for_each(inherited);
     let mut narrow = Narrow::new();
     let at = narrow.put(&sockaddr(used));
     fill(&mut narrow, [refused as u32, listening as u32], at);
@@ -1025,8 +970,6 @@ fn bound_by_narrow(fill: impl FnOnce(&mut Narrow, [u32; 2], u32)) -> Told {
     }
     Ok(told)
 }
-
-// --- no events -----------------------------------------------------------------------------------------------------
 
 pub(crate) const NOTHING: &[Case] = &[
     ("tcp none udp", || {
@@ -1067,8 +1010,6 @@ pub(crate) const NOTHING: &[Case] = &[
         Ok(vec![])
     }),
 ];
-
-// --- io_uring ------------------------------------------------------------------------------------------------------
 
 pub(crate) const URING: &[Case] = &[
     ("tcp ring", || by(&ring(0)?, 0)),

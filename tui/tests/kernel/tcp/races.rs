@@ -10,18 +10,7 @@ const FD: i64 = 200;
 
 /// Runs `act` while another thread repeats `disturb`. Returns the events of this process.
 fn disturbed(disturb: impl Fn() + Sync, act: impl Fn()) -> Option<Vec<Value>> {
-    let ended = AtomicBool::new(false);
-    let (run, ()) = traced(&KIND, |_| {
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !ended.load(Ordering::Relaxed) {
-                    disturb();
-                }
-            });
-            act();
-            ended.store(true, Ordering::Relaxed);
-        });
-    })?;
+    let (run, ()) = traced(&KIND, |_| sys::disturbed(disturb, act))?;
     run.check();
     Some(ours(&run))
 }

@@ -117,15 +117,14 @@ fn accepts_into_the_table_of_a_ring_are_counted_while_they_are_open() {
 fn listens_and_failed_binds_through_a_ring_are_counted() {
     const BIND: u8 = 56;
     const LISTEN: u8 = 57;
-    let Some((run, rets)) = traced(&KIND, |_| {
+    let acted = traced(&KIND, |_| {
         let (ring, fd, at) = (Ring::new(0)?, tcp(v4()) as i32, net::sockaddr(v4()));
         let bind = || Sqe { opcode: BIND, fd, addr: at.as_ptr() as u64, off: at.len() as u64, ..Sqe::default() };
         let rets = [bind(), Sqe { opcode: LISTEN, fd, len: 8, ..Sqe::default() }, bind()].map(|sqe| ring.run(sqe));
         sys::close(fd.into());
         Some(rets)
-    }) else {
-        return;
-    };
+    });
+    let Some((run, rets)) = acted else { return };
     match rets {
         Some([0, listened, bound]) => {
             assert_eq!((listened, bound), (0, -i64::from(libc::EINVAL)));
