@@ -117,7 +117,6 @@ mod tests {
         }
     }
 
-    /// The kernel names a function as /proc/kallsyms does.
     #[test]
     fn the_kernel_names_its_functions() {
         let (Ok(namer), Ok(symbols)) = (Namer::load(), kallsyms::snapshot(&mut Pieces::new(None))) else {

@@ -17,7 +17,6 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     app_with(width, height, memory, Preferences::default())
 }
 
-/// A dashboard of this size of a user with preferences.
 pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Preferences) -> App {
     let settings = Settings { budget: Budget::new(memory), preferences, ..Settings::default() };
     let mut app = App::new(settings).expect("an empty filter");
@@ -28,7 +27,6 @@ pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Prefer
     app
 }
 
-/// The start of the trace of a COMMAND with this process id.
 pub(crate) fn traced(command: u32) -> Maker {
     let mut made = Maker::default();
     let kinds = KindSet::BY_DEFAULT.bits();

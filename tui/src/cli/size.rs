@@ -142,10 +142,7 @@ mod tests {
         check_size("64K", 65536);
         check_size("16m", 16 << 20);
         check_size("2 G", 2 << 30);
-    }
-
-    #[test]
-    fn what_is_no_size_says_why() {
+        // What is no size says why.
         check_error("16MB", "unknown unit `MB`; did you mean 16MiB?");
         check_error("4gb", "unknown unit `gb`; did you mean 4GiB?");
         for text in ["", "MiB", "-1", "1.5GiB", "16x", "lots", "１６"] {
@@ -164,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_is_rounded_up_and_says_so() {
+    fn a_ring_is_rounded_up_and_their_number_is_a_power_of_two() {
         check_ring("16MiB", 16 << 20, None);
         check_ring("10MiB", 16 << 20, Some("ring size 10 MiB rounded up to 16 MiB (power of two)"));
         check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128 KiB (power of two)"));
@@ -172,10 +169,6 @@ mod tests {
         check_ring("1GiB", 1 << 30, None);
         assert_eq!("2GiB".parse::<RingSize>(), Err(SizeError::Ring));
         assert_eq!(SizeError::Ring.to_string(), "the maximum ring size is 1 GiB");
-    }
-
-    #[test]
-    fn a_number_of_rings_is_a_power_of_two() {
         for count in [1, 2, 64] {
             assert_eq!(count.to_string().parse(), Ok(RingCount(count)));
         }

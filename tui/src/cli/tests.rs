@@ -24,12 +24,8 @@ fn check_bad(line: &str, part: &str) {
 }
 
 #[test]
-fn the_definition_is_sound() {
+fn the_definition_is_sound_and_without_a_subcommand_it_is_the_dashboard() {
     Cli::command().debug_assert();
-}
-
-#[test]
-fn without_a_subcommand_it_is_the_dashboard() {
     let cli = parse("tracetui --pid 1 --mouse --color never --memory 64MiB").expect("good usage");
     assert_eq!(cli.command, None);
     assert_eq!(cli.dashboard.trace.filters.pid, ["1"]);
@@ -51,10 +47,7 @@ fn print_takes_format_count_and_filters() {
     assert_eq!(all.trace.ring_size.map(RingSize::bytes), Some(1 << 20));
     assert_eq!(print("tracetui print --count=7").count, Some(7));
     assert_eq!(print("tracetui print --memory 1GiB").trace.memory(), ByteSize(1 << 30));
-}
-
-#[test]
-fn filters_repeat_and_take_commas() {
+    // Filters repeat, and take commas.
     let filters = print("tracetui print --comm cc1,ld --comm make --kind exec,open --failed --uid ana").trace.filters;
     assert_eq!(filters.comm, ["cc1,ld", "make"]);
     assert_eq!(filters.kind, ["exec,open"]);
@@ -89,15 +82,7 @@ fn what_follows_two_hyphens_is_a_command() {
 }
 
 #[test]
-fn btf_reads_a_file() {
-    let cli = parse("tracetui btf --from -").expect("good usage");
-    assert_eq!(cli.command, Some(Command::Btf(BtfArgs { from: "-".into() })));
-    check_bad("tracetui btf", "--from");
-    assert_eq!(print("tracetui print --btf x").trace.btf.file, Some("x".into()));
-}
-
-#[test]
-fn rotate_takes_a_size_a_time_and_a_number() {
+fn rotate_btf_and_labels_are_read() {
     let rotate = |text: &str| text.parse::<Rotate>();
     let good = rotate("1GiB,4").expect("good usage");
     assert_eq!((good.size, good.count.get()), (ByteSize(1 << 30), 4));
@@ -121,10 +106,10 @@ fn rotate_takes_a_size_a_time_and_a_number() {
     check_bad("tracetui record --rotate 1GiB,4 --force", "--force");
     check_bad("tracetui record --resume", "--rotate");
     check_bad("tracetui record --metrics", "--rotate");
-}
-
-#[test]
-fn a_label_has_a_name_and_a_value() {
+    let cli = parse("tracetui btf --from -").expect("good usage");
+    assert_eq!(cli.command, Some(Command::Btf(BtfArgs { from: "-".into() })));
+    check_bad("tracetui btf", "--from");
+    assert_eq!(print("tracetui print --btf x").trace.btf.file, Some("x".into()));
     let label = record::label;
     let good = label("site_2=fra 1=x").expect("good usage");
     assert_eq!((good.name.as_str(), good.value.as_str()), ("site_2", "fra 1=x"));
@@ -153,7 +138,7 @@ fn a_duration_without_a_unit_is_in_seconds() {
 }
 
 #[test]
-fn diff_takes_two_recordings() {
+fn diff_and_export_take_files() {
     let cli = parse("tracetui diff a.ttr - --format json --all --kind exec,open").expect("good usage");
     let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
     assert_eq!(diff.files, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
@@ -165,6 +150,20 @@ fn diff_takes_two_recordings() {
     assert_eq!((diff.files.len(), diff.ignore.len(), diff.noise), (3, 2, true));
     check_bad("tracetui diff a.ttr b.ttr --ignore [a", "[a");
     check_bad("tracetui diff a.ttr b.ttr --format csv", "csv");
+    let cli = parse("tracetui export a.ttr - --format parquet -o x --force --kind open").expect("good usage");
+    let Some(Command::Export(export)) = cli.command else { panic!("not export") };
+    assert_eq!(export.recordings, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
+    assert_eq!((export.format, export.force), (ExportFormat::Parquet, true));
+    assert_eq!((export.output, export.filters.kind), (PathBuf::from("x"), vec!["open".to_owned()]));
+    check_bad("tracetui export --format csv -o x", "FILE");
+    check_bad("tracetui export a.ttr -o x", "--format");
+    check_bad("tracetui export a.ttr --format csv", "--output");
+    check_bad("tracetui export a.ttr --format text -o x", "perfetto");
+    let stacks = |line| print(line).trace.stacks();
+    assert_eq!(stacks("tracetui print"), KindSet::of(&[Kind::Bpf]));
+    assert_eq!(stacks("tracetui print --stack exec,exit"), KindSet::of(&[Kind::Bpf, Kind::Exec, Kind::Exit]));
+    assert_eq!(stacks("tracetui print --stack none"), KindSet::NONE);
+    check_bad("tracetui print --stack lost", "no such kind");
 }
 
 #[test]
@@ -179,28 +178,6 @@ fn bad_usage_says_what_is_wrong() {
     check_bad("tracetui print -n -1", "-1");
     check_bad("tracetui print --ring-size 16MB", "16MiB");
     check_bad("tracetui --memory lots", "lots");
-}
-
-#[test]
-fn export_needs_files_a_format_and_an_output() {
-    let cli = parse("tracetui export a.ttr - --format parquet -o x --force --kind open").expect("good usage");
-    let Some(Command::Export(export)) = cli.command else { panic!("not export") };
-    assert_eq!(export.recordings, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
-    assert_eq!((export.format, export.force), (ExportFormat::Parquet, true));
-    assert_eq!((export.output, export.filters.kind), (PathBuf::from("x"), vec!["open".to_owned()]));
-    check_bad("tracetui export --format csv -o x", "FILE");
-    check_bad("tracetui export a.ttr -o x", "--format");
-    check_bad("tracetui export a.ttr --format csv", "--output");
-    check_bad("tracetui export a.ttr --format text -o x", "perfetto");
-}
-
-#[test]
-fn stacks_are_of_bpf_and_of_what_is_named() {
-    let stacks = |line| print(line).trace.stacks();
-    assert_eq!(stacks("tracetui print"), KindSet::of(&[Kind::Bpf]));
-    assert_eq!(stacks("tracetui print --stack exec,exit"), KindSet::of(&[Kind::Bpf, Kind::Exec, Kind::Exit]));
-    assert_eq!(stacks("tracetui print --stack none"), KindSet::NONE);
-    check_bad("tracetui print --stack lost", "no such kind");
 }
 
 #[test]

@@ -549,7 +549,6 @@ mod tests {
         batch
     }
 
-    /// A pipeline that was asked for opens.
     fn asked_for_opens() -> Pipeline {
         let mut pipeline = Pipeline::default();
         let mut batch = Batch::default();
@@ -589,12 +588,9 @@ mod tests {
         printer.feed(last_counters(100, 0)).expect("written");
         printer.finish().expect("written");
         assert_eq!(printer.account().line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
-    }
-
-    #[test]
-    fn large_amounts_are_written_before_anything_is_drained() {
+        // Large amounts are written before anything is drained.
         let out = Out::default();
-        let mut printer = printer(FormatName::Json, None, &out);
+        let mut printer = self::printer(FormatName::Json, None, &out);
         printer.feed(opens(0, 1000, None)).expect("written");
         assert!(out.bytes.borrow().len() >= 64 << 10);
     }
@@ -613,12 +609,9 @@ mod tests {
         assert_eq!(out.lines(), 3);
         assert_eq!(account.sum().off_by(), 0);
         assert_eq!(account.line(), "account: seen 20 delivered 3 filtered 17 lost 0 cut 0 (open 3)");
-    }
-
-    #[test]
-    fn rows_about_lost_events_do_not_count() {
+        // Rows about lost events do not count.
         let out = Out::default();
-        let mut printer = printer(FormatName::Text, Some(5), &out);
+        let mut printer = self::printer(FormatName::Text, Some(5), &out);
         printer.feed(opens(0, 10_000, Some(2))).expect("written");
         printer.feed(last_counters(10_000, 1)).expect("written");
         printer.finish().expect("written");
@@ -627,10 +620,7 @@ mod tests {
         assert_eq!(text.matches(" OPEN ").count(), 5, "{text}");
         assert_eq!(text.matches("1 open event lost here").count(), 1, "{text}");
         assert_eq!((account.sum().delivered, account.sum().lost.sum(), account.sum().off_by()), (5, 1, 0));
-    }
-
-    #[test]
-    fn what_the_filter_rejects_is_counted() {
+        // What the filter rejects is counted.
         let out = Out::default();
         let even = |seen: &EventContext<'_>| seen.event.header.seq.is_multiple_of(2);
         let sink = to_writer(FormatName::Text, out.clone());

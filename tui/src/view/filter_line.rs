@@ -442,19 +442,6 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_too_long_is_said() {
-        let mut app = opens(80);
-        keys(&mut app, "f").update(Input::Paste(format!("path={}", "x".repeat(LINE))));
-        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
-        (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
-        assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
-        let status = lines(keys(&mut app, " (x"), Colours::Sixteen).2;
-        assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
-        keys(&mut app, "\x1b/").update(Input::Paste("y".repeat(LINE + 1)));
-        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
-    }
-
-    #[test]
     fn an_error_is_marked_where_it_is() {
         for (typed, marked, status) in [
             ("pid=7 foo=1 err", "foo", " unknown field `foo`; to search for the text, put it in double quotes"),
@@ -478,6 +465,16 @@ mod tests {
         app.update(Input::Resize(80, 10));
         assert_eq!(screen(&mut app)[9], hint, "there is no room for a key");
         assert_eq!(lines(keys(&mut app, "\x1bf\u{e4}x=1"), Colours::Sixteen).1, "", "a word is no error");
+        // A text that is too long.
+        let mut app = opens(80);
+        keys(&mut app, "f").update(Input::Paste(format!("path={}", "x".repeat(LINE))));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
+        (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
+        assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
+        let status = lines(keys(&mut app, " (x"), Colours::Sixteen).2;
+        assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
+        keys(&mut app, "\x1b/").update(Input::Paste("y".repeat(LINE + 1)));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
     }
 
     #[test]
@@ -520,10 +517,7 @@ mod tests {
             let chosen = app.line_for(Purpose::Filter).map(Line::text).unwrap_or_default();
             assert!(shown[2..5].iter().any(|row| row.contains(&chosen[..chosen.len().min(9)])), "{}", shown.join("\n"));
         }
-    }
-
-    #[test]
-    fn a_chip_has_the_key_within_the_name() {
+        // A chip has the key within the name.
         let chips = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true));
         assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp", "M:file", "lookUp", "R:unix"]);
         let hidden = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));

@@ -109,7 +109,6 @@ pub(super) fn build() -> Maker {
     made
 }
 
-/// A dashboard with opens of `/f/0`, `/f/1`, ….
 fn opens(count: usize, memory: u64) -> App {
     let mut app = app(80, 24, memory);
     more_opens(&mut app, &mut Maker::default(), 0..count);
@@ -1009,7 +1008,6 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
     assert_eq!(app.rates.all(), 7);
 }
 
-/// Counters that report `wanted` opens.
 fn counted(made: &mut Maker, wanted: u64, last: bool) {
     let made_opens = std::mem::replace(&mut made.counters[Slot::Open as usize].wanted, wanted);
     made.counters(last);
@@ -1273,7 +1271,6 @@ fn an_exit_without_a_cause_names_the_first_failure() {
     assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
 }
 
-/// A dashboard with a COMMAND that wrote this output.
 fn running(wrote: &[u8]) -> App {
     let mut app = app(80, 12, MEMORY);
     app.set_command("vim");

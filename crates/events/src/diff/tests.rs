@@ -121,7 +121,6 @@ impl Made {
         self.maker.tcp(pid, "x", TcpRecord { flags: flag::SERVER, ..record });
     }
 
-    /// The run of these frames, with this much memory.
     fn run_in(self, memory: usize) -> Run {
         self.run_with(memory, &Kind::ALL)
     }
@@ -639,7 +638,6 @@ fn any_run(steps: &[Step], command: bool) -> Run {
     made.run_in(if steps.len().is_multiple_of(7) { 5_000 } else { usize::MAX })
 }
 
-/// Texts that the rules recognize.
 fn texts() -> impl Strategy<Value = Vec<u8>> {
     let known = ["/", "..", "/tmp/ccaB3dEf.s", "/a", " ", "-j", "101", "make\0", "./", "x.pyc.17"];
     let known = prop::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec());

@@ -25,8 +25,6 @@ use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros, IntoBytes};
 
-// ------------------------------------------------------------------------------------------------------------ samples
-
 struct Known;
 
 impl NameLookup for Known {
@@ -91,15 +89,9 @@ fn fork(pid: u32, child: u32) -> Sample {
 
 fn bpf() -> Sample {
     let mut record = BpfRecord::new_zeroed();
-    record.call = call::PERF_IOCTL;
-    record.cmd = cmd::PROG_ATTACH;
-    record.has = has::PROG | has::PERF;
-    record.prog_id = 41;
-    record.prog_type = 5;
-    record.name = fixed(b"on_switch");
-    record.target = fixed(b"sched");
-    record.target2 = fixed(b"sched_switch");
-    record.tag = [0xab; 8];
+    (record.call, record.cmd, record.has) = (call::PERF_IOCTL, cmd::PROG_ATTACH, has::PROG | has::PERF);
+    (record.prog_id, record.prog_type, record.tag) = (41, 5, [0xab; 8]);
+    (record.name, record.target, record.target2) = (fixed(b"on_switch"), fixed(b"sched"), fixed(b"sched_switch"));
     (header(Kind::Bpf, 50, b"bpftool"), record.as_bytes().to_vec())
 }
 
@@ -112,11 +104,9 @@ fn lost() -> Sample {
 
 fn world() -> World {
     let mut world = World::default();
+    let cgroup = Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec(), container: None };
     world.apply_host(HostFrame::User(User { uid: Uid(1000), name: "alice".to_owned() }), BootNanos(1));
-    world.apply_host(
-        HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec(), container: None }),
-        BootNanos(1),
-    );
+    world.apply_host(HostFrame::Cgroup(cgroup), BootNanos(1));
     world
 }
 
@@ -161,8 +151,6 @@ fn check_all(sample: &Sample, hold: &str, fail: &str) {
 fn header_open() -> Sample {
     open(40, b"cc1", 3, b"../include/stdio.h", b"stdio.h\0include\0usr\0")
 }
-
-// ----------------------------------------------------------------------------------------------------------- language
 
 #[test]
 fn opens() {
@@ -289,10 +277,7 @@ fn trees_follow_the_parents_at_the_forks() {
     {
         assert_eq!(holds(text, &before, &sample), wanted, "{text}");
     }
-}
-
-#[test]
-fn the_roots_of_a_filter_are_all_that_it_asks_for() {
+    // The roots of a filter.
     let filter = Filter::parse("tree=10 (tree=11 or not (err tree!=12)) comm=x", &Known).expect("a filter");
     let mut roots = filter.roots();
     roots.sort_unstable();
@@ -357,8 +342,6 @@ fn every_field_has_one_shape() {
     }
 }
 
-// ------------------------------------------------------------------------------------------------- read leniently
-
 #[test]
 fn blanks_stand_round_operators() {
     check_all(
@@ -406,7 +389,7 @@ fn a_list_is_any_of_its_values() {
 }
 
 #[test]
-fn titles_of_columns_are_fields() {
+fn titles_of_columns_are_fields_and_variables_are_written_like_fields() {
     check_all(
         &header_open(),
         "user=alice  file=*/stdio.h  file~^../  name=cc1  name=gcc,cc1  exit!=0  COMM=cc1 PID=40 USER=alice  result=3
@@ -417,10 +400,20 @@ fn titles_of_columns_are_fields() {
     check_all(&exec(40, b"sh", -2, b""), "result=ENOENT  result!=ok", "");
     check_all(&lost(), "result=x  not detail~x", "");
     assert_eq!(Filter::parse("User=0 FILE=x", &Known).expect("a filter").parts(), ["uid=0", "path=x"]);
+    // A variable of the environment is written like a field.
+    let test = |text: &str| match parse::parse(text) {
+        Ok(Expr::Test(test)) => Some((test.field, String::from_utf8(test.value).expect("UTF-8"))),
+        _ => None,
+    };
+    let list = |value: &str| Some(("env.set".to_owned(), value.to_owned()));
+    assert_eq!(test("env.CPATH=inc*"), list("CPATH=inc*"));
+    assert_eq!(test("env.a.b~^x"), list(r"^a\.b=.*(?:^x)"));
+    assert_eq!(test("env.set=CPATH"), list("CPATH"));
+    assert_eq!((test("env.=x"), test("environment=x")), (None, None));
 }
 
 #[test]
-fn lists_and_joined_terms_are_written_as_they_were() {
+fn lists_and_joined_terms_are_written_as_they_were_or_refused() {
     for (text, written) in [
         ("comm = gcc , \"cc1\" && err", "comm=gcc,cc1 err"),
         // Without the quotes, the value would be missing after the comma.
@@ -437,21 +430,7 @@ fn lists_and_joined_terms_are_written_as_they_were() {
         assert_eq!(parse::parse(text).expect("an expression").to_string(), written, "{text}");
     }
     assert_eq!(exactly("comm", b"a,b"), "comm=\"a,b\"");
-}
-
-#[test]
-fn keywords_without_end_are_refused_soon() {
-    for keyword in ["or(", "!or(", "and(", "not(", "err("] {
-        let text = keyword.repeat(65_536 / keyword.len());
-        let began = std::time::Instant::now();
-        assert!(Filter::parse(&text, &Known).is_err() || keyword == "err(", "{keyword}");
-        // Linear it takes milliseconds, quadratic half a minute.
-        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{keyword}");
-    }
-}
-
-#[test]
-fn a_term_in_a_list_and_half_a_connective_are_refused_unless_quoted() {
+    // A term in a list and half a connective are refused unless quoted.
     for (text, part) in [
         ("comm!=gcc,kind=open", "missing value after `,`"),
         ("comm=gcc,err", "missing value after `,`"),
@@ -468,8 +447,6 @@ fn a_term_in_a_list_and_half_a_connective_are_refused_unless_quoted() {
         assert!(Filter::parse(text, &Known).is_ok(), "{text}");
     }
 }
-
-// ------------------------------------------------------------------------------------------------------------- errors
 
 /// Checks the whole report of an error. `«»` are round the place that it shows, and `…` in a hint is [`SEARCH`].
 fn check_error(marked: &str, message: &str, hint: &str) {
@@ -613,17 +590,13 @@ const ERRORS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn hostile_text_is_escaped_in_errors() {
+fn hostile_and_long_texts_are_escaped_and_shown_around_the_place() {
     let error = Filter::parse("\u{1b}[2J \u{202e}x pid=\u{1b}y\u{200b}", &Known).expect_err("no number");
     let report = error.render();
     assert!(!report.contains(|c: char| crate::text::is_hostile(c) && c != '\n'), "{report:?}");
     let lines: Vec<&str> = report.lines().collect();
     assert_eq!(lines[1], "    \\u{1b}[2J \\u{202e}x pid=\\u{1b}y\\u{200b}");
     assert_eq!(lines[1].find("pid=").map(|i| i + 4), lines[2].find('^'), "{report}");
-}
-
-#[test]
-fn long_text_is_shown_around_the_place() {
     let text = format!("{} pid=x {}", "cpu=1 ".repeat(300), "cpu=2 ".repeat(300));
     let report = Filter::parse(&text, &Known).expect_err("no number").render();
     let lines: Vec<&str> = report.lines().collect();
@@ -648,12 +621,30 @@ fn bounds_are_kept() {
     assert!(Filter::parse(&format!("comm{}=x", " ".repeat(60_000)), &Known).is_ok());
     let many = vec!["pid=1"; 10_000].join(" or ");
     assert!(many.len() > limits::FILTER_MAX || Filter::parse(&many, &Known).is_ok());
+    // Keywords without end are refused soon.
+    for keyword in ["or(", "!or(", "and(", "not(", "err("] {
+        let text = keyword.repeat(65_536 / keyword.len());
+        let began = std::time::Instant::now();
+        assert!(Filter::parse(&text, &Known).is_err() || keyword == "err(", "{keyword}");
+        // Linear it takes milliseconds, quadratic half a minute.
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{keyword}");
+    }
 }
-
-// ------------------------------------------------------------------------------------------------------------ options
 
 fn strings(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+fn option(name: &str, value: &str) -> FilterOptions {
+    let mut options = FilterOptions::default();
+    match name {
+        "pid" => options.pid = strings(&[value]),
+        "kind" => options.kind = strings(&[value]),
+        "uid" => options.uid = strings(&[value]),
+        "comm" => options.comm = strings(&[value]),
+        _ => options.filter = strings(&[value]),
+    }
+    options
 }
 
 fn compiled(options: &FilterOptions) -> Compiled {
@@ -661,7 +652,7 @@ fn compiled(options: &FilterOptions) -> Compiled {
 }
 
 fn expression(text: &str) -> Compiled {
-    compiled(&FilterOptions { filter: strings(&[text]), ..FilterOptions::default() })
+    compiled(&option("filter", text))
 }
 
 #[test]
@@ -713,16 +704,13 @@ fn options_are_ored_within_and_anded_between() {
 }
 
 #[test]
-fn nothing_asked_shows_all_but_forks() {
+fn nothing_asked_shows_all_but_forks_and_kinds_are_lowered() {
     let compiled = compiled(&FilterOptions::default());
     assert_eq!(compiled.kinds, KindSet::BY_DEFAULT | KindSet::AIMED);
     assert!(compiled.show_lost && compiled.rest.is_empty() && compiled.whole.is_empty());
     assert_eq!((compiled.capture.capture.tests, compiled.capture.capture.kinds), (0, compiled.kinds.bits()));
     assert_eq!(compiled.capture.capture.comm, CommGlobs::NONE);
-}
-
-#[test]
-fn kinds_are_lowered_and_forks_shown_when_asked_for() {
+    // Kinds are lowered, and forks shown when asked for.
     let all = KindSet::PROBED & !KindSet::from(Kind::Fork);
     let without = |kinds: &[Kind]| all & !KindSet::of(kinds);
     for (text, kinds, lost, rest) in [
@@ -743,9 +731,8 @@ fn kinds_are_lowered_and_forks_shown_when_asked_for() {
         let compiled = expression(text);
         assert_eq!((compiled.kinds, compiled.show_lost, compiled.rest.text()), (kinds, lost, rest), "{text}");
     }
-    let named =
-        FilterOptions { kind: strings(&["exec,fork"]), filter: strings(&["kind!=exec"]), ..FilterOptions::default() };
-    assert_eq!(compiled(&named).kinds, KindSet::from(Kind::Fork));
+    let named = FilterOptions { kind: strings(&["exec,fork"]), ..option("filter", "kind!=exec") };
+    assert_eq!(self::compiled(&named).kinds, KindSet::from(Kind::Fork));
 }
 
 #[test]
@@ -760,7 +747,7 @@ fn a_kind_may_be_asked_for_without_its_failures() {
     assert_eq!(of(&["exec:ok,exit"]), (exec | exit, !exit, false, "kind=exec not err or kind=exit".to_owned()));
     assert_eq!(of(&["exec:ok", "exec"]), (exec, !exec, false, "kind=exec not err or kind=exec".to_owned()));
     assert_eq!(of(&[]), (KindSet::ALL & KindSet::PROBED & !KindSet::ON_REQUEST, KindSet::NONE, true, String::new()));
-    assert!(FilterOptions { kind: strings(&["exec:bad"]), ..FilterOptions::default() }.compile(&Known).is_err());
+    assert!(option("kind", "exec:bad").compile(&Known).is_err());
 }
 
 #[test]
@@ -799,12 +786,10 @@ fn what_does_not_fit_the_kernel_side_stays() {
     let long = compiled(&FilterOptions { pid: many.clone(), ..FilterOptions::default() });
     assert_eq!((long.capture.capture.tests, long.capture.pids.len()), (0, 0));
     assert!(!long.rest.is_empty());
-    let both =
-        FilterOptions { pid: strings(&["1,2"]), filter: strings(&["pid=2 or pid=3"]), ..FilterOptions::default() };
+    let both = FilterOptions { pid: strings(&["1,2"]), ..option("filter", "pid=2 or pid=3") };
     assert_eq!(compiled(&both).capture.pids, [2]);
     let comms = "aaaaaaaaaaaaaaa,bbbbbbbbbbbbbbb,ccccccccccccccc,ddddddddddddddd*";
-    let wide = FilterOptions { comm: strings(&[comms]), ..FilterOptions::default() };
-    assert!(!compiled(&wide).rest.is_empty());
+    assert!(!compiled(&option("comm", comms)).rest.is_empty());
     let list = expression("comm=gcc,cc1 pid=7,8").capture;
     let terms = expression("(comm=gcc or comm=cc1) (pid=7 or pid=8)").capture;
     assert_eq!((list.capture.tests, list.capture.comm), (terms.capture.tests, terms.capture.comm));
@@ -815,30 +800,19 @@ fn what_does_not_fit_the_kernel_side_stays() {
 
 #[test]
 fn errors_name_their_option() {
-    for (options, report) in [
-        (
-            FilterOptions { pid: strings(&["1,x2"]), ..FilterOptions::default() },
-            "--pid: `x2` is not a number\n    x2\n    ^^\nhint: use a decimal number, or hexadecimal such as 0x1f",
-        ),
-        (
-            FilterOptions { kind: strings(&["exce"]), ..FilterOptions::default() },
-            "--kind: unknown value `exce` for `kind`\n    exce\n    ^^^^\nhint: did you mean `exec`?",
-        ),
-        (
-            FilterOptions { uid: strings(&["bob"]), ..FilterOptions::default() },
-            "--uid: unknown user `bob`\n    bob\n    ^^^\nhint: a numeric id works too",
-        ),
-        (FilterOptions { comm: strings(&[""]), ..FilterOptions::default() }, "--comm: missing value\n    \n    ^"),
-        (
-            FilterOptions { filter: strings(&["pid:3"]), ..FilterOptions::default() },
-            "--filter: expected `=` between field and value\n    pid:3\n       ^\nhint: write pid=3; to search for the text, put it in double quotes",
-        ),
+    const TEXT: &str = "write pid=3; to search for the text, put it in double quotes";
+    for (name, value, message, marks, hint) in [
+        ("pid", "1,x2", "`x2` is not a number\n    x2", "^^", NUMBER),
+        ("kind", "exce", "unknown value `exce` for `kind`\n    exce", "^^^^", "did you mean `exec`?"),
+        ("uid", "bob", "unknown user `bob`\n    bob", "^^^", "a numeric id works too"),
+        ("comm", "", "missing value\n    ", "^", ""),
+        ("filter", "pid:3", "expected `=` between field and value\n    pid:3", "   ^", TEXT),
     ] {
-        assert_eq!(options.compile(&Known).expect_err("refused").render(), report);
+        let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") };
+        let report = format!("--{name}: {message}\n    {marks}{hint}");
+        assert_eq!(option(name, value).compile(&Known).expect_err("refused").render(), report);
     }
 }
-
-// ---------------------------------------------------------------------------------------------------------- generated
 
 fn glob_text() -> impl Strategy<Value = String> {
     let piece =
@@ -975,10 +949,7 @@ fn names_of_users_and_groups_can_be_written_as_ids() {
         assert_eq!(filter.text_with_ids(&Known), want);
         assert!(Filter::parse(want, &NoNames).is_ok(), "{want}");
     }
-}
-
-#[test]
-fn a_filter_tells_only_what_its_events_have() {
+    // A filter tells only what its events have.
     for (text, shown) in [
         ("comm=cc1  path~\\.h$", "comm=cc1  path~\\.h$"),
         ("kind=open not err=ENOENT", "kind=open not err=ENOENT"),
@@ -1014,7 +985,6 @@ impl NameLookup for Ended {
 
 #[test]
 fn times_are_compared_with_the_end_or_a_date() {
-    let options = |text: &str| FilterOptions { filter: vec![text.to_owned()], ..FilterOptions::default() };
     for (text, fixed) in [
         ("time>-1m", "time>2026-11-20T14:01:11.000000000Z"),
         (
@@ -1025,7 +995,7 @@ fn times_are_compared_with_the_end_or_a_date() {
         ("time>2026-11-20T14:02:11-01:00", "time>2026-11-20T15:02:11.000000000Z"),
         ("time~T14 time>-90", "time~T14 time>2026-11-20T14:00:41.000000000Z"),
     ] {
-        let compiled = options(text).compile(&Ended).unwrap_or_else(|error| panic!("{}", error.render()));
+        let compiled = option("filter", text).compile(&Ended).unwrap_or_else(|error| panic!("{}", error.render()));
         assert_eq!((compiled.whole.text(), compiled.rest.text()), (fixed, fixed));
         assert_eq!(Filter::parse(text, &Ended).map(|filter| filter.text().to_owned()).ok().as_deref(), Some(text));
         assert!(Filter::parse(fixed, &NoNames).is_ok());
@@ -1069,19 +1039,6 @@ fn events_and_gaps_before_a_time_do_not_match() {
 }
 
 #[test]
-fn a_variable_of_the_environment_is_written_like_a_field() {
-    let test = |text: &str| match parse::parse(text) {
-        Ok(Expr::Test(test)) => Some((test.field, String::from_utf8(test.value).expect("UTF-8"))),
-        _ => None,
-    };
-    let list = |value: &str| Some(("env.set".to_owned(), value.to_owned()));
-    assert_eq!(test("env.CPATH=inc*"), list("CPATH=inc*"));
-    assert_eq!(test("env.a.b~^x"), list(r"^a\.b=.*(?:^x)"));
-    assert_eq!(test("env.set=CPATH"), list("CPATH"));
-    assert_eq!((test("env.=x"), test("environment=x")), (None, None));
-}
-
-#[test]
 fn the_command_line_of_an_exit_belongs_to_its_row() {
     let mut made = Maker::default();
     made.acts("7 cc exec cc -c src/m7.c, open /x, exit 1; 8 cc exit 1");
@@ -1097,14 +1054,13 @@ fn the_command_line_of_an_exit_belongs_to_its_row() {
 
 #[test]
 fn a_process_is_named_by_its_leader_or_its_executable() {
-    let seed = |pid: u32, comm: &[u8], exe: &[u8]| {
-        let start = header(Kind::Open, pid, comm).start;
-        let (comm, exe) = (comm.to_vec(), exe.to_vec());
-        ProcessSeed { tgid: Tgid(pid), start, start_exact: true, comm, exe, ..ProcessSeed::default() }
+    let seed = |comm: &[u8], exe: &[u8]| {
+        let (start, comm, exe) = (header(Kind::Open, 60, comm).start, comm.to_vec(), exe.to_vec());
+        ProcessSeed { tgid: Tgid(60), start, start_exact: true, comm, exe, ..ProcessSeed::default() }
     };
-    let shop = seed(60, b"shopserver", b"/srv/shopserver");
-    let script = seed(60, b"shop.py", b"/usr/bin/python3.11");
-    let long = seed(60, b"shopserver-fron", b"/srv/shopserver-frontend (deleted)");
+    let shop = seed(b"shopserver", b"/srv/shopserver");
+    let script = seed(b"shop.py", b"/usr/bin/python3.11");
+    let long = seed(b"shopserver-fron", b"/srv/shopserver-frontend (deleted)");
     let of = |thread: u32, (made, payload): Sample| (FrameHeader { tid: Tid(60 + thread), ..made }, payload);
     let by_thread = of(1, open(60, b"worker-1", -13, b"a", b""));
     let renamed = of(0, open(60, b"main", -13, b"a", b""));
@@ -1118,19 +1074,16 @@ fn a_process_is_named_by_its_leader_or_its_executable() {
         for late in [false, true] {
             let (mut world, mut batch) = (world(), Batch::default());
             before.into_iter().chain([&by_thread]).for_each(|(header, payload)| batch.push(*header, payload));
-            let scan = |world: &mut World, now| {
-                if now {
-                    world.apply_host(HostFrame::ProcessSeed(scanned.clone()), BootNanos(1));
-                }
-            };
-            scan(&mut world, !late || before.is_some());
-            let mut last = None;
-            for frame in batch.frames() {
-                let event = Event::decode(&frame).expect("a sample decodes");
-                last = Some((event, world.apply(&event)));
+            let late = late && before.is_none();
+            let scan = |world: &mut World| world.apply_host(HostFrame::ProcessSeed(scanned.clone()), BootNanos(1));
+            if !late {
+                scan(&mut world);
             }
-            scan(&mut world, late && before.is_none());
-            let (event, process) = last.expect("an event");
+            let events = batch.frames().map(|frame| Event::decode(&frame).expect("a sample decodes"));
+            let (event, process) = events.map(|event| (event, world.apply(&event))).last().expect("an event");
+            if late {
+                scan(&mut world);
+            }
             let seen = EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset: 0 };
             let field = describe::fields(Kind::Open).find(|field| field.name == "process").expect("a field");
             assert_eq!((field.get)(&seen).text().as_deref(), Some(shown.as_bytes()));

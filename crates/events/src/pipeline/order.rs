@@ -288,7 +288,6 @@ mod tests {
         assert!(times.iter().copied().eq(1..200), "{times:?}");
     }
 
-    /// A batch of frames at these times, numbered from `seq` on.
     fn batch(times: &[u64], seq: u64) -> Batch {
         let mut batch = Batch::default();
         for (seq, time) in (seq..).zip(times) {

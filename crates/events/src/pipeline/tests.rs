@@ -205,7 +205,6 @@ fn json(seen: &EventContext<'_>) -> serde_json::Value {
     serde_json::from_slice(&line).expect("JSON")
 }
 
-/// The remaining events as JSON.
 fn json_of(pipeline: &mut Pipeline) -> Vec<serde_json::Value> {
     words(pipeline, true, |seen| Some(json(seen)))
 }
@@ -223,7 +222,6 @@ fn count(batch: &mut Batch, ms: u64, counters: Counters) {
     HostFrame::CounterChanges(counters.into()).push(BootNanos(ms * MS), batch);
 }
 
-/// A pipeline with the requested kinds and the process id of the COMMAND.
 fn asked(kinds: KindSet, command: u32) -> Pipeline {
     asked_within(Budget::default(), kinds, command)
 }
@@ -474,7 +472,6 @@ fn an_exec_tells_how_the_environment_changes() {
     assert_eq!(t.discrepancy(), None);
 }
 
-/// Checks that arguments with an unreadable page are delivered as far as they are known, and never as empty ones.
 #[test]
 fn arguments_that_could_not_be_read_are_not_made_up() {
     let mut t = Fed::default();
@@ -868,7 +865,6 @@ fn the_oldest_cgroups_are_forgotten_and_counted() {
 /// Memory for about eighty processes.
 const FEW: u64 = 8 * (64 << 10);
 
-/// A pipeline with room for few processes, after these acts.
 fn few_processes(acts: impl Iterator<Item = String>) -> Fed {
     let mut t = Fed::of(Pipeline::new(Budget::new(FEW)));
     t.acts(&acts.collect::<Vec<_>>().join(", "));
@@ -933,7 +929,6 @@ fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of
     assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
 }
 
-/// A pipeline that was fed the layout of records, and then records.
 fn with_layout(layout: Layout, batch: Batch) -> Pipeline {
     let mut first = Batch::default();
     HostFrame::Layout(layout).push(BootNanos(0), &mut first);
@@ -1117,8 +1112,6 @@ fn a_report_of_the_inventory_delays_nothing() {
     }
 }
 
-/// Checks that an attachment has the id of a program that the inventory does not list yet, and the name once the program is listed, or
-/// if its load was reported.
 #[test]
 fn an_attachment_names_a_program_that_is_listed_later() {
     let mut t = Fed::of(asked(ALL, 0));
@@ -1135,7 +1128,6 @@ fn an_attachment_names_a_program_that_is_listed_later() {
     assert_eq!(lines, [r#"1 null null"#, r#"2 "late" "0000000000000000""#, r#"3 "loaded" "0101010101010101""#]);
 }
 
-/// Checks that a report of netlink names the program of a load that the same trace saw, even if that was not delivered yet.
 #[test]
 fn an_attachment_by_netlink_names_a_program_that_was_just_loaded() {
     let mut load = BpfRecord::new_zeroed();
@@ -1242,7 +1234,6 @@ fn the_program_of_a_new_link_is_not_attached_without_it() {
     assert_eq!(program_events(&mut pipeline, true), ["attach 1 call 1000"]);
 }
 
-/// Checks that attachments that came and went between two inventories do not explain the contents of later inventories.
 #[test]
 fn a_reported_attachment_counts_until_the_next_inventory() {
     let mut t = Fed::of(asked(ALL, 0));
@@ -1310,7 +1301,6 @@ fn a_hidden_program_or_link_is_a_row() {
     assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
 }
 
-/// A failed open with a kernel stack.
 fn open_with_stack(batch: &mut Batch, seq: u64, ms: u64, addresses: &[u64]) {
     let record = OpenRecord { ret: -2, ..OpenRecord::default() };
     let mut payload = payload::open(record, b"", b"/x");

@@ -569,7 +569,6 @@ fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
     }
 }
 
-/// A reader that counts the bytes it reads.
 struct Counted(FileFrom, Arc<AtomicU64>);
 
 impl Read for Counted {

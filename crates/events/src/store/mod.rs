@@ -372,7 +372,6 @@ mod tests {
     use crate::frame::host::FIRST_KIND;
     use crate::synthetic::{Maker, each_event};
 
-    /// Pushes the events of a maker.
     pub(super) fn fill(store: &mut Store, world: &mut World, made: &mut Maker) {
         for frame in made.batch().frames().filter(|frame| frame.header.kind < FIRST_KIND) {
             let event = Event::decode(&frame).expect("an event");
@@ -381,7 +380,6 @@ mod tests {
         }
     }
 
-    /// A store with the limit `bound` that evicts by age, after `count` opens.
     fn filled(count: u32, bound: usize) -> (Store, World) {
         let mut feed = Maker::default();
         for i in 0..count {
@@ -455,7 +453,6 @@ mod tests {
         assert_eq!(store.pinned().map(|(_, last)| last), Some(19_999));
     }
 
-    /// Checks the sums of the store against its blocks.
     #[track_caller]
     pub(super) fn check_sums(store: &Store) {
         let (mut shared, mut charged) = (HashMap::default(), 0);

@@ -103,7 +103,6 @@ mod tests {
     use std::net::Ipv6Addr;
     use tracetui_shared::record::tcp::{TcpRecord, form};
 
-    /// A connection over IPv6 that failed with `err`.
     fn failed(err: i32) -> TcpRecord {
         let (raddr, family) = (Ipv6Addr::LOCALHOST.octets(), libc::AF_INET6 as u8);
         let outcome = outcome::DECIDED;

@@ -49,7 +49,6 @@ impl Builder {
         self.0.push(Head { name: name.as_bytes(), kind: TypeKind::Enum, flag: signed, word: 4 }, values.len(), &tail)
     }
 
-    /// A tracepoint that passes `args` arguments.
     fn tracepoint(&mut self, name: &str, args: usize) {
         let proto = Head { name: b"", kind: TypeKind::FuncProto, flag: false, word: 0 };
         let proto = self.0.push(proto, args + 1, &vec![0; 2 * (args + 1)]);
@@ -76,7 +75,6 @@ fn check_refused(data: &[u8], expected: &str) {
     assert!(error.contains(expected), "{error:?} does not say {expected:?}");
 }
 
-/// `REAL` with the byte at `at` changed.
 fn changed(at: usize, byte: u8) -> Vec<u8> {
     let mut data = REAL.to_vec();
     data[at] = byte;

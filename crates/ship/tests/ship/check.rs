@@ -190,7 +190,7 @@ fn forged_rows_do_not_count() {
 }
 
 #[test]
-fn long_texts_are_clipped_and_sums_saturate() {
+fn long_texts_are_clipped_and_odd_names_are_skipped() {
     let place = Place::new();
     let host = "h".repeat(60_000);
     for number in 0..2 {
@@ -206,10 +206,7 @@ fn long_texts_are_clipped_and_sums_saturate() {
     let said = text(&place.check_with(&["--to", "2026-11-20T00:10:00Z"]).stdout);
     assert!(said.ends_with("18,446,744,073,709,551,615 lost by the tracer; 1 missing\n"), "{}", said.len());
     assert!(said.contains(": unreadable: ") && said.len() < 10_000, "{}", said.len());
-}
-
-#[test]
-fn odd_names_in_a_directory_are_skipped() {
+    // Odd names in a directory are skipped.
     let place = Place::new();
     parts(&place, "h", TRACE, 0..3);
     let hour = place.store().join("manifest/dt=2026-11-20/hour=00");
@@ -250,18 +247,12 @@ fn odd_keys_in_a_bucket_are_skipped() {
     let output = server.check(&["--from", "2026-11-20T01:30:00Z", "--to", "2026-11-20T02:00:00Z"]);
     expect(&output, 0, &[]);
     assert!(text(&output.stdout).contains("3 hosts, 18 parts, 180 events"), "{}", text(&output.stdout));
-}
-
-#[test]
-fn a_name_that_the_server_replaced_hides_no_others() {
+    // A name that the server replaced hides no others.
     let server = bucket();
     server.put("fleet/manifest/dt=2026-11-20/hour=00/\u{fffd}//", "");
     let output = server.check(&[]);
     assert!(!output.status.success() && text(&output.stderr).contains("remove it"), "{}", text(&output.stderr));
-}
-
-#[test]
-fn a_listing_without_an_end_is_an_error() {
+    // A listing without an end is an error.
     for (mode, error) in [("same", "the same page"), ("more", "more than 2,000,000 objects: check less at once")] {
         let server = bucket();
         server.list_endlessly(mode);

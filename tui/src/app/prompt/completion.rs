@@ -311,15 +311,6 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_counted_once() {
-        let (app, all) = (some(), |completion: Completion| completion.offers);
-        for (text, events) in [("path=/usr/lo", 1), ("path=/etc/ld", 1), ("err=EACCES", 1), ("comm=cc1", 3)] {
-            let offers = Completion::of(text, app.store(), app.world()).map(all).unwrap_or_default();
-            assert_eq!(offers.iter().map(|offer| offer.events).collect::<Vec<_>>(), [events], "{text}");
-        }
-    }
-
-    #[test]
     fn every_offer_is_read_as_what_it_is() {
         let app = some();
         for text in [
@@ -333,6 +324,21 @@ mod tests {
                 assert!(tracetui_events::filter::Filter::parse(whole, app.world()).is_ok(), "{whole}");
             }
         }
+        // An event is counted once.
+        let (app, all) = (some(), |completion: Completion| completion.offers);
+        for (text, events) in [("path=/usr/lo", 1), ("path=/etc/ld", 1), ("err=EACCES", 1), ("comm=cc1", 3)] {
+            let offers = Completion::of(text, app.store(), app.world()).map(all).unwrap_or_default();
+            assert_eq!(offers.iter().map(|offer| offer.events).collect::<Vec<_>>(), [events], "{text}");
+        }
+        // Many values are counted in bounds.
+        let (mut app, mut made) = (self::app(80, 24, 64 << 20), Maker::default());
+        for i in 0..VALUES + 500 {
+            made.open(7, "cat", &format!("/f/{i}"), 3);
+        }
+        made.open(7, "cat", &format!("/g/{}", "x".repeat(LONGEST)), 3);
+        feed(&mut app, &mut made);
+        let offers = |text| Completion::of(text, app.store(), app.world()).map_or(0, |all| all.offers.len());
+        assert_eq!((offers("path=/f/"), offers("path=/g/")), (OFFERED, 0));
     }
 
     #[test]
@@ -355,17 +361,5 @@ mod tests {
             ("kind=exec,open comm=cc1", true)
         );
         assert!(keys(&mut app, "fzzz\t").screen.message().is_some_and(|message| message.contains("no completions")));
-    }
-
-    #[test]
-    fn many_values_are_counted_in_bounds() {
-        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
-        for i in 0..VALUES + 500 {
-            made.open(7, "cat", &format!("/f/{i}"), 3);
-        }
-        made.open(7, "cat", &format!("/g/{}", "x".repeat(LONGEST)), 3);
-        feed(&mut app, &mut made);
-        let offers = |text| Completion::of(text, app.store(), app.world()).map_or(0, |all| all.offers.len());
-        assert_eq!((offers("path=/f/"), offers("path=/g/")), (OFFERED, 0));
     }
 }

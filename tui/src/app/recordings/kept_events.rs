@@ -113,7 +113,6 @@ mod tests {
         maker.batch()
     }
 
-    /// The events of batches as JSON lines.
     fn lines(batches: &[Batch]) -> Vec<String> {
         let mut pipeline = Pipeline::default();
         let mut out = Vec::new();

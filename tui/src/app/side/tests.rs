@@ -55,10 +55,7 @@ fn it_says_who_is_busy_what_failed_and_what_is_watched() {
         "newest first, folded"
     );
     assert!(strip[at("secrets")].contains('1') && strip[at("secrets")].contains("path~secret"));
-}
-
-#[test]
-fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
+    // A failure goes when it is answered, and those before a moment stay.
     let (mut app, mut made) = traced(160);
     let failures = |app: &App| app.events.failures(app.loaded().moment().map(|moment| moment.until)).count();
     assert_eq!(failures(&app), 3);
@@ -69,7 +66,7 @@ fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
     // The same after everything was filtered again.
     app.refilter();
     assert_eq!(failures(keys(&mut app, "")), 2);
-    assert!(strip(&mut app).iter().any(|line| line.starts_with("collectd EACCES  x2")));
+    assert!(self::strip(&mut app).iter().any(|line| line.starts_with("collectd EACCES  x2")));
 }
 
 #[test]
@@ -174,7 +171,7 @@ fn the_failures_of_each_kind_are_muted_by_what_they_are_about() {
 }
 
 #[test]
-fn each_row_is_a_jump() {
+fn each_row_is_a_jump_also_over_the_list_of_a_narrow_screen() {
     let (mut app, _) = traced(160);
     keys(keys(&mut app, ")"), "\n");
     assert_eq!(app.filter.text(), "comm=make", "{:#?}", strip(&mut app));
@@ -191,10 +188,7 @@ fn each_row_is_a_jump() {
         modifiers: crate::app::keys::device::KeyModifiers::NONE,
     }));
     assert_eq!(app.selected().map(|stored| stored.id), Some(32), "/secret");
-}
-
-#[test]
-fn a_narrow_screen_has_it_over_the_list_on_request() {
+    // A narrow screen has it over the list, on request.
     let (mut app, _) = traced(159);
     assert!(app.areas().side.is_empty() && !app.side.runs);
     assert!(keys(&mut app, "v").side.runs && screen(&mut app).iter().any(|line| line.contains("FAILED")));

@@ -51,16 +51,20 @@ fn keys_go_through_the_time_of_a_live_trace() {
     assert!(app.events().follows());
     made.open(7, "cat", "/new", 3);
     assert_eq!(row(feed(&mut app, &mut made)), 100);
-}
-
-#[test]
-fn a_step_back_passes_a_row_if_none_lies_between() {
-    let mut app = app(80, 24, 64 << 20);
+    // A step back passes a row if none lies between.
+    let mut app = self::app(80, 24, 64 << 20);
     opens(&mut app, 10, 60_000_000_000);
     check(&mut app, "[", 8);
     check(&mut app, "[", 7);
     check(&mut app, "]", 8);
     check(&mut app, "{{", 6);
+    // The strip counts live events and losses.
+    let mut app = self::app(80, 24, 64 << 20);
+    let mut made = opens(&mut app, 1000, 1_000_000);
+    made.lost(5);
+    let bins = feed(&mut app, &mut made).time.bins(made.ns);
+    let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));
 }
 
 #[test]
@@ -84,16 +88,6 @@ fn marks_are_set_and_found_again() {
         assert_eq!(app.time.marks().map(|(letter, _)| letter).collect::<String>(), "abq");
         check(&mut app, "'b", 30);
     }
-}
-
-#[test]
-fn the_strip_counts_live_events_and_losses() {
-    let mut app = app(80, 24, 64 << 20);
-    let mut made = opens(&mut app, 1000, 1_000_000);
-    made.lost(5);
-    let bins = feed(&mut app, &mut made).time.bins(made.ns);
-    let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
-    assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));
 }
 
 #[test]

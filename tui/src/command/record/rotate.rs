@@ -410,12 +410,9 @@ mod tests {
         assert!(dir.files().contains(&"a.000049.ttr".to_owned()));
         assert_eq!(fs::read(dir.join("a.000047.ttr")).expect("there"), b"other");
         assert_eq!(fs::read(dir.join("target")).expect("there"), b"precious");
-    }
-
-    #[test]
-    fn names_that_another_process_takes_in_advance_do_not_end_it() {
+        // Names that another process takes in advance do not end it.
         let dir = Scratch::new("rotate-taken");
-        let (mut series, mut current) = (series(&dir, 1), None);
+        let (mut series, mut current) = (self::series(&dir, 1), None);
         // It leaves no numbers after it.
         fs::write(dir.join(format!("a.{}.ttr", "9".repeat(DIGITS_MOST))), "other").expect("room");
         for _ in 0..3 {
@@ -498,22 +495,16 @@ mod tests {
         fs::remove_file(dir.join("a.000003.ttr")).expect("there");
         go_on(&mut series, &mut current).expect("room");
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000004.ttr", "a.000005.ttr"]);
-    }
-
-    #[test]
-    fn in_a_directory_that_was_removed_is_no_next_file() {
+        // In a directory that was removed there is no next file.
         let dir = Scratch::new("rotate-removed");
-        let (mut series, mut current) = (series(&dir, 1), None);
+        let (mut series, mut current) = (self::series(&dir, 1), None);
         go_on(&mut series, &mut current).expect("room");
         fs::remove_dir_all(&*dir).expect("ours");
         let error = go_on(&mut series, &mut current).expect_err("no directory").to_string();
         assert_eq!(error, "cannot create a.000002.ttr: the directory was removed");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_begun_is_withdrawn() {
+        // A file that cannot be begun is withdrawn.
         let dir = Scratch::new("rotate-withdrawn");
-        let (mut series, mut current) = (series(&dir, 3), None);
+        let (mut series, mut current) = (self::series(&dir, 3), None);
         (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
         series.next().expect("room");
         assert!(series.withdraw().expect("ours"));

@@ -144,7 +144,6 @@ fn replay(file: &str, width: u16, height: u16) -> App {
     app
 }
 
-/// A live trace of a build, with a gap.
 fn live(width: u16, height: u16) -> App {
     let mut app = testing::app(width, height, 64 << 20);
     let mut made = build();

@@ -9,7 +9,6 @@ use ratatui::style::Color;
 use std::time::Duration;
 use tracetui_events::synthetic::Maker;
 
-/// Opens of three processes, over 20 seconds.
 fn opens() -> Maker {
     let mut made = Maker { step_ns: 100_000_000, ..Maker::default() };
     for i in 0..200 {
@@ -88,21 +87,30 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     assert_eq!(counts(keys(&mut app, "ll"))[0], ("/usr/include/0.h".to_owned(), 50));
 }
 
-/// With only the failures that nothing answered, nothing else is counted, even if the answer comes later.
 #[test]
-fn only_unanswered_failures_are_counted() {
+fn what_a_search_found_has_not_failed() {
     let mut made = Maker::default();
     search(&mut made, true);
     made.open(7, "cc1", "/none", -2);
     search(&mut made, false);
     let mut app = app(80, 24, MEMORY);
-    keys(feed(&mut app, &mut made), "3e");
+    keys(feed(&mut app, &mut made), "3");
+    assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 6)]), 3));
+    // With only the failures that nothing answered, nothing else is counted, even if the answer comes later.
+    keys(&mut app, "e");
     assert!(screen(&mut app)[1].contains("[e]failed only"), "{}", screen(&mut app)[1]);
     assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 3)]), 3));
     made.open(7, "cc1", "/c/x.h", 4);
     feed(&mut app, &mut made);
     assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 1)]), 1));
     assert_eq!(counts(keys(&mut app, "e")), of(&[("cc1", 7)]));
+    // With any time span.
+    assert_eq!(failed(&mut app), 1);
+    assert_eq!(failed(keys(&mut app, "W")), 1);
+    search(&mut made, false);
+    assert_eq!(failed(feed(&mut app, &mut made)), 3);
+    made.open(7, "cc1", "/c/x.h", 4);
+    assert_eq!(failed(feed(&mut app, &mut made)), 1);
 }
 
 /// A search in three directories. The last one may contain the name.
@@ -117,25 +125,6 @@ fn search(made: &mut Maker, found: bool) {
 fn failed(app: &mut App) -> u64 {
     let row = rows(app).into_iter().next().unwrap_or_default();
     row.split_whitespace().next_back().and_then(|number| number.parse().ok()).expect("FAILED is the last column")
-}
-
-#[test]
-fn what_a_search_found_has_not_failed() {
-    let mut made = Maker::default();
-    search(&mut made, true);
-    made.open(7, "cc1", "/none", -2);
-    search(&mut made, false);
-    let mut app = app(80, 24, MEMORY);
-    keys(feed(&mut app, &mut made), "3");
-    assert_eq!((counts(&mut app), failed(&mut app)), (of(&[("cc1", 6)]), 3));
-    // Even if the answer comes while the view is shown, and with any time span.
-    made.open(7, "cc1", "/c/x.h", 4);
-    assert_eq!(failed(feed(&mut app, &mut made)), 1);
-    assert_eq!(failed(keys(&mut app, "W")), 1);
-    search(&mut made, false);
-    assert_eq!(failed(feed(&mut app, &mut made)), 3);
-    made.open(7, "cc1", "/c/x.h", 4);
-    assert_eq!(failed(feed(&mut app, &mut made)), 1);
 }
 
 /// By errno, errors that no search answers come first, in the columns and in the rows. The styles are those of the list.
@@ -194,15 +183,6 @@ fn what_arrives_is_counted_and_the_order_stands_still_while_the_selection_moves(
 }
 
 #[test]
-fn an_earlier_moment_is_counted_as_it_was() {
-    let mut app = top(80, 24);
-    assert!(screen(keys(&mut app, "1agjjj3"))[1].contains(" AS OF 14:02:11.400 "), "{}", screen(&mut app)[1]);
-    assert_eq!(counts(&mut app), of(&[("udevd", 3), ("bash", 1)]));
-    assert_eq!(counts(keys(&mut app, "1j3")), of(&[("udevd", 4), ("bash", 1)]));
-    assert_eq!(counts(keys(&mut app, "F")), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
-}
-
-#[test]
 fn rates_are_those_of_late() {
     let mut made = opens();
     made.ns += 3_600_000_000_000;
@@ -214,6 +194,14 @@ fn rates_are_those_of_late() {
     assert_eq!(words(&rows[0])[3], "·", "{}", rows[0]);
     assert!(rows[0].contains("1h 00m"), "{}", rows[0]);
     assert_eq!(words(&rows[2])[3], "1", "{}", rows[2]);
+    // Rates of a short time.
+    let mut made = Maker { step_ns: 1_000_000, ..Maker::default() };
+    (0..400).for_each(|_| made.open(1, "cc1", "/a", 3));
+    let mut app = self::app(80, 24, MEMORY);
+    keys(feed(&mut app, &mut made), "3");
+    let row = self::rows(&mut app).remove(0);
+    let rate = row.split_whitespace().nth(3).and_then(|rate| rate.parse::<u64>().ok());
+    assert!(rate.is_some_and(|rate| rate >= 200), "{row}");
 }
 
 #[test]
@@ -225,11 +213,8 @@ fn every_size_and_every_name_can_be_drawn() {
     let mut app = top(40, 10);
     assert_eq!(screen(&mut app)[1], " 1  2  3 Top  4 │ f filter   by  [comm]");
     assert_eq!(rows(&mut app)[0], ">cc1                         150      ·");
-}
-
-#[test]
-fn many_values_are_counted_within_the_memory() {
-    let (mut app, mut made) = (app(80, 24, 8 << 20), Maker::default());
+    // Many values are counted within the memory.
+    let (mut app, mut made) = (self::app(80, 24, 8 << 20), Maker::default());
     keys(&mut app, "3l");
     for i in 0..20_000 {
         made.open(1, "find", &format!("/a/{i}"), 3);
@@ -265,7 +250,7 @@ fn only_the_last_minute_is_counted() {
 }
 
 #[test]
-fn counts_begin_anew_at_a_key() {
+fn counts_begin_anew_at_a_key_or_at_the_selected_event() {
     let mut app = top(80, 24);
     assert!(rows(keys(&mut app, "z"))[0].contains("no shown event has a comm since 14:02:"), "{:#?}", rows(&mut app));
     assert!(screen(&mut app)[1].contains("from 14:02:"), "{}", screen(&mut app)[1]);
@@ -275,40 +260,28 @@ fn counts_begin_anew_at_a_key() {
     // Another property, counted from the same event on.
     assert_eq!(counts(keys(&mut app, "l")).iter().map(|(_, count)| count).sum::<u64>(), 201);
     assert_eq!(counts(keys(&mut app, "hz")), of(&[("cc1", 300), ("udevd", 80), ("bash", 20), ("new", 1)]));
-}
-
-#[test]
-fn counts_begin_anew_at_the_selected_event() {
+    // At the selected event.
     let mut app = top(80, 24);
     let selected = keys(&mut app, "1gjjjj").events().selected().expect("a row");
     keys(&mut app, "3z");
     // As of that event it is the only one. From there to now it is the first.
     assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 1);
     assert_eq!(counts(keys(&mut app, "F")).iter().map(|(_, count)| count).sum::<u64>(), 200 - selected);
+    // An earlier moment is counted as it was.
+    let mut app = top(80, 24);
+    assert!(screen(keys(&mut app, "1agjjj3"))[1].contains(" AS OF 14:02:11.400 "), "{}", screen(&mut app)[1]);
+    assert_eq!(counts(&mut app), of(&[("udevd", 3), ("bash", 1)]));
+    assert_eq!(counts(keys(&mut app, "1j3")), of(&[("udevd", 4), ("bash", 1)]));
+    assert_eq!(counts(keys(&mut app, "F")), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
 }
 
 #[test]
-fn rates_of_a_short_time_are_of_that_time() {
-    let mut made = Maker { step_ns: 1_000_000, ..Maker::default() };
-    (0..400).for_each(|_| made.open(1, "cc1", "/a", 3));
-    let mut app = app(80, 24, MEMORY);
-    keys(feed(&mut app, &mut made), "3");
-    let row = rows(&mut app).remove(0);
-    let rate = row.split_whitespace().nth(3).and_then(|rate| rate.parse::<u64>().ok());
-    assert!(rate.is_some_and(|rate| rate >= 200), "{row}");
-}
-
-#[test]
-fn a_row_is_found() {
+fn a_row_is_found_and_its_directory_is_a_filter() {
     let mut app = top(80, 24);
     assert!(rows(keys(&mut app, "/bas"))[2].starts_with('>'), "{:#?}", rows(&mut app));
     keys(keys(&mut app, "h\n"), "\x1b/d\n");
     assert!(rows(&mut app)[1].starts_with('>'), "{:#?}", rows(&mut app));
     assert!(screen(keys(&mut app, "\x1b/nothing\n"))[22].contains("no match"), "{}", screen(&mut app)[22]);
-}
-
-#[test]
-fn the_directory_of_an_event_is_a_filter() {
     let mut app = top(80, 24);
     assert_eq!(keys(&mut app, "1/udevd\n\x1bd").filter.text(), tracetui_events::filter::directly_in(b"/sys/devices"));
     assert!(rows(&mut app).iter().all(|row| row.contains("/sys/devices/a")));

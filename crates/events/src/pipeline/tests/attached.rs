@@ -107,7 +107,6 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel at the start of a trace of everything.
     fn traced() -> Kernel {
         let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
         let trace = Trace { kinds: ALL.bits(), ..Trace::default() };
