@@ -351,19 +351,8 @@ pub fn dashboard(bytes: &[u8]) {
 
 /// The key of a byte: letters and control characters are themselves, and the others are the keys without a character.
 fn key(byte: u8) -> KeyEvent {
-    let others = [
-        KeyCode::Up,
-        KeyCode::Down,
-        KeyCode::Left,
-        KeyCode::Right,
-        KeyCode::Home,
-        KeyCode::End,
-        KeyCode::PageUp,
-        KeyCode::PageDown,
-        KeyCode::Delete,
-        KeyCode::Backspace,
-        KeyCode::BackTab,
-    ];
+    use KeyCode::{BackTab, Backspace, Delete, Down, End, Home, Left, PageDown, PageUp, Right, Up};
+    let others = [Up, Down, Left, Right, Home, End, PageUp, PageDown, Delete, Backspace, BackTab];
     let (code, modifiers) = match byte {
         b'\n' => (KeyCode::Enter, KeyModifiers::NONE),
         b'\t' => (KeyCode::Tab, KeyModifiers::NONE),

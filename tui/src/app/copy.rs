@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn redirections_are_those_of_a_shell() {
+    fn commands_and_redirections_go_to_the_clipboard() {
         // A command is what the shell was given.
         check_command(b"cc\0-O2\0-std=c17\0a b.c\0", b"/usr/bin/cc", "cc -O2 -std=c17 'a b.c'");
         check_command(b"sh\0-c\0echo $HOME; rm -rf 'x'\0", b"/bin/sh", r#"sh -c 'echo $HOME; rm -rf '"'"'x'"'"''"#);
@@ -221,10 +221,6 @@ mod tests {
         let local = Stdio { family: libc::AF_UNIX as u16, ..socket };
         assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), " 1<>'unix:/run/a b'");
         assert_eq!(of([state(stdio::NOT_COLLECTED); 3], [b""; 3]), "");
-    }
-
-    #[test]
-    fn the_clipboard_gets_base64_and_tmux_gets_it_wrapped() {
         assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
         assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");
         assert_eq!(osc52(b"hel", Wrap::Screen), b"\x1bP\x1b]52;c;aGVs\x07\x1b\\");

@@ -227,9 +227,7 @@ mod tests {
     fn some() -> App {
         let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
         for pid in 1..20 {
-            made.exec(pid, "cc1", &["cc1", "a.c"], 0);
-            made.open(pid, "make", "/usr/include/stdio.h", -2);
-            made.exit(pid, "as", 1 << 8);
+            made.acts(&format!("{pid} cc1 exec cc1 a.c; {pid} make open /usr/include/stdio.h:-2; {pid} as exit 1"));
         }
         feed(&mut app, &mut made);
         app

@@ -496,7 +496,7 @@ no working probe for: exit open fork bpf tcp file lookup unix
     }
 
     #[test]
-    fn it_succeeds_if_every_kind_has_a_working_probe() {
+    fn it_succeeds_if_every_kind_has_a_working_probe_and_says_capabilities() {
         let serving = |kinds: &[Kind]| {
             let spare = refused("sys_exit_more", &[Kind::Exec]);
             kinds.iter().map(|kind| attached(program(*kind), &[*kind])).chain([spare]).collect::<Vec<_>>()
@@ -515,10 +515,7 @@ no working probe for: exit open fork bpf tcp file lookup unix
         let line = text.lines().find(|line| line.starts_with("sched_exec"));
         assert_eq!(line, Some("sched_exec  exec    not seen      BTF tracepoint sched_process_exec"));
         assert!(but_execs.json().contains(r#""remedy":null,"seen":false}"#));
-    }
-
-    #[test]
-    fn capabilities_and_costs_are_said_the_short_way() {
+        // Capabilities and costs are said the short way.
         let all = Capabilities(u64::MAX);
         assert_eq!(capabilities(Some(all)), "all");
         let but = Capabilities(!(1 << Capability::SysResource as u8));

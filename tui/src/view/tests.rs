@@ -349,17 +349,12 @@ fn repeats_and_searches_are_one_row_each() {
     assert!(screen(&mut app)[22].starts_with(" every event has its own row"), "{}", screen(&mut app)[22]);
     assert!(screen(keys(&mut app, "a"))[22].starts_with(" equal events, and searches, are folded"));
     assert_eq!(rows(&mut app).len(), 4);
-}
-
-#[test]
-fn the_row_of_an_exec_says_that_the_program_failed() {
-    let (mut app, mut made) = (app(100, 24, MEMORY), Maker::default());
+    // The row of an exec shows that the program failed.
+    let (mut app, mut made) = (self::app(100, 24, MEMORY), Maker::default());
     app.set_calm(true);
     for pid in 100..106 {
         made.ns += 1_000_000_000;
-        made.exec(pid, "python3", &["python3", "boomd.py"], 0);
-        made.open(pid, "python3", "/data", -13);
-        made.exit(pid, "python3", 1 << 8);
+        made.acts(&format!("{pid} python3 exec python3 boomd.py, open /data:-13, exit 1"));
     }
     made.acts("7 cat exec cat, open /a /b:-13, exit 2");
     let rows: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| squeezed(row)).collect();
@@ -376,8 +371,7 @@ fn the_row_of_a_job_counts_while_it_runs_and_names_what_runs_now() {
     made.exec(100, "make", &["make", "-j2"], 0);
     made.like.ppid = Tgid(100);
     for pid in [101, 102] {
-        made.exec(pid, "cc1", &["cc1", &format!("{pid}.c")], 0);
-        made.open(pid, "cc1", "/a.h", 3);
+        made.acts(&format!("{pid} cc1 exec cc1 {pid}.c, open /a.h"));
     }
     made.exit(101, "cc1", 0);
     let job = |app: &mut App| squeezed(&rows(app)[0]);
@@ -459,8 +453,7 @@ fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
 fn every_size_and_any_name_can_be_drawn_in_every_state() {
     let mut made = Maker::default();
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t";
-    made.exec(7, hostile, &[hostile, hostile], 0);
-    made.open(7, hostile, hostile, -2);
+    made.acts(&format!("7 {hostile} exec {hostile} {hostile}, open {hostile}:-2"));
     made.open(7, "a", &hostile.repeat(100), 3);
     made.lost(1204);
     let sizes =
@@ -488,12 +481,9 @@ fn the_selected_event_stays_selected_when_rows_come_and_go() {
     assert!(app.store().evicted() > 1000);
     let next = app.store().range(994..20_000).next().expect("a row").id;
     assert!(next > 994 && selected(&mut app).contains(&format!("/f/{next}")), "the nearest row that is left");
-}
-
-#[test]
-fn the_strip_of_a_live_trace_has_its_losses_and_marks() {
+    // The strip of a live trace has its losses and marks.
     let mut made = Maker { step_ns: 10_000_000, ..Maker::default() };
-    let mut app = app(120, 24, MEMORY);
+    let mut app = self::app(120, 24, MEMORY);
     more_opens(&mut app, &mut made, 0..500);
     made.lost(7);
     more_opens(&mut app, &mut made, 500..1000);
@@ -507,6 +497,15 @@ fn the_strip_of_a_live_trace_has_its_losses_and_marks() {
     assert!(row.starts_with('>') && row.ends_with("/f/0"), "{row}");
     assert!(screen(keys(&mut app, "j"))[3].starts_with('z'), "the mark of the row: {}", screen(&mut app)[3]);
     assert!(strip(&mut app).contains("F follow"), "{}", strip(&mut app));
+    // Long lists are filtered in slices that begin with the newest.
+    let mut app = opens(20_000, MEMORY);
+    for letter in "fcomm=cat".chars() {
+        press(&mut app, letter);
+    }
+    assert!(app.busy());
+    assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
+    assert!(screen(&mut app)[22].contains("filtering 20%"));
+    assert_eq!((work(&mut app).events().events(), app.loaded().hidden()), (6_667, 13_333));
 }
 
 #[test]
@@ -600,10 +599,7 @@ fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
         keys(&mut app, " G");
         assert_eq!(app.events().row(0), Some(app.store().first_id()), "the rows of the pause are let go");
     }
-}
-
-#[test]
-fn an_empty_list_names_only_what_hides() {
+    // An empty list names only what hides.
     let check = |app: &mut App, start: &str| assert!(screen(app)[3].trim().starts_with(start), "{}", screen(app)[3]);
     let mut app = app(80, 24, MEMORY);
     more_opens(keys(&mut app, " "), &mut Maker::default(), 0..3);
@@ -677,11 +673,8 @@ fn a_key_of_a_row_replaces_what_it_contradicts_and_says_so() {
     // Alternatives stay alternatives.
     keys(keys(&mut app, "\x12fcomm=dog or pid=100\n"), "u");
     assert_eq!(app.filter.text(), "(comm=dog or pid=100) uid=1000");
-}
-
-#[test]
-fn a_key_is_about_the_row_that_was_drawn_under_the_cursor() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    // A key is about the row that was drawn under the cursor.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     made.open(1, "first", "/a", 3);
     assert!(selected(feed(&mut app, &mut made)).contains("first"));
     made.open(2, "second", "/b", 3);
@@ -837,7 +830,7 @@ fn the_header_of_a_replay_says_in_words_what_it_does() {
 }
 
 #[test]
-fn the_help_of_a_replay_explains_its_signs() {
+fn the_help_of_a_replay_explains_its_signs_and_no_text_is_cut() {
     for (width, height) in [(80, 140), (40, 220)] {
         let (mut app, _) = replay(width, height, End::Growing, true);
         let shown = screen(keys(&mut app, "?"));
@@ -859,6 +852,16 @@ fn the_help_of_a_replay_explains_its_signs() {
             assert!(!titles.iter().any(titled) || (0..width).any(bold), "{row}");
         }
     }
+    // No text of a help is cut.
+    for (view, width) in
+        [1, 2, 3, 4].into_iter().flat_map(|view| [40, 80, 100, 120, 160, 200].map(|width| (view, width)))
+    {
+        for (mut app, _) in [replay(width, 200, End::Complete, true), (app(width, 200, MEMORY), Maker::default())] {
+            let help = screen(keys(&mut app, &format!("{view}?")));
+            let cut: Vec<_> = help.iter().skip(2).filter(|line| line.contains('…')).collect();
+            assert!(cut.is_empty(), "view {view} at {width}: {cut:#?}");
+        }
+    }
 }
 
 #[test]
@@ -875,8 +878,7 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     let (mut app, mut made) = (self::app(80, 40, MEMORY), Maker::default());
     made.exec(100, "make", &["make"], 0);
     for pid in [101, 102] {
-        made.fork(100, "make", pid);
-        made.exit(pid, "cc", 0);
+        made.acts(&format!("100 make fork {pid}; {pid} cc exit 0"));
     }
     keys(feed(&mut app, &mut made), "g\n\t\t");
     let shown = screen(&mut app).join("\n");
@@ -1110,33 +1112,6 @@ fn what_an_excerpt_has_no_opens_of_is_not_zero() {
 }
 
 #[test]
-fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
-    let mut app = opens(20_000, MEMORY);
-    for letter in "fcomm=cat".chars() {
-        press(&mut app, letter);
-    }
-    assert!(app.busy());
-    assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
-    assert!(screen(&mut app)[22].contains("filtering 20%"));
-    assert_eq!((work(&mut app).events().events(), app.loaded().hidden()), (6_667, 13_333));
-}
-
-#[test]
-fn a_file_has_the_calls_that_changed_it() {
-    let (mut app, mut made) = (app(120, 40, MEMORY), Maker::default());
-    for (pid, comm, op, path) in
-        [(5, "mkdir", file::MKDIR, "/d"), (6, "rm", file::UNLINK, "/e"), (7, "rm", file::RMDIR, "/d")]
-    {
-        made.call(Slot::File, pid, comm, op, path, 0);
-    }
-    made.open(8, "cat", "/d", -2);
-    keys(feed(&mut app, &mut made), "\n");
-    check_shows(&mut app, &["5 mkdir  mkdir 0000 /d", "7 rm  rmdir /d"]);
-    let life: Vec<_> = screen(&mut app).into_iter().filter(|line| line.contains("life")).collect();
-    assert_eq!(life.len(), 2, "{life:#?}");
-}
-
-#[test]
 fn the_commands_output_is_shown_and_followed() {
     let mut app = app(80, 12, MEMORY);
     check_shows(keys(&mut app, "o"), &["no COMMAND was given"]);
@@ -1148,6 +1123,24 @@ fn the_commands_output_is_shown_and_followed() {
     check_shows(keys(&mut app, "g"), &["line 0"]);
     app.update(Input::CommandEnded("exit 2".into()));
     check_shows(&mut app, &["make ended: exit 2"]);
+    // A paste presses no keys, and is text where text is typed.
+    let mut app = opens(9, MEMORY);
+    let paste = |app: &mut App, text: &str| {
+        let effects = app.update(Input::Paste(text.to_owned()));
+        app.update(Input::Tick(Tick { now: Duration::from_millis(1), usage: None }));
+        effects
+    };
+    assert_eq!(paste(&mut app, "qexO!\n"), [Effect::Redraw]);
+    assert_eq!((app.events().events(), app.filter.text(), app.screen.overlay), (9, String::new(), None));
+    assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
+    paste(keys(&mut app, "f"), "comm=cat\n\x1b[31m");
+    assert_eq!(app.line_for(Purpose::Filter).expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
+    paste(keys(&mut app, "\x1bf"), "comm=dog\n");
+    assert_eq!(app.events().events(), 3);
+    paste(keys(&mut app, "\n/"), "/f/4");
+    assert!(selected(&mut app).ends_with("/f/4"));
+    paste(keys(&mut app, "\x1b/"), &"a".repeat(10_000));
+    assert_eq!(app.line_for(Purpose::Search).expect("open").text().len(), 4096);
 }
 
 /// A build that fails because a header is missing. The last event is make's exit.
@@ -1259,10 +1252,7 @@ fn an_exit_without_a_cause_names_the_first_failure() {
     let mut made = traced(100);
     made.exec(100, "make", &["make", "-k"], 0);
     for (pid, name) in [(101, "one"), (102, "two")] {
-        made.fork(100, "make", pid);
-        made.exec(pid, "cc1", &["cc1"], 0);
-        made.open(pid, "cc1", &format!("/usr/include/{name}.h"), -2);
-        made.exit(pid, "cc1", 1 << 8);
+        made.acts(&format!("100 make fork {pid}; {pid} cc1 exec cc1, open /usr/include/{name}.h:-2, exit 1"));
     }
     later_child(&mut made, 100, "make", 103);
     made.exit(100, "make", 2 << 8);
@@ -1407,27 +1397,6 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(header(&mut app).contains(" at least 2 opens (1 failed) · 2 execs (+1"), "{}", header(&mut app));
 }
 
-#[test]
-fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
-    let mut app = opens(9, MEMORY);
-    let paste = |app: &mut App, text: &str| {
-        let effects = app.update(Input::Paste(text.to_owned()));
-        app.update(Input::Tick(Tick { now: Duration::from_millis(1), usage: None }));
-        effects
-    };
-    assert_eq!(paste(&mut app, "qexO!\n"), [Effect::Redraw]);
-    assert_eq!((app.events().events(), app.filter.text(), app.screen.overlay), (9, String::new(), None));
-    assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
-    paste(keys(&mut app, "f"), "comm=cat\n\x1b[31m");
-    assert_eq!(app.line_for(Purpose::Filter).expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
-    paste(keys(&mut app, "\x1bf"), "comm=dog\n");
-    assert_eq!(app.events().events(), 3);
-    paste(keys(&mut app, "\n/"), "/f/4");
-    assert!(selected(&mut app).ends_with("/f/4"));
-    paste(keys(&mut app, "\x1b/"), &"a".repeat(10_000));
-    assert_eq!(app.line_for(Purpose::Search).expect("open").text().len(), 4096);
-}
-
 /// `make` starts `cc`, which starts `as`; `cc` opens files.
 fn family() -> Maker {
     let mut made = Maker::default();
@@ -1448,7 +1417,7 @@ fn pane(app: &mut App) -> (String, String) {
 }
 
 #[test]
-fn a_row_of_the_pane_leads_to_a_parent_or_a_child_and_esc_leads_back() {
+fn a_row_of_the_pane_leads_to_a_parent_a_child_or_an_open() {
     let mut app = app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\t\tJ");
     let (title, child) = pane(&mut app);
@@ -1464,11 +1433,8 @@ fn a_row_of_the_pane_leads_to_a_parent_or_a_child_and_esc_leads_back() {
     assert_eq!(pane(keys(&mut app, "\x1b\x1b")).1, child);
     assert_eq!(pane(keys(&mut app, "\x1b")).1, "");
     assert!(keys(&mut app, "\x1b").detail.size().is_none());
-}
-
-#[test]
-fn a_file_in_the_pane_leads_to_its_open() {
-    let mut app = app(80, 30, MEMORY);
+    // A file leads to its open.
+    let mut app = self::app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\tJJ");
     assert!(pane(&mut app).1.starts_with(">14:02:11.004 ENOENT   r  /f/1"), "{:?}", pane(&mut app));
     assert!(selected(keys(&mut app, "\n")).contains("OPEN     7 cc       ENOENT  r  /f/1"), "{}", selected(&mut app));
@@ -1582,8 +1548,7 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     while app.world().processes.get(child).is_some() {
         for _ in 0..50 {
             pid += 1;
-            made.fork(1, "make", pid);
-            made.exit(pid, "make", 0);
+            made.acts(&format!("1 make fork {pid}; {pid} make exit 0"));
         }
         feed(&mut app, &mut made);
     }
@@ -1734,7 +1699,7 @@ fn a_click_on_the_chip_of_a_kind_is_its_key() {
 }
 
 #[test]
-fn the_detail_of_a_gap_begins_with_the_answer() {
+fn the_detail_of_a_gap_begins_with_the_answer_and_a_file_has_its_calls() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
     made.open(7, "cat", "/a", 3);
     made.lost(1204);
@@ -1750,19 +1715,18 @@ fn the_detail_of_a_gap_begins_with_the_answer() {
     assert!(pane[4].ends_with("! shows all losses"), "{}", pane[4]);
     // The fields are those on the Raw tab.
     check_shows(keys(&mut app, "\t\t\t"), &[" cause     ring"]);
-}
-
-#[test]
-fn no_help_text_is_cut() {
-    for (view, width) in
-        [1, 2, 3, 4].into_iter().flat_map(|view| [40, 80, 100, 120, 160, 200].map(|width| (view, width)))
+    // A file has the calls that changed it.
+    let (mut app, mut made) = (self::app(120, 40, MEMORY), Maker::default());
+    for (pid, comm, op, path) in
+        [(5, "mkdir", file::MKDIR, "/d"), (6, "rm", file::UNLINK, "/e"), (7, "rm", file::RMDIR, "/d")]
     {
-        for (mut app, _) in [replay(width, 200, End::Complete, true), (app(width, 200, MEMORY), Maker::default())] {
-            let help = screen(keys(&mut app, &format!("{view}?")));
-            let cut: Vec<_> = help.iter().skip(2).filter(|line| line.contains('…')).collect();
-            assert!(cut.is_empty(), "view {view} at {width}: {cut:#?}");
-        }
+        made.call(Slot::File, pid, comm, op, path, 0);
     }
+    made.open(8, "cat", "/d", -2);
+    keys(feed(&mut app, &mut made), "\n");
+    check_shows(&mut app, &["5 mkdir  mkdir 0000 /d", "7 rm  rmdir /d"]);
+    let life: Vec<_> = screen(&mut app).into_iter().filter(|line| line.contains("life")).collect();
+    assert_eq!(life.len(), 2, "{life:#?}");
 }
 
 /// For an id of a container, the name that it has here would be a guess. Root is root.

@@ -241,7 +241,7 @@ fn the_same_build_elsewhere_in_another_order_is_equal() {
 }
 
 #[test]
-fn a_changed_flag_is_one_line_and_a_missing_header_comes_before_what_follows_from_it() {
+fn a_changed_flag_a_missing_header_or_program_comes_before_what_follows_from_it() {
     let changed = Change { flag: Some("-O3"), ..plain() };
     let line = "argv     sh -c cc -O2 -c a.c and 8 others: -O2 -> -O3";
     check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &[line]);
@@ -252,10 +252,7 @@ fn a_changed_flag_is_one_line_and_a_missing_header_comes_before_what_follows_fro
         "follow   4 more differences may follow from these: 2 exec, 2 opened",
     ];
     check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &lines);
-}
-
-#[test]
-fn a_program_that_is_not_found_is_named() {
+    // A program that is not found is named.
     let run = |found: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
         let child = made.fork(100);
@@ -485,7 +482,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
 }
 
 #[test]
-fn what_may_have_been_lost_or_does_not_fit_is_unknown() {
+fn what_may_have_been_lost_or_does_not_fit_is_unknown_and_the_rest_certain() {
     let run = |lost: bool| {
         let mut made = Made::new("/a", 100, &["cat"]);
         made.open(100, "/etc/x", 3);
@@ -522,10 +519,7 @@ fn what_may_have_been_lost_or_does_not_fit_is_unknown() {
     // More losses than can be counted.
     let gaps = Gaps { lost: [1 << 63; Kind::PROBED.len()], other: 1, ..Gaps::default() };
     assert_eq!((gaps.sum(), Gaps::default().sum()), (u64::MAX, 0));
-}
-
-#[test]
-fn what_ended_processes_of_a_running_trace_lack_is_certain() {
+    // What ended processes of a running trace lack is certain.
     let run = |good: bool, ended: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
         let cc = made.start(100, &["cc1", "f.c"]);
@@ -565,7 +559,7 @@ fn what_ended_processes_of_a_running_trace_lack_is_certain() {
 }
 
 #[test]
-fn lines_have_a_role_and_a_side() {
+fn lines_have_a_role_and_a_side_and_names_are_escaped() {
     let run = |good: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
         let cc = made.start(100, &["cc1", "f.c"]);
@@ -593,10 +587,7 @@ fn lines_have_a_role_and_a_side() {
     let flag = |flag| Made::new("/a", 100, &["cc1", flag]).run();
     let report = compare(flag("-O1"), Vec::new(), flag("-O2"), &[]);
     assert!(matches!(&report.lines[..], [line] if line.cause && line.only.is_none()), "{report:?}");
-}
-
-#[test]
-fn names_are_escaped() {
+    // Names are escaped.
     let run = |file: &str| {
         let mut made = Made::new("/a", 100, &["cat"]);
         made.open(100, file, 3);

@@ -445,19 +445,6 @@ mod tests {
     }
 
     #[test]
-    fn a_forbidden_call_may_end_a_process_without_a_signal() {
-        let of = |status, seccomp| cause(ExitRecord { seccomp, ..record(status, 0, 0) }).0;
-        assert_eq!([of(SYS, 2), of(SYS, DEAD), of(KILL, STRICT), of(KILL, DEAD)], ["seccomp"; 4]);
-        assert_eq!([of(SYS, 0), of(KILL, 2), of(KILL, 0), of(TERM, 2)], [""; 4]);
-        // Of a SIGSYS whose sending is forgotten, the delivery has the code.
-        let delivered = |code| {
-            let sent = Sent { code, ..Sent::default() };
-            cause(ExitRecord { seccomp: 2, sent, ..record(SYS, code, fact::SENT) }).0
-        };
-        assert_eq!([0, -6, SYS_SECCOMP].map(delivered), ["", "", "seccomp"]);
-    }
-
-    #[test]
     fn only_a_signal_of_a_process_has_a_sender() {
         let object = |record: ExitRecord| -> Json {
             let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Exit), record.as_bytes());
@@ -471,6 +458,16 @@ mod tests {
         assert_eq!((&unseen["killed_by"], &unseen["killed_by_why"]), (&Json::Null, &"not_collected".into()));
         let exited = object(record(0x100, 0, 0));
         assert_eq!((&exited["killed_by"], exited.get("killed_by_why")), (&Json::Null, None));
+        // A forbidden call may end a process without a signal.
+        let of = |status, seccomp| cause(ExitRecord { seccomp, ..record(status, 0, 0) }).0;
+        assert_eq!([of(SYS, 2), of(SYS, DEAD), of(KILL, STRICT), of(KILL, DEAD)], ["seccomp"; 4]);
+        assert_eq!([of(SYS, 0), of(KILL, 2), of(KILL, 0), of(TERM, 2)], [""; 4]);
+        // Of a SIGSYS whose sending is forgotten, the delivery has the code.
+        let delivered = |code| {
+            let sent = Sent { code, ..Sent::default() };
+            cause(ExitRecord { seccomp: 2, sent, ..record(SYS, code, fact::SENT) }).0
+        };
+        assert_eq!([0, -6, SYS_SECCOMP].map(delivered), ["", "", "seccomp"]);
     }
 
     #[test]

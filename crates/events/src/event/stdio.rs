@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_descriptors_have_a_reason() {
+    fn unknown_descriptors_have_a_reason_and_paths_are_redacted() {
         let failed = payload::Exec { ret: -2, ..payload::Exec::default() }.bytes();
         let why = |payload: &[u8]| json_of(payload)["stdin_why"].clone();
         assert_eq!(why(&failed), json!("failed"));
@@ -382,10 +382,6 @@ mod tests {
             let exec = Exec::decode(&forged).expect("an exec");
             assert!((0..4).all(|number| exec.descriptor(number).is_none()), "{state:?}");
         }
-    }
-
-    #[test]
-    fn paths_are_redacted() {
         let payload = payload_of([opened(FILE, 0); 3], [b"SECRET\0a\0", b"b\0", b"SECRET\0"]);
         let mut with = Redact::new(vec![regex::bytes::Regex::new("SECRET").expect("a regex")]);
         let got = json_of(&Exec::redact(&payload, &mut with).expect("an exec"));

@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_an_outcome() {
+    fn a_request_and_a_connection_end_in_a_way() {
         for (err, word, name) in [
             (0, "connected", Json::Null),
             (ECONNREFUSED, "refused", json!("ECONNREFUSED")),
@@ -592,28 +592,7 @@ mod tests {
             assert_eq!((field(record, "outcome"), field(record, "err")), (known(Json::Null), known(Json::Null)));
             assert!(!Tcp { record }.failed());
         }
-    }
-
-    #[test]
-    fn a_line_has_what_became_of_a_connection() {
-        let close = TcpRecord { retransmits: 0, closer: testing::header(Kind::Tcp).tgid, ..testing::tcp(op::CLOSE) };
-        for (record, end) in [
-            (close, " s"),
-            (TcpRecord { retransmits: 3, ..close }, " s, 3 resent"),
-            (TcpRecord { closer: Tgid(7), ..close }, " s, closed by 7"),
-            (TcpRecord { closer: Tgid(0), ..close }, " s"),
-            (request(outcome::DECIDED, libc::EACCES), ":443  EACCES"),
-            (request(outcome::DECIDED, ETIMEDOUT), " ms"),
-            (request(outcome::DECIDED, ECONNREFUSED), ":443"),
-        ] {
-            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
-            let line = String::from_utf8(line).expect("text");
-            assert!(line.trim_end().ends_with(end), "{end}: {line}");
-        }
-    }
-
-    #[test]
-    fn a_connection_ends_in_a_way() {
+        // A connection.
         let ended = |err: i32, state| TcpRecord { err: err as u16, state, ..testing::tcp(op::CLOSE) };
         for (err, state, word) in [
             (0, state::LAST_ACK, "closed"),
@@ -634,6 +613,24 @@ mod tests {
         let closer = field(testing::tcp(op::CLOSE), "closer");
         assert_eq!(closer, known(json!({"pid": 48_214, "start_ns": 3_731_419_000_000_u64})));
         assert_eq!(field(TcpRecord { closer: Tgid(0), ..testing::tcp(op::CLOSE) }, "closer"), known(Json::Null));
+    }
+
+    #[test]
+    fn a_line_has_what_became_of_a_connection() {
+        let close = TcpRecord { retransmits: 0, closer: testing::header(Kind::Tcp).tgid, ..testing::tcp(op::CLOSE) };
+        for (record, end) in [
+            (close, " s"),
+            (TcpRecord { retransmits: 3, ..close }, " s, 3 resent"),
+            (TcpRecord { closer: Tgid(7), ..close }, " s, closed by 7"),
+            (TcpRecord { closer: Tgid(0), ..close }, " s"),
+            (request(outcome::DECIDED, libc::EACCES), ":443  EACCES"),
+            (request(outcome::DECIDED, ETIMEDOUT), " ms"),
+            (request(outcome::DECIDED, ECONNREFUSED), ":443"),
+        ] {
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
+            let line = String::from_utf8(line).expect("text");
+            assert!(line.trim_end().ends_with(end), "{end}: {line}");
+        }
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn header_open() -> Sample {
 }
 
 #[test]
-fn opens() {
+fn opens_and_absent_fields() {
     check_all(
         &header_open(),
         r"comm=cc1 path~\.h$  comm=c*  comm!=c  comm~^c  comm~c1  path=/usr/include/stdio.h  path=../include/stdio.h
@@ -165,10 +165,7 @@ fn opens() {
         ret<0  uid=root  uid=1st  kind!=open  deleted=yes  mode>1MiB or mode<-1GiB  err  err~E",
     );
     assert!(holds("", &[], &header_open()));
-}
-
-#[test]
-fn absent_fields_compare_false_but_for_the_negated_operators() {
+    // Absent fields compare false but for the negated operators.
     check_all(
         &header_open(),
         "exit_code!=0  not exit_code=0  signal!~.  argv!=*",
@@ -180,7 +177,7 @@ fn absent_fields_compare_false_but_for_the_negated_operators() {
 }
 
 #[test]
-fn precedence() {
+fn precedence_and_the_ends_of_values() {
     check_all(
         &header_open(),
         "comm=x comm=x or comm=cc1  comm=cc1 or comm=x comm=x  comm=cc1 and comm=x or comm=cc1 and pid=40
@@ -188,10 +185,7 @@ fn precedence() {
         not(comm=x)and(comm=cc1)or(comm=y)  NOT comm=x AND comm=cc1  ((comm=cc1))",
         "(comm=cc1 or comm=x) comm=x  not comm=x comm=x  not not not comm=cc1",
     );
-}
-
-#[test]
-fn values_end_at_white_space_or_an_unbalanced_parenthesis() {
+    // Values end at white space or an unbalanced parenthesis.
     let sample = open(40, b"cc1", 3, b"/a b/x(1).h", b"x(1).h\0a b\0");
     check_all(
         &sample,
@@ -205,7 +199,7 @@ fn values_end_at_white_space_or_an_unbalanced_parenthesis() {
 }
 
 #[test]
-fn execs_and_their_lists() {
+fn other_kinds_and_their_fields() {
     let sample = exec(40, b"cc1", 0, b"cc1\0-O2\0-o\0a b\0");
     check_all(
         &sample,
@@ -216,10 +210,21 @@ fn execs_and_their_lists() {
     let failed = exec(40, b"sh", -2, b"");
     check_all(&failed, "err  err=ENOENT  err=2  err=-2", "err=13");
     check_all(&failed, "(err=ENOENT or err=EACCES)  err!=EWOULDBLOCK", "err!=2  argv=*  exe=*");
-}
-
-#[test]
-fn connections() {
+    let ended = exit(40, b"sleep", 3 << 8);
+    check_all(
+        &ended,
+        r#"kind=exit dur>2s  dur=9960ms  dur_ns=9960000000  dur>"9s 959ms"  dur<1h  exit_code=3  exit_code>0  err"#,
+        "dur>9960ms  signal=*  core=true",
+    );
+    check_all(&exit(40, b"x", 0), "exit_code=0", "err");
+    check_all(&exit(40, b"x", 0x8b), "err  signal=SIGSEGV  signal=11  core=yes", "");
+    check_all(&fork(40, 41), "child_pid=41  kind=fork", "pid=41  err");
+    check_all(
+        &bpf(),
+        "prog=on_switch  prog.name~switch  prog.id=41  prog.type=tracepoint  prog.tag=abababababababab
+        attach.type=tracepoint  attach.target=sched:sched_switch  attach.via=ioctl  op=attach",
+        "attach.link_id=0",
+    );
     let [local, peer] = ["10.0.0.5:51514", "10.0.0.7:443"].map(|text| text.parse().expect("a socket address"));
     let connect = payload::tcp(op::CONNECT, local, peer);
     let event = |record: TcpRecord| (header(Kind::Tcp, 40, b"curl"), record.as_bytes().to_vec());
@@ -250,25 +255,6 @@ fn connections() {
 }
 
 #[test]
-fn exits_forks_and_programs() {
-    let ended = exit(40, b"sleep", 3 << 8);
-    check_all(
-        &ended,
-        r#"kind=exit dur>2s  dur=9960ms  dur_ns=9960000000  dur>"9s 959ms"  dur<1h  exit_code=3  exit_code>0  err"#,
-        "dur>9960ms  signal=*  core=true",
-    );
-    check_all(&exit(40, b"x", 0), "exit_code=0", "err");
-    check_all(&exit(40, b"x", 0x8b), "err  signal=SIGSEGV  signal=11  core=yes", "");
-    check_all(&fork(40, 41), "child_pid=41  kind=fork", "pid=41  err");
-    check_all(
-        &bpf(),
-        "prog=on_switch  prog.name~switch  prog.id=41  prog.type=tracepoint  prog.tag=abababababababab
-        attach.type=tracepoint  attach.target=sched:sched_switch  attach.via=ioctl  op=attach",
-        "attach.link_id=0",
-    );
-}
-
-#[test]
 fn trees_follow_the_parents_at_the_forks() {
     let before = [fork(10, 11), fork(11, 12), exit(11, b"make", 0)];
     let sample = open(12, b"cc1", 3, b"a", b"a\0");
@@ -285,7 +271,7 @@ fn trees_follow_the_parents_at_the_forks() {
 }
 
 #[test]
-fn bare_words_search_the_columns() {
+fn words_and_lost_rows() {
     check_all(
         &header_open(),
         "stdio  alice  a.service  cc1  2023-11  not nothing  /usr/include",
@@ -303,10 +289,7 @@ fn bare_words_search_the_columns() {
     };
     let removed = (header(Kind::File, 40, b"rm"), [record.as_bytes(), dir, path].concat());
     check_all(&removed, "gone.conf  srv/new/./gone  unlink", "new/gone  rename");
-}
-
-#[test]
-fn lost_rows_are_hidden_only_by_naming_kinds_without_them() {
+    // Lost rows are hidden only by naming kinds without them.
     check_all(
         &lost(),
         "comm=x  err  not nothing  kind=lost  kind=lost count>5  kind!=fork comm=x  kind!=fork not comm=x
@@ -343,7 +326,7 @@ fn every_field_has_one_shape() {
 }
 
 #[test]
-fn blanks_stand_round_operators() {
+fn what_is_read_leniently() {
     check_all(
         &header_open(),
         r#"comm = cc1  comm =cc1  comm= cc1  comm == cc1  comm==cc1  path ~ \.h$ pid > 39 pid <= 40  comm = "cc1" ret >= 3
@@ -352,10 +335,7 @@ fn blanks_stand_round_operators() {
     );
     assert!(!holds("comm\t!=\ncc1", &[], &header_open()));
     check_all(&exit(40, b"x", 0x8b), "dur > 2s", r#"dur > "9s 970ms""#);
-}
-
-#[test]
-fn two_ampersands_and_two_bars_join_terms() {
+    // Two ampersands and two bars join terms.
     check_all(
         &header_open(),
         r#"comm=cc1&&pid=40  comm=x||pid=40  comm=x||comm=cc1&&pid=40  err||stdio  !err&&!comm=x  stdio&&!(err)
@@ -367,10 +347,7 @@ fn two_ampersands_and_two_bars_join_terms() {
         r#"comm="a&&b"  comm=a\&&b  path=a&b|c  a&b|c  path~(x|&b)  path ~ (x|b).c$  path~x||comm~b$  comm~"x||b""#,
         "path~(x|y)&?",
     );
-}
-
-#[test]
-fn a_list_is_any_of_its_values() {
+    // A list is any of its values.
     check_all(
         &header_open(),
         r#"comm=gcc,cc1  comm!=gcc,cc  comm = gcc, c* , x  comm==gcc,"cc1"  comm=gcc,cc1&&pid=1,40  (comm=gcc,cc1)
@@ -1009,21 +986,7 @@ fn times_are_compared_with_the_end_or_a_date() {
     }
     let unknown = Filter::parse("time>-1m", &NoNames).expect_err("no end");
     assert!(unknown.message.contains("an end that is not known here"), "{}", unknown.message);
-}
-
-/// The kinds of the events for which a filter holds.
-fn found(frames: &Batch, filter: &str) -> Vec<&'static str> {
-    let (filter, mut found) = (Filter::parse(filter, &NoNames).expect("a filter"), Vec::new());
-    synthetic::each_event(frames.clone(), |seen, _| {
-        if filter.matches(seen, &mut Scratch::default()) {
-            found.push(seen.event.kind().name());
-        }
-    });
-    found
-}
-
-#[test]
-fn events_and_gaps_before_a_time_do_not_match() {
+    // Events and gaps before a time do not match.
     let mut made = Maker::default();
     (0..3).for_each(|number| made.open(7, "cat", &format!("/{number}"), 3));
     let (second, frames) = (100_002_000_000_i64, made.batch());
@@ -1036,6 +999,17 @@ fn events_and_gaps_before_a_time_do_not_match() {
         let found = found(&frames, &format!("time{op}{}", time(second)));
         assert_eq!(found.len(), want, "{op}");
     }
+}
+
+/// The kinds of the events for which a filter holds.
+fn found(frames: &Batch, filter: &str) -> Vec<&'static str> {
+    let (filter, mut found) = (Filter::parse(filter, &NoNames).expect("a filter"), Vec::new());
+    synthetic::each_event(frames.clone(), |seen, _| {
+        if filter.matches(seen, &mut Scratch::default()) {
+            found.push(seen.event.kind().name());
+        }
+    });
+    found
 }
 
 #[test]

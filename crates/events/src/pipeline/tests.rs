@@ -236,7 +236,7 @@ fn asked_within(budget: Budget, kinds: KindSet, command: u32) -> Pipeline {
 }
 
 #[test]
-fn events_of_two_cpus_come_in_order_of_time() {
+fn events_come_in_order_of_time_as_soon_as_no_earlier_one_can() {
     let mut t = Fed::default();
     open(&mut t.batch, 0, 0, 100, b"a");
     open(&mut t.batch, 0, 1, 103, b"c");
@@ -250,23 +250,7 @@ fn events_of_two_cpus_come_in_order_of_time() {
     t.batch.set_drained_at(BootNanos(140 * MS));
     assert_eq!(run(&mut t, false), ["late"]);
     assert_eq!(run(&mut t, true), ["z"]);
-}
-
-/// Whether an event is still held when the ring has been empty for `ms` milliseconds after it.
-fn is_held(host: &[HostFrame], ms: u64) -> bool {
-    let mut pipeline = Pipeline::default();
-    let mut first = Batch::default();
-    host.iter().for_each(|frame| frame.push(BootNanos(MS), &mut first));
-    pipeline.feed(first);
-    let mut batch = Batch::default();
-    open(&mut batch, 0, 0, 1000, b"lone");
-    batch.set_drained_at(BootNanos((1000 + ms) * MS));
-    pipeline.feed(batch);
-    run(&mut pipeline, false).is_empty()
-}
-
-#[test]
-fn events_wait_as_long_as_the_attached_probes_ask_for() {
+    // Events wait as long as the attached probes ask for.
     let probe =
         |attached, preemptible| HostFrame::Probe(Probe { name: "p".into(), attached, preemptible, ..Probe::default() });
     let host = HostFrame::Host(Host { kernel: "7.3.4".into(), ..Host::default() });
@@ -277,10 +261,7 @@ fn events_wait_as_long_as_the_attached_probes_ask_for() {
     let long = [host, probe(true, true), probe(true, false)];
     assert!(is_held(&long, 249));
     assert!(!is_held(&long, 250));
-}
-
-#[test]
-fn events_up_to_a_time_at_which_no_probe_ran_do_not_wait() {
+    // Events up to a time at which no probe ran do not wait.
     let mut pipeline = Pipeline::default();
     let read = |events: &[(u32, u64, u64, &str)], settled: Option<u64>| {
         let mut batch = Batch::default();
@@ -295,6 +276,19 @@ fn events_up_to_a_time_at_which_no_probe_ran_do_not_wait() {
     assert!(pipeline.drained);
     pipeline.feed(read(&[], Some(12)));
     assert_eq!(run(&mut pipeline, true), ["c"]);
+}
+
+/// Whether an event is still held when the ring has been empty for `ms` milliseconds after it.
+fn is_held(host: &[HostFrame], ms: u64) -> bool {
+    let mut pipeline = Pipeline::default();
+    let mut first = Batch::default();
+    host.iter().for_each(|frame| frame.push(BootNanos(MS), &mut first));
+    pipeline.feed(first);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 1000, b"lone");
+    batch.set_drained_at(BootNanos((1000 + ms) * MS));
+    pipeline.feed(batch);
+    run(&mut pipeline, false).is_empty()
 }
 
 #[test]
@@ -314,10 +308,7 @@ fn a_missing_number_is_a_row_where_it_is_missing() {
     assert_eq!(account.kind(Kind::Open).lost.ring, 5);
     assert_eq!(account.kind(Kind::Open).lost.read, 0);
     assert_eq!(account.discrepancy(), None);
-}
-
-#[test]
-fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
+    // A number that is missing for no known reason is no unreadable event.
     let mut t = Fed::default();
     open(&mut t.batch, 0, 0, 10, b"a");
     open(&mut t.batch, 0, 2, 12, b"c");
@@ -368,6 +359,16 @@ fn what_a_program_could_not_report_or_the_kernel_skipped_is_a_row() {
     assert_eq!(run(&mut t, true), ["lost 3 probe"]);
     assert_eq!(t.account().kind(Kind::Open).lost.probe, 3);
     assert_eq!(t.account().sum().off_by(), 0);
+    // Such a row waits for what the ring still holds.
+    let mut t = Fed::default();
+    for (ms, skips) in [(1000, 0), (2000, 3)] {
+        let programs = vec![ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips }];
+        count(&mut t.batch, ms, Counters { programs, ..Counters::default() });
+    }
+    assert_eq!(run(&mut t, false), Vec::<String>::new());
+    open(&mut t.batch, 0, 0, 500, b"read late");
+    t.batch.set_drained_at(BootNanos(2100 * MS));
+    assert_eq!(run(&mut t, false), ["read late", "lost 3 probe"]);
 }
 
 fn exec(batch: &mut Batch, seq: u64, ms: u64, total: u32, first: usize) {
@@ -407,7 +408,6 @@ fn an_exec_in_pieces_is_one_event_and_is_cut_if_some_were_lost() {
     assert_eq!(t.account().cut, 3);
 }
 
-/// The probe has sent its first piece, and sends the others.
 #[test]
 fn later_events_wait_for_an_exec_of_which_a_piece_is_missing() {
     let mut t = Fed::default();
@@ -424,6 +424,22 @@ fn later_events_wait_for_an_exec_of_which_a_piece_is_missing() {
     t.batch.set_settled_at(BootNanos(36 * MS));
     t.batch.set_drained_at(BootNanos(36 * MS));
     assert_eq!(run(&mut t, false), ["b"]);
+    // An exec that the ring had no room for is delivered at once, cut.
+    let mut t = Fed::default();
+    exec(&mut t.batch, 0, 10, 30, 10);
+    chunk(&mut t.batch, 0, 10, 10, 5);
+    end(&mut t.batch, 0, 10, 15, NO_ROOM);
+    // One exec was cut in its first record. For the other, the ring had no room for the end of the arguments either.
+    let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
+    t.batch.push(header(Slot::Exec, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
+    exec(&mut t.batch, 2, 12, 30, 10);
+    t.feed();
+    t.batch.set_drained_at(BootNanos(100 * MS));
+    let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
+    count(&mut t.batch, 100, counters(Slot::Exec, &[execs]));
+    assert_eq!(run(&mut t, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
+    let account = t.account();
+    assert_eq!((account.cut, account.discrepancy()), (3, None));
 }
 
 /// Pushes an exec of the process `pid` with the arguments `a`, and continuations with its environment.
@@ -501,25 +517,6 @@ fn arguments_that_could_not_be_read_are_not_made_up() {
 }
 
 #[test]
-fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
-    let mut t = Fed::default();
-    exec(&mut t.batch, 0, 10, 30, 10);
-    chunk(&mut t.batch, 0, 10, 10, 5);
-    end(&mut t.batch, 0, 10, 15, NO_ROOM);
-    // One exec was cut in its first record. For the other, the ring had no room for the end of the arguments either.
-    let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
-    t.batch.push(header(Slot::Exec, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
-    exec(&mut t.batch, 2, 12, 30, 10);
-    t.feed();
-    t.batch.set_drained_at(BootNanos(100 * MS));
-    let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
-    count(&mut t.batch, 100, counters(Slot::Exec, &[execs]));
-    assert_eq!(run(&mut t, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
-    let account = t.account();
-    assert_eq!((account.cut, account.discrepancy()), (3, None));
-}
-
-#[test]
 fn a_record_that_is_no_event_is_a_row_and_counted() {
     let mut t = Fed::default();
     t.batch.push(header(Slot::Open, 0, 0, 10), b"short");
@@ -576,19 +573,16 @@ fn a_seed_known_to_the_tick_takes_the_exact_start() {
     assert_eq!((entry.process.key.start, &*entry.process.image.exe), (BootNanos(5), b"/bin/x".as_slice()));
     assert_eq!(table.pairing().exit_twice, 1);
     assert_eq!(table.pairing().unpaired_exit, 0);
-}
-
-#[test]
-fn a_connection_that_outlives_its_process_does_not_bring_it_back() {
+    // A process that is found ahead of the events does not replace the one that they are of.
     let mut t = Fed::default();
-    let close = TcpRecord { op: op::CLOSE, ..TcpRecord::default() };
-    t.batch.push(header(Slot::TcpState, 0, 0, 10), close.as_bytes());
-    assert_eq!(run(&mut t, true).len(), 1);
-    assert!(t.world().processes.entries().next().is_none());
-    t.batch.push(header(Slot::TcpState, 0, 1, 11), TcpRecord { op: op::ACCEPT, ..close }.as_bytes());
-    t.batch.push(header(Slot::TcpState, 0, 2, 12), close.as_bytes());
-    run(&mut t, true);
-    assert_eq!(t.world().processes.by_tgid(Tgid(100)).expect("known").others, 2);
+    // The process scan finds the second process with an id before the events of the first one are read.
+    let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };
+    HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut t.batch);
+    t.acts("200@5 opens first, 200@30 opens second");
+    assert_eq!(run(&mut t, true), ["first", "second"]);
+    let processes = &t.world().processes;
+    assert_eq!(processes.pairing().start_mismatch, 0);
+    assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
 }
 
 #[test]
@@ -605,19 +599,24 @@ fn what_does_not_pair_up_is_counted() {
     let pairing = t.world().processes.pairing();
     let other = Pairing { exit_before_exec: 1, exit_twice: 0, ..Pairing::default() };
     assert_eq!(pairing, Pairing { unpaired_exit: 1, tid_not_pid: 1, start_mismatch: 1, ..other });
-}
-
-#[test]
-fn a_row_made_here_waits_for_what_the_ring_still_holds() {
+    // A process that is older than the trace and ends before the scan is no unpaired exit.
     let mut t = Fed::default();
-    for (ms, skips) in [(1000, 0), (2000, 3)] {
-        let programs = vec![ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips }];
-        count(&mut t.batch, ms, Counters { programs, ..Counters::default() });
-    }
-    assert_eq!(run(&mut t, false), Vec::<String>::new());
-    open(&mut t.batch, 0, 0, 500, b"read late");
-    t.batch.set_drained_at(BootNanos(2100 * MS));
-    assert_eq!(run(&mut t, false), ["read late", "lost 3 probe"]);
+    HostFrame::Host(Default::default()).push(BootNanos(6), &mut t.batch);
+    t.batch.push(header(Slot::Exit, 0, 0, 12), ExitRecord::default().as_bytes());
+    let younger = FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::Exit, 0, 1, 13) };
+    t.batch.push(younger, ExitRecord::default().as_bytes());
+    run(&mut t, true);
+    assert_eq!(t.world().processes.pairing().unpaired_exit, 1);
+    // A connection that outlives its process does not bring it back.
+    let mut t = Fed::default();
+    let close = TcpRecord { op: op::CLOSE, ..TcpRecord::default() };
+    t.batch.push(header(Slot::TcpState, 0, 0, 10), close.as_bytes());
+    assert_eq!(run(&mut t, true).len(), 1);
+    assert!(t.world().processes.entries().next().is_none());
+    t.batch.push(header(Slot::TcpState, 0, 1, 11), TcpRecord { op: op::ACCEPT, ..close }.as_bytes());
+    t.batch.push(header(Slot::TcpState, 0, 2, 12), close.as_bytes());
+    run(&mut t, true);
+    assert_eq!(t.world().processes.by_tgid(Tgid(100)).expect("known").others, 2);
 }
 
 const COMMAND: u32 = 100;
@@ -749,17 +748,6 @@ fn the_next_run_of_a_command_is_the_commands_and_is_our_own_before_its_exec() {
     assert_eq!(held, [Some((false, true)), Some((true, true)), Some((false, false)), Some((true, false))]);
 }
 
-#[test]
-fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit() {
-    let mut t = Fed::default();
-    HostFrame::Host(Default::default()).push(BootNanos(6), &mut t.batch);
-    t.batch.push(header(Slot::Exit, 0, 0, 12), ExitRecord::default().as_bytes());
-    let younger = FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::Exit, 0, 1, 13) };
-    t.batch.push(younger, ExitRecord::default().as_bytes());
-    run(&mut t, true);
-    assert_eq!(t.world().processes.pairing().unpaired_exit, 1);
-}
-
 /// A pipeline with the smallest memory limit, and none of it for processes and cgroups.
 fn short_of_memory() -> Pipeline {
     Pipeline::new(Budget::new(1))
@@ -780,6 +768,20 @@ fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
     // The first has waited only for room, for less than a second, and is released.
     assert_eq!(run(&mut t, false), ["exec 0 of 2093056 cut true"]);
     assert_eq!(t.account().cut, 1);
+    // The oldest cgroups are forgotten and counted.
+    let mut t = Fed::of(short_of_memory());
+    for id in 1..=3 {
+        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec(), container: None })
+            .push(BootNanos(1), &mut t.batch);
+    }
+    t.feed();
+    assert_eq!(t.account().shortage.cgroups, 3);
+    assert_eq!(t.world().bytes(), 0);
+    // No impossible CPU takes room.
+    let mut t = Fed::default();
+    open(&mut t.batch, limits::CPUS, 5, 10, b"no such cpu");
+    open(&mut t.batch, limits::CPUS - 1, 5, 11, b"the last one");
+    assert_eq!(run(&mut t, true), ["no such cpu", "lost 5 ring", "the last one"]);
 }
 
 #[test]
@@ -800,6 +802,16 @@ fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
     assert_eq!(pipeline.account().shortage.unsettled, 2);
     assert_eq!(run(&mut pipeline, true), ["2", "3", "4", "5"]);
     assert_eq!(pipeline.account().shortage.unsettled, 2);
+    // Only batches of the reader come back.
+    let mut pipeline = Pipeline::default();
+    let mut batch = Batch::with_capacity(1000);
+    exec(&mut batch, 0, 10, 20, 10);
+    chunk(&mut batch, 0, 10, 10, 10);
+    pipeline.feed(batch);
+    let spare = pipeline.spare().expect("nothing of it waits: it was put together elsewhere");
+    assert_eq!((spare.room(), spare.is_empty()), (1000, true));
+    assert_eq!(run(&mut pipeline, true), ["exec 20 of 20 cut false"]);
+    assert_eq!(pipeline.spare(), None, "what was put together is freed");
 }
 
 #[test]
@@ -827,39 +839,6 @@ fn an_event_that_comes_late_is_handed_on_and_counted() {
         assert_eq!(fed(pipeline, 4, &[125, 131], 3 * LATER), ["125", "131"]);
         assert_eq!(pipeline.account().late, 2);
     }
-}
-
-#[test]
-fn only_batches_of_the_reader_come_back() {
-    let mut pipeline = Pipeline::default();
-    let mut batch = Batch::with_capacity(1000);
-    exec(&mut batch, 0, 10, 20, 10);
-    chunk(&mut batch, 0, 10, 10, 10);
-    pipeline.feed(batch);
-    let spare = pipeline.spare().expect("nothing of it waits: it was put together elsewhere");
-    assert_eq!((spare.room(), spare.is_empty()), (1000, true));
-    assert_eq!(run(&mut pipeline, true), ["exec 20 of 20 cut false"]);
-    assert_eq!(pipeline.spare(), None, "what was put together is freed");
-}
-
-#[test]
-fn no_number_of_cpus_that_cannot_be_takes_room() {
-    let mut t = Fed::default();
-    open(&mut t.batch, limits::CPUS, 5, 10, b"no such cpu");
-    open(&mut t.batch, limits::CPUS - 1, 5, 11, b"the last one");
-    assert_eq!(run(&mut t, true), ["no such cpu", "lost 5 ring", "the last one"]);
-}
-
-#[test]
-fn the_oldest_cgroups_are_forgotten_and_counted() {
-    let mut t = Fed::of(short_of_memory());
-    for id in 1..=3 {
-        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec(), container: None })
-            .push(BootNanos(1), &mut t.batch);
-    }
-    t.feed();
-    assert_eq!(t.account().shortage.cgroups, 3);
-    assert_eq!(t.world().bytes(), 0);
 }
 
 /// Memory for about eighty processes.
@@ -916,19 +895,6 @@ fn a_scan_pushes_out_nobody_who_did_something() {
     assert_eq!(t.world().processes.pairing(), Default::default());
 }
 
-#[test]
-fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of() {
-    let mut t = Fed::default();
-    // The process scan finds the second process with an id before the events of the first one are read.
-    let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };
-    HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut t.batch);
-    t.acts("200@5 opens first, 200@30 opens second");
-    assert_eq!(run(&mut t, true), ["first", "second"]);
-    let processes = &t.world().processes;
-    assert_eq!(processes.pairing().start_mismatch, 0);
-    assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
-}
-
 fn with_layout(layout: Layout, batch: Batch) -> Pipeline {
     let mut first = Batch::default();
     HostFrame::Layout(layout).push(BootNanos(0), &mut first);
@@ -978,7 +944,7 @@ fn longer_records_show_what_is_known_also_from_a_state() {
 }
 
 #[test]
-fn what_shorter_records_lack_is_not_collected() {
+fn what_shorter_or_later_records_lack_is_not_collected_or_lost() {
     let record = OpenRecord { ret: 3, flags: 1, path_len: 4, ..OpenRecord::default() };
     // The record ends before the marks, which come last, and the fields between them and the lengths.
     let fixed = std::mem::offset_of!(OpenRecord, names_marks);
@@ -993,10 +959,7 @@ fn what_shorter_records_lack_is_not_collected() {
     batch.push(header(Slot::Exec, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
     let [event] = &lines_of(layout_with(Kind::Exec, fixed), batch)[..] else { panic!("an exec") };
     assert_eq!(event["exe_why"], "not_collected", "{event}");
-}
-
-#[test]
-fn records_that_end_before_their_fixed_part_or_are_of_a_later_version_are_lost() {
+    // Records that end before their fixed part, or have a later version, are lost.
     let (mut short, mut later, mut unknown) = (Batch::default(), Batch::default(), Batch::default());
     short.push(header(Slot::Exit, 0, 0, 1), &[0; 3]);
     let version = VERSION + 1;
@@ -1113,7 +1076,7 @@ fn a_report_of_the_inventory_delays_nothing() {
 }
 
 #[test]
-fn an_attachment_names_a_program_that_is_listed_later() {
+fn an_attachment_names_a_program_that_is_listed_later_or_was_just_loaded() {
     let mut t = Fed::of(asked(ALL, 0));
     let mut load = BpfRecord::new_zeroed();
     (load.cmd, load.has, load.prog_id, load.ret, load.tag) = (cmd::PROG_LOAD, has::PROG, 3, 3, [1; 8]);
@@ -1126,10 +1089,7 @@ fn an_attachment_names_a_program_that_is_listed_later() {
     let programs = json_of(&mut t).into_iter().map(|line| line["prog"].clone());
     let lines: Vec<_> = programs.map(|prog| format!("{} {} {}", prog["id"], prog["name"], prog["tag"])).collect();
     assert_eq!(lines, [r#"1 null null"#, r#"2 "late" "0000000000000000""#, r#"3 "loaded" "0101010101010101""#]);
-}
-
-#[test]
-fn an_attachment_by_netlink_names_a_program_that_was_just_loaded() {
+    // A report of netlink names the program of a load that the same trace saw, even if that was not delivered yet.
     let mut load = BpfRecord::new_zeroed();
     (load.cmd, load.has, load.prog_id, load.ret) = (cmd::PROG_LOAD, has::PROG, 3, 3);
     (load.tag, load.prog_type, load.expected_attach_type) = ([1; 8], 6, 37);
@@ -1185,10 +1145,8 @@ fn an_attachment_of_an_unloaded_program_begins_and_ends() {
     }
 }
 
-/// Checks that netlink's report of an XDP program is not an attachment of its own if the program has a link there, whichever report
-/// comes first.
 #[test]
-fn the_program_of_a_link_is_not_attached_by_netlink() {
+fn the_program_of_a_link_is_not_attached_without_it() {
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has) = (cmd::LINK_CREATE, has::PROG | has::LINK | has::ATTR);
     (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 6, 37);
@@ -1214,11 +1172,7 @@ fn the_program_of_a_link_is_not_attached_by_netlink() {
         let expected = ["attach 1 call 1000", "attach 1 stream 1040"];
         assert_eq!(program_events(&mut pipeline, true), expected, "{link_first}");
     }
-}
-
-/// BPF_PROG_QUERY lists the programs of links. Of one that came after the links were read, the inventory has no link.
-#[test]
-fn the_program_of_a_new_link_is_not_attached_without_it() {
+    // BPF_PROG_QUERY lists the programs of links. Of one that came after the links were read, the inventory has no link.
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has) = (cmd::LINK_CREATE, has::PROG | has::LINK | has::ATTR);
     (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 3, 1);
@@ -1332,8 +1286,6 @@ fn stacks(pipeline: &mut Pipeline) -> (Vec<serde_json::Value>, Vec<serde_json::V
     (shown, stored.collect(), excerpt.batch())
 }
 
-/// Checks that events keep the name of their program's symbol when another program takes over its address: at delivery, from the
-/// store, after a state, and in an excerpt.
 #[test]
 fn a_stack_names_what_was_there_at_its_time() {
     let mut t = Fed::of(asked(ALL, 0));
@@ -1368,10 +1320,7 @@ fn a_stack_names_what_was_there_at_its_time() {
     let (shown, stored, _) = stacks(&mut of_excerpt);
     assert_eq!(names(&shown), expected);
     assert_eq!(names(&stored), expected);
-}
-
-#[test]
-fn an_exec_with_continuations_keeps_its_stack() {
+    // An exec with continuations keeps its stack.
     let mut t = Fed::of(asked(ALL, 0));
     let record = ExecRecord { argc: 2, argv_total: 6, argv_len: 6, ..ExecRecord::default() };
     let mut first = [record.as_bytes(), b"a\0b"].concat();

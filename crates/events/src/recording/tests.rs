@@ -156,7 +156,7 @@ fn many(blocks: u64) -> Many {
 }
 
 #[test]
-fn the_index_leads_to_the_state_before_a_time() {
+fn the_index_leads_to_the_state_before_a_time_unless_it_is_damaged() {
     let Many { file, states, times, events } = many(5_000);
     let borders = borders(&file);
     // Whole, without an end, and cut in a block.
@@ -172,10 +172,7 @@ fn the_index_leads_to_the_state_before_a_time() {
     let totals = map(&file).totals;
     let (first, last) = (times[0], times.iter().copied().max().expect("one"));
     assert_eq!((totals.sum(), totals.first_ns, totals.last_ns, totals.lost), (events, first, last, 7));
-}
-
-#[test]
-fn a_damaged_index_is_not_believed() {
+    // A damaged index is not believed.
     let Many { file, .. } = many(500);
     let whole = map(&file);
     let spine = whole.spine().expect("readable");

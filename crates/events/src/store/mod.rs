@@ -398,13 +398,30 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_back_as_it_was() {
+    fn an_event_comes_back_as_it_was_and_those_before_it_are_counted() {
         let (store, world) = filled(1000, 64 << 20);
         let stored = store.get(777).expect("kept");
         assert_eq!(stored.with(&world, |seen| open_path(seen.event)).expect("decodes"), "/some/where/file-777");
         assert_eq!((stored.kind, stored.failed, stored.clock_offset), (Kind::Open, false, 5));
         assert!(stored.process.is_some());
         assert_eq!((store.events(), store.evicted()), (1000, 0));
+        // The events before one are counted without lost rows.
+        let mut maker = Maker::default();
+        for number in 0..40 {
+            maker.open(100, "cat", &format!("/{number}"), 3);
+            if number % 10 == 9 {
+                maker.lose(1);
+            }
+        }
+        maker.counters(true);
+        let mut store = Store::new(1 << 20);
+        each_event(maker.batch(), |seen, frame| _ = store.push(seen, frame));
+        let kinds: Vec<_> = (0..store.next_id()).filter_map(|id| store.get(id)).map(|stored| stored.kind).collect();
+        assert!(kinds.contains(&Kind::Lost) && kinds.iter().filter(|kind| **kind == Kind::Open).count() == 40);
+        for id in 0..=kinds.len() {
+            let events = kinds[..id].iter().filter(|kind| **kind != Kind::Lost).count();
+            assert_eq!(store.events_before(id as u64), events as u64, "{id}");
+        }
     }
 
     #[test]
@@ -468,25 +485,5 @@ mod tests {
         assert_eq!(store.levels.iter().map(Level::bytes).sum::<usize>(), blocks);
         let kept = store.range(0..store.next_id()).filter(|stored| stored.kind != Kind::Lost).count();
         assert_eq!((store.events(), store.events() + store.evicted()), (kept as u64, store.next_id()));
-    }
-
-    #[test]
-    fn the_events_before_one_are_counted_without_lost_rows() {
-        let mut maker = Maker::default();
-        for number in 0..40 {
-            maker.open(100, "cat", &format!("/{number}"), 3);
-            if number % 10 == 9 {
-                maker.lose(1);
-            }
-        }
-        maker.counters(true);
-        let mut store = Store::new(1 << 20);
-        each_event(maker.batch(), |seen, frame| _ = store.push(seen, frame));
-        let kinds: Vec<_> = (0..store.next_id()).filter_map(|id| store.get(id)).map(|stored| stored.kind).collect();
-        assert!(kinds.contains(&Kind::Lost) && kinds.iter().filter(|kind| **kind == Kind::Open).count() == 40);
-        for id in 0..=kinds.len() {
-            let events = kinds[..id].iter().filter(|kind| **kind != Kind::Lost).count();
-            assert_eq!(store.events_before(id as u64), events as u64, "{id}");
-        }
     }
 }

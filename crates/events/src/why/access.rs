@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_override_all_but_a_missing_executable_bit() {
+    fn an_acl_counts_with_its_mask_and_capabilities_override() {
         let root = who(0, 0, &[], u64::MAX);
         assert_eq!(file(0o000).allow(READ | WRITE, &root), Granted);
         assert_eq!(file(0o644).allow(EXECUTE, &root), Denied);
@@ -227,6 +227,17 @@ mod tests {
         let inside = Credentials { mapped: Some([vec![(100_000, 65_536)], vec![(100_000, 65_536)]]), ..root };
         assert_eq!(file(0o000).allow(READ, &inside), Denied);
         assert_eq!(Rights { uid: 100_005, gid: 100_005, ..file(0) }.allow(READ, &inside), Granted);
+        // An ACL counts with its mask.
+        let rights = Rights { acl: acl(&sample()), ..file(0o640) };
+        assert_eq!(rights.acl.as_ref().map(Vec::len), Some(6));
+        let user = who(7, 1, &[], 0);
+        assert_eq!((rights.allow(READ, &user), rights.allow(WRITE, &user)), (Granted, Denied));
+        let group = who(8, 1, &[60], 0);
+        assert_eq!((rights.allow(READ, &group), rights.allow(WRITE, &group)), (Granted, Denied));
+        assert_eq!(rights.allow(READ, &who(8, 1, &[], 0)), Denied);
+        assert_eq!(rights.allow(READ, &Credentials { groups: None, ..who(8, 1, &[], 0) }), Unknown);
+        assert_eq!(acl(&sample()[..11]), None);
+        assert_eq!(acl(b""), None);
     }
 
     /// `user::rw- user:7:rw- group::r-- group:60:rw- mask::r-- other::---`
@@ -238,19 +249,5 @@ mod tests {
             value.extend(id.to_le_bytes());
         }
         value
-    }
-
-    #[test]
-    fn an_acl_counts_with_its_mask() {
-        let rights = Rights { acl: acl(&sample()), ..file(0o640) };
-        assert_eq!(rights.acl.as_ref().map(Vec::len), Some(6));
-        let user = who(7, 1, &[], 0);
-        assert_eq!((rights.allow(READ, &user), rights.allow(WRITE, &user)), (Granted, Denied));
-        let group = who(8, 1, &[60], 0);
-        assert_eq!((rights.allow(READ, &group), rights.allow(WRITE, &group)), (Granted, Denied));
-        assert_eq!(rights.allow(READ, &who(8, 1, &[], 0)), Denied);
-        assert_eq!(rights.allow(READ, &Credentials { groups: None, ..who(8, 1, &[], 0) }), Unknown);
-        assert_eq!(acl(&sample()[..11]), None);
-        assert_eq!(acl(b""), None);
     }
 }

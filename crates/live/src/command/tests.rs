@@ -151,10 +151,7 @@ fn it_runs_again_as_at_first() {
         assert_eq!(running.next().await, Happened::Ended(Ended::Killed(9)));
         assert!(!running.again(), "SIGKILL also ended the process of the next run");
     });
-}
-
-#[test]
-fn a_later_run_with_a_group_of_its_own_takes_signals() {
+    // A later run with a group of its own takes signals.
     // As `timeout` does, but that sends the signal on, and sh can die of the second one.
     let program = "setpgrp 0, 0; $SIG{TERM} = sub { exit 7 }; $| = 1; print qq(ready\n); sleep 600";
     released(start(&["perl", "-e", program]), async |mut running| {

@@ -45,8 +45,7 @@ fn of(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 fn ended_processes_have_their_cpu_time_and_the_largest_memory() {
     let (mut app, mut made) = (app(160, 24, MEMORY), Maker::default());
     for (pid, comm) in [(1, "cc1"), (2, "cc1"), (3, "ld")] {
-        made.exec(pid, comm, &[comm], 0);
-        made.exit(pid, comm, 0);
+        made.acts(&format!("{pid} {comm} exec {comm}, exit 0"));
     }
     keys(feed(&mut app, &mut made), "3");
     let shown = screen(&mut app);
@@ -217,8 +216,7 @@ fn every_size_and_every_name_can_be_drawn() {
     let (mut app, mut made) = (self::app(80, 24, 8 << 20), Maker::default());
     keys(&mut app, "3l");
     for i in 0..20_000 {
-        made.open(1, "find", &format!("/a/{i}"), 3);
-        made.open(1, "find", "/often", 3);
+        made.acts(&format!("1 find open /a/{i} /often"));
         if i % 100 == 0 {
             feed(&mut app, &mut made);
         }

@@ -103,21 +103,6 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
 }
 
 #[test]
-fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
-    let mut app = tree(80, 24, &mut build());
-    assert_eq!((keys(&mut app, "\n").views.shown, app.filter.text().as_str()), (View::Events, "tree=104"));
-    let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
-    assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
-    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Tree, ""));
-    assert!(app.events().follows() && rows(&mut app).len() == 5);
-    // The events of another branch replace those of the first.
-    assert_eq!(keys(&mut app, "\n2g\n").filter.text(), "tree=100");
-    // Leaving another filter works as usual.
-    assert_eq!((keys(&mut app, "c\x1b").views.shown, app.filter.text().as_str()), (View::Events, "tree=100"));
-    assert_eq!(keys(&mut app, "\x1b").views.shown, View::Tree);
-}
-
-#[test]
 fn processes_are_folded_and_unfolded() {
     let mut app = tree(80, 24, &mut build());
     let row = ">  100 running   10.0 s       -     1 ▸ make -j8 all  › cc, cc1, sh …  2 failed";
@@ -283,6 +268,18 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     assert!(rows(keys(&mut app, "1jj2"))[2].contains("  2       cc1"), "{:#?}", rows(&mut app));
     assert!(rows(keys(&mut app, "F"))[0].contains(" 11 ▾ make"), "{}", rows(&mut app)[0]);
     assert_eq!(rows(&mut app)[1..], now[1..]);
+    // Enter shows the events of the branch, and Esc goes back.
+    let mut app = tree(80, 24, &mut build());
+    assert_eq!((keys(&mut app, "\n").views.shown, app.filter.text().as_str()), (View::Events, "tree=104"));
+    let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
+    assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
+    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Tree, ""));
+    assert!(app.events().follows() && rows(&mut app).len() == 5);
+    // The events of another branch replace those of the first.
+    assert_eq!(keys(&mut app, "\n2g\n").filter.text(), "tree=100");
+    // Leaving another filter works as usual.
+    assert_eq!((keys(&mut app, "c\x1b").views.shown, app.filter.text().as_str()), (View::Events, "tree=100"));
+    assert_eq!(keys(&mut app, "\x1b").views.shown, View::Tree);
 }
 
 #[test]
@@ -346,8 +343,6 @@ fn a_search_selects_a_process_and_keys_are_about_it() {
     }
 }
 
-/// The row of a process whose last exec failed shows the command that it tried. The copy has all of that command, even if the row has only
-/// a part.
 #[test]
 fn what_is_copied_as_a_command_is_what_the_row_shows() {
     let copied = |app: &mut App| testing::copied(press(app, 'Y')).unwrap_or_default();
@@ -361,6 +356,22 @@ fn what_is_copied_as_a_command_is_what_the_row_shows() {
     fail(&mut made, 105, "sleep", "/opt/bin/tool", format!("/opt/bin/tool\0{long}\0").as_bytes(), -2);
     let mut app = tree(80, 24, &mut made);
     assert_eq!(copied(keys(&mut app, "/tool\n")), format!("/opt/bin/tool {long}"));
+    // Memory is bounded, and what failed is kept longest.
+    let (mut app, mut made) = (self::app(80, 24, 8 << 20), Maker::default());
+    made.exec(1_000, "make", &["make"], 0);
+    for pid in 2_000..12_000 {
+        start(&mut made, (1_000, "make"), pid, &["cc", "-c"]);
+        made.exit(pid, "cc", if pid == 2_500 { 2 << 8 } else { 0 });
+        if pid % 100 == 0 {
+            feed(&mut app, &mut made);
+        }
+    }
+    keys(feed(&mut app, &mut made), "2");
+    let shown = rows(&mut app);
+    assert!(app.views.tree.nodes.bytes() <= (8 << 20) / 16, "{}", app.views.tree.nodes.bytes());
+    assert!(app.views.tree.left_out() > 1_000);
+    assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 2")), "{}", shown.join("\n"));
+    assert!(Memory::of(&app).used() <= 8 << 20);
 }
 
 #[test]
@@ -404,25 +415,6 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
     let row: String = (0..80).map(|x| buffer[(x, 6)].symbol()).collect();
     assert_eq!(row.trim_end(), ">  104 exit 126  10.0 s    1 ms     -     ! /opt/bin/ld main.o -o app  EACCES");
-}
-
-#[test]
-fn memory_is_bounded_and_what_failed_is_kept_longest() {
-    let (mut app, mut made) = (app(80, 24, 8 << 20), Maker::default());
-    made.exec(1_000, "make", &["make"], 0);
-    for pid in 2_000..12_000 {
-        start(&mut made, (1_000, "make"), pid, &["cc", "-c"]);
-        made.exit(pid, "cc", if pid == 2_500 { 2 << 8 } else { 0 });
-        if pid % 100 == 0 {
-            feed(&mut app, &mut made);
-        }
-    }
-    keys(feed(&mut app, &mut made), "2");
-    let shown = rows(&mut app);
-    assert!(app.views.tree.nodes.bytes() <= (8 << 20) / 16, "{}", app.views.tree.nodes.bytes());
-    assert!(app.views.tree.left_out() > 1_000);
-    assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 2")), "{}", shown.join("\n"));
-    assert!(Memory::of(&app).used() <= 8 << 20);
 }
 
 fn selected(app: &mut App) -> String {

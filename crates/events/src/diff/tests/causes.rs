@@ -145,10 +145,7 @@ fn what_a_failed_process_did_not_reach_comes_before_its_exit() {
     first(run("V=0", &programs, 0), run("V=1", &programs[..1], FAILED), &script);
     let line = "argv     make V=0: V=0 -> V=1";
     first(run("V=0", &programs, 0), run("V=1", &[], FAILED), line);
-}
-
-#[test]
-fn a_program_that_changes_later_arguments_comes_before_them() {
+    // A program that changes later arguments comes before them.
     let run = |build: bool, flag: &str| {
         let mut programs: Vec<&[&str]> = Vec::new();
         programs.extend(build.then_some(&["rustc", "build.rs"][..]));
@@ -183,10 +180,7 @@ fn searches_after_a_failure_are_no_cause() {
     let mut new = steps(&[], &[&["cc", "a.c"]], FAILED);
     new.open(100, "new.cfg", ENOENT);
     first(steps(&[], &[&["cc", "a.c"]], 0), new, line);
-}
-
-#[test]
-fn roles_with_the_same_label_are_told_apart() {
+    // Roles with the same label are told apart.
     let long = "/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
     let run = |status: [u32; 2]| {
         let mut made = Made::new("/w", 100, &["cargo"]);

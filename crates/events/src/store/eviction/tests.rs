@@ -81,8 +81,7 @@ fn other_events_survive_a_storm_of_failures_with_new_names() {
     let mut made = Maker::default();
     for at in 0..100 {
         let pid = 1_000 + at;
-        made.exec(pid, "rare", &["rare"], 0);
-        made.open(pid, "rare", &format!("/root/{at}"), -13);
+        made.acts(&format!("{pid} rare exec rare, open /root/{at}:-13"));
         made.tcp(pid, "rare", tcp(0, ([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 9).into()));
         made.event(Slot::Bpf, pid, "rare", BpfRecord::new_zeroed().as_bytes());
         made.exit(pid, "rare", 0);
