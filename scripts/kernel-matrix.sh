@@ -70,8 +70,8 @@ step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 # space alone decides.
 plan() {
   case $1 in
-    x86_64) echo 5.10=all 6.1=core 6.12=all 6.18=core 7.1=core newest=all ;;
-    aarch64) echo 5.10=core 6.1=core 6.12=core 6.18-16k=all 7.1=core newest=all ;;
+    x86_64) echo 5.10=all 6.1=core 6.12=core 6.18=core 7.1=core newest=all ;;
+    aarch64) echo 5.10=core 6.1=core 6.12=core 6.18-16k=core 7.1=core newest=all ;;
   esac
 }
 
@@ -176,7 +176,7 @@ initramfs() {
   chmod 755 "$tree"
   cp "$kernel_dir/$arch/busybox" "$tree/bin/busybox"
   for applet in cat cut date dmesg echo env false grep head id kill ls mkdir mount poweroff rm sed sh sleep sort tail \
-    timeout touch tr umount uname wc; do
+    timeout touch tr umount uname unshare wc; do
     ln -s busybox "$tree/bin/$applet"
   done
   cp "$work/$arch/bin/true" "$work/$arch/bin/tracetui" "$tree/bin/"

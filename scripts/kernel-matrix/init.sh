@@ -150,9 +150,8 @@ cores() {
   case $1 in
     attachments::* | bpf_inventory::every_way_* | rootkit::* | stream::an_xdp_program_* | *_32_bit_* | *_x32_* | *tagged* | \
       execs::failed_* | execs::programs_* | hostile::the_longest_* | lies::calls_* | paths::opens_by_other_views_* | \
-      uring::*_by_a_worker_* | uring::opens_through_* | uring::*_no_completion_is_* | trees::several_* | unfit::two_* | \
-      tcp::a_connection_* | tcp::a_request_* | \
-      tcp::connections_* | tcp::ends_* | tcp::failures_* | tcp::what_is_older_* | tcp::unreported::*_counted_once) ;;
+      uring::opens_through_* | uring::*_no_completion_is_* | trees::several_* | unfit::two_* | \
+      tcp::a_request_* | tcp::connections_* | tcp::ends_* | tcp::failures_* | tcp::what_is_older_* | tcp::unreported::*_counted_once) ;;
     *) return 1 ;;
   esac
 }
@@ -163,7 +162,7 @@ wanted() {
   case "$checks:$1" in
     only:*) case $1 in $tests) ;; *) return 1 ;; esac ;;
     # What user space alone decides is left out, but for these.
-    all:filters::pid_lets_* | all:filters::failed_* | all:endings::two_* | all:endings::a_line_* | all:command::only_*) ;;
+    all:filters::pid_lets_* | all:endings::two_* | all:endings::a_line_* | all:command::only_*) ;;
     all:around::* | all:command::* | all:command_terminal::* | all:cut::* | all:diff::* | all:endings::* | all:export::* | \
       all:filters::* | all:follow::* | all:formats::* | all:hostile::text_* | all:outputs::* | all:rotation::* | \
       all:recording::* | all:schema::* | all:stdio::*) return 1 ;;

@@ -460,5 +460,8 @@ pub const SEARCH_OF_PROCESS: usize = 128;
 /// Failed calls of all processes that wait for an answer. Beyond it, all are dropped and count as failed.
 pub const SEARCH_CALLS: usize = 1 << 14;
 
+/// Removed paths whose removal the line of a failed call names. Beyond it, all are dropped.
+pub const REMOVALS: usize = 1 << 12;
+
 /// Names that successful processes did not find. Beyond it, all are dropped.
 pub const SEARCH_NAMES: usize = 1 << 12;

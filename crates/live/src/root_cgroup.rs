@@ -3,7 +3,7 @@
 //!
 //! A process of its own removes the cgroup after the trace, which has no right to do so any more.
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, statat, unlinkat};
 use rustix::io::{Errno, write};
 use rustix::process::geteuid;
 use rustix::stdio::stdout;
@@ -11,6 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 use std::io::{self, Read as _, stdin};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 use tracetui_events::text::{Mode as Escape, escaped};
@@ -70,7 +71,15 @@ fn is_roots(dir: &OwnedFd) -> bool {
 
 #[allow(clippy::zombie_processes, reason = "it outlives this process")]
 fn move_to(place: &OwnedFd) -> io::Result<()> {
-    let name = format!("tracetui-{}", std::process::id());
+    const PREFIX: &str = "tracetui-";
+    // Who may kill a trace may also kill the process that removes its cgroup.
+    for left in Dir::read_from(place)?.filter_map(Result::ok) {
+        let of = left.file_name().to_str().ok().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if of.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = unlinkat(place, left.file_name(), AtFlags::REMOVEDIR);
+        }
+    }
+    let name = format!("{PREFIX}{}", std::process::id());
     let (end, ours) = io::pipe()?;
     mkdirat(place, &name, Mode::from_raw_mode(0o755))?;
     Command::new("/proc/self/exe")

@@ -10,7 +10,7 @@ use crate::recorder::{Failed, RecordingFiles};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tracetui_events::limits;
@@ -56,13 +56,14 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let found = file.metadata()?;
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
     let watched = Watched::new(file.try_clone()?, name.clone());
-    let files = OneFile { path: path.to_owned(), created: made, file: Some((watched, header)) };
+    let (path, own) = (path.to_owned(), file.try_clone()?);
+    let files = OneFile { path: path.clone(), created: made, own, file: Some((watched, header)) };
     let invoker = Invoker::of_environment()?;
-    let dir = directory(path).to_owned();
+    let dir = directory(&path).to_owned();
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Remove(&dir));
     Recorder::start_files(files, name.clone(), prepare).map_err(|error| {
         // The file is empty, even if it existed before. If this fails, the file remains. The first error is the one to report.
-        let _ = remove(path, &file);
+        let _ = remove(&path, &file);
         anyhow!("cannot write {name}: {error}")
     })
 }
@@ -114,6 +115,7 @@ struct OneFile {
     path: PathBuf,
     /// The device and inode of a new file; `None` if the file existed before.
     created: Option<(u64, u64)>,
+    own: File,
     file: Option<(Watched, FileHeader)>,
 }
 
@@ -128,6 +130,25 @@ impl RecordingFiles for OneFile {
         let Some(made) = self.created else { return Ok(false) };
         remove_if(&self.path, made)
     }
+
+    fn remarks(&self, written: u64) -> Vec<String> {
+        let moved = renamed(&self.path, &self.own).ok().flatten();
+        let line = |to: PathBuf| {
+            let [to, path] = [&to, &self.path].map(|path| super::messages::name(path));
+            format!("{to}: {} bytes; another program renamed {path}", grouped(written))
+        };
+        moved.map(line).into_iter().collect()
+    }
+}
+
+/// Where the file is if another program gave it another name than this.
+fn renamed(path: &Path, file: &File) -> io::Result<Option<PathBuf>> {
+    let own = file.metadata()?;
+    let stays = std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()));
+    if stays || own.nlink() == 0 {
+        return Ok(None);
+    }
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map(Some)
 }
 
 /// Removes a file if it has this device and inode. Returns whether it did.
@@ -324,8 +345,9 @@ pub(super) async fn start_with(opener: &Opener, path: &Path) -> io::Result<Recor
     let found = file.metadata()?;
     let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
     let recorder = header.and_then(|header| {
-        let name = super::messages::name(path);
-        Recorder::start(Watched::new(file, name.clone()), name, &header)
+        let (name, own) = (super::messages::name(path), file.try_clone()?);
+        let file = Some((Watched::new(file, name.clone()), header));
+        Recorder::start_files(OneFile { path: path.to_owned(), created: None, own, file }, name, || Ok(()))
     });
     if recorder.is_err() {
         // The file is empty. If this fails, it remains. The first error is the one to report.
@@ -417,6 +439,10 @@ mod tests {
         assert_eq!(written("a.ttr", &|| fs::write(&path, "").expect("there")), said("truncated"));
         assert_eq!(written("a.ttr", &|| truncate(999).expect("there")), said("truncated"));
         // It is still the recording.
+        let file = File::create(dir.join("e")).expect("room");
+        assert_eq!(renamed(&dir.join("e"), &file).expect("there"), None);
+        fs::rename(dir.join("e"), dir.join("f")).expect("there");
+        assert_eq!(renamed(&dir.join("e"), &file).expect("there"), Some(dir.join("f")));
         assert_eq!(written("a.ttr", &|| fs::rename(&path, dir.join("c")).expect("there")), Ok(()));
         let moved = || drop(fs::hard_link(&path, dir.join("d")).and_then(|()| fs::remove_file(&path)));
         assert_eq!(written("a.ttr", &moved), Ok(()));

@@ -1,12 +1,7 @@
 //! Recordings of what surrounds a match.
 
-use crate::recording::{info, lines, read, text, traced};
-use crate::sys;
-use crate::traced::{Dir, tracetui};
-use serde_json::Value;
-use std::fs;
-use std::process::Stdio;
-use tracetui_host::cgroup::CgroupResolver;
+use crate::prelude::*;
+use crate::recording::{lines, traced};
 
 /// Matches at about 3 s and 8 s, and opens each 100 ms.
 const WORK: &str = "ticks() { for i in $(seq $1); do cat /etc/hostname; sleep 0.1; done >/dev/null; }

@@ -7,17 +7,10 @@ use crate::bpf::{
 };
 use crate::bpf_inventory::symbol;
 use crate::bpf_ways::{
-    self, CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
+    CGROUP_SKB, KPROBE, MOV_R0_1, Places, SOCKET_FILTER, Way, create, load_for, opened, set_option, udp_socket,
 };
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Output, Run, Traced, alone, check_has, doctor, not_checked};
-use serde_json::{Value, json};
-use std::fs::File;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tracetui_host::cgroup::CgroupResolver;
+use crate::prelude::*;
+use crate::traced::Output;
 
 const BPF_LINK_UPDATE: u64 = 29;
 const TRACE_KPROBE_MULTI: u32 = 42;
@@ -38,7 +31,6 @@ const CASES: [Case; 8] = [
 
 #[test]
 fn attachments_and_filters_are_shown() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     let acted = CASES.map(|(name, act, check)| {
         let actor = Actor::new(|| act(traced.output()));
@@ -66,7 +58,6 @@ fn check_attach(event: &Value, attach_type: &str, via: &str, target: &Value) {
     check_has(event, json!({"attach": {"type": attach_type, "via": via, "target": target}}));
 }
 
-/// The program of a link is replaced, and the link is detached.
 fn change_a_link(trace: &Output) -> Vec<i64> {
     let dir = Dir::new();
     let places = Places::new(&dir.dir("tracefs"), &dir.dir("cgroups"), "/none");
@@ -121,7 +112,7 @@ fn filter_sockets(_: &Output) -> Vec<i64> {
     let (_insn, filter) = classic(u32::MAX);
     let fd = sys::raw(&plain) as u64;
     let option = libc::SO_ATTACH_FILTER as u64;
-    let by_filter = sys::call(libc::SYS_setsockopt, [fd, libc::SOL_SOCKET as u64, option, filter.as_ptr() as u64, 16]);
+    let by_filter = sys::call(libc::SYS_setsockopt, &[fd, libc::SOL_SOCKET as u64, option, filter.as_ptr() as u64, 16]);
     set_option(&shared, libc::SO_REUSEPORT, 1);
     let group = set_option(&shared, libc::SO_ATTACH_REUSEPORT_EBPF, sys::raw(&prog) as u32);
     let inodes = [plain, shared].map(|socket| File::from(socket).metadata().expect("its inode").ino() as i64);
@@ -158,12 +149,12 @@ const TUNDETACHFILTER: u64 = 0x4010_54d6;
 /// The filter of a tap interface. The same numbers on another file do not count as events.
 fn filter_tap(_: &Output) -> Vec<i64> {
     sys::unshare(libc::CLONE_NEWNET);
-    let tap = sys::call(libc::SYS_openat, [!0, c("/dev/net/tun").as_ptr() as u64, libc::O_RDWR as u64, 0, 0]);
+    let tap = sys::call(libc::SYS_openat, &[!0, c("/dev/net/tun").as_ptr() as u64, libc::O_RDWR as u64]);
     if tap < 0 {
         return vec![tap];
     }
     let (tap, null) = (sys::owned(tap), sys::owned(sys::open_path("/dev/null")));
-    let ioctl = |file: &OwnedFd, command, at| sys::call(libc::SYS_ioctl, [sys::raw(file) as u64, command, at, 0, 0]);
+    let ioctl = |file: &OwnedFd, command, at| sys::call(libc::SYS_ioctl, &[sys::raw(file) as u64, command, at]);
     let (_insn, filter) = classic(u32::MAX);
     let filter = filter.as_ptr() as u64;
     let early = ioctl(&tap, TUNATTACHFILTER, filter);
@@ -196,19 +187,18 @@ fn check_tap(run: &Run, pid: i32, rets: &[i64]) {
     assert_eq!(of(3), (&Value::Null, &Value::Null));
 }
 
-/// A result of a filter for system calls.
 const ALLOW: u32 = 0x7fff_0000;
 
 fn filter_calls(_: &Output) -> Vec<i64> {
     let (_insn, filter) = classic(ALLOW);
     let at = filter.as_ptr() as u64;
-    sys::call(libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0]);
-    let by_prctl = sys::call(libc::SYS_prctl, [libc::PR_SET_SECCOMP as u64, 2, at, 0, 0]);
-    let by_call = sys::call(libc::SYS_seccomp, [1, 0, at, 0, 0]);
-    let refused = sys::call(libc::SYS_seccomp, [1, 0, 0, 0, 0]);
+    sys::call(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1]);
+    let by_prctl = sys::call(libc::SYS_prctl, &[libc::PR_SET_SECCOMP as u64, 2, at]);
+    let by_call = sys::call(libc::SYS_seccomp, &[1, 0, at]);
+    let refused = sys::call(libc::SYS_seccomp, &[1]);
     // Others that are none.
-    sys::call(libc::SYS_prctl, [libc::PR_GET_SECCOMP as u64, 0, 0, 0, 0]);
-    sys::call(libc::SYS_seccomp, [2, 0, 0, 0, 0]);
+    sys::call(libc::SYS_prctl, &[libc::PR_GET_SECCOMP as u64]);
+    sys::call(libc::SYS_seccomp, &[2]);
     vec![by_prctl, by_call, refused]
 }
 
@@ -226,18 +216,18 @@ fn check_calls(run: &Run, pid: i32, numbers: &[i64]) {
 
 /// seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC returns the id of a thread that has another filter, and installs nothing.
 fn filter_threads(_: &Output) -> Vec<i64> {
-    sys::call(libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0]);
+    sys::call(libc::SYS_prctl, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1]);
     let (of_thread, thread_has_one) = std::sync::mpsc::channel();
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
         let (_insn, filter) = classic(ALLOW);
-        sys::call(libc::SYS_seccomp, [1, 0, filter.as_ptr() as u64, 0, 0]);
+        sys::call(libc::SYS_seccomp, &[1, 0, filter.as_ptr() as u64]);
         of_thread.send(i64::from(sys::tid())).expect("the receiver waits");
         wait.recv()
     });
     let tid = thread_has_one.recv().expect("it is sent");
     let (_insn, filter) = classic(ALLOW);
-    let refused = sys::call(libc::SYS_seccomp, [1, 1, filter.as_ptr() as u64, 0, 0]);
+    let refused = sys::call(libc::SYS_seccomp, &[1, 1, filter.as_ptr() as u64]);
     drop(done);
     let _ = thread.join();
     vec![tid, refused]
@@ -318,7 +308,6 @@ fn check_functions(run: &Run, pid: i32, numbers: &[i64]) {
     assert!(name.is_some() && attach["module"].is_null() && attach["offset"].as_u64() < Some(16), "{event}");
 }
 
-/// A call of a helper.
 const fn call(helper: u64) -> u64 {
     helper << 32 | 0x85
 }

@@ -1,20 +1,15 @@
 //! Each attachment begins once and ends once, however it is made and however it ends: at once, after 20 ms or 3 s; by a detachment,
 //! with its last descriptor, or with its place; and with a program that is unloaded then, or that another descriptor keeps.
 
-use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_id, load};
+use crate::bpf::{MOV_R0, id_and_tag, link_id};
 use crate::bpf_ways::{
-    self, BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, Way,
-    XDP, by_attach, create, expected, index_of, load_for, place_of, run, set_option, sockmap, udp_socket, ways,
+    BPF_PROG_ATTACH, BPF_PROG_DETACH, CGROUP_SKB, End, MOV_R0_1, Made, Places, SCHED_CLS, SOCKET_FILTER, Way, XDP,
+    by_attach, change_at, create, expected, index_of, load_for, new_cgroup, opened, place_of, run, set_option, sockmap,
+    udp_socket, ways,
 };
-use crate::sys;
-use crate::traced::{Dir, Output, alone, is_attached, not_checked, release, trace, trace_with};
+use crate::prelude::*;
+use crate::traced::{Output, is_attached};
 use Way::*;
-use serde_json::Value;
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
@@ -48,13 +43,11 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Each way once, held until an inventory has it.
 pub(crate) fn each_way() -> Vec<Case> {
     let case = |(n, (way, ends)): (usize, (Way, &[End]))| Case { n, way, held_ms: LONG, end: ends[0], kept: false };
     ways().enumerate().map(case).collect()
 }
 
-/// An attachment that was made.
 pub(crate) struct Held {
     pub(crate) case: Case,
     pub(crate) program: OwnedFd,
@@ -62,7 +55,6 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The ids of the program and the link.
     fn ids(&self) -> [i64; 2] {
         [id_and_tag(&self.program)[0], self.made.link]
     }
@@ -175,10 +167,22 @@ fn every_attachment_ends_once() {
     assert!(failed.is_empty(), "{} of {checked}: {failed:#?}", failed.len());
 }
 
+/// The attachments and detachments of a program.
+fn changes(run: &Run, id: i64) -> Vec<Value> {
+    let is_change = |e: &Value| matches!(e["op"].as_str(), Some("attach" | "detach"));
+    run.lines().filter(|e| e["prog"]["id"] == id && is_change(e)).collect()
+}
+
+/// Some fields of events.
+fn shown(events: &[Value], pointers: &[&str]) -> Vec<Value> {
+    let field = |event: &Value, at: &&str| event.pointer(at).cloned().unwrap_or_default();
+    events.iter().map(|event| pointers.iter().map(|at| field(event, at)).collect()).collect()
+}
+
 /// The same program at two cgroups, of which one is removed, and several times at one socket. Inventories have their real interval here.
 #[test]
 fn an_end_names_its_place() {
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let cgroups = dir.dir("cgroups");
     let acted = trace_with(&["--kind", "bpf", "--inventory", "10s"], |trace| {
         sys::own_mounts();
@@ -186,12 +190,10 @@ fn an_end_names_its_place() {
         let [removed, kept] = ["removed", "kept"].map(|name| format!("{cgroups}/tt-{name}-{}", sys::pid()));
         let program = load_for(CGROUP_SKB, 1, "tt_twice", MOV_R0_1).expect("a program");
         let made = [&removed, &kept].map(|path| {
-            fs::create_dir(path).expect("a cgroup");
-            let dir: OwnedFd = File::open(path).expect("a cgroup").into();
+            let dir = new_cgroup(path);
             by_attach(&program, sys::raw(&dir) as u32, 1, vec![dir]).map(|made| (made.kept, made.detach))
         });
-        let [other, again] =
-            ["tt_socket", "tt_another"].map(|name| sys::owned(load(SOCKET_FILTER, name, &[MOV_R0, EXIT])));
+        let [other, again] = ["tt_socket", "tt_another"].map(|name| bpf::program(SOCKET_FILTER, name));
         let socket = udp_socket();
         let set = |program: &OwnedFd| set_option(&socket, libc::SO_ATTACH_BPF, sys::raw(program) as u32);
         let set = [set(&other), set(&other), set(&again), set_option(&socket, libc::SO_DETACH_BPF, 0)];
@@ -200,38 +202,32 @@ fn an_end_names_its_place() {
         let [Ok(_first), Ok((dir, detach))] = made else { return vec![] };
         let detached = detach();
         drop(dir);
-        let ends = |lines: &str| {
-            lines.lines().filter(|line| line.contains("tt_twice") && line.contains("\"op\":\"detach\"")).count()
-        };
-        trace.wait_until(|lines| ends(lines) == 2);
+        trace.wait_for_many("detach", id_and_tag(&program)[0], 2);
         fs::remove_dir(&kept).expect("it is empty");
         let [first, other, again] = [&program, &other, &again].map(|program| id_and_tag(program)[0]);
         vec![first, other, again, detached.min(*set.iter().min().unwrap_or(&0))]
     });
     let Some((run, pid, numbers)) = acted else { return };
     let [program, other, again, 0] = numbers[..] else { return not_checked(&format!("not attached: {numbers:?}")) };
-    let of =
-        |id: i64, op: &str| -> Vec<Value> { run.lines().filter(|e| e["prog"]["id"] == id && e["op"] == op).collect() };
-    let ends: Vec<String> =
-        of(program, "detach").iter().map(|e| format!("{} {}", e["seen_by"], e["attach"]["target"])).collect();
-    let names = [("inventory", "removed"), ("call", "kept")];
-    let is_named = |(by, name)| ends.iter().any(|end| end.contains(by) && end.contains(&format!("tt-{name}-{pid}")));
-    assert!(ends.len() == 2 && names.into_iter().all(is_named), "{ends:?}");
-    let mut seen: Vec<Value> =
-        [other, again].into_iter().flat_map(|id| [of(id, "attach"), of(id, "detach")].concat()).collect();
+    let ends: Vec<Value> = changes(&run, program).into_iter().filter(|e| e["op"] == "detach").collect();
+    let is_named = |(by, name): (&str, &str)| {
+        let target = format!("tt-{name}-{pid}");
+        ends.iter().any(|e| e["seen_by"] == by && e["attach"]["target"].to_string().contains(&target))
+    };
+    assert!(ends.len() == 2 && is_named(("inventory", "removed")) && is_named(("call", "kept")), "{ends:?}");
+    let mut seen = [changes(&run, other), changes(&run, again)].concat();
     seen.sort_by_key(|e| e["ns"].as_u64());
-    let shown: Vec<_> =
-        seen.iter().map(|e| format!("{} {} {}", e["op"], e["prog"]["id"] == other, e["pid"] == pid)).collect();
-    let [begin, end] = ["attach", "detach"].map(|op| move |first: bool| format!("\"{op}\" {first} true"));
-    assert_eq!(shown, [begin(true), end(true), begin(true), end(true), begin(false), end(false)]);
+    let [[begin, end], [begin_again, end_again]] =
+        [other, again].map(|id| ["attach", "detach"].map(|op| json!([op, id, pid])));
+    let expected = [begin.clone(), end.clone(), begin, end, begin_again, end_again];
+    assert_eq!(shown(&seen, &["/op", "/prog/id", "/pid"]), expected);
 }
 
 /// The places where BPF_PROG_ATTACH replaces a program: by the kind of place, or by the flag that names the program.
 #[test]
 fn a_replaced_program_ends_at_the_call() {
-    const MULTI: u32 = 2;
     const REPLACE: u32 = 4;
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let cgroups = dir.dir("cgroups");
     // Flags of the second attachment.
     let ways =
@@ -244,21 +240,17 @@ fn a_replaced_program_ends_at_the_call() {
         let mut numbers = Vec::new();
         for (nth, (way, flags)) in ways.into_iter().enumerate() {
             let path = format!("{cgroups}/tt-{nth}-{}", sys::pid());
-            fs::create_dir(&path).expect("a cgroup");
-            let cgroup: OwnedFd = File::open(&path).expect("a cgroup").into();
+            let cgroup = new_cgroup(&path);
             let (kind, expected, attach_type, target) = place_of(way, &cgroup, &map);
+            let place = (target, attach_type);
             let [old, new] =
                 ["tt_old", "tt_new"].map(|name| load_for(kind, expected, name, MOV_R0_1).expect("a program"));
-            let attach = |program: &OwnedFd, flags: u32| {
-                let attr =
-                    Attr::new().u32(0, target).u32(4, sys::raw(program) as u32).u32(8, attach_type).u32(12, flags);
-                let replaced = if flags & REPLACE != 0 { sys::raw(&old) as u32 } else { 0 };
-                { attr.u32(16, replaced) }.call(BPF_PROG_ATTACH)
-            };
-            let done = attach(&old, flags & !REPLACE).min(attach(&new, flags));
+            let [first, second] = [&old, &new].map(|program| sys::raw(program) as u32);
+            let replaced = if flags & REPLACE != 0 { first } else { 0 };
+            let done = change_at(BPF_PROG_ATTACH, place, first, flags & !REPLACE, 0);
+            let done = done.min(change_at(BPF_PROG_ATTACH, place, second, flags, replaced));
             numbers.extend([id_and_tag(&old)[0], id_and_tag(&new)[0], done]);
-            let detach = Attr::new().u32(0, target).u32(4, sys::raw(&new) as u32).u32(8, attach_type);
-            { detach }.call(BPF_PROG_DETACH);
+            change_at(BPF_PROG_DETACH, place, second, 0, 0);
             drop(cgroup);
             fs::remove_dir(&path).expect("it is empty");
         }
@@ -270,21 +262,22 @@ fn a_replaced_program_ends_at_the_call() {
             not_checked(&format!("{way:?} {flags}: error {}", ids[2]));
             continue;
         }
-        let is_change = |e: &Value| matches!(e["op"].as_str(), Some("attach" | "detach"));
-        let of = run.lines().filter(|e| is_change(e) && ids[..2].iter().any(|id| e["prog"]["id"] == *id));
-        let shown: Vec<_> = of.map(|e| format!("{} {} {}", e["op"], e["prog"]["name"], e["pid"] == pid)).collect();
-        let expected = [("attach", "old"), ("detach", "old"), ("attach", "new"), ("detach", "new")];
-        let expected = expected.map(|(op, name)| format!("\"{op}\" \"tt_{name}\" true"));
-        assert_eq!(shown, expected, "{way:?} {flags}");
+        let mut events = [changes(&run, ids[0]), changes(&run, ids[1])].concat();
+        events.sort_by_key(|e| e["ns"].as_u64());
+        let expected = [("attach", "tt_old"), ("detach", "tt_old"), ("attach", "tt_new"), ("detach", "tt_new")];
+        let expected = expected.map(|(op, name)| json!([op, name, pid]));
+        assert_eq!(shown(&events, &["/op", "/prog/name", "/pid"]), expected, "{way:?} {flags}");
     }
 }
+
+/// BPF_F_ALLOW_MULTI.
+const MULTI: u32 = 2;
 
 /// A detachment that passes descriptor 0 while that is the first of two programs: tcx takes this for no program, and detaches the
 /// last one. A cgroup and a map of sockets detach the program.
 #[test]
 fn descriptor_0_is_no_program_at_tcx() {
-    const MULTI: u32 = 2;
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let cgroups = dir.dir("cgroups");
     let ways = [TcxAttach, CgroupAttach, Sockmap];
     let acted = trace_with(&["--kind", "bpf"], |trace| {
@@ -292,8 +285,7 @@ fn descriptor_0_is_no_program_at_tcx() {
         sys::mount("cgroup2", &cgroups, "cgroup2", 0);
         sys::unshare(libc::CLONE_NEWNET);
         let path = format!("{cgroups}/tt-zero-{}", sys::pid());
-        fs::create_dir(&path).expect("a cgroup");
-        let cgroup: OwnedFd = File::open(&path).expect("a cgroup").into();
+        let cgroup = new_cgroup(&path);
         let map = sockmap().expect("a map");
         let mut numbers = Vec::new();
         for way in ways {
@@ -301,9 +293,7 @@ fn descriptor_0_is_no_program_at_tcx() {
             let flags = if way == CgroupAttach { MULTI } else { 0 };
             let [first, second] =
                 ["tt_first", "tt_second"].map(|name| load_for(kind, expected, name, MOV_R0_1).expect("a program"));
-            let change = |command, fd: u32, flags: u32| {
-                { Attr::new().u32(0, target).u32(4, fd).u32(8, attach_type).u32(12, flags) }.call(command)
-            };
+            let change = |command, fd: u32, flags: u32| change_at(command, (target, attach_type), fd, flags, 0);
             let [fd, other] = [&first, &second].map(|program| sys::raw(program) as u32);
             let mut done = change(BPF_PROG_ATTACH, fd, flags);
             if way != Sockmap {
@@ -328,23 +318,19 @@ fn descriptor_0_is_no_program_at_tcx() {
             not_checked(&format!("{way:?}: error {}", ids[2]));
             continue;
         }
-        let is_end = |e: &Value| e["op"] == "detach" && ids[..2].iter().any(|id| e["prog"]["id"] == *id);
-        let mut shown: Vec<_> =
-            run.lines().filter(is_end).map(|e| format!("{} {}", e["prog"]["name"], e["seen_by"])).collect();
-        shown.sort();
-        let expected = match way {
-            // The call does not name the second one.
-            TcxAttach => vec!["\"tt_first\" \"call\"", "\"tt_second\" \"inventory\""],
-            Sockmap => vec!["\"tt_first\" \"call\""],
-            _ => vec!["\"tt_first\" \"call\"", "\"tt_second\" \"call\""],
-        };
-        assert_eq!(shown, expected, "{way:?}");
+        let ends: Vec<Value> =
+            ids[..2].iter().flat_map(|id| changes(&run, *id)).filter(|e| e["op"] == "detach").collect();
+        // The call does not name the second one at tcx.
+        let second = if way == TcxAttach { "inventory" } else { "call" };
+        let mut expected = vec![json!(["tt_first", "call"]), json!(["tt_second", second])];
+        expected.truncate(if way == Sockmap { 1 } else { 2 });
+        assert_eq!(shown(&ends, &["/prog/name", "/seen_by"]), expected, "{way:?}");
     }
 }
 
 #[test]
 fn an_attachment_by_netlink_has_its_process() {
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let bpffs = dir.dir("bpffs");
     let acted = trace_with(&["--kind", "bpf"], |trace| {
         sys::own_mounts();
@@ -363,19 +349,17 @@ fn an_attachment_by_netlink_has_its_process() {
         // The first inventory has been taken.
         trace.wait_for_inventory();
         let mut numbers = Vec::new();
-        for n in 0..4 {
-            let program = sys::owned(load(XDP, &format!("tt_by{n}"), &[MOV_R0, EXIT]));
+        for (n, ms) in [0, 20, 300, 0].into_iter().enumerate() {
+            let program = bpf::program(XDP, &format!("tt_by{n}"));
             let id = id_and_tag(&program)[0];
             let done = act(format!("bpftool net attach xdpgeneric id {id} dev {name}"));
-            std::thread::sleep(Duration::from_millis([0, 20, 300, 0][n]));
+            std::thread::sleep(Duration::from_millis(ms));
             numbers.extend([id, done & act(format!("ip link set dev {name} xdpgeneric off"))]);
         }
         act(format!("tc qdisc add dev {name} clsact"));
-        for (n, end) in ["filter del dev DEV ingress prio 1", "filter del dev DEV ingress", "qdisc del dev DEV clsact"]
-            .into_iter()
-            .enumerate()
-        {
-            let program = sys::owned(load(SCHED_CLS, &format!("tt_tc{n}"), &[MOV_R0, EXIT]));
+        let ends = ["filter del dev DEV ingress prio 1", "filter del dev DEV ingress", "qdisc del dev DEV clsact"];
+        for (n, end) in ends.into_iter().enumerate() {
+            let program = bpf::program(SCHED_CLS, &format!("tt_tc{n}"));
             let pin = format!("{bpffs}/{n}");
             bpf_ways::pin_at(&program, &pin);
             let done = act(format!("tc filter add dev {name} ingress prio 1 bpf da object-pinned {pin}"));
@@ -396,22 +380,15 @@ fn an_attachment_by_netlink_has_its_process() {
     for (n, ids) in numbers.chunks_exact(2).enumerate() {
         // The end of a filter has no process.
         let by = if n < 4 { [Some("bpftool"), Some("ip")] } else { [Some("tc"), None] };
-        for (op, command) in ["attach", "detach"].into_iter().zip(by) {
-            let events: Vec<Value> = run.lines().filter(|e| e["prog"]["id"] == ids[0] && e["op"] == op).collect();
-            let [event] = &events[..] else {
-                let all: Vec<Value> = run.lines().filter(|e| e["prog"]["id"] == ids[0]).collect();
-                panic!("{n}: {op}: {all:#?}")
-            };
-            let parent = command.map(|_| pid);
-            assert_eq!((&event["comm"], &event["ppid"]), (&command.into(), &parent.into()), "{n}: {event}");
+        let events = changes(&run, ids[0]);
+        assert_eq!(events.len(), 2, "{n}: {events:#?}");
+        for ((event, op), command) in events.iter().zip(["attach", "detach"]).zip(by) {
             let (kind, name) = (if n < 4 { "xdp" } else { "tc" }, format!("tt{pid}a"));
-            let place = ["type", "target", "via", "link_id"].map(|key| event["attach"][key].clone());
-            assert_eq!(place, [kind.into(), name.into(), "netlink".into(), Value::Null], "{n}: {event}");
-            assert_eq!(
-                (&event["seen_by"], &event["ret"], &event["err"]),
-                (&"inventory".into(), &Value::Null, &Value::Null)
-            );
-            assert!(event["prog"]["uid"] == 0 && event["attach"]["ifindex"].as_u64() > Some(1), "{n}: {event}");
+            let attach =
+                json!({"type": kind, "target": name, "via": "netlink", "link_id": null, "ifindex": {"?ge": 2}});
+            let by = json!({"op": op, "comm": command, "ppid": command.map(|_| pid), "seen_by": "inventory"});
+            let said = json!({"ret": null, "err": null, "prog": {"uid": 0}, "attach": attach});
+            check_has(event, with(by, said));
         }
     }
 }
@@ -419,11 +396,10 @@ fn an_attachment_by_netlink_has_its_process() {
 /// At an interface that is down, in another network namespace, of which no notification comes. The second program replaces the first.
 #[test]
 fn an_interface_that_is_down_hides_no_xdp_program() {
-    let _alone = alone();
+    alone();
     if !is_attached("bpf_xdp ") {
         return not_checked("calls of netlink: no bpf_xdp");
     }
-    let held = [0, 20, 300];
     let acted = trace_with(&["--kind", "bpf"], move |trace| {
         sys::unshare(libc::CLONE_NEWNET);
         let dev = |words: &[&str]| run("ip", &[&["link"], words].concat());
@@ -436,8 +412,8 @@ fn an_interface_that_is_down_hides_no_xdp_program() {
         };
         let off = || dev(&["set", "dev", "tt0", "xdpgeneric", "off"]);
         let mut numbers = Vec::new();
-        for ms in held {
-            let [first, second] = ["tt_down", "tt_next"].map(|name| sys::owned(load(XDP, name, &[MOV_R0, EXIT])));
+        for ms in [0, 20, 300] {
+            let [first, second] = ["tt_down", "tt_next"].map(|name| bpf::program(XDP, name));
             numbers.extend(attach(&first));
             std::thread::sleep(Duration::from_millis(ms));
             numbers.extend(attach(&second));
@@ -453,14 +429,11 @@ fn an_interface_that_is_down_hides_no_xdp_program() {
         return not_checked(&format!("there is no ip(8) or bpftool(8), or no veth: {numbers:?}"));
     }
     for ids in numbers.chunks_exact(6) {
-        for (id, commands) in [(ids[0], ["bpftool", "bpftool"]), (ids[2], ["bpftool", "ip"])] {
-            let of = |e: &Value| e["prog"]["id"] == id && matches!(e["op"].as_str(), Some("attach" | "detach"));
-            let events: Vec<Value> = run.lines().filter(of).collect();
-            let shown = |e: &Value| format!("{} {} {}", e["op"], e["comm"], e["attach"]["target"]);
-            let expected = ["attach", "detach"].into_iter().zip(commands);
-            let expected: Vec<_> = expected.map(|(op, by)| format!("\"{op}\" \"{by}\" \"tt0\"")).collect();
-            assert_eq!(events.iter().map(shown).collect::<Vec<_>>(), expected, "{events:#?}");
-            assert!(events.iter().all(|event| event["ppid"] == pid), "{events:#?}");
+        for (id, [begins, ends]) in [(ids[0], ["bpftool", "bpftool"]), (ids[2], ["bpftool", "ip"])] {
+            let events = changes(&run, id);
+            let expected = [json!(["attach", begins, "tt0", pid]), json!(["detach", ends, "tt0", pid])];
+            let shown = shown(&events, &["/op", "/comm", "/attach/target", "/ppid"]);
+            assert_eq!(shown, expected, "{events:#?}");
         }
     }
 }
@@ -468,7 +441,6 @@ fn an_interface_that_is_down_hides_no_xdp_program() {
 /// An XDP link whose interface is removed, while a descriptor keeps the link.
 #[test]
 fn an_xdp_link_ends_with_its_interface() {
-    let _alone = alone();
     let held = [0, 20, 1000];
     let acted = trace_with(&["--kind", "bpf"], move |trace| {
         let mut numbers = Vec::new();
@@ -480,11 +452,10 @@ fn an_xdp_link_ends_with_its_interface() {
             let index = index_of(&name);
             let program = load_for(XDP, 37, "tt_removed", MOV_R0).expect("a program");
             // In generic mode.
-            let link = create(&program, index, 37, |attr| attr.u32(12, 2));
-            if link < 0 {
-                return vec![link];
-            }
-            let link = sys::owned(link);
+            let link = match opened(create(&program, index, 37, |attr| attr.u32(12, 2))) {
+                Ok(link) => link,
+                Err(error) => return vec![error],
+            };
             std::thread::sleep(Duration::from_millis(ms));
             assert_eq!(run("ip", &["link", "del", "dev", &name]), 0);
             numbers.extend([id_and_tag(&program)[0], link_id(&link), i64::from(index)]);
@@ -498,17 +469,15 @@ fn an_xdp_link_ends_with_its_interface() {
         return not_checked(&format!("there is no ip(8), no veth, or no link: {numbers:?}"));
     }
     for (ms, ids) in held.into_iter().zip(numbers.chunks_exact(3)) {
-        let of = |e: &Value| e["prog"]["id"] == ids[0] && matches!(e["op"].as_str(), Some("attach" | "detach"));
-        let events: Vec<Value> = run.lines().filter(of).collect();
-        let shown: Vec<_> = events.iter().map(|e| format!("{} {}", e["op"], e["seen_by"])).collect();
-        assert_eq!(shown, ["\"attach\" \"call\"", "\"detach\" \"inventory\""], "{ms} ms: {events:#?}");
+        let events = changes(&run, ids[0]);
+        let expected = [json!(["attach", "call"]), json!(["detach", "inventory"])];
+        assert_eq!(shown(&events, &["/op", "/seen_by"]), expected, "{ms} ms: {events:#?}");
         for event in &events {
-            let place = ["type", "via", "target", "link_id", "ifindex"].map(|key| event["attach"][key].clone());
             // The name may be looked up when the interface is gone.
-            let nameless = format!("interface {}", ids[2]);
-            let name = if ms < 1000 && place[2] == *nameless { nameless } else { format!("tt{pid}") };
-            let expected: [Value; 5] = ["xdp".into(), "link".into(), name.into(), ids[1].into(), ids[2].into()];
-            assert_eq!(place, expected, "{ms} ms: {event}");
+            let nameless = (ms < 1000).then(|| format!("interface {}", ids[2]));
+            let name = json!({"?or": [format!("tt{pid}"), nameless]});
+            let attach = json!({"type": "xdp", "via": "link", "target": name, "link_id": ids[1], "ifindex": ids[2]});
+            check_has(event, json!({"attach": attach}));
         }
     }
 }

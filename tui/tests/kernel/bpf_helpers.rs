@@ -2,14 +2,7 @@
 
 use crate::bpf::{Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, id_and_tag};
 use crate::bpf_ways::{BPF_MAP_CREATE, MOV_R0_1, SCHED_CLS, SK_LOOKUP, SK_SKB, XDP, btf_id, load_as};
-use crate::sys;
-use crate::traced::{Dir, alone, not_checked, trace, tracetui};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use crate::prelude::*;
 use tracetui_host::btf;
 use tracetui_shared::helper::{HELPERS, functions};
 
@@ -49,7 +42,6 @@ fn call(helper: i32, arguments: &[i32]) -> Vec<u64> {
     [copy(1, 6)].into_iter().chain(values).chain([insn(0x85, 0, 0, helper)]).collect()
 }
 
-/// A 64-bit load of the address of a map.
 fn map_address(register: u8, map: &OwnedFd) -> [u64; 2] {
     [insn(0x18, 0x10 | register, 0, sys::raw(map)), 0]
 }
@@ -167,7 +159,6 @@ fn cases() -> (Vec<OwnedFd>, Vec<Case>) {
     (vec![devices, programs], all)
 }
 
-/// The functions of the kernel that a program calls, according to bpftool.
 fn called(xlated: &str) -> BTreeSet<&str> {
     let calls = xlated.lines().filter_map(|line| line.split_once(") call "));
     calls.filter_map(|(_, call)| call.split('#').next()).map(str::trim).collect()
@@ -256,7 +247,7 @@ fn kernels() -> Option<(BTreeMap<String, usize>, BTreeSet<String>)> {
 
 #[test]
 fn the_table_of_helpers_is_that_of_the_running_kernel() {
-    let _alone = alone();
+    alone();
     let Some((helpers, defined)) = kernels() else { return not_checked("bpftool shows no types of this kernel") };
     let symbols = fs::read_to_string("/proc/kallsyms").expect("procfs");
     let symbols: BTreeSet<_> = symbols.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();

@@ -2,29 +2,15 @@
 
 use crate::bpf::{
     BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event,
-    raw_tracepoint_open, set_bpf, tracepoint_id,
+    program, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::bpf_ends;
 use crate::bpf_ways::Way::{self, *};
 use crate::bpf_ways::{COOKIE, FLOW_DISSECTOR, Places, SCHED_CLS, SOCKET_FILTER, expected, pin_at, prog_attach, run};
-use crate::sys::{self, Actor};
-use crate::traced::{Dir, alone, alone_as_root, may_trace, not_checked, release, trace_with, tracetui, wait_at_most};
+use crate::prelude::*;
 use foldhash::HashSet;
-use serde_json::Value;
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use tracetui_events::bpf::{Inventory, VIEWS};
 use tracetui_host::ksymbols::{ProgramStream, StreamChange};
-use tracetui_inspect::Collector;
-use tracetui_shared::id::{ProgId, Tgid};
-use tracetui_shared::time::BootNanos;
 
 /// A program that calls a helper with r1 = 9 (as a signal: SIGKILL), but never runs.
 fn load_calling(helper: i32, name: &str) -> i64 {
@@ -78,7 +64,6 @@ fn field(way: Way) -> Option<(&'static str, Value)> {
     })
 }
 
-/// The flags of an attachment in an inventory.
 fn flags(way: Way) -> Option<&'static str> {
     match way {
         XdpLink | XdpNetlink => Some("generic"),
@@ -88,7 +73,6 @@ fn flags(way: Way) -> Option<&'static str> {
     }
 }
 
-/// The address of a kernel function.
 pub(crate) fn symbol(name: &str) -> u64 {
     let symbols = fs::read_to_string("/proc/kallsyms").expect("symbols");
     let line = symbols.lines().find(|line| line.split(' ').nth(2) == Some(name)).expect("a function");
@@ -108,7 +92,7 @@ fn every_way_of_attaching_is_in_the_inventory() {
     });
     let [file, link] = ["program", "link"].map(|name| format!("{deep}/{name}"));
     fs::copy("/bin/true", &file).expect("a copy");
-    std::os::unix::fs::symlink("program", &link).expect("a link");
+    symlink("program", &link).expect("a link");
     let output = |round: usize, name: &str| dir.at(&format!("{name}{round}"));
     let cases = bpf_ends::each_way();
     let acted = trace_with(&["--kind", "bpf"], |trace| {
@@ -124,13 +108,8 @@ fn every_way_of_attaching_is_in_the_inventory() {
             // tracetui runs in the network namespace that the test came from.
             let mut ours = tracetui();
             let enter = places.outer.as_raw_fd();
-            // SAFETY: between fork and exec only setns(2) is called.
-            unsafe {
-                ours.pre_exec(move || match libc::setns(enter, libc::CLONE_NEWNET) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                })
-            };
+            let flags = libc::CLONE_NEWNET as u64;
+            sys::before_exec(&mut ours, move || sys::done(sys::call(libc::SYS_setns, &[enter as u64, flags])));
             let status = ours.args(["bpf", "--format", "json"]).stdout(into("ours")).stderr(into("stderr")).status();
             statuses.push(i64::from(status.expect("tracetui starts").code().unwrap_or(-1)));
             let cgroup = held.iter().find(|held| held.case.way == CgroupLink).map(|held| held.case.name());
@@ -191,7 +170,6 @@ fn every_way_of_attaching_is_in_the_inventory() {
     }
 }
 
-/// Checks what the event of an attachment says beside its place.
 fn check_event(event: &Value, way: Way, target: &str) {
     let attach = &event["attach"];
     // Events have no attach type of their own.
@@ -210,7 +188,6 @@ fn check_event(event: &Value, way: Way, target: &str) {
     }
 }
 
-/// Checks the attachment of a program in an inventory, and who holds it.
 fn check_inventory(report: &Value, way: Way, id: i64, place: &[String; 3], namespace: i64, pid: i32) {
     let program = of_id(report, id);
     let attached = program["attached"].as_array().expect("a list");
@@ -357,7 +334,7 @@ fn check_peers(ours: &Value, output: &dyn Fn(&str) -> String) {
 
 #[test]
 fn helpers_are_found_in_the_instructions() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(quiet) = loaded(load(BPF_PROG_TYPE_TRACEPOINT, "tt_quiet", &[MOV_R0, EXIT])) else { return };
     let Some(kills) = loaded(load_calling(109, "tt_kills")) else { return };
     let Some(knows) = loaded(load_calling(14, "tt_knows")) else { return };
@@ -401,12 +378,11 @@ fn id(prog: &OwnedFd) -> ProgId {
     ProgId(id_and_tag(prog)[0] as u32)
 }
 
-/// Programs and links of the test of many.
 const MANY: usize = 500;
 
 #[test]
 fn a_thousand_programs_and_links_are_listed_fast() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let mut kept = Vec::new();
     let mut expected = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..MANY {
@@ -444,7 +420,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
 
 #[test]
 fn programs_that_come_and_go_are_not_hidden() {
-    let _alone = alone();
+    alone();
     if !may_trace() || loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_first", &[MOV_R0, EXIT])).is_none() {
         return;
     }
@@ -456,7 +432,7 @@ fn programs_that_come_and_go_are_not_hidden() {
             move || {
                 let mut loads = 0u64;
                 while !ends.load(Ordering::Relaxed) {
-                    let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn", &[MOV_R0, EXIT]));
+                    let prog = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn");
                     if links {
                         sys::close(raw_tracepoint_open(&prog, "cgroup_remount"));
                     }
@@ -483,10 +459,8 @@ fn programs_that_come_and_go_are_not_hidden() {
     });
 }
 
-/// The number of comparisons while programs come and go.
 const COMPARISONS: usize = 20;
 
-/// A stream, or the reason why there is none.
 fn stream(pages: usize) -> Option<ProgramStream> {
     ProgramStream::open(pages).inspect_err(|error| not_checked(&format!("no stream of programs: {error}"))).ok()
 }
@@ -497,7 +471,7 @@ fn boot_now() -> BootNanos {
 
 #[test]
 fn the_kernels_own_stream_has_each_load_and_unload() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(mut stream) = stream(32) else { return };
     let before = boot_now();
     let mut expected = Vec::new();
@@ -548,7 +522,7 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
 
 #[test]
 fn a_small_ring_loses_and_says_how_much() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(mut stream) = stream(1) else { return };
     let mut ids = HashSet::default();
     let loads = 400 * sys::page() / 4096;
@@ -580,7 +554,7 @@ fn a_small_ring_loses_and_says_how_much() {
 
 #[test]
 fn the_report_can_be_read_and_needs_root() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(prog) = loaded(load(SOCKET_FILTER, "tt_shown", &[MOV_R0, EXIT])) else { return };
     let output = tracetui().args(["bpf", "--stats"]).output().expect("it starts");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -591,13 +565,7 @@ fn the_report_can_be_read_and_needs_root() {
     assert!(text.contains(&holder) && text.contains("ran 0 times in 1.") && text.contains(" 0 hidden"), "{text}");
 
     let mut user = tracetui();
-    // SAFETY: between fork and exec the closure makes system calls only.
-    unsafe {
-        user.pre_exec(|| {
-            sys::become_nobody_with(0);
-            Ok(())
-        })
-    };
+    sys::before_exec(&mut user, || Ok(sys::become_nobody_with(0)));
     let Ok(output) = user.arg("bpf").output() else { return not_checked("nobody may not run tracetui") };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
@@ -611,13 +579,11 @@ pub(crate) fn list_into(output: &str) -> i64 {
     wait_at_most(&mut child, Duration::from_secs(30)).code().unwrap_or(-1).into()
 }
 
-/// A program of an inventory.
 pub(crate) fn of_id(inventory: &Value, id: i64) -> Value {
     let programs = inventory["programs"].as_array().expect("a list");
     programs.iter().find(|program| program["id"] == id).cloned().unwrap_or_default()
 }
 
-/// A program's places in an inventory: type, target and flags.
 fn places(program: &Value) -> Vec<String> {
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let attached = program["attached"].as_array().expect("a list").iter();
@@ -632,7 +598,7 @@ fn every_filter_of_tc_is_a_place() {
         sys::own_mounts();
         sys::unshare(libc::CLONE_NEWNET);
         sys::mount("bpf", &bpffs, "bpf", 0);
-        let prog = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
+        let prog = program(SCHED_CLS, "tt_block");
         let pin = format!("{bpffs}/pin");
         pin_at(&prog, &pin);
         let tc = |text: &str| run("tc", &text.split(' ').collect::<Vec<_>>());
@@ -674,7 +640,7 @@ fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
             sys::unshare(libc::CLONE_FILES | libc::CLONE_NEWNET);
             let (event, prog) = (perf_event(tracepoint), load(BPF_PROG_TYPE_TRACEPOINT, "tt_own", &[MOV_R0, EXIT]));
             let prog = sys::owned(prog);
-            let flow = sys::owned(load(FLOW_DISSECTOR, "tt_own_net", &[MOV_R0, EXIT]));
+            let flow = program(FLOW_DISSECTOR, "tt_own_net");
             let done = set_bpf(&prog, &event) | prog_attach(&flow, 0, 17);
             let ids = vec![done, id_and_tag(&prog)[0], id_and_tag(&flow)[0]];
             drop((prog, flow));

@@ -1,20 +1,12 @@
 //! The programs in maps, and perf events: what an inventory shows of them, compared with bpftool.
 
 use crate::bpf::{Attr, EXIT, MOV_R0, id_and_tag, link_create, set_bpf};
-use crate::bpf_ways::{self, BPF_MAP_CREATE, PERF_EVENT, XDP, load_as};
-use crate::sys;
-use crate::traced::{Traced, alone, alone_as_root, not_checked};
+use crate::bpf_ways::{BPF_MAP_CREATE, PERF_EVENT, XDP, load_as};
+use crate::prelude::*;
 use foldhash::HashSet;
-use serde_json::Value;
-use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::process::Command;
 use tracetui_events::bpf::{Hook, Inventory, Via};
 use tracetui_events::event::names;
 use tracetui_events::frame::host::BpfAttachment;
-use tracetui_host::btf::Btf;
-use tracetui_inspect::Collector;
-use tracetui_shared::id::{ProgId, Tgid};
 
 const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_MAP_DELETE_ELEM: u64 = 3;
@@ -39,7 +31,7 @@ fn id(prog: &OwnedFd) -> ProgId {
 }
 
 fn map_id(map: &OwnedFd) -> u32 {
-    crate::bpf::link_id(map) as u32
+    bpf::link_id(map) as u32
 }
 
 pub(crate) fn new_map(map_type: u32, value_size: u32) -> Option<OwnedFd> {
@@ -67,7 +59,6 @@ fn places(inventory: &Inventory, program: ProgId) -> Vec<&BpfAttachment> {
     inventory.attachments.iter().filter(|attach| attach.program == program).collect()
 }
 
-/// What bpftool prints. `None` without bpftool.
 fn bpftool(args: &[&str]) -> Option<Vec<u8>> {
     Command::new("bpftool").args(args).output().ok().map(|output| output.stdout)
 }
@@ -87,7 +78,7 @@ fn dumped(map: u32) -> BTreeSet<(u32, u32)> {
 
 #[test]
 fn programs_in_maps_are_attached_at_their_index() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let lo = 1_u32;
     let cases = [
         (PROG_ARRAY, 0, 2, Hook::ProgArray),
@@ -135,7 +126,6 @@ fn programs_in_maps_are_attached_at_their_index() {
     }
 }
 
-/// Loads a BTF with these types and names.
 pub(crate) fn load_btf(types: &[u32], names: &[u8]) -> i64 {
     let size = size_of_val(types) as u32;
     let head = [0x1_eb9f_u32, 24, 0, size, size, names.len() as u32];
@@ -197,7 +187,7 @@ impl FunctionTable {
 
 #[test]
 fn functions_that_the_kernel_calls_without_a_link_are_attached() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let table = match FunctionTable::new("tcp_congestion_ops", "tt_cc", &["ssthresh", "cong_avoid", "undo_cwnd"], 0) {
         Ok(table) => table,
         Err(error) => return not_checked(&format!("this kernel refuses struct_ops for TCP: error {error}")),
@@ -230,14 +220,13 @@ fn functions_that_the_kernel_calls_without_a_link_are_attached() {
     }
 }
 
-/// A perf event on a clock.
 fn clock() -> OwnedFd {
     sys::owned(bpf_ways::event(1, 0, None, 0))
 }
 
 #[test]
 fn the_perf_event_of_a_link_is_not_unresolved() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Ok(prog) = load_as(PERF_EVENT, 0, 0, "tt_clock", &[MOV_R0, EXIT]) else {
         return not_checked("this kernel refuses programs of perf events");
     };
@@ -264,7 +253,6 @@ fn the_perf_event_of_a_link_is_not_unresolved() {
 
 #[test]
 fn the_maps_of_each_program_are_bpftools() {
-    let _alone = alone();
     // Its programs use maps of several types.
     let Some(_traced) = Traced::start(&["--kind", "exec"]) else { return };
     let listed = |what: &str| serde_json::from_slice::<Value>(&bpftool(&[what, "show", "--json"])?).ok();

@@ -1,12 +1,9 @@
 //! `tracetui bpf` waits neither for what covers a mount, nor for a file system that does not answer.
 
-use crate::bpf::{EXIT, MOV_R0, id_and_tag, load, set_bpf};
+use crate::bpf::{id_and_tag, program, set_bpf};
 use crate::bpf_inventory::{json_of, list_into, of_id};
 use crate::bpf_ways::{KPROBE, SOCKET_FILTER, event, pin_at, pmu};
-use crate::fuse;
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, not_checked};
-use std::fs::{self, File};
+use crate::prelude::*;
 
 #[test]
 fn what_covers_a_mount_is_not_opened() {
@@ -16,14 +13,12 @@ fn what_covers_a_mount_is_not_opened() {
         sys::own_mounts();
         sys::mount("bpf", &bpffs, "bpf", 0);
         fs::create_dir(format!("{bpffs}/sub")).expect("a directory");
-        let prog = sys::owned(load(SOCKET_FILTER, "tt_pinned", &[MOV_R0, EXIT]));
+        let prog = program(SOCKET_FILTER, "tt_pinned");
         for pin in [format!("{bpffs}/sub/pin"), format!("{bpffs}/covered")] {
             pin_at(&prog, &pin);
         }
         File::create(&point).expect("a file");
-        let path = c(fifo.as_str());
-        // SAFETY: the path is a C string that outlives the call.
-        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo(3)");
+        sys::mkfifo(&fifo);
         sys::mount("/proc/self/ns/net", &point, "none", libc::MS_BIND);
         sys::mount(&fifo, &point, "none", libc::MS_BIND);
         sys::mount(&fifo, &format!("{bpffs}/covered"), "none", libc::MS_BIND);
@@ -47,7 +42,7 @@ fn a_file_system_that_does_not_answer_is_not_entered() {
         sys::mount("bpf", &bpffs, "bpf", 0);
         let path = c(file.as_str());
         let probe = pmu("uprobe").map(|pmu| {
-            let prog = sys::owned(load(KPROBE, "tt_silent", &[MOV_R0, EXIT]));
+            let prog = program(KPROBE, "tt_silent");
             let event = sys::owned(event(pmu, 0, Some(&path), 0));
             assert_eq!(set_bpf(&prog, &event), 0, "it attaches");
             (prog, event)

@@ -5,13 +5,7 @@ use crate::bpf::{
     MOV_R0, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::bpf_maps::{self, FunctionTable};
-use crate::sys::{self, c};
-use crate::tcp::net;
-use std::ffi::CString;
-use std::fs::{self, File};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::process::{Command, Stdio};
-use tracetui_host::btf::Btf;
+use crate::prelude::*;
 
 pub(crate) const BPF_MAP_CREATE: u64 = 0;
 const BPF_OBJ_PIN: u64 = 6;
@@ -46,7 +40,6 @@ const STRUCT_OPS: u32 = 44;
 const TRACE_UPROBE_MULTI: u32 = 48;
 const NETKIT_PRIMARY: u32 = 54;
 
-/// The cookie of a link to a tracepoint.
 pub(crate) const COOKIE: u64 = 0x1234_5678_9abc;
 
 /// `mov64 r0, 1`.
@@ -75,7 +68,6 @@ macro_rules! ways {
     };
 }
 
-/// All ways, each with how it ends.
 pub(crate) fn ways() -> impl Iterator<Item = (Way, &'static [End])> {
     WAYS.iter().flat_map(|(ways, ends)| ways.iter().map(move |way| (*way, *ends)))
 }
@@ -110,7 +102,6 @@ ways! {
 const FUNCTIONS: [&str; 5] =
     ["bpf_fentry_test1", "bpf_modify_return_test", "bpf_lsm_quotactl", "bpf_lsm_socket_bind", "bpf_iter_bpf_map"];
 
-/// Where the programs are attached.
 pub(crate) struct Places {
     tracepoint: u64,
     uprobe: u32,
@@ -119,7 +110,6 @@ pub(crate) struct Places {
     /// A cgroup of this process, without processes.
     pub(crate) cgroups: String,
     pub(crate) netns: File,
-    /// The network namespace that tracetui is in.
     pub(crate) outer: File,
     /// The ids of [`FUNCTIONS`], and of the type of a tracepoint.
     functions: Vec<Option<u32>>,
@@ -210,12 +200,10 @@ pub(crate) struct Made {
     pub(crate) remove: Box<dyn FnOnce()>,
 }
 
-/// The descriptor, or −errno.
 pub(crate) fn opened(fd: i64) -> Result<OwnedFd, i64> {
     if fd < 0 { Err(fd) } else { Ok(sys::owned(fd)) }
 }
 
-/// Loads a program. `Err` contains −errno if the kernel refuses it.
 pub(crate) fn load_as(
     prog_type: u32,
     attach_type: u32,
@@ -239,15 +227,25 @@ pub(crate) fn create(prog: &OwnedFd, target: u32, attach_type: u32, rest: impl F
     rest(attr).call(BPF_LINK_CREATE)
 }
 
-pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
-    Attr::new().u32(0, target).u32(4, sys::raw(prog) as u32).u32(8, attach_type).call(BPF_PROG_ATTACH)
+/// BPF_PROG_ATTACH or BPF_PROG_DETACH of a descriptor, with flags and the program that it replaces.
+pub(crate) fn change_at(command: u64, place: (u32, u32), fd: u32, flags: u32, replaced: u32) -> i64 {
+    let (target, attach_type) = place;
+    Attr::new().u32(0, target).u32(4, fd).u32(8, attach_type).u32(12, flags).u32(16, replaced).call(command)
 }
 
-/// A perf event of any kind.
+pub(crate) fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
+    change_at(BPF_PROG_ATTACH, (target, attach_type), sys::raw(prog) as u32, 0, 0)
+}
+
+pub(crate) fn new_cgroup(path: &str) -> OwnedFd {
+    fs::create_dir(path).expect("a cgroup");
+    File::open(path).expect("a cgroup").into()
+}
+
 pub(crate) fn event(event_type: u32, config: u64, path: Option<&CString>, offset: u64) -> i64 {
     let path = path.map_or(0, |path| path.as_ptr() as u64);
     let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
-    sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
+    call(libc::SYS_perf_event_open, &[attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
 }
 
 pub(crate) fn index_of(interface: &str) -> u32 {
@@ -255,7 +253,6 @@ pub(crate) fn index_of(interface: &str) -> u32 {
     unsafe { libc::if_nametoindex(c(interface).as_ptr()) }
 }
 
-/// Pins a program at a path in a bpffs.
 pub(crate) fn pin_at(program: &OwnedFd, path: &str) {
     let path = c(path);
     Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(program) as u32).call(BPF_OBJ_PIN);
@@ -267,22 +264,21 @@ pub(crate) fn run(program: &str, args: &[&str]) -> i64 {
 }
 
 pub(crate) fn udp_socket() -> OwnedFd {
-    sys::owned(sys::call(libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0, 0]))
+    sys::owned(call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64]))
 }
 
 /// `setsockopt(SOL_SOCKET)` of a number.
 pub(crate) fn set_option(socket: &OwnedFd, option: i32, value: u32) -> i64 {
     let at = (&raw const value) as u64;
-    sys::call(libc::SYS_setsockopt, [sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
+    call(libc::SYS_setsockopt, &[sys::raw(socket) as u64, libc::SOL_SOCKET as u64, option as u64, at, 4])
 }
 
 /// The type of a perf PMU; `None` if the kernel does not have it.
 pub(crate) fn pmu(name: &str) -> Option<u32> {
-    let text = std::fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).ok()?;
+    let text = fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type")).ok()?;
     text.trim().parse().ok()
 }
 
-/// The id of a function in the kernel's BTF.
 pub(crate) fn btf_id(function: &str) -> Option<u32> {
     Btf::running().ok()?.func(function)
 }
@@ -372,10 +368,7 @@ fn without_link(done: i64, kept: Vec<OwnedFd>, detach: impl FnOnce() -> i64 + 's
 pub(crate) fn by_attach(prog: &OwnedFd, target: u32, attach_type: u32, kept: Vec<OwnedFd>) -> Result<Made, i64> {
     let done = prog_attach(prog, target, attach_type);
     let again = prog.try_clone().expect("a descriptor");
-    let detach = move || {
-        let attr = Attr::new().u32(0, target).u32(4, sys::raw(&again) as u32).u32(8, attach_type);
-        { attr }.call(BPF_PROG_DETACH)
-    };
+    let detach = move || change_at(BPF_PROG_DETACH, (target, attach_type), sys::raw(&again) as u32, 0, 0);
     without_link(done, kept, detach)
 }
 
@@ -389,7 +382,6 @@ pub(crate) fn place_of(way: Way, cgroup: &OwnedFd, map: &OwnedFd) -> (u32, u32, 
     }
 }
 
-/// Puts a program into a map.
 fn by_map(prog: &OwnedFd, map_type: u32, first: Option<u32>) -> Result<Made, i64> {
     let map = bpf_maps::new_map(map_type, if first.is_some() { 8 } else { 4 }).ok_or(-i64::from(libc::EINVAL))?;
     let value = [first.map(u32::to_ne_bytes).as_slice().concat(), sys::raw(prog).to_ne_bytes().to_vec()].concat();
@@ -397,7 +389,6 @@ fn by_map(prog: &OwnedFd, map_type: u32, first: Option<u32>) -> Result<Made, i64
     without_link(done, vec![map], move || bpf_maps::delete(&again, 0))
 }
 
-/// Registers a table of functions of the kernel.
 fn by_table(way: Way, name: &str) -> Result<(OwnedFd, Made), i64> {
     const F_LINK: u32 = 1 << 13;
     let flags = if way == StructOps { 0 } else { F_LINK };
@@ -421,7 +412,6 @@ fn by_table(way: Way, name: &str) -> Result<(OwnedFd, Made), i64> {
     Ok((first, made))
 }
 
-/// Loads a program and attaches it. `Err` contains −errno if the kernel refuses it.
 pub(crate) fn make(way: Way, places: &Places, name: &str) -> Result<(OwnedFd, Made), i64> {
     if matches!(way, StructOpsLink | StructOps | SchedExt) {
         return by_table(way, name);
@@ -500,8 +490,7 @@ fn attach(way: Way, prog: &OwnedFd, places: &Places, name: &str) -> Result<Made,
         }
         CgroupLink | CgroupAttach | LsmCgroup => {
             let path = format!("{}/{name}", places.cgroups);
-            fs::create_dir(&path).expect("a cgroup");
-            let dir: OwnedFd = File::open(&path).expect("a cgroup").into();
+            let dir = new_cgroup(&path);
             let fd = sys::raw(&dir) as u32;
             let made = match way {
                 CgroupLink => by_link(create(prog, fd, 0, |attr| attr), vec![dir]),

@@ -1,9 +1,8 @@
 //! Tables of cases. Each case acts in its own process, and returns the events that it caused. All cases of a table run
 //! at the same time under one trace.
 
-use crate::sys::{self, Actor, Status};
-use crate::traced::{Dir, Run, Traced, alone, doctor, emulated, n, warn_not_checked};
-use serde_json::{Value, json};
+use crate::prelude::*;
+use crate::traced::warn_not_checked;
 use std::collections::HashSet;
 
 /// The events that a case expects, or why it cannot run here.
@@ -28,12 +27,10 @@ pub(crate) fn event(kind: &str, pid: i32, fields: Value) -> Value {
     with(json!({"kind": kind, "pid": pid}), fields)
 }
 
-/// No event of a kind of a process.
 pub(crate) fn none(kind: &str, pid: i32) -> Value {
     event(kind, pid, json!({NONE: true}))
 }
 
-/// A field that is not there.
 pub(crate) fn absent() -> Value {
     json!({"?absent": true})
 }
@@ -70,7 +67,8 @@ fn is(expected: &Value, value: Option<&Value>) -> bool {
 
 /// The fields that differ, apart from those whose names begin with `#`.
 pub(crate) fn differences(expected: &Value, event: &Value) -> Vec<String> {
-    let fields = expected.as_object().expect("an object").iter().filter(|(key, _)| !key.starts_with('#'));
+    let fields =
+        expected.as_object().expect("an object").iter().filter(|(key, _)| !key.starts_with('#') && *key != NONE);
     // Conditions at the top are about several fields.
     let of = |key: &str| if key.starts_with('?') { Some(event) } else { event.get(key) };
     let wrong = fields.filter(|(key, value)| match key.starts_with('?') {
@@ -104,16 +102,18 @@ pub(crate) fn pair(expected: &[Value], events: &[Value], may_be: impl Fn(&Value,
     (pairs, left, over)
 }
 
-/// Which events are compared with an expected one: those of its kind and process and, for an open, of its path.
+/// Which events are compared with an expected one: those of its kind and process and, for an open, of its path, for bpf(2),
+/// of what was done.
 fn same(expected: &Value, event: &Value) -> bool {
+    let key = if event["kind"] == "open" { "path" } else { "op" };
     ["kind", "pid"].iter().all(|key| expected[key] == event[key])
-        && (event["kind"] != "open" || expected["path"] == event["path"])
+        && (event["kind"] != "open" && event["kind"] != "bpf" || expected[key] == event[key])
 }
 
 /// Compares the expected events with those of the trace. Returns what is wrong, line by line.
 pub(crate) fn compare(expected: &[Value], lines: &[Value]) -> Vec<String> {
     let events: Vec<Value> = lines.iter().filter(|line| expected.iter().any(|one| same(one, line))).cloned().collect();
-    let expected: Vec<Value> = expected.iter().filter(|one| one.get(NONE).is_none()).cloned().collect();
+    let expected: Vec<Value> = expected.iter().filter(|one| one[NONE].is_null()).cloned().collect();
     let (pairs, missing, over) = pair(&expected, &events, same);
     let mut wrong: Vec<String> = missing.into_iter().map(|at| format!("missing: {}", expected[at])).collect();
     wrong.extend(over.into_iter().map(|at| format!("not expected: {}", events[at])));
@@ -209,7 +209,6 @@ pub(crate) fn check_callers(
     cases: &[Case],
     callers: impl Fn(&Value) -> Option<&'static str>,
 ) -> Option<Value> {
-    let _alone = alone();
     let traced = Traced::start(args)?;
     let mut acted = act_in_dirs(cases);
     let (run, account) = traced.stop_with_account();
@@ -232,6 +231,11 @@ pub(crate) fn check_callers(
         assert!(matches!(told, Ok(Err(_))), "{name} runs without a tracer: {told:?}");
     }
     Some(account)
+}
+
+/// Like [`check`], with one case of 32-bit callers.
+pub(crate) fn check_narrow(args: &[&str], case: fn(&Dir) -> Told) {
+    check_callers(args, &[("32-bit", case)], |event| (event["abi"] == arch::NARROW_ABI).then_some("32-bit"));
 }
 
 #[test]

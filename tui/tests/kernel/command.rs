@@ -1,41 +1,34 @@
 //! `-- COMMAND`: its user, its start, its events, and its end.
 
 use crate::confine::Guarded;
-use crate::pty;
-use crate::traced::{Dir, Run, alone, may_trace, n, neutral, tracetui};
+use crate::prelude::*;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::stdio::stdin;
-use serde_json::Value;
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
 use std::thread::JoinHandle;
-use tracetui_host::btf::Btf;
 use tracetui_live::attach_names;
 
 /// Runs `print ARGS -- WORDS` until it ends. `None`, with a message, if it must not trace.
 pub(crate) fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Option<Run> {
-    may_trace().then_some(())?;
+    alone_as_root()?;
     let dir = Dir::new();
     let out = dir.at("out");
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).args(args).arg("--").args(words);
     command.stdin(Stdio::null()).stdout(File::create(&out).expect("a file")).stderr(Stdio::piped());
     change(&mut command);
-    let done = command.spawn().and_then(std::process::Child::wait_with_output).expect("tracetui runs");
+    let done = command.spawn().and_then(Child::wait_with_output).expect("tracetui runs");
     let stderr: Vec<String> = String::from_utf8_lossy(&done.stderr).lines().map(str::to_owned).collect();
     if !stderr.iter().any(|line| line.starts_with("tracing")) {
         assert_eq!(done.status.code(), Some(1), "{stderr:?}");
-        crate::traced::cannot_run(&stderr.join("; "));
+        cannot_run(&stderr.join("; "));
         return None;
     }
-    let raw = std::fs::read(&out).expect("the output");
-    Some(Run { status: done.status, stderr, raw, shows_lost: crate::traced::shows_lost(args) })
+    let raw = fs::read(&out).expect("the output");
+    Some(Run { status: done.status, stderr, raw, shows_lost: traced::shows_lost(args) })
 }
 
 fn run(words: &[&str]) -> Option<Run> {
-    let _alone = alone();
     print(&[], words, |_| {})
 }
 
@@ -53,7 +46,7 @@ fn names(run: &Run, kind: &str) -> Vec<String> {
 
 #[test]
 fn a_trace_in_its_own_pid_namespace_has_both_ids() {
-    let _alone = alone();
+    alone();
     let inner = |args: &[&str]| {
         let mut command = neutral("unshare");
         command
@@ -98,7 +91,7 @@ fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
 
 #[test]
 fn only_its_tree_is_seen() {
-    let _alone = alone();
+    alone();
     let stranger = Command::new("sh").args(["-c", "while :; do /bin/true; done"]).spawn().expect("a shell");
     let stranger = Guarded(stranger);
     let script = "for i in 1 2 3 4 5; do /bin/true; done; (sleep 0.1; cat /etc/passwd) | wc -l";
@@ -180,7 +173,6 @@ fn its_failures_are_explained_after_its_end() {
 
 #[test]
 fn it_runs_as_the_user_who_typed_sudo() {
-    let _alone = alone();
     let script = "id -u; id -g; id -G; echo $HOME $USER $LOGNAME ${SUDO_UID-none}; grep -E 'CapEff|NoNewPrivs' /proc/self/status";
     let nobody = |command: &mut Command| {
         command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").env("SUDO_USER", "nobody").env("HOME", "/root");
@@ -196,10 +188,9 @@ fn it_runs_as_the_user_who_typed_sudo() {
 
 #[test]
 fn doas_and_pkexec_count_as_sudo_does() {
-    let _alone = alone();
     let script = "id -u; id -g; echo ${DOAS_USER-none} ${PKEXEC_UID-none}";
     for (variable, value) in [("PKEXEC_UID", "65534"), ("DOAS_USER", "nobody")] {
-        let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
         if variable == "DOAS_USER" && !accounts.contains("\nnobody:x:65534:") {
             continue;
         }
@@ -226,21 +217,12 @@ fn variables_that_contradict_each_other_or_make_no_sense_are_refused() {
     }
 }
 
-/// Starts the command in its own pid namespace.
 fn alone_in_pids(command: &mut Command) {
-    // SAFETY: between fork and exec the closure makes system calls only. Tests run one at a time, so no other thread
-    // holds a lock that it needs.
-    unsafe {
-        command.pre_exec(|| {
-            crate::sys::own_pids();
-            Ok(())
-        });
-    }
+    sys::before_exec(command, || Ok(sys::own_pids()));
 }
 
 #[test]
 fn in_a_pid_namespace_of_its_own_it_is_seen_too() {
-    let _alone = alone();
     let script = "/bin/true; /bin/cat /etc/hostname >/dev/null; exit 3";
     let Some(run) = print(&[], &["sh", "-c", script], alone_in_pids) else { return };
     run.check();
@@ -248,7 +230,7 @@ fn in_a_pid_namespace_of_its_own_it_is_seen_too() {
     assert_eq!(names(&run, "exec"), ["sh", "true", "cat"]);
     assert_eq!(names(&run, "exit").len(), 3);
     let first = run.lines().next().expect("the command's exec");
-    let outer = std::fs::read_link("/proc/self/ns/pid").expect("a link");
+    let outer = fs::read_link("/proc/self/ns/pid").expect("a link");
     assert_ne!(outer.to_str().expect("UTF-8"), format!("pid:[{}]", first["pid_ns"]), "in another namespace: {first}");
     assert!(n(&first["pid"]) > 10, "an id of the initial namespace: {first}");
     // Another process has the namespace's id in the initial namespace, and must not be confused with it.
@@ -263,21 +245,21 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     let mut watched = command.args(["print", "--format", "json", "--kind", "open"]);
     alone_in_pids(watched);
     watched = watched.stdout(File::create(dir.at("out")).expect("a file"));
-    let Some((mut child, mut stderr)) = crate::traced::ready(watched) else { return };
+    let Some((mut child, mut stderr)) = traced::ready(watched) else { return };
     Command::new("sh").args(["-c", script]).stdout(Stdio::null()).status().expect("a shell");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(1500));
     // The intermediate process waits for process 1 of the namespace, which is the one to be signalled.
     let children = format!("/proc/{0}/task/{0}/children", child.id());
-    let inner = std::fs::read_to_string(children).expect("CONFIG_PROC_CHILDREN").trim().parse().expect("one");
-    crate::sys::kill(inner, libc::SIGINT);
+    let inner = fs::read_to_string(children).expect("CONFIG_PROC_CHILDREN").trim().parse().expect("one");
+    sys::kill(inner, libc::SIGINT);
     child.wait().expect("a status");
     let mut rest = String::new();
-    std::io::Read::read_to_string(&mut stderr, &mut rest).expect("UTF-8");
+    stderr.read_to_string(&mut rest).expect("UTF-8");
     let stderr = rest.lines().map(str::to_owned).collect();
     let run = Run {
         status: std::os::unix::process::ExitStatusExt::from_raw(0),
         stderr,
-        raw: std::fs::read(dir.at("out")).expect("there"),
+        raw: fs::read(dir.at("out")).expect("there"),
         shows_lost: true,
     };
     assert!(run.lines().any(|e| e["comm"] == "cat"), "others are seen");
@@ -285,10 +267,8 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     assert!(n(&run.account()["own"]) > 0, "but counted: {}", run.account());
 }
 
-/// Makes a command lead a session whose terminal is its stdin.
 pub(crate) fn leads_session(command: &mut Command) {
-    // SAFETY: between fork and exec the closure makes system calls only.
-    unsafe { command.pre_exec(|| Ok(setsid().and_then(|_| ioctl_tiocsctty(stdin()))?)) };
+    sys::before_exec(command, || Ok(setsid().and_then(|_| ioctl_tiocsctty(stdin()))?));
 }
 
 /// Runs a command as the leader of a session on a terminal, whose output is read. Its stderr is the terminal or a file.
@@ -322,7 +302,7 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
     let (mut child, mut terminal, reader) = on_terminal(command, Some(&dir.at("err")));
     let own = i32::try_from(child.id()).expect("a process id");
     let mut taken = false;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let status = loop {
         if began.elapsed().as_secs() > 120 {
             child.kill().expect("it runs");
@@ -332,18 +312,18 @@ fn a_command_of_the_dashboard_cannot_take_the_terminal() {
         }
         let front = rustix::termios::tcgetpgrp(&terminal).map_or(own, |group| group.as_raw_pid());
         taken |= front != own;
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        if std::fs::exists(&done).expect("a directory") {
+        std::thread::sleep(Duration::from_millis(20));
+        if fs::exists(&done).expect("a directory") {
             // Once the end is known, this quits. Before, a second one would end the COMMAND, which has ended.
             let _ = terminal.write_all(b"q");
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(500));
         }
     };
     drop(terminal);
     reader.join().expect("no panic");
-    let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+    let said = fs::read_to_string(dir.at("err")).expect("UTF-8");
     if !said.contains("account: ") {
-        return crate::traced::cannot_run(&said);
+        return cannot_run(&said);
     }
     assert!(!taken, "{said}");
     assert_eq!(status.code(), Some(3), "{said}");
@@ -356,12 +336,12 @@ fn dashboard(script: &str) -> Option<(std::process::ExitStatus, String)> {
     let mut command = may_trace().then(tracetui)?;
     command.args(["--no-config", "--", "sh", "-c", script]);
     let (mut child, terminal, reader) = on_terminal(command, Some(&dir.at("err")));
-    let status = crate::traced::wait_at_most(&mut child, std::time::Duration::from_secs(120));
+    let status = wait_at_most(&mut child, Duration::from_secs(120));
     drop(terminal);
     reader.join().expect("no panic");
-    let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+    let said = fs::read_to_string(dir.at("err")).expect("UTF-8");
     if !said.contains("account: ") {
-        crate::traced::cannot_run(&said);
+        cannot_run(&said);
         return None;
     }
     Some((status, said))
@@ -372,7 +352,6 @@ const TRACER: &str = "t=$PPID; p=$(cut -d' ' -f4 /proc/$t/stat); [ \"$(cat /proc
 
 #[test]
 fn one_that_does_not_end_is_waited_for_until_a_further_signal() {
-    let _alone = alone();
     let script = format!("{TRACER}; trap '' TERM INT; kill -TERM $t; sleep 2; kill -INT $t; sleep 1");
     let waits = |said: &str| said.contains("waiting for sh (pid ") && said.contains("Ctrl-C ends tracetui");
     if let Some(run) = print(&["--kind", "exit"], &["sh", "-c", &script], |_| {}) {
@@ -391,10 +370,10 @@ fn the_end_of_the_dashboard_ends_its_children_too() {
     let script = format!("{TRACER}; sleep 300 & echo $! >{child}; kill -TERM $t; wait");
     let Some((status, said)) = dashboard(&script) else { return };
     assert_eq!((status.code(), said.contains("denied")), (Some(143), false), "{said}");
-    let child: i32 = std::fs::read_to_string(child).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
-    let stat = || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    let child: i32 = fs::read_to_string(child).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
+    let stat = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
     // A process that is not waited for keeps its id.
-    crate::sys::wait_until(|| stat().is_empty() || stat().contains(") Z "));
+    sys::wait_until(|| stat().is_empty() || stat().contains(") Z "));
 }
 
 #[test]
@@ -410,9 +389,9 @@ fn tostop_and_a_command_with_jobs_do_not_stop_it() {
     shell.wait().expect("a child");
     drop(terminal);
     let shown = shown.join().expect("no panic");
-    let Ok(status) = std::fs::read_to_string(&status) else { panic!("{shown}") };
+    let Ok(status) = fs::read_to_string(&status) else { panic!("{shown}") };
     if !shown.contains("tracing: ") {
-        return crate::traced::cannot_run(&shown);
+        return cannot_run(&shown);
     }
     assert_eq!(status.trim(), "3", "{shown}");
     assert!(shown.contains("sleep") && shown.contains("account: "), "{shown}");
@@ -420,7 +399,6 @@ fn tostop_and_a_command_with_jobs_do_not_stop_it() {
 
 #[test]
 fn after_the_wanted_events_it_is_sent_a_signal_whosever_it_is() {
-    let _alone = alone();
     let words = ["sh", "-c", "while :; do cat /etc/hostname >/dev/null; done"];
     for user in ["0", "65534"] {
         let Some(run) = print(&["-n", "5"], &words, |command| {
@@ -435,7 +413,6 @@ fn after_the_wanted_events_it_is_sent_a_signal_whosever_it_is() {
 
 #[test]
 fn a_signal_from_a_process_is_passed_on() {
-    let _alone = alone();
     // The last one says that the CPU time of tracetui ends.
     for (signal, traps, status) in
         [("TERM", "TERM INT", 143), ("INT", "TERM INT", 130), ("QUIT", "QUIT", 9), ("XCPU", "TERM", 9)]
@@ -455,7 +432,7 @@ fn children_that_outlive_it_are_not_waited_for() {
     let sleeper = run.lines().find(|e| e["kind"] == "exec" && e["comm"] == "sleep").map(|e| n(&e["pid"]));
     assert!(!run.lines().any(|e| e["kind"] == "exit" && e["comm"] == "sleep"));
     if let Some(pid) = sleeper {
-        crate::sys::kill(i32::try_from(pid).expect("a pid"), libc::SIGKILL);
+        sys::kill(i32::try_from(pid).expect("a pid"), libc::SIGKILL);
     }
 }
 
@@ -463,8 +440,8 @@ fn children_that_outlive_it_are_not_waited_for() {
 fn offsets_of_a_file_show_the_same() {
     let dir = Dir::alone();
     let minimal = dir.at("minimal.btf");
-    let Ok(btf) = Btf::running() else { return crate::traced::cannot_run("the kernel has no BTF of its own") };
-    std::fs::write(&minimal, btf.minimal(&btf.resolve(), &attach_names())).expect("a file");
+    let Ok(btf) = Btf::running() else { return cannot_run("the kernel has no BTF of its own") };
+    fs::write(&minimal, btf.minimal(&btf.resolve(), &attach_names())).expect("a file");
     let words = ["sh", "-c", "/bin/cat /etc/hostname >/dev/null; exit 7"];
     let Some(run) = print(&["--btf", &minimal], &words, |_| {}) else { return };
     run.check();

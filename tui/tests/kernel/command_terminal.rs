@@ -1,15 +1,8 @@
 //! The terminal of a COMMAND: its own, and the user's, which `print` and `record` relay to it.
 
 use crate::command::{leads_session, print};
-use crate::pty;
-use crate::traced::{Dir, alone, alone_as_root, cannot_run, may_trace, neutral, not_checked, tracetui};
+use crate::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{Winsize, tcsetwinsize};
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Stdio};
 
 /// A shell that leads a session on a terminal, and runs a script with job control. Its argument `$0` is tracetui.
 struct Shell {
@@ -23,7 +16,7 @@ struct Shell {
 impl Shell {
     /// `None`, with a message, if tracetui must not trace.
     fn run(script: &str) -> Option<Shell> {
-        may_trace().then_some(())?;
+        alone_as_root()?;
         let mut shell = neutral("sh");
         shell.args(["-c", &format!("set -m; {script}; echo the end")]).arg(tracetui().get_program());
         let (ours, theirs) = pty::give(&mut shell);
@@ -75,7 +68,6 @@ impl Shell {
         self.terminal.write_all(keys).expect("a terminal");
     }
 
-    /// All that was shown, with CR LF as LF.
     fn end(mut self) -> String {
         self.shows(&["the end"]);
         self.child.wait().expect("a child");
@@ -92,7 +84,6 @@ impl Drop for Shell {
 
 #[test]
 fn it_is_neither_the_shells_nor_can_it_reach_that() {
-    let _alone = alone();
     // TIOCSTI works on the controlling terminal only. These signals reach its own session only.
     let own = "tty; ls -l /proc/$$/fd; kill -TSTP 0; cut -d\" \" -f6,7 /proc/$$/stat; kill -INT 0";
     let script =
@@ -106,48 +97,50 @@ fn it_is_neither_the_shells_nor_can_it_reach_that() {
     assert_eq!(shown.matches(&format!("-> {}\n", ttys[0])).count(), 0, "{shown}");
 }
 
-#[test]
-fn ctrl_z_stops_the_job_and_fg_continues_it() {
-    let _alone = alone();
-    let command = "echo ready; read -r line; echo got $line; exit 3";
-    let script =
-        format!("$0 print --kind exec -- sh -c '{command}'; echo stopped $?; stty -a; fg; echo ended $?; stty -a");
-    let Some(mut shell) = Shell::run(&script) else { return };
-    shell.shows(&["ready"]);
-    shell.types(&[0x1a]);
-    shell.shows(&["stopped 14", " icanon ", "print"]);
-    shell.types(b"word\r");
-    shell.shows(&["got word", "account: ", "ended 3", " icanon "]);
-    shell.end();
+/// What is typed, and what is shown then, in this order.
+type Step = (&'static [u8], &'static [&'static str]);
+
+/// Runs scripts of a shell that runs tracetui, in which this is typed and shown.
+fn check_dialogues(dialogues: &[(&str, &[Step])]) {
+    for (script, steps) in dialogues {
+        let Some(mut shell) = Shell::run(script) else { return };
+        for (typed, shown) in *steps {
+            shell.types(typed);
+            shell.shows(shown);
+        }
+        shell.end();
+    }
 }
 
 #[test]
-fn ctrl_c_is_for_the_command() {
-    let _alone = alone();
-    let command = "trap \"echo caught; exit 4\" INT; echo ready; while :; do sleep 0.1; done";
-    let script = format!("trap : INT; $0 print --kind bpf -- sh -c '{command}'; echo status $?");
-    let Some(mut shell) = Shell::run(&script) else { return };
-    shell.shows(&["ready"]);
-    shell.types(&[3]);
-    shell.shows(&["caught", "account: ", "status 4"]);
-    shell.end();
-}
-
-#[test]
-fn one_in_the_background_stops_when_it_reads() {
-    let _alone = alone();
-    let script =
-        "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line' & wait; jobs; fg; echo status $?";
-    let Some(mut shell) = Shell::run(script) else { return };
-    shell.shows(&["Stopped"]);
-    shell.types(b"word\r");
-    shell.shows(&["got word", "status 0"]);
-    shell.end();
+fn keys_and_jobs_are_for_the_command_and_the_shell() {
+    const CTRL_Z: &[u8] = &[0x1a];
+    const CTRL_C: &[u8] = &[3];
+    check_dialogues(&[
+        (
+            "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line; exit 3'; echo stopped $?; stty -a; fg; \
+             echo ended $?; stty -a",
+            &[
+                (b"", &["ready"]),
+                (CTRL_Z, &["stopped 14", " icanon ", "print"]),
+                (b"word\r", &["got word", "account: ", "ended 3", " icanon "]),
+            ],
+        ),
+        (
+            "trap : INT; $0 print --kind bpf -- sh -c 'trap \"echo caught; exit 4\" INT; echo ready; \
+             while :; do sleep 0.1; done'; echo status $?",
+            &[(b"", &["ready"]), (CTRL_C, &["caught", "account: ", "status 4"])],
+        ),
+        // One in the background stops when it reads.
+        (
+            "$0 print --kind exec -- sh -c 'echo ready; read -r line; echo got $line' & wait; jobs; fg; echo status $?",
+            &[(b"", &["Stopped"]), (b"word\r", &["got word", "status 0"])],
+        ),
+    ]);
 }
 
 #[test]
 fn its_modes_and_its_size_are_the_users_and_those_are_restored() {
-    let _alone = alone();
     let script =
         "stty rows 30 columns 90 -ixon erase ^H; echo A; stty -a; $0 print --kind bpf -- stty -a; echo B; stty -a";
     let Some(shell) = Shell::run(script) else { return };
@@ -160,11 +153,8 @@ fn its_modes_and_its_size_are_the_users_and_those_are_restored() {
 
 #[test]
 fn a_new_size_reaches_it() {
-    let _alone = alone();
     let command = "trap \"stty size; exit\" WINCH; echo ready; while :; do sleep 0.1; done";
-    let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else {
-        return;
-    };
+    let Some(mut shell) = Shell::run(&format!("$0 print --kind bpf -- sh -c '{command}'")) else { return };
     shell.shows(&["ready"]);
     let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&shell.terminal, size).expect("a terminal");
@@ -177,7 +167,7 @@ fn all_that_it_writes_arrives() {
     let dir = Dir::alone();
     let path = dir.at("lines");
     let lines: String = (0..400_000).map(|number| format!("{number:09}\n")).collect();
-    std::fs::write(&path, &lines).expect("a file");
+    fs::write(&path, &lines).expect("a file");
     let Some(shell) = Shell::run(&format!("$0 print --kind bpf -- cat {path}")) else { return };
     let shown = shell.end();
     assert!(shown.contains(&lines), "{} bytes of {}", shown.len(), lines.len());
@@ -193,11 +183,11 @@ fn its_end_is_not_held_up_by_others_and_a_hangup_ends_it() {
     );
     let Some(mut shell) = Shell::run(&script) else { return };
     shell.shows(&["account: "]);
-    let left: i32 = std::fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
-    crate::sys::kill(left, libc::SIGKILL);
+    let left: i32 = fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok()).expect("a process id");
+    sys::kill(left, libc::SIGKILL);
     shell.shows(&["ready"]);
     shell.terminal = File::open("/dev/null").expect("a file");
-    let ended = crate::traced::wait_at_most(&mut shell.child, std::time::Duration::from_secs(60));
+    let ended = wait_at_most(&mut shell.child, Duration::from_secs(60));
     assert!(!ended.success(), "{ended}");
 }
 
@@ -212,12 +202,7 @@ fn descriptors_of_root_are_not_inherited_by_another_user() {
             if let Some(user) = user {
                 command.env("SUDO_UID", user).env("SUDO_GID", user);
             }
-            let inherit = move || match crate::sys::dup2(number as u64, 77) {
-                77 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            };
-            // SAFETY: between fork and exec the closure makes one system call.
-            unsafe { command.pre_exec(inherit) };
+            sys::before_exec(command, move || sys::done(sys::dup2(number as u64, 77) - 77));
         });
         let Some(run) = run else { return };
         let expected = if inherits { "open" } else { "closed" };
@@ -232,12 +217,12 @@ const PUSHES: &str = "for (@ARGV) { open(my $at, \"+<\", $_) or do { print \"$_:
 #[test]
 fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
     const SETTING: &str = "/proc/sys/dev/tty/legacy_tiocsti";
-    let Some(_alone) = alone_as_root() else { return };
-    let before = std::fs::read(SETTING).ok();
-    if before.is_some() && std::fs::write(SETTING, "1").is_err() {
+    let Some(()) = alone_as_root() else { return };
+    let before = fs::read(SETTING).ok();
+    if before.is_some() && fs::write(SETTING, "1").is_err() {
         return not_checked("TIOCSTI: dev.tty.legacy_tiocsti cannot be set");
     }
-    if !std::process::Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
+    if !Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
         return not_checked("TIOCSTI: no perl");
     }
     let typed = "stty -icanon -echo min 0 time 5; echo \"typed <$(dd bs=64 count=1 2>/dev/null)>\"; stty sane";
@@ -246,7 +231,7 @@ fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
          perl -e '{PUSHES}' /dev/stdin /dev/tty $own; {typed}"
     );
     let shown = std::panic::catch_unwind(|| Shell::run(&script).map(Shell::end));
-    before.iter().for_each(|before| std::fs::write(SETTING, before).expect("root may"));
+    before.iter().for_each(|before| fs::write(SETTING, before).expect("root may"));
     let Some(shown) = shown.expect("no panic") else { return };
     // The shell's own process can, and COMMAND can in its own terminal.
     assert!(shown.matches("pushed\n").count() >= 2, "{shown}");
@@ -255,7 +240,6 @@ fn another_user_cannot_type_into_the_shell_even_where_tiocsti_works() {
 
 #[test]
 fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
-    let _alone = alone();
     for (ignored, signals, ended) in [("INT", 1, "ended 143"), ("INT TERM", 2, "ended 130")] {
         let command = format!("trap \"\" {ignored}; echo ready; sleep 300; sleep 300");
         let script = format!(
@@ -268,8 +252,8 @@ fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
         // Ctrl-C is for COMMAND, which ignores it.
         shell.types(&[3]);
         for _ in 0..signals {
-            std::thread::sleep(std::time::Duration::from_millis(500));
-            crate::sys::kill(pid.expect("it was shown"), libc::SIGTERM);
+            std::thread::sleep(Duration::from_millis(500));
+            sys::kill(pid.expect("it was shown"), libc::SIGTERM);
         }
         if signals == 1 {
             shell.shows(&["account: "]);
@@ -281,25 +265,20 @@ fn a_signal_to_tracetui_ends_it_and_restores_the_modes() {
 
 #[test]
 fn one_that_left_its_process_group_is_continued() {
-    let _alone = alone();
-    if !std::process::Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
+    alone();
+    if !Command::new("perl").args(["-e", "1"]).status().is_ok_and(|done| done.success()) {
         return not_checked("a COMMAND that leaves its process group: no perl");
     }
-    let command = "$| = 1; my $other = fork; if (!$other) { setpgrp(0, 0); sleep 300; exit } \
-        select(undef, undef, undef, 0.3); setpgrp(0, $other) or die; print \"left\\n\"; kill STOP => $$; \
-        print \"went on\\n\"; kill KILL => $other";
-    let Some(mut shell) =
-        Shell::run(&format!("$0 print --kind bpf -- perl -e '{command}'; echo stopped $?; fg; echo ended $?"))
-    else {
-        return;
-    };
-    shell.shows(&["left", "stopped 14", "went on", "ended 0"]);
-    shell.end();
+    check_dialogues(&[(
+        "$0 print --kind bpf -- perl -e '$| = 1; my $other = fork; if (!$other) { setpgrp(0, 0); sleep 300; exit } \
+         select(undef, undef, undef, 0.3); setpgrp(0, $other) or die; print \"left\\n\"; kill STOP => $$; \
+         print \"went on\\n\"; kill KILL => $other'; echo stopped $?; fg; echo ended $?",
+        &[(b"", &["left", "stopped 14", "went on", "ended 0"])],
+    )]);
 }
 
 #[test]
 fn the_account_begins_a_new_line_where_the_user_sees_one() {
-    let _alone = alone();
     for (command, to, shown) in [
         ("printf abc", "", "\nabc\naccount: "),
         ("echo abc", "", "\nabc\naccount: "),
@@ -315,7 +294,7 @@ fn the_account_begins_a_new_line_where_the_user_sees_one() {
 
 #[test]
 fn a_recording_on_stdout_has_nothing_of_it() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let mut command = tracetui();
     command.args(["record", "-o", "-", "--", "sh", "-c", "echo text of the COMMAND"]).stdin(Stdio::null());
     let done = command.output().expect("tracetui runs");
@@ -326,7 +305,7 @@ fn a_recording_on_stdout_has_nothing_of_it() {
     assert!(said.contains("\ntext of the COMMAND\n"), "{said}");
     let path = Dir::new();
     let file = path.at("recording");
-    std::fs::write(&file, &done.stdout).expect("a file");
+    fs::write(&file, &done.stdout).expect("a file");
     let read = tracetui().args(["info", &file]).output().expect("tracetui runs");
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 }

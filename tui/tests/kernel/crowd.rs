@@ -2,15 +2,13 @@
 //! a probe, and then skips the probe. Missing events must be counted, unless the tracer reported that this kernel does
 //! not count them.
 
-use crate::sys;
-use crate::traced::{Dir, Traced, cannot_run, n, skipped};
+use crate::prelude::*;
 
 /// The number of threads: at least four times the usual two processors, and one for each of many.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(8, usize::from).max(8)
 }
 
-/// The total number of opens.
 fn opens() -> usize {
     let told = std::env::var("TRACETUI_STORM").ok().map(|text| text.parse().expect("TRACETUI_STORM is a number"));
     told.unwrap_or(20_000)
@@ -24,7 +22,7 @@ fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
     let each = opens() / threads;
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            let path = sys::c(dir.at(&format!("missing-{thread}")));
+            let path = c(dir.at(&format!("missing-{thread}")));
             scope.spawn(move || {
                 for _ in 0..each {
                     assert_eq!(sys::openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0), -i64::from(libc::ENOENT));
@@ -34,7 +32,7 @@ fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
     });
     let (run, account) = traced.stop_with_account();
     let prefix = dir.at("missing-");
-    let ours = |e: &serde_json::Value| e["path"].as_str().is_some_and(|path| path.starts_with(&prefix));
+    let ours = |e: &Value| e["path"].as_str().is_some_and(|path| path.starts_with(&prefix));
     let missing = each * threads - run.kind_of("open", sys::pid()).into_iter().filter(ours).count();
     let counted = n(&account["kinds"]["open"]["lost"]["ring"]) + skipped(&account);
     println!("crowd: {missing} of {} missing, {counted} counted", each * threads);

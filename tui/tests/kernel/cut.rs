@@ -1,9 +1,7 @@
 //! Parts of recordings.
 
-use crate::recording::{info, read, text, traced};
-use crate::traced::{Dir, check_has};
-use serde_json::json;
-use std::fs;
+use crate::prelude::*;
+use crate::recording::traced;
 use tracetui_events::recording::frames::{FrameReader, Next};
 
 /// Processes with a secret in their arguments, their working directory and the paths that they open, and others without.
@@ -27,7 +25,7 @@ fn check_same(whole: &str, cut: &str, filters: &[&str]) {
 
 /// Whether these bytes are in any frame of a recording, also in those of its states.
 fn has(file: &str, bytes: &[u8]) -> bool {
-    let mut frames = FrameReader::new(fs::File::open(file).expect("the recording")).expect("a recording");
+    let mut frames = FrameReader::new(File::open(file).expect("the recording")).expect("a recording");
     let found = |frames: &[u8]| frames.windows(bytes.len()).any(|window| window == bytes);
     while let Some(Next::Frames(batch) | Next::State(batch)) = frames.next().expect("readable") {
         if found(batch.bytes()) {
@@ -54,7 +52,7 @@ fn states(file: &[u8]) -> Vec<Vec<u8>> {
 fn a_cut_has_the_same_events_and_nothing_of_others() {
     let dir = Dir::alone();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
-    let in_dir = |command: &mut std::process::Command| {
+    let in_dir = |command: &mut Command| {
         command.current_dir(dir.path());
     };
     let kinds = "exec,exit,open,fork,bpf,lost";

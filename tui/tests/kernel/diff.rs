@@ -1,9 +1,6 @@
 //! Two runs of the same build are equal, whatever their ids, directories and jobs are; what was changed is named.
 
-use crate::recording::{read, record, text};
-use crate::traced::{Dir, cannot_run};
-use std::fs;
-use std::process::{Command, Output, Stdio};
+use crate::prelude::*;
 
 /// A build by make and the shell: a tool that reads a source and a header, one process for each source in parallel.
 const MAKEFILE: &str = "\
@@ -22,7 +19,6 @@ cat \"$PWD/common.h\" $2 tmp.$$ > /dev/null || exit 3
 mv tmp.$$ $3
 ";
 
-/// A directory with the sources of the build.
 fn sources(dir: &Dir, name: &str) -> String {
     let path = dir.dir(name);
     let write = |file: &str, contents: &str| fs::write(format!("{path}/{file}"), contents).expect("room");

@@ -1,18 +1,19 @@
 //! The report of `doctor --probe`, on a kernel where the other tests see events of every kind.
 
-use crate::traced::{KINDS, alone_as_root, cannot_run, tracetui};
-use serde_json::Value;
+use crate::prelude::*;
 
 #[test]
 fn an_event_of_each_kind_comes_through_each_probe() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let output = tracetui().args(["doctor", "--probe", "--format", "json"]).output().expect("it starts");
     let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
     let probes = report["probes"].as_array().expect("a list");
     if probes.is_empty() {
         return cannot_run(&String::from_utf8_lossy(&output.stdout));
     }
-    for probe in probes.iter().filter(|probe| probe["attached"] == true) {
+    // Before 5.19, a request is seen only at its completion, if at all.
+    let silent = |probe: &Value| release() < (5, 19) && probe["name"] == "uring_submit";
+    for probe in probes.iter().filter(|probe| probe["attached"] == true && !silent(probe)) {
         assert_eq!(probe["seen"], true, "{probe}");
     }
     for kind in KINDS {

@@ -1,21 +1,13 @@
 //! Start and end of the tracer, and two tracers at once.
 
-use crate::sys;
-use crate::traced::{Dir, Traced, alone, cannot_run, may_trace, n, tracetui, wait_at_most};
-use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use crate::prelude::*;
 
-/// Causes events for the tracer to print.
 fn open_some(dir: &Dir, count: usize) {
     (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
 }
 
 #[test]
 fn the_ready_line_names_the_kinds_and_the_ring() {
-    let _alone = alone();
     let of = |rings: &str, more: &[&str]| {
         let traced = Traced::start(&[&["--rings", rings], more].concat())?;
         let ready = traced.ready.clone();
@@ -132,7 +124,7 @@ fn two_at_once_see_each_other_and_do_not_disturb_each_other() {
 fn a_line_comes_soon_after_its_event() {
     let dir = Dir::alone();
     let Some(traced) = Traced::start(&["--pid", &sys::pid().to_string()]) else { return };
-    let mut output = std::fs::File::open(traced.output()).expect("the output");
+    let mut output = File::open(traced.output()).expect("the output");
     let mut took: Vec<Duration> = (0..20)
         .map(|number| {
             // A pause before each open, so that the next line does not flush the previous one.
@@ -152,7 +144,7 @@ fn a_line_comes_soon_after_its_event() {
     assert!(took[took.len() - 1] < Duration::from_secs(20), "{took:?}");
 }
 
-fn wait_for(output: &mut std::fs::File, text: &str) {
+fn wait_for(output: &mut File, text: &str) {
     let mut seen = String::new();
     sys::wait_until(|| {
         output.read_to_string(&mut seen).expect("the output");

@@ -1,16 +1,7 @@
 //! The environment of new programs, compared with /proc/PID/environ of the programs that wait.
 
-use crate::recording::{read, record};
-use crate::stdio::{is_sleep, wait_for};
-use crate::sys::{self, c, fork};
-use crate::traced::{Dir, Traced, alone, emulated};
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use std::ffi::CString;
-use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use crate::prelude::*;
+use crate::stdio::is_sleep;
 
 fn texts(list: &Value) -> BTreeSet<String> {
     let list = list.as_array().unwrap_or_else(|| panic!("a list: {list}"));
@@ -30,7 +21,6 @@ fn sleeper(environment: &[(String, String)]) -> (Child, BTreeSet<String>) {
 
 #[test]
 fn environments_are_those_of_procfs() {
-    let _alone = alone();
     let variable = |name: String, length: usize| (name, "v".repeat(length));
     let mut cases = vec![
         vec![],
@@ -102,12 +92,10 @@ fn a_change_is_against_the_program_before_or_the_parent() {
     assert_eq!(changed(&last), (set(&["C=4"]), set(&["PATH"])));
 }
 
-/// Waits until the scan of the processes that were there at the start of the trace has surely read them all.
 fn scanned() {
     std::thread::sleep(Duration::from_secs(if emulated() { 5 } else { 1 }));
 }
 
-/// An exec of a path that does not exist, with an environment.
 fn fail(environment: &[CString]) -> i32 {
     fork(|| {
         let path = c("/nowhere/program");
@@ -120,7 +108,6 @@ fn fail(environment: &[CString]) -> i32 {
 
 #[test]
 fn the_environment_of_a_failed_exec_is_what_was_passed() {
-    let _alone = alone();
     let variables = |count: usize, length: usize| -> Vec<CString> {
         (0..count).map(|number| c(format!("N{number}={}", "v".repeat(length)))).collect()
     };
@@ -165,7 +152,7 @@ fn the_environment_of_a_failed_exec_is_what_was_passed() {
 
 #[test]
 fn a_process_that_is_older_than_the_trace_has_its_environment() {
-    let _alone = alone();
+    alone();
     let shell = |title: &str| {
         let script = format!("read line; {title} /bin/true older; exit 0");
         let mut command = Command::new("sh");

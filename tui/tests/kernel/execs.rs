@@ -1,17 +1,8 @@
 //! Programs that start or fail to start: the passed path, the loaded file, the arguments, the user, the working
 //! directory and the error.
 
-use crate::arch;
-use crate::cases::{Case, Told, absent, check, check_callers, compare, event, none, with};
-use crate::narrow::{Narrow, nr};
-use crate::stdio::wait_for;
-use crate::sys::{self, Actor, NOBODY, Pages, c, fork};
-use crate::traced::{Dir, Traced, alone, cannot_run, n};
-use serde_json::{Value, json};
-use std::ffi::CString;
-use std::fs::{self, File};
-use std::os::fd::{AsRawFd as _, IntoRawFd as _};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use crate::cases::compare;
+use crate::prelude::*;
 
 const EXECS: [&str; 2] = ["--kind", "exec,exit"];
 
@@ -125,8 +116,7 @@ const STARTED: &[Case] = &[
     ("script in memory", |_| {
         let memory = sys::memory(c"a script");
         fs::write(format!("/proc/self/fd/{memory}"), format!("#!{TRUE}\n")).expect("a script");
-        // SAFETY: dup2 takes integers.
-        let far = unsafe { libc::dup2(memory, 300) };
+        let far = sys::dup2(memory as u64, 300) as i32;
         let mut told = Vec::new();
         for (fd, directory) in [(memory, "/dev/fd"), (memory, "/proc/self/fd"), (far, "/proc/self/fd")] {
             let name = format!("{directory}/{fd}");
@@ -187,7 +177,6 @@ fn event_of_program(pid: i32) -> Option<Value> {
 const NARROW: &str = "/nowhere/narrow";
 const X32: &str = "/nowhere/x32";
 
-/// A program that does nothing.
 const TRUE: &str = "/bin/true";
 const EMPTY_ENVIRONMENT: [u64; 1] = [0];
 /// `AT_EXECVE_CHECK` (6.14+).
@@ -214,16 +203,15 @@ impl Argv {
 
 fn execve(path: &str, argv: u64) -> i64 {
     let path = c(path);
-    sys::call(libc::SYS_execve, [path.as_ptr() as u64, argv, EMPTY_ENVIRONMENT.as_ptr() as u64, 0, 0])
+    sys::call(libc::SYS_execve, &[path.as_ptr() as u64, argv, EMPTY_ENVIRONMENT.as_ptr() as u64])
 }
 
 fn execveat(dirfd: i32, path: &str, argv: u64, flags: u64) -> i64 {
     let path = c(path);
     let environment = EMPTY_ENVIRONMENT.as_ptr() as u64;
-    sys::call(libc::SYS_execveat, [dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
+    sys::call(libc::SYS_execveat, &[dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
 }
 
-/// A failed exec of this process.
 fn failed(ret: i64, filename: &str, argv: &[&str]) -> Value {
     assert!(ret < 0, "{filename}: {ret}");
     let failed = json!({
@@ -327,7 +315,7 @@ fn unread(_: &Dir) -> Told {
     pages.unmap_from(1);
     // Nothing is allocated between: it could get the place of the second page.
     let calls = [(bad, good.at()), (path, bad), (path, half.at()), (path, edge), (path, 0)];
-    let rets = calls.map(|(filename, argv)| sys::call(libc::SYS_execve, [filename, argv, 0, 0, 0]));
+    let rets = calls.map(|(filename, argv)| sys::call(libc::SYS_execve, &[filename, argv]));
     let told = [
         json!({"filename": "", "filename_why": "fault", "argv": ["good"], "argv_why": null}),
         json!({"argv": [], "argv_why": "fault", "cut": true}),
@@ -371,8 +359,6 @@ fn untouched_pages(dir: &Dir) -> Told {
     Ok(told.to_vec())
 }
 
-/// A program whose second segment is at an address outside of user memory. The kernel detects this only past the point
-/// of no return.
 fn fatal_program() -> Vec<u8> {
     let mut elf = vec![0; 64 + 2 * 56];
     let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
@@ -399,7 +385,6 @@ fn fatal_program() -> Vec<u8> {
     elf
 }
 
-/// An exec that kills its caller.
 fn fatal(dir: &Dir) -> Told {
     let path = dir.at("fatal");
     fs::write(&path, fatal_program()).expect("a file");
@@ -410,12 +395,10 @@ fn fatal(dir: &Dir) -> Told {
     Ok(vec![event("exec", pid, exec), event("exit", pid, json!({"signal": "SIGSEGV"}))])
 }
 
-/// The resolved path of [`TRUE`].
 fn true_file() -> String {
     fs::canonicalize(TRUE).expect("a program").to_str().expect("UTF-8").to_owned()
 }
 
-/// Copies [`TRUE`]. Returns the path of the copy.
 fn copy(dir: &Dir, name: &str, mode: u32) -> String {
     let path = dir.at(name);
     fs::copy(TRUE, &path).expect("a copy");
@@ -430,7 +413,6 @@ fn script(dir: &Dir, name: &str, first_line: &str) -> String {
     path
 }
 
-/// Executes a program in this process. Returns the negative errno on failure.
 fn become_at(dirfd: i32, path: &str, args: &[&str], flags: i32) -> i64 {
     execveat(dirfd, path, Argv::new(args).at(), flags as u64)
 }
@@ -449,7 +431,6 @@ fn ran(act: impl FnOnce() -> i64) -> Result<i32, String> {
     }
 }
 
-/// The only exec of a process.
 fn started(pid: i32, filename: &str, exe: &str, interp: Option<&str>, argv: &[&str]) -> Value {
     let started = json!({
         "ret": 0, "err": null, "cut": false, "tid": pid, "filename": filename, "exe": exe, "interp": interp, "argv": argv,
@@ -458,13 +439,9 @@ fn started(pid: i32, filename: &str, exe: &str, interp: Option<&str>, argv: &[&s
     event("exec", pid, started)
 }
 
-/// Mounts a file system in a mount namespace of this thread, if the kernel supports it.
 fn mount(fstype: &str, target: &str, options: &str) -> Result<(), String> {
     sys::own_mounts();
-    let (source, fs, target, options) = (c("none"), c(fstype), c(target), c(options));
-    // SAFETY: all arguments are C strings that outlive the call.
-    let mounted = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fs.as_ptr(), 0, options.as_ptr().cast()) };
-    if mounted == 0 { Ok(()) } else { Err(format!("this kernel has no {fstype}")) }
+    sys::try_mount("none", target, fstype, 0, options).map_err(|_| format!("this kernel has no {fstype}"))
 }
 
 /// A program that changes the user shows who called, and whose rights it has.
@@ -479,8 +456,8 @@ fn set_user_id(dir: &Dir) -> Told {
     }
     let down = ran(|| become_program(&given, &["down"]))?;
     let up = ran(|| {
-        // SAFETY: setresgid and setresuid take integers only.
-        assert_eq!(unsafe { libc::setresgid(1000, 1000, 1000) | libc::setresuid(1000, 1000, 1000) }, 0);
+        assert_eq!(sys::call(libc::SYS_setresgid, &[1000, 1000, 1000]), 0);
+        sys::set_user(1000, 1000, 1000);
         become_program(&taken, &["up"])
     })?;
     let ids = |[uid, gid, euid, egid]: [u32; 4]| json!({"uid": uid, "gid": gid, "euid": euid, "egid": egid});
@@ -501,8 +478,8 @@ fn x32_callers(_: &Dir) -> Told {
         let argv = low.put(2048, &argv) as u64;
         let none = low.put(3072, &[0; 8]) as u64;
         match call {
-            520 => arch::x32(call, [path, argv, none, 0, 0]),
-            _ => arch::x32(call, [libc::AT_FDCWD as u64, path, argv, none, 0]),
+            520 => arch::x32(call, &[path, argv, none]),
+            _ => arch::x32(call, &[libc::AT_FDCWD as u64, path, argv, none]),
         }
     };
     let mut told = Vec::new();
@@ -528,7 +505,6 @@ fn x32_callers(_: &Dir) -> Told {
 /// ([`call_usermodehelper`](https://elixir.bootlin.com/linux/v6.12/source/kernel/umh.c)), without a system call.
 #[test]
 fn a_program_that_the_kernel_starts_is_shown() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&EXECS) else { return };
     let (dir, output) = (Dir::new(), traced.output().to_owned());
     let argument = format!("/left-{}", sys::pid());
@@ -562,7 +538,6 @@ fn a_program_that_the_kernel_starts_is_shown() {
 
 #[test]
 fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec,exit", "--failed"]) else { return };
     let actor = Actor::new(|| {
         let argv = Argv::new(&["failing"]);
@@ -570,7 +545,7 @@ fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
     });
     let pid = actor.pid;
     actor.run();
-    let done = sys::run_program(&mut std::process::Command::new("/bin/true"));
+    let done = sys::run_program(&mut Command::new("/bin/true"));
     let (run, account) = traced.stop_with_account();
     run.one("exec", pid, |e| e["err"] == "ENOENT");
     assert_eq!(run.of(done), Vec::<Value>::new());
@@ -580,10 +555,9 @@ fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
 #[test]
 fn without_failed_execs_no_program_sees_them() {
     const FAILED: u64 = 1000;
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec:ok"]) else { return };
     Actor::new(|| (0..FAILED).map(|_| execve("/nowhere/alone", Argv::new(&["failing"]).at())).collect()).run();
-    let done = sys::run_program(&mut std::process::Command::new("/bin/true"));
+    let done = sys::run_program(&mut Command::new("/bin/true"));
     let (run, account) = traced.stop_with_account();
     run.one("exec", done, |e| e["ret"] == 0);
     assert!(run.lines().all(|event| event["ret"] == 0), "all succeeded");

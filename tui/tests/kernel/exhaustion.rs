@@ -1,11 +1,7 @@
 //! Long traces and large events do not fill the memory, and data that is dropped for this reason is reported.
 
-use crate::sys::{self, Actor, fork};
-use crate::traced::{Traced, alone, cannot_run, emulated, n};
-use crate::trees::{Cgroup, Shared};
-use std::process::{Command, Stdio};
+use crate::prelude::*;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 
 /// The size of an argument in bytes, slightly less than the kernel's limit (`MAX_ARG_STRLEN`, 32 pages).
 const ARGUMENT: usize = 131_000;
@@ -20,9 +16,8 @@ fn execute(times: usize) {
     }
 }
 
-/// The bytes of anonymous memory of a process.
 fn anonymous(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("since 4.5");
     let kib: u64 = line.trim_end_matches("kB").trim().parse().expect("a number");
     kib << 10
@@ -30,7 +25,6 @@ fn anonymous(pid: i32) -> u64 {
 
 #[test]
 fn long_arguments_do_not_fill_the_memory() {
-    let _alone = alone();
     let times = if emulated() { 100 } else { 2_000 };
     // The kernel side cannot evaluate this filter, so every exec reaches tracetui. No exec passes, so no gigabytes of
     // lines are written.
@@ -53,7 +47,6 @@ fn long_arguments_do_not_fill_the_memory() {
 
 #[test]
 fn a_forgotten_cgroup_is_found_again_and_that_is_said() {
-    let _alone = alone();
     // With so little memory there is room for about 300 paths.
     const MANY: usize = 500;
     let Some(first) = Cgroup::new("tracetui-many") else {

@@ -1,26 +1,15 @@
 //! The ends of processes, compared with the status from waitpid(2).
 
-use crate::cases::{Case, Told, check, event, none, with};
-use crate::execs::become_program;
-use crate::sys::{self, Actor, Status, c, fork};
-use crate::traced::{Dir, Traced, alone, emulated, n, not_checked};
-use crate::trees::Cgroup;
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
-use std::time::{Duration, Instant};
+use crate::prelude::*;
 
 /// `SIGRTMIN+3` as kill(1) counts. The number is fixed because C libraries reserve different signals for themselves.
 const REAL_TIME: i32 = 37;
 
-/// Ends the calling thread only.
 fn exit_thread(code: i32) -> ! {
-    // SAFETY: exit(2) takes an integer, and ends only the calling thread.
-    unsafe { libc::syscall(libc::SYS_exit, code) };
+    call(libc::SYS_exit, &[code as u64]);
     unreachable!("exit does not return");
 }
 
-/// The kinds of the tables.
 pub(crate) const EXITS: [&str; 2] = ["--kind", "exec,exit,fork"];
 
 #[test]
@@ -83,7 +72,7 @@ const ENDS: &[Case] = &[
     ("thread execs", exec_by_a_thread),
     ("leader execs", |_| {
         let began = Instant::now();
-        let pid = sys::run_program(std::process::Command::new("/bin/sleep").arg("0.05"));
+        let pid = sys::run_program(Command::new("/bin/sleep").arg("0.05"));
         let ended = Ended { pid, status: Status(0), within: began.elapsed() };
         let exec = event("exec", ended.pid, json!({"old_tid": null}));
         Ok(vec![exec, with(ended.lived_at_least(50), json!({"comm": "sleep"}))])
@@ -104,14 +93,12 @@ const ENDS: &[Case] = &[
     }),
 ];
 
-/// A process that was watched: its id, its status, and the time from before its fork to its end.
 pub(crate) struct Ended {
     pub(crate) pid: i32,
     pub(crate) status: Status,
     pub(crate) within: Duration,
 }
 
-/// Runs a process to its end.
 pub(crate) fn watch(act: impl FnOnce()) -> Ended {
     let began = Instant::now();
     let pid = fork(act);
@@ -119,7 +106,6 @@ pub(crate) fn watch(act: impl FnOnce()) -> Ended {
 }
 
 impl Ended {
-    /// Its only exit event.
     pub(crate) fn told(&self) -> Value {
         let signal = self.status.signal().map(name_of);
         let exit = json!({
@@ -162,18 +148,12 @@ pub(crate) fn wait_for_ever() -> ! {
 }
 
 fn signals_and_core_dumps(dir: &Dir) -> Told {
-    let place = c(dir.at(""));
     let told = [libc::SIGKILL, libc::SIGSEGV, libc::SIGABRT, libc::SIGTERM].map(|signal| {
         let ended = watch(|| {
-            let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-            // SAFETY: the path is a C string and `limit` a valid rlimit; both outlive the calls. The signal ends this
-            // child.
-            unsafe {
-                libc::chdir(place.as_ptr());
-                libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
+            std::env::set_current_dir(dir.path()).expect("a directory");
+            setrlimit(Resource::Core, Rlimit { current: None, maximum: None }).expect("root may");
+            sys::signal(signal, libc::SIG_DFL);
+            sys::kill(sys::pid(), signal);
         });
         assert!(ended.status.signal().is_some(), "the child itself: {:?}", ended.status);
         ended.told()
@@ -204,7 +184,7 @@ fn exec_by_a_thread(_: &Dir) -> Told {
 
 /// A memory cgroup of the v1 or the v2 hierarchy. `None` if there is no such hierarchy, or no cgroup can be created in it.
 fn limited_to(bytes: u64) -> Option<Cgroup> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     mounts.lines().find_map(|line| {
         let [_, place, fstype, options, ..] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
         let limit = match fstype {
@@ -213,7 +193,7 @@ fn limited_to(bytes: u64) -> Option<Cgroup> {
             _ => return None,
         };
         let memory = Cgroup::at(format!("{place}/tracetui-{}", sys::pid()))?;
-        std::fs::write(format!("{}/{limit}", memory.0), bytes.to_string()).ok()?;
+        fs::write(format!("{}/{limit}", memory.0), bytes.to_string()).ok()?;
         Some(memory)
     })
 }
@@ -221,7 +201,6 @@ fn limited_to(bytes: u64) -> Option<Cgroup> {
 /// Several processes have the same id one after the other while other processes run. Each starts and ends once.
 #[test]
 fn processes_that_reuse_an_id_are_distinguished() {
-    let _alone = alone();
     const TIMES: i32 = 400;
     let Some(traced) = Traced::start(&["--kind", "fork,exit"]) else { return };
     let mut crowd = Actor::new(|| {
@@ -279,7 +258,6 @@ fn processes_that_reuse_an_id_are_distinguished() {
     }
 }
 
-/// Uses the CPU for a time.
 fn compute(time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -321,7 +299,7 @@ fn costs_are_those_of_wait4() {
                     }
                 }
                 // Blocks count when their pages become dirty, so nothing waits for the disk.
-                2 => std::fs::write(path, vec![1; 200 << 10]).expect("room"),
+                2 => fs::write(path, vec![1; 200 << 10]).expect("room"),
                 _ => compute(time),
             };
             let child = fork(move || {

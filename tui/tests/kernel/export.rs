@@ -1,18 +1,13 @@
 //! Exports of a recording have the events of the recording.
 
-use crate::recording::{lines, read, record, text};
-use crate::traced::{Dir, alone, neutral, tracetui};
+use crate::prelude::*;
+use crate::recording::lines;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
-use serde_json::Value;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::process::Output;
 
 const WORK: &str = "for i in 1 2 3; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; done; \
                     cat \"$(printf 'bad\\377name')\" 2>/dev/null; (exit 3); kill -9 $$";
 
-/// Records into a file. `None`, with a message, if it must not trace.
 fn recorded(file: &str) -> Option<()> {
     let kinds = "exec,exit,open,fork,bpf,lost";
     record(file, &["--kind", kinds, "--", "sh", "-c", WORK], |_| {}).map(|_| ())
@@ -47,7 +42,7 @@ fn check_parquet(file: &str, out: &str, lines: &[Value]) {
     let done = export(file, "parquet", out);
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert_eq!(fs::metadata(out).expect("a file").mode() & 0o777, 0o600);
-    let reader = SerializedFileReader::new(fs::File::open(out).expect("a file")).expect("a Parquet file");
+    let reader = SerializedFileReader::new(File::open(out).expect("a file")).expect("a Parquet file");
     let rows: Vec<_> = reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row")).collect();
     assert_eq!(rows.len(), lines.len());
     let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
@@ -114,7 +109,7 @@ fn an_export_that_fails_leaves_what_was_there() {
         assert_eq!(export(&file, format, &out).status.code(), Some(1));
         assert!(!fs::exists(&out).expect("a directory"), "{format}");
     }
-    let _alone = alone();
+    alone();
     let file = dir.at("run.ttr");
     if recorded(&file).is_none() {
         return;

@@ -1,8 +1,6 @@
 //! Filters: a run with a filter shows exactly those events of an unfiltered run that match.
 
-use crate::sys::{self, Actor, NOBODY, Status};
-use crate::traced::{Dir, Run, Traced, alone, n, tracetui};
-use serde_json::Value;
+use crate::prelude::*;
 
 /// Two processes that do the same with different names and users, and end differently.
 struct Cast {
@@ -27,7 +25,6 @@ impl Cast {
         [self.alpha.pid, self.beta.pid]
     }
 
-    /// Runs them one after the other. If they ran at once, the two tracers might see them in different orders.
     fn act(mut self) -> Dir {
         self.alpha.go();
         assert_eq!(self.alpha.end().0.code(), Some(0));
@@ -39,8 +36,7 @@ impl Cast {
 
 fn act(dir: &str, comm: &[u8], uid: u32, code: i32) -> Vec<i64> {
     sys::set_comm(comm);
-    // SAFETY: setresuid takes integers only. It is called directly because glibc's wrapper would signal other threads.
-    unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    sys::set_user(uid.into(), uid.into(), uid.into());
     sys::close(sys::open_path(&format!("{dir}there")));
     sys::open_path(&format!("{dir}missing"));
     if code != 0 {
@@ -62,7 +58,6 @@ fn cast_events(run: &Run, pids: &[i32], holds: impl Fn(&Value) -> bool) -> Vec<V
 
 /// Traces without a filter and with one at once. In `args`, `{alpha}` and `{beta}` stand for the pids of the cast.
 fn check_filter(args: &[&str], holds: impl Fn(&Value) -> bool) {
-    let _alone = alone();
     let cast = Cast::new();
     let pids = cast.pids();
     let fill = |arg: &&str| arg.replace("{alpha}", &pids[0].to_string()).replace("{beta}", &pids[1].to_string());
@@ -78,7 +73,7 @@ fn check_filter(args: &[&str], holds: impl Fn(&Value) -> bool) {
         assert!(holds(&event), "{args:?} shows {event}");
     }
     let (expected, shown) = (cast_events(&all, &pids, &holds), cast_events(&some, &pids, |_| true));
-    assert_eq!(cast_events(&all, &pids, |_| true).len(), 6, "two opens and an exit each");
+    assert_eq!(cast_events(&all, &pids, |_| true).len(), 6, "two opens and an exit each: {args:?}: {}", all.account());
     assert_eq!(shown, expected, "{args:?}");
     // Events of kinds that are not requested are not counted as seen.
     let looked_at = |e: &Value| n(&account["kinds"][e["kind"].as_str().expect("a kind")]["seen"]) > 0;
@@ -96,37 +91,74 @@ fn failed(event: &Value) -> bool {
         || event["kind"] == "exit" && (event["exit_code"] != 0 || event["signal"] != Value::Null)
 }
 
+/// Arguments, and whether the events that they show have what they ask for.
+type Row = (&'static [&'static str], fn(&Value) -> bool);
+
+fn of_alpha(event: &Value) -> bool {
+    is(event, "comm", &["tt-alpha"])
+}
+
+fn of_beta(event: &Value) -> bool {
+    is(event, "comm", &["tt-beta"])
+}
+
+fn of_cast(event: &Value) -> bool {
+    of_alpha(event) || of_beta(event)
+}
+
+fn never(_: &Value) -> bool {
+    false
+}
+
+/// What the kernel decides. All events of alpha after its start have its name.
 #[test]
-fn pid_lets_only_that_process_through() {
-    let pid = |e: &Value, of: &Value| e["pid"] == *of;
-    let first: std::cell::OnceCell<Value> = std::cell::OnceCell::new();
-    // All shown events are of one process, which is alpha: its events after the start have its name.
-    check_filter(&["--pid", "{alpha}"], |e| {
-        pid(e, first.get_or_init(|| e["pid"].clone())) && is(e, "comm", &["tt-alpha"])
-    });
+fn pid_lets_only_that_process_through_and_failed_an_error_a_signal_or_a_code() {
+    let rows: [Row; 2] = [(&["--pid", "{alpha}"], of_alpha), (&["--failed"], failed)];
+    rows.into_iter().for_each(|(args, holds)| check_filter(args, holds));
 }
 
 #[test]
-fn several_pids_are_either() {
-    check_filter(&["--pid", "{alpha},{beta}"], |e| is(e, "comm", &["tt-alpha", "tt-beta"]));
-    check_filter(&["--pid", "{alpha}", "--pid", "{beta}"], |e| is(e, "comm", &["tt-alpha", "tt-beta"]));
+fn options_and_expressions_show_what_they_ask_for() {
+    let rows: [Row; 24] = [
+        (&["--pid", "{alpha},{beta}"], of_cast),
+        (&["--pid", "{alpha}", "--pid", "{beta}"], of_cast),
+        // A glob on the whole name.
+        (&["--comm", "tt-al*"], of_alpha),
+        (&["--comm", "tt-?eta,nothing"], of_beta),
+        (&["--comm", "*-[ab]*ta"], of_beta),
+        (&["--comm", "tt"], never),
+        (&["--process", "tt-al*"], |e| is(e, "process", &["tt-alpha"])),
+        (&["--filter", "process=tt-beta,nothing"], |e| is(e, "process", &["tt-beta"])),
+        (&["--process", "tt"], never),
+        (&["--uid", "nobody"], |e| e["uid"] == NOBODY),
+        (&["--uid", "65534"], |e| e["uid"] == NOBODY),
+        (&["--kind", "open"], |e| is(e, "kind", &["open"])),
+        (&["--kind", "exit,exec"], |e| is(e, "kind", &["exit", "exec"])),
+        (&["--filter", "err=ENOENT"], |e| is(e, "err", &["ENOENT"])),
+        (&["--filter", "comm=tt-* path~missing$"], |e| {
+            of_cast(e) && e["path"].as_str().is_some_and(|path| path.ends_with("missing"))
+        }),
+        (&["--filter", "kind=exit dur>1ns exit_code=3"], |e| e["exit_code"] == 3),
+        (&["--filter", "kind=exit dur>1h"], |e| e["dur_ns"].as_u64() > Some(3_600_000_000_000)),
+        (&["--filter", "not comm=tt-alpha comm~^tt-"], of_beta),
+        (&["--filter", "err"], failed),
+        (&["--filter", "name = tt-alpha,nothing && kind != exit"], |e| of_alpha(e) && !is(e, "kind", &["exit"])),
+        (&["--filter", "(err=ENOENT or kind=exit) uid=nobody"], |e| {
+            e["uid"] == NOBODY && (is(e, "err", &["ENOENT"]) || is(e, "kind", &["exit"]))
+        }),
+        // Different options must all hold.
+        (&["--comm", "tt-*", "--uid", "nobody", "--failed"], |e| e["uid"] == NOBODY && failed(e) && of_beta(e)),
+        (&["--pid", "{alpha}", "--kind", "open", "--filter", "err=ENOENT"], |e| {
+            of_alpha(e) && is(e, "err", &["ENOENT"]) && is(e, "kind", &["open"])
+        }),
+        (&["--pid", "{alpha}", "--uid", "nobody"], never),
+    ];
+    rows.into_iter().for_each(|(args, holds)| check_filter(args, holds));
 }
 
-#[test]
-fn comm_is_a_glob_on_the_whole_name() {
-    check_filter(&["--comm", "tt-al*"], |e| is(e, "comm", &["tt-alpha"]));
-    check_filter(&["--comm", "tt-?eta,nothing"], |e| is(e, "comm", &["tt-beta"]));
-    check_filter(&["--comm", "*-[ab]*ta"], |e| is(e, "comm", &["tt-beta"]));
-    check_filter(&["--comm", "tt"], |_| false);
-}
-
+/// A process that is older than the trace, and a thread that names itself.
 #[test]
 fn a_process_has_the_name_of_its_leader_or_of_its_executable() {
-    check_filter(&["--process", "tt-al*"], |e| is(e, "process", &["tt-alpha"]));
-    check_filter(&["--filter", "process=tt-beta,nothing"], |e| is(e, "process", &["tt-beta"]));
-    check_filter(&["--process", "tt"], |_| false);
-    // A process that is older than the trace, and a thread that names itself.
-    let _alone = alone();
     let mut old = Actor::new(|| {
         let open = || sys::open_path("/nowhere/thread");
         let thread = std::thread::Builder::new().name("tt-worker".to_owned()).spawn(open).expect("a thread");
@@ -144,53 +176,6 @@ fn a_process_has_the_name_of_its_leader_or_of_its_executable() {
 }
 
 #[test]
-fn uid_takes_a_number_or_a_name() {
-    let nobodys = |e: &Value| e["uid"] == NOBODY;
-    check_filter(&["--uid", "nobody"], nobodys);
-    check_filter(&["--uid", "65534"], nobodys);
-}
-
-#[test]
-fn kind_is_a_list() {
-    check_filter(&["--kind", "open"], |e| is(e, "kind", &["open"]));
-    check_filter(&["--kind", "exit,exec"], |e| is(e, "kind", &["exit", "exec"]));
-}
-
-#[test]
-fn failed_is_an_error_a_signal_or_a_code() {
-    check_filter(&["--failed"], failed);
-}
-
-#[test]
-fn expressions_hold_for_what_they_show() {
-    let cast = |e: &Value| is(e, "comm", &["tt-alpha", "tt-beta"]);
-    let missing = |e: &Value| e["path"].as_str().is_some_and(|path| path.ends_with("missing"));
-    check_filter(&["--filter", "err=ENOENT"], |e| is(e, "err", &["ENOENT"]));
-    check_filter(&["--filter", "comm=tt-* path~missing$"], |e| cast(e) && missing(e));
-    check_filter(&["--filter", "kind=exit dur>1ns exit_code=3"], |e| e["exit_code"] == 3);
-    check_filter(&["--filter", "kind=exit dur>1h"], |e| e["dur_ns"].as_u64().is_some_and(|ns| ns > 3_600_000_000_000));
-    check_filter(&["--filter", "not comm=tt-alpha comm~^tt-"], |e| is(e, "comm", &["tt-beta"]));
-    check_filter(&["--filter", "err"], failed);
-    check_filter(&["--filter", "name = tt-alpha,nothing && kind != exit"], |e| {
-        is(e, "comm", &["tt-alpha"]) && !is(e, "kind", &["exit"])
-    });
-    check_filter(&["--filter", "(err=ENOENT or kind=exit) uid=nobody"], |e| {
-        e["uid"] == NOBODY && (is(e, "err", &["ENOENT"]) || is(e, "kind", &["exit"]))
-    });
-}
-
-#[test]
-fn different_options_must_all_hold() {
-    check_filter(&["--comm", "tt-*", "--uid", "nobody", "--failed"], |e| {
-        e["uid"] == NOBODY && failed(e) && is(e, "comm", &["tt-beta"])
-    });
-    check_filter(&["--pid", "{alpha}", "--kind", "open", "--filter", "err=ENOENT"], |e| {
-        is(e, "comm", &["tt-alpha"]) && is(e, "err", &["ENOENT"]) && is(e, "kind", &["open"])
-    });
-    check_filter(&["--pid", "{alpha}", "--uid", "nobody"], |_| false);
-}
-
-#[test]
 fn a_bad_filter_names_the_place() {
     for bad in ["pid:3", "comm=", "(err", "nosuchfield=3", "path~("] {
         let output = tracetui().args(["print", "--filter", bad]).output().expect("tracetui starts");
@@ -204,7 +189,6 @@ fn a_bad_filter_names_the_place() {
 #[test]
 fn the_status_of_a_filtered_process_is_not_mistaken() {
     // The filtered process has a child. Only the events of the process itself are shown.
-    let _alone = alone();
     let mut parent = Actor::new(|| {
         let child = Actor::new(|| vec![sys::open_path("/nowhere/child")]);
         let pid = child.pid;

@@ -1,18 +1,11 @@
 //! Floods by one user, during which no event of others may be lost. Half of the ring is reserved for small records, and
 //! large arguments cannot occupy it.
 
-use crate::sys::NOBODY;
-use crate::traced::{KINDS, Traced, alone, emulated, n};
-use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use crate::prelude::*;
+use std::process::ChildStdout;
+use std::sync::atomic::AtomicUsize;
 
-/// The number of loops that run programs as the user `nobody`.
 const LOOPS: usize = 12;
-/// The number of programs that root starts in the meantime.
 const OURS: usize = 40;
 /// The maximum size of an argument in bytes (`MAX_ARG_STRLEN`), including its NUL.
 const LONGEST: usize = 128 << 10;
@@ -84,7 +77,6 @@ fn read(stdout: ChildStdout) -> Found {
 
 /// Runs a flood, and checks that every small event was delivered.
 fn nothing_small_is_pushed_out(args: &[String]) {
-    let _alone = alone();
     let args_of = |kinds: &str| vec!["--kind".to_owned(), kinds.to_owned()];
     let options = args_of("exec,exit");
     let options: Vec<&str> = options.iter().map(String::as_str).collect();

@@ -1,21 +1,15 @@
 //! Recordings that are read while they are written.
 
-use crate::recording::{info, read, text};
-use crate::traced::{Dir, cannot_run, may_trace, tracetui};
-use std::fs;
-use std::process::{Child, Command, Output, Stdio};
+use crate::prelude::*;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 /// Some seconds of execs, exits and opens, more than a block.
 const WORK: &str = "for i in $(seq 25); do cat /etc/hostname /no/such-$i 2>/dev/null; for j in 1 2 3 4 5; do (exit $j); done; sleep 0.1; done; true";
 
-/// Starts a process whose output is kept.
 fn start(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
 }
 
-/// A recorder that has written the first frames. `None`, with a message, if it must not trace.
 fn recorder(args: &[&str], file: &str) -> Option<Child> {
     let mut child = start(may_trace().then(tracetui)?.arg("record").args(args));
     let begun = Instant::now();
@@ -35,7 +29,6 @@ fn follow(file: &str) -> Child {
     start(tracetui().args(["print", "--follow", "--format", "json", file]))
 }
 
-/// The output of a process that must end by itself.
 #[track_caller]
 fn end(mut child: Child, seconds: u64) -> Output {
     let begun = Instant::now();
@@ -43,7 +36,7 @@ fn end(mut child: Child, seconds: u64) -> Output {
     let mut out = child.stdout.take().expect("a pipe");
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut out, &mut bytes).map(|_| bytes)
+        out.read_to_end(&mut bytes).map(|_| bytes)
     });
     while child.try_wait().expect("a child").is_none() {
         if begun.elapsed() > Duration::from_secs(seconds) {
@@ -124,7 +117,7 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
         assert!(begun.elapsed() < Duration::from_secs(60), "nobody reads it");
         sleep(Duration::from_millis(20));
     }
-    fs::File::options().write(true).open(&file).and_then(|file| file.set_len(700)).expect("ours");
+    File::options().write(true).open(&file).and_then(|file| file.set_len(700)).expect("ours");
     let cut = end(cut, 30);
     assert_eq!(cut.status.code(), Some(1));
     // The writer goes on at its offset: then it may be longer again when it is looked at.

@@ -3,18 +3,10 @@
 
 use crate::attachments::TUNATTACHFILTER;
 use crate::bpf::{
-    Attr, BPF_PROG_TYPE_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, info, load, perf_event, set_bpf,
+    Attr, BPF_PROG_TYPE_TRACEPOINT, PERF_EVENT_IOC_SET_BPF, check_prog, id_and_tag, info, perf_event, program, set_bpf,
     tracepoint_id,
 };
-use crate::fuse;
-use crate::pty;
-use crate::sys::{self, Actor, Pages};
-use crate::traced::{Dir, Traced, alone, check_has, not_checked, trace};
-use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
-use std::path::Path;
-
-const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
+use crate::prelude::*;
 
 /// The kernel copies the argument of the ioctl of a FUSE file, so its lower half is the descriptor and the whole is an
 /// address.
@@ -22,11 +14,7 @@ const READABLE: usize = 1 << 32;
 
 fn forge(file: &OwnedFd, command: u64, prog: &OwnedFd) -> i64 {
     let argument = READABLE as u64 + sys::raw(prog) as u64;
-    sys::call(libc::SYS_ioctl, [sys::raw(file) as u64, command, argument, 0, 0])
-}
-
-fn tracepoint_program(name: &str) -> OwnedFd {
-    sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, name, &[MOV_R0, EXIT]))
+    call(libc::SYS_ioctl, &[sys::raw(file) as u64, command, argument])
 }
 
 /// A FUSE server answers any ioctl(2) with success. If another thread might have put the file at the descriptor in place
@@ -42,7 +30,8 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
         let event = perf_event(tracepoint_id(&tracefs, "sched/sched_process_exit"));
         let Some(served) = fuse::serve(&place) else { return vec![] };
         let _readable = Pages::map(READABLE, sys::page(), 0, libc::MAP_FIXED_NOREPLACE);
-        let [forged, real, shared] = ["tt_forged", "tt_real", "tt_shared"].map(tracepoint_program);
+        let [forged, real, shared] =
+            ["tt_forged", "tt_real", "tt_shared"].map(|name| program(BPF_PROG_TYPE_TRACEPOINT, name));
         let alone = forge(&served.file, PERF_EVENT_IOC_SET_BPF, &forged);
         let as_of_tun = forge(&served.file, TUNATTACHFILTER, &forged);
         let attached = set_bpf(&real, &event);
@@ -69,28 +58,10 @@ fn an_ioctl_that_a_fuse_server_answers_is_no_attachment() {
     check_has(attach, json!({"target": null, "target_why": "raced", "type": null}));
 }
 
-/// Files of other kinds fail, or know the same number for something else.
-#[test]
-fn an_ioctl_of_another_file_attaches_nothing() {
-    let _alone = alone();
-    let acted = trace("bpf", || {
-        let prog = tracepoint_program("tt_nowhere");
-        let pipe = sys::pipe().map(|fd| sys::owned(fd.into()));
-        let (master, slave) = pty::open();
-        let null = sys::owned(sys::open_path("/dev/null"));
-        [&pipe[0], &master, &slave, &null, &prog].into_iter().map(|file| set_bpf(&prog, file)).collect()
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    assert!(rets.iter().all(|ret| *ret < 0), "{rets:?}");
-    let events = run.kind_of("bpf", pid);
-    let attached = events.iter().filter(|e| e["op"] == "attach").count();
-    assert_eq!((attached, events.len()), (0, 1), "the load alone: {events:#?}");
-}
-
 /// The ids of the maps that a process holds, and those that its programs use.
 fn maps_of(pid: i32) -> Vec<u32> {
-    let infos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("procfs").flatten();
-    let texts: Vec<String> = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok()).collect();
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("procfs").flatten();
+    let texts: Vec<String> = infos.filter_map(|info| fs::read_to_string(info.path()).ok()).collect();
     let ids = |key| {
         let lines = texts.iter().flat_map(|text| text.lines());
         lines.filter_map(move |line| line.strip_prefix(key)?.trim().parse::<u32>().ok())

@@ -1,14 +1,12 @@
 //! Text and CSV output can be parsed.
 
-use crate::sys;
-use crate::traced::{Dir, Traced, alone};
-use serde_json::Value;
+use crate::prelude::*;
 
 /// Events of several kinds, with values that must be quoted.
 fn act(dir: &Dir) -> usize {
     let names = ["plain", "comma,", "\"quoted\"", "line\nend", "carriage\r\nreturn"];
     names.iter().for_each(|name| sys::close(sys::open_path(&dir.at(name))));
-    std::process::Command::new("/bin/true").arg("a,\"b\"\n").status().expect("a child");
+    Command::new("/bin/true").arg("a,\"b\"\n").status().expect("a child");
     names.len()
 }
 
@@ -50,7 +48,6 @@ fn csv_has_one_row_an_event_and_the_json_in_its_last_column() {
 
 #[test]
 fn nothing_in_csv_acts_on_a_terminal_or_in_a_spreadsheet() {
-    let _alone = alone();
     let run = b"=cmd|' /C c'!A";
     let names =
         ["=cmd|' /C calc'!A0", "x;=1+1", "\x1b]0;t\x07\u{9b}31m\u{202e}\u{200b}", "+1", "@SUM(1)", "back\\slash"];

@@ -1,12 +1,9 @@
 //! A FUSE server with a file, which answers every ioctl(2) with success, and no read, and the directory `dir`
 //! ([include/uapi/linux/fuse.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/fuse.h)).
 
-use crate::sys;
-use std::fs::File;
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Barrier};
+use crate::prelude::*;
+use std::io::{ErrorKind, PipeReader, PipeWriter};
+use std::sync::Barrier;
 
 /// The file, and the process that serves it. It ends with the mount, or with this.
 pub(crate) struct Served {
@@ -27,7 +24,7 @@ pub(crate) fn serve(place: &str) -> Option<Served> {
     let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
     let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
     sys::mount_with("fuse", place, "fuse", 0, &data);
-    let server = sys::fork(|| {
+    let server = fork(|| {
         sys::end_with_the_parent();
         answer_all(device);
     });
@@ -72,7 +69,7 @@ pub(crate) fn lock_memory(served: &Served, mut tell: PipeWriter, mut go: PipeRea
 
 /// Waits until a thread is in a system call with this number, and sleeps there.
 pub(crate) fn wait_for_call(pid: i32, tid: i32, number: libc::c_long) {
-    let calls = || std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).expect("it lives");
+    let calls = || fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).expect("it lives");
     while !calls().starts_with(&format!("{number} ")) {
         std::thread::yield_now();
     }
@@ -81,7 +78,7 @@ pub(crate) fn wait_for_call(pid: i32, tid: i32, number: libc::c_long) {
 /// Makes the server answer nothing more. Returns a process that waits for it until it ends, whatever kills that process.
 pub(crate) fn silence(place: &str) -> i32 {
     let path = format!("{place}/silence");
-    let waits = sys::fork(|| _ = sys::open_path(&path));
+    let waits = fork(|| _ = sys::open_path(&path));
     wait_for_call(waits, waits, libc::SYS_openat);
     waits
 }

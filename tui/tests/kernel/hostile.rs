@@ -2,17 +2,10 @@
 
 use crate::bpf::{MOV_R0, id_and_tag};
 use crate::bpf_ways::{XDP, load_for};
-use crate::fuse;
-use crate::recording::read;
-use crate::sys::{self, Actor, Pages, c, page};
-use crate::tcp::net;
-use crate::traced::{Dir, Traced, alone, check_has, n, not_checked};
-use serde_json::{Value, json};
+use crate::prelude::*;
+use serde_json::json;
 use std::ffi::OsStr;
-use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
 /// Parts of names: escape sequences, line ends, quotes, invalid UTF-8, marks for right-to-left text, invisible
 /// characters. None contains a slash or NUL, so each is a valid file name.
@@ -33,18 +26,16 @@ const HOSTILE: [&[u8]; 14] = [
     "\u{1f600} wide \u{4e2d}\u{6587} e\u{301}".as_bytes(),
 ];
 
-/// Checks that a text field contains these bytes. Invalid UTF-8 is replaced, and the whole is then also given in hex.
-fn check_text(event: &Value, field: &str, bytes: &[u8]) {
-    assert_eq!(event[field], String::from_utf8_lossy(bytes).as_ref(), "{field} of {event}");
+/// A text field that contains these bytes. Invalid UTF-8 is replaced, and the whole is then also given in hex.
+fn is_text(field: &str, bytes: &[u8]) -> Value {
     let hex = if std::str::from_utf8(bytes).is_ok() { Value::Null } else { hex(bytes).into() };
-    assert_eq!(event[format!("{field}_hex")], hex, "{field}_hex of {event}");
+    json!({field: String::from_utf8_lossy(bytes), format!("{field}_hex"): hex})
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Opens every hostile name in a directory. Those with odd indices are created.
 fn open_hostile(dir: &Dir) -> Vec<(Vec<u8>, i64)> {
     let mut opened = Vec::new();
     for (number, name) in HOSTILE.iter().enumerate() {
@@ -58,65 +49,83 @@ fn open_hostile(dir: &Dir) -> Vec<(Vec<u8>, i64)> {
 }
 
 #[test]
-fn hostile_paths_come_out_whole_in_json() {
-    let dir = Dir::alone();
-    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
-    let opened = open_hostile(&dir);
-    let run = traced.stop_and_check();
-    let prefix = dir.at("");
-    let events: Vec<Value> =
-        run.of(sys::pid()).into_iter().filter(|e| e["path"].as_str().is_some_and(|p| p.starts_with(&prefix))).collect();
-    assert_eq!(events.len(), opened.len(), "{events:#?}");
-    for (event, (path, ret)) in events.iter().zip(opened) {
-        check_text(event, "path", &path);
-        assert_eq!(event["ret"], ret, "{event}");
-        if ret >= 0 {
-            check_text(event, "abs_path", &path);
-        }
-    }
+fn hostile_texts_come_out_whole_in_json() {
+    check(&[], CASES);
 }
 
-#[test]
-fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
-    let dir = Dir::alone();
-    let program = [dir.path().as_os_str().as_bytes(), b"/", HOSTILE[0], HOSTILE[7]].concat();
-    std::fs::copy("/bin/true", OsStr::from_bytes(&program)).expect("a program");
-    let Some(traced) = Traced::start(&[]) else { return };
-    let mut command = Command::new(OsStr::from_bytes(&program));
-    command.arg0(OsStr::from_bytes(HOSTILE[10])).args(HOSTILE.map(OsStr::from_bytes));
-    let child = sys::run_program(&mut command);
-    let path = dir.at("by a strange thread");
-    let comms: [&[u8]; 4] = [b"two words", b"\x1b[31m\nred", b"\xff\xfe", b"fifteen bytes.."];
-    let actors = comms.map(|comm| {
-        let path = path.clone();
-        let mut actor = Actor::new(move || {
-            sys::set_comm(comm);
-            vec![sys::open_path(&path)]
+const CASES: &[Case] = &[
+    ("paths", |dir| {
+        let told = open_hostile(dir).into_iter().map(|(path, ret)| {
+            let found = if ret >= 0 { is_text("abs_path", &path) } else { json!({}) };
+            with(with(event("open", sys::pid(), json!({"ret": ret})), is_text("path", &path)), found)
         });
-        actor.go();
-        let pid = actor.pid;
-        assert_eq!(actor.end().1, [-i64::from(libc::ENOENT)]);
-        (pid, comm)
-    });
-    let run = traced.stop_and_check();
-    let exec = run.one("exec", child, |_| true);
-    check_text(&exec, "filename", &program);
-    check_text(&exec, "exe", &program);
-    check_argv(&exec, &[&[HOSTILE[10]], HOSTILE.as_slice()].concat());
-    for (pid, comm) in actors {
-        check_text(&run.open(pid, &path), "comm", comm);
-        check_text(&run.one("exit", pid, |_| true), "comm", comm);
-    }
-}
+        Ok(told.collect())
+    }),
+    ("arguments", |dir| {
+        let path = [dir.path().as_os_str().as_bytes(), b"/", HOSTILE[0], HOSTILE[7]].concat();
+        let program = OsStr::from_bytes(&path);
+        fs::copy("/bin/true", program).expect("a program");
+        let mut command = Command::new(program);
+        command.arg0(OsStr::from_bytes(HOSTILE[10])).args(HOSTILE.map(OsStr::from_bytes));
+        let exec = executed(sys::run_program(&mut command), &[&[HOSTILE[10]], HOSTILE.as_slice()].concat());
+        Ok(vec![with(with(exec, is_text("filename", &path)), is_text("exe", &path))])
+    }),
+    ("threads", |dir| {
+        let path = dir.at("by a strange thread");
+        let comms: [&[u8]; 4] = [b"two words", b"\x1b[31m\nred", b"\xff\xfe", b"fifteen bytes.."];
+        let told = comms.map(|comm| {
+            let pid = fork(|| {
+                sys::set_comm(comm);
+                assert_eq!(sys::open_path(&path), -i64::from(libc::ENOENT));
+            });
+            assert_eq!(sys::wait(pid).code(), Some(0));
+            let open = event("open", pid, json!({"path": path}));
+            [open, event("exit", pid, json!({}))].map(|event| with(event, is_text("comm", comm)))
+        });
+        Ok(told.concat())
+    }),
+    // A path across a page border, or up to unmapped memory, is whole.
+    ("page borders", |dir| {
+        let path = dir.file("at the border of a page");
+        let bytes = c(path.clone()).into_bytes_with_nul();
+        let across = [7, bytes.len() - 1].map(|before| (Pages::new(2, 0), page() - before));
+        let mut before = Pages::new(2, 0);
+        let edge = before.put(page() - bytes.len(), &bytes);
+        before.unmap_from(1);
+        let [seven, all_but_nul] = across.each_ref().map(|(pages, at)| pages.put(*at, &bytes));
+        let rets = [seven, all_but_nul, edge].map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0));
+        assert!(rets.iter().all(|ret| *ret >= 0), "{rets:?}");
+        Ok(rets.map(|ret| event("open", sys::pid(), json!({"path": path, "ret": ret}))).to_vec())
+    }),
+    ("unread", |_| {
+        let mut open_ended = Pages::new(2, 0);
+        let edge = open_ended.put(page() - 3, b"/no");
+        open_ended.unmap_from(1);
+        let kernel = 0xffff_8000_0000_0000_u64 as *const u8;
+        let places = [std::ptr::null(), std::ptr::without_provenance(1), kernel, edge];
+        let rets = places.map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0));
+        assert_eq!(rets, [-i64::from(libc::EFAULT); 4]);
+        Ok(vec![event("open", sys::pid(), json!({"path": "", "path_why": "fault", "err": "EFAULT"})); 4])
+    }),
+    // Empty arguments are arguments.
+    ("empty", |_| {
+        let start = |argv: &[&str]| {
+            let pid = sys::run_program(Command::new("/bin/true").arg0(argv[0]).args(&argv[1..]));
+            let argv: Vec<&[u8]> = argv.iter().map(|arg| arg.as_bytes()).collect();
+            with(executed(pid, &argv), json!({"filename": "/bin/true"}))
+        };
+        let cases: [&[&str]; 5] = [&["true", "", "", "x", ""], &[""], &["", ""], &["-login"], &["not its name", "a b"]];
+        Ok(cases.map(start).to_vec())
+    }),
+];
 
-/// Checks the arguments, and the hex form of those that are not UTF-8.
-fn check_argv(exec: &Value, argv: &[&[u8]]) {
+/// An exec with these arguments, and the hex form of those that are not UTF-8.
+fn executed(pid: i32, argv: &[&[u8]]) -> Value {
     let lossy: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
-    check_has(exec, json!({"argv": lossy, "argc": argv.len()}));
     let in_hex: Vec<Value> =
         argv.iter().map(|arg| if std::str::from_utf8(arg).is_ok() { Value::Null } else { hex(arg).into() }).collect();
-    let expected = if in_hex.iter().all(Value::is_null) { Value::Null } else { in_hex.into() };
-    assert_eq!(exec["argv_hex"], expected, "{exec}");
+    let in_hex = if in_hex.iter().all(Value::is_null) { Value::Null } else { in_hex.into() };
+    event("exec", pid, json!({"ret": 0, "argv": lossy, "argc": argv.len(), "argv_hex": in_hex}))
 }
 
 #[test]
@@ -145,7 +154,6 @@ fn harmless(output: &[u8]) -> &str {
     text
 }
 
-/// Characters that are invisible or change the direction of text.
 fn invisible(ch: char) -> bool {
     matches!(ch, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
@@ -181,77 +189,18 @@ fn the_longest_path_is_whole_and_a_longer_one_is_named_so() {
 fn deepest(dir: &Dir) -> String {
     let mut path = dir.at("deep");
     while path.len() < 4095 {
-        std::fs::create_dir(&path).expect("a directory");
+        fs::create_dir(&path).expect("a directory");
         let left = 4095 - path.len() - 1;
         // The last but one directory leaves room for a slash and a name.
         let name = if left <= 255 { left } else { 255.min(left - 2) };
         path = format!("{path}/{}", "d".repeat(name));
     }
-    std::fs::write(&path, b"").expect("a file");
+    fs::write(&path, b"").expect("a file");
     path
 }
 
 #[test]
-fn a_path_across_a_page_border_or_up_to_unmapped_memory_is_whole() {
-    let dir = Dir::alone();
-    let path = dir.file("at the border of a page");
-    let bytes = c(path.clone()).into_bytes_with_nul();
-    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
-    let actor = Actor::new(|| {
-        let across = [7, bytes.len() - 1].map(|before| (Pages::new(2, 0), page() - before));
-        let mut before = Pages::new(2, 0);
-        let edge = before.put(page() - bytes.len(), &bytes);
-        before.unmap_from(1);
-        let [seven, all_but_nul] = across.each_ref().map(|(pages, at)| pages.put(*at, &bytes));
-        [seven, all_but_nul, edge].map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0)).to_vec()
-    });
-    let pid = actor.pid;
-    assert!(actor.run().iter().all(|ret| *ret >= 0));
-    let run = traced.stop_and_check();
-    let paths: Vec<Value> = run.kind_of("open", pid).into_iter().map(|e| e["path"].clone()).collect();
-    assert_eq!(paths, vec![Value::from(path); 3]);
-}
-
-#[test]
-fn a_path_that_cannot_be_read_is_empty_and_says_so() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
-    let actor = Actor::new(|| {
-        let mut open_ended = Pages::new(2, 0);
-        let edge = open_ended.put(page() - 3, b"/no");
-        open_ended.unmap_from(1);
-        let kernel = 0xffff_8000_0000_0000_u64 as *const u8;
-        let places = [std::ptr::null(), std::ptr::without_provenance(1), kernel, edge];
-        places.map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0)).to_vec()
-    });
-    let pid = actor.pid;
-    assert_eq!(actor.run(), [-i64::from(libc::EFAULT); 4]);
-    let run = traced.stop_and_check();
-    let events = run.kind_of("open", pid);
-    assert_eq!(events.len(), 4, "{events:#?}");
-    for event in events {
-        check_has(&event, json!({"path": "", "path_why": "fault", "err": "EFAULT"}));
-    }
-}
-
-#[test]
-fn empty_arguments_are_arguments() {
-    let _alone = alone();
-    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
-    let start = |argv: &[&str]| sys::run_program(Command::new("/bin/true").arg0(argv[0]).args(&argv[1..]));
-    let cases: [&[&str]; 5] = [&["true", "", "", "x", ""], &[""], &["", ""], &["-login"], &["not its name", "a b"]];
-    let pids = cases.map(start);
-    let run = traced.stop_and_check();
-    for (pid, argv) in pids.into_iter().zip(cases) {
-        let exec = run.one("exec", pid, |_| true);
-        check_argv(&exec, &argv.iter().map(|arg| arg.as_bytes()).collect::<Vec<_>>());
-        assert_eq!(exec["filename"], "/bin/true", "{exec}");
-    }
-}
-
-#[test]
 fn megabytes_of_arguments_are_whole() {
-    let _alone = alone();
     // The kernel accepts a quarter of the stack limit of 8 MiB, including pointers and the environment.
     let argv: Vec<String> =
         (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000 + usize::from(i))).collect();
@@ -269,7 +218,6 @@ fn megabytes_of_arguments_are_whole() {
 
 #[test]
 fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
-    let _alone = alone();
     let argv: Vec<String> = (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000)).collect();
     let Some(traced) = Traced::start(&["--kind", "exec", "--ring-size", "64KiB"]) else { return };
     let child = sys::run_program(Command::new("/bin/true").env_clear().args(&argv));
@@ -289,7 +237,7 @@ fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
 #[test]
 fn a_process_whose_memory_does_not_answer_delays_no_other() {
     let dir = Dir::alone();
-    if !std::path::Path::new("/dev/fuse").exists() {
+    if !Path::new("/dev/fuse").exists() {
         return not_checked("memory that does not answer: there is no /dev/fuse");
     }
     let place = dir.dir("fuse");
@@ -319,7 +267,7 @@ fn a_process_whose_memory_does_not_answer_delays_no_other() {
             sys::end_with_the_parent();
             loop {
                 sys::close(sys::open_path("/dev/null"));
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
         opener.go();
@@ -370,7 +318,7 @@ fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
             let report: Value = serde_json::from_str(json(&report("json"))).expect("JSON");
             let programs = report["programs"].as_array().expect("a list");
             let listed = programs.iter().find(|program| program["id"] == id).expect("listed");
-            check_text(&listed["attached"][0], "target", other);
+            check_has(&listed["attached"][0], is_text("target", other));
         } else {
             harmless(&report("text"));
         }
@@ -383,7 +331,7 @@ fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
     harmless(run.stderr.join("\n").as_bytes());
     for (nth, id) in ids.into_iter().enumerate() {
         let of = |op| run.lines().find(|event| event["op"] == op && event["prog"]["id"] == id).expect("an event");
-        check_text(&of("attach")["attach"], "target", INTERFACES[nth]);
+        check_has(&of("attach")["attach"], is_text("target", INTERFACES[nth]));
         // The name at the last inventory.
         let detached = of("detach")["attach"]["target"].clone();
         let names = [INTERFACES[nth], other_than(nth)].map(String::from_utf8_lossy);
@@ -395,7 +343,6 @@ fn hostile_names_of_interfaces_are_whole_in_json_and_harmless_in_text() {
     harmless(String::from_utf8(csv).expect("UTF-8").replace("\r\n", "\n").as_bytes());
 }
 
-/// The name that the interface gets while a program is attached.
 fn other_than(nth: usize) -> &'static [u8] {
     INTERFACES[(nth + 1) % INTERFACES.len()]
 }

@@ -1,17 +1,8 @@
 //! The identity of opened and executed files, compared with stat(2).
 
-use crate::cases::{Told, absent, event, with};
-use crate::execs::become_program;
-use crate::recording::{read, record};
-use crate::sys::{self, c, fork};
-use crate::traced::{Dir, Traced, alone, tracetui};
-use serde_json::{Value, json};
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::process::Stdio;
+use crate::prelude::*;
 use tracetui_events::text::time::rfc3339;
 
-/// The identity of a file, as stat(2) shows it.
 fn shown(path: &str) -> Value {
     let file = fs::metadata(path).expect("it is there");
     let mut ctime = Vec::new();
@@ -47,7 +38,6 @@ pub(crate) fn files_have_the_identity_of_stat(dir: &Dir) -> Told {
 
 #[test]
 fn opens_have_none_unless_it_is_asked_for() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec,open", "--identity", "off"]) else { return };
     let pid = fork(|| {
         sys::openat(libc::AT_FDCWD, &c("/dev/null"), libc::O_RDONLY, 0);

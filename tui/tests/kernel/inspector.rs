@@ -1,13 +1,8 @@
 //! The inspector: a process of its own, whose end or halt the trace survives and reports.
 
-use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, link_id, load, raw_tracepoint_open};
-use crate::sys;
-use crate::traced::{Dir, Run, Traced, alone, emulated};
-use serde_json::Value;
-use std::fs;
-use std::time::{Duration, Instant};
+use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, link_id, program, raw_tracepoint_open};
+use crate::prelude::*;
 
-/// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the end of a trace may take, whatever the inspector does: it is killed after 10 s.
 fn end() -> Duration {
@@ -19,7 +14,6 @@ fn line(pid: i32, name: &str) -> Option<String> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
-/// The inspector of a trace, if it has one.
 pub(crate) fn inspector_of(tracer: i32) -> Option<i32> {
     let pids = fs::read_dir("/proc").expect("/proc").flatten();
     let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -29,7 +23,6 @@ pub(crate) fn inspector_of(tracer: i32) -> Option<i32> {
     })
 }
 
-/// Starts a trace and waits for its first inventory.
 fn start() -> Option<(Traced, i32)> {
     let traced = Traced::start(&["--kind", "open,bpf"])?;
     let inspector = inspector_of(traced.pid()).expect("it has one");
@@ -37,7 +30,6 @@ fn start() -> Option<(Traced, i32)> {
     Some((traced, inspector))
 }
 
-/// Opens a file, ends the trace in time, and returns the result.
 fn end_after_an_open(traced: Traced) -> Run {
     let dir = Dir::new();
     let path = dir.at("missing");
@@ -71,7 +63,6 @@ fn waits_for(mut what: impl FnMut() -> bool) -> bool {
 
 #[test]
 fn a_trace_continues_without_its_inspector() {
-    let _alone = alone();
     for pause in [1000, 0] {
         let Some((traced, inspector)) = start() else { return };
         sys::kill(inspector, libc::SIGKILL);
@@ -83,7 +74,7 @@ fn a_trace_continues_without_its_inspector() {
 /// Nobody gets its id before the end of the trace, whose own events are not shown.
 #[test]
 fn the_id_of_an_inspector_that_ended_stays_taken() {
-    let _alone = alone();
+    alone();
     type Way = (&'static str, fn(i32));
     let ways: [Way; 3] = [
         ("SIGKILL", |pid| sys::kill(pid, libc::SIGKILL)),
@@ -93,11 +84,9 @@ fn the_id_of_an_inspector_that_ended_stays_taken() {
     ];
     // Also where the shell ignores SIGCHLD, as the kernel reaps then.
     for (ignored, (way, end)) in [false, true].into_iter().flat_map(|ignored| ways.map(|way| (ignored, way))) {
-        // SAFETY: the calls take numbers.
-        unsafe { libc::signal(libc::SIGCHLD, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
+        sys::signal(libc::SIGCHLD, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
         let started = start();
-        // SAFETY: the call takes numbers.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        sys::signal(libc::SIGCHLD, libc::SIG_DFL);
         let Some((traced, inspector)) = started else { return };
         end(inspector);
         let is_zombie = || line(inspector, "State:").is_some_and(|state| state.starts_with('Z'));
@@ -112,7 +101,6 @@ fn the_id_of_an_inspector_that_ended_stays_taken() {
 
 #[test]
 fn a_stopped_inspector_does_not_hold_up_the_end() {
-    let _alone = alone();
     let Some((traced, inspector)) = start() else { return };
     sys::kill(inspector, libc::SIGSTOP);
     check_said(&end_after_an_open(traced), "the inspector did not answer for 10 s at the end, and was killed");
@@ -122,7 +110,6 @@ fn a_stopped_inspector_does_not_hold_up_the_end() {
 /// It continues where it was.
 #[test]
 fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
-    let _alone = alone();
     let Some((traced, inspector)) = start() else { return };
     sys::kill(inspector, libc::SIGSTOP);
     std::thread::sleep(Duration::from_secs(1));
@@ -131,7 +118,6 @@ fn an_inspector_that_was_stopped_for_a_while_reports_what_it_missed() {
     assert!(!run.stderr.iter().any(|line| line.contains("inspector")), "{:?}", run.stderr);
 }
 
-/// Sets how many descriptors a process may have.
 fn limit_descriptors(pid: i32, most: u64) {
     set_limit(pid, libc::RLIMIT_NOFILE as i32, libc::rlimit64 { rlim_cur: most, rlim_max: 4096 });
 }
@@ -140,7 +126,7 @@ fn limit_descriptors(pid: i32, most: u64) {
 fn set_limit(pid: i32, resource: i32, limit: libc::rlimit64) {
     let ids = |name| line(pid, name).and_then(|ids| ids.split('\t').next()?.parse::<u32>().ok()).expect("a number");
     let (uid, gid) = (ids("Uid:"), ids("Gid:"));
-    let child = sys::fork(|| {
+    let child = fork(|| {
         // SAFETY: takes numbers, and a structure that outlives the call.
         unsafe {
             assert_eq!((libc::setresgid(gid, gid, gid), libc::setresuid(uid, uid, uid)), (0, 0));
@@ -153,10 +139,9 @@ fn set_limit(pid: i32, resource: i32, limit: libc::rlimit64) {
 
 #[test]
 fn an_inspector_without_descriptors_ends_no_attachment() {
-    let _alone = alone();
     let Some((mut traced, inspector)) = start() else { return };
     let link = || {
-        let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unread", &[MOV_R0, EXIT]));
+        let program = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unread");
         sys::owned(raw_tracepoint_open(&program, "sched_process_exit"))
     };
     let first = link();
@@ -181,7 +166,6 @@ fn an_inspector_without_descriptors_ends_no_attachment() {
 
 #[test]
 fn the_inspector_ends_with_its_trace() {
-    let _alone = alone();
     for stopped in [false, true] {
         let Some((traced, inspector)) = start() else { return };
         if stopped {
@@ -194,7 +178,6 @@ fn the_inspector_ends_with_its_trace() {
 
 #[test]
 fn only_a_trace_of_bpf_programs_has_an_inspector() {
-    let _alone = alone();
     let sys_admin = 1u64 << 21;
     for (kinds, has_one, opener) in [("bpf,tcp", true, false), ("exec,open", false, false), ("tcp", false, true)] {
         let Some(traced) = Traced::start(&["--kind", kinds]) else { return };
@@ -203,7 +186,8 @@ fn only_a_trace_of_bpf_programs_has_an_inspector() {
         let is_able = |task: fs::DirEntry| {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             let held = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap_or_default();
-            u64::from_str_radix(held.trim(), 16).is_ok_and(|held| held & sys_admin != 0)
+            let opens_rings = status.starts_with("Name:\tstreams\n");
+            !opens_rings && u64::from_str_radix(held.trim(), 16).is_ok_and(|held| held & sys_admin != 0)
         };
         let tasks = || fs::read_dir(format!("/proc/{}/task", traced.pid())).expect("it runs").flatten();
         // A thread that just started may still have the capabilities of the one that started it.
@@ -214,7 +198,6 @@ fn only_a_trace_of_bpf_programs_has_an_inspector() {
 
 #[test]
 fn the_memory_of_the_inspector_has_a_limit() {
-    let _alone = alone();
     let Some((traced, inspector)) = start() else { return };
     let limits = fs::read_to_string(format!("/proc/{inspector}/limits")).expect("it runs");
     let data = limits.lines().find(|line| line.starts_with("Max data size")).expect("a line");

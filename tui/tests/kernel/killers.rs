@@ -1,16 +1,9 @@
 //! The senders of signals that end processes, compared with what the cases sent.
 
-use crate::cases::{Case, Told, absent, check, event, with};
+use crate::confine::{ptrace, request};
 use crate::exits::{EXITS, Ended, wait_for_ever, watch};
-use crate::stdio::wait_for;
-use crate::sys::{self, fork, wait};
-use crate::traced::Dir;
-use crate::trees::Shared;
-use rustix::process::{Resource, Rlimit, setrlimit};
-use serde_json::{Value, json};
-use std::io::Read as _;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use crate::prelude::*;
+use crate::sys::wait;
 
 #[test]
 fn signals_that_end_processes_have_their_sender_and_cause() {
@@ -59,39 +52,34 @@ const KILLED: &[Case] = &[
         let path = dir.at("file");
         by_kernel("limit", || {
             limit(Resource::Fsize, 10);
-            let file = std::fs::File::create(&path).expect("a file");
+            let file = File::create(&path).expect("a file");
             for _ in 0..2 {
-                let _ = std::io::Write::write(&mut &file, &[0; 10]);
+                let _ = (&file).write(&[0; 10]);
             }
         })
     }),
     ("CPU time", |_| {
         by_kernel("limit", || {
             limit(Resource::Cpu, 1);
-            // SAFETY: the signal is ignored, so the hard limit ends this child.
-            unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+            // The hard limit ends this child.
+            sys::signal(libc::SIGXCPU, libc::SIG_IGN);
             let began = Instant::now();
             while began.elapsed() < Duration::from_secs(60) {}
         })
     }),
     ("seccomp", |_| {
         by_kernel("seccomp", || {
-            // SAFETY: prctl(2) with integers. The next call but read, write, exit and sigreturn ends this child.
-            unsafe {
-                libc::prctl(libc::PR_SET_SECCOMP, 1);
-                libc::syscall(libc::SYS_getpid);
-            }
+            // The next call but read, write, exit and sigreturn ends this child.
+            sys::prctl(libc::PR_SET_SECCOMP, 1);
+            call(libc::SYS_getpid, &[]);
         })
     }),
     ("pipe", |_| {
         by_kernel("other", || {
             let (end, other) = std::io::pipe().expect("a pipe");
             drop(end);
-            // SAFETY: the handler is the default one, and the descriptor is open.
-            unsafe {
-                libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-                libc::write(std::os::fd::AsRawFd::as_raw_fd(&other), [0u8].as_ptr().cast(), 1);
-            }
+            sys::signal(libc::SIGPIPE, libc::SIG_DFL);
+            let _ = (&other).write(&[0]);
         })
     }),
     ("alarm", |_| {
@@ -125,7 +113,7 @@ const KILLED: &[Case] = &[
         let pid = fork(|| {
             let mut info = [0u32; 32];
             (info[0], info[2]) = (libc::SIGSYS as u32, 1);
-            sys::call(libc::SYS_rt_sigqueueinfo, [sys::pid() as u64, libc::SIGSYS as u64, info.as_ptr() as u64, 0, 0]);
+            call(libc::SYS_rt_sigqueueinfo, &[sys::pid() as u64, libc::SIGSYS as u64, info.as_ptr() as u64]);
         });
         wait(pid);
         Ok(vec![event("exit", pid, json!({"killed_by": null, "killed_by_why": "not_collected"}))])
@@ -134,12 +122,10 @@ const KILLED: &[Case] = &[
     ("file", |_| [0, libc::SIGKILL, libc::SIGUSR1].into_iter().map(made_by_a_file).collect()),
 ];
 
-/// The exit of a process that a signal ended.
 fn killed(pid: i32, by: Value) -> Value {
     event("exit", pid, json!({"killed_by": by, "killed_by_why": absent()}))
 }
 
-/// The exit of a process that a signal of this process ended.
 fn killed_by_this(pid: i32) -> Value {
     killed(pid, by(sys::pid(), "senders"))
 }
@@ -148,7 +134,6 @@ fn by(pid: i32, comm: &str) -> Value {
     json!({"?whole": {"pid": pid, "comm": comm, "uid": 0, "cause": "kill"}})
 }
 
-/// A process that a signal of the kernel ends.
 fn by_kernel(cause: &str, act: impl FnOnce()) -> Told {
     let ended = watch(act);
     let sender = (cause == "kill").then_some(ended.pid);
@@ -157,11 +142,10 @@ fn by_kernel(cause: &str, act: impl FnOnce()) -> Told {
 
 /// The id of this process in the namespace of the test.
 fn host_pid() -> u64 {
-    let own = std::fs::read_link("/proc/self").expect("procfs");
+    let own = fs::read_link("/proc/self").expect("procfs");
     own.to_str().and_then(|pid| pid.parse().ok()).expect("a number")
 }
 
-/// Sets the soft and the hard limit of this process.
 fn limit(resource: Resource, most: u64) {
     setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).expect("a lower limit");
 }
@@ -189,16 +173,11 @@ fn block(signal: i32, how: i32) {
     }
 }
 
-extern "C" fn ignore(_: i32) {}
-
 fn senders(_: &Dir) -> Told {
     let thread = || {
         std::thread::spawn(|| wait_for_ever());
     };
-    let handles = || {
-        // SAFETY: the handler does nothing.
-        unsafe { libc::signal(libc::SIGTERM, ignore as *const () as usize) };
-    };
+    let handles = || sys::signal(libc::SIGTERM, sys::nothing());
     let killed = |pid: i32, signals: &[i32]| {
         for signal in signals {
             sys::kill(pid, *signal);
@@ -275,15 +254,12 @@ fn crowded_out(_: &Dir) -> Told {
 fn made_by_a_tracer(_: &Dir) -> Told {
     let began = Instant::now();
     let pid = fork(|| {
-        // SAFETY: ptrace(2) and kill(2) with integers. raise(3) of musl blocks the signal that the tracer makes.
-        unsafe {
-            libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
-            libc::kill(libc::getpid(), libc::SIGSTOP);
-        }
+        ptrace(request::TRACEME, 0, 0, 0);
+        // raise(3) of musl blocks the signal that the tracer makes.
+        sys::kill(sys::pid(), libc::SIGSTOP);
     });
     wait(pid);
-    // SAFETY: ptrace(2) of a stopped child.
-    unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, libc::SIGTERM) };
+    ptrace(request::CONT, pid, 0, libc::SIGTERM as u64);
     let ended = Ended { pid, status: wait(pid), within: began.elapsed() };
     Ok(vec![with(ended.told(), json!({"killed_by": null, "killed_by_why": "not_collected"}))])
 }
@@ -291,17 +267,15 @@ fn made_by_a_tracer(_: &Dir) -> Told {
 /// A socket sends the signal when its peer writes (fcntl(2), O_ASYNC). An interrupt could have sent it just so.
 fn made_by_a_file(signal: i32) -> Result<Value, String> {
     const F_SETSIG: i32 = 10;
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets");
-    let its = std::os::fd::AsRawFd::as_raw_fd(&theirs);
+    let (mut ours, its) = UnixStream::pair().expect("sockets");
     let pid = prey(|| {
-        // SAFETY: fcntl(2) of an open descriptor, with integers.
-        unsafe {
-            libc::fcntl(its, libc::F_SETOWN, libc::getpid());
-            libc::fcntl(its, F_SETSIG, signal);
-            libc::fcntl(its, libc::F_SETFL, libc::O_ASYNC);
-        }
+        let set =
+            |command: i32, value: i32| call(libc::SYS_fcntl, &[its.as_raw_fd() as u64, command as u64, value as u64]);
+        set(libc::F_SETOWN, sys::pid());
+        set(F_SETSIG, signal);
+        set(libc::F_SETFL, libc::O_ASYNC);
     });
-    std::io::Write::write_all(&mut &ours, b"x").expect("room");
+    ours.write_all(b"x").expect("room");
     wait(pid);
     Ok(event("exit", pid, json!({"killed_by": null, "killed_by_why": "not_collected"})))
 }

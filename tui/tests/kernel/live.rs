@@ -1,20 +1,11 @@
 //! Functions that only the library offers: changes of the capture filter while events are captured, a tree with little
 //! room, the exact starts of processes that are older than the trace.
 
-use crate::bpf;
-use crate::execs::become_program;
 use crate::forged;
-use crate::sys::{self, Actor, NOBODY, fork};
-use crate::tcp::net;
-use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked, release};
-use crate::trees::{Cgroup, Reused, Shared};
-use std::collections::{BTreeMap, HashMap};
-use std::io::{Read as _, Write as _};
+use crate::prelude::*;
+use crate::trees::Reused;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
 use tracetui::command::selftest::SelfTest;
 use tracetui_events::account::Pairing;
 use tracetui_events::account::{Account, ByKind};
@@ -24,21 +15,16 @@ use tracetui_events::event::{Body, Event};
 use tracetui_events::filter::{self, FilterOptions};
 use tracetui_events::frame::host::Counters;
 use tracetui_events::frame::{Batch, FrameRef};
-use tracetui_host::btf::Btf;
-use tracetui_host::cgroup::CgroupResolver;
 use tracetui_live::inspector::InspectorIds;
 use tracetui_live::{Begun, BtfOrigin, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{MAX_TREE, TICK_NS, test};
 use tracetui_shared::counters::Reason;
-use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::tcp::op;
-use tracetui_shared::time::BootNanos;
 
 /// Longer than any operation takes, also on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Fewer than a test may open.
 const CONNECTIONS: u32 = 8;
 
 fn filter(options: FilterOptions) -> CaptureFilter {
@@ -91,7 +77,6 @@ fn start_with(
     live.inspect_err(|error| cannot_run(&error.to_string())).ok()
 }
 
-/// The number of opens of each path, according to the frames in the ring.
 fn paths(live: &mut Live) -> BTreeMap<String, u64> {
     let mut batch = Batch::default();
     while live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX)) {}
@@ -104,7 +89,6 @@ fn paths(live: &mut Live) -> BTreeMap<String, u64> {
     paths
 }
 
-/// The sums of the counters `wanted` and `filtered` for opens.
 fn opens_counted(live: &Live) -> (u64, u64) {
     let slots = Slot::of_kind(Kind::Open);
     let cpus = live.counters();
@@ -112,14 +96,12 @@ fn opens_counted(live: &Live) -> (u64, u64) {
     slots.flat_map(of).fold((0, 0), |(wanted, filtered), c| (wanted + c.wanted, filtered + c.filtered))
 }
 
-/// The number of times that the kernel skipped a probe for opens.
 fn opens_skipped(live: &Live) -> u64 {
     let of_opens =
         |name: &str| live.probes().iter().any(|probe| probe.name == name && probe.kinds.contains(Kind::Open));
     live.skips().into_iter().filter(|(name, _)| of_opens(name)).map(|(_, times)| times).sum()
 }
 
-/// The processes that open files all the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Who {
     /// The root of a tree.
@@ -157,7 +139,6 @@ impl Stage {
         format!("/nowhere/{who:?} in phase {phase}")
     }
 
-    /// Opens files until the end, and counts each open.
     fn act(&self, who: Who) {
         sys::set_comm(format!("tt-{who:?}").as_bytes());
         while self.act_once(who) {}
@@ -190,7 +171,6 @@ impl Drop for Curtain {
     }
 }
 
-/// Ends the processes when dropped, even if the test fails.
 struct Curtain(Stage);
 
 const END: u64 = u64::MAX;
@@ -204,7 +184,6 @@ fn seconds() -> u64 {
     boot_ns() / 1_000_000_000
 }
 
-/// CLOCK_BOOTTIME in nanoseconds.
 fn boot_ns() -> u64 {
     sys::clock(libc::CLOCK_BOOTTIME)
 }
@@ -219,7 +198,7 @@ fn fork_orphan(act: impl FnOnce()) {
 /// Its id may belong to another process after its end.
 #[test]
 fn the_inspector_is_an_id_and_a_start() {
-    let _alone = alone();
+    alone();
     for (off, own) in [(0, true), (TICK_NS as i64, false), (-(TICK_NS as i64), false)] {
         let mut actor = Actor::new(|| vec![sys::open_path("/nowhere/of the id"), sys::open_path("/nowhere/of the id")]);
         let ticks = start_ticks(actor.pid).expect("it runs");
@@ -235,7 +214,7 @@ fn the_inspector_is_an_id_and_a_start() {
 
 #[test]
 fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
-    let _alone = alone();
+    alone();
     let stage = Stage(Shared::new());
     stage.0.at(LAST_SIGN).store(seconds(), SeqCst);
     let _curtain = Curtain(stage);
@@ -263,8 +242,7 @@ fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
         vec![]
     });
     let mut stranger = Actor::new(move || {
-        // SAFETY: setresuid takes integers only.
-        unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        sys::set_user(NOBODY.into(), NOBODY.into(), NOBODY.into());
         stage.act(Stranger);
         vec![]
     });
@@ -338,10 +316,10 @@ fn a_filter_passes_the_events_of_its_processes_while_they_flow() {
 /// It walks through those on every path; a fact that is kept in a register doubles all paths after it.
 #[test]
 fn starts_with_few_verified_instructions() {
-    let _alone = alone();
+    alone();
     let Some(live) = start_by(Way::Auto, KindSet::ALL, filter(FilterOptions::default()), MAX_TREE) else { return };
-    let infos = std::fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
-    let texts = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok());
+    let infos = fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
+    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
     let mut verified = BTreeMap::new();
     for text in texts {
         let field = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
@@ -369,7 +347,7 @@ fn starts_with_few_verified_instructions() {
 
 #[test]
 fn a_tree_without_room_says_so() {
-    let _alone = alone();
+    alone();
     const ROOM: u32 = 8;
     const BORN: usize = 20;
     let root = Actor::new(|| {
@@ -406,7 +384,6 @@ fn a_tree_without_room_says_so() {
     assert!(account.kind(Kind::Open).filtered as usize >= BORN - shown, "what they do is filtered: {account:?}");
 }
 
-/// The opens in `/nowhere` in the frames.
 fn opened_nowhere(live: &mut Live) -> Vec<String> {
     let all = paths(live).into_iter().filter(|(path, _)| path.starts_with("/nowhere/"));
     all.flat_map(|(path, times)| std::iter::repeat_n(path, times as usize)).collect()
@@ -422,7 +399,7 @@ fn of_the_tree() -> Vec<String> {
 /// clock ticks.
 #[test]
 fn a_tree_is_its_processes_also_where_starts_are_known_to_the_tick() {
-    let _alone = alone();
+    alone();
     let reused = Reused::new();
     let root = reused.root();
     let shared = Shared::new();
@@ -462,7 +439,6 @@ fn a_tree_is_its_processes_also_where_starts_are_known_to_the_tick() {
     assert_eq!(shared.at(RIGHT).load(SeqCst), 1, "exactly the tree's opens");
 }
 
-/// A process that is older than the trace.
 struct Elder {
     actor: Actor,
     /// CLOCK_BOOTTIME in nanoseconds before and after its fork.
@@ -489,7 +465,7 @@ impl Elder {
 
 /// Field 22 of /proc/PID/stat: the start in clock ticks.
 fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
     stat[stat.rfind(')')? + 2..].split(' ').nth(22 - 3)?.parse().ok()
 }
@@ -501,7 +477,7 @@ fn tick_ns() -> u64 {
 
 #[test]
 fn starts_before_the_trace_are_exact() {
-    let _alone = alone();
+    alone();
     // The processes start at different offsets within a tick. One executes another program before it ends.
     let mut elders: Vec<Elder> = (0..6)
         .map(|number| {
@@ -558,9 +534,8 @@ fn starts_before_the_trace_are_exact() {
     assert_eq!(account["pairing"]["unpaired_exit"], 0, "each was known: {account}");
 }
 
-/// Whether the kernel supports a way to the ends of system calls.
 fn has_way(way: Way) -> bool {
-    let symbols = || std::fs::read_to_string("/proc/kallsyms").expect("procfs");
+    let symbols = || fs::read_to_string("/proc/kallsyms").expect("procfs");
     match way {
         // These need a helper (5.15+) and a link type (5.18+, CONFIG_FPROBE).
         Way::Classic => symbols().contains(" bpf_task_pt_regs\n"),
@@ -569,10 +544,9 @@ fn has_way(way: Way) -> bool {
     }
 }
 
-/// Tries every way that the kernel supports, including those that are not used because a better one works.
 #[test]
 fn each_way_to_the_events_shows_them() {
-    let _alone = alone();
+    alone();
     for (way, how) in [(Way::Typed, "tp_btf"), (Way::Classic, "tracepoint"), (Way::Functions, "kretprobe.multi")] {
         let selftest = SelfTest::new().expect("a process");
         let mut capture = CaptureFilter::NOTHING;
@@ -600,19 +574,14 @@ fn each_way_to_the_events_shows_them() {
 
 /// Each connection has two ends. The beginnings are reported without room too, the ends that are not are counted.
 #[test]
-fn connections_without_room_are_counted() {
-    without_room(0);
-}
-
-#[test]
-fn connections_without_room_that_are_open_at_the_end_are_counted_once() {
-    without_room(10);
+fn connections_without_room_are_counted_once() {
+    [0, 10].into_iter().for_each(without_room);
 }
 
 /// The last connections are still open when the trace ends.
 fn without_room(still_open: usize) {
     const OPEN: usize = 20;
-    let _alone = alone();
+    alone();
     let capture = filter(FilterOptions { kind: vec!["tcp".to_owned()], ..FilterOptions::default() });
     let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
     let mut actor = Actor::new(move || {

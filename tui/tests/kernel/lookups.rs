@@ -1,15 +1,8 @@
 //! Calls that look up a path and fail.
 
-use crate::cases::{Case, Told, check, check_callers, event, with};
-use crate::narrow::Narrow;
-use crate::sys::{self, c};
-use crate::traced::Dir;
-use serde_json::{Value, json};
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use crate::prelude::*;
 
 const LOOKUPS: [&str; 2] = ["--kind", "lookup"];
-const CWD: u64 = libc::AT_FDCWD as u64;
 
 #[test]
 fn failed_lookups_have_what_was_asked_and_answers_are_no_events() {
@@ -18,9 +11,7 @@ fn failed_lookups_have_what_was_asked_and_answers_are_no_events() {
 
 #[test]
 fn failed_lookups_of_32_bit_callers_are_seen() {
-    check_callers(&LOOKUPS, &[("32-bit", narrow)], |event| {
-        (event["abi"] != "x86_64" && event["abi"] != "aarch64").then_some("32-bit")
-    });
+    check_narrow(&LOOKUPS, narrow);
 }
 
 const CASES: &[Case] =
@@ -33,13 +24,8 @@ fn successes_of_a_shared_number_are_no_events() {
     check(&["--kind", "lookup,file"], &[("older calls", older_calls)]);
 }
 
-/// An event of a call with this result.
 fn failed(op: &str, path: &str, ret: i64, more: Value) -> Value {
     with(event("lookup", sys::pid(), json!({"op": op, "path": path, "ret": ret, "via": {"?not": "other"}})), more)
-}
-
-fn p(text: &std::ffi::CStr) -> u64 {
-    text.as_ptr() as u64
 }
 
 fn missing(dir: &Dir) -> Told {
@@ -47,11 +33,10 @@ fn missing(dir: &Dir) -> Told {
     let (name, absolute) = (c("x/y"), c(dir.at("z")));
     let mut buffer = [0_u64; 64];
     let buffer = buffer.as_mut_ptr() as u64;
-    let at = |call, path: &std::ffi::CStr, flags: u64| sys::call(call, [CWD, p(path), buffer, flags, 0]);
     let here = json!({"err": "ENOENT", "dir": dir.path(), "abs_path": dir.at("x/y"), "dirfd": CWD as i64, "path_basis": "joined"});
     let there = json!({"err": "ENOENT", "dir": null, "abs_path": dir.at("z")});
-    let both = |op: &str, call, third, flags, more: Value| {
-        let ret = |path: &std::ffi::CStr| sys::call(call, [CWD, p(path), third, flags, buffer]);
+    let both = |op: &str, number, third, flags, more: Value| {
+        let ret = |path: &CStr| call(number, &[CWD, at(path), third, flags, buffer]);
         [
             failed(op, "x/y", ret(&name), with(here.clone(), more.clone())),
             failed(op, &dir.at("z"), ret(&absolute), with(there.clone(), more)),
@@ -59,21 +44,13 @@ fn missing(dir: &Dir) -> Told {
     };
     let mut told = Vec::new();
     told.extend(both("stat", libc::SYS_newfstatat, buffer, 0, json!({"via": "newfstatat", "flags": null})));
-    told.push(failed(
-        "lstat",
-        "x/y",
-        at(libc::SYS_newfstatat, &name, 0x100),
-        with(here.clone(), json!({"flags": "AT_SYMLINK_NOFOLLOW"})),
-    ));
-    told.push(failed(
-        "stat",
-        "x/y",
-        sys::call(libc::SYS_statx, [CWD, p(&name), 0, 0xfff, buffer]),
-        with(here.clone(), json!({"via": "statx"})),
-    ));
+    let mut push = |op, ret, more| told.push(failed(op, "x/y", ret, with(here.clone(), more)));
+    let nofollow = json!({"flags": "AT_SYMLINK_NOFOLLOW"});
+    push("lstat", call(libc::SYS_newfstatat, &[CWD, at(&name), buffer, 0x100]), nofollow);
+    push("stat", call(libc::SYS_statx, &[CWD, at(&name), 0, 0xfff, buffer]), json!({"via": "statx"}));
     told.extend(both("access", libc::SYS_faccessat, 5, 0, json!({"via": "faccessat", "access": 5})));
     told.extend(both("readlink", libc::SYS_readlinkat, buffer, 64, json!({"via": "readlinkat", "access": null})));
-    let change = |path: &std::ffi::CStr| sys::call(libc::SYS_chdir, [p(path), 0, 0, 0, 0]);
+    let change = |path: &CStr| call(libc::SYS_chdir, &[at(path)]);
     told.push(failed("chdir", "x/y", change(&name), here));
     told.push(failed("chdir", &dir.at("z"), change(&absolute), there));
     Ok(told)
@@ -83,23 +60,23 @@ fn missing(dir: &Dir) -> Told {
 fn answers(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");
     let (file, name, nothing) = (dir.file("file"), c("file"), c("nothing"));
-    std::os::unix::fs::symlink(&file, dir.at("link")).expect("a link");
+    symlink(&file, dir.at("link")).expect("a link");
     let link = c("link");
     let mut buffer = [0_u64; 64];
     let buffer = buffer.as_mut_ptr() as u64;
     let closed = 1 << 19;
-    for (call, args, expected) in [
-        (libc::SYS_newfstatat, [CWD, p(&name), buffer, 0, 0], 0),
-        (libc::SYS_faccessat, [CWD, p(&name), 4, 0, 0], 0),
-        (libc::SYS_readlinkat, [CWD, p(&link), buffer, 64, 0], file.len() as i64),
-        (libc::SYS_readlinkat, [CWD, p(&name), buffer, 64, 0], -i64::from(libc::EINVAL)),
-        (libc::SYS_newfstatat, [closed, p(&name), buffer, 0, 0], -i64::from(libc::EBADF)),
-        (libc::SYS_newfstatat, [CWD, 8, buffer, 0, 0], -i64::from(libc::EFAULT)),
-        (libc::SYS_fchdir, [closed, 0, 0, 0, 0], -i64::from(libc::EBADF)),
+    for (number, args, expected) in [
+        (libc::SYS_newfstatat, &[CWD, at(&name), buffer][..], 0),
+        (libc::SYS_faccessat, &[CWD, at(&name), 4], 0),
+        (libc::SYS_readlinkat, &[CWD, at(&link), buffer, 64], file.len() as i64),
+        (libc::SYS_readlinkat, &[CWD, at(&name), buffer, 64], -i64::from(libc::EINVAL)),
+        (libc::SYS_newfstatat, &[closed, at(&name), buffer], -i64::from(libc::EBADF)),
+        (libc::SYS_newfstatat, &[CWD, 8, buffer], -i64::from(libc::EFAULT)),
+        (libc::SYS_fchdir, &[closed], -i64::from(libc::EBADF)),
     ] {
-        assert_eq!(sys::call(call, args), expected);
+        assert_eq!(call(number, args), expected);
     }
-    let last = sys::call(libc::SYS_faccessat, [CWD, p(&nothing), 0, 0, 0]);
+    let last = call(libc::SYS_faccessat, &[CWD, at(&nothing)]);
     Ok(vec![failed("access", "nothing", last, json!({"abs_path": dir.at("nothing")}))])
 }
 
@@ -108,10 +85,10 @@ fn below_descriptor(dir: &Dir) -> Told {
     let file = File::create(dir.at("file")).expect("a file");
     let (fd, name, mut buffer) = (base.as_raw_fd() as u64, c("file/x"), [0_u64; 64]);
     std::env::set_current_dir("/").expect("a directory");
-    let stat = sys::call(libc::SYS_newfstatat, [fd, p(&name), buffer.as_mut_ptr() as u64, 0, 0]);
+    let stat = call(libc::SYS_newfstatat, &[fd, at(&name), buffer.as_mut_ptr() as u64]);
     let found = json!({"err": "ENOTDIR", "dir": dir.path(), "abs_path": dir.at("file/x"), "dirfd": fd});
     let fd = file.as_raw_fd() as u64;
-    let moved = sys::call(libc::SYS_fchdir, [fd, 0, 0, 0, 0]);
+    let moved = call(libc::SYS_fchdir, &[fd]);
     let by_fd =
         json!({"err": "ENOTDIR", "path": null, "dir": null, "abs_path": dir.at("file"), "dirfd": fd, "via": "fchdir"});
     Ok(vec![failed("stat", "file/x", stat, found), failed("chdir", "", moved, by_fd)])
@@ -120,16 +97,16 @@ fn below_descriptor(dir: &Dir) -> Told {
 /// Every error that means that the path leads to no file, or not for the caller.
 fn refused(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");
-    std::os::unix::fs::symlink("loop", dir.at("loop")).expect("a link");
-    std::fs::create_dir(dir.at("private")).expect("a directory");
-    std::fs::set_permissions(dir.at("private"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).expect("a mode");
+    symlink("loop", dir.at("loop")).expect("a link");
+    fs::create_dir(dir.at("private")).expect("a directory");
+    fs::set_permissions(dir.at("private"), fs::Permissions::from_mode(0o0)).expect("a mode");
     let long = "n".repeat(256);
     let [inside, endless, long_name] = ["private/x", "loop", &long].map(c);
-    // SAFETY: takes integers. The file system checks this id, and access(2) the real one.
-    unsafe { libc::setfsuid(65534) };
+    // The file system checks this id, and access(2) the real one.
+    call(libc::SYS_setfsuid, &[sys::NOBODY.into()]);
     let mut buffer = [0_u64; 64];
     let buffer = buffer.as_mut_ptr() as u64;
-    let stat = |path: &std::ffi::CStr| sys::call(libc::SYS_newfstatat, [CWD, p(path), buffer, 0, 0]);
+    let stat = |path: &CStr| call(libc::SYS_newfstatat, &[CWD, at(path), buffer]);
     let told = vec![
         failed("stat", "private/x", stat(&inside), json!({"err": "EACCES"})),
         failed("stat", "loop", stat(&endless), json!({"err": "ELOOP"})),
@@ -138,7 +115,6 @@ fn refused(dir: &Dir) -> Told {
     Ok(told)
 }
 
-/// Calls that only older tables have.
 #[cfg(target_arch = "x86_64")]
 fn older_calls(dir: &Dir) -> Told {
     std::env::set_current_dir(dir.path()).expect("a directory");
@@ -151,9 +127,9 @@ fn older_calls(dir: &Dir) -> Told {
         ("access", libc::SYS_access, 1, "access"),
         ("readlink", libc::SYS_readlink, buffer, "readlink"),
     ];
-    assert_eq!(sys::call(libc::SYS_access, [p(&c("/")), 0, 0, 0, 0]), 0);
-    let told = calls.into_iter().map(|(op, call, second, via)| {
-        let ret = sys::call(call, [p(&name), second, 64, 0, 0]);
+    assert_eq!(call(libc::SYS_access, &[at(&c("/"))]), 0);
+    let told = calls.into_iter().map(|(op, number, second, via)| {
+        let ret = call(number, &[at(&name), second, 64]);
         failed(op, "x", ret, json!({"via": via, "dir": dir.path(), "abs_path": dir.at("x")}))
     });
     Ok(told.collect())

@@ -48,6 +48,7 @@ mod lookups;
 mod narrow;
 mod outputs;
 mod paths;
+mod prelude;
 #[path = "../pty/mod.rs"]
 mod pty;
 mod races;

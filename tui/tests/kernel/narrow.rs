@@ -23,13 +23,10 @@ pub(crate) const MEMORY: u32 = BASE + 0x200;
 
 /// System calls to make in order, and the memory to which they point.
 pub(crate) struct Narrow {
-    /// The number and the arguments of each call.
     pub(crate) calls: Vec<(u32, [u32; 4])>,
-    /// The content of the memory at [`MEMORY`].
     pub(crate) memory: Vec<u8>,
 }
 
-/// The result of a caller.
 pub(crate) struct Caller {
     pub(crate) pid: i32,
     pub(crate) status: Status,
@@ -42,7 +39,6 @@ impl Narrow {
         Narrow { calls: Vec::new(), memory: Vec::new() }
     }
 
-    /// Appends bytes to the memory. Returns their address, a multiple of 8.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> u32 {
         let at = MEMORY + self.memory.len() as u32;
         self.memory.extend(bytes);
@@ -50,7 +46,6 @@ impl Narrow {
         at
     }
 
-    /// Appends a C string. Returns its address.
     pub(crate) fn text(&mut self, text: &str) -> u32 {
         self.put(&c(text).into_bytes_with_nul())
     }
@@ -67,12 +62,10 @@ impl Narrow {
         self.calls.push((number, args));
     }
 
-    /// Makes the calls. `Err`, with the reason, if there are no 32-bit callers.
     pub(crate) fn run(&self, dir: &Dir) -> Result<Caller, String> {
         arch::run_narrow(self, dir).ok_or_else(|| "this CPU or kernel runs no 32-bit callers".to_owned())
     }
 
-    /// Makes the calls, and checks that all return.
     pub(crate) fn run_to_its_end(&self, dir: &Dir) -> Result<Caller, String> {
         let caller = self.run(dir)?;
         assert_eq!((caller.status.code(), caller.rets.len()), (Some(0), self.calls.len()), "each call returned");

@@ -1,23 +1,9 @@
 //! Outputs that are closed, full or not read, and the messages about them. tracetui ends as documented, and reports
 //! only lines that were written.
 
-use crate::pty;
-use crate::stdio::wait_for;
-use crate::sys;
-use crate::traced::{
-    Dir, KINDS, Run, Traced, alone_as_root, cannot_run, emulated, n, reads_ready, ready, tracetui, wait_at_most,
-};
-use rustix::process::{Resource, Rlimit, setrlimit};
-use rustix::termios::{Winsize, tcsetwinsize};
-use serde_json::Value;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use crate::prelude::*;
+use crate::traced::{reads_ready, ready};
 
-/// The time within which the tracer must end if its output is not read.
 fn soon() -> Duration {
     // Decoding the waiting events takes long without optimisation and on a busy machine.
     Duration::from_secs(if emulated() { 60 } else { 20 })
@@ -27,7 +13,6 @@ fn open_some(dir: &Dir, count: usize) {
     (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
 }
 
-/// Sends a signal and waits for the end. Returns the status and the duration.
 fn ends_by(signal: i32, child: &mut Child) -> (std::process::ExitStatus, Duration) {
     let began = Instant::now();
     sys::kill(child.id() as i32, signal);
@@ -42,18 +27,16 @@ fn stubborn(dir: &Dir) -> [String; 3] {
     ["sh".into(), "-c".into(), script.replace("PID", &dir.at("pid"))]
 }
 
-/// The id that the COMMAND wrote, as soon as it exists.
 fn pid_in(dir: &Dir) -> i32 {
-    wait_for(|| std::fs::read_to_string(dir.at("pid")).ok()?.trim().parse().ok())
+    wait_for(|| fs::read_to_string(dir.at("pid")).ok()?.trim().parse().ok())
 }
 
 /// Waits until the COMMAND is gone. On a busy machine, whoever adopts it may take its status late.
 #[track_caller]
 fn check_gone(pid: i32) {
-    wait_for(|| (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    wait_for(|| (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
 }
 
-/// The number of complete lines.
 fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -88,8 +71,8 @@ fn stderr_that_is_gone_changes_nothing_else() {
     let mut child = command.spawn().expect("tracetui starts");
     drop(child.stderr.take());
     assert_eq!(wait_at_most(&mut child, Duration::from_secs(60)).code(), Some(7));
-    let printed = std::fs::read_to_string(dir.at("out")).expect("text");
-    assert!(printed.contains(" EXIT ") || !crate::traced::doctor().contains("every kind"), "{printed}");
+    let printed = fs::read_to_string(dir.at("out")).expect("text");
+    assert!(printed.contains(" EXIT ") || !doctor().contains("every kind"), "{printed}");
 }
 
 #[test]
@@ -187,7 +170,6 @@ fn a_command_is_signalled_though_nobody_reads() {
     check_gone(pid);
 }
 
-/// Starts the dashboard on a terminal of 200 columns.
 fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
     let mut command = tracetui();
     let (ours, _theirs) = pty::give(&mut command);
@@ -214,14 +196,14 @@ fn drawn(terminal: &OwnedFd, child: &mut Child) -> bool {
 
 #[test]
 fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     for with_command in [false, true] {
         let dir = Dir::new();
         let command = stubborn(&dir);
         let args: Vec<String> = if with_command { [&["--".to_owned()][..], &command].concat() } else { Vec::new() };
         let (terminal, mut child) = dashboard(&dir, &args);
         if !drawn(&terminal, &mut child) {
-            return cannot_run(&std::fs::read_to_string(dir.at("err")).expect("UTF-8"));
+            return cannot_run(&fs::read_to_string(dir.at("err")).expect("UTF-8"));
         }
         let pid = with_command.then(|| pid_in(&dir));
         // Under load, until the terminal has no room for another screen.
@@ -230,7 +212,7 @@ fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
             open_some(&dir, 1_000);
         }
         let (status, took) = ends_by(libc::SIGTERM, &mut child);
-        let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+        let said = fs::read_to_string(dir.at("err")).expect("UTF-8");
         // The COMMAND is sent SIGTERM, and its end is the status.
         let expected = if with_command { 128 + libc::SIGTERM } else { 0 };
         assert_eq!(status.code(), Some(expected), "{said}");
@@ -246,11 +228,11 @@ fn a_terminal_that_goes_away_ends_the_dashboard() {
     let Some(dir) = Dir::alone_as_root() else { return };
     let (terminal, mut child) = dashboard(&dir, &[]);
     if !drawn(&terminal, &mut child) {
-        return cannot_run(&std::fs::read_to_string(dir.at("err")).expect("UTF-8"));
+        return cannot_run(&fs::read_to_string(dir.at("err")).expect("UTF-8"));
     }
     drop(terminal);
     let status = wait_at_most(&mut child, Duration::from_secs(60));
-    let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+    let said = fs::read_to_string(dir.at("err")).expect("UTF-8");
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.lines().last().is_some_and(|line| line.starts_with("account: ")), "{said}");
 }
@@ -280,10 +262,7 @@ fn limited(dir: &Dir, args: &[&str], what: Resource, soft: u64, hard: u64) -> Co
     command.args(["print", "--format", "json"]).args(args).stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(File::create(dir.at("out")).expect("a file"));
     let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
-    // SAFETY: between fork and exec the closure makes one system call only.
-    unsafe {
-        command.pre_exec(move || Ok(setrlimit(what, limit)?));
-    }
+    sys::before_exec(&mut command, move || Ok(setrlimit(what, limit)?));
     command
 }
 
@@ -297,14 +276,14 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
     let Some((mut child, said)) = ready(&mut command) else { return };
     let began = Instant::now();
     let out = dir.at("out");
-    while std::fs::metadata(&out).expect("there").len() < LIMIT && began.elapsed() < Duration::from_secs(30) {
+    while fs::metadata(&out).expect("there").len() < LIMIT && began.elapsed() < Duration::from_secs(30) {
         open_some(&dir, 100);
     }
     let status = wait_at_most(&mut child, Duration::from_secs(60));
     let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
     assert_eq!(status.code(), Some(1), "{stderr:?}");
     assert!(stderr.iter().any(|line| line.contains("too large")), "{stderr:?}");
-    let written = std::fs::read(&out).expect("the output");
+    let written = fs::read(&out).expect("the output");
     assert_eq!(written.len() as u64, LIMIT);
     let account = stderr.into_iter().filter(|line| line.starts_with("{\"account\"")).collect();
     check_account(&Run { status, stderr: account, raw: Vec::new(), shows_lost: true }, lines(&written));
@@ -339,13 +318,8 @@ fn a_hangup_that_is_ignored_stays_so() {
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(File::create(dir.at("out")).expect("a file"));
-    // SAFETY: between fork and exec the closure makes one system call only. Like nohup, it ignores SIGHUP.
-    unsafe {
-        command.pre_exec(|| {
-            libc::signal(libc::SIGHUP, libc::SIG_IGN);
-            Ok(())
-        });
-    }
+    // Like nohup.
+    sys::before_exec(&mut command, || Ok(sys::signal(libc::SIGHUP, libc::SIG_IGN)));
     let Some((mut child, _stderr)) = ready(&mut command) else { return };
     sys::kill(child.id() as i32, libc::SIGHUP);
     open_some(&dir, 10);

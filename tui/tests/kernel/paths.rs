@@ -1,16 +1,8 @@
 //! The paths of files: as passed to the kernel, and as found by the kernel.
 
-use crate::arch;
-use crate::cases::{Case, Told, absent, check, check_callers, event, with};
 use crate::identity::files_have_the_identity_of_stat;
-use crate::narrow::{Narrow, nr};
-use crate::sys::{self, Actor, c};
-use crate::traced::Dir;
-use serde_json::{Value, json};
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, chroot};
-use std::process::Command;
+use crate::prelude::*;
+use std::os::unix::fs::chroot;
 
 const OPENS: [&str; 2] = ["--kind", "open,exec,exit"];
 
@@ -50,8 +42,7 @@ const PATHS: &[Case] = &[
     ("created", created),
     ("effective user", |dir| {
         let path = dir.file("file");
-        // SAFETY: setresuid takes integers only.
-        unsafe { libc::syscall(libc::SYS_setresuid, -1, sys::NOBODY, -1) };
+        sys::set_user(-1, sys::NOBODY.into(), -1);
         let told = open(&path, sys::open_path(&path), json!({"uid": 0, "euid": sys::NOBODY}));
         Ok(vec![told])
     }),
@@ -76,7 +67,7 @@ const PASSED: &[Case] = &[
     ("unread how", |dir| {
         let path = dir.file("file");
         let to_open = c(path.as_str());
-        let ret = sys::call(libc::SYS_openat2, [CWD, to_open.as_ptr() as u64, 8, 24, 0]);
+        let ret = call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, 8, 24]);
         let unread = ["flags", "flags_raw", "mode", "resolve"].iter();
         let unread =
             unread.flat_map(|field| [((*field).to_owned(), Value::Null), (format!("{field}_why"), "fault".into())]);
@@ -101,7 +92,6 @@ const CALLERS: &[Case] = &[
     ("x32", x32_callers),
 ];
 
-const CWD: u64 = libc::AT_FDCWD as u64;
 const OPEN_TREE_CLONE: u64 = 1;
 const AT_RECURSIVE: u64 = 0x8000;
 
@@ -111,37 +101,30 @@ fn chdir(path: &str) {
 
 /// Makes a directory the root and the working directory.
 fn chroot_to(fd: i32) {
-    assert_eq!(sys::call(libc::SYS_fchdir, [fd as u64, 0, 0, 0, 0]), 0);
+    assert_eq!(call(libc::SYS_fchdir, &[fd as u64]), 0);
     chroot(".").expect("root");
 }
 
-fn symlink(to: &str, at: &str) {
-    std::os::unix::fs::symlink(to, at).expect("a symbolic link");
-}
-
 fn inode_of(path: &str) -> u64 {
-    std::fs::metadata(path).expect("a file").ino()
+    fs::metadata(path).expect("a file").ino()
 }
 
 fn open_tree(path: &str, flags: u64) -> i32 {
     let path = c(path);
-    let tree = sys::call(libc::SYS_open_tree, [CWD, path.as_ptr() as u64, flags, 0, 0]) as i32;
+    let tree = call(libc::SYS_open_tree, &[CWD, path.as_ptr() as u64, flags]) as i32;
     assert!(tree >= 0, "{tree}");
     tree
 }
 
-/// The open of a path by this process, which returned this.
 fn open(path: &str, ret: i64, more: Value) -> Value {
     with(event("open", sys::pid(), json!({"path": path, "ret": ret})), more)
 }
 
-/// A successful open, with the path as found.
 fn opened(path: &str, ret: i64, abs_path: &str) -> Value {
     assert!(ret >= 0, "{path}: {ret}");
     open(path, ret, json!({"err": null, "abs_path": abs_path}))
 }
 
-/// Opens for reading what exists.
 fn reads(path: &str, abs_path: &str) -> Value {
     opened(path, sys::open_path(path), abs_path)
 }
@@ -155,13 +138,11 @@ fn missing(path: &str, ret: i64) -> Value {
     failed(path, ret, "ENOENT", libc::ENOENT)
 }
 
-/// The fields of a failed open: where its path starts, and the whole path.
 fn starts_at(place: &str, path: &str) -> Value {
     let place = place.trim_end_matches('/');
     json!({"dir": if place.is_empty() { "/" } else { place }, "dir_why": absent(), "abs_path": format!("{place}/{path}")})
 }
 
-/// An open relative to the working directory, which fails.
 fn misses(place: &str, path: &str) -> Value {
     with(missing(path, sys::open_path(path)), starts_at(place, path))
 }
@@ -186,8 +167,8 @@ fn relative(dir: &Dir) -> Told {
 
 fn symbolic_links(dir: &Dir) -> Told {
     let (target, link, looped) = (dir.file("target"), dir.at("link"), dir.at("loop"));
-    symlink(&target, &link);
-    symlink(&looped, &looped);
+    symlink(&target, &link).expect("a symbolic link");
+    symlink(&looped, &looped).expect("a symbolic link");
     let open_with = |flags: i32| sys::openat(libc::AT_FDCWD, &c(link.as_str()), flags, 0);
     let nofollow = open_with(libc::O_NOFOLLOW);
     let itself = open_with(libc::O_PATH | libc::O_NOFOLLOW);
@@ -209,21 +190,21 @@ fn two_thousand_directories(_: &Dir) -> Told {
     let deepest = format!("{top}{}", "/d".repeat(levels));
     chdir(top);
     for _ in 0..levels {
-        std::fs::create_dir("d").expect("a directory");
+        fs::create_dir("d").expect("a directory");
         chdir("d");
     }
     let ret = sys::openat(libc::AT_FDCWD, &c("file"), libc::O_CREAT | libc::O_RDWR, 0o600);
     let nowhere = c("/nowhere/deep");
-    let failed = sys::call(libc::SYS_execve, [nowhere.as_ptr() as u64, 0, 0, 0, 0]);
-    std::fs::copy("/bin/true", "program").expect("a copy");
+    let failed = call(libc::SYS_execve, &[nowhere.as_ptr() as u64]);
+    fs::copy("/bin/true", "program").expect("a copy");
     let child = sys::run_program(&mut Command::new("./program"));
     for name in ["file", "program"] {
-        std::fs::remove_file(name).expect("a file");
+        fs::remove_file(name).expect("a file");
     }
     // remove_dir_all(3) would hold as many descriptors.
     for _ in 0..levels {
         chdir("..");
-        std::fs::remove_dir("d").expect("an empty directory");
+        fs::remove_dir("d").expect("an empty directory");
     }
     let done = json!({"err": null, "exe": format!("{deepest}/program"), "cwd": deepest});
     Ok(vec![
@@ -236,7 +217,7 @@ fn two_thousand_directories(_: &Dir) -> Told {
 fn deleted(dir: &Dir) -> Told {
     let gone = dir.file("gone");
     let before = reads(&gone, &gone);
-    std::fs::remove_file(&gone).expect("a file");
+    fs::remove_file(&gone).expect("a file");
     let memory = sys::memory(c"a memfd");
     let [again, memory] = [before["ret"].to_string(), memory.to_string()].map(|fd| format!("/proc/self/fd/{fd}"));
     Ok(vec![
@@ -260,8 +241,8 @@ fn unnamed(dir: &Dir) -> Told {
 fn descriptors_beyond_the_first_table(dir: &Dir) -> Told {
     let told = [("first", 0, 0), ("second", 100, 64), ("third", 1000, 256)].map(|(name, fill, least)| {
         let path = dir.file(name);
-        // SAFETY: dup(2) takes an integer. The copies are closed when this child ends.
-        while unsafe { libc::dup(2) } < fill {}
+        // The copies are closed when this child ends.
+        while call(libc::SYS_dup, &[2]) < fill {}
         let event = reads(&path, &path);
         assert!(event["ret"].as_i64() > Some(least) || fill == 0, "{event}");
         event
@@ -273,11 +254,11 @@ fn directories_that_move_or_go(dir: &Dir) -> Told {
     let (old, new, gone) = (dir.dir("old"), dir.at("new"), dir.dir("gone"));
     dir.file("old/file");
     chdir(&old);
-    std::fs::rename(&old, &new).expect("a new name");
+    fs::rename(&old, &new).expect("a new name");
     let moved = reads("file", &format!("{new}/file"));
     let _there = File::open(&gone).expect("a directory");
     chdir(&gone);
-    std::fs::remove_dir(&gone).expect("an empty directory");
+    fs::remove_dir(&gone).expect("an empty directory");
     let here = with(reads(".", &gone), json!({"deleted": true}));
     let nothing = "nothing is made here";
     Ok(vec![moved, here, with(misses(&gone, nothing), json!({"deleted": true}))])
@@ -376,11 +357,11 @@ fn mounts_up_to_the_root(dir: &Dir) -> Told {
     sys::own_mounts();
     sys::mount(&source, &bound, "none", libc::MS_BIND);
     sys::mount("tmpfs", &fresh, "tmpfs", 0);
-    std::fs::create_dir(&over).expect("a directory");
+    fs::create_dir(&over).expect("a directory");
     // Three mounts on top of each other.
     sys::mount("tmpfs", &over, "tmpfs", 0);
     chdir(&over);
-    std::fs::write("file", b"").expect("a file");
+    fs::write("file", b"").expect("a file");
     let in_three = sys::openat(libc::AT_FDCWD, &c(in_fresh.as_str()), libc::O_RDWR, 0);
     let inside = inode_of("/proc/self/ns/mnt");
     assert_ne!(inside, outside);
@@ -425,13 +406,9 @@ fn overlay(dir: &Dir) -> Told {
     sys::mount("tmpfs", &dir.at(""), "tmpfs", 0);
     let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| dir.dir(name));
     dir.file("lower/below");
-    let options = c(format!("lowerdir={lower},upperdir={upper},workdir={work}"));
-    let (name, at) = (c("overlay"), c(merged.as_str()));
-    // SAFETY: all arguments are C strings that outlive the call.
-    if unsafe { libc::mount(name.as_ptr(), at.as_ptr(), name.as_ptr(), 0, options.as_ptr().cast()) } != 0 {
-        return Err("overlayfs cannot be mounted".to_owned());
-    }
-    std::fs::create_dir(format!("{merged}/deep")).expect("a directory");
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    sys::try_mount("overlay", &merged, "overlay", 0, &options).map_err(|_| "overlayfs cannot be mounted")?;
+    fs::create_dir(format!("{merged}/deep")).expect("a directory");
     let (below, above) = (format!("{merged}/below"), format!("{merged}/deep/above"));
     let made = sys::openat(libc::AT_FDCWD, &c(above.as_str()), libc::O_WRONLY | libc::O_CREAT, 0o600);
     Ok(vec![opened(&above, made, &above), reads(&below, &below)])
@@ -444,18 +421,15 @@ fn detached_mount(dir: &Dir) -> Told {
     let tree = open_tree(&place, OPEN_TREE_CLONE);
     let in_clone = sys::openat(tree, &c("file"), libc::O_RDONLY, 0);
     sys::mount("tmpfs", &fresh, "tmpfs", 0);
-    std::fs::write(format!("{fresh}/kept"), b"").expect("a file");
+    fs::write(format!("{fresh}/kept"), b"").expect("a file");
     let root = File::open(&fresh).expect("a directory");
-    let target = c(fresh);
-    // SAFETY: the path is a C string that outlives the call.
-    assert_eq!(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) }, 0);
+    sys::umount(&fresh);
     let kept = unreachable("kept", sys::openat(root.as_raw_fd(), &c("kept"), libc::O_RDONLY, 0));
     Ok(vec![unreachable("file", in_clone), with(kept, json!({"fs_path": "/kept", "fs": {"type": "tmpfs"}}))])
 }
 
-/// The mount id of a descriptor, from /proc/self/fdinfo.
 fn mount_id(fd: i32) -> i64 {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
     let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).expect("every file has a mount");
     line.trim().parse().expect("a number")
 }
@@ -464,22 +438,21 @@ fn mount_id(fd: i32) -> i64 {
 fn file_of_a_detached_mount(dir: &Dir) -> Told {
     const DEEP: usize = 90;
     let (tree, inner) = (dir.dir("tree"), dir.dir("tree/inner"));
-    std::fs::copy("/bin/true", format!("{tree}/program")).expect("a copy");
+    fs::copy("/bin/true", format!("{tree}/program")).expect("a copy");
     // More levels than a program walks by itself before 6.9.
     let deep_file = format!("{}file", "deep/".repeat(DEEP));
-    std::fs::create_dir_all(format!("{tree}/{}", "deep/".repeat(DEEP))).expect("directories");
-    std::fs::write(format!("{tree}/{deep_file}"), b"").expect("a file");
-    let device = std::fs::metadata(&tree).expect("it is there").dev();
+    fs::create_dir_all(format!("{tree}/{}", "deep/".repeat(DEEP))).expect("directories");
+    fs::write(format!("{tree}/{deep_file}"), b"").expect("a file");
+    let device = fs::metadata(&tree).expect("it is there").dev();
     sys::own_mounts();
     sys::mount("tmpfs", &inner, "tmpfs", 0);
-    std::fs::write(format!("{inner}/file"), b"").expect("a file");
+    fs::write(format!("{inner}/file"), b"").expect("a file");
     let root = open_tree(&tree, OPEN_TREE_CLONE | AT_RECURSIVE);
     let program = format!("/proc/self/fd/{root}/program");
     let by_proc = sys::open_path(&program);
     let below = sys::openat(root, &c("inner/file"), libc::O_RDONLY, 0);
     let at_root = sys::openat(root, &c("."), libc::O_RDONLY, 0);
-    // SAFETY: fchdir(2) takes an integer.
-    assert_eq!(unsafe { libc::fchdir(root) }, 0);
+    assert_eq!(call(libc::SYS_fchdir, &[root as u64]), 0);
     let by_cwd = sys::open_path(&deep_file);
     let child = sys::run_program(&mut Command::new(&program));
     let fs = json!({
@@ -509,7 +482,7 @@ fn root_outside_of_the_mount_namespace(dir: &Dir) -> Told {
     chroot_to(open_tree("/", OPEN_TREE_CLONE | AT_RECURSIVE));
     let (ret, missing) = (sys::open_path(&file), sys::open_path("/is missing"));
     // It may be a link.
-    let cat = std::fs::canonicalize("/bin/cat").expect("a program");
+    let cat = fs::canonicalize("/bin/cat").expect("a program");
     let name = cat.file_name().and_then(|name| name.to_str()).expect("a name");
     let program = sys::run_program(Command::new("/bin/cat").arg("/dev/null"));
     chroot_to(root.as_raw_fd());
@@ -550,10 +523,10 @@ fn by_handle(_: &Dir) -> Told {
     let mut mount = 0;
     let path = c(file.as_str());
     let (at, mount_at) = (handle.as_mut_ptr() as u64, (&raw mut mount) as u64);
-    let named = sys::call(libc::SYS_name_to_handle_at, [CWD, path.as_ptr() as u64, at, mount_at, 0]);
+    let named = call(libc::SYS_name_to_handle_at, &[CWD, path.as_ptr() as u64, at, mount_at]);
     let place = File::open(dir.path()).expect("a directory");
     let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u64;
-    let open_handle = || sys::call(libc::SYS_open_by_handle_at, [place.as_raw_fd() as u64, at, flags, 0, 0]);
+    let open_handle = || call(libc::SYS_open_by_handle_at, &[place.as_raw_fd() as u64, at, flags]);
     let ret = open_handle();
     if named != 0 || ret < 0 {
         return Err("this file system does not support file handles, or they cannot be opened".to_owned());
@@ -608,7 +581,7 @@ fn openat2_that_takes_its_arguments_away(dir: &Dir) -> Told {
         page
     };
     sys::close(writable);
-    let ret = sys::call(libc::SYS_openat2, [CWD, to_open.as_ptr() as u64, how as u64, 24, 0]);
+    let ret = call(libc::SYS_openat2, &[CWD, to_open.as_ptr() as u64, how as u64, 24]);
     let by_openat2 = json!({"via": "openat2", "flags": null, "flags_why": "fault"});
     let before = open(&path, writable, json!({"via": "openat"}));
     Ok(vec![before, with(opened(&path, ret, &path), by_openat2)])
@@ -673,7 +646,7 @@ fn x32_callers(dir: &Dir) -> Told {
     let paths = [&there, &there, &there, &created, "/nowhere/x32"];
     let mut told = Vec::new();
     for ((via, number, args, more), path) in calls.into_iter().zip(paths) {
-        let ret = arch::x32(number, args);
+        let ret = arch::x32(number, &args);
         if ret == -i64::from(libc::ENOSYS) {
             return Err("this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)".to_owned());
         }

@@ -2,11 +2,7 @@
 //! only look up the returned descriptor. A path is correct, or the event is marked as raced, as far as that can be
 //! detected: a file that also has another descriptor is detected by its reference count.
 
-use crate::sys::{self, Actor};
-use crate::traced::{Dir, Traced, emulated, n};
-use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::prelude::*;
 
 /// What another thread does with a descriptor, and whether the other file can be reported then. It has a descriptor of the
 /// other file, and its path.
@@ -32,8 +28,8 @@ fn replace(fd: i32, other: i32, _: &str) {
 
 /// Opens `right` repeatedly while a second thread disturbs the descriptors.
 fn race(rounds: u64, right: &str, wrong: &str, disturb: fn(i32, i32, &str)) {
-    let as_what = if std::path::Path::new(wrong).is_dir() { libc::O_DIRECTORY } else { 0 };
-    let other = sys::openat(libc::AT_FDCWD, &sys::c(wrong), libc::O_RDONLY | as_what, 0) as i32;
+    let as_what = if Path::new(wrong).is_dir() { libc::O_DIRECTORY } else { 0 };
+    let other = sys::openat(libc::AT_FDCWD, &c(wrong), libc::O_RDONLY | as_what, 0) as i32;
     let first = sys::open_path("/dev/null") as i32;
     sys::close(first.into());
     let done = AtomicBool::new(false);

@@ -1,14 +1,8 @@
 //! Recordings: what is recorded is what was printed, and nothing that happens to the file costs more than its last block.
 
 use crate::confine::Guarded;
-use crate::traced::{Dir, Mount, alone, cannot_run, check_has, may_trace, neutral, tracetui};
-use serde_json::json;
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use crate::prelude::*;
 
-/// Runs tracetui. `None`, with a message, if it must not trace.
 pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     let mut command = may_trace().then(tracetui)?;
     command.args(args).stdin(Stdio::null());
@@ -30,17 +24,14 @@ pub(crate) fn read(args: &[&str]) -> Output {
     tracetui().args(args).stdin(Stdio::null()).output().expect("tracetui runs")
 }
 
-/// The lines of an output in JSON.
-pub(crate) fn lines(output: &[u8]) -> Vec<serde_json::Value> {
+pub(crate) fn lines(output: &[u8]) -> Vec<Value> {
     text(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// What `tracetui info` tells of a recording.
-pub(crate) fn info(file: &str) -> serde_json::Value {
+pub(crate) fn info(file: &str) -> Value {
     serde_json::from_slice(&read(&["info", file, "--format", "json"]).stdout).expect("JSON")
 }
 
-/// Records into a file. `None`, with a message, if it must not trace.
 pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     traced(&[&["record", "-o", file], args].concat(), change)
 }
@@ -64,7 +55,7 @@ fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     let typed = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(3));
         // An error means that it has ended.
-        let _ = std::io::Write::write_all(&mut keys, pressed);
+        let _ = keys.write_all(pressed);
         std::thread::sleep(Duration::from_secs(2));
     });
     let done = child.wait_with_output().expect("a child");
@@ -72,7 +63,6 @@ fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     Some(text(&done.stdout))
 }
 
-/// Execs, forks, exits and opens, some of which fail.
 const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; (exit $i); done; true";
 
 #[test]
@@ -129,7 +119,7 @@ fn cut_file_reads_back(name: &str, bytes: &[u8]) -> Vec<String> {
     assert!(said.lines().count() == 1 && said.contains(&format!("ends early, at offset {end}:")), "{end}: {said}");
     let info = read(&["info", "--format", "json", name]);
     assert_eq!(info.status.code(), Some(0), "{}", text(&info.stderr));
-    let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("JSON");
+    let info: Value = serde_json::from_slice(&info.stdout).expect("JSON");
     check_has(&info, json!({"complete": false, "ended_early_at": end as u64}));
     assert_eq!(info["blocks"].as_u64(), Some(blocks.len() as u64 - 1));
     // All events of the whole blocks, but those of tracetui itself and of the COMMAND before its exec.
@@ -183,7 +173,7 @@ fn a_recorder_that_is_killed_at_any_time_leaves_whole_blocks() {
         cut_in_a_block += u32::from(whole_blocks(&bytes).last().is_some_and(|(end, _)| *end < bytes.len()));
         let lines = cut_file_reads_back(name, &bytes);
         // A prefix of what happened: each file in the order in which it was opened, none left out.
-        let parsed = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         let mut before = None;
         for event in parsed {
             assert_ne!(event["kind"], "lost", "{event}");
@@ -288,7 +278,7 @@ fn what_a_disk_cannot_read_is_passed_over() {
     assert_eq!(fs::read(&bad).err().and_then(|error| error.raw_os_error()), Some(libc::EIO));
     let account = |output: &Output| {
         let last = text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default();
-        let value: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+        let value: Value = serde_json::from_str(&last).expect("JSON");
         let count = |name: &str| value["account"][name].as_u64().expect("a count");
         (count("seen"), count("delivered"), count("filtered"), count("lost"))
     };
@@ -339,7 +329,7 @@ fn a_command_that_an_option_ends_is_no_failure() {
 
 #[test]
 fn the_dashboard_ends_at_once_if_its_command_cannot_be_run() {
-    let _alone = alone();
+    alone();
     let begun = Instant::now();
     let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])).flatten() else { return };
     assert!(begun.elapsed() < Duration::from_secs(25), "it was stopped");
@@ -358,7 +348,7 @@ fn of_a_command_that_cannot_be_run_no_file_is_left() {
             assert!(said.contains(": removed: nothing was recorded\n"), "{said}");
             let left: Vec<_> =
                 fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("readable").path()).collect();
-            assert_eq!(left, [std::path::Path::new(&text_file)], "{said}");
+            assert_eq!(left, [Path::new(&text_file)], "{said}");
         }
     }
     let Some(shown) = typing(b"q", &["-w", &file, "--", "/no/such"]) else { return };
@@ -442,7 +432,7 @@ fn the_file_is_the_invoking_users() {
     let dir = Dir::alone();
     let home = dir.dir("home");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    std::os::unix::fs::chown(&home, Some(1234), Some(1234)).expect("root");
+    chown(&home, Some(1234), Some(1234)).expect("root");
     let file = format!("{home}/a.ttr");
     let name = file.as_str();
     let sudo = |command: &mut Command| {

@@ -1,18 +1,13 @@
 //! Results of bpf(2) that are falsified by ptrace(2): what they hide is found.
 
-use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open, set_bpf};
+use crate::bpf::{
+    BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, program, raw_tracepoint_open, set_bpf,
+};
 use crate::bpf_inventory;
 use crate::bpf_ways::{PERF_EVENT, SOCKET_FILTER, event as perf_clock, set_option, udp_socket};
 use crate::confine::{ptrace, read_registers, request, write_registers};
-use crate::inspector::inspector_of;
-use crate::sys;
-use crate::traced::{Dir, Traced, alone_as_root, check_has, not_checked, tracetui};
-use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::sync::MutexGuard;
-use std::time::{Duration, Instant};
+use crate::prelude::*;
+use serde_json::json;
 
 const BPF_PROG_GET_NEXT_ID: u64 = 11;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
@@ -33,31 +28,29 @@ fn ids(list: &Value) -> Vec<i64> {
 }
 
 /// Like [`alone_as_root`], if the kernel has an iterator, by its own list of functions.
-fn alone_with_iterator(name: &str) -> Option<MutexGuard<'static, ()>> {
-    let guard = alone_as_root()?;
-    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+fn alone_with_iterator(name: &str) -> Option<()> {
+    alone_as_root()?;
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     let has = symbols.lines().any(|line| line.split(' ').nth(2) == Some(name));
     if !has {
         not_checked(&format!("this kernel has no iterator {name}"));
     }
-    has.then_some(guard)
+    has.then_some(())
 }
 
 fn loaded(name: &str) -> Option<OwnedFd> {
     bpf_inventory::loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]))
 }
 
-/// Programs with ids in this order. The second one is to be hidden.
 fn three_programs() -> Option<Vec<OwnedFd>> {
     ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect()
 }
 
-/// Reports that are made while a program hides.
 const REPORTS: usize = 5;
 
 #[test]
 fn a_program_left_out_by_a_falsified_list_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(programs) = three_programs() else { return };
     let [_, [id, tag], [after, _]] = [0, 1, 2].map(|n: usize| id_and_tag(&programs[n]));
     for _ in 0..REPORTS {
@@ -76,7 +69,7 @@ fn a_program_left_out_by_a_falsified_list_is_found() {
 
 #[test]
 fn a_link_left_out_by_a_falsified_list_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_link_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_link_seq_show") else { return };
     let Some(prog) = loaded("tt_linked") else { return };
     let links: Vec<i64> = (0..3).map(|_| raw_tracepoint_open(&prog, "cgroup_remount")).collect();
     if links.iter().any(|link| *link < 0) {
@@ -98,7 +91,7 @@ fn a_link_left_out_by_a_falsified_list_is_found() {
 
 #[test]
 fn a_program_that_begins_to_hide_is_an_event() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(programs) = three_programs() else { return };
     let (id, after) = (id_and_tag(&programs[1])[0], id_and_tag(&programs[2])[0]);
     let lie = Lie::left_out(BPF_PROG_GET_NEXT_ID, id, after);
@@ -115,7 +108,6 @@ fn a_program_that_begins_to_hide_is_an_event() {
     assert_eq!((&hidden[0]["prog"]["id"], &hidden[0]["attach"]), (&id.into(), &Value::Null), "{}", hidden[0]);
 }
 
-/// Commands that fail.
 const BPF_PROG_GET_FD_BY_ID: u64 = 13;
 const BPF_LINK_GET_FD_BY_ID: u64 = 30;
 /// The offset of `bpf_attr.next_id`.
@@ -150,21 +142,15 @@ impl Lie {
     fn report(&self) -> Option<Value> {
         self.may()?;
         let dir = Dir::new();
-        let output = std::fs::File::create(dir.at("report")).expect("a file");
+        let output = File::create(dir.at("report")).expect("a file");
         let mut command = tracetui();
-        // SAFETY: between fork and exec the closure makes a system call only.
-        unsafe {
-            command.pre_exec(|| match ptrace(request::TRACEME, 0, 0, 0) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
-        };
+        sys::before_exec(&mut command, || sys::done(ptrace(request::TRACEME, 0, 0, 0)));
         let child = command.args(["bpf", "--format", "json"]).stdout(output).spawn().expect("it starts");
         let child = child.id().cast_signed();
         assert!(next_state().0 == child && ptrace(request::SETOPTIONS, child, 0, OPTIONS | EXITKILL) == 0);
         ptrace(request::SYSCALL, child, 0, 0);
         assert_eq!(self.follow(child), 0, "it ends well");
-        Some(json(&std::fs::read_to_string(dir.at("report")).expect("UTF-8")))
+        Some(json(&fs::read_to_string(dir.at("report")).expect("UTF-8")))
     }
 
     /// The first report that finds this program hidden. Views are not compared while other processes load and unload programs.
@@ -182,7 +168,7 @@ impl Lie {
     fn betray(self, pid: i32) -> std::thread::JoinHandle<i32> {
         let (begins, begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten() {
+            for task in fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten() {
                 let tid = task.file_name().to_str().and_then(|tid| tid.parse().ok()).expect("a number");
                 assert_eq!(ptrace(request::SEIZE, tid, 0, OPTIONS), 0, "{}", std::io::Error::last_os_error());
                 assert_eq!(ptrace(request::INTERRUPT, tid, 0, 0), 0);
@@ -225,7 +211,7 @@ impl Lie {
         if register(ORIG_AX) != libc::SYS_bpf as u64 || register(DI) != self.command {
             return;
         }
-        let memory = std::fs::File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
+        let memory = File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).expect("root");
         let read = |address: u64, bytes: &mut [u8]| memory.read_exact_at(bytes, address).is_ok();
         let (last, addresses) = self.at.split_last().expect("an offset");
         let (mut address, mut word, mut number) = (register(SI), [0; 8], [0; 4]);
@@ -254,12 +240,9 @@ impl Lie {
     }
 }
 
-/// PTRACE_O_TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE.
 const OPTIONS: u64 = 1 | 2 | 4 | 8;
-/// PTRACE_O_EXITKILL.
 const EXITKILL: u64 = 1 << 20;
 
-/// Waits until a thread that this thread traces stops or ends.
 fn next_state() -> (i32, i32) {
     let mut status = 0;
     // SAFETY: the status is a live local.
@@ -273,7 +256,7 @@ fn hidden_of(report: &Value, id: i64) -> Vec<&Value> {
 
 #[test]
 fn a_falsified_name_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(prog) = loaded("zz_named") else { return };
     let [id, tag] = id_and_tag(&prog);
     let word = |text: &[u8; 4]| u32::from_ne_bytes(*text);
@@ -293,7 +276,7 @@ fn a_falsified_name_is_found() {
 
 #[test]
 fn what_cannot_be_opened_is_found() {
-    let Some(_alone) = alone_with_iterator("bpf_link_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_link_seq_show") else { return };
     let Some(prog) = loaded("tt_closed") else { return };
     let link = sys::owned(raw_tracepoint_open(&prog, "cgroup_remount"));
     let (id, link) = (id_and_tag(&prog)[0], link_id(&link));
@@ -311,7 +294,7 @@ fn what_cannot_be_opened_is_found() {
 /// A link that is listed and cannot be opened may be in the making for 10 s. Then it is reported, and hides no end of an attachment.
 #[test]
 fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(prog) = loaded("tt_linked") else { return };
     let links = [0, 1].map(|_| raw_tracepoint_open(&prog, "cgroup_remount"));
     if links.iter().any(|link| *link < 0) {
@@ -321,7 +304,7 @@ fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
     let listed = link_id(&removed);
     drop(removed);
     let lie = Lie { command: BPF_LINK_GET_NEXT_ID, at: &[0], hidden: link_id(&kept) as u32, shown: listed as u32 };
-    let event = sys::owned(load(PERF_EVENT, "tt_perf", &[MOV_R0, EXIT]));
+    let event = program(PERF_EVENT, "tt_perf");
     let (Some(()), Some(mut traced)) = (lie.may(), Traced::start(&["--kind", "bpf"])) else { return };
     let liar = lie.betray(inspector_of(traced.pid()).expect("it has one"));
     let text = format!("link {listed} cannot be opened");
@@ -351,9 +334,9 @@ fn a_link_that_cannot_be_opened_is_reported_after_ten_seconds() {
 
 #[test]
 fn a_program_that_is_left_out_is_shown_at_its_socket() {
-    let Some(_alone) = alone_with_iterator("bpf_prog_seq_show") else { return };
+    let Some(()) = alone_with_iterator("bpf_prog_seq_show") else { return };
     let Some(_before) = loaded("tt_before") else { return };
-    let filter = sys::owned(load(SOCKET_FILTER, "tt_socket", &[MOV_R0, EXIT]));
+    let filter = program(SOCKET_FILTER, "tt_socket");
     let Some(after) = loaded("tt_after") else { return };
     let (id, socket) = (id_and_tag(&filter)[0], udp_socket());
     assert_eq!(set_option(&socket, libc::SO_ATTACH_BPF, sys::raw(&filter) as u32), 0);

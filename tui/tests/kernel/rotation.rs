@@ -1,20 +1,11 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
-use crate::pty;
-use crate::recording::{info, read, text, traced};
-use crate::sys;
-use crate::traced::{Dir, Mount, alone_as_root, may_trace, n, tracetui};
-use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use crate::prelude::*;
+use crate::recording::traced;
 
 /// Opens, some of which fail, for some files of the smallest size.
 const WORK: &str = "for i in $(seq 2500); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
 
-/// The recordings in a directory, in the order of their names.
 fn files(dir: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("readable").path());
     let mut files: Vec<_> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
@@ -33,7 +24,6 @@ fn last_line(output: &Output) -> String {
     text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default()
 }
 
-/// Records the work to files of this size and number.
 fn recorded(dir: &Dir, rotate: &str) -> Option<Output> {
     let args = ["record", "-o", &dir.at("a.ttr"), "--rotate", rotate, "--", "timeout", "60", "sh", "-c", WORK];
     let done = traced(&args, |_| {})?;
@@ -51,7 +41,7 @@ fn all_files_together_are_the_recording() {
     assert!(together.status.success());
     let said = text(&together.stderr);
     assert_eq!(said.lines().count(), 1, "{said}");
-    let account: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let account: Value = serde_json::from_str(&said).expect("JSON");
     let account = &account["account"];
     let lines = text(&together.stdout);
     let events = lines.lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64;
@@ -60,7 +50,7 @@ fn all_files_together_are_the_recording() {
     assert_eq!(seen, rest.iter().map(|part| n(&account[*part])).sum::<u64>());
     // The account of some of the files is that of what they have.
     let last = print(&files[files.len() - 1..]);
-    let last_account: serde_json::Value = serde_json::from_str(&last_line(&last)).expect("JSON");
+    let last_account: Value = serde_json::from_str(&last_line(&last)).expect("JSON");
     let printed = text(&last.stdout).lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64;
     let (of_last, delivered) = (&last_account["account"], n(&account["delivered"]));
     assert_eq!((n(&of_last["delivered"]), n(&of_last["not_read"])), (printed, delivered - printed));
@@ -304,7 +294,7 @@ fn a_full_disk_ends_the_recording() {
 
 #[test]
 fn a_killed_recorder_leaves_its_files() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     for round in 0..4 {
         let dir = Dir::new();
         let out = dir.at("a.ttr");
@@ -354,7 +344,7 @@ fn progress_is_shown_on_a_terminal_only() {
     }
     let mut shown = Vec::new();
     // The error at the end says that the other side is closed.
-    let _ = std::fs::File::from(ours).read_to_end(&mut shown);
+    let _ = File::from(ours).read_to_end(&mut shown);
     let shown = text(&shown);
     assert!(shown.contains("\r0:01  ") && shown.contains(" events (") && shown.contains("  lost 0"), "{shown:?}");
     let last = shown.rsplit("\r\n").nth(3).expect("lines");

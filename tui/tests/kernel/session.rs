@@ -1,11 +1,7 @@
 //! The terminal, the session and the login of processes, compared with /proc/PID of the programs that wait.
 
-use crate::execs::become_program;
-use crate::stdio::{is_sleep, open, start, terminal, wait_for};
-use crate::sys::{self, fork};
-use crate::traced::{Dir, Traced, alone};
-use serde_json::{Value, json};
-use std::fs;
+use crate::prelude::*;
+use crate::stdio::{is_sleep, open, start, terminal};
 
 const NAMES: [&str; 3] = ["tty", "session", "login_uid"];
 
@@ -48,7 +44,6 @@ fn a_terminal_of_another_devpts_has_another_mount_namespace() {
 
 #[test]
 fn execs_and_exits_have_the_session_of_procfs() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
     let (_held, name) = terminal();
     // SAFETY: the calls take no pointers.

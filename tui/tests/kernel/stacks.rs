@@ -1,10 +1,7 @@
 //! Kernel stacks, with the names that were right at that time.
 
-use crate::recording::{read, text, traced};
-use crate::traced::{Dir, alone, not_checked, release, tracetui};
-use serde_json::Value;
-use std::fs;
-use std::os::unix::process::CommandExt as _;
+use crate::prelude::*;
+use crate::recording::traced;
 
 fn events(output: &[u8]) -> Vec<Value> {
     let lines = text(output);
@@ -68,7 +65,7 @@ fn stacks_have_names_live_and_in_recordings() {
 /// Only bpf events have a stack unless others are named. An event that the kernel made has none.
 #[test]
 fn stacks_are_only_of_what_was_asked_for() {
-    let _alone = alone();
+    alone();
     let load = tracetui().get_program().to_owned().into_string().expect("UTF-8");
     let load = load.as_str();
     for (stack, expected) in [(&[][..], true), (&["--stack", "none"], false)] {
@@ -99,14 +96,9 @@ fn the_kernel_names_what_it_does_not_list() {
     let args =
         ["print", "--format", "json", "--kind", "exec,exit", "--stack", "exec,exit", "-w", file, "--", "/bin/true"];
     let Some(live) = traced(&args, |command| {
-        const CAP_SYSLOG: libc::c_ulong = 34;
-        // SAFETY: between fork and exec the closure makes one system call.
-        unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYSLOG, 0, 0, 0) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
-        };
+        const CAP_SYSLOG: u64 = 34;
+        let drops = [libc::PR_CAPBSET_DROP as u64, CAP_SYSLOG, 0, 0, 0];
+        sys::before_exec(command, move || sys::done(call(libc::SYS_prctl, &drops)));
     }) else {
         return;
     };

@@ -1,19 +1,12 @@
 //! stdin, stdout and stderr of new programs, compared with /proc/PID/fd of the programs that wait.
 
-use crate::cases::{Case, Told, check, event};
-use crate::execs::become_program;
-use crate::sys::{self, c, fork};
-use crate::tcp::net;
-use crate::traced::{Dir, n, release};
+use crate::prelude::*;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use serde_json::{Value, json};
-use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::process::Command;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 const NAMES: [&str; 3] = ["stdin", "stdout", "stderr"];
 
@@ -35,7 +28,6 @@ const CASES: &[Case] = &[
     }),
 ];
 
-/// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
     let mut found = None;
@@ -46,7 +38,6 @@ pub(crate) fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
     found.expect("waited for")
 }
 
-/// Whether a process waits in sleep(1). While it starts, it opens and closes files.
 pub(crate) fn is_sleep(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(" (sleep) S "))
 }
@@ -73,7 +64,6 @@ fn shown(pid: i32, fd: usize) -> [Value; 3] {
     [json!(kind), json!(path), json!(ino.then_some(file.ino()))]
 }
 
-/// The exec of a waiting process, with its descriptors as procfs shows them.
 fn execed(pid: i32) -> Value {
     let mut exec = json!({"ret": 0});
     for (fd, name) in NAMES.into_iter().enumerate() {
@@ -83,7 +73,6 @@ fn execed(pid: i32) -> Value {
     event("exec", pid, exec)
 }
 
-/// Adds a field to each standard descriptor of an exec.
 fn each(mut exec: Value, field: &str, values: [Value; 3]) -> Value {
     NAMES.into_iter().zip(values).for_each(|(name, value)| exec[name][field] = value);
     exec
@@ -114,7 +103,6 @@ fn pipeline(dir: &Dir) -> Told {
     Ok(told)
 }
 
-/// Makes a descriptor the standard one, in a child.
 fn put(from: i32, to: u64) {
     assert_eq!(sys::dup2(from as u64, to), to as i64);
 }
@@ -125,7 +113,6 @@ pub(crate) fn open(path: &str, flags: i32) -> i32 {
     fd as i32
 }
 
-/// A new pseudo-terminal, and the path of its other end.
 pub(crate) fn terminal() -> (OwnedFd, String) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudoterminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the other end can be opened");
@@ -141,7 +128,6 @@ pub(crate) fn start(make: impl FnOnce()) -> i32 {
     })
 }
 
-/// Kills processes that wait in sleep(1), after `look`.
 fn killed<T>(pids: &[i32], look: impl FnOnce() -> T) -> T {
     pids.iter().for_each(|pid| wait_for(|| is_sleep(*pid).then_some(())));
     let seen = look();
@@ -156,8 +142,7 @@ fn types_of_files(dir: &Dir) -> Told {
     let deep = (0..10).fold(dir.at("deep"), |path, _| format!("{path}/{}", "d".repeat(200)));
     fs::create_dir_all(&deep).expect("directories");
     let [fifo, gone] = ["fifo", "gone"].map(|name| dir.at(name));
-    // SAFETY: the path outlives the call.
-    assert_eq!(unsafe { libc::mkfifo(c(fifo.as_str()).as_ptr(), 0o600) }, 0);
+    sys::mkfifo(&fifo);
     // A machine that was just booted does not have it up.
     net::up("lo");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -180,12 +165,11 @@ fn types_of_files(dir: &Dir) -> Told {
             put(open(&format!("{deep}/out"), libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND), 2);
         }),
         start(|| {
-            // SAFETY: the calls take numbers and a string that outlives them.
-            let (memory, event) = unsafe { (libc::memfd_create(c"name".as_ptr(), 0), libc::eventfd(0, 0)) };
+            let event = call(libc::SYS_eventfd2, &[]) as i32;
             let (held, name) = terminal();
             std::mem::forget(held);
             put(open(&name, libc::O_RDWR | libc::O_NOCTTY), 0);
-            put(memory, 1);
+            put(sys::memory(c"name"), 1);
             put(event, 2);
         }),
         start(|| {
@@ -196,8 +180,7 @@ fn types_of_files(dir: &Dir) -> Told {
         start(|| {
             put(udp.as_raw_fd(), 0);
             put(of_six.map_or(1, IntoRawFd::into_raw_fd), 1);
-            // SAFETY: fcntl takes numbers.
-            unsafe { libc::fcntl(2, libc::F_SETFD, libc::FD_CLOEXEC) };
+            call(libc::SYS_fcntl, &[2, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64]);
         }),
         start(|| {
             put(open(&deep, libc::O_RDONLY), 0);
@@ -247,12 +230,10 @@ fn other_descriptors(dir: &Dir) -> Told {
             put(open(&file("read"), append), 63);
             put(open(&file("read"), libc::O_RDWR), 64);
             put(open("/dev/null", libc::O_RDWR | libc::O_CLOEXEC), 62);
-            let mut ends = sys::pipe();
-            // SAFETY: the call fills the array.
-            assert_eq!(unsafe { libc::socketpair(1, 1, 0, ends.as_mut_ptr()) }, 0);
+            sys::pipe();
+            assert_eq!(call(libc::SYS_socketpair, &[1, 1, 0, [0u64; 1].as_mut_ptr() as u64]), 0);
             // dup3 clears FD_CLOEXEC only without the flag.
-            // SAFETY: fcntl takes numbers.
-            unsafe { libc::fcntl(62, libc::F_SETFD, libc::FD_CLOEXEC) };
+            call(libc::SYS_fcntl, &[62, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64]);
         }),
         start(|| (3..64).for_each(sys::close)),
     ];
@@ -283,7 +264,7 @@ fn peers_of_unix_sockets(dir: &Dir) -> Told {
         put(one.as_raw_fd(), 2);
     });
     let ino = |socket: &dyn AsFd| {
-        let file = fs::File::from(socket.as_fd().try_clone_to_owned().expect("a descriptor"));
+        let file = File::from(socket.as_fd().try_clone_to_owned().expect("a descriptor"));
         json!(file.metadata().expect("a socket").ino())
     };
     let peers = [json!(format!("unix:{path}")), json!(format!("abstract:{name}")), Value::Null];

@@ -1,16 +1,7 @@
 //! Storms of events, each of which is known.
 
-use crate::arch;
-use crate::sys;
-use crate::traced::{Dir, KINDS, Run, Traced, alone, check_has, check_nothing_lost, emulated, n, skipped};
-use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::ffi::CString;
-use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use crate::prelude::*;
+use crate::traced::check_nothing_lost;
 
 /// The number of opens of a storm, from `TRACETUI_STORM` if set. It is smaller without optimisation, because a slow
 /// reader loses events then.
@@ -19,7 +10,6 @@ fn storm_opens() -> usize {
     told.unwrap_or(if cfg!(debug_assertions) { 20_000 } else { 200_000 })
 }
 
-/// The number of programs that are executed at the same time.
 fn storm_execs() -> usize {
     storm_opens() / 100
 }
@@ -60,7 +50,6 @@ impl Way {
     }
 }
 
-/// An open with its arguments and its result.
 struct Attempt {
     path: CString,
     way: Way,
@@ -68,9 +57,8 @@ struct Attempt {
     ret: i64,
 }
 
-/// The opens of one thread.
 struct Opener {
-    dir: std::fs::File,
+    dir: File,
     attempts: Vec<Attempt>,
     tid: i32,
 }
@@ -80,7 +68,7 @@ impl Opener {
     fn new(dir: &Dir, thread: usize) -> Opener {
         let dir = dir.dir(&format!("t{thread}"));
         let attempts = (0..storm_opens() / THREADS).map(|number| Attempt::new(&dir, number)).collect();
-        Opener { dir: std::fs::File::open(dir).expect("a directory"), attempts, tid: 0 }
+        Opener { dir: File::open(dir).expect("a directory"), attempts, tid: 0 }
     }
 
     fn run(&mut self) {
@@ -105,10 +93,10 @@ impl Attempt {
         let name = format!("{}{number}", if there { "there" } else { "missing" });
         let full = format!("{dir}/{name}");
         if there {
-            std::fs::write(&full, b"").expect("a file");
+            fs::write(&full, b"").expect("a file");
         }
         let way = Way::of(number);
-        let path = sys::c(if way == Way::Relative { name } else { full.clone() });
+        let path = c(if way == Way::Relative { name } else { full.clone() });
         Attempt { path, way, full, ret: 0 }
     }
 
@@ -125,7 +113,6 @@ impl Attempt {
     }
 }
 
-/// A child: its arguments and its exit code.
 struct Started {
     pid: i32,
     argv: Vec<String>,
@@ -140,7 +127,6 @@ struct Pace {
 }
 
 impl Pace {
-    /// The maximum rate.
     fn all() -> Pace {
         Pace { execs: storm_execs(), rest: Duration::ZERO }
     }
@@ -151,7 +137,6 @@ impl Pace {
     }
 }
 
-/// Executes programs one after the other, each with a unique argument.
 fn execute(worker: usize, pace: Pace) -> Vec<Started> {
     let one = |number| {
         let started = start(format!("argument-{worker}-{number}"), number);
@@ -231,7 +216,7 @@ impl Storm {
         let mut missing = 0;
         let mut execs = by_pid(run, "exec");
         let mut exits = by_pid(run, "exit");
-        let exe = |program: &str| std::fs::canonicalize(program).expect("installed");
+        let exe = |program: &str| fs::canonicalize(program).expect("installed");
         let exes: HashMap<&str, PathBuf> = ["/bin/sh", "/bin/true"].map(|p| (p, exe(p))).into();
         for started in &self.started {
             let exec = at_most_one(execs.remove(&started.pid.into()), started);
@@ -266,7 +251,6 @@ fn at_most_one(events: Option<Vec<Value>>, started: &Started) -> Option<Value> {
 
 #[test]
 fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
-    let _alone = alone();
     let mut storm = Storm::new();
     let Some(traced) = Traced::start(&[]) else { return };
     storm.rage(Pace::all());
@@ -279,7 +263,6 @@ fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
 
 #[test]
 fn a_small_ring_loses_opens_and_says_how_many_where() {
-    let _alone = alone();
     let mut storm = Storm::new();
     // Only events of this process and its children take room in the ring.
     let ours = sys::pid().to_string();
@@ -373,7 +356,6 @@ fn execs_among_opens(run: &Run) -> usize {
 
 #[test]
 fn forks_execs_and_exits_of_many_short_lived_processes_pair_up() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exec,exit,fork"]) else { return };
     let pids: Vec<i32> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..10).map(|worker| scope.spawn(move || fifty_at_once(worker))).collect();
@@ -412,7 +394,7 @@ fn fifty_at_once(worker: usize) -> Vec<i32> {
     let own = |number: usize| format!("short-{worker}-{number}");
     let children: Vec<_> =
         (0..50).map(|number| Command::new("/bin/true").arg(own(number)).spawn().expect("a child")).collect();
-    let wait = |mut child: std::process::Child| {
+    let wait = |mut child: Child| {
         assert!(child.wait().expect("a status").success());
         child.id() as i32
     };

@@ -2,19 +2,12 @@
 
 use crate::bpf::{
     Attr, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id,
-    load,
+    program,
 };
 use crate::bpf_ways::{BPF_MAP_CREATE, SCHED_CLS, XDP, by_attach, create, index_of, load_for, opened, run as tool};
-use crate::recording::{read, text};
-use crate::sys::{self, Actor, c};
-use crate::tcp::net;
-use crate::traced::{
-    Dir, Output, Run, Traced, alone, alone_as_root, check_has, may_trace, n, not_checked, trace, tracetui,
-};
-use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use crate::prelude::*;
+use crate::traced::Output;
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_PROG_TEST_RUN: u64 = 10;
@@ -113,12 +106,10 @@ fn load_inside(name: &'static str) -> Result<OwnedFd, i64> {
     Inside::new(name).run().map(|mut fds| fds.remove(0))
 }
 
-/// The events of a program, in order.
 fn of_program(run: &Run, id: i64) -> Vec<Value> {
     run.lines().filter(|event| event["kind"] == "bpf" && event["prog"]["id"] == id).collect()
 }
 
-/// Waits until the kernel has unloaded a program.
 #[track_caller]
 fn wait_until_gone(id: i64) {
     sys::wait_until(|| {
@@ -139,9 +130,8 @@ fn check_unload(event: &Value, name: &str, id_and_tag: &[i64]) {
 
 #[test]
 fn a_program_that_comes_and_goes_has_two_events() {
-    let _alone = alone();
     let acted = trace("bpf", || {
-        let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_two_events", &[MOV_R0, EXIT]));
+        let prog = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_two_events");
         let numbers = id_and_tag(&prog);
         drop(prog);
         wait_until_gone(numbers[0]);
@@ -157,7 +147,6 @@ fn a_program_that_comes_and_goes_has_two_events() {
 
 #[test]
 fn a_program_that_a_program_loads_is_seen() {
-    let _alone = alone();
     let acted = trace("bpf", || {
         let prog = match load_inside("tt_inside") {
             Ok(prog) => prog,
@@ -187,7 +176,6 @@ fn a_program_that_a_program_loads_is_seen() {
 /// Two processes load and unload as fast as they can, by both ways: nothing is reported twice, and nothing is missing.
 #[test]
 fn churn_makes_no_event_twice() {
-    let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     let act = |inside: bool| {
         move || {
@@ -195,7 +183,7 @@ fn churn_makes_no_event_twice() {
             for _ in 0..150 {
                 let prog = match inside {
                     true => load_inside("tt_churn").ok(),
-                    false => Some(sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn", &[MOV_R0, EXIT]))),
+                    false => Some(program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn")),
                 };
                 ids.extend(prog.map(|prog| id_and_tag(&prog)[0]));
             }
@@ -228,7 +216,7 @@ fn a_replay_has_the_programs_that_came_and_went() {
     let dir = Dir::alone();
     let file = dir.at("live.ttr");
     for format in ["json", "text", "csv"] {
-        let _ = std::fs::remove_file(&file);
+        let _ = fs::remove_file(&file);
         let Some(traced) = Traced::start_as(format, &["--kind", "bpf", "-w", &file]) else { return };
         let ids = Actor::new(|| {
             let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_replayed") };
@@ -254,7 +242,7 @@ fn a_replay_has_the_programs_that_came_and_went() {
             assert_eq!(told.len(), 4, "{format}: {told:#?}");
         }
     }
-    let _ = std::fs::remove_file(&file);
+    let _ = fs::remove_file(&file);
     let Some(traced) = Traced::start(&["-w", &file]) else { return };
     let actor = Actor::new(|| load_inside("tt_recorded").map_or(vec![0], |prog| vec![id_and_tag(&prog)[0]]));
     let pid = actor.pid;
@@ -301,14 +289,13 @@ fn in_network(lacks: &str, act: impl FnOnce(&Output) -> Vec<i64>) -> Option<(Run
 
 #[test]
 fn an_xdp_program_has_its_process() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     sys::unshare(libc::CLONE_NEWNET);
     net::up("lo");
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     let actor = Actor::new(|| {
         let output = traced.output();
-        let programs: Vec<_> =
-            ["tt_early", "tt_late", "tt_forged"].map(|name| sys::owned(load(XDP, name, &[MOV_R0, EXIT]))).into();
+        let programs: Vec<_> = ["tt_early", "tt_late", "tt_forged"].map(|name| program(XDP, name)).into();
         let ids: Vec<_> = programs.iter().map(|prog| id_and_tag(prog)[0]).collect();
         let mut done = vec![];
         // Before the first inventory, and after it.
@@ -349,10 +336,10 @@ fn places(run: &Run, id: i64) -> Vec<String> {
 
 #[test]
 fn what_netlink_attaches_before_the_first_inventory_is_seen() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     net::own_net();
-    let xdp = sys::owned(load(XDP, "tt_old_xdp", &[MOV_R0, EXIT]));
-    let tc = sys::owned(load(SCHED_CLS, "tt_old_tc", &[MOV_R0, EXIT]));
+    let xdp = program(XDP, "tt_old_xdp");
+    let tc = program(SCHED_CLS, "tt_old_tc");
     let [xdp_id, tc_id] = [&xdp, &tc].map(|program| id_and_tag(program)[0]);
     let has_tc = net::add_clsact(1, None) == 0 && net::add_filter(1, net::INGRESS, sys::raw(&tc)) == 0;
     let attach = || {
@@ -398,9 +385,8 @@ fn what_netlink_attaches_before_the_first_inventory_is_seen() {
 #[test]
 fn filters_of_a_shared_block_are_seen() {
     const NUMBER: u32 = 7;
-    let _alone = alone();
     let acted = in_network("", |output| {
-        let program = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
+        let program = program(SCHED_CLS, "tt_block");
         let id = id_and_tag(&program)[0];
         let mut done = vec![id, net::add_clsact(1, Some(NUMBER))];
         for held_ms in [0, 300, 3000] {
@@ -426,7 +412,6 @@ fn filters_of_a_shared_block_are_seen() {
 #[test]
 fn an_xdp_link_of_another_namespace_hides_nothing() {
     const GENERIC: u32 = 2;
-    let _alone = alone();
     let acted = in_network("", |output| {
         // lo has the same number in each namespace.
         let program = load_for(XDP, AT_XDP, "tt_both", MOV_R0).expect("a program");
@@ -473,7 +458,6 @@ fn an_xdp_link_of_another_namespace_hides_nothing() {
 
 #[test]
 fn what_a_program_attaches_is_seen() {
-    let _alone = alone();
     let acted = in_network("this kernel has no tcx, or no programs that call bpf(2)", |output| {
         let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_in_link") };
         let fds = match linked.run() {
@@ -503,10 +487,9 @@ fn what_a_program_attaches_is_seen() {
 /// The interface is removed while somebody holds the link: the program is not attached any more.
 #[test]
 fn a_link_without_its_interface_is_detached() {
-    let _alone = alone();
     let acted = in_network("there is no ip(8), no veth, or no link of XDP", |output| {
         let made = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
-        let prog = sys::owned(load(XDP, "tt_dev_xdp", &[MOV_R0, EXIT]));
+        let prog = program(XDP, "tt_dev_xdp");
         let link = create(&prog, index_of("tt0"), AT_XDP, |attr| attr.u32(12, 2));
         if made != 0 || link < 0 {
             return vec![link.min(-1)];
@@ -531,10 +514,9 @@ fn a_link_without_its_interface_is_detached() {
 
 #[test]
 fn what_a_system_call_attaches_is_not_told_again() {
-    let _alone = alone();
     let acted = in_network("this kernel has no tcx", |output| {
-        let linked = sys::owned(load(SCHED_CLS, "tt_one_link", &[MOV_R0, EXIT]));
-        let attached = sys::owned(load(SCHED_CLS, "tt_one_tcx", &[MOV_R0, EXIT]));
+        let linked = program(SCHED_CLS, "tt_one_link");
+        let attached = program(SCHED_CLS, "tt_one_tcx");
         let link = match opened(create(&linked, 1, TCX_INGRESS, |attr| attr)) {
             Ok(link) => link,
             Err(error) => return vec![error],

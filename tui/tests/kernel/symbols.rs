@@ -1,14 +1,11 @@
 //! The symbols of the running kernel.
 
-use crate::traced::{alone, alone_as_root, cannot_run, may_trace, not_checked, with_hidden_addresses};
-use std::collections::BTreeMap;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use crate::prelude::*;
+use crate::traced::with_hidden_addresses;
 use tracetui_events::symbols::{Symbols, Unavailable};
 use tracetui_host::background::Pieces;
 use tracetui_host::kallsyms::{self, SymbolReader};
 use tracetui_shared::id::KernelAddr;
-use tracetui_shared::time::BootNanos;
 
 const NOW: BootNanos = BootNanos(1 << 60);
 /// Set in the child of [`without_the_capability_the_reason_is_given`].
@@ -19,7 +16,7 @@ type Names = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Text symbols by address.
 fn naive() -> BTreeMap<u64, Names> {
-    let text = std::fs::read("/proc/kallsyms").expect("procfs");
+    let text = fs::read("/proc/kallsyms").expect("procfs");
     let mut symbols: BTreeMap<u64, Names> = BTreeMap::new();
     for line in text.split(|byte| *byte == b'\n') {
         let words: Vec<&[u8]> = line.split(|byte| byte.is_ascii_whitespace()).collect();
@@ -50,7 +47,7 @@ fn ends_section(name: &[u8]) -> bool {
 
 #[test]
 fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(symbols) = read() else { return };
     let naive = naive();
     let table = symbols.table().expect("it was read");
@@ -98,7 +95,7 @@ fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
 /// Asks again and again while another thread reads. A lookup that finds nothing causes no read.
 #[test]
 fn lookups_go_on_during_a_read_and_cause_none() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let Some(mut symbols) = read() else { return };
     let inside = naive().into_iter().nth(1_000).expect("more symbols").0;
     let reader = SymbolReader::start().expect("a thread");
@@ -134,14 +131,14 @@ fn check_hidden(expected: Unavailable) {
 /// Runs this test binary without CAP_SYSLOG.
 #[test]
 fn without_the_capability_the_reason_is_given() {
-    let _alone = alone();
+    alone();
     if std::env::var_os(CHILD).is_some() {
         return check_hidden(Unavailable::NoCapability);
     }
     if !may_trace() {
         return;
     }
-    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     if paranoid.trim().parse().unwrap_or(2) < 2 {
         return not_checked("addresses without CAP_SYSLOG: with kernel.perf_event_paranoid < 2 everybody sees them");
     }
@@ -158,6 +155,6 @@ fn without_the_capability_the_reason_is_given() {
 
 #[test]
 fn hidden_addresses_are_reported_to_root_too() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     with_hidden_addresses(|| check_hidden(Unavailable::KptrRestrict));
 }

@@ -1,19 +1,12 @@
 //! System calls without wrappers, so that a test knows each argument and result exactly, and processes that a test
 //! controls.
 
-use crate::traced::{Dir, alone_as_root};
+use crate::prelude::*;
 use rustix::fs::{MemfdFlags, memfd_create};
-use std::ffi::{CStr, CString};
-use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 pub(crate) fn euid() -> u32 {
-    // SAFETY: geteuid(2) has no arguments and cannot fail.
-    unsafe { libc::geteuid() }
+    call(libc::SYS_geteuid, &[]) as u32
 }
 
 pub(crate) fn pid() -> i32 {
@@ -21,8 +14,7 @@ pub(crate) fn pid() -> i32 {
 }
 
 pub(crate) fn tid() -> i32 {
-    // SAFETY: gettid(2) has no arguments and cannot fail.
-    unsafe { libc::gettid() }
+    call(libc::SYS_gettid, &[]) as i32
 }
 
 pub(crate) fn exit(code: i32) -> ! {
@@ -31,8 +23,7 @@ pub(crate) fn exit(code: i32) -> ! {
 }
 
 pub(crate) fn prctl(option: i32, value: i32) {
-    // SAFETY: no caller passes an option that takes an address.
-    unsafe { libc::prctl(option, value, 0, 0, 0) };
+    call(libc::SYS_prctl, &[option as u64, value as u64]);
 }
 
 /// Ends this process with its parent, so that a failed test leaves no process behind.
@@ -40,15 +31,46 @@ pub(crate) fn end_with_the_parent() {
     prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
 }
 
-/// The time of a clock in nanoseconds.
 pub(crate) fn clock(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a live local to which clock_gettime(2) writes.
-    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    let mut time = [0u64; 2];
+    assert_eq!(call(libc::SYS_clock_gettime, &[clock as u64, time.as_mut_ptr() as u64]), 0);
+    time[0] * 1_000_000_000 + time[1]
 }
 
-/// Runs a program to its end. Returns its process id.
+/// Runs a closure between the fork and the exec of a command.
+pub(crate) fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the closures of the callers make system calls only. Tests run one at a time, so no other thread holds a
+    // lock that they need.
+    unsafe { command.pre_exec(act) };
+}
+
+/// Changes the ids of this process, of which −1 stays. It is called directly because glibc's wrapper would signal other
+/// threads.
+pub(crate) fn set_user(real: i64, effective: i64, saved: i64) {
+    assert_eq!(call(libc::SYS_setresuid, &[real as u64, effective as u64, saved as u64]), 0);
+}
+
+/// The result of a call that returns 0, or −1 and an errno.
+pub(crate) fn done(ret: i64) -> std::io::Result<()> {
+    if ret == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Sets the handler of a signal: `SIG_DFL`, `SIG_IGN` or [`nothing`].
+pub(crate) fn signal(signal: i32, handler: libc::sighandler_t) {
+    // SAFETY: no handler of the callers does anything.
+    unsafe { libc::signal(signal, handler) };
+}
+
+pub(crate) fn nothing() -> libc::sighandler_t {
+    extern "C" fn nothing(_: i32) {}
+    nothing as *const () as libc::sighandler_t
+}
+
+pub(crate) fn mkfifo(path: &str) {
+    let path = c(path);
+    assert_eq!(call(libc::SYS_mknodat, &[CWD, at(&path), (libc::S_IFIFO | 0o600).into()]), 0, "mkfifo(3)");
+}
+
 pub(crate) fn run_program(program: &mut Command) -> i32 {
     let mut child = program.spawn().expect("a child");
     child.wait().expect("a status");
@@ -56,8 +78,7 @@ pub(crate) fn run_program(program: &mut Command) -> i32 {
 }
 
 pub(crate) fn kill(pid: i32, signal: i32) {
-    // SAFETY: kill(2) takes integers only.
-    unsafe { libc::kill(pid, signal) };
+    call(libc::SYS_kill, &[pid as u64, signal as u64]);
 }
 
 /// The result in the form of the kernel: a value, or −errno.
@@ -65,16 +86,24 @@ fn result(ret: libc::c_long) -> i64 {
     if ret == -1 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { ret }
 }
 
-/// A system call with arguments that are integers, or addresses that are valid until it returns.
-pub(crate) fn call(number: libc::c_long, args: [u64; 5]) -> i64 {
+/// A system call with arguments that are integers, or addresses that are valid until it returns. The others are 0.
+pub(crate) fn call(number: libc::c_long, args: &[u64]) -> i64 {
+    let arg = |nth: usize| args.get(nth).copied().unwrap_or(0);
     // SAFETY: each caller passes addresses of memory that outlives the call, or invalid ones on purpose. For the latter
     // the kernel returns EFAULT and accesses no memory.
-    result(unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4]) })
+    result(unsafe { libc::syscall(number, arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) })
+}
+
+/// `AT_FDCWD`, for system calls.
+pub(crate) const CWD: u64 = libc::AT_FDCWD as u64;
+
+pub(crate) fn at(text: &CStr) -> u64 {
+    text.as_ptr() as u64
 }
 
 /// openat(2) with any address.
 pub(crate) fn openat_raw(dirfd: i32, path: *const u8, flags: i32, mode: u32) -> i64 {
-    call(libc::SYS_openat, [dirfd as u64, path as u64, flags as u64, mode.into(), 0])
+    call(libc::SYS_openat, &[dirfd as u64, path as u64, flags as u64, mode.into()])
 }
 
 pub(crate) fn openat(dirfd: i32, path: &CStr, flags: i32, mode: u32) -> i64 {
@@ -83,22 +112,20 @@ pub(crate) fn openat(dirfd: i32, path: &CStr, flags: i32, mode: u32) -> i64 {
 
 /// dup2(2) of two different descriptors, by dup3(2), which every architecture has.
 pub(crate) fn dup2(from: u64, to: u64) -> i64 {
-    call(libc::SYS_dup3, [from, to, 0, 0, 0])
+    call(libc::SYS_dup3, &[from, to])
 }
 
 /// rename(2), by renameat2(2), which every architecture has.
 pub(crate) fn rename(from: &CStr, to: &CStr) -> i64 {
-    let cwd = libc::AT_FDCWD as u64;
-    call(libc::SYS_renameat2, [cwd, from.as_ptr() as u64, cwd, to.as_ptr() as u64, 0])
+    call(libc::SYS_renameat2, &[CWD, at(from), CWD, at(to)])
 }
 
 /// openat2(2): flags, mode, resolve.
 pub(crate) fn openat2(dirfd: i32, path: &CStr, how: [u64; 3]) -> i64 {
     let size = size_of_val(&how) as u64;
-    call(libc::SYS_openat2, [dirfd as u64, path.as_ptr() as u64, how.as_ptr() as u64, size, 0])
+    call(libc::SYS_openat2, &[dirfd as u64, path.as_ptr() as u64, how.as_ptr() as u64, size])
 }
 
-/// Opens a file for reading, relative to the working directory.
 pub(crate) fn open_path(path: &str) -> i64 {
     openat(libc::AT_FDCWD, &c(path), libc::O_RDONLY, 0)
 }
@@ -106,7 +133,7 @@ pub(crate) fn open_path(path: &str) -> i64 {
 /// close(2), unless the number is an error.
 pub(crate) fn close(fd: i64) {
     if fd >= 0 {
-        call(libc::SYS_close, [fd as u64, 0, 0, 0, 0]);
+        call(libc::SYS_close, &[fd as u64]);
     }
 }
 
@@ -117,47 +144,41 @@ pub(crate) fn c(text: impl Into<Vec<u8>>) -> CString {
 /// Names the calling thread. The name may contain any bytes except NUL.
 pub(crate) fn set_comm(name: &[u8]) {
     let name = c(name);
-    // SAFETY: the name is a C string that outlives the call.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    call(libc::SYS_prctl, &[libc::PR_SET_NAME as u64, at(&name)]);
 }
 
-/// A file in memory, which is left open.
 pub(crate) fn memory(name: &CStr) -> i32 {
     memfd_create(name, MemfdFlags::empty()).expect("a file in memory").into_raw_fd()
 }
 
 pub(crate) fn unshare(flags: i32) {
-    // SAFETY: unshare(2) takes an integer.
-    let ret = unsafe { libc::unshare(flags) };
-    assert_eq!(ret, 0, "unshare: {}", std::io::Error::last_os_error());
+    done(call(libc::SYS_unshare, &[flags as u64])).unwrap_or_else(|error| panic!("unshare: {error}"));
 }
 
-/// mount(2) without data.
 pub(crate) fn mount(source: &str, target: &str, fstype: &str, flags: u64) {
     mount_with(source, target, fstype, flags, "");
 }
 
 pub(crate) fn mount_with(source: &str, target: &str, fstype: &str, flags: u64, data: &str) {
+    try_mount(source, target, fstype, flags, data).unwrap_or_else(|error| panic!("{fstype} on {target}: {error}"));
+}
+
+pub(crate) fn try_mount(source: &str, target: &str, fstype: &str, flags: u64, data: &str) -> std::io::Result<()> {
     let (source, target, fstype, data) = (c(source), c(target), c(fstype), c(data));
-    let data = data.as_ptr().cast();
-    // SAFETY: all arguments are C strings that outlive the call.
-    let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data) };
-    assert_eq!(ret, 0, "mount {fstype:?} on {target:?}: {}", std::io::Error::last_os_error());
+    done(call(libc::SYS_mount, &[at(&source), at(&target), at(&fstype), flags, at(&data)]))
 }
 
 /// Mounts tracefs at its usual place, unless the machine has it there: the kernel refuses a second one with EBUSY.
 pub(crate) fn mount_tracefs() {
     let place = "/sys/kernel/tracing";
-    if !std::path::Path::new(place).join("events").exists() {
+    if !Path::new(place).join("events").exists() {
         mount("tracefs", place, "tracefs", 0);
     }
 }
 
-/// Unmounts all file systems at a path and below.
 pub(crate) fn umount(target: &str) {
     let target = c(target);
-    // SAFETY: the path is a C string that outlives the call.
-    while unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } == 0 {}
+    while call(libc::SYS_umount2, &[at(&target), libc::MNT_DETACH as u64]) == 0 {}
 }
 
 /// The id of `nobody` on every distribution.
@@ -202,7 +223,7 @@ pub(crate) fn own_pids() {
         return mount("proc", "/proc", "proc", 0);
     }
     // The outputs of the child must be closed when it ends, so this process must not hold them.
-    call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0]);
+    call(libc::SYS_close_range, &[0, u32::MAX.into()]);
     let status = wait(child);
     exit(status.code().unwrap_or(128 + status.signal().unwrap_or(0)));
 }
@@ -321,6 +342,7 @@ pub(crate) struct Actor {
 impl Actor {
     /// Forks. After [`go`](Self::go) the child runs `act`, sends the resulting numbers, and ends as in [`fork`].
     pub(crate) fn new(act: impl FnOnce() -> Vec<i64>) -> Actor {
+        alone();
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let end = i64::from(ours.as_raw_fd());
         let pid = fork(|| {
@@ -334,7 +356,6 @@ impl Actor {
         self.wire.write_all(&[1]).expect("the actor listens");
     }
 
-    /// Waits for the end. Returns the status and the numbers.
     pub(crate) fn end(mut self) -> (Status, Vec<i64>) {
         let mut bytes = Vec::new();
         // The connection of a killed actor is reset.
@@ -343,7 +364,6 @@ impl Actor {
         (self.wait(), numbers.collect())
     }
 
-    /// Starts the closure and waits for its end. Panics if it failed.
     pub(crate) fn run(mut self) -> Vec<i64> {
         self.go();
         let (status, numbers) = self.end();
@@ -395,7 +415,7 @@ pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
     let (exit_signal, set_tid) = (libc::SIGCHLD as u64, (&raw const pid) as u64);
     let args = CloneArgs { exit_signal, set_tid, set_tid_size: 1, ..CloneArgs::default() };
     let size = size_of::<CloneArgs>() as u64;
-    match call(libc::SYS_clone3, [(&raw const args) as u64, size, 0, 0, 0]) {
+    match call(libc::SYS_clone3, &[(&raw const args) as u64, size]) {
         0 => end_after(act),
         child if child > 0 => Ok(child as i32),
         error => Err(-error as i32),
@@ -410,11 +430,9 @@ pub(crate) fn wait(pid: i32) -> Status {
     Status(status)
 }
 
-/// pipe(2), whose ends programs inherit.
 pub(crate) fn pipe() -> [i32; 2] {
     let mut ends = [0; 2];
-    // SAFETY: `ends` has room for the two descriptors.
-    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    assert_eq!(call(libc::SYS_pipe2, &[ends.as_mut_ptr() as u64]), 0);
     ends
 }
 
@@ -424,7 +442,6 @@ pub(crate) fn owned(fd: i64) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
 
-/// The number of a descriptor, for system calls.
 pub(crate) fn raw(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
 }
@@ -441,13 +458,13 @@ fn a_failing_child_shows_its_message() {
     });
     child.go();
     assert_eq!(child.end().0.code(), Some(101));
-    let said = std::fs::read_to_string(stderr).expect("a file");
+    let said = fs::read_to_string(stderr).expect("a file");
     assert!(said.contains("sys.rs:") && said.contains("unshare: Invalid argument"), "{said}");
 }
 
 #[test]
 fn tracefs_may_be_mounted_already() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let child = Actor::new(|| {
         own_mounts();
         mount_tracefs();

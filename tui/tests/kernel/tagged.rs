@@ -2,12 +2,9 @@
 //! enabled this (`PR_TAGGED_ADDR_ENABLE`). With MTE (Memory Tagging Extension), memory can be read only through
 //! addresses with the matching tag.
 
-use crate::bpf::{self, Attr};
-use crate::sys::{self, Pages, page};
-use crate::traced::{self, Dir, Run, alone, check_has, not_checked, release};
-use serde_json::{Value, json};
+use crate::bpf::Attr;
+use crate::prelude::*;
 use std::cell::Cell;
-use std::os::fd::AsRawFd as _;
 
 /// The objects that have tags.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,12 +88,10 @@ impl Tagged {
         }
     }
 
-    /// Stores a C string. Returns its tagged address.
     fn text(&self, text: &str) -> u64 {
-        self.put(&sys::c(text).into_bytes_with_nul())
+        self.put(&c(text).into_bytes_with_nul())
     }
 
-    /// Stores numbers. Returns their tagged address.
     fn numbers(&self, numbers: &[u64]) -> u64 {
         self.put(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
     }
@@ -119,7 +114,6 @@ fn set_tag(address: u64) {
     }
 }
 
-/// Traces a child that runs `act` with such memory. Returns its process id and its numbers.
 fn trace(kinds: &str, tags: Tags, act: impl FnOnce(&Tagged) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
     tags.are_there().then_some(())?;
     traced::trace(kinds, || act(&Tagged::new(tags)))
@@ -141,14 +135,13 @@ fn check_opens(tags: Tags) {
     let paths = [file.clone(), missing.clone()];
     let acted = trace("open", tags, move |memory| {
         let [file, missing, created] = [&paths[0], &paths[1], "created"].map(|path| memory.text(path));
-        let cwd = libc::AT_FDCWD as u64;
-        let place = std::fs::File::open(place).expect("a directory");
+        let place = File::open(place).expect("a directory");
         let place = place.as_raw_fd() as u64;
         vec![
-            sys::call(libc::SYS_openat, [cwd, file, libc::O_RDONLY as u64, 0, 0]),
-            sys::call(libc::SYS_openat, [cwd, missing, libc::O_RDONLY as u64, 0, 0]),
-            sys::call(libc::SYS_openat2, [cwd, file, memory.numbers(&how), 24, 0]),
-            sys::call(libc::SYS_openat2, [place, created, memory.numbers(&creating), 24, 0]),
+            call(libc::SYS_openat, &[CWD, file, libc::O_RDONLY as u64]),
+            call(libc::SYS_openat, &[CWD, missing, libc::O_RDONLY as u64]),
+            call(libc::SYS_openat2, &[CWD, file, memory.numbers(&how), 24]),
+            call(libc::SYS_openat2, &[place, created, memory.numbers(&creating), 24]),
         ]
     });
     let Some((run, pid, rets)) = acted else { return };
@@ -174,13 +167,13 @@ fn check_failed_execs(tags: Tags) {
     let long = "long".repeat(750);
     let args = ["one", "", "the third one", &long, "last"];
     let acted = trace("exec", tags, |memory| {
-        let place = std::fs::File::open(place).expect("a directory");
+        let place = File::open(place).expect("a directory");
         let place = place.as_raw_fd();
         let (argv, none) = (memory.list(&args), memory.list(&[]));
         let [nowhere, plain] = ["/nowhere/tagged", "plain"].map(|path| memory.text(path));
         vec![
-            sys::call(libc::SYS_execve, [nowhere, argv, none, 0, 0]),
-            sys::call(libc::SYS_execveat, [place as u64, plain, argv, none, 0]),
+            call(libc::SYS_execve, &[nowhere, argv, none]),
+            call(libc::SYS_execveat, &[place as u64, plain, argv, none]),
             place.into(),
         ]
     });
@@ -198,11 +191,10 @@ fn check_failed_execs(tags: Tags) {
 
 fn check_bpf(tags: Tags) {
     const OBJECT: u32 = bpf::BPF_PROG_TYPE_RAW_TRACEPOINT;
-    let _alone = alone();
     let acted = trace("bpf", tags, |memory| {
         let insns = [bpf::MOV_R0, bpf::EXIT];
         let (all, exit, licence) = (memory.numbers(&insns), memory.numbers(&insns[1..]), memory.text("GPL"));
-        let bpf = |command: u64, attr: Attr| sys::call(libc::SYS_bpf, [command, memory.put(&attr.0), 128, 0, 0]);
+        let bpf = |command: u64, attr: Attr| call(libc::SYS_bpf, &[command, memory.put(&attr.0), 128]);
         let load = |name, insns| bpf(bpf::BPF_PROG_LOAD, Attr::of_load(OBJECT, name, insns, licence));
         let loaded = sys::owned(load("tt_loaded", (2, all)));
         let refused = load("tt_refused", (1, exit));
@@ -273,24 +265,22 @@ fn bpf_from_mte_memory_is_whole_or_said_to_be_unread() {
 /// Memory that the kernel cannot read because the tags differ is not shown either.
 #[test]
 fn what_mte_denies_to_the_kernel_is_a_fault() {
-    let _alone = alone();
     let acted = trace("open,exec", Tags::Memory, |memory| {
         const OTHER: u64 = 1 << 56;
-        let cwd = libc::AT_FDCWD as u64;
         let (path, how) = (memory.text("/nowhere/denied"), memory.numbers(&[libc::O_RDWR as u64, 0, 0]));
         // The string continues in memory with another tag.
         let open_ended = memory.put(b"/nowhere/denied/");
         memory.text("the next");
         let (argv, none) = (memory.numbers(&[path, path ^ OTHER, 0]), memory.list(&[]));
         vec![
-            sys::call(libc::SYS_openat, [cwd, path ^ OTHER, 0, 0, 0]),
-            sys::call(libc::SYS_openat, [cwd, open_ended, 0, 0, 0]),
-            sys::call(libc::SYS_openat2, [cwd, path, how ^ OTHER, 24, 0]),
-            sys::call(libc::SYS_execve, [path ^ OTHER, none, none, 0, 0]),
+            call(libc::SYS_openat, &[CWD, path ^ OTHER]),
+            call(libc::SYS_openat, &[CWD, open_ended]),
+            call(libc::SYS_openat2, &[CWD, path, how ^ OTHER, 24]),
+            call(libc::SYS_execve, &[path ^ OTHER, none, none]),
         ]
         .into_iter()
         // The kernel does not read the arguments if the program does not exist.
-        .chain([sys::call(libc::SYS_execve, [memory.text("/bin/true"), argv, none, 0, 0])])
+        .chain([call(libc::SYS_execve, &[memory.text("/bin/true"), argv, none])])
         .collect()
     });
     let Some((run, pid, rets)) = acted else { return };

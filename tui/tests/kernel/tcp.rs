@@ -11,19 +11,12 @@ mod told;
 mod unreported;
 
 use crate::cases::{act, judge};
-use crate::sys::{self, Actor};
-use crate::traced::{
-    Run, Traced, alone, alone_as_root, emulated, is_attached, may_trace, n, not_checked, skipped, tracetui,
-};
+use crate::prelude::*;
+use crate::traced::is_attached;
 use cases::Case;
 use net::{accept, connect, done, listen, listen_for_one, name, receive, send, tcp, v4};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::Duration;
 use told::{accepted, closed, connected, failed};
 
-/// Traces the kind while `act` runs. `None` if that is not possible, which is reported.
 fn traced<T>(args: &[&str], act: impl FnOnce(&Traced) -> T) -> Option<(Run, T)> {
     may_trace().then_some(())?;
     net::up("lo");
@@ -39,21 +32,18 @@ fn check(cases: &[Case]) {
     check_those(cases, |event| !is_bound(event));
 }
 
-/// Whether an event is about an address, and not about a connection.
 fn is_bound(event: &Value) -> bool {
     event["op"] == "listen" || event["op"] == "bind"
 }
 
 /// Runs the cases and compares those of their events that are wanted.
 fn check_those(cases: &[Case], wanted: fn(&Value) -> bool) {
-    let _alone = alone();
     let act = |_: &Traced| act(cases.iter().map(|(name, run)| (*name, run)));
     let Some((run, acted)) = traced(&KIND, act) else { return };
     run.check();
     judge(acted, &run, |name, pid, expected| told::compare(expected, &of_case(&run, name, pid, wanted)));
 }
 
-/// The events of connections.
 fn events(run: &Run) -> impl Iterator<Item = Value> {
     run.lines().filter(|line| line["kind"] == "tcp" && !is_bound(line))
 }
@@ -71,9 +61,8 @@ fn listening_sockets_and_failed_binds_are_told() {
 
 #[test]
 fn what_listens_already_is_told_once() {
-    let _alone = alone();
     let (listener, at) = listen(v4());
-    let copy = done("dup", sys::call(libc::SYS_dup, [listener as u64, 0, 0, 0, 0]));
+    let copy = done("dup", call(libc::SYS_dup, &[listener as u64]));
     let Some((run, ())) = traced(&KIND, |_| ()) else { return };
     run.check();
     let told: Vec<Value> = run.lines().filter(|line| is_bound(line) && line["lport"] == at.port()).collect();
@@ -88,7 +77,7 @@ fn what_listens_already_is_told_once() {
 
 #[test]
 fn connections_are_told_from_both_ends() {
-    check(cases::CONNECTIONS);
+    check(&[cases::CONNECTIONS, cases::NOTHING].concat());
 }
 
 #[test]
@@ -109,38 +98,14 @@ fn failures_are_told_once_with_their_outcome() {
 
 #[test]
 fn ends_are_told_with_who_closed() {
-    check(cases::ENDS);
-}
-
-#[test]
-fn a_connection_belongs_to_who_made_it_and_ends_with_its_last_holder() {
-    check(cases::OWNERS);
-}
-
-#[test]
-fn what_connects_nothing_makes_no_event() {
-    check(cases::NOTHING);
-}
-
-/// The same through io_uring, unless the tracer reports that the kernel does not show it.
-fn check_uring(cases: &[Case]) {
-    const WHAT: &str = "TCP connections through io_uring";
-    let missing = {
-        let _alone = alone();
-        let Some((_, missing)) = traced(&KIND, |traced| traced.said_missing(WHAT)) else { return };
-        if missing {
-            not_checked(&format!("{WHAT}: reported as missing on this kernel"));
-        }
-        missing
-    };
-    if !missing {
-        check(cases);
-    }
+    check(&[cases::ENDS, cases::OWNERS].concat());
 }
 
 #[test]
 fn connections_through_io_uring_are_told() {
-    check_uring(cases::URING);
+    if crate::uring::is_seen() {
+        check(cases::URING);
+    }
 }
 
 /// Whether the program that lists the connections that wait is attached. Some kernels refuse it (`EPERM`), as doctor reports.
@@ -152,7 +117,6 @@ fn lists_what_waits() -> bool {
     has
 }
 
-/// The events of this process at its own address.
 fn ours(run: &Run) -> Vec<Value> {
     let address = v4().ip().to_string();
     events(run).filter(|event| event["laddr"] == address || event["raddr"] == address).collect()
@@ -165,7 +129,7 @@ fn assert_told(expected: &[Value], events: &[Value]) {
 
 #[test]
 fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     net::up("lo");
     let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
@@ -181,7 +145,7 @@ fn what_is_older_than_the_trace_is_told_from_its_list_of_open_files() {
         (closed(&told, 0, 2), told)
     });
     // It must block before the trace begins.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     let from = name(client);
     let acted = traced(&KIND, |_| {
         send(server, 5);
@@ -217,7 +181,6 @@ fn a_request_without_an_answer_is_in_progress_at_the_end() {
     if !lists_what_waits() {
         return;
     }
-    let _alone = alone();
     let acted = traced(&KIND, |_| {
         let (listener, to) = net::listen_with(v4(), 0, 1).expect("TCP");
         let queued = [tcp(to), tcp(to)];
@@ -234,7 +197,6 @@ fn a_request_without_an_answer_is_in_progress_at_the_end() {
     [listener, queued[0], queued[1], waiting].into_iter().for_each(sys::close);
 }
 
-/// A connection, and a refused request.
 fn both() -> Vec<i64> {
     let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
@@ -246,7 +208,7 @@ fn both() -> Vec<i64> {
 
 #[test]
 fn filters_select_connections() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     type Holds = fn(&Value, i32) -> bool;
     let by_pid: Holds = |event, pid| event["pid"] == pid;
     let refused: Holds = |event, _| event["outcome"] == "refused";
@@ -294,7 +256,6 @@ const CROWD: usize = 6;
 /// From 7.0 on, classic tracepoints serve the calls that began before the trace. They slow down every system call.
 #[test]
 fn the_program_for_earlier_calls_is_detached_after_them() {
-    let _alone = alone();
     let (listener, to) = net::listen_with(v4(), 0, 1).expect("TCP");
     let mut waits = Actor::new(move || vec![accept(listener)]);
     waits.go();
@@ -322,7 +283,6 @@ fn the_program_for_earlier_calls_is_detached_after_them() {
 /// A reset may come after accept(2) has made the descriptor and before its end is reported. Another trace makes that time longer.
 #[test]
 fn a_reset_before_accept_returns_is_no_loss() {
-    let _alone = alone();
     let each = if emulated() { 300 } else { 3000 };
     let act = |_: &Traced| {
         let mut actor = Actor::new(move || {
@@ -356,7 +316,6 @@ fn a_reset_before_accept_returns_is_no_loss() {
 /// Each process connects to the next one, and each connection carries a few bytes both ways.
 #[test]
 fn what_a_crowd_of_processes_connects_is_told_or_counted() {
-    let _alone = alone();
     let each = if emulated() { 250 } else { 1000 };
     let Some((run, _)) = traced(&KIND, |_| {
         let listeners: Vec<(i64, SocketAddr)> =

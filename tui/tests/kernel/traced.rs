@@ -1,37 +1,26 @@
 //! Runs `tracetui print` during the actions of a test, and parses its output.
 
-use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, load, raw_tracepoint_open};
-use crate::sys::{self, Actor};
-use serde_json::Value;
-use std::collections::HashMap;
+use crate::bpf::{BPF_PROG_TYPE_RAW_TRACEPOINT, id_and_tag, program, raw_tracepoint_open};
+use crate::prelude::*;
+use std::cell::OnceCell;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::BufRead;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{ChildStderr, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use tracetui_shared::kind::Kind;
 
 /// The program under test: the one in `TRACETUI_BIN`, or the one that was built with the tests.
 pub(crate) fn tracetui() -> Command {
     let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
     let mut command = neutral(program);
-    let reset = || {
-        // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at
-        // its start.
-        for signal in [libc::SIGINT, libc::SIGQUIT] {
-            // SAFETY: SIG_DFL is no handler, so no code of this process runs on a signal.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
+    // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at its
+    // start.
+    sys::before_exec(&mut command, || {
+        [libc::SIGINT, libc::SIGQUIT].into_iter().for_each(|signal| sys::signal(signal, libc::SIG_DFL));
         Ok(())
-    };
-    // SAFETY: between fork and exec `reset` only calls signal(2), which is async-signal-safe.
-    unsafe { command.pre_exec(reset) };
+    });
     command
 }
 
@@ -56,7 +45,6 @@ pub(crate) fn doctor() -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Whether `doctor` lists an attached program whose name begins like this.
 pub(crate) fn is_attached(name: &str) -> bool {
     doctor().lines().any(|line| line.starts_with(name) && !line.contains("not attached"))
 }
@@ -79,17 +67,16 @@ pub(crate) const KINDS: [&str; Kind::PROBED.len()] = {
 /// Longer than any start or end takes, also on a busy or emulated machine without optimisation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Only one test traces at a time, because the storm of one test would disturb another. A test with two tracers starts
-/// both under one guard.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Blocks the other tests of this process.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Blocks the other tests of this process until the end of this one: only one test traces at a time, because the storm of one
+/// would disturb another. Tracers and actors call it.
+pub(crate) fn alone() {
+    static ALONE: Mutex<()> = Mutex::new(());
+    thread_local!(static HELD: OnceCell<MutexGuard<'static, ()>> = const { OnceCell::new() });
+    HELD.with(|held| _ = held.get_or_init(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
 /// Like [`alone`], if this process may trace. If not, the reason is reported.
-pub(crate) fn alone_as_root() -> Option<MutexGuard<'static, ()>> {
+pub(crate) fn alone_as_root() -> Option<()> {
     may_trace().then(alone)
 }
 
@@ -100,7 +87,7 @@ pub(crate) fn cannot_run(reason: &str) {
 }
 
 /// Reports what a test does not check because the machine lacks it, although tracing is possible. The message bypasses
-/// the output capture too. The caller must hold [`alone`].
+/// the output capture too.
 pub(crate) fn not_checked(what: &str) {
     let Some(traced) = Traced::start(&[]) else { return };
     traced.stop();
@@ -119,14 +106,13 @@ pub(crate) fn with_hidden_addresses(check: impl FnOnce() + std::panic::UnwindSaf
     if !emulated() {
         return not_checked("kernel.kptr_restrict: it is changed on a machine reserved for tests only");
     }
-    let before = std::fs::read(SETTING).expect("readable");
-    std::fs::write(SETTING, "2").expect("root may");
+    let before = fs::read(SETTING).expect("readable");
+    fs::write(SETTING, "2").expect("root may");
     let checked = std::panic::catch_unwind(check);
-    std::fs::write(SETTING, before).expect("root may");
+    fs::write(SETTING, before).expect("root may");
     assert!(checked.is_ok());
 }
 
-/// Whether this process may trace. If not, the reason is reported.
 pub(crate) fn may_trace() -> bool {
     if sys::euid() != 0 {
         cannot_run("tracing needs root");
@@ -166,7 +152,8 @@ impl Traced {
     }
 
     fn spawn(format: &str, args: &[&str], stdout: Stdio, dir: Dir, output: Option<PathBuf>) -> Option<Traced> {
-        let mut command = may_trace().then(tracetui)?;
+        alone_as_root()?;
+        let mut command = tracetui();
         command.args(["print", "--format", format]).args(args);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracetui starts");
@@ -207,12 +194,10 @@ impl Traced {
         self.child.id() as i32
     }
 
-    /// The file that contains its lines.
     pub(crate) fn output(&self) -> &Output {
         self.output.as_ref().expect("started with a file")
     }
 
-    /// Whether it reported that something is missing on this kernel.
     pub(crate) fn said_missing(&self, what: &str) -> bool {
         self.said.iter().any(|line| line.contains("missing: ") && line.contains(what))
     }
@@ -231,7 +216,6 @@ impl Traced {
         sys::kill(self.pid(), signal);
     }
 
-    /// Ends it by SIGINT, like Ctrl-C, and reads its output.
     pub(crate) fn stop(self) -> Run {
         self.signal(libc::SIGINT);
         let run = self.ended();
@@ -257,7 +241,7 @@ impl Traced {
         let mut stderr = std::mem::take(&mut self.said);
         stderr.push(std::mem::take(&mut self.ready));
         stderr.extend(self.stderr.iter());
-        let raw = self.output.as_ref().map(|output| std::fs::read(output).expect("the output")).unwrap_or_default();
+        let raw = self.output.as_ref().map(|output| fs::read(output).expect("the output")).unwrap_or_default();
         Run { status, stderr, raw, shows_lost: self.shows_lost }
     }
 }
@@ -306,7 +290,6 @@ pub(crate) fn reads_ready(child: &mut Child, said: &mut impl BufRead) -> bool {
     true
 }
 
-/// Waits for a child, but at most for `patience`.
 pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus {
     let began = Instant::now();
     loop {
@@ -335,7 +318,6 @@ pub(crate) fn trace_with(args: &[&str], act: impl FnOnce(&Output) -> Vec<i64>) -
     Some((traced.stop_and_check(), pid, numbers))
 }
 
-/// The file with the lines of a running `print`.
 pub(crate) struct Output(PathBuf);
 
 impl AsRef<Path> for Output {
@@ -348,7 +330,7 @@ impl Output {
     /// Waits until the lines satisfy this. After [`PATIENCE`], the checks of the test report what is missing.
     pub(crate) fn wait_until(&self, satisfies: impl Fn(&str) -> bool) {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && !std::fs::read_to_string(self).is_ok_and(|lines| satisfies(&lines)) {
+        while begun.elapsed() < PATIENCE && !fs::read_to_string(self).is_ok_and(|lines| satisfies(&lines)) {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -370,7 +352,7 @@ impl Output {
 
     /// Waits until an inventory that began after this call is in the output: the end of a link is in no other event.
     pub(crate) fn wait_for_inventory(&self) {
-        let program = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_inventory", &[MOV_R0, EXIT]));
+        let program = program(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_inventory");
         sys::close(raw_tracepoint_open(&program, "sched_process_exit"));
         self.wait_for("detach", &[id_and_tag(&program)[0]]);
     }
@@ -378,7 +360,6 @@ impl Output {
 
 pub(crate) struct Run {
     pub(crate) status: ExitStatus,
-    /// The messages, line by line.
     pub(crate) stderr: Vec<String>,
     pub(crate) raw: Vec<u8>,
     /// Whether `lost` rows were requested.
@@ -404,7 +385,6 @@ impl Run {
         self.lines().filter(|e| e["pid"] == pid).collect()
     }
 
-    /// The events of one kind of one process.
     pub(crate) fn kind_of(&self, kind: &str, pid: i32) -> Vec<Value> {
         self.lines().filter(|e| e["pid"] == pid && e["kind"] == kind).collect()
     }
@@ -421,7 +401,6 @@ impl Run {
         self.one("open", pid, |e| e["path"] == path)
     }
 
-    /// The account: the last line of stderr.
     pub(crate) fn account(&self) -> Value {
         let last = self.stderr.last().expect("stderr ends with the account");
         let value: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {:?}", self.stderr));
@@ -461,7 +440,7 @@ pub(crate) fn check_has(event: &Value, fields: Value) {
 
 /// The kernel's version, major and minor.
 pub(crate) fn release() -> (u32, u32) {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
     // 7.3-rc7 has no third number.
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().expect("a version"));
     let mut next = || numbers.next().expect("a version");
@@ -547,7 +526,7 @@ pub(crate) struct Mount(String);
 impl Mount {
     /// Mounts with these arguments of mount(8). `None`, with a message, if that is not possible here.
     pub(crate) fn new(args: &[&str], directory: String) -> Option<Mount> {
-        std::fs::create_dir(&directory).expect("a directory");
+        fs::create_dir(&directory).expect("a directory");
         let done = Command::new("mount").args(args).arg(&directory).output();
         let mounted = done.is_ok_and(|done| done.status.success());
         if !mounted {
@@ -556,7 +535,6 @@ impl Mount {
         mounted.then(|| Mount(directory))
     }
 
-    /// The path of a name in it.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.0)
     }
@@ -571,7 +549,6 @@ impl Drop for Mount {
 /// A temporary directory that is removed with its content when dropped.
 pub(crate) struct Dir {
     path: PathBuf,
-    alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Dir {
@@ -579,11 +556,10 @@ impl Dir {
         Dir::under(&std::env::temp_dir())
     }
 
-    /// Blocks the other tests as long as it exists, like [`alone`].
+    /// Blocks the other tests, like [`alone`].
     pub(crate) fn alone() -> Dir {
-        let mut dir = Dir::new();
-        dir.alone = Some(alone());
-        dir
+        alone();
+        Dir::new()
     }
 
     pub(crate) fn alone_as_root() -> Option<Dir> {
@@ -599,40 +575,36 @@ impl Dir {
     fn under(place: &Path) -> Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tracetui-kernel-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::fs::canonicalize(place).expect("a place for temporary files").join(name);
+        let path = fs::canonicalize(place).expect("a place for temporary files").join(name);
         // Accessible to all users, because some actors are no longer root when they use it.
-        std::fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
-        Dir { path, alone: None }
+        fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
+        Dir { path }
     }
 
-    /// The absolute path, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a name in the directory.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.path.to_str().expect("UTF-8"))
     }
 
     /// Creates an empty file in the directory, without an open.
     pub(crate) fn file(&self, name: &str) -> String {
-        let path = sys::c(self.at(name));
-        // SAFETY: the path is a C string that outlives the call.
-        let made = unsafe { libc::mknod(path.as_ptr(), libc::S_IFREG | 0o644, 0) };
-        assert_eq!(made, 0, "{path:?}: {}", std::io::Error::last_os_error());
+        let path = c(self.at(name));
+        assert_eq!(call(libc::SYS_mknodat, &[CWD, at(&path), (libc::S_IFREG | 0o644).into()]), 0, "{path:?}");
         path.into_string().expect("UTF-8")
     }
 
     pub(crate) fn dir(&self, name: &str) -> String {
         let path = self.at(name);
-        std::fs::create_dir(&path).expect("a directory");
+        fs::create_dir(&path).expect("a directory");
         path
     }
 }
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -1,17 +1,6 @@
 //! Capture by the origin of processes: their ancestors and their cgroup.
 
-use crate::execs::become_program;
-use crate::stdio::wait_for;
-use crate::sys::{self, Actor, fork};
-use crate::traced::{
-    Dir, Run, Traced, alone, alone_as_root, cannot_run, n, neutral, not_checked, tracetui, wait_at_most,
-};
-use std::fs::File;
-use std::io::Read as _;
-use std::os::fd::AsRawFd as _;
-use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tracetui_host::cgroup::CgroupResolver;
+use crate::prelude::*;
 
 /// Numbers that a test shares with its children.
 #[derive(Clone, Copy)]
@@ -70,7 +59,6 @@ fn storm(shared: &Shared) {
 
 #[test]
 fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
-    let _alone = alone();
     let shared = Shared::new();
     let (inside, outside) = (shared, shared);
     let mut root = Actor::new(move || {
@@ -88,13 +76,13 @@ fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
     let mut stranger = Actor::new(move || {
         while outside.0[PHASE].load(Ordering::SeqCst) != END {
             sys::open_path("/nowhere/outside");
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         vec![]
     });
     root.go();
     stranger.go();
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50));
     let Some(traced) = Traced::start(&["--tree", &root.pid.to_string(), "--kind", "open,exit"]) else { return };
     shared.0[PHASE].store(COUNTED, Ordering::SeqCst);
     // Waits until enough events occurred, even on a slow machine.
@@ -114,7 +102,6 @@ fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
 
 #[test]
 fn several_trees_are_either_and_a_root_counts_itself() {
-    let _alone = alone();
     let actors = [1, 2, 3].map(|i| {
         Actor::new(move || {
             sys::open_path(&format!("/nowhere/root {i}"));
@@ -153,7 +140,6 @@ impl Stage {
         self.0.at(Stage::TURN).store(turn, Ordering::SeqCst);
     }
 
-    /// Waits for a turn, with a time limit.
     #[track_caller]
     fn wait(self, turn: u64) {
         sys::wait_until(|| self.0.at(Stage::TURN).load(Ordering::SeqCst) >= turn);
@@ -223,7 +209,6 @@ impl Reused {
     pub(crate) const OPENED: [&str; 5] =
         ["/nowhere/root", "/nowhere/member", "/nowhere/child", "/nowhere/late child", "/nowhere/late member"];
 
-    /// Starts the processes, which wait.
     pub(crate) fn new() -> Reused {
         let stage = Stage(Shared::new());
         let mut director = Actor::new(move || stage.director());
@@ -279,7 +264,6 @@ impl Reused {
 
 #[test]
 fn an_id_that_is_used_again_is_not_in_the_tree() {
-    let _alone = alone();
     // The kernel side cannot evaluate the filter.
     for option in ["--tree", "--filter"] {
         let reused = Reused::new();
@@ -305,9 +289,9 @@ fn an_id_that_is_used_again_is_not_of_the_command() {
         while ! [ -e {done} ]; do sleep 0.1; done"
     );
     let Some(traced) = Traced::start(&["--kind", "open,exit", "--", "sh", "-c", &script]) else { return };
-    let wait_for = |file: &str| wait_for(|| std::path::Path::new(file).exists().then_some(()));
+    let wait_for = |file: &str| wait_for(|| Path::new(file).exists().then_some(()));
     wait_for(&member);
-    let pid: i32 = std::fs::read_to_string(&member).expect("readable").trim().parse().expect("a process id");
+    let pid: i32 = fs::read_to_string(&member).expect("readable").trim().parse().expect("a process id");
     sys::kill(pid, libc::SIGKILL);
     wait_for(&reaped);
     let errors = Actor::new(move || {
@@ -332,7 +316,6 @@ fn an_id_that_is_used_again_is_not_of_the_command() {
 /// COMMAND could hide its children.
 #[test]
 fn a_sibling_that_a_process_makes_is_of_its_tree() {
-    let _alone = alone();
     let acts = || {
         let (nothing, flags) = (0_u64, (libc::CLONE_PARENT | libc::SIGCHLD) as u64);
         // SAFETY: the process has one thread, and the child has a copy of the stack and leaves by _exit.
@@ -346,7 +329,7 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
         let mut root = Actor::new(move || {
             acts();
             // The sibling is a child of the test, which does not wait for it here.
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(300));
             vec![]
         });
         let value = if filter == "--tree" { root.pid.to_string() } else { format!("tree={} or comm=nobody", root.pid) };
@@ -362,14 +345,14 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
 
 #[test]
 fn a_tree_needs_its_root() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     // Larger than any pid_max.
     const NOBODY: &str = "4194304";
     let said = |args: &[&str]| {
         let mut command = tracetui();
         command.arg("print").args(args).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracetui starts");
-        let status = wait_at_most(&mut child, std::time::Duration::from_secs(60));
+        let status = wait_at_most(&mut child, Duration::from_secs(60));
         let stderr = child.stderr.take().map(std::io::read_to_string);
         (status.code(), stderr.expect("piped").expect("UTF-8"))
     };
@@ -386,7 +369,6 @@ fn a_tree_needs_its_root() {
     assert_eq!(run.lines().filter(|e| e["kind"] == "open").count(), 0);
 }
 
-/// A cgroup that is removed when dropped.
 pub(crate) struct Cgroup(pub(crate) String);
 
 impl Cgroup {
@@ -402,32 +384,30 @@ impl Cgroup {
 
     /// A cgroup in the hierarchy with this mount type and these options.
     fn below(name: &str, which: impl Fn(&str, &str) -> bool) -> Option<Cgroup> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+        let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
         let words = |line: &str| Some((line.split(' ').nth(2)?.to_owned(), line.split(' ').nth(3)?.to_owned()));
         let line = mounts.lines().find(|line| words(line).is_some_and(|(kind, options)| which(&kind, &options)))?;
         Cgroup::at(format!("{}/{name}-{}", line.split(' ').nth(1)?, sys::pid()))
     }
 
-    /// The cgroup of a new directory. `None` if it cannot be created.
     pub(crate) fn at(path: String) -> Option<Cgroup> {
-        std::fs::create_dir(&path).ok()?;
+        fs::create_dir(&path).ok()?;
         Some(Cgroup(path))
     }
 
     pub(crate) fn enter(&self) {
-        std::fs::write(format!("{}/cgroup.procs", self.0), "0").expect("a process may move itself");
+        fs::write(format!("{}/cgroup.procs", self.0), "0").expect("a process may move itself");
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
+        let _ = fs::remove_dir(&self.0);
     }
 }
 
 #[test]
 fn a_cgroup_is_captured_by_its_path() {
-    let _alone = alone();
     let (Some(wanted), Some(other)) = (Cgroup::new("tracetui-wanted"), Cgroup::new("tracetui-other")) else {
         return cannot_run("no cgroup v2 hierarchy");
     };
@@ -461,7 +441,7 @@ fn open_late(cgroup: &Cgroup) {
     let actor = Actor::new(|| {
         cgroup.enter();
         sys::wait(fork(|| ()));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         vec![sys::open_path("/nowhere/late")]
     });
     actor.run();
@@ -473,21 +453,20 @@ struct Bundle(String);
 impl Bundle {
     fn new(id: &str, config: &str) -> Bundle {
         let bundle = Bundle(format!("/run/containerd/io.containerd.runtime.v2.task/default/{id}"));
-        std::fs::create_dir_all(&bundle.0).expect("root");
-        std::fs::write(format!("{}/config.json", bundle.0), config).expect("room");
+        fs::create_dir_all(&bundle.0).expect("root");
+        fs::write(format!("{}/config.json", bundle.0), config).expect("room");
         bundle
     }
 }
 
 impl Drop for Bundle {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 #[test]
 fn a_container_is_captured_by_its_name() {
-    let _alone = alone();
     let Some(top) = Cgroup::new("tracetui-containers") else { return cannot_run("no cgroup v2 hierarchy") };
     let scope = |parent: &Cgroup, id: &str| Cgroup::at(format!("{}/nerdctl-{id}.scope", parent.0)).expect("a cgroup");
     let id = |number: u64| format!("{:064x}", sys::pid() as u64 * 256 + number);
@@ -498,7 +477,7 @@ fn a_container_is_captured_by_its_name() {
     let (first, other) = (scope(&top, &id(1)), scope(&top, &id(2)));
     // A user made this cgroup, and gave it the name of a container of root.
     let users = Cgroup::at(format!("{}/user", top.0)).expect("a cgroup");
-    std::os::unix::fs::chown(&users.0, Some(65_530), None).expect("root");
+    chown(&users.0, Some(65_530), None).expect("root");
     let forged = scope(&users, &id(1));
     let opens = [(&first, "/nowhere/first"), (&other, "/nowhere/other"), (&forged, "/nowhere/forged")];
     let actors = opens.map(|(cgroup, path)| {
@@ -528,7 +507,7 @@ fn a_container_is_captured_by_its_name() {
 
 #[test]
 fn without_a_v2_hierarchy_no_cgroup_vanished_and_a_filter_of_them_is_refused_or_explained() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let script = "while read -r _ at kind _; do [ \"$kind\" != cgroup2 ] || umount -l \"$at\" || exit 9; done </proc/mounts; exec \"$@\"";
     let run = |args: &[&str]| {
         let mut command = neutral("unshare");
@@ -541,8 +520,8 @@ fn without_a_v2_hierarchy_no_cgroup_vanished_and_a_filter_of_them_is_refused_or_
     if !said.contains("tracing: ") {
         return cannot_run(&said);
     }
-    let event: serde_json::Value = serde_json::from_str(shown.lines().next().expect("an exec")).expect("JSON");
-    let own = std::fs::read_to_string("/proc/self/cgroup").expect("readable");
+    let event: Value = serde_json::from_str(shown.lines().next().expect("an exec")).expect("JSON");
+    let own = fs::read_to_string("/proc/self/cgroup").expect("readable");
     let named = own.lines().find_map(|line| line.split_once(":name=systemd:")).map(|(_, path)| path);
     // Where the v2 cgroup is the root, the other one is known.
     match (own.lines().any(|line| line.starts_with("0::/") && line != "0::/"), named) {
@@ -560,8 +539,7 @@ fn without_a_v2_hierarchy_no_cgroup_vanished_and_a_filter_of_them_is_refused_or_
 
 #[test]
 fn a_cgroup_of_the_named_hierarchy_is_captured_where_the_v2_one_is_the_root() {
-    let _alone = alone();
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let is_root = own.lines().any(|line| line == "0::/") && CgroupResolver::new().is_ok();
     let (true, Some(wanted)) = (is_root, Cgroup::of_systemd("tracetui-named")) else {
         return not_checked("name=systemd cgroups: no v1 or no v2 hierarchy, or this process is in a v2 cgroup");

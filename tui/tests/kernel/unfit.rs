@@ -1,21 +1,9 @@
 //! Systems that lack requirements of tracetui. It reports in a sentence what is missing and what to do, and still shows
 //! all available events.
 
-use crate::pty;
-use crate::sys::{self, Actor, fork};
-use crate::traced::{
-    Dir, alone_as_root, cannot_run, doctor, emulated, n, not_checked, release, tracetui, wait_at_most,
-    with_hidden_addresses,
-};
-use crate::trees::Shared;
-use serde_json::Value;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use crate::prelude::*;
+use crate::traced::with_hidden_addresses;
 
-/// The capabilities that the tests give to users other than root.
 const CAP_BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
@@ -26,7 +14,6 @@ struct Said {
 }
 
 impl Said {
-    /// The only line of stderr that contains this.
     fn line(&self, part: &str) -> &str {
         let found: Vec<&str> = self.stderr.lines().filter(|line| line.contains(part)).collect();
         assert_eq!(found.len(), 1, "one line with {part:?}: {}", self.stderr);
@@ -34,7 +21,6 @@ impl Said {
     }
 }
 
-/// The conditions under which the program runs.
 #[derive(Clone, Copy, Default)]
 struct System {
     /// Runs as the user `nobody` with these capabilities, or as root if 0.
@@ -46,25 +32,20 @@ struct System {
 impl System {
     fn command(self, args: &[&str]) -> Command {
         let mut command = tracetui();
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: between fork and exec the closure makes system calls only. Tests run one at a time, so no other
-        // thread holds a lock that it needs.
-        unsafe {
-            command.pre_exec(move || {
-                if let Some(mounts) = self.mounts {
-                    sys::own_mounts();
-                    mounts();
-                }
-                if self.nobody_with != 0 {
-                    sys::become_nobody_with(self.nobody_with);
-                }
-                Ok(())
-            });
-        }
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("TERM", "xterm");
+        sys::before_exec(&mut command, move || {
+            if let Some(mounts) = self.mounts {
+                sys::own_mounts();
+                mounts();
+            }
+            if self.nobody_with != 0 {
+                sys::become_nobody_with(self.nobody_with);
+            }
+            Ok(())
+        });
         command
     }
 
-    /// Runs a command until it ends.
     fn says(self, args: &[&str]) -> Said {
         let output = self.command(args).output().expect("tracetui starts");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -81,7 +62,7 @@ impl System {
         drop((command, theirs));
         let mut said = Vec::new();
         // Reading from a terminal that is closed at the other end is an error.
-        let _ = std::io::Read::read_to_end(&mut std::fs::File::from(ours), &mut said);
+        let _ = std::io::Read::read_to_end(&mut File::from(ours), &mut said);
         (status.code(), String::from_utf8(said).expect("UTF-8"))
     }
 
@@ -89,8 +70,8 @@ impl System {
     fn prints(self, args: &[&str], act: impl FnOnce()) -> Said {
         let dir = Dir::new();
         let (out, err) = (dir.at("out"), dir.at("err"));
-        let create = |path: &str| std::fs::File::create(path).expect("a file");
-        let read = |path: &str| std::fs::read_to_string(path).expect("what it said");
+        let create = |path: &str| File::create(path).expect("a file");
+        let read = |path: &str| fs::read_to_string(path).expect("what it said");
         let mut command = self.command(&["print", "--format", "json"]);
         let mut child = command.args(args).stdout(create(&out)).stderr(create(&err)).spawn().expect("tracetui starts");
         sys::wait_until(|| {
@@ -105,17 +86,16 @@ impl System {
 }
 
 /// Like [`alone_as_root`], if the user `nobody` may execute the program. If not, the reason is reported.
-fn alone_with_nobody() -> Option<MutexGuard<'static, ()>> {
-    let alone = alone_as_root()?;
+fn alone_with_nobody() -> Option<()> {
+    alone_as_root()?;
     let everybody = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     let runs = everybody.command(&["--version"]).output().is_ok();
     if !runs {
         cannot_run("the binary is in a directory that other users cannot access");
     }
-    runs.then_some(alone)
+    runs.then_some(())
 }
 
-/// The opens by an actor in the output of `print`.
 fn opens(said: &Said, pid: i32) -> Vec<Value> {
     let lines = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     lines.filter(|event| event["pid"] == pid && event["kind"] == "open").collect()
@@ -139,7 +119,7 @@ fn shows_an_open(system: System) -> Said {
 fn doctor_is_content(system: System) -> String {
     let said = system.says(&["doctor"]);
     // Before 6.2, connections are reported by classic tracepoints only, and only root can mount tracefs.
-    let (code, end) = match system.nobody_with == 0 || crate::traced::release() >= (6, 2) {
+    let (code, end) = match system.nobody_with == 0 || release() >= (6, 2) {
         true => (0, "\nevery kind has a working probe\n"),
         false => (1, "\nno working probe for: tcp\n"),
     };
@@ -159,12 +139,12 @@ fn doctor_is_content(system: System) -> String {
 /// Whether the classic tracepoints are preferred (7.0+). They need tracefs, so `doctor` reports if it is not
 /// accessible.
 fn classic_preferred() -> bool {
-    crate::traced::release() >= (7, 0)
+    release() >= (7, 0)
 }
 
 #[test]
 fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     let system = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     let doctor = doctor_is_content(system);
     let said = shows_an_open(system);
@@ -182,7 +162,7 @@ fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
 
 #[test]
 fn one_capability_too_few_is_named() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     for (held, missing) in [(1 << 39, "CAP_PERFMON"), (1 << 38, "CAP_BPF")] {
         let system = System { nobody_with: held, mounts: None };
         for said in [system.says(&["print"]), system.says(&[])] {
@@ -207,7 +187,7 @@ fn hide_processes() {
 
 #[test]
 fn hidden_processes_are_said_to_be_hidden() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     let sentence = "/proc hides other users' processes (hidepid): ";
     let hidden = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: Some(hide_processes) };
     let doctor = doctor_is_content(hidden);
@@ -217,14 +197,14 @@ fn hidden_processes_are_said_to_be_hidden() {
     assert!(line.contains("sudo tracetui") && line.contains("remount,hidepid=0 /proc"), "{line}");
     // Users who may trace other processes see all of them, and so does root.
     for nobody_with in [CAP_BPF_AND_PERFMON | CAP_SYS_PTRACE, 0] {
-        let said = System { nobody_with, ..hidden }.says(&["doctor"]);
-        assert!(said.code == Some(0) && !said.stdout.contains(sentence), "{}", said.stdout);
+        let doctor = doctor_is_content(System { nobody_with, ..hidden });
+        assert!(!doctor.contains(sentence), "{doctor}");
     }
 }
 
 #[test]
 fn a_tree_is_found_also_where_processes_are_hidden() {
-    let Some(_alone) = alone_with_nobody() else { return };
+    let Some(()) = alone_with_nobody() else { return };
     let shared = Shared::new();
     let mut root = Actor::new(move || {
         let child = fork(|| {
@@ -256,7 +236,7 @@ fn without_tracefs() {
 
 #[test]
 fn tracefs_need_not_be_mounted() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let system = System { mounts: Some(without_tracefs), ..System::default() };
     let doctor = doctor_is_content(system);
     assert!(!doctor.contains("limited: ") && !doctor.contains("tracefs"), "{doctor}");
@@ -270,7 +250,7 @@ fn tracefs_need_not_be_mounted() {
 
 #[test]
 fn without_sysfs_it_says_what_to_mount() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let system = System { mounts: Some(|| sys::umount("/sys")), ..System::default() };
     let said = system.says(&["print"]);
     assert_eq!((said.code, said.stdout.as_str(), said.stderr.lines().count()), (Some(1), "", 1), "{}", said.stderr);
@@ -281,7 +261,7 @@ fn without_sysfs_it_says_what_to_mount() {
 
 #[test]
 fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     let system = System { mounts: Some(|| sys::umount("/proc")), ..System::default() };
     let sentence = "/proc does not show the host's processes: ";
     let said = shows_an_open(system);
@@ -291,13 +271,15 @@ fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
 
 #[test]
 fn hidden_addresses_take_nothing_away() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     with_hidden_addresses(|| {
         let (doctor, said) = (doctor_is_content(System::default()), shows_an_open(System::default()));
         let events = System::default().says(&["doctor", "--probe"]);
         assert!(!doctor.contains("limited: "), "{doctor}");
         assert!(doctor.contains("hidden even from root (kernel.kptr_restrict=2)"), "{doctor}");
-        assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
+        // Before 5.19, a request is seen only at its completion, if at all.
+        let all = !events.stdout.contains("not seen") || release() < (5, 19);
+        assert!(events.code == Some(0) && all, "{}", events.stdout);
         // Before 5.13 the kernel cannot be asked for names: that is said.
         assert_eq!(said.stderr.contains("kptr_restrict"), release() < (5, 13), "{}", said.stderr);
     });
@@ -306,14 +288,14 @@ fn hidden_addresses_take_nothing_away() {
 /// Up to 7.2 `kernel.ftrace_enabled=0` silences programs at functions: those that are attached, and those that are attached later.
 #[test]
 fn function_tracing_that_is_turned_off_is_said() {
-    let Some(_alone) = alone_as_root() else { return };
+    let Some(()) = alone_as_root() else { return };
     const SETTING: &str = "/proc/sys/kernel/ftrace_enabled";
     const OFF: &str = "function tracing is turned off (kernel.ftrace_enabled=0)";
     const WAS_OFF: &str = "function tracing was turned off temporarily (kernel.ftrace_enabled=0)";
     if !emulated() {
         return not_checked("kernel.ftrace_enabled: it is changed on a machine reserved for tests only");
     }
-    let turn = |to: &str| std::fs::write(SETTING, to);
+    let turn = |to: &str| fs::write(SETTING, to);
     if turn("0").is_err() {
         return cannot_run("this kernel does not turn function tracing off");
     }

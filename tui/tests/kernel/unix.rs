@@ -1,10 +1,6 @@
 //! Connects of Unix sockets.
 
-use crate::cases::{Case, Told, check, check_callers, event, none, with};
-use crate::narrow::Narrow;
-use crate::sys::{self, c};
-use crate::traced::Dir;
-use serde_json::{Value, json};
+use crate::prelude::*;
 
 const UNIX: [&str; 2] = ["--kind", "unix"];
 
@@ -15,9 +11,7 @@ fn connects_have_their_address_and_their_peer() {
 
 #[test]
 fn connects_of_32_bit_callers_are_seen() {
-    check_callers(&UNIX, &[("32-bit", narrow)], |event| {
-        (event["abi"] != "x86_64" && event["abi"] != "aarch64").then_some("32-bit")
-    });
+    check_narrow(&UNIX, narrow);
 }
 
 const CASES: &[Case] = &[
@@ -36,9 +30,8 @@ const CASES: &[Case] = &[
 const STREAM: i32 = libc::SOCK_STREAM;
 const DATAGRAM: i32 = libc::SOCK_DGRAM;
 
-/// A new socket.
 fn socket(kind: i32) -> u64 {
-    sys::call(libc::SYS_socket, [libc::AF_UNIX as u64, kind as u64, 0, 0, 0]) as u64
+    sys::call(libc::SYS_socket, &[libc::AF_UNIX as u64, kind as u64]) as u64
 }
 
 /// An address: the family, and then the bytes of the path.
@@ -47,19 +40,17 @@ fn address(family: i32, path: &[u8]) -> Vec<u8> {
 }
 
 fn call(number: libc::c_long, fd: u64, bytes: &[u8]) -> i64 {
-    sys::call(number, [fd, bytes.as_ptr() as u64, bytes.len() as u64, 0, 0])
+    sys::call(number, &[fd, bytes.as_ptr() as u64, bytes.len() as u64])
 }
 
-/// The result of a connect to a path of a new socket, which is passed as many bytes.
 fn connect(kind: i32, path: &[u8]) -> i64 {
     call(libc::SYS_connect, socket(kind), &address(libc::AF_UNIX, path))
 }
 
-/// A socket that is bound to a path, and listens unless it is of datagrams.
 fn bound(kind: i32, path: &[u8]) -> u64 {
     let fd = socket(kind);
     assert_eq!(call(libc::SYS_bind, fd, &address(libc::AF_UNIX, path)), 0, "bind");
-    assert!(kind == DATAGRAM || sys::call(libc::SYS_listen, [fd, 0, 0, 0, 0]) == 0, "listen");
+    assert!(kind == DATAGRAM || sys::call(libc::SYS_listen, &[fd]) == 0, "listen");
     fd
 }
 
@@ -67,7 +58,6 @@ fn of(path: &str, ret: i64, more: Value) -> Value {
     with(event("unix", sys::pid(), json!({"path": path, "ret": ret, "abstract": false})), more)
 }
 
-/// The peer of connects to a socket of this process.
 fn peer() -> Value {
     json!({"pid": sys::pid(), "uid": 0, "comm": {"?not": null}})
 }
@@ -136,9 +126,9 @@ fn failures(dir: &Dir) -> Told {
 fn refused(dir: &Dir) -> Told {
     let path = dir.at("private");
     bound(STREAM, path.as_bytes());
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
-    // SAFETY: takes integers. The file system checks this id.
-    unsafe { libc::setfsuid(65534) };
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
+    // The file system checks this id.
+    sys::call(libc::SYS_setfsuid, &[sys::NOBODY.into()]);
     let ret = connect(STREAM, path.as_bytes());
     Ok(vec![of(&path, ret, json!({"err": "EACCES"}))])
 }
@@ -158,7 +148,7 @@ fn odd_addresses(_: &Dir) -> Told {
     let inet =
         call(libc::SYS_connect, socket(STREAM), &address(libc::AF_INET, b"\x01\xbb\x7f\0\0\x01\0\0\0\0\0\0\0\0"));
     let short = call(libc::SYS_connect, socket(STREAM), &address(libc::AF_UNIX, b""));
-    let fault = sys::call(libc::SYS_connect, [socket(STREAM), 8, 30, 0, 0]);
+    let fault = sys::call(libc::SYS_connect, &[socket(STREAM), 8, 30]);
     Ok(vec![refused(inet, "other_family"), refused(short, "too_short"), refused(fault, "fault")])
 }
 
@@ -170,8 +160,8 @@ fn no_event(dir: &Dir) -> Told {
     let to = address(libc::AF_UNIX, path.as_bytes());
     let ret = call(libc::SYS_connect, fd, &to);
     assert_eq!(call(libc::SYS_connect, fd, &address(libc::AF_UNSPEC, b"\0")), 0, "it is dissolved");
-    let file = std::fs::File::open("/").expect("a directory");
-    for (fd, err) in [(1 << 19, libc::EBADF), (std::os::fd::AsRawFd::as_raw_fd(&file) as u64, libc::ENOTSOCK)] {
+    let file = File::open("/").expect("a directory");
+    for (fd, err) in [(1 << 19, libc::EBADF), (file.as_raw_fd() as u64, libc::ENOTSOCK)] {
         assert_eq!(call(libc::SYS_connect, fd, &to), -i64::from(err));
     }
     Ok(vec![of(&path, ret, json!({"type": "dgram"})), none("tcp", sys::pid())])

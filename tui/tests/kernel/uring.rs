@@ -1,10 +1,8 @@
 //! Files opened through io_uring, without a system call per open. The tests use the ring directly, without a library.
 
-use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, check_has};
-use serde_json::{Value, json};
-use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicU32, Ordering};
+use crate::cases::compare;
+use crate::prelude::*;
+use crate::traced::check_nothing_lost;
 
 const OPENAT: u8 = 18;
 const OPENAT2: u8 = 28;
@@ -85,7 +83,7 @@ impl Ring {
     /// A ring with this number of entries, a power of two.
     pub(crate) fn deep(flags: u32, entries: u32) -> Option<Ring> {
         let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
-        let fd = sys::call(libc::SYS_io_uring_setup, [entries.into(), &raw mut params as u64, 0, 0, 0]);
+        let fd = call(libc::SYS_io_uring_setup, &[entries.into(), &raw mut params as u64]);
         (fd >= 0).then_some(())?;
         let map = |len: usize, at: i64| {
             let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
@@ -110,7 +108,6 @@ impl Ring {
         self.params.features & HAS_QUIET != 0
     }
 
-    /// Submits one request and waits for its result.
     pub(crate) fn run(&self, sqe: Sqe) -> i64 {
         self.submit(sqe, 1);
         self.next()
@@ -132,16 +129,14 @@ impl Ring {
     pub(crate) fn register_slots(&self, slots: usize) {
         let empty = vec![-1i32; slots];
         let args = [self.fd as u64, 2, empty.as_ptr() as u64, slots as u64, 0];
-        assert_eq!(sys::call(libc::SYS_io_uring_register, args), 0);
+        assert_eq!(call(libc::SYS_io_uring_register, &args), 0);
     }
 
-    /// Submits one request and waits for this number of completions.
     pub(crate) fn submit(&self, sqe: Sqe, completions: u32) {
         self.put(sqe);
         self.enter(1, completions);
     }
 
-    /// Adds a request to the submission queue.
     pub(crate) fn put(&self, sqe: Sqe) {
         let tail = Ring::number(self.sq, self.params.sq.tail);
         let at = tail.load(Ordering::Acquire);
@@ -153,11 +148,10 @@ impl Ring {
         tail.store(at + 1, Ordering::Release);
     }
 
-    /// Submits the queued requests and waits for this number of completions.
     pub(crate) fn enter(&self, requests: u32, completions: u32) {
         let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
         let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
-        let entered = sys::call(libc::SYS_io_uring_enter, args);
+        let entered = call(libc::SYS_io_uring_enter, &args);
         assert!(entered >= 0, "io_uring_enter: {entered}");
     }
 }
@@ -182,215 +176,223 @@ fn openat2(path: &CStr, how: &[u64; 3]) -> Sqe {
     Sqe { opcode: OPENAT2, fd: libc::AT_FDCWD, addr, off, len: 24, ..Sqe::default() }
 }
 
-/// The trace of a process with a ring, and the numbers that the process returned.
-struct Acted {
-    run: Run,
-    pid: i32,
-    numbers: Vec<i64>,
+/// Whether opens and connections through io_uring are seen on this kernel. If not, the reason is reported.
+pub(crate) fn is_seen() -> bool {
+    Traced::start(OPENS).is_some_and(|traced| sees(&traced))
 }
 
-fn act(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
-    act_under(OPENS, flags, ENTRIES, act)
-}
-
-fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
-    let traced = Traced::start(args)?;
-    let actor = Actor::new(|| Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
-    let pid = actor.pid;
-    let numbers = actor.run();
-    let missing = "file opens and TCP connections through io_uring";
-    if traced.said_missing(missing) {
-        assert!(crate::traced::doctor().contains(missing), "doctor says it too");
+fn sees(traced: &Traced) -> bool {
+    const WHAT: &str = "file opens and TCP connections through io_uring";
+    let missing = traced.said_missing(WHAT);
+    if missing {
+        assert!(doctor().contains(WHAT), "doctor says it too");
         cannot_run("the io_uring tracepoints of this kernel lack data, as reported by doctor");
-        return None;
     }
+    !missing
+}
+
+fn ring(flags: u32) -> Result<Ring, String> {
+    Ring::new(flags).ok_or_else(|| "this kernel has no io_uring".to_owned())
+}
+
+/// Traces a process with a ring of this number of entries: the run, its id, and the numbers that it returned.
+fn act(args: &[&str], entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(args).filter(sees)?;
+    let actor = Actor::new(|| Ring::deep(0, entries).map(|ring| act(&ring)).unwrap_or_default());
+    let (pid, numbers) = (actor.pid, actor.run());
     if numbers.is_empty() {
         cannot_run("this kernel has no io_uring");
         return None;
     }
-    Some(Acted { run: traced.stop(), pid, numbers })
+    Some((traced.stop(), pid, numbers))
 }
 
-fn trace(flags: u32, how: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    let Acted { run, pid, numbers, .. } = act(flags, how)?;
-    run.check();
-    Some((run, pid, numbers))
+fn lost(run: &Run, account: &Value) -> u64 {
+    let lost = n(&account["kinds"]["open"]["lost"]["probe"]);
+    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| n(&row["count"])).sum();
+    assert_eq!(rows, lost, "and rows say so: {account}");
+    lost
 }
 
-fn check(event: &Value, ret: i64, path: &str, abs_path: &str) {
+fn told(path: &str, ret: i64, more: Value) -> Value {
+    with(event("open", sys::pid(), json!({"via": "io_uring", "path": path, "ret": ret})), more)
+}
+
+fn opened(path: &str, ret: i64, abs_path: &str) -> Value {
     assert!(ret >= 0, "the open itself: {ret}");
-    check_has(event, json!({"via": "io_uring", "ret": ret, "err": null, "path": path, "abs_path": abs_path}));
+    told(path, ret, json!({"err": null, "abs_path": abs_path}))
+}
+
+/// An open of a path that may lead to another file by the time that it is looked up.
+fn opened_or_raced(path: &str, ret: i64, abs_path: &str) -> Value {
+    let raced = json!({"abs_path": null, "abs_path_why": "raced"});
+    told(path, ret, json!({"err": null, "?or": [{"abs_path": abs_path}, raced]}))
+}
+
+fn reading(path: &CStr) -> Sqe {
+    openat(libc::AT_FDCWD, path, libc::O_RDONLY, 0)
 }
 
 #[test]
 fn opens_through_a_ring_are_opens() {
-    let dir = Dir::alone();
-    let (file, created) = (dir.file("there"), dir.at("created"));
-    let acted = trace(0, |ring| {
+    if is_seen() {
+        check(OPENS, CASES);
+    }
+}
+
+const CASES: &[Case] = &[
+    ("the submitter", |dir| {
+        let (file, created, ring) = (dir.file("there"), dir.at("created"), ring(0)?);
         std::env::set_current_dir(dir.path()).expect("a directory");
-        sys::set_comm(b"the submitter");
-        let path: Vec<CString> = [file.as_str(), &created, "there", "/nowhere/ring"].map(c).to_vec();
+        let path = [file.as_str(), &created, "there", "/nowhere/ring"].map(c);
         let how = [(libc::O_RDWR | libc::O_CLOEXEC) as u64, 0, libc::RESOLVE_NO_SYMLINKS];
         let create = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
-        let mut rets = vec![
-            ring.run(openat(libc::AT_FDCWD, &path[0], libc::O_RDONLY, 0)),
-            ring.run(openat(libc::AT_FDCWD, &path[1], create, 0o640)),
-            ring.run(openat2(&path[2], &how)),
-            ring.run(openat(libc::AT_FDCWD, &path[3], libc::O_RDONLY, 0)),
+        let there = ring.run(reading(&path[0]));
+        let made = ring.run(openat(libc::AT_FDCWD, &path[1], create, 0o640));
+        let by_openat2 = ring.run(openat2(&path[2], &how));
+        let missing = ring.run(reading(&path[3]));
+        ring.run(Sqe { opcode: NOP, ..Sqe::default() });
+        let flags = json!({"flags": "O_RDWR|O_CLOEXEC", "resolve": libc::RESOLVE_NO_SYMLINKS});
+        let told = [
+            with(opened(&file, there, &file), json!({"dirfd": libc::AT_FDCWD, "resolve": null})),
+            with(opened(&created, made, &created), json!({"flags": "O_WRONLY|O_CREAT|O_EXCL", "mode": 0o640})),
+            with(opened("there", by_openat2, &file), flags),
+            told("/nowhere/ring", missing, json!({"err": "ENOENT"})),
         ];
-        rets.push(ring.run(Sqe { opcode: NOP, ..Sqe::default() }));
-        rets
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    let of_ring: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
-    assert_eq!(of_ring.len(), 4, "{of_ring:#?}");
-    check(&of_ring[0], rets[0], &file, &file);
-    check(&of_ring[1], rets[1], &created, &created);
-    assert_eq!((&of_ring[1]["flags"], &of_ring[1]["mode"]), (&"O_WRONLY|O_CREAT|O_EXCL".into(), &0o640.into()));
-    check(&of_ring[2], rets[2], "there", &file);
-    check_has(&of_ring[2], json!({"flags": "O_RDWR|O_CLOEXEC", "resolve": libc::RESOLVE_NO_SYMLINKS}));
-    assert_eq!((&of_ring[0]["dirfd"], &of_ring[0]["resolve"]), (&libc::AT_FDCWD.into(), &Value::Null));
-    assert_eq!((&of_ring[3]["path"], &of_ring[3]["err"]), (&"/nowhere/ring".into(), &"ENOENT".into()));
-    assert!(of_ring.iter().all(|e| e["comm"] == "the submitter" && e["tid"] == pid), "{of_ring:#?}");
-}
+        Ok(told.map(|event| with(event, json!({"comm": "the submitter", "tid": sys::pid()}))).to_vec())
+    }),
+    ("by a worker", |dir| {
+        let (file, ring) = (dir.file("by a worker"), ring(0)?);
+        let path = c(file.as_str());
+        let by_submitter = json!({"comm": "by a worker", "tid": sys::pid()});
+        let once = |_| ring.run(Sqe { flags: BY_WORKER, ..reading(&path) });
+        Ok((0..20).map(once).map(|ret| with(opened(&file, ret, &file), by_submitter.clone())).collect())
+    }),
+    ("by a poller", |dir| {
+        let (file, ring) = (dir.file("polled"), ring(SQPOLL)?);
+        Ok(vec![opened(&file, ring.run(reading(&c(file.as_str()))), &file)])
+    }),
+    ("direct", |dir| {
+        let (file, ring) = (dir.file("direct"), ring(0)?);
+        ring.register_slots(4);
+        let ret = ring.run(Sqe { file_index: 2, ..reading(&c(file.as_str())) });
+        assert_eq!(ret, 0, "into the slot that was asked for");
+        Ok(vec![told(&file, ret, json!({"abs_path": null, "abs_path_why": "not_collected"}))])
+    }),
+    ("refused", |_| {
+        let ret = ring(0)?.run(Sqe { opcode: OPENAT, fd: libc::AT_FDCWD, addr: 0x1000, ..Sqe::default() });
+        assert_eq!(ret, -i64::from(libc::EFAULT));
+        let whys = json!({"path_why": "not_collected", "dirfd_why": "not_collected", "flags_why": "not_collected"});
+        Ok(vec![with(told("", ret, json!({"err": "EFAULT"})), whys)])
+    }),
+    // In one batch a file is opened and closed, and a file with the same name in another directory is opened at the same
+    // descriptor.
+    ("same name", |dir| {
+        let ring = ring(0)?;
+        let files = ["a", "b"].map(|name| {
+            dir.dir(name);
+            dir.file(&format!("{name}/config"))
+        });
+        let paths = files.each_ref().map(|file| c(file.as_str()));
+        let next = next_descriptor();
+        ring.put(Sqe { flags: LINK, ..reading(&paths[0]) });
+        ring.put(Sqe { opcode: CLOSE, flags: LINK, fd: next as i32, ..Sqe::default() });
+        ring.put(reading(&paths[1]));
+        ring.enter(3, 3);
+        Ok(files.map(|file| opened_or_raced(&file, next, &file)).to_vec())
+    }),
+    // The same with a file at exactly the passed path.
+    ("same path", |dir| {
+        const RESOLVE_IN_ROOT: u64 = 0x10;
+        let (file, jail, ring) = (dir.file("config"), dir.dir("jail"), ring(0)?);
+        let jailed = format!("{jail}{file}");
+        fs::create_dir_all(format!("{jail}{}", dir.at(""))).expect("directories");
+        fs::write(&jailed, b"").expect("a file");
+        let (path, at) = (c(file.as_str()), sys::open_path(&jail));
+        let how = [libc::O_RDONLY as u64, 0, RESOLVE_IN_ROOT];
+        let next = next_descriptor();
+        ring.put(Sqe { fd: at as i32, ..openat2(&path, &how) });
+        ring.put(Sqe { opcode: CLOSE, fd: next as i32, ..Sqe::default() });
+        ring.put(reading(&path));
+        ring.enter(3, 3);
+        let first = with(opened_or_raced(&file, next, &jailed), json!({"resolve": RESOLVE_IN_ROOT}));
+        Ok(vec![first, with(opened(&file, next, &file), json!({"resolve": null}))])
+    }),
+];
+
+const CLOSE: u8 = 19;
+/// `IOSQE_IO_LINK`.
+const LINK: u8 = 4;
 
 /// The kernel posts the results of other requests without their paths: they are counted as lost. Only a lookup that fails is one.
 #[test]
 fn changes_and_lookups_through_a_ring_are_counted() {
     const UNLINKAT: u8 = 36;
     const STATX: u8 = 21;
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let file = dir.file("there");
     let args = &["--kind", "file,lookup,lost", "--tree", &std::process::id().to_string()];
-    let acted = act_under(args, 0, ENTRIES, |ring| {
+    let acted = act(args, ENTRIES, |ring| {
         let room = [0u64; 32];
-        let at = |opcode, path: &CStr| Sqe { opcode, fd: libc::AT_FDCWD, addr: path.as_ptr() as u64, ..Sqe::default() };
+        let at = |opcode, path: &CStr| Sqe { opcode, fd: libc::AT_FDCWD, addr: at(path), ..Sqe::default() };
         let statx = |path: &CStr| Sqe { off: room.as_ptr() as u64, ..at(STATX, path) };
         let [there, nowhere] = [file.as_str(), "/nowhere/ring"].map(c);
-        let looked = [ring.run(statx(&there)), ring.run(statx(&nowhere)), ring.run(statx(&nowhere))];
-        [&looked[..], &[ring.run(at(UNLINKAT, &there)), ring.run(at(UNLINKAT, &there))]].concat()
+        [statx(&there), statx(&nowhere), statx(&nowhere), at(UNLINKAT, &there), at(UNLINKAT, &there)]
+            .map(|sqe| ring.run(sqe))
+            .to_vec()
     });
-    let Some(Acted { run, numbers, .. }) = acted else { return };
+    let Some((run, _, numbers)) = acted else { return };
     assert_eq!(numbers, [0, -2, -2, 0, -2]);
     let lost = ["lookup", "file"].map(|kind| run.account()["kinds"][kind]["lost"]["probe"].as_u64());
     assert_eq!(lost, [Some(2), Some(2)], "{}", run.account());
 }
 
-#[test]
-fn an_open_by_a_worker_is_its_submitters() {
-    let dir = Dir::alone();
-    let file = dir.file("by a worker");
-    let acted = trace(0, |ring| {
-        sys::set_comm(b"the submitter");
-        let path = c(file.as_str());
-        let sqe = Sqe { flags: BY_WORKER, ..openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0) };
-        (0..20).map(|_| ring.run(sqe)).collect()
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    let events: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
-    assert_eq!(events.len(), rets.len(), "{events:#?}");
-    for (event, ret) in events.iter().zip(&rets) {
-        check(event, *ret, &file, &file);
-        assert_eq!((&event["comm"], &event["tid"]), (&"the submitter".into(), &pid.into()), "{event}");
-    }
-}
-
-#[test]
-fn an_open_by_a_polling_thread_is_of_its_process() {
-    let dir = Dir::alone();
-    let file = dir.file("polled");
-    let acted = trace(SQPOLL, |ring| {
-        let path = c(file.as_str());
-        vec![ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0))]
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    let event = run.one("open", pid, |e| e["via"] == "io_uring");
-    check(&event, rets[0], &file, &file);
-}
-
-#[test]
-fn a_direct_descriptor_has_no_path_and_says_why() {
-    let dir = Dir::alone();
-    let file = dir.file("direct");
-    let acted = trace(0, |ring| {
-        ring.register_slots(4);
-        let path = c(file.as_str());
-        let sqe = Sqe { file_index: 2, ..openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0) };
-        vec![ring.run(sqe)]
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    assert_eq!(rets, [0], "into the slot that was asked for");
-    let event = run.one("open", pid, |e| e["via"] == "io_uring");
-    check_has(&event, json!({"path": file, "ret": 0, "abs_path": null, "abs_path_why": "not_collected"}));
-}
-
-#[test]
-fn a_request_that_is_refused_at_once_is_shown_too() {
-    let _alone = alone();
-    let acted = trace(0, |ring| {
-        let bad = Sqe { opcode: OPENAT, fd: libc::AT_FDCWD, addr: 0x1000, ..Sqe::default() };
-        vec![ring.run(bad)]
-    });
-    let Some((run, pid, rets)) = acted else { return };
-    assert_eq!(rets, [-i64::from(libc::EFAULT)]);
-    let event = run.one("open", pid, |e| e["via"] == "io_uring");
-    assert_eq!((&event["err"], &event["path"]), (&"EFAULT".into(), &"".into()), "{event}");
-    for field in ["path", "dirfd", "flags"] {
-        assert_eq!(event[format!("{field}_why")], "not_collected", "{event}");
-    }
-}
-
 /// The descriptor that the next open returns.
 fn next_descriptor() -> i64 {
-    let next = sys::call(libc::SYS_dup, [0; 5]);
+    let next = call(libc::SYS_dup, &[]);
     sys::close(next);
     next
 }
 
 #[test]
 fn an_open_that_makes_no_completion_is_counted() {
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let (file, by_worker) = (dir.file("quiet"), dir.file("quiet by a worker"));
-    let acted = act(0, |ring| {
+    let acted = act(OPENS, ENTRIES, |ring| {
         if !ring.has_quiet() {
             return vec![];
         }
         let [path, worked_on, nowhere] = [file.as_str(), &by_worker, "/nowhere/quiet"].map(c);
-        let quiet = |path: &CStr| Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, path, libc::O_RDONLY, 0) };
+        let quiet = |path: &CStr| Sqe { flags: QUIET, ..reading(path) };
         ring.submit(quiet(&path), 0);
         // A rejected request in the slot of the previous one.
         let mut numbers = vec![ring.run(Sqe { flags: QUIET, addr: 0x1000, ..quiet(&path) })];
         numbers.push(ring.run(quiet(&nowhere)));
         let worked = next_descriptor();
         ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&worked_on) }, 0);
-        sys::wait_until(|| sys::call(libc::SYS_fcntl, [worked as u64, libc::F_GETFD as u64, 0, 0, 0]) >= 0);
-        numbers.push(ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)));
+        sys::wait_until(|| call(libc::SYS_fcntl, &[worked as u64, libc::F_GETFD as u64]) >= 0);
+        numbers.push(ring.run(reading(&path)));
         numbers
     });
-    let Some(Acted { run, pid, numbers }) = acted else { return };
+    let Some((run, pid, numbers)) = acted else { return };
     let [refused, missing, loud] = numbers[..] else { panic!("three numbers: {numbers:?}") };
     assert_eq!((refused, missing), (-i64::from(libc::EFAULT), -i64::from(libc::ENOENT)));
-    let account = run.check_sums();
-    let expected = [(refused, ""), (missing, "/nowhere/quiet"), (loud, file.as_str())];
-    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
-    assert_eq!(lost, 2, "those that succeeded: {account}");
-    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
-    assert_eq!(rows, 2, "and a row says so");
-    let events: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
-    let told: Vec<_> =
-        events.iter().map(|e| (e["ret"].as_i64().unwrap_or(0), e["path"].as_str().unwrap_or("?"))).collect();
-    assert_eq!(told, expected, "{events:#?}");
-    for event in events.iter().filter(|event| event["ret"].as_i64() >= Some(0)) {
-        assert_eq!(event["abs_path"], event["path"], "{event}");
-    }
+    assert_eq!(lost(&run, &run.check_sums()), 2, "those that succeeded");
+    let of = |path: &str, ret: i64, more: Value| {
+        with(event("open", pid, json!({"via": "io_uring", "path": path, "ret": ret})), more)
+    };
+    let (none, found) = (json!({}), json!({"abs_path": file}));
+    let expected = [of("", refused, none.clone()), of("/nowhere/quiet", missing, none), of(&file, loud, found)];
+    assert_eq!(compare(&expected, &run.kind_of("open", pid)), [""; 0]);
+    assert_eq!(run.kind_of("open", pid).iter().filter(|e| e["via"] == "io_uring").count(), 3);
 }
 
 #[test]
 fn opens_that_make_no_completion_keep_no_others_out() {
     const RINGS: u32 = 60;
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let file = dir.file("after many");
-    let acted = act(0, |ring| {
+    let acted = act(OPENS, ENTRIES, |ring| {
         let (path, root) = (c(file.as_str()), c("/"));
         // The requests of each ring are at different addresses.
         for _ in 0..RINGS {
@@ -399,149 +401,76 @@ fn opens_that_make_no_completion_keep_no_others_out() {
             (0..ENTRIES).for_each(|_| other.put(quiet));
             other.enter(ENTRIES, 0);
         }
-        vec![ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0))]
+        vec![ring.run(reading(&path))]
     });
-    let Some(Acted { run, pid, numbers }) = acted else { return };
-    let account = run.check_sums();
-    let event = run.one("open", pid, |e| e["path"] == file.as_str());
-    check(&event, numbers[0], &file, &file);
-    assert_eq!(run.kind_of("open", pid).iter().filter(|e| e["via"] == "io_uring").count(), 1);
-    assert_eq!(crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]), u64::from(RINGS * ENTRIES), "{account}");
+    let Some((run, pid, numbers)) = acted else { return };
+    let event = run.one("open", pid, |e| e["via"] == "io_uring");
+    check_has(&event, json!({"path": file, "ret": numbers[0], "err": null, "abs_path": file}));
+    assert!(numbers[0] >= 0, "the open itself: {numbers:?}");
+    assert_eq!(lost(&run, &run.check_sums()), u64::from(RINGS * ENTRIES));
 }
 
 /// Many requests at once, as in programs that use io_uring for speed. Each open has its own path and directory.
 #[test]
 fn opens_of_a_deep_queue_are_whole() {
     const DEEP: u32 = 4096;
-    let _alone = alone();
     for flags in [0, BY_WORKER] {
         let dir = Dir::new();
-        let place = dir.at("");
-        let acted = act_under(OPENS, 0, DEEP, |ring| {
-            let at = sys::open_path(&place);
-            let names: Vec<CString> = (0..DEEP).map(|number| c(format!("absent-{number}"))).collect();
-            for name in &names {
-                ring.put(Sqe { flags, ..openat(at as i32, name, libc::O_RDONLY, 0) });
-            }
+        let names: Vec<String> = (0..DEEP).map(|number| format!("absent-{number:04}")).collect();
+        let acted = act(OPENS, DEEP, |ring| {
+            let at = sys::open_path(&dir.at(""));
+            let paths: Vec<CString> = names.iter().map(|name| c(name.as_str())).collect();
+            paths.iter().for_each(|path| ring.put(Sqe { flags, fd: at as i32, ..reading(path) }));
             ring.enter(DEEP, DEEP);
             vec![at]
         });
-        let Some(Acted { run, pid, numbers, .. }) = acted else { return };
+        let Some((run, pid, numbers)) = acted else { return };
         run.check();
-        let mut names: Vec<String> = Vec::new();
-        for event in run.kind_of("open", pid).into_iter().filter(|event| event["via"] == "io_uring") {
-            let asked = (&event["dirfd"], &event["err"], &event["flags"]);
-            assert_eq!(asked, (&numbers[0].into(), &"ENOENT".into(), &"O_RDONLY".into()), "{event}");
-            names.push(event["path"].as_str().expect("text").to_owned());
+        let mut events = run.kind_of("open", pid);
+        events.retain(|event| event["via"] == "io_uring");
+        for event in &events {
+            check_has(event, json!({"dirfd": numbers[0], "err": "ENOENT", "flags": "O_RDONLY"}));
         }
-        names.sort_unstable();
-        let mut expected: Vec<String> = (0..DEEP).map(|number| format!("absent-{number}")).collect();
-        expected.sort_unstable();
-        assert_eq!(names, expected);
+        let mut opened: Vec<_> = events.iter().map(|event| event["path"].as_str().expect("text")).collect();
+        opened.sort_unstable();
+        assert_eq!(opened, names);
     }
-}
-
-/// In one batch a file is opened and closed, and a file with the same name in another directory is opened at the same
-/// descriptor.
-#[test]
-fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
-    const CLOSE: u8 = 19;
-    const LINK: u8 = 4;
-    let dir = Dir::alone();
-    let files = ["a", "b"].map(|name| {
-        std::fs::create_dir(dir.at(name)).expect("a directory");
-        dir.file(&format!("{name}/config"))
-    });
-    let acted = trace(0, |ring| {
-        let paths = files.each_ref().map(|file| c(file.as_str()));
-        let next = next_descriptor();
-        ring.put(Sqe { flags: LINK, ..openat(libc::AT_FDCWD, &paths[0], libc::O_RDONLY, 0) });
-        ring.put(Sqe { opcode: CLOSE, flags: LINK, fd: next as i32, ..Sqe::default() });
-        ring.put(openat(libc::AT_FDCWD, &paths[1], libc::O_RDONLY, 0));
-        ring.enter(3, 3);
-        vec![next]
-    });
-    let Some((run, pid, numbers)) = acted else { return };
-    for file in &files {
-        let event = run.open(pid, file);
-        assert_eq!(event["ret"], numbers[0], "{event}");
-        let found = (&event["abs_path"], &event["abs_path_why"]);
-        let raced = (&Value::Null, &Value::from("raced"));
-        assert!(found == raced || found.0 == file.as_str(), "{event}");
-    }
-}
-
-/// In one batch a file is opened and closed, and a file at exactly the passed path is opened at the same descriptor.
-#[test]
-fn a_file_that_is_where_the_path_leads_now_is_not_taken_for_the_one_that_was_opened() {
-    const CLOSE: u8 = 19;
-    const RESOLVE_IN_ROOT: u64 = 0x10;
-    let dir = Dir::alone();
-    let file = dir.file("config");
-    let jail = dir.dir("jail");
-    let jailed = format!("{jail}{file}");
-    std::fs::create_dir_all(std::path::Path::new(&jailed).parent().expect("a directory")).expect("directories");
-    std::fs::write(&jailed, b"").expect("a file");
-    let acted = trace(0, |ring| {
-        let path = c(file.as_str());
-        let at = sys::open_path(&jail);
-        let how = [libc::O_RDONLY as u64, 0, RESOLVE_IN_ROOT];
-        let next = next_descriptor();
-        ring.put(Sqe { fd: at as i32, ..openat2(&path, &how) });
-        ring.put(Sqe { opcode: CLOSE, fd: next as i32, ..Sqe::default() });
-        ring.put(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0));
-        ring.enter(3, 3);
-        vec![next]
-    });
-    let Some((run, pid, numbers)) = acted else { return };
-    let opens: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
-    assert!(opens.len() == 2 && opens.iter().all(|e| e["ret"] == numbers[0] && e["path"] == *file), "{opens:#?}");
-    let (first, second) = (&opens[0], &opens[1]);
-    assert_eq!(first["resolve"], RESOLVE_IN_ROOT, "{first}");
-    let raced = (&Value::Null, &Value::from("raced"));
-    assert!((&first["abs_path"], &first["abs_path_why"]) == raced || first["abs_path"] == *jailed, "{first}");
-    assert_eq!(second["abs_path"], *file, "{second}");
 }
 
 #[test]
 fn requests_that_succeed_are_not_lost_where_only_failures_are_asked_for() {
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let file = dir.file("there");
-    let acted = act_under(&["--failed", "--kind", "open,lost"], 0, ENTRIES, |ring| {
+    let acted = act(&["--failed", "--kind", "open,lost"], ENTRIES, |ring| {
         let (there, absent) = (c(file.as_str()), c("/nowhere/asked for"));
-        let mut rets: Vec<i64> = (0..20).map(|_| ring.run(openat(libc::AT_FDCWD, &there, libc::O_RDONLY, 0))).collect();
-        rets.push(ring.run(openat(libc::AT_FDCWD, &absent, libc::O_RDONLY, 0)));
-        rets
+        (0..20).map(|_| &there).chain([&absent]).map(|path| ring.run(reading(path))).collect()
     });
-    let Some(Acted { run, pid, numbers, .. }) = acted else { return };
+    let Some((run, pid, numbers)) = acted else { return };
     assert!(numbers[..20].iter().all(|ret| *ret >= 0), "{numbers:?}");
     let account = run.check();
     assert_eq!(run.open(pid, "/nowhere/asked for")["err"], "ENOENT");
     assert_eq!(run.lines().filter(|line| line["kind"] == "lost").count(), 0, "{account}");
-    crate::traced::check_nothing_lost(&account, "open");
+    check_nothing_lost(&account, "open");
 }
 
 /// The kernel sets a completion aside if the queue is full, and runs no tracepoint that has the request.
 #[test]
 fn opens_whose_completions_find_the_queue_full_are_shown_or_counted() {
     const MANY: u32 = 512;
-    let dir = Dir::alone();
+    let dir = Dir::new();
     let file = dir.file("set aside");
-    let acted = act_under(OPENS, 0, MANY, |ring| {
+    let acted = act(OPENS, MANY, |ring| {
         let path = c(file.as_str());
         let nop = Sqe { opcode: NOP, ..Sqe::default() };
         // The queue has twice as many entries as that of the requests.
-        for sqe in [nop, nop, openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)] {
+        for sqe in [nop, nop, reading(&path)] {
             (0..MANY).for_each(|_| ring.put(sqe));
             ring.enter(MANY, 0);
         }
         vec![next_descriptor()]
     });
-    let Some(Acted { run, pid, .. }) = acted else { return };
+    let Some((run, pid, _)) = acted else { return };
     let account = run.check_sums();
     let shown = run.kind_of("open", pid).iter().filter(|e| e["path"] == file.as_str()).count() as u64;
-    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
-    assert!(shown + lost >= u64::from(MANY), "{shown} shown: {account}");
-    let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
-    assert_eq!(rows, lost, "and rows say so");
+    assert!(shown + lost(&run, &account) >= u64::from(MANY), "{shown} shown: {account}");
 }

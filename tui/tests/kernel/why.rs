@@ -1,12 +1,6 @@
 //! `print --why`: why opens and execs failed.
 
-use crate::sys::{self, Actor};
-use crate::traced::{Dir, Traced, alone, n};
-use serde_json::Value;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use crate::prelude::*;
 
 #[test]
 fn failures_are_explained_beside_their_events() {
@@ -19,8 +13,8 @@ fn failures_are_explained_beside_their_events() {
         let opened = sys::open_path(&missing);
         let executed = Command::new(&plain).exec().raw_os_error().map_or(0, i64::from);
         let mut numbers = vec![opened, executed, sys::open_path(&long), sys::open_path(&plain)];
-        let removed = std::fs::create_dir(&gone).and_then(|()| std::env::set_current_dir(&gone));
-        removed.and_then(|()| std::fs::remove_dir(&gone)).expect("room");
+        let removed = fs::create_dir(&gone).and_then(|()| std::env::set_current_dir(&gone));
+        removed.and_then(|()| fs::remove_dir(&gone)).expect("room");
         numbers.push(sys::open_path("a.conf"));
         // So that it is looked at while it lives.
         std::thread::sleep(Duration::from_millis(500));
@@ -48,7 +42,6 @@ fn failures_are_explained_beside_their_events() {
 
 #[test]
 fn the_directory_where_a_process_started_is_not_taken_for_its_own() {
-    let _alone = alone();
     let (start, dir) = (Dir::new(), Dir::new());
     start.file("app.conf");
     let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--why"]) else { return };

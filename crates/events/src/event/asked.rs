@@ -34,6 +34,8 @@ pub enum Need {
     Removable,
     /// That it belongs to the caller.
     Owned,
+    /// That it can get another name.
+    Linkable,
     /// That it is a socket to which the caller may write, and that somebody listens.
     Socket,
     /// The same of a socket that has no file.

@@ -317,7 +317,7 @@ const KILLER: &[Field] = field_table! {
     comm Text "The name of the sender: task_struct.group_leader->comm."
         |s| of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm))), with(props::BYTES);
     uid User "The real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));
-    cause Text "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe)."
+    cause Text "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address; a process can send itself a signal that looks like one) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe)."
         |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word())));
 };
 

@@ -91,7 +91,7 @@ impl<'a> Payload<'a> for File<'a> {
         let path = |need| FailedCall::Path { dirfd: self.record.dirfds[0], follow, need };
         let (need, next) = match self.op() {
             "rename" => (Need::Removable, Some(Need::New)),
-            "link" => (Need::Access(0), Some(Need::New)),
+            "link" => (Need::Linkable, Some(Need::New)),
             "move_mount" | "pivot_root" => (Need::Access(0), Some(Need::Access(0))),
             "unlink" | "rmdir" => (Need::Removable, None),
             "mkdir" | "symlink" | "mknod" => (Need::New, None),

@@ -26,7 +26,7 @@ pub use answers::{Searches, Taken, WAYS};
 pub use exits::{Answered, ExitCause};
 pub use places::{Searched, found_later, place_of, search_dir, searched};
 pub use related::Related;
-pub use removed::{Removed, removed};
+pub use removed::{Removals, removed};
 pub use words::{included, text, words};
 
 use crate::event::open::Open;

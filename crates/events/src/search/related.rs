@@ -89,17 +89,15 @@ pub(super) fn absolute_paths(body: &Body<'_>) -> Vec<Vec<u8>> {
         return if path.is_empty() { Vec::new() } else { vec![path] };
     }
     let Some(asked) = body.asked() else { return Vec::new() };
-    let first = asked.path.and_then(|path| absolute(path, asked.start));
-    let second = asked.next.and_then(|(_, path, start)| absolute(path, start));
+    let at = |start: Value<'_>| if let Value::Path(dir) = start { Some(dir.to_vec()) } else { None };
+    let first = asked.path.and_then(|path| absolute(path, at(asked.start)));
+    let second = asked.next.and_then(|(_, path, start)| absolute(path, at(start)));
     first.into_iter().chain(second).collect()
 }
 
-fn absolute(path: &[u8], start: Value<'_>) -> Option<Vec<u8>> {
-    let start = match start {
-        Value::Path(dir) => dir.to_vec(),
-        _ if path.starts_with(b"/") => Vec::new(),
-        _ => return None,
-    };
+/// A path without `.` and `..`. `None` if it is relative and its start unknown.
+pub(super) fn absolute(path: &[u8], start: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let start = start.or_else(|| path.starts_with(b"/").then(Vec::new))?;
     let mut names: Vec<&[u8]> = Vec::new();
     for name in start.split(|byte| *byte == b'/').chain(path.split(|byte| *byte == b'/')) {
         match name {

@@ -1,51 +1,100 @@
 //! Who removed the file that a call did not find.
 
-use super::related::absolute_paths;
+use super::places::Searched;
+use super::related::{absolute, absolute_paths};
+use crate::event::Event;
+use crate::limits;
 use crate::store::{Id, Store};
-use tracetui_shared::id::Tgid;
+use crate::text::time::short_duration;
+use foldhash::HashMap;
+use tracetui_shared::id::NsInum;
 use tracetui_shared::kind::Kind;
-
-/// The last removal of a path before a call that did not find it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Removed {
-    /// unlink, rmdir or rename.
-    pub op: &'static str,
-    pub pid: Tgid,
-    /// The name of the thread.
-    pub comm: Vec<u8>,
-    /// How long before the call, in nanoseconds.
-    pub before_ns: u64,
-    /// The new path as passed, of a rename.
-    pub to: Option<Vec<u8>>,
-}
+use tracetui_shared::time::BootNanos;
 
 /// How many events before the call are examined.
 const MOST: u64 = 1 << 20;
 
-/// The last kept event before a failed call that removed its file, or a directory above.
-pub fn removed(store: &Store, id: Id) -> Option<Removed> {
-    let stored = store.get(id).filter(|stored| stored.failed)?;
-    let event = stored.event().ok()?;
-    if event.body.ret()? != -libc::ENOENT {
-        return None;
+/// A change that removed a name.
+#[derive(Debug)]
+struct Removal {
+    time: BootNanos,
+    /// `unlink by rm[411]`, `rename to b by mv[412]`. Raw bytes, not escaped.
+    by: Vec<u8>,
+}
+
+impl Removal {
+    /// The removal that an event is about, with the path.
+    fn of(event: &Event<'_>) -> Option<(Vec<u8>, Removal)> {
+        let file = event.body.paths().filter(|_| event.kind() == Kind::File && !event.failed())?;
+        let op = Some(file.op()).filter(|op| matches!(*op, "unlink" | "rmdir" | "rename"))?;
+        let mut by = op.as_bytes().to_vec();
+        if op == "rename" {
+            by.extend([b" to ", file.texts[1]].concat());
+        }
+        by.extend([b" by ", event.header.comm(), format!("[{}]", event.header.tgid.0).as_bytes()].concat());
+        Some((absolute_paths(&event.body).into_iter().next()?, Removal { time: event.header.time, by }))
     }
-    let path = absolute_paths(&event.body).into_iter().next()?;
+
+    /// `unlink by rm[411] 2.1 s before`.
+    fn before(&self, call: &Event<'_>) -> Vec<u8> {
+        let mut text = [&self.by, b" ".as_slice()].concat();
+        short_duration(call.header.time.since(self.time), &mut text);
+        text.extend(b" before");
+        text
+    }
+}
+
+/// The path that a call did not find.
+fn sought(call: &Event<'_>) -> Option<Vec<u8>> {
+    let missing = call.body.ret() == Some(-libc::ENOENT);
+    missing.then(|| absolute_paths(&call.body).into_iter().next())?
+}
+
+/// The last kept event before a failed call, and before the calls of its search, that removed the file or a directory above: `unlink by
+/// rm[411] 2.1 s before`. Raw bytes, not escaped.
+pub fn removed(store: &Store, id: Id, search: Option<&Searched>) -> Option<Vec<u8>> {
+    let stored = store.get(id).filter(|stored| stored.failed)?;
+    let call = stored.event().ok()?;
+    let places = search.iter().flat_map(|search| &search.first);
+    let others = places.zip(search).filter_map(|(dir, search)| absolute(&dir.path(&search.name), dir.start.clone()));
+    let paths: Vec<_> = [sought(&call)?].into_iter().chain(others).collect();
     let before = store.range(store.first_id().max(id.saturating_sub(MOST))..id).rev();
     before.filter(|other| other.kind == Kind::File && !other.failed).find_map(|other| {
-        let change = other.event().ok().filter(|change| change.header.mnt_ns == event.header.mnt_ns)?;
-        let file = change.body.paths()?;
-        let op = file.op();
-        let first = || absolute_paths(&change.body).into_iter().next();
-        let gone = || first().filter(|gone| path.strip_prefix(&gone[..]).is_some_and(is_below));
-        matches!(op, "unlink" | "rmdir" | "rename").then(gone)??;
-        Some(Removed {
-            op,
-            pid: change.header.tgid,
-            comm: change.header.comm().to_vec(),
-            before_ns: event.header.time.since(change.header.time),
-            to: (op == "rename").then(|| file.texts[1].to_vec()),
-        })
+        let change = other.event().ok().filter(|change| change.header.mnt_ns == call.header.mnt_ns)?;
+        let (gone, removal) = Removal::of(&change)?;
+        let is_gone = |path: &Vec<u8>| path.strip_prefix(&gone[..]).is_some_and(is_below);
+        paths.iter().any(is_gone).then(|| removal.before(&call))
     })
+}
+
+/// The last removals of paths in a stream of events.
+#[derive(Debug, Default)]
+pub struct Removals(HashMap<(NsInum, Vec<u8>), Removal>);
+
+impl Removals {
+    pub fn take(&mut self, event: &Event<'_>) {
+        let Some((path, removal)) = Removal::of(event) else { return };
+        if self.0.len() >= limits::REMOVALS {
+            self.0 = HashMap::default();
+        }
+        self.0.insert((event.header.mnt_ns, path), removal);
+    }
+
+    /// What removed the file that a call did not find, or a directory above ([`removed`]).
+    pub fn before(&self, call: &Event<'_>) -> Option<Vec<u8>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (mut path, mut last) = (sought(call)?, None::<&Removal>);
+        loop {
+            let key = (call.header.mnt_ns, path);
+            let found = self.0.get(&key).filter(|found| last.is_none_or(|last| last.time < found.time));
+            (last, path) = (found.or(last), key.1);
+            let Some(slash) = memchr::memrchr(b'/', &path) else { break };
+            path.truncate(slash);
+        }
+        last.map(|last| last.before(call))
+    }
 }
 
 /// Whether the rest of a path after a directory is empty or below it.

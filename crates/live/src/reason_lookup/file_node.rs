@@ -53,6 +53,8 @@ mod magic {
         0x5a4f_4653,
         0x0a64_7361,
     ];
+    /// File systems without links and special files, or without directories: vfat, exfat, mqueue.
+    pub(super) const PLAIN: [u64; 3] = [0x4d44, 0x2011_bab0, 0x1980_0202];
     pub(super) const EFIVARFS: u64 = 0xde5e_81e4;
     /// File systems whose files are generated when they are read: sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2,
     /// bpf, selinux, efivarfs, configfs.
@@ -178,6 +180,11 @@ impl FileNode {
     pub(super) fn creates_no_files(&self) -> bool {
         let made = magic::MADE.contains(&self.kind_of_fs) && self.kind_of_fs != magic::EFIVARFS;
         made || magic::FIXED.contains(&self.kind_of_fs)
+    }
+
+    /// Whether the file system has no files of some types.
+    pub(super) fn lacks_types(&self) -> bool {
+        magic::PLAIN.contains(&self.kind_of_fs)
     }
 
     /// Whether access depends on more than the mode and the ACL.

@@ -1,6 +1,7 @@
 //! The walk over a path and the checks at its end, in the order of the kernel
 //! ([fs/namei.c](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)).
 
+mod file_rules;
 mod program;
 
 use super::file_node::{APPEND_ONLY, FileNode, IMMUTABLE, mounted};
@@ -29,16 +30,9 @@ const STEPS: u32 = 4096;
 /// The maximum time of a lookup. A call that hangs takes longer.
 const LONGEST: Duration = Duration::from_secs(1);
 
-const O_WRONLY: u64 = 1;
 const O_TRUNC: u64 = 0o1000;
-const O_APPEND: u64 = 0o2000;
-const O_NONBLOCK: u64 = 0o4000;
 const O_DIRECTORY: u64 = 0o200_000;
 const O_NOFOLLOW: u64 = 0o400_000;
-const O_NOATIME: u64 = 0o1_000_000;
-
-/// The device number of /dev/tty.
-const TTY: (u32, u32) = (5, 0);
 
 const CAP_FOWNER: u64 = 1 << 3;
 
@@ -380,8 +374,13 @@ impl<'a> Walk<'a> {
         }
         let End { parent, node } = found?;
         let mut out =
-            parent.filter(|_| changes).map(|dir| self.change(&dir, node.as_ref(), creates)).unwrap_or_default();
-        let Some(node) = node else { return Ok(out) };
+            parent.as_ref().filter(|_| changes).map(|dir| self.change(dir, node.as_ref(), creates)).unwrap_or_default();
+        let Some(node) = node else {
+            let dir = parent.filter(|dir| creates && dir.lacks_types());
+            let text = " is on a file system without this type of file";
+            out.extend(dir.map(|dir| Refusal::at(&dir.path, libc::EPERM, Cause::NoPermission, text)));
+            return Ok(out);
+        };
         match need {
             Need::New => out.insert(0, Refusal::at(&node.path, libc::EEXIST, Cause::Exists, " exists")),
             Need::Access(want) if want & WRITE != 0 && node.kind().is_dir() && self.question.errno == libc::EISDIR => {
@@ -406,6 +405,7 @@ impl<'a> Walk<'a> {
                 }
             }
             Need::Removable | Need::AbstractSocket => {}
+            Need::Linkable => out.extend(self.link(&node)),
             Need::Owned => {
                 out.extend(self.read_only(&node));
                 if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
@@ -484,135 +484,6 @@ impl<'a> Walk<'a> {
             Refusal::at(&place, libc::EROFS, Cause::ReadOnly, " is mounted read-only")
         })
     }
-
-    fn open_node(&mut self, node: &FileNode, parent: Option<&FileNode>, flags: u64) -> Vec<Refusal> {
-        let mut out = Vec::new();
-        let kind = node.kind();
-        let say = |errno, cause, text: &str| Refusal::at(&node.path, errno, cause, &format!(" {text}"));
-        let create = flags & O_CREAT != 0;
-        if create && flags & O_EXCL != 0 {
-            out.push(say(libc::EEXIST, Cause::Exists, "exists, and O_EXCL requires a new file"));
-            return out;
-        }
-        if kind.is_symlink() {
-            if flags & O_DIRECTORY != 0 {
-                out.push(not_a_directory(node));
-            } else if flags & O_PATH == 0 {
-                out.push(say(libc::ELOOP, Cause::Loop, "is a symbolic link, and O_NOFOLLOW forbids these"));
-            }
-            return out;
-        }
-        if flags & O_DIRECTORY != 0 && !kind.is_dir() {
-            out.push(not_a_directory(node));
-            return out;
-        }
-        if flags & O_PATH != 0 {
-            return out;
-        }
-        let mode = flags & O_ACCMODE;
-        let writes = mode != 0 || flags & O_TRUNC != 0;
-        if kind.is_dir() && (writes || create) {
-            out.push(say(libc::EISDIR, Cause::IsADirectory, "is a directory, and cannot be opened for writing"));
-            return out;
-        }
-        if create {
-            out.extend(parent.and_then(|dir| self.sticky(node, dir)));
-        }
-        out.extend(self.device(node, flags));
-        let stored = kind.is_file() || kind.is_dir();
-        if writes && stored {
-            out.extend(self.read_only(node));
-        }
-        if writes && node.attributes & IMMUTABLE != 0 {
-            out.push(immutable(node));
-        }
-        let want = match mode {
-            0 => READ,
-            O_WRONLY => WRITE,
-            _ => READ | WRITE,
-        } | if flags & O_TRUNC != 0 { WRITE } else { 0 };
-        self.use_of(node, want, &mut out);
-        if node.attributes & APPEND_ONLY != 0 && (mode != 0 && flags & O_APPEND == 0 || flags & O_TRUNC != 0) {
-            out.push(say(libc::EPERM, Cause::NoPermission, "is append-only (chattr +a)"));
-        }
-        if flags & O_NOATIME != 0 && self.is_stranger(&[node]) {
-            let owner = self.names.user(node.rights.uid);
-            let text = format!("belongs to {owner}, and O_NOATIME requires ownership");
-            out.push(say(libc::EPERM, Cause::NoPermission, &text));
-        }
-        out
-    }
-
-    /// Checks the rights to a file.
-    fn use_of(&mut self, node: &FileNode, want: u8, out: &mut Vec<Refusal>) {
-        match node.rights.allow(want, &self.subject.credentials) {
-            Verdict::Denied if !node.has_own_rules() => {
-                let nobody = want == EXECUTE && node.rights.mode & 0o111 == 0;
-                let what = match want {
-                    READ => "read it",
-                    WRITE => "write to it",
-                    EXECUTE => "execute it",
-                    _ => "read and write it",
-                };
-                out.push(match nobody {
-                    true => {
-                        let text = format!(": {}, not executable", node.rights.text());
-                        Refusal::at(&node.path, libc::EACCES, Cause::NotExecutable, &text)
-                    }
-                    false => self.refused(node, Cause::NoPermission, what),
-                });
-            }
-            Verdict::Granted => {}
-            _ => self.doubt_about(node),
-        }
-    }
-
-    /// The refusal of `O_CREAT` on a file of another user in a sticky directory, as in
-    /// [`may_create_in_sticky`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c).
-    fn sticky(&self, node: &FileNode, dir: &FileNode) -> Option<Refusal> {
-        let name = if node.kind() == FileType::Fifo { "protected_fifos" } else { "protected_regular" };
-        if !(node.kind().is_file() || node.kind() == FileType::Fifo) || dir.rights.mode & 0o1000 == 0 {
-            return None;
-        }
-        if node.rights.uid == dir.rights.uid || node.rights.uid == self.subject.credentials.uid {
-            return None;
-        }
-        let level = setting(name)?;
-        let open_to = dir.rights.mode & if level >= 2 { 0o022 } else { 0o002 };
-        (level >= 1 && open_to != 0).then(|| {
-            let owner = self.names.user(node.rights.uid);
-            let why = format!(
-                " belongs to {owner}, and O_CREAT is refused in a sticky directory that others can write to (fs.{name})"
-            );
-            Refusal::at(&node.path, libc::EACCES, Cause::NoPermission, &why)
-        })
-    }
-
-    /// The refusals of a device, a FIFO or a socket.
-    fn device(&self, node: &FileNode, flags: u64) -> Vec<Refusal> {
-        let say = |errno, cause, text: &str| Refusal::at(&node.path, errno, cause, &format!(" {text}"));
-        match node.kind() {
-            FileType::Socket => vec![say(libc::ENXIO, Cause::NoDevice, "is a socket, which cannot be opened")],
-            FileType::Fifo if flags & O_ACCMODE == O_WRONLY && flags & O_NONBLOCK != 0 => {
-                vec![say(libc::ENXIO, Cause::NoDevice, "is a FIFO that no process has open for reading")]
-            }
-            FileType::CharacterDevice | FileType::BlockDevice => {
-                let mut out = Vec::new();
-                if node.is_on(mounted::NODEV) {
-                    out.push(say(libc::EACCES, Cause::NoPermission, "is a device on a nodev mount"));
-                }
-                let missing = match (node.kind(), node.device) {
-                    (FileType::CharacterDevice, TTY) => "is the controlling terminal, and the process has none",
-                    _ => "is a device whose driver is missing or refused the open",
-                };
-                out.push(say(libc::ENXIO, Cause::NoDevice, missing));
-                out.push(say(libc::ENODEV, Cause::NoDevice, missing));
-                out.push(say(libc::EBUSY, Cause::Busy, "is a busy device"));
-                out
-            }
-            _ => Vec::new(),
-        }
-    }
 }
 
 fn not_at(dirfd: i32, node: &FileNode) -> Walked<FileNode> {
@@ -671,7 +542,11 @@ fn not_a_directory(node: &FileNode) -> Refusal {
 }
 
 fn immutable(node: &FileNode) -> Refusal {
-    Refusal::at(&node.path, libc::EPERM, Cause::NoPermission, " is immutable (chattr +i)")
+    let text = match node.attributes & IMMUTABLE {
+        0 => " is append-only (chattr +a)",
+        _ => " is immutable (chattr +i)",
+    };
+    Refusal::at(&node.path, libc::EPERM, Cause::NoPermission, text)
 }
 
 fn kind_text(kind: FileType) -> &'static str {

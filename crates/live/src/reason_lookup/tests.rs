@@ -147,6 +147,9 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
             Act::Path(path, Need::New) => libc::mkdir(path.as_ptr(), 0o700),
             Act::Path(path, Need::Removable) => libc::unlink(path.as_ptr()),
             Act::Path(path, Need::Owned) => libc::chmod(path.as_ptr(), 0o700),
+            Act::Path(path, Need::Linkable) => {
+                libc::link(path.as_ptr(), c([path.as_bytes(), b".new"].concat()).as_ptr())
+            }
             Act::Path(path, Need::Socket | Need::AbstractSocket) => {
                 let mut address: libc::sockaddr_un = std::mem::zeroed();
                 address.sun_family = libc::AF_UNIX as u16;
@@ -478,6 +481,8 @@ fn opens(d: &Dir) -> Vec<Case> {
             .near("include"),
         path("a new name by another user", d.s("x"), Need::New, NoPermission, "may not create files in it").by_user(),
         path("a change by another user", d.s("file"), Need::Owned, NotOwner, "may not change it").by_user(),
+        path("a link to a directory", d.s("include"), Need::Linkable, IsADirectory, "has no hard links"),
+        path("a link by another user", d.s("file"), Need::Linkable, NotOwner, "fs.protected_hardlinks").by_user(),
         path("access to execute", d.s("file"), Need::Access(1), NotExecutable, "mode 0644, not executable"),
         path("access to write", d.s("file"), Need::Access(2), NoPermission, "may not write").by_user(),
         path("access to nothing", d.s("include/stdoi.h"), Need::Access(0), Missing, "no stdoi.h in").near("stdio.h"),

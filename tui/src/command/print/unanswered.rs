@@ -17,7 +17,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::event::exit::Ended;
 use tracetui_events::limits::SEARCH_DIRECTORIES;
 use tracetui_events::search::{
-    ExitCause, Failure, LIBRARY, Searches, WAYS, argument, common_name, missed, search_dir, text,
+    ExitCause, Failure, LIBRARY, Removals, Searches, WAYS, argument, common_name, missed, search_dir, text,
 };
 use tracetui_events::sink::{Line, Sink};
 use tracetui_events::store::Id;
@@ -53,6 +53,8 @@ struct Search {
     calls: u64,
     /// The first directories.
     dirs: Vec<SearchDir>,
+    /// What removed the file from one of them.
+    removed: Option<Vec<u8>>,
 }
 
 /// A failure.
@@ -91,6 +93,7 @@ struct Cause {
 #[derive(Default)]
 pub(in crate::command) struct Unanswered {
     searches: Searches,
+    removals: Removals,
     next: Id,
     waiting: VecDeque<Waiting>,
     bytes: usize,
@@ -140,6 +143,7 @@ impl Unanswered {
         }
         let (event, failed, time) = (seen.event, seen.event.failed(), seen.event.header.time);
         self.reach(time);
+        self.removals.take(event);
         let shown = wanted && (failed || event.kind() == Kind::Lost);
         let line = shown.then(|| sink.line(seen)).flatten();
         let waits = line.is_some();
@@ -150,6 +154,11 @@ impl Unanswered {
             Some(_) if event.body.ret().is_some() => {
                 waiting.words = in_words(id, seen);
                 self.search(seen, &mut waiting);
+                if let Some(search) = &mut waiting.search {
+                    search.removed = self.removals.before(event).or(search.removed.take());
+                    let removed = search.removed.as_ref().map(|removed| [b" (", removed.as_slice(), b")"].concat());
+                    removed.iter().for_each(|removed| waiting.words.iter_mut().for_each(|words| words.extend(removed)));
+                }
             }
             _ => {}
         }
@@ -275,10 +284,12 @@ impl Unanswered {
         let first = self.waiting.pop_front()?;
         self.bytes = self.bytes.saturating_sub(first.bytes());
         let Waiting { mut line, answered, search, reason, .. } = first;
-        let search = search.filter(|search| search.calls > 1);
         if let (Some(line), Some(charset), Some(search)) = (&mut line, self.charset, search) {
             let word = if search.dirs.len() > 1 { "searched " } else { "x" };
-            add(format!("  {word}{}", grouped(search.calls)).as_bytes(), charset, line);
+            let calls = Some(format!("  {word}{}", grouped(search.calls))).filter(|_| search.calls > 1);
+            calls.iter().for_each(|calls| add(calls.as_bytes(), charset, line));
+            let removed = search.removed.map(|removed| [b"  (", removed.as_slice(), b")"].concat());
+            removed.iter().for_each(|removed| add(removed, charset, line));
         }
         let reasons = self.reasons.as_ref().filter(|_| line.is_some() && !answered);
         let answer =
@@ -309,6 +320,7 @@ mod tests {
     use tracetui_events::pipeline::{Disposition, Pipeline};
     use tracetui_events::sink::{FormatName, to_writer};
     use tracetui_events::synthetic::{Maker, payload};
+    use tracetui_shared::calls::file::{RMDIR, UNLINK};
     use tracetui_shared::calls::lookup::STAT;
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Slot;
@@ -341,10 +353,12 @@ mod tests {
     #[test]
     fn in_text_a_failure_and_the_exits_that_it_caused_are_one_line() {
         let mut made = Maker::default();
-        made.acts(
-            "7 ld exec ld -lzz, open /a/libzz.so:-2 /b/libzz.so:-2 /b/libzz.a:-2, exit 1; 8 cc1 exec cc1, open \
-             /a/p/q/x.h:-2 /b/p/q/x.h:-2, exit 1; 9 sh exec sh",
-        );
+        made.acts("7 ld exec ld -lzz, open /a/libzz.so:-2 /b/libzz.so:-2 /b/libzz.a:-2, exit 1");
+        // Of a search, any file may have been removed.
+        made.call(Slot::File, 6, "rm", UNLINK, "/a/p/q/x.h", 0);
+        made.call(Slot::File, 6, "rm", RMDIR, "/a/p/q", 0);
+        made.call(Slot::File, 6, "rm", RMDIR, "/b/p/qq", 0);
+        made.acts("8 cc1 exec cc1, open /a/p/q/x.h:-2 /b/p/q/x.h:-2, exit 1; 9 sh exec sh");
         // It is optional, unless the process fails because of it.
         made.acts("9 sh open /dev/video0:-2, exit 1");
         // A shell walks along PATH.
@@ -378,7 +392,7 @@ mod tests {
         let ends = lines.map(|(line, ..)| text(line).trim_end().rsplit("   ").next().unwrap_or_default().to_owned());
         let want = [
             "ran 10.0 s  -lzz not found  ld -lzz",
-            "ran 10.0 s  p/q/x.h not found  cc1",
+            "ran 10.0 s  p/q/x.h not found (rmdir by rm[6] 3 ms before)  cc1",
             "ran 10.0 s  /dev/video0 not found  sh",
             "ran 10.0 s  gen not found  sh",
             "ran 10.0 s  a.h not found  cc1 › make",

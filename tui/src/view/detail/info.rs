@@ -383,11 +383,8 @@ impl Page<'_> {
 
     /// `unlink by rm[411] 2.1 s before`.
     fn removed(&self, id: Id) -> Vec<Line<'static>> {
-        let Some(removed) = self.app.reasons.removed(id) else { return Vec::new() };
-        let (by, before) = (safe(&removed.comm, self.theme), duration(removed.before_ns));
-        let to = removed.to.as_ref().map(|to| format!(" to {}", safe(to, self.theme))).unwrap_or_default();
-        let text = format!("{}{to} by {by}[{}] {before} before", removed.op, removed.pid.0);
-        self.named_lines("removed", &text, self.theme.strong())
+        let text = self.app.reasons.removed(id).map(|removed| safe(removed, self.theme));
+        text.map_or_else(Vec::new, |text| self.named_lines("removed", &text, self.theme.strong()))
     }
 
     /// Why the call failed, and the evidence.

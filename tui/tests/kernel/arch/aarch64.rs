@@ -3,7 +3,7 @@
 
 use crate::narrow::{BASE, Caller, MEMORY, Narrow, RESULTS, nr};
 use crate::sys::{self, Status};
-use crate::traced::{Dir, not_checked};
+use crate::traced::Dir;
 use std::ffi::CStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -57,11 +57,6 @@ pub(crate) fn run_narrow(narrow: &Narrow, dir: &Dir) -> Option<Caller> {
     let output = child.wait_with_output().expect("a status");
     let rets = output.stdout.chunks_exact(4).map(|ret| i32::from_le_bytes(ret.try_into().expect("four bytes")).into());
     Some(Caller { pid, status: Status(output.status.into_raw()), rets: rets.collect() })
-}
-
-/// Reports that 32-bit programs cannot run here: many processors support only 64-bit modes.
-pub(crate) fn no_narrow() {
-    not_checked("32-bit callers: this CPU or kernel does not run 32-bit ARM programs");
 }
 
 /// A static program that makes the calls in order, writes their results to its standard output, and exits with 0. Its

@@ -2,7 +2,7 @@
 
 use crate::narrow::{BASE, Caller, MEMORY, Narrow};
 use crate::sys::{self, Actor, Pages};
-use crate::traced::{Dir, cannot_run};
+use crate::traced::Dir;
 use std::ffi::CStr;
 
 /// The `abi` of 64-bit callers.
@@ -31,17 +31,17 @@ pub(crate) const CREAT: &str = "creat";
 
 /// open(2), as the system call of that name.
 pub(crate) fn open(path: &CStr, flags: i32, mode: u32) -> i64 {
-    sys::call(libc::SYS_open, [path.as_ptr() as u64, flags as u64, mode.into(), 0, 0])
+    sys::call(libc::SYS_open, &[path.as_ptr() as u64, flags as u64, mode.into()])
 }
 
 /// creat(2), as the system call of that name.
 pub(crate) fn creat(path: &CStr, mode: u32) -> i64 {
-    sys::call(libc::SYS_creat, [path.as_ptr() as u64, mode.into(), 0, 0, 0])
+    sys::call(libc::SYS_creat, &[path.as_ptr() as u64, mode.into()])
 }
 
 /// A system call of x32. Its registers have 64 bits, but pointers in memory have 32 bits.
-pub(crate) fn x32(number: libc::c_long, args: [u64; 5]) -> i64 {
-    sys::call(number | 0x4000_0000, args)
+pub(crate) fn x32(number: libc::c_long, args: &[u64]) -> i64 {
+    sys::call(number | 0x4000_0000, &args)
 }
 
 /// Makes the calls by `int 0x80` in a child that is a 64-bit process.
@@ -64,11 +64,6 @@ pub(crate) fn run_narrow(narrow: &Narrow, _: &Dir) -> Option<Caller> {
     let pid = actor.pid;
     let (status, rets) = actor.end();
     Some(Caller { pid, status, rets })
-}
-
-/// Reports that the kernel does not accept calls of the i386 table.
-pub(crate) fn no_narrow() {
-    cannot_run("this kernel has no 32-bit system calls");
 }
 
 fn int80(number: u32, args: [u32; 4]) -> i64 {

@@ -2,18 +2,11 @@
 
 use super::net::*;
 use super::told::{accepted, closed, connected, failed, listens, named, process, reset, reset_by_peer, unbound};
-use crate::arch::{self, nr32};
-use crate::cases::{Told, with};
-use crate::narrow::Narrow;
-use crate::sys::{self, c};
-use crate::traced::Dir;
+use crate::arch::nr32;
+use crate::prelude::*;
 use crate::uring::{self, BY_WORKER, Ring, SQPOLL, Sqe};
-use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Duration;
+use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicU8;
 
 /// A name, which is also that of the threads (at most 15 bytes), and what happens.
 pub(crate) type Case = (&'static str, fn() -> Told);
@@ -41,7 +34,6 @@ impl Pair {
         pair
     }
 
-    /// A connection of this socket.
     fn to(listener: i64, to: SocketAddr, client: i64) -> Pair {
         done("connect", connect(client, to));
         let server = done("accept", accept(listener));
@@ -56,7 +48,6 @@ impl Pair {
         Pair { listener, client, server, connect, accept }
     }
 
-    /// 3 bytes to the server, 5 to the client.
     fn exchange(&self) {
         send(self.client, 3);
         receive(self.server, 3);
@@ -76,7 +67,6 @@ impl Pair {
         vec![self.connect.clone(), self.accept.clone(), closed(&self.connect, 5, 3), closed(&self.accept, 3, 5)]
     }
 
-    /// Exchanges, closes, and tells.
     fn whole(self) -> Told {
         self.exchange();
         self.close();
@@ -84,7 +74,6 @@ impl Pair {
     }
 }
 
-/// The server of a connection: it gets 3 bytes, sends 5, and closes at the end.
 fn serve(listener: i64) -> i64 {
     let server = done("accept", accept(listener));
     receive(server, 3);
@@ -95,7 +84,7 @@ fn serve(listener: i64) -> i64 {
 
 /// Runs `act` in a child. Returns its process id, and what `closer` says of it.
 fn child(act: impl FnOnce()) -> (i32, Value) {
-    let pid = sys::fork(act);
+    let pid = fork(act);
     (pid, process(pid))
 }
 
@@ -103,12 +92,10 @@ fn wait(child: i32) {
     assert_eq!(sys::wait(child).code(), Some(0), "the child did what it was told");
 }
 
-/// All events with these fields.
 fn all(told: Told, more: Value) -> Told {
     told.map(|events| events.into_iter().map(|event| with(event, more.clone())).collect())
 }
 
-/// Events of the connection with this number among those of the process.
 fn numbered(told: Vec<Value>, number: u32) -> impl Iterator<Item = Value> {
     told.into_iter().map(move |event| {
         let name = format!("{} {number}", event["role"]);
@@ -121,7 +108,6 @@ fn has_v6() -> Result<(), String> {
     (fd >= 0).then_some(()).ok_or_else(|| "no IPv6".to_owned())
 }
 
-/// An expected event that leaves a field open.
 fn without(mut event: Value, field: &str) -> Value {
     event.as_object_mut().expect("an object").remove(field);
     event
@@ -195,7 +181,7 @@ fn connect_and_talk(client: i64, to: SocketAddr) -> i64 {
 fn plain_accept() -> Told {
     let (listener, to, client) = listen_for_one();
     done("connect", connect(client, to));
-    let server = done("accept", sys::call(libc::SYS_accept, [listener as u64, 0, 0, 0, 0]));
+    let server = done("accept", call(libc::SYS_accept, &[listener as u64]));
     let accept = with(accepted(server), json!({"via": "accept"}));
     Pair { listener, client, server, connect: connected(client), accept }.whole()
 }
@@ -327,7 +313,7 @@ fn by_narrow(accept_via: &str, fill: impl FnOnce(&mut Narrow, [i64; 3], [u32; 2]
     let [client, refused] = [tcp(to), tcp(to)];
     // A program on aarch64 must inherit them.
     for fd in [listener, client, refused] {
-        done("F_SETFD", sys::call(libc::SYS_fcntl, [fd as u64, libc::F_SETFD as u64, 0, 0, 0]));
+        done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
     }
     let mut narrow = Narrow::new();
     let addresses = [to, refusing].map(|at| narrow.put(&sockaddr(at)));
@@ -385,12 +371,12 @@ fn x32() -> Told {
     let low = sys::Pages::new(1, libc::MAP_32BIT);
     let at = low.put(0, &sockaddr(to)) as u64;
     let client = tcp(to);
-    let ret = arch::x32(libc::SYS_connect, [client as u64, at, 16, 0, 0]);
+    let ret = arch::x32(libc::SYS_connect, &[client as u64, at, 16]);
     if ret == -i64::from(libc::ENOSYS) {
         return Err("x32: this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)".to_owned());
     }
     done("connect", ret);
-    let server = done("accept", arch::x32(libc::SYS_accept4, [listener as u64, 0, 0, 0, 0]));
+    let server = done("accept", arch::x32(libc::SYS_accept4, &[listener as u64]));
     all(
         Pair { listener, client, server, connect: connected(client), accept: accepted(server) }.whole(),
         json!({"abi": "x32"}),
@@ -463,7 +449,6 @@ pub(crate) const FAILURES: &[Case] = &[
     }),
 ];
 
-/// An address of TEST-NET-1.
 const NOWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 fn refused(to: SocketAddr, fd: i64) -> Told {
@@ -532,7 +517,7 @@ fn refused_addresses(call: i64, shown: [&str; 2], event: fn(i64, &str, i32) -> V
     let told = cases.into_iter().enumerate().map(|(n, (of, address, len, errno, passed))| {
         let fd = socket(of, libc::SOCK_STREAM, 0);
         (fd >= 0).then_some(()).ok_or("no IPv6")?;
-        assert_eq!(sys::call(call, [fd as u64, address, len, 0, 0]), -i64::from(errno), "{n}");
+        assert_eq!(sys::call(call, &[fd as u64, address, len]), -i64::from(errno), "{n}");
         let err = match errno {
             libc::EINVAL => "EINVAL",
             libc::EFAULT => "EFAULT",
@@ -576,7 +561,7 @@ fn no_port_left() -> Told {
     let (listener, to) = {
         let fd = tcp(v4());
         bind(fd, (v4().ip(), 30_000).into());
-        done("listen", sys::call(libc::SYS_listen, [fd as u64, 8, 0, 0, 0]));
+        done("listen", call(libc::SYS_listen, &[fd as u64, 8]));
         (fd, name(fd))
     };
     let pair = Pair::to(listener, to, tcp(to));
@@ -617,7 +602,6 @@ impl Full {
     }
 }
 
-/// The call has returned.
 static RETURNED: AtomicBool = AtomicBool::new(false);
 
 fn timed_out() -> Told {
@@ -657,7 +641,7 @@ fn abandoned() -> Told {
 fn killed() -> Told {
     let full = Full::new();
     let fd = tcp(full.to);
-    let waiting = sys::fork(|| _ = connect(fd, full.to));
+    let waiting = fork(|| _ = connect(fd, full.to));
     wait_for_syn(fd);
     // From now on only the child has the socket.
     sys::close(fd);
@@ -685,7 +669,7 @@ fn interrupted(flags: i32) -> Told {
         let (pid, tid) = (sys::pid(), sys::tid());
         let signal = move || {
             std::thread::sleep(100 * MS);
-            done("tgkill", sys::call(libc::SYS_tgkill, [pid as u64, tid as u64, libc::SIGUSR1 as u64, 0, 0]));
+            done("tgkill", call(libc::SYS_tgkill, &[pid as u64, tid as u64, libc::SIGUSR1 as u64]));
         };
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -754,7 +738,7 @@ pub(crate) const ENDS: &[Case] = &[
         // It has arrived, and nobody read it.
         let mut bytes = [0u8; 7];
         let args = [pair.server as u64, bytes.as_mut_ptr() as u64, 7, libc::MSG_PEEK as u64, 0];
-        assert_eq!(sys::call(libc::SYS_recvfrom, args), 7);
+        assert_eq!(call(libc::SYS_recvfrom, &args), 7);
         server_resets(&pair, [7, 0], [0, 7])
     }),
     ("tcp linger 0", || {
@@ -816,7 +800,6 @@ pub(crate) const ENDS: &[Case] = &[
     }),
 ];
 
-/// The server's close resets the connection. Bytes in and out of the server, and of the client.
 fn server_resets(pair: &Pair, server: [u64; 2], client: [u64; 2]) -> Told {
     sys::close(pair.server);
     close_at_reset(pair.client);
@@ -835,7 +818,7 @@ pub(crate) const OWNERS: &[Case] = &[
     ("tcp fork", inherited),
     ("tcp dup", || {
         let pair = Pair::new(v4());
-        let copy = done("dup", sys::call(libc::SYS_dup, [pair.client as u64, 0, 0, 0, 0]));
+        let copy = done("dup", call(libc::SYS_dup, &[pair.client as u64]));
         sys::close(pair.client);
         Pair { client: copy, ..pair }.whole()
     }),
@@ -846,9 +829,9 @@ pub(crate) const OWNERS: &[Case] = &[
         // The maker has ended when its child still sends.
         let (listener, to, client) = listen_for_one();
         let (read, write) = pipe();
-        let maker = sys::fork(|| {
+        let maker = fork(|| {
             done("connect", connect(client, to));
-            sys::fork(|| {
+            fork(|| {
                 sys::close(write);
                 assert_eq!(read_end(read), 0, "the maker ended");
                 send(client, 3);
@@ -867,11 +850,10 @@ pub(crate) const OWNERS: &[Case] = &[
 
 fn pipe() -> (i64, i64) {
     let mut ends = [0i32; 2];
-    done("pipe2", sys::call(libc::SYS_pipe2, [ends.as_mut_ptr() as u64, libc::O_CLOEXEC as u64, 0, 0, 0]));
+    done("pipe2", call(libc::SYS_pipe2, &[ends.as_mut_ptr() as u64, libc::O_CLOEXEC as u64]));
     (ends[0].into(), ends[1].into())
 }
 
-/// A child inherits the client's socket, and is the last to close it.
 fn inherited() -> Told {
     let pair = Pair::exchanged();
     let (read, write) = pipe();
@@ -895,7 +877,7 @@ fn inherited() -> Told {
 fn scm_rights() -> Told {
     let mut ends = [0i32; 2];
     let args = [libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, 0, ends.as_mut_ptr() as u64, 0];
-    done("socketpair", sys::call(libc::SYS_socketpair, args));
+    done("socketpair", call(libc::SYS_socketpair, &args));
     let [ours, theirs] = ends.map(i64::from);
     let (child, closer) = child(|| {
         let client = receive_descriptor(theirs);
@@ -914,7 +896,6 @@ fn scm_rights() -> Told {
     Ok(vec![client, closed(&pair.accept, 13, 5), pair.connect, pair.accept])
 }
 
-/// A process that ends with an open connection.
 fn left_open(end: fn(i64)) -> Told {
     let (listener, to, client) = listen_for_one();
     let (ends, closer) = child(|| {
@@ -933,13 +914,12 @@ fn left_open(end: fn(i64)) -> Told {
     Ok(vec![client, closed(&accept, 3, 5), connect, accept])
 }
 
-/// Executes a program that inherits the socket.
 fn becomes_another(fd: i64) {
-    done("F_SETFD", sys::call(libc::SYS_fcntl, [fd as u64, libc::F_SETFD as u64, 0, 0, 0]));
+    done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
     let (path, none) = (c("/bin/true"), [0u64]);
     let argv = [path.as_ptr() as u64, 0];
     let args = [path.as_ptr() as u64, argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0];
-    done("execve", sys::call(libc::SYS_execve, args));
+    done("execve", call(libc::SYS_execve, &args));
 }
 
 // --- addresses -----------------------------------------------------------------------------------------------------
@@ -948,7 +928,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp listen", || {
         let (fd, _) = listen(v4());
         let told = vec![named(listens(fd), "first")];
-        done("listen", sys::call(libc::SYS_listen, [fd as u64, u64::MAX, 0, 0, 0]));
+        done("listen", call(libc::SYS_listen, &[fd as u64, u64::MAX]));
         Ok([told, vec![named(with(listens(fd), json!({"backlog": -1})), "second")]].concat())
     }),
     ("tcp listen v6", || {
@@ -958,7 +938,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp lis mptcp", || Ok(vec![with(listens(listen_with(v4(), MPTCP, 8)?.0), json!({"mptcp": true}))])),
     ("tcp listen bad", || {
         let pair = Pair::new(v4());
-        assert_eq!(sys::call(libc::SYS_listen, [pair.client as u64, 8, 0, 0, 0]), -i64::from(libc::EINVAL));
+        assert_eq!(call(libc::SYS_listen, &[pair.client as u64, 8]), -i64::from(libc::EINVAL));
         let refused = with(listens(pair.client), json!({"ret": -libc::EINVAL, "err": "EINVAL"}));
         Ok(vec![listens(pair.listener), named(refused, "refused")])
     }),
@@ -977,8 +957,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp bind user", || {
         own_net();
         let (fd, at) = (tcp(v4()), SocketAddr::new(v4().ip(), 80));
-        // SAFETY: setresuid takes integers only.
-        assert_eq!(unsafe { libc::setresuid(1000, 1000, 1000) }, 0);
+        sys::set_user(1000, 1000, 1000);
         assert_eq!(bind_raw(fd, &sockaddr(at)), -i64::from(libc::EACCES));
         let passed = json!({"laddr": at.ip().to_string(), "lport": 80});
         Ok(vec![with(unbound(fd, "EACCES", libc::EACCES), passed)])
@@ -1008,7 +987,7 @@ pub(crate) const BOUND: &[Case] = &[
     ("tcp bind none", || {
         let [stream, datagrams] = [tcp(v4()), done("socket", socket(libc::AF_INET, libc::SOCK_DGRAM, 0))];
         [stream, datagrams].into_iter().for_each(|fd| bind(fd, v4()));
-        assert_eq!(sys::call(libc::SYS_listen, [datagrams as u64, 8, 0, 0, 0]), -i64::from(libc::EOPNOTSUPP));
+        assert_eq!(call(libc::SYS_listen, &[datagrams as u64, 8]), -i64::from(libc::EOPNOTSUPP));
         let unix = done("socket", socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
         for (fd, errno) in [(unix, libc::EINVAL), (900, libc::EBADF), (sys::open_path("/dev/null"), libc::ENOTSOCK)] {
             assert_eq!(bind_raw(fd, &sockaddr(v4())), -i64::from(errno));
@@ -1024,7 +1003,7 @@ fn bound_by_narrow(fill: impl FnOnce(&mut Narrow, [u32; 2], u32)) -> Told {
     let [refused, listening] = [tcp(used), tcp(used)];
     bind(listening, v4());
     for fd in [refused, listening] {
-        done("F_SETFD", sys::call(libc::SYS_fcntl, [fd as u64, libc::F_SETFD as u64, 0, 0, 0]));
+        done("F_SETFD", call(libc::SYS_fcntl, &[fd as u64, libc::F_SETFD as u64]));
     }
     let mut narrow = Narrow::new();
     let at = narrow.put(&sockaddr(used));
@@ -1060,7 +1039,7 @@ pub(crate) const NOTHING: &[Case] = &[
         let fd = done("socket", socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
         let nowhere = [&(libc::AF_UNIX as u16).to_ne_bytes()[..], b"\0tracetui nowhere"].concat();
         assert_eq!(connect_raw(fd, &nowhere), -i64::from(libc::ECONNREFUSED));
-        let (a, b) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let (a, b) = UnixStream::pair().expect("a pair");
         drop((a, b));
         Ok(vec![])
     }),
@@ -1082,7 +1061,7 @@ pub(crate) const NOTHING: &[Case] = &[
         assert_eq!(disconnect(fd), 0);
         let quiet = nonblocking(at);
         bind(quiet, v4());
-        done("listen", sys::call(libc::SYS_listen, [quiet as u64, 1, 0, 0, 0]));
+        done("listen", call(libc::SYS_listen, &[quiet as u64, 1]));
         assert_eq!(accept(quiet), -i64::from(libc::EAGAIN));
         [fd, bound, listener, quiet].into_iter().for_each(sys::close);
         Ok(vec![])
@@ -1114,7 +1093,7 @@ pub(crate) const URING: &[Case] = &[
         let (ring, (listener, to), (idle, _)) = (ring(0)?, listen(v4()), listen(v4()));
         ring.submit(uring::accept(listener, 0, true), 0);
         let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
-        let child = sys::fork(|| {
+        let child = fork(|| {
             ring.submit(uring::accept(idle, 0, false), 0);
             theirs.write_all(&[1]).expect("the test reads");
             let _ = theirs.read(&mut [0]);

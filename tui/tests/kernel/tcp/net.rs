@@ -18,7 +18,6 @@ pub(crate) fn v4() -> SocketAddr {
     (address_of(sys::pid()), 0).into()
 }
 
-/// `::1`, and no port.
 pub(crate) fn v6() -> SocketAddr {
     (Ipv6Addr::LOCALHOST, 0).into()
 }
@@ -31,7 +30,6 @@ pub(crate) fn mapped(at: SocketAddr) -> SocketAddr {
     }
 }
 
-/// `struct sockaddr_in` or `struct sockaddr_in6`.
 pub(crate) fn sockaddr(at: SocketAddr) -> Vec<u8> {
     let port = at.port().to_be_bytes();
     match at.ip() {
@@ -44,7 +42,6 @@ fn family(at: SocketAddr) -> i32 {
     if at.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
 }
 
-/// Panics with the name of what failed.
 pub(crate) fn done(what: &str, ret: i64) -> i64 {
     assert!(ret >= 0, "{what}: {}", std::io::Error::from_raw_os_error(-ret as i32));
     ret
@@ -53,15 +50,13 @@ pub(crate) fn done(what: &str, ret: i64) -> i64 {
 /// socket(2); the descriptor is closed on exec.
 pub(crate) fn socket(family: i32, kind: i32, protocol: i32) -> i64 {
     let kind = kind | libc::SOCK_CLOEXEC;
-    sys::call(libc::SYS_socket, [family as u64, kind as u64, protocol as u64, 0, 0])
+    sys::call(libc::SYS_socket, &[family as u64, kind as u64, protocol as u64])
 }
 
-/// A TCP socket for connections to an address.
 pub(crate) fn tcp(to: SocketAddr) -> i64 {
     done("socket", socket(family(to), libc::SOCK_STREAM, 0))
 }
 
-/// Such a socket whose calls do not block.
 pub(crate) fn nonblocking(to: SocketAddr) -> i64 {
     done("socket", socket(family(to), libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))
 }
@@ -70,16 +65,15 @@ pub(crate) fn bind(fd: i64, at: SocketAddr) {
     done("bind", bind_raw(fd, &sockaddr(at)));
 }
 
-/// bind(2) with these bytes.
 pub(crate) fn bind_raw(fd: i64, at: &[u8]) -> i64 {
-    sys::call(libc::SYS_bind, [fd as u64, at.as_ptr() as u64, at.len() as u64, 0, 0])
+    sys::call(libc::SYS_bind, &[fd as u64, at.as_ptr() as u64, at.len() as u64])
 }
 
 /// The address that getsockname(2) tells.
 pub(crate) fn name(fd: i64) -> SocketAddr {
     let (mut name, mut len) = ([0u8; 28], 28u32);
     let args = [fd as u64, name.as_mut_ptr() as u64, &raw mut len as u64, 0, 0];
-    done("getsockname", sys::call(libc::SYS_getsockname, args));
+    done("getsockname", sys::call(libc::SYS_getsockname, &args));
     let port = u16::from_be_bytes([name[2], name[3]]);
     if len == 16 {
         return (Ipv4Addr::from_octets(name[4..8].try_into().expect("four bytes")), port).into();
@@ -87,29 +81,25 @@ pub(crate) fn name(fd: i64) -> SocketAddr {
     (Ipv6Addr::from_octets(name[8..24].try_into().expect("sixteen bytes")), port).into()
 }
 
-/// A listening socket of a protocol, and its address.
 pub(crate) fn listen_with(at: SocketAddr, protocol: i32, backlog: u64) -> Result<(i64, SocketAddr), String> {
     let fd = socket(family(at), libc::SOCK_STREAM, protocol);
     if fd < 0 {
         return Err(format!("a socket of protocol {protocol}: {}", std::io::Error::from_raw_os_error(-fd as i32)));
     }
     bind(fd, at);
-    done("listen", sys::call(libc::SYS_listen, [fd as u64, backlog, 0, 0, 0]));
+    done("listen", sys::call(libc::SYS_listen, &[fd as u64, backlog]));
     Ok((fd, name(fd)))
 }
 
-/// A listening socket, and its address.
 pub(crate) fn listen(at: SocketAddr) -> (i64, SocketAddr) {
     listen_with(at, 0, 8).expect("TCP")
 }
 
-/// A listening socket, its address, and a socket that is to connect to it.
 pub(crate) fn listen_for_one() -> (i64, SocketAddr, i64) {
     let (listener, to) = listen(v4());
     (listener, to, tcp(to))
 }
 
-/// An address at which nothing listens.
 pub(crate) fn closed_port(at: SocketAddr) -> SocketAddr {
     let (fd, at) = listen(at);
     sys::close(fd);
@@ -120,9 +110,8 @@ pub(crate) fn connect(fd: i64, to: SocketAddr) -> i64 {
     connect_raw(fd, &sockaddr(to))
 }
 
-/// connect(2) with these bytes.
 pub(crate) fn connect_raw(fd: i64, to: &[u8]) -> i64 {
-    sys::call(libc::SYS_connect, [fd as u64, to.as_ptr() as u64, to.len() as u64, 0, 0])
+    sys::call(libc::SYS_connect, &[fd as u64, to.as_ptr() as u64, to.len() as u64])
 }
 
 /// connect(2) with `AF_UNSPEC`, which disconnects.
@@ -132,7 +121,7 @@ pub(crate) fn disconnect(fd: i64) -> i64 {
 
 /// accept4(2); the descriptor is closed on exec.
 pub(crate) fn accept(listener: i64) -> i64 {
-    sys::call(libc::SYS_accept4, [listener as u64, 0, 0, libc::SOCK_CLOEXEC as u64, 0])
+    sys::call(libc::SYS_accept4, &[listener as u64, 0, 0, libc::SOCK_CLOEXEC as u64])
 }
 
 pub(crate) fn send(fd: i64, len: usize) {
@@ -140,7 +129,7 @@ pub(crate) fn send(fd: i64, len: usize) {
     let mut sent = 0;
     while sent < len {
         let args = [fd as u64, bytes[sent..].as_ptr() as u64, (len - sent) as u64, 0, 0];
-        sent += done("write", sys::call(libc::SYS_write, args)) as usize;
+        sent += done("write", sys::call(libc::SYS_write, &args)) as usize;
     }
 }
 
@@ -149,40 +138,36 @@ pub(crate) fn receive(fd: i64, len: usize) {
     let mut got = 0;
     while got < len {
         let args = [fd as u64, bytes[got..].as_mut_ptr() as u64, (len - got) as u64, 0, 0];
-        let more = done("read", sys::call(libc::SYS_read, args)) as usize;
+        let more = done("read", sys::call(libc::SYS_read, &args)) as usize;
         assert_ne!(more, 0, "{got} of {len} bytes, and the end");
         got += more;
     }
 }
 
-/// Waits for the end of what the peer sends, or for its reset: the result of a read.
 pub(crate) fn read_end(fd: i64) -> i64 {
     let mut byte = [0u8; 1];
-    sys::call(libc::SYS_read, [fd as u64, byte.as_mut_ptr() as u64, 1, 0, 0])
+    sys::call(libc::SYS_read, &[fd as u64, byte.as_mut_ptr() as u64, 1])
 }
 
-/// Closes a socket once its peer has closed it.
 #[track_caller]
 pub(crate) fn close_at_end(fd: i64) {
     assert_eq!(read_end(fd), 0, "the end");
     sys::close(fd);
 }
 
-/// Closes a socket once its peer has reset it.
 #[track_caller]
 pub(crate) fn close_at_reset(fd: i64) {
     assert_eq!(read_end(fd), -i64::from(libc::ECONNRESET));
     sys::close(fd);
 }
 
-/// shutdown(2) of the sending side.
 pub(crate) fn shutdown(fd: i64) {
-    done("shutdown", sys::call(libc::SYS_shutdown, [fd as u64, libc::SHUT_WR as u64, 0, 0, 0]));
+    done("shutdown", sys::call(libc::SYS_shutdown, &[fd as u64, libc::SHUT_WR as u64]));
 }
 
 pub(crate) fn option<T>(fd: i64, level: i32, name: i32, value: T) -> i64 {
     let args = [fd as u64, level as u64, name as u64, &raw const value as u64, size_of::<T>() as u64];
-    sys::call(libc::SYS_setsockopt, args)
+    sys::call(libc::SYS_setsockopt, &args)
 }
 
 /// A close of this socket resets the connection: `SO_LINGER` of 0 s.
@@ -200,7 +185,7 @@ pub(crate) fn error(fd: i64) -> i32 {
 pub(crate) fn read_error(fd: i64, error: &mut i32) -> i64 {
     let (level, name) = (libc::SOL_SOCKET as u64, libc::SO_ERROR as u64);
     let mut len = 4u32;
-    sys::call(libc::SYS_getsockopt, [fd as u64, level, name, &raw mut *error as u64, &raw mut len as u64])
+    sys::call(libc::SYS_getsockopt, &[fd as u64, level, name, &raw mut *error as u64, &raw mut len as u64])
 }
 
 /// `TCP_INFO`: `struct tcp_info` up to `tcpi_total_retrans`.
@@ -208,7 +193,7 @@ fn info(fd: i64) -> [u8; 104] {
     let (mut info, mut len) = ([0; 104], 104u32);
     let (level, name) = (libc::IPPROTO_TCP as u64, libc::TCP_INFO as u64);
     let args = [fd as u64, level, name, info.as_mut_ptr() as u64, &raw mut len as u64];
-    done("TCP_INFO", sys::call(libc::SYS_getsockopt, args));
+    done("TCP_INFO", sys::call(libc::SYS_getsockopt, &args));
     info
 }
 
@@ -217,13 +202,11 @@ pub(crate) fn retransmits(fd: i64) -> u32 {
     u32::from_ne_bytes(info(fd)[100..].try_into().expect("four bytes"))
 }
 
-/// Waits until a SYN was sent.
 pub(crate) fn wait_for_syn(fd: i64) {
     const SYN_SENT: u8 = 2;
     sys::wait_until(|| info(fd)[0] == SYN_SENT);
 }
 
-/// Waits until a socket is connected or has failed.
 pub(crate) fn wait_for_outcome(fd: i64) {
     let mut poll = libc::pollfd { fd: fd as i32, events: libc::POLLOUT, revents: 0 };
     // SAFETY: `poll` is one live structure.
@@ -248,10 +231,9 @@ pub(crate) fn send_message(fd: i64, to: Option<SocketAddr>, len: usize, flags: i
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = size_of_val(control) as _;
     }
-    sys::call(libc::SYS_sendmsg, [fd as u64, &raw const message as u64, flags as u64, 0, 0])
+    sys::call(libc::SYS_sendmsg, &[fd as u64, &raw const message as u64, flags as u64])
 }
 
-/// Receives one byte and the descriptor that it carries.
 pub(crate) fn receive_descriptor(fd: i64) -> i64 {
     let (mut byte, mut control) = ([0u8; 1], [0u64; 3]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
@@ -261,7 +243,7 @@ pub(crate) fn receive_descriptor(fd: i64) -> i64 {
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
-    done("recvmsg", sys::call(libc::SYS_recvmsg, [fd as u64, &raw mut message as u64, 0, 0, 0]));
+    done("recvmsg", sys::call(libc::SYS_recvmsg, &[fd as u64, &raw mut message as u64]));
     (control[2] as i32).into()
 }
 
@@ -269,11 +251,11 @@ fn set_flags(interface: &str, set: i32, clear: i32) {
     let fd = done("socket", socket(libc::AF_INET, libc::SOCK_DGRAM, 0));
     let mut request = [0u8; 40];
     request[..interface.len()].copy_from_slice(interface.as_bytes());
-    let mut ioctl = |number: u64| sys::call(libc::SYS_ioctl, [fd as u64, number, request.as_mut_ptr() as u64, 0, 0]);
+    let mut ioctl = |number: u64| sys::call(libc::SYS_ioctl, &[fd as u64, number, request.as_mut_ptr() as u64]);
     done("SIOCGIFFLAGS", ioctl(libc::SIOCGIFFLAGS));
     let flags = i16::from_ne_bytes([request[16], request[17]]) | set as i16;
     request[16..18].copy_from_slice(&(flags & !(clear as i16)).to_ne_bytes());
-    let mut ioctl = |number: u64| sys::call(libc::SYS_ioctl, [fd as u64, number, request.as_mut_ptr() as u64, 0, 0]);
+    let mut ioctl = |number: u64| sys::call(libc::SYS_ioctl, &[fd as u64, number, request.as_mut_ptr() as u64]);
     done("SIOCSIFFLAGS", ioctl(libc::SIOCSIFFLAGS));
     sys::close(fd);
 }
@@ -309,9 +291,9 @@ fn rtnetlink(kind: u16, flags: u16, body: &[u8]) -> i64 {
     let flags = flags | (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
     let len = 16 + body.len() as u32;
     let message = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], body].concat();
-    done("write", sys::call(libc::SYS_write, [fd as u64, message.as_ptr() as u64, message.len() as u64, 0, 0]));
+    done("write", sys::call(libc::SYS_write, &[fd as u64, message.as_ptr() as u64, message.len() as u64]));
     let mut answer = [0u8; 1024];
-    done("read", sys::call(libc::SYS_read, [fd as u64, answer.as_mut_ptr() as u64, 1024, 0, 0]));
+    done("read", sys::call(libc::SYS_read, &[fd as u64, answer.as_mut_ptr() as u64, 1024]));
     sys::close(fd);
     i32::from_ne_bytes(answer[16..20].try_into().expect("four bytes")).into()
 }
@@ -342,7 +324,6 @@ fn xdp(ifindex: u32, kind: u16, value: u32) -> Vec<u8> {
     [&[0; 4][..], &ifindex.to_ne_bytes(), &up, &[0; 4], &attribute(XDP, &of_xdp)].concat()
 }
 
-/// Attaches the XDP program of a descriptor to an interface in the generic mode; −1 detaches. Returns 0 or −errno.
 pub(crate) fn set_xdp(ifindex: u32, program: i32) -> i64 {
     const FD: u16 = 1;
     rtnetlink(libc::RTM_SETLINK, 0, &xdp(ifindex, FD, program.cast_unsigned()))
@@ -379,7 +360,6 @@ pub(crate) fn add_clsact(ifindex: u32, block: Option<u32>) -> i64 {
     rtnetlink(libc::RTM_NEWQDISC, flags, &tc([ifindex, 0xffff_0000, 0xffff_fff1], &attributes))
 }
 
-/// Adds a filter with a program. Returns 0 or −errno.
 pub(crate) fn add_filter(ifindex: u32, parent: u32, program: i32) -> i64 {
     const OPTIONS: u16 = 2;
     const FD: u16 = 6;
@@ -396,7 +376,6 @@ pub(crate) fn add_filter(ifindex: u32, parent: u32, program: i32) -> i64 {
     rtnetlink(libc::RTM_NEWTFILTER, flags, &tc([ifindex, 0, parent], &attributes))
 }
 
-/// Removes the filters that [`add_filter`] added. Returns 0 or −errno.
 pub(crate) fn remove_filters(ifindex: u32, parent: u32) -> i64 {
     rtnetlink(libc::RTM_DELTFILTER, 0, &tc([ifindex, 0, parent], &[]))
 }
@@ -419,7 +398,6 @@ pub(crate) fn forge_xdp(ifindex: u32, program: u32) -> i64 {
     sent as i64
 }
 
-/// Makes a pair of interfaces of a kind, of which one has this name. Returns 0 or −errno.
 pub(crate) fn pair(kind: &str, name: Option<&str>) -> i64 {
     const IFNAME: u16 = 3;
     const LINKINFO: u16 = 18;
@@ -440,7 +418,7 @@ pub(crate) fn cable(address: Ipv4Addr) -> Result<(), String> {
     request[..5].copy_from_slice(b"veth0");
     request[16..32].copy_from_slice(&sockaddr((address, 0).into()));
     let args = [fd as u64, libc::SIOCSIFADDR, request.as_ptr() as u64, 0, 0];
-    done("SIOCSIFADDR", sys::call(libc::SYS_ioctl, args));
+    done("SIOCSIFADDR", sys::call(libc::SYS_ioctl, &args));
     sys::close(fd);
     ["veth0", "veth1"].into_iter().for_each(up);
     Ok(())

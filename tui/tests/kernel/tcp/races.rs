@@ -2,19 +2,14 @@
 
 use super::net::{self, closed_port, connect, tcp, v4};
 use super::{KIND, ours, traced};
-use crate::sys;
-use crate::traced::{alone, not_checked};
-use serde_json::Value;
+use crate::prelude::*;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 const TIMES: usize = 300;
-/// The descriptor that both threads use.
 const FD: i64 = 200;
 
 /// Runs `act` while another thread repeats `disturb`. Returns the events of this process.
 fn disturbed(disturb: impl Fn() + Sync, act: impl Fn()) -> Option<Vec<Value>> {
-    let _alone = alone();
     let ended = AtomicBool::new(false);
     let (run, ()) = traced(&KIND, |_| {
         std::thread::scope(|scope| {
@@ -32,7 +27,7 @@ fn disturbed(disturb: impl Fn() + Sync, act: impl Fn()) -> Option<Vec<Value>> {
 }
 
 fn place(fd: i64) {
-    net::done("dup3", sys::call(libc::SYS_dup3, [fd as u64, FD as u64, 0, 0, 0]));
+    net::done("dup3", call(libc::SYS_dup3, &[fd as u64, FD as u64]));
 }
 
 #[test]
@@ -63,7 +58,7 @@ fn a_refusal_whose_error_was_read_is_not_the_work_of_a_process() {
 #[test]
 fn a_descriptor_that_was_no_socket_during_the_call_makes_no_event() {
     let to = closed_port(v4());
-    let [socket, other] = [tcp(to), sys::call(libc::SYS_epoll_create1, [0; 5])];
+    let [socket, other] = [tcp(to), call(libc::SYS_epoll_create1, &[])];
     place(other);
     let switch = || [socket, other].map(place);
     let met_none = Cell::new(0);

@@ -1,11 +1,9 @@
 //! What an event of a connection must say.
 
 use super::net;
-use crate::arch;
-use crate::cases::{self, with};
-use crate::sys;
-use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use crate::cases;
+use crate::prelude::*;
+use serde_json::Map;
 
 /// Every key of an event of the kind, apart from those of every event.
 const KEYS: &str = "op role laddr lport raddr rport family v4_mapped net_ns fd via abi ret outcome err dur_ns since_ns bytes_in \
@@ -16,14 +14,14 @@ const NAME: &str = "#";
 
 /// A process as `closer` names it: its id, and its start in clock ticks.
 pub(crate) fn process(pid: i32) -> Value {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it was not waited for");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it was not waited for");
     let after_comm = stat.rsplit_once(')').expect("the name").1;
     let ticks: u64 = after_comm.split_whitespace().nth(19).and_then(|text| text.parse().ok()).expect("starttime");
     json!({"?process": [pid, ticks]})
 }
 
 fn base(op: &str, role: &str, fd: i64) -> Value {
-    let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("procfs");
+    let comm = fs::read_to_string("/proc/thread-self/comm").expect("procfs");
     let comm = comm.trim_end_matches('\n');
     json!({
         "op": op, "role": role, "fd": fd, "pid": sys::pid(), "tid": sys::tid(), "abi": arch::ABI, "family": "inet",
@@ -32,7 +30,6 @@ fn base(op: &str, role: &str, fd: i64) -> Value {
     })
 }
 
-/// A connection that the caller requested by connect(2).
 pub(crate) fn connected(fd: i64) -> Value {
     with(base("connect", "client", fd), json!({"via": "connect", "ret": 0, "outcome": "connected"}))
 }
@@ -49,7 +46,6 @@ pub(crate) fn listens(fd: i64) -> Value {
     without_peer(with(base("listen", "server", fd), more))
 }
 
-/// A bind(2) of the caller that failed.
 pub(crate) fn unbound(fd: i64, err: &str, errno: i32) -> Value {
     let more = json!({"via": "bind", "role": null, "ret": -errno, "err": err, "backlog": null});
     without_peer(with(base("bind", "", fd), more))
@@ -60,7 +56,6 @@ fn without_peer(of: Value) -> Value {
     with(with(of, none), json!({"protocol": "tcp", "retransmits": null}))
 }
 
-/// A connection that the caller accepted by accept4(2).
 pub(crate) fn accepted(fd: i64) -> Value {
     with(base("accept", "server", fd), json!({"via": "accept4", "ret": fd}))
 }
@@ -74,12 +69,10 @@ pub(crate) fn closed(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
     with(of.clone(), end)
 }
 
-/// The end of a connection that the caller reset.
 pub(crate) fn reset(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
     with(closed(of, bytes_in, bytes_out), json!({"end": "reset"}))
 }
 
-/// The end of a connection that its peer reset.
 pub(crate) fn reset_by_peer(of: &Value, bytes_in: u64, bytes_out: u64) -> Value {
     with(closed(of, bytes_in, bytes_out), json!({"end": "reset_by_peer", "closer": null}))
 }

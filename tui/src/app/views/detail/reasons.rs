@@ -6,7 +6,7 @@ use crate::app::views::tree::{Seen, Tree};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tracetui_events::enrich::World;
-use tracetui_events::search::{Removed, Searched, found_later, removed, searched, words};
+use tracetui_events::search::{Searched, found_later, removed, searched, words};
 use tracetui_events::store::{Id, Store};
 use tracetui_events::why::{self, Answer, Lookup};
 use tracetui_shared::kind::Kind;
@@ -23,7 +23,7 @@ pub(crate) struct Reasons {
     asked: Option<Id>,
     pub(in crate::app) question: Option<(Id, Box<Lookup>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
-    removed: Option<(Id, Option<Removed>)>,
+    removed: Option<(Id, Option<Vec<u8>>)>,
 }
 
 impl Reasons {
@@ -40,8 +40,8 @@ impl Reasons {
     }
 
     /// Who removed the file of an event.
-    pub(crate) fn removed(&self, id: Id) -> Option<&Removed> {
-        self.removed.as_ref().filter(|(of, _)| *of == id)?.1.as_ref()
+    pub(crate) fn removed(&self, id: Id) -> Option<&[u8]> {
+        self.removed.as_ref().filter(|(of, _)| *of == id)?.1.as_deref()
     }
 
     fn find_search(&mut self, id: Id, store: &Store, now: Duration) {
@@ -63,7 +63,7 @@ impl Reasons {
     pub(in crate::app) fn look(&mut self, id: Id, store: &Store, world: &World, now: Duration, asks: bool) {
         self.find_search(id, store, now);
         if self.removed.as_ref().is_none_or(|(of, _)| *of != id) {
-            self.removed = Some((id, removed(store, id)));
+            self.removed = Some((id, removed(store, id, self.search(id))));
         }
         if !asks || self.asks(id) || self.answer(id).is_some() {
             return;
