@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_at_once_are_what_each_is() {
+    fn many_keys_at_once_are_what_each_is_and_ids_elsewhere_are_refused() {
         let all = "fcomm=cc1|fcomm=cc1\njjk|fcomm=make (|fcomm=make (\n|fcomm=make (\x1bj|fkind=ex\t\t|fki\tex\t\n|\
             fcomm=zz\x1bfpid=3\n\x1b|fpid=3\nfkind=exec\n\x1b|fcomm=as\nf\u{2191}\u{2191}|fnope=1|/stdio\nn|/std[i]o|\
             /nothing\n|/as\n\x1b/\n|/pid=7\nfpid=7\np|2/cc1\nnn1|3/mak\n\n|ecFjj\n\x1bE";
@@ -266,10 +266,7 @@ mod tests {
             work(&mut many);
             assert_eq!(state(&many), state(&one), "{typed:?}");
         }
-    }
-
-    #[test]
-    fn ids_typed_in_another_pid_namespace_are_refused() {
+        // Ids typed in another pid namespace are refused.
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut {
             let mut made = Maker::default();

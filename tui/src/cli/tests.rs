@@ -60,7 +60,7 @@ fn print_takes_format_count_and_filters() {
 }
 
 #[test]
-fn what_follows_two_hyphens_is_a_command() {
+fn what_follows_two_hyphens_is_a_command_and_bad_usage_says_what_is_wrong() {
     let command = |line: &str| match parse(line).expect("good usage") {
         Cli { command: Some(Command::Print(print)), .. } => print.run.command,
         Cli { command: None, dashboard } => dashboard.run.command,
@@ -79,6 +79,31 @@ fn what_follows_two_hyphens_is_a_command() {
         |line: &str| parse(line).expect("good usage").lacks_command(line.split(' ').next_back().map(OsStr::new));
     assert!(lacks("tracetui print --") && lacks("tracetui --"));
     assert!(!lacks("tracetui print") && !lacks("tracetui -- grep --"));
+    // Bad usage.
+    check_bad("tracetui doctor --format csv", "csv");
+    check_bad("tracetui bpf 12", "12");
+    check_bad("tracetui frobnicate", "frobnicate");
+    check_bad("tracetui --frobnicate", "--frobnicate");
+    check_bad("tracetui --pid 1 print", "print");
+    check_bad("tracetui print --format yaml", "yaml");
+    check_bad("tracetui print -n 0", "0");
+    check_bad("tracetui print -n -1", "-1");
+    check_bad("tracetui print --ring-size 16MB", "16MiB");
+    check_bad("tracetui --memory lots", "lots");
+    // A duration without a unit is in seconds.
+    for (text, ms) in [("90", 90_000), ("1.5", 1_500), ("90s", 90_000), ("2m", 120_000)] {
+        let Some(Command::Record(record)) = parse(&format!("tracetui record --duration {text}")).expect(text).command
+        else {
+            panic!("not record")
+        };
+        assert_eq!(record.duration, Some(std::time::Duration::from_millis(ms)), "{text}");
+    }
+    let Some(Command::Replay(replay)) = parse("tracetui replay a.ttr --from 2").expect("a moment").command else {
+        panic!("not replay")
+    };
+    assert_eq!(replay.from, Some(Moment::Since(2_000_000_000)));
+    check_bad("tracetui print --from 2 -- ls", "cannot be used with");
+    check_bad("tracetui record --duration soon", "write a time such as 10s, 90 (seconds) or 1h 30m");
 }
 
 #[test]
@@ -121,23 +146,6 @@ fn rotate_btf_and_labels_are_read() {
 }
 
 #[test]
-fn a_duration_without_a_unit_is_in_seconds() {
-    for (text, ms) in [("90", 90_000), ("1.5", 1_500), ("90s", 90_000), ("2m", 120_000)] {
-        let Some(Command::Record(record)) = parse(&format!("tracetui record --duration {text}")).expect(text).command
-        else {
-            panic!("not record")
-        };
-        assert_eq!(record.duration, Some(std::time::Duration::from_millis(ms)), "{text}");
-    }
-    let Some(Command::Replay(replay)) = parse("tracetui replay a.ttr --from 2").expect("a moment").command else {
-        panic!("not replay")
-    };
-    assert_eq!(replay.from, Some(Moment::Since(2_000_000_000)));
-    check_bad("tracetui print --from 2 -- ls", "cannot be used with");
-    check_bad("tracetui record --duration soon", "write a time such as 10s, 90 (seconds) or 1h 30m");
-}
-
-#[test]
 fn diff_and_export_take_files() {
     let cli = parse("tracetui diff a.ttr - --format json --all --kind exec,open").expect("good usage");
     let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
@@ -164,20 +172,6 @@ fn diff_and_export_take_files() {
     assert_eq!(stacks("tracetui print --stack exec,exit"), KindSet::of(&[Kind::Bpf, Kind::Exec, Kind::Exit]));
     assert_eq!(stacks("tracetui print --stack none"), KindSet::NONE);
     check_bad("tracetui print --stack lost", "no such kind");
-}
-
-#[test]
-fn bad_usage_says_what_is_wrong() {
-    check_bad("tracetui doctor --format csv", "csv");
-    check_bad("tracetui bpf 12", "12");
-    check_bad("tracetui frobnicate", "frobnicate");
-    check_bad("tracetui --frobnicate", "--frobnicate");
-    check_bad("tracetui --pid 1 print", "print");
-    check_bad("tracetui print --format yaml", "yaml");
-    check_bad("tracetui print -n 0", "0");
-    check_bad("tracetui print -n -1", "-1");
-    check_bad("tracetui print --ring-size 16MB", "16MiB");
-    check_bad("tracetui --memory lots", "lots");
 }
 
 #[test]

@@ -365,18 +365,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn recordings_of_the_same_second_have_different_names() {
-        let dir = Scratch::new("write-second");
-        let names = [(); 3].map(|()| {
-            let path = free(dir.join(default_name("a.b", 0)));
-            fs::write(&path, "").expect("room");
-            path.file_name().expect("a name").to_owned()
-        });
-        assert_eq!(names, ["a.b-19700101T000000Z.ttr", "a.b-19700101T000000Z-2.ttr", "a.b-19700101T000000Z-3.ttr"]);
-    }
-
-    #[test]
-    fn what_is_never_replaced_is_named() {
+    fn what_is_never_replaced_is_named_and_names_of_the_same_second_differ() {
         let dir = Scratch::new("write-named");
         let path = |name: &str| dir.join(name);
         fs::write(path("file"), "old").expect("room");
@@ -400,6 +389,14 @@ mod tests {
         assert!(refused(&path("file"), Existing::Refuse).ends_with("exists; --force replaces it"));
         assert!(refused(&path("file"), Existing::RefuseAlways).ends_with("already exists: choose another name"));
         assert_eq!(fs::read(path("file")).expect("there"), b"old");
+        // Recordings of the same second have different names.
+        let dir = Scratch::new("write-second");
+        let names = [(); 3].map(|()| {
+            let path = free(dir.join(default_name("a.b", 0)));
+            fs::write(&path, "").expect("room");
+            path.file_name().expect("a name").to_owned()
+        });
+        assert_eq!(names, ["a.b-19700101T000000Z.ttr", "a.b-19700101T000000Z-2.ttr", "a.b-19700101T000000Z-3.ttr"]);
     }
 
     #[test]

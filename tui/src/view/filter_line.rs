@@ -442,7 +442,21 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_marked_where_it_is() {
+    fn the_newest_part_of_a_long_filter_is_seen_and_its_error() {
+        let mut app = opens(40);
+        keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
+        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
+        let line = screen(keys(&mut app, "\n"))[1].clone();
+        assert_eq!(line, " 1 │ …sr/include/* not pid=7 EXOBIMR  0");
+        let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
+        assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
+        // A hidden error is marked at the cut.
+        let mut app = opens(40);
+        let (line, marked, status) = lines(keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a"), Colours::Sixteen);
+        assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
+        assert_eq!(status, " unknown field `foo`");
+        assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
+        // An error is marked where it is.
         for (typed, marked, status) in [
             ("pid=7 foo=1 err", "foo", " unknown field `foo`; to search for the text, put it in double quotes"),
             ("pid=7 comn=1", "comn", " unknown field `comn`"),
@@ -475,23 +489,6 @@ mod tests {
         assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
         keys(&mut app, "\x1b/").update(Input::Paste("y".repeat(LINE + 1)));
         assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
-    }
-
-    #[test]
-    fn the_newest_part_of_a_long_filter_is_seen() {
-        let mut app = opens(40);
-        keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
-        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
-        let line = screen(keys(&mut app, "\n"))[1].clone();
-        assert_eq!(line, " 1 │ …sr/include/* not pid=7 EXOBIMR  0");
-        let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
-        assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
-        // A hidden error is marked at the cut.
-        let mut app = opens(40);
-        let (line, marked, status) = lines(keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a"), Colours::Sixteen);
-        assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
-        assert_eq!(status, " unknown field `foo`");
-        assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
     }
 
     #[test]

@@ -288,7 +288,7 @@ fn selected(app: &mut App) -> String {
 }
 
 #[test]
-fn a_recording_that_stopped_is_said_with_its_cause() {
+fn a_recording_that_stopped_and_an_account_that_is_off_are_said() {
     let mut app = opens(3, MEMORY);
     let status = |app: &mut App| screen(app)[22].clone();
     app.update(Input::Recording("a.ttr".into()));
@@ -304,6 +304,28 @@ fn a_recording_that_stopped_is_said_with_its_cause() {
     app.update(Input::Recording("b.ttr".into()));
     app.update(Input::Tick(Tick { now: Duration::from_secs(120), usage: None }));
     assert!(header(&mut app).contains(" REC b.ttr 0.0 MiB"), "{}", header(&mut app));
+    // An account that does not add up.
+    let says = |app: &mut App| screen(app)[0].contains("ACCOUNT ERROR");
+    for (more, off) in [(0, false), (1, true)] {
+        let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
+        for second in 1..=5 {
+            more_opens(&mut app, &mut made, 0..10);
+            counted(&mut made, second * 10 + more, false);
+            feed(&mut app, &mut made);
+        }
+        assert_eq!(says(&mut app), off, "while it runs");
+        keys(&mut app, "!");
+        let text = "the account is off by 1 (open 1); please report it";
+        assert_eq!(screen(&mut app).iter().any(|line| line.contains(text)), off);
+        keys(&mut app, "\x1b");
+        // An uncounted event arrives. If an event were missing, a gap would be visible by now.
+        counted(&mut made, 50 - more, true);
+        feed(&mut app, &mut made).update(Input::SourceEnded);
+        assert_eq!(says(&mut app), off, "in the end");
+        let said = ExitLine::of(&app).discrepancy.unwrap_or_default();
+        assert_eq!(said.contains("open by sys_exit on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
+        assert_eq!(said.is_empty(), !off, "{said}");
+    }
 }
 
 /// A compiler that searches for a header, and repeats an open.
@@ -365,7 +387,7 @@ fn repeats_and_searches_are_one_row_each() {
 }
 
 #[test]
-fn the_row_of_a_job_counts_while_it_runs_and_names_what_runs_now() {
+fn the_row_of_a_job_counts_while_it_runs_and_folded_rows_are_never_cut() {
     let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
     app.set_calm(true);
     made.exec(100, "make", &["make", "-j2"], 0);
@@ -382,6 +404,29 @@ fn the_row_of_a_job_counts_while_it_runs_and_names_what_runs_now() {
     made.exit(100, "make", 2 << 8);
     let row = job(feed(&mut app, &mut made));
     assert!(row.contains("make ok make -j2 exit 2 2 execs · 2 opens · 1 failed 10.0 s"), "{row}");
+    // What is said of folded rows is never cut.
+    for (width, height) in [(40, 10), (60, 12), (80, 24), (120, 40), (160, 50)] {
+        let mut app = self::app(width, height, MEMORY);
+        feed(&mut app, &mut header_search());
+        for typed in ["", "k", "jlll"] {
+            let shown = squeezed(&screen(keys(&mut app, typed)).join(" "));
+            // Scrolled sideways, part of the name is visible.
+            let name = if typed == "jlll" { "" } else { "/stdio.h" };
+            let whole = shown.contains(&format!("{name} searched 4"));
+            let searched = whole || width <= 60 && shown.contains(&format!("{name} x4"));
+            assert!(searched && shown.contains(" x12"), "{width}x{height}\n{shown}");
+        }
+        let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
+        let footer = screen(&mut app).pop().unwrap_or_default();
+        assert!(footer.contains(&format!("{key} {label}")) || label.is_empty(), "{footer}");
+        let buffer = drawn(&mut app, Theme::default());
+        let cells = buffer.content().chunks(usize::from(width)).find_map(|row| {
+            let line: String = row.iter().map(|cell| cell.symbol()).collect();
+            let at = line.chars().collect::<Vec<_>>().windows(3).position(|text| text == ['x', '1', '2'])?;
+            Some(row[at..at + 3].iter().map(|cell| cell.fg).collect::<Vec<_>>())
+        });
+        assert!(cells.is_some_and(|cells| cells == [Color::Cyan; 3] || cells == [Color::Reset; 3]));
+    }
 }
 
 #[test]
@@ -414,42 +459,6 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
 }
 
 #[test]
-fn what_is_said_of_folded_rows_is_never_cut() {
-    for (width, height) in [(40, 10), (60, 12), (80, 24), (120, 40), (160, 50)] {
-        let mut app = app(width, height, MEMORY);
-        feed(&mut app, &mut header_search());
-        for typed in ["", "k", "jlll"] {
-            let shown = squeezed(&screen(keys(&mut app, typed)).join(" "));
-            // Scrolled sideways, part of the name is visible.
-            let name = if typed == "jlll" { "" } else { "/stdio.h" };
-            let whole = shown.contains(&format!("{name} searched 4"));
-            let searched = whole || width <= 60 && shown.contains(&format!("{name} x4"));
-            assert!(searched && shown.contains(" x12"), "{width}x{height}\n{shown}");
-        }
-        let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
-        let footer = screen(&mut app).pop().unwrap_or_default();
-        assert!(footer.contains(&format!("{key} {label}")) || label.is_empty(), "{footer}");
-        let buffer = drawn(&mut app, Theme::default());
-        let cells = buffer.content().chunks(usize::from(width)).find_map(|row| {
-            let line: String = row.iter().map(|cell| cell.symbol()).collect();
-            let at = line.chars().collect::<Vec<_>>().windows(3).position(|text| text == ['x', '1', '2'])?;
-            Some(row[at..at + 3].iter().map(|cell| cell.fg).collect::<Vec<_>>())
-        });
-        assert!(cells.is_some_and(|cells| cells == [Color::Cyan; 3] || cells == [Color::Reset; 3]));
-    }
-}
-
-#[test]
-fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
-    let mut app = app(160, 50, MEMORY);
-    keys(feed(&mut app, &mut build()), "v");
-    assert!(screen(&mut app)[2].starts_with("         TIME KIND   PID  PPID USER     COMM"));
-    let shown = screen(keys(&mut app, "k\n"));
-    assert!(shown[2].contains("│── 48217 ld ── EXEC "), "{}", shown[2]);
-    assert!(shown.iter().any(|line| line.contains("│ args      ld  main.o")), "{}", shown.join("\n"));
-}
-
-#[test]
 fn every_size_and_any_name_can_be_drawn_in_every_state() {
     let mut made = Maker::default();
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t";
@@ -460,6 +469,13 @@ fn every_size_and_any_name_can_be_drawn_in_every_state() {
         [(1, 1), (2, 2), (3, 3), (5, 4), (10, 5), (20, 6), (40, 10), (100, 30), (139, 7), (160, 50), (500, 200)];
     let typed = "|\n|\n\n|\n\t|\n\t\t|?|!|c|x|fcomm=|f(|fx\u{202e}|/x\u{200b}|kp\n|kkku|et| |llll|\nJ|\nJ\nK|\n\tJ\n|\n\t\tJ\n\n";
     check_draws(&made, &sizes, "", &typed.split('|').collect::<Vec<_>>());
+    // Wide screens have more columns, and the pane at the right.
+    let mut app = app(160, 50, MEMORY);
+    keys(feed(&mut app, &mut build()), "v");
+    assert!(screen(&mut app)[2].starts_with("         TIME KIND   PID  PPID USER     COMM"));
+    let shown = screen(keys(&mut app, "k\n"));
+    assert!(shown[2].contains("│── 48217 ld ── EXEC "), "{}", shown[2]);
+    assert!(shown.iter().any(|line| line.contains("│ args      ld  main.o")), "{}", shown.join("\n"));
 }
 
 #[test]
@@ -1017,31 +1033,6 @@ fn counted(made: &mut Maker, wanted: u64, last: bool) {
 }
 
 #[test]
-fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
-    let says = |app: &mut App| screen(app)[0].contains("ACCOUNT ERROR");
-    for (more, off) in [(0, false), (1, true)] {
-        let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
-        for second in 1..=5 {
-            more_opens(&mut app, &mut made, 0..10);
-            counted(&mut made, second * 10 + more, false);
-            feed(&mut app, &mut made);
-        }
-        assert_eq!(says(&mut app), off, "while it runs");
-        keys(&mut app, "!");
-        let text = "the account is off by 1 (open 1); please report it";
-        assert_eq!(screen(&mut app).iter().any(|line| line.contains(text)), off);
-        keys(&mut app, "\x1b");
-        // An uncounted event arrives. If an event were missing, a gap would be visible by now.
-        counted(&mut made, 50 - more, true);
-        feed(&mut app, &mut made).update(Input::SourceEnded);
-        assert_eq!(says(&mut app), off, "in the end");
-        let said = ExitLine::of(&app).discrepancy.unwrap_or_default();
-        assert_eq!(said.contains("open by sys_exit on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
-        assert_eq!(said.is_empty(), !off, "{said}");
-    }
-}
-
-#[test]
 fn each_way_out_is_a_quit_that_may_be_asked_twice() {
     let mut app = opens(3, MEMORY);
     app.update(Input::SourceEnded);
@@ -1155,7 +1146,7 @@ fn failed_build() -> Maker {
 }
 
 #[test]
-fn an_exit_is_explained_by_the_child_that_failed_for_it() {
+fn an_exit_without_a_cause_names_the_first_failure() {
     let mut app = app(80, 24, MEMORY);
     app.set_command("make");
     feed(&mut app, &mut failed_build()).update(Input::CommandEnded("exit 2".into()));
@@ -1184,6 +1175,33 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     app.summary.cpu_ns = 2_400_000_000;
     let ended = " ENDED  make exit 2 after 12 ms (CPU 2.4 s) │ ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
+    // An exit without a cause names the first failure.
+    let mut app = self::app(120, 24, MEMORY);
+    app.set_command("cargo");
+    let mut made = traced(100);
+    made.acts("100 cargo exec cargo, fork 101; 101 rustc exec rustc, open /dev/tty:-6, exit 1");
+    // The parent starts another child after this one failed, so this child is not the cause of its exit.
+    made.acts("100 cargo fork 102; 102 cargo open /none:-2, exit 1");
+    later_child(&mut made, 100, "cargo", 103);
+    made.exit(100, "cargo", 101 << 8);
+    feed(&mut app, &mut made).update(Input::CommandEnded("exit 101".into()));
+    let header = screen(&mut app)[0].clone();
+    assert!(header.contains("│ first failure: cargo: /none not found "), "{header}");
+    check_shows(keys(&mut app, "\x1bGkjW"), &["no failed call explains this status", "last calls"]);
+    check_lacks(&mut app, &["cause "]);
+    // A build that continues after failures.
+    let mut app = self::app(140, 24, MEMORY);
+    app.set_command("make");
+    let mut made = traced(100);
+    made.exec(100, "make", &["make", "-k"], 0);
+    for (pid, name) in [(101, "one"), (102, "two")] {
+        made.acts(&format!("100 make fork {pid}; {pid} cc1 exec cc1, open /usr/include/{name}.h:-2, exit 1"));
+    }
+    later_child(&mut made, 100, "make", 103);
+    made.exit(100, "make", 2 << 8);
+    feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
+    let header = screen(&mut app)[0].clone();
+    assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
 }
 
 #[test]
@@ -1229,36 +1247,6 @@ fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) {
     made.event(Slot::Fork, parent, comm, &payload::fork((parent, made.start_of(parent)), (child, start)));
     let header = FrameHeader { start, ..made.header(Slot::Exit, child, comm) };
     made.batch.push(header, &payload::exit(0));
-}
-
-#[test]
-fn an_exit_without_a_cause_names_the_first_failure() {
-    let mut app = app(120, 24, MEMORY);
-    app.set_command("cargo");
-    let mut made = traced(100);
-    made.acts("100 cargo exec cargo, fork 101; 101 rustc exec rustc, open /dev/tty:-6, exit 1");
-    // The parent starts another child after this one failed, so this child is not the cause of its exit.
-    made.acts("100 cargo fork 102; 102 cargo open /none:-2, exit 1");
-    later_child(&mut made, 100, "cargo", 103);
-    made.exit(100, "cargo", 101 << 8);
-    feed(&mut app, &mut made).update(Input::CommandEnded("exit 101".into()));
-    let header = screen(&mut app)[0].clone();
-    assert!(header.contains("│ first failure: cargo: /none not found "), "{header}");
-    check_shows(keys(&mut app, "\x1bGkjW"), &["no failed call explains this status", "last calls"]);
-    check_lacks(&mut app, &["cause "]);
-    // A build that continues after failures.
-    let mut app = self::app(140, 24, MEMORY);
-    app.set_command("make");
-    let mut made = traced(100);
-    made.exec(100, "make", &["make", "-k"], 0);
-    for (pid, name) in [(101, "one"), (102, "two")] {
-        made.acts(&format!("100 make fork {pid}; {pid} cc1 exec cc1, open /usr/include/{name}.h:-2, exit 1"));
-    }
-    later_child(&mut made, 100, "make", 103);
-    made.exit(100, "make", 2 << 8);
-    feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
-    let header = screen(&mut app)[0].clone();
-    assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
 }
 
 fn running(wrote: &[u8]) -> App {
@@ -1454,7 +1442,7 @@ fn a_row_of_the_pane_leads_to_a_parent_a_child_or_an_open() {
 }
 
 #[test]
-fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
+fn the_selected_row_of_the_pane_is_seen_and_forgotten_with_its_event() {
     let mut made = family();
     for child in 0..14 {
         made.fork(7, "cc", 100 + child);
@@ -1481,24 +1469,7 @@ fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
             assert_eq!(rows.len(), 16, "{width}x{height} {tab:?}");
         }
     }
-}
-
-/// The number of rows of the pane with the selection mark and reversed cells.
-fn rows_selected(app: &mut App, theme: Theme) -> usize {
-    let buffer = drawn(app, theme);
-    let area = app.areas().detail;
-    let at_side = u16::from(area.x > 0);
-    let is_reversed = |x, y| {
-        let cell: &ratatui::buffer::Cell = &buffer[(x, y)];
-        cell.modifier.contains(ratatui::style::Modifier::REVERSED) && cell.symbol() != " "
-    };
-    let has_sign = |y: &u16| buffer[(area.x + at_side, *y)].symbol() == ">";
-    let rows = (area.y + 1..area.bottom()).filter(has_sign);
-    rows.filter(|y| (area.x + at_side + 1..area.right()).any(|x| is_reversed(x, *y))).count()
-}
-
-#[test]
-fn the_row_of_the_pane_is_forgotten_with_its_event_and_its_tab() {
+    // It is forgotten with its event and its tab.
     let mut app = app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\t\t");
     for away in ["k", "j", "\x1b", "\t"] {
@@ -1515,6 +1486,20 @@ fn the_row_of_the_pane_is_forgotten_with_its_event_and_its_tab() {
     // Raw has no rows: it scrolls.
     screen(keys(&mut app, "\x1b\x1bg\n\t\t\t"));
     assert!(keys(&mut app, "J").detail.row().is_none() && app.detail.scroll == 1);
+}
+
+/// The number of rows of the pane with the selection mark and reversed cells.
+fn rows_selected(app: &mut App, theme: Theme) -> usize {
+    let buffer = drawn(app, theme);
+    let area = app.areas().detail;
+    let at_side = u16::from(area.x > 0);
+    let is_reversed = |x, y| {
+        let cell: &ratatui::buffer::Cell = &buffer[(x, y)];
+        cell.modifier.contains(ratatui::style::Modifier::REVERSED) && cell.symbol() != " "
+    };
+    let has_sign = |y: &u16| buffer[(area.x + at_side, *y)].symbol() == ">";
+    let rows = (area.y + 1..area.bottom()).filter(has_sign);
+    rows.filter(|y| (area.x + at_side + 1..area.right()).any(|x| is_reversed(x, *y))).count()
 }
 
 #[test]

@@ -428,7 +428,7 @@ mod tests {
     use crate::view::palette::PALETTES;
 
     #[test]
-    fn a_look_is_read_from_words() {
+    fn a_look_is_read_from_words_and_written_as_it_is_read() {
         let look = |text: &str| text.parse::<Look>();
         let on = |foreground, background, weight| Ok(Look { foreground, background, weight });
         assert_eq!(look("green bold"), on(Some(Color::Green), None, BOLD));
@@ -453,10 +453,7 @@ mod tests {
         ] {
             assert_eq!(look(text), Err(LookError { at, wrong }), "{text}");
         }
-    }
-
-    #[test]
-    fn the_look_of_each_role_is_written_as_it_is_read() {
+        // The look of each role is written as it is read.
         for role in Role::ALL {
             assert_eq!(Look::of(*role).to_string().parse(), Ok(Look::of(*role)), "{role:?}");
         }

@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_that_of_the_family() {
+    fn addresses_are_those_of_the_family_or_as_they_were_passed() {
         let to = |peer: &str| {
             let peer = peer.parse().expect("a socket address");
             payload::tcp(op::CONNECT, "[::1]:9".parse().expect("a socket address"), peer)
@@ -684,10 +684,7 @@ mod tests {
         assert!(Tcp::decode(&bytes).is_none());
         assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
         assert!(Tcp::decode(&[testing::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
-    }
-
-    #[test]
-    fn an_address_that_was_passed_has_its_own_form() {
+        // An address that was passed has its own form.
         let v6 = TcpRecord {
             raddr: Ipv6Addr::LOCALHOST.octets(),
             rport: 443,

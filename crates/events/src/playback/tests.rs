@@ -168,7 +168,7 @@ fn only_what_is_in_none_of_the_files_is_missing() {
 }
 
 #[test]
-fn a_time_span_that_ends_before_it_begins_is_refused() {
+fn a_time_span_is_in_order_and_only_a_whole_file_is_passed_over() {
     let moment = |text: &str| Moment::parse(text).expect("a moment");
     let start = Some((1_795_183_331_000_000_000, 1_795_183_631_000_000_000)); // 14:02:11 to 14:07:11 UTC
     for (from, to, start, refused) in [
@@ -189,10 +189,7 @@ fn a_time_span_that_ends_before_it_begins_is_refused() {
         let is_usage = |error: Error| matches!(error, Error::Usage(_)) && error.to_string().contains("--to");
         assert!(checked.err().is_none_or(is_usage));
     }
-}
-
-#[test]
-fn only_a_whole_file_that_is_not_followed_is_passed_over() {
+    // Only a whole file that is not followed is passed over.
     let dir = Scratch::new("playback-over");
     let (one, parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
     let filters = FilterOptions { filter: vec!["comm=nobody".to_owned()], ..FilterOptions::default() };

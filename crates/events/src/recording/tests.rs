@@ -195,7 +195,7 @@ fn the_index_leads_to_the_state_before_a_time_unless_it_is_damaged() {
 }
 
 #[test]
-fn what_is_no_recording_is_refused() {
+fn what_is_no_recording_is_refused_and_a_state_has_no_tables() {
     let error = |bytes: &[u8]| Reader::new(bytes).err().map(|error| error.to_string());
     let message = |error: NotARecording| Some(error.to_string());
     assert_eq!(error(b""), message(NotARecording::Magic));
@@ -210,6 +210,27 @@ fn what_is_no_recording_is_refused() {
     let mut other = file.clone();
     other[20] ^= 1;
     assert_eq!(error(&other), message(NotARecording::Checksum));
+    // A state has no tables without the first block.
+    let (facts, tables) = (state(20_000), state(30_000));
+    let mut whole = facts.clone();
+    tables.frames().for_each(|part| {
+        whole.push(FrameHeader { slot: StatePart::TABLES, ..part.header }, part.payload);
+    });
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
+    opens(2).iter().for_each(|batch| writer.batch(batch).expect("memory"));
+    writer.state(&whole).expect("memory");
+    let (mut file, _) = writer.end(&whole).expect("memory");
+    assert_eq!(read(&file[..]).states, [whole.len()]);
+    let at = map(&file).state_before(u64::MAX).expect("readable").expect("a state");
+    let of = |at, unsealer| {
+        let mut reader = Reader::resume(&file[at as usize..], FileHeader::new(ID, 7), unsealer, at);
+        let Ok(Some(Item::State(state))) = reader.next() else { panic!("a state") };
+        state.len()
+    };
+    assert_eq!(of(at, map(&file).file.unsealer_at(at)), whole.len());
+    assert_eq!(of(at, Unsealer::default()), facts.len());
+    file[2 * HEADER + 9] ^= 1;
+    assert_eq!(read(&file[..]).states, [facts.len()]);
 }
 
 #[test]
@@ -246,30 +267,6 @@ fn a_damaged_block_is_skipped_and_reported() {
             assert_eq!(found.ending, Some(Ending::Complete), "{place}");
         }
     }
-}
-
-#[test]
-fn a_state_has_no_tables_without_the_first_block() {
-    let (facts, tables) = (state(20_000), state(30_000));
-    let mut whole = facts.clone();
-    tables.frames().for_each(|part| {
-        whole.push(FrameHeader { slot: StatePart::TABLES, ..part.header }, part.payload);
-    });
-    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
-    opens(2).iter().for_each(|batch| writer.batch(batch).expect("memory"));
-    writer.state(&whole).expect("memory");
-    let (mut file, _) = writer.end(&whole).expect("memory");
-    assert_eq!(read(&file[..]).states, [whole.len()]);
-    let at = map(&file).state_before(u64::MAX).expect("readable").expect("a state");
-    let of = |at, unsealer| {
-        let mut reader = Reader::resume(&file[at as usize..], FileHeader::new(ID, 7), unsealer, at);
-        let Ok(Some(Item::State(state))) = reader.next() else { panic!("a state") };
-        state.len()
-    };
-    assert_eq!(of(at, map(&file).file.unsealer_at(at)), whole.len());
-    assert_eq!(of(at, Unsealer::default()), facts.len());
-    file[2 * HEADER + 9] ^= 1;
-    assert_eq!(read(&file[..]).states, [facts.len()]);
 }
 
 #[test]
@@ -509,7 +506,7 @@ fn whether_a_file_is_written_is_known_by_its_lock() {
 }
 
 #[test]
-fn what_follows_the_end_is_counted() {
+fn what_follows_the_end_is_counted_and_a_cut_file_is_an_error() {
     let (whole, _) = recording(2);
     let expected = read(&whole[..]);
     let filler = [1, 63, 64, 5000, 3 * limits::BLOCK].map(|rest| vec![b'T'; rest]);
@@ -535,10 +532,7 @@ fn what_follows_the_end_is_counted() {
         while reader.next().expect("readable").is_some() {}
         assert_eq!(reader.after_end(), 0, "{missing}");
     }
-}
-
-#[test]
-fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
+    // A file that is cut or overwritten while it is read is an error.
     let (whole, _) = recording(1);
     let bytes = locked(whole);
     for (what, cut, part) in [

@@ -263,7 +263,7 @@ fn reports_correct_the_list_at_the_start() {
 }
 
 #[test]
-fn after_lost_reports_nothing_is_guessed() {
+fn after_lost_reports_or_without_a_table_nothing_is_guessed() {
     let mut symbols = started();
     for (time, address, name) in [(3, 0x1000, "gone"), (4, 0x2000, "stays")] {
         symbols.apply(at(time), ImageChange::Loaded(image(address, 64, name)));
@@ -278,6 +278,20 @@ fn after_lost_reports_nothing_is_guessed() {
     symbols.replace(snapshot(30, &[], listed()));
     check_lookups(&symbols, &[(0x1000, 32, ""), (0x2000, 29, ""), (0x2000, 30, "stays"), (0x3000, 29, "")]);
     check_lookups(&symbols, &[(0x3000, 30, "new")]);
+    // Without a table, images have names.
+    let mut symbols = Symbols::default();
+    assert_eq!(symbols.table().err(), Some(Unavailable::NotRead));
+    symbols.set_unavailable(Unavailable::KptrRestrict);
+    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
+    check_lookups(&symbols, &[(0x1000, 1, ""), (0, 1, "")]);
+    // Reports of images still have addresses.
+    symbols.apply(at(2), ImageChange::Loaded(image(0x1000, 64, "a")));
+    check_lookups(&symbols, &[(0x1010, 3, "a")]);
+    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
+    // A table survives the failure of a later read.
+    symbols.replace(snapshot(3, &[], Vec::new()));
+    symbols.set_unavailable(Unavailable::NoCapability);
+    check_lookups(&symbols, &[(0xffff_ffff_8100_0000, 5, "_stext")]);
 }
 
 #[test]
@@ -337,21 +351,4 @@ fn modules_have_their_times() {
     symbols.replace(snapshot(20, &[("m", start, &["run"])], Vec::new()));
     check_lookups(&symbols, &[(start, 10, ""), (start, 11, "run"), (start, 15, "run"), (start, 25, "run")]);
     check_lookups(&symbols, &[(start + 16, 25, "")]);
-}
-
-#[test]
-fn without_a_table_images_have_names() {
-    let mut symbols = Symbols::default();
-    assert_eq!(symbols.table().err(), Some(Unavailable::NotRead));
-    symbols.set_unavailable(Unavailable::KptrRestrict);
-    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
-    check_lookups(&symbols, &[(0x1000, 1, ""), (0, 1, "")]);
-    // Reports of images still have addresses.
-    symbols.apply(at(2), ImageChange::Loaded(image(0x1000, 64, "a")));
-    check_lookups(&symbols, &[(0x1010, 3, "a")]);
-    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
-    // A table survives the failure of a later read.
-    symbols.replace(snapshot(3, &[], Vec::new()));
-    symbols.set_unavailable(Unavailable::NoCapability);
-    check_lookups(&symbols, &[(0xffff_ffff_8100_0000, 5, "_stext")]);
 }

@@ -198,6 +198,16 @@ mod tests {
             assert_eq!(pieces(&single), expected, "however it is written");
         }
         assert_eq!(pieces(&[&[b"\x1b[", &[b'1'; 1000][..], b"mz"].concat()]), "z");
+        // What is pending continues in another lexer.
+        for bytes in [&b"a\x1b"[..], b"\x1b[1;", b"\x1b]0;t", b"\x1bP1\x1b", b"\x1b(", b"x"] {
+            let (mut lexer, mut rest) = (Lexer::default(), bytes);
+            while lexer.next(&mut rest).is_some() {}
+            let mut other = Lexer::default();
+            let mut pending = lexer.pending();
+            while other.next(&mut pending).is_some() {}
+            assert_eq!(other.state, lexer.state, "{bytes:?}");
+            assert_eq!(other.pending(), lexer.pending());
+        }
     }
 
     #[test]
@@ -224,19 +234,6 @@ mod tests {
             let mut line = LineTracker::default();
             let last = bytes.chunks(1).map(|byte| line.is_within_after(byte)).last();
             assert_eq!(last.unwrap_or_default(), within, "however it is written");
-        }
-    }
-
-    #[test]
-    fn what_is_pending_continues_in_another_lexer() {
-        for bytes in [&b"a\x1b"[..], b"\x1b[1;", b"\x1b]0;t", b"\x1bP1\x1b", b"\x1b(", b"x"] {
-            let (mut lexer, mut rest) = (Lexer::default(), bytes);
-            while lexer.next(&mut rest).is_some() {}
-            let mut other = Lexer::default();
-            let mut pending = lexer.pending();
-            while other.next(&mut pending).is_some() {}
-            assert_eq!(other.state, lexer.state, "{bytes:?}");
-            assert_eq!(other.pending(), lexer.pending());
         }
     }
 }

@@ -43,7 +43,7 @@ fn what_vt100_does_not_know_is_translated() {
 }
 
 #[test]
-fn lines_above_the_screen_are_kept_up_to_a_limit() {
+fn lines_above_are_kept_up_to_a_limit_and_any_size_is_taken() {
     let mut terminal = Terminal::new(10_000);
     for line in 0..1000 {
         terminal.feed(format!("\x1b[31mline {line}\r\n").as_bytes());
@@ -56,10 +56,7 @@ fn lines_above_the_screen_are_kept_up_to_a_limit() {
     let wrapped: Vec<_> = long.above().iter().map(|line| (line.text.len(), line.wrapped)).collect();
     assert_eq!(wrapped[..3], [(20, true), (20, true), (10, false)]);
     assert!(fed(&[b"\x1b[?1049h", &b"a\r\n".repeat(50)[..]].concat()).above().is_empty());
-}
-
-#[test]
-fn any_size_is_taken_and_a_higher_screen_has_no_empty_lines_on_top() {
+    // Any size is taken, and a higher screen has no empty lines on top.
     let mut terminal = fed(&b"a\r\n".repeat(20));
     for (columns, rows) in [(0, 0), (1, 1), (65535, 65535), (20, 50)] {
         terminal.resize(columns, rows);
@@ -172,7 +169,7 @@ fn fed_wide(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn nothing_is_lost_while_a_terminal_is_narrow() {
+fn nothing_is_lost_and_output_continues_after_a_change_of_the_width() {
     let wide = "0123456789abcdefghij";
     let lines = |count: usize| (0..count).map(|at| format!("{wide} line {at}\r\n")).collect::<String>();
     for text in [
@@ -207,10 +204,7 @@ fn nothing_is_lost_while_a_terminal_is_narrow() {
         terminal.resize(columns, 5);
         assert_eq!(text_of(&terminal).replace('\n', ""), "日本語日本語日本語x日本語xy", "{columns}");
     }
-}
-
-#[test]
-fn output_continues_where_it_was_after_a_change_of_the_width() {
+    // Output continues where it was.
     for (before, after, shown) in [
         ("0123456789abc", "de", "012345678\n9abcde"),
         ("0123456789abcdefghij", "\r\nx", "0123456789abcdefghij\nx"),

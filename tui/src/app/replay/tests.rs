@@ -318,7 +318,7 @@ fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
 }
 
 #[test]
-fn the_density_grows_with_the_recording() {
+fn the_density_grows_with_the_recording_within_the_memory() {
     let (mut app, mut maker) = growing();
     for _ in 0..20 {
         load(&mut app, &mut maker, 1000);
@@ -334,10 +334,7 @@ fn the_density_grows_with_the_recording() {
     let part = Density { first_ns: start, last_ns: end, events: 1 << 20, lost: 3 };
     app.update(Input::Replayed(Facts { span: Some((start, end)), density: vec![part], ..Facts::default() }));
     assert_eq!(app.time.bins(end).to_vec().iter().fold(Bin::default(), Bin::and).events, 1 << 20);
-}
-
-#[test]
-fn no_more_is_loaded_than_memory_holds() {
+    // No more is loaded than memory holds.
     let (mut app, mut maker) = opened_in(8 << 20, 0);
     let mut loaded = 0;
     while app.loaded().wants_frames() && loaded < 1_000_000 {

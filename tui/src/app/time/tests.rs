@@ -68,7 +68,7 @@ fn keys_go_through_the_time_of_a_live_trace() {
 }
 
 #[test]
-fn marks_are_set_and_found_again() {
+fn marks_are_set_and_found_again_and_a_filter_compares_the_time_with_now() {
     let live = app(80, 24, 64 << 20);
     let mut replay = app(80, 24, 64 << 20);
     replay.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
@@ -88,10 +88,7 @@ fn marks_are_set_and_found_again() {
         assert_eq!(app.time.marks().map(|(letter, _)| letter).collect::<String>(), "abq");
         check(&mut app, "'b", 30);
     }
-}
-
-#[test]
-fn a_filter_compares_the_time_with_now() {
+    // A filter compares the time with now.
     let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
     made.open(7, "cat", "/old", 3);
     made.ns += 120_000_000_000;

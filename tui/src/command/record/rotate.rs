@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_earlier_traces_count_if_they_are_recordings() {
+    fn files_of_earlier_traces_count_if_they_are_recordings_and_metrics_are_replaced() {
         let dir = Scratch::new("rotate-resumed");
         let recording = FileHeader::new([9; 16], 7);
         let path = |number: u32| dir.join(format!("a.{number:06}.ttr"));
@@ -452,12 +452,9 @@ mod tests {
         let said = series.remarks(30);
         let sizes = "3 files, 30 bytes; 3 older ones were removed; 30 bytes were written in total";
         assert_eq!(said, [format!("a.000007.ttr to a.000009.ttr: {sizes}")]);
-    }
-
-    #[test]
-    fn metrics_are_replaced_as_a_whole() {
+        // Metrics are replaced as a whole.
         let dir = Scratch::new("rotate-metrics");
-        let mut series = Series { metrics: Some(dir.to_path_buf()), ..series(&dir, 3) };
+        let mut series = Series { metrics: Some(dir.to_path_buf()), ..self::series(&dir, 3) };
         let mut current = None;
         go_on(&mut series, &mut current).expect("room");
         fs::write(dir.join("target"), "precious").expect("room");

@@ -195,7 +195,7 @@ fn what_is_hidden_or_was_not_looked_at_is_said() {
 }
 
 #[test]
-fn a_long_attach_point_is_cut_in_the_middle() {
+fn a_long_attach_point_is_cut_in_the_middle_and_the_owner_is_seen() {
     let target = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
     let many = || {
         let mut made = inventory();
@@ -216,6 +216,29 @@ fn a_long_attach_point_is_cut_in_the_middle() {
     keys(&mut app, "/long\n\n\n");
     let pane: String = screen(&mut app)[2..].iter().map(|line| line.trim().replace("attached", "")).collect();
     assert!(pane.replace(' ', "").contains(&"long/".repeat(40)), "{pane}");
+    // The owner is visible on a narrow screen, even while runs are counted.
+    let mut made = inventory();
+    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit") }));
+    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, Hook::RawTracepoint, "io_uring_submit_req")));
+    made.host(&HostFrame::BpfAttachment(attachment(5, 30, Hook::RawTracepoint, "sched_process_exec")));
+    made.host(&held(0, 15, process(27841, "bpftrace")));
+    made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    let mut app = view(80, 24, &mut made);
+    assert!(
+        row_with(&mut app, "bpftrace[27841]").ends_with(" raw_tracepoint sched_process_exec"),
+        "{:#?}",
+        rows(&mut app)
+    );
+    assert!(row_with(&mut app, "this one").contains("▸ io_uring_submit_req · 1 more"), "{:#?}", rows(&mut app));
+    assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
+    for (number, count) in [(1, 10), (2, 30)] {
+        made.ns += number * 1_000_000_000;
+        made.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(30), count, time: 9, skipped: 0 }));
+        made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    }
+    feed(&mut app, &mut made);
+    assert!(screen(keys(&mut app, "ssss"))[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
+    assert!(row_with(&mut app, "bpftrace[27841]").ends_with("  10"), "{:#?}", rows(&mut app));
 }
 
 #[test]
@@ -243,10 +266,8 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     assert!(effects.contains(&Effect::Copy(line)), "{effects:?}");
 }
 
-/// The process that attached or loaded something is named even after its exit. This also holds after a jump, which begins with a saved
-/// state.
 #[test]
-fn who_attached_it_is_said_without_a_holder() {
+fn who_attached_it_and_where_is_said_without_a_holder() {
     let mut made = Maker::default();
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, 60, 3);
@@ -270,11 +291,7 @@ fn who_attached_it_is_said_without_a_holder() {
     assert_eq!(bpf.loader(ProgId(60)).map(|by| by.tgid), Some(Tgid(70)));
     assert_eq!(bpf.attachments_of(ProgId(60)).find_map(|at| bpf.attacher(at)).map(|by| by.tgid), Some(Tgid(71)));
     assert_eq!(bpf.loader(ProgId(61)), None);
-}
-
-/// The kernel does not list programs that an ioctl attached to a perf event. The event of the call tells where they are attached.
-#[test]
-fn a_place_that_only_an_event_told_is_shown() {
+    // The kernel does not list programs that an ioctl attached to a perf event. The event of the call tells where they are.
     let mut made = Maker::default();
     let perf = |id, name: &str| BpfProgram { prog_type: 7, ..program(id, name) };
     [60, 61].iter().for_each(|id| made.host(&HostFrame::BpfProgram(perf(*id, "interval"))));
@@ -479,33 +496,6 @@ fn events_are_ahead_of_the_inventory() {
     feed(&mut app, &mut made);
     assert_eq!(app.world().bpf.gone_attachment(1).map(|gone| gone.at), at, "the inventory came later");
     assert!(row_with(&mut app, "+50").contains("not attached"), "{:#?}", rows(&mut app));
-}
-
-/// The holder of a program is visible at 80 columns, even while runs are counted, and columns do not run into each other.
-#[test]
-fn the_owner_is_seen_on_a_narrow_screen() {
-    let mut made = inventory();
-    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit") }));
-    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, Hook::RawTracepoint, "io_uring_submit_req")));
-    made.host(&HostFrame::BpfAttachment(attachment(5, 30, Hook::RawTracepoint, "sched_process_exec")));
-    made.host(&held(0, 15, process(27841, "bpftrace")));
-    made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
-    let mut app = view(80, 24, &mut made);
-    assert!(
-        row_with(&mut app, "bpftrace[27841]").ends_with(" raw_tracepoint sched_process_exec"),
-        "{:#?}",
-        rows(&mut app)
-    );
-    assert!(row_with(&mut app, "this one").contains("▸ io_uring_submit_req · 1 more"), "{:#?}", rows(&mut app));
-    assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
-    for (number, count) in [(1, 10), (2, 30)] {
-        made.ns += number * 1_000_000_000;
-        made.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(30), count, time: 9, skipped: 0 }));
-        made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
-    }
-    feed(&mut app, &mut made);
-    assert!(screen(keys(&mut app, "ssss"))[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
-    assert!(row_with(&mut app, "bpftrace[27841]").ends_with("  10"), "{:#?}", rows(&mut app));
 }
 
 /// New programs are visible: the list stays at its top while the first row is selected. Otherwise no row moves, and the filter line counts

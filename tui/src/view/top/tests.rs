@@ -42,22 +42,6 @@ fn of(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn ended_processes_have_their_cpu_time_and_the_largest_memory() {
-    let (mut app, mut made) = (app(160, 24, MEMORY), Maker::default());
-    for (pid, comm) in [(1, "cc1"), (2, "cc1"), (3, "ld")] {
-        made.acts(&format!("{pid} {comm} exec {comm}, exit 0"));
-    }
-    keys(feed(&mut app, &mut made), "3");
-    let shown = screen(&mut app);
-    assert!(shown[2].contains(" CPU     MEMORY "), "{}", shown[2]);
-    assert!(!shown[2].contains(" BPF ") && !shown[2].contains(" OPEN "), "columns of zeros: {}", shown[2]);
-    let row = |comm: &str| shown.iter().find(|row| row.contains(comm)).expect("a row");
-    // Each used 1.5 ms and 3 MiB.
-    assert!(row("cc1").contains(" 3 ms    3.0 MiB ") && row("ld").contains(" 1 ms    3.0 MiB "), "{shown:#?}");
-    assert_eq!(keys(&mut app, "ssss").screen.message(), Some("sorted by CPU"));
-}
-
-#[test]
 fn the_most_frequent_are_counted_by_what_is_chosen() {
     let mut app = top(80, 24);
     let shown = screen(&mut app);
@@ -126,9 +110,8 @@ fn failed(app: &mut App) -> u64 {
     row.split_whitespace().next_back().and_then(|number| number.parse().ok()).expect("FAILED is the last column")
 }
 
-/// By errno, errors that no search answers come first, in the columns and in the rows. The styles are those of the list.
 #[test]
-fn errors_that_matter_come_first() {
+fn errors_that_matter_come_first_and_ended_processes_have_their_costs() {
     let mut made = Maker::default();
     (0..3).for_each(|_| search(&mut made, true));
     made.open(7, "cc1", "/none", -2);
@@ -145,6 +128,19 @@ fn errors_that_matter_come_first() {
     assert_eq!(keys(&mut app, "sssss").screen.message(), Some("sorted by rate"));
     assert!(screen(keys(&mut app, "3ll"))[2].contains("EVENTS            NOW/s"), "{}", screen(&mut app)[2]);
     assert_eq!(keys(&mut app, "S").screen.message(), Some("sorted by rate, reversed"));
+    // Ended processes have their CPU time and the largest memory.
+    let (mut app, mut made) = (self::app(160, 24, MEMORY), Maker::default());
+    for (pid, comm) in [(1, "cc1"), (2, "cc1"), (3, "ld")] {
+        made.acts(&format!("{pid} {comm} exec {comm}, exit 0"));
+    }
+    keys(feed(&mut app, &mut made), "3");
+    let shown = screen(&mut app);
+    assert!(shown[2].contains(" CPU     MEMORY "), "{}", shown[2]);
+    assert!(!shown[2].contains(" BPF ") && !shown[2].contains(" OPEN "), "columns of zeros: {}", shown[2]);
+    let row = |comm: &str| shown.iter().find(|row| row.contains(comm)).expect("a row");
+    // Each used 1.5 ms and 3 MiB.
+    assert!(row("cc1").contains(" 3 ms    3.0 MiB ") && row("ld").contains(" 1 ms    3.0 MiB "), "{shown:#?}");
+    assert_eq!(keys(&mut app, "ssss").screen.message(), Some("sorted by CPU"));
 }
 
 #[test]

@@ -494,10 +494,7 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
         assert_eq!(keys(&mut app, key).screen.message(), Some(said));
         assert_eq!(order(&mut app), sorted);
     }
-}
-
-#[test]
-fn the_tree_shows_what_running_processes_use() {
+    // What running processes use.
     use crate::app::{Effect, Input, Tick, Usage};
     use std::time::Duration;
     let mut made = Maker::default();

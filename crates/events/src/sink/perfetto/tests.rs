@@ -271,7 +271,7 @@ fn a_process_of_the_trace_begins_at_its_start_and_fields_are_arguments() {
 }
 
 #[test]
-fn a_connection_is_a_slice_until_its_end() {
+fn a_connection_is_a_slice_and_costs_are_counters() {
     let at = |s: u64, payload: &[u8]| {
         let mut header = testing::header(Kind::Tcp);
         header.time.0 += s * 1_000_000_000;
@@ -299,10 +299,7 @@ fn a_connection_is_a_slice_until_its_end() {
     );
     let slice = &seen.lines[5];
     assert!(slice.contains("bytes_in=1234567 bytes_out=842") && slice.contains("closer=[pid=48214]"), "{slice}");
-}
-
-#[test]
-fn costs_are_counters_of_the_host() {
+    // Costs are counters of the host.
     let exit = |seconds: u64, facts| {
         let mut header = testing::header(Kind::Exit);
         header.time.0 += seconds * 1_000_000_000;

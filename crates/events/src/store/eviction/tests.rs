@@ -16,7 +16,7 @@ fn checked(made: &mut Maker, bound: usize) -> (Store, World) {
 }
 
 #[test]
-fn rare_events_survive_a_storm() {
+fn rare_and_other_events_survive_a_storm() {
     const EVENTS: u32 = 120_000;
     let (mut store, mut world) = (Store::new(1 << 20), World::default());
     let (mut made, mut rare) = (Maker::default(), Vec::new());
@@ -45,36 +45,7 @@ fn rare_events_survive_a_storm() {
     let ids: Vec<Id> = store.range(0..store.next_id()).map(|stored| stored.id).collect();
     assert!(ids.is_sorted() && ids.first().is_some_and(|first| *first < 18), "{:?}", ids.first());
     assert!(ids.ends_with(&(Id::from(EVENTS) - 500..Id::from(EVENTS)).collect::<Vec<_>>()), "the newest are whole");
-}
-
-#[test]
-fn the_last_success_and_failure_of_each_process_stay_with_the_count_of_the_others() {
-    let mut made = Maker::default();
-    for at in 0..300 {
-        made.open(7, "cat", &format!("/{at}"), if at % 3 == 0 { -2 } else { 3 });
-    }
-    made.exit(7, "cat", 0);
-    let (mut store, mut world) = checked(&mut made, 4 << 20);
-    while store.evicted() == 0 {
-        (0..100).for_each(|at| made.open(8, "other", &format!("/{at}"), 3));
-        fill(&mut store, &mut world, &mut made);
-    }
-    let kept: Vec<_> = store.range(0..301).map(|stored| (stored.id, stored.evicted)).collect();
-    assert_eq!(kept, [(297, 99), (299, 199), (300, 0)]);
-    check_sums(&store);
-    // Pinned events are not evicted by value.
-    let mut made = Maker::default();
-    (0..1_000).for_each(|_| made.open(7, "cat", "/a", 3));
-    let (mut store, mut world) = checked(&mut made, 1 << 20);
-    store.pin(400..430);
-    (0..100_000).for_each(|_| made.open(7, "cat", "/a", 3));
-    fill(&mut store, &mut world, &mut made);
-    assert_eq!(store.range(0..1_000).filter(|stored| (400..430).contains(&stored.id)).count(), 30);
-    check_sums(&store);
-}
-
-#[test]
-fn other_events_survive_a_storm_of_failures_with_new_names() {
+    // A storm of failures with new names.
     const STORM: u32 = 60_000;
     const ROOM: usize = 3 << 19;
     let (mut store, mut world) = (Store::new(ROOM), World::default());
@@ -101,6 +72,32 @@ fn other_events_survive_a_storm_of_failures_with_new_names() {
     assert!(said(false).all(|stored| stored.evicted == 0));
     let newest = store.next_id() - 1_000..store.next_id();
     assert_eq!(store.range(newest.clone()).map(|stored| stored.id).collect::<Vec<_>>(), newest.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_last_success_and_failure_of_each_process_stay_with_the_count_of_the_others() {
+    let mut made = Maker::default();
+    for at in 0..300 {
+        made.open(7, "cat", &format!("/{at}"), if at % 3 == 0 { -2 } else { 3 });
+    }
+    made.exit(7, "cat", 0);
+    let (mut store, mut world) = checked(&mut made, 4 << 20);
+    while store.evicted() == 0 {
+        (0..100).for_each(|at| made.open(8, "other", &format!("/{at}"), 3));
+        fill(&mut store, &mut world, &mut made);
+    }
+    let kept: Vec<_> = store.range(0..301).map(|stored| (stored.id, stored.evicted)).collect();
+    assert_eq!(kept, [(297, 99), (299, 199), (300, 0)]);
+    check_sums(&store);
+    // Pinned events are not evicted by value.
+    let mut made = Maker::default();
+    (0..1_000).for_each(|_| made.open(7, "cat", "/a", 3));
+    let (mut store, mut world) = checked(&mut made, 1 << 20);
+    store.pin(400..430);
+    (0..100_000).for_each(|_| made.open(7, "cat", "/a", 3));
+    fill(&mut store, &mut world, &mut made);
+    assert_eq!(store.range(0..1_000).filter(|stored| (400..430).contains(&stored.id)).count(), 30);
+    check_sums(&store);
 }
 
 proptest! {
