@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn each_placeholder_gets_its_number() {
+    fn each_placeholder_gets_its_number_in_every_slot_and_architecture() {
         let numbers = distinct();
         let object = with_numbers(&facts(None, true), &numbers);
         let mut used = std::collections::BTreeSet::new();
@@ -535,15 +535,12 @@ mod tests {
         let unused: Vec<_> = FIELDS.iter().filter(|(field, _)| !used.contains(&(*field as usize))).collect();
         // The unused ones are read as parts of sums, or exist only for tests of user space.
         assert!(unused.len() < 12, "{unused:?}");
-    }
-
-    #[test]
-    fn the_object_serves_every_slot_and_architecture() {
+        // The object serves every slot and architecture.
         let index = FIELD_COUNT + SUMS.len() + Const::Arch as usize;
         for arch in arch::ALL {
             let facts = KernelFacts { arch: Some(arch), ..facts(None, true) };
-            assert_eq!(numbers(&options(1 << 20), &facts, 2)[index], arch.number, "{}", arch.name);
-            assert_eq!(numbers(&options(1 << 20), &facts, 2).len(), NUMBER_COUNT);
+            assert_eq!(self::numbers(&options(1 << 20), &facts, 2)[index], arch.number, "{}", arch.name);
+            assert_eq!(self::numbers(&options(1 << 20), &facts, 2).len(), NUMBER_COUNT);
         }
         for slot in Slot::ALL {
             let symbol = [slot.program().as_bytes(), b"\0"].concat();

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bytes_or_have_a_binary_unit() {
+    fn sizes_and_rings_are_bytes_or_have_a_unit() {
         check_size("1", 1);
         check_size("65536", 65536);
         check_size("64KiB", 65536);
@@ -152,16 +152,7 @@ mod tests {
         check_error("0MiB", "must be greater than 0");
         check_error("99999999999999999999", "too large: a size must be less than 2^64 bytes");
         check_error("18446744073709551615GiB", "too large: a size must be less than 2^64 bytes");
-    }
-
-    #[track_caller]
-    fn check_ring(text: &str, bytes: u64, note: Option<&str>) {
-        let ring: RingSize = text.parse().expect("a size");
-        assert_eq!((ring.bytes(), ring.note().as_deref()), (bytes, note));
-    }
-
-    #[test]
-    fn a_ring_is_rounded_up_and_their_number_is_a_power_of_two() {
+        // A ring is rounded up and their number is a power of two.
         check_ring("16MiB", 16 << 20, None);
         check_ring("10MiB", 16 << 20, Some("ring size 10 MiB rounded up to 16 MiB (power of two)"));
         check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128 KiB (power of two)"));
@@ -175,6 +166,12 @@ mod tests {
         for text in ["0", "3", "128", "-1", "", "all"] {
             assert_eq!(text.parse::<RingCount>().expect_err(text).to_string(), "expected a power of two, at most 64");
         }
+    }
+
+    #[track_caller]
+    fn check_ring(text: &str, bytes: u64, note: Option<&str>) {
+        let ring: RingSize = text.parse().expect("a size");
+        assert_eq!((ring.bytes(), ring.note().as_deref()), (bytes, note));
     }
 
     proptest! {

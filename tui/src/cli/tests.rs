@@ -39,7 +39,7 @@ fn the_definition_is_sound_and_without_a_subcommand_it_is_the_dashboard() {
 }
 
 #[test]
-fn print_takes_format_count_and_filters() {
+fn subcommands_take_formats_counts_and_files() {
     let plain = print("tracetui print");
     assert_eq!((plain.format, plain.count), (FormatName::Text, None));
     let all = print("tracetui print --format json -n 5 --kind open --ring-size 1MiB");
@@ -57,6 +57,32 @@ fn print_takes_format_count_and_filters() {
     let cli = Cli::try_parse_from(["tracetui", "print", "--filter", "path~a{1,2} err"]).expect("good usage");
     let Some(Command::Print(print)) = cli.command else { panic!("not print") };
     assert_eq!(print.trace.filters.filter, ["path~a{1,2} err"]);
+    // Diff and export take files.
+    let cli = parse("tracetui diff a.ttr - --format json --all --kind exec,open").expect("good usage");
+    let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
+    assert_eq!(diff.files, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
+    assert_eq!((diff.format, diff.all, diff.memory), (ReportFormat::Json, true, ByteSize(limits::DIFF_MEMORY)));
+    assert_eq!(diff.filters.kind, ["exec,open"]);
+    check_bad("tracetui diff", "<RECORDING>");
+    let cli = parse("tracetui diff a.ttr --noise b.ttr --ignore -O3 --ignore /tmp/* c.ttr").expect("good usage");
+    let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
+    assert_eq!((diff.files.len(), diff.ignore.len(), diff.noise), (3, 2, true));
+    check_bad("tracetui diff a.ttr b.ttr --ignore [a", "[a");
+    check_bad("tracetui diff a.ttr b.ttr --format csv", "csv");
+    let cli = parse("tracetui export a.ttr - --format parquet -o x --force --kind open").expect("good usage");
+    let Some(Command::Export(export)) = cli.command else { panic!("not export") };
+    assert_eq!(export.recordings, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
+    assert_eq!((export.format, export.force), (ExportFormat::Parquet, true));
+    assert_eq!((export.output, export.filters.kind), (PathBuf::from("x"), vec!["open".to_owned()]));
+    check_bad("tracetui export --format csv -o x", "FILE");
+    check_bad("tracetui export a.ttr -o x", "--format");
+    check_bad("tracetui export a.ttr --format csv", "--output");
+    check_bad("tracetui export a.ttr --format text -o x", "perfetto");
+    let stacks = |line| self::print(line).trace.stacks();
+    assert_eq!(stacks("tracetui print"), KindSet::of(&[Kind::Bpf]));
+    assert_eq!(stacks("tracetui print --stack exec,exit"), KindSet::of(&[Kind::Bpf, Kind::Exec, Kind::Exit]));
+    assert_eq!(stacks("tracetui print --stack none"), KindSet::NONE);
+    check_bad("tracetui print --stack lost", "no such kind");
 }
 
 #[test]
@@ -143,35 +169,6 @@ fn rotate_btf_and_labels_are_read() {
         assert!(label(text).is_err(), "{text}");
     }
     assert!(label(&format!("a={}", "x".repeat(1023))).is_err());
-}
-
-#[test]
-fn diff_and_export_take_files() {
-    let cli = parse("tracetui diff a.ttr - --format json --all --kind exec,open").expect("good usage");
-    let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
-    assert_eq!(diff.files, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
-    assert_eq!((diff.format, diff.all, diff.memory), (ReportFormat::Json, true, ByteSize(limits::DIFF_MEMORY)));
-    assert_eq!(diff.filters.kind, ["exec,open"]);
-    check_bad("tracetui diff", "<RECORDING>");
-    let cli = parse("tracetui diff a.ttr --noise b.ttr --ignore -O3 --ignore /tmp/* c.ttr").expect("good usage");
-    let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
-    assert_eq!((diff.files.len(), diff.ignore.len(), diff.noise), (3, 2, true));
-    check_bad("tracetui diff a.ttr b.ttr --ignore [a", "[a");
-    check_bad("tracetui diff a.ttr b.ttr --format csv", "csv");
-    let cli = parse("tracetui export a.ttr - --format parquet -o x --force --kind open").expect("good usage");
-    let Some(Command::Export(export)) = cli.command else { panic!("not export") };
-    assert_eq!(export.recordings, [PathBuf::from("a.ttr"), PathBuf::from("-")]);
-    assert_eq!((export.format, export.force), (ExportFormat::Parquet, true));
-    assert_eq!((export.output, export.filters.kind), (PathBuf::from("x"), vec!["open".to_owned()]));
-    check_bad("tracetui export --format csv -o x", "FILE");
-    check_bad("tracetui export a.ttr -o x", "--format");
-    check_bad("tracetui export a.ttr --format csv", "--output");
-    check_bad("tracetui export a.ttr --format text -o x", "perfetto");
-    let stacks = |line| print(line).trace.stacks();
-    assert_eq!(stacks("tracetui print"), KindSet::of(&[Kind::Bpf]));
-    assert_eq!(stacks("tracetui print --stack exec,exit"), KindSet::of(&[Kind::Bpf, Kind::Exec, Kind::Exit]));
-    assert_eq!(stacks("tracetui print --stack none"), KindSet::NONE);
-    check_bad("tracetui print --stack lost", "no such kind");
 }
 
 #[test]

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn every_decision_is_a_line_and_every_field_has_a_user() {
+    fn decisions_are_lines_and_newer_kernels_have_what_older_ones_lack() {
         let btf = committed("5.10");
         let resolved = btf.resolve();
         let report = report(&btf, &resolved);
@@ -221,12 +221,9 @@ mod tests {
         for decision in btf.resolve().decisions {
             assert!(!users_of(decision.field).is_empty(), "{decision:?}");
         }
-    }
-
-    #[test]
-    fn newer_kernels_have_what_older_ones_lack() {
+        // Newer kernels have what older ones lack.
         let btf = committed("7.1");
-        let report = report(&btf, &btf.resolve());
+        let report = self::report(&btf, &btf.resolve());
         check_line(&report, &["sched_process_exit", "2", "sched_exit"]);
         check_line(&report, &["function __x64_sys_openat", "sys_exit"]);
         for there in [

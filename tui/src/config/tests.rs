@@ -347,7 +347,7 @@ fn the_configured_columns_are_shown_in_their_order() {
 }
 
 #[test]
-fn the_configured_colours_are_drawn() {
+fn the_configured_colours_and_watches_are_used() {
     let config = read("[colors]\nexec = \"#102030 on 17 italic\"\nselection = \"bold\"\nlive = \"plain\"\n");
     let mut app = dashboard("", 80);
     keys(&mut app, "k");
@@ -367,10 +367,7 @@ fn the_configured_colours_are_drawn() {
     assert!(plain.content().iter().all(|cell| cell.fg == Shade::Reset && cell.bg == Shade::Reset));
     assert_eq!(plain[exec].modifier, Modifier::ITALIC | Modifier::REVERSED);
     assert_eq!(read("").looks.colours(&PALETTES[0], false), Colours::Sixteen);
-}
-
-#[test]
-fn watches_are_filters_or_tables_with_one() {
+    // Watches are filters or tables with one.
     let config = Config::parse(
         b"[watch]\nssh = \"path~/[.]ssh/\"\nshadow = { filter = \"path=/etc/shadow\", color = \"red bold\", bell = true }",
     )

@@ -258,10 +258,7 @@ mod tests {
             let cells = of_screen(terminal.screen(), 0, Theme::default()).to_string();
             assert!(text::width(&cells) <= 20 && !cells.chars().any(text::is_hostile), "{cells:?}");
         }
-    }
-
-    #[test]
-    fn colours_are_shown_unless_they_hide_the_text() {
+        // Colours are shown unless they hide the text.
         let spans = |bytes: &[u8], theme| of_screen(terminal(bytes).screen(), 0, theme).spans;
         let red = Style::new().fg(Color::Indexed(1)).add_modifier(Modifier::BOLD);
         let bytes = b"a \x1b[1;31merror\x1b[0m: b\n";

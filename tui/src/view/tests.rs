@@ -123,7 +123,7 @@ fn more_opens(app: &mut App, made: &mut Maker, which: std::ops::Range<usize>) {
 }
 
 #[test]
-fn what_hides_is_red() {
+fn what_hides_is_red_and_what_looks_like_an_escape_differs() {
     let mut app = app(80, 24, MEMORY);
     let mut made = build();
     let hidden = BpfHidden { id: ProgId(7), name: b"bpf_prog_00000000000000ab_rk".to_vec(), ..BpfHidden::default() };
@@ -135,6 +135,25 @@ fn what_hides_is_red() {
     let cells = |row: usize| buffer.content()[row * width + 1..].iter().take(width - 1).filter(|c| c.symbol() != " ");
     assert!(cells(row).all(|cell| cell.fg == Color::Red), "{:?}", cells(row).map(|cell| cell.fg).collect::<Vec<_>>());
     assert!(cells(row - 1).any(|cell| cell.fg != Color::Red));
+    // A name that looks like an escape differs from one.
+    let (mut app, mut made) = (self::app(120, 24, MEMORY), Maker::default());
+    made.open(100, "cat", "/tmp/\x1b[31m", 3);
+    made.open(100, "cat", r"/tmp/\x1b[31m", 3);
+    check_shows(feed(&mut app, &mut made), &["/tmp/\\x1b[31m\n", "/tmp/\\\\x1b[31m\n"]);
+    // The tree and Top too.
+    made.exec(101, "a", &["\x1b[31m"], 0);
+    made.exec(102, "a", &[r"\x1b[31m"], 0);
+    check_shows(keys(feed(&mut app, &mut made), "2"), &[r" \x1b[31m ", r" \\x1b[31m "]);
+    check_shows(keys(&mut app, "3l"), &[r" /tmp/\x1b[31m ", r" /tmp/\\x1b[31m "]);
+    // A long name loses its middle.
+    let mut made = Maker::default();
+    let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
+    let name = format!("{}.rcgu.o", "5f".repeat(60));
+    let names = format!("{name}\0cache\0var\0");
+    made.event(Slot::Open, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
+    let mut app = self::app(80, 24, MEMORY);
+    let row = screen(feed(&mut app, &mut made))[3].clone();
+    assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
 }
 
 #[test]
@@ -233,28 +252,6 @@ fn the_help_is_searched_and_begins_with_the_tasks_and_the_keys_of_the_view() {
         assert_eq!(press(&mut app, 'q'), [Effect::Redraw]);
         assert!(app.screen.overlay.is_none());
     }
-}
-
-#[test]
-fn a_name_that_looks_like_an_escape_differs_from_one() {
-    let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
-    made.open(100, "cat", "/tmp/\x1b[31m", 3);
-    made.open(100, "cat", r"/tmp/\x1b[31m", 3);
-    check_shows(feed(&mut app, &mut made), &["/tmp/\\x1b[31m\n", "/tmp/\\\\x1b[31m\n"]);
-    // The tree and Top too.
-    made.exec(101, "a", &["\x1b[31m"], 0);
-    made.exec(102, "a", &[r"\x1b[31m"], 0);
-    check_shows(keys(feed(&mut app, &mut made), "2"), &[r" \x1b[31m ", r" \\x1b[31m "]);
-    check_shows(keys(&mut app, "3l"), &[r" /tmp/\x1b[31m ", r" /tmp/\\x1b[31m "]);
-    // A long name loses its middle.
-    let mut made = Maker::default();
-    let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
-    let name = format!("{}.rcgu.o", "5f".repeat(60));
-    let names = format!("{name}\0cache\0var\0");
-    made.event(Slot::Open, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
-    let mut app = self::app(80, 24, MEMORY);
-    let row = screen(feed(&mut app, &mut made))[3].clone();
-    assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
 }
 
 #[test]
@@ -630,7 +627,7 @@ fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
 }
 
 #[test]
-fn escape_peels_the_filter_part_by_part() {
+fn escape_peels_the_filter_and_a_tree_is_of_the_selected_process() {
     let mut app = opens(9, MEMORY);
     assert_eq!(keys(&mut app, "p").filter.text(), "pid=102");
     assert_eq!(keys(&mut app, "xx").filter.text(), "pid=102 not comm=\"a b\"");
@@ -648,11 +645,8 @@ fn escape_peels_the_filter_part_by_part() {
     assert!(keys(&mut app, "\n").line_for(Purpose::Filter).is_some(), "it cannot be kept");
     assert_eq!((keys(&mut app, "\x1b").filter.text().as_str(), app.events().events()), ("", 9), "as before");
     assert!(screen(keys(&mut app, "fcomm=dog\nf\u{2191}"))[1].starts_with(" filter> comm=dog"));
-}
-
-#[test]
-fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    // A tree is that of the selected process whichever has its id now.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     made.acts("7 old open /a, exit 0");
     made.start_ns += 11_000_000_000;
     for path in ["/b", "/c", "/d"] {
@@ -978,7 +972,7 @@ fn a_failure_says_first_why_and_how_that_is_known() {
 }
 
 #[test]
-fn copies_go_out_as_effects() {
+fn copies_go_out_and_the_status_line_offers_to_hide_opens() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
     made.exec(7, "cc", &["cc", "a b.c", "\x1b"], 0);
     assert_eq!(copied(press(feed(&mut app, &mut made), 'Y')).as_deref(), Some(r"cc 'a b.c' $'\033'"));
@@ -999,11 +993,8 @@ fn copies_go_out_as_effects() {
     app.screen.wrap = Wrap::Tmux;
     let message = keys(&mut app, "y").screen.message().expect("a message");
     assert!(message.starts_with("line sent to tmux (OSC 52), which needs set-clipboard on: "), "{message}");
-}
-
-#[test]
-fn the_status_line_offers_to_hide_opens_while_they_are_many() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    // The status line offers to hide opens while they are many.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     for second in 1..=3 {
         assert!(!screen(&mut app)[22].contains("O:hide opens"));
         more_opens(&mut app, &mut made, 0..2500);
@@ -1074,7 +1065,7 @@ fn each_way_out_is_a_quit_that_may_be_asked_twice() {
 }
 
 #[test]
-fn what_an_excerpt_has_no_opens_of_is_not_zero() {
+fn what_is_unknown_or_elsewhere_is_not_guessed() {
     for (host, text) in [
         (HostFrame::Excerpt(Excerpt { filter: "kind=exec".to_owned() }), "unknown: this excerpt has none"),
         (
@@ -1100,6 +1091,34 @@ fn what_an_excerpt_has_no_opens_of_is_not_zero() {
     check_shows(&mut app, &[" this      exit 1 after 10.0 s, at ", " · cpu 1 ms, 3.0 MiB"]);
     check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command"]);
     check_shows(keys(&mut app, "\x1bgj\n"), &[" this      exit 1 after 10.0 s, at "]);
+    // Users elsewhere are numbers in every view.
+    for (pid_ns, container, id, shown) in [
+        (9, None, 1000, true),
+        (77, None, 1000, false),
+        (9, Some(Container::default()), 1000, false),
+        (77, None, 0, true),
+    ] {
+        let (uid, gid) = (Uid(id), Gid(id));
+        let mut made = Maker::default();
+        made.host(&HostFrame::Host(Host { pid_ns: NsInum(9), ..Host::default() }));
+        made.host(&HostFrame::User(User { uid, name: "alice".to_owned() }));
+        made.host(&HostFrame::Group(Group { gid, name: "staff".to_owned() }));
+        made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/x".to_vec(), container }));
+        made.like = FrameHeader { pid_ns: NsInum(pid_ns), cgroup: CgroupId(5), uid, gid, ..made.like };
+        made.acts("7 a exec a, open /x");
+        let mut app = self::app(160, 40, MEMORY);
+        feed(&mut app, &mut made);
+        // The page of an event, the summary beside the tree, and Top by user.
+        for (typed, text) in
+            [("\n", "alice:staff".to_owned()), ("\x1b2", ", alice".to_owned()), ("3llll", format!("alice ({id})"))]
+        {
+            keys(&mut app, typed);
+            work(&mut app);
+            let screen = screen(&mut app).join("\n");
+            assert_eq!(screen.contains(&text), shown, "{text} after {typed:?} in\n{screen}");
+            assert!(shown || !screen.contains("alice"), "{typed:?} in\n{screen}");
+        }
+    }
 }
 
 #[test]
@@ -1545,7 +1564,7 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
 }
 
 #[test]
-fn columns_are_chosen_beside_the_view() {
+fn columns_are_chosen_and_chips_are_keys() {
     let mut app = app(80, 24, 64 << 20);
     let lines = screen(keys(&mut app, "C"));
     assert!(lines[2].contains("TIME KIND") && lines[2].ends_with("│ COLUMNS of Events"), "{lines:#?}");
@@ -1566,6 +1585,28 @@ fn columns_are_chosen_beside_the_view() {
     let lines = screen(keys(&mut app, "2"));
     assert!(lines[2].contains("COMMAND") && lines[2].ends_with("│ COLUMNS of Tree"), "{lines:#?}");
     assert!(!screen(keys(&mut app, "\x1b"))[2].contains("COLUMNS"));
+    // A click on the chip of a kind is its key.
+    for (width, chips) in
+        [(120, ["Exec", "eXit", "Open", "Bpf"]), (100, ["Exec", "eXit", "Open", "Bpf"]), (50, ["E", "X", "O", "B"])]
+    {
+        for (chip, kind) in chips.into_iter().zip([Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]) {
+            let mut app = opens(40, MEMORY);
+            app.update(Input::Resize(width, 24));
+            let cells = |app: &mut App| {
+                let line = screen(app)[1].to_lowercase();
+                let line = line.split(" of ").next().unwrap_or_default();
+                let at = line.rfind(&chip.to_lowercase()).map(|at| line[..at].chars().count()).expect("a chip") as u16;
+                [at, at + chip.len() as u16 - 1]
+            };
+            for end in [0, 1] {
+                for is_shown in [false, true] {
+                    let column = cells(&mut app)[end];
+                    let line = screen(mouse(&mut app, CLICK, column, 1))[1].clone();
+                    assert_eq!(app.screen.kinds.contains(kind), is_shown, "{chip} at {width}: {line}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -1659,31 +1700,6 @@ fn a_click_on_the_footer_is_its_key_and_one_on_the_strip_goes_to_that_time() {
 }
 
 #[test]
-fn a_click_on_the_chip_of_a_kind_is_its_key() {
-    for (width, chips) in
-        [(120, ["Exec", "eXit", "Open", "Bpf"]), (100, ["Exec", "eXit", "Open", "Bpf"]), (50, ["E", "X", "O", "B"])]
-    {
-        for (chip, kind) in chips.into_iter().zip([Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]) {
-            let mut app = opens(40, MEMORY);
-            app.update(Input::Resize(width, 24));
-            let cells = |app: &mut App| {
-                let line = screen(app)[1].to_lowercase();
-                let line = line.split(" of ").next().unwrap_or_default();
-                let at = line.rfind(&chip.to_lowercase()).map(|at| line[..at].chars().count()).expect("a chip") as u16;
-                [at, at + chip.len() as u16 - 1]
-            };
-            for end in [0, 1] {
-                for is_shown in [false, true] {
-                    let column = cells(&mut app)[end];
-                    let line = screen(mouse(&mut app, CLICK, column, 1))[1].clone();
-                    assert_eq!(app.screen.kinds.contains(kind), is_shown, "{chip} at {width}: {line}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
 fn the_detail_of_a_gap_begins_with_the_answer_and_a_file_has_its_calls() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
     made.open(7, "cat", "/a", 3);
@@ -1712,36 +1728,4 @@ fn the_detail_of_a_gap_begins_with_the_answer_and_a_file_has_its_calls() {
     check_shows(&mut app, &["5 mkdir  mkdir 0000 /d", "7 rm  rmdir /d"]);
     let life: Vec<_> = screen(&mut app).into_iter().filter(|line| line.contains("life")).collect();
     assert_eq!(life.len(), 2, "{life:#?}");
-}
-
-/// For an id of a container, the name that it has here would be a guess. Root is root.
-#[test]
-fn users_elsewhere_are_numbers_in_every_view() {
-    for (pid_ns, container, id, shown) in [
-        (9, None, 1000, true),
-        (77, None, 1000, false),
-        (9, Some(Container::default()), 1000, false),
-        (77, None, 0, true),
-    ] {
-        let (uid, gid) = (Uid(id), Gid(id));
-        let mut made = Maker::default();
-        made.host(&HostFrame::Host(Host { pid_ns: NsInum(9), ..Host::default() }));
-        made.host(&HostFrame::User(User { uid, name: "alice".to_owned() }));
-        made.host(&HostFrame::Group(Group { gid, name: "staff".to_owned() }));
-        made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/x".to_vec(), container }));
-        made.like = FrameHeader { pid_ns: NsInum(pid_ns), cgroup: CgroupId(5), uid, gid, ..made.like };
-        made.acts("7 a exec a, open /x");
-        let mut app = app(160, 40, MEMORY);
-        feed(&mut app, &mut made);
-        // The page of an event, the summary beside the tree, and Top by user.
-        for (typed, text) in
-            [("\n", "alice:staff".to_owned()), ("\x1b2", ", alice".to_owned()), ("3llll", format!("alice ({id})"))]
-        {
-            keys(&mut app, typed);
-            work(&mut app);
-            let screen = screen(&mut app).join("\n");
-            assert_eq!(screen.contains(&text), shown, "{text} after {typed:?} in\n{screen}");
-            assert!(shown || !screen.contains("alice"), "{typed:?} in\n{screen}");
-        }
-    }
 }

@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_those_of_any_directory() {
+    fn paths_and_arguments_are_those_of_any_directory() {
         check_path("/home/me/a/src/x.c", "./src/x.c");
         check_path("/home/me/a", ".");
         check_path("/home/me/ab/x", "/home/me/ab/x");
@@ -514,10 +514,7 @@ mod tests {
         NameRules::new(b"/tmp").path(b"/tmp/x.c", &mut out);
         NameRules::new(b"/").path(b"/x.c", &mut out);
         assert_eq!(out, b"/tmp/cc*.s./x.c/x.c");
-    }
-
-    #[test]
-    fn arguments_are_those_of_any_directory_and_any_number_of_jobs() {
+        // Arguments are those of any directory and any number of jobs.
         check_argv("cc|-I/home/me/a/inc|-o|/tmp/ccXq81Pf.s", "cc|-I./inc|-o|/tmp/cc*.s");
         check_argv("cc|-DX=\"/home/me/a\"|x/home/me/a", "cc|-DX=\".\"|x/home/me/a");
         check_argv("make|-j8|all", "make|all");

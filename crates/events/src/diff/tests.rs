@@ -221,7 +221,7 @@ fn plain() -> Change {
 }
 
 #[test]
-fn the_same_build_elsewhere_in_another_order_is_equal() {
+fn the_same_build_is_equal_and_changes_without_names_are_compared() {
     let other = Change { backwards: true, ..plain() };
     check(build("/home/me/a", 4700, "-j1", plain()), build("/srv/b/c", 90_000, "-j8", other), &[]);
     check(build("/tmp", 4700, "-j1", plain()), build("/tmp/c", 90_000, "-j8", other), &[]);
@@ -238,6 +238,32 @@ fn the_same_build_elsewhere_in_another_order_is_equal() {
     let report = between(run("/x/a").run(), run("/y/b").run());
     assert_eq!(text(&report), "");
     assert_eq!(report.directories, [(b"/x/a".to_vec(), b"/y/b".to_vec())]);
+    // Changes that no name shows are compared.
+    let run = |changed: bool| {
+        let mut made = Made::new("/a", 100, &["sh", "x"]);
+        let ops = [CHOWN, TRUNCATE, MKDIR];
+        for op in ops.into_iter().filter(|_| changed) {
+            made.maker.call(Slot::File, 100, "sh", op, &format!("/etc/{op}"), 0);
+        }
+        made
+    };
+    let [owned, cut, made] = [CHOWN, TRUNCATE, MKDIR];
+    let lines = [
+        format!("file     chown 0:0 /etc/{owned} by sh x: not tried in A, done in B"),
+        format!("file     truncate 0 /etc/{cut} by sh x: not tried in A, done in B"),
+        format!("file     /etc/{made}: created as a directory only in B"),
+    ];
+    check(run(false), run(true), &lines.each_ref().map(String::as_str));
+    // An exit names the program that was sought in vain.
+    let run = |found: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
+            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
+        }
+        made.exit(100, if found { 0 } else { 2 << 8 });
+        made
+    };
+    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
 }
 
 #[test]
@@ -374,35 +400,6 @@ fn counts_files_and_attachments_are_compared() {
         let only = format!("executed only in {side} (2 execs with their descendants)");
         check(run(a), run(b), &[&format!("exec     sh -c strip x; true: {only}")]);
     }
-}
-
-#[test]
-fn changes_that_no_name_shows_are_compared() {
-    let run = |changed: bool| {
-        let mut made = Made::new("/a", 100, &["sh", "x"]);
-        let ops = [CHOWN, TRUNCATE, MKDIR];
-        for op in ops.into_iter().filter(|_| changed) {
-            made.maker.call(Slot::File, 100, "sh", op, &format!("/etc/{op}"), 0);
-        }
-        made
-    };
-    let [owned, cut, made] = [CHOWN, TRUNCATE, MKDIR];
-    let lines = [
-        format!("file     chown 0:0 /etc/{owned} by sh x: not tried in A, done in B"),
-        format!("file     truncate 0 /etc/{cut} by sh x: not tried in A, done in B"),
-        format!("file     /etc/{made}: created as a directory only in B"),
-    ];
-    check(run(false), run(true), &lines.each_ref().map(String::as_str));
-    // An exit names the program that was sought in vain.
-    let run = |found: bool| {
-        let mut made = Made::new("/a", 100, &["make"]);
-        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
-            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
-        }
-        made.exit(100, if found { 0 } else { 2 << 8 });
-        made
-    };
-    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
 }
 
 #[test]

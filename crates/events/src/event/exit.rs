@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ticks_divide_the_exact_time_and_only_large_costs_are_in_rows() {
+    fn costs_are_divided_by_ticks_and_unknown_where_nothing_counted_them() {
         let cpu = |user_ticks, system_ticks, runtime| {
             let cost = Cost { user_ticks, system_ticks, runtime, ..Cost::default() };
             Exit { record: ExitRecord { facts: fact::COST, cost, ..ExitRecord::default() } }.cpu()
@@ -490,10 +490,7 @@ mod tests {
         };
         assert_eq!(text(99_999_999, (100 << 20) - 1), "");
         assert_eq!(text(1_240_000_000, 310 << 20), ", cpu 1.2 s, 310.0 MiB");
-    }
-
-    #[test]
-    fn costs_are_unknown_where_nothing_counted_them() {
+        // Costs are unknown where nothing counted them.
         let cost = Cost { runtime: 5, max_rss: 6, read: 7, written: 8, ..Cost::default() };
         let object = |facts| -> Json {
             let record = ExitRecord { facts, cost, ..ExitRecord::default() };

@@ -616,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_what_became_of_a_connection() {
+    fn a_line_and_durations_say_what_became_of_a_connection() {
         let close = TcpRecord { retransmits: 0, closer: testing::header(Kind::Tcp).tgid, ..testing::tcp(op::CLOSE) };
         for (record, end) in [
             (close, " s"),
@@ -631,10 +631,7 @@ mod tests {
             let line = String::from_utf8(line).expect("text");
             assert!(line.trim_end().ends_with(end), "{end}: {line}");
         }
-    }
-
-    #[test]
-    fn durations_are_from_the_start_to_the_end_of_each() {
+        // Durations are from the start to the end of each.
         let (connect, accept, close) = (testing::tcp(op::CONNECT), testing::tcp(op::ACCEPT), testing::tcp(op::CLOSE));
         assert_eq!(field(connect, "dur_ns"), known(2_000_000));
         assert_eq!(field(accept, "dur_ns"), known(31_000_000_000_u64));

@@ -153,7 +153,7 @@ fn header_open() -> Sample {
 }
 
 #[test]
-fn opens_and_absent_fields() {
+fn terms_and_their_precedence() {
     check_all(
         &header_open(),
         r"comm=cc1 path~\.h$  comm=c*  comm!=c  comm~^c  comm~c1  path=/usr/include/stdio.h  path=../include/stdio.h
@@ -174,10 +174,7 @@ fn opens_and_absent_fields() {
     let unread = OpenRecord { ret: -14, path_marks: mark::FAULT, how_marks: mark::FAULT, ..OpenRecord::default() };
     let unread = (header(Kind::Open, 40, b"bad"), unread.as_bytes().to_vec());
     check_all(&unread, r#"path=""  err=EFAULT"#, "flags=*  abs_path=*");
-}
-
-#[test]
-fn precedence_and_the_ends_of_values() {
+    // Precedence and the ends of values.
     check_all(
         &header_open(),
         "comm=x comm=x or comm=cc1  comm=cc1 or comm=x comm=x  comm=cc1 and comm=x or comm=cc1 and pid=40
@@ -255,7 +252,7 @@ fn other_kinds_and_their_fields() {
 }
 
 #[test]
-fn trees_follow_the_parents_at_the_forks() {
+fn trees_words_and_lost_rows() {
     let before = [fork(10, 11), fork(11, 12), exit(11, b"make", 0)];
     let sample = open(12, b"cc1", 3, b"a", b"a\0");
     for (text, wanted) in
@@ -268,10 +265,7 @@ fn trees_follow_the_parents_at_the_forks() {
     let mut roots = filter.roots();
     roots.sort_unstable();
     assert_eq!(roots, [Tgid(10), Tgid(11), Tgid(12)]);
-}
-
-#[test]
-fn words_and_lost_rows() {
+    // Words and lost rows.
     check_all(
         &header_open(),
         "stdio  alice  a.service  cc1  2023-11  not nothing  /usr/include",
@@ -366,7 +360,7 @@ fn what_is_read_leniently() {
 }
 
 #[test]
-fn titles_of_columns_are_fields_and_variables_are_written_like_fields() {
+fn titles_variables_and_command_lines_are_fields() {
     check_all(
         &header_open(),
         "user=alice  file=*/stdio.h  file~^../  name=cc1  name=gcc,cc1  exit!=0  COMM=cc1 PID=40 USER=alice  result=3
@@ -387,6 +381,17 @@ fn titles_of_columns_are_fields_and_variables_are_written_like_fields() {
     assert_eq!(test("env.a.b~^x"), list(r"^a\.b=.*(?:^x)"));
     assert_eq!(test("env.set=CPATH"), list("CPATH"));
     assert_eq!((test("env.=x"), test("environment=x")), (None, None));
+    // The command line of an exit belongs to its row.
+    let mut made = Maker::default();
+    made.acts("7 cc exec cc -c src/m7.c, open /x, exit 1; 8 cc exit 1");
+    let frames = made.batch();
+    let found = |filter: &str| found(&frames, filter);
+    let both = ["exec", "exit"];
+    for filter in ["m7.c", "\"-c src/m7.c\"", "arg~m7", "argv=src/*.c", "kind=exec,exit argv=cc"] {
+        assert_eq!(found(filter), both, "{filter}");
+    }
+    assert_eq!(found("kind=exit arg!=x"), ["exit"; 2]);
+    assert_eq!(found("m8.c"), [""; 0]);
 }
 
 #[test]
@@ -567,7 +572,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn hostile_and_long_texts_are_escaped_and_shown_around_the_place() {
+fn hostile_and_long_texts_are_refused_within_bounds() {
     let error = Filter::parse("\u{1b}[2J \u{202e}x pid=\u{1b}y\u{200b}", &Known).expect_err("no number");
     let report = error.render();
     assert!(!report.contains(|c: char| crate::text::is_hostile(c) && c != '\n'), "{report:?}");
@@ -579,10 +584,7 @@ fn hostile_and_long_texts_are_escaped_and_shown_around_the_place() {
     let lines: Vec<&str> = report.lines().collect();
     assert!(lines[1].len() < 120 && lines[1].starts_with("    ...") && lines[1].ends_with("..."), "{report}");
     assert_eq!(lines[1].find("=x").map(|i| i + 1), lines[2].find('^'), "{report}");
-}
-
-#[test]
-fn bounds_are_kept() {
+    // Bounds are kept.
     let nested = |n: usize| format!("{}err{}", "(".repeat(n), ")".repeat(n));
     assert!(Filter::parse(&nested(limits::FILTER_DEPTH), &Known).is_ok());
     assert!(Filter::parse(&nested(limits::FILTER_DEPTH + 1), &Known).is_err());
@@ -710,12 +712,9 @@ fn nothing_asked_shows_all_but_forks_and_kinds_are_lowered() {
     }
     let named = FilterOptions { kind: strings(&["exec,fork"]), ..option("filter", "kind!=exec") };
     assert_eq!(self::compiled(&named).kinds, KindSet::from(Kind::Fork));
-}
-
-#[test]
-fn a_kind_may_be_asked_for_without_its_failures() {
+    // A kind may be asked for without its failures.
     let of = |kinds: &[&str]| {
-        let compiled = compiled(&FilterOptions { kind: strings(kinds), ..FilterOptions::default() });
+        let compiled = self::compiled(&FilterOptions { kind: strings(kinds), ..FilterOptions::default() });
         (compiled.kinds, !compiled.failing, compiled.show_lost, compiled.rest.text().to_owned())
     };
     let (exec, exit) = (KindSet::from(Kind::Exec), KindSet::from(Kind::Exit));
@@ -1010,20 +1009,6 @@ fn found(frames: &Batch, filter: &str) -> Vec<&'static str> {
         }
     });
     found
-}
-
-#[test]
-fn the_command_line_of_an_exit_belongs_to_its_row() {
-    let mut made = Maker::default();
-    made.acts("7 cc exec cc -c src/m7.c, open /x, exit 1; 8 cc exit 1");
-    let frames = made.batch();
-    let found = |filter: &str| found(&frames, filter);
-    let both = ["exec", "exit"];
-    for filter in ["m7.c", "\"-c src/m7.c\"", "arg~m7", "argv=src/*.c", "kind=exec,exit argv=cc"] {
-        assert_eq!(found(filter), both, "{filter}");
-    }
-    assert_eq!(found("kind=exit arg!=x"), ["exit"; 2]);
-    assert_eq!(found("m8.c"), [""; 0]);
 }
 
 #[test]

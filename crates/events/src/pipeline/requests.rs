@@ -368,10 +368,7 @@ mod tests {
         let mut made = Batch::default();
         assert!(Requests::default().feed(&batch.frames().next().expect("one"), &mut made));
         assert!(made.is_empty());
-    }
-
-    #[test]
-    fn an_end_of_another_request_is_not_taken_for_the_end_of_the_one_that_waits() {
+        // An end of another request is not taken for the end of the one that waits.
         let by = |by: u32, record: OpenRecord, slot: Slot, bits: u8| {
             let (mut requests, mut batch) = (Requests::default(), Batch::default());
             request(&mut batch, 1, 0xa0, b"asked", bits);

@@ -324,7 +324,7 @@ fn a_missing_number_is_a_row_where_it_is_missing() {
 }
 
 #[test]
-fn every_record_is_on_one_side_of_the_account() {
+fn every_record_is_on_one_side_of_the_account_or_a_row() {
     let mut t = Fed::of(asked(all_but_forks(), 0));
     t.acts("7 forks 400, 7 forks 401");
     // The number 2 is missing, and only the header of the last record arrived.
@@ -339,6 +339,26 @@ fn every_record_is_on_one_side_of_the_account() {
     assert_eq!(account.discrepancy(), None);
     assert_eq!((account.kind(Kind::Fork).seen, account.kind(Kind::Fork).filtered), (7, 7));
     assert_eq!(account.bookkeeping_lost, 3);
+    // A record that is no event is a row and counted.
+    let mut t = Fed::default();
+    t.batch.push(header(Slot::Open, 0, 0, 10), b"short");
+    t.batch.push_raw(b"no frame");
+    let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
+    count(&mut t.batch, 20, counters(Slot::Open, &wanted));
+    assert_eq!(run(&mut t, true), ["lost 1 read"]);
+    assert_eq!(t.ledger.progress(Default::default()).unframed, 1);
+    let account = t.account();
+    assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
+    assert_eq!(t.account().kind(Kind::Open).lost.read, 1);
+    assert_eq!(t.account().sum().off_by(), 0);
+    // A stack that is longer than its record is not read.
+    for count in [3u32, u32::MAX] {
+        let mut t = Fed::of(asked(ALL, 0));
+        let header = header(Slot::Open, 0, 0, 10);
+        let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
+        t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
+        assert_eq!(run(&mut t, true), ["lost 1 read"]);
+    }
 }
 
 #[test]
@@ -461,7 +481,7 @@ fn exec_with(batch: &mut Batch, seq: u64, pid: u32, environment: &[u8], marks: u
 }
 
 #[test]
-fn an_exec_tells_how_the_environment_changes() {
+fn an_exec_tells_its_environment_and_only_arguments_that_were_read() {
     let mut t = Fed::default();
     exec_with(&mut t.batch, 0, 7, b".A=1\0.B=2\0", LAST);
     exec_with(&mut t.batch, 1, 7, b".B=3\0#C=0123456789abcdef\0", LAST);
@@ -486,10 +506,7 @@ fn an_exec_tells_how_the_environment_changes() {
     );
     assert!(lines.iter().all(|line| line["argv"] == serde_json::json!(["a"]) && line["cut"] == false));
     assert_eq!(t.discrepancy(), None);
-}
-
-#[test]
-fn arguments_that_could_not_be_read_are_not_made_up() {
+    // Arguments that could not be read are not made up.
     let mut t = Fed::default();
     // All unread; the second page unread; a page of the first continuation unread; the whole first continuation unread.
     let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
@@ -517,30 +534,7 @@ fn arguments_that_could_not_be_read_are_not_made_up() {
 }
 
 #[test]
-fn a_record_that_is_no_event_is_a_row_and_counted() {
-    let mut t = Fed::default();
-    t.batch.push(header(Slot::Open, 0, 0, 10), b"short");
-    t.batch.push_raw(b"no frame");
-    let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
-    count(&mut t.batch, 20, counters(Slot::Open, &wanted));
-    assert_eq!(run(&mut t, true), ["lost 1 read"]);
-    assert_eq!(t.ledger.progress(Default::default()).unframed, 1);
-    let account = t.account();
-    assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
-    assert_eq!(t.account().kind(Kind::Open).lost.read, 1);
-    assert_eq!(t.account().sum().off_by(), 0);
-    // A stack that is longer than its record is not read.
-    for count in [3u32, u32::MAX] {
-        let mut t = Fed::of(asked(ALL, 0));
-        let header = header(Slot::Open, 0, 0, 10);
-        let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
-        t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
-        assert_eq!(run(&mut t, true), ["lost 1 read"]);
-    }
-}
-
-#[test]
-fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
+fn bookkeeping_and_seeds_keep_the_table_true() {
     let mut t = Fed::of(asked(all_but_forks(), 0));
     t.acts("100 forks 200");
     let exit = ExitRecord { status: 0x100, signal_flags: 4, ..ExitRecord::default() };
@@ -551,10 +545,7 @@ fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
     assert_eq!(child.end.map(|end| end.status), Some(0x100));
     assert!(table.in_tree(&child.process, Tgid(100)));
     assert_eq!(table.pairing(), Default::default());
-}
-
-#[test]
-fn a_seed_known_to_the_tick_takes_the_exact_start() {
+    // A seed known to the tick takes the exact start.
     let mut t = Fed::default();
     let seed = ProcessSeed {
         tgid: Tgid(100),
@@ -696,10 +687,7 @@ fn a_tree_is_of_the_process_that_had_the_id_first() {
         table.follow(&[Tgid(100)]);
         assert!(!table.in_tree(&stranger, Tgid(100)) && table.in_tree(&orphan, Tgid(100)));
     }
-}
-
-#[test]
-fn a_parent_is_older_than_its_child_and_known_to_the_tick_stays_the_parent() {
+    // A parent is older than its child and known to the tick stays the parent.
     let mut t = Fed::default();
     t.acts("7 forks 100, 100 exits");
     // Both forks were lost: that of the process that has the id now, and that of its child.
@@ -785,7 +773,7 @@ fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
 }
 
 #[test]
-fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
+fn what_waits_too_long_or_comes_late_is_handed_on_and_counted() {
     let mut pipeline = short_of_memory();
     let room = Budget::new(1).order();
     let mut seen = Vec::new();
@@ -812,10 +800,7 @@ fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
     assert_eq!((spare.room(), spare.is_empty()), (1000, true));
     assert_eq!(run(&mut pipeline, true), ["exec 20 of 20 cut false"]);
     assert_eq!(pipeline.spare(), None, "what was put together is freed");
-}
-
-#[test]
-fn an_event_that_comes_late_is_handed_on_and_counted() {
+    // An event that comes late is handed on and counted.
     let mut pipeline = Pipeline::default();
     let fed = |pipeline: &mut Pipeline, seq: u64, times: &[u64], settled: u64| {
         let mut batch = Batch::default();
@@ -916,7 +901,7 @@ fn layout_with(kind: Kind, fixed: usize) -> Layout {
 }
 
 #[test]
-fn longer_records_show_what_is_known_also_from_a_state() {
+fn longer_and_shorter_records_show_what_is_known() {
     let record = OpenRecord { ret: 3, path_len: 4, ..OpenRecord::default() };
     let header = header(Slot::Open, 0, 0, 1);
     let (mut own, mut longer) = (Batch::default(), Batch::default());
@@ -941,30 +926,27 @@ fn longer_records_show_what_is_known_also_from_a_state() {
     let mut state = Batch::default();
     HostFrame::StatePart(StatePart { frames: frames.bytes().to_vec() }).push(BootNanos(0), &mut state);
     assert_eq!(restored(&state), expected);
-}
-
-#[test]
-fn what_shorter_or_later_records_lack_is_not_collected_or_lost() {
+    // What shorter or later records lack is not collected or lost.
     let record = OpenRecord { ret: 3, flags: 1, path_len: 4, ..OpenRecord::default() };
     // The record ends before the marks, which come last, and the fields between them and the lengths.
     let fixed = std::mem::offset_of!(OpenRecord, names_marks);
     let mut batch = Batch::default();
-    batch.push(header(Slot::Open, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());
+    batch.push(self::header(Slot::Open, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());
     let [event] = &lines_of(layout_with(Kind::Open, fixed), batch)[..] else { panic!("an open") };
     assert_eq!((&event["ret"], &event["path_why"]), (&3.into(), &"not_collected".into()), "{event}");
     assert_eq!(event["abs_path_why"], "not_collected");
     let record = ExecRecord { argc: 1, argv_len: 2, argv_total: 2, filename_len: 1, ..ExecRecord::default() };
     let fixed = std::mem::offset_of!(ExecRecord, exe_marks);
     let mut batch = Batch::default();
-    batch.push(header(Slot::Exec, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
+    batch.push(self::header(Slot::Exec, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
     let [event] = &lines_of(layout_with(Kind::Exec, fixed), batch)[..] else { panic!("an exec") };
     assert_eq!(event["exe_why"], "not_collected", "{event}");
     // Records that end before their fixed part, or have a later version, are lost.
     let (mut short, mut later, mut unknown) = (Batch::default(), Batch::default(), Batch::default());
-    short.push(header(Slot::Exit, 0, 0, 1), &[0; 3]);
+    short.push(self::header(Slot::Exit, 0, 0, 1), &[0; 3]);
     let version = VERSION + 1;
-    later.push(FrameHeader { version, ..header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
-    unknown.push(FrameHeader { kind: 40, ..header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    later.push(FrameHeader { version, ..self::header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    unknown.push(FrameHeader { kind: 40, ..self::header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
     for batch in [short, later, unknown] {
         let lines = lines_of(layout_with(Kind::Exit, 4), batch);
         assert!(lines.iter().any(|line| line["kind"] == "lost" && line["cause"] == "read"), "{lines:?}");
@@ -995,10 +977,8 @@ fn load_call(batch: &mut Batch, seq: u64, id: u32, ms: u64) {
     batch.push(header(Slot::Bpf, 0, seq, ms), record.as_bytes());
 }
 
-/// Checks that a load reported by both sources is one event, whichever report comes first. A load that only the stream reports
-/// waits for the system call, and later events wait with it.
 #[test]
-fn a_load_is_one_event_and_keeps_its_place() {
+fn programs_come_and_go_once_and_keep_their_place() {
     let mut t = Fed::of(asked(ALL, 0));
     let others = "loaded 2 1002, loaded 3 1003, unloaded 3 1050, drained 1400";
     t.check_programs(&format!("load 1 1001, loaded 1 1000, {others}"), "load 1 call 1001");
@@ -1009,11 +989,7 @@ fn a_load_is_one_event_and_keeps_its_place() {
     t.check_programs("load 3 2000, loaded 4 2001, end", "load 4 stream of 100 2001");
     let bpf = t.account().kind(Kind::Bpf);
     assert_eq!((bpf.delivered, bpf.filtered), (5, 1), "the late report of 3 is not delivered");
-}
-
-/// Checks that the unload of a COMMAND's program is delivered and that of another program is not. Neither event has a process.
-#[test]
-fn with_a_command_or_a_capture_filter_only_its_programs_come_and_go() {
+    // With a command or a capture filter only its programs come and go.
     let mut t = Fed::of(asked(ALL, 100));
     open(&mut t.batch, 0, 0, 900, b"the command runs");
     let unloads = "unloaded 1 1011, unloaded 2 1012, unloaded 3 1013, unloaded 4 1014";
@@ -1039,10 +1015,8 @@ fn report(frame: BpfAttachment, ms: u64, batch: &mut Batch) {
     HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
 }
 
-/// Checks that a change reported by a system call and the inventory is one event, in either order. A change that only the inventory
-/// reports is one event too.
 #[test]
-fn an_attachment_is_one_event() {
+fn an_attachment_is_one_event_and_delays_nothing() {
     let mut t = Fed::of(asked(ALL, 0));
     let own = BpfProgram { id: ProgId(9), own: true, ..BpfProgram::default() };
     HostFrame::BpfProgram(own).push(BootNanos(999 * MS), &mut t.batch);
@@ -1054,11 +1028,7 @@ fn an_attachment_is_one_event() {
     let gone = "gone 2 1050, gone 3 1050, gone 1 1050, gone 0 1050, gone 4 1050";
     t.check_programs(&format!("detach 0/0 1040, {gone}, end"), expected);
     assert_eq!(t.account().kind(Kind::Bpf).delivered, 7);
-}
-
-/// Checks that a change that only the inventory reports delays no other event, and has its place in the order of time.
-#[test]
-fn a_report_of_the_inventory_delays_nothing() {
+    // A report of the inventory delays nothing.
     let mut t = Fed::of(asked(ALL, 0));
     for (script, expected) in [
         ("lists 0 1/5 1000, gone 0 1010, load 2 1020, drained 1400", "load 2 call 1020"),
@@ -1073,6 +1043,21 @@ fn a_report_of_the_inventory_delays_nothing() {
     ] {
         t.check_programs(script, expected);
     }
+    // A reported attachment counts until the next inventory.
+    let mut t = Fed::of(asked(ALL, 0));
+    let taken = |from: u64, complete: bool, batch: &mut Batch| {
+        let (from, to) = (BootNanos(from * MS), BootNanos((from + 5) * MS));
+        HostFrame::BpfInventory(BpfInventory { from, to, complete, ..BpfInventory::default() }).push(to, batch);
+    };
+    t.programs("attach 2/0 1001, detach 2/0 1002, attach 3/0 1003, attach 4/0 1012");
+    // The inventories: one was begun earlier, the other is incomplete.
+    taken(1000, true, &mut t.batch);
+    taken(1010, false, &mut t.batch);
+    t.programs("news 0 3/0 1020");
+    taken(1011, true, &mut t.batch);
+    let expected = "attach 2 call 1001, detach 2 call 1002, attach 3 call 1003, attach 4 call 1012, \
+                    attach 2 stream 1030, detach 2 stream 1040";
+    t.check_programs("news 1 4/0 1030, news 2 2/0 1030, gone 2 1040, end", expected);
 }
 
 #[test]
@@ -1189,25 +1174,7 @@ fn the_program_of_a_link_is_not_attached_without_it() {
 }
 
 #[test]
-fn a_reported_attachment_counts_until_the_next_inventory() {
-    let mut t = Fed::of(asked(ALL, 0));
-    let taken = |from: u64, complete: bool, batch: &mut Batch| {
-        let (from, to) = (BootNanos(from * MS), BootNanos((from + 5) * MS));
-        HostFrame::BpfInventory(BpfInventory { from, to, complete, ..BpfInventory::default() }).push(to, batch);
-    };
-    t.programs("attach 2/0 1001, detach 2/0 1002, attach 3/0 1003, attach 4/0 1012");
-    // The inventories: one was begun earlier, the other is incomplete.
-    taken(1000, true, &mut t.batch);
-    taken(1010, false, &mut t.batch);
-    t.programs("news 0 3/0 1020");
-    taken(1011, true, &mut t.batch);
-    let expected = "attach 2 call 1001, detach 2 call 1002, attach 3 call 1003, attach 4 call 1012, \
-                    attach 2 stream 1030, detach 2 stream 1040";
-    t.check_programs("news 1 4/0 1030, news 2 2/0 1030, gone 2 1040, end", expected);
-}
-
-#[test]
-fn a_detached_link_has_the_place_of_its_begin_or_in_the_inventory() {
+fn detached_links_and_hidden_programs_have_their_place() {
     let mut t = Fed::of(asked(ALL, 0));
     let known = BpfAttachment { target: b"eth7".to_vec(), ifindex: Some(7), news: false, ..attachment(0, 2, 5) };
     report(known, 1000, &mut t.batch);
@@ -1226,6 +1193,18 @@ fn a_detached_link_has_the_place_of_its_begin_or_in_the_inventory() {
     assert_eq!(place(&lines[1]).0, serde_json::Value::Null);
     assert_eq!(lines[1]["attach"]["target_why"], "vanished");
     assert_eq!((&lines[0]["op"], &lines[0]["seen_by"]), (&"detach".into(), &"call".into()));
+    // A hidden program or link is a row.
+    let name = b"bpf_prog_00000000000000ab_rk".to_vec();
+    let line =
+        hidden_row(BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() }, "iter_prog");
+    assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
+    assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
+    let (link, link_type) = (LinkId(12), 1);
+    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: View::IterLink, ..BpfHidden::default() };
+    let line = hidden_row(hidden, "iter_link");
+    let attach = &line["attach"];
+    assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");
+    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
 }
 
 /// The event of a hidden program or link, which this view showed.
@@ -1238,21 +1217,6 @@ fn hidden_row(hidden: BpfHidden, seen_by: &str) -> serde_json::Value {
     assert_eq!((&row["op"], &row["missing_in"]), (&"hidden".into(), &"next_id".into()), "{row}");
     assert_eq!(row["seen_by"], seen_by, "{row}");
     row
-}
-
-#[test]
-fn a_hidden_program_or_link_is_a_row() {
-    let name = b"bpf_prog_00000000000000ab_rk".to_vec();
-    let line =
-        hidden_row(BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() }, "iter_prog");
-    assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
-    assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
-    let (link, link_type) = (LinkId(12), 1);
-    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: View::IterLink, ..BpfHidden::default() };
-    let line = hidden_row(hidden, "iter_link");
-    let attach = &line["attach"];
-    assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");
-    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
 }
 
 fn open_with_stack(batch: &mut Batch, seq: u64, ms: u64, addresses: &[u64]) {

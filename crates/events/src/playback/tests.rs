@@ -144,7 +144,7 @@ fn check_accounts(parts: &[PathBuf], whole: &Account) {
 }
 
 #[test]
-fn only_what_is_in_none_of_the_files_is_missing() {
+fn only_what_is_in_none_of_the_files_is_missing_and_the_next_is_followed() {
     let dir = Scratch::new("playback-missing");
     let parts = write(&dir, "part", &batches(), 5);
     let looked_at = parts.iter().map(|part| {
@@ -165,6 +165,33 @@ fn only_what_is_in_none_of_the_files_is_missing() {
     let one = write(&dir, "one", &batches(), usize::MAX);
     let looked = Playback::look(&one[0], Budget::default());
     assert!(looked.is_ok_and(|playback| playback.recordings[0].stretch().is_none()));
+    // A trace that is followed goes on in its next file.
+    let dir = Scratch::new("playback-next");
+    let batches = batches();
+    let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
+    let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
+    for (number, part) in (1..).zip(write(&dir, "part", &batches, 5)) {
+        fs::rename(part, name(number + number / 4)).expect("ours");
+    }
+    // A file of another trace in between, and a file that is not a recording.
+    fs::rename(dir.join("one.0"), name(4)).expect("ours");
+    fs::write(name(3).with_extension("txt"), "text").expect("room");
+    let follow = |from: usize| {
+        let filters = FilterOptions::default();
+        let mut playback = Playback::open(&[name(from)], &filters, Budget::default(), AtEnd::Wait).expect("files");
+        let mut events = 0;
+        let mut take = |_: &Played<'_>| {
+            events += 1;
+            Disposition::Delivered
+        };
+        while playback.step(&mut take).expect("readable") == Step::More {}
+        (events, playback.goes_on())
+    };
+    assert_eq!(follow(1), (whole.len(), false));
+    // Without some files in between, as if they were removed before they were read.
+    fs::remove_file(name(3)).expect("ours");
+    let (some, goes_on) = follow(2);
+    assert!(some > 0 && some < whole.len() && !goes_on);
 }
 
 #[test]
@@ -245,36 +272,6 @@ fn what_was_in_a_damaged_block_is_counted() {
     let (_, playback) = read(std::slice::from_ref(&damaged), "");
     let sum = playback.account().sum();
     assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
-}
-
-#[test]
-fn a_trace_that_is_followed_goes_on_in_its_next_file() {
-    let dir = Scratch::new("playback-next");
-    let batches = batches();
-    let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
-    let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
-    for (number, part) in (1..).zip(write(&dir, "part", &batches, 5)) {
-        fs::rename(part, name(number + number / 4)).expect("ours");
-    }
-    // A file of another trace in between, and a file that is not a recording.
-    fs::rename(dir.join("one.0"), name(4)).expect("ours");
-    fs::write(name(3).with_extension("txt"), "text").expect("room");
-    let follow = |from: usize| {
-        let filters = FilterOptions::default();
-        let mut playback = Playback::open(&[name(from)], &filters, Budget::default(), AtEnd::Wait).expect("files");
-        let mut events = 0;
-        let mut take = |_: &Played<'_>| {
-            events += 1;
-            Disposition::Delivered
-        };
-        while playback.step(&mut take).expect("readable") == Step::More {}
-        (events, playback.goes_on())
-    };
-    assert_eq!(follow(1), (whole.len(), false));
-    // Without some files in between, as if they were removed before they were read.
-    fs::remove_file(name(3)).expect("ours");
-    let (some, goes_on) = follow(2);
-    assert!(some > 0 && some < whole.len() && !goes_on);
 }
 
 #[test]

@@ -450,7 +450,7 @@ fn locked(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_is_read_on_as_it_grows() {
+fn a_file_is_read_on_as_it_grows_and_its_lock_says_whether_it_is_written() {
     let (whole, _) = recording(3);
     let whole = locked(whole);
     let mut damaged = whole.clone();
@@ -476,10 +476,7 @@ fn a_file_is_read_on_as_it_grows() {
             assert_eq!((holes, reader.ending), (expected.holes.clone(), expected.ending), "{name} {step}");
         }
     }
-}
-
-#[test]
-fn whether_a_file_is_written_is_known_by_its_lock() {
+    // Whether a file is written is known by its lock.
     let (whole, _) = recording(1);
     let mut followed = Followed::new("lock");
     followed.file.write_all(&whole[..1000]).expect("room");

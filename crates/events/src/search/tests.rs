@@ -52,6 +52,23 @@ fn failures_are_answered_by_what_follows_them() {
     for (what, want, make) in ANSWERS {
         assert_eq!(answers(make), *want, "{what}");
     }
+    // A search ends in time and only directories above are a walk up.
+    for (others, ns, want) in [(64, 0, &[0][..]), (0, 4_000_000_000, &[0]), (65, 0, &[]), (0, 6_000_000_000, &[])] {
+        check(want, |made| {
+            made.open(7, "x", "/a/app.conf", -2);
+            made.ns += ns;
+            (0..others).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
+            made.open(7, "x", "/b/app.conf", 3);
+        });
+    }
+    let walk = |dirs: &'static [&str]| {
+        move |made: &mut Maker| dirs.iter().for_each(|dir| made.open(7, "x", &format!("{dir}/a.json"), -2))
+    };
+    check(&[], walk(&["/srv/b", "/opt", ""]));
+    check(&[], walk(&["/srv/b", ""]));
+    check(&[0, 1, 2], walk(&["/srv/b", "/srv", ""]));
+    // If nothing else failed, the exit names it.
+    causes(1 << 8, walk(&["/srv/b", "/srv", ""]), Some(2));
 }
 
 type Answers = (&'static str, &'static [Id], fn(&mut Maker));
@@ -590,26 +607,6 @@ fn only_a_like_success_answers_a_failure() {
     assert!(!case(below(""), 0, Call { dirfd: 6, ..at("/a/shadow") }));
     let stdin = Call { path: "/proc/self/fd/3", ..SHADOW };
     assert!(!case(stdin, 1, stdin));
-}
-
-#[test]
-fn a_search_ends_in_time_and_only_directories_above_are_a_walk_up() {
-    for (others, ns, want) in [(64, 0, &[0][..]), (0, 4_000_000_000, &[0]), (65, 0, &[]), (0, 6_000_000_000, &[])] {
-        check(want, |made| {
-            made.open(7, "x", "/a/app.conf", -2);
-            made.ns += ns;
-            (0..others).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
-            made.open(7, "x", "/b/app.conf", 3);
-        });
-    }
-    let walk = |dirs: &'static [&str]| {
-        move |made: &mut Maker| dirs.iter().for_each(|dir| made.open(7, "x", &format!("{dir}/a.json"), -2))
-    };
-    check(&[], walk(&["/srv/b", "/opt", ""]));
-    check(&[], walk(&["/srv/b", ""]));
-    check(&[0, 1, 2], walk(&["/srv/b", "/srv", ""]));
-    // If nothing else failed, the exit names it.
-    causes(1 << 8, walk(&["/srv/b", "/srv", ""]), Some(2));
 }
 
 #[test]

@@ -704,7 +704,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_has_everything_and_no_control_characters() {
+    fn text_and_json_have_everything() {
         let inventory = inventory();
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
         for part in [
@@ -725,11 +725,8 @@ mod tests {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
-    }
-
-    #[test]
-    fn the_json_has_the_promised_keys() {
-        let inventory = inventory();
+        // The json has the promised keys.
+        let inventory = self::inventory();
         let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
         let program = &json["programs"][0];
         assert_eq!((&program["id"], &program["tag"]), (&12.into(), &"0123456789abcdef".into()));

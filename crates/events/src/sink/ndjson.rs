@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_come_back_as_they_were() {
+    fn names_come_back_as_they_were_or_in_hex() {
         let name = "/tmp/\"q\" \\b\\ \n\t\r\x08\x0c\x1b[2J\x7f \u{9b}31m\u{202e}fdp \u{e0041} é 中 \u{2028}";
         assert_eq!(object(Kind::Open, &testing::opened(name.as_bytes()))["path"], name);
         let comm = "a\"\n\u{301}é\\";
@@ -629,10 +629,7 @@ mod tests {
         let utf8 = testing::line(FormatName::Json, header(), &testing::opened(path));
         let read = |line: &[u8]| serde_json::from_slice::<Json>(line).expect("JSON");
         assert_eq!(read(&line), read(&utf8));
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf_8_are_there_in_hex() {
+        // Bytes that are not utf 8 are there in hex.
         let open = object(Kind::Open, &testing::opened(b"/tmp/caf\xe9/\"x"));
         assert_eq!(open["path"], "/tmp/caf\u{fffd}/\"x");
         assert_eq!(open["path_hex"], "2f746d702f636166e92f2278");

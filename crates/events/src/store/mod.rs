@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_back_as_it_was_and_those_before_it_are_counted() {
+    fn events_come_back_until_the_oldest_go() {
         let (store, world) = filled(1000, 64 << 20);
         let stored = store.get(777).expect("kept");
         assert_eq!(stored.with(&world, |seen| open_path(seen.event)).expect("decodes"), "/some/where/file-777");
@@ -422,10 +422,7 @@ mod tests {
             let events = kinds[..id].iter().filter(|kind| **kind != Kind::Lost).count();
             assert_eq!(store.events_before(id as u64), events as u64, "{id}");
         }
-    }
-
-    #[test]
-    fn the_oldest_go_when_it_is_full_and_are_counted() {
+        // The oldest go when it is full and are counted.
         let (store, world) = filled(20_000, 1 << 20);
         assert!(store.bytes() <= 1 << 20);
         assert!(store.events() > 1000);

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_group_and_others_have_their_own_bits() {
+    fn owner_groups_acls_and_capabilities_grant_rights() {
         let (owner, member, other) = (who(1000, 1, &[], 0), who(7, 1, &[50], 0), who(7, 1, &[], 0));
         let rights = file(0o640);
         assert_eq!(rights.allow(READ | WRITE, &owner), Granted);
@@ -211,10 +211,7 @@ mod tests {
         assert_eq!(file(0o600).allow(READ, &stranger), Denied);
         assert_eq!(file(0o644).allow(READ, &stranger), Granted);
         assert_eq!(file(0o600).allow(READ, &Credentials { capabilities: None, ..who(0, 0, &[], 0) }), Unknown);
-    }
-
-    #[test]
-    fn an_acl_counts_with_its_mask_and_capabilities_override() {
+        // An acl counts with its mask and capabilities override.
         let root = who(0, 0, &[], u64::MAX);
         assert_eq!(file(0o000).allow(READ | WRITE, &root), Granted);
         assert_eq!(file(0o644).allow(EXECUTE, &root), Denied);

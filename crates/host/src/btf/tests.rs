@@ -115,7 +115,7 @@ fn members_are_found_through_anonymous_ones_and_their_offsets_add_up() {
 }
 
 #[test]
-fn bitfields_have_their_width_apart_from_their_offset() {
+fn bitfields_and_the_first_member_path_are_found() {
     let (mut b, int) = Builder::with_int();
     let flags = [("one", int, 1 << 24), ("three", int, 3 << 24 | 1), ("whole", int, 32)];
     let inner = b.flagged(TypeKind::Struct, "", 8, &flags, true);
@@ -127,10 +127,7 @@ fn bitfields_have_their_width_apart_from_their_offset() {
     check_path(&btf, "outer", &["one"], Ok((0, 64, Some(1), Some(4))));
     check_path(&btf, "outer", &["three"], Ok((0, 65, Some(3), Some(4))));
     check_path(&btf, "outer", &["whole"], Ok((0, 96, None, Some(4))));
-}
-
-#[test]
-fn the_first_member_path_of_the_largest_structure_counts() {
+    // The first member path of the largest structure counts.
     let (mut b, int) = Builder::with_int();
     b.composite(TypeKind::Struct, "s", 8, &[("old", int, 0), ("new", int, 32)]);
     let btf = b.finish();
@@ -205,7 +202,7 @@ fn a_field_of_another_width_or_out_of_reach_is_absent_and_says_so() {
 }
 
 #[test]
-fn sizes_and_enumerators_are_found() {
+fn sizes_enumerators_functions_and_typedefs_are_found() {
     let (mut b, int) = Builder::with_int();
     let byte = b.int(1);
     let name = b.array(byte, 32);
@@ -231,10 +228,7 @@ fn sizes_and_enumerators_are_found() {
     assert_eq!(btf.enumerators(&names), values);
     assert_eq!(btf.enumerator("MINUS"), Some(-1));
     assert_eq!(btf.resolve().consts.get(Const::TraceFlagTracepoint), Some(16));
-}
-
-#[test]
-fn functions_typedefs_and_tracepoints_are_found() {
+    // Functions typedefs and tracepoints are found.
     let mut b = Builder::new();
     let proto = b.0.push(Head { name: b"", kind: TypeKind::FuncProto, flag: false, word: 0 }, 0, &[]);
     b.head(TypeKind::Typedef, "both", proto, &[]);

@@ -85,7 +85,7 @@ fn fleet() -> Place {
 }
 
 #[test]
-fn days_are_compared_with_the_day_before() {
+fn days_are_compared_with_the_day_before_and_the_end_is_now() {
     let place = fleet();
     let b = "b: 2026-11-20 23:50 to 2026-11-21 23:00: parts 286 to 563 of the trace 2222222222222222 are missing, with 2,780 \
              events";
@@ -96,19 +96,13 @@ fn days_are_compared_with_the_day_before() {
     expect(&place.check_with(&["--to", "2026-11-22"]), 2, &[b, c]);
     // Before the requested time.
     expect(&place.check_with(&["--from", "2026-11-21T23:00:01Z", "--to", "2026-11-22"]), 1, &[c]);
-}
-
-#[test]
-fn an_outage_longer_than_a_day_is_seen_by_the_number_of_the_next_part() {
+    // An outage longer than a day is seen by the number of the next part.
     let place = Place::new();
     parts(&place, "old", TRACE, [0, 900]);
     put(&place, part("new", "1111111111111111", 0, START + 900 * 300));
     let line = "old: 2026-11-23 00:00 to 2026-11-23 03:00: no recording";
     expect(&place.check_with(&["--from", "2026-11-23", "--to", "2026-11-23T03:10:00Z"]), 1, &[line]);
-}
-
-#[test]
-fn the_end_is_now() {
+    // The end is now.
     let place = Place::new();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
     put(&place, part("week", "1111111111111111", 0, now - 7 * DAY));

@@ -351,10 +351,7 @@ mod tests {
         assert_eq!(names(Action::Quit).as_deref(), Some("q F10 Ctrl-C"));
         assert_eq!(names(Action::PageDown).as_deref(), Some("PgDn"));
         assert_eq!(names(Action::Pause).as_deref(), Some("Space"));
-    }
-
-    #[test]
-    fn the_name_of_a_key_is_read_as_that_key() {
+        // The name of a key is read as that key.
         for press in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
             assert_eq!(press.name().parse(), Ok(*press), "{press:?}");
         }

@@ -95,7 +95,7 @@ fn ids(app: &mut App) -> Vec<String> {
 }
 
 #[test]
-fn an_owner_with_one_program_is_its_row() {
+fn owners_are_rows_that_are_sorted_and_found() {
     let mut app = view(80, 24, &mut inventory());
     let shown = screen(&mut app);
     assert!(shown[1].ends_with("3 owners  3 programs"), "{}", shown[1]);
@@ -116,6 +116,20 @@ fn an_owner_with_one_program_is_its_row() {
     let cells = |y: u16| (1u16..79).map(move |x| (x, y));
     assert_eq!(cells(3).find(|at| buffer[*at].symbol() == "W").map(|at| second[at].fg), Some(Color::Red));
     assert!(cells(5).all(|at| buffer[at].symbol() == " " || buffer[at].modifier.contains(Modifier::DIM)));
+    // Rows are sorted and found and the keys of filters are for events.
+    let mut app = view(120, 24, &mut inventory());
+    assert_eq!(ids(keys(&mut app, "S")), ["30", "31", "40"], "what belongs to tracetui stays last");
+    assert_eq!(ids(keys(&mut app, "Sss")), ["30", "31", "40"], "by name");
+    assert!(self::rows(keys(&mut app, "g/tracerd\n"))[0].starts_with('>'));
+    assert!(self::rows(keys(&mut app, "\x1b/exec_tp\n"))[2].starts_with('>'), "{:#?}", self::rows(&mut app));
+    assert_eq!(ids(keys(&mut app, "\x124")), ["31", "30", "40"], "the order of the start");
+    let mut app = view(120, 24, &mut inventory());
+    for key in ["f", "e", "c", "P", "u", "x", "O"] {
+        let shown = screen(keys(&mut app, key));
+        assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
+        assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
+    }
+    assert_eq!(keys(&mut app, "1").filter.text(), "");
 }
 
 #[test]
@@ -571,23 +585,6 @@ fn what_is_gone_does_not_bury_what_is_there() {
 }
 
 #[test]
-fn rows_are_sorted_and_found_and_the_keys_of_filters_are_for_events() {
-    let mut app = view(120, 24, &mut inventory());
-    assert_eq!(ids(keys(&mut app, "S")), ["30", "31", "40"], "what belongs to tracetui stays last");
-    assert_eq!(ids(keys(&mut app, "Sss")), ["30", "31", "40"], "by name");
-    assert!(rows(keys(&mut app, "g/tracerd\n"))[0].starts_with('>'));
-    assert!(rows(keys(&mut app, "\x1b/exec_tp\n"))[2].starts_with('>'), "{:#?}", rows(&mut app));
-    assert_eq!(ids(keys(&mut app, "\x124")), ["31", "30", "40"], "the order of the start");
-    let mut app = view(120, 24, &mut inventory());
-    for key in ["f", "e", "c", "P", "u", "x", "O"] {
-        let shown = screen(keys(&mut app, key));
-        assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
-        assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
-    }
-    assert_eq!(keys(&mut app, "1").filter.text(), "");
-}
-
-#[test]
 fn every_size_and_every_name_can_be_drawn() {
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t漢字";
     let mut made = inventory();
@@ -607,10 +604,7 @@ fn every_size_and_every_name_can_be_drawn() {
     let mut app = view(80, 24, &mut made);
     let rows = rows(keys(&mut app, "l")).split_off(1);
     assert!(rows[0].contains(r" /\x1b[31m") && rows[1].contains(r" /\\x1b[31m"), "{rows:#?}");
-}
-
-#[test]
-fn small_and_wide_screens_have_the_columns_that_fit() {
+    // Small and wide screens have the columns that fit.
     let mut app = view(40, 10, &mut inventory());
     let shown = screen(&mut app);
     assert_eq!(words(&shown[2]), ["OWNER", "ATTACHED", "TO"]);

@@ -42,7 +42,7 @@ fn of(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn the_most_frequent_are_counted_by_what_is_chosen() {
+fn the_most_frequent_are_counted_and_lead_to_their_events() {
     let mut app = top(80, 24);
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top  4 BPF"), "{}", shown[1]);
@@ -68,6 +68,20 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     assert_eq!(counts(keys(&mut app, "l")), of(&[("open", 200)]));
     assert_eq!(counts(keys(&mut app, "lh")), of(&[("open", 200)]));
     assert_eq!(counts(keys(&mut app, "ll"))[0], ("/usr/include/0.h".to_owned(), 50));
+    // Enter shows the events of a row and escape goes back.
+    let mut app = top(80, 24);
+    keys(&mut app, "j\n");
+    assert_eq!((app.views.shown, app.filter.text().as_str(), app.events().events()), (View::Events, "comm=udevd", 40));
+    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Top, ""));
+    assert_eq!(keys(&mut app, "x").filter.text(), "not comm=udevd");
+    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("bash", 10)]));
+    // Every row's term passes exactly the row's events.
+    keys(&mut app, "\x12");
+    for _ in 0..7 {
+        let Some((_, count)) = counts(keys(&mut app, "3lg")).into_iter().next() else { continue };
+        assert_eq!(keys(&mut app, "\n").events().events(), count, "{}", app.filter.text());
+        keys(&mut app, "\x1b");
+    }
 }
 
 #[test]
@@ -144,24 +158,7 @@ fn errors_that_matter_come_first_and_ended_processes_have_their_costs() {
 }
 
 #[test]
-fn enter_shows_the_events_of_a_row_and_escape_goes_back() {
-    let mut app = top(80, 24);
-    keys(&mut app, "j\n");
-    assert_eq!((app.views.shown, app.filter.text().as_str(), app.events().events()), (View::Events, "comm=udevd", 40));
-    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Top, ""));
-    assert_eq!(keys(&mut app, "x").filter.text(), "not comm=udevd");
-    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("bash", 10)]));
-    // Every row's term passes exactly the row's events.
-    keys(&mut app, "\x12");
-    for _ in 0..7 {
-        let Some((_, count)) = counts(keys(&mut app, "3lg")).into_iter().next() else { continue };
-        assert_eq!(keys(&mut app, "\n").events().events(), count, "{}", app.filter.text());
-        keys(&mut app, "\x1b");
-    }
-}
-
-#[test]
-fn what_arrives_is_counted_and_the_order_stands_still_while_the_selection_moves() {
+fn what_arrives_is_counted_and_only_the_last_minute_on_request() {
     let mut made = opens();
     let mut app = app(80, 24, MEMORY);
     keys(feed(&mut app, &mut made), "3");
@@ -175,6 +172,22 @@ fn what_arrives_is_counted_and_the_order_stands_still_while_the_selection_moves(
     keys(&mut app, "sss").update(Input::Tick(Tick { now: Duration::from_secs(70), usage: None }));
     assert_eq!(counts(&mut app)[0].0, "bash", "the last event");
     assert_eq!(counts(keys(&mut app, "SSs"))[0].0, "bash");
+    // Only the last minute is counted.
+    let mut made = Maker { step_ns: 1_000_000_000, ..Maker::default() };
+    (0..100).for_each(|i| made.open(1, "early", &format!("/a{i}"), -2));
+    (0..30).for_each(|_| made.open(2, "late", "/b", 3));
+    let mut app = self::app(80, 24, MEMORY);
+    keys(feed(&mut app, &mut made), "3");
+    assert_eq!(counts(&mut app), of(&[("early", 100), ("late", 30)]));
+    assert_eq!(counts(keys(&mut app, "W")), of(&[("early", 30), ("late", 30)]));
+    assert!(screen(&mut app)[1].contains("60 s"), "{}", screen(&mut app)[1]);
+    // Kinds and failures are those of the last minute.
+    let row = rows(&mut app).remove(0);
+    assert_eq!(row.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["30", "30", "·"], "{row}");
+    // A value without events in this time has no row.
+    (0..59).for_each(|_| made.open(2, "late", "/b", 3));
+    assert_eq!(counts(feed(&mut app, &mut made)), of(&[("late", 60)]));
+    assert_eq!(counts(keys(&mut app, "W")), of(&[("early", 100), ("late", 89)]));
 }
 
 #[test]
@@ -222,25 +235,6 @@ fn every_size_and_every_name_can_be_drawn() {
     assert_eq!(first, Some((b"/often".to_vec(), 20_000)));
     assert!(app.views.top.bytes <= (8 << 20) / 32 && app.views.top.others > 0);
     assert_eq!(keys(&mut app, "1").views.top.bytes, 0);
-}
-
-#[test]
-fn only_the_last_minute_is_counted() {
-    let mut made = Maker { step_ns: 1_000_000_000, ..Maker::default() };
-    (0..100).for_each(|i| made.open(1, "early", &format!("/a{i}"), -2));
-    (0..30).for_each(|_| made.open(2, "late", "/b", 3));
-    let mut app = app(80, 24, MEMORY);
-    keys(feed(&mut app, &mut made), "3");
-    assert_eq!(counts(&mut app), of(&[("early", 100), ("late", 30)]));
-    assert_eq!(counts(keys(&mut app, "W")), of(&[("early", 30), ("late", 30)]));
-    assert!(screen(&mut app)[1].contains("60 s"), "{}", screen(&mut app)[1]);
-    // Kinds and failures are those of the last minute.
-    let row = rows(&mut app).remove(0);
-    assert_eq!(row.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["30", "30", "·"], "{row}");
-    // A value without events in this time has no row.
-    (0..59).for_each(|_| made.open(2, "late", "/b", 3));
-    assert_eq!(counts(feed(&mut app, &mut made)), of(&[("late", 60)]));
-    assert_eq!(counts(keys(&mut app, "W")), of(&[("early", 100), ("late", 89)]));
 }
 
 #[test]

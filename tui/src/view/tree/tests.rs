@@ -216,30 +216,6 @@ fn equal_failures_are_one_row() {
 }
 
 #[test]
-fn only_failed_processes_and_those_of_a_filter_with_their_ancestors() {
-    let mut app = tree(80, 24, &mut build());
-    let shown: Vec<_> = rows(keys(&mut app, "e")).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "103", "104"]);
-    assert!(drawn(&mut app, Theme::default())[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
-    // A filter keeps ancestors and descendants.
-    let mut app = tree(80, 24, &mut build());
-    let shown: Vec<_> = rows(keys(&mut app, "fcomm=cc\n")).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "101"]);
-    assert!(rows(&mut app)[1].ends_with("▸ cc -c main.c  › cc1"), "{:#?}", rows(&mut app));
-    let dim = |app: &mut App, y| drawn(app, Theme::default())[(4, y)].modifier.contains(Modifier::DIM);
-    assert!(dim(keys(&mut app, "j"), 3), "an ancestor is not of interest by itself");
-    // New events are filtered too.
-    let mut made = build();
-    made.ns += 1_000_000_000;
-    made.batch = Default::default();
-    start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
-    start(&mut made, (100, "make"), 107, &["as"]);
-    let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "101", "106"]);
-    assert_eq!(rows(keys(&mut app, "\x1b")).len(), 7);
-}
-
-#[test]
 fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     let mut made = build();
     let mut app = tree(80, 24, &mut made);
@@ -325,7 +301,7 @@ fn the_selected_process_stays_where_it_is_while_others_come() {
 }
 
 #[test]
-fn a_search_selects_a_process_and_keys_are_about_it() {
+fn processes_are_found_and_filtered_with_their_ancestors() {
     let mut app = tree(80, 24, &mut build());
     assert!(rows(keys(&mut app, "/main.c\n"))[1].starts_with(">  101"), "{:#?}", rows(&mut app));
     assert!(rows(keys(&mut app, "n"))[2].starts_with(">  102"), "{:#?}", rows(&mut app));
@@ -341,6 +317,27 @@ fn a_search_selects_a_process_and_keys_are_about_it() {
         assert_eq!(keys(&mut app, typed).filter.text(), filter);
         assert_eq!(app.views.shown, View::Tree);
     }
+    // Only failed processes and those of a filter with their ancestors.
+    let mut app = tree(80, 24, &mut build());
+    let shown: Vec<_> = rows(keys(&mut app, "e")).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "103", "104"]);
+    assert!(drawn(&mut app, Theme::default())[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
+    // A filter keeps ancestors and descendants.
+    let mut app = tree(80, 24, &mut build());
+    let shown: Vec<_> = rows(keys(&mut app, "fcomm=cc\n")).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "101"]);
+    assert!(rows(&mut app)[1].ends_with("▸ cc -c main.c  › cc1"), "{:#?}", rows(&mut app));
+    let dim = |app: &mut App, y| drawn(app, Theme::default())[(4, y)].modifier.contains(Modifier::DIM);
+    assert!(dim(keys(&mut app, "j"), 3), "an ancestor is not of interest by itself");
+    // New events are filtered too.
+    let mut made = build();
+    made.ns += 1_000_000_000;
+    made.batch = Default::default();
+    start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
+    start(&mut made, (100, "make"), 107, &["as"]);
+    let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "101", "106"]);
+    assert_eq!(rows(keys(&mut app, "\x1b")).len(), 7);
 }
 
 #[test]
@@ -396,10 +393,7 @@ fn every_size_and_every_name_can_be_drawn() {
         let opens: String = row.chars().skip(31).take(6).collect();
         assert!([" ", "·"].contains(&opens.trim()) || opens.trim().parse::<u64>().is_ok(), "{row}");
     }
-}
-
-#[test]
-fn small_and_wide_screens_have_the_columns_that_fit() {
+    // Small and wide screens have the columns that fit.
     let mut app = tree(40, 10, &mut build());
     let shown = screen(&mut app);
     assert_eq!(shown[1], " 1  2 Tree  3  4 │ f filter    2 failed");

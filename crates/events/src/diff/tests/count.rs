@@ -26,7 +26,7 @@ fn tee(record: OpenRecord) -> Made {
 }
 
 #[test]
-fn uses_of_a_file_are_compared() {
+fn uses_and_users_of_a_file_are_compared() {
     let writes = OpenRecord { flags: WRONLY, ..OpenRecord::default() };
     let both = OpenRecord { flags: RDWR, ..OpenRecord::default() };
     let line = "access   ./log by tee log: opened for writing in A, opened for reading and writing in B";
@@ -47,10 +47,7 @@ fn uses_of_a_file_are_compared() {
         made
     };
     check(both(new, old), both(old, new), &[]);
-}
-
-#[test]
-fn users_and_files_of_programs_are_compared() {
+    // Users and files of programs are compared.
     let run = |uid: u32| {
         let mut made = Made::new("/w", 100, &["make"]);
         made.maker.like.uid = Uid(uid);

@@ -546,9 +546,8 @@ fn an_end_is_of_the_program_that_a_call_names_and_is_confirmed_in_order() {
     check(&[], &[&attach(0)[..], &attach(1), &ends].concat());
 }
 
-/// A cgroup with one program detaches it, whatever the call names.
 #[test]
-fn a_call_that_names_no_program_or_another_one_shows_the_one_that_it_detached() {
+fn a_call_ends_what_it_detached_once() {
     for listed in [&[][..], &[Act::Take]] {
         for ends in [Act::Detach { nth: 0, names: false }, Act::Misname { nth: 0, by: 1 }] {
             let begins = [Act::Take, Act::Load, Act::Load, Act::Place { nth: 0, place: 1 }];
@@ -558,9 +557,31 @@ fn a_call_that_names_no_program_or_another_one_shows_the_one_that_it_detached() 
             assert_eq!(kernel.events(), [(true, named), (false, named)], "{listed:?} {ends:?}");
         }
     }
+    // A call ends once what only the inventory saw begin.
+    for waited in [100, 900] {
+        let mut kernel = Kernel::traced();
+        kernel.acts(&[Act::Take, Act::Load]);
+        kernel.attach(Attachment { program: 1, link: 0, via: Via::Setsockopt, place: 1 });
+        let detach = Act::Detach { nth: 0, names: false };
+        kernel.acts(&[Act::Take, Act::Wait { ms: waited }, Act::Batch, detach, Act::Take, Act::Take, Act::Batch]);
+        let named = Named::new(1, 0, SOCKET + 1);
+        assert_eq!(kernel.events(), [(true, named), (false, named)], "{waited} ms");
+    }
+    // A group does not take the end of another one at its address.
+    let make = [Act::Load, Act::Socket { nth: 0, place: GROUP }, Act::Wait { ms: 10 }];
+    let ends = [Act::Detach { nth: 0, names: false }, Act::DetachLast { nth: 0, unload_first: true }];
+    for (end, listed) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
+        let between = if listed { [Act::Take, Act::Batch] } else { [Act::Batch; 2] };
+        let mut kernel = Kernel::traced();
+        kernel.acts(&[Act::Take]).acts(&make).acts(&[Act::Unload { nth: 0 }, Act::Wait { ms: 10 }]).acts(&make);
+        kernel.acts(&between).acts(&[end, Act::Wait { ms: 10 }, Act::Take, Act::Take, Act::Batch]);
+        let programs: Vec<_> = kernel.events().iter().map(|(begins, named)| (*begins, named.program)).collect();
+        let first = programs[0].1;
+        let expected = [(true, first), (false, first), (true, first + 1), (false, first + 1)];
+        assert_eq!(programs, expected, "{end:?}, listed: {listed}");
+    }
 }
 
-/// The same program, another one, and one of classic BPF, which has no id. The last call ends no attachment that is known.
 #[test]
 fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
     let mut pipeline = asked(ALL, 0);
@@ -587,6 +608,22 @@ fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
         "1004000000 \"detach\" null 100",
     ];
     assert_eq!(shown.collect::<Vec<_>>(), events);
+    // Ends that did not fit are counted.
+    let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
+    for program in 1..=9000 {
+        let mut record = BpfRecord::new_zeroed();
+        (record.cmd, record.has, record.prog_id) = (cmd::PROG_ATTACH, has::ATTR | has::PROG, program);
+        (record.on, record.cgroup, record.attach_type) = (on::CGROUP, program.into(), 1);
+        batch.push(header(Slot::Bpf, 0, (program - 1).into(), 1000 + u64::from(program)), record.as_bytes());
+    }
+    for program in 1..=9000 {
+        change(&mut batch, false, program, 20_000);
+    }
+    pipeline.feed(batch);
+    let lines = json_of(&mut pipeline);
+    let of = |op: &str| lines.iter().filter(|line| line["op"] == op).count() as u64;
+    let (begun, ended, missing) = (of("attach"), of("detach"), pipeline.account().bpf_left_out);
+    assert!(begun == 9000 && missing > 0 && ended + missing == begun, "{begun} {ended} {missing}");
 }
 
 /// A cgroup with one program, one that keeps the others or replaces the program that the call names, a map of sockets and an interface.
@@ -623,26 +660,6 @@ fn a_program_ends_with_the_call_that_replaces_it() {
             lines.iter().map(|line| format!("{} {}", line["op"].as_str().unwrap_or_default(), line["prog"]["id"]));
         assert_eq!(shown.collect::<Vec<_>>(), expected, "{at} {flags:#x}");
     }
-}
-
-/// More attachments between two inventories than there is room for: the account has the number of those without an end.
-#[test]
-fn ends_that_did_not_fit_are_counted() {
-    let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
-    for program in 1..=9000 {
-        let mut record = BpfRecord::new_zeroed();
-        (record.cmd, record.has, record.prog_id) = (cmd::PROG_ATTACH, has::ATTR | has::PROG, program);
-        (record.on, record.cgroup, record.attach_type) = (on::CGROUP, program.into(), 1);
-        batch.push(header(Slot::Bpf, 0, (program - 1).into(), 1000 + u64::from(program)), record.as_bytes());
-    }
-    for program in 1..=9000 {
-        change(&mut batch, false, program, 20_000);
-    }
-    pipeline.feed(batch);
-    let lines = json_of(&mut pipeline);
-    let of = |op: &str| lines.iter().filter(|line| line["op"] == op).count() as u64;
-    let (begun, ended, missing) = (of("attach"), of("detach"), pipeline.account().bpf_left_out);
-    assert!(begun == 9000 && missing > 0 && ended + missing == begun, "{begun} {ended} {missing}");
 }
 
 /// The report of an unload within a call may be read first. The event of the call is then the only end. Without one, the end has the
@@ -729,39 +746,6 @@ fn a_detachment_by_position_has_its_program() {
     });
     let by_unload = ["1 by inventory at 2000000000", "2 by inventory at 2000000000"];
     assert_eq!(unknown, [&["null by call at 1002000000"][..], &by_unload].concat());
-}
-
-/// A group of sockets gets the address of another one, whose program was unloaded just before. An inventory may list the second program
-/// before a call detaches it.
-#[test]
-fn a_group_does_not_take_the_end_of_another_one_at_its_address() {
-    let make = [Act::Load, Act::Socket { nth: 0, place: GROUP }, Act::Wait { ms: 10 }];
-    let ends = [Act::Detach { nth: 0, names: false }, Act::DetachLast { nth: 0, unload_first: true }];
-    for (end, listed) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
-        let between = if listed { [Act::Take, Act::Batch] } else { [Act::Batch; 2] };
-        let mut kernel = Kernel::traced();
-        kernel.acts(&[Act::Take]).acts(&make).acts(&[Act::Unload { nth: 0 }, Act::Wait { ms: 10 }]).acts(&make);
-        kernel.acts(&between).acts(&[end, Act::Wait { ms: 10 }, Act::Take, Act::Take, Act::Batch]);
-        let programs: Vec<_> = kernel.events().iter().map(|(begins, named)| (*begins, named.program)).collect();
-        let first = programs[0].1;
-        let expected = [(true, first), (false, first), (true, first + 1), (false, first + 1)];
-        assert_eq!(programs, expected, "{end:?}, listed: {listed}");
-    }
-}
-
-/// A program of 32 bits can attach to a socket by a call without an event (socketcall). The inventory then reports the begin, before the
-/// end by another call, and reports no end.
-#[test]
-fn a_call_ends_once_what_only_the_inventory_saw_begin() {
-    for waited in [100, 900] {
-        let mut kernel = Kernel::traced();
-        kernel.acts(&[Act::Take, Act::Load]);
-        kernel.attach(Attachment { program: 1, link: 0, via: Via::Setsockopt, place: 1 });
-        let detach = Act::Detach { nth: 0, names: false };
-        kernel.acts(&[Act::Take, Act::Wait { ms: waited }, Act::Batch, detach, Act::Take, Act::Take, Act::Batch]);
-        let named = Named::new(1, 0, SOCKET + 1);
-        assert_eq!(kernel.events(), [(true, named), (false, named)], "{waited} ms");
-    }
 }
 
 /// The events as JSON without the time, and what is the same in the event of a begin and of its end.

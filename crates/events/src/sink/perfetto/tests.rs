@@ -316,7 +316,7 @@ fn a_connection_is_a_slice_and_costs_are_counters() {
 }
 
 #[test]
-fn each_file_can_be_read_alone() {
+fn each_file_and_each_host_can_be_read_alone() {
     let open = |number: u64| {
         let mut header = testing::header(Kind::Open);
         header.time.0 += number;
@@ -340,10 +340,7 @@ fn each_file_can_be_read_alone() {
             assert!(seen.lines[0].contains(": begin process cc"));
         }
     }
-}
-
-#[test]
-fn another_host_has_its_own_processes_and_its_own_clock() {
+    // Another host has its own processes and its own clock.
     let host = |name: &str, offset_ns| {
         let mut batch = Batch::default();
         let host = Host { name: name.to_owned(), boot_id: format!("boot of {name}"), ..Host::default() };

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_completed_and_recalled() {
+    fn a_name_leads_to_a_comparison_and_that_to_its_event() {
         let mut app = app(80, 24, 64 << 20);
         let line = |app: &App| app.line_for(Purpose::Compare).map(Line::text).unwrap_or_default();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -208,6 +208,29 @@ mod tests {
         let said = keys(&mut app, "D").screen.message().map(str::to_owned);
         assert_eq!(said.as_deref(), Some("a recording from a pipe cannot be read again to compare it"));
         assert!(app.line_for(Purpose::Compare).is_none());
+        // The first line is the cause and leads to its event.
+        let mut app = compared();
+        check_selected(&mut app, "- missing  v.h by cc1 -quiet f1.c");
+        let all = app.views.diff.list.rows().len();
+        let more = keys(&mut app, "a").views.diff.list.rows().len();
+        assert!(more > all, "{more} {all}");
+        check_selected(keys(&mut app, "a/f1.c\nn"), "▾ cc1 -quiet f1.c -O1");
+        check_selected(keys(&mut app, "h"), "▸ cc1 -quiet f1.c -O1  (");
+        check_selected(keys(&mut app, "h"), "▾ make");
+        check_selected(keys(&mut app, "hl"), "▾ make");
+        assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
+        app.update(Input::Tick(Tick::default()));
+        // A difference leads to its event and back.
+        let mut app = compared();
+        check_selected(keys(&mut app, "/exit \nn"), "exit     ");
+        assert_eq!((keys(&mut app, "\x1bp").views.shown, app.filter.text().as_str()), (View::Events, "pid=101"));
+        let event = app.selected().and_then(|stored| stored.with(app.world(), |seen| seen.event.kind()));
+        assert_eq!(event, Some(Kind::Exit));
+        assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Diff, ""));
+        assert!(app.search.pattern().is_none());
+        // Only A has it: the parent's events.
+        assert_eq!(keys(&mut app, "a/ld -o prog\n\x1bp").filter.text(), "pid=100");
+        assert!(app.screen.message().is_some_and(|message| message.starts_with("only A has this")));
     }
 
     #[test]
@@ -250,31 +273,5 @@ mod tests {
         let follow = |app: &mut App| screen(app).iter().any(|line| line.contains("may follow from these"));
         assert!(follow(&mut app));
         assert!(!follow(keys(&mut app, "a")));
-    }
-
-    #[test]
-    fn the_first_line_is_the_cause_and_leads_to_its_event() {
-        let mut app = compared();
-        check_selected(&mut app, "- missing  v.h by cc1 -quiet f1.c");
-        let all = app.views.diff.list.rows().len();
-        let more = keys(&mut app, "a").views.diff.list.rows().len();
-        assert!(more > all, "{more} {all}");
-        check_selected(keys(&mut app, "a/f1.c\nn"), "▾ cc1 -quiet f1.c -O1");
-        check_selected(keys(&mut app, "h"), "▸ cc1 -quiet f1.c -O1  (");
-        check_selected(keys(&mut app, "h"), "▾ make");
-        check_selected(keys(&mut app, "hl"), "▾ make");
-        assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
-        app.update(Input::Tick(Tick::default()));
-        // A difference leads to its event and back.
-        let mut app = compared();
-        check_selected(keys(&mut app, "/exit \nn"), "exit     ");
-        assert_eq!((keys(&mut app, "\x1bp").views.shown, app.filter.text().as_str()), (View::Events, "pid=101"));
-        let event = app.selected().and_then(|stored| stored.with(app.world(), |seen| seen.event.kind()));
-        assert_eq!(event, Some(Kind::Exit));
-        assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Diff, ""));
-        assert!(app.search.pattern().is_none());
-        // Only A has it: the parent's events.
-        assert_eq!(keys(&mut app, "a/ld -o prog\n\x1bp").filter.text(), "pid=100");
-        assert!(app.screen.message().is_some_and(|message| message.starts_with("only A has this")));
     }
 }

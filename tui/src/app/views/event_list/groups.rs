@@ -708,7 +708,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_opens_are_counted_in_the_newest_row_of_their_process() {
+    fn quiet_and_answered_opens_have_no_row() {
         let make = |made: &mut Maker| {
             made.acts(
                 "7 cat exec cat a, open /etc/ld.so.cache; 8 dog open /etc/x; 7 cat open \
@@ -725,10 +725,7 @@ mod tests {
         assert_eq!(rows(keys(&mut app, "h")), [(0, 1, 0), (4, 1, 3)]);
         assert_eq!(keys(&mut app, "O").events().rows(), 7);
         assert_eq!(keys(&mut app, "Op").events().rows(), 6, "a filter for a process lists its opens");
-    }
-
-    #[test]
-    fn a_failure_goes_when_it_is_answered() {
+        // A failure goes when it is answered.
         let search = |made: &mut Maker| {
             made.exec(7, "cc1", &["cc1"], 0);
             ["/a", "/b", "/c"].iter().for_each(|dir| made.open(7, "cc1", &format!("{dir}/x.h"), -2));
