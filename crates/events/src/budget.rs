@@ -117,7 +117,6 @@ const BATCHES: usize = limits::BATCHES_QUEUED + limits::BATCHES_SPARE + 2;
 mod tests {
     use super::*;
 
-    /// The memory that all parts take at their limits.
     fn all(budget: Budget) -> usize {
         let others = budget.order()
             + budget.arguments()

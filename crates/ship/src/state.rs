@@ -192,7 +192,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use tracetui_events::synthetic::Scratch;
 
-    /// A spool that is removed at the end.
     struct Spool(Scratch, OwnedFd);
 
     impl Spool {

@@ -91,7 +91,6 @@ pub(crate) fn differences() -> Box<Compared> {
     })
 }
 
-/// Uses the mouse at a cell, and completes all work.
 pub(crate) fn mouse(app: &mut App, kind: MouseEventKind, column: u16, row: u16) -> &mut App {
     app.update(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
     work(app)
@@ -99,7 +98,6 @@ pub(crate) fn mouse(app: &mut App, kind: MouseEventKind, column: u16, row: u16) 
 
 pub(crate) const CLICK: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
 
-/// Presses the key of a letter. Returns its effects.
 pub(crate) fn press(app: &mut App, letter: char) -> Effects {
     app.update(Input::Key(KeyCode::Char(letter).into()))
 }

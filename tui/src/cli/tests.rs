@@ -24,7 +24,7 @@ fn check_bad(line: &str, part: &str) {
 }
 
 #[test]
-fn the_definition_is_sound_and_without_a_subcommand_it_is_the_dashboard() {
+fn the_definition_is_sound_and_the_help_shows_it() {
     Cli::command().debug_assert();
     let cli = parse("tracetui --pid 1 --mouse --color never --memory 64MiB").expect("good usage");
     assert_eq!(cli.command, None);
@@ -36,6 +36,23 @@ fn the_definition_is_sound_and_without_a_subcommand_it_is_the_dashboard() {
     let plain = parse("tracetui").expect("good usage").dashboard;
     assert_eq!(plain.trace.memory(), ByteSize(limits::MEMORY_DEFAULT));
     assert_eq!(plain.trace.ring_size, None);
+    // Help shows the subcommands and the filter language.
+    let help = parse("tracetui --help").expect_err("help");
+    assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+    let text = help.to_string();
+    for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let ring = format!("{}, or {} each", ByteSize(limits::RING_DEFAULT), ByteSize(limits::RING_EACH));
+    let sizes = [("ring-size", ring), ("memory", ByteSize(limits::MEMORY_DEFAULT).to_string())];
+    let diff = parse("tracetui diff --help").expect_err("help").to_string();
+    let in_words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (option, size) in sizes {
+        let (_, help) = text.split_once(&format!("--{option} ")).expect(option);
+        let help = in_words(help.split(" --").next().unwrap_or_default());
+        assert!(help.contains(&format!("[default: {size}]")), "{help}");
+    }
+    assert!(in_words(&diff).contains(&format!("[default: {}]", ByteSize(limits::DIFF_MEMORY))), "{diff}");
 }
 
 #[test]
@@ -169,24 +186,4 @@ fn rotate_btf_and_labels_are_read() {
         assert!(label(text).is_err(), "{text}");
     }
     assert!(label(&format!("a={}", "x".repeat(1023))).is_err());
-}
-
-#[test]
-fn help_shows_the_subcommands_and_the_filter_language() {
-    let help = parse("tracetui --help").expect_err("help");
-    assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
-    let text = help.to_string();
-    for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash"] {
-        assert!(text.contains(part), "{part} in {text}");
-    }
-    let ring = format!("{}, or {} each", ByteSize(limits::RING_DEFAULT), ByteSize(limits::RING_EACH));
-    let sizes = [("ring-size", ring), ("memory", ByteSize(limits::MEMORY_DEFAULT).to_string())];
-    let diff = parse("tracetui diff --help").expect_err("help").to_string();
-    let in_words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (option, size) in sizes {
-        let (_, help) = text.split_once(&format!("--{option} ")).expect(option);
-        let help = in_words(help.split(" --").next().unwrap_or_default());
-        assert!(help.contains(&format!("[default: {size}]")), "{help}");
-    }
-    assert!(in_words(&diff).contains(&format!("[default: {}]", ByteSize(limits::DIFF_MEMORY))), "{diff}");
 }

@@ -359,7 +359,6 @@ mod tests {
         }
     }
 
-    /// A program that shows most of a kind.
     fn program(kind: Kind) -> &'static str {
         Slot::of_kind(kind).map(Slot::program).find(|name| shows_most(name, kind)).expect("every kind has one")
     }

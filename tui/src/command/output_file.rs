@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_another_program_has_locked_is_replaced_by_one_that_is_locked_here() {
+    fn a_file_that_another_program_locks_or_removes_ends_the_recording_or_is_replaced() {
         let dir = Scratch::new("write-locked");
         let path = dir.join("a.ttr");
         fs::write(&path, "x".repeat(100)).expect("room");
@@ -412,10 +412,7 @@ mod tests {
         let third = create(&path, Existing::Replace).expect_err("it is written");
         assert!(third.to_string().contains("another process is writing it"), "{third}");
         assert_eq!(other.metadata().expect("open").nlink(), 0);
-    }
-
-    #[test]
-    fn a_file_that_another_program_removes_or_truncates_ends_the_recording() {
+        // A file that another program removes or truncates ends the recording.
         let dir = Scratch::new("write-watched");
         let path = dir.join("a.ttr");
         let written = |name: &str, act: &dyn Fn()| {

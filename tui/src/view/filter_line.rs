@@ -413,7 +413,6 @@ mod tests {
     use ratatui::style::{Color, Modifier};
     use tracetui_events::synthetic::Maker;
 
-    /// A dashboard of this width with a few opens.
     fn opens(width: u16) -> App {
         let (mut app, mut made) = (app(width, 10, 64 << 20), Maker::default());
         for comm in ["cc1", "collect2", "\x1b]0;x\x07", "cp"] {
@@ -436,7 +435,6 @@ mod tests {
         (screen[1].clone(), marked, status.to_owned())
     }
 
-    /// A line of this width with texts at both ends.
     fn ends_of(left: &str, right: &str, width: usize) -> String {
         format!("{left:<fill$}{right}", fill = width - 1 - right.len())
     }

@@ -204,11 +204,8 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
     assert!(reversed(feed(&mut app, &mut made)));
     assert!(screen(&mut app)[0].ends_with("LOST 1,204"));
     check_shows(keys(&mut app, "!"), &["open         1,300           0           0       1,204", "--ring-size 64MiB"]);
-}
-
-#[test]
-fn the_loss_report_of_a_replay_is_of_the_whole_recording() {
-    let (mut app, mut made) = (app(120, 40, MEMORY), Maker::default());
+    // The loss report of a replay is of the whole recording.
+    let (mut app, mut made) = (self::app(120, 40, MEMORY), Maker::default());
     let facts = Facts { events: 1_617_000, lost: 40_124, seekable: true, ..Facts::default() };
     app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     more_opens(&mut app, &mut made, 0..100);
@@ -325,7 +322,6 @@ fn a_recording_that_stopped_and_an_account_that_is_off_are_said() {
     }
 }
 
-/// A compiler that searches for a header, and repeats an open.
 fn header_search() -> Maker {
     let mut made = Maker::default();
     made.exec(48_214, "cc1", &["cc1", "-quiet", "main.c"], 0);
@@ -340,7 +336,6 @@ fn header_search() -> Maker {
     made
 }
 
-/// A line with one space between its words.
 fn squeezed(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -164,7 +164,6 @@ fn a_trace_whose_sums_hold_is_proved_and_others_are_not() {
     assert_eq!(trace.proved().discrepancies[0].of, Of::Kind(Kind::Open), "a request that went nowhere");
 }
 
-/// The name of a counter, and access to it.
 type Counter = (&'static str, fn(&mut SlotCounters) -> &mut u64);
 
 const COUNTERS: [Counter; 13] = [

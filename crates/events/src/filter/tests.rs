@@ -914,7 +914,7 @@ proptest! {
 }
 
 #[test]
-fn names_of_users_and_groups_can_be_written_as_ids() {
+fn names_and_times_are_written_as_ids_and_dates() {
     for (typed, want) in [
         ("not uid=alice", "not uid=1000"),
         ("(uid=alice,0 or comm=alice) alice", "(uid=1000,0 or comm=alice) alice"),
@@ -939,28 +939,7 @@ fn names_of_users_and_groups_can_be_written_as_ids() {
     ] {
         assert_eq!(super::without_texts(text), shown, "{text}");
     }
-}
-
-/// The end is at 2026-11-20T14:02:11Z.
-struct Ended;
-
-impl NameLookup for Ended {
-    fn uid(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn gid(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn end(&self) -> Option<i128> {
-        Some(1_795_183_331_000_000_000)
-    }
-    fn zone(&self) -> Zone {
-        Zone(|_| 7200)
-    }
-}
-
-#[test]
-fn times_are_compared_with_the_end_or_a_date() {
+    // Times are compared with the end or a date.
     for (text, fixed) in [
         ("time>-1m", "time>2026-11-20T14:01:11.000000000Z"),
         (
@@ -997,6 +976,24 @@ fn times_are_compared_with_the_end_or_a_date() {
     for (op, want) in [("<", 1), ("<=", 2), (">", 1), (">=", 2)] {
         let found = found(&frames, &format!("time{op}{}", time(second)));
         assert_eq!(found.len(), want, "{op}");
+    }
+}
+
+/// The end is at 2026-11-20T14:02:11Z.
+struct Ended;
+
+impl NameLookup for Ended {
+    fn uid(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn gid(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn end(&self) -> Option<i128> {
+        Some(1_795_183_331_000_000_000)
+    }
+    fn zone(&self) -> Zone {
+        Zone(|_| 7200)
     }
 }
 

@@ -254,7 +254,7 @@ fn a_connection_is_answered_by_one_to_the_same_port() {
 }
 
 #[test]
-fn a_bind_that_failed_is_the_cause_unless_the_process_listens() {
+fn a_bind_is_the_cause_and_a_header_is_named_as_it_is_included() {
     let call = |made: &mut Maker, op: u8, port: u16, err: u16| {
         let at = SocketAddr::from(([0; 4], port));
         let ret = -i32::from(err);
@@ -276,6 +276,27 @@ fn a_bind_that_failed_is_the_cause_unless_the_process_listens() {
     let (store, cause) = stored(&mut made);
     let said = store.get(0).expect("a bind").event().map(|event| words(&event.body, cause.expect("a cause"), b""));
     assert_eq!(said.expect("it decodes"), [b"0.0.0.0:80 is in use"; 2]);
+    // A header is named as the program includes it.
+    for (opened, want) in [
+        ("include/lookup/x.h:-2 /usr/include/lookup/x.h:-2", "lookup/x.h not found"),
+        (
+            "/usr/include/boost/asio/ip/x.hpp:-2 /usr/local/include/boost/asio/ip/x.hpp:-2",
+            "boost/asio/ip/x.hpp not found",
+        ),
+        ("/a/asio/ip/x.hpp:-2 /b/asio/ip/x.hpp:-2 /b/ip/x.hpp:-2", "ip/x.hpp not found"),
+        ("/usr/include/c++/12/memory:-2 /usr/include/memory:-2", "<memory> not found"),
+        ("/a/x.h:-2 /b/x.h:-2", "x.h not found"),
+        ("/a/include/x.h:-2 /b/include/x.h:-2", "x.h not found"),
+        ("/a/x.h:-2", "/a/x.h not found"),
+    ] {
+        let mut made = Maker::default();
+        made.open_all(7, "cc1", opened);
+        made.exit(7, "cc1", 1 << 8);
+        let (store, cause) = stored(&mut made);
+        let cause = cause.expect("a cause");
+        let event = store.get(cause.id).expect("kept").event().expect("it decodes");
+        assert_eq!(words(&event.body, cause, b"/lib/cc1plus\0-quiet\0")[0], want.as_bytes());
+    }
 }
 
 #[test]
@@ -711,29 +732,5 @@ fn a_walk_of_path_that_ended_early_found_the_program() {
             let read = |made: &mut Maker| (0..5).for_each(|nth| made.open(7, "x", &format!("/app/{nth}.{end}"), 3));
             causes(1 << 8, |made| (fails(made), read(made)).1, want);
         }
-    }
-}
-
-#[test]
-fn a_header_is_named_as_the_program_includes_it() {
-    for (opened, want) in [
-        ("include/lookup/x.h:-2 /usr/include/lookup/x.h:-2", "lookup/x.h not found"),
-        (
-            "/usr/include/boost/asio/ip/x.hpp:-2 /usr/local/include/boost/asio/ip/x.hpp:-2",
-            "boost/asio/ip/x.hpp not found",
-        ),
-        ("/a/asio/ip/x.hpp:-2 /b/asio/ip/x.hpp:-2 /b/ip/x.hpp:-2", "ip/x.hpp not found"),
-        ("/usr/include/c++/12/memory:-2 /usr/include/memory:-2", "<memory> not found"),
-        ("/a/x.h:-2 /b/x.h:-2", "x.h not found"),
-        ("/a/include/x.h:-2 /b/include/x.h:-2", "x.h not found"),
-        ("/a/x.h:-2", "/a/x.h not found"),
-    ] {
-        let mut made = Maker::default();
-        made.open_all(7, "cc1", opened);
-        made.exit(7, "cc1", 1 << 8);
-        let (store, cause) = stored(&mut made);
-        let cause = cause.expect("a cause");
-        let event = store.get(cause.id).expect("kept").event().expect("it decodes");
-        assert_eq!(words(&event.body, cause, b"/lib/cc1plus\0-quiet\0")[0], want.as_bytes());
     }
 }

@@ -185,7 +185,6 @@ pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> V
     line_in(Charset::Utf8, format, header, payload)
 }
 
-/// Like [`line()`], in a locale with this charset.
 pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);

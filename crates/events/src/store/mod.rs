@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_back_until_the_oldest_go() {
+    fn events_come_back_until_the_oldest_go_unless_they_are_pinned() {
         let (store, world) = filled(1000, 64 << 20);
         let stored = store.get(777).expect("kept");
         assert_eq!(stored.with(&world, |seen| open_path(seen.event)).expect("decodes"), "/some/where/file-777");
@@ -439,10 +439,7 @@ mod tests {
         // The newest event is kept, whatever its size.
         let (store, _) = filled(10, 0);
         assert_eq!((store.events(), store.evicted()), (1, 9));
-    }
-
-    #[test]
-    fn pinned_events_outlive_their_blocks_within_the_limit() {
+        // Pinned events outlive their blocks within the limit.
         let (mut store, world) = filled(2_000, 1 << 20);
         let pinned = store.first_id()..store.first_id() + 30;
         store.pin(pinned.clone());

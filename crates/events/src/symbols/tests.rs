@@ -195,7 +195,7 @@ fn started() -> Symbols {
 }
 
 #[test]
-fn an_address_has_the_name_of_its_time() {
+fn an_address_has_the_name_of_its_time_even_if_reports_lack() {
     let mut symbols = started();
     symbols.apply(at(10), ImageChange::Loaded(image(0x1000, 256, "a")));
     check_lookups(&symbols, &[(0x1040, 9, ""), (0x1040, 10, "a")]);
@@ -205,10 +205,7 @@ fn an_address_has_the_name_of_its_time() {
     check_lookups(&symbols, &[(0x1040, 30, "b"), (0x1000, 30, "")]);
     // Its memory has another name now.
     check_lookups(&symbols, &[(0x1040, 19, ""), (0xffff_ffff_8100_0001, 0, "_stext")]);
-}
-
-#[test]
-fn unreported_loads_and_unloads_are_inferred() {
+    // Unreported loads and unloads are inferred.
     let mut symbols = started();
     symbols.apply(at(10), ImageChange::Loaded(image(0x1000, 0x3000, "a")));
     check_lookups(&symbols, &[(0x3001, 19, "a")]);

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_come_whole_and_strings_not_at_all() {
+    fn sequences_come_whole_and_the_cursor_is_within_a_line_after_text() {
         for (bytes, expected) in [
             (&b"a\x1b[1;31mb\x1b(0c\x1bMd"[..], "a<[1;31m>b<(0>c<M>d"),
             (b"a\x1b]0;title\x07b\x1b]52;c;AA==\x1b\\c\x1bPq#0\x1b\\d", "abcd"),
@@ -208,10 +208,7 @@ mod tests {
             assert_eq!(other.state, lexer.state, "{bytes:?}");
             assert_eq!(other.pending(), lexer.pending());
         }
-    }
-
-    #[test]
-    fn the_cursor_is_within_a_line_after_text_without_an_end() {
+        // The cursor is within a line after text without an end.
         for (bytes, within) in [
             (&b""[..], false),
             (b"abc", true),

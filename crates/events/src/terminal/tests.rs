@@ -14,7 +14,7 @@ fn check(bytes: &[u8], shown: &str) {
 }
 
 #[test]
-fn what_vt100_does_not_know_is_translated() {
+fn what_vt100_does_not_know_is_translated_and_the_cursor_restored() {
     check(b"\x1b(0lqk\x1b(Bq", "┌─┐q");
     check(b"\x1b)0a\x0eqx\x0fq", "a─│q");
     check("a\x1b[3bé\x1b[2b".as_bytes(), "aaaaééé");
@@ -40,6 +40,17 @@ fn what_vt100_does_not_know_is_translated() {
     assert_eq!(terminal.take_answers(), b"\x1b[1;3R\x1b[?62;22c\x1b[>0;0;0c\x1b[0n\x1b[8;5;20t");
     terminal.feed(&b"\x1b[6n".repeat(100_000));
     assert!(terminal.take_answers().len() <= ANSWERS);
+    // A cursor outside the margins is restored in origin mode.
+    for place in
+        ["\x1b[5d", "\x1b[1d\x1b[7G", "\x1b[3d", "\x1b[1d\x1b[20Gx", "\x1b7\x1b[5d\x1b[20Gx", "\x1b[5d\x1b7\x1b[1d"]
+    {
+        let terminal = fed(format!("abcdefghijklmnopqrst\x1b[2;4r\x1b[?6h{place}").as_bytes());
+        let mut restored = Terminal::restore(&terminal.state());
+        assert_eq!(restored.screen().cursor_position(), terminal.screen().cursor_position(), "{place:?}");
+        assert_eq!(restored.state(), terminal.state(), "{place:?}");
+        restored.feed(b"\x1b[H");
+        assert_eq!(restored.screen().cursor_position(), (1, 0), "{place:?}");
+    }
 }
 
 #[test]
@@ -65,20 +76,6 @@ fn lines_above_are_kept_up_to_a_limit_and_any_size_is_taken() {
     let mut terminal = fed(b"a\r\nb\r\nc\r\nd\r\ne\r\nf");
     terminal.resize(20, 10);
     assert_eq!(terminal.screen().contents(), "b\nc\nd\ne\nf");
-}
-
-#[test]
-fn a_cursor_outside_the_margins_is_restored_in_origin_mode() {
-    for place in
-        ["\x1b[5d", "\x1b[1d\x1b[7G", "\x1b[3d", "\x1b[1d\x1b[20Gx", "\x1b7\x1b[5d\x1b[20Gx", "\x1b[5d\x1b7\x1b[1d"]
-    {
-        let terminal = fed(format!("abcdefghijklmnopqrst\x1b[2;4r\x1b[?6h{place}").as_bytes());
-        let mut restored = Terminal::restore(&terminal.state());
-        assert_eq!(restored.screen().cursor_position(), terminal.screen().cursor_position(), "{place:?}");
-        assert_eq!(restored.state(), terminal.state(), "{place:?}");
-        restored.feed(b"\x1b[H");
-        assert_eq!(restored.screen().cursor_position(), (1, 0), "{place:?}");
-    }
 }
 
 /// Bytes with special meanings.

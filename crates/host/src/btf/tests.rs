@@ -145,7 +145,7 @@ fn bitfields_and_the_first_member_path_are_found() {
 }
 
 #[test]
-fn what_is_missing_is_named_and_a_forward_declaration_is_no_structure() {
+fn what_is_missing_has_another_width_or_is_out_of_reach_is_named() {
     let (mut b, int) = Builder::with_int();
     b.composite(TypeKind::Struct, "task_struct", 64, &[("tgid", int, 256)]);
     let resolved = b.finish().resolve();
@@ -160,10 +160,7 @@ fn what_is_missing_is_named_and_a_forward_declaration_is_no_structure() {
     assert_eq!(resolved.offsets, [ABSENT; FIELDS.len()]);
     assert_eq!(resolved.missing(&[Field::LinkId, Field::TaskTgid]), [Field::LinkId, Field::TaskTgid]);
     assert!(resolved.consts.0.iter().all(|(_, value)| value.is_none()));
-}
-
-#[test]
-fn a_field_of_another_width_or_out_of_reach_is_absent_and_says_so() {
+    // A field of another width or out of reach is absent and says so.
     let mut b = Builder::new();
     let (int, long) = (b.int(4), b.int(8));
     let byte = b.int(1);

@@ -120,7 +120,7 @@ fn days_are_compared_with_the_day_before_and_the_end_is_now() {
 }
 
 #[test]
-fn rows_of_gaps_count() {
+fn rows_of_gaps_count_and_forged_ones_do_not() {
     let place = Place::new();
     // At the end of a trace; twice, with an unknown number of events.
     parts(&place, "end", "1111111111111111", 0..3);
@@ -144,10 +144,7 @@ fn rows_of_gaps_count() {
     let some = "some: from 2026-11-20 00:10: part 2 of the trace 4444444444444444 is missing, with 10 events";
     let silent = "some: no recording since 2026-11-20 00:15";
     expect(&place.check_with(&["--to", "2026-11-20T00:36:00Z"]), 5, &[end, middle, only, some, silent]);
-}
-
-#[test]
-fn forged_rows_do_not_count() {
+    // Forged rows do not count.
     let place = Place::new();
     parts(&place, "h", TRACE, 0..3);
     let forged = |number: u32, field: &str, value: Value| {

@@ -371,7 +371,7 @@ mod tests {
     use tracetui_events::synthetic::{Maker, each_event};
 
     #[test]
-    fn escape_removes_the_filter_and_then_leaves_the_failures() {
+    fn escape_removes_the_filter_that_a_recording_asks_about() {
         let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
         made.acts("7 cat open /a:-13 /b; 8 dog open /c:-13 /d");
         feed(&mut app, &mut made);
@@ -386,11 +386,8 @@ mod tests {
         assert!(!follows("\n") && follows("\u{1b}"));
         // Not if the user moved.
         assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));
-    }
-
-    #[test]
-    fn a_recording_of_a_filtered_list_asks_what_to_record() {
-        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        // A recording of a filtered list asks what to record.
+        let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
         made.acts("7 cat exec cat, open /a; 8 dog open /b");
         feed(&mut app, &mut made);
         assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");

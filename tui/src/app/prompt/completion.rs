@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn every_offer_is_read_as_what_it_is() {
+    fn tab_completes_offers_that_are_read_as_what_they_are() {
         let app = some();
         for text in [
             "", "kind=", "comm=", "user=", "path=", "err=", "pid=", "arg=", "signal=", "path~", "comm!~", "arg~",
@@ -339,10 +339,7 @@ mod tests {
         feed(&mut app, &mut made);
         let offers = |text| Completion::of(text, app.store(), app.world()).map_or(0, |all| all.offers.len());
         assert_eq!((offers("path=/f/"), offers("path=/g/")), (OFFERED, 0));
-    }
-
-    #[test]
-    fn tab_completes_then_shows_then_goes_round() {
+        // Tab completes then shows then goes round.
         let mut app = some();
         let line = |app: &App| app.line_for(Purpose::Filter).map(|line| line.text()).unwrap_or_default();
         assert_eq!(line(keys(&mut app, "fkin\t")), "kind=");

@@ -13,7 +13,6 @@ use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::{TcpRecord, flag as tcp_flag, op, outcome};
 
-/// The lines of the strip, as they are drawn.
 fn strip(app: &mut App) -> Vec<String> {
     let from = usize::from(app.areas().side.x);
     let lines = screen(app).into_iter().map(|line| line.chars().skip(from + 1).collect::<String>());

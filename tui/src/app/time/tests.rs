@@ -5,7 +5,6 @@ use crate::app::testing::{app, feed, keys};
 use tracetui_events::playback::timeline::Facts;
 use tracetui_events::synthetic::Maker;
 
-/// Opens with a time between them.
 fn opens(app: &mut App, count: u32, step_ns: u64) -> Maker {
     let mut made = Maker { step_ns, ..Maker::default() };
     (0..count).for_each(|at| made.open(7, "cat", &format!("/{at}"), 3));

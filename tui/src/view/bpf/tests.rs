@@ -45,7 +45,6 @@ pub(crate) fn process(pid: u32, comm: &str) -> BpfHolder {
     BpfHolder::process(HeldBy::Process, Tgid(pid), comm.as_bytes().to_vec(), 9)
 }
 
-/// A pipeline that begins with the state of the dashboard's.
 fn restored(app: &App) -> Pipeline {
     let mut pipeline = Pipeline::default();
     pipeline.restore(&app.pipeline.state());
@@ -80,7 +79,6 @@ fn view(width: u16, height: u16, made: &mut Maker) -> App {
     app
 }
 
-/// The words of a row, without the selection mark.
 fn words(row: &str) -> Vec<String> {
     row.trim_start_matches('>').split_whitespace().map(str::to_owned).collect()
 }

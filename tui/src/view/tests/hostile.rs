@@ -222,7 +222,6 @@ impl Screen {
         meant
     }
 
-    /// Checks the bytes, the cells and the columns.
     fn check(&mut self, what: &str) {
         let meant = self.draw();
         assert_eq!(self.stream.wrong, [""; 0], "{what}");

@@ -27,7 +27,6 @@ use tracetui_shared::time::BootNanos;
 
 const SIZES: [(u16, u16); 4] = [(40, 10), ASCII, (120, 40), (160, 50)];
 
-/// The size of the screens in ASCII.
 const ASCII: (u16, u16) = (80, 24);
 
 /// The example, relative to the directory of the package, because its name is on the screen.

@@ -191,7 +191,7 @@ fn what_arrives_is_counted_and_only_the_last_minute_on_request() {
 }
 
 #[test]
-fn rates_are_those_of_late() {
+fn rates_are_those_of_late_and_rows_are_found() {
     let mut made = opens();
     made.ns += 3_600_000_000_000;
     made.open(3, "bash", "/x", 3);
@@ -210,6 +210,17 @@ fn rates_are_those_of_late() {
     let row = self::rows(&mut app).remove(0);
     let rate = row.split_whitespace().nth(3).and_then(|rate| rate.parse::<u64>().ok());
     assert!(rate.is_some_and(|rate| rate >= 200), "{row}");
+    // A row is found and its directory is a filter.
+    let mut app = top(80, 24);
+    assert!(self::rows(keys(&mut app, "/bas"))[2].starts_with('>'), "{:#?}", self::rows(&mut app));
+    keys(keys(&mut app, "h\n"), "\x1b/d\n");
+    assert!(self::rows(&mut app)[1].starts_with('>'), "{:#?}", self::rows(&mut app));
+    assert!(screen(keys(&mut app, "\x1b/nothing\n"))[22].contains("no match"), "{}", screen(&mut app)[22]);
+    let mut app = top(80, 24);
+    assert_eq!(keys(&mut app, "1/udevd\n\x1bd").filter.text(), tracetui_events::filter::directly_in(b"/sys/devices"));
+    assert!(self::rows(&mut app).iter().all(|row| row.contains("/sys/devices/a")));
+    keys(&mut app, "2d");
+    assert!(screen(&mut app)[22].contains("only events with a path have a directory"), "{}", screen(&mut app)[22]);
 }
 
 #[test]
@@ -261,18 +272,4 @@ fn counts_begin_anew_at_a_key_or_at_the_selected_event() {
     assert_eq!(counts(&mut app), of(&[("udevd", 3), ("bash", 1)]));
     assert_eq!(counts(keys(&mut app, "1j3")), of(&[("udevd", 4), ("bash", 1)]));
     assert_eq!(counts(keys(&mut app, "F")), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
-}
-
-#[test]
-fn a_row_is_found_and_its_directory_is_a_filter() {
-    let mut app = top(80, 24);
-    assert!(rows(keys(&mut app, "/bas"))[2].starts_with('>'), "{:#?}", rows(&mut app));
-    keys(keys(&mut app, "h\n"), "\x1b/d\n");
-    assert!(rows(&mut app)[1].starts_with('>'), "{:#?}", rows(&mut app));
-    assert!(screen(keys(&mut app, "\x1b/nothing\n"))[22].contains("no match"), "{}", screen(&mut app)[22]);
-    let mut app = top(80, 24);
-    assert_eq!(keys(&mut app, "1/udevd\n\x1bd").filter.text(), tracetui_events::filter::directly_in(b"/sys/devices"));
-    assert!(rows(&mut app).iter().all(|row| row.contains("/sys/devices/a")));
-    keys(&mut app, "2d");
-    assert!(screen(&mut app)[22].contains("only events with a path have a directory"), "{}", screen(&mut app)[22]);
 }

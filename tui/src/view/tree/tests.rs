@@ -28,7 +28,6 @@ fn fail(made: &mut Maker, pid: u32, comm: &str, path: &str, argv: &[u8], ret: i3
     made.event(Slot::Exec, pid, comm, &exec.of(ExecRecord { ret, argc: 1, ..ExecRecord::default() }));
 }
 
-/// A build in which one part succeeds and another fails.
 fn build() -> Maker {
     let mut made = Maker::default();
     made.like.ppid.0 = 1;

@@ -100,7 +100,6 @@ fn a_name_of_which_another_form_was_found_is_no_cause() {
     first(run(true), run(false), line);
 }
 
-/// A program that opens files, executes others, and ends with this status.
 fn steps(files: &[&str], programs: &[&[&str]], status: u32) -> Made {
     let mut made = Made::new("/w", 100, &["make", "all"]);
     made.open(100, "Makefile", 3);

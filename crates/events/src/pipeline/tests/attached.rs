@@ -533,7 +533,7 @@ proptest! {
 }
 
 #[test]
-fn an_end_is_of_the_program_that_a_call_names_and_is_confirmed_in_order() {
+fn a_program_ends_with_the_call_that_names_or_replaces_it() {
     // A program is detached and attached again between inventories, and detached from another place while one is taken.
     let (link, unnamed) = (Act::Link { nth: 0, place: 1 }, |nth| Act::Detach { nth, names: false });
     let [here, there] = [1, 3].map(|place| Act::Place { nth: 0, place });
@@ -544,6 +544,38 @@ fn an_end_is_of_the_program_that_a_call_names_and_is_confirmed_in_order() {
     let attach = |nth| [Act::Load, Act::Place { nth, place: SHARED }];
     let ends = [Act::Take, Act::Detach { nth: 1, names: true }, Act::Take];
     check(&[], &[&attach(0)[..], &attach(1), &ends].concat());
+    // A program ends with the call that replaces it.
+    let [one, multi] = [attach::KNOWN, attach::KNOWN | attach::MULTI];
+    let (by_name, whole) = (multi | attach::REPLACE, ["attach 1", "detach 1", "attach 2"]);
+    let cases = [
+        (on::CGROUP, one, &whole[..]),
+        (on::CGROUP, multi, &["attach 1", "attach 2"]),
+        (on::CGROUP, by_name, &whole),
+        // Not recorded by an earlier version.
+        (on::CGROUP, 0, &["attach 1", "attach 2"]),
+        (on::MAP, one, &whole),
+        (on::NETNS, one, &whole),
+        (on::DEVICE, one, &["attach 1", "attach 2"]),
+        (on::DEVICE, attach::KNOWN | attach::REPLACE, &whole),
+    ];
+    for (at, flags, expected) in cases {
+        let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
+        for (seq, program) in (0..).zip([1, 2]) {
+            let mut record = BpfRecord::new_zeroed();
+            (record.cmd, record.has, record.prog_id) = (cmd::PROG_ATTACH, has::ATTR | has::PROG, program);
+            (record.on, record.cgroup, record.object, record.attach_type) = (at, 7, 7, 5);
+            let by_name = program == 2 && flags & attach::REPLACE != 0;
+            record.hooknum = if by_name { flags } else { flags & !attach::REPLACE };
+            record.priority = i32::from(by_name);
+            batch.push(header(Slot::Bpf, 0, seq, 1000 + seq), record.as_bytes());
+        }
+        pipeline.feed(batch);
+        let lines = json_of(&mut pipeline);
+        assert!(lines.iter().all(|line| line["pid"] == 100), "{lines:?}");
+        let shown =
+            lines.iter().map(|line| format!("{} {}", line["op"].as_str().unwrap_or_default(), line["prog"]["id"]));
+        assert_eq!(shown.collect::<Vec<_>>(), expected, "{at} {flags:#x}");
+    }
 }
 
 #[test]
@@ -624,42 +656,6 @@ fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
     let of = |op: &str| lines.iter().filter(|line| line["op"] == op).count() as u64;
     let (begun, ended, missing) = (of("attach"), of("detach"), pipeline.account().bpf_left_out);
     assert!(begun == 9000 && missing > 0 && ended + missing == begun, "{begun} {ended} {missing}");
-}
-
-/// A cgroup with one program, one that keeps the others or replaces the program that the call names, a map of sockets and an interface.
-#[test]
-fn a_program_ends_with_the_call_that_replaces_it() {
-    let [one, multi] = [attach::KNOWN, attach::KNOWN | attach::MULTI];
-    let (by_name, whole) = (multi | attach::REPLACE, ["attach 1", "detach 1", "attach 2"]);
-    let cases = [
-        (on::CGROUP, one, &whole[..]),
-        (on::CGROUP, multi, &["attach 1", "attach 2"]),
-        (on::CGROUP, by_name, &whole),
-        // Not recorded by an earlier version.
-        (on::CGROUP, 0, &["attach 1", "attach 2"]),
-        (on::MAP, one, &whole),
-        (on::NETNS, one, &whole),
-        (on::DEVICE, one, &["attach 1", "attach 2"]),
-        (on::DEVICE, attach::KNOWN | attach::REPLACE, &whole),
-    ];
-    for (at, flags, expected) in cases {
-        let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
-        for (seq, program) in (0..).zip([1, 2]) {
-            let mut record = BpfRecord::new_zeroed();
-            (record.cmd, record.has, record.prog_id) = (cmd::PROG_ATTACH, has::ATTR | has::PROG, program);
-            (record.on, record.cgroup, record.object, record.attach_type) = (at, 7, 7, 5);
-            let by_name = program == 2 && flags & attach::REPLACE != 0;
-            record.hooknum = if by_name { flags } else { flags & !attach::REPLACE };
-            record.priority = i32::from(by_name);
-            batch.push(header(Slot::Bpf, 0, seq, 1000 + seq), record.as_bytes());
-        }
-        pipeline.feed(batch);
-        let lines = json_of(&mut pipeline);
-        assert!(lines.iter().all(|line| line["pid"] == 100), "{lines:?}");
-        let shown =
-            lines.iter().map(|line| format!("{} {}", line["op"].as_str().unwrap_or_default(), line["prog"]["id"]));
-        assert_eq!(shown.collect::<Vec<_>>(), expected, "{at} {flags:#x}");
-    }
 }
 
 /// The report of an unload within a call may be read first. The event of the call is then the only end. Without one, the end has the

@@ -83,7 +83,6 @@ struct Seen {
     snapshots: usize,
 }
 
-/// The texts of a sequence.
 #[derive(Default)]
 struct Texts(HashMap<(u64, u64), String>);
 

@@ -155,7 +155,6 @@ mod tests {
     use tracetui_events::playback::timeline::Facts;
     use tracetui_events::synthetic::Maker;
 
-    /// The effects of keys that are not about drawing.
     fn pressed(app: &mut App, code: KeyCode) -> Effects {
         let mut effects = app.update(Input::Key(code.into()));
         effects.retain(|effect| *effect != Effect::Redraw);

@@ -1104,7 +1104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_one_row_from_its_start_to_its_end() {
+    fn a_connection_is_one_row_and_a_filter_shows_what_it_asks_for() {
         let call = |made: &mut Maker, op: u8, port: u16| {
             let at = |port| SocketAddr::from(([10, 0, 0, 7], port));
             made.tcp(7, "curl", payload::tcp(op, at(port), at(80)));
@@ -1125,10 +1125,7 @@ mod tests {
         let mut made = Maker::default();
         all(&mut made);
         assert_eq!(keys(&mut calm(&mut made), "O").events().events(), 6);
-    }
-
-    #[test]
-    fn a_filter_shows_what_it_asks_for_and_a_search_counts_what_is_in_groups() {
+        // A filter shows what it asks for and a search counts what is in groups.
         let mut made = Maker::default();
         (0..8).for_each(|pid| made.open(100 + pid, "cat", "/srv/hello.txt", 3));
         (0..4).for_each(|pid| made.exit(200 + pid, "true", 0));
@@ -1144,7 +1141,7 @@ mod tests {
         }
         keys(&mut app, "fpath~hello\nl");
         assert_eq!(app.events().rows(), 8, "unfolded");
-        let mut app = all(&mut searched());
+        let mut app = self::all(&mut searched());
         keys(&mut app, "/b.stdio\n");
         let place = app.search.place(app.events(), app.store()).expect("counted");
         assert_eq!((place.all, place.unlisted), (0, 1));
