@@ -95,6 +95,25 @@ pub fn cgroup(task: u64) -> u64 {
     ld(ld(cgroup, field::CgroupKn), field::KernfsNodeId)
 }
 
+/// The id of a process in the innermost pid namespace of another task, as `si_pid` has it; 0 if it has none there
+/// ([`pid_nr_ns`](https://elixir.bootlin.com/linux/v6.12/source/kernel/pid.c)).
+#[inline(always)]
+pub fn id_seen_by(other: u64, leader: u64) -> u32 {
+    let (pid, theirs): (u64, u64) = (ld(leader, field::TaskThreadPid), ld(other, field::TaskThreadPid));
+    let level: u32 = ld(theirs, field::PidLevel);
+    if level > ld::<u32>(pid, field::PidLevel) {
+        return 0;
+    }
+    let [own, their] = [pid, theirs].map(|pid| upid(pid, level));
+    if any::<u64>(own, field::UpidNs) == any::<u64>(their, field::UpidNs) { any(own, field::UpidNr) } else { 0 }
+}
+
+/// The address of the `struct upid` of a level.
+#[inline(always)]
+fn upid(pid: u64, level: u32) -> u64 {
+    pid.wrapping_add(offset(field::PidNumbers)).wrapping_add(u64::from(level) * UPID)
+}
+
 /// Writes the innermost pid namespace and the process's id in it.
 #[inline(always)]
 fn pid_view(header: &mut FrameHeader, leader: u64) {
@@ -105,7 +124,7 @@ fn pid_view(header: &mut FrameHeader, leader: u64) {
         header.ns_pid = Tgid(ld(pid, sum::PidNr));
         ns = ld(pid, sum::PidNs);
     } else {
-        let upid = pid.wrapping_add(offset(field::PidNumbers)).wrapping_add(u64::from(level) * UPID);
+        let upid = upid(pid, level);
         header.ns_pid = Tgid(any(upid, field::UpidNr));
         ns = any(upid, field::UpidNs);
     }

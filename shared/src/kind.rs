@@ -144,6 +144,9 @@ impl Kind {
         kinds
     };
 
+    /// The kind of most events that need no attention. Its key also lists those that a calm list leaves out.
+    pub const HUSHED: Kind = Kind::Open;
+
     /// Bytes of the longest title.
     pub const TITLE_LEN: usize = 4;
 
@@ -207,6 +210,9 @@ impl KindSet {
 
     /// The kinds that are traced only if processes are chosen or the kind is named.
     pub const AIMED: KindSet = probed!(needs_aim);
+
+    /// The kinds that are traced of a COMMAND if none are named.
+    pub const OF_COMMAND: KindSet = KindSet(KindSet::BY_DEFAULT.0 | KindSet::AIMED.0);
 
     /// The set of these kinds.
     pub const fn of(kinds: &[Kind]) -> KindSet {

@@ -8,7 +8,7 @@ use crate::read::{
     any, any_word, forgotten, get, has, konst, ld, ld_word, may_turn, monotonic_ns, offset, rd, set, typed_as,
 };
 use crate::session;
-use crate::task::{Who, comm_of, current, start_of};
+use crate::task::{self, Who, comm_of, current, start_of};
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, LruHashMap};
@@ -313,10 +313,12 @@ fn sent(signal: u32, info: u64, task: u64) {
     let sender = current();
     let who = Who::of(sender);
     let tgid: u32 = ld(task, field::TaskTgid);
-    let comm = comm_of(ld(sender, field::TaskGroupLeader));
+    let leader: u64 = ld(sender, field::TaskGroupLeader);
+    let comm = comm_of(leader);
     let mut sent = Sent { comm: zerocopy::transmute!(comm), tgid: Tgid(who.tgid), uid: Uid(who.uid), ..ZERO.sent };
     match info {
-        NOINFO => sent.facts = fact::UNNAMED,
+        // The kernel fills in `si_pid`. From 7.3 on, kill(2) sends without `siginfo` too.
+        NOINFO => (sent.facts, sent.address) = (fact::UNNAMED, task::id_seen_by(task, leader).into()),
         PRIV => (sent.facts, sent.code) = (fact::PRIVILEGED, SI_KERNEL),
         info => (sent.code, sent.address) = (any(info, field::SiginfoCode), any(info, field::SiginfoAddress)),
     }
@@ -349,9 +351,12 @@ pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
     if let Some(sent) = SENT.get_ptr_mut(&key) {
         let sent = Pointer::to(sent);
         let code: i32 = any(info, field::SiginfoCode);
-        let bare = get(&sent.facts) & (fact::UNNAMED | fact::PRIVILEGED) != 0;
+        let facts = get(&sent.facts);
+        // Of a sending without `siginfo`, `si_uid` may be that of another user namespace.
+        let same = if facts & fact::UNNAMED != 0 { u64::from(u32::MAX) } else { u64::MAX };
+        let differs = (any::<u64>(info, field::SiginfoAddress) ^ get(&sent.address)) & same != 0;
         // The kernel counts the overruns of a timer at the delivery.
-        let other = !bare && code != SI_TIMER && any::<u64>(info, field::SiginfoAddress) != get(&sent.address);
+        let other = facts & fact::PRIVILEGED == 0 && code != SI_TIMER && differs;
         if other || code != get(&sent.code) {
             _ = SENT.remove(&key);
         }

@@ -58,7 +58,7 @@ pub struct Cost {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Sent {
     /// The first word after `si_code`: `si_addr` of a signal that the processor caused, `si_pid` and `si_uid` of one from a
-    /// process; 0 without `siginfo`.
+    /// process. Without `siginfo`, the `si_pid` that the kernel fills in for [`fact::UNNAMED`], else 0.
     pub address: u64,
     /// The name of the current process: `current->group_leader->comm`.
     pub comm: [u8; COMM_LEN],

@@ -349,6 +349,11 @@ impl App {
         self.screen.calm && self.screen.failures == Failures::Off && !self.filter.asks()
     }
 
+    /// Whether the events of a kind are listed. In a calm list, most opens are not.
+    pub(crate) fn lists(&self, kind: Kind) -> bool {
+        self.screen.kinds.contains(kind) && !(kind == Kind::HUSHED && self.is_calm())
+    }
+
     /// Which of the events that pass the filter have a row.
     pub(crate) fn listing(&self) -> Listing {
         match self.screen.failures {

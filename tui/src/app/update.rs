@@ -339,7 +339,7 @@ impl App {
             Found::Nothing => {}
             Found::None(back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
-                let (opens, unfolds) = (self.key_of(Action::Toggle(Kind::Open)), self.key_of(Action::FoldAll));
+                let (opens, unfolds) = (self.key_of(Action::Toggle(Kind::HUSHED)), self.key_of(Action::FoldAll));
                 let has_groups = self.events.events() as usize + self.events.gaps() > self.events.rows();
                 self.notify(match self.is_calm() {
                     true => format!("no match in the list; {opens} lists all opens"),

@@ -58,7 +58,7 @@ fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: 
     let facts = timeline.facts();
     let span = facts.span;
     let preferences = loaded.config.preferences.clone();
-    let kinds = KindSet::BY_DEFAULT | KindSet::AIMED;
+    let kinds = KindSet::OF_COMMAND;
     let settings =
         Settings { budget, zone, capture: String::new(), filters, preferences, kinds, ..Settings::default() };
     let mut app = App::new(settings).map_err(|error| anyhow!("{}", error.message))?;

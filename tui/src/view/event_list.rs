@@ -193,7 +193,7 @@ fn empty(app: &App) -> String {
         0 => "no events yet".to_owned(),
         kept if app.is_calm() && !filtered && !failures && !app.events().paused() => {
             let quiet = counted(kept, ["quiet event", "quiet events"]);
-            format!("{quiet}: {} lists them", key(Action::Toggle(Kind::Open)))
+            format!("{quiet}: {} lists them", key(Action::Toggle(Kind::HUSHED)))
         }
         _ if app.events().paused() && !filtered && !failures => {
             format!("all paused rows were evicted: {} resumes", key(Action::Pause))

@@ -213,7 +213,7 @@ fn matches(app: &App) -> String {
 fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let kinds = kinds(app);
     let chip = |kind: Kind| {
-        let shown = is_shown(app, kind);
+        let shown = app.lists(kind);
         let text = chip_text(kind, &app.key_of(Action::Toggle(kind)), shown);
         Piece::new(text, if shown { Style::new() } else { theme.quiet() })
     };
@@ -221,7 +221,7 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         0..LETTERS => {
             let key = |kind: Kind| {
                 let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
-                Some(if is_shown(app, kind) { key } else { key.to_ascii_lowercase() })
+                Some(if app.lists(kind) { key } else { key.to_ascii_lowercase() })
             };
             vec![Piece::plain(kinds.filter_map(key).collect::<String>())]
         }
@@ -241,11 +241,6 @@ pub(super) fn failures(app: &App, theme: Theme) -> Option<Piece> {
     let muted = app.muted_text().filter(|_| app.screen.failures == Failures::Unanswered);
     let muted = muted.map_or_else(String::new, |muted| format!(", {muted}"));
     Some(Piece::new(format!("[{}]{which}{muted}", app.key_of(Action::Failures)), theme.failure()))
-}
-
-/// Whether the events of a kind are listed. In a calm list, most opens are not.
-fn is_shown(app: &App, kind: Kind) -> bool {
-    app.screen.kinds.contains(kind) && !(kind == Kind::Open && app.is_calm())
 }
 
 /// The kinds with a chip.

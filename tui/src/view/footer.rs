@@ -14,7 +14,6 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use tracetui_events::text::{self, grouped};
-use tracetui_shared::kind::Kind;
 
 /// Draws the status line. An error in the typed text, or a temporary message, takes its place. Returns the cells of the density strip:
 /// the first one, and the one after the last.
@@ -115,8 +114,7 @@ fn figures(app: &App) -> Vec<String> {
 }
 
 fn offer(app: &App, theme: Theme) -> Piece {
-    let is_listed = |kind: &Kind| app.screen.kinds.contains(*kind) && !(*kind == Kind::Open && app.is_calm());
-    let kind = app.rates.floods().find(is_listed);
+    let kind = app.rates.floods().find(|kind| app.lists(*kind));
     let offer = kind.map(|kind| format!("{}:hide {}s", app.key_of(Action::Toggle(kind)), kind.name()));
     offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.strong()))
 }

@@ -190,9 +190,9 @@ impl App {
             | Action::NotComm => self.add_part(action),
             Action::Watch => self.toggle_watch(),
             Action::Mute => self.toggle_mute(),
-            Action::Toggle(Kind::Open) if self.settings.calm && !self.filter.asks() => {
+            Action::Toggle(Kind::HUSHED) if self.settings.calm && !self.filter.asks() => {
                 self.screen.calm = !self.screen.calm;
-                self.screen.kinds = self.screen.kinds | KindSet::from(Kind::Open);
+                self.screen.kinds = self.screen.kinds | KindSet::from(Kind::HUSHED);
                 let key = self.key_of(action);
                 self.notify(match self.screen.calm {
                     true => format!("quiet events are counted, not listed; {key} lists all opens"),

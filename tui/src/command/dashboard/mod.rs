@@ -56,7 +56,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let settings = Settings {
         calm,
         budget: options.budget,
-        kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT | KindSet::AIMED } else { filters.kinds },
+        kinds: if args.trace.filters.kind.is_empty() { KindSet::OF_COMMAND } else { filters.kinds },
         zone: clock::zone(),
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),

@@ -23,7 +23,7 @@ use tracetui_events::store::{Id, Stored};
 use tracetui_events::text::{counted, grouped, size};
 use tracetui_events::why::{Basis, Cause};
 use tracetui_events::{text, why};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::exec::STDIO;
 use tracetui_shared::record::session::known;
 use tracetui_shared::time::BootNanos;
@@ -268,16 +268,11 @@ impl Page<'_> {
             });
             lines.extend(self.named_lines(if at == 0 { "last calls" } else { "" }, &safe(&text, self.theme), quiet));
         }
-        let untraced = [Kind::Open, Kind::Exec, Kind::Lookup, Kind::File, Kind::Tcp, Kind::Unix]
-            .map(|kind| (kind, app.is_traced(kind)));
-        let untraced: Vec<_> = untraced.iter().filter(|(_, traced)| !traced).map(|(kind, _)| kind.name()).collect();
+        let untraced = KindSet::OF_COMMAND.iter().filter(|kind| !app.is_traced(*kind));
+        let untraced: Vec<_> = untraced.map(Kind::name).collect();
         if !untraced.is_empty() {
-            let untraced = untraced.join(",");
-            lines.extend(self.named_lines(
-                "untraced",
-                &format!("{untraced}; tracetui -- COMMAND traces all of these"),
-                quiet,
-            ));
+            let text = format!("{}; tracetui -- COMMAND traces all of these", untraced.join(","));
+            lines.extend(self.named_lines("untraced", &text, quiet));
         }
         lines
     }
