@@ -134,7 +134,7 @@ impl RecordingFiles for OneFile {
     fn remarks(&self, written: u64) -> Vec<String> {
         let moved = renamed(&self.path, &self.own).ok().flatten();
         let line = |to: PathBuf| {
-            let [to, path] = [&to, &self.path].map(|path| super::messages::name(path));
+            let [to, path] = [&to, &self.path].map(super::messages::name);
             format!("{to}: {} bytes; another program renamed {path}", grouped(written))
         };
         moved.map(line).into_iter().collect()
