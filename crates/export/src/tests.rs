@@ -15,7 +15,6 @@ use tracetui_shared::kind::Kind;
 
 type Events = [(FrameHeader, Vec<u8>)];
 
-/// The events as a Parquet file, and each as JSON.
 fn written(host: &Batch, events: &Events) -> (Bytes, Vec<Value>) {
     let (mut file, mut lines, mut json) = (Vec::new(), Vec::new(), Json::default());
     let mut sink = Parquet::new(&mut file).expect("a vector takes all");
@@ -46,7 +45,6 @@ fn value(field: &Field) -> Value {
     }
 }
 
-/// The rows: column names and values.
 fn rows(file: Bytes) -> Vec<Map<String, Value>> {
     let reader = reader(file);
     let rows = reader.get_row_iter(None).expect("rows");

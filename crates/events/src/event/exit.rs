@@ -389,7 +389,6 @@ mod tests {
         ExitRecord { status, sent, facts, ..ExitRecord::default() }
     }
 
-    /// The cause, and the text of what sent the signal.
     fn cause(record: ExitRecord) -> (&'static str, String) {
         let (exit, mut text) = (Exit { record }, Vec::new());
         exit.by(&mut text);

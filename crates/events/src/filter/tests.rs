@@ -997,7 +997,6 @@ impl NameLookup for Ended {
     }
 }
 
-/// The kinds of the events for which a filter holds.
 fn found(frames: &Batch, filter: &str) -> Vec<&'static str> {
     let (filter, mut found) = (Filter::parse(filter, &NoNames).expect("a filter"), Vec::new());
     synthetic::each_event(frames.clone(), |seen, _| {

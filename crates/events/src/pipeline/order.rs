@@ -264,7 +264,6 @@ mod tests {
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
 
-    /// A batch as the reader makes them: with a large buffer.
     fn roomy(times: &[u64]) -> Batch {
         let mut roomy = Batch::with_capacity(1 << 20);
         roomy.append(batch(times, 0).bytes());

@@ -164,7 +164,6 @@ impl Deref for Fed {
 }
 
 impl DerefMut for Fed {
-    /// The pipeline after the batch, if it has something.
     fn deref_mut(&mut self) -> &mut Pipeline {
         if self.batch != Batch::default() {
             self.feed();
@@ -859,10 +858,7 @@ fn the_ended_make_room_for_the_living_and_the_quiet_for_the_busy() {
     t.acts(&format!("100 execs 0, 100 forks 200, {forks}, 200 opens of the command"));
     assert!(run(&mut t, true).contains(&"of the command".to_owned()));
     assert!(t.account().shortage.processes > 0);
-}
-
-#[test]
-fn a_scan_pushes_out_nobody_who_did_something() {
+    // A scan pushes out nobody who did something.
     let mut t = few_processes((1..=50).map(|pid| format!("{pid} opens busy")));
     HostFrame::Host(Default::default()).push(BootNanos(1000 * MS), &mut t.batch);
     for pid in 1000..2000 {

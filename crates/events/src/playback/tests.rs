@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use tracetui_shared::id::{Gid, Uid};
 
-/// The events of files, and the tables after reading them.
 fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
     let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
     let mut playback = Playback::open(files, &filters, Budget::default(), AtEnd::Stop).expect("recordings");

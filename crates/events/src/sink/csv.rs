@@ -310,7 +310,6 @@ mod tests {
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Kind;
 
-    /// Reads an event's CSV back: column names and values.
     fn read(header: FrameHeader, payload: &[u8]) -> (Vec<String>, Vec<String>) {
         let text = testing::line(FormatName::CsvWithJson, header, payload);
         let without = testing::line(FormatName::Csv, header, payload);
@@ -409,7 +408,6 @@ mod tests {
         assert!(line.is_ascii() && line.contains(r"\u{c6db}") && line.contains(r"\uc6db"), "{line}");
     }
 
-    /// The columns comm and detail of an exec.
     fn texts(comm: &[u8], argv: &[u8]) -> (String, String, serde_json::Value) {
         let (_, row) = read(testing::named(Kind::Exec, comm), &testing::execed(argv));
         (row[7].clone(), row[12].clone(), serde_json::from_str(row.last().expect("a cell")).expect("JSON"))

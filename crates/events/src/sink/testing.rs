@@ -102,7 +102,6 @@ pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
     Exec { filename, exe, cwd, argv, ..Exec::default() }.of(record)
 }
 
-/// A failed exec of this file with these arguments.
 pub(crate) fn not_execed(path: &[u8], argv: &[u8]) -> Vec<u8> {
     let record = ExecRecord { ret: -2, argc: u32::MAX, ..ExecRecord::default() };
     Exec { filename: path, cwd: b"app\0ana\0home\0", argv, ..Exec::default() }.of(record)

@@ -139,7 +139,6 @@ fn trace(name: &[u8]) -> Maker {
     made
 }
 
-/// Programs and attachments with this name, and a hidden one.
 fn inventory(made: &mut Maker, name: &[u8]) {
     let name = name.to_vec();
     for id in [60, 61] {

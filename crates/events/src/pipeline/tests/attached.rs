@@ -91,7 +91,6 @@ const EVENT: u32 = 3;
 const INTERFACES: u32 = 20;
 const NETNS: NsInum = NsInum(7);
 
-/// The kernel, and what tracetui reads of it.
 #[derive(Default)]
 struct Kernel {
     ms: u64,

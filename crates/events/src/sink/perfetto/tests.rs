@@ -246,10 +246,7 @@ fn a_process_is_a_track_and_its_life_a_slice() {
         ],
     );
     assert_eq!(seen.snapshots, 1);
-}
-
-#[test]
-fn a_process_of_the_trace_begins_at_its_start_and_fields_are_arguments() {
+    // A process of the trace begins at its start, and fields are arguments.
     let first = (testing::header(Kind::Open), testing::opened(b"/x"));
     let mut exit = (testing::header(Kind::Exit), testing::exit(0));
     (exit.0.tgid, exit.0.start) = (Tgid(7), BootNanos(exit.0.time.0 + 1_000_000));
