@@ -41,8 +41,6 @@ use zerocopy::FromBytes as _;
 /// Memory for events of the dashboard, in bytes.
 const MEMORY: u64 = 16 << 20;
 
-// ----------------------------------------------------------------------------------------------------------------- BTF
-
 /// Reads a BTF: visits all types and resolves all fields.
 pub fn btf(bytes: &[u8]) {
     let Ok(btf) = btf::Btf::parse(bytes.to_vec()) else { return };
@@ -56,8 +54,6 @@ pub fn btf(bytes: &[u8]) {
     attach.tracepoints.iter().for_each(|name| _ = btf.tracepoint_args(name));
     btf.funcs(&attach.functions);
 }
-
-// ------------------------------------------------------------------------------------------------- configuration, filter
 
 /// A configuration file: it is read, or refused with a message that can be shown.
 pub fn config(bytes: &[u8]) {
@@ -137,8 +133,6 @@ fn events() -> Batch {
     made.counters(true);
     made.batch()
 }
-
-// ----------------------------------------------------------------------------------------------- frames and recordings
 
 /// The frames of a batch, as they are in a recording: what is printed of them is text, also when the state of the pipeline was
 /// written and read again between them, and a recording gives them back. Gives the lines of JSON, for the caller to parse.
@@ -292,8 +286,6 @@ fn with_checksum(header: &(impl zerocopy::IntoBytes + zerocopy::Immutable)) -> V
     [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat()
 }
 
-// ----------------------------------------------------------------------------------------------------------- dashboard
-
 /// A dashboard: columns, rows and the number of keys, the keys, and then frames. No cell of a screen has a control character. With
 /// bit 6 of the number it shows a recording, whose span and density are in the frames, too; with bit 7 the frames are pasted.
 pub fn dashboard(bytes: &[u8]) {
@@ -351,19 +343,8 @@ pub fn dashboard(bytes: &[u8]) {
 
 /// The key of a byte: letters and control characters are themselves, and the others are the keys without a character.
 fn key(byte: u8) -> KeyEvent {
-    let others = [
-        KeyCode::Up,
-        KeyCode::Down,
-        KeyCode::Left,
-        KeyCode::Right,
-        KeyCode::Home,
-        KeyCode::End,
-        KeyCode::PageUp,
-        KeyCode::PageDown,
-        KeyCode::Delete,
-        KeyCode::Backspace,
-        KeyCode::BackTab,
-    ];
+    use KeyCode::{BackTab, Backspace, Delete, Down, End, Home, Left, PageDown, PageUp, Right, Up};
+    let others = [Up, Down, Left, Right, Home, End, PageUp, PageDown, Delete, Backspace, BackTab];
     let (code, modifiers) = match byte {
         b'\n' => (KeyCode::Enter, KeyModifiers::NONE),
         b'\t' => (KeyCode::Tab, KeyModifiers::NONE),
@@ -417,8 +398,6 @@ impl Screen {
         }
     }
 }
-
-// ------------------------------------------------------------------------------------------- the kernel and the host
 
 /// Symbols of the kernel: the texts of /proc/kallsyms and /proc/modules, and the same at a later time, with lines `--` between
 /// them. Names have addresses, and the addresses have names.

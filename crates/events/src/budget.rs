@@ -117,7 +117,6 @@ const BATCHES: usize = limits::BATCHES_QUEUED + limits::BATCHES_SPARE + 2;
 mod tests {
     use super::*;
 
-    /// The memory that all parts take at their limits.
     fn all(budget: Budget) -> usize {
         let others = budget.order()
             + budget.arguments()
@@ -139,20 +138,14 @@ mod tests {
             let budget = Budget::new(bytes);
             assert!(all(budget) <= 20 << 20, "{bytes}: {}", all(budget));
         }
-    }
-
-    #[test]
-    fn formatted_fields_fit_where_events_would_be_kept() {
+        // Formatted fields fit where events would be kept.
         let formatted =
             limits::FORMATTED * limits::FORMATTED_BYTES + limits::FORMATTED_THREADS * limits::FORMATTED_THREAD_BYTES;
         for mib in [32, 64, 256, 4096] {
             let budget = Budget::new(mib << 20);
             assert!(formatted <= budget.kept_bytes(budget.bytes()) + budget.bytes() / 16, "{mib} MiB");
         }
-    }
-
-    #[test]
-    fn only_what_the_reader_made_is_filled_again() {
+        // Only what the reader made is filled again.
         assert_eq!(Budget::default().batch(), 986_895);
         assert_eq!(Budget::new(16 << 20).batch(), limits::BATCH_MIN);
         assert_eq!(Budget::new(4 << 30).batch(), limits::BATCH);

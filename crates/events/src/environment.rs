@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_names_what_differs() {
+    fn a_change_names_what_differs_and_an_overwritten_environment_is_unknown() {
         let all = |variables: &[&str]| kept(EnvMode::All, variables);
         let before = all(&["A=1", "B=2", "C", "=odd"]);
         let after = all(&["A=1", "B=3", "D=4", "C", "D=5"]);
@@ -247,18 +247,14 @@ mod tests {
         assert_eq!(shown(&back.unset), ["D"]);
         let first = EnvChange::between(None, &before, true);
         assert_eq!((shown(&first.set), first.known), (["A=1", "B=2", "C", "=odd"].map(str::to_owned).to_vec(), false));
-    }
-
-    /// Names of 16 bytes that begin with the key of a hash without a seed (rustc-hash 2) all have the same hash there.
-    #[test]
-    fn names_that_were_made_to_collide_take_no_longer() {
-        let name = |n: u32| [&0x243f_6a88_85a3_08d3_u64.to_le_bytes()[..], format!("{n:08}").as_bytes(), b"="].concat();
-        let (keeper, mut all) = (Keeper::new(EnvMode::Names), Vec::new());
-        (0..200_000).for_each(|n| keeper.keep(&name(n), &mut all));
-        let began = std::time::Instant::now();
-        let change = EnvChange::between(None, &all, true);
-        // Else it is an hour.
-        assert!(change.count == 200_000 && began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+        // An overwritten environment is unknown.
+        let names = |environ: &[u8]| Keeper::new(EnvMode::Names).running(environ);
+        assert_eq!(names(b"A=1\0B=\0"), Some(b"#A\0#B\0".to_vec()));
+        assert_eq!(names(b""), Some(vec![]));
+        for overwritten in [&b"\0\0A=1\0"[..], b"sshd: user\0B=1\0", b"A=1\0\0\0", b"A=1", b"A=1\0C\0"] {
+            assert_eq!(names(overwritten), None);
+        }
+        assert_eq!(names(&b"A=1\0".repeat(limits::KEPT_ENV)), None);
     }
 
     #[test]
@@ -283,6 +279,14 @@ mod tests {
         // Another order is another environment.
         assert_eq!(set(EnvMode::All, &["A=1", "A=2"], &["A=2", "A=1"]), ["A=2", "A=1"]);
         assert_eq!(set(EnvMode::All, &["A=1", "A=1"], &["A=1"]), ["A=1"]);
+        // Names that were made to collide take no longer.
+        let name = |n: u32| [&0x243f_6a88_85a3_08d3_u64.to_le_bytes()[..], format!("{n:08}").as_bytes(), b"="].concat();
+        let (keeper, mut all) = (Keeper::new(EnvMode::Names), Vec::new());
+        (0..200_000).for_each(|n| keeper.keep(&name(n), &mut all));
+        let began = std::time::Instant::now();
+        let change = EnvChange::between(None, &all, true);
+        // Else it is an hour.
+        assert!(change.count == 200_000 && began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     }
 
     #[test]
@@ -294,10 +298,7 @@ mod tests {
         assert_eq!(text(EnvMode::All), variables);
         let names = kept(EnvMode::Names, &variables);
         assert!(memmem::find(&names, b"inc").is_none() && memmem::find(&names, b"postgres").is_none());
-    }
-
-    #[test]
-    fn only_harmless_values_are_kept() {
+        // Only harmless values.
         let harmless = |variable: &str| {
             let (name, value) = split(variable.as_bytes());
             is_harmless(name, value.unwrap_or_default())
@@ -339,16 +340,5 @@ mod tests {
         assert_eq!(shown(&all.without_secrets().set), ["…", "…", "…", "…", "A=…", "BASH_FUNC_f%%=…"]);
         let kept = kept(EnvMode::All, &["#LD_PRELOAD=x", "*A=b", "=X=1", "."]);
         assert_eq!(shown(&EnvChange::between(None, &kept, true).set), ["#LD_PRELOAD=x", "*A=b", "=X=1", "."]);
-    }
-
-    #[test]
-    fn an_overwritten_environment_is_unknown() {
-        let names = |environ: &[u8]| Keeper::new(EnvMode::Names).running(environ);
-        assert_eq!(names(b"A=1\0B=\0"), Some(b"#A\0#B\0".to_vec()));
-        assert_eq!(names(b""), Some(vec![]));
-        for overwritten in [&b"\0\0A=1\0"[..], b"sshd: user\0B=1\0", b"A=1\0\0\0", b"A=1", b"A=1\0C\0"] {
-            assert_eq!(names(overwritten), None);
-        }
-        assert_eq!(names(&b"A=1\0".repeat(limits::KEPT_ENV)), None);
     }
 }

@@ -15,7 +15,6 @@ use tracetui_shared::kind::Kind;
 
 type Events = [(FrameHeader, Vec<u8>)];
 
-/// The events as a Parquet file, and each as JSON.
 fn written(host: &Batch, events: &Events) -> (Bytes, Vec<Value>) {
     let (mut file, mut lines, mut json) = (Vec::new(), Vec::new(), Json::default());
     let mut sink = Parquet::new(&mut file).expect("a vector takes all");
@@ -46,7 +45,6 @@ fn value(field: &Field) -> Value {
     }
 }
 
-/// The rows: column names and values.
 fn rows(file: Bytes) -> Vec<Map<String, Value>> {
     let reader = reader(file);
     let rows = reader.get_row_iter(None).expect("rows");
@@ -112,7 +110,7 @@ fn check_rows(events: &Events) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_row_has_what_json_has() {
+fn a_row_has_what_json_has_and_each_key_a_column() {
     let used = check_rows(&testing::all());
     for name in ["comm_hex", "path_hex", "argv_hex", "prog_tag", "attach_type", "prog_helpers_why", "signal", "of"] {
         assert!(used.contains(name), "{name} in {used:?}");
@@ -121,10 +119,7 @@ fn a_row_has_what_json_has() {
     let long = vec![b'x'; DICTIONARY + 1];
     let exec = |argv: &[u8]| (testing::header(Kind::Exec), testing::execed(argv));
     check_rows(&[exec(&long), exec(b"a\0"), exec(b""), exec(&[b"\xff\0".as_slice(), &long].concat())]);
-}
-
-#[test]
-fn each_key_of_json_has_a_column() {
+    // Each key of json has a column.
     let (file, _) = written(&testing::host(), &[]);
     let reader = reader(file);
     let schema = reader.metadata().file_metadata().schema();
@@ -153,7 +148,7 @@ fn opens(count: usize, path: impl Fn(usize) -> String) -> Vec<(FrameHeader, Vec<
 }
 
 #[test]
-fn many_rows_are_several_groups_with_bounds() {
+fn many_rows_are_groups_with_bounds_and_a_full_dictionary_is_followed_by_texts() {
     let mut events = opens(ROWS + 5, |number| format!("/{}", number % 3));
     events.sort_by_key(|(header, _)| header.time.0);
     let (file, _) = written(&testing::host(), &events);
@@ -171,10 +166,7 @@ fn many_rows_are_several_groups_with_bounds() {
     };
     let bytes = |value: Option<&::parquet::data_type::ByteArray>| value.map(|value| value.data().to_vec());
     assert_eq!((bytes(path.min_opt()), bytes(path.max_opt())), (Some(b"/0".to_vec()), Some(b"/2".to_vec())));
-}
-
-#[test]
-fn a_full_dictionary_is_followed_by_whole_texts() {
+    // A full dictionary is followed by whole texts.
     let full = DICTIONARY;
     let events = opens(full / 4000 + 100, |number| format!("/{number:04000}"));
     check_rows(&events);
@@ -243,16 +235,13 @@ fn the_file_has_its_documented_columns_and_metadata() {
     // No events are an empty table.
     let (file, _) = written(&testing::host(), &[]);
     assert!(rows(file).is_empty());
-}
-
-#[test]
-fn csv_has_the_same_columns() {
+    // Csv has the same columns.
     let csv = testing::line(FormatName::Csv, testing::header(Kind::Exit), &testing::exit(0));
     let csv = String::from_utf8(csv).expect("UTF-8");
     let head: Vec<&str> = csv.lines().next().expect("a header").split(',').collect();
     // Escaped text has all bytes. Only the lines of several recordings name the host.
     let elsewhere = |name: &String| name.ends_with("_hex") || [HOST, BOOT_ID].contains(&name.as_str());
-    let columns: Vec<String> = columns().expect("a schema").into_iter().filter(|name| !elsewhere(name)).collect();
+    let columns: Vec<String> = self::columns().expect("a schema").into_iter().filter(|name| !elsewhere(name)).collect();
     let lacking: Vec<_> = columns.iter().filter(|name| !head.contains(&name.as_str())).collect();
     assert!(lacking.is_empty(), "{lacking:?}");
 }

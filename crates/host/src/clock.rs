@@ -170,17 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn boot_time_and_the_offset_make_the_wall_clock() {
+    fn offsets_make_the_wall_clock_and_are_read_to_the_nanosecond() {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as i64;
         let ours = now_boot().0 as i64 + sample().offset_ns;
         assert!((ours - wall).abs() < 1_000_000_000, "{ours} is not {wall}");
         let differ = (sample().offset_ns - sample().offset_ns).abs();
         assert!(differ < 50_000_000, "{differ} ns");
         assert!(local_offset_s(1_700_000_000).abs() < 86_400);
-    }
-
-    #[test]
-    fn the_namespace_offset_is_read_to_the_nanosecond() {
+        // The namespace offset is read to the nanosecond.
         let offsets = b"monotonic           7         8\nboottime          -2         5\n";
         assert_eq!(parse_offsets(offsets), Some(-1_999_999_995));
         assert_eq!(parse_offsets(b"boottime 99999999999999999 0\n"), None);

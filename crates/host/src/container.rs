@@ -428,7 +428,7 @@ mod tests {
         "created":"2026-11-27T02:18:10.458084268Z","flags":{"MountLabel":"","ProcessLabel":""}}]"#;
 
     #[test]
-    fn only_regular_files_of_the_user_are_read() {
+    fn only_regular_files_of_the_user_are_read_for_their_own_containers() {
         let dir = Dir::new("files");
         dir.write("a/file", "text");
         dir.write("secret", "text");
@@ -453,11 +453,7 @@ mod tests {
         let home = |user| home_in(passwd, user);
         assert_eq!((home(0), home(1000)), (Some("/root".into()), Some("/home/ann".into())));
         assert_eq!((home(7), home(8), home_in(b"a:x:9:9", 9)), (None, None, None));
-    }
-
-    /// A cgroup that belongs to a user may have any name.
-    #[test]
-    fn names_by_users_count_only_for_their_own_containers() {
+        // Names by users count only for their own containers.
         let (Ok(resolver), true) = (CgroupResolver::new(), rustix::process::geteuid().is_root()) else {
             return crate::not_checked("it needs root and a v2 hierarchy");
         };

@@ -389,7 +389,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A record with a body and the fields after it.
     fn record(kind: u32, body: &[u8]) -> Vec<u8> {
         let size = (HEADER + body.len() + 16) as u16;
         let sample = [&7u32.to_ne_bytes()[..], &8u32.to_ne_bytes(), &9u64.to_ne_bytes()].concat();

@@ -115,11 +115,7 @@ mod tests {
         for text in ["", "0xffffffff81000000", "0x0", "(efault)", "f+0x20/0x20", "+0x1/0x2", "f+1/2"] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
-    }
-
-    /// The kernel names a function as /proc/kallsyms does.
-    #[test]
-    fn the_kernel_names_its_functions() {
+        // The kernel names a function as /proc/kallsyms does.
         let (Ok(namer), Ok(symbols)) = (Namer::load(), kallsyms::snapshot(&mut Pieces::new(None))) else {
             return crate::not_checked("no privileges, no symbols, or before 5.13");
         };

@@ -377,7 +377,6 @@ mod tests {
         Object::Program(ProgId(sys::info(program.as_fd()).expect("its facts").u32(4)))
     }
 
-    /// The holders of one process, sorted.
     fn of_process(held: &Held, pid: u32) -> Vec<(Object, u32, Vec<u8>)> {
         let of = |holder: &Holder| match &holder.by {
             by if by.by == HeldBy::Process && by.pid.0 == pid => Some((holder.object, by.fd, by.comm.clone())),

@@ -484,7 +484,7 @@ mod tests {
     use zerocopy::{FromZeros, IntoBytes as _};
 
     #[test]
-    fn records_ask_for_what_they_need() {
+    fn records_ask_for_what_they_need_and_cgroups_are_forgotten_together() {
         let header = |kind: Kind, cgroup: u64, flags: u16| FrameHeader {
             kind: kind as u16,
             cgroup: CgroupId(cgroup),
@@ -508,10 +508,7 @@ mod tests {
         assert_eq!(bpf, Asked { bpf: true, cgroups: ids(&[9]), ..Asked::default() });
         let bpf = asked(&[(header(Kind::Bpf, 0, 0), function.as_bytes())]);
         assert_eq!(bpf, Asked { bpf: true, addresses: true, ..Asked::default() });
-    }
-
-    #[test]
-    fn the_feed_and_the_world_forget_the_same_cgroups() {
+        // The feed and the world forget the same cgroups.
         let budget = Budget::new(1 << 20);
         let mut world = World::new(budget);
         let mut batch = Batch::default();

@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn each_placeholder_gets_its_number() {
+    fn each_placeholder_gets_its_number_in_every_slot_and_architecture() {
         let numbers = distinct();
         let object = with_numbers(&facts(None, true), &numbers);
         let mut used = std::collections::BTreeSet::new();
@@ -535,39 +535,12 @@ mod tests {
         let unused: Vec<_> = FIELDS.iter().filter(|(field, _)| !used.contains(&(*field as usize))).collect();
         // The unused ones are read as parts of sums, or exist only for tests of user space.
         assert!(unused.len() < 12, "{unused:?}");
-    }
-
-    #[test]
-    fn an_absent_member_cannot_be_loaded() {
-        let numbers: Vec<u32> = vec![ABSENT; NUMBER_COUNT];
-        let object = with_numbers(&facts(None, true), &numbers);
-        for (before, after) in OBJECT.chunks_exact(8).zip(object.chunks_exact(8)) {
-            // The verifier refuses the placeholder, which is no offset.
-            assert!(is_load(before).is_none() || before == after);
-            let absent = is_move(before).filter(|index| *index < MEMBER_COUNT).map(|index| -move_placeholder(index));
-            let number = i32::from_le_bytes(after[4..].try_into().unwrap());
-            assert!(absent.is_none_or(|absent| absent == number && absent < 0));
-        }
-        assert_eq!(load_offset(2 * FARTHEST, 7), 2 * FARTHEST as i16 + 56);
-        // A lacking field is named.
-        let mut facts = facts(None, true);
-        facts.offsets[Field::MmExeFile as usize] = ABSENT;
-        let lacks = facts.lacks(Field::MmExeFile as usize);
-        assert_eq!(lacks, "this kernel has no mm_struct.exe_file");
-        facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
-        let differs = "mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8";
-        assert_eq!(facts.lacks(Field::MmExeFile as usize), differs);
-        let sum = SUMS.iter().position(|fields| fields.contains(&Field::TaskComm)).map(|sum| FIELD_COUNT + sum);
-        assert!(sum.is_none_or(|sum| facts.lacks(sum).starts_with("this kernel has no ")));
-    }
-
-    #[test]
-    fn the_object_serves_every_slot_and_architecture() {
+        // The object serves every slot and architecture.
         let index = FIELD_COUNT + SUMS.len() + Const::Arch as usize;
         for arch in arch::ALL {
             let facts = KernelFacts { arch: Some(arch), ..facts(None, true) };
-            assert_eq!(numbers(&options(1 << 20), &facts, 2)[index], arch.number, "{}", arch.name);
-            assert_eq!(numbers(&options(1 << 20), &facts, 2).len(), NUMBER_COUNT);
+            assert_eq!(self::numbers(&options(1 << 20), &facts, 2)[index], arch.number, "{}", arch.name);
+            assert_eq!(self::numbers(&options(1 << 20), &facts, 2).len(), NUMBER_COUNT);
         }
         for slot in Slot::ALL {
             let symbol = [slot.program().as_bytes(), b"\0"].concat();
@@ -576,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_leave_room_for_rare_events() {
+    fn opens_leave_room_for_rare_events_and_programs_have_dead_code() {
         for shift in 12..28 {
             for cpus in [1, 2, 64, 512] {
                 let ring = 1 << shift;
@@ -585,6 +558,14 @@ mod tests {
                 assert!(of(Const::OpenLimit) < u64::from(ring));
                 assert!(of(Const::Credit) >= 512);
             }
+        }
+        let mut object = Object::parse(&with_numbers(&facts(None, true), &distinct())).expect("an object");
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_calls(&sections).expect("calls of functions");
+        for (name, program) in &object.programs {
+            let function = &object.functions[&program.function_key()];
+            let left = reached(&function.instructions, &function.func_info.func_info);
+            assert!(left.is_some_and(|left| left.code.len() < function.instructions.len()), "{name}");
         }
     }
 
@@ -648,17 +629,26 @@ mod tests {
         assert_eq!(named(&[Field::SkFamily], "tcp_state"), [true; 3]);
         // The classic tracepoint has it in its record.
         assert!(!named(&[Field::SkProtocol], "tcp_state")[1]);
-    }
-
-    #[test]
-    fn every_program_has_dead_code_that_goes() {
-        let mut object = Object::parse(&with_numbers(&facts(None, true), &distinct())).expect("an object");
-        let sections = object.functions.keys().map(|(section, _)| *section).collect();
-        object.relocate_calls(&sections).expect("calls of functions");
-        for (name, program) in &object.programs {
-            let function = &object.functions[&program.function_key()];
-            let left = reached(&function.instructions, &function.func_info.func_info);
-            assert!(left.is_some_and(|left| left.code.len() < function.instructions.len()), "{name}");
+        // An absent member cannot be loaded.
+        let numbers: Vec<u32> = vec![ABSENT; NUMBER_COUNT];
+        let object = with_numbers(&facts(None, true), &numbers);
+        for (before, after) in OBJECT.chunks_exact(8).zip(object.chunks_exact(8)) {
+            // The verifier refuses the placeholder, which is no offset.
+            assert!(is_load(before).is_none() || before == after);
+            let absent = is_move(before).filter(|index| *index < MEMBER_COUNT).map(|index| -move_placeholder(index));
+            let number = i32::from_le_bytes(after[4..].try_into().unwrap());
+            assert!(absent.is_none_or(|absent| absent == number && absent < 0));
         }
+        assert_eq!(load_offset(2 * FARTHEST, 7), 2 * FARTHEST as i16 + 56);
+        // A lacking field is named.
+        let mut facts = facts(None, true);
+        facts.offsets[Field::MmExeFile as usize] = ABSENT;
+        let lacks = facts.lacks(Field::MmExeFile as usize);
+        assert_eq!(lacks, "this kernel has no mm_struct.exe_file");
+        facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
+        let differs = "mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8";
+        assert_eq!(facts.lacks(Field::MmExeFile as usize), differs);
+        let sum = SUMS.iter().position(|fields| fields.contains(&Field::TaskComm)).map(|sum| FIELD_COUNT + sum);
+        assert!(sum.is_none_or(|sum| facts.lacks(sum).starts_with("this kernel has no ")));
     }
 }

@@ -192,7 +192,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use tracetui_events::synthetic::Scratch;
 
-    /// A spool that is removed at the end.
     struct Spool(Scratch, OwnedFd);
 
     impl Spool {
@@ -227,10 +226,7 @@ mod tests {
         assert_eq!((state.of(trace).next, state.traces.len()), (7, 1));
         (0..2 * TRACES).for_each(|trace| state.put(Trace { trace: format!("{trace:016x}"), ..Trace::default() }));
         assert_eq!(state.traces.len(), TRACES);
-    }
-
-    #[test]
-    fn whoever_writes_to_the_spool_has_no_influence_on_the_state() {
+        // Whoever writes to the spool has no influence on it.
         let spool = Spool::new("hostile");
         let (place, victim) = (spool.0.join(IN_SPOOL), spool.0.join("victim"));
         fs::write(&victim, "precious").expect("room");

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_can_be_pasted_into_a_shell() {
+    fn commands_and_redirections_go_to_the_clipboard() {
         // A command is what the shell was given.
         check_command(b"cc\0-O2\0-std=c17\0a b.c\0", b"/usr/bin/cc", "cc -O2 -std=c17 'a b.c'");
         check_command(b"sh\0-c\0echo $HOME; rm -rf 'x'\0", b"/bin/sh", r#"sh -c 'echo $HOME; rm -rf '"'"'x'"'"''"#);
@@ -188,18 +188,6 @@ mod tests {
         check_command(b"echo\0a\nb\x1b[2J\xff'\0", b"", r"echo $'a\nb\033[2J\377\''");
         check_command("echo\0a\u{202e}b\0".as_bytes(), b"", r"echo $'a\342\200\256b'");
         check_command("echo\0é\0".as_bytes(), b"", "echo é");
-    }
-
-    #[test]
-    fn the_clipboard_gets_base64_and_tmux_gets_it_wrapped() {
-        assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
-        assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");
-        assert_eq!(osc52(b"hel", Wrap::Screen), b"\x1bP\x1b]52;c;aGVs\x07\x1b\\");
-        assert_eq!(osc52(b"hel", Wrap::Tmux), b"\x1b]52;c;aGVs\x07\x1bPtmux;\x1b\x1b]52;c;aGVs\x07\x1b\\");
-    }
-
-    #[test]
-    fn redirections_are_those_of_a_shell() {
         use tracetui_events::synthetic::payload;
         use tracetui_shared::record::exec::{ExecRecord, Stdio, stdio};
         const FILE: u32 = libc::S_IFREG | 0o644;
@@ -233,10 +221,10 @@ mod tests {
         let local = Stdio { family: libc::AF_UNIX as u16, ..socket };
         assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), " 1<>'unix:/run/a b'");
         assert_eq!(of([state(stdio::NOT_COLLECTED); 3], [b""; 3]), "");
-    }
-
-    #[test]
-    fn tmux_is_known_by_the_name_of_the_terminal_too() {
+        assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
+        assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");
+        assert_eq!(osc52(b"hel", Wrap::Screen), b"\x1bP\x1b]52;c;aGVs\x07\x1b\\");
+        assert_eq!(osc52(b"hel", Wrap::Tmux), b"\x1b]52;c;aGVs\x07\x1bPtmux;\x1b\x1b]52;c;aGVs\x07\x1b\\");
         for (variables, expected) in [
             (&[("TMUX", "/tmp/tmux-0/default,1,0"), ("TERM", "xterm")][..], Wrap::Tmux),
             (&[("TERM", "tmux-256color")], Wrap::Tmux),

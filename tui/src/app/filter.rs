@@ -227,9 +227,7 @@ mod tests {
     fn some() -> App {
         let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
         for pid in 1..20 {
-            made.exec(pid, "cc1", &["cc1", "a.c"], 0);
-            made.open(pid, "make", "/usr/include/stdio.h", -2);
-            made.exit(pid, "as", 1 << 8);
+            made.acts(&format!("{pid} cc1 exec cc1 a.c; {pid} make open /usr/include/stdio.h:-2; {pid} as exit 1"));
         }
         feed(&mut app, &mut made);
         app
@@ -244,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_at_once_are_what_each_is() {
+    fn many_keys_at_once_are_what_each_is_and_ids_elsewhere_are_refused() {
         let all = "fcomm=cc1|fcomm=cc1\njjk|fcomm=make (|fcomm=make (\n|fcomm=make (\x1bj|fkind=ex\t\t|fki\tex\t\n|\
             fcomm=zz\x1bfpid=3\n\x1b|fpid=3\nfkind=exec\n\x1b|fcomm=as\nf\u{2191}\u{2191}|fnope=1|/stdio\nn|/std[i]o|\
             /nothing\n|/as\n\x1b/\n|/pid=7\nfpid=7\np|2/cc1\nnn1|3/mak\n\n|ecFjj\n\x1bE";
@@ -268,10 +266,7 @@ mod tests {
             work(&mut many);
             assert_eq!(state(&many), state(&one), "{typed:?}");
         }
-    }
-
-    #[test]
-    fn ids_typed_in_another_pid_namespace_are_refused() {
+        // Ids typed in another pid namespace are refused.
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut {
             let mut made = Maker::default();

@@ -17,7 +17,6 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     app_with(width, height, memory, Preferences::default())
 }
 
-/// A dashboard of this size of a user with preferences.
 pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Preferences) -> App {
     let settings = Settings { budget: Budget::new(memory), preferences, ..Settings::default() };
     let mut app = App::new(settings).expect("an empty filter");
@@ -28,7 +27,6 @@ pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Prefer
     app
 }
 
-/// The start of the trace of a COMMAND with this process id.
 pub(crate) fn traced(command: u32) -> Maker {
     let mut made = Maker::default();
     let kinds = KindSet::BY_DEFAULT.bits();
@@ -93,7 +91,6 @@ pub(crate) fn differences() -> Box<Compared> {
     })
 }
 
-/// Uses the mouse at a cell, and completes all work.
 pub(crate) fn mouse(app: &mut App, kind: MouseEventKind, column: u16, row: u16) -> &mut App {
     app.update(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
     work(app)
@@ -101,7 +98,6 @@ pub(crate) fn mouse(app: &mut App, kind: MouseEventKind, column: u16, row: u16) 
 
 pub(crate) const CLICK: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
 
-/// Presses the key of a letter. Returns its effects.
 pub(crate) fn press(app: &mut App, letter: char) -> Effects {
     app.update(Input::Key(KeyCode::Char(letter).into()))
 }

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bytes_or_have_a_binary_unit() {
+    fn sizes_and_rings_are_bytes_or_have_a_unit() {
         check_size("1", 1);
         check_size("65536", 65536);
         check_size("64KiB", 65536);
@@ -142,10 +142,7 @@ mod tests {
         check_size("64K", 65536);
         check_size("16m", 16 << 20);
         check_size("2 G", 2 << 30);
-    }
-
-    #[test]
-    fn what_is_no_size_says_why() {
+        // What is no size says why.
         check_error("16MB", "unknown unit `MB`; did you mean 16MiB?");
         check_error("4gb", "unknown unit `gb`; did you mean 4GiB?");
         for text in ["", "MiB", "-1", "1.5GiB", "16x", "lots", "１６"] {
@@ -155,16 +152,7 @@ mod tests {
         check_error("0MiB", "must be greater than 0");
         check_error("99999999999999999999", "too large: a size must be less than 2^64 bytes");
         check_error("18446744073709551615GiB", "too large: a size must be less than 2^64 bytes");
-    }
-
-    #[track_caller]
-    fn check_ring(text: &str, bytes: u64, note: Option<&str>) {
-        let ring: RingSize = text.parse().expect("a size");
-        assert_eq!((ring.bytes(), ring.note().as_deref()), (bytes, note));
-    }
-
-    #[test]
-    fn a_ring_is_rounded_up_and_says_so() {
+        // A ring is rounded up and their number is a power of two.
         check_ring("16MiB", 16 << 20, None);
         check_ring("10MiB", 16 << 20, Some("ring size 10 MiB rounded up to 16 MiB (power of two)"));
         check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128 KiB (power of two)"));
@@ -172,16 +160,18 @@ mod tests {
         check_ring("1GiB", 1 << 30, None);
         assert_eq!("2GiB".parse::<RingSize>(), Err(SizeError::Ring));
         assert_eq!(SizeError::Ring.to_string(), "the maximum ring size is 1 GiB");
-    }
-
-    #[test]
-    fn a_number_of_rings_is_a_power_of_two() {
         for count in [1, 2, 64] {
             assert_eq!(count.to_string().parse(), Ok(RingCount(count)));
         }
         for text in ["0", "3", "128", "-1", "", "all"] {
             assert_eq!(text.parse::<RingCount>().expect_err(text).to_string(), "expected a power of two, at most 64");
         }
+    }
+
+    #[track_caller]
+    fn check_ring(text: &str, bytes: u64, note: Option<&str>) {
+        let ring: RingSize = text.parse().expect("a size");
+        assert_eq!((ring.bytes(), ring.note().as_deref()), (bytes, note));
     }
 
     proptest! {

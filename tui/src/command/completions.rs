@@ -96,30 +96,13 @@ mod tests {
     use std::process;
 
     #[test]
-    fn every_shell_has_every_subcommand() {
+    fn every_shell_has_every_subcommand_and_bash_offers_what_can_stand_there() {
         for shell in Shell::value_variants() {
             let text = String::from_utf8(text(*shell)).expect("UTF-8");
             for word in ["print", "doctor", "btf", "completions", "ring-size"] {
                 assert!(text.contains(word), "{shell}: {word}");
             }
         }
-    }
-
-    /// The completions that bash offers for the last of these words; empty if it offers file names.
-    fn offered(words: &[&str]) -> String {
-        let script = format!(
-            "{}\ncompopt() {{ echo nothing; }}\nCOMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))\n\
-             _tracetui tracetui \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[@]}}\"",
-            String::from_utf8(text(Shell::Bash)).expect("UTF-8")
-        );
-        let ran = process::Command::new("bash").args(["--norc", "-c", &script, "bash"]).args(words).output();
-        let ran = ran.expect("bash runs");
-        assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{words:?}");
-        String::from_utf8_lossy(&ran.stdout).trim().to_owned()
-    }
-
-    #[test]
-    fn bash_offers_what_can_stand_there() {
         for (words, want) in [
             (&["tracetui", "print", "--kind", "ex"][..], "exec exit"),
             (&["tracetui", "--kind", "ex"], "exec exit"),
@@ -145,5 +128,18 @@ mod tests {
         }
         let commands = offered(&["tracetui", "--failed", "--", "bas"]);
         assert!(commands.split_whitespace().any(|command| command == "bash"), "{commands}");
+    }
+
+    /// The completions that bash offers for the last of these words; empty if it offers file names.
+    fn offered(words: &[&str]) -> String {
+        let script = format!(
+            "{}\ncompopt() {{ echo nothing; }}\nCOMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))\n\
+             _tracetui tracetui \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            String::from_utf8(text(Shell::Bash)).expect("UTF-8")
+        );
+        let ran = process::Command::new("bash").args(["--norc", "-c", &script, "bash"]).args(words).output();
+        let ran = ran.expect("bash runs");
+        assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{words:?}");
+        String::from_utf8_lossy(&ran.stdout).trim().to_owned()
     }
 }

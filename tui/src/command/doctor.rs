@@ -359,7 +359,6 @@ mod tests {
         }
     }
 
-    /// A program that shows most of a kind.
     fn program(kind: Kind) -> &'static str {
         Slot::of_kind(kind).map(Slot::program).find(|name| shows_most(name, kind)).expect("every kind has one")
     }
@@ -496,14 +495,7 @@ no working probe for: exit open fork bpf tcp file lookup unix
     }
 
     #[test]
-    fn the_cost_for_other_calls_is_said() {
-        let text = Report { calls: Some(CALLS), ..report(&[]) }.text();
-        let cost = "other system calls take 90 ns more while all kinds are traced (100 to 190 ns)\n";
-        assert!(text.contains(cost), "{text}");
-    }
-
-    #[test]
-    fn it_succeeds_if_every_kind_has_a_working_probe() {
+    fn it_succeeds_if_every_kind_has_a_working_probe_and_says_capabilities() {
         let serving = |kinds: &[Kind]| {
             let spare = refused("sys_exit_more", &[Kind::Exec]);
             kinds.iter().map(|kind| attached(program(*kind), &[*kind])).chain([spare]).collect::<Vec<_>>()
@@ -511,10 +503,7 @@ no working probe for: exit open fork bpf tcp file lookup unix
         assert_eq!(report(&serving(&Kind::PROBED)).exit_status(), 0);
         assert_eq!(report(&serving(&[Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf])).exit_status(), 1);
         assert_eq!(report(&[]).exit_status(), 1);
-    }
-
-    #[test]
-    fn a_probe_that_shows_nothing_does_not_work() {
+        // A probe that shows nothing does not work.
         let programs = Kind::PROBED.map(program);
         let probes = Kind::PROBED.map(|kind| attached(program(kind), &[kind]));
         let of = |seen: &[&'static str]| Report { seen: Some(seen.to_vec()), ..report(&probes) };
@@ -525,16 +514,16 @@ no working probe for: exit open fork bpf tcp file lookup unix
         let line = text.lines().find(|line| line.starts_with("sched_exec"));
         assert_eq!(line, Some("sched_exec  exec    not seen      BTF tracepoint sched_process_exec"));
         assert!(but_execs.json().contains(r#""remedy":null,"seen":false}"#));
-    }
-
-    #[test]
-    fn capabilities_are_said_the_short_way() {
+        // Capabilities and costs are said the short way.
         let all = Capabilities(u64::MAX);
         assert_eq!(capabilities(Some(all)), "all");
         let but = Capabilities(!(1 << Capability::SysResource as u8));
         assert_eq!(capabilities(Some(but)), "all except CAP_SYS_RESOURCE");
         assert_eq!(capabilities(Some(Capabilities(0))), "none");
         assert_eq!(capabilities(None), "unknown");
+        let text = Report { calls: Some(CALLS), ..report(&[]) }.text();
+        let cost = "other system calls take 90 ns more while all kinds are traced (100 to 190 ns)\n";
+        assert!(text.contains(cost), "{text}");
     }
 
     proptest! {

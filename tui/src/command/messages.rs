@@ -165,10 +165,6 @@ mod tests {
         let text = String::from_utf8(escaped_lines("one\x1b[2J\ntwo\u{9b}m \u{202e}\n")).expect("UTF-8");
         assert_eq!(text, "one\\x1b[2J\ntwo\\u{9b}m \\u{202e}\n");
         assert_eq!(escaped_lines("account"), b"account\n");
-    }
-
-    #[test]
-    fn a_name_is_on_one_line() {
         assert_eq!(name("a\nb\x1b[31m"), "a\\nb\\x1b[31m");
         assert_eq!(name(OsStr::from_bytes(b"\xff/\x9b")), "\\xff/\\x9b");
     }

@@ -365,18 +365,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn recordings_of_the_same_second_have_different_names() {
-        let dir = Scratch::new("write-second");
-        let names = [(); 3].map(|()| {
-            let path = free(dir.join(default_name("a.b", 0)));
-            fs::write(&path, "").expect("room");
-            path.file_name().expect("a name").to_owned()
-        });
-        assert_eq!(names, ["a.b-19700101T000000Z.ttr", "a.b-19700101T000000Z-2.ttr", "a.b-19700101T000000Z-3.ttr"]);
-    }
-
-    #[test]
-    fn what_is_never_replaced_is_named() {
+    fn what_is_never_replaced_is_named_and_names_of_the_same_second_differ() {
         let dir = Scratch::new("write-named");
         let path = |name: &str| dir.join(name);
         fs::write(path("file"), "old").expect("room");
@@ -400,10 +389,18 @@ mod tests {
         assert!(refused(&path("file"), Existing::Refuse).ends_with("exists; --force replaces it"));
         assert!(refused(&path("file"), Existing::RefuseAlways).ends_with("already exists: choose another name"));
         assert_eq!(fs::read(path("file")).expect("there"), b"old");
+        // Recordings of the same second have different names.
+        let dir = Scratch::new("write-second");
+        let names = [(); 3].map(|()| {
+            let path = free(dir.join(default_name("a.b", 0)));
+            fs::write(&path, "").expect("room");
+            path.file_name().expect("a name").to_owned()
+        });
+        assert_eq!(names, ["a.b-19700101T000000Z.ttr", "a.b-19700101T000000Z-2.ttr", "a.b-19700101T000000Z-3.ttr"]);
     }
 
     #[test]
-    fn a_file_that_another_program_has_locked_is_replaced_by_one_that_is_locked_here() {
+    fn a_file_that_another_program_locks_or_removes_ends_the_recording_or_is_replaced() {
         let dir = Scratch::new("write-locked");
         let path = dir.join("a.ttr");
         fs::write(&path, "x".repeat(100)).expect("room");
@@ -415,10 +412,7 @@ mod tests {
         let third = create(&path, Existing::Replace).expect_err("it is written");
         assert!(third.to_string().contains("another process is writing it"), "{third}");
         assert_eq!(other.metadata().expect("open").nlink(), 0);
-    }
-
-    #[test]
-    fn a_file_that_another_program_removes_or_truncates_ends_the_recording() {
+        // A file that another program removes or truncates ends the recording.
         let dir = Scratch::new("write-watched");
         let path = dir.join("a.ttr");
         let written = |name: &str, act: &dyn Fn()| {

@@ -549,7 +549,6 @@ mod tests {
         batch
     }
 
-    /// A pipeline that was asked for opens.
     fn asked_for_opens() -> Pipeline {
         let mut pipeline = Pipeline::default();
         let mut batch = Batch::default();
@@ -579,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_appear_when_nothing_waits() {
+    fn lines_appear_when_nothing_waits_and_a_closed_pipe_is_no_failure() {
         let out = Out::default();
         let mut printer = printer(FormatName::Json, None, &out);
         assert_eq!(printer.feed(opens(0, 100, None)).expect("written"), Flow::Continue);
@@ -589,14 +588,32 @@ mod tests {
         printer.feed(last_counters(100, 0)).expect("written");
         printer.finish().expect("written");
         assert_eq!(printer.account().line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
-    }
-
-    #[test]
-    fn large_amounts_are_written_before_anything_is_drained() {
+        // Large amounts are written before anything is drained.
         let out = Out::default();
-        let mut printer = printer(FormatName::Json, None, &out);
+        let mut printer = self::printer(FormatName::Json, None, &out);
         printer.feed(opens(0, 1000, None)).expect("written");
         assert!(out.bytes.borrow().len() >= 64 << 10);
+        // A closed pipe differs from a failure.
+        let out = Out { fails: Some((1, ErrorKind::BrokenPipe)), ..Out::default() };
+        let mut closed = self::printer(FormatName::Text, None, &out);
+        assert_eq!(closed.feed(drained(opens(0, 10, None), 100)).expect("written"), Flow::Continue);
+        assert_eq!(closed.feed(drained(opens(10, 20, None), 200)).expect("closed"), Flow::Closed);
+        assert_eq!(closed.feed(drained(opens(20, 30, None), 300)).expect("closed"), Flow::Closed);
+        closed.feed(last_counters(30, 0)).expect("closed");
+        closed.finish().expect("a closed pipe is no failure");
+        assert_eq!(closed.settle(), 10, "the second batch");
+        let sum = closed.account().sum();
+        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (10, 20, 0));
+
+        let out = Out { fails: Some((0, ErrorKind::StorageFull)), ..Out::default() };
+        let mut full = self::printer(FormatName::Csv, None, &out);
+        assert_eq!(full.feed(drained(opens(0, 10, None), 100)).expect_err("full").kind(), ErrorKind::StorageFull);
+        assert!(full.finish().is_ok(), "reported once");
+        full.feed(last_counters(10, 0)).expect("reported once");
+        assert_eq!(full.settle(), 10);
+        let sum = full.account().sum();
+        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (0, 0, 0), "nothing was written");
+        assert_eq!(sum.lost, LostBy { unwritten: 10, ..LostBy::default() });
     }
 
     #[test]
@@ -613,12 +630,9 @@ mod tests {
         assert_eq!(out.lines(), 3);
         assert_eq!(account.sum().off_by(), 0);
         assert_eq!(account.line(), "account: seen 20 delivered 3 filtered 17 lost 0 cut 0 (open 3)");
-    }
-
-    #[test]
-    fn rows_about_lost_events_do_not_count() {
+        // Rows about lost events do not count.
         let out = Out::default();
-        let mut printer = printer(FormatName::Text, Some(5), &out);
+        let mut printer = self::printer(FormatName::Text, Some(5), &out);
         printer.feed(opens(0, 10_000, Some(2))).expect("written");
         printer.feed(last_counters(10_000, 1)).expect("written");
         printer.finish().expect("written");
@@ -627,10 +641,7 @@ mod tests {
         assert_eq!(text.matches(" OPEN ").count(), 5, "{text}");
         assert_eq!(text.matches("1 open event lost here").count(), 1, "{text}");
         assert_eq!((account.sum().delivered, account.sum().lost.sum(), account.sum().off_by()), (5, 1, 0));
-    }
-
-    #[test]
-    fn what_the_filter_rejects_is_counted() {
+        // What the filter rejects is counted.
         let out = Out::default();
         let even = |seen: &EventContext<'_>| seen.event.header.seq.is_multiple_of(2);
         let sink = to_writer(FormatName::Text, out.clone());
@@ -640,30 +651,6 @@ mod tests {
         printer.finish().expect("written");
         let sum = printer.account().sum();
         assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (5, 5, 0));
-    }
-
-    #[test]
-    fn a_closed_pipe_differs_from_a_failure() {
-        let out = Out { fails: Some((1, ErrorKind::BrokenPipe)), ..Out::default() };
-        let mut closed = printer(FormatName::Text, None, &out);
-        assert_eq!(closed.feed(drained(opens(0, 10, None), 100)).expect("written"), Flow::Continue);
-        assert_eq!(closed.feed(drained(opens(10, 20, None), 200)).expect("closed"), Flow::Closed);
-        assert_eq!(closed.feed(drained(opens(20, 30, None), 300)).expect("closed"), Flow::Closed);
-        closed.feed(last_counters(30, 0)).expect("closed");
-        closed.finish().expect("a closed pipe is no failure");
-        assert_eq!(closed.settle(), 10, "the second batch");
-        let sum = closed.account().sum();
-        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (10, 20, 0));
-
-        let out = Out { fails: Some((0, ErrorKind::StorageFull)), ..Out::default() };
-        let mut full = printer(FormatName::Csv, None, &out);
-        assert_eq!(full.feed(drained(opens(0, 10, None), 100)).expect_err("full").kind(), ErrorKind::StorageFull);
-        assert!(full.finish().is_ok(), "reported once");
-        full.feed(last_counters(10, 0)).expect("reported once");
-        assert_eq!(full.settle(), 10);
-        let sum = full.account().sum();
-        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (0, 0, 0), "nothing was written");
-        assert_eq!(sum.lost, LostBy { unwritten: 10, ..LostBy::default() });
     }
 
     #[test]

@@ -225,12 +225,10 @@ pub(crate) mod tests {
         assert!(said.starts_with(&format!("{}:2:13: filter: unknown field `foo`", config.display())), "{said}");
         assert!(said.ends_with("\n--no-config starts without the file"), "{said}");
         assert_eq!(shown("filter = \"a foo=1\"", &given).expect("it is not used"), "comm=a comm=b");
-    }
-
-    #[test]
-    fn several_recordings_are_refused() {
+        // Several recordings are refused.
         let dir = Scratch::new("replay-several");
-        let files = [write(&dir, "a", &batches(), usize::MAX), write(&dir, "b", &batches(), usize::MAX)].concat();
+        let files =
+            [write(&dir, "a", &self::batches(), usize::MAX), write(&dir, "b", &self::batches(), usize::MAX)].concat();
         let error = Files::open(&files, AtEnd::Stop, SEVERAL).err().expect("two recordings");
         assert!(matches!(error, tracetui_events::playback::Error::Usage(_)));
         assert!(error.to_string().contains("tracetui print FILE..."));

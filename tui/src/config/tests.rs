@@ -22,7 +22,7 @@ fn report(text: &str) -> String {
 }
 
 #[test]
-fn every_entry_is_read() {
+fn every_entry_and_the_example_are_read() {
     let config = read(
         "filter = 'comm=cc1'\ncolor = \"never\"\nmemory = \"64MiB\"\nmouse = true\nfold = false\nstrip = false\ntime = \"delta\"\n\
          columns.events = [\"detail\", 'pid']\n[colors]\nexit = \"blue\"\n[keys]\nhelp = \"F9\"\nup = [\"Up\", \"Ctrl-P\"]\n",
@@ -57,19 +57,13 @@ fn every_entry_is_read() {
         let name = binding.action.name();
         assert_eq!(read(&format!("[keys]\n{name} = [\"F12\"]")).preferences.keymap.first(binding.action), "F12");
     }
-}
-
-#[test]
-fn a_file_without_entries_changes_nothing() {
+    // A file without entries changes nothing.
     for text in ["", "\n", "# nothing\r\n", "[keys]\n[colors]\n[columns]\n", "\u{feff}# a mark\n"] {
         let config = read(text);
         assert_eq!((config.preferences, config.looks), (Preferences::default(), Looks::default()), "{text:?}");
         assert!(config.filter.is_none() && config.color.is_none() && config.memory.is_none() && !config.mouse);
     }
-}
-
-#[test]
-fn the_example_of_the_documentation_is_read() {
+    // The example of the documentation.
     let config = read(EXAMPLE);
     assert_eq!(config.preferences.keymap.first(Action::OnlyPid), "F2");
     assert_eq!(config.preferences.keymap.first(Action::Record), "-");
@@ -263,7 +257,6 @@ proptest! {
     }
 }
 
-/// A dashboard with a few events.
 fn dashboard(text: &str, width: u16) -> App {
     let mut app = app_with(width, 24, MEMORY, read(text).preferences);
     let mut made = Maker::default();
@@ -346,10 +339,7 @@ fn the_configured_columns_are_shown_in_their_order() {
         let row = lines.iter().find(|line| line.contains("/x")).expect("the row");
         assert!(row.contains("EOPNOTSUPP"), "{row}");
     }
-}
-
-#[test]
-fn folding_and_times_begin_as_configured_and_return_to_that() {
+    // Folding and times begin as configured, and return to that.
     let mut app = dashboard("fold = false\ntime = \"start\"", 80);
     assert!(!app.events().folds() && screen(&mut app)[2].contains("SINCE"));
     assert!(keys(&mut app, "at").events().folds() && screen(&mut app)[2].contains("DELTA"));
@@ -357,7 +347,7 @@ fn folding_and_times_begin_as_configured_and_return_to_that() {
 }
 
 #[test]
-fn the_configured_colours_are_drawn() {
+fn the_configured_colours_and_watches_are_used() {
     let config = read("[colors]\nexec = \"#102030 on 17 italic\"\nselection = \"bold\"\nlive = \"plain\"\n");
     let mut app = dashboard("", 80);
     keys(&mut app, "k");
@@ -377,10 +367,7 @@ fn the_configured_colours_are_drawn() {
     assert!(plain.content().iter().all(|cell| cell.fg == Shade::Reset && cell.bg == Shade::Reset));
     assert_eq!(plain[exec].modifier, Modifier::ITALIC | Modifier::REVERSED);
     assert_eq!(read("").looks.colours(&PALETTES[0], false), Colours::Sixteen);
-}
-
-#[test]
-fn watches_are_filters_or_tables_with_one() {
+    // Watches are filters or tables with one.
     let config = Config::parse(
         b"[watch]\nssh = \"path~/[.]ssh/\"\nshadow = { filter = \"path=/etc/shadow\", color = \"red bold\", bell = true }",
     )

@@ -408,7 +408,6 @@ mod tests {
     use ratatui::style::{Color, Modifier};
     use tracetui_events::synthetic::Maker;
 
-    /// A dashboard of this width with a few opens.
     fn opens(width: u16) -> App {
         let (mut app, mut made) = (app(width, 10, 64 << 20), Maker::default());
         for comm in ["cc1", "collect2", "\x1b]0;x\x07", "cp"] {
@@ -431,26 +430,26 @@ mod tests {
         (screen[1].clone(), marked, status.to_owned())
     }
 
-    /// A line of this width with texts at both ends.
     fn ends_of(left: &str, right: &str, width: usize) -> String {
         format!("{left:<fill$}{right}", fill = width - 1 - right.len())
     }
 
     #[test]
-    fn a_text_that_is_too_long_is_said() {
-        let mut app = opens(80);
-        keys(&mut app, "f").update(Input::Paste(format!("path={}", "x".repeat(LINE))));
-        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
-        (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
-        assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
-        let status = lines(keys(&mut app, " (x"), Colours::Sixteen).2;
-        assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
-        keys(&mut app, "\x1b/").update(Input::Paste("y".repeat(LINE + 1)));
-        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
-    }
-
-    #[test]
-    fn an_error_is_marked_where_it_is() {
+    fn the_newest_part_of_a_long_filter_is_seen_and_its_error() {
+        let mut app = opens(40);
+        keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
+        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
+        let line = screen(keys(&mut app, "\n"))[1].clone();
+        assert_eq!(line, " 1 │ …sr/include/* not pid=7 EXOBIMR  0");
+        let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
+        assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
+        // A hidden error is marked at the cut.
+        let mut app = opens(40);
+        let (line, marked, status) = lines(keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a"), Colours::Sixteen);
+        assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
+        assert_eq!(status, " unknown field `foo`");
+        assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
+        // An error is marked where it is.
         for (typed, marked, status) in [
             ("pid=7 foo=1 err", "foo", " unknown field `foo`; to search for the text, put it in double quotes"),
             ("pid=7 comn=1", "comn", " unknown field `comn`"),
@@ -473,23 +472,16 @@ mod tests {
         app.update(Input::Resize(80, 10));
         assert_eq!(screen(&mut app)[9], hint, "there is no room for a key");
         assert_eq!(lines(keys(&mut app, "\x1bf\u{e4}x=1"), Colours::Sixteen).1, "", "a word is no error");
-    }
-
-    #[test]
-    fn the_newest_part_of_a_long_filter_is_seen() {
-        let mut app = opens(40);
-        keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
-        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
-        let line = screen(keys(&mut app, "\n"))[1].clone();
-        assert_eq!(line, " 1 │ …sr/include/* not pid=7 EXOBIMR  0");
-        let line = screen(keys(&mut app, "/cc1\n"))[1].clone();
-        assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
-        // A hidden error is marked at the cut.
-        let mut app = opens(40);
-        let (line, marked, status) = lines(keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a"), Colours::Sixteen);
-        assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
-        assert_eq!(status, " unknown field `foo`");
-        assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
+        // A text that is too long.
+        let mut app = opens(80);
+        keys(&mut app, "f").update(Input::Paste(format!("path={}", "x".repeat(LINE))));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
+        (0..2).for_each(|_| _ = app.update(Input::Key(crossterm::event::KeyCode::Backspace.into())));
+        assert!(!lines(&mut app, Colours::Sixteen).2.contains("cut at"));
+        let status = lines(keys(&mut app, " (x"), Colours::Sixteen).2;
+        assert!(status.starts_with(" truncated to 4,096 bytes; ") && status.len() > 30, "{status}");
+        keys(&mut app, "\x1b/").update(Input::Paste("y".repeat(LINE + 1)));
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " truncated to 4,096 bytes");
     }
 
     #[test]
@@ -515,10 +507,7 @@ mod tests {
             let chosen = app.line_for(Purpose::Filter).map(Line::text).unwrap_or_default();
             assert!(shown[2..5].iter().any(|row| row.contains(&chosen[..chosen.len().min(9)])), "{}", shown.join("\n"));
         }
-    }
-
-    #[test]
-    fn a_chip_has_the_key_within_the_name() {
+        // A chip has the key within the name.
         let chips = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true));
         assert_eq!(chips, ["Exec", "eXit", "Open", "forK", "Bpf", "I:tcp", "M:file", "lookUp", "R:unix"]);
         let hidden = Kind::PROBED.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), false));

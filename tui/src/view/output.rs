@@ -258,10 +258,7 @@ mod tests {
             let cells = of_screen(terminal.screen(), 0, Theme::default()).to_string();
             assert!(text::width(&cells) <= 20 && !cells.chars().any(text::is_hostile), "{cells:?}");
         }
-    }
-
-    #[test]
-    fn colours_are_shown_unless_they_hide_the_text() {
+        // Colours are shown unless they hide the text.
         let spans = |bytes: &[u8], theme| of_screen(terminal(bytes).screen(), 0, theme).spans;
         let red = Style::new().fg(Color::Indexed(1)).add_modifier(Modifier::BOLD);
         let bytes = b"a \x1b[1;31merror\x1b[0m: b\n";
@@ -269,10 +266,7 @@ mod tests {
         assert_eq!(spans(b"\x1b[31;41mx", Theme::default()), [Span::raw("x")]);
         let plain = Theme { colours: Colours::None, ..Theme::default() };
         assert_eq!(spans(b"\x1b[1;31mx", plain), [Span::styled("x", Style::new().add_modifier(Modifier::BOLD))]);
-    }
-
-    #[test]
-    fn what_is_written_at_the_end_has_no_sequence_of_the_commands() {
+        // What is written at the end has no sequence of the command.
         let bytes = b"one\x1b]52;c;AA==\x07\r\n\x1b]2;title\x1b\\\x1b[6n\x1b[1;38;5;200mtwo\x1b[m three\r\nfour four four four five\r\n";
         let coloured = lines(&terminal(bytes), Theme::default());
         assert_eq!(coloured, "one\n\x1b[1;38;5;200mtwo\x1b[m three\nfour four four four five\n");

@@ -109,7 +109,6 @@ pub(super) fn build() -> Maker {
     made
 }
 
-/// A dashboard with opens of `/f/0`, `/f/1`, ….
 fn opens(count: usize, memory: u64) -> App {
     let mut app = app(80, 24, memory);
     more_opens(&mut app, &mut Maker::default(), 0..count);
@@ -124,7 +123,7 @@ fn more_opens(app: &mut App, made: &mut Maker, which: std::ops::Range<usize>) {
 }
 
 #[test]
-fn what_hides_is_red() {
+fn what_hides_is_red_and_what_looks_like_an_escape_differs() {
     let mut app = app(80, 24, MEMORY);
     let mut made = build();
     let hidden = BpfHidden { id: ProgId(7), name: b"bpf_prog_00000000000000ab_rk".to_vec(), ..BpfHidden::default() };
@@ -136,6 +135,25 @@ fn what_hides_is_red() {
     let cells = |row: usize| buffer.content()[row * width + 1..].iter().take(width - 1).filter(|c| c.symbol() != " ");
     assert!(cells(row).all(|cell| cell.fg == Color::Red), "{:?}", cells(row).map(|cell| cell.fg).collect::<Vec<_>>());
     assert!(cells(row - 1).any(|cell| cell.fg != Color::Red));
+    // A name that looks like an escape differs from one.
+    let (mut app, mut made) = (self::app(120, 24, MEMORY), Maker::default());
+    made.open(100, "cat", "/tmp/\x1b[31m", 3);
+    made.open(100, "cat", r"/tmp/\x1b[31m", 3);
+    check_shows(feed(&mut app, &mut made), &["/tmp/\\x1b[31m\n", "/tmp/\\\\x1b[31m\n"]);
+    // The tree and Top too.
+    made.exec(101, "a", &["\x1b[31m"], 0);
+    made.exec(102, "a", &[r"\x1b[31m"], 0);
+    check_shows(keys(feed(&mut app, &mut made), "2"), &[r" \x1b[31m ", r" \\x1b[31m "]);
+    check_shows(keys(&mut app, "3l"), &[r" /tmp/\x1b[31m ", r" /tmp/\\x1b[31m "]);
+    // A long name loses its middle.
+    let mut made = Maker::default();
+    let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
+    let name = format!("{}.rcgu.o", "5f".repeat(60));
+    let names = format!("{name}\0cache\0var\0");
+    made.event(Slot::Open, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
+    let mut app = self::app(80, 24, MEMORY);
+    let row = screen(feed(&mut app, &mut made))[3].clone();
+    assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
 }
 
 #[test]
@@ -186,11 +204,8 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
     assert!(reversed(feed(&mut app, &mut made)));
     assert!(screen(&mut app)[0].ends_with("LOST 1,204"));
     check_shows(keys(&mut app, "!"), &["open         1,300           0           0       1,204", "--ring-size 64MiB"]);
-}
-
-#[test]
-fn the_loss_report_of_a_replay_is_of_the_whole_recording() {
-    let (mut app, mut made) = (app(120, 40, MEMORY), Maker::default());
+    // The loss report of a replay is of the whole recording.
+    let (mut app, mut made) = (self::app(120, 40, MEMORY), Maker::default());
     let facts = Facts { events: 1_617_000, lost: 40_124, seekable: true, ..Facts::default() };
     app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     more_opens(&mut app, &mut made, 0..100);
@@ -237,28 +252,6 @@ fn the_help_is_searched_and_begins_with_the_tasks_and_the_keys_of_the_view() {
 }
 
 #[test]
-fn a_name_that_looks_like_an_escape_differs_from_one() {
-    let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
-    made.open(100, "cat", "/tmp/\x1b[31m", 3);
-    made.open(100, "cat", r"/tmp/\x1b[31m", 3);
-    check_shows(feed(&mut app, &mut made), &["/tmp/\\x1b[31m\n", "/tmp/\\\\x1b[31m\n"]);
-    // The tree and Top too.
-    made.exec(101, "a", &["\x1b[31m"], 0);
-    made.exec(102, "a", &[r"\x1b[31m"], 0);
-    check_shows(keys(feed(&mut app, &mut made), "2"), &[r" \x1b[31m ", r" \\x1b[31m "]);
-    check_shows(keys(&mut app, "3l"), &[r" /tmp/\x1b[31m ", r" /tmp/\\x1b[31m "]);
-    // A long name loses its middle.
-    let mut made = Maker::default();
-    let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
-    let name = format!("{}.rcgu.o", "5f".repeat(60));
-    let names = format!("{name}\0cache\0var\0");
-    made.event(Slot::Open, 7, "cc", &payload::open(record, names.as_bytes(), name.as_bytes()));
-    let mut app = self::app(80, 24, MEMORY);
-    let row = screen(feed(&mut app, &mut made))[3].clone();
-    assert!(row.contains("…/5f5f") && row.ends_with("5f.rcgu.o  (created)"), "{row}");
-}
-
-#[test]
 fn a_process_grows_older_without_events_and_top_counts_by_it() {
     let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
     made.exec(100, "sleep", &["sleep", "30"], 0);
@@ -289,7 +282,7 @@ fn selected(app: &mut App) -> String {
 }
 
 #[test]
-fn a_recording_that_stopped_is_said_with_its_cause() {
+fn a_recording_that_stopped_and_an_account_that_is_off_are_said() {
     let mut app = opens(3, MEMORY);
     let status = |app: &mut App| screen(app)[22].clone();
     app.update(Input::Recording("a.ttr".into()));
@@ -305,9 +298,30 @@ fn a_recording_that_stopped_is_said_with_its_cause() {
     app.update(Input::Recording("b.ttr".into()));
     app.update(Input::Tick(Tick { now: Duration::from_secs(120), usage: None }));
     assert!(header(&mut app).contains(" REC b.ttr 0.0 MiB"), "{}", header(&mut app));
+    // An account that does not add up.
+    let says = |app: &mut App| screen(app)[0].contains("ACCOUNT ERROR");
+    for (more, off) in [(0, false), (1, true)] {
+        let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
+        for second in 1..=5 {
+            more_opens(&mut app, &mut made, 0..10);
+            counted(&mut made, second * 10 + more, false);
+            feed(&mut app, &mut made);
+        }
+        assert_eq!(says(&mut app), off, "while it runs");
+        keys(&mut app, "!");
+        let text = "the account is off by 1 (open 1); please report it";
+        assert_eq!(screen(&mut app).iter().any(|line| line.contains(text)), off);
+        keys(&mut app, "\x1b");
+        // An uncounted event arrives. If an event were missing, a gap would be visible by now.
+        counted(&mut made, 50 - more, true);
+        feed(&mut app, &mut made).update(Input::SourceEnded);
+        assert_eq!(says(&mut app), off, "in the end");
+        let said = ExitLine::of(&app).discrepancy.unwrap_or_default();
+        assert_eq!(said.contains("open by sys_exit on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
+        assert_eq!(said.is_empty(), !off, "{said}");
+    }
 }
 
-/// A compiler that searches for a header, and repeats an open.
 fn header_search() -> Maker {
     let mut made = Maker::default();
     made.exec(48_214, "cc1", &["cc1", "-quiet", "main.c"], 0);
@@ -322,7 +336,6 @@ fn header_search() -> Maker {
     made
 }
 
-/// A line with one space between its words.
 fn squeezed(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -350,17 +363,12 @@ fn repeats_and_searches_are_one_row_each() {
     assert!(screen(&mut app)[22].starts_with(" every event has its own row"), "{}", screen(&mut app)[22]);
     assert!(screen(keys(&mut app, "a"))[22].starts_with(" equal events, and searches, are folded"));
     assert_eq!(rows(&mut app).len(), 4);
-}
-
-#[test]
-fn the_row_of_an_exec_says_that_the_program_failed() {
-    let (mut app, mut made) = (app(100, 24, MEMORY), Maker::default());
+    // The row of an exec shows that the program failed.
+    let (mut app, mut made) = (self::app(100, 24, MEMORY), Maker::default());
     app.set_calm(true);
     for pid in 100..106 {
         made.ns += 1_000_000_000;
-        made.exec(pid, "python3", &["python3", "boomd.py"], 0);
-        made.open(pid, "python3", "/data", -13);
-        made.exit(pid, "python3", 1 << 8);
+        made.acts(&format!("{pid} python3 exec python3 boomd.py, open /data:-13, exit 1"));
     }
     made.acts("7 cat exec cat, open /a /b:-13, exit 2");
     let rows: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| squeezed(row)).collect();
@@ -371,14 +379,13 @@ fn the_row_of_an_exec_says_that_the_program_failed() {
 }
 
 #[test]
-fn the_row_of_a_job_counts_while_it_runs_and_names_what_runs_now() {
+fn the_row_of_a_job_counts_while_it_runs_and_folded_rows_are_never_cut() {
     let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
     app.set_calm(true);
     made.exec(100, "make", &["make", "-j2"], 0);
     made.like.ppid = Tgid(100);
     for pid in [101, 102] {
-        made.exec(pid, "cc1", &["cc1", &format!("{pid}.c")], 0);
-        made.open(pid, "cc1", "/a.h", 3);
+        made.acts(&format!("{pid} cc1 exec cc1 {pid}.c, open /a.h"));
     }
     made.exit(101, "cc1", 0);
     let job = |app: &mut App| squeezed(&rows(app)[0]);
@@ -389,6 +396,29 @@ fn the_row_of_a_job_counts_while_it_runs_and_names_what_runs_now() {
     made.exit(100, "make", 2 << 8);
     let row = job(feed(&mut app, &mut made));
     assert!(row.contains("make ok make -j2 exit 2 2 execs · 2 opens · 1 failed 10.0 s"), "{row}");
+    // What is said of folded rows is never cut.
+    for (width, height) in [(40, 10), (60, 12), (80, 24), (120, 40), (160, 50)] {
+        let mut app = self::app(width, height, MEMORY);
+        feed(&mut app, &mut header_search());
+        for typed in ["", "k", "jlll"] {
+            let shown = squeezed(&screen(keys(&mut app, typed)).join(" "));
+            // Scrolled sideways, part of the name is visible.
+            let name = if typed == "jlll" { "" } else { "/stdio.h" };
+            let whole = shown.contains(&format!("{name} searched 4"));
+            let searched = whole || width <= 60 && shown.contains(&format!("{name} x4"));
+            assert!(searched && shown.contains(" x12"), "{width}x{height}\n{shown}");
+        }
+        let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
+        let footer = screen(&mut app).pop().unwrap_or_default();
+        assert!(footer.contains(&format!("{key} {label}")) || label.is_empty(), "{footer}");
+        let buffer = drawn(&mut app, Theme::default());
+        let cells = buffer.content().chunks(usize::from(width)).find_map(|row| {
+            let line: String = row.iter().map(|cell| cell.symbol()).collect();
+            let at = line.chars().collect::<Vec<_>>().windows(3).position(|text| text == ['x', '1', '2'])?;
+            Some(row[at..at + 3].iter().map(|cell| cell.fg).collect::<Vec<_>>())
+        });
+        assert!(cells.is_some_and(|cells| cells == [Color::Cyan; 3] || cells == [Color::Reset; 3]));
+    }
 }
 
 #[test]
@@ -421,53 +451,23 @@ fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
 }
 
 #[test]
-fn what_is_said_of_folded_rows_is_never_cut() {
-    for (width, height) in [(40, 10), (60, 12), (80, 24), (120, 40), (160, 50)] {
-        let mut app = app(width, height, MEMORY);
-        feed(&mut app, &mut header_search());
-        for typed in ["", "k", "jlll"] {
-            let shown = squeezed(&screen(keys(&mut app, typed)).join(" "));
-            // Scrolled sideways, part of the name is visible.
-            let name = if typed == "jlll" { "" } else { "/stdio.h" };
-            let whole = shown.contains(&format!("{name} searched 4"));
-            let searched = whole || width <= 60 && shown.contains(&format!("{name} x4"));
-            assert!(searched && shown.contains(" x12"), "{width}x{height}\n{shown}");
-        }
-        let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
-        let footer = screen(&mut app).pop().unwrap_or_default();
-        assert!(footer.contains(&format!("{key} {label}")) || label.is_empty(), "{footer}");
-        let buffer = drawn(&mut app, Theme::default());
-        let cells = buffer.content().chunks(usize::from(width)).find_map(|row| {
-            let line: String = row.iter().map(|cell| cell.symbol()).collect();
-            let at = line.chars().collect::<Vec<_>>().windows(3).position(|text| text == ['x', '1', '2'])?;
-            Some(row[at..at + 3].iter().map(|cell| cell.fg).collect::<Vec<_>>())
-        });
-        assert!(cells.is_some_and(|cells| cells == [Color::Cyan; 3] || cells == [Color::Reset; 3]));
-    }
-}
-
-#[test]
-fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
-    let mut app = app(160, 50, MEMORY);
-    keys(feed(&mut app, &mut build()), "v");
-    assert!(screen(&mut app)[2].starts_with("         TIME KIND   PID  PPID USER     COMM"));
-    let shown = screen(keys(&mut app, "k\n"));
-    assert!(shown[2].contains("│── 48217 ld ── EXEC "), "{}", shown[2]);
-    assert!(shown.iter().any(|line| line.contains("│ args      ld  main.o")), "{}", shown.join("\n"));
-}
-
-#[test]
 fn every_size_and_any_name_can_be_drawn_in_every_state() {
     let mut made = Maker::default();
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t";
-    made.exec(7, hostile, &[hostile, hostile], 0);
-    made.open(7, hostile, hostile, -2);
+    made.acts(&format!("7 {hostile} exec {hostile} {hostile}, open {hostile}:-2"));
     made.open(7, "a", &hostile.repeat(100), 3);
     made.lost(1204);
     let sizes =
         [(1, 1), (2, 2), (3, 3), (5, 4), (10, 5), (20, 6), (40, 10), (100, 30), (139, 7), (160, 50), (500, 200)];
     let typed = "|\n|\n\n|\n\t|\n\t\t|?|!|c|x|fcomm=|f(|fx\u{202e}|/x\u{200b}|kp\n|kkku|et| |llll|\nJ|\nJ\nK|\n\tJ\n|\n\t\tJ\n\n";
     check_draws(&made, &sizes, "", &typed.split('|').collect::<Vec<_>>());
+    // Wide screens have more columns, and the pane at the right.
+    let mut app = app(160, 50, MEMORY);
+    keys(feed(&mut app, &mut build()), "v");
+    assert!(screen(&mut app)[2].starts_with("         TIME KIND   PID  PPID USER     COMM"));
+    let shown = screen(keys(&mut app, "k\n"));
+    assert!(shown[2].contains("│── 48217 ld ── EXEC "), "{}", shown[2]);
+    assert!(shown.iter().any(|line| line.contains("│ args      ld  main.o")), "{}", shown.join("\n"));
 }
 
 #[test]
@@ -489,12 +489,9 @@ fn the_selected_event_stays_selected_when_rows_come_and_go() {
     assert!(app.store().evicted() > 1000);
     let next = app.store().range(994..20_000).next().expect("a row").id;
     assert!(next > 994 && selected(&mut app).contains(&format!("/f/{next}")), "the nearest row that is left");
-}
-
-#[test]
-fn the_strip_of_a_live_trace_has_its_losses_and_marks() {
+    // The strip of a live trace has its losses and marks.
     let mut made = Maker { step_ns: 10_000_000, ..Maker::default() };
-    let mut app = app(120, 24, MEMORY);
+    let mut app = self::app(120, 24, MEMORY);
     more_opens(&mut app, &mut made, 0..500);
     made.lost(7);
     more_opens(&mut app, &mut made, 500..1000);
@@ -508,6 +505,15 @@ fn the_strip_of_a_live_trace_has_its_losses_and_marks() {
     assert!(row.starts_with('>') && row.ends_with("/f/0"), "{row}");
     assert!(screen(keys(&mut app, "j"))[3].starts_with('z'), "the mark of the row: {}", screen(&mut app)[3]);
     assert!(strip(&mut app).contains("F follow"), "{}", strip(&mut app));
+    // Long lists are filtered in slices that begin with the newest.
+    let mut app = opens(20_000, MEMORY);
+    for letter in "fcomm=cat".chars() {
+        press(&mut app, letter);
+    }
+    assert!(app.busy());
+    assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
+    assert!(screen(&mut app)[22].contains("filtering 20%"));
+    assert_eq!((work(&mut app).events().events(), app.loaded().hidden()), (6_667, 13_333));
 }
 
 #[test]
@@ -601,10 +607,7 @@ fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
         keys(&mut app, " G");
         assert_eq!(app.events().row(0), Some(app.store().first_id()), "the rows of the pause are let go");
     }
-}
-
-#[test]
-fn an_empty_list_names_only_what_hides() {
+    // An empty list names only what hides.
     let check = |app: &mut App, start: &str| assert!(screen(app)[3].trim().starts_with(start), "{}", screen(app)[3]);
     let mut app = app(80, 24, MEMORY);
     more_opens(keys(&mut app, " "), &mut Maker::default(), 0..3);
@@ -619,7 +622,7 @@ fn an_empty_list_names_only_what_hides() {
 }
 
 #[test]
-fn escape_peels_the_filter_part_by_part() {
+fn escape_peels_the_filter_and_a_tree_is_of_the_selected_process() {
     let mut app = opens(9, MEMORY);
     assert_eq!(keys(&mut app, "p").filter.text(), "pid=102");
     assert_eq!(keys(&mut app, "xx").filter.text(), "pid=102 not comm=\"a b\"");
@@ -637,11 +640,8 @@ fn escape_peels_the_filter_part_by_part() {
     assert!(keys(&mut app, "\n").line_for(Purpose::Filter).is_some(), "it cannot be kept");
     assert_eq!((keys(&mut app, "\x1b").filter.text().as_str(), app.events().events()), ("", 9), "as before");
     assert!(screen(keys(&mut app, "fcomm=dog\nf\u{2191}"))[1].starts_with(" filter> comm=dog"));
-}
-
-#[test]
-fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    // A tree is that of the selected process whichever has its id now.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     made.acts("7 old open /a, exit 0");
     made.start_ns += 11_000_000_000;
     for path in ["/b", "/c", "/d"] {
@@ -678,11 +678,8 @@ fn a_key_of_a_row_replaces_what_it_contradicts_and_says_so() {
     // Alternatives stay alternatives.
     keys(keys(&mut app, "\x12fcomm=dog or pid=100\n"), "u");
     assert_eq!(app.filter.text(), "(comm=dog or pid=100) uid=1000");
-}
-
-#[test]
-fn a_key_is_about_the_row_that_was_drawn_under_the_cursor() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    // A key is about the row that was drawn under the cursor.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     made.open(1, "first", "/a", 3);
     assert!(selected(feed(&mut app, &mut made)).contains("first"));
     made.open(2, "second", "/b", 3);
@@ -838,7 +835,7 @@ fn the_header_of_a_replay_says_in_words_what_it_does() {
 }
 
 #[test]
-fn the_help_of_a_replay_explains_its_signs() {
+fn the_help_of_a_replay_explains_its_signs_and_no_text_is_cut() {
     for (width, height) in [(80, 140), (40, 220)] {
         let (mut app, _) = replay(width, height, End::Growing, true);
         let shown = screen(keys(&mut app, "?"));
@@ -860,6 +857,16 @@ fn the_help_of_a_replay_explains_its_signs() {
             assert!(!titles.iter().any(titled) || (0..width).any(bold), "{row}");
         }
     }
+    // No text of a help is cut.
+    for (view, width) in
+        [1, 2, 3, 4].into_iter().flat_map(|view| [40, 80, 100, 120, 160, 200].map(|width| (view, width)))
+    {
+        for (mut app, _) in [replay(width, 200, End::Complete, true), (app(width, 200, MEMORY), Maker::default())] {
+            let help = screen(keys(&mut app, &format!("{view}?")));
+            let cut: Vec<_> = help.iter().skip(2).filter(|line| line.contains('…')).collect();
+            assert!(cut.is_empty(), "view {view} at {width}: {cut:#?}");
+        }
+    }
 }
 
 #[test]
@@ -876,8 +883,7 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     let (mut app, mut made) = (self::app(80, 40, MEMORY), Maker::default());
     made.exec(100, "make", &["make"], 0);
     for pid in [101, 102] {
-        made.fork(100, "make", pid);
-        made.exit(pid, "cc", 0);
+        made.acts(&format!("100 make fork {pid}; {pid} cc exit 0"));
     }
     keys(feed(&mut app, &mut made), "g\n\t\t");
     let shown = screen(&mut app).join("\n");
@@ -961,7 +967,7 @@ fn a_failure_says_first_why_and_how_that_is_known() {
 }
 
 #[test]
-fn copies_go_out_as_effects() {
+fn copies_go_out_and_the_status_line_offers_to_hide_opens() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
     made.exec(7, "cc", &["cc", "a b.c", "\x1b"], 0);
     assert_eq!(copied(press(feed(&mut app, &mut made), 'Y')).as_deref(), Some(r"cc 'a b.c' $'\033'"));
@@ -982,11 +988,8 @@ fn copies_go_out_as_effects() {
     app.screen.wrap = Wrap::Tmux;
     let message = keys(&mut app, "y").screen.message().expect("a message");
     assert!(message.starts_with("line sent to tmux (OSC 52), which needs set-clipboard on: "), "{message}");
-}
-
-#[test]
-fn the_status_line_offers_to_hide_opens_while_they_are_many() {
-    let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
+    // The status line offers to hide opens while they are many.
+    let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
     for second in 1..=3 {
         assert!(!screen(&mut app)[22].contains("O:hide opens"));
         more_opens(&mut app, &mut made, 0..2500);
@@ -1009,36 +1012,10 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
     assert_eq!(app.rates.all(), 7);
 }
 
-/// Counters that report `wanted` opens.
 fn counted(made: &mut Maker, wanted: u64, last: bool) {
     let made_opens = std::mem::replace(&mut made.counters[Slot::Open as usize].wanted, wanted);
     made.counters(last);
     made.counters[Slot::Open as usize].wanted = made_opens;
-}
-
-#[test]
-fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
-    let says = |app: &mut App| screen(app)[0].contains("ACCOUNT ERROR");
-    for (more, off) in [(0, false), (1, true)] {
-        let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
-        for second in 1..=5 {
-            more_opens(&mut app, &mut made, 0..10);
-            counted(&mut made, second * 10 + more, false);
-            feed(&mut app, &mut made);
-        }
-        assert_eq!(says(&mut app), off, "while it runs");
-        keys(&mut app, "!");
-        let text = "the account is off by 1 (open 1); please report it";
-        assert_eq!(screen(&mut app).iter().any(|line| line.contains(text)), off);
-        keys(&mut app, "\x1b");
-        // An uncounted event arrives. If an event were missing, a gap would be visible by now.
-        counted(&mut made, 50 - more, true);
-        feed(&mut app, &mut made).update(Input::SourceEnded);
-        assert_eq!(says(&mut app), off, "in the end");
-        let said = ExitLine::of(&app).discrepancy.unwrap_or_default();
-        assert_eq!(said.contains("open by sys_exit on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
-        assert_eq!(said.is_empty(), !off, "{said}");
-    }
 }
 
 #[test]
@@ -1083,7 +1060,7 @@ fn each_way_out_is_a_quit_that_may_be_asked_twice() {
 }
 
 #[test]
-fn what_an_excerpt_has_no_opens_of_is_not_zero() {
+fn what_is_unknown_or_elsewhere_is_not_guessed() {
     for (host, text) in [
         (HostFrame::Excerpt(Excerpt { filter: "kind=exec".to_owned() }), "unknown: this excerpt has none"),
         (
@@ -1109,33 +1086,34 @@ fn what_an_excerpt_has_no_opens_of_is_not_zero() {
     check_shows(&mut app, &[" this      exit 1 after 10.0 s, at ", " · cpu 1 ms, 3.0 MiB"]);
     check_shows(keys(&mut app, "\x1bjW"), &["a shell exits with 127 if it does not find a command"]);
     check_shows(keys(&mut app, "\x1bgj\n"), &[" this      exit 1 after 10.0 s, at "]);
-}
-
-#[test]
-fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
-    let mut app = opens(20_000, MEMORY);
-    for letter in "fcomm=cat".chars() {
-        press(&mut app, letter);
+    // Users elsewhere are numbers in every view.
+    for (pid_ns, container, id, shown) in [
+        (9, None, 1000, true),
+        (77, None, 1000, false),
+        (9, Some(Container::default()), 1000, false),
+        (77, None, 0, true),
+    ] {
+        let (uid, gid) = (Uid(id), Gid(id));
+        let mut made = Maker::default();
+        made.host(&HostFrame::Host(Host { pid_ns: NsInum(9), ..Host::default() }));
+        made.host(&HostFrame::User(User { uid, name: "alice".to_owned() }));
+        made.host(&HostFrame::Group(Group { gid, name: "staff".to_owned() }));
+        made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/x".to_vec(), container }));
+        made.like = FrameHeader { pid_ns: NsInum(pid_ns), cgroup: CgroupId(5), uid, gid, ..made.like };
+        made.acts("7 a exec a, open /x");
+        let mut app = self::app(160, 40, MEMORY);
+        feed(&mut app, &mut made);
+        // The page of an event, the summary beside the tree, and Top by user.
+        for (typed, text) in
+            [("\n", "alice:staff".to_owned()), ("\x1b2", ", alice".to_owned()), ("3llll", format!("alice ({id})"))]
+        {
+            keys(&mut app, typed);
+            work(&mut app);
+            let screen = screen(&mut app).join("\n");
+            assert_eq!(screen.contains(&text), shown, "{text} after {typed:?} in\n{screen}");
+            assert!(shown || !screen.contains("alice"), "{typed:?} in\n{screen}");
+        }
     }
-    assert!(app.busy());
-    assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
-    assert!(screen(&mut app)[22].contains("filtering 20%"));
-    assert_eq!((work(&mut app).events().events(), app.loaded().hidden()), (6_667, 13_333));
-}
-
-#[test]
-fn a_file_has_the_calls_that_changed_it() {
-    let (mut app, mut made) = (app(120, 40, MEMORY), Maker::default());
-    for (pid, comm, op, path) in
-        [(5, "mkdir", file::MKDIR, "/d"), (6, "rm", file::UNLINK, "/e"), (7, "rm", file::RMDIR, "/d")]
-    {
-        made.call(Slot::File, pid, comm, op, path, 0);
-    }
-    made.open(8, "cat", "/d", -2);
-    keys(feed(&mut app, &mut made), "\n");
-    check_shows(&mut app, &["5 mkdir  mkdir 0000 /d", "7 rm  rmdir /d"]);
-    let life: Vec<_> = screen(&mut app).into_iter().filter(|line| line.contains("life")).collect();
-    assert_eq!(life.len(), 2, "{life:#?}");
 }
 
 #[test]
@@ -1150,6 +1128,24 @@ fn the_commands_output_is_shown_and_followed() {
     check_shows(keys(&mut app, "g"), &["line 0"]);
     app.update(Input::CommandEnded("exit 2".into()));
     check_shows(&mut app, &["make ended: exit 2"]);
+    // A paste presses no keys, and is text where text is typed.
+    let mut app = opens(9, MEMORY);
+    let paste = |app: &mut App, text: &str| {
+        let effects = app.update(Input::Paste(text.to_owned()));
+        app.update(Input::Tick(Tick { now: Duration::from_millis(1), usage: None }));
+        effects
+    };
+    assert_eq!(paste(&mut app, "qexO!\n"), [Effect::Redraw]);
+    assert_eq!((app.events().events(), app.filter.text(), app.screen.overlay), (9, String::new(), None));
+    assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
+    paste(keys(&mut app, "f"), "comm=cat\n\x1b[31m");
+    assert_eq!(app.line_for(Purpose::Filter).expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
+    paste(keys(&mut app, "\x1bf"), "comm=dog\n");
+    assert_eq!(app.events().events(), 3);
+    paste(keys(&mut app, "\n/"), "/f/4");
+    assert!(selected(&mut app).ends_with("/f/4"));
+    paste(keys(&mut app, "\x1b/"), &"a".repeat(10_000));
+    assert_eq!(app.line_for(Purpose::Search).expect("open").text().len(), 4096);
 }
 
 /// A build that fails because a header is missing. The last event is make's exit.
@@ -1164,7 +1160,7 @@ fn failed_build() -> Maker {
 }
 
 #[test]
-fn an_exit_is_explained_by_the_child_that_failed_for_it() {
+fn an_exit_without_a_cause_names_the_first_failure() {
     let mut app = app(80, 24, MEMORY);
     app.set_command("make");
     feed(&mut app, &mut failed_build()).update(Input::CommandEnded("exit 2".into()));
@@ -1193,6 +1189,33 @@ fn an_exit_is_explained_by_the_child_that_failed_for_it() {
     app.summary.cpu_ns = 2_400_000_000;
     let ended = " ENDED  make exit 2 after 12 ms (CPU 2.4 s) │ ";
     assert!(screen(&mut app)[0].starts_with(ended), "{}", screen(&mut app)[0]);
+    // An exit without a cause names the first failure.
+    let mut app = self::app(120, 24, MEMORY);
+    app.set_command("cargo");
+    let mut made = traced(100);
+    made.acts("100 cargo exec cargo, fork 101; 101 rustc exec rustc, open /dev/tty:-6, exit 1");
+    // The parent starts another child after this one failed, so this child is not the cause of its exit.
+    made.acts("100 cargo fork 102; 102 cargo open /none:-2, exit 1");
+    later_child(&mut made, 100, "cargo", 103);
+    made.exit(100, "cargo", 101 << 8);
+    feed(&mut app, &mut made).update(Input::CommandEnded("exit 101".into()));
+    let header = screen(&mut app)[0].clone();
+    assert!(header.contains("│ first failure: cargo: /none not found "), "{header}");
+    check_shows(keys(&mut app, "\x1bGkjW"), &["no failed call explains this status", "last calls"]);
+    check_lacks(&mut app, &["cause "]);
+    // A build that continues after failures.
+    let mut app = self::app(140, 24, MEMORY);
+    app.set_command("make");
+    let mut made = traced(100);
+    made.exec(100, "make", &["make", "-k"], 0);
+    for (pid, name) in [(101, "one"), (102, "two")] {
+        made.acts(&format!("100 make fork {pid}; {pid} cc1 exec cc1, open /usr/include/{name}.h:-2, exit 1"));
+    }
+    later_child(&mut made, 100, "make", 103);
+    made.exit(100, "make", 2 << 8);
+    feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
+    let header = screen(&mut app)[0].clone();
+    assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
 }
 
 #[test]
@@ -1240,40 +1263,6 @@ fn later_child(made: &mut Maker, parent: u32, comm: &str, child: u32) {
     made.batch.push(header, &payload::exit(0));
 }
 
-#[test]
-fn an_exit_without_a_cause_names_the_first_failure() {
-    let mut app = app(120, 24, MEMORY);
-    app.set_command("cargo");
-    let mut made = traced(100);
-    made.acts("100 cargo exec cargo, fork 101; 101 rustc exec rustc, open /dev/tty:-6, exit 1");
-    // The parent starts another child after this one failed, so this child is not the cause of its exit.
-    made.acts("100 cargo fork 102; 102 cargo open /none:-2, exit 1");
-    later_child(&mut made, 100, "cargo", 103);
-    made.exit(100, "cargo", 101 << 8);
-    feed(&mut app, &mut made).update(Input::CommandEnded("exit 101".into()));
-    let header = screen(&mut app)[0].clone();
-    assert!(header.contains("│ first failure: cargo: /none not found "), "{header}");
-    check_shows(keys(&mut app, "\x1bGkjW"), &["no failed call explains this status", "last calls"]);
-    check_lacks(&mut app, &["cause "]);
-    // A build that continues after failures.
-    let mut app = self::app(140, 24, MEMORY);
-    app.set_command("make");
-    let mut made = traced(100);
-    made.exec(100, "make", &["make", "-k"], 0);
-    for (pid, name) in [(101, "one"), (102, "two")] {
-        made.fork(100, "make", pid);
-        made.exec(pid, "cc1", &["cc1"], 0);
-        made.open(pid, "cc1", &format!("/usr/include/{name}.h"), -2);
-        made.exit(pid, "cc1", 1 << 8);
-    }
-    later_child(&mut made, 100, "make", 103);
-    made.exit(100, "make", 2 << 8);
-    feed(&mut app, &mut made).update(Input::CommandEnded("exit 2".into()));
-    let header = screen(&mut app)[0].clone();
-    assert!(header.contains("│ first failure: cc1: /usr/include/one.h not found "), "{header}");
-}
-
-/// A dashboard with a COMMAND that wrote this output.
 fn running(wrote: &[u8]) -> App {
     let mut app = app(80, 12, MEMORY);
     app.set_command("vim");
@@ -1410,27 +1399,6 @@ fn the_header_sums_up_a_command_that_ended() {
     assert!(header(&mut app).contains(" at least 2 opens (1 failed) · 2 execs (+1"), "{}", header(&mut app));
 }
 
-#[test]
-fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
-    let mut app = opens(9, MEMORY);
-    let paste = |app: &mut App, text: &str| {
-        let effects = app.update(Input::Paste(text.to_owned()));
-        app.update(Input::Tick(Tick { now: Duration::from_millis(1), usage: None }));
-        effects
-    };
-    assert_eq!(paste(&mut app, "qexO!\n"), [Effect::Redraw]);
-    assert_eq!((app.events().events(), app.filter.text(), app.screen.overlay), (9, String::new(), None));
-    assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
-    paste(keys(&mut app, "f"), "comm=cat\n\x1b[31m");
-    assert_eq!(app.line_for(Purpose::Filter).expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
-    paste(keys(&mut app, "\x1bf"), "comm=dog\n");
-    assert_eq!(app.events().events(), 3);
-    paste(keys(&mut app, "\n/"), "/f/4");
-    assert!(selected(&mut app).ends_with("/f/4"));
-    paste(keys(&mut app, "\x1b/"), &"a".repeat(10_000));
-    assert_eq!(app.line_for(Purpose::Search).expect("open").text().len(), 4096);
-}
-
 /// `make` starts `cc`, which starts `as`; `cc` opens files.
 fn family() -> Maker {
     let mut made = Maker::default();
@@ -1451,7 +1419,7 @@ fn pane(app: &mut App) -> (String, String) {
 }
 
 #[test]
-fn a_row_of_the_pane_leads_to_a_parent_or_a_child_and_esc_leads_back() {
+fn a_row_of_the_pane_leads_to_a_parent_a_child_or_an_open() {
     let mut app = app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\t\tJ");
     let (title, child) = pane(&mut app);
@@ -1467,11 +1435,8 @@ fn a_row_of_the_pane_leads_to_a_parent_or_a_child_and_esc_leads_back() {
     assert_eq!(pane(keys(&mut app, "\x1b\x1b")).1, child);
     assert_eq!(pane(keys(&mut app, "\x1b")).1, "");
     assert!(keys(&mut app, "\x1b").detail.size().is_none());
-}
-
-#[test]
-fn a_file_in_the_pane_leads_to_its_open() {
-    let mut app = app(80, 30, MEMORY);
+    // A file leads to its open.
+    let mut app = self::app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\tJJ");
     assert!(pane(&mut app).1.starts_with(">14:02:11.004 ENOENT   r  /f/1"), "{:?}", pane(&mut app));
     assert!(selected(keys(&mut app, "\n")).contains("OPEN     7 cc       ENOENT  r  /f/1"), "{}", selected(&mut app));
@@ -1491,7 +1456,7 @@ fn a_file_in_the_pane_leads_to_its_open() {
 }
 
 #[test]
-fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
+fn the_selected_row_of_the_pane_is_seen_and_forgotten_with_its_event() {
     let mut made = family();
     for child in 0..14 {
         made.fork(7, "cc", 100 + child);
@@ -1518,24 +1483,7 @@ fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
             assert_eq!(rows.len(), 16, "{width}x{height} {tab:?}");
         }
     }
-}
-
-/// The number of rows of the pane with the selection mark and reversed cells.
-fn rows_selected(app: &mut App, theme: Theme) -> usize {
-    let buffer = drawn(app, theme);
-    let area = app.areas().detail;
-    let at_side = u16::from(area.x > 0);
-    let is_reversed = |x, y| {
-        let cell: &ratatui::buffer::Cell = &buffer[(x, y)];
-        cell.modifier.contains(ratatui::style::Modifier::REVERSED) && cell.symbol() != " "
-    };
-    let has_sign = |y: &u16| buffer[(area.x + at_side, *y)].symbol() == ">";
-    let rows = (area.y + 1..area.bottom()).filter(has_sign);
-    rows.filter(|y| (area.x + at_side + 1..area.right()).any(|x| is_reversed(x, *y))).count()
-}
-
-#[test]
-fn the_row_of_the_pane_is_forgotten_with_its_event_and_its_tab() {
+    // It is forgotten with its event and its tab.
     let mut app = app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\t\t");
     for away in ["k", "j", "\x1b", "\t"] {
@@ -1552,6 +1500,20 @@ fn the_row_of_the_pane_is_forgotten_with_its_event_and_its_tab() {
     // Raw has no rows: it scrolls.
     screen(keys(&mut app, "\x1b\x1bg\n\t\t\t"));
     assert!(keys(&mut app, "J").detail.row().is_none() && app.detail.scroll == 1);
+}
+
+/// The number of rows of the pane with the selection mark and reversed cells.
+fn rows_selected(app: &mut App, theme: Theme) -> usize {
+    let buffer = drawn(app, theme);
+    let area = app.areas().detail;
+    let at_side = u16::from(area.x > 0);
+    let is_reversed = |x, y| {
+        let cell: &ratatui::buffer::Cell = &buffer[(x, y)];
+        cell.modifier.contains(ratatui::style::Modifier::REVERSED) && cell.symbol() != " "
+    };
+    let has_sign = |y: &u16| buffer[(area.x + at_side, *y)].symbol() == ">";
+    let rows = (area.y + 1..area.bottom()).filter(has_sign);
+    rows.filter(|y| (area.x + at_side + 1..area.right()).any(|x| is_reversed(x, *y))).count()
 }
 
 #[test]
@@ -1585,8 +1547,7 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     while app.world().processes.get(child).is_some() {
         for _ in 0..50 {
             pid += 1;
-            made.fork(1, "make", pid);
-            made.exit(pid, "make", 0);
+            made.acts(&format!("1 make fork {pid}; {pid} make exit 0"));
         }
         feed(&mut app, &mut made);
     }
@@ -1598,7 +1559,7 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
 }
 
 #[test]
-fn columns_are_chosen_beside_the_view() {
+fn columns_are_chosen_and_chips_are_keys() {
     let mut app = app(80, 24, 64 << 20);
     let lines = screen(keys(&mut app, "C"));
     assert!(lines[2].contains("TIME KIND") && lines[2].ends_with("│ COLUMNS of Events"), "{lines:#?}");
@@ -1619,6 +1580,28 @@ fn columns_are_chosen_beside_the_view() {
     let lines = screen(keys(&mut app, "2"));
     assert!(lines[2].contains("COMMAND") && lines[2].ends_with("│ COLUMNS of Tree"), "{lines:#?}");
     assert!(!screen(keys(&mut app, "\x1b"))[2].contains("COLUMNS"));
+    // A click on the chip of a kind is its key.
+    for (width, chips) in
+        [(120, ["Exec", "eXit", "Open", "Bpf"]), (100, ["Exec", "eXit", "Open", "Bpf"]), (50, ["E", "X", "O", "B"])]
+    {
+        for (chip, kind) in chips.into_iter().zip([Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]) {
+            let mut app = opens(40, MEMORY);
+            app.update(Input::Resize(width, 24));
+            let cells = |app: &mut App| {
+                let line = screen(app)[1].to_lowercase();
+                let line = line.split(" of ").next().unwrap_or_default();
+                let at = line.rfind(&chip.to_lowercase()).map(|at| line[..at].chars().count()).expect("a chip") as u16;
+                [at, at + chip.len() as u16 - 1]
+            };
+            for end in [0, 1] {
+                for is_shown in [false, true] {
+                    let column = cells(&mut app)[end];
+                    let line = screen(mouse(&mut app, CLICK, column, 1))[1].clone();
+                    assert_eq!(app.screen.kinds.contains(kind), is_shown, "{chip} at {width}: {line}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -1712,32 +1695,7 @@ fn a_click_on_the_footer_is_its_key_and_one_on_the_strip_goes_to_that_time() {
 }
 
 #[test]
-fn a_click_on_the_chip_of_a_kind_is_its_key() {
-    for (width, chips) in
-        [(120, ["Exec", "eXit", "Open", "Bpf"]), (100, ["Exec", "eXit", "Open", "Bpf"]), (50, ["E", "X", "O", "B"])]
-    {
-        for (chip, kind) in chips.into_iter().zip([Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]) {
-            let mut app = opens(40, MEMORY);
-            app.update(Input::Resize(width, 24));
-            let cells = |app: &mut App| {
-                let line = screen(app)[1].to_lowercase();
-                let line = line.split(" of ").next().unwrap_or_default();
-                let at = line.rfind(&chip.to_lowercase()).map(|at| line[..at].chars().count()).expect("a chip") as u16;
-                [at, at + chip.len() as u16 - 1]
-            };
-            for end in [0, 1] {
-                for is_shown in [false, true] {
-                    let column = cells(&mut app)[end];
-                    let line = screen(mouse(&mut app, CLICK, column, 1))[1].clone();
-                    assert_eq!(app.screen.kinds.contains(kind), is_shown, "{chip} at {width}: {line}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn the_detail_of_a_gap_begins_with_the_answer() {
+fn the_detail_of_a_gap_begins_with_the_answer_and_a_file_has_its_calls() {
     let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
     made.open(7, "cat", "/a", 3);
     made.lost(1204);
@@ -1753,49 +1711,16 @@ fn the_detail_of_a_gap_begins_with_the_answer() {
     assert!(pane[4].ends_with("! shows all losses"), "{}", pane[4]);
     // The fields are those on the Raw tab.
     check_shows(keys(&mut app, "\t\t\t"), &[" cause     ring"]);
-}
-
-#[test]
-fn no_help_text_is_cut() {
-    for (view, width) in
-        [1, 2, 3, 4].into_iter().flat_map(|view| [40, 80, 100, 120, 160, 200].map(|width| (view, width)))
+    // A file has the calls that changed it.
+    let (mut app, mut made) = (self::app(120, 40, MEMORY), Maker::default());
+    for (pid, comm, op, path) in
+        [(5, "mkdir", file::MKDIR, "/d"), (6, "rm", file::UNLINK, "/e"), (7, "rm", file::RMDIR, "/d")]
     {
-        for (mut app, _) in [replay(width, 200, End::Complete, true), (app(width, 200, MEMORY), Maker::default())] {
-            let help = screen(keys(&mut app, &format!("{view}?")));
-            let cut: Vec<_> = help.iter().skip(2).filter(|line| line.contains('…')).collect();
-            assert!(cut.is_empty(), "view {view} at {width}: {cut:#?}");
-        }
+        made.call(Slot::File, pid, comm, op, path, 0);
     }
-}
-
-/// For an id of a container, the name that it has here would be a guess. Root is root.
-#[test]
-fn users_elsewhere_are_numbers_in_every_view() {
-    for (pid_ns, container, id, shown) in [
-        (9, None, 1000, true),
-        (77, None, 1000, false),
-        (9, Some(Container::default()), 1000, false),
-        (77, None, 0, true),
-    ] {
-        let (uid, gid) = (Uid(id), Gid(id));
-        let mut made = Maker::default();
-        made.host(&HostFrame::Host(Host { pid_ns: NsInum(9), ..Host::default() }));
-        made.host(&HostFrame::User(User { uid, name: "alice".to_owned() }));
-        made.host(&HostFrame::Group(Group { gid, name: "staff".to_owned() }));
-        made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/x".to_vec(), container }));
-        made.like = FrameHeader { pid_ns: NsInum(pid_ns), cgroup: CgroupId(5), uid, gid, ..made.like };
-        made.acts("7 a exec a, open /x");
-        let mut app = app(160, 40, MEMORY);
-        feed(&mut app, &mut made);
-        // The page of an event, the summary beside the tree, and Top by user.
-        for (typed, text) in
-            [("\n", "alice:staff".to_owned()), ("\x1b2", ", alice".to_owned()), ("3llll", format!("alice ({id})"))]
-        {
-            keys(&mut app, typed);
-            work(&mut app);
-            let screen = screen(&mut app).join("\n");
-            assert_eq!(screen.contains(&text), shown, "{text} after {typed:?} in\n{screen}");
-            assert!(shown || !screen.contains("alice"), "{typed:?} in\n{screen}");
-        }
-    }
+    made.open(8, "cat", "/d", -2);
+    keys(feed(&mut app, &mut made), "\n");
+    check_shows(&mut app, &["5 mkdir  mkdir 0000 /d", "7 rm  rmdir /d"]);
+    let life: Vec<_> = screen(&mut app).into_iter().filter(|line| line.contains("life")).collect();
+    assert_eq!(life.len(), 2, "{life:#?}");
 }

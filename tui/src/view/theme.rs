@@ -428,14 +428,7 @@ mod tests {
     use crate::view::palette::PALETTES;
 
     #[test]
-    fn every_kind_that_probes_make_has_a_role() {
-        for kind in Kind::PROBED {
-            assert!(Role::ALL.iter().any(|role| role.name() == kind.name()), "{}", kind.name());
-        }
-    }
-
-    #[test]
-    fn a_look_is_read_from_words() {
+    fn a_look_is_read_from_words_and_written_as_it_is_read() {
         let look = |text: &str| text.parse::<Look>();
         let on = |foreground, background, weight| Ok(Look { foreground, background, weight });
         assert_eq!(look("green bold"), on(Some(Color::Green), None, BOLD));
@@ -460,15 +453,16 @@ mod tests {
         ] {
             assert_eq!(look(text), Err(LookError { at, wrong }), "{text}");
         }
-    }
-
-    #[test]
-    fn the_look_of_each_role_is_written_as_it_is_read() {
+        // The look of each role is written as it is read.
         for role in Role::ALL {
             assert_eq!(Look::of(*role).to_string().parse(), Ok(Look::of(*role)), "{role:?}");
         }
         assert_eq!(Look::of(Role::Live).to_string(), "black on green");
         assert_eq!(Look::default().to_string(), "plain");
+        // Every kind that probes make has a role.
+        for kind in Kind::PROBED {
+            assert!(Role::ALL.iter().any(|role| role.name() == kind.name()), "{}", kind.name());
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ fn cpu(slot: Slot, counters: SlotCounters) -> CpuState {
 }
 
 #[test]
-fn the_account_adds_up_over_all_its_sources() {
+fn the_account_adds_up_and_each_part_has_a_name() {
     let open = SlotCounters { wanted: 100, filtered: 7, own: 3, lost_ring: 10, ..SlotCounters::ZERO };
     let fork = SlotCounters { bookkeeping: 12, lost_bookkeeping: 2, ..SlotCounters::ZERO };
     let counters = Counters {
@@ -39,10 +39,7 @@ fn the_account_adds_up_over_all_its_sources() {
     assert_eq!(json["account"]["kinds"]["open"]["lost"]["probe"], 5);
     assert_eq!(json["account"]["tree_full"], 6);
     assert_eq!(json["account"]["discrepancies"], serde_json::json!([]));
-}
-
-#[test]
-fn what_is_dropped_late_or_bounded_has_a_name() {
+    // What is dropped, late or bounded has a name.
     let open = SlotCounters { wanted: 10, dropped: [3, 4, 0, 0], ..SlotCounters::ZERO };
     let counters = Counters { cpus: vec![cpu(Slot::Open, open)], ..Counters::default() };
     let mut counted = ByKind::default();
@@ -167,7 +164,6 @@ fn a_trace_whose_sums_hold_is_proved_and_others_are_not() {
     assert_eq!(trace.proved().discrepancies[0].of, Of::Kind(Kind::Open), "a request that went nowhere");
 }
 
-/// The name of a counter, and access to it.
 type Counter = (&'static str, fn(&mut SlotCounters) -> &mut u64);
 
 const COUNTERS: [Counter; 13] = [

@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn notifications_before_the_first_inventory_count() {
+    fn notifications_count_and_change_their_part_of_an_interface() {
         let on = |program| BpfAttachment {
             program: ProgId(program),
             via: Via::Netlink,
@@ -496,10 +496,7 @@ mod tests {
         let elsewhere = BpfAttachment { netns: Some(NsInum(8)), ..on(4) };
         let inventory = Inventory { attachments: vec![on(1), on(2), on(3), elsewhere], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &inventory), ["+#2 2 false", "+#3 3 true", "+#4 4 false", "=0 4 true"]);
-    }
-
-    #[test]
-    fn a_notification_changes_its_part_of_an_interface() {
+        // A notification changes its part of an interface.
         let of = |program, hook, flags: &str| BpfAttachment {
             program: ProgId(program),
             via: Via::Netlink,

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn words_come_back_from_their_frames() {
+    fn words_come_back_and_helpers_are_grouped_by_what_they_change() {
         for unknown in [None, Some(NotScanned::NotPermitted), Some(NotScanned::Withheld), Some(NotScanned::TailCall)] {
             let program = BpfProgram { unknown: unknown.map_or(0, |why| why as u8), ..BpfProgram::default() };
             assert_eq!(program.calls().unknown, unknown);
@@ -317,10 +317,7 @@ mod tests {
             let hidden = BpfHidden { id: ProgId(7), seen_by, missing_in: View::FdById, ..BpfHidden::default() };
             check_comes_back(HostFrame::BpfHidden(hidden));
         }
-    }
-
-    #[test]
-    fn helpers_are_grouped_by_what_they_change() {
+        // Helpers are grouped by what they change.
         let all = HelperCalls { helpers: (1 << HELPERS.len()) - 1, unknown: None };
         assert_eq!(all.names().count(), HELPERS.len());
         let grouped: usize = Changes::ALL.map(|what| all.that_change(what).count()).iter().sum();

@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_those_of_any_directory() {
+    fn paths_arguments_and_names_by_chance_are_alike() {
         check_path("/home/me/a/src/x.c", "./src/x.c");
         check_path("/home/me/a", ".");
         check_path("/home/me/ab/x", "/home/me/ab/x");
@@ -514,10 +514,7 @@ mod tests {
         NameRules::new(b"/tmp").path(b"/tmp/x.c", &mut out);
         NameRules::new(b"/").path(b"/x.c", &mut out);
         assert_eq!(out, b"/tmp/cc*.s./x.c/x.c");
-    }
-
-    #[test]
-    fn arguments_are_those_of_any_directory_and_any_number_of_jobs() {
+        // Arguments are those of any directory and any number of jobs.
         check_argv("cc|-I/home/me/a/inc|-o|/tmp/ccXq81Pf.s", "cc|-I./inc|-o|/tmp/cc*.s");
         check_argv("cc|-DX=\"/home/me/a\"|x/home/me/a", "cc|-DX=\".\"|x/home/me/a");
         check_argv("make|-j8|all", "make|all");
@@ -525,6 +522,23 @@ mod tests {
         check_argv("tar|-j|8|-cj4", "tar|-j|8|-cj4");
         check_argv("sh|-c|cd /home/me/a && make -j4 x", "sh|-c|cd . && make x");
         check_argv("sh|-c|make -j 4", "sh|-c|make");
+        // Process ids and random names are alike.
+        check_alike("conf4711.sed", "conf901.sed", true);
+        check_alike("conf4711subs.sed", "conf99subs.sed", true);
+        check_alike("conf4713.sed", "conf901.sed", false);
+        check_alike("-O2", "-O3", false);
+        check_alike("rm *", "rm x", false);
+        check_alike("/tmp/x.aB3dEf", "/tmp/x.QQQQqq", true);
+        check_alike("/tmp/test01", "/tmp/test02", false);
+        check_alike("/tmp/hello1", "/tmp/hello2", false);
+        check_alike("./x.aB3dEf", "./x.QQQQqq", false);
+        check_alike("./sedaB3dEf", "sedQQQQqq", false);
+        check_alike("rm ./sedaB3dEf", "rm ./sedQQQQqq", true);
+        check_alike("./number", "./letter", false);
+        check_alike("/tmp/number", "/tmp/letter", true);
+        check_alike("cc rustcO0YNE3/x.o", "cc rustcYwjaK5/x.o", true);
+        check_alike("cc x.03d5lq7.o", "cc x.0dhgub4.o", true);
+        check_alike("cc test_alpha1.c", "cc test_gamma2.c", false);
     }
 
     #[track_caller]
@@ -542,25 +556,5 @@ mod tests {
             out
         };
         assert!(!expected || of(a, &chances[0]) == of(b, &chances[1]), "{a} {b}");
-    }
-
-    #[test]
-    fn process_ids_and_random_names_are_alike() {
-        check_alike("conf4711.sed", "conf901.sed", true);
-        check_alike("conf4711subs.sed", "conf99subs.sed", true);
-        check_alike("conf4713.sed", "conf901.sed", false);
-        check_alike("-O2", "-O3", false);
-        check_alike("rm *", "rm x", false);
-        check_alike("/tmp/x.aB3dEf", "/tmp/x.QQQQqq", true);
-        check_alike("/tmp/test01", "/tmp/test02", false);
-        check_alike("/tmp/hello1", "/tmp/hello2", false);
-        check_alike("./x.aB3dEf", "./x.QQQQqq", false);
-        check_alike("./sedaB3dEf", "sedQQQQqq", false);
-        check_alike("rm ./sedaB3dEf", "rm ./sedQQQQqq", true);
-        check_alike("./number", "./letter", false);
-        check_alike("/tmp/number", "/tmp/letter", true);
-        check_alike("cc rustcO0YNE3/x.o", "cc rustcYwjaK5/x.o", true);
-        check_alike("cc x.03d5lq7.o", "cc x.0dhgub4.o", true);
-        check_alike("cc test_alpha1.c", "cc test_gamma2.c", false);
     }
 }

@@ -121,7 +121,6 @@ impl Made {
         self.maker.tcp(pid, "x", TcpRecord { flags: flag::SERVER, ..record });
     }
 
-    /// The run of these frames, with this much memory.
     fn run_in(self, memory: usize) -> Run {
         self.run_with(memory, &Kind::ALL)
     }
@@ -222,7 +221,7 @@ fn plain() -> Change {
 }
 
 #[test]
-fn the_same_build_elsewhere_in_another_order_is_equal() {
+fn the_same_build_is_equal_and_changes_without_names_are_compared() {
     let other = Change { backwards: true, ..plain() };
     check(build("/home/me/a", 4700, "-j1", plain()), build("/srv/b/c", 90_000, "-j8", other), &[]);
     check(build("/tmp", 4700, "-j1", plain()), build("/tmp/c", 90_000, "-j8", other), &[]);
@@ -239,10 +238,36 @@ fn the_same_build_elsewhere_in_another_order_is_equal() {
     let report = between(run("/x/a").run(), run("/y/b").run());
     assert_eq!(text(&report), "");
     assert_eq!(report.directories, [(b"/x/a".to_vec(), b"/y/b".to_vec())]);
+    // Changes that no name shows are compared.
+    let run = |changed: bool| {
+        let mut made = Made::new("/a", 100, &["sh", "x"]);
+        let ops = [CHOWN, TRUNCATE, MKDIR];
+        for op in ops.into_iter().filter(|_| changed) {
+            made.maker.call(Slot::File, 100, "sh", op, &format!("/etc/{op}"), 0);
+        }
+        made
+    };
+    let [owned, cut, made] = [CHOWN, TRUNCATE, MKDIR];
+    let lines = [
+        format!("file     chown 0:0 /etc/{owned} by sh x: not tried in A, done in B"),
+        format!("file     truncate 0 /etc/{cut} by sh x: not tried in A, done in B"),
+        format!("file     /etc/{made}: created as a directory only in B"),
+    ];
+    check(run(false), run(true), &lines.each_ref().map(String::as_str));
+    // An exit names the program that was sought in vain.
+    let run = |found: bool| {
+        let mut made = Made::new("/a", 100, &["make"]);
+        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
+            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
+        }
+        made.exit(100, if found { 0 } else { 2 << 8 });
+        made
+    };
+    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
 }
 
 #[test]
-fn a_changed_flag_is_one_line_and_a_missing_header_comes_before_what_follows_from_it() {
+fn a_changed_flag_a_missing_header_or_program_comes_before_what_follows_from_it() {
     let changed = Change { flag: Some("-O3"), ..plain() };
     let line = "argv     sh -c cc -O2 -c a.c and 8 others: -O2 -> -O3";
     check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &[line]);
@@ -253,10 +278,7 @@ fn a_changed_flag_is_one_line_and_a_missing_header_comes_before_what_follows_fro
         "follow   4 more differences may follow from these: 2 exec, 2 opened",
     ];
     check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &lines);
-}
-
-#[test]
-fn a_program_that_is_not_found_is_named() {
+    // A program that is not found is named.
     let run = |found: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
         let child = made.fork(100);
@@ -381,35 +403,6 @@ fn counts_files_and_attachments_are_compared() {
 }
 
 #[test]
-fn changes_that_no_name_shows_are_compared() {
-    let run = |changed: bool| {
-        let mut made = Made::new("/a", 100, &["sh", "x"]);
-        let ops = [CHOWN, TRUNCATE, MKDIR];
-        for op in ops.into_iter().filter(|_| changed) {
-            made.maker.call(Slot::File, 100, "sh", op, &format!("/etc/{op}"), 0);
-        }
-        made
-    };
-    let [owned, cut, made] = [CHOWN, TRUNCATE, MKDIR];
-    let lines = [
-        format!("file     chown 0:0 /etc/{owned} by sh x: not tried in A, done in B"),
-        format!("file     truncate 0 /etc/{cut} by sh x: not tried in A, done in B"),
-        format!("file     /etc/{made}: created as a directory only in B"),
-    ];
-    check(run(false), run(true), &lines.each_ref().map(String::as_str));
-    // An exit names the program that was sought in vain.
-    let run = |found: bool| {
-        let mut made = Made::new("/a", 100, &["make"]);
-        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
-            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
-        }
-        made.exit(100, if found { 0 } else { 2 << 8 });
-        made
-    };
-    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
-}
-
-#[test]
 fn connections_are_compared_by_their_outcome() {
     const REFUSED: u16 = 111;
     let run = |change: &dyn Fn(&mut Made)| {
@@ -486,7 +479,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
 }
 
 #[test]
-fn what_may_have_been_lost_or_does_not_fit_is_unknown() {
+fn what_may_have_been_lost_or_does_not_fit_is_unknown_and_the_rest_certain() {
     let run = |lost: bool| {
         let mut made = Made::new("/a", 100, &["cat"]);
         made.open(100, "/etc/x", 3);
@@ -523,10 +516,7 @@ fn what_may_have_been_lost_or_does_not_fit_is_unknown() {
     // More losses than can be counted.
     let gaps = Gaps { lost: [1 << 63; Kind::PROBED.len()], other: 1, ..Gaps::default() };
     assert_eq!((gaps.sum(), Gaps::default().sum()), (u64::MAX, 0));
-}
-
-#[test]
-fn what_ended_processes_of_a_running_trace_lack_is_certain() {
+    // What ended processes of a running trace lack is certain.
     let run = |good: bool, ended: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
         let cc = made.start(100, &["cc1", "f.c"]);
@@ -566,7 +556,7 @@ fn what_ended_processes_of_a_running_trace_lack_is_certain() {
 }
 
 #[test]
-fn lines_have_a_role_and_a_side() {
+fn lines_have_a_role_and_a_side_and_names_are_escaped() {
     let run = |good: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
         let cc = made.start(100, &["cc1", "f.c"]);
@@ -594,10 +584,7 @@ fn lines_have_a_role_and_a_side() {
     let flag = |flag| Made::new("/a", 100, &["cc1", flag]).run();
     let report = compare(flag("-O1"), Vec::new(), flag("-O2"), &[]);
     assert!(matches!(&report.lines[..], [line] if line.cause && line.only.is_none()), "{report:?}");
-}
-
-#[test]
-fn names_are_escaped() {
+    // Names are escaped.
     let run = |file: &str| {
         let mut made = Made::new("/a", 100, &["cat"]);
         made.open(100, file, 3);
@@ -639,7 +626,6 @@ fn any_run(steps: &[Step], command: bool) -> Run {
     made.run_in(if steps.len().is_multiple_of(7) { 5_000 } else { usize::MAX })
 }
 
-/// Texts that the rules recognize.
 fn texts() -> impl Strategy<Value = Vec<u8>> {
     let known = ["/", "..", "/tmp/ccaB3dEf.s", "/a", " ", "-j", "101", "make\0", "./", "x.pyc.17"];
     let known = prop::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec());

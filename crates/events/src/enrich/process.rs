@@ -791,17 +791,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_is_followed_once() {
+    fn a_long_chain_is_followed_once_and_ends_with_a_process_between() {
         let (table, began) = (chain(2..40_002), std::time::Instant::now());
         for id in (2..40_002).rev() {
             assert!(descends(&table, id, 2) && descends(&table, id, 40_001) == (id == 40_001));
         }
         // Else it is minutes.
         assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
-    }
-
-    #[test]
-    fn a_known_descent_ends_with_a_process_between() {
+        // A known descent ends with a process between.
         let mut table = chain(2..12);
         let key = |id: u32| ProcessKey { tgid: Tgid(id), start: BootNanos(id.into()) };
         let all = |table: &ProcessTable| [3, 5, 6, 7, 11].map(|id| descends(table, id, 2));

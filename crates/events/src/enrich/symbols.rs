@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_the_name_of_its_time() {
+    fn an_address_has_the_name_of_its_time_also_for_a_reader() {
         let mut symbols = StackSymbols::default();
         symbols.add(symbol(0x1000, 0x100, 10, 0, "a"));
         let name = |symbols: &StackSymbols, address, at| symbols.find(address, BootNanos(at)).map(|s| s.name.clone());
@@ -114,10 +114,7 @@ mod tests {
         assert!(symbols.find(0, BootNanos(1)).is_some());
         assert!(symbols.find((count - 1) << 8, BootNanos(1)).is_none());
         assert!(symbols.places.values().all(|symbols| !symbols.is_empty()));
-    }
-
-    #[test]
-    fn a_reader_that_gets_the_changes_finds_the_same() {
+        // A reader that gets the changes finds the same.
         let (mut symbols, mut reader) = (StackSymbols::default(), StackSymbols::default());
         let mut check_changes = |address, at, found: Option<KernelSymbol>, expected: usize| {
             let changed = symbols.correct(address, BootNanos(at), found.as_ref());

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_a_connection_belong_together() {
+    fn events_of_a_connection_belong_together_and_a_service_has_a_term() {
         let connect = at(op::CONNECT, 0, [40000, 80], [1, 3]);
         let close = at(op::CLOSE, 0, [40000, 80], [1, 3]);
         let accept = at(op::ACCEPT, flag::SERVER, [80, 40000], [4, 4]);
@@ -110,10 +110,7 @@ mod tests {
         let own = at(op::CONNECT, 0, [40000, 40000], [1, 1]);
         assert_eq!(own.end_of(&own), Some(End::Same));
         assert_eq!([close.is_close(), connect.is_close()], [true, false]);
-    }
-
-    #[test]
-    fn a_service_has_a_filter_term() {
+        // A service has a filter term.
         let text = |tcp: Tcp| {
             let mut out = Vec::new();
             assert!(tcp.service(&mut out));

@@ -389,7 +389,6 @@ mod tests {
         ExitRecord { status, sent, facts, ..ExitRecord::default() }
     }
 
-    /// The cause, and the text of what sent the signal.
     fn cause(record: ExitRecord) -> (&'static str, String) {
         let (exit, mut text) = (Exit { record }, Vec::new());
         exit.by(&mut text);
@@ -445,19 +444,6 @@ mod tests {
     }
 
     #[test]
-    fn a_forbidden_call_may_end_a_process_without_a_signal() {
-        let of = |status, seccomp| cause(ExitRecord { seccomp, ..record(status, 0, 0) }).0;
-        assert_eq!([of(SYS, 2), of(SYS, DEAD), of(KILL, STRICT), of(KILL, DEAD)], ["seccomp"; 4]);
-        assert_eq!([of(SYS, 0), of(KILL, 2), of(KILL, 0), of(TERM, 2)], [""; 4]);
-        // Of a SIGSYS whose sending is forgotten, the delivery has the code.
-        let delivered = |code| {
-            let sent = Sent { code, ..Sent::default() };
-            cause(ExitRecord { seccomp: 2, sent, ..record(SYS, code, fact::SENT) }).0
-        };
-        assert_eq!([0, -6, SYS_SECCOMP].map(delivered), ["", "", "seccomp"]);
-    }
-
-    #[test]
     fn only_a_signal_of_a_process_has_a_sender() {
         let object = |record: ExitRecord| -> Json {
             let line = testing::line(crate::sink::FormatName::Json, testing::header(Kind::Exit), record.as_bytes());
@@ -471,10 +457,20 @@ mod tests {
         assert_eq!((&unseen["killed_by"], &unseen["killed_by_why"]), (&Json::Null, &"not_collected".into()));
         let exited = object(record(0x100, 0, 0));
         assert_eq!((&exited["killed_by"], exited.get("killed_by_why")), (&Json::Null, None));
+        // A forbidden call may end a process without a signal.
+        let of = |status, seccomp| cause(ExitRecord { seccomp, ..record(status, 0, 0) }).0;
+        assert_eq!([of(SYS, 2), of(SYS, DEAD), of(KILL, STRICT), of(KILL, DEAD)], ["seccomp"; 4]);
+        assert_eq!([of(SYS, 0), of(KILL, 2), of(KILL, 0), of(TERM, 2)], [""; 4]);
+        // Of a SIGSYS whose sending is forgotten, the delivery has the code.
+        let delivered = |code| {
+            let sent = Sent { code, ..Sent::default() };
+            cause(ExitRecord { seccomp: 2, sent, ..record(SYS, code, fact::SENT) }).0
+        };
+        assert_eq!([0, -6, SYS_SECCOMP].map(delivered), ["", "", "seccomp"]);
     }
 
     #[test]
-    fn the_ticks_divide_the_exact_time_and_only_large_costs_are_in_rows() {
+    fn costs_are_divided_by_ticks_and_unknown_where_nothing_counted_them() {
         let cpu = |user_ticks, system_ticks, runtime| {
             let cost = Cost { user_ticks, system_ticks, runtime, ..Cost::default() };
             Exit { record: ExitRecord { facts: fact::COST, cost, ..ExitRecord::default() } }.cpu()
@@ -493,10 +489,7 @@ mod tests {
         };
         assert_eq!(text(99_999_999, (100 << 20) - 1), "");
         assert_eq!(text(1_240_000_000, 310 << 20), ", cpu 1.2 s, 310.0 MiB");
-    }
-
-    #[test]
-    fn costs_are_unknown_where_nothing_counted_them() {
+        // Costs are unknown where nothing counted them.
         let cost = Cost { runtime: 5, max_rss: 6, read: 7, written: 8, ..Cost::default() };
         let object = |facts| -> Json {
             let record = ExitRecord { facts, cost, ..ExitRecord::default() };

@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_file_is_named_by_its_file_system() {
+    fn files_are_named_by_their_file_system_and_believed_if_asked_for() {
         let mut fs = FileSystem { mark: FileSystem::MARK, device: 8 << 20 | 1, mount_id: 63, name: [0; 20] };
         fs.name[..4].copy_from_slice(b"ext4");
         let names = [b"file\0dir\0", fs.as_bytes()].concat();
@@ -459,10 +459,7 @@ mod tests {
         assert_eq!((cut.inside(), cut.why_not_inside()), (None, Why::Cut));
         let raced = unreachable(&names, mark::RACED);
         assert_eq!((raced.absent(), raced.inside()), (Some(Why::Raced), None));
-    }
-
-    #[test]
-    fn a_file_with_other_references_is_believed_if_it_is_what_was_asked_for() {
+        // A file with other references is believed if it is what was asked for.
         for via in [via::OPENAT, via::IO_URING] {
             let raced = Some(Why::Raced);
             check_shared(via, 0, b"passwd\0etc\0", b"/etc/passwd", None);

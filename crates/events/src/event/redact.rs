@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exec_is_sound_with_other_lengths() {
+    fn the_texts_of_an_exec_and_of_a_program_are_redacted() {
         let (filename, exe, cwd, argv) =
             (&b"./SECRET"[..], &b"SECRET\0bin\0"[..], &b"b\0a\0"[..], &b"x\0--key=SECRET\0y"[..]);
         let record = ExecRecord {
@@ -186,6 +186,17 @@ mod tests {
         let ExecRecord { argv_total, argv_len, .. } = exec.record;
         assert_eq!((argv_len as usize, argv_total), (exec.argv.len(), argv_len + 5));
         assert_eq!(redact.count(), 5);
+        // A program.
+        let mut record = <BpfRecord as zerocopy::FromZeros>::new_zeroed();
+        record.symbol[..36].copy_from_slice(b"bpf_prog_0123456789abcdef_SECRET_nam");
+        record.target[..6].copy_from_slice(b"SECRET");
+        record.text_len = 12;
+        let payload = [record.as_bytes(), b"/bin/SECRET\0"].concat();
+        let (_, payload) = redacted(&mut self::redact(&["^SECRET", "SECRET$"]), Kind::Bpf, &payload);
+        assert!(!payload.windows(6).any(|window| window == b"SECRET"));
+        let (record, text) = BpfRecord::read_from_prefix(&payload).expect("a record");
+        assert_eq!((text, record.text_len as usize), ("/bin/…\0".as_bytes(), text.len()));
+        assert_eq!(until_nul(&record.symbol), "bpf_prog_0123456789abcdef_…_nam".as_bytes());
     }
 
     #[test]
@@ -221,19 +232,5 @@ mod tests {
         assert_eq!(look(&["root/dir"]), all("/srv/…/SECRET", None, "SECRET", 1));
         assert_eq!(look(&["^/s.*$"]), all("/…", Some("/…"), "SECRET", 1));
         assert_eq!(look(&["none"]), all("/srv/root/dir/SECRET", Some("/srv/root"), "SECRET", 0));
-    }
-
-    #[test]
-    fn the_texts_of_a_bpf_event_are_redacted() {
-        let mut record = <BpfRecord as zerocopy::FromZeros>::new_zeroed();
-        record.symbol[..36].copy_from_slice(b"bpf_prog_0123456789abcdef_SECRET_nam");
-        record.target[..6].copy_from_slice(b"SECRET");
-        record.text_len = 12;
-        let payload = [record.as_bytes(), b"/bin/SECRET\0"].concat();
-        let (_, payload) = redacted(&mut redact(&["^SECRET", "SECRET$"]), Kind::Bpf, &payload);
-        assert!(!payload.windows(6).any(|window| window == b"SECRET"));
-        let (record, text) = BpfRecord::read_from_prefix(&payload).expect("a record");
-        assert_eq!((text, record.text_len as usize), ("/bin/…\0".as_bytes(), text.len()));
-        assert_eq!(until_nul(&record.symbol), "bpf_prog_0123456789abcdef_…_nam".as_bytes());
     }
 }

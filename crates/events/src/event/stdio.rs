@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_is_passed_as_a_descriptor_has_its_file() {
+    fn a_script_has_its_file_and_unknown_descriptors_a_reason() {
         let (sh, names) = (b"/bin/sh", b"memfd:x\0");
         for (filename, interp, number, wanted) in [
             (&b"/dev/fd/5"[..], &sh[..], 5, json!("memfd:x")),
@@ -368,10 +368,7 @@ mod tests {
             let got = json_of(&[record.as_bytes(), filename, interp, further.as_bytes(), names].concat());
             assert_eq!((&got["script"], got.get("fds")), (&wanted, None), "{got}");
         }
-    }
-
-    #[test]
-    fn unknown_descriptors_have_a_reason() {
+        // Unknown descriptors have a reason and paths are redacted.
         let failed = payload::Exec { ret: -2, ..payload::Exec::default() }.bytes();
         let why = |payload: &[u8]| json_of(payload)["stdin_why"].clone();
         assert_eq!(why(&failed), json!("failed"));
@@ -382,10 +379,6 @@ mod tests {
             let exec = Exec::decode(&forged).expect("an exec");
             assert!((0..4).all(|number| exec.descriptor(number).is_none()), "{state:?}");
         }
-    }
-
-    #[test]
-    fn paths_are_redacted() {
         let payload = payload_of([opened(FILE, 0); 3], [b"SECRET\0a\0", b"b\0", b"SECRET\0"]);
         let mut with = Redact::new(vec![regex::bytes::Regex::new("SECRET").expect("a regex")]);
         let got = json_of(&Exec::redact(&payload, &mut with).expect("an exec"));

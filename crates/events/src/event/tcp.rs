@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_an_outcome() {
+    fn a_request_and_a_connection_end_in_a_way() {
         for (err, word, name) in [
             (0, "connected", Json::Null),
             (ECONNREFUSED, "refused", json!("ECONNREFUSED")),
@@ -592,28 +592,7 @@ mod tests {
             assert_eq!((field(record, "outcome"), field(record, "err")), (known(Json::Null), known(Json::Null)));
             assert!(!Tcp { record }.failed());
         }
-    }
-
-    #[test]
-    fn a_line_has_what_became_of_a_connection() {
-        let close = TcpRecord { retransmits: 0, closer: testing::header(Kind::Tcp).tgid, ..testing::tcp(op::CLOSE) };
-        for (record, end) in [
-            (close, " s"),
-            (TcpRecord { retransmits: 3, ..close }, " s, 3 resent"),
-            (TcpRecord { closer: Tgid(7), ..close }, " s, closed by 7"),
-            (TcpRecord { closer: Tgid(0), ..close }, " s"),
-            (request(outcome::DECIDED, libc::EACCES), ":443  EACCES"),
-            (request(outcome::DECIDED, ETIMEDOUT), " ms"),
-            (request(outcome::DECIDED, ECONNREFUSED), ":443"),
-        ] {
-            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
-            let line = String::from_utf8(line).expect("text");
-            assert!(line.trim_end().ends_with(end), "{end}: {line}");
-        }
-    }
-
-    #[test]
-    fn a_connection_ends_in_a_way() {
+        // A connection.
         let ended = |err: i32, state| TcpRecord { err: err as u16, state, ..testing::tcp(op::CLOSE) };
         for (err, state, word) in [
             (0, state::LAST_ACK, "closed"),
@@ -637,7 +616,22 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_from_the_start_to_the_end_of_each() {
+    fn a_line_and_durations_say_what_became_of_a_connection() {
+        let close = TcpRecord { retransmits: 0, closer: testing::header(Kind::Tcp).tgid, ..testing::tcp(op::CLOSE) };
+        for (record, end) in [
+            (close, " s"),
+            (TcpRecord { retransmits: 3, ..close }, " s, 3 resent"),
+            (TcpRecord { closer: Tgid(7), ..close }, " s, closed by 7"),
+            (TcpRecord { closer: Tgid(0), ..close }, " s"),
+            (request(outcome::DECIDED, libc::EACCES), ":443  EACCES"),
+            (request(outcome::DECIDED, ETIMEDOUT), " ms"),
+            (request(outcome::DECIDED, ECONNREFUSED), ":443"),
+        ] {
+            let line = testing::line(crate::sink::FormatName::Text, testing::header(Kind::Tcp), record.as_bytes());
+            let line = String::from_utf8(line).expect("text");
+            assert!(line.trim_end().ends_with(end), "{end}: {line}");
+        }
+        // Durations are from the start to the end of each.
         let (connect, accept, close) = (testing::tcp(op::CONNECT), testing::tcp(op::ACCEPT), testing::tcp(op::CLOSE));
         assert_eq!(field(connect, "dur_ns"), known(2_000_000));
         assert_eq!(field(accept, "dur_ns"), known(31_000_000_000_u64));
@@ -664,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_that_of_the_family() {
+    fn addresses_are_those_of_the_family_or_as_they_were_passed() {
         let to = |peer: &str| {
             let peer = peer.parse().expect("a socket address");
             payload::tcp(op::CONNECT, "[::1]:9".parse().expect("a socket address"), peer)
@@ -687,10 +681,7 @@ mod tests {
         assert!(Tcp::decode(&bytes).is_none());
         assert!(Tcp::decode(&bytes[..size_of::<TcpRecord>() - 1]).is_none());
         assert!(Tcp::decode(&[testing::tcp(op::CLOSE).as_bytes(), b"more"].concat()).is_some(), "of a later version");
-    }
-
-    #[test]
-    fn an_address_that_was_passed_has_its_own_form() {
+        // An address that was passed has its own form.
         let v6 = TcpRecord {
             raddr: Ipv6Addr::LOCALHOST.octets(),
             rport: 443,

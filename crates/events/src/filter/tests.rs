@@ -25,8 +25,6 @@ use tracetui_shared::record::tcp::{TcpRecord, flag, op, outcome, state};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros, IntoBytes};
 
-// ------------------------------------------------------------------------------------------------------------ samples
-
 struct Known;
 
 impl NameLookup for Known {
@@ -91,15 +89,9 @@ fn fork(pid: u32, child: u32) -> Sample {
 
 fn bpf() -> Sample {
     let mut record = BpfRecord::new_zeroed();
-    record.call = call::PERF_IOCTL;
-    record.cmd = cmd::PROG_ATTACH;
-    record.has = has::PROG | has::PERF;
-    record.prog_id = 41;
-    record.prog_type = 5;
-    record.name = fixed(b"on_switch");
-    record.target = fixed(b"sched");
-    record.target2 = fixed(b"sched_switch");
-    record.tag = [0xab; 8];
+    (record.call, record.cmd, record.has) = (call::PERF_IOCTL, cmd::PROG_ATTACH, has::PROG | has::PERF);
+    (record.prog_id, record.prog_type, record.tag) = (41, 5, [0xab; 8]);
+    (record.name, record.target, record.target2) = (fixed(b"on_switch"), fixed(b"sched"), fixed(b"sched_switch"));
     (header(Kind::Bpf, 50, b"bpftool"), record.as_bytes().to_vec())
 }
 
@@ -112,11 +104,9 @@ fn lost() -> Sample {
 
 fn world() -> World {
     let mut world = World::default();
+    let cgroup = Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec(), container: None };
     world.apply_host(HostFrame::User(User { uid: Uid(1000), name: "alice".to_owned() }), BootNanos(1));
-    world.apply_host(
-        HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec(), container: None }),
-        BootNanos(1),
-    );
+    world.apply_host(HostFrame::Cgroup(cgroup), BootNanos(1));
     world
 }
 
@@ -162,10 +152,8 @@ fn header_open() -> Sample {
     open(40, b"cc1", 3, b"../include/stdio.h", b"stdio.h\0include\0usr\0")
 }
 
-// ----------------------------------------------------------------------------------------------------------- language
-
 #[test]
-fn opens() {
+fn terms_and_their_precedence() {
     check_all(
         &header_open(),
         r"comm=cc1 path~\.h$  comm=c*  comm!=c  comm~^c  comm~c1  path=/usr/include/stdio.h  path=../include/stdio.h
@@ -177,10 +165,7 @@ fn opens() {
         ret<0  uid=root  uid=1st  kind!=open  deleted=yes  mode>1MiB or mode<-1GiB  err  err~E",
     );
     assert!(holds("", &[], &header_open()));
-}
-
-#[test]
-fn absent_fields_compare_false_but_for_the_negated_operators() {
+    // Absent fields compare false but for the negated operators.
     check_all(
         &header_open(),
         "exit_code!=0  not exit_code=0  signal!~.  argv!=*",
@@ -189,10 +174,7 @@ fn absent_fields_compare_false_but_for_the_negated_operators() {
     let unread = OpenRecord { ret: -14, path_marks: mark::FAULT, how_marks: mark::FAULT, ..OpenRecord::default() };
     let unread = (header(Kind::Open, 40, b"bad"), unread.as_bytes().to_vec());
     check_all(&unread, r#"path=""  err=EFAULT"#, "flags=*  abs_path=*");
-}
-
-#[test]
-fn precedence() {
+    // Precedence and the ends of values.
     check_all(
         &header_open(),
         "comm=x comm=x or comm=cc1  comm=cc1 or comm=x comm=x  comm=cc1 and comm=x or comm=cc1 and pid=40
@@ -200,10 +182,7 @@ fn precedence() {
         not(comm=x)and(comm=cc1)or(comm=y)  NOT comm=x AND comm=cc1  ((comm=cc1))",
         "(comm=cc1 or comm=x) comm=x  not comm=x comm=x  not not not comm=cc1",
     );
-}
-
-#[test]
-fn values_end_at_white_space_or_an_unbalanced_parenthesis() {
+    // Values end at white space or an unbalanced parenthesis.
     let sample = open(40, b"cc1", 3, b"/a b/x(1).h", b"x(1).h\0a b\0");
     check_all(
         &sample,
@@ -217,7 +196,7 @@ fn values_end_at_white_space_or_an_unbalanced_parenthesis() {
 }
 
 #[test]
-fn execs_and_their_lists() {
+fn other_kinds_and_their_fields() {
     let sample = exec(40, b"cc1", 0, b"cc1\0-O2\0-o\0a b\0");
     check_all(
         &sample,
@@ -228,10 +207,21 @@ fn execs_and_their_lists() {
     let failed = exec(40, b"sh", -2, b"");
     check_all(&failed, "err  err=ENOENT  err=2  err=-2", "err=13");
     check_all(&failed, "(err=ENOENT or err=EACCES)  err!=EWOULDBLOCK", "err!=2  argv=*  exe=*");
-}
-
-#[test]
-fn connections() {
+    let ended = exit(40, b"sleep", 3 << 8);
+    check_all(
+        &ended,
+        r#"kind=exit dur>2s  dur=9960ms  dur_ns=9960000000  dur>"9s 959ms"  dur<1h  exit_code=3  exit_code>0  err"#,
+        "dur>9960ms  signal=*  core=true",
+    );
+    check_all(&exit(40, b"x", 0), "exit_code=0", "err");
+    check_all(&exit(40, b"x", 0x8b), "err  signal=SIGSEGV  signal=11  core=yes", "");
+    check_all(&fork(40, 41), "child_pid=41  kind=fork", "pid=41  err");
+    check_all(
+        &bpf(),
+        "prog=on_switch  prog.name~switch  prog.id=41  prog.type=tracepoint  prog.tag=abababababababab
+        attach.type=tracepoint  attach.target=sched:sched_switch  attach.via=ioctl  op=attach",
+        "attach.link_id=0",
+    );
     let [local, peer] = ["10.0.0.5:51514", "10.0.0.7:443"].map(|text| text.parse().expect("a socket address"));
     let connect = payload::tcp(op::CONNECT, local, peer);
     let event = |record: TcpRecord| (header(Kind::Tcp, 40, b"curl"), record.as_bytes().to_vec());
@@ -262,26 +252,7 @@ fn connections() {
 }
 
 #[test]
-fn exits_forks_and_programs() {
-    let ended = exit(40, b"sleep", 3 << 8);
-    check_all(
-        &ended,
-        r#"kind=exit dur>2s  dur=9960ms  dur_ns=9960000000  dur>"9s 959ms"  dur<1h  exit_code=3  exit_code>0  err"#,
-        "dur>9960ms  signal=*  core=true",
-    );
-    check_all(&exit(40, b"x", 0), "exit_code=0", "err");
-    check_all(&exit(40, b"x", 0x8b), "err  signal=SIGSEGV  signal=11  core=yes", "");
-    check_all(&fork(40, 41), "child_pid=41  kind=fork", "pid=41  err");
-    check_all(
-        &bpf(),
-        "prog=on_switch  prog.name~switch  prog.id=41  prog.type=tracepoint  prog.tag=abababababababab
-        attach.type=tracepoint  attach.target=sched:sched_switch  attach.via=ioctl  op=attach",
-        "attach.link_id=0",
-    );
-}
-
-#[test]
-fn trees_follow_the_parents_at_the_forks() {
+fn trees_words_and_lost_rows() {
     let before = [fork(10, 11), fork(11, 12), exit(11, b"make", 0)];
     let sample = open(12, b"cc1", 3, b"a", b"a\0");
     for (text, wanted) in
@@ -289,18 +260,12 @@ fn trees_follow_the_parents_at_the_forks() {
     {
         assert_eq!(holds(text, &before, &sample), wanted, "{text}");
     }
-}
-
-#[test]
-fn the_roots_of_a_filter_are_all_that_it_asks_for() {
+    // The roots of a filter.
     let filter = Filter::parse("tree=10 (tree=11 or not (err tree!=12)) comm=x", &Known).expect("a filter");
     let mut roots = filter.roots();
     roots.sort_unstable();
     assert_eq!(roots, [Tgid(10), Tgid(11), Tgid(12)]);
-}
-
-#[test]
-fn bare_words_search_the_columns() {
+    // Words and lost rows.
     check_all(
         &header_open(),
         "stdio  alice  a.service  cc1  2023-11  not nothing  /usr/include",
@@ -318,10 +283,7 @@ fn bare_words_search_the_columns() {
     };
     let removed = (header(Kind::File, 40, b"rm"), [record.as_bytes(), dir, path].concat());
     check_all(&removed, "gone.conf  srv/new/./gone  unlink", "new/gone  rename");
-}
-
-#[test]
-fn lost_rows_are_hidden_only_by_naming_kinds_without_them() {
+    // Lost rows are hidden only by naming kinds without them.
     check_all(
         &lost(),
         "comm=x  err  not nothing  kind=lost  kind=lost count>5  kind!=fork comm=x  kind!=fork not comm=x
@@ -357,10 +319,8 @@ fn every_field_has_one_shape() {
     }
 }
 
-// ------------------------------------------------------------------------------------------------- read leniently
-
 #[test]
-fn blanks_stand_round_operators() {
+fn what_is_read_leniently() {
     check_all(
         &header_open(),
         r#"comm = cc1  comm =cc1  comm= cc1  comm == cc1  comm==cc1  path ~ \.h$ pid > 39 pid <= 40  comm = "cc1" ret >= 3
@@ -369,10 +329,7 @@ fn blanks_stand_round_operators() {
     );
     assert!(!holds("comm\t!=\ncc1", &[], &header_open()));
     check_all(&exit(40, b"x", 0x8b), "dur > 2s", r#"dur > "9s 970ms""#);
-}
-
-#[test]
-fn two_ampersands_and_two_bars_join_terms() {
+    // Two ampersands and two bars join terms.
     check_all(
         &header_open(),
         r#"comm=cc1&&pid=40  comm=x||pid=40  comm=x||comm=cc1&&pid=40  err||stdio  !err&&!comm=x  stdio&&!(err)
@@ -384,10 +341,7 @@ fn two_ampersands_and_two_bars_join_terms() {
         r#"comm="a&&b"  comm=a\&&b  path=a&b|c  a&b|c  path~(x|&b)  path ~ (x|b).c$  path~x||comm~b$  comm~"x||b""#,
         "path~(x|y)&?",
     );
-}
-
-#[test]
-fn a_list_is_any_of_its_values() {
+    // A list is any of its values.
     check_all(
         &header_open(),
         r#"comm=gcc,cc1  comm!=gcc,cc  comm = gcc, c* , x  comm==gcc,"cc1"  comm=gcc,cc1&&pid=1,40  (comm=gcc,cc1)
@@ -406,7 +360,7 @@ fn a_list_is_any_of_its_values() {
 }
 
 #[test]
-fn titles_of_columns_are_fields() {
+fn titles_variables_and_command_lines_are_fields() {
     check_all(
         &header_open(),
         "user=alice  file=*/stdio.h  file~^../  name=cc1  name=gcc,cc1  exit!=0  COMM=cc1 PID=40 USER=alice  result=3
@@ -417,10 +371,31 @@ fn titles_of_columns_are_fields() {
     check_all(&exec(40, b"sh", -2, b""), "result=ENOENT  result!=ok", "");
     check_all(&lost(), "result=x  not detail~x", "");
     assert_eq!(Filter::parse("User=0 FILE=x", &Known).expect("a filter").parts(), ["uid=0", "path=x"]);
+    // A variable of the environment is written like a field.
+    let test = |text: &str| match parse::parse(text) {
+        Ok(Expr::Test(test)) => Some((test.field, String::from_utf8(test.value).expect("UTF-8"))),
+        _ => None,
+    };
+    let list = |value: &str| Some(("env.set".to_owned(), value.to_owned()));
+    assert_eq!(test("env.CPATH=inc*"), list("CPATH=inc*"));
+    assert_eq!(test("env.a.b~^x"), list(r"^a\.b=.*(?:^x)"));
+    assert_eq!(test("env.set=CPATH"), list("CPATH"));
+    assert_eq!((test("env.=x"), test("environment=x")), (None, None));
+    // The command line of an exit belongs to its row.
+    let mut made = Maker::default();
+    made.acts("7 cc exec cc -c src/m7.c, open /x, exit 1; 8 cc exit 1");
+    let frames = made.batch();
+    let found = |filter: &str| found(&frames, filter);
+    let both = ["exec", "exit"];
+    for filter in ["m7.c", "\"-c src/m7.c\"", "arg~m7", "argv=src/*.c", "kind=exec,exit argv=cc"] {
+        assert_eq!(found(filter), both, "{filter}");
+    }
+    assert_eq!(found("kind=exit arg!=x"), ["exit"; 2]);
+    assert_eq!(found("m8.c"), [""; 0]);
 }
 
 #[test]
-fn lists_and_joined_terms_are_written_as_they_were() {
+fn lists_and_joined_terms_are_written_as_they_were_or_refused() {
     for (text, written) in [
         ("comm = gcc , \"cc1\" && err", "comm=gcc,cc1 err"),
         // Without the quotes, the value would be missing after the comma.
@@ -437,21 +412,7 @@ fn lists_and_joined_terms_are_written_as_they_were() {
         assert_eq!(parse::parse(text).expect("an expression").to_string(), written, "{text}");
     }
     assert_eq!(exactly("comm", b"a,b"), "comm=\"a,b\"");
-}
-
-#[test]
-fn keywords_without_end_are_refused_soon() {
-    for keyword in ["or(", "!or(", "and(", "not(", "err("] {
-        let text = keyword.repeat(65_536 / keyword.len());
-        let began = std::time::Instant::now();
-        assert!(Filter::parse(&text, &Known).is_err() || keyword == "err(", "{keyword}");
-        // Linear it takes milliseconds, quadratic half a minute.
-        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{keyword}");
-    }
-}
-
-#[test]
-fn a_term_in_a_list_and_half_a_connective_are_refused_unless_quoted() {
+    // A term in a list and half a connective are refused unless quoted.
     for (text, part) in [
         ("comm!=gcc,kind=open", "missing value after `,`"),
         ("comm=gcc,err", "missing value after `,`"),
@@ -468,8 +429,6 @@ fn a_term_in_a_list_and_half_a_connective_are_refused_unless_quoted() {
         assert!(Filter::parse(text, &Known).is_ok(), "{text}");
     }
 }
-
-// ------------------------------------------------------------------------------------------------------------- errors
 
 /// Checks the whole report of an error. `«»` are round the place that it shows, and `…` in a hint is [`SEARCH`].
 fn check_error(marked: &str, message: &str, hint: &str) {
@@ -613,26 +572,19 @@ const ERRORS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn hostile_text_is_escaped_in_errors() {
+fn hostile_and_long_texts_are_refused_within_bounds() {
     let error = Filter::parse("\u{1b}[2J \u{202e}x pid=\u{1b}y\u{200b}", &Known).expect_err("no number");
     let report = error.render();
     assert!(!report.contains(|c: char| crate::text::is_hostile(c) && c != '\n'), "{report:?}");
     let lines: Vec<&str> = report.lines().collect();
     assert_eq!(lines[1], "    \\u{1b}[2J \\u{202e}x pid=\\u{1b}y\\u{200b}");
     assert_eq!(lines[1].find("pid=").map(|i| i + 4), lines[2].find('^'), "{report}");
-}
-
-#[test]
-fn long_text_is_shown_around_the_place() {
     let text = format!("{} pid=x {}", "cpu=1 ".repeat(300), "cpu=2 ".repeat(300));
     let report = Filter::parse(&text, &Known).expect_err("no number").render();
     let lines: Vec<&str> = report.lines().collect();
     assert!(lines[1].len() < 120 && lines[1].starts_with("    ...") && lines[1].ends_with("..."), "{report}");
     assert_eq!(lines[1].find("=x").map(|i| i + 1), lines[2].find('^'), "{report}");
-}
-
-#[test]
-fn bounds_are_kept() {
+    // Bounds are kept.
     let nested = |n: usize| format!("{}err{}", "(".repeat(n), ")".repeat(n));
     assert!(Filter::parse(&nested(limits::FILTER_DEPTH), &Known).is_ok());
     assert!(Filter::parse(&nested(limits::FILTER_DEPTH + 1), &Known).is_err());
@@ -648,12 +600,30 @@ fn bounds_are_kept() {
     assert!(Filter::parse(&format!("comm{}=x", " ".repeat(60_000)), &Known).is_ok());
     let many = vec!["pid=1"; 10_000].join(" or ");
     assert!(many.len() > limits::FILTER_MAX || Filter::parse(&many, &Known).is_ok());
+    // Keywords without end are refused soon.
+    for keyword in ["or(", "!or(", "and(", "not(", "err("] {
+        let text = keyword.repeat(65_536 / keyword.len());
+        let began = std::time::Instant::now();
+        assert!(Filter::parse(&text, &Known).is_err() || keyword == "err(", "{keyword}");
+        // Linear it takes milliseconds, quadratic half a minute.
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{keyword}");
+    }
 }
-
-// ------------------------------------------------------------------------------------------------------------ options
 
 fn strings(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+fn option(name: &str, value: &str) -> FilterOptions {
+    let mut options = FilterOptions::default();
+    match name {
+        "pid" => options.pid = strings(&[value]),
+        "kind" => options.kind = strings(&[value]),
+        "uid" => options.uid = strings(&[value]),
+        "comm" => options.comm = strings(&[value]),
+        _ => options.filter = strings(&[value]),
+    }
+    options
 }
 
 fn compiled(options: &FilterOptions) -> Compiled {
@@ -661,7 +631,7 @@ fn compiled(options: &FilterOptions) -> Compiled {
 }
 
 fn expression(text: &str) -> Compiled {
-    compiled(&FilterOptions { filter: strings(&[text]), ..FilterOptions::default() })
+    compiled(&option("filter", text))
 }
 
 #[test]
@@ -713,16 +683,13 @@ fn options_are_ored_within_and_anded_between() {
 }
 
 #[test]
-fn nothing_asked_shows_all_but_forks() {
+fn nothing_asked_shows_all_but_forks_and_kinds_are_lowered() {
     let compiled = compiled(&FilterOptions::default());
     assert_eq!(compiled.kinds, KindSet::BY_DEFAULT | KindSet::AIMED);
     assert!(compiled.show_lost && compiled.rest.is_empty() && compiled.whole.is_empty());
     assert_eq!((compiled.capture.capture.tests, compiled.capture.capture.kinds), (0, compiled.kinds.bits()));
     assert_eq!(compiled.capture.capture.comm, CommGlobs::NONE);
-}
-
-#[test]
-fn kinds_are_lowered_and_forks_shown_when_asked_for() {
+    // Kinds are lowered, and forks shown when asked for.
     let all = KindSet::PROBED & !KindSet::from(Kind::Fork);
     let without = |kinds: &[Kind]| all & !KindSet::of(kinds);
     for (text, kinds, lost, rest) in [
@@ -743,15 +710,11 @@ fn kinds_are_lowered_and_forks_shown_when_asked_for() {
         let compiled = expression(text);
         assert_eq!((compiled.kinds, compiled.show_lost, compiled.rest.text()), (kinds, lost, rest), "{text}");
     }
-    let named =
-        FilterOptions { kind: strings(&["exec,fork"]), filter: strings(&["kind!=exec"]), ..FilterOptions::default() };
-    assert_eq!(compiled(&named).kinds, KindSet::from(Kind::Fork));
-}
-
-#[test]
-fn a_kind_may_be_asked_for_without_its_failures() {
+    let named = FilterOptions { kind: strings(&["exec,fork"]), ..option("filter", "kind!=exec") };
+    assert_eq!(self::compiled(&named).kinds, KindSet::from(Kind::Fork));
+    // A kind may be asked for without its failures.
     let of = |kinds: &[&str]| {
-        let compiled = compiled(&FilterOptions { kind: strings(kinds), ..FilterOptions::default() });
+        let compiled = self::compiled(&FilterOptions { kind: strings(kinds), ..FilterOptions::default() });
         (compiled.kinds, !compiled.failing, compiled.show_lost, compiled.rest.text().to_owned())
     };
     let (exec, exit) = (KindSet::from(Kind::Exec), KindSet::from(Kind::Exit));
@@ -760,7 +723,7 @@ fn a_kind_may_be_asked_for_without_its_failures() {
     assert_eq!(of(&["exec:ok,exit"]), (exec | exit, !exit, false, "kind=exec not err or kind=exit".to_owned()));
     assert_eq!(of(&["exec:ok", "exec"]), (exec, !exec, false, "kind=exec not err or kind=exec".to_owned()));
     assert_eq!(of(&[]), (KindSet::ALL & KindSet::PROBED & !KindSet::ON_REQUEST, KindSet::NONE, true, String::new()));
-    assert!(FilterOptions { kind: strings(&["exec:bad"]), ..FilterOptions::default() }.compile(&Known).is_err());
+    assert!(option("kind", "exec:bad").compile(&Known).is_err());
 }
 
 #[test]
@@ -799,12 +762,10 @@ fn what_does_not_fit_the_kernel_side_stays() {
     let long = compiled(&FilterOptions { pid: many.clone(), ..FilterOptions::default() });
     assert_eq!((long.capture.capture.tests, long.capture.pids.len()), (0, 0));
     assert!(!long.rest.is_empty());
-    let both =
-        FilterOptions { pid: strings(&["1,2"]), filter: strings(&["pid=2 or pid=3"]), ..FilterOptions::default() };
+    let both = FilterOptions { pid: strings(&["1,2"]), ..option("filter", "pid=2 or pid=3") };
     assert_eq!(compiled(&both).capture.pids, [2]);
     let comms = "aaaaaaaaaaaaaaa,bbbbbbbbbbbbbbb,ccccccccccccccc,ddddddddddddddd*";
-    let wide = FilterOptions { comm: strings(&[comms]), ..FilterOptions::default() };
-    assert!(!compiled(&wide).rest.is_empty());
+    assert!(!compiled(&option("comm", comms)).rest.is_empty());
     let list = expression("comm=gcc,cc1 pid=7,8").capture;
     let terms = expression("(comm=gcc or comm=cc1) (pid=7 or pid=8)").capture;
     assert_eq!((list.capture.tests, list.capture.comm), (terms.capture.tests, terms.capture.comm));
@@ -815,30 +776,19 @@ fn what_does_not_fit_the_kernel_side_stays() {
 
 #[test]
 fn errors_name_their_option() {
-    for (options, report) in [
-        (
-            FilterOptions { pid: strings(&["1,x2"]), ..FilterOptions::default() },
-            "--pid: `x2` is not a number\n    x2\n    ^^\nhint: use a decimal number, or hexadecimal such as 0x1f",
-        ),
-        (
-            FilterOptions { kind: strings(&["exce"]), ..FilterOptions::default() },
-            "--kind: unknown value `exce` for `kind`\n    exce\n    ^^^^\nhint: did you mean `exec`?",
-        ),
-        (
-            FilterOptions { uid: strings(&["bob"]), ..FilterOptions::default() },
-            "--uid: unknown user `bob`\n    bob\n    ^^^\nhint: a numeric id works too",
-        ),
-        (FilterOptions { comm: strings(&[""]), ..FilterOptions::default() }, "--comm: missing value\n    \n    ^"),
-        (
-            FilterOptions { filter: strings(&["pid:3"]), ..FilterOptions::default() },
-            "--filter: expected `=` between field and value\n    pid:3\n       ^\nhint: write pid=3; to search for the text, put it in double quotes",
-        ),
+    const TEXT: &str = "write pid=3; to search for the text, put it in double quotes";
+    for (name, value, message, marks, hint) in [
+        ("pid", "1,x2", "`x2` is not a number\n    x2", "^^", NUMBER),
+        ("kind", "exce", "unknown value `exce` for `kind`\n    exce", "^^^^", "did you mean `exec`?"),
+        ("uid", "bob", "unknown user `bob`\n    bob", "^^^", "a numeric id works too"),
+        ("comm", "", "missing value\n    ", "^", ""),
+        ("filter", "pid:3", "expected `=` between field and value\n    pid:3", "   ^", TEXT),
     ] {
-        assert_eq!(options.compile(&Known).expect_err("refused").render(), report);
+        let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") };
+        let report = format!("--{name}: {message}\n    {marks}{hint}");
+        assert_eq!(option(name, value).compile(&Known).expect_err("refused").render(), report);
     }
 }
-
-// ---------------------------------------------------------------------------------------------------------- generated
 
 fn glob_text() -> impl Strategy<Value = String> {
     let piece =
@@ -964,7 +914,7 @@ proptest! {
 }
 
 #[test]
-fn names_of_users_and_groups_can_be_written_as_ids() {
+fn names_and_times_are_written_as_ids_and_dates() {
     for (typed, want) in [
         ("not uid=alice", "not uid=1000"),
         ("(uid=alice,0 or comm=alice) alice", "(uid=1000,0 or comm=alice) alice"),
@@ -975,10 +925,7 @@ fn names_of_users_and_groups_can_be_written_as_ids() {
         assert_eq!(filter.text_with_ids(&Known), want);
         assert!(Filter::parse(want, &NoNames).is_ok(), "{want}");
     }
-}
-
-#[test]
-fn a_filter_tells_only_what_its_events_have() {
+    // A filter tells only what its events have.
     for (text, shown) in [
         ("comm=cc1  path~\\.h$", "comm=cc1  path~\\.h$"),
         ("kind=open not err=ENOENT", "kind=open not err=ENOENT"),
@@ -991,6 +938,44 @@ fn a_filter_tells_only_what_its_events_have() {
         ("no=such field (", "…"),
     ] {
         assert_eq!(super::without_texts(text), shown, "{text}");
+    }
+    // Times are compared with the end or a date.
+    for (text, fixed) in [
+        ("time>-1m", "time>2026-11-20T14:01:11.000000000Z"),
+        (
+            "time<=-1h5m not time<2026-11-20T14:02:11.5Z",
+            "time<=2026-11-20T12:57:11.000000000Z not time<2026-11-20T14:02:11.500000000Z",
+        ),
+        ("time>2026-11-20T14:02", "time>2026-11-20T12:02:00.000000000Z"),
+        ("time>2026-11-20T14:02:11-01:00", "time>2026-11-20T15:02:11.000000000Z"),
+        ("time~T14 time>-90", "time~T14 time>2026-11-20T14:00:41.000000000Z"),
+    ] {
+        let compiled = option("filter", text).compile(&Ended).unwrap_or_else(|error| panic!("{}", error.render()));
+        assert_eq!((compiled.whole.text(), compiled.rest.text()), (fixed, fixed));
+        assert_eq!(Filter::parse(text, &Ended).map(|filter| filter.text().to_owned()).ok().as_deref(), Some(text));
+        assert!(Filter::parse(fixed, &NoNames).is_ok());
+    }
+    for (text, message) in [
+        ("time>-x", "`-x` is not a time"),
+        ("time>yesterday", "`yesterday` is not a time"),
+        ("time>14:02:11", "`14:02:11` has no date"),
+    ] {
+        assert_eq!(Filter::parse(text, &Ended).map_err(|error| error.message).err().as_deref(), Some(message));
+    }
+    let unknown = Filter::parse("time>-1m", &NoNames).expect_err("no end");
+    assert!(unknown.message.contains("an end that is not known here"), "{}", unknown.message);
+    // Events and gaps before a time do not match.
+    let mut made = Maker::default();
+    (0..3).for_each(|number| made.open(7, "cat", &format!("/{number}"), 3));
+    let (second, frames) = (100_002_000_000_i64, made.batch());
+    let time = |ns: i64| {
+        let mut text = Vec::new();
+        crate::text::time::rfc3339(ns.into(), &mut text);
+        String::from_utf8(text).expect("ASCII")
+    };
+    for (op, want) in [("<", 1), ("<=", 2), (">", 1), (">=", 2)] {
+        let found = found(&frames, &format!("time{op}{}", time(second)));
+        assert_eq!(found.len(), want, "{op}");
     }
 }
 
@@ -1012,36 +997,6 @@ impl NameLookup for Ended {
     }
 }
 
-#[test]
-fn times_are_compared_with_the_end_or_a_date() {
-    let options = |text: &str| FilterOptions { filter: vec![text.to_owned()], ..FilterOptions::default() };
-    for (text, fixed) in [
-        ("time>-1m", "time>2026-11-20T14:01:11.000000000Z"),
-        (
-            "time<=-1h5m not time<2026-11-20T14:02:11.5Z",
-            "time<=2026-11-20T12:57:11.000000000Z not time<2026-11-20T14:02:11.500000000Z",
-        ),
-        ("time>2026-11-20T14:02", "time>2026-11-20T12:02:00.000000000Z"),
-        ("time>2026-11-20T14:02:11-01:00", "time>2026-11-20T15:02:11.000000000Z"),
-        ("time~T14 time>-90", "time~T14 time>2026-11-20T14:00:41.000000000Z"),
-    ] {
-        let compiled = options(text).compile(&Ended).unwrap_or_else(|error| panic!("{}", error.render()));
-        assert_eq!((compiled.whole.text(), compiled.rest.text()), (fixed, fixed));
-        assert_eq!(Filter::parse(text, &Ended).map(|filter| filter.text().to_owned()).ok().as_deref(), Some(text));
-        assert!(Filter::parse(fixed, &NoNames).is_ok());
-    }
-    for (text, message) in [
-        ("time>-x", "`-x` is not a time"),
-        ("time>yesterday", "`yesterday` is not a time"),
-        ("time>14:02:11", "`14:02:11` has no date"),
-    ] {
-        assert_eq!(Filter::parse(text, &Ended).map_err(|error| error.message).err().as_deref(), Some(message));
-    }
-    let unknown = Filter::parse("time>-1m", &NoNames).expect_err("no end");
-    assert!(unknown.message.contains("an end that is not known here"), "{}", unknown.message);
-}
-
-/// The kinds of the events for which a filter holds.
 fn found(frames: &Batch, filter: &str) -> Vec<&'static str> {
     let (filter, mut found) = (Filter::parse(filter, &NoNames).expect("a filter"), Vec::new());
     synthetic::each_event(frames.clone(), |seen, _| {
@@ -1053,58 +1008,14 @@ fn found(frames: &Batch, filter: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn events_and_gaps_before_a_time_do_not_match() {
-    let mut made = Maker::default();
-    (0..3).for_each(|number| made.open(7, "cat", &format!("/{number}"), 3));
-    let (second, frames) = (100_002_000_000_i64, made.batch());
-    let time = |ns: i64| {
-        let mut text = Vec::new();
-        crate::text::time::rfc3339(ns.into(), &mut text);
-        String::from_utf8(text).expect("ASCII")
-    };
-    for (op, want) in [("<", 1), ("<=", 2), (">", 1), (">=", 2)] {
-        let found = found(&frames, &format!("time{op}{}", time(second)));
-        assert_eq!(found.len(), want, "{op}");
-    }
-}
-
-#[test]
-fn a_variable_of_the_environment_is_written_like_a_field() {
-    let test = |text: &str| match parse::parse(text) {
-        Ok(Expr::Test(test)) => Some((test.field, String::from_utf8(test.value).expect("UTF-8"))),
-        _ => None,
-    };
-    let list = |value: &str| Some(("env.set".to_owned(), value.to_owned()));
-    assert_eq!(test("env.CPATH=inc*"), list("CPATH=inc*"));
-    assert_eq!(test("env.a.b~^x"), list(r"^a\.b=.*(?:^x)"));
-    assert_eq!(test("env.set=CPATH"), list("CPATH"));
-    assert_eq!((test("env.=x"), test("environment=x")), (None, None));
-}
-
-#[test]
-fn the_command_line_of_an_exit_belongs_to_its_row() {
-    let mut made = Maker::default();
-    made.acts("7 cc exec cc -c src/m7.c, open /x, exit 1; 8 cc exit 1");
-    let frames = made.batch();
-    let found = |filter: &str| found(&frames, filter);
-    let both = ["exec", "exit"];
-    for filter in ["m7.c", "\"-c src/m7.c\"", "arg~m7", "argv=src/*.c", "kind=exec,exit argv=cc"] {
-        assert_eq!(found(filter), both, "{filter}");
-    }
-    assert_eq!(found("kind=exit arg!=x"), ["exit"; 2]);
-    assert_eq!(found("m8.c"), [""; 0]);
-}
-
-#[test]
 fn a_process_is_named_by_its_leader_or_its_executable() {
-    let seed = |pid: u32, comm: &[u8], exe: &[u8]| {
-        let start = header(Kind::Open, pid, comm).start;
-        let (comm, exe) = (comm.to_vec(), exe.to_vec());
-        ProcessSeed { tgid: Tgid(pid), start, start_exact: true, comm, exe, ..ProcessSeed::default() }
+    let seed = |comm: &[u8], exe: &[u8]| {
+        let (start, comm, exe) = (header(Kind::Open, 60, comm).start, comm.to_vec(), exe.to_vec());
+        ProcessSeed { tgid: Tgid(60), start, start_exact: true, comm, exe, ..ProcessSeed::default() }
     };
-    let shop = seed(60, b"shopserver", b"/srv/shopserver");
-    let script = seed(60, b"shop.py", b"/usr/bin/python3.11");
-    let long = seed(60, b"shopserver-fron", b"/srv/shopserver-frontend (deleted)");
+    let shop = seed(b"shopserver", b"/srv/shopserver");
+    let script = seed(b"shop.py", b"/usr/bin/python3.11");
+    let long = seed(b"shopserver-fron", b"/srv/shopserver-frontend (deleted)");
     let of = |thread: u32, (made, payload): Sample| (FrameHeader { tid: Tid(60 + thread), ..made }, payload);
     let by_thread = of(1, open(60, b"worker-1", -13, b"a", b""));
     let renamed = of(0, open(60, b"main", -13, b"a", b""));
@@ -1118,19 +1029,16 @@ fn a_process_is_named_by_its_leader_or_its_executable() {
         for late in [false, true] {
             let (mut world, mut batch) = (world(), Batch::default());
             before.into_iter().chain([&by_thread]).for_each(|(header, payload)| batch.push(*header, payload));
-            let scan = |world: &mut World, now| {
-                if now {
-                    world.apply_host(HostFrame::ProcessSeed(scanned.clone()), BootNanos(1));
-                }
-            };
-            scan(&mut world, !late || before.is_some());
-            let mut last = None;
-            for frame in batch.frames() {
-                let event = Event::decode(&frame).expect("a sample decodes");
-                last = Some((event, world.apply(&event)));
+            let late = late && before.is_none();
+            let scan = |world: &mut World| world.apply_host(HostFrame::ProcessSeed(scanned.clone()), BootNanos(1));
+            if !late {
+                scan(&mut world);
             }
-            scan(&mut world, late && before.is_none());
-            let (event, process) = last.expect("an event");
+            let events = batch.frames().map(|frame| Event::decode(&frame).expect("a sample decodes"));
+            let (event, process) = events.map(|event| (event, world.apply(&event))).last().expect("an event");
+            if late {
+                scan(&mut world);
+            }
             let seen = EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset: 0 };
             let field = describe::fields(Kind::Open).find(|field| field.name == "process").expect("a field");
             assert_eq!((field.get)(&seen).text().as_deref(), Some(shown.as_bytes()));

@@ -668,7 +668,7 @@ mod tests {
     use tracetui_shared::header::FrameHeader;
 
     #[test]
-    fn a_host_frame_comes_back_as_it_was_and_an_earlier_probe_is_not_preemptible() {
+    fn a_host_frame_comes_back_as_it_was_and_an_earlier_or_short_one_has_defaults() {
         let (tgid, start, argv) = (Tgid(7), BootNanos(9), b"a\0b\0".to_vec());
         let seed = HostFrame::ProcessSeed(ProcessSeed { tgid, start, argv, ..ProcessSeed::default() });
         let probe = Probe { name: "sched_exec".into(), attached: true, preemptible: true, ..Probe::default() };
@@ -680,6 +680,17 @@ mod tests {
         let frame = batch.frames().last().expect("a frame");
         let older = FrameRef { payload: &frame.payload[..frame.payload.len() - 1], ..frame };
         assert_eq!(HostFrame::decode(&older), Some(HostFrame::Probe(Probe { preemptible: false, ..probe })));
+        // A payload that ends early reads as defaults but a list has no more elements than bytes.
+        let decoded = |kind: u16, payload: &[u8]| {
+            let mut batch = Batch::default();
+            batch.push(FrameHeader { kind, ..FrameHeader::default() }, payload);
+            HostFrame::decode(&batch.frames().next().expect("one frame"))
+        };
+        let user = User { uid: Uid(5), name: String::new() };
+        assert_eq!(decoded(67, &5u32.to_le_bytes()), Some(HostFrame::User(user)));
+        for count in [1, 1000, u32::MAX] {
+            assert_eq!(decoded(70, &[&[0][..], &count.to_le_bytes()].concat()), None, "{count}");
+        }
     }
 
     fn counting(cpus: &[u64], skips: u64) -> Counters {
@@ -729,19 +740,5 @@ mod tests {
         let percent = |ring_used, ring_size| Counters { ring_used, ring_size, ..Counters::default() }.ring_percent();
         assert_eq!((percent(5, 0), percent(3, 4), percent(1, u64::MAX)), (None, Some(75), Some(0)));
         assert_eq!(percent(u64::MAX, 1), Some(u128::from(u64::MAX) * 100));
-    }
-
-    #[test]
-    fn a_payload_that_ends_early_reads_as_defaults_but_a_list_has_no_more_elements_than_bytes() {
-        let decoded = |kind: u16, payload: &[u8]| {
-            let mut batch = Batch::default();
-            batch.push(FrameHeader { kind, ..FrameHeader::default() }, payload);
-            HostFrame::decode(&batch.frames().next().expect("one frame"))
-        };
-        let user = User { uid: Uid(5), name: String::new() };
-        assert_eq!(decoded(67, &5u32.to_le_bytes()), Some(HostFrame::User(user)));
-        for count in [1, 1000, u32::MAX] {
-            assert_eq!(decoded(70, &[&[0][..], &count.to_le_bytes()].concat()), None, "{count}");
-        }
     }
 }

@@ -264,7 +264,6 @@ mod tests {
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
 
-    /// A batch as the reader makes them: with a large buffer.
     fn roomy(times: &[u64]) -> Batch {
         let mut roomy = Batch::with_capacity(1 << 20);
         roomy.append(batch(times, 0).bytes());
@@ -288,7 +287,6 @@ mod tests {
         assert!(times.iter().copied().eq(1..200), "{times:?}");
     }
 
-    /// A batch of frames at these times, numbered from `seq` on.
     fn batch(times: &[u64], seq: u64) -> Batch {
         let mut batch = Batch::default();
         for (seq, time) in (seq..).zip(times) {

@@ -368,10 +368,7 @@ mod tests {
         let mut made = Batch::default();
         assert!(Requests::default().feed(&batch.frames().next().expect("one"), &mut made));
         assert!(made.is_empty());
-    }
-
-    #[test]
-    fn an_end_of_another_request_is_not_taken_for_the_end_of_the_one_that_waits() {
+        // An end of another request is not taken for the end of the one that waits.
         let by = |by: u32, record: OpenRecord, slot: Slot, bits: u8| {
             let (mut requests, mut batch) = (Requests::default(), Batch::default());
             request(&mut batch, 1, 0xa0, b"asked", bits);
@@ -392,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_completion_is_lost_once_it_had_time_to_fail() {
+    fn a_request_that_waits_is_lost_once_it_had_time_or_its_process_ended() {
         let (mut requests, mut batch) = (Requests::default(), Batch::default());
         request(&mut batch, 1500, 0xa0, b"quiet", uring::QUIET);
         request(&mut batch, 1600, 0xb0, b"slow", 0);
@@ -405,10 +402,7 @@ mod tests {
         }
         assert_eq!(lost, [vec![], vec![], vec!["lost 1 from 1500".to_owned()], vec!["lost 1 from 1600".to_owned()]]);
         assert_eq!((requests.unseen, requests.waiting.len()), (2, 0));
-    }
-
-    #[test]
-    fn a_request_that_waits_is_lost_once_its_process_has_ended() {
+        // Once its process has ended.
         let count = |requests: &mut Requests, second: u64| {
             let mut made = Batch::default();
             requests.count(&Counters::default(), BootNanos(second * 1000 * MS), &mut made);
@@ -446,10 +440,7 @@ mod tests {
             assert_eq!((requests.unseen, requests.bytes, requests.submitters.len()), (2, 0, 0));
             assert_eq!(count(&mut requests, 4), [""; 0]);
         }
-    }
-
-    #[test]
-    fn a_request_that_found_no_room_is_lost_unless_it_completes() {
+        // One that found no room, unless it completes.
         let (mut requests, mut batch) = (Requests::default(), Batch::default());
         let mut counters = Counters { cpus: vec![CpuState::ZERO; 2], ..Counters::default() };
         for cpu in &mut counters.cpus {

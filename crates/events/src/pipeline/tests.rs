@@ -164,7 +164,6 @@ impl Deref for Fed {
 }
 
 impl DerefMut for Fed {
-    /// The pipeline after the batch, if it has something.
     fn deref_mut(&mut self) -> &mut Pipeline {
         if self.batch != Batch::default() {
             self.feed();
@@ -205,7 +204,6 @@ fn json(seen: &EventContext<'_>) -> serde_json::Value {
     serde_json::from_slice(&line).expect("JSON")
 }
 
-/// The remaining events as JSON.
 fn json_of(pipeline: &mut Pipeline) -> Vec<serde_json::Value> {
     words(pipeline, true, |seen| Some(json(seen)))
 }
@@ -223,7 +221,6 @@ fn count(batch: &mut Batch, ms: u64, counters: Counters) {
     HostFrame::CounterChanges(counters.into()).push(BootNanos(ms * MS), batch);
 }
 
-/// A pipeline with the requested kinds and the process id of the COMMAND.
 fn asked(kinds: KindSet, command: u32) -> Pipeline {
     asked_within(Budget::default(), kinds, command)
 }
@@ -238,7 +235,7 @@ fn asked_within(budget: Budget, kinds: KindSet, command: u32) -> Pipeline {
 }
 
 #[test]
-fn events_of_two_cpus_come_in_order_of_time() {
+fn events_come_in_order_of_time_as_soon_as_no_earlier_one_can() {
     let mut t = Fed::default();
     open(&mut t.batch, 0, 0, 100, b"a");
     open(&mut t.batch, 0, 1, 103, b"c");
@@ -252,23 +249,7 @@ fn events_of_two_cpus_come_in_order_of_time() {
     t.batch.set_drained_at(BootNanos(140 * MS));
     assert_eq!(run(&mut t, false), ["late"]);
     assert_eq!(run(&mut t, true), ["z"]);
-}
-
-/// Whether an event is still held when the ring has been empty for `ms` milliseconds after it.
-fn is_held(host: &[HostFrame], ms: u64) -> bool {
-    let mut pipeline = Pipeline::default();
-    let mut first = Batch::default();
-    host.iter().for_each(|frame| frame.push(BootNanos(MS), &mut first));
-    pipeline.feed(first);
-    let mut batch = Batch::default();
-    open(&mut batch, 0, 0, 1000, b"lone");
-    batch.set_drained_at(BootNanos((1000 + ms) * MS));
-    pipeline.feed(batch);
-    run(&mut pipeline, false).is_empty()
-}
-
-#[test]
-fn events_wait_as_long_as_the_attached_probes_ask_for() {
+    // Events wait as long as the attached probes ask for.
     let probe =
         |attached, preemptible| HostFrame::Probe(Probe { name: "p".into(), attached, preemptible, ..Probe::default() });
     let host = HostFrame::Host(Host { kernel: "7.3.4".into(), ..Host::default() });
@@ -279,10 +260,7 @@ fn events_wait_as_long_as_the_attached_probes_ask_for() {
     let long = [host, probe(true, true), probe(true, false)];
     assert!(is_held(&long, 249));
     assert!(!is_held(&long, 250));
-}
-
-#[test]
-fn events_up_to_a_time_at_which_no_probe_ran_do_not_wait() {
+    // Events up to a time at which no probe ran do not wait.
     let mut pipeline = Pipeline::default();
     let read = |events: &[(u32, u64, u64, &str)], settled: Option<u64>| {
         let mut batch = Batch::default();
@@ -297,6 +275,19 @@ fn events_up_to_a_time_at_which_no_probe_ran_do_not_wait() {
     assert!(pipeline.drained);
     pipeline.feed(read(&[], Some(12)));
     assert_eq!(run(&mut pipeline, true), ["c"]);
+}
+
+/// Whether an event is still held when the ring has been empty for `ms` milliseconds after it.
+fn is_held(host: &[HostFrame], ms: u64) -> bool {
+    let mut pipeline = Pipeline::default();
+    let mut first = Batch::default();
+    host.iter().for_each(|frame| frame.push(BootNanos(MS), &mut first));
+    pipeline.feed(first);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 1000, b"lone");
+    batch.set_drained_at(BootNanos((1000 + ms) * MS));
+    pipeline.feed(batch);
+    run(&mut pipeline, false).is_empty()
 }
 
 #[test]
@@ -316,10 +307,7 @@ fn a_missing_number_is_a_row_where_it_is_missing() {
     assert_eq!(account.kind(Kind::Open).lost.ring, 5);
     assert_eq!(account.kind(Kind::Open).lost.read, 0);
     assert_eq!(account.discrepancy(), None);
-}
-
-#[test]
-fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
+    // A number that is missing for no known reason is no unreadable event.
     let mut t = Fed::default();
     open(&mut t.batch, 0, 0, 10, b"a");
     open(&mut t.batch, 0, 2, 12, b"c");
@@ -335,7 +323,7 @@ fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
 }
 
 #[test]
-fn every_record_is_on_one_side_of_the_account() {
+fn every_record_is_on_one_side_of_the_account_or_a_row() {
     let mut t = Fed::of(asked(all_but_forks(), 0));
     t.acts("7 forks 400, 7 forks 401");
     // The number 2 is missing, and only the header of the last record arrived.
@@ -350,6 +338,26 @@ fn every_record_is_on_one_side_of_the_account() {
     assert_eq!(account.discrepancy(), None);
     assert_eq!((account.kind(Kind::Fork).seen, account.kind(Kind::Fork).filtered), (7, 7));
     assert_eq!(account.bookkeeping_lost, 3);
+    // A record that is no event is a row and counted.
+    let mut t = Fed::default();
+    t.batch.push(header(Slot::Open, 0, 0, 10), b"short");
+    t.batch.push_raw(b"no frame");
+    let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
+    count(&mut t.batch, 20, counters(Slot::Open, &wanted));
+    assert_eq!(run(&mut t, true), ["lost 1 read"]);
+    assert_eq!(t.ledger.progress(Default::default()).unframed, 1);
+    let account = t.account();
+    assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
+    assert_eq!(t.account().kind(Kind::Open).lost.read, 1);
+    assert_eq!(t.account().sum().off_by(), 0);
+    // A stack that is longer than its record is not read.
+    for count in [3u32, u32::MAX] {
+        let mut t = Fed::of(asked(ALL, 0));
+        let header = header(Slot::Open, 0, 0, 10);
+        let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
+        t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
+        assert_eq!(run(&mut t, true), ["lost 1 read"]);
+    }
 }
 
 #[test]
@@ -370,6 +378,16 @@ fn what_a_program_could_not_report_or_the_kernel_skipped_is_a_row() {
     assert_eq!(run(&mut t, true), ["lost 3 probe"]);
     assert_eq!(t.account().kind(Kind::Open).lost.probe, 3);
     assert_eq!(t.account().sum().off_by(), 0);
+    // Such a row waits for what the ring still holds.
+    let mut t = Fed::default();
+    for (ms, skips) in [(1000, 0), (2000, 3)] {
+        let programs = vec![ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips }];
+        count(&mut t.batch, ms, Counters { programs, ..Counters::default() });
+    }
+    assert_eq!(run(&mut t, false), Vec::<String>::new());
+    open(&mut t.batch, 0, 0, 500, b"read late");
+    t.batch.set_drained_at(BootNanos(2100 * MS));
+    assert_eq!(run(&mut t, false), ["read late", "lost 3 probe"]);
 }
 
 fn exec(batch: &mut Batch, seq: u64, ms: u64, total: u32, first: usize) {
@@ -409,7 +427,6 @@ fn an_exec_in_pieces_is_one_event_and_is_cut_if_some_were_lost() {
     assert_eq!(t.account().cut, 3);
 }
 
-/// The probe has sent its first piece, and sends the others.
 #[test]
 fn later_events_wait_for_an_exec_of_which_a_piece_is_missing() {
     let mut t = Fed::default();
@@ -426,6 +443,22 @@ fn later_events_wait_for_an_exec_of_which_a_piece_is_missing() {
     t.batch.set_settled_at(BootNanos(36 * MS));
     t.batch.set_drained_at(BootNanos(36 * MS));
     assert_eq!(run(&mut t, false), ["b"]);
+    // An exec that the ring had no room for is delivered at once, cut.
+    let mut t = Fed::default();
+    exec(&mut t.batch, 0, 10, 30, 10);
+    chunk(&mut t.batch, 0, 10, 10, 5);
+    end(&mut t.batch, 0, 10, 15, NO_ROOM);
+    // One exec was cut in its first record. For the other, the ring had no room for the end of the arguments either.
+    let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
+    t.batch.push(header(Slot::Exec, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
+    exec(&mut t.batch, 2, 12, 30, 10);
+    t.feed();
+    t.batch.set_drained_at(BootNanos(100 * MS));
+    let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
+    count(&mut t.batch, 100, counters(Slot::Exec, &[execs]));
+    assert_eq!(run(&mut t, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
+    let account = t.account();
+    assert_eq!((account.cut, account.discrepancy()), (3, None));
 }
 
 /// Pushes an exec of the process `pid` with the arguments `a`, and continuations with its environment.
@@ -447,7 +480,7 @@ fn exec_with(batch: &mut Batch, seq: u64, pid: u32, environment: &[u8], marks: u
 }
 
 #[test]
-fn an_exec_tells_how_the_environment_changes() {
+fn an_exec_tells_its_environment_and_only_arguments_that_were_read() {
     let mut t = Fed::default();
     exec_with(&mut t.batch, 0, 7, b".A=1\0.B=2\0", LAST);
     exec_with(&mut t.batch, 1, 7, b".B=3\0#C=0123456789abcdef\0", LAST);
@@ -472,11 +505,7 @@ fn an_exec_tells_how_the_environment_changes() {
     );
     assert!(lines.iter().all(|line| line["argv"] == serde_json::json!(["a"]) && line["cut"] == false));
     assert_eq!(t.discrepancy(), None);
-}
-
-/// Checks that arguments with an unreadable page are delivered as far as they are known, and never as empty ones.
-#[test]
-fn arguments_that_could_not_be_read_are_not_made_up() {
+    // Arguments that could not be read are not made up.
     let mut t = Fed::default();
     // All unread; the second page unread; a page of the first continuation unread; the whole first continuation unread.
     let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
@@ -504,49 +533,7 @@ fn arguments_that_could_not_be_read_are_not_made_up() {
 }
 
 #[test]
-fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
-    let mut t = Fed::default();
-    exec(&mut t.batch, 0, 10, 30, 10);
-    chunk(&mut t.batch, 0, 10, 10, 5);
-    end(&mut t.batch, 0, 10, 15, NO_ROOM);
-    // One exec was cut in its first record. For the other, the ring had no room for the end of the arguments either.
-    let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
-    t.batch.push(header(Slot::Exec, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
-    exec(&mut t.batch, 2, 12, 30, 10);
-    t.feed();
-    t.batch.set_drained_at(BootNanos(100 * MS));
-    let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
-    count(&mut t.batch, 100, counters(Slot::Exec, &[execs]));
-    assert_eq!(run(&mut t, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
-    let account = t.account();
-    assert_eq!((account.cut, account.discrepancy()), (3, None));
-}
-
-#[test]
-fn a_record_that_is_no_event_is_a_row_and_counted() {
-    let mut t = Fed::default();
-    t.batch.push(header(Slot::Open, 0, 0, 10), b"short");
-    t.batch.push_raw(b"no frame");
-    let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
-    count(&mut t.batch, 20, counters(Slot::Open, &wanted));
-    assert_eq!(run(&mut t, true), ["lost 1 read"]);
-    assert_eq!(t.ledger.progress(Default::default()).unframed, 1);
-    let account = t.account();
-    assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
-    assert_eq!(t.account().kind(Kind::Open).lost.read, 1);
-    assert_eq!(t.account().sum().off_by(), 0);
-    // A stack that is longer than its record is not read.
-    for count in [3u32, u32::MAX] {
-        let mut t = Fed::of(asked(ALL, 0));
-        let header = header(Slot::Open, 0, 0, 10);
-        let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
-        t.batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
-        assert_eq!(run(&mut t, true), ["lost 1 read"]);
-    }
-}
-
-#[test]
-fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
+fn bookkeeping_and_seeds_keep_the_table_true() {
     let mut t = Fed::of(asked(all_but_forks(), 0));
     t.acts("100 forks 200");
     let exit = ExitRecord { status: 0x100, signal_flags: 4, ..ExitRecord::default() };
@@ -557,10 +544,7 @@ fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
     assert_eq!(child.end.map(|end| end.status), Some(0x100));
     assert!(table.in_tree(&child.process, Tgid(100)));
     assert_eq!(table.pairing(), Default::default());
-}
-
-#[test]
-fn a_seed_known_to_the_tick_takes_the_exact_start() {
+    // A seed known to the tick takes the exact start.
     let mut t = Fed::default();
     let seed = ProcessSeed {
         tgid: Tgid(100),
@@ -579,19 +563,16 @@ fn a_seed_known_to_the_tick_takes_the_exact_start() {
     assert_eq!((entry.process.key.start, &*entry.process.image.exe), (BootNanos(5), b"/bin/x".as_slice()));
     assert_eq!(table.pairing().exit_twice, 1);
     assert_eq!(table.pairing().unpaired_exit, 0);
-}
-
-#[test]
-fn a_connection_that_outlives_its_process_does_not_bring_it_back() {
+    // A process that is found ahead of the events does not replace the one that they are of.
     let mut t = Fed::default();
-    let close = TcpRecord { op: op::CLOSE, ..TcpRecord::default() };
-    t.batch.push(header(Slot::TcpState, 0, 0, 10), close.as_bytes());
-    assert_eq!(run(&mut t, true).len(), 1);
-    assert!(t.world().processes.entries().next().is_none());
-    t.batch.push(header(Slot::TcpState, 0, 1, 11), TcpRecord { op: op::ACCEPT, ..close }.as_bytes());
-    t.batch.push(header(Slot::TcpState, 0, 2, 12), close.as_bytes());
-    run(&mut t, true);
-    assert_eq!(t.world().processes.by_tgid(Tgid(100)).expect("known").others, 2);
+    // The process scan finds the second process with an id before the events of the first one are read.
+    let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };
+    HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut t.batch);
+    t.acts("200@5 opens first, 200@30 opens second");
+    assert_eq!(run(&mut t, true), ["first", "second"]);
+    let processes = &t.world().processes;
+    assert_eq!(processes.pairing().start_mismatch, 0);
+    assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
 }
 
 #[test]
@@ -608,19 +589,24 @@ fn what_does_not_pair_up_is_counted() {
     let pairing = t.world().processes.pairing();
     let other = Pairing { exit_before_exec: 1, exit_twice: 0, ..Pairing::default() };
     assert_eq!(pairing, Pairing { unpaired_exit: 1, tid_not_pid: 1, start_mismatch: 1, ..other });
-}
-
-#[test]
-fn a_row_made_here_waits_for_what_the_ring_still_holds() {
+    // A process that is older than the trace and ends before the scan is no unpaired exit.
     let mut t = Fed::default();
-    for (ms, skips) in [(1000, 0), (2000, 3)] {
-        let programs = vec![ProgramSkips { program: "sys_exit".into(), slots: vec![Slot::Open as u16], skips }];
-        count(&mut t.batch, ms, Counters { programs, ..Counters::default() });
-    }
-    assert_eq!(run(&mut t, false), Vec::<String>::new());
-    open(&mut t.batch, 0, 0, 500, b"read late");
-    t.batch.set_drained_at(BootNanos(2100 * MS));
-    assert_eq!(run(&mut t, false), ["read late", "lost 3 probe"]);
+    HostFrame::Host(Default::default()).push(BootNanos(6), &mut t.batch);
+    t.batch.push(header(Slot::Exit, 0, 0, 12), ExitRecord::default().as_bytes());
+    let younger = FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::Exit, 0, 1, 13) };
+    t.batch.push(younger, ExitRecord::default().as_bytes());
+    run(&mut t, true);
+    assert_eq!(t.world().processes.pairing().unpaired_exit, 1);
+    // A connection that outlives its process does not bring it back.
+    let mut t = Fed::default();
+    let close = TcpRecord { op: op::CLOSE, ..TcpRecord::default() };
+    t.batch.push(header(Slot::TcpState, 0, 0, 10), close.as_bytes());
+    assert_eq!(run(&mut t, true).len(), 1);
+    assert!(t.world().processes.entries().next().is_none());
+    t.batch.push(header(Slot::TcpState, 0, 1, 11), TcpRecord { op: op::ACCEPT, ..close }.as_bytes());
+    t.batch.push(header(Slot::TcpState, 0, 2, 12), close.as_bytes());
+    run(&mut t, true);
+    assert_eq!(t.world().processes.by_tgid(Tgid(100)).expect("known").others, 2);
 }
 
 const COMMAND: u32 = 100;
@@ -700,10 +686,7 @@ fn a_tree_is_of_the_process_that_had_the_id_first() {
         table.follow(&[Tgid(100)]);
         assert!(!table.in_tree(&stranger, Tgid(100)) && table.in_tree(&orphan, Tgid(100)));
     }
-}
-
-#[test]
-fn a_parent_is_older_than_its_child_and_known_to_the_tick_stays_the_parent() {
+    // A parent is older than its child and known to the tick stays the parent.
     let mut t = Fed::default();
     t.acts("7 forks 100, 100 exits");
     // Both forks were lost: that of the process that has the id now, and that of its child.
@@ -752,17 +735,6 @@ fn the_next_run_of_a_command_is_the_commands_and_is_our_own_before_its_exec() {
     assert_eq!(held, [Some((false, true)), Some((true, true)), Some((false, false)), Some((true, false))]);
 }
 
-#[test]
-fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit() {
-    let mut t = Fed::default();
-    HostFrame::Host(Default::default()).push(BootNanos(6), &mut t.batch);
-    t.batch.push(header(Slot::Exit, 0, 0, 12), ExitRecord::default().as_bytes());
-    let younger = FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::Exit, 0, 1, 13) };
-    t.batch.push(younger, ExitRecord::default().as_bytes());
-    run(&mut t, true);
-    assert_eq!(t.world().processes.pairing().unpaired_exit, 1);
-}
-
 /// A pipeline with the smallest memory limit, and none of it for processes and cgroups.
 fn short_of_memory() -> Pipeline {
     Pipeline::new(Budget::new(1))
@@ -783,10 +755,24 @@ fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
     // The first has waited only for room, for less than a second, and is released.
     assert_eq!(run(&mut t, false), ["exec 0 of 2093056 cut true"]);
     assert_eq!(t.account().cut, 1);
+    // The oldest cgroups are forgotten and counted.
+    let mut t = Fed::of(short_of_memory());
+    for id in 1..=3 {
+        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec(), container: None })
+            .push(BootNanos(1), &mut t.batch);
+    }
+    t.feed();
+    assert_eq!(t.account().shortage.cgroups, 3);
+    assert_eq!(t.world().bytes(), 0);
+    // No impossible CPU takes room.
+    let mut t = Fed::default();
+    open(&mut t.batch, limits::CPUS, 5, 10, b"no such cpu");
+    open(&mut t.batch, limits::CPUS - 1, 5, 11, b"the last one");
+    assert_eq!(run(&mut t, true), ["no such cpu", "lost 5 ring", "the last one"]);
 }
 
 #[test]
-fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
+fn what_waits_too_long_or_comes_late_is_handed_on_and_counted() {
     let mut pipeline = short_of_memory();
     let room = Budget::new(1).order();
     let mut seen = Vec::new();
@@ -803,10 +789,17 @@ fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
     assert_eq!(pipeline.account().shortage.unsettled, 2);
     assert_eq!(run(&mut pipeline, true), ["2", "3", "4", "5"]);
     assert_eq!(pipeline.account().shortage.unsettled, 2);
-}
-
-#[test]
-fn an_event_that_comes_late_is_handed_on_and_counted() {
+    // Only batches of the reader come back.
+    let mut pipeline = Pipeline::default();
+    let mut batch = Batch::with_capacity(1000);
+    exec(&mut batch, 0, 10, 20, 10);
+    chunk(&mut batch, 0, 10, 10, 10);
+    pipeline.feed(batch);
+    let spare = pipeline.spare().expect("nothing of it waits: it was put together elsewhere");
+    assert_eq!((spare.room(), spare.is_empty()), (1000, true));
+    assert_eq!(run(&mut pipeline, true), ["exec 20 of 20 cut false"]);
+    assert_eq!(pipeline.spare(), None, "what was put together is freed");
+    // An event that comes late is handed on and counted.
     let mut pipeline = Pipeline::default();
     let fed = |pipeline: &mut Pipeline, seq: u64, times: &[u64], settled: u64| {
         let mut batch = Batch::default();
@@ -832,43 +825,9 @@ fn an_event_that_comes_late_is_handed_on_and_counted() {
     }
 }
 
-#[test]
-fn only_batches_of_the_reader_come_back() {
-    let mut pipeline = Pipeline::default();
-    let mut batch = Batch::with_capacity(1000);
-    exec(&mut batch, 0, 10, 20, 10);
-    chunk(&mut batch, 0, 10, 10, 10);
-    pipeline.feed(batch);
-    let spare = pipeline.spare().expect("nothing of it waits: it was put together elsewhere");
-    assert_eq!((spare.room(), spare.is_empty()), (1000, true));
-    assert_eq!(run(&mut pipeline, true), ["exec 20 of 20 cut false"]);
-    assert_eq!(pipeline.spare(), None, "what was put together is freed");
-}
-
-#[test]
-fn no_number_of_cpus_that_cannot_be_takes_room() {
-    let mut t = Fed::default();
-    open(&mut t.batch, limits::CPUS, 5, 10, b"no such cpu");
-    open(&mut t.batch, limits::CPUS - 1, 5, 11, b"the last one");
-    assert_eq!(run(&mut t, true), ["no such cpu", "lost 5 ring", "the last one"]);
-}
-
-#[test]
-fn the_oldest_cgroups_are_forgotten_and_counted() {
-    let mut t = Fed::of(short_of_memory());
-    for id in 1..=3 {
-        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec(), container: None })
-            .push(BootNanos(1), &mut t.batch);
-    }
-    t.feed();
-    assert_eq!(t.account().shortage.cgroups, 3);
-    assert_eq!(t.world().bytes(), 0);
-}
-
 /// Memory for about eighty processes.
 const FEW: u64 = 8 * (64 << 10);
 
-/// A pipeline with room for few processes, after these acts.
 fn few_processes(acts: impl Iterator<Item = String>) -> Fed {
     let mut t = Fed::of(Pipeline::new(Budget::new(FEW)));
     t.acts(&acts.collect::<Vec<_>>().join(", "));
@@ -899,10 +858,7 @@ fn the_ended_make_room_for_the_living_and_the_quiet_for_the_busy() {
     t.acts(&format!("100 execs 0, 100 forks 200, {forks}, 200 opens of the command"));
     assert!(run(&mut t, true).contains(&"of the command".to_owned()));
     assert!(t.account().shortage.processes > 0);
-}
-
-#[test]
-fn a_scan_pushes_out_nobody_who_did_something() {
+    // A scan pushes out nobody who did something.
     let mut t = few_processes((1..=50).map(|pid| format!("{pid} opens busy")));
     HostFrame::Host(Default::default()).push(BootNanos(1000 * MS), &mut t.batch);
     for pid in 1000..2000 {
@@ -920,20 +876,6 @@ fn a_scan_pushes_out_nobody_who_did_something() {
     assert_eq!(t.world().processes.pairing(), Default::default());
 }
 
-#[test]
-fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of() {
-    let mut t = Fed::default();
-    // The process scan finds the second process with an id before the events of the first one are read.
-    let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };
-    HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut t.batch);
-    t.acts("200@5 opens first, 200@30 opens second");
-    assert_eq!(run(&mut t, true), ["first", "second"]);
-    let processes = &t.world().processes;
-    assert_eq!(processes.pairing().start_mismatch, 0);
-    assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
-}
-
-/// A pipeline that was fed the layout of records, and then records.
 fn with_layout(layout: Layout, batch: Batch) -> Pipeline {
     let mut first = Batch::default();
     HostFrame::Layout(layout).push(BootNanos(0), &mut first);
@@ -955,7 +897,7 @@ fn layout_with(kind: Kind, fixed: usize) -> Layout {
 }
 
 #[test]
-fn longer_records_show_what_is_known_also_from_a_state() {
+fn longer_and_shorter_records_show_what_is_known() {
     let record = OpenRecord { ret: 3, path_len: 4, ..OpenRecord::default() };
     let header = header(Slot::Open, 0, 0, 1);
     let (mut own, mut longer) = (Batch::default(), Batch::default());
@@ -980,33 +922,27 @@ fn longer_records_show_what_is_known_also_from_a_state() {
     let mut state = Batch::default();
     HostFrame::StatePart(StatePart { frames: frames.bytes().to_vec() }).push(BootNanos(0), &mut state);
     assert_eq!(restored(&state), expected);
-}
-
-#[test]
-fn what_shorter_records_lack_is_not_collected() {
+    // What shorter or later records lack is not collected or lost.
     let record = OpenRecord { ret: 3, flags: 1, path_len: 4, ..OpenRecord::default() };
     // The record ends before the marks, which come last, and the fields between them and the lengths.
     let fixed = std::mem::offset_of!(OpenRecord, names_marks);
     let mut batch = Batch::default();
-    batch.push(header(Slot::Open, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());
+    batch.push(self::header(Slot::Open, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());
     let [event] = &lines_of(layout_with(Kind::Open, fixed), batch)[..] else { panic!("an open") };
     assert_eq!((&event["ret"], &event["path_why"]), (&3.into(), &"not_collected".into()), "{event}");
     assert_eq!(event["abs_path_why"], "not_collected");
     let record = ExecRecord { argc: 1, argv_len: 2, argv_total: 2, filename_len: 1, ..ExecRecord::default() };
     let fixed = std::mem::offset_of!(ExecRecord, exe_marks);
     let mut batch = Batch::default();
-    batch.push(header(Slot::Exec, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
+    batch.push(self::header(Slot::Exec, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
     let [event] = &lines_of(layout_with(Kind::Exec, fixed), batch)[..] else { panic!("an exec") };
     assert_eq!(event["exe_why"], "not_collected", "{event}");
-}
-
-#[test]
-fn records_that_end_before_their_fixed_part_or_are_of_a_later_version_are_lost() {
+    // Records that end before their fixed part, or have a later version, are lost.
     let (mut short, mut later, mut unknown) = (Batch::default(), Batch::default(), Batch::default());
-    short.push(header(Slot::Exit, 0, 0, 1), &[0; 3]);
+    short.push(self::header(Slot::Exit, 0, 0, 1), &[0; 3]);
     let version = VERSION + 1;
-    later.push(FrameHeader { version, ..header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
-    unknown.push(FrameHeader { kind: 40, ..header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    later.push(FrameHeader { version, ..self::header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    unknown.push(FrameHeader { kind: 40, ..self::header(Slot::Exit, 0, 0, 1) }, ExitRecord::default().as_bytes());
     for batch in [short, later, unknown] {
         let lines = lines_of(layout_with(Kind::Exit, 4), batch);
         assert!(lines.iter().any(|line| line["kind"] == "lost" && line["cause"] == "read"), "{lines:?}");
@@ -1037,10 +973,8 @@ fn load_call(batch: &mut Batch, seq: u64, id: u32, ms: u64) {
     batch.push(header(Slot::Bpf, 0, seq, ms), record.as_bytes());
 }
 
-/// Checks that a load reported by both sources is one event, whichever report comes first. A load that only the stream reports
-/// waits for the system call, and later events wait with it.
 #[test]
-fn a_load_is_one_event_and_keeps_its_place() {
+fn programs_come_and_go_once_and_keep_their_place() {
     let mut t = Fed::of(asked(ALL, 0));
     let others = "loaded 2 1002, loaded 3 1003, unloaded 3 1050, drained 1400";
     t.check_programs(&format!("load 1 1001, loaded 1 1000, {others}"), "load 1 call 1001");
@@ -1051,11 +985,7 @@ fn a_load_is_one_event_and_keeps_its_place() {
     t.check_programs("load 3 2000, loaded 4 2001, end", "load 4 stream of 100 2001");
     let bpf = t.account().kind(Kind::Bpf);
     assert_eq!((bpf.delivered, bpf.filtered), (5, 1), "the late report of 3 is not delivered");
-}
-
-/// Checks that the unload of a COMMAND's program is delivered and that of another program is not. Neither event has a process.
-#[test]
-fn with_a_command_or_a_capture_filter_only_its_programs_come_and_go() {
+    // With a command or a capture filter only its programs come and go.
     let mut t = Fed::of(asked(ALL, 100));
     open(&mut t.batch, 0, 0, 900, b"the command runs");
     let unloads = "unloaded 1 1011, unloaded 2 1012, unloaded 3 1013, unloaded 4 1014";
@@ -1081,10 +1011,8 @@ fn report(frame: BpfAttachment, ms: u64, batch: &mut Batch) {
     HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
 }
 
-/// Checks that a change reported by a system call and the inventory is one event, in either order. A change that only the inventory
-/// reports is one event too.
 #[test]
-fn an_attachment_is_one_event() {
+fn an_attachment_is_one_event_and_delays_nothing() {
     let mut t = Fed::of(asked(ALL, 0));
     let own = BpfProgram { id: ProgId(9), own: true, ..BpfProgram::default() };
     HostFrame::BpfProgram(own).push(BootNanos(999 * MS), &mut t.batch);
@@ -1096,11 +1024,7 @@ fn an_attachment_is_one_event() {
     let gone = "gone 2 1050, gone 3 1050, gone 1 1050, gone 0 1050, gone 4 1050";
     t.check_programs(&format!("detach 0/0 1040, {gone}, end"), expected);
     assert_eq!(t.account().kind(Kind::Bpf).delivered, 7);
-}
-
-/// Checks that a change that only the inventory reports delays no other event, and has its place in the order of time.
-#[test]
-fn a_report_of_the_inventory_delays_nothing() {
+    // A report of the inventory delays nothing.
     let mut t = Fed::of(asked(ALL, 0));
     for (script, expected) in [
         ("lists 0 1/5 1000, gone 0 1010, load 2 1020, drained 1400", "load 2 call 1020"),
@@ -1115,12 +1039,25 @@ fn a_report_of_the_inventory_delays_nothing() {
     ] {
         t.check_programs(script, expected);
     }
+    // A reported attachment counts until the next inventory.
+    let mut t = Fed::of(asked(ALL, 0));
+    let taken = |from: u64, complete: bool, batch: &mut Batch| {
+        let (from, to) = (BootNanos(from * MS), BootNanos((from + 5) * MS));
+        HostFrame::BpfInventory(BpfInventory { from, to, complete, ..BpfInventory::default() }).push(to, batch);
+    };
+    t.programs("attach 2/0 1001, detach 2/0 1002, attach 3/0 1003, attach 4/0 1012");
+    // The inventories: one was begun earlier, the other is incomplete.
+    taken(1000, true, &mut t.batch);
+    taken(1010, false, &mut t.batch);
+    t.programs("news 0 3/0 1020");
+    taken(1011, true, &mut t.batch);
+    let expected = "attach 2 call 1001, detach 2 call 1002, attach 3 call 1003, attach 4 call 1012, \
+                    attach 2 stream 1030, detach 2 stream 1040";
+    t.check_programs("news 1 4/0 1030, news 2 2/0 1030, gone 2 1040, end", expected);
 }
 
-/// Checks that an attachment has the id of a program that the inventory does not list yet, and the name once the program is listed, or
-/// if its load was reported.
 #[test]
-fn an_attachment_names_a_program_that_is_listed_later() {
+fn an_attachment_names_a_program_that_is_listed_later_or_was_just_loaded() {
     let mut t = Fed::of(asked(ALL, 0));
     let mut load = BpfRecord::new_zeroed();
     (load.cmd, load.has, load.prog_id, load.ret, load.tag) = (cmd::PROG_LOAD, has::PROG, 3, 3, [1; 8]);
@@ -1133,11 +1070,7 @@ fn an_attachment_names_a_program_that_is_listed_later() {
     let programs = json_of(&mut t).into_iter().map(|line| line["prog"].clone());
     let lines: Vec<_> = programs.map(|prog| format!("{} {} {}", prog["id"], prog["name"], prog["tag"])).collect();
     assert_eq!(lines, [r#"1 null null"#, r#"2 "late" "0000000000000000""#, r#"3 "loaded" "0101010101010101""#]);
-}
-
-/// Checks that a report of netlink names the program of a load that the same trace saw, even if that was not delivered yet.
-#[test]
-fn an_attachment_by_netlink_names_a_program_that_was_just_loaded() {
+    // A report of netlink names the program of a load that the same trace saw, even if that was not delivered yet.
     let mut load = BpfRecord::new_zeroed();
     (load.cmd, load.has, load.prog_id, load.ret) = (cmd::PROG_LOAD, has::PROG, 3, 3);
     (load.tag, load.prog_type, load.expected_attach_type) = ([1; 8], 6, 37);
@@ -1193,10 +1126,8 @@ fn an_attachment_of_an_unloaded_program_begins_and_ends() {
     }
 }
 
-/// Checks that netlink's report of an XDP program is not an attachment of its own if the program has a link there, whichever report
-/// comes first.
 #[test]
-fn the_program_of_a_link_is_not_attached_by_netlink() {
+fn the_program_of_a_link_is_not_attached_without_it() {
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has) = (cmd::LINK_CREATE, has::PROG | has::LINK | has::ATTR);
     (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 6, 37);
@@ -1222,11 +1153,7 @@ fn the_program_of_a_link_is_not_attached_by_netlink() {
         let expected = ["attach 1 call 1000", "attach 1 stream 1040"];
         assert_eq!(program_events(&mut pipeline, true), expected, "{link_first}");
     }
-}
-
-/// BPF_PROG_QUERY lists the programs of links. Of one that came after the links were read, the inventory has no link.
-#[test]
-fn the_program_of_a_new_link_is_not_attached_without_it() {
+    // BPF_PROG_QUERY lists the programs of links. Of one that came after the links were read, the inventory has no link.
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has) = (cmd::LINK_CREATE, has::PROG | has::LINK | has::ATTR);
     (record.prog_id, record.link_id, record.link_type, record.attach_type) = (1, 5, 3, 1);
@@ -1242,27 +1169,8 @@ fn the_program_of_a_new_link_is_not_attached_without_it() {
     assert_eq!(program_events(&mut pipeline, true), ["attach 1 call 1000"]);
 }
 
-/// Checks that attachments that came and went between two inventories do not explain the contents of later inventories.
 #[test]
-fn a_reported_attachment_counts_until_the_next_inventory() {
-    let mut t = Fed::of(asked(ALL, 0));
-    let taken = |from: u64, complete: bool, batch: &mut Batch| {
-        let (from, to) = (BootNanos(from * MS), BootNanos((from + 5) * MS));
-        HostFrame::BpfInventory(BpfInventory { from, to, complete, ..BpfInventory::default() }).push(to, batch);
-    };
-    t.programs("attach 2/0 1001, detach 2/0 1002, attach 3/0 1003, attach 4/0 1012");
-    // The inventories: one was begun earlier, the other is incomplete.
-    taken(1000, true, &mut t.batch);
-    taken(1010, false, &mut t.batch);
-    t.programs("news 0 3/0 1020");
-    taken(1011, true, &mut t.batch);
-    let expected = "attach 2 call 1001, detach 2 call 1002, attach 3 call 1003, attach 4 call 1012, \
-                    attach 2 stream 1030, detach 2 stream 1040";
-    t.check_programs("news 1 4/0 1030, news 2 2/0 1030, gone 2 1040, end", expected);
-}
-
-#[test]
-fn a_detached_link_has_the_place_of_its_begin_or_in_the_inventory() {
+fn detached_links_and_hidden_programs_have_their_place() {
     let mut t = Fed::of(asked(ALL, 0));
     let known = BpfAttachment { target: b"eth7".to_vec(), ifindex: Some(7), news: false, ..attachment(0, 2, 5) };
     report(known, 1000, &mut t.batch);
@@ -1281,6 +1189,18 @@ fn a_detached_link_has_the_place_of_its_begin_or_in_the_inventory() {
     assert_eq!(place(&lines[1]).0, serde_json::Value::Null);
     assert_eq!(lines[1]["attach"]["target_why"], "vanished");
     assert_eq!((&lines[0]["op"], &lines[0]["seen_by"]), (&"detach".into(), &"call".into()));
+    // A hidden program or link is a row.
+    let name = b"bpf_prog_00000000000000ab_rk".to_vec();
+    let line =
+        hidden_row(BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() }, "iter_prog");
+    assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
+    assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
+    let (link, link_type) = (LinkId(12), 1);
+    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: View::IterLink, ..BpfHidden::default() };
+    let line = hidden_row(hidden, "iter_link");
+    let attach = &line["attach"];
+    assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");
+    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
 }
 
 /// The event of a hidden program or link, which this view showed.
@@ -1295,22 +1215,6 @@ fn hidden_row(hidden: BpfHidden, seen_by: &str) -> serde_json::Value {
     row
 }
 
-#[test]
-fn a_hidden_program_or_link_is_a_row() {
-    let name = b"bpf_prog_00000000000000ab_rk".to_vec();
-    let line =
-        hidden_row(BpfHidden { id: ProgId(7), name, seen_by: View::IterProg, ..BpfHidden::default() }, "iter_prog");
-    assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
-    assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
-    let (link, link_type) = (LinkId(12), 1);
-    let hidden = BpfHidden { id: ProgId(7), link, link_type, seen_by: View::IterLink, ..BpfHidden::default() };
-    let line = hidden_row(hidden, "iter_link");
-    let attach = &line["attach"];
-    assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");
-    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
-}
-
-/// A failed open with a kernel stack.
 fn open_with_stack(batch: &mut Batch, seq: u64, ms: u64, addresses: &[u64]) {
     let record = OpenRecord { ret: -2, ..OpenRecord::default() };
     let mut payload = payload::open(record, b"", b"/x");
@@ -1342,8 +1246,6 @@ fn stacks(pipeline: &mut Pipeline) -> (Vec<serde_json::Value>, Vec<serde_json::V
     (shown, stored.collect(), excerpt.batch())
 }
 
-/// Checks that events keep the name of their program's symbol when another program takes over its address: at delivery, from the
-/// store, after a state, and in an excerpt.
 #[test]
 fn a_stack_names_what_was_there_at_its_time() {
     let mut t = Fed::of(asked(ALL, 0));
@@ -1378,10 +1280,7 @@ fn a_stack_names_what_was_there_at_its_time() {
     let (shown, stored, _) = stacks(&mut of_excerpt);
     assert_eq!(names(&shown), expected);
     assert_eq!(names(&stored), expected);
-}
-
-#[test]
-fn an_exec_with_continuations_keeps_its_stack() {
+    // An exec with continuations keeps its stack.
     let mut t = Fed::of(asked(ALL, 0));
     let record = ExecRecord { argc: 2, argv_total: 6, argv_len: 6, ..ExecRecord::default() };
     let mut first = [record.as_bytes(), b"a\0b"].concat();

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use tracetui_shared::id::{Gid, Uid};
 
-/// The events of files, and the tables after reading them.
 fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
     let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
     let mut playback = Playback::open(files, &filters, Budget::default(), AtEnd::Stop).expect("recordings");
@@ -144,7 +143,7 @@ fn check_accounts(parts: &[PathBuf], whole: &Account) {
 }
 
 #[test]
-fn only_what_is_in_none_of_the_files_is_missing() {
+fn only_what_is_in_none_of_the_files_is_missing_and_the_next_is_followed() {
     let dir = Scratch::new("playback-missing");
     let parts = write(&dir, "part", &batches(), 5);
     let looked_at = parts.iter().map(|part| {
@@ -165,10 +164,37 @@ fn only_what_is_in_none_of_the_files_is_missing() {
     let one = write(&dir, "one", &batches(), usize::MAX);
     let looked = Playback::look(&one[0], Budget::default());
     assert!(looked.is_ok_and(|playback| playback.recordings[0].stretch().is_none()));
+    // A trace that is followed goes on in its next file.
+    let dir = Scratch::new("playback-next");
+    let batches = batches();
+    let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
+    let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
+    for (number, part) in (1..).zip(write(&dir, "part", &batches, 5)) {
+        fs::rename(part, name(number + number / 4)).expect("ours");
+    }
+    // A file of another trace in between, and a file that is not a recording.
+    fs::rename(dir.join("one.0"), name(4)).expect("ours");
+    fs::write(name(3).with_extension("txt"), "text").expect("room");
+    let follow = |from: usize| {
+        let filters = FilterOptions::default();
+        let mut playback = Playback::open(&[name(from)], &filters, Budget::default(), AtEnd::Wait).expect("files");
+        let mut events = 0;
+        let mut take = |_: &Played<'_>| {
+            events += 1;
+            Disposition::Delivered
+        };
+        while playback.step(&mut take).expect("readable") == Step::More {}
+        (events, playback.goes_on())
+    };
+    assert_eq!(follow(1), (whole.len(), false));
+    // Without some files in between, as if they were removed before they were read.
+    fs::remove_file(name(3)).expect("ours");
+    let (some, goes_on) = follow(2);
+    assert!(some > 0 && some < whole.len() && !goes_on);
 }
 
 #[test]
-fn a_time_span_that_ends_before_it_begins_is_refused() {
+fn a_time_span_is_in_order_and_only_a_whole_file_is_passed_over() {
     let moment = |text: &str| Moment::parse(text).expect("a moment");
     let start = Some((1_795_183_331_000_000_000, 1_795_183_631_000_000_000)); // 14:02:11 to 14:07:11 UTC
     for (from, to, start, refused) in [
@@ -189,10 +215,7 @@ fn a_time_span_that_ends_before_it_begins_is_refused() {
         let is_usage = |error: Error| matches!(error, Error::Usage(_)) && error.to_string().contains("--to");
         assert!(checked.err().is_none_or(is_usage));
     }
-}
-
-#[test]
-fn only_a_whole_file_that_is_not_followed_is_passed_over() {
+    // Only a whole file that is not followed is passed over.
     let dir = Scratch::new("playback-over");
     let (one, parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
     let filters = FilterOptions { filter: vec!["comm=nobody".to_owned()], ..FilterOptions::default() };
@@ -248,36 +271,6 @@ fn what_was_in_a_damaged_block_is_counted() {
     let (_, playback) = read(std::slice::from_ref(&damaged), "");
     let sum = playback.account().sum();
     assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
-}
-
-#[test]
-fn a_trace_that_is_followed_goes_on_in_its_next_file() {
-    let dir = Scratch::new("playback-next");
-    let batches = batches();
-    let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
-    let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
-    for (number, part) in (1..).zip(write(&dir, "part", &batches, 5)) {
-        fs::rename(part, name(number + number / 4)).expect("ours");
-    }
-    // A file of another trace in between, and a file that is not a recording.
-    fs::rename(dir.join("one.0"), name(4)).expect("ours");
-    fs::write(name(3).with_extension("txt"), "text").expect("room");
-    let follow = |from: usize| {
-        let filters = FilterOptions::default();
-        let mut playback = Playback::open(&[name(from)], &filters, Budget::default(), AtEnd::Wait).expect("files");
-        let mut events = 0;
-        let mut take = |_: &Played<'_>| {
-            events += 1;
-            Disposition::Delivered
-        };
-        while playback.step(&mut take).expect("readable") == Step::More {}
-        (events, playback.goes_on())
-    };
-    assert_eq!(follow(1), (whole.len(), false));
-    // Without some files in between, as if they were removed before they were read.
-    fs::remove_file(name(3)).expect("ours");
-    let (some, goes_on) = follow(2);
-    assert!(some > 0 && some < whole.len() && !goes_on);
 }
 
 #[test]

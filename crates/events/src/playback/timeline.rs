@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_a_trace_are_one_recording() {
+    fn the_files_of_a_trace_are_one_recording_that_may_grow() {
         let dir = Scratch::new("timeline-files");
         let (one, mut parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
         let (whole, one) = (events(&opened(&one), START), opened(&one).facts());
@@ -360,16 +360,13 @@ mod tests {
         let first = open.expect("an open").header.time.0;
         assert!(opened.totals().first_ns < first, "a fork is before it");
         assert_eq!(opened.facts().span.map(|(start, _)| start), Some(first));
-    }
-
-    #[test]
-    fn a_recording_that_grows_is_looked_at_again() {
+        // A recording that grows is looked at again.
         let dir = Scratch::new("timeline-grows");
-        let parts = write(&dir, "part", &batches(), 9);
+        let parts = write(&dir, "part", &self::batches(), 9);
         let path = |number: usize| dir.join(format!("x.{number:06}.ttr"));
         let first = fs::read(&parts[0]).expect("there");
         fs::write(path(1), &first[..first.len() / 2]).expect("room");
-        let mut opened = opened(&[path(1)]);
+        let mut opened = self::opened(&[path(1)]);
         let before = opened.facts();
         assert_eq!((before.end, opened.look()), (End::Open, None));
         // The next file is there before this one ends.

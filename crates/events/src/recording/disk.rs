@@ -72,7 +72,6 @@ fn is_of_disk(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// A disk with numbered pages, some of which are unreadable.
     fn disk(pages: u64, bad: &[u64]) -> impl FnMut(&mut [u8], u64) -> io::Result<usize> {
         move |bytes, at| {
             let end = (at + bytes.len() as u64).min(pages * PAGE);

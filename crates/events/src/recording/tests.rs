@@ -156,7 +156,7 @@ fn many(blocks: u64) -> Many {
 }
 
 #[test]
-fn the_index_leads_to_the_state_before_a_time() {
+fn the_index_leads_to_the_state_before_a_time_unless_it_is_damaged() {
     let Many { file, states, times, events } = many(5_000);
     let borders = borders(&file);
     // Whole, without an end, and cut in a block.
@@ -172,10 +172,7 @@ fn the_index_leads_to_the_state_before_a_time() {
     let totals = map(&file).totals;
     let (first, last) = (times[0], times.iter().copied().max().expect("one"));
     assert_eq!((totals.sum(), totals.first_ns, totals.last_ns, totals.lost), (events, first, last, 7));
-}
-
-#[test]
-fn a_damaged_index_is_not_believed() {
+    // A damaged index is not believed.
     let Many { file, .. } = many(500);
     let whole = map(&file);
     let spine = whole.spine().expect("readable");
@@ -198,7 +195,7 @@ fn a_damaged_index_is_not_believed() {
 }
 
 #[test]
-fn what_is_no_recording_is_refused() {
+fn what_is_no_recording_is_refused_and_a_state_has_no_tables() {
     let error = |bytes: &[u8]| Reader::new(bytes).err().map(|error| error.to_string());
     let message = |error: NotARecording| Some(error.to_string());
     assert_eq!(error(b""), message(NotARecording::Magic));
@@ -213,6 +210,27 @@ fn what_is_no_recording_is_refused() {
     let mut other = file.clone();
     other[20] ^= 1;
     assert_eq!(error(&other), message(NotARecording::Checksum));
+    // A state has no tables without the first block.
+    let (facts, tables) = (state(20_000), state(30_000));
+    let mut whole = facts.clone();
+    tables.frames().for_each(|part| {
+        whole.push(FrameHeader { slot: StatePart::TABLES, ..part.header }, part.payload);
+    });
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
+    opens(2).iter().for_each(|batch| writer.batch(batch).expect("memory"));
+    writer.state(&whole).expect("memory");
+    let (mut file, _) = writer.end(&whole).expect("memory");
+    assert_eq!(read(&file[..]).states, [whole.len()]);
+    let at = map(&file).state_before(u64::MAX).expect("readable").expect("a state");
+    let of = |at, unsealer| {
+        let mut reader = Reader::resume(&file[at as usize..], FileHeader::new(ID, 7), unsealer, at);
+        let Ok(Some(Item::State(state))) = reader.next() else { panic!("a state") };
+        state.len()
+    };
+    assert_eq!(of(at, map(&file).file.unsealer_at(at)), whole.len());
+    assert_eq!(of(at, Unsealer::default()), facts.len());
+    file[2 * HEADER + 9] ^= 1;
+    assert_eq!(read(&file[..]).states, [facts.len()]);
 }
 
 #[test]
@@ -249,30 +267,6 @@ fn a_damaged_block_is_skipped_and_reported() {
             assert_eq!(found.ending, Some(Ending::Complete), "{place}");
         }
     }
-}
-
-#[test]
-fn a_state_has_no_tables_without_the_first_block() {
-    let (facts, tables) = (state(20_000), state(30_000));
-    let mut whole = facts.clone();
-    tables.frames().for_each(|part| {
-        whole.push(FrameHeader { slot: StatePart::TABLES, ..part.header }, part.payload);
-    });
-    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
-    opens(2).iter().for_each(|batch| writer.batch(batch).expect("memory"));
-    writer.state(&whole).expect("memory");
-    let (mut file, _) = writer.end(&whole).expect("memory");
-    assert_eq!(read(&file[..]).states, [whole.len()]);
-    let at = map(&file).state_before(u64::MAX).expect("readable").expect("a state");
-    let of = |at, unsealer| {
-        let mut reader = Reader::resume(&file[at as usize..], FileHeader::new(ID, 7), unsealer, at);
-        let Ok(Some(Item::State(state))) = reader.next() else { panic!("a state") };
-        state.len()
-    };
-    assert_eq!(of(at, map(&file).file.unsealer_at(at)), whole.len());
-    assert_eq!(of(at, Unsealer::default()), facts.len());
-    file[2 * HEADER + 9] ^= 1;
-    assert_eq!(read(&file[..]).states, [facts.len()]);
 }
 
 #[test]
@@ -456,7 +450,7 @@ fn locked(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_is_read_on_as_it_grows() {
+fn a_file_is_read_on_as_it_grows_and_its_lock_says_whether_it_is_written() {
     let (whole, _) = recording(3);
     let whole = locked(whole);
     let mut damaged = whole.clone();
@@ -482,10 +476,7 @@ fn a_file_is_read_on_as_it_grows() {
             assert_eq!((holes, reader.ending), (expected.holes.clone(), expected.ending), "{name} {step}");
         }
     }
-}
-
-#[test]
-fn whether_a_file_is_written_is_known_by_its_lock() {
+    // Whether a file is written is known by its lock.
     let (whole, _) = recording(1);
     let mut followed = Followed::new("lock");
     followed.file.write_all(&whole[..1000]).expect("room");
@@ -512,7 +503,7 @@ fn whether_a_file_is_written_is_known_by_its_lock() {
 }
 
 #[test]
-fn what_follows_the_end_is_counted() {
+fn what_follows_the_end_is_counted_and_a_cut_file_is_an_error() {
     let (whole, _) = recording(2);
     let expected = read(&whole[..]);
     let filler = [1, 63, 64, 5000, 3 * limits::BLOCK].map(|rest| vec![b'T'; rest]);
@@ -538,10 +529,7 @@ fn what_follows_the_end_is_counted() {
         while reader.next().expect("readable").is_some() {}
         assert_eq!(reader.after_end(), 0, "{missing}");
     }
-}
-
-#[test]
-fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
+    // A file that is cut or overwritten while it is read is an error.
     let (whole, _) = recording(1);
     let bytes = locked(whole);
     for (what, cut, part) in [
@@ -569,7 +557,6 @@ fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
     }
 }
 
-/// A reader that counts the bytes it reads.
 struct Counted(FileFrom, Arc<AtomicU64>);
 
 impl Read for Counted {

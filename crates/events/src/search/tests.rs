@@ -52,6 +52,23 @@ fn failures_are_answered_by_what_follows_them() {
     for (what, want, make) in ANSWERS {
         assert_eq!(answers(make), *want, "{what}");
     }
+    // A search ends in time and only directories above are a walk up.
+    for (others, ns, want) in [(64, 0, &[0][..]), (0, 4_000_000_000, &[0]), (65, 0, &[]), (0, 6_000_000_000, &[])] {
+        check(want, |made| {
+            made.open(7, "x", "/a/app.conf", -2);
+            made.ns += ns;
+            (0..others).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
+            made.open(7, "x", "/b/app.conf", 3);
+        });
+    }
+    let walk = |dirs: &'static [&str]| {
+        move |made: &mut Maker| dirs.iter().for_each(|dir| made.open(7, "x", &format!("{dir}/a.json"), -2))
+    };
+    check(&[], walk(&["/srv/b", "/opt", ""]));
+    check(&[], walk(&["/srv/b", ""]));
+    check(&[0, 1, 2], walk(&["/srv/b", "/srv", ""]));
+    // If nothing else failed, the exit names it.
+    causes(1 << 8, walk(&["/srv/b", "/srv", ""]), Some(2));
 }
 
 type Answers = (&'static str, &'static [Id], fn(&mut Maker));
@@ -70,9 +87,7 @@ const ANSWERS: &[Answers] = &[
         exec(made, b"/b/x", 0);
         made.open(7, "cat", "/b/y", 3);
         // A file that was refused was found.
-        made.open_all(7, "cat", "/a/z:-13 /b/z /a/w:-2");
-        made.exit(7, "cat", 1 << 8);
-        made.open(7, "cat", "/b/w", 3);
+        made.acts("7 cat open /a/z:-13 /b/z /a/w:-2, exit 1, open /b/w");
     }),
     ("a search that found a script, and one that continued at once", &[0, 2], |made| {
         exec(made, b"/a/s", -2);
@@ -103,16 +118,14 @@ const ANSWERS: &[Answers] = &[
         for dir in ["/a/b", "/a", ""] {
             made.open(7, "node", &format!("{dir}/package.json"), -2);
         }
-        made.exec(7, "cat", &["cat", "/dev/none", "/none"], 0);
-        made.open_all(7, "cat", "/dev/none:-2 /none:-2 /proc/sys/none:-13");
+        made.acts("7 cat exec cat /dev/none /none, open /dev/none:-2 /none:-2 /proc/sys/none:-13");
         opened(made, b"/proc/sys/none", -2, libc::O_WRONLY);
     }),
     ("what a process did not find that then exited with code 0, or ran another program", &[0, 1, 6], |made| {
-        made.open_all(7, "git", "/a/config:-2 /b/objects:-20 /secret:-13");
-        made.exit(7, "git", 0);
-        made.open(8, "git", "/a/config", -2);
-        made.exit(8, "git", 1 << 8);
-        made.open(7, "env", "/a/config", -2);
+        made.acts(
+            "7 git open /a/config:-2 /b/objects:-20 /secret:-13, exit 0; 8 git open /a/config:-2, exit 1; 7 env \
+             open /a/config:-2",
+        );
         exec(made, b"/bin/git", 0);
     }),
     ("another name in the same directory is no answer", &[4], |made| {
@@ -154,10 +167,49 @@ fn an_exit_names_the_last_call_that_nothing_answered() {
     };
     causes(1 << 8, |made| went_on(made, 2), Some(1));
     causes(1 << 8, |made| went_on(made, 3), None);
+    // A file of the arguments is the cause, whatever succeeds after it.
+    for (arg, path) in [("-lzz", "/usr/lib/libzz.so"), ("x.o", "x.o"), ("--in=a/b", "/src/a/b"), ("b", "/a/b")] {
+        let make = |made: &mut Maker| {
+            made.exec(7, "ld", &["ld", arg, "-lc"], 0);
+            made.open(7, "ld", path, -2);
+            made.open(7, "ld", "/usr/share/locale/de/LC_MESSAGES/libc.mo", -2);
+            (0..9).for_each(|other| made.open(7, "ld", &format!("/lib/{other}"), 3));
+        };
+        causes(1 << 8, make, Some(1));
+    }
+    // A doubtful cause is none.
+    // It ran on for long.
+    let late = |made: &mut Maker| {
+        made.open(7, "x", "/a", -13);
+        made.ns += 60_000_000_000;
+    };
+    causes(1 << 8, late, None);
+    // The answer may be lost.
+    let lost = |made: &mut Maker| {
+        made.open(7, "x", "/a", -13);
+        made.lost(5);
+    };
+    causes(1 << 8, lost, None);
+    // The last failure is not the cause, so no earlier one is.
+    let other = |made: &mut Maker| {
+        made.acts("7 x exec x /a, open /a:-2 /b:-2");
+        (0..3).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
+    };
+    causes(1 << 8, other, None);
+    // Other processes succeeded without it.
+    let common = |made: &mut Maker, others: u32| {
+        for pid in 100..100 + others {
+            made.open(pid, "x", "/etc/x.conf", -2);
+            made.exit(pid, "x", 0);
+        }
+        made.open(7, "x", "/etc/x.conf", -2);
+    };
+    causes(1 << 8, |made| common(made, 2), Some(4));
+    causes(1 << 8, |made| common(made, 3), None);
 }
 
 #[test]
-fn a_refused_connection_is_answered_by_one_to_the_same_port() {
+fn a_connection_is_answered_by_one_to_the_same_port() {
     for (first, next, answers) in [
         ("[::1]:5432", "127.0.0.1:5432", true),
         ("[::1]:5432", "127.0.0.1:5433", false),
@@ -181,23 +233,28 @@ fn a_refused_connection_is_answered_by_one_to_the_same_port() {
     let [local, peer] = ["10.0.0.5:9", "10.0.0.7:80"].map(|text| text.parse().expect("a socket address"));
     let abandoned = TcpRecord { outcome: outcome::ABANDONED, ..payload::tcp(op::CONNECT, local, peer) };
     causes(1 << 8, |made| made.tcp(7, "curl", abandoned), Some(0));
-}
-
-#[test]
-fn a_file_of_the_arguments_is_the_cause_whatever_succeeds_after_it() {
-    for (arg, path) in [("-lzz", "/usr/lib/libzz.so"), ("x.o", "x.o"), ("--in=a/b", "/src/a/b"), ("b", "/a/b")] {
-        let make = |made: &mut Maker| {
-            made.exec(7, "ld", &["ld", arg, "-lc"], 0);
-            made.open(7, "ld", path, -2);
-            made.open(7, "ld", "/usr/share/locale/de/LC_MESSAGES/libc.mo", -2);
-            (0..9).for_each(|other| made.open(7, "ld", &format!("/lib/{other}"), 3));
-        };
-        causes(1 << 8, make, Some(1));
+    // A connection to another service at the same port is no answer.
+    for (first, next, ms, others, answers) in [
+        // The addresses of one name.
+        ("10.0.0.7:443", "10.0.0.8:443", 10, 0, true),
+        ("[2001:db8::1]:443", "10.0.0.8:443", 10, 2, true),
+        // Another name was looked up, or time passed, or one is this machine.
+        ("10.0.0.7:443", "10.0.0.8:443", 10, 1, false),
+        ("10.0.0.7:443", "10.0.0.8:443", 1_500, 0, false),
+        ("127.0.0.1:5432", "10.0.0.8:5432", 10, 0, false),
+    ] {
+        let answered = self::answers(|made| {
+            connect(made, first, 111);
+            made.ns += ms * 1_000_000;
+            (0..others).for_each(|other| made.open(7, "app", &format!("/other/{other}"), 3));
+            connect(made, next, 0);
+        });
+        assert_eq!(!answered.is_empty(), answers, "{first} {next} {ms} {others}");
     }
 }
 
 #[test]
-fn a_bind_that_failed_is_the_cause_unless_the_process_listens() {
+fn a_bind_is_the_cause_and_a_header_is_named_as_it_is_included() {
     let call = |made: &mut Maker, op: u8, port: u16, err: u16| {
         let at = SocketAddr::from(([0; 4], port));
         let ret = -i32::from(err);
@@ -219,39 +276,27 @@ fn a_bind_that_failed_is_the_cause_unless_the_process_listens() {
     let (store, cause) = stored(&mut made);
     let said = store.get(0).expect("a bind").event().map(|event| words(&event.body, cause.expect("a cause"), b""));
     assert_eq!(said.expect("it decodes"), [b"0.0.0.0:80 is in use"; 2]);
-}
-
-#[test]
-fn a_doubtful_cause_is_none() {
-    // It ran on for long.
-    let late = |made: &mut Maker| {
-        made.open(7, "x", "/a", -13);
-        made.ns += 60_000_000_000;
-    };
-    causes(1 << 8, late, None);
-    // The answer may be lost.
-    let lost = |made: &mut Maker| {
-        made.open(7, "x", "/a", -13);
-        made.lost(5);
-    };
-    causes(1 << 8, lost, None);
-    // The last failure is not the cause, so no earlier one is.
-    let other = |made: &mut Maker| {
-        made.exec(7, "x", &["x", "/a"], 0);
-        made.open_all(7, "x", "/a:-2 /b:-2");
-        (0..3).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
-    };
-    causes(1 << 8, other, None);
-    // Other processes succeeded without it.
-    let common = |made: &mut Maker, others: u32| {
-        for pid in 100..100 + others {
-            made.open(pid, "x", "/etc/x.conf", -2);
-            made.exit(pid, "x", 0);
-        }
-        made.open(7, "x", "/etc/x.conf", -2);
-    };
-    causes(1 << 8, |made| common(made, 2), Some(4));
-    causes(1 << 8, |made| common(made, 3), None);
+    // A header is named as the program includes it.
+    for (opened, want) in [
+        ("include/lookup/x.h:-2 /usr/include/lookup/x.h:-2", "lookup/x.h not found"),
+        (
+            "/usr/include/boost/asio/ip/x.hpp:-2 /usr/local/include/boost/asio/ip/x.hpp:-2",
+            "boost/asio/ip/x.hpp not found",
+        ),
+        ("/a/asio/ip/x.hpp:-2 /b/asio/ip/x.hpp:-2 /b/ip/x.hpp:-2", "ip/x.hpp not found"),
+        ("/usr/include/c++/12/memory:-2 /usr/include/memory:-2", "<memory> not found"),
+        ("/a/x.h:-2 /b/x.h:-2", "x.h not found"),
+        ("/a/include/x.h:-2 /b/include/x.h:-2", "x.h not found"),
+        ("/a/x.h:-2", "/a/x.h not found"),
+    ] {
+        let mut made = Maker::default();
+        made.open_all(7, "cc1", opened);
+        made.exit(7, "cc1", 1 << 8);
+        let (store, cause) = stored(&mut made);
+        let cause = cause.expect("a cause");
+        let event = store.get(cause.id).expect("kept").event().expect("it decodes");
+        assert_eq!(words(&event.body, cause, b"/lib/cc1plus\0-quiet\0")[0], want.as_bytes());
+    }
 }
 
 #[test]
@@ -272,6 +317,28 @@ fn a_failed_exec_is_the_cause_of_126_and_127() {
         },
         None,
     );
+    // A file of another machine is the cause of 126 only.
+    for (code, opens, want) in [(126, 0, Some(0)), (2, 0, None), (126, 4, None)] {
+        let mut made = Maker::default();
+        let exec = payload::Exec { ret: -8, filename: b"/b/arm", argv: b"./arm\0", ..payload::Exec::default() };
+        made.event(Slot::Exec, 7, "sh", &exec.bytes());
+        made.open(7, "sh", "/b/arm", 3);
+        (0..opens).for_each(|nth| made.open(7, "sh", &format!("/other/{nth}"), 3));
+        made.exit(7, "sh", code << 8);
+        let (store, cause) = stored(&mut made);
+        assert_eq!((cause.map(|failure| failure.id), answered(&store)), (want, vec![0]), "{code} {opens}");
+    }
+    // A program that a shell sought before it forked is the cause of the child.
+    for (code, want) in [(127, Some(1)), (1, None)] {
+        let mut made = Maker::default();
+        ["/usr/local/bin/flexgen", "/usr/bin/flexgen"]
+            .iter()
+            .for_each(|path| made.call(Slot::Lookup, 7, "bash", STAT, path, -2));
+        made.fork(7, "bash", 8);
+        made.like.ppid = Tgid(7);
+        made.exit(8, "bash", code << 8);
+        assert_eq!(stored(&mut made).1.map(|failure| failure.id), want, "{code}");
+    }
 }
 
 fn search_of(made: &mut Maker, at: Id) -> Option<Searched> {
@@ -303,10 +370,7 @@ fn a_run_of_failures_with_one_name_is_a_search() {
     }
     assert_eq!(searched(&store, 0), None);
     assert_eq!(searched(&store, 11), None);
-}
-
-#[test]
-fn a_miss_knows_what_its_search_found_later() {
+    // A miss knows what its search found later.
     let mut made = Maker::default();
     made.open(7, "cc1", "/a/x.h", -2);
     made.open(8, "cc1", "/z/x.h", 3);
@@ -321,10 +385,7 @@ fn a_miss_knows_what_its_search_found_later() {
     // It did not fail; it was refused; it may have been made.
     assert_eq!([3, 7, 9].map(|id| found_later(&store, id)), [const { None }; 3]);
     assert_eq!(searched(&store, 10), None);
-}
-
-#[test]
-fn a_search_that_found_nothing_ends_with_another_call_or_the_process() {
+    // A search that found nothing ends with another call, or the process.
     let mut made = Maker::default();
     made.open_all(7, "a", "/a/x:-2 /b/x:-2");
     let so_far = search_of(&mut made.clone(), 0).expect("two places");
@@ -370,16 +431,14 @@ fn a_no_is_routine_if_its_process_failed_in_nothing_and_its_parent_continued() {
             1 << 8,
             |made| {
                 made.like.ppid = Tgid(0);
-                made.exit(100, "sh", 1 << 8);
-                made.open(99, "make", "/etc/hosts", 3);
+                made.acts("100 sh exit 1; 99 make open /etc/hosts");
             },
             false,
         ),
     ];
     for (number, (status, then, want)) in cases.into_iter().enumerate() {
         let mut made = Maker::default();
-        made.fork(99, "make", 100);
-        made.exec(100, "sh", &["sh", "-c", "x"], 0);
+        made.acts("99 make fork 100; 100 sh exec sh -c x");
         child(&mut made, 101, status, |_| {});
         then(&mut made);
         let store = stored(&mut made).0;
@@ -446,7 +505,7 @@ fn a_failed_write_is_not_answered_by_a_read() {
 }
 
 #[test]
-fn a_shell_that_runs_a_script_answers_for_it() {
+fn a_shell_answers_for_its_script_and_for_an_ended_process() {
     for (script, shell, argv, err, answers) in [
         // execvp(3), dash, and perl without it.
         (b"./s".as_slice(), b"/bin/sh".as_slice(), b"/bin/sh\0./s\0a\0".as_slice(), libc::ENOEXEC, true),
@@ -472,10 +531,7 @@ fn a_shell_that_runs_a_script_answers_for_it() {
         let record = OpenRecord { ret: 3, dirfd: libc::AT_FDCWD, ..OpenRecord::default() };
         made.event(Slot::Open, 7, "bash", &payload::open(record, b"s\0w", b"./s"));
     });
-}
-
-#[test]
-fn a_shell_that_a_relative_runs_answers_for_an_ended_process() {
+    // For an ended process, of a relative.
     let exec = |made: &mut Maker, pid: u32, filename: &[u8], argv: &[u8], ret: i32| {
         let exec = payload::Exec { ret, filename, argv, cwd: b"w\0", ..payload::Exec::default() };
         made.event(Slot::Exec, pid, "make", &exec.bytes());
@@ -575,30 +631,6 @@ fn only_a_like_success_answers_a_failure() {
 }
 
 #[test]
-fn a_search_ends_in_time() {
-    for (others, ns, want) in [(64, 0, &[0][..]), (0, 4_000_000_000, &[0]), (65, 0, &[]), (0, 6_000_000_000, &[])] {
-        check(want, |made| {
-            made.open(7, "x", "/a/app.conf", -2);
-            made.ns += ns;
-            (0..others).for_each(|other| made.open(7, "x", &format!("/other/{other}"), 3));
-            made.open(7, "x", "/b/app.conf", 3);
-        });
-    }
-}
-
-#[test]
-fn only_directories_above_are_a_walk_up() {
-    let walk = |dirs: &'static [&str]| {
-        move |made: &mut Maker| dirs.iter().for_each(|dir| made.open(7, "x", &format!("{dir}/a.json"), -2))
-    };
-    check(&[], walk(&["/srv/b", "/opt", ""]));
-    check(&[], walk(&["/srv/b", ""]));
-    check(&[0, 1, 2], walk(&["/srv/b", "/srv", ""]));
-    // If nothing else failed, the exit names it.
-    causes(1 << 8, walk(&["/srv/b", "/srv", ""]), Some(2));
-}
-
-#[test]
 fn an_exit_names_an_optional_file_that_alone_failed() {
     let cause = |cwd: &[u8], path: &str, others: u32| {
         let mut made = Maker::default();
@@ -619,10 +651,7 @@ fn an_exit_names_an_optional_file_that_alone_failed() {
     for path in paths.split(' ') {
         assert_eq!(cause(b"app\0srv\0", path, 0), None, "{path}");
     }
-}
-
-#[test]
-fn what_a_process_only_asked_for_is_no_cause_if_a_child_failed() {
+    // What a process only asked for is no cause if a child failed.
     for (status, want) in [(2 << 8, None), (0, Some(0))] {
         let mut made = Maker::default();
         made.call(Slot::Lookup, 100, "make", STAT, "list.o", -2);
@@ -636,25 +665,17 @@ fn what_a_process_only_asked_for_is_no_cause_if_a_child_failed() {
         made.exit(100, "make", 2 << 8);
         assert_eq!(stored(&mut made).1.map(|failure| failure.id), want, "{status}");
     }
-}
-
-/// which(1) is a script of the system.
-#[test]
-fn a_script_of_a_user_that_exits_with_1_has_failed() {
+    // A script of a user that exits with 1 has failed.
     let cases = [("bash", "deploy.sh"), ("/bin/sh", "/srv/check"), ("/bin/sh", "/usr/bin/which"), ("grep", "a.sh")];
     for ((program, script), want) in cases.into_iter().zip([false, false, true, true]) {
         let mut made = Maker::default();
         made.fork(99, "make", 100);
         made.exec(100, "x", &[program, script, "b"], 0);
-        made.exit(100, "x", 1 << 8);
-        made.open(99, "make", "/etc/hosts", 3);
+        made.acts("100 x exit 1; 99 make open /etc/hosts");
         let store = stored(&mut made).0;
         assert_eq!(!answered(&store).is_empty(), want, "{program} {script}");
     }
-}
-
-#[test]
-fn what_programs_do_at_their_start_is_no_cause() {
+    // What programs do at their start is no cause.
     let lookup = |path: &'static str| move |made: &mut Maker| made.call(Slot::Lookup, 7, "x", STAT, path, -2);
     causes(1 << 8, lookup("/usr/local/lib/site_perl/5.36.0"), None);
     causes(1 << 8, lookup("/usr/bin/flexgen"), Some(0));
@@ -671,7 +692,6 @@ fn what_programs_do_at_their_start_is_no_cause() {
     causes(1 << 8, rename(-2), Some(1));
 }
 
-/// The success of a lookup has no event.
 #[test]
 fn a_walk_of_path_that_ended_early_found_the_program() {
     let sought = "/root/.cargo/bin/NAME /opt/shims/NAME /usr/local/bin/NAME";
@@ -691,40 +711,7 @@ fn a_walk_of_path_that_ended_early_found_the_program() {
         made.exit(7, "bash", code << 8);
         assert_eq!(stored(&mut made).1.map(|failure| failure.id - 1), want, "{name} {more} {code}");
     }
-}
-
-#[test]
-fn a_program_that_a_shell_sought_before_it_forked_is_the_cause_of_the_child() {
-    for (code, want) in [(127, Some(1)), (1, None)] {
-        let mut made = Maker::default();
-        ["/usr/local/bin/flexgen", "/usr/bin/flexgen"]
-            .iter()
-            .for_each(|path| made.call(Slot::Lookup, 7, "bash", STAT, path, -2));
-        made.fork(7, "bash", 8);
-        made.like.ppid = Tgid(7);
-        made.exit(8, "bash", code << 8);
-        assert_eq!(stored(&mut made).1.map(|failure| failure.id), want, "{code}");
-    }
-}
-
-/// A shell reads what the kernel cannot execute, and then cannot execute it either.
-#[test]
-fn a_file_of_another_machine_is_the_cause_of_126_only() {
-    for (code, opens, want) in [(126, 0, Some(0)), (2, 0, None), (126, 4, None)] {
-        let mut made = Maker::default();
-        let exec = payload::Exec { ret: -8, filename: b"/b/arm", argv: b"./arm\0", ..payload::Exec::default() };
-        made.event(Slot::Exec, 7, "sh", &exec.bytes());
-        made.open(7, "sh", "/b/arm", 3);
-        (0..opens).for_each(|nth| made.open(7, "sh", &format!("/other/{nth}"), 3));
-        made.exit(7, "sh", code << 8);
-        let (store, cause) = stored(&mut made);
-        assert_eq!((cause.map(|failure| failure.id), answered(&store)), (want, vec![0]), "{code} {opens}");
-    }
-}
-
-/// make(1) asks for its next targets before it exits.
-#[test]
-fn a_program_sought_in_path_is_a_cause_before_a_name_asked_for_once() {
+    // A program sought in PATH is a cause before a name that was asked for once.
     for (calls, want) in [
         (&[("/bin/flexgen", -2), ("/usr/bin/flexgen", -2), ("version.h", -2)][..], 1),
         (&[("./gen.sh", -13), ("mul.o", -2)], 0),
@@ -735,11 +722,7 @@ fn a_program_sought_in_path_is_a_cause_before_a_name_asked_for_once() {
         made.exit(100, "make", 2 << 8);
         assert_eq!(stored(&mut made).1.map(|failure| failure.id), Some(want), "{calls:?}");
     }
-}
-
-/// A socket that begins with a dot is no setting, and a traceback reads the source afterwards.
-#[test]
-fn a_failure_is_a_cause_though_sources_are_read_afterwards() {
+    // A failure is a cause though sources are read afterwards.
     let fails: [fn(&mut Maker); 2] = [
         |made| made.call(Slot::Unix, 7, "python3", 0, "/run/postgresql/.s.PGSQL.5432", -2),
         |made| made.open(7, "python3", "/etc/app/config.json", -2),
@@ -749,50 +732,5 @@ fn a_failure_is_a_cause_though_sources_are_read_afterwards() {
             let read = |made: &mut Maker| (0..5).for_each(|nth| made.open(7, "x", &format!("/app/{nth}.{end}"), 3));
             causes(1 << 8, |made| (fails(made), read(made)).1, want);
         }
-    }
-}
-
-#[test]
-fn a_header_is_named_as_the_program_includes_it() {
-    for (opened, want) in [
-        ("include/lookup/x.h:-2 /usr/include/lookup/x.h:-2", "lookup/x.h not found"),
-        (
-            "/usr/include/boost/asio/ip/x.hpp:-2 /usr/local/include/boost/asio/ip/x.hpp:-2",
-            "boost/asio/ip/x.hpp not found",
-        ),
-        ("/a/asio/ip/x.hpp:-2 /b/asio/ip/x.hpp:-2 /b/ip/x.hpp:-2", "ip/x.hpp not found"),
-        ("/usr/include/c++/12/memory:-2 /usr/include/memory:-2", "<memory> not found"),
-        ("/a/x.h:-2 /b/x.h:-2", "x.h not found"),
-        ("/a/include/x.h:-2 /b/include/x.h:-2", "x.h not found"),
-        ("/a/x.h:-2", "/a/x.h not found"),
-    ] {
-        let mut made = Maker::default();
-        made.open_all(7, "cc1", opened);
-        made.exit(7, "cc1", 1 << 8);
-        let (store, cause) = stored(&mut made);
-        let cause = cause.expect("a cause");
-        let event = store.get(cause.id).expect("kept").event().expect("it decodes");
-        assert_eq!(words(&event.body, cause, b"/lib/cc1plus\0-quiet\0")[0], want.as_bytes());
-    }
-}
-
-#[test]
-fn a_connection_to_another_service_at_the_same_port_is_no_answer() {
-    for (first, next, ms, others, answers) in [
-        // The addresses of one name.
-        ("10.0.0.7:443", "10.0.0.8:443", 10, 0, true),
-        ("[2001:db8::1]:443", "10.0.0.8:443", 10, 2, true),
-        // Another name was looked up, or time passed, or one is this machine.
-        ("10.0.0.7:443", "10.0.0.8:443", 10, 1, false),
-        ("10.0.0.7:443", "10.0.0.8:443", 1_500, 0, false),
-        ("127.0.0.1:5432", "10.0.0.8:5432", 10, 0, false),
-    ] {
-        let answered = self::answers(|made| {
-            connect(made, first, 111);
-            made.ns += ms * 1_000_000;
-            (0..others).for_each(|other| made.open(7, "app", &format!("/other/{other}"), 3));
-            connect(made, next, 0);
-        });
-        assert_eq!(!answered.is_empty(), answers, "{first} {next} {ms} {others}");
     }
 }

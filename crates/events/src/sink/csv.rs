@@ -310,7 +310,6 @@ mod tests {
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Kind;
 
-    /// Reads an event's CSV back: column names and values.
     fn read(header: FrameHeader, payload: &[u8]) -> (Vec<String>, Vec<String>) {
         let text = testing::line(FormatName::CsvWithJson, header, payload);
         let without = testing::line(FormatName::Csv, header, payload);
@@ -333,7 +332,7 @@ mod tests {
     const TIME: &str = "2026-11-20T10:02:11.500000001Z|3731500000001";
 
     #[test]
-    fn the_columns_are_those_that_were_promised() {
+    fn the_columns_are_those_that_were_promised_and_the_cells_those_of_the_object() {
         let (head, row) = read(testing::header(Kind::Exit), &testing::exit(0));
         assert_eq!(head[..13].join(","), "time,ns,kind,cpu,pid,tid,ppid,comm,uid,gid,cgroup,result,detail");
         assert_eq!(head.last().map(String::as_str), Some("json"));
@@ -344,10 +343,6 @@ mod tests {
         let short = String::from_utf8(testing::line(FormatName::Csv, testing::header(Kind::Exit), &testing::exit(0)));
         let short = short.expect("UTF-8");
         assert!(short.starts_with(&format!("{}\r\n", head[..head.len() - 1].join(","))), "{short}");
-    }
-
-    #[test]
-    fn the_cells_of_fields_are_those_of_the_object() {
         for (kind, payload) in [
             (Kind::Open, testing::opened(b"/etc/pass,wd")),
             (Kind::Exec, testing::execed(b"cc\0-c\0a b.c\0\0")),
@@ -413,7 +408,6 @@ mod tests {
         assert!(line.is_ascii() && line.contains(r"\u{c6db}") && line.contains(r"\uc6db"), "{line}");
     }
 
-    /// The columns comm and detail of an exec.
     fn texts(comm: &[u8], argv: &[u8]) -> (String, String, serde_json::Value) {
         let (_, row) = read(testing::named(Kind::Exec, comm), &testing::execed(argv));
         (row[7].clone(), row[12].clone(), serde_json::from_str(row.last().expect("a cell")).expect("JSON"))

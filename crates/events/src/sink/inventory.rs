@@ -704,7 +704,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_has_everything_and_no_control_characters() {
+    fn text_and_json_have_everything() {
         let inventory = inventory();
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
         for part in [
@@ -725,11 +725,8 @@ mod tests {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
-    }
-
-    #[test]
-    fn the_json_has_the_promised_keys() {
-        let inventory = inventory();
+        // The json has the promised keys.
+        let inventory = self::inventory();
         let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
         let program = &json["programs"][0];
         assert_eq!((&program["id"], &program["tag"]), (&12.into(), &"0123456789abcdef".into()));
@@ -757,22 +754,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_list_is_not_said_to_be_detached() {
-        let mut inventory = inventory();
-        inventory.unseen = vec![Unseen { what: crate::bpf::VIEWS, why: "no".to_owned(), remedy: "" }];
-        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
-        assert!(text.contains("       not attached\n"), "{text}");
-        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
-        assert_eq!(json["programs"][1]["attached_why"], serde_json::Value::Null);
-        inventory.programs[1].prog_type = 1;
-        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
-        assert!(text.contains("not attached, or not listed by the kernel\n"), "{text}");
-        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
-        assert_eq!(json["programs"][1]["attached_why"], "not_collected");
-    }
-
-    #[test]
-    fn runs_are_those_within_the_window() {
+    fn runs_are_those_within_the_window_and_unlisted_programs_are_not_detached() {
         let mut inventory = inventory();
         let ran = |count, time| {
             let runs = BpfRuns { id: ProgId(12), count, time, skipped: 0 };
@@ -792,5 +774,17 @@ mod tests {
         let text = String::from_utf8(with.text()).expect("UTF-8");
         let at = text.find("ran 20 times").expect("counted");
         assert!(text[..at].contains("\n") && !text[..at].contains("loaded"), "the busiest is the first: {text}");
+        // What the kernel does not list is not said to be detached.
+        let mut inventory = self::inventory();
+        inventory.unseen = vec![Unseen { what: crate::bpf::VIEWS, why: "no".to_owned(), remedy: "" }];
+        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
+        assert!(text.contains("       not attached\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
+        assert_eq!(json["programs"][1]["attached_why"], serde_json::Value::Null);
+        inventory.programs[1].prog_type = 1;
+        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
+        assert!(text.contains("not attached, or not listed by the kernel\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
+        assert_eq!(json["programs"][1]["attached_why"], "not_collected");
     }
 }

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_belong_to_their_whole_key() {
+    fn texts_belong_to_their_whole_key_and_long_ones_are_not_cached() {
         let mut table = table();
         let keys =
             [[&b"ab"[..], b"c", b""], [b"a", b"bc", b""], [b"ab", b"", b"c"], [b"ab", b"c", b"o"], [b"", b"", b""]];
@@ -238,11 +238,8 @@ mod tests {
                 assert_eq!(pass(&mut table, &key, &[b"one", b"two"]), (b"onetwo".to_vec(), cached), "{key:?}");
             }
         }
-    }
-
-    #[test]
-    fn long_texts_are_not_cached_and_no_text_allocates() {
-        let mut table = table();
+        // Long texts are not cached, and no text allocates.
+        let mut table = self::table();
         let long = [b'x'; limits::FORMATTED_BYTES];
         let key: Key<'_> = [b"ab", b"c", b""];
         pass(&mut table, &key, &[b"one"]);

@@ -470,10 +470,7 @@ mod tests {
             testing::with_seen(header, &opened, |seen| kept.line(seen, &mut line));
             assert_eq!(line, testing::line(FormatName::Json, header, &opened), "{header:?}");
         }
-    }
-
-    #[test]
-    fn a_key_is_appended_whole() {
+        // A key is appended whole.
         for len in [0, 1, Key::SHORT - 1, Key::SHORT, Key::SHORT + 1, 3 * Key::SHORT] {
             let text: String = ('a'..='z').cycle().take(len).collect();
             let mut out = b"before".to_vec();
@@ -523,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_row_has_every_key_and_no_process() {
+    fn every_kind_has_its_line_and_a_lost_row_every_key() {
         let row = object(Kind::Lost, &testing::lost(Some(Kind::Open), 1204, 0));
         assert_eq!(row["kind"], "lost");
         for key in ["pid", "tid", "ppid", "comm", "uid", "gid", "cgroup", "start_ns", "mnt_ns", "pid_ns", "ns_pid"] {
@@ -532,10 +529,6 @@ mod tests {
         }
         assert_eq!((&row["of"], &row["cause"], &row["count"]), (&json!("open"), &json!("ring"), &json!(1204)));
         assert_eq!((&row["cpu"], &row["from_ns"]), (&json!(1), &Json::Null));
-    }
-
-    #[test]
-    fn every_key_of_a_kind_is_there() {
         let payloads = [
             (Kind::Exec, testing::execed(b"")),
             (Kind::Exit, testing::exit(9)),
@@ -617,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_come_back_as_they_were() {
+    fn names_come_back_as_they_were_or_in_hex() {
         let name = "/tmp/\"q\" \\b\\ \n\t\r\x08\x0c\x1b[2J\x7f \u{9b}31m\u{202e}fdp \u{e0041} é 中 \u{2028}";
         assert_eq!(object(Kind::Open, &testing::opened(name.as_bytes()))["path"], name);
         let comm = "a\"\n\u{301}é\\";
@@ -636,10 +629,7 @@ mod tests {
         let utf8 = testing::line(FormatName::Json, header(), &testing::opened(path));
         let read = |line: &[u8]| serde_json::from_slice::<Json>(line).expect("JSON");
         assert_eq!(read(&line), read(&utf8));
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf_8_are_there_in_hex() {
+        // Bytes that are not utf 8 are there in hex.
         let open = object(Kind::Open, &testing::opened(b"/tmp/caf\xe9/\"x"));
         assert_eq!(open["path"], "/tmp/caf\u{fffd}/\"x");
         assert_eq!(open["path_hex"], "2f746d702f636166e92f2278");

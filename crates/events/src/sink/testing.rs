@@ -28,7 +28,6 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 /// The time of the boot: 2026-11-20T09:00:00Z.
 pub(crate) const BOOT_UNIX_NS: i64 = 1_795_165_200_000_000_000;
 
-/// A batch of host frames.
 pub(crate) fn host() -> Batch {
     let mut batch = Batch::default();
     let frames = [
@@ -96,7 +95,6 @@ pub(crate) fn opened(path: &[u8]) -> Vec<u8> {
     payload::open(record, &names, path)
 }
 
-/// A successful exec with these arguments.
 pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
     let fds_marks = mark::NOT_COLLECTED.into();
     let record = ExecRecord { argc: u32::MAX, euid: 1000, egid: 1001, fds_marks, ..ExecRecord::default() };
@@ -104,7 +102,6 @@ pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
     Exec { filename, exe, cwd, argv, ..Exec::default() }.of(record)
 }
 
-/// A failed exec of this file with these arguments.
 pub(crate) fn not_execed(path: &[u8], argv: &[u8]) -> Vec<u8> {
     let record = ExecRecord { ret: -2, argc: u32::MAX, ..ExecRecord::default() };
     Exec { filename: path, cwd: b"app\0ana\0home\0", argv, ..Exec::default() }.of(record)
@@ -187,7 +184,6 @@ pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> V
     line_in(Charset::Utf8, format, header, payload)
 }
 
-/// Like [`line()`], in a locale with this charset.
 pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
@@ -198,7 +194,6 @@ pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader,
     out
 }
 
-/// Calls `f` with one event, after the host frames.
 pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], f: impl FnMut(&EventContext<'_>)) {
     with_all(&host(), &[(header, payload.to_vec())], f);
 }

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_row() {
+    fn every_kind_has_its_row_measured_in_cells() {
         let check = |kind, payload: &[u8], expected: &str| check_line(testing::header(kind), payload, expected);
         let missing = payload::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
         check(
@@ -286,10 +286,7 @@ mod tests {
             &testing::lost(None, 1, 0),
             "-------- 1 event lost here: kernel ring full, .. 14:02:11.500 ------------------",
         );
-    }
-
-    #[test]
-    fn whatever_is_in_a_name_columns_are_measured_in_cells_and_never_cut() {
+        // Whatever is in a name columns are measured in cells and never cut.
         check_line(
             testing::named(Kind::Exec, b"ev\nil\x1b[1m"),
             &testing::execed(b"a\\b\0\n\xff\0 \xe2\x80\xae\0"),

@@ -372,7 +372,6 @@ mod tests {
     use crate::frame::host::FIRST_KIND;
     use crate::synthetic::{Maker, each_event};
 
-    /// Pushes the events of a maker.
     pub(super) fn fill(store: &mut Store, world: &mut World, made: &mut Maker) {
         for frame in made.batch().frames().filter(|frame| frame.header.kind < FIRST_KIND) {
             let event = Event::decode(&frame).expect("an event");
@@ -381,7 +380,6 @@ mod tests {
         }
     }
 
-    /// A store with the limit `bound` that evicts by age, after `count` opens.
     fn filled(count: u32, bound: usize) -> (Store, World) {
         let mut feed = Maker::default();
         for i in 0..count {
@@ -400,17 +398,31 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_back_as_it_was() {
+    fn events_come_back_until_the_oldest_go_unless_they_are_pinned() {
         let (store, world) = filled(1000, 64 << 20);
         let stored = store.get(777).expect("kept");
         assert_eq!(stored.with(&world, |seen| open_path(seen.event)).expect("decodes"), "/some/where/file-777");
         assert_eq!((stored.kind, stored.failed, stored.clock_offset), (Kind::Open, false, 5));
         assert!(stored.process.is_some());
         assert_eq!((store.events(), store.evicted()), (1000, 0));
-    }
-
-    #[test]
-    fn the_oldest_go_when_it_is_full_and_are_counted() {
+        // The events before one are counted without lost rows.
+        let mut maker = Maker::default();
+        for number in 0..40 {
+            maker.open(100, "cat", &format!("/{number}"), 3);
+            if number % 10 == 9 {
+                maker.lose(1);
+            }
+        }
+        maker.counters(true);
+        let mut store = Store::new(1 << 20);
+        each_event(maker.batch(), |seen, frame| _ = store.push(seen, frame));
+        let kinds: Vec<_> = (0..store.next_id()).filter_map(|id| store.get(id)).map(|stored| stored.kind).collect();
+        assert!(kinds.contains(&Kind::Lost) && kinds.iter().filter(|kind| **kind == Kind::Open).count() == 40);
+        for id in 0..=kinds.len() {
+            let events = kinds[..id].iter().filter(|kind| **kind != Kind::Lost).count();
+            assert_eq!(store.events_before(id as u64), events as u64, "{id}");
+        }
+        // The oldest go when it is full and are counted.
         let (store, world) = filled(20_000, 1 << 20);
         assert!(store.bytes() <= 1 << 20);
         assert!(store.events() > 1000);
@@ -427,10 +439,7 @@ mod tests {
         // The newest event is kept, whatever its size.
         let (store, _) = filled(10, 0);
         assert_eq!((store.events(), store.evicted()), (1, 9));
-    }
-
-    #[test]
-    fn pinned_events_outlive_their_blocks_within_the_limit() {
+        // Pinned events outlive their blocks within the limit.
         let (mut store, world) = filled(2_000, 1 << 20);
         let pinned = store.first_id()..store.first_id() + 30;
         store.pin(pinned.clone());
@@ -455,7 +464,6 @@ mod tests {
         assert_eq!(store.pinned().map(|(_, last)| last), Some(19_999));
     }
 
-    /// Checks the sums of the store against its blocks.
     #[track_caller]
     pub(super) fn check_sums(store: &Store) {
         let (mut shared, mut charged) = (HashMap::default(), 0);
@@ -471,25 +479,5 @@ mod tests {
         assert_eq!(store.levels.iter().map(Level::bytes).sum::<usize>(), blocks);
         let kept = store.range(0..store.next_id()).filter(|stored| stored.kind != Kind::Lost).count();
         assert_eq!((store.events(), store.events() + store.evicted()), (kept as u64, store.next_id()));
-    }
-
-    #[test]
-    fn the_events_before_one_are_counted_without_lost_rows() {
-        let mut maker = Maker::default();
-        for number in 0..40 {
-            maker.open(100, "cat", &format!("/{number}"), 3);
-            if number % 10 == 9 {
-                maker.lose(1);
-            }
-        }
-        maker.counters(true);
-        let mut store = Store::new(1 << 20);
-        each_event(maker.batch(), |seen, frame| _ = store.push(seen, frame));
-        let kinds: Vec<_> = (0..store.next_id()).filter_map(|id| store.get(id)).map(|stored| stored.kind).collect();
-        assert!(kinds.contains(&Kind::Lost) && kinds.iter().filter(|kind| **kind == Kind::Open).count() == 40);
-        for id in 0..=kinds.len() {
-            let events = kinds[..id].iter().filter(|kind| **kind != Kind::Lost).count();
-            assert_eq!(store.events_before(id as u64), events as u64, "{id}");
-        }
     }
 }

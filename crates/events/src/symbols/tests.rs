@@ -110,7 +110,7 @@ proptest! {
 }
 
 #[test]
-fn an_address_of_zero_and_an_empty_name_are_no_symbols() {
+fn odd_names_and_many_symbols_are_found_or_left_out() {
     let mut builder = Builder::default();
     builder.symbol(0, b"zero", b"");
     builder.symbol(0x1000, b"", b"");
@@ -120,17 +120,11 @@ fn an_address_of_zero_and_an_empty_name_are_no_symbols() {
     assert_eq!(table.containing(KernelAddr(0)), None);
     assert_eq!(table.containing(KernelAddr(0x1000)), None);
     assert_eq!(Table::default().containing(KernelAddr(u64::MAX)), None);
-}
-
-#[test]
-fn names_of_ten_kib_and_of_any_bytes_come_back() {
+    // Names of 10 KiB and of any bytes come back.
     let names: Vec<Vec<u8>> = (0..200u32).map(|n| [vec![b'x'; 10 << 10], vec![0xff, n as u8]].concat()).collect();
     let given: Vec<Given> = (0..).zip(&names).map(|(n, name)| (0x1000 + n * 16, name.clone(), 1)).collect();
     check_against_naive(&given, &[]);
-}
-
-#[test]
-fn a_million_symbols_of_one_address_and_name_are_found() {
+    // A million symbols of one address and name.
     let mut builder = Builder::default();
     for n in 0..1_000_000u64 {
         builder.symbol(0x1000 + (n >> 19) * 64, b"same", b"");
@@ -142,10 +136,7 @@ fn a_million_symbols_of_one_address_and_name_are_found() {
     assert_eq!(table.iter().count(), 1_000_000);
     assert_eq!(table.iter().filter(|symbol| symbol.start.0 == 0x1000).count(), 1 << 19);
     assert_eq!(table.addresses(["same"]), [Some(KernelAddr(0x1000))]);
-}
-
-#[test]
-fn more_owners_than_numbers_and_a_name_that_is_too_long_are_left_out() {
+    // More owners than numbers, and a name that is too long.
     let names: Vec<_> = (0..70_000u64).map(|number| format!("m{number}")).collect();
     let long = vec![b'x'; 1 << 16];
     let mut builder = Builder::default();
@@ -204,7 +195,7 @@ fn started() -> Symbols {
 }
 
 #[test]
-fn an_address_has_the_name_of_its_time() {
+fn an_address_has_the_name_of_its_time_even_if_reports_lack() {
     let mut symbols = started();
     symbols.apply(at(10), ImageChange::Loaded(image(0x1000, 256, "a")));
     check_lookups(&symbols, &[(0x1040, 9, ""), (0x1040, 10, "a")]);
@@ -214,10 +205,7 @@ fn an_address_has_the_name_of_its_time() {
     check_lookups(&symbols, &[(0x1040, 30, "b"), (0x1000, 30, "")]);
     // Its memory has another name now.
     check_lookups(&symbols, &[(0x1040, 19, ""), (0xffff_ffff_8100_0001, 0, "_stext")]);
-}
-
-#[test]
-fn unreported_loads_and_unloads_are_inferred() {
+    // Unreported loads and unloads are inferred.
     let mut symbols = started();
     symbols.apply(at(10), ImageChange::Loaded(image(0x1000, 0x3000, "a")));
     check_lookups(&symbols, &[(0x3001, 19, "a")]);
@@ -272,7 +260,7 @@ fn reports_correct_the_list_at_the_start() {
 }
 
 #[test]
-fn after_lost_reports_nothing_is_guessed() {
+fn after_lost_reports_or_without_a_table_nothing_is_guessed() {
     let mut symbols = started();
     for (time, address, name) in [(3, 0x1000, "gone"), (4, 0x2000, "stays")] {
         symbols.apply(at(time), ImageChange::Loaded(image(address, 64, name)));
@@ -287,10 +275,24 @@ fn after_lost_reports_nothing_is_guessed() {
     symbols.replace(snapshot(30, &[], listed()));
     check_lookups(&symbols, &[(0x1000, 32, ""), (0x2000, 29, ""), (0x2000, 30, "stays"), (0x3000, 29, "")]);
     check_lookups(&symbols, &[(0x3000, 30, "new")]);
+    // Without a table, images have names.
+    let mut symbols = Symbols::default();
+    assert_eq!(symbols.table().err(), Some(Unavailable::NotRead));
+    symbols.set_unavailable(Unavailable::KptrRestrict);
+    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
+    check_lookups(&symbols, &[(0x1000, 1, ""), (0, 1, "")]);
+    // Reports of images still have addresses.
+    symbols.apply(at(2), ImageChange::Loaded(image(0x1000, 64, "a")));
+    check_lookups(&symbols, &[(0x1010, 3, "a")]);
+    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
+    // A table survives the failure of a later read.
+    symbols.replace(snapshot(3, &[], Vec::new()));
+    symbols.set_unavailable(Unavailable::NoCapability);
+    check_lookups(&symbols, &[(0xffff_ffff_8100_0000, 5, "_stext")]);
 }
 
 #[test]
-fn the_names_of_unloaded_images_are_limited() {
+fn images_are_limited() {
     let mut symbols = started();
     let count = 20_000;
     for number in 0..count {
@@ -304,10 +306,7 @@ fn the_names_of_unloaded_images_are_limited() {
     let last = count - 1;
     check_lookups(&symbols, &[(0x10_0000 + last * 64, 10 + 2 * last, &format!("bpf_prog_{last:016x}_f"))]);
     check_lookups(&symbols, &[(0x10_0000 + last * 64, 11 + 2 * last, "")]);
-}
-
-#[test]
-fn loaded_images_are_limited_too() {
+    // Loaded ones too.
     let mut symbols = started();
     for number in 0..300u64 {
         symbols.apply(at(10), ImageChange::Loaded(image(0x10_0000 + number * 64, u32::MAX, "x")));
@@ -349,21 +348,4 @@ fn modules_have_their_times() {
     symbols.replace(snapshot(20, &[("m", start, &["run"])], Vec::new()));
     check_lookups(&symbols, &[(start, 10, ""), (start, 11, "run"), (start, 15, "run"), (start, 25, "run")]);
     check_lookups(&symbols, &[(start + 16, 25, "")]);
-}
-
-#[test]
-fn without_a_table_images_have_names() {
-    let mut symbols = Symbols::default();
-    assert_eq!(symbols.table().err(), Some(Unavailable::NotRead));
-    symbols.set_unavailable(Unavailable::KptrRestrict);
-    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
-    check_lookups(&symbols, &[(0x1000, 1, ""), (0, 1, "")]);
-    // Reports of images still have addresses.
-    symbols.apply(at(2), ImageChange::Loaded(image(0x1000, 64, "a")));
-    check_lookups(&symbols, &[(0x1010, 3, "a")]);
-    assert_eq!(symbols.table().err(), Some(Unavailable::KptrRestrict));
-    // A table survives the failure of a later read.
-    symbols.replace(snapshot(3, &[], Vec::new()));
-    symbols.set_unavailable(Unavailable::NoCapability);
-    check_lookups(&symbols, &[(0xffff_ffff_8100_0000, 5, "_stext")]);
 }

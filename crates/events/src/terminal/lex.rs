@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_come_whole_and_strings_not_at_all() {
+    fn sequences_come_whole_and_the_cursor_is_within_a_line_after_text() {
         for (bytes, expected) in [
             (&b"a\x1b[1;31mb\x1b(0c\x1bMd"[..], "a<[1;31m>b<(0>c<M>d"),
             (b"a\x1b]0;title\x07b\x1b]52;c;AA==\x1b\\c\x1bPq#0\x1b\\d", "abcd"),
@@ -198,10 +198,17 @@ mod tests {
             assert_eq!(pieces(&single), expected, "however it is written");
         }
         assert_eq!(pieces(&[&[b"\x1b[", &[b'1'; 1000][..], b"mz"].concat()]), "z");
-    }
-
-    #[test]
-    fn the_cursor_is_within_a_line_after_text_without_an_end() {
+        // What is pending continues in another lexer.
+        for bytes in [&b"a\x1b"[..], b"\x1b[1;", b"\x1b]0;t", b"\x1bP1\x1b", b"\x1b(", b"x"] {
+            let (mut lexer, mut rest) = (Lexer::default(), bytes);
+            while lexer.next(&mut rest).is_some() {}
+            let mut other = Lexer::default();
+            let mut pending = lexer.pending();
+            while other.next(&mut pending).is_some() {}
+            assert_eq!(other.state, lexer.state, "{bytes:?}");
+            assert_eq!(other.pending(), lexer.pending());
+        }
+        // The cursor is within a line after text without an end.
         for (bytes, within) in [
             (&b""[..], false),
             (b"abc", true),
@@ -224,19 +231,6 @@ mod tests {
             let mut line = LineTracker::default();
             let last = bytes.chunks(1).map(|byte| line.is_within_after(byte)).last();
             assert_eq!(last.unwrap_or_default(), within, "however it is written");
-        }
-    }
-
-    #[test]
-    fn what_is_pending_continues_in_another_lexer() {
-        for bytes in [&b"a\x1b"[..], b"\x1b[1;", b"\x1b]0;t", b"\x1bP1\x1b", b"\x1b(", b"x"] {
-            let (mut lexer, mut rest) = (Lexer::default(), bytes);
-            while lexer.next(&mut rest).is_some() {}
-            let mut other = Lexer::default();
-            let mut pending = lexer.pending();
-            while other.next(&mut pending).is_some() {}
-            assert_eq!(other.state, lexer.state, "{bytes:?}");
-            assert_eq!(other.pending(), lexer.pending());
         }
     }
 }

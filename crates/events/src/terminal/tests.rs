@@ -14,7 +14,7 @@ fn check(bytes: &[u8], shown: &str) {
 }
 
 #[test]
-fn what_vt100_does_not_know_is_translated() {
+fn what_vt100_does_not_know_is_translated_and_the_cursor_restored() {
     check(b"\x1b(0lqk\x1b(Bq", "┌─┐q");
     check(b"\x1b)0a\x0eqx\x0fq", "a─│q");
     check("a\x1b[3bé\x1b[2b".as_bytes(), "aaaaééé");
@@ -40,10 +40,21 @@ fn what_vt100_does_not_know_is_translated() {
     assert_eq!(terminal.take_answers(), b"\x1b[1;3R\x1b[?62;22c\x1b[>0;0;0c\x1b[0n\x1b[8;5;20t");
     terminal.feed(&b"\x1b[6n".repeat(100_000));
     assert!(terminal.take_answers().len() <= ANSWERS);
+    // A cursor outside the margins is restored in origin mode.
+    for place in
+        ["\x1b[5d", "\x1b[1d\x1b[7G", "\x1b[3d", "\x1b[1d\x1b[20Gx", "\x1b7\x1b[5d\x1b[20Gx", "\x1b[5d\x1b7\x1b[1d"]
+    {
+        let terminal = fed(format!("abcdefghijklmnopqrst\x1b[2;4r\x1b[?6h{place}").as_bytes());
+        let mut restored = Terminal::restore(&terminal.state());
+        assert_eq!(restored.screen().cursor_position(), terminal.screen().cursor_position(), "{place:?}");
+        assert_eq!(restored.state(), terminal.state(), "{place:?}");
+        restored.feed(b"\x1b[H");
+        assert_eq!(restored.screen().cursor_position(), (1, 0), "{place:?}");
+    }
 }
 
 #[test]
-fn lines_above_the_screen_are_kept_up_to_a_limit() {
+fn lines_above_are_kept_up_to_a_limit_and_any_size_is_taken() {
     let mut terminal = Terminal::new(10_000);
     for line in 0..1000 {
         terminal.feed(format!("\x1b[31mline {line}\r\n").as_bytes());
@@ -56,10 +67,7 @@ fn lines_above_the_screen_are_kept_up_to_a_limit() {
     let wrapped: Vec<_> = long.above().iter().map(|line| (line.text.len(), line.wrapped)).collect();
     assert_eq!(wrapped[..3], [(20, true), (20, true), (10, false)]);
     assert!(fed(&[b"\x1b[?1049h", &b"a\r\n".repeat(50)[..]].concat()).above().is_empty());
-}
-
-#[test]
-fn any_size_is_taken_and_a_higher_screen_has_no_empty_lines_on_top() {
+    // Any size is taken, and a higher screen has no empty lines on top.
     let mut terminal = fed(&b"a\r\n".repeat(20));
     for (columns, rows) in [(0, 0), (1, 1), (65535, 65535), (20, 50)] {
         terminal.resize(columns, rows);
@@ -68,20 +76,6 @@ fn any_size_is_taken_and_a_higher_screen_has_no_empty_lines_on_top() {
     let mut terminal = fed(b"a\r\nb\r\nc\r\nd\r\ne\r\nf");
     terminal.resize(20, 10);
     assert_eq!(terminal.screen().contents(), "b\nc\nd\ne\nf");
-}
-
-#[test]
-fn a_cursor_outside_the_margins_is_restored_in_origin_mode() {
-    for place in
-        ["\x1b[5d", "\x1b[1d\x1b[7G", "\x1b[3d", "\x1b[1d\x1b[20Gx", "\x1b7\x1b[5d\x1b[20Gx", "\x1b[5d\x1b7\x1b[1d"]
-    {
-        let terminal = fed(format!("abcdefghijklmnopqrst\x1b[2;4r\x1b[?6h{place}").as_bytes());
-        let mut restored = Terminal::restore(&terminal.state());
-        assert_eq!(restored.screen().cursor_position(), terminal.screen().cursor_position(), "{place:?}");
-        assert_eq!(restored.state(), terminal.state(), "{place:?}");
-        restored.feed(b"\x1b[H");
-        assert_eq!(restored.screen().cursor_position(), (1, 0), "{place:?}");
-    }
 }
 
 /// Bytes with special meanings.
@@ -172,7 +166,7 @@ fn fed_wide(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn nothing_is_lost_while_a_terminal_is_narrow() {
+fn nothing_is_lost_and_output_continues_after_a_change_of_the_width() {
     let wide = "0123456789abcdefghij";
     let lines = |count: usize| (0..count).map(|at| format!("{wide} line {at}\r\n")).collect::<String>();
     for text in [
@@ -207,10 +201,7 @@ fn nothing_is_lost_while_a_terminal_is_narrow() {
         terminal.resize(columns, 5);
         assert_eq!(text_of(&terminal).replace('\n', ""), "日本語日本語日本語x日本語xy", "{columns}");
     }
-}
-
-#[test]
-fn output_continues_where_it_was_after_a_change_of_the_width() {
+    // Output continues where it was.
     for (before, after, shown) in [
         ("0123456789abc", "de", "012345678\n9abcde"),
         ("0123456789abcdefghij", "\r\nx", "0123456789abcdefghij\nx"),

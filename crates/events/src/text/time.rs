@@ -523,8 +523,38 @@ mod tests {
         }
     }
 
+    use super::*;
+
+    fn check_rfc3339(ns: i128, text: &str) {
+        let mut out = Vec::new();
+        rfc3339(ns, &mut out);
+        assert_eq!(String::from_utf8(out).expect("ASCII"), text);
+        let mut cached = Vec::new();
+        Rfc3339::default().write(ns, &mut cached);
+        assert_eq!(String::from_utf8(cached).expect("ASCII"), text);
+    }
+
     #[test]
-    fn a_time_is_shown_with_the_offset_of_then() {
+    fn times_and_durations_are_shown_in_the_unit_that_suits() {
+        check_rfc3339(0, "1970-01-01T00:00:00.000000000Z");
+        check_rfc3339(951_782_399_999_999_999, "2000-02-28T23:59:59.999999999Z");
+        check_rfc3339(951_782_400_000_000_000, "2000-02-29T00:00:00.000000000Z");
+        check_rfc3339(1_795_168_031_482_000_001, "2026-11-20T09:47:11.482000001Z");
+        check_rfc3339(-1, "1969-12-31T23:59:59.999999999Z");
+        // Durations take the unit that suits.
+        for (ns, text) in [
+            (999, "999 ns"),
+            (1_500, "1 us"),
+            (33_000_000, "33 ms"),
+            (4_200_000_000, "4.2 s"),
+            (200_000_000_000, "3m 20s"),
+            (18_120_000_000_000, "5h 02m"),
+        ] {
+            let mut out = Vec::new();
+            short_duration(ns, &mut out);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), text);
+        }
+        // A time of day has the offset of then.
         let clock = LocalClock::new(SUMMER);
         for (second, text) in [
             (1_792_889_999, "02:59:59.500"),
@@ -538,42 +568,6 @@ mod tests {
             clock_millis(second * SECOND + SECOND / 2, SUMMER, &mut alone);
             assert_eq!(String::from_utf8_lossy(&kept), text);
             assert_eq!(kept, alone);
-        }
-    }
-
-    use super::*;
-
-    fn check_rfc3339(ns: i128, text: &str) {
-        let mut out = Vec::new();
-        rfc3339(ns, &mut out);
-        assert_eq!(String::from_utf8(out).expect("ASCII"), text);
-        let mut cached = Vec::new();
-        Rfc3339::default().write(ns, &mut cached);
-        assert_eq!(String::from_utf8(cached).expect("ASCII"), text);
-    }
-
-    #[test]
-    fn times_are_rfc_3339_in_utc() {
-        check_rfc3339(0, "1970-01-01T00:00:00.000000000Z");
-        check_rfc3339(951_782_399_999_999_999, "2000-02-28T23:59:59.999999999Z");
-        check_rfc3339(951_782_400_000_000_000, "2000-02-29T00:00:00.000000000Z");
-        check_rfc3339(1_795_168_031_482_000_001, "2026-11-20T09:47:11.482000001Z");
-        check_rfc3339(-1, "1969-12-31T23:59:59.999999999Z");
-    }
-
-    #[test]
-    fn durations_take_the_unit_that_suits() {
-        for (ns, text) in [
-            (999, "999 ns"),
-            (1_500, "1 us"),
-            (33_000_000, "33 ms"),
-            (4_200_000_000, "4.2 s"),
-            (200_000_000_000, "3m 20s"),
-            (18_120_000_000_000, "5h 02m"),
-        ] {
-            let mut out = Vec::new();
-            short_duration(ns, &mut out);
-            assert_eq!(String::from_utf8(out).expect("ASCII"), text);
         }
     }
 }

@@ -171,7 +171,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn texts_fit_by_cells() {
+    fn texts_and_escapes_fit_by_cells() {
         let u = Charset::Utf8;
         assert_eq!(left("漢字", 3, u), "漢…");
         assert_eq!(left("漢字", 2, u), "… ");
@@ -192,15 +192,7 @@ mod tests {
         check_cut("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…");
         assert_eq!(cut("abcdef", 5, Charset::Ascii), "ab...");
         assert_eq!(cut("abcdef", 2, Charset::Ascii), "..");
-    }
-
-    #[track_caller]
-    fn check_cut(text: &str, cells: usize, start: &str) {
-        assert_eq!(cut(text, cells, Charset::Utf8), start);
-    }
-
-    #[test]
-    fn an_escape_is_shown_whole_or_not_at_all() {
+        // An escape is shown whole or not at all.
         check_cut("ab\\x1bcd", 7, "ab\\x1b…");
         for cells in 3..7 {
             check_cut("ab\\x1bcdefg", cells, if cells < 7 { "ab…" } else { "" });
@@ -213,6 +205,11 @@ mod tests {
         let cut = |cells| cut_middle("/home/abc\\x1b/def\\u{202e}", cells, Charset::Utf8);
         assert_eq!(cut(11), "/ho…");
         assert_eq!((cut(12), cut(18)), ("/ho…\\u{202e}".to_owned(), "/home…/def\\u{202e}".to_owned()));
+    }
+
+    #[track_caller]
+    fn check_cut(text: &str, cells: usize, start: &str) {
+        assert_eq!(cut(text, cells, Charset::Utf8), start);
     }
 
     proptest! {

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_group_and_others_have_their_own_bits() {
+    fn owner_groups_acls_and_capabilities_grant_rights() {
         let (owner, member, other) = (who(1000, 1, &[], 0), who(7, 1, &[50], 0), who(7, 1, &[], 0));
         let rights = file(0o640);
         assert_eq!(rights.allow(READ | WRITE, &owner), Granted);
@@ -211,10 +211,7 @@ mod tests {
         assert_eq!(file(0o600).allow(READ, &stranger), Denied);
         assert_eq!(file(0o644).allow(READ, &stranger), Granted);
         assert_eq!(file(0o600).allow(READ, &Credentials { capabilities: None, ..who(0, 0, &[], 0) }), Unknown);
-    }
-
-    #[test]
-    fn capabilities_override_all_but_a_missing_executable_bit() {
+        // An acl counts with its mask and capabilities override.
         let root = who(0, 0, &[], u64::MAX);
         assert_eq!(file(0o000).allow(READ | WRITE, &root), Granted);
         assert_eq!(file(0o644).allow(EXECUTE, &root), Denied);
@@ -227,6 +224,17 @@ mod tests {
         let inside = Credentials { mapped: Some([vec![(100_000, 65_536)], vec![(100_000, 65_536)]]), ..root };
         assert_eq!(file(0o000).allow(READ, &inside), Denied);
         assert_eq!(Rights { uid: 100_005, gid: 100_005, ..file(0) }.allow(READ, &inside), Granted);
+        // An ACL counts with its mask.
+        let rights = Rights { acl: acl(&sample()), ..file(0o640) };
+        assert_eq!(rights.acl.as_ref().map(Vec::len), Some(6));
+        let user = who(7, 1, &[], 0);
+        assert_eq!((rights.allow(READ, &user), rights.allow(WRITE, &user)), (Granted, Denied));
+        let group = who(8, 1, &[60], 0);
+        assert_eq!((rights.allow(READ, &group), rights.allow(WRITE, &group)), (Granted, Denied));
+        assert_eq!(rights.allow(READ, &who(8, 1, &[], 0)), Denied);
+        assert_eq!(rights.allow(READ, &Credentials { groups: None, ..who(8, 1, &[], 0) }), Unknown);
+        assert_eq!(acl(&sample()[..11]), None);
+        assert_eq!(acl(b""), None);
     }
 
     /// `user::rw- user:7:rw- group::r-- group:60:rw- mask::r-- other::---`
@@ -238,19 +246,5 @@ mod tests {
             value.extend(id.to_le_bytes());
         }
         value
-    }
-
-    #[test]
-    fn an_acl_counts_with_its_mask() {
-        let rights = Rights { acl: acl(&sample()), ..file(0o640) };
-        assert_eq!(rights.acl.as_ref().map(Vec::len), Some(6));
-        let user = who(7, 1, &[], 0);
-        assert_eq!((rights.allow(READ, &user), rights.allow(WRITE, &user)), (Granted, Denied));
-        let group = who(8, 1, &[60], 0);
-        assert_eq!((rights.allow(READ, &group), rights.allow(WRITE, &group)), (Granted, Denied));
-        assert_eq!(rights.allow(READ, &who(8, 1, &[], 0)), Denied);
-        assert_eq!(rights.allow(READ, &Credentials { groups: None, ..who(8, 1, &[], 0) }), Unknown);
-        assert_eq!(acl(&sample()[..11]), None);
-        assert_eq!(acl(b""), None);
     }
 }

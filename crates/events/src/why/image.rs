@@ -172,10 +172,7 @@ mod tests {
         assert_eq!(image("Gruß\n".as_bytes()), FileHead::Text);
         assert_eq!(image(b"PK\x03\x04"), FileHead::Other);
         assert_eq!(image(b"\x7fELF"), FileHead::BadElf);
-    }
-
-    #[test]
-    fn our_own_program_has_an_interpreter_or_none() {
+        // Our own program has an interpreter, or none.
         let own = std::fs::read("/proc/self/exe").expect("readable");
         let FileHead::Elf(elf) = image(&own[..HEAD]) else { panic!("no ELF file") };
         assert_eq!(machine(&elf), Some(std::env::consts::ARCH));

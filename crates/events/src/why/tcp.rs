@@ -103,7 +103,6 @@ mod tests {
     use std::net::Ipv6Addr;
     use tracetui_shared::record::tcp::{TcpRecord, form};
 
-    /// A connection over IPv6 that failed with `err`.
     fn failed(err: i32) -> TcpRecord {
         let (raddr, family) = (Ipv6Addr::LOCALHOST.octets(), libc::AF_INET6 as u8);
         let outcome = outcome::DECIDED;
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn some_failures_are_explained_by_the_event_alone() {
+    fn some_failures_are_explained_by_the_event_alone_others_by_the_address() {
         let said = |record: TcpRecord| {
             let answer = Tcp { record }.proven()?;
             Some((answer.cause, String::from_utf8(answer.text).expect("text")))
@@ -131,10 +130,7 @@ mod tests {
         for other in [libc::ECONNREFUSED, libc::EACCES, 0] {
             assert_eq!(said(failed(other)), None);
         }
-    }
-
-    #[test]
-    fn a_question_has_the_remote_address() {
+        // A question has the remote address.
         let asked = |record| Tcp { record }.question(&FrameHeader::default()).map(|asked| (asked.to, asked.errno));
         let to = |text: &str, errno| Some((text.parse().expect("an address"), errno));
         let refused = failed(libc::ECONNREFUSED);

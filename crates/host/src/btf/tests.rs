@@ -49,7 +49,6 @@ impl Builder {
         self.0.push(Head { name: name.as_bytes(), kind: TypeKind::Enum, flag: signed, word: 4 }, values.len(), &tail)
     }
 
-    /// A tracepoint that passes `args` arguments.
     fn tracepoint(&mut self, name: &str, args: usize) {
         let proto = Head { name: b"", kind: TypeKind::FuncProto, flag: false, word: 0 };
         let proto = self.0.push(proto, args + 1, &vec![0; 2 * (args + 1)]);
@@ -76,7 +75,6 @@ fn check_refused(data: &[u8], expected: &str) {
     assert!(error.contains(expected), "{error:?} does not say {expected:?}");
 }
 
-/// `REAL` with the byte at `at` changed.
 fn changed(at: usize, byte: u8) -> Vec<u8> {
     let mut data = REAL.to_vec();
     data[at] = byte;
@@ -117,7 +115,7 @@ fn members_are_found_through_anonymous_ones_and_their_offsets_add_up() {
 }
 
 #[test]
-fn bitfields_have_their_width_apart_from_their_offset() {
+fn bitfields_and_the_first_member_path_are_found() {
     let (mut b, int) = Builder::with_int();
     let flags = [("one", int, 1 << 24), ("three", int, 3 << 24 | 1), ("whole", int, 32)];
     let inner = b.flagged(TypeKind::Struct, "", 8, &flags, true);
@@ -129,10 +127,7 @@ fn bitfields_have_their_width_apart_from_their_offset() {
     check_path(&btf, "outer", &["one"], Ok((0, 64, Some(1), Some(4))));
     check_path(&btf, "outer", &["three"], Ok((0, 65, Some(3), Some(4))));
     check_path(&btf, "outer", &["whole"], Ok((0, 96, None, Some(4))));
-}
-
-#[test]
-fn the_first_member_path_of_the_largest_structure_counts() {
+    // The first member path of the largest structure counts.
     let (mut b, int) = Builder::with_int();
     b.composite(TypeKind::Struct, "s", 8, &[("old", int, 0), ("new", int, 32)]);
     let btf = b.finish();
@@ -150,7 +145,7 @@ fn the_first_member_path_of_the_largest_structure_counts() {
 }
 
 #[test]
-fn what_is_missing_is_named_and_a_forward_declaration_is_no_structure() {
+fn what_is_missing_has_another_width_or_is_out_of_reach_is_named() {
     let (mut b, int) = Builder::with_int();
     b.composite(TypeKind::Struct, "task_struct", 64, &[("tgid", int, 256)]);
     let resolved = b.finish().resolve();
@@ -165,10 +160,7 @@ fn what_is_missing_is_named_and_a_forward_declaration_is_no_structure() {
     assert_eq!(resolved.offsets, [ABSENT; FIELDS.len()]);
     assert_eq!(resolved.missing(&[Field::LinkId, Field::TaskTgid]), [Field::LinkId, Field::TaskTgid]);
     assert!(resolved.consts.0.iter().all(|(_, value)| value.is_none()));
-}
-
-#[test]
-fn a_field_of_another_width_or_out_of_reach_is_absent_and_says_so() {
+    // A field of another width or out of reach is absent and says so.
     let mut b = Builder::new();
     let (int, long) = (b.int(4), b.int(8));
     let byte = b.int(1);
@@ -207,7 +199,7 @@ fn a_field_of_another_width_or_out_of_reach_is_absent_and_says_so() {
 }
 
 #[test]
-fn sizes_and_enumerators_are_found() {
+fn sizes_enumerators_functions_and_typedefs_are_found() {
     let (mut b, int) = Builder::with_int();
     let byte = b.int(1);
     let name = b.array(byte, 32);
@@ -233,10 +225,7 @@ fn sizes_and_enumerators_are_found() {
     assert_eq!(btf.enumerators(&names), values);
     assert_eq!(btf.enumerator("MINUS"), Some(-1));
     assert_eq!(btf.resolve().consts.get(Const::TraceFlagTracepoint), Some(16));
-}
-
-#[test]
-fn functions_typedefs_and_tracepoints_are_found() {
+    // Functions typedefs and tracepoints are found.
     let mut b = Builder::new();
     let proto = b.0.push(Head { name: b"", kind: TypeKind::FuncProto, flag: false, word: 0 }, 0, &[]);
     b.head(TypeKind::Typedef, "both", proto, &[]);

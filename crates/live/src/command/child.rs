@@ -637,7 +637,6 @@ mod tests {
         }
     }
 
-    /// Whether `check` holds in a child for which the kernel has no close_range(2).
     fn holds_without_close_range(check: impl FnOnce() -> bool) -> bool {
         let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
         let (load, equal, result) = (0x20, 0x15, 0x06);

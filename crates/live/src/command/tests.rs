@@ -48,7 +48,7 @@ async fn end_of(running: &mut Running, keys: &[&[u8]]) -> (Ended, String) {
 }
 
 #[test]
-fn the_end_is_the_commands() {
+fn the_end_is_the_commands_and_a_script_is_run_by_the_shell() {
     assert_eq!(run(&["sh", "-c", "echo out; echo err >&2; exit 7"]), (Ended::Exited(7), "out\nerr\n".into()));
     let (ended, _) = run(&["sh", "-c", "kill -9 $$"]);
     assert_eq!((ended.status(), ended), (137, Ended::Killed(9)));
@@ -67,6 +67,15 @@ fn the_end_is_the_commands() {
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
     drop(held);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "reaped");
+    // A script without a first line is run by the shell.
+    let dir = Scratch::new("script");
+    let name = &dir.at("script");
+    // Another process writes the script. A child held by a concurrent test would keep a descriptor of this process
+    // open for writing, and the exec of the script would fail (ETXTBSY).
+    let write = r#"printf '%s\n' 'echo "$0 $1 $2"' > "$0" && chmod 755 "$0""#;
+    assert!(std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell").success());
+    let (ended, said) = run(&[name, "a b", "c"]);
+    assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
 }
 
 #[test]
@@ -151,10 +160,7 @@ fn it_runs_again_as_at_first() {
         assert_eq!(running.next().await, Happened::Ended(Ended::Killed(9)));
         assert!(!running.again(), "SIGKILL also ended the process of the next run");
     });
-}
-
-#[test]
-fn a_later_run_with_a_group_of_its_own_takes_signals() {
+    // A later run with a group of its own takes signals.
     // As `timeout` does, but that sends the signal on, and sh can die of the second one.
     let program = "setpgrp 0, 0; $SIG{TERM} = sub { exit 7 }; $| = 1; print qq(ready\n); sleep 600";
     released(start(&["perl", "-e", program]), async |mut running| {
@@ -166,16 +172,4 @@ fn a_later_run_with_a_group_of_its_own_takes_signals() {
         }
         running.signal(libc::SIGKILL);
     });
-}
-
-#[test]
-fn a_script_without_a_first_line_is_run_by_the_shell() {
-    let dir = Scratch::new("script");
-    let name = &dir.at("script");
-    // Another process writes the script. A child held by a concurrent test would keep a descriptor of this process
-    // open for writing, and the exec of the script would fail (ETXTBSY).
-    let write = r#"printf '%s\n' 'echo "$0 $1 $2"' > "$0" && chmod 755 "$0""#;
-    assert!(std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell").success());
-    let (ended, said) = run(&[name, "a b", "c"]);
-    assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
 }

@@ -85,7 +85,7 @@ fn fleet() -> Place {
 }
 
 #[test]
-fn days_are_compared_with_the_day_before() {
+fn days_are_compared_with_the_day_before_and_the_end_is_now() {
     let place = fleet();
     let b = "b: 2026-11-20 23:50 to 2026-11-21 23:00: parts 286 to 563 of the trace 2222222222222222 are missing, with 2,780 \
              events";
@@ -96,19 +96,13 @@ fn days_are_compared_with_the_day_before() {
     expect(&place.check_with(&["--to", "2026-11-22"]), 2, &[b, c]);
     // Before the requested time.
     expect(&place.check_with(&["--from", "2026-11-21T23:00:01Z", "--to", "2026-11-22"]), 1, &[c]);
-}
-
-#[test]
-fn an_outage_longer_than_a_day_is_seen_by_the_number_of_the_next_part() {
+    // An outage longer than a day is seen by the number of the next part.
     let place = Place::new();
     parts(&place, "old", TRACE, [0, 900]);
     put(&place, part("new", "1111111111111111", 0, START + 900 * 300));
     let line = "old: 2026-11-23 00:00 to 2026-11-23 03:00: no recording";
     expect(&place.check_with(&["--from", "2026-11-23", "--to", "2026-11-23T03:10:00Z"]), 1, &[line]);
-}
-
-#[test]
-fn the_end_is_now() {
+    // The end is now.
     let place = Place::new();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
     put(&place, part("week", "1111111111111111", 0, now - 7 * DAY));
@@ -126,7 +120,7 @@ fn the_end_is_now() {
 }
 
 #[test]
-fn rows_of_gaps_count() {
+fn rows_of_gaps_count_and_forged_ones_do_not() {
     let place = Place::new();
     // At the end of a trace; twice, with an unknown number of events.
     parts(&place, "end", "1111111111111111", 0..3);
@@ -150,10 +144,7 @@ fn rows_of_gaps_count() {
     let some = "some: from 2026-11-20 00:10: part 2 of the trace 4444444444444444 is missing, with 10 events";
     let silent = "some: no recording since 2026-11-20 00:15";
     expect(&place.check_with(&["--to", "2026-11-20T00:36:00Z"]), 5, &[end, middle, only, some, silent]);
-}
-
-#[test]
-fn forged_rows_do_not_count() {
+    // Forged rows do not count.
     let place = Place::new();
     parts(&place, "h", TRACE, 0..3);
     let forged = |number: u32, field: &str, value: Value| {
@@ -190,7 +181,7 @@ fn forged_rows_do_not_count() {
 }
 
 #[test]
-fn long_texts_are_clipped_and_sums_saturate() {
+fn long_texts_are_clipped_and_odd_names_are_skipped() {
     let place = Place::new();
     let host = "h".repeat(60_000);
     for number in 0..2 {
@@ -206,10 +197,7 @@ fn long_texts_are_clipped_and_sums_saturate() {
     let said = text(&place.check_with(&["--to", "2026-11-20T00:10:00Z"]).stdout);
     assert!(said.ends_with("18,446,744,073,709,551,615 lost by the tracer; 1 missing\n"), "{}", said.len());
     assert!(said.contains(": unreadable: ") && said.len() < 10_000, "{}", said.len());
-}
-
-#[test]
-fn odd_names_in_a_directory_are_skipped() {
+    // Odd names in a directory are skipped.
     let place = Place::new();
     parts(&place, "h", TRACE, 0..3);
     let hour = place.store().join("manifest/dt=2026-11-20/hour=00");
@@ -250,18 +238,12 @@ fn odd_keys_in_a_bucket_are_skipped() {
     let output = server.check(&["--from", "2026-11-20T01:30:00Z", "--to", "2026-11-20T02:00:00Z"]);
     expect(&output, 0, &[]);
     assert!(text(&output.stdout).contains("3 hosts, 18 parts, 180 events"), "{}", text(&output.stdout));
-}
-
-#[test]
-fn a_name_that_the_server_replaced_hides_no_others() {
+    // A name that the server replaced hides no others.
     let server = bucket();
     server.put("fleet/manifest/dt=2026-11-20/hour=00/\u{fffd}//", "");
     let output = server.check(&[]);
     assert!(!output.status.success() && text(&output.stderr).contains("remove it"), "{}", text(&output.stderr));
-}
-
-#[test]
-fn a_listing_without_an_end_is_an_error() {
+    // A listing without an end is an error.
     for (mode, error) in [("same", "the same page"), ("more", "more than 2,000,000 objects: check less at once")] {
         let server = bucket();
         server.list_endlessly(mode);

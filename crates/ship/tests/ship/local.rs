@@ -14,9 +14,18 @@ fn check_ok(output: &std::process::Output) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// The counts of rows of each kind.
 fn kinds(place: &Place, kind: &str) -> usize {
     place.rows().iter().filter(|row| row["kind"] == kind).count()
+}
+
+/// The first part of each gap, and the number of its parts.
+fn gaps(place: &Place) -> Vec<(Option<u64>, Option<u64>)> {
+    let rows = place.rows().into_iter().filter(|row| row["kind"] == "gap");
+    rows.map(|row| (row["part"].as_u64(), row["parts"].as_u64())).collect()
+}
+
+fn lose_state(place: &Place) {
+    fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
 }
 
 #[test]
@@ -34,20 +43,21 @@ fn parts_become_partitions_once() {
     let before: Vec<_> =
         stored.iter().map(|path| fs::metadata(path).expect("it").modified().expect("a time")).collect();
     check_ok(&place.ship(&[]));
-    fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
+    lose_state(&place);
     check_ok(&place.ship(&[]));
     let after: Vec<_> = stored.iter().map(|path| fs::metadata(path).expect("it").modified().expect("a time")).collect();
     assert_eq!((before, place.objects("").len()), (after, 6));
     assert!(place.check().status.success());
-}
-
-#[test]
-fn a_part_whose_row_is_missing_gets_it() {
+    // A part whose row is missing gets it.
     let place = Place::with_parts(0..1);
     check_ok(&place.ship(&[]));
     fs::remove_file(&place.objects(".json")[0]).expect("removed");
     check_ok(&place.ship(&[]));
     assert_eq!((kinds(&place, "part"), place.objects(".parquet").len()), (1, 1));
+    // Microseconds are for Spark.
+    let place = Place::with_parts(0..1);
+    check_ok(&place.ship(&["--time", "us"]));
+    assert_eq!(place.objects(".parquet").len(), 1);
 }
 
 #[test]
@@ -70,19 +80,30 @@ fn fifty_kills_store_each_part_once() {
 }
 
 #[test]
-fn parts_removed_before_they_were_shipped_are_reported() {
+fn parts_removed_before_they_were_shipped_are_reported_once() {
     let place = Place::with_parts([2, 3, 5]);
     check_ok(&place.ship(&[]));
-    let gaps: Vec<_> = place.rows().into_iter().filter(|row| row["kind"] == "gap").collect();
-    let numbers: Vec<_> = gaps.iter().map(|row| (row["part"].as_u64(), row["parts"].as_u64())).collect();
-    assert_eq!(numbers, [(Some(0), Some(2)), (Some(4), Some(1))]);
+    assert_eq!(gaps(&place), [(Some(0), Some(2)), (Some(4), Some(1))]);
     let checked = place.check();
     assert!(!checked.status.success());
     assert!(text(&checked.stdout).contains("part 4 of the trace ab01020304050607 is missing"));
+    // Even if the state is lost.
+    lose_state(&place);
+    fs::remove_file(place.spool().join("h.000003.ttr")).expect("removed");
+    check_ok(&place.ship(&[]));
+    assert_eq!((kinds(&place, "gap"), kinds(&place, "part")), (2, 3));
+    // Shipped parts are no gap then.
+    let place = Place::with_parts(0..3);
+    check_ok(&place.ship(&[]));
+    fs::remove_dir_all(place.spool()).expect("removed");
+    fs::create_dir(place.spool()).expect("a directory");
+    place.put("h.000005.ttr", &part(RUN, 4));
+    check_ok(&place.ship(&[]));
+    assert_eq!(gaps(&place), [(Some(3), Some(1))]);
 }
 
 #[test]
-fn a_bound_removes_shipped_parts_first() {
+fn a_bound_removes_shipped_parts_first_and_holds_without_a_store() {
     let kept = kept_of_a_mib();
     let all = kept + 13;
     let place = Place::with_parts(0..all as u32);
@@ -91,16 +112,7 @@ fn a_bound_removes_shipped_parts_first() {
     assert_eq!((left, place.objects(".parquet").len(), place.rows().len()), (kept, all, all));
     check_ok(&place.ship(&["--keep", "1MiB"]));
     assert_eq!(place.rows().len(), all);
-}
-
-/// How many parts have at most 1 MiB.
-fn kept_of_a_mib() -> usize {
-    (1 << 20) / part(RUN, 0).len()
-}
-
-#[test]
-fn a_bound_holds_without_a_store() {
-    let kept = kept_of_a_mib();
+    // It holds without a store.
     let newest = kept as u32 + 13;
     let place = Place::with_parts(0..newest);
     check_ok(&place.ship(&[]));
@@ -123,8 +135,12 @@ fn a_bound_holds_without_a_store() {
     assert_eq!(parts(), kept);
     // The next part says how many events were dropped.
     check_ok(&place.ship(&[]));
-    let gap = place.rows().into_iter().find(|row| row["kind"] == "gap").expect("a gap");
-    assert_eq!((gap["part"].as_u64(), gap["parts"].as_u64()), (Some(0), Some(14)));
+    assert_eq!(gaps(&place).first(), Some(&(Some(0), Some(14))));
+}
+
+/// How many parts have at most 1 MiB.
+fn kept_of_a_mib() -> usize {
+    (1 << 20) / part(RUN, 0).len()
 }
 
 /// A part of the same trace with other contents, as a clone of the machine writes it.
@@ -136,7 +152,7 @@ fn clone_of(number: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_cloned_machine_is_stored_too() {
+fn a_cloned_machine_is_stored_too_once() {
     let (place, clone) = (Place::with_parts(0..3), Place::new());
     (0..3).for_each(|number| clone.put(&format!("h.{number}.ttr"), &clone_of(number)));
     let ship_clone = || {
@@ -147,7 +163,7 @@ fn a_cloned_machine_is_stored_too() {
     ship_clone();
     // Neither a retry nor a lost state stores anything again.
     ship_clone();
-    fs::remove_dir_all(clone.spool().join(".tracetui-ship")).expect("removed");
+    lose_state(&clone);
     ship_clone();
     let sources: HashSet<_> = place.rows().into_iter().map(|row| row["source"].to_string()).collect();
     assert_eq!(sources.len(), 6);
@@ -155,10 +171,7 @@ fn a_cloned_machine_is_stored_too() {
     let said = text(&place.check().stdout);
     assert!(said.contains("build7: several machines have this name"), "{said}");
     assert!(said.matches(" ends early").count() == 3 && said.ends_with("; 3 missing\n"), "{said}");
-}
-
-#[test]
-fn a_clone_that_was_killed_stores_nothing_twice() {
+    // A clone that was killed stores nothing twice.
     let (place, clone) = (Place::with_parts(0..1), Place::new());
     clone.put("h.ttr", &clone_of(0));
     check_ok(&place.ship(&[]));
@@ -168,29 +181,6 @@ fn a_clone_that_was_killed_stores_nothing_twice() {
     check_ok(&clone.command(&place.url(), &["--once"]).output().expect("it runs"));
     check_ok(&place.ship(&[]));
     assert_eq!((place.objects(".parquet").len(), kinds(&place, "part")), (2, 2));
-}
-
-#[test]
-fn a_gap_is_reported_once_even_if_the_state_is_lost() {
-    let place = Place::with_parts([2, 3, 5]);
-    check_ok(&place.ship(&[]));
-    fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
-    fs::remove_file(place.spool().join("h.000003.ttr")).expect("removed");
-    check_ok(&place.ship(&[]));
-    assert_eq!((kinds(&place, "gap"), kinds(&place, "part")), (2, 3));
-}
-
-#[test]
-fn parts_that_were_shipped_are_no_gap_if_the_state_is_lost() {
-    let place = Place::with_parts(0..3);
-    check_ok(&place.ship(&[]));
-    fs::remove_dir_all(place.spool()).expect("removed");
-    fs::create_dir(place.spool()).expect("a directory");
-    place.put("h.000005.ttr", &part(RUN, 4));
-    check_ok(&place.ship(&[]));
-    let gaps: Vec<_> = place.rows().into_iter().filter(|row| row["kind"] == "gap").collect();
-    let numbers: Vec<_> = gaps.iter().map(|row| (row["part"].as_u64(), row["parts"].as_u64())).collect();
-    assert_eq!(numbers, [(Some(3), Some(1))]);
 }
 
 #[test]
@@ -204,9 +194,8 @@ fn the_end_of_a_trace_that_was_removed_is_reported() {
     (0..6).for_each(|number| fs::remove_file(place.spool().join(format!("h.{:06}.ttr", number + 1))).expect("removed"));
     for _ in 0..2 {
         check_ok(&place.ship(&[]));
-        let gaps: Vec<_> = place.rows().into_iter().filter(|row| row["kind"] == "gap").collect();
-        let numbers: Vec<_> = gaps.iter().map(|row| (row["part"].as_u64(), row["parts"].as_u64())).collect();
-        assert_eq!((numbers, &gaps[0]["host"]), (vec![(Some(3), Some(3))], &"build7".into()));
+        assert_eq!(gaps(&place), [(Some(3), Some(3))]);
+        assert!(place.rows().iter().all(|row| row["kind"] != "gap" || row["host"] == "build7"));
     }
     // They come back.
     place.put("h.000005.ttr", &part(RUN, 4));
@@ -215,7 +204,7 @@ fn the_end_of_a_trace_that_was_removed_is_reported() {
 }
 
 #[test]
-fn recordings_of_one_id_and_size_are_compared() {
+fn recordings_of_one_id_and_size_are_compared_whatever_the_clock() {
     let place = Place::with_parts(0..1);
     let mut other = part(RUN, 0);
     let middle = other.len() / 2;
@@ -228,10 +217,22 @@ fn recordings_of_one_id_and_size_are_compared() {
         let number = |name: &str| row[name].as_u64().expect("a number");
         assert_eq!(number("seen"), number("events") + number("filtered") + number("lost"), "{row}");
     }
+    // Clocks that jump lose nothing.
+    let place = Place::new();
+    for (number, created) in [i64::MIN, i64::MAX, 0, -1, 1_795_458_000_000_000_000].into_iter().enumerate() {
+        let mut bytes = recording();
+        let header = FileHeader::read(&bytes).expect("a header");
+        let number = number as u32;
+        let header = FileHeader { created_ns: created, ..header }.part_of(RUN, number);
+        bytes[..HEADER].copy_from_slice(header.as_bytes());
+        place.put(&format!("{number}.ttr"), &bytes);
+    }
+    check_ok(&place.ship(&[]));
+    assert_eq!((place.objects(".parquet").len(), place.rows().len(), kinds(&place, "part")), (5, 5, 5));
 }
 
 #[test]
-fn hostile_files_hold_up_nothing() {
+fn hostile_files_and_targets_hold_up_nothing() {
     let place = Place::with_parts([1]);
     let secret = place.0.join("secret.ttr");
     fs::write(&secret, recording()).expect("written");
@@ -258,10 +259,7 @@ fn hostile_files_hold_up_nothing() {
     assert_eq!(of("0808080808080808").expect("shipped")["complete"], false);
     assert!(rows.iter().all(|row| row["trace"] != "107ad690fb365d4e"), "a link was followed");
     assert!(!output.stderr.contains(&0x1b), "a name reached the terminal");
-}
-
-#[test]
-fn a_target_inside_out_is_refused() {
+    // A target inside out is refused.
     let place = Place::with_parts(0..1);
     for (to, part) in [
         (format!("file://{}", place.0.display()), "contains the spool"),
@@ -272,26 +270,4 @@ fn a_target_inside_out_is_refused() {
         let output = place.command(&to, &["--once"]).output().expect("it runs");
         assert!(!output.status.success() && text(&output.stderr).contains(part), "{to}: {}", text(&output.stderr));
     }
-}
-
-#[test]
-fn clocks_that_jump_lose_nothing() {
-    let place = Place::new();
-    for (number, created) in [i64::MIN, i64::MAX, 0, -1, 1_795_458_000_000_000_000].into_iter().enumerate() {
-        let mut bytes = recording();
-        let header = FileHeader::read(&bytes).expect("a header");
-        let number = number as u32;
-        let header = FileHeader { created_ns: created, ..header }.part_of(RUN, number);
-        bytes[..HEADER].copy_from_slice(header.as_bytes());
-        place.put(&format!("{number}.ttr"), &bytes);
-    }
-    check_ok(&place.ship(&[]));
-    assert_eq!((place.objects(".parquet").len(), place.rows().len(), kinds(&place, "part")), (5, 5, 5));
-}
-
-#[test]
-fn microseconds_are_for_spark() {
-    let place = Place::with_parts(0..1);
-    check_ok(&place.ship(&["--time", "us"]));
-    assert_eq!(place.objects(".parquet").len(), 1);
 }

@@ -284,18 +284,7 @@ fn whatever_a_server_does_each_part_is_stored_once() {
     check(&[Slow, Slow, Slow]);
     check(&[Refused, None, Refused]);
     check(&[Redirect]);
-}
-
-#[test]
-fn an_endless_answer_is_read_up_to_a_bound() {
-    let (place, server) = (Place::with_parts(0..1), Server::start([Fault::Flood]));
-    assert!(server.ship(&place, &[]).status.success());
-    // The rest is in buffers of the kernel.
-    assert!(server.shared.lock().expect("the lock").flooded < 64 << 20);
-}
-
-#[test]
-fn an_object_of_others_holds_up_nothing() {
+    // An object of others holds up nothing.
     let place = Place::with_parts(0..1);
     let server = Server::start([]);
     assert!(server.ship(&place, &[]).status.success());
@@ -309,4 +298,12 @@ fn an_object_of_others_holds_up_nothing() {
     let output = server.ship(&place, &[]);
     assert!(output.status.success() && text(&output.stderr).contains("under another name"), "{}", text(&output.stderr));
     assert_eq!((server.names(".parquet").len(), server.names(".json").len()), (2, 1));
+}
+
+#[test]
+fn an_endless_answer_is_read_up_to_a_bound() {
+    let (place, server) = (Place::with_parts(0..1), Server::start([Fault::Flood]));
+    assert!(server.ship(&place, &[]).status.success());
+    // The rest is in buffers of the kernel.
+    assert!(server.shared.lock().expect("the lock").flooded < 64 << 20);
 }

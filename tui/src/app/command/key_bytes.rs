@@ -121,17 +121,11 @@ mod tests {
             check(KeyCode::Char(letter), ctrl, false, &byte.to_string());
         }
         check(KeyCode::CapsLock, none, false, "");
-    }
-
-    #[test]
-    fn one_key_leaves() {
+        // One key leaves.
         let ctrl = |letter| KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL);
         assert!(leaves(&ctrl(']')) && leaves(&ctrl('5')) && !leaves(&ctrl('c')));
         assert!(!leaves(&KeyEvent::from(KeyCode::Char(']'))));
-    }
-
-    #[test]
-    fn a_paste_cannot_end_itself() {
+        // A paste cannot end itself.
         assert_eq!(paste("a\r\nb\nc\td", false), b"a\rb\rc\td");
         assert_eq!(paste("a\x1b[201~rm\x03", true), b"\x1b[200~a[201~rm\x1b[201~");
     }

@@ -109,10 +109,6 @@ mod tests {
             "[pid 8] +++ killed by SIGSEGV (core dumped) +++",
         ];
         assert_eq!(lines, want);
-    }
-
-    #[test]
-    fn strings_are_those_of_c() {
         assert_eq!(quoted(b"a\t\x01b\x012\xc3\xa9\\"), r#""a\t\1b\0012\303\251\\""#);
     }
 }

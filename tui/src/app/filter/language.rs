@@ -72,10 +72,7 @@ mod tests {
             let strict: Vec<_> = strict.iter().map(|part| (*part).to_owned()).collect();
             assert_eq!(parts, Ok(strict), "{typed}");
         }
-    }
-
-    #[test]
-    fn an_error_is_where_it_was_typed() {
+        // An error is where it was typed.
         let world = World::default();
         let many = "command=a ".repeat(REPLACED + 1);
         for (typed, wrong) in [

@@ -371,29 +371,23 @@ mod tests {
     use tracetui_events::synthetic::{Maker, each_event};
 
     #[test]
-    fn a_list_that_followed_follows_again_when_the_pane_closes() {
-        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
-        made.open_all(7, "cat", "/a /b /c");
-        feed(&mut app, &mut made);
-        let mut follows = |typed: &str| keys(&mut app, typed).events.follows();
-        assert!(!follows("\n") && follows("\u{1b}"));
-        // Not if the user moved.
-        assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));
-    }
-
-    #[test]
-    fn escape_removes_the_filter_and_then_leaves_the_failures() {
+    fn escape_removes_the_filter_that_a_recording_asks_about() {
         let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
         made.acts("7 cat open /a:-13 /b; 8 dog open /c:-13 /d");
         feed(&mut app, &mut made);
         let mut rows = |typed: &str| keys(&mut app, typed).events.rows();
         assert_eq!((rows("e"), rows("p"), rows("\x1b"), rows("\x1b")), (2, 1, 2, 4));
         assert_eq!((rows("ee"), rows("\x1b")), (2, 4));
-    }
-
-    #[test]
-    fn a_recording_of_a_filtered_list_asks_what_to_record() {
-        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        // A list that followed follows again when the pane closes.
+        let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
+        made.open_all(7, "cat", "/a /b /c");
+        feed(&mut app, &mut made);
+        let mut follows = |typed: &str| keys(&mut app, typed).events.follows();
+        assert!(!follows("\n") && follows("\u{1b}"));
+        // Not if the user moved.
+        assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));
+        // A recording of a filtered list asks what to record.
+        let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
         made.acts("7 cat exec cat, open /a; 8 dog open /b");
         feed(&mut app, &mut made);
         assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");

@@ -328,7 +328,7 @@ mod tests {
     const LIVE: &[Scope] = &[Scope::Everywhere];
 
     #[test]
-    fn no_key_means_two_things_in_one_place_and_each_action_has_a_name_and_a_key() {
+    fn keys_have_names_and_one_meaning_in_each_place() {
         let keymap = Keymap::default();
         for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Bpf, Scope::Diff, Scope::Replay]
         {
@@ -338,29 +338,20 @@ mod tests {
         let names: Vec<_> = keymap.iter().map(|binding| binding.action.name()).collect();
         assert_eq!(names.len(), names.iter().collect::<HashSet<_>>().len(), "{names:?}");
         assert!(keymap.iter().all(|binding| !binding.keys.is_empty()));
-    }
-
-    #[test]
-    fn keys_of_the_detail_pane_go_first_while_it_is_open() {
+        // Keys of the detail pane go first while it is open.
         let keymap = Keymap::default();
         assert_eq!(keymap.lookup(key('u'), LIVE), Some(Action::OnlyUser));
         assert_eq!(keymap.lookup(key('u'), &[Scope::Detail, Scope::Everywhere]), Some(Action::ToParent));
         assert_eq!(keymap.lookup(key('j'), &[Scope::Detail, Scope::Everywhere]), Some(Action::Down));
         assert_eq!(keymap.lookup(f(2), LIVE), None);
         assert_eq!(keymap.lookup(f(9), LIVE), None);
-    }
-
-    #[test]
-    fn keys_have_the_names_that_are_printed_on_them() {
+        // Keys have the names that are printed on them.
         let keymap = Keymap::default();
         let names = |action| keymap.iter().find(|b| b.action == action).map(Binding::names);
         assert_eq!(names(Action::Quit).as_deref(), Some("q F10 Ctrl-C"));
         assert_eq!(names(Action::PageDown).as_deref(), Some("PgDn"));
         assert_eq!(names(Action::Pause).as_deref(), Some("Space"));
-    }
-
-    #[test]
-    fn the_name_of_a_key_is_read_as_that_key() {
+        // The name of a key is read as that key.
         for press in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
             assert_eq!(press.name().parse(), Ok(*press), "{press:?}");
         }
@@ -385,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_can_be_assigned() {
+    fn keys_can_be_assigned_and_a_refused_assignment_changes_nothing() {
         let mut keymap = Keymap::default();
         assert_eq!(assign(&mut keymap, &[("follow", &["Ctrl-F", "j"])]), Ok(()));
         assert_eq!(keymap.lookup(ctrl('f'), LIVE), Some(Action::Follow));
@@ -401,10 +392,7 @@ mod tests {
             [("time-mode", &[]), ("pause", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])];
         assert_eq!(assign(&mut keymap, &keys), Ok(()));
         assert_eq!(keymap.first(Action::TimeMode), "-");
-    }
-
-    #[test]
-    fn a_refused_assignment_changes_nothing() {
+        // A refused assignment changes nothing.
         let mut keymap = Keymap::default();
         for (assigned, at, press, message) in [
             (

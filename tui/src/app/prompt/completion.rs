@@ -311,16 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_counted_once() {
-        let (app, all) = (some(), |completion: Completion| completion.offers);
-        for (text, events) in [("path=/usr/lo", 1), ("path=/etc/ld", 1), ("err=EACCES", 1), ("comm=cc1", 3)] {
-            let offers = Completion::of(text, app.store(), app.world()).map(all).unwrap_or_default();
-            assert_eq!(offers.iter().map(|offer| offer.events).collect::<Vec<_>>(), [events], "{text}");
-        }
-    }
-
-    #[test]
-    fn every_offer_is_read_as_what_it_is() {
+    fn tab_completes_offers_that_are_read_as_what_they_are() {
         let app = some();
         for text in [
             "", "kind=", "comm=", "user=", "path=", "err=", "pid=", "arg=", "signal=", "path~", "comm!~", "arg~",
@@ -333,10 +324,22 @@ mod tests {
                 assert!(tracetui_events::filter::Filter::parse(whole, app.world()).is_ok(), "{whole}");
             }
         }
-    }
-
-    #[test]
-    fn tab_completes_then_shows_then_goes_round() {
+        // An event is counted once.
+        let (app, all) = (some(), |completion: Completion| completion.offers);
+        for (text, events) in [("path=/usr/lo", 1), ("path=/etc/ld", 1), ("err=EACCES", 1), ("comm=cc1", 3)] {
+            let offers = Completion::of(text, app.store(), app.world()).map(all).unwrap_or_default();
+            assert_eq!(offers.iter().map(|offer| offer.events).collect::<Vec<_>>(), [events], "{text}");
+        }
+        // Many values are counted in bounds.
+        let (mut app, mut made) = (self::app(80, 24, 64 << 20), Maker::default());
+        for i in 0..VALUES + 500 {
+            made.open(7, "cat", &format!("/f/{i}"), 3);
+        }
+        made.open(7, "cat", &format!("/g/{}", "x".repeat(LONGEST)), 3);
+        feed(&mut app, &mut made);
+        let offers = |text| Completion::of(text, app.store(), app.world()).map_or(0, |all| all.offers.len());
+        assert_eq!((offers("path=/f/"), offers("path=/g/")), (OFFERED, 0));
+        // Tab completes then shows then goes round.
         let mut app = some();
         let line = |app: &App| app.line_for(Purpose::Filter).map(|line| line.text()).unwrap_or_default();
         assert_eq!(line(keys(&mut app, "fkin\t")), "kind=");
@@ -355,17 +358,5 @@ mod tests {
             ("kind=exec,open comm=cc1", true)
         );
         assert!(keys(&mut app, "fzzz\t").screen.message().is_some_and(|message| message.contains("no completions")));
-    }
-
-    #[test]
-    fn many_values_are_counted_in_bounds() {
-        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
-        for i in 0..VALUES + 500 {
-            made.open(7, "cat", &format!("/f/{i}"), 3);
-        }
-        made.open(7, "cat", &format!("/g/{}", "x".repeat(LONGEST)), 3);
-        feed(&mut app, &mut made);
-        let offers = |text| Completion::of(text, app.store(), app.world()).map_or(0, |all| all.offers.len());
-        assert_eq!((offers("path=/f/"), offers("path=/g/")), (OFFERED, 0));
     }
 }

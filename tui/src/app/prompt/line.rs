@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_edited_at_its_cursor() {
+    fn a_line_is_edited_at_its_cursor_and_has_an_end() {
         use KeyCode::*;
         check_typed("äb", &[Left, Left, Char('x'), Right, Delete], ("xä", ""));
         check_typed("ab", &[Home, Backspace, Char('x')], ("x", "ab"));
@@ -216,11 +216,9 @@ mod tests {
         check_typed("now", &[Up], ("second", ""));
         check_typed("now", &[Up, Up, Up], ("first", ""));
         check_typed("now", &[Up, Up, Down, Down, Down], ("now", ""));
-    }
-
-    /// A text that does not fit is cut, and the line says so until it changes.
-    #[test]
-    fn a_line_has_an_end() {
+        let mut line = Line::new("pid=1 comm=x ");
+        line.key(Press { code: KeyCode::Char('w'), ctrl: true }, &History::default());
+        assert_eq!(line.text(), "pid=1 ");
         let mut line = Line::new(&"x".repeat(LINE - 3));
         let press = |line: &mut Line, code| line.key(Press { code, ctrl: false }, &History::default());
         line.paste("ä");
@@ -235,12 +233,5 @@ mod tests {
         assert!(line.is_cut() && line.text().len() == LINE);
         line.replace(0, "all");
         assert!(!line.is_cut(), "{}", line.text().len());
-    }
-
-    #[test]
-    fn ctrl_w_drops_a_word() {
-        let mut line = Line::new("pid=1 comm=x ");
-        line.key(Press { code: KeyCode::Char('w'), ctrl: true }, &History::default());
-        assert_eq!(line.text(), "pid=1 ");
     }
 }

@@ -113,7 +113,6 @@ mod tests {
         maker.batch()
     }
 
-    /// The events of batches as JSON lines.
     fn lines(batches: &[Batch]) -> Vec<String> {
         let mut pipeline = Pipeline::default();
         let mut out = Vec::new();
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_are_evicted_before_they_are_taken_are_counted() {
+    fn evicted_events_are_counted_and_the_life_of_command_begins_with_its_first_exec() {
         let (mut app, mut maker) = (app(80, 24, 8 << 20), Maker::default());
         let mut feed = |app: &mut App, parts: std::ops::Range<u32>| {
             parts.for_each(|part| drop(app.update(Input::Batch(made(&mut maker, part * 700)))));
@@ -148,6 +147,22 @@ mod tests {
         assert!(gone > 0, "the memory is small");
         while !kept.next(&app).1 {}
         assert_eq!(kept.evicted, gone);
+        // The life of COMMAND begins with its first exec.
+        let (mut app, mut made) = (self::app(80, 24, 64 << 20), Maker::default());
+        let command = Tgid(100);
+        made.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
+        made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
+        made.acts("100 make exec make, exit 0");
+        let batch = made.batch();
+        app.update(Input::Batch(batch.clone()));
+        let mut kept = KeptEvents::new(&app);
+        let recorded = kept.next(&app).0;
+        for batch in [batch, recorded] {
+            let lines = lines(&[batch]);
+            let line: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
+            // COMMAND was held for ten seconds.
+            assert_eq!((&line["kind"], &line["dur_ns"]), (&"exit".into(), &1_000_000.into()), "{line}");
+        }
     }
 
     #[test]
@@ -182,25 +197,6 @@ mod tests {
         let differ = live.iter().zip(&replayed).find(|(live, replayed)| live != replayed);
         assert_eq!((differ, replayed.len()), (None, live.len()));
         check_account(&recorded);
-    }
-
-    #[test]
-    fn the_life_of_command_begins_with_its_first_exec() {
-        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
-        let command = Tgid(100);
-        made.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
-        made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, ..Trace::default() }));
-        made.acts("100 make exec make, exit 0");
-        let batch = made.batch();
-        app.update(Input::Batch(batch.clone()));
-        let mut kept = KeptEvents::new(&app);
-        let recorded = kept.next(&app).0;
-        for batch in [batch, recorded] {
-            let lines = lines(&[batch]);
-            let line: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
-            // COMMAND was held for ten seconds.
-            assert_eq!((&line["kind"], &line["dur_ns"]), (&"exit".into(), &1_000_000.into()), "{line}");
-        }
     }
 
     /// Under a filter, the account's delivered events are those that were delivered.

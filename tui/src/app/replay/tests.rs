@@ -23,25 +23,6 @@ fn number(at: u64, of: u64) -> (Option<u64>, Option<u64>) {
     (Some(at), Some(of))
 }
 
-/// Before a pipe is read, nothing about it is known. Its times may be in any order.
-#[test]
-fn times_that_go_back_have_a_position() {
-    let mut app = app(80, 24, 64 << 20);
-    app.set_replay(Replay::new(Facts::default(), Target::At(1), Speed::default()));
-    for ns in [200_000_000_000, 100_000_000_000] {
-        let mut made = Maker { ns, ..Maker::default() };
-        made.open(7, "cc1", "/x", 3);
-        app.update(Input::Batch(made.batch()));
-        app.update(Input::Batch(Maker { ns: ns + 50_000_000, ..Maker::default() }.batch()));
-        work(&mut app);
-    }
-    app.update(Input::SourceEnded);
-    let (start, end) = app.loaded().span().expect("events");
-    assert!(start <= end, "{start} to {end}");
-    app.replay.iter_mut().for_each(|replay| replay.transport.aim(Target::At(1)));
-    assert_eq!(app.loaded().position(), Some(start));
-}
-
 /// A recording of 10,000 opens, 10 ms apart, to take batches from. So many are loaded.
 fn opened(opens: u32) -> (App, Maker) {
     opened_in(64 << 20, opens)
@@ -81,16 +62,13 @@ fn row(app: &App) -> usize {
 }
 
 #[test]
-fn it_opens_paused_at_the_first_event() {
+fn it_opens_paused_and_playing_follows_the_time_and_stops_at_the_end() {
     let (mut app, mut maker) = opened(1000);
     assert_eq!((row(&app), plays(&app), app.events().follows()), (0, false, false));
     load(&mut app, &mut maker, 1000);
     assert_eq!(row(&app), 0);
     assert_eq!(app.time.bins(u64::MAX).iter().map(|bin| bin.events).sum::<u64>(), 2000);
-}
-
-#[test]
-fn playing_follows_the_time_and_stops_at_the_end() {
+    // Playing follows the time, and stops at the end.
     let (mut app, _) = opened(1000);
     tick(keys(&mut app, " "), 2_000);
     let start = row(&app);
@@ -107,7 +85,7 @@ fn playing_follows_the_time_and_stops_at_the_end() {
 }
 
 #[test]
-fn it_goes_to_times_that_are_loaded_at_once() {
+fn it_goes_to_times_that_are_loaded_even_if_they_go_back() {
     let (mut app, mut maker) = opened(9_000);
     assert_eq!(row(keys(&mut app, "]")), 1000);
     assert_eq!(row(keys(&mut app, "}.")), 7001);
@@ -127,6 +105,21 @@ fn it_goes_to_times_that_are_loaded_at_once() {
     assert_eq!(row(keys(&mut app, "T25%\n")), 2_500);
     assert_eq!(row(keys(&mut app, "T-1h\n")), 0);
     assert!(keys(&mut app, "T101%\n").screen.message().is_some_and(|message| message.contains("-20s or 99%")));
+    // Times that go back have a position.
+    let mut app = self::app(80, 24, 64 << 20);
+    app.set_replay(Replay::new(Facts::default(), Target::At(1), Speed::default()));
+    for ns in [200_000_000_000, 100_000_000_000] {
+        let mut made = Maker { ns, ..Maker::default() };
+        made.open(7, "cc1", "/x", 3);
+        app.update(Input::Batch(made.batch()));
+        app.update(Input::Batch(Maker { ns: ns + 50_000_000, ..Maker::default() }.batch()));
+        work(&mut app);
+    }
+    app.update(Input::SourceEnded);
+    let (start, end) = app.loaded().span().expect("events");
+    assert!(start <= end, "{start} to {end}");
+    app.replay.iter_mut().for_each(|replay| replay.transport.aim(Target::At(1)));
+    assert_eq!(app.loaded().position(), Some(start));
 }
 
 #[test]
@@ -149,10 +142,7 @@ fn it_asks_for_parts_that_are_not_loaded() {
     // Before the loaded part.
     assert!(seeks(&press(&mut app, '{')));
     assert_eq!(app.loaded().numbers(), (None, None), "what is before is not known");
-}
-
-#[test]
-fn up_at_the_top_asks_for_what_is_before_all_events() {
+    // Up at the top asks for what is before all events.
     let (mut app, mut maker) = opened(0);
     let facts = app.replay.as_ref().expect("a replay").facts.clone();
     app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
@@ -163,6 +153,12 @@ fn up_at_the_top_asks_for_what_is_before_all_events() {
     load(&mut app, &mut maker, 10);
     assert_eq!(row(&app), 0, "the selected row is no part of a group");
     assert!(press(&mut app, 'k').contains(&Effect::Seek(first - 1)));
+    // A recording that cannot be read.
+    let (mut app, _) = growing();
+    keys(&mut app, "}").update(Input::ReadFailed("x.ttr: the file was truncated to 0 bytes while being read".into()));
+    assert!(app.screen.message().is_some_and(|message| message.contains("truncated to 0 bytes")));
+    let replay = app.replay.as_ref().expect("a replay");
+    assert!(replay.failure.is_some() && replay.transport.target().is_none());
 }
 
 #[test]
@@ -180,18 +176,21 @@ fn a_short_recording_is_read_on_to_a_place_behind_what_is_loaded() {
         assert_eq!((row(&app), transport(&app)), (at as usize, "paused"));
     }
     assert_eq!(app.loaded().numbers(), number(10_000, 10_000));
-}
-
-#[test]
-fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
+    // A match stays while the place that was aimed at is still to come.
     let (mut app, mut maker) = opened(1_000);
     assert_eq!((row(keys(&mut app, "}/file-7\n")), transport(&app)), (7, "paused"));
     load(&mut app, &mut maker, 8_000);
     assert_eq!(row(&app), 7);
+    // A filter without a match looks further.
+    let (mut app, mut maker) = opened(40);
+    assert_eq!(keys(&mut app, "fcomm=rare\n").events().rows(), 0);
+    assert!(app.loaded().wants_frames());
+    load(&mut app, &mut maker, 100);
+    assert_eq!((row(&app), app.events().rows()), (0, 1));
 }
 
 #[test]
-fn playing_goes_on_from_a_row_that_is_selected_meanwhile() {
+fn playing_goes_on_from_a_selected_row_and_where_a_recording_grows() {
     let (mut app, _) = opened(2_000);
     tick(keys(&mut app, "]k "), 1_000);
     let start = row(&app);
@@ -201,6 +200,17 @@ fn playing_goes_on_from_a_row_that_is_selected_meanwhile() {
     assert_eq!((row(&app), plays(&app)), (510, true), "a match");
     tick(keys(&mut app, "T0:07\n"), 1_300);
     assert_eq!((row(&app), plays(&app)), (710, true), "a time");
+    // Where a recording grows.
+    let (mut app, mut maker) = growing();
+    tick(keys(&mut app, ">>>>>> "), 1_000);
+    tick(&mut app, 60_000);
+    assert_eq!((row(&app), plays(&app)), (999, true));
+    load(&mut app, &mut maker, 500);
+    tick(&mut app, 120_000);
+    assert_eq!((row(&app), plays(&app)), (1499, true));
+    app.update(Input::SourceEnded);
+    tick(&mut app, 180_000);
+    assert!(!plays(&app));
 }
 
 /// A recording that is still being written, with 1,000 events so far.
@@ -232,6 +242,16 @@ fn a_recording_that_grows_is_followed_from_its_end() {
     assert_eq!(app.screen.message(), Some("the recording is complete"));
     app.update(Input::SourceEnded);
     assert_eq!((row(&app), app.events().follows()), (1999, false));
+    // A pipe is followed until it ends.
+    let (mut app, mut maker) = opened(0);
+    app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
+    load(&mut app, &mut maker, 1_000);
+    assert_eq!((row(&app), transport(&app)), (0, "paused"));
+    load(keys(&mut app, "G"), &mut maker, 1_000);
+    assert_eq!((row(&app), transport(&app)), (1_999, "following"));
+    app.update(Input::SourceEnded);
+    load(&mut app, &mut maker, 1);
+    assert_eq!((row(&app), transport(&app)), (1_999, "paused"));
 }
 
 #[test]
@@ -294,34 +314,7 @@ fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
 }
 
 #[test]
-fn a_pipe_is_followed_until_it_ends() {
-    let (mut app, mut maker) = opened(0);
-    app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
-    load(&mut app, &mut maker, 1_000);
-    assert_eq!((row(&app), transport(&app)), (0, "paused"));
-    load(keys(&mut app, "G"), &mut maker, 1_000);
-    assert_eq!((row(&app), transport(&app)), (1_999, "following"));
-    app.update(Input::SourceEnded);
-    load(&mut app, &mut maker, 1);
-    assert_eq!((row(&app), transport(&app)), (1_999, "paused"));
-}
-
-#[test]
-fn playing_goes_on_where_a_recording_grows() {
-    let (mut app, mut maker) = growing();
-    tick(keys(&mut app, ">>>>>> "), 1_000);
-    tick(&mut app, 60_000);
-    assert_eq!((row(&app), plays(&app)), (999, true));
-    load(&mut app, &mut maker, 500);
-    tick(&mut app, 120_000);
-    assert_eq!((row(&app), plays(&app)), (1499, true));
-    app.update(Input::SourceEnded);
-    tick(&mut app, 180_000);
-    assert!(!plays(&app));
-}
-
-#[test]
-fn the_density_grows_with_the_recording() {
+fn the_density_grows_with_the_recording_within_the_memory() {
     let (mut app, mut maker) = growing();
     for _ in 0..20 {
         load(&mut app, &mut maker, 1000);
@@ -337,28 +330,7 @@ fn the_density_grows_with_the_recording() {
     let part = Density { first_ns: start, last_ns: end, events: 1 << 20, lost: 3 };
     app.update(Input::Replayed(Facts { span: Some((start, end)), density: vec![part], ..Facts::default() }));
     assert_eq!(app.time.bins(end).to_vec().iter().fold(Bin::default(), Bin::and).events, 1 << 20);
-}
-
-#[test]
-fn a_recording_that_cannot_be_read_says_so() {
-    let (mut app, _) = growing();
-    keys(&mut app, "}").update(Input::ReadFailed("x.ttr: the file was truncated to 0 bytes while being read".into()));
-    assert!(app.screen.message().is_some_and(|message| message.contains("truncated to 0 bytes")));
-    let replay = app.replay.as_ref().expect("a replay");
-    assert!(replay.failure.is_some() && replay.transport.target().is_none());
-}
-
-#[test]
-fn a_filter_without_a_match_looks_further() {
-    let (mut app, mut maker) = opened(40);
-    assert_eq!(keys(&mut app, "fcomm=rare\n").events().rows(), 0);
-    assert!(app.loaded().wants_frames());
-    load(&mut app, &mut maker, 100);
-    assert_eq!((row(&app), app.events().rows()), (0, 1));
-}
-
-#[test]
-fn no_more_is_loaded_than_memory_holds() {
+    // No more is loaded than memory holds.
     let (mut app, mut maker) = opened_in(8 << 20, 0);
     let mut loaded = 0;
     while app.loaded().wants_frames() && loaded < 1_000_000 {

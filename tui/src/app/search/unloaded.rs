@@ -198,10 +198,7 @@ mod tests {
         assert!(effects.contains(&Effect::Seek(there)), "{effects:?}");
         assert_eq!(app.screen.message(), Some("search wrapped around"));
         let _ = start;
-    }
-
-    #[test]
-    fn a_search_that_is_stopped_stays_where_it_is() {
+        // One that is stopped stays where it is.
         let (mut app, ..) = part();
         let find = asked(&press(keys(&mut app, "/nowhere"), KeyCode::Enter));
         assert!(matches!(&find.pattern, Some(Pattern::Text(regex)) if regex.as_str() == "nowhere"));
@@ -211,11 +208,8 @@ mod tests {
         assert_eq!(app.events().cursor(), Some(0));
         app.update(Input::Found(Ok(Some(1))));
         assert_eq!(app.replay.as_ref().map(|replay| replay.transport.target()), Some(None), "it came too late");
-    }
-
-    #[test]
-    fn a_search_without_a_match_leaves_the_row() {
-        let mut app = app(80, 24, 64 << 20);
+        // Without a match, the row stays.
+        let mut app = self::app(80, 24, 64 << 20);
         let mut maker = Maker::default();
         (0..100).for_each(|number| maker.open(1, "cat", &format!("/file-{number}"), 3));
         app.update(Input::Batch(maker.batch()));
@@ -234,10 +228,7 @@ mod tests {
             let found = effects.iter().any(|effect| matches!(effect, Effect::Find(Some(_))));
             assert_eq!((found, app.loaded().searched().is_some()), (searches, searches), "{end:?}");
         }
-    }
-
-    #[test]
-    fn moving_on_under_a_filter_leads_to_the_next_row_of_the_recording() {
+        // Moving on under a filter leads to the next row of the recording.
         let (mut app, _, (first, _)) = part();
         assert_eq!(keys(&mut app, "fcomm=rare\n").events().rows(), 1);
         let find = asked(&press(&mut app, KeyCode::Up));

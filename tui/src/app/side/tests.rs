@@ -13,7 +13,6 @@ use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::{TcpRecord, flag as tcp_flag, op, outcome};
 
-/// The lines of the strip, as they are drawn.
 fn strip(app: &mut App) -> Vec<String> {
     let from = usize::from(app.areas().side.x);
     let lines = screen(app).into_iter().map(|line| line.chars().skip(from + 1).collect::<String>());
@@ -55,10 +54,7 @@ fn it_says_who_is_busy_what_failed_and_what_is_watched() {
         "newest first, folded"
     );
     assert!(strip[at("secrets")].contains('1') && strip[at("secrets")].contains("path~secret"));
-}
-
-#[test]
-fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
+    // A failure goes when it is answered, and those before a moment stay.
     let (mut app, mut made) = traced(160);
     let failures = |app: &App| app.events.failures(app.loaded().moment().map(|moment| moment.until)).count();
     assert_eq!(failures(&app), 3);
@@ -69,7 +65,7 @@ fn a_failure_goes_when_it_is_answered_and_those_before_a_moment_stay() {
     // The same after everything was filtered again.
     app.refilter();
     assert_eq!(failures(keys(&mut app, "")), 2);
-    assert!(strip(&mut app).iter().any(|line| line.starts_with("collectd EACCES  x2")));
+    assert!(self::strip(&mut app).iter().any(|line| line.starts_with("collectd EACCES  x2")));
 }
 
 #[test]
@@ -89,6 +85,20 @@ fn what_failed_because_of_one_failure_is_one_story() {
     // Its rows lead to the cause.
     keys(&mut app, "))))\n");
     assert_eq!(app.events.selected(), Some(4));
+    // A new peer is one row, and older ones leave.
+    let (mut app, mut made) = traced(160);
+    let local = SocketAddr::from(([10, 0, 0, 1], 40_000));
+    for number in 0..80u8 {
+        for host in [number, 79] {
+            made.tcp(20, "curl", tcp(op::CONNECT, local, SocketAddr::from(([10, 0, 0, host], 443))));
+        }
+    }
+    feed(&mut app, &mut made);
+    let newest = |app: &App| app.side.news.newest(None, &app.store, 99).map(|(_, events)| events).collect::<Vec<_>>();
+    let before = newest(&app);
+    assert_eq!((before.len(), before.iter().max()), (64, Some(&81)));
+    app.refilter();
+    assert_eq!(newest(keys(&mut app, "")).len(), 64);
 }
 
 #[test]
@@ -174,7 +184,7 @@ fn the_failures_of_each_kind_are_muted_by_what_they_are_about() {
 }
 
 #[test]
-fn each_row_is_a_jump() {
+fn each_row_is_a_jump_also_over_the_list_of_a_narrow_screen() {
     let (mut app, _) = traced(160);
     keys(keys(&mut app, ")"), "\n");
     assert_eq!(app.filter.text(), "comm=make", "{:#?}", strip(&mut app));
@@ -191,10 +201,7 @@ fn each_row_is_a_jump() {
         modifiers: crate::app::keys::device::KeyModifiers::NONE,
     }));
     assert_eq!(app.selected().map(|stored| stored.id), Some(32), "/secret");
-}
-
-#[test]
-fn a_narrow_screen_has_it_over_the_list_on_request() {
+    // A narrow screen has it over the list, on request.
     let (mut app, _) = traced(159);
     assert!(app.areas().side.is_empty() && !app.side.runs);
     assert!(keys(&mut app, "v").side.runs && screen(&mut app).iter().any(|line| line.contains("FAILED")));
@@ -206,23 +213,6 @@ fn a_narrow_screen_has_it_over_the_list_on_request() {
     assert!(keys(&mut app, "v").areas().side.is_empty() && !app.side.runs);
     let preferences = Preferences { strip: false, ..Preferences::default() };
     assert!(app_with(200, 45, 64 << 20, preferences).areas().side.is_empty());
-}
-
-#[test]
-fn a_new_peer_is_one_row_and_older_ones_leave() {
-    let (mut app, mut made) = traced(160);
-    let local = SocketAddr::from(([10, 0, 0, 1], 40_000));
-    for number in 0..80u8 {
-        for host in [number, 79] {
-            made.tcp(20, "curl", tcp(op::CONNECT, local, SocketAddr::from(([10, 0, 0, host], 443))));
-        }
-    }
-    feed(&mut app, &mut made);
-    let newest = |app: &App| app.side.news.newest(None, &app.store, 99).map(|(_, events)| events).collect::<Vec<_>>();
-    let before = newest(&app);
-    assert_eq!((before.len(), before.iter().max()), (64, Some(&81)));
-    app.refilter();
-    assert_eq!(newest(keys(&mut app, "")).len(), 64);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use crate::app::testing::{app, feed, keys};
 use tracetui_events::playback::timeline::Facts;
 use tracetui_events::synthetic::Maker;
 
-/// Opens with a time between them.
 fn opens(app: &mut App, count: u32, step_ns: u64) -> Maker {
     let mut made = Maker { step_ns, ..Maker::default() };
     (0..count).for_each(|at| made.open(7, "cat", &format!("/{at}"), 3));
@@ -51,20 +50,24 @@ fn keys_go_through_the_time_of_a_live_trace() {
     assert!(app.events().follows());
     made.open(7, "cat", "/new", 3);
     assert_eq!(row(feed(&mut app, &mut made)), 100);
-}
-
-#[test]
-fn a_step_back_passes_a_row_if_none_lies_between() {
-    let mut app = app(80, 24, 64 << 20);
+    // A step back passes a row if none lies between.
+    let mut app = self::app(80, 24, 64 << 20);
     opens(&mut app, 10, 60_000_000_000);
     check(&mut app, "[", 8);
     check(&mut app, "[", 7);
     check(&mut app, "]", 8);
     check(&mut app, "{{", 6);
+    // The strip counts live events and losses.
+    let mut app = self::app(80, 24, 64 << 20);
+    let mut made = opens(&mut app, 1000, 1_000_000);
+    made.lost(5);
+    let bins = feed(&mut app, &mut made).time.bins(made.ns);
+    let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));
 }
 
 #[test]
-fn marks_are_set_and_found_again() {
+fn marks_are_set_and_found_again_and_a_filter_compares_the_time_with_now() {
     let live = app(80, 24, 64 << 20);
     let mut replay = app(80, 24, 64 << 20);
     replay.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
@@ -84,20 +87,7 @@ fn marks_are_set_and_found_again() {
         assert_eq!(app.time.marks().map(|(letter, _)| letter).collect::<String>(), "abq");
         check(&mut app, "'b", 30);
     }
-}
-
-#[test]
-fn the_strip_counts_live_events_and_losses() {
-    let mut app = app(80, 24, 64 << 20);
-    let mut made = opens(&mut app, 1000, 1_000_000);
-    made.lost(5);
-    let bins = feed(&mut app, &mut made).time.bins(made.ns);
-    let sum = |of: fn(&super::Bin) -> u64| bins.iter().map(of).sum::<u64>();
-    assert_eq!((sum(|bin| bin.events), sum(|bin| bin.lost)), (1000, 5));
-}
-
-#[test]
-fn a_filter_compares_the_time_with_now() {
+    // A filter compares the time with now.
     let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
     made.open(7, "cat", "/old", 3);
     made.ns += 120_000_000_000;

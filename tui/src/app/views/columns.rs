@@ -181,19 +181,6 @@ mod tests {
     use tracetui_shared::kind::Kind;
 
     #[test]
-    fn the_names_are_those_of_the_titles() {
-        assert_eq!(all(View::Events), Column::ALL.map(Column::name));
-        assert!(all(View::Diff).is_empty());
-        let counted = Kind::PROBED.into_iter().filter(|kind| kind.on_by_default());
-        assert!(counted.map(Kind::name).all(|kind| all(View::Top).contains(&kind)));
-        for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
-            assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
-            assert!(automatic(view, 0).len() < automatic(view, 80).len());
-            assert!(matches!(view, View::Events | View::Tree) || automatic(view, 160) == all(view));
-        }
-    }
-
-    #[test]
     fn columns_are_shown_hidden_and_moved() {
         let mut app = app(80, 24, 64 << 20);
         let shown = |app: &App| {
@@ -225,5 +212,15 @@ mod tests {
             crate::app::keys::device::KeyModifiers::CONTROL,
         )));
         assert_eq!(app.screen.columns.of(app.views.shown), None);
+        // The names are the titles'.
+        assert_eq!(all(View::Events), Column::ALL.map(Column::name));
+        assert!(all(View::Diff).is_empty());
+        let counted = Kind::PROBED.into_iter().filter(|kind| kind.on_by_default());
+        assert!(counted.map(Kind::name).all(|kind| all(View::Top).contains(&kind)));
+        for view in View::ALL.into_iter().filter(|view| *view != View::Diff) {
+            assert!(needed(view).is_none_or(|name| all(view).contains(&name)));
+            assert!(automatic(view, 0).len() < automatic(view, 80).len());
+            assert!(matches!(view, View::Events | View::Tree) || automatic(view, 160) == all(view));
+        }
     }
 }

@@ -331,7 +331,7 @@ mod tests {
     use tracetui_shared::time::BootNanos;
 
     #[test]
-    fn steps_back_lead_where_one_was_as_long_as_the_event_is_selected() {
+    fn steps_back_lead_where_one_was_and_are_bounded() {
         let process = |tgid| Subject::Process(ProcessKey { tgid: Tgid(tgid), start: BootNanos(1) });
         let event = Some(Id::default());
         let mut detail = Detail::default();
@@ -353,10 +353,6 @@ mod tests {
         detail.go(process(1), event);
         assert!(detail.back(None) && detail.size().is_none());
         assert!(!detail.back(None));
-    }
-
-    #[test]
-    fn the_steps_back_are_bounded() {
         let mut detail = Detail::default();
         detail.open();
         for _ in 0..STEPS * 2 {

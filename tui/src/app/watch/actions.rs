@@ -88,8 +88,17 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_counted_marked_and_never_quiet() {
+    fn a_key_watches_what_the_row_is_about_and_matches_are_counted() {
         let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
+        made.open(7, "cat", "/etc/shadow", -13);
+        keys(feed(&mut app, &mut made), "A");
+        made.open(8, "less", "/etc/shadow", -13);
+        let shown = screen(feed(&mut app, &mut made)).join("\n");
+        assert!(shown.contains("shadow 1") && shown.contains("[shadow]"), "{shown}");
+        assert!(screen(keys(&mut app, "A")).join("\n").contains("watch shadow ended after 1 match"));
+        assert_eq!(app.watches.iter().count(), 0);
+        // Matches are counted, marked and never quiet.
+        let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
         app.settings.calm = true;
         app.screen.calm = true;
         app.refilter();
@@ -111,17 +120,5 @@ mod tests {
         app.update(Input::Tick(Tick { now: Duration::from_secs(9), usage: None }));
         made.open(7, "cat", "/root/.ssh/id", 3);
         assert!(app.update(Input::Batch(made.batch())).contains(&Effect::Bell));
-    }
-
-    #[test]
-    fn a_key_watches_what_the_row_is_about_and_ends_that() {
-        let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
-        made.open(7, "cat", "/etc/shadow", -13);
-        keys(feed(&mut app, &mut made), "A");
-        made.open(8, "less", "/etc/shadow", -13);
-        let shown = screen(feed(&mut app, &mut made)).join("\n");
-        assert!(shown.contains("shadow 1") && shown.contains("[shadow]"), "{shown}");
-        assert!(screen(keys(&mut app, "A")).join("\n").contains("watch shadow ended after 1 match"));
-        assert_eq!(app.watches.iter().count(), 0);
     }
 }

@@ -348,10 +348,7 @@ mod tests {
         let started = Comparer::default().start(opened(&copy), Some(vec![opened(&files[0])]), &app);
         let why = started.expect_err("the same").to_string();
         assert!(why.ends_with("copy.ttr is the recording on the screen"), "{why}");
-    }
-
-    #[test]
-    fn a_stopped_comparison_ends_before_it_compares() {
+        // A stopped comparison ends before it compares.
         let dir = Scratch::new("stopped");
         let path = write(&dir, "good", &[build(true)], usize::MAX).remove(0);
         let opened = || (path.clone(), open(&path).expect("a recording"));

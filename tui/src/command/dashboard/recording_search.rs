@@ -174,7 +174,6 @@ mod tests {
         (batches, times)
     }
 
-    /// A recording with a state after each batch.
     fn write_with_states(path: &Path, batches: &[Batch]) {
         let mut writer = Writer::new(File::create(path).expect("room"), &FileHeader::new([3; 16], 0)).expect("room");
         let mut pipeline = Pipeline::default();

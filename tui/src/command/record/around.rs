@@ -308,10 +308,7 @@ mod tests {
         check_windows(&[50, 58], &[(45, 61, 2)]);
         check_windows(&[50, 59], &[(45, 53, 1), (54, 62, 1)]);
         check_windows(&(0..100).collect::<Vec<_>>(), &[(0, 99, 100)]);
-    }
-
-    #[test]
-    fn without_room_windows_begin_later() {
+        // Without room, windows begin later.
         let frame = 300;
         let (all, windows, counts) = kept(100, &[50, 53], 20, 3, 4 * frame);
         assert!(counts.short == 1 && counts.windows == 1, "{counts:?}");

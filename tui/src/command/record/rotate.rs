@@ -410,12 +410,9 @@ mod tests {
         assert!(dir.files().contains(&"a.000049.ttr".to_owned()));
         assert_eq!(fs::read(dir.join("a.000047.ttr")).expect("there"), b"other");
         assert_eq!(fs::read(dir.join("target")).expect("there"), b"precious");
-    }
-
-    #[test]
-    fn names_that_another_process_takes_in_advance_do_not_end_it() {
+        // Names that another process takes in advance do not end it.
         let dir = Scratch::new("rotate-taken");
-        let (mut series, mut current) = (series(&dir, 1), None);
+        let (mut series, mut current) = (self::series(&dir, 1), None);
         // It leaves no numbers after it.
         fs::write(dir.join(format!("a.{}.ttr", "9".repeat(DIGITS_MOST))), "other").expect("room");
         for _ in 0..3 {
@@ -432,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_earlier_traces_count_if_they_are_recordings() {
+    fn files_of_earlier_traces_count_if_they_are_recordings_and_metrics_are_replaced() {
         let dir = Scratch::new("rotate-resumed");
         let recording = FileHeader::new([9; 16], 7);
         let path = |number: u32| dir.join(format!("a.{number:06}.ttr"));
@@ -455,12 +452,9 @@ mod tests {
         let said = series.remarks(30);
         let sizes = "3 files, 30 bytes; 3 older ones were removed; 30 bytes were written in total";
         assert_eq!(said, [format!("a.000007.ttr to a.000009.ttr: {sizes}")]);
-    }
-
-    #[test]
-    fn metrics_are_replaced_as_a_whole() {
+        // Metrics are replaced as a whole.
         let dir = Scratch::new("rotate-metrics");
-        let mut series = Series { metrics: Some(dir.to_path_buf()), ..series(&dir, 3) };
+        let mut series = Series { metrics: Some(dir.to_path_buf()), ..self::series(&dir, 3) };
         let mut current = None;
         go_on(&mut series, &mut current).expect("room");
         fs::write(dir.join("target"), "precious").expect("room");
@@ -498,22 +492,16 @@ mod tests {
         fs::remove_file(dir.join("a.000003.ttr")).expect("there");
         go_on(&mut series, &mut current).expect("room");
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000004.ttr", "a.000005.ttr"]);
-    }
-
-    #[test]
-    fn in_a_directory_that_was_removed_is_no_next_file() {
+        // In a directory that was removed there is no next file.
         let dir = Scratch::new("rotate-removed");
-        let (mut series, mut current) = (series(&dir, 1), None);
+        let (mut series, mut current) = (self::series(&dir, 1), None);
         go_on(&mut series, &mut current).expect("room");
         fs::remove_dir_all(&*dir).expect("ours");
         let error = go_on(&mut series, &mut current).expect_err("no directory").to_string();
         assert_eq!(error, "cannot create a.000002.ttr: the directory was removed");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_begun_is_withdrawn() {
+        // A file that cannot be begun is withdrawn.
         let dir = Scratch::new("rotate-withdrawn");
-        let (mut series, mut current) = (series(&dir, 3), None);
+        let (mut series, mut current) = (self::series(&dir, 3), None);
         (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
         series.next().expect("room");
         assert!(series.withdraw().expect("ours"));

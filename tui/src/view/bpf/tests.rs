@@ -45,7 +45,6 @@ pub(crate) fn process(pid: u32, comm: &str) -> BpfHolder {
     BpfHolder::process(HeldBy::Process, Tgid(pid), comm.as_bytes().to_vec(), 9)
 }
 
-/// A pipeline that begins with the state of the dashboard's.
 fn restored(app: &App) -> Pipeline {
     let mut pipeline = Pipeline::default();
     pipeline.restore(&app.pipeline.state());
@@ -80,7 +79,6 @@ fn view(width: u16, height: u16, made: &mut Maker) -> App {
     app
 }
 
-/// The words of a row, without the selection mark.
 fn words(row: &str) -> Vec<String> {
     row.trim_start_matches('>').split_whitespace().map(str::to_owned).collect()
 }
@@ -95,7 +93,7 @@ fn ids(app: &mut App) -> Vec<String> {
 }
 
 #[test]
-fn an_owner_with_one_program_is_its_row() {
+fn owners_are_rows_that_are_sorted_and_found() {
     let mut app = view(80, 24, &mut inventory());
     let shown = screen(&mut app);
     assert!(shown[1].ends_with("3 owners  3 programs"), "{}", shown[1]);
@@ -116,6 +114,20 @@ fn an_owner_with_one_program_is_its_row() {
     let cells = |y: u16| (1u16..79).map(move |x| (x, y));
     assert_eq!(cells(3).find(|at| buffer[*at].symbol() == "W").map(|at| second[at].fg), Some(Color::Red));
     assert!(cells(5).all(|at| buffer[at].symbol() == " " || buffer[at].modifier.contains(Modifier::DIM)));
+    // Rows are sorted and found and the keys of filters are for events.
+    let mut app = view(120, 24, &mut inventory());
+    assert_eq!(ids(keys(&mut app, "S")), ["30", "31", "40"], "what belongs to tracetui stays last");
+    assert_eq!(ids(keys(&mut app, "Sss")), ["30", "31", "40"], "by name");
+    assert!(self::rows(keys(&mut app, "g/tracerd\n"))[0].starts_with('>'));
+    assert!(self::rows(keys(&mut app, "\x1b/exec_tp\n"))[2].starts_with('>'), "{:#?}", self::rows(&mut app));
+    assert_eq!(ids(keys(&mut app, "\x124")), ["31", "30", "40"], "the order of the start");
+    let mut app = view(120, 24, &mut inventory());
+    for key in ["f", "e", "c", "P", "u", "x", "O"] {
+        let shown = screen(keys(&mut app, key));
+        assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
+        assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
+    }
+    assert_eq!(keys(&mut app, "1").filter.text(), "");
 }
 
 #[test]
@@ -195,7 +207,7 @@ fn what_is_hidden_or_was_not_looked_at_is_said() {
 }
 
 #[test]
-fn a_long_attach_point_is_cut_in_the_middle() {
+fn a_long_attach_point_is_cut_in_the_middle_and_the_owner_is_seen() {
     let target = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
     let many = || {
         let mut made = inventory();
@@ -216,6 +228,29 @@ fn a_long_attach_point_is_cut_in_the_middle() {
     keys(&mut app, "/long\n\n\n");
     let pane: String = screen(&mut app)[2..].iter().map(|line| line.trim().replace("attached", "")).collect();
     assert!(pane.replace(' ', "").contains(&"long/".repeat(40)), "{pane}");
+    // The owner is visible on a narrow screen, even while runs are counted.
+    let mut made = inventory();
+    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit") }));
+    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, Hook::RawTracepoint, "io_uring_submit_req")));
+    made.host(&HostFrame::BpfAttachment(attachment(5, 30, Hook::RawTracepoint, "sched_process_exec")));
+    made.host(&held(0, 15, process(27841, "bpftrace")));
+    made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    let mut app = view(80, 24, &mut made);
+    assert!(
+        row_with(&mut app, "bpftrace[27841]").ends_with(" raw_tracepoint sched_process_exec"),
+        "{:#?}",
+        rows(&mut app)
+    );
+    assert!(row_with(&mut app, "this one").contains("▸ io_uring_submit_req · 1 more"), "{:#?}", rows(&mut app));
+    assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
+    for (number, count) in [(1, 10), (2, 30)] {
+        made.ns += number * 1_000_000_000;
+        made.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(30), count, time: 9, skipped: 0 }));
+        made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
+    }
+    feed(&mut app, &mut made);
+    assert!(screen(keys(&mut app, "ssss"))[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
+    assert!(row_with(&mut app, "bpftrace[27841]").ends_with("  10"), "{:#?}", rows(&mut app));
 }
 
 #[test]
@@ -243,10 +278,8 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     assert!(effects.contains(&Effect::Copy(line)), "{effects:?}");
 }
 
-/// The process that attached or loaded something is named even after its exit. This also holds after a jump, which begins with a saved
-/// state.
 #[test]
-fn who_attached_it_is_said_without_a_holder() {
+fn who_attached_it_and_where_is_said_without_a_holder() {
     let mut made = Maker::default();
     let mut record = BpfRecord::new_zeroed();
     (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, 60, 3);
@@ -270,11 +303,7 @@ fn who_attached_it_is_said_without_a_holder() {
     assert_eq!(bpf.loader(ProgId(60)).map(|by| by.tgid), Some(Tgid(70)));
     assert_eq!(bpf.attachments_of(ProgId(60)).find_map(|at| bpf.attacher(at)).map(|by| by.tgid), Some(Tgid(71)));
     assert_eq!(bpf.loader(ProgId(61)), None);
-}
-
-/// The kernel does not list programs that an ioctl attached to a perf event. The event of the call tells where they are attached.
-#[test]
-fn a_place_that_only_an_event_told_is_shown() {
+    // The kernel does not list programs that an ioctl attached to a perf event. The event of the call tells where they are.
     let mut made = Maker::default();
     let perf = |id, name: &str| BpfProgram { prog_type: 7, ..program(id, name) };
     [60, 61].iter().for_each(|id| made.host(&HostFrame::BpfProgram(perf(*id, "interval"))));
@@ -481,33 +510,6 @@ fn events_are_ahead_of_the_inventory() {
     assert!(row_with(&mut app, "+50").contains("not attached"), "{:#?}", rows(&mut app));
 }
 
-/// The holder of a program is visible at 80 columns, even while runs are counted, and columns do not run into each other.
-#[test]
-fn the_owner_is_seen_on_a_narrow_screen() {
-    let mut made = inventory();
-    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(236_475, "uring_submit") }));
-    made.host(&HostFrame::BpfAttachment(attachment(4, 236_475, Hook::RawTracepoint, "io_uring_submit_req")));
-    made.host(&HostFrame::BpfAttachment(attachment(5, 30, Hook::RawTracepoint, "sched_process_exec")));
-    made.host(&held(0, 15, process(27841, "bpftrace")));
-    made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
-    let mut app = view(80, 24, &mut made);
-    assert!(
-        row_with(&mut app, "bpftrace[27841]").ends_with(" raw_tracepoint sched_process_exec"),
-        "{:#?}",
-        rows(&mut app)
-    );
-    assert!(row_with(&mut app, "this one").contains("▸ io_uring_submit_req · 1 more"), "{:#?}", rows(&mut app));
-    assert!(!screen(&mut app)[2].contains("RUNS"), "{}", screen(&mut app)[2]);
-    for (number, count) in [(1, 10), (2, 30)] {
-        made.ns += number * 1_000_000_000;
-        made.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(30), count, time: 9, skipped: 0 }));
-        made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on: true }));
-    }
-    feed(&mut app, &mut made);
-    assert!(screen(keys(&mut app, "ssss"))[2].ends_with("RUNS/s"), "sorted by them: {}", screen(&mut app)[2]);
-    assert!(row_with(&mut app, "bpftrace[27841]").ends_with("  10"), "{:#?}", rows(&mut app));
-}
-
 /// New programs are visible: the list stays at its top while the first row is selected. Otherwise no row moves, and the filter line counts
 /// the new ones.
 #[test]
@@ -581,23 +583,6 @@ fn what_is_gone_does_not_bury_what_is_there() {
 }
 
 #[test]
-fn rows_are_sorted_and_found_and_the_keys_of_filters_are_for_events() {
-    let mut app = view(120, 24, &mut inventory());
-    assert_eq!(ids(keys(&mut app, "S")), ["30", "31", "40"], "what belongs to tracetui stays last");
-    assert_eq!(ids(keys(&mut app, "Sss")), ["30", "31", "40"], "by name");
-    assert!(rows(keys(&mut app, "g/tracerd\n"))[0].starts_with('>'));
-    assert!(rows(keys(&mut app, "\x1b/exec_tp\n"))[2].starts_with('>'), "{:#?}", rows(&mut app));
-    assert_eq!(ids(keys(&mut app, "\x124")), ["31", "30", "40"], "the order of the start");
-    let mut app = view(120, 24, &mut inventory());
-    for key in ["f", "e", "c", "P", "u", "x", "O"] {
-        let shown = screen(keys(&mut app, key));
-        assert!(shown[22].contains("filters apply to events; / finds a row here"), "{key}: {}", shown[22]);
-        assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
-    }
-    assert_eq!(keys(&mut app, "1").filter.text(), "");
-}
-
-#[test]
 fn every_size_and_every_name_can_be_drawn() {
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t漢字";
     let mut made = inventory();
@@ -617,10 +602,7 @@ fn every_size_and_every_name_can_be_drawn() {
     let mut app = view(80, 24, &mut made);
     let rows = rows(keys(&mut app, "l")).split_off(1);
     assert!(rows[0].contains(r" /\x1b[31m") && rows[1].contains(r" /\\x1b[31m"), "{rows:#?}");
-}
-
-#[test]
-fn small_and_wide_screens_have_the_columns_that_fit() {
+    // Small and wide screens have the columns that fit.
     let mut app = view(40, 10, &mut inventory());
     let shown = screen(&mut app);
     assert_eq!(words(&shown[2]), ["OWNER", "ATTACHED", "TO"]);

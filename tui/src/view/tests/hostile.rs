@@ -86,7 +86,6 @@ fn corpus() -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).chain(bytes.map(<[u8]>::to_vec)).chain(long).collect()
 }
 
-/// A trace in which everything has this name.
 fn trace(name: &[u8]) -> Maker {
     let mut made = Maker::default();
     // The emulation does not show the sign for undecodable bytes.
@@ -140,7 +139,6 @@ fn trace(name: &[u8]) -> Maker {
     made
 }
 
-/// Programs and attachments with this name, and a hidden one.
 fn inventory(made: &mut Maker, name: &[u8]) {
     let name = name.to_vec();
     for id in [60, 61] {
@@ -174,7 +172,6 @@ fn inventory(made: &mut Maker, name: &[u8]) {
     made.host(&HostFrame::BpfInventory(BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() }));
 }
 
-/// The bytes written to the terminal.
 #[derive(Clone, Default)]
 struct Written(Rc<RefCell<Vec<u8>>>);
 
@@ -224,7 +221,6 @@ impl Screen {
         meant
     }
 
-    /// Checks the bytes, the cells and the columns.
     fn check(&mut self, what: &str) {
         let meant = self.draw();
         assert_eq!(self.stream.wrong, [""; 0], "{what}");
@@ -295,42 +291,14 @@ fn text(screen: &Buffer) -> String {
 #[test]
 fn no_name_acts_on_the_terminal_or_moves_a_column() {
     // In sequence, each drawn over the previous one.
-    let typed = [
-        "",
-        "g",
-        "j\n",
-        "\t",
-        "\t",
-        "\t",
-        "\x1bkW",
-        "\nu",
-        "\x1b\x1b\x1b\x1bc",
-        "x",
-        "\x1b\x1b/a\n",
-        "\x1blll",
-        "hhhaeg",
-        "e2",
-        "l",
-        "\n",
-        "\x1b2\t",
-        "l",
-        "l",
-        "l",
-        "l",
-        "l",
-        "4",
-        "j\n",
-        "\n",
-        "\x1b\x1bs/a\n",
-        "1!",
-        "\x1bfcomm=\t",
-    ];
+    let typed = "|g|j\n|\t|\t|\t|\x1bkW|\nu|\x1b\x1b\x1b\x1bc|x|\x1b\x1b/a\n|\x1blll|hhhaeg|e2|l|\n|\x1b2\t|l|l|l|l|l|4|j\n|\n|\
+                 \x1b\x1bs/a\n|1!|\x1bfcomm=\t";
     let check = |width: u16, height: u16, charset: Charset| {
         for name in corpus() {
             let mut screen = Screen::new(width, height, Theme { charset, ..Theme::default() });
             feed(&mut screen.app, &mut trace(&name));
             let mut so_far = String::new();
-            for pressed in typed {
+            for pressed in typed.split('|') {
                 keys(&mut screen.app, pressed);
                 so_far.push_str(pressed);
                 let shown = name[..name.len().min(40)].escape_ascii();

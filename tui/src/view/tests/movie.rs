@@ -20,16 +20,13 @@ const STEPS: [(&str, &str); 4] = [
     ("\x1b2", "2       the processes, the failed branches in red"),
 ];
 
-/// How long a screen is shown, in seconds.
 const SECONDS: usize = 4;
 
-/// The width and height of a cell.
 const CELL: (usize, usize) = (8, 17);
 
 const BACKGROUND: &str = "#1d1f21";
 const TEXT: &str = "#c5c8c6";
 
-/// The colours of a dark terminal.
 fn hex(colour: Color, default: &'static str) -> &'static str {
     match colour {
         Color::Black => BACKGROUND,

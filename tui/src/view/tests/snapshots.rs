@@ -27,7 +27,6 @@ use tracetui_shared::time::BootNanos;
 
 const SIZES: [(u16, u16); 4] = [(40, 10), ASCII, (120, 40), (160, 50)];
 
-/// The size of the screens in ASCII.
 const ASCII: (u16, u16) = (80, 24);
 
 /// The example, relative to the directory of the package, because its name is on the screen.
@@ -144,7 +143,6 @@ fn replay(file: &str, width: u16, height: u16) -> App {
     app
 }
 
-/// A live trace of a build, with a gap.
 fn live(width: u16, height: u16) -> App {
     let mut app = testing::app(width, height, 64 << 20);
     let mut made = build();

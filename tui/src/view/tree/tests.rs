@@ -28,7 +28,6 @@ fn fail(made: &mut Maker, pid: u32, comm: &str, path: &str, argv: &[u8], ret: i3
     made.event(Slot::Exec, pid, comm, &exec.of(ExecRecord { ret, argc: 1, ..ExecRecord::default() }));
 }
 
-/// A build in which one part succeeds and another fails.
 fn build() -> Maker {
     let mut made = Maker::default();
     made.like.ppid.0 = 1;
@@ -100,21 +99,6 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
         shown[1].contains("running") && shown[1].ends_with("·     child") || shown[1].ends_with("1     child"),
         "it stays below its parent"
     );
-}
-
-#[test]
-fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
-    let mut app = tree(80, 24, &mut build());
-    assert_eq!((keys(&mut app, "\n").views.shown, app.filter.text().as_str()), (View::Events, "tree=104"));
-    let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
-    assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
-    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Tree, ""));
-    assert!(app.events().follows() && rows(&mut app).len() == 5);
-    // The events of another branch replace those of the first.
-    assert_eq!(keys(&mut app, "\n2g\n").filter.text(), "tree=100");
-    // Leaving another filter works as usual.
-    assert_eq!((keys(&mut app, "c\x1b").views.shown, app.filter.text().as_str()), (View::Events, "tree=100"));
-    assert_eq!(keys(&mut app, "\x1b").views.shown, View::Tree);
 }
 
 #[test]
@@ -231,30 +215,6 @@ fn equal_failures_are_one_row() {
 }
 
 #[test]
-fn only_failed_processes_and_those_of_a_filter_with_their_ancestors() {
-    let mut app = tree(80, 24, &mut build());
-    let shown: Vec<_> = rows(keys(&mut app, "e")).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "103", "104"]);
-    assert!(drawn(&mut app, Theme::default())[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
-    // A filter keeps ancestors and descendants.
-    let mut app = tree(80, 24, &mut build());
-    let shown: Vec<_> = rows(keys(&mut app, "fcomm=cc\n")).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "101"]);
-    assert!(rows(&mut app)[1].ends_with("▸ cc -c main.c  › cc1"), "{:#?}", rows(&mut app));
-    let dim = |app: &mut App, y| drawn(app, Theme::default())[(4, y)].modifier.contains(Modifier::DIM);
-    assert!(dim(keys(&mut app, "j"), 3), "an ancestor is not of interest by itself");
-    // New events are filtered too.
-    let mut made = build();
-    made.ns += 1_000_000_000;
-    made.batch = Default::default();
-    start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
-    start(&mut made, (100, "make"), 107, &["as"]);
-    let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
-    assert_eq!(shown, ["100", "101", "106"]);
-    assert_eq!(rows(keys(&mut app, "\x1b")).len(), 7);
-}
-
-#[test]
 fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     let mut made = build();
     let mut app = tree(80, 24, &mut made);
@@ -283,6 +243,18 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     assert!(rows(keys(&mut app, "1jj2"))[2].contains("  2       cc1"), "{:#?}", rows(&mut app));
     assert!(rows(keys(&mut app, "F"))[0].contains(" 11 ▾ make"), "{}", rows(&mut app)[0]);
     assert_eq!(rows(&mut app)[1..], now[1..]);
+    // Enter shows the events of the branch, and Esc goes back.
+    let mut app = tree(80, 24, &mut build());
+    assert_eq!((keys(&mut app, "\n").views.shown, app.filter.text().as_str()), (View::Events, "tree=104"));
+    let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
+    assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
+    assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Tree, ""));
+    assert!(app.events().follows() && rows(&mut app).len() == 5);
+    // The events of another branch replace those of the first.
+    assert_eq!(keys(&mut app, "\n2g\n").filter.text(), "tree=100");
+    // Leaving another filter works as usual.
+    assert_eq!((keys(&mut app, "c\x1b").views.shown, app.filter.text().as_str()), (View::Events, "tree=100"));
+    assert_eq!(keys(&mut app, "\x1b").views.shown, View::Tree);
 }
 
 #[test]
@@ -328,7 +300,7 @@ fn the_selected_process_stays_where_it_is_while_others_come() {
 }
 
 #[test]
-fn a_search_selects_a_process_and_keys_are_about_it() {
+fn processes_are_found_and_filtered_with_their_ancestors() {
     let mut app = tree(80, 24, &mut build());
     assert!(rows(keys(&mut app, "/main.c\n"))[1].starts_with(">  101"), "{:#?}", rows(&mut app));
     assert!(rows(keys(&mut app, "n"))[2].starts_with(">  102"), "{:#?}", rows(&mut app));
@@ -344,10 +316,29 @@ fn a_search_selects_a_process_and_keys_are_about_it() {
         assert_eq!(keys(&mut app, typed).filter.text(), filter);
         assert_eq!(app.views.shown, View::Tree);
     }
+    // Only failed processes and those of a filter with their ancestors.
+    let mut app = tree(80, 24, &mut build());
+    let shown: Vec<_> = rows(keys(&mut app, "e")).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "103", "104"]);
+    assert!(drawn(&mut app, Theme::default())[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
+    // A filter keeps ancestors and descendants.
+    let mut app = tree(80, 24, &mut build());
+    let shown: Vec<_> = rows(keys(&mut app, "fcomm=cc\n")).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "101"]);
+    assert!(rows(&mut app)[1].ends_with("▸ cc -c main.c  › cc1"), "{:#?}", rows(&mut app));
+    let dim = |app: &mut App, y| drawn(app, Theme::default())[(4, y)].modifier.contains(Modifier::DIM);
+    assert!(dim(keys(&mut app, "j"), 3), "an ancestor is not of interest by itself");
+    // New events are filtered too.
+    let mut made = build();
+    made.ns += 1_000_000_000;
+    made.batch = Default::default();
+    start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
+    start(&mut made, (100, "make"), 107, &["as"]);
+    let shown: Vec<_> = rows(feed(&mut app, &mut made)).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "101", "106"]);
+    assert_eq!(rows(keys(&mut app, "\x1b")).len(), 7);
 }
 
-/// The row of a process whose last exec failed shows the command that it tried. The copy has all of that command, even if the row has only
-/// a part.
 #[test]
 fn what_is_copied_as_a_command_is_what_the_row_shows() {
     let copied = |app: &mut App| testing::copied(press(app, 'Y')).unwrap_or_default();
@@ -361,6 +352,22 @@ fn what_is_copied_as_a_command_is_what_the_row_shows() {
     fail(&mut made, 105, "sleep", "/opt/bin/tool", format!("/opt/bin/tool\0{long}\0").as_bytes(), -2);
     let mut app = tree(80, 24, &mut made);
     assert_eq!(copied(keys(&mut app, "/tool\n")), format!("/opt/bin/tool {long}"));
+    // Memory is bounded, and what failed is kept longest.
+    let (mut app, mut made) = (self::app(80, 24, 8 << 20), Maker::default());
+    made.exec(1_000, "make", &["make"], 0);
+    for pid in 2_000..12_000 {
+        start(&mut made, (1_000, "make"), pid, &["cc", "-c"]);
+        made.exit(pid, "cc", if pid == 2_500 { 2 << 8 } else { 0 });
+        if pid % 100 == 0 {
+            feed(&mut app, &mut made);
+        }
+    }
+    keys(feed(&mut app, &mut made), "2");
+    let shown = rows(&mut app);
+    assert!(app.views.tree.nodes.bytes() <= (8 << 20) / 16, "{}", app.views.tree.nodes.bytes());
+    assert!(app.views.tree.left_out() > 1_000);
+    assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 2")), "{}", shown.join("\n"));
+    assert!(Memory::of(&app).used() <= 8 << 20);
 }
 
 #[test]
@@ -385,10 +392,7 @@ fn every_size_and_every_name_can_be_drawn() {
         let opens: String = row.chars().skip(31).take(6).collect();
         assert!([" ", "·"].contains(&opens.trim()) || opens.trim().parse::<u64>().is_ok(), "{row}");
     }
-}
-
-#[test]
-fn small_and_wide_screens_have_the_columns_that_fit() {
+    // Small and wide screens have the columns that fit.
     let mut app = tree(40, 10, &mut build());
     let shown = screen(&mut app);
     assert_eq!(shown[1], " 1  2 Tree  3  4 │ f filter    2 failed");
@@ -404,25 +408,6 @@ fn small_and_wide_screens_have_the_columns_that_fit() {
     assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
     let row: String = (0..80).map(|x| buffer[(x, 6)].symbol()).collect();
     assert_eq!(row.trim_end(), ">  104 exit 126  10.0 s    1 ms     -     ! /opt/bin/ld main.o -o app  EACCES");
-}
-
-#[test]
-fn memory_is_bounded_and_what_failed_is_kept_longest() {
-    let (mut app, mut made) = (app(80, 24, 8 << 20), Maker::default());
-    made.exec(1_000, "make", &["make"], 0);
-    for pid in 2_000..12_000 {
-        start(&mut made, (1_000, "make"), pid, &["cc", "-c"]);
-        made.exit(pid, "cc", if pid == 2_500 { 2 << 8 } else { 0 });
-        if pid % 100 == 0 {
-            feed(&mut app, &mut made);
-        }
-    }
-    keys(feed(&mut app, &mut made), "2");
-    let shown = rows(&mut app);
-    assert!(app.views.tree.nodes.bytes() <= (8 << 20) / 16, "{}", app.views.tree.nodes.bytes());
-    assert!(app.views.tree.left_out() > 1_000);
-    assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 2")), "{}", shown.join("\n"));
-    assert!(Memory::of(&app).used() <= 8 << 20);
 }
 
 fn selected(app: &mut App) -> String {
@@ -502,10 +487,7 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
         assert_eq!(keys(&mut app, key).screen.message(), Some(said));
         assert_eq!(order(&mut app), sorted);
     }
-}
-
-#[test]
-fn the_tree_shows_what_running_processes_use() {
+    // What running processes use.
     use crate::app::{Effect, Input, Tick, Usage};
     use std::time::Duration;
     let mut made = Maker::default();

@@ -27,7 +27,7 @@ fn first(a: Made, b: Made, line: &str) {
 }
 
 #[test]
-fn a_name_in_none_of_the_searched_places_is_one_line() {
+fn a_name_that_was_not_found_or_elsewhere_is_one_line() {
     let exit = "exit     cc1 f1.c: 0 in A, 1 in B; then also make";
     let line = "missing  v.h by cc1 f1.c: ./inc1/v.h in A, in none of 3 directories in B";
     check(search("v.h", &DIRECTORIES, Some(0)), search("v.h", &DIRECTORIES, None), &[line, exit]);
@@ -38,6 +38,28 @@ fn a_name_in_none_of_the_searched_places_is_one_line() {
     check(search("v.h", &[], None), search("sys/new.h", &DIRECTORIES, None), &[line, exit]);
     let line = "missing  v.h by cc1 f1.c: in none of 3 directories in A, /usr/include/v.h in B";
     first(search("v.h", &DIRECTORIES, None), search("v.h", &DIRECTORIES, Some(2)), line);
+    // A file found elsewhere or refused is one line.
+    let run = |directories: &[&str], status: u32| {
+        let mut made = search("v.h", directories, Some(0));
+        let x = made.start(100, &["x"]);
+        made.open(x, &format!("{}/libv.so", directories[0]), 3);
+        made.exit(x, status);
+        made
+    };
+    let header = "opened   v.h by cc1 f1.c: ./inc1/v.h in A, ./inc2/v.h in B";
+    let library = "opened   libv.so by x: ./inc1/libv.so in A, ./inc2/libv.so in B";
+    check(run(&["inc1"], 0), run(&["inc2"], 0), &[header, library]);
+    check(run(&["inc1"], 0), run(&["inc2"], 11), &[library, "exit     x: 0 in A, SIGSEGV in B", header]);
+    let run = |ret: i32| {
+        let mut made = Made::new("/w", 100, &["sort", "-o", "out"]);
+        made.open(100, "../out", ENOENT);
+        made.open_with(100, "out", ret, 0o1101);
+        made.exit(100, if ret < 0 { FAILED } else { 0 });
+        made
+    };
+    first(run(3), run(EACCES), "missing  ./out by sort -o out: found in A, EACCES in B");
+    first(run(3), run(ENOSPC), "missing  ./out by sort -o out: found in A, ENOSPC in B");
+    first(run(ENOENT), run(EACCES), "missing  ./out by sort -o out: ENOENT in A, EACCES in B");
 }
 
 #[test]
@@ -78,32 +100,6 @@ fn a_name_of_which_another_form_was_found_is_no_cause() {
     first(run(true), run(false), line);
 }
 
-#[test]
-fn a_file_found_elsewhere_or_refused_is_one_line() {
-    let run = |directories: &[&str], status: u32| {
-        let mut made = search("v.h", directories, Some(0));
-        let x = made.start(100, &["x"]);
-        made.open(x, &format!("{}/libv.so", directories[0]), 3);
-        made.exit(x, status);
-        made
-    };
-    let header = "opened   v.h by cc1 f1.c: ./inc1/v.h in A, ./inc2/v.h in B";
-    let library = "opened   libv.so by x: ./inc1/libv.so in A, ./inc2/libv.so in B";
-    check(run(&["inc1"], 0), run(&["inc2"], 0), &[header, library]);
-    check(run(&["inc1"], 0), run(&["inc2"], 11), &[library, "exit     x: 0 in A, SIGSEGV in B", header]);
-    let run = |ret: i32| {
-        let mut made = Made::new("/w", 100, &["sort", "-o", "out"]);
-        made.open(100, "../out", ENOENT);
-        made.open_with(100, "out", ret, 0o1101);
-        made.exit(100, if ret < 0 { FAILED } else { 0 });
-        made
-    };
-    first(run(3), run(EACCES), "missing  ./out by sort -o out: found in A, EACCES in B");
-    first(run(3), run(ENOSPC), "missing  ./out by sort -o out: found in A, ENOSPC in B");
-    first(run(ENOENT), run(EACCES), "missing  ./out by sort -o out: ENOENT in A, EACCES in B");
-}
-
-/// A program that opens files, executes others, and ends with this status.
 fn steps(files: &[&str], programs: &[&[&str]], status: u32) -> Made {
     let mut made = Made::new("/w", 100, &["make", "all"]);
     made.open(100, "Makefile", 3);
@@ -145,10 +141,7 @@ fn what_a_failed_process_did_not_reach_comes_before_its_exit() {
     first(run("V=0", &programs, 0), run("V=1", &programs[..1], FAILED), &script);
     let line = "argv     make V=0: V=0 -> V=1";
     first(run("V=0", &programs, 0), run("V=1", &[], FAILED), line);
-}
-
-#[test]
-fn a_program_that_changes_later_arguments_comes_before_them() {
+    // A program that changes later arguments comes before them.
     let run = |build: bool, flag: &str| {
         let mut programs: Vec<&[&str]> = Vec::new();
         programs.extend(build.then_some(&["rustc", "build.rs"][..]));
@@ -183,10 +176,7 @@ fn searches_after_a_failure_are_no_cause() {
     let mut new = steps(&[], &[&["cc", "a.c"]], FAILED);
     new.open(100, "new.cfg", ENOENT);
     first(steps(&[], &[&["cc", "a.c"]], 0), new, line);
-}
-
-#[test]
-fn roles_with_the_same_label_are_told_apart() {
+    // Roles with the same label are told apart.
     let long = "/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
     let run = |status: [u32; 2]| {
         let mut made = Made::new("/w", 100, &["cargo"]);

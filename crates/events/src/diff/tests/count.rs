@@ -26,7 +26,7 @@ fn tee(record: OpenRecord) -> Made {
 }
 
 #[test]
-fn uses_of_a_file_are_compared() {
+fn uses_and_users_of_a_file_are_compared() {
     let writes = OpenRecord { flags: WRONLY, ..OpenRecord::default() };
     let both = OpenRecord { flags: RDWR, ..OpenRecord::default() };
     let line = "access   ./log by tee log: opened for writing in A, opened for reading and writing in B";
@@ -47,10 +47,7 @@ fn uses_of_a_file_are_compared() {
         made
     };
     check(both(new, old), both(old, new), &[]);
-}
-
-#[test]
-fn users_and_files_of_programs_are_compared() {
+    // Users and files of programs are compared.
     let run = |uid: u32| {
         let mut made = Made::new("/w", 100, &["make"]);
         made.maker.like.uid = Uid(uid);
@@ -76,7 +73,7 @@ fn opens(paths: &[&str]) -> Made {
 }
 
 #[test]
-fn what_matches_a_glob_is_ignored() {
+fn what_matches_a_glob_or_differs_among_good_runs_is_ignored() {
     let ignoring = |globs: &[&str]| {
         let globs: Vec<Glob> = globs.iter().map(|glob| Glob::new(glob.as_bytes()).expect("a glob")).collect();
         let (a, b) = (opens(&["x.c", "cache/k"]), opens(&["x.c", "y.log", "/var/lib/z"]));
@@ -86,10 +83,7 @@ fn what_matches_a_glob_is_ignored() {
     assert_eq!(ignoring(&["/w/*", "/var/lib/z"]), "");
     assert_eq!(ignoring(&["*/tool"]), "");
     assert_eq!(ignoring(&["*.log", "/var/*"]), "opened   ./cache/k by tool: opened only in A\n");
-}
-
-#[test]
-fn what_good_runs_differ_in_is_noise() {
+    // What good runs differ in is noise.
     let good = || vec![opens(&["x.c", "stfsyxlm.k", "maybe"]).run(), opens(&["x.c", "abcdefgh.k"]).run()];
     let against = |paths: &[&str]| {
         let first = opens(&["x.c", "qwertzui.k", "maybe"]);

@@ -31,7 +31,7 @@ impl Made {
 const CC: &[&str] = &["cc", "x.c"];
 
 #[test]
-fn a_variable_is_reported_where_it_differs_first() {
+fn a_known_variable_is_reported_where_it_differs_first() {
     let run = |cflags: &'static str, home: &'static str| {
         let env = [cflags, home, "TERM=xterm", "EMPTY="];
         built(EnvMode::Values, &env, &[(CC, &env)])
@@ -52,10 +52,7 @@ fn a_variable_is_reported_where_it_differs_first() {
     let lines =
         ["env      make: CFLAGS: -O2 in A, -O3 in B", "follow   1 more difference may follow from these: 1 argv"];
     check(run("CFLAGS=-O2"), run("CFLAGS=-O3"), &lines);
-}
-
-#[test]
-fn what_is_not_known_does_not_differ() {
+    // What is not known does not differ.
     let run = |mode, env: &[&str]| built(mode, env, &[]);
     let lines = ["env      make: B: set in A, not set in B"];
     check(run(EnvMode::Names, &["A=1", "B=1"]), run(EnvMode::Names, &["A=2"]), &lines);

@@ -42,10 +42,7 @@ fn the_largest_difference_is_first_and_waiting_is_none() {
     ]) {
         assert!(line.starts_with(start) && line.contains(a) && line.ends_with(b), "{line}");
     }
-}
-
-#[test]
-fn runs_are_never_equally_fast() {
+    // Runs are never equally fast.
     assert_eq!(slower(build([10, 10], true), build([11, 9], true)), (true, Vec::new()));
     // Not asked for.
     let report = between(build([1, 1], true), build([1, 9], true));

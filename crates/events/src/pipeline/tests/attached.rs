@@ -91,7 +91,6 @@ const EVENT: u32 = 3;
 const INTERFACES: u32 = 20;
 const NETNS: NsInum = NsInum(7);
 
-/// The kernel, and what tracetui reads of it.
 #[derive(Default)]
 struct Kernel {
     ms: u64,
@@ -107,7 +106,6 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel at the start of a trace of everything.
     fn traced() -> Kernel {
         let mut kernel = Kernel { ms: 1000, ..Kernel::default() };
         let trace = Trace { kinds: ALL.bits(), ..Trace::default() };
@@ -534,7 +532,7 @@ proptest! {
 }
 
 #[test]
-fn an_end_is_of_the_program_that_a_call_names_and_is_confirmed_in_order() {
+fn a_program_ends_with_the_call_that_names_or_replaces_it() {
     // A program is detached and attached again between inventories, and detached from another place while one is taken.
     let (link, unnamed) = (Act::Link { nth: 0, place: 1 }, |nth| Act::Detach { nth, names: false });
     let [here, there] = [1, 3].map(|place| Act::Place { nth: 0, place });
@@ -545,54 +543,7 @@ fn an_end_is_of_the_program_that_a_call_names_and_is_confirmed_in_order() {
     let attach = |nth| [Act::Load, Act::Place { nth, place: SHARED }];
     let ends = [Act::Take, Act::Detach { nth: 1, names: true }, Act::Take];
     check(&[], &[&attach(0)[..], &attach(1), &ends].concat());
-}
-
-/// A cgroup with one program detaches it, whatever the call names.
-#[test]
-fn a_call_that_names_no_program_or_another_one_shows_the_one_that_it_detached() {
-    for listed in [&[][..], &[Act::Take]] {
-        for ends in [Act::Detach { nth: 0, names: false }, Act::Misname { nth: 0, by: 1 }] {
-            let begins = [Act::Take, Act::Load, Act::Load, Act::Place { nth: 0, place: 1 }];
-            let mut kernel = Kernel::traced();
-            kernel.acts(&begins).acts(listed).acts(&[ends, Act::Take, Act::Batch]);
-            let named = Named::new(1, 0, 1);
-            assert_eq!(kernel.events(), [(true, named), (false, named)], "{listed:?} {ends:?}");
-        }
-    }
-}
-
-/// The same program, another one, and one of classic BPF, which has no id. The last call ends no attachment that is known.
-#[test]
-fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
-    let mut pipeline = asked(ALL, 0);
-    let mut batch = Batch::default();
-    let calls = [(option::ATTACH_BPF, 1), (option::ATTACH_BPF, 1), (option::ATTACH_BPF, 2), (option::ATTACH_FILTER, 0)];
-    for (seq, (cmd, prog_id)) in (0..).zip(calls.into_iter().chain([(option::DETACH_FILTER, 0)])) {
-        let mut record = BpfRecord::new_zeroed();
-        (record.call, record.cmd, record.on, record.object) = (call::SETSOCKOPT, cmd, on::SOCKET, 7);
-        (record.has, record.prog_id) = (if cmd == option::DETACH_FILTER { 0 } else { has::PROG }, prog_id);
-        batch.push(header(Slot::Bpf, 0, seq, 1000 + seq), record.as_bytes());
-    }
-    pipeline.feed(batch);
-    let lines = json_of(&mut pipeline);
-    let shown =
-        lines.iter().map(|line| format!("{} {} {} {}", line["ns"], line["op"], line["prog"]["id"], line["pid"]));
-    let events = [
-        "1000000000 \"attach\" 1 100",
-        "1000999999 \"detach\" 1 100",
-        "1001000000 \"attach\" 1 100",
-        "1001999999 \"detach\" 1 100",
-        "1002000000 \"attach\" 2 100",
-        "1002999999 \"detach\" 2 100",
-        "1003000000 \"attach\" null 100",
-        "1004000000 \"detach\" null 100",
-    ];
-    assert_eq!(shown.collect::<Vec<_>>(), events);
-}
-
-/// A cgroup with one program, one that keeps the others or replaces the program that the call names, a map of sockets and an interface.
-#[test]
-fn a_program_ends_with_the_call_that_replaces_it() {
+    // A program ends with the call that replaces it.
     let [one, multi] = [attach::KNOWN, attach::KNOWN | attach::MULTI];
     let (by_name, whole) = (multi | attach::REPLACE, ["attach 1", "detach 1", "attach 2"]);
     let cases = [
@@ -626,9 +577,69 @@ fn a_program_ends_with_the_call_that_replaces_it() {
     }
 }
 
-/// More attachments between two inventories than there is room for: the account has the number of those without an end.
 #[test]
-fn ends_that_did_not_fit_are_counted() {
+fn a_call_ends_what_it_detached_once() {
+    for listed in [&[][..], &[Act::Take]] {
+        for ends in [Act::Detach { nth: 0, names: false }, Act::Misname { nth: 0, by: 1 }] {
+            let begins = [Act::Take, Act::Load, Act::Load, Act::Place { nth: 0, place: 1 }];
+            let mut kernel = Kernel::traced();
+            kernel.acts(&begins).acts(listed).acts(&[ends, Act::Take, Act::Batch]);
+            let named = Named::new(1, 0, 1);
+            assert_eq!(kernel.events(), [(true, named), (false, named)], "{listed:?} {ends:?}");
+        }
+    }
+    // A call ends once what only the inventory saw begin.
+    for waited in [100, 900] {
+        let mut kernel = Kernel::traced();
+        kernel.acts(&[Act::Take, Act::Load]);
+        kernel.attach(Attachment { program: 1, link: 0, via: Via::Setsockopt, place: 1 });
+        let detach = Act::Detach { nth: 0, names: false };
+        kernel.acts(&[Act::Take, Act::Wait { ms: waited }, Act::Batch, detach, Act::Take, Act::Take, Act::Batch]);
+        let named = Named::new(1, 0, SOCKET + 1);
+        assert_eq!(kernel.events(), [(true, named), (false, named)], "{waited} ms");
+    }
+    // A group does not take the end of another one at its address.
+    let make = [Act::Load, Act::Socket { nth: 0, place: GROUP }, Act::Wait { ms: 10 }];
+    let ends = [Act::Detach { nth: 0, names: false }, Act::DetachLast { nth: 0, unload_first: true }];
+    for (end, listed) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
+        let between = if listed { [Act::Take, Act::Batch] } else { [Act::Batch; 2] };
+        let mut kernel = Kernel::traced();
+        kernel.acts(&[Act::Take]).acts(&make).acts(&[Act::Unload { nth: 0 }, Act::Wait { ms: 10 }]).acts(&make);
+        kernel.acts(&between).acts(&[end, Act::Wait { ms: 10 }, Act::Take, Act::Take, Act::Batch]);
+        let programs: Vec<_> = kernel.events().iter().map(|(begins, named)| (*begins, named.program)).collect();
+        let first = programs[0].1;
+        let expected = [(true, first), (false, first), (true, first + 1), (false, first + 1)];
+        assert_eq!(programs, expected, "{end:?}, listed: {listed}");
+    }
+}
+
+#[test]
+fn a_program_of_a_socket_ends_with_the_call_that_replaces_it() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let calls = [(option::ATTACH_BPF, 1), (option::ATTACH_BPF, 1), (option::ATTACH_BPF, 2), (option::ATTACH_FILTER, 0)];
+    for (seq, (cmd, prog_id)) in (0..).zip(calls.into_iter().chain([(option::DETACH_FILTER, 0)])) {
+        let mut record = BpfRecord::new_zeroed();
+        (record.call, record.cmd, record.on, record.object) = (call::SETSOCKOPT, cmd, on::SOCKET, 7);
+        (record.has, record.prog_id) = (if cmd == option::DETACH_FILTER { 0 } else { has::PROG }, prog_id);
+        batch.push(header(Slot::Bpf, 0, seq, 1000 + seq), record.as_bytes());
+    }
+    pipeline.feed(batch);
+    let lines = json_of(&mut pipeline);
+    let shown =
+        lines.iter().map(|line| format!("{} {} {} {}", line["ns"], line["op"], line["prog"]["id"], line["pid"]));
+    let events = [
+        "1000000000 \"attach\" 1 100",
+        "1000999999 \"detach\" 1 100",
+        "1001000000 \"attach\" 1 100",
+        "1001999999 \"detach\" 1 100",
+        "1002000000 \"attach\" 2 100",
+        "1002999999 \"detach\" 2 100",
+        "1003000000 \"attach\" null 100",
+        "1004000000 \"detach\" null 100",
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), events);
+    // Ends that did not fit are counted.
     let (mut pipeline, mut batch) = (asked(ALL, 0), Batch::default());
     for program in 1..=9000 {
         let mut record = BpfRecord::new_zeroed();
@@ -730,39 +741,6 @@ fn a_detachment_by_position_has_its_program() {
     });
     let by_unload = ["1 by inventory at 2000000000", "2 by inventory at 2000000000"];
     assert_eq!(unknown, [&["null by call at 1002000000"][..], &by_unload].concat());
-}
-
-/// A group of sockets gets the address of another one, whose program was unloaded just before. An inventory may list the second program
-/// before a call detaches it.
-#[test]
-fn a_group_does_not_take_the_end_of_another_one_at_its_address() {
-    let make = [Act::Load, Act::Socket { nth: 0, place: GROUP }, Act::Wait { ms: 10 }];
-    let ends = [Act::Detach { nth: 0, names: false }, Act::DetachLast { nth: 0, unload_first: true }];
-    for (end, listed) in ends.into_iter().flat_map(|end| [(end, false), (end, true)]) {
-        let between = if listed { [Act::Take, Act::Batch] } else { [Act::Batch; 2] };
-        let mut kernel = Kernel::traced();
-        kernel.acts(&[Act::Take]).acts(&make).acts(&[Act::Unload { nth: 0 }, Act::Wait { ms: 10 }]).acts(&make);
-        kernel.acts(&between).acts(&[end, Act::Wait { ms: 10 }, Act::Take, Act::Take, Act::Batch]);
-        let programs: Vec<_> = kernel.events().iter().map(|(begins, named)| (*begins, named.program)).collect();
-        let first = programs[0].1;
-        let expected = [(true, first), (false, first), (true, first + 1), (false, first + 1)];
-        assert_eq!(programs, expected, "{end:?}, listed: {listed}");
-    }
-}
-
-/// A program of 32 bits can attach to a socket by a call without an event (socketcall). The inventory then reports the begin, before the
-/// end by another call, and reports no end.
-#[test]
-fn a_call_ends_once_what_only_the_inventory_saw_begin() {
-    for waited in [100, 900] {
-        let mut kernel = Kernel::traced();
-        kernel.acts(&[Act::Take, Act::Load]);
-        kernel.attach(Attachment { program: 1, link: 0, via: Via::Setsockopt, place: 1 });
-        let detach = Act::Detach { nth: 0, names: false };
-        kernel.acts(&[Act::Take, Act::Wait { ms: waited }, Act::Batch, detach, Act::Take, Act::Take, Act::Batch]);
-        let named = Named::new(1, 0, SOCKET + 1);
-        assert_eq!(kernel.events(), [(true, named), (false, named)], "{waited} ms");
-    }
 }
 
 /// The events as JSON without the time, and what is the same in the event of a begin and of its end.

@@ -83,7 +83,6 @@ struct Seen {
     snapshots: usize,
 }
 
-/// The texts of a sequence.
 #[derive(Default)]
 struct Texts(HashMap<(u64, u64), String>);
 
@@ -247,10 +246,7 @@ fn a_process_is_a_track_and_its_life_a_slice() {
         ],
     );
     assert_eq!(seen.snapshots, 1);
-}
-
-#[test]
-fn a_process_of_the_trace_begins_at_its_start_and_fields_are_arguments() {
+    // A process of the trace begins at its start, and fields are arguments.
     let first = (testing::header(Kind::Open), testing::opened(b"/x"));
     let mut exit = (testing::header(Kind::Exit), testing::exit(0));
     (exit.0.tgid, exit.0.start) = (Tgid(7), BootNanos(exit.0.time.0 + 1_000_000));
@@ -271,7 +267,7 @@ fn a_process_of_the_trace_begins_at_its_start_and_fields_are_arguments() {
 }
 
 #[test]
-fn a_connection_is_a_slice_until_its_end() {
+fn a_connection_is_a_slice_and_costs_are_counters() {
     let at = |s: u64, payload: &[u8]| {
         let mut header = testing::header(Kind::Tcp);
         header.time.0 += s * 1_000_000_000;
@@ -299,10 +295,7 @@ fn a_connection_is_a_slice_until_its_end() {
     );
     let slice = &seen.lines[5];
     assert!(slice.contains("bytes_in=1234567 bytes_out=842") && slice.contains("closer=[pid=48214]"), "{slice}");
-}
-
-#[test]
-fn costs_are_counters_of_the_host() {
+    // Costs are counters of the host.
     let exit = |seconds: u64, facts| {
         let mut header = testing::header(Kind::Exit);
         header.time.0 += seconds * 1_000_000_000;
@@ -319,7 +312,7 @@ fn costs_are_counters_of_the_host() {
 }
 
 #[test]
-fn each_file_can_be_read_alone() {
+fn each_file_and_each_host_can_be_read_alone() {
     let open = |number: u64| {
         let mut header = testing::header(Kind::Open);
         header.time.0 += number;
@@ -343,10 +336,7 @@ fn each_file_can_be_read_alone() {
             assert!(seen.lines[0].contains(": begin process cc"));
         }
     }
-}
-
-#[test]
-fn another_host_has_its_own_processes_and_its_own_clock() {
+    // Another host has its own processes and its own clock.
     let host = |name: &str, offset_ns| {
         let mut batch = Batch::default();
         let host = Host { name: name.to_owned(), boot_id: format!("boot of {name}"), ..Host::default() };

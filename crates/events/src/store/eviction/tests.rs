@@ -16,7 +16,7 @@ fn checked(made: &mut Maker, bound: usize) -> (Store, World) {
 }
 
 #[test]
-fn rare_events_survive_a_storm() {
+fn rare_and_other_events_survive_a_storm() {
     const EVENTS: u32 = 120_000;
     let (mut store, mut world) = (Store::new(1 << 20), World::default());
     let (mut made, mut rare) = (Maker::default(), Vec::new());
@@ -45,6 +45,33 @@ fn rare_events_survive_a_storm() {
     let ids: Vec<Id> = store.range(0..store.next_id()).map(|stored| stored.id).collect();
     assert!(ids.is_sorted() && ids.first().is_some_and(|first| *first < 18), "{:?}", ids.first());
     assert!(ids.ends_with(&(Id::from(EVENTS) - 500..Id::from(EVENTS)).collect::<Vec<_>>()), "the newest are whole");
+    // A storm of failures with new names.
+    const STORM: u32 = 60_000;
+    const ROOM: usize = 3 << 19;
+    let (mut store, mut world) = (Store::new(ROOM), World::default());
+    let mut made = Maker::default();
+    for at in 0..100 {
+        let pid = 1_000 + at;
+        made.acts(&format!("{pid} rare exec rare, open /root/{at}:-13"));
+        made.tcp(pid, "rare", tcp(0, ([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 9).into()));
+        made.event(Slot::Bpf, pid, "rare", BpfRecord::new_zeroed().as_bytes());
+        made.exit(pid, "rare", 0);
+    }
+    for at in 0..STORM {
+        made.open(7 + at % 3, "storm", &format!("/new/{at}"), -2);
+        if at % 5_000 == 4_999 {
+            fill(&mut store, &mut world, &mut made);
+            assert!(store.bytes() <= ROOM);
+            check_sums(&store);
+        }
+    }
+    assert_eq!((0..500).find(|id| store.get(*id).is_none()), None, "of 500 rare events");
+    // Nothing is evicted unsaid, and all that is counted in a failure failed.
+    let said = |failed| store.range(0..store.next_id()).filter(move |stored| stored.failed == failed);
+    assert_eq!(said(true).map(|stored| 1 + u64::from(stored.evicted)).sum::<u64>(), u64::from(STORM) + 100);
+    assert!(said(false).all(|stored| stored.evicted == 0));
+    let newest = store.next_id() - 1_000..store.next_id();
+    assert_eq!(store.range(newest.clone()).map(|stored| stored.id).collect::<Vec<_>>(), newest.collect::<Vec<_>>());
 }
 
 #[test]
@@ -71,37 +98,6 @@ fn the_last_success_and_failure_of_each_process_stay_with_the_count_of_the_other
     fill(&mut store, &mut world, &mut made);
     assert_eq!(store.range(0..1_000).filter(|stored| (400..430).contains(&stored.id)).count(), 30);
     check_sums(&store);
-}
-
-#[test]
-fn other_events_survive_a_storm_of_failures_with_new_names() {
-    const STORM: u32 = 60_000;
-    const ROOM: usize = 3 << 19;
-    let (mut store, mut world) = (Store::new(ROOM), World::default());
-    let mut made = Maker::default();
-    for at in 0..100 {
-        let pid = 1_000 + at;
-        made.exec(pid, "rare", &["rare"], 0);
-        made.open(pid, "rare", &format!("/root/{at}"), -13);
-        made.tcp(pid, "rare", tcp(0, ([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 9).into()));
-        made.event(Slot::Bpf, pid, "rare", BpfRecord::new_zeroed().as_bytes());
-        made.exit(pid, "rare", 0);
-    }
-    for at in 0..STORM {
-        made.open(7 + at % 3, "storm", &format!("/new/{at}"), -2);
-        if at % 5_000 == 4_999 {
-            fill(&mut store, &mut world, &mut made);
-            assert!(store.bytes() <= ROOM);
-            check_sums(&store);
-        }
-    }
-    assert_eq!((0..500).find(|id| store.get(*id).is_none()), None, "of 500 rare events");
-    // Nothing is evicted unsaid, and all that is counted in a failure failed.
-    let said = |failed| store.range(0..store.next_id()).filter(move |stored| stored.failed == failed);
-    assert_eq!(said(true).map(|stored| 1 + u64::from(stored.evicted)).sum::<u64>(), u64::from(STORM) + 100);
-    assert!(said(false).all(|stored| stored.evicted == 0));
-    let newest = store.next_id() - 1_000..store.next_id();
-    assert_eq!(store.range(newest.clone()).map(|stored| stored.id).collect::<Vec<_>>(), newest.collect::<Vec<_>>());
 }
 
 proptest! {

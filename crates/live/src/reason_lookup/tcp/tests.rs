@@ -90,7 +90,6 @@ fn listener(on: &str) -> TcpListener {
     panic!("{on} is in use for 10 s")
 }
 
-/// A socket for IPv6 only, on all addresses.
 fn only_v6(port: u16) -> OwnedFd {
     let socket = socket(AddressFamily::INET6, SocketType::STREAM, None).expect("a socket");
     sockopt::set_ipv6_v6only(&socket, true).expect("it is not bound");

@@ -175,7 +175,7 @@ mod tests {
     use tracetui_events::why::{Basis, Cause};
 
     #[test]
-    fn an_exit_after_a_failed_exec_is_explained_by_it() {
+    fn an_exit_is_explained_by_a_failed_exec_or_a_name_that_was_not_found() {
         let mut made = Maker::default();
         made.acts("7 sh exec sh, exec:-13 ld, open /x, exit 126; 8 sh exec:-2 sh, exec sh, exit 1");
         let mut app = app(80, 24, 64 << 20);
@@ -183,10 +183,6 @@ mod tests {
         let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
         assert_eq!((cause(3), cause(6), cause(1)), (Some(1), None, None));
         assert!(keys(&mut app, "gjjj\n").reasons.asks(1));
-    }
-
-    #[test]
-    fn an_exit_after_a_name_that_was_not_found_is_explained_by_it() {
         let mut made = Maker::default();
         made.acts("7 cc1 exec cc1 x.c, open /usr/include/stdio.h /a/config.h:-2 /b/config.h:-2");
         // Opens for the error message.
@@ -195,7 +191,7 @@ mod tests {
         made.acts("8 a open /a/x:-2 /b/x, exit 1; 9 b open /a/x:-2");
         (0..3).for_each(|_| made.open(9, "b", "/y", 3));
         made.acts("9 b exit 1; 10 c open /a/x:-2, signal 9");
-        let mut app = app(80, 24, 64 << 20);
+        let mut app = self::app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
         let cause = |exit| app.views.tree.cause_of(exit, app.store()).map(|reason| reason.id);
         assert_eq!(cause(6), Some(3));
@@ -205,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_places_of_a_search_that_found_nothing_are_asked_about() {
+    fn the_places_of_a_search_are_asked_about_once() {
         let mut made = Maker::default();
         for at in 0..40 {
             made.open(7, "cc1", &format!("/inc{at}/utli.h"), -2);
@@ -236,11 +232,7 @@ mod tests {
         feed(&mut app, &mut made).update(Input::Looked(39, Answer::not_looked_up("")));
         let found = app.update(Input::Tick(Tick { now: Duration::from_secs(19), usage: None }));
         assert_eq!(asked(found).map(|question| question.others.len()), Some(0));
-    }
-
-    #[test]
-    fn a_failure_in_the_pane_is_asked_about_once() {
-        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
+        let (mut app, mut made) = (self::app(80, 24, 64 << 20), Maker::default());
         made.open_all(7, "a", "/a/x:-2 /a/y");
         feed(&mut app, &mut made);
         let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));

@@ -155,7 +155,6 @@ mod tests {
     use tracetui_events::playback::timeline::Facts;
     use tracetui_events::synthetic::Maker;
 
-    /// The effects of keys that are not about drawing.
     fn pressed(app: &mut App, code: KeyCode) -> Effects {
         let mut effects = app.update(Input::Key(code.into()));
         effects.retain(|effect| *effect != Effect::Redraw);
@@ -180,16 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_refused_before_a_name_is_typed() {
-        let mut app = app(80, 24, 64 << 20);
-        app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
-        let said = keys(&mut app, "D").screen.message().map(str::to_owned);
-        assert_eq!(said.as_deref(), Some("a recording from a pipe cannot be read again to compare it"));
-        assert!(app.line_for(Purpose::Compare).is_none());
-    }
-
-    #[test]
-    fn a_name_is_completed_and_recalled() {
+    fn a_name_leads_to_a_comparison_and_that_to_its_event() {
         let mut app = app(80, 24, 64 << 20);
         let line = |app: &App| app.line_for(Purpose::Compare).map(Line::text).unwrap_or_default();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -211,35 +201,35 @@ mod tests {
         // The name can be corrected.
         assert_eq!((line(&app).as_str(), app.views.shown), ("/tmp/good-2.ttr", View::Events));
         assert_eq!(line(keys(&mut app, "\x1bD\u{2191}")), "/tmp/good-2.ttr");
-    }
-
-    #[test]
-    fn a_comparison_that_fails_or_is_cancelled_keeps_the_one_before() {
+        // A pipe is refused before a name is typed.
+        let mut app = self::app(80, 24, 64 << 20);
+        app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
+        let said = keys(&mut app, "D").screen.message().map(str::to_owned);
+        assert_eq!(said.as_deref(), Some("a recording from a pipe cannot be read again to compare it"));
+        assert!(app.line_for(Purpose::Compare).is_none());
+        // The first line is the cause and leads to its event.
         let mut app = compared();
-        let first = |app: &mut App| screen(app)[3].clone();
-        let line = first(&mut app);
-        // The line for the name begins empty, and Up recalls the last one.
-        assert_eq!(pressed(keys(&mut app, "Dnone.ttr"), KeyCode::Enter), [Effect::Compare(Some("none.ttr".into()))]);
-        assert!(first(&mut app).contains("comparing with none.ttr"));
-        app.update(Input::Compared(Err("none.ttr: no such recording".into())));
-        assert_eq!((first(&mut app), app.is_typing()), (line.clone(), true));
-        assert_eq!(pressed(keys(&mut app, "\x1bDother.ttr\n"), KeyCode::Esc), [Effect::Compare(None)]);
-        assert_eq!((first(&mut app), app.views.shown), (line, View::Diff));
-        // Listed lines are not counted as lines that may follow.
-        let follow = |app: &mut App| screen(app).iter().any(|line| line.contains("may follow from these"));
-        assert!(follow(&mut app));
-        assert!(!follow(keys(&mut app, "a")));
-    }
-
-    #[test]
-    fn a_comparison_with_a_running_trace_is_marked_when_that_ends() {
+        check_selected(&mut app, "- missing  v.h by cc1 -quiet f1.c");
+        let all = app.views.diff.list.rows().len();
+        let more = keys(&mut app, "a").views.diff.list.rows().len();
+        assert!(more > all, "{more} {all}");
+        check_selected(keys(&mut app, "a/f1.c\nn"), "▾ cc1 -quiet f1.c -O1");
+        check_selected(keys(&mut app, "h"), "▸ cc1 -quiet f1.c -O1  (");
+        check_selected(keys(&mut app, "h"), "▾ make");
+        check_selected(keys(&mut app, "hl"), "▾ make");
+        assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
+        app.update(Input::Tick(Tick::default()));
+        // A difference leads to its event and back.
         let mut app = compared();
-        let notes = vec![crate::app::views::diff::result::STILL_RUNS.to_owned(), "the runs differ".to_owned()];
-        keys(&mut app, "Dagain.ttr\n").update(Input::Compared(Ok(Box::new(Compared { notes, ..*differences() }))));
-        let has = |app: &mut App, part: &str| screen(app).iter().any(|line| line.contains(part));
-        assert!(has(&mut app, "B is still running"));
-        app.update(Input::SourceEnded);
-        assert!(has(&mut app, "B has ended since: compare again") && !has(&mut app, "B is still running"));
+        check_selected(keys(&mut app, "/exit \nn"), "exit     ");
+        assert_eq!((keys(&mut app, "\x1bp").views.shown, app.filter.text().as_str()), (View::Events, "pid=101"));
+        let event = app.selected().and_then(|stored| stored.with(app.world(), |seen| seen.event.kind()));
+        assert_eq!(event, Some(Kind::Exit));
+        assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Diff, ""));
+        assert!(app.search.pattern().is_none());
+        // Only A has it: the parent's events.
+        assert_eq!(keys(&mut app, "a/ld -o prog\n\x1bp").filter.text(), "pid=100");
+        assert!(app.screen.message().is_some_and(|message| message.starts_with("only A has this")));
     }
 
     #[test]
@@ -259,34 +249,28 @@ mod tests {
         app.update(Input::Compared(Ok(differences())));
         assert!(!app.views.diff.is_open());
         assert_eq!(keys(&mut app, "\t\t\t\t").views.shown, View::Events, "there is nothing to show");
-    }
-
-    #[test]
-    fn the_first_line_is_the_cause_and_roles_fold() {
+        // Of a running trace, it is marked when that ends.
         let mut app = compared();
-        check_selected(&mut app, "- missing  v.h by cc1 -quiet f1.c");
-        let all = app.views.diff.list.rows().len();
-        let more = keys(&mut app, "a").views.diff.list.rows().len();
-        assert!(more > all, "{more} {all}");
-        check_selected(keys(&mut app, "a/f1.c\nn"), "▾ cc1 -quiet f1.c -O1");
-        check_selected(keys(&mut app, "h"), "▸ cc1 -quiet f1.c -O1  (");
-        check_selected(keys(&mut app, "h"), "▾ make");
-        check_selected(keys(&mut app, "hl"), "▾ make");
-        assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
-        app.update(Input::Tick(Tick::default()));
-    }
-
-    #[test]
-    fn a_difference_leads_to_its_event_and_back() {
+        let notes = vec![crate::app::views::diff::result::STILL_RUNS.to_owned(), "the runs differ".to_owned()];
+        keys(&mut app, "Dagain.ttr\n").update(Input::Compared(Ok(Box::new(Compared { notes, ..*differences() }))));
+        let has = |app: &mut App, part: &str| screen(app).iter().any(|line| line.contains(part));
+        assert!(has(&mut app, "B is still running"));
+        app.update(Input::SourceEnded);
+        assert!(has(&mut app, "B has ended since: compare again") && !has(&mut app, "B is still running"));
+        // One that fails or is cancelled keeps the one before.
         let mut app = compared();
-        check_selected(keys(&mut app, "/exit \nn"), "exit     ");
-        assert_eq!((keys(&mut app, "\x1bp").views.shown, app.filter.text().as_str()), (View::Events, "pid=101"));
-        let event = app.selected().and_then(|stored| stored.with(app.world(), |seen| seen.event.kind()));
-        assert_eq!(event, Some(Kind::Exit));
-        assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Diff, ""));
-        assert!(app.search.pattern().is_none());
-        // Only A has it: the parent's events.
-        assert_eq!(keys(&mut app, "a/ld -o prog\n\x1bp").filter.text(), "pid=100");
-        assert!(app.screen.message().is_some_and(|message| message.starts_with("only A has this")));
+        let first = |app: &mut App| screen(app)[3].clone();
+        let line = first(&mut app);
+        // The line for the name begins empty, and Up recalls the last one.
+        assert_eq!(pressed(keys(&mut app, "Dnone.ttr"), KeyCode::Enter), [Effect::Compare(Some("none.ttr".into()))]);
+        assert!(first(&mut app).contains("comparing with none.ttr"));
+        app.update(Input::Compared(Err("none.ttr: no such recording".into())));
+        assert_eq!((first(&mut app), app.is_typing()), (line.clone(), true));
+        assert_eq!(pressed(keys(&mut app, "\x1bDother.ttr\n"), KeyCode::Esc), [Effect::Compare(None)]);
+        assert_eq!((first(&mut app), app.views.shown), (line, View::Diff));
+        // Listed lines are not counted as lines that may follow.
+        let follow = |app: &mut App| screen(app).iter().any(|line| line.contains("may follow from these"));
+        assert!(follow(&mut app));
+        assert!(!follow(keys(&mut app, "a")));
     }
 }

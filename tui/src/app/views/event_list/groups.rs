@@ -708,7 +708,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_opens_are_counted_in_the_newest_row_of_their_process() {
+    fn quiet_and_answered_opens_have_no_row() {
         let make = |made: &mut Maker| {
             made.acts(
                 "7 cat exec cat a, open /etc/ld.so.cache; 8 dog open /etc/x; 7 cat open \
@@ -725,10 +725,7 @@ mod tests {
         assert_eq!(rows(keys(&mut app, "h")), [(0, 1, 0), (4, 1, 3)]);
         assert_eq!(keys(&mut app, "O").events().rows(), 7);
         assert_eq!(keys(&mut app, "Op").events().rows(), 6, "a filter for a process lists its opens");
-    }
-
-    #[test]
-    fn a_failure_goes_when_it_is_answered() {
+        // A failure goes when it is answered.
         let search = |made: &mut Maker| {
             made.exec(7, "cc1", &["cc1"], 0);
             ["/a", "/b", "/c"].iter().for_each(|dir| made.open(7, "cc1", &format!("{dir}/x.h"), -2));
@@ -744,6 +741,17 @@ mod tests {
         let mut app = calm(&mut made);
         made.open(7, "cc1", "/d/x.h", 3);
         assert_eq!(rows(feed(&mut app, &mut made)), [(0, 1, 4)], "answered later");
+        // The failures are first those that nothing answered.
+        let mut made = Maker::default();
+        made.acts("7 cc1 open /a/x.h:-2 /b/x.h /b/y.h:-2, exit 1; 8 true exit 0");
+        let mut app = calm(&mut made);
+        let mut listed = |typed: &str| {
+            keys(&mut app, typed);
+            (rows(&app).iter().map(|row| row.0).collect::<Vec<_>>(), app.screen.failures)
+        };
+        assert_eq!(listed("e"), (vec![2, 3], Failures::Unanswered));
+        assert_eq!(listed("e"), (vec![0, 2, 3], Failures::All));
+        assert_eq!(listed("e"), (vec![2, 3], Failures::Off), "calm");
     }
 
     #[test]
@@ -855,8 +863,7 @@ mod tests {
         for pid in 100..140 {
             made.fork(7, "sh", pid);
             made.exec(pid, "cat", &["cat", &pid.to_string()], 0);
-            made.open(pid, "cat", &format!("/srv/{pid}"), -2);
-            made.exit(pid, "cat", 1 << 8);
+            made.acts(&format!("{pid} cat open /srv/{pid}:-2, exit 1"));
         }
         let app = calm(&mut made);
         let all = rows(&app);
@@ -867,7 +874,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_counts_what_has_no_row() {
+    fn a_search_counts_what_has_no_row_and_copies_name_it() {
         let mut made = Maker::default();
         made.exec(7, "cat", &["cat", "/etc/motd"], 0);
         (0..3).for_each(|number| made.open(7, "cat", &format!("/etc/{number}"), 3));
@@ -883,10 +890,25 @@ mod tests {
         assert_eq!((place(keys(&mut app, "O")).1, place(&app).2), (6, 0));
         assert_eq!(place(keys(&mut app, "O/etc/1\n")), (None, 0, 1));
         assert_eq!(app.screen.message(), Some("no match in the list; O lists all opens"));
+        // Copying copies what is beside the row.
+        let mut made = searched();
+        let mut app = all(&mut made);
+        keys(&mut app, "k");
+        let copied = |app: &mut App, typed: &str| {
+            keys(app, typed);
+            testing::copied(press(app, 'y')).unwrap_or_default()
+        };
+        let line = copied(&mut app, "");
+        assert!(line.ends_with("fd 4 r  /d/stdio.h  searched 4"), "{line}");
+        // Names where the search found the name if that row is hidden.
+        let line = copied(&mut app, "ee");
+        assert!(line.ends_with("ENOENT r  /c/stdio.h  searched 3, found in /d"), "{line}");
+        let line = copied(&mut app, "eaGk");
+        assert!(line.ends_with("fd 4 r  /d/stdio.h"), "{line}");
     }
 
     #[test]
-    fn created_files_of_a_directory_are_a_run_and_so_are_many_execs_of_a_program() {
+    fn files_and_execs_of_a_storm_are_runs() {
         let create = |made: &mut Maker, number: u32| {
             let record = OpenRecord { ret: 3, how_marks: CREATED, ..OpenRecord::default() };
             made.event(Slot::Open, 7, "opt", &payload::open(record, b"", format!("/tmp/{number}.o").as_bytes()));
@@ -902,6 +924,32 @@ mod tests {
         assert_eq!(rows(feed(&mut app, &mut made)), [(16, 1, 0), (30, 30, 0)]);
         let remark = app.events().remarks(30, None).first().cloned();
         assert_eq!(remark.as_deref(), Some("x30, other arguments"));
+        // Changed files of a directory share a row.
+        let make = |made: &mut Maker| {
+            (0..5).for_each(|number| change(made, "rm", UNLINK, &format!("/tmp/x/{number}"), 0));
+            change(made, "rm", UNLINK, "/tmp/y", 0);
+            change(made, "rm", UNLINK, "/tmp/x/none", -13);
+            change(made, "rm", UNLINK, "/tmp/x/5", 0);
+        };
+        check(make, &[(5, 1, 0), (6, 1, 0), (7, 6, 0)]);
+        let mut made = Maker::default();
+        make(&mut made);
+        let mut app = calm(&mut made);
+        assert_eq!(app.events().remarks(7, None), ["6 files", "x6"]);
+        change(&mut made, "rm", RMDIR, "/tmp/x/z", 0);
+        feed(&mut app, &mut made);
+        assert_eq!(app.events().remarks(8, None)[0], "7 changes");
+        // A tree has many directories.
+        let mut made = Maker::default();
+        for number in 0..100 {
+            change(&mut made, "rm", UNLINK, &format!("/t/{number}/a"), 0);
+            change(&mut made, "rm", UNLINK, &format!("/t/{number}/b"), 0);
+        }
+        let mut app = calm(&mut made);
+        assert_eq!(rows(&app), [(199, 200, 0)]);
+        assert_eq!(app.events().remarks(199, None)[0], "200 files in several directories");
+        app.refilter();
+        assert_eq!(rows(keys(&mut app, "")), [(199, 200, 0)]);
     }
 
     #[test]
@@ -1056,7 +1104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_one_row_from_its_start_to_its_end() {
+    fn a_connection_is_one_row_and_a_filter_shows_what_it_asks_for() {
         let call = |made: &mut Maker, op: u8, port: u16| {
             let at = |port| SocketAddr::from(([10, 0, 0, 7], port));
             made.tcp(7, "curl", payload::tcp(op, at(port), at(80)));
@@ -1077,10 +1125,7 @@ mod tests {
         let mut made = Maker::default();
         all(&mut made);
         assert_eq!(keys(&mut calm(&mut made), "O").events().events(), 6);
-    }
-
-    #[test]
-    fn a_filter_shows_what_it_asks_for_and_a_search_counts_what_is_in_groups() {
+        // A filter shows what it asks for and a search counts what is in groups.
         let mut made = Maker::default();
         (0..8).for_each(|pid| made.open(100 + pid, "cat", "/srv/hello.txt", 3));
         (0..4).for_each(|pid| made.exit(200 + pid, "true", 0));
@@ -1096,7 +1141,7 @@ mod tests {
         }
         keys(&mut app, "fpath~hello\nl");
         assert_eq!(app.events().rows(), 8, "unfolded");
-        let mut app = all(&mut searched());
+        let mut app = self::all(&mut searched());
         keys(&mut app, "/b.stdio\n");
         let place = app.search.place(app.events(), app.store()).expect("counted");
         assert_eq!((place.all, place.unlisted), (0, 1));
@@ -1106,49 +1151,6 @@ mod tests {
     /// An event of `op` that names a file.
     fn change(made: &mut Maker, comm: &str, op: u8, path: &str, ret: i32) {
         made.call(Slot::File, 7, comm, op, path, ret);
-    }
-
-    #[test]
-    fn changed_files_of_a_directory_share_a_row() {
-        let make = |made: &mut Maker| {
-            (0..5).for_each(|number| change(made, "rm", UNLINK, &format!("/tmp/x/{number}"), 0));
-            change(made, "rm", UNLINK, "/tmp/y", 0);
-            change(made, "rm", UNLINK, "/tmp/x/none", -13);
-            change(made, "rm", UNLINK, "/tmp/x/5", 0);
-        };
-        check(make, &[(5, 1, 0), (6, 1, 0), (7, 6, 0)]);
-        let mut made = Maker::default();
-        make(&mut made);
-        let mut app = calm(&mut made);
-        assert_eq!(app.events().remarks(7, None), ["6 files", "x6"]);
-        change(&mut made, "rm", RMDIR, "/tmp/x/z", 0);
-        feed(&mut app, &mut made);
-        assert_eq!(app.events().remarks(8, None)[0], "7 changes");
-        // A tree has many directories.
-        let mut made = Maker::default();
-        for number in 0..100 {
-            change(&mut made, "rm", UNLINK, &format!("/t/{number}/a"), 0);
-            change(&mut made, "rm", UNLINK, &format!("/t/{number}/b"), 0);
-        }
-        let mut app = calm(&mut made);
-        assert_eq!(rows(&app), [(199, 200, 0)]);
-        assert_eq!(app.events().remarks(199, None)[0], "200 files in several directories");
-        app.refilter();
-        assert_eq!(rows(keys(&mut app, "")), [(199, 200, 0)]);
-    }
-
-    #[test]
-    fn the_failures_are_first_those_that_nothing_answered() {
-        let mut made = Maker::default();
-        made.acts("7 cc1 open /a/x.h:-2 /b/x.h /b/y.h:-2, exit 1; 8 true exit 0");
-        let mut app = calm(&mut made);
-        let mut listed = |typed: &str| {
-            keys(&mut app, typed);
-            (rows(&app).iter().map(|row| row.0).collect::<Vec<_>>(), app.screen.failures)
-        };
-        assert_eq!(listed("e"), (vec![2, 3], Failures::Unanswered));
-        assert_eq!(listed("e"), (vec![0, 2, 3], Failures::All));
-        assert_eq!(listed("e"), (vec![2, 3], Failures::Off), "calm");
     }
 
     /// The rows of a list of all events, each with what is beside it.
@@ -1178,7 +1180,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_list_of_all_events_equal_neighbours_share_a_row() {
+    fn in_the_list_of_all_events_equal_neighbours_and_searches_share_a_row() {
         let mut made = Maker::default();
         for _ in 0..3 {
             made.open(7, "cat", "/a", 3);
@@ -1192,6 +1194,35 @@ mod tests {
         check_all(&app, &want.collect::<Vec<_>>());
         assert_eq!((app.events().events(), app.loaded().hidden()), (13, 0), "all events are counted");
         check_all(keys(&mut app, "kp"), &[(6, ""), (11, "x3")]);
+        // A search is the line of what was found, or of the last failure.
+        let mut made = searched();
+        made.exec(9, "sh", &["ld"], -2);
+        let app = all(&mut made);
+        check_all(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, "")]);
+        let mut made = Maker::default();
+        for dir in ["/a", "/b", "/c"] {
+            made.open(7, "env", &format!("{dir}/x"), -2);
+        }
+        let mut app = all(&mut made);
+        check_all(&app, &[(2, "searched 3")]);
+        // A directory that is twice in PATH.
+        made.open_all(7, "env", "/c/x:-2 /d/x:-20 /d/y:-2 /d/y:-2 /e/y /e/y /e/y");
+        check_all(feed(&mut app, &mut made), &[(4, "searched 5"), (7, "searched 3"), (9, "x2")]);
+        // What refused stays in a row of its own.
+        let mut made = Maker::default();
+        made.open_all(7, "a", "/a/x:-2 /b/x:-13 /c/x:-2 /d/x");
+        // The same directory again is not a search, and neither are other processes or names.
+        made.acts("7 a open /e/x:-2 /e/x /f/x:-2; 8 a open /g/x /g/..:-2 /h/..:-2");
+        let app = all(&mut made);
+        check_all(&app, &[(0, ""), (1, ""), (3, "searched 2"), (4, ""), (5, ""), (6, ""), (7, ""), (8, ""), (9, "")]);
+        let mut made = Maker::default();
+        for _ in 0..3 {
+            made.open_all(7, "cat", "/a /a");
+            made.lost(5);
+        }
+        let mut app = all(&mut made);
+        check_all(&app, &[(1, "x2"), (2, ""), (4, "x2"), (5, ""), (7, "x2"), (8, "")]);
+        assert_eq!(keys(&mut app, "!n").events().selected(), Some(2));
     }
 
     #[test]
@@ -1226,41 +1257,6 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_the_line_of_what_was_found_or_of_the_last_failure() {
-        let mut made = searched();
-        made.exec(9, "sh", &["ld"], -2);
-        let app = all(&mut made);
-        check_all(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, "")]);
-        let mut made = Maker::default();
-        for dir in ["/a", "/b", "/c"] {
-            made.open(7, "env", &format!("{dir}/x"), -2);
-        }
-        let mut app = all(&mut made);
-        check_all(&app, &[(2, "searched 3")]);
-        // A directory that is twice in PATH.
-        made.open_all(7, "env", "/c/x:-2 /d/x:-20 /d/y:-2 /d/y:-2 /e/y /e/y /e/y");
-        check_all(feed(&mut app, &mut made), &[(4, "searched 5"), (7, "searched 3"), (9, "x2")]);
-    }
-
-    #[test]
-    fn what_refused_stays_in_a_row_of_its_own_and_no_group_spans_a_gap() {
-        let mut made = Maker::default();
-        made.open_all(7, "a", "/a/x:-2 /b/x:-13 /c/x:-2 /d/x");
-        // The same directory again is not a search, and neither are other processes or names.
-        made.acts("7 a open /e/x:-2 /e/x /f/x:-2; 8 a open /g/x /g/..:-2 /h/..:-2");
-        let app = all(&mut made);
-        check_all(&app, &[(0, ""), (1, ""), (3, "searched 2"), (4, ""), (5, ""), (6, ""), (7, ""), (8, ""), (9, "")]);
-        let mut made = Maker::default();
-        for _ in 0..3 {
-            made.open_all(7, "cat", "/a /a");
-            made.lost(5);
-        }
-        let mut app = all(&mut made);
-        check_all(&app, &[(1, "x2"), (2, ""), (4, "x2"), (5, ""), (7, "x2"), (8, "")]);
-        assert_eq!(keys(&mut app, "!n").events().selected(), Some(2));
-    }
-
-    #[test]
     fn rows_are_unfolded_and_folded_and_keep_the_selected_event() {
         let mut made = searched();
         let folded = [(0, ""), (4, "searched 4"), (5, "")];
@@ -1289,24 +1285,6 @@ mod tests {
         assert_eq!(feed(&mut app, &mut made).events().selected(), Some(6));
         check_all(&app, &[(0, ""), (4, "searched 4"), (6, "x2"), (8, "x2")]);
         check_all(keys(&mut app, "j\x0c"), &[(0, ""), (4, "searched 4"), (6, "x2"), (8, "x2")]);
-    }
-
-    #[test]
-    fn copying_copies_what_is_beside_the_row() {
-        let mut made = searched();
-        let mut app = all(&mut made);
-        keys(&mut app, "k");
-        let copied = |app: &mut App, typed: &str| {
-            keys(app, typed);
-            testing::copied(press(app, 'y')).unwrap_or_default()
-        };
-        let line = copied(&mut app, "");
-        assert!(line.ends_with("fd 4 r  /d/stdio.h  searched 4"), "{line}");
-        // Names where the search found the name if that row is hidden.
-        let line = copied(&mut app, "ee");
-        assert!(line.ends_with("ENOENT r  /c/stdio.h  searched 3, found in /d"), "{line}");
-        let line = copied(&mut app, "eaGk");
-        assert!(line.ends_with("fd 4 r  /d/stdio.h"), "{line}");
     }
 
     fn make(made: &mut Maker, number: u32) {

@@ -219,14 +219,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_is_a_field_of_filters() {
+    fn every_column_is_a_field_of_filters_and_times_count_by_mode() {
         for column in Column::SEARCHED.iter().chain([&Column::Time]) {
             assert!(tracetui_events::filter::fields::field_named(column.title()).is_some(), "{}", column.title());
         }
-    }
-
-    #[test]
-    fn times_count_from_what_the_mode_says() {
         let base = TimeBase { start_ns: 1_000_000_000, above_ns: Some(3_000_000_000), ..TimeBase::default() };
         let text = |mode| time_text(3_001_500_000, 7_000_000_000, &TimeBase { mode, ..base });
         assert_eq!(text(TimeMode::Clock), "00:00:10.001");

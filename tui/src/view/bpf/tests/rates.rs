@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn runs_are_asked_for_while_the_view_is_open_and_shown() {
+fn runs_are_asked_for_and_an_inventory_does_not_stop_the_rate() {
     let mut made = inventory();
     let mut app = app(140, 24, MEMORY);
     feed(&mut app, &mut made);
@@ -33,12 +33,7 @@ fn runs_are_asked_for_while_the_view_is_open_and_shown() {
     count(&mut made, &[], false);
     assert!(row(feed(&mut app, &mut made)).ends_with(" 30 on_unlink"), "{}", row(&mut app));
     assert!(press(&mut app, '1').contains(&Effect::CountRuns(false)));
-}
-
-/// An inventory between two counts also reads the counters. The rate is then that of the last whole count, and never 0 because of the
-/// inventory.
-#[test]
-fn an_inventory_does_not_stop_the_rate() {
+    // An inventory between two counts also reads the counters. The rate is then that of the last whole count.
     let mut made = inventory();
     let mut app = view(140, 24, &mut made);
     let ran = |made: &mut Maker, id: u32, count: u64| {
