@@ -136,7 +136,9 @@ impl RecordingFiles for OneFile {
         let is_whole = self.own.metadata().is_ok_and(|found| found.nlink() > 0 && found.len() == written);
         let line = match renamed(&self.path, &self.own) {
             Some(Some(to)) => format!("{}: {bytes} bytes; another program renamed {path}", super::messages::name(&to)),
-            Some(None) => format!("another program moved or hid {path}: the recording ({bytes} bytes) is elsewhere or gone"),
+            Some(None) => {
+                format!("another program moved or hid {path}: the recording ({bytes} bytes) is elsewhere or gone")
+            }
             None => return Vec::new(),
         };
         is_whole.then_some(line).into_iter().collect()

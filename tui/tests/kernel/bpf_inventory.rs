@@ -47,7 +47,8 @@ fn all_numbers(value: &Value, key: &str) -> BTreeSet<i64> {
 /// A field that distinguishes an attachment from others of its type.
 fn field(way: Way) -> Option<(&'static str, Value)> {
     Some(match way {
-        TracepointLink => ("cookie", COOKIE.into()),
+        // Earlier kernels do not say it.
+        TracepointLink if release() >= (6, 9) => ("cookie", COOKIE.into()),
         UprobeIoctl | UretprobeIoctl => ("offset", 0x1000.into()),
         UprobeLink | UretprobeLink => ("offset", 0x1008.into()),
         UprobeMulti | UretprobeMulti => ("multi", 2.into()),

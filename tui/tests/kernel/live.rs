@@ -338,7 +338,8 @@ fn starts_with_few_verified_instructions() {
     let most = match release() >= (6, 9) {
         true if cfg!(target_arch = "aarch64") => 120_000,
         true => 105_000,
-        false => 350_000,
+        // With two rings, as on `preempt=full`, 374,000.
+        false => 380_000,
     };
     let sum: u64 = verified.values().sum();
     assert!(sum <= most, "{sum} verified instructions, at most {most} are permitted: {verified:?}");
