@@ -30,11 +30,13 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
-        // Recordings of a COMMAND have lookups beside other kinds, and those of the dashboard forks.
+        // Recordings of a COMMAND have lookups beside other kinds, and those of the dashboard forks too.
+        let forks = args.filters.kind.iter().any(|kinds| kinds.contains(Kind::Fork.name()));
         let refused = |read: &Recording| {
             let kinds = read.kinds().1;
-            let only = (kinds & compared_kinds()).is_empty() && !read.trace.is_unreadable();
-            kinds.iter().next().filter(|_| only)
+            let only = (kinds & compared_kinds()).is_empty();
+            let kind = (kinds & !compared_kinds()).iter().find(|kind| only || forks && *kind == Kind::Fork);
+            kind.filter(|_| !read.trace.is_unreadable())
         };
         if let Some(kind) = playback.recordings().iter().find_map(refused) {
             let others: Vec<_> = compared_kinds().iter().map(Kind::name).collect();

@@ -193,8 +193,8 @@ impl Exit {
         })
     }
 
-    /// Writes what sent the signal. Returns whether it wrote anything.
-    fn by(&self, out: &mut Vec<u8>) -> bool {
+    /// Writes what sent the signal. Returns whether it wrote anything. Raw bytes, not escaped.
+    pub fn by(&self, out: &mut Vec<u8>) -> bool {
         let Some(cause) = self.cause() else { return false };
         let text = match cause {
             Cause::Kill(_) if self.record.facts & fact::SELF != 0 => "by itself".to_owned(),

@@ -115,7 +115,7 @@ impl Payload<'_> for Tcp {
     }
 
     fn news(&self, out: &mut Vec<u8>) -> bool {
-        !self.is_close() && self.service(out)
+        !self.is_close() && !self.is_older() && self.service(out)
     }
 
     fn is_close(&self) -> bool {

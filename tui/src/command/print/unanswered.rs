@@ -247,10 +247,15 @@ impl Unanswered {
         // The line of a parent says how the process ended whose failure no call explains.
         if let (true, Some(exit)) = (cause.words.is_empty() && cause.chain.is_empty(), seen.event.body.exit()) {
             cause.words = match exit.ended() {
-                Ended::Code(code) => format!("exit {code}"),
-                signal => signal.to_string(),
-            }
-            .into_bytes();
+                Ended::Code(code) => format!("exit {code}").into_bytes(),
+                signal => {
+                    let mut words = format!("{signal} ").into_bytes();
+                    if !exit.by(&mut words) {
+                        words.pop();
+                    }
+                    words
+                }
+            };
         }
         let name = if cause.chain.is_empty() { process.short_command() } else { process.comm.to_vec() };
         cause.chain.push(name);
