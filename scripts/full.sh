@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What .ci/run leaves out to stay short: the kernel tests with the program that plain cargo builds, with one ring and with two; a fleet
-# in small; ten minutes of fuzzing for each target; and all tests on all kernels of both architectures. It takes about three hours on
+# in small; ten minutes of fuzzing for each target; and the kernel matrix of both architectures. It takes about three hours on
 # two processors. Run it before a release, and after a change of the probes or of a parser.
 # usage: scripts/full.sh
 set -euo pipefail
