@@ -60,7 +60,7 @@ run_test() {
     [ "$try" = 1 ] || grep -q 'the kernel skipped [0-9]* events' /tmp/said || break
   done
   if [ $status = 137 ]; then
-    check "$2" fail "did not end within ${limit:-120}s"
+    check "$2" fail "did not end within ${limit:-300}s"
   elif [ $status != 0 ]; then
     check "$2" fail "$(reason /tmp/said)"
   # The name of the test may stand before it.
@@ -78,7 +78,7 @@ run_test() {
 
 try_test() {
   before=$(cut -d. -f1 /proc/uptime)
-  timeout -s KILL "${limit:-120}" "$1" --exact "$2" --nocapture --test-threads=1 </dev/null >/tmp/said 2>&1
+  timeout -s KILL "${limit:-300}" "$1" --exact "$2" --nocapture --test-threads=1 </dev/null >/tmp/said 2>&1
   status=$?
   echo "TOOK $2 $(($(cut -d. -f1 /proc/uptime) - before))s"
 }
