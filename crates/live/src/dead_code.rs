@@ -483,7 +483,7 @@ mod tests {
             exit(),
         ];
         assert_eq!(left(&code), parts(&code));
-        // What is not expected is not changed.
+        // Unexpected instructions stay unchanged.
         // A call through a register, a jump beyond the end, a legacy load from a packet.
         for odd in [insn(0x8d, 1, 0, 0, 0), insn(JA, 0, 0, 9, 0), insn(0x20, 0, 0, 0, 0)] {
             assert!(reached(&[odd, set(0, 0), exit()], &[]).is_none());

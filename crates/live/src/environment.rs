@@ -179,7 +179,7 @@ mod tests {
         assert!(Environments::new(Keeper::new(EnvMode::Values)).take(whole.bytes(), &mut batch));
         let frame = batch.frames().next().expect("a record");
         assert!(frame.payload.ends_with(b"x\0.LANG=1\0"), "{:?}", frame.payload.escape_ascii());
-        // Other records are left alone.
+        // Other records stay unchanged.
         let mut record = Batch::default();
         record.push(FrameHeader { kind: Kind::Open as u16, ..FrameHeader::default() }, b"01234567");
         assert!(!Environments::new(Keeper::new(EnvMode::Names)).take(record.bytes(), &mut Batch::default()));

@@ -31,7 +31,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let read = |file: &PathBuf| {
         let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
         // Recordings of a COMMAND have lookups beside other kinds, and those of the dashboard forks too.
-        let forks = args.filters.kind.iter().any(|kinds| kinds.contains(Kind::Fork.name()));
+        let forks = !args.filters.kind.is_empty();
         let refused = |read: &Recording| {
             let kinds = read.kinds().1;
             let only = (kinds & compared_kinds()).is_empty();

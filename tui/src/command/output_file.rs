@@ -53,11 +53,10 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     }
     let header = locked(&file, header);
     // A file that existed before is not removed.
-    let found = file.metadata()?;
-    let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
+    let created = existing != Existing::Replace;
     let watched = Watched::new(file.try_clone()?, name.clone());
     let (path, own) = (path.to_owned(), file.try_clone()?);
-    let files = OneFile { path: path.clone(), created: made, own, file: Some((watched, header)) };
+    let files = OneFile { path: path.clone(), created, own, file: Some((watched, header)) };
     let invoker = Invoker::of_environment()?;
     let dir = directory(&path).to_owned();
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Remove(&dir));
@@ -113,8 +112,8 @@ impl Write for Watched {
 
 struct OneFile {
     path: PathBuf,
-    /// The device and inode of a new file; `None` if the file existed before.
-    created: Option<(u64, u64)>,
+    /// Whether it did not exist before.
+    created: bool,
     own: File,
     file: Option<(Watched, FileHeader)>,
 }
@@ -127,8 +126,11 @@ impl RecordingFiles for OneFile {
     }
 
     fn withdraw(&mut self) -> io::Result<bool> {
-        let Some(made) = self.created else { return Ok(false) };
-        remove_if(&self.path, made)
+        if !self.created {
+            return Ok(false);
+        }
+        let made = self.own.metadata()?;
+        remove_if(&self.path, (made.dev(), made.ino()))
     }
 
     fn remarks(&self, written: u64) -> Vec<String> {
@@ -349,7 +351,7 @@ pub(super) async fn start_with(opener: &Opener, path: &Path) -> io::Result<Recor
     let recorder = header.and_then(|header| {
         let (name, own) = (super::messages::name(path), file.try_clone()?);
         let file = Some((Watched::new(file, name.clone()), header));
-        Recorder::start_files(OneFile { path: path.to_owned(), created: None, own, file }, name, || Ok(()))
+        Recorder::start_files(OneFile { path: path.to_owned(), created: false, own, file }, name, || Ok(()))
     });
     if recorder.is_err() {
         // The file is empty. If this fails, it remains. The first error is the one to report.

@@ -62,7 +62,7 @@ fn the_account_adds_up_and_each_part_has_a_name() {
     assert_eq!((&lost["ring"], &lost["at_most"]), (&55_210.into(), &55_210.into()));
     assert!(json["account"]["kinds"]["open"]["lost"]["at_most"].is_null());
     assert_eq!(account.clone().and(&account).bounded, 110_420);
-    // Late events are said where there are any.
+    // The line has late events only if there are some.
     let none = Account { asked: Kind::Open.into(), ..Account::default() };
     let some = Account { late: 3, ..none.clone() };
     assert_eq!(none.line(), "account: seen 0 delivered 0 filtered 0 lost 0 cut 0 (open 0)");

@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(calls.changes().collect::<Vec<_>>(), ["packet", "socket"]);
         assert_eq!(calls.that_change(Changes::Packet).collect::<Vec<_>>(), ["xdp_adjust_tail", "redirect_map"]);
         assert_eq!(HelperCalls { helpers: u64::MAX, unknown: None }.names().last(), Some("unknown"), "a later version");
-        // What was not scanned is not said to be harmless.
+        // A program that was not scanned does not count as harmless.
         let unknown = HelperCalls { helpers: 0, unknown: Some(NotScanned::Withheld) };
         assert_eq!(unknown.write_user(), Err(NotScanned::Withheld));
         assert_eq!(HelperCalls { helpers: 1, ..unknown }.write_user(), Ok(true));

@@ -261,7 +261,7 @@ impl<'a> File<'a> {
     }
 
     /// The text of a symbolic link, or the source of a mount.
-    pub(crate) fn source(&self) -> Option<&'a [u8]> {
+    fn source(&self) -> Option<&'a [u8]> {
         matches!(self.op(), "symlink" | "mount").then_some(self.texts[1])
     }
 

@@ -459,7 +459,7 @@ mod tests {
         assert_eq!((cut.inside(), cut.why_not_inside()), (None, Why::Cut));
         let raced = unreachable(&names, mark::RACED);
         assert_eq!((raced.absent(), raced.inside()), (Some(Why::Raced), None));
-        // A file with other references is believed if it is what was asked for.
+        // A file with other references counts if it has the path that was passed.
         for via in [via::OPENAT, via::IO_URING] {
             let raced = Some(Why::Raced);
             check_shared(via, 0, b"passwd\0etc\0", b"/etc/passwd", None);

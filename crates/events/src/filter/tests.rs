@@ -925,7 +925,7 @@ fn names_and_times_are_written_as_ids_and_dates() {
         assert_eq!(filter.text_with_ids(&Known), want);
         assert!(Filter::parse(want, &NoNames).is_ok(), "{want}");
     }
-    // A filter tells only what its events have.
+    // A filter matches only fields that its events have.
     for (text, shown) in [
         ("comm=cc1  path~\\.h$", "comm=cc1  path~\\.h$"),
         ("kind=open not err=ENOENT", "kind=open not err=ENOENT"),

@@ -843,7 +843,7 @@ fn the_ended_make_room_for_the_living_and_the_quiet_for_the_busy() {
     let table = &t.world().processes;
     assert_eq!((2000..2080).filter(|pid| table.by_tgid(Tgid(*pid)).is_none()).count(), 0);
     assert!(table.by_tgid(Tgid(1000)).is_none() && table.by_tgid(Tgid(1049)).is_some(), "the oldest goes first");
-    assert_eq!(t.account().shortage.processes, 0, "who has ended is not missed");
+    assert_eq!(t.account().shortage.processes, 0, "an ended process is not missing");
     let busy = (1000..2000).map(|pid| format!("500 opens busy, 7 forks {pid}"));
     let ends = ["1000 exits", "1999 exits"].map(str::to_owned);
     let t = few_processes(std::iter::once("7 forks 500".to_owned()).chain(busy).chain(ends));

@@ -360,7 +360,7 @@ mod tests {
         let first = open.expect("an open").header.time.0;
         assert!(opened.totals().first_ns < first, "a fork is before it");
         assert_eq!(opened.facts().span.map(|(start, _)| start), Some(first));
-        // A recording that grows is looked at again.
+        // A recording that grows is read again.
         let dir = Scratch::new("timeline-grows");
         let parts = write(&dir, "part", &self::batches(), 9);
         let path = |number: usize| dir.join(format!("x.{number:06}.ttr"));

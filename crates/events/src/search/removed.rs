@@ -55,9 +55,10 @@ fn sought(call: &Event<'_>) -> Option<Vec<u8>> {
 pub fn removed(store: &Store, id: Id, search: Option<&Searched>) -> Option<Vec<u8>> {
     let stored = store.get(id).filter(|stored| stored.failed)?;
     let call = stored.event().ok()?;
-    let places = search.iter().flat_map(|search| &search.first);
-    let others = places.zip(search).filter_map(|(dir, search)| absolute(&dir.path(&search.name), dir.start.clone()));
-    let paths: Vec<_> = [sought(&call)?].into_iter().chain(others).collect();
+    let mut paths = vec![sought(&call)?];
+    if let Some(search) = search {
+        paths.extend(search.first.iter().filter_map(|dir| absolute(&dir.path(&search.name), dir.start.clone())));
+    }
     let before = store.range(store.first_id().max(id.saturating_sub(MOST))..id).rev();
     before.filter(|other| other.kind == Kind::File && !other.failed).find_map(|other| {
         let change = other.event().ok().filter(|change| change.header.mnt_ns == call.header.mnt_ns)?;

@@ -6,7 +6,7 @@ use crate::store::{Id, Store};
 use crate::synthetic::{Maker, each_event, payload};
 use crate::why::SearchDir;
 use std::net::SocketAddr;
-use tracetui_shared::calls::file::RENAME;
+use tracetui_shared::calls::file::{RENAME, UNLINK};
 use tracetui_shared::calls::lookup::STAT;
 use tracetui_shared::id::{NsInum, Tgid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -711,7 +711,7 @@ fn a_walk_of_path_that_ended_early_found_the_program() {
         made.exit(7, "bash", code << 8);
         assert_eq!(stored(&mut made).1.map(|failure| failure.id - 1), want, "{name} {more} {code}");
     }
-    // A program sought in PATH is a cause before a name that was asked for once.
+    // A program that a search of PATH did not find comes before a single lookup.
     for (calls, want) in [
         (&[("/bin/flexgen", -2), ("/usr/bin/flexgen", -2), ("version.h", -2)][..], 1),
         (&[("./gen.sh", -13), ("mul.o", -2)], 0),
@@ -732,5 +732,17 @@ fn a_walk_of_path_that_ended_early_found_the_program() {
             let read = |made: &mut Maker| (0..5).for_each(|nth| made.open(7, "x", &format!("/app/{nth}.{end}"), 3));
             causes(1 << 8, |made| (fails(made), read(made)).1, want);
         }
+    }
+}
+
+#[test]
+fn who_removed_a_file_is_found_for_each_place_of_its_search() {
+    for gone in ["/a/x.h", "/b/x.h", "/c/x.h", "/b"] {
+        let mut made = Maker::default();
+        made.call(Slot::File, 6, "rm", UNLINK, gone, 0);
+        made.open_all(7, "cc1", "/a/x.h:-2 /b/x.h:-2 /c/x.h:-2");
+        let (store, _) = stored(&mut made);
+        let by = removed(&store, 3, searched(&store, 3).as_ref());
+        assert!(by.is_some_and(|by| by.starts_with(b"unlink by rm[6] ")), "{gone}");
     }
 }

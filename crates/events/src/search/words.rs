@@ -30,13 +30,9 @@ pub fn text(body: &Body<'_>, failure: Failure, argv: &[u8], short: bool) -> Vec<
             _ => [err, b" ", &subject].concat(),
         };
     };
-    if let Some(file) = body.paths().filter(|file| file.has_second()) {
-        return [err, b" ", file.op().as_bytes(), b" ", file.texts[0], b" to ", file.texts[1]].concat();
-    }
-    if let Some((file, source)) =
-        body.paths().and_then(|file| Some((file, file.source().filter(|_| file.op() == "mount")?)))
-    {
-        return [err, b" mount ", file.texts[0], b" of ", source].concat();
+    if let Some(file) = body.paths().filter(|file| file.has_second() || file.op() == "mount") {
+        let joint = if file.has_second() { b" to " } else { b" of " };
+        return [err, b" ", file.op().as_bytes(), b" ", file.texts[0], joint, file.texts[1]].concat();
     }
     let name = place(body).map_or(path, |(dir, name)| {
         let path = path.get(..dir.len() + 1 + name.len()).filter(|path| path.ends_with(name)).unwrap_or(name);

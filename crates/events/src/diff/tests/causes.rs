@@ -176,7 +176,7 @@ fn searches_after_a_failure_are_no_cause() {
     let mut new = steps(&[], &[&["cc", "a.c"]], FAILED);
     new.open(100, "new.cfg", ENOENT);
     first(steps(&[], &[&["cc", "a.c"]], 0), new, line);
-    // Roles with the same label are told apart.
+    // Roles with the same label stay separate.
     let long = "/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
     let run = |status: [u32; 2]| {
         let mut made = Made::new("/w", 100, &["cargo"]);

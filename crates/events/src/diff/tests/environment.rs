@@ -52,7 +52,7 @@ fn a_known_variable_is_reported_where_it_differs_first() {
     let lines =
         ["env      make: CFLAGS: -O2 in A, -O3 in B", "follow   1 more difference may follow from these: 1 argv"];
     check(run("CFLAGS=-O2"), run("CFLAGS=-O3"), &lines);
-    // What is not known does not differ.
+    // Unknown values do not differ.
     let run = |mode, env: &[&str]| built(mode, env, &[]);
     let lines = ["env      make: B: set in A, not set in B"];
     check(run(EnvMode::Names, &["A=1", "B=1"]), run(EnvMode::Names, &["A=2"]), &lines);
