@@ -124,10 +124,10 @@ impl<'a> Payload<'a> for File<'a> {
             out.extend_from_slice(value.as_bytes());
             out.push(b' ');
         }
-        self.write(0, out);
+        self.show(0, out);
         if self.has_second() {
             out.extend_from_slice(b" to ");
-            self.write(1, out);
+            self.show(1, out);
         } else if let Some(source) = self.source() {
             out.extend_from_slice(b" of ");
             out.extend_from_slice(source);
@@ -270,6 +270,19 @@ impl<'a> File<'a> {
         match self.by_descriptor() {
             true => self.dirs[0].write(out),
             false => out.extend_from_slice(self.texts[nth]),
+        }
+    }
+
+    /// The absolute path of a file that was changed, of a second one in the same directory only the name. Of a call that failed, the path
+    /// as passed.
+    fn show(&self, nth: usize, out: &mut Vec<u8>) {
+        let changed =
+            |nth| Some(self.absolute(nth)).filter(|path| matches!(path, Value::Joined(..)) && self.record.ret >= 0);
+        let Some(path) = changed(nth) else { return self.write(nth, out) };
+        let is_name = !self.texts[nth].contains(&b'/');
+        match nth == 1 && is_name && changed(0).is_some() && self.directory() == [self.dirs[1].bytes, b""] {
+            true => self.write(nth, out),
+            false => path.write(out),
         }
     }
 
@@ -426,3 +439,35 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     = EUID;
     = STACK;
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{FormatName, testing};
+
+    #[test]
+    fn a_changed_file_has_its_directory_and_one_that_was_not_found_the_path_as_passed() {
+        let (etc, srv) = (&b"etc\0srv\0"[..], &b"srv\0"[..]);
+        for (ret, second, want) in [
+            (0, (etc, "b"), "ok      rename /srv/etc/a to b"),
+            (0, (srv, "b"), "ok      rename /srv/etc/a to /srv/b"),
+            (0, (etc, "x/b"), "ok      rename /srv/etc/a to /srv/etc/x/b"),
+            (0, (&b""[..], "/b"), "ok      rename /srv/etc/a to /b"),
+            (-2, (etc, "b"), "ENOENT  rename a to b"),
+        ] {
+            let (dir, path) = second;
+            let record = FileRecord {
+                op: call::RENAME,
+                ret,
+                starts: if dir.is_empty() { start::PATH } else { start::PATH | start::PATH << 1 },
+                dir_lens: [etc.len() as u16, dir.len() as u16],
+                text_lens: [1, path.len() as u16, 0],
+                ..FileRecord::default()
+            };
+            let payload = [record.as_bytes(), etc, dir, b"a", path.as_bytes()].concat();
+            let line = testing::line(FormatName::Text, testing::header(Kind::File), &payload);
+            let line = String::from_utf8(line).expect("UTF-8");
+            assert!(line.trim_end().ends_with(want), "{line}");
+        }
+    }
+}
