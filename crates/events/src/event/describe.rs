@@ -365,9 +365,9 @@ pub const COMMON: &[Field] = field_table! {
         |s| uint(s, u64::from(s.event.header.uid.0)), with(props::THREAD | props::LIFE);
     gid Group "The real group id: task_struct.cred->gid."
         |s| uint(s, u64::from(s.event.header.gid.0)), with(props::THREAD | props::LIFE);
-    cgroup Text "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, the path of the name=systemd cgroup."
+    cgroup Text "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, of the name=systemd cgroup."
         |s| of_cgroup(s, Value::Bytes), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS | props::BYTES);
-    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. Identifies the process, together with pid."
+    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. With pid, it identifies the process."
         |s| uint(s, s.event.header.start.0), with(props::THREAD | props::LIFE | props::TRACK);
     mnt_ns Number "The mount namespace: nsproxy->mnt_ns->ns.inum."
         |s| nonzero(s, s.event.header.mnt_ns.0), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS);
@@ -378,13 +378,13 @@ pub const COMMON: &[Field] = field_table! {
             header if header.ns_pid == header.tgid => Value::Null,
             header => nonzero(s, header.ns_pid.0),
         }, with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS);
-    unit Text "The systemd unit, from the path of the cgroup. A unit in a container or of a user's manager stands after the outer unit (`user@1000.service/app.service`): whoever runs that manager chose its name."
+    unit Text "The systemd unit, from the path of the cgroup. A unit in a container or of a user's manager follows the outer unit (`user@1000.service/app.service`); that manager's owner chose the name."
         |s| of_cgroup(s, |path| cgroup::unit(path).map_or(Value::Null, Value::Unit)), with(props::THREAD | props::LIFE | props::LACKS | props::BYTES | props::LATER);
-    container Object "The container, from the path of the cgroup; not_collected if neither root gave the cgroup its name nor the files of the user who did have the container."
+    container Object "The container, from the path of the cgroup; not_collected if the name of the cgroup may be false."
         |s| of_container(s, |c| if c.id.is_empty() { Value::Null } else { Value::Object }), made_of(CONTAINER), with(props::THREAD | props::LIFE | props::LACKS | props::LATER);
-    pod Object "The pod of Kubernetes, from the path of the cgroup and the files of the container."
+    pod Object "The Kubernetes pod, from the path of the cgroup and the container's files."
         |s| of_container(s, |c| if c.pod_uid.is_empty() && c.pod_name.is_empty() { Value::Null } else { Value::Object }), made_of(POD), with(props::THREAD | props::LIFE | props::LACKS | props::LATER);
-    process Text "The name of the process: its leader's, or that of its executable if the kernel cut the leader's name. As filter, `process=GLOB` compares both names."
+    process Text "The name of the leader or, if the kernel cut that, of the executable. The filter `process=GLOB` compares both."
         |s| of_name(s, Process::name), with(props::TRACK | props::LACKS | props::BYTES | props::LATER);
 };
 
@@ -438,7 +438,7 @@ macro_rules! text {
 
 const CONTAINER: &[Field] = field_table! {
     id Text "As in the path; the name of a machine." text!(id), with(props::LACKS);
-    name Text "As the files of the runtime had it when the cgroup was first seen." text!(name), with(props::LACKS);
+    name Text "From the runtime's files when the cgroup was first seen." text!(name), with(props::LACKS);
     runtime Text "docker, containerd, cri-o, podman, nspawn, or the service that registered the machine."
         text!(runtime), with(props::LACKS);
     image Text "The name of the image, from the same files." |s| {
@@ -484,7 +484,7 @@ fn stack<'a>(seen: &EventContext<'a>) -> Value<'a> {
 
 /// The field, for every kind that probes make.
 pub(crate) const STACK: Field = field! {
-    stack List "The kernel stack, innermost call first: bpf_get_stack in the probe. The names are those at the time of the event."
+    stack List "The kernel stack: bpf_get_stack in the probe. Names are those at the time of the event."
         stack, with(props::LACKS)
 };
 

@@ -265,14 +265,14 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     = FS_PATH;
     = FS;
     = FILE;
-    exe_deleted Bool "Whether the executed file, or the directory of a descriptor in `dir`, was deleted: dentry.d_hash.pprev is null."
+    exe_deleted Bool "Whether the executed file, or the descriptor's directory in `dir`, was deleted: dentry.d_hash.pprev is null."
         |s| exec(s, |e| Value::Bool(e.below.unwrap_or(e.exe).deleted()));
     interp Text "The interpreter of a script: linux_binprm.interp; null for other files." |s| exec(s, |e| match e.interp {
         [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
         [] => Value::Null,
         interp => Value::Bytes(interp),
     }), with(props::LACKS | props::BYTES);
-    script Text "The file of a script that was passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; null for other files."
+    script Text "The file of a script passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; else null."
         |s| exec(s, |e| e.script().map_or(Value::Null, |script| script.path_value())), with(props::LEAF | props::BYTES | props::LATER);
     argv List "The arguments: mm->arg_start..arg_end." |s| exec(s, |e| match e.record.argv_marks & mark::FAULT {
         0 => Value::Args(e.argv),
@@ -291,14 +291,14 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     cwd_deleted Bool "Whether this directory was deleted." |s| exec(s, |e| Value::Bool(e.cwd.deleted()));
     ret Number "0, or −errno of the system call." |s| exec(s, |e| Value::Int(e.record.ret.into()));
     err Text "The name of the error; null on success." |s| exec(s, |e| err_value(e.record.ret));
-    old_tid Number "The id of the calling thread, if it was not the group leader: old_pid of sched_process_exec."
+    old_tid Number "The calling thread, if not the group leader: old_pid of sched_process_exec."
         |s| exec(s, |e| if e.record.old_tid == 0 { Value::Null } else { Value::Uint(e.record.old_tid.into()) });
     euid User "The effective user id after the exec: cred->euid." |s| exec(s, |e| Value::Uint(e.record.euid.into()));
     egid Group "The effective group id after the exec: cred->egid." |s| exec(s, |e| Value::Uint(e.record.egid.into()));
     = STDIN;
     = STDOUT;
     = STDERR;
-    fds List "The other open descriptors below 64, with --fds: the number, the operator of a shell, and the file: 3</etc/hosts."
+    fds List "With --fds, the other open descriptors below 64 as in a shell: 3</etc/hosts."
         |s| exec(s, |e| match (e.record.fds_marks, s.process) {
             (marks, _) if marks & u32::from(mark::NOT_COLLECTED) != 0 => Value::Omitted,
             (_, None) => Value::Omitted,
@@ -332,12 +332,12 @@ fn env_why(seen: &EventContext<'_>) -> Option<Why> {
 }
 
 pub(crate) const ENV: Field = field! {
-    env Object "What the exec changed in the environment (mm->env_start..env_end; of a failed exec, envp) of the process's previous program, or of its parent."
+    env Object "What changed in the environment (mm->env_start..env_end; failed: envp) since the process's previous program or, without one, its parent."
         |s| of_env(s, |_| Value::Object), made_of(ENV_FIELDS), with(props::PROGRAM | props::LACKS | props::LATER)
 };
 
 const ENV_FIELDS: &[Field] = field_table! {
-    set List "New variables by name; with --env all, new and changed ones as NAME=VALUE, with diff harmless ones, and the others as NAME=…. A string without a name is …, except with all. If a name is repeated, all its variables. All variables if the earlier environment is unknown: of the COMMAND, or after an exec that the filter left out."
+    set List "Names of new variables. With --env all, new and changed ones as NAME=VALUE; with diff, only harmless ones have values, the others are NAME=…. A string without a name is …, except with all. A repeated name lists all its variables. If the earlier environment is unknown (COMMAND, or an exec that the filter dropped), all variables."
         |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
         with(props::LACKS | props::BYTES | props::LATER);
     unset List "The names of removed variables." |s| of_env(s, |env| match env.known {

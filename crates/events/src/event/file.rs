@@ -364,15 +364,15 @@ fn of_op<'a, T>(value: Option<T>, make: impl Fn(T) -> Value<'a>) -> Value<'a> {
 
 // The fields of both kinds.
 pub(super) const PATH: Field = field! {
-    path Text "The path as passed, read from the caller's memory after the call; null if the file was passed as a descriptor."
+    path Text "The path as passed, read after the call; null for a descriptor."
         |s| of_paths(s, |f| if f.by_descriptor() { Value::Null } else { f.text(0) }), with(props::LEAF | props::LACKS | props::BYTES)
 };
 pub(super) const START: Field = field! {
-    dir Text "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. For an absolute path fs->root, if it is not /, else null; vanished: the descriptor is not open."
+    dir Text "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor (vanished: not open). Of an absolute path, fs->root; null if that is /."
         |s| of_paths(s, |f| f.start(0)), with(props::LACKS | props::BYTES)
 };
 pub(super) const ABS_PATH: Field = field! {
-    abs_path Text "The path of the file: that of the descriptor, or `dir` and then `path`."
+    abs_path Text "The descriptor's path, or `dir` and then `path`."
         |s| of_paths(s, |f| f.absolute(0)), with(props::LEAF | props::LACKS | props::BYTES)
 };
 pub(super) const PATH_BASIS: Field = field! {
@@ -383,7 +383,7 @@ pub(super) const PATH_BASIS: Field = field! {
         })
 };
 pub(super) const DIRFD: Field = field! {
-    dirfd Number "The descriptor at which the path starts, or that names the file; −100 (AT_FDCWD): the working directory."
+    dirfd Number "The descriptor at which the path starts, or of the file; −100: AT_FDCWD."
         |s| of_paths(s, |f| Value::Int(f.record.dirfds[0].into()))
 };
 pub(super) const FLAGS: Field = Field::new("flags", Shape::Text, "The flags as passed, by name; null without.", |s| {
@@ -404,7 +404,7 @@ pub(super) const EUID: Field = field! {
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "What was done: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root."
+    op Text "The operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root."
         |s| file(s, |f| Value::Word(f.op()));
     = PATH;
     = START;
@@ -413,7 +413,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     = DIRFD;
     new_path Text "The second path as passed, of rename, link, move_mount and pivot_root."
         |s| file(s, |f| if f.has_second() { f.text(1) } else { Value::Null }), with(props::LEAF | props::LACKS | props::BYTES);
-    new_dir Text "The absolute directory at which the second path starts, if it is relative."
+    new_dir Text "The absolute directory at which a relative second path starts."
         |s| file(s, |f| if f.has_second() { f.start(1) } else { Value::Null }), with(props::LACKS | props::BYTES);
     new_abs_path Text "The second path: `new_dir` and then `new_path`."
         |s| file(s, |f| if f.has_second() { f.absolute(1) } else { Value::Null }), with(props::LEAF | props::LACKS | props::BYTES);
@@ -421,9 +421,9 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         |s| file(s, |f| of_op(f.source(), |_| f.text(1))), with(props::LACKS | props::BYTES);
     mode Number "The mode as passed, of mkdir, mknod and chmod."
         |s| file(s, |f| of_op(f.mode(), |mode| Value::Uint(mode.into())));
-    owner Number "The new owner as passed, of chown; −1 leaves it as it is."
+    owner Number "The new owner as passed, of chown; −1: unchanged."
         |s| file(s, |f| of_op(f.owner(), |[owner, _]| Value::Int(owner.into())));
-    group Number "The new group as passed, of chown; −1 leaves it as it is."
+    group Number "The new group as passed, of chown; −1: unchanged."
         |s| file(s, |f| of_op(f.owner(), |[_, group]| Value::Int(group.into())));
     size Number "The new size in bytes as passed, of truncate."
         |s| file(s, |f| of_op(f.size(), Value::Int));

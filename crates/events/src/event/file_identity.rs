@@ -38,7 +38,7 @@ fn of<'a>(seen: &EventContext<'a>, get: impl FnOnce(&Identity) -> Value<'a>) -> 
 }
 
 pub(crate) const FILE: Field = field! {
-    file Object "What identifies the contents of the file at the call; of opens, with --identity on. On overlay file systems and Btrfs, stat(2) may show other devices and inodes."
+    file Object "The identity of the contents at the call; of opens, with --identity on. On overlay file systems and Btrfs, stat(2) may show another device or inode."
         |s| of(s, |_| Value::Object), made_of(FILE_FIELDS), with(props::LACKS | props::LATER)
 };
 

@@ -46,12 +46,12 @@ macro_rules! fields {
 }
 
 pub(crate) const FS_PATH: Field = field! {
-    fs_path Text "The path of an unreachable file within its file system; null for a reachable file."
+    fs_path Text "The path of an unreachable file within its file system; else null."
         |s| path(file(s)), with(props::LEAF | props::LACKS | props::BYTES)
 };
 
 pub(crate) const FS: Field = field! {
-    fs Object "The file system of an unreachable file; null for a reachable file."
+    fs Object "The file system of an unreachable file; else null."
         |s| unreachable(file(s)).map_or(Value::Null, |_| Value::Object), made_of(fields!(file))
 };
 

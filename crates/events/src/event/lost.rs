@@ -22,7 +22,7 @@ pub struct LostRecord {
     pub count: u64,
     /// The time of the last event of the same stream before the gap (CLOCK_BOOTTIME, ns); 0 if there is none.
     pub from_ns: u64,
-    /// The time of the first event after the gap, or the time of the count.
+    /// The time of the first event after it, or of the count.
     pub to_ns: u64,
 }
 
@@ -137,6 +137,6 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     count Number "The number of missing events." |s| lost(s, |l| Value::Uint(l.record.count));
     from_ns Number "The time of the last event before the gap, CLOCK_BOOTTIME in nanoseconds."
         |s| lost(s, |l| if l.record.from_ns == 0 { Value::Null } else { Value::Uint(l.record.from_ns) });
-    to_ns Number "The time of the first event after the gap, or the time of the count."
+    to_ns Number "The time of the first event after it, or of the count."
         |s| lost(s, |l| Value::Uint(l.record.to_ns));
 };

@@ -431,20 +431,20 @@ const CLOSER: &[Field] = field_table! {
 pub(crate) const FIELDS: &[Field] = field_table! {
     op Text "The operation: connect (requested), accept, close, listen, or bind (only a failed one; UDP too)."
         |s| tcp(s, |t| Value::Word(t.op()));
-    role Text "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind."
+    role Text "client (requested the connection) or server (accepted it, or listens); unknown if older than the trace; null for bind."
         |s| tcp(s, |t| match t.has(flag::OLDER) {
             _ if t.record.op == op::BIND => Value::Null,
             true if t.is_connection() => Value::Unknown(Why::NotCollected),
             _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
         }), with(props::LACKS), of(&ROLES);
-    laddr Address "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, the address that was passed; null as raddr. One that is mapped to IPv6 is shown as IPv4."
+    laddr Address "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, as passed; null, and mapped, as raddr."
         |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)), with(props::LACKS);
     lport Number "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr."
         |s| tcp(s, |t| match (t.record.op, t.local()) {
             (op::BIND, Err(why)) => Value::Unknown(why),
             _ => Value::Uint(t.record.lport.into()),
         }), with(props::LACKS_LATER);
-    raddr Address "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, the address that was passed; null if that is of another family (other_family), shorter than its family needs (too_short) or unreadable (fault). One that is mapped to IPv6 is shown as IPv4."
+    raddr Address "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, as passed; null if that has another family (other_family), is too short (too_short) or unreadable (fault). IPv4 mapped to IPv6 is shown as IPv4."
         |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))), with(props::LACKS);
     rport Number "The remote port: skc_dport, or as passed, as raddr."
         |s| tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into()))), with(props::LACKS_LATER);
@@ -459,13 +459,13 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         0 => Value::Unknown(Why::NotCollected),
         inum => Value::Uint(inum.into()),
     }), with(props::LACKS);
-    fd Number "The descriptor of the connection when it was requested or accepted, or of the socket; null for the kernel."
+    fd Number "The descriptor of the socket at the call; null for the kernel."
         |s| tcp(s, |t| match t.record.fd {
             _ if t.record.via == via::KERNEL => Value::Null,
             ..0 => Value::Unknown(Why::NotCollected),
             fd => Value::Int(fd.into()),
         }), with(props::LACKS);
-    via Text "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other listen bind."
+    via Text "The origin: connect accept accept4 io_uring fastopen (MSG_FASTOPEN) kernel snapshot (older than the trace) other listen bind."
         |s| tcp(s, |t| {
             Value::Word(match t.record.via {
                 via::CONNECT => "connect",
@@ -486,15 +486,15 @@ pub(crate) const FIELDS: &[Field] = field_table! {
             via::SNAPSHOT => Value::Unknown(Why::NotCollected),
             _ => Value::Word(abi::word(t.record.abi)),
         }), with(props::LACKS);
-    ret Number "The result of the call or of the request to io_uring: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): the call did not wait for the outcome."
+    ret Number "The result of the call or io_uring request: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): it did not wait for the outcome."
         |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into())));
     outcome Text "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended)."
         |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())), with(props::LACKS), of(&OUTCOMES);
-    err Text "The name of the error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise."
+    err Text "The error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; else null."
         |s| tcp(s, |t| err_value(t.error()));
-    dur_ns Duration "In nanoseconds. connect: from the first SYN to the outcome. accept: the wait in the queue. close: the life of the connection."
+    dur_ns Duration "Nanoseconds. connect: from the first SYN to the outcome. accept: in the queue. close: the connection's life."
         |s| tcp(s, |t| t.duration(s.event.header.time)), with(props::LACKS);
-    since_ns Number "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same."
+    since_ns Number "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN; at a server, the establishment. The same in all events of this end."
         |s| of_connection(s, |t| match t.record.since.0 {
             0 => Value::Unknown(Why::NotCollected),
             _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
@@ -510,14 +510,14 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) });
     end Text "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error)."
         |s| tcp(s, |t| t.word(op::CLOSE, t.end())), with(props::LACKS), of(&ENDS);
-    closer Object "Of close: the process that closed the connection; null if none did, as when the peer resets it."
+    closer Object "Of close: the process that closed the connection; null if none did (a reset by the peer)."
         |s| of_closer(s, |_| Value::Object), made_of(CLOSER);
     mptcp Bool "Whether the connection is a subflow of MPTCP." |s| tcp(s, |t| Value::Bool(t.has(flag::MPTCP)));
     fastopen Bool "Whether the request used TCP Fast Open: tcp_sock.fastopen_req."
         |s| tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)));
     protocol Text "The protocol of the socket: tcp, or udp, of bind only."
         |s| tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())])), with(props::LATER), of(&PROTOCOLS);
-    backlog Number "Of listen: the backlog that was passed; unknown if the socket listened before the trace."
+    backlog Number "Of listen: the backlog as passed; unknown if older than the trace."
         |s| tcp(s, |t| t.backlog()), with(props::LACKS | props::LATER);
     = STACK;
 };

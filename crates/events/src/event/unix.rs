@@ -134,7 +134,7 @@ const PEER: &[Field] = field_table! {
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    path Text "The path as passed, or @ and the name of an abstract socket, read from the caller's memory after the call."
+    path Text "The path as passed, or @ and the abstract name, read after the call."
         |s| unix(s, |u| u.why_no_path().map_or_else(|| u.path(), Value::Unknown)), with(props::LEAF | props::LACKS | props::BYTES);
     abstract Bool "Whether it is the name of an abstract socket." |s| unix(s, |u| Value::Bool(u.is_abstract()));
     = file::START;
@@ -152,7 +152,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         })
     }), of(&["stream", "dgram", "seqpacket", "other"]);
     fd Number "The descriptor of the socket, as passed." |s| unix(s, |u| Value::Int(u.0.record.dirfds[1].into()));
-    peer Object "The process that listens; null of a failure and of a datagram socket."
+    peer Object "The process that listens; null after a failure, and for datagrams."
         |s| of_peer(s, |_| Value::Object), made_of(PEER);
     = file::RET;
     = file::ERR;

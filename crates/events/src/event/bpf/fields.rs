@@ -66,19 +66,19 @@ fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
 }
 
 const PROG: &[Field] = field_table! {
-    id Number "bpf_prog_aux.id; null for a classic BPF program." |s| of_ebpf(s, |b| match b.record().prog_id {
+    id Number "bpf_prog_aux.id; null for classic BPF." |s| of_ebpf(s, |b| match b.record().prog_id {
         0 if b.is_hidden() => Value::Unknown(Why::NotCollected),
         0 => Value::Unknown(Why::Vanished),
         id => Value::Uint(id.into()),
     }), with(props::LACKS);
-    name Text "bpf_prog_aux.ksym.name, or bpf_prog_aux.name (15 bytes); for a failed load, the name as passed."
+    name Text "bpf_prog_aux.ksym.name, or bpf_prog_aux.name (15 bytes); of a failed load, as passed."
         |s| bpf(s, |b| match b.has(has::PROG) || !b.name.is_empty() {
             true if b.is_classic() => Value::Null,
             true if b.is_unread() => Value::Unknown(Why::NotCollected),
             true => Value::Bytes(b.name()),
             false => b.no_program(),
         }), with(props::LACKS | props::BYTES);
-    type Text "bpf_prog.type; for a failed load, the type as passed; classic for a classic BPF program." |s| bpf(s, |b| {
+    type Text "bpf_prog.type; of a failed load, as passed; classic for classic BPF." |s| bpf(s, |b| {
         if b.is_classic() {
             Value::Word("classic")
         } else if b.is_made() && b.record().prog_uid == u32::MAX {
@@ -140,7 +140,7 @@ const ATTACH: &[Field] = field_table! {
             (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),
             (target, _) => target,
         }), with(props::LACKS | props::BYTES);
-    symbol Text "The kernel function: trace_kprobe.symbol; for a probe by address, the symbol that contained it at that time."
+    symbol Text "The kernel function: trace_kprobe.symbol; for a probe by address, the symbol that then contained it."
         |s| of_attach(s, |b| match (b.has(has::KPROBE), symbol(s, b)) {
             (true, _) if !b.text.is_empty() => Value::Bytes(b.text),
             (_, Some(symbol)) => Value::Bytes(&symbol.name),
@@ -160,7 +160,7 @@ const ATTACH: &[Field] = field_table! {
         Some(symbol) => Value::Bytes(&symbol.owner),
         None => Value::Unknown(Why::NotCollected),
     }), with(props::LACKS);
-    multi Number "The number of attach points of the link; null if its type allows only one."
+    multi Number "The number of the link's attach points; null if its type allows one only."
         |s| of_attach(s, |b| if b.on(on::MULTI) { Value::Uint(b.record().count.into()) } else { Value::Null }), with(props::LACKS);
     link_id Number "bpf_link.id; null without a link."
         |s| of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record().link_id.into()) } else { Value::Null });
@@ -172,7 +172,7 @@ const ATTACH: &[Field] = field_table! {
 
 pub(crate) const FIELDS: &[Field] = field_table! {
     op Text "The operation: load attach update detach unload hidden." |s| bpf(s, |b| Value::Word(b.op()));
-    ret Number "The descriptor or 0; −errno on error; null without a system call that reports it."
+    ret Number "The descriptor or 0; −errno on error; null if no system call reports it."
         |s| bpf(s, |b| match (b.is_made(), b.op()) {
             (false, _) => Value::Int(b.record().ret.into()),
             (true, "load" | "attach") => Value::Unknown(Why::NotCollected),
@@ -180,10 +180,10 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         }), with(props::LACKS);
     err Text "The name of the error; null on success." |s| bpf(s, |b| err_value(b.record().ret));
     prog Object "The program, read from the kernel object of the descriptor." |s| bpf(s, |_| Value::Object), made_of(PROG);
-    attach Object "The attachment; null for a load, an unload, or a hidden program. For a hidden link, its id and type."
+    attach Object "The attachment; null for loads, unloads and hidden programs. Of a hidden link, its id and type."
         |s| of_attach(s, |_| Value::Object), made_of(ATTACH);
     = STACK;
-    seen_by Text "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is looked up by id, as of its last event), inventory; for hidden, the view that shows it."
+    seen_by Text "The source: call, stream (the process is looked up by id, as of its last event), inventory; for hidden, the view that shows it."
         |s| bpf(s, |b| Value::Word(b.seen_by()));
     missing_in Text "For hidden, the view that lacks it; otherwise null." |s| bpf(s, |b| match b.op() {
         "hidden" => Value::Word(view_name(b.record().priority.into())),
