@@ -24,7 +24,7 @@ fn check_fresh(name: &str, text: &str) {
 
 fn shape(shape: Shape) -> &'static str {
     match shape {
-        Shape::Text => "text",
+        Shape::Text => "",
         Shape::Number => "number",
         Shape::Duration => "duration",
         Shape::User => "user",
@@ -44,7 +44,7 @@ fn table(
     page: &mut String,
 ) {
     // Writing to a String cannot fail.
-    let _ = write!(page, "\n## {title}\n\n| field | in filters | description and kernel source |\n|---|---|---|\n");
+    let _ = write!(page, "\n## {title}\n\n| field | type | description and kernel source |\n|---|---|---|\n");
     let mut known = BTreeMap::<_, Vec<_>>::new();
     for field in fields {
         match seen.entry([field.name, field.doc]) {
@@ -78,7 +78,7 @@ fn events_page_is_fresh() {
     let _ = writeln!(page, "`cause` is one of {}.", causes.join(", "));
     let _ = writeln!(
         page,
-        "\nFilters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
+        "\nThe type is that of filters; fields without one are text. Filters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
     );
     let mut seen = HashMap::new();
     table(COMMON, "Every event", &mut seen, &mut page);
