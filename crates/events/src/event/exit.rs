@@ -312,22 +312,22 @@ fn of_sender<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Sent) -> Value<'a
 }
 
 const KILLER: &[Field] = field_table! {
-    pid Number "The process id of the sender; null unless cause is kill."
+    pid Number "Process id of the sender; null unless cause is kill."
         |s| of_sender(s, |sent| Value::Uint(sent.tgid.0.into())), with(props::PID);
-    comm Text "The name of the sender: task_struct.group_leader->comm."
+    comm Text "Name of the sender: task_struct.group_leader->comm."
         |s| of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm))), with(props::BYTES);
-    uid User "The real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));
+    uid User "Real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));
     cause Text "kill (a process, perhaps itself) oom (the OOM killer) fault (the processor; a process can fake it for itself) seccomp limit (of CPU time or file size) other (the kernel: an alarm, a terminal, a broken pipe)."
         |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word())));
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    exit_code Number "The exit code, as in wait(2); null if a signal killed the process."
+    exit_code Number "Exit code, as in wait(2); null if a signal killed the process."
         |s| exit(s, |e| match e.ended() {
             Ended::Code(code) => Value::Uint(code.into()),
             Ended::Signal(_) => Value::Null,
         });
-    signal Text "The signal that killed the process; null if it exited." |s| exit(s, |e| match e.ended() {
+    signal Text "Signal that killed the process; null if it exited." |s| exit(s, |e| match e.ended() {
         Ended::Code(_) => Value::Null,
         Ended::Signal(signal) => Value::Word(names::signal(signal).unwrap_or("SIGUNKNOWN")),
     });
@@ -338,19 +338,19 @@ pub(crate) const FIELDS: &[Field] = field_table! {
             (_, Some(_)) => Value::Object,
         }), made_of(KILLER), with(props::LACKS | props::LATER);
     core Bool "Whether the process dumped core: WCOREDUMP." |s| exit(s, |e| Value::Bool(e.core()));
-    dur_ns Duration "The lifetime in nanoseconds: ns − start_ns; of COMMAND, from its first exec."
+    dur_ns Duration "Lifetime in nanoseconds: ns − start_ns; of COMMAND, from its first exec."
         |s| exit(s, |_| Value::Uint(s.ran_ns()));
     cpu_user_ns Duration "User CPU time of all threads, without children: utime, stime and se.sum_exec_runtime. Up to a tick (4 ms) less than wait4(2) if other processes end rarely; without the rest of the exit (from 6.16 on, nor the release of memory)."
         |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().0)), with(props::LACKS | props::LATER);
     cpu_system_ns Duration "CPU time in the kernel, likewise."
         |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().1)), with(props::LACKS | props::LATER);
-    max_rss_bytes Number "The largest resident set, also before an exec: signal_struct.maxrss."
+    max_rss_bytes Number "Largest resident set, also before an exec: signal_struct.maxrss."
         |s| of_cost(s, |_, cost| Value::Uint(cost.max_rss)), with(props::LACKS | props::LATER);
     read_bytes Number "Bytes fetched from storage, not from the page cache: ioac.read_bytes."
         |s| of_storage(s, |cost| cost.read), with(props::LACKS | props::LATER);
     written_bytes Number "Bytes for storage, written at once or later: ioac.write_bytes."
         |s| of_storage(s, |cost| cost.written), with(props::LACKS | props::LATER);
-    argv List "The arguments of the process's last exec; without one, of its parent's."
+    argv List "Arguments of the process's last exec; without one, of its parent's."
         |s| exit(s, |e| match e.command(s) {
             [] => Value::SomeArgs(&[], Why::NotCollected),
             argv if argv.len() >= limits::KEPT_ARGV => Value::SomeArgs(argv, Why::Cut),
@@ -359,7 +359,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     = TTY;
     = SESSION;
     = LOGIN_UID;
-    euid User "The effective user id at the exit: cred->euid." |s| exit(s, |e| euid_value(e.euid())), with(props::LACKS_LATER);
+    euid User "Effective user id at the exit: cred->euid." |s| exit(s, |e| euid_value(e.euid())), with(props::LACKS_LATER);
     = STACK;
 };
 

@@ -65,13 +65,13 @@ impl<'a> Payload<'a> for Lookup<'a> {
 }
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "The operation: stat lstat access readlink chdir." |s| lookup(s, |l| Value::Word(l.0.op()));
+    op Text "Operation: stat lstat access readlink chdir." |s| lookup(s, |l| Value::Word(l.0.op()));
     = file::PATH;
     = file::START;
     = file::ABS_PATH;
     = file::PATH_BASIS;
     = file::DIRFD;
-    access Number "The argument of access(2): 4 read, 2 write, 1 execute; 0: existence." |s| lookup(s, |l| {
+    access Number "Argument of access(2): 4 read, 2 write, 1 execute; 0: existence." |s| lookup(s, |l| {
         if l.0.op() == "access" { Value::Uint(l.0.record.values[0] & u64::from(u32::MAX)) } else { Value::Null }
     });
     = file::FLAGS;

@@ -423,13 +423,13 @@ fn of_connection<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value
 }
 
 const CLOSER: &[Field] = field_table! {
-    pid Number "The process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into())), with(props::PID);
-    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime."
+    pid Number "Process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into())), with(props::PID);
+    start_ns Number "Start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime."
         |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0));
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "The operation: connect (requested), accept, close, listen, or bind (only a failed one; UDP too)."
+    op Text "Operation: connect (requested), accept, close, listen, or bind (only a failed one; UDP too)."
         |s| tcp(s, |t| Value::Word(t.op()));
     role Text "client (requested the connection) or server (accepted it, or listens); unknown if older than the trace; null for bind."
         |s| tcp(s, |t| match t.has(flag::OLDER) {
@@ -437,35 +437,35 @@ pub(crate) const FIELDS: &[Field] = field_table! {
             true if t.is_connection() => Value::Unknown(Why::NotCollected),
             _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
         }), with(props::LACKS), of(&ROLES);
-    laddr Address "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, as passed; null, and mapped, as raddr."
+    laddr Address "Local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, as passed; null, and mapped, as raddr."
         |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)), with(props::LACKS);
-    lport Number "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr."
+    lport Number "Local port: inet_sock.inet_sport. Of bind, as passed, as laddr."
         |s| tcp(s, |t| match (t.record.op, t.local()) {
             (op::BIND, Err(why)) => Value::Unknown(why),
             _ => Value::Uint(t.record.lport.into()),
         }), with(props::LACKS_LATER);
-    raddr Address "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, as passed; null if that has another family (other_family), is too short (too_short) or unreadable (fault). IPv4 mapped to IPv6 is shown as IPv4."
+    raddr Address "Remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, as passed; null if that has another family (other_family), is too short (too_short) or unreadable (fault). IPv4 mapped to IPv6 is shown as IPv4."
         |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))), with(props::LACKS);
-    rport Number "The remote port: skc_dport, or as passed, as raddr."
+    rport Number "Remote port: skc_dport, or as passed, as raddr."
         |s| tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into()))), with(props::LACKS_LATER);
-    family Text "The family of the socket: inet (IPv4) or inet6." |s| tcp(s, |t| match t.record.family.into() {
+    family Text "Family of the socket: inet (IPv4) or inet6." |s| tcp(s, |t| match t.record.family.into() {
         AF_INET => Value::Word("inet"),
         AF_INET6 => Value::Word("inet6"),
         _ => Value::Unknown(Why::NotCollected),
     }), with(props::LACKS);
     v4_mapped Bool "Whether the remote address is an IPv4 address mapped to IPv6."
         |s| tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical()))), with(props::LACKS);
-    net_ns Number "The network namespace: skc_net->ns.inum." |s| tcp(s, |t| match t.record.net_ns.0 {
+    net_ns Number "Network namespace: skc_net->ns.inum." |s| tcp(s, |t| match t.record.net_ns.0 {
         0 => Value::Unknown(Why::NotCollected),
         inum => Value::Uint(inum.into()),
     }), with(props::LACKS);
-    fd Number "The descriptor of the socket at the call; null for the kernel."
+    fd Number "Descriptor of the socket at the call; null for the kernel."
         |s| tcp(s, |t| match t.record.fd {
             _ if t.record.via == via::KERNEL => Value::Null,
             ..0 => Value::Unknown(Why::NotCollected),
             fd => Value::Int(fd.into()),
         }), with(props::LACKS);
-    via Text "The origin: connect accept accept4 io_uring fastopen (MSG_FASTOPEN) kernel snapshot (older than the trace) other listen bind."
+    via Text "Origin: connect accept accept4 io_uring fastopen (MSG_FASTOPEN) kernel snapshot (older than the trace) other listen bind."
         |s| tcp(s, |t| {
             Value::Word(match t.record.via {
                 via::CONNECT => "connect",
@@ -480,21 +480,21 @@ pub(crate) const FIELDS: &[Field] = field_table! {
                 _ => "other",
             })
         });
-    abi Text "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
+    abi Text "System call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
         |s| tcp(s, |t| match t.record.via {
             via::KERNEL => Value::Null,
             via::SNAPSHOT => Value::Unknown(Why::NotCollected),
             _ => Value::Word(abi::word(t.record.abi)),
         }), with(props::LACKS);
-    ret Number "The result of the call or io_uring request: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): it did not wait for the outcome."
+    ret Number "Result of the call or io_uring request: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): it did not wait for the outcome."
         |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into())));
     outcome Text "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended)."
         |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())), with(props::LACKS), of(&OUTCOMES);
-    err Text "The error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; else null."
+    err Text "Error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; else null."
         |s| tcp(s, |t| err_value(t.error()));
     dur_ns Duration "Nanoseconds. connect: from the first SYN to the outcome. accept: in the queue. close: the connection's life."
         |s| tcp(s, |t| t.duration(s.event.header.time)), with(props::LACKS);
-    since_ns Number "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN; at a server, the establishment. The same in all events of this end."
+    since_ns Number "Start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN; at a server, the establishment. The same in all events of this end."
         |s| of_connection(s, |t| match t.record.since.0 {
             0 => Value::Unknown(Why::NotCollected),
             _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
@@ -506,7 +506,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         |s| of_close(s, |t| Value::Uint(t.record.bytes_out));
     retransmits Number "Retransmitted segments: tcp_sock.total_retrans."
         |s| of_connection(s, |t| Value::Uint(t.record.retransmits.into()));
-    rtt_us Number "The smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured."
+    rtt_us Number "Smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured."
         |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) });
     end Text "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error)."
         |s| tcp(s, |t| t.word(op::CLOSE, t.end())), with(props::LACKS), of(&ENDS);
@@ -515,7 +515,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     mptcp Bool "Whether the connection is a subflow of MPTCP." |s| tcp(s, |t| Value::Bool(t.has(flag::MPTCP)));
     fastopen Bool "Whether the request used TCP Fast Open: tcp_sock.fastopen_req."
         |s| tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)));
-    protocol Text "The protocol of the socket: tcp, or udp, of bind only."
+    protocol Text "Protocol of the socket: tcp, or udp, of bind only."
         |s| tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())])), with(props::LATER), of(&PROTOCOLS);
     backlog Number "Of listen: the backlog as passed; unknown if older than the trace."
         |s| tcp(s, |t| t.backlog()), with(props::LACKS | props::LATER);
