@@ -391,9 +391,8 @@ pub(super) const FLAGS: Field = Field::new("flags", Shape::Text, "Flags as passe
 });
 pub(super) const RET: Field =
     Field::new("ret", Shape::Number, "0, or −errno.", |s| of_paths(s, |f| Value::Int(f.record.ret.into())));
-pub(super) const ERR: Field = Field::new("err", Shape::Text, "Name of the error; null on success.", |s| {
-    of_paths(s, |f| err_value(f.record.ret))
-});
+pub(super) const ERR: Field =
+    Field::new("err", Shape::Text, "Name of the error; null on success.", |s| of_paths(s, |f| err_value(f.record.ret)));
 pub(super) const VIA: Field =
     Field::new("via", Shape::Text, "Name of the system call.", |s| of_paths(s, |f| Value::Word(f.via())));
 pub(super) const ABI: Field = Field::new("abi", Shape::Text, "System call table, as of opens.", |s| {
