@@ -396,9 +396,9 @@ pub(crate) const STDIN: Field = descriptor!(
     0,
     "Descriptor 0 of the new program: files_struct.fdt->fd[0]; unknown for a failed exec.",
     [
-        "file (a regular one) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
+        "file (regular) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
         "Absolute path: file.f_path; null for a pipe without a name and a socket.",
-        "Inode of a pipe or a socket: inode.i_ino. Both ends of a pipe have the same.",
+        "Inode of a pipe or socket: inode.i_ino, the same at both ends of a pipe.",
         "Peer of a socket: an address and port, unix:PATH or abstract:NAME (unix_sock.addr).",
         "Inode of the peer of a Unix socket."
     ]

@@ -342,7 +342,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         |s| exit(s, |_| Value::Uint(s.ran_ns()));
     cpu_user_ns Duration "User CPU time of all threads, without children: utime, stime and se.sum_exec_runtime. Up to a tick (4 ms) less than wait4(2) if other processes end rarely; without the rest of the exit (from 6.16 on, nor the release of memory)."
         |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().0)), with(props::LACKS | props::LATER);
-    cpu_system_ns Duration "CPU time in the kernel, likewise."
+    cpu_system_ns Duration "Kernel CPU time, likewise."
         |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().1)), with(props::LACKS | props::LATER);
     max_rss_bytes Number "Largest resident set, also before an exec: signal_struct.maxrss."
         |s| of_cost(s, |_, cost| Value::Uint(cost.max_rss)), with(props::LACKS | props::LATER);

@@ -453,7 +453,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         AF_INET6 => Value::Word("inet6"),
         _ => Value::Unknown(Why::NotCollected),
     }), with(props::LACKS);
-    v4_mapped Bool "Whether the remote address is an IPv4 address mapped to IPv6."
+    v4_mapped Bool "Whether the remote address is IPv4 mapped to IPv6."
         |s| tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical()))), with(props::LACKS);
     net_ns Number "Network namespace: skc_net->ns.inum." |s| tcp(s, |t| match t.record.net_ns.0 {
         0 => Value::Unknown(Why::NotCollected),
@@ -488,7 +488,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         }), with(props::LACKS);
     ret Number "Result of the call or io_uring request: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): it did not wait for the outcome."
         |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into())));
-    outcome Text "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended)."
+    outcome Text "Of connect: connected refused reset timed_out unreachable failed; without an answer abandoned (closed) killed (by a signal) in_progress (the trace ended)."
         |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())), with(props::LACKS), of(&OUTCOMES);
     err Text "Error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; else null."
         |s| tcp(s, |t| err_value(t.error()));

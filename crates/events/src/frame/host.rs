@@ -65,8 +65,8 @@ wire_struct! {
         offset_ns: i64,
     }
 
-    /// A container of which the path of a cgroup has the id, or a pod. The trace has checked that root gave the cgroup its
-    /// name, or that the user who did has such a container. Texts are empty if they are not known.
+    /// A container or pod that the path of a cgroup names. Root gave the cgroup its name, or the user who did has such a container. Unknown
+    /// texts are empty.
     Container {
         /// Empty for a pod without a container.
         id: Vec<u8>,
@@ -147,7 +147,7 @@ wire_struct! {
         at: BootNanos,
     }
 
-    /// A part of a recording cannot be read, so frames are missing here.
+    /// A part of a recording is unreadable, so frames are missing here.
     Hole {
         bytes: u64,
     }
@@ -165,8 +165,7 @@ wire_struct! {
         at: BootNanos,
     }
 
-    /// A part of a pipeline state that replaces everything before. The parts are a batch of their own, after all earlier events
-    /// were delivered.
+    /// A part of a pipeline state that replaces everything before, in a batch of its own, after all earlier events were delivered.
     Restart {
         /// From 0.
         part: u32,
@@ -191,8 +190,8 @@ wire_struct! {
         short: bool,
     }
 
-    /// The last frame of a file if the trace continues in another one. That file begins with the pipeline state, which contains
-    /// the events that still wait to be ordered.
+    /// The last frame of a file if the trace continues in another one. That file begins with the pipeline state, even the events that
+    /// wait for their order.
     Continues {
         /// The number of the next file.
         part: u32,
@@ -217,8 +216,8 @@ wire_struct! {
         records: Vec<RecordLayout>,
     }
 
-    /// A part of the state of a pipeline, from which another pipeline can continue. Other readers skip it. With [`StatePart::TABLES`]
-    /// as the slot of its header, it has only tables, without which the rest is of use too.
+    /// A part of a pipeline state, from which another pipeline can continue. Other readers skip it. With [`StatePart::TABLES`] as the slot
+    /// of its header, it has only tables, which the rest does not need.
     StatePart {
         /// Frames in the format of a [`super::Batch`].
         frames: Vec<u8>,
@@ -278,8 +277,7 @@ wire_struct! {
         max_entries: u32,
     }
 
-    /// A BPF program in the inventory. It replaces earlier facts about the program. In a state, some programs are described by the events
-    /// of their loads.
+    /// A BPF program in the inventory, which replaces earlier facts. In a state, the events of loads describe some programs.
     BpfProgram {
         id: ProgId,
         /// `BPF_PROG_TYPE_*`; `u32::MAX` if unknown.
@@ -443,8 +441,8 @@ wire_struct! {
         unseen: Vec<String>,
     }
 
-    /// A kernel symbol, before the first event that needs it, and again before the first event that it ended for. It replaces the
-    /// symbol with the same address and `from`.
+    /// A kernel symbol, before the first event that needs it, and again before the first event after its end. It replaces the symbol with
+    /// the same address and `from`.
     KernelSymbol {
         addr: KernelAddr,
         size: u64,

@@ -91,7 +91,7 @@ const PROG: &[Field] = field_table! {
             b.no_program()
         }
     }), with(props::LACKS);
-    attach_type Text "bpf_prog.expected_attach_type; null if 0, which has no meaning for most program types."
+    attach_type Text "bpf_prog.expected_attach_type; null if 0."
         |s| of_call(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
             // bpf(2) does not report it.
             (0, _) if b.is_made() => Value::Unknown(Why::NotCollected),
@@ -108,7 +108,7 @@ const PROG: &[Field] = field_table! {
             Value::Uint(b.record().prog_uid.into())
         }
     }), with(props::LACKS);
-    write_user Text "Whether it calls bpf_probe_write_user, by its instructions (bpf_prog.insnsi): yes no unknown."
+    write_user Text "Whether its instructions (bpf_prog.insnsi) call bpf_probe_write_user: yes no unknown."
         |s| bpf(s, |b| match b.no_program() {
             Value::Null if !b.has(has::PROG) => Value::Null,
             _ => Value::Word(write_user(&b.record())),
