@@ -25,33 +25,28 @@ fn check_fresh(name: &str, text: &str) {
 fn shape(shape: Shape) -> &'static str {
     match shape {
         Shape::Text => "",
-        Shape::Number => "number",
-        Shape::Duration => "duration",
-        Shape::User => "user",
-        Shape::Group => "group",
-        Shape::Address => "address",
-        Shape::Bool => "yes/no",
-        Shape::List => "list",
-        Shape::Object => "object",
+        Shape::Number => " (number)",
+        Shape::Duration => " (duration)",
+        Shape::User => " (user)",
+        Shape::Group => " (group)",
+        Shape::Address => " (address)",
+        Shape::Bool => " (yes/no)",
+        Shape::List => " (list)",
+        Shape::Object => " (object)",
     }
 }
 
-/// Appends the rows of fields. Of fields that an earlier table has, named by its title in `seen`, the names follow the rows.
-fn table(
-    fields: &'static [Field],
-    title: &'static str,
-    seen: &mut HashMap<[&str; 2], &'static str>,
-    page: &mut String,
-) {
+/// Appends a list of fields. Of fields that an earlier list has, named by its title in `seen`, the names follow.
+fn list(fields: &'static [Field], title: &'static str, seen: &mut HashMap<[&str; 2], &'static str>, page: &mut String) {
     // Writing to a String cannot fail.
-    let _ = write!(page, "\n## {title}\n\n| field | type | description and kernel source |\n|---|---|---|\n");
+    let _ = write!(page, "\n## {title}\n\n");
     let mut known = BTreeMap::<_, Vec<_>>::new();
     for field in fields {
         match seen.entry([field.name, field.doc]) {
             Entry::Occupied(earlier) => known.entry(*earlier.get()).or_default().push(format!("`{}`", field.name)),
             Entry::Vacant(first) => {
                 first.insert(title);
-                row(field, "", page);
+                entry(field, "", page);
             }
         }
     }
@@ -60,11 +55,11 @@ fn table(
     }
 }
 
-/// Appends the row of a field and, unless it is the same as another, those of its fields.
-fn row(field: &Field, prefix: &str, page: &mut String) {
-    let _ = writeln!(page, "| `{prefix}{}` | {} | {} |", field.name, shape(field.shape), field.doc);
+/// Appends the entry of a field and, unless it is the same as another, those of its fields.
+fn entry(field: &Field, prefix: &str, page: &mut String) {
+    let _ = writeln!(page, "- `{prefix}{}`{}: {}", field.name, shape(field.shape), field.doc);
     for sub in field.sub.iter().filter(|_| !field.doc.starts_with("The same as ")) {
-        row(sub, &format!("{prefix}{}.", field.name), page);
+        entry(sub, &format!("{prefix}{}.", field.name), page);
     }
 }
 
@@ -78,12 +73,12 @@ fn events_page_is_fresh() {
     let _ = writeln!(page, "`cause` is one of {}.", causes.join(", "));
     let _ = writeln!(
         page,
-        "\nThe type is that of filters; fields without one are text. Filters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
+        "\nDescriptions name the kernel source, and the type in filters if it is not text. Filters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
     );
     let mut seen = HashMap::new();
-    table(COMMON, "Every event", &mut seen, &mut page);
+    list(COMMON, "Every event", &mut seen, &mut page);
     for kind in Kind::ALL {
-        table(fields_of(kind), kind.name(), &mut seen, &mut page);
+        list(fields_of(kind), kind.name(), &mut seen, &mut page);
     }
     check_fresh("EVENTS.md", &page);
 }
