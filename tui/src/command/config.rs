@@ -156,7 +156,7 @@ const WATCHES: [&str; 4] = [
     "A watch is a name and a filter, or a table with `filter` and optionally `color` (a look), `bell` and `record` (true or false).",
     "The header counts its matches, and the list marks them with the name, even those that it would only count. `bell` rings the",
     "terminal's bell, at most once a second. `record` starts a recording at the first match, with the kept events. Watches do not restrict",
-    "the capture. The key `A` adds a watch for the selected row, until tracetui ends.",
+    "the capture.",
 ];
 const KEYS: [&str; 5] = [
     "The keys given here replace those of the action; [] removes all. They are written as in the help: q, Ctrl-F, F1, Space, PgDn,",
@@ -172,8 +172,8 @@ const COLORS: [&str; 3] = [
 ];
 const COLUMNS: [&str; 5] = [
     "The columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program get half of the width; the last",
-    "columns that do not fit beside it are dropped. The event list needs `detail`, the BPF list `target`. The key `C` chooses columns",
-    "until tracetui ends. `failed` does not count calls that a later call answered.",
+    "columns that do not fit beside it are dropped. The event list needs `detail`, the BPF list `target`. `failed` does not count calls",
+    "that a later call answered.",
     "In the tree, `cpu` is the share of a CPU that a running process uses (live only), and the CPU time of one that ended;",
     "`memory` is the resident set, of one that ended the largest. In `top` both are of processes that ended.",
 ];
