@@ -66,7 +66,7 @@ fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
 }
 
 const PROG: &[Field] = field_table! {
-    id Number "bpf_prog_aux.id; null for classic BPF." |s| of_ebpf(s, |b| match b.record().prog_id {
+    id Number "bpf_prog_aux.id; null for a classic BPF program." |s| of_ebpf(s, |b| match b.record().prog_id {
         0 if b.is_hidden() => Value::Unknown(Why::NotCollected),
         0 => Value::Unknown(Why::Vanished),
         id => Value::Uint(id.into()),
