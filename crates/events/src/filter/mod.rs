@@ -19,7 +19,7 @@
 //! out what the kernel side can decide.
 
 mod ast;
-pub(crate) mod capture;
+pub mod capture;
 pub mod complete;
 mod display;
 pub mod error;
@@ -67,8 +67,12 @@ pub fn without_texts(text: &str) -> String {
 
 /// Maps the names of users and groups to ids, and relative times to absolute ones, when a filter is parsed.
 pub trait NameLookup {
-    fn uid(&self, name: &str) -> Option<u32>;
-    fn gid(&self, name: &str) -> Option<u32>;
+    fn uid(&self, _name: &str) -> Option<u32> {
+        None
+    }
+    fn gid(&self, _name: &str) -> Option<u32> {
+        None
+    }
 
     /// The time to which `-1m` is relative, in nanoseconds since 1970: now, or the end of a recording.
     fn end(&self) -> Option<i128> {
@@ -85,14 +89,7 @@ pub trait NameLookup {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoNames;
 
-impl NameLookup for NoNames {
-    fn uid(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn gid(&self, _: &str) -> Option<u32> {
-        None
-    }
-}
+impl NameLookup for NoNames {}
 
 /// The names of the recording or the host: the lowest id if several have the name.
 impl NameLookup for World {
