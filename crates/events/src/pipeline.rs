@@ -31,7 +31,6 @@ use crate::filter::Filter;
 use crate::frame::host::{Excerpt, FIRST_KIND, Layout, Trace, Window};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
-use crate::text::time::Zone;
 use assemble::Assembler;
 use command::CommandTree;
 use deliver::Deliver;
@@ -100,16 +99,6 @@ impl Pipeline {
         }
     }
 
-    /// Sets the time zone of the reader, for dates in filters.
-    pub fn set_zone(&mut self, zone: Zone) {
-        self.world.zone = zone;
-    }
-
-    /// Sets the end of the recording that the frames are from.
-    pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
-        self.world.ends_at = ends_at;
-    }
-
     /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their
     /// end, events for their place in the order.
     pub fn bytes(&self) -> usize {
@@ -119,6 +108,11 @@ impl Pipeline {
     /// The tables as of the last delivered event.
     pub fn world(&self) -> &World {
         &self.world
+    }
+
+    /// The tables, to set what no frame contains.
+    pub fn world_mut(&mut self) -> &mut World {
+        &mut self.world
     }
 
     /// Adds a batch. Its events wait until [`next`](Self::next) delivers them. After missing frames, the batch may be a state
@@ -161,7 +155,7 @@ impl Pipeline {
         self.gaps.feed(&frame.header, made);
         if is_by_netlink(frame) {
             self.programs.called(frame, &mut self.world, made);
-            self.ledger.bookkept(Kind::Bpf);
+            self.ledger.count(Kind::Bpf, |counted| counted.kept += 1);
             return false;
         }
         self.programs.replaced(frame, &mut self.world, made);
@@ -198,8 +192,7 @@ impl Pipeline {
         }
         self.deliver(until, to);
         while let Some(overdue) = self.order.overdue(self.budget.order()) {
-            let unsettled = self.deliver(overdue.min(limit), to);
-            self.ledger.unsettled(unsettled);
+            self.ledger.unsettled += self.deliver(overdue.min(limit), to) as u64;
             if overdue > limit {
                 break;
             }

@@ -1,7 +1,6 @@
 //! Sorts events by time. The ring holds records in the order of their reservation, which differs slightly from the
 //! order of their times across CPUs. An event is therefore held until no earlier one can arrive.
 
-use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::borrow::Cow;
@@ -56,9 +55,9 @@ pub(super) struct Order {
     spares: Vec<Batch>,
     /// The time of the latest frame.
     pub(super) latest: BootNanos,
-    drained: BootNanos,
+    pub(super) drained: BootNanos,
     /// See [`Order::settle`].
-    settled: BootNanos,
+    pub(super) settled: BootNanos,
     /// Whether an attached probe can be preempted: its records may arrive much later.
     pub(super) preemptible: bool,
 }
@@ -241,15 +240,6 @@ impl Order {
     /// The time up to which frames or reads of the ring have come.
     pub(super) fn reached(&self) -> BootNanos {
         self.latest.max(self.drained).max(self.settled)
-    }
-
-    /// How far the ring was read.
-    pub(super) fn progress(&self, rest: Progress) -> Progress {
-        Progress { latest: self.latest, drained: self.drained, settled: self.settled, ..rest }
-    }
-
-    pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        (self.latest, self.drained, self.settled) = (progress.latest, progress.drained, progress.settled);
     }
 
     /// A batch that can be reused.

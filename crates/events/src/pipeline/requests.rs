@@ -12,7 +12,6 @@ use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::open;
 use crate::frame::host::Counters;
-use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
 use foldhash::HashMap;
 use std::collections::VecDeque;
@@ -69,7 +68,7 @@ pub(super) struct Requests {
     pub(super) hollow: u64,
     /// The number of requests without a completion.
     pub(super) unseen: u64,
-    counted_at: BootNanos,
+    pub(super) counted_at: BootNanos,
     joined: Vec<u8>,
 }
 
@@ -120,17 +119,6 @@ impl Requests {
         let Some((record, part, path)) = parts(frame) else { return };
         let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         self.keep(part.request, Waiting { header: frame.header, record, place: part.place, path, number });
-    }
-
-    /// The counts, and the time of the counters at which requests were last checked.
-    pub(super) fn progress(&self, rest: Progress) -> Progress {
-        let Requests { met, hollow, unseen, counted_at, .. } = *self;
-        Progress { requests: met, hollow, unseen, requests_counted: counted_at, ..rest }
-    }
-
-    pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        (self.met, self.hollow, self.unseen) = (progress.requests, progress.hollow, progress.unseen);
-        self.counted_at = progress.requests_counted;
     }
 
     fn keep(&mut self, address: u64, waiting: Waiting) {

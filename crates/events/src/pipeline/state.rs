@@ -171,7 +171,7 @@ impl Pipeline {
         let mut new = Pipeline::new(self.budget);
         new.world.without_terminal = self.world.without_terminal;
         new.restore(state);
-        new.follow(&self.world.processes.roots());
+        new.world.processes.follow(&self.world.processes.roots());
         new
     }
 
@@ -233,10 +233,7 @@ impl Pipeline {
             pending(stage, 0, &mut waiting);
         }
         StateFrame::ProgramsState(programs).push(latest, out);
-        let progress =
-            Progress { command_runs: self.command.is_some_and(|command| command.runs), ..Progress::default() };
-        let progress = self.order.progress(self.gaps.progress(self.requests.progress(self.ledger.progress(progress))));
-        StateFrame::Progress(progress).push(latest, out);
+        StateFrame::Progress(self.progress()).push(latest, out);
     }
 
     fn restore_pending(&mut self, stage: u8, number: u64, frame: &FrameRef<'_>, waiting: &mut Batch) {
@@ -276,11 +273,42 @@ impl Pipeline {
         }
     }
 
+    fn progress(&self) -> Progress {
+        let Pipeline { order, gaps, requests, ledger, .. } = self;
+        let (missing_times, missing) = ledger.missing.clone();
+        Progress {
+            latest: order.latest,
+            drained: order.drained,
+            unframed: ledger.unframed,
+            unsettled: ledger.unsettled,
+            command_runs: self.command.is_some_and(|command| command.runs),
+            counters: BootNanos(gaps.counted_at),
+            uncompared: ledger.uncompared.map(|at| at.0),
+            missing_times,
+            missing,
+            requests: requests.met,
+            hollow: requests.hollow,
+            unseen: requests.unseen,
+            requests_counted: requests.counted_at,
+            holes: gaps.holes,
+            behind: gaps.is_behind(),
+            late: ledger.late.0,
+            handed_on: ledger.late.1,
+            settled: order.settled,
+        }
+    }
+
     fn restore_progress(&mut self, progress: &Progress) {
-        self.order.restore_progress(progress);
-        self.gaps.restore_progress(progress);
-        self.requests.restore_progress(progress);
-        self.ledger.restore_progress(progress);
+        let Pipeline { order, gaps, requests, ledger, .. } = self;
+        (order.latest, order.drained, order.settled) = (progress.latest, progress.drained, progress.settled);
+        (gaps.counted_at, gaps.holes) = (progress.counters.0, progress.holes);
+        gaps.known = progress.holes.saturating_sub(progress.behind.into());
+        (requests.met, requests.hollow, requests.unseen) = (progress.requests, progress.hollow, progress.unseen);
+        requests.counted_at = progress.requests_counted;
+        (ledger.unframed, ledger.unsettled) = (progress.unframed, progress.unsettled);
+        ledger.uncompared = progress.uncompared.map(BootNanos);
+        ledger.missing = (progress.missing_times, progress.missing.clone());
+        ledger.late = (progress.late, progress.handed_on);
         if let Some(command) = &mut self.command {
             command.runs = progress.command_runs;
         }

@@ -412,9 +412,9 @@ impl Recording {
 /// A pipeline at the start of a recording, or at a state, for filters with these roots of trees. COMMAND's output does not go through it.
 pub fn pipeline(budget: Budget, state: Option<&Batch>, roots: &[Tgid]) -> Pipeline {
     let mut pipeline = Pipeline::new(budget);
-    pipeline.leave_out_terminal();
+    pipeline.world.without_terminal = true;
     state.into_iter().for_each(|state| pipeline.restore(state));
-    pipeline.follow(roots);
+    pipeline.world.processes.follow(roots);
     pipeline
 }
 

@@ -226,7 +226,7 @@ impl Progress<'_> {
                 FilterOptions { filter, ..FilterOptions::default() }.compile(pipeline.world())
             });
             let filter = filter.as_ref().map_err(|error| anyhow!("filter: {}", error.message))?;
-            pipeline.follow(&filter.whole.roots());
+            pipeline.world_mut().processes.follow(&filter.whole.roots());
             if evicted.is_some() {
                 pipeline.end();
             }
