@@ -29,7 +29,7 @@ use crate::limits;
 use crate::text::json::hex;
 use hosts::LOST;
 use interned::{Interned, iid, intern};
-use proto::{bytes, message, number, text, varint};
+use proto::{bytes, message, number, text};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -82,21 +82,14 @@ pub struct Perfetto<'w> {
     packet: Packet,
 }
 
-impl std::fmt::Debug for Perfetto<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Perfetto").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
 /// The host of the first event, with the latest CLOCK_REALTIME − CLOCK_BOOTTIME.
-#[derive(Debug)]
 struct Reference {
     boot_id: String,
     offset: i64,
 }
 
 /// The definitions in the current file.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct File {
     /// The time of the first event.
     start: u64,
@@ -113,7 +106,7 @@ struct File {
 }
 
 /// A host in the current file, with a sequence of packets of its own.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Host {
     name: String,
     boot_id: String,
@@ -134,7 +127,7 @@ struct Track {
 }
 
 /// Buffers of the packet under construction.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Packet {
     event: Vec<u8>,
     /// `InternedData`: the definitions of the event.
@@ -294,7 +287,7 @@ impl Writer<'_> {
         self.begin_host(seen.world);
         if seen.process.is_none() {
             let track = self.host_track(LOST);
-            return self.instant(track, seen);
+            return self.write_titled(track, self.clock.now, Mark::Instant, seen);
         }
         let header = &seen.event.header;
         let key = (self.file.current, header.tgid, header.start);
@@ -309,7 +302,7 @@ impl Writer<'_> {
         }
         match seen.event.body.began() {
             Some(began) => self.span(track.uuid, began, seen),
-            None => self.instant(track.uuid, seen),
+            None => self.write_titled(track.uuid, self.clock.now, Mark::Instant, seen),
         }
         if let Some(exit) = seen.event.body.exit() {
             if let Some(cost) = exit.cost() {
@@ -426,10 +419,6 @@ impl Writer<'_> {
         self.track_event(track, self.clock.now, Mark::End, None, |_| {});
     }
 
-    fn instant(&mut self, track: u64, seen: &EventContext<'_>) {
-        self.write_titled(track, self.clock.now, Mark::Instant, seen);
-    }
-
     /// Writes an event with its title and its fields.
     fn write_titled(&mut self, track: u64, time: u64, mark: Mark, seen: &EventContext<'_>) {
         let kind = seen.event.kind();
@@ -504,7 +493,11 @@ impl Writer<'_> {
         let mut raw = None;
         match value {
             Value::Omitted | Value::Null | Value::Unknown(_) => return,
-            Value::Object => return self.object(field, seen, list),
+            Value::Object => {
+                return self.argument(field.name, list, |this| {
+                    field.sub.iter().for_each(|field| this.field(field, seen, id::annotation::DICT_ENTRIES));
+                });
+            }
             Value::Args(area) | Value::SomeArgs(area, _) => {
                 self.argument(field.name, list, |this| this.array(args(area)))
             }
@@ -539,31 +532,13 @@ impl Writer<'_> {
         }
     }
 
-    fn object(&mut self, field: &'static Field, seen: &EventContext<'_>, list: u64) {
-        self.argument(field.name, list, |this| {
-            field.sub.iter().for_each(|field| this.field(field, seen, id::annotation::DICT_ENTRIES));
-        });
-    }
-
     /// Appends a `DebugAnnotation` with this name to the event.
     fn argument(&mut self, name: &str, list: u64, value: impl FnOnce(&mut Self)) {
-        let start = self.packet.event.len();
+        let start = proto::begin(list, &mut self.packet.event);
         self.key(name);
         value(self);
-        self.enclose(list, start);
+        proto::end(start, &mut self.packet.event);
         self.file.memory += limits::PERFETTO_ARGUMENT;
-    }
-
-    /// Turns the bytes of the event from `start` on into a field.
-    fn enclose(&mut self, field: u64, start: usize) {
-        let event = &mut self.packet.event;
-        let mut head = [0; 20];
-        let mut length = Vec::with_capacity(head.len());
-        varint(field << 3 | 2, &mut length);
-        varint((event.len() - start) as u64, &mut length);
-        let count = length.len().min(head.len());
-        head[..count].copy_from_slice(&length[..count]);
-        event.splice(start..start, head.into_iter().take(count));
     }
 
     fn key(&mut self, name: &str) {
@@ -590,9 +565,9 @@ impl Writer<'_> {
 
     fn array<'v>(&mut self, values: impl Iterator<Item = &'v [u8]>) {
         for value in values {
-            let start = self.packet.event.len();
+            let start = proto::begin(id::annotation::ARRAY_VALUES, &mut self.packet.event);
             self.string(value);
-            self.enclose(id::annotation::ARRAY_VALUES, start);
+            proto::end(start, &mut self.packet.event);
             self.file.memory += limits::PERFETTO_ARGUMENT;
         }
     }
