@@ -264,12 +264,6 @@ pub struct Unsealer {
     based: Option<zstd::bulk::Decompressor<'static>>,
 }
 
-impl std::fmt::Debug for Unsealer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Unsealer").finish_non_exhaustive()
-    }
-}
-
 impl Unsealer {
     /// Takes the contents of the first block of the file, which the tables of states need. Empty if it is damaged.
     pub fn begin(&mut self, first: &[u8]) {

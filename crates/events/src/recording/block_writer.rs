@@ -35,12 +35,6 @@ pub(super) struct Sealer {
     index: u64,
 }
 
-impl std::fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer").field("file", &self.file).finish_non_exhaustive()
-    }
-}
-
 /// The compression level of zstd. On a build, it saves 12 % over [`FAST`], and level 8 would save 3 % more for twice the time.
 const LEVEL: i32 = 6;
 /// The faster level of a stream, and of states, after one that was [`BUSY_NS`] long or shorter.

@@ -229,7 +229,6 @@ impl RecordingFile {
 ///
 /// It is an error if the file becomes shorter or gets another header during the reading. At the end of a followed file, a read
 /// fails with [`ErrorKind::WouldBlock`] while the file may still grow.
-#[derive(Debug)]
 pub struct FileFrom {
     file: RecordingFile,
     at: Arc<AtomicU64>,
@@ -247,7 +246,6 @@ pub struct FileFrom {
 }
 
 /// The position of a [`FileFrom`]. Its reader moves it over holes.
-#[derive(Debug)]
 pub struct Sparse {
     file: RecordingFile,
     at: Arc<AtomicU64>,

@@ -70,7 +70,6 @@ struct Like {
 }
 
 /// What writer and reader know of the earlier frames of a stream. Its buffers are reused.
-#[derive(Debug)]
 pub(super) struct Model {
     stream: u64,
     /// The last row of each group, and then those of groups and threads.

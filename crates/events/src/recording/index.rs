@@ -129,7 +129,7 @@ pub(super) fn together(entries: &[IndexEntry]) -> IndexEntry {
 }
 
 /// Makes the index while a recording is written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Indexer {
     /// The next number of each (slot, CPU), as the pipeline expects it.
     numbers: HashMap<(u16, u32), u64>,

@@ -10,7 +10,6 @@ use std::io;
 use tracetui_shared::header::FrameHeader;
 use zerocopy::FromBytes;
 
-#[derive(Debug)]
 pub struct Map {
     pub file: RecordingFile,
     /// Whether the recording has its proper end.
@@ -180,7 +179,6 @@ impl Map {
 }
 
 /// Searches a file for headers. It reads ahead, and farther if the last header was close.
-#[derive(Debug)]
 struct Window<'a> {
     file: &'a RecordingFile,
     at: u64,

@@ -12,7 +12,6 @@ use std::io::{self, Read};
 const READ: usize = 128 << 10;
 
 /// The contents of a recording, in order.
-#[derive(Debug)]
 pub enum Item {
     /// A batch, unchanged.
     Batch(Batch),
@@ -33,7 +32,6 @@ pub enum Ending {
 }
 
 /// Reads a recording from its start.
-#[derive(Debug)]
 pub struct Reader<R> {
     input: Input<R>,
     pub header: FileHeader,
@@ -330,7 +328,6 @@ impl<R: Read> Reader<R> {
 }
 
 /// An input with the bytes read ahead.
-#[derive(Debug)]
 struct Input<R> {
     reader: R,
     bytes: Vec<u8>,

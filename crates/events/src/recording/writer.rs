@@ -12,7 +12,6 @@ use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
 /// Writes a recording. Each block is one `write`, so a killed process leaves whole blocks and at most a part of the last one.
-#[derive(Debug)]
 pub struct Writer<W> {
     out: W,
     sealer: Sealer,
