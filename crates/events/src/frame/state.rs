@@ -418,7 +418,6 @@ impl Wire for Origin {
         let all = [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen, Origin::NextRun];
         Some(all.into_iter().find(|origin| *origin as u8 == number).unwrap_or_default())
     }
-    fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
 }
 
 frames! {
