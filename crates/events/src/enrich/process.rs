@@ -94,11 +94,6 @@ impl ProcessTable {
         (self.command, self.state.command) = (Some(command), None);
     }
 
-    /// The arguments of the COMMAND's first exec, each followed by NUL, and its status as reported by wait(2) once it ended.
-    pub fn ran(&self) -> (&[u8], Option<u32>) {
-        (&self.state.command_argv, self.state.command_status)
-    }
-
     /// Sets the ids in `tree=ID` terms. An id denotes the process that has it now, or had it last; if none is known,
     /// the first process that gets it. An id that is already followed keeps its process.
     pub fn follow(&mut self, ids: &[Tgid]) {
@@ -313,11 +308,12 @@ impl ProcessTable {
     /// Applies an event, and returns its process at that time (exec: after the exec). `None` for a row without a
     /// process.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
+        let key = key_of(&event.header);
         match &event.body {
-            Body::Exec(exec) if self.state.command_argv.is_empty() && self.is_command(key_of(&event.header)) => {
+            Body::Exec(exec) if self.state.command_argv.is_empty() && self.is_command(key) => {
                 self.state.command_argv = kept(exec.argv).into();
             }
-            Body::Exit(exit) if self.is_command(key_of(&event.header)) => {
+            Body::Exit(exit) if self.is_command(key) => {
                 self.state.command_status.get_or_insert(exit.record.status);
             }
             _ => {}
@@ -338,13 +334,12 @@ impl ProcessTable {
                 // A connection has the name that its thread had at the request.
                 let is_old = event.body.connection().is_some();
                 // Usually the table has it.
-                if let Some(entry) = self.entries.get_mut(&key_of(&event.header)) {
+                if let Some(entry) = self.entries.get_mut(&key) {
                     entry.count(&event.header);
                     let process = Arc::clone(&entry.process);
                     return Some(if is_old { process } else { self.renamed(process, &event.header) });
                 }
                 // A connection can outlive its process. A process without a further exit must not be added.
-                let key = key_of(&event.header);
                 if event.body.is_close() && self.settle_seed(key).is_none() {
                     return Some(Arc::new(self.first_seen(key, &event.header)));
                 }

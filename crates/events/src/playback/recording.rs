@@ -12,6 +12,7 @@ use crate::event::describe::args;
 use crate::event::exit::{Ended, Exit};
 use crate::filter::{Compiled, FilterOptions, Needs, Scratch};
 use crate::frame::host::{Label, Trace};
+use crate::frame::state::TableState;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
@@ -235,9 +236,9 @@ impl Recording {
 
     /// The arguments of the COMMAND, and how it ended if that is known; `None` without a COMMAND.
     pub fn command(&self) -> Option<(&[u8], Option<Ended>)> {
-        let (argv, status) = self.pipeline.world().processes.ran();
+        let TableState { command_argv: argv, command_status: status, .. } = &self.pipeline.world().processes.state;
         let ended = status.map(|status| Exit::of_status(status).ended());
-        (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv, ended))
+        (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv.as_slice(), ended))
     }
 
     /// [`Self::command`] as JSON.
