@@ -263,6 +263,6 @@ impl Pipeline {
 
     /// A batch whose events have all been delivered. The reader can reuse it.
     pub fn spare(&mut self) -> Option<Batch> {
-        self.order.take_spare()
+        self.order.spares.pop()
     }
 }

@@ -15,19 +15,13 @@ use tracetui_shared::time::BootNanos;
 /// The maximum size of the frames in one [`StatePart`], in bytes.
 const PART: usize = 256 << 10;
 
-/// What a frame waits for: the values of [`PendingFrames::stage`].
+/// The values of [`PendingFrames::stage`].
 mod stage {
-    /// Its place in the order.
     pub(super) const ORDER: u8 = 0;
-    /// The rest of its arguments.
     pub(super) const ARGUMENTS: u8 = 1;
-    /// The completion of the request.
     pub(super) const END: u8 = 2;
-    /// The end of the system call that loaded a program.
     pub(super) const LOAD: u8 = 3;
-    /// The end of the attachment.
     pub(super) const ATTACHED: u8 = 4;
-    /// An inventory that began after that end.
     pub(super) const DETACHED: u8 = 5;
 }
 
