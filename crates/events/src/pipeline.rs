@@ -34,7 +34,7 @@ use crate::limits;
 use assemble::Assembler;
 use command::CommandTree;
 use deliver::Deliver;
-use gaps::Gaps;
+use gaps::{Gaps, push_lost};
 use order::Order;
 use programs::{ProgramReports, is_by_netlink};
 use requests::Requests;
@@ -78,7 +78,6 @@ pub struct Pipeline {
     /// The windows, in order, of a recording that consists only of windows: the first [`limits::WINDOWS`].
     pub windows: Vec<Window>,
     command: Option<CommandTree>,
-    /// Set if the frames are an excerpt of another trace.
     excerpt: Option<Excerpt>,
     /// Whether the recording ended before the trace.
     unfinished: bool,
@@ -102,7 +101,7 @@ impl Pipeline {
     /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their
     /// end, events for their place in the order.
     pub fn bytes(&self) -> usize {
-        self.order.bytes() + self.assembler.bytes + self.requests.bytes + self.programs.bytes()
+        self.order.bytes() + self.assembler.bytes + self.requests.bytes + self.programs.attached.bytes()
     }
 
     /// The tables as of the last delivered event.
@@ -152,7 +151,7 @@ impl Pipeline {
         if frame.header.has(flag::EXCERPT) {
             return true;
         }
-        self.gaps.feed(&frame.header, made);
+        self.gaps.feed(&frame.header).into_iter().for_each(|gap| push_lost(&gap, made));
         if is_by_netlink(frame) {
             self.programs.called(frame, &mut self.world, made);
             self.ledger.count(Kind::Bpf, |counted| counted.kept += 1);

@@ -126,22 +126,8 @@ impl World {
             HostFrame::CommandOutput(output) => {
                 self.terminal.get_or_insert_with(|| Box::new(Terminal::recorded())).apply(&output);
             }
-            // The pipeline handles these.
-            HostFrame::Trace(_)
-            | HostFrame::Drained(_)
-            | HostFrame::Settled(_)
-            | HostFrame::Hole(_)
-            | HostFrame::Continues(_)
-            | HostFrame::Window(_)
-            | HostFrame::Unreadable(_)
-            | HostFrame::StatePart(_)
-            | HostFrame::Excerpt(_)
-            | HostFrame::Scanned(_)
-            | HostFrame::Unfinished(_)
-            | HostFrame::Restart(_)
-            | HostFrame::ProgramChange(_)
-            | HostFrame::ProgramChangesLost(_)
-            | HostFrame::Layout(_) => {}
+            // The pipeline handles the others.
+            _ => {}
         }
     }
 

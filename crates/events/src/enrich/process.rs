@@ -104,7 +104,6 @@ impl ProcessTable {
         }
     }
 
-    /// The ids that are followed.
     pub fn roots(&self) -> Vec<Tgid> {
         self.roots.keys().copied().collect()
     }
@@ -125,7 +124,6 @@ impl ProcessTable {
         self.links(self.exact(parent)).filter_map(|(_, child)| self.entries.get(child))
     }
 
-    /// Pairs of the parent and each of its children.
     fn links(&self, parent: ProcessKey) -> impl Iterator<Item = &(ProcessKey, ProcessKey)> {
         let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
         self.children.range((parent, first)..).take_while(move |(of, _)| *of == parent)

@@ -32,7 +32,6 @@ struct Waiting {
     env: bool,
 }
 
-/// The waiting execs, by (slot, CPU).
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     waiting: HashMap<(u16, u32), Waiting>,
@@ -121,7 +120,6 @@ impl Assembler {
         }
     }
 
-    /// Appends the waiting execs as frames.
     pub(super) fn write_state(&self, out: &mut Batch) {
         let mut waiting: Vec<_> = self.waiting.iter().collect();
         waiting.sort_unstable_by_key(|(key, _)| **key);

@@ -84,7 +84,7 @@ impl Deliver<'_> {
         let seen = context(&event, self.world, process.as_ref());
         let programs = &mut *self.programs;
         let of_command = self.command.as_mut().is_none_or(|tree| match programs::is_load(&frame) {
-            false => programs.is_commands(programs::program_of(&frame)),
+            false => programs.commands.contains(&programs::program_of(&frame)),
             true => {
                 let commands = process.is_some() && tree.whose(&event, process.as_deref()) == EventOwner::Commands;
                 commands.then(|| programs.of_command(&frame)).is_some()

@@ -22,7 +22,6 @@ use tracetui_shared::id::{CgroupId, Gid, Uid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
-/// Makes the frames of an excerpt.
 #[derive(Debug, Default)]
 pub struct Excerpt {
     batch: Batch,
@@ -70,7 +69,6 @@ impl Excerpt {
         self
     }
 
-    /// The number of redacted texts.
     pub fn replacements(&self) -> u64 {
         self.redact.as_ref().map_or(0, Redact::count)
     }

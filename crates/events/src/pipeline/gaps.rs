@@ -77,16 +77,9 @@ impl Gaps {
         lost
     }
 
-    /// Counts a frame of the probes. The gap directly before it becomes a `lost` row.
-    pub(super) fn feed(&mut self, header: &FrameHeader, made: &mut Batch) {
-        if let Some(gap) = self.check(header) {
-            push_lost(&gap, made);
-        }
-    }
-
     /// Counts a frame of the probes. Returns the gap directly before it, if any. Gaps in bookkeeping records are only counted,
     /// because those records are not events.
-    fn check(&mut self, header: &FrameHeader) -> Option<LostRecord> {
+    pub(super) fn feed(&mut self, header: &FrameHeader) -> Option<LostRecord> {
         if header.kind == Kind::Lost as u16 {
             return None;
         }

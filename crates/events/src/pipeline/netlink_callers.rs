@@ -20,10 +20,8 @@ const ENDED: u16 = 4;
 
 type Call = (FrameHeader, NetlinkRecord);
 
-/// A call with its index.
 type Numbered = (usize, Call);
 
-/// The records of calls.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     /// In order of arrival.
@@ -65,7 +63,6 @@ impl Callers {
         self.calls.iter()
     }
 
-    /// Adds a record of a state.
     pub(super) fn restore(&mut self, frame: &FrameRef<'_>) {
         let Ok((record, _)) = NetlinkRecord::read_from_prefix(frame.payload) else { return };
         self.numbers.insert(frame.header.cpu, frame.header.seq);

@@ -32,7 +32,6 @@ const MOVES: usize = 8;
 /// The fraction (1/n) of its buffer below which a batch is moved to a buffer of its own size.
 const SMALL: usize = 4;
 
-/// The frames that wait for their place in the order.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     /// The positions of the waiting frames. Frames of equal time keep the order in which they were added.
@@ -234,7 +233,6 @@ impl Order {
     pub(super) fn reached(&self) -> BootNanos {
         self.latest.max(self.drained).max(self.settled)
     }
-
 }
 
 #[cfg(test)]

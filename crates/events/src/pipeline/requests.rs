@@ -42,7 +42,6 @@ impl Waiting {
 /// A process, by its id and start.
 type Process = (Tgid, BootNanos);
 
-/// A process with waiting requests.
 #[derive(Debug, Default)]
 struct Submitter {
     waiting: usize,
@@ -185,7 +184,7 @@ impl Requests {
         // The probes of requests send no such frame.
         header.flags &= !flag::STACK;
         let request = match self.take(part.request) {
-            Some(other) if !is_end_of(&other, &header, &record) => {
+            Some(other) if process_of(&other.header) != process_of(&header) || !open::ends(&record, &other.record) => {
                 // Neither the completion of that request nor the request of this completion was captured.
                 self.declare(1, other.header.time, header.time, made);
                 None
@@ -243,11 +242,6 @@ impl Requests {
         self.unseen = self.unseen.saturating_add(count);
         push_lost(&LostRecord::new(Kind::Open as u16, Cause::Probe, None, count, from, time), made);
     }
-}
-
-/// Whether a completion belongs to the waiting request at its address.
-fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool {
-    process_of(&request.header) == process_of(header) && open::ends(end, &request.record)
 }
 
 /// Sets the process of an event to the submitter of the request.

@@ -236,7 +236,9 @@ impl Pipeline {
             stage::ARGUMENTS => self.assembler.restore(frame),
             stage::END => self.requests.restore(number, frame),
             stage::LOAD => self.programs.restore_waiting(frame),
-            stage::ATTACHED | stage::DETACHED => self.programs.restore_attached(stage == stage::ATTACHED, frame),
+            stage::ATTACHED | stage::DETACHED => {
+                self.programs.attached.restore_begun(frame.header.time, stage == stage::ATTACHED, frame.payload);
+            }
             _ => {}
         }
     }
