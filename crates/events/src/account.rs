@@ -27,7 +27,6 @@ pub type Streams = BTreeMap<(u16, u32), Arrived>;
 /// A sum of the account that does not add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discrepancy {
-    /// The subject of the sum.
     pub of: Of,
     pub sum: &'static str,
     pub left: u64,
@@ -133,9 +132,7 @@ pub struct Account {
     pub processes_unread: u64,
     /// BPF programs and attachments that did not fit into memory. The ends of these attachments may be missing.
     pub bpf_left_out: u64,
-    /// Data that did not fit into memory.
     pub shortage: Shortage,
-    /// Starts and ends of processes that did not pair up.
     pub pairing: Pairing,
 }
 

@@ -67,7 +67,6 @@ wire_struct! {
         start: BootNanos,
     }
 
-    /// The end of a process.
     #[derive(Copy)]
     ProcessEnd {
         time: BootNanos,
@@ -258,7 +257,6 @@ wire_struct! {
         stream_lost: u64,
     }
 
-    /// The counts of a kind.
     KindState {
         /// The number of the [`tracetui_shared::kind::Kind`].
         kind: u16,
@@ -421,7 +419,6 @@ impl Wire for Origin {
 }
 
 frames! {
-    /// A frame of the state that is not a host frame.
     StateFrame {
         ProcessState = 96;
         ProcessLists = 97;

@@ -249,7 +249,6 @@ macro_rules! frames {
                 }
             }
 
-            /// Passes on each text in the frame, to be changed.
             pub fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
                 match self {
                     $($all::$name(frame) => $crate::frame::wire::Wire::each_text(frame, change),)*

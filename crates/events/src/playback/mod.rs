@@ -198,7 +198,6 @@ impl Playback {
         }
     }
 
-    /// Whether all recordings are of one boot of one machine.
     pub fn is_of_one_boot(&self) -> bool {
         let mut boots = self.recordings().iter().map(|recording| &recording.start.host.boot_id);
         let first = boots.next();

@@ -223,7 +223,6 @@ impl Recording {
         self.elsewhere.sum().seen
     }
 
-    /// The labels as a JSON object.
     pub fn labels_json(&self) -> Value {
         let label = |Label { name, value }: &Label| (name.clone(), Value::from(value.as_str()));
         Value::Object(self.trace.labels.iter().map(label).collect())
@@ -241,7 +240,6 @@ impl Recording {
         (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv.as_slice(), ended))
     }
 
-    /// [`Self::command`] as JSON.
     pub fn command_json(&self) -> Value {
         let Some((argv, ended)) = self.command() else { return Value::Null };
         let (code, signal) = match ended {

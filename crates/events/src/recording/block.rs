@@ -61,7 +61,6 @@ const _: () = assert!(size_of::<FileHeader>() == HEADER);
 const LOCKED: u32 = 1;
 
 impl FileHeader {
-    /// The header of a new file.
     pub fn new(id: [u8; 16], created_ns: i64) -> FileHeader {
         let header = FileHeader {
             magic: FILE_MAGIC,
@@ -125,16 +124,12 @@ impl FileHeader {
 /// The reason why a file is not a readable recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotARecording {
-    /// It begins with other bytes.
     #[error("not a tracetui recording")]
     Magic,
-    /// It ends within the file header.
     #[error("not a tracetui recording: its header is truncated")]
     Short,
-    /// The file header is damaged.
     #[error("the header of the recording is damaged (bad checksum)")]
     Checksum,
-    /// Another version of tracetui wrote it.
     #[error("the recording has format version {0}, and this tracetui reads version {VERSION} only")]
     Version(u16),
 }
@@ -240,14 +235,6 @@ impl BlockHeader {
 
     pub fn check(&self, payload: &[u8]) -> Result<(), Damage> {
         if crc(payload) == self.payload_crc { Ok(()) } else { Err(Damage::Checksum) }
-    }
-
-    /// The frames of a payload. To read many, use [`Unsealer`].
-    /// Fails if the payload is damaged or was stored in an unknown way.
-    pub fn frames(&self, payload: &[u8]) -> Result<Vec<u8>, Damage> {
-        let mut frames = Vec::new();
-        Unsealer::default().frames(self, payload, &mut frames)?;
-        Ok(frames)
     }
 }
 
@@ -403,7 +390,6 @@ fn decompress(
 /// Why the frames of a block cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Damage {
-    /// Bytes that are not a block.
     #[error("not a block")]
     NotABlock,
     #[error("bad checksum")]
@@ -411,16 +397,13 @@ pub enum Damage {
     /// A part of a zstd stream whose earlier parts were not read, or tables without the first block of the file.
     #[error("follows a damaged block")]
     Base,
-    /// The checksum is right, but the contents are not.
     #[error("contents do not match the header")]
     Contents,
     /// A state larger than the limit ([`super::Reader::state_max`]).
     #[error("ignored a state that exceeds --memory")]
     StateTooLarge,
-    /// The disk cannot read it.
     #[error("disk read error")]
     Disk,
-    /// A later version of tracetui wrote it.
     #[error("unknown codec {0}")]
     Codec(u16),
 }

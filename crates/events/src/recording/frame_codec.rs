@@ -51,7 +51,6 @@ pub(super) fn most(plain: usize) -> usize {
     4 + GROUPS * WORDS + plain
 }
 
-/// A row that is kept.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
     /// The number of its stream.

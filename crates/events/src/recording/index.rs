@@ -95,7 +95,6 @@ impl Totals {
 
 const _: () = assert!(size_of::<IndexEntry>() == 168 && size_of::<Totals>() == INDEX_HEAD);
 
-/// An index block as read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IndexBlock {
     /// The sums of all blocks before the ones that it describes.

@@ -18,7 +18,6 @@ pub struct Map {
     last: Option<(u64, IndexBlock)>,
     /// The blocks that the index does not describe yet. If there are more than [`limits::BLOCKS_LISTED`], neighbours are merged.
     pub rest: Vec<IndexEntry>,
-    /// The sums of all blocks.
     pub totals: Totals,
 }
 

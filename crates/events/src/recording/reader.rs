@@ -19,7 +19,6 @@ pub enum Item {
     State(Batch),
     /// The state after the last frame.
     End(Batch),
-    /// Unreadable frames.
     Hole(Hole),
 }
 
@@ -65,7 +64,6 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the file header.
     pub fn new(input: R) -> Result<Reader<R>, OpenError> {
         let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0, holes: None };
         input.fill_to(HEADER, READ)?;

@@ -26,7 +26,6 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a recording.
     pub fn new(out: W, header: &FileHeader) -> io::Result<Writer<W>> {
         Writer::with(out, header, Indexer::default())
     }
@@ -170,7 +169,7 @@ impl<W: Write> Writer<W> {
         let block = self.sealer.seal_index(&payload)?;
         let offset = self.written;
         self.write(&block)?;
-        self.sealer.indexed(offset);
+        self.sealer.index = offset;
         Ok(())
     }
 

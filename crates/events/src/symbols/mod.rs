@@ -65,17 +65,14 @@ pub struct Snapshot {
 /// Why the symbols of the kernel are not available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// They were not read yet.
     #[default]
     #[error("not read yet")]
     NotRead,
     /// The kernel hides addresses, from root too.
     #[error("kernel.kptr_restrict=2 hides addresses; remedy: sysctl kernel.kptr_restrict=1")]
     KptrRestrict,
-    /// The kernel hides addresses from processes without CAP_SYSLOG.
     #[error("reading addresses requires CAP_SYSLOG")]
     NoCapability,
-    /// The kernel hides addresses, for another reason.
     #[error("the kernel hides addresses")]
     Hidden,
     /// /proc/kallsyms cannot be read: the errno. ENOENT without CONFIG_KALLSYMS.
@@ -83,7 +80,6 @@ pub enum Unavailable {
     Unreadable(i32),
 }
 
-/// The symbols of the kernel.
 #[derive(Debug)]
 pub struct Symbols {
     table: Result<Table, Unavailable>,
@@ -113,7 +109,6 @@ struct Image {
     period: Period,
 }
 
-/// The time during which something was loaded.
 #[derive(Clone, Copy, Debug)]
 struct Period {
     from: BootNanos,

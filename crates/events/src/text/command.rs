@@ -29,7 +29,6 @@ const VALUED: [&[u8]; 16] = [
 const INTERPRETERS: [&[u8]; 10] =
     [b"sh", b"bash", b"dash", b"ksh", b"zsh", b"python", b"perl", b"ruby", b"node", b"php"];
 
-/// What names a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Named<'w> {
     /// The program as it was called, or the script, without its directory.

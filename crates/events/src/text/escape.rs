@@ -47,7 +47,6 @@ pub struct Mode {
 /// The maximum of combining marks per character. Natural text needs at most four; more of them can cover other lines.
 pub(super) const MARKS_MAX: u8 = 8;
 
-/// A destination for text.
 pub trait Text {
     fn put(&mut self, text: &str);
 }

@@ -48,7 +48,6 @@ enum Mark {
 /// Opens the file with a number, from 0.
 pub type OpenFile<'w> = Box<dyn FnMut(u32) -> io::Result<Box<dyn Write + 'w>> + 'w>;
 
-/// The limits of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Room {
     /// Its size in bytes. A file may exceed it by one event.
@@ -66,7 +65,6 @@ impl Room {
     pub const ALL: Room = Room { bytes: u64::MAX, memory: u64::MAX, processes: limits::PERFETTO_PROCESSES };
 }
 
-/// Writes events as a Perfetto trace.
 pub struct Perfetto<'w> {
     files: OpenFile<'w>,
     room: Room,
@@ -274,7 +272,6 @@ impl File {
     }
 }
 
-/// Writes the packets of an event.
 struct Writer<'p> {
     file: &'p mut File,
     packet: &'p mut Packet,
@@ -435,7 +432,6 @@ impl Writer<'_> {
         self.packet.name = name;
     }
 
-    /// Writes a packet with a `TrackEvent`.
     fn track_event(
         &mut self,
         track: u64,
