@@ -40,6 +40,16 @@ counts! {
         unwritten,
     }
 
+    /// Data that was evicted because its share of memory was full. No events are lost, but less is known about their processes.
+    Shortage {
+        /// Live processes evicted from the process table.
+        processes,
+        /// Cgroups whose path was evicted.
+        cgroups,
+        /// Events that were delivered before they could be ordered.
+        unsettled,
+    }
+
     /// Records that arrived for one (slot, CPU), counted as they are read from the ring.
     Arrived {
         /// Wanted events: first records.

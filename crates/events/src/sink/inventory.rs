@@ -343,18 +343,9 @@ impl InventoryReport<'_> {
 /// Whether the kernel lists all attachments of a program of this type. It does not list attachments to perf events by ioctl, to
 /// sockets, to routes and actions of tc, or in tables of functions without a link.
 fn is_listed(prog_type: u32) -> bool {
-    let unlisted = [
-        "socket_filter",
-        "sched_act",
-        "lwt_in",
-        "lwt_out",
-        "lwt_xmit",
-        "lwt_seg6local",
-        "lirc_mode2",
-        "sk_reuseport",
-        "struct_ops",
-    ];
-    names::prog_type(prog_type).is_some_and(|name| !unlisted.contains(&name))
+    const UNLISTED: &str =
+        "socket_filter sched_act lwt_in lwt_out lwt_xmit lwt_seg6local lirc_mode2 sk_reuseport struct_ops";
+    names::prog_type(prog_type).is_some_and(|name| UNLISTED.split(' ').all(|unlisted| unlisted != name))
 }
 
 /// The text about a program without an attachment. `all_seen`: whether all places were examined.

@@ -1,19 +1,8 @@
 //! Events as a [Perfetto trace](https://perfetto.dev/docs/reference/synthetic-track-event): a sequence of
-//! [`TracePacket`](https://perfetto.dev/docs/reference/trace-packet-proto) messages.
+//! [`TracePacket`](https://perfetto.dev/docs/reference/trace-packet-proto) messages. `docs/EXPORT.md` describes the tracks.
 //!
-//! - A process is a track. Its life is a slice, from its start to its exit; in it, each program that it ran is a slice.
-//!   A process that is older than the file has a slice from the start of the file.
-//! - An event is an instant on the track of its process. Its fields are the arguments, with the names that they have in
-//!   JSON; fields of the process (its parent, cgroup, namespaces) are arguments of the slice of its life.
-//! - An event that ends something ([`Payload::began`]) is a slice on a track of its own below its process.
-//! - Rows about lost events are instants on a track of their own.
-//! - At each exit two counters of the host get a value: the CPU time of all processes that ended, and the peak memory of this one.
-//! - Hosts after the first have a machine id: their process ids are their own.
-//!
-//! The time is CLOCK_BOOTTIME of the host of the first event. Times of other hosts are converted by the wall clocks.
-//!
-//! A large trace is divided into files. Each can be read without the others: texts are defined again, and a process is
-//! described again at its first event in the file.
+//! Each file of a large trace can be read without the others: texts are defined again, and a process is described again at its
+//! first event in the file.
 
 mod hosts;
 mod id;
