@@ -43,17 +43,13 @@ impl StreamState {
 pub(super) struct Gaps {
     streams: HashMap<(u16, u32), StreamState>,
     pub(super) counted_at: u64,
+    /// The number of places where frames are missing. If events are missing before the next one of a stream, they were in the last one.
     pub(super) holes: u64,
     /// The number of holes before the last state that follows one. The contents of these holes are known.
     pub(super) known: u64,
 }
 
 impl Gaps {
-    /// Records that frames are missing here. If events are missing before the next one of a stream, they were in this hole.
-    pub(super) fn hole(&mut self) {
-        self.holes += 1;
-    }
-
     /// Whether there was a hole since the last state.
     pub(super) fn is_behind(&self) -> bool {
         self.known < self.holes

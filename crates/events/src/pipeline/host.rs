@@ -46,7 +46,7 @@ impl Pipeline {
                 self.order.settle(settled.at);
             }
             // No events follow the last counters.
-            HostFrame::Hole(_) if !self.world.counters.last => self.gaps.hole(),
+            HostFrame::Hole(_) if !self.world.counters.last => self.gaps.holes += 1,
             HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Scanned(scanned) => self.ledger.unread_processes = scanned.unread,
@@ -88,7 +88,7 @@ impl Pipeline {
         self.asked = Some(trace.clone());
         if trace.command != Tgid(0) {
             self.world.processes.set_command(trace.command);
-            self.command = Some(CommandTree::new(trace.command));
+            self.command = Some(CommandTree { command: trace.command, runs: false });
         }
     }
 

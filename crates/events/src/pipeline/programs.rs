@@ -482,7 +482,7 @@ impl ProgramReports {
     ) -> ProgramsState {
         self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
         let mut calls = Batch::default();
-        self.callers.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
+        self.callers.calls.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
         calls.frames().for_each(|frame| out(&frame));
         let [streamed, commands] = [&self.streamed, &self.commands].map(|ids| ids.iter().map(|(id, ())| *id).collect());
         let mut state = ProgramsState { streamed, commands, ..ProgramsState::default() };

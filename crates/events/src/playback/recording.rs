@@ -1,7 +1,7 @@
 //! One recording: its files, its pipeline and its filters.
 
 use super::files::{Files, Part, reader_at};
-use super::skip::{Odd, Over, Skip};
+use super::skip::{Over, Skip};
 use super::span::Span;
 use super::{AtEnd, Error, Played, Result, Step, both_filters, first_event};
 use crate::account::Account;
@@ -321,13 +321,13 @@ impl Recording {
         let damaged = !part.holes().is_empty();
         match passing.over(part.frames.reader.offset(), pipeline) {
             _ if damaged => *skip = None,
-            Ok(Over::Nothing) => {}
-            Ok(Over::Searching(ns)) => {
+            Some(Over::Nothing) => {}
+            Some(Over::Searching(ns)) => {
                 *reached_ns = ns.max(*reached_ns);
                 return true;
             }
-            Ok(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader.blocks,
-            Err(Odd) => *skip = None,
+            Some(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader.blocks,
+            None => *skip = None,
         }
         false
     }

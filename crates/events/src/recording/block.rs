@@ -7,7 +7,7 @@ use super::frame_codec;
 use crate::limits;
 use std::io;
 use tracetui_shared::header::FrameHeader;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 /// The first bytes of a recording. Not text, and damaged by a transfer that changes line ends (as in PNG).
@@ -62,19 +62,8 @@ const LOCKED: u32 = 1;
 
 impl FileHeader {
     pub fn new(id: [u8; 16], created_ns: i64) -> FileHeader {
-        let header = FileHeader {
-            magic: FILE_MAGIC,
-            version: VERSION,
-            header: HEADER as u16,
-            flags: 0,
-            id,
-            created_ns,
-            run: [0; 8],
-            part: 0,
-            reserved: [0; 8],
-            crc: 0,
-        };
-        header.summed()
+        let (magic, version, header) = (FILE_MAGIC, VERSION, HEADER as u16);
+        FileHeader { magic, version, header, id, created_ns, ..FileHeader::new_zeroed() }.summed()
     }
 
     /// The header of a part of a trace that is recorded in several files. `run` is a random number, not 0.
