@@ -288,13 +288,13 @@ impl App {
     /// Creates a dashboard. Hidden kinds are collected too, so that their keys can show earlier events.
     pub fn new(settings: Settings) -> Result<App, FilterError> {
         let mut pipeline = Pipeline::new(settings.budget);
-        pipeline.set_zone(settings.zone);
+        pipeline.world_mut().zone = settings.zone;
         let mut filter = FilterState::default();
         filter.history = History::of(settings.filters.clone());
         let mut search = Search::default();
         (filter.is_inner, search.is_inner) = (settings.is_inner, settings.is_inner);
         filter.set(&settings.filter, pipeline.world())?;
-        pipeline.follow(&filter.roots());
+        pipeline.world_mut().processes.follow(&filter.roots());
         let mut events = EventList::new();
         events.fold_all(settings.preferences.folds);
         let screen = Screen::new(&settings);
@@ -417,7 +417,7 @@ impl App {
     /// Shows a recording. The frames fed are a part of it.
     pub fn set_replay(&mut self, mut replay: Replay) {
         self.time.strip = Strip::new(replay.facts.span);
-        self.pipeline.set_end(replay.ends_at());
+        self.pipeline.world_mut().ends_at = replay.ends_at();
         self.time.strip.set(std::mem::take(&mut replay.facts.density), replay.facts.span);
         if replay.facts.seekable {
             // What is evicted can be loaded again, in parts without gaps.
@@ -425,7 +425,7 @@ impl App {
         }
         self.replay = Some(replay);
         // The output is kept with its times, and shown by time.
-        self.pipeline.leave_out_terminal();
+        self.pipeline.world_mut().without_terminal = true;
     }
 
     /// The loaded part, and where the selected row is in it.

@@ -29,7 +29,7 @@ impl App {
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
             Input::Replayed(mut facts) => {
                 self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
-                self.pipeline.set_end(facts.span.map(|(_, last)| BootNanos(last)));
+                self.pipeline.world_mut().ends_at = facts.span.map(|(_, last)| BootNanos(last));
                 self.screen.notify_some(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
             }
             Input::ReadFailed(why) => {

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tracetui_events::capture::CaptureFilter;
+use tracetui_events::filter::capture::CaptureFilter;
 use tracetui_events::frame::host::Probe;
 use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{json, without_codes};

@@ -62,7 +62,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     sink.set_style(style(args.color));
     let mut scratch = Scratch::default();
     let mut pipeline = Pipeline::new(options.budget);
-    pipeline.follow(&filters.rest.roots());
+    pipeline.world_mut().processes.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);

@@ -65,7 +65,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     }
     let mut pipeline = Pipeline::new(options.budget);
     let wanted = matches.map(|matches| {
-        pipeline.follow(&[filters.rest.roots(), matches.whole.roots()].concat());
+        pipeline.world_mut().processes.follow(&[filters.rest.roots(), matches.whole.roots()].concat());
         wanted(args, matches, filters, &options)
     });
     say(&started.ready);

@@ -45,7 +45,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 /// The progress of a comparison that runs.
 pub(super) fn progress(app: &App) -> Option<String> {
     let Running { with, percent: [a, b], .. } = app.views.diff.running.as_ref()?;
-    let with = text::escaped(with.as_bytes(), text::Mode::Screen);
+    let with = text::escaped(with.as_bytes(), text::Charset::Utf8.mode());
     let cancels =
         if app.views.shown == View::Diff { format!("; {} cancels", app.key_of(Action::Back)) } else { String::new() };
     let read = match (a, b) {

@@ -8,7 +8,7 @@ use super::bpf::{HeldBy, Hook, Via, View};
 use super::wire::{frames, wire_struct};
 use crate::budget::cgroup_bytes;
 use crate::limits;
-use tracetui_shared::counters::{CpuState, Reason};
+use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::id::{CgroupId, Gid, KernelAddr, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
@@ -47,13 +47,11 @@ wire_struct! {
         env: Option<Vec<u8>>,
     }
 
-    /// A user's name.
     User {
         uid: Uid,
         name: String,
     }
 
-    /// A group's name.
     Group {
         gid: Gid,
         name: String,
@@ -223,7 +221,6 @@ wire_struct! {
         frames: Vec<u8>,
     }
 
-    /// A probe and its state.
     Probe {
         name: String,
         /// The [`Kind`]s that it reports.
@@ -303,7 +300,6 @@ wire_struct! {
         helpers: u64,
         /// The kfuncs that it calls; empty if unknown.
         kfuncs: Vec<String>,
-        /// The maps that it uses.
         maps: Vec<BpfMap>,
         /// The `BPF_*` attach type that was passed at its load; 0 if no event of the load shows it.
         attach_type: u32,
@@ -466,7 +462,6 @@ wire_struct! {
         missing: u64,
     }
 
-    /// The machine.
     Host {
         /// `uname -n`.
         name: String,
@@ -508,10 +503,17 @@ impl StatePart {
 impl Counters {
     /// Events of a kind that a program saw but could not report.
     pub fn dropped(&self, kind: Kind) -> u64 {
-        let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+        let losses = |c: &SlotCounters| {
+            let losses = Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss());
+            losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
+        };
+        self.sum(|slot| slot.kind() == kind, losses)
+    }
+
+    fn sum(&self, of: impl Fn(Slot) -> bool, count: impl Fn(&SlotCounters) -> u64) -> u64 {
+        let slots = || Slot::ALL.into_iter().filter(|slot| of(*slot));
         let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
-        let losses = all.flat_map(|c| Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss()));
-        losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
+        all.fold(0, |sum, counters| sum.saturating_add(count(counters)))
     }
 
     /// How full the ring is, in percent; `None` if its size is not known. A recording may say anything.
@@ -521,22 +523,15 @@ impl Counters {
 
     /// Events that did not arrive: without room in the ring, dropped by a program, or skipped by the kernel.
     pub fn lost(&self) -> u64 {
-        let slots = Slot::ALL.into_iter().filter(|slot| !slot.is_request());
-        let lost = |cpu: &CpuState| {
-            let rings = slots.clone().filter_map(|slot| cpu.slots.get(slot as usize)).map(|slot| slot.lost_ring);
-            rings.fold(0u64, u64::saturating_add)
-        };
-        let rings = self.cpus.iter().map(lost);
+        let rings = self.sum(|slot| !slot.is_request(), |counters| counters.lost_ring);
         let dropped = Kind::PROBED.into_iter().map(|kind| self.dropped(kind));
         let skips = self.programs.iter().map(|program| program.skips);
-        rings.chain(dropped).chain(skips).fold(0, u64::saturating_add)
+        dropped.chain(skips).fold(rings, u64::saturating_add)
     }
 
     /// Records of some slots that found no room in the ring.
     pub fn no_room(&self, of: fn(Slot) -> bool) -> u64 {
-        let slots = || Slot::ALL.into_iter().filter(|slot| of(*slot));
-        let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
-        all.fold(0, |sum: u64, c| sum.saturating_add(c.lost_ring).saturating_add(c.lost_bookkeeping))
+        self.sum(of, |counters| counters.lost_ring.saturating_add(counters.lost_bookkeeping))
     }
 
     /// The changes from these counters to others.
@@ -604,7 +599,6 @@ impl KernelSymbol {
 }
 
 impl Trace {
-    /// The requested kinds.
     pub fn kinds(&self) -> KindSet {
         KindSet::from_bits(self.kinds)
     }
@@ -621,7 +615,6 @@ impl Trace {
 }
 
 frames! {
-    /// A host frame, decoded.
     HostFrame {
         Host = 64;
         Clock = 65;

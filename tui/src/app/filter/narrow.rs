@@ -59,7 +59,7 @@ impl App {
         let of = self.acted_on();
         if action == Action::OnlyTree
             && let Some(process) = of.as_ref().and_then(|of| of.process)
-            && self.pipeline.follow_process(process)
+            && self.pipeline.world_mut().processes.follow_process(process)
         {
             // The same text may denote another process now.
             self.refilter();

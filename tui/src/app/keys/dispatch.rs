@@ -83,7 +83,7 @@ impl App {
             Some(action) => self.act_on_overlay(action).or_else(|| Handled::Effects(self.act(action))).effects(),
             None => {
                 let name = press.name();
-                let name = text::escaped(name.as_bytes(), text::Mode::Screen);
+                let name = text::escaped(name.as_bytes(), text::Charset::Utf8.mode());
                 self.notify(format!("{name} is not bound here; press {} for the keys", self.key_of(Action::Help)));
                 vec![Effect::Redraw]
             }

@@ -18,7 +18,7 @@ impl App {
     /// Continues from a state of the pipeline, or from the start of the recording.
     pub(in crate::app) fn restore(&mut self, state: Option<&Batch>, from_start: bool) -> Effects {
         self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
-        self.pipeline.set_end(self.replay.as_ref().and_then(Replay::ends_at));
+        self.pipeline.world_mut().ends_at = self.replay.as_ref().and_then(Replay::ends_at);
         self.watches.recount();
         self.muted.iter_mut().for_each(|mute| mute.count = 0);
         self.side.restart();

@@ -132,7 +132,7 @@ impl App {
         let world = self.pipeline.world();
         let Some(row) = self.views.bpf.list.selected() else { return self.notify("nothing is selected") };
         let seen = self.views.bpf.seen_in(row.key, world).filter(|seen| seen.id != ProgId(0));
-        let is_old = |loaded| loaded <= world.processes.since();
+        let is_old = |loaded| loaded <= world.processes.state.since;
         let known = seen.map(|seen| (seen.id.0, seen.program.is_some_and(|program| is_old(program.loaded))));
         let mut programs: Vec<_> = known.collect();
         programs.sort_unstable();
@@ -183,7 +183,7 @@ impl App {
         };
         let (process, cause) =
             (seen.process.key, self.views.tree.cause(&seen).0.map(|failure| failure.id).or(seen.shows()));
-        let another = self.pipeline.follow_process(process);
+        let another = self.pipeline.world_mut().processes.follow_process(process);
         let part = format!("tree={}", process.tgid.0);
         let applied = self.show_events(|filter, world| filter.add_in_place("tree=", &part, world));
         if another && !applied {

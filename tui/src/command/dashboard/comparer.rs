@@ -191,7 +191,7 @@ impl Progress<'_> {
     }
 
     fn read(&self, side: usize, files: &[Opened], name: String, memory: Memory) -> Result<Side> {
-        let size = files.iter().map(|(_, file)| file.size()).sum();
+        let size = files.iter().map(|(_, file)| file.size).sum();
         let playback = Playback::of(files, &FilterOptions::default(), memory.reading)?;
         let read = Side::read(playback, name, memory, |playback| {
             let read = playback.recordings().iter().map(|recording| recording.read_so_far().1).sum();
@@ -226,7 +226,7 @@ impl Progress<'_> {
                 FilterOptions { filter, ..FilterOptions::default() }.compile(pipeline.world())
             });
             let filter = filter.as_ref().map_err(|error| anyhow!("filter: {}", error.message))?;
-            pipeline.follow(&filter.whole.roots());
+            pipeline.world_mut().processes.follow(&filter.whole.roots());
             if evicted.is_some() {
                 pipeline.end();
             }

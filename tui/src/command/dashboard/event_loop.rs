@@ -517,7 +517,7 @@ impl Loop {
             if self.trace.output.is_some() {
                 // The saved states of the recording include COMMAND's terminal.
                 let terminal = self.app.output.as_ref().map(|output| &output.terminal);
-                terminal.into_iter().for_each(|terminal| self.app.pipeline.set_terminal(terminal));
+                terminal.into_iter().for_each(|terminal| self.app.pipeline.world_mut().set_terminal(terminal));
             }
         }
         self.trace.set_recorder(recorder);

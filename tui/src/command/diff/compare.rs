@@ -82,7 +82,7 @@ impl Side {
             Disposition::Delivered
         };
         while goes_on(&playback) && playback.step(&mut take)? == Step::More {}
-        let mut remarks: Vec<String> = playback.remarks().iter().map(ToString::to_string).collect();
+        let mut remarks = playback.remarks();
         let (damaged, early) = (playback.damaged(), playback.ended_early());
         // The trace has events in other files, or blocks of this one are missing.
         let partial = playback.goes_on() || playback.account().not_read > 0 || playback.is_wrong();
