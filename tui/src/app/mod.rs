@@ -370,7 +370,7 @@ impl App {
 
     /// Whether COMMAND runs, or without one the trace.
     pub(crate) fn is_running(&self) -> bool {
-        self.output.as_ref().map_or(self.source == SourceState::Live, |output| output.ended().is_none())
+        self.output.as_ref().map_or(self.source == SourceState::Live, |output| output.ended.is_none())
     }
 
     /// The state of a process without an end. An excerpt may have left its exit out.
@@ -443,7 +443,7 @@ impl App {
     }
 
     pub fn areas(&self) -> Areas {
-        screen::layout::areas(self.screen.width, self.screen.height, self.detail.size(), self.has_side())
+        screen::layout::areas(self.screen.width, self.screen.height, self.detail.size, self.has_side())
     }
 
     /// The height of the list in rows. It is at least 1, so that the selection can move while the detail pane covers the list.

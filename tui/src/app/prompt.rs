@@ -127,7 +127,7 @@ impl App {
         match purpose {
             Purpose::Filter => {
                 let change = self.filter.read(self.pipeline.world());
-                if self.filter.error().is_none() {
+                if self.filter.error.is_none() {
                     self.filter.keep();
                     self.prompt = None;
                 }

@@ -142,8 +142,8 @@ pub struct MatchPosition {
 
 #[derive(Debug, Default)]
 pub struct Search {
-    pattern: Option<Pattern>,
-    error: Option<String>,
+    pub(crate) pattern: Option<Pattern>,
+    pub(crate) error: Option<String>,
     /// The typed text, if it has yet to be parsed as a pattern.
     unread: Option<String>,
     /// The position at which the search line was opened.
@@ -163,14 +163,6 @@ pub struct Search {
 }
 
 impl Search {
-    pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
-    }
-
-    pub fn pattern(&self) -> Option<&Pattern> {
-        self.pattern.as_ref()
-    }
-
     /// A line is opened. Its search starts at the row `origin`.
     pub fn begin(&mut self, origin: Id) {
         (self.origin, self.moved) = (origin, false);
@@ -229,7 +221,7 @@ impl Search {
         let matched = |id: &Id| matches.get(matches.place(*id)) == Some(*id);
         let at = list.selected().filter(matched).map(|id| listed(id) + 1);
         // A paused list has no rows after the pause.
-        let end = list.end().unwrap_or(store.next_id());
+        let end = list.frozen.unwrap_or(store.next_id());
         Some(MatchPosition { at, all: listed(end), unlisted: matches.marked_before(end) })
     }
 

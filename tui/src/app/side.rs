@@ -146,7 +146,7 @@ impl Side {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.busy.bytes + self.summary.bytes()
+        self.busy.bytes + self.summary.bytes
     }
 }
 
@@ -164,7 +164,7 @@ impl App {
     pub(super) fn has_side(&self) -> bool {
         self.screen.strip
             && matches!(self.views.shown, View::Events | View::Tree)
-            && self.detail.size() != Some(Size::Full)
+            && self.detail.size != Some(Size::Full)
     }
 
     /// Begins or ends to count for the strip.
@@ -247,7 +247,7 @@ impl App {
         let about = about.collect::<Vec<_>>().join(", ");
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
-            let none = match (self.filter.applied(), self.muted.is_empty()) {
+            let none = match (self.filter.applied.as_ref(), self.muted.is_empty()) {
                 (Some(_), _) => "nothing that passes the filter",
                 (None, true) => "nothing that stayed unanswered",
                 (None, false) => "nothing else",
@@ -263,7 +263,7 @@ impl App {
         }
         lines.truncate(end);
         let optional = self.searches.optional;
-        if optional > 0 && self.filter.applied().is_none() {
+        if optional > 0 && self.filter.applied.is_none() {
             let about = format!("{} missing ({e} {e})", short(optional), e = self.key_of(Action::Failures));
             lines.push(Line::of(Content::Title("OPTIONAL", about.into())));
         }

@@ -113,9 +113,9 @@ impl App {
     fn settle(&mut self) {
         self.settle_replay();
         self.settle_verdict();
-        let (chosen, at) = (self.events.chosen(), self.loaded().selected_ns());
+        let (chosen, at) = (self.events.chosen, self.loaded().selected_ns());
         self.replay.iter_mut().for_each(|replay| replay.play_from(chosen, at, self.now));
-        if self.screen.shows_output() || self.detail.size().is_some() {
+        if self.screen.shows_output() || self.detail.size.is_some() {
             let until = self.loaded().shown_until();
             self.output.iter_mut().for_each(|output| output.show(until));
         }
@@ -127,7 +127,7 @@ impl App {
         if self.views.shown == View::Top {
             self.views.count(self.loaded().moment(), &self.events, &self.store, self.pipeline.world());
         }
-        let of_event = self.detail.size().is_some() && self.views.shown == View::Events;
+        let of_event = self.detail.size.is_some() && self.views.shown == View::Events;
         self.detail.belong_to(self.events.selected());
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| of_event), &self.store);
@@ -182,7 +182,8 @@ impl App {
             ..
         } = self;
         let command = pipeline.command();
-        let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let shown =
+            ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied.as_ref() };
         let folds = events.listing() == Listing::Calm;
         let before = store.next_id();
         pipeline.next(None, &mut |seen, frame| {
@@ -308,7 +309,8 @@ impl App {
             ..
         } = self;
         let world = pipeline.world();
-        let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let shown =
+            ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied.as_ref() };
         let folds = events.listing() == Listing::Calm;
         events.scan(store, world, SLICE, watches, |stored| {
             let answer = shown.answer_stored(stored, world);
@@ -350,7 +352,7 @@ impl App {
             Found::Edge(way, back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
                 if self.line_for(Purpose::Search).is_none() {
-                    self.look_further(way, self.search.pattern().cloned());
+                    self.look_further(way, self.search.pattern.clone());
                 }
             }
             Found::Row(id, wrapped) => {

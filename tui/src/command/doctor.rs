@@ -86,7 +86,7 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     if let Some(selftest) = &selftest {
         capture.capture.kinds = kinds.bits();
         capture.capture.tests = test::TREE;
-        capture.trees = vec![selftest.tgid()];
+        capture.trees = vec![selftest.tgid];
     }
     let live = LiveOptions { kinds, stacks: Kind::Bpf.into(), capture, ..LiveOptions::default() };
     let options = TraceOptions { live, btf: btf.map(Path::to_owned), ..TraceOptions::default() };

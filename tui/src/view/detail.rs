@@ -242,7 +242,7 @@ impl Page<'_> {
     /// The arguments, one after the other. A long list shows only its first lines, unless the pane fills the body.
     fn args(&self, area: &[u8], note: &str) -> Vec<Line<'static>> {
         let room = self.width.saturating_sub(NAME + 2).max(1);
-        let full = self.app.detail.size() == Some(Size::Full);
+        let full = self.app.detail.size == Some(Size::Full);
         let most = if full { usize::MAX } else { (self.height / 4).max(2) };
         let mut rows: Vec<String> = Vec::new();
         for arg in args(area) {
@@ -272,7 +272,7 @@ impl Page<'_> {
 
     /// Whether the target of the selected row is this process.
     fn is_selected(&self, process: &Process) -> bool {
-        self.app.detail.row() == Some(Subject::Process(process.key))
+        self.app.detail.row == Some(Subject::Process(process.key))
     }
 
     fn row(&self, line: Line<'static>, is_selected: bool) -> Line<'static> {

@@ -142,7 +142,7 @@ pub(super) fn draw(
         let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
         let line = match cursor == Some(at) {
             // Nobody chose the newest row.
-            true if app.events().follows() => chosen(line),
+            true if app.events().follows => chosen(line),
             true => selected(&line, area.width, theme),
             false => line,
         };
@@ -185,7 +185,7 @@ fn differ(app: &App, rows: Range<usize>) -> [bool; 2] {
 
 fn empty(app: &App) -> String {
     let key = |action| app.key_of(action);
-    let filtered = app.filter.applied().is_some();
+    let filtered = app.filter.applied.is_some();
     let failures = app.screen.failures.only();
     let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.screen.kinds.contains(*kind)).collect();
     match app.store().events() {
@@ -303,7 +303,7 @@ fn event_line(
     let routine = answered && seen.event.body.exit().is_some();
     let look = look(seen.event.kind());
     let quiet = look == Look::Quiet || found_in.is_some();
-    let found = app.search.pattern().and_then(Pattern::marked);
+    let found = app.search.pattern.as_ref().and_then(Pattern::marked);
     let result = columns.iter().find(|(column, _)| *column == Column::Result);
     let longer = result.map_or(0, |(column, cells)| {
         let cell = cell(*column, seen, columns);

@@ -111,7 +111,8 @@ pub(crate) struct Output {
     /// The COMMAND's name, as it was typed.
     pub(crate) name: String,
     pub(crate) terminal: Terminal,
-    ended: Option<String>,
+    /// A description of the exit status; `None` while the COMMAND runs.
+    pub(crate) ended: Option<String>,
     /// Whether keys go to COMMAND.
     pub(crate) typed: bool,
     /// Whether the screen was shown without a request by the user.
@@ -154,11 +155,6 @@ impl Output {
             (self.typed, self.offered) = (true, true);
         }
         self.runs()
-    }
-
-    /// A description of the exit status; `None` while the COMMAND runs.
-    pub(crate) fn ended(&self) -> Option<&str> {
-        self.ended.as_deref()
     }
 
     /// Whether COMMAND runs. In a replay it does not.

@@ -26,7 +26,7 @@ impl Scope {
         // Enter goes to COMMAND's terminal, not to the row behind it.
         let of_view = view.scope().filter(|_| !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output)));
         let has_detail =
-            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && app.detail.size().is_some();
+            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && app.detail.size.is_some();
         let replays = app.replay.is_some() && overlay != Some(OverlayKind::Columns);
         let others = [has_detail.then_some(Scope::Detail), replays.then_some(Scope::Replay), Some(Scope::Everywhere)];
         of_view.into_iter().chain(others.into_iter().flatten()).collect()
@@ -224,7 +224,7 @@ impl App {
             }
             Action::FoldAll => {
                 // The row that is shown as selected stays, not the event that was selected last.
-                if let Some(id) = self.events.selected().filter(|_| !self.events.follows()) {
+                if let Some(id) = self.events.selected().filter(|_| !self.events.follows) {
                     self.events.select(id, self.list_height(), &self.store);
                 }
                 self.events.fold_all(!self.events.folds());
@@ -242,7 +242,7 @@ impl App {
         match (action, motion(action, self.list_height())) {
             // In the detail pane, if the pane fills the body.
             (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows))
-                if self.detail.size() == Some(Size::Full) =>
+                if self.detail.size == Some(Size::Full) =>
             {
                 let page = isize::from(self.areas().detail.height as i16) / 2;
                 self.detail.scroll_by(rows.signum() * page.max(1), self.extent.detail);
@@ -293,14 +293,14 @@ impl App {
 
     /// Stops following, at the row that was under the cursor.
     pub(in crate::app) fn stay(&mut self) {
-        if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
+        if let Some(id) = self.aimed_at().filter(|_| self.events.follows) {
             self.events.select(id, self.list_height(), &self.store);
             self.events.stayed = Some(id);
         }
     }
 
     fn search_on(&mut self, way: Way) {
-        if self.search.pattern().is_none() {
+        if self.search.pattern.is_none() {
             return self.notify(format!("no search pattern (press {})", self.key_of(Action::Search)));
         }
         self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
@@ -336,7 +336,7 @@ impl App {
             return;
         }
         if self.detail.back(self.events.selected()) {
-            if self.detail.size().is_none() && self.replay.is_none() {
+            if self.detail.size.is_none() && self.replay.is_none() {
                 self.events.resume();
             }
             return self.select_behind_pane();
@@ -353,7 +353,7 @@ impl App {
         if self.views.shown == View::Diff {
             return self.leave_diff();
         }
-        if self.filter.parts().is_empty() && self.screen.failures.only() {
+        if self.filter.parts.is_empty() && self.screen.failures.only() {
             self.screen.failures = Failures::Off;
             return self.refilter();
         }
@@ -382,7 +382,7 @@ mod tests {
         let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
         made.open_all(7, "cat", "/a /b /c");
         feed(&mut app, &mut made);
-        let mut follows = |typed: &str| keys(&mut app, typed).events.follows();
+        let mut follows = |typed: &str| keys(&mut app, typed).events.follows;
         assert!(!follows("\n") && follows("\u{1b}"));
         // Not if the user moved.
         assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));

@@ -139,7 +139,7 @@ impl LoadedPart<'_> {
         let (first, next) = (self.store.first_id(), self.store.next_id());
         let at = self.events.selected().unwrap_or(first);
         let near_the_end = at - first.min(at) >= (next - first) / 4 * 3;
-        let follows = self.events.follows() && replay.facts.end.is_open();
+        let follows = self.events.follows && replay.facts.end.is_open();
         follows || replay.transport.target().is_some() || near_the_end || self.store.bytes() < self.store.bound / 4 * 3
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Summary {
     /// The newest failures.
     failures: BTreeSet<Id>,
     scratch: Vec<u8>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Summary {
@@ -108,10 +108,6 @@ impl Summary {
             }
         }
         self.scratch = value;
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 

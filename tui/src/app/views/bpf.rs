@@ -141,7 +141,7 @@ pub(crate) struct Bpf {
 
 impl Bpf {
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.list.rows())
+        size_of_val(&*self.list.rows)
             + self.new_rows.capacity() * size_of::<usize>()
             + self.members.capacity() * size_of::<Key>()
             + self.groups.capacity() * size_of::<Group>()
@@ -162,7 +162,7 @@ impl Bpf {
         self.built_from = Some(made);
         let all = self.make_all(moment, world);
         self.make_groups(all, world);
-        let cursor = self.list.key().copied();
+        let cursor = self.list.key;
         let group = cursor.filter(|key| open && !matches!(key, Key::Owner(_))).and_then(|key| self.group_of(key));
         if let Some(owned) = group.map(|group| group.owned) {
             self.unfolded.insert(owned);
@@ -170,11 +170,11 @@ impl Bpf {
         let rows = self.make_rows();
         let row = cursor.map_or(Some(0), |cursor| self.row_of(cursor, &rows));
         let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
-        self.list.show(rows, row.filter(|_| !went).unwrap_or(self.list.cursor()));
+        self.list.show(rows, row.filter(|_| !went).unwrap_or(self.list.at));
         if went && cursor.is_some() {
-            self.list.keep(self.list.selected().map(|row| row.key));
+            self.list.key = self.list.selected().map(|row| row.key);
         }
-        self.cursor_gone = self.list.cursor() >= self.first_gone;
+        self.cursor_gone = self.list.at >= self.first_gone;
         if self.at_start {
             self.list.top = 0;
         }
@@ -357,7 +357,7 @@ impl Bpf {
     fn fold(&mut self, now: Duration) {
         match self.list.selected() {
             Some(Row { below: Some(_), .. }) => {
-                let above = self.list.rows().iter().take(self.list.cursor()).rposition(|row| row.below.is_none());
+                let above = self.list.rows.iter().take(self.list.at).rposition(|row| row.below.is_none());
                 self.select(above.unwrap_or_default(), now);
             }
             Some(Row { key: Key::Owner(owned), .. }) => _ = self.unfolded.remove(owned),
@@ -404,27 +404,27 @@ impl Bpf {
     }
 
     pub(crate) fn stay(&mut self, now: Duration) {
-        self.select(self.list.cursor(), now);
+        self.select(self.list.at, now);
     }
 }
 
 impl ViewState for Bpf {
     fn prepare(&mut self, context: &Context<'_>) {
         let moment = context.moment.map(|moment| moment.time);
-        self.refresh(moment, context.world, context.detail.size().is_some(), context.now);
+        self.refresh(moment, context.world, context.detail.size.is_some(), context.now);
         self.list.reveal(context.height);
     }
 
     fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
         match action {
-            Action::Enter if self.list.rows().is_empty() => context.notify("nothing is selected"),
+            Action::Enter if self.list.rows.is_empty() => context.notify("nothing is selected"),
             Action::Enter => {
                 self.stay(context.now);
                 context.detail.open();
             }
             _ if refused(action, context) => {}
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
-                if context.detail.size() == Some(Size::Full) =>
+                if context.detail.size == Some(Size::Full) =>
             {
                 return Handled::No;
             }
@@ -455,7 +455,7 @@ impl ViewState for Bpf {
             _ => {
                 let Some(rows) = motion(action, context.height) else { return Handled::No };
                 self.move_by(rows, context.now);
-                if context.detail.size().is_some() {
+                if context.detail.size.is_some() {
                     self.stay(context.now);
                 }
                 context.detail.scroll = 0;
@@ -470,15 +470,15 @@ impl ViewState for Bpf {
 
     fn select(&mut self, row: usize, now: Duration) {
         self.list.select(row, now, |row| Some(row.key));
-        self.cursor_gone = self.list.cursor() >= self.first_gone;
-        self.at_start = self.list.cursor() == 0;
+        self.cursor_gone = self.list.at >= self.first_gone;
+        self.at_start = self.list.at == 0;
     }
 
     /// After this, the first row stays selected, whatever it is.
     fn move_by(&mut self, rows: isize, now: Duration) {
-        self.select(self.list.cursor().saturating_add_signed(rows), now);
+        self.select(self.list.at.saturating_add_signed(rows), now);
         if self.at_start {
-            self.list.keep(None);
+            self.list.key = None;
         }
     }
 
@@ -499,7 +499,7 @@ impl ViewState for Bpf {
             self.unfolded.insert(owned);
         }
         self.at_start = false;
-        self.list.keep(Some(key));
+        self.list.key = Some(key);
         self.again();
     }
 

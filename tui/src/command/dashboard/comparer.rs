@@ -146,8 +146,8 @@ impl Comparer {
         while let Some(kept) = &mut running.live_events {
             let Ok(permit) = kept.to.try_reserve() else { return };
             let (batch, last) = kept.events.next(app);
-            let done = last || kept.events.reached() >= kept.end;
-            let read = kept.events.reached().saturating_sub(kept.first);
+            let done = last || kept.events.next >= kept.end;
+            let read = kept.events.next.saturating_sub(kept.first);
             let percent = percent(read, kept.end.saturating_sub(kept.first));
             permit.send(LiveBatch { batch, percent, evicted: done.then(|| app.store().evicted()) });
             if done {

@@ -306,7 +306,7 @@ impl Loop {
             // A recording that is loading always has frames ready, while a timer that is due is not ready at once.
             return Ok(Some(self.tick()));
         }
-        let writes = self.past_events.is_some() && self.trace.recorder().is_some_and(Recorder::has_room)
+        let writes = self.past_events.is_some() && self.trace.recorder.as_ref().is_some_and(Recorder::has_room)
             || self.saving.as_ref().is_some_and(|saving| saving.recorder.has_room());
         let (until_tick, frames) =
             match (self.app.busy() || writes, self.app.replay.as_ref().is_some_and(|replay| replay.plays())) {
@@ -392,7 +392,7 @@ impl Loop {
         let now = self.started.elapsed();
         let second = now >= self.next_tick;
         if second {
-            if let Some(recorder) = self.trace.recorder() {
+            if let Some(recorder) = self.trace.recorder.as_ref() {
                 self.app.update(Input::Recorded(recorder.written()));
             }
             self.look();
@@ -525,7 +525,7 @@ impl Loop {
 
     /// Starts a recording with the kept events, or ends the current recording.
     async fn toggle_recording(&mut self) {
-        if self.trace.recorder().is_some() {
+        if self.trace.recorder.is_some() {
             return self.end_recording().await;
         }
         if let Some(recorder) = self.new_recording().await {
@@ -587,7 +587,7 @@ impl Loop {
 
     /// Ends the recording, after writing the kept events.
     async fn end_recording(&mut self) {
-        while self.past_events.is_some() && self.trace.recorder().is_some() {
+        while self.past_events.is_some() && self.trace.recorder.is_some() {
             if let Err(why) = self.trace.room().await {
                 self.apply(Input::NotRecorded(why));
                 return;
@@ -604,7 +604,7 @@ impl Loop {
     /// Writes kept events while there is room. After the last one, frames are recorded as they come.
     fn write_kept(&mut self) {
         while let Some(kept) = &mut self.past_events
-            && let Some(recorder) = self.trace.recorder().filter(|recorder| recorder.has_room())
+            && let Some(recorder) = self.trace.recorder.as_ref().filter(|recorder| recorder.has_room())
         {
             let (batch, done) = kept.next(&self.app);
             recorder.frames(&batch);

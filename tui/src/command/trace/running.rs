@@ -70,7 +70,7 @@ pub(crate) struct RunningTrace {
     signals: Signals,
     pub(crate) source_ended: bool,
     /// The recording; `None` after it ended or failed.
-    recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Recorder>,
     /// Whether frames are recorded as they come.
     pub(crate) tapped: bool,
     /// The events recorded before the recording failed ([`Recorder::events`]); `None` if it did not.
@@ -272,10 +272,6 @@ impl RunningTrace {
         self.record(&batch);
         pipeline.feed(batch);
         self.tapped = false;
-    }
-
-    pub(crate) fn recorder(&self) -> Option<&Recorder> {
-        self.recorder.as_ref()
     }
 
     /// Waits for room in the recording. An error is the message that the recording failed. Then it has ended.

@@ -77,7 +77,7 @@ impl Page<'_> {
     pub(super) fn files(&self, extent: &mut Extent) -> Vec<Line<'static>> {
         let Some(files) = &self.app.detail.files else { return Vec::new() };
         let room = self.height.saturating_sub(1);
-        let selected = match self.app.detail.row() {
+        let selected = match self.app.detail.row {
             Some(Subject::Event(id)) => files.position(id).filter(|at| files.newest(*at) == Some(id)),
             _ => None,
         };

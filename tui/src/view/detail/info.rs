@@ -71,7 +71,7 @@ impl Page<'_> {
             let stored = app.store().get(id);
             let line = stored.and_then(|stored| stored.with(app.world(), |seen| self.of_connection(seen, other)));
             let Some(line) = line else { continue };
-            let is_selected = app.detail.row() == Some(Subject::Event(id));
+            let is_selected = app.detail.row == Some(Subject::Event(id));
             selected = if is_selected { Some(lines.len()) } else { selected };
             lines.push(self.row(line, is_selected));
         }
@@ -204,7 +204,7 @@ impl Page<'_> {
         let (name, places) = (safe(&included(&search.asked(), argv), self.theme), grouped(search.places as u64));
         let text = format!("{name} in {places} directories{so_far}  {result}");
         let mut tried = self.named_lines("tried", &text, Style::new());
-        if self.app.detail.size() == Some(Size::Full) {
+        if self.app.detail.size == Some(Size::Full) {
             let mut places: Vec<_> = search.first.iter().map(|place| safe(&place.dir, self.theme)).collect();
             let more = search.places.saturating_sub(places.len());
             places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
@@ -412,7 +412,7 @@ impl Page<'_> {
         let text = safe(&answer.text, self.theme);
         let text = if known { text } else { format!("unknown: {text}") };
         let mut lines = self.named_lines("why", &text, style);
-        let place = answer.place.as_ref().filter(|_| self.app.detail.size() == Some(Size::Full));
+        let place = answer.place.as_ref().filter(|_| self.app.detail.size == Some(Size::Full));
         let place = place.map(|place| format!("  ({})", safe(place, self.theme)));
         self.at_end(&mut lines, &format!("{basis}{}", place.unwrap_or_default()));
         lines

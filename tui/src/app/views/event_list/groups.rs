@@ -1279,7 +1279,7 @@ mod tests {
         keys(&mut app, "G");
         made.open_all(7, "cc1", "/a/stdio.h:4");
         check_all(feed(&mut app, &mut made), &[(0, ""), (4, "searched 4"), (6, "x2")]);
-        assert!(app.events().follows());
+        assert!(app.events().follows);
         keys(&mut app, "kj");
         made.open_all(7, "cc1", "/a/stdio.h:4 /a/stdio.h:4");
         assert_eq!(feed(&mut app, &mut made).events().selected(), Some(6));
