@@ -123,7 +123,6 @@ struct Shared {
 pub trait RecordingFiles: Send + 'static {
     type File: Write;
 
-    /// Opens the next file.
     fn next(&mut self) -> io::Result<(Self::File, FileHeader)>;
 
     /// The size in bytes at which the next file is due; `None` if there is only one file.

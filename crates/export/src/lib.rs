@@ -57,7 +57,6 @@ const REQUIRED: &[&str] = &["kind", "time", "ns", HOST, BOOT_ID];
 /// Columns that queries compare with one value, for Bloom filters.
 const LOOKED_UP: &[&str] = &["path", "comm"];
 
-/// What a file is written for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// Times in microseconds, for readers without nanoseconds (Spark).
@@ -84,7 +83,6 @@ impl std::fmt::Debug for Parquet<'_> {
     }
 }
 
-/// The columns `host`, `boot_id` and `user`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extra {
     host: usize,
@@ -92,14 +90,12 @@ struct Extra {
     user: usize,
 }
 
-/// Rows and bytes of the current row group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
     rows: usize,
     bytes: usize,
 }
 
-/// A field and its columns.
 #[derive(Debug)]
 struct Step {
     field: &'static Field,
@@ -174,7 +170,6 @@ impl<'w> Parquet<'w> {
     }
 }
 
-/// Begins a file with these columns.
 fn file<W: Write + Send>(
     out: W,
     columns: &[ParquetColumn],
@@ -273,7 +268,6 @@ impl Sink for Parquet<'_> {
     }
 }
 
-/// The columns during their collection.
 #[derive(Default)]
 struct Schema {
     columns: Vec<ParquetColumn>,
@@ -339,7 +333,6 @@ fn type_of(name: &str, shape: Shape) -> Type {
     }
 }
 
-/// The row of an event.
 struct Row<'c> {
     columns: &'c mut [ParquetColumn],
     scratch: &'c mut Scratch,

@@ -36,7 +36,6 @@ pub(crate) struct Agent {
     pub(crate) counts: Counts,
 }
 
-/// What was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) parts: u64,

@@ -8,7 +8,6 @@ use tracetui_events::text::time::utc;
 /// How many hours may lie between two parts of a trace.
 const HOURS: i64 = 24;
 
-/// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// A part with an object under `events/`.

@@ -24,7 +24,6 @@ const POLL: Duration = Duration::from_secs(5);
 /// How often `--once` tries.
 const TRIES: u32 = 5;
 
-/// Runs a command.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     let code = match (&cli.command, &cli.ship) {
@@ -100,7 +99,6 @@ fn report(agent: &Agent) {
     ));
 }
 
-/// The signals that end the agent.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,

@@ -23,7 +23,6 @@ const QUIET: Duration = Duration::from_secs(600);
 /// No links, and no wait for a FIFO.
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
-/// The open directory.
 #[derive(Debug)]
 pub(crate) struct Spool(OwnedFd);
 
@@ -64,7 +63,6 @@ impl Spool {
         Ok(Spool(opened.with_context(|| format!("cannot open the spool {}", path.display()))?))
     }
 
-    /// The directory.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

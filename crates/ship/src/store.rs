@@ -30,7 +30,6 @@ const REPEATS: &str = "the server sends the same page again and again; is AWS_EN
 /// The most directories in each other of a listing: `manifest/dt=…/hour=…`. Links can make a circle.
 const DEPTH: usize = 3;
 
-/// Where the objects go.
 #[derive(Debug)]
 pub(crate) struct Store {
     store: Box<dyn ObjectStore>,
@@ -209,14 +208,12 @@ impl Store {
         }
     }
 
-    /// The name of an object below the URL.
     fn name(&self, key: &Key) -> Option<String> {
         let parts: Vec<_> = key.prefix_match(&self.prefix)?.map(|part| part.as_ref().to_owned()).collect();
         Some(parts.join("/"))
     }
 }
 
-/// The names of a listing.
 struct Listing<'l> {
     first: &'l str,
     last: &'l str,
@@ -315,7 +312,6 @@ fn s3(bucket: &str) -> Result<object_store::aws::AmazonS3> {
     })
 }
 
-/// Whether a path is below the directory of the store.
 pub(crate) fn is_below(path: &Path, directory: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     real(path).starts_with(real(directory))

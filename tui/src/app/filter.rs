@@ -128,7 +128,6 @@ impl FilterState {
         Ok(Change::Applied)
     }
 
-    /// Replaces the whole filter by this part.
     pub(crate) fn replace(&mut self, part: &str, world: &World) -> Result<Change, FilterError> {
         self.replaced.clear();
         self.apply(part, world)

@@ -44,7 +44,6 @@ pub enum Input {
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
-    /// Whether COMMAND runs again.
     RunsAgain(bool),
     Recording(String),
     /// The recording lacks this many of the kept events, because they were evicted before they were written.

@@ -24,7 +24,6 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// The text before the line.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Purpose::Filter => "filter> ",
@@ -36,19 +35,16 @@ impl Purpose {
     }
 }
 
-/// A line that is being typed.
 #[derive(Debug)]
 pub(crate) struct Prompt {
     pub purpose: Purpose,
     pub line: Line,
-    /// The completion that Tab began.
     pub completion: Option<Completion>,
     /// What can complete the text as it was typed.
     pub offers: Option<Completion>,
 }
 
 impl App {
-    /// Opens a line with this text.
     pub(super) fn ask(&mut self, purpose: Purpose, text: &str) {
         self.prompt = Some(Prompt { purpose, line: Line::new(text), completion: None, offers: None });
         self.offer();
@@ -66,7 +62,6 @@ impl App {
         }
     }
 
-    /// The completion that Tab began.
     pub(crate) fn completion(&self) -> Option<&Completion> {
         self.prompt.as_ref()?.completion.as_ref()
     }

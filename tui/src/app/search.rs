@@ -81,7 +81,6 @@ pub struct Find {
     pub failures: bool,
 }
 
-/// The running search of a recording.
 #[derive(Debug)]
 pub(super) struct Finding {
     pub find: Find,
@@ -103,7 +102,6 @@ struct Hunt {
     waits: bool,
 }
 
-/// The result of one slice of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
     /// No match so far, or no search is active.

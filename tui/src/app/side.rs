@@ -38,7 +38,6 @@ pub(crate) enum Target {
     Process(ProcessKey),
 }
 
-/// The content of a line.
 #[derive(Clone, Debug)]
 pub(crate) enum Content<'a> {
     /// A title, and what the rows below it say.
@@ -64,12 +63,10 @@ pub(crate) enum Content<'a> {
     Child(Seen<'a>),
     /// A value, and its number of events.
     Count(&'a [u8], u64),
-    /// A failed call.
     Call(Stored<'a>),
     Blank,
 }
 
-/// A line of the strip.
 #[derive(Clone, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) content: Content<'a>,
@@ -206,7 +203,6 @@ impl App {
         self.side.busy.now_ns().max(if is_now { self.world().counted_at.0 } else { 0 })
     }
 
-    /// The lines of a strip of this height.
     pub(crate) fn side_lines(&self, height: usize) -> Vec<Line<'_>> {
         match self.views.shown {
             View::Tree => self.process_lines(height),
@@ -305,7 +301,6 @@ impl App {
         Handled::Redraw
     }
 
-    /// Selects the next row of the strip.
     fn move_in_side(&mut self, down: bool) {
         let mut targets: Vec<Target> =
             self.side_lines(self.side_height()).into_iter().filter_map(|line| line.target).collect();

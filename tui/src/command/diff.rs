@@ -18,7 +18,6 @@ use tracetui_events::playback::{AtEnd, Playback, Recording};
 use tracetui_events::text::{counted, json};
 use tracetui_shared::kind::Kind;
 
-/// Compares recordings.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     if args.files.len() < 2 {
         return Err(BadUsage("missing B: name two recordings or more".into()).into());

@@ -111,7 +111,6 @@ fn labels(given: &[Label]) -> Result<Vec<Label>> {
     }
 }
 
-/// Waits until the metrics are due.
 async fn due(metrics: &mut Option<Interval>) {
     match metrics {
         Some(metrics) => drop(metrics.tick().await),

@@ -30,7 +30,6 @@ use tracetui_shared::kind::KindSet;
 const SEVERAL: &str =
     "replay shows one recording, or the files of one trace; tracetui print FILE... merges several recordings by time";
 
-/// Shows a recording.
 pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     if !io::stdout().is_terminal() {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");

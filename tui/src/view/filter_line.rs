@@ -243,7 +243,6 @@ pub(super) fn failures(app: &App, theme: Theme) -> Option<Piece> {
     Some(Piece::new(format!("[{}]{which}{muted}", app.key_of(Action::Failures)), theme.failure()))
 }
 
-/// The kinds with a chip.
 fn kinds(app: &App) -> impl Iterator<Item = Kind> {
     let captured = app.pipeline.kinds().unwrap_or(KindSet::ALL);
     let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.screen.kinds.contains(*kind));

@@ -271,7 +271,6 @@ impl App {
         effects
     }
 
-    /// Whether keys go to COMMAND's terminal.
     pub(crate) fn types(&self) -> bool {
         self.screen.shows_output() && self.output.as_ref().is_some_and(|output| output.typed)
     }
@@ -292,7 +291,6 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Asks for another run of COMMAND, if it has ended.
     pub(in crate::app) fn run_again(&mut self) -> Effects {
         match &self.output {
             _ if self.replay.is_some() => self.notify("a recording does not run"),
@@ -322,7 +320,6 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Shows the output of the COMMAND and follows it.
     pub(in crate::app) fn show_output(&mut self) {
         match self.output {
             Some(_) => self.screen.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),

@@ -105,7 +105,6 @@ impl App {
         handled.or_else(|| self.act_on_list(action)).effects()
     }
 
-    /// Performs an action on the program or on the whole screen.
     fn act_on_program(&mut self, action: Action) -> Handled {
         match action {
             Action::Quit => return Handled::Effects(self.quit()),
@@ -167,7 +166,6 @@ impl App {
         }
     }
 
-    /// Performs an action on the contents of the event list.
     fn act_on_rows(&mut self, action: Action) -> Handled {
         match action {
             Action::Pause => self.events.pause(&self.store),
@@ -237,7 +235,6 @@ impl App {
         Handled::Redraw
     }
 
-    /// Moves in the event list, even while another view is shown.
     fn act_on_list(&mut self, action: Action) -> Handled {
         match (action, motion(action, self.list_height())) {
             // In the detail pane, if the pane fills the body.

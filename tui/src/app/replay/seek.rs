@@ -89,7 +89,6 @@ impl App {
         }
     }
 
-    /// Performs an action that has its own meaning in a replay.
     pub(in crate::app) fn act_on_replay(&mut self, action: Action) -> Handled {
         let beyond = match action {
             Action::Down | Action::PageDown | Action::HalfDown | Action::EventForward => self.move_beyond(Way::Down),
@@ -119,7 +118,6 @@ impl App {
         Handled::Effects(self.seek(to))
     }
 
-    /// Performs an action that goes through time, live or in a replay.
     pub(in crate::app) fn act_on_time(&mut self, action: Action) -> Handled {
         let at = self.loaded().position().unwrap_or_default();
         let to = match action {
@@ -159,7 +157,6 @@ impl App {
         self.notify(format!("{what}: press a letter{known}"));
     }
 
-    /// Takes the letter of a mark.
     pub(in crate::app) fn mark(&mut self, press: Press) -> Effects {
         match self.time.marked(press) {
             Marked::Set(letter) => {
@@ -280,7 +277,6 @@ impl App {
         true
     }
 
-    /// Goes to a typed time.
     pub(in crate::app) fn go_to_time(&mut self, aim: Aim) -> Effects {
         let Some(span) = self.loaded().span() else { return vec![Effect::Redraw] };
         let ns = aim.boot_ns(span, i128::from(self.world().clock_offset), self.settings.zone);

@@ -134,7 +134,6 @@ fn ordered(counted: &Counted, newest: bool) -> Vec<(&[u8], u64, Id)> {
 }
 
 impl App {
-    /// The lines about the selected process.
     pub(super) fn process_lines(&self, height: usize) -> Vec<Line<'_>> {
         let Some(seen) = self.views.tree.selected() else {
             return vec![Line::of(Content::None("no process is selected"))];

@@ -366,7 +366,6 @@ impl Bpf {
         self.again();
     }
 
-    /// Unfolds the owner of the selected row, or goes to its first program.
     fn unfold(&mut self, now: Duration) {
         if let Some(Row { key: Key::Owner(owned), .. }) = self.list.selected().copied()
             && !self.unfolded.insert(owned)

@@ -176,7 +176,6 @@ impl Detail {
         }
     }
 
-    /// Scrolls by some lines, at most to the line `most`.
     pub(crate) fn scroll_by(&mut self, lines: isize, most: usize) {
         self.scroll_to(self.scroll.min(most).saturating_add_signed(lines).min(most));
     }

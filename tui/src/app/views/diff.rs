@@ -18,7 +18,6 @@ use regex::bytes::Regex;
 use std::time::Duration;
 use tracetui_events::diff::{DiffLine, Status};
 
-/// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Item {
     /// The first line of the report.

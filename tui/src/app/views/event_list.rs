@@ -154,7 +154,6 @@ impl EventList {
         if self.listing() == Listing::All { &self.passing } else { self.index() }
     }
 
-    /// Adds an event that was just stored.
     pub(crate) fn append(&mut self, added: Added, seen: &EventContext<'_>, store: &Store) {
         self.passing.append(added.id, added.answer);
         let stays = self.pinned_rows();

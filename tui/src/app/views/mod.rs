@@ -97,7 +97,6 @@ impl Views {
         self.bpf.reset();
     }
 
-    /// Restarts with other events.
     pub(crate) fn empty(&mut self, budget: Budget) {
         self.tree = Tree::new(budget);
         self.top.stop();

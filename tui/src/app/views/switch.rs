@@ -86,7 +86,6 @@ impl App {
         Some(done)
     }
 
-    /// Performs an action that has its own meaning in the shown view.
     pub(in crate::app) fn act_in_view(&mut self, action: Action) -> Handled {
         if matches!(action, Action::Next | Action::Previous) && self.search.pattern.is_some() {
             return self.find_in_view(action == Action::Next, false);
@@ -118,7 +117,6 @@ impl App {
         Handled::Redraw
     }
 
-    /// Shows the events of the selected group, or hides them.
     fn show_or_hide_group(&mut self, shows: bool) {
         let top = &self.views.top;
         match top.selected().map(|group| top.by.term(&group.value)) {

@@ -417,7 +417,6 @@ impl Tree {
         busiest
     }
 
-    /// The sort key of a process. The largest comes first.
     fn measure(&self, place: NodeIndex, busiest: &[u64]) -> u64 {
         let Some(seen) = self.nodes.seen(place, self.conditions.moment) else { return 0 };
         match self.list.order {
@@ -496,7 +495,6 @@ impl Tree {
         })
     }
 
-    /// A process as it was at a moment.
     pub(crate) fn process_at(&self, key: ProcessKey, moment: Option<Moment>) -> Option<Seen<'_>> {
         self.nodes.seen(self.nodes.place(key)?, moment)
     }

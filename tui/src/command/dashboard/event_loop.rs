@@ -193,7 +193,6 @@ struct Loop {
     interrupted: bool,
 }
 
-/// A file that gets the events that were shown.
 struct Saving {
     recorder: Recorder,
     list: KeptEvents,
@@ -207,7 +206,6 @@ impl Saving {
         Saving { recorder, list: KeptEvents::of_list(app), reader: Pipeline::new(app.pipeline.budget), done: false }
     }
 
-    /// Writes a part.
     fn write(&mut self, app: &App) {
         let (batch, last) = self.list.next(app);
         self.recorder.frames(&batch);
@@ -476,7 +474,6 @@ impl Loop {
         }
     }
 
-    /// Starts a search of the recording, and stops a running search.
     fn find(&mut self, find: Option<Find>) -> io::Result<()> {
         self.finder = match (find, &self.timeline) {
             (Some(find), Some(timeline)) => Some(Finder::start(timeline.files(), timeline.budget, find)?),
@@ -494,7 +491,6 @@ impl Loop {
         }
     }
 
-    /// Starts a comparison, and stops a running one.
     async fn compare(&mut self, with: Option<String>) {
         self.comparer.stop();
         let Some(path) = with.map(|path| comparer::whole(&path, self.home.as_deref())) else { return };
@@ -553,7 +549,6 @@ impl Loop {
         });
     }
 
-    /// Writes the rest of the events that were shown.
     async fn finish_saving(&mut self) {
         while let Some(saving) = self.saving.as_mut().filter(|saving| !saving.done) {
             if saving.recorder.ready().await.is_err() {

@@ -60,7 +60,6 @@ pub(crate) enum Frames {
     Left,
 }
 
-/// A running trace: its source, the COMMAND and the signals.
 #[derive(Debug)]
 pub(crate) struct RunningTrace {
     pub(crate) feed: Feed,
@@ -428,7 +427,6 @@ impl RunningTrace {
         self.command.iter().for_each(|command| command.resize(columns, rows));
     }
 
-    /// Sends a signal that stops or continues the COMMAND and the process group that it leads.
     pub(crate) fn signal_command_group(&self, signal: libc::c_int) {
         self.command.iter().for_each(|command| command.signal_group(signal));
     }

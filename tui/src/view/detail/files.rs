@@ -17,7 +17,6 @@ const NEWEST: usize = 512;
 
 const GROUPS: [&str; 3] = ["project", "system", "locale"];
 
-/// The group of a file in [`GROUPS`], by its path.
 fn group_of(path: &[u8]) -> usize {
     const SYSTEM: [&[u8]; 8] = [b"/usr/", b"/lib", b"/etc/", b"/proc/", b"/sys/", b"/dev/", b"/bin/", b"/sbin/"];
     let has = |part: &[u8]| path.windows(part.len()).any(|at| at == part);

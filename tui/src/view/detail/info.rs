@@ -315,7 +315,6 @@ impl Page<'_> {
         }
     }
 
-    /// The process of the page.
     fn key(&self) -> Option<ProcessKey> {
         self.app.subject_process().map(|process| process.key)
     }
@@ -497,7 +496,6 @@ impl Page<'_> {
         at_event.or_else(|| (!process.image.cwd.is_empty()).then(at_start))
     }
 
-    /// How a process ended.
     fn end(&self, process: &Process) -> String {
         let offset = self.app.world().clock_offset;
         let after = |status, time: BootNanos| {

@@ -168,7 +168,6 @@ impl Group {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Quiet {
     pub opens: u64,
-    /// Its exit.
     pub exit: Option<Id>,
     /// The newest row of the process.
     row: Option<Id>,
@@ -313,7 +312,6 @@ impl Groups {
         }
     }
 
-    /// Removes a row of a process.
     fn leave(&mut self, row: Id, process: Option<ProcessKey>, store: &Store) {
         self.index.remove(row);
         process.into_iter().for_each(|key| self.lost_row(key, row, store));

@@ -258,7 +258,6 @@ pub(super) fn some(place: NodeIndex) -> Option<NodeIndex> {
     (place != NONE).then_some(place)
 }
 
-/// A process as it was at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
     pub process: &'a Arc<Process>,
