@@ -40,14 +40,6 @@ pub(crate) struct Store {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// What became of the creation of an object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Created {
-    Now,
-    /// An object with this name exists.
-    Before,
-}
-
 impl Store {
     /// Opens the store of a URL. It reads the environment, and makes no request.
     /// Fails if the URL is no such URL, or a setting of the environment is wrong.
@@ -91,13 +83,13 @@ impl Store {
         Key::from_iter(parts.chain(name.split('/').map(str::to_owned)))
     }
 
-    /// Creates an object. An existing one is not changed.
+    /// Creates an object. Returns `false` if one with this name exists, which is not changed.
     /// Fails if it cannot be created; whether it exists is then unknown.
-    pub(crate) async fn create(&self, name: &str, contents: Bytes) -> Result<Created> {
+    pub(crate) async fn create(&self, name: &str, contents: Bytes) -> Result<bool> {
         let payload = PutPayload::from_bytes(contents);
         match self.store.put_opts(&self.key(name), payload, PutMode::Create.into()).await {
-            Ok(_) => Ok(Created::Now),
-            Err(Error::AlreadyExists { .. }) => Ok(Created::Before),
+            Ok(_) => Ok(true),
+            Err(Error::AlreadyExists { .. }) => Ok(false),
             Err(error) => Err(fault(error)).with_context(|| format!("cannot store {name}")),
         }
     }
