@@ -409,10 +409,7 @@ impl<F: RecordingFiles> Writing<F> {
         let next = match next {
             Ok(next) => next,
             Err(error) => {
-                // The trace has events after the end of this recording.
-                let mut batch = Batch::default();
-                HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
-                if writer.batch(batch.bytes()).is_ok() {
+                if writer.batch(unfinished().bytes()).is_ok() {
                     // The first error is the one to report.
                     let _ = writer.end(state);
                 }
@@ -428,6 +425,13 @@ impl<F: RecordingFiles> Writing<F> {
         self.part += 1;
         Ok(next)
     }
+}
+
+/// The frame of a recording that ends before its trace.
+pub(crate) fn unfinished() -> Batch {
+    let mut batch = Batch::default();
+    HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+    batch
 }
 
 /// The number of bytes that a state takes in a file.

@@ -274,8 +274,6 @@ impl Memory {
 /// The summary that is printed after the screen is closed.
 #[derive(Clone, Debug)]
 pub struct ExitLine {
-    pub events: u64,
-    pub lost: u64,
     pub account: Account,
     /// The error message if the counts of the account disagree.
     pub discrepancy: Option<String>,
@@ -490,12 +488,8 @@ impl TimeBase {
 
 impl ExitLine {
     pub fn of(app: &App) -> ExitLine {
-        let account = app.pipeline.account();
-        let sum = account.sum();
         ExitLine {
-            events: sum.delivered,
-            lost: sum.lost.sum(),
-            account,
+            account: app.pipeline.account(),
             discrepancy: app.pipeline.discrepancy(),
             recordings: app.recordings.done.clone(),
             not_recorded: app.recordings.failure.clone(),
@@ -506,7 +500,8 @@ impl ExitLine {
 impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at_most = if self.account.bounded > 0 { "at most " } else { "" };
-        write!(f, "{}, {at_most}{} lost", counted(self.events, ["event", "events"]), grouped(self.lost))?;
+        let sum = self.account.sum();
+        write!(f, "{}, {at_most}{} lost", counted(sum.delivered, ["event", "events"]), grouped(sum.lost.sum()))?;
         for Recorded { name, bytes, evicted } in &self.recordings {
             write!(f, ", recorded to {name} ({})", counted(*bytes, ["byte", "bytes"]))?;
             if *evicted > 0 {

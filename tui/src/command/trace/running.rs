@@ -7,20 +7,19 @@ use crate::command::messages::{self, name, say};
 use crate::command::output_file;
 use crate::command::signals::{self, INTERRUPTED, Second, Signals};
 use crate::command::terminal::relay::{Relay, stop_job};
-use crate::recorder::{Failed, Recorder};
+use crate::recorder::{Failed, Recorder, unfinished};
 use anyhow::{Context, Result};
 use rustix::stdio::stdin;
 use rustix::termios::tcgetwinsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracetui_events::frame::Batch;
-use tracetui_events::frame::host::{HostFrame, Probe, Unfinished};
+use tracetui_events::frame::host::Probe;
 use tracetui_events::pipeline::Pipeline;
 use tracetui_host::priority;
 use tracetui_live::command::{Ended, Happened, HeldCommand, Running};
 use tracetui_live::feed::Feed;
 use tracetui_shared::kind::KINDS;
-use tracetui_shared::time::BootNanos;
 /// How long COMMAND may take to end after a signal before a message says that tracetui waits for it.
 const OVERDUE: Duration = Duration::from_secs(1);
 
@@ -63,7 +62,7 @@ pub(crate) enum Frames {
 #[derive(Debug)]
 pub(crate) struct RunningTrace {
     pub(crate) feed: Feed,
-    command: Option<Running>,
+    pub(crate) command: Option<Running>,
     /// The user's terminal, if the COMMAND has one of its own.
     relay: Option<Relay>,
     signals: Signals,
@@ -266,8 +265,7 @@ impl RunningTrace {
 
     /// Stops recording frames. The recording ends here, and the trace continues.
     pub(crate) fn untap(&mut self, pipeline: &mut Pipeline) {
-        let mut batch = Batch::default();
-        HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+        let batch = unfinished();
         self.record(&batch);
         pipeline.feed(batch);
         self.tapped = false;
@@ -284,9 +282,7 @@ impl RunningTrace {
     pub(crate) async fn finish_recording(&mut self, pipeline: &Pipeline) -> Option<Result<(Recorder, u64), String>> {
         let recorder = self.recorder.take()?;
         if !self.source_ended {
-            let mut batch = Batch::default();
-            HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
-            recorder.frames(&batch);
+            recorder.frames(&unfinished());
         }
         Some(match recorder.end(pipeline).await {
             Ok(bytes) => Ok((recorder, bytes)),
@@ -365,10 +361,6 @@ impl RunningTrace {
             self.record(batch);
         });
         batch.map_or(Happening::SourceEnded, Happening::Frames)
-    }
-
-    pub(crate) fn command(&mut self) -> Option<&mut Running> {
-        self.command.as_mut()
     }
 
     /// Passes a signal on to the COMMAND, whose end then ends the trace. Returns `false` if tracetui has to end by itself.
