@@ -177,24 +177,16 @@ pub enum OverlayKind {
 }
 
 impl OverlayKind {
-    pub(super) const ALL: [OverlayKind; 6] = [
-        OverlayKind::Help,
-        OverlayKind::Loss,
-        OverlayKind::Output,
-        OverlayKind::Columns,
-        OverlayKind::Strip,
-        OverlayKind::Gantt,
-    ];
-
-    /// The action that shows it.
-    pub(super) fn action(self) -> Action {
-        match self {
-            OverlayKind::Help => Action::Help,
-            OverlayKind::Loss => Action::LossReport,
-            OverlayKind::Output => Action::Output,
-            OverlayKind::Columns => Action::Columns,
-            OverlayKind::Strip => Action::Strip,
-            OverlayKind::Gantt => Action::Gantt,
-        }
+    /// The overlay that an action shows.
+    fn of(action: Action) -> Option<OverlayKind> {
+        Some(match action {
+            Action::Help => OverlayKind::Help,
+            Action::LossReport => OverlayKind::Loss,
+            Action::Output => OverlayKind::Output,
+            Action::Columns => OverlayKind::Columns,
+            Action::Strip => OverlayKind::Strip,
+            Action::Gantt => OverlayKind::Gantt,
+            _ => return None,
+        })
     }
 }

@@ -3,7 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, apart, ends, filter_line, put};
 use crate::app::command::output::Output;
-use crate::app::keys::keymap::{Action, Binding, Press, Scope};
+use crate::app::keys::keymap::{Action, Binding, Press, Section};
 use crate::app::prompt::Purpose;
 use crate::app::replay::Transport;
 use crate::app::screen::layout::WITH_SIDE;
@@ -291,14 +291,14 @@ fn of_table(app: &App) -> Vec<(String, String)> {
     if app.detail.row.is_some() {
         all.sort_by_key(|b| b.action != Action::Enter);
     }
-    let rest = all.iter().copied().filter(|b| b.scope != Scope::Detail);
+    let rest = all.iter().copied().filter(|b| b.section != Section::Detail);
     let rest = rest.filter(|b| {
-        b.keys.first().and_then(|key| app.settings.preferences.keymap.lookup(*key, &Scope::in_effect(app)))
-            == Some(b.action)
+        b.keys.first().and_then(|key| app.settings.preferences.keymap.lookup(*key, &app.scopes())) == Some(b.action)
     });
     // The keys of the open pane come first.
     let of_pane = |b: &&Binding| {
-        open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
+        open && (b.section == Section::Detail
+            || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
     };
     let first = all.iter().copied().filter(of_pane);
     first

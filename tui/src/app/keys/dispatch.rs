@@ -1,7 +1,7 @@
 //! Keys, and the actions that they start.
 
 use super::device::{KeyCode, KeyEvent, KeyModifiers};
-use super::keymap::{self, Action, Press, Scope};
+use super::keymap::{self, Action, Press, Scope, Section};
 use crate::app::copy::{self, strace};
 use crate::app::input::Handled;
 use crate::app::named_enum::step;
@@ -19,24 +19,22 @@ use std::time::Duration;
 use tracetui_events::text;
 use tracetui_shared::kind::{Kind, KindSet};
 
-impl Scope {
-    /// The scopes of keys in effect, first one first.
-    pub(crate) fn in_effect(app: &App) -> Vec<Scope> {
-        let (view, overlay) = (app.views.shown, app.screen.overlay.map(|overlay| overlay.kind));
-        // Enter goes to COMMAND's terminal, not to the row behind it.
-        let of_view = view.scope().filter(|_| !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output)));
-        let has_detail =
-            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && app.detail.size.is_some();
-        let replays = app.replay.is_some() && overlay != Some(OverlayKind::Columns);
-        let others = [has_detail.then_some(Scope::Detail), replays.then_some(Scope::Replay), Some(Scope::Everywhere)];
-        of_view.into_iter().chain(others.into_iter().flatten()).collect()
-    }
-}
-
 /// A trace that ran for longer, and is not recorded, ends only if it is asked to twice.
 const WORTH_ASKING: Duration = Duration::from_secs(60);
 
 impl App {
+    /// The scopes of keys in effect, first one first.
+    pub(crate) fn scopes(&self) -> Vec<Scope> {
+        let (view, overlay) = (self.views.shown, self.screen.overlay.map(|overlay| overlay.kind));
+        // Enter goes to COMMAND's terminal, not to the row behind it.
+        let of_view = view != View::Events && !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output));
+        let has_detail =
+            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && self.detail.size.is_some();
+        let replays = self.replay.is_some() && overlay != Some(OverlayKind::Columns);
+        let scopes = [(of_view, view.section()), (has_detail, Section::Detail), (replays, Section::Replay)];
+        scopes.into_iter().filter(|(on, _)| *on).map(|(_, section)| Some(section)).chain([None]).collect()
+    }
+
     /// `more`: another key follows at once.
     pub(in crate::app) fn key(&mut self, key: &KeyEvent, more: bool) -> Effects {
         if self.types() {
@@ -76,7 +74,7 @@ impl App {
 
     fn press(&mut self, press: Press, more: bool) -> Effects {
         let typing = self.is_typing();
-        match self.settings.preferences.keymap.lookup(press, &Scope::in_effect(self)) {
+        match self.settings.preferences.keymap.lookup(press, &self.scopes()) {
             // These actions also work during typing, because their keys are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
             _ if typing => self.typed(press, more),
@@ -156,7 +154,7 @@ impl App {
 
     /// The effects of the answer. `None` if the key does not answer: it then has its usual meaning.
     fn answer_what(&mut self, press: Press) -> Option<Effects> {
-        let records = self.settings.preferences.keymap.lookup(press, &[Scope::Everywhere]) == Some(Action::Record);
+        let records = self.settings.preferences.keymap.lookup(press, &[None]) == Some(Action::Record);
         self.screen.clear_message();
         match press.code {
             KeyCode::Char('s') if !press.ctrl => Some(vec![Effect::SaveShown, Effect::Redraw]),

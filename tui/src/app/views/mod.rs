@@ -13,7 +13,7 @@ pub(crate) mod top;
 pub(crate) mod tree;
 
 pub(crate) use self::kind::View;
-use super::keys::keymap::{Action, Scope};
+use super::keys::keymap::{Action, Section};
 use bpf::Bpf;
 use diff::Diff;
 use event_list::EventList;
@@ -36,13 +36,14 @@ impl View {
         }
     }
 
-    pub(crate) fn scope(self) -> Option<Scope> {
+    /// The section of its keys; for the list of events, that of its detail pane.
+    pub(crate) fn section(self) -> Section {
         match self {
-            View::Events => None,
-            View::Tree => Some(Scope::Tree),
-            View::Top => Some(Scope::Top),
-            View::Bpf => Some(Scope::Bpf),
-            View::Diff => Some(Scope::Diff),
+            View::Events => Section::Detail,
+            View::Tree => Section::Tree,
+            View::Top => Section::Top,
+            View::Bpf => Section::Bpf,
+            View::Diff => Section::Diff,
         }
     }
 }
