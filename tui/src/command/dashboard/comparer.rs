@@ -148,13 +148,12 @@ impl Comparison<'_> {
     fn run(&self, a: Opened, b: ScreenTrace) -> Result<Compared> {
         let memory = Memory::of(limits::DIFF_MEMORY / 2, "the memory for a comparison (384 MiB for a run)");
         let name_a = name(&a.0);
-        let of_a = name_a.clone();
-        let read_a = move || self.read(0, &[a], of_a, memory);
-        let read_b = move || match b {
+        let read_a = || self.read(0, std::slice::from_ref(&a), name_a.clone(), memory);
+        let read_b = || match b {
             ScreenTrace::Recording(name, files) => self.read(1, &files, name, memory),
             ScreenTrace::Live(live) => self.read_live(*live, memory),
         };
-        let sides = all(vec![Box::new(read_a), Box::new(read_b)])?;
+        let sides = all(&[read_a], read_b)?;
         self.send_progress();
         let name_b = sides.last().map_or_else(String::new, |side| side.name.clone());
         let (report, notes) = compare(sides, &[], false, &|| !self.progress.is_stopped())?;
