@@ -175,11 +175,6 @@ pub enum Failed {
 }
 
 impl Recorder {
-    /// Starts writing. `name` is the name of the output, for messages.
-    pub fn start(out: impl Write + Send + 'static, name: String, header: &FileHeader) -> io::Result<Recorder> {
-        Recorder::start_files(OneFile(Some((out, *header))), name, || Ok(()))
-    }
-
     /// Starts writing consecutive files. `prepare` runs first, on the thread that opens and writes them.
     pub fn start_files<F: RecordingFiles>(
         files: F,

@@ -120,7 +120,7 @@ fn of_start(playback: &Playback) -> Contents {
 
 fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, options: Options) -> Result<Contents> {
     let mut playback = open(part, recording)?;
-    let mut sink = Parquet::with(out, options)?;
+    let mut sink = Parquet::new(out, options)?;
     let (mut times, mut rows, mut fault) = (None::<(i128, i128)>, 0u64, None);
     let mut step = Step::More;
     while step == Step::More && fault.is_none() {

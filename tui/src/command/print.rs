@@ -84,7 +84,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let printed = pump.run().await;
     pump.trace.end_recording(&pump.printer.pipeline).await;
     let code = pump.outcome().await;
-    let (given_up, unrecorded) = (pump.given_up, pump.trace.recording_failed());
+    let (given_up, unrecorded) = (pump.given_up, pump.trace.failed_after.is_some());
     let unwritten = printer.settle();
     let were = if unwritten == 1 { "event was" } else { "events were" };
     let account = printer.account();

@@ -263,7 +263,7 @@ impl Recording {
         self.trace.record_state(&self.pipeline);
         self.trace.notices(&self.pipeline).iter().for_each(say);
         // Without a recording there is nothing left to do.
-        if self.trace.recording_failed() {
+        if self.trace.failed_after.is_some() {
             self.stop();
         }
     }
@@ -324,7 +324,7 @@ impl Recording {
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
         self.trace.wait_for_command().await;
-        match self.trace.recording_failed() {
+        match self.trace.failed_after.is_some() {
             true => ExitCode::FAILURE,
             // A COMMAND that was sent SIGTERM has not failed.
             false if self.limited => ExitCode::SUCCESS,

@@ -426,16 +426,17 @@ impl Loop {
                 Effect::Look(id, question) => self.lookups.ask(id, question),
                 Effect::ListFiles(path) => self.list_files(path).await,
                 Effect::Compare(with) => self.compare(with).await,
-                Effect::Type(bytes) => self.trace.type_into_command(bytes),
+                Effect::Type(bytes) => self.trace.command.iter_mut().for_each(|command| command.send(bytes.clone())),
                 Effect::RunAgain => self.run_again(),
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
                 Effect::Measure(keys) => self.app.measured(&process_usage::of(&keys)),
                 Effect::Suspend => {
                     // The COMMAND does not belong to this job.
-                    self.trace.signal_command_group(libc::SIGSTOP);
+                    let command = &self.trace.command;
+                    command.iter().for_each(|command| command.signal_group(libc::SIGSTOP));
                     let resumed = screen.suspend();
-                    self.trace.signal_command_group(libc::SIGCONT);
+                    command.iter().for_each(|command| command.signal_group(libc::SIGCONT));
                     resumed?;
                 }
                 Effect::Clear => screen.resume()?,
@@ -447,7 +448,7 @@ impl Loop {
     fn run_again(&mut self) {
         let (columns, rows) = self.app.areas().command_window();
         self.trace.resize_command(columns, rows);
-        let runs = self.trace.run_command_again();
+        let runs = self.trace.command.as_mut().is_some_and(Running::again);
         let reset = self.app.output.as_ref().map(Output::between_runs).unwrap_or_default();
         self.app.update(Input::RunsAgain(runs));
         if runs {

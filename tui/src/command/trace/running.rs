@@ -339,10 +339,6 @@ impl RunningTrace {
         }
     }
 
-    pub(crate) fn recording_failed(&self) -> bool {
-        self.failed_after.is_some()
-    }
-
     /// Waits for frames; forever once the source has ended.
     pub(crate) async fn frames(&mut self) -> Happening {
         match self.source_ended {
@@ -405,22 +401,9 @@ impl RunningTrace {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
     }
 
-    /// Runs the COMMAND again after it ended ([`Running::again`]).
-    pub(crate) fn run_command_again(&mut self) -> bool {
-        self.command.as_mut().is_some_and(Running::again)
-    }
-
-    pub(crate) fn type_into_command(&mut self, keys: Vec<u8>) {
-        self.command.iter_mut().for_each(|command| command.send(keys.clone()));
-    }
-
     pub(crate) fn resize_command(&mut self, columns: u16, rows: u16) {
         self.output.iter_mut().for_each(|output| output.window = (columns, rows));
         self.command.iter().for_each(|command| command.resize(columns, rows));
-    }
-
-    pub(crate) fn signal_command_group(&self, signal: libc::c_int) {
-        self.command.iter().for_each(|command| command.signal_group(signal));
     }
 
     /// Sends a signal to end to the COMMAND and the process group that it leads, unless it has ended.
