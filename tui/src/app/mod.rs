@@ -122,7 +122,7 @@ impl Default for Preferences {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct App {
     pub pipeline: Pipeline,
     store: Store,
@@ -166,7 +166,6 @@ pub struct App {
     now: Duration,
 }
 
-/// The state of the events view before another view showed a row's events there.
 #[derive(Debug)]
 struct ReturnTo {
     view: View,
@@ -301,34 +300,12 @@ impl App {
             events,
             filter,
             search,
-            prompt: None,
-            detail: Detail::default(),
             views: Views::new(settings.budget),
-            watches: Watches::default(),
-            muted: Vec::new(),
             side: Side::new(settings.budget),
-            counts_runs: false,
-            evicted: Default::default(),
-            return_to: None,
-            reasons: Reasons::default(),
-            searches: Searches::default(),
-            summary: Summary::default(),
-            rates: Rates::default(),
             screen,
             settings,
-            source: SourceState::default(),
-            usage: UsageState::default(),
-            replay: None,
-            time: Time::default(),
-            recordings: Recordings::default(),
-            output: None,
-            verdict: Verdict::default(),
-            asked_to_quit: false,
-            asks_what: false,
-            extent: Extent::default(),
-            drawn: None,
-            now: Duration::ZERO,
             pipeline,
+            ..App::default()
         };
         app.events.list(app.listing());
         Ok(app)

@@ -83,7 +83,7 @@ impl<'a> Line<'a> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Side {
     busy: Top,
     news: News,

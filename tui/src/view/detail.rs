@@ -167,9 +167,7 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
         pieces.extend(who(header.tgid, header.comm(), theme));
         pieces.push(Piece::new(theme.line().repeat(2), theme.quiet()));
     }
-    let mut result = Vec::new();
-    seen.result(&mut result);
-    let result = safe(&result, theme);
+    let result = written(|out| seen.result(out), theme);
     let style = if seen.event.failed() { theme.failure() } else { theme.quiet() };
     match seen.event.body.exit().map(|exit| ended(exit.record.status)) {
         Some(ended) => pieces.push(Piece::new(ended, style)),
@@ -180,6 +178,13 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     }
     pieces.push(Piece::new(clock(header.time.0, seen.clock_offset, app), theme.quiet()));
     pieces
+}
+
+/// What `write` writes, made safe.
+fn written(write: impl FnOnce(&mut Vec<u8>), theme: Theme) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    safe(&out, theme)
 }
 
 fn safe(bytes: &[u8], theme: Theme) -> String {

@@ -49,7 +49,7 @@ impl View {
 }
 
 /// The views other than the list of events, and which view is shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Views {
     pub shown: View,
     pub tree: Tree,

@@ -126,7 +126,7 @@ pub(crate) struct TreeConditions {
 }
 
 /// A process in depth-first order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Met {
     place: NodeIndex,
     /// The position of its parent in the order.
@@ -379,19 +379,7 @@ impl Tree {
         };
         let Some(own) = own else { return false };
         let (sum, age) = (Tally::of(own), links.age);
-        met.push(Met {
-            place,
-            above,
-            depth,
-            own,
-            age,
-            size: 1,
-            sum,
-            quiet: false,
-            joins: false,
-            joining: 0,
-            failure: None,
-        });
+        met.push(Met { place, above, depth, own, age, size: 1, sum, ..Met::default() });
         true
     }
 
