@@ -5,7 +5,7 @@ use super::keys::device::KeyEventKind;
 use super::keys::keymap::Action;
 use super::prompt::Purpose;
 use super::replay::Replay;
-use super::search::{Found, Rows, Wrapped};
+use super::search::Found;
 use super::views::detail::Subject;
 use super::views::event_list::{Added, Listing, ShowConditions};
 use super::views::{View, Views};
@@ -292,7 +292,7 @@ impl App {
     /// Continues long-running work. `false` if none is left.
     pub(super) fn work(&mut self) -> bool {
         let busy = self.busy();
-        let rows = if self.replay.is_none() || self.loaded().all() { Rows::All } else { Rows::Some };
+        let all = self.replay.is_none() || self.loaded().all();
         let moment = self.loaded().moment().filter(|_| self.views.shown == View::Tree);
         let App {
             pipeline,
@@ -329,7 +329,7 @@ impl App {
         tree.nodes.travel(moment, store, SLICE * 16);
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
-        let found = search.hunt(events, rows, store, world, SLICE);
+        let found = search.hunt(events, all, store, world, SLICE);
         search.count(events, store, world, SLICE);
         self.scan_side(SLICE);
         self.found(found);
@@ -360,7 +360,7 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| replay.transport.found());
                 self.search.moved = self.line_for(Purpose::Search).is_some();
                 self.events.select(id, self.list_height(), &self.store);
-                if wrapped == Wrapped::Yes {
+                if wrapped {
                     self.notify("search wrapped around");
                 }
             }
