@@ -93,7 +93,6 @@ pub enum Effect {
     /// Clear the screen and draw everything again.
     Clear,
     Copy(Vec<u8>),
-    /// Ring the terminal's bell.
     Bell,
     /// Start a recording, or end the running one.
     Record,

@@ -129,7 +129,6 @@ pub struct App {
     events: EventList,
     pub(crate) filter: FilterState,
     pub(crate) search: Search,
-    /// The line that is being typed, if there is one.
     pub(crate) prompt: Option<Prompt>,
     pub(crate) detail: Detail,
     pub(crate) views: Views,
@@ -311,7 +310,6 @@ impl App {
         Ok(app)
     }
 
-    /// Sets whether the list leaves out what needs no attention.
     pub(crate) fn set_calm(&mut self, calm: bool) {
         self.settings.calm = calm;
         self.screen.calm = calm;

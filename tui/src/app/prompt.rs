@@ -11,7 +11,6 @@ use super::time::Aim;
 use super::views::View;
 use super::{App, Effect, Effects};
 
-/// What a line is typed for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     Filter,
@@ -19,7 +18,6 @@ pub(crate) enum Purpose {
     Time,
     /// The name of a recording to compare with.
     Compare,
-    /// A search of the help.
     Help,
 }
 
@@ -101,7 +99,6 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Takes the text of a line that is being typed.
     fn take_text(&mut self, purpose: Purpose, text: &str, more: bool) {
         match purpose {
             Purpose::Filter => {

@@ -38,12 +38,10 @@ impl Failures {
 pub(crate) struct Screen {
     pub width: u16,
     pub height: u16,
-    /// The shown kinds.
     pub kinds: KindSet,
     pub failures: Failures,
     /// Whether the list leaves out what needs no attention, unless the filter is about it.
     pub calm: bool,
-    /// Whether a wide screen has the side strip.
     pub strip: bool,
     pub time: TimeMode,
     pub columns: Columns,

@@ -28,13 +28,11 @@ use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::{counted, short};
 
-/// The target of a row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
     Event(Id),
     /// The events that pass this part of a filter.
     Part(String),
-    /// A process in the tree.
     Process(ProcessKey),
 }
 

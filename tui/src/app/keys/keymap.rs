@@ -58,7 +58,6 @@ pub struct Press {
     pub ctrl: bool,
 }
 
-/// A line of the table.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Binding {
     /// The keys. The first one is shown where there is room for only one.

@@ -47,12 +47,10 @@ impl LoadedPart<'_> {
         at_end && self.moment().is_none() && self.all()
     }
 
-    /// The time of the oldest kept event.
     pub(in crate::app) fn first_ns(self) -> Option<u64> {
         self.time_of(self.store.first_id())
     }
 
-    /// The time of the newest event.
     pub(in crate::app) fn last_ns(self) -> Option<u64> {
         self.time_of(self.store.next_id().checked_sub(1)?)
     }

@@ -24,7 +24,6 @@ named! {
         #[default]
         Why "Why",
         Files "Files",
-        /// The ancestors and children of the process.
         Parents "Parents",
         Raw "Raw",
         /// What the program's exec changed in the environment.

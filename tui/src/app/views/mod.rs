@@ -60,13 +60,7 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(budget: Budget) -> Views {
-        Views {
-            shown: View::default(),
-            tree: Tree::new(budget),
-            top: Top::new(budget.share(limits::TOP_SHARE)),
-            bpf: Bpf::default(),
-            diff: Diff::default(),
-        }
+        Views { tree: Tree::new(budget), top: Top::new(budget.share(limits::TOP_SHARE)), ..Views::default() }
     }
 
     /// The shown view. `None` if that is the list of events.

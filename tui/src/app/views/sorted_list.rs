@@ -13,7 +13,6 @@ pub(crate) struct List<R, K, O> {
     pub rows: Vec<R>,
     /// The key of the selected row, which stays selected. `None`: the view chooses the row.
     pub key: Option<K>,
-    /// The selected row.
     pub at: usize,
     /// The first row on the screen.
     pub top: usize,

@@ -51,7 +51,6 @@ named! {
     }
 }
 
-/// What a row shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Shows {
     #[default]
