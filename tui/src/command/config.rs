@@ -151,7 +151,6 @@ const PLACE: [&str; 3] = [
     "an error that names its line (exit status 2). The format is TOML, at most 64 KiB.",
 ];
 
-/// The rules for each section.
 const WATCHES: [&str; 4] = [
     "A watch is a name and a filter, or a table with `filter` and optionally `color` (a look), `bell` and `record` (true or false).",
     "The header counts its matches, and the list marks them with the name, even those that it would only count. `bell` rings the",
@@ -184,7 +183,6 @@ fn words() -> (String, String) {
     (colours, WEIGHTS.map(|(name, _)| name).join(", "))
 }
 
-/// The page of docs/.
 pub fn markdown() -> String {
     let mut out = String::from("# Configuration file\n\n");
     let paragraph = |lines: &[&str]| lines.join("\n") + "\n";

@@ -34,7 +34,6 @@ use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::CREATED;
 
-/// Lists the files of a recording.
 pub fn run(args: &cli::Files) -> Result<ExitCode> {
     let mut filters = FilterOptions::from(&args.filters);
     if filters.kind.is_empty() {
@@ -191,7 +190,6 @@ impl Used {
     }
 }
 
-/// A file of the list.
 #[derive(Debug)]
 struct Listing<'a> {
     path: &'a [u8],
@@ -211,7 +209,6 @@ struct Listed<'a> {
     others: u64,
 }
 
-/// What is counted of the files of a package.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     files: u64,
@@ -278,7 +275,6 @@ impl Listed<'_> {
         Some(json!({ "name": package.name, "version": package.version, "arch": package.arch, "purl": purl }))
     }
 
-    /// An object in each line.
     fn json(&self, packages: bool) -> Vec<u8> {
         let lines: Vec<String> = match packages {
             true => {

@@ -202,7 +202,6 @@ impl Around {
         }
     }
 
-    /// The next frames to be written.
     pub(super) fn batch(&mut self) -> Option<Batch> {
         if self.excerpt.bytes() > 0 {
             self.ready.push_back(self.excerpt.batch());

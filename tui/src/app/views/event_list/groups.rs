@@ -168,7 +168,6 @@ impl Group {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Quiet {
     pub opens: u64,
-    /// Its exit.
     pub exit: Option<Id>,
     /// The newest row of the process.
     row: Option<Id>,
@@ -313,7 +312,6 @@ impl Groups {
         }
     }
 
-    /// Removes a row of a process.
     fn leave(&mut self, row: Id, process: Option<ProcessKey>, store: &Store) {
         self.index.remove(row);
         process.into_iter().for_each(|key| self.lost_row(key, row, store));
@@ -1279,7 +1277,7 @@ mod tests {
         keys(&mut app, "G");
         made.open_all(7, "cc1", "/a/stdio.h:4");
         check_all(feed(&mut app, &mut made), &[(0, ""), (4, "searched 4"), (6, "x2")]);
-        assert!(app.events().follows());
+        assert!(app.events().follows);
         keys(&mut app, "kj");
         made.open_all(7, "cc1", "/a/stdio.h:4 /a/stdio.h:4");
         assert_eq!(feed(&mut app, &mut made).events().selected(), Some(6));
