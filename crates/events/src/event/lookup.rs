@@ -31,6 +31,8 @@ impl<'a> Payload<'a> for Lookup<'a> {
 
     const COMPARED: Compared = Compared::Nothing;
 
+    const ONLY_FAILURES: bool = true;
+
     fn is_routine(&self) -> bool {
         true
     }

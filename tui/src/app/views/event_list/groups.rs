@@ -8,6 +8,7 @@
 
 use super::keys::{Alike, KeyMaker, Keys};
 use foldhash::{HashMap, HashSet};
+use tracetui_events::event::file::File;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{Body, Event, EventContext};
 use tracetui_events::limits;
@@ -399,10 +400,7 @@ impl Groups {
             several: false,
             first: id,
             key: keys.whole,
-            op: match &seen.event.body {
-                Body::File(file) => file.op(),
-                _ => "",
-            },
+            op: seen.event.body.change().map_or("", File::op),
             crowd: (keys.crowd.map_or(0, |(_, crowd)| crowd), rows),
             process,
             span: (ns, ns),
