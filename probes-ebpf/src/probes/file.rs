@@ -10,11 +10,12 @@ use crate::functions::{function, in_pieces};
 use crate::maps::{Pointer, per_cpu, pointer_to_element, this_element};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{at, at_most, forgotten, get, konst, ld, may_turn, put, put_unaligned, read_user_str, set};
+use crate::sock;
 use crate::task::{Who, current};
 use tracetui_shared::calls::{
     DIR, FLAGS, NEW_DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE,
 };
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::file::unix::{PATH_MAX as SUN_PATH_MAX, form};
 use tracetui_shared::record::file::{FileRecord, PATH_MAX, TEXT_MAX, start};
@@ -85,10 +86,20 @@ pub fn missed(slot: Slot, who: &Who, ret: i32) {
     Event::miss(slot, who, ret < 0);
 }
 
-/// Whether a call is a connect(2) of a Unix socket, which [`ended`] reports.
+/// The kinds with these records.
+const KINDS: KindSet = KindSet::of(&[Kind::File, Kind::Lookup, Kind::Unix]);
+
+/// Whether a call is one that [`ended`] reports.
 #[inline(always)]
-pub fn connects(call: &Call) -> bool {
-    if !unix::is_requested() || !call.is_of(Kind::Tcp) {
+pub fn serves(call: &Call) -> bool {
+    konst!(Kinds) & u64::from(KINDS.bits()) != 0
+        && (call.is_of(Kind::File) || call.is_of(Kind::Lookup) || connects(call))
+}
+
+/// Whether a call is a connect(2) of a Unix socket.
+#[inline(always)]
+fn connects(call: &Call) -> bool {
+    if !unix::is_requested() || !sock::is_call(call) {
         return false;
     }
     pointer_to_element(&FILE_SCRATCH).is_some_and(|s| Pointer::to(s).value().connect.note(call))
@@ -102,7 +113,7 @@ pub fn ended(call: &Call) {
         return;
     }
     let who = Who::of(call.task);
-    let connects = unix::is_requested() && call.is_of(Kind::Tcp);
+    let connects = unix::is_requested() && sock::is_call(call);
     let slot = match is_lookup {
         _ if connects => Slot::Unix,
         true => Slot::Lookup,

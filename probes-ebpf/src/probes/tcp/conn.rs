@@ -1,10 +1,10 @@
 //! The connections that are open, and the report of their events.
 
-use super::sock;
 use crate::capture;
 use crate::emit::{self, Event, Frame, copy_words, zero_words};
 use crate::maps::{Pointer, pointer_to_element};
 use crate::read::{boot_ns, get, konst, ld, set, zeroed};
+use crate::sock;
 use crate::task::{self, Who};
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::map;

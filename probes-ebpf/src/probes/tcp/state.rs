@@ -1,13 +1,13 @@
 //! Changes of the state of a connection.
 
 use super::conn::{self, Conn, Scratch, TCP_SUBMITTERS, submitter_of};
-use super::sock;
 use crate::arch::native_abi;
 use crate::call;
 use crate::context::{self, Context};
 use crate::emit::copy_header;
 use crate::maps::{Pointer, per_cpu, pointer_to_element};
 use crate::read::{casts, get, has, ld, set};
+use crate::sock;
 use crate::task::{Who, current};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::maps::Array;

@@ -2,12 +2,13 @@
 
 use super::call::{self, Asked};
 use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, is_requested, submitter_of};
-use super::sock;
 use crate::arch::native_abi;
 use crate::capture;
 use crate::files::file_at;
+use crate::io_uring::{CQE_SKIP, Completion};
 use crate::maps::{Pointer, per_cpu};
 use crate::read::{get, has, offset, opaque, rd, rd_field, zeroed};
+use crate::sock;
 use crate::task::{self, Who, current};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
@@ -26,9 +27,6 @@ const BIND: u8 = 56;
 const LISTEN: u8 = 57;
 /// `REQ_F_FIXED_FILE` (include/linux/io_uring_types.h): the descriptor is an index of the ring's own table.
 const FIXED_FILE: u32 = 1;
-/// `REQ_F_CQE_SKIP` (same file), the same bit as `IOSQE_CQE_SKIP_SUCCESS`: no completion on success. The kernel clears the flag on
-/// failure ([`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h)).
-pub const CQE_SKIP: u32 = 1 << 6;
 /// `IORING_CQE_F_MORE` (include/uapi/linux/io_uring.h): the request makes more completions.
 const MORE: u32 = 2;
 
@@ -93,17 +91,6 @@ pub fn submitted(req: u64, opcode: u8) {
     if let Some(socket) = sock::of_file(file) {
         let _ = TCP_SUBMITTERS.insert(socket.sk, &*submitter, 0);
     }
-}
-
-/// A completion.
-pub struct Completion {
-    /// Address of the ring's context.
-    pub ring: u64,
-    /// The number that the user of the ring chose.
-    pub user_data: u64,
-    pub res: i32,
-    /// `IORING_CQE_F_*`.
-    pub flags: u32,
 }
 
 /// Whether an accept makes a descriptor of the ring's own table.
