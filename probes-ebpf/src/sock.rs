@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::files::file_at;
 use crate::read::{any, any_word, forgotten, get, has, put_unaligned};
 use core::mem::MaybeUninit;
-use tracetui_shared::calls::tcp as what;
+pub use tracetui_shared::calls::tcp as what;
 use tracetui_shared::id::NsInum;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::{field, sum};
@@ -221,13 +221,6 @@ pub struct Passed {
     /// Where the address is, in user memory, and its length.
     pub address: u64,
     pub len: u64,
-}
-
-impl Passed {
-    #[inline(always)]
-    pub fn is_connect(&self) -> bool {
-        self.which == what::CONNECT
-    }
 }
 
 /// What a call passed, also through socketcall(2).

@@ -1,9 +1,10 @@
 //! `file`: a call changed a name or the attributes of a file, or failed to. `lookup`: a call looked up a path, and failed.
 //! `unix`: a Unix socket was connected to.
 
-use super::unix::{self, Connect};
+use super::unix::Connect;
 use crate::arch::read_passed;
 use crate::call::{self, Call};
+use crate::capture::is_requested;
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::functions::{function, in_pieces};
@@ -80,7 +81,7 @@ pub fn missed(slot: Slot, who: &Who, ret: i32) {
     let is_lookup = slot as u16 == Slot::LookupUring as u16;
     let kind = if is_lookup { Kind::Lookup } else { Kind::File };
     let is_none = is_lookup && !is_lookup_failure(ret.into());
-    if is_none || konst!(Kinds) & u64::from(kind.bit()) == 0 {
+    if is_none || !is_requested(kind) {
         return;
     }
     Event::miss(slot, who, ret < 0);
@@ -99,7 +100,7 @@ pub fn serves(call: &Call) -> bool {
 /// Whether a call is a connect(2) of a Unix socket.
 #[inline(always)]
 fn connects(call: &Call) -> bool {
-    if !unix::is_requested() || !sock::is_call(call) {
+    if !is_requested(Kind::Unix) || !sock::is_call(call) {
         return false;
     }
     pointer_to_element(&FILE_SCRATCH).is_some_and(|s| Pointer::to(s).value().connect.note(call))
@@ -113,7 +114,7 @@ pub fn ended(call: &Call) {
         return;
     }
     let who = Who::of(call.task);
-    let connects = unix::is_requested() && sock::is_call(call);
+    let connects = is_requested(Kind::Unix) && sock::is_call(call);
     let slot = match is_lookup {
         _ if connects => Slot::Unix,
         true => Slot::Lookup,

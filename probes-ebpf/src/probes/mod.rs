@@ -1,6 +1,7 @@
 use crate::call::Call;
+use crate::capture::is_requested;
 use crate::io_uring::Completion;
-use crate::read::{konst, offset, rd};
+use crate::read::{offset, rd};
 use crate::task::{Who, current};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::field;
@@ -17,10 +18,10 @@ pub mod tcp;
 pub mod unix;
 pub mod uring;
 
-/// Passes a call to the code of its kind. The verifier removes the code of kinds that are not requested.
+/// Passes a call to the code of its kind.
 #[inline(always)]
 fn ended(call: &Call) {
-    let is = |kind: Kind| konst!(Kinds) & u64::from(kind.bit()) != 0 && call.is_of(kind);
+    let is = |kind: Kind| is_requested(kind) && call.is_of(kind);
     if is(Kind::Open) {
         open::ended(call);
     } else if is(Kind::Exec) {

@@ -2,11 +2,12 @@
 
 use crate::arch::read_passed;
 use crate::call::Call;
+use crate::capture::is_requested;
 use crate::emit::Event;
 use crate::files::file_at;
 use crate::io_uring::CQE_SKIP;
-use crate::read::{any, forgotten, get, konst, offset, rd, rd_field, set};
-use crate::sock::{self, AF_UNIX, SOCK_DGRAM, behind};
+use crate::read::{any, forgotten, get, offset, rd, rd_field, set};
+use crate::sock::{self, AF_UNIX, SOCK_DGRAM, behind, what};
 use crate::task::Who;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{field, sum};
@@ -40,16 +41,10 @@ pub struct Peer {
     pub comm: [u64; 2],
 }
 
-/// Whether the kind is requested.
-#[inline(always)]
-pub fn is_requested() -> bool {
-    konst!(Kinds) & u64::from(Kind::Unix.bit()) != 0
-}
-
 /// Counts a request of io_uring that connects a Unix socket and posts no completion on success, when it is submitted.
 #[inline(always)]
 pub fn submitted(req: u64, opcode: u8, task: u64) {
-    if !is_requested() || opcode != URING_CONNECT || rd_field::<u32>(req, field::KiocbFlags) & CQE_SKIP == 0 {
+    if !is_requested(Kind::Unix) || opcode != URING_CONNECT || rd_field::<u32>(req, field::KiocbFlags) & CQE_SKIP == 0 {
         return;
     }
     // The file is taken from the table when the request is executed.
@@ -63,7 +58,7 @@ pub fn submitted(req: u64, opcode: u8, task: u64) {
 /// Counts a request of io_uring that connects a Unix socket as missed.
 #[inline(always)]
 pub fn missed(req: u64, opcode: u8, who: impl FnOnce() -> Who, ret: i32) -> bool {
-    if !is_requested() || opcode != URING_CONNECT || !is_unix(behind(rd_field(req, field::KiocbFile))) {
+    if !is_requested(Kind::Unix) || opcode != URING_CONNECT || !is_unix(behind(rd_field(req, field::KiocbFile))) {
         return false;
     }
     Event::miss(Slot::UnixUring, &who(), ret < 0);
@@ -89,7 +84,7 @@ impl Connect {
         // A datagram socket without a peer after a success: its connection was dissolved.
         let dissolved =
             || ret == 0 && any::<u16>(sk, field::SkType) == SOCK_DGRAM && any::<u64>(sk, field::UnixPeer) == 0;
-        let found = passed.is_connect() && is_unix(sk) && !dissolved();
+        let found = passed.which == what::CONNECT && is_unix(sk) && !dissolved();
         // Nor each way to this.
         if forgotten(found.into(), call.ret as u64) == 0 {
             return false;

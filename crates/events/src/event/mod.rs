@@ -221,7 +221,7 @@ pub trait Payload<'a>: Sized {
 
     /// What a call of a path asked for.
     fn asked(&self) -> Option<Asked<'a>> {
-        None
+        self.paths().and_then(Payload::asked)
     }
 
     /// The directory at which the relative path of a failed call starts.

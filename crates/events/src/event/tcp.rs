@@ -26,17 +26,11 @@ pub struct Tcp {
 // A record that grows may have a text: redact it, then change its size here.
 const _: () = assert!(size_of::<TcpRecord>() == 120);
 
-/// The words of the field `role`.
+// The words of fields.
 const ROLES: [&str; 2] = ["client", "server"];
-
-/// The words of the field `protocol`.
 const PROTOCOLS: [&str; 2] = ["tcp", "udp"];
-
-/// The words of the field `outcome`.
 const OUTCOMES: [&str; 9] =
     ["connected", "refused", "reset", "timed_out", "unreachable", "failed", "abandoned", "killed", "in_progress"];
-
-/// The words of the field `end`.
 const ENDS: [&str; 5] = ["closed", "reset", "reset_by_peer", "timed_out", "aborted"];
 
 impl Payload<'_> for Tcp {

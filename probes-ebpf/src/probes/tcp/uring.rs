@@ -1,9 +1,9 @@
 //! Requests of io_uring that ask for or accept connections. The programs are in [`uring`](crate::probes::uring).
 
 use super::call::{self, Asked};
-use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, is_requested, submitter_of};
+use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, submitter_of};
 use crate::arch::native_abi;
-use crate::capture;
+use crate::capture::{self, is_requested};
 use crate::files::file_at;
 use crate::io_uring::{CQE_SKIP, Completion};
 use crate::maps::{Pointer, per_cpu};
@@ -52,7 +52,7 @@ static TCP_ACCEPTS: HashMap<RequestKey, Submitter> = HashMap::with_max_entries(1
 /// A request is submitted by the current task.
 #[inline(always)]
 pub fn submitted(req: u64, opcode: u8) {
-    if !is_requested() || opcode != ACCEPT && opcode != CONNECT {
+    if !is_requested(Kind::Tcp) || opcode != ACCEPT && opcode != CONNECT {
         return;
     }
     let task = current();
@@ -120,7 +120,7 @@ pub fn ended(req: u64, opcode: u8, completion: impl FnOnce() -> Completion, subm
     let nameless = opaque(u64::from(req == 0)) != 0;
     let accepts = nameless || opcode == ACCEPT;
     let binds = opcode == BIND || opcode == LISTEN;
-    if !is_requested() || !accepts && !binds && opcode != CONNECT {
+    if !is_requested(Kind::Tcp) || !accepts && !binds && opcode != CONNECT {
         return;
     }
     let Completion { ring, user_data, res, flags } = completion();
