@@ -1,20 +1,22 @@
 //! `file`: a call changed a name or the attributes of a file, or failed to. `lookup`: a call looked up a path, and failed.
 //! `unix`: a Unix socket was connected to.
 
-use super::unix::{self, Connect};
+use super::unix::Connect;
 use crate::arch::read_passed;
 use crate::call::{self, Call};
+use crate::capture::is_requested;
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::functions::{function, in_pieces};
 use crate::maps::{Pointer, per_cpu, pointer_to_element, this_element};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
 use crate::read::{at, at_most, forgotten, get, konst, ld, may_turn, put, put_unaligned, read_user_str, set};
+use crate::sock;
 use crate::task::{Who, current};
 use tracetui_shared::calls::{
     DIR, FLAGS, NEW_DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE,
 };
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::file::unix::{PATH_MAX as SUN_PATH_MAX, form};
 use tracetui_shared::record::file::{FileRecord, PATH_MAX, TEXT_MAX, start};
@@ -79,16 +81,26 @@ pub fn missed(slot: Slot, who: &Who, ret: i32) {
     let is_lookup = slot as u16 == Slot::LookupUring as u16;
     let kind = if is_lookup { Kind::Lookup } else { Kind::File };
     let is_none = is_lookup && !is_lookup_failure(ret.into());
-    if is_none || konst!(Kinds) & u64::from(kind.bit()) == 0 {
+    if is_none || !is_requested(kind) {
         return;
     }
     Event::miss(slot, who, ret < 0);
 }
 
-/// Whether a call is a connect(2) of a Unix socket, which [`ended`] reports.
+/// The kinds with these records.
+const KINDS: KindSet = KindSet::of(&[Kind::File, Kind::Lookup, Kind::Unix]);
+
+/// Whether a call is one that [`ended`] reports.
 #[inline(always)]
-pub fn connects(call: &Call) -> bool {
-    if !unix::is_requested() || !call.is_of(Kind::Tcp) {
+pub fn serves(call: &Call) -> bool {
+    konst!(Kinds) & u64::from(KINDS.bits()) != 0
+        && (call.is_of(Kind::File) || call.is_of(Kind::Lookup) || connects(call))
+}
+
+/// Whether a call is a connect(2) of a Unix socket.
+#[inline(always)]
+fn connects(call: &Call) -> bool {
+    if !is_requested(Kind::Unix) || !sock::is_call(call) {
         return false;
     }
     pointer_to_element(&FILE_SCRATCH).is_some_and(|s| Pointer::to(s).value().connect.note(call))
@@ -102,7 +114,7 @@ pub fn ended(call: &Call) {
         return;
     }
     let who = Who::of(call.task);
-    let connects = unix::is_requested() && call.is_of(Kind::Tcp);
+    let connects = is_requested(Kind::Unix) && sock::is_call(call);
     let slot = match is_lookup {
         _ if connects => Slot::Unix,
         true => Slot::Lookup,

@@ -60,7 +60,7 @@ pub mod unix {
 
     /// How an address was passed.
     pub mod form {
-        pub use crate::record::tcp::form::{OTHER_FAMILY, TOO_SHORT, UNREADABLE};
+        pub use crate::record::socket::form::{OTHER_FAMILY, TOO_SHORT, UNREADABLE};
         /// A path.
         pub const PATH: u8 = 0;
         /// A name in the abstract namespace. Its first byte, a NUL, is `@` in the record.

@@ -193,6 +193,15 @@ pub fn device(number: u32) -> String {
     format!("{}:{}", number >> 20, number & 0xf_ffff)
 }
 
+/// An address of a family; `None` for families without one.
+pub(super) fn address(family: impl Into<i32>, bytes: [u8; 16]) -> Option<IpAddr> {
+    match (family.into(), bytes) {
+        (libc::AF_INET, [a, b, c, d, ..]) => Some([a, b, c, d].into()),
+        (libc::AF_INET6, _) => Some(bytes.into()),
+        _ => None,
+    }
+}
+
 fn join_args(area: &[u8], out: &mut Vec<u8>) {
     for (i, arg) in args(area).enumerate() {
         if i > 0 {

@@ -7,6 +7,7 @@ use super::redact::{Redact, short};
 use super::start::directory;
 use super::{Compared, Components, EventContext, Payload, Sections, file};
 use crate::text::paint::Look;
+use std::hash::{Hash as _, Hasher};
 use tracetui_shared::calls::{ROWS, file as call, lookup};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::file::{FileRecord, start};
@@ -62,12 +63,18 @@ impl<'a> Payload<'a> for File<'a> {
 
     const COMPARED: Compared = Compared::Results("done");
 
+    const CHANGES_FILES: bool = true;
+
     fn paths(&self) -> Option<&File<'a>> {
         Some(self)
     }
 
     fn subject(&self, out: &mut Vec<u8>) {
         self.write(0, out);
+    }
+
+    fn distinguish(&self, mut into: &mut dyn Hasher) {
+        (self.record.op, self.record.values, self.texts, self.dirs.map(|dir| dir.bytes)).hash(&mut into);
     }
 
     fn dirfd(&self) -> i32 {

@@ -1,6 +1,5 @@
 //! `lookup`: a path was looked up without opening its file, and the lookup failed.
 
-use super::asked::Asked;
 use super::describe::{Field, STACK, Value, field_table};
 use super::file::{self, File};
 use super::redact::Redact;
@@ -31,6 +30,8 @@ impl<'a> Payload<'a> for Lookup<'a> {
 
     const COMPARED: Compared = Compared::Nothing;
 
+    const ONLY_FAILURES: bool = true;
+
     fn is_routine(&self) -> bool {
         true
     }
@@ -49,10 +50,6 @@ impl<'a> Payload<'a> for Lookup<'a> {
 
     fn paths(&self) -> Option<&File<'a>> {
         Some(&self.0)
-    }
-
-    fn asked(&self) -> Option<Asked<'a>> {
-        self.0.asked()
     }
 
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! `tcp`: a TCP connection was requested, accepted or closed, a socket listens, or an address could not be bound.
 
-use super::describe::{Field, STACK, Value, Why, err_value, field_table, props};
+use super::describe::{Field, STACK, Value, Why, address, err_value, field_table, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Sections, abi, names, tcp};
@@ -10,15 +10,13 @@ use libc::{
     AF_INET, AF_INET6, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, EPIPE, ETIMEDOUT,
     IPPROTO_UDP,
 };
+use std::hash::{Hash as _, Hasher};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
-
-/// The connection of an event, as far as the event shows it.
-pub type Connection = Tcp;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp {
@@ -28,17 +26,11 @@ pub struct Tcp {
 // A record that grows may have a text: redact it, then change its size here.
 const _: () = assert!(size_of::<TcpRecord>() == 120);
 
-/// The words of the field `role`.
+// The words of fields.
 const ROLES: [&str; 2] = ["client", "server"];
-
-/// The words of the field `protocol`.
 const PROTOCOLS: [&str; 2] = ["tcp", "udp"];
-
-/// The words of the field `outcome`.
 const OUTCOMES: [&str; 9] =
     ["connected", "refused", "reset", "timed_out", "unreachable", "failed", "abandoned", "killed", "in_progress"];
-
-/// The words of the field `end`.
 const ENDS: [&str; 5] = ["closed", "reset", "reset_by_peer", "timed_out", "aborted"];
 
 impl Payload<'_> for Tcp {
@@ -95,11 +87,11 @@ impl Payload<'_> for Tcp {
         }
     }
 
-    fn connection(&self) -> Option<&Connection> {
+    fn connection(&self) -> Option<&Tcp> {
         self.is_connection().then_some(self)
     }
 
-    fn socket(&self) -> Option<&Connection> {
+    fn socket(&self) -> Option<&Tcp> {
         Some(self)
     }
 
@@ -112,6 +104,11 @@ impl Payload<'_> for Tcp {
             None | Some("abandoned" | "killed" | "in_progress") => None,
             Some(_) => Some(self.error()),
         }
+    }
+
+    /// The subject of a server has no peer.
+    fn distinguish(&self, mut into: &mut dyn Hasher) {
+        (self.record.op, self.raddr()).hash(&mut into);
     }
 
     fn news(&self, out: &mut Vec<u8>) -> bool {
@@ -389,16 +386,6 @@ fn at(address: Option<IpAddr>, number: u16, out: &mut Vec<u8>, port: impl FnOnce
     port(number, out);
 }
 
-/// An address of a family; `None` for families without one.
-pub(super) fn address(family: impl Into<i32>, bytes: [u8; 16]) -> Option<IpAddr> {
-    let [a, b, c, d, ..] = bytes;
-    match family.into() {
-        AF_INET => Some(Ipv4Addr::new(a, b, c, d).into()),
-        AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
-        _ => None,
-    }
-}
-
 /// Ports that the kernel assigns by default (`ip_local_port_range`,
 /// [inet_init_net](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/af_inet.c)).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
@@ -528,6 +515,7 @@ mod tests {
     use crate::sink::testing;
     use crate::synthetic::payload;
     use serde_json::{Value as Json, json};
+    use std::net::Ipv6Addr;
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Kind;
 

@@ -1,9 +1,8 @@
 //! The events that belong together beyond their processes: those of a connection, and those that made, changed or removed a file.
 
-use crate::event::connection::End;
+use crate::event::connection::{Connection, End};
 use crate::event::describe::Value;
-use crate::event::tcp::Connection;
-use crate::event::{Body, Event, connects};
+use crate::event::{Body, Event, changes_files, connects};
 use crate::store::Stored;
 use crate::store::index::Answer;
 use tracetui_shared::id::NsInum;
@@ -24,7 +23,7 @@ pub enum Related {
 impl Related {
     /// What an event has in common with others; `None` if that is only its process.
     pub fn of(stored: &Stored<'_>) -> Option<Related> {
-        let may_be = connects(stored.kind) || matches!(stored.kind, Kind::File | Kind::Open);
+        let may_be = connects(stored.kind) || changes_files(stored.kind) || stored.kind == Kind::Open;
         may_be.then(|| stored.event())?.ok().and_then(|event| Related::of_event(&event))
     }
 
@@ -42,7 +41,7 @@ impl Related {
         let is_open = stored.kind == Kind::Open;
         let may_be = match self {
             Related::Connection(_) => connects(stored.kind),
-            Related::File { .. } => stored.kind == Kind::File || is_open && !stored.failed,
+            Related::File { .. } => changes_files(stored.kind) || is_open && !stored.failed,
         };
         let event = may_be.then(|| stored.event().ok()).flatten().filter(|event| !is_open || creates(&event.body));
         event.and_then(|event| Related::of_event(&event)).map_or(Answer::No, |other| self.meets(&other))
