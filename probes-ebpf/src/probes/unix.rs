@@ -30,6 +30,8 @@ pub struct Connect {
     pub len: u64,
     /// One of [`form`].
     pub form: u8,
+    /// The first byte of the path.
+    pub first: u8,
 }
 
 /// The process that listens.
@@ -116,6 +118,7 @@ impl Connect {
         let form = forgotten(form.into(), address) as u8;
         set(&mut self.form, form);
         set(&mut self.len, if matches!(form, form::PATH | form::ABSTRACT) { len as u64 - PATH } else { 0 });
+        set(&mut self.first, (head >> 16) as u8);
         if form == form::PATH { get(&self.path) } else { 0 }
     }
 

@@ -49,6 +49,8 @@ pub mod start {
     pub const NEW_PATH: u8 = 2;
     /// The call names the file by a descriptor. The first directory is that file.
     pub const FILE: u8 = 4;
+    /// The second path starts where the first one does: only the first directory follows.
+    pub const SAME: u8 = 8;
 }
 
 /// What a record of `unix` has in the fields of [`FileRecord`]: in `values` the type of the socket (`sock.sk_type`) with the [`form`] of

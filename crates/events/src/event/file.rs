@@ -32,7 +32,8 @@ impl<'a> Payload<'a> for File<'a> {
         let (record, mut parts) = Sections::fixed::<FileRecord>(payload)?;
         let mut dir =
             |nth: usize| Some(Components::new(parts.next(record.dir_lens[nth].into())?, record.dir_marks[nth]));
-        let dirs = [dir(0)?, dir(1)?];
+        let (first, second) = (dir(0)?, dir(1)?);
+        let dirs = [first, if record.starts & start::SAME == 0 { second } else { first }];
         let mut text = |nth: usize| parts.next(record.text_lens[nth].into());
         Some(File { kind: Kind::File, record, dirs, texts: [text(0)?, text(1)?, text(2)?] })
     }
@@ -47,7 +48,8 @@ impl<'a> Payload<'a> for File<'a> {
         let mut dirs = [Vec::new(), Vec::new()];
         let mut texts = file.texts.map(<[u8]>::to_vec);
         for (nth, dir) in dirs.iter_mut().enumerate() {
-            *dir = with.names_in(parts.next(file.record.dir_lens[nth].into())?, file.dirs[nth]);
+            let names = parts.next(file.record.dir_lens[nth].into())?;
+            *dir = with.names_in(names, Components::new(names, file.record.dir_marks[nth]));
             texts[nth] = short(with.below(file.dirs[nth], file.texts[nth]));
         }
         texts[2] = short(with.of(file.texts[2]));
