@@ -6,6 +6,7 @@ mod memcpy;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use rustix::process::{Resource, getrlimit};
+use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -14,7 +15,6 @@ use tracetui::command;
 use tracetui::command::messages::{name, say};
 use tracetui::command::print::recordings::replay_of;
 use tracetui_events::budget;
-use tracetui_host::machine::Capabilities;
 use tracetui_host::{clock, confine, fd_limit};
 use tracetui_live::{inspector, root_cgroup};
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match small.then(|| std::thread::Builder::new().stack_size(STACK).spawn(program)) {
         Some(Ok(thread)) => {
             // This thread only waits.
-            let _ = confine::hold(Capabilities(0));
+            let _ = confine::hold(CapabilitySet::empty());
             thread.join().unwrap_or(ExitCode::FAILURE)
         }
         _ => program(),

@@ -3,9 +3,10 @@
 use super::background::{Pace, Pieces};
 use super::clock::{now_boot, now_thread};
 use super::confine::{self, Role};
-use super::machine::{Capabilities, Capability};
+use super::machine::effective_capabilities;
 use super::{decimal, read_bounded};
 use memchr::{memchr, memrchr};
+use rustix::thread::CapabilitySet;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -291,10 +292,10 @@ fn unreadable(error: &io::Error) -> Unavailable {
 fn why_hidden() -> Unavailable {
     let restrict = read_bounded("/proc/sys/kernel/kptr_restrict", VALUE_MAX).ok();
     let status = read_bounded("/proc/thread-self/status", VALUE_MAX).ok();
-    let capabilities = status.and_then(|status| Capabilities::parse(&status));
+    let capabilities = status.and_then(|status| effective_capabilities(&status));
     match restrict.and_then(|text| decimal::<i32>(text.trim_ascii())) {
         Some(2..) => Unavailable::KptrRestrict,
-        _ if capabilities.is_some_and(|held| !held.has(Capability::Syslog)) => Unavailable::NoCapability,
+        _ if capabilities.is_some_and(|held| !held.contains(CapabilitySet::SYSLOG)) => Unavailable::NoCapability,
         _ => Unavailable::Hidden,
     }
 }

@@ -4,6 +4,7 @@ use super::lockdown;
 use super::own_id;
 use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
+use rustix::thread::CapabilitySet;
 use std::ffi::CStr;
 use std::fmt;
 use std::path::Path;
@@ -100,96 +101,15 @@ impl Lockdown {
     }
 }
 
-macro_rules! capabilities {
-    ($($variant:ident = $number:literal $name:literal;)*) => {
-        /// A capability. The discriminant is the number in the kernel.
-        #[allow(missing_docs)]
-        #[repr(u8)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Capability { $($variant = $number,)* }
-
-        impl Capability {
-            /// Every capability, by number.
-            pub const ALL: &[Capability] = &[$(Capability::$variant,)*];
-
-            /// The name (`CAP_BPF`).
-            pub const fn name(self) -> &'static str {
-                match self { $(Capability::$variant => $name,)* }
-            }
-        }
-    };
+/// The names of capabilities (`CAP_BPF`), by number.
+pub fn capability_names(set: CapabilitySet) -> impl Iterator<Item = String> {
+    set.iter_names().map(|(name, _)| format!("CAP_{name}"))
 }
 
-capabilities! {
-    Chown = 0 "CAP_CHOWN";
-    DacOverride = 1 "CAP_DAC_OVERRIDE";
-    DacReadSearch = 2 "CAP_DAC_READ_SEARCH";
-    Fowner = 3 "CAP_FOWNER";
-    Fsetid = 4 "CAP_FSETID";
-    Kill = 5 "CAP_KILL";
-    Setgid = 6 "CAP_SETGID";
-    Setuid = 7 "CAP_SETUID";
-    Setpcap = 8 "CAP_SETPCAP";
-    LinuxImmutable = 9 "CAP_LINUX_IMMUTABLE";
-    NetBindService = 10 "CAP_NET_BIND_SERVICE";
-    NetBroadcast = 11 "CAP_NET_BROADCAST";
-    NetAdmin = 12 "CAP_NET_ADMIN";
-    NetRaw = 13 "CAP_NET_RAW";
-    IpcLock = 14 "CAP_IPC_LOCK";
-    IpcOwner = 15 "CAP_IPC_OWNER";
-    SysModule = 16 "CAP_SYS_MODULE";
-    SysRawio = 17 "CAP_SYS_RAWIO";
-    SysChroot = 18 "CAP_SYS_CHROOT";
-    SysPtrace = 19 "CAP_SYS_PTRACE";
-    SysPacct = 20 "CAP_SYS_PACCT";
-    SysAdmin = 21 "CAP_SYS_ADMIN";
-    SysBoot = 22 "CAP_SYS_BOOT";
-    SysNice = 23 "CAP_SYS_NICE";
-    SysResource = 24 "CAP_SYS_RESOURCE";
-    SysTime = 25 "CAP_SYS_TIME";
-    SysTtyConfig = 26 "CAP_SYS_TTY_CONFIG";
-    Mknod = 27 "CAP_MKNOD";
-    Lease = 28 "CAP_LEASE";
-    AuditWrite = 29 "CAP_AUDIT_WRITE";
-    AuditControl = 30 "CAP_AUDIT_CONTROL";
-    Setfcap = 31 "CAP_SETFCAP";
-    MacOverride = 32 "CAP_MAC_OVERRIDE";
-    MacAdmin = 33 "CAP_MAC_ADMIN";
-    Syslog = 34 "CAP_SYSLOG";
-    WakeAlarm = 35 "CAP_WAKE_ALARM";
-    BlockSuspend = 36 "CAP_BLOCK_SUSPEND";
-    AuditRead = 37 "CAP_AUDIT_READ";
-    Perfmon = 38 "CAP_PERFMON";
-    Bpf = 39 "CAP_BPF";
-    CheckpointRestore = 40 "CAP_CHECKPOINT_RESTORE";
-}
-
-/// A set of capabilities: bit n is the capability with the number n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities(pub u64);
-
-impl Capabilities {
-    /// Whether the set contains a capability.
-    pub const fn has(self, capability: Capability) -> bool {
-        self.0 & (1 << capability as u8) != 0
-    }
-
-    /// The set with another capability.
-    #[must_use]
-    pub const fn with(self, capability: Capability) -> Capabilities {
-        Capabilities(self.0 | 1 << capability as u8)
-    }
-
-    /// The names of the capabilities, by number. Capabilities beyond [`Capability::ALL`] have no names.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Capability::ALL.iter().filter(move |capability| self.has(**capability)).map(|capability| capability.name())
-    }
-
-    /// Parses the `CapEff` line of /proc/PID/status.
-    pub fn parse(status: &[u8]) -> Option<Capabilities> {
-        let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
-        u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(Capabilities)
-    }
+/// Parses the `CapEff` line of /proc/PID/status.
+pub fn effective_capabilities(status: &[u8]) -> Option<CapabilitySet> {
+    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
+    u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(CapabilitySet::from_bits_retain)
 }
 
 /// The properties of the machine before a trace.
@@ -208,7 +128,7 @@ pub struct Machine {
     /// Whether tracetui is in the initial user namespace; true if unknown.
     pub initial_user_ns: bool,
     /// Effective capabilities; `None` without /proc.
-    pub capabilities: Option<Capabilities>,
+    pub capabilities: Option<CapabilitySet>,
     /// Whether /proc hides other users' processes from tracetui (`hidepid`). This is tested with a process that always
     /// exists.
     pub hides_processes: bool,
@@ -237,7 +157,7 @@ impl Machine {
             own,
             initial_user_ns: std::fs::read_link("/proc/self/ns/user")
                 .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
-            capabilities: value("/proc/thread-self/status").and_then(|text| Capabilities::parse(&text)),
+            capabilities: value("/proc/thread-self/status").and_then(|text| effective_capabilities(&text)),
             lockdown: value("/sys/kernel/security/lockdown")
                 .and_then(|text| Lockdown::parse(&text))
                 .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
@@ -329,12 +249,10 @@ mod tests {
         assert_eq!(Lockdown::parse(b"none integrity [secrecy]\n"), None);
         assert_eq!(Lockdown::parse(b"none\n"), None);
         let status = b"CapPrm:\tffffffffffffffff\nCapEff:\t000000c000000004\nCapBnd:\t0\n";
-        let capabilities = Capabilities::parse(status).expect("well formed");
-        assert_eq!(capabilities.names().collect::<Vec<_>>(), ["CAP_DAC_READ_SEARCH", "CAP_PERFMON", "CAP_BPF"]);
-        assert_eq!(Capabilities::parse(b"CapEff:\tnone\n"), None);
-        for (number, capability) in Capability::ALL.iter().enumerate() {
-            assert_eq!(*capability as usize, number);
-        }
+        let capabilities = effective_capabilities(status).expect("well formed");
+        let names: Vec<_> = capability_names(capabilities).collect();
+        assert_eq!(names, ["CAP_DAC_READ_SEARCH", "CAP_PERFMON", "CAP_BPF"]);
+        assert_eq!(effective_capabilities(b"CapEff:\tnone\n"), None);
     }
 
     #[test]
@@ -358,7 +276,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
-            let _ = (Lockdown::parse(&bytes), Capabilities::parse(&bytes), parse_cpus(&bytes));
+            let _ = (Lockdown::parse(&bytes), effective_capabilities(&bytes), parse_cpus(&bytes));
             let _ = (Lockdown::parse(text.as_bytes()), Release::parse(&text), parse_cpus(text.as_bytes()));
         }
     }

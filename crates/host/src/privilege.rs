@@ -1,9 +1,10 @@
 //! Checks whether the machine and the privileges allow tracing, and gives remedies. It is a pure function from facts to
 //! causes. Every command that traces reports the causes before it starts, and `doctor` always does.
 
-use super::machine::{Capabilities, Capability, Lockdown, Machine};
+use super::machine::{Lockdown, Machine, capability_names};
 use super::maps;
 use crate::arch;
+use rustix::thread::CapabilitySet;
 
 /// The source of the probes' offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Facts {
     /// Whether BPF maps count against the limit of locked memory; `None` if unknown.
     pub maps_are_locked: Option<bool>,
     /// The effective capabilities; `None` if unknown.
-    pub capabilities: Option<Capabilities>,
+    pub capabilities: Option<CapabilitySet>,
     /// Whether tracetui is in the initial user namespace.
     pub initial_user_ns: bool,
     /// Whether /proc shows the processes of the initial pid namespace.
@@ -77,7 +78,7 @@ pub struct Cause {
     /// The cause and its consequence, in one line.
     pub what: String,
     /// The missing capability (`CAP_BPF`), if that is the cause.
-    pub missing: Option<Capability>,
+    pub missing: Option<String>,
     /// The remedy, as a command where possible.
     pub remedy: String,
 }
@@ -176,27 +177,27 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
     // If unknown, an attempt shows which capability is missing. In another user namespace, the capabilities have no
     // meaning for BPF.
     let Some(held) = facts.capabilities.filter(|_| facts.initial_user_ns) else { return };
-    let mut lacks = |wanted: Capability, severity, why: &str, remedy: &str| {
-        if !held.has(wanted) {
-            let what = format!("missing {}: {why}", wanted.name());
-            causes.push(Cause { severity, what, missing: Some(wanted), remedy: remedy.to_owned() });
+    let mut lacks = |wanted: CapabilitySet, severity, why: &str, remedy: &str| {
+        for name in capability_names(wanted - held) {
+            let what = format!("missing {name}: {why}");
+            causes.push(Cause { severity, what, missing: Some(name), remedy: remedy.to_owned() });
         }
     };
     // CAP_SYS_ADMIN includes both:
     // [`bpf_capable`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/capability.h),
     // [`perfmon_capable`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/capability.h).
-    if !held.has(Capability::SysAdmin) {
+    if !held.contains(CapabilitySet::SYS_ADMIN) {
         let remedy = if facts.is_root { TO_ROOT } else { SETCAP };
-        lacks(Capability::Bpf, Severity::Fatal, "cannot load BPF programs", remedy);
-        lacks(Capability::Perfmon, Severity::Fatal, "cannot attach BPF programs or read kernel memory", remedy);
+        lacks(CapabilitySet::BPF, Severity::Fatal, "cannot load BPF programs", remedy);
+        lacks(CapabilitySet::PERFMON, Severity::Fatal, "cannot attach BPF programs or read kernel memory", remedy);
     }
     let files_of_others = "exe and cwd of other users' earlier processes are unknown";
-    lacks(Capability::SysPtrace, Severity::Partial, files_of_others, AS_ROOT);
+    lacks(CapabilitySet::SYS_PTRACE, Severity::Partial, files_of_others, AS_ROOT);
     let cgroups = "new cgroups are found by polling, at most once a second";
-    lacks(Capability::DacReadSearch, Severity::Partial, cgroups, AS_ROOT);
+    lacks(CapabilitySet::DAC_READ_SEARCH, Severity::Partial, cgroups, AS_ROOT);
     if facts.maps_are_locked == Some(true) {
         let memlock = "the locked memory limit may be too low for the ring buffer";
-        lacks(Capability::SysResource, Severity::Partial, memlock, "raise it: ulimit -l unlimited");
+        lacks(CapabilitySet::SYS_RESOURCE, Severity::Partial, memlock, "raise it: ulimit -l unlimited");
     }
 }
 
@@ -208,7 +209,7 @@ mod tests {
         arch_known: true,
         ring_buffer: Some(true),
         maps_are_locked: Some(false),
-        capabilities: Some(Capabilities(u64::MAX)),
+        capabilities: Some(CapabilitySet::all()),
         initial_user_ns: true,
         initial_pid_ns: true,
         hides_processes: false,
@@ -217,9 +218,9 @@ mod tests {
         is_root: false,
     };
 
-    fn missing(facts: &Facts, severity: Severity) -> Vec<&'static str> {
+    fn missing(facts: &Facts, severity: Severity) -> Vec<String> {
         let causes = verdict(facts).into_iter().filter(|cause| cause.severity == severity);
-        causes.map(|cause| cause.missing.map_or("-", Capability::name)).collect()
+        causes.map(|cause| cause.missing.unwrap_or_default()).collect()
     }
 
     fn check_fatal(facts: Facts, says: &str) {
@@ -235,16 +236,16 @@ mod tests {
         let facts = Facts { ring_buffer: None, maps_are_locked: None, capabilities: None, lockdown: None, ..ROOT };
         assert_eq!(verdict(&facts), []);
         // A user without capabilities gets a cause for each.
-        let facts = Facts { capabilities: Some(Capabilities(0)), ..ROOT };
+        let facts = Facts { capabilities: Some(CapabilitySet::empty()), ..ROOT };
         assert_eq!(missing(&facts, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
         assert_eq!(missing(&facts, Severity::Partial), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
         check_fatal(facts, "CAP_BPF");
         check_fatal(facts, "setcap cap_bpf,cap_perfmon=ep");
         check_fatal(Facts { is_root: true, ..facts }, "--cap-add BPF");
         // The two granted capabilities suffice to trace.
-        let held = Capabilities::default().with(Capability::Bpf).with(Capability::Perfmon);
+        let held = CapabilitySet::BPF | CapabilitySet::PERFMON;
         assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
-        let held = Capabilities::default().with(Capability::SysAdmin);
+        let held = CapabilitySet::SYS_ADMIN;
         assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
         // Unfit kernels are refused with a remedy.
         check_fatal(Facts { lockdown: Some(Lockdown::Confidentiality), ..ROOT }, "lockdown=confidentiality");
@@ -252,20 +253,23 @@ mod tests {
         check_fatal(Facts { btf: BtfSource::Nowhere, ..ROOT }, "--btf FILE");
         check_fatal(Facts { btf: BtfSource::NoSysfs, ..ROOT }, "mount -t sysfs");
         check_fatal(Facts { arch_known: false, ..ROOT }, "x86-64");
-        check_fatal(Facts { initial_user_ns: false, capabilities: Some(Capabilities(0)), ..ROOT }, "user namespace");
+        check_fatal(
+            Facts { initial_user_ns: false, capabilities: Some(CapabilitySet::empty()), ..ROOT },
+            "user namespace",
+        );
         // Lesser causes leave tracing possible.
         let lesser = Facts { btf: BtfSource::File, initial_pid_ns: false, hides_processes: true, ..ROOT };
         let causes = verdict(&lesser);
         assert!(causes.len() == 3 && !is_fatal(&causes), "{causes:?}");
         // The limit of locked memory counts where maps are locked.
-        let held = Some(Capabilities(!(1 << Capability::SysResource as u8)));
+        let held = Some(!CapabilitySet::SYS_RESOURCE);
         assert_eq!(verdict(&Facts { capabilities: held, ..ROOT }), []);
         let old = Facts { capabilities: held, maps_are_locked: Some(true), ..ROOT };
         assert_eq!(missing(&old, Severity::Partial), ["CAP_SYS_RESOURCE"]);
         let worst = Facts {
             arch_known: false,
             ring_buffer: Some(false),
-            capabilities: Some(Capabilities(0)),
+            capabilities: Some(CapabilitySet::empty()),
             initial_pid_ns: false,
             lockdown: Some(Lockdown::Confidentiality),
             btf: BtfSource::Nowhere,

@@ -5,6 +5,7 @@ use super::selftest::SelfTest;
 use super::trace::request::TraceOptions;
 use super::trace::start::{attach, foreign_btf};
 use crate::cli::{self, ReportFormat};
+use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -16,7 +17,7 @@ use tracetui_events::frame::host::Probe;
 use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{json, without_codes};
 use tracetui_host::confine::{Threads, Trial};
-use tracetui_host::machine::{Capabilities, Capability, Lockdown, Machine};
+use tracetui_host::machine::{Lockdown, Machine, capability_names};
 use tracetui_host::printed_symbols::Namer;
 use tracetui_host::privilege::{self, Cause, Facts, Severity};
 use tracetui_live::{LiveOptions, ProbeStatus, StartError};
@@ -122,7 +123,7 @@ pub struct Report<'a> {
     /// `None` when not known.
     pub lockdown: Option<Lockdown>,
     /// Effective capabilities; `None` when not known.
-    pub capabilities: Option<Capabilities>,
+    pub capabilities: Option<CapabilitySet>,
     /// /proc/sys/kernel/kptr_restrict; `None` when not known.
     pub kptr_restrict: Option<i32>,
     /// Whether the kernel can be asked for the name of an address (`bpf_snprintf`, 5.13+).
@@ -275,7 +276,7 @@ impl Report<'_> {
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe)));
         json::ascii(&json!({
             "kernel": self.kernel, "arch": self.arch, "lockdown": self.lockdown.map(Lockdown::name),
-            "capabilities": self.capabilities.map(|held| held.names().collect::<Value>()),
+            "capabilities": self.capabilities.map(|held| capability_names(held).collect::<Value>()),
             "kptr_restrict": self.kptr_restrict, "confinement": self.trial.as_ref().map(trial_json),
             "causes": self.causes.iter().map(cause_json).collect::<Value>(),
             "call_ns": self.calls.map(|ns| json!({ "untraced": ns.untraced, "traced": ns.traced })),
@@ -285,7 +286,7 @@ impl Report<'_> {
 }
 
 fn held(threads: &Threads) -> String {
-    let names: Vec<_> = threads.held.names().collect();
+    let names: Vec<_> = capability_names(threads.held).collect();
     let names = if names.is_empty() { "no capabilities".to_owned() } else { names.join(" ") };
     if threads.root_files { names + ", root's ids for files" } else { names }
 }
@@ -293,7 +294,7 @@ fn held(threads: &Threads) -> String {
 fn trial_json(trial: &Trial) -> Value {
     let held = trial.threads.iter().map(|threads| {
         json!({
-            "threads": threads.names, "capabilities": threads.held.names().collect::<Value>(),
+            "threads": threads.names, "capabilities": capability_names(threads.held).collect::<Value>(),
             "root_files": threads.root_files, "able": threads.able, "allowed": threads.allowed,
         })
     });
@@ -305,7 +306,7 @@ fn trial_json(trial: &Trial) -> Value {
 
 fn cause_json(cause: &Cause) -> Value {
     json!({
-        "fatal": cause.severity == Severity::Fatal, "what": cause.what, "missing": cause.missing.map(Capability::name),
+        "fatal": cause.severity == Severity::Fatal, "what": cause.what, "missing": cause.missing,
         "remedy": cause.remedy,
     })
 }
@@ -328,10 +329,9 @@ fn kinds(probe: &Probe) -> String {
 }
 
 /// Held capabilities as text: all, all but a few, or a list.
-fn capabilities(held: Option<Capabilities>) -> String {
+fn capabilities(held: Option<CapabilitySet>) -> String {
     let Some(held) = held else { return "unknown".to_owned() };
-    let names: Vec<_> = held.names().collect();
-    let lacked: Vec<_> = Capability::ALL.iter().filter(|c| !held.has(**c)).map(|c| c.name()).collect();
+    let [names, lacked] = [held, !held].map(|set| capability_names(set).collect::<Vec<_>>());
     match (names.len(), lacked.len()) {
         (0, _) => "none".to_owned(),
         (_, 0) => "all".to_owned(),
@@ -379,7 +379,7 @@ mod tests {
             kernel: "6.12.1-amd64",
             arch: "x86_64",
             lockdown: Some(Lockdown::Integrity),
-            capabilities: Some(Capabilities::default().with(Capability::Perfmon).with(Capability::Bpf)),
+            capabilities: Some(CapabilitySet::PERFMON | CapabilitySet::BPF),
             kptr_restrict: Some(2),
             names_addresses: true,
             causes: Vec::new(),
@@ -396,7 +396,7 @@ mod tests {
         let cause = Cause {
             severity: Severity::Fatal,
             what: "missing CAP_BPF: cannot load BPF programs".to_owned(),
-            missing: Some(Capability::Bpf),
+            missing: Some("CAP_BPF".to_owned()),
             remedy: "run as root: sudo tracetui".to_owned(),
         };
         let probes = [attached("sched_exec", &[Kind::Exec]), refused("sys_exit", &[Kind::Open, Kind::Bpf])];
@@ -426,7 +426,7 @@ no working probe for: exit open fork bpf tcp file lookup unix
     fn what_a_trace_gives_up_is_said() {
         let main = Threads {
             names: "main",
-            held: Capabilities::default().with(Capability::SysNice),
+            held: CapabilitySet::SYS_NICE,
             root_files: false,
             denied: vec!["execute a program", "open a socket", "read /etc/shadow"],
             able: vec![],
@@ -434,7 +434,7 @@ no working probe for: exit open fork bpf tcp file lookup unix
         };
         let pins = Threads {
             names: "pins",
-            held: Capabilities::default(),
+            held: CapabilitySet::empty(),
             root_files: true,
             denied: vec!["execute a program", "trace a process", "open a socket"],
             able: vec!["read /etc/shadow"],
@@ -471,7 +471,7 @@ no working probe for: exit open fork bpf tcp file lookup unix
         let cause = Cause {
             severity: Severity::Partial,
             what: "missing CAP_SYS_PTRACE: a \"reason\"".to_owned(),
-            missing: Some(Capability::SysPtrace),
+            missing: Some("CAP_SYS_PTRACE".to_owned()),
             remedy: "sudo tracetui".to_owned(),
         };
         let json = Report { causes: vec![cause], calls: Some(CALLS), ..report(&probes) }.json();
@@ -513,11 +513,11 @@ no working probe for: exit open fork bpf tcp file lookup unix
         assert_eq!(line, Some("sched_exec  exec    not seen      BTF tracepoint sched_process_exec"));
         assert!(but_execs.json().contains(r#""remedy":null,"seen":false}"#));
         // Capabilities and costs are said the short way.
-        let all = Capabilities(u64::MAX);
+        let all = CapabilitySet::all();
         assert_eq!(capabilities(Some(all)), "all");
-        let but = Capabilities(!(1 << Capability::SysResource as u8));
+        let but = !CapabilitySet::SYS_RESOURCE;
         assert_eq!(capabilities(Some(but)), "all except CAP_SYS_RESOURCE");
-        assert_eq!(capabilities(Some(Capabilities(0))), "none");
+        assert_eq!(capabilities(Some(CapabilitySet::empty())), "none");
         assert_eq!(capabilities(None), "unknown");
         let text = Report { calls: Some(CALLS), ..report(&[]) }.text();
         let cost = "other system calls take 90 ns more while all kinds are traced (100 to 190 ns)\n";

@@ -2,7 +2,6 @@
 
 use super::USER;
 use crate::invoker::take_file_ids;
-use crate::machine::Capabilities;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
@@ -15,7 +14,7 @@ use tracetui_shared::id::{Gid, Uid};
 
 /// Permanently gives up root's user id and all capabilities but these, for the calling thread and the threads that it
 /// starts.
-pub fn hold(kept: Capabilities) -> io::Result<()> {
+pub fn hold(kept: CapabilitySet) -> io::Result<()> {
     hold_as(None, kept)
 }
 
@@ -24,9 +23,8 @@ pub(super) type FileIds<'a> = (Uid, Gid, &'a [u32]);
 
 pub(super) const ROOT: FileIds<'_> = (Uid(0), Gid(0), &[]);
 
-pub(super) fn hold_as(ids: Option<FileIds<'_>>, kept: Capabilities) -> io::Result<()> {
+pub(super) fn hold_as(ids: Option<FileIds<'_>>, kept: CapabilitySet) -> io::Result<()> {
     let before = capabilities(None)?;
-    let kept = CapabilitySet::from_bits_retain(kept.0);
     if rustix::process::geteuid().is_root() {
         // Without these capabilities, as in some containers, root keeps its ids.
         let changes_ids = before.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);

@@ -76,11 +76,11 @@ mod shipper;
 mod trial;
 
 use super::invoker::Invoker;
-use super::machine::{Capabilities, Capability};
 pub use capabilities::hold;
 use capabilities::{ROOT, hold_as, is_writable_without};
 use landlock::WriteAccess;
 use rustix::process::Pid;
+use rustix::thread::CapabilitySet;
 pub use seccomp::{MonitorCalls, denied};
 pub use shipper::{ShipperDirectories, enter_shipper};
 use std::io;
@@ -131,39 +131,31 @@ pub(crate) const ROLES: [(&str, Role); 7] = [
     ("inspector: sockets", Role::Sockets),
 ];
 
-const NONE: Capabilities = Capabilities(0);
-
 /// The capabilities of a trace between the attach and the start of its threads.
-pub const STARTING: Capabilities = NONE
-    .with(Capability::DacReadSearch)
-    .with(Capability::Kill)
-    .with(Capability::SysPtrace)
-    .with(Capability::SysNice)
-    .with(Capability::Syslog)
-    .with(Capability::Perfmon)
-    .with(Capability::Bpf);
+pub const STARTING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SYS_NICE)
+    .union(CapabilitySet::SYSLOG)
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::BPF);
 
 impl Role {
-    pub const fn capabilities(self) -> Capabilities {
+    pub fn capabilities(self) -> CapabilitySet {
+        type Has = CapabilitySet;
         match self {
-            Role::Main { signals: false, .. } => NONE.with(Capability::SysNice),
-            Role::Main { signals: true, .. } => NONE.with(Capability::SysNice).with(Capability::Kill),
-            Role::Recorder { .. } => {
-                NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
-            }
+            Role::Main { signals: false, .. } => Has::SYS_NICE,
+            Role::Main { signals: true, .. } => Has::SYS_NICE | Has::KILL,
+            Role::Recorder { .. } => Has::BPF | Has::PERFMON | Has::SYSLOG | Has::SYS_NICE,
             // Debian's kernel.perf_event_paranoid=3 asks for SYS_ADMIN.
-            Role::Streams => NONE.with(Capability::Perfmon).with(Capability::SysAdmin),
-            Role::Reader => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
-            Role::Inspector => NONE
-                .with(Capability::SysAdmin)
-                .with(Capability::NetAdmin)
-                .with(Capability::Bpf)
-                .with(Capability::Perfmon)
-                .with(Capability::Syslog)
-                .with(Capability::SysPtrace)
-                .with(Capability::DacReadSearch),
+            Role::Streams => Has::PERFMON | Has::SYS_ADMIN,
+            Role::Reader => Has::DAC_READ_SEARCH | Has::SYS_PTRACE,
+            Role::Inspector => {
+                let files = Has::SYS_PTRACE | Has::DAC_READ_SEARCH;
+                Has::SYS_ADMIN | Has::NET_ADMIN | Has::BPF | Has::PERFMON | Has::SYSLOG | files
+            }
             // The sockets are opened in each network namespace.
-            Role::Sockets => NONE.with(Capability::SysAdmin),
+            Role::Sockets => Has::SYS_ADMIN,
         }
     }
 
@@ -219,7 +211,7 @@ fn leave_signals_to_main() -> io::Result<()> {
 
 /// Takes the ids of the user who typed sudo, without capabilities, for the calling thread.
 pub fn enter_user(Invoker { uid, gid, groups, .. }: &Invoker) -> io::Result<()> {
-    hold_as(Some((*uid, *gid, groups)), NONE)
+    hold_as(Some((*uid, *gid, groups)), CapabilitySet::empty())
 }
 
 /// The file access of a thread. It has the ids of the user who typed sudo, otherwise root's.
@@ -255,9 +247,9 @@ pub fn later_recordings() -> &'static Path {
 pub fn enter_files(invoker: Option<&Invoker>, work: FileAccess<'_>) -> io::Result<()> {
     let Some(invoker) = invoker else {
         // Even root needs this capability to write into directories of others.
-        hold_as(Some(ROOT), NONE.with(Capability::DacOverride))?;
+        hold_as(Some(ROOT), CapabilitySet::DAC_OVERRIDE)?;
         if work.directories().iter().all(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
-            hold(NONE)?;
+            hold(CapabilitySet::empty())?;
         }
         return restrict_files(work);
     };
@@ -359,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_thread_has_only_what_its_role_takes() {
-        let had = Machine::read().capabilities.expect("readable").0;
+        let had = Machine::read().capabilities.expect("readable").bits();
         for role in [
             Role::Main { signals: false, command: None },
             Role::Recorder { inspector: None },
@@ -367,8 +359,8 @@ mod tests {
             Role::Inspector,
         ] {
             let status = status_after(move || enter(role).map(drop));
-            assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().0, "{role:?}");
-            assert_eq!(hex(&status, "CapPrm:") & !role.capabilities().0, 0);
+            assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().bits(), "{role:?}");
+            assert_eq!(hex(&status, "CapPrm:") & !role.capabilities().bits(), 0);
             assert_eq!((hex(&status, "CapInh:"), line(&status, "NoNewPrivs:")), (0, "1"));
         }
         let thread = std::thread::spawn(|| {
@@ -438,7 +430,7 @@ mod tests {
             (std::env::temp_dir(), std::env::temp_dir().join(format!("ana-{}", std::process::id())));
         std::fs::create_dir(&of_another).expect("room");
         std::os::unix::fs::chown(&of_another, Some(1234), None).expect("root");
-        let overrides = NONE.with(Capability::DacOverride).0;
+        let overrides = CapabilitySet::DAC_OVERRIDE.bits();
         for (dir, kept) in [(own, 0), (of_another.clone(), overrides)] {
             let status = status_after(move || enter_files(None, FileAccess::Create(&[&dir])));
             assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t0"));

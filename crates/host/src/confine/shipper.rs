@@ -2,7 +2,8 @@
 
 use super::landlock::{self, WriteAccess};
 use super::seccomp::{self, For};
-use super::{NONE, ROOT, hold_as};
+use super::{ROOT, hold_as};
+use rustix::thread::CapabilitySet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -22,7 +23,7 @@ pub struct ShipperDirectories<'a> {
 /// to write, no program to execute, no signals to others, no listening socket. Root keeps its ids for files. After an error, the
 /// process must not continue.
 pub fn enter_shipper(directories: ShipperDirectories<'_>) -> io::Result<()> {
-    hold_as(Some(ROOT), NONE)?;
+    hold_as(Some(ROOT), CapabilitySet::empty())?;
     landlock::restrict(WriteAccess::Shipper(directories))?;
     seccomp::restrict(For::Shipper).map(drop)
 }

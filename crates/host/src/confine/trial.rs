@@ -2,8 +2,7 @@
 
 use super::{Enforced, FileAccess, ROLES, Role, enter, enter_files, later_recordings};
 use crate::invoker::Invoker;
-use crate::machine::Capabilities;
-use rustix::thread::capabilities;
+use rustix::thread::{CapabilitySet, capabilities};
 use std::ffi::CStr;
 use std::io;
 
@@ -23,7 +22,7 @@ pub struct Trial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Threads {
     pub names: &'static str,
-    pub held: Capabilities,
+    pub held: CapabilitySet,
     /// Whether they use files with the ids of root.
     pub root_files: bool,
     /// The acts that were tried and denied.
@@ -104,7 +103,7 @@ fn on_a_thread<T: Send + 'static>(
     let has_secrets = has_secrets();
     let thread = std::thread::Builder::new().spawn(move || {
         let entered = enter()?;
-        let held = Capabilities(capabilities(None)?.effective.bits());
+        let held = capabilities(None)?.effective;
         let mut threads = Threads { names, held, root_files, denied: vec![], able: vec![], allowed: vec![] };
         for (name, is_denied) in ACTS.iter().filter(|(name, _)| has_secrets || *name != READ_SECRETS) {
             match is_denied() {
