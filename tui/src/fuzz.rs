@@ -447,7 +447,7 @@ pub fn host(bytes: &[u8]) {
                 mount.path_at(bytes);
             }
         }
-        b'f' => _ = (bpf::processes::field(bytes, b"link_id:"), bpf::processes::net_inum(bytes)),
+        b'f' => _ = (bpf::processes::field(bytes, b"link_id:"), procfs::namespace_number(bytes, "net")),
         b'n' => {
             if let Some(named) = printed_symbols::parse(bytes) {
                 assert!(named.offset < named.size);
@@ -463,7 +463,7 @@ pub fn host(bytes: &[u8]) {
             assert!(users <= groups && groups <= tracetui_events::limits::ACCOUNTS);
         }
         b't' => _ = attach::has_field(&String::from_utf8_lossy(bytes), &("filename", 16, 8)),
-        b'l' => _ = (bpf::network::read_answers(bytes), bpf::inet::read_answers(bytes)),
+        b'l' => _ = (bpf::testing::interfaces(bytes), bpf::testing::sockets(bytes)),
         b'r' => _ = ksymbols::decode(bytes, 0),
         b'i' => _ = image::image(bytes),
         b'a' => {

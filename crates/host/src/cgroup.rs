@@ -44,15 +44,12 @@ const WALK_EVERY: Duration = Duration::from_secs(1);
 /// handle that contains a `kernfs_node.id`.
 const FILEID_KERNFS: i32 = 0xfe;
 
-/// The reason why cgroups have no paths.
 #[derive(Debug, thiserror::Error)]
 pub enum NoHierarchy {
     #[error("no cgroup v2 hierarchy is mounted")]
     NotMounted,
-    /// The mounts could not be listed.
     #[error("cannot list mounts: {0}")]
     Mounts(io::Error),
-    /// A hierarchy is mounted but cannot be opened.
     #[error("cannot open the cgroup v2 hierarchy at {}: {why}", .point.display())]
     Unreachable { point: PathBuf, why: io::Error },
 }
@@ -73,7 +70,6 @@ pub struct CgroupResolver {
     vanished: Fifo<CgroupId, ()>,
 }
 
-/// The way to open cgroups by handle.
 #[derive(Debug)]
 enum Access {
     Granted,
@@ -124,7 +120,6 @@ impl CgroupResolver {
         })
     }
 
-    /// Sets the memory limit of a walk.
     pub fn set_budget(&mut self, budget: Budget) {
         self.room = budget.share(limits::CGROUPS_SHARE);
     }
@@ -184,7 +179,6 @@ impl CgroupResolver {
         open_cgroup(&self.dir, path.strip_prefix(self.mount.root.as_slice())?).ok()
     }
 
-    /// The directory of the hierarchy, and the path of the cgroup there.
     pub(super) fn top(&self) -> (&File, &[u8]) {
         (&self.dir, &self.mount.root)
     }

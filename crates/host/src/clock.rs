@@ -24,7 +24,6 @@ pub fn now_boot() -> BootNanos {
     BootNanos(boot_ns().saturating_sub(namespace_offset_ns()).max(0) as u64)
 }
 
-/// The processor time of the calling thread.
 pub fn now_thread() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
@@ -109,7 +108,6 @@ fn local_offset_s(unix_s: i64) -> i32 {
     i32::try_from(civil_seconds(date, time) - unix_s).unwrap_or(0)
 }
 
-/// CLOCK_REALTIME, in nanoseconds.
 pub fn now_real_ns() -> i64 {
     read_clock(ClockId::Realtime)
 }

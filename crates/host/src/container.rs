@@ -48,7 +48,6 @@ pub struct Containers {
 }
 
 impl Containers {
-    /// Starts the thread.
     pub fn start(cgroups: &CgroupResolver) -> io::Result<Containers> {
         let (mount, root) = cgroups.top();
         let (mount, root) = (mount.try_clone()?, root.to_vec());
@@ -152,7 +151,6 @@ fn runtime(of: Runtime) -> &'static [u8] {
     }
 }
 
-/// A container of root's runtimes.
 fn of_root(claim: &ContainerPath<'_>) -> Option<Container> {
     let id = str::from_utf8(claim.id).ok().filter(|id| !id.is_empty())?;
     let docker = || docker(Path::new("/var/lib/docker/containers"), 0, id);
@@ -249,7 +247,6 @@ fn note(notes: &Notes, key: &str) -> Vec<u8> {
     notes.get(key).and_then(Value::as_str).unwrap_or_default().into()
 }
 
-/// The container with these notes.
 fn noted(runtime: Runtime, notes: &Notes, keys: Keys) -> Container {
     let [name, image, pod_name, pod_namespace, pod_uid] = keys.map(|key| note(notes, key));
     let runtime = self::runtime(runtime).into();
@@ -307,7 +304,6 @@ fn crio(id: &str) -> Option<Container> {
     Some(noted(Runtime::Crio, &notes_of(&file)?, KUBERNETES))
 }
 
-/// An entry in the list of podman.
 #[derive(Deserialize)]
 struct Listed {
     id: String,

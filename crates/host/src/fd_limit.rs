@@ -7,12 +7,10 @@ use std::sync::OnceLock;
 /// start.
 const ENOUGH: u64 = 256;
 
-/// The limit is too low and cannot be raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the open file limit is {0}; tracing needs {ENOUGH}: run ulimit -n {ENOUGH} first")]
 pub struct TooFew(u64);
 
-/// The limit before it was raised.
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
 /// Raises the limit if it is too low. A COMMAND still gets the limit of the shell: [`before`].

@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-/// The remedy that turns function tracing on again.
 pub const REMEDY: &str = "turn it on: sudo sysctl kernel.ftrace_enabled=1";
 
 pub const OFF: &str = "function tracing is turned off (kernel.ftrace_enabled=0)";

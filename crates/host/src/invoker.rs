@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use tracetui_events::text::{Charset, escaped};
 use tracetui_shared::id::{Gid, Uid};
 
-/// The user who became root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoker {
     pub uid: Uid,
@@ -22,18 +21,15 @@ pub struct Invoker {
 /// not run as root by mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownInvoker {
-    /// A value is not a valid id or user name.
     #[error(
         "{name}={} is not a valid {what}: the invoking user is unknown; unset {name} to run COMMAND as root",
         escaped(.value.as_bytes(), Charset::Utf8.mode())
     )]
     Value { name: &'static str, value: OsString, what: &'static str },
-    /// Two variables name different users.
     #[error("{first} and {second} name different users: the invoking user is unknown; unset one of them")]
     Contradiction { first: &'static str, second: &'static str },
 }
 
-/// The variables that name the invoking user.
 pub const VARIABLES: [&str; 3] = ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"];
 
 impl Invoker {
@@ -59,9 +55,7 @@ impl Invoker {
         let home = or_variable(home, "SUDO_HOME").unwrap_or_else(|| "/".into());
         Ok(Some(Invoker { uid: Uid(uid), gid: Gid(gid), groups: groups(&name, gid), name, home }))
     }
-}
 
-impl Invoker {
     /// Permanently gives the calling thread the file-system ids and the groups of this user. Root's capabilities on
     /// files are then not in effect (setfsuid(2)). Other threads keep theirs: unlike the functions of the C library,
     /// the system calls apply to one thread.
@@ -70,7 +64,6 @@ impl Invoker {
     }
 }
 
-/// See [`Invoker::take_file_ids`].
 pub(super) fn take_file_ids(uid: Uid, gid: Gid, groups: &[u32]) -> io::Result<()> {
     // SAFETY: setgroups(2) reads as many ids as there are in the list, which lives through the call.
     if unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } != 0 {

@@ -89,19 +89,16 @@ impl SymbolReader {
         }
     }
 
-    /// Waits for the result of a read.
     pub fn wait(&self) -> Result<Snapshot, Unavailable> {
         self.results.recv().unwrap_or(Err(Unavailable::NotRead))
     }
 }
 
-/// Whether the kernel has a list of symbols.
 pub fn is_there() -> bool {
     let first = read_bounded("/proc/kallsyms", PAGE).unwrap_or_default();
     first.split(|byte| *byte == b'\n').next().and_then(Line::parse).is_some()
 }
 
-/// Reads the symbols.
 pub fn snapshot(pieces: &mut Pieces<'_>) -> Result<Snapshot, Unavailable> {
     let began = now_boot();
     let text = text(pieces).map_err(|error| unreadable(&error))?;
@@ -194,7 +191,6 @@ fn parse_pieces<'a>(
     found.then(|| (builder, with_lengths(images)))
 }
 
-/// A line of /proc/kallsyms.
 struct Line<'a> {
     address: u64,
     class: u8,

@@ -16,16 +16,15 @@
 //! The constants and layouts are from
 //! [include/uapi/linux/perf_event.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h).
 
+use crate::bpf::Bytes;
 use crate::confine::Spawner;
 use crate::machine::parse_cpus;
 use crate::mmap::Mapping;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::param::page_size;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
 use tracetui_shared::time::BootNanos;
@@ -56,32 +55,6 @@ const HEADER: usize = 8;
 /// Bytes of the fixed part of each record after its header. In PERF_RECORD_KSYMBOL the name follows, padded to 8 bytes.
 const BODY: usize = 16;
 
-/// `struct perf_event_attr` up to `sample_max_stack` (PERF_ATTR_SIZE_VER5).
-#[repr(C)]
-#[derive(Default)]
-struct EventAttr {
-    event_type: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_watermark: u32,
-    bp_type: u32,
-    config1: u64,
-    config2: u64,
-    branch_sample_type: u64,
-    sample_regs_user: u64,
-    sample_stack_user: u32,
-    clockid: i32,
-    sample_regs_intr: u64,
-    aux_watermark: u32,
-    sample_max_stack: u32,
-}
-
-const _: () = assert!(size_of::<EventAttr>() == 112);
-
 /// The offsets in `struct perf_event_mmap_page`.
 mod page {
     pub(super) const DATA_HEAD: usize = 1024;
@@ -94,7 +67,6 @@ pub struct StreamEvent<'a> {
     /// The process that caused the change. An unload can happen in any process, or in a kernel thread.
     pub tgid: Tgid,
     pub tid: Tid,
-    /// The CPU on which the change happened.
     pub cpu: u32,
     pub what: StreamChange<'a>,
 }
@@ -107,8 +79,10 @@ pub enum StreamChange<'a> {
         /// The hash of the instructions, as a big-endian number.
         tag: u64,
     },
-    /// A program was unloaded. Its id is no longer valid.
-    Unloaded { id: ProgId, tag: u64 },
+    Unloaded {
+        id: ProgId,
+        tag: u64,
+    },
     /// A function of a program, a trampoline or a dispatcher got or lost its symbol.
     Symbol {
         addr: KernelAddr,
@@ -176,7 +150,6 @@ impl ProgramStream {
         Ok(changed)
     }
 
-    /// Passes all records to `take`, CPU by CPU.
     pub fn drain(&mut self, take: &mut dyn FnMut(StreamEvent<'_>)) {
         for ring in &mut self.rings {
             self.broken += ring.drain(&mut self.record, take);
@@ -193,17 +166,8 @@ impl ProgramStream {
     pub fn events(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.iter().map(AsFd::as_fd)
     }
-
-    /// Waits for records. Returns `false` at the timeout.
-    /// Fails with EINTR if a signal arrived.
-    pub fn wait(&self, timeout: Duration) -> io::Result<bool> {
-        let mut fds: Vec<_> = self.rings.iter().map(|ring| PollFd::new(ring, PollFlags::IN)).collect();
-        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-        Ok(poll(&mut fds, Some(&timeout))? > 0)
-    }
 }
 
-/// The numbers of the CPUs that are online.
 pub fn online_cpus() -> io::Result<Vec<u32>> {
     parse_cpus(&fs::read("/sys/devices/system/cpu/online")?).ok_or(io::ErrorKind::InvalidData.into())
 }
@@ -295,35 +259,23 @@ impl Ring {
 }
 
 fn open_event(cpu: u32, read_format: u64) -> io::Result<OwnedFd> {
-    let attr = EventAttr {
-        event_type: PERF_TYPE_SOFTWARE,
-        size: size_of::<EventAttr>() as u32,
-        config: PERF_COUNT_SW_DUMMY,
-        sample_type: SAMPLE,
-        read_format,
-        flags: FLAGS,
-        wakeup_watermark: 1,
-        clockid: libc::CLOCK_BOOTTIME,
-        ..EventAttr::default()
-    };
-    open_on(cpu, &attr)
+    let attr = attr_of(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_DUMMY).with64(24, SAMPLE).with64(32, read_format);
+    open_on(cpu, &attr.with64(40, FLAGS).with32(48, 1).with32(92, libc::CLOCK_BOOTTIME.cast_unsigned()))
+}
+
+/// `struct perf_event_attr` up to `sample_max_stack` (PERF_ATTR_SIZE_VER5). The caller sets at fixed offsets: `sample_type`,
+/// `read_format`, the bits, `wakeup_watermark`, `clockid`.
+fn attr_of(event_type: u32, config: u64) -> Bytes {
+    Bytes::zeroed().with32(0, event_type).with32(4, 112).with64(8, config)
 }
 
 /// Opens an event of tracefs. Its count is not read. A program attached to such an event runs on all CPUs.
 pub fn open_tracepoint(id: u64) -> io::Result<OwnedFd> {
     const PERF_TYPE_TRACEPOINT: u32 = 2;
-    open_on(
-        0,
-        &EventAttr {
-            event_type: PERF_TYPE_TRACEPOINT,
-            size: size_of::<EventAttr>() as u32,
-            config: id,
-            ..EventAttr::default()
-        },
-    )
+    open_on(0, &attr_of(PERF_TYPE_TRACEPOINT, id))
 }
 
-fn open_on(cpu: u32, attr: &EventAttr) -> io::Result<OwnedFd> {
+fn open_on(cpu: u32, attr: &Bytes) -> io::Result<OwnedFd> {
     let attr = std::ptr::from_ref(attr);
     // SAFETY: `attr` is live, has the layout of `struct perf_event_attr`, and says its own size. The event is for all
     // processes (−1) on one CPU, in no group (−1).

@@ -6,7 +6,6 @@ use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
 use rustix::thread::CapabilitySet;
 use std::ffi::CStr;
-use std::fmt;
 use std::path::Path;
 use tracetui_events::frame::host::Host;
 use tracetui_events::limits;
@@ -23,7 +22,6 @@ const INITIAL_USER_NS: &str = "user:[4026531837]";
 /// The process id of kthreadd, the parent of all kernel threads, in the initial pid namespace.
 const KTHREADD: u32 = 2;
 
-/// The result of uname(2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uname {
     /// The machine's name (`uname -n`).
@@ -42,35 +40,18 @@ impl Uname {
     }
 }
 
-/// The compared part of a kernel version: `6.18` of `6.18.44-generic`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Release {
-    pub major: u32,
-    pub minor: u32,
+/// The compared part of a kernel version: 6 and 18 of `6.18.44-generic`.
+pub type Release = (u32, u32);
+
+/// The version of the running kernel. `None` if it does not start with two numbers. A test of a feature is more reliable than the
+/// version, because distributions backport changes to older kernels.
+pub fn running_release() -> Option<Release> {
+    parse_release(&Uname::read().release)
 }
 
-impl Release {
-    /// The version of the running kernel. `None` if it does not start with two numbers. A test of a feature is more
-    /// reliable than the version, because distributions backport changes to older kernels.
-    pub fn running() -> Option<Release> {
-        Release::parse(&Uname::read().release)
-    }
-
-    pub const fn new(major: u32, minor: u32) -> Release {
-        Release { major, minor }
-    }
-
-    /// Parses the start of `uname -r`.
-    pub(crate) fn parse(text: &str) -> Option<Release> {
-        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
-        Some(Release { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
-    }
-}
-
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
+fn parse_release(text: &str) -> Option<Release> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// The lockdown mode of the kernel (/sys/kernel/security/lockdown).
@@ -84,7 +65,6 @@ pub enum Lockdown {
 }
 
 impl Lockdown {
-    /// The name in the file.
     pub const fn name(self) -> &'static str {
         match self {
             Lockdown::None => "none",
@@ -112,7 +92,6 @@ pub fn effective_capabilities(status: &[u8]) -> Option<CapabilitySet> {
     u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(CapabilitySet::from_bits_retain)
 }
 
-/// The properties of the machine before a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub uname: Uname,
@@ -152,7 +131,7 @@ impl Machine {
         Machine {
             boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
             cpus: possible_cpus(),
-            pid_ns: procfs::pid_namespace("/proc/self/ns/pid").unwrap_or_default(),
+            pid_ns: procfs::namespace("/proc/self", "pid").unwrap_or_default(),
             hides_processes: own.is_ok() && !procfs::lives(KTHREADD),
             own,
             initial_user_ns: std::fs::read_link("/proc/self/ns/user")
@@ -218,20 +197,20 @@ mod tests {
     #[test]
     fn releases_compare_by_number_and_this_machine_has_one() {
         for (text, release) in [
-            ("6.18.44-generic", Some(Release::new(6, 18))),
-            ("5.10.0-8-amd64", Some(Release::new(5, 10))),
-            ("7.0-rc1", Some(Release::new(7, 0))),
-            ("6.12+", Some(Release::new(6, 12))),
+            ("6.18.44-generic", Some((6, 18))),
+            ("5.10.0-8-amd64", Some((5, 10))),
+            ("7.0-rc1", Some((7, 0))),
+            ("6.12+", Some((6, 12))),
             ("6", None),
             ("", None),
             ("99999999999.1", None),
         ] {
-            assert_eq!(Release::parse(text), release, "{text}");
+            assert_eq!(parse_release(text), release, "{text}");
         }
-        assert!(Release::new(5, 10) > Release::new(5, 8) && Release::new(7, 0) > Release::new(6, 19));
+        assert!((5, 10) > (5, 8) && (7, 0) > (6, 19));
         let machine = Machine::read();
         assert_eq!(machine.uname.machine, std::env::consts::ARCH);
-        assert!(Release::running().is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
+        assert!(running_release().is_some_and(|release| release > (2, 0)), "{:?}", machine.uname.release);
         assert!(machine.cpus >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
         assert_eq!(machine.host().boot_id.len(), 36);
         match machine.own {
@@ -277,7 +256,7 @@ mod tests {
         #[test]
         fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
             let _ = (Lockdown::parse(&bytes), effective_capabilities(&bytes), parse_cpus(&bytes));
-            let _ = (Lockdown::parse(text.as_bytes()), Release::parse(&text), parse_cpus(text.as_bytes()));
+            let _ = (Lockdown::parse(text.as_bytes()), parse_release(&text), parse_cpus(text.as_bytes()));
         }
     }
 }

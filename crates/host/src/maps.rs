@@ -34,7 +34,7 @@ pub(crate) fn are_locked() -> Option<bool> {
 
 /// A map to create: the used start of the `BPF_MAP_CREATE` member of `union bpf_attr`.
 #[repr(C)]
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct NewMap {
     map_type: u32,
     key_size: u32,
@@ -50,16 +50,7 @@ pub struct NewMap {
 impl NewMap {
     /// A map of a type (`enum bpf_map_type`) with `max_entries` elements.
     pub fn new(map_type: u32, (key_size, value_size): (u32, u32), max_entries: u32) -> NewMap {
-        NewMap {
-            map_type,
-            key_size,
-            value_size,
-            max_entries,
-            map_flags: 0,
-            inner_map_fd: 0,
-            numa_node: 0,
-            name: [0; 16],
-        }
+        NewMap { map_type, key_size, value_size, max_entries, ..NewMap::default() }
     }
 
     /// An array with one value of `value_size` bytes.
@@ -68,7 +59,6 @@ impl NewMap {
         NewMap::new(BPF_MAP_TYPE_ARRAY, (4, value_size), 1)
     }
 
-    /// A ring buffer of `bytes` bytes.
     pub fn ring(bytes: u32) -> NewMap {
         const BPF_MAP_TYPE_RINGBUF: u32 = 27;
         NewMap::new(BPF_MAP_TYPE_RINGBUF, (0, 0), bytes)
@@ -78,12 +68,6 @@ impl NewMap {
     pub fn array_of(inner: BorrowedFd<'_>, max_entries: u32) -> NewMap {
         const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
         NewMap { inner_map_fd: number(inner), ..NewMap::new(BPF_MAP_TYPE_ARRAY_OF_MAPS, (4, 4), max_entries) }
-    }
-
-    /// The same map, which programs may only read.
-    pub(crate) fn read_only(self) -> NewMap {
-        const BPF_F_RDONLY_PROG: u32 = 1 << 7;
-        NewMap { map_flags: BPF_F_RDONLY_PROG, ..self }
     }
 
     /// The same map with flags `BPF_F_*`.

@@ -13,32 +13,14 @@ use tracetui_shared::id::Tgid;
 /// `return bpf_get_current_pid_tgid() >> 32`.
 const OWN_TGID: [Instruction; 3] = [(0x85, 0, 0, 14), (0x77, 0, 0, 32), (0x95, 0, 0, 0)];
 
-/// The program that returns the id of the process that runs it.
-#[derive(Debug)]
-pub struct OwnId {
-    program: OwnedFd,
+/// Loads the program that returns the id of the process that runs it, for [`ask`]. An exec closes it.
+/// Needs CAP_BPF and CAP_PERFMON.
+pub fn load() -> io::Result<OwnedFd> {
+    program::load("tt_own_id", &OWN_TGID)
 }
 
-impl OwnId {
-    /// Loads the program.
-    /// Needs CAP_BPF and CAP_PERFMON.
-    pub fn load() -> io::Result<OwnId> {
-        Ok(OwnId { program: program::load("tt_own_id", &OWN_TGID)? })
-    }
-
-    /// The descriptor, for [`ask`] after a fork. An exec closes it.
-    pub fn fd(&self) -> RawFd {
-        self.program.as_raw_fd()
-    }
-
-    /// The id of the calling process. `None` before 5.10, where such a program cannot be run on demand.
-    pub fn get(&self) -> Option<u32> {
-        ask(self.fd())
-    }
-}
-
-/// The id of the calling process, by the descriptor of an [`OwnId`]. Makes only one system call, so it is safe after a
-/// fork.
+/// The id of the calling process, by the descriptor of the loaded program. Makes only one system call, so it is safe after a
+/// fork. `None` before 5.10, where such a program cannot be run on demand.
 pub fn ask(program: RawFd) -> Option<u32> {
     program::run(program, &mut []).ok().filter(|id| *id != 0)
 }
@@ -47,7 +29,7 @@ pub fn ask(program: RawFd) -> Option<u32> {
 pub fn own_tgid() -> Option<Tgid> {
     static OWN: OnceLock<Option<Tgid>> = OnceLock::new();
     *OWN.get_or_init(|| {
-        let asked = OwnId::load().ok().and_then(|own| own.get()).map(Tgid);
+        let asked = load().ok().and_then(|own| ask(own.as_raw_fd())).map(Tgid);
         asked.or_else(|| procfs::initial_self().ok())
     })
 }
@@ -58,8 +40,8 @@ mod tests {
 
     #[test]
     fn the_kernel_and_proc_agree() {
-        match (OwnId::load(), procfs::initial_self()) {
-            (Ok(own), Ok(by_proc)) => assert_eq!(own.get(), Some(by_proc.0)),
+        match (load(), procfs::initial_self()) {
+            (Ok(own), Ok(by_proc)) => assert_eq!(ask(own.as_raw_fd()), Some(by_proc.0)),
             (own, by_proc) => crate::not_checked(&format!("{:?}, {by_proc:?}", own.err())),
         }
         assert_eq!((ask(-1), ask(i32::MAX)), (None, None));

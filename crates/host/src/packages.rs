@@ -36,7 +36,6 @@ pub struct Package {
     pub arch: String,
 }
 
-/// The packages of a file system.
 #[derive(Clone, Debug, Default)]
 pub struct Packages {
     /// The type in package URLs, [purl](https://github.com/package-url/purl-spec): `deb` or `rpm`.
@@ -140,7 +139,6 @@ fn system(root: &Root) -> io::Result<String> {
     Ok(id.trim_matches(['"', '\'']).to_owned())
 }
 
-/// The installed packages in dpkg's list of all packages.
 fn installed(status: &[u8]) -> Vec<Package> {
     let mut packages = Vec::new();
     let (mut package, mut is_installed) = (Package::default(), false);

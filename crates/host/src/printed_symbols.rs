@@ -9,7 +9,6 @@ use super::program::{self, Instruction};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 
-/// The kernel's answer for an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrintedSymbol {
     pub name: Vec<u8>,
@@ -21,7 +20,6 @@ pub struct PrintedSymbol {
     pub module: Vec<u8>,
 }
 
-/// Asks the kernel for names.
 #[derive(Debug)]
 pub struct Namer {
     program: OwnedFd,
@@ -36,12 +34,13 @@ const TEXT: usize = 512;
 const FORMAT: [u8; 8] = *b"%pS\0\0\0\0\0";
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+/// Programs may only read the map.
+const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 
 impl Namer {
-    /// Loads the program.
     /// Fails before 5.13, and without CAP_BPF and CAP_PERFMON.
     pub fn load() -> io::Result<Namer> {
-        let format = NewMap::array(FORMAT.len() as u32).read_only().create()?;
+        let format = NewMap::array(FORMAT.len() as u32).flags(BPF_F_RDONLY_PROG).create()?;
         let out = NewMap::array(TEXT as u32).create()?;
         // SAFETY: the value has as many bytes as the array was created for.
         unsafe { set(format.as_fd(), 0, &FORMAT) }?;

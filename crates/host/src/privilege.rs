@@ -6,7 +6,6 @@ use super::maps;
 use crate::arch;
 use rustix::thread::CapabilitySet;
 
-/// The source of the probes' offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BtfSource {
     Kernel,
@@ -18,7 +17,6 @@ pub enum BtfSource {
     NoSysfs,
 }
 
-/// The facts on which the verdict is based.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Whether the probes support the machine's architecture, and this binary was built for it.
@@ -27,16 +25,11 @@ pub struct Facts {
     pub ring_buffer: Option<bool>,
     /// Whether BPF maps count against the limit of locked memory; `None` if unknown.
     pub maps_are_locked: Option<bool>,
-    /// The effective capabilities; `None` if unknown.
     pub capabilities: Option<CapabilitySet>,
-    /// Whether tracetui is in the initial user namespace.
     pub initial_user_ns: bool,
-    /// Whether /proc shows the processes of the initial pid namespace.
     pub initial_pid_ns: bool,
     pub hides_processes: bool,
-    /// The lockdown mode; `None` if unknown.
     pub lockdown: Option<Lockdown>,
-    /// The source of the probes' offsets.
     pub btf: BtfSource,
     pub is_root: bool,
 }
@@ -84,7 +77,6 @@ pub struct Cause {
 }
 
 impl std::fmt::Display for Cause {
-    /// One line: the cause and the remedy.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.what, self.remedy)
     }
@@ -100,7 +92,6 @@ pub fn verdict(facts: &Facts) -> Vec<Cause> {
     causes
 }
 
-/// Whether a cause prevents tracing completely.
 pub fn is_fatal(causes: &[Cause]) -> bool {
     causes.iter().any(|cause| cause.severity == Severity::Fatal)
 }

@@ -48,15 +48,10 @@ const LINK_MAX: usize = 4096;
 /// The reason why /proc does not show the processes that the probes see.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// No /proc/self.
     #[error("/proc is not mounted, or belongs to another pid namespace")]
     NotMounted,
-    /// The ids in /proc differ from those that the probes see.
     #[error("tracetui is in pid namespace {ours}, and /proc does not belong to the initial pid namespace")]
-    Foreign {
-        /// The inum of tracetui's pid namespace.
-        ours: u32,
-    },
+    Foreign { ours: u32 },
 }
 
 /// Checks that /proc shows the initial pid namespace, and returns tracetui's process id in it.
@@ -68,7 +63,7 @@ pub enum Unusable {
 pub fn initial_self() -> Result<Tgid, Unusable> {
     let me = fs::read_link("/proc/self").map_err(|_| Unusable::NotMounted)?;
     let me = decimal(me.as_os_str().as_bytes()).map(Tgid).ok_or(Unusable::NotMounted)?;
-    let ours = pid_namespace("/proc/self/ns/pid").ok_or(Unusable::NotMounted)?;
+    let ours = namespace("/proc/self", "pid").ok_or(Unusable::NotMounted)?;
     let second = || read_bounded("/proc/2/stat", FIELDS_MAX as u64).ok().and_then(|text| Stat::parse(&text));
     if ours == INITIAL_PID_NS || second().is_some_and(|stat| stat.kernel_thread) {
         Ok(me)
@@ -84,11 +79,14 @@ pub fn outer_tgid(pid: i32) -> Option<u32> {
     line.split(u8::is_ascii_whitespace).find(|number| !number.is_empty()).and_then(decimal)
 }
 
-/// The inum of the pid namespace in a `/proc/PID/ns/pid` link (`pid:[INUM]`).
-pub fn pid_namespace(link: &str) -> Option<NsInum> {
-    let link = fs::read_link(link).ok()?;
-    let inum = link.as_os_str().as_bytes().strip_prefix(b"pid:[")?.strip_suffix(b"]")?;
-    decimal(inum).map(NsInum)
+/// The inum of a namespace of the process or thread with this directory in /proc. `kind`: `pid`, `net`.
+pub fn namespace(dir: &str, kind: &str) -> Option<NsInum> {
+    namespace_number(fs::read_link(format!("{dir}/ns/{kind}")).ok()?.as_os_str().as_bytes(), kind)
+}
+
+/// The number in `KIND:[NUMBER]`.
+pub fn namespace_number(text: &[u8], kind: &str) -> Option<NsInum> {
+    decimal(text.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?).map(NsInum)
 }
 
 /// How long the scan waits for the arguments or the environment of a process.
@@ -143,7 +141,6 @@ impl Memory {
     }
 }
 
-/// Reads processes from /proc.
 #[derive(Debug)]
 pub struct Scanner {
     memory: RefCell<Memory>,
@@ -264,11 +261,9 @@ impl Scanner {
     }
 }
 
-/// A process in [`list`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Listed {
     pub tgid: Tgid,
-    /// The process id of the parent.
     pub ppid: Tgid,
     /// The start in ticks since the boot: field 22 of /proc/PID/stat.
     pub start_ticks: u64,
@@ -288,7 +283,6 @@ fn tgids() -> io::Result<impl Iterator<Item = Tgid>> {
     Ok(entries.filter_map(|entry| decimal(entry.file_name().as_bytes()).map(Tgid)))
 }
 
-/// Whether a process exists and has not ended.
 pub(crate) fn lives(tgid: u32) -> bool {
     stat_of(Tgid(tgid)).is_ok_and(|stat| !stat.ended())
 }
@@ -317,7 +311,6 @@ fn stat_of(tgid: Tgid) -> io::Result<Stat> {
     Stat::parse(&text).ok_or(io::ErrorKind::InvalidData.into())
 }
 
-/// The used fields of /proc/PID/stat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     /// The name of the thread group leader. For kernel workers, it is longer and contains their current work.
@@ -381,7 +374,6 @@ pub fn cgroup(text: &[u8]) -> &[u8] {
     named_cgroup(text).unwrap_or(unified)
 }
 
-/// The name=systemd cgroup.
 fn named_cgroup(text: &[u8]) -> Option<&[u8]> {
     text.split(|b| *b == b'\n').find_map(|line| {
         let (_, rest) = line.split_at_checked(line.iter().position(|b| *b == b':')?)?;
@@ -389,7 +381,6 @@ fn named_cgroup(text: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// Whether processes have name=systemd cgroups.
 pub fn has_named_cgroups() -> bool {
     read_bounded("/proc/self/cgroup", CGROUPS_MAX as u64).is_ok_and(|text| named_cgroup(&text).is_some())
 }
@@ -590,7 +581,7 @@ mod tests {
     /// `None`, with a message, if the ids of this process differ from those in /proc.
     fn scanner() -> Option<Scanner> {
         let scanner = Scanner::new().inspect_err(|why| crate::not_checked(&why.to_string())).ok()?;
-        let ours = pid_namespace("/proc/self/ns/pid");
+        let ours = namespace("/proc/self", "pid");
         if ours != Some(INITIAL_PID_NS) {
             crate::not_checked(&format!("the process ids are those of pid namespace {ours:?}"));
             return None;

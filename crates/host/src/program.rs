@@ -1,8 +1,8 @@
 //! Loads programs: those of the probe object, and small ones that query the kernel.
 
-use super::bpf::{Bytes, TRACE_ITER, bpf, bpf_fd};
+use super::bpf::{Bytes, TRACE_ITER, bpf, bpf_fd, number};
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 /// An instruction: code, registers (source in the high four bits, destination in the low ones), offset, immediate.
 pub type Instruction = (u8, u8, i16, i32);
@@ -51,7 +51,6 @@ impl ProgramKind {
         }
     }
 
-    /// `prog_flags` (UAPI).
     fn flags(self) -> u32 {
         const SLEEPABLE: u32 = 1 << 4;
         if self == ProgramKind::Syscall { SLEEPABLE } else { 0 }
@@ -68,34 +67,6 @@ pub struct NewProgram<'a> {
     pub functions: Option<(BorrowedFd<'a>, &'a [u8])>,
 }
 
-/// The `BPF_PROG_LOAD` member of `union bpf_attr`, up to `attach_btf_id`.
-#[repr(C)]
-#[derive(Default)]
-struct LoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-    prog_btf_fd: i32,
-    func_info_rec_size: u32,
-    func_info: u64,
-    func_info_cnt: u32,
-    line_info_rec_size: u32,
-    line_info: u64,
-    line_info_cnt: u32,
-    attach_btf_id: u32,
-}
-
-const _: () = assert!(std::mem::offset_of!(LoadAttr, attach_btf_id) == 108);
-
 impl NewProgram<'_> {
     /// Loads the program. If `log` is not empty, the verifier writes to it.
     pub fn load(&self, log: &mut [u8]) -> io::Result<OwnedFd> {
@@ -105,26 +76,18 @@ impl NewProgram<'_> {
         const INFO: usize = 8;
         let count = |bytes: &[u8], size| u32::try_from(bytes.len() / size).unwrap_or(0);
         let (prog_type, expected_attach_type, attach_btf_id) = self.kind.numbers();
-        let mut attr = LoadAttr {
-            prog_type,
-            insn_cnt: count(self.code, INSTRUCTION),
-            insns: self.code.as_ptr() as u64,
-            license: c"Dual MIT/GPL".as_ptr() as u64,
-            prog_flags: self.kind.flags(),
-            expected_attach_type,
-            attach_btf_id,
-            ..LoadAttr::default()
-        };
-        // Leave a NUL at the end.
-        attr.prog_name[..15].iter_mut().zip(self.name.bytes()).for_each(|(to, byte)| *to = byte);
+        let mut attr = Bytes::zeroed().with32(0, prog_type).with32(4, count(self.code, INSTRUCTION));
+        attr = attr.with64(8, self.code.as_ptr() as u64).with64(16, c"Dual MIT/GPL".as_ptr() as u64);
+        attr = attr.with32(44, self.kind.flags()).with32(68, expected_attach_type).with32(108, attach_btf_id);
+        // `prog_name`. Leave a NUL at the end.
+        attr.0[48..63].iter_mut().zip(self.name.bytes()).for_each(|(to, byte)| *to = byte);
         if let Some((btf, functions)) = self.functions {
-            attr.prog_btf_fd = btf.as_raw_fd();
-            attr.func_info_rec_size = INFO as u32;
-            (attr.func_info, attr.func_info_cnt) = (functions.as_ptr() as u64, count(functions, INFO));
+            attr = attr.with32(72, number(btf)).with32(76, INFO as u32);
+            attr = attr.with64(80, functions.as_ptr() as u64).with32(88, count(functions, INFO));
         }
         if !log.is_empty() {
-            attr.log_level = 1;
-            (attr.log_buf, attr.log_size) = (log.as_mut_ptr() as u64, u32::try_from(log.len()).unwrap_or(u32::MAX));
+            let size = u32::try_from(log.len()).unwrap_or(u32::MAX);
+            attr = attr.with32(24, 1).with32(28, size).with64(32, log.as_mut_ptr() as u64);
         }
         // SAFETY: `attr` has the layout of the `BPF_PROG_LOAD` member. The memory that it points to outlives the call, and has the
         // lengths in `attr`; `log` is writable.

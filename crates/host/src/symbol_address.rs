@@ -4,19 +4,19 @@
 //! symbols for that ([`kallsyms_lookup_name`](https://elixir.bootlin.com/linux/v6.2/source/kernel/kallsyms.c)), which
 //! takes as long as reading them all.
 
-use super::machine::Release;
+use super::machine::{Release, running_release};
 use super::program::{self, Instruction, ProgramKind};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use tracetui_shared::id::KernelAddr;
 
 /// The first release whose symbols are sorted by name.
-const SORTED: Release = Release::new(6, 2);
+const SORTED: Release = (6, 2);
 
 /// The addresses of these symbols. `None` for a symbol that the kernel does not have.
 /// Fails before 6.2, and if the kernel hides addresses.
 pub fn addresses<const N: usize>(names: [&str; N]) -> io::Result<[Option<KernelAddr>; N]> {
-    if Release::running().is_none_or(|running| running < SORTED) {
+    if running_release().is_none_or(|running| running < SORTED) {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let program = program::load_as("tt_addresses", &asking(&names), ProgramKind::Syscall)?;

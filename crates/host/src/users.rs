@@ -19,7 +19,6 @@ const FILE_MAX: u64 = 16 << 20;
 /// The maximum length of a kept name in bytes. useradd allows 32, the name service 256.
 const NAME_MAX: usize = 256;
 
-/// The reason why a name has no id.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
     #[error("unknown user `{0}`")]
@@ -99,7 +98,6 @@ impl AccountNames {
         )
     }
 
-    /// Parses the content of the files. Lines that are not accounts are skipped.
     pub fn parse(passwd: &[u8], group: &[u8]) -> AccountNames {
         AccountNames {
             users: accounts(passwd).map(|(uid, name)| User { uid: Uid(uid), name }).collect(),
@@ -112,9 +110,20 @@ impl AccountNames {
         first_of_each(&self.users, |user| user.uid)
     }
 
-    /// The groups, each id once.
     pub fn groups(&self) -> Vec<Group> {
         first_of_each(&self.groups, |group| group.gid)
+    }
+
+    /// The name of a user, or the number.
+    pub fn user(&self, uid: u32) -> String {
+        let user = self.users.iter().find(|user| user.uid.0 == uid);
+        user.map_or_else(|| uid.to_string(), |user| user.name.clone())
+    }
+
+    /// The name of a group, or the number.
+    pub fn group(&self, gid: u32) -> String {
+        let group = self.groups.iter().find(|group| group.gid.0 == gid);
+        group.map_or_else(|| gid.to_string(), |group| group.name.clone())
     }
 
     /// The id of the user with a name. If /etc/passwd does not contain the name, asks the name service, which may
@@ -134,7 +143,6 @@ impl AccountNames {
     }
 }
 
-/// The id that is known, or the answer of the name service.
 fn id_of<T>(
     name: &str,
     known: Option<T>,

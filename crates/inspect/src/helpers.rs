@@ -21,13 +21,11 @@ pub const BASE: &str = "__bpf_call_base";
 /// The helper that a program of tracetui calls, to check the addresses in kallsyms.
 const KNOWN: &str = "bpf_get_current_pid_tgid";
 
-/// The maximum number of kfuncs whose names are kept.
 const KFUNCS_KEPT: usize = 4096;
 
 /// Calls [`KNOWN`], helper 14, and returns.
 const CALLS_KNOWN: [Instruction; 2] = [(CALL, 0, 0, 14), (0x95, 0, 0, 0)];
 
-/// The distances of helpers and kfuncs.
 #[derive(Default)]
 pub(super) struct Helpers {
     /// The distances, each with an index, ascending. Several functions may be at one address.
@@ -48,7 +46,6 @@ impl Helpers {
         }
     }
 
-    /// Adds what a program calls.
     pub(super) fn describe(&self, read: &mut Read) {
         let HelperCalls { helpers, unknown } = self.at(&read.called);
         (read.facts.helpers, read.facts.unknown) = (helpers, unknown.map_or(0, |why| why as u8));
@@ -83,7 +80,6 @@ impl Helpers {
         self.kfuncs.len() < KFUNCS_KEPT && called.iter().flat_map(|called| &called.kfuncs).any(is_new)
     }
 
-    /// Looks up the names of the kfuncs that the programs call.
     pub(super) fn name<'a>(
         &mut self,
         symbols: Option<&Table>,

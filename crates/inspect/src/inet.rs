@@ -1,7 +1,12 @@
 //! The sockets of a network namespace (sock_diag), and its routes and neighbours (rtnetlink). A thread of
 //! [`Sockets`] opens the sockets in the namespace.
 
-use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, messages, u16_at, u32_at};
+use super::netlink::{NETLINK_ROUTE, Netlink, Sockets, attribute, u16_at, u32_at};
+use super::network::{IFINFO, IFLA_IFNAME};
+use libc::{
+    IFF_UP, NDA_DST, NUD_FAILED, NUD_INCOMPLETE, RTA_DST, RTA_GATEWAY, RTA_OIF, RTM_GETLINK, RTM_GETNEIGH,
+    RTM_GETROUTE, RTN_LOCAL,
+};
 use rustix::net::netlink::SOCK_DIAG;
 use std::fs::File;
 use std::io;
@@ -20,29 +25,12 @@ const LISTENING: u32 = 1 << 10;
 const DIAG: usize = 72;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 
-/// rtnetlink: requests
-/// ([include/uapi/linux/rtnetlink.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/rtnetlink.h)).
-const RTM_GETLINK: u16 = 18;
-const RTM_GETROUTE: u16 = 26;
-const RTM_GETNEIGH: u16 = 30;
 /// Bytes of `struct rtmsg`: family, bits of the destination, type at 7.
 const ROUTE: usize = 12;
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
 const RTA_VIA: u16 = 18;
-const RTN_LOCAL: u8 = 2;
 /// Bytes of `struct ndmsg`: family, interface at 4, state at 8.
 const NEIGHBOUR: usize = 12;
-const NDA_DST: u16 = 1;
-/// `NUD_INCOMPLETE`, `NUD_FAILED`.
-const UNANSWERED: u16 = 0x01 | 0x20;
-/// Bytes of `struct ifinfomsg`: index at 4, flags at 8.
-const IFINFO: usize = 16;
-const IFLA_IFNAME: u16 = 3;
-const IFF_UP: u32 = 1;
 
-/// The maximum number of listening sockets that are kept.
 const LISTENERS: usize = 65_536;
 
 /// A listening TCP socket, or another socket with a local port.
@@ -52,7 +40,6 @@ pub struct Listener {
     pub port: u16,
     /// `IPV6_V6ONLY`: an IPv6 socket that accepts no IPv4 connections.
     pub only_v6: bool,
-    /// The interface that the socket is bound to; 0 if none.
     pub interface: u32,
     /// The number of connections that wait to be accepted (`sk_ack_backlog`).
     pub waiting: u32,
@@ -65,7 +52,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn read(message: &[u8]) -> Option<Listener> {
+    pub(super) fn read(message: &[u8]) -> Option<Listener> {
         let rest = message.get(DIAG..)?;
         let (family, port) = (*message.first()?, message.get(4..)?.first_chunk()?);
         Some(Listener {
@@ -81,19 +68,17 @@ impl Listener {
     }
 }
 
-/// The way to an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
     /// Whether the address belongs to this namespace.
     pub local: bool,
-    /// The interface that packets leave by.
     pub interface: u32,
     /// The router, or the address itself.
     pub next: IpAddr,
 }
 
 impl Route {
-    fn read(message: &[u8], to: IpAddr) -> Route {
+    pub(super) fn read(message: &[u8], to: IpAddr) -> Route {
         let rest = message.get(ROUTE..).unwrap_or_default();
         let via = |value: &[u8]| address(*value.first()?, value.get(2..)?);
         let gateway = attribute(rest, RTA_GATEWAY).and_then(|value| address(family(to), value));
@@ -105,7 +90,6 @@ impl Route {
     }
 }
 
-/// What a network namespace says about its sockets and routes.
 pub struct Inet<'a> {
     sockets: &'a Sockets,
     /// `None` for tracetui's own.
@@ -118,7 +102,6 @@ impl Inet<'_> {
         Ok(Inet { sockets, namespace, route: sockets.netlink(namespace, NETLINK_ROUTE)? })
     }
 
-    /// The listening TCP sockets of both families.
     /// `ENOENT`: the kernel has no `tcp_diag`.
     pub fn listeners(&self) -> io::Result<Vec<Listener>> {
         self.list(libc::IPPROTO_TCP, LISTENING, 0)
@@ -148,7 +131,6 @@ impl Inet<'_> {
         Ok(found)
     }
 
-    /// The route to an address.
     /// The errors are those of a connect(2): `ENETUNREACH`, `EHOSTUNREACH`, `EACCES` (prohibit), `EINVAL` (blackhole).
     pub fn route(&mut self, to: IpAddr) -> io::Result<Route> {
         let destination = match to {
@@ -171,19 +153,18 @@ impl Inet<'_> {
             let rest = message.get(NEIGHBOUR..).unwrap_or_default();
             let its = attribute(rest, NDA_DST).and_then(|value| address(family(route.next), value));
             if its == Some(route.next) && u32_at(message, 4) == route.interface {
-                silent = u16_at(message, 8) & UNANSWERED != 0;
+                silent = u16_at(message, 8) & (NUD_INCOMPLETE | NUD_FAILED) != 0;
             }
         });
         done.is_ok() && silent
     }
 
-    /// The name of an interface, and whether it is up.
     pub fn interface(&mut self, index: u32) -> io::Result<(Vec<u8>, bool)> {
         let mut request = [0; IFINFO];
         request[4..8].copy_from_slice(&index.to_ne_bytes());
         let answer = self.route.get(RTM_GETLINK, &request)?;
         let name = attribute(answer.get(IFINFO..).unwrap_or_default(), IFLA_IFNAME).unwrap_or_default();
-        Ok((until_nul(name).to_vec(), u32_at(&answer, 8) & IFF_UP != 0))
+        Ok((until_nul(name).to_vec(), u32_at(&answer, 8) & IFF_UP as u32 != 0))
     }
 }
 
@@ -198,15 +179,4 @@ fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
         libc::AF_INET6 => bytes.first_chunk().map(|bytes| Ipv6Addr::from_octets(*bytes).into()),
         _ => None,
     }
-}
-
-/// For a fuzz target: reads a datagram as sockets and as routes. Returns the number of sockets.
-pub fn read_answers(datagram: &[u8]) -> usize {
-    let to = Ipv6Addr::LOCALHOST.into();
-    messages(datagram)
-        .filter(|message| {
-            let _ = Route::read(message.body, to);
-            Listener::read(message.body).is_some()
-        })
-        .count()
 }

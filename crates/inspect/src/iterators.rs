@@ -1,5 +1,4 @@
-//! The existing programs and links as BPF programs of tracetui see them in the kernel, through the iterators `bpf_prog`
-//! (5.9+) and `bpf_link` (5.19+).
+//! The programs and links that the iterators `bpf_prog` (5.9+) and `bpf_link` (5.19+) show.
 //!
 //! The results of bpf(2) and read(2) are in memory that a hostile program can write (`bpf_probe_write_user`). The
 //! iterators send their facts through a ring buffer, whose data and whose producer's position are mapped read-only, so
@@ -9,8 +8,8 @@
 //! The iterators can be compared with bpf(2) even while objects are loaded and unloaded. An object that is listed
 //! before and after a walk over the ids existed all the time.
 
-use super::descriptors::{DescriptorLayout, Descriptors, EventLayout, WORD, offset, read};
-use super::lister::{Body, ENTRY, Lister, NAME_AT, ON_STACK, asm, field};
+use super::descriptors::Descriptors;
+use super::lister::{Body, ENTRY, Lister, NAME_AT, ON_STACK, asm, field, offset};
 use super::namespaces;
 use super::processes::Held;
 use super::programs::Read;
@@ -26,129 +25,51 @@ use tracetui_host::btf::Btf;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::link_type;
 
-/// The offsets of the kernel's types that the programs read.
-#[derive(Clone, Copy, Debug)]
-struct ProgramLayout {
-    function: u32,
-    prog_type: i16,
-    tag: i16,
-    aux: i16,
-    id: i16,
-    load_time: i16,
-    name: i16,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct LinkLayout {
-    function: u32,
-    id: i16,
-    link_type: i16,
-    prog: i16,
-    /// Of links to perf events (5.15+): the file in the link.
-    event: Option<(i16, EventLayout)>,
-}
-
-/// The offsets that the iterators read on the running kernel. `None` for an iterator that it lacks.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    programs: Option<ProgramLayout>,
-    links: Option<LinkLayout>,
-    /// Whether there are links to perf events.
-    has_event_links: bool,
-    descriptors: Option<DescriptorLayout>,
-    namespaces: Option<(u32, Body)>,
-}
-
-impl Layout {
-    pub(super) fn of_kernel() -> Result<Layout, String> {
-        let btf = Btf::running().map_err(|error| format!("cannot read the kernel's BTF: {error}"))?;
-        Ok(Layout::of(&btf))
-    }
-
-    fn of(btf: &Btf) -> Layout {
-        let functions = btf.funcs(&["bpf_iter_bpf_prog", "bpf_iter_bpf_link"]);
-        let structures = btf.structures(&["bpf_prog", "bpf_prog_aux", "bpf_link", "bpf_perf_link"]);
-        let at = |structure: Option<u32>, members: &[&str], size: u32| {
-            offset(btf.first_path(structure?, members).ok()?, size)
-        };
-        let [prog, aux, link, perf_link] = [structures[0], structures[1], structures[2], structures[3]];
-        let programs = || {
-            Some(ProgramLayout {
-                function: functions[0]?,
-                prog_type: at(prog, &["type"], 4)?,
-                tag: at(prog, &["tag"], 8).or_else(|| at(prog, &["digest"], 32))?,
-                aux: at(prog, &["aux"], 8)?,
-                id: at(aux, &["id"], 4)?,
-                load_time: at(aux, &["load_time"], 8)?,
-                name: at(aux, &["name"], NAME as u32)?,
-            })
-        };
-        let links = || {
-            Some(LinkLayout {
-                function: functions[1]?,
-                id: at(link, &["id"], 4)?,
-                link_type: at(link, &["type"], 4)?,
-                prog: at(link, &["prog"], 8)?,
-                event: at(perf_link, &["perf_file"], 8).zip(EventLayout::of(btf)),
-            })
-        };
-        Layout {
-            programs: programs(),
-            links: links(),
-            has_event_links: perf_link.is_some(),
-            descriptors: DescriptorLayout::of(btf),
-            namespaces: namespaces::of(btf),
-        }
-    }
-}
-
-/// The size of a program's name in bytes (`BPF_OBJ_NAME_LEN`).
-const NAME: usize = 16;
-
 /// The offset of the program or link in the context of an iterator.
 const OBJECT: i16 = 8;
 
-fn of_program(layout: &ProgramLayout) -> Body {
-    let mut body = Vec::new();
-    body.extend(field(asm::U32, layout.prog_type, 12));
+fn of_program(btf: &Btf) -> Option<Body> {
+    /// The size of a name in bytes (`BPF_OBJ_NAME_LEN`).
+    const NAME: u32 = 16;
+    let at = |structure: &str, member: &str, size: u32| offset(btf, structure, &[member], size);
+    let tag = at("bpf_prog", "tag", 8).or_else(|| at("bpf_prog", "digest", 32))?;
+    let name = at("bpf_prog_aux", "name", NAME)?;
+    let mut facts = field(asm::U32, at("bpf_prog", "type", 4)?, 12).to_vec();
     // Not all of these fields are aligned to 8 bytes.
-    for part in [0, 4] {
-        body.extend(field(asm::U32, layout.tag + part, 24 + part));
-    }
-    body.push(asm::load(asm::U64, 6, 6, layout.aux));
-    body.extend(field(asm::U32, layout.id, 8));
-    body.extend(field(asm::U64, layout.load_time, 16));
-    for part in [0, 4, 8, 12] {
-        body.extend(field(asm::U32, layout.name + part, NAME_AT as i16 + part));
-    }
-    Body { object: OBJECT, facts: body, again: None }
+    facts.extend([0, 4].into_iter().flat_map(|part| field(asm::U32, tag + part, 24 + part)));
+    facts.push(asm::load(asm::U64, 6, 6, at("bpf_prog", "aux", 8)?));
+    facts.extend(field(asm::U32, at("bpf_prog_aux", "id", 4)?, 8));
+    facts.extend(field(asm::U64, at("bpf_prog_aux", "load_time", 8)?, 16));
+    facts.extend([0, 4, 8, 12].into_iter().flat_map(|part| field(asm::U32, name + part, NAME_AT as i16 + part)));
+    Some(Body { function: btf.func("bpf_iter_bpf_prog")?, object: OBJECT, facts, again: None })
+}
+
+/// From a link to the id of its perf event (5.15+): the offsets of the file in the link, of the event in the file, of its id.
+fn event_of_link(btf: &Btf) -> Option<[i16; 3]> {
+    let at = |structure: &str, member: &str| offset(btf, structure, &[member], 8);
+    Some([at("bpf_perf_link", "perf_file")?, at("file", "private_data")?, at("perf_event", "id")?])
 }
 
 /// The facts of a link: its id, its type, the id of its program (16), the id of its perf event (24). If it has no program, a load
 /// through a null pointer yields 0 as the program's id.
-fn of_link(layout: &LinkLayout, program: &ProgramLayout) -> Body {
-    let mut body = Vec::new();
-    body.extend(field(asm::U32, layout.id, 8));
-    body.extend(field(asm::U32, layout.link_type, 12));
-    if let Some((file, EventLayout { private, id, .. })) = layout.event {
+fn of_link(btf: &Btf, event: Option<[i16; 3]>) -> Option<Body> {
+    let at = |structure: &str, member: &str, size: u32| offset(btf, structure, &[member], size);
+    let mut facts = field(asm::U32, at("bpf_link", "id", 4)?, 8).to_vec();
+    facts.extend(field(asm::U32, at("bpf_link", "type", 4)?, 12));
+    if let Some(steps) = event {
         let mut event = vec![asm::copy(3, 6)];
-        for at in [file, private, id] {
-            event.push(asm::add(3, at.into()));
-            event.extend(read(8));
-            event.push(asm::load(asm::U64, 3, 10, WORD));
-        }
+        steps.into_iter().for_each(|offset| event.extend(asm::read(asm::U64, 3, 3, offset.into())));
         event.push(asm::store(asm::U64, 10, 3, ON_STACK + 24));
-        body.extend([asm::load(asm::U32, 1, 10, ON_STACK + 12)]);
-        body.push(asm::skip_unless(1, link_type::PERF_EVENT.cast_signed(), event.len() as i16));
-        body.extend(event);
+        facts.push(asm::load(asm::U32, 1, 10, ON_STACK + 12));
+        facts.push(asm::skip_unless(1, link_type::PERF_EVENT.cast_signed(), event.len() as i16));
+        facts.extend(event);
     }
-    body.push(asm::load(asm::U64, 6, 6, layout.prog));
-    body.push(asm::load(asm::U64, 6, 6, program.aux));
-    body.extend(field(asm::U32, program.id, 16));
-    Body { object: OBJECT, facts: body, again: None }
+    facts.push(asm::load(asm::U64, 6, 6, at("bpf_link", "prog", 8)?));
+    facts.push(asm::load(asm::U64, 6, 6, at("bpf_prog", "aux", 8)?));
+    facts.extend(field(asm::U32, at("bpf_prog_aux", "id", 4)?, 16));
+    Some(Body { function: btf.func("bpf_iter_bpf_link")?, object: OBJECT, facts, again: None })
 }
 
-/// A program or link, according to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Object {
     object_type: u32,
@@ -190,29 +111,25 @@ struct Compared {
 
 impl Iterators {
     /// Loads the iterators. `None` if this kernel lacks them. `most` is the approximate number of objects of a kind.
-    pub(super) fn load(layout: &Layout, most: usize) -> Result<Option<Iterators>, String> {
-        let Some(of_programs) = &layout.programs else { return Ok(None) };
+    pub(super) fn load(most: usize) -> Result<Option<Iterators>, String> {
+        let btf = Btf::running().map_err(|error| format!("cannot read the kernel's BTF: {error}"))?;
+        let Some(of_programs) = of_program(&btf) else { return Ok(None) };
         tracetui_host::program::raise_memlock();
         let entries = 2 * most.clamp(LEAST, limits::BPF_PROGRAMS) + SPARE;
         let ring_size = (entries * ENTRY).next_power_of_two().max(page_size()) as u32;
         let refused = |error: io::Error| format!("the kernel rejects the iterators: {error}");
-        let programs = Lister::load("tt_programs", of_programs.function, &of_program(of_programs), ring_size);
-        let links = layout.links.as_ref();
-        let links = links
-            .map(|of_links| Lister::load("tt_links", of_links.function, &of_link(of_links, of_programs), ring_size));
+        let event = event_of_link(&btf);
+        let links = of_link(&btf, event).map(|body| Lister::load("tt_links", &body, ring_size));
+        let has_event_links = btf.structures(&["bpf_perf_link"])[0].is_some();
         Ok(Some(Iterators {
-            programs: programs.map_err(refused)?,
+            programs: Lister::load("tt_programs", &of_programs, ring_size).map_err(refused)?,
+            knows_events: !has_event_links || links.is_some() && event.is_some(),
             links: links.transpose().map_err(refused)?,
-            knows_events: !layout.has_event_links || layout.links.is_some_and(|links| links.event.is_some()),
-            descriptors: layout.descriptors.as_ref().and_then(|layout| Descriptors::load(layout, ring_size).ok()),
-            namespaces: layout
-                .namespaces
-                .as_ref()
-                .and_then(|(function, body)| Lister::load("tt_netns", *function, body, ring_size / 4).ok()),
+            descriptors: Descriptors::load(&btf, ring_size),
+            namespaces: namespaces::of(&btf).and_then(|body| Lister::load("tt_netns", &body, ring_size / 4).ok()),
         }))
     }
 
-    /// Whether a program belongs to these iterators.
     pub(super) fn has(&self, id: ProgId) -> bool {
         self.programs.ids.0 == id
             || self.links.as_ref().is_some_and(|links| links.ids.0 == id)
@@ -226,7 +143,6 @@ impl Iterators {
         self.descriptors.as_mut()?.read().ok()
     }
 
-    /// The perf events of links. `None` if the kernel does not show them.
     pub(super) fn linked_events(&mut self) -> Option<HashSet<u32>> {
         let mut events = HashSet::default();
         if let Some(links) = self.links.as_mut().filter(|_| self.knows_events) {
@@ -332,8 +248,7 @@ mod tests {
     use crate::Collector;
 
     fn iterators(most: usize) -> Option<Iterators> {
-        let loaded = Layout::of_kernel().and_then(|layout| Iterators::load(&layout, most));
-        match loaded {
+        match Iterators::load(most) {
             Ok(Some(iterators)) => Some(iterators),
             other => {
                 tracetui_host::not_checked(&format!("no iterators: {:?}", other.err()));
@@ -376,8 +291,7 @@ mod tests {
         let other = || {
             // SAFETY: unshare(2) takes a number, and changes the calling thread alone.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
-            let link = std::fs::read_link("/proc/thread-self/ns/net").expect("/proc");
-            let inum = crate::processes::net_inum(link.as_os_str().as_encoded_bytes());
+            let inum = tracetui_host::procfs::namespace("/proc/thread-self", "net");
             (inum.expect("a number"), std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket"))
         };
         let (inum, socket) = std::thread::spawn(other).join().expect("no panic");

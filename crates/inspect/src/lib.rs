@@ -1,21 +1,5 @@
 //! The BPF programs, links and attachments that exist, collected from user space.
 //!
-//! | module | subject |
-//! |---|---|
-//! | [`sys`] | bpf(2) |
-//! | [`programs`], [`links`] | the objects with ids |
-//! | [`helpers`] | the helpers and kfuncs that a program calls |
-//! | [`processes`] | the holders of programs and links, perf events, network namespaces |
-//! | [`mounts`] | pins, named network namespaces |
-//! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
-//! | [`inet`] | listening sockets, routes; for why connections failed |
-//! | [`perf`] | perf events without links |
-//! | [`places`] | cgroups, names of tracepoints |
-//! | [`maps`] | the programs in maps |
-//! | [`lister`], [`iterators`] | programs and links, by tracetui's programs in the kernel, and which are hidden |
-//! | [`descriptors`] | the same as [`processes`], by such programs |
-//! | [`namespaces`] | all network namespaces, by such a program |
-//!
 //! bpf(2) lists programs and links, but not where a program is attached without a link. This crate therefore queries
 //! every place: each perf event of a process, cgroup, interface, network namespace and map of sockets. An attachment
 //! found there that belongs to a link is not reported twice.
@@ -33,7 +17,6 @@ pub mod inet;
 mod iterators;
 mod links;
 mod lister;
-mod map_info;
 mod maps;
 mod mounts;
 mod namespaces;
@@ -44,13 +27,14 @@ mod places;
 pub mod processes;
 mod programs;
 mod sys;
+pub mod testing;
 mod unread_objects;
 
 use foldhash::{HashMap, HashSet};
 pub use helpers::BASE;
 use helpers::Helpers;
-use iterators::{Iterators, Layout};
-pub use mounts::Pins;
+use iterators::Iterators;
+pub use mounts::start_pins;
 pub use netlink::{RouteChanges, Sockets};
 pub use programs::counters;
 use std::io;
@@ -67,15 +51,15 @@ use tracetui_events::symbols::Table;
 use tracetui_events::text::without_codes;
 use tracetui_host::background::{Pace, Pieces};
 use tracetui_host::clock::now_thread;
+use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
 use tracetui_host::mounts::Mounts;
+use tracetui_host::procfs::namespace;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use unread_objects::Unlooked;
 
-/// Why no inventory can be taken at all.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// CAP_SYS_ADMIN is missing, without which bpf(2) lists no objects.
     #[error("cannot list BPF programs: missing CAP_SYS_ADMIN: run as root on the host: sudo tracetui bpf")]
     NotPermitted,
     #[error("cannot list BPF programs: {0}")]
@@ -93,21 +77,18 @@ pub struct Collector {
     pub counted: bool,
     types: links::Types,
     helpers: Option<Helpers>,
-    /// The distance of a known helper.
     distance: Option<Result<i32, NotScanned>>,
     /// The iterators, loaded for the first inventory, or why they could not be loaded. The inner value is `None` if this kernel lacks
     /// them.
     iterators: Option<Result<Option<Iterators>, String>>,
-    /// The processor time of the threads that the collector started.
     aside: Duration,
     /// The thread that searches for pins, if the caller may not do so itself.
-    pins: Option<Pins>,
+    pins: Option<Spawner>,
     /// The links that cannot be opened, although they exist.
     hidden_links: HashSet<LinkId>,
     /// Since when other links cannot be opened.
     unopened: HashMap<LinkId, Instant>,
     sockets: Option<Sockets>,
-    /// The interfaces of the last inventory.
     interfaces: network::Interfaces,
     /// The programs that links attached to interfaces in the last inventory, with the number and the namespace of the interface.
     linked: Vec<(ProgId, u32, NsInum)>,
@@ -123,7 +104,7 @@ const UNOPENED: Duration = Duration::from_secs(10);
 
 impl Collector {
     /// A collector whose pins are searched, and whose sockets are opened, by separate threads.
-    pub fn with_threads(pins: Pins, sockets: Sockets, pace: Arc<Pace>) -> Collector {
+    pub fn with_threads(pins: Spawner, sockets: Sockets, pace: Arc<Pace>) -> Collector {
         Collector { pins: Some(pins), sockets: Some(sockets), pace: Some(pace), ..Collector::default() }
     }
 
@@ -135,11 +116,11 @@ impl Collector {
     /// The netlink attachments in tracetui's network namespace, with those of XDP links. Notifications are compared with them until the
     /// first inventory. `None` if they cannot be read.
     pub fn attached_by_netlink(&mut self) -> Option<(NsInum, Vec<BpfAttachment>)> {
-        let own = places::own_network_namespace();
+        let own = namespace("/proc/self", "net").unwrap_or_default();
         let mut network = network::of_own(own, self.sockets.as_ref()).ok()?;
         self.interfaces = network::Interfaces::of(&mut network, own);
-        let found = network.found.into_iter().map(|found| found.facts);
-        Some((own, found.filter(|facts| facts.via == Via::Netlink).collect()))
+        network.found.retain(|facts| facts.via == Via::Netlink);
+        Some((own, network.found))
     }
 
     /// Reads the notifications about interfaces that came since. Returns the parts of interfaces that changed since the last inventory,
@@ -156,7 +137,6 @@ impl Collector {
         self.linked.iter().filter(|(of, at, ns)| (*of, *at) == (program, ifindex) && *ns != netns).count()
     }
 
-    /// All objects that exist now, and the hidden ones. `own` are tracetui's programs.
     pub fn take_inventory(&mut self, own: &HashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let symbols = if self.helpers.is_none() { self.read_symbols() } else { None };
         self.load_programs();
@@ -195,7 +175,7 @@ impl Collector {
         self.iterators.get_or_insert_with(|| {
             let count = |kind| sys::ids(kind, limits::BPF_PROGRAMS).map_or(0, |(ids, _)| ids.len());
             let most = count(sys::ObjectKind::Program).max(count(sys::ObjectKind::Link));
-            Iterators::load(&Layout::of_kernel()?, most)
+            Iterators::load(most)
         });
     }
 
@@ -207,7 +187,6 @@ impl Collector {
         self.iterators.iter().flatten().flatten().any(|iterators| iterators.has(id))
     }
 
-    /// The objects that the iterators show and bpf(2) does not.
     fn hidden(&mut self, inventory: &Inventory) -> Result<Vec<BpfHidden>, String> {
         let found = match &mut self.iterators {
             Some(Ok(Some(iterators))) => iterators.hidden(inventory, &self.known)?,
@@ -253,12 +232,12 @@ impl Collector {
         if let Some(mounts) = mounts {
             mounts::add_namespaces(&mounts, &mut held.namespaces, &mut unlooked);
             holders.extend(match &self.pins {
-                Some(thread) => thread.of(mounts, &mut unlooked),
+                Some(thread) => mounts::pins_of(thread, mounts, &mut unlooked),
                 None => mounts::pins(&mounts, &mut unlooked),
             });
         }
         let unreachable = self.iterators().and_then(|all| all.unreachable(namespaces, &held.namespaces));
-        let own_namespace = places::own_network_namespace();
+        let own_namespace = namespace("/proc/self", "net").unwrap_or_default();
         let mut network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
         self.aside += network.aside;
         unlooked.unseen.extend(unreachable);
@@ -278,7 +257,7 @@ impl Collector {
         // The kernel does not report the namespace of a link at an interface. Prefer the place of the last inventory.
         let place = |facts: &BpfAttachment| Some((facts.program, facts.ifindex?, facts.netns?));
         let had_link = |facts: &BpfAttachment| place(facts).is_some_and(|place| self.linked.contains(&place));
-        network.found.sort_by_key(|found| !had_link(&found.facts));
+        network.found.sort_by_key(|facts| !had_link(facts));
         network.join(&mut links, &mut rest);
         self.linked = links.iter().filter_map(place).collect();
         let in_maps = maps::programs(&links, &programs, &mut self.types, &mut unlooked);
@@ -422,15 +401,13 @@ impl RunStatistics {
         sys::enable_stats().map(RunStatistics)
     }
 
-    /// Whether counting is on for the whole system (`sysctl kernel.bpf_stats_enabled`).
     pub fn are_on() -> bool {
         tracetui_host::read_bounded("/proc/sys/kernel/bpf_stats_enabled", 16)
             .is_ok_and(|value| value.trim_ascii() == b"1")
     }
 }
 
-/// The ids of all links. Before 5.8, links have no ids.
-/// Needs CAP_SYS_ADMIN.
+/// Empty before 5.8, where links have no ids. Needs CAP_SYS_ADMIN.
 pub fn link_ids() -> io::Result<Vec<u32>> {
     match sys::ids(sys::ObjectKind::Link, limits::BPF_PROGRAMS) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Vec::new()),
@@ -438,7 +415,6 @@ pub fn link_ids() -> io::Result<Vec<u32>> {
     }
 }
 
-/// Reads the counters of all programs again.
 pub fn update_counters(inventory: &mut Inventory) {
     inventory.runs.extend(inventory.programs.iter().filter_map(|program| Some((program.id, counters(program.id)?))));
 }

@@ -1,8 +1,7 @@
 //! The links, by id: `struct bpf_link_info`. Kernels before 6.6 do not name the target of a link to a perf event, and
 //! report zeros.
 
-use super::map_info::map_name;
-use super::programs::{Read, btf_of, kernel_btf_name};
+use super::programs::{Read, btf_of, kernel_btf_name, map_name};
 use super::sys::{self, Bytes, ObjectKind};
 use foldhash::HashMap;
 use std::fs;
@@ -21,9 +20,7 @@ use tracetui_shared::record::bpf::link_type;
 /// BPF_PROG_TYPE_RAW_TRACEPOINT and its variant that may write.
 const RAW_TRACEPOINT: u32 = 17;
 const RAW_TRACEPOINT_WRITABLE: u32 = 24;
-/// BPF_PROG_TYPE_EXT.
 const EXT: u32 = 28;
-/// BPF_TRACE_RAW_TP.
 const TRACE_RAW_TP: u32 = 23;
 /// BPF_F_KPROBE_MULTI_RETURN, and BPF_F_UPROBE_MULTI_RETURN.
 const MULTI_RETURN: u32 = 1;
@@ -31,10 +28,8 @@ const MULTI_RETURN: u32 = 1;
 /// The maximum size of a target's name or path in bytes.
 const TEXT: usize = libc::PATH_MAX as usize;
 
-/// The tables in which names are looked up.
 pub(super) struct LookupTables<'a> {
     pub(super) programs: &'a HashMap<u32, Read>,
-    /// The paths of cgroups, by id.
     pub(super) cgroups: &'a HashMap<u64, Vec<u8>>,
     pub(super) types: &'a mut Types,
 }
@@ -68,7 +63,6 @@ impl Types {
     }
 }
 
-/// The link with an id. `None` if it was removed.
 pub(super) fn read(id: LinkId, names: &mut LookupTables<'_>) -> io::Result<Option<BpfAttachment>> {
     sys::open(ObjectKind::Link, id.0)?.map(|fd| of(&fd, names)).transpose()
 }
@@ -173,11 +167,7 @@ impl LookupTables<'_> {
 /// The information, with a text whose address and length are at `at`.
 fn text(fd: &OwnedFd, at: usize) -> io::Result<(Bytes, Vec<u8>)> {
     let mut name = [0u8; TEXT];
-    let mut info = Bytes::zeroed();
-    info.set64(at, name.as_mut_ptr() as u64);
-    info.set32(at + 8, TEXT as u32);
-    // SAFETY: `name` is live and writable, and has the length that `info` says.
-    unsafe { sys::info_into(fd.as_fd(), &mut info) }?;
+    let info = sys::info_with(fd.as_fd(), [at, at + 8], &mut name)?;
     Ok((info, until_nul(&name).to_vec()))
 }
 
@@ -243,7 +233,6 @@ pub(super) fn event_name(event_type: u32, config: u64) -> Vec<u8> {
     place::perf_event(event_type, config).map_or_else(of_pmu, str::to_owned).into_bytes()
 }
 
-/// The name of a unit that has events.
 fn pmu_name(event_type: u32) -> Option<String> {
     let mut units = fs::read_dir("/sys/bus/event_source/devices").ok()?.flatten();
     let has_type = |dir: &fs::DirEntry| {
@@ -297,7 +286,6 @@ fn uprobe_multi(fd: &OwnedFd) -> io::Result<(Bytes, Vec<u8>, Option<u64>)> {
     Ok((info, until_nul(&path).to_vec(), some))
 }
 
-/// The path of a cgroup, or its id.
 pub(super) fn cgroup_path(cgroups: &HashMap<u64, Vec<u8>>, id: u64) -> Vec<u8> {
     match cgroups.get(&id) {
         Some(path) => path.clone(),

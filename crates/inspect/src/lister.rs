@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
 use tracetui_host::bpf::{link_iterator, run_iterator};
+use tracetui_host::btf::Btf;
 use tracetui_host::maps::{NewMap, freeze};
 use tracetui_host::mmap::Mapping;
 use tracetui_host::program::{self, Instruction, ProgramKind};
@@ -16,7 +17,6 @@ use tracetui_shared::id::{LinkId, ProgId};
 /// of a link (8), tag (8), name. Other iterators have other facts after the id.
 const RECORD: usize = 48;
 
-/// The offset of a name in a record.
 pub(super) const NAME_AT: usize = 32;
 
 /// The size of a record in the ring, with its header, in bytes.
@@ -26,7 +26,7 @@ pub(super) const ENTRY: usize = RECORD + HEADER;
 const HEADER: usize = 8;
 
 pub(super) mod asm {
-    use super::Instruction;
+    use super::{Instruction, WORD};
 
     pub(crate) const fn load(size: u8, to: u8, from: u8, at: i16) -> Instruction {
         (0x61 | size, from << 4 | to, at, 0)
@@ -100,16 +100,31 @@ pub(super) mod asm {
     pub(crate) const fn call(helper: i32) -> Instruction {
         (0x85, 0, 0, helper)
     }
+
+    /// Reads kernel memory, at the address in a register plus an offset, to a register. Changes registers 0 to 5.
+    pub(crate) fn read(size: u8, to: u8, from: u8, offset: i32) -> Vec<Instruction> {
+        const PROBE_READ_KERNEL: i32 = 113;
+        let bytes = if size == U64 { 8 } else { 4 };
+        let arguments = [copy(3, from), add(3, offset), copy(1, 10), add(1, WORD.into()), set(2, bytes)];
+        [&arguments[..], &[call(PROBE_READ_KERNEL), load(size, to, 10, WORD)]].concat()
+    }
 }
 
-/// The class of jumps, BPF_JMP.
+/// The offset of a member with this size, the first that the structure has. `None` for another size, and for bits.
+pub(super) fn offset(btf: &Btf, structure: &str, members: &[&str], size: u32) -> Option<i16> {
+    let place = btf.first_path(btf.structures(&[structure])[0]?, members).ok()?;
+    let fits = place.size == Some(size) && place.width.is_none();
+    i16::try_from(place.byte_offset()).ok().filter(|_| fits)
+}
+
 const JUMP: u8 = 5;
 
 /// The length of a jump to the end, which sends no record for the object.
 pub(super) const LEAVE: i16 = i16::MAX;
 
-/// The offset of a record on the stack.
+/// The offset of a record on the stack, and of a word below it.
 pub(super) const ON_STACK: i16 = -(RECORD as i16);
+pub(super) const WORD: i16 = ON_STACK - 8;
 
 /// Copies 4 or 8 bytes from the memory that register 6 points to into the record.
 pub(super) fn field(size: u8, from: i16, to: i16) -> [Instruction; 2] {
@@ -119,6 +134,7 @@ pub(super) fn field(size: u8, from: i16, to: i16) -> [Instruction; 2] {
 /// What an iterator does with an object, as instructions.
 #[derive(Clone, Debug)]
 pub(super) struct Body {
+    pub(super) function: u32,
     /// The offset of the object in the context.
     pub(super) object: i16,
     /// Puts the facts of the object in register 6 into the record. Register 9 has the context, 7 the address of the number and of a
@@ -159,25 +175,22 @@ fn whole(body: &Body, count: i32, ring: i32) -> Vec<Instruction> {
     program
 }
 
-/// An iterator, ready to run.
 pub(super) struct Lister {
     pub(super) link: OwnedFd,
     pub(super) ids: (ProgId, LinkId),
     pub(super) ring: Ring,
-    /// The number of the last record.
     number: u64,
     _count: OwnedFd,
 }
 
 impl Lister {
-    /// `function` is the iterator's function in the kernel's BTF.
-    pub(super) fn load(name: &str, function: u32, body: &Body, ring_size: u32) -> io::Result<Lister> {
+    pub(super) fn load(name: &str, body: &Body, ring_size: u32) -> io::Result<Lister> {
         let count = NewMap::array(16).create()?;
         // Only the program may change the count.
         freeze(count.as_fd())?;
         let ring = Ring::new(ring_size)?;
         let code = whole(body, count.as_raw_fd(), ring.map.as_raw_fd());
-        let program = program::load_as(name, &code, ProgramKind::Iterator(function))?;
+        let program = program::load_as(name, &code, ProgramKind::Iterator(body.function))?;
         let link = link_iterator(program.as_fd())?;
         let ids = (ProgId(sys::info(program.as_fd())?.u32(4)), LinkId(sys::info(link.as_fd())?.u32(4)));
         // The link holds the program.
@@ -202,7 +215,6 @@ impl Lister {
     }
 }
 
-/// A record of an object.
 pub(super) struct Record<'r>(&'r [u8; RECORD]);
 
 impl Record<'_> {
@@ -218,7 +230,6 @@ impl Record<'_> {
         self.u32_at(8)
     }
 
-    /// The name, up to its NUL.
     pub(super) fn name(&self) -> &[u8] {
         until_nul(&self.0[NAME_AT..])
     }

@@ -1,9 +1,8 @@
 //! The programs in maps: of sockets, of programs, of interfaces and processors, and of functions that the kernel calls.
 
 use super::links::Types;
-use super::map_info::{at, map_name};
 use super::places::attached;
-use super::programs::Read;
+use super::programs::{Read, map_at as at, map_name};
 use super::sys::{self, Bytes, ObjectKind};
 use super::unread_objects::Unlooked;
 use foldhash::HashMap;
@@ -18,7 +17,6 @@ use tracetui_shared::record::bpf::link_type;
 /// BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT, BPF_SK_MSG_VERDICT, BPF_SK_SKB_VERDICT.
 const OF_SOCKET_MAPS: [u32; 4] = [4, 5, 7, 38];
 
-/// BPF_SK_SKB_STREAM_VERDICT.
 const STREAM_VERDICT: u32 = 5;
 
 /// `enum bpf_map_type`.
@@ -42,7 +40,6 @@ const STATE: usize = 4;
 /// The maximum size of a table of functions in bytes. The kernel allows a page.
 const TABLE: usize = 64 << 10;
 
-/// The programs of every map.
 pub(super) fn programs(
     links: &[BpfAttachment],
     programs: &HashMap<u32, Read>,
@@ -83,10 +80,11 @@ pub(super) fn programs(
                     found.extend(programs.into_iter().map(|queried| attached(queried, attach_type, &map_name(id))));
                 }
             }
-            map_type::PROG_ARRAY => found.extend(at_index(Hook::ProgArray, indexed(&map, &info, &mut left))),
-            map_type::DEVMAP => found.extend(at_index(Hook::Devmap, indexed(&map, &info, &mut left))),
-            map_type::CPUMAP => found.extend(at_index(Hook::Cpumap, indexed(&map, &info, &mut left))),
-            map_type::DEVMAP_HASH => found.extend(at_index(Hook::Devmap, hashed(&map, &info, &mut left))),
+            map_type::PROG_ARRAY => found.extend(at_index(Hook::ProgArray, elements(&map, &info, &mut left))),
+            map_type::DEVMAP | map_type::DEVMAP_HASH => {
+                found.extend(at_index(Hook::Devmap, elements(&map, &info, &mut left)));
+            }
+            map_type::CPUMAP => found.extend(at_index(Hook::Cpumap, elements(&map, &info, &mut left))),
             map_type::STRUCT_OPS => {
                 let mut of_map = links.iter().filter(|link| link.map == Some(id) && !link.detached);
                 let linked = of_map.any(|link| link.link_type == link_type::STRUCT_OPS);
@@ -111,43 +109,27 @@ pub(super) fn programs(
     found
 }
 
-/// The program in an element. `None` if it has none.
-fn program_at(map: &OwnedFd, info: &Bytes, key: u32) -> Option<u32> {
-    let mut value = [0; WITH_PROGRAM];
-    let size = info.u32(at::VALUE_SIZE) as usize;
-    let of_programs = info.u32(at::TYPE) == map_type::PROG_ARRAY;
-    if !of_programs && size != WITH_PROGRAM {
-        return None;
-    }
-    sys::lookup(map.as_fd(), &key.to_ne_bytes(), value.get_mut(..size)?).ok()?;
-    let [a, b, c, d, second @ ..] = value;
-    let program = u32::from_ne_bytes(if of_programs { [a, b, c, d] } else { second });
-    (program != 0).then_some(program)
-}
-
-/// The programs of a map whose keys are indexes, each with its index. `left`: the number of elements that may be read.
-fn indexed(map: &OwnedFd, info: &Bytes, left: &mut usize) -> Vec<(u32, u32)> {
-    let size = info.u32(at::VALUE_SIZE) as usize;
-    if info.u32(at::TYPE) != map_type::PROG_ARRAY && size != WITH_PROGRAM {
-        return Vec::new();
-    }
-    let count = (info.u32(at::MAX_ENTRIES) as usize).min(*left);
-    *left -= count;
-    (0..count as u32).filter_map(|index| Some((index, program_at(map, info, index)?))).collect()
-}
-
-/// The programs of a hash map, each with its key.
-fn hashed(map: &OwnedFd, info: &Bytes, left: &mut usize) -> Vec<(u32, u32)> {
-    let (mut found, mut key) = (Vec::new(), None);
-    if info.u32(at::VALUE_SIZE) as usize != WITH_PROGRAM {
+/// The programs in the elements, each with its index or key. `left`: the number of elements that may be read.
+fn elements(map: &OwnedFd, info: &Bytes, left: &mut usize) -> Vec<(u32, u32)> {
+    let (map_type, size) = (info.u32(at::TYPE), info.u32(at::VALUE_SIZE) as usize);
+    let of_programs = map_type == map_type::PROG_ARRAY;
+    let (mut found, mut last) = (Vec::new(), None::<u32>);
+    if size > WITH_PROGRAM || !of_programs && size != WITH_PROGRAM {
         return found;
     }
+    let next = |last: Option<u32>| match map_type {
+        map_type::DEVMAP_HASH => sys::next_key(map.as_fd(), last),
+        _ => Some(last.map_or(0, |last| last + 1)).filter(|index| *index < info.u32(at::MAX_ENTRIES)),
+    };
     while *left > 0
-        && let Some(next) = sys::next_key(map.as_fd(), key)
+        && let Some(key) = next(last)
     {
-        *left -= 1;
-        key = Some(next);
-        found.extend(program_at(map, info, next).map(|program| (next, program)));
+        (*left, last) = (*left - 1, Some(key));
+        let mut value = [0; WITH_PROGRAM];
+        let read = sys::lookup(map.as_fd(), &key.to_ne_bytes(), &mut value[..size]);
+        let [a, b, c, d, second @ ..] = value;
+        let program = u32::from_ne_bytes(if of_programs { [a, b, c, d] } else { second });
+        found.extend(read.ok().filter(|()| program != 0).map(|()| (key, program)));
     }
     found
 }

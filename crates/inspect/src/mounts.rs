@@ -1,7 +1,7 @@
 //! Objects in the mounts of tracetui's mount namespace: programs and links pinned in every bpffs, and named network
 //! namespaces. Mounts of other mount namespaces are not searched.
 
-use super::processes::{add_namespace, net_inum};
+use super::processes::add_namespace;
 use super::sys;
 use super::unread_objects::Unlooked;
 use foldhash::HashMap;
@@ -13,19 +13,19 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tracetui_events::bpf::{Holder, Object, PINS};
 use tracetui_events::frame::host::BpfHolder;
 use tracetui_events::limits;
-use tracetui_host::confine::{Role, enter};
+use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::mounts::Mounts;
 use tracetui_host::open_below;
+use tracetui_host::procfs::namespace_number;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 
 /// The named network namespaces that are not among `known`.
 pub(super) fn add_namespaces(mounts: &Mounts, known: &mut HashMap<NsInum, File>, unlooked: &mut Unlooked) {
     for mount in mounts.of_type(b"nsfs") {
-        if let Some(inum) = net_inum(&mount.root)
+        if let Some(inum) = namespace_number(&mount.root, "net")
             && known.len() < limits::BPF_NAMESPACES
             && !known.contains_key(&inum)
             && let Some(Some(found)) = unlooked.note("other network namespaces", mounts.open(mount))
@@ -52,44 +52,24 @@ pub(super) fn pins(mounts: &Mounts, unlooked: &mut Unlooked) -> Vec<Holder> {
     found
 }
 
-/// A thread that searches for pins with root's ids for files, because bpffs belongs to root.
-pub struct Pins {
-    ask: SyncSender<Mounts>,
-    answers: Receiver<(Vec<Holder>, Unlooked)>,
+/// Starts the thread that searches for pins with root's ids for files, because bpffs belongs to root. Call this before giving up
+/// root's ids.
+pub fn start_pins() -> io::Result<Spawner> {
+    Spawner::start("pins", Role::Inspector)
 }
 
-impl Pins {
-    /// Starts the thread. Call this before giving up root's ids.
-    pub fn start() -> io::Result<Pins> {
-        let (ask, asked) = sync_channel::<Mounts>(1);
-        let (answer, answers) = sync_channel(1);
-        let look = move |mounts: Mounts| {
-            let mut unlooked = Unlooked::default();
-            let found = pins(&mounts, &mut unlooked);
-            answer.send((found, unlooked)).is_ok()
-        };
-        let run = move || {
-            if enter(Role::Inspector).is_ok() {
-                asked.into_iter().all(look);
-            }
-        };
-        std::thread::Builder::new().name("pins".to_owned()).spawn(run)?;
-        Ok(Pins { ask, answers })
+/// See [`pins`].
+pub(super) fn pins_of(thread: &Spawner, mounts: Mounts, unlooked: &mut Unlooked) -> Vec<Holder> {
+    let search = move || {
+        let mut unlooked = Unlooked::default();
+        Ok((pins(&mounts, &mut unlooked), unlooked))
+    };
+    let Some((found, more)) = unlooked.note(PINS, thread.ask("pins", search)) else { return Vec::new() };
+    for unseen in more.unseen {
+        unlooked.add(unseen.what, unseen.why, unseen.remedy);
     }
-
-    /// See [`pins`].
-    pub(super) fn of(&self, mounts: Mounts, unlooked: &mut Unlooked) -> Vec<Holder> {
-        let ended = || io::Error::other("the thread has ended");
-        let answer = self.ask.send(mounts).ok().and_then(|()| self.answers.recv().ok());
-        let Some((found, more)) = unlooked.note(PINS, answer.ok_or_else(ended)) else {
-            return Vec::new();
-        };
-        for unseen in more.unseen {
-            unlooked.add(unseen.what, unseen.why, unseen.remedy);
-        }
-        unlooked.vanished += more.vanished;
-        found
-    }
+    unlooked.vanished += more.vanished;
+    found
 }
 
 /// Finds all pins below the root of a bpffs. Mounts in it are not entered.

@@ -1,24 +1,16 @@
 //! The iterator over all network namespaces, even those that only a socket or a descriptor refers to (6.9+).
 
-use super::descriptors::{WORD, follow, offset, read};
-use super::lister::{Body, LEAVE, ON_STACK, asm};
+use super::lister::{Body, LEAVE, ON_STACK, WORD, asm, offset};
 use tracetui_host::btf::Btf;
 use tracetui_host::program::Instruction;
 
-/// The structures that the iterator reads.
-const STRUCTURES: [&str; 3] = ["task_struct", "nsproxy", "net"];
-
-/// The iterator's function in the kernel's BTF, and its body. A record has the number of a namespace as its id; that of the first thread
-/// has none. `None` if the kernel lacks the iterator or a field.
-pub(super) fn of(btf: &Btf) -> Option<(u32, Body)> {
+/// A record has the number of a namespace as its id; that of the first thread has none. `None` if the kernel lacks the iterator or a
+/// field.
+pub(super) fn of(btf: &Btf) -> Option<Body> {
     const TASK: i16 = 8;
     /// The offset of another word on the stack.
     const STATE: i16 = WORD - 8;
-    let structures = btf.structures(&STRUCTURES);
-    let at = |structure: &str, member: &str, size: u32| {
-        let index = STRUCTURES.iter().position(|name| *name == structure)?;
-        offset(btf.first_path(structures[index]?, &[member]).ok()?, size)
-    };
+    let at = |structure: &str, member: &str, size: u32| offset(btf, structure, &[member], size);
     let list = at("net", "list", 16)?;
     let ops = at("net", "ns.ops", 8)?;
     let count = at("net", "ns.count", 4).or_else(|| at("net", "ns.__ns_ref", 4))?;
@@ -34,28 +26,24 @@ pub(super) fn of(btf: &Btf) -> Option<(u32, Body)> {
         asm::store(asm::U64, 7, 1, 8),
         // The pointer as a number, which the verifier allows to be changed.
         asm::store(asm::U64, 10, 6, STATE),
-        asm::copy(3, 10),
-        asm::add(3, STATE.into()),
     ];
-    facts.extend(read(8));
-    facts.extend([asm::load(asm::U64, 6, 10, WORD), asm::copy(9, 6), asm::add(9, list.into()), asm::copy(8, 9)]);
+    facts.extend(asm::read(asm::U64, 6, 10, STATE.into()));
+    facts.extend([asm::copy(9, 6), asm::add(9, list.into()), asm::copy(8, 9)]);
     // Register 9 has the address of the node of the first namespace, 8 that of the next. The head of the list is in no namespace: what
     // is read there are not the operations of a namespace.
     let head = facts.len();
     let back = |code: &[Instruction]| head as i16 - code.len() as i16 - 1;
     facts.push(asm::bounded(LEAVE));
-    facts.extend(follow(8, 0));
-    facts.extend([asm::load(asm::U64, 8, 10, WORD), asm::skip_if_same(8, 9, LEAVE), asm::skip_if(8, 0, LEAVE)]);
-    facts.extend(follow(8, of_node(ops)));
-    facts.extend([asm::load(asm::U64, 1, 10, WORD), asm::load(asm::U64, 2, 7, 8), asm::skip_if_same(1, 2, 1)]);
+    facts.extend(asm::read(asm::U64, 8, 8, 0));
+    facts.extend([asm::skip_if_same(8, 9, LEAVE), asm::skip_if(8, 0, LEAVE)]);
+    facts.extend(asm::read(asm::U64, 1, 8, of_node(ops)));
+    facts.extend([asm::load(asm::U64, 2, 7, 8), asm::skip_if_same(1, 2, 1)]);
     facts.push(asm::skip(back(&facts)));
     // Without references, it is being removed.
     for (member, to) in [(count, 12), (at("net", "ns.inum", 4)?, 8)] {
-        facts.extend([asm::copy(3, 8), asm::add(3, of_node(member))]);
-        facts.extend(read(4));
-        facts.push(asm::load(asm::U32, 1, 10, WORD));
+        facts.extend(asm::read(asm::U32, 1, 8, of_node(member)));
         facts.push(asm::skip_if(1, 0, back(&facts)));
         facts.push(asm::store(asm::U32, 10, 1, ON_STACK + to));
     }
-    Some((btf.funcs(&["bpf_iter_task"])[0]?, Body { object: TASK, facts, again: Some(head) }))
+    Some(Body { function: btf.func("bpf_iter_task")?, object: TASK, facts, again: Some(head) })
 }

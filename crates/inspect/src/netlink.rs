@@ -23,21 +23,17 @@ const BUFFER: usize = 64 << 10;
 /// The maximum number of messages read from one dump.
 const MESSAGES: usize = 1 << 20;
 
-/// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// `struct nlmsghdr`: length, type, flags, sequence, port.
 const HEADER: usize = 16;
 
-/// The protocol 0.
 pub(super) const NETLINK_ROUTE: Option<Protocol> = None;
 
-/// The port of the kernel, as the sender of a message.
 const KERNEL: u32 = 0;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-/// NLM_F_REQUEST.
 const REQUEST: u16 = 1;
 /// NLM_F_REQUEST | NLM_F_DUMP.
 const REQUEST_DUMP: u16 = REQUEST | 0x300;
@@ -96,7 +92,6 @@ impl Sockets {
         pass(other, &error.to_ne_bytes(), opened.ok().as_ref().map(|opened| opened.socket.as_fd()))
     }
 
-    /// See [`RouteChanges`].
     pub(super) fn changes(&self) -> io::Result<RouteChanges> {
         self.open(None, RouteChanges::open)
     }
@@ -138,7 +133,6 @@ impl Sockets {
     }
 }
 
-/// Sends a message, and a descriptor with it.
 fn pass(to: &OwnedFd, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -147,7 +141,6 @@ fn pass(to: &OwnedFd, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<
     Ok(sendmsg(to, &[IoSlice::new(message)], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop)?)
 }
 
-/// Receives a message, and the descriptor with it.
 fn receive(from: &OwnedFd, message: &mut [u8]) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -208,7 +201,6 @@ impl AsFd for RouteChanges {
     }
 }
 
-/// A socket of the thread's network namespace.
 pub(super) struct Netlink {
     socket: OwnedFd,
     buffer: Vec<u8>,
@@ -238,7 +230,6 @@ impl Netlink {
         }
     }
 
-    /// Requests one object, and returns the body of the answer.
     pub(super) fn get(&mut self, request: u16, body: &[u8]) -> io::Result<Vec<u8>> {
         self.send(request, REQUEST, body)?;
         let sequence = self.sequence;
@@ -277,7 +268,6 @@ impl Netlink {
         Err(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Whether the dump was consistent.
     fn dump_once(&mut self, request: u16, body: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
         self.send(request, REQUEST_DUMP, body)?;
         let sequence = self.sequence;

@@ -5,6 +5,10 @@ use super::netlink::{Message, NETLINK_ROUTE, Netlink, Sockets, attribute, attrib
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, ObjectKind, TCX_EGRESS, TCX_INGRESS};
 use super::unread_objects::Unlooked;
 use foldhash::HashMap;
+use libc::{
+    RTM_DELLINK, RTM_DELQDISC, RTM_DELTFILTER, RTM_GETLINK, RTM_GETQDISC, RTM_GETTCLASS, RTM_GETTFILTER, RTM_NEWLINK,
+    RTM_NEWQDISC, RTM_NEWTFILTER, TCA_KIND, TCA_OPTIONS,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
@@ -19,23 +23,9 @@ use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::link_type;
 
-/// rtnetlink: requests for dumps
-/// ([include/uapi/linux/rtnetlink.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/rtnetlink.h)).
-const RTM_GETLINK: u16 = 18;
-const RTM_GETQDISC: u16 = 38;
-const RTM_GETTCLASS: u16 = 42;
-const RTM_GETTFILTER: u16 = 46;
-/// Notifications.
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_NEWQDISC: u16 = 36;
-const RTM_DELQDISC: u16 = 37;
-const RTM_NEWTFILTER: u16 = 44;
-const RTM_DELTFILTER: u16 = 45;
-
-/// Bytes of `struct ifinfomsg`: family, type, index at 4, flags, change.
-const IFINFO: usize = 16;
-const IFLA_IFNAME: u16 = 3;
+/// Bytes of `struct ifinfomsg`: family, type, index at 4, flags at 8, change.
+pub(super) const IFINFO: usize = 16;
+pub(super) const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
@@ -47,8 +37,6 @@ const IFLA_XDP_MODES: [(u16, &[u8]); 3] = [(5, b"native"), (6, b"generic"), (7, 
 
 /// Bytes of `struct tcmsg`: family, interface at 4, handle at 8, parent at 12, info at 16.
 const TC: usize = 20;
-const TCA_KIND: u16 = 1;
-const TCA_OPTIONS: u16 = 2;
 const TCA_CHAIN: u16 = 11;
 const TCA_INGRESS_BLOCK: u16 = 13;
 const TCA_EGRESS_BLOCK: u16 = 14;
@@ -63,20 +51,12 @@ const IFINDEX_OF_BLOCK: u32 = u32::MAX;
 /// The parents of the filters of clsact.
 const CLSACT: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
 /// The parent of the filters of the ingress qdisc.
-const INGRESS: u32 = 0xffff_0000;
+pub(super) const INGRESS: u32 = 0xffff_0000;
 
 /// BPF_FLOW_DISSECTOR, BPF_SK_LOOKUP.
 const OF_NAMESPACES: [u32; 2] = [17, 36];
 
-/// The maximum number of interfaces read in one namespace.
 const INTERFACES: usize = 16_384;
-
-#[derive(Debug)]
-pub(super) struct FoundProgram {
-    pub(super) facts: BpfAttachment,
-    /// The link, if the kernel reports it.
-    pub(super) link: LinkId,
-}
 
 #[derive(Debug)]
 pub(super) struct Interface {
@@ -97,7 +77,8 @@ struct Shared {
 
 #[derive(Default)]
 pub(super) struct Network {
-    pub(super) found: Vec<FoundProgram>,
+    /// With the links, as far as the kernel reports them.
+    pub(super) found: Vec<BpfAttachment>,
     pub(super) interfaces: Vec<Interface>,
     shared: Vec<Shared>,
     /// The processor time of the threads that entered other namespaces.
@@ -221,8 +202,7 @@ impl Interfaces {
                 }
                 _ => continue,
             };
-            let programs = network.found.into_iter().map(|found| found.facts).collect();
-            changes.push(InterfacePart { netns, ifindex, scope, programs });
+            changes.push(InterfacePart { netns, ifindex, scope, programs: network.found });
         }
         is_known
     }
@@ -242,7 +222,7 @@ impl Interfaces {
             // Without a handle, the message is about all filters with its priority.
             any_handle: u32_at(body, 8) == 0,
         };
-        InterfacePart { netns, ifindex, scope, programs: network.found.into_iter().map(|found| found.facts).collect() }
+        InterfacePart { netns, ifindex, scope, programs: network.found }
     }
 }
 
@@ -274,7 +254,8 @@ const LINK_TRIES: usize = 20;
 impl Network {
     /// Names the interfaces of links. Adds the programs at interfaces and in namespaces that have no link.
     pub(super) fn join(self, links: &mut [BpfAttachment], rest: &mut Vec<BpfAttachment>) {
-        for FoundProgram { facts, link } in self.found {
+        for facts in self.found {
+            let link = facts.link;
             let same = |known: &&mut BpfAttachment| match known.linked() {
                 Some(known) if link.0 != 0 => known == link,
                 Some(_) => {
@@ -291,7 +272,7 @@ impl Network {
                     (known.target, known.ifindex, known.netns) = (facts.target, facts.ifindex, facts.netns);
                     known.flags = facts.flags;
                 }
-                None => rest.push(facts),
+                None => rest.push(BpfAttachment { link: LinkId(0), ..facts }),
             }
         }
         // The interface is in a namespace that was not found. In this namespace, the index belongs to another interface.
@@ -326,7 +307,6 @@ impl Network {
         Ok(())
     }
 
-    /// Adds the programs that are attached to a namespace as a whole.
     fn of_namespace(&mut self, inum: NsInum, file: &File) {
         for attach_type in OF_NAMESPACES {
             let programs = sys::query(file.as_raw_fd().cast_unsigned(), attach_type);
@@ -337,15 +317,16 @@ impl Network {
                     hook: Hook::Type(attach_type),
                     target: AttachPoint::Netns(inum.0).to_string().into_bytes(),
                     netns: Some(inum),
+                    link: LinkId(queried.link),
                     ..BpfAttachment::default()
                 };
-                self.found.push(FoundProgram { facts, link: LinkId(queried.link) });
+                self.found.push(facts);
             }
         }
     }
 
     /// Adds an interface and its XDP programs. The same interface may come twice.
-    fn interface(&mut self, namespace: NsInum, message: &[u8]) {
+    pub(super) fn interface(&mut self, namespace: NsInum, message: &[u8]) {
         let (index, rest) = (u32_at(message, 4), message.get(IFINFO..).unwrap_or_default());
         if self.interfaces.iter().rev().any(|known| known.index == index && known.namespace == namespace) {
             return;
@@ -382,9 +363,10 @@ impl Network {
             ifindex: Some(interface.index),
             netns: Some(interface.namespace),
             flags: flags.to_vec(),
+            link,
             ..BpfAttachment::default()
         };
-        self.found.push(FoundProgram { facts, link });
+        self.found.push(facts);
     }
 
     /// Queries tcx and netkit (6.6+ and 6.7+; EINVAL before).
@@ -403,7 +385,7 @@ impl Network {
 
     /// Adds a tc filter, if it or one of its actions is a program. `asked` is the interface and the parent of the
     /// request.
-    fn filter(&mut self, namespace: NsInum, asked: (u32, u32), message: &[u8]) {
+    pub(super) fn filter(&mut self, namespace: NsInum, asked: (u32, u32), message: &[u8]) {
         let of_block = u32_at(message, 4) == IFINDEX_OF_BLOCK;
         let (index, parent) = if of_block { asked } else { (u32_at(message, 4), u32_at(message, 12)) };
         let rest = message.get(TC..).unwrap_or_default();
@@ -438,8 +420,7 @@ impl Network {
     fn push_once(&mut self, at: usize, program: ProgId, flags: &[u8]) {
         let Some(interface) = self.interfaces.get(at) else { return };
         let (index, namespace) = (Some(interface.index), Some(interface.namespace));
-        let same = |found: &FoundProgram| {
-            let facts = &found.facts;
+        let same = |facts: &BpfAttachment| {
             facts.hook == Hook::Tc
                 && (facts.program, facts.ifindex, facts.netns) == (program, index, namespace)
                 && facts.flags == flags
@@ -448,20 +429,6 @@ impl Network {
             self.push(at, program, Via::Netlink, Hook::Tc, flags, LinkId(0));
         }
     }
-}
-
-/// For a fuzz target: reads a datagram as interfaces, and as filters of the first interface. Returns the number of
-/// programs.
-pub fn read_answers(datagram: &[u8]) -> usize {
-    let (mut network, namespace) = (Network::default(), NsInum(1));
-    for message in super::netlink::messages(datagram) {
-        network.interface(namespace, message.body);
-        let index = network.interfaces.first().map_or(0, |interface| interface.index);
-        network.filter(namespace, (index, INGRESS), message.body);
-    }
-    let (mut interfaces, mut changes) = (Interfaces::default(), Vec::new());
-    interfaces.changes(datagram, &mut changes);
-    network.found.len() + changes.len()
 }
 
 /// Each interface with the parents of filters: its qdiscs, and their classes. Passes on the messages of the qdiscs.

@@ -1,24 +1,21 @@
 //! Joins the perf events of processes with links.
 
 use super::links::event_name;
-use super::processes::{PerfFd, SeenEvent};
+use super::processes::SeenEvent;
 use super::programs::Read;
-use super::sys;
 use foldhash::{HashMap, HashSet};
 use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment, Via};
 use tracetui_events::frame::host::{BpfAttachment, BpfHolder};
-use tracetui_shared::id::{KernelAddr, ProgId};
 use tracetui_shared::record::bpf::link_type;
 
 /// Adds the programs on perf events that have no link.
 pub(super) fn join(
-    found: Vec<PerfFd>,
+    found: Vec<(BpfAttachment, BpfHolder)>,
     links: &mut [BpfAttachment],
     rest: &mut Vec<BpfAttachment>,
     holders: &mut Vec<Holder>,
 ) {
-    for PerfFd { query, pid, comm, fd } in found {
-        let facts = on_perf_event(query);
+    for (facts, by) in found {
         let of_program =
             |link: &&mut BpfAttachment| (link.program, link.link_type) == (facts.program, link_type::PERF_EVENT);
         let same =
@@ -39,7 +36,6 @@ pub(super) fn join(
             *link = BpfAttachment { link: link.link, link_type: link.link_type, via: Via::Link, ..facts };
             continue;
         }
-        let by = BpfHolder::process(HeldBy::Perf, pid, comm, fd);
         holders.push(Holder { object: Object::Program(facts.program), by });
         // Several processes may hold the same event.
         if !rest.iter().any(|known| known.program == facts.program && same(known)) {
@@ -71,7 +67,6 @@ pub(super) fn add(
     }
 }
 
-/// The perf events of processes, if it is not known which of them have links.
 pub(super) fn unresolved(found: Vec<(SeenEvent, BpfHolder)>) -> impl Iterator<Item = UnresolvedAttachment> {
     found.into_iter().map(|(_, by)| UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), by })
 }
@@ -105,28 +100,3 @@ pub(super) fn without_links(
 
 /// BPF_PROG_TYPE_PERF_EVENT.
 const PERF_EVENT: u32 = 7;
-
-/// The attachment on a perf event, by its `BPF_FD_TYPE_*`.
-fn on_perf_event(query: sys::TaskFd) -> BpfAttachment {
-    let hook = match query.fd_type {
-        0 => Hook::RawTracepoint,
-        1 => Hook::Tracepoint,
-        2 => Hook::Kprobe,
-        3 => Hook::Kretprobe,
-        4 => Hook::Uprobe,
-        5 => Hook::Uretprobe,
-        _ => Hook::Unknown,
-    };
-    let in_kernel = matches!(hook, Hook::Kprobe | Hook::Kretprobe);
-    let in_file = matches!(hook, Hook::Uprobe | Hook::Uretprobe);
-    BpfAttachment {
-        program: ProgId(query.program),
-        via: Via::Ioctl,
-        hook,
-        symbol: if in_kernel { query.name.clone() } else { Vec::new() },
-        target: query.name,
-        offset: (in_kernel || in_file).then_some(query.offset),
-        addr: KernelAddr(if in_kernel { query.addr } else { 0 }),
-        ..BpfAttachment::default()
-    }
-}

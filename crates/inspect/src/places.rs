@@ -2,7 +2,6 @@
 //! files of uprobes.
 
 use super::links::cgroup_path;
-use super::processes::net_inum;
 use super::sys;
 use super::unread_objects::Unlooked;
 use foldhash::HashMap;
@@ -14,7 +13,7 @@ use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, Via};
 use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::cgroup::{CgroupResolver, NoHierarchy};
 use tracetui_host::mounts::found_below;
-use tracetui_shared::id::{CgroupId, NsInum, ProgId};
+use tracetui_shared::id::{CgroupId, ProgId};
 
 /// The attach types of cgroups: `BPF_CGROUP_*` and BPF_LSM_CGROUP
 /// ([include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h)).
@@ -28,7 +27,6 @@ const ALLOW_MULTI: u32 = 2;
 /// The cgroups of the v2 hierarchy.
 pub(super) struct Cgroups {
     resolver: Option<CgroupResolver>,
-    /// The paths of the cgroups, by id.
     pub(super) paths: HashMap<u64, Vec<u8>>,
 }
 
@@ -144,7 +142,6 @@ pub(super) fn name_files(links: &mut [BpfAttachment], rest: &mut [BpfAttachment]
     }
 }
 
-/// The subsystem of each event; `None` if there are several.
 fn subsystems() -> HashMap<Vec<u8>, Option<Vec<u8>>> {
     let mut found: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::default();
     let roots = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
@@ -158,12 +155,6 @@ fn subsystems() -> HashMap<Vec<u8>, Option<Vec<u8>>> {
         }
     }
     found
-}
-
-/// The network namespace of this process; 0 if /proc does not show it.
-pub(super) fn own_network_namespace() -> NsInum {
-    let link = fs::read_link("/proc/self/ns/net").ok();
-    link.and_then(|link| net_inum(link.as_os_str().as_bytes())).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -17,20 +17,13 @@ use tracetui_events::bpf::{HeldBy, Holder, Hook, Object, UnresolvedAttachment, V
 use tracetui_events::frame::host::{BpfAttachment, BpfHolder};
 use tracetui_events::limits;
 use tracetui_host::background::Pieces;
+use tracetui_host::procfs::namespace_number;
 use tracetui_host::{decimal, read_bounded};
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid};
 
 /// The maximum number of bytes read from /proc/PID/fdinfo/FD. The used lines are among the first ten.
-const FDINFO: usize = 1024;
+const FDINFO: u64 = 1024;
 
-pub(super) struct PerfFd {
-    pub(super) query: sys::TaskFd,
-    pub(super) pid: Tgid,
-    pub(super) comm: Vec<u8>,
-    pub(super) fd: u32,
-}
-
-/// A perf event with a program, according to an iterator.
 pub(super) struct SeenEvent {
     pub(super) program: ProgId,
     pub(super) event: u32,
@@ -43,7 +36,6 @@ pub(super) struct Socket {
     pub(super) inode: u32,
     /// The program of the filter, and that of the group. The inner value is `None` for a program of classic BPF.
     pub(super) programs: [Option<Option<ProgId>>; 2],
-    /// The address of the group; 0 without one.
     pub(super) group: KernelAddr,
     pub(super) pid: Tgid,
     pub(super) fd: u32,
@@ -54,7 +46,7 @@ pub(super) struct Held {
     /// `None` if they cannot be read: /proc does not show their programs.
     pub(super) sockets: Option<Vec<Socket>>,
     pub(super) holders: Vec<Holder>,
-    pub(super) perf: Vec<PerfFd>,
+    pub(super) perf: Vec<(BpfAttachment, BpfHolder)>,
     /// The perf events whose program BPF_TASK_FD_QUERY does not name, and their holders.
     pub(super) events: Vec<(SeenEvent, BpfHolder)>,
     pub(super) unresolved: Vec<UnresolvedAttachment>,
@@ -84,7 +76,6 @@ pub(super) fn read(pieces: &mut Pieces<'_>, unlooked: &mut Unlooked) -> io::Resu
     Ok(held)
 }
 
-/// The kind of object that a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Program,
@@ -92,7 +83,6 @@ pub(super) enum Kind {
     PerfEvent,
 }
 
-/// The kind according to the target of the link in /proc/PID/fd.
 fn kind(target: &[u8]) -> Option<Kind> {
     match target.strip_prefix(b"anon_inode:")? {
         b"bpf-prog" => Some(Kind::Program),
@@ -142,7 +132,6 @@ impl Held {
         }
     }
 
-    /// Reads the descriptors of a thread of a process.
     fn descriptors(&mut self, tid: u32, pid: Tgid, left: &mut usize) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fds = open(format!("/proc/{tid}/fd"), flags, Mode::empty())?;
@@ -180,7 +169,7 @@ impl Held {
     fn namespace(&mut self, dir: impl AsFd, path: &CStr) {
         let mut target = [MaybeUninit::uninit(); 64];
         let Ok((target, _)) = readlinkat_raw(&dir, path, &mut target) else { return };
-        let Some(inum) = net_inum(target) else { return };
+        let Some(inum) = namespace_number(target, "net") else { return };
         if self.namespaces.len() < limits::BPF_NAMESPACES
             && !self.namespaces.contains_key(&inum)
             && let Ok(file) = openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -191,35 +180,31 @@ impl Held {
 
     fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
         if kind == Kind::PerfEvent {
-            return self.perf_event(tid, (pid, comm, fd), None);
+            return self.perf_event(tid, BpfHolder::process(HeldBy::Perf, pid, comm, fd), None);
         }
-        let Some(info) = fdinfo(tid, fd) else { return };
+        let Ok(info) = read_bounded(format!("/proc/{tid}/fdinfo/{fd}"), FDINFO) else { return };
         let object = match kind {
             Kind::Link => field(&info, b"link_id:").map(|id| Object::Link(LinkId(id))),
             _ => field(&info, b"prog_id:").map(|id| Object::Program(ProgId(id))),
         };
         if let Some(object) = object {
-            self.hold(object, (pid, comm, fd));
+            self.hold(object, BpfHolder::process(HeldBy::Process, pid, comm, fd));
         }
     }
 
-    pub(super) fn hold(&mut self, object: Object, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
+    pub(super) fn hold(&mut self, object: Object, by: BpfHolder) {
         if self.holders.len() < limits::BPF_HOLDERS {
-            self.holders.push(Holder { object, by: BpfHolder::process(HeldBy::Process, pid, comm, fd) });
+            self.holders.push(Holder { object, by });
         }
     }
 
     /// `seen`: the event, if an iterator shows it.
-    pub(super) fn perf_event(&mut self, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32), seen: Option<SeenEvent>) {
-        match sys::task_fd(tid, fd) {
-            Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
+    pub(super) fn perf_event(&mut self, tid: u32, by: BpfHolder, seen: Option<SeenEvent>) {
+        match sys::task_fd(tid, by.fd) {
+            Ok(facts) => self.perf.push((facts, by)),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => match seen {
-                Some(seen) => self.events.push((seen, BpfHolder::process(HeldBy::Perf, pid, comm, fd))),
-                None => {
-                    let (hook, target) = (Hook::PerfEvent, Vec::new());
-                    let by = BpfHolder::process(HeldBy::Perf, pid, comm, fd);
-                    self.unresolved.push(UnresolvedAttachment { hook, target, by });
-                }
+                Some(seen) => self.events.push((seen, by)),
+                None => self.unresolved.push(UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), by }),
             },
             // There is no program, or the process ended.
             Err(_) => {}
@@ -263,15 +248,6 @@ pub(super) fn sockets(
     }
 }
 
-/// The fdinfo of a descriptor. One read suffices, because the kernel writes it at once.
-fn fdinfo(tid: u32, fd: u32) -> Option<Vec<u8>> {
-    let file = open(format!("/proc/{tid}/fdinfo/{fd}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut info = vec![0; FDINFO];
-    let len = rustix::io::read(&file, &mut info).ok()?;
-    info.truncate(len);
-    Some(info)
-}
-
 /// The number in the line of fdinfo that starts with `name`.
 pub fn field(info: &[u8], name: &[u8]) -> Option<u32> {
     let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
@@ -281,11 +257,6 @@ pub fn field(info: &[u8], name: &[u8]) -> Option<u32> {
 pub(super) fn comm_of(pid: u32) -> Vec<u8> {
     let comm = read_bounded(format!("/proc/{pid}/comm"), 64).unwrap_or_default();
     comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec()
-}
-
-/// The number in `net:[NUMBER]`.
-pub fn net_inum(text: &[u8]) -> Option<NsInum> {
-    decimal(text.strip_prefix(b"net:[")?.strip_suffix(b"]")?).map(NsInum)
 }
 
 #[cfg(test)]
@@ -333,8 +304,8 @@ mod tests {
         let info = b"pos:\t0\nlink_type:\tperf\nlink_id:\t7\nprog_tag:\t00\nprog_id:\t12\n";
         let numbers = [b"link_id:".as_slice(), b"prog_id:", b"map_id:"].map(|name| field(info, name));
         assert_eq!(numbers, [Some(7), Some(12), None]);
-        assert_eq!(net_inum(b"net:[4026531840]"), Some(NsInum(4_026_531_840)));
-        assert_eq!(net_inum(b"pid:[4026531840]"), None);
+        assert_eq!(namespace_number(b"net:[4026531840]", "net"), Some(NsInum(4_026_531_840)));
+        assert_eq!(namespace_number(b"pid:[4026531840]", "net"), None);
         assert_eq!(kind(b"anon_inode:bpf-prog"), Some(Kind::Program));
         assert_eq!(kind(b"anon_inode:bpf_link"), Some(Kind::Link));
         assert_eq!(kind(b"anon_inode:[perf_event]"), Some(Kind::PerfEvent));

@@ -1,6 +1,5 @@
 //! The programs, by id.
 
-use super::map_info::described;
 use super::sys::{self, Bytes, ObjectKind};
 use foldhash::HashMap;
 use std::io;
@@ -13,7 +12,7 @@ use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{KernelAddr, ProgId, Uid};
 use tracetui_shared::time::BootNanos;
 
-/// The size of a program's name in bytes, including its NUL (`BPF_OBJ_NAME_LEN`).
+/// The length of the names of programs and maps in bytes, with the final NUL (`BPF_OBJ_NAME_LEN`).
 const NAME_LEN: usize = 16;
 
 /// The size of `struct bpf_func_info` in bytes: the offset of an instruction, and the id of a type.
@@ -47,7 +46,6 @@ mod at {
     pub(super) const ATTACH_BTF: usize = 224;
 }
 
-/// A program, with facts that only the collection needs.
 pub(super) struct Read {
     pub(super) facts: BpfProgram,
     pub(super) runs: BpfRuns,
@@ -55,7 +53,6 @@ pub(super) struct Read {
     pub(super) loaded_as: Vec<u8>,
     /// The BTF with the function that the program attaches to. 0 if that function is in a program, or there is none.
     pub(super) attach_btf_obj: u32,
-    /// The id of the type in this BTF.
     pub(super) attach_btf: u32,
     pub(super) called: Result<Called, NotScanned>,
 }
@@ -71,7 +68,6 @@ pub(super) struct ProgramReader {
 }
 
 impl ProgramReader {
-    /// The program with an id. `None` if it was removed.
     pub(super) fn read(&mut self, id: ProgId) -> io::Result<Option<Read>> {
         sys::open(ObjectKind::Program, id.0)?.map(|fd| self.of(&fd, id)).transpose()
     }
@@ -116,7 +112,7 @@ impl ProgramReader {
             false if wanted > 0 => Err(NotScanned::TooLong),
             _ => Err(NotScanned::Withheld),
         };
-        let loaded_as = until_nul(&info.0[at::NAME..at::NAME + NAME_LEN]).to_vec();
+        let loaded_as = name_at(&info, at::NAME);
         let mut name = loaded_as.clone();
         if asks_for_name && let Some(full) = self.name(info.u32(at::BTF), function[1]) {
             name = full;
@@ -144,7 +140,8 @@ impl ProgramReader {
             return Some(map.clone());
         }
         let info = sys::info(sys::open(ObjectKind::Map, id).ok()??.as_fd()).ok()?;
-        let map = described(&info, id);
+        let (map_type, max_entries) = (info.u32(map_at::TYPE), info.u32(map_at::MAX_ENTRIES));
+        let map = BpfMap { id, map_type, name: name_at(&info, map_at::NAME), max_entries };
         if self.maps.len() >= limits::BPF_PROGRAMS {
             self.maps.clear();
         }
@@ -165,7 +162,6 @@ impl ProgramReader {
     }
 }
 
-/// Reads the counters of a program. `None` if it was unloaded.
 pub fn counters(id: ProgId) -> Option<BpfRuns> {
     let fd = sys::open(ObjectKind::Program, id.0).ok()??;
     Some(runs_in(&sys::info(fd.as_fd()).ok()?, id))
@@ -173,6 +169,27 @@ pub fn counters(id: ProgId) -> Option<BpfRuns> {
 
 fn runs_in(info: &Bytes, id: ProgId) -> BpfRuns {
     BpfRuns { id, count: info.u64(at::RUN_COUNT), time: info.u64(at::RUN_TIME), skipped: info.u64(at::MISSES) }
+}
+
+/// The offsets of `struct bpf_map_info`.
+pub(super) mod map_at {
+    pub(crate) const TYPE: usize = 0;
+    pub(crate) const VALUE_SIZE: usize = 12;
+    pub(crate) const MAX_ENTRIES: usize = 16;
+    pub(crate) const NAME: usize = 24;
+    pub(crate) const VALUE_TYPE: usize = 44;
+}
+
+/// The name and the id of a map, or the id alone.
+pub(super) fn map_name(id: u32) -> Vec<u8> {
+    let info = sys::open(ObjectKind::Map, id).ok().flatten().and_then(|fd| sys::info(fd.as_fd()).ok());
+    let mut text = info.map(|info| name_at(&info, map_at::NAME)).unwrap_or_default();
+    text.extend_from_slice(format!("{}map {id}", if text.is_empty() { "" } else { " " }).as_bytes());
+    text
+}
+
+fn name_at(info: &Bytes, at: usize) -> Vec<u8> {
+    until_nul(&info.0[at..at + NAME_LEN]).to_vec()
 }
 
 /// BPF_JMP | BPF_CALL.
@@ -212,13 +229,9 @@ pub(super) fn called(instructions: &[u64]) -> Called {
 }
 
 pub(super) fn instructions(fd: BorrowedFd<'_>) -> io::Result<Vec<u64>> {
-    let mut instructions = vec![0; sys::info(fd)?.u32(at::XLATED_LEN) as usize / 8];
-    let mut info = Bytes::zeroed();
-    info.set32(at::XLATED_LEN, (instructions.len() * 8) as u32);
-    info.set64(at::XLATED, instructions.as_mut_ptr() as u64);
-    // SAFETY: `instructions` is live and writable, and has the length that `info` says.
-    unsafe { sys::info_into(fd, &mut info) }?;
-    Ok(instructions)
+    let mut bytes = vec![0; sys::info(fd)?.u32(at::XLATED_LEN) as usize];
+    sys::info_with(fd, [at::XLATED, at::XLATED_LEN], &mut bytes)?;
+    Ok(bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
 }
 
 /// The offsets of `struct bpf_btf_info`: data, its length, id.
@@ -229,11 +242,7 @@ pub(super) fn btf_of(id: u32) -> Option<Btf> {
     let fd = sys::open(ObjectKind::Btf, id).ok()??;
     let size = sys::info(fd.as_fd()).ok()?.u32(BTF_SIZE) as usize;
     let mut data = vec![0; Some(size).filter(|size| *size <= limits::BPF_BTF)?];
-    let mut info = Bytes::zeroed();
-    info.set64(0, data.as_mut_ptr() as u64);
-    info.set32(BTF_SIZE, size as u32);
-    // SAFETY: `data` is live and writable, and has the length that `info` says.
-    unsafe { sys::info_into(fd.as_fd(), &mut info) }.ok()?;
+    sys::info_with(fd.as_fd(), [0, BTF_SIZE], &mut data).ok()?;
     Btf::parse(data).ok()
 }
 
@@ -241,11 +250,7 @@ pub(super) fn btf_of(id: u32) -> Option<Btf> {
 pub(super) fn kernel_btf_name(id: u32) -> Option<Vec<u8>> {
     let fd = sys::open(ObjectKind::Btf, id).ok()??;
     let mut name = [0u8; 64];
-    let mut info = Bytes::zeroed();
-    info.set64(16, name.as_mut_ptr() as u64);
-    info.set32(24, name.len() as u32);
-    // SAFETY: `name` is live and writable, and has the length that `info` says.
-    unsafe { sys::info_into(fd.as_fd(), &mut info) }.ok()?;
+    let info = sys::info_with(fd.as_fd(), [16, 24], &mut name).ok()?;
     let is_kernel = info.u32(28) != 0;
     is_kernel.then(|| until_nul(&name).to_vec())
 }

@@ -6,8 +6,12 @@ use std::cmp::Ordering;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use tracetui_events::bpf::{Hook, Via};
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::bpf as host;
 pub(super) use tracetui_host::bpf::{Bytes, info, info_into};
+use tracetui_shared::header::until_nul;
+use tracetui_shared::id::{KernelAddr, ProgId};
 
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
@@ -40,7 +44,6 @@ pub(super) enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// The commands for the next id, and for a descriptor.
     fn commands(self) -> (Command, Command) {
         match self {
             ObjectKind::Program => (Command::ProgNextId, Command::ProgFdById),
@@ -66,7 +69,6 @@ fn open_by(command: Command, attr: &mut Bytes) -> io::Result<OwnedFd> {
     unsafe { host::bpf_fd(command as i32, attr) }
 }
 
-/// The next id of a kind above `id`. `None` after the last one.
 pub(super) fn next_id(kind: ObjectKind, id: u32) -> io::Result<Option<u32>> {
     let mut attr = Bytes::zeroed().with32(0, id);
     // SAFETY: `attr` has no address.
@@ -126,6 +128,15 @@ pub(super) fn next_key(map: BorrowedFd<'_>, key: Option<u32>) -> Option<u32> {
     unsafe { bpf(Command::MapNextKey, &mut attr) }.ok().map(|()| next)
 }
 
+/// The information, with a variable part of bytes. `at`: the offsets of its address and of its length.
+pub(super) fn info_with(fd: BorrowedFd<'_>, at: [usize; 2], part: &mut [u8]) -> io::Result<Bytes> {
+    let mut info = Bytes::zeroed();
+    info.set64(at[0], part.as_mut_ptr() as u64);
+    info.set32(at[1], part.len() as u32);
+    // SAFETY: `part` is live and writable, and has the length that `info` says.
+    unsafe { info_into(fd, &mut info) }.map(|()| info)
+}
+
 /// Turns the error for an object that no longer exists into `None`.
 fn gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -135,7 +146,6 @@ fn gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The object that a file in a bpffs refers to.
 pub(super) fn open_pin(path: &CString) -> io::Result<OwnedFd> {
     let mut attr = Bytes::zeroed().with64(0, path.as_ptr() as u64);
     // SAFETY: the path is a C string that outlives the call.
@@ -148,7 +158,6 @@ pub(super) struct Queried {
     pub(super) program: u32,
     /// The link. 0 if there is none, or the kernel does not report it.
     pub(super) link: u32,
-    /// The flags of the attach point.
     pub(super) flags: u32,
 }
 
@@ -177,30 +186,15 @@ pub(super) fn query(target: u32, attach_type: u32) -> io::Result<Vec<Queried>> {
     Ok(found.map(|(program, link)| Queried { program: *program, link: *link, flags }).collect())
 }
 
-/// BPF_TCX_INGRESS.
+/// Of `enum bpf_attach_type`.
 pub(super) const TCX_INGRESS: u32 = 46;
-/// BPF_TCX_EGRESS.
 pub(super) const TCX_EGRESS: u32 = 47;
-/// BPF_NETKIT_PRIMARY.
 pub(super) const NETKIT_PRIMARY: u32 = 54;
-/// BPF_NETKIT_PEER.
 pub(super) const NETKIT_PEER: u32 = 55;
 
-/// The program on a perf event or raw tracepoint of a process, by BPF_TASK_FD_QUERY.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TaskFd {
-    pub(super) program: u32,
-    /// `BPF_FD_TYPE_*`.
-    pub(super) fd_type: u32,
-    pub(super) offset: u64,
-    pub(super) addr: u64,
-    /// The name of the tracepoint, function or file.
-    pub(super) name: Vec<u8>,
-}
-
-/// Queries a descriptor of another process.
+/// The attachment at a perf event or raw tracepoint of another process, by its descriptor (BPF_TASK_FD_QUERY).
 /// ENOENT: no program. EOPNOTSUPP: a program of the type perf_event, which the kernel does not name.
-pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
+pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<BpfAttachment> {
     let mut name = [0u8; libc::PATH_MAX as usize];
     let mut attr = Bytes::zeroed().with32(0, pid).with32(4, fd).with32(12, name.len() as u32);
     attr.set64(16, name.as_mut_ptr() as u64);
@@ -210,12 +204,29 @@ pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
         Err(error) if error.raw_os_error() != Some(libc::ENOSPC) => return Err(error),
         _ => {}
     }
-    Ok(TaskFd {
-        program: attr.u32(24),
-        fd_type: attr.u32(28),
-        offset: attr.u64(32),
-        addr: attr.u64(40),
-        name: tracetui_shared::header::until_nul(&name).to_vec(),
+    // `BPF_FD_TYPE_*`.
+    let hook = match attr.u32(28) {
+        0 => Hook::RawTracepoint,
+        1 => Hook::Tracepoint,
+        2 => Hook::Kprobe,
+        3 => Hook::Kretprobe,
+        4 => Hook::Uprobe,
+        5 => Hook::Uretprobe,
+        _ => Hook::Unknown,
+    };
+    let in_kernel = matches!(hook, Hook::Kprobe | Hook::Kretprobe);
+    let in_file = matches!(hook, Hook::Uprobe | Hook::Uretprobe);
+    // The tracepoint, function or file.
+    let target = until_nul(&name).to_vec();
+    Ok(BpfAttachment {
+        program: ProgId(attr.u32(24)),
+        via: Via::Ioctl,
+        hook,
+        symbol: if in_kernel { target.clone() } else { Vec::new() },
+        target,
+        offset: (in_kernel || in_file).then_some(attr.u64(32)),
+        addr: KernelAddr(if in_kernel { attr.u64(40) } else { 0 }),
+        ..BpfAttachment::default()
     })
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use tracetui_events::bpf::Unseen;
 use tracetui_events::text::without_codes;
 
-/// The objects that could not be read.
 #[derive(Default)]
 pub(super) struct Unlooked {
     pub(super) unseen: Vec<Unseen>,
@@ -12,7 +11,6 @@ pub(super) struct Unlooked {
     pub(super) vanished: u64,
 }
 
-/// The remedy of most refusals.
 const AS_ROOT: &str = "run as root on the host: sudo tracetui bpf";
 
 impl Unlooked {
@@ -28,7 +26,6 @@ impl Unlooked {
         }
     }
 
-    /// Records that there are more objects than are read.
     pub(super) fn cut(&mut self, what: &'static str, most: usize) {
         self.add(what, format!("more than {most}; the rest was not checked"), "");
     }

@@ -2,7 +2,7 @@
 
 use super::Way;
 use super::kinds::{AttachPoint, GROUPS, Group, Probe, RET, Record, Requested, Turn, order};
-use super::kprobe_multi::{self, At};
+use super::kprobe_multi;
 use super::load::{Failure, KernelFacts, StartError};
 use super::object::{Maps, ProbeObject, Rejected};
 use super::probe_status::ProbeStatus;
@@ -16,7 +16,7 @@ use tracetui_host::bpf::{bpf_fd, link_iterator, link_map_iterator, number, run_i
 use tracetui_host::btf::RUNNING;
 use tracetui_host::ftrace::{self, FunctionTracing};
 use tracetui_host::ksymbols::open_tracepoint;
-use tracetui_host::machine::Release;
+use tracetui_host::machine::running_release;
 use tracetui_host::program::ProgramKind;
 use tracetui_inspect::RouteChanges;
 
@@ -55,8 +55,7 @@ pub(super) struct Attached {
 /// release decides: such a kernel has no BTF of its own, and none of its symbols shows it either. (`tracepoint_srcu` is
 /// also in 5.10 to 6.12, for another purpose.)
 fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
-    const FIRST: Release = Release::new(7, 0);
-    facts.preemptible_tracepoints.unwrap_or_else(|| Release::running() >= Some(FIRST))
+    facts.preemptible_tracepoints.unwrap_or_else(|| running_release() >= Some((7, 0)))
 }
 
 /// Attaches the requested groups, each in the best way that works. `loaded` comes from [`load`].
@@ -84,7 +83,6 @@ pub(super) fn all(
     }))
 }
 
-/// A program in the kernel, or the kernel's reason to reject it.
 pub(super) type LoadOutcome = Result<OwnedFd, Rejected>;
 
 /// Loads the programs of the best way of each requested group, in parallel.
@@ -154,29 +152,19 @@ struct Attacher<'a> {
     arch: &'static Arch,
     object: &'a ProbeObject,
     maps: &'a Maps,
-    /// The loaded and the rejected programs.
     loaded: Vec<(&'static str, LoadOutcome)>,
     facts: &'a KernelFacts,
     requested: Requested,
-    /// Whether programs at tracepoints can be preempted.
     preemptible: bool,
     /// Whether function tracing is off, so that the kernel runs no programs at functions.
     silent: bool,
     into: &'a mut Attached,
 }
 
-/// The links and the status of a program.
 struct Outcome {
     status: ProbeStatus,
     links: Vec<Link>,
     program: Option<OwnedFd>,
-}
-
-/// A running program, and a note on the attach points where it is not attached.
-struct Running {
-    links: Vec<Link>,
-    program: Option<OwnedFd>,
-    note: Option<String>,
 }
 
 impl Attacher<'_> {
@@ -220,35 +208,33 @@ impl Attacher<'_> {
             status: ProbeStatus {
                 name: probe.name,
                 kinds: probe.kinds(),
-                attached: false,
                 how: place.name(self.arch, self.requested.ends()),
-                why: None,
                 missing: probe.missing.join(", "),
                 optional: probe.optional,
-                remedy: None,
                 preemptible: probe.is_preemptible(place, self.preemptible),
                 at_functions: place.is_at_functions(),
+                ..ProbeStatus::default()
             },
             links: Vec::new(),
             program: None,
         };
         match self.load_and_attach(probe, place) {
-            Ok(running) => {
-                outcome.status.attached = true;
-                let notes = [running.note, place.blind(self.arch)].into_iter().flatten();
+            Ok((links, program, note)) => {
+                let notes = [note, place.blind(self.arch)].into_iter().flatten();
                 outcome.status.why = Some(notes.collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty());
-                outcome.links = running.links;
-                outcome.program = running.program;
+                (outcome.status.attached, outcome.links, outcome.program) = (true, links, program);
             }
-            Err(failure) => {
-                outcome.status.why = Some(failure.why);
-                outcome.status.remedy = failure.remedy;
-            }
+            Err(Failure { why, remedy }) => (outcome.status.why, outcome.status.remedy) = (Some(why), remedy),
         }
         outcome
     }
 
-    fn load_and_attach(&mut self, probe: &Probe, place: &AttachPoint) -> Result<Running, Failure> {
+    /// The links, the program if its skips are counted, and a note on attach points where it is not attached.
+    fn load_and_attach(
+        &mut self,
+        probe: &Probe,
+        place: &AttachPoint,
+    ) -> Result<(Vec<Link>, Option<OwnedFd>, Option<String>), Failure> {
         if let Some(why) = probe.refused(place, self.facts) {
             return Err(Failure { why, remedy: None });
         }
@@ -268,7 +254,7 @@ impl Attacher<'_> {
         // Events that the kernel skips at a return are not counted here. Their requests have no completion, and are
         // counted as requests without one.
         let counted = probe.skips_lose && !matches!(place, AttachPoint::Exit(_));
-        Ok(Running { links: links.into_iter().map(link).collect(), program: counted.then_some(program), note })
+        Ok((links.into_iter().map(link).collect(), counted.then_some(program), note))
     }
 
     /// Attaches a loaded program. Returns the descriptors that keep it attached, and a note on attach points that the
@@ -288,10 +274,9 @@ impl Attacher<'_> {
                 Ok((vec![notified_socket(program).map_err(failed)?], None))
             }
             AttachPoint::Functions(..) | AttachPoint::Ends(Way::Functions) => {
-                let at = if let AttachPoint::Functions(at, _) = place { *at } else { At::Return };
                 let mut names = place.functions(self.arch, self.requested.ends());
                 names.retain(|name| self.facts.functions.contains(name));
-                Ok((vec![kprobe_multi::attach(program, at, &names)?], None))
+                Ok((vec![kprobe_multi::attach(program, matches!(place, AttachPoint::Ends(_)), &names)?], None))
             }
             AttachPoint::Classic(..) | AttachPoint::Ends(_) => {
                 let category = place.category().unwrap_or_default();
@@ -334,10 +319,8 @@ fn no_function(name: &str) -> Failure {
     Failure { why: format!("this kernel has no function {name}"), remedy: None }
 }
 
-/// The number of lines shown of the verifier's log.
 const LOG_LINES: usize = 6;
 
-/// Attaches a program to the target that it was loaded for.
 fn attach_by_id(program: &OwnedFd) -> Result<OwnedFd, Failure> {
     const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
     // SAFETY: the member has the address of a name, none here, and the program.
@@ -412,7 +395,6 @@ fn no_tracefs(why: String) -> Failure {
     Failure { why, remedy: Some(remedy.to_string()) }
 }
 
-/// The mount points of tracefs.
 const TRACEFS_PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 fn has_events(place: &str) -> bool {

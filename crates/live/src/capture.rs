@@ -13,8 +13,8 @@
 //! processes that are reparented while the filter is set.
 
 use super::object::Maps;
-use super::tasks::{Task, Tasks, Unit};
-use super::{CaptureError, Plain, Started, map_batch};
+use super::tasks::{Tasks, Unit};
+use super::{CaptureError, Plain, map_batch};
 use crate::StartError;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use foldhash::{HashMap as HashTable, HashSet};
@@ -25,6 +25,7 @@ use tracetui_events::frame::host::Cgroup;
 use tracetui_host::maps::freeze;
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
+use tracetui_shared::record::task::TaskStart;
 
 pub(super) struct CaptureMaps {
     capture: Array<MapData, Plain<Capture>>,
@@ -37,9 +38,9 @@ pub(super) struct CaptureMaps {
     filter: CaptureFilter,
     /// The processes of the filter's roots, by id.
     roots: HashTable<u32, ProcessKey>,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
     /// The processes listed before the roots were added.
-    before: Vec<Task>,
+    before: Vec<TaskStart>,
     /// The processes that user space added while the filter is being set.
     admitted: Vec<ProcessKey>,
     /// The number of processes that user space could not add because the map was full.
@@ -96,8 +97,8 @@ impl CaptureMaps {
         let tasks = self.tasks.list().map_err(CaptureError::Processes)?;
         // Parents count too: a kernel may omit a process from the list (observed with init), but still report it as the
         // parent of its children.
-        let parents = tasks.iter().map(|task| task.parent).filter(|parent| parent.tgid != 0);
-        let known = parents.chain(tasks.iter().map(|task| task.key));
+        let parents = tasks.iter().map(parent_of).filter(|parent| parent.tgid != 0);
+        let known = parents.chain(tasks.iter().map(key_of));
         let by_id: HashTable<u32, ProcessKey> = known.map(|process| (process.tgid, process)).collect();
         for id in ids {
             let missing = || match self.tasks.unit() {
@@ -131,7 +132,6 @@ impl CaptureMaps {
         Ok(remove(&mut self.kin, noted.into_iter())?)
     }
 
-    /// Finds the descendants of the roots, and adds them.
     fn grow(&mut self) -> Result<(), CaptureError> {
         let mut family = Family::new(self.roots.values());
         let mut listed = std::mem::take(&mut self.before);
@@ -139,7 +139,7 @@ impl CaptureMaps {
         for look in 1..LOOKS {
             let notes = elements(&self.kin)?;
             let notes = notes.into_iter().map(|(Plain(child), Plain(parent))| (child, parent));
-            let to_admit = family.look(look, listed.iter().map(|task| (task.key, task.parent)).chain(notes));
+            let to_admit = family.look(look, listed.iter().map(|task| (key_of(task), parent_of(task))).chain(notes));
             if to_admit.is_empty() {
                 break;
             }
@@ -171,7 +171,6 @@ impl CaptureMaps {
         if as_set { Ok(()) } else { Err(CaptureError::Changed) }
     }
 
-    /// Adds a process, unless its fork did.
     fn admit(&mut self, process: ProcessKey, root: ProcessKey) -> Result<(), CaptureError> {
         if self.tree.get(&Plain(process), 0).is_ok() {
             return Ok(());
@@ -197,16 +196,10 @@ impl CaptureMaps {
             return Ok(());
         }
         let listed = self.tasks.list().map_err(CaptureError::Processes)?;
-        let there: HashSet<ProcessKey> = listed.iter().map(|task| task.key).collect();
+        let there: HashSet<ProcessKey> = listed.iter().map(key_of).collect();
         Ok(remove(&mut self.tree, admitted.iter().filter(|process| !there.contains(*process)).map(|key| Plain(*key)))?)
     }
 
-    /// Every process with its exact start, oldest first; empty if exact starts are unknown.
-    pub(super) fn started(&self) -> Vec<Started> {
-        self.tasks.started()
-    }
-
-    /// Whether the filter depends on the paths of cgroups.
     pub(super) fn asks_for_cgroups(&self) -> bool {
         !self.filter.cgroups.is_empty()
     }
@@ -220,7 +213,6 @@ impl CaptureMaps {
         Ok(())
     }
 
-    /// Removes a cgroup, until it is added again.
     pub(super) fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
         let named = (!NAMELESS_CGROUPS.contains(&id.0)).then_some(id.0);
         Ok(remove(&mut self.cgroups, named.into_iter())?)
@@ -241,6 +233,14 @@ impl CaptureMaps {
     }
 }
 
+fn key_of(task: &TaskStart) -> ProcessKey {
+    ProcessKey::new(task.tgid, task.start)
+}
+
+fn parent_of(task: &TaskStart) -> ProcessKey {
+    ProcessKey::new(task.parent, task.parent_start)
+}
+
 /// The limit of passes over the records of new processes. Each pass takes well below a millisecond. Only a line of
 /// descent that grows by a generation between any two passes needs more than a few.
 const LOOKS: i32 = 100;
@@ -250,7 +250,6 @@ struct Family {
     found: HashTable<ProcessKey, Found>,
 }
 
-/// The data of a descendant.
 #[derive(Clone, Copy)]
 struct Found {
     /// The pass in which it was added.

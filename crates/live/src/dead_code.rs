@@ -68,7 +68,6 @@ const NOT_TAKEN: u8 = 4;
 
 const REGISTERS: usize = 11;
 
-/// The values of the registers, as far as they are known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State([Option<u64>; REGISTERS]);
 
@@ -122,7 +121,6 @@ impl<'a> Walk<'a> {
         Some(walk)
     }
 
-    /// Marks an instruction as a jump target.
     fn is_joined(&mut self, at: usize) -> Option<()> {
         let join = self.joins.get_mut(at)?;
         if *join == 0 {

@@ -114,7 +114,6 @@ impl Source for LiveSource {
     }
 }
 
-/// The result of a read of the ring.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Read {
     Nothing,
@@ -136,13 +135,11 @@ fn is_bpf(frame: &FrameRef<'_>) -> bool {
 /// The host data that the records of the ring require, collected in one pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Asked {
-    /// Whether there are events of BPF programs.
     bpf: bool,
     /// Whether there are addresses: stacks, or attach points of [`bpf`](Self::bpf) events.
     addresses: bool,
     /// The cgroups of the records. Repetitions in a row are left out.
     cgroups: Vec<CgroupId>,
-    /// The latest time of a record.
     newest: BootNanos,
 }
 
@@ -187,7 +184,6 @@ struct Reader {
     clock_offset: i64,
     /// The counters as last sent to the pipeline.
     counters: Counters,
-    /// The latest time of a record.
     newest: BootNanos,
     /// What the inspector has reported, until the records of earlier calls are read, and when it came.
     reports: Batch,
@@ -196,14 +192,12 @@ struct Reader {
     held: Option<Batch>,
     /// The offset in them from which the addresses have no names yet, because the symbols are still being read.
     unnamed: Option<usize>,
-    /// Whether these are the last records.
     ending: bool,
     /// The earliest time for the next check whether probes run.
     next_look: Instant,
     /// When records were last found, and the end of the last read before which no probe ran.
     found: Instant,
     settled: Instant,
-    /// Whether no probe ran at the last read.
     quiet: bool,
 }
 
@@ -461,7 +455,6 @@ impl Reader {
     }
 }
 
-/// The cgroups whose paths these batches contain.
 fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     let mut known = Fifo::default();
     for frame in batches.iter().flat_map(Batch::frames) {

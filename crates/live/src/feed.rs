@@ -33,7 +33,6 @@ pub struct Feed {
     budget: Budget,
 }
 
-/// The output of a source, and the requests to it.
 #[derive(Debug)]
 pub struct FrameSender {
     batches: mpsc::Sender<Batch>,
@@ -45,12 +44,9 @@ pub struct FrameSender {
     behind: Cell<Option<Instant>>,
 }
 
-/// A request to a running source.
 #[derive(Debug)]
 pub enum Control {
-    /// Sends the remaining frames, and stops.
     Stop,
-    /// Starts or stops counting the runs of BPF programs.
     CountRuns(bool),
 }
 
@@ -93,12 +89,10 @@ impl Feed {
         self.batches.recv().await
     }
 
-    /// The next frames, if any are queued.
     pub fn waiting(&mut self) -> Option<Batch> {
         self.batches.try_recv().ok()
     }
 
-    /// The number of queued batches.
     pub fn queued(&self) -> usize {
         self.batches.len()
     }
@@ -162,17 +156,14 @@ impl FrameSender {
         self.batches.capacity() < self.batches.max_capacity()
     }
 
-    /// Whether the receiver is dropped.
     pub fn is_closed(&self) -> bool {
         self.batches.is_closed()
     }
 
-    /// The next request, if any.
     pub fn control(&self) -> Option<Control> {
         self.control.try_recv().ok()
     }
 
-    /// Waits for the next request, at most for `time`.
     pub fn control_within(&self, time: Duration) -> Option<Control> {
         self.control.recv_timeout(time).ok()
     }

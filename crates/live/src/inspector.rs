@@ -28,7 +28,7 @@ use tracetui_events::frame::{Batch, FrameRef, HEADER};
 use tracetui_events::text::without_codes;
 use tracetui_host::confine::{Role, enter, hold};
 use tracetui_host::{clock, fd_limit, own_id, procfs};
-use tracetui_inspect::{Pins, Sockets, link_ids};
+use tracetui_inspect::{Sockets, link_ids, start_pins};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::time::BootNanos;
@@ -55,15 +55,12 @@ const SILENT: Duration = Duration::from_secs(40);
 /// A request to the inspector: what, and a number.
 type Request = [u32; 2];
 
-/// The numbers of requests.
 mod request {
-    /// A program of tracetui.
     pub(super) const OWN: u32 = 1;
     /// Begin. The number is the last link.
     pub(super) const BEGIN: u32 = 2;
     /// Something changed. The number is whether runs should be counted.
     pub(super) const CHANGED: u32 = 3;
-    /// A program was loaded.
     pub(super) const LOADED: u32 = 4;
     pub(super) const END: u32 = 5;
     /// The interval of inventories in milliseconds. Comes before [`BEGIN`].
@@ -72,9 +69,7 @@ mod request {
 
 #[derive(Clone, Copy, Debug)]
 pub struct InspectorIds {
-    /// In tracetui's pid namespace.
     pub pid: u32,
-    /// As the probes see it.
     pub tgid: Tgid,
     /// Its start, as the probes see it, rounded down to a clock tick.
     pub start: BootNanos,
@@ -87,7 +82,6 @@ pub struct Inspector {
     child: Child,
     socket: UnixStream,
     frames: Received,
-    /// See [`Inspector::attached_at_start`].
     attached: Batch,
     counts: bool,
     ending: bool,
@@ -179,7 +173,6 @@ impl Inspector {
         self.frames.add(&bytes, clock::now_boot(), &mut self.attached).map_err(io::Error::other)
     }
 
-    /// Waits for an answer at the start.
     fn answer(&self, mut bytes: &mut [u8]) -> io::Result<()> {
         let end = Instant::now() + PATIENCE;
         while !bytes.is_empty() {
@@ -283,7 +276,6 @@ impl Inspector {
         }
     }
 
-    /// Waits for frames.
     fn wait(&self, at_most: Duration) {
         // After an error, nothing is read.
         let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Timespec::try_from(at_most).ok().as_ref());
@@ -356,7 +348,6 @@ pub enum Wrong {
 /// Reads the frames of the inspector, and passes on those that an inventory consists of.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// An incomplete frame.
     bytes: Vec<u8>,
     last: BpfInventory,
 }
@@ -416,7 +407,6 @@ fn is_of_inventory(frame: &HostFrame) -> bool {
     )
 }
 
-/// The inspector's main function.
 pub fn run() -> ExitCode {
     // Nobody reads a message of this process. The trace reports its end.
     if inspect().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -432,7 +422,7 @@ fn inspect() -> io::Result<()> {
     trace.write_all(&own_id::own_tgid().map_or(0, |tgid| tgid.0).to_ne_bytes())?;
     trace.write_all(&procfs::own_start().unwrap_or_default().0.to_ne_bytes())?;
     // The trace loads its probes meanwhile. These threads have other rights than those that are kept.
-    let helpers = Helpers { pins: Pins::start()?, sockets: Sockets::start()? };
+    let helpers = Helpers { pins: start_pins()?, sockets: Sockets::start()? };
     helpers.sockets.serve(stdout().as_fd().try_clone_to_owned()?)?;
     hold(Role::Inspector.capabilities())?;
     // The change of the user id above would reset it.

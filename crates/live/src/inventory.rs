@@ -17,9 +17,9 @@ use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::background::Pace;
 use tracetui_host::clock;
-use tracetui_host::confine::{Role, enter};
+use tracetui_host::confine::{Role, Spawner, enter};
 use tracetui_inspect::network::xdp_links;
-use tracetui_inspect::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids};
+use tracetui_inspect::{Collector, InventoryError, RouteChanges, RunStatistics, Sockets, counters, link_ids};
 use tracetui_shared::id::{LinkId, ProgId};
 
 /// How long changes are collected before an inventory. A loaded program is usually attached at once.
@@ -78,28 +78,23 @@ impl Requests {
 
 /// The threads that do what the one that takes inventories may not do itself.
 pub(super) struct Helpers {
-    pub(super) pins: Pins,
-    /// Opens netlink sockets.
+    pub(super) pins: Spawner,
     pub(super) sockets: Sockets,
 }
 
 pub(super) struct Taker {
     poke: Waker,
-    /// tracetui's programs.
     own: HashSet<ProgId>,
     /// See [`INTERVAL`].
     interval: Duration,
     ends: Arc<AtomicBool>,
-    /// Whether runs should be counted.
     counts: Arc<AtomicBool>,
     counting: bool,
     /// The handle that keeps the kernel counting, if counting could be turned on.
     statistics: Option<RunStatistics>,
-    /// The last time the counters were read.
     counted: Instant,
     /// Inventories have pauses unless something changed or somebody waits for them.
     pace: Arc<Pace>,
-    /// Receives the frames.
     trace: File,
     /// Changes of network interfaces. If `None`, they are found after [`INTERVAL`].
     routes: Option<RouteChanges>,
@@ -109,7 +104,6 @@ pub(super) struct Taker {
     links: Vec<u32>,
     /// Whether links were created or released during the last inventory, so that another one must follow.
     unsteady: bool,
-    /// Programs loaded since the last read.
     loaded_programs: Receiver<ProgId>,
     /// The number of programs in the last inventory. `None` before the first.
     programs: Option<usize>,
@@ -258,7 +252,6 @@ impl Taker {
         (parts, lost)
     }
 
-    /// Reports the programs at parts of interfaces.
     fn change(&mut self, parts: &[InterfacePart]) {
         let mut batch = Batch::default();
         for part in parts {

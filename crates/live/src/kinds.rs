@@ -2,7 +2,6 @@
 
 use self::AttachPoint::{Btf, Classic, Ends, Exit, Functions, Listed, Notified};
 use super::Way;
-use super::kprobe_multi::At;
 use super::load::{KernelFacts, OBJECT, member};
 use aya_obj::Object;
 use std::collections::BTreeSet;
@@ -22,8 +21,8 @@ pub(super) enum AttachPoint {
     Classic(&'static str, &'static [&'static str], Record),
     /// The return of a function, with its arguments (fexit, which uses a trampoline).
     Exit(&'static str),
-    /// The entry or the return of functions, by one link (`BPF_TRACE_KPROBE_MULTI`, 5.18+). One of them must exist.
-    Functions(At, &'static [&'static str]),
+    /// The entry of functions, by one link (`BPF_TRACE_KPROBE_MULTI`, 5.18+). One of them must exist.
+    Functions(&'static [&'static str]),
     /// The ends of the system calls ([`calls`]) of the requested kinds: the classic tracepoints, or the returns of the functions.
     Ends(Way),
     /// An iterator, which runs when user space reads it: the function `bpf_iter_NAME`, and the maps whose elements it can list.
@@ -46,9 +45,7 @@ pub(super) enum Turn {
 /// The fields of a classic tracepoint's record that a program reads at fixed offsets: name, offset, size in bytes.
 pub(super) type Record = &'static [(&'static str, usize, usize)];
 
-/// A program of the object.
 pub(super) struct Probe {
-    /// Its name in the object.
     pub(super) name: &'static str,
     /// The slot to whose events it adds data, if it makes none of its own.
     part_of: Option<Slot>,
@@ -89,7 +86,6 @@ impl Requested {
     }
 }
 
-/// Programs that are attached in the same way.
 pub(super) struct Group {
     /// Whether the process table needs them. If not, they are attached if one of their kinds is requested.
     always: bool,
@@ -127,12 +123,12 @@ pub(super) const GROUPS: &[Group] = &[
             ],
             &["successful execs"],
         ),
-        Probe::new("exec_bprm", &[(Way::Classic, Functions(At::Entry, &["finalize_exec"]))], &["script interpreters"])
+        Probe::new("exec_bprm", &[(Way::Classic, Functions(&["finalize_exec"]))], &["script interpreters"])
             .part_of(Slot::Exec),
     ]),
     Group::always(&[Probe::new(
         "sched_fork",
-        &[(Way::Typed, Btf(&["sched_process_fork"])), (Way::Functions, Functions(At::Entry, &["wake_up_new_task"]))],
+        &[(Way::Typed, Btf(&["sched_process_fork"])), (Way::Functions, Functions(&["wake_up_new_task"]))],
         &["forks; the parent of a new process is unknown until its first event"],
     )]),
     Group::wanted(&[
@@ -278,12 +274,10 @@ impl Group {
     }
 }
 
-/// Every program.
 pub(super) fn probes() -> impl Iterator<Item = &'static Probe> {
     GROUPS.iter().flat_map(|group| group.probes)
 }
 
-/// Every place, with the name of its program.
 fn places() -> impl Iterator<Item = (&'static AttachPoint, &'static str)> {
     probes().flat_map(|probe| probe.places.iter().map(|(_, place)| (place, probe.name)))
 }
@@ -408,7 +402,6 @@ impl Probe {
         Slot::of_program(self.name).chain(self.part_of)
     }
 
-    /// The kinds of these events.
     pub(super) fn kinds(&self) -> KindSet {
         self.slots().map(Slot::kind).collect()
     }
@@ -430,7 +423,7 @@ impl AttachPoint {
     /// The functions here, as far as an architecture has them, for the requested kinds.
     pub(super) fn functions(&self, arch: &Arch, kinds: KindSet) -> Vec<&'static str> {
         match self {
-            Functions(_, names) => names.to_vec(),
+            Functions(names) => names.to_vec(),
             Exit(name) | Listed(_, name, _) => vec![*name],
             // ioctl(2) has two rows.
             Ends(Way::Functions) => unique(ends(kinds).flat_map(|row| row.functions(arch.number))),
@@ -438,7 +431,6 @@ impl AttachPoint {
         }
     }
 
-    /// The category of the classic tracepoints here.
     pub(super) fn category(&self) -> Option<&'static str> {
         match self {
             Classic(category, ..) => Some(category),
@@ -461,7 +453,6 @@ impl AttachPoint {
         }
     }
 
-    /// The events that a program here does not see.
     pub(super) fn blind(&self, arch: &Arch) -> Option<String> {
         let blind = self.category() == Some("syscalls");
         blind.then(|| format!("system calls of {} do not reach these tracepoints", arch.compat_callers))
@@ -473,8 +464,8 @@ impl AttachPoint {
             Exit(name) => format!("fexit {name}"),
             Listed(_, name, _) => format!("iterator {name}"),
             Notified => "socket filter rtnetlink".to_owned(),
-            Functions(At::Entry, names) => format!("kprobe.multi {}", names.join(",")),
-            Functions(At::Return, _) | Ends(Way::Functions) => match &self.functions(arch, kinds)[..] {
+            Functions(names) => format!("kprobe.multi {}", names.join(",")),
+            Ends(Way::Functions) => match &self.functions(arch, kinds)[..] {
                 [first, others @ ..] => format!("kretprobe.multi {first} and {} more", others.len()),
                 [] => "kretprobe.multi".to_owned(),
             },
@@ -489,7 +480,6 @@ impl AttachPoint {
     }
 }
 
-/// The system calls of some kinds.
 fn ends(kinds: KindSet) -> impl Iterator<Item = &'static calls::Row> {
     calls::ROWS.iter().filter(move |row| row.serves(kinds))
 }

@@ -1,30 +1,6 @@
 //! Frames from the running kernel: loads the probes, attaches them, and drains their ring.
 //!
-//! | module | purpose |
-//! |---|---|
-//! | [`load`] | the probe object for this kernel: offsets, constants |
-//! | [`object`] | creates its maps, loads its programs |
-//! | [`dead_code`] | removes instructions that are never executed |
-//! | [`probe_status`] | the state of a probe |
-//! | [`kinds`] | the programs of each kind: attach points, requirements, what a trace lacks without them |
-//! | [`attach`] | attaches the programs |
-//! | [`capture`] | the capture filter: lists, trees, cgroups |
-//! | [`tasks`] | the running processes, from an iterator program |
-//! | [`kprobe_multi`] | links of programs to the entry and the return of functions |
-//! | [`bpf_helpers`] | the helpers that the probes look for in programs |
-//! | [`ring`] | reads the ring and waits for records |
-//! | [`program_loads`] | loads and unloads of BPF programs, as host frames |
-//! | [`stacks`] | the symbols of the addresses on stacks, as host frames |
-//! | [`inventory`] | inventories of programs and attachments, as host frames |
-//! | [`inspector`] | the process that takes them |
-//! | [`root_cgroup`] | a cgroup of root for the trace |
-//! | [`engine`] | the source of live frames: ring records and host data |
-//! | [`loss_counters`] | the counters of the kernel: events met, lost, skipped |
-//! | [`feed`] | runs a source on a thread; the queue of its frames |
-//! | [`command`] | COMMAND: its session, its terminal, its start and end |
-//! | [`reason_lookup`] | the host data that the rules of `why` need |
-//!
-//! Only these files use aya, for maps and to relocate the object. The only thread that outlives [`Live::start`] is the
+//! Only this crate uses aya, for maps and to relocate the object. The only thread that outlives [`Live::start`] is the
 //! one that reads symbols. The caller decides where [`Live::wait`] and [`Live::drain`] run.
 
 pub mod attach;
@@ -88,13 +64,14 @@ use tracetui_host::confine::{Role, Spawner};
 use tracetui_host::ftrace::FunctionTracing;
 use tracetui_host::kallsyms;
 use tracetui_host::maps::freeze;
-use tracetui_shared::capture::{Capture, MAX_TREE, ProcessKey};
+use tracetui_shared::capture::MAX_TREE;
 use tracetui_shared::counters::CpuState;
-use tracetui_shared::id::{ProgId, Tgid};
+use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::record::task::TaskStart;
 use tracetui_shared::time::BootNanos;
+use zerocopy::{FromBytes, IntoBytes};
 
-/// The options of the kernel side.
 #[derive(Clone, Debug)]
 pub struct LiveOptions {
     /// Bytes of each ring: a power of two, at least a page.
@@ -165,44 +142,22 @@ pub enum Way {
     Functions,
 }
 
-/// Why the capture filter could not be set.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     #[error("cannot set the capture filter: {0}")]
     Map(#[from] MapError),
-    /// The elements of a map could not be read.
     #[error("cannot read the capture filter: {0}")]
     Elements(io::Error),
-    /// The root of a tree does not exist.
     #[error("--tree {0}: no such process")]
     NoProcess(u32),
-    /// /proc, the only source of processes here, does not show the root of a tree.
     #[error("--tree {0}: no such process in /proc")]
     NotInProc(u32),
-    /// A map cannot be protected against other processes.
     #[error("cannot freeze the capture filter: {0}")]
     Freeze(io::Error),
-    /// The maps no longer contain the entries that were written.
     #[error("another process changed the capture filter while it was being set")]
     Changed,
-    /// The processes could not be listed.
     #[error("--tree: cannot list the processes: {0}")]
     Processes(io::Error),
-}
-
-/// A process that ran when the probes were attached.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Started {
-    /// Its process id (`task->tgid`).
-    pub tgid: Tgid,
-    /// `start_boottime` of its leader.
-    pub start: BootNanos,
-    /// `task->real_parent->tgid`.
-    pub parent: Tgid,
-    /// `start_boottime` of the parent's leader.
-    pub parent_start: BootNanos,
-    /// Whether it was a zombie: it had ended, and its parent had not waited for it.
-    pub ended: bool,
 }
 
 /// A map value that implements the trait aya requires.
@@ -210,15 +165,8 @@ pub struct Started {
 #[derive(Clone, Copy)]
 struct Plain<T>(T);
 
-// SAFETY: `Capture` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
-// valid.
-unsafe impl aya::Pod for Plain<Capture> {}
-// SAFETY: `CpuState` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
-// valid.
-unsafe impl aya::Pod for Plain<CpuState> {}
-// SAFETY: `ProcessKey` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
-// valid.
-unsafe impl aya::Pod for Plain<ProcessKey> {}
+// SAFETY: the bounds say that the value has no padding, and that all byte patterns are valid.
+unsafe impl<T: IntoBytes + FromBytes + Copy + 'static> aya::Pod for Plain<T> {}
 
 /// The part of a start that does not depend on the kernel's BTF. It runs while the BTF is being read.
 pub struct Begun {
@@ -247,21 +195,21 @@ impl Begun {
 }
 
 pub struct Live {
+    /// First, so that the programs are detached before anything else is dropped.
+    links: Vec<attach::Link>,
     rings: ring::Rings,
     cpus: CpuStates,
     capture: capture::CaptureMaps,
     /// The threads in calls that began before the trace ([`EARLIER_CALLS`]).
     begun: HashMap<MapData, u32, u8>,
-    links: Vec<attach::Link>,
     /// Holds the programs until this is dropped, for their counters.
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
-    started: Vec<Started>,
+    started: Vec<TaskStart>,
     /// Loads and unloads of programs, if bpf events or stacks are requested.
     changes: Option<program_loads::Changes>,
     /// The names of addresses on stacks, if stacks are requested.
     names: Option<stacks::StackNames>,
-    /// Whether stacks are requested.
     stacks: bool,
     /// The setting that silences the probes at functions, and whether tracing was off. `None` without such probes.
     functions: Option<(FunctionTracing, bool)>,
@@ -304,7 +252,7 @@ impl Live {
         if options.kinds.contains(Kind::Open) && !loss_counters::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
-        let started = capture.started();
+        let started = capture.tasks.started();
         probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| program_loads::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         let inspector = options.inspector.map(|inspector| inspector.pid);
@@ -338,7 +286,7 @@ impl Live {
     }
 
     /// The processes that ran at the time of the attach, oldest first. Empty if unknown, and after the first call.
-    pub fn take_started(&mut self) -> Vec<Started> {
+    pub fn take_started(&mut self) -> Vec<TaskStart> {
         std::mem::take(&mut self.started)
     }
 
@@ -354,7 +302,6 @@ impl Live {
         self.capture.asks_for_cgroups()
     }
 
-    /// Passes the ids of all cgroups to the kernel side.
     pub fn name_all_cgroups(&mut self, all: &[Cgroup]) -> Result<(), CaptureError> {
         self.capture.name_all_cgroups(all)
     }
@@ -529,12 +476,6 @@ impl Live {
         }
         loss_counters::settle(&self.cpus, self.preemptible());
         self.of_turn(Turn::Seconds).for_each(attach::Link::run);
-        self.links.clear();
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
         self.links.clear();
     }
 }

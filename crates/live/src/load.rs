@@ -190,27 +190,20 @@ fn sender_offset(btf: &btf::Btf) -> Option<u32> {
     NETLINK_SENDER_MEMBERS.into_iter().map(at).sum()
 }
 
-/// The reason why tracing cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot trace on {}: only x86-64 and aarch64 are supported", std::env::consts::ARCH)]
     Architecture,
-    /// The kernel does not accept the size of the ring.
     #[error("invalid ring size {0}: must be a power of two, at least 4096")]
     RingSize(u32),
-    /// The number of rings cannot be masked.
     #[error("invalid number of rings {0}: must be a power of two, at most {max}", max = limits::RINGS)]
     Rings(u32),
-    /// The kernel rejected the object or its maps.
     #[error("cannot load the probes: {0}")]
     Object(Box<dyn std::error::Error + Send + Sync>),
-    /// The kernel rejected every program.
     #[error("no probe could be attached:\n{0}")]
     Refused(String),
-    /// The capture filter was rejected.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// A map cannot be protected against other processes.
     #[error("cannot freeze a map of the probes: {0}")]
     Freeze(io::Error),
     #[error("{call}: {error}")]
@@ -218,7 +211,6 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The kernel, or the parser, rejected the object.
     pub(super) fn object(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
         StartError::Object(error.into())
     }
@@ -230,7 +222,6 @@ impl From<MapError> for StartError {
     }
 }
 
-/// The reason why a program could not be loaded or attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     /// The kernel's error, with the end of the verifier's log.
@@ -419,7 +410,6 @@ fn own_tgid() -> u32 {
     own_id::own_tgid().map_or(0, |tgid| tgid.0)
 }
 
-/// The error if no probe was attached.
 pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
     let lines =
         probes.iter().map(|probe| format!("{}: {}", probe.name, probe.why.as_deref().unwrap_or("not attached")));

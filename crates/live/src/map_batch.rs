@@ -10,8 +10,7 @@ use aya::Pod;
 use aya::maps::{HashMap, IterableMap as _, MapData};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use tracetui_host::bpf::bpf;
+use tracetui_host::bpf::{Bytes, bpf, number};
 
 /// The number of elements per call, unless a bucket has more.
 const AT_ONCE: usize = 1024;
@@ -19,38 +18,18 @@ const AT_ONCE: usize = 1024;
 /// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (UAPI).
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 
-/// `union bpf_attr` of the batch commands (UAPI).
-#[repr(C)]
-struct Batch {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map_fd: u32,
-    elem_flags: u64,
-    flags: u64,
-}
-
 /// All elements. An element that is inserted or removed concurrently may be missing.
 pub(super) fn elements<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> io::Result<Vec<(K, V)>> {
-    let map_fd = map.map().fd().as_fd().as_raw_fd().cast_unsigned();
+    let map_fd = number(map.map().fd());
     let (mut keys, mut values) = (room::<K>(AT_ONCE), room::<V>(AT_ONCE));
     let mut all = Vec::new();
     // The next bucket, as returned by the last call.
     let mut place = None::<u32>;
     loop {
         let mut next = 0u32;
-        let mut attr = Batch {
-            in_batch: place.as_ref().map_or(0, |place| std::ptr::from_ref(place) as u64),
-            out_batch: (&raw mut next) as u64,
-            keys: keys.as_mut_ptr() as u64,
-            values: values.as_mut_ptr() as u64,
-            count: keys.len() as u32,
-            map_fd,
-            elem_flags: 0,
-            flags: 0,
-        };
+        let mut attr = Bytes::zeroed().with64(0, place.as_ref().map_or(0, |place| std::ptr::from_ref(place) as u64));
+        attr = attr.with64(8, (&raw mut next) as u64).with64(16, keys.as_mut_ptr() as u64);
+        attr = attr.with64(24, values.as_mut_ptr() as u64).with32(32, keys.len() as u32).with32(36, map_fd);
         // SAFETY: `attr` points to buffers for `count` keys and values, and to two numbers; all outlive the call. aya
         // checked that the sizes of `K` and `V` are those of the map.
         let error = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) }.err();
@@ -64,7 +43,7 @@ pub(super) fn elements<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> io::Resu
             None | Some(libc::ENOENT) => {}
             Some(_) => return Err(error.unwrap_or_else(|| io::ErrorKind::Other.into())),
         }
-        let read = keys.iter().zip(&values).take(attr.count as usize);
+        let read = keys.iter().zip(&values).take(attr.u32(32) as usize);
         // SAFETY: the kernel initialized the first `count` keys and values. Both types are `Pod`, so all byte patterns
         // are valid.
         all.extend(read.map(|(key, value)| unsafe { (key.assume_init(), value.assume_init()) }));

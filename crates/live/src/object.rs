@@ -19,7 +19,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use tracetui_events::filter::capture;
 use tracetui_events::limits;
-use tracetui_host::bpf::bpf_fd;
+use tracetui_host::bpf::{Bytes, bpf_fd};
 use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
 use tracetui_host::program::{NewProgram, ProgramKind};
@@ -30,7 +30,6 @@ use tracetui_shared::offsets::Const;
 /// the last.
 const EXITED: &str = "EXITED";
 
-/// The first ring, and the array of all.
 const RING: &str = "RING";
 const RINGS: &str = "RINGS";
 
@@ -118,7 +117,6 @@ impl Maps {
         Ok(())
     }
 
-    /// Descriptors of all rings.
     pub(super) fn take_rings(&mut self) -> Result<Vec<OwnedFd>, StartError> {
         Ok(std::iter::once(self.share(RING)?).chain(self.rings.drain(..)).collect())
     }
@@ -195,7 +193,6 @@ fn no_map(name: &str) -> StartError {
     StartError::object(format!("the object has no map {name}"))
 }
 
-/// A program that the kernel rejected.
 #[derive(Debug)]
 pub(super) struct Rejected {
     pub(super) error: io::Error,
@@ -316,7 +313,6 @@ fn unless_interrupted(mut load: impl FnMut() -> io::Result<OwnedFd>) -> io::Resu
     loaded
 }
 
-/// The number of retries of an interrupted load.
 const INTERRUPTIONS: u32 = 20;
 
 fn bytes(code: &[bpf_insn]) -> &[u8] {
@@ -328,18 +324,8 @@ const _: () = assert!(size_of::<bpf_insn>() == 8);
 
 fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
     const BPF_BTF_LOAD: libc::c_int = 18;
-    /// `union bpf_attr` of `BPF_BTF_LOAD` up to `btf_log_level` (UAPI). The structure ends there because the kernel
-    /// would write to the next word.
-    #[repr(C, packed(4))]
-    struct BtfLoad {
-        btf: u64,
-        log_buf: u64,
-        btf_size: u32,
-        log_size: u32,
-        log_level: u32,
-    }
     let size = u32::try_from(btf.len()).unwrap_or(0);
-    let mut attr = BtfLoad { btf: btf.as_ptr() as u64, log_buf: 0, btf_size: size, log_size: 0, log_level: 0 };
+    let mut attr = Bytes::zeroed().with64(0, btf.as_ptr() as u64).with32(16, size);
     // SAFETY: `attr` has the layout of `BPF_BTF_LOAD`. The BTF outlives the call.
     unsafe { bpf_fd(BPF_BTF_LOAD, &mut attr) }
 }

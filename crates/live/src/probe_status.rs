@@ -5,11 +5,9 @@ use tracetui_events::text::without_codes;
 use tracetui_host::ftrace;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProbeStatus {
-    /// The name of the program in the probe object.
     pub name: &'static str,
-    /// The kinds of events that it reports.
     pub kinds: KindSet,
     pub attached: bool,
     /// Its attach point: `tp_btf sys_exit`.

@@ -21,7 +21,6 @@ pub const NAME: &str = "bpf_stream";
 /// The pages of each CPU's ring. They hold some 2,400 changes.
 const PAGES: usize = 64;
 
-/// The symbol of a loaded or unloaded function of a program.
 struct Symbol {
     time: BootNanos,
     tid: Tid,
@@ -31,14 +30,12 @@ struct Symbol {
     name: Vec<u8>,
 }
 
-/// The loads and unloads found since the last read.
 #[derive(Default)]
 struct Found {
     changes: Vec<(BootNanos, ProgramChange)>,
     /// The symbols that are not paired with a change yet. The symbols of a program come before its change, possibly on
     /// another CPU.
     symbols: Vec<Symbol>,
-    /// All added and removed symbols.
     images: Vec<(BootNanos, ImageChange)>,
 }
 
@@ -46,7 +43,6 @@ struct Found {
 pub(super) struct Changes {
     pub(super) stream: ProgramStream,
     found: Found,
-    /// tracetui's loaded programs.
     pub(super) own: HashSet<ProgId>,
     /// The process ids of tracetui and its inspector as they appear in the stream.
     pids: [u32; 2],
@@ -71,7 +67,7 @@ impl Changes {
             programs,
             own: HashSet::default(),
             pids: [std::process::id(); 2],
-            initial: procfs::pid_namespace("/proc/self/ns/pid").is_some_and(|own| own == INITIAL_PID_NS),
+            initial: procfs::namespace("/proc/self", "pid") == Some(INITIAL_PID_NS),
             counted_losses: 0,
             counted: clock::now_boot(),
         })
@@ -84,7 +80,6 @@ impl Changes {
         (self.counted_losses, self.counted) = (self.losses(), clock::now_boot());
     }
 
-    /// Becomes readable when something changed.
     pub(super) fn events(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.stream.events()
     }
@@ -210,7 +205,6 @@ impl Found {
     }
 }
 
-/// The state of the stream, in the form of a probe's state.
 pub(super) fn status(opened: Option<&io::Error>) -> ProbeStatus {
     ProbeStatus {
         name: NAME,
@@ -219,10 +213,7 @@ pub(super) fn status(opened: Option<&io::Error>) -> ProbeStatus {
         how: "perf_event dummy:ksymbol,bpf_event".to_owned(),
         why: opened.map(|error| format!("perf_event_open: {error}")),
         missing: "unloads of programs, and loads by other programs".to_owned(),
-        optional: false,
-        remedy: None,
-        preemptible: false,
-        at_functions: false,
+        ..ProbeStatus::default()
     }
 }
 

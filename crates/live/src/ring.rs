@@ -45,7 +45,6 @@ pub fn default_rings() -> u32 {
     rings_for(&online_cpus().unwrap_or_default())
 }
 
-/// The number of rings for CPUs with these numbers.
 fn rings_for(cpus: &[u32]) -> u32 {
     let numbers = cpus.iter().max().map_or(1, |last| last.saturating_add(1));
     if numbers > SHARED { numbers.min(limits::RINGS as u32).next_power_of_two() } else { 1 }
@@ -61,7 +60,6 @@ const BUSY: u32 = 1 << 31;
 /// `BPF_RINGBUF_DISCARD_BIT` (same file).
 const DISCARD: u32 = 1 << 30;
 
-/// The rings, and the waker that ends a wait.
 pub(super) struct Rings {
     rings: Vec<Ring>,
     /// The times of the next records, and the rings that hold them. Empty between two reads.
@@ -226,7 +224,6 @@ impl Ring {
         page_size() + (self.read & (self.size - 1)) as usize
     }
 
-    /// The producers' position.
     fn produced(&self) -> u64 {
         // Pairs with the release in `__bpf_ringbuf_reserve`.
         self.producer.word(0).load(Ordering::Acquire)

@@ -61,7 +61,6 @@ pub fn enter() -> Result<(), String> {
     Ok(())
 }
 
-/// Whether only root can write to a cgroup.
 fn is_roots(dir: &OwnedFd) -> bool {
     RULES.iter().filter_map(|file| statat(dir, *file, AtFlags::SYMLINK_NOFOLLOW).ok()).all(|stat| {
         let writes = |bits: u32| stat.st_mode & bits != 0;

@@ -19,7 +19,6 @@ use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
-/// The symbols of the kernel, and those sent as frames.
 #[derive(Debug, Default)]
 pub(super) struct StackNames {
     symbols: Symbols,
@@ -41,7 +40,6 @@ pub(super) struct StackNames {
 }
 
 impl StackNames {
-    /// Begins to read the symbols.
     pub(super) fn start() -> StackNames {
         let reader = SymbolReader::start().ok();
         let (known, modules, looked_up) = (reader.is_none(), kallsyms::modules(), clock::now_boot());
@@ -61,7 +59,6 @@ impl StackNames {
         self.symbols.table()
     }
 
-    /// Ends the pauses of the first read.
     pub(super) fn hurry(&self) {
         self.reader.iter().filter(|_| !self.known).for_each(SymbolReader::hurry);
     }

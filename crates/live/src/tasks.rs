@@ -10,7 +10,6 @@
 //! Otherwise trees within the namespace are still complete: the descendants of a process are in its namespace or below
 //! (pid_namespaces(7)).
 
-use super::Started;
 use super::load::{ITERATOR, KernelFacts};
 use super::object::ProbeObject;
 use foldhash::HashMap;
@@ -19,10 +18,7 @@ use std::os::fd::OwnedFd;
 use tracetui_host::bpf::{link_iterator, open_iterator};
 use tracetui_host::program::ProgramKind;
 use tracetui_host::{clock, procfs};
-use tracetui_shared::capture::ProcessKey;
-use tracetui_shared::id::Tgid;
 use tracetui_shared::record::task::TaskStart;
-use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes as _;
 
 const PROGRAM: &str = "task_starts";
@@ -30,14 +26,7 @@ const PROGRAM: &str = "task_starts";
 /// The process id of `kthreadd` in the initial pid namespace.
 const KTHREADD: u32 = 2;
 
-/// A process and its parent when the list was taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Task {
-    pub(super) key: ProcessKey,
-    pub(super) parent: ProcessKey,
-}
-
-/// The unit of the starts in [`ProcessKey`]s.
+/// The unit of the starts of processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unit {
     /// Nanoseconds, as in the kernel.
@@ -57,11 +46,11 @@ impl Tasks {
     pub(super) fn new(object: &ProbeObject, facts: &KernelFacts) -> Tasks {
         // The ids are those of the initial namespace, where process 2 is the parent of all kernel threads. Process 2 is
         // in no other namespace.
-        let shows_all = |list: &[Task]| list.iter().any(|task| task.key.tgid == KTHREADD);
+        let shows_all = |list: &[TaskStart]| list.iter().any(|task| task.tgid == KTHREADD);
         // A valid list contains at least the process that reads it.
-        let is_best = |list: &[Task]| !list.is_empty() && (shows_all(list) || procfs::initial_self().is_err());
+        let is_best = |list: &[TaskStart]| !list.is_empty() && (shows_all(list) || procfs::initial_self().is_err());
         let iterator = load(object, facts);
-        Tasks { iterator: iterator.filter(|link| of_kernel(link).is_ok_and(|list| is_best(&list))) }
+        Tasks { iterator: iterator.filter(|link| read(link).is_ok_and(|list| is_best(&list))) }
     }
 
     pub(super) fn unit(&self) -> Unit {
@@ -71,22 +60,14 @@ impl Tasks {
         }
     }
 
-    /// All processes, including zombies.
-    pub(super) fn list(&self) -> io::Result<Vec<Task>> {
-        self.iterator.as_ref().map_or_else(of_proc, of_kernel)
+    /// All processes, including zombies. Their starts have this [`unit`](Self::unit).
+    pub(super) fn list(&self) -> io::Result<Vec<TaskStart>> {
+        self.iterator.as_ref().map_or_else(of_proc, read)
     }
 
     /// Every process with its exact start, oldest first; empty if exact starts are unknown.
-    pub(super) fn started(&self) -> Vec<Started> {
-        let list = self.iterator.as_ref().and_then(|link| read(link).ok()).unwrap_or_default();
-        let started = list.iter().map(|task| Started {
-            tgid: Tgid(task.tgid),
-            start: BootNanos(task.start),
-            parent: Tgid(task.parent),
-            parent_start: BootNanos(task.parent_start),
-            ended: task.live == 0,
-        });
-        let mut started: Vec<Started> = started.collect();
+    pub(super) fn started(&self) -> Vec<TaskStart> {
+        let mut started = self.iterator.as_ref().and_then(|link| read(link).ok()).unwrap_or_default();
         started.sort_by_key(|process| process.start);
         started
     }
@@ -97,14 +78,6 @@ fn load(object: &ProbeObject, facts: &KernelFacts) -> Option<OwnedFd> {
     let id = facts.ids.as_ref()?.function(ITERATOR)?;
     let program = object.load(PROGRAM, ProgramKind::Iterator(id)).ok()?;
     link_iterator(&program).ok()
-}
-
-fn of_kernel(link: &OwnedFd) -> io::Result<Vec<Task>> {
-    let task = |start: &TaskStart| Task {
-        key: ProcessKey::new(start.tgid, start.start),
-        parent: ProcessKey::new(start.parent, start.parent_start),
-    };
-    Ok(read(link)?.iter().map(task).collect())
 }
 
 /// Runs the iterator, and returns its records.
@@ -129,15 +102,16 @@ fn read(link: &OwnedFd) -> io::Result<Vec<TaskStart>> {
 
 /// Reads /proc. Parents are found by process id. A process with that id that started after the child is not the parent:
 /// the id was reused.
-fn of_proc() -> io::Result<Vec<Task>> {
+fn of_proc() -> io::Result<Vec<TaskStart>> {
     let list = procfs::list()?;
     let starts: HashMap<u32, u64> = list.iter().map(|process| (process.tgid.0, process.start_ticks)).collect();
-    let parent = |process: &procfs::Listed| {
-        let start = starts.get(&process.ppid.0).copied().filter(|start| *start <= process.start_ticks);
-        start.map_or(ProcessKey::new(0, 0), |start| ProcessKey::new(process.ppid.0, start))
+    let task = |process: &procfs::Listed| {
+        let start = process.start_ticks;
+        let parent = starts.get(&process.ppid.0).filter(|parent_start| **parent_start <= start);
+        let (parent, parent_start) = parent.map_or((0, 0), |parent_start| (process.ppid.0, *parent_start));
+        TaskStart { tgid: process.tgid.0, start, parent, parent_start, ..TaskStart::default() }
     };
-    let key = |process: &procfs::Listed| ProcessKey::new(process.tgid.0, process.start_ticks);
-    Ok(list.iter().map(|process| Task { key: key(process), parent: parent(process) }).collect())
+    Ok(list.iter().map(task).collect())
 }
 
 /// Bytes per read. With pages of 4 KiB, the kernel never returns more at a time.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracetui_events::event::{Body, Event, connects};
 use tracetui_events::frame::host::HostFrame;
 use tracetui_events::frame::{Batch, FrameRef};
-use tracetui_host::own_id::OwnId;
+use tracetui_host::own_id;
 use tracetui_live::Live;
 use tracetui_shared::kind::{Kind, Shows, Slot};
 use tracetui_shared::record::exit::fact;
@@ -36,12 +36,12 @@ impl SelfTest {
     pub fn new() -> io::Result<SelfTest> {
         let (wait, gate) = io::pipe()?;
         let (mut said, mut say) = io::pipe()?;
-        let own_id = OwnId::load().ok();
+        let own_id = own_id::load().ok();
         // SAFETY: the child calls the kernel only, and never returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
-                let id = own_id.and_then(|own_id| own_id.get()).unwrap_or(0).to_ne_bytes();
+                let id = own_id.and_then(|program| own_id::ask(program.as_raw_fd())).unwrap_or(0).to_ne_bytes();
                 let _ = say.write(&id);
                 act(&wait, &gate)
             }
@@ -135,7 +135,7 @@ impl Drop for SelfTest {
 /// Whether the kernel's own stream reports a loaded program.
 fn sees_a_load(live: &mut Live) -> bool {
     let mut batch = Batch::default();
-    let loaded = OwnId::load();
+    let loaded = own_id::load();
     live.drain_changes(&mut batch, BootNanos(u64::MAX), &mut |_| {});
     let is_change = |frame| matches!(HostFrame::decode(&frame), Some(HostFrame::ProgramChange(_)));
     loaded.is_ok() && batch.frames().any(is_change)

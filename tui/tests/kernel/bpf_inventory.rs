@@ -6,6 +6,7 @@ use crate::bpf_ways::Way::{self, *};
 use crate::bpf_ways::{COOKIE, FLOW_DISSECTOR, Places, SCHED_CLS, SOCKET_FILTER, expected, pin_at, prog_attach, run};
 use crate::prelude::*;
 use foldhash::HashSet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracetui_events::bpf::{Inventory, VIEWS};
 use tracetui_host::ksymbols::{ProgramStream, StreamChange};
 
@@ -483,7 +484,12 @@ fn the_kernels_own_stream_has_each_load_and_unload() {
         let [id, tag] = id_and_tag(&prog);
         expected.push((ProgId(id as u32), tag.cast_unsigned(), format!("bpf_prog_{tag:016x}_tt_s{n}")));
     }
-    assert!(stream.wait(Duration::from_secs(60)).expect("no signal"), "records wake the reader");
+    let mut fds: Vec<_> = stream.events().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    assert!(
+        poll(&mut fds, Some(&Timespec { tv_sec: 60, tv_nsec: 0 })).expect("no signal") > 0,
+        "records wake the reader"
+    );
+    drop(fds);
     let mut seen: Vec<(char, ProgId, u64, String)> = Vec::new();
     let end = Instant::now() + Duration::from_secs(60);
     // The kernel may unload a program a little later than its last descriptor is closed.

@@ -491,8 +491,7 @@ fn starts_before_the_trace_are_exact() {
     let pids: Vec<String> = elders.iter().map(|elder| elder.actor.pid.to_string()).collect();
     let nothing = FilterOptions { pid: pids.clone(), ..FilterOptions::default() };
     let Some(mut live) = start(filter(nothing), MAX_TREE) else { return };
-    let starts: HashMap<u32, u64> =
-        live.take_started().iter().map(|process| (process.tgid.0, process.start.0)).collect();
+    let starts: HashMap<u32, u64> = live.take_started().iter().map(|process| (process.tgid, process.start)).collect();
     drop(live);
     for elder in &elders {
         let pid = elder.actor.pid as u32;

@@ -44,15 +44,12 @@ const LONGEST_CHAIN: usize = 32;
 /// [include/linux/kallsyms.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/kallsyms.h)).
 const LONGEST_NAME: usize = 512;
 
-/// The reason why a BTF was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     #[error(transparent)]
     Read(#[from] io::Error),
-    /// The running kernel has no BTF.
     #[error("{RUNNING} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted")]
     NotInKernel,
-    /// The file has more than [`LARGEST`] bytes.
     #[error("too large for a kernel's BTF: more than {} MiB", LARGEST >> 20)]
     TooLarge,
     #[error("not a BTF file: the first bytes are {0:02x?}, not [9f, eb]")]
@@ -60,22 +57,17 @@ pub enum BtfError {
     /// The BTF is of a big-endian machine. tracetui supports only little-endian ones.
     #[error("big-endian BTF is not supported")]
     BigEndian,
-    /// The file has a later version of the format.
     #[error("unsupported BTF version {0}: expected 1")]
     Version(u8),
-    /// The stated length of the header is less than the size of its fields.
     #[error("damaged BTF: header length {0} is too small")]
     Header(u32),
-    /// The header, or a section that it describes, extends beyond the end of the file.
     #[error("damaged BTF: the {part} ends at byte {end}, but the file has {have} bytes")]
     Truncated {
         part: &'static str,
         /// The end of the part, in bytes from the start of the file.
         end: u64,
-        /// The size of the file in bytes.
         have: usize,
     },
-    /// The string section does not start and end with a zero byte.
     #[error("damaged BTF: the string section does not start and end with a NUL byte")]
     Strings,
     /// A type's name is outside the strings. The BTF of a module looks like this, because it only extends the kernel's.
@@ -152,7 +144,6 @@ impl Btf {
         self.funcs(&[name])[0]
     }
 
-    /// The ids of functions, one per element of `names`.
     pub fn funcs(&self, names: &[&str]) -> Vec<Option<u32>> {
         self.first_of(NamedKind::Funcs, names)
     }
@@ -172,7 +163,6 @@ impl Btf {
         self.first_of(NamedKind::Typedefs, &typedefs.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// The id of the typedef `name`.
     pub fn typedef(&self, name: &str) -> Option<u32> {
         self.first_of(NamedKind::Typedefs, &[name])[0]
     }
@@ -198,7 +188,6 @@ impl Btf {
         self.enumerators(&[name])[0]
     }
 
-    /// The values of enumerators, one per element of `names`.
     pub fn enumerators(&self, names: &[&str]) -> Vec<Option<i64>> {
         let mut found = vec![None; names.len()];
         self.each_enumerator(names, |wanted, _, ty, index| {
@@ -297,7 +286,6 @@ impl Btf {
         }
     }
 
-    /// The types of a group, in the order of ids.
     fn group(&self, group: NamedKind) -> impl Iterator<Item = (u32, BtfType)> {
         self.index.groups[group as usize].iter().filter_map(|id| Some((*id, self.get(*id)?)))
     }

@@ -74,7 +74,6 @@ impl TypeKind {
     }
 }
 
-/// The decoded three words of a type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BtfType {
     /// The offset of the name in the strings.

@@ -32,26 +32,21 @@ pub struct FieldLocation {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemberStep {
-    /// The id of the `struct` or `union`.
     pub structure: u32,
-    /// The index of the member, from 0.
     pub member: usize,
 }
 
 impl FieldLocation {
-    /// The offset of the byte in which the field starts, in bytes.
     pub fn byte_offset(&self) -> u32 {
         self.bit_offset / 8
     }
 }
 
-/// The reason why a field is absent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Absence {
     /// The kernel has no such structure, or only its name (a forward declaration).
     #[error("the kernel has no such structure")]
     NoStructure,
-    /// The structure has none of the members.
     #[error("the structure has no such member")]
     NoMember,
     /// The member has a size that the probes do not read.

@@ -18,7 +18,6 @@ pub fn hold(kept: CapabilitySet) -> io::Result<()> {
     hold_as(None, kept)
 }
 
-/// The ids with which a thread accesses files.
 pub(super) type FileIds<'a> = (Uid, Gid, &'a [u32]);
 
 pub(super) const ROOT: FileIds<'_> = (Uid(0), Gid(0), &[]);

@@ -17,7 +17,6 @@ use std::path::Path;
 /// The newest version whose kinds of access are known here. An older kernel does not restrict some of them.
 const KNOWN: ABI = ABI::V5;
 
-/// Where the calling thread may still write.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum WriteAccess<'a> {
     Nowhere,
@@ -30,7 +29,6 @@ pub(super) enum WriteAccess<'a> {
     Shipper(ShipperDirectories<'a>),
 }
 
-/// A directory or file.
 enum PathOrFd<'a> {
     Path(&'a Path),
     Open(BorrowedFd<'a>),
@@ -51,7 +49,6 @@ fn changes() -> BitFlags<AccessFs> {
 }
 
 impl<'a> WriteAccess<'a> {
-    /// The places, and the access there.
     fn places(self) -> Vec<(PathOrFd<'a>, BitFlags<AccessFs>)> {
         match self {
             WriteAccess::Nowhere => Vec::new(),

@@ -88,7 +88,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_openat2,
 ];
 
-/// The calls that only some architectures have.
 #[cfg(target_arch = "x86_64")]
 const EVERYWHERE_HERE: &[c_long] = &[
     libc::SYS_stat,
@@ -195,7 +194,6 @@ mod bpf {
     pub(super) const INVENTORY: &[u64] = &[1, 4, 7, 11, 12, 13, 14, 15, 16, 19, 20, 23, 30, 31, 32, 33];
 }
 
-/// The task that a filter is made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum For<'a> {
     Role(Role),
@@ -261,7 +259,6 @@ fn is(place: u8, value: u64) -> Condition {
     (place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
 
-/// An int has any other value.
 fn is_not(place: u8, value: u64) -> Condition {
     (place, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)
 }
@@ -523,7 +520,6 @@ impl List {
         Ok(())
     }
 
-    /// Allows a call if an argument is one of these values.
     fn any_of(&mut self, call: c_long, place: u8, values: &[u64]) -> Result<(), Error> {
         values.iter().try_for_each(|value| self.when(call, &[is(place, *value)]))
     }
@@ -542,7 +538,6 @@ const NEW: i32 = libc::O_CREAT | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRE
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static NUMBERS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
-/// A message about denied calls. `None` if there were none.
 pub fn denied() -> Option<String> {
     let count = COUNT.load(Ordering::Relaxed);
     let numbers = NUMBERS.iter().enumerate().flat_map(|(at, word)| {

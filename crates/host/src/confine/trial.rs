@@ -6,7 +6,6 @@ use rustix::thread::{CapabilitySet, capabilities};
 use std::ffi::CStr;
 use std::io;
 
-/// The abilities of the threads of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
     /// The user id of the main thread.
@@ -18,7 +17,6 @@ pub struct Trial {
     pub threads: Vec<Threads>,
 }
 
-/// Threads with the same rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Threads {
     pub names: &'static str,
@@ -37,7 +35,6 @@ pub struct Threads {
 /// allowed.
 type Act = (&'static str, fn() -> bool);
 
-/// The act that the right to read all files includes.
 const READ_SECRETS: &str = "read /etc/shadow";
 
 const ACTS: [Act; 6] = [
@@ -74,22 +71,18 @@ impl Trial {
         Ok(Trial { user, calls, writes, threads })
     }
 
-    /// The acts that no thread can do.
     pub fn denied_to_all(&self) -> Vec<&'static str> {
         let all = |name: &&str| self.threads.iter().all(|threads| threads.denied.contains(name));
         ACTS.iter().map(|(name, _)| *name).filter(all).collect()
     }
 }
 
-/// The abilities that the work of threads requires.
 #[derive(Clone, Copy)]
 struct Takes {
-    /// The right to read all files.
     secrets: bool,
     root_files: bool,
 }
 
-/// Whether there is a file that only root can read.
 fn has_secrets() -> bool {
     std::fs::exists("/etc/shadow").unwrap_or(false)
 }

@@ -20,7 +20,7 @@ use tracetui_host::clock::GIVEN_ZONE;
 use tracetui_host::confine::{MonitorCalls, USER};
 use tracetui_host::fd_limit;
 use tracetui_host::invoker::{self, Invoker};
-use tracetui_host::own_id::{self, OwnId};
+use tracetui_host::own_id;
 
 /// The byte on the pipe `hold` that releases the child.
 pub(super) const GO: u8 = 1;
@@ -80,15 +80,12 @@ const SHELL: &std::ffi::CStr = c"/bin/sh";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Stage {
-    /// Switching to the invoking user.
     User = 1,
-    /// Setting up the standard streams.
     Streams = 2,
     Exec = 3,
 }
 
 impl Stage {
-    /// The start of the error message.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Stage::User => "cannot switch to the invoking user: ",
@@ -98,7 +95,6 @@ impl Stage {
     }
 }
 
-/// The reason why the child did not execute the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Failed {
     pub(super) stage: Stage,
@@ -139,9 +135,7 @@ impl Strings {
     }
 }
 
-/// The data that the monitor needs.
 pub(super) struct Monitor {
-    /// The slave of the terminal.
     pub(super) slave: RawFd,
     /// The read end of the pipe whose bytes continue the COMMAND. The monitor exits at end of file.
     pub(super) control: RawFd,
@@ -155,7 +149,6 @@ pub(super) struct Monitor {
     pub(super) calls: MonitorCalls,
 }
 
-/// The data that the child needs.
 pub(super) struct Prepared {
     /// The files to try, in order.
     files: Strings,
@@ -171,7 +164,6 @@ pub(super) struct Prepared {
     closes: bool,
     /// The open descriptors, for kernels without close_range(2). Empty without `/proc`.
     open: Vec<RawFd>,
-    /// The descriptor of an [`OwnId`], which tells the child its process id.
     own_id: Option<RawFd>,
     /// The limit of open files that the shell set.
     open_files: Option<Rlimit>,
@@ -185,7 +177,7 @@ impl Prepared {
         streams: [RawFd; 3],
         monitor: Option<Monitor>,
         term: Option<&str>,
-        own_id: Option<&OwnId>,
+        own_id: Option<RawFd>,
     ) -> io::Result<Prepared> {
         let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
         let argv = Strings::new(argv.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?);
@@ -201,15 +193,14 @@ impl Prepared {
             streams,
             monitor,
             open: open_descriptors(),
-            own_id: own_id.map(OwnId::fd),
+            own_id,
             open_files: fd_limit::before(),
         })
     }
 
     /// Forks the child, or a monitor that forks the child. The child has its own session, or a process group in the
     /// monitor's session. It writes its process id to `report` and waits for a byte from `hold`, the read end of `go`.
-    /// If it cannot execute the file, it writes the reason to `report`. The descriptor of the [`OwnId`] must still be
-    /// open.
+    /// If it cannot execute the file, it writes the reason to `report`. The program `own_id` must still be open.
     pub(super) fn fork(mut self, hold: RawFd, go: RawFd, report: RawFd) -> io::Result<libc::pid_t> {
         // SAFETY: other threads may hold locks at the fork. The child only runs `run`, which takes no locks and never
         // returns.
@@ -514,7 +505,6 @@ unsafe fn close_at_exec(open: &[RawFd]) {
     }
 }
 
-/// The open descriptors above 2.
 fn open_descriptors() -> Vec<RawFd> {
     let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect()

@@ -38,7 +38,7 @@ use tracetui_events::why::image::{Elf, FileHead, HEAD, Interpreter, image};
 use tracetui_events::why::similar_name::octal;
 use tracetui_host::confine::MonitorCalls;
 use tracetui_host::invoker::Invoker;
-use tracetui_host::own_id::OwnId;
+use tracetui_host::own_id;
 use tracetui_host::procfs;
 use tracetui_shared::id::Tgid;
 
@@ -97,15 +97,12 @@ pub struct HeldCommand {
 /// The process of a COMMAND, before or after its release.
 #[derive(Debug)]
 struct Process {
-    /// The process of the current run.
     pid: Pid,
     /// The process group of all runs. The first run leads it.
     group: Pid,
-    /// Whether this is not the first run.
     again: bool,
     tgid: Tgid,
     name: OsString,
-    /// A descriptor of the first run.
     pidfd: OwnedFd,
     /// The pipe on which the child sends its process id, and a reason if there is no exec. An exec closes the other
     /// end.
@@ -131,7 +128,6 @@ struct Monitor {
     modes: Option<Termios>,
 }
 
-/// A change of state of the process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Change {
     Stopped(libc::c_int),
@@ -141,7 +137,6 @@ enum Change {
 #[derive(Debug)]
 pub struct Running {
     process: Process,
-    /// Releases a run.
     go: Option<PipeWriter>,
     /// Becomes readable when the process changes its state.
     changed: AsyncFd<OwnedFd>,
@@ -151,7 +146,6 @@ pub struct Running {
     reads: bool,
 }
 
-/// The terminal of a released COMMAND.
 #[derive(Debug)]
 struct Terminal {
     master: AsyncFd<OwnedFd>,
@@ -181,7 +175,6 @@ impl Happened {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It exited by itself, with this status.
     Exited(u8),
     Killed(u8),
     /// It did not run. The reason, and the status that a shell would return.
@@ -231,9 +224,9 @@ impl HeldCommand {
             calls: MonitorCalls::prepare(),
         });
         let fds = streams.descriptors(monitor.as_ref().map(|monitor| monitor.slave));
-        let own_id = OwnId::load().ok();
+        let own_id = own_id::load().ok();
         let term = captured.then_some(TERM);
-        let prepared = Prepared::new(argv, user.as_ref(), fds, monitor, term, own_id.as_ref())?;
+        let prepared = Prepared::new(argv, user.as_ref(), fds, monitor, term, own_id.as_ref().map(AsRawFd::as_raw_fd))?;
         let child = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
         let child = Pid::from_raw(child).ok_or(io::ErrorKind::NotFound)?;
         // The child now has the only write end, so a read ends when the child ends. The same holds for the reports of
@@ -315,7 +308,6 @@ impl Drop for HeldCommand {
 }
 
 impl Running {
-    /// The name as it was typed.
     pub fn name(&self) -> &OsStr {
         &self.process.name
     }
@@ -325,7 +317,6 @@ impl Running {
         self.process.pid
     }
 
-    /// How the COMMAND ended, if known.
     pub fn end(&self) -> Option<&Ended> {
         self.ended.as_ref()
     }
@@ -421,12 +412,10 @@ impl Running {
         }
     }
 
-    /// Sets the size of the COMMAND's terminal.
     pub fn resize(&self, columns: u16, rows: u16) {
         self.process.monitor.iter().for_each(|monitor| pty::resize(&monitor.master, columns, rows));
     }
 
-    /// A pidfd of the process.
     pub fn pidfd(&self) -> io::Result<OwnedFd> {
         self.process.pidfd.try_clone()
     }
@@ -454,7 +443,6 @@ impl Running {
         }
     }
 
-    /// The available output. Does not wait.
     pub fn output_left(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         if let Some(terminal) = &mut self.terminal {
@@ -540,7 +528,6 @@ impl Terminal {
 }
 
 impl Monitor {
-    /// Waits for the process id of the COMMAND.
     fn started(&self) -> io::Result<Pid> {
         let pid = match self.report() {
             Some((ChildReport::Started, pid)) => Pid::from_raw(pid),

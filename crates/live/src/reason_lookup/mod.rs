@@ -52,35 +52,7 @@ impl Refusal {
 }
 
 /// The names of users and groups, read once, like the names in events.
-static NAMES: OnceLock<Names> = OnceLock::new();
-
-/// See [`NAMES`].
-struct Names {
-    users: Vec<(u32, String)>,
-    groups: Vec<(u32, String)>,
-}
-
-impl Names {
-    fn read() -> Names {
-        let names = AccountNames::read();
-        Names {
-            users: names.users().into_iter().map(|user| (user.uid.0, user.name)).collect(),
-            groups: names.groups().into_iter().map(|group| (group.gid.0, group.name)).collect(),
-        }
-    }
-
-    fn user(&self, id: u32) -> String {
-        name_of(&self.users, id)
-    }
-
-    fn group(&self, id: u32) -> String {
-        name_of(&self.groups, id)
-    }
-}
-
-fn name_of(names: &[(u32, String)], id: u32) -> String {
-    names.iter().find(|(known, _)| *known == id).map_or_else(|| id.to_string(), |(_, name)| name.clone())
-}
+static NAMES: OnceLock<AccountNames> = OnceLock::new();
 
 /// Starts threads that look up why calls failed.
 #[derive(Clone, Debug)]
@@ -109,14 +81,13 @@ impl Threads {
     }
 }
 
-/// Looks up why the call of a path failed.
 fn look(question: &Question) -> Answer {
     let begun = Instant::now();
     let mut place = None;
     let mut found = match Subject::find(question) {
         Ok(subject) => {
             place = subject.note().map(<[u8]>::to_vec);
-            Walk::new(question, &subject, NAMES.get_or_init(Names::read), begun).run()
+            Walk::new(question, &subject, NAMES.get_or_init(AccountNames::read), begun).run()
         }
         Err(why) => Err(Stop::Unsure(why)),
     };
@@ -157,7 +128,7 @@ fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) ->
                 let (path, start) = (place.path(name), place.start.clone());
                 let other = Question { path, start, others: Vec::new(), ..question.clone() };
                 let Ok(subject) = Subject::find(&other) else { continue };
-                let found = Walk::new(&other, &subject, NAMES.get_or_init(Names::read), begun).run();
+                let found = Walk::new(&other, &subject, NAMES.get_or_init(AccountNames::read), begun).run();
                 note = note.or(subject.note().map(<[u8]>::to_vec));
                 match found {
                     Err(Stop::Refused(missing)) if missing.errno == libc::ENOENT => *missing,

@@ -4,9 +4,9 @@
 mod file_rules;
 mod program;
 
+use super::Refusal;
 use super::file_node::{APPEND_ONLY, FileNode, IMMUTABLE, mounted};
 use super::subject::{self, Subject};
-use super::{Names, Refusal};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use tracetui_events::why::access::{EXECUTE, READ, Verdict, WRITE};
 use tracetui_events::why::image::{Elf, FileHead, Interpreter, image, machine};
 use tracetui_events::why::{Cause, FailedCall, NAME_MAX, Need, Question, error_text};
 use tracetui_host::machine::Uname;
+use tracetui_host::users::AccountNames;
 use tracetui_host::{decimal, read_bounded};
 
 /// The maximum number of links that the kernel follows in a path: `MAXSYMLINKS`.
@@ -43,7 +44,6 @@ mod resolve {
     pub(super) const IN_ROOT: u64 = 16;
 }
 
-/// Why a walk ended early.
 #[derive(Debug)]
 pub(super) enum Stop {
     Refused(Box<Refusal>),
@@ -60,17 +60,14 @@ fn unsure<T>(parts: &[&[u8]]) -> Walked<T> {
     Err(Stop::Unsure(parts.concat()))
 }
 
-/// What a call does in a directory.
 const CREATE: &str = "create files in it";
 
-/// The treatment of the last name.
 #[derive(Clone, Copy)]
 struct Last {
     follow: bool,
     create: bool,
 }
 
-/// The end of a path.
 struct End {
     /// The directory of the last name. `None` if the path ends at a directory without one.
     parent: Option<FileNode>,
@@ -90,11 +87,10 @@ struct Link {
     target: Vec<u8>,
 }
 
-/// A walk on behalf of a process.
 pub(super) struct Walk<'a> {
     question: &'a Question,
     subject: &'a Subject,
-    names: &'a Names,
+    names: &'a AccountNames,
     steps: u32,
     begun: Instant,
     /// A check with an unknown result, which may be the one that refused.
@@ -102,7 +98,12 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(question: &'a Question, subject: &'a Subject, names: &'a Names, begun: Instant) -> Walk<'a> {
+    pub(super) fn new(
+        question: &'a Question,
+        subject: &'a Subject,
+        names: &'a AccountNames,
+        begun: Instant,
+    ) -> Walk<'a> {
         Walk { question, subject, names, steps: 0, begun, doubt: None }
     }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use tracetui_events::text::command::leaf;
 use tracetui_events::why::access::Credentials;
 use tracetui_events::why::{FailedCall, Question, Who};
-use tracetui_host::{decimal, procfs, read_bounded};
+use tracetui_host::procfs::{self, namespace};
+use tracetui_host::{decimal, read_bounded};
+use tracetui_shared::id::NsInum;
 
 /// The maximum number of bytes read from /proc/PID/status and from the maps of a user namespace.
 const TEXT_MAX: u64 = 64 << 10;
@@ -30,7 +32,7 @@ impl Subject {
             return Err(b"/proc does not show the traced processes".to_vec());
         }
         let runs = |who: &Who| procfs::runs(who.key.tgid, who.key.start);
-        let same_mounts = |dir: &str| namespace(dir, "mnt") == Some(question.mnt_ns.0);
+        let same_mounts = |dir: &str| namespace(dir, "mnt") == Some(question.mnt_ns);
         let caller = || {
             let (process, thread) = (question.process.key.tgid.0, question.tid.0);
             let task = format!("/proc/{process}/task/{thread}");
@@ -100,19 +102,11 @@ fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
     Some([root.as_bytes(), &ancestor.comm].concat())
 }
 
-/// The target of a link in a directory of /proc.
 pub(super) fn link(dir: &str, name: &str) -> Option<Vec<u8>> {
     let target = std::fs::read_link(format!("{dir}/{name}")).ok()?;
     Some(target.as_os_str().as_bytes().to_vec())
 }
 
-/// The inum of a namespace of a process or thread.
-pub(super) fn namespace(dir: &str, kind: &str) -> Option<u32> {
-    let link = link(dir, &format!("ns/{kind}"))?;
-    decimal(link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?)
-}
-
-/// The numbers in a line of /proc/PID/status.
 fn numbers<'a>(status: &'a [u8], name: &str) -> Option<impl Iterator<Item = &'a [u8]>> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
     Some(line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()))
@@ -146,7 +140,7 @@ fn credentials(dir: &str, question: &Question) -> Option<Credentials> {
 
 /// `PROC_USER_INIT_INO`
 /// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)).
-const INITIAL_USER_NS: u32 = 4_026_531_837;
+const INITIAL_USER_NS: NsInum = NsInum(4_026_531_837);
 
 /// The ids of a user namespace, as tracetui sees them: first ids and counts.
 fn map(dir: &str, name: &str) -> Vec<(u32, u32)> {

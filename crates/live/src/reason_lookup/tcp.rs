@@ -5,7 +5,6 @@ mod bind;
 #[cfg(test)]
 mod tests;
 
-use super::subject::namespace;
 use crate::clock;
 use std::fs::{self, File};
 use std::io;
@@ -113,7 +112,7 @@ fn refused_locally() -> Reason {
 /// The network namespace of an event: `None` if it is tracetui's, otherwise a file of a process in it.
 fn network_of(asked: &FailedConnect) -> Result<Option<File>, Vec<u8>> {
     procfs::initial_self().map_err(|why| why.to_string())?;
-    let is_its = |dir: &str| namespace(dir, "net") == Some(asked.net_ns.0);
+    let is_its = |dir: &str| procfs::namespace(dir, "net") == Some(asked.net_ns);
     if is_its("/proc/self") {
         return Ok(None);
     }

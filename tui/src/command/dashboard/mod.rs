@@ -33,7 +33,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 pub use terminal::Mouse;
 use tracetui_host::clock;
-use tracetui_host::procfs::pid_namespace;
+use tracetui_host::procfs::namespace;
 use tracetui_live::command::Streams;
 use tracetui_shared::kind::KindSet;
 
@@ -62,7 +62,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),
         filters: std::mem::take(&mut saved.lines),
-        is_inner: is_inner(pid_namespace("/proc/self/ns/pid")),
+        is_inner: is_inner(namespace("/proc/self", "pid")),
         preferences: loaded.config.preferences.clone(),
     };
     let mut app = App::new(settings).map_err(|error| anyhow!("--filter: {}", error.message))?;

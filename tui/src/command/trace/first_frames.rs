@@ -10,8 +10,10 @@ use tracetui_host::machine::Machine;
 use tracetui_host::own_id::own_tgid;
 use tracetui_host::procfs::Scanner;
 use tracetui_host::users::AccountNames;
-use tracetui_live::{ProbeStatus, Started};
+use tracetui_live::ProbeStatus;
 use tracetui_shared::id::Tgid;
+use tracetui_shared::record::task::TaskStart;
+use tracetui_shared::time::BootNanos;
 
 /// The frames that the pipeline needs before the first event.
 pub(super) fn first_batch(
@@ -55,7 +57,7 @@ pub(super) struct ProcessScan {
 /// events of processes that have ended since are still to come.
 ///
 /// With a COMMAND, only it and its ancestors have arguments, an environment and a directory: no event of the trace is about the others.
-pub(super) fn scan_processes(scan: &ProcessScan, started: &[Started], send: &mut dyn FnMut(Batch) -> bool) {
+pub(super) fn scan_processes(scan: &ProcessScan, started: &[TaskStart], send: &mut dyn FnMut(Batch) -> bool) {
     let Ok(scanner) = Scanner::new() else { return };
     let scanner = scanner.with_environments(&scan.environment);
     let mut batch = Batch::default();
@@ -93,11 +95,11 @@ pub(super) fn scan_processes(scan: &ProcessScan, started: &[Started], send: &mut
 }
 
 /// The processes of tracetui, its held COMMAND and the COMMAND's parent, which may end before the scan reaches them.
-pub(super) fn own_processes(command: Tgid, environment: &Keeper, started: &[Started]) -> Batch {
+pub(super) fn own_processes(command: Tgid, environment: &Keeper, started: &[TaskStart]) -> Batch {
     let mut batch = Batch::default();
     let Ok(scanner) = Scanner::new() else { return batch };
     let scanner = scanner.with_environments(environment);
-    let seed = |tgid| match started.iter().find(|process| process.tgid == tgid) {
+    let seed = |tgid: Tgid| match started.iter().find(|process| process.tgid == tgid.0) {
         Some(process) => seed_of(process, &scanner),
         None => scanner.process(tgid, |_| None),
     };
@@ -113,19 +115,20 @@ pub(super) fn own_processes(command: Tgid, environment: &Keeper, started: &[Star
 }
 
 /// A process and its ancestors.
-fn line_of(process: Tgid, started: &[Started]) -> BTreeSet<Tgid> {
+fn line_of(process: Tgid, started: &[TaskStart]) -> BTreeSet<Tgid> {
     let mut line = BTreeSet::new();
     let mut next = Some(process);
     while let Some(tgid) = next.filter(|tgid| line.insert(*tgid)) {
-        next = started.iter().find(|process| process.tgid == tgid).map(|process| process.parent);
+        next = started.iter().find(|process| process.tgid == tgid.0).map(|process| Tgid(process.parent));
     }
     line
 }
 
 /// The seed of a process that the kernel listed; `None` if it has ended and is not found.
-fn seed_of(process: &Started, scanner: &Scanner) -> Option<ProcessSeed> {
-    let found = scanner.process(process.tgid, |_| Some(process.start.0)).filter(|seed| seed.start_exact);
-    let bare = || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
-    let seed = found.or_else(|| (!process.ended).then(bare))?;
-    Some(ProcessSeed { ppid: process.parent, parent_start: process.parent_start, ..seed })
+fn seed_of(process: &TaskStart, scanner: &Scanner) -> Option<ProcessSeed> {
+    let (tgid, start) = (Tgid(process.tgid), BootNanos(process.start));
+    let found = scanner.process(tgid, |_| Some(process.start)).filter(|seed| seed.start_exact);
+    let bare = || ProcessSeed { tgid, start, start_exact: true, ..ProcessSeed::default() };
+    let seed = found.or_else(|| (process.live != 0).then(bare))?;
+    Some(ProcessSeed { ppid: Tgid(process.parent), parent_start: BootNanos(process.parent_start), ..seed })
 }

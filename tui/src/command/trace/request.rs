@@ -11,7 +11,7 @@ use tracetui_events::budget::Budget;
 use tracetui_events::environment::Keeper;
 use tracetui_events::filter::{Compiled, Filter, NoNames};
 use tracetui_events::frame::host::Label;
-use tracetui_host::procfs::{INITIAL_PID_NS, pid_namespace};
+use tracetui_host::procfs::{INITIAL_PID_NS, namespace};
 use tracetui_live::LiveOptions;
 use tracetui_live::command::{HeldCommand, Streams};
 use tracetui_shared::id::{NsInum, Tgid};
@@ -95,7 +95,7 @@ impl Request {
 
 /// Refuses ids in another pid namespace than the host's: an id typed there is one of that namespace, and the probes compare the host's.
 pub(crate) fn check_ids(filters: &cli::FilterArgs) -> Result<(), BadUsage> {
-    check_ids_in(filters, pid_namespace("/proc/self/ns/pid"))
+    check_ids_in(filters, namespace("/proc/self", "pid"))
 }
 
 /// Whether this process is in another pid namespace than the host's. Without /proc, nothing is known.

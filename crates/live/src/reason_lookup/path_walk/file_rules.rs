@@ -69,7 +69,6 @@ impl Walk<'_> {
         out
     }
 
-    /// Checks the rights to a file.
     pub(super) fn use_of(&mut self, node: &FileNode, want: u8, out: &mut Vec<Refusal>) {
         match node.rights.allow(want, &self.subject.credentials) {
             Verdict::Denied if !node.has_own_rules() => {

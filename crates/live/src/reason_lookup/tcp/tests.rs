@@ -43,7 +43,7 @@ fn asked(to: &str, errno: i32) -> FailedConnect {
     FailedConnect {
         tgid: Tgid(std::process::id()),
         tid: Tid(rustix::thread::gettid().as_raw_nonzero().get() as u32),
-        net_ns: NsInum(namespace("/proc/thread-self", "net").expect("a namespace")),
+        net_ns: procfs::namespace("/proc/thread-self", "net").expect("a namespace"),
         time: clock::now_boot(),
         call: SocketCall::Connect,
         to: address(to),
