@@ -29,6 +29,7 @@ use tracetui_events::synthetic::{Maker, payload};
 use tracetui_events::text::time::{Moment, Zone};
 use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
+use tracetui_host::background::Pieces;
 use tracetui_host::{btf, clock, kallsyms, ksymbols, machine, mounts, printed_symbols, procfs, users};
 use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
@@ -406,7 +407,7 @@ pub fn symbols(bytes: &[u8]) {
     let mut part = || parts.next().unwrap_or_default();
     let (texts, mut symbols) = ([(part(), part()), (part(), part())], Symbols::default());
     for (second, (text, modules)) in (1u64..).zip(texts) {
-        let Some((builder, images)) = kallsyms::parse(text, modules) else { continue };
+        let Some((builder, images)) = kallsyms::parse(text, modules, &mut Pieces::new(None)) else { continue };
         let (began, ended) = (BootNanos(second * 10), BootNanos(second * 10 + 5));
         let table = builder.build();
         let places: Vec<_> = table.iter().map(|symbol| (symbol.start.0, symbol.size)).collect();

@@ -1,5 +1,6 @@
 //! bpf(2) as a raw system call, and the commands that several crates need.
 
+use super::{u32_at, u64_at};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -70,11 +71,11 @@ impl Bytes {
     }
 
     pub fn u32(&self, at: usize) -> u32 {
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+        u32_at(&self.0, at)
     }
 
     pub fn u64(&self, at: usize) -> u64 {
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+        u64_at(&self.0, at)
     }
 }
 

@@ -104,7 +104,7 @@ pub fn snapshot(pieces: &mut Pieces<'_>) -> Result<Snapshot, Unavailable> {
     let text = text(pieces).map_err(|error| unreadable(&error))?;
     // A kernel without modules has no such file.
     let modules = read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default();
-    match parse_pieces(&text, &modules, pieces) {
+    match parse(&text, &modules, pieces) {
         Some((builder, images)) => Ok(Snapshot { began, table: builder.build(), images }),
         None if text.is_empty() => Err(Unavailable::Unreadable(libc::ENODATA)),
         None => Err(why_hidden()),
@@ -144,11 +144,7 @@ pub fn modules() -> BTreeSet<Module> {
 /// The kernel writes `address type name`, and a module after a tab. A module chooses the names of its symbols, so they
 /// may contain anything, even line breaks. After the first line with a module, a line without one is therefore not
 /// trusted. Neither is an address of a module that lies within the kernel.
-pub fn parse<'a>(kallsyms: &'a [u8], modules: &'a [u8]) -> Option<(Builder<'a>, Vec<CodeImage>)> {
-    parse_pieces(kallsyms, modules, &mut Pieces::new(None))
-}
-
-fn parse_pieces<'a>(
+pub fn parse<'a>(
     kallsyms: &'a [u8],
     modules: &'a [u8],
     pieces: &mut Pieces<'_>,
@@ -304,7 +300,9 @@ mod tests {
     use tracetui_events::symbols::Table;
 
     fn table(kallsyms: &str, modules: &str) -> Table {
-        parse(kallsyms.as_bytes(), modules.as_bytes()).map(|(builder, _)| builder.build()).unwrap_or_default()
+        parse(kallsyms.as_bytes(), modules.as_bytes(), &mut Pieces::new(None))
+            .map(|(builder, _)| builder.build())
+            .unwrap_or_default()
     }
 
     /// The symbol that contains the address, as `name+offset/size [module]`.
@@ -373,7 +371,7 @@ ffff80007a000000 t run\t[m]\nffff80007a000000 t $x\t[m]\nffff80007a000020 t $d.5
         assert_eq!(shown(&table, 0xffff_8000_8000_0010), "_text+16/65536 []");
         assert_eq!(shown(&table, 0xffff_8000_8002_0000), "none");
         // Programs are images.
-        let (_, images) = parse(X86.as_bytes(), MODULES.as_bytes()).expect("symbols");
+        let (_, images) = parse(X86.as_bytes(), MODULES.as_bytes(), &mut Pieces::new(None)).expect("symbols");
         let shown: Vec<_> = images.iter().map(|image| (image.address.0, image.length)).collect();
         assert_eq!(shown, [(0xffff_ffff_c001_0000, 128), (0xffff_ffff_c001_0080, 4096 - 128)]);
     }
@@ -381,7 +379,7 @@ ffff80007a000000 t run\t[m]\nffff80007a000000 t $x\t[m]\nffff80007a000020 t $d.5
     #[test]
     fn cut_text_ends_with_its_last_whole_line() {
         for cut in 0..X86.len() {
-            let Some((builder, _)) = parse(&X86.as_bytes()[..cut], b"") else { continue };
+            let Some((builder, _)) = parse(&X86.as_bytes()[..cut], b"", &mut Pieces::new(None)) else { continue };
             let table = builder.build();
             for symbol in table.iter() {
                 let line = format!(" {}", String::from_utf8_lossy(symbol.name));
@@ -390,8 +388,8 @@ ffff80007a000000 t run\t[m]\nffff80007a000000 t $x\t[m]\nffff80007a000020 t $d.5
         }
         // Hidden addresses make no table.
         let hidden = "0000000000000000 T _stext\n0000000000000000 t first\n0000000000000000 t run\t[ext4]\n";
-        assert!(parse(hidden.as_bytes(), b"ext4 8192 2 - Live 0x0000000000000000\n").is_none());
-        assert!(parse(b"", b"").is_none());
+        assert!(parse(hidden.as_bytes(), b"ext4 8192 2 - Live 0x0000000000000000\n", &mut Pieces::new(None)).is_none());
+        assert!(parse(b"", b"", &mut Pieces::new(None)).is_none());
         // Symbols of per-CPU data are at 0 and above, on kernels before 6.15.
         let table = table(
             "0000000000000000 A fixed_percpu_data\n0000000000001000 A cpu_debug_store\nffffffff81000000 T _stext\n",
@@ -418,7 +416,7 @@ ffffffff81000020 t inside\t[m]\nffffffff81000028 d cut\t[m]\nffffffffc0000010 t 
             noise in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let text = [lines.join("\n").as_bytes(), b"\n", &noise].concat();
-            if let Some((builder, images)) = parse(&text, modules.as_bytes()) {
+            if let Some((builder, images)) = parse(&text, modules.as_bytes(), &mut Pieces::new(None)) {
                 let table = builder.build();
                 for symbol in table.iter().filter(|symbol| symbol.size > 0) {
                     prop_assert!(table.containing(symbol.start).is_some());

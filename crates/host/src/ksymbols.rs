@@ -71,7 +71,6 @@ pub struct StreamEvent<'a> {
     pub what: StreamChange<'a>,
 }
 
-/// A change of a program or of one of its functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamChange<'a> {
     Loaded {

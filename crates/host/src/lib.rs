@@ -28,6 +28,11 @@ pub mod program;
 pub mod symbol_address;
 pub mod users;
 
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub use testing::not_checked;
+
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 use std::fs::File;
@@ -77,17 +82,23 @@ pub fn trimmed(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
 }
 
-pub fn decimal<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+/// The number at an offset, as this machine writes it; 0 beyond the end.
+pub fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u16::from_ne_bytes(*bytes))
 }
 
-/// Reports what the running test does not check on this machine, and why. The message bypasses the output capture of
-/// the harness.
-#[cfg(any(test, feature = "testing"))]
-pub fn not_checked(why: &str) {
-    let thread = std::thread::current();
-    let line = format!("not checked: {}: {why}\n", thread.name().unwrap_or("a thread"));
-    let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+/// See [`u16_at`].
+pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// See [`u16_at`].
+pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+}
+
+pub fn decimal<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -36,7 +36,6 @@ pub fn give_up_raised() {
     usual().into_iter().for_each(|niceness| set_niceness(None, niceness));
 }
 
-/// The priority of the main thread.
 static MAIN: AtomicU8 = AtomicU8::new(USUALLY);
 const USUALLY: u8 = 0;
 const RAISED: u8 = 1;

@@ -305,7 +305,6 @@ fn cut_start(ticks: u64, tick_ns: u64, boot_offset_ns: i64) -> u64 {
     ticks.saturating_mul(tick_ns).saturating_add_signed(boot_offset_ns.saturating_neg())
 }
 
-/// The used fields of a process's stat. An error if the process does not exist or may not be read.
 fn stat_of(tgid: Tgid) -> io::Result<Stat> {
     let text = ProcessDir::open(tgid)?.read(c"stat", FIELDS_MAX)?;
     Stat::parse(&text).ok_or(io::ErrorKind::InvalidData.into())

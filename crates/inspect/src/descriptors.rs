@@ -2,7 +2,7 @@
 //! threads, through the iterators `task_file` and `task` (5.8+). /proc has the same, but takes a system call or more for each
 //! descriptor.
 
-use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field, offset};
+use super::lister::{Body, LEAVE, Lister, NAME_AT, ON_STACK, Record, asm, field, id, name, offset};
 use super::processes::{Held, Kind, SeenEvent, Socket, comm_of};
 use tracetui_events::bpf::{HeldBy, Object};
 use tracetui_events::frame::host::BpfHolder;
@@ -10,6 +10,7 @@ use tracetui_events::limits;
 use tracetui_host::btf::Btf;
 use tracetui_host::procfs::{INITIAL_PID_NS, namespace};
 use tracetui_host::program::Instruction;
+use tracetui_host::{u32_at, u64_at};
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid};
 
 /// `SOCKFS_MAGIC`.
@@ -187,31 +188,31 @@ impl Descriptors {
     pub(super) fn read(&mut self) -> Result<Held, String> {
         let mut held = Held { sockets: Some(Vec::new()), ..Held::default() };
         self.files.run(|record| held.file(record))?;
-        self.tasks.run(|record| held.namespace_of(record.id(), NsInum(record.u32_at(12))))?;
+        self.tasks.run(|record| held.namespace_of(id(record), NsInum(u32_at(record, 12))))?;
         Ok(held)
     }
 }
 
 impl Held {
-    fn file(&mut self, record: &Record<'_>) {
-        let (pid, tid, fd) = (Tgid(record.u32_at(16)), record.u32_at(20), record.u32_at(24));
-        let by = || BpfHolder::process(HeldBy::Process, pid, record.name().to_vec(), fd);
-        match record.u32_at(12).cast_signed() {
+    fn file(&mut self, record: &Record) {
+        let (pid, tid, fd) = (Tgid(u32_at(record, 16)), u32_at(record, 20), u32_at(record, 24));
+        let by = || BpfHolder::process(HeldBy::Process, pid, name(record).to_vec(), fd);
+        match u32_at(record, 12).cast_signed() {
             SOCKET => {
-                let program = |at| Some(record.u32_at(at)).filter(|id| *id != 0);
+                let program = |at| Some(u32_at(record, at)).filter(|id| *id != 0);
                 let programs = [28, 32]
                     .map(|at| program(at).map(|id| Some(ProgId(id)).filter(|id| id.0 != CLASSIC.cast_unsigned())));
-                let (inode, group) = (record.id(), KernelAddr(record.u64_at(40)));
+                let (inode, group) = (id(record), KernelAddr(u64_at(record, 40)));
                 self.sockets.iter_mut().for_each(|all| all.push(Socket { inode, programs, group, pid, fd }));
             }
             PROGRAM => {
-                let id = if record.id() == NO_ID.cast_unsigned() { 0 } else { record.id() };
+                let id = if id(record) == NO_ID.cast_unsigned() { 0 } else { id(record) };
                 self.hold(Object::Program(ProgId(id)), by());
             }
-            LINK => self.hold(Object::Link(LinkId(record.id())), by()),
+            LINK => self.hold(Object::Link(LinkId(id(record))), by()),
             _ => {
-                let (program, event) = (ProgId(record.id()), record.u32_at(28));
-                let seen = SeenEvent { program, event, event_type: record.u32_at(32), config: record.u64_at(40) };
+                let (program, event) = (ProgId(id(record)), u32_at(record, 28));
+                let seen = SeenEvent { program, event, event_type: u32_at(record, 32), config: u64_at(record, 40) };
                 self.perf_event(tid, BpfHolder::process(HeldBy::Perf, pid, comm_of(pid.0), fd), Some(seen));
             }
         }

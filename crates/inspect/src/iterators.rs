@@ -9,7 +9,7 @@
 //! before and after a walk over the ids existed all the time.
 
 use super::descriptors::Descriptors;
-use super::lister::{Body, ENTRY, Lister, NAME_AT, ON_STACK, asm, field, offset};
+use super::lister::{Body, ENTRY, Lister, NAME_AT, ON_STACK, asm, field, id, name, offset};
 use super::namespaces;
 use super::processes::Held;
 use super::programs::Read;
@@ -22,6 +22,7 @@ use tracetui_events::bpf::{Inventory, Unseen, View};
 use tracetui_events::frame::host::BpfHidden;
 use tracetui_events::limits;
 use tracetui_host::btf::Btf;
+use tracetui_host::{u32_at, u64_at};
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::link_type;
 
@@ -146,7 +147,7 @@ impl Iterators {
     pub(super) fn linked_events(&mut self) -> Option<HashSet<u32>> {
         let mut events = HashSet::default();
         if let Some(links) = self.links.as_mut().filter(|_| self.knows_events) {
-            links.run(|record| _ = events.insert(record.u32_at(24))).ok()?;
+            links.run(|record| _ = events.insert(u32_at(record, 24))).ok()?;
         }
         self.knows_events.then_some(events)
     }
@@ -154,7 +155,7 @@ impl Iterators {
     /// All network namespaces but that of the first process. Empty if the kernel lacks the iterator, or records were lost.
     pub(super) fn namespaces(&mut self) -> Vec<NsInum> {
         let mut found = Vec::new();
-        let run = self.namespaces.as_mut().map(|lister| lister.run(|record| found.push(NsInum(record.id()))));
+        let run = self.namespaces.as_mut().map(|lister| lister.run(|record| found.push(NsInum(id(record)))));
         if run.is_some_and(|run| run.is_ok()) { found } else { Vec::new() }
     }
 
@@ -218,8 +219,8 @@ const SPARE: usize = 1024;
 fn list(lister: &mut Lister) -> Result<Objects, String> {
     let mut objects = Objects::default();
     lister.run(|record| {
-        let (object_type, other, tag) = (record.u32_at(12), record.u64_at(16), record.u64_at(24).swap_bytes());
-        objects.insert(record.id(), Object { object_type, other, tag, name: record.name().to_vec() });
+        let (object_type, other, tag) = (u32_at(record, 12), u64_at(record, 16), u64_at(record, 24).swap_bytes());
+        objects.insert(id(record), Object { object_type, other, tag, name: name(record).to_vec() });
     })?;
     Ok(objects)
 }

@@ -10,6 +10,7 @@ use tracetui_host::btf::Btf;
 use tracetui_host::maps::{NewMap, freeze};
 use tracetui_host::mmap::Mapping;
 use tracetui_host::program::{self, Instruction, ProgramKind};
+use tracetui_host::{u32_at, u64_at};
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{LinkId, ProgId};
 
@@ -198,41 +199,30 @@ impl Lister {
     }
 
     /// Runs it, and passes each record to `take`. An error if some records were not delivered.
-    pub(super) fn run(&mut self, mut take: impl FnMut(&Record<'_>)) -> Result<(), String> {
+    pub(super) fn run(&mut self, mut take: impl FnMut(&Record)) -> Result<(), String> {
         run_iterator(&self.link).map_err(|error| error.to_string())?;
         let mut ended = false;
         let mut missing = false;
         let whole = self.ring.drain(|record| {
-            let record = Record(record);
-            missing |= record.u64_at(0) != self.number + 1;
-            self.number = record.u64_at(0);
-            ended = record.id() == 0;
+            missing |= u64_at(record, 0) != self.number + 1;
+            self.number = u64_at(record, 0);
+            ended = id(record) == 0;
             if !ended {
-                take(&record);
+                take(record);
             }
         });
         if whole && ended && !missing { Ok(()) } else { Err("the iterator lost records".to_owned()) }
     }
 }
 
-pub(super) struct Record<'r>(&'r [u8; RECORD]);
+pub(super) type Record = [u8; RECORD];
 
-impl Record<'_> {
-    pub(super) fn u32_at(&self, at: usize) -> u32 {
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
-    }
+pub(super) fn id(record: &Record) -> u32 {
+    u32_at(record, 8)
+}
 
-    pub(super) fn u64_at(&self, at: usize) -> u64 {
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-    }
-
-    pub(super) fn id(&self) -> u32 {
-        self.u32_at(8)
-    }
-
-    pub(super) fn name(&self) -> &[u8] {
-        until_nul(&self.0[NAME_AT..])
-    }
+pub(super) fn name(record: &Record) -> &[u8] {
+    until_nul(&record[NAME_AT..])
 }
 
 /// A ring buffer whose data are mapped read-only.
@@ -256,7 +246,7 @@ impl Ring {
     }
 
     /// Passes all records to `take`. Returns `false` if it found anything else; the rest was then not read.
-    fn drain(&mut self, mut take: impl FnMut(&[u8; RECORD])) -> bool {
+    fn drain(&mut self, mut take: impl FnMut(&Record)) -> bool {
         let produced = self.memory.word(0).load(Ordering::Acquire);
         // The position is beyond the ring's size, so another process changed the position of the consumer.
         let mut whole = produced.wrapping_sub(self.position) <= self.size as u64;

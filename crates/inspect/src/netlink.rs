@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tracetui_host::confine::{Role, Spawner};
+pub(super) use tracetui_host::{u16_at, u32_at};
 
 /// The size of a read in bytes. The kernel returns at most 32 KiB of a dump at once.
 const BUFFER: usize = 64 << 10;
@@ -343,14 +344,6 @@ fn pieces(mut rest: &[u8], least: usize, len: impl Fn(&[u8]) -> usize) -> impl I
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(piece)
     })
-}
-
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u16::from_ne_bytes(*bytes))
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
 #[cfg(test)]

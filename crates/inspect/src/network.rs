@@ -207,7 +207,6 @@ impl Interfaces {
         is_known
     }
 
-    /// The change of a filter at an interface, which has it at a parent.
     fn filters(&self, (ifindex, parent): (u32, u32), message: &Message<'_>) -> InterfacePart {
         let (netns, body, mut network) = (self.own, message.body, Network::default());
         if message.kind == RTM_NEWTFILTER {

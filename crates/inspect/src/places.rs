@@ -20,7 +20,6 @@ use tracetui_shared::id::{CgroupId, ProgId};
 const OF_CGROUPS: [u32; 29] =
     [0, 1, 2, 3, 6, 8, 9, 10, 11, 12, 13, 14, 15, 18, 19, 20, 21, 22, 29, 30, 31, 32, 34, 43, 49, 50, 51, 52, 53];
 
-/// BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI.
 const ALLOW_OVERRIDE: u32 = 1;
 const ALLOW_MULTI: u32 = 2;
 

@@ -54,10 +54,8 @@ impl ObjectKind {
     }
 }
 
-/// bpf(2). Addresses in `attr` must be those of live memory that the command may write to the lengths in `attr`.
-///
 /// # Safety
-/// See above.
+/// Addresses in `attr` must be those of live memory that the command may write to the lengths in `attr`.
 unsafe fn bpf(command: Command, attr: &mut Bytes) -> io::Result<()> {
     // SAFETY: the caller guarantees what is in `attr`.
     unsafe { host::bpf(command as i32, attr) }.map(drop)

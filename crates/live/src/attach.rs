@@ -118,7 +118,6 @@ pub(super) fn load(
     })
 }
 
-/// The program type and target for an attach point. An error if the kernel lacks the attach point.
 fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch, requested: Requested) -> Result<ProgramKind, Failure> {
     let ids = || {
         facts.ids.as_ref().ok_or_else(|| Failure {
@@ -298,7 +297,6 @@ impl Attacher<'_> {
     }
 }
 
-/// The error of a rejected program, with the end of the verifier's log.
 fn refusal(place: &str, rejected: Rejected, facts: &KernelFacts) -> Failure {
     let Rejected { error, log, lacks } = rejected;
     if let Some(why) = lacks.map(|field| facts.lacks(field)) {

@@ -39,7 +39,6 @@ pub(super) struct CaptureMaps {
     /// The processes of the filter's roots, by id.
     roots: HashTable<u32, ProcessKey>,
     pub(super) tasks: Tasks,
-    /// The processes listed before the roots were added.
     before: Vec<TaskStart>,
     /// The processes that user space added while the filter is being set.
     admitted: Vec<ProcessKey>,

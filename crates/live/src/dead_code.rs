@@ -7,7 +7,6 @@
 use aya_obj::generated::{bpf_func_info, bpf_insn};
 use std::ops::RangeInclusive;
 
-/// A program without the instructions that are never executed.
 pub(super) struct Reached {
     /// The instructions of the program and of the functions that it calls.
     pub(super) code: Vec<bpf_insn>,
@@ -36,14 +35,11 @@ const ALU: u8 = 0x04;
 const JMP: u8 = 0x05;
 const JMP32: u8 = 0x06;
 const OPERATION: u8 = 0xf0;
-/// The operation of a move.
 const MOVE: u8 = 0xb0;
-/// The operand is a register.
 const X: u8 = 0x08;
 /// Loads an immediate of 64 bits. The instruction has 16 bytes.
 const LOAD_WIDE: u8 = 0x18;
 const MODE: u8 = 0xe0;
-/// An atomic operation in memory.
 const ATOMIC: u8 = 0xc0;
 const JA: u8 = 0x05;
 const CALL: u8 = 0x85;

@@ -51,12 +51,14 @@ const COUNT: Duration = Duration::from_secs(1);
 /// The minimum change of the clock offset, in nanoseconds, that is sent.
 const CLOCK_STEP: u64 = 1_000_000;
 
-/// The attached probes, and the resolver for the cgroups of their events.
 pub struct LiveSource {
     live: Live,
+    /// Dropped after the probes.
     inspector: Option<Inspector>,
     cgroups: Option<CgroupResolver>,
     containers: Option<Containers>,
+    /// The cgroups that the pipeline knows. The pipeline evicts by the same rule
+    /// ([`World::apply_host`](tracetui_events::enrich::World::apply_host)).
     known_cgroups: Fifo<CgroupId, ()>,
     accounts: Accounts,
 }
@@ -87,16 +89,10 @@ impl Source for LiveSource {
         if enter(Role::Recorder { inspector }).is_err() {
             return;
         }
-        let LiveSource { live, inspector, cgroups, containers, known_cgroups, accounts } = self;
         let reader = Reader {
-            live,
-            inspector,
+            source: self,
             out,
-            cgroups,
-            containers,
             last_cgroup: CgroupId(0),
-            known_cgroups,
-            accounts,
             clock_offset: i64::MIN,
             counters: Counters::default(),
             reports: Batch::default(),
@@ -132,7 +128,6 @@ fn is_bpf(frame: &FrameRef<'_>) -> bool {
     frame.header.kind == Kind::Bpf as u16
 }
 
-/// The host data that the records of the ring require, collected in one pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Asked {
     bpf: bool,
@@ -170,17 +165,9 @@ impl Asked {
 }
 
 struct Reader {
-    live: Live,
-    /// Dropped after the probes.
-    inspector: Option<Inspector>,
+    source: LiveSource,
     out: FrameSender,
-    cgroups: Option<CgroupResolver>,
-    containers: Option<Containers>,
     last_cgroup: CgroupId,
-    /// The cgroups that the pipeline knows. The pipeline evicts by the same rule
-    /// ([`World::apply_host`](tracetui_events::enrich::World::apply_host)).
-    known_cgroups: Fifo<CgroupId, ()>,
-    accounts: Accounts,
     clock_offset: i64,
     /// The counters as last sent to the pipeline.
     counters: Counters,
@@ -205,7 +192,7 @@ impl Reader {
     fn run(mut self) {
         raise_priority();
         let mut counters = self.out.batch();
-        if let Some(inspector) = &mut self.inspector {
+        if let Some(inspector) = &mut self.source.inspector {
             counters.append(inspector.attached_at_start().bytes());
         }
         self.count(false, &mut counters);
@@ -216,7 +203,7 @@ impl Reader {
         // The order of the last events is final after the window, or once no probe ran before a read. Until then, the
         // ring is polled without a wake-up. The pipeline orders events by the times of these reads, and would otherwise
         // hold them back.
-        let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
+        let window = Duration::from_nanos(limits::order_window_ns(self.source.live.preemptible()));
         let mut nap = LATE;
         let mut looked = Instant::now();
         while !self.stopped() {
@@ -225,7 +212,8 @@ impl Reader {
             let polling = unsettled || self.unnamed.is_some() || looked < self.found + POLLED || is_lent();
             // A failed wait does not end the loop: the next pass reads all available records.
             let timeout = if polling { nap } else { COUNT.saturating_sub(counted.elapsed()) };
-            let ready = self.live.wait(timeout, polling, self.inspector.as_ref().and_then(Inspector::events));
+            let ready =
+                self.source.live.wait(timeout, polling, self.source.inspector.as_ref().and_then(Inspector::events));
             looked = Instant::now();
             nap = if polling { (2 * nap).min(LATE) } else { SOON };
             match self.read(polling) {
@@ -246,8 +234,8 @@ impl Reader {
                 let mut batch = self.out.batch();
                 self.clock(&mut batch);
                 let now = clock::now_boot();
-                self.accounts.changed().iter().for_each(|account| account.push(now, &mut batch));
-                self.inspector.iter_mut().for_each(|inspector| inspector.check(&mut batch));
+                self.source.accounts.changed().iter().for_each(|account| account.push(now, &mut batch));
+                self.source.inspector.iter_mut().for_each(|inspector| inspector.check(&mut batch));
                 self.count(false, &mut batch);
                 if !self.out.send(batch) {
                     return;
@@ -269,7 +257,7 @@ impl Reader {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let held = batch.len();
         // What the inspector has reported comes after the records of calls that preceded it.
-        if let Some(inspector) = self.inspector.as_mut().filter(|_| self.reports.is_empty()) {
+        if let Some(inspector) = self.source.inspector.as_mut().filter(|_| self.reports.is_empty()) {
             inspector.receive(&mut self.reports);
             self.reported = Instant::now();
         }
@@ -277,7 +265,7 @@ impl Reader {
         self.quiet = self.is_quiet(began);
         let room = self.out.budget.batch();
         let until = if self.ending { BootNanos(u64::MAX) } else { before };
-        let more = self.live.drain(&mut batch, room.saturating_sub(held), until);
+        let more = self.source.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
         // The time up to which the records of calls were read. A later unload could come before the begin of an attachment.
         let read = if more { BootNanos(before.0.saturating_sub(REPORTED.as_nanos() as u64)) } else { until };
@@ -289,10 +277,10 @@ impl Reader {
         self.name_cgroups(&asked.cgroups, &mut batch);
         let unnamed = self.unnamed.take().or(asked.addresses.then_some(held));
         if unnamed.is_some() && (self.ending || batch.len() >= room) {
-            self.live.wait_for_symbols();
+            self.source.live.wait_for_symbols();
         }
-        if !self.live.name_stacks(unnamed, &mut batch) {
-            self.live.hurry_symbols();
+        if !self.source.live.name_stacks(unnamed, &mut batch) {
+            self.source.live.hurry_symbols();
             (self.unnamed, self.held) = (unnamed, Some(batch));
             return Read::All;
         }
@@ -330,7 +318,7 @@ impl Reader {
         if now < self.next_look {
             return false;
         }
-        let quiet = self.live.cpus.are_balanced();
+        let quiet = self.source.live.cpus.are_balanced();
         // The thread may have been preempted meanwhile.
         self.next_look = now + (LOOKS * now.elapsed()).min(LATE);
         quiet
@@ -339,9 +327,9 @@ impl Reader {
     /// Adds loads and unloads of programs up to `until`. Requests an inventory if something changed. Returns whether later ones are
     /// left.
     fn inventory(&mut self, bpf: bool, until: BootNanos, batch: &mut Batch) -> bool {
-        let inspector = self.inspector.as_mut();
+        let inspector = self.source.inspector.as_mut();
         let mut loaded = |id| inspector.iter().for_each(|inspector| inspector.program_loaded(id));
-        let (changed, is_left) = self.live.drain_changes(batch, until, &mut loaded);
+        let (changed, is_left) = self.source.live.drain_changes(batch, until, &mut loaded);
         if let Some(inspector) = inspector.filter(|_| changed || bpf) {
             inspector.changed();
         }
@@ -352,15 +340,15 @@ impl Reader {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let mut reports = std::mem::take(&mut self.reports);
-        if let Some(inspector) = &mut self.inspector {
+        if let Some(inspector) = &mut self.source.inspector {
             inspector.end(&mut reports);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.
-        self.live.end_changes(&mut self.reports);
+        self.source.live.end_changes(&mut self.reports);
         self.reports.append(reports.bytes());
-        self.live.follow_functions(&mut batch);
+        self.source.live.follow_functions(&mut batch);
         self.held = Some(batch);
-        self.live.detach();
+        self.source.live.detach();
         loop {
             match self.read(false) {
                 Read::More => {}
@@ -378,7 +366,7 @@ impl Reader {
             match control {
                 Control::Stop => return true,
                 Control::CountRuns(on) => {
-                    self.inspector.iter_mut().for_each(|inspector| inspector.count_runs(on));
+                    self.source.inspector.iter_mut().for_each(|inspector| inspector.count_runs(on));
                 }
             }
         }
@@ -388,17 +376,17 @@ impl Reader {
     /// Adds the paths of cgroups that are not known yet.
     fn name_cgroups(&mut self, ids: &[CgroupId], batch: &mut Batch) {
         for id in ids {
-            if self.known_cgroups.contains(id) {
+            if self.source.known_cgroups.contains(id) {
                 continue;
             }
-            let found = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(*id));
+            let found = self.source.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(*id));
             let Some(mut cgroup) = found else { continue };
-            self.containers.iter_mut().for_each(|containers| containers.name(&mut cgroup));
+            self.source.containers.iter_mut().for_each(|containers| containers.name(&mut cgroup));
             self.name_cgroup(cgroup, batch);
         }
-        while let Some(cgroup) = self.containers.as_mut().and_then(Containers::late) {
+        while let Some(cgroup) = self.source.containers.as_mut().and_then(Containers::late) {
             // An evicted one is looked up again.
-            if self.known_cgroups.contains(&cgroup.id) {
+            if self.source.known_cgroups.contains(&cgroup.id) {
                 self.name_cgroup(cgroup, batch);
             }
         }
@@ -407,11 +395,11 @@ impl Reader {
 
     /// Adds a cgroup, or a known one again after its container was found.
     fn name_cgroup(&mut self, cgroup: Cgroup, batch: &mut Batch) {
-        self.known_cgroups.insert(cgroup.id, (), cgroup.bytes());
-        if self.live.asks_for_cgroups() {
+        self.source.known_cgroups.insert(cgroup.id, (), cgroup.bytes());
+        if self.source.live.asks_for_cgroups() {
             // An error means that the kernel side passes fewer events than it should. The display filter hides none
             // of the events that pass.
-            let _ = self.live.capture.name_cgroup(&cgroup);
+            let _ = self.source.live.capture.name_cgroup(&cgroup);
         }
         HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
     }
@@ -419,11 +407,13 @@ impl Reader {
     /// Evicts the oldest cgroups above the limits, here and in the kernel. A path is added again at the next event of
     /// its cgroup. For events that the capture filter rejects, this happens at the next fork, exec or exit.
     fn forget_cgroups(&mut self) {
-        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget.share(limits::CGROUPS_SHARE)) {
+        while let Some(id) =
+            self.source.known_cgroups.evict(limits::CGROUPS, self.out.budget.share(limits::CGROUPS_SHARE))
+        {
             self.last_cgroup = CgroupId(0);
-            if self.live.asks_for_cgroups() {
+            if self.source.live.asks_for_cgroups() {
                 // An error means that the events of the cgroup still pass, without a path.
-                let _ = self.live.capture.forget_cgroup(id);
+                let _ = self.source.live.capture.forget_cgroup(id);
             }
         }
     }
@@ -437,17 +427,17 @@ impl Reader {
     }
 
     fn count(&mut self, last: bool, batch: &mut Batch) {
-        let cpus = self.live.counters();
-        let skips = self.live.skips();
+        let cpus = self.source.live.counters();
+        let skips = self.source.live.skips();
         let programs = skips.into_iter().map(|(program, skips)| ProgramSkips {
             program: program.into(),
             slots: Slot::of_program(program).map(|slot| slot as u16).collect(),
             skips,
         });
-        self.live.count_changes(batch);
-        self.live.follow_functions(batch);
-        self.live.sweep_connections();
-        let (ring_used, ring_size) = self.live.fill();
+        self.source.live.count_changes(batch);
+        self.source.live.follow_functions(batch);
+        self.source.live.sweep_connections();
+        let (ring_used, ring_size) = self.source.live.fill();
         let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
         let changes = self.counters.changes_to(&counters);
         self.counters = counters;

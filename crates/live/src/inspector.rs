@@ -37,7 +37,6 @@ use zerocopy::FromBytes as _;
 /// The name by which the program is started as the inspector (`argv[0]`).
 pub const NAME: &str = "tracetui-inspector";
 
-/// The maximum number of bytes of its data.
 const MEMORY: u64 = 256 << 20;
 /// The maximum size of a frame, and of all frames at the start, or at the end.
 const FRAME: usize = 1 << 20;
@@ -160,7 +159,6 @@ impl Inspector {
         begun.map_err(|error| format!("the inspector does not begin: {error}"))
     }
 
-    /// Reads what is attached by netlink at the start.
     fn attached(&mut self) -> io::Result<()> {
         let mut len = [0; 4];
         self.answer(&mut len)?;

@@ -40,23 +40,35 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The interval after which an inventory is taken even without a change, because attachments without a link are
 /// detached without a report. Tests set less.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
-/// The interval at which runs are counted.
 const COUNT: Duration = Duration::from_secs(1);
 
 /// What the trace requests of the thread that takes inventories.
 pub(super) struct Requests {
-    poke: Waker,
+    shared: Arc<Shared>,
     loads: SyncSender<ProgId>,
-    ends: Arc<AtomicBool>,
-    counts: Arc<AtomicBool>,
+}
+
+struct Shared {
+    poke: Waker,
+    ends: AtomicBool,
+    /// Whether runs should be counted.
+    counts: AtomicBool,
+    /// Inventories have pauses unless something changed or somebody waits for them.
     pace: Arc<Pace>,
+}
+
+impl Shared {
+    fn hurry(&self) {
+        self.pace.hurry();
+        self.poke.wake();
+    }
 }
 
 impl Requests {
     /// Something changed. `counts`: whether runs should be counted.
     pub(super) fn changed(&self, counts: bool) {
-        self.counts.store(counts, Ordering::Release);
-        self.hurry();
+        self.shared.counts.store(counts, Ordering::Release);
+        self.shared.hurry();
     }
 
     /// Reports a loaded program. The thread reads it at once, unless too many wait.
@@ -64,37 +76,25 @@ impl Requests {
         let _ = self.loads.try_send(id);
     }
 
-    /// Requests the last inventory if something changed.
     pub(super) fn end(&self) {
-        self.ends.store(true, Ordering::Release);
-        self.hurry();
-    }
-
-    fn hurry(&self) {
-        self.pace.hurry();
-        self.poke.wake();
+        self.shared.ends.store(true, Ordering::Release);
+        self.shared.hurry();
     }
 }
 
-/// The threads that do what the one that takes inventories may not do itself.
 pub(super) struct Helpers {
     pub(super) pins: Spawner,
     pub(super) sockets: Sockets,
 }
 
 pub(super) struct Taker {
-    poke: Waker,
+    shared: Arc<Shared>,
     own: HashSet<ProgId>,
-    /// See [`INTERVAL`].
     interval: Duration,
-    ends: Arc<AtomicBool>,
-    counts: Arc<AtomicBool>,
     counting: bool,
     /// The handle that keeps the kernel counting, if counting could be turned on.
     statistics: Option<RunStatistics>,
     counted: Instant,
-    /// Inventories have pauses unless something changed or somebody waits for them.
-    pace: Arc<Pace>,
     trace: File,
     /// Changes of network interfaces. If `None`, they are found after [`INTERVAL`].
     routes: Option<RouteChanges>,
@@ -118,31 +118,28 @@ impl Taker {
         Helpers { pins, sockets }: Helpers,
         trace: File,
     ) -> io::Result<(Taker, Requests)> {
-        let poke = Waker::new()?;
         let (loads, loaded) = sync_channel(LOADS);
-        let [ends, counts] = [(); 2].map(|()| Arc::<AtomicBool>::default());
         let pace = Arc::<Pace>::default();
+        let (ends, counts) = Default::default();
+        let shared = Arc::new(Shared { poke: Waker::new()?, ends, counts, pace: Arc::clone(&pace) });
         let newest = own.iter().copied().max().unwrap_or_default();
         let taker = Taker {
-            poke: poke.clone(),
+            shared: Arc::clone(&shared),
             own,
             interval,
-            ends: ends.clone(),
-            counts: counts.clone(),
             counting: false,
             statistics: None,
             counted: Instant::now(),
-            pace: Arc::clone(&pace),
             trace,
             routes: None,
-            collector: Collector::with_threads(pins, sockets, Arc::clone(&pace)),
+            collector: Collector::with_threads(pins, sockets, pace),
             described: Described::since(last, newest),
             links: Vec::new(),
             unsteady: false,
             loaded_programs: loaded,
             programs: None,
         };
-        Ok((taker, Requests { poke, loads, ends, counts, pace }))
+        Ok((taker, Requests { shared, loads }))
     }
 
     /// Follows the changes of network interfaces from now on. Then writes to the trace what is attached by netlink, after its length.
@@ -180,14 +177,14 @@ impl Taker {
             let look = LOOK.min(self.interval);
             let nap = due.map_or(look, |due| due.saturating_duration_since(now).min(look));
             let news = self.wait(nap) || self.unsteady || self.links_changed();
-            let ends = self.ends.load(Ordering::Acquire);
+            let ends = self.shared.ends.load(Ordering::Acquire);
             self.read_loaded();
             self.count_runs();
             if (news || last.elapsed() > self.interval) && due.is_none() {
                 due = Some((Instant::now() + QUIET).max(rested));
             }
             if news {
-                self.pace.hurry();
+                self.shared.pace.hurry();
             }
             if due.is_some_and(|due| ends || due <= Instant::now()) {
                 let start = clock::now_thread();
@@ -198,7 +195,7 @@ impl Taker {
                 if !matches!(taken, Some(Ok(()))) {
                     return;
                 }
-                self.pace.calm();
+                self.shared.pace.calm();
                 (due, last) = (None, Instant::now());
                 let took = clock::now_thread().saturating_sub(start) + self.collector.took_aside();
                 let pause = if self.programs > Some(MANY) { PAUSE_OF_MANY } else { PAUSE };
@@ -212,14 +209,14 @@ impl Taker {
 
     /// Waits. Returns whether something changed.
     fn wait(&mut self, nap: Duration) -> bool {
-        let mut fds = vec![PollFd::new(&self.poke, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.shared.poke, PollFlags::IN)];
         fds.extend(self.routes.iter().map(|routes| PollFd::from_borrowed_fd(routes.as_fd(), PollFlags::IN)));
         // An interrupted wait counts as a short one.
         let _ = poll(&mut fds, Timespec::try_from(nap).ok().as_ref());
         let poked = !fds[0].revents().is_empty();
         let routes = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
         if poked {
-            self.poke.reset();
+            self.shared.poke.reset();
         }
         if routes {
             let (parts, _) = self.changed_parts();
@@ -283,7 +280,7 @@ impl Taker {
 
     /// Turns counting on or off as requested. While it is on, reads the counters once a second.
     fn count_runs(&mut self) {
-        let asked = self.counts.load(Ordering::Acquire);
+        let asked = self.shared.counts.load(Ordering::Acquire);
         let changed = asked != self.counting;
         if changed {
             self.counting = asked;

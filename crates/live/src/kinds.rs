@@ -51,7 +51,6 @@ pub(super) struct Probe {
     part_of: Option<Slot>,
     /// Whether the events are reported even without this program, with less data.
     pub(super) optional: bool,
-    /// Where it attaches in each way.
     places: &'static [(Way, AttachPoint)],
     /// What a trace lacks without this program.
     pub(super) missing: &'static [&'static str],
@@ -66,7 +65,6 @@ pub(super) struct Probe {
 /// The field with the result, in the records of `syscalls:sys_exit_*`.
 pub(super) const RET: Record = &[("ret", 16, 8)];
 
-/// The events for which programs are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Requested {
     pub(crate) kinds: KindSet,
@@ -235,11 +233,9 @@ pub(super) const GROUPS: &[Group] = &[
     )]),
 ];
 
-/// The record of `sock:inet_sock_set_state`.
 const STATE: Record = &[("skaddr", 8, 8), ("oldstate", 16, 4), ("newstate", 20, 4), ("protocol", 30, 2)];
 /// The field with the request, in the records of `io_uring:*`.
 const REQUEST: Record = &[("ctx", 8, 8), ("req", 16, 8)];
-/// The record of `io_uring:io_uring_complete`.
 const COMPLETION: Record = &[("ctx", 8, 8), ("req", 16, 8), ("user_data", 24, 8), ("res", 32, 4), ("cflags", 36, 4)];
 const EARLIER: &str = "results of calls that began before the trace";
 
@@ -301,7 +297,6 @@ pub(super) fn order(first: Way, preemptible: bool) -> [Way; 3] {
     order
 }
 
-/// The names that programs attach to, on all architectures.
 pub fn attach_names() -> AttachNames {
     let functions = arch::ALL.into_iter().flat_map(hooked_functions);
     AttachNames {
@@ -321,7 +316,6 @@ pub fn users_of(field: Field) -> Vec<&'static str> {
     PROGRAMS.iter().filter(|(_, members)| reads(members)).map(|(name, _)| *name).collect()
 }
 
-/// The members that each program reads.
 fn members_by_program() -> Vec<(&'static str, BTreeSet<usize>)> {
     let object = Object::parse(OBJECT).ok().and_then(|mut object| {
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
@@ -339,7 +333,6 @@ fn unique(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// The tracepoints that programs attach to by type id.
 pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     places().flat_map(|(place, program)| {
         let names = if let Btf(names) = place { names } else { &[][..] };
@@ -347,7 +340,6 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
     })
 }
 
-/// The functions that programs attach to, each with its program.
 pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static str)> {
     places()
         .flat_map(|(place, program)| place.functions(arch, KindSet::ALL).into_iter().map(move |name| (name, program)))
@@ -375,7 +367,6 @@ impl Probe {
         Probe { skips_lose: false, ..self }
     }
 
-    /// Where the program attaches in a way.
     fn place(&self, way: Way) -> Option<&AttachPoint> {
         self.places.iter().find(|(of, _)| *of == way).map(|(_, place)| place)
     }
@@ -397,7 +388,6 @@ impl Probe {
         self.skips_lose && place.is_preemptible(tracepoints)
     }
 
-    /// The slots of the events that this program makes or adds data to.
     fn slots(&self) -> impl Iterator<Item = Slot> {
         Slot::of_program(self.name).chain(self.part_of)
     }

@@ -95,7 +95,6 @@ pub struct LiveOptions {
     pub tree_size: u32,
     /// The maximum number of open TCP connections that are followed, if the map has room for more: in tests.
     pub connections: u32,
-    /// The preferred kind of attach points.
     pub way: Way,
     /// The process that takes inventories, whose events are tracetui's own.
     pub inspector: Option<InspectorIds>,
@@ -312,7 +311,6 @@ impl Live {
         self.rings.wait(timeout, polling, self.changes.iter().flat_map(program_loads::Changes::events).chain(other))
     }
 
-    /// Ends a [`Live::wait`] from another thread.
     pub fn waker(&self) -> Waker {
         self.rings.waker()
     }
@@ -357,7 +355,6 @@ impl Live {
         self.names.iter().for_each(stacks::StackNames::hurry);
     }
 
-    /// Waits until the symbols are read.
     pub fn wait_for_symbols(&mut self) {
         if let Some(names) = self.names.as_mut().filter(|names| !names.known) {
             // Without symbols, addresses stay unnamed.
@@ -513,7 +510,6 @@ impl Prepared {
     }
 }
 
-/// A program that is or was attached.
 struct Program {
     name: &'static str,
     fd: OwnedFd,

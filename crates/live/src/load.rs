@@ -36,7 +36,6 @@ pub enum BtfOrigin {
     File,
 }
 
-/// The facts that the probes need from the kernel's BTF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelFacts {
     /// The offset of each field in bytes, or [`ABSENT`].
@@ -105,7 +104,6 @@ impl AttachIds {
         AttachIds { tracepoints, functions: functions.to_vec() }
     }
 
-    /// The id of the typedef of a tracepoint.
     pub(super) fn tracepoint(&self, name: &str) -> Option<u32> {
         id_of(&self.tracepoints, name)
     }
@@ -119,7 +117,6 @@ fn id_of(ids: &[(&'static str, u32)], wanted: &str) -> Option<u32> {
     ids.iter().find(|(name, _)| *name == wanted).map(|(_, id)| *id)
 }
 
-/// The names that have an id, each with its id.
 fn there(names: &[&'static str], ids: Vec<Option<u32>>) -> Vec<(&'static str, u32)> {
     names.iter().zip(ids).filter_map(|(name, id)| Some((*name, id?))).collect()
 }
@@ -145,7 +142,7 @@ impl KernelFacts {
             functions: functions.iter().map(|(name, _)| *name).filter(|name| hooked.contains(name)).collect(),
             ids: (origin == BtfOrigin::Kernel).then(|| AttachIds::of(btf, &functions)),
             arch: arch::here(),
-            preemptible_tracepoints: match btf.typedef_exists(PREEMPTIBLE_TRACEPOINTS_TYPE) {
+            preemptible_tracepoints: match btf.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE).is_some() {
                 false if origin == BtfOrigin::File => None,
                 exists => Some(exists),
             },
@@ -288,7 +285,6 @@ pub(super) fn with_carrier(code: &[bpf_insn], kind: ProgramKind) -> Vec<bpf_insn
     code
 }
 
-/// The placeholder of [`Const::Carrier`].
 const CARRIER: i32 = move_placeholder(MEMBER_COUNT + Const::Carrier as usize);
 
 /// The member that an instruction reads and the kernel does not have: [`with_numbers`] left a mark.
@@ -321,7 +317,6 @@ fn move_absent(member: usize) -> i32 {
 /// `BPF_ALU64 | BPF_MOV | BPF_K`.
 const MOVE_NUMBER: u8 = 0xb7;
 
-/// The offset in a load of a word of a member.
 fn load_offset(member: u32, word: usize) -> i16 {
     i16::try_from(member as usize + 8 * word).unwrap_or(-1)
 }

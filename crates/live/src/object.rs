@@ -44,7 +44,6 @@ const PER_CPU: u32 = 0;
 
 const CONSTANTS: &str = ".rodata";
 
-/// The number of tracetui's network namespace.
 const NETWORK: &str = "NETLINK_NETNS";
 
 /// The maximum size of the verifier's log in bytes. The kernel writes only as much of it as needed.
@@ -103,7 +102,6 @@ impl Maps {
         Ok(maps)
     }
 
-    /// Creates the rings after the first one, and the array of all.
     fn add_rings(&mut self, options: &LiveOptions) -> io::Result<()> {
         let Some(first) = self.unused.get(RING) else { return Ok(()) };
         let array = NewMap::array_of(first.as_fd(), options.rings).with_name(RINGS).create()?;

@@ -15,7 +15,6 @@ use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
-/// The name of the stream in the list of probes.
 pub const NAME: &str = "bpf_stream";
 
 /// The pages of each CPU's ring. They hold some 2,400 changes.
@@ -39,7 +38,6 @@ struct Found {
     images: Vec<(BootNanos, ImageChange)>,
 }
 
-/// The stream, and the state to tell tracetui's programs from others.
 pub(super) struct Changes {
     pub(super) stream: ProgramStream,
     found: Found,

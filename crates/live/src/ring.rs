@@ -219,7 +219,6 @@ impl Ring {
         self.last.into_iter().for_each(|last| self.free(last));
     }
 
-    /// The offset of the next record in the mapping.
     fn at(&self) -> usize {
         page_size() + (self.read & (self.size - 1)) as usize
     }
@@ -229,7 +228,6 @@ impl Ring {
         self.producer.word(0).load(Ordering::Acquire)
     }
 
-    /// Returns the space before a position.
     fn free(&self, before: u64) {
         // Pairs with the acquire in `bpf_ringbuf_commit`, and with the one in `__bpf_ringbuf_reserve`.
         self.consumer.word(0).store(before, Ordering::Release);

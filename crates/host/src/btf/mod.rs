@@ -83,7 +83,6 @@ pub enum BtfError {
 #[error("damaged BTF entry")]
 pub struct Damaged;
 
-/// A kernel's types.
 pub struct Btf {
     data: Bytes,
     strings: Range<usize>,
@@ -91,7 +90,6 @@ pub struct Btf {
 }
 
 impl Btf {
-    /// The types of the running kernel ([`RUNNING`]).
     pub fn running() -> Result<Btf, BtfError> {
         let error = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => BtfError::NotInKernel,
@@ -148,10 +146,6 @@ impl Btf {
         self.first_of(NamedKind::Funcs, names)
     }
 
-    pub fn func_exists(&self, name: &str) -> bool {
-        self.func(name).is_some()
-    }
-
     /// The name of a type. `None` if it has none, or does not exist. Longer names are cut to 512 bytes.
     pub fn name_of(&self, id: u32) -> Option<&[u8]> {
         self.get(id).map(|ty| self.string(ty.name)).filter(|name| !name.is_empty())
@@ -163,13 +157,9 @@ impl Btf {
         self.first_of(NamedKind::Typedefs, &typedefs.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    /// Each tracepoint `X` has the typedef `btf_trace_X`.
     pub fn typedef(&self, name: &str) -> Option<u32> {
         self.first_of(NamedKind::Typedefs, &[name])[0]
-    }
-
-    /// Whether the typedef `name` exists. Each tracepoint `X` has the typedef `btf_trace_X`.
-    pub fn typedef_exists(&self, name: &str) -> bool {
-        self.typedef(name).is_some()
     }
 
     /// The number of arguments that the tracepoint `name` passes. `None` if the kernel does not have it.

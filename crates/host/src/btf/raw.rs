@@ -110,7 +110,6 @@ pub(super) struct Member {
     pub(super) width: Option<u8>,
 }
 
-/// The result of the pass over all types.
 pub(super) struct TypeIndex {
     /// The offset in the data of each type, by id. Id 0 is `void`, which has no data.
     pub(super) starts: Vec<u32>,

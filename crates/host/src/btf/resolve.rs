@@ -70,7 +70,6 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The member path that was found.
     pub fn path(&self) -> Option<&'static str> {
         self.place.as_ref().ok().and_then(|place| self.spec.members.get(place.alternate)).copied()
     }
@@ -182,7 +181,7 @@ impl Btf {
     pub fn arch(&self) -> Option<&'static Arch> {
         arch::ALL
             .into_iter()
-            .find(|arch| calls::ROWS[0].functions(arch.number).next().is_some_and(|name| self.func_exists(name)))
+            .find(|arch| calls::ROWS[0].functions(arch.number).next().is_some_and(|name| self.func(name).is_some()))
     }
 
     /// Resolves every field of [`FIELDS`] and every constant of [`KernelConsts`].

@@ -236,8 +236,8 @@ fn sizes_enumerators_functions_and_typedefs_are_found() {
     b.head(TypeKind::Typedef, "btf_trace_x", proto, &[]);
     let btf = b.finish();
     assert_eq!(btf.funcs(&["f", "both", "none", "", "f"]), [Some(last), Some(first), None, None, Some(last)]);
-    assert!(btf.func_exists("f") && !btf.func_exists("bot") && !btf.func_exists("btf_trace_x"));
-    assert!(btf.typedef_exists("btf_trace_x") && btf.typedef_exists("both") && !btf.typedef_exists("f"));
+    assert_eq!(["f", "bot", "btf_trace_x"].map(|name| btf.func(name).is_some()), [true, false, false]);
+    assert_eq!(["btf_trace_x", "both", "f"].map(|name| btf.typedef(name).is_some()), [true, true, false]);
     // The typedef is not a pointer to a function.
     assert_eq!(btf.tracepoint_args("x"), None);
     // The exit tracepoint is known by its arguments.

@@ -1,25 +1,10 @@
 //! The rights of each thread of a trace. A trace reads data that others wrote, so each thread keeps only the rights
 //! that its work needs.
 //!
-//! | thread | role | capabilities |
-//! |---|---|---|
-//! | main, and the threads that it starts | [`Role::Main`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
-//! | `source`, `symbols` | [`Role::Recorder`] | BPF, PERFMON, SYSLOG, SYS_NICE |
-//! | `streams` | [`Role::Streams`] | PERFMON, SYS_ADMIN |
-//! | `scan`, `lookups`, `why`, `cgroups`, `containers` | [`Role::Reader`] | SYS_PTRACE, DAC_READ_SEARCH |
-//! | the monitor of a COMMAND's terminal, a process | [`MonitorCalls`] | none |
-//! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
-//!
-//! `tracetui-ship` is another program ([`enter_shipper`]), without capabilities.
-//!
-//! The inspector is a process of its own, with these:
-//!
-//! | thread | role | capabilities |
-//! |---|---|---|
-//! | `inspector`, `requests`, `netns`, `pins` | [`Role::Inspector`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH; `pins` root's ids for files |
-//! | `sockets` | [`Role::Sockets`] | SYS_ADMIN |
-//!
-//! A trace of `tcp` without `bpf` has no inspector, but a thread `sockets`.
+//! [`Role`] has the threads of a trace and of its inspector, and their capabilities. A trace of `tcp` without `bpf` has no inspector,
+//! but a thread `sockets`. The monitor of a COMMAND's terminal ([`MonitorCalls`]) and `tracetui-ship` ([`enter_shipper`]) are processes
+//! without capabilities. The threads `recording` and `opener` ([`enter_files`]) have none, or DAC_OVERRIDE, and the file ids of the user
+//! who typed sudo, or root's. `SECURITY.md` has the limits of all this.
 //!
 //! Credentials belong to a thread. The functions of the C library change the credentials of all threads, so this module
 //! makes the system calls directly. A thread has no more rights than its parent had at its start. Threads with more
@@ -33,12 +18,6 @@
 //! (65534) is the user of other daemons, and of containers without a user namespace, which could do the same. [`USER`]
 //! has no account and no processes but tracetui's, so only root can send it signals, as before. Other processes do not
 //! use up its limit of processes (`ulimit -u`) either.
-//!
-//! # Limits
-//!
-//! Threads share memory. Giving up rights stops a mistake: a path that leads elsewhere, a call that was not intended.
-//! It does not stop an attacker's code in one thread from writing to the memory of another one. So there is a role for each
-//! kind of work, not for each thread.
 
 mod capabilities;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

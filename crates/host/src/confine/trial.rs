@@ -8,7 +8,6 @@ use std::io;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
-    /// The user id of the main thread.
     pub user: u32,
     /// Whether the kernel restricts their system calls (seccomp).
     pub calls: bool,
@@ -23,7 +22,6 @@ pub struct Threads {
     pub held: CapabilitySet,
     /// Whether they use files with the ids of root.
     pub root_files: bool,
-    /// The acts that were tried and denied.
     pub denied: Vec<&'static str>,
     /// The acts that they can do because their work requires it.
     pub able: Vec<&'static str>,

@@ -28,8 +28,20 @@ pub(super) const GO: u8 = 1;
 /// The bit of a byte on the pipe `hold` whose other bits are a signal for the current run.
 pub(super) const SIGNAL: u8 = 0x80;
 
-/// The size of the report of a failure: the stage (one byte) and errno (four bytes).
+/// What the child or the monitor reports (one byte), and its value (four bytes).
+pub(super) type Report = (u8, i32);
+
+/// The size of a [`Report`].
 pub(super) const REPORT: usize = 5;
+
+fn encoded((what, value): Report) -> [u8; REPORT] {
+    let [a, b, c, d] = value.to_ne_bytes();
+    [what, a, b, c, d]
+}
+
+pub(super) fn decoded([what, a, b, c, d]: [u8; REPORT]) -> Report {
+    (what, i32::from_ne_bytes([a, b, c, d]))
+}
 
 /// The size of the process id that the child sends before anything else; 0 if the id is unknown.
 pub(super) const ID: usize = 4;
@@ -43,83 +55,29 @@ pub(super) const BACK: u8 = b'b';
 /// The byte before the process id (four bytes) of the next run.
 pub(super) const NEXT: u8 = b'n';
 
-/// The size of a report of the monitor: a [`ChildReport`] (one byte) and its value (four bytes).
-pub(super) const REPORTED: usize = 5;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(super) enum ChildReport {
-    /// The process id of the COMMAND, or of its next run, in tracetui's pid namespace.
-    Started = 1,
-    /// The signal that stopped the COMMAND.
-    Stopped = 2,
-    /// The exit status of the COMMAND.
-    Exited = 3,
-    /// The signal that killed the COMMAND.
-    Killed = 4,
+/// What the monitor reports about the COMMAND.
+pub(super) mod state {
+    /// With the process id, of its next run too, in tracetui's pid namespace.
+    pub(crate) const STARTED: u8 = 1;
+    /// With the signal.
+    pub(crate) const STOPPED: u8 = 2;
+    /// With the exit status.
+    pub(crate) const EXITED: u8 = 3;
+    /// With the signal.
+    pub(crate) const KILLED: u8 = 4;
 }
 
-impl ChildReport {
-    fn write(self, value: i32) -> [u8; REPORTED] {
-        let [a, b, c, d] = value.to_ne_bytes();
-        [self as u8, a, b, c, d]
-    }
-
-    pub(super) fn read([report, a, b, c, d]: [u8; REPORTED]) -> Option<(ChildReport, i32)> {
-        let known = [ChildReport::Started, ChildReport::Stopped, ChildReport::Exited, ChildReport::Killed];
-        let report = known.into_iter().find(|known| *known as u8 == report)?;
-        Some((report, i32::from_ne_bytes([a, b, c, d])))
-    }
+/// Where the child failed before its exec; with errno.
+pub(super) mod stage {
+    pub(crate) const USER: u8 = 1;
+    pub(crate) const STREAMS: u8 = 2;
+    pub(crate) const EXEC: u8 = 3;
 }
 
 /// The search path if `PATH` is unset, as in execvp(3) of glibc and musl.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 const SHELL: &std::ffi::CStr = c"/bin/sh";
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(super) enum Stage {
-    User = 1,
-    Streams = 2,
-    Exec = 3,
-}
-
-impl Stage {
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Stage::User => "cannot switch to the invoking user: ",
-            Stage::Streams => "cannot set up its standard streams: ",
-            Stage::Exec => "",
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Failed {
-    pub(super) stage: Stage,
-    pub(super) errno: i32,
-}
-
-impl Failed {
-    fn last(stage: Stage) -> Failed {
-        Failed { stage, errno: errno() }
-    }
-
-    fn write(self) -> [u8; REPORT] {
-        let [a, b, c, d] = self.errno.to_ne_bytes();
-        [self.stage as u8, a, b, c, d]
-    }
-
-    pub(super) fn read([stage, a, b, c, d]: [u8; REPORT]) -> Failed {
-        let stage = match stage {
-            1 => Stage::User,
-            2 => Stage::Streams,
-            _ => Stage::Exec,
-        };
-        Failed { stage, errno: i32::from_ne_bytes([a, b, c, d]) }
-    }
-}
 
 /// Strings and an array of pointers to them, in the format of execve(2).
 struct Strings {
@@ -141,9 +99,7 @@ pub(super) struct Monitor {
     pub(super) control: RawFd,
     /// The write end of the pipe for reports.
     pub(super) reports: RawFd,
-    /// Whether the COMMAND starts in the foreground of the terminal.
     pub(super) front: bool,
-    /// Whether the COMMAND can run again.
     pub(super) again: bool,
     pub(super) root: bool,
     pub(super) calls: MonitorCalls,
@@ -259,7 +215,7 @@ impl Prepared {
                 }
                 Err(failed) => failed,
             };
-            let bytes = failed.write();
+            let bytes = encoded(failed);
             libc::write(report, bytes.as_ptr().cast(), bytes.len());
             libc::_exit(126)
         }
@@ -287,7 +243,7 @@ impl Prepared {
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
                 if next > 0 {
-                    send(monitor.reports, ChildReport::Started, next as i32);
+                    send(monitor.reports, state::STARTED, next as i32);
                 }
                 if next != 0 {
                     return;
@@ -310,7 +266,7 @@ impl Prepared {
 
     /// Switches to the user and sets up the streams. Both come before the wait, so that the child does not wait with
     /// privileges that it will drop.
-    unsafe fn change(&self) -> Result<(), Failed> {
+    unsafe fn change(&self) -> Result<(), Report> {
         // SAFETY: `groups` is valid for `groups.len()` ids; the other arguments are numbers. The raw system calls are
         // needed, because the wrappers of the C library signal the other threads, which the child does not have.
         unsafe {
@@ -319,14 +275,14 @@ impl Prepared {
                     && libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) == 0
                     && libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) == 0;
                 if !done {
-                    return Err(Failed::last(Stage::User));
+                    return Err((stage::USER, errno()));
                 }
             }
             for (from, to) in self.streams.iter().zip(0..) {
                 // Skip a stream that is already in place. tracetui's own descriptors are above 2, and an exec closes
                 // them.
                 if *from != to && libc::dup2(*from, to) < 0 {
-                    return Err(Failed::last(Stage::Streams));
+                    return Err((stage::STREAMS, errno()));
                 }
             }
             if self.closes {
@@ -337,7 +293,7 @@ impl Prepared {
     }
 
     /// Tries each file, as execvp(3) does: EACCES is reported only if no other file is found.
-    unsafe fn exec(&mut self) -> Failed {
+    unsafe fn exec(&mut self) -> Report {
         let mut errno_of = libc::ENOENT;
         for file in self.files.pointers.iter().copied().filter(|file| !file.is_null()) {
             // SAFETY: `file` ends with NUL. The arrays end with a null pointer, and their strings with NUL; `self` owns
@@ -351,14 +307,14 @@ impl Prepared {
                     // SAFETY: `SHELL` and `file` end with NUL. `by_shell` ends with a null pointer, and its strings
                     // belong to `self.argv`.
                     unsafe { libc::execve(SHELL.as_ptr(), self.by_shell.as_ptr(), self.environment.pointers.as_ptr()) };
-                    return Failed::last(Stage::Exec);
+                    return (stage::EXEC, errno());
                 }
                 libc::EACCES => errno_of = libc::EACCES,
                 libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
-                other => return Failed { stage: Stage::Exec, errno: other },
+                other => return (stage::EXEC, other),
             }
         }
-        Failed { stage: Stage::Exec, errno: errno_of }
+        (stage::EXEC, errno_of)
     }
 }
 
@@ -376,7 +332,7 @@ impl Monitor {
                 libc::dup2(from, to);
             }
             close_all(open);
-            send(2, ChildReport::Started, child);
+            send(2, state::STARTED, child);
             self.give_up();
             let mut children: libc::sigset_t = std::mem::zeroed();
             libc::sigaddset(&raw mut children, libc::SIGCHLD);
@@ -463,7 +419,7 @@ unsafe fn look(child: libc::pid_t) -> bool {
         let id = child.cast_unsigned();
         libc::waitid(libc::P_PID, id, &raw mut info, libc::WSTOPPED | libc::WNOHANG);
         if info.si_pid() != 0 {
-            send(2, ChildReport::Stopped, info.si_status());
+            send(2, state::STOPPED, info.si_status());
         }
         info = std::mem::zeroed();
         libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT);
@@ -472,14 +428,14 @@ unsafe fn look(child: libc::pid_t) -> bool {
         }
         // This takes the descendants out of the foreground, so that the end of this process does not hang up on them.
         libc::tcsetpgrp(0, libc::getpid());
-        let report = if info.si_code == libc::CLD_EXITED { ChildReport::Exited } else { ChildReport::Killed };
+        let report = if info.si_code == libc::CLD_EXITED { state::EXITED } else { state::KILLED };
         send(2, report, info.si_status());
         true
     }
 }
 
-unsafe fn send(to: RawFd, report: ChildReport, value: i32) {
-    let bytes = report.write(value);
+unsafe fn send(to: RawFd, what: u8, value: i32) {
+    let bytes = encoded((what, value));
     // SAFETY: the array is a live local of this length. The pipe has room: each report is read.
     unsafe { libc::write(to, bytes.as_ptr().cast(), bytes.len()) };
 }
@@ -621,10 +577,7 @@ mod tests {
         let found = files(OsStr::new("a")).expect("no NUL");
         assert!(!found.is_empty() && found.iter().all(|file| file.as_bytes().ends_with(b"a")));
         assert!(files(OsStr::from_bytes(b"a\0b")).is_err());
-        for stage in [Stage::User, Stage::Streams, Stage::Exec] {
-            let failed = Failed { stage, errno: libc::EACCES };
-            assert_eq!(Failed::read(failed.write()), failed);
-        }
+        assert_eq!(decoded(encoded((stage::EXEC, libc::EACCES))), (stage::EXEC, libc::EACCES));
     }
 
     fn holds_without_close_range(check: impl FnOnce() -> bool) -> bool {

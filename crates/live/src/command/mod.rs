@@ -13,7 +13,7 @@ pub mod pty;
 #[cfg(test)]
 mod tests;
 
-use child::{ChildReport, Failed, Prepared, Stage};
+use child::{Prepared, decoded, stage, state};
 use pty::Pty;
 use rustix::fs::{FileType, OFlags, fcntl_setfl, fstat};
 use rustix::io::Errno;
@@ -118,13 +118,11 @@ struct Monitor {
     control: PipeWriter,
     reports: PipeReader,
     master: OwnedFd,
-    /// Whether the COMMAND starts in the foreground.
     front: bool,
     /// Whether to continue the COMMAND when the terminal stops it, because nobody else could do so.
     continues: bool,
     /// The process of the next run, which waits for its release.
     next: Option<Pid>,
-    /// The modes of the terminal at the start.
     modes: Option<Termios>,
 }
 
@@ -272,7 +270,6 @@ impl HeldCommand {
         monitor.iter().for_each(|monitor| pty::resize(&monitor.master, columns, rows));
     }
 
-    /// Releases the COMMAND to its exec.
     pub fn release(mut self) -> io::Result<Running> {
         let Some(process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let changed = match &process.monitor {
@@ -371,7 +368,6 @@ impl Running {
         self.process.monitor.is_some() && !self.process.continues()
     }
 
-    /// Whether the COMMAND started in the foreground of its terminal.
     pub fn starts_in_front(&self) -> bool {
         self.process.monitor.as_ref().is_some_and(|monitor| monitor.front)
     }
@@ -389,12 +385,10 @@ impl Running {
         }
     }
 
-    /// Copies the modes of the terminal on stdin to the COMMAND's terminal.
     pub fn copy_modes(&self) {
         self.process.monitor.iter().for_each(|monitor| pty::copy_modes(&monitor.master));
     }
 
-    /// Copies the size of the terminal on stdin to the COMMAND's terminal.
     pub fn follow_size(&self) {
         self.process.monitor.iter().for_each(|monitor| pty::follow(&monitor.master));
     }
@@ -496,7 +490,6 @@ async fn written(terminal: &mut Option<Terminal>, reads: bool, types: bool) -> V
     Vec::new()
 }
 
-/// Reads the available bytes, as far as the buffer has room.
 fn read_all(from: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     let mut all = 0;
     while all < buffer.len() {
@@ -530,34 +523,35 @@ impl Terminal {
 impl Monitor {
     fn started(&self) -> io::Result<Pid> {
         let pid = match self.report() {
-            Some((ChildReport::Started, pid)) => Pid::from_raw(pid),
+            Some((state::STARTED, pid)) => Pid::from_raw(pid),
             _ => None,
         };
         pid.ok_or_else(|| io::Error::other("cannot create a process"))
     }
 
     /// The next report of the monitor. `None` if there is none yet, and at end of file.
-    fn report(&self) -> Option<(ChildReport, i32)> {
-        let mut bytes = [0; child::REPORTED];
+    fn report(&self) -> Option<child::Report> {
+        let mut bytes = [0; child::REPORT];
         (&self.reports).read_exact(&mut bytes).ok()?;
-        ChildReport::read(bytes)
+        Some(decoded(bytes))
     }
 
     /// What happened to the COMMAND. If its monitor is gone, the COMMAND lost its terminal.
     fn change(&mut self) -> Option<Change> {
         let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
         loop {
-            let mut bytes = [0; child::REPORTED];
+            let mut bytes = [0; child::REPORT];
             return match (&self.reports).read(&mut bytes) {
                 Ok(0) => Some(Change::Ended(Ended::Killed(byte(libc::SIGHUP)))),
-                Ok(_) => match ChildReport::read(bytes)? {
-                    (ChildReport::Stopped, signal) => Some(Change::Stopped(signal)),
-                    (ChildReport::Exited, status) => Some(Change::Ended(Ended::Exited(byte(status & 0xff)))),
-                    (ChildReport::Killed, signal) => Some(Change::Ended(Ended::Killed(byte(signal)))),
-                    (ChildReport::Started, pid) => {
+                Ok(_) => match decoded(bytes) {
+                    (state::STOPPED, signal) => Some(Change::Stopped(signal)),
+                    (state::EXITED, status) => Some(Change::Ended(Ended::Exited(byte(status & 0xff)))),
+                    (state::KILLED, signal) => Some(Change::Ended(Ended::Killed(byte(signal)))),
+                    (state::STARTED, pid) => {
                         self.next = Pid::from_raw(pid);
                         continue;
                     }
+                    _ => None,
                 },
                 Err(_) => None,
             };
@@ -596,14 +590,18 @@ impl Process {
         let mut bytes = [0; child::REPORT];
         // The process has ended, so the read does not block.
         (&self.failure).read_exact(&mut bytes).ok()?;
-        let Failed { stage, errno } = Failed::read(bytes);
+        let (stage, errno) = decoded(bytes);
         let status = match (stage, errno) {
-            (Stage::Exec, libc::ENOENT | libc::ENOTDIR) => 127,
+            (stage::EXEC, libc::ENOENT | libc::ENOTDIR) => 127,
             _ => 126,
         };
         let (name, error) = (shown(&self.name), error_text(errno));
-        let because = if matches!(stage, Stage::Exec) { because(Path::new(&self.name), errno) } else { String::new() };
-        Some(Ended::NotRun(format!("cannot run {name}: {}{error}{because}", stage.prefix()), status))
+        let (before, because) = match stage {
+            stage::USER => ("cannot switch to the invoking user: ", String::new()),
+            stage::STREAMS => ("cannot set up its standard streams: ", String::new()),
+            _ => ("", because(Path::new(&self.name), errno)),
+        };
+        Some(Ended::NotRun(format!("cannot run {name}: {before}{error}{because}"), status))
     }
 }
 

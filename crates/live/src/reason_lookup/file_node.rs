@@ -84,8 +84,8 @@ pub(super) struct FileNode {
     pub mount_flags: u64,
     /// The major and minor number of a device.
     pub device: (u32, u32),
+    /// The device, the inode and the mount.
     identity: (u32, u32, u64, u64),
-    mount: u64,
     kind_of_fs: u64,
 }
 
@@ -135,7 +135,6 @@ impl FileNode {
             mount_flags: fs.f_flags as u64,
             device: (facts.stx_rdev_major, facts.stx_rdev_minor),
             identity: (facts.stx_dev_major, facts.stx_dev_minor, facts.stx_ino, facts.stx_mnt_id),
-            mount: facts.stx_mnt_id,
             kind_of_fs: fs.f_type as u64,
         })
     }
@@ -153,7 +152,6 @@ impl FileNode {
         self.kind().is_dir()
     }
 
-    /// Whether both nodes are the same file on the same mount.
     pub(super) fn is(&self, other: &FileNode) -> bool {
         self.identity == other.identity
     }
@@ -243,7 +241,7 @@ impl FileNode {
     /// The mount point of the file's file system, as seen by the process in this directory of /proc.
     pub(super) fn mount_point(&self, dir: &str) -> Option<Vec<u8>> {
         let text = read_bounded(format!("{dir}/mountinfo"), MOUNTS_MAX).ok()?;
-        let number = self.mount.to_string();
+        let number = self.identity.3.to_string();
         let line = text
             .split(|byte| *byte == b'\n')
             .find(|line| line.strip_prefix(number.as_bytes()).is_some_and(|rest| rest.starts_with(b" ")))?;

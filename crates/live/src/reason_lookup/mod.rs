@@ -54,7 +54,6 @@ impl Refusal {
 /// The names of users and groups, read once, like the names in events.
 static NAMES: OnceLock<AccountNames> = OnceLock::new();
 
-/// Starts threads that look up why calls failed.
 #[derive(Clone, Debug)]
 pub struct Threads {
     pub spawner: Spawner,
@@ -86,7 +85,7 @@ fn look(question: &Question) -> Answer {
     let mut place = None;
     let mut found = match Subject::find(question) {
         Ok(subject) => {
-            place = subject.note().map(<[u8]>::to_vec);
+            place.clone_from(&subject.note);
             Walk::new(question, &subject, NAMES.get_or_init(AccountNames::read), begun).run()
         }
         Err(why) => Err(Stop::Unsure(why)),
@@ -129,7 +128,7 @@ fn look_elsewhere(question: &Question, refusal: &mut Refusal, begun: Instant) ->
                 let other = Question { path, start, others: Vec::new(), ..question.clone() };
                 let Ok(subject) = Subject::find(&other) else { continue };
                 let found = Walk::new(&other, &subject, NAMES.get_or_init(AccountNames::read), begun).run();
-                note = note.or(subject.note().map(<[u8]>::to_vec));
+                note = note.or(subject.note);
                 match found {
                     Err(Stop::Refused(missing)) if missing.errno == libc::ENOENT => *missing,
                     _ => continue,

@@ -81,7 +81,6 @@ struct PendingName {
     link: Option<usize>,
 }
 
-/// A link on the path, and its target.
 struct Link {
     path: Vec<u8>,
     target: Vec<u8>,
@@ -353,7 +352,6 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The refusals of a call that needs something of a file.
     fn path(&mut self, dirfd: i32, follow: bool, need: Need) -> Walked<Vec<Refusal>> {
         let mut path = self.question.path.clone();
         let (creates, changes) = (need == Need::New, matches!(need, Need::New | Need::Removable));

@@ -23,7 +23,8 @@ pub(super) struct Subject {
     /// Whether the process is the caller.
     pub own: bool,
     pub credentials: Credentials,
-    note: Option<Vec<u8>>,
+    /// Where the lookup took place, if not in the caller.
+    pub note: Option<Vec<u8>>,
 }
 
 impl Subject {
@@ -73,11 +74,6 @@ impl Subject {
             only_ids(question)
         });
         Ok(Subject { credentials, dir, own, note })
-    }
-
-    /// The note on where the lookup took place.
-    pub(super) fn note(&self) -> Option<&[u8]> {
-        self.note.as_deref()
     }
 
     /// The path of another Unix socket of the network namespace with the same last name (proc(5), `/proc/PID/net/unix`).

@@ -38,7 +38,6 @@ impl Reason {
     }
 }
 
-/// A reason, or why there is none.
 type Found = Result<Reason, Vec<u8>>;
 
 pub(super) fn look(asked: &FailedConnect, sockets: &Sockets) -> Answer {
@@ -181,7 +180,6 @@ fn listening(asked: &FailedConnect, route: &Route, listeners: &[Listener], inet:
     Ok(reason)
 }
 
-/// Whether a socket accepts connections of the family of `to`.
 fn takes_family(listener: &Listener, to: IpAddr) -> bool {
     let mapped = listener.address.is_unspecified() && !listener.only_v6;
     listener.address.to_canonical().is_ipv4() == to.is_ipv4() || to.is_ipv4() && mapped

@@ -26,7 +26,6 @@ impl Walk<'_> {
         Ok(out)
     }
 
-    /// The refusals to execute a program or its interpreters.
     fn program(&mut self, path: &[u8], dirfd: i32, depth: u32) -> Walked<Vec<Refusal>> {
         let start = self.start(path, dirfd)?;
         let node = match path {
