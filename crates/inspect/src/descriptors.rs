@@ -164,8 +164,8 @@ fn of_task(btf: &Btf) -> Option<Body> {
 }
 
 pub(super) struct Descriptors {
-    files: Lister,
-    tasks: Lister,
+    pub(super) files: Lister,
+    pub(super) tasks: Lister,
 }
 
 impl Descriptors {
@@ -178,10 +178,6 @@ impl Descriptors {
         let (files, tasks) = (of_file(btf)?, of_task(btf)?);
         let files = Lister::load("tt_files", &files, ring_size).ok()?;
         Some(Descriptors { files, tasks: Lister::load("tt_tasks", &tasks, ring_size).ok()? })
-    }
-
-    pub(super) fn has(&self, id: ProgId) -> bool {
-        [&self.files, &self.tasks].iter().any(|lister| lister.ids.0 == id)
     }
 
     /// Reads all processes. Fails if a ring was too small.

@@ -15,7 +15,6 @@ use tracetui_host::program::{self, Instruction};
 use tracetui_shared::helper::{FUNCTIONS, TAIL_CALL_NUMBER, functions};
 use tracetui_shared::id::KernelAddr;
 
-/// The base of all distances.
 pub const BASE: &str = "__bpf_call_base";
 
 /// The helper that a program of tracetui calls, to check the addresses in kallsyms.

@@ -172,7 +172,6 @@ fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
 }
 
-/// The address at the start of `bytes`.
 fn address(family: u8, bytes: &[u8]) -> Option<IpAddr> {
     match family.into() {
         libc::AF_INET => bytes.first_chunk().map(|bytes| Ipv4Addr::from_octets(*bytes).into()),

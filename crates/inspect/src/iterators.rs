@@ -100,7 +100,6 @@ pub(super) struct Iterators {
     namespaces: Option<Lister>,
 }
 
-/// The differences between bpf(2) and an iterator.
 struct Compared {
     /// Objects that the iterator lists before and after the walk, and that are in the walk.
     walked: Vec<(u32, Object)>,
@@ -132,10 +131,8 @@ impl Iterators {
     }
 
     pub(super) fn has(&self, id: ProgId) -> bool {
-        self.programs.ids.0 == id
-            || self.links.as_ref().is_some_and(|links| links.ids.0 == id)
-            || self.descriptors.as_ref().is_some_and(|descriptors| descriptors.has(id))
-            || self.namespaces.as_ref().is_some_and(|namespaces| namespaces.ids.0 == id)
+        let own = [Some(&self.programs), self.links.as_ref(), self.namespaces.as_ref()].into_iter().flatten();
+        own.chain(self.descriptors.iter().flat_map(|all| [&all.files, &all.tasks])).any(|lister| lister.ids.0 == id)
     }
 
     /// What the descriptors of all processes refer to. `None` if the kernel lacks an iterator, if there are too many, and for process

@@ -58,14 +58,6 @@ use tracetui_host::procfs::namespace;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use unread_objects::Unlooked;
 
-#[derive(Debug, thiserror::Error)]
-pub enum InventoryError {
-    #[error("cannot list BPF programs: missing CAP_SYS_ADMIN: run as root on the host: sudo tracetui bpf")]
-    NotPermitted,
-    #[error("cannot list BPF programs: {0}")]
-    Failed(io::Error),
-}
-
 /// Takes inventories. Keeps the data that does not change from one to the next: the addresses of helpers, the kernel's
 /// types, the names of functions.
 #[derive(Default)]
@@ -137,7 +129,7 @@ impl Collector {
         self.linked.iter().filter(|(of, at, ns)| (*of, *at) == (program, ifindex) && *ns != netns).count()
     }
 
-    pub fn take_inventory(&mut self, own: &HashSet<ProgId>) -> Result<Inventory, InventoryError> {
+    pub fn take_inventory(&mut self, own: &HashSet<ProgId>) -> io::Result<Inventory> {
         let symbols = if self.helpers.is_none() { self.read_symbols() } else { None };
         self.load_programs();
         let mut inventory = self.collect(own, symbols)?;
@@ -205,7 +197,7 @@ impl Collector {
         std::thread::Builder::new().spawn(read).ok()
     }
 
-    fn collect(&mut self, own: &HashSet<ProgId>, symbols: Option<Symbols>) -> Result<Inventory, InventoryError> {
+    fn collect(&mut self, own: &HashSet<ProgId>, symbols: Option<Symbols>) -> io::Result<Inventory> {
         let mut unlooked = Unlooked::default();
         let pace = self.pace.clone();
         let mut pieces = Pieces::new(pace.as_deref());
@@ -248,7 +240,7 @@ impl Collector {
         let events = std::mem::take(&mut held.events);
         match self.iterators().filter(|_| !events.is_empty()).and_then(Iterators::linked_events) {
             Some(linked) => perf::add(events, &linked, &mut rest, &mut holders),
-            None => held.unresolved.extend(perf::unresolved(events)),
+            None => held.unresolved.extend(events.into_iter().map(|(_, by)| perf::unresolved(by))),
         }
         match held.sockets.take() {
             Some(all) => processes::sockets(all, &mut rest, &mut holders, &mut held.unresolved),
@@ -308,12 +300,14 @@ impl Collector {
         &mut self,
         pieces: &mut Pieces<'_>,
         unlooked: &mut Unlooked,
-    ) -> Result<HashMap<u32, programs::Read>, InventoryError> {
-        let (ids, all) =
-            sys::ids(sys::ObjectKind::Program, limits::BPF_PROGRAMS).map_err(|error| match error.raw_os_error() {
-                Some(libc::EPERM | libc::EACCES) => InventoryError::NotPermitted,
-                _ => InventoryError::Failed(error),
-            })?;
+    ) -> io::Result<HashMap<u32, programs::Read>> {
+        let listed = sys::ids(sys::ObjectKind::Program, limits::BPF_PROGRAMS);
+        let (ids, all) = listed.map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => io::Error::other(
+                "cannot list BPF programs: missing CAP_SYS_ADMIN: run as root on the host: sudo tracetui bpf",
+            ),
+            _ => io::Error::other(format!("cannot list BPF programs: {error}")),
+        })?;
         if !all {
             unlooked.cut("programs", limits::BPF_PROGRAMS);
         }

@@ -287,8 +287,5 @@ fn uprobe_multi(fd: &OwnedFd) -> io::Result<(Bytes, Vec<u8>, Option<u64>)> {
 }
 
 pub(super) fn cgroup_path(cgroups: &HashMap<u64, Vec<u8>>, id: u64) -> Vec<u8> {
-    match cgroups.get(&id) {
-        Some(path) => path.clone(),
-        None => format!("cgroup {id}").into_bytes(),
-    }
+    cgroups.get(&id).cloned().unwrap_or_else(|| format!("cgroup {id}").into_bytes())
 }

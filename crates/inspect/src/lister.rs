@@ -73,24 +73,22 @@ pub(super) mod asm {
         (0x05, 0, count, 0)
     }
 
-    /// The same if the register has this value.
-    pub(crate) const fn skip_if(register: u8, value: i32, count: i16) -> Instruction {
-        (0x15, register, count, value)
+    macro_rules! skips {
+        ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+            $($(#[$doc])* pub(crate) const fn $name(register: u8, value: i32, count: i16) -> Instruction {
+                ($code, register, count, value)
+            })*
+        };
     }
-
-    /// The same if the register does not have this value.
-    pub(crate) const fn skip_unless(register: u8, value: i32, count: i16) -> Instruction {
-        (0x55, register, count, value)
-    }
-
-    /// The same if the register is greater.
-    pub(crate) const fn skip_if_greater(register: u8, value: i32, count: i16) -> Instruction {
-        (0x25, register, count, value)
-    }
-
-    /// The same if its lower half is greater.
-    pub(crate) const fn skip_if_low_greater(register: u8, value: i32, count: i16) -> Instruction {
-        (0x26, register, count, value)
+    skips! {
+        /// The same if the register has this value.
+        skip_if = 0x15;
+        /// The same if the register does not have this value.
+        skip_unless = 0x55;
+        /// The same if the register is greater.
+        skip_if_greater = 0x25;
+        /// The same if its lower half is greater.
+        skip_if_low_greater = 0x26;
     }
 
     /// The same if both registers are equal.

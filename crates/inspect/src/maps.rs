@@ -68,7 +68,6 @@ pub(super) fn programs(
             })
         };
         match info.u32(at::TYPE) {
-            // They can be queried from 5.15 on.
             map_type::SOCKMAP | map_type::SOCKHASH => {
                 for attach_type in OF_SOCKET_MAPS {
                     let programs = sys::query(map.as_raw_fd().cast_unsigned(), attach_type);

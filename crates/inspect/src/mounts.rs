@@ -58,7 +58,6 @@ pub fn start_pins() -> io::Result<Spawner> {
     Spawner::start("pins", Role::Inspector)
 }
 
-/// See [`pins`].
 pub(super) fn pins_of(thread: &Spawner, mounts: Mounts, unlooked: &mut Unlooked) -> Vec<Holder> {
     let search = move || {
         let mut unlooked = Unlooked::default();

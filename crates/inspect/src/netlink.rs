@@ -21,7 +21,6 @@ pub(super) use tracetui_host::{u16_at, u32_at};
 /// The size of a read in bytes. The kernel returns at most 32 KiB of a dump at once.
 const BUFFER: usize = 64 << 10;
 
-/// The maximum number of messages read from one dump.
 const MESSAGES: usize = 1 << 20;
 
 const ANSWER: Duration = Duration::from_secs(2);
@@ -224,11 +223,10 @@ impl Netlink {
     /// Requests all objects of a kind, and passes the bodies of the answers to `each`: a fixed part, then attributes.
     /// If something changed meanwhile, the dump is repeated once, so `each` may get the same object twice.
     pub(super) fn dump(&mut self, request: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
-        if self.dump_once(request, body, &mut each)? {
-            Ok(())
-        } else {
-            self.dump_once(request, body, &mut each).map(drop)
+        if !self.dump_once(request, body, &mut each)? {
+            self.dump_once(request, body, &mut each)?;
         }
+        Ok(())
     }
 
     pub(super) fn get(&mut self, request: u16, body: &[u8]) -> io::Result<Vec<u8>> {

@@ -67,8 +67,8 @@ pub(super) fn add(
     }
 }
 
-pub(super) fn unresolved(found: Vec<(SeenEvent, BpfHolder)>) -> impl Iterator<Item = UnresolvedAttachment> {
-    found.into_iter().map(|(_, by)| UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), by })
+pub(super) fn unresolved(by: BpfHolder) -> UnresolvedAttachment {
+    UnresolvedAttachment { hook: Hook::PerfEvent, target: Vec::new(), by }
 }
 
 /// Leaves out the perf events of processes whose links explain all of them. The kernel names neither the program of such an event

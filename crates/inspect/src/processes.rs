@@ -157,7 +157,6 @@ impl Held {
         Ok(())
     }
 
-    /// Keeps the network namespace of a thread, unless it is known.
     pub(super) fn namespace_of(&mut self, tid: u32, inum: NsInum) {
         if !self.namespaces.contains_key(&inum)
             && let Ok(path) = CString::new(format!("/proc/{tid}/ns/net"))

@@ -21,29 +21,16 @@ const FUNC_INFO: usize = 8;
 /// The maximum number of maps of a program (`MAX_USED_MAPS`).
 const MAPS: usize = 64;
 
-/// The offsets of `struct bpf_prog_info`.
+/// The offsets of `struct bpf_prog_info` that are used more than once.
 mod at {
-    pub(super) const TYPE: usize = 0;
-    pub(super) const TAG: usize = 8;
-    pub(super) const JITED_LEN: usize = 16;
     pub(super) const XLATED_LEN: usize = 20;
     pub(super) const XLATED: usize = 32;
-    pub(super) const LOAD_TIME: usize = 40;
-    pub(super) const UID: usize = 48;
     pub(super) const MAPS_COUNT: usize = 52;
     pub(super) const MAPS: usize = 56;
     pub(super) const NAME: usize = 64;
     pub(super) const KSYMS_COUNT: usize = 104;
-    pub(super) const KSYMS: usize = 112;
     pub(super) const BTF: usize = 128;
-    pub(super) const FUNC_INFO_SIZE: usize = 132;
-    pub(super) const FUNC_INFO: usize = 136;
     pub(super) const FUNC_INFO_COUNT: usize = 144;
-    pub(super) const RUN_TIME: usize = 192;
-    pub(super) const RUN_COUNT: usize = 200;
-    pub(super) const MISSES: usize = 208;
-    pub(super) const ATTACH_BTF_OBJ: usize = 220;
-    pub(super) const ATTACH_BTF: usize = 224;
 }
 
 pub(super) struct Read {
@@ -80,7 +67,8 @@ impl ProgramReader {
         let mut info = Bytes::zeroed();
         if first.u32(at::KSYMS_COUNT) > 0 {
             info.set32(at::KSYMS_COUNT, 1);
-            info.set64(at::KSYMS, &raw mut addr as u64);
+            // `jited_ksyms`
+            info.set64(112, &raw mut addr as u64);
         }
         let maps_count = (first.u32(at::MAPS_COUNT) as usize).min(MAPS);
         if maps_count > 0 {
@@ -91,8 +79,9 @@ impl ProgramReader {
         let name_is_cut = first.0[at::NAME..at::NAME + NAME_LEN - 1].iter().all(|byte| *byte != 0);
         let asks_for_name = name_is_cut && first.u32(at::BTF) != 0 && first.u32(at::FUNC_INFO_COUNT) > 0;
         if asks_for_name {
-            info.set32(at::FUNC_INFO_SIZE, FUNC_INFO as u32);
-            info.set64(at::FUNC_INFO, function.as_mut_ptr() as u64);
+            // `func_info_rec_size`, `func_info`
+            info.set32(132, FUNC_INFO as u32);
+            info.set64(136, function.as_mut_ptr() as u64);
             info.set32(at::FUNC_INFO_COUNT, 1);
         }
         let wanted = first.u32(at::XLATED_LEN) as usize / 8;
@@ -119,18 +108,18 @@ impl ProgramReader {
         }
         let facts = BpfProgram {
             id,
-            prog_type: info.u32(at::TYPE),
+            prog_type: info.u32(0),
             name,
-            tag: u64::from_be(info.u64(at::TAG)),
-            uid: Uid(info.u32(at::UID)),
-            loaded: BootNanos(info.u64(at::LOAD_TIME)),
-            jited_len: first.u32(at::JITED_LEN),
+            tag: u64::from_be(info.u64(8)),
+            uid: Uid(info.u32(48)),
+            loaded: BootNanos(info.u64(40)),
+            jited_len: first.u32(16),
             xlated_len: first.u32(at::XLATED_LEN),
             addr: KernelAddr(addr),
             maps: maps.iter().take(maps_count).filter_map(|id| self.map(*id)).collect(),
             ..BpfProgram::default()
         };
-        let (attach_btf_obj, attach_btf) = (info.u32(at::ATTACH_BTF_OBJ), info.u32(at::ATTACH_BTF));
+        let (attach_btf_obj, attach_btf) = (info.u32(220), info.u32(224));
         Ok(Read { facts, runs: runs_in(&info, id), loaded_as, attach_btf_obj, attach_btf, called })
     }
 
@@ -168,7 +157,7 @@ pub fn counters(id: ProgId) -> Option<BpfRuns> {
 }
 
 fn runs_in(info: &Bytes, id: ProgId) -> BpfRuns {
-    BpfRuns { id, count: info.u64(at::RUN_COUNT), time: info.u64(at::RUN_TIME), skipped: info.u64(at::MISSES) }
+    BpfRuns { id, count: info.u64(200), time: info.u64(192), skipped: info.u64(208) }
 }
 
 /// The offsets of `struct bpf_map_info`.

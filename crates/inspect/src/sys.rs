@@ -70,11 +70,8 @@ fn open_by(command: Command, attr: &mut Bytes) -> io::Result<OwnedFd> {
 pub(super) fn next_id(kind: ObjectKind, id: u32) -> io::Result<Option<u32>> {
     let mut attr = Bytes::zeroed().with32(0, id);
     // SAFETY: `attr` has no address.
-    match unsafe { bpf(kind.commands().0, &mut attr) } {
-        Ok(()) => Ok(Some(attr.u32(4))),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let next = gone(unsafe { bpf(kind.commands().0, &mut attr) })?;
+    Ok(next.map(|()| attr.u32(4)))
 }
 
 /// All ids of a kind, ascending, at most `most`. Also whether these are all.
@@ -150,7 +147,6 @@ pub(super) fn open_pin(path: &CString) -> io::Result<OwnedFd> {
     unsafe { host::bpf_fd(Command::ObjGet as i32, &mut attr) }
 }
 
-/// A program at a target of BPF_PROG_QUERY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queried {
     pub(super) program: u32,
@@ -242,7 +238,6 @@ pub(super) fn compare_files(one: u32, other: u32) -> io::Result<Ordering> {
     }
 }
 
-/// Makes the kernel count runs until the descriptor is closed.
 pub(super) fn enable_stats() -> io::Result<OwnedFd> {
     open_by(Command::EnableStats, &mut Bytes::zeroed())
 }

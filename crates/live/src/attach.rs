@@ -166,6 +166,9 @@ struct Outcome {
     program: Option<OwnedFd>,
 }
 
+/// The links, the program if its skips are counted, and a note on attach points where it is not attached.
+type Running = (Vec<Link>, Option<OwnedFd>, Option<String>);
+
 impl Attacher<'_> {
     fn group(&mut self, group: &Group, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
@@ -228,12 +231,7 @@ impl Attacher<'_> {
         outcome
     }
 
-    /// The links, the program if its skips are counted, and a note on attach points where it is not attached.
-    fn load_and_attach(
-        &mut self,
-        probe: &Probe,
-        place: &AttachPoint,
-    ) -> Result<(Vec<Link>, Option<OwnedFd>, Option<String>), Failure> {
+    fn load_and_attach(&mut self, probe: &Probe, place: &AttachPoint) -> Result<Running, Failure> {
         if let Some(why) = probe.refused(place, self.facts) {
             return Err(Failure { why, remedy: None });
         }

@@ -417,7 +417,7 @@ fn inspect() -> io::Result<()> {
     fd_limit::make_most();
     let _ = set_name(c"inspector");
     let mut trace = File::from(stdin().as_fd().try_clone_to_owned()?);
-    trace.write_all(&own_id::own_tgid().map_or(0, |tgid| tgid.0).to_ne_bytes())?;
+    trace.write_all(&own_id::own_tgid().unwrap_or_default().0.to_ne_bytes())?;
     trace.write_all(&procfs::own_start().unwrap_or_default().0.to_ne_bytes())?;
     // The trace loads its probes meanwhile. These threads have other rights than those that are kept.
     let helpers = Helpers { pins: start_pins()?, sockets: Sockets::start()? };

@@ -19,7 +19,7 @@ use tracetui_host::background::Pace;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter};
 use tracetui_inspect::network::xdp_links;
-use tracetui_inspect::{Collector, InventoryError, RouteChanges, RunStatistics, Sockets, counters, link_ids};
+use tracetui_inspect::{Collector, RouteChanges, RunStatistics, Sockets, counters, link_ids};
 use tracetui_shared::id::{LinkId, ProgId};
 
 /// How long changes are collected before an inventory. A loaded program is usually attached at once.
@@ -303,7 +303,7 @@ impl Taker {
     }
 
     /// Takes an inventory. `None` if links were created or released meanwhile, unless this is the last try.
-    fn take_inventory(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
+    fn take_inventory(&mut self, is_last: bool) -> io::Result<Option<()>> {
         self.links = link_ids().unwrap_or_default();
         let (before, _) = self.changed_parts();
         self.change(&before);

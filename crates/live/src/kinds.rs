@@ -382,10 +382,11 @@ impl Probe {
             .or_else(|| (notified && !facts.netlink_sender).then(no_sender))
     }
 
-    /// Whether the program can be preempted at a place, so that records wait longer to be ordered. `tracepoints` says whether this
-    /// kernel can preempt programs at tracepoints. A program that only repairs is too rare to wait for.
+    /// Whether the program can be preempted at a place often enough that records wait longer to be ordered. `tracepoints` says whether
+    /// this kernel can preempt programs at tracepoints. A program that only repairs is too rare to wait for. (From 5.12 on, programs
+    /// at [`AttachPoint::Exit`] can be preempted too. There is one, at `dev_change_xdp_fd`, which is rarely called.)
     pub(super) fn is_preemptible(&self, place: &AttachPoint, tracepoints: bool) -> bool {
-        self.skips_lose && place.is_preemptible(tracepoints)
+        self.skips_lose && tracepoints && (matches!(place, Btf(_)) || place.category() == Some("syscalls"))
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot> {
@@ -398,13 +399,6 @@ impl Probe {
 }
 
 impl AttachPoint {
-    /// Whether programs here can be preempted often enough that records wait longer to be ordered. `tracepoints` says
-    /// whether this kernel can preempt programs at tracepoints. (From 5.12 on, programs at [`AttachPoint::Exit`] can be
-    /// preempted too. There is one, at `dev_change_xdp_fd`, which is rarely called.)
-    fn is_preemptible(&self, tracepoints: bool) -> bool {
-        tracepoints && (matches!(self, Btf(_)) || self.category() == Some("syscalls"))
-    }
-
     /// Whether the kernel's function tracing runs the programs here.
     pub(super) fn is_at_functions(&self) -> bool {
         matches!(self, Exit(_) | Functions(..) | Ends(Way::Functions))

@@ -7,6 +7,7 @@ use aya::maps::MapError;
 use aya_obj::generated::bpf_insn;
 use rustix::param::page_size;
 use std::io;
+use std::path::Path;
 use tracetui_events::environment::EnvMode;
 use tracetui_events::limits;
 use tracetui_host::arch::{self, Arch};
@@ -135,7 +136,8 @@ impl KernelFacts {
             offsets,
             odd,
             // The result of the helper has a type of the kernel's own BTF.
-            typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
+            typed_task: btf.enumerator(TASK_HELPER).is_some()
+                && (origin == BtfOrigin::Kernel || Path::new(btf::RUNNING).exists()),
             consts: resolved.consts,
             may_goto: verifier[0].is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
             cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(id_of(&functions, CAST_FUNCTION), types)).flatten(),
@@ -224,10 +226,6 @@ pub(super) struct Failure {
     /// The kernel's error, with the end of the verifier's log.
     pub(super) why: String,
     pub(super) remedy: Option<String>,
-}
-
-fn kernel_has_btf() -> bool {
-    std::path::Path::new(btf::RUNNING).exists()
 }
 
 /// The object for this kernel. Offsets, constants and type ids are written into its instructions. Placeholders become
@@ -367,7 +365,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     let ring = options.ring_size;
     let mut constants = [0; CONST_COUNT];
     let mut put = |constant: Const, value: u32| constants[constant as usize] = value;
-    put(Const::SelfTgid, own_tgid());
+    put(Const::SelfTgid, own_id::own_tgid().unwrap_or_default().0);
     put(Const::InspectorTgid, options.inspector.map_or(u32::MAX, |inspector| inspector.tgid.0));
     let start = options.inspector.map_or(0, |inspector| inspector.start.0);
     put(Const::InspectorStart, start as u32);
@@ -398,11 +396,6 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
     put(Const::PageSize, u32::try_from(page_size()).unwrap_or(4096));
     constants
-}
-
-/// tracetui's process id as seen by the probes; 0 if unknown.
-fn own_tgid() -> u32 {
-    own_id::own_tgid().map_or(0, |tgid| tgid.0)
 }
 
 pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {

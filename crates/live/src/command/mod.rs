@@ -60,16 +60,9 @@ impl Streams {
         let stdout = if self == Streams::StdoutToStderr { 2 } else { 1 };
         let Some(slave) = slave else { return [0, stdout, 2] };
         let users = pty::device(stdin());
-        let own = |number: RawFd| self == Streams::Captured || pty::device(standard(number)) == users;
-        [0, stdout, 2].map(|number| if own(number) { slave } else { number })
-    }
-}
-
-fn standard(number: RawFd) -> BorrowedFd<'static> {
-    match number {
-        0 => stdin(),
-        1 => stdout(),
-        _ => stderr(),
+        let own = |fd: BorrowedFd<'_>| self == Streams::Captured || pty::device(fd) == users;
+        let streams = [stdin(), if stdout == 1 { rustix::stdio::stdout() } else { stderr() }, stderr()];
+        streams.map(|fd| if own(fd) { slave } else { fd.as_raw_fd() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tracetui files`: the files that a recorded run used, and the packages that they belong to.
 
 mod checksum;
+mod packages;
 
 use super::messages::{charset, say};
 use super::print::recordings;
@@ -8,6 +9,7 @@ use super::signals::{self, INTERRUPTED, Second, Signals};
 use crate::cli::{self, FilesFormat};
 use anyhow::{Context, Result, bail};
 use foldhash::HashMap;
+use packages::Packages;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -28,7 +30,6 @@ use tracetui_events::playback::{AtEnd, Playback, Step};
 use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, time, width};
 use tracetui_host::clock;
 use tracetui_host::machine::Uname;
-use tracetui_host::packages::{self, Packages};
 use tracetui_shared::id::NsInum;
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;

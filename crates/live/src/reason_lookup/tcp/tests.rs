@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 use tracetui_host::confine::{Role, denied, enter};
 use tracetui_host::not_checked;
-use tracetui_shared::id::{NsInum, Tgid, Tid};
+use tracetui_shared::id::{Tgid, Tid};
 
 /// Runs `act` on a thread in a network namespace of its own. `setup`: lines of ip(8). `None` if that is not possible.
 fn in_namespace<T: Send>(setup: &str, act: impl FnOnce() -> T + Send) -> Option<T> {

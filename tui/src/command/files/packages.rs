@@ -29,25 +29,25 @@ const MERGED: [&[u8]; 6] = [b"/bin/", b"/sbin/", b"/lib/", b"/lib32/", b"/lib64/
 type Owners = HashMap<Vec<u8>, usize>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Package {
-    pub name: String,
-    pub version: String,
+pub(super) struct Package {
+    pub(super) name: String,
+    pub(super) version: String,
     /// The architecture as the package manager names it: `amd64`, `x86_64`, `all`.
-    pub arch: String,
+    pub(super) arch: String,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Packages {
+pub(super) struct Packages {
     /// The type in package URLs, [purl](https://github.com/package-url/purl-spec): `deb` or `rpm`.
-    pub manager: &'static str,
+    pub(super) manager: &'static str,
     /// `ID` of os-release(5), such as `debian`.
-    pub system: String,
-    pub packages: Vec<Package>,
-    pub owners: Owners,
+    pub(super) system: String,
+    pub(super) packages: Vec<Package>,
+    pub(super) owners: Owners,
     /// The requested paths that are directories of packages.
-    pub directories: HashSet<Vec<u8>>,
+    pub(super) directories: HashSet<Vec<u8>>,
     /// How many installed packages have no list of files.
-    pub unlisted: u64,
+    pub(super) unlisted: u64,
 }
 
 /// A file system whose symbolic links stay below its root.
@@ -81,7 +81,7 @@ impl Root {
 
 /// The packages of the files `wanted`, by the databases below `root`. Without a database, [`Packages::manager`] is empty.
 /// Fails if `root` is no directory, or a database is there but cannot be read.
-pub fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
+pub(super) fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     let dir = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::empty())?;
     let files = Root { dir, bytes_left: Cell::new(MOST) };
@@ -206,7 +206,7 @@ fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Opt
 
 impl Packages {
     /// The package URL: `pkg:deb/debian/libc6@2.36-9?arch=amd64`.
-    pub fn url(&self, package: &Package) -> String {
+    pub(super) fn url(&self, package: &Package) -> String {
         let of = |text: &str| {
             let mut out = String::new();
             for byte in OsStr::new(text).as_bytes() {
