@@ -222,7 +222,7 @@ mod tests {
         }
         let (mut before, mut after) = (Callers::default(), Callers::default());
         batch.frames().take(4).for_each(|frame| before.add(&frame));
-        assert_eq!(before.calls.iter().count(), 2);
+        assert_eq!(before.calls.len(), 2);
         let mut state = Batch::default();
         before.calls.iter().for_each(|(header, record)| state.push(*header, record.as_bytes()));
         state.frames().for_each(|frame| after.restore(&frame));
