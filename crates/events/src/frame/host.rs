@@ -47,11 +47,13 @@ wire_struct! {
         env: Option<Vec<u8>>,
     }
 
+    /// A user's name.
     User {
         uid: Uid,
         name: String,
     }
 
+    /// A group's name.
     Group {
         gid: Gid,
         name: String,
@@ -221,6 +223,7 @@ wire_struct! {
         frames: Vec<u8>,
     }
 
+    /// A probe and its state.
     Probe {
         name: String,
         /// The [`Kind`]s that it reports.
@@ -462,6 +465,7 @@ wire_struct! {
         missing: u64,
     }
 
+    /// The machine.
     Host {
         /// `uname -n`.
         name: String,
