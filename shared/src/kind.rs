@@ -214,6 +214,13 @@ impl KindSet {
     /// The kinds that are traced of a COMMAND if none are named.
     pub const OF_COMMAND: KindSet = KindSet(KindSet::BY_DEFAULT.0 | KindSet::AIMED.0);
 
+    /// The kinds of events about objects that the kernel lists: an inventory and a stream of the kernel's own show more of them than
+    /// the probes.
+    pub const LISTED: KindSet = KindSet::of(&[Kind::Bpf]);
+
+    /// The kinds whose events have the kernel stack by default.
+    pub const WITH_STACK: KindSet = KindSet::of(&[Kind::Bpf]);
+
     /// The set of these kinds.
     pub const fn of(kinds: &[Kind]) -> KindSet {
         let (mut set, mut at) = (KindSet::NONE, 0);

@@ -341,7 +341,7 @@ fn event_line(
             }
         }
         let style = match column {
-            _ if seen.event.is_alarm() => Some(theme.loss()),
+            _ if seen.event.body.is_alarm() => Some(theme.loss()),
             Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
             Column::Comm if let Some(look) = watch.and_then(|watch| watch.look) => Some(theme.look(look)),

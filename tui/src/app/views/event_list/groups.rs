@@ -139,7 +139,7 @@ impl Group {
                 }
             }
             Alike::Missing => vec![format!("{count}, other names")],
-            Alike::Programs => vec![format!("{count} like this")],
+            Alike::Acts => vec![format!("{count} like this")],
             Alike::Commands => [", other arguments", ", others"].map(|others| format!("{count}{others}")).into(),
             Alike::All => {
                 let text = |ns: u64| {

@@ -92,7 +92,7 @@ pub(crate) fn severity(seen: &EventContext<'_>) -> Role {
 
 fn result(seen: &EventContext<'_>, out: &mut impl Parts) {
     let role = match severity(seen) {
-        _ if seen.event.is_alarm() => Role::Failure,
+        _ if seen.event.body.is_alarm() => Role::Failure,
         // These are on every call of the kind: `fd 3`, `exit 0`.
         Role::Plain if !seen.event.body.before_result().is_empty() => Role::Quiet,
         role => role,
