@@ -218,6 +218,12 @@ impl KindSet {
     /// the probes.
     pub const LISTED: KindSet = KindSet::of(&[Kind::Bpf]);
 
+    /// The kinds of events that are calls. The end of a process is none: a call that failed before may be its cause.
+    pub const CALLS: KindSet = KindSet(KindSet::ALL.0 & !Kind::Exit.bit());
+
+    /// The kinds of events about the program of a process, from its start to its end. They contain the session.
+    pub const OF_PROGRAMS: KindSet = KindSet::of(&[Kind::Exec, Kind::Exit]);
+
     /// The kinds whose events have the kernel stack by default.
     pub const WITH_STACK: KindSet = KindSet::of(&[Kind::Bpf]);
 

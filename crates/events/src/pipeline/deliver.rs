@@ -59,8 +59,7 @@ impl Deliver<'_> {
         if whose != EventOwner::Commands || kind != Kind::Lost && !self.asked.contains(kind) {
             return self.ledger.rejected(kind, false);
         }
-        let kept = if let Body::Exec(exec) = &event.body { exec.without_environment(frame) } else { None };
-        let kept = kept.map(|payload| Batch::of(frame.header, &payload));
+        let kept = event.body.shortened(frame).map(|payload| Batch::of(frame.header, &payload));
         let kept = kept.as_ref().and_then(|kept| kept.frame_at(0));
         let disposition = (self.to)(&context(&event, self.world, process.as_ref()), kept.as_ref().unwrap_or(frame));
         self.handed(&event, disposition);
