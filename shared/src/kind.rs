@@ -214,6 +214,19 @@ impl KindSet {
     /// The kinds that are traced of a COMMAND if none are named.
     pub const OF_COMMAND: KindSet = KindSet(KindSet::BY_DEFAULT.0 | KindSet::AIMED.0);
 
+    /// The kinds of events about objects that the kernel lists: an inventory and a stream of the kernel's own show more of them than
+    /// the probes.
+    pub const LISTED: KindSet = KindSet::of(&[Kind::Bpf]);
+
+    /// The kinds of events that are calls. The end of a process is none: a call that failed before may be its cause.
+    pub const CALLS: KindSet = KindSet(KindSet::ALL.0 & !Kind::Exit.bit());
+
+    /// The kinds of events about the program of a process, from its start to its end. They contain the session.
+    pub const OF_PROGRAMS: KindSet = KindSet::of(&[Kind::Exec, Kind::Exit]);
+
+    /// The kinds whose events have the kernel stack by default.
+    pub const WITH_STACK: KindSet = KindSet::of(&[Kind::Bpf]);
+
     /// The set of these kinds.
     pub const fn of(kinds: &[Kind]) -> KindSet {
         let (mut set, mut at) = (KindSet::NONE, 0);

@@ -349,7 +349,7 @@ fn long_arguments_leave_nothing_behind_and_are_whole() {
     let mut whole = true;
     pipeline.end();
     pipeline.next(None, &mut |seen, _| {
-        whole &= !seen.event.cut();
+        whole &= !seen.event.body.cut();
         Disposition::Delivered
     });
     let account = pipeline.account();

@@ -74,6 +74,8 @@ pub struct KindAccount {
     /// Rejected by any filter, kept only for bookkeeping, or tracetui's own.
     pub filtered: u64,
     pub lost: LostBy,
+    /// Lost reports of the kernel's own stream, included in `lost`, cause `ring`. At most this many events are behind them.
+    pub bounded: u64,
 }
 
 impl KindAccount {
@@ -83,6 +85,7 @@ impl KindAccount {
             delivered: with(self.delivered, other.delivered),
             filtered: with(self.filtered, other.filtered),
             lost: self.lost.combined(&other.lost, with),
+            bounded: with(self.bounded, other.bounded),
         }
     }
 
@@ -117,8 +120,6 @@ pub struct Account {
     pub tree_full: u64,
     /// io_uring requests without a completion: included in `lost`, cause `probe`.
     pub unseen: u64,
-    /// Lost reports of the kernel's own stream, included in `lost`, cause `ring`. At most this many events are behind them.
-    pub bounded: u64,
     /// Events of the trace in unread files of its recording. No other count includes them.
     pub not_read: u64,
     /// Events that are out of order: a later one had already been delivered or filtered.
@@ -190,12 +191,12 @@ impl Account {
             account.unseen = add(account.unseen, c.unseen);
             account.hollow = add(account.hollow, c.hollow);
             account.missed(kind, c.unseen);
-            account.bounded = add(account.bounded, c.stream_lost);
             account.own = add(account.own, c.own);
             account.bookkeeping_lost = add(account.bookkeeping_lost, c.kept_unread);
             if let Some(k) = account.kind_mut(kind) {
                 k.seen = add(k.seen, add(c.streamed, c.stream_lost));
                 k.lost.ring = add(k.lost.ring, c.stream_lost);
+                k.bounded = c.stream_lost;
                 k.delivered = c.delivered;
                 k.filtered = add(k.filtered, add(c.filtered, add(c.kept, c.kept_unread)));
                 k.lost.read = c.unread;
@@ -251,7 +252,6 @@ impl Account {
             (&mut self.hollow, other.hollow),
             (&mut self.tree_full, other.tree_full),
             (&mut self.unseen, other.unseen),
-            (&mut self.bounded, other.bounded),
             (&mut self.not_read, other.not_read),
             (&mut self.late, other.late),
             (&mut self.processes_unread, other.processes_unread),
@@ -457,7 +457,7 @@ impl Account {
             sum.filtered,
             sum.lost.sum()
         );
-        line.push_str(if self.bounded > 0 { " at most" } else { "" });
+        line.push_str(if sum.bounded > 0 { " at most" } else { "" });
         let beside = [(self.unattributed_skips, "unattributed"), (self.bookkeeping_lost, "bookkeeping")];
         // Writing to a String cannot fail.
         for (count, what) in beside.into_iter().filter(|(count, _)| *count > 0) {
@@ -506,10 +506,9 @@ impl Account {
             counts.map(|(name, count)| (name.to_owned(), count.into())).collect()
         };
         let kinds = Kind::PROBED.iter().map(|kind| {
-            let KindAccount { seen, delivered, filtered, lost, .. } = self.kind(*kind);
-            let at_most = if *kind == Kind::Bpf { self.bounded } else { 0 };
+            let KindAccount { seen, delivered, filtered, lost, bounded } = self.kind(*kind);
             let always = [("ring", lost.ring), ("probe", lost.probe), ("read", lost.read)];
-            let rare = [("unwritten", lost.unwritten), ("at_most", at_most)];
+            let rare = [("unwritten", lost.unwritten), ("at_most", bounded)];
             let lost = counts(&mut always.into_iter().chain(rare.into_iter().filter(|(_, count)| *count != 0)));
             let kind_json = json!({ "seen": seen, "delivered": delivered, "filtered": filtered, "lost": lost });
             (kind.name().to_owned(), kind_json)

@@ -1,8 +1,8 @@
 //! The path of an event through user space: frames arrive in batches, are checked for gaps, reassembled, ordered,
 //! decoded and applied to the [`World`]. Events that pass the filter go to the sink or the store.
 //!
-//! The stages are `gaps`, `requests`, `assemble`, `order` and `deliver`. Each has a function `feed`, and takes frames of the one
-//! before. `host` handles host frames; `facts` has the options of the trace and its account.
+//! The stages are `gaps`, `programs`, `requests`, `assemble`, `order` and `deliver`. Each has a function `feed`, and takes
+//! frames of the one before. `host` handles host frames; `facts` has the options of the trace and its account.
 //!
 //! The pipeline does no I/O and reads no clock: its output is a function of its frames.
 
@@ -21,7 +21,6 @@ mod requests;
 mod state;
 #[cfg(test)]
 mod tests;
-mod unprobed_events;
 
 use crate::account::ledger::Ledger;
 use crate::budget::Budget;
@@ -36,10 +35,9 @@ use command::CommandTree;
 use deliver::Deliver;
 use gaps::{Gaps, push_lost};
 use order::Order;
-use programs::{ProgramReports, is_by_netlink};
+use programs::ProgramReports;
 use requests::Requests;
 use tracetui_shared::header::flag;
-use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 /// What the receiver of an event did with it.
@@ -152,25 +150,9 @@ impl Pipeline {
             return true;
         }
         self.gaps.feed(&frame.header).into_iter().for_each(|gap| push_lost(&gap, made));
-        if is_by_netlink(frame) {
-            self.programs.called(frame, &mut self.world, made);
-            self.ledger.count(Kind::Bpf, |counted| counted.kept += 1);
-            return false;
-        }
-        self.programs.replaced(frame, &mut self.world, made);
-        // Before the end of a link is known.
-        let whole = self.programs.completed(frame, &self.world);
-        let completed = whole.as_ref().and_then(|whole| whole.frame_at(0));
-        self.programs.begin_before(completed.as_ref().unwrap_or(frame), &self.world, made);
-        if !self.programs.is_new(completed.as_ref().unwrap_or(frame), &mut self.world) {
-            self.ledger.rejected(Kind::Bpf, false);
-            return false;
-        }
-        if let Some(whole) = whole {
-            made.append(whole.bytes());
-            return false;
-        }
-        self.requests.feed(frame, made) && self.assembler.feed(frame, made)
+        self.programs.feed(frame, &mut self.world, &mut self.ledger, made)
+            && self.requests.feed(frame, made)
+            && self.assembler.feed(frame, made)
     }
 
     /// Delivers, in order of time, every event up to `limit` that no later arrival can precede. At the memory limit it also

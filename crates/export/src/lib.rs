@@ -264,7 +264,7 @@ struct Schema {
 impl Schema {
     fn common(&mut self, name: &str) -> Option<Step> {
         let field = describe::COMMON.iter().find(|field| field.name == name)?;
-        Some(self.step(Kind::Exec, "", field))
+        Some(self.step(Kind::ALL[0], "", field))
     }
 
     fn step(&mut self, kind: Kind, prefix: &str, field: &'static Field) -> Step {

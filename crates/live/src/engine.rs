@@ -10,6 +10,7 @@ use crate::feed::{Control, FrameSender, Source};
 use crate::wake::Waker;
 use std::time::{Duration, Instant};
 use tracetui_events::budget::Budget;
+use tracetui_events::event::refers_to;
 use tracetui_events::fifo::Fifo;
 use tracetui_events::frame::host::{Cgroup, Counters, HostFrame, ProgramSkips};
 use tracetui_events::frame::{Batch, FrameRef};
@@ -18,11 +19,9 @@ use tracetui_host::confine::{Role, enter};
 use tracetui_host::priority::{is_lent, raise_priority};
 use tracetui_host::{cgroup::CgroupResolver, clock, container::Containers, users::Accounts};
 use tracetui_shared::header::flag;
-use tracetui_shared::id::{CgroupId, KernelAddr};
-use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::record::bpf::BpfRecord;
+use tracetui_shared::id::CgroupId;
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
-use zerocopy::FromBytes;
 
 /// The first interval at which the ring is polled after a wake-up, and the interval while it fills fast. Each further interval is
 /// twice as long, up to [`LATE`]: each poll interrupts a traced process and may move it to another CPU, which costs more than the
@@ -118,20 +117,11 @@ enum Read {
     NobodyListens,
 }
 
-/// The cgroup and the address that a program was attached to; 0 for either if there is none.
-fn target(frame: &FrameRef<'_>) -> (CgroupId, KernelAddr) {
-    let record = is_bpf(frame).then(|| BpfRecord::read_from_prefix(frame.payload).ok()).flatten();
-    record.map_or_else(Default::default, |(record, _)| (CgroupId(record.cgroup), KernelAddr(record.addr)))
-}
-
-fn is_bpf(frame: &FrameRef<'_>) -> bool {
-    frame.header.kind == Kind::Bpf as u16
-}
-
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Asked {
-    bpf: bool,
-    /// Whether there are addresses: stacks, or attach points of [`bpf`](Self::bpf) events.
+    /// Whether there are events about objects of the inventory.
+    listed: bool,
+    /// Whether there are addresses: in stacks or in records.
     addresses: bool,
     /// The cgroups of the records. Repetitions in a row are left out.
     cgroups: Vec<CgroupId>,
@@ -153,9 +143,9 @@ impl Asked {
             cgroup(frame.header.cgroup, &mut asked);
             asked.newest = asked.newest.max(frame.header.time);
             asked.addresses |= frame.header.has(flag::STACK);
-            if is_bpf(&frame) {
-                let (group, address) = target(&frame);
-                asked.bpf = true;
+            if let Ok(kind) = Kind::try_from(frame.header.kind) {
+                let (group, address) = refers_to(kind, frame.payload);
+                asked.listed |= KindSet::LISTED.contains(kind);
                 asked.addresses |= address.0 != 0;
                 cgroup(group, &mut asked);
             }
@@ -269,7 +259,7 @@ impl Reader {
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
         // The time up to which the records of calls were read. A later unload could come before the begin of an attachment.
         let read = if more { BootNanos(before.0.saturating_sub(REPORTED.as_nanos() as u64)) } else { until };
-        let is_left = self.inventory(asked.bpf, read, &mut batch);
+        let is_left = self.inventory(asked.listed, read, &mut batch);
         if !more || self.reported.elapsed() > REPORTED {
             batch.append(std::mem::take(&mut self.reports).bytes());
         }
@@ -326,11 +316,11 @@ impl Reader {
 
     /// Adds loads and unloads of programs up to `until`. Requests an inventory if something changed. Returns whether later ones are
     /// left.
-    fn inventory(&mut self, bpf: bool, until: BootNanos, batch: &mut Batch) -> bool {
+    fn inventory(&mut self, listed: bool, until: BootNanos, batch: &mut Batch) -> bool {
         let inspector = self.source.inspector.as_mut();
         let mut loaded = |id| inspector.iter().for_each(|inspector| inspector.program_loaded(id));
         let (changed, is_left) = self.source.live.drain_changes(batch, until, &mut loaded);
-        if let Some(inspector) = inspector.filter(|_| changed || bpf) {
+        if let Some(inspector) = inspector.filter(|_| changed || listed) {
             inspector.changed();
         }
         is_left
@@ -462,17 +452,18 @@ mod tests {
     use tracetui_events::enrich::World;
     use tracetui_events::event::Tables as _;
     use tracetui_events::frame::host::Cgroup;
+    use tracetui_events::synthetic;
     use tracetui_shared::header::FrameHeader;
+    use tracetui_shared::record::bpf::BpfRecord;
     use tracetui_shared::time::BootNanos;
     use zerocopy::{FromZeros, IntoBytes as _};
 
     #[test]
     fn records_ask_for_what_they_need_and_cgroups_are_forgotten_together() {
-        let header = |kind: Kind, cgroup: u64, flags: u16| FrameHeader {
-            kind: kind as u16,
+        let header = |slot: Slot, cgroup: u64, flags: u16| FrameHeader {
             cgroup: CgroupId(cgroup),
             flags,
-            ..FrameHeader::default()
+            ..synthetic::header(slot)
         };
         let attached = BpfRecord { cgroup: 9, ..FromZeros::new_zeroed() };
         let function = BpfRecord { addr: 8, ..FromZeros::new_zeroed() };
@@ -483,14 +474,14 @@ mod tests {
             Asked::by(batch.frames(), &mut last)
         };
         let ids = |ids: &[u64]| ids.iter().map(|id| CgroupId(*id)).collect::<Vec<_>>();
-        let opens = [1, 1, 0, 2, 2, 1].map(|cgroup| (header(Kind::Open, cgroup, 0), &[][..]));
+        let opens = [1, 1, 0, 2, 2, 1].map(|cgroup| (header(Slot::Open, cgroup, 0), &[][..]));
         assert_eq!(asked(&opens), Asked { cgroups: ids(&[2, 1]), ..Asked::default() });
-        let stack = asked(&[(header(Kind::Open, 1, flag::STACK), &[])]);
+        let stack = asked(&[(header(Slot::Open, 1, flag::STACK), &[])]);
         assert_eq!(stack, Asked { addresses: true, ..Asked::default() }, "the cgroup before is that of the last call");
-        let bpf = asked(&[(header(Kind::Bpf, 1, 0), attached.as_bytes())]);
-        assert_eq!(bpf, Asked { bpf: true, cgroups: ids(&[9]), ..Asked::default() });
-        let bpf = asked(&[(header(Kind::Bpf, 0, 0), function.as_bytes())]);
-        assert_eq!(bpf, Asked { bpf: true, addresses: true, ..Asked::default() });
+        let bpf = asked(&[(header(Slot::Bpf, 1, 0), attached.as_bytes())]);
+        assert_eq!(bpf, Asked { listed: true, cgroups: ids(&[9]), ..Asked::default() });
+        let bpf = asked(&[(header(Slot::Bpf, 0, 0), function.as_bytes())]);
+        assert_eq!(bpf, Asked { listed: true, addresses: true, ..Asked::default() });
         // The feed and the world forget the same cgroups.
         let budget = Budget::new(1 << 20);
         let mut world = World::new(budget);

@@ -179,11 +179,11 @@ impl Begun {
     /// Creates the maps. If the start needs them, also begins to read the symbols and to follow loads and unloads of
     /// programs.
     pub fn new(options: &LiveOptions) -> Result<Begun, StartError> {
-        let bpf = options.kinds.contains(Kind::Bpf);
+        let listed = !(options.kinds & KindSet::LISTED).is_empty();
         // Probes of kernel functions have addresses too.
-        let named = bpf || !(options.stacks & options.kinds).is_empty();
+        let named = listed || !(options.stacks & options.kinds).is_empty();
         // Opened before the symbols are read, so that no change of them is missed.
-        let changes = named.then(|| program_loads::Changes::open(bpf));
+        let changes = named.then(|| program_loads::Changes::open(listed));
         // Without the list, a program that is loaded at the start asks the kernel for names.
         let calls = if named && kallsyms::is_there() { bpf_helpers::ask().ok() } else { None };
         let names = (named && calls.is_none()).then(stacks::StackNames::start);
@@ -219,7 +219,7 @@ impl Live {
     /// capture filter is set before the first program is attached. `begun` must have been created with these options.
     pub fn start(options: &LiveOptions, begun: Begun, facts: &KernelFacts) -> Result<Live, StartError> {
         let Begun { mut maps, changes, calls, mut names } = begun;
-        let bpf = options.kinds.contains(Kind::Bpf);
+        let listed = !(options.kinds & KindSet::LISTED).is_empty();
         let bytes = load::for_this_kernel(options, facts)?;
         let object = object::ProbeObject::new(&bytes, &mut maps, facts, options)?;
         // The verifier takes most of the start. The maps are prepared meanwhile.
@@ -252,7 +252,7 @@ impl Live {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
         let started = capture.tasks.started();
-        probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| program_loads::status(opened.as_ref().err())));
+        probes.extend(changes.as_ref().filter(|_| listed).map(|opened| program_loads::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         let inspector = options.inspector.map(|inspector| inspector.pid);
         changes.iter_mut().for_each(|changes| changes.begin(inspector));

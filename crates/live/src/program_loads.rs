@@ -12,7 +12,7 @@ use tracetui_host::clock;
 use tracetui_host::ksymbols::{ProgramStream, StreamChange, StreamEvent};
 use tracetui_host::procfs::{self, INITIAL_PID_NS};
 use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
-use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
 pub const NAME: &str = "bpf_stream";
@@ -206,7 +206,7 @@ impl Found {
 pub(super) fn status(opened: Option<&io::Error>) -> ProbeStatus {
     ProbeStatus {
         name: NAME,
-        kinds: KindSet::of(&[Kind::Bpf]),
+        kinds: KindSet::LISTED,
         attached: opened.is_none(),
         how: "perf_event dummy:ksymbol,bpf_event".to_owned(),
         why: opened.map(|error| format!("perf_event_open: {error}")),

@@ -4,6 +4,7 @@
 use foldhash::HashMap;
 use std::collections::BTreeSet;
 use tracetui_events::enrich::symbols::StackSymbols;
+use tracetui_events::event::refers_to;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{FIRST_KIND, HostFrame, KernelSymbol};
 use tracetui_events::limits;
@@ -14,10 +15,8 @@ use tracetui_host::printed_symbols::Namer;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
-use zerocopy::FromBytes;
 
 #[derive(Debug, Default)]
 pub(super) struct StackNames {
@@ -108,11 +107,9 @@ impl StackNames {
     pub(super) fn name(&mut self, from: usize, batch: &mut Batch) {
         let mut found = Vec::new();
         for frame in batch.frames_from(from).filter(|frame| frame.header.kind < FIRST_KIND) {
-            if frame.header.kind == Kind::Bpf as u16
-                && let Ok((record, _)) = BpfRecord::read_from_prefix(frame.payload)
-                && record.addr != 0
-            {
-                self.look_up(record.addr, frame.header.time, &mut found);
+            let named = Kind::try_from(frame.header.kind).map(|kind| refers_to(kind, frame.payload).1.0);
+            if let Ok(address @ 1..) = named {
+                self.look_up(address, frame.header.time, &mut found);
             }
             if !frame.header.has(flag::STACK) {
                 continue;

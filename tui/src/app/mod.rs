@@ -474,8 +474,8 @@ impl ExitLine {
 
 impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at_most = if self.account.bounded > 0 { "at most " } else { "" };
         let sum = self.account.sum();
+        let at_most = if sum.bounded > 0 { "at most " } else { "" };
         write!(f, "{}, {at_most}{} lost", counted(sum.delivered, ["event", "events"]), grouped(sum.lost.sum()))?;
         for Recorded { name, bytes, evicted } in &self.recordings {
             write!(f, ", recorded to {name} ({})", counted(*bytes, ["byte", "bytes"]))?;

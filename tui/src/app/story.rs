@@ -12,7 +12,6 @@ use tracetui_events::event::process::ProcessKey;
 use tracetui_events::filter::{self, Filter, Scratch};
 use tracetui_events::search::{included, searched};
 use tracetui_events::store::{Id, Store, Stored};
-use tracetui_shared::kind::Kind;
 
 /// How many failures are examined for stories.
 const EXAMINED: usize = 256;
@@ -49,7 +48,7 @@ impl Tree {
 
     /// The event that shows what went wrong in the story of a failure.
     fn shows(&self, failed: &Stored<'_>) -> Id {
-        let exited = failed.process.filter(|_| failed.kind == Kind::Exit).and_then(|process| self.process(process.key));
+        let exited = failed.ended().and_then(|process| self.process(process.key));
         let shows = exited.and_then(|exited| self.cause(&exited).1.last().unwrap_or(&exited).shows());
         shows.unwrap_or(failed.id)
     }

@@ -15,7 +15,7 @@ use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::search::Related;
 use tracetui_events::store::index::Answer;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// How many kept events a slice filters, and how many rows a slice of a search checks.
@@ -211,7 +211,7 @@ impl App {
                 // This event is not counted yet.
                 if let Some(failed) = store.get(answered.id).filter(|failed| failed.id < id) {
                     if events.passes(failed.id) {
-                        if failed.kind != Kind::Exit {
+                        if KindSet::CALLS.contains(failed.kind) {
                             top.answered(&failed, seen.world);
                         }
                         let uncount = |mute: &mut Watch| mute.count = mute.count.saturating_sub(1);

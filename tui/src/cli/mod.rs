@@ -544,10 +544,10 @@ impl TraceArgs {
         self.memory.unwrap_or(ByteSize(limits::MEMORY_DEFAULT))
     }
 
-    /// The kinds whose events have the kernel stack: `bpf` and those that are named, or none.
+    /// The kinds whose events have the kernel stack: those that have it by default and those that are named, or none.
     pub fn stacks(&self) -> KindSet {
-        let named = self.stack.iter().fold(KindSet::NONE, |all, kinds| all | *kinds);
-        if self.stack.contains(&KindSet::NONE) { KindSet::NONE } else { named | Kind::Bpf.into() }
+        let all = self.stack.iter().fold(KindSet::WITH_STACK, |all, kinds| all | *kinds);
+        if self.stack.contains(&KindSet::NONE) { KindSet::NONE } else { all }
     }
 }
 

@@ -180,7 +180,7 @@ impl Facts {
             let then = if continues { ", the trace continues in the next file" } else { "" };
             line("file", &format!("{} of its trace{then}", grouped(u64::from(part) + 1)));
         }
-        let at_most = if account.bounded > 0 { "at most " } else { "" };
+        let at_most = if account.sum().bounded > 0 { "at most " } else { "" };
         // The options of the trace come with its first events.
         let begun = pipeline.trace().is_some();
         let lost = format!("{at_most}{}", grouped(account.sum().lost.sum()));

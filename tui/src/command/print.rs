@@ -396,7 +396,7 @@ impl<'s> Lines<'s> {
         }
         // If the line is not written, the event is subtracted at the end.
         if self.ended.is_some() {
-            count(&mut self.unwritten, Unwritten { kind: seen.event.kind(), cut: seen.event.cut() });
+            count(&mut self.unwritten, Unwritten { kind: seen.event.kind(), cut: seen.event.body.cut() });
         } else {
             let written = self.sink.event(seen);
             self.check(written);

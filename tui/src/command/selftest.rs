@@ -13,7 +13,7 @@ use tracetui_events::frame::host::HostFrame;
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_host::own_id;
 use tracetui_live::Live;
-use tracetui_shared::kind::{Kind, Shows, Slot};
+use tracetui_shared::kind::{KindSet, Shows, Slot};
 use tracetui_shared::record::exit::fact;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::via;
@@ -113,8 +113,9 @@ impl SelfTest {
         let quiet = ["tcp_destroy", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
         programs.extend(quiet.into_iter().filter(|_| tcp));
         // These would need a change of an interface.
-        let bpf = seen.iter().any(|slot| slot.kind() == Kind::Bpf);
-        programs.extend(["bpf_netlink", "bpf_xdp"].into_iter().filter(|_| bpf));
+        let kinds: KindSet = seen.iter().map(|slot| slot.kind()).collect();
+        let is_of_seen = |program: &&str| Slot::of_program(program).any(|slot| kinds.contains(slot.kind()));
+        programs.extend(["bpf_netlink", "bpf_xdp"].into_iter().filter(is_of_seen));
         programs
     }
 

@@ -21,7 +21,7 @@ use ratatui::text::Line;
 use std::cmp::Reverse;
 use tracetui_events::bpf::{Hook, NotScanned, Object, Via};
 use tracetui_events::enrich::World;
-use tracetui_events::event::bpf::Bpf;
+use tracetui_events::event::Event;
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Tables as _, names};
 use tracetui_events::frame::host::BpfAttachment;
@@ -31,7 +31,7 @@ use tracetui_events::sink::inventory::{
 };
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::id::ProgId;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
 /// The number of blanks between two columns.
@@ -255,7 +255,7 @@ fn summary(mut places: Vec<(String, String)>, others: usize, cells: usize, theme
 }
 
 fn empty(app: &App) -> &'static str {
-    let captured = app.pipeline.kinds().is_none_or(|kinds| kinds.contains(Kind::Bpf));
+    let captured = app.pipeline.kinds().is_none_or(|kinds| !(kinds & KindSet::LISTED).is_empty());
     match (app.world().bpf.last_inventory(), app.replay.as_ref()) {
         (Some(_), _) => "no BPF programs",
         (None, _) if !captured => "no BPF inventory: kind bpf is not captured",
@@ -415,19 +415,19 @@ fn place(attach: &BpfAttachment, charset: Charset) -> String {
 }
 
 /// The program or attachment that an event ended, and whose it was, as far as that is known.
-pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line<'static>> {
+pub(super) fn ended(event: &Event<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
+    let Some((object, program)) = event.body.ended() else { return Vec::new() };
+    let at = event.header.time;
     let Page { app, theme, .. } = *page;
     let (world, plain) = (app.world(), Style::new());
     let bpf = &world.bpf;
-    let (program, link) = match event.ended() {
-        Some(Object::Program(id)) => (id, None),
+    let (program, link) = match object {
         Some(Object::Link(link)) => {
             let gone = || bpf.gone_attachments().map(|gone| &gone.facts).filter(|facts| facts.link == link).last();
             let facts = bpf.attachment_of_link(link).or_else(gone).filter(|facts| facts.came <= at);
-            (facts.map_or(ProgId(event.record().prog_id), |facts| facts.program), facts.map(|facts| (link, facts)))
+            (facts.map_or(program, |facts| facts.program), facts)
         }
-        _ if event.op() == "detach" && event.record().ret >= 0 => (ProgId(event.record().prog_id), None),
-        _ => return Vec::new(),
+        _ => (program, None),
     };
     let gone = || bpf.gone_program(program).map(|gone| &gone.facts);
     let facts = bpf.program(program).or_else(gone).filter(|facts| program.0 != 0 && facts.loaded <= at);
@@ -437,7 +437,7 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
     let when = |time: BootNanos| clock(time.0, world.clock_offset, app);
     let mut lines = Vec::new();
     let mut named = |name: &str, text: &str| lines.extend(page.named_lines(name, text, plain));
-    if let Some((_, attachment)) = link {
+    if let Some(attachment) = link {
         named("was on", &place(attachment, theme.charset));
         let by = who(bpf.attacher(attachment));
         match attachment.came {
@@ -447,14 +447,14 @@ pub(super) fn ended(event: &Bpf<'_>, at: BootNanos, page: &Page<'_>) -> Vec<Line
         }
     }
     if let Some(facts) = facts {
-        if event.ended() != Some(Object::Program(program)) {
+        if object != Some(Object::Program(program)) {
             let name = text::value_in(&facts.name, theme.charset, 256);
             let prog_type = names::prog_type(facts.prog_type).unwrap_or("unknown");
             named("program", &format!("{} {prog_type} {name}", program.0));
         }
         let by = who(bpf.loader(program));
-        let lived = match event.op() {
-            "unload" => format!(", lived {}", duration(at.since(facts.loaded))),
+        let lived = match object {
+            Some(Object::Program(_)) => format!(", lived {}", duration(at.since(facts.loaded))),
             _ => String::new(),
         };
         named("loaded", &format!("{by}at {}{lived}", when(facts.loaded)));

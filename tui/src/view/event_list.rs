@@ -341,7 +341,7 @@ fn event_line(
             }
         }
         let style = match column {
-            _ if seen.event.is_alarm() => Some(theme.loss()),
+            _ if seen.event.body.is_alarm() => Some(theme.loss()),
             Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
             Column::Comm if let Some(look) = watch.and_then(|watch| watch.look) => Some(theme.look(look)),
@@ -468,7 +468,7 @@ fn works_now(job: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Option<Pie
 
 /// How the program of an exec ended, if with a code other than 0.
 fn ended_badly(seen: &EventContext<'_>, app: &App) -> Option<(String, String)> {
-    let exec = seen.process.filter(|_| seen.event.kind() == Kind::Exec && !seen.event.failed())?;
+    let exec = seen.process.filter(|_| seen.event.body.started().is_some())?;
     let now = app.views.tree.process(exec.key).filter(|now| Arc::ptr_eq(&now.process.image, &exec.image))?;
     let end = now.end.filter(|end| end.status != Some(0))?;
     Some((Exit::of_status(end.status?).ended().to_string(), duration(now.process.ran_ns(end.time))))

@@ -21,7 +21,7 @@ const NEARLY_FULL: u128 = 75;
 /// Draws the line. If there is not enough room, losses take precedence.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let account = app.pipeline.account();
-    let after = if account.bounded > 0 { " at most" } else { "" };
+    let after = if account.sum().bounded > 0 { " at most" } else { "" };
     let lost = lost(account.sum().lost.sum(), account.unattributed_skips, after, theme);
     let off = app
         .pipeline

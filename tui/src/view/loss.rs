@@ -119,7 +119,7 @@ fn verdict(app: &App, account: &Account) -> (String, bool) {
 
 /// `1,204 opens`, `at most 55,210 bpf events`.
 fn lost_of(account: &Account, kind: Kind, lost: u64) -> String {
-    let at_most = if kind == Kind::Bpf && account.bounded > 0 { "at most " } else { "" };
+    let at_most = if account.kind(kind).bounded > 0 { "at most " } else { "" };
     format!("{at_most}{}", gap::counted(lost, Some(kind)))
 }
 

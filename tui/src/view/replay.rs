@@ -27,7 +27,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         End::Complete | End::Unknown => Piece::default(),
     };
     let recorded = area.width >= 100 || area.width >= 80 && end.text.is_empty();
-    let after = match (app.pipeline.account().bounded, recorded && lost > 0) {
+    let after = match (app.pipeline.account().sum().bounded, recorded && lost > 0) {
         (0, true) => " recorded",
         (0, false) => "",
         _ => " at most",

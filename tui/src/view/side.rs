@@ -14,11 +14,10 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line as Drawn;
-use tracetui_events::event::EventContext;
 use tracetui_events::event::parts::Role;
+use tracetui_events::event::{EventContext, news};
 use tracetui_events::store::Stored;
 use tracetui_events::text::{self, short};
-use tracetui_shared::kind::Kind;
 
 /// The cells of the name of a command or a watch.
 const NAME: usize = 18;
@@ -198,8 +197,7 @@ fn new(seen: &EventContext<'_>, events: u64, width: usize, theme: Theme) -> Vec<
     let header = &seen.event.header;
     let who = format!("  {}[{}]", text::value_in(header.comm(), theme.charset, 16), header.tgid.0);
     let who = Piece::plain(text::left(&who, NAME + 2, theme.charset));
-    // All of the events are attachments.
-    let skip = if seen.event.kind() == Kind::Bpf { 2 } else { 0 };
+    let skip = news(seen.event.kind()).unwrap_or_default();
     let count = if events > 1 { format!("  x{}", short(events)) } else { String::new() };
     let room = width.saturating_sub(who.width() + 1 + count.len());
     let cells = |what: &[Piece]| what.iter().map(Piece::width).sum::<usize>();

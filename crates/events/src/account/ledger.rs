@@ -67,13 +67,13 @@ impl Ledger {
 
     /// Counts the events of the kernel's stream that a later ledger counts and that are missing here, after unreadable frames.
     /// `waiting`: how many wait for their order, here and there. Returns their number.
-    pub(crate) fn missed_streamed(&mut self, later: &Ledger, [here, there]: [u64; 2]) -> u64 {
-        let there = later.counted(Kind::Bpf).streamed.saturating_add(there);
-        let count = there.saturating_sub(self.counted(Kind::Bpf).streamed.saturating_add(here));
-        let stream_lost = later.counted(Kind::Bpf).stream_lost;
-        self.count(Kind::Bpf, |bpf| {
-            bpf.stream_lost = bpf.stream_lost.max(stream_lost);
-            (bpf.streamed, bpf.unread) = (bpf.streamed.saturating_add(count), bpf.unread.saturating_add(count));
+    pub(crate) fn missed_streamed(&mut self, kind: Kind, later: &Ledger, [here, there]: [u64; 2]) -> u64 {
+        let Counted { streamed, stream_lost, .. } = later.counted(kind);
+        let there = streamed.saturating_add(there);
+        let count = there.saturating_sub(self.counted(kind).streamed.saturating_add(here));
+        self.count(kind, |of| {
+            of.stream_lost = of.stream_lost.max(stream_lost);
+            (of.streamed, of.unread) = (of.streamed.saturating_add(count), of.unread.saturating_add(count));
         });
         count
     }

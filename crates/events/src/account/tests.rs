@@ -61,7 +61,7 @@ fn the_account_adds_up_and_each_part_has_a_name() {
     let lost = &json["account"]["kinds"]["bpf"]["lost"];
     assert_eq!((&lost["ring"], &lost["at_most"]), (&55_210.into(), &55_210.into()));
     assert!(json["account"]["kinds"]["open"]["lost"]["at_most"].is_null());
-    assert_eq!(account.clone().and(&account).bounded, 110_420);
+    assert_eq!(account.clone().and(&account).sum().bounded, 110_420);
     // The line has late events only if there are some.
     let none = Account { asked: Kind::Open.into(), ..Account::default() };
     let some = Account { late: 3, ..none.clone() };

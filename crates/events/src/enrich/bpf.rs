@@ -2,6 +2,7 @@
 
 use crate::bpf::frames::unknown_of;
 use crate::bpf::{Object, Via};
+use crate::event::Payload as _;
 use crate::event::bpf::Bpf;
 use crate::fifo::Fifo;
 use crate::frame::Batch;
@@ -343,7 +344,7 @@ impl Programs {
     /// Records who loaded or attached a program. A program that an event ends is ended from then on, and the inventory confirms it
     /// later. The pipeline ends attachments, except those of an excerpt.
     pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
-        match event.ended() {
+        match event.ended().and_then(|(object, _)| object) {
             Some(Object::Program(id)) => {
                 self.meet(id);
                 if header.has(flag::EXCERPT) {
@@ -371,7 +372,10 @@ impl Programs {
             let comm = header.comm().to_vec();
             BpfDoer { made, tgid: header.tgid, comm, time: header.time, place, ended: false }
         };
-        let place = if made.via.is_some() && !event.is_made() { event.attach_point() } else { Vec::new() };
+        let mut place = Vec::new();
+        if made.via.is_some() && !event.is_made() {
+            event.place(None, &mut place);
+        }
         let program = ProgId(event.record().prog_id);
         if made.link.0 != 0 && !place.is_empty() && program.0 != 0 {
             self.add_doer(doer(BpfMade { program, link: LinkId(0), ..made }, place.clone()));

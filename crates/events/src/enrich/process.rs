@@ -21,6 +21,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
 #[derive(Clone, Debug)]
@@ -319,7 +320,7 @@ impl ProcessTable {
         match &event.body {
             Body::Lost(_) => None,
             // The kernel's stream of programs reported this event, and it does not name the process.
-            Body::Bpf(_) if event.header.tgid == Tgid(0) => None,
+            _ if event.header.tgid == Tgid(0) && KindSet::LISTED.contains(event.kind()) => None,
             Body::Fork(fork) => {
                 let parent = self.met(&event.header);
                 self.forked(&event.header, &fork.record, &parent);

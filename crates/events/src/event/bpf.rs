@@ -3,6 +3,7 @@
 mod ending;
 pub(crate) use ending::with_program;
 mod fields;
+pub(crate) mod unprobed;
 
 pub(crate) use fields::FIELDS;
 
@@ -19,7 +20,7 @@ use crate::text::grouped;
 use crate::text::paint::Look;
 use std::mem::offset_of;
 use tracetui_shared::header::until_nul;
-use tracetui_shared::id::{CgroupId, LinkId, ProgId};
+use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, ProgId};
 use tracetui_shared::record::bpf::{
     BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan, tun,
 };
@@ -82,11 +83,6 @@ impl<'a> Bpf<'a> {
         }
     }
 
-    /// Whether no system call reported it, only the kernel's own stream of programs or the inventory.
-    pub fn is_made(&self) -> bool {
-        self.record().call >= call::STREAM
-    }
-
     /// The object that it made: the loaded program, the link, or the attachment without one. `None` if it failed, or if the inventory does
     /// not list such objects.
     pub(crate) fn made(&self) -> Option<BpfMade> {
@@ -113,24 +109,6 @@ impl<'a> Bpf<'a> {
         is_end.then_some(BpfMade { program: ProgId(prog_id), link: LinkId(0), via: Some(via) })
     }
 
-    /// Where it attached the program, as text.
-    pub(crate) fn attach_point(&self) -> Vec<u8> {
-        let mut place = Vec::new();
-        self.place(None, &mut place);
-        place
-    }
-
-    /// The object that it ended: a program or a link. `None` if it failed.
-    pub fn ended(&self) -> Option<Object> {
-        let BpfRecord { prog_id, link_id, ret, .. } = self.record();
-        match (self.op(), self.via()) {
-            _ if ret < 0 => None,
-            ("unload", _) if prog_id != 0 => Some(Object::Program(ProgId(prog_id))),
-            ("detach", Some("link")) if self.has(has::LINK) && link_id != 0 => Some(Object::Link(LinkId(link_id))),
-            _ => None,
-        }
-    }
-
     /// Whether the type of the program is known. The kernel's own stream of programs does not report it.
     pub(crate) fn knows_type(&self) -> bool {
         self.has(has::PROG) && !(self.is_made() && self.record().prog_uid == u32::MAX)
@@ -138,7 +116,7 @@ impl<'a> Bpf<'a> {
 
     /// Whether only the id of the program is known: an inventory listed the attachment and not yet the program.
     pub(crate) fn is_unread(&self) -> bool {
-        self.is_made() && !self.is_hidden() && self.name().is_empty() && self.record().tag == [0; 8]
+        self.is_made() && !self.is_alarm() && self.name().is_empty() && self.record().tag == [0; 8]
     }
 
     /// Whether it is about a program and not about an attachment.
@@ -148,11 +126,6 @@ impl<'a> Bpf<'a> {
             "hidden" => !self.has(has::LINK),
             _ => false,
         }
-    }
-
-    /// Whether it reports that a program or link is hidden.
-    pub fn is_hidden(&self) -> bool {
-        self.op() == "hidden"
     }
 
     /// The source: a system call, the stream of programs, or the inventory. For a hidden program, the view that shows it.
@@ -203,7 +176,7 @@ impl<'a> Bpf<'a> {
     pub fn attach_kind(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
             (call::INVENTORY, cmd::HIDDEN) => names::link_type(self.record().link_type),
-            (call::INVENTORY, _) => self.hook_name(),
+            (call::INVENTORY, _) => hook_name(self.hook(), Some(self.record().link_type)),
             (call::PERF_IOCTL, _) => self.perf_kind(),
             (call::SECCOMP, _) => Some("seccomp"),
             (call::SETSOCKOPT, option::ATTACH_FILTER | option::ATTACH_BPF | option::DETACH_FILTER)
@@ -223,11 +196,6 @@ impl<'a> Bpf<'a> {
             }
             _ => None,
         }
-    }
-
-    /// The kind of an attachment in the inventory.
-    fn hook_name(&self) -> Option<&'static str> {
-        hook_name(self.hook(), Some(self.record().link_type))
     }
 
     /// The attach point in an event of the inventory.
@@ -311,10 +279,10 @@ impl<'a> Bpf<'a> {
     }
 
     /// The type of the program or of the attach point, and the attach point.
-    fn place(&self, cgroup: Option<&[u8]>, out: &mut impl Parts) {
+    pub(crate) fn place(&self, cgroup: Option<&[u8]>, out: &mut impl Parts) {
         let mut part = |role, bytes: &[u8]| out.part(role, |out| out.extend_from_slice(bytes));
         let kind = match self.is_of_program() {
-            false if self.is_hidden() => Some("link"),
+            false if self.is_alarm() => Some("link"),
             true if self.is_made() && self.record().prog_uid == u32::MAX => None,
             true => names::prog_type(self.record().prog_type),
             false => self.attach_kind(),
@@ -475,14 +443,20 @@ impl<'a> Payload<'a> for Bpf<'a> {
     const LOOK: Look = Look::Notice;
     const COMPARED: Compared = Compared::Counts;
     const NOUN: &'static str = "bpf event";
-    const HAS_NEWS: bool = true;
+    // `attach` and a blank.
+    const NEWS: Option<usize> = Some(2);
+
+    fn refers_to(payload: &[u8]) -> (CgroupId, KernelAddr) {
+        let bpf = Bpf::decode(payload).map(|bpf| bpf.record());
+        bpf.map_or_else(Default::default, |record| (CgroupId(record.cgroup), KernelAddr(record.addr)))
+    }
 
     fn ret(&self) -> Option<i32> {
         Some(self.record().ret)
     }
 
-    fn is_by_id(&self) -> bool {
-        self.is_made()
+    fn is_made(&self) -> bool {
+        self.record().call >= call::STREAM
     }
 
     /// The loaded or attached object.
@@ -509,14 +483,34 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     fn is_alarm(&self) -> bool {
-        self.is_hidden()
+        self.op() == "hidden"
+    }
+
+    // Programs of seccomp have no id.
+    fn has_own_object(&self) -> bool {
+        self.record().prog_id != 0 || self.is_alarm()
+    }
+
+    fn action(&self) -> Option<(&'static str, Option<&'static str>)> {
+        Some((self.op(), self.attach_kind()))
+    }
+
+    fn ended(&self) -> Option<(Option<Object>, ProgId)> {
+        let BpfRecord { prog_id, link_id, ret, .. } = self.record();
+        let program = ProgId(prog_id);
+        let link = Object::Link(LinkId(link_id));
+        match (self.op(), self.via()) {
+            _ if ret < 0 => None,
+            ("unload", _) if prog_id != 0 => Some((Some(Object::Program(program)), program)),
+            ("detach", Some("link")) if self.has(has::LINK) && link_id != 0 => Some((Some(link), program)),
+            ("detach", _) => Some((None, program)),
+            _ => None,
+        }
     }
 
     fn result(&self, out: &mut Vec<u8>) {
-        if self.is_hidden() {
-            return out.extend_from_slice(b"hidden");
-        }
-        out.extend_from_slice(names::err(self.record().ret).unwrap_or("ok").as_bytes());
+        let word = if self.is_alarm() { "hidden" } else { names::err(self.record().ret).unwrap_or("ok") };
+        out.extend_from_slice(word.as_bytes());
     }
 
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {

@@ -4,7 +4,7 @@
 use super::cgroup::{self, Unit};
 use super::process::{Origin, Process};
 use super::stack::Stack;
-use super::{Body, Components, EventContext};
+use super::{Components, EventContext};
 use crate::bpf::Words;
 use crate::bpf::place::AttachPoint;
 use crate::frame::host::Container;
@@ -13,6 +13,7 @@ use crate::text::time;
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// The reason why a value is missing or incomplete. In JSON: `<field>_why`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -345,7 +346,7 @@ fn uint<'a>(seen: &EventContext<'a>, value: u64) -> Value<'a> {
 
 /// A value that is 0 if the probe could not read it.
 fn nonzero<'a>(seen: &EventContext<'a>, value: u32) -> Value<'a> {
-    let absent = if seen.event.body.is_by_id() { Why::NotCollected } else { Why::NoField };
+    let absent = if seen.event.body.is_made() { Why::NotCollected } else { Why::NoField };
     of_process(seen, if value == 0 { Value::Unknown(absent) } else { Value::Uint(u64::from(value)) })
 }
 
@@ -367,7 +368,7 @@ pub const COMMON: &[Field] = field_table! {
         |s| uint(s, u64::from(s.event.header.ppid.0)), with(props::PID | props::THREAD | props::LIFE | props::TRACK);
     comm Text "Name of the calling thread (exit: of the group leader): task_struct.comm." |s| {
         // The event holds a copy of the header, so these bytes live as long as the event.
-        let unknown = s.event.body.is_by_id() && s.event.header.comm().is_empty();
+        let unknown = s.event.body.is_made() && s.event.header.comm().is_empty();
         of_process(s, if unknown { Value::Unknown(Why::NotCollected) } else { Value::Bytes(s.event.header.comm()) })
     }, with(props::THREAD | props::LACKS | props::BYTES);
     uid User "Real user id: task_struct.cred->uid."
@@ -419,7 +420,7 @@ fn of_cgroup<'a>(seen: &EventContext<'a>, say: impl FnOnce(&'a [u8]) -> Value<'a
     let Some(process) = seen.process else { return Value::Null };
     match seen.world.cgroup(seen.event.header.cgroup, process) {
         Some(path) => say(path),
-        None if seen.event.body.is_by_id() || !seen.world.knows_cgroups() => Value::Unknown(Why::NotCollected),
+        None if seen.event.body.is_made() || !seen.world.knows_cgroups() => Value::Unknown(Why::NotCollected),
         None => Value::Unknown(Why::Vanished),
     }
 }
@@ -467,7 +468,7 @@ const POD: &[Field] = field_table! {
 };
 
 /// All fields of a kind, in the order of the JSON object: the common ones and its own.
-pub fn fields(kind: tracetui_shared::kind::Kind) -> impl Iterator<Item = &'static Field> {
+pub fn fields(kind: Kind) -> impl Iterator<Item = &'static Field> {
     COMMON.iter().chain(super::fields_of(kind))
 }
 
@@ -483,11 +484,11 @@ pub(crate) fn euid_value(euid: Option<u32>) -> Value<'static> {
 
 /// The kernel addresses after a record. An event without a stack has none.
 fn stack<'a>(seen: &EventContext<'a>) -> Value<'a> {
-    match (Stack::of(seen), seen.event.body) {
-        (Some(stack), _) => Value::Stack(stack),
-        (None, _) if seen.event.stack.is_some() => Value::Unknown(Why::Fault),
-        (None, Body::Bpf(_)) => Value::Unknown(Why::NotCollected),
-        (None, _) => Value::Omitted,
+    match Stack::of(seen) {
+        Some(stack) => Value::Stack(stack),
+        None if seen.event.stack.is_some() => Value::Unknown(Why::Fault),
+        None if KindSet::WITH_STACK.contains(seen.event.kind()) => Value::Unknown(Why::NotCollected),
+        None => Value::Omitted,
     }
 }
 
@@ -503,7 +504,6 @@ mod tests {
     use crate::sink::testing;
     use proptest::prelude::{ProptestConfig, proptest};
     use std::collections::BTreeMap;
-    use tracetui_shared::kind::Kind;
 
     #[test]
     fn fields_of_one_name_are_alike_and_each_kind_has_a_stack() {
@@ -532,7 +532,7 @@ mod tests {
                         ("ret", Value::Int(ret)) => assert_eq!(event.body.ret().map(i64::from), Some(ret), "{name}"),
                         ("err", Value::Word(_)) => assert!(event.failed(), "{name}"),
                         ("path", Value::Bytes(path)) => assert_eq!(event.body.sought(), Some(path), "{name}"),
-                        (of, Value::Cut(_)) => assert!(event.cut(), "{of} of {name}"),
+                        (of, Value::Cut(_)) => assert!(event.body.cut(), "{of} of {name}"),
                         _ => {}
                     }
                 }

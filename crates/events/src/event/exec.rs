@@ -19,6 +19,7 @@ use crate::text::shell;
 use std::mem::offset_of;
 use tracetui_shared::record::exec::{BELOW, ExecChunk, ExecRecord, NO_ROOM, STDIO};
 use tracetui_shared::record::mark;
+use tracetui_shared::record::session::Session;
 use zerocopy::IntoBytes;
 
 /// An `exec`, with its continuations joined.
@@ -197,6 +198,19 @@ impl<'a> Payload<'a> for Exec<'a> {
         }
     }
 
+    fn session(&self) -> Option<&Session> {
+        Some(&self.record.session)
+    }
+
+    // The process table has applied the environment.
+    fn shortened(&self, frame: &FrameRef<'_>) -> Option<Vec<u8>> {
+        let (env, (record, _)) = (self.env?, split(frame)?);
+        let mut payload = frame.payload.to_vec();
+        payload.drain(record.len() - env.len()..record.len());
+        payload[offset_of!(ExecRecord, env_joined)] = 0;
+        Some(payload)
+    }
+
     fn title(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"exec ");
         out.extend_from_slice(self.filename);
@@ -208,15 +222,6 @@ impl<'a> Payload<'a> for Exec<'a> {
 }
 
 impl Exec<'_> {
-    /// The payload of its frame without the environment, which a process table has applied. `None` if it has none.
-    pub(crate) fn without_environment(&self, frame: &FrameRef<'_>) -> Option<Vec<u8>> {
-        let (env, (record, _)) = (self.env?, split(frame)?);
-        let mut payload = frame.payload.to_vec();
-        payload.drain(record.len() - env.len()..record.len());
-        payload[offset_of!(ExecRecord, env_joined)] = 0;
-        Some(payload)
-    }
-
     /// What it changed in the environment.
     pub(crate) fn change<'p>(&self, seen: &EventContext<'p>) -> Option<&'p EnvChange> {
         // A failed exec whose environment was read has a process of its own, with the change that it asked for.

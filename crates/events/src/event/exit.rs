@@ -11,6 +11,7 @@ use crate::text::paint::Look;
 use crate::text::{self, shell, time};
 use tracetui_shared::header::until_nul;
 use tracetui_shared::record::exit::{Cost, ExitRecord, Sent, fact};
+use tracetui_shared::record::session::Session;
 use zerocopy::{FromBytes, IntoBytes};
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,10 @@ impl Payload<'_> for Exit {
 
     fn result(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.ended().to_string().as_bytes());
+    }
+
+    fn session(&self) -> Option<&Session> {
+        Some(&self.record.session)
     }
 
     fn before_result(&self) -> &'static str {

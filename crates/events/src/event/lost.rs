@@ -35,7 +35,7 @@ impl LostRecord {
 
     /// Whether the count is an upper bound. Reports of the kernel's own stream, which has no CPU, may not all be events.
     pub fn is_bound(&self) -> bool {
-        self.of == Kind::Bpf as u16 && self.cause == Cause::Ring as u16 && self.cpu == u32::MAX
+        self.cause == Cause::Ring as u16 && self.cpu == u32::MAX
     }
 
     /// The words before the count.

@@ -31,6 +31,7 @@ pub mod tcp;
 pub mod unix;
 pub(crate) mod words;
 
+use crate::bpf::Object;
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
@@ -44,8 +45,9 @@ use redact::Redact;
 use std::hash::Hasher;
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
-use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
+use tracetui_shared::record::session::Session;
 use tracetui_shared::record::{self, FileSystem, mark};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
@@ -88,11 +90,16 @@ pub trait Payload<'a>: Sized {
 
     const COMPARED: Compared;
 
-    /// Whether some of its events are [`news`](Self::news).
-    const HAS_NEWS: bool = false;
+    /// The number of parts with which the details of all its [`news`](Self::news) begin. `None`: none of its events are news.
+    const NEWS: Option<usize> = None;
 
     /// The record of an event with its texts redacted. `None` if it has no texts, or ends early.
     fn redact(payload: &[u8], with: &mut Redact) -> Option<Vec<u8>>;
+
+    /// The cgroup and the kernel address that a record contains beside its header and its stack; 0 for either if there is none.
+    fn refers_to(_: &[u8]) -> (CgroupId, KernelAddr) {
+        Default::default()
+    }
 
     /// Whether it failed: the call returned an error, or the process was killed by a signal or exited with a nonzero
     /// code.
@@ -229,13 +236,39 @@ pub trait Payload<'a>: Sized {
         self.paths().map_or(Value::Null, |file| file.start(0))
     }
 
+    /// Whether its object has an id: then events that look the same are about different objects.
+    fn has_own_object(&self) -> bool {
+        false
+    }
+
+    /// What it does, and to which type of object, if a command may do so to many objects at once.
+    fn action(&self) -> Option<(&'static str, Option<&'static str>)> {
+        None
+    }
+
+    /// The end of an object that the kernel lists: the object, if it has an id, and its program; 0 if the event does not name the
+    /// program.
+    fn ended(&self) -> Option<(Option<Object>, ProgId)> {
+        None
+    }
+
+    /// The session of its process, if the record has one.
+    fn session(&self) -> Option<&Session> {
+        None
+    }
+
+    /// The payload without what only the tables need, if it contains such data.
+    fn shortened(&self, _: &FrameRef<'_>) -> Option<Vec<u8>> {
+        None
+    }
+
     /// The start of what it ends, if that can overlap with others of its process.
     fn began(&self) -> Option<BootNanos> {
         None
     }
 
-    /// Whether only the id of its process is known, and the facts in the process table.
-    fn is_by_id(&self) -> bool {
+    /// Whether no probe made it. Then only the id of its process is known, and the facts in the process table.
+    fn is_made(&self) -> bool {
         false
     }
 
@@ -298,11 +331,11 @@ macro_rules! kinds {
             };
         }
 
-        /// A constant of a kind's payload.
+        /// A constant of a kind's payload, or the answer of a function without an event.
         macro_rules! of_kind {
-            ($d kind:expr, $d constant:ident) => {
+            ($d kind:expr, $d($d item:tt)+) => {
                 match $d kind {
-                    $(Kind::$kind => $file::$kind::$d constant,)+
+                    $(Kind::$kind => $file::$kind::$d($d item)+,)+
                 }
             };
         }
@@ -319,20 +352,6 @@ macro_rules! kinds {
                 match self {
                     $(Body::$kind(_) => Kind::$kind,)+
                 }
-            }
-        }
-
-        /// The fixed parts of a kind's records in which no field was written ([`Payload::unwritten`]).
-        pub fn unwritten(kind: Kind) -> Vec<Vec<u8>> {
-            match kind {
-                $(Kind::$kind => $file::$kind::unwritten(),)+
-            }
-        }
-
-        /// The record of an event with its texts redacted ([`Payload::redact`]).
-        fn redacted(kind: Kind, payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
-            match kind {
-                $(Kind::$kind => $file::$kind::redact(payload, with),)+
             }
         }
 
@@ -366,44 +385,40 @@ kinds! { ($) 'a:
     lost::Lost,
 }
 
-/// The look of a kind's name in lines of text.
-pub fn look(kind: Kind) -> Look {
-    of_kind!(kind, LOOK)
+/// The fixed parts of a kind's records in which no field was written ([`Payload::unwritten`]).
+pub fn unwritten(kind: Kind) -> Vec<Vec<u8>> {
+    of_kind!(kind, unwritten())
 }
 
-/// The noun for one event of a kind. With an `s`, it is the noun for several.
-pub fn noun(kind: Kind) -> &'static str {
-    of_kind!(kind, NOUN)
+/// The record of an event with its texts redacted ([`Payload::redact`]).
+fn redacted(kind: Kind, payload: &[u8], with: &mut Redact) -> Option<Vec<u8>> {
+    of_kind!(kind, redact(payload, with))
 }
 
-/// Whether events of a kind are about connections.
-pub fn connects(kind: Kind) -> bool {
-    of_kind!(kind, CONNECTS)
+/// The cgroup and the kernel address in the record of an event ([`Payload::refers_to`]).
+pub fn refers_to(kind: Kind, payload: &[u8]) -> (CgroupId, KernelAddr) {
+    of_kind!(kind, refers_to(payload))
 }
 
-/// Whether the calls of a kind ask a server.
-pub(crate) fn is_served(kind: Kind) -> bool {
-    of_kind!(kind, SERVED)
+/// Functions that return a constant of a kind's payload ([`Payload`]).
+macro_rules! constants_of_the_payload {
+    ($($visible:vis fn $name:ident() -> $of:ty = $constant:ident;)+) => {
+        $(#[doc = concat!("[`Payload::", stringify!($constant), "`].")]
+        $visible fn $name(kind: Kind) -> $of {
+            of_kind!(kind, $constant)
+        })+
+    };
 }
 
-/// Whether only failures of a kind have events.
-pub(crate) fn has_only_failures(kind: Kind) -> bool {
-    of_kind!(kind, ONLY_FAILURES)
-}
-
-/// Whether successes of a kind change names or attributes of files.
-pub fn changes_files(kind: Kind) -> bool {
-    of_kind!(kind, CHANGES_FILES)
-}
-
-/// What two runs compare of the events of a kind.
-pub(crate) fn compared(kind: Kind) -> Compared {
-    of_kind!(kind, COMPARED)
-}
-
-/// Whether events of a kind may be news ([`Payload::news`]).
-pub fn has_news(kind: Kind) -> bool {
-    of_kind!(kind, HAS_NEWS)
+constants_of_the_payload! {
+    pub fn look() -> Look = LOOK;
+    pub fn noun() -> &'static str = NOUN;
+    pub fn connects() -> bool = CONNECTS;
+    pub(crate) fn is_served() -> bool = SERVED;
+    pub(crate) fn has_only_failures() -> bool = ONLY_FAILURES;
+    pub fn changes_files() -> bool = CHANGES_FILES;
+    pub(crate) fn compared() -> Compared = COMPARED;
+    pub fn news() -> Option<usize> = NEWS;
 }
 
 /// Methods that answer as the payload does ([`Payload`]).
@@ -420,8 +435,8 @@ macro_rules! answered_by_the_payload {
 
 answered_by_the_payload! {
     fn failed(&self) -> bool;
-    fn cut(&self) -> bool;
-    fn is_alarm(&self) -> bool;
+    pub fn cut(&self) -> bool;
+    pub fn is_alarm(&self) -> bool;
     pub fn ret(&self) -> Option<i32>;
     pub(crate) fn goes_on(&self) -> bool;
     pub(crate) fn is_needless(&self) -> bool;
@@ -446,9 +461,14 @@ answered_by_the_payload! {
     pub fn dir(&self) -> Value<'a>;
     pub fn asked(&self) -> Option<Asked<'a>>;
     pub fn paths(&self) -> Option<&file::File<'a>>;
-    pub(crate) fn is_by_id(&self) -> bool;
+    pub(crate) fn is_made(&self) -> bool;
     pub(crate) fn began(&self) -> Option<BootNanos>;
     pub fn before_result(&self) -> &'static str;
+    fn session(&self) -> Option<&Session>;
+    pub(crate) fn shortened(&self, frame: &FrameRef<'_>) -> Option<Vec<u8>>;
+    pub fn has_own_object(&self) -> bool;
+    pub fn action(&self) -> Option<(&'static str, Option<&'static str>)>;
+    pub fn ended(&self) -> Option<(Option<Object>, ProgId)>;
 }
 
 impl<'a> Body<'a> {
@@ -507,16 +527,6 @@ impl<'a> Event<'a> {
     /// code.
     pub fn failed(&self) -> bool {
         self.body.failed()
-    }
-
-    /// Whether it reports a hidden program or link.
-    pub fn is_alarm(&self) -> bool {
-        self.body.is_alarm()
-    }
-
-    /// Whether a field is truncated.
-    pub fn cut(&self) -> bool {
-        self.body.cut()
     }
 
     /// Whether it needs no attention: a routine success, or a failure that was answered ([`search`](crate::search)).

@@ -1,18 +1,13 @@
 //! The terminal, the session and the login of a process.
 
+use super::EventContext;
 use super::describe::{Field, Value, Why, field, props};
-use super::{Body, EventContext};
 use tracetui_shared::header::until_nul;
 use tracetui_shared::record::session::{Session, known};
 
 /// The session of an exec or an exit. `None` if nothing looked at it, as in recordings of earlier versions.
 pub fn of<'a>(seen: &EventContext<'a>) -> Option<&'a Session> {
-    let session = match &seen.event.body {
-        Body::Exec(exec) => &exec.record.session,
-        Body::Exit(exit) => &exit.record.session,
-        _ => return None,
-    };
-    (session.known & known::SEEN != 0).then_some(session)
+    seen.event.body.session().filter(|session| session.known & known::SEEN != 0)
 }
 
 /// The session with the terminal's name as ps(1) has it: `pts/3` instead of `pts3`.

@@ -52,7 +52,7 @@ impl Payload<'_> for Tcp {
     const NOUN: &'static str = "tcp event";
     const CONNECTS: bool = true;
     const SERVED: bool = true;
-    const HAS_NEWS: bool = true;
+    const NEWS: Option<usize> = Some(0);
 
     /// Whether it is a request without a connection, or another call that failed. A request that still waits has not failed.
     fn failed(&self) -> bool {

@@ -92,8 +92,7 @@ impl Needs {
         // The process of a request that a frame completes is known only after the join. So is the one that loaded a program.
         let requested = || Slot::ALL.into_iter().filter(|slot| slot.is_request()).map(Slot::kind).collect();
         let uring = entry.joins & join::URING != 0;
-        let joined =
-            uring && !(kinds & requested()).is_empty() || entry.joins & join::CHANGE != 0 && kinds.contains(Kind::Bpf);
+        let joined = uring && !(kinds & requested()).is_empty() || entry.joins & join::CHANGE != 0;
         // A request (requests are not counted) or an end may show that another request was lost.
         self.lost && uring || self.terms.may_be(kinds, threads.filter(|_| !joined), texts)
     }
@@ -334,7 +333,7 @@ mod tests {
         assert!(may("kind=exec,lost pid=7", of_uring(IndexEntry::default())), "another request may be lost");
         assert!(!may("kind=exec pid=7", of_uring(entry(Kind::Exec))));
         assert!(may("kind=open pid=8", of_uring(entry(Kind::Open))), "the request may be of 8");
-        assert!(may("kind=bpf pid=8", IndexEntry { joins: join::CHANGE, ..entry(Kind::Bpf) }));
+        assert!(may("kind=open pid=8", IndexEntry { joins: join::CHANGE, ..entry(Kind::Open) }));
         let entry = IndexEntry { first_ns: 10, last_ns: 20, ..entry(Kind::Open) };
         for (from, to, may) in [(0, 9, false), (0, 10, true), (20, 30, true), (21, 30, false), (12, 13, true)] {
             assert_eq!(needs("").between(from, to).may_be(&entry, None, None), may, "{from} {to}");

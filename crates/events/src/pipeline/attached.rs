@@ -5,8 +5,9 @@
 
 use crate::bpf::{EVENTS, Hook, LINKS, SOCKETS, SOCKMAPS, Via, XDP, may_hide_place};
 use crate::enrich::World;
-use crate::event::Tables as _;
+use crate::event::bpf::unprobed::spot_of;
 use crate::event::bpf::{Bpf, with_program};
+use crate::event::{Payload as _, Tables as _};
 use crate::fifo::Fifo;
 use crate::frame::FrameRef;
 use crate::frame::host::{BpfAttachment, BpfInventory};
@@ -76,7 +77,7 @@ impl BpfPlace {
     /// The programs that an inventory lists at the place of a call.
     fn listed(self, bpf: &Bpf<'_>, world: &World) -> Vec<ProgId> {
         let end = bpf.end(self.via);
-        let Some(end) = Bpf::of(&end) else { return Vec::new() };
+        let Some(end) = Bpf::decode(&end) else { return Vec::new() };
         let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
         let same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
         same_way.filter(|facts| end.is_of(facts, cgroup)).map(|facts| facts.program).collect()
@@ -116,7 +117,7 @@ impl Reported {
     /// Whether an attachment of the inventory is at the same place.
     fn is_of(&self, facts: &BpfAttachment, world: &World) -> bool {
         let cgroup = |end: &Bpf<'_>| world.cgroup_of_id(CgroupId(end.record().cgroup));
-        Bpf::of(&self.end).is_some_and(|end| end.is_of(facts, cgroup(&end)))
+        Bpf::decode(&self.end).is_some_and(|end| end.is_of(facts, cgroup(&end)))
     }
 
     /// The order of those at one place. A restored pipeline has the same.
@@ -136,7 +137,7 @@ impl Reported {
             let (object, group) = if on & on::GROUP == 0 { (object, 0) } else { (0, perf_config) };
             (attach_type, on, cgroup, object, target, group)
         };
-        Bpf::of(&self.end).is_some_and(|end| spot(&end.record()) == spot(record))
+        Bpf::decode(&self.end).is_some_and(|end| spot(&end.record()) == spot(record))
     }
 }
 
@@ -173,7 +174,7 @@ impl Attached {
         world: &mut World,
         mut confirms: impl FnMut(BpfPlace) -> bool,
     ) {
-        let Some(bpf) = Bpf::of(frame.payload) else { return };
+        let Some(bpf) = Bpf::decode(frame.payload) else { return };
         let (record, time) = (bpf.record(), frame.header.time);
         if (record.call, record.cmd) == (call::BPF, cmd::LINK_UPDATE) {
             return self.replaced(&bpf, time, world);
@@ -223,7 +224,7 @@ impl Attached {
             return None;
         }
         let last = begun.into_iter().max_by_key(|known| known.time);
-        if let Some(end) = last.and_then(|known| Bpf::of(&known.end)) {
+        if let Some(end) = last.and_then(|known| Bpf::decode(&known.end)) {
             return Some(with_program(record, &end.record()));
         }
         let there = gone.with_program(call, world);
@@ -237,14 +238,14 @@ impl Attached {
     /// The event of the end of a named program at a place, with what the call that attached it there reported.
     pub(super) fn with_known(&self, end: BpfRecord) -> BpfRecord {
         let is_it = |known: &&Reported| known.open && known.program.0 == end.prog_id && known.is_at(&end);
-        let known = self.begun.values().flatten().find(is_it).and_then(|known| Bpf::of(&known.end));
+        let known = self.begun.values().flatten().find(is_it).and_then(|known| Bpf::decode(&known.end));
         known.map_or(end, |known| with_program(end, &known.record()))
     }
 
     /// Adds where a link is that no inventory lists yet. Returns the text that follows the record.
     pub(super) fn set_place_of_link(&self, record: &mut BpfRecord, link: LinkId) -> Option<&[u8]> {
         let known = self.begun.get(&BpfPlace::new(false, link, ProgId(0), Via::Link, 0))?.back()?;
-        let end = Bpf::of(&known.end)?;
+        let end = Bpf::decode(&known.end)?;
         Some(end.set_place(record))
     }
 
@@ -270,7 +271,7 @@ impl Attached {
                 continue;
             }
             let is_of = |known: &&mut Reported| {
-                known.open && Bpf::of(&known.end).is_some_and(|end| end.record().attach_btf_id == netns.0)
+                known.open && Bpf::decode(&known.end).is_some_and(|end| end.record().attach_btf_id == netns.0)
             };
             for reported in all.iter_mut().filter(is_of) {
                 known.push(place.program);
@@ -369,7 +370,7 @@ impl Attached {
         match self.begun.get_mut(&place).and_then(VecDeque::front_mut) {
             Some(known) => {
                 let end: Box<[u8]> =
-                    Bpf::of(&known.end).map(|end| end.with_program(&record)).unwrap_or_default().into();
+                    Bpf::decode(&known.end).map(|end| end.with_program(&record)).unwrap_or_default().into();
                 self.bytes = self.bytes - known.end.len() + end.len();
                 (known.program, known.end) = (program, end);
             }
@@ -545,7 +546,7 @@ impl Attached {
 
     pub(super) fn restore_begun(&mut self, time: BootNanos, open: bool, end: &[u8]) {
         let fits = self.reports < limits::BPF_PLACES_KNOWN && self.bytes + end.len() <= limits::BPF_PLACES_BYTES;
-        let Some(record) = Bpf::of(end).filter(|_| fits).map(|bpf| bpf.record()) else { return };
+        let Some(record) = Bpf::decode(end).filter(|_| fits).map(|bpf| bpf.record()) else { return };
         let place = BpfPlace { gone: false, ..BpfPlace::of_made(&record) };
         self.begin(place, Reported { time, program: ProgId(record.prog_id), open, end: end.into() });
     }
@@ -589,22 +590,6 @@ fn spot_in(record: &BpfRecord) -> u64 {
     }
 }
 
-/// The same in an attachment of an inventory, after the bit of [`BpfRecord::on`].
-pub(super) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
-    let socket = || str::from_utf8(facts.target.strip_prefix(b"socket:")?).ok()?.parse::<u32>().ok();
-    let (at, spot) = match (facts.via, facts.ifindex, facts.netns) {
-        (Via::Setsockopt, ..) if facts.hook == Hook::Reuseport => (on::GROUP, facts.addr.0),
-        (Via::Setsockopt, ..) => (on::SOCKET, socket().unwrap_or_default().into()),
-        (_, Some(ifindex), _) => (on::DEVICE, ifindex.into()),
-        _ if facts.cgroup.0 != 0 => (on::CGROUP, facts.cgroup.0),
-        _ if facts.event != 0 => (on::EVENT, facts.event.into()),
-        (Via::ProgAttach, _, Some(netns)) => (on::NETNS, netns.0.into()),
-        (Via::ProgAttach, ..) => (on::MAP, facts.map.unwrap_or_default().into()),
-        _ => (0, 0),
-    };
-    if spot == 0 { (0, 0) } else { (at, spot) }
-}
-
 /// The times before which a reported attachment would be in an inventory.
 struct Before<'a> {
     inventory: &'a BpfInventory,
@@ -626,7 +611,7 @@ impl Before<'_> {
     }
 
     fn of_place(&self, place: BpfPlace, reported: &Reported) -> BootNanos {
-        let is_on = |bit| Bpf::of(&reported.end).is_some_and(|end| end.record().on & bit != 0);
+        let is_on = |bit| Bpf::decode(&reported.end).is_some_and(|end| end.record().on & bit != 0);
         let (what, from) = match place.link.0 {
             1.. => (LINKS, self.inventory.from),
             0 if place.via == Via::Setsockopt => (SOCKETS, self.others),
@@ -646,7 +631,7 @@ fn is_listed(place: BpfPlace, world: &World) -> bool {
 
 /// Whether an attachment that an inventory did not list has ended. Not all can be listed.
 fn is_absent(place: BpfPlace, reported: &Reported, world: &World) -> bool {
-    let Some(end) = Bpf::of(&reported.end) else { return true };
+    let Some(end) = Bpf::decode(&reported.end) else { return true };
     let at = end.record().on;
     match place.via {
         // A program can be attached to a tracepoint only once. Probes at the same place are listed once.

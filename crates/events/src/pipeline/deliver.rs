@@ -47,7 +47,7 @@ impl Deliver<'_> {
         }
         let process = self.world.apply(&event);
         let whose = self.command.as_mut().map_or(EventOwner::Commands, |tree| tree.whose(&event, process.as_deref()));
-        if self.command.is_some() && whose == EventOwner::Commands && kind == Kind::Bpf {
+        if self.command.is_some() && whose == EventOwner::Commands {
             self.programs.of_command(frame);
         }
         if whose == EventOwner::Own {
@@ -59,8 +59,7 @@ impl Deliver<'_> {
         if whose != EventOwner::Commands || kind != Kind::Lost && !self.asked.contains(kind) {
             return self.ledger.rejected(kind, false);
         }
-        let kept = if let Body::Exec(exec) = &event.body { exec.without_environment(frame) } else { None };
-        let kept = kept.map(|payload| Batch::of(frame.header, &payload));
+        let kept = event.body.shortened(frame).map(|payload| Batch::of(frame.header, &payload));
         let kept = kept.as_ref().and_then(|kept| kept.frame_at(0));
         let disposition = (self.to)(&context(&event, self.world, process.as_ref()), kept.as_ref().unwrap_or(frame));
         self.handed(&event, disposition);
@@ -68,8 +67,8 @@ impl Deliver<'_> {
 
     fn handed(&mut self, event: &Event<'_>, disposition: Disposition) {
         match disposition {
-            Disposition::Delivered => self.ledger.passed(event.kind(), event.cut()),
-            Disposition::Filtered => self.ledger.rejected(event.kind(), event.cut()),
+            Disposition::Delivered => self.ledger.passed(event.kind(), event.body.cut()),
+            Disposition::Filtered => self.ledger.rejected(event.kind(), event.body.cut()),
         }
     }
 
@@ -93,7 +92,7 @@ impl Deliver<'_> {
         if !of_command || capture.is_some_and(|filter| !filter.matches(&seen, &mut Scratch::default())) {
             return;
         }
-        self.ledger.count(Kind::Bpf, |counted| counted.streamed += 1);
+        self.ledger.count(event.kind(), |counted| counted.streamed += 1);
         let disposition = (self.to)(&seen, &frame);
         self.handed(&event, disposition);
     }

@@ -10,7 +10,7 @@ use crate::enrich::symbols::StackSymbols;
 use crate::event::process::{Image, Process, ProcessKey};
 use crate::event::redact::Redact;
 use crate::event::stack::Stack;
-use crate::event::{Body, EventContext};
+use crate::event::{Body, EventContext, refers_to};
 use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
 use crate::frame::state::{EnvChange, StateFrame, Told};
 use crate::frame::{Batch, FrameRef};
@@ -85,7 +85,7 @@ impl Excerpt {
         if let Some(process) = seen.process {
             self.names(seen, process);
         }
-        self.symbols(seen);
+        self.symbols(seen, frame);
         let (header, redacted) = self.redact.as_mut().map(|redact| redact.event(frame)).unzip();
         let payload = redacted.as_deref().unwrap_or(frame.payload);
         let header = header.unwrap_or(frame.header);
@@ -160,11 +160,11 @@ impl Excerpt {
     }
 
     /// Writes the symbols of the stack and of the attach point of an event that a reader does not know.
-    fn symbols(&mut self, seen: &EventContext<'_>) {
+    fn symbols(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) {
         let calls = Stack::of(seen).into_iter().flat_map(|stack| stack.calls());
         let calls = calls.map(|call| (call.address.wrapping_sub(1), call.symbol));
-        let addr = if let Body::Bpf(bpf) = &seen.event.body { bpf.record().addr } else { 0 };
-        let place = (addr != 0).then(|| (addr, seen.world.symbol(addr, seen.event.header.time)));
+        let (_, addr) = refers_to(seen.event.kind(), frame.payload);
+        let place = (addr.0 != 0).then(|| (addr.0, seen.world.symbol(addr.0, seen.event.header.time)));
         for (address, symbol) in calls.chain(place) {
             for changed in self.symbols.correct(address, seen.event.header.time, symbol) {
                 self.put(HostFrame::KernelSymbol(changed), seen.event.header.time);

@@ -46,9 +46,9 @@ impl Pipeline {
         if let Some(opens) = counted.of(Kind::Open) {
             (opens.requests, opens.unseen, opens.hollow) = (requests.met, requests.unseen, requests.hollow);
         }
-        if let Some(bpf) = counted.of(Kind::Bpf) {
-            // Its only records that are no events are calls by netlink.
-            bpf.requests = std::mem::take(&mut bpf.kept);
+        // The only records of other kinds that are no events are requests.
+        for kind in Kind::PROBED.into_iter().filter(|kind| !kind.keeps_the_table()) {
+            counted.of(kind).into_iter().for_each(|of| of.requests += std::mem::take(&mut of.kept));
         }
         let mut account = Account::of(counters, &counted, world.processes.state.pairing, self.asked());
         if holes {

@@ -1,14 +1,14 @@
 //! The frames of the host: options, counters, and facts about the machine.
 
+use super::Pipeline;
 use super::command::CommandTree;
 use super::gaps::push_lost;
-use super::{Pipeline, unprobed_events};
+use crate::event::bpf::unprobed;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Probe, Restart, StatePart, Trace, Window};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 impl Pipeline {
@@ -62,11 +62,11 @@ impl Pipeline {
                 return program.into_iter().for_each(|program| self.world.bpf.replace(link, program, at));
             }
             HostFrame::BpfInventory(inventory) => self.programs.compare(inventory, time, &self.world, made),
-            HostFrame::BpfHidden(hidden) => unprobed_events::push_hidden(hidden, frame.header.time, made),
+            HostFrame::BpfHidden(hidden) => unprobed::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
-                self.ledger.count(Kind::Bpf, |bpf| bpf.stream_lost = bpf.stream_lost.saturating_add(lost.count));
+                self.ledger.count(unprobed::KIND, |of| of.stream_lost = of.stream_lost.saturating_add(lost.count));
                 let to = frame.header.time;
-                push_lost(&LostRecord::new(Kind::Bpf as u16, Cause::Ring, None, lost.count, lost.since, to), made);
+                push_lost(&LostRecord::new(unprobed::KIND as u16, Cause::Ring, None, lost.count, lost.since, to), made);
             }
             HostFrame::Unreadable(records) => {
                 self.ledger.unframed = self.ledger.unframed.saturating_add(records.count);

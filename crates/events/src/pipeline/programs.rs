@@ -10,11 +10,13 @@
 
 use super::attached::{Attached, Listing};
 use super::netlink_callers::Callers;
-use super::unprobed_events::{NO_SLOT, fill, made_header, place_event, push_place, record_of, set_place};
+use crate::account::ledger::Ledger;
 use crate::bpf::{Hook, Via, XDP};
 use crate::enrich::World;
 use crate::enrich::bpf::UNKNOWN_TYPE;
 use crate::enrich::process::ProcessTable;
+use crate::event::Payload as _;
+use crate::event::bpf::unprobed::{KIND, NO_SLOT, fill, made_header, place_event, record_of, set_place};
 use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::host::{BpfAttachment, BpfInventory, ProgramChange};
@@ -24,7 +26,7 @@ use crate::limits;
 use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, flag, until_nul};
 use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid, Tid};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::Slot;
 use tracetui_shared::record::bpf::{BpfRecord, NetlinkRecord, XdpRecord, attach, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes};
@@ -83,7 +85,7 @@ impl Waiting {
     /// Whether it is a report of the end of an attachment to the socket, or to the interface, of a call.
     fn is_end_at(&self, call: &BpfRecord) -> bool {
         let is_there = self.place().is_some_and(|place| place.and_unnamed()[1] == BpfPlace::of_unnamed(call));
-        let of = || self.event.frame_at(0).and_then(|frame| record(frame.payload));
+        let of = || self.event.frame_at(0).and_then(|frame| record(&frame));
         is_there && (call.call == call::SETSOCKOPT || of().is_some_and(|end| end.attach_type == call.attach_type))
     }
 
@@ -109,7 +111,7 @@ impl Waiting {
         let time = if self.keeps_time() { self.time } else { self.due().min(until) };
         for frame in self.event.frames() {
             let header = FrameHeader { time, ..by(&frame, self.called(), callers) };
-            let unread = Bpf::of(frame.payload).filter(Bpf::is_unread);
+            let unread = Bpf::decode(frame.payload).filter(Bpf::is_unread);
             match unread.zip(world.bpf.known_program(program_of(&frame))) {
                 Some((bpf, program)) => {
                     let mut record = bpf.record();
@@ -124,8 +126,37 @@ impl Waiting {
 }
 
 impl ProgramReports {
+    /// Returns whether a frame continues as it is. Events made of it, or instead of it, are appended to `to`.
+    pub(super) fn feed(
+        &mut self,
+        frame: &FrameRef<'_>,
+        world: &mut World,
+        ledger: &mut Ledger,
+        to: &mut Batch,
+    ) -> bool {
+        if frame.header.kind != KIND as u16 {
+            return true;
+        }
+        if frame.header.has(flag::REQUEST) {
+            self.called(frame, world, to);
+            ledger.count(KIND, |counted| counted.kept += 1);
+            return false;
+        }
+        self.replaced(frame, world, to);
+        // Before the end of a link is known.
+        let whole = self.completed(frame, world);
+        let frame = whole.as_ref().and_then(|whole| whole.frame_at(0)).unwrap_or(*frame);
+        self.begin_before(&frame, world, to);
+        if !self.is_new(&frame, world) {
+            ledger.rejected(KIND, false);
+            return false;
+        }
+        whole.iter().for_each(|whole| to.append(whole.bytes()));
+        whole.is_none()
+    }
+
     /// Takes the record of a call by netlink.
-    pub(super) fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
+    fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
         match XdpRecord::read_from_prefix(frame.payload) {
             Ok((record, _)) if frame.header.slot == Slot::BpfXdp as u16 => {
                 self.xdp(&frame.header, &record, world, made);
@@ -168,7 +199,7 @@ impl ProgramReports {
         };
         for waiting in &mut self.waiting {
             let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0);
-            if let Some(begun) = begun.filter(|begun| self::record(begun.payload).as_ref().is_some_and(is_begin)) {
+            if let Some(begun) = begun.filter(|begun| self::record(&begun).as_ref().is_some_and(is_begin)) {
                 waiting.event = Batch::of(FrameHeader { time: waiting.time, ..header }, begun.payload);
             }
         }
@@ -183,11 +214,8 @@ impl ProgramReports {
 
     /// Whether a frame of the probes is an event of its own. A report of a load that came too late is not: the stream's report has
     /// already become an event.
-    pub(super) fn is_new(&mut self, frame: &FrameRef<'_>, world: &mut World) -> bool {
-        if frame.header.kind != Kind::Bpf as u16 {
-            return true;
-        }
-        let Some(record) = record(frame.payload) else { return true };
+    fn is_new(&mut self, frame: &FrameRef<'_>, world: &mut World) -> bool {
+        let Some(record) = record(frame) else { return true };
         let waiting = &mut self.waiting;
         self.attached.called(frame, world, |place| {
             let at = waiting.iter().position(|waiting| waiting.is_at(place));
@@ -195,13 +223,13 @@ impl ProgramReports {
         });
         let Some(id) = loaded_program(&record) else { return true };
         self.waiting.retain(|load| load.of != Awaited::Load(id));
-        Bpf::of(frame.payload).into_iter().for_each(|bpf| world.bpf.meet_load(&bpf, frame.header.time));
+        Bpf::decode(frame.payload).into_iter().for_each(|bpf| world.bpf.meet_load(&bpf, frame.header.time));
         !self.streamed.contains(&id)
     }
 
     /// Turns a waiting report that an attachment appeared into an event, if a system call ended the attachment.
-    pub(super) fn begin_before(&mut self, end: &FrameRef<'_>, world: &World, made: &mut Batch) {
-        let Some(record) = record(end.payload).filter(|_| end.header.kind == Kind::Bpf as u16) else { return };
+    fn begin_before(&mut self, end: &FrameRef<'_>, world: &World, made: &mut Batch) {
+        let Some(record) = record(end) else { return };
         let Some(gone) = BpfPlace::of_call(&record).filter(|place| place.gone) else { return };
         let begun = |waiting: &Waiting| waiting.of == Awaited::Place(gone.begun());
         let at = self.waiting.iter().position(begun);
@@ -213,8 +241,8 @@ impl ProgramReports {
 
     /// Ends the attachment that a call replaced, just before it. Another group of sockets may have got the address of a former one, so
     /// what a call replaced there is not known.
-    pub(super) fn replaced(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
-        let Some(set) = record(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16) else { return };
+    fn replaced(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
+        let Some(set) = record(frame) else { return };
         let Some((cmd, program, via)) = replaced_by(&set) else { return };
         let none = BpfRecord { prog_id: program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
         let detached = BpfRecord { cmd, has: set.has & !has::PROG, hooknum: 0, priority: 0, ..set };
@@ -228,13 +256,13 @@ impl ProgramReports {
         let Some(end) = named.frame_at(0) else { return };
         self.begin_before(&end, world, made);
         self.is_new(&end, world);
-        Bpf::of(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via)));
+        Bpf::decode(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via)));
     }
 
     /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's
     /// link no longer contains it, or the program of a socket or cgroup, which the call may not name. `None` if there is nothing to add.
-    pub(super) fn completed(&self, frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
-        let bpf = Bpf::of(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16)?;
+    fn completed(&self, frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
+        let bpf = Bpf::decode(frame.payload)?;
         let (mut record, mut text) = (bpf.record(), Vec::new());
         match (record.call, record.cmd) {
             (call::BPF, cmd::LINK_DETACH) if record.has & has::LINK != 0 => {
@@ -250,14 +278,14 @@ impl ProgramReports {
             // The kernel unloads the program within the call, unless something else holds it.
             (call::BPF, cmd::PROG_DETACH) if record.on & on::DEVICE != 0 && record.prog_id == 0 && record.ret >= 0 => {
                 let ended = self.waiting.iter().rfind(|waiting| waiting.keeps_time() && waiting.is_end_at(&record));
-                let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
+                let ended = ended.and_then(|ended| self::record(&ended.event.frame_at(0)?));
                 let ended = ended.map(|ended| with_program(record, &ended));
                 record = ended.or_else(|| self.attached.of_unnamed(&bpf, BootNanos(0), world))?;
             }
             (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
                 let ended = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
                 let unloaded = ended.filter(|ended| ended.keeps_time()).map(|ended| ended.time);
-                let ended = ended.and_then(|ended| self::record(ended.event.frame_at(0)?.payload));
+                let ended = ended.and_then(|ended| self::record(&ended.event.frame_at(0)?));
                 let known = self.attached.of_unnamed(&bpf, unloaded.unwrap_or_default(), world);
                 record = known.or_else(|| ended.map(|ended| with_program(record, &ended)))?;
             }
@@ -297,7 +325,7 @@ impl ProgramReports {
     /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload. Returns the
     /// places where the program was attached.
     fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) -> Vec<BpfPlace> {
-        let link_of = |frame: &FrameRef<'_>| record(frame.payload).map_or(0, |record| record.link_id);
+        let link_of = |frame: &FrameRef<'_>| record(frame).map_or(0, |record| record.link_id);
         // A link whose program was replaced meanwhile began with another program.
         let frames = self.waiting.iter().flat_map(|waiting| waiting.event.frames());
         let links = frames.filter(|frame| program_of(frame) == id).map(|frame| link_of(&frame));
@@ -322,7 +350,7 @@ impl ProgramReports {
         for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
             let reported = self.attached.unlisted(BpfPlace::of(facts, true));
             if reported.is_none() && !facts.is_part() {
-                push_place(facts, true, world.bpf.known_program(id), time, &mut events);
+                events.push(made_header(time), &place_event(facts, true, world.bpf.known_program(id)));
             }
             ended.push((facts.key, reported.unwrap_or(time)));
         }
@@ -333,10 +361,10 @@ impl ProgramReports {
 
     /// Handles the event of an end at an unload. The report of the call that ended the attachment may arrive after the unload.
     fn end_at_unload(&mut self, end: &FrameRef<'_>, begun: &[BpfPlace], world: &World, made: &mut Batch) {
-        let Some(ended) = record(end.payload) else { return };
+        let Some(ended) = record(end) else { return };
         // The begin of a link whose program was replaced meanwhile names another program.
         let begins = |frame: FrameRef<'_>| {
-            record(frame.payload).is_some_and(|begun| begun.link_id == ended.link_id && begun.cmd != cmd::PROG_DETACH)
+            record(&frame).is_some_and(|begun| begun.link_id == ended.link_id && begun.cmd != cmd::PROG_DETACH)
         };
         let of_link = |waiting: &Waiting| ended.link_id != 0 && waiting.event.frames().any(begins);
         let at = self.waiting.iter().position(of_link);
@@ -397,8 +425,7 @@ impl ProgramReports {
 
     /// Lets the event of an attachment that appeared or ended wait for the report of a system call.
     fn wait_for(&mut self, facts: &BpfAttachment, gone: bool, time: BootNanos, world: &World, made: &mut Batch) {
-        let mut event = Batch::default();
-        push_place(facts, gone, world.bpf.known_program(facts.program), time, &mut event);
+        let event = Batch::of(made_header(time), &place_event(facts, gone, world.bpf.known_program(facts.program)));
         self.wait(Waiting { of: Awaited::Place(BpfPlace::of(facts, gone)), time, event }, world, made);
     }
 
@@ -443,7 +470,7 @@ impl ProgramReports {
 
     /// Records that the COMMAND loaded the program of this event, if it is a load.
     pub(super) fn of_command(&mut self, frame: &FrameRef<'_>) {
-        if let Some(id) = record(frame.payload).as_ref().and_then(loaded_program) {
+        if let Some(id) = record(frame).as_ref().and_then(loaded_program) {
             know(&mut self.commands, id);
         }
     }
@@ -468,7 +495,7 @@ impl ProgramReports {
             return first.push_until(first.time.max(end), &mut self.callers, world, made);
         };
         let Some(frame) = first.event.frame_at(0) else { return };
-        let Some(mut record) = record(frame.payload) else { return };
+        let Some(mut record) = record(&frame) else { return };
         world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
         know(&mut self.streamed, id);
         made.push(frame.header, record.as_bytes());
@@ -501,7 +528,7 @@ impl ProgramReports {
         if frame.header.has(flag::REQUEST) {
             return self.callers.restore(frame);
         }
-        let Some(record) = record(frame.payload).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) else {
+        let Some(record) = record(frame).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) else {
             return;
         };
         let of = match loaded_program(&record) {
@@ -521,7 +548,7 @@ fn know(programs: &mut Fifo<ProgId, ()>, id: ProgId) {
 
 /// Whether an event is one that no probe made.
 pub(super) fn is_made(frame: &FrameRef<'_>) -> bool {
-    frame.header.kind == Kind::Bpf as u16 && record(frame.payload).is_some_and(|record| record.call >= call::STREAM)
+    record(frame).is_some_and(|record| record.call >= call::STREAM)
 }
 
 /// The header of an event that no probe made. With the start of a process, it is that of a record. Otherwise it contains what the process table knows of the process as of its last
@@ -552,18 +579,13 @@ fn by(event: &FrameRef<'_>, reported: BootNanos, callers: &mut Callers) -> Frame
         return event.header;
     }
     let FrameHeader { len, kind, version, slot, flags, seq, cpu, time, .. } = event.header;
-    let caller = record(event.payload).and_then(|record| callers.take_caller(&record, reported));
+    let caller = record(event).and_then(|record| callers.take_caller(&record, reported));
     caller.map_or(event.header, |caller| FrameHeader { len, kind, version, slot, flags, seq, cpu, time, ..caller })
-}
-
-/// Whether a frame is the record of a call by netlink.
-pub(super) fn is_by_netlink(frame: &FrameRef<'_>) -> bool {
-    frame.header.kind == Kind::Bpf as u16 && frame.header.has(flag::REQUEST)
 }
 
 /// Whether an event that no probe made names its process. A load does.
 pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
-    record(frame.payload).as_ref().and_then(loaded_program).is_some()
+    record(frame).as_ref().and_then(loaded_program).is_some()
 }
 
 /// The places where BPF_PROG_DETACH need not name the program.
@@ -596,7 +618,7 @@ fn is_own(id: ProgId, world: &World) -> bool {
 
 /// The program of an event.
 pub(super) fn program_of(frame: &FrameRef<'_>) -> ProgId {
-    ProgId(record(frame.payload).map_or(0, |record| record.prog_id))
+    ProgId(record(frame).map_or(0, |record| record.prog_id))
 }
 
 /// The program of an event that reports a successful load.
@@ -605,6 +627,8 @@ fn loaded_program(record: &BpfRecord) -> Option<ProgId> {
     (loads && record.prog_id != 0).then_some(ProgId(record.prog_id))
 }
 
-fn record(payload: &[u8]) -> Option<BpfRecord> {
+/// The record of an event of this kind.
+fn record(frame: &FrameRef<'_>) -> Option<BpfRecord> {
+    let payload = (frame.header.kind == KIND as u16).then_some(frame.payload)?;
     BpfRecord::read_from_prefix(payload).ok().map(|(record, _)| record)
 }

@@ -111,17 +111,16 @@ impl Pipeline {
             pipeline.order.write_state(|frame| sum += u64::from(counts(frame)));
             sum
         };
-        let kinds = if known.excerpt.is_some() { Kind::PROBED.as_slice() } else { &[Kind::Bpf] };
-        let lost = kinds.iter().map(|kind| {
-            let count = if known.excerpt.is_some() {
-                let waits = |pipeline| waiting(pipeline, &|frame| frame.header.kind == *kind as u16);
-                let waits = [waits(self), waits(known)];
-                self.ledger.missed_of_excerpt(*kind, &known.ledger, waits)
-            } else {
-                let waits = [waiting(self, &programs::is_made), waiting(known, &programs::is_made)];
-                self.ledger.missed_streamed(&known.ledger, waits)
+        let is_excerpt = known.excerpt.is_some();
+        let lost = Kind::PROBED.into_iter().map(|kind| {
+            let is_of =
+                |frame: &FrameRef<'_>| frame.header.kind == kind as u16 && (is_excerpt || programs::is_made(frame));
+            let waits = [waiting(self, &is_of), waiting(known, &is_of)];
+            let count = match is_excerpt {
+                true => self.ledger.missed_of_excerpt(kind, &known.ledger, waits),
+                false => self.ledger.missed_streamed(kind, &known.ledger, waits),
             };
-            LostRecord::new(*kind as u16, Cause::Read, None, count, BootNanos(0), time)
+            LostRecord::new(kind as u16, Cause::Read, None, count, BootNanos(0), time)
         });
         lost.filter(|lost| lost.count > 0).collect()
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, ProgId, Tgid, Tid};
-use tracetui_shared::kind::{KindSet, SLOTS, Slot};
+use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, cmd, has, on};
 use tracetui_shared::record::exec::{ENVIRONMENT, ExecChunk, ExecRecord, LAST, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
@@ -1207,7 +1207,7 @@ fn detached_links_and_hidden_programs_have_their_place() {
 fn hidden_row(hidden: BpfHidden, seen_by: &str) -> serde_json::Value {
     let mut t = Fed::of(asked(ALL, 0));
     HostFrame::BpfHidden(hidden).push(BootNanos(MS), &mut t.batch);
-    let mut rows = words(&mut t, true, |seen| seen.event.is_alarm().then(|| json(seen)));
+    let mut rows = words(&mut t, true, |seen| seen.event.body.is_alarm().then(|| json(seen)));
     let row = rows.pop().expect("a row");
     assert!(rows.is_empty(), "{rows:?}");
     assert_eq!((&row["op"], &row["missing_in"]), (&"hidden".into(), &"next_id".into()), "{row}");

@@ -3,6 +3,7 @@
 //! Index blocks follow the blocks that they describe. The header of each leads to the one before. `docs/RECORDING.md` specifies them.
 
 use super::block::{BlockHeader, Contents, HEADER, INDEX_HEAD};
+use crate::event::bpf::unprobed::KIND;
 use crate::frame::host::{Counters, FIRST_KIND, HostFrame};
 use crate::frame::{FrameRef, Frames};
 use crate::limits;
@@ -167,7 +168,7 @@ impl Indexer {
         let kind = Kind::try_from(header.kind).ok();
         let lost = if kind.is_some() { self.skips_numbers(header) } else { self.may_be_lost(frame) };
         entry.events[Kind::Lost as usize] += u32::from(lost);
-        let Some(kind) = kind.or(is_change(frame).then_some(Kind::Bpf)) else { return };
+        let Some(kind) = kind.or(is_change(frame).then_some(KIND)) else { return };
         entry.first_ns = entry.first_ns.min(header.time.0);
         entry.last_ns = entry.last_ns.max(header.time.0);
         if header.kind >= FIRST_KIND {

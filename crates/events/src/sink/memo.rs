@@ -82,7 +82,7 @@ impl Memo {
 
 /// The texts of a thread. `None` if they have other sources too: there is no process, or only its id is known.
 fn of_thread<'m>(seen: &EventContext<'_>, threads: &'m mut Table) -> Option<Texts<'m>> {
-    let process = seen.process.filter(|_| !seen.event.body.is_by_id())?;
+    let process = seen.process.filter(|_| !seen.event.body.is_made())?;
     let header = &seen.event.header;
     let cgroup = seen.world.cgroup(header.cgroup, process);
     let known = u8::from(cgroup.is_some()) << 1 | u8::from(seen.world.knows_cgroups());

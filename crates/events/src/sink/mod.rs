@@ -88,7 +88,7 @@ pub struct Unwritten {
 
 impl Unwritten {
     fn of(seen: &EventContext<'_>) -> Unwritten {
-        Unwritten { kind: seen.event.kind(), cut: seen.event.cut() }
+        Unwritten { kind: seen.event.kind(), cut: seen.event.body.cut() }
     }
 }
 

@@ -67,7 +67,7 @@ impl Row {
 
     fn start(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         let kind = seen.event.kind();
-        let alarm = |look| if seen.event.is_alarm() { Look::Bad } else { look };
+        let alarm = |look| if seen.event.body.is_alarm() { Look::Bad } else { look };
         self.paint.put(alarm(Look::Quiet), out, |out| self.clock.write(seen.unix_nanos(), out));
         out.push(b' ');
         let name = |out: &mut Vec<u8>| out.extend(kind.title());
@@ -81,7 +81,7 @@ impl Row {
             None => out.resize(out.len() + cells::PID + 1, b' '),
         }
         let look = match event::look(seen.event.kind()) {
-            _ if seen.event.is_alarm() => Look::Bad,
+            _ if seen.event.body.is_alarm() => Look::Bad,
             Look::Quiet => Look::Quiet,
             _ => Look::Plain,
         };
@@ -96,7 +96,7 @@ impl Row {
         let look = result_look(seen, &self.result);
         column(cells::RESULT, (paint, look), out, |out| escape(&self.result, mode, out));
         let detail = out.len();
-        match seen.event.is_alarm() {
+        match seen.event.body.is_alarm() {
             true => paint.put(Look::Bad, out, |out| self.escaped(out, |raw| seen.detail(raw))),
             false => self.escaped(out, |raw| seen.detail(raw)),
         }
@@ -160,7 +160,7 @@ fn unix(boot_ns: u64, seen: &EventContext<'_>) -> i128 {
 /// The look of a result, as in the dashboard.
 fn result_look(seen: &EventContext<'_>, result: &[u8]) -> Look {
     match (seen.event.failed(), event::look(seen.event.kind())) {
-        _ if seen.event.is_alarm() => Look::Bad,
+        _ if seen.event.body.is_alarm() => Look::Bad,
         (true, _) if names::is_expected(result) => Look::Notice,
         (true, _) => Look::Bad,
         (false, Look::Quiet | Look::Exit) => Look::Quiet,

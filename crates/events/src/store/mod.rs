@@ -118,6 +118,11 @@ impl<'a> Stored<'a> {
         FrameRef { header: self.header(), payload: self.bytes.get(HEADER..).unwrap_or_default(), bytes: self.bytes }
     }
 
+    /// The process whose end it is.
+    pub fn ended(&self) -> Option<&'a Arc<Process>> {
+        self.process.filter(|_| self.kind == Kind::Exit)
+    }
+
     /// Decodes the frame.
     /// Stored frames have been decoded before, so this does not fail.
     #[inline]

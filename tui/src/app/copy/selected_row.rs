@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::event::EventContext;
 use tracetui_events::text::grouped;
-use tracetui_shared::kind::Kind;
 
 impl App {
     pub(in crate::app) fn copy_line(&mut self) -> Effects {
@@ -24,8 +23,7 @@ impl App {
             let found = self.found_in_hidden(stored.id).map(|dir| copy::line(&dir));
             let remarks = self.events.remarks(stored.id, found.as_deref());
             let remark = remarks.first().map(|remark| format!("  {remark}"));
-            let process = stored.process.filter(|_| stored.kind == Kind::Exit);
-            let ended = process.and_then(|process| self.views.tree.process(process.key));
+            let ended = stored.ended().and_then(|process| self.views.tree.process(process.key));
             let cause = ended.and_then(|ended| self.cause_in_row(&ended));
             let cause = cause.map(|([whole, _], _)| format!("  {}", copy::line(&whole)));
             stored.with(self.world(), |seen| {

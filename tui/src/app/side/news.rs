@@ -28,7 +28,7 @@ pub(super) struct News {
 impl News {
     /// Whether an event may be an attachment or a connection, without decoding it.
     pub(super) fn may_be(stored: &Stored<'_>) -> bool {
-        event::has_news(stored.kind) && !stored.failed
+        event::news(stored.kind).is_some() && !stored.failed
     }
 
     /// Adds an event if it is an attachment or a connection, in any order.

@@ -14,7 +14,7 @@ use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{Body, EventContext};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::{counted, grouped};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::KindSet;
 
 /// The most values of each property that are counted. Those of older events are left out.
 const MOST: usize = 1024;
@@ -82,7 +82,7 @@ impl Summary {
 
     fn count(&mut self, stored: &Stored<'_>, seen: &EventContext<'_>) {
         let id = stored.id;
-        if stored.failed && stored.kind != Kind::Exit {
+        if stored.failed && KindSet::CALLS.contains(stored.kind) {
             self.failures.insert(id);
             if self.failures.len() > MOST {
                 self.failures.pop_first();

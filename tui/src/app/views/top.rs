@@ -24,7 +24,7 @@ use tracetui_events::event::{Home, Tables};
 use tracetui_events::limits;
 use tracetui_events::store::{FileHash, Id, Store, Stored};
 use tracetui_shared::id::Uid;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// How many seconds back events are counted per second.
 pub(crate) const SECONDS: usize = 60;
@@ -85,13 +85,12 @@ pub(crate) struct Figures {
 impl Figures {
     /// Those of an event.
     fn of(stored: &Stored<'_>) -> Figures {
-        // An exit is not a call. The failed call before it is counted.
-        let exit = (stored.kind == Kind::Exit).then(|| stored.event().ok()).flatten();
+        let exit = stored.ended().and_then(|_| stored.event().ok());
         let cost = exit.and_then(|event| event.body.exit()?.cost().copied()).unwrap_or_default();
         Figures {
             events: 1,
             kinds: Kind::PROBED.map(|kind| u64::from(kind == stored.kind)),
-            failed: u64::from(stored.failed && !stored.answered && stored.kind != Kind::Exit),
+            failed: u64::from(stored.failed && !stored.answered && KindSet::CALLS.contains(stored.kind)),
             cpu_ns: cost.runtime,
             memory: cost.max_rss,
         }

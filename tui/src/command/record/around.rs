@@ -157,7 +157,7 @@ impl Around {
         self.add(&seen, &frame);
         if let Some(late) = self.late.of(event.kind()) {
             late.delivered += 1;
-            late.cut += u64::from(event.cut());
+            late.cut += u64::from(event.body.cut());
         }
     }
 

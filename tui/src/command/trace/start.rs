@@ -50,7 +50,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let exposed = root_cgroup::enter().err();
     // A busy machine must not delay the start.
     raise_priority();
-    let mut inspector = options.live.kinds.contains(Kind::Bpf).then(Inspector::start);
+    let mut inspector = (!(options.live.kinds & KindSet::LISTED).is_empty()).then(Inspector::start);
     let mut live = attach(options, || {
         let ids = inspector.as_mut()?.as_mut().ok()?.0.ids();
         ids.map_err(|error| inspector = Some(Err(error))).ok()

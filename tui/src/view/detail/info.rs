@@ -165,9 +165,7 @@ impl Page<'_> {
                     lines.extend(is_new.then(|| self.named_lines(name, &path, Style::new())).into_iter().flatten());
                 }
                 lines.extend(self.named_lines("result", &result, style));
-                if let Body::Bpf(bpf) = body {
-                    lines.extend(crate::view::bpf::ended(bpf, seen.event.header.time, self));
-                }
+                lines.extend(crate::view::bpf::ended(seen.event, self));
             }
         }
         lines.extend(self.evicted(id));

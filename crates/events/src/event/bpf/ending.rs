@@ -5,11 +5,6 @@ use crate::frame::host::BpfAttachment;
 use tracetui_shared::record::bpf::TEXT_LEN;
 
 impl<'a> Bpf<'a> {
-    /// The event with this payload.
-    pub(crate) fn of(payload: &'a [u8]) -> Option<Bpf<'a>> {
-        Payload::decode(payload)
-    }
-
     /// The payload of the event of the end of this attachment.
     pub(crate) fn end(&self, via: Via) -> Vec<u8> {
         let mut record = self.record();

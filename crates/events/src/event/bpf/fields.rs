@@ -67,7 +67,7 @@ fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
 
 const PROG: &[Field] = field_table! {
     id Number "bpf_prog_aux.id; null for a classic BPF program." |s| of_ebpf(s, |b| match b.record().prog_id {
-        0 if b.is_hidden() => Value::Unknown(Why::NotCollected),
+        0 if b.is_alarm() => Value::Unknown(Why::NotCollected),
         0 => Value::Unknown(Why::Vanished),
         id => Value::Uint(id.into()),
     }), with(props::LACKS);
@@ -99,7 +99,7 @@ const PROG: &[Field] = field_table! {
             (attach_type, _) => names::attach_type(attach_type).map_or(Value::Null, Value::Word),
         }), with(props::LACKS);
     tag Text "bpf_prog.tag, 16 hex digits." |s| of_ebpf(s, |b| {
-        if b.is_hidden() || b.is_unread() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) }
+        if b.is_alarm() || b.is_unread() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) }
     }), with(props::LACKS);
     uid User "User who loaded it: bpf_prog_aux.user->uid." |s| of_call(s, |b| {
         if b.record().prog_uid == u32::MAX {

@@ -134,8 +134,8 @@ impl App {
 
 impl Tree {
     pub(crate) fn cause_of(&self, exit: Id, store: &Store) -> Option<Reason> {
-        let stored = store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;
-        self.reason(&self.process(stored.process?.key)?, store)
+        let stored = store.get(exit).filter(|stored| stored.failed)?;
+        self.reason(&self.process(stored.ended()?.key)?, store)
     }
 
     /// What went wrong in a process, in its row of the tree, longest first, and whether that is unusual. A row whose command is the program

@@ -17,7 +17,7 @@ use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::grouped;
 use tracetui_events::text::time::short_duration;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// Which of the events that pass the filter have a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -139,7 +139,7 @@ impl Group {
                 }
             }
             Alike::Missing => vec![format!("{count}, other names")],
-            Alike::Programs => vec![format!("{count} like this")],
+            Alike::Acts => vec![format!("{count} like this")],
             Alike::Commands => [", other arguments", ", others"].map(|others| format!("{count}{others}")).into(),
             Alike::All => {
                 let text = |ns: u64| {
@@ -266,7 +266,7 @@ impl Groups {
             return self.keep_quiet(id, event.kind(), process);
         }
         // Two runs of COMMAND are two rows.
-        let folds = self.folds && !(matches!(event.kind(), Kind::Exec | Kind::Exit) && seen.is_of_command());
+        let folds = self.folds && !(KindSet::OF_PROGRAMS.contains(event.kind()) && seen.is_of_command());
         let keys = if folds { self.keys.keys(event, seen.process, self.listing == Listing::All) } else { None };
         if keys.is_some_and(|keys| !self.join(id, seen, &keys, at, store, is_pinned)) {
             return;

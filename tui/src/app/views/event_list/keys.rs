@@ -26,8 +26,8 @@ pub(crate) enum Alike {
     Changes,
     /// The command that did not find many names. Its processes have one parent.
     Missing,
-    /// The command that loaded, unloaded, attached or detached many BPF programs.
-    Programs,
+    /// The command that did the same to many objects: loaded or attached BPF programs.
+    Acts,
     /// The program that was executed many times, or failed many times with one status.
     Commands,
 }
@@ -86,9 +86,7 @@ impl KeyMaker {
             Body::Exec(_) => missed == Some(true) || !names_descriptor(subject),
             // A child that did not start its program may fail for another reason each time.
             Body::Exit(exit) => !exit.failed() || !process.is_some_and(|process| process.is_forked()),
-            // Each program with an id is another one. Those of seccomp have none.
-            Body::Bpf(bpf) => bpf.record().prog_id == 0 && !bpf.is_hidden(),
-            _ => true,
+            _ => !body.has_own_object(),
         };
         let alone = (!is_placed).then_some(header.time.0);
         // A list of all events shows each descriptor.
@@ -142,7 +140,6 @@ impl KeyMaker {
         let crowd = match (body, place(body).filter(|_| missed == Some(true))) {
             _ if all => None,
             _ if body.change().is_some() => self.alike(Alike::Changes, by),
-            (Body::Bpf(bpf), _) => self.alike(Alike::Programs, (by, bpf.op(), bpf.attach_kind(), result.0)),
             (Body::Exec(exec), _) if exec.record.ret >= 0 && is_placed => {
                 self.alike(Alike::Commands, (by, exec.filename, file))
             }
@@ -150,7 +147,7 @@ impl KeyMaker {
                 self.alike(Alike::Commands, (by, exit.record.status, parent, file))
             }
             (_, Some(_)) => self.alike(Alike::Missing, (kind as u16, by, parent)),
-            _ => None,
+            _ => body.action().and_then(|action| self.alike(Alike::Acts, (by, action, result.0))),
         };
         Some(Keys { whole: hash.finish(), part, crowd })
     }

@@ -7,7 +7,7 @@ use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::{EventContext, names};
 use tracetui_events::text::{shell, time};
 use tracetui_shared::id::Uid;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::KindSet;
 
 impl Column {
     /// The columns that a search covers, in order: all except the time.
@@ -92,7 +92,7 @@ pub(crate) fn severity(seen: &EventContext<'_>) -> Role {
 
 fn result(seen: &EventContext<'_>, out: &mut impl Parts) {
     let role = match severity(seen) {
-        _ if seen.event.is_alarm() => Role::Failure,
+        _ if seen.event.body.is_alarm() => Role::Failure,
         // These are on every call of the kind: `fd 3`, `exit 0`.
         Role::Plain if !seen.event.body.before_result().is_empty() => Role::Quiet,
         role => role,
@@ -154,7 +154,7 @@ pub(crate) fn searched(seen: &EventContext<'_>, out: &mut Vec<u8>) {
         column.write(seen, out);
         out.push(b' ');
     }
-    if let Some(process) = seen.process.filter(|_| matches!(seen.event.kind(), Kind::Exec | Kind::Exit)) {
+    if let Some(process) = seen.process.filter(|_| KindSet::OF_PROGRAMS.contains(seen.event.kind())) {
         shell::words(&process.image.argv, out);
     }
 }

@@ -6,7 +6,7 @@ use tracetui_events::event::{EventContext, Tables, connection, connects};
 use tracetui_events::filter;
 use tracetui_events::store::Stored;
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 named! {
     /// The property by which events are counted.
@@ -53,7 +53,7 @@ impl By {
             By::Errno => stored.failed,
             By::Process | By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
             By::Peer => connects(stored.kind),
-            By::Tty | By::LoginUid => matches!(stored.kind, Kind::Exec | Kind::Exit),
+            By::Tty | By::LoginUid => KindSet::OF_PROGRAMS.contains(stored.kind),
         };
         may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
     }
@@ -63,7 +63,7 @@ impl By {
         match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(seen.event.kind(), &seen.event.header, out),
             By::Errno => {
-                if seen.event.kind() == Kind::Exit || !seen.event.failed() {
+                if !KindSet::CALLS.contains(seen.event.kind()) || !seen.event.failed() {
                     return false;
                 }
                 seen.result(out);

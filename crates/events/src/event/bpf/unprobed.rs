@@ -1,8 +1,7 @@
 //! The headers and payloads of events that no probe made: of the kernel's own stream of programs, and of the inventory.
 
-use super::attached::spot_of;
-use crate::bpf::Hook;
 use crate::bpf::frames::scan_of;
+use crate::bpf::{Hook, Via};
 use crate::frame::Batch;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfProgram, ProgramChange};
 use tracetui_shared::header::{FrameHeader, VERSION};
@@ -11,12 +10,15 @@ use tracetui_shared::record::bpf::{BpfRecord, TEXT_LEN, call, cmd, has, on};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros, IntoBytes};
 
+/// The kind of these events.
+pub(crate) const KIND: Kind = Kind::Bpf;
+
 /// The slot of an event that no probe made.
-pub(super) const NO_SLOT: u16 = u16::MAX;
+pub(crate) const NO_SLOT: u16 = u16::MAX;
 
 /// The header of an event that no probe made.
-pub(super) fn made_header(time: BootNanos) -> FrameHeader {
-    FrameHeader { kind: Kind::Bpf as u16, version: VERSION, slot: NO_SLOT, time, ..FrameHeader::default() }
+pub(crate) fn made_header(time: BootNanos) -> FrameHeader {
+    FrameHeader { kind: KIND as u16, version: VERSION, slot: NO_SLOT, time, ..FrameHeader::default() }
 }
 
 fn made_record(call: u8, cmd: u16) -> BpfRecord {
@@ -27,7 +29,7 @@ fn made_record(call: u8, cmd: u16) -> BpfRecord {
 }
 
 /// The event of a change. Only the id of the loading process is known, and an unload can happen in any process.
-pub(super) fn record_of(change: &ProgramChange) -> BpfRecord {
+pub(crate) fn record_of(change: &ProgramChange) -> BpfRecord {
     let mut record = made_record(call::STREAM, if change.loaded { cmd::PROG_LOAD } else { 0 });
     record.has = has::PROG;
     record.prog_id = change.id.0;
@@ -42,7 +44,7 @@ fn set_symbol(record: &mut BpfRecord, symbol: &[u8]) {
 }
 
 /// Adds the inventory's facts about a program.
-pub(super) fn fill(record: &mut BpfRecord, program: &BpfProgram) {
+pub(crate) fn fill(record: &mut BpfRecord, program: &BpfProgram) {
     record.has |= has::PROG;
     (record.prog_type, record.prog_uid) = (program.prog_type, program.uid.0);
     record.helpers = program.helpers;
@@ -57,19 +59,8 @@ pub(super) fn fill(record: &mut BpfRecord, program: &BpfProgram) {
     }
 }
 
-/// Makes the event of an attachment that appeared or ended.
-pub(super) fn push_place(
-    facts: &BpfAttachment,
-    ended: bool,
-    program: Option<&BpfProgram>,
-    time: BootNanos,
-    out: &mut Batch,
-) {
-    out.push(made_header(time), &place_event(facts, ended, program));
-}
-
-/// The payload of this event.
-pub(super) fn place_event(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>) -> Vec<u8> {
+/// The payload of the event of an attachment that appeared or ended.
+pub(crate) fn place_event(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>) -> Vec<u8> {
     let mut record = made_record(call::INVENTORY, if gone { cmd::PROG_DETACH } else { cmd::PROG_ATTACH });
     (record.has, record.prog_id) = (if facts.program.0 == 0 { 0 } else { has::PROG }, facts.program.0);
     program.into_iter().for_each(|program| fill(&mut record, program));
@@ -85,7 +76,7 @@ pub(super) fn place_event(facts: &BpfAttachment, gone: bool, program: Option<&Bp
 }
 
 /// Adds where an attachment is. Returns the text that follows the record.
-pub(super) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
+pub(crate) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
     let in_kernel = matches!(facts.hook, Hook::Kprobe | Hook::Kretprobe);
     if let Some(offset) = facts.offset {
@@ -109,7 +100,24 @@ pub(super) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) ->
     text
 }
 
-pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
+/// The number of the place of an attachment of an inventory, after the bit of [`BpfRecord::on`].
+pub(crate) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
+    let socket = || str::from_utf8(facts.target.strip_prefix(b"socket:")?).ok()?.parse::<u32>().ok();
+    let (at, spot) = match (facts.via, facts.ifindex, facts.netns) {
+        (Via::Setsockopt, ..) if facts.hook == Hook::Reuseport => (on::GROUP, facts.addr.0),
+        (Via::Setsockopt, ..) => (on::SOCKET, socket().unwrap_or_default().into()),
+        (_, Some(ifindex), _) => (on::DEVICE, ifindex.into()),
+        _ if facts.cgroup.0 != 0 => (on::CGROUP, facts.cgroup.0),
+        _ if facts.event != 0 => (on::EVENT, facts.event.into()),
+        (Via::ProgAttach, _, Some(netns)) => (on::NETNS, netns.0.into()),
+        (Via::ProgAttach, ..) => (on::MAP, facts.map.unwrap_or_default().into()),
+        _ => (0, 0),
+    };
+    if spot == 0 { (0, 0) } else { (at, spot) }
+}
+
+/// Makes the event of a hidden program or link.
+pub(crate) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
     let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
     record.has = has::PROG;
     record.prog_id = hidden.id.0;
