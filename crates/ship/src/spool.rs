@@ -48,7 +48,7 @@ pub(crate) struct Scan {
 }
 
 /// What a file is.
-enum Kind {
+enum Found {
     Closed(Part),
     Open(Part),
     Unreadable(Unreadable),
@@ -85,11 +85,11 @@ impl Spool {
             }
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             match self.look(name, settled) {
-                Kind::Closed(part) => scan.parts.push(part),
-                Kind::Open(part) => scan.open.push(part),
-                Kind::Unreadable(file) => scan.unreadable.push(file),
-                Kind::Fault(fault) => scan.faults.push(fault),
-                Kind::Other => {}
+                Found::Closed(part) => scan.parts.push(part),
+                Found::Open(part) => scan.open.push(part),
+                Found::Unreadable(file) => scan.unreadable.push(file),
+                Found::Fault(fault) => scan.faults.push(fault),
+                Found::Other => {}
             }
         }
         let mut begun: HashMap<String, i64> = HashMap::new();
@@ -101,37 +101,37 @@ impl Spool {
         Ok(scan)
     }
 
-    fn look(&self, name: &OsStr, settled: &HashMap<Identity, Part>) -> Kind {
+    fn look(&self, name: &OsStr, settled: &HashMap<Identity, Part>) -> Found {
         let file = match openat(&self.0, name, OPEN, Mode::empty()) {
             Ok(file) => File::from(file),
             // Removed meanwhile, or a link.
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Kind::Other,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Found::Other,
             Err(error) => {
                 let remedy = "; its user or group needs to be the shipper's (record --group-read)";
-                return Kind::Fault(format!("cannot open {}: {error}{remedy}", name.display()));
+                return Found::Fault(format!("cannot open {}: {error}{remedy}", name.display()));
             }
         };
         let identity = match Identity::of(&file) {
             Ok(Some(identity)) => identity,
-            Ok(None) => return Kind::Other,
-            Err(error) => return Kind::Fault(format!("cannot read {}: {error}", name.display())),
+            Ok(None) => return Found::Other,
+            Err(error) => return Found::Fault(format!("cannot read {}: {error}", name.display())),
         };
         if identity.bytes > MOST {
             return unreadable(name, identity, format_args!("larger than {}", size(MOST)));
         }
         if let Some(part) = settled.get(&identity) {
-            return Kind::Closed(Part { name: name.to_owned(), ..part.clone() });
+            return Found::Closed(Part { name: name.to_owned(), ..part.clone() });
         }
         let part = |recording: &RecordingFile| Part::new(name.to_owned(), identity, recording.header);
         if is_being_written(&file).unwrap_or(false) {
-            return RecordingFile::open(file).map_or(Kind::Other, |recording| Kind::Open(part(&recording)));
+            return RecordingFile::open(file).map_or(Found::Other, |recording| Found::Open(part(&recording)));
         }
         match RecordingFile::open(file) {
             Ok(recording) if recording.writing() == Writing::Unknown && !is_quiet(&identity) => {
-                Kind::Open(part(&recording))
+                Found::Open(part(&recording))
             }
-            Ok(recording) => Kind::Closed(part(&recording)),
-            Err(_) if !is_quiet(&identity) => Kind::Other,
+            Ok(recording) => Found::Closed(part(&recording)),
+            Err(_) if !is_quiet(&identity) => Found::Other,
             Err(error) => unreadable(name, identity, error),
         }
     }
@@ -157,8 +157,8 @@ impl Spool {
     }
 }
 
-fn unreadable(name: &OsStr, identity: Identity, fault: impl std::fmt::Display) -> Kind {
-    Kind::Unreadable(Unreadable { name: name.to_owned(), identity, fault: fault.to_string() })
+fn unreadable(name: &OsStr, identity: Identity, fault: impl std::fmt::Display) -> Found {
+    Found::Unreadable(Unreadable { name: name.to_owned(), identity, fault: fault.to_string() })
 }
 
 /// Whether nobody has written to the file for [`QUIET`].

@@ -222,8 +222,8 @@ impl Ledger {
         let Evidence { world, arrived, holes, .. } = *evidence;
         let counters = &world.counters;
         let mut counted = self.counted;
-        if let Some(opens) = counted.of(Kind::Open) {
-            [opens.requests, opens.unseen, opens.hollow] = evidence.requests;
+        if let Some(of) = counted.of(Kind::REQUESTED) {
+            [of.requests, of.unseen, of.hollow] = evidence.requests;
         }
         if let Some(bpf) = counted.of(Kind::Bpf) {
             // Its only records that are no events are calls by netlink.
