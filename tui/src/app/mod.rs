@@ -47,6 +47,7 @@ use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::World;
 use tracetui_events::event::process::Process;
+use tracetui_events::event::{Takes, taking};
 use tracetui_events::filter::FilterError;
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::search::Searches;
@@ -366,6 +367,11 @@ impl App {
     /// Whether events of this kind are collected.
     pub(crate) fn is_traced(&self, kind: Kind) -> bool {
         self.pipeline.kinds().is_none_or(|kinds| kinds.contains(kind))
+    }
+
+    /// Whether opened files are traced.
+    pub(crate) fn traces_files(&self) -> bool {
+        taking(Takes::Contents).any(|kind| self.is_traced(kind))
     }
 
     /// Whether COMMAND runs, or without one the trace.

@@ -87,7 +87,8 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     let how = output.ended()?;
     let name = text::escape_in(output.name.as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { execs, failed_opens, failed_execs, ran_ns, cpu_ns, .. } = app.summary;
+    let Summary { execs, ran_ns, cpu_ns, .. } = app.summary;
+    let [failed_opens, failed_execs] = [Kind::Open, Kind::Exec].map(|kind| app.summary.failed(kind));
     let cpu = if cpu_ns < MUCH_CPU { String::new() } else { format!(" (CPU {})", duration(cpu_ns)) };
     let after = ran_ns.map_or(String::new(), |ns| format!("after {}{cpu}", duration(ns)));
     let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);

@@ -11,7 +11,7 @@ use super::search::searches;
 use super::strings::{StringTable, each};
 use super::tree::{Alone, Pair, RoleNode, Side, Tree, swapped, tokens};
 use super::uses::{Activity, Did, FileUses, Other, did};
-use crate::event::{Compared, compared};
+use crate::event::{Compared, Takes, compared, taking};
 use crate::filter::Glob;
 use crate::limits;
 use foldhash::{HashMap, HashSet, fast::RandomState};
@@ -93,6 +93,16 @@ impl Comparison<'_> {
         !self.gaps.0.lacks(kind) && !self.gaps.1.lacks(kind)
     }
 
+    /// Whether both runs recorded the uses of files.
+    fn compares_files(&self) -> bool {
+        !self.gaps.0.lacks_files() && !self.gaps.1.lacks_files()
+    }
+
+    /// Whether uses of files may be missing on a side.
+    fn may_lack_files(&self, side: Side, pair: usize) -> bool {
+        taking(Takes::Contents).any(|kind| self.may_lack(side, kind, pair))
+    }
+
     /// Whether events of a kind of the role may be missing on a side: they were lost, or the process still runs.
     fn may_lack(&self, side: Side, kind: Kind, pair: usize) -> bool {
         self.gaps(side).may_lack(kind) || self.runs(side, pair)
@@ -170,7 +180,7 @@ impl Comparison<'_> {
         if self.compares(Kind::Exec) {
             self.programs((&a.did.tries.settled, &b.did.tries.settled), at, strings, all);
         }
-        if self.compares(Kind::Open) {
+        if self.compares_files() {
             self.files((&a.did.opens.settled, &b.did.opens.settled), at, strings, all);
         }
         for kind in self.others() {
@@ -316,7 +326,7 @@ impl Comparison<'_> {
 
     /// Compares the files of two roles.
     fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
-        let lost = |side| self.may_lack(side, Kind::Open, at);
+        let lost = |side| self.may_lack_files(side, at);
         let mut found: Vec<Difference> = Vec::new();
         let (mut only_a, mut only_b, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
         each(a, b, |path, left, right| match (left, right) {
@@ -378,7 +388,7 @@ impl Comparison<'_> {
         let differ = found.into_iter().map(|(path, (a, b))| (path, (State::Used(a), State::Used(b))));
         let of = |side: Side| move |(path, did)| (path, side.placed(State::Used(did), State::Absent));
         let only = only_a.into_iter().map(of(Side::A)).chain(only_b.into_iter().map(of(Side::B)));
-        let lost = |side| [Kind::File, Kind::Open].iter().any(|kind| self.may_lack(side, *kind, 0));
+        let lost = |side| self.may_lack(side, Kind::File, 0) || self.may_lack_files(side, 0);
         let new = differ.chain(only);
         all.extend(new.map(|(path, states)| Difference::new(0, Topic::Left, Some(path), states).unless_lost(lost)));
     }
@@ -438,7 +448,7 @@ impl Comparison<'_> {
         for (pair, [a, b]) in files(|did| &did.tries).into_iter().filter(|_| self.compares(Kind::Exec)) {
             self.programs((&a, &b), pair, strings, all);
         }
-        for (pair, [a, b]) in files(|did| &did.opens).into_iter().filter(|_| self.compares(Kind::Open)) {
+        for (pair, [a, b]) in files(|did| &did.opens).into_iter().filter(|_| self.compares_files()) {
             self.files((&a, &b), pair, strings, all);
         }
         for one in &mut all[from..] {

@@ -12,7 +12,7 @@ use crate::event::exec::Exec;
 use crate::event::file::File;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
-use crate::event::{Body, EventContext, describe, names};
+use crate::event::{Body, EventContext, Takes, describe, names, taking};
 use crate::limits;
 use foldhash::{HashMap, HashSet};
 use std::sync::Arc;
@@ -80,6 +80,11 @@ impl Gaps {
     /// Whether a process may be missing, or be in the wrong place of the tree.
     pub(super) fn may_lack_processes(&self) -> bool {
         self.may_lack(Kind::Exec) || self.may_lack(Kind::Fork)
+    }
+
+    /// Whether the run did not record the uses of files.
+    pub fn lacks_files(&self) -> bool {
+        taking(Takes::Contents).any(|kind| self.lacks(kind))
     }
 
     pub(super) fn lacks(&self, kind: Kind) -> bool {

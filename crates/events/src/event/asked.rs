@@ -2,18 +2,19 @@
 
 use super::describe::Value;
 
+/// Bits of what a call asks of its file ([`rights`](super::Payload::rights)).
+pub(crate) const READ: u8 = 1;
+pub(crate) const WRITE: u8 = 2;
+/// A file that does not exist yet (`O_EXCL`).
+pub(super) const NEW: u8 = 4;
+/// The path alone. Every call asks for it; `O_PATH` asks for nothing else. An exec has no other bits.
+pub(crate) const PATH: u8 = 8;
+
 /// A call that failed, with the descriptor at which its relative path starts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FailedCall {
     /// An empty path is the file of the descriptor itself.
     Exec { dirfd: i32 },
-    Open {
-        /// The flags with the numbers that most architectures use.
-        flags: u64,
-        /// `how.resolve`.
-        resolve: u64,
-        dirfd: i32,
-    },
     /// Any other call.
     Path {
         dirfd: i32,
@@ -26,6 +27,12 @@ pub enum FailedCall {
 /// What a call needs of the file of its path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
+    /// What the flags of openat2(2) ask for, whether the file exists or not.
+    Flags {
+        /// With the numbers that most architectures use.
+        flags: u64,
+        resolve: u64,
+    },
     /// That it exists, and permissions as access(2) takes them.
     Access(u8),
     /// That it does not exist, and can be created.
@@ -46,7 +53,7 @@ impl FailedCall {
     /// The descriptor at which a relative path starts, or `AT_FDCWD`.
     pub fn dirfd(&self) -> i32 {
         match self {
-            FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } | FailedCall::Path { dirfd, .. } => *dirfd,
+            FailedCall::Exec { dirfd } | FailedCall::Path { dirfd, .. } => *dirfd,
         }
     }
 

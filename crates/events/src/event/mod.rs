@@ -34,9 +34,9 @@ pub(crate) mod words;
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
-use asked::Asked;
+use asked::{Asked, PATH};
 use describe::{Field, Value, Why};
-use open::File;
+use open::{File, FileUse};
 use parts::{Parts, Role};
 use process::{Process, ProcessKey};
 use redact::Redact;
@@ -45,6 +45,7 @@ use tcp::Connection;
 use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
+use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::{self, FileSystem, mark};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
@@ -80,6 +81,8 @@ pub trait Payload<'a>: Sized {
     const SERVED: bool = false;
 
     const COMPARED: Compared;
+
+    const TAKES: Takes = Takes::Nothing;
 
     /// Whether some of its events are [`news`](Self::news).
     const HAS_NEWS: bool = false;
@@ -166,6 +169,32 @@ pub trait Payload<'a>: Sized {
 
     fn file(&self) -> Option<File<'a>> {
         self.sought().map(File::Asked)
+    }
+
+    /// Whether it failed because its path is empty.
+    fn is_unnamed(&self) -> bool {
+        false
+    }
+
+    /// What the call asks of its file: bits of [`asked`].
+    fn rights(&self) -> u8 {
+        PATH
+    }
+
+    /// How a success uses its file. `None` if it takes nothing from one ([`TAKES`](Self::TAKES)), or opens a directory.
+    fn file_use(&self) -> Option<FileUse> {
+        None
+    }
+
+    /// The inode of the file from which a success takes something, or the reason why it is unknown. `None` for events without one,
+    /// and for opens of a trace without `--identity`.
+    fn identity(&self) -> Option<Result<Identity, Why>> {
+        None
+    }
+
+    /// The directory that its relative path starts at: the opened file minus the path. `None` if the event does not show it.
+    fn base(&self) -> Option<Vec<u8>> {
+        None
     }
 
     /// The path of the opened or executed file.
@@ -258,6 +287,17 @@ pub trait Payload<'a>: Sized {
         out.push(b' ');
         self.result(out);
     }
+}
+
+/// What the calls of a kind take from a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// They use no file, or only its name and attributes.
+    Nothing,
+    /// The program that the process runs.
+    Program,
+    /// What it contains, through a descriptor.
+    Contents,
 }
 
 /// What two runs compare of the events of a kind.
@@ -381,6 +421,16 @@ pub(crate) fn compared(kind: Kind) -> Compared {
     of_kind!(kind, COMPARED)
 }
 
+/// What the calls of a kind take from a file.
+pub fn takes(kind: Kind) -> Takes {
+    of_kind!(kind, TAKES)
+}
+
+/// The kinds whose calls take this from a file.
+pub fn taking(what: Takes) -> impl Iterator<Item = Kind> {
+    Kind::PROBED.into_iter().filter(move |kind| takes(*kind) == what)
+}
+
 /// Whether events of a kind may be news ([`Payload::news`]).
 pub fn has_news(kind: Kind) -> bool {
     of_kind!(kind, HAS_NEWS)
@@ -415,7 +465,12 @@ answered_by_the_payload! {
     fn is_routine(&self) -> bool;
     pub fn subject(&self, out: &mut Vec<u8>);
     pub fn file(&self) -> Option<File<'a>>;
-    fn found(&self) -> Option<&Components<'a>>;
+    pub(crate) fn is_unnamed(&self) -> bool;
+    pub(crate) fn rights(&self) -> u8;
+    pub fn file_use(&self) -> Option<FileUse>;
+    pub fn identity(&self) -> Option<Result<Identity, Why>>;
+    pub(crate) fn base(&self) -> Option<Vec<u8>>;
+    pub fn found(&self) -> Option<&Components<'a>>;
     pub fn cwd(&self) -> Option<&Components<'a>>;
     pub fn connection(&self) -> Option<&Connection>;
     pub fn socket(&self) -> Option<&Connection>;
@@ -431,6 +486,11 @@ answered_by_the_payload! {
 }
 
 impl<'a> Body<'a> {
+    /// What calls of its kind take from a file.
+    pub fn takes(&self) -> Takes {
+        takes(self.kind())
+    }
+
     /// The exec, if it started a program.
     pub fn started(&self) -> Option<&exec::Exec<'a>> {
         match self {

@@ -110,7 +110,7 @@ impl<'a> Walk<'a> {
     pub(super) fn run(mut self) -> Walked<Vec<Refusal>> {
         let refusals = match self.question.call {
             FailedCall::Exec { dirfd } => self.exec(dirfd)?,
-            FailedCall::Open { flags, resolve, dirfd } => self.open(flags, resolve, dirfd)?,
+            FailedCall::Path { dirfd, need: Need::Flags { flags, resolve }, .. } => self.open(flags, resolve, dirfd)?,
             FailedCall::Path { dirfd, follow, need } => self.path(dirfd, follow, need)?,
         };
         let explained = refusals.iter().any(|refusal| refusal.errno == self.question.errno);
@@ -288,7 +288,7 @@ impl<'a> Walk<'a> {
     /// The target of a link, if the process may follow it.
     fn follow(&self, dir: &FileNode, link: &FileNode, part: &PendingName) -> Walked<Vec<u8>> {
         let resolve = match self.question.call {
-            FailedCall::Open { resolve, .. } => resolve,
+            FailedCall::Path { need: Need::Flags { resolve, .. }, .. } => resolve,
             FailedCall::Exec { .. } | FailedCall::Path { .. } => 0,
         };
         let refused = |why: &str| {
@@ -410,7 +410,8 @@ impl<'a> Walk<'a> {
                     out.push(Refusal::at(&node.path, libc::ECONNREFUSED, Cause::NothingListens, text));
                 }
             }
-            Need::Removable | Need::AbstractSocket => {}
+            // [`open`](Self::open) handles the flags.
+            Need::Removable | Need::AbstractSocket | Need::Flags { .. } => {}
             Need::Linkable => out.extend(self.link(&node)),
             Need::Owned => {
                 out.extend(self.read_only(&node));

@@ -160,6 +160,7 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
                 libc::connect(socket, (&raw const address).cast(), size_of_val(&address) as u32)
             }
             Act::Path(path, Need::Access(want)) => libc::access(path.as_ptr(), i32::from(*want)),
+            Act::Path(path, Need::Flags { flags, .. }) => libc::open(path.as_ptr(), *flags as i32, 0o644),
         }
     };
     if result >= 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
@@ -243,7 +244,7 @@ impl Child {
             call: match case.act {
                 Act::Path(_, need) => FailedCall::Path { dirfd, follow: need != Need::Removable, need },
                 _ if is_exec => FailedCall::Exec { dirfd },
-                _ => FailedCall::Open { flags, resolve: 0, dirfd },
+                _ => FailedCall::Path { dirfd, follow: true, need: Need::Flags { flags, resolve: 0 } },
             },
             path: path.as_bytes().to_vec(),
             errno: self.errno,
@@ -772,7 +773,8 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
     let pid = std::process::id();
     let ns = fs::read_link("/proc/self/ns/mnt").expect("a link").into_os_string().into_string().expect("text");
     let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
-    let call = FailedCall::Open { flags: 0, resolve: 0, dirfd: libc::AT_FDCWD };
+    let need = Need::Flags { flags: 0, resolve: 0 };
+    let call = FailedCall::Path { dirfd: libc::AT_FDCWD, follow: true, need };
     let question = |dir: &str, others: &[&str], places: usize| Question {
         others: others.iter().map(|dir| of(dir)).collect(),
         places,

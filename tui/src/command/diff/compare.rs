@@ -127,10 +127,6 @@ impl Side {
         let gaps = &self.run.gaps;
         !gaps.incomplete && !gaps.full && !gaps.running
     }
-
-    fn has_no_opens(&self) -> bool {
-        Kind::Open.place().is_some_and(|at| self.run.gaps.absent[at])
-    }
 }
 
 /// Notes the kinds without a working probe, and those that are not read.
@@ -180,7 +176,7 @@ pub(in crate::command) fn compare(
     if sides.iter().any(|side| side.filter != sides[0].filter) {
         notes.push("the recordings were made with different filters".to_owned());
     }
-    let filtered = filtered || sides.iter().any(|side| side.has_no_opens() || !side.filter.is_empty());
+    let filtered = filtered || sides.iter().any(|side| side.run.gaps.lacks_files() || !side.filter.is_empty());
     let (whole, gaps) = (sides.iter().all(Side::is_whole), sides.iter().any(Side::has_gaps));
     let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
     let values = runs.iter().all(Run::has_values);

@@ -5,9 +5,9 @@ use crate::app::Usage;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
 use std::time::Duration;
-use tracetui_events::event::Home;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
+use tracetui_events::event::{Home, Takes, takes};
 use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
 use tracetui_shared::id::{CgroupId, NsInum, Tgid};
@@ -37,7 +37,7 @@ impl Counts {
         Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
-            opens: u64::from(kind == Kind::Open),
+            opens: u64::from(takes(kind) == Takes::Contents),
             changes: u64::from(kind == Kind::File && !failed),
             failed: u64::from(failed && !answered && kind != Kind::Exit),
         }
