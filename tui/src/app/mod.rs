@@ -47,7 +47,6 @@ use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::World;
 use tracetui_events::event::process::Process;
-use tracetui_events::event::{Takes, taking};
 use tracetui_events::filter::FilterError;
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::search::Searches;
@@ -365,13 +364,8 @@ impl App {
     }
 
     /// Whether events of this kind are collected.
-    pub(crate) fn is_traced(&self, kind: Kind) -> bool {
-        self.pipeline.kinds().is_none_or(|kinds| kinds.contains(kind))
-    }
-
-    /// Whether opened files are traced.
-    pub(crate) fn traces_files(&self) -> bool {
-        taking(Takes::Contents).any(|kind| self.is_traced(kind))
+    pub(crate) fn is_traced(&self, kinds: impl Into<KindSet>) -> bool {
+        self.pipeline.kinds().is_none_or(|traced| !(traced & kinds.into()).is_empty())
     }
 
     /// Whether COMMAND runs, or without one the trace.

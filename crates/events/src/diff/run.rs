@@ -12,11 +12,11 @@ use crate::event::exec::Exec;
 use crate::event::file::File;
 use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
-use crate::event::{Body, EventContext, Takes, describe, names, taking};
+use crate::event::{Body, EventContext, describe, names};
 use crate::limits;
 use foldhash::{HashMap, HashSet};
 use std::sync::Arc;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED};
 
@@ -72,23 +72,19 @@ impl Gaps {
         self.lost.iter().fold(self.other, |sum, count| sum.saturating_add(*count))
     }
 
-    pub(super) fn may_lack(&self, kind: Kind) -> bool {
-        let of = |counts: &[u64]| kind.place().and_then(|at| counts.get(at)).is_some_and(|count| *count > 0);
-        of(&self.lost) || self.other > 0 || self.incomplete || self.full
+    pub(super) fn may_lack(&self, kinds: impl Into<KindSet>) -> bool {
+        let lost = |kind: Kind| kind.place().and_then(|at| self.lost.get(at)).is_some_and(|count| *count > 0);
+        kinds.into().iter().any(lost) || self.other > 0 || self.incomplete || self.full
     }
 
     /// Whether a process may be missing, or be in the wrong place of the tree.
     pub(super) fn may_lack_processes(&self) -> bool {
-        self.may_lack(Kind::Exec) || self.may_lack(Kind::Fork)
+        self.may_lack(KindSet::of(&[Kind::Exec, Kind::Fork]))
     }
 
-    /// Whether the run did not record the uses of files.
-    pub fn lacks_files(&self) -> bool {
-        taking(Takes::Contents).any(|kind| self.lacks(kind))
-    }
-
-    pub(super) fn lacks(&self, kind: Kind) -> bool {
-        kind.place().and_then(|at| self.absent.get(at)).copied().unwrap_or_default()
+    pub fn lacks(&self, kinds: impl Into<KindSet>) -> bool {
+        let lacks = |kind: Kind| kind.place().and_then(|at| self.absent.get(at)).copied();
+        kinds.into().iter().filter_map(lacks).any(|absent| absent)
     }
 
     fn note(&mut self, kind: Option<Kind>, count: u64) {

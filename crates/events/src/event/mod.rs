@@ -44,7 +44,7 @@ use std::sync::Arc;
 use tcp::Connection;
 use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
-use tracetui_shared::kind::{Kind, UnknownKind};
+use tracetui_shared::kind::{Kind, KindSet, UnknownKind};
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::{self, FileSystem, mark};
 use tracetui_shared::time::BootNanos;
@@ -427,8 +427,8 @@ pub fn takes(kind: Kind) -> Takes {
 }
 
 /// The kinds whose calls take this from a file.
-pub fn taking(what: Takes) -> impl Iterator<Item = Kind> {
-    Kind::PROBED.into_iter().filter(move |kind| takes(*kind) == what)
+pub fn taking(what: Takes) -> KindSet {
+    Kind::PROBED.into_iter().filter(|kind| takes(*kind) == what).collect()
 }
 
 /// Whether events of a kind may be news ([`Payload::news`]).
@@ -486,11 +486,6 @@ answered_by_the_payload! {
 }
 
 impl<'a> Body<'a> {
-    /// What calls of its kind take from a file.
-    pub fn takes(&self) -> Takes {
-        takes(self.kind())
-    }
-
     /// The exec, if it started a program.
     pub fn started(&self) -> Option<&exec::Exec<'a>> {
         match self {

@@ -115,16 +115,11 @@ impl<'a> Payload<'a> for Open<'a> {
     }
 
     fn rights(&self) -> u8 {
-        let flags = self.flags();
-        if flags & names::O_PATH != 0 {
-            return PATH;
-        }
-        let (reads, writes) = self.access();
+        let flags = if self.flags() & names::O_PATH == 0 { self.flags() } else { 0 };
+        let ((reads, writes), new) = (self.access(), names::O_CREAT | names::O_EXCL);
+        let asks = |asks: bool, bit: u8| if asks { bit } else { 0 };
         let writes = writes || flags & names::O_TRUNC != 0;
-        let new = flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0;
-        [(reads, READ), (writes, WRITE), (new, NEW)]
-            .iter()
-            .fold(PATH, |all, (asks, bit)| if *asks { all | bit } else { all })
+        PATH | asks(reads, READ) | asks(writes, WRITE) | asks(flags & new == new, NEW)
     }
 
     fn file_use(&self) -> Option<FileUse> {
@@ -159,7 +154,7 @@ impl<'a> Payload<'a> for Open<'a> {
         let known = path_marks & (mark::FAULT | mark::NOT_COLLECTED) == 0 && via != via::OPEN_BY_HANDLE_AT;
         let whole = how_marks & (mark::FAULT | UNKNOWN) == 0;
         let (flags, dirfd) = if whole { (self.flags(), self.record.dirfd) } else { (0, libc::AT_FDCWD) };
-        let call = FailedCall::Path { dirfd, follow: true, need: Need::Flags { flags, resolve } };
+        let call = FailedCall { dirfd, follow: true, need: Need::Flags { flags, resolve } };
         let root = match self.root() {
             Some(root) => Some(root.to_vec()),
             None if self.names.absent().is_some() || root_off == u16::MAX => None,

@@ -3,7 +3,7 @@
 use crate::event::connection::End;
 use crate::event::describe::Value;
 use crate::event::tcp::Connection;
-use crate::event::{Body, Event, Takes, connects, takes};
+use crate::event::{Event, Takes, connects, takes};
 use crate::store::Stored;
 use crate::store::index::Answer;
 use tracetui_shared::id::NsInum;
@@ -31,7 +31,7 @@ impl Related {
         if let Some(connection) = event.body.connection() {
             return Some(Related::Connection(*connection));
         }
-        let paths = absolute_paths(&event.body);
+        let paths = absolute_paths(event);
         (!paths.is_empty()).then_some(Related::File { mnt_ns: event.header.mnt_ns, paths })
     }
 
@@ -76,11 +76,11 @@ impl Related {
 }
 
 /// The absolute paths of a call, without links followed, `.` and `..`; of an opened file its own.
-pub(super) fn absolute_paths(body: &Body<'_>) -> Vec<Vec<u8>> {
-    if let Some(names) = body.found().filter(|_| body.takes() == Takes::Contents) {
+pub(super) fn absolute_paths(event: &Event<'_>) -> Vec<Vec<u8>> {
+    if let Some(names) = event.body.found().filter(|_| takes(event.kind()) == Takes::Contents) {
         return Some(names.to_vec()).filter(|path| !path.is_empty()).into_iter().collect();
     }
-    let Some(asked) = body.asked() else { return Vec::new() };
+    let Some(asked) = event.body.asked() else { return Vec::new() };
     let at = |start: Value<'_>| if let Value::Path(dir) = start { Some(dir.to_vec()) } else { None };
     let first = asked.path.and_then(|path| absolute(path, at(asked.start)));
     let second = asked.next.and_then(|(_, path, start)| absolute(path, at(start)));

@@ -4,7 +4,7 @@ use super::places::SEARCHED;
 use super::{common_name, names_descriptor, place};
 use crate::event::describe::Value;
 use crate::event::process::Process;
-use crate::event::{Body, Event, Takes, describe};
+use crate::event::{Body, Event, Takes, describe, takes};
 use crate::text::command::leaf;
 use crate::text::shell::SHELLS;
 use foldhash::fast::RandomState;
@@ -61,7 +61,7 @@ pub(super) fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process)
             let relative = !path.starts_with(b"/");
             wanted.at_descriptor = relative && body.dirfd() != libc::AT_FDCWD || names_descriptor(path);
             // The event of a failure shows where it starts, and so does that of a file found there.
-            let opens = body.takes() == Takes::Contents;
+            let opens = takes(event.kind()) == Takes::Contents;
             let start = match body {
                 _ if opens && wanted.at_descriptor => Vec::new(),
                 _ if let Value::Path(dir) = body.dir() => dir.to_vec(),

@@ -259,7 +259,7 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
         return None;
     }
     let relative = |path: &[u8]| !path.starts_with(b"/") && memmem::find(path, b"..").is_none();
-    let at_cwd = asked.call.dirfd() == libc::AT_FDCWD;
+    let at_cwd = asked.call.dirfd == libc::AT_FDCWD;
     let deleted = matches!(body.dir(), Value::Path(dir) if dir.deleted());
     if errno == libc::ENOENT
         && asked.path.is_some_and(relative)
@@ -272,12 +272,10 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
 }
 
 pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) -> Option<Answer> {
-    let need = if let FailedCall::Path { need, .. } = call { Some(*need) } else { None };
-    let (flags, is_exec) = (if let Some(Need::Flags { flags, .. }) = need { flags } else { 0 }, need.is_none());
-    let is_socket = matches!(need, Some(Need::Socket | Need::AbstractSocket));
-    let changes =
-        matches!(call, FailedCall::Path { need: Need::New | Need::Removable | Need::Owned | Need::Linkable, .. });
-    let dirfd = call.dirfd();
+    let FailedCall { dirfd, need, .. } = *call;
+    let flags = if let Need::Flags { flags, .. } = need { flags } else { 0 };
+    let (is_exec, is_socket) = (need == Need::Program, matches!(need, Need::Socket | Need::AbstractSocket));
+    let changes = matches!(need, Need::New | Need::Removable | Need::Owned | Need::Linkable);
     let relative = path.is_some_and(|path| !path.starts_with(b"/"));
     Some(match errno {
         libc::ENAMETOOLONG => too_long(path?, cut)?,
@@ -310,7 +308,7 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         libc::EXDEV if changes => {
             Answer::proven(Cause::OtherFileSystem, "the two paths are on different file systems or mounts")
         }
-        libc::ECONNREFUSED if need == Some(Need::AbstractSocket) => Answer::proven(
+        libc::ECONNREFUSED if need == Need::AbstractSocket => Answer::proven(
             Cause::NothingListens,
             "no socket of this type listened on this name in this network namespace",
         ),

@@ -11,11 +11,15 @@ fn a_directory_of_a_search_is_one_however_it_is_spelled() {
 use crate::sink::testing;
 use proptest::prelude::*;
 
-const EXEC: FailedCall = FailedCall::Exec { dirfd: libc::AT_FDCWD };
+const EXEC: FailedCall = exec(libc::AT_FDCWD);
 const OPEN: FailedCall = open(0, libc::AT_FDCWD);
 
+const fn exec(dirfd: i32) -> FailedCall {
+    FailedCall { dirfd, follow: true, need: Need::Program }
+}
+
 const fn open(flags: u64, dirfd: i32) -> FailedCall {
-    FailedCall::Path { dirfd, follow: true, need: Need::Flags { flags, resolve: 0 } }
+    FailedCall { dirfd, follow: true, need: Need::Flags { flags, resolve: 0 } }
 }
 
 #[track_caller]
@@ -44,12 +48,12 @@ fn some_errors_are_explained_by_the_event_alone() {
     check(libc::E2BIG, &EXEC, b"/x", Some(Cause::TooLong));
     check(libc::E2BIG, &OPEN, b"/x", None);
     let below = |filename| FailedCall::exec(filename);
-    assert_eq!(below(b"/dev/fd/9/x"), (FailedCall::Exec { dirfd: 9 }, &b"x"[..]));
-    assert_eq!(below(b"/dev/fd/9"), (FailedCall::Exec { dirfd: 9 }, &b""[..]));
-    assert_eq!(below(b"/dev/fd/-7/a/b"), (FailedCall::Exec { dirfd: -7 }, &b"a/b"[..]));
+    assert_eq!(below(b"/dev/fd/9/x"), (exec(9), &b"x"[..]));
+    assert_eq!(below(b"/dev/fd/9"), (exec(9), &b""[..]));
+    assert_eq!(below(b"/dev/fd/-7/a/b"), (exec(-7), &b"a/b"[..]));
     assert_eq!(below(b"/dev/fd/x/b"), (EXEC, &b"/dev/fd/x/b"[..]));
-    check(libc::EBADF, &FailedCall::Exec { dirfd: 9 }, b"x", Some(Cause::BadDescriptor));
-    check(libc::ENOENT, &FailedCall::Exec { dirfd: 9 }, b"", None);
+    check(libc::EBADF, &exec(9), b"x", Some(Cause::BadDescriptor));
+    check(libc::ENOENT, &exec(9), b"", None);
     let new = open(names::O_CREAT | names::O_EXCL, libc::AT_FDCWD);
     check(libc::EEXIST, &new, b"/x", Some(Cause::Exists));
     assert_eq!(error_text(libc::EACCES), "Permission denied");

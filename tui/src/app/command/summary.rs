@@ -18,7 +18,7 @@ pub(crate) struct Summary {
     pub(crate) slowest: Option<Slowest>,
     /// CPU time of all processes that ended, in nanoseconds.
     pub(crate) cpu_ns: u64,
-    /// Failures that no later call of the same search answered, by the number of their kind.
+    /// Failed calls that no later call of the same search answered, by the number of their kind.
     failed: [u64; KINDS],
     /// Events that were delivered before the current run, by [`Kind::place`].
     before: [u64; KINDS],
@@ -61,7 +61,7 @@ impl Summary {
         let cost = seen.event.body.exit().and_then(|exit| exit.cost());
         self.cpu_ns = self.cpu_ns.saturating_add(cost.map_or(0, |cost| cost.runtime));
         self.execs += u64::from(kind == Kind::Exec && !seen.event.failed());
-        self.failed[kind as usize] += u64::from(seen.event.failed());
+        self.failed[kind as usize] += u64::from(seen.event.body.ret().is_some_and(|ret| ret < 0));
     }
 
     /// Takes a failed call off the counts, because a later call answered it.
@@ -69,7 +69,7 @@ impl Summary {
         self.failed[kind as usize] = self.failed(kind).saturating_sub(1);
     }
 
-    /// The failures of a kind that no later call of the same search answered.
+    /// The failed calls of a kind that no later call of the same search answered.
     pub(crate) fn failed(&self, kind: Kind) -> u64 {
         self.failed[kind as usize]
     }

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use tracetui_events::enrich::World;
 use tracetui_events::event::process::ProcessKey;
-use tracetui_events::event::{EventContext, Takes};
+use tracetui_events::event::{EventContext, Takes, takes};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::{counted, grouped};
 use tracetui_shared::kind::Kind;
@@ -91,7 +91,7 @@ impl Summary {
         let mut value = std::mem::take(&mut self.scratch);
         value.clear();
         let body = &seen.event.body;
-        if let Some(file) = body.file().filter(|_| body.takes() == Takes::Contents) {
+        if let Some(file) = body.file().filter(|_| takes(stored.kind) == Takes::Contents) {
             file.write(&mut value);
             if body.file_use().is_some_and(|used| used.written) {
                 self.bytes += add(&mut self.written, &value, id);

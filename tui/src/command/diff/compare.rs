@@ -9,6 +9,7 @@ use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
 use tracetui_events::diff::{self, DiffReport, Run, Status};
 use tracetui_events::enrich::World;
+use tracetui_events::event::{Takes, taking};
 use tracetui_events::filter::Glob;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Played, Step};
@@ -176,7 +177,8 @@ pub(in crate::command) fn compare(
     if sides.iter().any(|side| side.filter != sides[0].filter) {
         notes.push("the recordings were made with different filters".to_owned());
     }
-    let filtered = filtered || sides.iter().any(|side| side.run.gaps.lacks_files() || !side.filter.is_empty());
+    let filtered =
+        filtered || sides.iter().any(|side| side.run.gaps.lacks(taking(Takes::Contents)) || !side.filter.is_empty());
     let (whole, gaps) = (sides.iter().all(Side::is_whole), sides.iter().any(Side::has_gaps));
     let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
     let values = runs.iter().all(Run::has_values);

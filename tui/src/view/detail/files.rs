@@ -7,7 +7,7 @@ use crate::app::views::detail::Subject;
 use crate::view::clock;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use tracetui_events::event::EventContext;
+use tracetui_events::event::{EventContext, Takes, taking};
 use tracetui_events::text::command::leaf;
 use tracetui_events::text::{self, counted};
 
@@ -32,7 +32,7 @@ impl Page<'_> {
         let Some(files) = &self.app.detail.files else { return String::new() };
         let looking = if self.app.detail.scanning(self.app.store()) { " so far" } else { "" };
         let evicted = if self.app.store().evicted() > 0 { ", among the kept events" } else { "" };
-        let traced = self.app.traces_files();
+        let traced = self.app.is_traced(taking(Takes::Contents));
         let excerpt = self.app.pipeline.excerpt().is_some();
         if files.is_empty() && (!traced || excerpt) {
             let what = if excerpt { "this excerpt has none" } else { "opens are not traced" };

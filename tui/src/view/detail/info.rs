@@ -16,7 +16,7 @@ use tracetui_events::event::lost::Lost;
 use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::session;
 use tracetui_events::event::stdio::Descriptor;
-use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, Takes, lost};
+use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, Takes, lost, takes};
 use tracetui_events::limits;
 use tracetui_events::search::included;
 use tracetui_events::store::{Id, Stored};
@@ -153,16 +153,15 @@ impl Page<'_> {
                 lines.extend(self.stdio(exec));
             }
             Body::Exit(_) | Body::Lost(_) => {}
-            // Of a failure, the line `tried` shows everything.
-            body if body.takes() == Takes::Contents => {
-                lines.extend(body.found().into_iter().flat_map(|names| {
-                    let path = self.place(seen, *names, "abs_path");
-                    let asked = || safe(body.sought().unwrap_or_default(), self.theme);
-                    let path = if path == "-" || path.starts_with('(') { asked() } else { path };
-                    let text = format!("{path}  {}{result}  {}", body.before_result(), self.value(seen, "flags"));
-                    self.named_lines("opened", &text, Style::new())
-                }));
+            body if let Some(names) = body.found() => {
+                let path = self.place(seen, *names, "abs_path");
+                let asked = || safe(body.sought().unwrap_or_default(), self.theme);
+                let path = if path == "-" || path.starts_with('(') { asked() } else { path };
+                let text = format!("{path}  {}{result}  {}", body.before_result(), self.value(seen, "flags"));
+                lines.extend(self.named_lines("opened", &text, Style::new()));
             }
+            // The line `tried` shows everything.
+            _ if takes(seen.event.kind()) == Takes::Contents => {}
             body => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);

@@ -129,13 +129,12 @@ fn sought(line: &DiffLine) -> Option<(KindSet, String)> {
         Some(filter::ends_in(name))
     };
     let absent = line.only == Some(Side::A);
-    let files = || taking(Takes::Contents).collect();
     let of = |kind: Kind| (kind.into(), format!("kind={}", kind.name()));
     Some(match line.kind {
         // The failed open, or the failed exec of a program.
         "missing" if line.what.starts_with(b"program ") => (Kind::Exec.into(), path()?),
-        "missing" => (files(), path()?),
-        "opened" | "tried" | "access" if !absent => (files(), path()?),
+        "missing" => (taking(Takes::Contents), path()?),
+        "opened" | "tried" | "access" if !absent => (taking(Takes::Contents), path()?),
         "exec" | "argv" | "cwd" | "user" if !absent || line.alone.is_none() => of(Kind::Exec),
         "exit" => of(Kind::Exit),
         // The others are named for kinds.
