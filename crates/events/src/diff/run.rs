@@ -55,7 +55,7 @@ pub struct Gaps {
     /// Lost events by kind, in the order of [`Kind::PROBED`].
     pub lost: [u64; Kind::PROBED.len()],
     /// Kinds that were not recorded, or that a filter rejects.
-    pub absent: [bool; Kind::PROBED.len()],
+    pub absent: KindSet,
     /// Lost events of unknown kind, and lost records about processes.
     pub other: u64,
     /// Whether the recording ends early, or a part of it cannot be read.
@@ -83,8 +83,7 @@ impl Gaps {
     }
 
     pub fn lacks(&self, kinds: impl Into<KindSet>) -> bool {
-        let lacks = |kind: Kind| kind.place().and_then(|at| self.absent.get(at)).copied();
-        kinds.into().iter().filter_map(lacks).any(|absent| absent)
+        !(self.absent & kinds.into()).is_empty()
     }
 
     fn note(&mut self, kind: Option<Kind>, count: u64) {

@@ -186,8 +186,7 @@ pub trait Payload<'a>: Sized {
         None
     }
 
-    /// The inode of the file from which a success takes something, or the reason why it is unknown. `None` for events without one,
-    /// and for opens of a trace without `--identity`.
+    /// The inode of this file, or why it is unknown. `None` without one, and for opens of a trace without `--identity`.
     fn identity(&self) -> Option<Result<Identity, Why>> {
         None
     }

@@ -779,7 +779,7 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
     let question = |dir: &str, others: &[&str], places: usize| Question {
         others: others.iter().map(|dir| of(dir)).collect(),
         places,
-        ..asked(who(pid), NsInum(ns), call.clone(), format!("{}/utli.h", d.s(dir)).as_bytes())
+        ..asked(who(pid), NsInum(ns), call, format!("{}/utli.h", d.s(dir)).as_bytes())
     };
     let said = |dir: &str, others: &[&str], places| {
         let answer = look(&question(dir, others, places));

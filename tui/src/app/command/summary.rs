@@ -20,7 +20,7 @@ pub(crate) struct Summary {
     pub(crate) cpu_ns: u64,
     /// Failed calls that no later call of the same search answered, by the number of their kind.
     failed: [u64; KINDS],
-    /// Events that were delivered before the current run, by [`Kind::place`].
+    /// Events that were delivered before the current run, likewise.
     before: [u64; KINDS],
 }
 
@@ -37,18 +37,13 @@ impl Summary {
     /// The summary of a run that begins now.
     pub(crate) fn of_next_run(account: &Account) -> Summary {
         let mut summary = Summary::default();
-        for kind in Kind::ALL {
-            kind.place().and_then(|at| summary.before.get_mut(at)).into_iter().for_each(|before| {
-                *before = account.kind(kind).delivered;
-            });
-        }
+        Kind::PROBED.iter().for_each(|kind| summary.before[*kind as usize] = account.kind(*kind).delivered);
         summary
     }
 
     /// The events of a kind that were delivered since the run began.
     pub(crate) fn delivered(&self, account: &Account, kind: Kind) -> u64 {
-        let before = kind.place().and_then(|at| self.before.get(at)).copied().unwrap_or_default();
-        account.kind(kind).delivered.saturating_sub(before)
+        account.kind(kind).delivered.saturating_sub(self.before[kind as usize])
     }
 
     pub(crate) fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {

@@ -136,9 +136,7 @@ fn note_absent(run: &mut Run, kinds: KindSet, world: &World) {
         let mut probes = world.probes.iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
         probes.peek().is_none() || probes.any(|probe| probe.attached)
     };
-    for (kind, absent) in Kind::PROBED.into_iter().zip(&mut run.gaps.absent) {
-        *absent = !kinds.contains(kind) || !working(kind);
-    }
+    run.gaps.absent = Kind::PROBED.into_iter().filter(|kind| !kinds.contains(*kind) || !working(*kind)).collect();
 }
 
 /// Takes the losses from the account, since a filter may have rejected their rows. Returns notes on them.
