@@ -1,7 +1,7 @@
 //! The capture filter: selects the events that are wanted.
 
 use crate::maps::{CAPTURE, CAPTURE_CGROUPS, CAPTURE_KIN, CAPTURE_PIDS, CAPTURE_TREE, CAPTURE_UIDS, Pointer};
-use crate::read::{get, may_turn};
+use crate::read::{get, konst, may_turn};
 use crate::task::{Who, cgroup, start_of};
 use tracetui_shared::capture::{Capture, CommGlobs, ProcessKey, TICK_NS, test};
 use tracetui_shared::header::COMM_LEN;
@@ -11,6 +11,12 @@ use tracetui_shared::kind::Kind;
 #[inline(always)]
 fn filter() -> Option<Pointer<Capture>> {
     CAPTURE.get_ptr_mut(0).map(Pointer::to)
+}
+
+/// Whether a kind is requested. If not, the verifier removes the code.
+#[inline(always)]
+pub fn is_requested(kind: Kind) -> bool {
+    konst!(Kinds) & u64::from(kind.bit()) != 0
 }
 
 /// Whether the capture filter passes an event of this kind, by this thread, that failed or succeeded.

@@ -8,6 +8,8 @@
 //! | [`task`] | the identity of the calling thread: the header of a record |
 //! | [`path`] | names from a dentry up to the root |
 //! | [`files`] | open files, from their descriptors |
+//! | [`sock`] | sockets, from their open files; calls on them |
+//! | [`io_uring`] | requests and completions of io_uring |
 //! | [`call`] | system calls that ended: arguments and registers of each architecture |
 //! | [`context`] | the context of a program, by the way in which it is attached |
 //! | [`functions`] | functions that the verifier checks once |
@@ -27,6 +29,7 @@ mod context;
 mod emit;
 mod files;
 mod functions;
+mod io_uring;
 mod ioctl;
 mod maps;
 mod path;
@@ -34,6 +37,7 @@ mod probes;
 mod read;
 mod scan;
 mod session;
+mod sock;
 mod task;
 
 #[cfg(not(test))]

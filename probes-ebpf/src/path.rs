@@ -61,8 +61,8 @@ pub struct Walk {
     /// The first mount of the caller's mount namespace, or 0 ([`top_of`]).
     top: u64,
     /// The place at which the walk began.
-    from_dentry: u64,
-    from_mnt: u64,
+    pub from_dentry: u64,
+    pub from_mnt: u64,
     scratch: [u64; DENTRY / 8],
 }
 

@@ -1,7 +1,7 @@
 """A large fleet from the parts of one host, and what queries of it cost. docs/FLEET.md has the figures.
 
 scale.py make FROM TO HOSTS    copies the last 24 objects of FROM/events, 12 for each of HOSTS hosts, and their manifest rows
-scale.py compact TO            writes TO/hot: the columns of the hot table of docs/FLEET.md in one sorted file, without successful opens
+scale.py compact TO            writes TO/hot: the columns of the hot table (hot.sql) in one sorted file, without successful opens
 scale.py ask TO ns/events|hot [ENGINE]    asks questions.sql in DuckDB and ClickHouse
 
 FROM is what tracetui-ship stored of a recording with the host name host00000 (unshare --uts). The copies are its objects, byte for

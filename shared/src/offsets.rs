@@ -3,6 +3,8 @@
 //!
 //! The object contains placeholders: loads whose offset is [`load_placeholder`], and moves of [`move_placeholder`].
 
+use crate::kind::Kind;
+
 /// The offset of a field that the kernel does not have. Reads of it are dead code to the verifier.
 pub const ABSENT: u32 = u32::MAX;
 
@@ -423,6 +425,9 @@ widths! {
         FilePath DentryInline MountMnt FsRoot FsPwd PidNumbers ProgInsns TraceProbeEventCall TraceProbeList TraceKprobeTp
         TraceUprobeTp UprobeMultiLink UnixAddressName SocketInode;
 }
+
+/// Fields without which the code of a kind must go: programs of several kinds would need them.
+pub const NEEDED: &[(Kind, Field)] = &[(Kind::Tcp, Field::SkFamily)];
 
 /// How many fields there are.
 pub const FIELD_COUNT: usize = FIELDS.len();

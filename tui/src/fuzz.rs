@@ -109,7 +109,7 @@ pub fn filter(bytes: &[u8]) {
         Disposition::Delivered
     };
     let mut pipeline = Pipeline::default();
-    pipeline.follow(&filter.roots());
+    pipeline.world_mut().processes.follow(&filter.roots());
     pipeline.feed(events());
     pipeline.end();
     pipeline.next(None, &mut take);
@@ -422,7 +422,7 @@ pub fn symbols(bytes: &[u8]) {
             for address in [start.wrapping_sub(1), start, start.saturating_add(size / 2), start.saturating_add(size)] {
                 for at in [0, second * 10, second * 10 + 9, u64::MAX] {
                     if let Some(symbol) = symbols.find(KernelAddr(address), BootNanos(at)) {
-                        let offset = address.checked_sub(symbol.start.0);
+                        let offset = address.checked_sub(symbol.addr.0);
                         assert!(offset.is_some_and(|offset| offset < symbol.size), "{symbol:?} has {address:#x}");
                         assert!(symbol.from <= BootNanos(at) && !symbol.name.is_empty(), "{symbol:?} at {at}");
                     }

@@ -123,7 +123,6 @@ struct Shared {
 pub trait RecordingFiles: Send + 'static {
     type File: Write;
 
-    /// Opens the next file.
     fn next(&mut self) -> io::Result<(Self::File, FileHeader)>;
 
     /// The size in bytes at which the next file is due; `None` if there is only one file.
@@ -176,11 +175,6 @@ pub enum Failed {
 }
 
 impl Recorder {
-    /// Starts writing. `name` is the name of the output, for messages.
-    pub fn start(out: impl Write + Send + 'static, name: String, header: &FileHeader) -> io::Result<Recorder> {
-        Recorder::start_files(OneFile(Some((out, *header))), name, || Ok(()))
-    }
-
     /// Starts writing consecutive files. `prepare` runs first, on the thread that opens and writes them.
     pub fn start_files<F: RecordingFiles>(
         files: F,
@@ -410,10 +404,7 @@ impl<F: RecordingFiles> Writing<F> {
         let next = match next {
             Ok(next) => next,
             Err(error) => {
-                // The trace has events after the end of this recording.
-                let mut batch = Batch::default();
-                HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
-                if writer.batch(batch.bytes()).is_ok() {
+                if writer.batch(unfinished().bytes()).is_ok() {
                     // The first error is the one to report.
                     let _ = writer.end(state);
                 }
@@ -429,6 +420,13 @@ impl<F: RecordingFiles> Writing<F> {
         self.part += 1;
         Ok(next)
     }
+}
+
+/// The frame of a recording that ends before its trace.
+pub(crate) fn unfinished() -> Batch {
+    let mut batch = Batch::default();
+    HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+    batch
 }
 
 /// The number of bytes that a state takes in a file.

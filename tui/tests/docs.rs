@@ -24,34 +24,29 @@ fn check_fresh(name: &str, text: &str) {
 
 fn shape(shape: Shape) -> &'static str {
     match shape {
-        Shape::Text => "text",
-        Shape::Number => "number",
-        Shape::Duration => "duration",
-        Shape::User => "user",
-        Shape::Group => "group",
-        Shape::Address => "address",
-        Shape::Bool => "yes/no",
-        Shape::List => "list",
-        Shape::Object => "object",
+        Shape::Text => "",
+        Shape::Number => " (number)",
+        Shape::Duration => " (duration)",
+        Shape::User => " (user)",
+        Shape::Group => " (group)",
+        Shape::Address => " (address)",
+        Shape::Bool => " (yes/no)",
+        Shape::List => " (list)",
+        Shape::Object => " (object)",
     }
 }
 
-/// Appends the rows of fields. Of fields that an earlier table has, named by its title in `seen`, the names follow the rows.
-fn table(
-    fields: &'static [Field],
-    title: &'static str,
-    seen: &mut HashMap<[&str; 2], &'static str>,
-    page: &mut String,
-) {
+/// Appends a list of fields. Of fields that an earlier list has, named by its title in `seen`, the names follow.
+fn list(fields: &'static [Field], title: &'static str, seen: &mut HashMap<[&str; 2], &'static str>, page: &mut String) {
     // Writing to a String cannot fail.
-    let _ = write!(page, "\n## {title}\n\n| field | in filters | description and kernel source |\n|---|---|---|\n");
+    let _ = write!(page, "\n## {title}\n\n");
     let mut known = BTreeMap::<_, Vec<_>>::new();
     for field in fields {
         match seen.entry([field.name, field.doc]) {
             Entry::Occupied(earlier) => known.entry(*earlier.get()).or_default().push(format!("`{}`", field.name)),
             Entry::Vacant(first) => {
                 first.insert(title);
-                row(field, "", page);
+                entry(field, "", page);
             }
         }
     }
@@ -60,30 +55,30 @@ fn table(
     }
 }
 
-/// Appends the row of a field and, unless it is the same as another, those of its fields.
-fn row(field: &Field, prefix: &str, page: &mut String) {
-    let _ = writeln!(page, "| `{prefix}{}` | {} | {} |", field.name, shape(field.shape), field.doc);
+/// Appends the entry of a field and, unless it is the same as another, those of its fields.
+fn entry(field: &Field, prefix: &str, page: &mut String) {
+    let _ = writeln!(page, "- `{prefix}{}`{}: {}", field.name, shape(field.shape), field.doc);
     for sub in field.sub.iter().filter(|_| !field.doc.starts_with("The same as ")) {
-        row(sub, &format!("{prefix}{}.", field.name), page);
+        entry(sub, &format!("{prefix}{}.", field.name), page);
     }
 }
 
 #[test]
 fn events_page_is_fresh() {
     let mut page = String::from(
-        "# Events and their fields\n\nGenerated from `crates/events/src/event/`, as is the JSON Schema [events.schema.json](events.schema.json). In JSON, every key of a kind\nis always present, except `stack`, which is present in `bpf` events and where `--stack` asks for it. If a value is unknown,\n`<field>_why` gives the reason. A stack is a list of calls, innermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a\nprogram), null if unknown.\n\n`print --why` adds `why` to opens, execs and `tcp`: null if they did not fail, else `text`, `component` (the part of the path that\nrefused, or the remote address and port), `cause`, `near` (the nearest existing name; or the address and port on which a process\nlistens), `place` (where it was looked up, if not at the process), and `checked_after_ns` (nanoseconds after the event; null without a\nlookup) or `proven` (true: the event proves it). See [Why it failed](FAILURES.md#why-it-failed).\n",
+        "# Events and their fields\n\nGenerated from `crates/events/src/event/`, as is the JSON Schema [events.schema.json](events.schema.json). In JSON, every key of a kind\nis always present, except `stack`, which needs `--stack` or the kind `bpf`. If a value is unknown, `<field>_why` gives the reason. A stack\nis a list of calls, innermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program), null if unknown.\n\n`print --why` adds `why` to opens, execs, `file`, `lookup`, `unix` and `tcp` ([why it failed](FAILURES.md#why-it-failed)): null if they did not\nfail, else `text`, `component` (the part of the path that refused, or the remote address and port), `cause`, `near` (the nearest existing name, or the address\nand port of a listening process), `place` (where it was looked up, if not at the process), and `checked_after_ns` (nanoseconds after the\nevent; null without a lookup) or `proven` (true: the event proves it).\n",
     );
     let titles = tracetui_events::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
     let causes: Vec<_> = tracetui_events::why::Cause::ALL.iter().map(|cause| cause.word()).collect();
     let _ = writeln!(page, "`cause` is one of {}.", causes.join(", "));
     let _ = writeln!(
         page,
-        "\nFilters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
+        "\nDescriptions name the kernel source, and the type in filters if it is not text. Filters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
     );
     let mut seen = HashMap::new();
-    table(COMMON, "Every event", &mut seen, &mut page);
+    list(COMMON, "Every event", &mut seen, &mut page);
     for kind in Kind::ALL {
-        table(fields_of(kind), kind.name(), &mut seen, &mut page);
+        list(fields_of(kind), kind.name(), &mut seen, &mut page);
     }
     check_fresh("EVENTS.md", &page);
 }
@@ -237,7 +232,7 @@ fn generated_pages_are_fresh() {
     check_fresh("KEYS.md", &keys::markdown());
     check_fresh("CONFIG.md", &config::markdown());
     let mut page = String::from(
-        "# Frames made in user space\n\nGenerated from `wire_struct!` in `crates/events/src/frame/host.rs`, which describes each field. `state.rs` beside it has the frames of a\nstate, which other readers skip, and `bpf.rs` the numbers of mechanisms, hooks, views and holders. A payload contains the fields in this\norder, without padding, little-endian. Fields are only ever appended: a reader ignores unknown ones, and missing ones are 0 or empty.\n\n`bool` is a byte, `time` a u64 (CLOCK_BOOTTIME, nanoseconds). `bytes` and `text` (UTF-8) follow their length (u32), the\nelements of `T[]` their number (u32). `T?` is a byte, 1 if the value follows. A struct without a number is a part of others.\n",
+        "# Frames made in user space\n\nGenerated from `wire_struct!` in `crates/events/src/frame/host.rs`, which describes each field. `state.rs` beside it has the frames of a\nstate, which other readers skip, and `bpf.rs` the numbers of mechanisms, hooks, views and holders. A payload contains the fields in this\norder, without padding, little-endian. Fields are only appended: a reader ignores unknown ones, and missing ones are 0 or empty.\n\n`bool` is a byte, `time` a u64 (CLOCK_BOOTTIME, nanoseconds). `bytes` and `text` (UTF-8) follow their length (u32), the elements of\n`T[]` their number (u32). `T?` is a byte, 1 if the value follows. A struct without a number is a part of others.\n",
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/events/src/frame/host.rs");
     frame_structs(&std::fs::read_to_string(path).expect("the source of the frames"), &mut page);

@@ -144,7 +144,7 @@ fn replayed(what: &str, input: &File) {
     let totals = map.totals;
     for ns in [0, 1, totals.first_ns, totals.first_ns / 2 + totals.last_ns / 2, totals.last_ns, u64::MAX] {
         let Some(at) = map.state_before(ns).expect("readable") else { continue };
-        let mut own = map.file.file().try_clone().expect("a file");
+        let mut own = map.file.file.try_clone().expect("a file");
         own.seek(SeekFrom::Start(at)).expect("a file");
         let mut reader = Reader::resume(own, map.file.header, map.file.unsealer_at(at), at);
         if let Ok(Some(Item::State(state))) = reader.next() {

@@ -418,12 +418,12 @@ fn check(batches: &[Batch], split: usize) {
     let (before, after) = batches.split_at(split.min(batches.len()));
     for format in [FormatName::Text, FormatName::Json, FormatName::Csv] {
         let mut whole = pipeline();
-        whole.follow(&[Tgid(2), Tgid(50)]);
+        whole.world_mut().processes.follow(&[Tgid(2), Tgid(50)]);
         fold(&mut whole, before, format, false);
         let state = whole.state();
         let mut restored = pipeline();
         restored.restore(&state);
-        restored.follow(&[Tgid(2), Tgid(50)]);
+        restored.world_mut().processes.follow(&[Tgid(2), Tgid(50)]);
         assert!(restored.state() == state, "a state is restored whole");
         assert_eq!(format!("{:?}", restored.account()), format!("{:?}", whole.account()), "the account so far");
         let (expected, lines) = (fold(&mut whole, after, format, true), fold(&mut restored, after, format, true));

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use stream::Stream;
 use tracetui::app::keys::keymap::Press;
 use tracetui::app::{App, Settings};
-use tracetui::command::dashboard::event_loop::{self, Appearance};
+use tracetui::cli::Run;
+use tracetui::command::dashboard::event_loop::{self, Appearance, Trace};
 use tracetui_events::frame::host::{CommandOutput, HostFrame};
 use tracetui_events::pipeline::Pipeline;
 use tracetui_events::recording::Writer;
@@ -625,10 +626,12 @@ fn a_dashboard_that_panics() {
         Some(Duration::from_millis(50))
     });
     let feed = Feed::start(source, Vec::new(), None, budget).expect("a thread");
+    let (timeline, home, run) = (None, None, Run::default());
+    let trace = Trace { feed, command: None, timeline, recorder: None, opener: None, home, lookups: None, run };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let failed = runtime.block_on(async {
         tokio::select! {
-            end = event_loop::run(app, Appearance::default(), feed.into()) => end,
+            end = event_loop::run(app, Appearance::default(), trace) => end,
             () = tokio::time::sleep(Duration::from_millis(500)), if in_loop => panic!("it panics in loop"),
         }
     });

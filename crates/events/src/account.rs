@@ -1,18 +1,13 @@
 //! The account: `seen = delivered + filtered + lost`, per kind and in total, with checks of every step.
 //!
-//! Each number is counted at its source. `seen`: events that the probes met, counted before any other step. `lost`: events that did
-//! not fit into the ring (counted by the probes), that the kernel skipped, or that could not be decoded, printed or recorded.
-//! `delivered` and `filtered` are counted when an event is delivered or rejected. No number is computed as a remainder, except
-//! `unwritten` of a recording that failed ([`crate::pipeline::Pipeline::recorded_only`]).
-//!
-//! At the end of a trace, [`Account::prove`] checks every step ([`Discrepancy`]): events met = sent + dropped + without
-//! room; events sent = events arrived, number by number; events arrived = delivered + filtered + not decodable + not written.
+//! Each number is counted at its source. None is computed as a remainder, except `unwritten` of a recording that failed
+//! ([`ledger::Ledger::recorded_only`]). At the end of a trace, [`Account::prove`] checks every step ([`Discrepancy`]).
 
 pub(crate) mod ledger;
 
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
-pub use crate::frame::state::{Arrived, Counted, LostBy, Pairing};
+pub use crate::frame::state::{Arrived, Counted, LostBy, Pairing, Shortage};
 use crate::limits;
 use crate::text::json;
 use serde_json::{Map, Value, json};
@@ -27,7 +22,6 @@ pub type Streams = BTreeMap<(u16, u32), Arrived>;
 /// A sum of the account that does not add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discrepancy {
-    /// The subject of the sum.
     pub of: Of,
     pub sum: &'static str,
     pub left: u64,
@@ -133,22 +127,8 @@ pub struct Account {
     pub processes_unread: u64,
     /// BPF programs and attachments that did not fit into memory. The ends of these attachments may be missing.
     pub bpf_left_out: u64,
-    /// Data that did not fit into memory.
     pub shortage: Shortage,
-    /// Starts and ends of processes that did not pair up.
     pub pairing: Pairing,
-}
-
-/// Data that was evicted because its share of memory was full. No events are lost, but less is known about their
-/// processes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shortage {
-    /// Live processes evicted from the process table.
-    pub processes: u64,
-    /// Cgroups whose path was evicted.
-    pub cgroups: u64,
-    /// Events that were delivered before they could be ordered.
-    pub unsettled: u64,
 }
 
 /// Saturating addition: the counts of a damaged recording can be arbitrary.
@@ -276,13 +256,11 @@ impl Account {
             (&mut self.late, other.late),
             (&mut self.processes_unread, other.processes_unread),
             (&mut self.bpf_left_out, other.bpf_left_out),
-            (&mut self.shortage.processes, other.shortage.processes),
-            (&mut self.shortage.cgroups, other.shortage.cgroups),
-            (&mut self.shortage.unsettled, other.shortage.unsettled),
         ];
         for (sum, count) in sums {
             *sum = with(*sum, count);
         }
+        self.shortage = self.shortage.combined(&other.shortage, with);
         self.pairing = self.pairing.combined(&other.pairing, with);
         let room = limits::DISCREPANCIES.saturating_sub(self.discrepancies.len());
         self.discrepancies.extend(other.discrepancies.iter().take(room));

@@ -10,14 +10,11 @@ use std::hash::{BuildHasher as _, RandomState};
 /// Which variables of the environment exec events contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum EnvMode {
-    /// None.
     Off,
-    /// The names of the variables.
     #[default]
     Names,
     /// Also the values of [`HARMLESS`] ones. Of the others it is only known whether they change.
     Values,
-    /// All values.
     All,
 }
 

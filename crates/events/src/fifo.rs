@@ -61,7 +61,6 @@ impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
         self.oldest_first.iter().filter_map(|key| Some((key, self.get(key)?)))
     }
 
-    /// Bytes of all entries.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,28 +1,7 @@
 //! What a trace means: frames in, events out. It needs no privilege, no kernel and no terminal, and does no I/O but to read
 //! and write recordings.
 //!
-//! | module | purpose |
-//! |---|---|
-//! | [`frame`] | frames as bytes: batches, references, host frames |
-//! | [`event`] | decodes a frame into an event; describes every field of every kind |
-//! | [`environment`] | which values of environments are kept, and what an exec changes |
-//! | [`bpf`] | facts about BPF programs, links and attachments, and the report of them |
-//! | [`symbols`] | the symbols of the kernel, through time |
-//! | [`terminal`] | the screen of COMMAND's terminal, from the bytes that it writes |
-//! | [`enrich`] | maintains processes, users, cgroups and clocks from events and host frames |
-//! | [`filter`] | the filter language, and the part that the kernel applies ([`capture`]) |
-//! | [`account`] | what was seen, delivered, filtered and lost |
-//! | [`pipeline`] | decode → enrich → filter → store or sink: read it first |
-//! | [`recording`] | the frames of a trace in a file |
-//! | [`playback`] | the events of recordings, in order of time |
-//! | [`store`] | the kept events, limited in bytes |
-//! | [`search`] | which failed calls a later one answered, and the search that a call belongs to |
-//! | [`sink`] | events as text, JSON, CSV, Parquet and Perfetto traces |
-//! | [`diff`] | what one run did that another did not |
-//! | [`why`] | why an open or an exec failed: the rules |
-//! | [`budget`], [`limits`] | the division of memory, and all other limits |
-//! | [`text`] | formatting of bytes, numbers and times: escaping, widths |
-//! | [`synthetic`] | frames made by a function, for tests and demonstrations |
+//! Read [`pipeline`] first: decode → enrich → filter → store or sink.
 //!
 //! # Example
 //!
@@ -53,7 +32,6 @@ extern crate self as tracetui_events;
 pub mod account;
 pub mod bpf;
 pub mod budget;
-pub mod capture;
 pub mod diff;
 pub mod enrich;
 pub mod environment;

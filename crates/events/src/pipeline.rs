@@ -31,11 +31,10 @@ use crate::filter::Filter;
 use crate::frame::host::{Excerpt, FIRST_KIND, Layout, Trace, Window};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
-use crate::text::time::Zone;
 use assemble::Assembler;
 use command::CommandTree;
 use deliver::Deliver;
-use gaps::Gaps;
+use gaps::{Gaps, push_lost};
 use order::Order;
 use programs::{ProgramReports, is_by_netlink};
 use requests::Requests;
@@ -79,7 +78,6 @@ pub struct Pipeline {
     /// The windows, in order, of a recording that consists only of windows: the first [`limits::WINDOWS`].
     pub windows: Vec<Window>,
     command: Option<CommandTree>,
-    /// Set if the frames are an excerpt of another trace.
     excerpt: Option<Excerpt>,
     /// Whether the recording ended before the trace.
     unfinished: bool,
@@ -100,25 +98,20 @@ impl Pipeline {
         }
     }
 
-    /// Sets the time zone of the reader, for dates in filters.
-    pub fn set_zone(&mut self, zone: Zone) {
-        self.world.zone = zone;
-    }
-
-    /// Sets the end of the recording that the frames are from.
-    pub fn set_end(&mut self, ends_at: Option<BootNanos>) {
-        self.world.ends_at = ends_at;
-    }
-
     /// Bytes of the waiting events: execs wait for the rest of their arguments, requests for their completion, attachments for their
     /// end, events for their place in the order.
     pub fn bytes(&self) -> usize {
-        self.order.bytes() + self.assembler.bytes + self.requests.bytes + self.programs.bytes()
+        self.order.bytes() + self.assembler.bytes + self.requests.bytes + self.programs.attached.bytes()
     }
 
     /// The tables as of the last delivered event.
     pub fn world(&self) -> &World {
         &self.world
+    }
+
+    /// The tables, to set what no frame contains.
+    pub fn world_mut(&mut self) -> &mut World {
+        &mut self.world
     }
 
     /// Adds a batch. Its events wait until [`next`](Self::next) delivers them. After missing frames, the batch may be a state
@@ -158,10 +151,10 @@ impl Pipeline {
         if frame.header.has(flag::EXCERPT) {
             return true;
         }
-        self.gaps.feed(&frame.header, made);
+        self.gaps.feed(&frame.header).into_iter().for_each(|gap| push_lost(&gap, made));
         if is_by_netlink(frame) {
             self.programs.called(frame, &mut self.world, made);
-            self.ledger.bookkept(Kind::Bpf);
+            self.ledger.count(Kind::Bpf, |counted| counted.kept += 1);
             return false;
         }
         self.programs.replaced(frame, &mut self.world, made);
@@ -198,8 +191,7 @@ impl Pipeline {
         }
         self.deliver(until, to);
         while let Some(overdue) = self.order.overdue(self.budget.order()) {
-            let unsettled = self.deliver(overdue.min(limit), to);
-            self.ledger.unsettled(unsettled);
+            self.ledger.unsettled += self.deliver(overdue.min(limit), to) as u64;
             if overdue > limit {
                 break;
             }
@@ -270,6 +262,6 @@ impl Pipeline {
 
     /// A batch whose events have all been delivered. The reader can reuse it.
     pub fn spare(&mut self) -> Option<Batch> {
-        self.order.take_spare()
+        self.order.spares.pop()
     }
 }

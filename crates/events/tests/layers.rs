@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order of the data flow. [`lib.rs`](../src/lib.rs) describes them.
-const ORDER: &str = "fifo limits budget text frame capture symbols bpf terminal environment event enrich recording filter account \
+const ORDER: &str = "fifo limits budget text frame symbols bpf terminal environment event enrich recording filter account \
                      pipeline synthetic playback store why search sink diff";
 
 fn files(dir: &Path, to: &mut Vec<PathBuf>) {

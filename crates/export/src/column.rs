@@ -27,7 +27,6 @@ pub(crate) enum Type {
 }
 
 impl Type {
-    /// The element of the schema for a column with this name.
     pub(crate) fn element(self, name: &str, presence: Repetition) -> Result<TypePtr> {
         let (physical, logical) = match self {
             Type::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS))),
@@ -53,7 +52,6 @@ impl Type {
 /// Bytes of an element of a list beside its text: its levels, its range, and its value while the group is written.
 const ELEMENT: usize = 2 * size_of::<i16>() + size_of::<Range<usize>>() + size_of::<ByteArray>();
 
-/// A column and its values in the current row group.
 #[derive(Debug)]
 pub(crate) struct ParquetColumn {
     pub(crate) name: Box<str>,

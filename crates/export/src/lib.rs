@@ -57,7 +57,6 @@ const REQUIRED: &[&str] = &["kind", "time", "ns", HOST, BOOT_ID];
 /// Columns that queries compare with one value, for Bloom filters.
 const LOOKED_UP: &[&str] = &["path", "comm"];
 
-/// What a file is written for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// Times in microseconds, for readers without nanoseconds (Spark).
@@ -67,39 +66,26 @@ pub struct Options {
 }
 
 /// Writes events as a Parquet file.
+#[derive(Debug)]
 pub struct Parquet<'w> {
     columns: Vec<ParquetColumn>,
     /// The fields of each kind, by the number of the kind.
     plans: Vec<Vec<Step>>,
     /// The columns without a field.
-    extra: Extra,
+    host: usize,
+    boot_id: usize,
+    user: usize,
     group: Group,
     file: SerializedFileWriter<Box<dyn Write + Send + 'w>>,
     scratch: Scratch,
 }
 
-impl std::fmt::Debug for Parquet<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parquet").field("group", &self.group).finish_non_exhaustive()
-    }
-}
-
-/// The columns `host`, `boot_id` and `user`.
-#[derive(Clone, Copy, Debug, Default)]
-struct Extra {
-    host: usize,
-    boot_id: usize,
-    user: usize,
-}
-
-/// Rows and bytes of the current row group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
     rows: usize,
     bytes: usize,
 }
 
-/// A field and its columns.
 #[derive(Debug)]
 struct Step {
     field: &'static Field,
@@ -118,12 +104,7 @@ struct Scratch {
 
 impl<'w> Parquet<'w> {
     /// Writes the file to `out`, which needs no buffer.
-    pub fn new(out: impl Write + Send + 'w) -> io::Result<Parquet<'w>> {
-        Parquet::with(out, Options::default())
-    }
-
-    /// Like [`new`](Self::new), with options.
-    pub fn with(out: impl Write + Send + 'w, options: Options) -> io::Result<Parquet<'w>> {
+    pub fn new(out: impl Write + Send + 'w, options: Options) -> io::Result<Parquet<'w>> {
         let mut schema = Schema { micros: options.micros, ..Schema::default() };
         let mut plans = Vec::new();
         // The columns that every query needs come first.
@@ -154,8 +135,8 @@ impl<'w> Parquet<'w> {
         let columns = schema.columns;
         let out: Box<dyn Write + Send + 'w> = Box::new(BufWriter::with_capacity(limits::SCRATCH, out));
         let file = file(out, &columns, options).map_err(io_error)?;
-        let extra = Extra { host, boot_id, user };
-        Ok(Parquet { columns, plans, extra, group: Group::default(), file, scratch: Scratch::default() })
+        let (group, scratch) = (Group::default(), Scratch::default());
+        Ok(Parquet { columns, plans, host, boot_id, user, group, file, scratch })
     }
 
     fn end_group(&mut self) -> Result<(), ParquetError> {
@@ -174,7 +155,6 @@ impl<'w> Parquet<'w> {
     }
 }
 
-/// Begins a file with these columns.
 fn file<W: Write + Send>(
     out: W,
     columns: &[ParquetColumn],
@@ -209,7 +189,7 @@ fn file<W: Write + Send>(
 /// The names of the columns.
 #[cfg(test)]
 fn columns() -> io::Result<Vec<String>> {
-    Ok(Parquet::new(io::sink())?.columns.into_iter().map(|column| column.name.into()).collect())
+    Ok(Parquet::new(io::sink(), Options::default())?.columns.into_iter().map(|column| column.name.into()).collect())
 }
 
 /// The metadata `tracetui.NAME` of the Parquet file that ends in these bytes: from its footer on, or more. `None` if it has none.
@@ -237,16 +217,16 @@ fn io_error(error: ParquetError) -> io::Error {
 
 impl Sink for Parquet<'_> {
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
-        let Parquet { columns, plans, extra, group, scratch, .. } = self;
+        let Parquet { columns, plans, group, scratch, .. } = self;
         let mut row = Row { columns, scratch, row: group.rows, bytes: 0 };
         if let Some(steps) = plans.get(usize::from(seen.event.kind() as u16)) {
             row.fields(steps, seen);
         }
         let host = seen.world.host();
-        row.text(extra.host, None, host.name.as_bytes());
-        row.text(extra.boot_id, None, host.boot_id.as_bytes());
+        row.text(self.host, None, host.name.as_bytes());
+        row.text(self.boot_id, None, host.boot_id.as_bytes());
         if let Some(user) = seen.process.and_then(|_| seen.user(seen.event.header.uid)) {
-            row.text(extra.user, None, user.as_bytes());
+            row.text(self.user, None, user.as_bytes());
         }
         group.bytes += row.bytes;
         group.rows += 1;
@@ -273,7 +253,6 @@ impl Sink for Parquet<'_> {
     }
 }
 
-/// The columns during their collection.
 #[derive(Default)]
 struct Schema {
     columns: Vec<ParquetColumn>,
@@ -339,7 +318,6 @@ fn type_of(name: &str, shape: Shape) -> Type {
     }
 }
 
-/// The row of an event.
 struct Row<'c> {
     columns: &'c mut [ParquetColumn],
     scratch: &'c mut Scratch,

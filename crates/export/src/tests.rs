@@ -1,4 +1,4 @@
-use super::{BOOT_ID, DICTIONARY, HOST, Parquet, ROWS, columns, testing};
+use super::{BOOT_ID, DICTIONARY, HOST, Options, Parquet, ROWS, columns, testing};
 use bytes::Bytes;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
@@ -17,7 +17,7 @@ type Events = [(FrameHeader, Vec<u8>)];
 
 fn written(host: &Batch, events: &Events) -> (Bytes, Vec<Value>) {
     let (mut file, mut lines, mut json) = (Vec::new(), Vec::new(), Json::default());
-    let mut sink = Parquet::new(&mut file).expect("a vector takes all");
+    let mut sink = Parquet::new(&mut file, Options::default()).expect("a vector takes all");
     testing::with_all(host, events, |seen| {
         sink.event(seen).expect("a vector takes all");
         let mut line = Vec::new();
@@ -224,7 +224,7 @@ fn the_file_has_its_documented_columns_and_metadata() {
     assert!(text.contains(&format!("Every file has all {columns} columns")), "docs/EXPORT.md: the file has {columns}");
     // Metadata.
     let mut file = Vec::new();
-    let mut sink = Parquet::new(&mut file).expect("a vector takes all");
+    let mut sink = Parquet::new(&mut file, Options::default()).expect("a vector takes all");
     sink.set_metadata(vec![("host", "a".to_owned()), ("complete", "false".to_owned())]);
     sink.finish().expect("a vector takes all");
     drop(sink);

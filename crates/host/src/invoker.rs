@@ -4,7 +4,7 @@ use nix::unistd::{self, User, getgrouplist};
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use tracetui_events::text::{Mode, escaped};
+use tracetui_events::text::{Charset, escaped};
 use tracetui_shared::id::{Gid, Uid};
 
 /// The user who became root.
@@ -25,7 +25,7 @@ pub enum UnknownInvoker {
     /// A value is not a valid id or user name.
     #[error(
         "{name}={} is not a valid {what}: the invoking user is unknown; unset {name} to run COMMAND as root",
-        escaped(.value.as_bytes(), Mode::Screen)
+        escaped(.value.as_bytes(), Charset::Utf8.mode())
     )]
     Value { name: &'static str, value: OsString, what: &'static str },
     /// Two variables name different users.

@@ -1,7 +1,7 @@
 //! Attaches the programs of the table ([`programs`](super::programs)). Each group gets the best way that works.
 
 use super::Way;
-use super::kinds::{AttachPoint, GROUPS, Group, Probe, RET, Record, Requested, order};
+use super::kinds::{AttachPoint, GROUPS, Group, Probe, RET, Record, Requested, Turn, order};
 use super::kprobe_multi::{self, At};
 use super::load::{Failure, KernelFacts, StartError};
 use super::object::{Maps, ProbeObject, Rejected};
@@ -26,6 +26,8 @@ pub(super) struct Link {
     /// The descriptor that keeps the program attached. The kernel detaches the program when it is closed.
     held: OwnedFd,
     at_functions: bool,
+    /// When user space runs it, if it is an iterator.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Link {
@@ -133,7 +135,7 @@ fn kind(place: &AttachPoint, facts: &KernelFacts, arch: &Arch, requested: Reques
             names.iter().find_map(|name| ids.tracepoint(name)).map(ProgramKind::BtfTracepoint).ok_or_else(none)
         }
         AttachPoint::Exit(name) => ids()?.function(name).map(ProgramKind::Exit).ok_or_else(|| no_function(name)),
-        AttachPoint::Listed(name, _) => {
+        AttachPoint::Listed(_, name, _) => {
             ids()?.function(name).map(ProgramKind::Iterator).ok_or_else(|| no_function(name))
         }
         AttachPoint::Notified => Ok(ProgramKind::SocketFilter),
@@ -261,7 +263,8 @@ impl Attacher<'_> {
         let how = || place.name(self.arch, self.requested.ends());
         let program = loaded.map_err(|rejected| refusal(&how(), rejected, self.facts))?;
         let (links, note) = self.attach(&program, place)?;
-        let link = |held| Link { program: probe.name, held, at_functions: kind == ProgramKind::Functions };
+        let turn = if let AttachPoint::Listed(turn, ..) = place { Some(*turn) } else { None };
+        let link = |held| Link { program: probe.name, held, at_functions: kind == ProgramKind::Functions, turn };
         // Events that the kernel skips at a return are not counted here. Their requests have no completion, and are
         // counted as requests without one.
         let counted = probe.skips_lose && !matches!(place, AttachPoint::Exit(_));
@@ -273,7 +276,7 @@ impl Attacher<'_> {
     fn attach(&self, program: &OwnedFd, place: &AttachPoint) -> Result<(Vec<OwnedFd>, Option<String>), Failure> {
         match place {
             AttachPoint::Btf(_) | AttachPoint::Exit(_) => Ok((vec![attach_by_id(program)?], None)),
-            AttachPoint::Listed(_, maps) => {
+            AttachPoint::Listed(_, _, maps) => {
                 let failed = |error| Failure { why: format!("bpf_link_create: {error}"), remedy: None };
                 let over = maps.iter().filter_map(|map| self.maps.fd(map)).map(|map| link_map_iterator(program, map));
                 let links: io::Result<Vec<_>> =

@@ -20,7 +20,7 @@ use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use foldhash::{HashMap as HashTable, HashSet};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
-use tracetui_events::capture::{CaptureFilter, NAMELESS_CGROUPS};
+use tracetui_events::filter::capture::{CaptureFilter, NAMELESS_CGROUPS};
 use tracetui_events::frame::host::Cgroup;
 use tracetui_host::maps::freeze;
 use tracetui_shared::capture::{Capture, ProcessKey, test};

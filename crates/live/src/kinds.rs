@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use tracetui_host::arch::{self, Arch};
 use tracetui_host::btf::resolve::AttachNames;
 use tracetui_shared::calls;
-use tracetui_shared::kind::{KindSet, Shows, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Shows, Slot};
 use tracetui_shared::offsets::{FIELD_COUNT, Field, SUMS};
 
 /// A place where a program attaches.
@@ -27,9 +27,20 @@ pub(super) enum AttachPoint {
     /// The ends of the system calls ([`calls`]) of the requested kinds: the classic tracepoints, or the returns of the functions.
     Ends(Way),
     /// An iterator, which runs when user space reads it: the function `bpf_iter_NAME`, and the maps whose elements it can list.
-    Listed(&'static str, &'static [&'static str]),
+    Listed(Turn, &'static str, &'static [&'static str]),
     /// A socket that receives the notifications of rtnetlink, whose filter the program is.
     Notified,
+}
+
+/// When user space runs an iterator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// After the attach.
+    Start,
+    /// Also before the detach.
+    StartAndEnd,
+    /// Each second over its first map, and over all of them after the detach of all other programs.
+    Seconds,
 }
 
 /// The fields of a classic tracepoint's record that a program reads at fixed offsets: name, offset, size in bytes.
@@ -150,13 +161,13 @@ pub(super) const GROUPS: &[Group] = &[
     Group::wanted(&[
         Probe::new(
             "tcp_list",
-            &[(Way::Typed, Listed("bpf_iter_task_file", &[]))],
+            &[(Way::Typed, Listed(Turn::StartAndEnd, "bpf_iter_task_file", &[]))],
             &["TCP connections that are older than the trace"],
         )
         .part_of(Slot::TcpSweep),
         Probe::new(
             "tcp_sweep",
-            &[(Way::Typed, Listed("bpf_iter_bpf_map_elem", &["WAITING", "CONNS"]))],
+            &[(Way::Typed, Listed(Turn::Seconds, "bpf_iter_bpf_map_elem", &["WAITING", "CONNS"]))],
             &["TCP connects without an answer at the end of the trace", "changes of state that were skipped"],
         )
         .repaired(),
@@ -177,13 +188,13 @@ pub(super) const GROUPS: &[Group] = &[
             ],
         ),
         Probe::new(
-            "tcp_begun",
+            EARLIER_CALLS.0,
             &[(Way::Functions, Classic("syscalls", &["sys_exit_connect", "sys_exit_accept", "sys_exit_accept4"], RET))],
             &[EARLIER],
         )
         .repaired()
         .optional(),
-        Probe::new("tcp_callers", &[(Way::Functions, Listed("bpf_iter_task", &[]))], &[EARLIER])
+        Probe::new("tcp_callers", &[(Way::Functions, Listed(Turn::Start, "bpf_iter_task", &[]))], &[EARLIER])
             .part_of(Slot::TcpBegun),
     ]),
     Group::wanted(&[
@@ -235,6 +246,18 @@ const REQUEST: Record = &[("ctx", 8, 8), ("req", 16, 8)];
 /// The record of `io_uring:io_uring_complete`.
 const COMPLETION: Record = &[("ctx", 8, 8), ("req", 16, 8), ("user_data", 24, 8), ("res", 32, 4), ("cflags", 36, 4)];
 const EARLIER: &str = "results of calls that began before the trace";
+
+/// The program for calls that began before the trace, and the map of their threads. It is detached when the map is empty.
+pub(super) const EARLIER_CALLS: (&str, &str) = ("tcp_begun", "TCP_BEGUN");
+
+/// The maps that only one kind uses.
+const MAPS: &[(Kind, &[&str])] =
+    &[(Kind::Tcp, &["CONNS", "WAITING", EARLIER_CALLS.1, "TCP_ACCEPTS", "TCP_SUBMITTERS"])];
+
+/// Whether the programs use a map for some of these kinds. One that they do not use still has an element.
+pub(super) fn uses(kinds: KindSet, map: &str) -> bool {
+    MAPS.iter().all(|(kind, maps)| kinds.contains(*kind) || !maps.contains(&map))
+}
 
 impl Group {
     const fn always(probes: &'static [Probe]) -> Group {
@@ -408,7 +431,7 @@ impl AttachPoint {
     pub(super) fn functions(&self, arch: &Arch, kinds: KindSet) -> Vec<&'static str> {
         match self {
             Functions(_, names) => names.to_vec(),
-            Exit(name) | Listed(name, _) => vec![*name],
+            Exit(name) | Listed(_, name, _) => vec![*name],
             // ioctl(2) has two rows.
             Ends(Way::Functions) => unique(ends(kinds).flat_map(|row| row.functions(arch.number))),
             Btf(_) | Classic(..) | Notified | Ends(_) => Vec::new(),
@@ -448,7 +471,7 @@ impl AttachPoint {
         match self {
             Btf(names) => format!("tp_btf {}", names.join("|")),
             Exit(name) => format!("fexit {name}"),
-            Listed(name, _) => format!("iterator {name}"),
+            Listed(_, name, _) => format!("iterator {name}"),
             Notified => "socket filter rtnetlink".to_owned(),
             Functions(At::Entry, names) => format!("kprobe.multi {}", names.join(",")),
             Functions(At::Return, _) | Ends(Way::Functions) => match &self.functions(arch, kinds)[..] {

@@ -55,7 +55,7 @@ mod replay;
 pub mod synthetic;
 pub mod wake;
 
-use kinds::Requested;
+use kinds::{EARLIER_CALLS, Requested, Turn};
 pub use kinds::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
 pub use probe_status::ProbeStatus;
@@ -76,8 +76,8 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
-use tracetui_events::capture::CaptureFilter;
 use tracetui_events::environment::{EnvMode, Keeper};
+use tracetui_events::filter::capture::CaptureFilter;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::Cgroup;
 use tracetui_events::frame::host::HostFrame;
@@ -91,8 +91,7 @@ use tracetui_host::maps::freeze;
 use tracetui_shared::capture::{Capture, MAX_TREE, ProcessKey};
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::id::{ProgId, Tgid};
-use tracetui_shared::kind::{Kind, KindSet, Slot};
-use tracetui_shared::record::tcp::MAX_CONNECTIONS;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// The options of the kernel side.
@@ -117,8 +116,7 @@ pub struct LiveOptions {
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
     pub tree_size: u32,
-    /// The maximum number of open TCP connections that are followed: [`tracetui_shared::record::tcp::MAX_CONNECTIONS`], less in
-    /// tests.
+    /// The maximum number of open TCP connections that are followed, if the map has room for more: in tests.
     pub connections: u32,
     /// The preferred kind of attach points.
     pub way: Way,
@@ -140,7 +138,7 @@ impl Default for LiveOptions {
             identities: false,
             capture: CaptureFilter::NOTHING,
             tree_size: MAX_TREE,
-            connections: MAX_CONNECTIONS,
+            connections: u32::MAX,
             way: Way::Auto,
             inspector: None,
         }
@@ -150,11 +148,6 @@ impl Default for LiveOptions {
 impl LiveOptions {
     fn requested(&self) -> Requested {
         Requested { kinds: self.kinds, failing: self.failing }
-    }
-
-    /// The room for connections; a map has at least one element.
-    fn connections(&self) -> u32 {
-        if self.kinds.contains(Kind::Tcp) { self.connections } else { 1 }
     }
 }
 
@@ -257,7 +250,7 @@ pub struct Live {
     rings: ring::Rings,
     cpus: CpuStates,
     capture: capture::CaptureMaps,
-    /// The threads in calls that began before the trace (`tcp_begun`).
+    /// The threads in calls that began before the trace ([`EARLIER_CALLS`]).
     begun: HashMap<MapData, u32, u8>,
     links: Vec<attach::Link>,
     /// Holds the programs until this is dropped, for their counters.
@@ -281,7 +274,7 @@ impl Live {
         let Begun { mut maps, changes, calls, mut names } = begun;
         let bpf = options.kinds.contains(Kind::Bpf);
         let bytes = load::for_this_kernel(options, facts)?;
-        let object = object::ProbeObject::new(&bytes, &mut maps, facts, options.connections())?;
+        let object = object::ProbeObject::new(&bytes, &mut maps, facts, options)?;
         // The verifier takes most of the start. The maps are prepared meanwhile.
         let load = || attach::load(&object, options.requested(), facts, options.way);
         let (loaded, prepared) = std::thread::scope(|scope| {
@@ -297,8 +290,8 @@ impl Live {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
-        let lists = ["tcp_callers", LIST];
-        attached.links.iter().filter(|link| lists.contains(&link.program)).for_each(attach::Link::run);
+        let at_start = |link: &&attach::Link| matches!(link.turn, Some(Turn::Start | Turn::StartAndEnd));
+        attached.links.iter().filter(at_start).for_each(attach::Link::run);
         let by_symbols = |names: &mut stacks::StackNames| names.wait().ok().map(bpf_helpers::calls);
         // Without these addresses, `write_user` is unknown.
         for (immediate, bits) in calls.or_else(|| names.as_mut().and_then(by_symbols)).into_iter().flatten() {
@@ -477,16 +470,15 @@ impl Live {
     /// began before the trace once they have returned, since its tracepoints slow down every system call of every process. Call it
     /// each second.
     pub fn sweep_connections(&mut self) {
-        self.sweeps().next().into_iter().for_each(attach::Link::run);
-        let is_begun = |link: &attach::Link| link.program == Slot::TcpBegun.program();
+        self.of_turn(Turn::Seconds).next().into_iter().for_each(attach::Link::run);
+        let is_begun = |link: &attach::Link| link.program == EARLIER_CALLS.0;
         if self.links.iter().any(is_begun) && self.begun.keys().next().is_none() {
             self.links.retain(|link| !is_begun(link));
         }
     }
 
-    /// The iterators over requests, and over all connections.
-    fn sweeps(&self) -> impl Iterator<Item = &attach::Link> {
-        self.links.iter().filter(|link| link.program == Slot::TcpSweep.program())
+    fn of_turn(&self, turn: Turn) -> impl Iterator<Item = &attach::Link> {
+        self.links.iter().filter(move |link| link.turn == Some(turn))
     }
 
     /// The fill level of the ring: bytes used, bytes in total.
@@ -528,15 +520,15 @@ impl Live {
         if self.links.is_empty() {
             return;
         }
-        self.links.iter().filter(|link| link.program == LIST).for_each(attach::Link::run);
-        let (sweeps, others) = self.links.drain(..).partition(|link| link.program == Slot::TcpSweep.program());
+        self.of_turn(Turn::StartAndEnd).for_each(attach::Link::run);
+        let (sweeps, others) = self.links.drain(..).partition(|link| link.turn == Some(Turn::Seconds));
         self.links = sweeps;
         for link in others {
             let missed = link.missed();
             self.programs.iter_mut().filter(|program| program.name == link.program).for_each(|p| p.missed += missed);
         }
         loss_counters::settle(&self.cpus, self.preemptible());
-        self.sweeps().for_each(attach::Link::run);
+        self.of_turn(Turn::Seconds).for_each(attach::Link::run);
         self.links.clear();
     }
 }
@@ -552,7 +544,7 @@ struct Prepared {
     capture: capture::CaptureMaps,
     cpus: CpuStates,
     helpers: HashMap<MapData, u32, u64>,
-    /// The threads that `tcp_begun` serves.
+    /// See [`EARLIER_CALLS`].
     begun: HashMap<MapData, u32, u8>,
     rings: ring::Rings,
 }
@@ -569,7 +561,7 @@ impl Prepared {
         let mut capture = capture::CaptureMaps::of(maps, tasks)?;
         let cpus: Array<_, Plain<CpuState>> = Array::try_from(maps.take_map("CPUS")?)?;
         let helpers = HashMap::try_from(maps.take_map("HELPER_CALLS")?)?;
-        let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take_map("TCP_BEGUN")?)?;
+        let begun: HashMap<_, u32, u8> = HashMap::try_from(maps.take_map(EARLIER_CALLS.1)?)?;
         freeze(begun.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let rings = ring::Rings::new(maps.take_rings()?, options.ring_size, options.environment.clone())?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
@@ -579,9 +571,6 @@ impl Prepared {
         Ok(Prepared { capture, cpus, helpers, begun, rings })
     }
 }
-
-/// The program that lists connections.
-const LIST: &str = "tcp_list";
 
 /// A program that is or was attached.
 struct Program {

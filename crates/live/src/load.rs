@@ -17,8 +17,8 @@ use tracetui_host::program::ProgramKind;
 use tracetui_host::{btf, own_id};
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::offsets::{
-    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, MEMBER_COUNT, SUMS,
-    TYPE_COUNT, TYPES, carrier, load_placed, move_placed, move_placeholder,
+    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FIELD_COUNT, FIELDS, Field, MEMBER_COUNT, NEEDED,
+    SUMS, TYPE_COUNT, TYPES, carrier, load_placed, move_placed, move_placeholder,
 };
 use tracetui_shared::record::bpf::message;
 
@@ -405,9 +405,8 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::Environment, u32::from(options.environment.mode() != EnvMode::Off));
     put(Const::AllFds, u32::from(options.fds));
     put(Const::Identities, u32::from(options.identities));
-    // Without its fields, the code of a kind must go: programs of several kinds would need them.
-    let no_tcp = facts.offsets[Field::SkFamily as usize] == ABSENT;
-    put(Const::Kinds, if no_tcp { options.kinds & !KindSet::from(Kind::Tcp) } else { options.kinds }.bits());
+    let has = |kind: &Kind| NEEDED.iter().all(|(of, field)| of != kind || facts.offsets[*field as usize] != ABSENT);
+    put(Const::Kinds, options.kinds.iter().filter(has).collect::<KindSet>().bits());
     // The load of each program replaces it.
     put(Const::Carrier, CARRIER.cast_unsigned());
     put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));

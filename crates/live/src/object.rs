@@ -6,6 +6,7 @@
 
 use super::LiveOptions;
 use super::dead_code;
+use super::kinds::uses;
 use super::load::{KernelFacts, OBJECT, StartError, absent_member, possible_cpus, with_carrier};
 use aya::maps::{Map, MapData};
 use aya_obj::generated::{bpf_func_info, bpf_insn};
@@ -16,13 +17,13 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
-use tracetui_events::{capture, limits};
+use tracetui_events::filter::capture;
+use tracetui_events::limits;
 use tracetui_host::bpf::bpf_fd;
 use tracetui_host::maps::{NewMap, freeze, set};
 use tracetui_host::program::raise_memlock;
 use tracetui_host::program::{NewProgram, ProgramKind};
 use tracetui_shared::calls;
-use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::Const;
 
 /// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
@@ -33,17 +34,8 @@ const EXITED: &str = "EXITED";
 const RING: &str = "RING";
 const RINGS: &str = "RINGS";
 
-/// The map of open connections, which is large.
-const CONNS: &str = "CONNS";
-
-/// The map of waiting requests to accept connections, which is large too.
-const ACCEPTS: &str = "TCP_ACCEPTS";
-
-/// The maps that depend on the kernel: [`EXITED`], [`CONNS`] and [`ACCEPTS`].
-const ON_FACTS: [&str; 3] = [EXITED, CONNS, ACCEPTS];
-
-/// Other maps of connections.
-const OF_TCP: [&str; 3] = ["WAITING", "TCP_BEGUN", "TCP_SUBMITTERS"];
+/// The maps that depend on the kernel. Those of connections and of requests to accept them are large.
+const ON_FACTS: [&str; 3] = [EXITED, "CONNS", "TCP_ACCEPTS"];
 
 /// `BPF_F_NO_PREALLOC` (UAPI).
 const NO_PREALLOC: u32 = 1;
@@ -103,7 +95,7 @@ impl Maps {
                 ("CAPTURE_TREE", _) => options.tree_size,
                 ("CAPTURE_CGROUPS", _) => capture::CGROUPS_MAP,
                 (_, PER_CPU) => cpus,
-                (name, _) if OF_TCP.contains(&name) && !options.kinds.contains(Kind::Tcp) => 1,
+                (name, _) if !uses(options.kinds, name) => 1,
                 (_, declared) => declared,
             };
             maps.add(name, map, elements, 0)?;
@@ -132,17 +124,17 @@ impl Maps {
     }
 
     /// Creates the maps of [`ON_FACTS`]. The programs refer to them even if they do not use them.
-    fn complete(&mut self, object: &Object, facts: &KernelFacts, connections: u32) -> Result<(), StartError> {
+    fn complete(&mut self, object: &Object, facts: &KernelFacts, options: &LiveOptions) -> Result<(), StartError> {
         for name in ON_FACTS {
             let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
             let elements = match (name, map.max_entries()) {
                 (EXITED, _) if facts.consts.get(Const::ExitHasGroupDead) == Some(1) => 1,
-                (CONNS, _) => connections,
-                (ACCEPTS, declared) => declared.min(connections),
-                (_, declared) => declared,
+                _ if !uses(options.kinds, name) => 1,
+                (EXITED, declared) => declared,
+                (_, declared) => declared.min(options.connections),
             };
             // A program may allocate in any context from 6.1 on.
-            let grows = [CONNS, ACCEPTS].contains(&name) && facts.cast.is_some();
+            let grows = name != EXITED && facts.cast.is_some();
             let flags = if grows { NO_PREALLOC } else { 0 };
             self.add(name, map, elements, flags)?;
         }
@@ -219,10 +211,10 @@ impl ProbeObject {
         bytes: &[u8],
         maps: &mut Maps,
         facts: &KernelFacts,
-        connections: u32,
+        options: &LiveOptions,
     ) -> Result<ProbeObject, StartError> {
         let mut object = Object::parse(bytes).map_err(StartError::object)?;
-        maps.complete(&object, facts, connections)?;
+        maps.complete(&object, facts, options)?;
         let parsed = std::mem::take(&mut object.maps);
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         let descriptors = parsed.iter().map(|(name, map)| (name.as_str(), maps.unused[name].as_raw_fd(), map));

@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
-use tracetui_events::text::{Mode as Escape, escaped};
+use tracetui_events::text::{Charset, escaped};
 use tracetui_host::cgroup::CgroupResolver;
 use tracetui_host::read_bounded;
 
@@ -48,7 +48,7 @@ pub fn enter() -> Result<(), String> {
         let Some(dir) = cgroups.open_dir(&own[..end]) else { return Ok(()) };
         if !is_roots(&dir) {
             let why = place.ok_or(io::ErrorKind::PermissionDenied.into()).and_then(|place| move_to(&place));
-            let foreign = escaped(&own[..end], Escape::Screen);
+            let foreign = escaped(&own[..end], Charset::Utf8.mode());
             return why.map_err(|error| {
                 format!(
                     "another user can freeze or kill this trace by the cgroup {foreign}, and it cannot leave it: {error}; \

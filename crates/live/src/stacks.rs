@@ -134,14 +134,7 @@ impl StackNames {
         if self.addresses.get(&address).is_some_and(|from| *from <= at) {
             return;
         }
-        let symbol = self.symbols.find(KernelAddr(address), at).map(|symbol| KernelSymbol {
-            addr: symbol.start,
-            size: symbol.size,
-            from: symbol.from,
-            to: symbol.to,
-            name: symbol.name.to_vec(),
-            owner: symbol.owner.to_vec(),
-        });
+        let symbol = self.symbols.find(KernelAddr(address), at);
         let hidden = symbol.is_none() && self.symbols.table().is_err();
         let symbol = if hidden { self.ask(address, at) } else { symbol };
         if let Some(current) = symbol.as_ref().filter(|symbol| symbol.to.0 == 0) {

@@ -9,7 +9,7 @@ use crate::part::{Identity, Part, own_host};
 use crate::spool::{Scan, Spool, Unreadable};
 use crate::spool_limit;
 use crate::state::{State, Trace};
-use crate::store::{Created, Store};
+use crate::store::Store;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -31,12 +31,11 @@ pub(crate) struct Agent {
     pub(crate) options: Options,
     pub(crate) keep: Option<crate::cli::Keep>,
     /// The files with a row in the manifest.
-    settled: HashMap<Identity, Part>,
-    unreadable: HashSet<Identity>,
+    pub(crate) settled: HashMap<Identity, Part>,
+    pub(crate) unreadable: HashSet<Identity>,
     pub(crate) counts: Counts,
 }
 
-/// What was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) parts: u64,
@@ -49,17 +48,6 @@ pub(crate) struct Counts {
 }
 
 impl Agent {
-    pub(crate) fn new(
-        spool: Spool,
-        store: Store,
-        state: State,
-        options: Options,
-        keep: Option<crate::cli::Keep>,
-    ) -> Agent {
-        let (settled, unreadable) = (HashMap::new(), HashSet::new());
-        Agent { spool, store, state, options, keep, settled, unreadable, counts: Counts::default() }
-    }
-
     /// Ships all closed parts, oldest first. Then, even after an error, bounds the spool and reports parts that were removed.
     /// Fails if a part could not be shipped now. The next round begins with it.
     pub(crate) async fn round(&mut self) -> Result<()> {
@@ -120,6 +108,7 @@ impl Agent {
             part: part.number,
             parts: 1,
             created_s: part.created_s(),
+            file: None,
             recording_bytes: part.identity.bytes,
             source: source.context("cannot read the recording")?,
             contents,
@@ -200,7 +189,7 @@ impl Agent {
     /// Stores a Parquet file. Returns `false` if the object exists, with the events of another recording.
     async fn create_part(&self, row: &Row, bytes: Bytes) -> Result<bool> {
         let name = row.events_key();
-        if self.store.create(&name, bytes).await? == Created::Now {
+        if self.store.create(&name, bytes).await? {
             return Ok(true);
         }
         let end = self.store.footer(&name).await?;
@@ -216,11 +205,11 @@ impl Agent {
     }
 
     async fn create_row(&self, row: &Row) -> Result<()> {
-        let (key, text) = (row.key(), row.json());
+        let (key, text) = (row.key(), row.json()?);
         if text.len() as u64 >= ROW {
             bail!("the row {key} would be too long");
         }
-        if self.store.create(&key, text.into()).await? == Created::Before {
+        if !self.store.create(&key, text.into()).await? {
             let found = self.store.row(&key).await?;
             if !found.is_some_and(|found| row.clone().take_account(&found) || row.kind == Kind::Gap) {
                 bail!("{key} exists, with other contents: remove it");
@@ -264,6 +253,7 @@ impl Agent {
                 part: next,
                 parts: known - next,
                 created_s,
+                file: None,
                 recording_bytes: 0,
                 source: String::new(),
                 contents,
@@ -303,6 +293,7 @@ impl Agent {
             part: 0,
             parts: 1,
             created_s: modified.0,
+            file: None,
             recording_bytes: bytes,
             source: format!("{inode}/{bytes}/{}", modified.0),
             contents: Contents { host: own_host(), ..Contents::default() },

@@ -20,10 +20,8 @@ const SILENT_S: i64 = 900;
 /// How far a clock may be ahead.
 const AHEAD_S: i64 = 3_600;
 
-/// The rows of a host, by trace.
 type Traces = BTreeMap<String, Vec<Row>>;
 
-/// Prints what is missing.
 pub(crate) async fn check(args: &cli::Check) -> Result<ExitCode> {
     let store = Store::open(&args.url)?;
     let mut hosts = rows::read(&store, args).await?;

@@ -2,6 +2,7 @@
 
 use crate::part::Part;
 use anyhow::{Context, Result, anyhow};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,31 +14,38 @@ use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Step};
 use tracetui_events::recording::follow::RecordingFile;
 use tracetui_events::sink::Sink as _;
+use tracetui_events::text::time::utc;
 use tracetui_export::{Options, Parquet};
 
 /// The largest object that S3 takes in one request, in bytes. A part may become larger only if somebody made it for that.
 const MOST: u64 = 5 << 30;
 
 /// What a converted part contains.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Contents {
     pub(crate) host: String,
     pub(crate) boot_id: String,
     /// Of `record --label`: `site=fra1,role=web`.
+    #[serde(default)]
     pub(crate) labels: String,
     /// Bytes of the Parquet file.
+    #[serde(default)]
     pub(crate) bytes: u64,
+    #[serde(rename = "events")]
     pub(crate) rows: u64,
     pub(crate) seen: u64,
+    #[serde(default)]
     pub(crate) filtered: u64,
     pub(crate) lost: u64,
     /// Events that the trace had seen before this part.
     pub(crate) seen_before: u64,
-    /// The times of the first and the last event, in nanoseconds since 1970.
-    pub(crate) times: Option<(i128, i128)>,
+    /// The times of the first and the last event.
+    pub(crate) first: Option<String>,
+    pub(crate) last: Option<String>,
     pub(crate) complete: bool,
     pub(crate) damaged: bool,
     /// Whether the trace has another part.
+    #[serde(default)]
     pub(crate) continues: bool,
 }
 
@@ -112,7 +120,7 @@ fn of_start(playback: &Playback) -> Contents {
 
 fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, options: Options) -> Result<Contents> {
     let mut playback = open(part, recording)?;
-    let mut sink = Parquet::with(out, options)?;
+    let mut sink = Parquet::new(out, options)?;
     let (mut times, mut rows, mut fault) = (None::<(i128, i128)>, 0u64, None);
     let mut step = Step::More;
     while step == Step::More && fault.is_none() {
@@ -136,7 +144,8 @@ fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, 
         seen: sum.seen,
         filtered: sum.filtered,
         lost: sum.lost.sum(),
-        times,
+        first: times.map(|(first, _)| utc(first)),
+        last: times.map(|(_, last)| utc(last)),
         complete: playback.is_complete(),
         damaged: playback.damaged(),
         continues: playback.goes_on(),

@@ -2,14 +2,15 @@
 
 use crate::convert::Contents;
 use crate::part::{hour_of, stem};
-use serde_json::{Value, json};
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use tracetui_events::text::time::utc;
 
 /// How many hours may lie between two parts of a trace.
 const HOURS: i64 = 24;
 
-/// What a row is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// A part with an object under `events/`.
     Part,
@@ -19,17 +20,8 @@ pub(crate) enum Kind {
     Unreadable,
 }
 
-impl Kind {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Kind::Part => "part",
-            Kind::Gap => "gap",
-            Kind::Unreadable => "unreadable",
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// One object of JSON, written and read. A reader does without the fields with a default.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) kind: Kind,
     pub(crate) trace: String,
@@ -38,13 +30,45 @@ pub(crate) struct Row {
     /// How many parts the row is about.
     pub(crate) parts: u32,
     /// When the part was begun (of a gap: the part after it), in seconds since 1970.
+    #[serde(rename = "created", with = "time")]
     pub(crate) created_s: i64,
+    /// The name of the object of a part. It is set when the row is written.
+    pub(crate) file: Option<String>,
+    #[serde(default)]
     pub(crate) recording_bytes: u64,
+    #[serde(default)]
     pub(crate) source: String,
+    #[serde(flatten)]
     pub(crate) contents: Contents,
     pub(crate) note: String,
     /// Which of the names of a part: 0 is the plain one, and each other one has a suffix from the source.
+    #[serde(skip)]
     pub(crate) copy: u32,
+}
+
+/// Seconds since 1970 as a text.
+mod time {
+    use super::{seconds, utc_s};
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time_s: &i64, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&utc_s(*time_s))
+    }
+
+    /// What is no time is 1970, which does not fit the name of the row.
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+        Ok(seconds(&String::deserialize(from)?).unwrap_or_default())
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn seconds(time: &str) -> Option<i64> {
+    let time = humantime::parse_rfc3339(time).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(time.as_secs()).ok()
+}
+
+fn utc_s(time_s: i64) -> String {
+    utc(i128::from(time_s) * 1_000_000_000)
 }
 
 impl Row {
@@ -83,56 +107,29 @@ impl Row {
 
     /// Takes what a stored row says about the part's events, if it is about the same recording.
     pub(crate) fn take_account(&mut self, stored: &[u8]) -> bool {
-        let Ok(stored) = serde_json::from_slice::<Value>(stored) else { return false };
-        let text = |name| stored.get(name).and_then(Value::as_str);
-        if text("kind") != Some(self.kind.name()) || text("source") != Some(&self.source) {
-            return false;
+        let Ok(stored) = serde_json::from_slice::<Row>(stored) else { return false };
+        let same = stored.kind == self.kind && stored.source == self.source;
+        if same {
+            let Contents { seen, seen_before, continues, .. } = stored.contents;
+            (self.contents.seen, self.contents.seen_before, self.contents.continues) = (seen, seen_before, continues);
         }
-        let number = |name| stored.get(name).and_then(Value::as_u64).unwrap_or_default();
-        (self.contents.seen, self.contents.seen_before) = (number("seen"), number("seen_before"));
-        self.contents.continues = stored.get("continues").and_then(Value::as_bool).unwrap_or_default();
-        true
+        same
     }
 
     /// The row as a line of JSON. Rows of all kinds have the same fields.
-    pub(crate) fn json(&self) -> String {
-        let Contents {
-            host,
-            boot_id,
-            labels,
-            bytes,
-            rows,
-            seen,
-            filtered,
-            lost,
-            seen_before,
-            times,
-            complete,
-            damaged,
-            continues,
-        } = &self.contents;
-        let time = |ns: Option<i128>| ns.map_or(Value::Null, |ns| Value::from(utc(ns)));
+    pub(crate) fn json(&self) -> Result<String> {
         let file = (self.kind == Kind::Part).then(|| self.events_key());
-        let mut row = json!({
-            "kind": self.kind.name(), "host": host, "boot_id": boot_id, "labels": labels, "trace": self.trace, "part": self.part,
-            "parts": self.parts, "created": utc(i128::from(self.created_s) * 1_000_000_000), "file": file,
-            "bytes": bytes, "recording_bytes": self.recording_bytes, "source": self.source, "events": rows, "seen": seen,
-            "filtered": filtered, "lost": lost, "seen_before": seen_before, "first": time(times.map(|times| times.0)),
-            "last": time(times.map(|times| times.1)), "complete": complete, "damaged": damaged, "continues": continues, "note": self.note,
-        });
+        let mut row = serde_json::to_value(Row { file, ..self.clone() })?;
         // Objects have the order of their members here, but rows are sorted by name.
         row.sort_all_objects();
-        format!("{row}\n")
+        Ok(format!("{row}\n"))
     }
 }
 
 /// The number of the part after a stored row, of the events seen before that part, and whether the trace has it.
 pub(crate) fn after(row: &[u8]) -> Option<(u32, u64, bool)> {
-    let row = serde_json::from_slice::<Value>(row).ok()?;
-    let number = |name| row.get(name).and_then(Value::as_u64);
-    let next = number("part")?.checked_add(number("parts")?)?;
-    let continues = row.get("continues").and_then(Value::as_bool)?;
-    Some((u32::try_from(next).ok()?, number("seen_before")?.saturating_add(number("seen")?), continues))
+    let Row { part, parts, contents, .. } = serde_json::from_slice(row).ok()?;
+    Some((part.checked_add(parts)?, contents.seen_before.saturating_add(contents.seen), contents.continues))
 }
 
 fn sum(text: &str) -> u32 {

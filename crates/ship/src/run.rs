@@ -1,6 +1,6 @@
 //! The commands: rights, signals and pauses.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Counts};
 use crate::check::check;
 use crate::cli::{Cli, Command, Ship};
 use crate::man::man;
@@ -13,7 +13,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tracetui_events::text::{counted, size};
 use tracetui_export::Options;
 use tracetui_host::confine::{ShipperDirectories, denied, enter_shipper};
@@ -24,7 +24,6 @@ const POLL: Duration = Duration::from_secs(5);
 /// How often `--once` tries.
 const TRIES: u32 = 5;
 
-/// Runs a command.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     let code = match (&cli.command, &cli.ship) {
@@ -46,10 +45,13 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
     let spool = Spool::open(&args.spool)?;
     let state = State::open(args.state.as_deref(), spool.as_fd())?;
     let options = Options { micros: args.time == "us", bloom: true };
-    let mut agent = Agent::new(spool, store, state, options, args.keep);
+    let (settled, unreadable) = Default::default();
+    let mut agent =
+        Agent { spool, store, state, options, keep: args.keep, settled, unreadable, counts: Counts::default() };
     say(format_args!("ships the closed recordings in {} to {}", args.spool.display(), args.to));
     runtime.block_on(async {
-        let mut signals = Signals::take()?;
+        let take = |kind| signal(kind).context("cannot install signal handlers");
+        let (mut interrupt, mut terminate) = (take(SignalKind::interrupt())?, take(SignalKind::terminate())?);
         // No thread may exist yet: the rights are those of a thread.
         agent.store.load_resolvers();
         let spool = args.keep.is_some().then_some(agent.spool.as_fd());
@@ -57,7 +59,8 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
         enter_shipper(ShipperDirectories { spool, state, target }).context("cannot give up rights")?;
         let code = tokio::select! {
             code = rounds(&mut agent, args) => code,
-            () = signals.end() => ExitCode::SUCCESS,
+            _ = interrupt.recv() => ExitCode::SUCCESS,
+            _ = terminate.recv() => ExitCode::SUCCESS,
         };
         report(&agent);
         denied().iter().for_each(say);
@@ -91,33 +94,13 @@ fn pause(failures: u32, longest: Duration) -> Duration {
 }
 
 fn report(agent: &Agent) {
-    let crate::agent::Counts { parts, rows, bytes, missing, unreadable, removed } = agent.counts;
+    let Counts { parts, rows, bytes, missing, unreadable, removed } = agent.counts;
     say(format_args!(
         "{} shipped: {}, {}; {missing} missing, {unreadable} unreadable; {removed} removed",
         counted(parts, ["part", "parts"]),
         counted(rows, ["event", "events"]),
         size(bytes),
     ));
-}
-
-/// The signals that end the agent.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn take() -> Result<Signals> {
-        let take = |kind| signal(kind).context("cannot install signal handlers");
-        Ok(Signals { interrupt: take(SignalKind::interrupt())?, terminate: take(SignalKind::terminate())? })
-    }
-
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]

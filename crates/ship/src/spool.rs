@@ -23,7 +23,6 @@ const QUIET: Duration = Duration::from_secs(600);
 /// No links, and no wait for a FIFO.
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
-/// The open directory.
 #[derive(Debug)]
 pub(crate) struct Spool(OwnedFd);
 
@@ -47,16 +46,6 @@ pub(crate) struct Scan {
     pub(crate) open: Vec<Part>,
 }
 
-/// What a file is.
-enum Found {
-    Closed(Part),
-    Open(Part),
-    Unreadable(Unreadable),
-    Fault(String),
-    /// No recording, or none yet.
-    Other,
-}
-
 impl Spool {
     pub(crate) fn open(path: &Path) -> Result<Spool> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -64,7 +53,6 @@ impl Spool {
         Ok(Spool(opened.with_context(|| format!("cannot open the spool {}", path.display()))?))
     }
 
-    /// The directory.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -84,13 +72,7 @@ impl Spool {
                 break;
             }
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            match self.look(name, settled) {
-                Found::Closed(part) => scan.parts.push(part),
-                Found::Open(part) => scan.open.push(part),
-                Found::Unreadable(file) => scan.unreadable.push(file),
-                Found::Fault(fault) => scan.faults.push(fault),
-                Found::Other => {}
-            }
+            self.look(name, settled, &mut scan);
         }
         let mut begun: HashMap<String, i64> = HashMap::new();
         for part in &scan.parts {
@@ -101,38 +83,40 @@ impl Spool {
         Ok(scan)
     }
 
-    fn look(&self, name: &OsStr, settled: &HashMap<Identity, Part>) -> Found {
+    /// Adds a file to what it is: nothing if it is no recording, or none yet.
+    fn look(&self, name: &OsStr, settled: &HashMap<Identity, Part>, scan: &mut Scan) {
         let file = match openat(&self.0, name, OPEN, Mode::empty()) {
             Ok(file) => File::from(file),
             // Removed meanwhile, or a link.
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Found::Other,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return,
             Err(error) => {
                 let remedy = "; its user or group needs to be the shipper's (record --group-read)";
-                return Found::Fault(format!("cannot open {}: {error}{remedy}", name.display()));
+                return scan.faults.push(format!("cannot open {}: {error}{remedy}", name.display()));
             }
         };
         let identity = match Identity::of(&file) {
             Ok(Some(identity)) => identity,
-            Ok(None) => return Found::Other,
-            Err(error) => return Found::Fault(format!("cannot read {}: {error}", name.display())),
+            Ok(None) => return,
+            Err(error) => return scan.faults.push(format!("cannot read {}: {error}", name.display())),
         };
+        let unreadable = |fault| Unreadable { name: name.to_owned(), identity, fault };
         if identity.bytes > MOST {
-            return unreadable(name, identity, format_args!("larger than {}", size(MOST)));
+            return scan.unreadable.push(unreadable(format!("larger than {}", size(MOST))));
         }
         if let Some(part) = settled.get(&identity) {
-            return Found::Closed(Part { name: name.to_owned(), ..part.clone() });
+            return scan.parts.push(Part { name: name.to_owned(), ..part.clone() });
         }
         let part = |recording: &RecordingFile| Part::new(name.to_owned(), identity, recording.header);
         if is_being_written(&file).unwrap_or(false) {
-            return RecordingFile::open(file).map_or(Found::Other, |recording| Found::Open(part(&recording)));
+            return scan.open.extend(RecordingFile::open(file).ok().as_ref().map(part));
         }
         match RecordingFile::open(file) {
             Ok(recording) if recording.writing() == Writing::Unknown && !is_quiet(&identity) => {
-                Found::Open(part(&recording))
+                scan.open.push(part(&recording));
             }
-            Ok(recording) => Found::Closed(part(&recording)),
-            Err(_) if !is_quiet(&identity) => Found::Other,
-            Err(error) => unreadable(name, identity, error),
+            Ok(recording) => scan.parts.push(part(&recording)),
+            Err(_) if !is_quiet(&identity) => {}
+            Err(error) => scan.unreadable.push(unreadable(error.to_string())),
         }
     }
 
@@ -155,10 +139,6 @@ impl Spool {
         unlinkat(&self.0, name, AtFlags::empty()).context("cannot remove a recording from the spool")?;
         Ok(true)
     }
-}
-
-fn unreadable(name: &OsStr, identity: Identity, fault: impl std::fmt::Display) -> Found {
-    Found::Unreadable(Unreadable { name: name.to_owned(), identity, fault: fault.to_string() })
 }
 
 /// Whether nobody has written to the file for [`QUIET`].

@@ -84,7 +84,6 @@ impl State {
         Ok(state)
     }
 
-    /// The directory.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }

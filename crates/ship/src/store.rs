@@ -30,7 +30,6 @@ const REPEATS: &str = "the server sends the same page again and again; is AWS_EN
 /// The most directories in each other of a listing: `manifest/dt=…/hour=…`. Links can make a circle.
 const DEPTH: usize = 3;
 
-/// Where the objects go.
 #[derive(Debug)]
 pub(crate) struct Store {
     store: Box<dyn ObjectStore>,
@@ -39,14 +38,6 @@ pub(crate) struct Store {
     prefix: Key,
     /// The directory of a `file://` URL.
     pub(crate) directory: Option<PathBuf>,
-}
-
-/// What became of the creation of an object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Created {
-    Now,
-    /// An object with this name exists.
-    Before,
 }
 
 impl Store {
@@ -92,13 +83,13 @@ impl Store {
         Key::from_iter(parts.chain(name.split('/').map(str::to_owned)))
     }
 
-    /// Creates an object. An existing one is not changed.
+    /// Creates an object. Returns `false` if one with this name exists, which is not changed.
     /// Fails if it cannot be created; whether it exists is then unknown.
-    pub(crate) async fn create(&self, name: &str, contents: Bytes) -> Result<Created> {
+    pub(crate) async fn create(&self, name: &str, contents: Bytes) -> Result<bool> {
         let payload = PutPayload::from_bytes(contents);
         match self.store.put_opts(&self.key(name), payload, PutMode::Create.into()).await {
-            Ok(_) => Ok(Created::Now),
-            Err(Error::AlreadyExists { .. }) => Ok(Created::Before),
+            Ok(_) => Ok(true),
+            Err(Error::AlreadyExists { .. }) => Ok(false),
             Err(error) => Err(fault(error)).with_context(|| format!("cannot store {name}")),
         }
     }
@@ -209,14 +200,12 @@ impl Store {
         }
     }
 
-    /// The name of an object below the URL.
     fn name(&self, key: &Key) -> Option<String> {
         let parts: Vec<_> = key.prefix_match(&self.prefix)?.map(|part| part.as_ref().to_owned()).collect();
         Some(parts.join("/"))
     }
 }
 
-/// The names of a listing.
 struct Listing<'l> {
     first: &'l str,
     last: &'l str,
@@ -315,7 +304,6 @@ fn s3(bucket: &str) -> Result<object_store::aws::AmazonS3> {
     })
 }
 
-/// Whether a path is below the directory of the store.
 pub(crate) fn is_below(path: &Path, directory: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     real(path).starts_with(real(directory))

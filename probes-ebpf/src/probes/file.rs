@@ -1,20 +1,22 @@
 //! `file`: a call changed a name or the attributes of a file, or failed to. `lookup`: a call looked up a path, and failed.
 //! `unix`: a Unix socket was connected to.
 
-use super::unix::{self, Connect};
+use super::unix::Connect;
 use crate::arch::read_passed;
 use crate::call::{self, Call};
+use crate::capture::is_requested;
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::functions::{function, in_pieces};
 use crate::maps::{Pointer, per_cpu, pointer_to_element, this_element};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{at, at_most, forgotten, get, konst, ld, may_turn, put, put_unaligned, read_user_str, set};
-use crate::task::{Who, current};
-use tracetui_shared::calls::{
-    DIR, FLAGS, NEW_DIR, NEW_PATH, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE,
+use crate::read::{
+    at, at_most, forgotten, get, konst, ld, may_turn, put, put_unaligned, read_kernel, read_user_str, set, store_word,
 };
-use tracetui_shared::kind::{Kind, Slot};
+use crate::sock;
+use crate::task::{Who, current};
+use tracetui_shared::calls::{DIR, FLAGS, NEW_DIR, NEXT_VALUE, NO_ARGUMENT, NO_START, PATH, PLACES, TEXT, VALUE};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::file::unix::{PATH_MAX as SUN_PATH_MAX, form};
 use tracetui_shared::record::file::{FileRecord, PATH_MAX, TEXT_MAX, start};
@@ -26,6 +28,12 @@ const MASK: u64 = 2 * NAMES_MAX - 1;
 const PATH_ASK: u64 = PATH_MAX as u64 + 1;
 const TEXT_ASK: u64 = TEXT_MAX as u64 + 1;
 const AT_FDCWD: i32 = -100;
+/// Where a path is read in the buffer, behind all directories: their length decides on its place, and it decides on them.
+const STAGE: u64 = MASK + 1 + NAME_SLACK as u64;
+/// Bytes there for each path, a multiple of 8.
+const STAGED: u64 = PATH_MAX as u64 + 8;
+/// Bytes of a path that are moved without the call of a helper.
+const SHORT: u64 = 56;
 /// Bytes of the longest variable part.
 const LONGEST: u64 = MASK + 2 * PATH_ASK + TEXT_ASK;
 
@@ -42,8 +50,6 @@ struct FileScratch {
     turn: u64,
     /// The marks of a directory without names.
     marks: u64,
-    /// The first byte of a path.
-    word: u64,
     connect: Connect,
     /// Not 0 for a connect(2).
     connects: u8,
@@ -79,16 +85,26 @@ pub fn missed(slot: Slot, who: &Who, ret: i32) {
     let is_lookup = slot as u16 == Slot::LookupUring as u16;
     let kind = if is_lookup { Kind::Lookup } else { Kind::File };
     let is_none = is_lookup && !is_lookup_failure(ret.into());
-    if is_none || konst!(Kinds) & u64::from(kind.bit()) == 0 {
+    if is_none || !is_requested(kind) {
         return;
     }
     Event::miss(slot, who, ret < 0);
 }
 
-/// Whether a call is a connect(2) of a Unix socket, which [`ended`] reports.
+/// The kinds with these records.
+const KINDS: KindSet = KindSet::of(&[Kind::File, Kind::Lookup, Kind::Unix]);
+
+/// Whether a call is one that [`ended`] reports.
 #[inline(always)]
-pub fn connects(call: &Call) -> bool {
-    if !unix::is_requested() || !call.is_of(Kind::Tcp) {
+pub fn serves(call: &Call) -> bool {
+    konst!(Kinds) & u64::from(KINDS.bits()) != 0
+        && (call.is_of(Kind::File) || call.is_of(Kind::Lookup) || connects(call))
+}
+
+/// Whether a call is a connect(2) of a Unix socket.
+#[inline(always)]
+fn connects(call: &Call) -> bool {
+    if !is_requested(Kind::Unix) || !sock::is_call(call) {
         return false;
     }
     pointer_to_element(&FILE_SCRATCH).is_some_and(|s| Pointer::to(s).value().connect.note(call))
@@ -102,7 +118,7 @@ pub fn ended(call: &Call) {
         return;
     }
     let who = Who::of(call.task);
-    let connects = unix::is_requested() && call.is_of(Kind::Tcp);
+    let connects = is_requested(Kind::Unix) && sock::is_call(call);
     let slot = match is_lookup {
         _ if connects => Slot::Unix,
         true => Slot::Lookup,
@@ -145,9 +161,10 @@ fn texts() -> bool {
     if get(&s.connects) != 0 {
         socket(s);
     } else {
-        text::<PATH_ASK>(s, PATH, 0);
-        text::<PATH_ASK>(s, NEW_PATH, 1);
-        text::<TEXT_ASK>(s, TEXT, 2);
+        paths(s);
+        let off = at_most(get(&s.off), MASK + 2 * u64::from(PATH_MAX));
+        read_text::<TEXT_ASK>(s, TEXT as u64, 2, off);
+        set(&mut s.off, off + u64::from(get(&s.frame.record.text_lens[2])));
     }
     true
 }
@@ -172,6 +189,7 @@ fn directories(s: &mut FileScratch, task: u64) {
     let (root, top) = (path::root_of(fs), path::top_of(task));
     set(&mut s.off, 0);
     set(&mut s.turn, 0);
+    set(&mut s.walk.from_mnt, u64::MAX);
     let mut turn = 0;
     loop {
         may_turn!(turn, 2);
@@ -180,10 +198,18 @@ fn directories(s: &mut FileScratch, task: u64) {
             break;
         }
         set(&mut s.turn, nth + 1);
+        if get(&s.connects) == 0 {
+            read_text::<PATH_ASK>(s, 2 * nth + PATH as u64, nth & 1, stage(nth));
+        } else {
+            put(at(s.buf.as_mut_ptr(), STAGE), get(&s.connect.first));
+            s.frame.record.text_marks[0] = if s.connect.form == form::PATH { 0 } else { mark::FAULT };
+        }
         let start = get(&s.off);
         let from = start_of(s, task, nth, (root, top));
         let (mut len, mut marks) = (0, get(&s.marks) as u8);
-        if from.dentry != 0 {
+        if get(&s.walk.from_dentry) == from.dentry && get(&s.walk.from_mnt) == from.mnt {
+            set(&mut s.frame.record.starts, get(&s.frame.record.starts) | start::SAME);
+        } else if from.dentry != 0 {
             let names = path::walk::<MASK>(&mut s.walk, start, from, root, top, file_walk);
             (len, marks) = (names.end - start, names.marks);
             set(&mut s.off, names.end & MASK);
@@ -201,19 +227,19 @@ fn start_of(s: &mut FileScratch, task: u64, nth: u64, (root, top): (Place, u64))
     if dir_at == u64::from(NO_START) {
         return Place::NONE;
     }
-    set(&mut s.word, 0);
-    if path_at != u64::from(NO_ARGUMENT) {
-        let passed = argument(s, 2 * nth + PATH as u64);
-        let fault = read_passed::<1>((&raw mut s.word).cast(), 1, passed) != 0;
-        if fault && !names_descriptor(s, passed) || get(&s.word) as u8 == b'/' && path::is_top(top, root) {
+    let is_path = path_at != u64::from(NO_ARGUMENT);
+    let is_absolute = is_path && get(at(s.buf.as_mut_ptr(), stage(nth))) == b'/';
+    if is_path {
+        let fault = get(at(s.frame.record.text_marks.as_mut_ptr(), nth & 1)) & mark::FAULT != 0;
+        if fault || is_absolute && path::is_top(top, root) {
             return Place::NONE;
         }
     } else if dir_at == u64::from(NO_ARGUMENT) {
         return Place::NONE;
     }
-    let mark = if path_at == u64::from(NO_ARGUMENT) { start::FILE } else { start::PATH << nth };
+    let mark = if is_path { start::PATH << nth } else { start::FILE };
     set(&mut s.frame.record.starts, get(&s.frame.record.starts) | mark);
-    if get(&s.word) as u8 == b'/' {
+    if is_absolute {
         return root;
     }
     let dirfd = get(at(s.frame.record.dirfds.as_mut_ptr(), nth & 1));
@@ -228,27 +254,57 @@ fn start_of(s: &mut FileScratch, task: u64, nth: u64, (root, top): (Place, u64))
     files::view_file(file, &mut s.walk).path
 }
 
-/// Appends a text that was passed, without its NUL.
+/// Where the path `nth` is read.
 #[inline(always)]
-fn text<const ASK: u64>(s: &mut FileScratch, which: usize, nth: usize) {
-    let off = at_most(get(&s.off), MASK + nth as u64 * (PATH_MAX as u64));
+fn stage(nth: u64) -> u64 {
+    STAGE + (nth & 1) * STAGED
+}
+
+/// Reads a text that was passed, without its NUL.
+#[inline(always)]
+fn read_text<const ASK: u64>(s: &mut FileScratch, which: u64, nth: u64, to: u64) {
     let (mut len, mut marks) = (0, 0);
-    if place_of(s, which as u64) != u64::from(NO_ARGUMENT) {
-        let passed = argument(s, which as u64);
-        let n = read_user_str(at(s.buf.as_mut_ptr(), off), ASK, passed);
-        marks = if n < 0 {
-            if names_descriptor(s, passed) { 0 } else { mark::FAULT }
+    if place_of(s, which) != u64::from(NO_ARGUMENT) {
+        let passed = argument(s, which);
+        let n = read_user_str(at(s.buf.as_mut_ptr(), to), ASK, passed);
+        (len, marks) = if n < 0 {
+            (0, if names_descriptor(s, passed) { 0 } else { mark::FAULT })
         } else if n == ASK as i64 {
-            mark::CUT
+            (ASK - 2, mark::CUT)
         } else {
-            0
+            (n as u64 - 1, 0)
         };
-        len = if n <= 0 { 0 } else { n as u64 - 1 };
-        len = if len > ASK - 2 { ASK - 2 } else { len };
     }
-    s.frame.record.text_lens[nth] = len as u16;
-    s.frame.record.text_marks[nth] = marks;
-    set(&mut s.off, off + len);
+    set(at(s.frame.record.text_lens.as_mut_ptr(), nth), len as u16);
+    set(at(s.frame.record.text_marks.as_mut_ptr(), nth), marks);
+}
+
+/// Appends the two paths, which were read.
+#[inline(always)]
+fn paths(s: &mut FileScratch) {
+    set(&mut s.turn, 0);
+    let mut turn = 0;
+    loop {
+        may_turn!(turn, 2);
+        let nth = get(&s.turn);
+        if nth >= 2 {
+            break;
+        }
+        set(&mut s.turn, nth + 1);
+        let len = get(at(s.frame.record.text_lens.as_mut_ptr(), nth & 1)).into();
+        let off = at_most(get(&s.off), MASK + u64::from(PATH_MAX));
+        let (to, from) = (at(s.buf.as_mut_ptr(), off), at(s.buf.as_mut_ptr(), stage(nth)));
+        if len > SHORT {
+            read_kernel(to, at_most(len, PATH_MAX.into()), from as u64);
+        } else {
+            let mut word = 0;
+            while word < SHORT / 8 {
+                store_word(at(to, 8 * word), get(at(from.cast::<u64>(), word)));
+                word += 1;
+            }
+        }
+        set(&mut s.off, off + len);
+    }
 }
 
 /// Appends the address of a Unix socket, and the name of the peer's process.

@@ -1,6 +1,10 @@
 use crate::call::Call;
-use crate::read::konst;
-use tracetui_shared::kind::{Kind, KindSet};
+use crate::capture::is_requested;
+use crate::io_uring::Completion;
+use crate::read::{offset, rd};
+use crate::task::{Who, current};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::offsets::field;
 
 pub mod bpf;
 pub mod exec;
@@ -14,14 +18,10 @@ pub mod tcp;
 pub mod unix;
 pub mod uring;
 
-/// The kinds with the records of `file`.
-const WITH_PATHS: KindSet = KindSet::of(&[Kind::File, Kind::Lookup, Kind::Unix]);
-
-/// Passes a call to the code of its kind. The verifier removes the code of kinds that are not requested.
+/// Passes a call to the code of its kind.
 #[inline(always)]
 fn ended(call: &Call) {
-    let is = |kind: Kind| konst!(Kinds) & u64::from(kind.bit()) != 0 && call.is_of(kind);
-    let has_paths = || call.is_of(Kind::File) || call.is_of(Kind::Lookup) || file::connects(call);
+    let is = |kind: Kind| is_requested(kind) && call.is_of(kind);
     if is(Kind::Open) {
         open::ended(call);
     } else if is(Kind::Exec) {
@@ -29,7 +29,25 @@ fn ended(call: &Call) {
     } else if is(Kind::Bpf) {
         bpf::ended(call);
     } else if is(Kind::Tcp) && tcp::ended(call) {
-    } else if konst!(Kinds) & u64::from(WITH_PATHS.bits()) != 0 && has_paths() {
+    } else if file::serves(call) {
         file::ended(call);
+    }
+}
+
+/// Passes a submitted request of io_uring to the code of its kind.
+#[inline(always)]
+fn submitted(req: u64, opcode: u8) {
+    tcp::uring::submitted(req, opcode);
+    unix::submitted(req, opcode, current());
+}
+
+/// Passes a completion of io_uring to the code of its kind. `submitter`: the task that submitted the request.
+#[inline(always)]
+fn completed(req: u64, opcode: u8, completion: impl FnOnce() -> Completion, submitter: impl Fn() -> u64) {
+    let ret = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
+    if let Some(slot) = file::uring_slot(opcode) {
+        file::missed(slot, &Who::of(submitter()), ret);
+    } else if !unix::missed(req, opcode, || Who::of(submitter()), ret) {
+        tcp::uring::ended(req, opcode, completion, submitter);
     }
 }

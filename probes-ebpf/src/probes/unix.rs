@@ -1,20 +1,18 @@
 //! `unix`: a Unix socket was connected to, or the connect failed. The records are made in [`file`](super::file).
 
-use super::tcp::uring::CQE_SKIP;
-use super::tcp::{self, sock};
 use crate::arch::read_passed;
 use crate::call::Call;
+use crate::capture::is_requested;
 use crate::emit::Event;
 use crate::files::file_at;
-use crate::read::{any, forgotten, get, konst, offset, rd, rd_field, set};
+use crate::io_uring::CQE_SKIP;
+use crate::read::{any, forgotten, get, offset, rd, rd_field, set};
+use crate::sock::{self, AF_UNIX, SOCK_DGRAM, behind, what};
 use crate::task::Who;
-use tracetui_shared::calls::tcp::CONNECT;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::file::unix::form;
 
-const SOCK_DGRAM: u16 = 2;
-const AF_UNIX: u16 = 1;
 /// The offset of `sun_path` in bytes (include/uapi/linux/un.h).
 const PATH: u64 = 2;
 /// `IORING_OP_CONNECT` (include/uapi/linux/io_uring.h).
@@ -32,6 +30,8 @@ pub struct Connect {
     pub len: u64,
     /// One of [`form`].
     pub form: u8,
+    /// The first byte of the path.
+    pub first: u8,
 }
 
 /// The process that listens.
@@ -43,22 +43,16 @@ pub struct Peer {
     pub comm: [u64; 2],
 }
 
-/// Whether the kind is requested.
-#[inline(always)]
-pub fn is_requested() -> bool {
-    konst!(Kinds) & u64::from(Kind::Unix.bit()) != 0
-}
-
 /// Counts a request of io_uring that connects a Unix socket and posts no completion on success, when it is submitted.
 #[inline(always)]
 pub fn submitted(req: u64, opcode: u8, task: u64) {
-    if !is_requested() || opcode != URING_CONNECT || rd_field::<u32>(req, field::KiocbFlags) & CQE_SKIP == 0 {
+    if !is_requested(Kind::Unix) || opcode != URING_CONNECT || rd_field::<u32>(req, field::KiocbFlags) & CQE_SKIP == 0 {
         return;
     }
     // The file is taken from the table when the request is executed.
     let file: u64 = rd_field(req, field::KiocbFile);
     let file = if file == 0 { file_at(task, rd_field::<u32>(req, field::KiocbFd).into()) } else { file };
-    if is_unix(sock::behind(file)) {
+    if is_unix(behind(file)) {
         Event::miss(Slot::UnixSubmit, &Who::of(task), false);
     }
 }
@@ -66,7 +60,7 @@ pub fn submitted(req: u64, opcode: u8, task: u64) {
 /// Counts a request of io_uring that connects a Unix socket as missed.
 #[inline(always)]
 pub fn missed(req: u64, opcode: u8, who: impl FnOnce() -> Who, ret: i32) -> bool {
-    if !is_requested() || opcode != URING_CONNECT || !is_unix(sock::behind(rd_field(req, field::KiocbFile))) {
+    if !is_requested(Kind::Unix) || opcode != URING_CONNECT || !is_unix(behind(rd_field(req, field::KiocbFile))) {
         return false;
     }
     Event::miss(Slot::UnixUring, &who(), ret < 0);
@@ -85,14 +79,14 @@ impl Connect {
         if call.ret > 0 || call.trapped {
             return false;
         }
-        let Some(passed) = tcp::passed(call) else { return false };
-        let sk = sock::behind(file_at(call.task, passed.fd as u32 as u64));
+        let Some(passed) = sock::passed(call) else { return false };
+        let sk = behind(file_at(call.task, passed.fd as u32 as u64));
         // The verifier need not follow each result.
         let ret = forgotten(call.ret as u64, call.args[0]);
         // A datagram socket without a peer after a success: its connection was dissolved.
         let dissolved =
             || ret == 0 && any::<u16>(sk, field::SkType) == SOCK_DGRAM && any::<u64>(sk, field::UnixPeer) == 0;
-        let found = passed.which == CONNECT && is_unix(sk) && !dissolved();
+        let found = passed.which == what::CONNECT && is_unix(sk) && !dissolved();
         // Nor each way to this.
         if forgotten(found.into(), call.ret as u64) == 0 {
             return false;
@@ -124,6 +118,7 @@ impl Connect {
         let form = forgotten(form.into(), address) as u8;
         set(&mut self.form, form);
         set(&mut self.len, if matches!(form, form::PATH | form::ABSTRACT) { len as u64 - PATH } else { 0 });
+        set(&mut self.first, (head >> 16) as u8);
         if form == form::PATH { get(&self.path) } else { 0 }
     }
 

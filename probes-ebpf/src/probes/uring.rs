@@ -4,19 +4,16 @@
 //! before the request ends. The report at its end has the result. User space joins the two by the address of the
 //! request. So no state is kept in the kernel, and any number of requests may be in flight.
 
-use super::file;
 use super::open::{self, OpenScratch};
-use super::tcp;
-use super::tcp::uring::{CQE_SKIP, Completion};
-use super::unix;
 use crate::arch::{native_abi, o_largefile};
 use crate::context::{self, Context};
 use crate::emit::{Event, Frame};
 use crate::files;
 use crate::functions::in_pieces;
+use crate::io_uring::{CQE_SKIP, completion};
 use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, Walk};
-use crate::read::{any, at_most, casts, get, has, konst, ld, offset, rd, read_kernel_str, set, typed_as, zero};
+use crate::read::{any, at_most, casts, get, has, ld, offset, rd, read_kernel_str, set, typed_as, zero};
 use crate::task::{Who, current};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::maps::Array;
@@ -92,28 +89,10 @@ pub fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     // No request does both: the verifier walks through the one or the other.
     if is_open(opcode) {
         ended(req, opcode);
-    } else if let Some(slot) = file::uring_slot(opcode) {
-        let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
-        file::missed(slot, &Who::of(submitter(req)), ret);
-    } else if !unix::missed(req, opcode, || Who::of(submitter(req)), rd(req.wrapping_add(offset(field::KiocbCqeRes)))) {
-        tcp::uring::ended(req, opcode, || completion(ctx), || submitter(req));
+    } else {
+        super::completed(req, opcode, || completion(ctx), || submitter(req));
     }
     0
-}
-
-/// The completion that is posted.
-#[inline(always)]
-fn completion(ctx: Context) -> Completion {
-    if !context::is_typed() {
-        let (res, flags) = (ctx.load::<i32, 32>(), ctx.load::<u32, 36>());
-        Completion { ring: ctx.load::<u64, 8>(), user_data: ctx.load::<u64, 24>(), res, flags }
-    } else if konst!(UringCqe) != 0 {
-        let [user_data, rest] = rd::<[u64; 2]>(ctx.argument::<2>());
-        Completion { ring: ctx.argument::<0>(), user_data, res: rest as i32, flags: (rest >> 32) as u32 }
-    } else {
-        let (res, flags) = (ctx.argument::<3>() as i32, ctx.argument::<4>() as u32);
-        Completion { ring: ctx.argument::<0>(), user_data: ctx.argument::<2>(), res, flags }
-    }
 }
 
 /// Offset in bytes of `req` in the records of the classic tracepoints: after the common fields and `ctx`.
@@ -230,8 +209,7 @@ fn send(s: &mut RequestScratch, event: &Event, req: u64, place: u64, path_len: u
 fn submitted(req: u64) {
     note_submitted(req);
     let opcode = opcode_of(req);
-    tcp::uring::submitted(req, opcode);
-    unix::submitted(req, opcode, current());
+    super::submitted(req, opcode);
     if !is_open(opcode) {
         return;
     }

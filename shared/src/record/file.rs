@@ -49,6 +49,8 @@ pub mod start {
     pub const NEW_PATH: u8 = 2;
     /// The call names the file by a descriptor. The first directory is that file.
     pub const FILE: u8 = 4;
+    /// The second path starts where the first one does: only the first directory follows.
+    pub const SAME: u8 = 8;
 }
 
 /// What a record of `unix` has in the fields of [`FileRecord`]: in `values` the type of the socket (`sock.sk_type`) with the [`form`] of
@@ -60,7 +62,7 @@ pub mod unix {
 
     /// How an address was passed.
     pub mod form {
-        pub use crate::record::tcp::form::{OTHER_FAMILY, TOO_SHORT, UNREADABLE};
+        pub use crate::record::socket::form::{OTHER_FAMILY, TOO_SHORT, UNREADABLE};
         /// A path.
         pub const PATH: u8 = 0;
         /// A name in the abstract namespace. Its first byte, a NUL, is `@` in the record.

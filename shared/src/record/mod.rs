@@ -16,6 +16,7 @@ pub mod fork;
 pub mod identity;
 pub mod open;
 pub mod session;
+pub mod socket;
 pub mod stack;
 pub mod task;
 pub mod tcp;

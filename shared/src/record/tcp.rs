@@ -4,6 +4,8 @@ use crate::id::{NsInum, Tgid};
 use crate::time::BootNanos;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use super::socket::{form, state};
+
 /// Limit of open connections that are followed.
 pub const MAX_CONNECTIONS: u32 = 1 << 16;
 
@@ -73,42 +75,6 @@ pub mod flag {
     pub const FASTOPEN: u16 = 16;
     /// The connection is older than the trace: `since` is not known.
     pub const OLDER: u16 = 32;
-}
-
-/// The form of an address, or why there is none ([`TcpRecord::form`]).
-pub mod form {
-    /// The address of the socket, in its family.
-    pub const SOCKET: u8 = 0;
-    /// A `struct sockaddr_in` that was passed.
-    pub const INET: u8 = 2;
-    /// A `struct sockaddr_in6` that was passed.
-    pub const INET6: u8 = 10;
-    /// The address that was passed is of another family.
-    pub const OTHER_FAMILY: u8 = 253;
-    /// The length that was passed is too small for the family.
-    pub const TOO_SHORT: u8 = 254;
-    /// The memory of the address could not be read.
-    pub const UNREADABLE: u8 = 255;
-}
-
-/// States of a connection (`include/net/tcp_states.h`).
-pub mod state {
-    #[allow(missing_docs)]
-    pub const ESTABLISHED: u8 = 1;
-    #[allow(missing_docs)]
-    pub const SYN_SENT: u8 = 2;
-    #[allow(missing_docs)]
-    pub const SYN_RECV: u8 = 3;
-    #[allow(missing_docs)]
-    pub const FIN_WAIT1: u8 = 4;
-    #[allow(missing_docs)]
-    pub const CLOSE: u8 = 7;
-    #[allow(missing_docs)]
-    pub const CLOSE_WAIT: u8 = 8;
-    #[allow(missing_docs)]
-    pub const LAST_ACK: u8 = 9;
-    #[allow(missing_docs)]
-    pub const LISTEN: u8 = 10;
 }
 
 /// The payload of `tcp`. The header is that of the thread that requested or accepted the connection, as it was then. A `close`

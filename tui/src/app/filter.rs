@@ -26,9 +26,11 @@ impl DisplayFilter {
 
 #[derive(Debug, Default)]
 pub(crate) struct FilterState {
-    parts: Vec<String>,
-    applied: Option<DisplayFilter>,
-    error: Option<FilterError>,
+    /// The parts of the filter in effect. An event must match all of them.
+    pub(crate) parts: Vec<String>,
+    /// The filter in effect; `None` shows everything.
+    pub(crate) applied: Option<DisplayFilter>,
+    pub(crate) error: Option<FilterError>,
     /// The texts of the line since it was last parsed as a filter.
     unread: Vec<String>,
     /// The filter's text before the line was opened.
@@ -50,11 +52,6 @@ pub(crate) enum Change {
 }
 
 impl FilterState {
-    /// The filter in effect; `None` shows everything.
-    pub(crate) fn applied(&self) -> Option<&DisplayFilter> {
-        self.applied.as_ref()
-    }
-
     /// The root process ids of the trees in the filter in effect.
     pub(crate) fn roots(&self) -> Vec<Tgid> {
         self.applied.as_ref().map(|applied| applied.filter.roots()).unwrap_or_default()
@@ -69,10 +66,6 @@ impl FilterState {
         self.parts.join(" ")
     }
 
-    pub(crate) fn error(&self) -> Option<&FilterError> {
-        self.error.as_ref()
-    }
-
     /// Sets the filter to this text. If the text is not a valid filter, the filter stays as it is.
     pub(crate) fn set(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
         self.applied = match text.trim() {
@@ -81,11 +74,6 @@ impl FilterState {
         };
         self.parts = self.applied.as_ref().map(|applied| applied.filter.parts()).unwrap_or_default();
         Ok(())
-    }
-
-    /// The parts of the filter in effect. An event must match all of them.
-    pub(crate) fn parts(&self) -> &[String] {
-        &self.parts
     }
 
     /// Adds a part unless it is there. Removes the parts that it contradicts and those that it makes redundant.
@@ -140,7 +128,6 @@ impl FilterState {
         Ok(Change::Applied)
     }
 
-    /// Replaces the whole filter by this part.
     pub(crate) fn replace(&mut self, part: &str, world: &World) -> Result<Change, FilterError> {
         self.replaced.clear();
         self.apply(part, world)
@@ -236,8 +223,8 @@ mod tests {
     /// The state that the user sees, apart from the error of a text that is not parsed yet.
     fn state(app: &App) -> (String, String, Option<String>, Option<String>, u64, Option<u64>) {
         let line = app.line_for(Purpose::Filter).map(|line| line.text());
-        let error = app.filter.error().map(|error| error.message.clone());
-        let search = app.search.pattern().map(|pattern| pattern.text().to_owned()).unwrap_or_default();
+        let error = app.filter.error.as_ref().map(|error| error.message.clone());
+        let search = app.search.pattern.as_ref().map(|pattern| pattern.text().to_owned()).unwrap_or_default();
         (app.filter.text(), search, line, error, app.events().events(), app.events().selected())
     }
 
@@ -276,16 +263,16 @@ mod tests {
         app.filter.is_inner = true;
         for (typed, refused) in [("pid=2", true), ("err or tree=2", true), ("ns_pid=2", false), ("comm=cat", false)] {
             work(keys(&mut app, &format!("f{typed}")));
-            let said = app.filter.error().map(|error| error.message.clone());
+            let said = app.filter.error.as_ref().map(|error| error.message.clone());
             assert_eq!(said.is_some_and(|said| said.contains("ns_pid=ID")), refused, "{typed}");
             work(keys(&mut app, "\x1b"));
         }
         app.search.is_inner = true;
         keys(&mut app, "/pid=2");
-        assert_eq!(app.search.error(), Some(super::language::INNER_ID));
+        assert_eq!(app.search.error.as_deref(), Some(super::language::INNER_ID));
         keys(&mut app, "\x1b");
         // A key takes the id from the event. It stays while the filter is edited.
         work(keys(&mut app, "pf err"));
-        assert_eq!((app.filter.text().as_str(), app.filter.error()), ("pid=7 err", None));
+        assert_eq!((app.filter.text().as_str(), app.filter.error.as_ref()), ("pid=7 err", None));
     }
 }

@@ -44,7 +44,6 @@ pub enum Input {
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
-    /// Whether COMMAND runs again.
     RunsAgain(bool),
     Recording(String),
     /// The recording lacks this many of the kept events, because they were evicted before they were written.
@@ -94,7 +93,6 @@ pub enum Effect {
     /// Clear the screen and draw everything again.
     Clear,
     Copy(Vec<u8>),
-    /// Ring the terminal's bell.
     Bell,
     /// Start a recording, or end the running one.
     Record,

@@ -122,14 +122,13 @@ impl Default for Preferences {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct App {
     pub pipeline: Pipeline,
     store: Store,
     events: EventList,
     pub(crate) filter: FilterState,
     pub(crate) search: Search,
-    /// The line that is being typed, if there is one.
     pub(crate) prompt: Option<Prompt>,
     pub(crate) detail: Detail,
     pub(crate) views: Views,
@@ -166,7 +165,6 @@ pub struct App {
     now: Duration,
 }
 
-/// The state of the events view before another view showed a row's events there.
 #[derive(Debug)]
 struct ReturnTo {
     view: View,
@@ -274,8 +272,6 @@ impl Memory {
 /// The summary that is printed after the screen is closed.
 #[derive(Clone, Debug)]
 pub struct ExitLine {
-    pub events: u64,
-    pub lost: u64,
     pub account: Account,
     /// The error message if the counts of the account disagree.
     pub discrepancy: Option<String>,
@@ -288,13 +284,13 @@ impl App {
     /// Creates a dashboard. Hidden kinds are collected too, so that their keys can show earlier events.
     pub fn new(settings: Settings) -> Result<App, FilterError> {
         let mut pipeline = Pipeline::new(settings.budget);
-        pipeline.set_zone(settings.zone);
+        pipeline.world_mut().zone = settings.zone;
         let mut filter = FilterState::default();
         filter.history = History::of(settings.filters.clone());
         let mut search = Search::default();
         (filter.is_inner, search.is_inner) = (settings.is_inner, settings.is_inner);
         filter.set(&settings.filter, pipeline.world())?;
-        pipeline.follow(&filter.roots());
+        pipeline.world_mut().processes.follow(&filter.roots());
         let mut events = EventList::new();
         events.fold_all(settings.preferences.folds);
         let screen = Screen::new(&settings);
@@ -303,40 +299,17 @@ impl App {
             events,
             filter,
             search,
-            prompt: None,
-            detail: Detail::default(),
             views: Views::new(settings.budget),
-            watches: Watches::default(),
-            muted: Vec::new(),
             side: Side::new(settings.budget),
-            counts_runs: false,
-            evicted: Default::default(),
-            return_to: None,
-            reasons: Reasons::default(),
-            searches: Searches::default(),
-            summary: Summary::default(),
-            rates: Rates::default(),
             screen,
             settings,
-            source: SourceState::default(),
-            usage: UsageState::default(),
-            replay: None,
-            time: Time::default(),
-            recordings: Recordings::default(),
-            output: None,
-            verdict: Verdict::default(),
-            asked_to_quit: false,
-            asks_what: false,
-            extent: Extent::default(),
-            drawn: None,
-            now: Duration::ZERO,
             pipeline,
+            ..App::default()
         };
         app.events.list(app.listing());
         Ok(app)
     }
 
-    /// Sets whether the list leaves out what needs no attention.
     pub(crate) fn set_calm(&mut self, calm: bool) {
         self.settings.calm = calm;
         self.screen.calm = calm;
@@ -370,7 +343,7 @@ impl App {
 
     /// Whether COMMAND runs, or without one the trace.
     pub(crate) fn is_running(&self) -> bool {
-        self.output.as_ref().map_or(self.source == SourceState::Live, |output| output.ended().is_none())
+        self.output.as_ref().map_or(self.source == SourceState::Live, |output| output.ended.is_none())
     }
 
     /// The state of a process without an end. An excerpt may have left its exit out.
@@ -417,7 +390,7 @@ impl App {
     /// Shows a recording. The frames fed are a part of it.
     pub fn set_replay(&mut self, mut replay: Replay) {
         self.time.strip = Strip::new(replay.facts.span);
-        self.pipeline.set_end(replay.ends_at());
+        self.pipeline.world_mut().ends_at = replay.ends_at();
         self.time.strip.set(std::mem::take(&mut replay.facts.density), replay.facts.span);
         if replay.facts.seekable {
             // What is evicted can be loaded again, in parts without gaps.
@@ -425,7 +398,7 @@ impl App {
         }
         self.replay = Some(replay);
         // The output is kept with its times, and shown by time.
-        self.pipeline.leave_out_terminal();
+        self.pipeline.world_mut().without_terminal = true;
     }
 
     /// The loaded part, and where the selected row is in it.
@@ -443,7 +416,7 @@ impl App {
     }
 
     pub fn areas(&self) -> Areas {
-        screen::layout::areas(self.screen.width, self.screen.height, self.detail.size(), self.has_side())
+        screen::layout::areas(self.screen.width, self.screen.height, self.detail.size, self.has_side())
     }
 
     /// The height of the list in rows. It is at least 1, so that the selection can move while the detail pane covers the list.
@@ -490,12 +463,8 @@ impl TimeBase {
 
 impl ExitLine {
     pub fn of(app: &App) -> ExitLine {
-        let account = app.pipeline.account();
-        let sum = account.sum();
         ExitLine {
-            events: sum.delivered,
-            lost: sum.lost.sum(),
-            account,
+            account: app.pipeline.account(),
             discrepancy: app.pipeline.discrepancy(),
             recordings: app.recordings.done.clone(),
             not_recorded: app.recordings.failure.clone(),
@@ -506,7 +475,8 @@ impl ExitLine {
 impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at_most = if self.account.bounded > 0 { "at most " } else { "" };
-        write!(f, "{}, {at_most}{} lost", counted(self.events, ["event", "events"]), grouped(self.lost))?;
+        let sum = self.account.sum();
+        write!(f, "{}, {at_most}{} lost", counted(sum.delivered, ["event", "events"]), grouped(sum.lost.sum()))?;
         for Recorded { name, bytes, evicted } in &self.recordings {
             write!(f, ", recorded to {name} ({})", counted(*bytes, ["byte", "bytes"]))?;
             if *evicted > 0 {

@@ -11,7 +11,6 @@ use super::time::Aim;
 use super::views::View;
 use super::{App, Effect, Effects};
 
-/// What a line is typed for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     Filter,
@@ -19,12 +18,10 @@ pub(crate) enum Purpose {
     Time,
     /// The name of a recording to compare with.
     Compare,
-    /// A search of the help.
     Help,
 }
 
 impl Purpose {
-    /// The text before the line.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Purpose::Filter => "filter> ",
@@ -36,19 +33,16 @@ impl Purpose {
     }
 }
 
-/// A line that is being typed.
 #[derive(Debug)]
 pub(crate) struct Prompt {
     pub purpose: Purpose,
     pub line: Line,
-    /// The completion that Tab began.
     pub completion: Option<Completion>,
     /// What can complete the text as it was typed.
     pub offers: Option<Completion>,
 }
 
 impl App {
-    /// Opens a line with this text.
     pub(super) fn ask(&mut self, purpose: Purpose, text: &str) {
         self.prompt = Some(Prompt { purpose, line: Line::new(text), completion: None, offers: None });
         self.offer();
@@ -66,7 +60,6 @@ impl App {
         }
     }
 
-    /// The completion that Tab began.
     pub(crate) fn completion(&self) -> Option<&Completion> {
         self.prompt.as_ref()?.completion.as_ref()
     }
@@ -106,7 +99,6 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Takes the text of a line that is being typed.
     fn take_text(&mut self, purpose: Purpose, text: &str, more: bool) {
         match purpose {
             Purpose::Filter => {
@@ -127,7 +119,7 @@ impl App {
         match purpose {
             Purpose::Filter => {
                 let change = self.filter.read(self.pipeline.world());
-                if self.filter.error().is_none() {
+                if self.filter.error.is_none() {
                     self.filter.keep();
                     self.prompt = None;
                 }

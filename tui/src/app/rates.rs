@@ -13,7 +13,6 @@ type Counts = [u64; FAILED_EXECS + 1];
 
 const FAILED_EXECS: usize = Kind::PROBED.len();
 
-/// Events per second, by kind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rates {
     /// The counts since the last full second.

@@ -38,12 +38,10 @@ impl Failures {
 pub(crate) struct Screen {
     pub width: u16,
     pub height: u16,
-    /// The shown kinds.
     pub kinds: KindSet,
     pub failures: Failures,
     /// Whether the list leaves out what needs no attention, unless the filter is about it.
     pub calm: bool,
-    /// Whether a wide screen has the side strip.
     pub strip: bool,
     pub time: TimeMode,
     pub columns: Columns,
@@ -177,24 +175,16 @@ pub enum OverlayKind {
 }
 
 impl OverlayKind {
-    pub(super) const ALL: [OverlayKind; 6] = [
-        OverlayKind::Help,
-        OverlayKind::Loss,
-        OverlayKind::Output,
-        OverlayKind::Columns,
-        OverlayKind::Strip,
-        OverlayKind::Gantt,
-    ];
-
-    /// The action that shows it.
-    pub(super) fn action(self) -> Action {
-        match self {
-            OverlayKind::Help => Action::Help,
-            OverlayKind::Loss => Action::LossReport,
-            OverlayKind::Output => Action::Output,
-            OverlayKind::Columns => Action::Columns,
-            OverlayKind::Strip => Action::Strip,
-            OverlayKind::Gantt => Action::Gantt,
-        }
+    /// The overlay that an action shows.
+    fn of(action: Action) -> Option<OverlayKind> {
+        Some(match action {
+            Action::Help => OverlayKind::Help,
+            Action::LossReport => OverlayKind::Loss,
+            Action::Output => OverlayKind::Output,
+            Action::Columns => OverlayKind::Columns,
+            Action::Strip => OverlayKind::Strip,
+            Action::Gantt => OverlayKind::Gantt,
+            _ => return None,
+        })
     }
 }

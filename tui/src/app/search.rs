@@ -81,7 +81,6 @@ pub struct Find {
     pub failures: bool,
 }
 
-/// The running search of a recording.
 #[derive(Debug)]
 pub(super) struct Finding {
     pub find: Find,
@@ -103,31 +102,16 @@ struct Hunt {
     waits: bool,
 }
 
-/// The result of one slice of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
     /// No match so far, or no search is active.
     Nothing,
-    Row(Id, Wrapped),
+    /// A match, and whether the search wrapped around the end of the list.
+    Row(Id, bool),
     /// No match. If the search selected rows during typing: the row selected before that.
     None(Option<Id>),
     /// Like `None` for the list, but rows exist beyond the list.
     Edge(Way, Option<Id>),
-}
-
-/// Whether the list has all rows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rows {
-    All,
-    /// Other rows exist before or after the list.
-    Some,
-}
-
-/// Whether a search wrapped around the end of the list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wrapped {
-    Yes,
-    No,
 }
 
 /// The number of matching rows, and which of them is selected.
@@ -142,8 +126,8 @@ pub struct MatchPosition {
 
 #[derive(Debug, Default)]
 pub struct Search {
-    pattern: Option<Pattern>,
-    error: Option<String>,
+    pub(crate) pattern: Option<Pattern>,
+    pub(crate) error: Option<String>,
     /// The typed text, if it has yet to be parsed as a pattern.
     unread: Option<String>,
     /// The position at which the search line was opened.
@@ -163,14 +147,6 @@ pub struct Search {
 }
 
 impl Search {
-    pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
-    }
-
-    pub fn pattern(&self) -> Option<&Pattern> {
-        self.pattern.as_ref()
-    }
-
     /// A line is opened. Its search starts at the row `origin`.
     pub fn begin(&mut self, origin: Id) {
         (self.origin, self.moved) = (origin, false);
@@ -229,7 +205,7 @@ impl Search {
         let matched = |id: &Id| matches.get(matches.place(*id)) == Some(*id);
         let at = list.selected().filter(matched).map(|id| listed(id) + 1);
         // A paused list has no rows after the pause.
-        let end = list.end().unwrap_or(store.next_id());
+        let end = list.frozen.unwrap_or(store.next_id());
         Some(MatchPosition { at, all: listed(end), unlisted: matches.marked_before(end) })
     }
 
@@ -323,23 +299,23 @@ impl Search {
         self.hunt.is_some()
     }
 
-    /// Checks up to `budget` rows.
-    pub fn hunt(&mut self, list: &EventList, rows: Rows, store: &Store, world: &World, budget: usize) -> Found {
+    /// Checks up to `budget` rows. `all`: the list has all of them.
+    pub fn hunt(&mut self, list: &EventList, all: bool, store: &Store, world: &World, budget: usize) -> Found {
         let Search { pattern, hunt: running, buffers, origin, moved, .. } = self;
         let (Some(hunt), Some(pattern)) = (running.as_mut(), pattern) else { return Found::Nothing };
         if hunt.waits && list.scanning(store) {
             return Found::Nothing;
         }
         for _ in 0..budget {
-            let Some(id) = hunt.step(list, rows) else {
+            let Some(id) = hunt.step(list, all) else {
                 let back = std::mem::take(moved).then_some(*origin);
                 let way = hunt.way;
                 *running = None;
-                return if rows == Rows::All { Found::None(back) } else { Found::Edge(way, back) };
+                return if all { Found::None(back) } else { Found::Edge(way, back) };
             };
             let matches = store.get(id).and_then(|stored| stored.with(world, |seen| pattern.matches(seen, buffers)));
             if matches == Some(true) {
-                let wrapped = if hunt.wrapped { Wrapped::Yes } else { Wrapped::No };
+                let wrapped = hunt.wrapped;
                 *running = None;
                 return Found::Row(id, wrapped);
             }
@@ -353,12 +329,10 @@ impl Hunt {
         Hunt { at, way, wrapped: false, from: at, waits: false }
     }
 
-    /// The next row to check. `None` after all rows were checked, or at the end of an incomplete list.
-    fn step(&mut self, list: &EventList, rows: Rows) -> Option<Id> {
-        let id = match rows {
-            Rows::All => self.beside(list).or_else(|| self.wrap(list)),
-            Rows::Some => self.beside(list),
-        }?;
+    /// The next row to check. `None` after all rows were checked, or at the end of a list that lacks some.
+    fn step(&mut self, list: &EventList, all: bool) -> Option<Id> {
+        let beside = self.beside(list);
+        let id = if all { beside.or_else(|| self.wrap(list)) } else { beside }?;
         let past = match self.way {
             Way::Down => id >= self.from,
             Way::Up => id < self.from,

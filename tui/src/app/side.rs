@@ -28,17 +28,14 @@ use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::{counted, short};
 
-/// The target of a row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
     Event(Id),
     /// The events that pass this part of a filter.
     Part(String),
-    /// A process in the tree.
     Process(ProcessKey),
 }
 
-/// The content of a line.
 #[derive(Clone, Debug)]
 pub(crate) enum Content<'a> {
     /// A title, and what the rows below it say.
@@ -64,12 +61,10 @@ pub(crate) enum Content<'a> {
     Child(Seen<'a>),
     /// A value, and its number of events.
     Count(&'a [u8], u64),
-    /// A failed call.
     Call(Stored<'a>),
     Blank,
 }
 
-/// A line of the strip.
 #[derive(Clone, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) content: Content<'a>,
@@ -86,7 +81,7 @@ impl<'a> Line<'a> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Side {
     busy: Top,
     news: News,
@@ -146,7 +141,7 @@ impl Side {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.busy.bytes + self.summary.bytes()
+        self.busy.bytes + self.summary.bytes
     }
 }
 
@@ -164,7 +159,7 @@ impl App {
     pub(super) fn has_side(&self) -> bool {
         self.screen.strip
             && matches!(self.views.shown, View::Events | View::Tree)
-            && self.detail.size() != Some(Size::Full)
+            && self.detail.size != Some(Size::Full)
     }
 
     /// Begins or ends to count for the strip.
@@ -206,7 +201,6 @@ impl App {
         self.side.busy.now_ns().max(if is_now { self.world().counted_at.0 } else { 0 })
     }
 
-    /// The lines of a strip of this height.
     pub(crate) fn side_lines(&self, height: usize) -> Vec<Line<'_>> {
         match self.views.shown {
             View::Tree => self.process_lines(height),
@@ -247,7 +241,7 @@ impl App {
         let about = about.collect::<Vec<_>>().join(", ");
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
-            let none = match (self.filter.applied(), self.muted.is_empty()) {
+            let none = match (self.filter.applied.as_ref(), self.muted.is_empty()) {
                 (Some(_), _) => "nothing that passes the filter",
                 (None, true) => "nothing that stayed unanswered",
                 (None, false) => "nothing else",
@@ -263,7 +257,7 @@ impl App {
         }
         lines.truncate(end);
         let optional = self.searches.optional;
-        if optional > 0 && self.filter.applied().is_none() {
+        if optional > 0 && self.filter.applied.is_none() {
             let about = format!("{} missing ({e} {e})", short(optional), e = self.key_of(Action::Failures));
             lines.push(Line::of(Content::Title("OPTIONAL", about.into())));
         }
@@ -305,7 +299,6 @@ impl App {
         Handled::Redraw
     }
 
-    /// Selects the next row of the strip.
     fn move_in_side(&mut self, down: bool) {
         let mut targets: Vec<Target> =
             self.side_lines(self.side_height()).into_iter().filter_map(|line| line.target).collect();

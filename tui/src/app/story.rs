@@ -120,7 +120,6 @@ impl App {
         self.notify(said);
     }
 
-    /// Shows a muted story again.
     pub(super) fn unmute(&mut self, at: Option<usize>) {
         let mute = at.map(|at| self.muted.remove(at));
         self.refilter();

@@ -22,7 +22,6 @@ pub(crate) struct Time {
     pub(super) before: Option<u64>,
 }
 
-/// The letter of a mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Marked {
     Set(char),

@@ -5,7 +5,7 @@ use super::keys::device::KeyEventKind;
 use super::keys::keymap::Action;
 use super::prompt::Purpose;
 use super::replay::Replay;
-use super::search::{Found, Rows, Wrapped};
+use super::search::Found;
 use super::views::detail::Subject;
 use super::views::event_list::{Added, Listing, ShowConditions};
 use super::views::{View, Views};
@@ -29,7 +29,7 @@ impl App {
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
             Input::Replayed(mut facts) => {
                 self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
-                self.pipeline.set_end(facts.span.map(|(_, last)| BootNanos(last)));
+                self.pipeline.world_mut().ends_at = facts.span.map(|(_, last)| BootNanos(last));
                 self.screen.notify_some(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
             }
             Input::ReadFailed(why) => {
@@ -113,9 +113,9 @@ impl App {
     fn settle(&mut self) {
         self.settle_replay();
         self.settle_verdict();
-        let (chosen, at) = (self.events.chosen(), self.loaded().selected_ns());
+        let (chosen, at) = (self.events.chosen, self.loaded().selected_ns());
         self.replay.iter_mut().for_each(|replay| replay.play_from(chosen, at, self.now));
-        if self.screen.shows_output() || self.detail.size().is_some() {
+        if self.screen.shows_output() || self.detail.size.is_some() {
             let until = self.loaded().shown_until();
             self.output.iter_mut().for_each(|output| output.show(until));
         }
@@ -127,7 +127,7 @@ impl App {
         if self.views.shown == View::Top {
             self.views.count(self.loaded().moment(), &self.events, &self.store, self.pipeline.world());
         }
-        let of_event = self.detail.size().is_some() && self.views.shown == View::Events;
+        let of_event = self.detail.size.is_some() && self.views.shown == View::Events;
         self.detail.belong_to(self.events.selected());
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| of_event), &self.store);
@@ -182,7 +182,8 @@ impl App {
             ..
         } = self;
         let command = pipeline.command();
-        let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let shown =
+            ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied.as_ref() };
         let folds = events.listing() == Listing::Calm;
         let before = store.next_id();
         pipeline.next(None, &mut |seen, frame| {
@@ -291,7 +292,7 @@ impl App {
     /// Continues long-running work. `false` if none is left.
     pub(super) fn work(&mut self) -> bool {
         let busy = self.busy();
-        let rows = if self.replay.is_none() || self.loaded().all() { Rows::All } else { Rows::Some };
+        let all = self.replay.is_none() || self.loaded().all();
         let moment = self.loaded().moment().filter(|_| self.views.shown == View::Tree);
         let App {
             pipeline,
@@ -308,7 +309,8 @@ impl App {
             ..
         } = self;
         let world = pipeline.world();
-        let shown = ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied() };
+        let shown =
+            ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied.as_ref() };
         let folds = events.listing() == Listing::Calm;
         events.scan(store, world, SLICE, watches, |stored| {
             let answer = shown.answer_stored(stored, world);
@@ -327,7 +329,7 @@ impl App {
         tree.nodes.travel(moment, store, SLICE * 16);
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
-        let found = search.hunt(events, rows, store, world, SLICE);
+        let found = search.hunt(events, all, store, world, SLICE);
         search.count(events, store, world, SLICE);
         self.scan_side(SLICE);
         self.found(found);
@@ -350,7 +352,7 @@ impl App {
             Found::Edge(way, back) => {
                 back.into_iter().for_each(|id| self.events.select(id, self.list_height(), &self.store));
                 if self.line_for(Purpose::Search).is_none() {
-                    self.look_further(way, self.search.pattern().cloned());
+                    self.look_further(way, self.search.pattern.clone());
                 }
             }
             Found::Row(id, wrapped) => {
@@ -358,7 +360,7 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| replay.transport.found());
                 self.search.moved = self.line_for(Purpose::Search).is_some();
                 self.events.select(id, self.list_height(), &self.store);
-                if wrapped == Wrapped::Yes {
+                if wrapped {
                     self.notify("search wrapped around");
                 }
             }

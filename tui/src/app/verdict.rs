@@ -23,7 +23,7 @@ impl App {
         }
         let tree = &self.views.tree;
         let ended = self.summary.process.and_then(|process| tree.process(process)).filter(|seen| seen.end.is_some());
-        let known = self.output.as_ref().is_some_and(|output| output.ended().is_some());
+        let known = self.output.as_ref().is_some_and(|output| output.ended.is_some());
         let Some(process) = ended.filter(|_| known || self.replay.is_some() && self.loaded().all()) else { return };
         let (failed, line) = (process.failed(), tree.cause(&process).1);
         let of = line.last().unwrap_or(&process);
@@ -56,8 +56,8 @@ impl App {
         let list = self.views.shown == View::Events
             && self.screen.failures == Failures::Off
             && self.filter.text() == self.settings.filter
-            && (self.events.follows() && !self.events.paused() || self.replay.is_some());
-        list && self.screen.overlay.is_none() && self.prompt.is_none() && self.detail.size().is_none()
+            && (self.events.follows && !self.events.paused() || self.replay.is_some());
+        list && self.screen.overlay.is_none() && self.prompt.is_none() && self.detail.size.is_none()
     }
 
     /// Leaves the verdict: shows all events, and keeps the cause selected.

@@ -22,7 +22,6 @@ pub(crate) struct Watch {
     pub(crate) look: Option<Look>,
     pub(crate) rings: bool,
     pub(crate) records: bool,
-    /// The number of matches.
     pub(crate) count: u64,
 }
 

@@ -15,7 +15,6 @@ use tracetui_inspect::{Collector, RunStatistics, update_counters};
 /// How long to count runs.
 const COUNTED: Duration = Duration::from_secs(1);
 
-/// Prints the programs and links that exist now.
 pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
     // A descriptor is open for each network namespace.
     fd_limit::make_most();

@@ -14,7 +14,6 @@ use tracetui_host::btf::resolve::{
 use tracetui_live::{attach_names, hooked_functions, typed_tracepoints, users_of};
 use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 
-/// Prints the offsets.
 pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     let btf = match cli::is_stream(&args.from) {
         true => Btf::from_reader(io::stdin().lock()),

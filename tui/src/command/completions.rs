@@ -7,7 +7,6 @@ use clap_complete::Shell;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Writes the completions for a shell to stdout.
 pub fn run(shell: Shell) -> Result<ExitCode> {
     io::stdout().write_all(&text(shell))?;
     Ok(ExitCode::SUCCESS)

@@ -145,37 +145,34 @@ only-pid = "F2"
 record = []                   # no key
 "#;
 
-const PLACE: [&str; 4] = [
-    "The file is $XDG_CONFIG_HOME/tracetui/config.toml, or ~/.config/tracetui/config.toml without that variable.",
-    "Under sudo, doas or pkexec it is the invoking user's file, read with the ids of that user.",
-    "--config FILE reads another file, --no-config reads none. An unknown or wrong entry is an error that names its line,",
-    "and tracetui exits with status 2. The format is TOML, at most 64 KiB.",
+const PLACE: [&str; 3] = [
+    "The file is $XDG_CONFIG_HOME/tracetui/config.toml, by default ~/.config/tracetui/config.toml. Under sudo, doas or pkexec it is the",
+    "invoking user's, read with the ids of that user. --config FILE reads another file, --no-config none. An unknown or wrong entry is",
+    "an error that names its line (exit status 2). The format is TOML, at most 64 KiB.",
 ];
 
-/// The rules for each section.
 const WATCHES: [&str; 4] = [
     "A watch is a name and a filter, or a table with `filter` and optionally `color` (a look), `bell` and `record` (true or false).",
     "The header counts its matches, and the list marks them with the name, even those that it would only count. `bell` rings the",
-    "terminal's bell, at most once a second. `record` starts a recording at the first match, which contains the kept events, as the key",
-    "`w` does. Watches do not restrict what is captured. The key `A` adds a watch for the selected row, until tracetui ends.",
+    "terminal's bell, at most once a second. `record` starts a recording at the first match, with the kept events. Watches do not restrict",
+    "the capture.",
 ];
 const KEYS: [&str; 5] = [
-    "The keys given here replace the keys of the action; [] removes all. They are written as in the help: q, Ctrl-F, F1, Space, PgDn,",
+    "The keys given here replace those of the action; [] removes all. They are written as in the help: q, Ctrl-F, F1, Space, PgDn,",
     "Shift-Tab. Other actions in the same place lose these keys. It is an error if an action loses its only key, if two entries of a",
     "place have the same key, or if quit or help has no key left that is free in every view.",
     "While the tree, Top, BPF, the detail pane or a replay is shown, its keys take precedence. It is an error to give one of them to",
     "another action, unless the file also sets the action that had it.",
 ];
 const COLORS: [&str; 3] = [
-    "A look is a text colour, \"on\" and a background colour, and weights, as in \"red bold\" or \"black on green\".",
-    "\"plain\" has none of these. A colour is one of the terminal's 16, a number from 0 to 255, or #rrggbb. Without colours",
-    "(--color never, NO_COLOR) weights remain, and text with a background is reversed.",
+    "A look is a text colour, \"on\" and a background colour, and weights, as in \"red bold\" or \"black on green\"; \"plain\" has none.",
+    "A colour is one of the terminal's 16, a number from 0 to 255, or #rrggbb. Without colours (--color never, NO_COLOR) weights",
+    "remain, and text with a background is reversed.",
 ];
-const COLUMNS: [&str; 6] = [
-    "The columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program get half of the width;",
-    "columns at the end of the list that do not fit beside it are dropped. The event list needs `detail`, the BPF list",
-    "`target`. The key `C` chooses columns until tracetui ends. `failed` does not count calls that a later call answered, such as",
-    "a walk of PATH that found its name.",
+const COLUMNS: [&str; 5] = [
+    "The columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program get half of the width; the last",
+    "columns that do not fit beside it are dropped. The event list needs `detail`, the BPF list `target`. `failed` does not count calls",
+    "that a later call answered.",
     "In the tree, `cpu` is the share of a CPU that a running process uses (live only), and the CPU time of one that ended;",
     "`memory` is the resident set, of one that ended the largest. In `top` both are of processes that ended.",
 ];
@@ -186,12 +183,11 @@ fn words() -> (String, String) {
     (colours, WEIGHTS.map(|(name, _)| name).join(", "))
 }
 
-/// The page of docs/.
 pub fn markdown() -> String {
     let mut out = String::from("# Configuration file\n\n");
     let paragraph = |lines: &[&str]| lines.join("\n") + "\n";
     let code = |text: &str| format!("`{text}`");
-    out.push_str("Generated from the tables that the program uses. The dashboard (live and replay) and `tracetui keys` read the file; it is\noptional.\n\n");
+    out.push_str("Generated from the tables that the program uses. The dashboard (live and replay) and `tracetui keys` read the optional file.\n\n");
     out.push_str(&paragraph(&PLACE));
     out.push_str(&format!("\n```toml\n{EXAMPLE}```\n\n| entry | value | |\n|---|---|---|\n"));
     for entry in &ENTRIES {

@@ -15,7 +15,7 @@ use tracetui_events::filter::{self, FilterOptions};
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::Excerpt;
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::playback::{AtEnd, Playback, Played, Recording, Step};
+use tracetui_events::playback::{AtEnd, Playback, Recording, Step};
 use tracetui_events::recording::Writer;
 use tracetui_events::text::{counted, grouped, shell};
 use tracetui_host::clock;
@@ -29,20 +29,37 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
     playback.between(args.span.from, args.span.to, clock::zone())?;
-    let mut cut = Cut::new(args, &playback, budget, redact)?;
-    let result = cut.run(&mut playback).and_then(|()| cut.end());
+    let Some(first) = playback.recordings().first() else { bail!("no recording was given") };
+    if !playback.is_of_one_boot() {
+        bail!("the recordings are from different machines or boots: cut each one separately");
+    }
+    output_file::refuse_input(&args.files, &args.output)?;
+    let existing = if args.force { Existing::Replace } else { Existing::Refuse };
+    let file = output_file::open_output(&args.output, existing)?;
+    let kinds = playback.recordings().iter().map(Recording::kinds);
+    let kinds = kinds.fold(KindSet::NONE, |kinds, (recorded, wanted)| kinds | recorded & wanted);
+    let mut excerpt = Excerpt::new(&first.start, kinds, &filter::without_texts(&first.filter_text())).only_shown();
+    if let Some(redact) = redact {
+        excerpt = excerpt.redacted(redact);
+    }
+    let writer = file.try_clone().map_err(anyhow::Error::from).and_then(|file| {
+        let writer = Writer::new(file, &output_file::header()?);
+        writer.map_err(|error| anyhow!("cannot write {}: {error}", name(&args.output)))
+    });
+    let reader = Pipeline::new(budget);
+    let result = writer.and_then(|writer| Cut { writer, excerpt, reader }.run(&mut playback));
     if result.is_err() && !cli::is_stream(&args.output) {
         // If this fails, the file remains. The first error is the one to report.
-        let _ = output_file::remove(&args.output, &cut.file);
+        let _ = output_file::remove(&args.output, &file);
     }
-    let written = result?;
+    let (events, bytes, replacements) = result?;
     playback.remarks().iter().for_each(say);
     let damaged = playback.damaged();
-    let none = if written.0 == 0 { ": no event passes, or none could be read" } else { "" };
-    let (events, bytes) = (counted(written.0, ["event", "events"]), grouped(written.1));
+    let none = if events == 0 { ": no event passes, or none could be read" } else { "" };
+    let (events, bytes) = (counted(events, ["event", "events"]), grouped(bytes));
     let replaced = match args.redact.is_empty() {
         true => String::new(),
-        false => format!("; replacements: {}", grouped(cut.excerpt.replacements())),
+        false => format!("; replacements: {}", grouped(replacements)),
     };
     say(format_args!("{}: {events}, {bytes} bytes{none}{replaced}", name(&args.output)));
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -57,80 +74,40 @@ fn redact(patterns: &[String]) -> Result<Option<Redact>> {
 }
 
 struct Cut {
-    writer: Option<Writer<File>>,
-    file: File,
+    writer: Writer<File>,
     excerpt: Excerpt,
     /// Reads the written frames. States in the recording come from this pipeline.
     reader: Pipeline,
-    events: u64,
 }
 
 impl Cut {
-    fn new(args: &cli::Cut, playback: &Playback, budget: Budget, redact: Option<Redact>) -> Result<Cut> {
-        let Some(first) = playback.recordings().first() else { bail!("no recording was given") };
-        if !playback.is_of_one_boot() {
-            bail!("the recordings are from different machines or boots: cut each one separately");
-        }
-        let world = &first.start;
-        let kinds = playback.recordings().iter().map(Recording::kinds);
-        let kinds = kinds.fold(KindSet::NONE, |kinds, (recorded, wanted)| kinds | recorded & wanted);
-        output_file::refuse_input(&args.files, &args.output)?;
-        let existing = if args.force { Existing::Replace } else { Existing::Refuse };
-        let file = output_file::open_output(&args.output, existing)?;
-        let writer = Writer::new(file.try_clone()?, &output_file::header()?).map_err(|error| {
-            if !cli::is_stream(&args.output) {
-                // If this fails, an empty file remains. The first error is the one to report.
-                let _ = output_file::remove(&args.output, &file);
-            }
-            anyhow!("cannot write {}: {error}", name(&args.output))
-        })?;
-        let reader = Pipeline::new(budget);
-        let filter = filter::without_texts(&first.filter_text());
-        let excerpt = Excerpt::new(world, kinds, &filter).only_shown();
-        Ok(Cut {
-            writer: Some(writer),
-            file,
-            excerpt: match redact {
-                Some(redact) => excerpt.redacted(redact),
-                None => excerpt,
-            },
-            reader,
-            events: 0,
-        })
-    }
-
-    fn run(&mut self, playback: &mut Playback) -> Result<()> {
-        while playback.step(&mut |played| self.take(played))? == Step::More {
-            if self.excerpt.bytes() >= limits::BATCH_MIN {
+    /// Writes the recording. Returns the number of its events, its bytes, and the number of replacements.
+    fn run(mut self, playback: &mut Playback) -> Result<(u64, u64, u64)> {
+        let (mut events, mut step) = (0, Step::More);
+        while step == Step::More {
+            step = playback.step(&mut |played| {
+                self.excerpt.add(played.context, played.frame);
+                events += u64::from(played.context.process.is_some());
+                Disposition::Delivered
+            })?;
+            if step != Step::More || self.excerpt.bytes() >= limits::BATCH_MIN {
                 self.write()?;
             }
         }
-        self.write()
-    }
-
-    fn take(&mut self, played: &Played<'_>) -> Disposition {
-        self.excerpt.add(played.context, played.frame);
-        self.events += u64::from(played.context.process.is_some());
-        Disposition::Delivered
+        self.reader.end();
+        self.reader.next(None, &mut |_, _| Disposition::Delivered);
+        let (_, bytes) = self.writer.end(&self.reader.state()).context("cannot write the new recording")?;
+        Ok((events, bytes, self.excerpt.replacements()))
     }
 
     fn write(&mut self) -> Result<()> {
         let batch = self.excerpt.batch();
-        let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.batch(batch.bytes()).context("cannot write the new recording")?;
+        self.writer.batch(batch.bytes()).context("cannot write the new recording")?;
         self.reader.feed(batch);
         self.reader.next(None, &mut |_, _| Disposition::Delivered);
-        if writer.state_is_due() {
-            writer.state(&self.reader.state()).context("cannot write the new recording")?;
+        if self.writer.state_is_due() {
+            self.writer.state(&self.reader.state()).context("cannot write the new recording")?;
         }
         Ok(())
-    }
-
-    fn end(&mut self) -> Result<(u64, u64)> {
-        self.reader.end();
-        self.reader.next(None, &mut |_, _| Disposition::Delivered);
-        let Some(writer) = self.writer.take() else { return Ok((0, 0)) };
-        let (_, bytes) = writer.end(&self.reader.state()).context("cannot write the new recording")?;
-        Ok((self.events, bytes))
     }
 }

@@ -6,7 +6,7 @@ use super::messages::{charset, name, say};
 use super::usage::BadUsage;
 use crate::cli::{self, ReportFormat};
 use anyhow::Result;
-use compare::{Memory, Read, Side, all, compare};
+use compare::{Memory, Side, all, compare};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,10 @@ use tracetui_events::playback::{AtEnd, Playback, Recording};
 use tracetui_events::text::{counted, json};
 use tracetui_shared::kind::Kind;
 
-/// Compares recordings.
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
-    if args.files.len() < 2 {
+    let [_, .., last] = args.files.as_slice() else {
         return Err(BadUsage("missing B: name two recordings or more".into()).into());
-    }
+    };
     if args.files.iter().filter(|file| cli::is_stream(file)).count() > 1 {
         return Err(BadUsage("only one of the recordings can be stdin".into()).into());
     }
@@ -47,7 +46,8 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
         Side::read(playback, name(file), memory, |_| true)
     };
     let is_filtered = filters != FilterOptions { zone: filters.zone, ..FilterOptions::default() };
-    let mut sides = all(args.files.iter().map(|file| -> Read<'_> { Box::new(|| read(file)) }).collect())?;
+    let others: Vec<_> = args.files.iter().take(args.files.len() - 1).map(|file| || read(file)).collect();
+    let mut sides = all(&others, || read(last))?;
     let only_ends = |(side, _): &(&Side, &PathBuf)| is_filtered && side.run.only_ended() > 0;
     if let Some((side, file)) = sides.iter().zip(&args.files).find(only_ends) {
         let connections = counted(side.run.only_ended(), ["connection", "connections"]);

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tracetui_events::capture::CaptureFilter;
+use tracetui_events::filter::capture::CaptureFilter;
 use tracetui_events::frame::host::Probe;
 use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{json, without_codes};
@@ -23,7 +23,6 @@ use tracetui_live::{LiveOptions, ProbeStatus, StartError};
 use tracetui_shared::capture::test;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
-/// Attaches every probe, reports the results, and detaches them.
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
     let report = examine(&machine, args);
@@ -86,7 +85,7 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     if let Some(selftest) = &selftest {
         capture.capture.kinds = kinds.bits();
         capture.capture.tests = test::TREE;
-        capture.trees = vec![selftest.tgid()];
+        capture.trees = vec![selftest.tgid];
     }
     let live = LiveOptions { kinds, stacks: Kind::Bpf.into(), capture, ..LiveOptions::default() };
     let options = TraceOptions { live, btf: btf.map(Path::to_owned), ..TraceOptions::default() };
@@ -272,7 +271,6 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// The JSON report: one object, on one line.
     pub fn json(&self) -> String {
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe)));
         json::ascii(&json!({

@@ -21,7 +21,7 @@ use tracetui_events::limits;
 use tracetui_events::playback::{AtEnd, Playback, Played, Step};
 use tracetui_events::sink::perfetto::{Perfetto, Room};
 use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Style};
-use tracetui_export::Parquet;
+use tracetui_export::{Options, Parquet};
 use tracetui_host::clock;
 
 /// Converts recordings. On failure, removes the files it created.
@@ -78,7 +78,9 @@ fn sink<'o>(args: &cli::Export, several: bool, out: &'o Output<'_>) -> Result<Bo
         ExportFormat::Json => lines_of(FormatName::Json, several, out)?,
         ExportFormat::Csv if args.json_column => lines_of(FormatName::CsvWithJson, several, out)?,
         ExportFormat::Csv => lines_of(FormatName::Csv, several, out)?,
-        ExportFormat::Parquet => Box::new(Parquet::new(out.file(0)?).with_context(|| out.cannot_write())?),
+        ExportFormat::Parquet => {
+            Box::new(Parquet::new(out.file(0)?, Options::default()).with_context(|| out.cannot_write())?)
+        }
         ExportFormat::Perfetto => {
             let room = if out.is_stdout() { Room::ALL } else { Room::OF_UI };
             // Do this before reading anything, so that an existing file is an error at once.

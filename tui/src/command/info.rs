@@ -141,7 +141,7 @@ impl Facts {
         let host = &pipeline.world().host;
         let account = recording.account();
         let clean = |text: &str| {
-            tracetui_events::text::escaped(text.as_bytes(), tracetui_events::text::Mode::Screen).into_owned()
+            tracetui_events::text::escaped(text.as_bytes(), tracetui_events::text::Charset::Utf8.mode()).into_owned()
         };
         let (version, bytes, blocks) = recording.read_so_far();
         let mut out = String::new();

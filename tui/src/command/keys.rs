@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{self, Charset};
 
-/// Writes the keys, as they are configured, to stdout.
 pub fn run(args: &cli::Keys) -> Result<ExitCode> {
     let loaded = LoadedConfig::read(&args.config)?;
     let color = cli::ColorOption { when: args.color.when.or(loaded.config.color) };
@@ -34,7 +33,6 @@ pub fn text(keymap: &Keymap, paint: Paint) -> String {
     out
 }
 
-/// The page of docs/.
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keys/keymap/bindings.rs`, like the footer, the help (`?`) and the output of `tracetui keys`.\nThe second column is the name of the action in the section `[keys]` of the [configuration file](CONFIG.md).\n",

@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use tracetui_events::text::paint::Paint;
 
-/// Writes the page to stdout.
 pub fn run() -> Result<ExitCode> {
     io::stdout().write_all(&text()?)?;
     Ok(ExitCode::SUCCESS)

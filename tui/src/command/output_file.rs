@@ -165,7 +165,6 @@ fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
     Ok(same)
 }
 
-/// The header of a new recording.
 pub(super) fn header() -> Result<FileHeader> {
     Ok(FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns()))
 }
@@ -229,7 +228,6 @@ pub(super) fn create(path: &Path, existing: Existing) -> Result<File> {
     })
 }
 
-/// The message about something that is never replaced.
 fn not_replaced(path: &Path) -> Option<&'static str> {
     let found = std::fs::symlink_metadata(path).ok()?;
     match found.file_type() {

@@ -62,7 +62,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     sink.set_style(style(args.color));
     let mut scratch = Scratch::default();
     let mut pipeline = Pipeline::new(options.budget);
-    pipeline.follow(&filters.rest.roots());
+    pipeline.world_mut().processes.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);
@@ -75,7 +75,8 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
         trace: RunningTrace::start(started.feed, held, signals, recorder)?.with_output(&args.run),
         printer: &mut printer,
         stdout,
-        stopped: None,
+        stopped: false,
+        printed: false,
         signalled: None,
         lender: Lender::new(),
         given_up: false,
@@ -83,7 +84,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let printed = pump.run().await;
     pump.trace.end_recording(&pump.printer.pipeline).await;
     let code = pump.outcome().await;
-    let (given_up, unrecorded) = (pump.given_up, pump.trace.recording_failed());
+    let (given_up, unrecorded) = (pump.given_up, pump.trace.failed_after.is_some());
     let unwritten = printer.settle();
     let were = if unwritten == 1 { "event was" } else { "events were" };
     let account = printer.account();
@@ -127,21 +128,14 @@ struct Pump<'a> {
     printer: &'a mut Printer<'static>,
     /// The queue that the printer writes to.
     stdout: WriterThread,
-    /// Why the source was asked to end.
-    stopped: Option<StopReason>,
+    /// Whether the source was asked to end.
+    stopped: bool,
+    /// Whether that was because everything requested is printed, or nothing more can be printed.
+    printed: bool,
     /// When the latest signal came. After it, waits for the output are short.
     signalled: Option<(Instant, Patience)>,
     lender: Lender,
     given_up: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum StopReason {
-    /// A signal came, and no COMMAND has to respond to it.
-    Signal,
-    /// Everything requested is printed, or nothing more can be printed.
-    Printed,
-    Command,
 }
 
 impl Pump<'_> {
@@ -171,7 +165,7 @@ impl Pump<'_> {
     fn happened(&mut self, happened: &Happened) -> io::Result<()> {
         let printed = self.trace.record_output(happened.output()).map_or(Ok(()), |batch| self.print(batch));
         if let Happened::Ended(_) = happened {
-            self.stop(StopReason::Command);
+            self.stop();
         }
         printed
     }
@@ -198,7 +192,7 @@ impl Pump<'_> {
     }
 
     fn waits_impatiently(&self) -> bool {
-        let lately = |(at, _): &(Instant, _)| self.stopped.is_some() || at.elapsed() < GIVING_UP;
+        let lately = |(at, _): &(Instant, _)| self.stopped || at.elapsed() < GIVING_UP;
         self.signalled.as_ref().is_some_and(lately) && self.stdout.pending()
     }
 
@@ -214,7 +208,8 @@ impl Pump<'_> {
 
     fn heed(&mut self, flow: &io::Result<Flow>) {
         if !matches!(flow, Ok(Flow::Continue)) {
-            self.stop(StopReason::Printed);
+            self.printed |= !self.stopped;
+            self.stop();
         }
     }
 
@@ -222,7 +217,7 @@ impl Pump<'_> {
         self.lender.keep(&batch, self.trace.feed.queued());
         let flow = self.printer.feed(batch);
         // Events that are no longer printed are in the recording, and a state would count them as filtered.
-        if self.stopped.is_none() && matches!(flow, Ok(Flow::Continue)) {
+        if !self.stopped && matches!(flow, Ok(Flow::Continue)) {
             self.trace.record_state(&self.printer.pipeline);
         }
         self.trace.notices(&self.printer.pipeline).iter().for_each(say);
@@ -238,13 +233,12 @@ impl Pump<'_> {
     fn signalled(&mut self, signal: libc::c_int) {
         self.signalled = Some((Instant::now(), Patience::new(&self.stdout)));
         if !self.trace.pass_on(signal) {
-            self.stop(StopReason::Signal);
+            self.stop();
         }
     }
 
-    fn stop(&mut self, because: StopReason) {
-        if self.stopped.is_none() {
-            self.stopped = Some(because);
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stopped, true) {
             // Do this before printing a message, since that may have to wait.
             self.trace.stop();
         }
@@ -252,15 +246,13 @@ impl Pump<'_> {
 
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
-        if self.stopped.is_none() {
+        if !self.stopped {
             self.trace.signal_command(libc::SIGTERM);
         }
         self.trace.wait_for_command().await;
-        match self.stopped {
-            // A COMMAND that was sent SIGTERM has not failed.
-            Some(StopReason::Printed) if self.trace.command_end().is_some() => ExitCode::SUCCESS,
-            _ => self.trace.status(),
-        }
+        // A COMMAND that was sent SIGTERM has not failed.
+        let has_succeeded = self.printed && self.trace.command_end().is_some();
+        if has_succeeded { ExitCode::SUCCESS } else { self.trace.status() }
     }
 }
 

@@ -65,7 +65,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     }
     let mut pipeline = Pipeline::new(options.budget);
     let wanted = matches.map(|matches| {
-        pipeline.follow(&[filters.rest.roots(), matches.whole.roots()].concat());
+        pipeline.world_mut().processes.follow(&[filters.rest.roots(), matches.whole.roots()].concat());
         wanted(args, matches, filters, &options)
     });
     say(&started.ready);
@@ -111,7 +111,6 @@ fn labels(given: &[Label]) -> Result<Vec<Label>> {
     }
 }
 
-/// Waits until the metrics are due.
 async fn due(metrics: &mut Option<Interval>) {
     match metrics {
         Some(metrics) => drop(metrics.tick().await),
@@ -264,14 +263,14 @@ impl Recording {
         self.trace.record_state(&self.pipeline);
         self.trace.notices(&self.pipeline).iter().for_each(say);
         // Without a recording there is nothing left to do.
-        if self.trace.recording_failed() {
+        if self.trace.failed_after.is_some() {
             self.stop();
         }
     }
 
     /// Ends the recording before it exceeds its maximum size. Assumes that the next batch is as large as this one.
     async fn mind_the_size(&mut self) {
-        let (Some(most), Some(recorder)) = (self.most, self.trace.recorder()) else { return };
+        let (Some(most), Some(recorder)) = (self.most, self.trace.recorder.as_ref()) else { return };
         let size = recorder.size_near(most, &self.pipeline).await;
         let written = recorder.written();
         let before = std::mem::replace(&mut self.last_size, size.map(|_| written));
@@ -299,7 +298,7 @@ impl Recording {
     }
 
     fn write_metrics(&mut self) {
-        let Some(recorder) = self.trace.recorder().filter(|_| self.metrics.is_some()) else { return };
+        let Some(recorder) = self.trace.recorder.as_ref().filter(|_| self.metrics.is_some()) else { return };
         let (at, account) = self.pipeline.account_then();
         let lag = at.map_or(0, |at| clock::now_boot().0.saturating_sub(at.0)) as f64 / 1e9;
         let counters = &self.pipeline.world().counters;
@@ -307,7 +306,7 @@ impl Recording {
     }
 
     fn show_progress(&mut self) {
-        let (sum, bytes) = (self.pipeline.account().sum(), self.trace.recorder().map_or(0, Recorder::written));
+        let (sum, bytes) = (self.pipeline.account().sum(), self.trace.recorder.as_ref().map_or(0, Recorder::written));
         if let Some(progress) = &mut self.progress {
             progress.show(Figures { events: sum.delivered, bytes, lost: sum.lost.sum() });
         }
@@ -325,7 +324,7 @@ impl Recording {
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
         self.trace.wait_for_command().await;
-        match self.trace.recording_failed() {
+        match self.trace.failed_after.is_some() {
             true => ExitCode::FAILURE,
             // A COMMAND that was sent SIGTERM has not failed.
             false if self.limited => ExitCode::SUCCESS,
@@ -338,9 +337,9 @@ impl Recording {
 fn write_part(trace: &RunningTrace, pipeline: &mut Pipeline, around: &mut Around, reader: &mut Pipeline) {
     pipeline.ledger().deliver_late(&around.late());
     while let Some(batch) = around.batch() {
-        trace.recorder().into_iter().for_each(|recorder| recorder.frames(&batch));
+        trace.recorder.as_ref().into_iter().for_each(|recorder| recorder.frames(&batch));
         reader.feed(batch);
         reader.next(None, &mut |_, _| Disposition::Delivered);
     }
-    trace.recorder().into_iter().for_each(|recorder| recorder.state_if_due(reader));
+    trace.recorder.as_ref().into_iter().for_each(|recorder| recorder.state_if_due(reader));
 }

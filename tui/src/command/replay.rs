@@ -30,7 +30,6 @@ use tracetui_shared::kind::KindSet;
 const SEVERAL: &str =
     "replay shows one recording, or the files of one trace; tracetui print FILE... merges several recordings by time";
 
-/// Shows a recording.
 pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     if !io::stdout().is_terminal() {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
@@ -41,7 +40,8 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     let earlier = std::mem::take(&mut saved.lines);
     let (app, timeline, feed) = start(args, &loaded, earlier, clock::zone())?;
     let troubles = timeline.troubles.clone();
-    let trace = Trace { timeline: Some(timeline), home: own_home(), ..Trace::from(feed) };
+    let (timeline, home, run) = (Some(timeline), own_home(), cli::Run::default());
+    let trace = Trace { feed, command: None, timeline, recorder: None, opener: None, home, lookups: None, run };
     let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
     saved.append(&exit.filters);
     let found = troubles.found();

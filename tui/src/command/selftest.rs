@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct SelfTest {
     pid: libc::pid_t,
     /// The process id in the initial namespace, as the probes see it.
-    tgid: u32,
+    pub tgid: u32,
     /// The descriptor that holds the process. Only tracetui has it, and closing it releases the process.
     gate: Option<PipeWriter>,
 }
@@ -55,11 +55,6 @@ impl SelfTest {
         }
     }
 
-    /// Its process id, as the probes see it.
-    pub fn tgid(&self) -> u32 {
-        self.tgid
-    }
-
     /// Releases the process, and returns the programs that reported all events. The capture filter must pass its tree.
     pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
         self.release();
@@ -72,12 +67,12 @@ impl SelfTest {
             let _ = live.wait(Duration::from_millis(50), false, None);
             batch.clear();
             live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX));
-            let of_child = |frame: &FrameRef<'_>| frame.header.ppid.0 == self.tgid();
+            let of_child = |frame: &FrameRef<'_>| frame.header.ppid.0 == self.tgid;
             sent |= batch.frames().filter(of_child).any(|frame| match Event::decode(&frame).map(|event| event.body) {
                 Ok(Body::Exit(exit)) => exit.record.facts & fact::SENT != 0,
                 _ => false,
             });
-            for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {
+            for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid) {
                 seen.extend(Slot::try_from(frame.header.slot));
                 // Some programs make no event, but another program reports everything only with them. A refused request must not
                 // show the path of the request before it, whose place in memory it took.

@@ -103,7 +103,6 @@ impl Opener {
         if self.directory == Path::new(".") { name.to_owned() } else { self.directory.join(name) }
     }
 
-    /// The result of an act on files.
     pub(super) async fn act<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,

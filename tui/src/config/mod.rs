@@ -38,7 +38,6 @@ pub(crate) struct Config {
     pub watches: Vec<WatchEntry>,
 }
 
-/// An entry of the section `[watch]`.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchEntry {
     pub name: String,

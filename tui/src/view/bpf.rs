@@ -80,7 +80,7 @@ fn named(seen: &Seen<'_>, theme: Theme) -> [Piece; 3] {
 /// Draws the titles and the rows. Returns the names of the columns.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let (bpf, world, width) = (&app.views.bpf, app.world(), area.width);
-    let visible = bpf.list.rows().iter().skip(bpf.list.top).take(area.height.into());
+    let visible = bpf.list.rows.iter().skip(bpf.list.top).take(area.height.into());
     let visible = visible.filter_map(|row| match row.key {
         Key::Owner(owned) => bpf.group(owned).map(Shown::Owner),
         key => bpf.seen(key, world).map(|seen| Shown::One(seen, row.below)),
@@ -114,7 +114,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         title = title + &blanks + &aligned(column.title(), *cells, column.is_right(), theme.charset);
     }
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
-    let found = app.search.pattern().and_then(Pattern::marked);
+    let found = app.search.pattern.as_ref().and_then(Pattern::marked);
     for ((y, at), (shown, owner)) in (area.y..area.bottom()).zip(bpf.list.top..).zip(visible.iter().zip(owners)) {
         let whole = whole(shown, theme);
         let mut line = Line::from(" ");
@@ -136,10 +136,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
             };
             push(parts, *cells, column.is_right());
         }
-        let line = if at == bpf.list.cursor() { selected(&line, width, theme) } else { line };
+        let line = if at == bpf.list.at { selected(&line, width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
-    if bpf.list.rows().is_empty() {
+    if bpf.list.rows.is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
     columns.iter().map(|(column, _)| column.name()).collect()

@@ -167,9 +167,7 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
         pieces.extend(who(header.tgid, header.comm(), theme));
         pieces.push(Piece::new(theme.line().repeat(2), theme.quiet()));
     }
-    let mut result = Vec::new();
-    seen.result(&mut result);
-    let result = safe(&result, theme);
+    let result = written(|out| seen.result(out), theme);
     let style = if seen.event.failed() { theme.failure() } else { theme.quiet() };
     match seen.event.body.exit().map(|exit| ended(exit.record.status)) {
         Some(ended) => pieces.push(Piece::new(ended, style)),
@@ -180,6 +178,13 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     }
     pieces.push(Piece::new(clock(header.time.0, seen.clock_offset, app), theme.quiet()));
     pieces
+}
+
+/// What `write` writes, made safe.
+fn written(write: impl FnOnce(&mut Vec<u8>), theme: Theme) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    safe(&out, theme)
 }
 
 fn safe(bytes: &[u8], theme: Theme) -> String {
@@ -242,7 +247,7 @@ impl Page<'_> {
     /// The arguments, one after the other. A long list shows only its first lines, unless the pane fills the body.
     fn args(&self, area: &[u8], note: &str) -> Vec<Line<'static>> {
         let room = self.width.saturating_sub(NAME + 2).max(1);
-        let full = self.app.detail.size() == Some(Size::Full);
+        let full = self.app.detail.size == Some(Size::Full);
         let most = if full { usize::MAX } else { (self.height / 4).max(2) };
         let mut rows: Vec<String> = Vec::new();
         for arg in args(area) {
@@ -272,7 +277,7 @@ impl Page<'_> {
 
     /// Whether the target of the selected row is this process.
     fn is_selected(&self, process: &Process) -> bool {
-        self.app.detail.row() == Some(Subject::Process(process.key))
+        self.app.detail.row == Some(Subject::Process(process.key))
     }
 
     fn row(&self, line: Line<'static>, is_selected: bool) -> Line<'static> {

@@ -30,10 +30,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         let title = format!(" A {}   B {}{legend}", safe(&compared.a), safe(&compared.b));
         put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     }
-    let rows = diff.list.rows().iter().enumerate().skip(diff.list.top).take(area.height.into());
+    let rows = diff.list.rows.iter().enumerate().skip(diff.list.top).take(area.height.into());
     for (y, (at, row)) in (area.y..area.bottom()).zip(rows) {
         let line = line(row, area.width, app, theme);
-        let line = if at == diff.list.cursor() { selected(&line, area.width, theme) } else { line };
+        let line = if at == diff.list.at { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if let Some(progress) = progress(app) {
@@ -45,7 +45,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 /// The progress of a comparison that runs.
 pub(super) fn progress(app: &App) -> Option<String> {
     let Running { with, percent: [a, b], .. } = app.views.diff.running.as_ref()?;
-    let with = text::escaped(with.as_bytes(), text::Mode::Screen);
+    let with = text::escaped(with.as_bytes(), text::Charset::Utf8.mode());
     let cancels =
         if app.views.shown == View::Diff { format!("; {} cancels", app.key_of(Action::Back)) } else { String::new() };
     let read = match (a, b) {
@@ -107,7 +107,7 @@ fn line(row: &Row, width: u16, app: &App, theme: Theme) -> Line<'static> {
     let cells = text::width(&text).min(room.saturating_sub(remark.len()));
     let text = text::cut_middle(&text, cells, theme.charset);
     let mut parts = fitted(vec![Piece::new(text, style)], cells, false, theme);
-    if let Some(pattern) = app.search.pattern().and_then(Pattern::marked) {
+    if let Some(pattern) = app.search.pattern.as_ref().and_then(Pattern::marked) {
         parts = marked(parts, pattern, theme);
     }
     parts.into_iter().for_each(|part| line.push_span(part));

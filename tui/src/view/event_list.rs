@@ -21,7 +21,6 @@ use tracetui_events::event::parts::{Parts as _, Role};
 use tracetui_events::event::{EventContext, look};
 use tracetui_events::store::Id;
 use tracetui_events::text::paint::Look;
-use tracetui_events::text::time::short_duration;
 use tracetui_events::text::{self, Charset, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -142,7 +141,7 @@ pub(super) fn draw(
         let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
         let line = match cursor == Some(at) {
             // Nobody chose the newest row.
-            true if app.events().follows() => chosen(line),
+            true if app.events().follows => chosen(line),
             true => selected(&line, area.width, theme),
             false => line,
         };
@@ -185,7 +184,7 @@ fn differ(app: &App, rows: Range<usize>) -> [bool; 2] {
 
 fn empty(app: &App) -> String {
     let key = |action| app.key_of(action);
-    let filtered = app.filter.applied().is_some();
+    let filtered = app.filter.applied.is_some();
     let failures = app.screen.failures.only();
     let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.screen.kinds.contains(*kind)).collect();
     match app.store().events() {
@@ -303,7 +302,7 @@ fn event_line(
     let routine = answered && seen.event.body.exit().is_some();
     let look = look(seen.event.kind());
     let quiet = look == Look::Quiet || found_in.is_some();
-    let found = app.search.pattern().and_then(Pattern::marked);
+    let found = app.search.pattern.as_ref().and_then(Pattern::marked);
     let result = columns.iter().find(|(column, _)| *column == Column::Result);
     let longer = result.map_or(0, |(column, cells)| {
         let cell = cell(*column, seen, columns);
@@ -472,17 +471,12 @@ fn ended_badly(seen: &EventContext<'_>, app: &App) -> Option<(String, String)> {
     let exec = seen.process.filter(|_| seen.event.kind() == Kind::Exec && !seen.event.failed())?;
     let now = app.views.tree.process(exec.key).filter(|now| Arc::ptr_eq(&now.process.image, &exec.image))?;
     let end = now.end.filter(|end| end.status != Some(0))?;
-    let mut ran = Vec::new();
-    short_duration(now.process.ran_ns(end.time), &mut ran);
-    Some((Exit::of_status(end.status?).ended().to_string(), String::from_utf8_lossy(&ran).into_owned()))
+    Some((Exit::of_status(end.status?).ended().to_string(), duration(now.process.ran_ns(end.time))))
 }
 
 /// The code with which a process exited, and how long it ran.
 fn ended(exit: &EventContext<'_>) -> Option<(String, String)> {
-    let code = exit.event.body.exit()?.ended();
-    let mut ran = Vec::new();
-    short_duration(exit.ran_ns(), &mut ran);
-    Some((code.to_string(), String::from_utf8_lossy(&ran).into_owned()))
+    Some((exit.event.body.exit()?.ended().to_string(), duration(exit.ran_ns())))
 }
 
 /// The longest remark that leaves room for all parts if it `yields` to them, or for the name of a path, which is the part at `name`; a

@@ -43,13 +43,13 @@ type Chips = [(u16, u16); Kind::DEFAULT_FIRST.len()];
 pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
     let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
     let prompt = app.prompt.as_ref()?;
-    let cut = prompt.line.is_cut().then(|| format!("truncated to {} bytes", grouped(LINE as u64)));
+    let cut = prompt.line.cut.then(|| format!("truncated to {} bytes", grouped(LINE as u64)));
     let with_cut = |message: String| match &cut {
         Some(cut) => format!("{cut}; {message}"),
         None => message,
     };
     let Some(error) = wrong_filter(app) else {
-        let error = app.search.error().filter(|_| prompt.purpose == Purpose::Search);
+        let error = app.search.error.as_deref().filter(|_| prompt.purpose == Purpose::Search);
         let error = error.map(|error| with_cut(escaped(error)));
         return error.or(cut).map(|error| (error, String::new()));
     };
@@ -72,7 +72,7 @@ fn count(app: &App, width: u16) -> Piece {
 fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
     // The filter and the search need the room more than the titles of other views, or the number of kept events.
     let filter = if app.views.shown.is_of_events() { app.filter.text() } else { String::new() };
-    let searches = app.search.pattern().is_some();
+    let searches = app.search.pattern.is_some();
     // A filter and a search share the line.
     let width = if searches && !filter.is_empty() && area.width < 100 { area.width.min(59) } else { area.width };
     let names = match (width, filter.is_empty() && !searches) {
@@ -94,7 +94,7 @@ fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>,
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(filter.as_bytes(), theme.charset, usize::from(area.width));
-    let label = match (text.is_empty(), app.search.pattern()) {
+    let label = match (text.is_empty(), app.search.pattern.as_ref()) {
         (true, None) if !app.views.shown.is_of_events() => format!("{} find", app.key_of(Action::Search)),
         (true, None) => format!("{} filter", app.key_of(Action::EditFilter)),
         (false, _) if room >= 40 => "filter".to_owned(),
@@ -179,7 +179,7 @@ fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
 
 /// The search pattern and the number of the match, in this many cells.
 fn searched(app: &App, room: usize, theme: Theme) -> Piece {
-    let Some(pattern) = app.search.pattern() else { return Piece::default() };
+    let Some(pattern) = app.search.pattern.as_ref() else { return Piece::default() };
     // Only events are counted as matches.
     let place = if app.views.shown == View::Events { matches(app) } else { String::new() };
     let text = text::escape_in(pattern.text().as_bytes(), theme.charset, room);
@@ -243,7 +243,6 @@ pub(super) fn failures(app: &App, theme: Theme) -> Option<Piece> {
     Some(Piece::new(format!("[{}]{which}{muted}", app.key_of(Action::Failures)), theme.failure()))
 }
 
-/// The kinds with a chip.
 fn kinds(app: &App) -> impl Iterator<Item = Kind> {
     let captured = app.pipeline.kinds().unwrap_or(KindSet::ALL);
     let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.screen.kinds.contains(*kind));
@@ -276,7 +275,7 @@ fn chip_text(kind: Kind, key: &str, shown: bool) -> String {
 fn typed(frame: &mut Frame<'_>, area: Rect, Prompt { purpose, line, offers, .. }: &Prompt, app: &App, theme: Theme) {
     let (before, after) = line.parts();
     let label = purpose.label();
-    let right = match app.search.pattern() {
+    let right = match app.search.pattern.as_ref() {
         _ if offers.as_ref().is_some_and(|offers| offers.is_near) && app.events().events() == 0 => {
             vec![count(app, area.width), Piece::new("these come near", theme.quiet())]
         }
@@ -319,7 +318,7 @@ pub(super) fn rows_of(app: &App, room: usize, theme: Theme) -> Piece {
 
 /// The error of a filter that is being typed.
 fn wrong_filter(app: &App) -> Option<&FilterError> {
-    app.line_for(Purpose::Filter).and(app.filter.error())
+    app.line_for(Purpose::Filter).and(app.filter.error.as_ref())
 }
 
 /// The position of the error in the typed text, at least one character long.

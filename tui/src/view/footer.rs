@@ -3,7 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, apart, ends, filter_line, put};
 use crate::app::command::output::Output;
-use crate::app::keys::keymap::{Action, Binding, Press, Scope};
+use crate::app::keys::keymap::{Action, Binding, Press, Section};
 use crate::app::prompt::Purpose;
 use crate::app::replay::Transport;
 use crate::app::screen::layout::WITH_SIDE;
@@ -96,7 +96,7 @@ fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> Stri
 
 fn figures(app: &App) -> Vec<String> {
     let mut figures = Vec::new();
-    if app.output.as_ref().is_some_and(|output| output.ended().is_some()) && app.source == SourceState::Live {
+    if app.output.as_ref().is_some_and(|output| output.ended.is_some()) && app.source == SourceState::Live {
         // COMMAND may have left processes behind.
         figures.push(format!("still tracing; {} quits", app.key_of(Action::Quit)));
     }
@@ -133,7 +133,7 @@ fn place(app: &App, theme: Theme) -> Piece {
             _ => Piece::default(),
         };
     }
-    match (list.paused(), list.follows()) {
+    match (list.paused(), list.follows) {
         (true, _) => {
             let between = match list.evicted.between {
                 0 => String::new(),
@@ -248,7 +248,7 @@ fn of_output(app: &App) -> Vec<(String, String)> {
 }
 
 fn of_table(app: &App) -> Vec<(String, String)> {
-    let open = app.detail.size().is_some();
+    let open = app.detail.size.is_some();
     let replay = app.replay.is_some();
     // A recording that is still being written can be followed. On a narrow screen this replaces a longer way.
     let offers_follow =
@@ -259,13 +259,13 @@ fn of_table(app: &App) -> Vec<(String, String)> {
             let leaves = app.views.shown == View::Diff;
             open || leaves
                 || app.loaded().searched().is_some()
-                || app.search.pattern().is_some()
+                || app.search.pattern.is_some()
                 || !app.filter.text().is_empty()
                 || app.screen.failures.only()
         }
         Action::EditFilter | Action::Failures if !app.views.shown.is_of_events() => false,
         Action::Failures | Action::LossReport => !open,
-        Action::Enter => app.detail.size() != Some(Size::Full) || app.detail.row().is_some(),
+        Action::Enter => app.detail.size != Some(Size::Full) || app.detail.row.is_some(),
         Action::Follow if app.views.shown == View::Diff => false,
         Action::Follow if app.views.shown != View::Events => app.loaded().moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
@@ -288,17 +288,17 @@ fn of_table(app: &App) -> Vec<(String, String)> {
     if offers_follow {
         all.sort_by_key(|b| (b.action != Action::Play, b.action != Action::Follow));
     }
-    if app.detail.row().is_some() {
+    if app.detail.row.is_some() {
         all.sort_by_key(|b| b.action != Action::Enter);
     }
-    let rest = all.iter().copied().filter(|b| b.scope != Scope::Detail);
+    let rest = all.iter().copied().filter(|b| b.section != Section::Detail);
     let rest = rest.filter(|b| {
-        b.keys.first().and_then(|key| app.settings.preferences.keymap.lookup(*key, &Scope::in_effect(app)))
-            == Some(b.action)
+        b.keys.first().and_then(|key| app.settings.preferences.keymap.lookup(*key, &app.scopes())) == Some(b.action)
     });
     // The keys of the open pane come first.
     let of_pane = |b: &&Binding| {
-        open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
+        open && (b.section == Section::Detail
+            || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
     };
     let first = all.iter().copied().filter(of_pane);
     first
@@ -323,11 +323,11 @@ fn label(action: Action, label: &str, app: &App) -> String {
         {
             "pause".to_owned()
         }
-        Action::Enter if app.detail.row().is_some() => "go there".to_owned(),
-        Action::Enter if app.detail.size().is_some() => "full".to_owned(),
-        Action::CopyLine if app.detail.size().is_some() => "copy line".to_owned(),
+        Action::Enter if app.detail.row.is_some() => "go there".to_owned(),
+        Action::Enter if app.detail.size.is_some() => "full".to_owned(),
+        Action::CopyLine if app.detail.size.is_some() => "copy line".to_owned(),
         Action::Back if app.detail.has_steps() => "back".to_owned(),
-        Action::Back if app.detail.size().is_some() => "close".to_owned(),
+        Action::Back if app.detail.size.is_some() => "close".to_owned(),
         _ => label.to_owned(),
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn lost(lost: u64, skips: u64, after: &str, theme: Theme) -> Piece {
 }
 
 fn state(app: &App, theme: Theme) -> Piece {
-    let command_ended = app.output.as_ref().is_some_and(|output| output.ended().is_some());
+    let command_ended = app.output.as_ref().is_some_and(|output| output.ended.is_some());
     match (app.events().paused(), app.source) {
         (false, _) if command_ended => Piece::new(" ENDED ", theme.ended()),
         (true, _) => Piece::new(" PAUSED ", theme.paused()),
@@ -84,7 +84,7 @@ fn state(app: &App, theme: Theme) -> Piece {
 /// How COMMAND ended, and what it did, in variants from the longest to the shortest. `None` without a COMMAND, and while it runs.
 fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<Vec<Piece>>)> {
     let output = app.output.as_ref()?;
-    let how = output.ended()?;
+    let how = output.ended.as_deref()?;
     let name = text::escape_in(output.name.as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
     let Summary { execs, ran_ns, cpu_ns, .. } = app.summary;

@@ -3,7 +3,6 @@
 use super::theme::Theme;
 use crate::app::App;
 use crate::app::keys::keymap::{Action, Section};
-use crate::app::views::View;
 use ratatui::text::{Line, Span};
 use tracetui_events::text;
 use tracetui_shared::kind::Kind;
@@ -31,13 +30,7 @@ type Block = (&'static str, Vec<(String, String)>);
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let replay = app.replay.is_some();
     let wanted = app.screen.help.to_lowercase();
-    let of_view = match app.views.shown {
-        View::Events => Section::Detail,
-        View::Tree => Section::Tree,
-        View::Top => Section::Top,
-        View::Bpf => Section::Bpf,
-        View::Diff => Section::Diff,
-    };
+    let of_view = app.views.shown.section();
     let others =
         Section::ALL.into_iter().filter(|section| *section != of_view && (replay || *section != Section::Replay));
     let keys = std::iter::once(of_view).chain(others).map(|section| (section.title(), rows(app, section)));

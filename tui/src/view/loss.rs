@@ -76,7 +76,7 @@ fn of_recording(app: &App, account: &Account) -> Option<(String, String)> {
     let verdict = format!("{} lost in this recording: {share} of all events", gap::counted(lost, None));
     let loaded = if loaded == 0 { "none".to_owned() } else { grouped(loaded) };
     // A filter on kinds may hide the gaps.
-    let next = match app.filter.applied().is_some() {
+    let next = match app.filter.applied.is_some() {
         false => format!(" {} loads the next gap.", app.key_of(Action::Next)),
         true => String::new(),
     };

@@ -69,7 +69,7 @@ fn title(app: &App, output: &Output, theme: Theme) -> String {
     };
     let state = match app.replay.as_ref() {
         Some(_) => "recorded",
-        None => output.ended().unwrap_or("running"),
+        None => output.ended.as_deref().unwrap_or("running"),
     };
     let nothing = match (terminal.is_empty(), app.replay.as_ref()) {
         (false, _) => "",

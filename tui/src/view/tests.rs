@@ -878,7 +878,7 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     check_shows(keys(&mut app, "\t"), &["ENOENT   r  /f/1"]);
     check_shows(keys(&mut app, "\t\tu"), &["\n── 1 init"]);
     check_shows(keys(&mut app, "\x1b"), &["\n── 7 cat"]);
-    assert!(keys(&mut app, "\x1b").detail.size().is_none());
+    assert!(keys(&mut app, "\x1b").detail.size.is_none());
     // Values and durations are aligned.
     let (mut app, mut made) = (self::app(80, 40, MEMORY), Maker::default());
     made.exec(100, "make", &["make"], 0);
@@ -1434,7 +1434,7 @@ fn a_row_of_the_pane_leads_to_a_parent_a_child_or_an_open() {
     // Esc unselects the row, goes back, unselects the row, and closes the pane.
     assert_eq!(pane(keys(&mut app, "\x1b\x1b")).1, child);
     assert_eq!(pane(keys(&mut app, "\x1b")).1, "");
-    assert!(keys(&mut app, "\x1b").detail.size().is_none());
+    assert!(keys(&mut app, "\x1b").detail.size.is_none());
     // A file leads to its open.
     let mut app = self::app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\tJJ");
@@ -1473,8 +1473,8 @@ fn the_selected_row_of_the_pane_is_seen_and_forgotten_with_its_event() {
             assert_eq!(rows_selected(&mut app, theme), 0);
             let mut rows = Vec::new();
             for key in ["J"; 18].into_iter().chain(["K"; 18]) {
-                let before = app.detail.row();
-                let (row, seen) = (keys(&mut app, key).detail.row(), rows_selected(&mut app, theme));
+                let before = app.detail.row;
+                let (row, seen) = (keys(&mut app, key).detail.row, rows_selected(&mut app, theme));
                 // Beyond the last row, the pane scrolls.
                 let moved = row != before;
                 assert!(seen == 1 || !moved, "{width}x{height} {tab:?} {row:?}\n{}", screen(&mut app).join("\n"));
@@ -1487,8 +1487,8 @@ fn the_selected_row_of_the_pane_is_seen_and_forgotten_with_its_event() {
     let mut app = app(80, 30, MEMORY);
     keys(feed(&mut app, &mut family()), "\n\t\t");
     for away in ["k", "j", "\x1b", "\t"] {
-        assert!(keys(&mut app, "J").detail.row().is_some(), "before {away:?}");
-        assert!(keys(&mut app, away).detail.row().is_none(), "after {away:?}");
+        assert!(keys(&mut app, "J").detail.row.is_some(), "before {away:?}");
+        assert!(keys(&mut app, away).detail.row.is_none(), "after {away:?}");
     }
     let footer = |app: &mut App| screen(app).pop().unwrap_or_default();
     assert!(footer(&mut app).contains("Enter full") && footer(&mut app).ends_with("Esc close"), "{}", footer(&mut app));
@@ -1496,10 +1496,10 @@ fn the_selected_row_of_the_pane_is_seen_and_forgotten_with_its_event() {
     assert!(pane(keys(&mut app, "\t\t\t\tJ\n")).0.contains("9 as ── exit 0") && app.areas().list.height > 0);
     assert_eq!(keys(&mut app, "\n").areas().list.height, 0);
     keys(&mut app, "\x1b\x1bgjja\nJ\nJW");
-    assert!(pane(&mut app).0.starts_with("7 cc ── OPEN") && app.detail.row().is_none(), "{:?}", pane(&mut app));
+    assert!(pane(&mut app).0.starts_with("7 cc ── OPEN") && app.detail.row.is_none(), "{:?}", pane(&mut app));
     // Raw has no rows: it scrolls.
     screen(keys(&mut app, "\x1b\x1bg\n\t\t\t"));
-    assert!(keys(&mut app, "J").detail.row().is_none() && app.detail.scroll == 1);
+    assert!(keys(&mut app, "J").detail.row.is_none() && app.detail.scroll == 1);
 }
 
 /// The number of rows of the pane with the selection mark and reversed cells.
@@ -1531,7 +1531,7 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     assert_eq!(pane(&mut app).1, "", "it is gone");
     let shown = screen(keys(&mut app, "\n"));
     assert!(shown[22].starts_with(" this event was evicted from memory"), "{}", shown.join("\n"));
-    assert!(app.detail.row().is_none() && selected(&mut app).ends_with("/f/998"), "{}", selected(&mut app));
+    assert!(app.detail.row.is_none() && selected(&mut app).ends_with("/f/998"), "{}", selected(&mut app));
     // From the old position, the nearest remaining row is next.
     let (_, row) = pane(keys(&mut app, &"J".repeat(next)));
     keys(&mut app, "\n");
@@ -1542,7 +1542,7 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     let mut made = family();
     keys(feed(&mut app, &mut made), "\n\t\tJ");
     assert!(pane(&mut app).1.contains("as main.s"), "{:?}", pane(&mut app));
-    let Some(Subject::Process(child)) = app.detail.row() else { panic!("a process is selected") };
+    let Some(Subject::Process(child)) = app.detail.row else { panic!("a process is selected") };
     let mut pid = 1000;
     while app.world().processes.get(child).is_some() {
         for _ in 0..50 {
@@ -1555,7 +1555,7 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     assert_eq!(pane(&mut app).1, "");
     let shown = screen(keys(&mut app, "\n"));
     assert!(shown[28].starts_with(" process 9 was evicted from memory"), "{}", shown.join("\n"));
-    assert!(app.detail.row().is_none() && app.detail.size() == Some(Size::Part));
+    assert!(app.detail.row.is_none() && app.detail.size == Some(Size::Part));
 }
 
 #[test]
@@ -1666,7 +1666,7 @@ fn a_click_on_the_footer_is_its_key_and_one_on_the_strip_goes_to_that_time() {
     assert!(app.prompt.is_none());
     let start = app.loaded().span().expect("a span").0;
     let shown = click(&mut app, 22, "[");
-    assert!(app.events().follows(), "{}", shown[22]);
+    assert!(app.events().follows, "{}", shown[22]);
     let cells = |app: &mut App| screen(app)[22].chars().collect::<Vec<_>>();
     let of = |cells: &[char], sign: char| cells.iter().position(|cell| *cell == sign).expect("a strip") as u16;
     let from = of(&cells(&mut app), '[') + 1;

@@ -69,7 +69,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     for (y, (at, group)) in (area.y..area.bottom()).zip(visible()) {
         let line = line(group, &columns, room, app, theme);
-        let line = if at == top.list.cursor() { selected(&line, area.width, theme) } else { line };
+        let line = if at == top.list.at { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if top.groups().next().is_none() {
@@ -88,7 +88,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
     let value = text::value_in(&group.value_text(app.views.top.by, app.world()), theme.charset, 4096);
-    let found = app.search.pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
+    let found =
+        app.search.pattern.as_ref().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
     let style = match app.views.top.by {

@@ -44,7 +44,7 @@ fn columns_of(width: u16, pid: usize, chosen: Option<&[&str]>) -> Vec<(Column, u
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> Vec<&'static str> {
     let tree = &app.views.tree;
     let pid = app.store().widest_pid().to_string().len();
-    let visible = || tree.list.rows().iter().enumerate().skip(tree.list.top).take(area.height.into());
+    let visible = || tree.list.rows.iter().enumerate().skip(tree.list.top).take(area.height.into());
     let columns = columns_of(area.width, pid, app.screen.columns.of(app.views.shown));
     let mut title = String::from(" ");
     for (column, cells) in &columns {
@@ -59,10 +59,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
             Shows::Process => line(row, &seen, &columns, area.width, app, theme),
             Shows::Ancestors | Shows::Ended { .. } => summary(row, &columns, area.width, app, theme),
         };
-        let line = if at == tree.list.cursor() { selected(&line, area.width, theme) } else { line };
+        let line = if at == tree.list.at { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
-    if tree.list.rows().is_empty() {
+    if tree.list.rows.is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
     columns.iter().map(|(column, _)| column.name()).collect()
@@ -73,14 +73,14 @@ fn empty(app: &App) -> String {
     match app.views.tree.idle_hidden {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         _ if app.screen.failures.only() => format!("no process failed: {} shows all", app.key_of(failures)),
-        _ if app.filter.applied().is_some() => format!("all processes hidden: {} removes a filter", app.key_of(back)),
+        _ if app.filter.applied.is_some() => format!("all processes hidden: {} removes a filter", app.key_of(back)),
         0 => "no processes yet".to_owned(),
         _ => format!("no process has events yet: {} shows all", app.key_of(idle)),
     }
 }
 
 fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app: &App, theme: Theme) -> Line<'static> {
-    let found = app.search.pattern().and_then(Pattern::marked);
+    let found = app.search.pattern.as_ref().and_then(Pattern::marked);
     // Processes that ended without a failure, and those shown only for their relatives, are quiet.
     let quiet = row.context || seen.end.is_some() && !seen.failed();
     let mut line = Line::from(" ");
@@ -317,8 +317,9 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let mut pieces = Vec::new();
     pieces.extend(moment(app, width, theme));
     pieces.extend(super::filter_line::failures(app, theme));
-    if app.views.tree.left_out() > 0 && width >= 100 {
-        pieces.push(Piece::new(format!("{} old processes dropped", short(app.views.tree.left_out())), theme.note()));
+    if app.views.tree.nodes.left_out > 0 && width >= 100 {
+        pieces
+            .push(Piece::new(format!("{} old processes dropped", short(app.views.tree.nodes.left_out)), theme.note()));
     }
     let (failed, running) = (u64::from(tally.failed), u64::from(tally.running));
     let style = if failed > 0 { theme.failure() } else { theme.quiet() };

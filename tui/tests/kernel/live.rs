@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use tracetui::command::selftest::SelfTest;
 use tracetui_events::account::Pairing;
 use tracetui_events::account::{Account, ByKind};
-use tracetui_events::capture::CaptureFilter;
 use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::event::{Body, Event};
+use tracetui_events::filter::capture::CaptureFilter;
 use tracetui_events::filter::{self, FilterOptions};
 use tracetui_events::frame::host::Counters;
 use tracetui_events::frame::{Batch, FrameRef};
@@ -550,7 +550,7 @@ fn each_way_to_the_events_shows_them() {
         let selftest = SelfTest::new().expect("a process");
         let mut capture = CaptureFilter::NOTHING;
         (capture.capture.kinds, capture.capture.tests) = (KindSet::PROBED.bits(), test::TREE);
-        capture.trees = vec![selftest.tgid()];
+        capture.trees = vec![selftest.tgid];
         let Some(mut live) = start_by(way, KindSet::PROBED, capture, MAX_TREE) else { return };
         let attached: Vec<_> = live.probes().iter().filter(|probe| probe.attached).cloned().collect();
         if !has_way(way) {

@@ -71,7 +71,7 @@ fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
                 Some(found) => {
                     // The kernel prefers the first name of its table too.
                     let (name, module) = expected.iter().find(|(name, _)| !ends_section(name)).expect("a symbol");
-                    assert_eq!((found.name, found.start.0), (&**name, *below), "{address:#x}");
+                    assert_eq!((&*found.name, found.addr.0), (&**name, *below), "{address:#x}");
                     assert!(address - below < found.size, "{found:?}");
                     assert!(transient(module) || found.owner == &**module, "{found:?}");
                 }

@@ -1,12 +1,10 @@
 //! The ledger of a pipeline: the number of events that its stages received, passed, rejected or lost.
 
-use super::{Account, ByKind, Counted, Shortage, Streams};
-use crate::enrich::World;
-use crate::event::lost::LostRecord;
+use super::{Account, ByKind, Counted};
 use crate::frame::Batch;
-use crate::frame::state::{KindState, Progress, StateFrame};
+use crate::frame::state::{KindState, StateFrame};
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 /// How many consecutive comparisons, a second apart, must find missing events before they are reported. An exec may wait for its
@@ -15,45 +13,23 @@ const MISSING: u32 = 3;
 
 #[derive(Debug, Default)]
 pub struct Ledger {
-    counted: ByKind,
+    pub(crate) counted: ByKind,
     /// Records that are not frames.
-    unframed: u64,
+    pub(crate) unframed: u64,
     /// Processes whose arguments the scan could not read in time.
     pub(crate) unread_processes: u64,
     /// Events that were delivered before they could be ordered.
-    unsettled: u64,
+    pub(crate) unsettled: u64,
     /// The number of events that came after a later one had been handed on, and the time of the latest event handed on.
-    late: (u64, BootNanos),
+    pub(crate) late: (u64, BootNanos),
     /// Whether all events were delivered, so that the account can be checked in full.
     pub(crate) finished: bool,
     /// The time of the counters that have not been compared yet with the events delivered up to then.
     pub(crate) uncompared: Option<BootNanos>,
     /// The number of consecutive comparisons with missing events, and the last result.
-    missing: (u32, Option<String>),
+    pub(crate) missing: (u32, Option<String>),
     /// The last counters before which all events were delivered, and the account at that moment.
     compared: Option<(BootNanos, Account)>,
-}
-
-/// The data that an account compares the counts with.
-pub(crate) struct Evidence<'a> {
-    pub(crate) world: &'a World,
-    pub(crate) asked: KindSet,
-    pub(crate) arrived: &'a dyn Fn() -> Streams,
-    /// The number of requests received, of requests without a completion, and of completions without their request.
-    pub(crate) requests: [u64; 3],
-    /// Whether a part of the recording cannot be read.
-    pub(crate) holes: bool,
-    pub(crate) extent: TraceExtent,
-}
-
-/// Which part of a trace the frames are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TraceExtent {
-    Whole,
-    /// Only selected events.
-    Excerpt,
-    /// The trace without its end, or with tables older than its counters.
-    Unfinished,
 }
 
 impl Ledger {
@@ -61,7 +37,7 @@ impl Ledger {
         self.counted.get(kind)
     }
 
-    fn count(&mut self, kind: Kind, change: impl FnOnce(&mut Counted)) {
+    pub(crate) fn count(&mut self, kind: Kind, change: impl FnOnce(&mut Counted)) {
         if let Some(counted) = self.counted.of(kind) {
             change(counted);
         }
@@ -79,47 +55,6 @@ impl Ledger {
             counted.filtered += 1;
             counted.cut_filtered += u64::from(cut);
         });
-    }
-
-    pub(crate) fn met_own(&mut self, kind: Kind) {
-        self.count(kind, |counted| counted.own += 1);
-    }
-
-    /// Counts a bookkeeping record that the process table took.
-    pub(crate) fn bookkept(&mut self, kind: Kind) {
-        self.count(kind, |counted| counted.kept += 1);
-    }
-
-    /// Counts a record that cannot be decoded.
-    pub(crate) fn met_unreadable(&mut self, kind: Kind, bookkeeping: bool) {
-        self.count(kind, |counted| {
-            counted.unread += u64::from(!bookkeeping);
-            counted.kept_unread += u64::from(bookkeeping);
-        });
-    }
-
-    /// Counts an event that only the kernel's own stream of programs reported.
-    pub(crate) fn met_streamed(&mut self) {
-        self.count(Kind::Bpf, |counted| counted.streamed += 1);
-    }
-
-    /// Counts lost reports of the kernel's own stream of programs.
-    pub(crate) fn stream_lost(&mut self, count: u64) {
-        self.count(Kind::Bpf, |counted| counted.stream_lost = counted.stream_lost.saturating_add(count));
-    }
-
-    pub(crate) fn lost_row(&mut self, row: &LostRecord) {
-        self.counted.lost_row(row);
-    }
-
-    /// Counts events that were delivered before they could be ordered.
-    pub(crate) fn unsettled(&mut self, count: usize) {
-        self.unsettled += count as u64;
-    }
-
-    /// Counts records that are not frames.
-    pub(crate) fn met_unframed(&mut self, count: u64) {
-        self.unframed = self.unframed.saturating_add(count);
     }
 
     /// Notes the time of an event that is handed on. A `lost` row does not count as an event: its time is the end of its gap.
@@ -217,40 +152,6 @@ impl Ledger {
         self.not_delivered(&lost, true)
     }
 
-    /// The account as of the last counters.
-    pub(crate) fn account(&self, evidence: &Evidence<'_>) -> Account {
-        let Evidence { world, arrived, holes, .. } = *evidence;
-        let counters = &world.counters;
-        let mut counted = self.counted;
-        if let Some(of) = counted.of(Kind::REQUESTED) {
-            [of.requests, of.unseen, of.hollow] = evidence.requests;
-        }
-        if let Some(bpf) = counted.of(Kind::Bpf) {
-            // Its only records that are no events are calls by netlink.
-            bpf.requests = std::mem::take(&mut bpf.kept);
-        }
-        let mut account = Account::of(counters, &counted, world.processes.pairing(), evidence.asked);
-        if holes {
-            account.read_holes(counters, &arrived());
-        }
-        match evidence.extent {
-            TraceExtent::Excerpt => account.of_excerpt(&counted),
-            TraceExtent::Unfinished => account.of_unfinished(),
-            TraceExtent::Whole if self.finished && holes => account.prove_sums(),
-            TraceExtent::Whole if self.finished => account.prove(counters, &counted, &arrived(), self.unframed),
-            TraceExtent::Whole => {}
-        }
-        account.shortage = Shortage {
-            processes: world.processes.evicted(),
-            cgroups: world.cgroups_evicted,
-            unsettled: self.unsettled,
-        };
-        account.late = self.late.0;
-        account.processes_unread = self.unread_processes;
-        account.bpf_left_out = world.bpf.left_out;
-        account
-    }
-
     /// Checks that every event in the last counters is accounted for. Call it when all earlier events are delivered. Events in a
     /// hole are not checked: their number becomes known later.
     pub(crate) fn compare(&mut self, at: BootNanos, mut account: Account, holes: bool) {
@@ -285,27 +186,6 @@ impl Ledger {
         }
         let (times, missing) = &self.missing;
         missing.clone().filter(|_| *times >= MISSING)
-    }
-
-    /// The counts that are not per kind.
-    pub(crate) fn progress(&self, rest: Progress) -> Progress {
-        Progress {
-            unframed: self.unframed,
-            unsettled: self.unsettled,
-            uncompared: self.uncompared.map(|at| at.0),
-            missing_times: self.missing.0,
-            missing: self.missing.1.clone(),
-            late: self.late.0,
-            handed_on: self.late.1,
-            ..rest
-        }
-    }
-
-    pub(crate) fn restore_progress(&mut self, progress: &Progress) {
-        (self.unframed, self.unsettled) = (progress.unframed, progress.unsettled);
-        self.uncompared = progress.uncompared.map(BootNanos);
-        self.missing = (progress.missing_times, progress.missing.clone());
-        self.late = (progress.late, progress.handed_on);
     }
 
     pub(crate) fn write_state(&self, latest: BootNanos, out: &mut Batch) {

@@ -43,37 +43,15 @@ impl std::fmt::Display for AttachPoint {
 /// The name of a perf event: `enum perf_hw_id` and `enum perf_sw_ids`, in lower case with hyphens, as perf(1) and bpftool have them
 /// ([include/uapi/linux/perf_event.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h)).
 pub fn perf_event(perf_type: u32, config: u64) -> Option<&'static str> {
-    const HARDWARE: [&str; 10] = [
-        "cpu-cycles",
-        "instructions",
-        "cache-references",
-        "cache-misses",
-        "branch-instructions",
-        "branch-misses",
-        "bus-cycles",
-        "stalled-cycles-frontend",
-        "stalled-cycles-backend",
-        "ref-cycles",
-    ];
-    const SOFTWARE: [&str; 12] = [
-        "cpu-clock",
-        "task-clock",
-        "page-faults",
-        "context-switches",
-        "cpu-migrations",
-        "minor-faults",
-        "major-faults",
-        "alignment-faults",
-        "emulation-faults",
-        "dummy",
-        "bpf-output",
-        "cgroup-switches",
-    ];
+    const HARDWARE: &str = "cpu-cycles instructions cache-references cache-misses branch-instructions branch-misses bus-cycles \
+        stalled-cycles-frontend stalled-cycles-backend ref-cycles";
+    const SOFTWARE: &str = "cpu-clock task-clock page-faults context-switches cpu-migrations minor-faults major-faults \
+        alignment-faults emulation-faults dummy bpf-output cgroup-switches";
     // From PERF_PMU_TYPE_SHIFT on, the bits are the type of a PMU.
     let number = usize::try_from(config & 0xffff_ffff).ok()?;
     match perf_type {
-        0 => HARDWARE.get(number).copied(),
-        1 => SOFTWARE.get(number).copied(),
+        0 => HARDWARE.split(' ').nth(number),
+        1 => SOFTWARE.split(' ').nth(number),
         _ => None,
     }
 }

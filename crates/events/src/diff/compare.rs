@@ -59,7 +59,7 @@ impl Comparison<'_> {
             self.counts_alone(*alone, &mut all);
         }
         self.uses_alone(&counted, &unseen, strings, &mut all);
-        if self.compares(Kind::File) {
+        if self.compares(left::KIND) {
             self.left(strings, &mut all);
         }
         self.drop_created_in_both(&mut all);
@@ -379,7 +379,7 @@ impl Comparison<'_> {
         let differ = found.into_iter().map(|(path, (a, b))| (path, (State::Used(a), State::Used(b))));
         let of = |side: Side| move |(path, did)| (path, side.placed(State::Used(did), State::Absent));
         let only = only_a.into_iter().map(of(Side::A)).chain(only_b.into_iter().map(of(Side::B)));
-        let lost = |side| self.may_lack(side, taking(Takes::Contents) | Kind::File.into(), 0);
+        let lost = |side| self.may_lack(side, taking(Takes::Contents) | left::KIND.into(), 0);
         let new = differ.chain(only);
         all.extend(new.map(|(path, states)| Difference::new(0, Topic::Left, Some(path), states).unless_lost(lost)));
     }

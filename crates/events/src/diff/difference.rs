@@ -1,5 +1,6 @@
 //! A difference: what each run has of something, and a table of what is the same for all differences of a topic.
 
+use super::left;
 use super::tree::{Alone, Side};
 use super::uses::{Did, did};
 use crate::event::{Compared, compared};
@@ -106,7 +107,7 @@ impl Topic {
             Topic::Elsewhere => ("opened", 8, Shares::Equal, Tolerance::Known),
             Topic::Opened => ("opened", 8, Shares::Files, Tolerance::Known),
             Topic::Tried => ("tried", 8, Shares::Files, Tolerance::Known),
-            Topic::Left => (Kind::File.name(), 8, Shares::Files, Tolerance::Known),
+            Topic::Left => (left::KIND.name(), 8, Shares::Files, Tolerance::Known),
             Topic::Access => ("access", 8, Shares::Files, Tolerance::Known),
             Topic::Unrecorded(kind) => (kind.name(), 9, Shares::Equal, Tolerance::None),
         };

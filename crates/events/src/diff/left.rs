@@ -2,6 +2,10 @@
 
 use super::uses::{Did, HAS_MODE};
 use foldhash::HashMap;
+use tracetui_shared::kind::Kind;
+
+/// The kind whose events show it.
+pub(super) const KIND: Kind = Kind::File;
 
 /// Bits of [`Did`] about a file that a run left.
 mod bit {

@@ -4,7 +4,7 @@ mod reasons;
 
 use self::reasons::Reasons;
 use super::environment::Environments;
-use super::left::FilesLeft;
+use super::left::{self, FilesLeft};
 use super::names::NameRules;
 use super::strings::StringTable;
 use super::uses::{Activity, Did, FileUses, HAS_MODE, Other, Used, did};
@@ -202,7 +202,6 @@ impl Run {
             }
             Body::Exec(exec) => self.tried(role, process, exec),
             Body::Open(open) => self.opened(role, process, open),
-            Body::File(file) => self.changed(role, file),
             Body::Exit(exit) => {
                 self.lives(role, -1);
                 if let Some(RunRole { did, .. }) = self.roles.get_mut(role as usize) {
@@ -215,7 +214,10 @@ impl Run {
                     }
                 }
             }
-            body => self.used(role, seen.event.kind(), body),
+            body => match body.change() {
+                Some(file) => self.changed(role, file),
+                None => self.used(role, seen.event.kind(), body),
+            },
         }
     }
 
@@ -446,7 +448,7 @@ impl Run {
 
     /// Records what a successful call changed: the state in which it left its files, or the call.
     fn changed(&mut self, role: RoleId, file: &File<'_>) {
-        if file.record.ret < 0 || !self.has_room() {
+        if !self.has_room() {
             return;
         }
         let mut number = |nth| self.file(u32::MAX, &file.absolute(nth).text()?);
@@ -454,7 +456,7 @@ impl Run {
         let op = if file.exchanges() { "exchange" } else { file.op() };
         if !self.left.changed(op, path, to, file.mode()) {
             let subject = [&file.change(), self.strings.get(path)].concat();
-            self.count(role, Kind::File, &subject, 0);
+            self.count(role, left::KIND, &subject, 0);
         }
     }
 

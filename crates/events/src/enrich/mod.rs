@@ -45,13 +45,13 @@ pub struct World {
     /// The time of these counters. A live trace reads them once a second, even without events.
     pub counted_at: BootNanos,
     /// The end of the recording, if these are a part of one.
-    pub(crate) ends_at: Option<BootNanos>,
+    pub ends_at: Option<BootNanos>,
     /// The time zone of the reader, for dates in filters.
-    pub(crate) zone: Zone,
+    pub zone: Zone,
     /// COMMAND's terminal, if its output is recorded.
     terminal: Option<Box<Terminal>>,
     /// Whether the output is not followed: the terminal stays as in the last state. For readers that write no states.
-    pub(crate) without_terminal: bool,
+    pub without_terminal: bool,
     budget: Budget,
 }
 
@@ -126,22 +126,8 @@ impl World {
             HostFrame::CommandOutput(output) => {
                 self.terminal.get_or_insert_with(|| Box::new(Terminal::recorded())).apply(&output);
             }
-            // The pipeline handles these.
-            HostFrame::Trace(_)
-            | HostFrame::Drained(_)
-            | HostFrame::Settled(_)
-            | HostFrame::Hole(_)
-            | HostFrame::Continues(_)
-            | HostFrame::Window(_)
-            | HostFrame::Unreadable(_)
-            | HostFrame::StatePart(_)
-            | HostFrame::Excerpt(_)
-            | HostFrame::Scanned(_)
-            | HostFrame::Unfinished(_)
-            | HostFrame::Restart(_)
-            | HostFrame::ProgramChange(_)
-            | HostFrame::ProgramChangesLost(_)
-            | HostFrame::Layout(_) => {}
+            // The pipeline handles the others.
+            _ => {}
         }
     }
 
@@ -170,17 +156,13 @@ impl World {
         }
     }
 
-    pub fn set_command(&mut self, command: Tgid) {
-        self.processes.set_command(command);
-    }
-
     /// COMMAND's terminal, as far as its output is in the frames.
     pub fn terminal(&self) -> Option<&Terminal> {
         self.terminal.as_deref()
     }
 
     /// Sets COMMAND's terminal, whose later output is in the frames.
-    pub(crate) fn set_terminal(&mut self, terminal: &Terminal) {
+    pub fn set_terminal(&mut self, terminal: &Terminal) {
         self.terminal = Some(Box::new(Terminal::restore(&terminal.state())));
     }
 

@@ -13,7 +13,7 @@ use crate::environment::EnvChange;
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::event::{Body, Components, Event, exec::Exec};
 use crate::frame::host::ProcessSeed;
-use crate::frame::state::{Pairing, ProcessEnd, TableState};
+use crate::frame::state::{ProcessEnd, TableState};
 use crate::limits;
 use foldhash::HashMap;
 use std::cell::RefCell;
@@ -68,7 +68,7 @@ pub struct ProcessTable {
     /// The keys of processes from the scan whose exact start became known: old key, new key. The `parent` of an entry
     /// may have an old key.
     settled: HashMap<ProcessKey, ProcessKey>,
-    state: TableState,
+    pub state: TableState,
     /// What the next exec changes in the environment, if it is an event of an excerpt.
     pub(super) told_env: Option<Box<EnvChange>>,
     /// Bytes of all entries, and of the environments among them.
@@ -89,29 +89,9 @@ impl ProcessTable {
         ProcessTable { budget, ..ProcessTable::default() }
     }
 
-    /// Sets the time of the attach. Processes that started earlier are older than the trace.
-    pub fn traced_since(&mut self, time: BootNanos) {
-        self.state.since = time;
-    }
-
-    /// The number of live processes that were evicted. Each is added again at its next event, without its earlier data.
-    pub fn evicted(&self) -> u64 {
-        self.state.evicted
-    }
-
-    /// The events that did not pair up so far.
-    pub fn pairing(&self) -> Pairing {
-        self.state.pairing
-    }
-
     /// Sets the process of the COMMAND, before its first event.
     pub fn set_command(&mut self, command: Tgid) {
         (self.command, self.state.command) = (Some(command), None);
-    }
-
-    /// The arguments of the COMMAND's first exec, each followed by NUL, and its status as reported by wait(2) once it ended.
-    pub fn ran(&self) -> (&[u8], Option<u32>) {
-        (&self.state.command_argv, self.state.command_status)
     }
 
     /// Sets the ids in `tree=ID` terms. An id denotes the process that has it now, or had it last; if none is known,
@@ -124,7 +104,6 @@ impl ProcessTable {
         }
     }
 
-    /// The ids that are followed.
     pub fn roots(&self) -> Vec<Tgid> {
         self.roots.keys().copied().collect()
     }
@@ -145,7 +124,6 @@ impl ProcessTable {
         self.links(self.exact(parent)).filter_map(|(_, child)| self.entries.get(child))
     }
 
-    /// Pairs of the parent and each of its children.
     fn links(&self, parent: ProcessKey) -> impl Iterator<Item = &(ProcessKey, ProcessKey)> {
         let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
         self.children.range((parent, first)..).take_while(move |(of, _)| *of == parent)
@@ -260,19 +238,14 @@ impl ProcessTable {
     /// Adds a process from the process scan. A process that an event has already added keeps the data of the event.
     pub fn seed(&mut self, seed: &ProcessSeed) {
         let key = ProcessKey { tgid: seed.tgid, start: seed.start };
-        let known = self.current.get(&seed.tgid).copied();
-        if let Some(known) = known {
-            let same = if seed.start_exact { known.start == seed.start } else { same_tick(known.start, seed) };
-            if same {
-                // The scan does not know how long the COMMAND was held.
-                let held_ns = self.entries.get(&known).map_or(0, |entry| entry.process.held_ns);
-                let seeded = Arc::new(Process { held_ns, ..self.seeded(known, seed) });
-                if self
-                    .entries
-                    .get(&known)
-                    .is_some_and(|entry| matches!(entry.process.origin, Origin::FirstSeen | Origin::Older))
-                {
-                    self.replace(known, seeded);
+        if let Some(entry) = self.by_tgid(seed.tgid) {
+            let Process { key: known, origin, held_ns, .. } = *entry.process;
+            let tick = if seed.start_exact { 1 } else { seed.tick_ns };
+            if known.start.0.checked_div(tick) == Some(seed.start.0 / tick.max(1)) {
+                if matches!(origin, Origin::FirstSeen | Origin::Older) {
+                    // The scan does not know how long the COMMAND was held.
+                    let seeded = Process { held_ns, ..self.seeded(known, seed) };
+                    self.replace(known, Arc::new(seeded));
                     self.found_env(known, seed);
                     self.make_room();
                 }
@@ -280,8 +253,7 @@ impl ProcessTable {
             }
             // The scan is ahead of the events. The events that end the known process and start this one are yet to
             // come.
-            let lives = self.entries.get(&known).is_some_and(|entry| entry.end.is_none());
-            if lives || known.start >= seed.start {
+            if entry.end.is_none() || known.start >= seed.start {
                 return;
             }
         }
@@ -308,37 +280,38 @@ impl ProcessTable {
         let found = || self.current.get(&seed.ppid).copied().filter(older);
         let named = ProcessKey { tgid: seed.ppid, start: seed.parent_start };
         let parent = if seed.parent_start.0 == 0 { found() } else { Some(named).filter(|named| named.tgid.0 != 0) };
+        let of_command = |parent: &ProcessEntry| parent.process.of_command;
         Process {
             key,
             parent,
             maker: parent,
-            of_command: self.is_of_command(key, parent),
+            of_command: self.is_command(key)
+                || parent.and_then(|parent| self.entries.get(&parent)).is_some_and(of_command),
             comm: seed.comm.as_slice().into(),
             image: Arc::new(Image {
                 exe: seed.exe.as_slice().into(),
                 argv: kept(&seed.argv).into(),
                 cwd: seed.cwd.as_slice().into(),
-                env: None,
-                fds: Box::default(),
+                ..Image::default()
             }),
             uid: seed.uid,
             gid: seed.gid,
             cgroup: seed.cgroup.as_slice().into(),
             // Of a process that ended before /proc was read, only the start and the parent are known.
             origin: if seed.comm.is_empty() && seed.exe.is_empty() { Origin::Older } else { Origin::Seed },
-            execs: 0,
-            held_ns: 0,
+            ..Process::default()
         }
     }
 
     /// Applies an event, and returns its process at that time (exec: after the exec). `None` for a row without a
     /// process.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
+        let key = key_of(&event.header);
         match &event.body {
-            Body::Exec(exec) if self.state.command_argv.is_empty() && self.is_command(key_of(&event.header)) => {
+            Body::Exec(exec) if self.state.command_argv.is_empty() && self.is_command(key) => {
                 self.state.command_argv = kept(exec.argv).into();
             }
-            Body::Exit(exit) if self.is_command(key_of(&event.header)) => {
+            Body::Exit(exit) if self.is_command(key) => {
                 self.state.command_status.get_or_insert(exit.record.status);
             }
             _ => {}
@@ -359,13 +332,12 @@ impl ProcessTable {
                 // A connection has the name that its thread had at the request.
                 let is_old = event.body.connection().is_some();
                 // Usually the table has it.
-                if let Some(entry) = self.entries.get_mut(&key_of(&event.header)) {
+                if let Some(entry) = self.entries.get_mut(&key) {
                     entry.count(&event.header);
                     let process = Arc::clone(&entry.process);
                     return Some(if is_old { process } else { self.renamed(process, &event.header) });
                 }
                 // A connection can outlive its process. A process without a further exit must not be added.
-                let key = key_of(&event.header);
                 if event.body.is_close() && self.settle_seed(key).is_none() {
                     return Some(Arc::new(self.first_seen(key, &event.header)));
                 }
@@ -437,29 +409,24 @@ impl ProcessTable {
     }
 
     fn first_seen(&self, key: ProcessKey, header: &FrameHeader) -> Process {
+        let parent = self.by_tgid(header.ppid).filter(|parent| header.ppid.0 != 0 && parent.end.is_none());
         // A process that started later, or ended before this event, is not the parent. It only has, or had, the
         // parent's id.
-        let parent = self.by_tgid(header.ppid).filter(|parent| parent.end.is_none()).map(|parent| parent.process.key);
-        let parent = parent.filter(|parent| parent.start <= key.start);
+        let parent = parent.map(|entry| &*entry.process).filter(|parent| parent.key.start <= key.start);
         Process {
             key,
-            of_command: self.is_of_command(key, parent),
-            parent: parent.filter(|_| header.ppid.0 != 0),
-            maker: parent.filter(|_| header.ppid.0 != 0),
+            of_command: self.is_command(key) || parent.is_some_and(|parent| parent.of_command),
+            parent: parent.map(|parent| parent.key),
+            maker: parent.map(|parent| parent.key),
             comm: header.comm().into(),
-            image: Arc::default(),
             uid: header.uid,
             gid: header.gid,
-            cgroup: parent
-                .and_then(|p| self.entries.get(&p))
-                .map(|e| Arc::clone(&e.process.cgroup))
-                .unwrap_or_default(),
+            cgroup: parent.map(|parent| Arc::clone(&parent.cgroup)).unwrap_or_default(),
             origin: match key.start < self.state.since || key.start <= self.state.evicted_until {
                 true => Origin::Older,
                 false => Origin::FirstSeen,
             },
-            execs: 0,
-            held_ns: 0,
+            ..Process::default()
         }
     }
 
@@ -472,26 +439,15 @@ impl ProcessTable {
         process.execs == 0 && (process.origin == Origin::NextRun || self.is_command(process.key))
     }
 
-    /// Whether a process whose fork was not captured belongs to the COMMAND: the COMMAND itself, which was forked
-    /// before the probes were attached, or a child whose fork was lost.
-    fn is_of_command(&self, key: ProcessKey, parent: Option<ProcessKey>) -> bool {
-        self.is_command(key)
-            || parent.and_then(|parent| self.entries.get(&parent)).is_some_and(|entry| entry.process.of_command)
-    }
-
     fn forked(&mut self, header: &FrameHeader, fork: &tracetui_shared::record::fork::ForkRecord, caller: &Process) {
-        if fork.child.0 != fork.child_tid {
-            self.state.pairing.tid_not_pid += 1;
-        }
+        self.state.pairing.tid_not_pid += u64::from(fork.child.0 != fork.child_tid);
         let key = ProcessKey { tgid: fork.child, start: fork.child_start };
         let parent = ProcessKey { tgid: fork.child_parent, start: fork.child_parent_start };
         // A lost exec would make a program look like a run before it.
         let is_next = parent != caller.key && self.is_held(caller);
         if let Some(known) = self.entries.get(&key) {
             // The process scan may have found it after its fork but before the ring was read.
-            if known.process.origin == Origin::Fork {
-                self.state.pairing.repeated_start += 1;
-            }
+            self.state.pairing.repeated_start += u64::from(known.process.origin == Origin::Fork);
             return self.inherit(key, parent, caller, is_next);
         }
         if self.settle_seed(key).is_some() {
@@ -507,10 +463,9 @@ impl ProcessTable {
             gid: header.gid,
             cgroup: Arc::clone(&caller.cgroup),
             origin: if is_next { Origin::NextRun } else { Origin::Fork },
-            execs: 0,
-            held_ns: 0,
             // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
             of_command: caller.of_command,
+            ..Process::default()
         };
         self.insert(Arc::new(child), header.time);
         self.set_env(key, self.env(caller.key));
@@ -534,9 +489,7 @@ impl ProcessTable {
     }
 
     fn execed(&mut self, header: &FrameHeader, exec: &Exec<'_>) -> Arc<Process> {
-        if header.tid.0 != header.tgid.0 {
-            self.state.pairing.tid_not_pid += 1;
-        }
+        self.state.pairing.tid_not_pid += u64::from(header.tid.0 != header.tgid.0);
         let before = self.found(header);
         let (old, is_whole) = (self.env(before.key), exec.record.env_marks == 0);
         let change = self.change(exec, old.as_deref());
@@ -558,9 +511,8 @@ impl ProcessTable {
             execs: before.execs + 1,
             ..(*before).clone()
         });
-        if self.entries.get(&before.key).is_some_and(|entry| entry.end.is_some()) {
-            self.state.pairing.exit_before_exec += 1;
-        }
+        let has_ended = self.entries.get(&before.key).is_some_and(|entry| entry.end.is_some());
+        self.state.pairing.exit_before_exec += u64::from(has_ended);
         self.replace(before.key, Arc::clone(&after));
         if let Some(entry) = self.entries.get_mut(&before.key) {
             entry.last = header.time;
@@ -588,18 +540,14 @@ impl ProcessTable {
     }
 
     fn exited(&mut self, header: &FrameHeader, status: u32) -> Arc<Process> {
-        if header.tid.0 != header.tgid.0 {
-            self.state.pairing.tid_not_pid += 1;
-        }
+        self.state.pairing.tid_not_pid += u64::from(header.tid.0 != header.tgid.0);
         let process = self.met(header);
         let Some(entry) = self.entries.get_mut(&process.key) else { return process };
         if entry.end.is_some() {
             self.state.pairing.exit_twice += 1;
             return process;
         }
-        if process.origin == Origin::FirstSeen {
-            self.state.pairing.unpaired_exit += 1;
-        }
+        self.state.pairing.unpaired_exit += u64::from(process.origin == Origin::FirstSeen);
         entry.end = Some(ProcessEnd { time: header.time, status });
         self.set_env(process.key, None);
         self.bury(process.key);
@@ -614,28 +562,18 @@ impl ProcessTable {
         if self.command == Some(key.tgid) {
             self.state.command.get_or_insert(key);
         }
-        if self.is_found_ahead(key) {
-            self.hold(process, last);
-            return;
+        // The process scan may have found a later process with the same id already, of which no event has arrived yet.
+        let is_ahead = |found: &ProcessEntry| found.last == BootNanos(0) && found.process.key.start > key.start;
+        if !self.by_tgid(key.tgid).is_some_and(is_ahead) {
+            if let Some(before) = self.current.insert(key.tgid, key)
+                && let Some(entry) = self.entries.get(&before).filter(|entry| entry.end.is_none() && before != key)
+            {
+                // Its exit was lost, or is yet to come. The exit of a process without events may be outside of the filter's tree.
+                self.state.pairing.start_mismatch += u64::from(entry.last > BootNanos(0));
+                self.bury(before);
+            }
+            self.inexact.remove(&key.tgid);
         }
-        if let Some(before) = self.current.insert(key.tgid, key)
-            && let Some(entry) = self.entries.get(&before).filter(|entry| entry.end.is_none() && before != key)
-        {
-            // Its exit was lost, or is yet to come. The exit of a process without events may be outside of the filter's tree.
-            self.state.pairing.start_mismatch += u64::from(entry.last > BootNanos(0));
-            self.bury(before);
-        }
-        self.inexact.remove(&key.tgid);
-        self.hold(process, last);
-    }
-
-    /// Whether the process scan has already found a later process with the same id, of which no event has arrived yet.
-    fn is_found_ahead(&self, key: ProcessKey) -> bool {
-        let found = self.current.get(&key.tgid).and_then(|current| self.entries.get(current));
-        found.is_some_and(|found| found.last == BootNanos(0) && found.process.key.start > key.start)
-    }
-
-    fn hold(&mut self, process: Arc<Process>, last: BootNanos) {
         self.put(ProcessEntry { process, end: None, others: 0, last, env: None });
         self.make_room();
     }
@@ -686,16 +624,11 @@ impl ProcessTable {
 
     fn bury(&mut self, key: ProcessKey) {
         self.dead.push_back(key);
-        if self.dead.len() > limits::DEAD_PROCESSES {
-            self.forget_dead();
+        if self.dead.len() > limits::DEAD_PROCESSES
+            && let Some(oldest) = self.dead.pop_front()
+        {
+            self.forget(oldest);
         }
-    }
-
-    /// Removes the process that ended first. Returns `false` if there is no ended process.
-    fn forget_dead(&mut self) -> bool {
-        let Some(oldest) = self.dead.pop_front() else { return false };
-        self.forget(oldest);
-        true
     }
 
     fn forget(&mut self, key: ProcessKey) {
@@ -712,7 +645,11 @@ impl ProcessTable {
 
     /// Whether this many more bytes fit. Removes ended processes as needed.
     fn has_room(&mut self, bytes: usize) -> bool {
-        while self.bytes + bytes > self.budget.processes() && self.forget_dead() {}
+        while self.bytes + bytes > self.budget.processes()
+            && let Some(oldest) = self.dead.pop_front()
+        {
+            self.forget(oldest);
+        }
         self.bytes + bytes <= self.budget.processes()
     }
 
@@ -745,10 +682,6 @@ impl ProcessTable {
         self.state.evicted += 1;
         self.state.evicted_until = self.state.evicted_until.max(start);
     }
-}
-
-fn same_tick(start: BootNanos, seed: &ProcessSeed) -> bool {
-    seed.tick_ns != 0 && start.0 / seed.tick_ns == seed.start.0 / seed.tick_ns
 }
 
 fn kept(argv: &[u8]) -> &[u8] {

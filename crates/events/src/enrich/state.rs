@@ -11,7 +11,7 @@ impl World {
     /// Appends frames from which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make the world as it is at the time
     /// `latest`, without most ended processes.
     pub(crate) fn write_state(&self, latest: BootNanos, facts: &mut Batch, out: &mut Batch) {
-        let since = self.processes.since();
+        let since = self.processes.state.since;
         let mut push = |frame: HostFrame| frame.push(since, facts);
         push(HostFrame::Host(self.host.clone()));
         push(HostFrame::Clock(Clock { offset_ns: self.clock_offset }));

@@ -7,6 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::tcp::flag;
 
+/// The connection of an event, as far as the event shows it.
+pub type Connection = Tcp;
+
 /// The text before the port of a server.
 const PORT: &str = "port ";
 

@@ -193,6 +193,15 @@ pub fn device(number: u32) -> String {
     format!("{}:{}", number >> 20, number & 0xf_ffff)
 }
 
+/// An address of a family; `None` for families without one.
+pub(super) fn address(family: impl Into<i32>, bytes: [u8; 16]) -> Option<IpAddr> {
+    match (family.into(), bytes) {
+        (libc::AF_INET, [a, b, c, d, ..]) => Some([a, b, c, d].into()),
+        (libc::AF_INET6, _) => Some(bytes.into()),
+        _ => None,
+    }
+}
+
 fn join_args(area: &[u8], out: &mut Vec<u8>) {
     for (i, arg) in args(area).enumerate() {
         if i > 0 {
@@ -342,49 +351,49 @@ fn nonzero<'a>(seen: &EventContext<'a>, value: u32) -> Value<'a> {
 
 /// The fields that every event has, in the order of the JSON object.
 pub const COMMON: &[Field] = field_table! {
-    kind Text "The kind of event." |s| Value::Word(s.event.kind().name()), with(props::TRACK);
-    time Text "The wall-clock time (RFC 3339, UTC): `ns` plus the clock offset at that time."
+    kind Text "Kind of event." |s| Value::Word(s.event.kind().name()), with(props::TRACK);
+    time Text "Wall-clock time (RFC 3339, UTC): `ns` plus the clock offset at that time."
         |s| Value::Time(s.unix_nanos()), with(props::TRACK);
-    ns Number "The time, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe."
+    ns Number "Time, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe."
         |s| Value::Uint(s.event.header.time.0), with(props::TRACK);
-    cpu Number "The CPU: bpf_get_smp_processor_id in the probe." |s| match s.event.body {
+    cpu Number "CPU: bpf_get_smp_processor_id in the probe." |s| match s.event.body {
         super::Body::Lost(lost) if lost.record.cpu == u32::MAX => Value::Null,
         _ => Value::Uint(u64::from(s.event.header.cpu)),
     };
-    pid Number "The process id (thread group id): task_struct.tgid."
+    pid Number "Process id (thread group id): task_struct.tgid."
         |s| uint(s, u64::from(s.event.header.tgid.0)), with(props::PID | props::THREAD | props::LIFE | props::TRACK);
-    tid Number "The thread id: task_struct.pid." |s| uint(s, u64::from(s.event.header.tid.0)), with(props::PID | props::THREAD);
-    ppid Number "The process id of the parent: task_struct.real_parent->tgid."
+    tid Number "Thread id: task_struct.pid." |s| uint(s, u64::from(s.event.header.tid.0)), with(props::PID | props::THREAD);
+    ppid Number "Process id of the parent: task_struct.real_parent->tgid."
         |s| uint(s, u64::from(s.event.header.ppid.0)), with(props::PID | props::THREAD | props::LIFE | props::TRACK);
-    comm Text "The name of the calling thread (exit: of the group leader): task_struct.comm." |s| {
+    comm Text "Name of the calling thread (exit: of the group leader): task_struct.comm." |s| {
         // The event holds a copy of the header, so these bytes live as long as the event.
         let unknown = s.event.body.is_by_id() && s.event.header.comm().is_empty();
         of_process(s, if unknown { Value::Unknown(Why::NotCollected) } else { Value::Bytes(s.event.header.comm()) })
     }, with(props::THREAD | props::LACKS | props::BYTES);
-    uid User "The real user id: task_struct.cred->uid."
+    uid User "Real user id: task_struct.cred->uid."
         |s| uint(s, u64::from(s.event.header.uid.0)), with(props::THREAD | props::LIFE);
-    gid Group "The real group id: task_struct.cred->gid."
+    gid Group "Real group id: task_struct.cred->gid."
         |s| uint(s, u64::from(s.event.header.gid.0)), with(props::THREAD | props::LIFE);
-    cgroup Text "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, the path of the name=systemd cgroup."
+    cgroup Text "Path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, of the name=systemd cgroup."
         |s| of_cgroup(s, Value::Bytes), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS | props::BYTES);
-    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. Identifies the process, together with pid."
+    start_ns Number "Start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. With pid, it identifies the process."
         |s| uint(s, s.event.header.start.0), with(props::THREAD | props::LIFE | props::TRACK);
-    mnt_ns Number "The mount namespace: nsproxy->mnt_ns->ns.inum."
+    mnt_ns Number "Mount namespace: nsproxy->mnt_ns->ns.inum."
         |s| nonzero(s, s.event.header.mnt_ns.0), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS);
-    pid_ns Number "The pid namespace: thread_pid->numbers[level].ns->ns.inum."
+    pid_ns Number "Pid namespace: thread_pid->numbers[level].ns->ns.inum."
         |s| nonzero(s, s.event.header.pid_ns.0), with(props::THREAD | props::LIFE | props::TRACK | props::LACKS);
-    ns_pid Number "The process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null if it is the same as pid."
+    ns_pid Number "Process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null if it is the same as pid."
         |s| match &s.event.header {
             header if header.ns_pid == header.tgid => Value::Null,
             header => nonzero(s, header.ns_pid.0),
         }, with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS);
-    unit Text "The systemd unit, from the path of the cgroup. A unit in a container or of a user's manager stands after the outer unit (`user@1000.service/app.service`): whoever runs that manager chose its name."
+    unit Text "systemd unit, from the path of the cgroup. A unit in a container or of a user's manager follows the outer unit (`user@1000.service/app.service`); that manager's owner chose the name."
         |s| of_cgroup(s, |path| cgroup::unit(path).map_or(Value::Null, Value::Unit)), with(props::THREAD | props::LIFE | props::LACKS | props::BYTES | props::LATER);
-    container Object "The container, from the path of the cgroup; not_collected if neither root gave the cgroup its name nor the files of the user who did have the container."
+    container Object "Container, from the path of the cgroup; not_collected if the name of the cgroup may be false."
         |s| of_container(s, |c| if c.id.is_empty() { Value::Null } else { Value::Object }), made_of(CONTAINER), with(props::THREAD | props::LIFE | props::LACKS | props::LATER);
-    pod Object "The pod of Kubernetes, from the path of the cgroup and the files of the container."
+    pod Object "Kubernetes pod, from the path of the cgroup and the container's files."
         |s| of_container(s, |c| if c.pod_uid.is_empty() && c.pod_name.is_empty() { Value::Null } else { Value::Object }), made_of(POD), with(props::THREAD | props::LIFE | props::LACKS | props::LATER);
-    process Text "The name of the process: its leader's, or that of its executable if the kernel cut the leader's name. As filter, `process=GLOB` compares both names."
+    process Text "Name of the leader or, if the kernel cut that, of the executable. The filter `process=GLOB` compares both."
         |s| of_name(s, Process::name), with(props::TRACK | props::LACKS | props::BYTES | props::LATER);
 };
 
@@ -438,10 +447,10 @@ macro_rules! text {
 
 const CONTAINER: &[Field] = field_table! {
     id Text "As in the path; the name of a machine." text!(id), with(props::LACKS);
-    name Text "As the files of the runtime had it when the cgroup was first seen." text!(name), with(props::LACKS);
+    name Text "From the runtime's files when the cgroup was first seen." text!(name), with(props::LACKS);
     runtime Text "docker, containerd, cri-o, podman, nspawn, or the service that registered the machine."
         text!(runtime), with(props::LACKS);
-    image Text "The name of the image, from the same files." |s| {
+    image Text "Name of the image, from the same files." |s| {
         // A machine has no image.
         of_container(s, |c| match () {
             () if !c.image.is_empty() => Value::Bytes(&c.image),
@@ -484,7 +493,7 @@ fn stack<'a>(seen: &EventContext<'a>) -> Value<'a> {
 
 /// The field, for every kind that probes make.
 pub(crate) const STACK: Field = field! {
-    stack List "The kernel stack, innermost call first: bpf_get_stack in the probe. The names are those at the time of the event."
+    stack List "Kernel stack: bpf_get_stack in the probe. Names are those at the time of the event."
         stack, with(props::LACKS)
 };
 

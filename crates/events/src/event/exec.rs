@@ -264,51 +264,51 @@ fn names_value(names: Components<'_>, len: usize, failed: bool) -> Value<'_> {
 }
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    filename Text "The path as passed: linux_binprm.filename." |s| exec(s, |e| match e.record.filename_marks {
+    filename Text "Path as passed: linux_binprm.filename." |s| exec(s, |e| match e.record.filename_marks {
         m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
         m if m & mark::CUT != 0 => Value::Cut(e.filename),
         _ => Value::Bytes(e.filename),
     }), with(props::LEAF | props::LACKS | props::BYTES);
-    exe Text "The absolute path of the executed file: mm->exe_file."
+    exe Text "Absolute path of the executed file: mm->exe_file."
         |s| exec(s, |e| names_value(e.exe, e.exe.bytes.len(), e.record.ret < 0)), with(props::PROGRAM | props::LEAF | props::LACKS | props::BYTES);
     = DIR;
     = FS_PATH;
     = FS;
     = FILE;
-    exe_deleted Bool "Whether the executed file, or the directory of a descriptor in `dir`, was deleted: dentry.d_hash.pprev is null."
+    exe_deleted Bool "Whether the executed file, or the descriptor's directory in `dir`, was deleted: dentry.d_hash.pprev is null."
         |s| exec(s, |e| Value::Bool(e.below.unwrap_or(e.exe).deleted()));
-    interp Text "The interpreter of a script: linux_binprm.interp; null for other files." |s| exec(s, |e| match e.interp {
+    interp Text "Interpreter of a script: linux_binprm.interp; null for other files." |s| exec(s, |e| match e.interp {
         [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
         [] => Value::Null,
         interp => Value::Bytes(interp),
     }), with(props::LACKS | props::BYTES);
-    script Text "The file of a script that was passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; null for other files."
+    script Text "File of a script passed as a descriptor, /dev/fd/N or /proc/self/fd/N: files_struct.fdt->fd[N]; else null."
         |s| exec(s, |e| e.script().map_or(Value::Null, |script| script.path_value())), with(props::LEAF | props::BYTES | props::LATER);
-    argv List "The arguments: mm->arg_start..arg_end." |s| exec(s, |e| match e.record.argv_marks & mark::FAULT {
+    argv List "Arguments: mm->arg_start..arg_end." |s| exec(s, |e| match e.record.argv_marks & mark::FAULT {
         0 => Value::Args(e.argv),
         _ => Value::SomeArgs(e.argv, Why::Fault),
     }), with(props::PROGRAM | props::LACKS | props::BYTES);
-    argc Number "The number of arguments: linux_binprm.argc." |s| exec(s, |e| {
+    argc Number "Number of arguments: linux_binprm.argc." |s| exec(s, |e| {
         e.argc().map_or(Value::Unknown(if e.record.ret < 0 { Why::Cut } else { Why::NoField }), |n| {
             Value::Uint(n.into())
         })
     }), with(props::LACKS);
     cut Bool "Whether argv or filename is truncated." |s| exec(s, |e| Value::Bool(e.cut()));
-    cwd Text "The working directory: fs->pwd."
+    cwd Text "Working directory: fs->pwd."
         |s| exec(s, |e| names_value(e.cwd, e.record.cwd_len.into(), false)), with(props::PROGRAM | props::LACKS | props::BYTES);
     = CWD_FS_PATH;
     = CWD_FS;
     cwd_deleted Bool "Whether this directory was deleted." |s| exec(s, |e| Value::Bool(e.cwd.deleted()));
     ret Number "0, or −errno of the system call." |s| exec(s, |e| Value::Int(e.record.ret.into()));
-    err Text "The name of the error; null on success." |s| exec(s, |e| err_value(e.record.ret));
-    old_tid Number "The id of the calling thread, if it was not the group leader: old_pid of sched_process_exec."
+    err Text "Name of the error; null on success." |s| exec(s, |e| err_value(e.record.ret));
+    old_tid Number "Calling thread, if not the group leader: old_pid of sched_process_exec."
         |s| exec(s, |e| if e.record.old_tid == 0 { Value::Null } else { Value::Uint(e.record.old_tid.into()) });
-    euid User "The effective user id after the exec: cred->euid." |s| exec(s, |e| Value::Uint(e.record.euid.into()));
-    egid Group "The effective group id after the exec: cred->egid." |s| exec(s, |e| Value::Uint(e.record.egid.into()));
+    euid User "Effective user id after the exec: cred->euid." |s| exec(s, |e| Value::Uint(e.record.euid.into()));
+    egid Group "Effective group id after the exec: cred->egid." |s| exec(s, |e| Value::Uint(e.record.egid.into()));
     = STDIN;
     = STDOUT;
     = STDERR;
-    fds List "The other open descriptors below 64, with --fds: the number, the operator of a shell, and the file: 3</etc/hosts."
+    fds List "With --fds, the other open descriptors below 64 as in a shell: 3</etc/hosts."
         |s| exec(s, |e| match (e.record.fds_marks, s.process) {
             (marks, _) if marks & u32::from(mark::NOT_COLLECTED) != 0 => Value::Omitted,
             (_, None) => Value::Omitted,
@@ -342,19 +342,19 @@ fn env_why(seen: &EventContext<'_>) -> Option<Why> {
 }
 
 pub(crate) const ENV: Field = field! {
-    env Object "What the exec changed in the environment (mm->env_start..env_end; of a failed exec, envp) of the process's previous program, or of its parent."
+    env Object "What changed in the environment (mm->env_start..env_end; failed: envp) since the process's previous program or, without one, its parent."
         |s| of_env(s, |_| Value::Object), made_of(ENV_FIELDS), with(props::PROGRAM | props::LACKS | props::LATER)
 };
 
 const ENV_FIELDS: &[Field] = field_table! {
-    set List "New variables by name; with --env all, new and changed ones as NAME=VALUE, with diff harmless ones, and the others as NAME=…. A string without a name is …, except with all. If a name is repeated, all its variables. All variables if the earlier environment is unknown: of the COMMAND, or after an exec that the filter left out."
+    set List "Names of new variables. With --env all, new and changed ones as NAME=VALUE; with diff, only harmless ones have values, the others are NAME=…. A string without a name is …, except with all. A repeated name lists all its variables. If the earlier environment is unknown (COMMAND, or an exec that the filter dropped), all variables."
         |s| of_env(s, |env| env_why(s).map_or(Value::Args(&env.set), |why| Value::SomeArgs(&env.set, why))),
         with(props::LACKS | props::BYTES | props::LATER);
-    unset List "The names of removed variables." |s| of_env(s, |env| match env.known {
+    unset List "Names of removed variables." |s| of_env(s, |env| match env.known {
         true => Value::Args(&env.unset),
         false => Value::Unknown(env_why(s).unwrap_or(Why::NotCollected)),
     }), with(props::LACKS | props::BYTES | props::LATER);
-    count Number "The number of variables, without empty strings."
+    count Number "Number of variables, without empty strings."
         |s| of_env(s, |env| env_why(s).map_or(Value::Uint(env.count.into()), Value::Unknown)), with(props::LACKS | props::LATER);
 };
 
@@ -406,11 +406,11 @@ pub(crate) const STDIN: Field = descriptor!(
     0,
     "Descriptor 0 of the new program: files_struct.fdt->fd[0]; unknown for a failed exec.",
     [
-        "file (a regular one) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
-        "The absolute path: file.f_path; null for a pipe without a name and a socket.",
-        "The inode of a pipe or a socket: inode.i_ino. Both ends of a pipe have the same.",
-        "The peer of a socket: an address and port, unix:PATH or abstract:NAME (unix_sock.addr).",
-        "The inode of the peer of a Unix socket."
+        "file (regular) pipe tty socket null (/dev/null) closed other: inode.i_mode and i_rdev.",
+        "Absolute path: file.f_path; null for a pipe without a name and a socket.",
+        "Inode of a pipe or socket: inode.i_ino, the same at both ends of a pipe.",
+        "Peer of a socket: an address and port, unix:PATH or abstract:NAME (unix_sock.addr).",
+        "Inode of the peer of a Unix socket."
     ]
 );
 pub(crate) const STDOUT: Field = descriptor!(

@@ -312,45 +312,45 @@ fn of_sender<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Sent) -> Value<'a
 }
 
 const KILLER: &[Field] = field_table! {
-    pid Number "The process id of the sender; null unless cause is kill."
+    pid Number "Process id of the sender; null unless cause is kill."
         |s| of_sender(s, |sent| Value::Uint(sent.tgid.0.into())), with(props::PID);
-    comm Text "The name of the sender: task_struct.group_leader->comm."
+    comm Text "Name of the sender: task_struct.group_leader->comm."
         |s| of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm))), with(props::BYTES);
-    uid User "The real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));
-    cause Text "kill (sent by a process, perhaps by itself) oom (the OOM killer) fault (by the processor, such as a bad address; a process can send itself a signal that looks like one) seccomp limit (of CPU time or file size) other (the kernel, for an alarm, a terminal or a broken pipe)."
+    uid User "Real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));
+    cause Text "kill (a process, perhaps itself) oom (the OOM killer) fault (the processor; a process can fake it for itself) seccomp limit (of CPU time or file size) other (the kernel: an alarm, a terminal, a broken pipe)."
         |s| exit(s, |e| e.cause().map_or(Value::Null, |cause| Value::Word(cause.word())));
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    exit_code Number "The exit code as wait(2) reports it; null if the process was killed by a signal."
+    exit_code Number "Exit code, as in wait(2); null if a signal killed the process."
         |s| exit(s, |e| match e.ended() {
             Ended::Code(code) => Value::Uint(code.into()),
             Ended::Signal(_) => Value::Null,
         });
-    signal Text "The signal that killed the process; null if it exited." |s| exit(s, |e| match e.ended() {
+    signal Text "Signal that killed the process; null if it exited." |s| exit(s, |e| match e.ended() {
         Ended::Code(_) => Value::Null,
         Ended::Signal(signal) => Value::Word(names::signal(signal).unwrap_or("SIGUNKNOWN")),
     });
-    killed_by Object "What sent the signal: signal_generate; null if the process exited, unknown if the signal is older than the trace, if a tracer changed it, if it is one of several that waited, if a file made it (fcntl(2), O_ASYNC), or if its code is one that any process can queue (sigqueue(3))."
+    killed_by Object "What sent the signal: signal_generate; null if the process exited. Unknown if the signal is older than the trace, was changed by a tracer, was one of several pending, came from a file (O_ASYNC), or has a code that any process can queue (sigqueue(3))."
         |s| exit(s, |e| match (e.ended(), e.cause()) {
             (Ended::Code(_), _) => Value::Null,
             (_, None) => Value::Unknown(Why::NotCollected),
             (_, Some(_)) => Value::Object,
         }), made_of(KILLER), with(props::LACKS | props::LATER);
     core Bool "Whether the process dumped core: WCOREDUMP." |s| exit(s, |e| Value::Bool(e.core()));
-    dur_ns Duration "The lifetime of the process, in nanoseconds: ns − start_ns. For COMMAND, counted from its first exec: until then tracetui holds it."
+    dur_ns Duration "Lifetime in nanoseconds: ns − start_ns; of COMMAND, from its first exec."
         |s| exit(s, |_| Value::Uint(s.ran_ns()));
-    cpu_user_ns Duration "CPU time of all threads in user mode, as wait4(2) reports it without the process's children: utime, stime and se.sum_exec_runtime. Up to one tick of the scheduler (4 ms) less if other processes end rarely; without the rest of the exit (from 6.16 on, with the release of the memory)."
+    cpu_user_ns Duration "User CPU time of all threads, without children: utime, stime and se.sum_exec_runtime. Up to a tick (4 ms) less than wait4(2) if other processes end rarely; without the rest of the exit (from 6.16 on, nor the release of memory)."
         |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().0)), with(props::LACKS | props::LATER);
-    cpu_system_ns Duration "CPU time in the kernel, likewise."
+    cpu_system_ns Duration "Kernel CPU time, likewise."
         |s| of_cost(s, |e, _| Value::Uint(e.cpu().unwrap_or_default().1)), with(props::LACKS | props::LATER);
-    max_rss_bytes Number "The largest resident set, also before an exec: signal_struct.maxrss."
+    max_rss_bytes Number "Largest resident set, also before an exec: signal_struct.maxrss."
         |s| of_cost(s, |_, cost| Value::Uint(cost.max_rss)), with(props::LACKS | props::LATER);
-    read_bytes Number "Bytes that all threads had fetched from storage: ioac.read_bytes. What was in the page cache does not count."
+    read_bytes Number "Bytes fetched from storage, not from the page cache: ioac.read_bytes."
         |s| of_storage(s, |cost| cost.read), with(props::LACKS | props::LATER);
-    written_bytes Number "Bytes that all threads gave to storage, at once or later: ioac.write_bytes."
+    written_bytes Number "Bytes for storage, written at once or later: ioac.write_bytes."
         |s| of_storage(s, |cost| cost.written), with(props::LACKS | props::LATER);
-    argv List "The arguments of the process's program, as its exec has them; of a forked process without an exec, those of its parent."
+    argv List "Arguments of the process's last exec; without one, of its parent's."
         |s| exit(s, |e| match e.command(s) {
             [] => Value::SomeArgs(&[], Why::NotCollected),
             argv if argv.len() >= limits::KEPT_ARGV => Value::SomeArgs(argv, Why::Cut),
@@ -359,7 +359,7 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     = TTY;
     = SESSION;
     = LOGIN_UID;
-    euid User "The effective user id at the exit: cred->euid." |s| exit(s, |e| euid_value(e.euid())), with(props::LACKS_LATER);
+    euid User "Effective user id at the exit: cred->euid." |s| exit(s, |e| euid_value(e.euid())), with(props::LACKS_LATER);
     = STACK;
 };
 

@@ -7,6 +7,7 @@ use super::redact::{Redact, short};
 use super::start::directory;
 use super::{Compared, Components, EventContext, Payload, Sections, file};
 use crate::text::paint::Look;
+use std::hash::{Hash as _, Hasher};
 use tracetui_shared::calls::{ROWS, file as call, lookup};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::file::{FileRecord, start};
@@ -31,7 +32,8 @@ impl<'a> Payload<'a> for File<'a> {
         let (record, mut parts) = Sections::fixed::<FileRecord>(payload)?;
         let mut dir =
             |nth: usize| Some(Components::new(parts.next(record.dir_lens[nth].into())?, record.dir_marks[nth]));
-        let dirs = [dir(0)?, dir(1)?];
+        let (first, second) = (dir(0)?, dir(1)?);
+        let dirs = [first, if record.starts & start::SAME == 0 { second } else { first }];
         let mut text = |nth: usize| parts.next(record.text_lens[nth].into());
         Some(File { kind: Kind::File, record, dirs, texts: [text(0)?, text(1)?, text(2)?] })
     }
@@ -46,7 +48,8 @@ impl<'a> Payload<'a> for File<'a> {
         let mut dirs = [Vec::new(), Vec::new()];
         let mut texts = file.texts.map(<[u8]>::to_vec);
         for (nth, dir) in dirs.iter_mut().enumerate() {
-            *dir = with.names_in(parts.next(file.record.dir_lens[nth].into())?, file.dirs[nth]);
+            let names = parts.next(file.record.dir_lens[nth].into())?;
+            *dir = with.names_in(names, Components::new(names, file.record.dir_marks[nth]));
             texts[nth] = short(with.below(file.dirs[nth], file.texts[nth]));
         }
         texts[2] = short(with.of(file.texts[2]));
@@ -62,12 +65,18 @@ impl<'a> Payload<'a> for File<'a> {
 
     const COMPARED: Compared = Compared::Results("done");
 
+    const CHANGES_FILES: bool = true;
+
     fn paths(&self) -> Option<&File<'a>> {
         Some(self)
     }
 
     fn subject(&self, out: &mut Vec<u8>) {
         self.write(0, out);
+    }
+
+    fn distinguish(&self, mut into: &mut dyn Hasher) {
+        (self.record.op, self.record.values, self.texts, self.dirs.map(|dir| dir.bytes)).hash(&mut into);
     }
 
     fn dirfd(&self) -> i32 {
@@ -364,15 +373,15 @@ fn of_op<'a, T>(value: Option<T>, make: impl Fn(T) -> Value<'a>) -> Value<'a> {
 
 // The fields of both kinds.
 pub(super) const PATH: Field = field! {
-    path Text "The path as passed, read from the caller's memory after the call; null if the file was passed as a descriptor."
+    path Text "Path as passed, read after the call; null for a descriptor."
         |s| of_paths(s, |f| if f.by_descriptor() { Value::Null } else { f.text(0) }), with(props::LEAF | props::LACKS | props::BYTES)
 };
 pub(super) const START: Field = field! {
-    dir Text "The absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor. For an absolute path fs->root, if it is not /, else null; vanished: the descriptor is not open."
+    dir Text "Absolute directory at which a relative path starts, after the call: fs->pwd, or f_path of the descriptor (vanished: not open). Of an absolute path, fs->root; null if that is /."
         |s| of_paths(s, |f| f.start(0)), with(props::LACKS | props::BYTES)
 };
 pub(super) const ABS_PATH: Field = field! {
-    abs_path Text "The path of the file: that of the descriptor, or `dir` and then `path`."
+    abs_path Text "Descriptor's path, or `dir` and then `path`."
         |s| of_paths(s, |f| f.absolute(0)), with(props::LEAF | props::LACKS | props::BYTES)
 };
 pub(super) const PATH_BASIS: Field = field! {
@@ -383,53 +392,52 @@ pub(super) const PATH_BASIS: Field = field! {
         })
 };
 pub(super) const DIRFD: Field = field! {
-    dirfd Number "The descriptor at which the path starts, or that names the file; −100 (AT_FDCWD): the working directory."
+    dirfd Number "Descriptor at which the path starts, or of the file; −100: AT_FDCWD."
         |s| of_paths(s, |f| Value::Int(f.record.dirfds[0].into()))
 };
-pub(super) const FLAGS: Field = Field::new("flags", Shape::Text, "The flags as passed, by name; null without.", |s| {
+pub(super) const FLAGS: Field = Field::new("flags", Shape::Text, "Flags as passed, by name; null without.", |s| {
     of_paths(s, |f| of_op(Some(f.record.flags).filter(|flags| *flags != 0), |flags| Value::CallFlags(f.op(), flags)))
 });
 pub(super) const RET: Field =
     Field::new("ret", Shape::Number, "0, or −errno.", |s| of_paths(s, |f| Value::Int(f.record.ret.into())));
-pub(super) const ERR: Field = Field::new("err", Shape::Text, "The name of the error; null on success.", |s| {
-    of_paths(s, |f| err_value(f.record.ret))
-});
+pub(super) const ERR: Field =
+    Field::new("err", Shape::Text, "Name of the error; null on success.", |s| of_paths(s, |f| err_value(f.record.ret)));
 pub(super) const VIA: Field =
-    Field::new("via", Shape::Text, "The name of the system call.", |s| of_paths(s, |f| Value::Word(f.via())));
-pub(super) const ABI: Field = Field::new("abi", Shape::Text, "The system call table, as of opens.", |s| {
+    Field::new("via", Shape::Text, "Name of the system call.", |s| of_paths(s, |f| Value::Word(f.via())));
+pub(super) const ABI: Field = Field::new("abi", Shape::Text, "System call table, as of opens.", |s| {
     of_paths(s, |f| Value::Word(abi::word(f.record.abi)))
 });
 pub(super) const EUID: Field = field! {
-    euid User "The effective user id of the caller: cred->euid." |s| of_paths(s, |f| euid_value(Some(f.record.euid)))
+    euid User "Effective user id of the caller: cred->euid." |s| of_paths(s, |f| euid_value(Some(f.record.euid)))
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "What was done: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root."
+    op Text "Operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root."
         |s| file(s, |f| Value::Word(f.op()));
     = PATH;
     = START;
     = ABS_PATH;
     = PATH_BASIS;
     = DIRFD;
-    new_path Text "The second path as passed, of rename, link, move_mount and pivot_root."
+    new_path Text "Second path as passed, of rename, link, move_mount and pivot_root."
         |s| file(s, |f| if f.has_second() { f.text(1) } else { Value::Null }), with(props::LEAF | props::LACKS | props::BYTES);
-    new_dir Text "The absolute directory at which the second path starts, if it is relative."
+    new_dir Text "Absolute directory at which a relative second path starts."
         |s| file(s, |f| if f.has_second() { f.start(1) } else { Value::Null }), with(props::LACKS | props::BYTES);
-    new_abs_path Text "The second path: `new_dir` and then `new_path`."
+    new_abs_path Text "Second path: `new_dir` and then `new_path`."
         |s| file(s, |f| if f.has_second() { f.absolute(1) } else { Value::Null }), with(props::LEAF | props::LACKS | props::BYTES);
-    target Text "The text of a symbolic link, or the source of a mount."
+    target Text "Text of a symbolic link, or the source of a mount."
         |s| file(s, |f| of_op(f.source(), |_| f.text(1))), with(props::LACKS | props::BYTES);
-    mode Number "The mode as passed, of mkdir, mknod and chmod."
+    mode Number "Mode as passed, of mkdir, mknod and chmod."
         |s| file(s, |f| of_op(f.mode(), |mode| Value::Uint(mode.into())));
-    owner Number "The new owner as passed, of chown; −1 leaves it as it is."
+    owner Number "New owner as passed, of chown; −1: unchanged."
         |s| file(s, |f| of_op(f.owner(), |[owner, _]| Value::Int(owner.into())));
-    group Number "The new group as passed, of chown; −1 leaves it as it is."
+    group Number "New group as passed, of chown; −1: unchanged."
         |s| file(s, |f| of_op(f.owner(), |[_, group]| Value::Int(group.into())));
-    size Number "The new size in bytes as passed, of truncate."
+    size Number "New size in bytes as passed, of truncate."
         |s| file(s, |f| of_op(f.size(), Value::Int));
-    name Text "The name of an extended attribute."
+    name Text "Name of an extended attribute."
         |s| file(s, |f| if f.op().ends_with("xattr") { f.text(2) } else { Value::Null }), with(props::LACKS | props::BYTES);
-    fstype Text "The type of file system, of mount."
+    fstype Text "Type of file system, of mount."
         |s| file(s, |f| if f.op() == "mount" { f.text(2) } else { Value::Null }), with(props::LACKS | props::BYTES);
     = FLAGS;
     = RET;

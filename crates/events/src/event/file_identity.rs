@@ -26,15 +26,15 @@ fn of<'a>(seen: &EventContext<'a>, get: impl FnOnce(&Identity) -> Value<'a>) -> 
 }
 
 pub(crate) const FILE: Field = field! {
-    file Object "What identifies the contents of the file at the call; of opens, with --identity on. On overlay file systems and Btrfs, stat(2) may show other devices and inodes."
+    file Object "Identity of the contents at the call; of opens, with --identity on. On overlay file systems and Btrfs, stat(2) may show another device or inode."
         |s| of(s, |_| Value::Object), made_of(FILE_FIELDS), with(props::LACKS | props::LATER)
 };
 
 const FILE_FIELDS: &[Field] = field_table! {
-    dev Text "The device of its file system: inode.i_sb->s_dev."
+    dev Text "Device of its file system: inode.i_sb->s_dev."
         |s| of(s, |file| Value::Device(file.device)), with(props::LACKS | props::LATER);
     ino Number "inode.i_ino." |s| of(s, |file| Value::Uint(file.ino)), with(props::LACKS | props::UNSIGNED | props::LATER);
     size Number "Bytes: inode.i_size." |s| of(s, |file| Value::Uint(file.size)), with(props::LACKS | props::UNSIGNED | props::LATER);
-    ctime Text "The last change of the inode: inode.i_ctime."
+    ctime Text "Last change of the inode: inode.i_ctime."
         |s| of(s, |file| Value::Time(changed_ns(file).into())), with(props::LACKS | props::LATER);
 };

@@ -36,22 +36,22 @@ fn of_system<'a>(names: Option<&'a Components<'a>>, get: impl FnOnce(&'a FileSys
 macro_rules! fields {
     ($of:ident) => {
         field_table! {
-            type Text "The type: super_block.s_type->name." |s| of_system($of(s), |fs| Value::Bytes(until_nul(&fs.name))), with(props::LACKS);
-            device Text "The device, as major:minor: super_block.s_dev, the number in /proc/PID/mountinfo."
+            type Text "Type: super_block.s_type->name." |s| of_system($of(s), |fs| Value::Bytes(until_nul(&fs.name))), with(props::LACKS);
+            device Text "Device, as major:minor: super_block.s_dev, the number in /proc/PID/mountinfo."
                 |s| of_system($of(s), |fs| Value::Device(fs.device)), with(props::LACKS);
-            mount_id Number "The mount: mount.mnt_id, as in /proc/PID/fdinfo."
+            mount_id Number "Mount: mount.mnt_id, as in /proc/PID/fdinfo."
                 |s| of_system($of(s), |fs| Value::Uint(fs.mount_id.into())), with(props::LACKS);
         }
     };
 }
 
 pub(crate) const FS_PATH: Field = field! {
-    fs_path Text "The path of an unreachable file within its file system; null for a reachable file."
+    fs_path Text "Path of an unreachable file within its file system; else null."
         |s| path(file(s)), with(props::LEAF | props::LACKS | props::BYTES)
 };
 
 pub(crate) const FS: Field = field! {
-    fs Object "The file system of an unreachable file; null for a reachable file."
+    fs Object "File system of an unreachable file; else null."
         |s| unreachable(file(s)).map_or(Value::Null, |_| Value::Object), made_of(fields!(file))
 };
 

@@ -40,9 +40,9 @@ impl Payload<'_> for Fork {
 }
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    child_pid Number "The id of the new process: child->tgid of sched_process_fork."
+    child_pid Number "Id of the new process: child->tgid of sched_process_fork."
         |s| fork(s, |f| Value::Uint(f.record.child.0.into()));
-    child_start_ns Number "The start time of the new process: child->start_boottime."
+    child_start_ns Number "Start time of the new process: child->start_boottime."
         |s| fork(s, |f| Value::Uint(f.record.child_start.0));
     = STACK;
 };

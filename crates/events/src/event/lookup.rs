@@ -1,6 +1,5 @@
 //! `lookup`: a path was looked up without opening its file, and the lookup failed.
 
-use super::asked::Asked;
 use super::describe::{Field, STACK, Value, field_table};
 use super::file::{self, File};
 use super::redact::Redact;
@@ -31,6 +30,8 @@ impl<'a> Payload<'a> for Lookup<'a> {
 
     const COMPARED: Compared = Compared::Nothing;
 
+    const ONLY_FAILURES: bool = true;
+
     fn is_routine(&self) -> bool {
         true
     }
@@ -51,10 +52,6 @@ impl<'a> Payload<'a> for Lookup<'a> {
         Some(&self.0)
     }
 
-    fn asked(&self) -> Option<Asked<'a>> {
-        self.0.asked()
-    }
-
     fn detail(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         self.0.detail(seen, out);
     }
@@ -65,13 +62,13 @@ impl<'a> Payload<'a> for Lookup<'a> {
 }
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "What was asked: stat lstat access readlink; chdir changes the directory." |s| lookup(s, |l| Value::Word(l.0.op()));
+    op Text "Operation: stat lstat access readlink chdir." |s| lookup(s, |l| Value::Word(l.0.op()));
     = file::PATH;
     = file::START;
     = file::ABS_PATH;
     = file::PATH_BASIS;
     = file::DIRFD;
-    access Number "What access(2) asks for: 4 to read, 2 to write, 1 to execute; 0: existence." |s| lookup(s, |l| {
+    access Number "Argument of access(2): 4 read, 2 write, 1 execute; 0: existence." |s| lookup(s, |l| {
         if l.0.op() == "access" { Value::Uint(l.0.record.values[0] & u64::from(u32::MAX)) } else { Value::Null }
     });
     = file::FLAGS;

@@ -22,7 +22,7 @@ pub struct LostRecord {
     pub count: u64,
     /// The time of the last event of the same stream before the gap (CLOCK_BOOTTIME, ns); 0 if there is none.
     pub from_ns: u64,
-    /// The time of the first event after the gap, or the time of the count.
+    /// The time of the first event after it, or of the count.
     pub to_ns: u64,
 }
 
@@ -131,12 +131,12 @@ impl Lost {
 }
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    of Text "The kind of the missing events." |s| lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())));
+    of Text "Kind of the missing events." |s| lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())));
     cause Text "ring (the ring was full), probe (the kernel skipped the program, or does not accept it), read (not decodable)."
         |s| lost(s, |l| Value::Word(l.cause.word()));
-    count Number "The number of missing events." |s| lost(s, |l| Value::Uint(l.record.count));
-    from_ns Number "The time of the last event before the gap, CLOCK_BOOTTIME in nanoseconds."
+    count Number "Number of missing events." |s| lost(s, |l| Value::Uint(l.record.count));
+    from_ns Number "Time of the last event before the gap, CLOCK_BOOTTIME in nanoseconds."
         |s| lost(s, |l| if l.record.from_ns == 0 { Value::Null } else { Value::Uint(l.record.from_ns) });
-    to_ns Number "The time of the first event after the gap, or the time of the count."
+    to_ns Number "Time of the first event after it, or of the count."
         |s| lost(s, |l| Value::Uint(l.record.to_ns));
 };

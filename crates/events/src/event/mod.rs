@@ -35,13 +35,14 @@ use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
 use asked::{Asked, PATH};
+use connection::Connection;
 use describe::{Field, Value, Why};
 use open::{File, FileUse};
 use parts::{Parts, Role};
 use process::{Process, ProcessKey};
 use redact::Redact;
+use std::hash::Hasher;
 use std::sync::Arc;
-use tcp::Connection;
 use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, UnknownKind};
@@ -79,6 +80,12 @@ pub trait Payload<'a>: Sized {
 
     /// Whether its calls ask a server.
     const SERVED: bool = false;
+
+    /// Whether only its failures have events.
+    const ONLY_FAILURES: bool = false;
+
+    /// Whether its successes change names or attributes of files.
+    const CHANGES_FILES: bool = false;
 
     const COMPARED: Compared;
 
@@ -121,6 +128,9 @@ pub trait Payload<'a>: Sized {
     fn decisive(&self) -> Option<[&[u8]; 3]> {
         None
     }
+
+    /// Hashes what distinguishes it from events of the same command, result and subject.
+    fn distinguish(&self, _: &mut dyn Hasher) {}
 
     /// The path as passed, if it is a call that looks up a file.
     fn sought(&self) -> Option<&'a [u8]> {
@@ -239,7 +249,7 @@ pub trait Payload<'a>: Sized {
 
     /// What a call of a path asked for.
     fn asked(&self) -> Option<Asked<'a>> {
-        None
+        self.paths().and_then(Payload::asked)
     }
 
     /// The directory at which the relative path of a failed call starts.
@@ -415,6 +425,16 @@ pub(crate) fn is_served(kind: Kind) -> bool {
     of_kind!(kind, SERVED)
 }
 
+/// Whether only failures of a kind have events.
+pub(crate) fn has_only_failures(kind: Kind) -> bool {
+    of_kind!(kind, ONLY_FAILURES)
+}
+
+/// Whether successes of a kind change names or attributes of files.
+pub fn changes_files(kind: Kind) -> bool {
+    of_kind!(kind, CHANGES_FILES)
+}
+
 /// What two runs compare of the events of a kind.
 pub(crate) fn compared(kind: Kind) -> Compared {
     of_kind!(kind, COMPARED)
@@ -458,6 +478,7 @@ answered_by_the_payload! {
     pub(crate) fn ends_program(&self) -> bool;
     pub fn error(&self) -> i32;
     pub(crate) fn decisive(&self) -> Option<[&[u8]; 3]>;
+    pub fn distinguish(&self, into: &mut dyn Hasher);
     pub fn sought(&self) -> Option<&'a [u8]>;
     pub fn dirfd(&self) -> i32;
     pub fn may_create(&self) -> bool;
@@ -491,6 +512,11 @@ impl<'a> Body<'a> {
             Body::Exec(exec) if exec.record.ret == 0 => Some(exec),
             _ => None,
         }
+    }
+
+    /// The call, if it changed names or attributes of files.
+    pub fn change(&self) -> Option<&file::File<'a>> {
+        self.paths().filter(|_| changes_files(self.kind()) && !self.failed())
     }
 
     /// The end of a process.

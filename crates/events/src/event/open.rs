@@ -402,13 +402,13 @@ fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
 }
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    path Text "The path as passed, read from the caller's memory after the call." |s| open(s, |o| match o.record.path_marks {
+    path Text "Path as passed, read after the call." |s| open(s, |o| match o.record.path_marks {
         m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
         m if m & mark::NOT_COLLECTED != 0 => Value::Unread(Why::NotCollected),
         m if m & mark::CUT != 0 => Value::Cut(o.path),
         _ => Value::Bytes(o.path),
     }), with(props::LEAF | props::LACKS | props::BYTES);
-    abs_path Text "The path of the opened file, from the root of the caller's mount namespace: dentries and mounts of files->fdt->fd[ret]->f_path. If the call failed: `dir`, or the caller's root, and then `path`."
+    abs_path Text "Path of the opened file from the root of the caller's mount namespace: files->fdt->fd[ret]->f_path. Of a failed call: `dir` or the caller's root, then `path`."
         |s| open(s, |o| match o.names.absent() {
             _ if o.record.ret < 0 => o.joined(),
             Some(why) => Value::Unknown(why),
@@ -420,28 +420,28 @@ pub(crate) const FIELDS: &[Field] = field_table! {
     = FILE;
     deleted Bool "Whether the opened file, or `dir`, was deleted: dentry.d_hash.pprev is null."
         |s| open(s, |o| Value::Bool((o.record.ret >= 0 || matches!(o.dir(), Value::Path(_))) && o.names.deleted()));
-    created Bool "Whether the call created the file: FMODE_CREATED in f_mode of the opened file. True with O_TMPFILE."
+    created Bool "Whether the call created the file (FMODE_CREATED in f_mode); true with O_TMPFILE."
         |s| open(s, Open::created), with(props::LACKS | props::BYTES);
-    root Text "The caller's root directory, if it is not /: fs->root." |s| open(s, |o| match o.root() {
+    root Text "Caller's root directory, if it is not /: fs->root." |s| open(s, |o| match o.root() {
         None if o.root_unknown() => Value::Unknown(o.names.absent().unwrap_or(Why::NotCollected)),
         root => root.map_or(Value::Null, Value::Path),
     }), with(props::LACKS | props::BYTES);
-    dirfd Number "The directory descriptor as passed; −100 is AT_FDCWD." |s| open(s, |o| match o.record.how_marks & UNKNOWN {
+    dirfd Number "Directory descriptor as passed; −100 is AT_FDCWD." |s| open(s, |o| match o.record.how_marks & UNKNOWN {
         0 => Value::Int(o.record.dirfd.into()),
         _ => Value::Unknown(Why::NotCollected),
     }), with(props::LACKS);
-    flags Text "The names of the flags as passed, access mode first."
+    flags Text "Names of the flags as passed, access mode first."
         |s| open(s, |o| of_how(o, Value::Flags(o.flags()))), with(props::LACKS);
-    flags_raw Number "The flags as passed, as a number."
+    flags_raw Number "Flags as passed, as a number."
         |s| open(s, |o| of_how(o, Value::Uint(o.record.flags))), with(props::LACKS | props::UNSIGNED);
-    mode Number "The mode as passed; null without O_CREAT or O_TMPFILE."
+    mode Number "Mode as passed; null without O_CREAT or O_TMPFILE."
         |s| open(s, |o| of_how(o, if o.has_mode() { Value::Uint(o.record.mode.into()) } else { Value::Null })), with(props::LACKS);
     resolve Number "how.resolve of openat2; null for other calls."
         |s| open(s, |o| of_how(o, if o.by_openat2() { Value::Uint(o.record.resolve) } else { Value::Null })), with(props::LACKS | props::UNSIGNED);
-    ret Number "The descriptor, or −errno. For a direct open through io_uring: the result of the completion."
+    ret Number "Descriptor, or −errno. Direct io_uring opens: the result of the completion."
         |s| open(s, |o| Value::Int(o.record.ret.into()));
-    err Text "The name of the error; null on success." |s| open(s, |o| err_value(o.record.ret));
-    via Text "The system call: open openat openat2 creat open_by_handle_at io_uring other." |s| open(s, |o| {
+    err Text "Name of the error; null on success." |s| open(s, |o| err_value(o.record.ret));
+    via Text "System call: open openat openat2 creat open_by_handle_at io_uring other." |s| open(s, |o| {
         Value::Word(match o.record.via {
             via::OPEN => "open",
             via::OPENAT => "openat",
@@ -452,9 +452,9 @@ pub(crate) const FIELDS: &[Field] = field_table! {
             _ => "other",
         })
     });
-    abi Text "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
+    abi Text "System call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
         |s| open(s, |o| Value::Word(abi::word(o.record.abi)));
-    euid User "The effective user id of the caller: cred->euid." |s| open(s, |o| euid_value(o.euid())), with(props::LACKS_LATER);
+    euid User "Effective user id of the caller: cred->euid." |s| open(s, |o| euid_value(o.euid())), with(props::LACKS_LATER);
     = STACK;
 };
 

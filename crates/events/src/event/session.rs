@@ -42,15 +42,15 @@ fn value<'a>(seen: &EventContext<'a>, field: u8, get: impl FnOnce(&'a Session) -
 const LATER: u16 = props::LACKS | props::LATER;
 
 pub(crate) const TTY: Field = field! {
-    tty Text "The controlling terminal, such as pts/3: signal_struct.tty->name; null without one. Each devpts counts its own: the pts/3 of a container is not that of the host (mnt_ns)."
+    tty Text "Controlling terminal, such as pts/3: signal_struct.tty->name; null without one. A container may have a pts/3 of its own (mnt_ns)."
         |s| value(s, known::TTY, |session| tty(session).map_or(Value::Null, Value::Bytes)), with(LATER | props::BYTES)
 };
 pub(crate) const SESSION: Field = field! {
-    session Number "The session: the process id of its leader, signal_struct.pids[PIDTYPE_SID]; 0 for processes that the kernel starts."
+    session Number "Process id of the session's leader: signal_struct.pids[PIDTYPE_SID]; 0 for processes started by the kernel."
         |s| value(s, known::ID, |session| Value::Uint(session.id.0.into())), with(LATER | props::PID)
 };
 pub(crate) const LOGIN_UID: Field = field! {
-    login_uid User "The user who logged in, unchanged by su(1) and sudo(8): task_struct.loginuid; null if nobody did. The login program writes /proc/self/loginuid. Any process without a login and with CAP_AUDIT_CONTROL can write it, so a daemon's child that wrote 0 looks like a login of root."
+    login_uid User "User who logged in, unchanged by su(1) and sudo(8): task_struct.loginuid; null if nobody did. A process without a login and with CAP_AUDIT_CONTROL can set any (/proc/self/loginuid), even 0."
         |s| value(s, known::LOGIN, |session| match session.login_uid.0 {
             u32::MAX => Value::Null,
             uid => Value::Uint(uid.into()),

@@ -5,7 +5,7 @@ use super::describe::{Field, Value, Why, field, props};
 use tracetui_shared::record::mark;
 
 pub(crate) const DIR: Field = field! {
-    dir Text "The absolute directory at which the relative path of a failed call starts, at the time of the call: fs->pwd, or f_path of the descriptor, which may also be a file. Null if the call succeeded or the path is absolute; vanished: the descriptor is not open."
+    dir Text "Absolute directory at which the relative path of a failed call starts: fs->pwd, or f_path of the descriptor, which may be a file (vanished: not open). Null if the call succeeded or the path is absolute."
         |s| s.event.body.dir(), with(props::LACKS | props::BYTES | props::LATER)
 };
 

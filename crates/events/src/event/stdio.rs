@@ -1,9 +1,8 @@
 //! stdin, stdout and stderr of a new program, and its other descriptors.
 
 use super::Components;
-use super::describe::Value;
+use super::describe::{Value, address};
 use super::redact::{Redact, short};
-use super::tcp::address;
 use libc::{AF_UNIX, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
 use std::net::SocketAddr;
 use tracetui_shared::record::exec::{Further, STDIO, Stdio, stdio};

@@ -1,6 +1,6 @@
 //! `tcp`: a TCP connection was requested, accepted or closed, a socket listens, or an address could not be bound.
 
-use super::describe::{Field, STACK, Value, Why, err_value, field_table, props};
+use super::describe::{Field, STACK, Value, Why, address, err_value, field_table, props};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Sections, abi, names, tcp};
@@ -10,15 +10,13 @@ use libc::{
     AF_INET, AF_INET6, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, EPIPE, ETIMEDOUT,
     IPPROTO_UDP,
 };
+use std::hash::{Hash as _, Hasher};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::record::tcp::{TcpRecord, flag, form, op, outcome, state, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
-
-/// The connection of an event, as far as the event shows it.
-pub type Connection = Tcp;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp {
@@ -28,17 +26,11 @@ pub struct Tcp {
 // A record that grows may have a text: redact it, then change its size here.
 const _: () = assert!(size_of::<TcpRecord>() == 120);
 
-/// The words of the field `role`.
+// The words of fields.
 const ROLES: [&str; 2] = ["client", "server"];
-
-/// The words of the field `protocol`.
 const PROTOCOLS: [&str; 2] = ["tcp", "udp"];
-
-/// The words of the field `outcome`.
 const OUTCOMES: [&str; 9] =
     ["connected", "refused", "reset", "timed_out", "unreachable", "failed", "abandoned", "killed", "in_progress"];
-
-/// The words of the field `end`.
 const ENDS: [&str; 5] = ["closed", "reset", "reset_by_peer", "timed_out", "aborted"];
 
 impl Payload<'_> for Tcp {
@@ -95,11 +87,11 @@ impl Payload<'_> for Tcp {
         }
     }
 
-    fn connection(&self) -> Option<&Connection> {
+    fn connection(&self) -> Option<&Tcp> {
         self.is_connection().then_some(self)
     }
 
-    fn socket(&self) -> Option<&Connection> {
+    fn socket(&self) -> Option<&Tcp> {
         Some(self)
     }
 
@@ -112,6 +104,11 @@ impl Payload<'_> for Tcp {
             None | Some("abandoned" | "killed" | "in_progress") => None,
             Some(_) => Some(self.error()),
         }
+    }
+
+    /// The subject of a server has no peer.
+    fn distinguish(&self, mut into: &mut dyn Hasher) {
+        (self.record.op, self.raddr()).hash(&mut into);
     }
 
     fn news(&self, out: &mut Vec<u8>) -> bool {
@@ -389,16 +386,6 @@ fn at(address: Option<IpAddr>, number: u16, out: &mut Vec<u8>, port: impl FnOnce
     port(number, out);
 }
 
-/// An address of a family; `None` for families without one.
-pub(super) fn address(family: impl Into<i32>, bytes: [u8; 16]) -> Option<IpAddr> {
-    let [a, b, c, d, ..] = bytes;
-    match family.into() {
-        AF_INET => Some(Ipv4Addr::new(a, b, c, d).into()),
-        AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
-        _ => None,
-    }
-}
-
 /// Ports that the kernel assigns by default (`ip_local_port_range`,
 /// [inet_init_net](https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/af_inet.c)).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
@@ -423,49 +410,49 @@ fn of_connection<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value
 }
 
 const CLOSER: &[Field] = field_table! {
-    pid Number "The process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into())), with(props::PID);
-    start_ns Number "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime."
+    pid Number "Process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into())), with(props::PID);
+    start_ns Number "Start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime."
         |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0));
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "The operation: connect (requested), accept, close, listen, or bind (only a failed one; UDP too)."
+    op Text "Operation: connect (requested), accept, close, listen, or bind (only a failed one; UDP too)."
         |s| tcp(s, |t| Value::Word(t.op()));
-    role Text "client (the process requested the connection) or server (it accepted it, or listens); unknown if the connection is older than the trace; null for bind."
+    role Text "client (requested the connection) or server (accepted it, or listens); unknown if older than the trace; null for bind."
         |s| tcp(s, |t| match t.has(flag::OLDER) {
             _ if t.record.op == op::BIND => Value::Null,
             true if t.is_connection() => Value::Unknown(Why::NotCollected),
             _ => Value::Word(ROLES[usize::from(t.has(flag::SERVER))]),
         }), with(props::LACKS), of(&ROLES);
-    laddr Address "The local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, the address that was passed; null as raddr. One that is mapped to IPv6 is shown as IPv4."
+    laddr Address "Local address: skc_rcv_saddr or skc_v6_rcv_saddr. Of bind, as passed; null, and mapped, as raddr."
         |s| tcp(s, |t| t.local().map_or_else(Value::Unknown, Value::Ip)), with(props::LACKS);
-    lport Number "The local port: inet_sock.inet_sport. Of bind, as passed, as laddr."
+    lport Number "Local port: inet_sock.inet_sport. Of bind, as passed, as laddr."
         |s| tcp(s, |t| match (t.record.op, t.local()) {
             (op::BIND, Err(why)) => Value::Unknown(why),
             _ => Value::Uint(t.record.lport.into()),
         }), with(props::LACKS_LATER);
-    raddr Address "The remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, the address that was passed; null if that is of another family (other_family), shorter than its family needs (too_short) or unreadable (fault). One that is mapped to IPv6 is shown as IPv4."
+    raddr Address "Remote address: skc_daddr or skc_v6_daddr. If a request failed before it was sent, as passed; null if that has another family (other_family), is too short (too_short) or unreadable (fault). IPv4 mapped to IPv6 is shown as IPv4."
         |s| tcp(s, |t| t.of_raddr(|address| Value::Ip(address.to_canonical()))), with(props::LACKS);
-    rport Number "The remote port: skc_dport, or as passed, as raddr."
+    rport Number "Remote port: skc_dport, or as passed, as raddr."
         |s| tcp(s, |t| t.of_raddr(|_| Value::Uint(t.record.rport.into()))), with(props::LACKS_LATER);
-    family Text "The family of the socket: inet (IPv4) or inet6." |s| tcp(s, |t| match t.record.family.into() {
+    family Text "Family of the socket: inet (IPv4) or inet6." |s| tcp(s, |t| match t.record.family.into() {
         AF_INET => Value::Word("inet"),
         AF_INET6 => Value::Word("inet6"),
         _ => Value::Unknown(Why::NotCollected),
     }), with(props::LACKS);
-    v4_mapped Bool "Whether the remote address is an IPv4 address mapped to IPv6."
+    v4_mapped Bool "Whether the remote address is IPv4 mapped to IPv6."
         |s| tcp(s, |t| t.of_raddr(|address| Value::Bool(address != address.to_canonical()))), with(props::LACKS);
-    net_ns Number "The network namespace: skc_net->ns.inum." |s| tcp(s, |t| match t.record.net_ns.0 {
+    net_ns Number "Network namespace: skc_net->ns.inum." |s| tcp(s, |t| match t.record.net_ns.0 {
         0 => Value::Unknown(Why::NotCollected),
         inum => Value::Uint(inum.into()),
     }), with(props::LACKS);
-    fd Number "The descriptor of the connection when it was requested or accepted, or of the socket; null for the kernel."
+    fd Number "Descriptor of the socket at the call; null for the kernel."
         |s| tcp(s, |t| match t.record.fd {
             _ if t.record.via == via::KERNEL => Value::Null,
             ..0 => Value::Unknown(Why::NotCollected),
             fd => Value::Int(fd.into()),
         }), with(props::LACKS);
-    via Text "How it was requested or accepted: connect accept accept4 io_uring fastopen (sendto or sendmsg with MSG_FASTOPEN) kernel snapshot (it is older than the trace) other listen bind."
+    via Text "Origin: connect accept accept4 io_uring fastopen (MSG_FASTOPEN) kernel snapshot (older than the trace) other listen bind."
         |s| tcp(s, |t| {
             Value::Word(match t.record.via {
                 via::CONNECT => "connect",
@@ -480,21 +467,21 @@ pub(crate) const FIELDS: &[Field] = field_table! {
                 _ => "other",
             })
         });
-    abi Text "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
+    abi Text "System call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags)."
         |s| tcp(s, |t| match t.record.via {
             via::KERNEL => Value::Null,
             via::SNAPSHOT => Value::Unknown(Why::NotCollected),
             _ => Value::Word(abi::word(t.record.abi)),
         }), with(props::LACKS);
-    ret Number "The result of the call or of the request to io_uring: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): the call did not wait for the outcome."
+    ret Number "Result of the call or io_uring request: the descriptor, 0, or −errno; null without one. −115 (EINPROGRESS): it did not wait for the outcome."
         |s| tcp(s, |t| t.ret().map_or(Value::Null, |ret| Value::Int(ret.into())));
-    outcome Text "Of connect: connected refused reset timed_out unreachable failed abandoned (closed before an answer) killed (by a signal before an answer) in_progress (no answer until the trace ended)."
+    outcome Text "Of connect: connected refused reset timed_out unreachable failed; without an answer abandoned (closed) killed (by a signal) in_progress (the trace ended)."
         |s| tcp(s, |t| t.word(op::CONNECT, t.outcome())), with(props::LACKS), of(&OUTCOMES);
-    err Text "The name of the error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; null otherwise."
+    err Text "Error of a failed connect, listen or bind, even if the call did not wait for it: sock.sk_err, or ECONNABORTED if another thread had read it; else null."
         |s| tcp(s, |t| err_value(t.error()));
-    dur_ns Duration "In nanoseconds. connect: from the first SYN to the outcome. accept: the wait in the queue. close: the life of the connection."
+    dur_ns Duration "Nanoseconds. connect: from the first SYN to the outcome. accept: in the queue. close: the connection's life."
         |s| tcp(s, |t| t.duration(s.event.header.time)), with(props::LACKS);
-    since_ns Number "The start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN, or the establishment at a server. All events of this end of the connection have the same."
+    since_ns Number "Start of the connection, CLOCK_BOOTTIME in nanoseconds: the first SYN; at a server, the establishment. The same in all events of this end."
         |s| of_connection(s, |t| match t.record.since.0 {
             0 => Value::Unknown(Why::NotCollected),
             _ if t.has(flag::OLDER) => Value::Unknown(Why::NotCollected),
@@ -506,18 +493,18 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         |s| of_close(s, |t| Value::Uint(t.record.bytes_out));
     retransmits Number "Retransmitted segments: tcp_sock.total_retrans."
         |s| of_connection(s, |t| Value::Uint(t.record.retransmits.into()));
-    rtt_us Number "The smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured."
+    rtt_us Number "Smoothed round-trip time in microseconds: tcp_sock.srtt_us / 8; null if not measured."
         |s| tcp(s, |t| if t.record.rtt_us == 0 { Value::Null } else { Value::Uint(t.record.rtt_us.into()) });
     end Text "Of close: closed (in order) reset (this side sent RST) reset_by_peer timed_out aborted (another error)."
         |s| tcp(s, |t| t.word(op::CLOSE, t.end())), with(props::LACKS), of(&ENDS);
-    closer Object "Of close: the process that closed the connection; null if none did, as when the peer resets it."
+    closer Object "Of close: the process that closed the connection; null if none did (a reset by the peer)."
         |s| of_closer(s, |_| Value::Object), made_of(CLOSER);
     mptcp Bool "Whether the connection is a subflow of MPTCP." |s| tcp(s, |t| Value::Bool(t.has(flag::MPTCP)));
     fastopen Bool "Whether the request used TCP Fast Open: tcp_sock.fastopen_req."
         |s| tcp(s, |t| Value::Bool(t.has(flag::FASTOPEN)));
-    protocol Text "The protocol of the socket: tcp, or udp, of bind only."
+    protocol Text "Protocol of the socket: tcp, or udp, of bind only."
         |s| tcp(s, |t| Value::Word(PROTOCOLS[usize::from(t.is_udp())])), with(props::LATER), of(&PROTOCOLS);
-    backlog Number "Of listen: the backlog that was passed; unknown if the socket listened before the trace."
+    backlog Number "Of listen: the backlog as passed; unknown if older than the trace."
         |s| tcp(s, |t| t.backlog()), with(props::LACKS | props::LATER);
     = STACK;
 };
@@ -528,6 +515,7 @@ mod tests {
     use crate::sink::testing;
     use crate::synthetic::payload;
     use serde_json::{Value as Json, json};
+    use std::net::Ipv6Addr;
     use tracetui_shared::id::Tgid;
     use tracetui_shared::kind::Kind;
 

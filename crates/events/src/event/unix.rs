@@ -126,7 +126,7 @@ fn of_peer<'a>(s: &EventContext<'a>, get: impl FnOnce(Peer<'a>) -> Value<'a>) ->
 }
 
 const PEER: &[Field] = field_table! {
-    pid Number "The process id: sk->sk_peer_pid, the caller of listen(2)."
+    pid Number "Process id: sk->sk_peer_pid, the caller of listen(2)."
         |s| of_peer(s, |peer| Value::Uint(peer.pid.into())), with(props::PID);
     comm Text "Its name: task_struct.comm; vanished: it ended before."
         |s| of_peer(s, |peer| if peer.comm.is_empty() { Value::Unknown(Why::Vanished) } else { Value::Bytes(peer.comm) }), with(props::LACKS | props::BYTES);
@@ -134,16 +134,16 @@ const PEER: &[Field] = field_table! {
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    path Text "The path as passed, or @ and the name of an abstract socket, read from the caller's memory after the call."
+    path Text "Path as passed, or @ and the abstract name, read after the call."
         |s| unix(s, |u| u.why_no_path().map_or_else(|| u.path(), Value::Unknown)), with(props::LEAF | props::LACKS | props::BYTES);
     abstract Bool "Whether it is the name of an abstract socket." |s| unix(s, |u| Value::Bool(u.is_abstract()));
     = file::START;
-    abs_path Text "The absolute path: `dir` and then `path`; null of an abstract socket." |s| unix(s, |u| match u.why_no_path() {
+    abs_path Text "Absolute path: `dir` and then `path`; null of an abstract socket." |s| unix(s, |u| match u.why_no_path() {
         Some(why) => Value::Unknown(why),
         None if u.is_abstract() => Value::Null,
         None => u.0.absolute(0),
     }), with(props::LEAF | props::LACKS | props::BYTES);
-    type Text "The type of the socket, sk->sk_type: stream dgram seqpacket." |s| unix(s, |u| {
+    type Text "Type of the socket, sk->sk_type: stream dgram seqpacket." |s| unix(s, |u| {
         Value::Word(match u.0.record.values[0] as u16 {
             1 => "stream",
             2 => "dgram",
@@ -151,8 +151,8 @@ pub(crate) const FIELDS: &[Field] = field_table! {
             _ => "other",
         })
     }), of(&["stream", "dgram", "seqpacket", "other"]);
-    fd Number "The descriptor of the socket, as passed." |s| unix(s, |u| Value::Int(u.0.record.dirfds[1].into()));
-    peer Object "The process that listens; null of a failure and of a datagram socket."
+    fd Number "Descriptor of the socket, as passed." |s| unix(s, |u| Value::Int(u.0.record.dirfds[1].into()));
+    peer Object "Process that listens; null after a failure, and for datagrams."
         |s| of_peer(s, |_| Value::Object), made_of(PEER);
     = file::RET;
     = file::ERR;

@@ -16,10 +16,10 @@ use super::fields;
 use super::glob::{Glob, Piece};
 use super::time;
 use super::{Filter, FilterError, NameLookup, Scratch};
-use crate::capture::{CaptureFilter, CgroupTest};
 use crate::event::process::COMM_MAX;
 use crate::event::{Body, EventContext, cgroup};
 use crate::frame::host::Cgroup;
+use crate::limits;
 use crate::text::time::Zone;
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -57,6 +57,58 @@ pub struct FilterOptions {
     pub filter: Vec<String>,
     /// The time zone of dates in a filter of recordings.
     pub zone: Zone,
+}
+
+/// Ids of cgroups that always pass to user space, because the id does not determine the path: 0 is unknown, and
+/// processes in the v2 root are named by another hierarchy.
+pub const NAMELESS_CGROUPS: [u64; 2] = [0, 1];
+
+/// Elements of the map of cgroups: one per cgroup with a kept path, and [`NAMELESS_CGROUPS`]. A cgroup whose path is
+/// kept always fits.
+pub const CGROUPS_MAP: u32 = limits::CGROUPS as u32 + NAMELESS_CGROUPS.len() as u32;
+
+/// The capture filter with its lists: the events that the kernel side passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureFilter {
+    /// Kinds, tests and globs.
+    pub capture: Capture,
+    /// Processes that [`test::PID`] passes.
+    pub pids: Vec<u32>,
+    /// Users that [`test::UID`] passes.
+    pub uids: Vec<u32>,
+    /// Roots of the trees that [`test::TREE`] passes: the processes that have these ids when
+    /// the filter is set.
+    pub trees: Vec<u32>,
+    /// Conditions on cgroups, for [`test::CGROUP`]. A cgroup passes if all of them hold.
+    pub cgroups: Vec<CgroupTest>,
+}
+
+/// A condition on the path of a cgroup, or on its unit or container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupTest {
+    field: String,
+    /// At least one must match.
+    globs: Vec<Glob>,
+}
+
+impl CgroupTest {
+    pub fn holds(&self, cgroup: &Cgroup) -> bool {
+        self.globs.iter().any(|glob| match self.field.as_str() {
+            "unit" => has_unit(cgroup, glob),
+            "container" => has_container(cgroup, glob),
+            _ => glob.matches(&cgroup.path),
+        })
+    }
+}
+
+impl CaptureFilter {
+    pub const NOTHING: CaptureFilter = CaptureFilter {
+        capture: Capture { kinds: 0, tests: 0, start_offset: 0, comm: CommGlobs::NONE },
+        pids: Vec::new(),
+        uids: Vec::new(),
+        trees: Vec::new(),
+        cgroups: Vec::new(),
+    };
 }
 
 #[derive(Clone, Debug)]
@@ -242,9 +294,7 @@ impl<'n> Lowered<'n> {
             "uid" => self.take_ids(tests, MAX_UIDS, test::UID)?,
             "comm" => self.take_comm(&tests),
             "tree" => self.take_trees(tests)?,
-            "cgroup" => self.take_cgroups(&tests, |cgroup, glob| glob.matches(&cgroup.path)),
-            "unit" => self.take_cgroups(&tests, has_unit),
-            "container" => self.take_cgroups(&tests, has_container),
+            "cgroup" | "unit" | "container" => self.take_cgroups(field, &tests),
             _ => false,
         })
     }
@@ -294,12 +344,9 @@ impl<'n> Lowered<'n> {
     }
 
     /// Moves globs about cgroups to the capture filter. They also stay in the display filter.
-    fn take_cgroups(&mut self, tests: &[&Test], holds: fn(&Cgroup, &Glob) -> bool) -> bool {
-        let globs: Option<Vec<Glob>> = tests.iter().map(|test| Glob::new(&test.value).ok()).collect();
-        if let Some(globs) = globs {
-            let text = Expr::any(tests.iter().map(|test| Expr::Test((*test).clone())).collect()).to_string();
-            let any = move |cgroup: &Cgroup| globs.iter().any(|glob| holds(cgroup, glob));
-            self.cgroups.push(CgroupTest::new(text.as_bytes(), any));
+    fn take_cgroups(&mut self, field: &str, tests: &[&Test]) -> bool {
+        if let Some(globs) = tests.iter().map(|test| Glob::new(&test.value).ok()).collect() {
+            self.cgroups.push(CgroupTest { field: field.to_owned(), globs });
             self.tests |= test::CGROUP;
         }
         false
@@ -314,7 +361,7 @@ impl<'n> Lowered<'n> {
         };
         self.comm = Some(comm);
         self.tests |= test::COMM;
-        exactly == Exactly::Yes
+        exactly
     }
 
     fn capture(self, kinds: KindSet) -> CaptureFilter {
@@ -413,28 +460,19 @@ pub(super) fn asks_for(kind: Kind, expr: &Expr, wanted: bool, names: &dyn NameLo
     }
 }
 
-/// Whether an automaton matches exactly the names that its globs match, or possibly more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exactly {
-    Yes,
-    /// Possibly more. The automaton works on bytes: where a glob requires one character that may have several bytes, it accepts one
-    /// or more bytes.
-    Roughly,
-}
-
-/// The automaton for globs over thread names, any of which may match. `None` when they need more than 64 positions.
-pub(crate) fn comm_globs(globs: &[Glob]) -> Option<(CommGlobs, Exactly)> {
+/// The automaton for globs over thread names, any of which may match, and whether it matches exactly the names that they match.
+/// Otherwise possibly more: it works on bytes, and where a glob requires one character that may have several bytes, it accepts
+/// one or more. `None` when they need more than 64 positions.
+pub(crate) fn comm_globs(globs: &[Glob]) -> Option<(CommGlobs, bool)> {
     let mut built = CommGlobs::NONE;
-    let (mut next, mut exactly) = (0, Exactly::Yes);
+    let (mut next, mut exactly) = (0, true);
     // Positions beyond the length of every name are not needed.
     for glob in globs.iter().filter(|glob| glob.min_len() <= COMM_MAX) {
         let (steps, same) = steps(glob);
         if next + steps.len() + 1 > POSITIONS {
             return None;
         }
-        if same == Exactly::Roughly {
-            exactly = same;
-        }
+        exactly &= same;
         built.start |= 1 << next;
         if steps.first().is_some_and(|step| *step == Step::Star) {
             built.start |= 1 << (next + 1);
@@ -459,10 +497,10 @@ enum Step<'g> {
 }
 
 /// A glob as steps over bytes. Two stars are never adjacent, so computing their closure once is enough.
-fn steps(glob: &Glob) -> (Vec<Step<'_>>, Exactly) {
+fn steps(glob: &Glob) -> (Vec<Step<'_>>, bool) {
     let literal: Vec<u8> = glob.tokens.iter().map(|p| if let Piece::Byte(b) = p { *b } else { 0 }).collect();
     // A literal that begins within a character is found there by bytes, but not by characters.
-    let mut exactly = if std::str::from_utf8(&literal).is_ok() { Exactly::Yes } else { Exactly::Roughly };
+    let mut exactly = std::str::from_utf8(&literal).is_ok();
     let mut steps = Vec::new();
     for piece in &glob.tokens {
         match piece {
@@ -471,7 +509,7 @@ fn steps(glob: &Glob) -> (Vec<Step<'_>>, Exactly) {
             Piece::Star => {}
             Piece::Class(class) if class.is_ascii() => steps.push(Step::Class(class)),
             Piece::One | Piece::Class(_) => {
-                exactly = Exactly::Roughly;
+                exactly = false;
                 steps.extend([Step::One, Step::Star]);
             }
         }

@@ -54,30 +54,13 @@ fn of_value(test: Test, without: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Opt
 }
 
 /// The most frequently used fields. They are offered first.
-const FIRST: [&str; 16] = [
-    "comm",
-    "process",
-    "kind",
-    "err",
-    "path",
-    "pid",
-    "tree",
-    "uid",
-    "arg",
-    "exe",
-    "cwd",
-    "cgroup",
-    "unit",
-    "container",
-    "exit_code",
-    "dur",
-];
+const FIRST: &str = "comm process kind err path pid tree uid arg exe cwd cgroup unit container exit_code dur";
 
 /// The names of fields that begin with a text, each with the operator that usually follows.
 pub fn field_terms(typed: &str) -> Vec<String> {
     let typed = typed.to_ascii_lowercase();
     let mut names: Vec<_> = fields::names().into_iter().filter(|(name, _)| name.starts_with(&typed)).collect();
-    names.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    names.sort_by_key(|(name, _)| FIRST.split(' ').position(|first| first == name).unwrap_or(FIRST.len()));
     let op = |shape| if shape == Shape::Duration { ">" } else { "=" };
     names.into_iter().map(|(name, shape)| format!("{name}{}", op(shape))).collect()
 }

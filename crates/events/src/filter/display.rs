@@ -17,7 +17,7 @@ impl Display for Expr {
             }
             Expr::Test(test) => test.fmt(f),
             Expr::List(tests) => list(f, tests),
-            Expr::Word(word) => f.write_str(&word_text(word)),
+            Expr::Word(word) => f.write_str(&text_of(word, lex::is_word)),
             Expr::Failed => f.write_str("err"),
         }
     }
@@ -57,15 +57,12 @@ impl Display for Test {
 
 /// A value after an operator: unquoted if that reads back the same, otherwise in quotes.
 pub(super) fn value_text(op: Op, value: &[u8]) -> String {
-    match std::str::from_utf8(value) {
-        Ok(text) if !text.contains(is_hostile) && lex::stands_bare(op, text) => text.to_owned(),
-        _ => quoted(value),
-    }
+    text_of(value, |text| lex::stands_bare(op, text))
 }
 
-fn word_text(word: &[u8]) -> String {
-    match std::str::from_utf8(word) {
-        Ok(text) if !text.contains(is_hostile) && lex::is_word(text) => text.to_owned(),
-        _ => quoted(word),
+fn text_of(bytes: &[u8], stands_bare: impl Fn(&str) -> bool) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains(is_hostile) && stands_bare(text) => text.to_owned(),
+        _ => quoted(bytes),
     }
 }

@@ -1,6 +1,6 @@
 //! Filter errors: the message, its place in the expression, and a hint.
 
-use crate::text::{self, is_hostile};
+use crate::text::{self, is_hostile, width};
 use std::ops::Range;
 use unicode_width::UnicodeWidthChar;
 
@@ -59,10 +59,6 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-fn cells(text: &str) -> usize {
-    text.chars().map(|c| c.width().unwrap_or(0)).sum()
-}
-
 /// The part of an expression around a place, the cells before the place, and the cells of the place (at least one).
 pub fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
     let start = text.floor_char_boundary(at.start);
@@ -71,12 +67,12 @@ pub fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
     let place = escape(&text[start..end]);
     let after = escape(&text[end..]);
     let head = tail_cells(&before, SHOWN / 2);
-    let under = text::head(&place, SHOWN - cells(head));
-    let rest = if under.len() < place.len() { "" } else { text::head(&after, SHOWN - cells(head) - cells(under)) };
+    let under = text::head(&place, SHOWN - width(head));
+    let rest = if under.len() < place.len() { "" } else { text::head(&after, SHOWN - width(head) - width(under)) };
     let dots_before = if head.len() < before.len() { "..." } else { "" };
     let dots_after = if under.len() < place.len() || rest.len() < after.len() { "..." } else { "" };
     let line = format!("{dots_before}{head}{under}{rest}{dots_after}");
-    (line, dots_before.len() + cells(head), cells(under).max(1))
+    (line, dots_before.len() + width(head), width(under).max(1))
 }
 
 /// Like [`text::head`], but for the end. A combining mark may come first.

@@ -46,7 +46,7 @@ pub(super) enum FilterNode {
     Failed,
     Tree(Tgid),
     /// Compares the time, in nanoseconds since 1970.
-    Time(Order, i128),
+    Time(Op, i128),
     Word(Word),
     Field(Box<FieldTest>),
     Column(Box<ColumnTest>),
@@ -70,18 +70,9 @@ pub(super) struct ColumnTest {
 pub(super) enum Check {
     Glob(Glob),
     Regex(Regex),
-    Number(Order, i128),
+    Number(Op, i128),
     Bool(bool),
     Prefix(Prefix),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    Equal,
-    Less,
-    AtMost,
-    More,
-    AtLeast,
 }
 
 /// A bare word: searched for in the columns.
@@ -104,7 +95,7 @@ impl FilterNode {
             FilterNode::Not(node) => !node.holds(seen, scratch),
             FilterNode::Failed => seen.event.failed(),
             FilterNode::Tree(root) => seen.process.is_some_and(|process| seen.world.in_tree(process, *root)),
-            FilterNode::Time(order, right) => order.holds(seen.unix_nanos(), *right),
+            FilterNode::Time(op, right) => op.holds(seen.unix_nanos(), *right),
             FilterNode::Word(word) => word.holds(seen, scratch),
             FilterNode::Field(test) => test.holds(seen, scratch),
             FilterNode::Column(test) => test.holds(seen, scratch),
@@ -194,7 +185,7 @@ impl ColumnTest {
 impl Check {
     fn holds(&self, value: &Value<'_>, text: &mut Vec<u8>) -> bool {
         match self {
-            Check::Number(order, right) => value.number().is_some_and(|left| order.holds(left, *right)),
+            Check::Number(op, right) => value.number().is_some_and(|left| op.holds(left, *right)),
             Check::Bool(wanted) => matches!(value, Value::Bool(is) if is == wanted),
             Check::Prefix(prefix) => matches!(value, Value::Ip(address) if prefix.contains(*address)),
             Check::Glob(_) | Check::Regex(_) => any_text(value, text, |bytes| self.matches(bytes)),
@@ -211,24 +202,15 @@ impl Check {
     }
 }
 
-impl Order {
-    fn of(op: Op) -> Order {
-        match op {
-            Op::Lt => Order::Less,
-            Op::Le => Order::AtMost,
-            Op::Gt => Order::More,
-            Op::Ge => Order::AtLeast,
-            Op::Eq | Op::Ne | Op::Like | Op::NotLike => Order::Equal,
-        }
-    }
-
+impl Op {
+    /// Compares numbers, with `!=` treated as `=`.
     fn holds(self, left: i128, right: i128) -> bool {
         match self {
-            Order::Equal => left == right,
-            Order::Less => left < right,
-            Order::AtMost => left <= right,
-            Order::More => left > right,
-            Order::AtLeast => left >= right,
+            Op::Lt => left < right,
+            Op::Le => left <= right,
+            Op::Gt => left > right,
+            Op::Ge => left >= right,
+            Op::Eq | Op::Ne | Op::Like | Op::NotLike => left == right,
         }
     }
 }
@@ -355,7 +337,7 @@ impl<'n> Compiler<'n> {
             return Ok(FilterNode::Tree(Tgid(pid)));
         }
         if time::compared(test) {
-            return Ok(FilterNode::Time(Order::of(test.op), time::of(test, self.names)?));
+            return Ok(FilterNode::Time(test.op, time::of(test, self.names)?));
         }
         self.kind_named |= test.field == "kind";
         if let Some(write) = fields::column(&test.field) {
@@ -376,17 +358,16 @@ impl<'n> Compiler<'n> {
     }
 
     fn check(&mut self, test: &Test, shape: Shape) -> Result<Check, FilterError> {
-        let order = Order::of(test.op);
         match shape {
             Shape::Text | Shape::List | Shape::Address | Shape::Object => match test.op {
                 Op::Like | Op::NotLike => self.regex(test).map(Check::Regex),
                 _ if shape == Shape::Address => address_equals(test),
                 _ => text_equals(test),
             },
-            Shape::Number => number(test).map(|n| Check::Number(order, n)),
-            Shape::Duration => duration(test).map(|n| Check::Number(order, n)),
-            Shape::User => self.id(test, "user", |name| self.names.uid(name)).map(|n| Check::Number(order, n)),
-            Shape::Group => self.id(test, "group", |name| self.names.gid(name)).map(|n| Check::Number(order, n)),
+            Shape::Number => number(test).map(|n| Check::Number(test.op, n)),
+            Shape::Duration => duration(test).map(|n| Check::Number(test.op, n)),
+            Shape::User => self.id(test, "user", |name| self.names.uid(name)).map(|n| Check::Number(test.op, n)),
+            Shape::Group => self.id(test, "group", |name| self.names.gid(name)).map(|n| Check::Number(test.op, n)),
             Shape::Bool => match test.value.as_slice() {
                 b"true" | b"yes" => Ok(Check::Bool(true)),
                 b"false" | b"no" => Ok(Check::Bool(false)),

@@ -91,7 +91,7 @@ impl<'t> Lexer<'t> {
         let spanned = match first {
             '(' => (Token::Open, self.take(1)),
             ')' => (Token::Close, self.take(1)),
-            '"' => self.quoted_word()?,
+            '"' => self.quoted(false).map(|(bytes, at)| (Token::Word(bytes), at))?,
             '!' if rest[1..].starts_with(['=', '~']) => return Err(self.lonely_operator()),
             '!' => (Token::Not, self.take(1)),
             '=' | '~' | '<' | '>' => return Err(self.lonely_operator()),
@@ -104,11 +104,6 @@ impl<'t> Lexer<'t> {
         let op = operator(self.rest()).map_or("=", |(text, _)| text);
         FilterError::new(self.pos..self.pos + op.len(), format!("`{op}` needs a field before it"))
             .hint("write a term as in comm=cc1; to search for the text, put it in double quotes")
-    }
-
-    fn quoted_word(&mut self) -> Result<Spanned, FilterError> {
-        let (bytes, at) = self.quoted(false)?;
-        Ok((Token::Word(bytes), at))
     }
 
     /// A text in double quotes. The end of a word must follow it, or in a list the end of a value.

@@ -1,25 +1,13 @@
-//! The filter language.
+//! The filter language, which `docs/FILTERS.md` describes.
 //!
-//! ```text
-//! comm=cc1 path~\.h$      err uid=1000      tree=48213      not comm=bash      kind=exit dur>2s      (err=ENOENT or err=EACCES)
-//! ```
-//!
-//! Terms side by side (or with `and`) must all hold; `or` binds weaker, `not` and `!` bind stronger. A term is
-//! `field op value` with `= != ~ !~ < > <= >=`, a bare word (searched for in the columns, smart case), or `err` alone (it
-//! failed). `=` on text is a [glob](Glob) on the whole value, `~` a regex. A comparison with an absent field is false,
-//! but `a!=b` is `not a=b`. `time` is compared with a date, or as in `time>-1m` with a time before now or before the
-//! end of a recording. A number may be a size: `max_rss_bytes>100MiB`. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
-//!
-//! `=` and `!=` take several values: `comm=gcc,cc1` is `(comm=gcc or comm=cc1)`, and `comm!=gcc,cc1` is the opposite. A
-//! comma in a value has quotes round the value or a backslash before it. Also read: `==`, `&&`, `||`, blanks round
-//! operators and commas, and the titles of columns as fields ([`TITLES`]). A word or value with `&&` or `||` needs
-//! quotes, or a backslash before it.
+//! Terms side by side (or with `and`) must all hold; `or` binds weaker, `not` and `!` bind stronger. A comparison with an absent
+//! field is false, but `a!=b` is `not a=b`. The names of fields, and what fits them, come from [`describe`](crate::event::describe).
 //!
 //! Text becomes tokens (`lex`), an expression (`ast`, `parse`), then something to evaluate (`eval`); `capture` takes
 //! out what the kernel side can decide.
 
 mod ast;
-pub(crate) mod capture;
+pub mod capture;
 pub mod complete;
 mod display;
 pub mod error;
@@ -67,8 +55,12 @@ pub fn without_texts(text: &str) -> String {
 
 /// Maps the names of users and groups to ids, and relative times to absolute ones, when a filter is parsed.
 pub trait NameLookup {
-    fn uid(&self, name: &str) -> Option<u32>;
-    fn gid(&self, name: &str) -> Option<u32>;
+    fn uid(&self, _name: &str) -> Option<u32> {
+        None
+    }
+    fn gid(&self, _name: &str) -> Option<u32> {
+        None
+    }
 
     /// The time to which `-1m` is relative, in nanoseconds since 1970: now, or the end of a recording.
     fn end(&self) -> Option<i128> {
@@ -85,14 +77,7 @@ pub trait NameLookup {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoNames;
 
-impl NameLookup for NoNames {
-    fn uid(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn gid(&self, _: &str) -> Option<u32> {
-        None
-    }
-}
+impl NameLookup for NoNames {}
 
 /// The names of the recording or the host: the lowest id if several have the name.
 impl NameLookup for World {
@@ -262,12 +247,15 @@ pub fn exactly(field: &str, value: &[u8]) -> String {
 /// The text of a term that matches paths whose last component is this name. A `*` in the name is any text.
 pub fn ends_in(name: &[u8]) -> String {
     let name = regex::escape(&String::from_utf8_lossy(name)).replace(r"\*", "[^/]*");
-    format!("path{}{}", Op::Like.text(), display::value_text(Op::Like, format!("(^|/){name}$").as_bytes()))
+    path_like(&format!("(^|/){name}$"))
 }
 
 /// The text of a term that matches the paths directly in a directory.
 pub fn directly_in(directory: &[u8]) -> String {
     let directory = directory.strip_suffix(b"/").unwrap_or(directory);
-    let pattern = format!("^{}/[^/]*$", regex::escape(&String::from_utf8_lossy(directory)));
-    format!("path{}{}", Op::Like.text(), display::value_text(Op::Like, pattern.as_bytes()))
+    path_like(&format!("^{}/[^/]*$", regex::escape(&String::from_utf8_lossy(directory))))
+}
+
+fn path_like(pattern: &str) -> String {
+    format!("path~{}", display::value_text(Op::Like, pattern.as_bytes()))
 }

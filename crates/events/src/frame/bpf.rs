@@ -32,7 +32,6 @@ macro_rules! numbered {
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 u8::take(bytes).map(|number| $name::of(number).unwrap_or_default())
             }
-            fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
         }
     )* };
 }
@@ -205,5 +204,4 @@ impl Wire for Hook {
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         Wire::take(bytes).map(|(number, attach_type)| Hook::of(number, attach_type))
     }
-    fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
 }

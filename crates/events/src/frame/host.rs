@@ -8,7 +8,7 @@ use super::bpf::{HeldBy, Hook, Via, View};
 use super::wire::{frames, wire_struct};
 use crate::budget::cgroup_bytes;
 use crate::limits;
-use tracetui_shared::counters::{CpuState, Reason};
+use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::id::{CgroupId, Gid, KernelAddr, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
@@ -47,13 +47,11 @@ wire_struct! {
         env: Option<Vec<u8>>,
     }
 
-    /// A user's name.
     User {
         uid: Uid,
         name: String,
     }
 
-    /// A group's name.
     Group {
         gid: Gid,
         name: String,
@@ -65,8 +63,8 @@ wire_struct! {
         offset_ns: i64,
     }
 
-    /// A container of which the path of a cgroup has the id, or a pod. The trace has checked that root gave the cgroup its
-    /// name, or that the user who did has such a container. Texts are empty if they are not known.
+    /// A container or pod that the path of a cgroup names. Root gave the cgroup its name, or the user who did has such a container. Unknown
+    /// texts are empty.
     Container {
         /// Empty for a pod without a container.
         id: Vec<u8>,
@@ -147,7 +145,7 @@ wire_struct! {
         at: BootNanos,
     }
 
-    /// A part of a recording cannot be read, so frames are missing here.
+    /// A part of a recording is unreadable, so frames are missing here.
     Hole {
         bytes: u64,
     }
@@ -165,8 +163,7 @@ wire_struct! {
         at: BootNanos,
     }
 
-    /// A part of a pipeline state that replaces everything before. The parts are a batch of their own, after all earlier events
-    /// were delivered.
+    /// A part of a pipeline state that replaces everything before, in a batch of its own, after all earlier events were delivered.
     Restart {
         /// From 0.
         part: u32,
@@ -191,8 +188,8 @@ wire_struct! {
         short: bool,
     }
 
-    /// The last frame of a file if the trace continues in another one. That file begins with the pipeline state, which contains
-    /// the events that still wait to be ordered.
+    /// The last frame of a file if the trace continues in another one. That file begins with the pipeline state, even the events that
+    /// wait for their order.
     Continues {
         /// The number of the next file.
         part: u32,
@@ -217,14 +214,13 @@ wire_struct! {
         records: Vec<RecordLayout>,
     }
 
-    /// A part of the state of a pipeline, from which another pipeline can continue. Other readers skip it. With [`StatePart::TABLES`]
-    /// as the slot of its header, it has only tables, without which the rest is of use too.
+    /// A part of a pipeline state, from which another pipeline can continue. Other readers skip it. With [`StatePart::TABLES`] as the slot
+    /// of its header, it has only tables, which the rest does not need.
     StatePart {
         /// Frames in the format of a [`super::Batch`].
         frames: Vec<u8>,
     }
 
-    /// A probe and its state.
     Probe {
         name: String,
         /// The [`Kind`]s that it reports.
@@ -278,8 +274,7 @@ wire_struct! {
         max_entries: u32,
     }
 
-    /// A BPF program in the inventory. It replaces earlier facts about the program. In a state, some programs are described by the events
-    /// of their loads.
+    /// A BPF program in the inventory, which replaces earlier facts. In a state, the events of loads describe some programs.
     BpfProgram {
         id: ProgId,
         /// `BPF_PROG_TYPE_*`; `u32::MAX` if unknown.
@@ -305,7 +300,6 @@ wire_struct! {
         helpers: u64,
         /// The kfuncs that it calls; empty if unknown.
         kfuncs: Vec<String>,
-        /// The maps that it uses.
         maps: Vec<BpfMap>,
         /// The `BPF_*` attach type that was passed at its load; 0 if no event of the load shows it.
         attach_type: u32,
@@ -443,8 +437,8 @@ wire_struct! {
         unseen: Vec<String>,
     }
 
-    /// A kernel symbol, before the first event that needs it, and again before the first event that it ended for. It replaces the
-    /// symbol with the same address and `from`.
+    /// A kernel symbol, before the first event that needs it, and again before the first event after its end. It replaces the symbol with
+    /// the same address and `from`.
     KernelSymbol {
         addr: KernelAddr,
         size: u64,
@@ -468,7 +462,6 @@ wire_struct! {
         missing: u64,
     }
 
-    /// The machine.
     Host {
         /// `uname -n`.
         name: String,
@@ -510,10 +503,17 @@ impl StatePart {
 impl Counters {
     /// Events of a kind that a program saw but could not report.
     pub fn dropped(&self, kind: Kind) -> u64 {
-        let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+        let losses = |c: &SlotCounters| {
+            let losses = Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss());
+            losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
+        };
+        self.sum(|slot| slot.kind() == kind, losses)
+    }
+
+    fn sum(&self, of: impl Fn(Slot) -> bool, count: impl Fn(&SlotCounters) -> u64) -> u64 {
+        let slots = || Slot::ALL.into_iter().filter(|slot| of(*slot));
         let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
-        let losses = all.flat_map(|c| Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss()));
-        losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
+        all.fold(0, |sum, counters| sum.saturating_add(count(counters)))
     }
 
     /// How full the ring is, in percent; `None` if its size is not known. A recording may say anything.
@@ -523,22 +523,15 @@ impl Counters {
 
     /// Events that did not arrive: without room in the ring, dropped by a program, or skipped by the kernel.
     pub fn lost(&self) -> u64 {
-        let slots = Slot::ALL.into_iter().filter(|slot| !slot.is_request());
-        let lost = |cpu: &CpuState| {
-            let rings = slots.clone().filter_map(|slot| cpu.slots.get(slot as usize)).map(|slot| slot.lost_ring);
-            rings.fold(0u64, u64::saturating_add)
-        };
-        let rings = self.cpus.iter().map(lost);
+        let rings = self.sum(|slot| !slot.is_request(), |counters| counters.lost_ring);
         let dropped = Kind::PROBED.into_iter().map(|kind| self.dropped(kind));
         let skips = self.programs.iter().map(|program| program.skips);
-        rings.chain(dropped).chain(skips).fold(0, u64::saturating_add)
+        dropped.chain(skips).fold(rings, u64::saturating_add)
     }
 
     /// Records of some slots that found no room in the ring.
     pub fn no_room(&self, of: fn(Slot) -> bool) -> u64 {
-        let slots = || Slot::ALL.into_iter().filter(|slot| of(*slot));
-        let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
-        all.fold(0, |sum: u64, c| sum.saturating_add(c.lost_ring).saturating_add(c.lost_bookkeeping))
+        self.sum(of, |counters| counters.lost_ring.saturating_add(counters.lost_bookkeeping))
     }
 
     /// The changes from these counters to others.
@@ -606,7 +599,6 @@ impl KernelSymbol {
 }
 
 impl Trace {
-    /// The requested kinds.
     pub fn kinds(&self) -> KindSet {
         KindSet::from_bits(self.kinds)
     }
@@ -623,7 +615,6 @@ impl Trace {
 }
 
 frames! {
-    /// A host frame, decoded.
     HostFrame {
         Host = 64;
         Clock = 65;

@@ -91,17 +91,14 @@ impl Batch {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
     }
 
-    /// A batch of encoded frames.
     pub fn from_bytes(bytes: Vec<u8>) -> Batch {
         Batch { bytes }
     }
 
-    /// All frames as bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The frames, in order.
     pub fn frames(&self) -> Frames<'_> {
         Frames { rest: &self.bytes }
     }
@@ -131,7 +128,6 @@ impl Batch {
         self.bytes.is_empty()
     }
 
-    /// Removes the frames, and keeps the capacity.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
@@ -159,13 +155,11 @@ impl<'a> FrameRef<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// The frames in the bytes of a batch.
     pub fn of(bytes: &'a [u8]) -> Frames<'a> {
         Frames { rest: bytes }
     }
 }
 
-/// Iterates over the frames of a batch.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: &'a [u8],

@@ -40,6 +40,16 @@ counts! {
         unwritten,
     }
 
+    /// Data that was evicted because its share of memory was full. No events are lost, but less is known about their processes.
+    Shortage {
+        /// Live processes evicted from the process table.
+        processes,
+        /// Cgroups whose path was evicted.
+        cgroups,
+        /// Events that were delivered before they could be ordered.
+        unsettled,
+    }
+
     /// Records that arrived for one (slot, CPU), counted as they are read from the ring.
     Arrived {
         /// Wanted events: first records.
@@ -67,7 +77,6 @@ wire_struct! {
         start: BootNanos,
     }
 
-    /// The end of a process.
     #[derive(Copy)]
     ProcessEnd {
         time: BootNanos,
@@ -258,7 +267,6 @@ wire_struct! {
         stream_lost: u64,
     }
 
-    /// The counts of a kind.
     KindState {
         /// The number of the [`tracetui_shared::kind::Kind`].
         kind: u16,
@@ -418,11 +426,9 @@ impl Wire for Origin {
         let all = [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen, Origin::NextRun];
         Some(all.into_iter().find(|origin| *origin as u8 == number).unwrap_or_default())
     }
-    fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
 }
 
 frames! {
-    /// A frame of the state that is not a host frame.
     StateFrame {
         ProcessState = 96;
         ProcessLists = 97;

@@ -12,7 +12,7 @@ pub(super) trait Wire: Sized {
     /// Removes the value from the front; `None` if the bytes end within it.
     fn take(bytes: &mut &[u8]) -> Option<Self>;
     /// Passes on each text in it, to be changed.
-    fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>));
+    fn each_text(&mut self, _change: &mut dyn FnMut(&mut Vec<u8>)) {}
 }
 
 macro_rules! wire_int {
@@ -22,11 +22,9 @@ macro_rules! wire_int {
                 out.extend_from_slice(&self.to_le_bytes());
             }
             fn take(bytes: &mut &[u8]) -> Option<Self> {
-                let (head, rest) = bytes.split_first_chunk()?;
-                *bytes = rest;
-                Some(Self::from_le_bytes(*head))
+                let head = bytes.split_off(..size_of::<Self>())?;
+                head.try_into().ok().map(Self::from_le_bytes)
             }
-            fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
         }
     )* };
 }
@@ -41,7 +39,6 @@ macro_rules! wire_id {
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 Wire::take(bytes).map($id)
             }
-            fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
         }
     )* };
 }
@@ -54,7 +51,6 @@ impl Wire for bool {
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         u8::take(bytes).map(|b| b != 0)
     }
-    fn each_text(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {}
 }
 
 impl Wire for String {
@@ -182,9 +178,7 @@ fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
 
 fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = u32::take(bytes)? as usize;
-    let (value, rest) = bytes.split_at_checked(len)?;
-    *bytes = rest;
-    Some(value)
+    bytes.split_off(..len)
 }
 
 macro_rules! wire_struct {
@@ -255,7 +249,6 @@ macro_rules! frames {
                 }
             }
 
-            /// Passes on each text in the frame, to be changed.
             pub fn each_text(&mut self, change: &mut dyn FnMut(&mut Vec<u8>)) {
                 match self {
                     $($all::$name(frame) => $crate::frame::wire::Wire::each_text(frame, change),)*

@@ -32,7 +32,6 @@ struct Waiting {
     env: bool,
 }
 
-/// The waiting execs, by (slot, CPU).
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     waiting: HashMap<(u16, u32), Waiting>,
@@ -47,8 +46,7 @@ pub(super) struct Assembler {
 enum Piece {
     /// The next one; more are expected.
     Next,
-    Last,
-    /// The last one sent, although more arguments exist, with its marks.
+    /// The last one sent, with its marks if more arguments exist.
     End(u8),
     /// It does not belong to this event.
     Foreign,
@@ -95,7 +93,6 @@ impl Assembler {
         let Some(mut waiting) = self.take(key) else { return };
         match waiting.add(frame) {
             Piece::Next => self.keep(key, waiting),
-            Piece::Last => waiting.push(made),
             Piece::End(marks) => {
                 if marks & NO_ROOM != 0 {
                     self.count(key);
@@ -123,7 +120,6 @@ impl Assembler {
         }
     }
 
-    /// Appends the waiting execs as frames.
     pub(super) fn write_state(&self, out: &mut Batch) {
         let mut waiting: Vec<_> = self.waiting.iter().collect();
         waiting.sort_unstable_by_key(|(key, _)| **key);
@@ -236,7 +232,6 @@ impl Waiting {
             // A variable may begin in one continuation and end in a later one.
             0 if bytes.is_empty() && !of_env => Piece::Foreign,
             0 if self.have < self.want || self.env => Piece::Next,
-            0 => Piece::Last,
             marks => Piece::End(marks),
         }
     }

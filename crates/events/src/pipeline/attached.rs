@@ -543,7 +543,6 @@ impl Attached {
         state.unloaded = self.unloaded.iter().map(|(program, time)| (*program, *time)).collect();
     }
 
-    /// Restores an attachment.
     pub(super) fn restore_begun(&mut self, time: BootNanos, open: bool, end: &[u8]) {
         let fits = self.reports < limits::BPF_PLACES_KNOWN && self.bytes + end.len() <= limits::BPF_PLACES_BYTES;
         let Some(record) = Bpf::of(end).filter(|_| fits).map(|bpf| bpf.record()) else { return };
@@ -551,7 +550,6 @@ impl Attached {
         self.begin(place, Reported { time, program: ProgId(record.prog_id), open, end: end.into() });
     }
 
-    /// Restores the rest.
     pub(super) fn restore(&mut self, state: &ProgramsState) {
         let unloads = state.unloaded.iter().take(limits::BPF_UNLOADS_KNOWN);
         unloads.for_each(|(program, time)| self.unload(*program, *time));

@@ -19,16 +19,12 @@ pub(super) enum EventOwner {
 /// Classifies events by the COMMAND's tree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommandTree {
-    command: Tgid,
+    pub(super) command: Tgid,
     /// Whether the COMMAND runs its own program: its first exec has arrived, or a later event if that exec was lost.
     pub(super) runs: bool,
 }
 
 impl CommandTree {
-    pub(super) fn new(command: Tgid) -> CommandTree {
-        CommandTree { command, runs: false }
-    }
-
     /// The owner of an event. Call it once per event, in order.
     pub(super) fn whose(&mut self, event: &Event<'_>, process: Option<&Process>) -> EventOwner {
         match process {

@@ -43,7 +43,7 @@ impl Deliver<'_> {
         let Ok(event) = Event::decode(frame) else { return self.unread(frame) };
         let kind = event.kind();
         if let (true, Body::Lost(lost)) = (frame.header.has(flag::EXCERPT), &event.body) {
-            self.ledger.lost_row(&lost.record);
+            self.ledger.counted.lost_row(&lost.record);
         }
         let process = self.world.apply(&event);
         let whose = self.command.as_mut().map_or(EventOwner::Commands, |tree| tree.whose(&event, process.as_deref()));
@@ -51,10 +51,10 @@ impl Deliver<'_> {
             self.programs.of_command(frame);
         }
         if whose == EventOwner::Own {
-            self.ledger.met_own(kind);
+            self.ledger.count(kind, |counted| counted.own += 1);
         }
         if frame.header.has(flag::BOOKKEEPING) {
-            return self.ledger.bookkept(kind);
+            return self.ledger.count(kind, |counted| counted.kept += 1);
         }
         if whose != EventOwner::Commands || kind != Kind::Lost && !self.asked.contains(kind) {
             return self.ledger.rejected(kind, false);
@@ -84,7 +84,7 @@ impl Deliver<'_> {
         let seen = context(&event, self.world, process.as_ref());
         let programs = &mut *self.programs;
         let of_command = self.command.as_mut().is_none_or(|tree| match programs::is_load(&frame) {
-            false => programs.is_commands(programs::program_of(&frame)),
+            false => programs.commands.contains(&programs::program_of(&frame)),
             true => {
                 let commands = process.is_some() && tree.whose(&event, process.as_deref()) == EventOwner::Commands;
                 commands.then(|| programs.of_command(&frame)).is_some()
@@ -93,7 +93,7 @@ impl Deliver<'_> {
         if !of_command || capture.is_some_and(|filter| !filter.matches(&seen, &mut Scratch::default())) {
             return;
         }
-        self.ledger.met_streamed();
+        self.ledger.count(Kind::Bpf, |counted| counted.streamed += 1);
         let disposition = (self.to)(&seen, &frame);
         self.handed(&event, disposition);
     }
@@ -103,7 +103,10 @@ impl Deliver<'_> {
     fn unread(&mut self, frame: &FrameRef<'_>) {
         let bookkeeping = frame.header.has(flag::BOOKKEEPING);
         if let Ok(kind) = Kind::try_from(frame.header.kind) {
-            self.ledger.met_unreadable(kind, bookkeeping);
+            self.ledger.count(kind, |counted| match bookkeeping {
+                true => counted.kept_unread += 1,
+                false => counted.unread += 1,
+            });
         }
         if bookkeeping {
             return;

@@ -22,7 +22,6 @@ use tracetui_shared::id::{CgroupId, Gid, Uid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
-/// Makes the frames of an excerpt.
 #[derive(Debug, Default)]
 pub struct Excerpt {
     batch: Batch,
@@ -35,39 +34,9 @@ pub struct Excerpt {
     cgroups: HashSet<CgroupId>,
     /// The symbols as a reader knows them.
     symbols: StackSymbols,
-    /// The texts that the events show, if nothing else may be in the excerpt.
-    shown_texts: Option<ShownTexts>,
+    /// The images whose texts the events show, if nothing else may be in the excerpt.
+    shown: Option<HashSet<Arc<Image>>>,
     redact: Option<Redact>,
-}
-
-/// The texts of processes that events of an excerpt show.
-#[derive(Debug, Default)]
-struct ShownTexts {
-    images: HashSet<Arc<Image>>,
-}
-
-impl ShownTexts {
-    /// The process without the texts that neither this event nor an earlier one shows. Every event shows its names. `known` is the
-    /// process as a reader knows it.
-    fn of(&mut self, seen: &EventContext<'_>, process: &Process, known: Option<&Process>, executed: bool) -> Process {
-        let header = &seen.event.header;
-        if self.images.len() >= limits::DEAD_PROCESSES {
-            *self = ShownTexts::default();
-        }
-        if executed {
-            self.images.insert(Arc::clone(&process.image));
-        }
-        let mut process = process.clone();
-        if !self.images.contains(&process.image) {
-            let (exe, argv) = (process.exe_name().into(), seen.command().into());
-            process.image = Arc::new(Image { exe, argv, ..Image::default() });
-        }
-        let shows_cgroup = seen.world.cgroup(header.cgroup, &process) == Some(&*process.cgroup);
-        if !shows_cgroup && known.is_none_or(|known| known.cgroup != process.cgroup) {
-            process.cgroup = Arc::default();
-        }
-        process
-    }
 }
 
 impl Excerpt {
@@ -86,7 +55,7 @@ impl Excerpt {
 
     /// Leaves out the names, programs, arguments, directories and cgroups of processes if no event in the excerpt shows them.
     pub fn only_shown(self) -> Excerpt {
-        Excerpt { shown_texts: Some(ShownTexts::default()), ..self }
+        Excerpt { shown: Some(HashSet::default()), ..self }
     }
 
     /// Redacts all texts. Call it before the first event.
@@ -100,7 +69,6 @@ impl Excerpt {
         self
     }
 
-    /// The number of redacted texts.
     pub fn replacements(&self) -> u64 {
         self.redact.as_ref().map_or(0, Redact::count)
     }
@@ -161,8 +129,8 @@ impl Excerpt {
         let process = seen.process.and_then(|process| {
             let executed = seen.event.body.started().is_some();
             let known = self.known.get(&process.key);
-            let process = match &mut self.shown_texts {
-                Some(shown) => Arc::new(shown.of(seen, process, known.map(|known| &**known), executed)),
+            let process = match &mut self.shown {
+                Some(images) => Arc::new(shown(images, seen, process, known.map(|known| &**known), executed)),
                 None => Arc::clone(process),
             };
             if !executed && known.is_some_and(|known| Arc::ptr_eq(known, &process) || *known == process) {
@@ -188,14 +156,15 @@ impl Excerpt {
     fn changed(&self, seen: &EventContext<'_>) -> Option<Box<EnvChange>> {
         let Body::Exec(exec) = &seen.event.body else { return None };
         let change = exec.change(seen)?;
-        Some(Box::new(if self.shown_texts.is_some() { change.without_secrets() } else { change.clone() }))
+        Some(Box::new(if self.shown.is_some() { change.without_secrets() } else { change.clone() }))
     }
 
     /// Writes the symbols of the stack and of the attach point of an event that a reader does not know.
     fn symbols(&mut self, seen: &EventContext<'_>) {
         let calls = Stack::of(seen).into_iter().flat_map(|stack| stack.calls());
         let calls = calls.map(|call| (call.address.wrapping_sub(1), call.symbol));
-        let place = address_of(&seen.event.body).map(|addr| (addr, seen.world.symbol(addr, seen.event.header.time)));
+        let addr = if let Body::Bpf(bpf) = &seen.event.body { bpf.record().addr } else { 0 };
+        let place = (addr != 0).then(|| (addr, seen.world.symbol(addr, seen.event.header.time)));
         for (address, symbol) in calls.chain(place) {
             for changed in self.symbols.correct(address, seen.event.header.time, symbol) {
                 self.put(HostFrame::KernelSymbol(changed), seen.event.header.time);
@@ -206,7 +175,7 @@ impl Excerpt {
     /// Writes the names of the users, groups and cgroups of an event, the first time that each occurs.
     fn names(&mut self, seen: &EventContext<'_>, process: &Process) {
         let header = &seen.event.header;
-        let own = self.shown_texts.is_none();
+        let own = self.shown.is_none();
         for uid in [Some(header.uid), Some(process.uid).filter(|_| own)].into_iter().flatten() {
             if self.users.insert(uid)
                 && let Some(name) = seen.world.user(uid)
@@ -234,12 +203,31 @@ impl Excerpt {
     }
 }
 
-/// The kernel address of the attach point of an event.
-fn address_of(body: &Body<'_>) -> Option<u64> {
-    match body {
-        Body::Bpf(bpf) => Some(bpf.record().addr).filter(|addr| *addr != 0),
-        _ => None,
+/// The process without the texts that neither this event nor an earlier one shows. Every event shows its names. `images`: those that
+/// events showed. `known`: the process as a reader knows it.
+fn shown(
+    images: &mut HashSet<Arc<Image>>,
+    seen: &EventContext<'_>,
+    process: &Process,
+    known: Option<&Process>,
+    executed: bool,
+) -> Process {
+    if images.len() >= limits::DEAD_PROCESSES {
+        images.clear();
     }
+    if executed {
+        images.insert(Arc::clone(&process.image));
+    }
+    let mut process = process.clone();
+    if !images.contains(&process.image) {
+        let (exe, argv) = (process.exe_name().into(), seen.command().into());
+        process.image = Arc::new(Image { exe, argv, ..Image::default() });
+    }
+    let shows_cgroup = seen.world.cgroup(seen.event.header.cgroup, &process) == Some(&*process.cgroup);
+    if !shows_cgroup && known.is_none_or(|known| known.cgroup != process.cgroup) {
+        process.cgroup = Arc::default();
+    }
+    process
 }
 
 /// A batch that makes a reader continue from a state ([`super::Pipeline::state`]) instead of from its own tables.

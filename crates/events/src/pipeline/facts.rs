@@ -1,17 +1,11 @@
 //! The facts about a trace that a pipeline knows beside its events, and its account.
 
 use super::Pipeline;
-use crate::account::ledger::{Evidence, Ledger, TraceExtent};
-use crate::account::{Account, Streams};
-#[cfg(doc)]
-use crate::enrich::process::ProcessTable;
-use crate::event::process::ProcessKey;
+use crate::account::ledger::Ledger;
+use crate::account::{Account, Shortage, Streams};
 use crate::frame::host::Trace;
-#[cfg(doc)]
-use crate::limits;
-use crate::terminal::Terminal;
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::KindSet;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 impl Pipeline {
@@ -44,43 +38,37 @@ impl Pipeline {
         self.gaps.is_behind()
     }
 
-    /// Sets the ids in the `tree=ID` terms of the current filter ([`ProcessTable::follow`]).
-    pub fn follow(&mut self, roots: &[Tgid]) {
-        self.world.processes.follow(roots);
-    }
-
-    /// Sets the process that the id in a `tree=ID` term denotes ([`ProcessTable::follow_process`]).
-    pub fn follow_process(&mut self, process: ProcessKey) -> bool {
-        self.world.processes.follow_process(process)
-    }
-
-    /// Stops following COMMAND's terminal.
-    pub fn leave_out_terminal(&mut self) {
-        self.world.without_terminal = true;
-    }
-
-    /// Sets COMMAND's terminal, whose later output is in the frames.
-    pub fn set_terminal(&mut self, terminal: &Terminal) {
-        self.world.set_terminal(terminal);
-    }
-
     /// The account as of the last counters. After the [`end`](Self::end), when all events are delivered, all its sums are checked.
     pub fn account(&self) -> Account {
-        let extent = if self.excerpt.is_some() {
-            TraceExtent::Excerpt
+        let Pipeline { world, requests, ledger, .. } = self;
+        let (counters, holes) = (&world.counters, self.gaps.holes > 0);
+        let mut counted = ledger.counted;
+        if let Some(of) = counted.of(Kind::REQUESTED) {
+            (of.requests, of.unseen, of.hollow) = (requests.met, requests.unseen, requests.hollow);
+        }
+        if let Some(bpf) = counted.of(Kind::Bpf) {
+            // Its only records that are no events are calls by netlink.
+            bpf.requests = std::mem::take(&mut bpf.kept);
+        }
+        let mut account = Account::of(counters, &counted, world.processes.state.pairing, self.asked());
+        if holes {
+            account.read_holes(counters, &self.arrived());
+        }
+        if self.excerpt.is_some() {
+            account.of_excerpt(&counted);
         } else if self.unfinished || self.gaps.is_behind() {
-            TraceExtent::Unfinished
-        } else {
-            TraceExtent::Whole
-        };
-        self.ledger.account(&Evidence {
-            world: &self.world,
-            asked: self.asked(),
-            arrived: &|| self.arrived(),
-            requests: [self.requests.met, self.requests.unseen, self.requests.hollow],
-            holes: self.gaps.holes > 0,
-            extent,
-        })
+            // Without its end, or with tables older than its counters.
+            account.of_unfinished();
+        } else if ledger.finished && holes {
+            account.prove_sums();
+        } else if ledger.finished {
+            account.prove(counters, &counted, &self.arrived(), ledger.unframed);
+        }
+        let (processes, cgroups) = (world.processes.state.evicted, world.cgroups_evicted);
+        account.shortage = Shortage { processes, cgroups, unsettled: ledger.unsettled };
+        (account.late, account.processes_unread) = (ledger.late.0, ledger.unread_processes);
+        account.bpf_left_out = world.bpf.left_out;
+        account
     }
 
     /// The account of one moment, and that moment: when the last counters were read. If it is `None`, the account is that of all

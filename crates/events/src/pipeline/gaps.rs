@@ -7,7 +7,7 @@ use crate::account::{Streams, single_kind};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::Batch;
 use crate::frame::host::Counters;
-use crate::frame::state::{Arrived, Progress, StateFrame, StreamState};
+use crate::frame::state::{Arrived, StateFrame, StreamState};
 use crate::limits;
 use foldhash::HashMap;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
@@ -42,18 +42,14 @@ impl StreamState {
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     streams: HashMap<(u16, u32), StreamState>,
-    counted_at: u64,
+    pub(super) counted_at: u64,
+    /// The number of places where frames are missing. If events are missing before the next one of a stream, they were in the last one.
     pub(super) holes: u64,
     /// The number of holes before the last state that follows one. The contents of these holes are known.
-    known: u64,
+    pub(super) known: u64,
 }
 
 impl Gaps {
-    /// Records that frames are missing here. If events are missing before the next one of a stream, they were in this hole.
-    pub(super) fn hole(&mut self) {
-        self.holes += 1;
-    }
-
     /// Whether there was a hole since the last state.
     pub(super) fn is_behind(&self) -> bool {
         self.known < self.holes
@@ -77,16 +73,9 @@ impl Gaps {
         lost
     }
 
-    /// Counts a frame of the probes. The gap directly before it becomes a `lost` row.
-    pub(super) fn feed(&mut self, header: &FrameHeader, made: &mut Batch) {
-        if let Some(gap) = self.check(header) {
-            push_lost(&gap, made);
-        }
-    }
-
     /// Counts a frame of the probes. Returns the gap directly before it, if any. Gaps in bookkeeping records are only counted,
     /// because those records are not events.
-    fn check(&mut self, header: &FrameHeader) -> Option<LostRecord> {
+    pub(super) fn feed(&mut self, header: &FrameHeader) -> Option<LostRecord> {
         if header.kind == Kind::Lost as u16 {
             return None;
         }
@@ -148,16 +137,6 @@ impl Gaps {
         }
         let stream = StreamState { arrived: Arrived { cut_short: 0, ..state.arrived }, ..state.clone() };
         self.streams.insert((state.slot, state.cpu), stream);
-    }
-
-    /// The time of the latest counters, and the holes.
-    pub(super) fn progress(&self, rest: Progress) -> Progress {
-        Progress { counters: BootNanos(self.counted_at), holes: self.holes, behind: self.is_behind(), ..rest }
-    }
-
-    pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        let known = progress.holes.saturating_sub(progress.behind.into());
-        (self.counted_at, self.holes, self.known) = (progress.counters.0, progress.holes, known);
     }
 
     pub(super) fn arrived(&self) -> Streams {

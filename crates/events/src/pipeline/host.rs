@@ -30,7 +30,7 @@ impl Pipeline {
             HostFrame::Trace(trace) => self.begin(trace),
             HostFrame::Layout(layout) => self.layout = (*layout != Layout::own()).then(|| layout.clone()),
             // The first frame of a host, directly after the attach.
-            HostFrame::Host(_) => self.world.processes.traced_since(frame.header.time),
+            HostFrame::Host(_) => self.world.processes.state.since = frame.header.time,
             HostFrame::Probe(probe) => self.attached(probe),
             HostFrame::CounterChanges(_) => {
                 let before = self.world.counters.clone();
@@ -46,7 +46,7 @@ impl Pipeline {
                 self.order.settle(settled.at);
             }
             // No events follow the last counters.
-            HostFrame::Hole(_) if !self.world.counters.last => self.gaps.hole(),
+            HostFrame::Hole(_) if !self.world.counters.last => self.gaps.holes += 1,
             HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Scanned(scanned) => self.ledger.unread_processes = scanned.unread,
@@ -64,11 +64,13 @@ impl Pipeline {
             HostFrame::BpfInventory(inventory) => self.programs.compare(inventory, time, &self.world, made),
             HostFrame::BpfHidden(hidden) => unprobed_events::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
-                self.ledger.stream_lost(lost.count);
+                self.ledger.count(Kind::Bpf, |bpf| bpf.stream_lost = bpf.stream_lost.saturating_add(lost.count));
                 let to = frame.header.time;
                 push_lost(&LostRecord::new(Kind::Bpf as u16, Cause::Ring, None, lost.count, lost.since, to), made);
             }
-            HostFrame::Unreadable(records) => self.ledger.met_unframed(records.count),
+            HostFrame::Unreadable(records) => {
+                self.ledger.unframed = self.ledger.unframed.saturating_add(records.count);
+            }
             _ => {}
         }
         self.world.apply_host(host, time);
@@ -85,8 +87,8 @@ impl Pipeline {
     fn begin(&mut self, trace: &Trace) {
         self.asked = Some(trace.clone());
         if trace.command != Tgid(0) {
-            self.world.set_command(trace.command);
-            self.command = Some(CommandTree::new(trace.command));
+            self.world.processes.set_command(trace.command);
+            self.command = Some(CommandTree { command: trace.command, runs: false });
         }
     }
 

@@ -20,14 +20,12 @@ const ENDED: u16 = 4;
 
 type Call = (FrameHeader, NetlinkRecord);
 
-/// A call with its index.
 type Numbered = (usize, Call);
 
-/// The records of calls.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     /// In order of arrival.
-    calls: VecDeque<Call>,
+    pub(super) calls: VecDeque<Call>,
     /// The number of the last record of each CPU.
     numbers: HashMap<u32, u64>,
     /// When records were missing last.
@@ -60,12 +58,6 @@ impl Callers {
         }
     }
 
-    /// The records, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Call> {
-        self.calls.iter()
-    }
-
-    /// Adds a record of a state.
     pub(super) fn restore(&mut self, frame: &FrameRef<'_>) {
         let Ok((record, _)) = NetlinkRecord::read_from_prefix(frame.payload) else { return };
         self.numbers.insert(frame.header.cpu, frame.header.seq);
@@ -219,7 +211,7 @@ mod tests {
         assert_eq!(take(&mut gap, 9, XDP, ATTACH, 5), 1);
         gap.numbers.insert(0, 17);
         let mut batch = Batch::default();
-        gap.iter().take(1).for_each(|(header, record)| batch.push(*header, record.as_bytes()));
+        gap.calls.iter().take(1).for_each(|(header, record)| batch.push(*header, record.as_bytes()));
         batch.frames().for_each(|frame| gap.add(&frame));
         assert_eq!(take(&mut gap, 9, XDP, ATTACH, 6), 0);
         // A state between repeated notifications, of two CPUs.
@@ -230,9 +222,9 @@ mod tests {
         }
         let (mut before, mut after) = (Callers::default(), Callers::default());
         batch.frames().take(4).for_each(|frame| before.add(&frame));
-        assert_eq!(before.iter().count(), 2);
+        assert_eq!(before.calls.len(), 2);
         let mut state = Batch::default();
-        before.iter().for_each(|(header, record)| state.push(*header, record.as_bytes()));
+        before.calls.iter().for_each(|(header, record)| state.push(*header, record.as_bytes()));
         state.frames().for_each(|frame| after.restore(&frame));
         batch.frames().skip(4).for_each(|frame| after.add(&frame));
         assert_eq!(after.blind, BootNanos(0));

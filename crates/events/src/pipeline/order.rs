@@ -1,7 +1,6 @@
 //! Sorts events by time. The ring holds records in the order of their reservation, which differs slightly from the
 //! order of their times across CPUs. An event is therefore held until no earlier one can arrive.
 
-use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::borrow::Cow;
@@ -23,7 +22,8 @@ struct HeldBatch {
     left: usize,
     /// The latest time of its frames.
     latest: BootNanos,
-    source: Source,
+    /// Whether it is from the reader, which can reuse it. Others have an arbitrary size.
+    reusable: bool,
 }
 
 /// How many places an added position may move back on average. Beyond that, all positions are sorted anew.
@@ -32,16 +32,6 @@ const MOVES: usize = 8;
 /// The fraction (1/n) of its buffer below which a batch is moved to a buffer of its own size.
 const SMALL: usize = 4;
 
-/// The origin of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Source {
-    /// The reader, which can reuse the batch.
-    Reader,
-    /// The pipeline, or a copy of a reader's batch. The batch has an arbitrary size and is not reused.
-    Made,
-}
-
-/// The frames that wait for their place in the order.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     /// The positions of the waiting frames. Frames of equal time keep the order in which they were added.
@@ -53,12 +43,13 @@ pub(super) struct Order {
     bytes: usize,
     /// The number of the first batch in `held`.
     first: u64,
-    spares: Vec<Batch>,
+    /// Batches that can be reused.
+    pub(super) spares: Vec<Batch>,
     /// The time of the latest frame.
     pub(super) latest: BootNanos,
-    drained: BootNanos,
+    pub(super) drained: BootNanos,
     /// See [`Order::settle`].
-    settled: BootNanos,
+    pub(super) settled: BootNanos,
     /// Whether an attached probe can be preempted: its records may arrive much later.
     pub(super) preemptible: bool,
 }
@@ -96,9 +87,9 @@ impl Order {
             _ if batch.len() < batch.room() / SMALL => {
                 let small = batch.clone();
                 self.spare(batch);
-                self.hold(HeldBatch { batch: small, left, latest, source: Source::Made });
+                self.hold(HeldBatch { batch: small, left, latest, reusable: false });
             }
-            _ => self.hold(HeldBatch { batch, left, latest, source: Source::Reader }),
+            _ => self.hold(HeldBatch { batch, left, latest, reusable: true }),
         }
     }
 
@@ -135,7 +126,7 @@ impl Order {
         (index.before, self.sorted) = (0, 0);
         // Made frames do not show how far the ring was read, so `self.latest` stays unchanged.
         self.places = index.places;
-        self.hold(HeldBatch { batch: made, left, latest, source: Source::Made });
+        self.hold(HeldBatch { batch: made, left, latest, reusable: false });
     }
 
     /// Records that the ring was empty at this time: no earlier frame can arrive.
@@ -209,9 +200,9 @@ impl Order {
     fn recycle(&mut self) {
         while self.held.front().is_some_and(|held| held.left == 0) {
             self.first += 1;
-            let Some(HeldBatch { batch, source, .. }) = self.held.pop_front() else { return };
+            let Some(HeldBatch { batch, reusable, .. }) = self.held.pop_front() else { return };
             self.bytes -= batch.room();
-            if source == Source::Reader {
+            if reusable {
                 self.spare(batch);
             }
         }
@@ -242,20 +233,6 @@ impl Order {
     pub(super) fn reached(&self) -> BootNanos {
         self.latest.max(self.drained).max(self.settled)
     }
-
-    /// How far the ring was read.
-    pub(super) fn progress(&self, rest: Progress) -> Progress {
-        Progress { latest: self.latest, drained: self.drained, settled: self.settled, ..rest }
-    }
-
-    pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        (self.latest, self.drained, self.settled) = (progress.latest, progress.drained, progress.settled);
-    }
-
-    /// A batch that can be reused.
-    pub(super) fn take_spare(&mut self) -> Option<Batch> {
-        self.spares.pop()
-    }
 }
 
 #[cfg(test)]
@@ -278,7 +255,7 @@ mod tests {
             let mut index = order.begin();
             batch.frames_with_offsets().for_each(|(offset, frame)| index.add(frame.header.time, offset));
             order.end(index, batch);
-            assert!(order.take_spare().is_some_and(|spare| spare.room() >= 1 << 20 && spare.is_empty()));
+            assert!(order.spares.pop().is_some_and(|spare| spare.room() >= 1 << 20 && spare.is_empty()));
         }
         assert!(order.bytes() < 1 << 20, "{}", order.bytes());
         assert_eq!(order.overdue(1 << 20), None);

@@ -60,9 +60,9 @@ pub(super) struct ProgramReports {
     /// The programs whose load only the stream reports, as an event.
     streamed: Fifo<ProgId, ()>,
     /// The programs that the COMMAND loaded.
-    commands: Fifo<ProgId, ()>,
+    pub(super) commands: Fifo<ProgId, ()>,
     /// The attachments and detachments that system calls reported.
-    attached: Attached,
+    pub(super) attached: Attached,
     /// The calls by netlink that may have attached or detached a program.
     callers: Callers,
 }
@@ -411,11 +411,6 @@ impl ProgramReports {
         ended.into_iter().for_each(|waiting| self.wait(waiting, world, made));
     }
 
-    /// Bytes of the attachments that only system calls reported.
-    pub(super) fn bytes(&self) -> usize {
-        self.attached.bytes()
-    }
-
     /// Takes over the attachments of a later state.
     pub(super) fn catch_up(&mut self, later: ProgramReports) {
         (self.attached, self.callers) = (later.attached, later.callers);
@@ -449,19 +444,8 @@ impl ProgramReports {
     /// Records that the COMMAND loaded the program of this event, if it is a load.
     pub(super) fn of_command(&mut self, frame: &FrameRef<'_>) {
         if let Some(id) = record(frame.payload).as_ref().and_then(loaded_program) {
-            self.commands.insert(id, (), 0);
-            while self.commands.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
+            know(&mut self.commands, id);
         }
-    }
-
-    /// Whether the COMMAND loaded a program.
-    pub(super) fn is_commands(&self, id: ProgId) -> bool {
-        self.commands.contains(&id)
-    }
-
-    fn know_streamed(&mut self, id: ProgId) {
-        self.streamed.insert(id, (), 0);
-        while self.streamed.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
     }
 
     /// Inserts an event at its place in time. Needed because the CPUs are read one after another.
@@ -486,7 +470,7 @@ impl ProgramReports {
         let Some(frame) = first.event.frame_at(0) else { return };
         let Some(mut record) = record(frame.payload) else { return };
         world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
-        self.know_streamed(id);
+        know(&mut self.streamed, id);
         made.push(frame.header, record.as_bytes());
     }
 
@@ -498,7 +482,7 @@ impl ProgramReports {
     ) -> ProgramsState {
         self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
         let mut calls = Batch::default();
-        self.callers.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
+        self.callers.calls.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
         calls.frames().for_each(|frame| out(&frame));
         let [streamed, commands] = [&self.streamed, &self.commands].map(|ids| ids.iter().map(|(id, ())| *id).collect());
         let mut state = ProgramsState { streamed, commands, ..ProgramsState::default() };
@@ -507,16 +491,9 @@ impl ProgramReports {
     }
 
     pub(super) fn restore(&mut self, state: &ProgramsState) {
-        state.streamed.iter().for_each(|id| self.know_streamed(*id));
-        for id in state.commands.iter().take(limits::BPF_LOADS_KNOWN) {
-            self.commands.insert(*id, (), 0);
-        }
+        state.streamed.iter().for_each(|id| know(&mut self.streamed, *id));
+        state.commands.iter().take(limits::BPF_LOADS_KNOWN).for_each(|id| know(&mut self.commands, *id));
         self.attached.restore(state);
-    }
-
-    /// Restores an attachment.
-    pub(super) fn restore_attached(&mut self, open: bool, frame: &FrameRef<'_>) {
-        self.attached.restore_begun(frame.header.time, open, frame.payload);
     }
 
     /// Restores a waiting event, or the record of a call.
@@ -534,6 +511,12 @@ impl ProgramReports {
         };
         self.put(Waiting { of, time: frame.header.time, event: Batch::of(frame.header, frame.payload) });
     }
+}
+
+/// Adds a program. The oldest is forgotten.
+fn know(programs: &mut Fifo<ProgId, ()>, id: ProgId) {
+    programs.insert(id, (), 0);
+    while programs.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
 }
 
 /// Whether an event is one that no probe made.

@@ -12,7 +12,6 @@ use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::open;
 use crate::frame::host::Counters;
-use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
 use foldhash::HashMap;
 use std::collections::VecDeque;
@@ -43,7 +42,6 @@ impl Waiting {
 /// A process, by its id and start.
 type Process = (Tgid, BootNanos);
 
-/// A process with waiting requests.
 #[derive(Debug, Default)]
 struct Submitter {
     waiting: usize,
@@ -69,7 +67,7 @@ pub(super) struct Requests {
     pub(super) hollow: u64,
     /// The number of requests without a completion.
     pub(super) unseen: u64,
-    counted_at: BootNanos,
+    pub(super) counted_at: BootNanos,
     joined: Vec<u8>,
 }
 
@@ -120,17 +118,6 @@ impl Requests {
         let Some((record, part, path)) = parts(frame) else { return };
         let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         self.keep(part.request, Waiting { header: frame.header, record, place: part.place, path, number });
-    }
-
-    /// The counts, and the time of the counters at which requests were last checked.
-    pub(super) fn progress(&self, rest: Progress) -> Progress {
-        let Requests { met, hollow, unseen, counted_at, .. } = *self;
-        Progress { requests: met, hollow, unseen, requests_counted: counted_at, ..rest }
-    }
-
-    pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        (self.met, self.hollow, self.unseen) = (progress.requests, progress.hollow, progress.unseen);
-        self.counted_at = progress.requests_counted;
     }
 
     fn keep(&mut self, address: u64, waiting: Waiting) {
@@ -197,7 +184,7 @@ impl Requests {
         // The probes of requests send no such frame.
         header.flags &= !flag::STACK;
         let request = match self.take(part.request) {
-            Some(other) if !is_end_of(&other, &header, &record) => {
+            Some(other) if process_of(&other.header) != process_of(&header) || !open::ends(&record, &other.record) => {
                 // Neither the completion of that request nor the request of this completion was captured.
                 self.declare(1, other.header.time, header.time, made);
                 None
@@ -255,11 +242,6 @@ impl Requests {
         self.unseen = self.unseen.saturating_add(count);
         push_lost(&LostRecord::new(Kind::REQUESTED as u16, Cause::Probe, None, count, from, time), made);
     }
-}
-
-/// Whether a completion belongs to the waiting request at its address.
-fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool {
-    process_of(&request.header) == process_of(header) && open::ends(end, &request.record)
 }
 
 /// Sets the process of an event to the submitter of the request.

@@ -15,19 +15,13 @@ use tracetui_shared::time::BootNanos;
 /// The maximum size of the frames in one [`StatePart`], in bytes.
 const PART: usize = 256 << 10;
 
-/// What a frame waits for: the values of [`PendingFrames::stage`].
+/// The values of [`PendingFrames::stage`].
 mod stage {
-    /// Its place in the order.
     pub(super) const ORDER: u8 = 0;
-    /// The rest of its arguments.
     pub(super) const ARGUMENTS: u8 = 1;
-    /// The completion of the request.
     pub(super) const END: u8 = 2;
-    /// The end of the system call that loaded a program.
     pub(super) const LOAD: u8 = 3;
-    /// The end of the attachment.
     pub(super) const ATTACHED: u8 = 4;
-    /// An inventory that began after that end.
     pub(super) const DETACHED: u8 = 5;
 }
 
@@ -171,7 +165,7 @@ impl Pipeline {
         let mut new = Pipeline::new(self.budget);
         new.world.without_terminal = self.world.without_terminal;
         new.restore(state);
-        new.follow(&self.world.processes.roots());
+        new.world.processes.follow(&self.world.processes.roots());
         new
     }
 
@@ -233,10 +227,7 @@ impl Pipeline {
             pending(stage, 0, &mut waiting);
         }
         StateFrame::ProgramsState(programs).push(latest, out);
-        let progress =
-            Progress { command_runs: self.command.is_some_and(|command| command.runs), ..Progress::default() };
-        let progress = self.order.progress(self.gaps.progress(self.requests.progress(self.ledger.progress(progress))));
-        StateFrame::Progress(progress).push(latest, out);
+        StateFrame::Progress(self.progress()).push(latest, out);
     }
 
     fn restore_pending(&mut self, stage: u8, number: u64, frame: &FrameRef<'_>, waiting: &mut Batch) {
@@ -245,7 +236,9 @@ impl Pipeline {
             stage::ARGUMENTS => self.assembler.restore(frame),
             stage::END => self.requests.restore(number, frame),
             stage::LOAD => self.programs.restore_waiting(frame),
-            stage::ATTACHED | stage::DETACHED => self.programs.restore_attached(stage == stage::ATTACHED, frame),
+            stage::ATTACHED | stage::DETACHED => {
+                self.programs.attached.restore_begun(frame.header.time, stage == stage::ATTACHED, frame.payload);
+            }
             _ => {}
         }
     }
@@ -276,11 +269,42 @@ impl Pipeline {
         }
     }
 
+    fn progress(&self) -> Progress {
+        let Pipeline { order, gaps, requests, ledger, .. } = self;
+        let (missing_times, missing) = ledger.missing.clone();
+        Progress {
+            latest: order.latest,
+            drained: order.drained,
+            unframed: ledger.unframed,
+            unsettled: ledger.unsettled,
+            command_runs: self.command.is_some_and(|command| command.runs),
+            counters: BootNanos(gaps.counted_at),
+            uncompared: ledger.uncompared.map(|at| at.0),
+            missing_times,
+            missing,
+            requests: requests.met,
+            hollow: requests.hollow,
+            unseen: requests.unseen,
+            requests_counted: requests.counted_at,
+            holes: gaps.holes,
+            behind: gaps.is_behind(),
+            late: ledger.late.0,
+            handed_on: ledger.late.1,
+            settled: order.settled,
+        }
+    }
+
     fn restore_progress(&mut self, progress: &Progress) {
-        self.order.restore_progress(progress);
-        self.gaps.restore_progress(progress);
-        self.requests.restore_progress(progress);
-        self.ledger.restore_progress(progress);
+        let Pipeline { order, gaps, requests, ledger, .. } = self;
+        (order.latest, order.drained, order.settled) = (progress.latest, progress.drained, progress.settled);
+        (gaps.counted_at, gaps.holes) = (progress.counters.0, progress.holes);
+        gaps.known = progress.holes.saturating_sub(progress.behind.into());
+        (requests.met, requests.hollow, requests.unseen) = (progress.requests, progress.hollow, progress.unseen);
+        requests.counted_at = progress.requests_counted;
+        (ledger.unframed, ledger.unsettled) = (progress.unframed, progress.unsettled);
+        ledger.uncompared = progress.uncompared.map(BootNanos);
+        ledger.missing = (progress.missing_times, progress.missing.clone());
+        ledger.late = (progress.late, progress.handed_on);
         if let Some(command) = &mut self.command {
             command.runs = progress.command_runs;
         }

@@ -345,7 +345,7 @@ fn every_record_is_on_one_side_of_the_account_or_a_row() {
     let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
     count(&mut t.batch, 20, counters(Slot::Open, &wanted));
     assert_eq!(run(&mut t, true), ["lost 1 read"]);
-    assert_eq!(t.ledger.progress(Default::default()).unframed, 1);
+    assert_eq!(t.ledger.unframed, 1);
     let account = t.account();
     assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
     assert_eq!(t.account().kind(Kind::Open).lost.read, 1);
@@ -543,7 +543,7 @@ fn bookkeeping_and_seeds_keep_the_table_true() {
     let child = table.by_tgid(Tgid(200)).expect("known");
     assert_eq!(child.end.map(|end| end.status), Some(0x100));
     assert!(table.in_tree(&child.process, Tgid(100)));
-    assert_eq!(table.pairing(), Default::default());
+    assert_eq!(table.state.pairing, Default::default());
     // A seed known to the tick takes the exact start.
     let mut t = Fed::default();
     let seed = ProcessSeed {
@@ -561,8 +561,8 @@ fn bookkeeping_and_seeds_keep_the_table_true() {
     let table = &t.world().processes;
     let entry = table.by_tgid(Tgid(100)).expect("known");
     assert_eq!((entry.process.key.start, &*entry.process.image.exe), (BootNanos(5), b"/bin/x".as_slice()));
-    assert_eq!(table.pairing().exit_twice, 1);
-    assert_eq!(table.pairing().unpaired_exit, 0);
+    assert_eq!(table.state.pairing.exit_twice, 1);
+    assert_eq!(table.state.pairing.unpaired_exit, 0);
     // A process that is found ahead of the events does not replace the one that they are of.
     let mut t = Fed::default();
     // The process scan finds the second process with an id before the events of the first one are read.
@@ -571,7 +571,7 @@ fn bookkeeping_and_seeds_keep_the_table_true() {
     t.acts("200@5 opens first, 200@30 opens second");
     assert_eq!(run(&mut t, true), ["first", "second"]);
     let processes = &t.world().processes;
-    assert_eq!(processes.pairing().start_mismatch, 0);
+    assert_eq!(processes.state.pairing.start_mismatch, 0);
     assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
 }
 
@@ -586,7 +586,7 @@ fn what_does_not_pair_up_is_counted() {
         t.batch.push(header, OpenRecord::default().as_bytes());
     }
     run(&mut t, true);
-    let pairing = t.world().processes.pairing();
+    let pairing = t.world().processes.state.pairing;
     let other = Pairing { exit_before_exec: 1, exit_twice: 0, ..Pairing::default() };
     assert_eq!(pairing, Pairing { unpaired_exit: 1, tid_not_pid: 1, start_mismatch: 1, ..other });
     // A process that is older than the trace and ends before the scan is no unpaired exit.
@@ -596,7 +596,7 @@ fn what_does_not_pair_up_is_counted() {
     let younger = FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::Exit, 0, 1, 13) };
     t.batch.push(younger, ExitRecord::default().as_bytes());
     run(&mut t, true);
-    assert_eq!(t.world().processes.pairing().unpaired_exit, 1);
+    assert_eq!(t.world().processes.state.pairing.unpaired_exit, 1);
     // A connection that outlives its process does not bring it back.
     let mut t = Fed::default();
     let close = TcpRecord { op: op::CLOSE, ..TcpRecord::default() };
@@ -649,7 +649,7 @@ fn of_a_command_only_its_tree_is_delivered_and_orphans_stay_in_it() {
         assert_eq!(run(&mut t, true).join(", "), delivered, "{acts}");
         let of = |kind| t.ledger.counted(kind);
         let own = [of(Kind::Exec).own, of(Kind::Exit).own, of(Kind::Exec).filtered, of(Kind::Open).filtered];
-        let mismatches = t.world().processes.pairing().start_mismatch;
+        let mismatches = t.world().processes.state.pairing.start_mismatch;
         assert_eq!([own[0], own[1], own[2], own[3], mismatches], counts, "{acts}");
     }
 }
@@ -667,7 +667,7 @@ fn in_the_tree(pipeline: &mut Pipeline, root: u32) -> Vec<String> {
 fn a_tree_is_of_the_process_that_had_the_id_first() {
     for exit in ["100 exits, ", ""] {
         let mut t = Fed::default();
-        t.follow(&[Tgid(100)]);
+        t.world_mut().processes.follow(&[Tgid(100)]);
         t.acts(&format!(
             "7 forks 100, 100 forks 200, {exit}100@4 opens stranger, 100@4 forks 300, 300 opens stranger's child, 200 opens orphan"
         ));
@@ -705,7 +705,7 @@ fn a_tree_is_of_the_process_that_had_the_id_first() {
     let parent = |id| t.world().processes.by_tgid(Tgid(id)).expect("known").process.parent.map(|p| p.tgid.0);
     assert_eq!([300, 500, 600].map(parent), [None, None, Some(400)]);
     let mut t = Fed::default();
-    t.follow(&[Tgid(100)]);
+    t.world_mut().processes.follow(&[Tgid(100)]);
     for seed in [(100, 1), (200, 100), (300, 200)].map(|(id, parent)| seed(id, parent, 0, 10 * MS)) {
         seed.push(BootNanos(MS), &mut t.batch);
     }
@@ -851,7 +851,7 @@ fn the_ended_make_room_for_the_living_and_the_quiet_for_the_busy() {
     assert_eq!(table.by_tgid(Tgid(500)).map(|entry| entry.others), Some(1000), "it was never forgotten");
     assert!(table.by_tgid(Tgid(1998)).is_some(), "the latest stay");
     assert!((850..1000).contains(&t.account().shortage.processes), "{:?}", t.account().shortage);
-    assert_eq!(table.pairing(), Default::default(), "its start was seen, though it was forgotten");
+    assert_eq!(table.state.pairing, Default::default(), "its start was seen, though it was forgotten");
     // Those of the command are forgotten last.
     let mut t = Fed::of(asked_within(Budget::new(FEW), all_but_forks(), COMMAND));
     let forks = (1000..2000).map(|pid| format!("7 forks {pid}")).collect::<Vec<_>>().join(", ");
@@ -873,7 +873,7 @@ fn the_ended_make_room_for_the_living_and_the_quiet_for_the_busy() {
     assert!(table.bytes <= Budget::new(FEW).processes());
     run(&mut t, true);
     assert!(t.account().shortage.processes > 900);
-    assert_eq!(t.world().processes.pairing(), Default::default());
+    assert_eq!(t.world().processes.state.pairing, Default::default());
 }
 
 fn with_layout(layout: Layout, batch: Batch) -> Pipeline {

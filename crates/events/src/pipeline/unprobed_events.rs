@@ -109,7 +109,6 @@ pub(super) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) ->
     text
 }
 
-/// Makes the event of a hidden program or link.
 pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
     let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
     record.has = has::PROG;

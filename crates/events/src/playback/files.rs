@@ -4,8 +4,8 @@ use super::{AtEnd, Error, Result, name};
 use crate::budget::Budget;
 use crate::enrich::World;
 use crate::filter::NameLookup;
-use crate::frame::Batch;
 use crate::frame::host::{HostFrame, Trace};
+use crate::frame::{Batch, Frames};
 use crate::limits;
 use crate::recording::Map;
 use crate::recording::block::HEADER;
@@ -79,7 +79,7 @@ impl Part {
 
     /// The file, unless it is a pipe or a block device.
     pub(super) fn regular(&self) -> Option<&RecordingFile> {
-        let is_file = |file: &&RecordingFile| file.file().metadata().is_ok_and(|found| found.is_file());
+        let is_file = |file: &&RecordingFile| file.file.metadata().is_ok_and(|found| found.is_file());
         self.file.as_ref().filter(is_file)
     }
 
@@ -316,7 +316,7 @@ impl Files {
                 continue;
             };
             bytes += batch.len();
-            let trace = trace_of(&next);
+            let trace = trace_of(batch.frames(), false);
             self.ahead.push_back(next);
             if trace.is_some() || !self.part().frames.behind {
                 return Ok(trace.unwrap_or_else(Trace::unreadable));
@@ -419,19 +419,11 @@ fn open_file(file: &Path, name: &str) -> Result<File> {
     })
 }
 
-/// The options of the trace in the first frames.
-fn trace_of(first: &Next) -> Option<Trace> {
-    let (Next::State(batch) | Next::Frames(batch)) = first else { return None };
-    batch.frames().find_map(|frame| match HostFrame::decode(&frame) {
+/// The options of the trace in the first frames, or in a state among them.
+fn trace_of(mut frames: Frames<'_>, in_state: bool) -> Option<Trace> {
+    frames.find_map(|frame| match HostFrame::decode(&frame) {
         Some(HostFrame::Trace(trace)) => Some(trace),
-        Some(HostFrame::StatePart(part)) => trace_in(&Batch::from_bytes(part.frames)),
-        _ => None,
-    })
-}
-
-fn trace_in(state: &Batch) -> Option<Trace> {
-    state.frames().find_map(|frame| match HostFrame::decode(&frame) {
-        Some(HostFrame::Trace(trace)) => Some(trace),
+        Some(HostFrame::StatePart(part)) if !in_state => trace_of(Frames::of(&part.frames), true),
         _ => None,
     })
 }

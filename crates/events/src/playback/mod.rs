@@ -1,14 +1,4 @@
 //! Recordings as input. Their events go, in order of time, through the pipeline that is also used live.
-//!
-//! | module | purpose |
-//! |---|---|
-//! | [`files`] | the files of one trace as one sequence of frames |
-//! | `recording` | one recording: its pipeline and its filters |
-//! | `span` | the wanted times |
-//! | `scan`, `skip` | the parts in which no event passes the filters, which are skipped |
-//! | `merge` | several recordings by wall-clock time |
-//! | [`timeline`] | the facts about a recording, and the places from which it can be read |
-//! | [`remarks`] | unreadable and missing parts, as values |
 
 pub mod files;
 mod merge;
@@ -208,7 +198,6 @@ impl Playback {
         }
     }
 
-    /// Whether all recordings are of one boot of one machine.
     pub fn is_of_one_boot(&self) -> bool {
         let mut boots = self.recordings().iter().map(|recording| &recording.start.host.boot_id);
         let first = boots.next();

@@ -1,7 +1,7 @@
 //! One recording: its files, its pipeline and its filters.
 
 use super::files::{Files, Part, reader_at};
-use super::skip::{Odd, Over, Skip};
+use super::skip::{Over, Skip};
 use super::span::Span;
 use super::{AtEnd, Error, Played, Result, Step, both_filters, first_event};
 use crate::account::Account;
@@ -12,6 +12,7 @@ use crate::event::describe::args;
 use crate::event::exit::{Ended, Exit};
 use crate::filter::{Compiled, FilterOptions, Needs, Scratch};
 use crate::frame::host::{Label, Trace};
+use crate::frame::state::TableState;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
@@ -222,7 +223,6 @@ impl Recording {
         self.elsewhere.sum().seen
     }
 
-    /// The labels as a JSON object.
     pub fn labels_json(&self) -> Value {
         let label = |Label { name, value }: &Label| (name.clone(), Value::from(value.as_str()));
         Value::Object(self.trace.labels.iter().map(label).collect())
@@ -235,12 +235,11 @@ impl Recording {
 
     /// The arguments of the COMMAND, and how it ended if that is known; `None` without a COMMAND.
     pub fn command(&self) -> Option<(&[u8], Option<Ended>)> {
-        let (argv, status) = self.pipeline.world().processes.ran();
+        let TableState { command_argv: argv, command_status: status, .. } = &self.pipeline.world().processes.state;
         let ended = status.map(|status| Exit::of_status(status).ended());
-        (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv, ended))
+        (self.trace.command != Tgid(0) && !argv.is_empty()).then_some((argv.as_slice(), ended))
     }
 
-    /// [`Self::command`] as JSON.
     pub fn command_json(&self) -> Value {
         let Some((argv, ended)) = self.command() else { return Value::Null };
         let (code, signal) = match ended {
@@ -322,13 +321,13 @@ impl Recording {
         let damaged = !part.holes().is_empty();
         match passing.over(part.frames.reader.offset(), pipeline) {
             _ if damaged => *skip = None,
-            Ok(Over::Nothing) => {}
-            Ok(Over::Searching(ns)) => {
+            Some(Over::Nothing) => {}
+            Some(Over::Searching(ns)) => {
                 *reached_ns = ns.max(*reached_ns);
                 return true;
             }
-            Ok(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader.blocks,
-            Err(Odd) => *skip = None,
+            Some(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader.blocks,
+            None => *skip = None,
         }
         false
     }
@@ -412,9 +411,9 @@ impl Recording {
 /// A pipeline at the start of a recording, or at a state, for filters with these roots of trees. COMMAND's output does not go through it.
 pub fn pipeline(budget: Budget, state: Option<&Batch>, roots: &[Tgid]) -> Pipeline {
     let mut pipeline = Pipeline::new(budget);
-    pipeline.leave_out_terminal();
+    pipeline.world.without_terminal = true;
     state.into_iter().for_each(|state| pipeline.restore(state));
-    pipeline.follow(roots);
+    pipeline.world.processes.follow(roots);
     pipeline
 }
 

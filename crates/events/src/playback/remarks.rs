@@ -1,100 +1,55 @@
 //! Remarks about the unreadable and missing parts of recordings.
 
 use super::Playback;
-use super::files::Files;
 use super::recording::Recording;
 use crate::recording::block::Damage;
 use crate::recording::holes::{Hole, Holes};
 use crate::recording::reader::Ending;
 use crate::text::{counted, grouped};
-use std::fmt::{Display, Formatter, Result};
-
-/// An unreadable or missing part. The first value is the name of the recording or the file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Remark {
-    /// This version cannot parse the filter of the recording.
-    OddFilter(String),
-    /// Events that two recordings have in common.
-    Common(String, String, u64),
-    /// Earlier events of the trace are in unread files: their number.
-    Earlier(String, u64),
-    Continues(String),
-    Hole(String, Hole),
-    /// The number of unreadable parts that are not listed.
-    MoreHoles(String, u64),
-    EndsEarly(String, u64, &'static str),
-    /// Bytes after the end.
-    AfterEnd(String, u64),
-    /// The number of events in the damaged parts is unknown.
-    LostUnknown(String),
-    /// The account does not add up. This can happen without damage: whole blocks may be missing.
-    Wrong(String),
-}
-
-impl Display for Remark {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        match self {
-            Remark::OddFilter(name) => {
-                write!(f, "{name}: cannot parse the filter of the recording: all events are counted")
-            }
-            Remark::Common(one, other, events) => {
-                let events = grouped(*events);
-                write!(f, "{one} and {other} share {events} events: each is shown and counted twice")
-            }
-            Remark::Earlier(name, events) => {
-                write!(f, "{name}: {} earlier events of the trace are in files that were not read", grouped(*events))
-            }
-            Remark::Continues(name) => write!(f, "{name}: the trace continues in the next file"),
-            Remark::Hole(name, Hole { offset, why: why @ Damage::StateTooLarge, .. }) => {
-                write!(f, "{name}: at offset {offset}: {why}")
-            }
-            Remark::Hole(name, Hole { offset, bytes, why, .. }) => {
-                write!(f, "{name}: cannot read {} at offset {offset}: {why}", counted(*bytes, ["byte", "bytes"]))
-            }
-            Remark::MoreHoles(name, parts) => {
-                write!(f, "{name}: cannot read {}", counted(*parts, ["further part", "further parts"]))
-            }
-            Remark::EndsEarly(name, at, why) => write!(f, "{name}: ends early, at offset {at}: {why}"),
-            Remark::AfterEnd(name, bytes) => {
-                let bytes = counted(*bytes, ["byte", "bytes"]);
-                write!(f, "{name}: ignored {bytes} after the end of the recording")
-            }
-            Remark::LostUnknown(name) => write!(f, "{name}: the number of events in the damaged parts is unknown"),
-            Remark::Wrong(name) => write!(
-                f,
-                "{name}: the account does not add up: blocks are missing, duplicated or reordered, or their contents are wrong"
-            ),
-        }
-    }
-}
 
 impl Playback {
     /// The unreadable and missing parts of all recordings, and the events that recordings have in common.
-    pub fn remarks(&self) -> Vec<Remark> {
-        let name = |number: usize| self.recordings.get(number).map_or("", Recording::name).to_owned();
-        let common = self.common.counts.iter();
-        let common = common.map(|((one, other), count)| Remark::Common(name(*one), name(*other), *count));
+    pub fn remarks(&self) -> Vec<String> {
+        let name = |number: usize| self.recordings.get(number).map_or("", Recording::name);
+        let common = self.common.counts.iter().map(|((one, other), events)| {
+            let (one, other, events) = (name(*one), name(*other), grouped(*events));
+            format!("{one} and {other} share {events} events: each is shown and counted twice")
+        });
         common.chain(self.recordings.iter().flat_map(Recording::remarks)).collect()
     }
 }
 
 impl Recording {
-    /// The unreadable and missing parts.
-    fn remarks(&self) -> Vec<Remark> {
-        let mut remarks: Vec<_> =
-            self.input.parts.iter().filter_map(|part| earlier(&part.name, part.elsewhere)).collect();
+    fn remarks(&self) -> Vec<String> {
+        let parts = self.input.parts.iter();
+        let mut remarks: Vec<_> = parts.filter_map(|part| earlier(&part.name, part.elsewhere)).collect();
         remarks.extend(self.damage());
-        remarks.extend(self.pipeline.continues.then(|| Remark::Continues(self.input.part().name.clone())));
+        remarks.extend(self.pipeline.continues.then(|| continues(&self.input.part().name)));
         remarks
     }
 
     /// The unreadable parts.
-    pub fn damage(&self) -> Vec<Remark> {
-        let name = || self.name().to_owned();
-        let mut remarks: Vec<_> = self.odd_filter.then(|| Remark::OddFilter(name())).into_iter().collect();
-        remarks.extend(self.input.damage());
-        remarks.extend(self.lost_unknown().then(|| Remark::LostUnknown(name())));
-        remarks.extend(self.is_wrong().then(|| Remark::Wrong(name())));
+    pub fn damage(&self) -> Vec<String> {
+        let of_trace = |is_so: bool, text: &str| is_so.then(|| format!("{}: {text}", self.name()));
+        let odd = "cannot parse the filter of the recording: all events are counted";
+        let mut remarks: Vec<_> = of_trace(self.odd_filter, odd).into_iter().collect();
+        for part in &self.input.parts {
+            let (name, reader) = (&part.name, &part.frames.reader);
+            remarks.extend(of_holes(name, &part.holes()));
+            if let Some(Ending::Early(at)) = reader.ending {
+                remarks.push(format!("{name}: ends early, at offset {at}: {}", part.why_early()));
+            }
+            if reader.after_end() > 0 {
+                let bytes = counted(reader.after_end(), ["byte", "bytes"]);
+                remarks.push(format!("{name}: ignored {bytes} after the end of the recording"));
+            }
+        }
+        let unknown = "the number of events in the damaged parts is unknown";
+        remarks.extend(of_trace(self.lost_unknown(), unknown));
+        // This can happen without damage: whole blocks may be missing.
+        let wrong =
+            "the account does not add up: blocks are missing, duplicated or reordered, or their contents are wrong";
+        remarks.extend(of_trace(self.is_wrong(), wrong));
         remarks
     }
 
@@ -107,27 +62,14 @@ impl Recording {
     }
 }
 
-impl Files {
-    /// The unreadable parts.
-    fn damage(&self) -> Vec<Remark> {
-        let mut remarks = Vec::new();
-        for part in &self.parts {
-            let name = || part.name.clone();
-            remarks.extend(of_holes(&part.name, &part.holes()));
-            if let Some(Ending::Early(at)) = part.frames.reader.ending {
-                remarks.push(Remark::EndsEarly(name(), at, part.why_early()));
-            }
-            let after = part.frames.reader.after_end();
-            remarks.extend((after > 0).then(|| Remark::AfterEnd(name(), after)));
-        }
-        remarks
-    }
-}
-
 /// The remarks on the unreadable parts of a file.
-pub fn of_holes(name: &str, holes: &Holes) -> Vec<Remark> {
-    let first = holes.first.iter().map(|hole| Remark::Hole(name.to_owned(), *hole));
-    first.chain((holes.others > 0).then(|| Remark::MoreHoles(name.to_owned(), holes.others))).collect()
+pub fn of_holes(name: &str, holes: &Holes) -> Vec<String> {
+    let of_hole = |Hole { offset, bytes, why, .. }: &Hole| match why {
+        Damage::StateTooLarge => format!("{name}: at offset {offset}: {why}"),
+        _ => format!("{name}: cannot read {} at offset {offset}: {why}", counted(*bytes, ["byte", "bytes"])),
+    };
+    let others = || format!("{name}: cannot read {}", counted(holes.others, ["further part", "further parts"]));
+    holes.first.iter().map(of_hole).chain((holes.others > 0).then(others)).collect()
 }
 
 /// The part of a trace that a file holds.
@@ -143,7 +85,7 @@ pub struct Stretch {
 }
 
 /// The parts of the traces that none of these files holds, one remark each.
-pub fn missing(mut files: Vec<Stretch>) -> Vec<Remark> {
+pub fn missing(mut files: Vec<Stretch>) -> Vec<String> {
     files.sort();
     let mut lines = Vec::new();
     for files in files.chunk_by(|one, other| one.trace == other.trace) {
@@ -152,13 +94,18 @@ pub fn missing(mut files: Vec<Stretch>) -> Vec<Remark> {
             lines.extend(earlier(&file.name, file.first.saturating_sub(known)));
             known = file.end;
             if file.continues && files.iter().all(|next| Some(next.number) != file.number.checked_add(1)) {
-                lines.push(Remark::Continues(file.name.clone()));
+                lines.push(continues(&file.name));
             }
         }
     }
     lines
 }
 
-fn earlier(name: &str, events: u64) -> Option<Remark> {
-    (events > 0).then(|| Remark::Earlier(name.to_owned(), events))
+pub(super) fn earlier(name: &str, events: u64) -> Option<String> {
+    let text = || format!("{name}: {} earlier events of the trace are in files that were not read", grouped(events));
+    (events > 0).then(text)
+}
+
+pub(super) fn continues(name: &str) -> String {
+    format!("{name}: the trace continues in the next file")
 }

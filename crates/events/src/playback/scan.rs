@@ -34,7 +34,6 @@ pub(super) enum Next {
     Nothing(u64),
 }
 
-/// Goes through a recording from an offset on.
 pub(super) struct Scan {
     map: Map,
     needs: Needs,
@@ -193,7 +192,6 @@ fn end(entry: &IndexEntry) -> u64 {
 /// The bytes of arguments on each side of the place where one frame ends and the next one continues it.
 const SEAM: usize = 256;
 
-/// Scans segments, one after another.
 struct Scanner {
     threads: ThreadReader,
     frames: Unsealer,

@@ -33,9 +33,6 @@ pub(super) enum Over {
     To(Box<FrameReader<Box<dyn Read + Send>>>),
 }
 
-/// No more frames can be skipped: the index or a state is damaged or does not fit, or the index ends here.
-pub(super) struct Odd;
-
 impl Skip {
     /// `None` if everything must be read: for a file that is not a whole recording, or whose index does not cover all of it.
     pub(super) fn new(
@@ -54,31 +51,32 @@ impl Skip {
         Some(Skip { file: file.clone(), unreadable: unreadable.clone(), scan, place: None, until: None })
     }
 
-    /// Skips the next part without wanted events, for a reader that has read this many bytes.
-    pub(super) fn over(&mut self, read: u64, pipeline: &mut Pipeline) -> Result<Over, Odd> {
+    /// Skips the next part without wanted events, for a reader that has read this many bytes. `None` if no more frames can be
+    /// skipped: the index or a state is damaged or does not fit, or the index ends here.
+    pub(super) fn over(&mut self, read: u64, pipeline: &mut Pipeline) -> Option<Over> {
         let place = loop {
             if let Some(place) = self.place {
                 if place.until >= read {
                     break place;
                 }
                 if self.is_waiting(pipeline) {
-                    return Ok(Over::Nothing);
+                    return Some(Over::Nothing);
                 }
             }
-            match self.scan.next().ok_or(Odd)? {
-                Next::Nothing(until) => return Ok(Over::Searching(until)),
+            match self.scan.next()? {
+                Next::Nothing(until) => return Some(Over::Searching(until)),
                 Next::Part(place) => (self.place, self.until) = (Some(place), None),
             }
         };
         // A state that comes next leaves out nothing, and costs more than the frames of a block.
-        let Some(at) = place.state.filter(|state| *state > read) else { return Ok(Over::Nothing) };
+        let Some(at) = place.state.filter(|state| *state > read) else { return Some(Over::Nothing) };
         let mut reader = reader_at(&self.file, at, &self.unreadable, AtEnd::Stop);
         reader.state_max = pipeline.budget.state();
         match reader.next() {
             Ok(Some(Item::State(state))) if pipeline.pass_over(&state) => {
-                Ok(Over::To(Box::new(FrameReader::of(reader))))
+                Some(Over::To(Box::new(FrameReader::of(reader))))
             }
-            _ => Err(Odd),
+            _ => None,
         }
     }
 

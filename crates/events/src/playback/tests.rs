@@ -1,4 +1,4 @@
-use super::remarks::{Remark, Stretch, missing};
+use super::remarks::{Stretch, continues, earlier, missing};
 use super::testing::{Scratch, batches, write, write_blocks};
 use super::*;
 use crate::frame::host::{Group, HostFrame, User};
@@ -155,11 +155,11 @@ fn only_what_is_in_none_of_the_files_is_missing_and_the_next_is_followed() {
     let of = |numbers: &[usize]| missing(numbers.iter().map(|number| files[*number].clone()).collect());
     let last = parts.len() - 1;
     assert!(last > 5);
-    assert_eq!(of(&(0..=last).rev().collect::<Vec<_>>()), []);
-    let name = |number: usize| name(&parts[number]);
-    let earlier = |number: usize, events: u64| Remark::Earlier(name(number), events);
-    assert_eq!(of(&[2, 1]), [earlier(1, ends[0]), Remark::Continues(name(2))]);
-    assert_eq!(of(&[last, 0, 1]), [Remark::Continues(name(1)), earlier(last, ends[last - 1] - ends[1])]);
+    assert!(of(&(0..=last).rev().collect::<Vec<_>>()).is_empty());
+    let continues = |number: usize| continues(&name(&parts[number]));
+    let earlier = |number: usize, events: u64| earlier(&name(&parts[number]), events).expect("some");
+    assert_eq!(of(&[2, 1]), [earlier(1, ends[0]), continues(2)]);
+    assert_eq!(of(&[last, 0, 1]), [continues(1), earlier(last, ends[last - 1] - ends[1])]);
     assert_eq!(missing(vec![Stretch { trace: [1; 8], ..files[0].clone() }, files[1].clone()]).len(), 3);
     let one = write(&dir, "one", &batches(), usize::MAX);
     let looked = Playback::look(&one[0], Budget::default());

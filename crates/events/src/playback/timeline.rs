@@ -269,7 +269,7 @@ impl Known {
 
     /// Reads the file again if it has changed, and returns whether it has.
     fn look_again(&mut self) -> Result<bool> {
-        let before = self.file.size();
+        let before = self.file.size;
         let after = self.file.check().map_err(|error| unreadable(&self.path, error.into()))?;
         let changed = before != after || (self.end() == End::Growing && self.file.writing() != Writing::Now);
         if changed {

@@ -7,7 +7,7 @@ use super::frame_codec;
 use crate::limits;
 use std::io;
 use tracetui_shared::header::FrameHeader;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 /// The first bytes of a recording. Not text, and damaged by a transfer that changes line ends (as in PNG).
@@ -61,21 +61,9 @@ const _: () = assert!(size_of::<FileHeader>() == HEADER);
 const LOCKED: u32 = 1;
 
 impl FileHeader {
-    /// The header of a new file.
     pub fn new(id: [u8; 16], created_ns: i64) -> FileHeader {
-        let header = FileHeader {
-            magic: FILE_MAGIC,
-            version: VERSION,
-            header: HEADER as u16,
-            flags: 0,
-            id,
-            created_ns,
-            run: [0; 8],
-            part: 0,
-            reserved: [0; 8],
-            crc: 0,
-        };
-        header.summed()
+        let (magic, version, header) = (FILE_MAGIC, VERSION, HEADER as u16);
+        FileHeader { magic, version, header, id, created_ns, ..FileHeader::new_zeroed() }.summed()
     }
 
     /// The header of a part of a trace that is recorded in several files. `run` is a random number, not 0.
@@ -125,16 +113,12 @@ impl FileHeader {
 /// The reason why a file is not a readable recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotARecording {
-    /// It begins with other bytes.
     #[error("not a tracetui recording")]
     Magic,
-    /// It ends within the file header.
     #[error("not a tracetui recording: its header is truncated")]
     Short,
-    /// The file header is damaged.
     #[error("the header of the recording is damaged (bad checksum)")]
     Checksum,
-    /// Another version of tracetui wrote it.
     #[error("the recording has format version {0}, and this tracetui reads version {VERSION} only")]
     Version(u16),
 }
@@ -241,14 +225,6 @@ impl BlockHeader {
     pub fn check(&self, payload: &[u8]) -> Result<(), Damage> {
         if crc(payload) == self.payload_crc { Ok(()) } else { Err(Damage::Checksum) }
     }
-
-    /// The frames of a payload. To read many, use [`Unsealer`].
-    /// Fails if the payload is damaged or was stored in an unknown way.
-    pub fn frames(&self, payload: &[u8]) -> Result<Vec<u8>, Damage> {
-        let mut frames = Vec::new();
-        Unsealer::default().frames(self, payload, &mut frames)?;
-        Ok(frames)
-    }
 }
 
 /// Reads the frames of blocks. Its buffers are reused. The blocks of a zstd stream are read one after another.
@@ -262,12 +238,6 @@ pub struct Unsealer {
     model: frame_codec::Model,
     /// With the frames of the first block of the file, if it was read.
     based: Option<zstd::bulk::Decompressor<'static>>,
-}
-
-impl std::fmt::Debug for Unsealer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Unsealer").finish_non_exhaustive()
-    }
 }
 
 impl Unsealer {
@@ -409,7 +379,6 @@ fn decompress(
 /// Why the frames of a block cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Damage {
-    /// Bytes that are not a block.
     #[error("not a block")]
     NotABlock,
     #[error("bad checksum")]
@@ -417,16 +386,13 @@ pub enum Damage {
     /// A part of a zstd stream whose earlier parts were not read, or tables without the first block of the file.
     #[error("follows a damaged block")]
     Base,
-    /// The checksum is right, but the contents are not.
     #[error("contents do not match the header")]
     Contents,
     /// A state larger than the limit ([`super::Reader::state_max`]).
     #[error("ignored a state that exceeds --memory")]
     StateTooLarge,
-    /// The disk cannot read it.
     #[error("disk read error")]
     Disk,
-    /// A later version of tracetui wrote it.
     #[error("unknown codec {0}")]
     Codec(u16),
 }

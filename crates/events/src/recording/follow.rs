@@ -97,33 +97,22 @@ fn is_shared(file: &File) -> bool {
 /// An open recording file. Clones share it.
 #[derive(Clone, Debug)]
 pub struct RecordingFile {
-    file: Arc<File>,
+    /// All clones share its position.
+    pub file: Arc<File>,
     pub header: FileHeader,
-    /// The largest size seen.
-    size: u64,
+    /// The largest size seen, in bytes.
+    pub size: u64,
     /// The frames of the first block.
     first: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl RecordingFile {
-    /// Reads the header.
     pub fn open(file: File) -> Result<RecordingFile, OpenError> {
         let header = FileHeader::read(&start_of(&file)?)?;
         let size = length(&file)?;
         Ok(RecordingFile { file: Arc::new(file), header, size, first: Arc::default() })
     }
 
-    /// The file. All clones share its position.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// The largest size seen, in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Whether a process is writing the file.
     pub fn writing(&self) -> Writing {
         match has_writers_lock(&self.file) {
             Ok(true) => Writing::Now,
@@ -229,7 +218,6 @@ impl RecordingFile {
 ///
 /// It is an error if the file becomes shorter or gets another header during the reading. At the end of a followed file, a read
 /// fails with [`ErrorKind::WouldBlock`] while the file may still grow.
-#[derive(Debug)]
 pub struct FileFrom {
     file: RecordingFile,
     at: Arc<AtomicU64>,
@@ -247,7 +235,6 @@ pub struct FileFrom {
 }
 
 /// The position of a [`FileFrom`]. Its reader moves it over holes.
-#[derive(Debug)]
 pub struct Sparse {
     file: RecordingFile,
     at: Arc<AtomicU64>,

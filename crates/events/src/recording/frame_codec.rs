@@ -51,7 +51,6 @@ pub(super) fn most(plain: usize) -> usize {
     4 + GROUPS * WORDS + plain
 }
 
-/// A row that is kept.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
     /// The number of its stream.
@@ -70,7 +69,6 @@ struct Like {
 }
 
 /// What writer and reader know of the earlier frames of a stream. Its buffers are reused.
-#[derive(Debug)]
 pub(super) struct Model {
     stream: u64,
     /// The last row of each group, and then those of groups and threads.

@@ -9,7 +9,6 @@ use crate::frame::host::{self, HostFrame};
 use std::io::{self, Read};
 use tracetui_shared::time::BootNanos;
 
-#[derive(Debug)]
 pub enum Next {
     /// The initial state, for a new pipeline.
     State(Batch),
@@ -22,7 +21,6 @@ pub enum Next {
 /// frames, so that the pipeline can count the events in between ([`Pipeline::feed`]).
 ///
 /// [`Pipeline::feed`]: crate::pipeline::Pipeline::feed
-#[derive(Debug)]
 pub struct FrameReader<R> {
     pub reader: Reader<R>,
     /// The unreadable parts so far.

@@ -19,7 +19,6 @@ pub struct Hole {
 pub struct Holes {
     /// The first holes, at most [`limits::HOLES`].
     pub first: Vec<Hole>,
-    /// The number of further holes.
     pub others: u64,
 }
 

@@ -95,7 +95,6 @@ impl Totals {
 
 const _: () = assert!(size_of::<IndexEntry>() == 168 && size_of::<Totals>() == INDEX_HEAD);
 
-/// An index block as read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IndexBlock {
     /// The sums of all blocks before the ones that it describes.
@@ -129,7 +128,7 @@ pub(super) fn together(entries: &[IndexEntry]) -> IndexEntry {
 }
 
 /// Makes the index while a recording is written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Indexer {
     /// The next number of each (slot, CPU), as the pipeline expects it.
     numbers: HashMap<(u16, u32), u64>,

@@ -10,7 +10,6 @@ use std::io;
 use tracetui_shared::header::FrameHeader;
 use zerocopy::FromBytes;
 
-#[derive(Debug)]
 pub struct Map {
     pub file: RecordingFile,
     /// Whether the recording has its proper end.
@@ -19,7 +18,6 @@ pub struct Map {
     last: Option<(u64, IndexBlock)>,
     /// The blocks that the index does not describe yet. If there are more than [`limits::BLOCKS_LISTED`], neighbours are merged.
     pub rest: Vec<IndexEntry>,
-    /// The sums of all blocks.
     pub totals: Totals,
 }
 
@@ -180,7 +178,6 @@ impl Map {
 }
 
 /// Searches a file for headers. It reads ahead, and farther if the last header was close.
-#[derive(Debug)]
 struct Window<'a> {
     file: &'a RecordingFile,
     at: u64,

@@ -12,7 +12,6 @@ use std::io::{self, Read};
 const READ: usize = 128 << 10;
 
 /// The contents of a recording, in order.
-#[derive(Debug)]
 pub enum Item {
     /// A batch, unchanged.
     Batch(Batch),
@@ -20,7 +19,6 @@ pub enum Item {
     State(Batch),
     /// The state after the last frame.
     End(Batch),
-    /// Unreadable frames.
     Hole(Hole),
 }
 
@@ -33,7 +31,6 @@ pub enum Ending {
 }
 
 /// Reads a recording from its start.
-#[derive(Debug)]
 pub struct Reader<R> {
     input: Input<R>,
     pub header: FileHeader,
@@ -67,7 +64,6 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the file header.
     pub fn new(input: R) -> Result<Reader<R>, OpenError> {
         let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0, holes: None };
         input.fill_to(HEADER, READ)?;
@@ -330,7 +326,6 @@ impl<R: Read> Reader<R> {
 }
 
 /// An input with the bytes read ahead.
-#[derive(Debug)]
 struct Input<R> {
     reader: R,
     bytes: Vec<u8>,

@@ -12,7 +12,6 @@ use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
 /// Writes a recording. Each block is one `write`, so a killed process leaves whole blocks and at most a part of the last one.
-#[derive(Debug)]
 pub struct Writer<W> {
     out: W,
     sealer: Sealer,
@@ -27,7 +26,6 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a recording.
     pub fn new(out: W, header: &FileHeader) -> io::Result<Writer<W>> {
         Writer::with(out, header, Indexer::default())
     }
@@ -171,7 +169,7 @@ impl<W: Write> Writer<W> {
         let block = self.sealer.seal_index(&payload)?;
         let offset = self.written;
         self.write(&block)?;
-        self.sealer.indexed(offset);
+        self.sealer.index = offset;
         Ok(())
     }
 

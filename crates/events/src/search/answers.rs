@@ -37,7 +37,7 @@ use crate::event::asked::{PATH, READ, WRITE};
 use crate::event::exit::Ended;
 use crate::event::file::File;
 use crate::event::process::{Process, ProcessKey};
-use crate::event::{Body, EventContext, Takes, connects, describe, is_served, takes};
+use crate::event::{Body, EventContext, Takes, changes_files, connects, describe, has_only_failures, is_served, takes};
 use crate::limits;
 use crate::store::Id;
 use crate::text::command::{is_of_system, leaf, script_of};
@@ -103,6 +103,11 @@ impl Miss {
         sought && matches!(self.failure.err, "ENOENT" | "ENOTDIR")
     }
 
+    /// Whether it asked for a path. A success has no event.
+    fn is_lookup(&self) -> bool {
+        has_only_failures(self.kind)
+    }
+
     /// Whether the kernel knows no format of the file. A shell may run it as a script.
     fn is_script(&self) -> bool {
         self.kind == Kind::Exec && self.failure.err == "ENOEXEC"
@@ -122,17 +127,17 @@ impl Miss {
         let (passed, next) = (now.since(self.time), others == 0);
         let refused = takes(self.kind) != Takes::Nothing && REFUSALS.contains(&self.failure.err);
         // A shell reads a script that the kernel cannot execute. A lookup that succeeds has no event, but what uses its file has one.
-        let like = self.kind == kind || self.kind == Kind::Lookup || self.is_script() && found.rights & READ != 0;
+        let like = self.kind == kind || self.is_lookup() || self.is_script() && found.rights & READ != 0;
         let same = wanted.whole == found.whole && like && !refused && !wanted.at_descriptor;
         if same && found.rights & wanted.rights == wanted.rights || self.is_run_by(found) {
             return true;
         }
         // What else is there: Python looks for several endings of a module, and opens what it compiled one directory below.
-        if self.kind == Kind::Lookup && next && (found.dir == wanted.dir || found.above == wanted.dir) {
+        if self.is_lookup() && next && (found.dir == wanted.dir || found.above == wanted.dir) {
             return true;
         }
-        let same_name = (self.kind == kind || self.kind == Kind::Lookup)
-            && wanted.name.is_some_and(|name| found.name == Some(name));
+        let same_name =
+            (self.kind == kind || self.is_lookup()) && wanted.name.is_some_and(|name| found.name == Some(name));
         same_name
             && (!refused || wanted.dir != found.dir)
             && (found.rights != PATH || wanted.rights == PATH)
@@ -340,7 +345,7 @@ impl Searches {
         let optional = usual || body.is_question();
         if optional {
             self.answered.push(Answered { id, kind, process: process.key });
-            self.optional += u64::from(kind != Kind::Lookup);
+            self.optional += u64::from(!has_only_failures(kind));
             if usual && !named && !can_matter(path, &process.image.cwd) {
                 return;
             }
@@ -382,7 +387,7 @@ impl Searches {
 
     fn succeeded(&mut self, seen: &EventContext<'_>, process: &Process) {
         let (key, kind) = (process.key, seen.event.kind());
-        if matches!(&seen.event.body, Body::File(file) if file.op() == "rename") {
+        if seen.event.body.change().is_some_and(|file| file.op() == "rename") {
             self.renamed = Some((key, wanted(&self.hasher, seen.event, process).whole));
         }
         let goes_on = seen.event.body.goes_on();
@@ -398,7 +403,7 @@ impl Searches {
                 let name = place(&seen.event.body).map(|(_, name)| self.hasher.hash_one(name));
                 self.all -= waiting.answer(parent, u32::MAX, &mut self.answered, |miss, _| {
                     let same = miss.wanted.whole == found.whole || name.is_some() && miss.wanted.name == name;
-                    miss.kind == Kind::Lookup && same
+                    miss.is_lookup() && same
                 });
             }
         }
@@ -502,7 +507,7 @@ impl Searches {
         let Ended::Code(code @ (NOT_FOUND | NOT_EXECUTABLE)) = ended else { return None };
         let shell = process.parent.filter(|_| process.is_forked())?;
         let waiting = self.waiting.get(&shell)?;
-        waiting.misses.last().filter(|miss| miss.kind == Kind::Lookup)?;
+        waiting.misses.last().filter(|miss| miss.is_lookup())?;
         self.cause(waiting, code, process, end)
     }
 
@@ -525,11 +530,11 @@ impl Searches {
         // The success of a lookup has no event: a walk of PATH that ended before the last directories found the program.
         let ends = PROGRAMS.map(|dir| self.hasher.hash_one(dir));
         let found = |miss: &Miss| {
-            let same = |other: &&Miss| other.kind == Kind::Lookup && other.wanted.name == miss.wanted.name;
+            let same = |other: &&Miss| other.is_lookup() && other.wanted.name == miss.wanted.name;
             let mut walk = misses.iter().filter(same);
             let is_end = |miss: &Miss| ends.contains(&miss.wanted.dir);
             let of_programs = walk.clone().any(|miss| miss.wanted.of_programs);
-            miss.kind == Kind::Lookup && code != NOT_FOUND && of_programs && !walk.any(is_end)
+            miss.is_lookup() && code != NOT_FOUND && of_programs && !walk.any(is_end)
         };
         let uncommon = |miss: &&Miss| {
             let is_known = miss.named || !self.is_common(miss) && !found(miss);
@@ -543,11 +548,10 @@ impl Searches {
         }
         if takes(last.kind) == Takes::Contents && last.wanted.rights == PATH {
             // It asked whether something is there, after a change failed, or before it looked at what it would copy.
-            let other =
-                |miss: &&Miss| uncommon(miss) && miss.kind == Kind::File || miss.kind == Kind::Lookup && miss.named;
+            let other = |miss: &&Miss| uncommon(miss) && changes_files(miss.kind) || miss.is_lookup() && miss.named;
             last = misses.iter().rfind(other).unwrap_or(last);
         }
-        if last.kind == Kind::Lookup {
+        if last.is_lookup() {
             // make(1) asks for its next targets after a program was not found, or may not be executed.
             let is_elsewhere = |miss: &Miss| {
                 let same = |other: &Miss| other.wanted.name == miss.wanted.name && other.wanted.dir != miss.wanted.dir;

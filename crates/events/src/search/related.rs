@@ -1,13 +1,11 @@
 //! The events that belong together beyond their processes: those of a connection, and those that made, changed or removed a file.
 
-use crate::event::connection::End;
+use crate::event::connection::{Connection, End};
 use crate::event::describe::Value;
-use crate::event::tcp::Connection;
-use crate::event::{Event, Takes, connects, takes};
+use crate::event::{Event, Takes, changes_files, connects, takes};
 use crate::store::Stored;
 use crate::store::index::Answer;
 use tracetui_shared::id::NsInum;
-use tracetui_shared::kind::Kind;
 
 /// What such events have in common.
 #[derive(Clone, Debug)]
@@ -23,7 +21,7 @@ pub enum Related {
 impl Related {
     /// What an event has in common with others; `None` if that is only its process.
     pub fn of(stored: &Stored<'_>) -> Option<Related> {
-        let may_be = connects(stored.kind) || stored.kind == Kind::File || takes(stored.kind) == Takes::Contents;
+        let may_be = connects(stored.kind) || changes_files(stored.kind) || takes(stored.kind) == Takes::Contents;
         may_be.then(|| stored.event())?.ok().and_then(|event| Related::of_event(&event))
     }
 
@@ -41,7 +39,7 @@ impl Related {
         let is_open = takes(stored.kind) == Takes::Contents;
         let may_be = match self {
             Related::Connection(_) => connects(stored.kind),
-            Related::File { .. } => stored.kind == Kind::File || is_open && !stored.failed,
+            Related::File { .. } => changes_files(stored.kind) || is_open && !stored.failed,
         };
         let creates = |event: &Event<'_>| event.body.file_use().is_some_and(|used| used.created);
         let event = may_be.then(|| stored.event().ok()).flatten().filter(|event| !is_open || creates(event));

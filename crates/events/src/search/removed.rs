@@ -2,13 +2,12 @@
 
 use super::places::Searched;
 use super::related::{absolute, absolute_paths};
-use crate::event::Event;
+use crate::event::{Event, changes_files};
 use crate::limits;
 use crate::store::{Id, Store};
 use crate::text::time::short_duration;
 use foldhash::HashMap;
 use tracetui_shared::id::NsInum;
-use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 /// How many events before the call are examined.
@@ -25,7 +24,7 @@ struct Removal {
 impl Removal {
     /// The removal that an event is about, with the path.
     fn of(event: &Event<'_>) -> Option<(Vec<u8>, Removal)> {
-        let file = event.body.paths().filter(|_| event.kind() == Kind::File && !event.failed())?;
+        let file = event.body.change()?;
         let op = Some(file.op()).filter(|op| matches!(*op, "unlink" | "rmdir" | "rename"))?;
         let mut by = op.as_bytes().to_vec();
         if op == "rename" {
@@ -60,7 +59,7 @@ pub fn removed(store: &Store, id: Id, search: Option<&Searched>) -> Option<Vec<u
         paths.extend(search.first.iter().filter_map(|dir| absolute(&dir.path(&search.name), dir.start.clone())));
     }
     let before = store.range(store.first_id().max(id.saturating_sub(MOST))..id).rev();
-    before.filter(|other| other.kind == Kind::File && !other.failed).find_map(|other| {
+    before.filter(|other| changes_files(other.kind) && !other.failed).find_map(|other| {
         let change = other.event().ok().filter(|change| change.header.mnt_ns == call.header.mnt_ns)?;
         let (gone, removal) = Removal::of(&change)?;
         let is_gone = |path: &Vec<u8>| path.strip_prefix(&gone[..]).is_some_and(is_below);

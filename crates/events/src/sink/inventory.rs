@@ -5,23 +5,20 @@ use crate::event::{self, names};
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfMap, BpfProgram, BpfRuns};
 use crate::text::json::{Members, Strings, Value, object};
 use crate::text::paint::{Look, Paint};
-use crate::text::time::{rfc3339, short_duration};
-use crate::text::{Charset, counted, escape, grouped};
+use crate::text::time::{short_duration, utc};
+use crate::text::{Charset, counted, escape, escaped, grouped};
 use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::io::Write as _;
 use tracetui_shared::helper::Changes;
 use tracetui_shared::id::ProgId;
 
-/// The options of a report.
 #[derive(Clone, Copy)]
 pub struct InventoryReport<'a> {
     pub inventory: &'a Inventory,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds.
     pub clock_offset: i64,
-    /// The charset of the output.
     pub charset: Charset,
-    /// The name of a user.
     pub user: &'a dyn Fn(u32) -> Option<String>,
     /// The counters of the programs before the measuring time, if runs were counted over a time.
     pub window: Option<&'a Window>,
@@ -90,7 +87,10 @@ impl InventoryReport<'_> {
         let index = Index::new(self.inventory);
         let mut out = Vec::new();
         for hidden in &self.inventory.hidden {
-            self.paint.put(Look::Bad, &mut out, |out| self.hidden_text(hidden, out));
+            self.paint.put(Look::Bad, &mut out, |out| {
+                out.extend_from_slice(b"HIDDEN ");
+                hidden_text(hidden, self.charset, out);
+            });
             out.push(b'\n');
         }
         let mut programs: Vec<&BpfProgram> = self.inventory.programs.iter().collect();
@@ -101,13 +101,8 @@ impl InventoryReport<'_> {
         for program in programs {
             self.program_text(program, &index, &mut out);
         }
-        let without: Vec<_> = self
-            .inventory
-            .attachments
-            .iter()
-            .filter(|attach| self.inventory.program(attach.program).is_none())
-            .collect();
-        for attach in without {
+        let is_unlisted = |attach: &&BpfAttachment| self.inventory.program(attach.program).is_none();
+        for attach in self.inventory.attachments.iter().filter(is_unlisted) {
             out.extend_from_slice(b"program not listed: on ");
             self.attach_text(attach, &mut out);
             if attach.program.0 != 0 {
@@ -136,11 +131,6 @@ impl InventoryReport<'_> {
     fn all_seen(&self, program: &BpfProgram) -> bool {
         self.inventory.unseen.iter().all(|unseen| !may_hide_place(unseen.what, program.prog_type))
             && self.inventory.hidden.iter().all(|hidden| hidden.id != program.id)
-    }
-
-    fn hidden_text(&self, hidden: &BpfHidden, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"HIDDEN ");
-        hidden_text(hidden, self.charset, out);
     }
 
     fn program_text(&self, program: &BpfProgram, index: &Index<'_>, out: &mut Vec<u8>) {
@@ -311,8 +301,6 @@ impl InventoryReport<'_> {
     }
 
     fn program_json<'a>(&'a self, program: &'a BpfProgram, index: &Index<'a>) -> Members<'a> {
-        let mut loaded = Vec::new();
-        rfc3339(i128::from(program.loaded.0) + i128::from(self.clock_offset), &mut loaded);
         let calls = program.calls();
         let unknown = calls.unknown.filter(|_| calls.helpers == 0);
         let words = |words: Words| unknown.map_or_else(|| words.collect(), |why| Value::Unknown(why.name()));
@@ -329,7 +317,7 @@ impl InventoryReport<'_> {
             "type": names::prog_type(program.prog_type).unwrap_or("unknown"),
             "tag": format!("{:016x}", program.tag),
             "uid": program.uid.0,
-            "loaded": loaded,
+            "loaded": utc(i128::from(program.loaded.0) + i128::from(self.clock_offset)),
             "loaded_ns": program.loaded.0,
             "own": program.own,
             "write_user": calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" }),
@@ -355,18 +343,9 @@ impl InventoryReport<'_> {
 /// Whether the kernel lists all attachments of a program of this type. It does not list attachments to perf events by ioctl, to
 /// sockets, to routes and actions of tc, or in tables of functions without a link.
 fn is_listed(prog_type: u32) -> bool {
-    let unlisted = [
-        "socket_filter",
-        "sched_act",
-        "lwt_in",
-        "lwt_out",
-        "lwt_xmit",
-        "lwt_seg6local",
-        "lirc_mode2",
-        "sk_reuseport",
-        "struct_ops",
-    ];
-    names::prog_type(prog_type).is_some_and(|name| !unlisted.contains(&name))
+    const UNLISTED: &str =
+        "socket_filter sched_act lwt_in lwt_out lwt_xmit lwt_seg6local lirc_mode2 sk_reuseport struct_ops";
+    names::prog_type(prog_type).is_some_and(|name| UNLISTED.split(' ').all(|unlisted| unlisted != name))
 }
 
 /// The text about a program without an attachment. `all_seen`: whether all places were examined.
@@ -394,9 +373,7 @@ pub fn hidden_text(hidden: &BpfHidden, charset: Charset, out: &mut Vec<u8>) {
 
 /// The time of a program's load, and the user who loaded it, if known. `user` is the name.
 pub fn load_text(program: &BpfProgram, clock_offset: i64, user: Option<String>) -> String {
-    let mut time = Vec::new();
-    rfc3339(i128::from(program.loaded.0) + i128::from(clock_offset), &mut time);
-    let time = String::from_utf8(time).unwrap_or_default();
+    let time = utc(i128::from(program.loaded.0) + i128::from(clock_offset));
     let by = match (user, program.uid.0) {
         (Some(user), _) => format!(" by {user}"),
         (None, u32::MAX) => String::new(),
@@ -460,7 +437,6 @@ pub fn way_text(attach: &BpfAttachment) -> String {
     attach.linked().map_or_else(|| attach.via.name().to_owned(), |link| format!("link {}", link.0))
 }
 
-/// The holder of a program or link.
 pub fn holder_text(holder: &BpfHolder, charset: Charset) -> Vec<u8> {
     let mut out = holder.by.name().as_bytes().to_vec();
     match holder.by {
@@ -568,11 +544,7 @@ pub fn alters(calls: HelperCalls) -> Option<String> {
 pub fn kfuncs(program: &BpfProgram, charset: Charset) -> Option<String> {
     let name = |name: &String| match name.is_empty() {
         true => "(unknown)".to_owned(),
-        false => {
-            let mut out = Vec::new();
-            escape(name.as_bytes(), charset.reversible(), &mut out);
-            String::from_utf8_lossy(&out).into_owned()
-        }
+        false => escaped(name.as_bytes(), charset.reversible()).into_owned(),
     };
     let names: Vec<_> = program.kfuncs.iter().map(name).collect();
     (!names.is_empty()).then(|| format!("kernel functions: {}", names.join(", ")))
@@ -580,8 +552,7 @@ pub fn kfuncs(program: &BpfProgram, charset: Charset) -> Option<String> {
 
 /// A map that a program uses: `counts (hash, 10,240 entries, id 7)`.
 pub fn map_text(map: &BpfMap, charset: Charset) -> String {
-    let mut out = Vec::new();
-    escape(if map.name.is_empty() { b"(no name)" } else { &map.name }, charset.reversible(), &mut out);
+    let name = escaped(if map.name.is_empty() { b"(no name)" } else { &map.name }, charset.reversible());
     let map_type = names::map_type(map.map_type).unwrap_or("unknown");
     let size = match (map_type, map.max_entries) {
         // Maps of storage have no limit.
@@ -590,8 +561,7 @@ pub fn map_text(map: &BpfMap, charset: Charset) -> String {
         ("arena", pages) => format!(", {}", counted(pages.into(), ["page", "pages"])),
         (_, entries) => format!(", {}", counted(entries.into(), ["entry", "entries"])),
     };
-    let _ = write!(out, " ({map_type}{size}, id {})", map.id);
-    String::from_utf8_lossy(&out).into_owned()
+    format!("{name} ({map_type}{size}, id {})", map.id)
 }
 
 /// A line of parts, which is continued in the next line if it gets too long.

@@ -9,16 +9,20 @@ use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 /// The data that is kept beside a frame.
-#[derive(Debug)]
-struct Meta {
+#[derive(Clone, Debug)]
+pub struct Meta {
     process: Option<Arc<Process>>,
-    clock_offset: i64,
-    file: Option<FileHash>,
-    time: BootNanos,
+    /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event.
+    pub clock_offset: i64,
+    /// The hash of its file name, if it is an open.
+    pub file: Option<FileHash>,
+    /// [`FrameHeader::time`](tracetui_shared::header::FrameHeader::time).
+    pub time: BootNanos,
     offset: u32,
-    kind: Kind,
-    failed: bool,
-    answered: bool,
+    pub kind: Kind,
+    pub failed: bool,
+    /// Whether it failed, but needs no answer or a later call answered it.
+    pub answered: bool,
 }
 
 /// Bytes of an event beside its frame: its index entry here, and its places in the indexes of the list and of the
@@ -68,23 +72,13 @@ impl Block {
 
     /// Adds a copy of an event of another block, with `evicted` events counted in it.
     pub(super) fn copy(&mut self, stored: &Stored<'_>, evicted: u32) {
-        let Stored { id, clock_offset, file, time, kind, failed, answered, .. } = *stored;
         if self.metas.is_empty() {
-            self.first = id;
+            self.first = stored.id;
         }
-        self.lost_rows += u64::from(kind == Kind::Lost);
+        self.lost_rows += u64::from(stored.kind == Kind::Lost);
         let offset = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.metas.push(Meta {
-            process: stored.process.cloned(),
-            clock_offset,
-            file,
-            time,
-            offset,
-            kind,
-            failed,
-            answered,
-        });
-        self.ids.push((id, evicted));
+        self.metas.push(Meta { offset, ..stored.meta.clone() });
+        self.ids.push((stored.id, evicted));
         self.bytes.extend_from_slice(stored.bytes);
     }
 
@@ -117,25 +111,15 @@ impl Block {
         let meta = self.metas.get(at)?;
         let (id, evicted) = self.place(at);
         let end = self.metas.get(at + 1).map_or(self.bytes.len(), |next| next.offset as usize);
-        Some(Stored {
-            id,
-            bytes: self.bytes.get(meta.offset as usize..end)?,
-            process: meta.process.as_ref(),
-            clock_offset: meta.clock_offset,
-            file: meta.file,
-            failed: meta.failed,
-            answered: meta.answered,
-            evicted,
-            kind: meta.kind,
-            time: meta.time,
-        })
+        let bytes = self.bytes.get(meta.offset as usize..end)?;
+        Some(Stored { id, bytes, process: meta.process.as_ref(), evicted, meta })
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Stored<'_>> {
         (0..self.metas.len()).filter_map(|at| self.at(at))
     }
 
-    /// See [`Stored::answered`].
+    /// See [`Meta::answered`].
     pub(super) fn answer(&mut self, id: Id) {
         let at = self.position(id);
         if self.place(at).0 == id

@@ -2,7 +2,6 @@
 //! in them.
 
 use super::block::Block;
-use super::pins::Pins;
 use super::{Id, Stored};
 use foldhash::HashMap;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ type Group = (usize, bool);
 /// A decision about the events of consecutive blocks, in their order.
 #[derive(Debug)]
 pub(super) struct Plan<'p> {
-    pins: &'p Pins,
+    pins: &'p Block,
     /// The last open of each group.
     last: HashMap<Group, Id>,
     /// The number of evicted opens of each group since the last kept one.
@@ -22,7 +21,7 @@ pub(super) struct Plan<'p> {
 }
 
 impl<'p> Plan<'p> {
-    pub(super) fn of<'a>(blocks: impl Iterator<Item = &'a Block>, pins: &'p Pins) -> Plan<'p> {
+    pub(super) fn of<'a>(blocks: impl Iterator<Item = &'a Block>, pins: &'p Block) -> Plan<'p> {
         let mut plan = Plan { pins, last: HashMap::default(), evicted: HashMap::default() };
         for stored in blocks.flat_map(Block::iter) {
             if let Some(group) = plan.group(&stored) {

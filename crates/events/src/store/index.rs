@@ -83,7 +83,6 @@ impl Index {
         self.ids.insert(self.place(id), id);
     }
 
-    /// Removes an event.
     pub fn remove(&mut self, id: Id) {
         for ids in [&mut self.ids, &mut self.marked] {
             if let Ok(at) = ids.binary_search(&id) {
@@ -134,7 +133,6 @@ impl Index {
         self.marked.len()
     }
 
-    /// Whether an event is [`Answer::Marked`].
     pub fn is_marked(&self, id: Id) -> bool {
         self.marked.binary_search(&id).is_ok()
     }

@@ -10,26 +10,24 @@ mod block;
 mod eviction;
 pub mod index;
 mod level;
-mod pins;
 
 use crate::event::process::Process;
 use crate::event::{DecodeError, Event, EventContext, Tables};
 use crate::frame::{FrameRef, HEADER};
-use block::Block;
+pub use block::Meta;
+use block::{Block, PER_EVENT};
 use eviction::Plan;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use level::Level;
-use pins::Pins;
 use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
 /// The number of a kept event: counted from 0, and constant for the event.
@@ -64,8 +62,9 @@ pub struct Store {
     next: Id,
     /// The limit in bytes.
     pub bound: usize,
-    /// Copies of events that stay when their blocks are evicted.
-    pins: Pins,
+    /// Copies of events that stay when their blocks are evicted: the rows of a paused screen. And their bytes.
+    pins: Block,
+    pinned_bytes: usize,
     /// The objects that the events share, by address.
     charges: HashMap<usize, Charge>,
     /// Bytes of these objects.
@@ -91,19 +90,19 @@ pub struct Stored<'a> {
     /// The bytes of its frame. Many questions are answered without decoding it.
     bytes: &'a [u8],
     pub process: Option<&'a Arc<Process>>,
-    /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event.
-    pub clock_offset: i64,
-    /// The hash of its file name, if it is an open.
-    pub file: Option<FileHash>,
-    pub failed: bool,
-    /// Whether it failed, but needs no answer or a later call answered it.
-    pub answered: bool,
     /// The number of evicted opens counted in it: equal ones between it and the first of its run, quiet ones of its process since the
     /// event of the process before it, or others of its process that succeeded or failed as it did.
     pub evicted: u32,
-    pub kind: Kind,
-    /// The time ([`FrameHeader::time`]).
-    pub time: BootNanos,
+    meta: &'a Meta,
+}
+
+impl Deref for Stored<'_> {
+    type Target = Meta;
+
+    #[inline]
+    fn deref(&self) -> &Meta {
+        self.meta
+    }
 }
 
 impl<'a> Stored<'a> {
@@ -186,24 +185,31 @@ impl Store {
     /// Keeps copies of these events, given in order, until the next call. If they exceed a part of the limit, only the last ones
     /// are kept.
     pub fn pin(&mut self, ids: impl DoubleEndedIterator<Item = Id>) {
-        let (mut room, mut wanted) = (self.bound / PINNED, Vec::new());
+        let (mut bytes, mut wanted, mut pins) = (0, Vec::new(), Block::default());
         for stored in ids.rev().filter_map(|id| self.get(id)) {
-            let Some(rest) = room.checked_sub(Pins::weight(&stored)) else { break };
-            room = rest;
+            // Its process may be shared with other events.
+            let process = stored.process.map_or(0, |process| weights(process).iter().sum());
+            let more = stored.bytes.len() + PER_EVENT + 2 * size_of::<Id>() + process;
+            if bytes + more > self.bound / PINNED {
+                break;
+            }
+            bytes += more;
             wanted.push(stored);
         }
-        self.pins = Pins::of(wanted.iter().rev());
+        wanted.iter().rev().for_each(|stored| pins.copy(stored, stored.evicted));
+        (self.pins, self.pinned_bytes) = (pins, bytes);
         self.evict();
     }
 
     /// The first and the last pinned event.
     pub fn pinned(&self) -> Option<(Id, Id)> {
-        self.pins.span()
+        let last = self.pins.len().checked_sub(1)?;
+        Some((self.pins.first, self.pins.at(last)?.id))
     }
 
     /// The pinned events before an id that are no longer in a block, in order.
     pub(crate) fn pinned_before(&self, id: Id) -> impl DoubleEndedIterator<Item = Stored<'_>> {
-        self.pins.before(id.min(self.first_id()))
+        (0..self.pins.position(id.min(self.first_id()))).filter_map(|at| self.pins.at(at))
     }
 
     /// The kept events with these ids, in order.
@@ -243,7 +249,7 @@ impl Store {
     /// Bytes in use, including shared data (processes: estimated).
     pub fn bytes(&self) -> usize {
         let levels = self.levels.iter().map(Level::bytes).sum::<usize>();
-        levels + self.charged + self.pins.bytes + self.charges.capacity() * CHARGE
+        levels + self.charged + self.pinned_bytes + self.charges.capacity() * CHARGE
     }
 
     fn charge_process(&mut self, process: &Arc<Process>) {

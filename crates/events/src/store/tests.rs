@@ -76,7 +76,7 @@ fn events_come_back_until_the_oldest_go_unless_they_are_pinned() {
     let pinned = store.first_id()..store.first_id() + 30;
     store.pin(pinned.clone());
     let (full, _) = filled(20_000, 1 << 20);
-    let (bytes, first) = (store.pins.bytes, store.first_id());
+    let (bytes, first) = (store.pinned_bytes, store.first_id());
     assert!(0 < bytes && bytes < (1 << 20) / PINNED);
     (store.levels, store.next) = (full.levels, full.next);
     store.evict();
@@ -92,7 +92,7 @@ fn events_come_back_until_the_oldest_go_unless_they_are_pinned() {
     assert_eq!((store.get(first).map(|stored| stored.id), store.pinned()), (None, None));
     // The newest events fit into a part of the limit.
     store.pin(store.first_id()..store.next_id());
-    assert!(store.pins.bytes <= (1 << 20) / PINNED);
+    assert!(store.pinned_bytes <= (1 << 20) / PINNED);
     assert_eq!(store.pinned().map(|(_, last)| last), Some(19_999));
 }
 

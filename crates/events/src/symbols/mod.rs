@@ -15,6 +15,7 @@ mod tests;
 
 pub use table::{Builder, Owner, Table, TableSymbol};
 
+use crate::frame::host::KernelSymbol;
 use crate::limits::{IMAGE_LENGTH, IMAGES_BYTES, IMAGES_UNLOADED};
 use foldhash::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -61,36 +62,17 @@ pub struct Snapshot {
     pub images: Vec<CodeImage>,
 }
 
-/// A symbol that contained an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Symbol<'a> {
-    /// Its name, as the kernel has it.
-    pub name: &'a [u8],
-    pub start: KernelAddr,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The module, `bpf`, or empty: the kernel itself.
-    pub owner: &'a [u8],
-    /// The time of its load; 0 if it is older than the first known time.
-    pub from: BootNanos,
-    /// The time of its unload; 0 while it is loaded.
-    pub to: BootNanos,
-}
-
 /// Why the symbols of the kernel are not available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// They were not read yet.
     #[default]
     #[error("not read yet")]
     NotRead,
     /// The kernel hides addresses, from root too.
     #[error("kernel.kptr_restrict=2 hides addresses; remedy: sysctl kernel.kptr_restrict=1")]
     KptrRestrict,
-    /// The kernel hides addresses from processes without CAP_SYSLOG.
     #[error("reading addresses requires CAP_SYSLOG")]
     NoCapability,
-    /// The kernel hides addresses, for another reason.
     #[error("the kernel hides addresses")]
     Hidden,
     /// /proc/kallsyms cannot be read: the errno. ENOENT without CONFIG_KALLSYMS.
@@ -98,7 +80,6 @@ pub enum Unavailable {
     Unreadable(i32),
 }
 
-/// The symbols of the kernel.
 #[derive(Debug)]
 pub struct Symbols {
     table: Result<Table, Unavailable>,
@@ -128,7 +109,6 @@ struct Image {
     period: Period,
 }
 
-/// The time during which something was loaded.
 #[derive(Clone, Copy, Debug)]
 struct Period {
     from: BootNanos,
@@ -152,9 +132,10 @@ impl Period {
         self.from > at || self.to > at && self.to != LOADED
     }
 
-    /// Its end; 0 if it has none.
-    fn end(self) -> BootNanos {
-        if self.to == LOADED { BootNanos(0) } else { self.to }
+    /// A symbol of something that was loaded during this time.
+    fn symbol(self, addr: KernelAddr, size: u64, name: &[u8], owner: &[u8]) -> KernelSymbol {
+        let to = if self.to == LOADED { BootNanos(0) } else { self.to };
+        KernelSymbol { addr, size, from: self.from, to, name: name.to_vec(), owner: owner.to_vec() }
     }
 }
 
@@ -232,7 +213,7 @@ impl Symbols {
     }
 
     /// The symbol that contained the address at that time. `None` if none is known.
-    pub fn find(&self, address: KernelAddr, at: BootNanos) -> Option<Symbol<'_>> {
+    pub fn find(&self, address: KernelAddr, at: BootNanos) -> Option<KernelSymbol> {
         // Until the next read, the table has modules whose memory became that of an image.
         let both = [self.listed(address, at), self.image(address, at)];
         both.into_iter().flatten().max_by_key(|symbol| symbol.from)
@@ -243,24 +224,16 @@ impl Symbols {
         self.table.as_ref().map_err(|why| *why)
     }
 
-    fn listed(&self, address: KernelAddr, at: BootNanos) -> Option<Symbol<'_>> {
+    fn listed(&self, address: KernelAddr, at: BootNanos) -> Option<KernelSymbol> {
         let TableSymbol { start, size, name, owner } = self.table.as_ref().ok()?.containing(address)?;
         let period = self.modules.get(owner)?.period;
-        period.contains(at).then(|| Symbol { name, start, size, owner, from: period.from, to: period.end() })
+        period.contains(at).then(|| period.symbol(start, size, name, owner))
     }
 
-    fn image(&self, address: KernelAddr, at: BootNanos) -> Option<Symbol<'_>> {
-        let (start, image) = self.images.range(..=address.0).next_back()?;
-        let Image { end, name, period } = image;
-        let symbol = Symbol {
-            name,
-            start: KernelAddr(*start),
-            size: end - start,
-            owner: BPF,
-            from: period.from,
-            to: period.end(),
-        };
-        (address.0 < *end && period.contains(at)).then_some(symbol)
+    fn image(&self, address: KernelAddr, at: BootNanos) -> Option<KernelSymbol> {
+        let (start, Image { end, name, period }) = self.images.range(..=address.0).next_back()?;
+        let contains = address.0 < *end && period.contains(at);
+        contains.then(|| period.symbol(KernelAddr(*start), end - start, name, BPF))
     }
 
     fn load(&mut self, at: BootNanos, image: CodeImage) {

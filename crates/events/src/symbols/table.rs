@@ -45,7 +45,6 @@ pub struct TableSymbol<'a> {
     /// Its size in bytes.
     pub size: u64,
     pub name: &'a [u8],
-    /// The name of the owner.
     pub owner: &'a [u8],
 }
 
@@ -185,7 +184,6 @@ fn end_of(symbol: &Given<'_>, next: &[Given<'_>]) -> u64 {
     end.min(symbol.address.saturating_add(SYMBOL_UNSIZED))
 }
 
-/// A table that is being built.
 #[derive(Default)]
 struct Packed {
     entries: Vec<Entry>,

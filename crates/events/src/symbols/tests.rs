@@ -179,10 +179,10 @@ fn snapshot(began: u64, modules: &[Functions<'_>], images: Vec<CodeImage>) -> Sn
 fn check_lookups(symbols: &Symbols, expected: &[(u64, u64, &str)]) {
     for (address, seconds, expected) in expected {
         let found = symbols.find(KernelAddr(*address), at(*seconds));
-        let name = found.map(|symbol| String::from_utf8_lossy(symbol.name)).unwrap_or_default();
-        assert_eq!(name, *expected, "{address:#x} at {seconds} s");
+        let name = found.as_ref().map_or(&[][..], |symbol| &symbol.name);
+        assert_eq!(String::from_utf8_lossy(name), *expected, "{address:#x} at {seconds} s");
         if let Some(symbol) = found {
-            assert!(address - symbol.start.0 < symbol.size && symbol.from <= at(*seconds), "{symbol:?}");
+            assert!(address - symbol.addr.0 < symbol.size && symbol.from <= at(*seconds), "{symbol:?}");
             assert!(symbol.to == BootNanos(0) || at(*seconds) < symbol.to, "{symbol:?}");
         }
     }

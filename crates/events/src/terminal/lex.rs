@@ -6,7 +6,6 @@ const LONGEST: usize = 128;
 
 const ESC: u8 = 0x1b;
 
-/// A part of the output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Piece<'a> {
     /// Characters and controls. A character may be split between two pieces.
@@ -30,7 +29,6 @@ enum State {
     StringEscape,
 }
 
-/// The state of the lexer after the bytes so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lexer {
     state: State,

@@ -38,7 +38,6 @@ const ERASED: usize = 8;
 /// overhead.
 const PER_LINE: usize = 2 * size_of::<Above>() + 16;
 
-/// Bytes of a cell of the screen.
 const PER_CELL: usize = size_of::<vt100::Cell>();
 
 /// A line that scrolled off the top of the screen.
@@ -185,7 +184,6 @@ impl Terminal {
         }
     }
 
-    /// An empty terminal for a recording.
     pub(crate) fn recorded() -> Terminal {
         Terminal::new(limits::COMMAND_OUTPUT_RECORDED)
     }

@@ -6,30 +6,13 @@ use super::shell;
 pub(crate) const LONG: usize = 32;
 
 /// Options of compilers and linkers whose value is the next word.
-const VALUED: [&[u8]; 16] = [
-    b"-o",
-    b"-I",
-    b"-L",
-    b"-MD",
-    b"-MMD",
-    b"-MF",
-    b"-MT",
-    b"-MQ",
-    b"-isystem",
-    b"-iquote",
-    b"-include",
-    b"-dumpdir",
-    b"-imultiarch",
-    b"-plugin",
-    b"-dynamic-linker",
-    b"-x",
-];
+const VALUED: &str =
+    "-o -I -L -MD -MMD -MF -MT -MQ -isystem -iquote -include -dumpdir -imultiarch -plugin -dynamic-linker -x";
 
 /// The starts of the names of interpreters.
 const INTERPRETERS: [&[u8]; 10] =
     [b"sh", b"bash", b"dash", b"ksh", b"zsh", b"python", b"perl", b"ruby", b"node", b"php"];
 
-/// What names a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Named<'w> {
     /// The program as it was called, or the script, without its directory.
@@ -122,7 +105,7 @@ pub fn leaf(path: &[u8]) -> &[u8] {
 /// The argument that names the file a process works on: the first file that is not the value of an option. If it was made for the next
 /// step of a build, the result.
 fn main_argument<'w>(words: &[&'w [u8]]) -> Option<&'w [u8]> {
-    let value = |at: usize| at > 0 && VALUED.contains(&words[at - 1]);
+    let value = |at: usize| at > 0 && VALUED.split(' ').any(|option| option.as_bytes() == words[at - 1]);
     let is_file =
         |word: &[u8]| !word.starts_with(b"-") && word.contains(&b'.') && !word.iter().any(|byte| b" =".contains(byte));
     let file = words.iter().enumerate().find(|(at, word)| is_file(word) && !value(*at)).map(|(_, word)| *word)?;

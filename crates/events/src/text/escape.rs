@@ -10,34 +10,43 @@
 //! | bytes that are not UTF-8 | `\xff`, each |
 //! | C1 controls, and characters that reverse, join or hide text | `\u{202e}` |
 //! | a combining mark without a base character, or too many of them | `\u{301}` |
-//! | a backslash, in [`Mode::Reversible`] | `\\` |
+//! | a backslash, in [`Charset::reversible`] | `\\` |
 
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthChar;
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Mode {
-    /// For texts of the dashboard and of its user: backslashes are not escaped.
-    Screen,
-    /// For the screen in a locale other than UTF-8: like [`Mode::Screen`], and every non-ASCII character is escaped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Charset {
+    #[default]
+    Utf8,
+    /// ASCII: the locale is not UTF-8.
     Ascii,
-    /// For values of events: a backslash is doubled, so that the escapes can be undone.
-    Reversible,
-    /// The same in a locale other than UTF-8: every non-ASCII character is escaped.
-    ReversibleAscii,
 }
 
-impl Mode {
-    /// Whether non-ASCII characters are escaped. On an 8-bit terminal, each of their bytes can be a control character.
-    fn is_ascii(self) -> bool {
-        matches!(self, Mode::Ascii | Mode::ReversibleAscii)
+impl Charset {
+    /// The escape mode for texts of the dashboard and of its user.
+    pub fn mode(self) -> Mode {
+        Mode { charset: self, reversible: false }
     }
+
+    /// The escape mode for values of events: the escapes can be undone.
+    pub fn reversible(self) -> Mode {
+        Mode { charset: self, reversible: true }
+    }
+}
+
+/// How texts are escaped: [`Charset::mode`], [`Charset::reversible`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mode {
+    /// In ASCII, every other character is escaped. On an 8-bit terminal, each of its bytes can be a control character.
+    charset: Charset,
+    /// Whether a backslash is doubled, so that the escapes can be undone.
+    reversible: bool,
 }
 
 /// The maximum of combining marks per character. Natural text needs at most four; more of them can cover other lines.
 pub(super) const MARKS_MAX: u8 = 8;
 
-/// A destination for text.
 pub trait Text {
     fn put(&mut self, text: &str);
 }
@@ -139,7 +148,7 @@ fn char<T: Text>(c: char, mode: Mode, line: &mut Escaper<'_, T>) {
         '\r' => line.escape("\\r"),
         '\\' => line.escape("\\\\"),
         '\0'..='\u{7f}' => byte(c as u8, line),
-        _ if !mode.is_ascii() && !deceives(c) && line.char(c) => {}
+        _ if mode.charset == Charset::Utf8 && !deceives(c) && line.char(c) => {}
         _ => c.escape_unicode().for_each(|c| line.escape(c.encode_utf8(&mut [0; 4]))),
     }
 }
@@ -176,10 +185,7 @@ pub fn is_hostile(c: char) -> bool {
 
 /// The length of the prefix that needs no escape, in bytes.
 fn plain_len(bytes: &[u8], mode: Mode) -> usize {
-    match mode {
-        Mode::Screen | Mode::Ascii => printable_len::<0>(bytes, []),
-        Mode::Reversible | Mode::ReversibleAscii => printable_len(bytes, [b'\\']),
-    }
+    if mode.reversible { printable_len(bytes, [b'\\']) } else { printable_len::<0>(bytes, []) }
 }
 
 /// The length of the prefix that is printable ASCII and contains none of `except`, in bytes. It tests eight bytes at a
@@ -222,9 +228,9 @@ pub(crate) mod tests {
 
     #[track_caller]
     fn check_escape(bytes: impl AsRef<[u8]>, text: &str) {
-        assert_eq!(escaped(bytes.as_ref(), Mode::Screen), text);
+        assert_eq!(escaped(bytes.as_ref(), Charset::Utf8.mode()), text);
         let mut out = Vec::new();
-        escape(bytes.as_ref(), Mode::Screen, &mut out);
+        escape(bytes.as_ref(), Charset::Utf8.mode(), &mut out);
         assert_eq!(out, text.as_bytes());
     }
 
@@ -235,7 +241,7 @@ pub(crate) mod tests {
         check_escape("/usr/include/stdio.h", "/usr/include/stdio.h");
         check_escape("/home/ana/Über été/中文.txt", "/home/ana/Über été/中文.txt");
         check_escape("C:\\n", "C:\\n");
-        assert!(matches!(escaped(b"/usr/include/stdio.h", Mode::Screen), Cow::Borrowed(_)));
+        assert!(matches!(escaped(b"/usr/include/stdio.h", Charset::Utf8.mode()), Cow::Borrowed(_)));
         // Controls become visible.
         check_escape("a\nb\tc\rd", r"a\nb\tc\rd");
         check_escape("\x1b]0;pwned\x07", r"\x1b]0;pwned\x07");
@@ -261,12 +267,12 @@ pub(crate) mod tests {
         check_escape(b"\xff\xcc\x81", r"\xff\u{301}");
         check_escape(format!("e{}", "\u{301}".repeat(9)), &format!("e{}\\u{{301}}", "\u{301}".repeat(8)));
         // The modes differ in backslashes and beyond ASCII.
-        assert_eq!(escaped(b"a\\n\n", Mode::Reversible), r"a\\n\n");
-        assert_eq!(escaped(b"a\\n\n", Mode::Screen), r"a\n\n");
-        assert_eq!(escaped("é\\".as_bytes(), Mode::Ascii), r"\u{e9}\");
+        assert_eq!(escaped(b"a\\n\n", Charset::Utf8.reversible()), r"a\\n\n");
+        assert_eq!(escaped(b"a\\n\n", Charset::Utf8.mode()), r"a\n\n");
+        assert_eq!(escaped("é\\".as_bytes(), Charset::Ascii.mode()), r"\u{e9}\");
     }
 
-    /// Undoes [`Mode::Reversible`].
+    /// Undoes [`Charset::reversible`].
     pub(crate) fn unescape(text: &str) -> Vec<u8> {
         let mut out = Vec::new();
         let mut rest = text;
@@ -310,18 +316,18 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn nothing_that_deceives_is_left(bytes in hostile()) {
-            for mode in [Mode::Screen, Mode::Ascii, Mode::Reversible, Mode::ReversibleAscii] {
+            for mode in [Charset::Utf8, Charset::Ascii].map(|charset| [charset.mode(), charset.reversible()]).concat() {
                 let text = escaped(&bytes, mode);
                 prop_assert!(!text.chars().any(|c| c.is_control() || deceives(c)), "{text:?}");
                 prop_assert!(text.chars().next().is_none_or(|c| c.width() != Some(0)), "{text:?}");
-                prop_assert!(!mode.is_ascii() || text.is_ascii());
+                prop_assert!(mode.charset == Charset::Utf8 || text.is_ascii());
             }
         }
 
         #[test]
         fn the_bytes_can_be_had_back(bytes in hostile()) {
-            prop_assert_eq!(&unescape(&escaped(&bytes, Mode::Reversible)), &bytes);
-            prop_assert_eq!(unescape(&escaped(&bytes, Mode::ReversibleAscii)), bytes);
+            prop_assert_eq!(&unescape(&escaped(&bytes, Charset::Utf8.reversible())), &bytes);
+            prop_assert_eq!(unescape(&escaped(&bytes, Charset::Ascii.reversible())), bytes);
         }
 
         #[test]

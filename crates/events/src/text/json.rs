@@ -9,7 +9,6 @@ use serde_json::ser::{CharEscape, Formatter};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-/// Whether the bytes of a string were valid UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Utf8 {
     Valid,
@@ -69,7 +68,6 @@ pub(crate) enum Value<'a> {
 
 pub(crate) type Members<'a> = Vec<(&'static str, Value<'a>)>;
 
-/// The [`Members`] of an object.
 macro_rules! object {
     ($($key:literal: $value:expr),* $(,)?) => {
         vec![$(($key, $crate::text::json::Value::from($value))),*]

@@ -22,7 +22,6 @@ pub fn word(word: &[u8]) -> String {
     }
 }
 
-/// The names of shells.
 pub const SHELLS: [&[u8]; 10] = [b"sh", b"bash", b"dash", b"ash", b"ksh", b"mksh", b"zsh", b"csh", b"tcsh", b"fish"];
 
 /// The arguments in an argument area: each up to its NUL.

@@ -140,14 +140,10 @@ pub struct Zone(pub fn(i64) -> i32);
 impl Zone {
     pub const UTC: Zone = Zone(|_| 0);
 
-    fn offset_s(self, unix_s: i64) -> i32 {
-        self.0(unix_s)
-    }
-
     /// When the clocks show a time: twice if they were set back then. For a time that they skip, when they would have shown it.
     fn times_of(self, local_ns: i128) -> Vec<i128> {
         let local = local_ns.div_euclid(SECOND) as i64;
-        let offset = |second: i64| self.offset_s(second);
+        let offset = self.0;
         let before = offset(local.saturating_sub(DAY));
         let near = [before, offset(local), offset(local - i64::from(before)), offset(local.saturating_add(DAY))];
         let right = |ahead: &i32| offset(local - i64::from(*ahead)) == *ahead;
@@ -194,7 +190,7 @@ impl LocalClock {
     pub(crate) fn write(&self, unix_ns: i128, out: &mut Vec<u8>) {
         let (second, _) = split(unix_ns);
         let last = self.last.get().filter(|(known, _)| *known == second);
-        let (_, ahead) = last.unwrap_or_else(|| (second, self.zone.offset_s(second)));
+        let (_, ahead) = last.unwrap_or_else(|| (second, self.zone.0(second)));
         self.last.set(Some((second, ahead)));
         clock_at(unix_ns, ahead, out);
     }
@@ -202,7 +198,7 @@ impl LocalClock {
 
 /// Appends `HH:MM:SS.mmm` in a time zone.
 pub fn clock_millis(unix_ns: i128, zone: Zone, out: &mut Vec<u8>) {
-    clock_at(unix_ns, zone.offset_s(split(unix_ns).0), out);
+    clock_at(unix_ns, zone.0(split(unix_ns).0), out);
 }
 
 fn clock_at(unix_ns: i128, ahead_s: i32, out: &mut Vec<u8>) {

@@ -215,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_takes_more_than_its_cells(bytes in hostile(), cells in 0usize..40) {
-            let text = escaped(&bytes, Mode::Screen);
+            let text = escaped(&bytes, Charset::Utf8.mode());
             for charset in [Charset::Utf8, Charset::Ascii] {
                 prop_assert!(width(&cut(&text, cells, charset)) <= cells);
                 prop_assert!(width(&cut_middle(&text, cells, charset)) <= cells);

@@ -32,7 +32,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
-use tracetui_events::text::{Mode, escaped};
+use tracetui_events::text::{Charset, escaped};
 use tracetui_events::why::error_text;
 use tracetui_events::why::image::{Elf, FileHead, HEAD, Interpreter, image};
 use tracetui_events::why::similar_name::octal;
@@ -621,7 +621,7 @@ impl Process {
 }
 
 fn shown(name: &OsStr) -> String {
-    escaped(name.as_bytes(), Mode::Screen).into_owned()
+    escaped(name.as_bytes(), Charset::Utf8.mode()).into_owned()
 }
 
 /// The reason why a program named by a path was not executed, according to its file. Empty if the file shows no more

@@ -1,5 +1,4 @@
 use super::*;
-use tracetui_shared::kind::Kind;
 
 const ALL: Requested = Requested { kinds: KindSet::ALL, failing: KindSet::ALL };
 

@@ -1,14 +1,13 @@
 //! The rows of the manifest, as far as a check needs them.
 
 use crate::cli;
-use crate::convert::clipped;
-use crate::manifest::Kind;
+use crate::convert::{Contents, clipped};
+use crate::manifest::{Kind, Row as Stored, seconds};
 use crate::messages::say;
 use crate::part::{hour_of, stem};
 use crate::store::Store;
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 
 /// Rows that are read at the same time.
@@ -63,46 +62,22 @@ impl Row {
 /// The rows by host and trace.
 pub(super) type Hosts = BTreeMap<String, BTreeMap<String, Vec<Row>>>;
 
-/// A row as it is stored.
-#[derive(Deserialize)]
-struct Stored {
-    kind: String,
-    host: String,
-    boot_id: String,
-    trace: String,
-    part: u32,
-    parts: u32,
-    created: String,
-    file: Option<String>,
-    events: u64,
-    seen: u64,
-    seen_before: u64,
-    lost: u64,
-    last: Option<String>,
-    complete: bool,
-    damaged: bool,
-    note: String,
-}
-
-impl Stored {
-    /// The kind of the row and the name of its objects, if the key is the one that the fields give.
-    fn check(&self, key: &str, created_s: i64) -> Option<(Kind, String)> {
-        let kind = [Kind::Part, Kind::Gap, Kind::Unreadable].into_iter().find(|kind| kind.name() == self.kind)?;
-        let name = key.strip_prefix("manifest/")?.strip_suffix(".json")?;
-        let start = format!("{}/{}-", hour_of(created_s), stem(&self.host, &self.boot_id, &self.trace));
-        let end = name.strip_prefix(&start)?;
-        // Another recording with the name has a checksum behind the number.
-        let is_sum = |end: &str| end.strip_prefix('-').is_some_and(|sum| sum.len() == 8 && is_hex(sum));
-        let is_its = match kind {
-            Kind::Part => {
-                let end = end.strip_prefix(&format!("{:06}", self.part))?;
-                self.parts == 1 && (end.is_empty() || is_sum(end))
-            }
-            Kind::Gap | Kind::Unreadable => self.parts > 0,
-        };
-        let file = (kind == Kind::Part).then(|| format!("events/{name}.parquet"));
-        (is_its && is_hex(&self.trace) && self.trace.len() == 16 && self.file == file).then(|| (kind, name.to_owned()))
-    }
+/// The name of the objects of a row, if the key is the one that its fields give.
+fn name_of(row: &Stored, key: &str) -> Option<String> {
+    let name = key.strip_prefix("manifest/")?.strip_suffix(".json")?;
+    let start = format!("{}/{}-", hour_of(row.created_s), stem(&row.contents.host, &row.contents.boot_id, &row.trace));
+    let end = name.strip_prefix(&start)?;
+    // Another recording with the name has a checksum behind the number.
+    let is_sum = |end: &str| end.strip_prefix('-').is_some_and(|sum| sum.len() == 8 && is_hex(sum));
+    let is_its = match row.kind {
+        Kind::Part => {
+            let end = end.strip_prefix(&format!("{:06}", row.part))?;
+            row.parts == 1 && (end.is_empty() || is_sum(end))
+        }
+        Kind::Gap | Kind::Unreadable => row.parts > 0,
+    };
+    let file = (row.kind == Kind::Part).then(|| format!("events/{name}.parquet"));
+    (is_its && is_hex(&row.trace) && row.trace.len() == 16 && row.file == file).then(|| name.to_owned())
 }
 
 fn is_hex(text: &str) -> bool {
@@ -148,13 +123,12 @@ async fn list(store: &Store, directory: &str, from: Option<i64>, to: Option<i64>
 /// The host, the trace and the row.
 fn parse(row: &[u8], key: &str) -> Result<(String, String, Row)> {
     let row: Stored = serde_json::from_slice(row)?;
-    let created_s = seconds(&row.created).unwrap_or_default();
-    let (kind, name) = row.check(key, created_s).context("its fields do not give this name")?;
-    let ended_s = row.last.as_deref().and_then(seconds).unwrap_or_default().max(created_s);
-    let Stored { part, parts, events, seen, seen_before, lost, complete, damaged, .. } = row;
-    let boot = crc32fast::hash(row.boot_id.as_bytes());
+    let name = name_of(&row, key).context("its fields do not give this name")?;
+    let Stored { kind, trace, part, parts, created_s, contents, .. } = row;
+    let Contents { host, boot_id, rows: events, seen, seen_before, lost, last, complete, damaged, .. } = contents;
+    let ended_s = last.as_deref().and_then(seconds).unwrap_or_default().max(created_s);
+    let boot = crc32fast::hash(boot_id.as_bytes());
     let note = if kind == Kind::Unreadable { clipped(&row.note, NOTE) } else { String::new() };
-    let (host, trace) = (clipped(&row.host, HOST), row.trace);
     let row = Row {
         kind,
         boot,
@@ -171,11 +145,5 @@ fn parse(row: &[u8], key: &str) -> Result<(String, String, Row)> {
         damaged,
         note,
     };
-    Ok((host, trace, row))
-}
-
-/// Seconds since 1970.
-fn seconds(time: &str) -> Option<i64> {
-    let time = humantime::parse_rfc3339(time).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(time.as_secs()).ok()
+    Ok((clipped(&host, HOST), trace, row))
 }

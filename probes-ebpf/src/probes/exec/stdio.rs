@@ -7,22 +7,18 @@ use super::{ExecScratch, MASK, STDIO_FEW, exec_walk, large};
 use crate::files::{file_at, open_below_64, view_file};
 use crate::maps::Pointer;
 use crate::path::{self, Place};
-use crate::probes::tcp::sock;
 use crate::read::{
     any, at, at_most, get, has, konst, may_turn, offset, put_unaligned, read_kernel, set, store_word, zero,
 };
+use crate::sock::{self, AF_UNIX, FORMAT, SOCKET};
 use tracetui_shared::offsets::field;
 use tracetui_shared::record::exec::{FDS, Further, NO_ROOM, STDIO, Stdio, stdio};
+use tracetui_shared::record::file::unix::PATH_MAX;
 use tracetui_shared::record::mark;
 
-/// The bits of `i_mode` for the type, and two types (include/uapi/linux/stat.h).
-const FORMAT: u16 = 0xf000;
-const SOCKET: u16 = 0xc000;
+/// A type in `i_mode` (include/uapi/linux/stat.h).
 const FIFO: u16 = 0x1000;
 
-const AF_UNIX: u16 = 1;
-/// Bytes of `sun_path` (include/uapi/linux/un.h).
-const UNIX_PATH_MAX: u64 = 108;
 /// Descriptors that are described where the verifier walks through every iteration (before 6.9).
 const FDS_FEW: u32 = 8;
 
@@ -194,7 +190,7 @@ fn unix_peer(s: &mut ExecScratch, mut out: Pointer<Stdio>, sk: u64) {
     }
     let address: u64 = any(other, field::UnixAddr);
     let bytes = u64::from(any::<u32>(address, field::UnixAddressLen));
-    let len = at_most(bytes.saturating_sub(FAMILY), UNIX_PATH_MAX);
+    let len = at_most(bytes.saturating_sub(FAMILY), PATH_MAX.into());
     let off = get(&s.off);
     if address == 0 {
         return;

@@ -1,21 +1,20 @@
 //! The calls connect(2), accept(2), accept4(2), listen(2) and bind(2), also through socketcall(2).
 
 use super::conn::{self, Conn, Scratch, Submitter};
-use super::sock::{self, Sock};
 use crate::arch::read_passed;
 use crate::call::{self, Call};
 use crate::context::{self, Context};
 use crate::emit::copy_header;
 use crate::files::is_fresh;
 use crate::maps::{Pointer, per_cpu, pointer_to_element};
-use crate::read::{any, at_most, boot_ns, forgotten, get, ld, load_at, monotonic_ns, put_unaligned, set, zero};
+use crate::read::{any, at_most, boot_ns, get, ld, load_at, monotonic_ns, put_unaligned, set, zero};
+use crate::sock::{self, Passed, Sock, what};
 use crate::task::{Who, current};
 use aya_ebpf::macros::{map, tracepoint};
 use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::TracePointContext;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use tracetui_shared::calls::tcp as what;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;
@@ -28,13 +27,6 @@ per_cpu! {
     /// Records of `tcp_begun`.
     TCP_BEGUN_SCRATCH: Scratch;
 }
-
-/// The calls of socketcall(2) (include/uapi/linux/net.h).
-const SYS_BIND: u64 = 2;
-const SYS_CONNECT: u64 = 3;
-const SYS_LISTEN: u64 = 4;
-const SYS_ACCEPT: u64 = 5;
-const SYS_ACCEPT4: u64 = 18;
 
 const AF_UNSPEC: u16 = 0;
 
@@ -81,46 +73,9 @@ pub extern "C" fn tcp_callers(ctx: *mut c_void) -> i32 {
     0
 }
 
-/// What a call passed.
-pub struct Passed {
-    /// One of [`what`].
-    pub which: u8,
-    pub fd: u64,
-    /// Where the address is, in user memory, and its length.
-    pub address: u64,
-    pub len: u64,
-}
-
-/// What a call passed, also through socketcall(2).
-#[inline(always)]
-pub fn passed(call: &Call) -> Option<Passed> {
-    let [fd, address, len, _] = call.args;
-    // The verifier need not follow each call.
-    let which = forgotten(call.op().into(), fd) as u8;
-    if which != what::SOCKETCALL {
-        return Some(Passed { which, fd, address, len });
-    }
-    let mut args = MaybeUninit::<[u32; 3]>::uninit();
-    if read_passed::<12>(args.as_mut_ptr().cast(), 12, address) != 0 {
-        // The kernel could not read them either, and looked for no socket.
-        return None;
-    }
-    let which = match fd {
-        SYS_BIND => what::BIND,
-        SYS_CONNECT => what::CONNECT,
-        SYS_LISTEN => what::LISTEN,
-        SYS_ACCEPT => what::ACCEPT,
-        SYS_ACCEPT4 => what::ACCEPT4,
-        _ => return None,
-    };
-    // SAFETY: all bytes were read.
-    let [fd, address, len] = unsafe { args.assume_init() }.map(u64::from);
-    Some(Passed { which, fd, address, len })
-}
-
 #[inline(always)]
 fn called(slot: Slot, scratch: &Array<Scratch>, call: &Call) -> bool {
-    let Some(Passed { which, mut fd, address, len }) = passed(call) else { return true };
+    let Some(Passed { which, mut fd, address, len }) = sock::passed(call) else { return true };
     // The result of a call that seccomp trapped is a number above 0, or the descriptor that was passed.
     let is_call = if !matches!(which, what::ACCEPT | what::ACCEPT4) {
         // A bind that succeeds makes no event.

@@ -1,10 +1,10 @@
 //! The connections that are open, and the report of their events.
 
-use super::sock;
 use crate::capture;
 use crate::emit::{self, Event, Frame, copy_words, zero_words};
 use crate::maps::{Pointer, pointer_to_element};
-use crate::read::{boot_ns, get, konst, ld, set, zeroed};
+use crate::read::{boot_ns, get, ld, set, zeroed};
+use crate::sock;
 use crate::task::{self, Who};
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::map;
@@ -96,12 +96,6 @@ impl Submitter {
     pub fn is_of(&self, who: &Who) -> bool {
         self.header.tgid.0 == who.tgid && self.header.start.0 == task::start_of(who.task)
     }
-}
-
-/// Whether the kind is requested. If not, the verifier removes the code.
-#[inline(always)]
-pub fn is_requested() -> bool {
-    konst!(Kinds) & u64::from(Kind::Tcp.bit()) != 0
 }
 
 /// Numbers of all CPUs.

@@ -2,10 +2,11 @@
 //! each second and after they are detached.
 
 use super::conn::{self, Scratch};
-use super::{sock, state};
+use super::state;
 use crate::arch::native_abi;
 use crate::maps::{Pointer, per_cpu, pointer_to_element};
 use crate::read::{boot_ns, get, ld, load_at, typed_as};
+use crate::sock;
 use crate::task::{self, Who};
 use core::ffi::c_void;
 use tracetui_shared::id::Tid;

@@ -19,8 +19,7 @@
 mod call;
 mod conn;
 mod list;
-pub mod sock;
 mod state;
 pub mod uring;
 
-pub use call::{call_ended as ended, passed};
+pub use call::call_ended as ended;

@@ -1,18 +1,17 @@
 //! Changes of the state of a connection.
 
 use super::conn::{self, Conn, Scratch, TCP_SUBMITTERS, submitter_of};
-use super::sock;
 use crate::arch::native_abi;
 use crate::call;
 use crate::context::{self, Context};
 use crate::emit::copy_header;
 use crate::maps::{Pointer, per_cpu, pointer_to_element};
 use crate::read::{casts, get, has, ld, set};
+use crate::sock::{self, what};
 use crate::task::{Who, current};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::BtfTracePointContext;
-use tracetui_shared::calls::tcp as what;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::field;

@@ -1,13 +1,14 @@
 //! Requests of io_uring that ask for or accept connections. The programs are in [`uring`](crate::probes::uring).
 
 use super::call::{self, Asked};
-use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, is_requested, submitter_of};
-use super::sock;
+use super::conn::{self, Scratch, Submitter, TCP_SUBMITTERS, submitter_of};
 use crate::arch::native_abi;
-use crate::capture;
+use crate::capture::{self, is_requested};
 use crate::files::file_at;
+use crate::io_uring::{CQE_SKIP, Completion};
 use crate::maps::{Pointer, per_cpu};
 use crate::read::{get, has, offset, opaque, rd, rd_field, zeroed};
+use crate::sock;
 use crate::task::{self, Who, current};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
@@ -26,9 +27,6 @@ const BIND: u8 = 56;
 const LISTEN: u8 = 57;
 /// `REQ_F_FIXED_FILE` (include/linux/io_uring_types.h): the descriptor is an index of the ring's own table.
 const FIXED_FILE: u32 = 1;
-/// `REQ_F_CQE_SKIP` (same file), the same bit as `IOSQE_CQE_SKIP_SUCCESS`: no completion on success. The kernel clears the flag on
-/// failure ([`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h)).
-pub const CQE_SKIP: u32 = 1 << 6;
 /// `IORING_CQE_F_MORE` (include/uapi/linux/io_uring.h): the request makes more completions.
 const MORE: u32 = 2;
 
@@ -54,7 +52,7 @@ static TCP_ACCEPTS: HashMap<RequestKey, Submitter> = HashMap::with_max_entries(1
 /// A request is submitted by the current task.
 #[inline(always)]
 pub fn submitted(req: u64, opcode: u8) {
-    if !is_requested() || opcode != ACCEPT && opcode != CONNECT {
+    if !is_requested(Kind::Tcp) || opcode != ACCEPT && opcode != CONNECT {
         return;
     }
     let task = current();
@@ -95,17 +93,6 @@ pub fn submitted(req: u64, opcode: u8) {
     }
 }
 
-/// A completion.
-pub struct Completion {
-    /// Address of the ring's context.
-    pub ring: u64,
-    /// The number that the user of the ring chose.
-    pub user_data: u64,
-    pub res: i32,
-    /// `IORING_CQE_F_*`.
-    pub flags: u32,
-}
-
 /// Whether an accept makes a descriptor of the ring's own table.
 #[inline(always)]
 fn is_direct(req: u64) -> bool {
@@ -133,7 +120,7 @@ pub fn ended(req: u64, opcode: u8, completion: impl FnOnce() -> Completion, subm
     let nameless = opaque(u64::from(req == 0)) != 0;
     let accepts = nameless || opcode == ACCEPT;
     let binds = opcode == BIND || opcode == LISTEN;
-    if !is_requested() || !accepts && !binds && opcode != CONNECT {
+    if !is_requested(Kind::Tcp) || !accepts && !binds && opcode != CONNECT {
         return;
     }
     let Completion { ring, user_data, res, flags } = completion();

@@ -111,7 +111,8 @@ pub(crate) struct Output {
     /// The COMMAND's name, as it was typed.
     pub(crate) name: String,
     pub(crate) terminal: Terminal,
-    ended: Option<String>,
+    /// A description of the exit status; `None` while the COMMAND runs.
+    pub(crate) ended: Option<String>,
     /// Whether keys go to COMMAND.
     pub(crate) typed: bool,
     /// Whether the screen was shown without a request by the user.
@@ -154,11 +155,6 @@ impl Output {
             (self.typed, self.offered) = (true, true);
         }
         self.runs()
-    }
-
-    /// A description of the exit status; `None` while the COMMAND runs.
-    pub(crate) fn ended(&self) -> Option<&str> {
-        self.ended.as_deref()
     }
 
     /// Whether COMMAND runs. In a replay it does not.
@@ -275,7 +271,6 @@ impl App {
         effects
     }
 
-    /// Whether keys go to COMMAND's terminal.
     pub(crate) fn types(&self) -> bool {
         self.screen.shows_output() && self.output.as_ref().is_some_and(|output| output.typed)
     }
@@ -296,7 +291,6 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Asks for another run of COMMAND, if it has ended.
     pub(in crate::app) fn run_again(&mut self) -> Effects {
         match &self.output {
             _ if self.replay.is_some() => self.notify("a recording does not run"),
@@ -326,7 +320,6 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Shows the output of the COMMAND and follows it.
     pub(in crate::app) fn show_output(&mut self) {
         match self.output {
             Some(_) => self.screen.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),

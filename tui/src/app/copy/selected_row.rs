@@ -75,7 +75,6 @@ impl App {
 }
 
 impl Screen {
-    /// Copies a text and reports that.
     fn copy(&mut self, text: Option<String>, what: &str, now: Duration) -> Effects {
         let effect = match text {
             None => {

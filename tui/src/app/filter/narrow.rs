@@ -59,7 +59,7 @@ impl App {
         let of = self.acted_on();
         if action == Action::OnlyTree
             && let Some(process) = of.as_ref().and_then(|of| of.process)
-            && self.pipeline.follow_process(process)
+            && self.pipeline.world_mut().processes.follow_process(process)
         {
             // The same text may denote another process now.
             self.refilter();
@@ -94,9 +94,9 @@ impl App {
 
     /// Adds a part to the filter, and reports the result.
     pub(in crate::app) fn add_to_filter(&mut self, part: &str) {
-        let before = self.filter.parts().to_vec();
+        let before = self.filter.parts.to_vec();
         // The Back key goes back one step. If something else is open, it closes that first.
-        let next = self.detail.size().is_none() && self.search.pattern().is_none();
+        let next = self.detail.size.is_none() && self.search.pattern.is_none();
         if let Some(only) = before.iter().find(|only| filter::shows_only(only, part)) {
             let remedy = match next && before.last() == Some(only) {
                 true => format!("{} removes that filter", self.key_of(Action::Back)),
@@ -114,7 +114,7 @@ impl App {
             }
             return;
         }
-        let now = self.filter.parts();
+        let now = &self.filter.parts;
         let stays = |part: &&String| now.iter().any(|now| now == *part || *now == format!("({part})"));
         let gone: Vec<&str> = before.iter().filter(|part| !stays(part)).map(String::as_str).collect();
         let gone = if gone.is_empty() { String::new() } else { format!(" in place of {}", gone.join(" ")) };
@@ -124,7 +124,7 @@ impl App {
 
     /// The event in the row under the cursor when the key was pressed. Newer events may have arrived since that row was drawn.
     pub(in crate::app) fn aimed_at(&self) -> Option<Id> {
-        let drawn = self.drawn.filter(|id| self.events.follows() && self.store.get(*id).is_some());
+        let drawn = self.drawn.filter(|id| self.events.follows && self.store.get(*id).is_some());
         drawn.or_else(|| self.events.selected())
     }
 

@@ -1,7 +1,7 @@
 //! Keys, and the actions that they start.
 
 use super::device::{KeyCode, KeyEvent, KeyModifiers};
-use super::keymap::{self, Action, Press, Scope};
+use super::keymap::{self, Action, Press, Scope, Section};
 use crate::app::copy::{self, strace};
 use crate::app::input::Handled;
 use crate::app::named_enum::step;
@@ -19,24 +19,22 @@ use std::time::Duration;
 use tracetui_events::text;
 use tracetui_shared::kind::{Kind, KindSet};
 
-impl Scope {
-    /// The scopes of keys in effect, first one first.
-    pub(crate) fn in_effect(app: &App) -> Vec<Scope> {
-        let (view, overlay) = (app.views.shown, app.screen.overlay.map(|overlay| overlay.kind));
-        // Enter goes to COMMAND's terminal, not to the row behind it.
-        let of_view = view.scope().filter(|_| !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output)));
-        let has_detail =
-            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && app.detail.size().is_some();
-        let replays = app.replay.is_some() && overlay != Some(OverlayKind::Columns);
-        let others = [has_detail.then_some(Scope::Detail), replays.then_some(Scope::Replay), Some(Scope::Everywhere)];
-        of_view.into_iter().chain(others.into_iter().flatten()).collect()
-    }
-}
-
 /// A trace that ran for longer, and is not recorded, ends only if it is asked to twice.
 const WORTH_ASKING: Duration = Duration::from_secs(60);
 
 impl App {
+    /// The scopes of keys in effect, first one first.
+    pub(crate) fn scopes(&self) -> Vec<Scope> {
+        let (view, overlay) = (self.views.shown, self.screen.overlay.map(|overlay| overlay.kind));
+        // Enter goes to COMMAND's terminal, not to the row behind it.
+        let of_view = view != View::Events && !matches!(overlay, Some(OverlayKind::Columns | OverlayKind::Output));
+        let has_detail =
+            matches!(view, View::Events | View::Bpf | View::Diff) && overlay.is_none() && self.detail.size.is_some();
+        let replays = self.replay.is_some() && overlay != Some(OverlayKind::Columns);
+        let scopes = [(of_view, view.section()), (has_detail, Section::Detail), (replays, Section::Replay)];
+        scopes.into_iter().filter(|(on, _)| *on).map(|(_, section)| Some(section)).chain([None]).collect()
+    }
+
     /// `more`: another key follows at once.
     pub(in crate::app) fn key(&mut self, key: &KeyEvent, more: bool) -> Effects {
         if self.types() {
@@ -76,14 +74,14 @@ impl App {
 
     fn press(&mut self, press: Press, more: bool) -> Effects {
         let typing = self.is_typing();
-        match self.settings.preferences.keymap.lookup(press, &Scope::in_effect(self)) {
+        match self.settings.preferences.keymap.lookup(press, &self.scopes()) {
             // These actions also work during typing, because their keys are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
             _ if typing => self.typed(press, more),
             Some(action) => self.act_on_overlay(action).or_else(|| Handled::Effects(self.act(action))).effects(),
             None => {
                 let name = press.name();
-                let name = text::escaped(name.as_bytes(), text::Mode::Screen);
+                let name = text::escaped(name.as_bytes(), text::Charset::Utf8.mode());
                 self.notify(format!("{name} is not bound here; press {} for the keys", self.key_of(Action::Help)));
                 vec![Effect::Redraw]
             }
@@ -105,7 +103,6 @@ impl App {
         handled.or_else(|| self.act_on_list(action)).effects()
     }
 
-    /// Performs an action on the program or on the whole screen.
     fn act_on_program(&mut self, action: Action) -> Handled {
         match action {
             Action::Quit => return Handled::Effects(self.quit()),
@@ -157,7 +154,7 @@ impl App {
 
     /// The effects of the answer. `None` if the key does not answer: it then has its usual meaning.
     fn answer_what(&mut self, press: Press) -> Option<Effects> {
-        let records = self.settings.preferences.keymap.lookup(press, &[Scope::Everywhere]) == Some(Action::Record);
+        let records = self.settings.preferences.keymap.lookup(press, &[None]) == Some(Action::Record);
         self.screen.clear_message();
         match press.code {
             KeyCode::Char('s') if !press.ctrl => Some(vec![Effect::SaveShown, Effect::Redraw]),
@@ -167,7 +164,6 @@ impl App {
         }
     }
 
-    /// Performs an action on the contents of the event list.
     fn act_on_rows(&mut self, action: Action) -> Handled {
         match action {
             Action::Pause => self.events.pause(&self.store),
@@ -224,7 +220,7 @@ impl App {
             }
             Action::FoldAll => {
                 // The row that is shown as selected stays, not the event that was selected last.
-                if let Some(id) = self.events.selected().filter(|_| !self.events.follows()) {
+                if let Some(id) = self.events.selected().filter(|_| !self.events.follows) {
                     self.events.select(id, self.list_height(), &self.store);
                 }
                 self.events.fold_all(!self.events.folds());
@@ -237,12 +233,11 @@ impl App {
         Handled::Redraw
     }
 
-    /// Moves in the event list, even while another view is shown.
     fn act_on_list(&mut self, action: Action) -> Handled {
         match (action, motion(action, self.list_height())) {
             // In the detail pane, if the pane fills the body.
             (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows))
-                if self.detail.size() == Some(Size::Full) =>
+                if self.detail.size == Some(Size::Full) =>
             {
                 let page = isize::from(self.areas().detail.height as i16) / 2;
                 self.detail.scroll_by(rows.signum() * page.max(1), self.extent.detail);
@@ -293,14 +288,14 @@ impl App {
 
     /// Stops following, at the row that was under the cursor.
     pub(in crate::app) fn stay(&mut self) {
-        if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
+        if let Some(id) = self.aimed_at().filter(|_| self.events.follows) {
             self.events.select(id, self.list_height(), &self.store);
             self.events.stayed = Some(id);
         }
     }
 
     fn search_on(&mut self, way: Way) {
-        if self.search.pattern().is_none() {
+        if self.search.pattern.is_none() {
             return self.notify(format!("no search pattern (press {})", self.key_of(Action::Search)));
         }
         self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
@@ -336,7 +331,7 @@ impl App {
             return;
         }
         if self.detail.back(self.events.selected()) {
-            if self.detail.size().is_none() && self.replay.is_none() {
+            if self.detail.size.is_none() && self.replay.is_none() {
                 self.events.resume();
             }
             return self.select_behind_pane();
@@ -353,7 +348,7 @@ impl App {
         if self.views.shown == View::Diff {
             return self.leave_diff();
         }
-        if self.filter.parts().is_empty() && self.screen.failures.only() {
+        if self.filter.parts.is_empty() && self.screen.failures.only() {
             self.screen.failures = Failures::Off;
             return self.refilter();
         }
@@ -382,7 +377,7 @@ mod tests {
         let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
         made.open_all(7, "cat", "/a /b /c");
         feed(&mut app, &mut made);
-        let mut follows = |typed: &str| keys(&mut app, typed).events.follows();
+        let mut follows = |typed: &str| keys(&mut app, typed).events.follows;
         assert!(!follows("\n") && follows("\u{1b}"));
         // Not if the user moved.
         assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));

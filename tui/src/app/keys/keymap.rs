@@ -13,39 +13,6 @@ use tracetui_events::text::is_hostile;
 use tracetui_shared::kind::Kind;
 use unicode_width::UnicodeWidthChar;
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Scope {
-    /// Everywhere except while text is typed.
-    Everywhere,
-    /// While the detail pane is open; takes precedence over the others.
-    Detail,
-    /// In the process tree; takes precedence over the following.
-    Tree,
-    /// While the most frequent are shown; takes precedence over the following.
-    Top,
-    /// While BPF programs are shown; takes precedence over the following.
-    Bpf,
-    /// While the differences from a recording are shown; takes precedence over the following.
-    Diff,
-    /// In a replay; takes precedence over [`Scope::Everywhere`].
-    Replay,
-}
-
-impl Scope {
-    /// Where it applies, for messages.
-    fn place(self) -> &'static str {
-        match self {
-            Scope::Everywhere => "everywhere",
-            Scope::Detail => "in the detail pane",
-            Scope::Tree => "in the tree",
-            Scope::Top => "in Top",
-            Scope::Bpf => "in BPF",
-            Scope::Diff => "in Diff",
-            Scope::Replay => "in a replay",
-        }
-    }
-}
-
 named! {
     enum Section title {
         Move "Move",
@@ -62,6 +29,28 @@ named! {
     }
 }
 
+/// The section whose keys have this meaning only in a part of the screen. `None`: everywhere except while text is typed.
+pub(crate) type Scope = Option<Section>;
+
+impl Section {
+    pub(crate) fn scope(self) -> Scope {
+        self.place().map(|_| self)
+    }
+
+    /// Where its keys apply, for messages. `None`: everywhere.
+    fn place(self) -> Option<&'static str> {
+        Some(match self {
+            Section::Detail => "in the detail pane",
+            Section::Tree => "in the tree",
+            Section::Top => "in Top",
+            Section::Bpf => "in BPF",
+            Section::Diff => "in Diff",
+            Section::Replay => "in a replay",
+            _ => return None,
+        })
+    }
+}
+
 /// A key with or without Ctrl. Shift is part of the letter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Press {
@@ -69,7 +58,6 @@ pub struct Press {
     pub ctrl: bool,
 }
 
-/// A line of the table.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Binding {
     /// The keys. The first one is shown where there is room for only one.
@@ -78,7 +66,6 @@ pub(crate) struct Binding {
     /// The label in the footer, one or two words; empty if the footer never shows the action.
     pub label: &'static str,
     pub section: Section,
-    pub scope: Scope,
 }
 
 const fn key(letter: char) -> Press {
@@ -104,16 +91,7 @@ const fn f(n: u8) -> Press {
 }
 
 const fn bind(section: Section, keys: &'static [Press], action: Action, label: &'static str) -> Binding {
-    let scope = match section {
-        Section::Detail => Scope::Detail,
-        Section::Tree => Scope::Tree,
-        Section::Top => Scope::Top,
-        Section::Bpf => Scope::Bpf,
-        Section::Diff => Scope::Diff,
-        Section::Replay => Scope::Replay,
-        _ => Scope::Everywhere,
-    };
-    Binding { keys: Cow::Borrowed(keys), action, label, section, scope }
+    Binding { keys: Cow::Borrowed(keys), action, label, section }
 }
 
 fn of_kind(kind: Kind) -> Binding {
@@ -172,7 +150,8 @@ impl Keymap {
 
     /// The action of a key in the first of these scopes in which it has one.
     pub(crate) fn lookup(&self, press: Press, scopes: &[Scope]) -> Option<Action> {
-        let find = |scope| self.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
+        let find =
+            |scope| self.iter().find(|b| b.section.scope() == scope && b.keys.contains(&press)).map(|b| b.action);
         scopes.iter().find_map(|scope| find(*scope))
     }
 
@@ -197,7 +176,7 @@ impl Keymap {
         for (at, (action, keys)) in assigned.iter().enumerate() {
             let Some(binding) = changed.bindings.iter_mut().find(|binding| binding.action == *action) else { continue };
             for press in keys {
-                let Some(other) = taken.insert((binding.scope, *press), at) else { continue };
+                let Some(other) = taken.insert((binding.section.scope(), *press), at) else { continue };
                 let (key, name, other) = (press.name(), action.name(), assigned[other].0.name());
                 let twice = format!("`{key}` is listed twice");
                 let both = format!("`{key}` is assigned to both `{other}` and `{name}`");
@@ -207,7 +186,7 @@ impl Keymap {
         }
         let mut robbed = None;
         for binding in changed.bindings.iter_mut().filter(|binding| !said(binding.action)) {
-            let taker = |press: &Press| taken.get(&(binding.scope, *press));
+            let taker = |press: &Press| taken.get(&(binding.section.scope(), *press));
             let by = binding.keys.iter().find_map(|press| taker(press).map(|at| (*at, *press, binding.action)));
             binding.keys = binding.keys.iter().copied().filter(|press| taker(press).is_none()).collect();
             robbed = robbed.or(by.filter(|_| binding.keys.is_empty()));
@@ -228,11 +207,11 @@ impl Keymap {
             return conflict(at, Some(press), message);
         }
         for (at, (action, keys)) in assigned.iter().enumerate() {
-            let Some(was) = self.binding(*action).filter(|b| b.scope == Scope::Everywhere) else { continue };
+            let Some(was) = self.binding(*action).filter(|b| b.section.scope().is_none()) else { continue };
             for press in keys.iter().filter(|press| !was.keys.contains(press)) {
-                let narrower = |b: &&Binding| b.scope != Scope::Everywhere && b.keys.contains(press) && !said(b.action);
-                let Some(other) = changed.iter().find(narrower) else { continue };
-                let (key, name, place) = (press.name(), other.action.name(), other.scope.place());
+                let narrower = |b: &Binding| b.section.place().filter(|_| b.keys.contains(press) && !said(b.action));
+                let other = changed.iter().find_map(|b| Some((b.action.name(), narrower(b)?)));
+                let (Some((name, place)), key) = (other, press.name()) else { continue };
                 let remedy = format!("assign that another key, or write {name} = \"{key}\" to keep both");
                 return conflict(at, Some(*press), format!("`{key}` is the key of `{name}` {place}: {remedy}"));
             }

@@ -206,7 +206,6 @@ fn name<'a>(shape: Shape, value: &Value<'_>, seen: &EventContext<'a>) -> Option<
     }
 }
 
-/// Counts a value that fits.
 fn count(value: &[u8], note: &[u8], by: u32, fits: &impl Fn(&[u8]) -> bool, counts: &mut Counts) {
     if value.is_empty() || value.len() > LONGEST || !fits(value) {
         return;

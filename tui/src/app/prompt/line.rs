@@ -20,7 +20,7 @@ pub(crate) struct Line {
     /// The text before a line of the history was recalled.
     typed: String,
     /// Whether a text did not fit, and the line has not changed since.
-    cut: bool,
+    pub(crate) cut: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,11 +43,6 @@ impl Line {
 
     pub(crate) fn parts(&self) -> (&str, &str) {
         (&self.before, &self.after)
-    }
-
-    /// Whether the end of a typed or pasted text was dropped.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut
     }
 
     fn room(&self) -> usize {
@@ -222,16 +217,16 @@ mod tests {
         let mut line = Line::new(&"x".repeat(LINE - 3));
         let press = |line: &mut Line, code| line.key(Press { code, ctrl: false }, &History::default());
         line.paste("ä");
-        assert!(!line.is_cut() && line.text().len() == LINE - 1);
+        assert!(!line.cut && line.text().len() == LINE - 1);
         assert_eq!(press(&mut line, KeyCode::Char('ö')), Edited::Same);
-        assert!(line.is_cut() && line.text().len() == LINE - 1);
+        assert!(line.cut && line.text().len() == LINE - 1);
         press(&mut line, KeyCode::Left);
-        assert!(line.is_cut());
+        assert!(line.cut);
         press(&mut line, KeyCode::Backspace);
-        assert!(!line.is_cut());
+        assert!(!line.cut);
         line.paste("1234");
-        assert!(line.is_cut() && line.text().len() == LINE);
+        assert!(line.cut && line.text().len() == LINE);
         line.replace(0, "all");
-        assert!(!line.is_cut(), "{}", line.text().len());
+        assert!(!line.cut, "{}", line.text().len());
     }
 }

@@ -13,7 +13,8 @@ use tracetui_shared::kind::{Kind, KindSet};
 #[derive(Debug)]
 pub(crate) struct KeptEvents {
     excerpt: Excerpt,
-    next: Id,
+    /// The first event that has not been taken.
+    pub(crate) next: Id,
     /// The number of events taken, or evicted before the start.
     done: u64,
     /// The number of events that were evicted before they were taken. Known after the last part.
@@ -46,11 +47,6 @@ impl KeptEvents {
     /// The number of events taken, without those that were evicted before.
     pub(crate) fn events_taken(&self) -> u64 {
         self.done - self.before
-    }
-
-    /// The first event that has not been taken.
-    pub(crate) fn reached(&self) -> Id {
-        self.next
     }
 
     /// The frames of the next part, and whether it is the last one.

@@ -47,12 +47,10 @@ impl LoadedPart<'_> {
         at_end && self.moment().is_none() && self.all()
     }
 
-    /// The time of the oldest kept event.
     pub(in crate::app) fn first_ns(self) -> Option<u64> {
         self.time_of(self.store.first_id())
     }
 
-    /// The time of the newest event.
     pub(in crate::app) fn last_ns(self) -> Option<u64> {
         self.time_of(self.store.next_id().checked_sub(1)?)
     }
@@ -139,7 +137,7 @@ impl LoadedPart<'_> {
         let (first, next) = (self.store.first_id(), self.store.next_id());
         let at = self.events.selected().unwrap_or(first);
         let near_the_end = at - first.min(at) >= (next - first) / 4 * 3;
-        let follows = self.events.follows() && replay.facts.end.is_open();
+        let follows = self.events.follows && replay.facts.end.is_open();
         follows || replay.transport.target().is_some() || near_the_end || self.store.bytes() < self.store.bound / 4 * 3
     }
 

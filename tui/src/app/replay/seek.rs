@@ -18,7 +18,7 @@ impl App {
     /// Continues from a state of the pipeline, or from the start of the recording.
     pub(in crate::app) fn restore(&mut self, state: Option<&Batch>, from_start: bool) -> Effects {
         self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
-        self.pipeline.set_end(self.replay.as_ref().and_then(Replay::ends_at));
+        self.pipeline.world_mut().ends_at = self.replay.as_ref().and_then(Replay::ends_at);
         self.watches.recount();
         self.muted.iter_mut().for_each(|mute| mute.count = 0);
         self.side.restart();
@@ -52,7 +52,7 @@ impl App {
         let edits_filter = self.line_for(Purpose::Filter).is_some();
         let Some(replay) = &mut self.replay else { return };
         let (ended, grows, target) = (replay.at_end(), replay.grows(), replay.transport.target());
-        let follows = grows && self.events.follows();
+        let follows = grows && self.events.follows;
         if follows && (target == Some(Target::Last) || target.is_none() && !replay.plays()) {
             replay.transport = Transport::Following;
             return;
@@ -64,7 +64,7 @@ impl App {
             if self.events.rows() == 0 && !ended && !edits_filter {
                 // The loaded part has no shown rows, so look further.
                 replay.transport.aim(Target::First);
-            } else if self.events.follows() && !grows {
+            } else if self.events.follows && !grows {
                 self.events.stay(self.list_height(), &self.store);
             }
             return;
@@ -89,7 +89,6 @@ impl App {
         }
     }
 
-    /// Performs an action that has its own meaning in a replay.
     pub(in crate::app) fn act_on_replay(&mut self, action: Action) -> Handled {
         let beyond = match action {
             Action::Down | Action::PageDown | Action::HalfDown | Action::EventForward => self.move_beyond(Way::Down),
@@ -119,7 +118,6 @@ impl App {
         Handled::Effects(self.seek(to))
     }
 
-    /// Performs an action that goes through time, live or in a replay.
     pub(in crate::app) fn act_on_time(&mut self, action: Action) -> Handled {
         let at = self.loaded().position().unwrap_or_default();
         let to = match action {
@@ -159,7 +157,6 @@ impl App {
         self.notify(format!("{what}: press a letter{known}"));
     }
 
-    /// Takes the letter of a mark.
     pub(in crate::app) fn mark(&mut self, press: Press) -> Effects {
         match self.time.marked(press) {
             Marked::Set(letter) => {
@@ -196,15 +193,15 @@ impl App {
 
     /// Pauses or resumes. To resume at the row where following was paused means to follow again. From any other row, the replay plays.
     fn toggle_play(&mut self) -> Effects {
-        let (at, now, row) = (self.loaded().selected_ns().unwrap_or_default(), self.now, self.events.chosen());
+        let (at, now, row) = (self.loaded().selected_ns().unwrap_or_default(), self.now, self.events.chosen);
         let height = self.list_height();
         let Some(replay) = &mut self.replay else { return Vec::new() };
         let (ended, grows) = (replay.has_ended(), replay.grows());
         let held = match replay.transport.rest() {
             Transport::Following => {
                 self.events.stay(height, &self.store);
-                *replay.transport.rest() = Transport::Paused { held: self.events.chosen() };
-                if self.events.follows() {
+                *replay.transport.rest() = Transport::Paused { held: self.events.chosen };
+                if self.events.follows {
                     self.notify("no event is shown yet");
                 }
                 return vec![Effect::Redraw];
@@ -270,7 +267,7 @@ impl App {
         if let Some(id) = row.checked_sub(1).and_then(|row| self.events.row(row)) {
             self.events.select(id, self.list_height(), &self.store);
         }
-        let chosen = self.events.chosen();
+        let chosen = self.events.chosen;
         let Some(replay) = &mut self.replay else { return true };
         replay.transport.playing_mut().into_iter().for_each(|playing| playing.row = chosen);
         if at >= last && row == rows && replay.has_ended() {
@@ -280,7 +277,6 @@ impl App {
         true
     }
 
-    /// Goes to a typed time.
     pub(in crate::app) fn go_to_time(&mut self, aim: Aim) -> Effects {
         let Some(span) = self.loaded().span() else { return vec![Effect::Redraw] };
         let ns = aim.boot_ns(span, i128::from(self.world().clock_offset), self.settings.zone);

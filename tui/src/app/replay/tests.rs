@@ -64,7 +64,7 @@ fn row(app: &App) -> usize {
 #[test]
 fn it_opens_paused_and_playing_follows_the_time_and_stops_at_the_end() {
     let (mut app, mut maker) = opened(1000);
-    assert_eq!((row(&app), plays(&app), app.events().follows()), (0, false, false));
+    assert_eq!((row(&app), plays(&app), app.events().follows), (0, false, false));
     load(&mut app, &mut maker, 1000);
     assert_eq!(row(&app), 0);
     assert_eq!(app.time.bins(u64::MAX).iter().map(|bin| bin.events).sum::<u64>(), 2000);
@@ -227,21 +227,21 @@ fn growing() -> (App, Maker) {
 fn a_recording_that_grows_is_followed_from_its_end() {
     let (mut app, mut maker) = growing();
     assert_eq!((row(&app), app.loaded().numbers()), (0, number(1, 1000)));
-    assert_eq!((row(keys(&mut app, "G")), app.events().follows()), (999, true));
+    assert_eq!((row(keys(&mut app, "G")), app.events().follows), (999, true));
     load(&mut app, &mut maker, 500);
     assert_eq!((row(&app), app.loaded().wants_frames()), (1499, true));
     app.update(Input::Batch(Batch::default()));
     assert_eq!(app.loaded().numbers(), number(1500, 1500));
     // A row that the user chose stays selected.
     load(keys(&mut app, "k"), &mut maker, 500);
-    assert_eq!((row(&app), app.events().follows()), (1498, false));
+    assert_eq!((row(&app), app.events().follows), (1498, false));
     app.update(Input::Batch(Batch::default()));
     assert_eq!(row(keys(&mut app, "F")), 1999);
     // The end is the last event.
     app.update(Input::Replayed(Facts { end: End::Complete, seekable: true, ..Facts::default() }));
     assert_eq!(app.screen.message(), Some("the recording is complete"));
     app.update(Input::SourceEnded);
-    assert_eq!((row(&app), app.events().follows()), (1999, false));
+    assert_eq!((row(&app), app.events().follows), (1999, false));
     // A pipe is followed until it ends.
     let (mut app, mut maker) = opened(0);
     app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));

@@ -110,11 +110,7 @@ impl App {
             (OverlayKind::Output, Action::End) => isize::MAX,
             (_, Action::End) => 1 << 16,
             (_, Action::Redraw | Action::Suspend | Action::Pause | Action::Play) => return Handled::No,
-            (kind, action)
-                if kind.action() != action && OverlayKind::ALL.iter().any(|other| other.action() == action) =>
-            {
-                return Handled::No;
-            }
+            (kind, action) if OverlayKind::of(action).is_some_and(|other| other != kind) => return Handled::No,
             _ => {
                 self.screen.overlay = None;
                 return Handled::Redraw;

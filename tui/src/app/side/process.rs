@@ -37,7 +37,7 @@ pub(super) struct Summary {
     /// The newest failures.
     failures: BTreeSet<Id>,
     scratch: Vec<u8>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Summary {
@@ -105,10 +105,6 @@ impl Summary {
         }
         self.scratch = value;
     }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 /// Counts a value, and returns the memory that this takes.
@@ -134,7 +130,6 @@ fn ordered(counted: &Counted, newest: bool) -> Vec<(&[u8], u64, Id)> {
 }
 
 impl App {
-    /// The lines about the selected process.
     pub(super) fn process_lines(&self, height: usize) -> Vec<Line<'_>> {
         let Some(seen) = self.views.tree.selected() else {
             return vec![Line::of(Content::None("no process is selected"))];

@@ -188,7 +188,7 @@ fn each_row_is_a_jump_also_over_the_list_of_a_narrow_screen() {
     let (mut app, _) = traced(160);
     keys(keys(&mut app, ")"), "\n");
     assert_eq!(app.filter.text(), "comm=make", "{:#?}", strip(&mut app));
-    assert_eq!((keys(&mut app, "\u{1b}").filter.text().as_str(), app.detail.size()), ("", None));
+    assert_eq!((keys(&mut app, "\u{1b}").filter.text().as_str(), app.detail.size), ("", None));
     // The newest failure, and the one below it.
     let row = strip(&mut app).iter().position(|line| line.starts_with("collectd EACCES")).expect("a row");
     let row = u16::try_from(row).expect("a row");

@@ -27,7 +27,7 @@ fn keys_go_through_the_time_of_a_live_trace() {
     let mut app = app(80, 24, 64 << 20);
     let mut made = opens(&mut app, 100, 1_000_000_000);
     check(&mut app, "[", 89);
-    assert!(!app.events().follows());
+    assert!(!app.events().follows);
     check(&mut app, "[", 79);
     check(&mut app, "{", 19);
     check(&mut app, "[[", 0);
@@ -47,7 +47,7 @@ fn keys_go_through_the_time_of_a_live_trace() {
     // Beyond the newest row the list follows it.
     check(&mut app, "T99%\n", 99);
     check(&mut app, "]", 99);
-    assert!(app.events().follows());
+    assert!(app.events().follows);
     made.open(7, "cat", "/new", 3);
     assert_eq!(row(feed(&mut app, &mut made)), 100);
     // A step back passes a row if none lies between.

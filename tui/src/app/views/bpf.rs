@@ -19,7 +19,7 @@ use std::time::Duration;
 use tracetui_events::bpf::NotScanned;
 use tracetui_events::enrich::World;
 use tracetui_events::text::{Charset, counted};
-use tracetui_shared::id::{ProgId, Tgid};
+use tracetui_shared::id::ProgId;
 use tracetui_shared::time::BootNanos;
 
 /// How many of an owner's programs and attachments are examined to name them.
@@ -66,20 +66,15 @@ enum Measure {
 }
 
 /// A program or an attachment before it has a place.
-struct Made {
+struct Made<'a> {
     key: Key,
     owned: Owned,
     measure: Measure,
-    id: ProgId,
-    /// See [`Group::load`].
-    load: Option<(u64, u64)>,
-    since: Option<BootNanos>,
     new: bool,
-    holder: Tgid,
-    writes: Result<bool, NotScanned>,
+    seen: Seen<'a>,
 }
 
-impl Made {
+impl Made<'_> {
     /// Order: hidden, loaded, unloaded. In the last two groups tracetui's own programs come last.
     fn rank(&self) -> u8 {
         let own = self.owned.by == Owner::This;
@@ -104,7 +99,6 @@ pub(crate) struct Group {
     pub load: Option<(u64, u64)>,
     /// When the last of them came, during the trace, or went.
     pub since: Option<BootNanos>,
-    /// How many came during the trace.
     pub new: usize,
     /// Whether one of them writes to the memory of processes; `Err` if unknown.
     pub writes: Result<bool, NotScanned>,
@@ -141,7 +135,7 @@ pub(crate) struct Bpf {
 
 impl Bpf {
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.list.rows())
+        size_of_val(&*self.list.rows)
             + self.new_rows.capacity() * size_of::<usize>()
             + self.members.capacity() * size_of::<Key>()
             + self.groups.capacity() * size_of::<Group>()
@@ -161,8 +155,8 @@ impl Bpf {
         }
         self.built_from = Some(made);
         let all = self.make_all(moment, world);
-        self.make_groups(all, world);
-        let cursor = self.list.key().copied();
+        self.make_groups(all);
+        let cursor = self.list.key;
         let group = cursor.filter(|key| open && !matches!(key, Key::Owner(_))).and_then(|key| self.group_of(key));
         if let Some(owned) = group.map(|group| group.owned) {
             self.unfolded.insert(owned);
@@ -170,18 +164,18 @@ impl Bpf {
         let rows = self.make_rows();
         let row = cursor.map_or(Some(0), |cursor| self.row_of(cursor, &rows));
         let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
-        self.list.show(rows, row.filter(|_| !went).unwrap_or(self.list.cursor()));
+        self.list.show(rows, row.filter(|_| !went).unwrap_or(self.list.at));
         if went && cursor.is_some() {
-            self.list.keep(self.list.selected().map(|row| row.key));
+            self.list.key = self.list.selected().map(|row| row.key);
         }
-        self.cursor_gone = self.list.cursor() >= self.first_gone;
+        self.cursor_gone = self.list.at >= self.first_gone;
         if self.at_start {
             self.list.top = 0;
         }
     }
 
     /// The programs and attachments at a moment, in their order.
-    fn make_all(&mut self, moment: Option<BootNanos>, world: &World) -> Vec<Made> {
+    fn make_all<'a>(&mut self, moment: Option<BootNanos>, world: &'a World) -> Vec<Made<'a>> {
         let bpf = &world.bpf;
         let mut attached = HashSet::default();
         let mut was_attached = HashSet::default();
@@ -189,30 +183,19 @@ impl Bpf {
         let mut tally = Tally::default();
         let (order, hides_gone) = (self.list.order, self.hides_gone);
         let seen = |key| Seen::of(key, moment, world).map(|seen| (key, seen));
-        let mut add = |tally: &mut Tally, key: Key, seen: &Seen<'_>| {
+        let mut add = |tally: &mut Tally, key: Key, seen: Seen<'a>| {
             let new = seen.new && seen.gone.is_none() && !seen.own();
             if seen.gone.is_none() || !hides_gone {
-                let (owned, measure) = (seen.owned(key), order.measure(seen));
-                all.push(Made {
-                    key,
-                    owned,
-                    measure,
-                    id: seen.id,
-                    load: seen.load(),
-                    since: seen.since(),
-                    new,
-                    holder: seen.holder_id(),
-                    writes: seen.write_user(),
-                });
+                all.push(Made { key, owned: seen.owned(key), measure: order.measure(&seen), new, seen });
             }
             tally.new += usize::from(new);
             tally.gone += usize::from(seen.gone.is_some());
             tally.hidden += usize::from(seen.hidden.is_some());
         };
-        (0..bpf.hidden.len()).map(Key::Hidden).filter_map(seen).for_each(|(key, seen)| add(&mut tally, key, &seen));
+        (0..bpf.hidden.len()).map(Key::Hidden).filter_map(seen).for_each(|(key, seen)| add(&mut tally, key, seen));
         let gone = bpf.gone_attachments().map(|gone| gone.facts.key);
         for (key, seen) in bpf.attachments().map(|a| a.key).chain(gone).map(Key::Attachment).filter_map(seen) {
-            add(&mut tally, key, &seen);
+            add(&mut tally, key, seen);
             was_attached.insert(seen.id);
             if seen.gone.is_none() {
                 attached.insert(seen.id);
@@ -223,12 +206,12 @@ impl Bpf {
             tally.programs += usize::from(seen.gone.is_none());
             let elsewhere = if seen.gone.is_some() { &was_attached } else { &attached };
             if !elsewhere.contains(&seen.id) {
-                add(&mut tally, key, &seen);
+                add(&mut tally, key, seen);
             }
         }
         self.tally = tally;
         all.sort_unstable_by(|a, b| {
-            let order = (&a.measure, Reverse(a.id), a.key).cmp(&(&b.measure, Reverse(b.id), b.key));
+            let order = (&a.measure, Reverse(a.seen.id), a.key).cmp(&(&b.measure, Reverse(b.seen.id), b.key));
             a.rank().cmp(&b.rank()).then(if self.list.reverse { order.reverse() } else { order })
         });
         all
@@ -236,9 +219,9 @@ impl Bpf {
 
     /// Groups programs and attachments by owner, the owners in the order of their first ones. Attachments of a program that look alike are
     /// one.
-    fn make_groups(&mut self, all: Vec<Made>, world: &World) {
+    fn make_groups(&mut self, all: Vec<Made<'_>>) {
         let mut places = HashMap::default();
-        let mut groups: Vec<Vec<Made>> = Vec::new();
+        let mut groups: Vec<Vec<Made<'_>>> = Vec::new();
         for made in all {
             let at = *places.entry(made.owned).or_insert(groups.len());
             if at == groups.len() {
@@ -251,20 +234,19 @@ impl Bpf {
         self.groups.clear();
         for mut group in groups {
             // A new program has no known holder yet. The inspector is a child of tracetui.
-            let named_by = group.iter().min_by_key(|made| made.holder).map(|made| (made.owned, made.key));
+            let named_by = group.iter().min_by_key(|made| made.seen.holder_id()).map(|made| (made.owned, made.key));
             let Some((owned, named_by)) = named_by else { continue };
-            let since = group.iter().filter_map(|made| made.since).max();
+            let since = group.iter().filter_map(|made| made.seen.since()).max();
             let new = group.iter().filter(|made| made.new).count();
-            let writes = |is: fn(&Made) -> bool| group.iter().find(|made| is(made)).map(|made| made.writes);
-            let writes = writes(|made| made.writes == Ok(true)).or(writes(|made| made.writes.is_err()));
-            let writes = writes.unwrap_or(Ok(false));
+            let writes =
+                |is: fn(&Result<bool, NotScanned>) -> bool| group.iter().map(|made| made.seen.write_user()).find(is);
+            let writes = writes(|writes| *writes == Ok(true)).or(writes(Result::is_err)).unwrap_or(Ok(false));
             let mut programs: HashMap<ProgId, (usize, Option<(u64, u64)>)> = HashMap::default();
-            group.iter().for_each(|made| programs.entry(made.id).or_insert((0, made.load)).0 += 1);
+            group.iter().for_each(|made| programs.entry(made.seen.id).or_insert((0, made.seen.load())).0 += 1);
             let mut known = HashSet::default();
             group.retain(|made| {
-                let is_only = programs.get(&made.id).is_some_and(|(attachments, _)| *attachments == 1);
-                let place = || self.seen(made.key, world).map(|seen| seen.target(Charset::Utf8));
-                is_only || known.insert((made.id, place()))
+                let is_only = programs.get(&made.seen.id).is_some_and(|(attachments, _)| *attachments == 1);
+                is_only || known.insert((made.seen.id, made.seen.target(Charset::Utf8)))
             });
             let loads = programs.values().filter_map(|(_, load)| *load);
             let load = loads.reduce(|(runs, ns), (more, time)| (runs.saturating_add(more), ns.saturating_add(time)));
@@ -357,7 +339,7 @@ impl Bpf {
     fn fold(&mut self, now: Duration) {
         match self.list.selected() {
             Some(Row { below: Some(_), .. }) => {
-                let above = self.list.rows().iter().take(self.list.cursor()).rposition(|row| row.below.is_none());
+                let above = self.list.rows.iter().take(self.list.at).rposition(|row| row.below.is_none());
                 self.select(above.unwrap_or_default(), now);
             }
             Some(Row { key: Key::Owner(owned), .. }) => _ = self.unfolded.remove(owned),
@@ -366,7 +348,6 @@ impl Bpf {
         self.again();
     }
 
-    /// Unfolds the owner of the selected row, or goes to its first program.
     fn unfold(&mut self, now: Duration) {
         if let Some(Row { key: Key::Owner(owned), .. }) = self.list.selected().copied()
             && !self.unfolded.insert(owned)
@@ -404,27 +385,27 @@ impl Bpf {
     }
 
     pub(crate) fn stay(&mut self, now: Duration) {
-        self.select(self.list.cursor(), now);
+        self.select(self.list.at, now);
     }
 }
 
 impl ViewState for Bpf {
     fn prepare(&mut self, context: &Context<'_>) {
         let moment = context.moment.map(|moment| moment.time);
-        self.refresh(moment, context.world, context.detail.size().is_some(), context.now);
+        self.refresh(moment, context.world, context.detail.size.is_some(), context.now);
         self.list.reveal(context.height);
     }
 
     fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
         match action {
-            Action::Enter if self.list.rows().is_empty() => context.notify("nothing is selected"),
+            Action::Enter if self.list.rows.is_empty() => context.notify("nothing is selected"),
             Action::Enter => {
                 self.stay(context.now);
                 context.detail.open();
             }
             _ if refused(action, context) => {}
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
-                if context.detail.size() == Some(Size::Full) =>
+                if context.detail.size == Some(Size::Full) =>
             {
                 return Handled::No;
             }
@@ -455,7 +436,7 @@ impl ViewState for Bpf {
             _ => {
                 let Some(rows) = motion(action, context.height) else { return Handled::No };
                 self.move_by(rows, context.now);
-                if context.detail.size().is_some() {
+                if context.detail.size.is_some() {
                     self.stay(context.now);
                 }
                 context.detail.scroll = 0;
@@ -470,15 +451,15 @@ impl ViewState for Bpf {
 
     fn select(&mut self, row: usize, now: Duration) {
         self.list.select(row, now, |row| Some(row.key));
-        self.cursor_gone = self.list.cursor() >= self.first_gone;
-        self.at_start = self.list.cursor() == 0;
+        self.cursor_gone = self.list.at >= self.first_gone;
+        self.at_start = self.list.at == 0;
     }
 
     /// After this, the first row stays selected, whatever it is.
     fn move_by(&mut self, rows: isize, now: Duration) {
-        self.select(self.list.cursor().saturating_add_signed(rows), now);
+        self.select(self.list.at.saturating_add_signed(rows), now);
         if self.at_start {
-            self.list.keep(None);
+            self.list.key = None;
         }
     }
 
@@ -499,7 +480,7 @@ impl ViewState for Bpf {
             self.unfolded.insert(owned);
         }
         self.at_start = false;
-        self.list.keep(Some(key));
+        self.list.key = Some(key);
         self.again();
     }
 

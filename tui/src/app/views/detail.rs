@@ -25,7 +25,6 @@ named! {
         #[default]
         Why "Why",
         Files "Files",
-        /// The ancestors and children of the process.
         Parents "Parents",
         Raw "Raw",
         /// What the program's exec changed in the environment.
@@ -60,7 +59,8 @@ struct Step {
 
 #[derive(Debug, Default)]
 pub(crate) struct Detail {
-    size: Option<Size>,
+    /// `None` if the pane is closed.
+    pub(crate) size: Option<Size>,
     pub tab: Tab,
     /// The scroll offset, in lines.
     pub scroll: usize,
@@ -70,7 +70,7 @@ pub(crate) struct Detail {
     subject: Option<Subject>,
     steps: Vec<Step>,
     /// The target of the selected row.
-    row: Option<Subject>,
+    pub(crate) row: Option<Subject>,
     /// Whether the selected row is kept on the screen, because the user has not scrolled since selecting it.
     pub(crate) reveals: bool,
     /// Whether the pane was drawn since the row was selected.
@@ -82,11 +82,6 @@ pub(crate) struct Detail {
 }
 
 impl Detail {
-    /// The size; `None` if the pane is closed.
-    pub(crate) fn size(&self) -> Option<Size> {
-        self.size
-    }
-
     /// Opens the pane; a second call enlarges it to the whole body.
     pub(crate) fn open(&mut self) {
         self.size = Some(if self.size.is_some() { Size::Full } else { Size::Part });
@@ -166,20 +161,11 @@ impl Detail {
         self.row.is_some() || !self.steps.is_empty()
     }
 
-    /// The target of the selected row.
-    pub(crate) fn row(&self) -> Option<Subject> {
-        self.row
-    }
-
     pub(crate) fn select(&mut self, row: Subject) {
         self.row = Some(row);
         self.reveals = true;
         self.drawn = false;
         self.row_hidden = false;
-    }
-
-    pub(crate) fn unselect(&mut self) {
-        self.row = None;
     }
 
     /// Scrolls to a line. The selected row may leave the screen, unless it has not been drawn yet.
@@ -190,7 +176,6 @@ impl Detail {
         }
     }
 
-    /// Scrolls by some lines, at most to the line `most`.
     pub(crate) fn scroll_by(&mut self, lines: isize, most: usize) {
         self.scroll_to(self.scroll.min(most).saturating_add_signed(lines).min(most));
     }
@@ -342,17 +327,17 @@ mod tests {
         detail.select(process(1));
         detail.go(process(1), event);
         detail.go(process(2), event);
-        assert_eq!((detail.subject(event), detail.row()), (Some(process(2)), None));
+        assert_eq!((detail.subject(event), detail.row), (Some(process(2)), None));
         assert!(detail.back(event));
         assert_eq!(detail.subject(event), Some(process(1)));
         detail.show(Tab::Raw);
         assert!(detail.back(event));
-        assert_eq!((detail.tab, detail.row()), (Tab::Parents, Some(process(1))));
+        assert_eq!((detail.tab, detail.row), (Tab::Parents, Some(process(1))));
         assert_eq!(detail.subject(event), Some(Subject::Event(Id::default())));
-        assert!(detail.back(event) && detail.row().is_none() && detail.size().is_some());
+        assert!(detail.back(event) && detail.row.is_none() && detail.size.is_some());
         // When another event is selected, the pane shows that event's process.
         detail.go(process(1), event);
-        assert!(detail.back(None) && detail.size().is_none());
+        assert!(detail.back(None) && detail.size.is_none());
         assert!(!detail.back(None));
         let mut detail = Detail::default();
         detail.open();

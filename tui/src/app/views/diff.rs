@@ -18,7 +18,6 @@ use regex::bytes::Regex;
 use std::time::Duration;
 use tracetui_events::diff::{DiffLine, Status};
 
-/// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Item {
     /// The first line of the report.
@@ -181,7 +180,7 @@ impl Diff {
 
     /// Folds the selected role, or goes to the row above it if there is nothing to fold.
     fn fold(&mut self, now: Duration) {
-        let (at, rows) = (self.list.cursor(), self.list.rows());
+        let (at, rows) = (self.list.at, &self.list.rows);
         let Some(row) = rows.get(at).copied() else { return };
         match row.item {
             Item::Role(role) if !row.folded => _ = self.folded.insert(role),
@@ -211,15 +210,15 @@ impl ViewState for Diff {
     fn prepare(&mut self, context: &Context<'_>) {
         if std::mem::take(&mut self.again) {
             let rows = self.make_rows();
-            let at = self.list.key().and_then(|key| rows.iter().position(|row| row.item == *key));
-            self.list.show(rows, at.unwrap_or(if self.list.key().is_some() { self.list.cursor() } else { 0 }));
+            let at = self.list.key.as_ref().and_then(|key| rows.iter().position(|row| row.item == *key));
+            self.list.show(rows, at.unwrap_or(if self.list.key.as_ref().is_some() { self.list.at } else { 0 }));
         }
         self.list.reveal(context.height);
     }
 
     fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
         match action {
-            Action::Enter if self.list.rows().is_empty() => context.notify("nothing is selected"),
+            Action::Enter if self.list.rows.is_empty() => context.notify("nothing is selected"),
             Action::Enter => context.detail.open(),
             Action::Left => self.fold(context.now),
             Action::Right => self.unfold(),
@@ -227,7 +226,7 @@ impl ViewState for Diff {
             Action::Columns => context.notify("this view has no columns"),
             _ if refused(action, context) => {}
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
-                if context.detail.size() == Some(Size::Full) =>
+                if context.detail.size == Some(Size::Full) =>
             {
                 return Handled::No;
             }
@@ -254,7 +253,7 @@ impl ViewState for Diff {
     }
 
     fn is_match(&self, row: usize, pattern: &Regex, _: &Context<'_>) -> bool {
-        self.list.rows().get(row).is_some_and(|row| pattern.is_match(&self.plain(row)))
+        self.list.rows.get(row).is_some_and(|row| pattern.is_match(&self.plain(row)))
     }
 
     fn copied(&self, _: &Context<'_>) -> (Option<String>, &'static str) {

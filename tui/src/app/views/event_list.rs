@@ -90,15 +90,16 @@ pub struct EventList {
     listed: Groups,
     /// The failures that nothing answered, if they are kept apart.
     failures: Option<Groups>,
-    /// The selected event. If it is hidden or evicted, the nearest row is selected.
-    selected: Option<Id>,
+    /// The event that was selected last. If it is hidden or evicted, the nearest row is selected.
+    pub(crate) chosen: Option<Id>,
     /// The first row on the screen.
     top: Id,
-    follow: bool,
+    /// Whether the view follows the newest row.
+    pub(crate) follows: bool,
     /// The row at which the list stopped to follow for the detail pane.
     pub(crate) stayed: Option<Id>,
     /// The first event that arrived after the view was paused.
-    frozen: Option<Id>,
+    pub(crate) frozen: Option<Id>,
     pub(crate) evicted: EvictedRows,
     /// The first event that arrived after following ended.
     unseen: Id,
@@ -109,7 +110,7 @@ pub struct EventList {
 impl EventList {
     /// An empty list that follows the newest row.
     pub fn new() -> EventList {
-        EventList { follow: true, listed: Groups::new(Listing::All, true), ..EventList::default() }
+        EventList { follows: true, listed: Groups::new(Listing::All, true), ..EventList::default() }
     }
 
     /// Empties the list, to hold other events.
@@ -153,7 +154,6 @@ impl EventList {
         if self.listing() == Listing::All { &self.passing } else { self.index() }
     }
 
-    /// Adds an event that was just stored.
     pub(crate) fn append(&mut self, added: Added, seen: &EventContext<'_>, store: &Store) {
         self.passing.append(added.id, added.answer);
         let stays = self.pinned_rows();
@@ -161,7 +161,7 @@ impl EventList {
             rows.add(Added { watched: false, ..added }, seen, At::End, store, |_| false);
         }
         if added.answer != Answer::No {
-            if self.follow && self.frozen.is_none() {
+            if self.follows && self.frozen.is_none() {
                 self.listed.rejoin(store);
             }
             self.listed.add(added, seen, At::End, store, stays);
@@ -170,7 +170,7 @@ impl EventList {
 
     /// The rows that nothing may replace: the selected one, and those of a pause.
     fn pinned_rows(&self) -> impl Fn(Id) -> bool + use<> {
-        let (selected, frozen) = (self.selected.filter(|_| !self.follow), self.frozen);
+        let (selected, frozen) = (self.chosen.filter(|_| !self.follows), self.frozen);
         move |id| selected == Some(id) || frozen.is_some_and(|frozen| id < frozen)
     }
 
@@ -264,7 +264,7 @@ impl EventList {
         watches: &Watches,
         mut ask: impl FnMut(&Stored<'_>) -> (Answer, bool, Option<ProcessKey>),
     ) {
-        let (listed, selected) = (&mut self.listed, self.selected.filter(|_| !self.follow));
+        let (listed, selected) = (&mut self.listed, self.chosen.filter(|_| !self.follows));
         let failures = &mut self.failures;
         self.passing.scan(store, budget, |stored| {
             let (answer, muted, job) = ask(stored);
@@ -349,8 +349,8 @@ impl EventList {
 
     pub fn cursor(&self) -> Option<usize> {
         let last = self.rows().checked_sub(1)?;
-        match self.selected {
-            Some(id) if !self.follow => Some(self.index().place(id).min(last)),
+        match self.chosen {
+            Some(id) if !self.follows => Some(self.index().place(id).min(last)),
             _ => Some(last),
         }
     }
@@ -361,20 +361,10 @@ impl EventList {
 
     /// The first event after the shown state: after the selected event, or after the pause. `None` if the view follows the newest.
     pub fn until(&self) -> Option<Id> {
-        match (self.follow, self.frozen) {
+        match (self.follows, self.frozen) {
             (true, frozen) => frozen,
             (false, _) => self.selected().map(|id| id + 1),
         }
-    }
-
-    /// The first event after a pause.
-    pub(crate) fn end(&self) -> Option<Id> {
-        self.frozen
-    }
-
-    /// The event that was selected last, shown or not.
-    pub fn chosen(&self) -> Option<Id> {
-        self.selected
     }
 
     /// Whether an event has a row.
@@ -392,7 +382,7 @@ impl EventList {
         let rows = self.rows();
         // Leave no space below the last row.
         let last = rows.saturating_sub(height);
-        let first = if self.follow { last } else { self.index().place(self.top).min(last) };
+        let first = if self.follows { last } else { self.index().place(self.top).min(last) };
         first..rows.min(first + height)
     }
 
@@ -433,10 +423,6 @@ impl EventList {
         self.listing() != Listing::Calm || self.listed.is_unfolded(job.process)
     }
 
-    pub fn follows(&self) -> bool {
-        self.follow
-    }
-
     pub fn paused(&self) -> bool {
         self.frozen.is_some()
     }
@@ -445,7 +431,7 @@ impl EventList {
     pub fn unseen(&self) -> usize {
         match self.frozen {
             Some(frozen) => self.index().len() - self.index().place(frozen) + self.evicted.new,
-            None if self.follow => 0,
+            None if self.follows => 0,
             None => self.index().len() - self.index().place(self.unseen),
         }
     }
@@ -482,34 +468,34 @@ impl EventList {
     /// Follows the newest row, and ends a pause.
     pub fn follow(&mut self) {
         self.frozen = None;
-        self.follow = true;
+        self.follows = true;
     }
 
     /// Stops following, and selects an event.
     pub fn select(&mut self, id: Id, height: usize, store: &Store) {
-        if self.follow {
+        if self.follows {
             self.top = self.row(self.screen(height).start).unwrap_or_default();
-            self.follow = false;
+            self.follows = false;
             self.unseen = store.next_id();
         }
-        self.selected = Some(id);
+        self.chosen = Some(id);
         self.reveal(height);
     }
 
     /// Stops following and keeps the selected row.
     pub fn stay(&mut self, height: usize, store: &Store) {
-        if let Some(id) = self.selected().filter(|_| self.follow) {
+        if let Some(id) = self.selected().filter(|_| self.follows) {
             self.select(id, height, store);
         }
     }
 
     /// Follows again if the row is selected at which the list stopped for the pane.
     pub(crate) fn resume(&mut self) {
-        self.follow |= self.stayed.is_some() && self.stayed.take() == self.selected;
+        self.follows |= self.stayed.is_some() && self.stayed.take() == self.chosen;
     }
 
     pub fn move_by(&mut self, rows: isize, height: usize, store: &Store) {
-        let Some(at) = self.cursor().filter(|_| !self.follow || rows < 0) else { return };
+        let Some(at) = self.cursor().filter(|_| !self.follows || rows < 0) else { return };
         self.select_row(at.saturating_add_signed(rows).min(self.rows() - 1), height, store);
     }
 
@@ -523,14 +509,14 @@ impl EventList {
     /// Selects the newest row, and follows unless paused.
     pub fn go_to_end(&mut self, height: usize, store: &Store) {
         match self.frozen {
-            None => self.follow = true,
+            None => self.follows = true,
             Some(_) => self.select_row(self.rows().saturating_sub(1), height, store),
         }
     }
 
     /// Scrolls so that the selected row is on a screen of `height` rows.
     pub fn reveal(&mut self, height: usize) {
-        let (Some(at), screen) = (self.cursor().filter(|_| !self.follow), self.screen(height.max(1))) else { return };
+        let (Some(at), screen) = (self.cursor().filter(|_| !self.follows), self.screen(height.max(1))) else { return };
         let first = if at < screen.start { at } else { (at + 1).saturating_sub(height.max(1)).max(screen.start) };
         self.top = self.row(first).unwrap_or(self.top);
     }

@@ -8,12 +8,9 @@ named! {
     enum View title {
         #[default]
         Events "Events",
-        /// The processes, each below its parent.
         Tree "Tree",
         Top "Top",
-        /// The BPF programs and their attachments.
         Bpf "BPF",
-        /// The differences from a recording.
         Diff "Diff",
     }
 }

@@ -13,7 +13,7 @@ pub(crate) mod top;
 pub(crate) mod tree;
 
 pub(crate) use self::kind::View;
-use super::keys::keymap::{Action, Scope};
+use super::keys::keymap::{Action, Section};
 use bpf::Bpf;
 use diff::Diff;
 use event_list::EventList;
@@ -36,19 +36,20 @@ impl View {
         }
     }
 
-    pub(crate) fn scope(self) -> Option<Scope> {
+    /// The section of its keys; for the list of events, that of its detail pane.
+    pub(crate) fn section(self) -> Section {
         match self {
-            View::Events => None,
-            View::Tree => Some(Scope::Tree),
-            View::Top => Some(Scope::Top),
-            View::Bpf => Some(Scope::Bpf),
-            View::Diff => Some(Scope::Diff),
+            View::Events => Section::Detail,
+            View::Tree => Section::Tree,
+            View::Top => Section::Top,
+            View::Bpf => Section::Bpf,
+            View::Diff => Section::Diff,
         }
     }
 }
 
 /// The views other than the list of events, and which view is shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Views {
     pub shown: View,
     pub tree: Tree,
@@ -59,13 +60,7 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(budget: Budget) -> Views {
-        Views {
-            shown: View::default(),
-            tree: Tree::new(budget),
-            top: Top::new(budget.share(limits::TOP_SHARE)),
-            bpf: Bpf::default(),
-            diff: Diff::default(),
-        }
+        Views { tree: Tree::new(budget), top: Top::new(budget.share(limits::TOP_SHARE)), ..Views::default() }
     }
 
     /// The shown view. `None` if that is the list of events.
@@ -97,7 +92,6 @@ impl Views {
         self.bpf.reset();
     }
 
-    /// Restarts with other events.
     pub(crate) fn empty(&mut self, budget: Budget) {
         self.tree = Tree::new(budget);
         self.top.stop();

@@ -10,45 +10,24 @@ const HELD: Duration = Duration::from_secs(3);
 pub(crate) struct List<R, K, O> {
     pub order: O,
     pub reverse: bool,
-    rows: Vec<R>,
-    /// The key of the selected row. `None`: the view chooses the row.
-    cursor: Option<K>,
-    at: usize,
+    pub rows: Vec<R>,
+    /// The key of the selected row, which stays selected. `None`: the view chooses the row.
+    pub key: Option<K>,
+    pub at: usize,
     /// The first row on the screen.
     pub top: usize,
-    moved: Option<Duration>,
+    /// When the selection moved. `None`: the rows may change their order.
+    pub moved: Option<Duration>,
 }
 
 impl<R, K, O> List<R, K, O> {
-    pub(crate) fn rows(&self) -> &[R] {
-        &self.rows
-    }
-
-    pub(crate) fn cursor(&self) -> usize {
-        self.at
-    }
-
     pub(crate) fn selected(&self) -> Option<&R> {
         self.rows.get(self.at)
-    }
-
-    pub(crate) fn key(&self) -> Option<&K> {
-        self.cursor.as_ref()
     }
 
     /// Whether the selection moved within the last [`HELD`].
     pub(crate) fn is_held(&self, now: Duration) -> bool {
         self.moved.is_some_and(|moved| now < moved + HELD)
-    }
-
-    /// Lets the rows change their order again.
-    pub(crate) fn release(&mut self) {
-        self.moved = None;
-    }
-
-    /// Takes the rows, to reuse their memory.
-    pub(crate) fn take_rows(&mut self) -> Vec<R> {
-        std::mem::take(&mut self.rows)
     }
 
     /// Shows new rows with the selection at `at`. The selected row keeps its place on the screen.
@@ -68,18 +47,13 @@ impl<R, K, O> List<R, K, O> {
     /// Selects a row. `key` returns its key.
     pub(crate) fn select(&mut self, row: usize, now: Duration, key: impl FnOnce(&R) -> Option<K>) {
         self.at = row.min(self.rows.len().saturating_sub(1));
-        self.cursor = self.rows.get(self.at).and_then(key);
+        self.key = self.rows.get(self.at).and_then(key);
         self.moved = Some(now);
-    }
-
-    /// Keeps the row with this key selected.
-    pub(crate) fn keep(&mut self, key: Option<K>) {
-        self.cursor = key;
     }
 
     /// Selects the first row until the view chooses one.
     pub(crate) fn unselect(&mut self) {
-        (self.cursor, self.at) = (None, 0);
+        (self.key, self.at) = (None, 0);
     }
 
     /// Empties the list. The order and the key of the selected row stay.
@@ -92,7 +66,7 @@ impl<R, K, O> List<R, K, O> {
 impl<R, K, O: Default> Default for List<R, K, O> {
     fn default() -> Self {
         let (order, reverse) = Default::default();
-        List { order, reverse, rows: Vec::new(), cursor: None, at: 0, top: 0, moved: None }
+        List { order, reverse, rows: Vec::new(), key: None, at: 0, top: 0, moved: None }
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(super) fn of<R, K, O>(list: &List<R, K, O>) -> Rows {
-        Rows { count: list.rows().len(), at: list.cursor(), top: list.top }
+        Rows { count: list.rows.len(), at: list.at, top: list.top }
     }
 
     /// The next row that satisfies `is`, wrapping at the end. The selected row comes first if `here`, else last.

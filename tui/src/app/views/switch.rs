@@ -74,7 +74,7 @@ impl App {
             detail: &mut self.detail,
             moment,
             without_end,
-            filtered: self.filter.applied().is_some(),
+            filtered: self.filter.applied.is_some(),
             failures: self.screen.failures.only(),
             height,
             now,
@@ -86,9 +86,8 @@ impl App {
         Some(done)
     }
 
-    /// Performs an action that has its own meaning in the shown view.
     pub(in crate::app) fn act_in_view(&mut self, action: Action) -> Handled {
-        if matches!(action, Action::Next | Action::Previous) && self.search.pattern().is_some() {
+        if matches!(action, Action::Next | Action::Previous) && self.search.pattern.is_some() {
             return self.find_in_view(action == Action::Next, false);
         }
         self.in_view(|view, context| view.act(action, context)).unwrap_or(Handled::No)
@@ -96,7 +95,7 @@ impl App {
 
     /// Selects the next row of the shown view that matches the search. If `here`, the selected row counts too.
     pub(in crate::app) fn find_in_view(&mut self, down: bool, here: bool) -> Handled {
-        let pattern = self.search.pattern().cloned();
+        let pattern = self.search.pattern.clone();
         let found = self.in_view(|view, context| match pattern {
             Some(Pattern::Text(pattern)) => view.find(&pattern, down, here, context),
             Some(Pattern::Terms(_)) => context.notify(view.searched()),
@@ -118,7 +117,6 @@ impl App {
         Handled::Redraw
     }
 
-    /// Shows the events of the selected group, or hides them.
     fn show_or_hide_group(&mut self, shows: bool) {
         let top = &self.views.top;
         match top.selected().map(|group| top.by.term(&group.value)) {
@@ -132,7 +130,7 @@ impl App {
         let world = self.pipeline.world();
         let Some(row) = self.views.bpf.list.selected() else { return self.notify("nothing is selected") };
         let seen = self.views.bpf.seen_in(row.key, world).filter(|seen| seen.id != ProgId(0));
-        let is_old = |loaded| loaded <= world.processes.since();
+        let is_old = |loaded| loaded <= world.processes.state.since;
         let known = seen.map(|seen| (seen.id.0, seen.program.is_some_and(|program| is_old(program.loaded))));
         let mut programs: Vec<_> = known.collect();
         programs.sort_unstable();
@@ -158,7 +156,7 @@ impl App {
         change: impl FnOnce(&mut FilterState, &World) -> Result<Change, FilterError>,
     ) -> bool {
         let (view, filter) = (self.views.shown, self.filter.text());
-        let selected = self.events.selected().filter(|_| !self.events.follows());
+        let selected = self.events.selected().filter(|_| !self.events.follows);
         let changed = change(&mut self.filter, self.pipeline.world());
         self.show(View::Events);
         let applied = matches!(changed, Ok(Change::Applied));
@@ -183,7 +181,7 @@ impl App {
         };
         let (process, cause) =
             (seen.process.key, self.views.tree.cause(&seen).0.map(|failure| failure.id).or(seen.shows()));
-        let another = self.pipeline.follow_process(process);
+        let another = self.pipeline.world_mut().processes.follow_process(process);
         let part = format!("tree={}", process.tgid.0);
         let applied = self.show_events(|filter, world| filter.add_in_place("tree=", &part, world));
         if another && !applied {

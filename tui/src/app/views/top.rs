@@ -425,7 +425,7 @@ impl Top {
         self.places = (0..).zip(&groups).map(|(at, group)| (self.hasher.hash_one(&*group.value), at)).collect();
         self.files.clear();
         self.groups = groups;
-        self.list.take_rows();
+        std::mem::take(&mut self.list.rows);
     }
 
     /// Counts up to `budget` older events of the list.
@@ -468,7 +468,7 @@ impl Top {
     }
 
     fn refresh(&mut self, now: Duration) {
-        let held = self.list.is_held(now) && !self.list.rows().is_empty();
+        let held = self.list.is_held(now) && !self.list.rows.is_empty();
         if !held {
             let (start, end, order) = (self.since_ns().unwrap_or_default(), self.now_ns(), self.order().0);
             let groups = (0u32..).zip(&self.groups).map(|(at, group)| (at, group, group.figures(end)));
@@ -491,8 +491,8 @@ impl Top {
                 rows.reverse();
             }
             let has = |at: &u32, value: &[u8]| self.group(*at).is_some_and(|group| *group.value == *value);
-            let row = self.list.key().and_then(|value| rows.iter().position(|at| has(at, value)));
-            let at = row.unwrap_or(self.list.cursor());
+            let row = self.list.key.as_ref().and_then(|value| rows.iter().position(|at| has(at, value)));
+            let at = row.unwrap_or(self.list.at);
             self.list.show(rows, at);
         }
     }
@@ -508,7 +508,7 @@ impl Top {
     }
 
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.list.rows().iter().filter_map(|at| self.group(*at))
+        self.list.rows.iter().filter_map(|at| self.group(*at))
     }
 
     /// The values with the highest rates at a time, and these rates.
@@ -561,7 +561,7 @@ impl Top {
     fn count_from_here(&mut self, context: &Context<'_>) -> String {
         let Context { events, store, .. } = *context;
         let next = store.next_id();
-        let from = events.selected().filter(|_| !events.follows()).unwrap_or(next);
+        let from = events.selected().filter(|_| !events.follows).unwrap_or(next);
         let time = store.get(from.min(next.saturating_sub(1))).map(|event| event.time.0);
         self.since = time.filter(|_| self.since.is_none()).map(|time| (from, time));
         match self.since {
@@ -602,7 +602,7 @@ impl ViewState for Top {
         match action {
             Action::TopSort | Action::TopReverse => {
                 let (order, reverse) = self.order();
-                self.list.release();
+                self.list.moved = None;
                 context.notify(sorted_by(order.name(), reverse));
             }
             Action::TopWindow | Action::TopZero => self.count_again(context),
@@ -625,7 +625,7 @@ impl ViewState for Top {
     }
 
     fn is_match(&self, row: usize, pattern: &Regex, context: &Context<'_>) -> bool {
-        let group = self.list.rows().get(row).and_then(|at| self.group(*at));
+        let group = self.list.rows.get(row).and_then(|at| self.group(*at));
         group.is_some_and(|group| pattern.is_match(&group.value_text(self.by, context.world)))
     }
 

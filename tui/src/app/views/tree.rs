@@ -51,7 +51,6 @@ named! {
     }
 }
 
-/// What a row shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Shows {
     #[default]
@@ -126,7 +125,7 @@ pub(crate) struct TreeConditions {
 }
 
 /// A process in depth-first order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Met {
     place: NodeIndex,
     /// The position of its parent in the order.
@@ -229,7 +228,7 @@ impl Tree {
                 above.joining += u32::from(joins && (self.idle || sum.active > 0));
             }
         }
-        let mut rows = self.list.take_rows();
+        let mut rows = std::mem::take(&mut self.list.rows);
         rows.clear();
         self.ended.clear();
         self.tally = Tally::default();
@@ -379,19 +378,7 @@ impl Tree {
         };
         let Some(own) = own else { return false };
         let (sum, age) = (Tally::of(own), links.age);
-        met.push(Met {
-            place,
-            above,
-            depth,
-            own,
-            age,
-            size: 1,
-            sum,
-            quiet: false,
-            joins: false,
-            joining: 0,
-            failure: None,
-        });
+        met.push(Met { place, above, depth, own, age, size: 1, sum, ..Met::default() });
         true
     }
 
@@ -417,7 +404,6 @@ impl Tree {
         busiest
     }
 
-    /// The sort key of a process. The largest comes first.
     fn measure(&self, place: NodeIndex, busiest: &[u64]) -> u64 {
         let Some(seen) = self.nodes.seen(place, self.conditions.moment) else { return 0 };
         match self.list.order {
@@ -432,7 +418,7 @@ impl Tree {
     /// The ancestors of the selected process. Only the user can fold them.
     fn line_of_cursor(&self) -> Vec<NodeIndex> {
         let mut line = Vec::new();
-        let mut next = self.list.key().and_then(|(key, _)| self.nodes.place(*key));
+        let mut next = self.list.key.as_ref().and_then(|(key, _)| self.nodes.place(*key));
         // The row of its ended children may be selected.
         line.extend(next.filter(|_| self.cursor().is_none()));
         while let Some(parent) = next.and_then(|at| self.nodes.parent(at)) {
@@ -444,12 +430,12 @@ impl Tree {
 
     /// The selected process, unless the row of its ended children is selected.
     fn cursor(&self) -> Option<NodeIndex> {
-        self.list.key().filter(|(_, ended)| !ended).and_then(|(key, _)| self.nodes.place(*key))
+        self.list.key.as_ref().filter(|(_, ended)| !ended).and_then(|(key, _)| self.nodes.place(*key))
     }
 
     /// The row of the selected process, or of its nearest ancestor that has one.
     fn row_of_cursor(&self, rows: &[Row]) -> usize {
-        let Some((cursor, mut ended)) = self.list.key().copied() else { return self.latest };
+        let Some((cursor, mut ended)) = self.list.key else { return self.latest };
         let mut place = self.nodes.place(cursor);
         while let Some(at) = place {
             if let Some(row) = rows.iter().position(|row| row.place == at && row.is_ended() == ended) {
@@ -458,12 +444,7 @@ impl Tree {
             place = if ended { place } else { self.nodes.parent(at) };
             ended = false;
         }
-        self.list.cursor()
-    }
-
-    /// The number of processes removed or never added for lack of memory.
-    pub(crate) fn left_out(&self) -> u64 {
-        self.nodes.left_out
+        self.list.at
     }
 
     /// The process of a row, as it was at the shown moment.
@@ -501,7 +482,6 @@ impl Tree {
         })
     }
 
-    /// A process as it was at a moment.
     pub(crate) fn process_at(&self, key: ProcessKey, moment: Option<Moment>) -> Option<Seen<'_>> {
         self.nodes.seen(self.nodes.place(key)?, moment)
     }
@@ -547,12 +527,12 @@ impl Tree {
     /// Restores the initial order, and selects the process of most interest from now on.
     pub(crate) fn reset(&mut self) {
         self.list.reset_order();
-        self.list.keep(None);
+        self.list.key = None;
         self.again();
     }
 
     pub(crate) fn go_to(&mut self, process: ProcessKey) {
-        self.list.keep(Some((process, false)));
+        self.list.key = Some((process, false));
         for above in self.line_of_cursor() {
             if self.nodes.links(above).flags.fold == Fold::Folded {
                 self.nodes.fold(above, Fold::Open);
@@ -563,12 +543,12 @@ impl Tree {
 
     fn again(&mut self) {
         self.again = true;
-        self.list.release();
+        self.list.moved = None;
     }
 
     /// Folds the selected process by one step, or goes to its parent if there is nothing to fold. Shows the ancestors in a line.
     fn fold(&mut self, now: Duration) {
-        let (at, rows) = (self.list.cursor(), self.list.rows());
+        let (at, rows) = (self.list.at, &self.list.rows);
         let Some(row) = rows.get(at).copied() else { return };
         let is_all = self.nodes.links(row.place).flags.fold == Fold::All;
         match row.shows {
@@ -626,7 +606,7 @@ impl ViewState for Tree {
             Action::Reverse => self.list.reverse = !self.list.reverse,
             Action::Idle => self.idle = !self.idle,
             // The list of events also follows.
-            Action::Follow => self.list.keep(None),
+            Action::Follow => self.list.key = None,
             _ => match motion(action, context.height) {
                 Some(rows) => self.move_by(rows, context.now),
                 None => return Handled::No,
@@ -658,8 +638,8 @@ impl ViewState for Tree {
     /// Finds folded processes too.
     fn find(&mut self, pattern: &Regex, down: bool, here: bool, context: &mut Context<'_>) {
         let (mut all, mut at) = (Vec::new(), 0);
-        for (number, row) in self.list.rows().iter().enumerate() {
-            at = if number == self.list.cursor() { all.len() } else { at };
+        for (number, row) in self.list.rows.iter().enumerate() {
+            at = if number == self.list.at { all.len() } else { at };
             all.extend(self.processes(row));
         }
         let rows = Rows { count: all.len(), at, top: 0 };

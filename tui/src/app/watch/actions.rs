@@ -19,7 +19,7 @@ impl App {
 
     /// Follows the trees that the filter and the watches name.
     pub(in crate::app) fn follow_roots(&mut self) {
-        self.pipeline.follow(&[self.filter.roots(), self.watches.roots()].concat());
+        self.pipeline.world_mut().processes.follow(&[self.filter.roots(), self.watches.roots()].concat());
     }
 
     /// What the matches of live events ask for.

@@ -1,6 +1,7 @@
 //! Compares the trace on the screen with a recording. The recording is opened by whoever opens files for the user, and read by threads
 //! that only have the open file.
 
+use super::background::{Background, Progress};
 use crate::app::recordings::kept_events::KeptEvents;
 use crate::app::{App, Compared, Input};
 use crate::command::diff::compare::{Memory, Side, all, compare, evicted_text};
@@ -10,10 +11,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracetui_events::account::Account;
 use tracetui_events::diff::Run;
 use tracetui_events::filter::{FilterOptions, Scratch};
@@ -23,7 +23,6 @@ use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{self, Playback};
 use tracetui_events::recording::follow::RecordingFile;
 use tracetui_events::store::Id;
-use tracetui_host::priority::give_up_raised;
 use tracetui_shared::kind::KindSet;
 
 /// The name of a trace that runs, in notes.
@@ -37,23 +36,10 @@ pub(super) type Opened = (PathBuf, RecordingFile);
 /// The comparison that runs, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Comparer {
-    running: Option<Running>,
+    pub(super) running: Option<Background>,
+    live_events: Option<LiveEvents>,
     /// The thread of the last comparison. The next one waits for its end, so that only one takes memory.
     last: Option<JoinHandle<()>>,
-}
-
-/// It stops when this is dropped.
-#[derive(Debug)]
-struct Running {
-    messages: UnboundedReceiver<Input>,
-    stop: Arc<AtomicBool>,
-    live_events: Option<LiveEvents>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
 }
 
 /// The kept events of a trace that runs, up to those at the start of the comparison.
@@ -90,8 +76,6 @@ struct Live {
 impl Comparer {
     /// Starts a comparison. `recording`: the files of a replay.
     pub(super) fn start(&mut self, a: Opened, recording: Option<Vec<Opened>>, app: &App) -> io::Result<()> {
-        let (out, messages) = unbounded_channel();
-        let stop = Arc::new(AtomicBool::new(false));
         let (shown, kept) = match recording {
             // Copies have the same id.
             Some(files) if files.iter().any(|(_, file)| file.header.id == a.1.header.id) => {
@@ -111,47 +95,35 @@ impl Comparer {
                 (ScreenTrace::Live(Box::new(live)), Some(LiveEvents { events: KeptEvents::new(app), first, end, to }))
             }
         };
-        let (before, stopped) = (self.last.take(), Arc::clone(&stop));
-        let run = move || {
-            // The main thread may have a raised one.
-            give_up_raised();
+        let before = self.last.take();
+        let run = move |progress: &Progress| {
             before.map(JoinHandle::join);
-            let progress = Progress { stop: &stopped, out: &out, percent: Default::default() };
-            let compared = progress.compare(a, shown);
-            // Nobody waits for it if it was stopped.
-            let _ = out.send(Input::Compared(compared.map(Box::new).map_err(|error| format!("{error:#}"))));
+            let compared = Comparison { progress, percent: Default::default() }.run(a, shown);
+            Input::Compared(compared.map(Box::new).map_err(|error| format!("{error:#}")))
         };
-        self.last = Some(std::thread::Builder::new().name("diff".into()).spawn(run)?);
-        self.running = Some(Running { messages, stop, live_events: kept });
+        let (running, last) = Background::start("diff", run)?;
+        (self.running, self.last, self.live_events) = (Some(running), Some(last), kept);
         Ok(())
     }
 
     pub(super) fn stop(&mut self) {
-        self.running = None;
-    }
-
-    /// The next message; the last one is [`Input::Compared`]. Without a comparison, waits forever. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Input> {
-        let Some(running) = &mut self.running else { return std::future::pending().await };
-        let message = running.messages.recv().await;
-        if !matches!(message, Some(Input::Comparing(_))) {
-            self.running = None;
-        }
-        message
+        (self.running, self.live_events) = (None, None);
     }
 
     /// Passes on kept events while there is room. After each part comes a message.
     pub(super) fn feed(&mut self, app: &App) {
-        let Some(running) = &mut self.running else { return };
-        while let Some(kept) = &mut running.live_events {
+        if self.running.is_none() {
+            self.live_events = None;
+        }
+        while let Some(kept) = &mut self.live_events {
             let Ok(permit) = kept.to.try_reserve() else { return };
             let (batch, last) = kept.events.next(app);
-            let done = last || kept.events.reached() >= kept.end;
-            let read = kept.events.reached().saturating_sub(kept.first);
+            let done = last || kept.events.next >= kept.end;
+            let read = kept.events.next.saturating_sub(kept.first);
             let percent = percent(read, kept.end.saturating_sub(kept.first));
             permit.send(LiveBatch { batch, percent, evicted: done.then(|| app.store().evicted()) });
             if done {
-                running.live_events = None;
+                self.live_events = None;
             }
         }
     }
@@ -167,31 +139,29 @@ fn percent(read: u64, size: u64) -> u8 {
 }
 
 /// Reports how much of both is read.
-struct Progress<'a> {
-    stop: &'a AtomicBool,
-    out: &'a UnboundedSender<Input>,
+struct Comparison<'a> {
+    progress: &'a Progress,
     percent: [AtomicU8; 2],
 }
 
-impl Progress<'_> {
-    fn compare(&self, a: Opened, b: ScreenTrace) -> Result<Compared> {
+impl Comparison<'_> {
+    fn run(&self, a: Opened, b: ScreenTrace) -> Result<Compared> {
         let memory = Memory::of(limits::DIFF_MEMORY / 2, "the memory for a comparison (384 MiB for a run)");
         let name_a = name(&a.0);
-        let of_a = name_a.clone();
-        let read_a = move || self.read(0, &[a], of_a, memory);
-        let read_b = move || match b {
+        let read_a = || self.read(0, std::slice::from_ref(&a), name_a.clone(), memory);
+        let read_b = || match b {
             ScreenTrace::Recording(name, files) => self.read(1, &files, name, memory),
             ScreenTrace::Live(live) => self.read_live(*live, memory),
         };
-        let sides = all(vec![Box::new(read_a), Box::new(read_b)])?;
+        let sides = all(&[read_a], read_b)?;
         self.send_progress();
         let name_b = sides.last().map_or_else(String::new, |side| side.name.clone());
-        let (report, notes) = compare(sides, &[], false, &|| self.goes_on())?;
+        let (report, notes) = compare(sides, &[], false, &|| !self.progress.is_stopped())?;
         Ok(Compared { a: name_a, b: name_b, report, notes })
     }
 
     fn read(&self, side: usize, files: &[Opened], name: String, memory: Memory) -> Result<Side> {
-        let size = files.iter().map(|(_, file)| file.size()).sum();
+        let size = files.iter().map(|(_, file)| file.size).sum();
         let playback = Playback::of(files, &FilterOptions::default(), memory.reading)?;
         let read = Side::read(playback, name, memory, |playback| {
             let read = playback.recordings().iter().map(|recording| recording.read_so_far().1).sum();
@@ -199,16 +169,12 @@ impl Progress<'_> {
             if self.percent[side].swap(percent, Ordering::Relaxed) != percent {
                 self.send_progress();
             }
-            self.goes_on()
+            !self.progress.is_stopped()
         })?;
         // What is behind the end of a recording is not read.
         self.percent[side].store(100, Ordering::Relaxed);
         self.send_progress();
-        if self.goes_on() { Ok(read) } else { bail!("the comparison was stopped") }
-    }
-
-    fn goes_on(&self) -> bool {
-        !self.stop.load(Ordering::Relaxed)
+        if self.progress.is_stopped() { bail!("the comparison was stopped") } else { Ok(read) }
     }
 
     fn read_live(&self, live: Live, memory: Memory) -> Result<Side> {
@@ -226,7 +192,7 @@ impl Progress<'_> {
                 FilterOptions { filter, ..FilterOptions::default() }.compile(pipeline.world())
             });
             let filter = filter.as_ref().map_err(|error| anyhow!("filter: {}", error.message))?;
-            pipeline.follow(&filter.whole.roots());
+            pipeline.world_mut().processes.follow(&filter.whole.roots());
             if evicted.is_some() {
                 pipeline.end();
             }
@@ -250,8 +216,7 @@ impl Progress<'_> {
 
     fn send_progress(&self) {
         let percent = [&self.percent[0], &self.percent[1]].map(|percent| percent.load(Ordering::Relaxed));
-        // Nobody waits for it if it was stopped.
-        let _ = self.out.send(Input::Comparing(percent));
+        self.progress.send(Input::Comparing(percent));
     }
 }
 
@@ -328,7 +293,7 @@ mod tests {
             comparer.start((path, file), None, &app).expect("a thread");
             loop {
                 comparer.feed(&app);
-                match comparer.next().await {
+                match Background::next(&mut comparer.running).await {
                     Some(Input::Compared(compared)) => return compared.expect("readable"),
                     Some(Input::Comparing(_)) => {}
                     other => panic!("{other:?}"),
@@ -353,17 +318,20 @@ mod tests {
         let path = write(&dir, "good", &[build(true)], usize::MAX).remove(0);
         let opened = || (path.clone(), open(&path).expect("a recording"));
         for stopped in [false, true] {
-            let (out, mut messages) = unbounded_channel();
-            let stop = AtomicBool::new(stopped);
-            let progress = Progress { stop: &stop, out: &out, percent: Default::default() };
-            let result = progress.compare(opened(), ScreenTrace::Recording("b".into(), vec![opened()]));
+            let (background, progress) = Background::new();
+            let mut background = Some(background).filter(|_| !stopped);
+            let comparison = Comparison { progress: &progress, percent: Default::default() };
+            let result = comparison.run(opened(), ScreenTrace::Recording("b".into(), vec![opened()]));
             let expected = stopped.then_some("the comparison was stopped");
             assert_eq!(result.err().map(|error| error.to_string()).as_deref(), expected);
             let mut last = None;
-            while let Ok(Input::Comparing(percent)) = messages.try_recv() {
+            drop(progress);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            while !stopped && let Some(Input::Comparing(percent)) = runtime.block_on(Background::next(&mut background))
+            {
                 last = Some(percent);
             }
-            assert_eq!(last, Some([100, 100]));
+            assert_eq!(last, Some([100, 100]).filter(|_| !stopped));
         }
     }
 

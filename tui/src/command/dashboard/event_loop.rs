@@ -1,8 +1,10 @@
 //! The dashboard's event loop: takes input, applies effects, and draws the screen if something changed.
 
+use super::background::Background;
 use super::comparer::{self, Comparer};
 use super::lookups::Lookups;
 use super::process_usage;
+use super::recording_search;
 use super::terminal::{self, Mouse, Screen};
 use super::terminal_input::{Keys, READ_AHEAD};
 use crate::app::command::output::Output;
@@ -11,7 +13,6 @@ use crate::app::recordings::kept_events::KeptEvents;
 use crate::app::search::Find;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick};
 use crate::cli;
-use crate::command::dashboard::recording_search::Finder;
 use crate::command::messages::{self, name, say};
 use crate::command::output_file;
 use crate::command::signals::{self, Second, Signals};
@@ -31,7 +32,7 @@ use tracetui_events::pipeline::excerpt::restart;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::timeline::{StartPoint, Timeline};
 use tracetui_host::clock;
-use tracetui_live::command::{Ended, Happened, HeldCommand};
+use tracetui_live::command::{Ended, Happened, HeldCommand, Running};
 use tracetui_live::feed::Feed;
 use tracetui_live::reason_lookup::Threads;
 
@@ -76,13 +77,6 @@ pub struct Trace {
     /// Starts threads that look up why calls failed.
     pub lookups: Option<Threads>,
     pub run: cli::Run,
-}
-
-impl From<Feed> for Trace {
-    fn from(feed: Feed) -> Trace {
-        let run = cli::Run::default();
-        Trace { feed, command: None, timeline: None, recorder: None, opener: None, home: None, lookups: None, run }
-    }
 }
 
 #[derive(Debug)]
@@ -151,7 +145,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         dashboard.leave(screen).await;
     }
     dashboard.finish_saving().await;
-    dashboard.drain().await;
+    dashboard.wait_until(|trace| trace.source_ended, Frames::Taken).await;
     dashboard.trace.withdraw_recording().await;
     dashboard.end_recording().await;
     dashboard.end_command().await;
@@ -177,7 +171,7 @@ struct Loop {
     look: Appearance,
     trace: RunningTrace,
     timeline: Option<Timeline>,
-    finder: Option<Finder>,
+    finder: Option<Background>,
     lookups: Lookups,
     comparer: Comparer,
     opener: Option<Opener>,
@@ -193,7 +187,6 @@ struct Loop {
     interrupted: bool,
 }
 
-/// A file that gets the events that were shown.
 struct Saving {
     recorder: Recorder,
     list: KeptEvents,
@@ -207,7 +200,6 @@ impl Saving {
         Saving { recorder, list: KeptEvents::of_list(app), reader: Pipeline::new(app.pipeline.budget), done: false }
     }
 
-    /// Writes a part.
     fn write(&mut self, app: &App) {
         let (batch, last) = self.list.next(app);
         self.recorder.frames(&batch);
@@ -221,28 +213,12 @@ fn read(reader: &mut Pipeline) {
     reader.next(None, &mut |_, _| Disposition::Delivered);
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Next {
-    Go,
-    Leave,
-}
-
 /// Sleeps for `time`. If it is zero, only yields: a timer would take a millisecond, or many on a busy machine.
 async fn pause(time: Duration) {
     match time.is_zero() {
         true => tokio::task::yield_now().await,
         false => tokio::time::sleep(time).await,
     }
-}
-
-/// The next message of the search. Without a search, waits forever.
-async fn next_found(finder: &mut Option<Finder>) -> Option<Input> {
-    let Some(running) = finder else { return std::future::pending().await };
-    let message = running.next().await;
-    if !matches!(message, Some(Input::Finding(_))) {
-        *finder = None;
-    }
-    message
 }
 
 impl Loop {
@@ -262,12 +238,15 @@ impl Loop {
                 drawn = Some(Instant::now());
                 self.apart = apart.max(screen.pause());
             }
-            let until = match (dirty, screen.ready()) {
-                (false, _) => Draw::Never,
-                (true, true) => Draw::In(due),
-                (true, false) => Draw::WhenTaken(screen),
+            let due = async {
+                match (dirty, screen.ready()) {
+                    (false, _) => std::future::pending().await,
+                    (true, true) => tokio::time::sleep(due).await,
+                    // The terminal has not taken the last screen yet.
+                    (true, false) => screen.changed().await,
+                }
             };
-            let input = self.input(&mut keys, until).await?;
+            let input = self.input(&mut keys, due).await?;
             let Some(input) = input else { continue };
             let effects = self.take_waiting(input, &mut keys)?;
             // A part for each input, so that keys are answered meanwhile.
@@ -278,9 +257,8 @@ impl Loop {
                     dirty = true;
                 }
             }
-            match self.perform(effects, screen, &mut dirty).await? {
-                Next::Go if !terminal::panicked() => {}
-                _ => return Ok(()),
+            if !self.perform(effects, screen, &mut dirty).await? || terminal::panicked() {
+                return Ok(());
             }
         }
     }
@@ -299,14 +277,14 @@ impl Loop {
     }
 
     /// Waits for an input, fairly for all sources. Returns `None` if one does not concern the state, and when it is time to draw.
-    async fn input(&mut self, keys: &mut Keys, until: Draw<'_>) -> io::Result<Option<Input>> {
+    async fn input(&mut self, keys: &mut Keys, due: impl Future<Output = ()>) -> io::Result<Option<Input>> {
         let frames = if self.app.loaded().wants_frames() { Frames::Taken } else { Frames::Left };
         let tick = self.next_tick.saturating_sub(self.started.elapsed());
         if tick.is_zero() {
             // A recording that is loading always has frames ready, while a timer that is due is not ready at once.
             return Ok(Some(self.tick()));
         }
-        let writes = self.past_events.is_some() && self.trace.recorder().is_some_and(Recorder::has_room)
+        let writes = self.past_events.is_some() && self.trace.recorder.as_ref().is_some_and(Recorder::has_room)
             || self.saving.as_ref().is_some_and(|saving| saving.recorder.has_room());
         let (until_tick, frames) =
             match (self.app.busy() || writes, self.app.replay.as_ref().is_some_and(|replay| replay.plays())) {
@@ -316,12 +294,12 @@ impl Loop {
             };
         tokio::select! {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
-            found = next_found(&mut self.finder) => Ok(found),
+            found = Background::next(&mut self.finder) => Ok(found),
             looked = self.lookups.next() => Ok(Some(looked)),
-            compared = self.comparer.next() => Ok(compared),
+            compared = Background::next(&mut self.comparer.running) => Ok(compared),
             key = keys.next() => key.map(of_terminal),
             () = pause(until_tick) => Ok(Some(self.tick())),
-            () = until.due() => Ok(None),
+            () = due => Ok(None),
         }
     }
 
@@ -392,7 +370,7 @@ impl Loop {
         let now = self.started.elapsed();
         let second = now >= self.next_tick;
         if second {
-            if let Some(recorder) = self.trace.recorder() {
+            if let Some(recorder) = self.trace.recorder.as_ref() {
                 self.app.update(Input::Recorded(recorder.written()));
             }
             self.look();
@@ -424,7 +402,8 @@ impl Loop {
         self.app.update(sought.unwrap_or_else(Input::ReadFailed));
     }
 
-    async fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<Next> {
+    /// Returns `false` if the user leaves the dashboard.
+    async fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<bool> {
         for effect in effects {
             *dirty |= !matches!(
                 effect,
@@ -436,7 +415,7 @@ impl Loop {
                     | Effect::CountRuns(_)
             );
             match effect {
-                Effect::Quit => return Ok(Next::Leave),
+                Effect::Quit => return Ok(false),
                 Effect::Redraw => {}
                 Effect::Record => self.toggle_recording().await,
                 Effect::SaveShown => self.save_shown().await,
@@ -447,28 +426,29 @@ impl Loop {
                 Effect::Look(id, question) => self.lookups.ask(id, question),
                 Effect::ListFiles(path) => self.list_files(path).await,
                 Effect::Compare(with) => self.compare(with).await,
-                Effect::Type(bytes) => self.trace.type_into_command(bytes),
+                Effect::Type(bytes) => self.trace.command.iter_mut().for_each(|command| command.send(bytes.clone())),
                 Effect::RunAgain => self.run_again(),
                 Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
                 Effect::Measure(keys) => self.app.measured(&process_usage::of(&keys)),
                 Effect::Suspend => {
                     // The COMMAND does not belong to this job.
-                    self.trace.signal_command_group(libc::SIGSTOP);
+                    let command = &self.trace.command;
+                    command.iter().for_each(|command| command.signal_group(libc::SIGSTOP));
                     let resumed = screen.suspend();
-                    self.trace.signal_command_group(libc::SIGCONT);
+                    command.iter().for_each(|command| command.signal_group(libc::SIGCONT));
                     resumed?;
                 }
                 Effect::Clear => screen.resume()?,
             }
         }
-        Ok(Next::Go)
+        Ok(true)
     }
 
     fn run_again(&mut self) {
         let (columns, rows) = self.app.areas().command_window();
         self.trace.resize_command(columns, rows);
-        let runs = self.trace.run_command_again();
+        let runs = self.trace.command.as_mut().is_some_and(Running::again);
         let reset = self.app.output.as_ref().map(Output::between_runs).unwrap_or_default();
         self.app.update(Input::RunsAgain(runs));
         if runs {
@@ -476,10 +456,9 @@ impl Loop {
         }
     }
 
-    /// Starts a search of the recording, and stops a running search.
     fn find(&mut self, find: Option<Find>) -> io::Result<()> {
         self.finder = match (find, &self.timeline) {
-            (Some(find), Some(timeline)) => Some(Finder::start(timeline.files(), timeline.budget, find)?),
+            (Some(find), Some(timeline)) => Some(recording_search::start(timeline.files(), timeline.budget, find)?),
             _ => None,
         };
         Ok(())
@@ -494,7 +473,6 @@ impl Loop {
         }
     }
 
-    /// Starts a comparison, and stops a running one.
     async fn compare(&mut self, with: Option<String>) {
         self.comparer.stop();
         let Some(path) = with.map(|path| comparer::whole(&path, self.home.as_deref())) else { return };
@@ -517,7 +495,7 @@ impl Loop {
             if self.trace.output.is_some() {
                 // The saved states of the recording include COMMAND's terminal.
                 let terminal = self.app.output.as_ref().map(|output| &output.terminal);
-                terminal.into_iter().for_each(|terminal| self.app.pipeline.set_terminal(terminal));
+                terminal.into_iter().for_each(|terminal| self.app.pipeline.world_mut().set_terminal(terminal));
             }
         }
         self.trace.set_recorder(recorder);
@@ -525,7 +503,7 @@ impl Loop {
 
     /// Starts a recording with the kept events, or ends the current recording.
     async fn toggle_recording(&mut self) {
-        if self.trace.recorder().is_some() {
+        if self.trace.recorder.is_some() {
             return self.end_recording().await;
         }
         if let Some(recorder) = self.new_recording().await {
@@ -553,7 +531,6 @@ impl Loop {
         });
     }
 
-    /// Writes the rest of the events that were shown.
     async fn finish_saving(&mut self) {
         while let Some(saving) = self.saving.as_mut().filter(|saving| !saving.done) {
             if saving.recorder.ready().await.is_err() {
@@ -571,23 +548,19 @@ impl Loop {
             return None;
         };
         let file = opener.path(&output_file::default_name(&self.app.world().host.name, clock::now_real_ns()));
-        match output_file::start_with(opener, &file).await {
-            Ok(recorder) => return Some(recorder),
-            Err(error) => {
-                let remedy = match error.kind() {
-                    io::ErrorKind::PermissionDenied => "; start tracetui in a directory that you can write to",
-                    _ => "",
-                };
-                let why = format!("cannot create {}: {error}{remedy}", name(&file));
-                self.app.update(Input::NotRecorded(why));
-            }
-        }
-        None
+        let started = output_file::start_with(opener, &file).await.map_err(|error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::PermissionDenied => "; start tracetui in a directory that you can write to",
+                _ => "",
+            };
+            self.app.update(Input::NotRecorded(format!("cannot create {}: {error}{remedy}", name(&file))));
+        });
+        started.ok()
     }
 
     /// Ends the recording, after writing the kept events.
     async fn end_recording(&mut self) {
-        while self.past_events.is_some() && self.trace.recorder().is_some() {
+        while self.past_events.is_some() && self.trace.recorder.is_some() {
             if let Err(why) = self.trace.room().await {
                 self.apply(Input::NotRecorded(why));
                 return;
@@ -604,7 +577,7 @@ impl Loop {
     /// Writes kept events while there is room. After the last one, frames are recorded as they come.
     fn write_kept(&mut self) {
         while let Some(kept) = &mut self.past_events
-            && let Some(recorder) = self.trace.recorder().filter(|recorder| recorder.has_room())
+            && let Some(recorder) = self.trace.recorder.as_ref().filter(|recorder| recorder.has_room())
         {
             let (batch, done) = kept.next(&self.app);
             recorder.frames(&batch);
@@ -633,10 +606,10 @@ impl Loop {
         drop(screen);
     }
 
-    /// Takes frames until the source ends or a signal comes.
-    async fn drain(&mut self) {
-        while !self.trace.source_ended && !self.interrupted {
-            match self.trace.next(Frames::Taken).await {
+    /// Takes what comes until the wait is over or a signal comes.
+    async fn wait_until(&mut self, is_over: impl Fn(&RunningTrace) -> bool, frames: Frames) {
+        while !is_over(&self.trace) && !self.interrupted {
+            match self.trace.next(frames).await {
                 Happening::Signal(signal) if ends(signal) => self.interrupted = true,
                 happening => self.take_in(happening),
             }
@@ -645,18 +618,13 @@ impl Loop {
 
     /// Waits until the COMMAND, which got SIGTERM, ends or a signal comes.
     async fn end_command(&mut self) {
-        while self.trace.command_runs() && !self.interrupted {
-            match self.trace.next(Frames::Left).await {
-                Happening::Signal(signal) if ends(signal) => self.interrupted = true,
-                happening => self.take_in(happening),
-            }
-        }
+        self.wait_until(|trace| !trace.command_runs(), Frames::Left).await;
         if let Some(command) = self.trace.running_command() {
             say(format_args!("{command} is still running"));
         }
-        let Some(command) = self.trace.command() else { return };
-        let left = Input::Output(command.output_left());
-        self.app.update(left);
+        if let Some(left) = self.trace.command.as_mut().map(Running::output_left) {
+            self.app.update(Input::Output(left));
+        }
     }
 
     /// Takes a happening after the dashboard left the screen. Nobody would see the rest of a recording.
@@ -675,23 +643,6 @@ impl Loop {
         }
         let text = view::output::lines(&output.terminal, self.look.theme);
         messages::write(rustix::stdio::stdout(), text.as_bytes(), signals::asked_to_end);
-    }
-}
-
-enum Draw<'s> {
-    Never,
-    In(Duration),
-    /// As soon as the terminal takes output. It has not taken the last screen yet.
-    WhenTaken(&'s Screen),
-}
-
-impl Draw<'_> {
-    async fn due(self) {
-        match self {
-            Draw::Never => std::future::pending().await,
-            Draw::In(time) => tokio::time::sleep(time).await,
-            Draw::WhenTaken(screen) => screen.changed().await,
-        }
     }
 }
 

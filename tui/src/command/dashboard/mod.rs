@@ -1,5 +1,6 @@
 //! `tracetui`: the dashboard over the running kernel.
 
+mod background;
 mod comparer;
 pub mod event_loop;
 mod lookups;

@@ -1,21 +1,18 @@
 //! Searches a recording on a thread: for a row that a replay has not loaded.
 
+use super::background::{Background, Progress};
 use crate::app::Input;
 use crate::app::search::{Find, Pattern, Way};
 use anyhow::Result;
 use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tracetui_events::budget::Budget;
 use tracetui_events::filter::{FilterOptions, Scratch};
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Played, Step, both_filters};
 use tracetui_events::recording::follow::RecordingFile;
-use tracetui_host::priority::give_up_raised;
 use tracetui_shared::kind::{Kind, KindSet};
 
 const SECOND: u64 = 1_000_000_000;
@@ -23,49 +20,20 @@ const SECOND: u64 = 1_000_000_000;
 /// The time between two progress messages.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// A running search. It stops when this is dropped.
-#[derive(Debug)]
-pub(super) struct Finder {
-    messages: mpsc::UnboundedReceiver<Input>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Finder {
-    /// Starts a search of the files of one trace, in their order.
-    pub(super) fn start(files: Vec<(PathBuf, RecordingFile)>, budget: Budget, find: Find) -> io::Result<Finder> {
-        let (out, messages) = mpsc::unbounded_channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
-        let run = move || {
-            // The main thread may have a raised one.
-            give_up_raised();
-            let found =
-                Search { files: &files, budget, find: &find, stop: &asked, out: &out, sent: Instant::now() }.run();
-            // Nobody waits for it if it was stopped.
-            let _ = out.send(Input::Found(found.map_err(|error| format!("{error:#}"))));
-        };
-        std::thread::Builder::new().name("find".into()).spawn(run)?;
-        Ok(Finder { messages, stop })
-    }
-
-    /// Waits for the next message; the last one is [`Input::Found`]. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Input> {
-        self.messages.recv().await
-    }
-}
-
-impl Drop for Finder {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
+/// Starts a search of the files of one trace, in their order. The last message is [`Input::Found`].
+pub(super) fn start(files: Vec<(PathBuf, RecordingFile)>, budget: Budget, find: Find) -> io::Result<Background> {
+    let run = move |progress: &Progress| {
+        let found = Search { files: &files, budget, find: &find, progress, sent: Instant::now() }.run();
+        Input::Found(found.map_err(|error| format!("{error:#}")))
+    };
+    Ok(Background::start("find", run)?.0)
 }
 
 struct Search<'a> {
     files: &'a [(PathBuf, RecordingFile)],
     budget: Budget,
     find: &'a Find,
-    stop: &'a AtomicBool,
-    out: &'a mpsc::UnboundedSender<Input>,
+    progress: &'a Progress,
     sent: Instant,
 }
 
@@ -78,7 +46,7 @@ impl Search<'_> {
         }
         // Backwards in longer and longer parts, of which each is read forwards.
         let mut length = SECOND;
-        while to >= from && !self.stopped() {
+        while to >= from && !self.progress.is_stopped() {
             let start = to.saturating_sub(length).max(from);
             let found = self.between(start, to)?;
             if found.is_some() || start == from {
@@ -108,7 +76,7 @@ impl Search<'_> {
             Disposition::Filtered
         };
         while playback.step(&mut take)? == Step::More && playback.reached_ns() <= to {
-            if self.stopped() || found.get().is_some() && way == Way::Down {
+            if self.progress.is_stopped() || found.get().is_some() && way == Way::Down {
                 break;
             }
             self.send_progress(if way == Way::Down { playback.reached_ns() } else { from });
@@ -127,15 +95,10 @@ impl Search<'_> {
         FilterOptions { kind, failed: *failures, filter: filter.into_iter().collect(), ..FilterOptions::default() }
     }
 
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
     fn send_progress(&mut self, ns: u64) {
         if self.sent.elapsed() >= EVERY {
             self.sent = Instant::now();
-            // Nobody waits for it if it was stopped.
-            let _ = self.out.send(Input::Finding(ns));
+            self.progress.send(Input::Finding(ns));
         }
     }
 }
@@ -212,10 +175,9 @@ mod tests {
         let check = |way, from_ns, to_ns, pattern: &Option<Pattern>, filter: &str, expected| {
             let (pattern, filter) = (pattern.clone(), filter.to_owned());
             let find = Find { way, from_ns, to_ns, pattern, filter, kinds: KindSet::BY_DEFAULT, failures: false };
-            let (out, _messages) = mpsc::unbounded_channel();
-            let stop = AtomicBool::new(false);
+            let (_running, progress) = Background::new();
             let (budget, sent) = (Budget::default(), Instant::now());
-            let found = Search { files: &files, budget, find: &find, stop: &stop, out: &out, sent }.run();
+            let found = Search { files: &files, budget, find: &find, progress: &progress, sent }.run();
             assert_eq!(found.expect("readable"), expected, "{find:?}");
         };
         for (pattern, filter) in

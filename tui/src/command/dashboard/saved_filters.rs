@@ -34,7 +34,6 @@ impl SavedFilters {
         opened().unwrap_or_default()
     }
 
-    /// Appends the filters of this session.
     pub(in crate::command) fn append(self, added: &[String]) {
         let text: String = added.iter().map(|line| format!("{line}\n")).collect();
         // Nothing depends on it.

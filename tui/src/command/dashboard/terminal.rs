@@ -276,7 +276,6 @@ fn bounded(size: Size) -> Rect {
     Rect::new(0, 0, size.width.min(columns), size.height.min(rows))
 }
 
-/// Whether a panic in any thread restored the terminal.
 pub(super) fn panicked() -> bool {
     PANICKED.load(Ordering::SeqCst)
 }

@@ -63,12 +63,10 @@ impl Keys {
         }
     }
 
-    /// Whether an event is already waiting.
     pub(super) fn are_waiting(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// An event that is already waiting, if there is one.
     pub(super) fn waiting(&mut self) -> Option<io::Result<Event>> {
         self.events.try_recv().ok()
     }

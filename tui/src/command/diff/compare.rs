@@ -2,9 +2,6 @@
 
 use crate::app::views::diff::result::STILL_RUNS;
 use anyhow::{Result, anyhow, bail};
-use std::io;
-use std::sync::{Mutex, PoisonError};
-use std::thread::ScopedJoinHandle;
 use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
 use tracetui_events::diff::{self, DiffReport, Run, Status};
@@ -47,25 +44,21 @@ pub(in crate::command) struct Side {
     remarks: Vec<String>,
 }
 
-/// Reads a run.
-pub(in crate::command) type Read<'a> = Box<dyn FnOnce() -> Result<Side> + Send + 'a>;
-
-/// The results. All but the first are read on threads of their own, since reading takes most of the time.
-pub(in crate::command) fn all(reads: Vec<Read<'_>>) -> Result<Vec<Side>> {
-    let reads: Vec<_> = reads.into_iter().map(|read| Mutex::new(Some(read))).collect();
-    let run = |read: &Mutex<Option<Read<'_>>>| {
-        let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
-        read.unwrap_or_else(|| Box::new(|| bail!("it is read already")))()
-    };
+/// The results, that of `last` at the end. The others are read on threads of their own, since reading takes most of the time.
+pub(in crate::command) fn all(
+    others: &[impl Fn() -> Result<Side> + Sync],
+    last: impl FnOnce() -> Result<Side>,
+) -> Result<Vec<Side>> {
     std::thread::scope(|scope| {
-        let start = |read| (read, std::thread::Builder::new().spawn_scoped(scope, move || run(read)));
-        let threads: Vec<_> = reads.iter().skip(1).map(start).collect();
-        let first: Vec<_> = reads.iter().take(1).map(run).collect();
-        // Where no thread can be started, read one after the other.
-        let join = |(read, thread): (_, io::Result<_>)| thread.map_or_else(|_| Ok(run(read)), ScopedJoinHandle::join);
-        let others =
-            threads.into_iter().map(|thread| join(thread).map_err(|_| anyhow!("a thread that reads failed"))?);
-        first.into_iter().chain(others).collect()
+        let threads = others.iter().map(|read| (read, std::thread::Builder::new().spawn_scoped(scope, read)));
+        let threads: Vec<_> = threads.collect();
+        let last = last();
+        let others = threads.into_iter().map(|(read, thread)| match thread {
+            Ok(thread) => thread.join().map_err(|_| anyhow!("a thread that reads failed"))?,
+            // Where no thread can be started, read one after the other.
+            Err(_) => read(),
+        });
+        others.chain([last]).collect()
     })
 }
 
@@ -83,7 +76,7 @@ impl Side {
             Disposition::Delivered
         };
         while goes_on(&playback) && playback.step(&mut take)? == Step::More {}
-        let mut remarks: Vec<String> = playback.remarks().iter().map(ToString::to_string).collect();
+        let mut remarks = playback.remarks();
         let (damaged, early) = (playback.damaged(), playback.ended_early());
         // The trace has events in other files, or blocks of this one are missing.
         let partial = playback.goes_on() || playback.account().not_read > 0 || playback.is_wrong();

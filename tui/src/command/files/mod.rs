@@ -32,7 +32,6 @@ use tracetui_shared::id::NsInum;
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
 
-/// Lists the files of a recording.
 pub fn run(args: &cli::Files) -> Result<ExitCode> {
     let mut filters = FilterOptions::from(&args.filters);
     if filters.kind.is_empty() {
@@ -180,7 +179,6 @@ impl Used {
     }
 }
 
-/// A file of the list.
 #[derive(Debug)]
 struct Listing<'a> {
     path: &'a [u8],
@@ -200,7 +198,6 @@ struct Listed<'a> {
     others: u64,
 }
 
-/// What is counted of the files of a package.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     files: u64,
@@ -267,7 +264,6 @@ impl Listed<'_> {
         Some(json!({ "name": package.name, "version": package.version, "arch": package.arch, "purl": purl }))
     }
 
-    /// An object in each line.
     fn json(&self, packages: bool) -> Vec<u8> {
         let lines: Vec<String> = match packages {
             true => {

@@ -31,7 +31,6 @@ pub(super) struct Unwanted {
     lookups: Spawner,
 }
 
-/// The files that have the names.
 pub(super) fn find(names: &[PathBuf]) -> Result<Vec<HeldFile>, BadUsage> {
     let find = |path: &PathBuf| match HeldFile::open(path, &[]) {
         Ok(Some(held)) if held.is_directory => {

@@ -202,7 +202,6 @@ impl Around {
         }
     }
 
-    /// The next frames to be written.
     pub(super) fn batch(&mut self) -> Option<Batch> {
         if self.excerpt.bytes() > 0 {
             self.ready.push_back(self.excerpt.batch());
@@ -225,8 +224,7 @@ mod tests {
     use super::*;
     use tracetui_events::filter::{FilterOptions, NoNames};
     use tracetui_events::pipeline::Pipeline;
-    use tracetui_events::synthetic::{Maker, payload};
-    use tracetui_shared::record::tcp::{TcpRecord, op, outcome};
+    use tracetui_events::synthetic::Maker;
 
     fn compiled(filter: &str) -> Compiled {
         let options = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
@@ -234,7 +232,7 @@ mod tests {
     }
 
     /// The times of the events that are kept, and the windows, in ms after the first event. There is one each millisecond: where it
-    /// matches, a refused connection or an open of `/yes/x`, else an open of `/no/x`.
+    /// matches, a failed exec or an open of `/yes/x`, else an open of `/no/x`.
     fn kept(
         events: u64,
         matching: &[u64],
@@ -244,13 +242,11 @@ mod tests {
     ) -> (Vec<u64>, Vec<(u64, u64, u64)>, Counts) {
         let wanted = Wanted {
             wanted: compiled(""),
-            matches: compiled("path=/yes/* or kind=tcp outcome=refused"),
+            matches: compiled("path=/yes/* or kind=exec err=ENOENT"),
             before: Duration::from_millis(before),
             after: Duration::from_millis(after),
             room,
         };
-        let [local, peer] = ["10.0.0.5:9", "10.0.0.7:443"].map(|text| text.parse().expect("a socket address"));
-        let refused = TcpRecord { outcome: outcome::DECIDED, err: 111, ..payload::tcp(op::CONNECT, local, peer) };
         let mut maker = Maker::default();
         let (mut pipeline, mut reader) = (Pipeline::default(), Pipeline::default());
         let start = maker.ns + maker.step_ns;
@@ -258,7 +254,7 @@ mod tests {
         let mut kept = Vec::new();
         for number in 0..events {
             match matching.contains(&number) {
-                true if number % 2 == 0 => maker.tcp(7, "cc", refused),
+                true if number % 2 == 0 => maker.exec(7, "cc", &["ld"], -2),
                 true => maker.open(7, "cc", "/yes/x", 3),
                 false => maker.open(7, "cc", "/no/x", 3),
             }

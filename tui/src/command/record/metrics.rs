@@ -56,7 +56,6 @@ pub(super) fn of_trace(account: &Account, figures: &Figures<'_>) -> String {
     out
 }
 
-/// The metrics of the files of a recording.
 pub(super) fn of_files(kept: u64, removed: u64, number: u64) -> String {
     let mut out = String::new();
     add(&mut out, "files", "gauge", "Files of recordings that are kept.", kept);

@@ -54,13 +54,6 @@ pub(super) fn start(path: &Path, rotate: Rotate, args: &Record) -> Result<Record
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Opened {
-    number: u64,
-    device: u64,
-    inode: u64,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
 struct Written {
     number: u64,
     identity: Identity,
@@ -71,14 +64,8 @@ struct Written {
 struct Identity {
     device: u64,
     inode: u64,
-    size: i64,
+    size: u64,
     changed: (i64, i64),
-}
-
-impl Identity {
-    fn bytes(self) -> u64 {
-        u64::try_from(self.size).unwrap_or_default()
-    }
 }
 
 impl From<Stat> for Identity {
@@ -86,7 +73,7 @@ impl From<Stat> for Identity {
         Identity {
             device: stat.st_dev,
             inode: stat.st_ino,
-            size: stat.st_size,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
             changed: (stat.st_mtime, stat.st_mtime_nsec as i64),
         }
     }
@@ -113,9 +100,10 @@ struct Series {
     part: u32,
     /// The number in the name of the last file opened.
     number: u64,
-    opened: Option<Opened>,
+    /// With its identity when it was created.
+    opened: Option<Written>,
     /// The file before `opened`, until it is completely written.
-    before: Option<Opened>,
+    before: Option<Written>,
     /// Completely written files that were not removed, oldest first.
     ended: VecDeque<Written>,
     removed: u64,
@@ -176,14 +164,13 @@ impl Series {
             match openat(self.directory()?, names.file(number), flags, Mode::RUSR | Mode::WUSR | group) {
                 Ok(file) => {
                     let stat = rustix::fs::fstat(&file)?;
-                    let opened = Opened { number, device: stat.st_dev, inode: stat.st_ino };
                     self.number = number;
-                    self.before = self.opened.replace(opened);
+                    self.before = self.opened.replace(Written { number, identity: stat.into() });
                     if std::mem::take(&mut self.resume) {
                         let existing = std::mem::take(&mut self.existing);
                         let earlier = |number| earlier(self.directory.as_ref()?, &names, number, stat.st_uid);
                         self.ended = existing.into_iter().filter_map(earlier).collect();
-                        self.earlier = self.ended.iter().map(|file| file.identity.bytes()).sum();
+                        self.earlier = self.ended.iter().map(|file| file.identity.size).sum();
                     }
                     return Ok(File::from(file));
                 }
@@ -215,7 +202,7 @@ impl Series {
                 Ok(_) => self.kept_on.push(format!("{}: not removed: changed since it was written", name(&file))),
                 Err(error) => return Err(failed("cannot remove", &file, error)),
             }
-            self.gone += oldest.identity.bytes();
+            self.gone += oldest.identity.size;
         }
         Ok(())
     }
@@ -282,7 +269,7 @@ impl RecordingFiles for Series {
     fn ended(&mut self, file: Watched) -> io::Result<()> {
         if let Some(before) = self.before.take() {
             let identity = Identity::from(rustix::fs::fstat(&file.file)?);
-            self.largest = self.largest.max(identity.bytes());
+            self.largest = self.largest.max(identity.size);
             self.ended.push_back(Written { number: before.number, identity });
         }
         self.leave(self.rotate.count.get() as usize - 1)
@@ -292,8 +279,8 @@ impl RecordingFiles for Series {
         let opened = std::mem::replace(&mut self.opened, self.before.take());
         let (Some(opened), Some(directory)) = (opened, &self.directory) else { return Ok(false) };
         let file = self.names.file(opened.number);
-        let found = statat(directory, &file, AtFlags::SYMLINK_NOFOLLOW)?;
-        let same = (found.st_dev, found.st_ino) == (opened.device, opened.inode);
+        let found = Identity::from(statat(directory, &file, AtFlags::SYMLINK_NOFOLLOW)?);
+        let same = (found.device, found.inode) == (opened.identity.device, opened.identity.inode);
         if same {
             unlinkat(directory, &file, AtFlags::empty())?;
         }

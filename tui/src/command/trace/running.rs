@@ -7,20 +7,19 @@ use crate::command::messages::{self, name, say};
 use crate::command::output_file;
 use crate::command::signals::{self, INTERRUPTED, Second, Signals};
 use crate::command::terminal::relay::{Relay, stop_job};
-use crate::recorder::{Failed, Recorder};
+use crate::recorder::{Failed, Recorder, unfinished};
 use anyhow::{Context, Result};
 use rustix::stdio::stdin;
 use rustix::termios::tcgetwinsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracetui_events::frame::Batch;
-use tracetui_events::frame::host::{HostFrame, Probe, Unfinished};
+use tracetui_events::frame::host::Probe;
 use tracetui_events::pipeline::Pipeline;
 use tracetui_host::priority;
 use tracetui_live::command::{Ended, Happened, HeldCommand, Running};
 use tracetui_live::feed::Feed;
 use tracetui_shared::kind::KINDS;
-use tracetui_shared::time::BootNanos;
 /// How long COMMAND may take to end after a signal before a message says that tracetui waits for it.
 const OVERDUE: Duration = Duration::from_secs(1);
 
@@ -60,17 +59,16 @@ pub(crate) enum Frames {
     Left,
 }
 
-/// A running trace: its source, the COMMAND and the signals.
 #[derive(Debug)]
 pub(crate) struct RunningTrace {
     pub(crate) feed: Feed,
-    command: Option<Running>,
+    pub(crate) command: Option<Running>,
     /// The user's terminal, if the COMMAND has one of its own.
     relay: Option<Relay>,
     signals: Signals,
     pub(crate) source_ended: bool,
     /// The recording; `None` after it ended or failed.
-    recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Recorder>,
     /// Whether frames are recorded as they come.
     pub(crate) tapped: bool,
     /// The events recorded before the recording failed ([`Recorder::events`]); `None` if it did not.
@@ -267,15 +265,10 @@ impl RunningTrace {
 
     /// Stops recording frames. The recording ends here, and the trace continues.
     pub(crate) fn untap(&mut self, pipeline: &mut Pipeline) {
-        let mut batch = Batch::default();
-        HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+        let batch = unfinished();
         self.record(&batch);
         pipeline.feed(batch);
         self.tapped = false;
-    }
-
-    pub(crate) fn recorder(&self) -> Option<&Recorder> {
-        self.recorder.as_ref()
     }
 
     /// Waits for room in the recording. An error is the message that the recording failed. Then it has ended.
@@ -289,9 +282,7 @@ impl RunningTrace {
     pub(crate) async fn finish_recording(&mut self, pipeline: &Pipeline) -> Option<Result<(Recorder, u64), String>> {
         let recorder = self.recorder.take()?;
         if !self.source_ended {
-            let mut batch = Batch::default();
-            HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
-            recorder.frames(&batch);
+            recorder.frames(&unfinished());
         }
         Some(match recorder.end(pipeline).await {
             Ok(bytes) => Ok((recorder, bytes)),
@@ -348,10 +339,6 @@ impl RunningTrace {
         }
     }
 
-    pub(crate) fn recording_failed(&self) -> bool {
-        self.failed_after.is_some()
-    }
-
     /// Waits for frames; forever once the source has ended.
     pub(crate) async fn frames(&mut self) -> Happening {
         match self.source_ended {
@@ -370,10 +357,6 @@ impl RunningTrace {
             self.record(batch);
         });
         batch.map_or(Happening::SourceEnded, Happening::Frames)
-    }
-
-    pub(crate) fn command(&mut self) -> Option<&mut Running> {
-        self.command.as_mut()
     }
 
     /// Passes a signal on to the COMMAND, whose end then ends the trace. Returns `false` if tracetui has to end by itself.
@@ -418,23 +401,9 @@ impl RunningTrace {
         self.command.as_ref().is_some_and(|command| command.end().is_none())
     }
 
-    /// Runs the COMMAND again after it ended ([`Running::again`]).
-    pub(crate) fn run_command_again(&mut self) -> bool {
-        self.command.as_mut().is_some_and(Running::again)
-    }
-
-    pub(crate) fn type_into_command(&mut self, keys: Vec<u8>) {
-        self.command.iter_mut().for_each(|command| command.send(keys.clone()));
-    }
-
     pub(crate) fn resize_command(&mut self, columns: u16, rows: u16) {
         self.output.iter_mut().for_each(|output| output.window = (columns, rows));
         self.command.iter().for_each(|command| command.resize(columns, rows));
-    }
-
-    /// Sends a signal that stops or continues the COMMAND and the process group that it leads.
-    pub(crate) fn signal_command_group(&self, signal: libc::c_int) {
-        self.command.iter().for_each(|command| command.signal_group(signal));
     }
 
     /// Sends a signal to end to the COMMAND and the process group that it leads, unless it has ended.

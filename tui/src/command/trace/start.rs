@@ -139,7 +139,6 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     Ok(Session { feed, ready, notes, lookups })
 }
 
-/// `inspector` waits for the inspector.
 pub(crate) fn attach(options: &TraceOptions, inspector: impl FnOnce() -> Option<InspectorIds>) -> Result<Live> {
     let mut live_options = options.live.clone();
     let capture = &mut live_options.capture;

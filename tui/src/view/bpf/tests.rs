@@ -87,7 +87,7 @@ fn words(row: &str) -> Vec<String> {
 fn ids(app: &mut App) -> Vec<String> {
     screen(app);
     let (bpf, world) = (&app.views.bpf, app.world());
-    let whole = bpf.list.rows().iter().filter(|row| row.below.is_none());
+    let whole = bpf.list.rows.iter().filter(|row| row.below.is_none());
     let seen = whole.flat_map(|row| bpf.seen_in(row.key, world));
     seen.map(|seen| format!("{}{}", super::mark(&seen).trim(), seen.id.0)).collect()
 }
@@ -270,7 +270,7 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     assert!(pane.contains("kprobe do_unlinkat, link 11 (perf_event)"), "{pane}");
     assert!(pane.contains("link 11 by tracerd[1207] fd 9"), "{pane}");
     assert_eq!((keys(&mut app, "p").views.shown, app.filter.text().as_str()), (View::Events, "prog.id=30"));
-    assert!(app.detail.size().is_none(), "that pane was of a program");
+    assert!(app.detail.size.is_none(), "that pane was of a program");
     assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Bpf, ""));
     assert!(rows(&mut app)[1].starts_with('>'), "the same row is selected");
     let effects = press(&mut app, 'y');

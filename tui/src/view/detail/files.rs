@@ -16,7 +16,6 @@ const NEWEST: usize = 512;
 
 const GROUPS: [&str; 3] = ["project", "system", "locale"];
 
-/// The group of a file in [`GROUPS`], by its path.
 fn group_of(path: &[u8]) -> usize {
     const SYSTEM: [&[u8]; 8] = [b"/usr/", b"/lib", b"/etc/", b"/proc/", b"/sys/", b"/dev/", b"/bin/", b"/sbin/"];
     let has = |part: &[u8]| path.windows(part.len()).any(|at| at == part);
@@ -76,7 +75,7 @@ impl Page<'_> {
     pub(super) fn files(&self, extent: &mut Extent) -> Vec<Line<'static>> {
         let Some(files) = &self.app.detail.files else { return Vec::new() };
         let room = self.height.saturating_sub(1);
-        let selected = match self.app.detail.row() {
+        let selected = match self.app.detail.row {
             Some(Subject::Event(id)) => files.position(id).filter(|at| files.newest(*at) == Some(id)),
             _ => None,
         };

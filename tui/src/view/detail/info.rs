@@ -1,6 +1,6 @@
 //! The tab Why: the answer, the event, the process and its files.
 
-use super::{Listed, NAME, Page, command, ended, safe, value_text};
+use super::{Listed, NAME, Page, command, ended, safe, value_text, written};
 use crate::app::keys::keymap::Action;
 use crate::app::views::detail::actions::Family;
 use crate::app::views::detail::{Size, Subject};
@@ -71,7 +71,7 @@ impl Page<'_> {
             let stored = app.store().get(id);
             let line = stored.and_then(|stored| stored.with(app.world(), |seen| self.of_connection(seen, other)));
             let Some(line) = line else { continue };
-            let is_selected = app.detail.row() == Some(Subject::Event(id));
+            let is_selected = app.detail.row == Some(Subject::Event(id));
             selected = if is_selected { Some(lines.len()) } else { selected };
             lines.push(self.row(line, is_selected));
         }
@@ -83,10 +83,9 @@ impl Page<'_> {
 
     /// An event of a connection. `other`: whether it is about the other end.
     fn of_connection(&self, seen: &EventContext<'_>, other: bool) -> Line<'static> {
-        let (header, mut result, mut detail) = (&seen.event.header, Vec::new(), Vec::new());
-        seen.result(&mut result);
-        seen.detail(&mut detail);
-        let [comm, result, detail] = [header.comm(), &result, &detail].map(|bytes| safe(bytes, self.theme));
+        let (header, comm) = (&seen.event.header, safe(seen.event.header.comm(), self.theme));
+        let result = written(|out| seen.result(out), self.theme);
+        let detail = written(|out| seen.detail(out), self.theme);
         let time = clock(header.time.0, seen.clock_offset, self.app);
         let (before, pid) = (seen.event.body.before_result(), header.tgid.0);
         let is_of_file = seen.event.body.connection().is_none();
@@ -108,9 +107,7 @@ impl Page<'_> {
 
     /// The event, its answer first.
     fn of_event(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
-        let mut result = Vec::new();
-        seen.result(&mut result);
-        let (result, failed) = (safe(&result, self.theme), seen.event.failed());
+        let (result, failed) = (written(|out| seen.result(out), self.theme), seen.event.failed());
         let style = if failed { self.theme.failure() } else { Style::new() };
         let mut lines = Vec::new();
         match &seen.event.body {
@@ -163,9 +160,7 @@ impl Page<'_> {
             // The line `tried` shows everything.
             _ if takes(seen.event.kind()) == Takes::Contents => {}
             body => {
-                let mut detail = Vec::new();
-                seen.detail(&mut detail);
-                let detail = safe(&detail, self.theme);
+                let detail = written(|out| seen.detail(out), self.theme);
                 lines.extend(self.named_lines(seen.event.kind().name(), &detail, Style::new()));
                 for (name, field) in [("path", "abs_path"), ("to", "new_abs_path")] {
                     let path = self.value(seen, field);
@@ -193,9 +188,7 @@ impl Page<'_> {
         }
         why.extend(self.why(id, seen, words));
         let Some(path) = seen.event.body.sought().filter(|_| seen.event.failed()) else { return [why, Vec::new()] };
-        let mut result = Vec::new();
-        seen.result(&mut result);
-        let mut result = safe(&result, self.theme);
+        let mut result = written(|out| seen.result(out), self.theme);
         let Some(search) = search.filter(|search| search.found.is_none() && search.places > 1) else {
             let errno = seen.event.body.ret().filter(|ret| *ret < 0).map(i32::saturating_neg);
             result.extend(errno.map(|errno| format!(" {}", why::error_text(errno))));
@@ -207,7 +200,7 @@ impl Page<'_> {
         let (name, places) = (safe(&included(&search.asked(), argv), self.theme), grouped(search.places as u64));
         let text = format!("{name} in {places} directories{so_far}  {result}");
         let mut tried = self.named_lines("tried", &text, Style::new());
-        if self.app.detail.size() == Some(Size::Full) {
+        if self.app.detail.size == Some(Size::Full) {
             let mut places: Vec<_> = search.first.iter().map(|place| safe(&place.dir, self.theme)).collect();
             let more = search.places.saturating_sub(places.len());
             places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
@@ -296,16 +289,11 @@ impl Page<'_> {
         if let Some(same) = of.same.filter(|_| number > 0) {
             return format!("same as {}", NAMES[same]);
         }
-        let mut path = Vec::new();
-        of.path().into_iter().for_each(|names| names.write(&mut path));
+        let path = of.path().map_or_else(String::new, |names| written(|out| names.write(out), self.theme));
         match (of.kind(), of.ino(), of.peer()) {
-            _ if !path.is_empty() => safe(&path, self.theme),
+            _ if !path.is_empty() => path,
             (_, _, Some(peer)) => format!("socket {peer}"),
-            _ if of.unix_peer().is_some() => {
-                let mut peer = Vec::new();
-                of.write(&mut peer);
-                safe(&peer, self.theme)
-            }
+            _ if of.unix_peer().is_some() => written(|out| of.write(out), self.theme),
             (kind, Some(ino), _) => {
                 let other = of.pipe().and_then(|pipe| self.app.views.tree.at_pipe(pipe, number == 0));
                 let other = other.filter(|other| Some(other.process.key) != self.key());
@@ -318,7 +306,6 @@ impl Page<'_> {
         }
     }
 
-    /// The process of the page.
     fn key(&self) -> Option<ProcessKey> {
         self.app.subject_process().map(|process| process.key)
     }
@@ -415,7 +402,7 @@ impl Page<'_> {
         let text = safe(&answer.text, self.theme);
         let text = if known { text } else { format!("unknown: {text}") };
         let mut lines = self.named_lines("why", &text, style);
-        let place = answer.place.as_ref().filter(|_| self.app.detail.size() == Some(Size::Full));
+        let place = answer.place.as_ref().filter(|_| self.app.detail.size == Some(Size::Full));
         let place = place.map(|place| format!("  ({})", safe(place, self.theme)));
         self.at_end(&mut lines, &format!("{basis}{}", place.unwrap_or_default()));
         lines
@@ -492,15 +479,13 @@ impl Page<'_> {
     fn cwd(&self, process: &Process) -> Option<String> {
         let at_event = self.event().and_then(|stored| {
             let body = stored.event().ok()?.body;
-            let mut path = Vec::new();
-            body.cwd().filter(|cwd| cwd.absent().is_none() && !cwd.bytes.is_empty())?.write(&mut path);
-            Some(format!("in {}", safe(&path, self.theme)))
+            let cwd = body.cwd().filter(|cwd| cwd.absent().is_none() && !cwd.bytes.is_empty())?;
+            Some(format!("in {}", written(|out| cwd.write(out), self.theme)))
         });
         let at_start = || format!("began in {}", safe(&process.image.cwd, self.theme));
         at_event.or_else(|| (!process.image.cwd.is_empty()).then(at_start))
     }
 
-    /// How a process ended.
     fn end(&self, process: &Process) -> String {
         let offset = self.app.world().clock_offset;
         let after = |status, time: BootNanos| {

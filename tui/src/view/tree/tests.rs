@@ -249,7 +249,7 @@ fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
     let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
     assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
     assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Tree, ""));
-    assert!(app.events().follows() && rows(&mut app).len() == 5);
+    assert!(app.events().follows && rows(&mut app).len() == 5);
     // The events of another branch replace those of the first.
     assert_eq!(keys(&mut app, "\n2g\n").filter.text(), "tree=100");
     // Leaving another filter works as usual.
@@ -307,7 +307,7 @@ fn processes_are_found_and_filtered_with_their_ancestors() {
     assert!(rows(keys(&mut app, "/make|sleep\n"))[0].starts_with(">  100"), "{:#?}", rows(&mut app));
     assert!(rows(keys(&mut app, "n"))[4].starts_with(">  105"));
     assert!(rows(keys(&mut app, "nN"))[4].starts_with(">  105"));
-    assert!(app.events().follows(), "the events are not searched");
+    assert!(app.events().follows, "the events are not searched");
     let mut app = tree(80, 24, &mut build());
     for (typed, filter) in
         [("jkp", "pid=104"), ("c", "comm=sh"), ("u", "uid=1000"), ("x", "not comm=sh"), ("P", "tree=104")]
@@ -365,7 +365,7 @@ fn what_is_copied_as_a_command_is_what_the_row_shows() {
     keys(feed(&mut app, &mut made), "2");
     let shown = rows(&mut app);
     assert!(app.views.tree.nodes.bytes() <= (8 << 20) / 16, "{}", app.views.tree.nodes.bytes());
-    assert!(app.views.tree.left_out() > 1_000);
+    assert!(app.views.tree.nodes.left_out > 1_000);
     assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 2")), "{}", shown.join("\n"));
     assert!(Memory::of(&app).used() <= 8 << 20);
 }
@@ -422,7 +422,7 @@ fn why_explains_the_process_that_is_selected_in_the_tree() {
     screen(&mut app);
     mouse(&mut app, CLICK, 20, 3);
     assert_eq!(keys(&mut app, "W").screen.message(), Some("process 100 did not fail"));
-    assert!(app.detail.size().is_none());
+    assert!(app.detail.size.is_none());
     assert!(selected(keys(&mut app, "F")).contains(" 104 exit 126"), "{}", selected(&mut app));
     let shown = screen(keys(&mut app, "W")).join("\n");
     assert_eq!(app.views.shown, View::Events);

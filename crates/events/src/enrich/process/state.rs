@@ -12,11 +12,6 @@ use std::sync::Arc;
 use tracetui_shared::time::BootNanos;
 
 impl ProcessTable {
-    /// The time when the probes were attached.
-    pub fn since(&self) -> BootNanos {
-        self.state.since
-    }
-
     /// Appends the table as it is at the time `latest`, without most ended processes: events of theirs rarely follow.
     pub(in crate::enrich) fn write_state(&self, latest: BootNanos, out: &mut Batch) {
         let needed = self.needed_from(BootNanos(latest.0.saturating_sub(limits::ENDED_IN_STATE_NS)));

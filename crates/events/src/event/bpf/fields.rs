@@ -71,14 +71,14 @@ const PROG: &[Field] = field_table! {
         0 => Value::Unknown(Why::Vanished),
         id => Value::Uint(id.into()),
     }), with(props::LACKS);
-    name Text "bpf_prog_aux.ksym.name, or bpf_prog_aux.name (15 bytes); for a failed load, the name as passed."
+    name Text "bpf_prog_aux.ksym.name, or bpf_prog_aux.name (15 bytes); of a failed load, as passed."
         |s| bpf(s, |b| match b.has(has::PROG) || !b.name.is_empty() {
             true if b.is_classic() => Value::Null,
             true if b.is_unread() => Value::Unknown(Why::NotCollected),
             true => Value::Bytes(b.name()),
             false => b.no_program(),
         }), with(props::LACKS | props::BYTES);
-    type Text "bpf_prog.type; for a failed load, the type as passed; classic for a classic BPF program." |s| bpf(s, |b| {
+    type Text "bpf_prog.type; of a failed load, as passed; classic for classic BPF." |s| bpf(s, |b| {
         if b.is_classic() {
             Value::Word("classic")
         } else if b.is_made() && b.record().prog_uid == u32::MAX {
@@ -91,7 +91,7 @@ const PROG: &[Field] = field_table! {
             b.no_program()
         }
     }), with(props::LACKS);
-    attach_type Text "bpf_prog.expected_attach_type; null if 0, which has no meaning for most program types."
+    attach_type Text "bpf_prog.expected_attach_type; null if 0."
         |s| of_call(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
             // bpf(2) does not report it.
             (0, _) if b.is_made() => Value::Unknown(Why::NotCollected),
@@ -101,19 +101,19 @@ const PROG: &[Field] = field_table! {
     tag Text "bpf_prog.tag, 16 hex digits." |s| of_ebpf(s, |b| {
         if b.is_hidden() || b.is_unread() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) }
     }), with(props::LACKS);
-    uid User "The user who loaded it: bpf_prog_aux.user->uid." |s| of_call(s, |b| {
+    uid User "User who loaded it: bpf_prog_aux.user->uid." |s| of_call(s, |b| {
         if b.record().prog_uid == u32::MAX {
             Value::Unknown(Why::NoField)
         } else {
             Value::Uint(b.record().prog_uid.into())
         }
     }), with(props::LACKS);
-    write_user Text "Whether it calls bpf_probe_write_user, by its instructions (bpf_prog.insnsi): yes no unknown."
+    write_user Text "Whether its instructions (bpf_prog.insnsi) call bpf_probe_write_user: yes no unknown."
         |s| bpf(s, |b| match b.no_program() {
             Value::Null if !b.has(has::PROG) => Value::Null,
             _ => Value::Word(write_user(&b.record())),
         });
-    write_user_why Text "The reason for unknown." |s| bpf(s, |b| {
+    write_user_why Text "Reason for unknown." |s| bpf(s, |b| {
         if !b.has(has::PROG) && matches!(b.no_program(), Value::Null) {
             Value::Null
         } else if write_user(&b.record()) == "unknown" {
@@ -122,68 +122,68 @@ const PROG: &[Field] = field_table! {
             Value::Null
         }
     });
-    helpers List "The helpers it calls that change something beyond its maps."
+    helpers List "Helpers it calls that change something beyond its maps."
         |s| of_helpers(s, HelperCalls::names), with(props::LACKS);
     changes List "What they change: user_memory processes return_value kernel packet socket."
         |s| of_helpers(s, HelperCalls::changes), with(props::LACKS);
 };
 
 const ATTACH: &[Field] = field_table! {
-    type Text "The type of the attach point, regardless of the mechanism."
+    type Text "Type of the attach point, regardless of the mechanism."
         |s| of_attach(s, |b| b.attach_kind().map_or(Value::Unknown(b.why_missing()), Value::Word)), with(props::LACKS);
-    via Text "The mechanism: link ioctl prog_attach netlink setsockopt map seccomp."
+    via Text "Mechanism: link ioctl prog_attach netlink setsockopt map seccomp."
         |s| of_attach(s, |b| b.via().map_or(Value::Null, Value::Word));
-    target Text "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
+    target Text "Attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name; \
         tun for a filter of a tun device; socket:INODE for the option of a socket. For a refused attempt: the interface or the descriptor as passed."
         |s| of_attach(s, |b| match (b.target(b.cgroup_path(s.world)), symbol(s, b)) {
             (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),
             (target, _) => target,
         }), with(props::LACKS | props::BYTES);
-    symbol Text "The kernel function: trace_kprobe.symbol; for a probe by address, the symbol that contained it at that time."
+    symbol Text "Kernel function: trace_kprobe.symbol; for a probe by address, the symbol that then contained it."
         |s| of_attach(s, |b| match (b.has(has::KPROBE), symbol(s, b)) {
             (true, _) if !b.text.is_empty() => Value::Bytes(b.text),
             (_, Some(symbol)) => Value::Bytes(&symbol.name),
             (true, None) => Value::Unknown(Why::NotCollected),
             (false, None) => Value::Null,
         }), with(props::LACKS | props::BYTES);
-    offset Number "The offset in the function (trace_kprobe.rp.kp.offset) or in the file (trace_uprobe.offset, bpf_uprobe.offset), in bytes."
+    offset Number "Offset in the function (trace_kprobe.rp.kp.offset) or in the file (trace_uprobe.offset, bpf_uprobe.offset), in bytes."
         |s| of_attach(s, |b| match symbol(s, b) {
             Some(symbol) if b.text.is_empty() => Value::Uint(b.record().addr - symbol.addr.0),
             _ => offset(b),
         }), with(props::LACKS);
-    addr Text "The address: trace_kprobe.rp.kp.addr, bpf_kprobe_multi_link.addrs[0]."
+    addr Text "Address: trace_kprobe.rp.kp.addr, bpf_kprobe_multi_link.addrs[0]."
         |s| of_attach(s, |b| if b.record().addr == 0 { Value::Null } else { Value::Addr(b.record().addr) }), with(props::LACKS);
-    module Text "The kernel module of the function." |s| of_attach(s, |b| match symbol(s, b) {
+    module Text "Kernel module of the function." |s| of_attach(s, |b| match symbol(s, b) {
         _ if b.record().addr == 0 => Value::Null,
         Some(symbol) if symbol.owner.is_empty() => Value::Null,
         Some(symbol) => Value::Bytes(&symbol.owner),
         None => Value::Unknown(Why::NotCollected),
     }), with(props::LACKS);
-    multi Number "The number of attach points of the link; null if its type allows only one."
+    multi Number "Number of the link's attach points; null if its type allows one only."
         |s| of_attach(s, |b| if b.on(on::MULTI) { Value::Uint(b.record().count.into()) } else { Value::Null }), with(props::LACKS);
     link_id Number "bpf_link.id; null without a link."
         |s| of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record().link_id.into()) } else { Value::Null });
     cookie Number "bpf_cookie as passed; null if 0 or passed by a program."
         |s| of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) }), with(props::UNSIGNED);
-    ifindex Number "The network interface: net_device.ifindex, or as passed."
+    ifindex Number "Network interface: net_device.ifindex, or as passed."
         |s| of_attach(s, |b| b.device().map_or(Value::Null, Value::Uint));
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "The operation: load attach update detach unload hidden." |s| bpf(s, |b| Value::Word(b.op()));
-    ret Number "The descriptor or 0; −errno on error; null without a system call that reports it."
+    op Text "Operation: load attach update detach unload hidden." |s| bpf(s, |b| Value::Word(b.op()));
+    ret Number "Descriptor or 0; −errno on error; null if no system call reports it."
         |s| bpf(s, |b| match (b.is_made(), b.op()) {
             (false, _) => Value::Int(b.record().ret.into()),
             (true, "load" | "attach") => Value::Unknown(Why::NotCollected),
             (true, _) => Value::Null,
         }), with(props::LACKS);
-    err Text "The name of the error; null on success." |s| bpf(s, |b| err_value(b.record().ret));
-    prog Object "The program, read from the kernel object of the descriptor." |s| bpf(s, |_| Value::Object), made_of(PROG);
-    attach Object "The attachment; null for a load, an unload, or a hidden program. For a hidden link, its id and type."
+    err Text "Name of the error; null on success." |s| bpf(s, |b| err_value(b.record().ret));
+    prog Object "Program, read from the kernel object of the descriptor." |s| bpf(s, |_| Value::Object), made_of(PROG);
+    attach Object "Attachment; null for loads, unloads and hidden programs. Of a hidden link, its id and type."
         |s| of_attach(s, |_| Value::Object), made_of(ATTACH);
     = STACK;
-    seen_by Text "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is looked up by id, as of its last event), inventory; for hidden, the view that shows it."
+    seen_by Text "Source: call, stream (the process is looked up by id, as of its last event), inventory; for hidden, the view that shows it."
         |s| bpf(s, |b| Value::Word(b.seen_by()));
     missing_in Text "For hidden, the view that lacks it; otherwise null." |s| bpf(s, |b| match b.op() {
         "hidden" => Value::Word(view_name(b.record().priority.into())),

@@ -40,7 +40,6 @@ impl Writer<'_> {
         uuid
     }
 
-    /// Writes the counters at the exit of a process.
     pub(super) fn costs(&mut self, cost: &Cost) {
         let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
         host.cpu = host.cpu.saturating_add(cost.runtime);

@@ -8,8 +8,7 @@ use std::collections::HashMap;
 /// Texts, each with its id.
 type Known = HashMap<Box<str>, u64>;
 
-/// The texts that a sequence has defined, each with its id.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Interned {
     pub(super) categories: Known,
     pub(super) keys: Known,

@@ -1,19 +1,8 @@
 //! Events as a [Perfetto trace](https://perfetto.dev/docs/reference/synthetic-track-event): a sequence of
-//! [`TracePacket`](https://perfetto.dev/docs/reference/trace-packet-proto) messages.
+//! [`TracePacket`](https://perfetto.dev/docs/reference/trace-packet-proto) messages. `docs/EXPORT.md` describes the tracks.
 //!
-//! - A process is a track. Its life is a slice, from its start to its exit; in it, each program that it ran is a slice.
-//!   A process that is older than the file has a slice from the start of the file.
-//! - An event is an instant on the track of its process. Its fields are the arguments, with the names that they have in
-//!   JSON; fields of the process (its parent, cgroup, namespaces) are arguments of the slice of its life.
-//! - An event that ends something ([`Payload::began`]) is a slice on a track of its own below its process.
-//! - Rows about lost events are instants on a track of their own.
-//! - At each exit two counters of the host get a value: the CPU time of all processes that ended, and the peak memory of this one.
-//! - Hosts after the first have a machine id: their process ids are their own.
-//!
-//! The time is CLOCK_BOOTTIME of the host of the first event. Times of other hosts are converted by the wall clocks.
-//!
-//! A large trace is divided into files. Each can be read without the others: texts are defined again, and a process is
-//! described again at its first event in the file.
+//! Each file of a large trace can be read without the others: texts are defined again, and a process is described again at its
+//! first event in the file.
 
 mod hosts;
 mod id;
@@ -29,7 +18,7 @@ use crate::limits;
 use crate::text::json::hex;
 use hosts::LOST;
 use interned::{Interned, iid, intern};
-use proto::{bytes, message, number, text, varint};
+use proto::{bytes, message, number, text};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -48,7 +37,6 @@ enum Mark {
 /// Opens the file with a number, from 0.
 pub type OpenFile<'w> = Box<dyn FnMut(u32) -> io::Result<Box<dyn Write + 'w>> + 'w>;
 
-/// The limits of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Room {
     /// Its size in bytes. A file may exceed it by one event.
@@ -66,7 +54,6 @@ impl Room {
     pub const ALL: Room = Room { bytes: u64::MAX, memory: u64::MAX, processes: limits::PERFETTO_PROCESSES };
 }
 
-/// Writes events as a Perfetto trace.
 pub struct Perfetto<'w> {
     files: OpenFile<'w>,
     room: Room,
@@ -82,21 +69,14 @@ pub struct Perfetto<'w> {
     packet: Packet,
 }
 
-impl std::fmt::Debug for Perfetto<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Perfetto").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
 /// The host of the first event, with the latest CLOCK_REALTIME − CLOCK_BOOTTIME.
-#[derive(Debug)]
 struct Reference {
     boot_id: String,
     offset: i64,
 }
 
 /// The definitions in the current file.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct File {
     /// The time of the first event.
     start: u64,
@@ -113,7 +93,7 @@ struct File {
 }
 
 /// A host in the current file, with a sequence of packets of its own.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Host {
     name: String,
     boot_id: String,
@@ -134,7 +114,7 @@ struct Track {
 }
 
 /// Buffers of the packet under construction.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Packet {
     event: Vec<u8>,
     /// `InternedData`: the definitions of the event.
@@ -281,7 +261,6 @@ impl File {
     }
 }
 
-/// Writes the packets of an event.
 struct Writer<'p> {
     file: &'p mut File,
     packet: &'p mut Packet,
@@ -294,7 +273,7 @@ impl Writer<'_> {
         self.begin_host(seen.world);
         if seen.process.is_none() {
             let track = self.host_track(LOST);
-            return self.instant(track, seen);
+            return self.write_titled(track, self.clock.now, Mark::Instant, seen);
         }
         let header = &seen.event.header;
         let key = (self.file.current, header.tgid, header.start);
@@ -309,7 +288,7 @@ impl Writer<'_> {
         }
         match seen.event.body.began() {
             Some(began) => self.span(track.uuid, began, seen),
-            None => self.instant(track.uuid, seen),
+            None => self.write_titled(track.uuid, self.clock.now, Mark::Instant, seen),
         }
         if let Some(exit) = seen.event.body.exit() {
             if let Some(cost) = exit.cost() {
@@ -426,10 +405,6 @@ impl Writer<'_> {
         self.track_event(track, self.clock.now, Mark::End, None, |_| {});
     }
 
-    fn instant(&mut self, track: u64, seen: &EventContext<'_>) {
-        self.write_titled(track, self.clock.now, Mark::Instant, seen);
-    }
-
     /// Writes an event with its title and its fields.
     fn write_titled(&mut self, track: u64, time: u64, mark: Mark, seen: &EventContext<'_>) {
         let kind = seen.event.kind();
@@ -446,7 +421,6 @@ impl Writer<'_> {
         self.packet.name = name;
     }
 
-    /// Writes a packet with a `TrackEvent`.
     fn track_event(
         &mut self,
         track: u64,
@@ -504,7 +478,11 @@ impl Writer<'_> {
         let mut raw = None;
         match value {
             Value::Omitted | Value::Null | Value::Unknown(_) => return,
-            Value::Object => return self.object(field, seen, list),
+            Value::Object => {
+                return self.argument(field.name, list, |this| {
+                    field.sub.iter().for_each(|field| this.field(field, seen, id::annotation::DICT_ENTRIES));
+                });
+            }
             Value::Args(area) | Value::SomeArgs(area, _) => {
                 self.argument(field.name, list, |this| this.array(args(area)))
             }
@@ -539,31 +517,13 @@ impl Writer<'_> {
         }
     }
 
-    fn object(&mut self, field: &'static Field, seen: &EventContext<'_>, list: u64) {
-        self.argument(field.name, list, |this| {
-            field.sub.iter().for_each(|field| this.field(field, seen, id::annotation::DICT_ENTRIES));
-        });
-    }
-
     /// Appends a `DebugAnnotation` with this name to the event.
     fn argument(&mut self, name: &str, list: u64, value: impl FnOnce(&mut Self)) {
-        let start = self.packet.event.len();
+        let start = proto::begin(list, &mut self.packet.event);
         self.key(name);
         value(self);
-        self.enclose(list, start);
+        proto::end(start, &mut self.packet.event);
         self.file.memory += limits::PERFETTO_ARGUMENT;
-    }
-
-    /// Turns the bytes of the event from `start` on into a field.
-    fn enclose(&mut self, field: u64, start: usize) {
-        let event = &mut self.packet.event;
-        let mut head = [0; 20];
-        let mut length = Vec::with_capacity(head.len());
-        varint(field << 3 | 2, &mut length);
-        varint((event.len() - start) as u64, &mut length);
-        let count = length.len().min(head.len());
-        head[..count].copy_from_slice(&length[..count]);
-        event.splice(start..start, head.into_iter().take(count));
     }
 
     fn key(&mut self, name: &str) {
@@ -590,9 +550,9 @@ impl Writer<'_> {
 
     fn array<'v>(&mut self, values: impl Iterator<Item = &'v [u8]>) {
         for value in values {
-            let start = self.packet.event.len();
+            let start = proto::begin(id::annotation::ARRAY_VALUES, &mut self.packet.event);
             self.string(value);
-            self.enclose(id::annotation::ARRAY_VALUES, start);
+            proto::end(start, &mut self.packet.event);
             self.file.memory += limits::PERFETTO_ARGUMENT;
         }
     }

@@ -28,18 +28,27 @@ pub(super) fn bytes(field: u64, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
 }
 
-/// Appends a field of text.
 pub(super) fn text(field: u64, value: &str, out: &mut Vec<u8>) {
     bytes(field, value.as_bytes(), out);
 }
 
 /// Appends a field of a message; `fields` appends the fields of the message.
 pub(super) fn message(field: u64, out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
+    let start = begin(field, out);
+    fields(out);
+    end(start, out);
+}
+
+/// Begins a message, whose fields follow. Returns the place of its length.
+pub(super) fn begin(field: u64, out: &mut Vec<u8>) -> usize {
     varint(field << 3 | wire::LENGTH, out);
-    let start = out.len();
     // Most messages are shorter than 128 bytes: their length takes one byte.
     out.push(0);
-    fields(out);
+    out.len() - 1
+}
+
+/// Sets the length of a message.
+pub(super) fn end(start: usize, out: &mut Vec<u8>) {
     let length = out.len() - start - 1;
     if let (0..0x80, Some(place)) = (length, out.get_mut(start)) {
         *place = length as u8;

@@ -6,7 +6,7 @@ use super::{
 use std::net::{IpAddr, SocketAddr};
 use tracetui_events::text::counted;
 use tracetui_host::{decimal, read_bounded};
-use tracetui_shared::record::tcp::state;
+use tracetui_shared::record::socket::state;
 
 /// `TCP_TIME_WAIT` (include/net/tcp_states.h).
 const TIME_WAIT: u8 = 6;

@@ -1,13 +1,13 @@
 use super::*;
 use std::collections::HashSet;
 
-const LIVE: &[Scope] = &[Scope::Everywhere];
+const LIVE: &[Scope] = &[None];
 
 #[test]
 fn keys_have_names_and_one_meaning_in_each_place() {
     let keymap = Keymap::default();
-    for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Bpf, Scope::Diff, Scope::Replay] {
-        let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
+    for scope in Section::ALL.map(Section::scope) {
+        let keys: Vec<_> = keymap.iter().filter(|b| b.section.scope() == scope).flat_map(|b| b.keys.iter()).collect();
         assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
     }
     let names: Vec<_> = keymap.iter().map(|binding| binding.action.name()).collect();
@@ -16,8 +16,8 @@ fn keys_have_names_and_one_meaning_in_each_place() {
     // Keys of the detail pane go first while it is open.
     let keymap = Keymap::default();
     assert_eq!(keymap.lookup(key('u'), LIVE), Some(Action::OnlyUser));
-    assert_eq!(keymap.lookup(key('u'), &[Scope::Detail, Scope::Everywhere]), Some(Action::ToParent));
-    assert_eq!(keymap.lookup(key('j'), &[Scope::Detail, Scope::Everywhere]), Some(Action::Down));
+    assert_eq!(keymap.lookup(key('u'), &[Some(Section::Detail), None]), Some(Action::ToParent));
+    assert_eq!(keymap.lookup(key('j'), &[Some(Section::Detail), None]), Some(Action::Down));
     assert_eq!(keymap.lookup(f(2), LIVE), None);
     assert_eq!(keymap.lookup(f(9), LIVE), None);
     // Keys have the names that are printed on them.

@@ -120,7 +120,7 @@ impl<'a> Seen<'a> {
             }
             Key::Program(id) => {
                 let (facts, at, _) = program(id)?;
-                let new = facts.loaded > world.processes.since();
+                let new = facts.loaded > world.processes.state.since;
                 let gone = at.filter(|at| !later(*at));
                 let base = base(id);
                 let rate = base.rate.filter(|_| gone.is_none());

@@ -60,7 +60,7 @@ impl Detail {
                         (rows, others.iter().position(|other| *other).unwrap_or(0))
                     }
                 };
-                let at = match (rows.iter().position(|target| self.row() == Some(*target)), down) {
+                let at = match (rows.iter().position(|target| self.row == Some(*target)), down) {
                     (Some(at), true) => at + 1,
                     (Some(at), false) => at.checked_sub(1)?,
                     (None, true) => first.min(rows.len().checked_sub(1)?),
@@ -70,7 +70,7 @@ impl Detail {
             }
             Tab::Files => {
                 let files = self.files.as_ref()?;
-                let at = match self.row() {
+                let at = match self.row {
                     Some(Subject::Event(id)) => match (files.position(id)?, down) {
                         (at, _) if files.newest(at) != Some(id) => at,
                         (at, true) => at + 1,
@@ -88,7 +88,7 @@ impl Detail {
 impl App {
     pub(in crate::app) fn act_on_detail(&mut self, action: Action) -> Handled {
         match action {
-            Action::Enter if self.detail.row().is_some() && !self.detail.row_hidden => self.go_to_row(),
+            Action::Enter if self.detail.row.is_some() && !self.detail.row_hidden => self.go_to_row(),
             Action::Enter if self.selected().is_some() => {
                 // Stops following, so that the selected event does not change.
                 self.stay();
@@ -121,7 +121,7 @@ impl App {
         match self.store.get(id).map(|stored| stored.failed) {
             Some(true) => {
                 self.stay();
-                if self.detail.size().is_none() {
+                if self.detail.size.is_none() {
                     self.detail.open();
                 }
                 self.detail.return_to_event();
@@ -151,14 +151,14 @@ impl App {
     }
 
     fn go_to_row(&mut self) {
-        match self.detail.row() {
+        match self.detail.row {
             Some(Subject::Process(key)) if self.world().processes.get(key).is_none() => {
-                self.detail.unselect();
+                self.detail.row = None;
                 self.notify(format!("process {} was evicted from memory", key.tgid.0));
             }
             Some(to @ Subject::Process(_)) => self.detail.go(to, self.events.selected()),
             Some(Subject::Event(id)) if self.store.get(id).is_none() => {
-                self.detail.unselect();
+                self.detail.row = None;
                 self.notify("this event was evicted from memory");
             }
             Some(Subject::Event(id)) => self.go_to_event(id),

@@ -126,7 +126,7 @@ impl App {
     pub(crate) fn found_in_hidden(&self, id: Id) -> Option<Vec<u8>> {
         // Without a filter no row is hidden.
         let filtered =
-            self.filter.applied().is_some() || self.events.listing() != Listing::All || self.screen.failures.only();
+            self.filter.applied.is_some() || self.events.listing() != Listing::All || self.screen.failures.only();
         let (found, dir) = filtered.then(|| found_later(&self.store, id)).flatten()?;
         (!self.events.shows(found)).then_some(dir)
     }

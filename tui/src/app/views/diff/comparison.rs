@@ -174,7 +174,7 @@ mod tests {
 
     #[track_caller]
     fn check_selected(app: &mut App, part: &str) {
-        let row = app.views.diff.list.cursor() - app.views.diff.list.top;
+        let row = app.views.diff.list.at - app.views.diff.list.top;
         let line = screen(app)[3 + row].clone();
         assert!(line.contains(part), "{line} of\n{}", screen(app).join("\n"));
     }
@@ -211,8 +211,8 @@ mod tests {
         // The first line is the cause and leads to its event.
         let mut app = compared();
         check_selected(&mut app, "- missing  v.h by cc1 -quiet f1.c");
-        let all = app.views.diff.list.rows().len();
-        let more = keys(&mut app, "a").views.diff.list.rows().len();
+        let all = app.views.diff.list.rows.len();
+        let more = keys(&mut app, "a").views.diff.list.rows.len();
         assert!(more > all, "{more} {all}");
         check_selected(keys(&mut app, "a/f1.c\nn"), "▾ cc1 -quiet f1.c -O1");
         check_selected(keys(&mut app, "h"), "▸ cc1 -quiet f1.c -O1  (");
@@ -227,7 +227,7 @@ mod tests {
         let event = app.selected().and_then(|stored| stored.with(app.world(), |seen| seen.event.kind()));
         assert_eq!(event, Some(Kind::Exit));
         assert_eq!((keys(&mut app, "\x1b").views.shown, app.filter.text().as_str()), (View::Diff, ""));
-        assert!(app.search.pattern().is_none());
+        assert!(app.search.pattern.is_none());
         // Only A has it: the parent's events.
         assert_eq!(keys(&mut app, "a/ld -o prog\n\x1bp").filter.text(), "pid=100");
         assert!(app.screen.message().is_some_and(|message| message.starts_with("only A has this")));

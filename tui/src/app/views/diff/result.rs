@@ -16,7 +16,6 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// The lines of the report. Those that follow from others come last.
     pub(crate) fn line(&self, at: usize) -> Option<&DiffLine> {
         self.report.lines.iter().chain(&self.report.rest).nth(at)
     }

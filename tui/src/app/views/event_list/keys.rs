@@ -111,18 +111,13 @@ impl KeyMaker {
         let mut hash = self.hasher.build_hasher();
         let (kind, who) = (event.kind(), (header.uid.0, header.gid.0, header.mnt_ns.0));
         (kind as u16, header.comm(), who, result, subject, alone, file).hash(&mut hash);
+        body.distinguish(&mut hash);
         match body {
             Body::Exec(exec) => exec.argv.hash(&mut hash),
-            // The subject of a server has no peer.
-            Body::Tcp(tcp) => (tcp.record.op, tcp.raddr()).hash(&mut hash),
             // Flags without an effect on the file may differ.
             Body::Open(open) => {
                 let truncates = open.flags() & names::O_TRUNC != 0;
                 (open.euid(), names::access_letters(open.flags()), truncates, open.remark()).hash(&mut hash);
-            }
-            Body::File(change) => {
-                let starts = change.dirs.map(|dir| dir.bytes);
-                (change.record.op, change.record.values, change.texts, starts).hash(&mut hash);
             }
             // The row of an exit shows the arguments of its process.
             Body::Exit(_) => argv.hash(&mut hash),
@@ -139,16 +134,14 @@ impl KeyMaker {
             (Some((dir, _)), Kind::Open) if !all && !event.failed() && !event.is_quiet(false) => {
                 self.alike(Alike::Created, (dir, comm, who))
             }
-            _ => match body {
-                Body::File(change) if !all && !event.failed() => {
-                    self.alike(Alike::Changed, (comm, who, change.directory()))
-                }
-                _ => None,
-            },
+            _ => body
+                .change()
+                .filter(|_| !all)
+                .and_then(|change| self.alike(Alike::Changed, (comm, who, change.directory()))),
         };
         let crowd = match (body, place(body).filter(|_| missed == Some(true))) {
             _ if all => None,
-            (Body::File(file), _) if !file.failed() => self.alike(Alike::Changes, by),
+            _ if body.change().is_some() => self.alike(Alike::Changes, by),
             (Body::Bpf(bpf), _) => self.alike(Alike::Programs, (by, bpf.op(), bpf.attach_kind(), result.0)),
             (Body::Exec(exec), _) if exec.record.ret >= 0 && is_placed => {
                 self.alike(Alike::Commands, (by, exec.filename, file))

@@ -160,7 +160,6 @@ pub(crate) fn searched(seen: &EventContext<'_>, out: &mut Vec<u8>) {
 }
 
 named! {
-    /// The format of the TIME column.
     #[derive(Default)]
     enum TimeMode name {
         #[default]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Home, Takes, takes};
+use tracetui_events::event::{Home, Takes, changes_files, takes};
 use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
 use tracetui_shared::id::{CgroupId, NsInum, Tgid};
@@ -38,7 +38,7 @@ impl Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
             opens: u64::from(takes(kind) == Takes::Contents),
-            changes: u64::from(kind == Kind::File && !failed),
+            changes: u64::from(changes_files(kind) && !failed),
             failed: u64::from(failed && !answered && kind != Kind::Exit),
         }
     }
@@ -124,6 +124,7 @@ pub(crate) struct Work {
     pub slowest: Option<(Box<[u8]>, u64)>,
 }
 
+/// [`Seen`] says what the fields mean that both have.
 #[derive(Debug)]
 pub(super) struct Node {
     pub process: Arc<Process>,
@@ -139,14 +140,10 @@ pub(super) struct Node {
     pub before: Option<(BootNanos, Arc<Process>)>,
     pub counts: Counts,
     pub end: Option<End>,
-    /// The last failed exec, if no exec succeeded after it.
     pub failed_exec: Option<FailedExec>,
     pub pipes: Pipes,
-    /// See [`Seen::redirected`].
     pub redirected: Box<str>,
-    /// See [`Seen::cause`].
     pub cause: Option<Failure>,
-    /// See [`Seen::from`].
     pub from: Option<ProcessKey>,
     pub pid_ns: NsInum,
     pub cgroup: CgroupId,
@@ -258,7 +255,6 @@ pub(super) fn some(place: NodeIndex) -> Option<NodeIndex> {
     (place != NONE).then_some(place)
 }
 
-/// A process as it was at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
     pub process: &'a Arc<Process>,

@@ -1,21 +1,27 @@
-//! Sockets: from a descriptor to `struct sock` (include/net/sock.h), and its fields.
+//! Sockets: from a descriptor to `struct sock` (include/net/sock.h), and its fields; what calls on sockets pass.
 
+use crate::arch::read_passed;
+use crate::call::Call;
 use crate::files::file_at;
-use crate::read::{any, any_word, get, has, put_unaligned};
+use crate::read::{any, any_word, forgotten, get, has, put_unaligned};
+use core::mem::MaybeUninit;
+pub use tracetui_shared::calls::tcp as what;
 use tracetui_shared::id::NsInum;
+use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::tcp::{TcpRecord, state};
 
+pub const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
-const SOCK_DGRAM: u16 = 2;
+pub const SOCK_DGRAM: u16 = 2;
 pub const IPPROTO_TCP: u16 = 6;
 pub const IPPROTO_UDP: u16 = 17;
 const IPPROTO_MPTCP: u16 = 262;
 /// `S_IFMT` and `S_IFSOCK` (include/uapi/linux/stat.h).
-const FORMAT: u16 = 0xf000;
-const SOCKET: u16 = 0xc000;
+pub const FORMAT: u16 = 0xf000;
+pub const SOCKET: u16 = 0xc000;
 /// The bit `SOCK_DONE` of `sock.sk_flags` (include/net/sock.h): the peer's FIN was received.
 const SOCK_DONE: u64 = 2;
 
@@ -98,17 +104,12 @@ pub fn peer(sk: u64) -> ([u64; 2], u16) {
     if !is_inet(sk) || !has_peer(sk) {
         return ([0; 2], 0);
     }
-    (remote(sk), any::<u16>(sk, field::SkDport).swap_bytes())
-}
-
-/// The peer's address of an IP socket.
-#[inline(always)]
-fn remote(sk: u64) -> [u64; 2] {
-    if any::<u16>(sk, field::SkFamily) == AF_INET6 && has(field::SkDaddr6) {
+    let address = if any::<u16>(sk, field::SkFamily) == AF_INET6 && has(field::SkDaddr6) {
         [any_word::<0>(sk, field::SkDaddr6), any_word::<1>(sk, field::SkDaddr6)]
     } else {
         [u64::from(any::<u32>(sk, field::SkDaddr)), 0]
-    }
+    };
+    (address, any::<u16>(sk, field::SkDport).swap_bytes())
 }
 
 /// Whether a socket has these ports.
@@ -204,4 +205,48 @@ pub fn fast_open(sk: u64) -> (bool, bool) {
 #[inline(always)]
 pub fn is_subflow(sk: u64) -> bool {
     has(field::TcpIsMptcp) && any::<u8>(sk, field::TcpIsMptcp) != 0
+}
+
+/// Whether it is a call on a socket.
+#[inline(always)]
+pub fn is_call(call: &Call) -> bool {
+    call.is_of(Kind::Tcp)
+}
+
+/// What a call passed.
+pub struct Passed {
+    /// One of [`what`].
+    pub which: u8,
+    pub fd: u64,
+    /// Where the address is, in user memory, and its length.
+    pub address: u64,
+    pub len: u64,
+}
+
+/// What a call passed, also through socketcall(2).
+#[inline(always)]
+pub fn passed(call: &Call) -> Option<Passed> {
+    let [fd, address, len, _] = call.args;
+    // The verifier need not follow each call.
+    let which = forgotten(call.op().into(), fd) as u8;
+    if which != what::SOCKETCALL {
+        return Some(Passed { which, fd, address, len });
+    }
+    let mut args = MaybeUninit::<[u32; 3]>::uninit();
+    if read_passed::<12>(args.as_mut_ptr().cast(), 12, address) != 0 {
+        // The kernel could not read them either, and looked for no socket.
+        return None;
+    }
+    // `SYS_BIND` and its like (include/uapi/linux/net.h).
+    let which = match fd {
+        2 => what::BIND,
+        3 => what::CONNECT,
+        4 => what::LISTEN,
+        5 => what::ACCEPT,
+        18 => what::ACCEPT4,
+        _ => return None,
+    };
+    // SAFETY: all bytes were read.
+    let [fd, address, len] = unsafe { args.assume_init() }.map(u64::from);
+    Some(Passed { which, fd, address, len })
 }
